@@ -1,0 +1,55 @@
+# make demo    sets up what is missing, moves the paper's two guests in the lab, prints where the reports are
+# make test    sets up what is missing, then all tests
+# make check   lint, types, unit tests: under three minutes
+# make lab     the runbooks in JupyterLab, on this machine only, with a token
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+PY := .venv/bin/python
+BIN := .venv/bin
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+
+.PHONY: help setup demo test check lab lab-down schemas lock clean
+
+help:
+	@sed -n 's/^# //p' Makefile | head -4
+
+setup:
+	@.ci/setup
+
+demo: setup
+	@hikkoshi lab up
+	@hikkoshi run idp gateway --apply --through 90-report
+	@hikkoshi status
+	@printf '\nThe reports:\n'; ls -1 $(CURDIR)/outputs/reports/*.html
+	@printf '\nThe lab is still up: `make lab` opens the runbooks, `make lab-down` ends it.\n'
+
+test: setup
+	@$(PY) -m pytest tests/unit tests/notebooks tests/system
+
+check: setup
+	@ruff check .
+	@ruff format --check .
+	@mypy
+	@nbstripout --verify --keep-id $(filter-out notebooks/80-netperf.ipynb,$(wildcard notebooks/*.ipynb))
+	@$(PY) -m pytest -q tests/unit
+
+lab: setup
+	@hikkoshi lab up
+	@JUPYTER_TOKEN=$${JUPYTER_TOKEN:-$$(head -c 18 /dev/urandom | base64 | tr '+/' '-_')} \
+	  jupyter lab --ip=127.0.0.1 --allow-root --ServerApp.root_dir=$(CURDIR) --LabApp.default_url=/lab/tree/notebooks/00-start-here.ipynb
+
+lab-down:
+	@hikkoshi lab down
+
+# JSON Schemas of the parameter files, for editors
+schemas:
+	@$(PY) -c 'from pathlib import Path; from hikkoshi.params import write_schemas; write_schemas(Path("params/schema"))'
+
+lock:
+	@rm -rf build/lock && python3 -m venv build/lock && build/lock/bin/pip install -q pip-tools
+	@CUSTOM_COMPILE_COMMAND='make lock' build/lock/bin/pip-compile -q --extra dev --generate-hashes --strip-extras --allow-unsafe \
+	  --no-emit-index-url --no-emit-trusted-host --no-emit-find-links -o requirements.lock pyproject.toml
+
+clean:
+	@hikkoshi lab down 2>/dev/null || true
+	@rm -rf .venv build outputs/guests outputs/lab outputs/reports .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,1 @@
+"""Move Xen guests to VMware vSphere, prove the result, leave a record."""

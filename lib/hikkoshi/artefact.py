@@ -1,0 +1,57 @@
+"""The typed result that a step writes, exactly one, into its guest's folder; later steps read it from there."""
+
+from pathlib import Path
+from typing import ClassVar, Self
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from hikkoshi import files
+from hikkoshi.errors import BadInput, Problem, Refused
+
+
+class Artefact(BaseModel):
+    """Base of the results; `filename` is fixed by kind, `made_by` names the step that writes it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    filename: ClassVar[str]
+    made_by: ClassVar[str]
+
+    @classmethod
+    def find(cls, folder: Path) -> Self | None:
+        """The result in a guest's folder, or None where the step has not been run."""
+        path = folder / cls.filename
+        try:
+            return cls.model_validate_json(path.read_bytes())
+        except FileNotFoundError:
+            return None
+        except ValidationError as e:
+            raise BadInput(
+                Problem(
+                    "an earlier step's result cannot be read",
+                    where=str(path),
+                    found="; ".join(f"{'.'.join(map(str, x['loc']))}: {x['msg']}" for x in e.errors()[:5]),
+                    expected=f"the result as {cls.made_by} of this version writes it",
+                    remedy=f"run {cls.made_by} again",
+                )
+            ) from None
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """The result in a guest's folder; `Refused` where the step has not been run."""
+        found = cls.find(folder)
+        if found is None:
+            raise Refused(
+                Problem(
+                    "an earlier step's result is missing",
+                    where=str(folder / cls.filename),
+                    expected=f"the result of {cls.made_by}",
+                    remedy=f"run {cls.made_by} first: hikkoshi run {folder.name} --from {cls.made_by} --apply",
+                )
+            )
+        return found
+
+    def save(self, folder: Path) -> Path:
+        """Write it atomically; returns the path."""
+        path = folder / self.filename
+        files.write(path, self.model_dump_json(indent=2) + "\n")
+        return path

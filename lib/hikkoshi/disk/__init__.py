@@ -1,0 +1,1 @@
+"""Disk images: what they are, their content, and the VMDK made of them."""

@@ -1,0 +1,88 @@
+"""What can go wrong, told so that a tired person knows what to do next.
+
+Every failure carries one or more `Problem`s of four parts: what happened, on which guest or file, what was found and
+what was expected, and what to do. Commands end with the exit code of the error's class.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong.
+
+    `what` is a sentence without a full stop, `where` names the guest, file (with its line) or server, `found` and
+    `expected` are values as a person would write them, `remedy` says what to do. All but `what` and `remedy` may be
+    empty where they would only repeat it.
+    """
+
+    what: str
+    where: str = ""
+    found: str = ""
+    expected: str = ""
+    remedy: str = ""
+
+    def __str__(self) -> str:
+        lines = [self.what]
+        for label, text in (
+            ("where", self.where),
+            ("found", self.found),
+            ("expected", self.expected),
+            ("what to do", self.remedy),
+        ):
+            if text:
+                lines.append(f"  {label + ':':<12}{text.strip()}".replace("\n", "\n" + " " * 14))
+        return "\n".join(lines)
+
+
+class HikkoshiError(Exception):
+    """Base of all expected failures; `exit_code` is what a command ends with."""
+
+    exit_code = 1
+
+    def __init__(self, *problems: Problem) -> None:
+        super().__init__(*problems)
+        self.problems: tuple[Problem, ...] = problems
+
+    def __str__(self) -> str:
+        if len(self.problems) == 1:
+            return str(self.problems[0])
+        return f"{len(self.problems)} problems\n" + "\n".join(
+            f"{n}. " + str(p).replace("\n", "\n   ") for n, p in enumerate(self.problems, 1)
+        )
+
+    def _render_traceback_(self) -> list[str]:
+        # IPython asks for this: a reader of a runbook needs the four parts, not forty lines of our call stack
+        return [f"{type(self).__name__}: {self}"]
+
+
+class BadInput(HikkoshiError):
+    """A parameter, file or image is not what it has to be. Nothing was changed."""
+
+    exit_code = 2
+
+
+class Refused(HikkoshiError):
+    """The step will not start: a preflight check is red, an earlier step is missing, an approval is absent."""
+
+    exit_code = 3
+
+
+class Busy(Refused):
+    """Another run is at work on this guest."""
+
+
+class StepFailed(HikkoshiError):
+    """A step was carried out, or tried, and the world is not as it should be afterwards."""
+
+
+class ToolFailed(StepFailed):
+    """A program that we started failed, could not be started, or took too long."""
+
+
+class VSphereError(StepFailed):
+    """vSphere refused, failed, answered something not understood, or could not be reached."""
+
+
+class Interrupted(StepFailed):
+    """The run was asked to stop by Ctrl-C or SIGTERM."""

@@ -1,0 +1,1 @@
+"""Many guests at once."""

@@ -1,0 +1,60 @@
+"""What a guest's disk says about its operating system: pure data, part of the survey."""
+
+from pydantic import BaseModel, ConfigDict
+
+
+class _Fact(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Partition(_Fact):
+    """One partition or file system, by the name it has inside the appliance (/dev/sda1 …)."""
+
+    device: str
+    bytes: int
+    fstype: str  # ext3, swap, LVM2_member …; empty where unknown
+    label: str = ""
+    uuid: str = ""
+    mountpoint: str = ""  # as the guest's own fstab has it
+
+
+class Kernel(_Fact):
+    """One kernel that the boot loader offers."""
+
+    index: int  # its place in the boot loader's menu, from 0
+    title: str
+    version: str  # 2.6.18-398.el5xen
+    image: str  # /boot/vmlinuz-2.6.18-398.el5, path in the guest
+    initrd: str = ""  # path in the guest; empty where the entry has none
+    xen_only: bool  # boots only under Xen
+    initrd_modules: tuple[str, ...] = ()  # module names found in the initrd
+    drivers: tuple[str, ...] = ()  # of the drivers that we may need, those in /lib/modules/VERSION or built in
+
+
+class Interface(_Fact):
+    """One configured network interface."""
+
+    name: str  # eth0
+    file: str  # /etc/sysconfig/network-scripts/ifcfg-eth0
+    mac: str = ""  # HWADDR, lower case
+    address: str = ""  # IPv4 with prefix length, 10.3.1.254/24; empty for DHCP or none
+    dhcp: bool = False
+
+
+class GuestFacts(_Fact):
+    """Everything that later steps need to know of the guest, and the whole text of every file they may change."""
+
+    distribution: str  # centos
+    release: str  # 5.11
+    arch: str  # x86_64
+    hostname: str
+    boot_loader: str  # grub-legacy
+    boot_config: str  # path in the guest
+    default_kernel: int  # index
+    kernels: tuple[Kernel, ...]
+    partitions: tuple[Partition, ...]
+    interfaces: tuple[Interface, ...]
+    forwards: bool  # does it route or translate?
+    forwards_because: str  # 'net.ipv4.ip_forward = 1 in /etc/sysctl.conf'
+    texts: dict[str, str]  # {path in the guest: content}
+    warnings: tuple[str, ...] = ()

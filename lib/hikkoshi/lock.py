@@ -1,0 +1,67 @@
+"""One guest, one run: a lock that lives exactly as long as the last process at work on the guest."""
+
+import fcntl
+import os
+import time
+from pathlib import Path
+from typing import IO
+
+from hikkoshi.errors import Busy, Problem
+
+
+def acquire(path: Path, who: str, wait: float) -> IO[str]:
+    """Take the lock, waiting up to `wait` seconds for its holder to end; `Busy` names the holders.
+
+    The descriptor is inheritable, so children keep the lock when we are killed and they live on.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle = path.open("a+", encoding="utf-8")
+    deadline = time.monotonic() + wait
+    while True:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            break
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                handle.seek(0)
+                holder = handle.read().strip()
+                handle.close()
+                raise Busy(
+                    Problem(
+                        "another run is at work on this guest",
+                        where=str(path),
+                        found=f"{holder or 'unknown run'}; at work now: {', '.join(holders(path)) or 'not visible from here'}",
+                        expected="nobody",
+                        remedy="wait until it ends; if it is an open notebook, shut its kernel down (Kernel → Shut Down)",
+                    )
+                ) from None
+            time.sleep(0.1)
+    os.set_inheritable(handle.fileno(), True)
+    handle.truncate(0)
+    handle.write(f"{who}, pid {os.getpid()}\n")
+    handle.flush()
+    return handle
+
+
+def held(path: Path) -> bool:
+    """Whether somebody is at work on the guest now."""
+    if not path.exists():
+        return False
+    with path.open("a") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
+def holders(path: Path) -> list[str]:
+    """'PID program' of every process that has the lock file open, as far as /proc shows it to us."""
+    inode, found = path.stat().st_ino, []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if process.name != str(os.getpid()) and any(f.stat().st_ino == inode for f in (process / "fd").iterdir()):
+                found.append(f"{process.name} {(process / 'comm').read_text().strip()}")
+        except OSError:
+            continue
+    return found

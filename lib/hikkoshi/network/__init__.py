@@ -1,0 +1,1 @@
+"""Network measurements and what follows from them."""

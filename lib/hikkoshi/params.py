@@ -1,0 +1,381 @@
+"""What the user writes: params/site.yml and params/guests/NAME.yml, and where things are.
+
+A misspelt key, a wrong type or a value out of range is an error that names file, line, what was found, what was expected
+and what to do; all errors of a file are told at once.
+"""
+
+import difflib
+import ipaddress
+import json
+import os
+import stat
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from hikkoshi.errors import BadInput, Problem
+
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
+SecretRef = Annotated[str, StringConstraints(pattern=r"^(env|file|keyring):.+$")]
+Fingerprint = Annotated[str, StringConstraints(pattern=r"^([0-9A-Fa-f]{2}:?){31}[0-9A-Fa-f]{2}$")]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Segment(_Strict):
+    """One VLAN with its port group in vSphere and its subnet."""
+
+    vlan: int = Field(ge=0, le=4094, description="802.1Q VLAN id; 0 is untagged")
+    port_group: str = Field(min_length=1, description="name of the port group in vSphere")
+    subnet: ipaddress.IPv4Network | None = Field(None, description="the segment's IPv4 subnet")
+
+
+class Dom0(_Strict):
+    """A Xen host as it can be read from here."""
+
+    root: Path = Field(
+        Path("/"),
+        description="folder under which the Dom-0's files are found: / on the Dom-0 itself, else where its disk is mounted",
+    )
+
+
+class VSphere(_Strict):
+    """The vCenter or ESXi host to move to. The certificate is checked against `ca`, or its SHA-256 against `sha256`."""
+
+    server: str = Field(pattern=r"^[^:/\s]+(:\d+)?$", description="host or host:port")
+    user: str
+    password: SecretRef = Field(
+        description="where the password is: env:NAME, file:PATH (mode 0600) or keyring:SERVICE/USER"
+    )
+    ca: Path | None = Field(None, description="file with the certificate authority's certificate (PEM)")
+    sha256: Fingerprint | None = Field(None, description="SHA-256 fingerprint of the server's own certificate")
+    datacenter: str
+    cluster: str
+    datastore: str
+    folder: str = Field("vm", description="folder for virtual machines below the datacenter")
+    hardware_version: int = Field(
+        10, ge=4, le=22, description="virtual hardware version of new machines: 10 is ESXi 5.5"
+    )
+
+    @model_validator(mode="after")
+    def _one_way_to_trust(self) -> "VSphere":
+        if (self.ca is None) == (self.sha256 is None):
+            raise ValueError("give either ca or sha256: one way to know that the server is the right one")
+        return self
+
+
+class Site(_Strict):
+    """One vSphere and one or more Dom-0s."""
+
+    name: str
+    lang: Literal["en", "ja"] = "en"
+    vsphere: VSphere
+    dom0s: dict[Name, Dom0] = Field(min_length=1)
+    segments: dict[Name, Segment] = Field(min_length=1)
+
+
+class NicMap(_Strict):
+    """On which segment a NIC of the guest has to be; the NIC is named by its MAC, never by its number."""
+
+    mac: str
+    segment: Name
+
+
+class VmWish(_Strict):
+    """What the new machine should be where it is not simply what the Xen guest was."""
+
+    name: str | None = Field(None, description="the virtual machine's name; default: the guest's")
+    memory_mb: int | None = Field(None, description="memory in MB; default: as in Xen")
+    vcpus: int | None = Field(None, ge=1, description="virtual CPUs; default: as in Xen")
+    nic: Literal["vmxnet3", "e1000"] = "vmxnet3"
+    controller: Literal["pvscsi", "lsisas1068", "lsilogic"] = "pvscsi"
+
+
+class Guest(_Strict):
+    """One Xen Dom-U to move."""
+
+    name: Name
+    dom0: Name
+    config: Path = Field(description="the guest's xm or xl configuration on its Dom-0")
+    nics: tuple[NicMap, ...] = Field(description="every NIC with its segment")
+    vm: VmWish = VmWish()
+
+
+class Secret:
+    """A secret value that never shows itself: printing, formatting and pickling give its name in ‹›."""
+
+    __slots__ = ("_value", "name")
+
+    def __init__(self, name: str, value: str) -> None:
+        self.name = name
+        self._value = value
+
+    def reveal(self) -> str:
+        """The value, for the one call that needs it."""
+        return self._value
+
+    def __repr__(self) -> str:
+        return f"‹{self.name}›"
+
+    __str__ = __repr__
+
+    def __format__(self, spec: str) -> str:
+        return repr(self)
+
+    def __reduce__(self) -> Any:
+        raise TypeError(f"a secret is not to be pickled: {self!r}")
+
+
+@dataclass(frozen=True)
+class Home:
+    """The folder that holds params/ and outputs/; relative paths in parameter files start here."""
+
+    root: Path
+
+    @classmethod
+    def find(cls, start: Path | None = None) -> "Home":
+        """The home named by HIKKOSHI_HOME, else the nearest folder upwards from `start` that holds params/site.yml."""
+        named = os.environ.get("HIKKOSHI_HOME")
+        begin = Path(named) if named else (start or Path.cwd())
+        for folder in [begin.resolve()] if named else [begin.resolve(), *begin.resolve().parents]:
+            if (folder / "params" / "site.yml").is_file():
+                return cls(folder)
+        raise BadInput(
+            Problem(
+                "no parameters found",
+                where=str(begin),
+                expected="a folder with params/site.yml, here or above",
+                remedy="change into the project's folder, or set HIKKOSHI_HOME to it",
+            )
+        )
+
+    @property
+    def outputs(self) -> Path:
+        """Where runs, journals and reports are kept."""
+        return self.root / "outputs"
+
+    def folder(self, guest: str) -> Path:
+        """The guest's folder in outputs/."""
+        return self.outputs / "guests" / guest
+
+    def path(self, written: Path) -> Path:
+        """A path as written in a parameter file, made absolute."""
+        return self.root / written.expanduser()
+
+    def site(self) -> Site:
+        """Read params/site.yml."""
+        return read(Site, self.root / "params" / "site.yml")
+
+    def guest_names(self) -> list[str]:
+        """Names of all guests that have a parameter file, sorted."""
+        return sorted(p.stem for p in (self.root / "params" / "guests").glob("*.yml"))
+
+    def guest(self, name: str) -> Guest:
+        """Read params/guests/NAME.yml; the name inside has to be the same, and its Dom-0 and segments the site's."""
+        path = self.root / "params" / "guests" / f"{name}.yml"
+        if not path.is_file():
+            raise BadInput(
+                Problem(
+                    "no such guest",
+                    where=str(path),
+                    found=f"{name!r}",
+                    expected="one of: " + (", ".join(self.guest_names()) or "(no guest has a file yet)"),
+                    remedy=nearest(name, self.guest_names()) or f"write {path.name}, or correct the name",
+                )
+            )
+        guest = read(Guest, path)
+        _cross_check(guest, self.site(), path)
+        return guest
+
+    def secret(self, reference: str) -> Secret:
+        """The secret that a reference points to; `BadInput` says what is wrong with the reference."""
+        kind, _, rest = reference.partition(":")
+        reader = {"env": _from_environment, "file": self._from_file, "keyring": _from_keyring}[kind]
+        value = reader(rest)
+        if not value:
+            raise BadInput(
+                Problem("a secret is empty", where=reference, remedy=f"put the secret where {reference} points")
+            )
+        return Secret(reference, value)
+
+    def _from_file(self, rest: str) -> str:
+        path = self.path(Path(rest))
+        try:
+            mode = stat.S_IMODE(path.stat().st_mode)
+            if mode & 0o077:
+                raise BadInput(
+                    Problem(
+                        "a secret's file can be read by others",
+                        where=str(path),
+                        found=f"mode {mode:04o}",
+                        expected="mode 0600",
+                        remedy=f"chmod 600 {path}, and think about whether the secret is still one",
+                    )
+                )
+            return path.read_text().rstrip("\n")
+        except OSError as e:
+            raise BadInput(
+                Problem(
+                    "a secret's file cannot be read",
+                    where=str(path),
+                    found=e.strerror or str(e),
+                    remedy="correct the path in params/site.yml, or write the file (for the lab: hikkoshi lab up)",
+                )
+            ) from None
+
+
+def _from_environment(rest: str) -> str:
+    try:
+        return os.environ[rest]
+    except KeyError:
+        raise BadInput(
+            Problem("a secret is not in the environment", where=f"env:{rest}", remedy=f"export {rest} before the run")
+        ) from None
+
+
+def _from_keyring(rest: str) -> str:
+    try:
+        import keyring  # noqa: PLC0415 - optional: few servers have one
+    except ImportError:
+        raise BadInput(
+            Problem("no keyring here", where=f"keyring:{rest}", remedy="pip install keyring, or use env: or file:")
+        ) from None
+    service, _, user = rest.partition("/")
+    try:
+        return keyring.get_password(service, user) or ""
+    except Exception as e:
+        raise BadInput(
+            Problem(
+                "the keyring does not answer", where=f"keyring:{rest}", found=str(e), remedy="use env: or file: instead"
+            )
+        ) from None
+
+
+def nearest(wrong: str, right: Sequence[str]) -> str:
+    """'did you mean gateway?' where one of `right` is close to `wrong`, else an empty string."""
+    close = difflib.get_close_matches(wrong, right, n=1)
+    return f"did you mean {close[0]}?" if close else ""
+
+
+_M = TypeVar("_M", bound=BaseModel)
+
+
+def read(model: type[_M], path: Path) -> _M:
+    """Read and check one parameter file against its model; `BadInput` lists all that is wrong with it, with lines."""
+    try:
+        data = YAML(typ="rt").load(path.read_text(encoding="utf-8"))
+    except OSError as e:
+        raise BadInput(
+            Problem("a parameter file cannot be read", str(path), e.strerror or str(e), remedy="write it")
+        ) from None
+    except (YAMLError, UnicodeDecodeError) as e:
+        mark = getattr(e, "problem_mark", None)
+        raise BadInput(
+            Problem(
+                "a parameter file is not YAML",
+                where=f"{path}:{mark.line + 1}" if mark else str(path),
+                found=str(getattr(e, "problem", e)),
+                remedy="correct that line: usually its indentation, a missing quote, or a key written twice",
+            )
+        ) from None
+    try:
+        return model.model_validate(data)
+    except ValidationError as e:
+        raise BadInput(*(_problem(model, path, data, dict(error)) for error in e.errors())) from None
+
+
+def _problem(model: type[BaseModel], path: Path, data: Any, error: dict[str, Any]) -> Problem:
+    loc: tuple[int | str, ...] = error["loc"]
+    where = f"{path}:{_line(data, loc)}: {'.'.join(map(str, loc)) or 'whole file'}"
+    if error["type"] == "extra_forbidden":
+        known = _keys(model, loc[:-1])
+        return Problem(
+            f"unknown key {loc[-1]!r}",
+            where,
+            expected="one of: " + ", ".join(known),
+            remedy=nearest(str(loc[-1]), known) or "remove it or correct its spelling",
+        )
+    if error["type"] == "missing":
+        return Problem(f"key {loc[-1]!r} is missing", where, remedy="add it; params/schema explains every key")
+    return Problem(
+        "a value is not what it has to be", where, repr(error.get("input")), error["msg"], "correct the value"
+    )
+
+
+def _line(data: Any, loc: Sequence[int | str]) -> int:
+    """Line, from 1, of the deepest part of `loc` that the YAML document has."""
+    line = 1
+    for key in loc:
+        marks = getattr(data, "lc", None)
+        if marks is None:
+            break
+        try:
+            line = (marks.key(key) if isinstance(data, Mapping) else marks.item(key))[0] + 1
+            data = data[key]
+        except (KeyError, IndexError, TypeError):
+            break
+    return line
+
+
+def _keys(model: Any, loc: Sequence[int | str]) -> list[str]:
+    """Keys that the model allows at `loc`, from its JSON Schema."""
+    schema: dict[str, Any] = model.model_json_schema()
+    node: dict[str, Any] = schema
+    for key in (None, *loc):
+        if key is not None:
+            node = node.get("properties", {}).get(key) or node.get("items") or _any_key(node)
+        for choice in node.get("anyOf", []):
+            if "$ref" in choice:
+                node = choice
+        if "$ref" in node:
+            node = schema["$defs"][node["$ref"].rsplit("/", 1)[1]]
+    return sorted(node.get("properties", {}))
+
+
+def _any_key(node: dict[str, Any]) -> dict[str, Any]:
+    patterns = list(node.get("patternProperties", {}).values())
+    return patterns[0] if patterns else node.get("additionalProperties") or {}
+
+
+def _cross_check(guest: Guest, site: Site, path: Path) -> None:
+    problems = []
+    if guest.name != path.stem:
+        problems.append(
+            Problem(
+                "the name inside differs from the file's", str(path), guest.name, path.stem, "make the two the same"
+            )
+        )
+    if guest.dom0 not in site.dom0s:
+        problems.append(
+            Problem(
+                "unknown Dom-0", str(path), guest.dom0, "one of: " + ", ".join(site.dom0s), "add it to params/site.yml"
+            )
+        )
+    for n, nic in enumerate(guest.nics):
+        if nic.segment not in site.segments:
+            known = list(site.segments)
+            problems.append(
+                Problem(
+                    "unknown segment",
+                    f"{path}: nics.{n} ({nic.mac})",
+                    nic.segment,
+                    "one of: " + ", ".join(known),
+                    nearest(nic.segment, known) or "add it to params/site.yml",
+                )
+            )
+    if problems:
+        raise BadInput(*problems)
+
+
+def write_schemas(folder: Path) -> None:
+    """Write JSON Schemas of both files for editors."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for model, name in ((Site, "site"), (Guest, "guest")):
+        (folder / f"{name}.schema.json").write_text(json.dumps(model.model_json_schema(), indent=2) + "\n")

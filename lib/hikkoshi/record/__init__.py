@@ -1,0 +1,1 @@
+"""What a run leaves: honest executed notebooks, masked secrets, reports."""

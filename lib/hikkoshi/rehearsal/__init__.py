@@ -1,0 +1,1 @@
+"""Boot of a disk on VMware-like hardware, before vSphere sees it."""

@@ -1,0 +1,46 @@
+"""What a rehearsal can end with, and what it saw: pure data."""
+
+from enum import StrEnum
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Ending(StrEnum):
+    """How a boot ended."""
+
+    LOGIN = "login"
+    GRUB_ERROR = "grub-error"
+    NO_BOOT_LOADER = "no-boot-loader"
+    KERNEL_PANIC = "kernel-panic"
+    INITRAMFS_SHELL = "initramfs-shell"
+    FSCK_SHELL = "fsck-shell"
+    TIMEOUT = "timeout"
+
+
+class SeenNic(BaseModel):
+    """A NIC as the booted guest reported it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    name: str
+    mac: str
+    driver: str
+    addresses: tuple[str, ...]
+
+
+class Outcome(BaseModel):
+    """One boot. Paths are relative to the guest's folder."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    ending: Ending
+    words: str  # the line of screen or console that tells it
+    seconds: float
+    accelerator: str  # tcg or kvm
+    controller: str
+    nic_model: str
+    kernel: str = ""  # uname -r
+    root: str = ""  # device mounted at /
+    nics: tuple[SeenNic, ...] = ()
+    picture: str  # PNG of the screen
+    screen: str  # text of the screen
+    console: str  # file with the serial console
+    disk_unchanged: bool

@@ -1,0 +1,307 @@
+"""The spine: one run of one step, observe → act → observe.
+
+    run = open_run("40-convert", vars())
+    run.preflight(conversion.checks(...))
+    run.ensure("convert the disk", holds=lambda: conversion.complete(...), act=lambda: conversion.start(...))
+    run.verify(...)
+    run.evidence(...)
+
+In plan mode, the default, only `holds` is asked. In apply, `act` is called where it does not hold, and it is asked again.
+Resuming is running again.
+"""
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, Any, Literal
+
+from hikkoshi import files, lock
+from hikkoshi.check import Check
+from hikkoshi.errors import BadInput, HikkoshiError, Problem, Refused, StepFailed
+from hikkoshi.journal import Journal
+from hikkoshi.params import Guest, Home, Site, nearest
+
+STEPS = {
+    "10-survey": "what the guest is",
+    "20-plan": "what it will become",
+    "30-prepare": "make a copy bootable on VMware",
+    "40-convert": "disk to streamOptimized VMDK",
+    "50-rehearse": "boot that VMDK on VMware-like hardware",
+    "60-deploy": "import into vSphere, NICs disconnected",
+    "70-cutover": "connect and power on",
+    "75-rollback": "source back in service",
+    "90-report": "the guest's whole story",
+}
+PARAMETERS = ("guest", "mode", "home")
+Mode = Literal["plan", "apply"]
+State = Literal["would", "already", "done", "failed", "ok", "later", "red"]
+
+display: Callable[[object], None] = print  # hikkoshi.show puts the notebook's display here
+
+
+@dataclass(frozen=True)
+class Row:
+    """What `ensure` shows and the journal keeps: one action with what was found before and after."""
+
+    title: str
+    state: State
+    seconds: float
+    found: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.state:<8}{self.title:<44}{self.seconds:>7.1f} s  {self.found}".rstrip()
+
+
+@dataclass(frozen=True)
+class Checklist:
+    """All checks of one cell, good and bad."""
+
+    title: str
+    checks: tuple[Check, ...]
+
+    def __str__(self) -> str:
+        return "\n".join(
+            f"{state_of(c):<8}{c.title}{': ' + c.found if c.found else ''}"
+            + (f"  (expected {c.expected})" if not c and c.expected else "")
+            for c in self.checks
+        )
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What a run leaves: its actions, and every file that it made with size and SHA-256."""
+
+    rows: tuple[Row, ...]
+    artefacts: tuple[dict[str, Any], ...]
+
+    def __str__(self) -> str:
+        return "\n".join(
+            [
+                *map(str, self.rows),
+                *(f"{a['sha256'][:16]}…  {files.human(a['bytes']):>10}  {a['file']}" for a in self.artefacts),
+            ]
+        )
+
+
+def state_of(check: Check) -> State:
+    """The word that a check is shown with."""
+    return "ok" if check else "later" if check.later else "red"
+
+
+@dataclass
+class Run:
+    """One execution of one step for one guest; holds the guest's lock until it is closed."""
+
+    step: str
+    id: str
+    mode: Mode
+    home: Home
+    site: Site
+    guest: Guest
+    journal: Journal
+    _lock: IO[str]
+    rows: list[Row] = field(default_factory=list)
+
+    @property
+    def folder(self) -> Path:
+        """The guest's folder in outputs/."""
+        return self.home.folder(self.guest.name)
+
+    def __str__(self) -> str:
+        return f"run {self.id} · guest {self.guest.name} · mode {self.mode} · {self.folder}"
+
+    def preflight(self, checks: Iterable[Check]) -> None:
+        """Show every check; `Refused` with all the bad ones. In plan mode a check may wait for an earlier step's apply."""
+        done = tuple(checks)
+        display(Checklist("preflight", done))
+        bad = [c for c in done if not c and not (c.later and self.mode == "plan")]
+        self._note("preflight", state="red" if bad else "ok", checks=[_plain(c) for c in done])
+        if bad:
+            raise Refused(*(c.problem() for c in bad))
+
+    def ensure(
+        self,
+        title: str,
+        holds: Callable[[], Check | bool],
+        act: Callable[[], object],
+        *,
+        timeout: float | None = None,
+        retry: int = 0,
+    ) -> None:
+        """Make something so: ask, act where it is not so, ask again.
+
+        `holds` observes and is always safe. `timeout` (seconds) ends an `act` that hangs. `retry` is for actions that are
+        safe to repeat, never for destructive ones: so many more tries, with a pause of 1, 2, 4… seconds before each.
+        """
+        start = time.monotonic()
+        state: State = "would"
+        before = after = holds()
+        if before:
+            state = "already"
+        elif self.mode == "apply":
+            self._note("start", title=title)
+            try:
+                self._act(act, title, timeout, retry)
+                after = holds()
+            except BaseException as e:
+                self._row(title, "failed", start, f"{type(e).__name__}: {str(e).splitlines()[0] if str(e) else ''}")
+                raise
+            state = "done" if after else "failed"
+        self._row(title, state, start, after.found if isinstance(after, Check) else "")
+        if state == "failed":
+            problem = (
+                after.problem()
+                if isinstance(after, Check)
+                else Problem(f"not so: {title}", remedy="see the rows above")
+            )
+            raise StepFailed(Problem(f"{title}: carried out, but {problem.what}", problem.where or self.guest.name, problem.found,
+                                     problem.expected, problem.remedy))  # fmt: skip
+
+    def verify(self, checks: Iterable[Check]) -> None:
+        """Ask the world, not variables, whether the step's promise is kept. In plan mode nothing has to be true yet."""
+        done = tuple(checks)
+        display(Checklist("verify", done))
+        bad = [c for c in done if not c]
+        self._note("verify", state="red" if bad else "ok", mode=self.mode, checks=[_plain(c) for c in done])
+        if bad and self.mode == "apply":
+            raise StepFailed(*(c.problem() for c in bad))
+
+    def evidence(self, artefacts: Sequence[Path] = ()) -> Evidence:
+        """List what the run did and made, write it to the journal, and release the guest. The last call of a runbook."""
+        listed = tuple(
+            {"file": os.path.relpath(p, self.home.root), "bytes": p.stat().st_size, "sha256": files.sha256(p)}
+            for p in artefacts
+            if p.is_file()
+        )
+        self._note("evidence", artefacts=list(listed))
+        self.close("completed")
+        return Evidence(tuple(self.rows), listed)
+
+    def close(self, outcome: str) -> None:
+        """End the run and release the guest."""
+        if not self._lock.closed:
+            self._note("end", outcome=outcome)
+            self._lock.close()
+            _open.pop(self.folder, None)
+
+    def _act(self, act: Callable[[], object], title: str, timeout: float | None, retry: int) -> None:
+        for attempt in range(retry + 1):
+            try:
+                with _deadline(timeout, title):
+                    act()
+                return
+            except HikkoshiError as e:
+                if attempt == retry or isinstance(e, BadInput | Refused):
+                    raise
+                self._note("retry", title=title, attempt=attempt + 1, error=str(e))
+                time.sleep(2**attempt)
+
+    def _row(self, title: str, state: State, start: float, found: str) -> None:
+        row = Row(title, state, round(time.monotonic() - start, 1), found)
+        self.rows.append(row)
+        display(row)
+        self._note("step", title=title, state=state, seconds=row.seconds, found=found)
+
+    def _note(self, event: str, **fields: Any) -> None:
+        self.journal.append(event, run=self.id, step=self.step, **fields)
+
+
+_open: dict[Path, Run] = {}  # {guest's folder: the run of this process that holds its lock}
+
+
+def open_run(step: str, names: Mapping[str, Any], *, wait: float = 15) -> Run:
+    """Open a run of `step` with the parameters found in `names`, the notebook's variables: guest, mode, home.
+
+    A variable that is no parameter is an error (papermill merely warns), so is a wrong mode, an unknown guest, a bad
+    parameter file. Takes the guest's lock, waiting up to `wait` seconds for a run that is just ending.
+    """
+    values = parameters(step, names)
+    home = Home.find(Path(values["home"]) if values.get("home") else None)
+    mode = values.get("mode", "plan")
+    if mode not in ("plan", "apply"):
+        raise BadInput(
+            Problem(
+                "unknown mode",
+                f"{step}: parameter mode",
+                repr(mode),
+                "plan or apply",
+                nearest(str(mode), ["plan", "apply"]),
+            )
+        )
+    guest = home.guest(values["guest"])
+    site = home.site()
+    folder = home.folder(guest.name)
+    if folder in _open:  # the cell was run again in the same kernel
+        _open[folder].close("reopened")
+    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+    run_id = os.environ.get("HIKKOSHI_RUN") or f"{stamp}-{step}"
+    handle = lock.acquire(folder / "lock", run_id, wait)
+    run = Run(step, run_id, mode, home, site, guest, Journal(folder / "journal.jsonl"), handle)
+    _open[folder] = run
+    try:
+        run.journal.check()
+    except BadInput:
+        handle.close()
+        del _open[folder]
+        raise
+    run._note("open", mode=mode, guest=guest.name, pid=os.getpid())
+    return run
+
+
+def parameters(step: str, names: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameters among a notebook's variables; `BadInput` for one that the notebook does not know."""
+    plain = {
+        k: v
+        for k, v in names.items()
+        if not k.startswith("_") and k not in ("In", "Out") and isinstance(v, str | int | float | bool | None)
+    }
+    unknown = [k for k in plain if k not in PARAMETERS]
+    if unknown:
+        raise BadInput(
+            *(
+                Problem(
+                    f"the notebook has no parameter {k!r}",
+                    where=step,
+                    found=f"{k} = {plain[k]!r}",
+                    expected="one of: " + ", ".join(PARAMETERS),
+                    remedy=nearest(k, PARAMETERS) or "leave it out",
+                )
+                for k in unknown
+            )
+        )
+    return plain
+
+
+@contextmanager
+def _deadline(seconds: float | None, title: str) -> Iterator[None]:
+    """Interrupt the main thread after `seconds`; elsewhere programs are bounded by `tool.run` only."""
+    if seconds is None or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def late(signum: int, frame: object) -> None:
+        raise StepFailed(
+            Problem(
+                f"{title}: not done in time",
+                found=f"more than {seconds:g} s",
+                remedy="find out what hangs, then run again",
+            )
+        )
+
+    before = signal.signal(signal.SIGALRM, late)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def _plain(check: Check) -> dict[str, Any]:
+    return {"title": check.title, "state": state_of(check), "found": check.found, "expected": check.expected}

@@ -1,0 +1,1 @@
+"""The vSphere side: connection, inventory, import, machine, cut-over."""

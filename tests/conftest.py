@@ -1,0 +1,68 @@
+"""Fixtures that more than one folder of tests uses."""
+
+import importlib.util
+import os
+import shutil
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from hikkoshi.params import Home
+
+PROJECT = Path(__file__).parents[1]
+
+
+def _missing(name: str) -> str:
+    if name == "root":
+        return "" if os.geteuid() == 0 else "needs root"
+    if name.startswith("python:"):
+        module = name.removeprefix("python:")
+        return "" if importlib.util.find_spec(module) else f"needs the Python module {module}"
+    if name == "vcsim":
+        from hikkoshi.lab import vcsim
+
+        return "" if vcsim.binary().is_file() else "needs vcsim: run make setup"
+    found = shutil.which(name, path=os.environ["PATH"] + ":/usr/sbin:/sbin")
+    return "" if found else f"needs the program {name}: run make setup"
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    for marker in item.iter_markers("needs"):
+        reasons = [r for r in map(_missing, marker.args) if r]
+        if reasons and os.environ.get("CI"):
+            pytest.fail("in CI nothing may be missing: " + "; ".join(reasons), pytrace=False)
+        if reasons:
+            pytest.skip("; ".join(reasons))
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    """A home of its own, with the shipped parameters and nothing else."""
+    shutil.copytree(PROJECT / "params", tmp_path / "home" / "params")
+    return Home(tmp_path / "home")
+
+
+@pytest.fixture(scope="session")
+def lab_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
+    """A home whose lab is up: vcsim on a port of its own, the Dom-0 with the paper's two guests."""
+    from hikkoshi.lab import lab
+
+    root = tmp_path_factory.mktemp("lab")
+    shutil.copytree(PROJECT / "params", root / "params")
+    site = root / "params" / "site.yml"
+    site.write_text(site.read_text().replace("127.0.0.1:8989", f"127.0.0.1:{free_port()}"))
+    here = Home(root)
+    lab.up(here)
+    try:
+        yield here
+    finally:
+        lab.down(here)
+
+
+def free_port() -> int:
+    """A TCP port of the loopback interface that nobody listens on just now."""
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return int(s.getsockname()[1])

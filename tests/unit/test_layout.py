@@ -1,0 +1,127 @@
+"""The rules of the layout, checked: imports go one way, modules are nouns of readable size, environments agree."""
+
+import ast
+import re
+import tomllib
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+from rattler import MatchSpec, Version, VersionSpec
+from ruamel.yaml import YAML
+
+PROJECT = Path(__file__).parents[2]
+LIB = PROJECT / "lib" / "hikkoshi"
+MODULES = sorted(p for p in LIB.rglob("*.py"))
+
+# each may import what stands in the lines above it, and itself
+ORDER = [
+    {"errors"},
+    {"check", "files", "progress"},
+    {"tool", "artefact"},
+    {"params"},
+    {"xen", "guest", "disk", "vsphere", "network", "rehearsal"},
+    {"survey"},
+    {"plan"},
+    {"journal", "lock"},
+    {"run"},
+    {"record", "status"},
+    {"fleet"},
+    {"doctor"},
+    {"cli", "show"},
+]
+LEVEL = {name: n for n, names in enumerate(ORDER) for name in names}
+
+
+def noun(path: Path) -> str:
+    return path.relative_to(LIB).parts[0].removesuffix(".py")
+
+
+def imported(path: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module == "hikkoshi":
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("hikkoshi."):
+            found.add(str(node.module).split(".")[1])
+        elif isinstance(node, ast.Import):
+            found |= {a.name.split(".")[1] for a in node.names if a.name.startswith("hikkoshi.")}
+    return found
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(LIB)))
+def test_imports_go_one_way(path: Path) -> None:
+    own = noun(path)
+    if own in ("lab", "__init__", "__main__"):
+        return  # the lab stands outside and may use all; who may use the lab is the next test
+    for other in imported(path) - {own, "lab"}:
+        assert LEVEL[other] < LEVEL[own], f"{own} imports {other}"
+
+
+def test_the_lab_is_imported_by_the_command_line_and_tests_only() -> None:
+    users = {noun(p) for p in MODULES if "lab" in imported(p)}
+    assert users <= {"lab", "cli", "doctor"}
+
+
+def test_only_show_knows_ipython() -> None:
+    users = {noun(p) for p in MODULES if re.search(r"^\s*(from|import) (IPython|ipywidgets)", p.read_text(), re.M)}
+    assert users == {"show"}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(LIB)))
+def test_a_module_is_a_noun_of_at_most_400_lines(path: Path) -> None:
+    assert path.read_text().count("\n") <= 400
+    assert path.stem not in {"utils", "util", "helpers", "helper", "common", "manager", "misc"}
+
+
+@pytest.fixture(scope="module")
+def wanted() -> dict[str, str]:
+    """{package: version range} as pyproject.toml has them."""
+    with (PROJECT / "pyproject.toml").open("rb") as f:
+        project = tomllib.load(f)["project"]
+    return dict(re.match(r"([\w.-]+)(.*)", d).groups() for d in project["dependencies"])  # type: ignore[union-attr, misc]
+
+
+@pytest.fixture(scope="module")
+def conda() -> tuple[dict[str, str], dict[str, str]]:
+    """({package: range} of the conda part, {package: range} of the pip part) of environment.yml."""
+    document = YAML(typ="safe").load(PROJECT / "environment.yml")
+    assert document["channels"] == ["conda-forge", "nodefaults"]
+    specs = [d for d in document["dependencies"] if isinstance(d, str)]
+    pip = next(d["pip"] for d in document["dependencies"] if isinstance(d, dict))
+    for spec in specs:
+        assert re.fullmatch(r"[a-z0-9._-]+( [<>=!,.0-9]+)?", spec), spec
+        MatchSpec(spec)
+    by_name = {s.split(" ")[0]: s.partition(" ")[2] for s in specs}
+    own = dict(re.match(r"([\w.-]+)(.*)", d).groups() for d in pip if not d.startswith("-e"))  # type: ignore[union-attr, misc]
+    assert "-e ." in pip
+    return by_name, own
+
+
+def test_conda_and_pip_users_get_the_same_packages_in_the_same_ranges(
+    wanted: dict[str, str], conda: tuple[dict[str, str], dict[str, str]]
+) -> None:
+    by_name, own = conda
+    there = {("matplotlib" if k == "matplotlib-base" else k): v for k, v in {**by_name, **own}.items()}
+    assert there.pop("python") == ">=3.11"
+    there.pop("pip")
+    assert there == wanted
+
+
+def test_every_range_of_the_conda_environment_contains_the_version_installed(
+    conda: tuple[dict[str, str], dict[str, str]],
+) -> None:
+    for name, wish in conda[0].items():
+        if wish and name not in ("python", "pip"):
+            installed = metadata.version("matplotlib" if name == "matplotlib-base" else name)
+            assert VersionSpec(str(MatchSpec(f"{name} {wish}").version)).matches(Version(installed)), (name, installed)
+
+
+def test_the_lock_file_holds_every_package_with_version_and_hash_and_no_address(wanted: dict[str, str]) -> None:
+    lock = (PROJECT / "requirements.lock").read_text()
+    pinned = dict(re.findall(r"^([a-z0-9._-]+)==(\S+) \\\n    --hash=sha256:[0-9a-f]{64}", lock, re.M))
+    assert {re.sub(r"[._]", "-", k) for k in wanted} <= {re.sub(r"[._]", "-", k) for k in pinned}
+    assert re.sub(r"[._]", "-", "pytest") in pinned
+    assert not re.search(r"[a-z]+://|^-i |--index", lock)
+    for name, version in pinned.items():
+        assert metadata.version(name) == version, f"{name}: run make setup"

@@ -1,0 +1,170 @@
+"""Parameter files: read strictly, and every mistake told with its line."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hikkoshi.errors import BadInput, Problem
+from hikkoshi.params import Guest, Home, Secret, Site, read
+
+
+def edit(home: Home, file: str, old: str, new: str) -> Path:
+    path = home.root / "params" / file
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+    return path
+
+
+def problems(home: Home, guest: str = "gateway") -> tuple[Problem, ...]:
+    with pytest.raises(BadInput) as caught:
+        home.guest(guest)
+    return caught.value.problems
+
+
+def test_the_shipped_site_and_guests_are_valid(home: Home) -> None:
+    assert home.guest_names() == ["gateway", "idp"]
+    assert [len(home.guest(name).nics) for name in home.guest_names()] == [10, 1]
+
+
+def test_a_misspelt_key_is_told_with_file_line_and_the_right_spelling(home: Home) -> None:
+    path = edit(home, "guests/gateway.yml", "config: /etc/xen/gateway", "confg: /etc/xen/gateway")
+    line = path.read_text().splitlines().index("confg: /etc/xen/gateway") + 1
+    missing, unknown = problems(home)
+    assert "'config' is missing" in missing.what
+    assert unknown.where.startswith(f"{path}:{line}:")
+    assert unknown.remedy == "did you mean config?"
+
+
+def test_all_mistakes_of_a_file_are_told_at_once(home: Home) -> None:
+    edit(home, "site.yml", "vlan: 301", "vlan: 5000")
+    path = edit(home, "site.yml", "hardware_version: 10", "hardware_versoin: 10")
+    with pytest.raises(BadInput) as caught:
+        home.site()
+    assert len(caught.value.problems) == 2
+    assert {p.where.split(":")[1] for p in caught.value.problems} == {
+        str(n) for n, text in enumerate(path.read_text().splitlines(), 1) if "5000" in text or "versoin" in text
+    }
+
+
+def test_a_misspelt_key_inside_a_segment_names_its_own_line(home: Home) -> None:
+    path = edit(home, "site.yml", "{ vlan: 302, port_group: dv-vlan302", "{ vlan: 302, port_grp: dv-vlan302")
+    with pytest.raises(BadInput) as caught:
+        home.site()
+    line = next(n for n, text in enumerate(path.read_text().splitlines(), 1) if "port_grp" in text)
+    assert all(f"{path}:{line}:" in p.where for p in caught.value.problems)
+    assert any(p.remedy == "did you mean port_group?" for p in caught.value.problems)
+
+
+def test_a_key_written_twice_is_an_error_with_its_line(home: Home) -> None:
+    edit(home, "guests/idp.yml", "dom0: xenhost", "dom0: xenhost\ndom0: other")
+    (problem,) = problems(home, "idp")
+    assert "not YAML" in problem.what
+    assert ":5" in problem.where or ":4" in problem.where
+
+
+def test_an_unknown_guest_is_told_with_the_nearest_name(home: Home) -> None:
+    (problem,) = problems(home, "gatway")
+    assert problem.remedy == "did you mean gateway?"
+
+
+def test_a_segment_that_the_site_does_not_have_is_told_with_its_nic(home: Home) -> None:
+    edit(home, "guests/gateway.yml", "segment: vlan302", "segment: vlan320")
+    (problem,) = problems(home)
+    assert "00:16:3e:05:00:01" in problem.where
+    assert "vlan302" in problem.expected
+    assert problem.remedy.startswith("did you mean vlan3")
+
+
+def test_a_name_that_differs_from_the_files_name_is_refused(home: Home) -> None:
+    edit(home, "guests/gateway.yml", "name: gateway", "name: gatekeeper")
+    assert problems(home)[0].found == "gatekeeper"
+
+
+@pytest.mark.parametrize("both_or_neither", ["", "  sha256: " + ":".join(["ab"] * 32) + "\n  ca: outputs/lab/ca.pem\n"])
+def test_the_server_must_be_trusted_in_exactly_one_way(home: Home, both_or_neither: str) -> None:
+    edit(home, "site.yml", "  ca: outputs/lab/ca.pem\n", both_or_neither)
+    with pytest.raises(BadInput, match="either ca or sha256"):
+        home.site()
+
+
+def test_a_password_written_into_the_file_is_refused(home: Home) -> None:
+    edit(home, "site.yml", "password: file:outputs/lab/vcenter.password", "password: hunter2")
+    with pytest.raises(BadInput, match="password"):
+        home.site()
+
+
+def test_no_home_says_how_to_name_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HIKKOSHI_HOME", str(tmp_path))
+    with pytest.raises(BadInput, match="HIKKOSHI_HOME"):
+        Home.find()
+
+
+def test_the_home_is_found_from_a_folder_inside_it(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HIKKOSHI_HOME", raising=False)
+    assert Home.find(home.root / "params" / "guests") == home
+
+
+def test_a_secret_never_shows_its_value() -> None:
+    secret = Secret("env:PASSWORD", "hunter2")
+    shown = f"{secret} {secret!r} {secret!s:>30} {[secret]}" + "%s" % secret  # noqa: UP031
+    assert "hunter2" not in shown
+    assert secret.reveal() == "hunter2"
+
+
+def test_a_secrets_file_readable_by_others_is_refused(home: Home) -> None:
+    path = home.root / "password"
+    path.write_text("hunter2\n")
+    path.chmod(0o644)
+    with pytest.raises(BadInput, match="chmod 600") as caught:
+        home.secret("file:password")
+    assert "hunter2" not in str(caught.value)
+    path.chmod(0o600)
+    assert home.secret("file:password").reveal() == "hunter2"
+
+
+def test_a_secret_that_is_not_there_is_told_by_its_name(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NOT_THERE", raising=False)
+    with pytest.raises(BadInput, match="NOT_THERE"):
+        home.secret("env:NOT_THERE")
+    with pytest.raises(BadInput, match=r"nowhere"):
+        home.secret("file:nowhere")
+
+
+@given(st.text(max_size=200))
+def test_any_text_as_a_parameter_file_gives_a_guest_or_bad_input(
+    tmp_path_factory: pytest.TempPathFactory, text: str
+) -> None:
+    path = tmp_path_factory.mktemp("any") / "guest.yml"
+    path.write_bytes(text.encode("utf-8", "surrogatepass"))
+    with pytest.raises(BadInput):
+        read(Guest, path)
+
+
+@given(st.integers())
+def test_a_vlan_is_taken_exactly_from_0_to_4094(
+    home_text: str, tmp_path_factory: pytest.TempPathFactory, vlan: int
+) -> None:
+    path = tmp_path_factory.mktemp("vlan") / "site.yml"
+    path.write_text(home_text.replace("vlan: 301,", f"vlan: {vlan},"))
+    if 0 <= vlan <= 4094:
+        assert read(Site, path).segments["vlan301"].vlan == vlan
+    else:
+        with pytest.raises(BadInput):
+            read(Site, path)
+
+
+@pytest.fixture(scope="module")
+def home_text() -> str:
+    return (Path(__file__).parents[2] / "params" / "site.yml").read_text()
+
+
+def test_the_schemas_for_editors_are_those_of_the_models(tmp_path: Path) -> None:
+    from hikkoshi.params import write_schemas
+
+    write_schemas(tmp_path)
+    for made in tmp_path.iterdir():
+        kept = Path(__file__).parents[2] / "params" / "schema" / made.name
+        assert kept.read_text() == made.read_text(), "run make schemas"

@@ -1,0 +1,257 @@
+"""The spine: observe, act, observe."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from hikkoshi import lock, run
+from hikkoshi.check import Check
+from hikkoshi.errors import BadInput, Busy, HikkoshiError, Problem, Refused, StepFailed, ToolFailed
+from hikkoshi.params import Home
+from hikkoshi.run import Run, open_run
+
+
+@pytest.fixture(autouse=True)
+def shown(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    lines: list[str] = []
+    monkeypatch.setattr(run, "display", lambda thing: lines.append(str(thing)))
+    monkeypatch.delenv("HIKKOSHI_RUN", raising=False)
+    return lines
+
+
+def opened(home: Home, mode: str = "apply", **more: object) -> Run:
+    return open_run("40-convert", {"guest": "idp", "mode": mode, "home": str(home.root), **more}, wait=0.1)
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Path:
+    return tmp_path / "made"
+
+
+def states(r: Run) -> list[str]:
+    return [e["state"] for e in r.journal.entries() if e["event"] == "step"]
+
+
+def test_plan_only_looks_and_says_would(home: Home, world: Path) -> None:
+    r = opened(home, "plan")
+    r.ensure("make it", holds=world.exists, act=world.touch)
+    assert not world.exists()
+    assert states(r) == ["would"]
+    r.close("completed")
+
+
+def test_plan_is_the_default(home: Home) -> None:
+    r = open_run("40-convert", {"guest": "idp", "home": str(home.root)})
+    assert r.mode == "plan"
+    r.close("completed")
+
+
+def test_apply_acts_once_and_a_repeat_finds_it_already_done(home: Home, world: Path) -> None:
+    r = opened(home)
+    for _ in range(2):
+        r.ensure("make it", holds=world.exists, act=lambda: world.touch(exist_ok=False))
+    assert states(r) == ["done", "already"]
+    r.close("completed")
+
+
+def test_an_action_that_does_not_make_it_so_stops_the_run(home: Home, world: Path) -> None:
+    r = opened(home)
+    with pytest.raises(StepFailed, match="carried out, but"):
+        r.ensure(
+            "make it", holds=lambda: Check("it is there", world.exists(), "nothing", "a file", "look"), act=lambda: None
+        )
+    assert states(r) == ["failed"]
+    r.close("failed")
+
+
+def test_a_failing_action_is_in_the_journal_before_the_error_goes_on(home: Home) -> None:
+    r = opened(home)
+    with pytest.raises(ZeroDivisionError):
+        r.ensure("divide", holds=lambda: False, act=lambda: 1 / 0)
+    assert states(r) == ["failed"]
+    r.close("failed")
+
+
+def test_a_safe_action_is_tried_again_and_each_try_is_noted(
+    home: Home, world: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pauses: list[float] = []
+    monkeypatch.setattr(time, "sleep", pauses.append)
+    tries: list[int] = []
+
+    def act() -> None:
+        tries.append(1)
+        if len(tries) < 3:
+            raise ToolFailed(Problem("a hiccup"))
+        world.touch()
+
+    r = opened(home)
+    r.ensure("make it", holds=world.exists, act=act, retry=2)
+    assert (len(tries), pauses) == (3, [1, 2])
+    assert sum(e["event"] == "retry" for e in r.journal.entries()) == 2
+    r.close("completed")
+
+
+def test_without_retry_an_action_is_tried_once(home: Home) -> None:
+    tries: list[int] = []
+
+    def act() -> None:
+        tries.append(1)
+        raise ToolFailed(Problem("a hiccup"))
+
+    r = opened(home)
+    with pytest.raises(ToolFailed):
+        r.ensure("make it", holds=lambda: False, act=act)
+    assert tries == [1]
+    r.close("failed")
+
+
+def test_an_action_that_hangs_is_ended(home: Home) -> None:
+    r = opened(home)
+    with pytest.raises(StepFailed, match="not done in time"):
+        r.ensure("wait", holds=lambda: False, act=lambda: time.sleep(30), timeout=0.1)
+    r.close("failed")
+
+
+def test_preflight_shows_all_checks_and_refuses_with_all_the_bad_ones(home: Home, shown: list[str]) -> None:
+    r = opened(home)
+    with pytest.raises(Refused) as caught:
+        r.preflight([Check("good", True), Check("bad", False, "1", "2", "mend"), Check("worse", False)])
+    assert [p.what for p in caught.value.problems] == ["not so: bad", "not so: worse"]
+    assert all(word in shown[-1] for word in ("good", "bad", "worse"))
+    r.close("failed")
+
+
+def test_a_check_may_wait_for_an_earlier_step_in_plan_but_not_in_apply(home: Home) -> None:
+    waiting = [Check("the copy is there", False, later=True)]
+    r = opened(home, "plan")
+    r.preflight(waiting)
+    r.close("completed")
+    r = opened(home, "apply")
+    with pytest.raises(Refused):
+        r.preflight(waiting)
+    r.close("failed")
+
+
+def test_verify_fails_in_apply_and_only_tells_in_plan(home: Home) -> None:
+    r = opened(home, "plan")
+    r.verify([Check("moved", False)])
+    r.close("completed")
+    r = opened(home, "apply")
+    with pytest.raises(StepFailed):
+        r.verify([Check("moved", False)])
+    r.close("failed")
+
+
+def test_evidence_names_every_file_with_its_hash_and_ends_the_run(home: Home, world: Path) -> None:
+    world.write_text("abc")
+    r = opened(home)
+    evidence = r.evidence([world])
+    assert evidence.artefacts[0]["sha256"] == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    assert r.journal.entries()[-1]["outcome"] == "completed"
+    opened(home).close("completed")  # the guest is free again
+
+
+def test_a_misspelt_parameter_is_an_error_and_nothing_is_opened(home: Home) -> None:
+    with pytest.raises(BadInput, match="did you mean guest"):
+        opened(home, gest="gateway")
+    assert not home.folder("idp").exists()
+
+
+def test_a_misspelt_mode_is_an_error(home: Home) -> None:
+    with pytest.raises(BadInput, match="did you mean apply"):
+        opened(home, "aply")
+
+
+def test_the_open_cell_may_be_run_again_in_the_same_kernel(home: Home) -> None:
+    first = opened(home)
+    second = opened(home)
+    assert [e["outcome"] for e in first.journal.entries() if e["event"] == "end"] == ["reopened"]
+    second.close("completed")
+
+
+def test_a_second_run_on_a_guest_is_refused_and_told_who_holds_it(home: Home) -> None:
+    code = (
+        "import sys; from hikkoshi.run import open_run\n"
+        f"r = open_run('40-convert', {{'guest': 'idp', 'mode': 'plan', 'home': {str(home.root)!r}}})\n"
+        "print('open', flush=True); sys.stdin.read()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "open\n"
+        with pytest.raises(Busy, match=str(other.pid)):
+            opened(home)
+        other.communicate("")
+    opened(home).close("completed")
+
+
+def test_a_child_that_outlives_its_killed_parent_keeps_the_lock(home: Home) -> None:
+    path = home.folder("idp") / "lock"
+    code = (
+        "import subprocess, sys; from pathlib import Path; from hikkoshi import lock\n"
+        f"h = lock.acquire(Path({str(path)!r}), 'test', 0)\n"
+        "p = subprocess.Popen(['sleep', '60'], close_fds=False); print(p.pid, flush=True); sys.stdin.read()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as parent:
+        assert parent.stdout is not None
+        child = int(parent.stdout.readline())
+        parent.kill()
+        parent.wait()
+    try:
+        assert lock.held(path)
+        with pytest.raises(Busy, match="sleep"):
+            lock.acquire(path, "second", 0)
+    finally:
+        os.kill(child, 9)
+    deadline = time.monotonic() + 5
+    while lock.held(path) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert not lock.held(path)
+
+
+def test_a_program_that_a_step_starts_dies_with_the_step(tmp_path: Path) -> None:
+    code = (
+        "import subprocess, sys; from hikkoshi import tool\n"
+        "p = subprocess.Popen(tool.command(['sleep', '60']), close_fds=False); print(p.pid, flush=True); sys.stdin.read()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as parent:
+        assert parent.stdout is not None
+        child = int(parent.stdout.readline())
+        parent.kill()
+        parent.wait()
+    deadline = time.monotonic() + 5
+    while _alive(child) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert not _alive(child)
+
+
+def test_a_tampered_journal_stops_the_next_run(home: Home) -> None:
+    r = opened(home)
+    r.close("completed")
+    r.journal.path.write_text(r.journal.path.read_text().replace('"mode":"apply"', '"mode":"plan"'))
+    with pytest.raises(BadInput, match="changed after it was written"):
+        opened(home)
+
+
+def test_an_error_has_four_parts_and_no_traceback_in_a_notebook() -> None:
+    error = HikkoshiError(Problem("it broke", "gateway", "1", "2", "mend it"))
+    assert error._render_traceback_() == [
+        "HikkoshiError: it broke\n  where:      gateway\n  found:      1\n  expected:   2\n  what to do: mend it"
+    ]
+
+
+def _alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
