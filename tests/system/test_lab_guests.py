@@ -1,0 +1,257 @@
+"""The lab's guests, built and booted: the same bits for everyone, a boot that fails as in the paper, and one that does not."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from hikkoshi import files
+from hikkoshi.disk import digest
+from hikkoshi.errors import StepFailed
+from hikkoshi.guest import initrd
+from hikkoshi.lab import image, packages
+from hikkoshi.rehearsal import boot
+from hikkoshi.rehearsal.machine import Controller, Machine, MachineNic, NicModel
+from hikkoshi.rehearsal.outcome import Ending
+
+pytestmark = pytest.mark.needs("dpkg-deb", "mke2fs", "debugfs", "e2fsck", "qemu-system-x86_64", "qemu-img", "cpio")
+NOBODY = 65534
+
+# What has to be changed by hand, as an administrator would with guestfish. Arguments: disk, "boot" for the boot loader's
+# part alone, or "all".
+EDIT = r"""
+import guestfs, json, re, sys
+disk, parts = sys.argv[1:]
+g = guestfs.GuestFS(python_return_dict=True)
+g.set_backend("direct")
+g.set_backend_settings(["force_tcg"])
+g.add_drive_opts(disk, format="raw")
+g.launch()
+g.mount("/dev/sda2", "/")
+g.mount("/dev/sda1", "/boot")
+def edit(path, *changes):
+    text = g.read_file(path).decode()
+    for old, new in changes:
+        text = re.sub(old, new, text, flags=re.M)
+    g.write(path, text)
+told = {}
+edit("/boot/grub/grub.conf", ("^default=0", "default=1"), (" console=xvc0", ""), ("/dev/xvda", "/dev/sda"))
+if parts == "all":
+    kernel = next(k for k in g.ls("/lib/modules") if not k.endswith("xen"))
+    initrd = f"/boot/initrd-{kernel}.img"
+    def mkinitrd(*options):
+        try:
+            return g.command(["/sbin/mkinitrd", *options, initrd, kernel])
+        except RuntimeError as e:
+            return "refused: " + str(e)
+    told["exists"] = mkinitrd()
+    told["xenblk"] = mkinitrd("-f")
+    edit("/etc/fstab", ("/dev/xvda", "/dev/sda"))
+    edit("/etc/inittab", ("^co:.*\n", ""))
+    edit("/etc/modprobe.conf", ("xennet", "vmxnet3"), ("xenblk", "vmw_pvscsi"))
+    told["made"] = mkinitrd("-f", "-v", "--with=mptsas", "--preload=mptspi")
+    told["unknown"] = mkinitrd("-f", "--with=nosuch")
+    g.download(initrd, disk + ".initrd")
+    g.command(["/sbin/chkconfig", "kudzu", "off"])
+    told["kudzu"] = g.glob_expand("/etc/rc.d/rc?.d/*kudzu")
+g.shutdown()
+print(json.dumps(told))
+"""
+
+
+@pytest.fixture(scope="session")
+def idp() -> Path:
+    return image.build(image.IDP)
+
+
+@pytest.fixture(scope="session")
+def gateway() -> Path:
+    return image.build(image.GATEWAY)
+
+
+def edited(source: Path, folder: Path, parts: str) -> tuple[Path, dict[str, str]]:
+    """A copy of a disk, changed by hand; and what the guest's own programs said meanwhile."""
+    copy = folder / "disk.img"
+    subprocess.run(["cp", "--sparse=always", source, copy], check=True)
+    copy.chmod(0o600)
+    done = subprocess.run(
+        [boot.interpreter(), "-c", EDIT, copy, parts], capture_output=True, text=True, check=False, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    return copy, json.loads(done.stdout)
+
+
+@pytest.fixture(scope="module")
+def by_hand(gateway: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]]:
+    return edited(gateway, tmp_path_factory.mktemp("by-hand"), "all")
+
+
+def machine(guest: image.GuestImage, controller: Controller, nic: NicModel, nics: int) -> Machine:
+    named = [MachineNic(name=f"eth{n}", mac=x.mac, address=str(x.address)) for n, x in enumerate(guest.nics[:nics])]
+    # the last first, as a PCI bus may have them: names have to come from the MACs
+    return Machine(
+        controller=controller, nic_model=nic, memory_mb=guest.memory_mb, vcpus=guest.vcpus, nics=tuple(reversed(named))
+    )
+
+
+def test_an_ordinary_user_builds_the_same_bits_elsewhere_and_later(idp: Path) -> None:
+    with tempfile.TemporaryDirectory(prefix="hikkoshi lab ") as name:  # the blank is meant
+        folder = Path(name)
+        # a code and a cache that nobody else has
+        shutil.copytree(Path(image.__file__).parents[1], folder / "lib" / "hikkoshi")
+        shutil.copytree(packages.cache() / "packages", folder / "cache" / "hikkoshi" / "packages")
+        command = [os.path.realpath(sys.executable), "-c"]
+        command += ["from hikkoshi.lab import image; print(image.build(image.IDP))"]
+        if os.geteuid() == 0:
+            subprocess.run(["chown", "-R", f"{NOBODY}:{NOBODY}", folder], check=True)
+            command = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "--", *command]
+        env = {"PATH": os.environ["PATH"], "HOME": "/nonexistent", "TZ": "Pacific/Auckland", "LC_ALL": "C.UTF-8"}
+        env |= {"XDG_CACHE_HOME": str(folder / "cache"), "PYTHONPATH": str(folder / "lib"), "TMPDIR": str(folder)}
+        done = subprocess.run(command, env=env, cwd=folder, capture_output=True, text=True, check=False, timeout=300)
+        assert done.returncode == 0, done.stderr
+        built = Path(done.stdout.strip())
+        assert built.is_relative_to(folder)
+        assert built.parent.name == idp.parent.name
+        assert (built.stat().st_size, digest.content(built)) == (idp.stat().st_size, digest.content(idp))
+        assert sorted(p.name for p in built.parents[1].iterdir()) == sorted([built.parent.name, "lock"])
+
+
+@pytest.mark.parametrize("guest", ["idp", "gateway"])
+def test_the_disk_is_as_large_as_said_takes_little_room_and_is_not_to_be_written(
+    guest: str, request: pytest.FixtureRequest
+) -> None:
+    path: Path = request.getfixturevalue(guest)
+    recipe = {"idp": image.IDP, "gateway": image.GATEWAY}[guest]
+    assert path.stat().st_size == recipe.disk_bytes
+    assert image.allocated(path) < 40 << 20
+    assert path.stat().st_mode & 0o222 == 0
+
+
+@pytest.mark.needs("sfdisk", "blkid", "swaplabel")
+def test_other_programs_read_the_disk_as_anaconda_would_have_made_it(gateway: Path, tmp_path: Path) -> None:
+    told = json.loads(subprocess.run(["sfdisk", "-J", gateway], capture_output=True, check=True).stdout)
+    parts = told["partitiontable"]["partitions"]
+    assert [p["type"] for p in parts] == ["83", "83", "82"]
+    assert [p["start"] for p in parts[:2]] == [63, 208845]
+    seen = []
+    for part in parts:
+        probe = ["blkid", "-p", "-O", str(part["start"] * 512), "-S", str(part["size"] * 512), "-o", "export", gateway]
+        out = subprocess.run(probe, capture_output=True, text=True, check=True).stdout
+        pairs = dict(line.split("=", 1) for line in out.splitlines())
+        seen.append((pairs["TYPE"], pairs["LABEL"].replace("\\", "")))
+    assert seen == [("ext3", "/boot"), ("ext3", "/"), ("swap", "SWAP-xvda3")]
+
+
+@pytest.mark.needs("cpio")
+def test_cpio_lists_the_ram_disk_that_has_no_driver_for_a_disk(gateway: Path, tmp_path: Path) -> None:
+    place = f"{gateway}?offset={63 * 512}"
+    names = subprocess.run(["debugfs", "-R", "ls -p /", place], capture_output=True, text=True, check=True).stdout
+    name = next(n for n in names.split("/") if n.startswith("initrd-") and "xen" not in n)
+    subprocess.run(["debugfs", "-R", f'dump /{name} "{tmp_path}/initrd"', place], capture_output=True, check=True)
+    unpacked = subprocess.run(["gzip", "-dc", tmp_path / "initrd"], capture_output=True, check=True).stdout
+    listed = subprocess.run(["cpio", "-t", "--quiet"], input=unpacked, capture_output=True, check=True).stdout.decode()
+    assert set(initrd.modules(tmp_path / "initrd")) == {"crc16", "crc32c_generic", "ext4", "jbd2", "mbcache"}
+    assert {"init", "bin/busybox", "lib/ext4.ko"} <= set(listed.split())
+
+
+def test_as_it_is_the_guest_ends_in_grubs_error_13(gateway: Path, tmp_path: Path) -> None:
+    seen = boot.boot(
+        gateway,
+        "raw",
+        machine(image.GATEWAY, "pvscsi", "vmxnet3", 1),
+        tmp_path,
+        "before",
+        probe=False,
+        accelerator="tcg",
+    )
+    assert seen.ending is Ending.GRUB_ERROR
+    assert seen.words == "Error 13: Invalid or unsupported executable format"
+    assert seen.disk_unchanged
+
+
+def test_with_the_boot_loader_alone_put_right_the_kernel_finds_no_root_and_panics(
+    gateway: Path, tmp_path: Path
+) -> None:
+    disk, _ = edited(gateway, tmp_path, "boot")
+    seen = boot.boot(
+        disk, "raw", machine(image.GATEWAY, "pvscsi", "vmxnet3", 1), tmp_path, "boot", probe=False, accelerator="tcg"
+    )
+    assert seen.ending is Ending.KERNEL_PANIC
+    assert "Attempted to kill init" in seen.words
+
+
+def test_mkinitrd_behaves_as_on_el5(by_hand: tuple[Path, dict[str, str]]) -> None:
+    disk, told = by_hand
+    assert "already exists" in told["exists"]
+    assert "No module xenblk found for kernel" in told["xenblk"]
+    assert "No module nosuch found for kernel" in told["unknown"]
+    assert not any("command: sed:" in words or "\nsed:" in words for words in told.values())
+    assert "Adding module vmw_pvscsi.ko" in told["made"]  # by modprobe.conf's scsi_hostadapter
+    assert told["made"].index("mptspi.ko") < told["made"].index("vmw_pvscsi.ko") < told["made"].index("mptsas.ko")
+    wanted = {"vmw_pvscsi", "mptspi", "mptsas", "mptbase", "mptscsih", "scsi_mod", "sd_mod", "ext4", "jbd2"}
+    assert wanted <= set(initrd.modules(Path(f"{disk}.initrd")))
+
+
+def test_chkconfig_turns_kudzu_off_in_every_runlevel(by_hand: tuple[Path, dict[str, str]]) -> None:
+    assert [path.removeprefix("/etc/rc.d/") for path in by_hand[1]["kudzu"]] == [
+        f"rc{level}.d/K95kudzu" for level in range(7)
+    ]
+
+
+@pytest.mark.parametrize(("controller", "nic", "nics"), [("pvscsi", "vmxnet3", 10), ("lsisas1068", "e1000", 2)])
+def test_put_right_by_hand_the_guest_comes_up_with_every_nic(
+    by_hand: tuple[Path, dict[str, str]], tmp_path: Path, controller: Controller, nic: NicModel, nics: int
+) -> None:
+    wish = machine(image.GATEWAY, controller, nic, nics)
+    seen = boot.boot(by_hand[0], "raw", wish, tmp_path, "after", probe=True, accelerator="tcg")
+    assert seen.ending is Ending.LOGIN, seen.words
+    assert seen.words.startswith("gateway login:")
+    assert seen.root == "/dev/sda2"
+    found = {(n.name, n.mac, n.driver, n.addresses) for n in seen.nics}
+    assert found == {(n.name, n.mac, nic, (n.address,)) for n in wish.nics}
+
+
+def test_a_damaged_package_is_named_and_nothing_is_built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(packages.cache() / "packages", tmp_path / "hikkoshi" / "packages")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    victim = packages.load()["ethtool"].path
+    content = bytearray(victim.read_bytes())
+    content[1000] ^= 1
+    victim.write_bytes(content)
+    with pytest.raises(StepFailed) as e:
+        image.build(image.IDP)
+    problem = e.value.problems[0]
+    assert (problem.where, problem.found) == (str(victim), f"sha256 {files.sha256(victim)}")
+    assert problem.expected.startswith("sha256 ")
+    assert "make setup" in problem.remedy
+    assert [p.name for p in (tmp_path / "hikkoshi" / "guests").iterdir()] == ["lock"]
+
+
+@pytest.fixture
+def no_mirror(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """apt with sources of a mirror that is not there."""
+    (tmp_path / "sources.list").write_text(f"deb [trusted=yes] file:{tmp_path}/nothing bookworm main\n")
+    (tmp_path / "lists").mkdir()
+    (tmp_path / "apt.conf").write_text(
+        f'Dir::Etc::SourceList "{tmp_path}/sources.list"; Dir::Etc::SourceParts "/dev/null";\n'
+        f'Dir::State::lists "{tmp_path}/lists"; Dir::Cache "{tmp_path}";\n'
+    )
+    monkeypatch.setenv("APT_CONFIG", str(tmp_path / "apt.conf"))
+    return tmp_path / "packages"
+
+
+@pytest.mark.needs("apt-get", "apt-cache")
+def test_a_mirror_that_is_not_there_is_told_in_four_parts_and_leaves_nothing(no_mirror: Path) -> None:
+    with pytest.raises(StepFailed) as e:
+        packages.fetch(no_mirror)
+    problem = e.value.problems[0]
+    assert "linux-image-amd64" in problem.where
+    assert "nothing" in problem.found
+    assert problem.expected
+    assert "make setup" in problem.remedy
+    assert list(no_mirror.iterdir()) == []
