@@ -1,0 +1,138 @@
+"""A raw disk image or block device, looked at from the outside; opened read-only, always."""
+
+import json
+import os
+import stat
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from hikkoshi import tool
+from hikkoshi.errors import BadInput, Problem
+
+SECTOR = 512
+_MAGIC = (  # (offset, bytes that begin such an image, its format), after QEMU's own probes
+    (0, b"QFI\xfb", "qcow or qcow2"),
+    (0, b"KDMV", "VMDK"),
+    (0, b"COWD", "VMDK (ESX)"),
+    (0, b"# Disk DescriptorFile", "VMDK descriptor"),
+    (0, b"conectix", "VHD"),
+    (0, b"vhdxfile", "VHDX"),
+    (0, b"QED\0", "QED"),
+    (0, b"LUKS\xba\xbe", "LUKS"),
+    (0, b"WithoutFreeSpace", "Parallels"),
+    (0, b"WithouFreSpacExt", "Parallels"),
+    (0, b"Bochs Virtual HD Image", "Bochs"),
+    (0x40, b"\x7f\x10\xda\xbe", "VDI"),
+)
+
+
+class DiskFacts(BaseModel):
+    """What a disk is, without looking at its file systems."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    path: str  # absolute
+    kind: Literal["file", "block device"]
+    bytes: int
+    allocated_bytes: int  # what a sparse file really takes; the same as `bytes` for a device
+    mtime_ns: int
+    table: Literal["mbr", "gpt", "none"]
+    boot_loader: Literal["grub-legacy", "grub2", "none", "unknown"]  # by the code in the first sector
+
+
+def facts(path: Path) -> DiskFacts:
+    """Look at a raw disk; `BadInput` says what is wrong with it.
+
+    A guest's root user writes the first sector, so a raw disk may carry the header of another format that names files of
+    this machine. It is refused by its magic number before any program looks at it; QEMU's own detection is asked after
+    that, for formats not known here.
+    """
+    path = path.absolute()
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as e:
+        raise BadInput(
+            _problem("the disk image cannot be read", path, e.strerror or str(e), "a raw disk image")
+        ) from None
+    try:
+        status = os.fstat(fd)
+        device = stat.S_ISBLK(status.st_mode)
+        if not device and not stat.S_ISREG(status.st_mode):
+            found = "a folder" if stat.S_ISDIR(status.st_mode) else "neither file nor block device"
+            raise BadInput(_problem("the disk image is no image", path, found, "a regular file or a block device"))
+        size = os.lseek(fd, 0, os.SEEK_END)
+        if size == 0:
+            raise BadInput(_problem("the disk image is empty", path, "0 bytes", "a whole raw disk"))
+        if size % SECTOR:
+            raise BadInput(_problem("the disk image is cut off", path, f"{size:,} bytes", "a multiple of 512 bytes"))
+        head, end = os.pread(fd, 2 * SECTOR, 0), os.pread(fd, SECTOR, size - SECTOR)
+    except OSError as e:
+        raise BadInput(
+            _problem("the disk image cannot be read", path, e.strerror or str(e), "a raw disk image")
+        ) from None
+    finally:
+        os.close(fd)
+    if other := foreign(head, end) or _detected(path):
+        raise BadInput(
+            Problem(
+                "the disk image carries the header of another format",
+                where=str(path),
+                found=f"a header of {other}",
+                expected="a raw disk: boot sector and partitions",
+                remedy="if it is really an image of that format, convert it to raw with qemu-img and an explicit -f; if the "
+                "guest is known to use a raw disk, somebody inside it wrote that header, possibly to make this machine "
+                "read files of its own: do not open it with anything that detects formats, and ask the guest's owner",
+            )
+        )
+    return DiskFacts(
+        path=str(path),
+        kind="block device" if device else "file",
+        bytes=size,
+        allocated_bytes=size if device else status.st_blocks * SECTOR,
+        mtime_ns=status.st_mtime_ns,
+        table=table(head),
+        boot_loader=boot_loader(head),
+    )
+
+
+def foreign(head: bytes, end: bytes) -> str:
+    """Name of the other format whose magic number is in the first or the last sector; empty for a raw disk."""
+    for offset, magic, name in _MAGIC:
+        if head[offset : offset + len(magic)] == magic:
+            return name
+    return "VHD" if end.startswith(b"conectix") else ""
+
+
+def table(head: bytes) -> Literal["mbr", "gpt", "none"]:
+    """Kind of partition table in the first two sectors. A file system that covers the whole disk has none."""
+    if head[SECTOR : SECTOR + 8] == b"EFI PART":
+        return "gpt"
+    entries = [head[o : o + 16] for o in range(446, 510, 16)]
+    plausible = all(e[0] in (0, 0x80) for e in entries if len(e) == 16)
+    if head[510:512] == b"\x55\xaa" and plausible and any(e[4] and any(e[12:16]) for e in entries):
+        return "mbr"
+    return "none"
+
+
+def boot_loader(head: bytes) -> Literal["grub-legacy", "grub2", "none", "unknown"]:
+    """Boot loader by the code in the first sector: both GRUBs hold the word GRUB, and begin with different jumps."""
+    code = head[:440]
+    if not any(code):
+        return "none"
+    if b"GRUB" in code:
+        return "grub-legacy" if code[:2] == b"\xeb\x48" else "grub2"
+    return "unknown"
+
+
+def _detected(path: Path) -> str:
+    """What QEMU takes the image for, if not for a raw one."""
+    answer = tool.run(["qemu-img", "info", "-U", "--output=json", path], timeout=60, ok=(0, 1))
+    if answer.returncode:  # a raw disk can always be opened
+        return f"a format that qemu-img cannot even open: {tool.tail(answer.stderr, 1)}"
+    detected = str(json.loads(answer.stdout).get("format"))
+    return "" if detected in ("raw", "host_device") else detected
+
+
+def _problem(what: str, path: Path, found: str, expected: str) -> Problem:
+    return Problem(what, str(path), found, expected, "see whether the guest's Xen configuration names the right disk")

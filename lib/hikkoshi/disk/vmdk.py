@@ -1,0 +1,216 @@
+"""Reading a sparse VMDK as vSphere's import will: header, embedded descriptor, tables, last grain.
+
+Layout after VMware's Virtual Disk Format 5.0 and what its own writer (open-vmdk) does; both ways of placing the grain
+directory are read: up front, and at the end behind a footer. Sectors are 512 bytes, all numbers little endian.
+"""
+
+import os
+import re
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hikkoshi.check import Check
+from hikkoshi.errors import BadInput, Problem
+
+SECTOR = 512
+COMPRESSED = 1 << 16  # header flag: grains are deflated
+MARKERS = 1 << 17  # header flag: every grain is preceded by its address and length
+AT_END = (1 << 64) - 1  # the grain directory's sector where a footer gives the real one
+_HEADER = struct.Struct("<4sIIQQQQIQQQB4sH433x")
+_MARKER = struct.Struct("<QI")  # first sector of the disk that the grain holds, length of the deflated data
+_LARGEST = 1 << 27  # grains: a disk of 8 TiB in grains of 64 KiB
+_DESCRIPTOR = 1 << 20  # bytes: VMware reserves 10 KiB
+_REMEDY = "run 40-convert again; if it is the same again, keep the file and report it"
+
+
+@dataclass(frozen=True)
+class Header:
+    """What the first sector and the descriptor say; all sizes and places in bytes."""
+
+    version: int
+    flags: int
+    capacity: int
+    grain: int
+    table_entries: int
+    directory: int  # where the grain directory begins
+    compression: int  # 1: deflate
+    newlines: bytes  # the four bytes that show whether a transfer as text damaged the file
+    descriptor: dict[str, str]
+
+    @property
+    def stream(self) -> bool:
+        """Whether grains are deflated and have markers, as an import needs it."""
+        return self.flags & (COMPRESSED | MARKERS) == COMPRESSED | MARKERS and self.compression == 1
+
+
+def read(path: Path) -> Header:
+    """Parse a sparse VMDK; `BadInput` where it is none, or is shorter than its own header says."""
+    try:
+        with path.open("rb") as f:
+            return _header(f.fileno(), path)
+    except OSError as e:
+        raise _bad(path, e.strerror or str(e), "a VMDK that can be read") from None
+
+
+def descriptor(text: str) -> dict[str, str]:
+    """`{key: value}` of the descriptor's lines `key=value`, quotes taken off; the extent's line under the key `extent`."""
+    found = {}
+    for line in text.splitlines():
+        if m := re.match(r'\s*([A-Za-z0-9._]+)\s*=\s*"?([^"]*?)"?\s*$', line):
+            found[m[1]] = m[2]
+        elif re.match(r"\s*(RW|RDONLY|NOACCESS)\s", line):
+            found["extent"] = line.strip()
+    return found
+
+
+def used(path: Path) -> int:
+    """End of the last grain in bytes: a shorter file was cut off. `BadInput` where tables and grains contradict each other."""
+    try:
+        with path.open("rb") as f:
+            header = _header(f.fileno(), path)
+            return _end_of_grains(f.fileno(), header, path)
+    except OSError as e:
+        raise _bad(path, e.strerror or str(e), "a VMDK that can be read") from None
+
+
+def name_extent(path: Path, name: str) -> None:
+    """Let the embedded descriptor call its only extent `name`: a writer puts the name there that the file had then."""
+    with path.open("r+b") as f:
+        fields = _fields(f.fileno(), 0, path)
+        start, length = fields[5] * SECTOR, fields[6] * SECTOR
+        text = os.pread(f.fileno(), length, start).split(b"\0", 1)[0]
+        renamed = re.sub(rb'(?m)^(RW \d+ SPARSE )"[^"\n]*"', lambda m: m[1] + b'"' + name.encode() + b'"', text)
+        if len(renamed) > length:
+            raise _bad(path, f"a name of {len(name)} characters", f"room in a descriptor of {length} bytes")
+        os.pwrite(f.fileno(), renamed.ljust(length, b"\0"), start)
+
+
+def check_stream(path: Path, capacity: int) -> list[Check]:
+    """Whether vSphere's import can take the file as a disk of `capacity` bytes. A missing or broken file is one red check."""
+    where = str(path)
+    try:
+        header = read(path)
+    except BadInput as e:
+        p = e.problems[0]
+        return [Check("the VMDK is a sparse VMDK", False, p.found, p.expected, p.remedy, where)]
+    try:
+        end = used(path)
+        whole = Check(
+            "the VMDK is whole",
+            path.stat().st_size >= end,
+            f"{path.stat().st_size:,} bytes, the last grain ends at {end:,}",
+            "nothing cut off",
+            _REMEDY,
+            where,
+        )
+    except BadInput as e:
+        p = e.problems[0]
+        whole = Check("the VMDK is whole", False, p.found, p.expected, p.remedy, where)
+    kind, adapter = header.descriptor.get("createType", "none"), header.descriptor.get("ddb.adapterType", "none")
+    facts = (
+        ("the VMDK's version is one that ESXi takes", header.version == 3, str(header.version), "3"),
+        (
+            "the VMDK is a stream",
+            header.stream,
+            f"flags {header.flags:#x}, compression {header.compression}",
+            "deflated grains",
+        ),
+        ("the VMDK calls itself a stream", kind == "streamOptimized", kind, "streamOptimized"),
+        ("the VMDK names a SCSI adapter", adapter == "lsilogic", adapter, "lsilogic"),
+        (
+            "the VMDK has the planned capacity",
+            header.capacity == capacity,
+            f"{header.capacity:,} bytes",
+            f"{capacity:,} bytes",
+        ),
+        (
+            "the capacity is whole grains",
+            header.capacity % header.grain == 0,
+            f"grain {header.grain:,} bytes",
+            "no rest",
+        ),
+        ("the grain tables have VMware's size", header.table_entries == 512, str(header.table_entries), "512 entries"),
+        (
+            "no transfer as text has damaged the file",
+            header.newlines == b"\n \r\n",
+            repr(header.newlines),
+            repr(b"\n \r\n"),
+        ),
+    )
+    return [*(Check(title, ok, found, expected, _REMEDY, where) for title, ok, found, expected in facts), whole]
+
+
+def _fields(fd: int, offset: int, path: Path) -> tuple[Any, ...]:
+    raw = os.pread(fd, SECTOR, offset)
+    if len(raw) < SECTOR or raw[:4] != b"KDMV":
+        found = "an empty file" if not raw else f"{len(raw)} bytes beginning with {raw[:4]!r}"
+        raise _bad(path, found, "512 bytes beginning with b'KDMV'")
+    return _HEADER.unpack(raw)
+
+
+def _header(fd: int, path: Path) -> Header:
+    fields = _fields(fd, 0, path)
+    size = os.fstat(fd).st_size
+    if fields[9] == AT_END:
+        fields = _fields(fd, max(0, size - 2 * SECTOR), path)  # the last two sectors: footer, end-of-stream marker
+    _, version, flags, capacity, grain, start, length, entries, _, directory, _, _, newlines, compression = fields
+    if not 1 <= grain <= 128 or not 1 <= entries <= 1 << 16 or capacity > _LARGEST * grain:
+        raise _bad(
+            path, f"capacity {capacity} and grain {grain} sectors, {entries} entries a table", "sizes that VMware uses"
+        )
+    if not 0 < length * SECTOR <= _DESCRIPTOR or (start + length) * SECTOR > size:
+        raise _bad(path, f"{size:,} bytes", f"a descriptor of {length} sectors at sector {start}, and grains behind it")
+    text = os.pread(fd, length * SECTOR, start * SECTOR).split(b"\0", 1)[0]
+    return Header(
+        version=version,
+        flags=flags,
+        capacity=capacity * SECTOR,
+        grain=grain * SECTOR,
+        table_entries=entries,
+        directory=directory * SECTOR,
+        compression=compression,
+        newlines=newlines,
+        descriptor=descriptor(text.decode("utf-8", errors="replace")),
+    )
+
+
+def _end_of_grains(fd: int, header: Header, path: Path) -> int:
+    """Follow directory and tables to the grain that lies last, and its marker to where it ends."""
+    size = os.fstat(fd).st_size
+    grains = -(-header.capacity // header.grain)
+    tables = _numbers(fd, header.directory, -(-grains // header.table_entries), path)
+    last, number, end = 0, 0, 0
+    for n, table in enumerate(tables):
+        if table == 0:  # no table: nothing but zeros there
+            continue
+        entries = _numbers(fd, table * SECTOR, header.table_entries, path)
+        end = max(end, table * SECTOR + 4 * header.table_entries)
+        highest = max(entries)
+        if highest > max(last, 1):  # 0 and 1 both mean a grain of zeros
+            last, number = highest, n * header.table_entries + entries.index(highest)
+    if last == 0:
+        return end
+    if not header.stream:
+        return max(end, last * SECTOR + header.grain)
+    marker = os.pread(fd, _MARKER.size, last * SECTOR)
+    if len(marker) < _MARKER.size:
+        raise _bad(path, f"{size:,} bytes", f"a grain at byte {last * SECTOR:,}")
+    address, length = map(int, _MARKER.unpack(marker))
+    if address * SECTOR != number * header.grain or not length:
+        raise _bad(
+            path, f"a grain for sector {address} at byte {last * SECTOR:,}", f"sector {number * header.grain // SECTOR}"
+        )
+    return max(end, last * SECTOR + _MARKER.size + length)
+
+
+def _numbers(fd: int, offset: int, count: int, path: Path) -> tuple[int, ...]:
+    size = os.fstat(fd).st_size
+    if offset + 4 * count > size:
+        raise _bad(path, f"{size:,} bytes", f"a table of {count} entries at byte {offset:,}")
+    return struct.unpack(f"<{count}I", os.pread(fd, 4 * count, offset))
+
+
+def _bad(path: Path, found: str, expected: str) -> BadInput:
+    return BadInput(Problem("this is no usable VMDK", str(path), found, expected, _REMEDY))

@@ -1,0 +1,278 @@
+"""A real disk through the real qemu-img: independent readers agree, kill -9 and a full disk leave nothing behind."""
+
+import contextlib
+import json
+import os
+import random
+import signal
+import struct
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from hikkoshi import files, lock
+from hikkoshi.disk import conversion, digest, source, vmdk
+from hikkoshi.disk.conversion import Conversion
+from hikkoshi.errors import BadInput, StepFailed
+
+pytestmark = pytest.mark.needs("qemu-img", "mke2fs", "sfdisk", "setpriv")
+MIB = 1 << 20
+
+
+@pytest.fixture(scope="module")
+def disk(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A partitioned disk of 40 MiB and one sector, with an ext3 file system that holds real files."""
+    folder = tmp_path_factory.mktemp("disk")
+    content = folder / "content"
+    (content / "etc").mkdir(parents=True)
+    (content / "etc" / "fstab").write_text("/dev/xvda1 / ext3 defaults 1 1\n")
+    (content / "random").write_bytes(random.Random(1).randbytes(3 * MIB))
+    (content / "text").write_text("the same line over and over\n" * 100_000)
+    run("mke2fs", "-q", "-t", "ext3", "-L", "root", "-d", content, folder / "p1", "32M")
+    image = folder / "disk.img"
+    with image.open("wb") as f:
+        f.truncate(40 * MIB + 512)
+    run("sfdisk", "-q", image, text=b"label: dos\nstart=2048,size=65536,type=83,bootable\n")
+    run("dd", f"if={folder / 'p1'}", f"of={image}", "bs=1M", "seek=1", "conv=notrunc,sparse", "status=none")
+    return image
+
+
+@pytest.fixture
+def folder(tmp_path: Path, disk: Path) -> Path:
+    """A guest's folder with the prepared copy in it."""
+    (tmp_path / "disk").mkdir()
+    run("cp", "--sparse=always", disk, tmp_path / "disk" / "web.img")
+    return tmp_path
+
+
+def run(*argv: object, text: bytes = b"") -> str:
+    path = os.environ["PATH"] + ":/usr/sbin:/sbin"
+    done = subprocess.run(
+        list(map(str, argv)), input=text, capture_output=True, check=True, env={**os.environ, "PATH": path}
+    )
+    return done.stdout.decode()
+
+
+def paths(folder: Path) -> tuple[Path, Path]:
+    return folder / "disk" / "web.img", folder / "disk" / "web.vmdk"
+
+
+def left_behind(folder: Path) -> list[str]:
+    return sorted(p.name for p in folder.rglob("*") if p.is_file() and p.name != "lock")
+
+
+def test_a_real_disk_becomes_a_stream_that_every_check_passes(folder: Path) -> None:
+    copy, made = paths(folder)
+    before = files.sha256(copy)
+    seen: list[float] = []
+    assert all(conversion.checks(copy, made))
+    assert not conversion.complete(copy, made)
+    result = conversion.start(copy, made, folder, lambda done, total, text: seen.append(done / total))
+    assert [c.title for c in conversion.proofs(copy, made) if not c] == []
+    assert files.sha256(copy) == before
+    assert result.virtual_bytes == 41 * MIB  # padded from 40 MiB and a sector
+    assert seen == sorted(seen)
+    assert seen[-1] == 1
+    assert left_behind(folder) == ["conversion.json", "web.img", "web.vmdk"]
+    assert f"{result.vmdk_sha256}  {made}" in run("sha256sum", made)
+    assert f"{result.vmdk_sha1}  {made}" in run("sha1sum", made)
+
+
+@pytest.mark.needs("vmdkinfo")
+def test_readers_of_others_agree_about_what_was_made(folder: Path) -> None:
+    copy, made = paths(folder)
+    conversion.start(copy, made, folder)
+    words = run("vmdkinfo", made)
+    assert "Stream optimized" in words
+    assert f"({41 * MIB} bytes)" in words
+    assert "web.vmdk\n" in words  # and not web.vmdk.part
+    assert "Images are identical" in run("qemu-img", "compare", "-f", "raw", "-F", "vmdk", copy, made)
+    run("qemu-img", "check", "-f", "vmdk", made)
+    info = json.loads(run("qemu-img", "info", "-f", "vmdk", "--output=json", made))
+    assert info["format-specific"]["data"]["create-type"] == "streamOptimized"
+
+
+def test_what_comes_back_out_of_the_vmdk_has_the_content_digest_of_the_copy(folder: Path) -> None:
+    copy, made = paths(folder)
+    result = conversion.start(copy, made, folder)
+    back = folder / "back.img"
+    run("qemu-img", "convert", "-f", "vmdk", "-O", "raw", made, back)
+    os.truncate(back, copy.stat().st_size)  # the padding off again
+    assert digest.content(back) == result.copy_digest == digest.content(copy)
+
+
+def test_the_facts_of_a_real_disk_are_told(disk: Path) -> None:
+    facts = source.facts(disk)
+    assert (facts.kind, facts.bytes, facts.table, facts.boot_loader) == ("file", 40 * MIB + 512, "mbr", "none")
+    assert facts.allocated_bytes == disk.stat().st_blocks * 512 < facts.bytes
+
+
+@pytest.mark.parametrize("block_size", [65536, 0], ids=["whole", "broken"])
+def test_a_format_that_only_qemu_knows_is_refused_too(tmp_path: Path, block_size: int) -> None:
+    start = b"#!/bin/sh\n#V2.0 Format\nmodprobe cloop file=$0 && mount -r -t iso9660 /dev/cloop $1\n"
+    head = start.ljust(128, b"\0") + struct.pack(">IIQQ", block_size, 1, 152, 200)
+    (tmp_path / "cloop.img").write_bytes(head.ljust(MIB, b"\0"))
+    assert source.foreign(head, b"") == ""
+    with pytest.raises(BadInput, match="another format"):
+        source.facts(tmp_path / "cloop.img")
+
+
+def test_a_disk_that_names_a_file_of_this_machine_gives_nothing_away(folder: Path, tmp_path: Path) -> None:
+    """What root inside a guest can do to its own disk: a qcow2 header whose backing file is one of ours."""
+    secret = tmp_path / "secret"
+    secret.write_bytes(b"TOP SECRET OF THE HOST".ljust(MIB))
+    run("qemu-img", "create", "-q", "-f", "qcow2", "-b", secret, "-F", "raw", tmp_path / "evil.qcow2", "1M")
+    copy, made = paths(folder)
+    run("dd", f"if={tmp_path / 'evil.qcow2'}", f"of={copy}", "conv=notrunc", "status=none")
+    assert '"format": "qcow2"' in run("qemu-img", "info", "--output=json", copy)  # the trap is real
+    with pytest.raises(BadInput, match="qcow2"):
+        source.facts(copy)
+    assert not all(conversion.checks(copy, made))
+    conversion._convert(copy, made, lambda *a: None)  # and should that look ever be fooled: -f raw copies bytes
+    run("qemu-img", "compare", "-f", "raw", "-F", "vmdk", copy, made)
+
+
+def test_one_changed_byte_in_the_vmdk_or_the_copy_is_found(folder: Path) -> None:
+    copy, made = paths(folder)
+    conversion.start(copy, made, folder)
+    flip(made, made.stat().st_size // 2)
+    assert not conversion.complete(copy, made)
+    conversion.start(copy, made, folder)
+    assert conversion.complete(copy, made)
+    flip(copy, 2 * MIB)
+    assert not conversion.complete(copy, made)
+    assert not conversion.compare(copy, made)
+    assert "mismatch" in conversion.compare(copy, made).found
+
+
+def flip(path: Path, offset: int) -> None:
+    with path.open("r+b") as f:
+        f.seek(offset)
+        (byte,) = f.read(1)
+        f.seek(offset)
+        f.write(bytes([byte ^ 1]))
+
+
+def test_a_new_copy_replaces_the_old_vmdk_only_when_the_new_one_is_whole(folder: Path) -> None:
+    copy, made = paths(folder)
+    first = conversion.start(copy, made, folder)
+    flip(copy, 2 * MIB)
+    second = conversion.start(copy, made, folder)
+    assert first.vmdk_sha256 != second.vmdk_sha256 == files.sha256(made)
+    assert conversion.complete(copy, made)
+
+
+CONVERT = """
+    import sys
+    from pathlib import Path
+    from hikkoshi import lock
+    from hikkoshi.disk import conversion
+    folder = Path(sys.argv[1])
+    handle = lock.acquire(folder / "lock", "test", 5)
+    conversion.start(folder / "disk/web.img", folder / "disk/web.vmdk", folder, lambda done, total, text: print(done, flush=True))
+"""
+
+
+def children(pid: int) -> list[int]:
+    return [int(p) for p in (Path(f"/proc/{pid}/task/{pid}/children").read_text().split())]
+
+
+def wait_until(what: str, condition: object, seconds: float = 30) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():  # type: ignore[operator]
+        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
+        time.sleep(0.02)
+
+
+def test_kill_9_in_mid_conversion_leaves_no_converter_and_no_final_name_and_a_rerun_finishes(tmp_path: Path) -> None:
+    copy, made = paths(tmp_path)
+    copy.parent.mkdir()
+    copy.write_bytes(random.Random(2).randbytes(192 * MIB))
+    with subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(CONVERT), str(tmp_path)], stdout=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            assert process.stdout is not None
+            while (line := process.stdout.readline()) and float(line) < 10 * MIB:
+                pass
+            assert line, "the conversion ended before it could be killed"
+            (converter,) = children(process.pid)
+            assert "qemu-img" in Path(f"/proc/{converter}/comm").read_text()
+            assert (made.parent / "web.vmdk.part").stat().st_size > 0
+        finally:
+            process.send_signal(signal.SIGKILL)
+    wait_until("the lock is free", lambda: not lock.held(tmp_path / "lock"))
+    assert not alive(converter)  # the lock was free only because nobody works any more
+    assert left_behind(tmp_path) == ["web.img", "web.vmdk.part"]
+    assert not conversion.complete(copy, made)
+    subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(CONVERT), str(tmp_path)], check=True, stdout=subprocess.DEVNULL
+    )
+    assert left_behind(tmp_path) == ["conversion.json", "web.img", "web.vmdk"]
+    assert all(conversion.proofs(copy, made))
+
+
+def alive(pid: int) -> bool:
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] not in "ZX"
+    return False
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A folder on a file system of its own, of 16 MiB."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", folder], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip(f"cannot mount a tmpfs: {mounted.stderr.decode().strip()}")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", folder], check=True)
+
+
+@pytest.mark.needs("root")
+def test_too_little_room_is_told_before_anything_starts(small_disk: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "web.img"
+    copy.write_bytes(random.Random(3).randbytes(20 * MIB))
+    (room,) = [c for c in conversion.checks(copy, small_disk / "disk" / "web.vmdk") if not c]
+    assert room.title == "the disk has room"
+    assert room.remedy
+
+
+@pytest.mark.needs("root")
+def test_a_disk_that_becomes_full_in_the_middle_leaves_nothing_behind(small_disk: Path, tmp_path: Path) -> None:
+    copy, made = tmp_path / "web.img", small_disk / "disk" / "web.vmdk"
+    copy.write_bytes(random.Random(3).randbytes(8 * MIB))
+    made.parent.mkdir()
+    filled = []
+
+    def fill(done: float, total: float, text: str) -> None:
+        if not filled:  # somebody else takes the room that was there at the beginning
+            filled.append(small_disk / "other")
+            with contextlib.suppress(OSError):
+                filled[0].write_bytes(bytes(16 * MIB))
+
+    with pytest.raises(StepFailed, match="disk became full") as e:
+        conversion.start(copy, made, small_disk, fill)
+    assert e.value.problems[0].remedy
+    assert left_behind(small_disk) == ["other"]
+    filled[0].unlink()
+    conversion.start(copy, made, small_disk)
+    assert all(conversion.proofs(copy, made))
+
+
+def test_what_was_made_is_recorded_for_later_steps(folder: Path) -> None:
+    copy, made = paths(folder)
+    result = conversion.start(copy, made, folder)
+    assert Conversion.load(folder) == result
+    assert [row["value"] for row in conversion.header_table(made) if row["field"] == "ddb.adapterType"] == ["lsilogic"]
+    assert vmdk.used(made) <= made.stat().st_size

@@ -1,0 +1,95 @@
+"""A conversion is complete by size and hash, and of this very copy; nothing less counts. (The real one: system tests.)"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from hikkoshi import files
+from hikkoshi.disk import conversion, digest
+from hikkoshi.disk.conversion import Conversion
+from hikkoshi.errors import Refused
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A guest's folder with a copy, a file in place of its VMDK, and the record of both."""
+    copy, vmdk = tmp_path / "disk" / "a.img", tmp_path / "disk" / "a.vmdk"
+    copy.parent.mkdir()
+    copy.write_bytes(b"c" * 1024)
+    vmdk.write_bytes(b"v" * 100)
+    Conversion(
+        vmdk="a.vmdk",
+        vmdk_bytes=100,
+        vmdk_sha256=files.sha256(vmdk),
+        vmdk_sha1="0" * 40,
+        virtual_bytes=1 << 20,
+        copy_bytes=1024,
+        copy_digest=digest.content(copy),
+        qemu_img="7.2.0",
+        seconds=1.0,
+    ).save(tmp_path)
+    return tmp_path
+
+
+def complete(folder: Path) -> tuple[bool, str]:
+    check = conversion.complete(folder / "disk" / "a.img", folder / "disk" / "a.vmdk")
+    return check.ok, check.found
+
+
+def test_a_vmdk_as_recorded_of_the_copy_as_recorded_is_complete(folder: Path) -> None:
+    assert complete(folder)[0]
+
+
+@pytest.mark.parametrize(
+    ("harm", "found"),
+    [
+        (lambda f: (f / "disk/a.vmdk").unlink(), "no VMDK yet"),
+        (lambda f: (f / "conversion.json").unlink(), "no conversion.json"),
+        (lambda f: (f / "conversion.json").write_text("{"), "cannot be read"),
+        (lambda f: (f / "disk/a.img").unlink(), "copy is gone"),
+        (lambda f: (f / "disk/a.vmdk").write_bytes(b"v" * 99), "99 bytes in the VMDK, 100 recorded"),
+        (lambda f: (f / "disk/a.vmdk").write_bytes(b"v" * 99 + b"w"), "SHA-256 of the VMDK"),
+        (lambda f: (f / "disk/a.img").write_bytes(b"c" * 512), "512 bytes in the copy"),
+        (lambda f: (f / "disk/a.img").write_bytes(b"c" * 1023 + b"d"), "content digest of the copy"),
+    ],
+    ids=lambda x: x if isinstance(x, str) else "",
+)
+def test_anything_less_is_not_complete_and_says_why(folder: Path, harm: Callable[[Path], object], found: str) -> None:
+    harm(folder)
+    ok, words = complete(folder)
+    assert not ok
+    assert found in words
+
+
+def test_a_copy_written_anew_with_the_same_content_counts_as_the_same(folder: Path) -> None:
+    content = (folder / "disk/a.img").read_bytes()
+    (folder / "disk/a.img").unlink()
+    (folder / "disk/a.img").write_bytes(content)
+    assert complete(folder)[0]
+
+
+@pytest.mark.parametrize(("size", "padded"), [(512, 1 << 20), (1 << 20, 1 << 20), ((1 << 20) + 512, 2 << 20)])
+def test_the_capacity_is_whole_mebibytes(size: int, padded: int) -> None:
+    assert conversion.capacity(size) == padded
+
+
+def test_before_anything_was_prepared_the_checks_wait_instead_of_failing(tmp_path: Path) -> None:
+    checks = conversion.checks(tmp_path / "g/disk/a.img", tmp_path / "g/disk/a.vmdk")
+    assert [c.later for c in checks if not c] == [True, True, True]
+    assert conversion.table(tmp_path) == [{"what": "VMDK", "found": "not made yet"}]
+    assert conversion.header_table(tmp_path / "a.vmdk") == [{"field": "VMDK", "value": "not made yet"}]
+    assert not any(conversion.proofs(tmp_path / "a.img", tmp_path / "a.vmdk"))
+
+
+def test_a_copy_that_became_another_format_is_not_converted(folder: Path) -> None:
+    (folder / "disk/a.img").write_bytes(b"QFI\xfb".ljust(1024, b"\0"))
+    with pytest.raises(Refused, match="qcow"):
+        conversion.start(folder / "disk/a.img", folder / "disk/b.vmdk", folder)
+    assert sorted(p.name for p in (folder / "disk").iterdir()) == ["a.img", "a.vmdk"]
+
+
+def test_the_record_shows_every_hash(folder: Path) -> None:
+    found = " ".join(row["found"] for row in conversion.table(folder))
+    assert files.sha256(folder / "disk/a.vmdk") in found
+    assert digest.content(folder / "disk/a.img") in found

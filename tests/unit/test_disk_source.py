@@ -1,0 +1,130 @@
+"""Disk images: what is refused before anything looks inside, and what the first sectors say."""
+
+import os
+import struct
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hikkoshi.disk import source
+from hikkoshi.errors import BadInput
+
+
+def refused(path: Path) -> str:
+    with pytest.raises(BadInput) as e:
+        source.facts(path)
+    (p,) = e.value.problems
+    assert all((p.what, p.where, p.found, p.expected, p.remedy))
+    assert p.where == str(path)
+    assert e.value.exit_code == 2
+    return f"{p.what}: {p.found}"
+
+
+def image(path: Path, head: bytes = b"", size: int = 1 << 20, end: bytes = b"") -> Path:
+    with path.open("wb") as f:
+        f.write(head)
+        f.truncate(size)
+        f.seek(size - 512)
+        f.write(end)
+    return path
+
+
+def sector(code: bytes = b"", *entries: tuple[int, int, int, int], signature: bytes = b"\x55\xaa") -> bytes:
+    """A first sector; entries are (status, type, first sector, sectors)."""
+    table = b"".join(struct.pack("<B3xB3xII", *e) for e in entries)
+    return code.ljust(446, b"\0") + table.ljust(64, b"\0") + signature
+
+
+LINUX = (0x80, 0x83, 63, 1000)
+
+
+def test_a_missing_image_is_refused(tmp_path: Path) -> None:
+    assert "No such file" in refused(tmp_path / "gone.img")
+
+
+def test_an_empty_image_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "empty.img").touch()
+    assert "empty" in refused(tmp_path / "empty.img")
+
+
+def test_an_image_that_is_not_whole_sectors_is_refused(tmp_path: Path) -> None:
+    assert "1,000 bytes" in refused(image(tmp_path / "cut.img", size=1000))
+
+
+def test_a_folder_a_pipe_and_a_terminal_are_no_images(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")  # opened without care, this would hang for ever
+    assert "a folder" in refused(tmp_path)
+    assert "neither file nor block device" in refused(tmp_path / "pipe")
+    assert "neither file nor block device" in refused(Path("/dev/null"))
+
+
+def test_an_image_that_may_not_be_read_is_refused(tmp_path: Path) -> None:
+    path = image(tmp_path / "secret.img")
+    path.chmod(0)
+    user = os.geteuid()
+    if user == 0:
+        os.seteuid(65534)
+    try:
+        assert "Permission denied" in refused(path)
+    finally:
+        os.seteuid(user)
+
+
+@pytest.mark.parametrize(
+    ("head", "name"),
+    [
+        (b"QFI\xfb\0\0\0\3", "qcow"),
+        (b"KDMV", "VMDK"),
+        (b"COWD", "VMDK"),
+        (b"# Disk DescriptorFile", "VMDK"),
+        (b"conectix", "VHD"),
+        (b"vhdxfile", "VHDX"),
+        (b"QED\0", "QED"),
+        (b"<<< Oracle VM VirtualBox Disk Image >>>".ljust(0x40, b"\0") + b"\x7f\x10\xda\xbe", "VDI"),
+        (b"LUKS\xba\xbe", "LUKS"),
+        (b"WithoutFreeSpace", "Parallels"),
+    ],
+)
+def test_a_raw_image_with_the_header_of_another_format_is_refused(tmp_path: Path, head: bytes, name: str) -> None:
+    words = refused(image(tmp_path / "evil.img", head))
+    assert "header of another format" in words
+    assert name in words
+
+
+def test_the_footer_of_a_fixed_vhd_is_a_foreign_header_too(tmp_path: Path) -> None:
+    assert "VHD" in refused(image(tmp_path / "fixed.img", end=b"conectix"))
+
+
+def test_a_partition_table_is_recognised() -> None:
+    assert source.table(sector(b"\xeb\x48GRUB", LINUX)) == "mbr"
+    assert source.table(sector(b"", (0, 0xEE, 1, 1000)) + b"EFI PART".ljust(512, b"\0")) == "gpt"
+
+
+def test_a_file_system_on_the_whole_disk_has_no_partition_table() -> None:
+    assert source.table(bytes(1024)) == "none"
+    assert source.table(sector(b"\xeb\x3c\x90mkfs.fat", (0x6E, 0x6F, 7, 7))) == "none"  # a FAT boot sector ends alike
+    assert source.table(sector(b"", LINUX, signature=b"\0\0")) == "none"
+    assert source.table(sector(b"")) == "none"
+
+
+@pytest.mark.parametrize(
+    ("code", "loader"),
+    [
+        (b"\xeb\x48\x90".ljust(0x17F, b"\0") + b"GRUB \0Geom\0Hard Disk\0Read\0 Error", "grub-legacy"),
+        (b"\xeb\x63\x90".ljust(0x180, b"\0") + b"GRUB \0Geom\0Hard Disk\0Read\0 Error", "grub2"),
+        (b"\xfa\xeb\x3cLILO", "unknown"),
+        (b"", "none"),
+    ],
+)
+def test_the_boot_loader_is_told_by_the_code_in_the_first_sector(code: bytes, loader: str) -> None:
+    assert source.boot_loader(sector(code, LINUX)) == loader
+
+
+@settings(deadline=None)
+@given(st.binary(max_size=1024))
+def test_no_first_sector_makes_the_look_fail(head: bytes) -> None:
+    assert source.table(head) in ("mbr", "gpt", "none")
+    assert source.boot_loader(head) in ("grub-legacy", "grub2", "none", "unknown")
+    source.foreign(head, head[:512])

@@ -1,0 +1,209 @@
+"""Reading VMDK streams: both layouts, and every way in which one can be broken."""
+
+import struct
+import subprocess
+import zlib
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from hikkoshi.disk import vmdk
+from hikkoshi.errors import BadInput
+
+GRAIN = 1 << 16
+SHARED_FOLDER = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
+DESCRIPTOR = """# Disk DescriptorFile
+version=1
+CID=0badcafe
+parentCID=ffffffff
+createType="streamOptimized"
+
+# Extent description
+RW {sectors} SPARSE "{name}"
+
+# The Disk Data Base
+ddb.virtualHWVersion = "10"
+ddb.adapterType = "{adapter}"
+"""
+
+
+def stream(
+    grains: dict[int, bytes],
+    count: int,
+    *,
+    footer: bool = False,
+    version: int = 3,
+    flags: int = 0x30001,
+    adapter: str = "lsilogic",
+    newlines: bytes = b"\n \r\n",
+    entries: int = 512,
+) -> bytes:
+    """A VMDK stream of `count` grains with the given ones filled: tables up front, or behind the grains with a footer."""
+    text = DESCRIPTOR.format(sectors=count * 128, name="x.vmdk", adapter=adapter).encode()
+    tables = -(-count // entries)
+    table_sectors = -(-entries * 4 // 512)
+
+    def header(directory: int) -> bytes:
+        return struct.pack(
+            "<4sIIQQQQIQQQB4sH433x",
+            b"KDMV", version, flags, count * 128, 128, 1, 20, entries, 0, directory, 128, 0, newlines, 1,
+        )  # fmt: skip
+
+    directory_sector = 21
+    body, at = b"", 128  # grains begin at sector 128, as with the tables up front of a small disk
+    places = [0] * (tables * entries)
+    for number in sorted(grains):
+        packed = zlib.compress(grains[number])
+        places[number] = at
+        piece = struct.pack("<QI", number * 128, len(packed)) + packed
+        piece = piece.ljust(-(-len(piece) // 512) * 512, b"\0")
+        body, at = body + piece, at + len(piece) // 512
+
+    def directory(first: int) -> bytes:
+        """The directory at sector `first`, its tables right behind it."""
+        start = first + -(-tables * 4 // 512)
+        out = struct.pack(f"<{tables}I", *(start + n * table_sectors for n in range(tables))).ljust(
+            (start - first) * 512, b"\0"
+        )
+        for n in range(tables):
+            out += struct.pack(f"<{entries}I", *places[n * entries : (n + 1) * entries]).ljust(
+                table_sectors * 512, b"\0"
+            )
+        return out
+
+    head = text.ljust(20 * 512, b"\0")
+    if footer:
+        up = (header(vmdk.AT_END) + head).ljust(128 * 512, b"\0") + body
+        marker = struct.pack("<QII", 1, 0, 3).ljust(512, b"\0")  # one sector follows, no data, a footer
+        return up + directory(len(up) // 512) + marker + header(len(up) // 512) + bytes(512)
+    return (header(directory_sector) + head + directory(directory_sector)).ljust(128 * 512, b"\0") + body + bytes(512)
+
+
+def saved(path: Path, content: bytes) -> Path:
+    path.write_bytes(content)
+    return path
+
+
+def red(path: Path, capacity: int) -> list[str]:
+    return [c.title for c in vmdk.check_stream(path, capacity) if not c]
+
+
+GRAINS = st.dictionaries(
+    st.integers(0, 1000), st.binary(min_size=1, max_size=64).map(lambda b: b.ljust(GRAIN, b"\0")), max_size=8
+)
+
+
+@SHARED_FOLDER
+@given(GRAINS, st.booleans())
+def test_both_layouts_are_read_to_the_end_of_their_last_grain(
+    tmp_path: Path, grains: dict[int, bytes], footer: bool
+) -> None:
+    content = stream(grains, 1001, footer=footer)
+    path = saved(tmp_path / "x.vmdk", content)
+    assert red(path, 1001 * GRAIN) == []
+    header = vmdk.read(path)
+    assert (header.version, header.capacity, header.grain, header.stream) == (3, 1001 * GRAIN, GRAIN, True)
+    assert header.descriptor["extent"] == f'RW {1001 * 128} SPARSE "x.vmdk"'
+    if grains and not footer:
+        assert content[vmdk.used(path) :].strip(b"\0") == b""
+
+
+@SHARED_FOLDER
+@given(GRAINS.filter(bool), st.booleans(), st.data())
+def test_a_stream_that_was_cut_off_is_never_whole(
+    tmp_path: Path, grains: dict[int, bytes], footer: bool, data: st.DataObject
+) -> None:
+    content = stream(grains, 1001, footer=footer)
+    end = vmdk.used(saved(tmp_path / "x.vmdk", content))
+    cut = data.draw(st.integers(0, len(content) - 1 if footer else end - 1))
+    assert red(saved(tmp_path / "x.vmdk", content[:cut]), 1001 * GRAIN)
+
+
+@SHARED_FOLDER
+@example(grains={}, footer=True, damage=[(56, b"\0")])  # a footer whose directory is in another footer
+@given(
+    GRAINS, st.booleans(), st.lists(st.tuples(st.integers(0, 1 << 17), st.binary(min_size=1, max_size=8)), max_size=5)
+)
+def test_no_damage_makes_the_check_itself_fail(
+    tmp_path: Path, grains: dict[int, bytes], footer: bool, damage: list[tuple[int, bytes]]
+) -> None:
+    content = bytearray(stream(grains, 1001, footer=footer))
+    for offset, piece in damage:
+        at = offset % len(content)
+        content[at : at + len(piece)] = piece
+    for check in vmdk.check_stream(saved(tmp_path / "x.vmdk", bytes(content)), 1001 * GRAIN):
+        assert check.found
+
+
+@SHARED_FOLDER
+@given(st.binary(max_size=2000) | st.binary(max_size=1000).map(lambda b: b"KDMV" + b))
+def test_anything_else_is_one_red_check_and_bad_input(tmp_path: Path, content: bytes) -> None:
+    path = saved(tmp_path / "x.vmdk", content)
+    assert red(path, GRAIN) == ["the VMDK is a sparse VMDK"]
+    with pytest.raises(BadInput, match="no usable VMDK"):
+        vmdk.read(path)
+
+
+def test_a_missing_file_is_a_red_check(tmp_path: Path) -> None:
+    (check,) = vmdk.check_stream(tmp_path / "gone.vmdk", GRAIN)
+    assert not check
+    assert "No such file" in check.found
+
+
+@pytest.mark.parametrize(
+    ("wrong", "title"),
+    [
+        ({"version": 1}, "the VMDK's version is one that ESXi takes"),
+        ({"flags": 1}, "the VMDK is a stream"),
+        ({"adapter": "ide"}, "the VMDK names a SCSI adapter"),
+        ({"newlines": b"\n \n\n"}, "no transfer as text has damaged the file"),
+        ({"entries": 256}, "the grain tables have VMware's size"),
+    ],
+)
+def test_each_property_that_esxi_asks_for_has_a_check_of_its_own(
+    tmp_path: Path, wrong: dict[str, object], title: str
+) -> None:
+    content = stream({3: b"x" * GRAIN}, 16, **wrong)  # type: ignore[arg-type]
+    assert title in red(saved(tmp_path / "x.vmdk", content), 16 * GRAIN)
+
+
+def test_another_capacity_than_the_planned_one_is_red(tmp_path: Path) -> None:
+    path = saved(tmp_path / "x.vmdk", stream({}, 16))
+    assert red(path, 17 * GRAIN) == ["the VMDK has the planned capacity"]
+
+
+def test_a_grain_that_is_filed_under_another_address_is_red(tmp_path: Path) -> None:
+    content = bytearray(stream({3: b"x" * GRAIN}, 16))
+    content[128 * 512 : 128 * 512 + 8] = (4 * 128).to_bytes(8, "little")
+    assert red(saved(tmp_path / "x.vmdk", bytes(content)), 16 * GRAIN) == ["the VMDK is whole"]
+
+
+def test_a_directory_of_absurd_size_is_refused_without_reading_it(tmp_path: Path) -> None:
+    content = bytearray(stream({}, 16))
+    content[12:20] = (1 << 62).to_bytes(8, "little")
+    assert red(saved(tmp_path / "x.vmdk", bytes(content)), GRAIN) == ["the VMDK is a sparse VMDK"]
+
+
+def test_the_extent_gets_the_name_that_the_file_has_now(tmp_path: Path) -> None:
+    path = saved(tmp_path / "x.vmdk", stream({0: b"x" * GRAIN}, 16))
+    before = path.read_bytes()
+    vmdk.name_extent(path, "gateway.vmdk")
+    assert vmdk.read(path).descriptor["extent"] == 'RW 2048 SPARSE "gateway.vmdk"'
+    assert path.stat().st_size == len(before)
+    assert path.read_bytes()[21 * 512 :] == before[21 * 512 :]
+
+
+@pytest.mark.needs("qemu-img")
+@pytest.mark.parametrize("footer", [False, True])
+def test_qemu_reads_from_both_layouts_what_was_put_in(tmp_path: Path, footer: bool) -> None:
+    grains = {0: b"a" * GRAIN, 700: bytes(range(256)) * 256, 1000: b"z" * GRAIN}
+    path = saved(tmp_path / "x.vmdk", stream(grains, 1001, footer=footer))
+    with (tmp_path / "x.raw").open("wb") as f:
+        for number, grain in grains.items():
+            f.seek(number * GRAIN)
+            f.write(grain)
+    subprocess.run(
+        ["qemu-img", "compare", "-f", "vmdk", "-F", "raw", path, tmp_path / "x.raw"], check=True, capture_output=True
+    )
