@@ -1,0 +1,152 @@
+"""The lab: a stand-in for a whole site on this machine. A vCenter that is vcsim, and a Dom-0 that is a folder.
+
+Everything is kept in outputs/lab; the guests' images are built once and cached outside of it.
+"""
+
+import shutil
+import socket
+import time
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+from hikkoshi import files, lock, tool
+from hikkoshi.check import Check
+from hikkoshi.errors import BadInput, HikkoshiError, Problem, Refused
+from hikkoshi.lab import image, site, vcsim
+from hikkoshi.params import Home, Site
+from hikkoshi.vsphere import session
+
+Say = Callable[[str], None]
+GUESTS = {"idp": image.IDP, "gateway": image.GATEWAY}
+IMAGES = Path("var/lib/xen/images")
+CONFIGURATIONS = Path("etc/xen")
+
+
+def folder(home: Home) -> Path:
+    """Where the lab keeps its things."""
+    return home.outputs / "lab"
+
+
+def up(home: Home, say: Say = print) -> None:
+    """Bring the lab up; where it is up already this takes a second and changes nothing. `say` is told what happens."""
+    wanted = home.site()
+    _check_is_lab(home, wanted)
+    own = folder(home)
+    with closing(lock.acquire(own / "lock", "hikkoshi lab up", 600)):
+        vcsim.prepare(own)
+        if vcsim.find(own) is None:
+            start = time.monotonic()
+            _refuse_taken_port(wanted.vsphere.server)
+            vcsim.launch(own, wanted.vsphere.server)
+            say(f"vCenter: vcsim listens on {wanted.vsphere.server} after {time.monotonic() - start:.1f} s")
+        with session.connect(home, wanted.vsphere) as v:
+            site.shape(v, wanted, own / vcsim.TEMPORARY, lambda words: say(f"vCenter: {words}"))
+        for name, recipe in GUESTS.items():
+            _install(own / "dom0", name, recipe, say)
+    say("the lab is up")
+
+
+def down(home: Home, say: Say = print) -> None:
+    """End the lab and remove what `up` made, except the cached images."""
+    own = folder(home)
+    if not own.is_dir():
+        say("the lab is down")
+        return
+    with closing(lock.acquire(own / "lock", "hikkoshi lab down", 600)):
+        vcsim.remove(own)
+        shutil.rmtree(own / "dom0", ignore_errors=True)
+        (own / "lock").unlink()
+    if not any(own.iterdir()):
+        own.rmdir()
+    say("the lab is down")
+
+
+def status(home: Home) -> list[Check]:
+    """What of the lab is up."""
+    own, server = folder(home), vcsim.find(folder(home))
+    found, answers = "no process", False
+    if server:
+        found = f"process {server.pid} on {server.host}:{server.port}"
+        try:
+            with session.connect(home, home.site().vsphere, timeout=5) as v:
+                found, answers = f"{found}, {v.content.about.fullName}", True
+        except HikkoshiError as e:
+            found += f"; {e.problems[0].what}: {e.problems[0].found}"
+    checks = [Check("vCenter (vcsim) answers", answers, found, "a session", "hikkoshi lab up", str(own))]
+    for name in GUESTS:
+        disk = own / "dom0" / IMAGES / f"{name}.img"
+        there = disk.is_file() and (own / "dom0" / CONFIGURATIONS / name).is_file()
+        size = (
+            f"{files.human(disk.stat().st_size)}, {files.human(disk.stat().st_blocks * 512)} on disk"
+            if there
+            else "missing"
+        )
+        checks.append(
+            Check(f"guest {name} on the Dom-0", there, size, "configuration and image", "hikkoshi lab up", str(disk))
+        )
+    return checks
+
+
+def _check_is_lab(home: Home, wanted: Site) -> None:
+    """The lab takes the place of a site only where the parameters mean the lab, never that of a real vCenter."""
+    own, v = folder(home), wanted.vsphere
+    host, _, port = v.server.partition(":")
+    meant = {
+        "vsphere.server": (v.server, "127.0.0.1:PORT", host == "127.0.0.1" and port != ""),
+        "vsphere.ca": (str(v.ca), "outputs/lab/ca.pem", v.ca is not None and home.path(v.ca) == own / "ca.pem"),
+        "vsphere.password": (
+            v.password,
+            f"file:outputs/lab/{vcsim.PASSWORD}",
+            v.password.startswith("file:") and home.path(Path(v.password[5:])) == own / vcsim.PASSWORD,
+        ),
+        "vsphere.user": (v.user, "administrator", v.user in ("administrator", "administrator@vsphere.local")),
+    }
+    wrong = [
+        Problem("this site is not the lab", f"{home.root / 'params' / 'site.yml'}: {key}", found, expected,
+                "the lab comes up only for the parameters that ship with Hikkoshi; for a real site it is not needed")
+        for key, (found, expected, right) in meant.items() if not right
+    ]  # fmt: skip
+    if wrong:
+        raise BadInput(*wrong)
+
+
+def _refuse_taken_port(server: str) -> None:
+    host, _, port = server.partition(":")
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, int(port)))
+        except OSError as e:
+            raise Refused(
+                Problem(
+                    "the lab's vCenter cannot have its port",
+                    server,
+                    e.strerror or str(e),
+                    "a port that nobody listens on",
+                    "end the program that has it, or write another port as `server` in params/site.yml; a lab of another "
+                    "folder is ended by `hikkoshi lab down` there",
+                )
+            ) from None
+
+
+def _install(dom0: Path, name: str, recipe: image.GuestImage, say: Say) -> None:
+    """Put a guest's configuration and a copy of its image on the Dom-0, read-only as the image of a live guest should be."""
+    config, disk = dom0 / CONFIGURATIONS / name, dom0 / IMAGES / f"{name}.img"
+    built = image.build(recipe, lambda done, total, words: say(f"Dom-0: {words}") if done < total else None)
+    if not config.is_file() or config.read_text() != image.xm_config(recipe):
+        files.write(config, image.xm_config(recipe))
+    if not _same(disk, built):
+        disk.unlink(missing_ok=True)
+        with files.part(disk) as unfinished:
+            tool.run(["cp", "--reflink=auto", "--sparse=always", "--preserve=timestamps", built, unfinished])
+            unfinished.chmod(0o444)
+        say(f"Dom-0: {name} is there, {files.human(disk.stat().st_blocks * 512)} of {files.human(disk.stat().st_size)}")
+
+
+def _same(copy: Path, original: Path) -> bool:
+    """A copy keeps size and time of change; writing to it, by whomever, changes the time."""
+    if not copy.is_file():
+        return False
+    a, b = copy.stat(), original.stat()
+    return (a.st_size, a.st_mtime_ns) == (b.st_size, b.st_mtime_ns) and not a.st_mode & 0o222

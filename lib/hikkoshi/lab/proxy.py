@@ -1,0 +1,203 @@
+"""A proxy between us and the lab's vCenter that keeps what is uploaded, and breaks things on request.
+
+The simulator throws uploaded bytes away and seldom fails; with this in front, tests see the very bytes that a host would
+have received, and everything that can go wrong on the way.
+"""
+
+import contextlib
+import http.client
+import re
+import ssl
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+from hikkoshi.lab import certificate
+from hikkoshi.lab.vcsim import Server
+
+CHUNK = 1 << 16
+FAULT = """<?xml version="1.0" encoding="UTF-8"?>
+<soapenv:Envelope xmlns:soapenv="http://schemas.xmlsoap.org/soap/envelope/"
+ xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance"><soapenv:Body><soapenv:Fault>
+<faultcode>ServerFaultCode</faultcode><faultstring>{text}</faultstring><detail>
+<{name}Fault xmlns="urn:vim25" xsi:type="{name}">{fields}</{name}Fault>
+</detail></soapenv:Fault></soapenv:Body></soapenv:Envelope>"""
+
+
+@dataclass
+class Fault:
+    """A SOAP fault instead of the next `times` calls of a method: type name as in the API, its fields as XML."""
+
+    name: str
+    text: str = "made by the lab"
+    fields: str = ""
+    times: int = 1
+
+
+@dataclass
+class Faults:
+    """What is to go wrong; all of it can be changed while the proxy runs. Offsets and counts are in bytes of an upload."""
+
+    soap: dict[str, Fault] = field(default_factory=dict)  # {method: fault}
+    cut_after: int | None = None  # drop the connection when so many bytes have come
+    flip: int | None = None  # invert the byte at this offset
+    status: int | None = None  # refuse the upload with this HTTP status before reading it
+    at: tuple[int, Callable[[], object]] | None = None  # call something when so many bytes have come
+
+
+@dataclass
+class FaultProxy:
+    """A running proxy. `received` holds one file per upload, in order; `calls` the SOAP methods that went through."""
+
+    port: int
+    faults: Faults
+    received: list[Path]
+    calls: list[str]
+
+
+@contextlib.contextmanager
+def start(upstream: Server, lab: Path, keep: Path) -> Iterator[FaultProxy]:
+    """Stand on a free port of the loopback interface, with the lab's own certificate; uploads are kept in `keep`."""
+    keep.mkdir(parents=True, exist_ok=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(lab / certificate.CERTIFICATE, lab / certificate.KEY)
+    server = _Server(("127.0.0.1", 0), _Handler)
+    server.tls = context
+    server.upstream = upstream
+    server.client = ssl.create_default_context(cafile=lab / certificate.CA)
+    server.keep = keep
+    server.proxy = FaultProxy(server.server_address[1], Faults(), [], [])
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+    thread.start()
+    try:
+        yield server.proxy
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    block_on_close = False
+    tls: ssl.SSLContext
+    client: ssl.SSLContext
+    upstream: Server
+    keep: Path
+    proxy: FaultProxy
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A cut connection is nothing to report: mostly it was our own doing."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # head and body of an answer are two writes
+    server: _Server
+
+    def setup(self) -> None:
+        self.request = self.server.tls.wrap_socket(self.request, server_side=True)
+        super().setup()
+
+    def finish(self) -> None:
+        with contextlib.suppress(OSError):
+            super().finish()
+        with contextlib.suppress(OSError):
+            self.request.close()
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Be silent."""
+
+    def do_GET(self) -> None:
+        self._forward(b"")
+
+    def do_POST(self) -> None:
+        if self.path.startswith("/nfc/"):
+            self._upload()
+            return
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        method = _method(body)
+        self.server.proxy.calls.append(method)
+        fault = self.server.proxy.faults.soap.get(method)
+        if fault and fault.times > 0:
+            fault.times -= 1
+            answer = FAULT.format(name=fault.name, text=fault.text, fields=fault.fields)
+            self._answer(500, "text/xml; charset=utf-8", answer.encode())
+        else:
+            self._forward(body)
+
+    def _forward(self, body: bytes) -> None:
+        connection = self._upstream()
+        try:
+            skip = {"host", "content-length", "accept-encoding", "connection"}
+            headers = {k: x for k, x in self.headers.items() if k.lower() not in skip}
+            connection.request(self.command, self.path, body or None, headers)
+            answer = connection.getresponse()
+            content = answer.read()
+            # an upload has to come to us, not to the server itself
+            ours, theirs = (
+                f"127.0.0.1:{self.server.proxy.port}",
+                f"{self.server.upstream.host}:{self.server.upstream.port}",
+            )
+            content = content.replace(f"https://{theirs}/nfc/".encode(), f"https://{ours}/nfc/".encode())
+            cookie = answer.getheader("Set-Cookie")
+            kind = answer.getheader("Content-Type") or "text/xml"
+            self._answer(answer.status, kind, content, {"Set-Cookie": cookie} if cookie else {})
+        finally:
+            connection.close()
+
+    def _upload(self) -> None:
+        proxy, faults = self.server.proxy, self.server.proxy.faults
+        if faults.status is not None:
+            self.close_connection = True
+            self._answer(faults.status, "text/plain", b"no", {"Connection": "close"})
+            return
+        size, done = int(self.headers["Content-Length"]), 0
+        kept = self.server.keep / f"upload-{len(proxy.received)}"
+        proxy.received.append(kept)
+        connection = self._upstream()
+        try:
+            connection.putrequest("POST", self.path)
+            connection.putheader("Content-Type", self.headers["Content-Type"])
+            connection.putheader("Content-Length", str(size))
+            connection.endheaders()
+            with kept.open("wb") as f:
+                while done < size:
+                    chunk = bytearray(self.rfile.read(min(CHUNK, size - done)))
+                    if not chunk:
+                        return
+                    if faults.flip is not None and done <= faults.flip < done + len(chunk):
+                        chunk[faults.flip - done] ^= 0xFF
+                    done += len(chunk)
+                    f.write(chunk)
+                    connection.send(bytes(chunk))
+                    if faults.at and done >= faults.at[0]:
+                        what, faults.at = faults.at[1], None
+                        what()
+                    if faults.cut_after is not None and done >= faults.cut_after:
+                        return
+            answer = connection.getresponse()
+            self._answer(answer.status, "text/plain", answer.read())
+        finally:
+            self.close_connection = True
+            connection.close()
+
+    def _upstream(self) -> http.client.HTTPSConnection:
+        upstream = self.server.upstream
+        return http.client.HTTPSConnection(upstream.host, upstream.port, context=self.server.client, timeout=30)
+
+    def _answer(self, status: int, kind: str, content: bytes, headers: dict[str, str] | None = None) -> None:
+        self.send_response(status)
+        for name, value in {"Content-Type": kind, "Content-Length": str(len(content)), **(headers or {})}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(content)
+
+
+def _method(body: bytes) -> str:
+    """Name of the SOAP method: the first element of the envelope's body."""
+    found = re.search(rb"<(?:\w+:)?Body>\s*<(?:\w+:)?(\w+)", body)
+    return found[1].decode() if found else ""

@@ -1,0 +1,170 @@
+"""Putting the machine into service, and taking it out again.
+
+NICs are plugged in before the machine is switched on: the start scripts of CentOS 5 leave an interface without a link
+down for good. What vSphere says of a link is checked; whether packets pass is another measurement.
+"""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import ClassVar
+
+from hikkoshi.artefact import Artefact
+from hikkoshi.check import Check
+from hikkoshi.errors import Refused
+from hikkoshi.params import VSphere as Site
+from hikkoshi.progress import Progress, silent
+from hikkoshi.vsphere import inventory, readback, vm
+from hikkoshi.vsphere.deployment import Order
+from hikkoshi.vsphere.session import VSphere
+
+
+class CutOver(Artefact):
+    """cutover.json: the machine is in service since then, with these NICs."""
+
+    filename: ClassVar[str] = "cutover.json"
+    made_by: ClassVar[str] = "70-cutover"
+    guest: str
+    moid: str
+    since: str  # UTC, ISO 8601
+    nics: tuple[readback.NicFound, ...]
+
+
+def complete(v: VSphere, wanted: Order) -> Check:
+    """Whether the machine is on and every planned NIC plugged in."""
+    title, expected = f"{wanted.guest} is in service in vSphere", f"on, {len(wanted.nics)} NICs plugged in"
+    machine = _only(v, wanted)
+    if machine is None:
+        return Check(title, False, "no complete machine", expected, "run 60-deploy in apply", v.where, later=True)
+    plugged = _plugged(machine)
+    return Check(
+        title,
+        wanted.spec is not None and machine.power == "poweredOn" and plugged >= _macs(wanted),
+        f"{machine.power}, {len(plugged & _macs(wanted))} of {len(wanted.nics)} NICs plugged in",
+        expected,
+        "run 70-cutover in apply; if it does not come up, 75-rollback",
+        v.where,
+    )
+
+
+def start(
+    v: VSphere, site: Site, wanted: Order, *, source: Check, folder: Path, progress: Progress = silent
+) -> CutOver:
+    """Plug in every NIC, switch the machine on, read both back.
+
+    `source` is the fresh observation that the source guest is off: the same MACs and addresses twice would break the
+    network for both, so without it nothing is done.
+    """
+    machine = _only(v, wanted)
+    blocked = [c for c in (source, only_one(v, wanted)) if not c]
+    if blocked or machine is None:
+        raise Refused(*(c.problem() for c in blocked))
+    progress(0, 3, "plugging in the NICs")
+    vm.connect(v, machine, True)
+    progress(1, 3, "switching on")
+    vm.power(v, machine, True)
+    progress(2, 3, "reading back")
+    done = CutOver(
+        guest=wanted.guest,
+        moid=machine.id,
+        since=datetime.now(UTC).isoformat(timespec="seconds"),
+        nics=readback.found_nics(vm.again(v, machine), _groups(v, site)),
+    )
+    done.save(folder)
+    progress(3, 3, "in service")
+    return done
+
+
+def wiring(v: VSphere, site: Site, wanted: Order) -> list[Check]:
+    """Each planned NIC, by MAC: on its port group, in its VLAN, connected."""
+    machine = _only(v, wanted)
+    found = {n.mac: n for n in readback.found_nics(machine, _groups(v, site))} if machine else {}
+    checks = []
+    for nic in wanted.nics:
+        seen = found.get(nic.mac.lower())
+        right = seen is not None and (seen.port_group, seen.vlan, seen.connected) == (nic.port_group, nic.vlan, True)
+        state = "connected" if seen and seen.connected else "not connected"
+        now = f"{seen.port_group}, VLAN {seen.vlan}, {state}" if seen else "–"
+        checks.append(
+            Check(
+                f"{nic.name} ({nic.mac}) is on {nic.segment}",
+                right,
+                now,
+                f"{nic.port_group}, VLAN {nic.vlan}, connected",
+                "correct the NIC in the vSphere client, or roll back with 75-rollback",
+                wanted.guest,
+                later=machine is None,
+            )
+        )
+    return checks
+
+
+def roll_back(v: VSphere, wanted: Order, folder: Path, progress: Progress = silent) -> None:
+    """Unplug every NIC first, so that the addresses are free at once, then switch the machine off. Removes cutover.json.
+
+    The machine itself stays, with whatever it has written since; it is switched off, not shut down.
+    """
+    for machine in vm.of_guest(v, wanted.guest):
+        progress(0, 2, f"unplugging {machine.name}")
+        vm.connect(v, machine, False)
+        progress(1, 2, f"switching {machine.name} off")
+        vm.power(v, machine, False)
+    (folder / CutOver.filename).unlink(missing_ok=True)
+    progress(2, 2, "out of service")
+
+
+def rolled_back(v: VSphere, wanted: Order) -> Check:
+    """Whether no machine of the guest is on or plugged in."""
+    ours = vm.of_guest(v, wanted.guest)
+    bad = [m for m in ours if m.power != "poweredOff" or any(n.start_connected for n in readback.found_nics(m, ()))]
+    return Check(
+        f"{wanted.guest} is out of service in vSphere",
+        not bad,
+        "; ".join(f"{m.name} ({m.id}): {m.power}, {len(_plugged(m))} NICs plugged in" for m in bad or ours)
+        or "no machine",
+        "off, every NIC unplugged",
+        "run 75-rollback in apply, or switch it off in the vSphere client",
+        v.where,
+    )
+
+
+def present(v: VSphere, wanted: Order) -> Check:
+    """What there is to take out of service. Never red: nothing is to stand in the way of a rollback."""
+    ours = vm.of_guest(v, wanted.guest)
+    found = ", ".join(f"{m.name} ({m.id}), {m.power}, {len(_plugged(m))} NICs plugged in" for m in ours)
+    return Check(f"machines of {wanted.guest} in vSphere", True, found or "none", where=v.where)
+
+
+def record_gone(folder: Path) -> Check:
+    """Whether the record of a cut-over is gone."""
+    path = folder / CutOver.filename
+    return Check("no cut-over stands on record", not path.exists(), path.name if path.exists() else "none", "none",
+                 "run 75-rollback in apply", str(path))  # fmt: skip
+
+
+def only_one(v: VSphere, wanted: Order) -> Check:
+    """Whether there is exactly one complete machine to put into service."""
+    machine, n = _only(v, wanted), len(vm.of_guest(v, wanted.guest))
+    found = f"{machine.name} ({machine.id}), {machine.power}" if machine else f"{n} machines, not exactly one complete"
+    return Check("the machine is deployed", machine is not None, found, "one complete machine of this plan",
+                 "run 60-deploy in apply", v.where, later=True)  # fmt: skip
+
+
+def _only(v: VSphere, wanted: Order) -> vm.Machine | None:
+    """The one machine of this plan that is complete; with two of them nobody knows which is right."""
+    ours = [m for m in vm.of_guest(v, wanted.guest) if vm.COMPLETE in m.marks]
+    fit = [m for m in ours if m.marks.get(vm.PLAN) == wanted.plan_hash]
+    return fit[0] if len(fit) == 1 and len(ours) == 1 else None
+
+
+def _groups(v: VSphere, site: Site) -> tuple[inventory.PortGroup, ...]:
+    return inventory.place(v, site).port_groups
+
+
+def _plugged(machine: vm.Machine) -> set[str]:
+    """MACs of the NICs that will be connected at power-on, and are connected now if the machine is on."""
+    plugs = {mac: card.connectable for mac, card in machine.nics.items() if card.connectable}
+    return {mac for mac, p in plugs.items() if p.startConnected and (p.connected or machine.power != "poweredOn")}
+
+
+def _macs(wanted: Order) -> set[str]:
+    return {n.mac.lower() for n in wanted.nics}

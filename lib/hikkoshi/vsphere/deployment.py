@@ -1,0 +1,313 @@
+"""The machine in vSphere: imported with every NIC unplugged, read back, and only then marked complete.
+
+A machine is ours by its marks, see `hikkoshi.vsphere.vm`. One of ours without the mark of completeness is the remains of
+an import that was killed: the next start removes it and begins anew. A complete one is never removed.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, ClassVar, Protocol
+
+from pyVmomi import vim
+
+from hikkoshi.artefact import Artefact
+from hikkoshi.check import Check
+from hikkoshi.errors import Problem, Refused, StepFailed, VSphereError
+from hikkoshi.params import VSphere as Site
+from hikkoshi.progress import Progress, silent
+from hikkoshi.vsphere import inventory, nfc, ovf, preflight, readback, vm
+from hikkoshi.vsphere.inventory import Place
+from hikkoshi.vsphere.session import VSphere
+from hikkoshi.vsphere.spec import Nic, VmSpec
+
+
+class Deployment(Artefact):
+    """deployment.json: the machine that was made, what was sent, and what was read back."""
+
+    filename: ClassVar[str] = "deployment.json"
+    made_by: ClassVar[str] = "60-deploy"
+    guest: str
+    server: str
+    moid: str
+    name: str
+    instance_uuid: str
+    host: str
+    plan_hash: str
+    vmdk_bytes: int
+    vmdk_sha1: str
+    vmdk_sha256: str
+    manifest: str  # what the server said about the bytes it received
+    warnings: tuple[str, ...]  # of the server, about the descriptor
+    seconds: float  # of the upload
+    nics: tuple[readback.NicFound, ...]
+
+
+class Planned(Protocol):
+    """What is needed of a plan."""
+
+    @property
+    def vm(self) -> VmSpec:
+        """The machine."""
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 of the whole plan."""
+
+
+class Converted(Protocol):
+    """What is needed of a conversion."""
+
+    @property
+    def vmdk_sha256(self) -> str:
+        """SHA-256 of the disk."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """What is to stand in vSphere for a guest, as far as earlier steps have settled it."""
+
+    guest: str
+    spec: VmSpec | None  # None before there is a plan
+    plan_hash: str
+    vmdk: Path
+    sha256: str  # of the disk; '' before it is converted
+
+    @property
+    def nics(self) -> tuple[Nic, ...]:
+        """NICs of the plan, none before there is one."""
+        return self.spec.nics if self.spec else ()
+
+
+def order(guest: str, plan: Planned | None, conversion: Converted | None, folder: Path) -> Order:
+    """The order for a guest, out of what earlier steps have left in its folder so far."""
+    return Order(
+        guest=guest,
+        spec=plan.vm if plan else None,
+        plan_hash=plan.hash if plan else "",
+        vmdk=folder / "disk" / f"{guest}.vmdk",
+        sha256=conversion.vmdk_sha256 if conversion else "",
+    )
+
+
+def checks(v: VSphere, site: Site, wanted: Order) -> list[Check]:
+    """Everything that has to be so before the import; before there is a plan, only what needs none."""
+    there = bool(wanted.sha256) and wanted.vmdk.is_file()
+    first = [
+        Check(
+            "the guest is planned",
+            wanted.spec is not None,
+            wanted.plan_hash[:16],
+            "plan.json",
+            "run 20-plan",
+            later=True,
+        ),
+        Check(
+            "its disk is converted", there, wanted.sha256[:16], str(wanted.vmdk), "run 40-convert in apply", later=True
+        ),
+    ]
+    if wanted.spec is None:
+        return first
+    return [
+        *first,
+        *preflight.spec_checks(wanted.spec),
+        *preflight.site_checks(v, site, wanted.spec, wanted.guest),
+        _no_older(vm.of_guest(v, wanted.guest), wanted),
+    ]
+
+
+def complete(v: VSphere, wanted: Order) -> Check:
+    """Whether the machine of this very plan and disk stands in vSphere, marked complete when all was read back."""
+    title = f"{wanted.guest} stands in vSphere as planned"
+    expected = f"one complete machine of plan {wanted.plan_hash[:16] or '?'} and disk {wanted.sha256[:16] or '?'}"
+    remedy = "run 60-deploy in apply"
+    if wanted.spec is None or not wanted.sha256:
+        return Check(
+            title, False, "no plan or no disk yet", expected, "run the earlier steps first", v.where, later=True
+        )
+    ours = vm.of_guest(v, wanted.guest)
+    done = [m for m in ours if _is_ordered(m, wanted)]
+    found = (
+        ", ".join(f"{m.name} ({m.id})" + ("" if vm.COMPLETE in m.marks else ", unfinished") for m in ours)
+        or "no machine"
+    )
+    return Check(title, len(done) == 1 and len(ours) == 1, found, expected, remedy, v.where, later=True)
+
+
+def start(v: VSphere, site: Site, wanted: Order, folder: Path, progress: Progress = silent) -> Deployment:
+    """Import the machine with its NICs unplugged, compare what arrived, read everything back, mark it complete.
+
+    Removes the remains of an import of ours that did not come to its end; refuses where any of `checks` is red.
+    """
+    refused = [c for c in checks(v, site, wanted) if not c]
+    if refused or wanted.spec is None:
+        raise Refused(*(c.problem() for c in refused))
+    spec = wanted.spec
+    for remains in vm.of_guest(v, wanted.guest):
+        vm.destroy_unfinished(v, remains, progress)
+    place = inventory.place(v, site)
+    host = place.host_for(n.port_group for n in spec.nics)
+    assert host is not None  # one of the checks
+    imported = _import_spec(v, place, host.thing, wanted, spec)
+    with v.asking("begin the import"):
+        thing = place.pool.ImportVApp(imported.importSpec, place.folder, host.thing)
+    try:
+        with nfc.Lease(v, thing) as lease:
+            target = lease.url(imported.fileItem[0].deviceId)
+            sent = nfc.upload(v, lease, target, wanted.vmdk, progress)
+            if sent.sha256 != wanted.sha256:
+                raise StepFailed(
+                    Problem("the disk file is not the one that was converted", str(wanted.vmdk), sent.sha256, wanted.sha256,
+                            "find out who changed it, then run 40-convert again")
+                )  # fmt: skip
+            manifest = nfc.check_manifest(lease.manifest(), target, sent)
+            lease.complete()
+        machine = vm.again(v, vm.Machine(lease.machine, {}))
+        wrong = [c for c in readback.compare(machine, spec, place) if not c]
+        if wrong:
+            raise StepFailed(*(c.problem() for c in wrong))
+    except BaseException:
+        _clean(v, wanted.guest)
+        raise
+    deployment = Deployment(
+        guest=wanted.guest,
+        server=v.where,
+        moid=machine.id,
+        name=machine.name,
+        instance_uuid=str(machine.p.get("config.instanceUuid", "")),
+        host=host.name,
+        plan_hash=wanted.plan_hash,
+        vmdk_bytes=sent.bytes,
+        vmdk_sha1=sent.sha1,
+        vmdk_sha256=sent.sha256,
+        manifest=manifest,
+        warnings=tuple(str(w.msg) for w in imported.warning or ()),
+        seconds=round(sent.seconds, 1),
+        nics=readback.found_nics(machine, place.port_groups),
+    )
+    deployment.save(folder)
+    vm.mark(v, machine, vm.COMPLETE, datetime.now(UTC).isoformat(timespec="seconds"))
+    return deployment
+
+
+def read_back(v: VSphere, site: Site, wanted: Order) -> list[Check]:
+    """Ask vSphere again for everything that was ordered; the machine may be on or off, plugged in or not."""
+    ours = vm.of_guest(v, wanted.guest)
+    if wanted.spec is None or len(ours) != 1:
+        return [complete(v, wanted)]
+    return [complete(v, wanted), *readback.compare(ours[0], wanted.spec, inventory.place(v, site))]
+
+
+def unplugged(v: VSphere, wanted: Order) -> Check:
+    """Whether no NIC will be connected when somebody switches the machine on, unless it was cut over already."""
+    ours = vm.of_guest(v, wanted.guest)
+    cards = {mac: card for m in ours for mac, card in m.nics.items()}
+    on = [mac for mac, card in cards.items() if card.connectable and card.connectable.startConnected]
+    since = [m.marks[vm.SERVICE] for m in ours if vm.SERVICE in m.marks]
+    found = f"plugged in: {', '.join(on)}" if on else f"{len(cards)} of {len(wanted.nics)} NICs unplugged"
+    return Check(
+        "every NIC is unplugged until the cut-over",
+        wanted.spec is not None and len(cards) == len(wanted.nics) and (not on or bool(since)),
+        f"in service since {since[0]}" if since else found,
+        f"{len(wanted.nics)} NICs unplugged",
+        "75-rollback unplugs them",
+        v.where,
+        later=not ours,
+    )
+
+
+def nic_table(v: VSphere, site: Site, wanted: Order) -> list[dict[str, str]]:
+    """Each planned NIC by its MAC, with what vSphere has for it."""
+    ours = vm.of_guest(v, wanted.guest)
+    found = {n.mac: n for m in ours[:1] for n in readback.found_nics(m, inventory.place(v, site).port_groups)}
+    rows = []
+    for nic in wanted.nics:
+        seen = found.get(nic.mac.lower())
+        rows.append(
+            {
+                "NIC": nic.name,
+                "MAC": nic.mac,
+                "planned": f"{nic.port_group}, VLAN {nic.vlan}",
+                "in vSphere": f"{seen.port_group}, VLAN {seen.vlan}" if seen else "–",
+                "model": seen.model if seen else "–",
+                "at power-on": ("connected" if seen.start_connected else "disconnected") if seen else "–",
+                "now": ("connected" if seen.connected else "disconnected") if seen else "–",
+            }
+        )
+    return rows
+
+
+def _is_ordered(machine: vm.Machine, wanted: Order) -> bool:
+    marks = machine.marks
+    return vm.COMPLETE in marks and (marks.get(vm.PLAN), marks.get(vm.VMDK)) == (wanted.plan_hash, wanted.sha256)
+
+
+def _no_older(ours: Sequence[vm.Machine], wanted: Order) -> Check:
+    older = [m for m in ours if vm.COMPLETE in m.marks and not _is_ordered(m, wanted)]
+    return Check(
+        "no machine of an earlier plan or disk stands in vSphere",
+        not older,
+        ", ".join(f"{m.name} ({m.id}), {m.power}" for m in older) or "none",
+        "none, or the one of this plan",
+        "roll back with 75-rollback if it is in service; then remove it in the vSphere client: it may hold data by now, so "
+        "Hikkoshi does not",
+    )
+
+
+def _import_spec(v: VSphere, place: Place, host: Any, wanted: Order, spec: VmSpec) -> Any:
+    """What vSphere makes of our descriptor, completed by MACs, unplugged NICs and our marks."""
+    networks = {g.name: g.network for g in place.port_groups}
+    names = list(dict.fromkeys(n.port_group for n in spec.nics))
+    settings = vim.OvfManager.CreateImportSpecParams(
+        entityName=spec.name,
+        diskProvisioning="thin",
+        hostSystem=host,
+        networkMapping=[vim.OvfManager.NetworkMapping(name=n, network=networks[n]) for n in names],
+    )
+    descriptor = ovf.descriptor(spec, wanted.vmdk.name, wanted.vmdk.stat().st_size)
+    with v.asking("read our descriptor"):
+        result = v.content.ovfManager.CreateImportSpec(descriptor, place.pool, place.datastore, settings)
+    if result.error or len(result.fileItem or ()) != 1:
+        errors = [str(e.msg) for e in result.error or ()] or [f"it wants {len(result.fileItem or ())} files"]
+        raise VSphereError(
+            Problem("vSphere does not take the machine's description", v.where, "; ".join(errors), remedy="correct the plan: "
+                    "a device or the operating system is not known to this server")
+        )  # fmt: skip
+    config = result.importSpec.configSpec
+    _plan_nics([c.device for c in config.deviceChange], spec, place.port_groups)
+    marks = {vm.GUEST: wanted.guest, vm.PLAN: wanted.plan_hash, vm.VMDK: wanted.sha256}
+    config.extraConfig = [
+        *(config.extraConfig or ()),
+        *(vim.option.OptionValue(key=k, value=x) for k, x in marks.items()),
+    ]
+    config.annotation = f"moved from Xen by Hikkoshi: guest {wanted.guest}, plan {wanted.plan_hash}"
+    return result
+
+
+def _plan_nics(devices: Sequence[Any], spec: VmSpec, groups: Sequence[inventory.PortGroup]) -> None:
+    """Give every NIC of the import its MAC, by its port group and not by its place in the list, and unplug it."""
+    waiting = list(spec.nics)
+    for card in (d for d in devices if isinstance(d, vim.vm.device.VirtualEthernetCard)):
+        group = readback.group_of(card.backing, groups)
+        nic = next((n for n in waiting if group and n.port_group == group.name), None)
+        if nic is None:
+            raise VSphereError(
+                Problem("vSphere put a NIC on a network that is not planned", spec.name, str(group or "unknown"),
+                        ", ".join(n.port_group for n in waiting), "look at the port groups' names: two may be alike")
+            )  # fmt: skip
+        waiting.remove(nic)
+        card.addressType, card.macAddress = "manual", nic.mac
+        card.connectable = vim.vm.device.VirtualDevice.ConnectInfo(
+            startConnected=False, connected=False, allowGuestControl=True
+        )
+
+
+def _clean(v: VSphere, guest: str) -> None:
+    """After a failure: remove what the import has made. Where vSphere cannot be asked any more, the next start does it."""
+    try:
+        for machine in vm.of_guest(v, guest):
+            if vm.COMPLETE not in machine.marks:
+                vm.destroy_unfinished(v, machine)
+    except (VSphereError, Refused):
+        return

@@ -1,0 +1,197 @@
+"""What vSphere has: port groups with their VLANs, hosts, the datastore, and the place where a new machine goes."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from pyVmomi import vim
+
+from hikkoshi.errors import Problem, Refused
+from hikkoshi.params import VSphere as Site
+from hikkoshi.params import nearest
+from hikkoshi.vsphere.session import Properties, VSphere
+
+TRUNK = 4095  # VLAN id with which a standard switch hands all VLANs through
+UPLINK_TAG = "SYSTEM/DVS.UPLINKPG"
+
+
+@dataclass(frozen=True)
+class PortGroup:
+    """A port group. `vlan` is None where it is not one VLAN; `kind` then says what it is: trunk, uplink, private VLAN …"""
+
+    name: str
+    switch: str  # standard or distributed
+    vlan: int | None
+    kind: str = ""
+    hosts: frozenset[str] = frozenset()  # ids of the hosts that have it
+    key: str = ""  # of a distributed one
+    network: Any = field(default=None, compare=False)
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.switch}, {self.kind or f'VLAN {self.vlan}'})"
+
+
+@dataclass(frozen=True)
+class Host:
+    """An ESXi host of the cluster; `why_not` says why nothing can be placed on it now."""
+
+    id: str
+    name: str
+    why_not: str
+    thing: Any = field(compare=False)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the machine goes."""
+
+    datacenter: Any
+    cluster: Any
+    pool: Any
+    folder: Any
+    datastore: Any
+    free: int  # bytes on the datastore
+    accessible: bool
+    hosts: tuple[Host, ...]
+    port_groups: tuple[PortGroup, ...]
+
+    def host_for(self, names: Iterable[str]) -> Host | None:
+        """A host that can take a machine with NICs on these port groups; the first by name."""
+        ours = [g for g in self.port_groups if g.name in set(names)]
+        fit = [h for h in self.hosts if not h.why_not and all(h.id in g.hosts for g in ours)]
+        return min(fit, key=lambda h: h.name, default=None)
+
+
+def place(v: VSphere, site: Site) -> Place:
+    """Find what params/site.yml names; `Refused` with everything that is not there."""
+    problems: list[Problem] = []
+    datacenter, dc = _named(v, "Datacenter", site.datacenter, problems, paths=["vmFolder"])
+    root = datacenter or v.content.rootFolder
+    cluster, cl = _named(v, "ComputeResource", site.cluster, problems, paths=["resourcePool"], root=root)
+    paths = ["summary.freeSpace", "summary.accessible"]
+    datastore, ds = _named(v, "Datastore", site.datastore, problems, paths=paths, root=root)
+    folder = _folder(v, dc["vmFolder"], site.folder, problems) if datacenter else None
+    if problems:
+        raise Refused(*problems)
+    return Place(
+        datacenter=datacenter,
+        cluster=cluster,
+        pool=cl["resourcePool"],
+        folder=folder,
+        datastore=datastore,
+        free=int(ds.get("summary.freeSpace", 0)),
+        accessible=bool(ds.get("summary.accessible", False)),
+        hosts=_hosts(v, cluster, datastore),
+        port_groups=port_groups(v, datacenter),
+    )
+
+
+def port_groups(v: VSphere, datacenter: Any) -> tuple[PortGroup, ...]:
+    """Every port group of the datacenter, standard and distributed, by name."""
+    networks = {o: p["name"] for o, p in v.collect("Network", ["name"], datacenter).items()}
+    hosts = v.collect("HostSystem", ["configManager.networkSystem"], datacenter)
+    seen: dict[str, dict[str, int]] = {}  # {name: {host id: VLAN}}
+    for host, p in hosts.items():
+        if "configManager.networkSystem" in p:
+            # host.config.network may be older than this
+            told = v.read(p["configManager.networkSystem"], "networkInfo.portgroup")
+            for group in told.get("networkInfo.portgroup", ()):
+                seen.setdefault(group.spec.name, {})[host._moId] = group.spec.vlanId
+    standard = [
+        _standard(name, seen[name], o) for o, name in networks.items() if name in seen and type(o) is vim.Network
+    ]
+    members = {
+        o: frozenset(h._moId for h in p.get("summary.hostMember", ()))
+        for o, p in v.collect("DistributedVirtualSwitch", ["summary.hostMember"], datacenter).items()
+    }
+    paths = ["name", "key", "config.distributedVirtualSwitch", "config.defaultPortConfig", "config.uplink", "tag"]
+    distributed = [
+        _distributed(o, p, members.get(p.get("config.distributedVirtualSwitch"), frozenset()))
+        for o, p in v.collect("DistributedVirtualPortgroup", paths, datacenter).items()
+    ]
+    return tuple(sorted([*standard, *distributed], key=lambda g: (g.name, g.switch)))
+
+
+def _standard(name: str, vlans: Mapping[str, int], network: Any) -> PortGroup:
+    """One name on many hosts is one network to vSphere; whether the VLAN is the same everywhere is nobody's care but ours."""
+    different = sorted(set(vlans.values()))
+    if len(different) > 1:
+        vlan, kind = None, f"VLAN differs between hosts: {', '.join(map(str, different))}"
+    elif different[0] == TRUNK:
+        vlan, kind = None, "trunk of all VLANs"
+    else:
+        vlan, kind = different[0], ""
+    return PortGroup(name, "standard", vlan, kind, frozenset(vlans), network=network)
+
+
+def _distributed(thing: Any, p: Properties, hosts: frozenset[str]) -> PortGroup:
+    setting = getattr(p.get("config.defaultPortConfig"), "vlan", None)
+    vmware = vim.dvs.VmwareDistributedVirtualSwitch
+    vlan, kind = None, "VLAN unknown"
+    if p.get("config.uplink") or any(t.key == UPLINK_TAG for t in p.get("tag", ())):
+        kind = "uplink"
+    elif isinstance(setting, vmware.VlanIdSpec):
+        vlan, kind = int(setting.vlanId), ""
+    elif isinstance(setting, vmware.TrunkVlanSpec):
+        kind = "trunk of VLANs " + ", ".join(f"{r.start}-{r.end}" for r in setting.vlanId)
+    elif isinstance(setting, vmware.PvlanSpec):
+        kind = f"private VLAN {setting.pvlanId}"
+    return PortGroup(p["name"], "distributed", vlan, kind, hosts, p["key"], thing)
+
+
+def _hosts(v: VSphere, cluster: Any, datastore: Any) -> tuple[Host, ...]:
+    paths = ["name", "runtime.connectionState", "runtime.inMaintenanceMode", "datastore"]
+    found = []
+    for thing, p in v.collect("HostSystem", paths, cluster).items():
+        state = str(p.get("runtime.connectionState", "unknown"))
+        why_not = "" if state == "connected" else f"not connected: {state}"
+        if p.get("runtime.inMaintenanceMode", False):
+            why_not = "in maintenance mode"
+        elif datastore not in p.get("datastore", ()):
+            why_not = why_not or "does not see the datastore"
+        found.append(Host(thing._moId, p["name"], why_not, thing))
+    return tuple(sorted(found, key=lambda h: h.name))
+
+
+def _named(
+    v: VSphere, kind: str, name: str, problems: list[Problem], *, paths: list[str], root: Any = None
+) -> tuple[Any, Properties]:
+    """The one object of that name; otherwise None, and a problem more."""
+    what = {"ComputeResource": "cluster"}.get(kind, kind.lower())
+    found = v.collect(kind, ["name", *paths], root)
+    fit = [(o, p) for o, p in found.items() if p["name"] == name]
+    if len(fit) == 1:
+        return fit[0]
+    names = sorted({str(p["name"]) for p in found.values()})
+    problems.append(
+        Problem(
+            f"vSphere does not have exactly one {what} of that name",
+            f"{v.where}, params/site.yml: vsphere.{what}",
+            f"{len(fit)} called {name!r}",
+            "one of: " + (", ".join(names) or "(there is none at all)"),
+            nearest(name, names) or f"correct `{what}` in params/site.yml",
+        )
+    )
+    return None, {}
+
+
+def _folder(v: VSphere, top: Any, path: str, problems: list[Problem]) -> Any:
+    """The folder of a path such as vm or vm/migrated, below the datacenter."""
+    folder = top
+    for name in path.strip("/").split("/")[1:]:
+        children = v.read(folder, "childEntity").get("childEntity", ())
+        names = {v.read(c, "name")["name"]: c for c in children if isinstance(c, vim.Folder)}
+        if name not in names:
+            known = ", ".join(sorted(names)) or "(no folder)"
+            problems.append(
+                Problem(
+                    "vSphere does not have that folder",
+                    f"{v.where}, params/site.yml: vsphere.folder",
+                    path,
+                    f"below {path.partition('/' + name)[0]}: {known}",
+                    nearest(name, list(names)) or "make the folder in vSphere, or correct `folder` in params/site.yml",
+                )
+            )
+            return None
+        folder = names[name]
+    return folder

@@ -1,0 +1,135 @@
+"""What a virtual machine may be, judged from its specification alone. Simulators accept everything; ESXi does not.
+
+Limits by hardware version are VMware's "hardware features available with virtual machine compatibility settings".
+"""
+
+import re
+from collections import Counter
+
+from pyVmomi import vim
+
+from hikkoshi.check import Check
+from hikkoshi.params import nearest
+from hikkoshi.vsphere.spec import VmSpec
+
+NAME_LIMIT = 80
+MAC = re.compile(r"(?:[0-9a-f]{2}:){5}[0-9a-f]{2}")
+VMWARE_OUI, VMWARE_LAST = "00:50:56", 0x3F  # static addresses of VMware's own range end at 00:50:56:3f:ff:ff
+ADDED_IN = {"pvscsi": 7, "lsisas1068": 7, "vmxnet3": 7, "lsilogic": 4, "e1000": 4}  # {device: hardware version}
+GUEST_IDS: frozenset[str] = frozenset(vim.vm.GuestOsDescriptor.GuestOsIdentifier.values)
+# (up to hardware version, memory in GB, processors, NICs)
+SIZES = ((4, 64, 4, 4), (7, 255, 8, 10), (8, 1011, 32, 10), (10, 1011, 64, 10), (11, 4080, 128, 10), (14, 6128, 128, 10),
+         (17, 6128, 256, 10), (22, 24560, 768, 10))  # fmt: skip
+
+
+def checks(spec: VmSpec) -> list[Check]:
+    """Every limit, kept or not; all at once."""
+    _, memory_gb, processors, nics = next((s for s in SIZES if spec.hardware_version <= s[0]), SIZES[-1])
+    unknown = spec.guest_id not in GUEST_IDS
+    old = [f"{d} (from version {ADDED_IN[d]})" for d in (spec.controller, spec.nic_model)
+           if spec.hardware_version < ADDED_IN[d]]  # fmt: skip
+    bad_vlans = [f"{n.name}: {n.vlan}" for n in spec.nics if not 0 <= n.vlan <= 4094]
+    return [
+        _name(spec),
+        Check(
+            "memory is a multiple of 4 MB, and allowed",
+            spec.memory_mb % 4 == 0 and 4 <= spec.memory_mb <= memory_gb * 1024,
+            f"{spec.memory_mb} MB",
+            f"a multiple of 4 from 4 to {memory_gb * 1024}",
+            f"write `vm: {{ memory_mb: {max(4, -(-spec.memory_mb // 4) * 4)} }}` in the guest's file",
+        ),
+        Check(
+            "the number of processors is allowed",
+            1 <= spec.vcpus <= processors,
+            str(spec.vcpus),
+            f"1 to {processors} with hardware version {spec.hardware_version}",
+            "write `vm: { vcpus: … }` in the guest's file",
+        ),
+        Check(
+            "the disk's capacity is whole MiB",
+            spec.disk_bytes > 0 and spec.disk_bytes % (1 << 20) == 0,
+            f"{spec.disk_bytes:,} bytes",
+            "a multiple of 1,048,576",
+            "plan again with 20-plan, which pads the disk",
+        ),
+        Check(
+            "there are not too many NICs",
+            len(spec.nics) <= nics,
+            f"{len(spec.nics)} NICs",
+            f"at most {nics}",
+            "put several VLANs on one NIC as sub-interfaces over a trunk port group, or drop a NIC in the Xen configuration",
+        ),
+        *_macs(spec),
+        Check(
+            "every VLAN id is one",
+            not bad_vlans,
+            ", ".join(bad_vlans) or f"{len(spec.nics)} of {len(spec.nics)}",
+            "0 to 4094; a NIC without a segment has none",
+            "map the NIC to a segment in the guest's file",
+        ),
+        Check(
+            "the devices exist in this hardware version",
+            not old,
+            ", ".join(old) or f"{spec.controller}, {spec.nic_model} in version {spec.hardware_version}",
+            f"devices of hardware version {spec.hardware_version}",
+            "write lsilogic and e1000 under `vm:` in the guest's file, or raise hardware_version in params/site.yml",
+        ),
+        Check(
+            "the operating system is one that vSphere has a name for",
+            not unknown,
+            spec.guest_id,
+            "a VirtualMachineGuestOsIdentifier",
+            nearest(spec.guest_id, sorted(GUEST_IDS)) or "the nearest relative of the distribution",
+        ),
+    ]
+
+
+def _name(spec: VmSpec) -> Check:
+    bad = sorted(set(re.findall(r"[^A-Za-z0-9 ._()+-]", spec.name)))
+    return Check(
+        "the machine's name can be used",
+        0 < len(spec.name) <= NAME_LIMIT and not bad and spec.name == spec.name.strip(),
+        f"{spec.name!r}" + (f" with {' '.join(map(repr, bad))}" if bad else ""),
+        f"1 to {NAME_LIMIT} of A-Z a-z 0-9 . _ - ( ) + and spaces inside",
+        "write `vm: { name: … }` in the guest's file",
+    )
+
+
+def _macs(spec: VmSpec) -> list[Check]:
+    macs = [n.mac.lower() for n in spec.nics]
+    malformed = [m for m in macs if not MAC.fullmatch(m)]
+    formed = [m for m in macs if MAC.fullmatch(m)]
+    group = [m for m in formed if int(m[:2], 16) & 1 or m == "00:00:00:00:00:00"]
+    twice = sorted(m for m, n in Counter(macs).items() if n > 1)
+    reserved = [m for m in formed if m.startswith(VMWARE_OUI) and int(m[9:11], 16) > VMWARE_LAST]
+    where = "the Xen configuration gives every NIC its MAC"
+    return [
+        Check(
+            "every MAC is well-formed",
+            not malformed,
+            ", ".join(map(repr, malformed)) or f"{len(macs)} of {len(macs)}",
+            "six pairs of hexadecimal digits with colons",
+            where,
+        ),
+        Check(
+            "every MAC belongs to one NIC, not to a group",
+            not group,
+            ", ".join(group) or f"{len(formed)} of {len(formed)}",
+            "an even first byte (unicast), not all zero",
+            where,
+        ),
+        Check(
+            "no MAC occurs twice",
+            not twice,
+            ", ".join(twice) or f"{len(set(macs))} different",
+            "every MAC once",
+            where,
+        ),
+        Check(
+            "no MAC is in VMware's reserved range",
+            not reserved,
+            ", ".join(reserved) or "none",
+            f"outside {VMWARE_OUI}, or up to {VMWARE_OUI}:{VMWARE_LAST:02x}:ff:ff",
+            "ESXi refuses such a static address; give the NIC another MAC, in Xen and in the guest",
+        ),
+    ]

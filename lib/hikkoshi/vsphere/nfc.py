@@ -1,0 +1,282 @@
+"""The upload of a disk through an import lease (HttpNfcLease), and the proof that the same bytes arrived.
+
+There is no resuming: after any failure the lease is given up, and what it made removed.
+"""
+
+import contextlib
+import hashlib
+import http.client
+import ssl
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from pyVmomi import vim, vmodl
+
+from hikkoshi import files
+from hikkoshi.errors import HikkoshiError, Problem, StepFailed, VSphereError
+from hikkoshi.progress import Progress, silent
+from hikkoshi.vsphere import tls
+from hikkoshi.vsphere.session import VSphere, advice, describe
+
+CHUNK = 1 << 20
+KEEPALIVE = 10.0  # seconds between signs of life; a lease's time-out is usually 300
+RETRY = "nothing half-made is left in use; run the step again, which starts the upload anew"
+TYPE = "application/x-vnd.vmware-streamVmdk"
+
+
+@dataclass(frozen=True)
+class Sent:
+    """What went over the wire: bytes, and their hashes in hexadecimal."""
+
+    bytes: int
+    sha1: str
+    sha256: str
+    seconds: float
+
+
+class Lease:
+    """An import lease; a context manager that gives the lease up when the work within fails."""
+
+    def __init__(self, v: VSphere, thing: Any) -> None:
+        self._v, self._thing = v, thing
+        self._percent = 0
+        self._error: BaseException | None = None  # set by the thread that keeps the lease alive
+        self._stop = threading.Event()
+        self._completed = False
+        self.machine: Any = None  # the virtual machine that is being made
+        self.urls: list[Any] = []
+        self._timeout = 300.0
+
+    def __enter__(self) -> "Lease":
+        self._keeper = threading.Thread(target=self._keep_alive, name="nfc-lease", daemon=True)
+        try:
+            self._wait_ready()
+        except BaseException:
+            self._abort()
+            raise
+        self._keeper.start()
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        self._stop.set()
+        self._keeper.join(self._v.timeout)
+        if not self._completed:
+            self._abort()
+
+    def url(self, import_key: str) -> Any:
+        """The device URL for one file of the import."""
+        for url in self.urls:
+            if url.importKey == import_key:
+                return url
+        raise VSphereError(
+            Problem(
+                "vSphere gave no address to send the disk to",
+                self._v.where,
+                ", ".join(u.importKey for u in self.urls) or "no address at all",
+                import_key,
+                RETRY,
+            )
+        )
+
+    def alive(self) -> None:
+        """`VSphereError` where the lease can no longer be kept alive."""
+        if self._error is not None:
+            raise VSphereError(
+                Problem("the import lease was lost", self._v.where, describe(self._error), remedy=RETRY)
+            ) from self._error
+
+    def told(self, done: int, total: int) -> None:
+        """How far the upload is; told to vSphere with the next sign of life."""
+        self._percent = min(99, done * 100 // max(1, total))
+
+    def state(self) -> str:
+        """State and error of the lease, for messages; never raises."""
+        try:
+            p = self._v.read(self._thing, "state", "error")
+        except HikkoshiError as e:
+            return e.problems[0].found
+        return f"lease {p.get('state', 'unknown')}" + (f", {describe(p['error'])}" if p.get("error") else "")
+
+    def manifest(self) -> list[Any]:
+        """What vSphere received: entries with key, sha1, size."""
+        with self._v.asking("tell what it received", RETRY):
+            return list(self._thing.HttpNfcLeaseGetManifest() or ())
+
+    def complete(self) -> None:
+        """End the import; the machine is vSphere's from here on."""
+        self._stop.set()
+        self._keeper.join(self._v.timeout)
+        with self._v.asking("complete the import", RETRY):
+            self._thing.HttpNfcLeaseComplete()
+        self._completed = True
+
+    def _wait_ready(self) -> None:
+        deadline = time.monotonic() + max(300, self._v.timeout)
+        while True:
+            p = self._v.read(self._thing, "state", "error", "info")
+            state = str(p.get("state", ""))
+            if state == "ready":
+                info = p["info"]
+                self.machine, self.urls, self._timeout = (
+                    info.entity,
+                    list(info.deviceUrl),
+                    float(info.leaseTimeout or 300),
+                )
+                return
+            if state == "error" or time.monotonic() > deadline:
+                error = p.get("error")
+                remedy = advice(error) if error else RETRY
+                if isinstance(error, vim.fault.FileAlreadyExists | vim.fault.DuplicateName):
+                    remedy = "files or a machine of this name are there already; choose another name, or remove them"
+                raise VSphereError(
+                    Problem(
+                        "vSphere did not begin the import",
+                        self._v.where,
+                        describe(error) if error else f"lease {state} for too long",
+                        "a lease that is ready",
+                        remedy,
+                    )
+                )
+            time.sleep(0.1)
+
+    def _keep_alive(self) -> None:
+        while not self._stop.wait(min(self._timeout / 3, KEEPALIVE)):
+            try:
+                self._thing.HttpNfcLeaseProgress(self._percent)
+            except (vmodl.MethodFault, OSError, http.client.HTTPException, KeyError, AttributeError) as e:
+                self._error = e
+                return
+
+    def _abort(self) -> None:
+        # where the server is gone, or has forgotten the lease, there is nothing to give up
+        with contextlib.suppress(vmodl.MethodFault, OSError, http.client.HTTPException, KeyError, AttributeError):
+            self._thing.HttpNfcLeaseAbort()
+
+
+def upload(v: VSphere, lease: Lease, target: Any, path: Path, progress: Progress = silent) -> Sent:
+    """Send a file to a device URL of the lease, hashing it on the way."""
+    size, start = path.stat().st_size, time.monotonic()
+    sha1, sha256 = hashlib.sha1(usedforsecurity=False), hashlib.sha256()
+    done = 0
+    with _connected(v, lease, target) as connection, path.open("rb") as f:
+        address = urlsplit(target.url)
+        connection.putrequest("POST", address.path + (f"?{address.query}" if address.query else ""))
+        connection.putheader("Content-Type", TYPE)
+        connection.putheader("Content-Length", str(size))
+        connection.endheaders()
+        while done < size and (chunk := f.read(min(CHUNK, size - done))):
+            lease.alive()
+            connection.send(chunk)
+            sha1.update(chunk)
+            sha256.update(chunk)
+            done += len(chunk)
+            lease.told(done, size)
+            progress(done, size, f"{files.human(done / max(0.001, time.monotonic() - start))}/s")
+        if done != size:
+            raise StepFailed(
+                Problem("the disk became shorter while it was sent", str(path), f"{done:,} bytes", f"{size:,}", RETRY)
+            )
+        if connection.sock:
+            connection.sock.settimeout(5 * v.timeout)  # the server may still be writing
+        answer = connection.getresponse()
+        answer.read()
+        if answer.status not in (200, 201):
+            found = f"HTTP status {answer.status} {answer.reason}; {lease.state()}"
+            raise VSphereError(
+                Problem("the upload was refused", address.netloc, found, "HTTP status 200 or 201", RETRY)
+            )
+    lease.alive()
+    return Sent(done, sha1.hexdigest(), sha256.hexdigest(), time.monotonic() - start)
+
+
+@contextlib.contextmanager
+def _connected(v: VSphere, lease: Lease, target: Any) -> Iterator[http.client.HTTPSConnection]:
+    """A connection to the upload address, often an ESXi host and not vCenter; tells the true reason where it breaks."""
+    host, port = address_of(target.url, v.host, v.port)
+    connection = http.client.HTTPSConnection(host, port, context=context_for(v, host, port, target), timeout=v.timeout)
+    try:
+        yield connection
+    except ssl.SSLCertVerificationError as e:
+        raise VSphereError(
+            Problem(
+                "the host that the disk goes to has another certificate than expected",
+                f"{host}:{port}",
+                str(e),
+                target.sslThumbprint or "the one of the vSphere server",
+                "make sure that nobody stands between; renew the host's certificate in vCenter, then run the step again",
+            )
+        ) from e
+    except (OSError, http.client.HTTPException) as e:
+        reasons = [describe(e), early_answer(connection), lease.state()]
+        raise VSphereError(
+            Problem(
+                "the upload was cut off", f"{host}:{port}", "; ".join(filter(None, reasons)), "all bytes taken", RETRY
+            )
+        ) from e
+    finally:
+        connection.close()
+
+
+def address_of(url: str, host: str, port: int) -> tuple[str, int]:
+    """Where an upload URL points. `*` is what ESXi says for itself: then the host and the port of our session count."""
+    if urlsplit(url).netloc.partition(":")[0] == "*":
+        return host, port
+    split = urlsplit(url)
+    return str(split.hostname), split.port or 443
+
+
+def context_for(v: VSphere, host: str, port: int, target: Any) -> ssl.SSLContext:
+    """How the upload host is known: by the fingerprint that the server gives for it, else like the server itself."""
+    thumbprint = getattr(target, "sslThumbprint", None)
+    if thumbprint and (host, port) != (v.host, v.port):
+        return tls.PinnedContext(thumbprint)
+    return v.context
+
+
+def early_answer(connection: http.client.HTTPSConnection) -> str:
+    """A server that refuses an upload answers before the body is through; sending then fails without saying why."""
+    try:
+        if connection.sock is None:
+            return ""
+        connection.sock.settimeout(2)
+        answer = connection.getresponse()
+        return f"HTTP status {answer.status} {answer.reason}"
+    except (OSError, http.client.HTTPException, ValueError):
+        return ""
+
+
+def check_manifest(entries: list[Any], target: Any, sent: Sent) -> str:
+    """Compare what vSphere received with what was sent; a sentence for the record, `StepFailed` where they differ.
+
+    Some servers return no entry: then nothing is known, and that is what the sentence says.
+    """
+    mine = [e for e in entries if e.key == target.key] or (entries if len(entries) == 1 else [])
+    if not mine:
+        return "the server keeps no manifest: what arrived is unknown"
+    entry, differences = mine[0], []
+    known = {"sha1": sent.sha1, "sha256": sent.sha256}
+    told = {"sha1": entry.sha1 or ""}
+    kind = str(getattr(entry, "checksumType", None) or "").lower()
+    if kind in known and getattr(entry, "checksum", None):
+        told[kind] = entry.checksum
+    for algorithm, value in told.items():
+        if value and value.lower() != known[algorithm]:
+            differences.append(f"{algorithm} {value} instead of {known[algorithm]}")
+    if entry.size is not None and entry.size != sent.bytes:
+        differences.append(f"{entry.size:,} bytes instead of {sent.bytes:,}")
+    if differences:
+        raise StepFailed(
+            Problem(
+                "vSphere received other bytes than were sent",
+                "import lease",
+                "; ".join(differences),
+                "the same bytes",
+                "something between here and the host changes data: check its memory and network; " + RETRY,
+            )
+        )
+    return f"manifest agrees: {', '.join(k for k, x in told.items() if x) or 'size'}, {sent.bytes:,} bytes"

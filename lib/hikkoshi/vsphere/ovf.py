@@ -1,0 +1,99 @@
+"""The OVF descriptor of a machine: a pure function from its specification to XML (DMTF DSP0243, version 1.1).
+
+Memory is in MB and a network has the name of its port group: some servers overlook other units, and put a NIC whose
+network they do not know on just any.
+"""
+
+from xml.etree import ElementTree as ET
+
+from hikkoshi.vsphere.spec import VmSpec
+
+OVF = "http://schemas.dmtf.org/ovf/envelope/1"
+RASD = "http://schemas.dmtf.org/wbem/wscim/1/cim-schema/2/CIM_ResourceAllocationSettingData"
+VSSD = "http://schemas.dmtf.org/wbem/wscim/1/cim-schema/2/CIM_VirtualSystemSettingData"
+VMW = "http://www.vmware.com/schema/ovf"
+STREAM = "http://www.vmware.com/interfaces/specifications/vmdk.html#streamOptimized"
+CONTROLLERS = {"pvscsi": "VirtualSCSI", "lsisas1068": "lsilogicsas", "lsilogic": "lsilogic"}
+NICS = {"vmxnet3": "VmxNet3", "e1000": "E1000"}
+LINUX, LINUX_64 = "36", "101"  # CIM operating system types; vmw:osType says which Linux
+
+for prefix, namespace in (("ovf", OVF), ("rasd", RASD), ("vssd", VSSD), ("vmw", VMW)):
+    ET.register_namespace(prefix, namespace)
+
+
+def descriptor(spec: VmSpec, vmdk: str, vmdk_bytes: int) -> str:
+    """The descriptor for one machine whose disk is the file `vmdk` (name, size in bytes)."""
+    envelope = ET.Element(_ovf("Envelope"))
+    references = ET.SubElement(envelope, _ovf("References"))
+    ET.SubElement(references, _ovf("File"), _attributes(href=vmdk, id="file1", size=str(vmdk_bytes)))
+
+    disks = _section(envelope, "DiskSection", "the disk")
+    disk = _attributes(
+        capacity=str(spec.disk_bytes), capacityAllocationUnits="byte", diskId="vmdisk1", fileRef="file1", format=STREAM
+    )
+    ET.SubElement(disks, _ovf("Disk"), disk)
+
+    networks = _section(envelope, "NetworkSection", "port groups")
+    for name in dict.fromkeys(n.port_group for n in spec.nics):
+        network = ET.SubElement(networks, _ovf("Network"), _attributes(name=name))
+        ET.SubElement(network, _ovf("Description")).text = name
+
+    system = ET.SubElement(envelope, _ovf("VirtualSystem"), _attributes(id=spec.name))
+    ET.SubElement(system, _ovf("Info")).text = "one machine"
+    ET.SubElement(system, _ovf("Name")).text = spec.name
+    kind = _attributes(id=LINUX_64 if "64" in spec.guest_id else LINUX) | {f"{{{VMW}}}osType": spec.guest_id}
+    ET.SubElement(ET.SubElement(system, _ovf("OperatingSystemSection"), kind), _ovf("Info")).text = "operating system"
+    _hardware(system, spec)
+    ET.indent(envelope)
+    return '<?xml version="1.0" encoding="UTF-8"?>\n' + ET.tostring(envelope, encoding="unicode") + "\n"
+
+
+def _hardware(system: ET.Element, spec: VmSpec) -> None:
+    hardware = _section(system, "VirtualHardwareSection", "virtual hardware")
+    about = ET.SubElement(hardware, _ovf("System"))
+    for tag, text in (
+        ("ElementName", "Virtual Hardware Family"),
+        ("InstanceID", "0"),
+        ("VirtualSystemIdentifier", spec.name),
+        ("VirtualSystemType", f"vmx-{spec.hardware_version:02d}"),
+    ):
+        ET.SubElement(about, f"{{{VSSD}}}{tag}").text = text
+    items: list[dict[str, str]] = [
+        {"AllocationUnits": "hertz * 10^6", "ElementName": f"{spec.vcpus} virtual CPU", "ResourceType": "3",
+         "VirtualQuantity": str(spec.vcpus)},
+        {"AllocationUnits": "byte * 2^20", "ElementName": f"{spec.memory_mb} MB of memory", "ResourceType": "4",
+         "VirtualQuantity": str(spec.memory_mb)},
+        {"Address": "0", "ElementName": "SCSI controller 0", "ResourceSubType": CONTROLLERS[spec.controller],
+         "ResourceType": "6"},
+        {"AddressOnParent": "0", "ElementName": "Hard disk 1", "HostResource": "ovf:/disk/vmdisk1", "Parent": "3",
+         "ResourceType": "17"},
+    ]  # fmt: skip
+    items += [
+        {
+            "AddressOnParent": str(7 + n),
+            "AutomaticAllocation": "true",
+            "Connection": nic.port_group,
+            "ElementName": f"Network adapter {n + 1}",
+            "ResourceSubType": NICS[spec.nic_model],
+            "ResourceType": "10",
+        }
+        for n, nic in enumerate(spec.nics)
+    ]
+    for number, item in enumerate(items, 1):
+        element = ET.SubElement(hardware, _ovf("Item"))
+        for tag, text in sorted({**item, "InstanceID": str(number)}.items()):  # the schema wants them in this order
+            ET.SubElement(element, f"{{{RASD}}}{tag}").text = text
+
+
+def _section(parent: ET.Element, tag: str, info: str) -> ET.Element:
+    section = ET.SubElement(parent, _ovf(tag))
+    ET.SubElement(section, _ovf("Info")).text = info
+    return section
+
+
+def _ovf(tag: str) -> str:
+    return f"{{{OVF}}}{tag}"
+
+
+def _attributes(**values: str) -> dict[str, str]:
+    return {_ovf(name): value for name, value in values.items()}

@@ -1,0 +1,121 @@
+"""Checks before a machine is imported: its own limits, and whether the site can take it. All of them, good and bad."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from hikkoshi import files
+from hikkoshi.check import Check
+from hikkoshi.errors import HikkoshiError, Refused, VSphereError
+from hikkoshi.params import VSphere as Site
+from hikkoshi.params import nearest
+from hikkoshi.vsphere import inventory, limits, vm
+from hikkoshi.vsphere.inventory import Place, PortGroup
+from hikkoshi.vsphere.session import VSphere
+from hikkoshi.vsphere.spec import Nic, VmSpec
+
+RESERVE = 1 << 30  # bytes left on the datastore for logs and snapshots' beginnings
+
+
+def spec_checks(spec: VmSpec) -> list[Check]:
+    """What can be judged without asking vSphere."""
+    return limits.checks(spec)
+
+
+def site_checks(v: VSphere, site: Site, spec: VmSpec, own_guest: str) -> list[Check]:
+    """What has to be asked. A machine that is marked as `own_guest`'s may be there already; everybody else is in the way."""
+    try:
+        place = inventory.place(v, site)
+    except Refused as e:
+        return [Check(p.what, False, p.found, p.expected, p.remedy, p.where) for p in e.problems]
+    machines = vm.every(v)
+    own = {o for o, m in machines.items() if m.marks.get(vm.GUEST) == own_guest}
+    return [
+        Check(
+            "datacenter, cluster, datastore and folder are there",
+            True,
+            f"{site.datacenter}, {site.cluster}, {site.datastore}",
+        ),
+        _host(place, spec),
+        _space(place, site, spec, deployed=bool(own)),
+        _name_free(machines, own, spec),
+        *(_port_group(place.port_groups, nic) for nic in spec.nics),
+        _macs_free(machines, own, spec),
+        _hardware_version(v, place, spec),
+    ]
+
+
+def _host(place: Place, spec: VmSpec) -> Check:
+    host = place.host_for(n.port_group for n in spec.nics)
+    states = "; ".join(f"{h.name} {h.why_not or 'lacks a port group of this machine'}" for h in place.hosts)
+    return Check(
+        "a host can take the machine",
+        host is not None,
+        host.name if host else states or "the cluster has no host",
+        "connected, not in maintenance, with the datastore and all the port groups",
+        "end the maintenance, reconnect the host, or make the port groups on it",
+    )
+
+
+def _space(place: Place, site: Site, spec: VmSpec, *, deployed: bool) -> Check:
+    """The disk is thin, but it may grow to its full size; the swap file is as large as the memory."""
+    need = 0 if deployed else spec.disk_bytes + (spec.memory_mb << 20) + RESERVE
+    state = "" if place.accessible else "not accessible, "
+    return Check(
+        f"the datastore {site.datastore} has room",
+        place.accessible and place.free >= need,
+        f"{state}{files.human(place.free)} free" + (", and the machine is there already" if deployed else ""),
+        f"{files.human(need)}: the disk at its full size, memory, and {files.human(RESERVE)} in reserve",
+        "free some space there, or name another `datastore` in params/site.yml",
+    )
+
+
+def _name_free(machines: Mapping[Any, vm.Machine], own: set[Any], spec: VmSpec) -> Check:
+    others = [m for o, m in machines.items() if m.name == spec.name and o not in own]
+    return Check(
+        f"the name {spec.name} is free",
+        not others,
+        ", ".join(f"{m.name} ({m.id}) is not of this migration" for m in others)
+        or ("taken by our own" if own else "free"),
+        "no other machine of that name",
+        "write another `vm: { name: … }` in the guest's file; a machine that Hikkoshi did not make is never touched",
+    )
+
+
+def _port_group(groups: tuple[PortGroup, ...], nic: Nic) -> Check:
+    title = f"{nic.name} ({nic.mac}) has its port group {nic.port_group or '(none)'} with VLAN {nic.vlan}"
+    fit = [g for g in groups if g.name == nic.port_group]
+    expected = f"exactly one port group {nic.port_group!r}, with VLAN {nic.vlan}"
+    if len(fit) != 1:
+        known = [g.name for g in groups if g.vlan is not None]
+        found = ", ".join(map(str, fit)) or "no such port group"
+        near = nearest(nic.port_group, known)
+        return Check(
+            title, False, found, expected, f"correct `port_group` of {nic.segment} in params/site.yml. {near}".strip()
+        )
+    remedy = f"correct {nic.segment} in params/site.yml, or the port group in vSphere: one of the two is wrong"
+    return Check(title, fit[0].vlan == nic.vlan, str(fit[0]), expected, remedy)
+
+
+def _macs_free(machines: Mapping[Any, vm.Machine], own: set[Any], spec: VmSpec) -> Check:
+    planned = {n.mac.lower() for n in spec.nics}
+    taken = [f"{mac} by {m.name}" for o, m in machines.items() if o not in own for mac in m.macs if mac in planned]
+    return Check(
+        "no other machine has one of the MACs",
+        not taken,
+        "; ".join(taken) or f"none of {len(machines) - len(own)} other machines",
+        "each MAC in one place",
+        "two NICs with one MAC break the network for both; find out what that machine is",
+    )
+
+
+def _hardware_version(v: VSphere, place: Place, spec: VmSpec) -> Check:
+    key, title = f"vmx-{spec.hardware_version:02d}", f"the cluster can make hardware version {spec.hardware_version}"
+    try:
+        browser = v.read(place.cluster, "environmentBrowser")["environmentBrowser"]
+        with v.asking("tell the hardware versions that it can make"):
+            told = browser.QueryConfigOptionDescriptor()
+        can = {d.key for d in told if d.createSupported is not False}
+    except (VSphereError, KeyError) as e:
+        reason = e.problems[0].found if isinstance(e, HikkoshiError) else str(e)
+        return Check(title, True, f"the server does not tell: {reason}")
+    return Check(title, key in can, ", ".join(sorted(can)), key, "write another `hardware_version` in params/site.yml")

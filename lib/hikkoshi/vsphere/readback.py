@@ -1,0 +1,86 @@
+"""What vSphere has, compared with what was ordered: by MAC, by leaf properties, never by a device's place in a list."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+from pyVmomi import vim
+
+from hikkoshi.check import Check
+from hikkoshi.vsphere import vm
+from hikkoshi.vsphere.inventory import Place, PortGroup
+from hikkoshi.vsphere.spec import VmSpec
+
+CONTROLLERS = {
+    "pvscsi": vim.vm.device.ParaVirtualSCSIController,
+    "lsisas1068": vim.vm.device.VirtualLsiLogicSASController,
+    "lsilogic": vim.vm.device.VirtualLsiLogicController,
+}
+MODELS = {"vmxnet3": vim.vm.device.VirtualVmxnet3, "e1000": vim.vm.device.VirtualE1000}
+
+
+class NicFound(BaseModel):
+    """A NIC as vSphere has it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    mac: str
+    label: str
+    model: str
+    port_group: str
+    vlan: int | None
+    start_connected: bool
+    connected: bool
+
+
+def found_nics(machine: vm.Machine, groups: Sequence[PortGroup]) -> tuple[NicFound, ...]:
+    """The NICs of a machine, with port group and VLAN looked up, sorted by MAC."""
+    found = []
+    for mac, card in sorted(machine.nics.items()):
+        group = group_of(card.backing, groups)
+        plug = card.connectable
+        found.append(
+            NicFound(
+                mac=mac,
+                label=str(card.deviceInfo.label) if card.deviceInfo else "",
+                model=next((name for name, kind in MODELS.items() if isinstance(card, kind)), type(card).__name__),
+                port_group=group.name if group else "",
+                vlan=group.vlan if group else None,
+                start_connected=bool(plug and plug.startConnected),
+                connected=bool(plug and plug.connected),
+            )
+        )
+    return tuple(found)
+
+
+def group_of(backing: Any, groups: Sequence[PortGroup]) -> PortGroup | None:
+    """The port group that a NIC's backing means: a distributed one by its key, a standard one by its name."""
+    key = getattr(getattr(backing, "port", None), "portgroupKey", None)
+    if key:
+        return next((g for g in groups if g.key == key), None)
+    name = getattr(backing, "deviceName", None)
+    return next((g for g in groups if g.name == name and g.switch == "standard"), None)
+
+
+def compare(machine: vm.Machine, spec: VmSpec, place: Place) -> list[Check]:
+    """Everything that was ordered against everything that is there."""
+    devices, p = machine.devices, machine.p
+    disks = [d for d in devices if isinstance(d, vim.vm.device.VirtualDisk)]
+    there = {n.mac: n for n in found_nics(machine, place.port_groups)}
+    controllers = sum(isinstance(d, CONTROLLERS[spec.controller]) for d in devices)
+    pairs: list[tuple[str, object, object]] = [
+        ("name", machine.name, spec.name),
+        ("operating system", p.get("config.guestId"), spec.guest_id),
+        ("hardware version", p.get("config.version"), f"vmx-{spec.hardware_version:02d}"),
+        ("processors", p.get("config.hardware.numCPU"), spec.vcpus),
+        ("memory in MB", p.get("config.hardware.memoryMB"), spec.memory_mb),
+        ("disks, in bytes", [d.capacityInKB * 1024 for d in disks], [spec.disk_bytes]),
+        (f"{spec.controller} controllers", controllers, 1),
+        ("MACs", sorted(there), sorted(n.mac.lower() for n in spec.nics)),
+    ]
+    for nic in spec.nics:
+        seen = there.get(nic.mac.lower())
+        wanted = f"{spec.nic_model} on {nic.port_group}, VLAN {nic.vlan}"
+        found = f"{seen.model} on {seen.port_group}, VLAN {seen.vlan}" if seen else "not there"
+        pairs.append((f"{nic.name} ({nic.mac})", found, wanted))
+    remedy = "compare with the machine's settings in the vSphere client; nothing was switched on"
+    return [Check(title, found == want, str(found), str(want), remedy, machine.name) for title, found, want in pairs]

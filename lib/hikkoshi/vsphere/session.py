@@ -1,0 +1,266 @@
+"""A session with vCenter or an ESXi host: connecting, reading properties, waiting for tasks, and errors that can be read.
+
+Properties are read by leaf path ("runtime.powerState", never "runtime"): one round trip for many objects, and servers
+differ in whether pyVmomi understands their whole structures. Everything has a time-out.
+"""
+
+import atexit
+import contextlib
+import http.client
+import socket
+import ssl
+import time
+from collections.abc import Callable, Iterator, Sequence
+from types import TracebackType
+from typing import Any, Self, TypeVar
+from xml.etree import ElementTree
+
+from pyVmomi import SoapStubAdapter, vim, vmodl
+from pyVmomi.VmomiSupport import versionIdMap
+
+from hikkoshi import params
+from hikkoshi.errors import BadInput, Problem, VSphereError
+from hikkoshi.progress import Progress, silent
+from hikkoshi.vsphere import tls
+
+PAGE = 500  # objects per answer
+_T = TypeVar("_T")
+Properties = dict[str, Any]  # {path: value}; a path that the object lacks is missing
+
+
+class VSphere:
+    """An open session; a context manager. Made by `connect`."""
+
+    def __init__(
+        self, host: str, port: int, context: ssl.SSLContext, *, user: str, password: params.Secret, timeout: float
+    ) -> None:
+        self.host, self.port, self.context, self.timeout = host, port, context, timeout
+        self._user, self._password = user, password
+        self._stub = SoapStubAdapter(
+            host=host,
+            port=port,
+            path="/sdk",
+            version=_api_version(self),
+            sslContext=context,
+            httpConnectionTimeout=timeout,
+        )
+        try:
+            with self.asking("log in"):
+                self.content: Any = vim.ServiceInstance("ServiceInstance", self._stub).RetrieveContent()
+            self._login()
+        except BaseException:
+            self._stub.DropConnections()
+            raise
+        atexit.register(self.close)
+
+    @property
+    def where(self) -> str:
+        """The server, for messages."""
+        return f"{self.host}:{self.port}"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __str__(self) -> str:
+        about = self.content.about
+        return f"{about.fullName}, API {about.apiVersion}, at {self.where} as {self._user}"
+
+    def close(self) -> None:
+        """Log out; a server that is gone has forgotten us anyway."""
+        atexit.unregister(self.close)
+        with contextlib.suppress(Exception):
+            self.content.sessionManager.Logout()
+        self._stub.DropConnections()
+
+    def collect(self, kind: str, paths: Sequence[str], root: Any = None) -> dict[Any, Properties]:
+        """{object: properties} of all objects of a type ("VirtualMachine") below `root`, by default everywhere."""
+        with self.asking(f"list every {kind}"):
+            return self._again(lambda: self._collect(getattr(vim, kind), list(paths), root or self.content.rootFolder))
+
+    def read(self, thing: Any, *paths: str) -> Properties:
+        """The properties of one object."""
+        with self.asking(f"read {', '.join(paths)}"):
+            return self._again(lambda: self._read(thing, list(paths)))
+
+    @contextlib.contextmanager
+    def asking(self, what: str, remedy: str = "") -> Iterator[None]:
+        """Turn whatever pyVmomi raises into a `VSphereError` that says what we wanted."""
+        try:
+            yield
+        except (vmodl.MethodFault, http.client.HTTPException, OSError, KeyError, AttributeError, TypeError) as e:
+            raise VSphereError(
+                Problem(f"vSphere did not {what}", self.where, describe(e), remedy=remedy or advice(e))
+            ) from e
+
+    def wait(self, task: Any, what: str, timeout: float = 600, progress: Progress = silent) -> Any:
+        """Wait for a task and return its result; at most `timeout` seconds."""
+        deadline, pause = time.monotonic() + timeout, 0.05
+        while True:
+            with self.asking(what):
+                info = self._read(task, ["info.state", "info.progress"])
+                state = info.get("info.state")
+                if state == "success":
+                    return self._read(task, ["info.result"]).get("info.result")
+                if state == "error":
+                    raise self._read(task, ["info.error"])["info.error"]
+            progress(info.get("info.progress") or 0, 100, f"{what}: {state}")
+            if time.monotonic() > deadline:
+                raise VSphereError(
+                    Problem(
+                        f"vSphere did not {what} in time",
+                        self.where,
+                        f"the task is {state} after {timeout:g} s",
+                        remedy="look at the task in the vSphere client; run the step again when it has ended",
+                    )
+                )
+            time.sleep(pause)
+            pause = min(pause * 1.5, 2)
+
+    def _login(self) -> None:
+        try:
+            self.content.sessionManager.Login(self._user, self._password.reveal())
+        except vim.fault.InvalidLogin:
+            raise BadInput(
+                Problem(
+                    "vSphere does not accept user and password",
+                    self.where,
+                    f"user {self._user}, password {self._password}",
+                    remedy="correct `user` in params/site.yml, or the secret that `password` points to",
+                )
+            ) from None
+        except (vmodl.MethodFault, http.client.HTTPException, OSError, KeyError, AttributeError) as e:
+            raise VSphereError(Problem("vSphere did not log in", self.where, describe(e), remedy=advice(e))) from e
+
+    def _again(self, ask: Callable[[], _T]) -> _T:
+        """A read is safe to repeat: once more after a login, where the session has ended meanwhile."""
+        try:
+            return ask()
+        except vim.fault.NotAuthenticated:
+            self._login()
+            return ask()
+
+    def _collect(self, kind: Any, paths: list[str], root: Any) -> dict[Any, Properties]:
+        view = self.content.viewManager.CreateContainerView(root, [kind], True)
+        try:
+            skip = vmodl.query.PropertyCollector.TraversalSpec(name="view", path="view", skip=False, type=type(view))
+            start = vmodl.query.PropertyCollector.ObjectSpec(obj=view, skip=True, selectSet=[skip])
+            return self._retrieve(start, kind, paths)
+        finally:
+            with contextlib.suppress(vmodl.MethodFault):
+                view.DestroyView()
+
+    def _read(self, thing: Any, paths: list[str]) -> Properties:
+        start = vmodl.query.PropertyCollector.ObjectSpec(obj=thing)
+        found = self._retrieve(start, type(thing), paths)
+        return next(iter(found.values()), {})
+
+    def _retrieve(self, start: Any, kind: Any, paths: list[str]) -> dict[Any, Properties]:
+        collector = self.content.propertyCollector
+        wanted = vmodl.query.PropertyCollector.PropertySpec(type=kind, pathSet=paths, all=False)
+        asked = vmodl.query.PropertyCollector.FilterSpec(objectSet=[start], propSet=[wanted])
+        page = collector.RetrievePropertiesEx([asked], vmodl.query.PropertyCollector.RetrieveOptions(maxObjects=PAGE))
+        found: dict[Any, Properties] = {}
+        while page:
+            found |= {o.obj: {p.name: p.val for p in o.propSet} for o in page.objects}
+            page = collector.ContinueRetrievePropertiesEx(page.token) if page.token else None
+        return found
+
+
+def connect(home: params.Home, site: params.VSphere, timeout: float = 60) -> VSphere:
+    """Open a session with the server of params/site.yml; `timeout` in seconds bounds every single answer.
+
+    A server that is not the one expected and a wrong password are `BadInput`; one that does not answer, `VSphereError`.
+    """
+    host, _, port = site.server.partition(":")
+    context = tls.PinnedContext(site.sha256) if site.sha256 else tls.ca_context(home.path(site.ca))  # type: ignore[arg-type]
+    password = home.secret(site.password)
+    return VSphere(host, int(port or 443), context, user=site.user, password=password, timeout=timeout)
+
+
+def describe(error: BaseException) -> str:
+    """What a server or connection said, in one line: the kind of fault, its words, and the fields that tell more."""
+    if isinstance(error, vmodl.MethodFault):
+        fields = [f"{p.name}={getattr(error, p.name)}" for p in error._GetPropertyList(includeBaseClassProps=False)]
+        words = [str(error.msg or ""), *(str(m.message) for m in error.faultMessage or ()), ", ".join(fields)]
+        return f"{type(error).__name__.removeprefix('vim.fault.')}: " + "; ".join(w for w in words if w)
+    if isinstance(error, KeyError | AttributeError | TypeError):
+        return f"an answer that pyVmomi does not understand ({type(error).__name__}: {error})"
+    return f"{type(error).__name__}: {error}"
+
+
+def advice(error: BaseException) -> str:
+    """What to do about it, as far as the kind of error tells."""
+    if isinstance(error, vim.fault.NoPermission):
+        return "give the user the privilege named above, on the object named above"
+    if isinstance(error, vim.fault.NotAuthenticated):
+        return "the session has ended; run the step again"
+    if isinstance(error, vmodl.MethodFault):
+        return "the fault names the cause; correct it in vSphere or in the parameters, then run the step again"
+    if isinstance(error, KeyError | AttributeError | TypeError):
+        return "look at the server's own log for this moment; run the step again"
+    return "see whether the server runs and can be reached from here, then run the step again"
+
+
+def _api_version(v: VSphere) -> str:
+    """The newest version of the API that both sides know; this is also where the server is met for the first time."""
+    connection = http.client.HTTPSConnection(v.host, v.port, context=v.context, timeout=min(v.timeout, 20))
+    try:
+        connection.request("GET", "/sdk/vimServiceVersions.xml")
+        answer = connection.getresponse()
+        body = answer.read()
+        offered = {e.text for e in ElementTree.fromstring(body).iter("version")} if answer.status == 200 else set()
+    except ssl.SSLCertVerificationError as e:
+        raise BadInput(
+            Problem(
+                "the vSphere server's certificate is not the expected one",
+                v.where,
+                e.verify_message if getattr(e, "verify_message", "") else str(e),
+                f"the fingerprint {v.context.pin}"
+                if isinstance(v.context, tls.PinnedContext)
+                else "signed by `ca`, for this name",
+                "make sure that this is the right server, then correct `ca`, `sha256` or `server` in params/site.yml",
+            )
+        ) from None
+    except socket.gaierror as e:
+        raise BadInput(
+            Problem(
+                "the vSphere server's name is unknown", v.where, str(e), remedy="correct `server` in params/site.yml"
+            )
+        ) from None
+    except (OSError, http.client.HTTPException) as e:
+        raise VSphereError(
+            Problem(
+                "the vSphere server cannot be reached",
+                v.where,
+                describe(e),
+                "an HTTPS answer",
+                "correct `server` in params/site.yml, or start the server (the lab's: hikkoshi lab up)",
+            )
+        ) from None
+    except ElementTree.ParseError:
+        offered = set()
+    finally:
+        connection.close()
+    for version in sorted((k for k in versionIdMap if k.startswith("vim.version.")), key=_age, reverse=True):
+        if versionIdMap[version] in offered and _age(version) >= (5, 5):
+            return str(version)
+    raise BadInput(
+        Problem(
+            "the server is not a vSphere that this program knows",
+            v.where,
+            f"HTTP status {answer.status}, API versions: {', '.join(sorted(filter(None, offered))) or 'none'}",
+            "vCenter or ESXi 5.5 or later",
+            "correct `server` in params/site.yml",
+        )
+    )
+
+
+def _age(version: str) -> tuple[int, ...]:
+    """(8, 0, 2, 0) for vim.version.v8_0_2_0; () for one whose number says nothing."""
+    parts = str(versionIdMap[version]).split(".")
+    return tuple(map(int, parts)) if all(p.isdigit() for p in parts) else ()

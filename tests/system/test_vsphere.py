@@ -1,0 +1,523 @@
+"""A machine into a running vCenter (vcsim), through a proxy that keeps the bytes and breaks things."""
+
+import hashlib
+import http.client
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pyVmomi import vim
+
+from hikkoshi import files
+from hikkoshi.check import Check
+from hikkoshi.errors import BadInput, HikkoshiError, Refused, StepFailed, VSphereError
+from hikkoshi.lab import certificate, proxy, site, vcsim
+from hikkoshi.lab.proxy import Fault, FaultProxy
+from hikkoshi.params import Home, Site
+from hikkoshi.vsphere import cutover, deployment, inventory, ova, preflight, session, tls, vm
+from hikkoshi.vsphere.deployment import Order
+from hikkoshi.vsphere.session import VSphere
+from hikkoshi.vsphere.spec import Nic, VmSpec
+
+pytestmark = pytest.mark.needs("vcsim", "qemu-img", "openssl")
+MIB = 1 << 20
+OFF = Check("the source is off", True)
+
+
+@pytest.fixture(scope="session")
+def vmdk(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A stream of some 6 MiB, incompressible so that it is sent in several chunks."""
+    folder = tmp_path_factory.mktemp("disk")
+    raw = folder / "disk.img"
+    raw.write_bytes(random.Random(1).randbytes(6 * MIB) + bytes(2 * MIB))
+    options = "subformat=streamOptimized,adapter_type=lsilogic,hwversion=10"
+    made = folder / "gateway.vmdk"
+    subprocess.run(["qemu-img", "convert", "-f", "raw", "-O", "vmdk", "-o", options, raw, made], check=True)
+    return made
+
+
+@dataclass
+class World:
+    """A vCenter of its own for one test, the proxy before it, and what is to be deployed."""
+
+    home: Home
+    site: Site
+    server: vcsim.Server
+    proxy: FaultProxy
+    order: Order
+    stack: ExitStack
+
+    @property
+    def lab(self) -> Path:
+        return self.home.outputs / "lab"
+
+    @property
+    def folder(self) -> Path:
+        return self.home.folder("gateway")
+
+    def connect(self, **changes: Any) -> VSphere:
+        """A session through the proxy."""
+        timeout = changes.pop("timeout", 20)
+        return self.stack.enter_context(session.connect(self.home, self.params(**changes), timeout=timeout))
+
+    def params(self, **changes: Any) -> Any:
+        return self.site.vsphere.model_copy(update={"server": f"127.0.0.1:{self.proxy.port}", **changes})
+
+    def deploy(self, v: VSphere | None = None) -> deployment.Deployment:
+        return deployment.start(v or self.connect(), self.site.vsphere, self.order, self.folder)
+
+    def restart(self) -> None:
+        """A new vCenter in the place of the dead one, which has forgotten everything."""
+        address = f"{self.server.host}:{self.server.port}"
+        self.server = self.stack.enter_context(vcsim.start(self.lab, listen=address))
+        site.shape(self.connect(), self.site, self.lab / "tmp", lambda words: None)
+
+
+@pytest.fixture
+def world(home: Home, vmdk: Path) -> Iterator[World]:
+    with ExitStack() as stack:
+        lab = home.outputs / "lab"
+        server = stack.enter_context(vcsim.start(lab))
+        front = stack.enter_context(proxy.start(server, lab, home.root / "received"))
+        params = home.site()
+        nics = [(f"eth{n}", m.mac, m.segment) for n, m in enumerate(home.guest("gateway").nics)]
+        spec = VmSpec(
+            name="gateway", guest_id="centos64Guest", hardware_version=10, vcpus=1, memory_mb=640, disk_bytes=8 * MIB,
+            controller="pvscsi", nic_model="vmxnet3",
+            nics=tuple(
+                Nic(name=n, mac=m, segment=s, port_group=params.segments[s].port_group, vlan=params.segments[s].vlan)
+                for n, m, s in nics
+            ),
+        )  # fmt: skip
+        world = World(home, params, server, front, Order("gateway", spec, "a" * 64, vmdk, files.sha256(vmdk)), stack)
+        site.shape(world.connect(), params, lab / "tmp", lambda words: None)
+        yield world
+
+
+def named(v: VSphere) -> list[str]:
+    return sorted(str(p["name"]) for p in v.collect("VirtualMachine", ["name"]).values())
+
+
+def foreign(world: World, v: VSphere, name: str, mac: str | None = None) -> vm.Machine:
+    """A machine that Hikkoshi did not make."""
+    place = inventory.place(v, world.site.vsphere)
+    config = vim.vm.ConfigSpec(
+        name=name, guestId="otherGuest", numCPUs=1, memoryMB=64, files=vim.vm.FileInfo(vmPathName="[storage1]")
+    )
+    if mac:
+        network = vim.vm.device.VirtualEthernetCard.NetworkBackingInfo(deviceName="VM Network")
+        card = vim.vm.device.VirtualE1000(key=-1, backing=network, addressType="manual", macAddress=mac)
+        config.deviceChange = [vim.vm.device.VirtualDeviceSpec(operation="add", device=card)]
+    thing = v.wait(place.folder.CreateVM_Task(config, place.pool, place.hosts[0].thing), "make a machine")
+    return vm.again(v, vm.Machine(thing, {}))
+
+
+def red(world: World, v: VSphere, wanted: Order | None = None) -> list[Check]:
+    return [c for c in deployment.checks(v, world.site.vsphere, wanted or world.order) if not c]
+
+
+def changed(world: World, **changes: Any) -> Order:
+    assert world.order.spec is not None
+    return replace(world.order, spec=world.order.spec.model_copy(update=changes))
+
+
+class TestConnecting:
+    def test_a_session_says_whose_it_is(self, world: World) -> None:
+        assert "administrator" in str(world.connect())
+
+    def test_the_right_pin_replaces_the_authority(self, world: World) -> None:
+        assert named(world.connect(ca=None, sha256=fingerprint(world.lab))) == []
+
+    def test_a_wrong_pin_ends_before_anything_is_said(self, world: World) -> None:
+        world.proxy.calls.clear()
+        with pytest.raises(BadInput, match="certificate is not the expected one") as e:
+            world.connect(ca=None, sha256="ab" * 32)
+        assert e.value.exit_code == 2
+        assert fingerprint(world.lab) in e.value.problems[0].found
+        assert world.proxy.calls == []
+
+    def test_a_pin_is_checked_on_every_connection(self, world: World, tmp_path: Path) -> None:
+        certificate.make(tmp_path / "other")
+        context = tls.PinnedContext(fingerprint(world.lab))
+        with proxy.start(world.server, world.lab, tmp_path) as right:
+            get(right.port, context)
+        for name in (certificate.CERTIFICATE, certificate.KEY):
+            (tmp_path / "mixed").mkdir(exist_ok=True)
+            (tmp_path / "mixed" / name).write_bytes((tmp_path / "other" / name).read_bytes())
+        (tmp_path / "mixed" / certificate.CA).write_bytes((world.lab / certificate.CA).read_bytes())
+        with (
+            proxy.start(world.server, tmp_path / "mixed", tmp_path) as wrong,
+            pytest.raises(OSError, match="fingerprint is"),
+        ):
+            get(wrong.port, context)
+        with proxy.start(world.server, world.lab, tmp_path) as right:
+            get(right.port, context)
+
+    def test_an_unknown_authority_is_refused(self, world: World, tmp_path: Path) -> None:
+        certificate.make(tmp_path)
+        world.proxy.calls.clear()
+        with pytest.raises(BadInput, match="certificate is not the expected one") as e:
+            world.connect(ca=tmp_path / certificate.CA)
+        assert e.value.exit_code == 2
+        assert world.proxy.calls == []
+
+    def test_a_certificate_for_another_name_is_refused(self, world: World) -> None:
+        with socket.socket() as other:
+            other.bind(("127.0.0.2", 0))
+            address = f"127.0.0.2:{other.getsockname()[1]}"
+        with (
+            vcsim.start(world.lab, listen=address),
+            pytest.raises(BadInput, match="certificate is not the expected one") as e,
+        ):
+            world.connect(server=address)
+        assert "127.0.0.2" in e.value.problems[0].found
+
+    def test_a_wrong_password_is_bad_input_and_never_shown(self, world: World) -> None:
+        (world.lab / "wrong").write_text("correct horse battery\n")
+        (world.lab / "wrong").chmod(0o600)
+        with pytest.raises(BadInput, match="does not accept user and password") as e:
+            world.connect(password="file:outputs/lab/wrong")
+        assert e.value.exit_code == 2
+        assert "correct horse" not in str(e.value)
+
+    def test_a_closed_port_is_told_with_the_address(self, world: World) -> None:
+        world.server.end()
+        with pytest.raises(VSphereError, match=f"127.0.0.1:{world.server.port}"):
+            world.connect(server=f"127.0.0.1:{world.server.port}")
+
+    def test_a_server_that_hangs_is_given_up_in_time(self, world: World) -> None:
+        v = world.connect(timeout=1, server=f"127.0.0.1:{world.server.port}")
+        os.kill(world.server.pid, signal.SIGSTOP)
+        start = time.monotonic()
+        try:
+            with pytest.raises(VSphereError, match="timed out"):
+                named(v)
+        finally:
+            os.kill(world.server.pid, signal.SIGCONT)
+        assert time.monotonic() - start < 10
+
+    def test_a_session_that_ended_is_opened_again_for_reading(self, world: World) -> None:
+        v = world.connect()
+        v.content.sessionManager.Logout()
+        assert named(v) == []
+
+
+class TestPreflight:
+    def test_everything_is_green_in_the_lab(self, world: World) -> None:
+        assert red(world, world.connect()) == []
+
+    def test_before_a_plan_only_the_plan_is_missing(self, world: World) -> None:
+        nothing = deployment.order("gateway", None, None, world.folder)
+        found = red(world, world.connect(), nothing)
+        assert [c.title for c in found] == ["the guest is planned", "its disk is converted"]
+        assert all(c.later for c in found)
+
+    def test_another_vlan_than_planned_is_told_with_both(self, world: World) -> None:
+        assert world.order.spec is not None
+        first, *rest = world.order.spec.nics
+        (check,) = red(world, world.connect(), changed(world, nics=(first.model_copy(update={"vlan": 999}), *rest)))
+        assert ("VLAN 301" in check.found, "VLAN 999" in check.expected) == (True, True)
+
+    @pytest.mark.parametrize("group", ["dv-vlan399", "DVS0-DVUplinks-8", "VM Network"])
+    def test_a_port_group_that_is_absent_or_no_vlan_of_ours_is_refused(self, world: World, group: str) -> None:
+        assert world.order.spec is not None
+        first, *rest = world.order.spec.nics
+        found = red(
+            world, world.connect(), changed(world, nics=(first.model_copy(update={"port_group": group}), *rest))
+        )
+        assert [c for c in found if c.title.startswith("eth0") and group in c.expected]
+
+    def test_a_foreign_machine_of_that_name_is_in_the_way(self, world: World) -> None:
+        v = world.connect()
+        foreign(world, v, "gateway")
+        (check,) = red(world, v)
+        assert check.title == "the name gateway is free"
+        with pytest.raises(Refused, match="the name gateway is free"):
+            world.deploy(v)
+        assert named(v) == ["gateway"]
+
+    def test_a_mac_in_use_elsewhere_is_told_with_the_machine(self, world: World) -> None:
+        v = world.connect()
+        foreign(world, v, "old", mac="00:16:3E:05:00:03")
+        (check,) = red(world, v)
+        assert check.found == "00:16:3e:05:00:03 by old"
+
+    def test_a_datastore_without_room_is_refused(self, world: World) -> None:
+        (check,) = red(world, world.connect(), changed(world, disk_bytes=4 << 40))
+        assert check.title == "the datastore storage1 has room"
+        assert "3.0 TiB free" in check.found
+
+    def test_hosts_in_maintenance_are_no_place(self, world: World) -> None:
+        v = world.connect()
+        for host in v.collect("HostSystem", ["name"]):
+            v.wait(host.EnterMaintenanceMode_Task(0), "enter maintenance")
+        (check,) = red(world, v)
+        assert check.found.count("in maintenance mode") == 3
+        with pytest.raises(Refused, match="a host can take the machine"):
+            world.deploy(v)
+
+    @pytest.mark.parametrize("key", ["datacenter", "cluster", "datastore", "folder"])
+    def test_a_misspelt_name_is_told_with_what_there_is(self, world: World, key: str) -> None:
+        params = world.site.vsphere.model_copy(update={key: {"folder": "vm/migrated"}.get(key, "storag1")})
+        assert world.order.spec is not None
+        (check,) = preflight.site_checks(world.connect(), params, world.order.spec, "gateway")
+        assert not check
+        assert check.expected
+        with pytest.raises(Refused):
+            inventory.place(world.connect(), params)
+
+    def test_a_hardware_version_that_the_cluster_lacks_is_refused(self, world: World) -> None:
+        (check,) = red(world, world.connect(), changed(world, hardware_version=22))
+        assert check.expected == "vmx-22"
+
+
+class TestDeployment:
+    def test_the_bytes_that_arrive_are_the_disks(self, world: World, vmdk: Path) -> None:
+        done = world.deploy()
+        (received,) = world.proxy.received
+        assert received.read_bytes() == vmdk.read_bytes()
+        assert (done.vmdk_sha1, done.vmdk_bytes) == (hashlib.sha1(vmdk.read_bytes()).hexdigest(), vmdk.stat().st_size)
+        assert done.manifest.startswith("manifest agrees")
+        assert deployment.Deployment.load(world.folder) == done
+
+    def test_everything_is_read_back_and_every_nic_unplugged(self, world: World) -> None:
+        v = world.connect()
+        world.deploy(v)
+        checks = deployment.read_back(v, world.site.vsphere, world.order)
+        assert [c for c in checks if not c] == []
+        assert deployment.unplugged(v, world.order)
+        rows = deployment.nic_table(v, world.site.vsphere, world.order)
+        assert [r["in vSphere"] for r in rows] == [r["planned"] for r in rows]
+        assert {r["at power-on"] for r in rows} == {"disconnected"}
+        assert len(rows) == 10
+
+    def test_done_is_done(self, world: World) -> None:
+        v = world.connect()
+        assert not deployment.complete(v, world.order)
+        world.deploy(v)
+        assert deployment.complete(v, world.order)
+        assert red(world, v) == []
+
+    def test_a_machine_of_another_plan_is_not_taken_for_ours_and_not_removed(self, world: World) -> None:
+        v = world.connect()
+        world.deploy(v)
+        newer = replace(world.order, plan_hash="b" * 64)
+        assert not deployment.complete(v, newer)
+        assert [c.title for c in red(world, v, newer)] == ["no machine of an earlier plan or disk stands in vSphere"]
+        with pytest.raises(Refused, match="earlier plan"):
+            deployment.start(v, world.site.vsphere, newer, world.folder)
+        assert named(v) == ["gateway"]
+
+    def test_a_flipped_byte_is_found_and_nothing_is_left(self, world: World) -> None:
+        world.proxy.faults.flip = 3 * MIB
+        v = world.connect()
+        with pytest.raises(StepFailed, match="other bytes than were sent"):
+            world.deploy(v)
+        assert named(v) == []
+        assert not (world.folder / "deployment.json").exists()
+
+    def test_a_cut_upload_leaves_nothing_and_the_next_run_finishes(self, world: World, vmdk: Path) -> None:
+        world.proxy.faults.cut_after = 4 * MIB
+        v = world.connect()
+        with pytest.raises(VSphereError, match="upload was cut off"):
+            world.deploy(v)
+        assert 4 * MIB <= world.proxy.received[0].stat().st_size < vmdk.stat().st_size
+        assert named(v) == []
+        world.proxy.faults.cut_after = None
+        world.deploy(v)
+        assert named(v) == ["gateway"]
+
+    def test_a_host_that_refuses_the_upload_is_quoted(self, world: World) -> None:
+        world.proxy.faults.status = 503
+        v = world.connect()
+        with pytest.raises(VSphereError, match="upload") as e:
+            world.deploy(v)
+        assert e.value.problems[0].found
+        assert named(v) == []
+
+    def test_a_server_gone_in_mid_upload_is_told_and_the_next_run_finishes(self, world: World) -> None:
+        world.proxy.faults.at = (4 * MIB, lambda: os.kill(world.server.pid, signal.SIGKILL))
+        with pytest.raises(VSphereError, match="upload was cut off"):
+            world.deploy()
+        assert not (world.folder / "deployment.json").exists()
+        world.server.end()
+        world.restart()
+        world.deploy()
+        assert named(world.connect()) == ["gateway"]
+
+    def test_after_kill_9_the_half_made_machine_is_replaced(self, world: World) -> None:
+        program = (
+            "import sys; from pathlib import Path; from hikkoshi.params import Home\n"
+            "from hikkoshi.vsphere import session, deployment; from hikkoshi.vsphere.spec import VmSpec\n"
+            "home = Home(Path(sys.argv[1])); site = home.site().vsphere.model_copy(update={'server': sys.argv[2]})\n"
+            "spec, (hash, disk, sha256) = VmSpec.model_validate_json(sys.argv[3]), sys.argv[4:]\n"
+            "order = deployment.Order('gateway', spec, hash, Path(disk), sha256)\n"
+            "with session.connect(home, site) as v: deployment.start(v, site, order, home.folder('gateway'))\n"
+        )
+        o = world.order
+        assert o.spec is not None
+        argv = [world.home.root, world.params().server, o.spec.model_dump_json(), o.plan_hash, o.vmdk, o.sha256]
+        child = subprocess.Popen([sys.executable, "-c", program, *map(str, argv)])
+        world.proxy.faults.at = (4 * MIB, child.kill)
+        assert child.wait(60) == -signal.SIGKILL
+        v = world.connect()
+        (left,) = vm.of_guest(v, "gateway")
+        assert not deployment.complete(v, world.order)
+        world.deploy(v)
+        (made,) = vm.of_guest(v, "gateway")
+        assert made.id != left.id
+        assert deployment.complete(v, world.order)
+
+    def test_remains_that_the_server_still_holds_are_waited_for(self, world: World) -> None:
+        v = world.connect()
+        world.deploy(v)
+        (machine,) = vm.of_guest(v, "gateway")
+        vm.mark(v, machine, vm.COMPLETE, "")
+        world.proxy.faults.soap["Destroy_Task"] = Fault("TaskInProgress", times=1)
+        world.deploy(v)
+        assert world.proxy.calls.count("Destroy_Task") == 2
+        assert named(v) == ["gateway"]
+
+    def test_a_missing_privilege_is_named(self, world: World) -> None:
+        fields = '<object type="Folder">group-1</object><privilegeId>VApp.Import</privilegeId>'
+        world.proxy.faults.soap["ImportVApp"] = Fault("NoPermission", fields=fields)
+        with pytest.raises(VSphereError, match=r"privilegeId=VApp\.Import"):
+            world.deploy()
+
+    def test_a_failure_at_the_very_end_leaves_nothing(self, world: World) -> None:
+        world.proxy.faults.soap["HttpNfcLeaseComplete"] = Fault("InvalidState")
+        v = world.connect()
+        with pytest.raises(VSphereError, match="complete the import"):
+            world.deploy(v)
+        assert named(v) == []
+
+    def test_an_answer_that_pyvmomi_does_not_know_is_still_an_error_of_ours(self, world: World) -> None:
+        world.proxy.faults.soap["HttpNfcLeaseGetManifest"] = Fault("NeverHeardOf")
+        v = world.connect()
+        with pytest.raises(HikkoshiError, match="does not understand"):
+            world.deploy(v)
+        assert named(v) == []
+
+    def test_a_disk_that_is_not_the_converted_one_is_not_imported(self, world: World) -> None:
+        v = world.connect()
+        with pytest.raises(StepFailed, match="not the one that was converted"):
+            deployment.start(v, world.site.vsphere, replace(world.order, sha256="c" * 64), world.folder)
+        assert named(v) == []
+
+    @pytest.mark.needs("virt-v2v")
+    def test_an_independent_reader_names_all_ten_networks(self, world: World, tmp_path: Path) -> None:
+        assert world.order.spec is not None
+        package = ova.write(world.order.spec, world.order.vmdk, tmp_path / "gateway.ova")
+        argv = ["virt-v2v", "-i", "ova", "--print-source", str(package)]
+        told = subprocess.run(argv, check=True, capture_output=True, text=True).stdout
+        assert [n.port_group for n in world.order.nics if f'"{n.port_group}" [vmxnet3]' not in told] == []
+        assert f"memory: {640 * MIB} (bytes)" in told
+        assert "0 [scsi]" in told
+
+
+class TestCutOver:
+    def test_nothing_happens_while_the_source_runs(self, world: World) -> None:
+        v = world.connect()
+        world.deploy(v)
+        on = Check("the source is off", False, "running", "off", "shut it down", "xenhost")
+        with pytest.raises(Refused, match="shut it down"):
+            cutover.start(v, world.site.vsphere, world.order, source=on, folder=world.folder)
+        assert cutover.rolled_back(v, world.order)
+
+    def test_nothing_happens_without_a_complete_machine(self, world: World) -> None:
+        v = world.connect()
+        with pytest.raises(Refused, match="the machine is deployed"):
+            cutover.start(v, world.site.vsphere, world.order, source=OFF, folder=world.folder)
+
+    def test_into_service_and_out_of_it_again(self, world: World) -> None:
+        v = world.connect()
+        world.deploy(v)
+        assert not cutover.complete(v, world.order)
+        cutover.start(v, world.site.vsphere, world.order, source=OFF, folder=world.folder)
+        assert cutover.complete(v, world.order)
+        assert [c for c in cutover.wiring(v, world.site.vsphere, world.order) if not c] == []
+        assert len(cutover.CutOver.load(world.folder).nics) == 10
+        assert not cutover.rolled_back(v, world.order)
+        cutover.roll_back(v, world.order, world.folder)
+        assert cutover.rolled_back(v, world.order)
+        assert cutover.record_gone(world.folder)
+        assert not cutover.complete(v, world.order)
+        assert deployment.complete(v, world.order), "it still stands there, for another try"
+
+    def test_the_nics_are_plugged_in_before_the_machine_is_switched_on(self, world: World) -> None:
+        v = world.connect()
+        world.deploy(v)
+        world.proxy.calls.clear()
+        cutover.start(v, world.site.vsphere, world.order, source=OFF, folder=world.folder)
+        order = [c for c in world.proxy.calls if c in ("ReconfigVM_Task", "PowerOnVM_Task")]
+        assert order == ["ReconfigVM_Task", "PowerOnVM_Task"]
+
+    def test_a_nic_moved_to_another_segment_is_found_by_its_mac(self, world: World) -> None:
+        v = world.connect()
+        world.deploy(v)
+        cutover.start(v, world.site.vsphere, world.order, source=OFF, folder=world.folder)
+        (machine,) = vm.of_guest(v, "gateway")
+        card = machine.nics["00:16:3e:05:00:04"]
+        groups = inventory.place(v, world.site.vsphere).port_groups
+        card.backing.port.portgroupKey = next(g.key for g in groups if g.name == "dv-vlan501")
+        card.backing.port.portKey = None
+        edit = vim.vm.device.VirtualDeviceSpec(operation="edit", device=card)
+        vm.reconfigure(v, machine, vim.vm.ConfigSpec(deviceChange=[edit]), "move a NIC")
+        (wrong,) = [c for c in cutover.wiring(v, world.site.vsphere, world.order) if not c]
+        assert wrong.title.startswith("eth4 (00:16:3e:05:00:04)")
+        assert "dv-vlan501" in wrong.found
+
+    def test_after_the_cut_over_deploying_again_finds_everything_done(self, world: World) -> None:
+        v = world.connect()
+        world.deploy(v)
+        cutover.start(v, world.site.vsphere, world.order, source=OFF, folder=world.folder)
+        again = [*deployment.read_back(v, world.site.vsphere, world.order), deployment.unplugged(v, world.order)]
+        assert [c for c in again if not c] == []
+        assert red(world, v) == []
+        cutover.roll_back(v, world.order, world.folder)
+        assert deployment.unplugged(v, world.order).found == "10 of 10 NICs unplugged"
+
+    def test_a_nic_that_somebody_plugged_in_before_the_cut_over_is_told(self, world: World) -> None:
+        v = world.connect()
+        world.deploy(v)
+        (machine,) = vm.of_guest(v, "gateway")
+        card = machine.nics["00:16:3e:05:00:04"]
+        card.connectable.startConnected = True
+        edit = vim.vm.device.VirtualDeviceSpec(operation="edit", device=card)
+        vm.reconfigure(v, machine, vim.vm.ConfigSpec(deviceChange=[edit]), "plug in a NIC")
+        check = deployment.unplugged(v, world.order)
+        assert (bool(check), check.found) == (False, "plugged in: 00:16:3e:05:00:04")
+
+    def test_an_unplugged_nic_is_not_in_service(self, world: World) -> None:
+        v = world.connect()
+        world.deploy(v)
+        (machine,) = vm.of_guest(v, "gateway")
+        vm.power(v, machine, True)
+        check = cutover.complete(v, world.order)
+        assert (bool(check), check.found) == (False, "poweredOn, 0 of 10 NICs plugged in")
+
+
+def fingerprint(lab: Path) -> str:
+    import ssl
+
+    der = ssl.PEM_cert_to_DER_cert((lab / certificate.CERTIFICATE).read_text())
+    return hashlib.sha256(der).hexdigest()
+
+
+def get(port: int, context: Any) -> None:
+    connection = http.client.HTTPSConnection("127.0.0.1", port, context=context, timeout=10)
+    try:
+        connection.request("GET", "/about")
+        connection.getresponse().read()
+    finally:
+        connection.close()

@@ -1,0 +1,83 @@
+"""The OVF descriptor: exactly as reviewed, and true to its specification whatever the names are."""
+
+import tarfile
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hikkoshi import files
+from hikkoshi.vsphere import ova, ovf
+from hikkoshi.vsphere.spec import Nic, VmSpec
+
+GOLDEN = Path(__file__).parents[1] / "data" / "vsphere" / "gateway.ovf"
+RASD = f"{{{ovf.RASD}}}"
+
+
+def spec(*port_groups: str, **changes: object) -> VmSpec:
+    nics = tuple(
+        Nic(name=f"eth{n}", mac=f"00:16:3e:05:00:{n:02x}", segment=f"s{n}", port_group=g, vlan=n)
+        for n, g in enumerate(port_groups)
+    )
+    values: dict[str, object] = {
+        "name": "gateway", "guest_id": "centos64Guest", "hardware_version": 10, "vcpus": 1, "memory_mb": 640,
+        "disk_bytes": 64 << 30, "controller": "pvscsi", "nic_model": "vmxnet3", "nics": nics,
+    }  # fmt: skip
+    return VmSpec.model_validate(values | changes)
+
+
+def items(text: str, kind: int) -> list[dict[str, str]]:
+    every = [
+        {e.tag.removeprefix(RASD): e.text or "" for e in i} for i in ET.fromstring(text).iter(f"{{{ovf.OVF}}}Item")
+    ]
+    return [i for i in every if i["ResourceType"] == str(kind)]
+
+
+def test_the_gateways_descriptor_is_the_reviewed_one() -> None:
+    groups = [f"dv-vlan{side}0{n}" for side in (3, 5) for n in range(1, 6)]
+    assert ovf.descriptor(spec(*groups), "gateway.vmdk", 123_456_789) == GOLDEN.read_text()
+
+
+def test_two_nics_on_one_port_group_share_its_network() -> None:
+    text = ovf.descriptor(spec("a", "b", "a"), "x.vmdk", 1)
+    assert [n.get(f"{{{ovf.OVF}}}name") for n in ET.fromstring(text).iter(f"{{{ovf.OVF}}}Network")] == ["a", "b"]
+    assert [i["Connection"] for i in items(text, 10)] == ["a", "b", "a"]
+
+
+@given(
+    st.lists(st.text(st.characters(exclude_categories=["Cc", "Cs", "Cn", "Co"]), min_size=1), min_size=1, max_size=10)
+)
+def test_any_name_of_a_port_group_survives(names: list[str]) -> None:
+    text = ovf.descriptor(spec(*names), "x.vmdk", 1)
+    assert [i["Connection"] for i in items(text, 10)] == names
+
+
+@pytest.mark.parametrize(
+    ("controller", "kind"), [("pvscsi", "VirtualSCSI"), ("lsisas1068", "lsilogicsas"), ("lsilogic", "lsilogic")]
+)
+def test_the_disk_hangs_on_the_planned_controller(controller: str, kind: str) -> None:
+    text = ovf.descriptor(spec("a", controller=controller), "x.vmdk", 1)
+    (scsi,), (disk,) = items(text, 6), items(text, 17)
+    assert (scsi["ResourceSubType"], disk["Parent"]) == (kind, scsi["InstanceID"])
+
+
+def test_memory_is_written_in_megabytes() -> None:
+    (memory,) = items(ovf.descriptor(spec("a", memory_mb=1024), "x.vmdk", 1), 4)
+    assert (memory["VirtualQuantity"], memory["AllocationUnits"]) == ("1024", "byte * 2^20")
+
+
+def test_the_first_hardware_versions_are_written_with_two_digits() -> None:
+    assert "vmx-07" in ovf.descriptor(spec("a", hardware_version=7), "x.vmdk", 1)
+
+
+def test_an_ova_holds_descriptor_manifest_and_disk_in_this_order(tmp_path: Path) -> None:
+    disk = tmp_path / "gateway.vmdk"
+    disk.write_bytes(b"bytes of a disk")
+    made = ova.write(spec("a"), disk, tmp_path / "gateway.ova")
+    with tarfile.open(made) as tar:
+        assert tar.getnames() == ["gateway.ovf", "gateway.mf", "gateway.vmdk"]
+        manifest = tar.extractfile("gateway.mf")
+        assert manifest is not None
+        assert f"SHA256(gateway.vmdk)= {files.sha256(disk)}" in manifest.read().decode().splitlines()
