@@ -29,6 +29,8 @@ class Kernel(_Fact):
     xen_only: bool  # boots only under Xen
     initrd_modules: tuple[str, ...] = ()  # module names found in the initrd
     drivers: tuple[str, ...] = ()  # of the drivers that we may need, those in /lib/modules/VERSION or built in
+    builtin: tuple[str, ...] = ()  # those of `drivers` that are built in
+    claims: dict[str, tuple[str, ...]] = {}  # {PCI id of a device that vSphere may offer: modules that drive it}
 
 
 class Interface(_Fact):
@@ -57,4 +59,7 @@ class GuestFacts(_Fact):
     forwards: bool  # does it route or translate?
     forwards_because: str  # 'net.ipv4.ip_forward = 1 in /etc/sysctl.conf'
     texts: dict[str, str]  # {path in the guest: content}
+    latin1: tuple[str, ...] = ()  # paths of texts that are not UTF-8: each character stands for one byte
+    mkinitrd: str = ""  # path of the program that makes an initrd; empty where there is none
+    kudzu: bool = False  # at boot, kudzu would find all hardware changed, and ask
     warnings: tuple[str, ...] = ()

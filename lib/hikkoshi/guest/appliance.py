@@ -1,0 +1,194 @@
+"""Drives the worker that opens a guest's disk: finds a Python that can, sends the job, explains what went wrong."""
+
+import contextlib
+import functools
+import json
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from hikkoshi import tool
+from hikkoshi.errors import BadInput, HikkoshiError, Problem, StepFailed, ToolFailed
+from hikkoshi.guest import inspection
+from hikkoshi.guest.facts import GuestFacts
+from hikkoshi.progress import Progress, silent
+
+WORKER = Path(__file__).with_name("worker.py")
+INTERPRETERS = (sys.executable, "/usr/bin/python3", "/usr/libexec/platform-python")
+GRACE = 10  # seconds after which a worker that did not end itself is ended
+SECONDS = 600  # a launch without KVM takes 15 to 30; under load it may be far more
+
+
+def inspect(disk: Path, *, accelerator: str = "tcg", progress: Progress = silent) -> GuestFacts:
+    """Look at the operating system on a whole-disk image; the image is opened read-only.
+
+    `accelerator` is tcg or kvm. `BadInput` for a disk that holds no guest, or one that this version cannot prepare.
+    """
+    boot_loader = inspection.boot_loader(disk)  # bytes of the first sector: tells most wrong files at once
+    with work("inspect", disk, {}, accelerator, progress) as (raw, folder):
+        return inspection.facts(raw, folder, boot_loader, str(disk))
+
+
+@contextlib.contextmanager
+def work(
+    op: str, disk: Path, job: dict[str, Any], accelerator: str, progress: Progress
+) -> Iterator[tuple[dict[str, Any], Path]]:
+    """Run the worker once; yields its result and the folder with the files it fetched, which is removed afterwards."""
+    with tempfile.TemporaryDirectory(prefix="hikkoshi-") as folder:
+        job = {
+            **job,
+            "op": op,
+            "disk": str(disk.resolve()),
+            "accelerator": accelerator,
+            "folder": folder,
+            "seconds": SECONDS,
+            "texts": inspection.TEXTS,
+            "files": inspection.FILES,
+            "present": inspection.PRESENT,
+        }
+        yield _run(job, progress), Path(folder)
+
+
+def _run(job: dict[str, Any], progress: Progress) -> dict[str, Any]:
+    process = subprocess.Popen(
+        tool.command([interpreter(), "-I", str(WORKER)]),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        close_fds=False,
+        start_new_session=True,
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    assert process.stderr is not None
+    errors: list[bytes] = []
+    listener = threading.Thread(target=lambda: errors.append(process.stderr.read()), daemon=True)  # type: ignore[union-attr]
+    deadline = threading.Timer(job["seconds"] + GRACE, tool.end, [process])
+    listener.start()
+    deadline.start()
+    try:
+        with contextlib.suppress(BrokenPipeError), process.stdin as pipe:
+            pipe.write(json.dumps(job).encode())
+        for line in process.stdout:
+            message = json.loads(line)
+            if "progress" in message:
+                progress(*message["progress"])
+            elif "error" in message:
+                raise _explained(message["error"], job["disk"])
+            else:
+                process.wait()
+                result: dict[str, Any] = message["result"]
+                return result
+        raise _died(process.wait(), errors, listener, job)
+    finally:
+        deadline.cancel()
+        tool.end(process)  # nothing of it is left, whatever happened
+        listener.join()
+        process.stdout.close()
+        process.stderr.close()
+
+
+def _died(status: int, errors: Sequence[bytes], listener: threading.Thread, job: dict[str, Any]) -> ToolFailed:
+    listener.join()
+    words = b"".join(errors).decode(errors="replace")
+    return ToolFailed(
+        Problem(
+            "the program that opens guest disks ended without a result",
+            where=job["disk"],
+            found=f"exit status {status}: {tool.tail(words)}",
+            expected=f"a result within {job['seconds']} s",
+            remedy="see with `hikkoshi doctor` whether libguestfs works here and what the machine is busy with, then run again",
+        )
+    )
+
+
+@functools.cache
+def interpreter() -> str:
+    """The first Python of this machine that can import guestfs."""
+    for candidate in INTERPRETERS:
+        if Path(candidate).exists():
+            found = tool.run([candidate, "-I", "-c", "import guestfs"], timeout=60, ok=range(256))
+            if found.returncode == 0:
+                return candidate
+    raise ToolFailed(
+        Problem(
+            "no Python of this machine can open guest disks",
+            where=", ".join(INTERPRETERS),
+            found="none of them can import guestfs",
+            expected="libguestfs with its Python binding (Debian: python3-guestfs; Red Hat: python3-libguestfs)",
+            remedy="run `make setup`",
+        )
+    )
+
+
+_LATER = "this version prepares guests whose / and /boot lie on plain partitions; leave this guest where it is for now"
+_KINDS: dict[str, tuple[type[HikkoshiError], str, str, str]] = {
+    # {kind: (error, what, expected, remedy)}
+    "no-partitions": (
+        BadInput,
+        "the disk has no partitions",
+        "a whole disk with a partition table and a boot loader",
+        "if Xen gave the guest its partitions as separate images (xvda1, xvda2 …), this version cannot assemble them",
+    ),
+    "LVM2_member": (BadInput, "the guest's root is on LVM", "ext2, ext3 or another file system on a partition", _LATER),
+    "crypto_LUKS": (
+        BadInput,
+        "the guest's root is encrypted",
+        "file systems that can be read without a passphrase",
+        _LATER,
+    ),
+    "no-root": (
+        BadInput,
+        "the disk holds no Linux guest",
+        "a partition with a Linux root file system",
+        "check that this is the right image, and that it is the guest's whole disk",
+    ),
+    "no-fstab": (
+        BadInput,
+        "the guest has no /etc/fstab",
+        "a table that says what is mounted as / and /boot",
+        "start the guest under Xen, see that it boots from this disk, and write its /etc/fstab",
+    ),
+    "missing-device": (
+        BadInput,
+        "a file system that the guest's fstab names is not on this disk",
+        "/, /boot and the system's other folders on plain partitions of this one disk",
+        "LVM and guests of several disks come later; if the line is a leftover, remove it in the running guest",
+    ),
+    "too-large": (BadInput, "a file in the guest is unreasonably large", "", "look at that file in the running guest"),
+    "too-many": (BadInput, "a folder in the guest has unreasonably many files", "", "clean it up in the running guest"),
+    "changed": (
+        StepFailed,
+        "files in the guest are not as the plan was made from",
+        "what the survey read",
+        "run 10-survey and 20-plan again, have the new plan approved, then run 30-prepare",
+    ),
+    "space": (
+        BadInput,
+        "too little room in the guest for a second initrd",
+        "",
+        "remove old kernels in the running guest",
+    ),
+    "command": (
+        StepFailed,
+        "a program of the guest failed in the appliance",
+        "exit status 0",
+        "its own words above name the cause; the source is untouched, and no copy was kept",
+    ),
+    "appliance": (
+        ToolFailed,
+        "libguestfs failed",
+        "",
+        "run `hikkoshi doctor`; `libguestfs-test-tool` shows what its appliance lacks; nothing it wrote is used",
+    ),
+}
+
+
+def _explained(error: dict[str, str], disk: str) -> HikkoshiError:
+    kind, what, expected, remedy = _KINDS[error["kind"]]
+    where = f"{disk}: {error['path']}" if "path" in error else disk
+    return kind(Problem(what, where, error.get("found", ""), error.get("expected", expected), remedy))

@@ -1,0 +1,126 @@
+"""GRUB legacy: its menu (grub.conf), its list of disks (device.map), and what has to change in them."""
+
+import re
+from dataclasses import dataclass
+
+from hikkoshi.guest import device, text
+
+_WORD = re.compile(r"\S+|\s+")
+_XEN_CONSOLE = re.compile(r"console=[xh]vc0(,\S*)?$")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One entry of the menu, paths as GRUB sees them: relative to the file system that `root` names."""
+
+    index: int
+    title: str
+    root: str  # (hd0,0)
+    kernel: str  # /vmlinuz-2.6.18-398.el5
+    initrd: str  # /initrd-2.6.18-398.el5.img, or empty
+    arguments: tuple[str, ...]
+    hypervisor: bool  # the entry starts a Xen hypervisor, which then loads the kernel as a module
+
+
+def _command(body: str) -> tuple[str, str]:
+    """First word and rest of a line; `default=0`, `default 0` and `default = 0` are the same to GRUB."""
+    match = re.match(r"\s*([^\s=#]+)(?:\s*=\s*|\s+|$)(.*)$", body)
+    return (match[1].lower(), match[2].strip()) if match else ("", "")
+
+
+def entries(menu: str) -> list[Entry]:
+    """The menu's entries in order; one without a kernel (chainloader, another system) has an empty `kernel`."""
+    top_root = ""
+    found: list[dict[str, list[str]]] = []
+    for line in text.lines(menu):
+        name, rest = _command(text.parts(line)[0])
+        if name == "title":
+            found.append({"title": [rest]})
+        elif found:
+            found[-1].setdefault(name, []).append(rest)
+        elif name == "root":
+            top_root = rest
+    return [_entry(index, commands, top_root) for index, commands in enumerate(found)]
+
+
+def _entry(index: int, commands: dict[str, list[str]], top_root: str) -> Entry:
+    kernel = [w for w in commands.get("kernel", [""])[0].split() if not w.startswith("--")]
+    modules = [m.split() for m in commands.get("module", []) if m]
+    initrd = commands.get("initrd", [""])[0].split()[:1]
+    hypervisor = bool(kernel) and kernel[0].rsplit("/", 1)[-1].startswith("xen") and bool(modules)
+    if hypervisor:
+        kernel, initrd = modules[0], (modules[1][:1] if len(modules) > 1 else [])
+    root = (commands.get("root") or commands.get("rootnoverify") or [top_root])[0]
+    return Entry(
+        index,
+        commands["title"][0],
+        root,
+        kernel[0] if kernel else "",
+        initrd[0] if initrd else "",
+        tuple(kernel[1:]),
+        hypervisor,
+    )
+
+
+def default(menu: str) -> int:
+    """The index of the entry that is booted: the first where the menu does not say, or says `saved`."""
+    for line in text.lines(menu):
+        name, rest = _command(text.parts(line)[0])
+        if name == "title":
+            break
+        if name == "default":
+            return int(rest) if rest.isdigit() else 0
+    return 0
+
+
+def prepared(menu: str, index: int) -> str:
+    """The menu that boots entry `index`, with no Xen disk and no Xen console on any kernel line.
+
+    A Xen console becomes tty0, once. Every entry is changed: none of them will see a Xen disk again.
+    """
+    return text.edit(_with_default(menu, index), _line)
+
+
+def _with_default(menu: str, index: int) -> str:
+    out: list[str] = []
+    done = titles = False
+    for line in text.lines(menu):
+        body, end = text.parts(line)
+        name, rest = _command(body)
+        if name == "title" and not titles:
+            titles = True
+            if not done:
+                out.append(f"default={index}{text.ending(menu)}")
+        elif name == "default" and not titles:
+            if done:
+                continue  # GRUB would take the last one
+            done = True
+            if rest != str(index):
+                body = f"default={index}"
+        out.append(body + end)
+    return "".join(out)
+
+
+def _line(body: str) -> str:
+    if _command(body)[0] not in ("kernel", "module"):
+        return body
+    words = _WORD.findall(body)
+    seen_tty0 = any(w == "console=tty0" for w in words)
+    out: list[str] = []
+    for word in words:
+        if _XEN_CONSOLE.match(word):
+            if not seen_tty0:
+                out.append("console=tty0")
+                seen_tty0 = True
+            elif out and out[-1].isspace():
+                out.pop()  # the blank before the word that goes
+        elif word.startswith(("root=", "resume=")):
+            out.append(device.renamed(word))
+        else:
+            out.append(word)
+    return "".join(out)
+
+
+def device_map(map_text: str) -> str:
+    """device.map with the disks' new names."""
+    return text.edit(map_text, lambda body: body if body.lstrip().startswith("#") else device.renamed(body))

@@ -1,0 +1,279 @@
+"""From what was read off a disk to facts about the guest."""
+
+import base64
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hikkoshi.errors import BadInput, Problem
+from hikkoshi.guest import grub, hardware, ifcfg, initrd, sysconfig, text
+from hikkoshi.guest.facts import GuestFacts, Interface, Kernel, Partition
+
+# files that are read whole, and may be changed, as patterns; a path that a pattern names twice is taken once
+MENUS = ("/boot/grub/grub.conf", "/boot/grub/menu.lst")
+TEXTS = [
+    *MENUS,
+    "/boot/grub/device.map",
+    "/boot/config-*",
+    "/etc/fstab",
+    "/etc/inittab",
+    "/etc/securetty",
+    "/etc/modprobe.conf",
+    "/etc/redhat-release",
+    "/etc/os-release",
+    "/etc/hostname",
+    "/etc/sysctl.conf",
+    "/etc/rc.d/rc.local",
+    "/etc/blkid/blkid.tab",
+    "/etc/blkid.tab",
+    "/etc/sysconfig/grub",
+    "/etc/sysconfig/kernel",
+    "/etc/sysconfig/network",
+    "/etc/sysconfig/iptables",
+    "/etc/sysconfig/network-scripts/ifcfg-*",
+]
+FILES = [
+    "/boot/initrd-*.img",
+    "/boot/initramfs-*.img",
+    "/lib/modules/*/modules.alias",
+]
+PRESENT = ["/boot/vmlinuz-*", "/sbin/mkinitrd", "/etc/rc.d/rc[2345].d/S*kudzu"]
+
+
+@dataclass(frozen=True)
+class _Fetched:
+    """What the worker brought besides texts."""
+
+    present: frozenset[str]  # paths in the guest
+    files: dict[str, Path]  # {path in the guest: copy of it}
+
+
+_MACHINES = {3: "i686", 62: "x86_64"}  # e_machine of ELF
+
+
+def boot_loader(disk: Path) -> str:
+    """The boot loader in the disk's first sector, 'grub-legacy'; `BadInput` for what is no bootable whole disk.
+
+    Reads bytes only, so it costs nothing and nothing on the disk is interpreted.
+    """
+    try:
+        with disk.open("rb") as f:
+            head = f.read(4096)
+    except OSError as e:
+        raise BadInput(
+            Problem(
+                "the disk cannot be read", str(disk), e.strerror or str(e), "a disk image", "check path and permissions"
+            )
+        ) from None
+    problem = ("the disk has no partition table", "a whole disk with a partition table and a boot loader")
+    if len(head) < 512:
+        raise BadInput(Problem(*_place(problem, disk, f"{len(head)} bytes"), "check that this is the right image"))
+    for magic, kind in ((b"QFI\xfb", "a qcow2 header"), (b"KDMV", "a VMDK header"), (b"conectix", "a VHD header")):
+        if head.startswith(magic):
+            raise BadInput(
+                Problem(
+                    "the disk is not raw",
+                    str(disk),
+                    kind,
+                    "the raw bytes of the guest's disk",
+                    "if the Xen configuration calls this image raw, somebody in the guest wrote that header: do not convert it; "
+                    "else convert the image to raw with `qemu-img convert` and give that",
+                )
+            )
+    if head[510:512] != b"\x55\xaa":
+        lvm = any(head[n : n + 8] == b"LABELONE" for n in range(0, 2048, 512))
+        ext = head[1080:1082] == b"\x53\xef"
+        found = "an LVM volume" if lvm else "a file system without partitions" if ext else "no boot signature"
+        remedy = (
+            "Xen gave this guest single partitions, or LVM on the bare disk: this version moves whole disks only"
+            if lvm or ext
+            else "check that this is the right image"
+        )
+        raise BadInput(Problem(*_place(problem, disk, found), remedy))
+    if b"GRUB" not in head[:446]:
+        raise BadInput(
+            Problem(
+                "the disk has no boot loader",
+                str(disk),
+                "a partition table, but no GRUB in front of it",
+                "GRUB in the first sector, as on a machine that boots by itself",
+                "in the running guest: grub-install /dev/xvda (under pygrub a guest can live without it; in VMware it cannot)",
+            )
+        )
+    return "grub-legacy"
+
+
+def _place(problem: tuple[str, str], disk: Path, found: str) -> tuple[str, str, str, str]:
+    return problem[0], str(disk), found, problem[1]
+
+
+def facts(raw: dict[str, Any], folder: Path, loader: str, disk: str) -> GuestFacts:
+    """Facts from the worker's result `raw` and the files that it fetched into `folder`; `disk` names it in errors."""
+    texts, latin1 = {}, []
+    for path, packed in raw["texts"].items():
+        content = base64.b64decode(packed)
+        try:
+            texts[path] = content.decode()
+        except UnicodeDecodeError:
+            texts[path] = content.decode("latin-1")
+            latin1.append(path)
+    partitions = tuple(Partition(**p) for p in raw["partitions"])
+    menu = next((path for path in MENUS if path in texts), None)
+    if menu is None:
+        raise BadInput(
+            Problem(
+                "the guest has no boot menu",
+                disk,
+                "neither of the files",
+                " or ".join(MENUS),
+                "only GRUB legacy is understood so far; install it in the running guest, or leave this guest for now",
+            )
+        )
+    for other in MENUS:  # on Red Hat's systems menu.lst is a link to grub.conf
+        if other != menu and texts.get(other) == texts[menu]:
+            del texts[other]
+    warnings = [*raw["notes"]]
+    fetched = _Fetched(frozenset(raw["present"]), {path: folder / name for path, name in raw["files"].items()})
+    kernels = _kernels(texts[menu], texts, partitions, fetched, warnings)
+    if not kernels:
+        raise BadInput(
+            Problem(
+                "the guest's boot menu offers no kernel that is on the disk",
+                f"{disk}: {menu}",
+                ", ".join(e.kernel or e.title for e in grub.entries(texts[menu])) or "no entries",
+                "entries whose kernel exists",
+                "repair the menu in the running guest",
+            )
+        )
+    interfaces = _interfaces(texts, warnings)
+    distribution, release = _distribution(texts)
+    forwards, because = _forwards(texts)
+    program = base64.b64decode(raw["program"])
+    return GuestFacts(
+        distribution=distribution,
+        release=release,
+        arch=_MACHINES.get(int.from_bytes(program[18:20], "little"), "unknown"),
+        hostname=sysconfig.values(texts.get("/etc/sysconfig/network", "")).get("HOSTNAME")
+        or texts.get("/etc/hostname", "").strip(),
+        boot_loader=loader,
+        boot_config=menu,
+        default_kernel=grub.default(texts[menu]),
+        kernels=kernels,
+        partitions=partitions,
+        interfaces=interfaces,
+        forwards=forwards,
+        forwards_because=because,
+        texts={p: t for p, t in texts.items() if not p.startswith("/boot/config-")},
+        latin1=tuple(p for p in latin1 if not p.startswith("/boot/config-")),
+        mkinitrd="/sbin/mkinitrd" if "/sbin/mkinitrd" in raw["present"] else "",
+        kudzu=any("kudzu" in p for p in raw["present"]),
+        warnings=tuple(warnings),
+    )
+
+
+def _kernels(
+    menu: str, texts: dict[str, str], partitions: tuple[Partition, ...], fetched: _Fetched, warnings: list[str]
+) -> tuple[Kernel, ...]:
+    kernels = []
+    for entry in grub.entries(menu):
+        image, image_initrd = (_in_guest(path, entry.root, partitions) for path in (entry.kernel, entry.initrd))
+        if image not in fetched.present:
+            if entry.kernel:
+                warnings.append(
+                    f"boot menu entry {entry.index} ({entry.title}) names a kernel that is not there: {image}"
+                )
+            continue
+        version = image.rsplit("/", 1)[-1].removeprefix("vmlinuz-")
+        config = texts.get(f"/boot/config-{version}", "")
+        xen_only = (
+            entry.hypervisor
+            or bool(re.search(r"^CONFIG_X86(_64)?_XEN=y$", config, re.M))
+            or (not config and version.endswith("xen"))
+        )
+        modules: tuple[str, ...] = ()
+        if image_initrd in fetched.files:
+            try:
+                modules = initrd.modules(fetched.files[image_initrd])
+            except BadInput as e:
+                warnings.append(f"the initrd {image_initrd} cannot be read: {e.problems[0].found}")
+        elif image_initrd:
+            warnings.append(
+                f"boot menu entry {entry.index} ({entry.title}) names an initrd that is not there: {image_initrd}"
+            )
+        alias = fetched.files.get(f"/lib/modules/{version}/modules.alias")
+        claims = hardware.claims(alias.read_text("latin-1")) if alias else {}
+        builtin = hardware.builtin(config)
+        found = (hardware.module(d, claims, builtin) for d in hardware.DEVICES)
+        kernels.append(
+            Kernel(
+                index=entry.index,
+                title=entry.title,
+                version=version,
+                image=image,
+                initrd=image_initrd if image_initrd in fetched.files else "",
+                xen_only=xen_only,
+                initrd_modules=modules,
+                drivers=tuple(m for m in found if m),
+                builtin=builtin,
+                claims=claims,
+            )
+        )
+    return tuple(kernels)
+
+
+def _in_guest(path: str, root: str, partitions: tuple[Partition, ...]) -> str:
+    """A path as GRUB writes it, as the guest sees it: `/vmlinuz` on (hd0,0) is `/boot/vmlinuz`."""
+    if not path:
+        return ""
+    own = re.match(r"(\(hd\d+,\d+\))(.*)", path)
+    root, path = (own[1], own[2]) if own else (root, path)
+    match = re.match(r"\(hd0,(\d+)\)", root)
+    device = f"/dev/sda{int(match[1]) + 1}" if match else ""
+    point = next((p.mountpoint for p in partitions if p.device == device), "")
+    return (point.rstrip("/") if point.startswith("/") else "") + path
+
+
+def _interfaces(texts: dict[str, str], warnings: list[str]) -> tuple[Interface, ...]:
+    found = []
+    for path, content in texts.items():
+        if not ifcfg.name(path):
+            continue
+        found.append(ifcfg.interface(path, content))
+        if "MACADDR" in sysconfig.values(content):
+            warnings.append(f"{path} sets a MAC of its own (MACADDR): the port group must allow MAC address changes")
+    return tuple(sorted(found, key=lambda i: (len(i.name), i.name)))
+
+
+def _distribution(texts: dict[str, str]) -> tuple[str, str]:
+    line = texts.get("/etc/redhat-release", "")
+    match = re.match(r"(.*?)\s+(?:Linux\s+)?(?:\w+\s+)?release\s+([\d.]+)(?:.*Update (\d+))?", line)
+    if match:
+        known = {
+            "centos": "centos",
+            "red hat": "rhel",
+            "scientific": "scientificlinux",
+            "fedora": "fedora",
+            "oracle": "oracle",
+        }
+        name = next((v for k, v in known.items() if match[1].lower().startswith(k)), match[1].lower())
+        return name, match[2] + (f".{match[3]}" if match[3] else "")
+    values = sysconfig.values(texts.get("/etc/os-release", ""))
+    return values.get("ID", "unknown"), values.get("VERSION_ID", "unknown")
+
+
+def _forwards(texts: dict[str, str]) -> tuple[bool, str]:
+    """Does the guest route or translate between its NICs, and how do we know?"""
+    for path, pattern in (
+        ("/etc/sysctl.conf", r"^\s*net[./]ipv4[./](?:ip_forward|conf[./]all[./]forwarding)\s*=\s*1\s*$"),
+        ("/etc/sysconfig/iptables", r"^\s*-A\s+\S+.*-j\s+(?:MASQUERADE|SNAT|DNAT|NETMAP).*$"),
+        (
+            "/etc/rc.d/rc.local",
+            r"^[^#\n]*(?:echo\s+\"?1\"?\s*>\s*/proc/sys/net/ipv4/ip_forward|-j\s+(?:MASQUERADE|[SD]NAT)).*$",
+        ),
+        ("/etc/sysconfig/network", r"^\s*FORWARD_IPV4=[\"']?(?:yes|true)[\"']?\s*$"),
+    ):
+        lines = [line for line in text.lines(texts.get(path, "")) if re.match(pattern, line)]
+        if lines:
+            return True, f"{lines[-1].strip()} in {path}"
+    return False, "nothing in sysctl.conf, iptables, rc.local or network turns it on"

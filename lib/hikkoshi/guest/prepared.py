@@ -1,0 +1,367 @@
+"""The prepared copy of a guest's disk: made, proved and recognised again. The source is only ever read."""
+
+import base64
+import hashlib
+import os
+import shutil
+import stat
+import subprocess
+import time
+from pathlib import Path
+from typing import ClassVar, Self
+
+from pydantic import BaseModel, ConfigDict
+
+from hikkoshi import files, tool
+from hikkoshi.artefact import Artefact
+from hikkoshi.check import Check
+from hikkoshi.errors import BadInput, Problem, Refused, StepFailed, ToolFailed
+from hikkoshi.guest import appliance, hardware, inspection
+from hikkoshi.guest.facts import GuestFacts, Kernel
+from hikkoshi.guest.preparation import SUFFIX, Preparation, xen_lines
+from hikkoshi.progress import Progress, silent
+
+SPARE = 64 << 20  # bytes that must stay free beside the copy
+_SAMPLES, _BLOCK = 256, 4096
+
+
+class Identity(BaseModel):
+    """Enough to see that a large disk is the one we know, without reading it all."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    bytes: int
+    mtime_ns: int
+    sample_sha256: str  # of the first MiB and of 256 blocks spread over the disk
+
+    @classmethod
+    def of(cls, path: Path) -> Self:
+        """Of a file or block device, opened read-only; OSError where it cannot be read."""
+        with path.open("rb", buffering=0) as f:
+            size = f.seek(0, os.SEEK_END)
+            f.seek(0)
+            sample = hashlib.sha256(f.read(1 << 20))
+            for n in range(_SAMPLES):
+                f.seek(size * n // _SAMPLES // _BLOCK * _BLOCK)
+                sample.update(f.read(_BLOCK))
+            status = os.fstat(f.fileno())
+        mtime = 0 if stat.S_ISBLK(status.st_mode) else status.st_mtime_ns
+        return cls(bytes=size, mtime_ns=mtime, sample_sha256=sample.hexdigest())
+
+
+class Prepared(Artefact):
+    """prepared.json: what was done, and what the copy was found to be when it was read again afterwards."""
+
+    filename: ClassVar[str] = "prepared.json"
+    made_by: ClassVar[str] = "30-prepare"
+    preparation: str  # hash of the preparation that was carried out
+    source: Identity
+    disk: Identity  # the copy
+    facts: GuestFacts
+    kept: dict[str, str]  # {path: SHA-256 of what is kept beside it}
+    initrd_modules_before: tuple[str, ...]
+    initrd_modules_after: tuple[str, ...]
+    accelerator: str
+    seconds: float
+
+
+def checks(source: Path, copy: Path) -> list[Check]:
+    """What a preparation needs before it can begin."""
+    there = _identity(source)
+    title, expected = "libguestfs can be reached", "a Python that can import guestfs"
+    try:
+        worker = Check(title, True, appliance.interpreter(), expected)
+    except ToolFailed as e:
+        worker = Check(title, False, e.problems[0].found, expected, e.problems[0].remedy)
+    found = [
+        Check(
+            "the source disk can be read",
+            there is not None,
+            files.human(there.bytes) if there else "not there, or not readable",
+            "the disk image that the plan names",
+            "check that the Dom-0's disk is mounted and readable here; was the image moved? Then run 10-survey again",
+            str(source),
+        ),
+        worker,
+    ]
+    return [*found, _room(source, copy.parent)] if there else found
+
+
+def complete(copy: Path, preparation: Preparation, source: Path) -> Check:
+    """Is FOLDER/disk/NAME.img the finished result of exactly this preparation of exactly this source?"""
+    problem = _incomplete(copy, preparation, source)
+    return Check(
+        "the prepared copy is complete",
+        not problem,
+        problem
+        or f"{copy.name}, {files.human(copy.stat().st_blocks * 512)} of {files.human(copy.stat().st_size)} in use",
+        "a copy of the source with this preparation carried out",
+        "run 30-prepare with mode apply",
+        str(copy),
+    )
+
+
+def _incomplete(copy: Path, preparation: Preparation, source: Path) -> str:
+    """What is missing, in words; empty where nothing is."""
+    if not copy.is_file():
+        return "there is no copy"
+    try:
+        known = Prepared.find(copy.parent.parent)
+    except BadInput:
+        return f"{Prepared.filename} cannot be read"
+    if known is None:
+        return f"a copy without {Prepared.filename}"
+    problems = (
+        ("the copy was made by another plan", known.preparation != preparation.hash),
+        ("the source is not the one that was copied", _identity(source) != known.source),
+        ("the copy was changed since, or is another file", _identity(copy) != known.disk),
+    )
+    return next((words for words, bad in problems if bad), "")
+
+
+def _identity(path: Path) -> Identity | None:
+    try:
+        return Identity.of(path)
+    except OSError:
+        return None
+
+
+def start(
+    source: Path, copy: Path, preparation: Preparation, progress: Progress = silent, accelerator: str = "tcg"
+) -> Prepared:
+    """Copy the source, carry the preparation out on the copy, read all of it again, and only then give it its name.
+
+    `copy` is FOLDER/disk/NAME.img, FOLDER the guest's: prepared.json is written there. Killed at any point, it leaves at
+    most NAME.img.part, which the next start discards.
+    """
+    began = time.monotonic()
+    before = _source(source)
+    with files.part(copy) as unfinished:
+        if not (room := _room(source, copy.parent)):
+            raise Refused(room.problem())
+        _copy(source, unfinished, lambda done, total, text: progress(20 * done / max(total, 1), 100, text))
+        if _source(source) != before:
+            raise StepFailed(
+                Problem(
+                    "the source changed while it was copied",
+                    str(source),
+                    "another size, time or content than before",
+                    "a disk that nobody writes to",
+                    "shut the guest down under Xen (xm shutdown), survey it again, then prepare",
+                )
+            )
+        job = {
+            "suffix": SUFFIX,
+            "initrd": preparation.initrd,
+            "commands": preparation.commands,
+            "edits": [
+                {
+                    "path": e.path,
+                    "before_sha256": e.before_sha256,
+                    "after": None if e.content is None else base64.b64encode(e.content).decode(),
+                }
+                for e in preparation.edits
+            ],
+        }
+
+        def shift(done: float, total: float, text: str) -> None:
+            progress(20 + 80 * done / total, 100, text)
+
+        with appliance.work("apply", unfinished, job, accelerator, shift) as (raw, folder):
+            facts = inspection.facts(raw, folder, inspection.boot_loader(unfinished), str(unfinished))
+        result = Prepared(
+            preparation=preparation.hash,
+            source=before,
+            disk=Identity.of(unfinished),
+            facts=facts,
+            kept=raw["kept"],
+            initrd_modules_before=preparation.initrd_modules_before,
+            initrd_modules_after=_kernel(facts, preparation).initrd_modules,
+            accelerator=accelerator,
+            seconds=round(time.monotonic() - began, 1),
+        )
+        bad = [c for c in _proofs(result, preparation) if not c]
+        if bad:
+            raise StepFailed(*(c.problem() for c in bad))
+        result.save(copy.parent.parent)
+    progress(100, 100, "prepared")
+    return result
+
+
+def verify(copy: Path, preparation: Preparation) -> list[Check]:
+    """Every promise of the preparation, by what was read off the copy afterwards, and that the copy is still the same."""
+    known = Prepared.find(copy.parent.parent)
+    if known is None or not copy.is_file():
+        return [Check("the prepared copy is there", False, "not yet", str(copy), "run 30-prepare with mode apply")]
+    same = Identity.of(copy) == known.disk
+    return [
+        Check(
+            "the copy is as it was when it was proved",
+            same,
+            "size, time and samples agree" if same else "it was changed since, or is another file",
+            "nobody writes to it after 30-prepare",
+            "run 30-prepare again",
+            str(copy),
+        ),
+        *_proofs(known, preparation),
+    ]
+
+
+def initrd_table(copy: Path) -> list[dict[str, str]]:
+    """Each module of the initrd: there before, there after; no rows before 30-prepare was applied."""
+    known = Prepared.find(copy.parent.parent)
+    if known is None:
+        return []
+    before, after = set(known.initrd_modules_before), set(known.initrd_modules_after)
+    return [
+        {"module": m, "before": "there" if m in before else "–", "after": "there" if m in after else "gone"}
+        for m in sorted(before | after)
+    ]
+
+
+def _proofs(known: Prepared, preparation: Preparation) -> list[Check]:
+    facts, p = known.facts, preparation
+    kernel = _kernel(facts, p)
+    encodings = {path: "latin-1" if path in facts.latin1 else "utf-8" for path in facts.texts}
+    now = {path: content.encode(encodings[path]) for path, content in facts.texts.items()}
+    differ = [e.path for e in p.edits if now.get(e.path) != e.content]
+    lost = [e.path for e in p.edits if e.before_sha256 and known.kept.get(e.path) != e.before_sha256]
+    lost += [] if p.initrd in known.kept else [p.initrd]
+    missing = [m for m in p.must_be_in_initrd if m not in kernel.initrd_modules]
+    undriven = [
+        d.pci
+        for d in (hardware.CONTROLLERS[p.controller], hardware.NICS[p.nic_model])
+        if not hardware.module(d, kernel.claims, kernel.builtin)
+    ]
+    xen = [line for line in xen_lines(facts.texts) if line not in p.leftovers]
+    wrong = [
+        f"{i.name}: {i.mac or 'none'}" for i in facts.interfaces if i.name in p.macs and i.mac != p.macs[i.name].lower()
+    ]
+    booted = next((k for k in facts.kernels if k.index == facts.default_kernel), kernel)
+    again = "run 10-survey, 20-plan and 30-prepare again; if it stays so, report it with prepared.json"
+    rows = [
+        (
+            "the boot menu starts the ordinary kernel",
+            booted.version == p.kernel and not booted.xen_only,
+            f"entry {facts.default_kernel}, {booted.version}",
+            f"entry {p.default}, {p.kernel}",
+        ),
+        (
+            "the initrd holds the disk's driver",
+            not missing,
+            ", ".join(kernel.initrd_modules) or "no modules",
+            ", ".join(p.must_be_in_initrd) or "nothing: it is built into the kernel",
+        ),
+        (
+            "the kernel's modules claim the planned hardware",
+            not undriven,
+            f"nothing claims {', '.join(undriven)}" if undriven else f"{p.controller_module}, {p.nic_module}",
+            f"{p.controller} and {p.nic_model}",
+        ),
+        (
+            "every file is as planned",
+            not differ,
+            f"different: {', '.join(differ)}" if differ else f"{len(p.edits)} files",
+            "byte for byte",
+        ),
+        (
+            "nothing of Xen is left but what the plan told",
+            not xen,
+            "; ".join(xen or p.leftovers) or "nothing",
+            "no xvd disk, xvc0, hvc0 or Xen module",
+        ),
+        (
+            "every NIC is tied to its MAC",
+            not wrong,
+            "; ".join(wrong) or f"{len(p.macs)} of {len(p.macs)} NICs",
+            "HWADDR as planned",
+        ),
+        (
+            f"the originals are kept as *{SUFFIX}",
+            not lost,
+            f"not kept: {', '.join(lost)}" if lost else f"{len(known.kept)} files",
+            "every changed file and the initrd",
+        ),
+    ]
+    return [Check(title, ok, found, expected, again) for title, ok, found, expected in rows]
+
+
+def _kernel(facts: GuestFacts, preparation: Preparation) -> Kernel:
+    found = next((k for k in facts.kernels if k.index == preparation.default), None)
+    if found is None:
+        raise StepFailed(
+            Problem(
+                "the planned kernel is no longer in the boot menu",
+                facts.boot_config,
+                ", ".join(f"{k.index}: {k.version}" for k in facts.kernels),
+                f"{preparation.default}: {preparation.kernel}",
+                "run 10-survey and 20-plan again",
+            )
+        )
+    return found
+
+
+def _source(source: Path) -> Identity:
+    try:
+        return Identity.of(source)
+    except OSError as e:
+        raise BadInput(
+            Problem(
+                "the source disk cannot be read",
+                str(source),
+                e.strerror or str(e),
+                "the disk image that the plan names",
+                "check that the Dom-0's disk is mounted and readable here",
+            )
+        ) from None
+
+
+def _room(source: Path, folder: Path) -> Check:
+    status = source.stat()
+    need = (status.st_blocks * 512 if stat.S_ISREG(status.st_mode) else Identity.of(source).bytes) + SPARE
+    existing = next(f for f in (folder, *folder.parents) if f.exists())
+    free = shutil.disk_usage(existing).free
+    return Check(
+        "there is room for the copy",
+        free >= need,
+        f"{files.human(free)} free",
+        f"{files.human(need)}",
+        "free some, or put outputs/ on a larger disk",
+        str(existing),
+    )
+
+
+def _copy(source: Path, target: Path, progress: Progress) -> None:
+    """Copy with holes kept; `cp` knows more ways to do that quickly than we do."""
+    total = max(source.stat().st_blocks * 512, 1)
+    argv = ["cp", "--sparse=always", "--reflink=auto", "--no-preserve=mode", "--", source, target]
+    process = subprocess.Popen(
+        tool.command([str(a) for a in argv]),
+        stdin=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        close_fds=False,
+        start_new_session=True,
+    )
+    try:
+        while process.poll() is None:
+            done = target.stat().st_blocks * 512 if target.exists() else 0
+            progress(min(done, total), total, f"copying the disk, {files.human(done)}")
+            try:
+                process.wait(0.5)
+            except subprocess.TimeoutExpired:
+                continue
+    except BaseException:
+        tool.end(process)
+        raise
+    assert process.stderr is not None
+    words = process.stderr.read().decode(errors="replace")
+    process.stderr.close()
+    if process.returncode != 0:
+        raise StepFailed(
+            Problem(
+                "the disk could not be copied",
+                f"{source} to {target}",
+                tool.tail(words),
+                "a complete copy",
+                "see that the source can be read and that there is room; the unfinished copy was removed",
+            )
+        )

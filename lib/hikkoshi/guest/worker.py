@@ -1,0 +1,281 @@
+"""Opens a guest's disk inside libguestfs' appliance: reads what it is told, changes what it is told, and reads again.
+
+A program of its own, with nothing but the standard library and guestfs, because libguestfs' binding exists only for the
+system's own Python. One JSON object comes in on standard input; JSON objects go out, one a line: any number of
+{"progress": [done, total, text]}, then {"result": …} or {"error": {"kind": …, …}}.
+
+The guest's file systems are mounted by the appliance's kernel, never by the host's, and whatever is read from them is
+bounded. The disk's format is always given as raw: a guest can write any header to its own disk.
+"""
+
+import base64
+import contextlib
+import hashlib
+import json
+import re
+import signal
+import stat
+import sys
+
+import guestfs
+
+MEMORY_MB = 640
+TEXT = 1 << 20  # bytes of one text
+TEXTS = 400  # number of texts
+FILE = 128 << 20  # bytes of one file that is fetched
+FILES = 100
+LISTING = 5000  # names that a pattern may match
+LINUX = ("ext2", "ext3", "ext4", "xfs", "reiserfs", "btrfs", "jfs")
+NEEDED = ("/", "/boot", "/usr", "/var", "/etc", "/lib", "/sbin", "/opt", "/tmp")
+
+
+class Wrong(Exception):
+    """What the parent has to know: a kind, and facts about it."""
+
+    def __init__(self, kind, **facts):
+        super().__init__(kind)
+        self.report = {"kind": kind, **facts}
+
+
+def say(**message):
+    """Tell the parent."""
+    print(json.dumps(message), flush=True)
+
+
+def main():
+    """Do the job on standard input."""
+    job = json.load(sys.stdin)
+    signal.alarm(job["seconds"])  # the default action ends us; libguestfs then ends its machine
+    apply = job["op"] == "apply"
+    total = 6 if apply else 3
+    try:
+        say(progress=[0, total, "starting the appliance"])
+        g = launch(job, readonly=not apply)
+        say(progress=[1, total, "mounting by the guest's own fstab"])
+        partitions = [describe(g, device) for device in g.list_partitions()]
+        notes = mount(g, partitions, readonly=not apply)
+        outcome = {}
+        if apply:
+            say(progress=[2, total, "changing files"])
+            outcome["kept"] = change(g, job, lambda text: say(progress=[3, total, text]))
+            say(progress=[4, total, "reading everything again"])
+            g.umount_all()  # what is read next has been on the disk
+            notes = mount(g, partitions, readonly=True)  # by the new fstab
+            outcome["kept"] = {path: digest(g, path + job["suffix"]) for path in outcome["kept"]}
+        say(progress=[total - 1, total, "reading"])
+        outcome.update(collect(g, job), partitions=partitions, notes=notes)
+        g.umount_all()
+        g.shutdown()
+        g.close()
+    except Wrong as e:
+        say(error=e.report)
+    except RuntimeError as e:  # what guestfs raises
+        say(error={"kind": "appliance", "found": str(e)})
+    else:
+        say(result=outcome)
+
+
+def launch(job, readonly):
+    """The running appliance with the disk as /dev/sda, without any network."""
+    g = guestfs.GuestFS(python_return_dict=True)
+    g.set_backend("direct")
+    g.set_backend_settings(["force_tcg"] if job["accelerator"] == "tcg" else [])
+    g.set_network(False)
+    g.set_memsize(MEMORY_MB)
+    g.set_tmpdir(job["folder"])
+    # the copy is synced by the parent when all is done; until then nobody relies on it
+    g.add_drive(job["disk"], format="raw", readonly=readonly, **({} if readonly else {"cachemode": "unsafe"}))
+    g.launch()
+    return g
+
+
+def mount(g, partitions, readonly):
+    """Mount what the guest's own fstab says, and tell each partition its place; gives notes of what was left out."""
+    if not partitions:
+        raise Wrong("no-partitions", found=g.vfs_type("/dev/sda") or "nothing known")
+    kinds = {p["fstype"] for p in partitions}
+    attach = g.mount_ro if readonly else g.mount
+    table = find_root(g, partitions)
+    if table is None:
+        for kind in ("LVM2_member", "crypto_LUKS"):
+            if kind in kinds:
+                raise Wrong(kind, found=", ".join(p["device"] for p in partitions if p["fstype"] == kind))
+        raise Wrong("no-root", found=", ".join(f"{p['device']} {p['fstype'] or 'unknown'}" for p in partitions))
+    notes = []
+    by_device = {p["device"]: p for p in partitions}
+    for p in partitions:
+        p["mountpoint"] = ""
+    for spec, point in sorted(table, key=lambda row: row[1]):
+        device = resolve(spec, partitions)
+        if device in by_device and (point == "swap" or point.startswith("/")):
+            by_device[device]["mountpoint"] = by_device[device]["mountpoint"] or point
+        if point not in NEEDED:
+            continue
+        if device is None and spec.startswith(("/dev/", "LABEL=", "UUID=")):
+            raise Wrong("missing-device", found=f"{point} is on {spec}")
+        if device is not None and by_device[device]["fstype"] in LINUX:
+            attach(device, point)
+        elif spec.startswith(("/dev/", "LABEL=", "UUID=")):
+            raise Wrong("missing-device", found=f"{point} is on {spec}, a {by_device[device]['fstype'] or 'unknown'}")
+    if "LVM2_member" in kinds:
+        notes.append("the disk also holds LVM volumes; they were not opened")
+    return notes
+
+
+def describe(g, device):
+    """One partition; what libguestfs does not know is empty."""
+
+    try:
+        tags = g.blkid(device)
+    except RuntimeError:
+        tags = {}
+    return {
+        "device": device,
+        "bytes": g.blockdev_getsize64(device),
+        "fstype": tags.get("TYPE", ""),
+        "label": tags.get("LABEL", ""),
+        "uuid": tags.get("UUID", ""),
+        "mountpoint": "",
+    }
+
+
+def find_root(g, partitions):
+    """The fstab of the file system that calls itself the root; leaves nothing mounted. None where there is none."""
+    best = None
+    no_fstab = ""
+    for p in partitions:
+        if p["fstype"] not in LINUX:
+            continue
+        try:
+            g.mount_ro(p["device"], "/")
+        except RuntimeError:
+            continue
+        try:
+            if is_file(g, "/etc/fstab"):
+                table = [row.split() for row in text(g, "/etc/fstab").decode("latin-1").splitlines()]
+                table = [(row[0], row[1]) for row in table if len(row) > 1 and not row[0].startswith("#")][:64]
+                root = [resolve(spec, partitions) for spec, point in table if point == "/"]
+                if root == [p["device"]]:
+                    return table
+                best = best or ([*[row for row in table if row[1] != "/"], (p["device"], "/")] if root else None)
+            elif g.is_dir("/etc") and g.is_dir("/sbin"):
+                no_fstab = p["device"]
+        finally:
+            g.umount_all()
+    if best is None and no_fstab:
+        raise Wrong("no-fstab", found=f"{no_fstab} has /etc and /sbin, but no usable /etc/fstab")
+    return best
+
+
+def resolve(spec, partitions):
+    """The appliance's name of a device as fstab writes it; None where the disk has no such partition."""
+    key, _, value = spec.partition("=")
+    if key in ("LABEL", "UUID"):
+        value = value.strip("\"'")
+        return next((p["device"] for p in partitions if value and p[key.lower()] == value), None)
+    match = re.match(r"/dev/(?:xvd|sd|hd|vd)a(\d+)$", spec)
+    device = f"/dev/sda{match[1]}" if match else ""
+    return device if any(p["device"] == device for p in partitions) else None
+
+
+def text(g, path):
+    """The bytes of a small file; `pread` is a hundred times quicker than `read_file`, which starts a process."""
+    size = g.statns(path)["st_size"]
+    if size > TEXT:
+        raise Wrong("too-large", path=path, found=f"{size} bytes", expected=f"at most {TEXT} bytes")
+    return g.pread(path, size, 0) if size else b""
+
+
+def digest(g, path):
+    """SHA-256 of a file of any size."""
+    return hashlib.sha256(text(g, path)).hexdigest() if g.filesize(path) <= TEXT else g.checksum("sha256", path)
+
+
+def is_file(g, path):
+    """Whether it is a regular file in the end; anything else could hang whoever reads it."""
+    try:
+        return stat.S_ISREG(g.statns(path)["st_mode"])
+    except RuntimeError:  # a link that leads nowhere
+        return False
+
+
+def matching(g, patterns, limit):
+    """The regular files that the patterns name."""
+    found = []
+    for pattern in patterns:
+        paths = g.glob_expand(pattern)
+        if len(paths) > LISTING:
+            raise Wrong("too-many", path=pattern, found=f"{len(paths)} names", expected=f"at most {LISTING}")
+        found += [p for p in paths if is_file(g, p)]
+    if len(found) > limit:
+        raise Wrong("too-many", path=", ".join(patterns), found=f"{len(found)} files", expected=f"at most {limit}")
+    return found
+
+
+def collect(g, job):
+    """Texts by their path; the paths of fetched files with their names in the parent's folder; which paths exist."""
+    texts = {p: base64.b64encode(text(g, p)).decode() for p in matching(g, job["texts"], TEXTS)}
+    files = {}
+    for path in matching(g, job["files"], FILES):
+        size = g.filesize(path)
+        if size > FILE:
+            raise Wrong("too-large", path=path, found=f"{size} bytes", expected=f"at most {FILE} bytes")
+        files[path] = f"file-{len(files)}"
+        g.download(path, f"{job['folder']}/{files[path]}")
+    head = next((p for p in ("/sbin/init", "/bin/bash", "/bin/sh") if is_file(g, p)), None)
+    return {
+        "texts": texts,
+        "files": files,
+        "present": [p for pattern in job["present"] for p in g.glob_expand(pattern)[:LISTING]],
+        "program": base64.b64encode(g.pread(head, 20, 0) if head else b"").decode(),
+    }
+
+
+def change(g, job, tell):
+    """Make the edits, keep what was there, rebuild the initrd, run the commands; gives the paths that were kept.
+
+    Nothing is touched if one of the files is not what the plan was made from. Files are written in place: owner, mode
+    and SELinux label stay.
+    """
+    differ = []
+    for edit in job["edits"]:
+        there = is_file(g, edit["path"])
+        found = hashlib.sha256(text(g, edit["path"])).hexdigest() if there else None
+        if found != edit["before_sha256"]:
+            differ.append(edit["path"])
+    if differ:
+        raise Wrong("changed", found=", ".join(differ))
+    kept = []
+
+    def keep(path):
+        g.cp_a(g.realpath(path), path + job["suffix"])
+        kept.append(path)
+
+    initrd = job["initrd"]
+    room = g.statvfs(initrd.rsplit("/", 1)[0] or "/")
+    need = 2 * g.filesize(initrd) + (2 << 20)
+    if room["bfree"] * room["bsize"] < need:
+        raise Wrong("space", path=initrd, found=f"{room['bfree'] * room['bsize']} bytes free", expected=f"{need}")
+    for edit in job["edits"]:
+        if edit["before_sha256"] is not None:
+            keep(edit["path"])
+        if edit["after"] is None:
+            g.rm(edit["path"])
+        else:
+            g.write(edit["path"], base64.b64decode(edit["after"]))
+    keep(initrd)
+    for module in ("loop", "ext2"):  # mkinitrd of Enterprise Linux 5 wants a loop device, that of 3 an ext2 one
+        with contextlib.suppress(RuntimeError):
+            g.modprobe(module)
+    for argv in job["commands"]:
+        tell("in the guest: " + " ".join(argv))
+        try:
+            g.command(argv)
+        except RuntimeError as e:
+            raise Wrong("command", path=" ".join(argv), found=str(e)[-2000:]) from None
+    g.sync()
+    return kept
+
+
+if __name__ == "__main__":
+    main()

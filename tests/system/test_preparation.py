@@ -1,0 +1,247 @@
+"""The worker on real disks: the demo guest is inspected and prepared, hostile and unusual disks are refused."""
+
+import os
+import signal
+import struct
+import subprocess
+import sys
+import time
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from hikkoshi import tool
+from hikkoshi.disk import digest
+from hikkoshi.errors import BadInput, StepFailed
+from hikkoshi.guest import appliance, preparation, prepared
+from hikkoshi.guest.facts import GuestFacts
+from hikkoshi.guest.preparation import Preparation
+from hikkoshi.guest.prepared import Prepared
+from hikkoshi.lab import image
+
+pytestmark = pytest.mark.needs("qemu-system-x86_64", "debugfs", "mke2fs", "cpio")
+MIB = 1 << 20
+
+
+@dataclass
+class Case:
+    source: Path
+    before: tuple[str, int]  # content digest and st_mtime_ns of the source
+    facts: GuestFacts
+    plan: Preparation
+    copy: Path
+    result: Prepared
+
+
+def fingerprint(disk: Path) -> tuple[str, int]:
+    return digest.content(disk), disk.stat().st_mtime_ns
+
+
+def decided(facts: GuestFacts) -> Preparation:
+    macs = {f"eth{n}": nic.mac for n, nic in enumerate(image.IDP.nics)}
+    return preparation.plan(facts, controller="pvscsi", nic_model="vmxnet3", macs=macs)
+
+
+@pytest.fixture(scope="module")
+def case(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Case]:
+    """The demo's idp, inspected and prepared once for all tests here."""
+    source = image.build(image.IDP)
+    before = fingerprint(source)
+    facts = appliance.inspect(source)
+    copy = tmp_path_factory.mktemp("idp") / "disk/idp.img"
+    plan = decided(facts)
+    yield Case(source, before, facts, plan, copy, prepared.start(source, copy, plan))
+    copy.unlink(missing_ok=True)
+
+
+def start_of_partition(disk: Path, number: int) -> int:
+    with disk.open("rb") as f:
+        f.seek(446 + 16 * (number - 1))
+        return struct.unpack("<8xII", f.read(16))[0] * 512  # type: ignore[no-any-return]
+
+
+def debugfs(disk: Path, command: str, partition: int = 2) -> str:
+    """An independent eye: e2fsprogs reads the file system, libguestfs has nothing to do with it."""
+    return tool.run(["debugfs", "-R", command, f"{disk}?offset={start_of_partition(disk, partition)}"]).stdout
+
+
+def holders(path: Path) -> list[str]:
+    """Programs that have `path`, or a file that begins with its name, open or on their command line."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            opened = [str(fd.readlink()) for fd in (process / "fd").iterdir()]
+            if any(o.startswith(str(path)) for o in opened) or str(path) in (process / "cmdline").read_text():
+                found.append(process.name)
+        except OSError:
+            continue
+    return [p for p in found if p != str(os.getpid())]
+
+
+def test_the_guest_is_known_for_what_it_is(case: Case) -> None:
+    facts = case.facts
+    assert (facts.distribution, facts.release, facts.arch) == ("centos", "5.11", "x86_64")
+    assert facts.default_kernel == 0
+    assert [k.xen_only for k in facts.kernels] == [True, False]
+    assert [p.mountpoint for p in facts.partitions] == ["/boot", "/", "swap"]
+    assert facts.interfaces[0].mac == image.IDP.nics[0].mac
+
+
+def test_the_source_is_not_changed_in_one_byte(case: Case) -> None:
+    assert fingerprint(case.source) == case.before
+
+
+def test_every_promise_is_kept_and_a_second_run_finds_it_already_done(case: Case) -> None:
+    assert prepared.complete(case.copy, case.plan, case.source)
+    assert [c.title for c in prepared.verify(case.copy, case.plan) if not c] == []
+
+
+def test_a_prepared_guest_would_not_be_changed_again(case: Case) -> None:
+    again = decided(case.result.facts)
+    assert again.edits == ()
+    assert again.kernel == case.plan.kernel
+
+
+def test_nothing_is_left_beside_the_copy(case: Case) -> None:
+    assert [p.name for p in case.copy.parent.iterdir()] == ["idp.img"]
+    assert holders(case.copy) == []
+
+
+def test_e2fsprogs_reads_the_new_files_and_the_kept_ones(case: Case) -> None:
+    for edit in case.plan.edits:
+        partition, path = (1, edit.path.removeprefix("/boot")) if edit.path.startswith("/boot/") else (2, edit.path)
+        assert debugfs(case.copy, f"cat {path}", partition) == edit.after
+        assert debugfs(case.copy, f"cat {path}.pre-migration", partition) == case.facts.texts[edit.path]
+        assert debugfs(case.source, f"cat {path}", partition) == case.facts.texts[edit.path]
+
+
+def test_owner_and_mode_of_changed_files_stay(case: Case) -> None:
+    def owner_and_mode(disk: Path, path: str) -> list[str]:
+        words = debugfs(disk, f"stat {path}").split()
+        return [words[words.index(key) + 1] for key in ("Mode:", "User:", "Group:")]
+
+    for path in ("/etc/fstab", "/etc/securetty", "/etc/inittab"):
+        assert owner_and_mode(case.copy, path) == owner_and_mode(case.source, path)
+
+
+def test_cpio_finds_the_drivers_in_the_new_initrd_and_not_in_the_old_one(case: Case, tmp_path: Path) -> None:
+    listed = {}
+    for suffix in ("", ".pre-migration"):
+        file = tmp_path / f"initrd{suffix}"
+        debugfs(case.copy, f"dump {case.plan.initrd.removeprefix('/boot')}{suffix} {file}", 1)
+        archive = subprocess.run(["gzip", "-dc", str(file)], capture_output=True, check=True).stdout
+        listed[suffix] = subprocess.run(["cpio", "-t"], input=archive, capture_output=True, check=True).stdout.decode()
+    for module in ("vmw_pvscsi.ko", "mptspi.ko", "mptsas.ko", "sd_mod.ko"):
+        assert module in listed[""]
+        assert module not in listed[".pre-migration"]
+
+
+KILLED = """
+import sys
+from pathlib import Path
+from hikkoshi.guest import prepared
+from hikkoshi.guest.preparation import Preparation
+folder = Path(sys.argv[1])
+plan = Preparation.model_validate_json((folder / "plan.json").read_text())
+say = lambda done, total, text: print(text, flush=True)
+prepared.start(Path(sys.argv[2]), folder / "disk/idp.img", plan, say)
+"""
+
+
+def test_killed_in_the_middle_it_leaves_only_a_part_that_the_next_run_discards(case: Case, tmp_path: Path) -> None:
+    copy = tmp_path / "disk/idp.img"
+    (tmp_path / "plan.json").write_text(case.plan.model_dump_json())
+    child = subprocess.Popen([sys.executable, "-c", KILLED, str(tmp_path), str(case.source)], stdout=subprocess.PIPE)
+    assert child.stdout is not None
+    for line in child.stdout:
+        if b"mkinitrd" in line:
+            break
+    child.send_signal(signal.SIGKILL)
+    child.wait()
+    child.stdout.close()
+    deadline = time.monotonic() + 20
+    while holders(copy) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert holders(copy) == []
+    assert [p.name for p in copy.parent.iterdir()] == ["idp.img.part"]
+    assert not (tmp_path / "prepared.json").exists()
+    assert not prepared.complete(copy, case.plan, case.source)
+
+    # the next run begins anew; here it also finds that the plan was made from other files, and keeps nothing
+    stale = tuple(e.model_copy(update={"before_sha256": "0" * 64}) for e in case.plan.edits[:2])
+    with pytest.raises(StepFailed, match="not as the plan was made from") as e:
+        prepared.start(case.source, copy, case.plan.model_copy(update={"edits": (*stale, *case.plan.edits[2:])}))
+    assert e.value.problems[0].found == ", ".join(edit.path for edit in stale)
+    assert list(copy.parent.iterdir()) == []
+    assert fingerprint(case.source) == case.before
+
+
+def disk_with(tmp_path: Path, kind: int, content: Path | bytes) -> Path:
+    """A disk with GRUB's name in its first sector and one partition: a folder's files as ext3, or bytes as they are."""
+    disk = tmp_path / "disk.img"
+    head = bytearray(512)
+    head[0:4] = b"GRUB"
+    head[446:462] = struct.pack("<8BII", 0x80, 0, 0, 0, kind, 0, 0, 0, 2048, 32 * 2048)
+    head[510:512] = b"\x55\xaa"
+    with disk.open("wb") as f:
+        f.write(head)
+        f.truncate(34 * MIB)
+        if isinstance(content, bytes):
+            f.seek(MIB)
+            f.write(content)
+    if isinstance(content, Path):
+        tool.run(["mke2fs", "-q", "-t", "ext3", "-d", content, "-E", f"offset={MIB}", disk, "32M"])
+    return disk
+
+
+def physical_volume() -> bytes:
+    """The label of an LVM physical volume, in its second sector."""
+    body = struct.pack("<I8s", 32, b"LVM2 001") + b"u" * 32 + struct.pack("<QQQ", 32 * MIB, 0, 0)
+    body = body.ljust(512 - 20, b"\0")
+    checksum = zlib.crc32(body, 0xF597A6CF ^ 0xFFFFFFFF) ^ 0xFFFFFFFF
+    return bytes(512) + b"LABELONE" + struct.pack("<QI", 1, checksum) + body
+
+
+def test_a_guest_on_lvm_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="root is on LVM"):
+        appliance.inspect(disk_with(tmp_path, 0x8E, physical_volume()))
+
+
+def test_a_file_system_that_is_no_guest_is_refused(tmp_path: Path) -> None:
+    files = tmp_path / "files"
+    files.mkdir()
+    (files / "photo.jpg").write_bytes(b"x")
+    with pytest.raises(BadInput, match="no Linux guest"):
+        appliance.inspect(disk_with(tmp_path, 0x83, files))
+
+
+def test_a_guest_without_an_fstab_is_refused(tmp_path: Path) -> None:
+    for folder in ("etc", "sbin"):
+        (tmp_path / "files" / folder).mkdir(parents=True)
+    with pytest.raises(BadInput, match="no /etc/fstab"):
+        appliance.inspect(disk_with(tmp_path, 0x83, tmp_path / "files"))
+
+
+def test_a_hostile_guest_cannot_make_us_read_without_end(tmp_path: Path) -> None:
+    etc = tmp_path / "files/etc"
+    (etc / "sysconfig/network-scripts").mkdir(parents=True)
+    (etc / "fstab").write_text("/dev/xvda1 / ext3 defaults 1 1\n")
+    os.mkfifo(etc / "inittab")  # nobody will ever write into it
+    (etc / "securetty").symlink_to("/proc/kmsg")
+    (etc / "modprobe.conf").mkdir()
+    with (etc / "sysconfig/network-scripts/ifcfg-eth0").open("wb") as f:
+        f.truncate(1 << 30)  # sparse: costs the guest nothing
+    with pytest.raises(BadInput, match=r"unreasonably large(.|\n)*ifcfg-eth0"):
+        appliance.inspect(disk_with(tmp_path, 0x83, tmp_path / "files"))
+
+
+def test_a_disk_with_a_qcow2_header_is_refused_and_never_opened_as_such(case: Case, tmp_path: Path) -> None:
+    disk = tmp_path / "evil.img"
+    secret = tmp_path / "secret"
+    secret.write_bytes(b"host secret" * 1000)
+    tool.run(["qemu-img", "create", "-q", "-f", "qcow2", "-b", secret, "-F", "raw", disk, "1M"])
+    with pytest.raises(BadInput, match="qcow2"):
+        appliance.inspect(disk)

@@ -1,0 +1,103 @@
+"""The parent's side of the worker: what it does when the worker fails, hangs, dies or cannot be started."""
+
+import re
+import sys
+import textwrap
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from hikkoshi.errors import BadInput, StepFailed, ToolFailed
+from hikkoshi.guest import appliance
+
+
+@pytest.fixture
+def worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A worker of the test's own, run by this Python."""
+    path = tmp_path / "worker.py"
+    monkeypatch.setattr(appliance, "WORKER", path)
+    monkeypatch.setattr(appliance, "interpreter", lambda: sys.executable)
+    threads = threading.active_count()
+    yield path
+    assert threading.active_count() == threads
+
+
+def run(path: Path, body: str) -> dict[str, object]:
+    path.write_text("import json, sys, os, time\njob = json.load(sys.stdin)\n" + textwrap.dedent(body))
+    with appliance.work("inspect", Path("/images/guest.img"), {}, "tcg", lambda *_: None) as (raw, folder):
+        assert folder.is_dir()
+    assert not folder.exists()
+    return raw
+
+
+def test_gives_the_workers_result_and_passes_the_job(worker: Path) -> None:
+    raw = run(worker, "print(json.dumps({'progress': [1, 2, 'x']})); print(json.dumps({'result': job}))")
+    assert (raw["op"], raw["disk"], raw["accelerator"]) == ("inspect", "/images/guest.img", "tcg")
+
+
+def test_an_error_is_told_in_four_parts(worker: Path) -> None:
+    with pytest.raises(StepFailed) as e:
+        run(worker, "print(json.dumps({'error': {'kind': 'changed', 'found': '/etc/fstab'}}))")
+    problem = e.value.problems[0]
+    assert (problem.where, problem.found) == ("/images/guest.img", "/etc/fstab")
+    assert "10-survey" in problem.remedy
+
+
+def test_root_on_lvm_is_bad_input_and_says_that_it_comes_later(worker: Path) -> None:
+    with pytest.raises(BadInput, match=r"on LVM(.|\n)*leave this guest where it is"):
+        run(worker, "print(json.dumps({'error': {'kind': 'LVM2_member', 'found': '/dev/sda2'}}))")
+
+
+def test_a_worker_that_dies_is_told_with_its_last_words(worker: Path) -> None:
+    with pytest.raises(ToolFailed, match=r"exit status 3: out of luck"):
+        run(worker, "print('out of luck', file=sys.stderr); sys.exit(3)")
+
+
+def test_much_noise_on_the_error_channel_does_not_block_it(worker: Path) -> None:
+    assert run(worker, "sys.stderr.write('x' * 1_000_000); print(json.dumps({'result': {'a': 1}}))") == {"a": 1}
+
+
+def test_a_worker_that_hangs_is_ended(worker: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(appliance, "SECONDS", 0)
+    monkeypatch.setattr(appliance, "GRACE", 1)
+    with pytest.raises(ToolFailed, match="without a result"):
+        run(worker, "time.sleep(60)")
+
+
+def test_nothing_of_it_is_left_when_the_parent_is_interrupted(worker: Path, tmp_path: Path) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    pid = tmp_path / "pid"
+    worker.write_text(
+        f"import json, os, time\nopen({str(pid)!r}, 'w').write(str(os.getpid()))\n"
+        "print(json.dumps({'progress': [0, 1, '']}), flush=True)\ntime.sleep(60)\n"
+    )
+    with pytest.raises(KeyboardInterrupt), appliance.work("inspect", tmp_path, {}, "tcg", interrupt):
+        pass
+    assert not Path(f"/proc/{pid.read_text()}").exists()
+
+
+def test_without_guestfs_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(appliance, "INTERPRETERS", ("/bin/false", "/nowhere/python3"))
+    appliance.interpreter.cache_clear()
+    with pytest.raises(ToolFailed, match="python3-guestfs") as e:
+        appliance.interpreter()
+    assert e.value.problems[0].remedy == "run `make setup`"
+
+
+def test_every_error_that_the_worker_knows_is_explained() -> None:
+    source = (Path(appliance.__file__).parent / "worker.py").read_text()
+    kinds = {
+        *re.findall(r"Wrong\(\s*\"([\w-]+)\"", source),
+        *re.findall(r"for kind in \(([^)]*)\)", source)[0].split('"')[1::2],
+    }
+    assert kinds | {"appliance"} == set(appliance._KINDS)
+
+
+def test_the_worker_needs_nothing_but_the_standard_library_and_guestfs() -> None:
+    source = (Path(appliance.__file__).parent / "worker.py").read_text()
+    modules = {m.split(".")[0] for m in re.findall(r"^(?:import|from) (\S+)", source, re.M)}
+    assert modules - set(sys.stdlib_module_names) == {"guestfs"}

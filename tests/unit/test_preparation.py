@@ -1,0 +1,406 @@
+"""What is decided for a guest: kernel, edits, modules, and the refusals; and what counts as prepared afterwards."""
+
+import hashlib
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hikkoshi.check import Check
+from hikkoshi.errors import BadInput, Refused
+from hikkoshi.guest import preparation, prepared
+from hikkoshi.guest.facts import GuestFacts, Interface, Kernel
+from hikkoshi.guest.preparation import Preparation
+from hikkoshi.guest.prepared import Identity, Prepared
+
+DATA = Path(__file__).parents[1] / "data/guest"
+NET = "/etc/sysconfig/network-scripts"
+CLAIMS = {
+    "15ad:07c0": ("vmw_pvscsi",),
+    "1000:0054": ("mptsas",),
+    "1000:0030": ("mptspi",),
+    "15ad:07b0": ("vmxnet3",),
+    "8086:100f": ("e1000",),
+}
+MACS = {"eth0": "00:16:3e:05:00:00", "eth1": "00:16:3e:05:00:01"}
+
+
+def kernel(index: int, version: str, **changed: object) -> Kernel:
+    values = {
+        "index": index,
+        "title": f"CentOS ({version})",
+        "version": version,
+        "image": f"/boot/vmlinuz-{version}",
+        "initrd": f"/boot/initrd-{version}.img",
+        "xen_only": version.endswith("xen"),
+        "initrd_modules": ("ext3", "xenblk"),
+        "claims": {} if version.endswith("xen") else CLAIMS,
+    }
+    return Kernel.model_validate(values | changed)
+
+
+KERNELS = (kernel(0, "2.6.18-398.el5xen"), kernel(1, "2.6.18-371.el5"), kernel(2, "2.6.18-398.el5"))
+
+
+def facts(**changed: object) -> GuestFacts:
+    files = {
+        "/boot/grub/grub.conf": "grub-xen-default.conf",
+        "/etc/fstab": "fstab-xvda",
+        "/etc/modprobe.conf": "modprobe-xen.conf",
+        "/etc/inittab": "inittab-el5-xvc0",
+        "/etc/sysconfig/kernel": "sysconfig-kernel",
+        f"{NET}/ifcfg-eth0": "ifcfg-eth0-hwaddr",
+        f"{NET}/ifcfg-eth1": "ifcfg-eth1-dhcp-no-hwaddr",
+    }
+    values = {
+        "distribution": "centos",
+        "release": "5.11",
+        "arch": "x86_64",
+        "hostname": "gateway",
+        "boot_loader": "grub-legacy",
+        "boot_config": "/boot/grub/grub.conf",
+        "default_kernel": 0,
+        "kernels": KERNELS,
+        "partitions": (),
+        "interfaces": (
+            Interface(name="eth0", file=f"{NET}/ifcfg-eth0", mac="00:16:3e:05:00:00"),
+            Interface(name="eth1", file=f"{NET}/ifcfg-eth1"),
+        ),
+        "forwards": True,
+        "forwards_because": "",
+        "texts": {path: (DATA / name).read_text() for path, name in files.items()},
+        "mkinitrd": "/sbin/mkinitrd",
+    }
+    return GuestFacts.model_validate(values | changed)
+
+
+def plan(found: GuestFacts, controller: str = "pvscsi", nic_model: str = "vmxnet3") -> Preparation:
+    return preparation.plan(found, controller=controller, nic_model=nic_model, macs=MACS)
+
+
+def prepared_facts(found: GuestFacts, p: Preparation) -> GuestFacts:
+    """The same guest after the preparation, as it would be read again."""
+    texts = found.texts | {e.path: e.after for e in p.edits if e.after is not None}
+    for e in p.edits:
+        if e.after is None:
+            del texts[e.path]
+    done = kernel(p.default, p.kernel, initrd_modules=("ext3", *p.modules))
+    kernels = tuple(done if k.index == p.default else k for k in found.kernels)
+    nics = tuple(i.model_copy(update={"mac": MACS[i.name]}) for i in found.interfaces)
+    new = {"texts": texts, "kernels": kernels, "interfaces": nics, "default_kernel": p.default}
+    return found.model_copy(update=new)
+
+
+class TestKernel:
+    def test_the_highest_that_boots_without_xen_is_chosen(self) -> None:
+        p = plan(facts())
+        assert (p.kernel, p.default, p.package) == ("2.6.18-398.el5", 2, "kernel")
+        assert "highest of 2" in p.kernel_because
+
+    @pytest.mark.parametrize(
+        ("lower", "higher"),
+        [("2.6.18-92.el5", "2.6.18-398.el5"), ("2.6.9-100.EL", "2.6.18-8.el5"), ("2.6.18-8.el5", "2.6.18-8.1.15.el5")],
+    )
+    def test_versions_are_compared_by_number(self, lower: str, higher: str) -> None:
+        assert plan(facts(kernels=(kernel(0, higher), kernel(1, lower)))).kernel == higher
+        assert plan(facts(kernels=(kernel(0, lower), kernel(1, higher)))).kernel == higher
+
+    def test_a_debug_kernel_is_the_last_choice(self) -> None:
+        both = (kernel(0, "2.6.18-398.el5debug"), kernel(1, "2.6.18-371.el5"))
+        assert plan(facts(kernels=both)).kernel == "2.6.18-371.el5"
+
+    def test_of_two_entries_with_one_kernel_the_first_is_booted(self) -> None:
+        twins = (kernel(0, "2.6.18-398.el5xen"), kernel(1, "2.6.18-398.el5"), kernel(2, "2.6.18-398.el5"))
+        assert plan(facts(kernels=twins)).default == 1
+
+    def test_a_higher_one_without_the_drivers_is_passed_over(self) -> None:
+        kernels = (kernel(0, "2.6.18-371.el5"), kernel(1, "2.6.18-398.el5", claims={}))
+        assert plan(facts(kernels=kernels)).kernel == "2.6.18-371.el5"
+
+    @pytest.mark.parametrize(
+        ("distribution", "release", "arch", "version", "package"),
+        [
+            ("centos", "5.11", "x86_64", "2.6.18-398.el5xen", "kernel-2.6.18-398.el5.x86_64"),
+            ("rhel", "5.8", "i686", "2.6.18-308.el5xen", "kernel-PAE-2.6.18-308.el5.i686"),
+            ("rhel", "4.9", "i686", "2.6.9-100.ELxenU", "kernel-smp-2.6.9-100.EL.i686"),
+            ("sles", "11", "i686", "2.6.32-xen", "kernel-pae"),
+        ],
+    )
+    def test_only_xen_kernels_is_refused_with_the_package_to_install(
+        self, distribution: str, release: str, arch: str, version: str, package: str
+    ) -> None:
+        found = facts(
+            kernels=(kernel(0, version, xen_only=True),), distribution=distribution, release=release, arch=arch
+        )
+        with pytest.raises(BadInput) as e:
+            plan(found)
+        assert f"install {package};" in e.value.problems[0].remedy
+
+    def test_missing_drivers_are_told_together_with_what_the_kernel_could_drive(self) -> None:
+        bare = {"1000:0030": ("mptspi",), "8086:100f": ("e1000",)}
+        with pytest.raises(BadInput) as e:
+            plan(facts(kernels=(kernel(0, "2.6.18-398.el5", claims=bare),)))
+        controller, nic = e.value.problems
+        assert "15ad:07c0" in controller.found
+        assert "controller: lsilogic" in controller.remedy
+        assert "15ad:07b0" in nic.found
+        assert "nic: e1000" in nic.remedy
+
+    def test_without_initrd_or_mkinitrd_it_is_refused_and_both_are_told(self) -> None:
+        with pytest.raises(BadInput) as e:
+            plan(facts(kernels=(kernel(0, "2.6.18-398.el5", initrd=""),), mkinitrd=""))
+        assert len(e.value.problems) == 2
+
+    @pytest.mark.parametrize(
+        ("version", "package"),
+        [
+            ("2.6.18-398.el5", "kernel"),
+            ("2.6.18-398.el5PAE", "kernel-PAE"),
+            ("2.6.9-100.ELsmp", "kernel-smp"),
+            ("2.6.32-754.el6.x86_64", "kernel"),
+            ("6.1.0-56-amd64", "kernel"),
+        ],
+    )
+    def test_the_package_is_known_by_the_flavour(self, version: str, package: str) -> None:
+        assert preparation.package_of(version) == package
+
+
+class TestModules:
+    def test_the_planned_controllers_driver_comes_first_and_the_others_come_too(self) -> None:
+        p = plan(facts(), controller="lsisas1068")
+        assert p.modules == ("mptsas", "vmw_pvscsi", "mptspi")
+        assert p.must_be_in_initrd == ("mptsas",)
+        assert p.commands[0] == (
+            *("/sbin/mkinitrd", "-f", "-v", "--with=mptsas", "--with=vmw_pvscsi", "--with=mptspi"),
+            *("/boot/initrd-2.6.18-398.el5.img", "2.6.18-398.el5"),
+        )
+
+    def test_a_driver_that_is_built_in_is_not_asked_for(self) -> None:
+        k = kernel(0, "2.6.18-398.el5", claims={"15ad:07b0": ("vmxnet3",)}, builtin=("vmw_pvscsi",))
+        p = plan(facts(kernels=(k,)))
+        assert p.modules == p.must_be_in_initrd == ()
+        assert p.controller_module == "vmw_pvscsi"
+
+    def test_a_module_of_another_name_is_used_by_its_name(self) -> None:
+        k = kernel(0, "2.6.18-398.el5", claims=CLAIMS | {"15ad:07c0": ("pvscsi",)})
+        assert plan(facts(kernels=(k,))).must_be_in_initrd == ("pvscsi",)
+
+    def test_kudzu_is_switched_off_only_where_it_is_on(self) -> None:
+        assert len(plan(facts()).commands) == 1
+        assert plan(facts(kudzu=True)).commands[1] == ("/sbin/chkconfig", "kudzu", "off")
+
+
+class TestEdits:
+    def test_every_file_that_has_to_change_changes_and_no_other(self) -> None:
+        assert [e.path for e in plan(facts()).edits] == [
+            "/boot/grub/grub.conf",
+            "/etc/sysconfig/kernel",
+            "/etc/fstab",
+            "/etc/inittab",
+            "/etc/modprobe.conf",
+            f"{NET}/ifcfg-eth1",
+        ]
+
+    def test_each_names_the_bytes_it_was_made_from(self) -> None:
+        for edit in plan(facts()).edits:
+            assert edit.before_sha256 == hashlib.sha256(facts().texts[edit.path].encode()).hexdigest()
+
+    def test_old_encodings_come_back_byte_for_byte(self) -> None:
+        comment = "# 起動時のマウント\n".encode("euc_jp")
+        text = (comment + b"/dev/xvda2 / ext3 defaults 1 1\n").decode("latin-1")
+        p = plan(facts(texts=facts().texts | {"/etc/fstab": text}, latin1=("/etc/fstab",)))
+        (edit,) = (e for e in p.edits if e.path == "/etc/fstab")
+        assert edit.content == comment + b"/dev/sda2 / ext3 defaults 1 1\n"
+
+    def test_lists_of_old_devices_are_moved_away(self) -> None:
+        p = plan(facts(texts=facts().texts | {"/etc/blkid/blkid.tab": "<device>/dev/xvda1</device>\n"}))
+        assert p.edits[-1].path == "/etc/blkid/blkid.tab"
+        assert p.edits[-1].after is None
+        assert dict(preparation.diffs(p, facts()))["/etc/blkid/blkid.tab"] == ""
+
+    def test_a_prepared_guest_needs_no_edit(self) -> None:
+        p = plan(facts())
+        assert plan(prepared_facts(facts(), p)).edits == ()
+
+    def test_the_diff_shows_what_goes_and_what_comes(self) -> None:
+        diff = dict(preparation.diffs(plan(facts()), facts()))["/etc/fstab"]
+        assert "-/dev/xvda1              /boot" in diff
+        assert "+/dev/sda1              /boot" in diff
+
+    def test_a_nic_without_a_file_and_a_file_without_a_nic_are_told(self) -> None:
+        p = preparation.plan(
+            facts(), controller="pvscsi", nic_model="vmxnet3", macs={"eth0": MACS["eth0"], "eth2": "00:16:3e:05:00:02"}
+        )
+        assert any("eth2 has no ifcfg file" in n for n in p.notes)
+        assert any("ifcfg-eth1 configures eth1" in n for n in p.notes)
+        assert f"{NET}/ifcfg-eth1" not in [e.path for e in p.edits]
+
+    def test_a_line_that_will_still_name_a_xen_device_is_told(self) -> None:
+        assert plan(facts()).leftovers == ("/etc/fstab: /dev/sdb1\t/data\text3\tnoatime,comment=was-/dev/xvdb1\t1 2",)
+        local = facts(texts=facts().texts | {"/etc/rc.d/rc.local": "# /dev/xvda\nhdparm /dev/xvda\n"})
+        assert "/etc/rc.d/rc.local: hdparm /dev/xvda" in plan(local).leftovers
+
+    def test_the_same_facts_give_the_same_hash_and_other_ones_another(self) -> None:
+        assert plan(facts()).hash == plan(facts()).hash
+        assert plan(facts()).hash == Preparation.model_validate_json(plan(facts()).model_dump_json()).hash
+        assert plan(facts()).hash != plan(facts(), nic_model="e1000").hash
+
+
+def test_the_table_shows_drivers_and_kernel_before_and_after() -> None:
+    rows = {r["what"]: r for r in preparation.table(plan(facts()))}
+    assert rows["kernel"]["planned"] == "2.6.18-398.el5"
+    assert rows["controller pvscsi"]["why"] == "not in the initrd today"
+
+
+class TestProofs:
+    """Each promise, broken alone, is the one check that turns red."""
+
+    def result(self, **changed: object) -> Prepared:
+        p = plan(facts())
+        kept = {e.path: e.before_sha256 for e in p.edits} | {p.initrd: "0" * 64}
+        identity = Identity(bytes=1, mtime_ns=1, sample_sha256="")
+        values = {
+            "preparation": p.hash,
+            "source": identity,
+            "disk": identity,
+            "facts": prepared_facts(facts(), p),
+            "kept": kept,
+            "initrd_modules_before": (),
+            "initrd_modules_after": (),
+            "accelerator": "tcg",
+            "seconds": 1.0,
+        }
+        return Prepared.model_validate(values | changed)
+
+    def red(self, result: Prepared) -> list[str]:
+        return [c.title for c in prepared._proofs(result, plan(facts())) if not c]
+
+    def changed(self, **changes: object) -> Prepared:
+        return self.result(facts=prepared_facts(facts(), plan(facts())).model_copy(update=changes))
+
+    def test_all_are_green_when_all_is_done(self) -> None:
+        assert self.red(self.result()) == []
+
+    def test_the_boot_menu(self) -> None:
+        assert self.red(self.changed(default_kernel=0)) == ["the boot menu starts the ordinary kernel"]
+
+    def test_the_initrd(self) -> None:
+        kernels = (*KERNELS[:2], kernel(2, "2.6.18-398.el5", initrd_modules=("ext3", "mptspi")))
+        assert self.red(self.changed(kernels=kernels)) == ["the initrd holds the disk's driver"]
+
+    def test_the_modules_claims(self) -> None:
+        k = kernel(2, "2.6.18-398.el5", initrd_modules=("vmw_pvscsi",), claims={"15ad:07b0": ("vmxnet3",)})
+        assert self.red(self.changed(kernels=(*KERNELS[:2], k))) == ["the kernel's modules claim the planned hardware"]
+
+    def test_a_file_that_is_not_as_planned(self) -> None:
+        texts = prepared_facts(facts(), plan(facts())).texts
+        changed = self.changed(texts=texts | {"/etc/inittab": texts["/etc/inittab"] + "# one more\n"})
+        assert self.red(changed) == ["every file is as planned"]
+
+    def test_a_xen_disk_that_is_left(self) -> None:
+        texts = prepared_facts(facts(), plan(facts())).texts
+        changed = self.changed(texts=texts | {"/etc/fstab": texts["/etc/fstab"] + "/dev/xvdb1 /x ext3\n"})
+        assert self.red(changed) == ["every file is as planned", "nothing of Xen is left but what the plan told"]
+
+    def test_a_nic_on_another_mac(self) -> None:
+        nics = (facts().interfaces[0], facts().interfaces[1].model_copy(update={"mac": "00:16:3e:ff:ff:ff"}))
+        assert self.red(self.changed(interfaces=nics)) == ["every NIC is tied to its MAC"]
+
+    def test_an_original_that_was_not_kept(self) -> None:
+        kept = {e.path: e.before_sha256 for e in plan(facts()).edits}
+        assert self.red(self.result(kept=kept)) == ["the originals are kept as *.pre-migration"]
+        kept[plan(facts()).initrd] = "0" * 64
+        assert self.red(self.result(kept=kept | {"/etc/fstab": "1" * 64})) == [
+            "the originals are kept as *.pre-migration"
+        ]
+
+
+class TestComplete:
+    """Complete means this preparation of this source in this file, not that a file exists."""
+
+    @pytest.fixture
+    def done(self, tmp_path: Path) -> tuple[Path, Path]:
+        source, copy = tmp_path / "source.img", tmp_path / "disk/gateway.img"
+        copy.parent.mkdir()
+        for path, byte in ((source, b"s"), (copy, b"c")):
+            path.write_bytes(byte * (3 << 20))
+        result = TestProofs().result(source=Identity.of(source), disk=Identity.of(copy))
+        result.save(tmp_path)
+        return source, copy
+
+    def check(self, done: tuple[Path, Path]) -> Check:
+        return prepared.complete(done[1], plan(facts()), done[0])
+
+    def test_a_finished_copy_is_recognised(self, done: tuple[Path, Path]) -> None:
+        assert self.check(done)
+        assert all(prepared.verify(done[1], plan(facts())))
+
+    def test_no_copy(self, done: tuple[Path, Path]) -> None:
+        done[1].unlink()
+        assert self.check(done).found == "there is no copy"
+        assert not all(prepared.verify(done[1], plan(facts())))
+
+    def test_a_copy_without_a_result(self, done: tuple[Path, Path]) -> None:
+        (done[1].parents[1] / "prepared.json").unlink()
+        assert self.check(done).found == "a copy without prepared.json"
+
+    def test_a_result_that_cannot_be_read(self, done: tuple[Path, Path]) -> None:
+        (done[1].parents[1] / "prepared.json").write_text("{")
+        assert self.check(done).found == "prepared.json cannot be read"
+
+    def test_another_plan(self, done: tuple[Path, Path]) -> None:
+        other = plan(facts(), nic_model="e1000")
+        assert prepared.complete(done[1], other, done[0]).found == "the copy was made by another plan"
+
+    @pytest.mark.parametrize("which", [0, 1])
+    def test_a_change_that_kept_the_size_is_seen(self, done: tuple[Path, Path], which: int) -> None:
+        with done[which].open("r+b") as f:
+            f.seek(2_000_000)
+            f.write(b"!")
+        assert not self.check(done)
+
+    def test_other_bytes_with_the_same_size_and_time_are_seen(self, done: tuple[Path, Path]) -> None:
+        status = done[1].stat()
+        done[1].write_bytes(b"c" * (1 << 20) + b"x" * (status.st_size - (1 << 20)))
+        os.utime(done[1], ns=(status.st_atime_ns, status.st_mtime_ns))
+        assert "changed" in self.check(done).found
+        assert "changed" in prepared.verify(done[1], plan(facts()))[0].found
+
+    def test_a_source_that_cannot_be_read_is_no_completion(self, done: tuple[Path, Path]) -> None:
+        done[0].unlink()
+        assert not self.check(done)
+
+
+@given(size=st.integers(0, 5000), at=st.integers(0, 4999))
+def test_every_byte_of_a_small_file_counts_for_its_identity(
+    size: int, at: int, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    path = tmp_path_factory.mktemp("identity") / "disk"
+    path.write_bytes(bytes(size))
+    before = Identity.of(path)
+    if at < size:
+        path.write_bytes(bytes(at) + b"!" + bytes(size - at - 1))
+        assert Identity.of(path).sample_sha256 != before.sample_sha256
+
+
+def test_the_preflight_tells_a_missing_source(tmp_path: Path) -> None:
+    red = [c for c in prepared.checks(tmp_path / "none.img", tmp_path / "g/disk/g.img") if not c]
+    assert "the source disk can be read" in [c.title for c in red]
+
+
+def test_too_little_room_is_refused_before_anything_is_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source, copy = tmp_path / "source.img", tmp_path / "g/disk/g.img"
+    source.write_bytes(b"x" * 4096)
+    monkeypatch.setattr(prepared, "SPARE", 1 << 60)
+    with pytest.raises(Refused, match="room for the copy"):
+        prepared.start(source, copy, plan(facts()))
+    assert list(copy.parent.iterdir()) == []
+    assert "there is room for the copy" in [c.title for c in prepared.checks(source, copy) if not c]
+
+
+def test_a_missing_source_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="source disk cannot be read"):
+        prepared.start(tmp_path / "none.img", tmp_path / "g/disk/g.img", plan(facts()))
+    assert list(tmp_path.iterdir()) == []
