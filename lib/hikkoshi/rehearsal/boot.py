@@ -1,0 +1,160 @@
+"""One boot of one disk: watched until its fate is clear, and kept as a picture, the screen's text and the console."""
+
+import json
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal
+
+from hikkoshi import files, tool
+from hikkoshi.errors import Problem, ToolFailed
+from hikkoshi.progress import Progress, silent
+from hikkoshi.rehearsal import emulator, injection, witness
+from hikkoshi.rehearsal.machine import CONTROLLERS, Machine
+from hikkoshi.rehearsal.outcome import Ending, Outcome
+from hikkoshi.rehearsal.verdict import Verdict, last_line, verdict
+
+TIMEOUT = 180.0  # seconds; under emulation a boot takes 15 to 45
+POLL = 1.0  # seconds between two looks at the screen
+SETTLE = 2.5  # seconds that a sign has to stay: GRUB may try another entry, a kernel goes on after its first line
+WITNESS_LIMIT = 60.0  # seconds after the login prompt in which the guest has to have told about itself
+LARGE = 1 << 30  # bytes; a larger raw image is identified by its inode's facts, reading it whole would take minutes
+DiskFormat = Literal["raw", "vmdk"]
+
+
+def boot(
+    disk: Path,
+    disk_format: DiskFormat,
+    machine: Machine,
+    folder: Path,
+    label: str,
+    *,
+    probe: bool,
+    accelerator: str,
+    timeout: float = TIMEOUT,
+    progress: Progress = silent,
+) -> Outcome:
+    """Boot a disk on `machine` until its fate is clear, and keep LABEL.png, LABEL.txt and LABEL.console.txt in `folder`.
+
+    The disk is only read. With `probe`, the guest is asked for its kernel, root and NICs: the question is put into an
+    overlay that is thrown away. `timeout` in seconds, from power-on. `ToolFailed` where QEMU or libguestfs fail; however
+    badly the guest itself does, that is an outcome.
+    """
+    fingerprint = identity(disk, disk_format)
+    with emulator.private_folder() as private:
+        serial = private / "serial"
+        with _bootable(disk, disk_format, private, accelerator, progress if probe else None) as (path, path_format):
+            arguments = machine.arguments(path, path_format, accelerator, serial)
+            with emulator.started(arguments, private) as guest:
+                seconds, judged, told = _watch(guest, serial, probe, timeout, progress)
+                picture, screen = guest.picture(), guest.screen()
+        console = _read(serial)
+    files.write(folder / f"{label}.png", picture)
+    files.write(folder / f"{label}.txt", (screen.text or "(the screen is in a graphics mode: see the picture)") + "\n")
+    files.write(folder / f"{label}.console.txt", console)
+    return Outcome(
+        ending=judged.ending,
+        words=f"{judged.words} ({machine.remark})" if machine.remark else judged.words,
+        seconds=round(seconds, 1),
+        accelerator=accelerator,
+        controller=CONTROLLERS[machine.controller],
+        nic_model=machine.nic_model,
+        kernel=told.kernel if told else "",
+        root=told.root if told else "",
+        nics=told.nics if told else (),
+        picture=f"{folder.name}/{label}.png",
+        screen=f"{folder.name}/{label}.txt",
+        console=f"{folder.name}/{label}.console.txt",
+        disk_unchanged=identity(disk, disk_format) == fingerprint,
+    )
+
+
+def identity(disk: Path, disk_format: DiskFormat) -> str:
+    """What tells whether a disk is unchanged: its SHA-256; of a raw image above 1 GiB inode, size, allocation and time."""
+    facts = disk.stat()
+    if disk_format == "raw" and facts.st_size > LARGE:
+        return f"inode {facts.st_ino} size {facts.st_size} blocks {facts.st_blocks} modified {facts.st_mtime_ns}"
+    return f"sha256 {files.sha256(disk)}"
+
+
+@contextmanager
+def _bootable(
+    disk: Path, disk_format: DiskFormat, private: Path, accelerator: str, progress: Progress | None
+) -> Iterator[tuple[Path, str]]:
+    """The disk itself, or (with `progress`) an overlay of it into which the witness has been put."""
+    if progress is None:
+        yield disk, disk_format
+        return
+    progress(0, 1, "putting the witness into an overlay of the disk")
+    overlay = private / "overlay.qcow2"
+    tool.run(["qemu-img", "create", "-q", "-f", "qcow2", "-b", disk.resolve(), "-F", disk_format, overlay])
+    wish = {
+        "disk": str(overlay),
+        "format": "qcow2",
+        "kvm": accelerator == "kvm",
+        "path": witness.PATH,
+        "content": witness.SCRIPT,
+        "inittab": witness.INITTAB,
+    }
+    result = tool.run([interpreter(), injection.__file__], stdin=json.dumps(wish), timeout=300)
+    answer = json.loads(result.stdout)
+    if "problem" in answer:
+        raise ToolFailed(
+            Problem(
+                answer["problem"],
+                str(disk),
+                answer["found"],
+                "a Linux guest with its root file system on the disk, started by SysV init",
+                "see 10-survey for what is on the disk; without the witness a rehearsal cannot vouch for the NICs",
+            )
+        )
+    yield overlay, "qcow2"
+    overlay.unlink()
+
+
+def interpreter() -> str:
+    """A Python that can import libguestfs' bindings, which belong to the system's own; `ToolFailed` where there is none."""
+    candidates = [sys.executable, "/usr/bin/python3", "/usr/libexec/platform-python"]
+    for python in candidates:
+        if Path(python).exists() and tool.run([python, "-c", "import guestfs"], ok=(0, 1)).returncode == 0:
+            return python
+    raise ToolFailed(
+        Problem(
+            "no Python here can import guestfs",
+            found="tried " + ", ".join(candidates),
+            remedy="install python3-guestfs (make setup does)",
+        )
+    )
+
+
+def _watch(
+    guest: emulator.Emulator, serial: Path, probe: bool, timeout: float, progress: Progress
+) -> tuple[float, Verdict, witness.Statement | None]:
+    """Look at screen and console until there is a verdict that stays, and, after a login, the witness's report."""
+    begin = time.monotonic()
+    since: tuple[float, Verdict] | None = None  # (seconds, the first of the equal verdicts)
+    restarted = False
+    while True:
+        seconds = time.monotonic() - begin
+        screen, console = guest.screen().text, _read(serial)
+        now = verdict(screen, console, seconds, timeout)
+        if now is None and guest.frozen():
+            if restarted:
+                now = Verdict(Ending.TIMEOUT, f"the guest went down twice; {last_line(screen, console)}")
+            else:  # as after relabelling for SELinux
+                restarted = True
+                guest.restart()
+        if now is None or since is None or since[1].ending != now.ending:
+            since = (seconds, now) if now else None
+        if since and (since[1].ending is Ending.TIMEOUT or seconds - since[0] >= SETTLE):
+            told = witness.read(console) if probe else None
+            if told or not probe or since[1].ending is not Ending.LOGIN or seconds - since[0] > WITNESS_LIMIT:
+                return since[0], since[1], told
+        progress(min(seconds, timeout), timeout, last_line(screen, console))
+        time.sleep(POLL)
+
+
+def _read(serial: Path) -> str:
+    return serial.read_text(encoding="utf-8", errors="replace") if serial.exists() else ""

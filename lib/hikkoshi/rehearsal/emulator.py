@@ -1,0 +1,173 @@
+"""One running QEMU and its control channel (QMP: a JSON object per line, over a socket pair)."""
+
+import contextlib
+import json
+import os
+import re
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import IO, Any, NoReturn
+
+from hikkoshi import tool
+from hikkoshi.errors import Problem, ToolFailed
+from hikkoshi.rehearsal.screen import MEMORY, MEMORY_BYTES, Screen
+
+ANSWER_LIMIT = 30.0  # seconds that QEMU may take for an answer; it answers in milliseconds
+
+
+class Emulator:
+    """A started QEMU; `folder` is private to it and gone with it."""
+
+    def __init__(self, process: subprocess.Popen[bytes], channel: IO[str], folder: Path) -> None:
+        self._process = process
+        self._channel = channel
+        self._folder = folder
+        self._receive()  # the greeting
+        self.execute("qmp_capabilities")
+
+    def execute(self, command: str, **arguments: Any) -> Any:
+        """Carry out a QMP command and return its answer; `ToolFailed` where QEMU refuses it or is gone."""
+        try:
+            self._channel.write(json.dumps({"execute": command, "arguments": arguments}) + "\n")
+            self._channel.flush()
+        except OSError:
+            self._gone()
+        while True:
+            answer = self._receive()
+            if "return" in answer:
+                return answer["return"]
+            if "error" in answer:
+                raise ToolFailed(
+                    Problem(
+                        f"QEMU refused {command}",
+                        found=str(answer["error"].get("desc", answer["error"])),
+                        remedy="see whether this QEMU is older than 7.1 (`qemu-system-x86_64 --version`)",
+                    )
+                )  # everything else is an event
+
+    def frozen(self) -> bool:
+        """Whether the guest has switched itself off or wants to restart."""
+        return bool(self.execute("query-status")["status"] == "shutdown")
+
+    def restart(self) -> None:
+        """Let a guest that wanted to restart do so."""
+        self.execute("set-action", reboot="reset")  # our own reset would freeze the machine too
+        self.execute("system_reset")
+        end = time.monotonic() + ANSWER_LIMIT
+        while self.frozen() and time.monotonic() < end:  # the reset is carried out between two commands
+            time.sleep(0.01)
+        self.execute("set-action", reboot="shutdown")
+        self.execute("cont")
+
+    def screen(self) -> Screen:
+        """The text on the screen now; the guest stands still for the few milliseconds in which it is read."""
+        dump = self._folder / "vga"
+        running = self.execute("query-status")["running"]
+        if running:
+            self.execute("stop")
+        try:
+            # kernels scroll by moving the start address: what is at the beginning of the memory may be long past
+            start = self._register(0x3D4, 0x0C) << 8 | self._register(0x3D4, 0x0D)
+            graphics = bool(self._register(0x3CE, 0x06) & 1)
+            self.execute("pmemsave", val=MEMORY, size=MEMORY_BYTES, filename=str(dump))
+        finally:
+            if running:
+                self.execute("cont")
+        return Screen(memory=dump.read_bytes(), start=start, graphics=graphics)
+
+    def picture(self) -> bytes:
+        """The screen as PNG."""
+        path = self._folder / "screen.png"
+        self.execute("screendump", filename=str(path), format="png")
+        return path.read_bytes()
+
+    def _register(self, port: int, index: int) -> int:
+        """Read an indexed VGA register, and leave the guest's own choice of index as it was."""
+        before = self._in(port)
+        self._human(f"o /b {port:#x} {index:#x}")
+        try:
+            return self._in(port + 1)
+        finally:
+            self._human(f"o /b {port:#x} {before:#x}")
+
+    def _in(self, port: int) -> int:
+        answer = self._human(f"i /b {port:#x}")
+        found = re.search(r"= (0x[0-9a-f]+)", answer)
+        if not found:
+            raise ToolFailed(
+                Problem("QEMU's answer is not understood", f"i /b {port:#x}", answer, "portb[…] = 0x…", "")
+            )
+        return int(found[1], 16)
+
+    def _human(self, line: str) -> str:
+        return str(self.execute("human-monitor-command", **{"command-line": line}))
+
+    def _receive(self) -> dict[str, Any]:
+        try:
+            line = self._channel.readline()
+        except TimeoutError:
+            raise ToolFailed(
+                Problem(
+                    "QEMU does not answer any more",
+                    found=f"no answer in {ANSWER_LIMIT:g} s",
+                    remedy="see whether the machine is overloaded, then run the step again",
+                )
+            ) from None
+        except OSError:
+            line = ""
+        if not line:
+            self._gone()
+        answer: dict[str, Any] = json.loads(line)
+        return answer
+
+    def _gone(self) -> NoReturn:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(5)
+        raise ToolFailed(
+            Problem(
+                "QEMU ended by itself",
+                where=" ".join(map(str, self._process.args)),  # type: ignore[arg-type]
+                found=tool.tail((self._folder / "errors").read_text(errors="replace")),
+                expected="a machine that runs until the rehearsal has its verdict",
+                remedy="QEMU's own words above name the cause: memory, a disk that cannot be read, a device it does not have",
+            )
+        )
+
+
+@contextlib.contextmanager
+def started(arguments: Sequence[str | Path], folder: Path) -> Iterator[Emulator]:
+    """Start QEMU with `arguments`, using `folder` for its temporary files; it is killed at the end, come what may.
+
+    `ToolFailed` with QEMU's own words where it does not start.
+    """
+    ours, theirs = socket.socketpair()
+    ours.settimeout(ANSWER_LIMIT)
+    with ours, theirs, (folder / "errors").open("wb") as errors:
+        channel = ["-chardev", f"socket,id=qmp,fd={theirs.fileno()}", "-mon", "chardev=qmp,mode=control"]
+        theirs.set_inheritable(True)
+        process = subprocess.Popen(
+            tool.command(["qemu-system-x86_64", *arguments, *channel]),
+            stdin=subprocess.DEVNULL,
+            stdout=errors,
+            stderr=errors,
+            env={**os.environ, "TMPDIR": str(folder)},  # for the snapshot
+            close_fds=False,
+            start_new_session=True,
+        )
+        theirs.close()
+        try:
+            with ours.makefile("rw", encoding="utf-8", newline="\n") as stream:
+                yield Emulator(process, stream, folder)
+        finally:
+            tool.end(process)
+
+
+@contextlib.contextmanager
+def private_folder() -> Iterator[Path]:
+    """A folder that only this user can enter, removed at the end."""
+    with tempfile.TemporaryDirectory(prefix="hikkoshi-") as name:
+        yield Path(name)

@@ -1,0 +1,86 @@
+"""The machine that a rehearsal boots: hardware as on ESXi, as far as QEMU has it."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+Controller = Literal["pvscsi", "lsisas1068", "lsilogic"]
+NicModel = Literal["vmxnet3", "e1000"]
+
+# QEMU's name of each controller. It has no 53C1030, the chip of ESXi's parallel "LSI Logic": the SAS 1068 stands in,
+# which the same driver family (mptbase, mptscsih) serves with another last module.
+CONTROLLERS: dict[Controller, str] = {"pvscsi": "pvscsi", "lsisas1068": "mptsas1068", "lsilogic": "mptsas1068"}
+NICS: dict[NicModel, str] = {"vmxnet3": "vmxnet3", "e1000": "e1000-82545em"}  # ESXi's e1000 is an 82545EM
+FIRST_SLOT = 0x10  # of the NICs on the PCI bus, in the order of the plan; below are the board and the disk
+
+
+class MachineNic(BaseModel):
+    """One NIC: what the guest is expected to call it, its MAC, and its address with prefix length (empty: any)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    name: str  # eth0
+    mac: str  # lower case, colons
+    address: str = ""  # 10.3.1.254/24
+
+
+class Machine(BaseModel):
+    """The hardware of a rehearsal; part of the plan."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    controller: Controller
+    nic_model: NicModel
+    memory_mb: int
+    vcpus: int
+    nics: tuple[MachineNic, ...]
+
+    @property
+    def remark(self) -> str:
+        """What the rehearsal cannot show on this hardware; empty where it is the target's own."""
+        if self.controller != "lsilogic":
+            return ""
+        return (
+            "QEMU has no LSI Logic parallel controller (53C1030): this boot ran on the SAS 1068 of the same family; "
+            "that the initrd holds mptspi is for 30-prepare to show"
+        )
+
+    def arguments(self, disk: Path, disk_format: str, accelerator: str, serial: Path) -> list[str]:
+        """QEMU's arguments, without those for its control channel.
+
+        The disk is opened by the format that is named, never by what its content claims to be, and every write goes to a
+        snapshot that is thrown away. Each NIC hangs on a hub of its own: its link is up, and nothing is at the other end.
+        The serial port writes to the file `serial`. A guest that restarts or halts is frozen, so that its last screen
+        can still be read.
+        """
+        controller, bus = CONTROLLERS[self.controller], "scsi0.0"
+        place = f"scsi-hd,drive=disk,bus={bus},channel=0,scsi-id=0,lun=0"
+        if controller == "mptsas1068":
+            # without a world-wide name Linux' mptsas sees no disk, and the rehearsal would report a panic that ESXi has not
+            place = f"scsi-hd,drive=disk,bus={bus},channel=0,scsi-id=0,wwn=0x5000c500a1b2c3d4,port_index=0"
+        return [
+            # without five-level page tables, as libguestfs starts its appliance: no guest of this age uses them
+            *("-machine", "pc", "-accel", accelerator, "-cpu", "max,la57=off"),
+            *("-smp", str(self.vcpus), "-m", str(self.memory_mb)),
+            *("-no-user-config", "-nodefaults", "-no-reboot", "-no-shutdown"),
+            *("-display", "none", "-vga", "std"),
+            *("-chardev", f"file,id=serial,path={escaped(serial)}", "-serial", "chardev:serial"),
+            *("-drive", f"file={escaped(disk)},format={disk_format},if=none,id=disk,snapshot=on"),
+            *("-device", f"{controller},id=scsi0,bus=pci.0,addr=0x5"),
+            *("-device", f"{place},bootindex=0"),
+            *self._network(),
+        ]
+
+    def _network(self) -> Sequence[str]:
+        arguments = []
+        for n, nic in enumerate(self.nics):
+            # an explicit slot keeps the order of the plan; without its ROM no NIC tries to boot from the network
+            slot = f"bus=pci.0,addr={FIRST_SLOT + n:#x}"
+            arguments += ["-netdev", f"hubport,id=net{n},hubid={n}"]
+            arguments += ["-device", f"{NICS[self.nic_model]},netdev=net{n},mac={nic.mac},{slot},romfile="]
+        return arguments
+
+
+def escaped(path: Path) -> str:
+    """A path inside one of QEMU's comma-separated options."""
+    return str(path).replace(",", ",,")

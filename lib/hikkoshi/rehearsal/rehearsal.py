@@ -1,0 +1,321 @@
+"""The rehearsal of a guest: a control boot of its unprepared disk, then the boot of the VMDK that vSphere will get."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Protocol
+
+from hikkoshi import files, tool
+from hikkoshi.artefact import Artefact
+from hikkoshi.check import Check
+from hikkoshi.errors import BadInput, Problem, Refused, ToolFailed
+from hikkoshi.progress import Progress, silent
+from hikkoshi.rehearsal.accelerator import Accelerator
+from hikkoshi.rehearsal.boot import boot, identity, interpreter
+from hikkoshi.rehearsal.machine import CONTROLLERS, NICS, Machine, MachineNic
+from hikkoshi.rehearsal.outcome import Ending, Outcome, SeenNic
+
+FOLDER = "rehearsal"  # in the guest's folder
+
+
+class Control(Artefact):
+    """rehearsal/before.json: the boot of the unprepared disk, and which disk that was."""
+
+    filename: ClassVar[str] = "before.json"
+    made_by: ClassVar[str] = "50-rehearse"
+    disk: str  # its fingerprint
+    plan_hash: str
+    outcome: Outcome
+
+
+class Rehearsal(Artefact):
+    """rehearsal.json: what happened when the disk was booted as it was, and as it goes to vSphere."""
+
+    filename: ClassVar[str] = "rehearsal.json"
+    made_by: ClassVar[str] = "50-rehearse"
+    vmdk_sha256: str
+    plan_hash: str
+    before: Outcome | None
+    after: Outcome
+
+
+class _Plan(Protocol):
+    @property
+    def source(self) -> str: ...
+    @property
+    def hash(self) -> str: ...
+    @property
+    def machine(self) -> Machine: ...
+
+
+class _Conversion(Protocol):
+    @property
+    def vmdk_sha256(self) -> str: ...
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is to be rehearsed, from plan.json and conversion.json; both may still be missing in plan mode."""
+
+    folder: Path  # the guest's
+    vmdk: Path
+    plan: _Plan | None
+    conversion: _Conversion | None
+
+    @property
+    def source(self) -> Path | None:
+        """The unprepared disk."""
+        return Path(self.plan.source) if self.plan else None
+
+    @property
+    def machine(self) -> Machine | None:
+        """The hardware that both disks are booted on."""
+        return self.plan.machine if self.plan else None
+
+    @property
+    def plan_hash(self) -> str:
+        """Empty without a plan."""
+        return self.plan.hash if self.plan else ""
+
+    @property
+    def vmdk_sha256(self) -> str:
+        """As it was converted; empty before that."""
+        return self.conversion.vmdk_sha256 if self.conversion else ""
+
+
+def control_complete(job: Job) -> Check:
+    """Whether the unprepared disk has been booted on this plan's machine."""
+    found = Control.find(job.folder / FOLDER)
+    there = (
+        found is not None
+        and job.source is not None
+        and job.source.is_file()
+        and found.plan_hash == job.plan_hash
+        and found.disk == identity(job.source, "raw")
+        and _pictured(job.folder, found.outcome)
+    )
+    told = f"{found.outcome.ending}: {found.outcome.words}" if found else "not yet"
+    return Check(
+        "the unprepared disk was booted for comparison",
+        there,
+        told if there or not found else "another disk, or by another plan",
+        "a boot of this disk, by this plan",
+        "run this notebook in apply mode",
+        str(job.folder / FOLDER),
+    )
+
+
+def start_control(job: Job, *, accelerator: str, progress: Progress = silent) -> Control:
+    """Boot the unprepared disk, as raw and from a snapshot, and write rehearsal/before.json."""
+    source, folder = Path(_planned(job).source), job.folder / FOLDER
+    fingerprint = identity(source, "raw")
+    outcome = boot(
+        source, "raw", _planned(job).machine, folder, "before", probe=False, accelerator=accelerator, progress=progress
+    )
+    result = Control(disk=fingerprint, plan_hash=job.plan_hash, outcome=outcome)
+    result.save(folder)
+    return result
+
+
+def complete(folder: Path, vmdk_sha256: str, plan_hash: str) -> Check:
+    """Whether this very VMDK has been rehearsed on this plan's machine, to an ending. `folder` is the guest's.
+
+    A boot that came to no verdict in time, or a guest that logged in but told nothing, may have been the machine's load:
+    that is not complete and is tried again. Every other ending stays what it is until there is a new VMDK.
+    """
+    found = Rehearsal.find(folder)
+    fits = found is not None and found.vmdk_sha256 == vmdk_sha256 and found.plan_hash == plan_hash
+    told = "not yet"
+    if found:
+        seen = f", {len(found.after.nics)} NICs" if found.after.nics else ""
+        told = f"{found.after.ending}: {found.after.words}{seen}" if fits else "another VMDK, or by another plan"
+    decided = found is not None and (
+        bool(found.after.kernel) or found.after.ending not in (Ending.LOGIN, Ending.TIMEOUT)
+    )
+    return Check(
+        "the VMDK was rehearsed",
+        fits and decided and found is not None and _pictured(folder, found.after),
+        told,
+        "a boot of this VMDK, by this plan, that came to an end and told about itself",
+        f"look at {folder / FOLDER}/after.png; if the machine is overloaded, run again when it is not",
+        str(folder / Rehearsal.filename),
+    )
+
+
+def start(job: Job, *, accelerator: str, progress: Progress = silent) -> Rehearsal:
+    """Boot the VMDK, ask the guest about itself, and write rehearsal.json. A guest that fails to boot is written too."""
+    machine, found = _planned(job).machine, files.sha256(job.vmdk)
+    if found != job.vmdk_sha256:
+        raise BadInput(
+            Problem(
+                "the VMDK is not the one that was converted",
+                str(job.vmdk),
+                f"SHA-256 {found}",
+                f"SHA-256 {job.vmdk_sha256 or 'in conversion.json'}",
+                "run 40-convert again; somebody or something has changed the file since",
+            )
+        )
+    outcome = boot(
+        job.vmdk, "vmdk", machine, job.folder / FOLDER, "after", probe=True, accelerator=accelerator, progress=progress
+    )
+    control = Control.find(job.folder / FOLDER)
+    result = Rehearsal(
+        vmdk_sha256=found,
+        plan_hash=job.plan_hash,
+        before=control.outcome if control and control.plan_hash == job.plan_hash else None,
+        after=outcome,
+    )
+    result.save(job.folder)
+    return result
+
+
+def _planned(job: Job) -> _Plan:
+    if job.plan is None:
+        where = str(job.folder / "plan.json")
+        raise Refused(
+            Problem("there is no plan to rehearse by", where, expected="plan.json", remedy="run 20-plan first")
+        )
+    return job.plan
+
+
+def _pictured(folder: Path, outcome: Outcome) -> bool:
+    return all((folder / name).is_file() for name in (outcome.picture, outcome.screen, outcome.console))
+
+
+def checks(rehearsal: Rehearsal | None, machine: Machine | None) -> list[Check]:
+    """Whether the rehearsed guest is as planned; one red check where there is nothing to judge yet."""
+    if rehearsal is None or machine is None:
+        return [
+            Check(
+                "the VMDK was rehearsed",
+                False,
+                "not yet",
+                "rehearsal.json and plan.json",
+                "run 50-rehearse",
+                later=True,
+            )
+        ]
+    after, prepare = rehearsal.after, "see the screen's picture; correct the preparation, then run 30, 40 and 50 again"
+    wrong = [f"{nic.name}: {fault}" for nic in machine.nics for fault in faults(nic, machine, after)]
+    whole = sum(not faults(nic, machine, after) for nic in machine.nics)
+    count = len(machine.nics)
+    return [
+        Check(
+            "the guest comes to its login prompt", after.ending is Ending.LOGIN, after.words, "a login prompt", prepare
+        ),
+        Check(
+            "it runs a kernel that does not need Xen",
+            bool(after.kernel) and "xen" not in after.kernel,
+            after.kernel or "it did not tell",
+            "a kernel without xen in its name",
+            "see `default` in the boot loader's configuration (30-prepare changes it)",
+        ),
+        Check(
+            "its root file system is mounted", bool(after.root), after.root or "it did not tell", "a device", prepare
+        ),
+        Check(
+            "every NIC has its name, driver and address",
+            whole == count,
+            f"{whole}/{count}" + (": " + "; ".join(wrong) if wrong else ""),
+            f"{count}/{count}",
+            "HWADDR in ifcfg-* and the aliases in modprobe.conf decide this (30-prepare changes them)",
+        ),
+        Check(
+            "the VMDK is unchanged",
+            after.disk_unchanged,
+            "the same before and after" if after.disk_unchanged else "changed while it was rehearsed",
+            "the same before and after",
+            "something else writes to it: find out what, then run 40-convert again",
+        ),
+    ]
+
+
+def faults(nic: MachineNic, machine: Machine, outcome: Outcome) -> list[str]:
+    """What is wrong with one NIC of the plan, found in the guest by its MAC; nothing if all is right."""
+    seen = by_mac(outcome).get(nic.mac)
+    if seen is None:
+        return [f"no NIC with {nic.mac}"]
+    found = []
+    if seen.name != nic.name:
+        found.append(f"is called {seen.name}")
+    if seen.driver != machine.nic_model:
+        found.append(f"driver {seen.driver or 'none'} instead of {machine.nic_model}")
+    if nic.address and nic.address not in seen.addresses:
+        found.append(f"address {', '.join(seen.addresses) or 'none'} instead of {nic.address}")
+    return found
+
+
+def by_mac(outcome: Outcome) -> dict[str, SeenNic]:
+    """The NICs that the guest reported, by MAC."""
+    return {nic.mac: nic for nic in outcome.nics}
+
+
+def nic_table(rehearsal: Rehearsal | None, machine: Machine | None) -> list[dict[str, str]]:
+    """Planned and seen, a row for every NIC of the plan."""
+    if machine is None:
+        return []
+    rows = []
+    for nic in machine.nics:
+        seen = by_mac(rehearsal.after).get(nic.mac) if rehearsal else None
+        rows.append(
+            {
+                "NIC": nic.name,
+                "MAC": nic.mac,
+                "planned address": nic.address or "any",
+                "seen as": seen.name if seen else "–",
+                "driver": seen.driver or "none" if seen else "–",
+                "addresses": ", ".join(seen.addresses) or "none" if seen else "–",
+                "verdict": ("; ".join(faults(nic, machine, rehearsal.after)) or "as planned")
+                if rehearsal
+                else "not yet",
+            }
+        )
+    return rows
+
+
+def preflight(job: Job, accelerator: Accelerator) -> list[Check]:
+    """What a rehearsal needs; in plan mode the results of earlier steps may still be missing."""
+    machine = job.machine
+    wants = {CONTROLLERS[machine.controller], NICS[machine.nic_model]} if machine else set()
+    return [
+        Check(
+            "there is a plan",
+            machine is not None,
+            "plan.json" if machine else "none",
+            "plan.json",
+            "run 20-plan",
+            later=True,
+        ),
+        _file("the unprepared disk is there", job.source, "run 10-survey again; was the image moved?"),
+        _file("the converted disk is there", job.vmdk, "run 40-convert in apply mode"),
+        _qemu(wants),
+        _guestfs(),
+        Check("what the boots run on", True, f"{accelerator.name}: {accelerator.reason}"),
+    ]
+
+
+def _file(title: str, path: Path | None, remedy: str) -> Check:
+    if path is None or not path.is_file():
+        return Check(title, False, "not there", "a disk image", remedy, str(path or ""), later=True)
+    return Check(title, True, f"{path.name}, {files.human(path.stat().st_size)}", "a disk image", remedy, str(path))
+
+
+def _qemu(wants: set[str]) -> Check:
+    title, remedy = (
+        "QEMU has the hardware of the plan",
+        "install qemu-system-x86 (make setup does), version 7.1 or later",
+    )
+    try:
+        version = tool.run(["qemu-system-x86_64", "--version"], timeout=30).stdout.splitlines()[0]
+        has = tool.run(["qemu-system-x86_64", "-machine", "none", "-device", "help"], timeout=30).stdout
+    except ToolFailed as e:
+        return Check(title, False, e.problems[0].what, "qemu-system-x86_64", remedy)
+    missing = sorted(w for w in wants if f'"{w}"' not in has)
+    return Check(title, not missing, f"{version}; without {', '.join(missing)}" if missing else version, "", remedy)
+
+
+def _guestfs() -> Check:
+    title, expected = "libguestfs can be reached", "a Python that can import guestfs"
+    try:
+        return Check(title, True, interpreter(), expected)
+    except ToolFailed as e:
+        return Check(title, False, e.problems[0].found, expected, e.problems[0].remedy)

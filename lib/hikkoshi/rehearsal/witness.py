@@ -1,0 +1,110 @@
+"""What the booted guest says about itself: a script that runs inside it, and the reader of what it prints.
+
+The script needs nothing but a shell and what every init system's network scripts need too, and no password: it is put
+into a throw-away overlay of the disk, see `injection`.
+"""
+
+import re
+from dataclasses import dataclass
+from ipaddress import ip_interface
+
+from hikkoshi.rehearsal.outcome import SeenNic
+
+PATH = "/hikkoshi-witness"  # in the overlay only
+PORT = "/dev/ttyS0"
+# init starts an entry after all `wait` entries above it, so after the start scripts of the run level, network included
+INITTAB = f"hk:2345:once:/bin/sh {PATH}"
+TAIL = 64_000  # bytes of the console that are looked at; a report of ten NICs has about 1,000
+MOST_NICS = 64
+
+SCRIPT = rf"""# prints what this machine is to the serial port, four times, and ends
+PATH=/sbin:/usr/sbin:/bin:/usr/bin
+export PATH
+exec >{PORT} 2>/dev/null </dev/null
+
+addresses() {{
+    if ip -o addr show dev "$1" >/dev/null; then
+        ip -o addr show dev "$1" | while read -r number device family address rest; do
+            case "$family/$rest" in inet/* | inet6/*"scope global"*) printf ' %s' "$address" ;; esac
+        done
+    else
+        ifconfig "$1" | sed -n 's/.*inet addr:\([0-9.]*\).*Mask:\([0-9.]*\).*/ \1\/\2/p' | tr -d '\n'
+    fi
+}}
+
+root() {{
+    # the mount table of old kernels says /dev/root; the number of the device is the truth
+    number=$(stat -c %D /)
+    [ -n "$number" ] && number="$((0x$number >> 8)):$((0x$number & 255))"
+    while read -r major minor blocks name; do
+        [ "$major:$minor" = "$number" ] && echo "/dev/$name" && return
+    done </proc/partitions
+    while read -r device point rest; do
+        [ "$point" = / ] && echo "$device"
+    done </proc/mounts | grep '^/dev/' | tail -n 1
+}}
+
+report() {{
+    echo "kernel $(uname -r)"
+    echo "root $(root)"
+    for device in /sys/class/net/*; do
+        [ -e "$device/device" ] || continue
+        driver=$(readlink "$device/device/driver")
+        echo "nic ${{device##*/}} $(cat "$device/address") ${{driver##*/}}$(addresses "${{device##*/}}")"
+    done
+}}
+
+for again in 1 2 3 4; do
+    told=$(report)
+    printf '\nHIKKOSHI begin\n%s\nHIKKOSHI end %s\n' "$told" "$(echo "$told" | wc -l | tr -d ' ')"
+    sleep 2
+done
+"""
+
+_BLOCK = re.compile(r"^HIKKOSHI begin\n(?P<body>(?:(?!HIKKOSHI).*\n)*?)HIKKOSHI end (?P<lines>\d{1,3})$", re.MULTILINE)
+_KERNEL = re.compile(r"kernel (?P<kernel>[\w.+~-]{1,64})")
+_ROOT = re.compile(r"root (?P<root>(?:/dev/[\w./-]{1,64})?)")
+_NIC = re.compile(
+    r"nic (?P<name>[\w.-]{1,15}) (?P<mac>(?:[0-9a-f]{2}:){5}[0-9a-f]{2}) (?P<driver>[\w-]{0,32})(?P<rest>[ 0-9a-f.:/]*)"
+)
+
+
+@dataclass(frozen=True)
+class Statement:
+    """What the guest said: its kernel (`uname -r`), the device that holds /, and every NIC that has hardware."""
+
+    kernel: str
+    root: str
+    nics: tuple[SeenNic, ...]
+
+
+def read(console: str) -> Statement | None:
+    """The last whole report on a serial console, or None.
+
+    The kernel may write to the same port at any moment; a report that it has broken into does not count, the script
+    repeats itself for that. Nothing in the console is trusted to be short or well-formed.
+    """
+    for block in reversed(list(_BLOCK.finditer(console[-TAIL:].replace("\r", "")))):
+        told = _statement(block["body"].splitlines(), int(block["lines"]))
+        if told:
+            return told
+    return None
+
+
+def _statement(lines: list[str], promised: int) -> Statement | None:
+    if len(lines) != promised or not 2 <= len(lines) <= MOST_NICS + 2:
+        return None
+    kernel, root = _KERNEL.fullmatch(lines[0]), _ROOT.fullmatch(lines[1])
+    nics = [_NIC.fullmatch(line) for line in lines[2:]]
+    if not kernel or not root:
+        return None
+    seen = []
+    for nic in nics:
+        if not nic:
+            return None
+        try:
+            addresses = tuple(str(ip_interface(a)) for a in nic["rest"].split())
+        except ValueError:
+            return None
+        seen.append(SeenNic(name=nic["name"], mac=nic["mac"], driver=nic["driver"], addresses=addresses))
+    return Statement(kernel["kernel"], root["root"], tuple(seen))

@@ -1,0 +1,232 @@
+"""Boots on a real QEMU: small boot sectors first, then a guest of the lab."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from hikkoshi.errors import ToolFailed
+from hikkoshi.rehearsal import accelerator, rehearsal, witness
+from hikkoshi.rehearsal.boot import boot
+from hikkoshi.rehearsal.machine import Controller, Machine, MachineNic, NicModel
+from hikkoshi.rehearsal.outcome import Ending, Outcome
+from hikkoshi.rehearsal.rehearsal import Job
+
+pytestmark = pytest.mark.needs("qemu-system-x86_64", "qemu-img")
+
+SPIN = bytes.fromhex("ebfe")  # jmp to itself
+RESET = bytes.fromhex("b0fee664ebfe")  # the keyboard controller's reset line
+
+
+def small(controller: Controller = "pvscsi", nic_model: NicModel = "vmxnet3", memory_mb: int = 64) -> Machine:
+    nics = tuple(MachineNic(name=f"eth{n}", mac=f"00:16:3e:05:00:{n:02x}") for n in range(10))
+    return Machine(controller=controller, nic_model=nic_model, memory_mb=memory_mb, vcpus=1, nics=nics)
+
+
+def sector(folder: Path, code: bytes) -> Path:
+    disk = folder / "disk, with a comma.img"
+    disk.write_bytes((code.ljust(510, b"\0") + b"\x55\xaa").ljust(1 << 20, b"\0"))
+    return disk
+
+
+def booted(disk: Path, folder: Path, machine: Machine | None = None, timeout: float = 60) -> Outcome:
+    return boot(disk, "raw", machine or small(), folder, "boot", probe=False, accelerator="tcg", timeout=timeout)
+
+
+def children(marker: str) -> list[int]:
+    """Processes whose command line holds `marker`."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            if marker in entry.read_bytes().decode(errors="replace") and int(entry.parent.name) != os.getpid():
+                found.append(int(entry.parent.name))
+        except OSError:
+            continue
+    return found
+
+
+@pytest.mark.parametrize("controller", ["pvscsi", "lsisas1068", "lsilogic"])
+@pytest.mark.parametrize("nic_model", ["vmxnet3", "e1000"])
+def test_every_machine_of_a_plan_starts_and_keeps_picture_text_and_console(
+    tmp_path: Path, controller: Controller, nic_model: NicModel
+) -> None:
+    disk = tmp_path / "empty.img"
+    disk.write_bytes(bytes(1 << 20))
+    found = booted(disk, tmp_path / "rehearsal", small(controller, nic_model))
+    assert (found.ending, found.disk_unchanged) == (Ending.NO_BOOT_LOADER, True)
+    assert ("53C1030" in found.words) == (controller == "lsilogic")
+    assert (tmp_path / found.picture).read_bytes().startswith(b"\x89PNG")
+    assert "No bootable device." in (tmp_path / found.screen).read_text()
+    assert (tmp_path / found.console).read_text() == ""
+    assert len(list((tmp_path / "rehearsal").iterdir())) == 3
+
+
+def test_a_guest_that_says_nothing_ends_by_time(tmp_path: Path) -> None:
+    disk = sector(tmp_path, SPIN)
+    found = booted(disk, tmp_path, timeout=3)
+    assert found.ending == Ending.TIMEOUT
+    assert found.words.startswith("no verdict after 3 s; the last line is: Booting from Hard Disk")
+    assert not children(str(disk.parent))
+
+
+def test_a_guest_that_restarts_again_and_again_is_given_up(tmp_path: Path) -> None:
+    found = booted(sector(tmp_path, RESET), tmp_path)
+    assert found.ending == Ending.TIMEOUT
+    assert found.words.startswith("the guest went down twice")
+    assert found.seconds < 60
+
+
+def test_a_disk_that_something_else_writes_to_meanwhile_is_reported(tmp_path: Path) -> None:
+    disk = sector(tmp_path, SPIN)
+
+    def meddle(done: float, total: float, text: str) -> None:
+        with disk.open("r+b") as f:
+            f.seek(4096)
+            f.write(b"written by somebody else")
+
+    found = boot(disk, "raw", small(), tmp_path, "boot", probe=False, accelerator="tcg", timeout=2, progress=meddle)
+    assert not found.disk_unchanged
+
+
+def test_qemus_own_words_are_told_when_it_does_not_start(tmp_path: Path) -> None:
+    disk = sector(tmp_path, SPIN)
+    with pytest.raises(ToolFailed, match="QEMU ended by itself") as failure:
+        booted(disk, tmp_path / "kept", small(memory_mb=10**10))
+    assert "memory" in failure.value.problems[0].found.lower() or "RAM" in failure.value.problems[0].found
+    assert not (tmp_path / "kept").exists()
+
+
+def test_a_raw_disk_that_claims_to_be_qcow2_is_booted_as_raw(tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_bytes((SPIN.ljust(510, b"\0") + b"\x55\xaa").ljust(1 << 20, b"\0"))
+    disk = tmp_path / "evil.img"
+    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", "-b", secret, "-F", "raw", disk], check=True)
+    with disk.open("r+b") as f:
+        f.truncate(1 << 20)
+    # read as qcow2 it would show the other file, whose boot sector spins
+    assert booted(disk, tmp_path / "kept", timeout=20).ending == Ending.NO_BOOT_LOADER
+
+
+def test_qemu_dies_with_the_process_that_started_it(tmp_path: Path) -> None:
+    disk = sector(tmp_path, SPIN)
+    program = (
+        "import sys; from pathlib import Path; from hikkoshi.rehearsal.boot import boot;"
+        "from hikkoshi.rehearsal.machine import Machine;"
+        "m = Machine(controller='pvscsi', nic_model='vmxnet3', memory_mb=64, vcpus=1, nics=());"
+        "boot(Path(sys.argv[1]), 'raw', m, Path(sys.argv[2]), 'x', probe=False, accelerator='tcg')"
+    )
+    ours = subprocess.Popen(
+        [sys.executable, "-c", program, str(disk), str(tmp_path)], env={**os.environ, "TMPDIR": str(tmp_path)}
+    )
+    machines = wait_for(lambda: [p for p in children("qmp,fd=") if str(tmp_path) in cmdline(p)], 20)
+    assert machines
+    os.kill(ours.pid, signal.SIGKILL)
+    ours.wait()
+    assert not wait_for_end(machines, 10)
+
+
+def cmdline(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text(errors="replace")
+    except OSError:
+        return ""
+
+
+def wait_for(ask: Callable[[], list[int]], seconds: float) -> list[int]:
+    end = time.monotonic() + seconds
+    while not (found := ask()) and time.monotonic() < end:
+        time.sleep(0.2)
+    return found
+
+
+def wait_for_end(pids: list[int], seconds: float) -> list[int]:
+    """Those of `pids` that are still there after so many seconds."""
+    end = time.monotonic() + seconds
+    while any(cmdline(p) for p in pids) and time.monotonic() < end:
+        time.sleep(0.2)
+    return [p for p in pids if cmdline(p)]
+
+
+def test_the_little_program_runs_under_emulation() -> None:
+    found = accelerator.trial("tcg", limit=60)
+    assert found.reason.startswith("a trial under tcg answered")
+
+
+def test_an_accelerator_that_does_not_answer_in_time_is_not_used() -> None:
+    found = accelerator.trial("tcg", limit=0.01)
+    assert "cannot be used: still running after 0.01 s" in found.reason
+
+
+def test_the_witness_speaks_any_shell_and_is_understood(tmp_path: Path) -> None:
+    script = witness.SCRIPT.replace(f"exec >{witness.PORT} 2>/dev/null </dev/null", "").replace("sleep 2", "break")
+    (tmp_path / "script").write_text(script)
+    told = subprocess.run(["sh", tmp_path / "script"], capture_output=True, text=True, check=True, timeout=30)
+    assert told.stderr == ""
+    found = witness.read(told.stdout)
+    assert found is not None
+    assert found.kernel == os.uname().release
+
+
+@pytest.fixture(scope="module")
+def moved(tmp_path_factory: pytest.TempPathFactory) -> Job:
+    """The lab's small guest, prepared and converted."""
+    from hikkoshi.disk import conversion
+    from hikkoshi.guest import appliance, preparation, prepared
+    from hikkoshi.lab import image
+
+    folder = tmp_path_factory.mktemp("idp")
+    copy, vmdk, nic = folder / "disk" / "idp.img", folder / "disk" / "idp.vmdk", image.IDP.nics[0]
+    source = image.build(image.IDP)
+    facts = appliance.inspect(source)
+    changes = preparation.plan(facts, controller="pvscsi", nic_model="vmxnet3", macs={"eth0": nic.mac})
+    prepared.start(source, copy, changes)
+    machine = Machine(
+        controller="pvscsi",
+        nic_model="vmxnet3",
+        memory_mb=512,
+        vcpus=1,
+        nics=(MachineNic(name="eth0", mac=nic.mac, address=str(nic.address)),),
+    )
+    return Job(folder, vmdk, Decided(str(source), machine), conversion.start(copy, vmdk, folder))
+
+
+class Decided:
+    """What a rehearsal needs of a plan."""
+
+    hash = "the plan's"
+
+    def __init__(self, source: str, machine: Machine) -> None:
+        self.source, self.machine = source, machine
+
+
+@pytest.mark.needs("fakeroot")
+class TestAGuestOfTheLab:
+    def test_fails_unprepared_with_grubs_error_13(self, moved: Job) -> None:
+        assert not rehearsal.control_complete(moved)
+        control = rehearsal.start_control(moved, accelerator="tcg").outcome
+        assert (control.ending, control.disk_unchanged) == (Ending.GRUB_ERROR, True)
+        assert control.words == "Error 13: Invalid or unsupported executable format"
+        assert rehearsal.control_complete(moved)
+
+    def test_logs_in_prepared_and_tells_kernel_root_and_nic_without_a_password(self, moved: Job) -> None:
+        assert not rehearsal.complete(moved.folder, moved.vmdk_sha256, moved.plan_hash)
+        done = rehearsal.start(moved, accelerator="tcg")
+        assert [str(c.problem()) for c in rehearsal.checks(done, moved.machine) if not c] == []
+        assert done.before is not None
+        assert done.after.root == "/dev/sda2"
+        assert rehearsal.complete(moved.folder, moved.vmdk_sha256, moved.plan_hash)
+
+    def test_is_not_changed_by_its_rehearsal(self, moved: Job) -> None:
+        assert b"HIKKOSHI" not in moved.vmdk.read_bytes()
+        assert rehearsal.files.sha256(moved.vmdk) == moved.vmdk_sha256
+
+    def test_without_a_system_the_witness_cannot_be_placed_and_that_is_said(self, tmp_path: Path) -> None:
+        disk = sector(tmp_path, SPIN)
+        with pytest.raises(ToolFailed, match="no file system with /etc/fstab"):
+            boot(disk, "raw", small(), tmp_path / "kept", "x", probe=True, accelerator="tcg")
+        assert not (tmp_path / "kept").exists()

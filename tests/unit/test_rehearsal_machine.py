@@ -1,0 +1,69 @@
+"""The command line of the rehearsal's machine."""
+
+import itertools
+from pathlib import Path
+
+import pytest
+
+from hikkoshi.rehearsal.machine import Controller, Machine, MachineNic, NicModel
+
+
+def machine(controller: Controller = "pvscsi", nic_model: NicModel = "vmxnet3", nics: int = 10) -> Machine:
+    return Machine(
+        controller=controller,
+        nic_model=nic_model,
+        memory_mb=640,
+        vcpus=1,
+        nics=tuple(MachineNic(name=f"eth{n}", mac=f"00:16:3e:05:00:{n:02x}") for n in range(nics)),
+    )
+
+
+def options(made: Machine, name: str, disk: str = "/d/x.vmdk", disk_format: str = "vmdk") -> list[str]:
+    """The values of every option of this name."""
+    arguments = made.arguments(Path(disk), disk_format, "tcg", Path("/p/serial"))
+    return [value for key, value in itertools.pairwise(arguments) if key == f"-{name}"]
+
+
+def test_the_disk_is_opened_by_a_named_format_and_never_written() -> None:
+    (drive,) = options(machine(), "drive")
+    assert drive == "file=/d/x.vmdk,format=vmdk,if=none,id=disk,snapshot=on"
+
+
+def test_a_comma_in_a_path_does_not_end_it() -> None:
+    (drive,) = options(machine(), "drive", disk="/d/a,readonly=off.img", disk_format="raw")
+    assert drive.startswith("file=/d/a,,readonly=off.img,format=raw,")
+
+
+def test_no_nic_reaches_a_network() -> None:
+    networks = options(machine(), "netdev")
+    assert networks == [f"hubport,id=net{n},hubid={n}" for n in range(10)]  # each alone on its hub
+    assert not options(machine(), "nic") + options(machine(), "net")
+
+
+def test_ten_nics_sit_in_the_order_of_the_plan_with_their_macs() -> None:
+    devices = [d for d in options(machine(), "device") if d.startswith("vmxnet3")]
+    assert devices[0] == "vmxnet3,netdev=net0,mac=00:16:3e:05:00:00,bus=pci.0,addr=0x10,romfile="
+    assert [d.split("addr=")[1].split(",")[0] for d in devices] == [f"{n:#x}" for n in range(0x10, 0x1A)]
+
+
+def test_e1000_is_the_chip_that_esxi_imitates() -> None:
+    assert options(machine(nic_model="e1000", nics=1), "device")[-1].startswith("e1000-82545em,")
+
+
+def test_the_sas_disk_has_a_world_wide_name_without_which_linux_does_not_see_it() -> None:
+    controller, disk = options(machine("lsisas1068", nics=0), "device")
+    assert controller.startswith("mptsas1068,")
+    assert ",wwn=0x" in disk
+    assert ",port_index=0" in disk
+
+
+@pytest.mark.parametrize(("controller", "said"), [("pvscsi", False), ("lsisas1068", False), ("lsilogic", True)])
+def test_a_controller_that_qemu_lacks_is_replaced_and_that_is_said(controller: Controller, said: bool) -> None:
+    made = machine(controller, nics=0)
+    assert options(made, "device")[0].split(",")[0] == ("pvscsi" if controller == "pvscsi" else "mptsas1068")
+    assert ("53C1030" in made.remark) == said
+
+
+def test_memory_and_processors_are_the_plans() -> None:
+    assert options(machine(), "m") == ["640"]
+    assert options(machine(), "smp") == ["1"]
