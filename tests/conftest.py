@@ -4,6 +4,8 @@ import importlib.util
 import os
 import shutil
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -44,12 +46,9 @@ def home(tmp_path: Path) -> Home:
     return Home(tmp_path / "home")
 
 
-@pytest.fixture(scope="session")
-def lab_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
-    """A home whose lab is up: vcsim on a port of its own, the Dom-0 with the paper's two guests."""
+def _lab(root: Path) -> Iterator[Home]:
     from hikkoshi.lab import lab
 
-    root = tmp_path_factory.mktemp("lab")
     shutil.copytree(PROJECT / "params", root / "params")
     site = root / "params" / "site.yml"
     site.write_text(site.read_text().replace("127.0.0.1:8989", f"127.0.0.1:{free_port()}"))
@@ -59,6 +58,38 @@ def lab_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
         yield here
     finally:
         lab.down(here)
+
+
+@pytest.fixture(scope="session")
+def lab_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
+    """A home whose lab is up: vcsim on a port of its own, the Dom-0 with the paper's two guests. Tests share it."""
+    yield from _lab(tmp_path_factory.mktemp("lab"))
+
+
+def command(home: Home, *argv: str) -> "subprocess.Popen[str]":
+    """The command line as a user starts it, in this home."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "hikkoshi.cli", *argv],
+        env={**os.environ, "HIKKOSHI_HOME": str(home.root)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+@pytest.fixture(scope="session")
+def moved(lab_home: Home) -> Home:
+    """The lab's home after both guests of the paper were moved once."""
+    with command(lab_home, "run", "idp", "gateway", "--apply", "--through", "90-report") as run:
+        told, _ = run.communicate(timeout=900)
+    assert run.returncode == 0, told
+    return lab_home
+
+
+@pytest.fixture
+def plan_home(tmp_path: Path) -> Iterator[Home]:
+    """A home with a lab of its own, in which nothing has been run yet."""
+    yield from _lab(tmp_path)
 
 
 def free_port() -> int:

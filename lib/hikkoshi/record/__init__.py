@@ -1,1 +1,6 @@
-"""What a run leaves: honest executed notebooks, masked secrets, reports."""
+"""Executing notebooks and keeping what they leave: the honest engine, secrets, the report."""
+
+import sys
+
+# Every program that reads notebooks builds, by way of jsonschema, a grammar for a format that notebooks do not have: 1.5 s
+sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]

@@ -1,0 +1,219 @@
+"""The command line: thin. Exit codes: 0 done, 1 failed, 2 usage or bad input, 3 refused; 128 + signal when stopped."""
+
+import json
+import os
+import signal
+import sys
+import tempfile
+import traceback
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, Annotated, Any
+
+import typer
+
+from hikkoshi.errors import HikkoshiError
+
+app = typer.Typer(
+    help="Moves Xen guests to VMware vSphere, proves the result and leaves a record.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+lab = typer.Typer(help="The stand-in for a site: a real guest image on a Dom-0's disk, a real vSphere simulator.")
+app.add_typer(lab, name="lab", no_args_is_help=True)
+
+AsJson = Annotated[bool, typer.Option("--json", help="print one JSON document, and nothing else, on stdout")]
+
+
+def _guests(incomplete: str) -> list[str]:
+    from hikkoshi.params import Home  # noqa: PLC0415 - all imports here are late: --help and completion answer at once
+
+    try:
+        return [g for g in Home.find().guest_names() if g.startswith(incomplete)]
+    except HikkoshiError:
+        return []
+
+
+def _steps(incomplete: str) -> list[str]:
+    from hikkoshi.run import STEPS  # noqa: PLC0415
+
+    return [s for s in STEPS if s.startswith(incomplete)]
+
+
+@app.command()
+def run(
+    guests: Annotated[
+        list[str], typer.Argument(help="names of guests: params/guests/NAME.yml", autocompletion=_guests)
+    ],
+    *,
+    first: Annotated[
+        str | None, typer.Option("--from", help="first step [default: 10-survey]", autocompletion=_steps)
+    ] = None,
+    last: Annotated[
+        str | None, typer.Option("--through", help="last step [default: 60-deploy]", autocompletion=_steps)
+    ] = None,
+    apply: Annotated[bool, typer.Option("--apply", help="act; without it, look and change nothing")] = False,
+    jobs: Annotated[int, typer.Option(min=1, help="guests at once")] = 2,
+    as_json: AsJson = False,
+) -> None:
+    """Take guests through the steps 10-survey to 60-deploy, or as far as asked; a step may be given by its number.
+
+    The cut-over (70) and the report (90) come only with --through, the rollback only with --from 75 --through 75. To
+    resume, run the same command again.
+    """
+    from hikkoshi.fleet import local, sequence  # noqa: PLC0415
+    from hikkoshi.fleet.console import Console  # noqa: PLC0415
+    from hikkoshi.params import Home  # noqa: PLC0415
+
+    home = Home.find()
+    steps = sequence.selection(first, last)
+    guests = list(dict.fromkeys(guests))
+    for guest in guests:
+        home.guest(guest)
+    out = sys.stderr if as_json else sys.stdout
+    if len(guests) == 1:
+        console = Console(out, redraw=out.isatty())
+        outcomes = sequence.walk(home, guests[0], steps, "apply" if apply else "plan", console)
+        code, done = outcomes[-1].exit_code, [o.plain() for o in outcomes]
+        documents: list[dict[str, Any]] = [{"guest": guests[0], "exit_code": code, "steps": done}]
+        if outcomes[-1].error:
+            print(f"\n{outcomes[-1].error}: {outcomes[-1].message}", file=sys.stderr)
+    else:
+        arguments = ["--from", steps[0], "--through", steps[-1], *(["--apply"] if apply else [])]
+        documents = local.Fleet(home, arguments, jobs, lambda line: print(line, file=out, flush=True)).run(guests)
+        _table(local.summary(documents), out)
+    code = local.worst([d["exit_code"] for d in documents])
+    if as_json:
+        _print_json({"exit_code": code, "guests": documents})
+    raise typer.Exit(code)
+
+
+@app.command()
+def status(
+    guests: Annotated[list[str] | None, typer.Argument(help="names; default: all", autocompletion=_guests)] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Where every guest stands, and what to do next."""
+    import hikkoshi.status  # noqa: PLC0415
+    from hikkoshi.params import Home  # noqa: PLC0415
+
+    home = Home.find()
+    for guest in guests or []:
+        home.guest(guest)
+    found = hikkoshi.status.status(home, guests or ())
+    if as_json:
+        _print_json([s.plain() for s in found])
+    else:
+        now = datetime.now(UTC)
+        _table([s.row(now) for s in found])
+
+
+@app.command()
+def doctor(as_json: AsJson = False) -> None:
+    """What this machine lacks, and what to do about it; ends with 1 where something required is missing."""
+    from hikkoshi import doctor  # noqa: PLC0415
+    from hikkoshi.params import Home  # noqa: PLC0415
+
+    found = list(doctor.findings(Home.find()))
+    if as_json:
+        _print_json([f.plain() for f in found])
+    else:
+        _table([f.row() for f in found])
+    raise typer.Exit(1 if any(f.required and not f.ok for f in found) else 0)
+
+
+@lab.command("up")
+def lab_up() -> None:
+    """Build the demo guests and start vSphere's stand-in; what is there already stays."""
+    from hikkoshi.lab import lab  # noqa: PLC0415
+    from hikkoshi.params import Home  # noqa: PLC0415
+
+    lab.up(Home.find())
+
+
+@lab.command("down")
+def lab_down() -> None:
+    """End it and leave nothing behind."""
+    from hikkoshi.lab import lab  # noqa: PLC0415
+    from hikkoshi.params import Home  # noqa: PLC0415
+
+    lab.down(Home.find())
+
+
+@lab.command("status")
+def lab_status() -> None:
+    """Say what of it is up; ends with 1 where something is not."""
+    from hikkoshi.lab import lab  # noqa: PLC0415
+    from hikkoshi.params import Home  # noqa: PLC0415
+
+    checks = lab.status(Home.find())
+    _table(
+        [
+            {"": "up" if c else "down", "what": c.title, "found": c.found, "what to do": "" if c else c.remedy}
+            for c in checks
+        ]
+    )
+    raise typer.Exit(0 if all(checks) else 1)
+
+
+def _table(rows: Sequence[Mapping[str, str]], out: IO[str] | None = None) -> None:
+    from rich import box  # noqa: PLC0415
+    from rich.console import Console  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in rows[0] if rows else ():
+        table.add_column(name, overflow="fold")
+    for row in rows:
+        table.add_row(*row.values())
+    out = out or sys.stdout
+    width = None if out.isatty() else 1000  # lines that no window cuts are not folded
+    Console(file=out, width=width, highlight=False, markup=False).print(table)
+
+
+def _print_json(document: Any) -> None:
+    print(json.dumps(document, ensure_ascii=False, indent=2))
+
+
+def _unexpected(e: BaseException) -> str:
+    """Keep the whole story of an error that nobody foresaw; the line that tells of it."""
+    try:
+        from hikkoshi.params import Home  # noqa: PLC0415
+
+        folder = Home.find().outputs / "logs"
+        folder.mkdir(parents=True, exist_ok=True)
+    except (HikkoshiError, OSError):
+        folder = Path(tempfile.gettempdir())
+    log = folder / f"{datetime.now(UTC).strftime('%Y%m%dT%H%M%SZ')}-{os.getpid()}.log"
+    log.write_text("".join([" ".join(sys.argv), "\n", *traceback.format_exception(e)]))
+    return f"an error that nobody foresaw: {type(e).__name__}: {e} · the whole story is in {log}"
+
+
+def _stop(signum: int, frame: object) -> None:
+    from hikkoshi.record.interruption import Stopped  # noqa: PLC0415
+
+    raise Stopped(signum)
+
+
+def main() -> None:
+    """Entry point."""
+    for s in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(s, _stop)
+    try:
+        app()
+    except HikkoshiError as e:
+        print(e, file=sys.stderr)
+        if "--json" in sys.argv:
+            _print_json({"exit_code": e.exit_code, "error": type(e).__name__, "message": str(e)})
+        sys.exit(e.exit_code)
+    except BrokenPipeError:
+        os._exit(128 + signal.SIGPIPE)  # whoever read us has gone: `hikkoshi status | head -1`
+    except Exception as e:
+        print(_unexpected(e), file=sys.stderr)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

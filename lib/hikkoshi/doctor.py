@@ -1,0 +1,125 @@
+"""What this machine has of what is needed, with versions; each finding says what to do."""
+
+import os
+import platform
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from hikkoshi import files, tool
+from hikkoshi.errors import HikkoshiError
+from hikkoshi.params import Home
+
+SETUP = "run `make setup`"
+ROOM = 10 << 30  # bytes: copy, VMDK and rehearsal of the two guests of the lab need a third of it
+PROGRAMS = (  # (program, arguments that print its version, what it is for, whether the main way needs it)
+    ("qemu-img", ("--version",), "disk formats", True),
+    ("qemu-system-x86_64", ("--version",), "the rehearsal", True),
+    ("setpriv", ("--version",), "ending what we start", True),
+    ("ssh", ("-V",), "Dom-0s", True),
+    ("ssh-keygen", (), "signatures", True),
+    ("mke2fs", ("-V",), "the lab's guests", True),
+    ("openssl", ("version",), "the lab's certificate", True),
+    ("ip", ("-V",), "network measurements", False),
+    ("nft", ("--version",), "network measurements", False),
+    ("ethtool", ("--version",), "offload diagnosis", False),
+    ("netperf", ("-V",), "network measurements", False),
+    ("virt-v2v", ("--version",), "a second reader of what we make (tests)", False),
+)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing looked at. `required`: without it guests cannot be moved here."""
+
+    title: str
+    ok: bool
+    found: str
+    remedy: str = ""
+    required: bool = True
+
+    def plain(self) -> dict[str, Any]:
+        """The same as JSON can hold it."""
+        return asdict(self)
+
+    def row(self) -> dict[str, str]:
+        """The same as a row for a reader."""
+        state = "ok" if self.ok else "MISSING" if self.required else "missing"
+        return {"": state, "what": self.title, "found": self.found, "what to do": "" if self.ok else self.remedy}
+
+
+def findings(home: Home) -> Iterator[Finding]:
+    """Look at everything, the quick first; the probe of KVM boots a tiny machine."""
+    yield Finding("Python", True, f"{platform.python_version()}, {platform.platform(terse=True)}")
+    for program, version, purpose, required in PROGRAMS:
+        yield _program(program, version, purpose, required)
+    yield _guestfs()
+    yield _kernel()
+    yield _vcsim()
+    yield _room(home)
+    yield _kvm()
+
+
+def _program(program: str, version: Sequence[str], purpose: str, required: bool) -> Finding:
+    title = f"{program} ({purpose})"
+    try:
+        path = tool.find(program)
+        if not version:
+            return Finding(title, True, path, required=required)
+        printed = tool.run([program, *version], timeout=30, ok=range(256))
+    except HikkoshiError as e:
+        return Finding(title, False, e.problems[0].what, SETUP, required)
+    words = (printed.stdout.strip() or printed.stderr.strip()).splitlines()
+    return Finding(title, True, words[0] if words else path, required=required)
+
+
+def _guestfs() -> Finding:
+    from hikkoshi.guest import appliance  # noqa: PLC0415 - the quick findings are not to wait for it
+
+    title = "libguestfs for Python (opens guest disks)"
+    try:
+        return Finding(title, True, appliance.interpreter())
+    except HikkoshiError as e:
+        return Finding(title, False, e.problems[0].found or e.problems[0].what, SETUP)
+
+
+def _kernel() -> Finding:
+    """The appliance of libguestfs boots a kernel of this machine, and has to be able to read it."""
+    title, kernels = "kernel for the appliance of libguestfs", sorted(Path("/boot").glob("vmlinu[xz]-*"))
+    usable = [k for k in kernels if os.access(k, os.R_OK) and Path("/lib/modules", k.name.partition("-")[2]).is_dir()]
+    if usable:
+        return Finding(title, True, str(usable[-1]))
+    if kernels:
+        return Finding(
+            title, False, f"{kernels[-1]} cannot be read, or has no modules", f"sudo chmod a+r {kernels[-1]}"
+        )
+    return Finding(title, False, "no /boot/vmlinuz-*", SETUP)
+
+
+def _vcsim() -> Finding:
+    from hikkoshi.lab import vcsim  # noqa: PLC0415 - only the lab's
+
+    path = vcsim.binary()
+    there = os.access(path, os.X_OK)
+    return Finding("vcsim (the lab's vSphere)", there, str(path) if there else f"no {path}", SETUP, required=False)
+
+
+def _room(home: Home) -> Finding:
+    folder = home.outputs if home.outputs.is_dir() else home.root
+    free = shutil.disk_usage(folder).free
+    remedy = f"make room, or put outputs/ on a larger disk: {files.human(ROOM)} are enough for the lab"
+    return Finding(f"room in {folder}", free >= ROOM, f"{files.human(free)} free", remedy, required=False)
+
+
+def _kvm() -> Finding:
+    from hikkoshi.rehearsal import accelerator  # noqa: PLC0415 - the quick findings are not to wait for it
+
+    title = "KVM (makes rehearsals and guest disks ten times as quick)"
+    try:
+        found = accelerator.probe()
+    except HikkoshiError as e:
+        return Finding(title, False, e.problems[0].what, SETUP, required=False)
+    remedy = "none needed: everything works without, only slower"
+    return Finding(title, found.name == "kvm", f"{found.name}: {found.reason}", remedy, required=False)

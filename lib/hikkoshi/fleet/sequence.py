@@ -1,0 +1,72 @@
+"""Which steps a command means, and one guest taken through them one after the other."""
+
+from collections.abc import Sequence
+
+from hikkoshi.errors import BadInput, Problem
+from hikkoshi.fleet.console import Console
+from hikkoshi.params import Home, nearest
+from hikkoshi.record.execution import Outcome, execute
+from hikkoshi.run import STEPS, Mode
+from hikkoshi.status import ON_REQUEST
+
+FIRST, LAST = "10-survey", "60-deploy"  # of a run that names none
+
+
+def step(name: str) -> str:
+    """A step by its whole name, its number or its word: '40', 'convert' and '40-convert' are the same."""
+    for known in STEPS:
+        if name in (known, *known.split("-")):
+            return known
+    words = {part: known for known in STEPS for part in (known, *known.split("-"))}
+    close = nearest(name, list(words)).removeprefix("did you mean ").removesuffix("?")
+    raise BadInput(
+        Problem(
+            "no such step",
+            found=repr(name),
+            expected="one of: " + ", ".join(STEPS),
+            remedy=f"did you mean {words[close]}?" if close else "give its number, such as 40",
+        )
+    )
+
+
+def selection(first: str | None, last: str | None) -> list[str]:
+    """The steps from `first` through `last`. The cut-over and the report come only when `last` asks for them, the
+    rollback only alone."""
+    begin, end = step(first or FIRST), step(last or LAST)
+    if "75-rollback" in (begin, end) and begin != end:
+        raise BadInput(
+            Problem(
+                "the rollback is a step of its own",
+                found=f"from {begin} through {end}",
+                expected="nothing before or after it in one command",
+                remedy="hikkoshi run GUEST --from 75 --through 75 --apply",
+            )
+        )
+    if begin == end:
+        return [begin]
+    order = list(STEPS)
+    chosen = [s for s in order[order.index(begin) : order.index(end) + 1] if s != "75-rollback"]
+    if not chosen:
+        asked = last is None and begin in ON_REQUEST
+        raise BadInput(
+            Problem(
+                f"{begin} is done only when it is asked for by name" if asked else "the steps are in the wrong order",
+                found=f"from {begin} through {end}",
+                expected="a first step that is not after the last",
+                remedy=f"add --through {begin}" if asked else "exchange the two",
+            )
+        )
+    return chosen
+
+
+def walk(home: Home, guest: str, steps: Sequence[str], mode: Mode, console: Console) -> list[Outcome]:
+    """Take a guest through steps until one is not a success; that is then the last outcome of the list."""
+    outcomes: list[Outcome] = []
+    for name in steps:
+        console.heading(f"{name} · {STEPS[name]} · guest {guest} · {mode}")
+        outcome = execute(home, guest, name, mode, listener=console)
+        console.heading(f"  {outcome.outcome} after {outcome.seconds:.1f} s · {outcome.record}")
+        outcomes.append(outcome)
+        if outcome.exit_code:
+            break
+    return outcomes

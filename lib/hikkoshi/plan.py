@@ -1,0 +1,192 @@
+"""What a guest will become: one file of decisions with a hash, made by nothing but the survey and the parameters."""
+
+import hashlib
+import json
+from collections.abc import Iterable
+from ipaddress import IPv4Interface
+from typing import ClassVar
+
+from hikkoshi.artefact import Artefact
+from hikkoshi.check import Check
+from hikkoshi.guest import preparation
+from hikkoshi.guest.preparation import Preparation
+from hikkoshi.params import Guest, Site
+from hikkoshi.rehearsal.machine import Machine, MachineNic
+from hikkoshi.survey import Survey
+from hikkoshi.vsphere import preflight
+from hikkoshi.vsphere.spec import Nic, VmSpec
+
+MIB = 1 << 20
+
+
+class Plan(Artefact):
+    """plan.json: source, machine in vSphere, changes inside the guest, machine of the rehearsal."""
+
+    filename: ClassVar[str] = "plan.json"
+    made_by: ClassVar[str] = "20-plan"
+    guest: str
+    source: str  # the disk image, opened read-only always
+    source_digest: str
+    vm: VmSpec
+    preparation: Preparation
+    machine: Machine
+    forwards: bool
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 of the plan's content; what an approval is given for, and what a deployed machine carries."""
+        content = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        return hashlib.sha256(content.encode()).hexdigest()
+
+
+def specification(guest: Guest, site: Site, survey: Survey) -> VmSpec:
+    """The virtual machine: as the Xen guest was, except where the guest's file wishes otherwise.
+
+    The disk is padded to 1 MiB: a stream's capacity is a multiple of its grain.
+    """
+    wish, xen = guest.vm, survey.xen
+    segments = {n.mac.lower(): n.segment for n in guest.nics}
+    nics = []
+    for n, vif in enumerate(xen.vifs):
+        name = segments.get(vif.mac.lower(), "")
+        segment = site.segments.get(name)
+        nics.append(
+            Nic(
+                name=f"eth{n}",
+                mac=vif.mac.lower(),
+                segment=name,
+                port_group=segment.port_group if segment else "",
+                vlan=segment.vlan if segment else -1,
+            )
+        )
+    return VmSpec(
+        name=wish.name or guest.name,
+        guest_id=guest_id(survey),
+        hardware_version=site.vsphere.hardware_version,
+        vcpus=wish.vcpus or xen.vcpus,
+        memory_mb=wish.memory_mb or xen.memory_mb,
+        disk_bytes=-(-survey.disk.bytes // MIB) * MIB,
+        controller=wish.controller,
+        nic_model=wish.nic,
+        nics=tuple(nics),
+    )
+
+
+def guest_id(survey: Survey) -> str:
+    """vSphere's name for the operating system; CentOS 4 and 5 share one (VirtualMachineGuestOsIdentifier)."""
+    g = survey.guest
+    wide = "64" if g.arch == "x86_64" else ""
+    major = g.release.split(".")[0]
+    if g.distribution == "centos":
+        return f"centos{wide}Guest" if major in ("4", "5") else f"centos{major}{'_64' if wide else ''}Guest"
+    if g.distribution in ("rhel", "debian"):
+        return f"{g.distribution}{major}{'_64' if wide else ''}Guest"
+    return f"other26xLinux{wide}Guest"
+
+
+def make(guest: Guest, site: Site, survey: Survey) -> Plan:
+    """Decide everything; the same survey and parameters always give the same plan, and so the same hash."""
+    vm = specification(guest, site, survey)
+    inside = {i.name: i for i in survey.guest.interfaces}
+    return Plan(
+        guest=guest.name,
+        source=survey.disk.path,
+        source_digest=survey.digest,
+        vm=vm,
+        preparation=preparation.plan(
+            survey.guest, controller=vm.controller, nic_model=vm.nic_model, macs={n.name: n.mac for n in vm.nics}
+        ),
+        machine=Machine(
+            controller=vm.controller,
+            nic_model=vm.nic_model,
+            memory_mb=vm.memory_mb,
+            vcpus=vm.vcpus,
+            nics=tuple(
+                MachineNic(name=n.name, mac=n.mac, address=inside[n.name].address if n.name in inside else "")
+                for n in vm.nics
+            ),
+        ),
+        forwards=survey.guest.forwards,
+    )
+
+
+def checks(guest: Guest, site: Site, survey: Survey) -> list[Check]:
+    """Everything that can be judged without asking vSphere: mapping of every NIC, and the machine's own limits."""
+    vm = specification(guest, site, survey)
+    where = f"params/guests/{guest.name}.yml"
+    in_xen = {v.mac.lower() for v in survey.xen.vifs}
+    stray = [n.mac for n in guest.nics if n.mac.lower() not in in_xen]
+    unmapped = [f"{n.name} ({n.mac})" for n in vm.nics if not n.segment]
+    return [
+        Check(
+            "the configuration's name is the guest's",
+            survey.xen.name == guest.name,
+            survey.xen.name,
+            guest.name,
+            "point `config` to the right file, or rename the parameter file",
+            where,
+        ),
+        Check(
+            "every NIC of the Xen configuration is on a segment",
+            not unmapped,
+            f"{len(vm.nics) - len(unmapped)} of {len(vm.nics)} mapped"
+            + (f"; without: {', '.join(unmapped)}" if unmapped else ""),
+            "every NIC",
+            "add its MAC and segment to `nics`",
+            where,
+        ),
+        Check(
+            "every NIC in the parameters is in the Xen configuration",
+            not stray,
+            ", ".join(stray) or "all there",
+            "only MACs that the Xen guest has",
+            "correct the MAC, or remove it",
+            where,
+        ),
+        _addresses(site, survey, vm),
+        *preflight.spec_checks(vm),
+    ]
+
+
+def _addresses(site: Site, survey: Survey, vm: VmSpec) -> Check:
+    """A NIC whose address does not belong to its segment's subnet is on the wrong segment, in the plan or in the guest."""
+    inside = {i.name: i.address for i in survey.guest.interfaces}
+    wrong = []
+    for nic in vm.nics:
+        segment, address = site.segments.get(nic.segment), inside.get(nic.name, "")
+        if segment and segment.subnet and address and IPv4Interface(address).ip not in segment.subnet:
+            wrong.append(f"{nic.name} {address} on {nic.segment} ({segment.subnet})")
+    return Check(
+        "every address lies in its segment's subnet",
+        not wrong,
+        "; ".join(wrong) or "all do",
+        "the guest's own address inside the subnet of the segment",
+        "the NIC is mapped to the wrong segment, or the subnet in params/site.yml is wrong",
+        f"params/guests/{vm.name}.yml",
+    )
+
+
+def table(plan: Plan) -> list[dict[str, str]]:
+    """The plan as rows for a reader."""
+    vm = plan.vm
+    return [
+        {"what": "virtual machine", "planned": f"{vm.name}, {vm.guest_id}, hardware version {vm.hardware_version}"},
+        {"what": "processors, memory", "planned": f"{vm.vcpus} vCPU, {vm.memory_mb} MB"},
+        {"what": "disk", "planned": f"{vm.disk_bytes:,} bytes on {vm.controller}"},
+        {"what": "NICs", "planned": f"{len(vm.nics)} {vm.nic_model}, MAC addresses kept"},
+        {"what": "kernel", "planned": plan.preparation.kernel},
+        {"what": "files changed", "planned": ", ".join(e.path for e in plan.preparation.edits)},
+        {
+            "what": "forwards",
+            "planned": "yes: switch receive offload (LRO) off after the move" if plan.forwards else "no",
+        },
+        {"what": "plan hash", "planned": plan.hash},
+    ]
+
+
+def nic_table(nics: Iterable[Nic]) -> list[dict[str, str]]:
+    """Each NIC with its segment, VLAN and port group."""
+    return [
+        {"NIC": n.name, "MAC": n.mac, "segment": n.segment, "VLAN": str(n.vlan), "port group": n.port_group}
+        for n in nics
+    ]

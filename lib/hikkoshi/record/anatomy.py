@@ -1,0 +1,110 @@
+"""What can be told of a notebook by looking at it: its parameters, its introductions, and why it is not green."""
+
+import ast
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from hikkoshi.errors import BadInput, HikkoshiError, Problem, StepFailed
+from hikkoshi.params import nearest
+
+
+def tags(cell: Any) -> list[str]:
+    """A cell's tags."""
+    return list(cell.metadata.get("tags", []))
+
+
+def code(nb: Any) -> list[int]:
+    """Indices of the code cells that have something to execute."""
+    found = [i for i, c in enumerate(nb.cells) if c.cell_type == "code" and c.source.strip()]
+    if not found:
+        raise BadInput(Problem("the notebook has no code", remedy="take it from the project again"))
+    return found
+
+
+def parameter_names(nb: Any) -> set[str]:
+    """The names that the notebook's cell tagged `parameters` gives values to."""
+    names = set()
+    for cell in nb.cells:
+        if cell.cell_type == "code" and "parameters" in tags(cell):
+            for statement in ast.parse(cell.source).body:
+                targets = (
+                    statement.targets if isinstance(statement, ast.Assign) else [getattr(statement, "target", None)]
+                )
+                names |= {t.id for t in targets if isinstance(t, ast.Name)}
+    return names
+
+
+def introduction(nb: Any, index: int) -> str:
+    """The sentence that introduces a code cell: the last one of the text before it; else the cell's tag."""
+    before = nb.cells[index - 1] if index else None
+    if before is None or before.cell_type != "markdown" or not before.source.strip():
+        return " ".join(tags(nb.cells[index]))
+    paragraph = re.split(r"\n\s*\n", before.source.strip())[-1]
+    plain = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", " ".join(paragraph.split()))
+    return re.split(r"(?<=[.!?])\s+", re.sub(r"[*`>#]", "", plain).strip())[-1].rstrip(":")
+
+
+def unproven(nb: Any) -> Iterator[tuple[int, Problem]]:
+    """What keeps an executed notebook from being green, as (cell, problem): an unexecuted or failed cell, no `verify`."""
+    remedy = "look into the record, then run the step again"
+    for index in code(nb):
+        cell = nb.cells[index]
+        if cell.execution_count is None:
+            yield index, Problem("a cell was not executed", _name(index), remedy=remedy)
+        elif any(o.output_type == "error" for o in cell.outputs):
+            yield index, Problem("a cell failed", _name(index), remedy=remedy)
+    yield from _unverified(nb)
+
+
+def obstacles(nb: Any) -> Iterator[tuple[int, HikkoshiError]]:
+    """What makes a green run impossible from the start, so that nothing is begun, as (cell, error)."""
+    given, names = nb.metadata.papermill.get("parameters", {}), sorted(parameter_names(nb))
+    unknown = [
+        Problem(
+            f"the notebook has no parameter {k!r}",
+            found=f"{k} = {v!r}",
+            expected=f"one of: {', '.join(names)}" if names else "none: it has no cell tagged parameters",
+            remedy=nearest(k, names) or "leave it out",
+        )
+        for k, v in given.items()
+        if k not in names
+    ]
+    if unknown:
+        at = next((i for i in code(nb) if "injected-parameters" in tags(nb.cells[i])), code(nb)[0])
+        yield at, BadInput(*unknown)
+    order = [t for c in nb.cells for t in tags(c) if t in ("injected-parameters", "parameters")]
+    if order[:1] == ["parameters"] and order[-1] == "parameters" and "injected-parameters" in order:
+        problem = Problem(
+            "the parameters given would be without effect",
+            found="the defaults stand after them",
+            expected="exactly one cell tagged parameters, the one with the defaults",
+            remedy="take the tag parameters away from every other cell, texts too",
+        )
+        yield code(nb)[0], BadInput(problem)
+    for index in code(nb):
+        if "skip-execution" in tags(nb.cells[index]):
+            problem = Problem(
+                "a cell is not to be executed",
+                _name(index),
+                "it is tagged skip-execution",
+                "every cell executed, so that the record is whole",
+                "remove the tag",
+            )
+            yield index, StepFailed(problem)
+    yield from ((index, StepFailed(problem)) for index, problem in _unverified(nb))
+
+
+def _unverified(nb: Any) -> Iterator[tuple[int, Problem]]:
+    if not any("verify" in tags(nb.cells[i]) for i in code(nb)):
+        problem = Problem(
+            "the notebook verifies nothing",
+            found="no code cell tagged verify",
+            expected="one that asks the world whether the step's promise is kept",
+            remedy="add it, see CONTRIBUTING.md",
+        )
+        yield code(nb)[-1], problem
+
+
+def _name(index: int) -> str:
+    return f"cell {index + 1}"

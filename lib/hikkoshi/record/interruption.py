@@ -1,0 +1,85 @@
+"""Ctrl-C and SIGTERM: the kernel is asked to stop as a person would ask it, then made to; the record is written."""
+
+import contextlib
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from hikkoshi.errors import Interrupted, Problem
+
+GRACE = 10.0  # seconds that a cell has for tidying up after itself
+
+
+class Stopped(Interrupted):
+    """The runner got a signal; a command ends with 128 + its number, as shells do."""
+
+    def __init__(self, signum: int) -> None:
+        super().__init__(
+            Problem(
+                "the run was stopped before its end",
+                found=signal.Signals(signum).name,
+                remedy="run the same command again: what is done already is recognised",
+            )
+        )
+        self.exit_code = 128 + signum
+
+
+class Stop:
+    """Whether a stop was asked for. `kernel` is the process group to be stopped."""
+
+    def __init__(self) -> None:
+        self.signum: int | None = None
+        self.kernel: int | None = None
+        self._patience = 0.0
+
+    @contextlib.contextmanager
+    def listening(self) -> Iterator["Stop"]:
+        """Take SIGINT and SIGTERM for as long as this lasts; outside the main thread nothing can be taken."""
+        if threading.current_thread() is not threading.main_thread():
+            yield self
+            return
+        before = {s: signal.signal(s, self._ask) for s in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield self
+        finally:
+            for s, handler in before.items():
+                signal.signal(s, handler)
+
+    def insist(self) -> None:
+        """Kill the kernel when it was asked to stop and has had its time."""
+        if self.signum is not None and time.monotonic() > self._patience:
+            self.signal_kernel(signal.SIGKILL)
+
+    def signal_kernel(self, signum: int) -> None:
+        """Send a signal to the kernel's process group, if there is one."""
+        if self.kernel is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.kernel, signum)
+
+    def _ask(self, signum: int, frame: object) -> None:
+        again = self.signum is not None
+        self.signum = signum
+        self._patience = time.monotonic() + (0 if again else GRACE)
+        self.signal_kernel(signal.SIGKILL if again else signal.SIGINT)
+
+
+def end_all(mark: str) -> None:
+    """Kill every process that was started with `mark`, a NAME=value, in its environment."""
+    for _ in range(10):  # one that is just starting another is found in the next round
+        left = list(_marked(mark.encode()))
+        if not left:
+            return
+        for pid in left:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(0.02)
+
+
+def _marked(mark: bytes) -> Iterator[int]:
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if mark in (process / "environ").read_bytes().split(b"\0"):
+                yield int(process.name)

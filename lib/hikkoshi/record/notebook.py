@@ -1,0 +1,305 @@
+"""One notebook executed honestly: client, record and kernel behind the engine `hikkoshi`."""
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import queue
+import shutil
+import signal
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import nbformat
+from jupyter_client.manager import AsyncKernelManager
+from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
+from papermill.clientwrap import PapermillNotebookClient
+from papermill.engines import NotebookExecutionManager
+from papermill.log import logger
+
+from hikkoshi.errors import BadInput, Problem
+from hikkoshi.params import Home, Secret
+from hikkoshi.record import anatomy, interruption, masking
+from hikkoshi.record.interruption import Stop, Stopped, end_all
+from hikkoshi.record.masking import Mask
+
+STALE = 60  # seconds; a younger folder may not be locked yet
+LONGEST_SOCKET_FOLDER = 70  # characters; the whole path of a socket may have 107
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that a watcher may show: a cell begins, a row was shown, progress moved, or a second passed (`tick`)."""
+
+    kind: Literal["cell", "row", "progress", "tick"]
+    text: str = ""
+
+
+Listener = Callable[[Event], None]
+
+
+def deaf(event: Event) -> None:
+    """A listener that does nothing."""
+
+
+class Record(NotebookExecutionManager):  # type: ignore[misc]
+    """The executed notebook on disk: replaced atomically, without secrets, and only what happened is called completed."""
+
+    def __init__(self, nb: Any, mask: Mask, output_path: str | None, **options: Any) -> None:
+        super().__init__(nb, output_path=output_path, **options)
+        self.mask = mask
+
+    def save(self, **kwargs: Any) -> None:
+        """Write the notebook as it is now."""
+        if self.output_path:
+            path = Path(self.output_path)
+            new = path.with_name(path.name + ".new")
+            new.write_text(nbformat.writes(self.mask.tree(self.nb)) + "\n", encoding="utf-8")
+            new.replace(path)
+        self.last_save_time = self.now()
+
+    def fail(self, index: int, kind: str, text: str) -> None:
+        """Mark a code cell as the one where the run ended, with an error output that says why."""
+        cell, text = self.nb.cells[index], self.mask.text(text)
+        cell.outputs.append(nbformat.v4.new_output("error", ename=kind, evalue=text, traceback=[f"{kind}: {text}"]))
+        self.cell_exception(cell, cell_index=index)
+
+    @property
+    def failed(self) -> bool:
+        """Whether a cell was marked as failed."""
+        return bool(self.nb.metadata.papermill["exception"])
+
+    def notebook_complete(self, **kwargs: Any) -> None:
+        """Close the record. Cells that never ran stay pending; papermill writes `nb` once more, so no secret stays in it."""
+        self.end_time = self.now()
+        self.nb.metadata.papermill["end_time"] = self.end_time.isoformat()
+        self.nb.metadata.papermill["duration"] = (self.end_time - self.start_time).total_seconds()
+        clean = self.mask.tree(self.nb)
+        self.nb.cells, self.nb.metadata = clean.cells, clean.metadata
+        self.save()
+
+
+class HonestClient(PapermillNotebookClient):  # type: ignore[misc]
+    """Executes the cells one after the other and writes down how each of them ended."""
+
+    def __init__(self, record: Record, *, stop: Stop, listener: Listener, **options: Any) -> None:
+        # force_raise_errors: a tag on a cell does not make its failure a success
+        super().__init__(record, force_raise_errors=True, coalesce_streams=True, **options)
+        self.record, self.stop, self.listener = record, stop, listener
+        self._stream = ""  # printed by the cell, not yet a whole line: a secret may come in pieces
+
+    def execute(self, **kwargs: Any) -> Any:
+        """Start the kernel, run the cells, end the kernel."""
+        self.reset_execution_trackers()
+        with self.setup_kernel(**kwargs):
+            info = self.wait_for_reply(self.kc.kernel_info())
+            self.nb.metadata["language_info"] = info["content"]["language_info"]
+            self.papermill_execute_cells()
+            self.set_widgets_metadata()
+        return self.nb
+
+    def start_new_kernel(self, **kwargs: Any) -> None:
+        """Start the kernel and remember its process group for a stop."""
+        super().start_new_kernel(**kwargs)
+        self.stop.kernel = self.km.provisioner.process.pid
+
+    def papermill_execute_cells(self) -> None:
+        """Run every cell until one fails. What was not an error of the cell's own code is raised."""
+        for index, cell in enumerate(self.nb.cells):
+            self.record.cell_start(cell, cell_index=index)
+            if cell.cell_type == "code" and not {"parameters", "injected-parameters"} & set(anatomy.tags(cell)):
+                self.listener(Event("cell", anatomy.introduction(self.nb, index)))
+            try:
+                if self.stop.signum is not None:
+                    raise DeadKernelError
+                self.execute_cell(cell, index)
+            except (CellExecutionError, CellTimeoutError, DeadKernelError) as e:
+                self._failed(index, e)
+                if isinstance(e, CellExecutionError) and self.stop.signum is None:
+                    return
+                raise (Stopped(self.stop.signum) if self.stop.signum is not None else e) from None
+            finally:
+                self.record.cell_complete(cell, cell_index=index)
+
+    def process_message(self, message: dict[str, Any], cell: Any, cell_index: int) -> Any:
+        """Mask a message before anybody else sees it, and tell the listener what it shows."""
+        message["content"] = self.record.mask.tree(message["content"])
+        kind, content = message["msg_type"], message["content"]
+        if kind == "stream":
+            self._stream += content["text"]
+        elif "data" in content:
+            words = content["data"].get("text/plain", "")
+            drawn_again = kind == "update_display_data" or (content.get("transient") or {}).get("display_id")
+            if isinstance(words, str) and not words.startswith(("<IPython.", "<Figure ")):
+                self._tell("progress" if drawn_again else "row", words)
+        whole, _, rest = self._stream.rpartition("\n")
+        if content.get("execution_state") == "idle":  # the cell has ended
+            whole, rest = self._stream, ""
+        self._stream = rest
+        self._tell("row", whole)
+        return super().process_message(message, cell, cell_index)
+
+    def _tell(self, kind: Literal["row", "progress"], words: str) -> None:
+        if words.strip():
+            self.listener(Event(kind, self.record.mask.text(words.rstrip())))
+
+    def _failed(self, index: int, error: Exception) -> None:
+        where = f"cell {index + 1}"
+        if self.stop.signum is not None:
+            kind, problem = "Interrupted", Stopped(self.stop.signum).problems[0]
+        elif isinstance(error, CellTimeoutError):
+            found = f"more than {self._get_timeout(self.nb.cells[index])} s"
+            kind, remedy = "CellTimeoutError", "find out what hangs, then run the step again"
+            problem = Problem("a cell was not done in time", where, found, remedy=remedy)
+        elif isinstance(error, DeadKernelError):
+            kind, remedy = "DeadKernelError", "see whether memory ran out (dmesg), then run the step again"
+            problem = Problem("the kernel died", where, self._ending(), remedy=remedy)
+        elif isinstance(error, CellExecutionError) and error.ename == "SystemExit":
+            kind, found = "StepFailed", f"SystemExit({error.evalue})"
+            problem = Problem(
+                "the notebook ended itself", where, found, "every cell executed", "take the exit out of the cell"
+            )
+        else:
+            self.record.cell_exception(self.nb.cells[index], cell_index=index)
+            return
+        self.record.fail(index, kind, str(problem))
+
+    def _ending(self) -> str:
+        status = getattr(getattr(self.km.provisioner, "process", None), "returncode", None)
+        if status is not None and status < 0:
+            return f"ended by {signal.Signals(-status).name}"
+        return f"exit status {status}" if status is not None else ""
+
+    async def _async_handle_timeout(self, timeout: int, cell: Any = None) -> Any:
+        """Interrupt the cell, so that it tidies up and its traceback shows where it hung; then raise `CellTimeoutError`."""
+        self.stop.signal_kernel(signal.SIGINT)
+        with contextlib.suppress(queue.Empty):
+            await self.kc.shell_channel.get_msg(timeout=interruption.GRACE)
+            await asyncio.sleep(0.2)  # what it showed comes on another channel
+        return await super()._async_handle_timeout(timeout, cell)
+
+    async def _async_poll_kernel_alive(self) -> None:
+        while True:
+            await asyncio.sleep(1)
+            self.listener(Event("tick"))
+            self.stop.insist()
+            try:
+                await self._async_check_alive()
+            except DeadKernelError:
+                self.task_poll_for_reply.cancel()
+                return
+
+
+def execute(
+    nb: Any,
+    kernel_name: str,
+    *,
+    output_path: str | None = None,
+    input_path: str = "",
+    autosave_cell_every: float = 2,
+    progress_bar: bool | dict[str, Any] = False,
+    log_output: bool = False,
+    start_timeout: int = 60,
+    execution_timeout: int | None = None,
+    mask: Mask | None = None,
+    stop: Stop | None = None,
+    listener: Listener = deaf,
+    environment: Mapping[str, str] | None = None,
+    **options: Any,
+) -> Any:
+    """Run a notebook in a kernel of its own and return it; the engine's work, see `HonestEngine`.
+
+    `mask` hides secrets (default: those of the home that the notebook is run for). `stop` is given by a caller that takes
+    signals itself. `environment` is added to the kernel's. Other options are nbclient's. After this returns or raises, no
+    process that the kernel started is left.
+    """
+    record = Record(
+        nb,
+        mask or Mask(_secrets(nb, input_path)),
+        output_path,
+        autosave_cell_every=autosave_cell_every,
+        progress_bar=progress_bar,
+        log_output=log_output,
+    )
+    options |= {"startup_timeout": start_timeout, "timeout": execution_timeout, "log_output": log_output}
+    with contextlib.ExitStack() as stack:
+        if stop is None:
+            stop = stack.enter_context(Stop().listening())
+        record.notebook_start()
+        try:
+            obstacle = next(anatomy.obstacles(nb), None)
+            if obstacle:
+                record.fail(obstacle[0], type(obstacle[1]).__name__, str(obstacle[1]))
+            else:
+                _in_a_kernel(
+                    record, kernel_name, {**os.environ, **(environment or {})}, stop=stop, listener=listener, **options
+                )
+            for index, problem in anatomy.unproven(nb):
+                if not record.failed:
+                    record.fail(index, "StepFailed", str(problem))
+        except BaseException as e:
+            if not record.failed:
+                record.fail(anatomy.code(nb)[0], type(e).__name__, str(e))
+            raise
+        finally:
+            record.cleanup_pbar()
+            record.notebook_complete()
+    return nb
+
+
+def _in_a_kernel(record: Record, kernel_name: str, environment: Mapping[str, str], **options: Any) -> None:
+    with _private_folder() as private:
+        kernel = AsyncKernelManager(
+            kernel_name=kernel_name, transport="ipc", ip=f"{private}/socket", connection_file=f"{private}/kernel.json"
+        )
+        client = HonestClient(record, km=kernel, kernel_name=kernel_name, log=logger, **options)
+        try:
+            client.execute(env={**environment, "HIKKOSHI_KERNEL": private}, cleanup_kc=True)
+        finally:
+            client.stop.kernel = None
+            end_all(f"HIKKOSHI_KERNEL={private}")
+
+
+@contextlib.contextmanager
+def _private_folder() -> Iterator[str]:
+    """A folder of mode 0700 for one kernel's sockets: kernels that share one have been seen to get each other's messages.
+
+    It is locked while in use; what killed runners left unlocked is removed on the way.
+    """
+    place = Path(tempfile.gettempdir())
+    if len(str(place)) > LONGEST_SOCKET_FOLDER:
+        place = Path("/tmp")
+    for old in place.glob("hikkoshi-kernel-*"):
+        with contextlib.suppress(OSError):  # another user's, or gone by now
+            if time.time() - old.stat().st_mtime > STALE and _unused(old):
+                shutil.rmtree(old)
+    with tempfile.TemporaryDirectory(prefix="hikkoshi-kernel-", dir=place) as private:
+        lock = os.open(private, os.O_RDONLY)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield private
+        finally:
+            os.close(lock)
+
+
+def _unused(folder: Path) -> bool:
+    lock = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return True
+    except BlockingIOError:
+        return False
+    finally:
+        os.close(lock)
+
+
+def _secrets(nb: Any, input_path: str) -> list[Secret]:
+    given = nb.metadata.papermill.get("parameters", {}).get("home")
+    try:
+        return masking.known(Home.find(Path(given) if given else Path(input_path or ".").resolve().parent))
+    except BadInput:
+        return []

@@ -1,0 +1,204 @@
+"""How things look in a notebook: tables, pictures, diffs, progress. The only module that knows IPython.
+
+Importing it in a notebook makes runs, rows and checklists show themselves. Everything is plain HTML without scripts or
+network, with a text form beside it for the console and for later.
+"""
+
+import html
+import time
+from collections.abc import Callable, Mapping, Sequence
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from IPython import get_ipython
+from IPython.display import HTML, Image, display
+from matplotlib.figure import Figure
+
+from hikkoshi import run as _run
+from hikkoshi.progress import Progress
+
+COLOURS = {  # state: text colour, each with a contrast of at least 4.5 on white
+    "done": "#1a6b32", "already": "#1a6b32", "ok": "#1a6b32",
+    "would": "#0b5394", "later": "#6b5900",
+    "failed": "#b00020", "red": "#b00020",
+}  # fmt: skip
+MARKS = {"done": "✔", "already": "✔", "ok": "✔", "would": "→", "later": "…", "failed": "✘", "red": "✘"}
+
+
+def table(rows: pd.DataFrame | Sequence[Mapping[str, Any]], caption: str = "") -> None:
+    """Show rows as one table, every row and the whole of every cell."""
+    frame = rows if isinstance(rows, pd.DataFrame) else pd.DataFrame(list(rows))
+    frame = frame.map(lambda v: ", ".join(map(str, v)) if isinstance(v, tuple | list) else v)
+    with pd.option_context("display.max_colwidth", None, "display.max_rows", None):
+        body = frame.to_html(index=False, border=0, escape=True, na_rep="–", classes="hikkoshi")
+    columns = [[str(name), *("–" if pd.isna(v) else str(v) for v in frame[name])] for name in frame.columns]
+    widths = [max(map(len, column)) for column in columns]
+    lines = ["  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) for row in zip(*columns, strict=True)]
+    plain = "\n".join(line.rstrip() for line in lines) if len(frame) else "(nothing)"
+    if caption:
+        body = body.replace(">", f"><caption style='text-align:left'>{html.escape(caption)}</caption>", 1)
+    _both(body, f"{caption}\n{plain}" if caption else plain)
+
+
+def picture(path: Path, alt: str) -> None:
+    """Show a PNG file; where it is not there (yet), say so."""
+    if path.is_file():
+        display(Image(data=path.read_bytes(), format="png", alt=alt))
+    else:
+        _both(f"<p><em>{html.escape(alt)}: not made yet</em></p>", f"{alt}: not made yet")
+
+
+def figure(fig: Figure, alt: str) -> None:
+    """Show a matplotlib figure as PNG."""
+    png = BytesIO()
+    fig.savefig(png, format="png", dpi=110, bbox_inches="tight", metadata={"Software": None})
+    display(Image(data=png.getvalue(), format="png", alt=alt))
+
+
+def text(title: str, content: str) -> None:
+    """Show a longer text folded under its title."""
+    _both(
+        f"<details><summary>{html.escape(title)}</summary><pre>{html.escape(content)}</pre></details>",
+        f"{title}\n{content}",
+    )
+
+
+def diff(changes: Sequence[tuple[str, str]]) -> None:
+    """Show unified diffs, one folded block per file, removed lines red and added lines green, with their signs."""
+    blocks = []
+    for path, unified in changes:
+        lines = "".join(_diff_line(line) for line in unified.splitlines())
+        blocks.append(f"<details><summary><code>{html.escape(path)}</code></summary><pre>{lines}</pre></details>")
+    _both("".join(blocks) or "<p>no change</p>", "\n".join(u for _, u in changes) or "no change")
+
+
+def progress(title: str) -> Progress:
+    """A progress line that redraws itself in place at most four times a second; its last state stays in the record."""
+    handle = display(_bundle(f"<p>{html.escape(title)} …</p>", f"{title} …"), raw=True, display_id=True)
+    start, last = time.monotonic(), [0.0]
+
+    def update(done: float, total: float, words: str) -> None:
+        now = time.monotonic()
+        if now - last[0] < 0.25 and done < total:
+            return
+        last[0] = now
+        share = min(1.0, done / total) if total else 1.0
+        passed = now - start
+        left = f", {_clock(passed / share - passed)} left" if 0.05 < share < 1 and passed > 1 else ""
+        line = f"{title}  {share:4.0%}  {words}  ({_clock(passed)}{left})"
+        bar = f"<progress value='{share:.3f}' max='1' aria-label='{html.escape(title)}'></progress>"
+        handle.update(_bundle(f"<p>{bar} {html.escape(line)}</p>", line), raw=True)
+
+    return update
+
+
+def interactive() -> bool:
+    """Whether a person sits in front of this notebook, and not papermill, nbval or nbconvert."""
+    shell = get_ipython()
+    kernel = getattr(shell, "kernel", None)
+    parent = kernel.get_parent("shell") if kernel else {}
+    return bool(parent.get("metadata", {}).get("cellId")) and "recordTiming" in str(parent.get("metadata", {}))
+
+
+def picker(options: Sequence[str], chosen: Callable[[str], None], label: str = "guest") -> None:
+    """A drop-down in JupyterLab that calls `chosen`; in batch runs, which nobody can click, a sentence instead."""
+    if not interactive():
+        _both("<p>(a drop-down, where somebody can click)</p>", f"(a drop-down of: {', '.join(options)})")
+        return
+    import ipywidgets  # noqa: PLC0415 - slow, and needed only here
+
+    drop_down = ipywidgets.Dropdown(options=list(options), description=label)
+    output = ipywidgets.interactive_output(chosen, {"name": drop_down})
+    display(ipywidgets.VBox([drop_down, output]))
+
+
+def _clock(seconds: float) -> str:
+    return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
+
+
+def _diff_line(line: str) -> str:
+    colour = {"+": "#1a6b32", "-": "#b00020", "@": "#0b5394"}.get(line[:1], "inherit")
+    return f"<span style='color:{colour}'>{html.escape(line)}</span>\n"
+
+
+def _bundle(rich: str, plain: str) -> dict[str, str]:
+    return {"text/html": rich, "text/plain": plain}
+
+
+def _both(rich: str, plain: str) -> None:
+    display(_bundle(rich, plain), raw=True)
+
+
+def _word(state: str) -> str:
+    return f"<span style='color:{COLOURS[state]};font-weight:600;white-space:nowrap'>{MARKS[state]} {state}</span>"
+
+
+def _row_html(row: _run.Row) -> str:
+    return (
+        f"<table class='hikkoshi'><tr><td>{_word(row.state)}</td><td>{html.escape(row.title)}</td>"
+        f"<td>{row.seconds:.1f} s</td><td>{html.escape(row.found)}</td></tr></table>"
+    )
+
+
+def _checklist_html(checklist: _run.Checklist) -> str:
+    bad = sum(not c for c in checklist.checks)
+    names = ["", "check", "found", "expected", *(["what to do"] if bad else [])]
+    head = "".join(f"<th scope='col'>{name}</th>" for name in names)
+    body = "".join(
+        f"<tr><td>{_word(_run.state_of(c))}</td>"
+        + "".join(f"<td>{html.escape(t)}</td>" for t in (c.title, c.found, c.expected))
+        + (f"<td>{'' if c else html.escape(c.remedy)}</td></tr>" if bad else "</tr>")
+        for c in checklist.checks
+    )
+    caption = f"{checklist.title}: {len(checklist.checks)} checks, {bad or 'none'} not as expected"
+    return f"<table class='hikkoshi'><caption style='text-align:left'>{caption}</caption><tr>{head}</tr>{body}</table>"
+
+
+def _evidence_html(evidence: _run.Evidence) -> str:
+    rows = "".join(
+        _row_html(r).removeprefix("<table class='hikkoshi'>").removesuffix("</table>") for r in evidence.rows
+    )
+    made = "".join(
+        f"<tr><td><code>{html.escape(a['file'])}</code></td><td>{a['bytes']:,}</td><td><code>{a['sha256']}</code></td></tr>"
+        for a in evidence.artefacts
+    )
+    actions = (
+        "<table class='hikkoshi'><tr><th scope='col'></th><th scope='col'>action</th><th scope='col'>time</th>"
+        f"<th scope='col'>found</th></tr>{rows}</table>"
+    )
+    return (actions if rows else "") + (
+        "<table class='hikkoshi'><tr><th scope='col'>file</th><th scope='col'>bytes</th><th scope='col'>SHA-256</th></tr>"
+        f"{made}</table>"
+    )
+
+
+def _run_html(run: _run.Run) -> str:
+    facts = {"run": run.id, "guest": run.guest.name, "mode": run.mode, "site": run.site.name, "folder": str(run.folder)}
+    cells = "".join(f"<tr><th scope='row'>{k}</th><td>{html.escape(v)}</td></tr>" for k, v in facts.items())
+    return f"<table class='hikkoshi'>{cells}</table>"
+
+
+def _activate() -> None:
+    shell = get_ipython()
+    if shell is None:
+        return
+    formatters = shell.display_formatter.formatters
+    for kind, rich in (
+        (_run.Row, _row_html),
+        (_run.Checklist, _checklist_html),
+        (_run.Evidence, _evidence_html),
+        (_run.Run, _run_html),
+    ):
+        formatters["text/html"].for_type(kind, rich)
+        formatters["text/plain"].for_type(kind, lambda o, p, cycle: p.text(str(o)))
+    _run.display = display
+    style = (
+        "<style>table.hikkoshi td, table.hikkoshi th {text-align: left !important; vertical-align: top; padding: .15em .8em}"
+        " table.hikkoshi th {border-bottom: 1px solid #888}</style>"
+    )
+    display(HTML(style))
+
+
+_activate()

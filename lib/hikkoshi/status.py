@@ -1,0 +1,206 @@
+"""Where every guest stands: read from its journal and its locks, for the command line and the first notebook."""
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+from hikkoshi import lock
+from hikkoshi.check import Check
+from hikkoshi.errors import BadInput
+from hikkoshi.journal import Journal
+from hikkoshi.params import Home
+from hikkoshi.run import STEPS
+
+READ_ONLY = ("10-survey", "20-plan", "90-report")  # steps that have no plan and apply: running them does them
+ON_REQUEST = ("70-cutover", "75-rollback", "90-report")  # never a part of a plain `hikkoshi run`
+State = Literal["never", "running", "done", "failed", "interrupted"]
+
+
+@dataclass(frozen=True)
+class LastRun:
+    """What a journal tells of one run."""
+
+    id: str
+    step: str
+    mode: str
+    state: State
+    when: datetime  # of its last line
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class GuestStatus:
+    """One guest: its last run, and what to do next."""
+
+    guest: str
+    state: State
+    step: str = ""
+    mode: str = ""
+    when: datetime | None = None
+    error: str = ""  # first line of what went wrong
+    record: str = ""  # the executed notebook, where there is one
+    next: str = ""
+
+    def plain(self) -> dict[str, Any]:
+        """The same as JSON can hold it."""
+        return {**asdict(self), "when": self.when.isoformat() if self.when else None}
+
+    def row(self, now: datetime) -> dict[str, str]:
+        """The same as a row for a reader."""
+        return {
+            "guest": self.guest,
+            "last step": f"{self.step} ({self.mode})" if self.mode and self.step not in READ_ONLY else self.step or "–",
+            "state": self.state + (f": {self.error}" if self.error else ""),
+            "when": age(now - self.when) if self.when else "–",
+            "next": self.next,
+        }
+
+
+def status(home: Home, guests: Sequence[str] = ()) -> list[GuestStatus]:
+    """Status of the guests named, else of all that have a parameter file. Changes nothing."""
+    return [_of(home, guest) for guest in guests or home.guest_names()]
+
+
+def table(home: Home) -> list[dict[str, str]]:
+    """Status of every guest as rows for a reader."""
+    now = datetime.now(UTC)
+    return [s.row(now) for s in status(home)]
+
+
+def details(home: Home, guest: str) -> list[dict[str, str]]:
+    """One guest's status with its next command, as rows for a reader."""
+    (found,) = status(home, [guest])
+    return [{"what": what, "found": text} for what, text in found.row(datetime.now(UTC)).items()] + [
+        {"what": "record of the last run", "found": found.record or "none"}
+    ]
+
+
+def papers(home: Home) -> list[dict[str, str]]:
+    """What is kept of every guest: its report and how many records of runs."""
+    rows = []
+    for guest in home.guest_names():
+        report = home.outputs / "reports" / f"{guest}.html"
+        records = list((home.folder(guest) / "runs").glob("*.ipynb"))
+        there = str(report) if report.is_file() else "not written yet: 90-report writes it"
+        rows.append({"guest": guest, "report": there, "records": str(len(records)), "in": str(home.folder(guest))})
+    return rows
+
+
+def checks(home: Home) -> list[Check]:
+    """Whether the parameter files can be used, each with all that is wrong with it."""
+    readers: list[tuple[str, Callable[[], object]]] = [("params/site.yml", home.site)]
+    readers += [(f"params/guests/{name}.yml", partial(home.guest, name)) for name in home.guest_names()]
+    found = []
+    for name, read in readers:
+        try:
+            read()
+            found.append(Check(f"{name} can be used", True))
+        except BadInput as e:
+            words = "; ".join(f"{p.where}: {p.what} {p.found}".strip() for p in e.problems)
+            found.append(Check(f"{name} can be used", False, words, remedy=e.problems[0].remedy))
+    return found
+
+
+def age(passed: timedelta) -> str:
+    """'3 min ago'."""
+    seconds = max(0, int(passed.total_seconds()))
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= length:
+            return f"{seconds // length} {unit} ago"
+    return f"{seconds} s ago"
+
+
+def runs(entries: Iterable[Mapping[str, Any]]) -> list[LastRun]:
+    """The runs of a journal, the one with the newest line last. One that another run kept from starting is left out."""
+    by_run: dict[str, list[Mapping[str, Any]]] = {}
+    for entry in entries:
+        if "run" in entry:
+            by_run.setdefault(entry["run"], []).append(entry)
+    found = [_last_run(run, lines) for run, lines in by_run.items()]
+    return sorted((r for r in found if not r.error.startswith("Busy")), key=lambda r: r.when)
+
+
+def done(past: Sequence[LastRun]) -> list[str]:
+    """Steps whose last run really did them, in the order of the way; a rollback undoes the cut-over and its report."""
+    last = {r.step: r for r in past if r.mode == "apply" or r.step in READ_ONLY}
+    steps = [s for s in STEPS if s in last and last[s].state == "done"]
+    order = [r.step for r in past]
+    if "75-rollback" in steps and "70-cutover" in steps:
+        newest = max((s for s in order if s in ("70-cutover", "75-rollback")), key=lambda s: last[s].when)
+        undone = ("70-cutover", "90-report") if newest == "75-rollback" else ("75-rollback",)
+        steps = [s for s in steps if s not in undone]
+    return steps
+
+
+def _of(home: Home, guest: str) -> GuestStatus:
+    folder = home.folder(guest)
+    past = runs(Journal(folder / "journal.jsonl").entries())
+    last = past[-1] if past else None
+    for name in ("runner.lock", "lock"):  # the second is held by an open notebook, and by what outlives its runner
+        if lock.held(folder / name):
+            words = (folder / name).read_text().strip()
+            step = next((s for s in STEPS if s in words), last.step if last else "")
+            mode = next((m for m in ("plan", "apply") if f" {m}" in words), last.mode if last else "")
+            now = datetime.now(UTC)
+            return GuestStatus(guest, "running", step, mode, now, record=_record(folder, ""), next=f"wait: {words}")
+    if last is None:
+        return GuestStatus(guest, "never", next=f"hikkoshi run {guest}")
+    error = last.error.splitlines()[0] if last.error else ""
+    record = _record(folder, last.id)
+    return GuestStatus(guest, last.state, last.step, last.mode, last.when, error, record, _next(home, guest, past))
+
+
+def _last_run(run: str, lines: Sequence[Mapping[str, Any]]) -> LastRun:
+    last, first = lines[-1], lines[0]
+    mode = next((line["mode"] for line in lines if "mode" in line), "")
+    outcome = next((line for line in lines if line["event"] == "outcome"), None)
+    red = [line for line in lines if line.get("state") in ("failed", "red") and not _only_planned(line)]
+    if outcome:
+        state: State = {"succeeded": "done", "failed": "failed"}.get(outcome["outcome"], "interrupted")  # type: ignore[assignment]
+        error = outcome.get("error", "")
+    elif any(line["event"] == "end" and line["outcome"] == "completed" for line in lines):
+        state, error = "done", ""
+    elif red:
+        state, error = (
+            "failed",
+            f"{red[-1].get('title', red[-1]['event'])}: {red[-1].get('found') or 'not as expected'}",
+        )
+    else:
+        state, error = "interrupted", ""
+    return LastRun(run, first.get("step", ""), mode, state, datetime.fromisoformat(last["time"]), error)
+
+
+def _only_planned(line: Mapping[str, Any]) -> bool:
+    return line["event"] == "verify" and line.get("mode") == "plan"  # nothing has to be true yet
+
+
+def _record(folder: Path, run: str) -> str:
+    """The record of a run by whatever name it has now; of the run that is going on where `run` is empty."""
+    pattern = f"{run}*.ipynb" if run else "*.part.ipynb"
+    found = sorted((folder / "runs").glob(pattern))
+    return str(found[-1]) if found else ""
+
+
+def _next(home: Home, guest: str, past: Sequence[LastRun]) -> str:
+    last = past[-1]
+    if last.state in ("failed", "interrupted"):
+        return _command(guest, last.step, last.mode == "apply")
+    ready = done(past)
+    if last.step == "75-rollback" and last.step in ready:
+        return "stay with Xen, or: " + _command(guest, "70-cutover", True)
+    todo = next((s for s in STEPS if s not in ready and s != "75-rollback"), None)
+    if todo is None:
+        return f"read {home.outputs / 'reports' / f'{guest}.html'}"
+    return _command(guest, todo, todo not in READ_ONLY)
+
+
+def _command(guest: str, step: str, apply: bool) -> str:
+    number = re.match(r"\d*", step)[0]  # type: ignore[index]
+    parts = ["hikkoshi run", guest, "--from", number]
+    if step in ON_REQUEST:
+        parts += ["--through", number]
+    return " ".join([*parts, "--apply"] if apply and step not in READ_ONLY else parts)

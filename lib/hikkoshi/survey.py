@@ -1,0 +1,123 @@
+"""What the guest is: its Xen configuration, its disk and its operating system, in one typed result."""
+
+from pathlib import Path
+from typing import ClassVar
+
+from hikkoshi.artefact import Artefact
+from hikkoshi.disk import digest, source
+from hikkoshi.disk.source import DiskFacts
+from hikkoshi.errors import BadInput, Problem
+from hikkoshi.guest import appliance
+from hikkoshi.guest.facts import GuestFacts
+from hikkoshi.params import Guest, Home, Site
+from hikkoshi.progress import Progress, silent
+from hikkoshi.xen import dom0
+from hikkoshi.xen.config import XenDisk, XenGuest
+
+
+class Survey(Artefact):
+    """survey.json: everything that was found out about a guest, nothing decided yet."""
+
+    filename: ClassVar[str] = "survey.json"
+    made_by: ClassVar[str] = "10-survey"
+    xen: XenGuest
+    disk: DiskFacts
+    digest: str  # content digest of the disk, see hikkoshi.disk.digest
+    guest: GuestFacts
+
+
+def configuration(home: Home, site: Site, guest: Guest) -> XenGuest:
+    """The guest's Xen configuration, parsed, never executed."""
+    return dom0.read_config(home, site.dom0s[guest.dom0], guest.config)
+
+
+def system_disk(xen: XenGuest) -> XenDisk:
+    """The one disk of the guest. More than one, or a lone partition, is refused: this version moves whole disks one by one."""
+    disks = [d for d in xen.disks if not d.cdrom]
+    problems = []
+    if len(disks) != 1:
+        problems.append(
+            Problem(
+                "the guest does not have exactly one disk",
+                xen.name,
+                ", ".join(f"{d.vdev} = {d.target}" for d in disks) or "no disk",
+                "one whole disk, such as xvda",
+                "move guests with several disks in a later version; a cd-rom may stay in the configuration",
+            )
+        )
+    problems += [
+        Problem(
+            "the guest's disk is a single partition, not a whole disk",
+            xen.name,
+            f"{d.vdev} = {d.target}",
+            "a whole disk, such as xvda",
+            "a partitionless guest needs a disk assembled around it first; this version cannot do that",
+        )
+        for d in disks
+        if d.partition
+    ]
+    if problems:
+        raise BadInput(*problems)
+    return disks[0]
+
+
+def disk_of(home: Home, site: Site, guest: Guest) -> Path:
+    """The image file or block device of the guest's disk, as seen from here."""
+    xen = configuration(home, site, guest)
+    return dom0.disk_path(home, site.dom0s[guest.dom0], system_disk(xen).target)
+
+
+def start(home: Home, site: Site, guest: Guest, *, accelerator: str = "tcg", progress: Progress = silent) -> Survey:
+    """Look at configuration, disk and operating system, and write survey.json. Opens everything read-only.
+
+    An earlier survey of the same configuration and a disk unchanged since (size and time of its last change) still holds,
+    and is returned as it is.
+    """
+    xen = configuration(home, site, guest)
+    disk = source.facts(disk_of(home, site, guest))
+    try:
+        known = Survey.find(home.folder(guest.name))
+    except BadInput:
+        known = None  # of another version, or damaged: look again
+    if known is not None and (known.xen, known.disk) == (xen, disk) and disk.kind == "file":
+        progress(1, 1, "the disk has not changed since it was surveyed")
+        return known
+    facts = appliance.inspect(Path(disk.path), accelerator=accelerator, progress=progress)
+    found = Survey(xen=xen, disk=disk, digest=digest.content(Path(disk.path), progress), guest=facts)
+    found.save(home.folder(guest.name))
+    return found
+
+
+def table(survey: Survey) -> list[dict[str, str]]:
+    """The survey as rows for a reader."""
+    g, x, d = survey.guest, survey.xen, survey.disk
+    kernels = "; ".join(f"{k.index}: {k.version}{' (Xen only)' if k.xen_only else ''}" for k in g.kernels)
+    return [
+        {"what": "operating system", "found": f"{g.distribution} {g.release}, {g.arch}, host name {g.hostname}"},
+        {"what": "processors, memory", "found": f"{x.vcpus} vCPU, {x.memory_mb} MB"},
+        {"what": "disk", "found": f"{d.path}: {d.bytes:,} bytes, {d.allocated_bytes:,} of them allocated"},
+        {"what": "boot loader", "found": f"{g.boot_loader}, {g.boot_config}, default entry {g.default_kernel}"},
+        {"what": "kernels", "found": kernels},
+        {"what": "role", "found": f"{'forwards' if g.forwards else 'does not forward'}: {g.forwards_because}"},
+        {"what": "content digest", "found": survey.digest},
+    ]
+
+
+def nic_table(survey: Survey, guest: Guest) -> list[dict[str, str]]:
+    """Each NIC: as Xen has it, as the guest has it, and the segment it belongs to."""
+    by_name = {i.name: i for i in survey.guest.interfaces}
+    segments = {n.mac.lower(): n.segment for n in guest.nics}
+    rows = []
+    for n, vif in enumerate(survey.xen.vifs):
+        inside = by_name.get(f"eth{n}")
+        rows.append(
+            {
+                "NIC": f"eth{n}",
+                "MAC (Xen)": vif.mac,
+                "bridge": vif.bridge,
+                "HWADDR (guest)": inside.mac if inside else "not configured",
+                "address": (inside.address or ("DHCP" if inside.dhcp else "none")) if inside else "–",
+                "segment": segments.get(vif.mac, "NOT MAPPED"),
+            }
+        )
+    return rows

@@ -1,0 +1,267 @@
+"""A run that is killed, stopped, or met by a second one: nothing is left at work, the record stays, a repeat finishes."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from hikkoshi import lock
+from hikkoshi.errors import BadInput, Busy
+from hikkoshi.journal import Journal
+from hikkoshi.params import Home
+from hikkoshi.record.execution import execute
+from hikkoshi.record.notebook import Event
+from hikkoshi.status import status
+
+PATIENCE = 30  # seconds that a loaded machine may take
+
+PARAMETERS = 'guest = "gateway"  # name\nmode = "plan"\nhome = ""'
+OPEN = 'from hikkoshi.run import open_run\nrun = open_run("40-convert", vars())'
+LONG_TOOL = """
+from hikkoshi import files, tool
+done = run.folder / "disk" / "done"
+def act():
+    with files.part(done) as p:
+        p.write_text("half")
+        (run.folder / "begun").touch()
+        tool.run(["sleep", "HOW_LONG"])
+run.ensure("make it", holds=done.exists, act=act)
+"""
+VERIFY = 'from hikkoshi.check import Check\nrun.verify([Check("done", done.exists(), "")])\nrun.evidence([done])'
+
+
+def install(
+    home: Home, *actions: str, verify: str = VERIFY, step: str = "40-convert", parameters: str = PARAMETERS
+) -> None:
+    """Give the home a notebook of its own for one step."""
+    sources = [(parameters, "parameters"), (OPEN.replace("40-convert", step), "open")]
+    sources += [(a, "action") for a in actions]
+    sources += [(verify, "verify")]
+    cells = [nbformat.v4.new_code_cell(textwrap.dedent(s), metadata={"tags": [t]}) for s, t in sources]
+    metadata = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+    (home.root / "notebooks").mkdir(exist_ok=True)
+    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=metadata), home.root / "notebooks" / f"{step}.ipynb")
+
+
+def command(home: Home, *arguments: str) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        [sys.executable, "-m", "hikkoshi.cli", "run", *arguments],
+        env={**os.environ, "HIKKOSHI_HOME": str(home.root)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def wait_for(true: Callable[[], object], what: str) -> None:
+    end = time.monotonic() + PATIENCE
+    while not true():
+        assert time.monotonic() < end, f"waited in vain: {what}"
+        time.sleep(0.05)
+
+
+def at_work(home: Home) -> list[str]:
+    """Programs whose environment says that they work for this home, the caller's own apart."""
+    mark, found = f"HIKKOSHI_HOME={home.root}".encode(), []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if mark in (process / "environ").read_bytes().split(b"\0"):
+                found.append((process / "cmdline").read_text().replace("\0", " "))
+        except OSError:
+            continue
+    return found
+
+
+def records(home: Home) -> list[str]:
+    """Names of the records without their time stamps."""
+    return sorted(p.name.partition("-")[2] for p in (home.folder("gateway") / "runs").iterdir())
+
+
+def outcomes(home: Home) -> list[str]:
+    journal = Journal(home.folder("gateway") / "journal.jsonl")
+    journal.check()
+    return [e["outcome"] for e in journal.entries() if e["event"] == "outcome"]
+
+
+def test_a_run_that_is_killed_leaves_nobody_at_work_and_the_same_command_finishes(home: Home) -> None:
+    install(home, LONG_TOOL.replace("HOW_LONG", "300"))
+    first = command(home, "gateway", "--from", "40", "--through", "40", "--apply")
+    wait_for((home.folder("gateway") / "begun").exists, "the tool begins")
+    assert any("sleep 300" in words for words in at_work(home))
+    assert status(home)[0].state == "running"
+    first.kill()
+    first.communicate()
+    wait_for(lambda: not at_work(home), "kernel and tool end with the runner")
+    assert status(home)[0].state == "interrupted"
+    assert not (home.folder("gateway") / "disk" / "done").exists()
+    assert records(home) == ["40-convert.part.ipynb"]
+
+    install(home, LONG_TOOL.replace("HOW_LONG", "0"))
+    second = command(home, "gateway", "--from", "40", "--through", "40", "--apply")
+    out, err = second.communicate(timeout=PATIENCE)
+    assert second.returncode == 0, out + err
+    assert (home.folder("gateway") / "disk" / "done").exists()
+    assert not list((home.folder("gateway") / "disk").glob("*.part"))
+    assert records(home) == ["40-convert.interrupted.ipynb", "40-convert.ipynb"]
+    assert outcomes(home) == ["succeeded"]
+    assert status(home)[0].state == "done"
+
+
+@pytest.mark.parametrize(("signum", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_run_that_is_stopped_tidies_up_and_says_so(home: Home, signum: int, code: int) -> None:
+    install(home, LONG_TOOL.replace("HOW_LONG", "300"))
+    runner = command(home, "gateway", "--from", "40", "--through", "40", "--apply", "--json")
+    wait_for((home.folder("gateway") / "begun").exists, "the tool begins")
+    runner.send_signal(signum)
+    out, err = runner.communicate(timeout=PATIENCE)
+    assert runner.returncode == code, err
+    assert "stopped before its end" in err
+    assert not at_work(home)
+    assert not list((home.folder("gateway") / "disk").iterdir())
+    assert records(home) == ["40-convert.ipynb"]
+    assert outcomes(home) == ["interrupted"]
+    document = json.loads(out)
+    assert document["exit_code"] == code
+    nb = nbformat.read(document["guests"][0]["steps"][0]["record"], as_version=4)
+    assert nb.metadata.hikkoshi.outcome == "interrupted"
+    assert not lock.held(home.folder("gateway") / "lock")
+
+
+def test_a_second_run_of_the_same_guest_is_refused(home: Home) -> None:
+    install(home, LONG_TOOL.replace("HOW_LONG", "300"))
+    first = command(home, "gateway", "--from", "40", "--through", "40", "--apply")
+    try:
+        wait_for((home.folder("gateway") / "begun").exists, "the tool begins")
+        with pytest.raises(Busy):
+            execute(home, "gateway", "40-convert")
+        second = command(home, "gateway", "--from", "40", "--through", "40", "--apply")
+        _, err = second.communicate(timeout=PATIENCE)
+        assert second.returncode == 3
+        assert "another run is at work on this guest" in err
+        assert first.poll() is None
+    finally:
+        first.terminate()
+        first.communicate(timeout=PATIENCE)
+
+
+def test_a_success_is_told_by_record_journal_and_exit_code(home: Home) -> None:
+    install(home, LONG_TOOL.replace("HOW_LONG", "0"))
+    heard: list[Event] = []
+    outcome = execute(home, "gateway", "40-convert", "apply", listener=heard.append)
+    assert (outcome.outcome, outcome.exit_code, outcome.error) == ("succeeded", 0, "")
+    assert outcome.record.name == f"{outcome.run}.ipynb"
+    nb = nbformat.read(outcome.record, as_version=4)
+    assert nb.metadata.hikkoshi == {
+        "run": outcome.run, "guest": "gateway", "step": "40-convert", "mode": "apply", "outcome": "succeeded"
+    }  # fmt: skip
+    assert str(home.root) not in str(nb.metadata.papermill.output_path)
+    assert [(r["title"], r["state"]) for r in outcome.rows] == [("make it", "done")]
+    assert any(e.kind == "row" and "make it" in e.text for e in heard)
+    assert outcomes(home) == ["succeeded"]
+    assert {e["run"] for e in Journal(home.folder("gateway") / "journal.jsonl").entries()} == {outcome.run}
+
+
+@pytest.mark.parametrize(
+    ("cell", "error", "code"),
+    [
+        ("from hikkoshi.errors import *; raise BadInput(Problem('bad'))", "BadInput", 2),
+        ("from hikkoshi.errors import *; raise Refused(Problem('no'))", "Refused", 3),
+        ("from hikkoshi.errors import *; raise ToolFailed(Problem('broken'))", "ToolFailed", 1),
+        ("1 / 0", "ZeroDivisionError", 1),
+        ("import os; os._exit(3)", "DeadKernelError", 1),
+        ("raise SystemExit(0)", "StepFailed", 1),
+    ],
+)
+def test_the_exit_code_follows_the_error_in_the_failing_cell(home: Home, cell: str, error: str, code: int) -> None:
+    install(home, cell)
+    outcome = execute(home, "gateway", "40-convert", "apply")
+    assert (outcome.outcome, outcome.error, outcome.exit_code) == ("failed", error, code)
+    assert outcomes(home) == ["failed"]
+    assert nbformat.read(outcome.record, as_version=4).metadata.hikkoshi.outcome == "failed"
+    assert not lock.held(home.folder("gateway") / "lock")
+
+
+def test_a_cell_out_of_time_fails_the_run(home: Home) -> None:
+    install(home, "import time; time.sleep(60)")
+    outcome = execute(home, "gateway", "40-convert", timeout_per_cell=1)
+    assert (outcome.outcome, outcome.error, outcome.exit_code) == ("failed", "CellTimeoutError", 1)
+
+
+def test_a_secret_of_the_site_is_in_no_record_no_journal_and_no_message(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = home.root / "params" / "site.yml"
+    site.write_text(site.read_text().replace("file:outputs/lab/vcenter.password", "env:VC_PASSWORD"))
+    monkeypatch.setenv("VC_PASSWORD", "correct-horse")
+    install(
+        home,
+        "import os; from hikkoshi.errors import *; raise VSphereError(Problem('no: ' + os.environ['VC_PASSWORD']))",
+    )
+    outcome = execute(home, "gateway", "40-convert")
+    assert outcome.message == "no: ‹env:VC_PASSWORD›"
+    for path in home.outputs.rglob("*"):
+        assert not path.is_file() or b"correct-horse" not in path.read_bytes(), path
+
+
+def test_an_unknown_step_and_an_unknown_guest_begin_nothing(home: Home) -> None:
+    install(home)
+    with pytest.raises(BadInput, match="did you mean 40-convert"):
+        execute(home, "gateway", "40-convrt")
+    with pytest.raises(BadInput, match="did you mean gateway"):
+        execute(home, "gatway", "40-convert")
+    assert not home.outputs.exists()
+
+
+def test_a_read_only_notebook_gets_no_mode(home: Home) -> None:
+    read_only = "\n".join(line for line in PARAMETERS.splitlines() if not line.startswith("mode"))
+    install(
+        home,
+        "assert 'mode' not in vars()",
+        verify="run.verify([])\nrun.evidence()",
+        step="10-survey",
+        parameters=read_only,
+    )
+    assert execute(home, "gateway", "10-survey", "apply").outcome == "succeeded"
+
+
+def test_a_folder_with_braces_in_its_name_is_fine(home: Home) -> None:
+    moved = home.root.with_name("{home}")
+    home.root.rename(moved)
+    install(Home(moved), verify="run.verify([])\nrun.evidence()")
+    assert execute(Home(moved), "gateway", "40-convert").outcome == "succeeded"
+
+
+def test_several_guests_run_side_by_side_and_one_failure_does_not_stop_the_others(home: Home) -> None:
+    fails_for_idp = "assert guest != 'idp', 'not this one'"
+    install(home, fails_for_idp, verify="run.verify([])\nrun.evidence()")
+    fleet = command(home, "idp", "gateway", "--from", "40", "--through", "40", "--apply")
+    out, err = fleet.communicate(timeout=PATIENCE * 2)
+    assert fleet.returncode == 1, err
+    assert "gateway     │   succeeded" in out
+    assert "idp         │   failed" in out
+    summary = out[out.index("exit") :]
+    assert "not this one" in summary
+    assert status(home, ["gateway"])[0].state == "done"
+    assert status(home, ["idp"])[0].state == "failed"
+
+
+def test_a_stop_ends_every_guest_and_those_that_wait_never_begin(home: Home) -> None:
+    install(home, LONG_TOOL.replace("HOW_LONG", "300"))
+    fleet = command(home, "gateway", "idp", "--jobs", "1", "--from", "40", "--through", "40", "--apply", "--json")
+    wait_for((home.folder("gateway") / "begun").exists, "the tool begins")
+    fleet.send_signal(signal.SIGINT)
+    out, err = fleet.communicate(timeout=PATIENCE)
+    assert fleet.returncode == 130, err
+    assert not at_work(home)
+    first, second = json.loads(out)["guests"]
+    assert first["steps"][0]["outcome"] == "interrupted"
+    assert second["steps"] == []
+    assert not home.folder("idp").exists()

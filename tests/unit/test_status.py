@@ -1,0 +1,187 @@
+"""Status is read from journals: what state a guest is in, and what comes next."""
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from hikkoshi import lock, status
+from hikkoshi.journal import Journal
+from hikkoshi.params import Home
+from hikkoshi.record.anatomy import parameter_names
+from hikkoshi.run import STEPS
+from hikkoshi.status import READ_ONLY
+
+PROJECT = Path(__file__).parents[2]
+
+
+class Story:
+    """Writes a guest's journal the way that runs do."""
+
+    def __init__(self, home: Home, guest: str = "gateway") -> None:
+        self.folder, self.home, self.guest, self.n = home.folder(guest), home, guest, 0
+        self.journal = Journal(self.folder / "journal.jsonl")
+
+    def run(self, step: str, mode: str = "apply", outcome: str | None = "succeeded", error: str = "") -> None:
+        self.n += 1
+        about = {"run": f"{self.n}-{step}", "step": step}
+        self.journal.append("open", **about, mode="plan" if step in READ_ONLY else mode, guest=self.guest)
+        if outcome:
+            self.journal.append("outcome", **about, mode=mode, outcome=outcome, error=error)
+
+    @property
+    def now(self) -> status.GuestStatus:
+        return status.status(self.home, [self.guest])[0]
+
+
+@pytest.fixture
+def story(home: Home) -> Story:
+    return Story(home)
+
+
+def test_a_guest_without_a_journal_was_never_run(home: Home) -> None:
+    assert [(s.guest, s.state, s.next) for s in status.status(home)] == [
+        ("gateway", "never", "hikkoshi run gateway"),
+        ("idp", "never", "hikkoshi run idp"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("outcome", "state"), [("succeeded", "done"), ("failed", "failed"), ("interrupted", "interrupted")]
+)
+def test_the_outcome_line_tells_the_state(story: Story, outcome: str, state: str) -> None:
+    story.run("40-convert", outcome=outcome)
+    assert (story.now.state, story.now.step, story.now.mode) == (state, "40-convert", "apply")
+
+
+def test_a_run_without_an_outcome_was_interrupted(story: Story) -> None:
+    story.run("40-convert", outcome=None)
+    assert story.now.state == "interrupted"
+    assert story.now.next == "hikkoshi run gateway --from 40 --apply"
+
+
+def test_a_run_in_a_browser_that_came_to_its_end_is_done(story: Story) -> None:
+    story.journal.append("open", run="1-40-convert", step="40-convert", mode="apply")
+    story.journal.append("end", run="1-40-convert", step="40-convert", outcome="completed")
+    assert story.now.state == "done"
+
+
+def test_a_run_in_a_browser_whose_preflight_was_red_has_failed(story: Story) -> None:
+    story.journal.append("open", run="1-60-deploy", step="60-deploy", mode="plan")
+    story.journal.append("preflight", run="1-60-deploy", step="60-deploy", state="red", checks=[])
+    assert story.now.state == "failed"
+    assert "preflight" in story.now.error
+
+
+def test_a_red_verify_in_plan_mode_is_no_failure(story: Story) -> None:
+    story.journal.append("open", run="1-60-deploy", step="60-deploy", mode="plan")
+    story.journal.append("verify", run="1-60-deploy", step="60-deploy", mode="plan", state="red", checks=[])
+    assert story.now.state == "interrupted"
+
+
+def test_whoever_holds_the_lock_is_running(story: Story) -> None:
+    story.run("30-prepare")
+    with lock.acquire(story.folder / "runner.lock", "40-convert apply", wait=0):
+        assert (story.now.state, story.now.step, story.now.mode) == ("running", "40-convert", "apply")
+    assert story.now.state == "done"
+
+
+def test_asking_for_the_status_keeps_nobody_from_starting(story: Story) -> None:
+    story.run("30-prepare")
+    assert story.now.state == "done"
+    lock.acquire(story.folder / "lock", "a run", wait=0).close()
+
+
+def test_a_run_that_was_refused_because_of_another_is_not_the_guests_state(story: Story) -> None:
+    story.run("40-convert")
+    story.journal.append(
+        "outcome", run="2-50-rehearse", step="50-rehearse", mode="apply", outcome="failed", error="Busy: x"
+    )
+    assert (story.now.state, story.now.step) == ("done", "40-convert")
+
+
+def test_the_next_command_is_the_first_step_that_was_not_carried_out(story: Story) -> None:
+    for step in ("10-survey", "20-plan", "30-prepare"):
+        story.run(step)
+    story.run("40-convert", mode="plan")
+    assert story.now.next == "hikkoshi run gateway --from 40 --apply"
+
+
+def test_the_cut_over_has_to_be_asked_for(story: Story) -> None:
+    for step in list(STEPS)[:6]:
+        story.run(step)
+    assert story.now.next == "hikkoshi run gateway --from 70 --through 70 --apply"
+
+
+def test_after_everything_there_is_a_report_to_read(story: Story) -> None:
+    for step in STEPS:
+        if step != "75-rollback":
+            story.run(step)
+    assert story.now.next.endswith("gateway.html")
+
+
+def test_a_rollback_takes_the_cut_over_back(story: Story) -> None:
+    for step in STEPS:
+        story.run(step)
+    story.run("75-rollback")
+    past = status.runs(story.journal.entries())
+    assert "70-cutover" not in status.done(past)
+    assert story.now.next.startswith("stay with Xen")
+    story.run("70-cutover")
+    past = status.runs(story.journal.entries())
+    assert "70-cutover" in status.done(past)
+    assert "75-rollback" not in status.done(past)
+
+
+def test_a_failed_repeat_takes_back_that_a_step_is_done(story: Story) -> None:
+    story.run("10-survey")
+    story.run("10-survey", outcome="failed", error="ToolFailed: no")
+    assert status.done(status.runs(story.journal.entries())) == []
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(5, "5 s ago"), (65, "1 min ago"), (7200, "2 h ago"), (200000, "2 d ago"), (-3, "0 s ago")]
+)
+def test_age_in_words(seconds: int, words: str) -> None:
+    assert status.age(timedelta(seconds=seconds)) == words
+
+
+def test_a_parameter_file_that_cannot_be_used_is_a_bad_check(home: Home) -> None:
+    assert all(status.checks(home))
+    path = home.root / "params" / "guests" / "idp.yml"
+    path.write_text(path.read_text().replace("segment: servers", "segment: serverz"))
+    assert [(c.title, bool(c)) for c in status.checks(home)] == [
+        ("params/site.yml can be used", True),
+        ("params/guests/gateway.yml can be used", True),
+        ("params/guests/idp.yml can be used", False),
+    ]
+
+
+def test_the_read_only_steps_are_those_whose_runbooks_have_no_mode() -> None:
+    import nbformat
+
+    there = {p.stem: nbformat.read(p, as_version=4) for p in (PROJECT / "notebooks").glob("*.ipynb") if p.stem in STEPS}
+    assert {s for s, nb in there.items() if "mode" not in parameter_names(nb)} == set(READ_ONLY) & set(there)
+
+
+def test_one_guest_in_detail_names_its_record_and_its_next_command(story: Story) -> None:
+    story.run("40-convert", outcome="failed", error="ToolFailed: qemu-img failed\n  found: no space")
+    record = story.folder / "runs" / "1-40-convert.ipynb"
+    record.parent.mkdir()
+    record.touch()
+    rows = {r["what"]: r["found"] for r in status.details(story.home, "gateway")}
+    assert rows["last step"] == "40-convert (apply)"
+    assert rows["state"] == "failed: ToolFailed: qemu-img failed"
+    assert rows["next"] == "hikkoshi run gateway --from 40 --apply"
+    assert rows["record of the last run"] == str(record)
+
+
+def test_reports_and_records_are_listed_for_every_guest(story: Story) -> None:
+    (story.folder / "runs").mkdir(parents=True)
+    (story.folder / "runs" / "x.ipynb").touch()
+    (story.home.outputs / "reports").mkdir()
+    (story.home.outputs / "reports" / "gateway.html").touch()
+    gateway, idp = status.papers(story.home)
+    assert gateway["report"].endswith("gateway.html")
+    assert gateway["records"] == "1"
+    assert idp["report"].startswith("not written yet")
