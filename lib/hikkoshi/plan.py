@@ -12,7 +12,7 @@ from hikkoshi.guest import preparation
 from hikkoshi.guest.preparation import Preparation
 from hikkoshi.params import Guest, Site
 from hikkoshi.rehearsal.machine import Machine, MachineNic
-from hikkoshi.survey import Survey
+from hikkoshi.survey import Survey, names
 from hikkoshi.vsphere import preflight
 from hikkoshi.vsphere.spec import Nic, VmSpec
 
@@ -47,14 +47,14 @@ def specification(guest: Guest, site: Site, survey: Survey) -> VmSpec:
     wish, xen = guest.vm, survey.xen
     segments = {n.mac.lower(): n.segment for n in guest.nics}
     nics = []
-    for n, vif in enumerate(xen.vifs):
-        name = segments.get(vif.mac.lower(), "")
-        segment = site.segments.get(name)
+    for name, vif in zip(names(survey), xen.vifs, strict=True):
+        on = segments.get(vif.mac.lower(), "")
+        segment = site.segments.get(on)
         nics.append(
             Nic(
-                name=f"eth{n}",
+                name=name,
                 mac=vif.mac.lower(),
-                segment=name,
+                segment=on,
                 port_group=segment.port_group if segment else "",
                 vlan=segment.vlan if segment else -1,
             )
@@ -115,6 +115,7 @@ def checks(guest: Guest, site: Site, survey: Survey) -> list[Check]:
     vm = specification(guest, site, survey)
     where = f"params/guests/{guest.name}.yml"
     in_xen = {v.mac.lower() for v in survey.xen.vifs}
+    foreign = [f"{i.name} ({i.mac})" for i in survey.guest.interfaces if i.mac and i.mac.lower() not in in_xen]
     stray = [n.mac for n in guest.nics if n.mac.lower() not in in_xen]
     unmapped = [f"{n.name} ({n.mac})" for n in vm.nics if not n.segment]
     return [
@@ -142,6 +143,14 @@ def checks(guest: Guest, site: Site, survey: Survey) -> list[Check]:
             "only MACs that the Xen guest has",
             "correct the MAC, or remove it",
             where,
+        ),
+        Check(
+            "every HWADDR in the guest is the MAC of one of its NICs",
+            not foreign,
+            "not a NIC of this guest: " + ", ".join(foreign) if foreign else "all are",
+            "a MAC of the Xen configuration",
+            "under Xen this interface does not come up either: correct or remove its ifcfg file in the guest, then survey again",
+            survey.disk.path,
         ),
         _addresses(site, survey, vm),
         *preflight.spec_checks(vm),

@@ -103,21 +103,40 @@ def table(survey: Survey) -> list[dict[str, str]]:
     ]
 
 
+def names(survey: Survey) -> tuple[str, ...]:
+    """What the guest calls each NIC of the Xen configuration, in that order.
+
+    EL5 names a NIC by the HWADDR of its ifcfg file, whatever its place in the configuration. Only NICs that no HWADDR
+    names get the names that are left, in order: ethN for the Nth where that is free.
+    """
+    by_mac = {i.mac.lower(): i.name for i in survey.guest.interfaces if i.mac}
+    macs = [v.mac.lower() for v in survey.xen.vifs]
+    taken = {by_mac[m] for m in macs if m in by_mac}
+    free = [f"eth{n}" for n in range(len(macs) + len(taken)) if f"eth{n}" not in taken]
+    found = []
+    for n, mac in enumerate(macs):
+        name = by_mac.get(mac) or (f"eth{n}" if f"eth{n}" in free else free[0])
+        if name in free:
+            free.remove(name)
+        found.append(name)
+    return tuple(found)
+
+
 def nic_table(survey: Survey, guest: Guest) -> list[dict[str, str]]:
     """Each NIC: as Xen has it, as the guest has it, and the segment it belongs to."""
     by_name = {i.name: i for i in survey.guest.interfaces}
     segments = {n.mac.lower(): n.segment for n in guest.nics}
     rows = []
-    for n, vif in enumerate(survey.xen.vifs):
-        inside = by_name.get(f"eth{n}")
+    for name, vif in zip(names(survey), survey.xen.vifs, strict=True):
+        inside = by_name.get(name)
         rows.append(
             {
-                "NIC": f"eth{n}",
+                "NIC": name,
                 "MAC (Xen)": vif.mac,
                 "bridge": vif.bridge,
                 "HWADDR (guest)": inside.mac if inside else "not configured",
                 "address": (inside.address or ("DHCP" if inside.dhcp else "none")) if inside else "–",
-                "segment": segments.get(vif.mac, "NOT MAPPED"),
+                "segment": segments.get(vif.mac.lower(), "NOT MAPPED"),
             }
         )
     return rows

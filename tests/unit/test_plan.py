@@ -1,0 +1,85 @@
+"""Decisions: every NIC by its MAC, the same plan from the same survey, and every problem told."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from hikkoshi import plan
+from hikkoshi.params import Home
+from hikkoshi.survey import Survey, names
+
+DATA = Path(__file__).parents[1] / "data" / "survey"
+
+
+@pytest.fixture
+def survey() -> Survey:
+    """The lab's gateway as 10-survey found it."""
+    return Survey.model_validate_json((DATA / "gateway.json").read_bytes())
+
+
+def inside(survey: Survey, **macs: str) -> Survey:
+    """The same guest with other HWADDRs in its ifcfg files."""
+    interfaces = [i.model_copy(update={"mac": macs.get(i.name, i.mac)}) for i in survey.guest.interfaces]
+    return survey.model_copy(update={"guest": survey.guest.model_copy(update={"interfaces": tuple(interfaces)})})
+
+
+def red(home: Home, survey: Survey) -> list[str]:
+    return [c.title for c in plan.checks(home.guest("gateway"), home.site(), survey) if not c]
+
+
+def test_the_shipped_gateway_has_no_red_check(home: Home, survey: Survey) -> None:
+    assert red(home, survey) == []
+
+
+def test_a_nic_is_named_by_its_hwaddr_not_by_its_place_in_the_configuration(home: Home, survey: Survey) -> None:
+    first, second = (v.mac for v in survey.xen.vifs[:2])
+    swapped = inside(survey, eth0=second, eth1=first)
+    assert names(swapped)[:3] == ("eth1", "eth0", "eth2")
+    nics = plan.make(home.guest("gateway"), home.site(), swapped).vm.nics
+    assert {n.name: n.mac for n in nics[:2]} == {"eth1": first, "eth0": second}
+
+
+def test_the_address_of_a_nic_follows_its_hwaddr_into_the_subnet_check(home: Home, survey: Survey) -> None:
+    first, second = (v.mac for v in survey.xen.vifs[:2])
+    assert red(home, inside(survey, eth0=second, eth1=first)) == ["every address lies in its segment's subnet"]
+
+
+def test_nics_without_hwaddr_are_named_in_order_by_what_is_left(survey: Survey) -> None:
+    none = inside(survey, **{f"eth{n}": "" for n in range(10)})
+    assert names(none) == tuple(f"eth{n}" for n in range(10))
+    last = survey.xen.vifs[9].mac
+    assert names(inside(none, eth0=last))[9] == "eth0"
+    assert sorted(names(inside(none, eth0=last))) == sorted(f"eth{n}" for n in range(10))
+
+
+def test_a_hwaddr_that_no_nic_has_is_red(home: Home, survey: Survey) -> None:
+    stale = inside(survey, eth3="00:16:3e:ff:ff:ff")
+    assert "every HWADDR in the guest is the MAC of one of its NICs" in red(home, stale)
+
+
+def test_the_same_survey_gives_the_same_hash_and_any_change_another(home: Home, survey: Survey) -> None:
+    def hash_of(s: Survey) -> str:
+        return plan.make(home.guest("gateway"), home.site(), s).hash
+
+    assert hash_of(survey) == hash_of(Survey.model_validate(json.loads(survey.model_dump_json())))
+    more = survey.model_copy(update={"xen": survey.xen.model_copy(update={"memory_mb": 644})})
+    assert hash_of(survey) != hash_of(more)
+
+
+@pytest.mark.parametrize(
+    ("distribution", "release", "arch", "expected"),
+    [
+        ("centos", "5.11", "x86_64", "centos64Guest"),
+        ("centos", "5.11", "i686", "centosGuest"),
+        ("centos", "6.10", "x86_64", "centos6_64Guest"),
+        ("rhel", "5.11", "x86_64", "rhel5_64Guest"),
+        ("debian", "12", "x86_64", "debian12_64Guest"),
+        ("slackware", "14", "x86_64", "other26xLinux64Guest"),
+    ],
+)
+def test_vsphere_has_its_own_name_for_the_operating_system(
+    survey: Survey, distribution: str, release: str, arch: str, expected: str
+) -> None:
+    guest = survey.guest.model_copy(update={"distribution": distribution, "release": release, "arch": arch})
+    assert plan.guest_id(survey.model_copy(update={"guest": guest})) == expected
