@@ -86,16 +86,19 @@ def checks(source: Path, copy: Path) -> list[Check]:
     return [*found, _room(source, copy.parent)] if there else found
 
 
-def complete(copy: Path, preparation: Preparation, source: Path) -> Check:
-    """Is FOLDER/disk/NAME.img the finished result of exactly this preparation of exactly this source?"""
-    problem = _incomplete(copy, preparation, source)
+def complete(copy: Path, preparation: Preparation | None, source: Path) -> Check:
+    """Is FOLDER/disk/NAME.img the finished result of exactly this preparation of exactly this source, as it still is?
+
+    A guest that has been started under Xen since has written to the source, and would lose that: then it is not.
+    """
+    problem = _incomplete(copy, preparation, source) if preparation else "there is no plan"
     return Check(
         "the prepared copy is complete",
         not problem,
         problem
         or f"{copy.name}, {files.human(copy.stat().st_blocks * 512)} of {files.human(copy.stat().st_size)} in use",
         "a copy of the source with this preparation carried out",
-        "run 30-prepare with mode apply",
+        "keep the guest shut down under Xen, and run 30-prepare and all that follows again",
         str(copy),
     )
 
@@ -112,7 +115,7 @@ def _incomplete(copy: Path, preparation: Preparation, source: Path) -> str:
         return f"a copy without {Prepared.filename}"
     problems = (
         ("the copy was made by another plan", known.preparation != preparation.hash),
-        ("the source is not the one that was copied", _identity(source) != known.source),
+        ("the source is not the one that was copied, or was written to since", _identity(source) != known.source),
         ("the copy was changed since, or is another file", _identity(copy) != known.disk),
     )
     return next((words for words, bad in problems if bad), "")
