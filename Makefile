@@ -50,6 +50,7 @@ lock:
 	@CUSTOM_COMPILE_COMMAND='make lock' build/lock/bin/pip-compile -q --extra dev --generate-hashes --strip-extras --allow-unsafe \
 	  --no-emit-index-url --no-emit-trusted-host --no-emit-find-links -o requirements.lock pyproject.toml
 
+# what can be made again; never journals, records, disks or reports
 clean:
 	@hikkoshi lab down 2>/dev/null || true
-	@rm -rf .venv build outputs/guests outputs/lab outputs/reports .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	@rm -rf .venv build lib/*.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

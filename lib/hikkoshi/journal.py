@@ -1,7 +1,8 @@
 """The append-only, hash-chained list of what runs did to a guest: one JSON object per line.
 
-Each line holds the SHA-256 of the line before it (`prev`), so a line changed or removed later is found. A journal is
-evidence; whether a step is done is always asked of the world, never of the journal.
+Each line holds the SHA-256 of the line before it (`prev`), so a line changed, moved or removed later is found, except the
+last one, which nothing follows yet: a sealed record has to fix that. A journal is evidence; whether a step is done is
+always asked of the world, never of the journal.
 """
 
 import fcntl

@@ -12,7 +12,8 @@ from hikkoshi.errors import Busy, Problem
 def acquire(path: Path, who: str, wait: float) -> IO[str]:
     """Take the lock, waiting up to `wait` seconds for its holder to end; `Busy` names the holders.
 
-    The descriptor is inheritable, so children keep the lock when we are killed and they live on.
+    The descriptor is inheritable, so children keep the lock when we are killed and they live on. One exception: the
+    appliance of libguestfs closes what it inherits; it works on .part files only and ends within seconds of its worker.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle = path.open("a+", encoding="utf-8")

@@ -140,19 +140,23 @@ class Home:
     root: Path
 
     @classmethod
-    def find(cls, start: Path | None = None) -> "Home":
-        """The home named by HIKKOSHI_HOME, else the nearest folder upwards from `start` that holds params/site.yml."""
-        named = os.environ.get("HIKKOSHI_HOME")
-        begin = Path(named) if named else (start or Path.cwd())
-        for folder in [begin.resolve()] if named else [begin.resolve(), *begin.resolve().parents]:
+    def find(cls, named: str = "", start: Path | None = None) -> "Home":
+        """The folder that is named here or by HIKKOSHI_HOME, exactly; else the nearest upwards with params/site.yml.
+
+        `start` is where the way upwards begins: the current folder.
+        """
+        named = named or os.environ.get("HIKKOSHI_HOME", "")
+        begin = Path(named or start or Path.cwd()).expanduser().absolute()
+        for folder in (begin,) if named else (begin, *begin.parents):
             if (folder / "params" / "site.yml").is_file():
-                return cls(folder)
+                return cls(folder.resolve())
         raise BadInput(
             Problem(
                 "no parameters found",
                 where=str(begin),
-                expected="a folder with params/site.yml, here or above",
-                remedy="change into the project's folder, or set HIKKOSHI_HOME to it",
+                found="no params/site.yml" if begin.is_dir() else "no such folder",
+                expected="a folder with params/site.yml" + ("" if named else ", here or above"),
+                remedy="change into the project's folder, or name it by HIKKOSHI_HOME or the parameter home",
             )
         )
 

@@ -21,7 +21,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any, Literal
 
-from hikkoshi import files, lock
+from hikkoshi import files, lock, masking
 from hikkoshi.check import Check
 from hikkoshi.errors import BadInput, HikkoshiError, Problem, Refused, StepFailed
 from hikkoshi.journal import Journal
@@ -106,6 +106,7 @@ class Run:
     guest: Guest
     journal: Journal
     _lock: IO[str]
+    _mask: masking.Mask
     rows: list[Row] = field(default_factory=list)
 
     @property
@@ -203,13 +204,13 @@ class Run:
                 time.sleep(2**attempt)
 
     def _row(self, title: str, state: State, start: float, found: str) -> None:
-        row = Row(title, state, round(time.monotonic() - start, 1), found)
+        row = Row(title, state, round(time.monotonic() - start, 1), self._mask.text(found))
         self.rows.append(row)
         display(row)
         self._note("step", title=title, state=state, seconds=row.seconds, found=found)
 
     def _note(self, event: str, **fields: Any) -> None:
-        self.journal.append(event, run=self.id, step=self.step, **fields)
+        self.journal.append(event, run=self.id, step=self.step, **self._mask.tree(fields))
 
 
 _open: dict[Path, Run] = {}  # {guest's folder: the run of this process that holds its lock}
@@ -222,18 +223,19 @@ def open_run(step: str, names: Mapping[str, Any], *, wait: float = 15) -> Run:
     parameter file. Takes the guest's lock, waiting up to `wait` seconds for a run that is just ending.
     """
     values = parameters(step, names)
-    home = Home.find(Path(values["home"]) if values.get("home") else None)
-    mode = values.get("mode", "plan")
-    if mode not in ("plan", "apply"):
+    home = Home.find(values.get("home", ""))
+    wish = values.get("mode", "plan")
+    if wish not in ("plan", "apply"):
         raise BadInput(
             Problem(
                 "unknown mode",
                 f"{step}: parameter mode",
-                repr(mode),
+                repr(wish),
                 "plan or apply",
-                nearest(str(mode), ["plan", "apply"]),
+                nearest(wish, ["plan", "apply"]) or "correct it",
             )
         )
+    mode: Mode = "apply" if wish == "apply" else "plan"
     guest = home.guest(values["guest"])
     site = home.site()
     folder = home.folder(guest.name)
@@ -242,40 +244,55 @@ def open_run(step: str, names: Mapping[str, Any], *, wait: float = 15) -> Run:
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
     run_id = os.environ.get("HIKKOSHI_RUN") or f"{stamp}-{step}"
     handle = lock.acquire(folder / "lock", run_id, wait)
-    run = Run(step, run_id, mode, home, site, guest, Journal(folder / "journal.jsonl"), handle)
+    mask = masking.Mask(masking.known(home))
+    run = Run(step, run_id, mode, home, site, guest, Journal(folder / "journal.jsonl"), handle, mask)
     _open[folder] = run
     try:
         run.journal.check()
-    except BadInput:
-        handle.close()
-        del _open[folder]
-        raise
+    except BadInput as e:
+        if step != "75-rollback":  # nothing may stand between a person and the way back
+            handle.close()
+            del _open[folder]
+            raise
+        display(f"{e}\nThe rollback goes on all the same.")
     run._note("open", mode=mode, guest=guest.name, pid=os.getpid())
     return run
 
 
-def parameters(step: str, names: Mapping[str, Any]) -> dict[str, Any]:
-    """The parameters among a notebook's variables; `BadInput` for one that the notebook does not know."""
+def parameters(step: str, names: Mapping[str, Any]) -> dict[str, str]:
+    """The parameters among a notebook's variables; `BadInput` for one that the notebook does not know, or that is no text."""
     plain = {
         k: v
         for k, v in names.items()
-        if not k.startswith("_") and k not in ("In", "Out") and isinstance(v, str | int | float | bool | None)
+        if not k.startswith("_")
+        and k not in ("In", "Out")
+        and isinstance(v, str | int | float | bool | list | dict | None)
     }
-    unknown = [k for k in plain if k not in PARAMETERS]
-    if unknown:
-        raise BadInput(
-            *(
-                Problem(
-                    f"the notebook has no parameter {k!r}",
-                    where=step,
-                    found=f"{k} = {plain[k]!r}",
-                    expected="one of: " + ", ".join(PARAMETERS),
-                    remedy=nearest(k, PARAMETERS) or "leave it out",
-                )
-                for k in unknown
-            )
+    problems = [
+        Problem(
+            f"the notebook has no parameter {k!r}",
+            where=step,
+            found=f"{k} = {plain[k]!r}",
+            expected="one of: " + ", ".join(PARAMETERS),
+            remedy=nearest(k, PARAMETERS) or f"leave it out; if it is a variable of your own, say `del {k}`",
         )
-    return plain
+        for k in plain
+        if k not in PARAMETERS
+    ]
+    problems += [
+        Problem(
+            f"the parameter {k!r} is not a text",
+            where=step,
+            found=f"{k} = {plain.get(k)!r}",
+            expected=f'{k} = "…"',
+            remedy="correct it in the parameters cell, or give it with -p",
+        )
+        for k in PARAMETERS
+        if (k in plain or k == "guest") and not isinstance(plain.get(k), str)
+    ]
+    if problems:
+        raise BadInput(*problems)
+    return {k: v for k, v in plain.items() if isinstance(v, str)}
 
 
 @contextmanager

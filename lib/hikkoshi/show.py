@@ -75,7 +75,10 @@ def diff(changes: Sequence[tuple[str, str]]) -> None:
 
 
 def progress(title: str) -> Progress:
-    """A progress line that redraws itself in place at most four times a second; its last state stays in the record."""
+    """A progress line that redraws itself in place at most four times a second; its last state stays in the record.
+
+    The time that is left is guessed from the share done, once that is more than a twentieth.
+    """
     handle = display(_bundle(f"<p>{html.escape(title)} …</p>", f"{title} …"), raw=True, display_id=True)
     start, last = time.monotonic(), [0.0]
 

@@ -19,9 +19,9 @@ import pytest
 from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 
+from hikkoshi.masking import Mask
 from hikkoshi.params import Home, Secret
 from hikkoshi.record import notebook as notebook_module
-from hikkoshi.record.masking import Mask
 from hikkoshi.record.notebook import Event
 
 SLOW_START = 20  # seconds that a loaded machine may take for what usually takes one

@@ -23,7 +23,7 @@ ORDER = [
     {"xen", "guest", "disk", "vsphere", "network", "rehearsal"},
     {"survey"},
     {"plan"},
-    {"journal", "lock"},
+    {"journal", "lock", "masking"},
     {"run"},
     {"status"},
     {"record"},

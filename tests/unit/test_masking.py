@@ -10,9 +10,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from hikkoshi import masking
+from hikkoshi.masking import Mask
 from hikkoshi.params import Home, Secret
-from hikkoshi.record import masking
-from hikkoshi.record.masking import Mask
 
 VALUE = "p&ss 'w\"örd<1>/\\"
 

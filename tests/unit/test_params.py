@@ -104,7 +104,7 @@ def test_no_home_says_how_to_name_one(tmp_path: Path, monkeypatch: pytest.Monkey
 
 def test_the_home_is_found_from_a_folder_inside_it(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("HIKKOSHI_HOME", raising=False)
-    assert Home.find(home.root / "params" / "guests") == home
+    assert Home.find(start=home.root / "params" / "guests") == home
 
 
 def test_a_secret_never_shows_its_value() -> None:

@@ -162,6 +162,50 @@ def test_a_misspelt_parameter_is_an_error_and_nothing_is_opened(home: Home) -> N
     assert not home.folder("idp").exists()
 
 
+@pytest.mark.parametrize("names", [{"guest": ["idp"]}, {"guest": None}, {}, {"guest": "idp", "mode": 1}])
+def test_a_parameter_that_is_no_text_is_an_error(home: Home, names: dict[str, object]) -> None:
+    with pytest.raises(BadInput, match="is not a text"):
+        open_run("40-convert", {"home": str(home.root), **names})
+
+
+def test_a_misspelt_parameter_is_an_error_whatever_its_type(home: Home) -> None:
+    with pytest.raises(BadInput, match="did you mean guest"):
+        opened(home, gest=["gateway"])
+
+
+def test_a_home_that_is_named_is_taken_exactly(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HIKKOSHI_HOME", "/nowhere")
+    opened(home).close("completed")
+    with pytest.raises(BadInput, match="no such folder"):
+        open_run("40-convert", {"guest": "idp", "home": str(home.root / "params" / "nowhere")})
+
+
+def test_a_secret_in_a_message_does_not_reach_the_journal(home: Home, shown: list[str]) -> None:
+    password = home.root / "outputs" / "lab" / "vcenter.password"
+    password.parent.mkdir(parents=True)
+    password.write_text("correct horse\n")
+    password.chmod(0o600)
+    r = opened(home)
+
+    def act() -> None:
+        raise StepFailed(Problem("the server said: correct horse"))
+
+    with pytest.raises(StepFailed):
+        r.ensure("log in", holds=lambda: Check("logged in", False, "correct horse"), act=act)
+    r.close("failed")
+    assert "correct horse" not in r.journal.path.read_text() + "".join(shown)
+    assert "‹file:outputs/lab/vcenter.password›" in r.journal.path.read_text()
+
+
+def test_a_tampered_journal_does_not_stand_in_the_way_of_a_rollback(home: Home, shown: list[str]) -> None:
+    r = opened(home)
+    r.close("completed")
+    r.journal.path.write_text(r.journal.path.read_text().replace('"mode":"apply"', '"mode":"plan"'))
+    back = open_run("75-rollback", {"guest": "idp", "mode": "apply", "home": str(home.root)})
+    assert "changed after it was written" in shown[-1]
+    back.close("completed")
+
+
 def test_a_misspelt_mode_is_an_error(home: Home) -> None:
     with pytest.raises(BadInput, match="did you mean apply"):
         opened(home, "aply")
@@ -227,6 +271,8 @@ def test_a_program_that_a_step_starts_dies_with_the_step(tmp_path: Path) -> None
     ) as parent:
         assert parent.stdout is not None
         child = int(parent.stdout.readline())
+        while Path(f"/proc/{child}/comm").read_text() != "sleep\n":  # setpriv has done its work
+            time.sleep(0.005)
         parent.kill()
         parent.wait()
     deadline = time.monotonic() + 5

@@ -14,13 +14,13 @@ import papermill
 from papermill.exceptions import PapermillExecutionError
 
 import hikkoshi.errors
-from hikkoshi import files, lock
+from hikkoshi import files, lock, masking
 from hikkoshi.errors import BadInput, HikkoshiError, Problem
 from hikkoshi.journal import Journal
+from hikkoshi.masking import Mask
 from hikkoshi.params import Home, nearest
-from hikkoshi.record import anatomy, masking
+from hikkoshi.record import anatomy
 from hikkoshi.record.interruption import Stop, Stopped
-from hikkoshi.record.masking import Mask
 from hikkoshi.record.notebook import Listener, deaf
 from hikkoshi.run import STEPS, Mode
 

@@ -21,11 +21,12 @@ from papermill.clientwrap import PapermillNotebookClient
 from papermill.engines import NotebookExecutionManager
 from papermill.log import logger
 
+from hikkoshi import masking
 from hikkoshi.errors import BadInput, Problem
+from hikkoshi.masking import Mask
 from hikkoshi.params import Home, Secret
-from hikkoshi.record import anatomy, interruption, masking
+from hikkoshi.record import anatomy, interruption
 from hikkoshi.record.interruption import Stop, Stopped, end_all
-from hikkoshi.record.masking import Mask
 
 STALE = 60  # seconds; a younger folder may not be locked yet
 LONGEST_SOCKET_FOLDER = 70  # characters; the whole path of a socket may have 107
@@ -300,6 +301,6 @@ def _unused(folder: Path) -> bool:
 def _secrets(nb: Any, input_path: str) -> list[Secret]:
     given = nb.metadata.papermill.get("parameters", {}).get("home")
     try:
-        return masking.known(Home.find(Path(given) if given else Path(input_path or ".").resolve().parent))
+        return masking.known(Home.find(given or "", Path(input_path or ".").resolve().parent))
     except BadInput:
         return []

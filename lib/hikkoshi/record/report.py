@@ -12,14 +12,14 @@ import jinja2
 import nbformat
 from markupsafe import Markup
 
-from hikkoshi import files
+from hikkoshi import files, masking
 from hikkoshi.check import Check
 from hikkoshi.errors import BadInput
 from hikkoshi.guest import preparation
 from hikkoshi.journal import Journal
+from hikkoshi.masking import Mask
 from hikkoshi.params import Home
-from hikkoshi.record import anatomy, masking
-from hikkoshi.record.masking import Mask
+from hikkoshi.record import anatomy
 from hikkoshi.record.story import Story, gather, open_points, rehearsed, sources, told, verdict
 from hikkoshi.rehearsal.outcome import Outcome
 from hikkoshi.status import READ_ONLY, runs

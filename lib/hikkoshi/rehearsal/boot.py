@@ -151,6 +151,7 @@ def _watch(
         if since and (since[1].ending is Ending.TIMEOUT or seconds - since[0] >= SETTLE):
             told = witness.read(console) if probe else None
             if told or not probe or since[1].ending is not Ending.LOGIN or seconds - since[0] > WITNESS_LIMIT:
+                progress(timeout, timeout, f"{since[1].ending}: {since[1].words}")
                 return since[0], since[1], told
         progress(min(seconds, timeout), timeout, last_line(screen, console))
         time.sleep(POLL)
