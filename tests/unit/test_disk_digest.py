@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hikkoshi.disk import digest
-from hikkoshi.disk.digest import BLOCK
+from hikkoshi.disk.extents import BLOCK
 from hikkoshi.errors import BadInput
 
 SHARED_FOLDER = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)

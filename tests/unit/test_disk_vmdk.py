@@ -1,5 +1,7 @@
 """Reading VMDK streams: both layouts, and every way in which one can be broken."""
 
+import contextlib
+import hashlib
 import struct
 import subprocess
 import zlib
@@ -9,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from hikkoshi.disk import grains as grains_of
 from hikkoshi.disk import vmdk
 from hikkoshi.errors import BadInput
 
@@ -61,24 +64,28 @@ def stream(
         piece = piece.ljust(-(-len(piece) // 512) * 512, b"\0")
         body, at = body + piece, at + len(piece) // 512
 
-    def directory(first: int) -> bytes:
-        """The directory at sector `first`, its tables right behind it."""
-        start = first + -(-tables * 4 // 512)
-        out = struct.pack(f"<{tables}I", *(start + n * table_sectors for n in range(tables))).ljust(
-            (start - first) * 512, b"\0"
-        )
-        for n in range(tables):
-            out += struct.pack(f"<{entries}I", *places[n * entries : (n + 1) * entries]).ljust(
-                table_sectors * 512, b"\0"
-            )
-        return out
+    def table(n: int) -> bytes:
+        return struct.pack(f"<{entries}I", *places[n * entries : (n + 1) * entries]).ljust(table_sectors * 512, b"\0")
+
+    def directory(tables_at: list[int]) -> bytes:
+        packed = struct.pack(f"<{tables}I", *tables_at)
+        return packed.ljust(-(-len(packed) // 512) * 512, b"\0")
 
     head = text.ljust(20 * 512, b"\0")
     if footer:
-        up = (header(vmdk.AT_END) + head).ljust(128 * 512, b"\0") + body
-        marker = struct.pack("<QII", 1, 0, 3).ljust(512, b"\0")  # one sector follows, no data, a footer
-        return up + directory(len(up) // 512) + marker + header(len(up) // 512) + bytes(512)
-    return (header(directory_sector) + head + directory(directory_sector)).ljust(128 * 512, b"\0") + body + bytes(512)
+        out = (header(vmdk.AT_END) + head).ljust(128 * 512, b"\0") + body
+        tables_at = []
+        for n in range(tables):
+            out += struct.pack("<QII", table_sectors, 0, 1).ljust(512, b"\0")
+            tables_at.append(len(out) // 512)
+            out += table(n)
+        out += struct.pack("<QII", len(directory(tables_at)) // 512, 0, 2).ljust(512, b"\0")
+        place = len(out) // 512
+        out += directory(tables_at) + struct.pack("<QII", 1, 0, 3).ljust(512, b"\0")
+        return out + header(place) + bytes(512)
+    first = directory_sector + len(directory([0] * tables)) // 512
+    up = directory([first + n * table_sectors for n in range(tables)]) + b"".join(map(table, range(tables)))
+    return (header(directory_sector) + head + up).ljust(128 * 512, b"\0") + body + bytes(512)
 
 
 def saved(path: Path, content: bytes) -> Path:
@@ -133,8 +140,12 @@ def test_no_damage_makes_the_check_itself_fail(
     for offset, piece in damage:
         at = offset % len(content)
         content[at : at + len(piece)] = piece
-    for check in vmdk.check_stream(saved(tmp_path / "x.vmdk", bytes(content)), 1001 * GRAIN):
+    path = saved(tmp_path / "x.vmdk", bytes(content))
+    for check in vmdk.check_stream(path, 1001 * GRAIN):
         assert check.found
+    with contextlib.suppress(BadInput):
+        for flaw in grains_of.examine(path).flaws:
+            assert flaw.what
 
 
 @SHARED_FOLDER
@@ -144,6 +155,23 @@ def test_anything_else_is_one_red_check_and_bad_input(tmp_path: Path, content: b
     assert red(path, GRAIN) == ["the VMDK is a sparse VMDK"]
     with pytest.raises(BadInput, match="no usable VMDK"):
         vmdk.read(path)
+
+
+@SHARED_FOLDER
+@given(GRAINS, st.booleans(), st.integers(0, 1001 * GRAIN))
+def test_both_layouts_are_examined_to_their_last_byte_and_give_the_disk_that_was_put_in(
+    tmp_path: Path, grains: dict[int, bytes], footer: bool, size: int
+) -> None:
+    size = max(size, (max(grains, default=0) + 1) * GRAIN)  # what lies behind is padding
+    found = grains_of.examine(saved(tmp_path / "x.vmdk", stream(grains, 1001, footer=footer)), size=size, sha256=True)
+    plain, at = hashlib.sha256(), 0
+    for number, grain in sorted(grains.items()):
+        plain.update(bytes(number * GRAIN - at) + grain)
+        at = (number + 1) * GRAIN
+    plain.update(bytes(size - at))
+    assert found.flaws == ()
+    assert found.grains == len(grains)
+    assert found.sha256 == plain.hexdigest()
 
 
 def test_a_missing_file_is_a_red_check(tmp_path: Path) -> None:

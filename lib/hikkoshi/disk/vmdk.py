@@ -7,6 +7,7 @@ directory are read: up front, and at the end behind a footer. Sectors are 512 by
 import os
 import re
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,8 @@ SECTOR = 512
 COMPRESSED = 1 << 16  # header flag: grains are deflated
 MARKERS = 1 << 17  # header flag: every grain is preceded by its address and length
 AT_END = (1 << 64) - 1  # the grain directory's sector where a footer gives the real one
-_HEADER = struct.Struct("<4sIIQQQQIQQQB4sH433x")
-_MARKER = struct.Struct("<QI")  # first sector of the disk that the grain holds, length of the deflated data
+HEADER = struct.Struct("<4sIIQQQQIQQQB4sH433x")
+MARKER = struct.Struct("<QI")  # first sector of the disk that the grain holds, length of the deflated data
 _LARGEST = 1 << 27  # grains: a disk of 8 TiB in grains of 64 KiB
 _DESCRIPTOR = 1 << 20  # bytes: VMware reserves 10 KiB
 _REMEDY = "run 40-convert again; if it is the same again, keep the file and report it"
@@ -35,6 +36,7 @@ class Header:
     grain: int
     table_entries: int
     directory: int  # where the grain directory begins
+    overhead: int  # where, by the first sector, grains begin
     compression: int  # 1: deflate
     newlines: bytes  # the four bytes that show whether a transfer as text damaged the file
     descriptor: dict[str, str]
@@ -147,7 +149,7 @@ def _fields(fd: int, offset: int, path: Path) -> tuple[Any, ...]:
     if len(raw) < SECTOR or raw[:4] != b"KDMV":
         found = "an empty file" if not raw else f"{len(raw)} bytes beginning with {raw[:4]!r}"
         raise _bad(path, found, "512 bytes beginning with b'KDMV'")
-    return _HEADER.unpack(raw)
+    return HEADER.unpack(raw)
 
 
 def _header(fd: int, path: Path) -> Header:
@@ -155,7 +157,9 @@ def _header(fd: int, path: Path) -> Header:
     size = os.fstat(fd).st_size
     if fields[9] == AT_END:
         fields = _fields(fd, max(0, size - 2 * SECTOR), path)  # the last two sectors: footer, end-of-stream marker
-    _, version, flags, capacity, grain, start, length, entries, _, directory, _, _, newlines, compression = fields
+    _, version, flags, capacity, grain, start, length, entries, _, directory, overhead, _, newlines, compression = (
+        fields
+    )
     if not 1 <= grain <= 128 or not 1 <= entries <= 1 << 16 or capacity > _LARGEST * grain:
         raise _bad(
             path, f"capacity {capacity} and grain {grain} sectors, {entries} entries a table", "sizes that VMware uses"
@@ -170,23 +174,34 @@ def _header(fd: int, path: Path) -> Header:
         grain=grain * SECTOR,
         table_entries=entries,
         directory=directory * SECTOR,
+        overhead=overhead * SECTOR,
         compression=compression,
         newlines=newlines,
         descriptor=descriptor(text.decode("utf-8", errors="replace")),
     )
 
 
+def tables(fd: int, header: Header, path: Path) -> Iterator[tuple[int, tuple[int, ...]]]:
+    """Each grain table: the byte where it begins, 0 where there is none, and its entries, the sectors of the grains in order.
+
+    A grain of zeros has entry 0 or 1. `BadInput` where directory or table are not in the file.
+    """
+    grains = -(-header.capacity // header.grain)
+    for table in _numbers(fd, header.directory, -(-grains // header.table_entries), path):
+        if table == 0:  # no table: nothing but zeros there
+            yield 0, (0,) * header.table_entries
+        else:
+            yield table * SECTOR, _numbers(fd, table * SECTOR, header.table_entries, path)
+
+
 def _end_of_grains(fd: int, header: Header, path: Path) -> int:
     """Follow directory and tables to the grain that lies last, and its marker to where it ends."""
     size = os.fstat(fd).st_size
-    grains = -(-header.capacity // header.grain)
-    tables = _numbers(fd, header.directory, -(-grains // header.table_entries), path)
     last, number, end = 0, 0, 0
-    for n, table in enumerate(tables):
-        if table == 0:  # no table: nothing but zeros there
+    for n, (table, entries) in enumerate(tables(fd, header, path)):
+        if table == 0:
             continue
-        entries = _numbers(fd, table * SECTOR, header.table_entries, path)
-        end = max(end, table * SECTOR + 4 * header.table_entries)
+        end = max(end, table + 4 * header.table_entries)
         highest = max(entries)
         if highest > max(last, 1):  # 0 and 1 both mean a grain of zeros
             last, number = highest, n * header.table_entries + entries.index(highest)
@@ -194,15 +209,15 @@ def _end_of_grains(fd: int, header: Header, path: Path) -> int:
         return end
     if not header.stream:
         return max(end, last * SECTOR + header.grain)
-    marker = os.pread(fd, _MARKER.size, last * SECTOR)
-    if len(marker) < _MARKER.size:
+    marker = os.pread(fd, MARKER.size, last * SECTOR)
+    if len(marker) < MARKER.size:
         raise _bad(path, f"{size:,} bytes", f"a grain at byte {last * SECTOR:,}")
-    address, length = map(int, _MARKER.unpack(marker))
+    address, length = map(int, MARKER.unpack(marker))
     if address * SECTOR != number * header.grain or not length:
         raise _bad(
             path, f"a grain for sector {address} at byte {last * SECTOR:,}", f"sector {number * header.grain // SECTOR}"
         )
-    return max(end, last * SECTOR + _MARKER.size + length)
+    return max(end, last * SECTOR + MARKER.size + length)
 
 
 def _numbers(fd: int, offset: int, count: int, path: Path) -> tuple[int, ...]:
