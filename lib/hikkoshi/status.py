@@ -125,13 +125,15 @@ def runs(entries: Iterable[Mapping[str, Any]]) -> list[LastRun]:
 
 
 def done(past: Sequence[LastRun]) -> list[str]:
-    """Steps whose last run really did them, in the order of the way; a rollback undoes the cut-over and its report."""
+    """Steps whose last run really did them, in the order of the way.
+
+    A rollback undoes the cut-over and its report as soon as it was tried: what it did not come to is for it to finish.
+    """
     last = {r.step: r for r in past if r.mode == "apply" or r.step in READ_ONLY}
     steps = [s for s in STEPS if s in last and last[s].state == "done"]
-    order = [r.step for r in past]
-    if "75-rollback" in steps and "70-cutover" in steps:
-        newest = max((s for s in order if s in ("70-cutover", "75-rollback")), key=lambda s: last[s].when)
-        undone = ("70-cutover", "90-report") if newest == "75-rollback" else ("75-rollback",)
+    forward, back = last.get("70-cutover"), last.get("75-rollback")
+    if forward and back:
+        undone = ("70-cutover", "90-report") if back.when > forward.when else ("75-rollback",)
         steps = [s for s in steps if s not in undone]
     return steps
 

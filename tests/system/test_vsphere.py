@@ -442,17 +442,26 @@ class TestCutOver:
     def test_into_service_and_out_of_it_again(self, world: World) -> None:
         v = world.connect()
         world.deploy(v)
-        assert not cutover.complete(v, world.order)
+        assert not cutover.complete(v, world.order, world.folder)
         cutover.start(v, world.site.vsphere, world.order, source=OFF, folder=world.folder)
-        assert cutover.complete(v, world.order)
+        assert cutover.complete(v, world.order, world.folder)
         assert [c for c in cutover.wiring(v, world.site.vsphere, world.order) if not c] == []
         assert len(cutover.CutOver.load(world.folder).nics) == 10
         assert not cutover.rolled_back(v, world.order)
         cutover.roll_back(v, world.order, world.folder)
         assert cutover.rolled_back(v, world.order)
         assert cutover.record_gone(world.folder)
-        assert not cutover.complete(v, world.order)
+        assert not cutover.complete(v, world.order, world.folder)
         assert deployment.complete(v, world.order), "it still stands there, for another try"
+
+    def test_a_cut_over_killed_before_it_was_written_down_is_finished_by_the_next_run(self, world: World) -> None:
+        v = world.connect()
+        world.deploy(v)
+        cutover.start(v, world.site.vsphere, world.order, source=OFF, folder=world.folder)
+        (world.folder / "cutover.json").unlink()
+        assert "not in cutover.json" in cutover.complete(v, world.order, world.folder).found
+        cutover.start(v, world.site.vsphere, world.order, source=OFF, folder=world.folder)
+        assert cutover.complete(v, world.order, world.folder)
 
     def test_the_nics_are_plugged_in_before_the_machine_is_switched_on(self, world: World) -> None:
         v = world.connect()
@@ -503,8 +512,8 @@ class TestCutOver:
         world.deploy(v)
         (machine,) = vm.of_guest(v, "gateway")
         vm.power(v, machine, True)
-        check = cutover.complete(v, world.order)
-        assert (bool(check), check.found) == (False, "poweredOn, 0 of 10 NICs plugged in")
+        check = cutover.complete(v, world.order, world.folder)
+        assert (bool(check), check.found) == (False, "poweredOn, 0 of 10 NICs plugged in, not in cutover.json")
 
 
 def fingerprint(lab: Path) -> str:

@@ -312,6 +312,17 @@ def test_a_failed_run_is_told_as_failed(move: Move) -> None:
     assert "<no space>" not in page
 
 
+def test_a_machine_that_a_rollback_took_out_is_not_called_in_service(move: Move) -> None:
+    move.results("70-cutover")
+    assert "In service on vSphere" in words(move.page())
+    move.ran("75-rollback", result="failed", error="Refused: start it on the Dom-0")
+    (move.folder / "cutover.json").unlink()
+    move.ran("20-plan")
+    page = words(move.page())
+    assert "In service on vSphere" not in page
+    assert "Out of service in vSphere" in page
+
+
 def test_an_interrupted_run_is_told_as_interrupted(move: Move) -> None:
     move.results("30-prepare")
     move.ran("40-convert", result="interrupted")

@@ -133,6 +133,15 @@ def test_a_rollback_takes_the_cut_over_back(story: Story) -> None:
     assert "75-rollback" not in status.done(past)
 
 
+def test_a_rollback_that_could_not_be_finished_takes_the_cut_over_back_too(story: Story) -> None:
+    for step in STEPS:
+        if step != "75-rollback":
+            story.run(step)
+    story.run("75-rollback", outcome="failed", error="Refused: type xm create on the Dom-0")
+    story.run("20-plan")
+    assert not {"70-cutover", "90-report"} & set(status.done(status.runs(story.journal.entries())))
+
+
 def test_a_failed_repeat_takes_back_that_a_step_is_done(story: Story) -> None:
     story.run("10-survey")
     story.run("10-survey", outcome="failed", error="ToolFailed: no")

@@ -82,6 +82,13 @@ class Story:
     unreadable: tuple[str, ...] = field(default=())
 
     @property
+    def taken_out(self) -> bool:
+        """Whether a rollback was applied, to its end or not, and no cut-over stands on record any more."""
+        return self.cutover is None and any(
+            s.step == "75-rollback" and s.run is not None and s.run.mode == "apply" for s in self.steps
+        )
+
+    @property
     def run_ids(self) -> list[str]:
         """The runs that the report tells of, in the order of the steps."""
         return [s.run.id for s in self.steps if s.run]
@@ -145,7 +152,8 @@ def verdict(story: Story) -> tuple[Level, str]:
         (bool(story.unreadable), "bad", "A result cannot be read"),
         ("75-rollback" in story.done, "open", "Rolled back: in service under Xen"),
         (bool(story.rehearsal) and not rehearsed(story), "bad", "The rehearsal did not succeed"),
-        ("70-cutover" in story.done, "good", "In service on vSphere"),
+        (story.cutover is not None, "good", "In service on vSphere"),
+        (story.taken_out, "open", "Out of service in vSphere; whether it is back under Xen was not seen from here"),
         ("60-deploy" in story.done, "good", "Deployed and waiting for its cut-over"),
         (True, "open", f"Under way: {todo} is next"),
     )

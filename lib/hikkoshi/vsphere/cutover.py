@@ -10,7 +10,7 @@ from typing import ClassVar
 
 from hikkoshi.artefact import Artefact
 from hikkoshi.check import Check
-from hikkoshi.errors import Refused
+from hikkoshi.errors import BadInput, Refused
 from hikkoshi.params import VSphere as Site
 from hikkoshi.progress import Progress, silent
 from hikkoshi.vsphere import inventory, readback, vm
@@ -29,17 +29,19 @@ class CutOver(Artefact):
     nics: tuple[readback.NicFound, ...]
 
 
-def complete(v: VSphere, wanted: Order) -> Check:
-    """Whether the machine is on and every planned NIC plugged in."""
-    title, expected = f"{wanted.guest} is in service in vSphere", f"on, {len(wanted.nics)} NICs plugged in"
+def complete(v: VSphere, wanted: Order, folder: Path) -> Check:
+    """Whether the machine is on, every planned NIC plugged in, and cutover.json in `folder` says so of this machine."""
+    title, expected = f"{wanted.guest} is in service in vSphere", f"on, {len(wanted.nics)} NICs plugged in, on record"
     machine = _only(v, wanted)
     if machine is None:
         return Check(title, False, "no complete machine", expected, "run 60-deploy in apply", v.where, later=True)
     plugged = _plugged(machine)
+    recorded = _recorded(folder, machine)
     return Check(
         title,
-        wanted.spec is not None and machine.power == "poweredOn" and plugged >= _macs(wanted),
-        f"{machine.power}, {len(plugged & _macs(wanted))} of {len(wanted.nics)} NICs plugged in",
+        wanted.spec is not None and machine.power == "poweredOn" and plugged >= _macs(wanted) and recorded,
+        f"{machine.power}, {len(plugged & _macs(wanted))} of {len(wanted.nics)} NICs plugged in"
+        + ("" if recorded else f", not in {CutOver.filename}"),
         expected,
         "run 70-cutover in apply; if it does not come up, 75-rollback",
         v.where,
@@ -49,7 +51,7 @@ def complete(v: VSphere, wanted: Order) -> Check:
 def start(
     v: VSphere, site: Site, wanted: Order, *, source: Check, folder: Path, progress: Progress = silent
 ) -> CutOver:
-    """Plug in every NIC, switch the machine on, read both back.
+    """Plug in every NIC, switch the machine on, read both back, write it down; what is so already stays so.
 
     `source` is the fresh observation that the source guest is off: the same MACs and addresses twice would break the
     network for both, so without it nothing is done.
@@ -108,8 +110,13 @@ def roll_back(v: VSphere, wanted: Order, folder: Path, progress: Progress = sile
         vm.connect(v, machine, False)
         progress(1, 2, f"switching {machine.name} off")
         vm.power(v, machine, False)
-    (folder / CutOver.filename).unlink(missing_ok=True)
+    strike(folder)
     progress(2, 2, "out of service")
+
+
+def strike(folder: Path) -> None:
+    """Remove the record of the cut-over."""
+    (folder / CutOver.filename).unlink(missing_ok=True)
 
 
 def rolled_back(v: VSphere, wanted: Order) -> Check:
@@ -154,6 +161,14 @@ def _only(v: VSphere, wanted: Order) -> vm.Machine | None:
     ours = [m for m in vm.of_guest(v, wanted.guest) if vm.COMPLETE in m.marks]
     fit = [m for m in ours if m.marks.get(vm.PLAN) == wanted.plan_hash]
     return fit[0] if len(fit) == 1 and len(ours) == 1 else None
+
+
+def _recorded(folder: Path, machine: vm.Machine) -> bool:
+    try:
+        found = CutOver.find(folder)
+    except BadInput:  # damaged: it will be written anew
+        return False
+    return found is not None and found.moid == machine.id
 
 
 def _groups(v: VSphere, site: Site) -> tuple[inventory.PortGroup, ...]:
