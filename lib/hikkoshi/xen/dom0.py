@@ -77,10 +77,18 @@ def disk_path(home: Home, dom0: Dom0, target: str) -> Path:
 
 
 def source_off(home: Home, dom0: Dom0, name: str) -> Check:
-    """Whether the source guest is off, so that its disk stands still. Not knowing counts as no."""
+    """Whether the source guest is off, so that its disk stands still.
+
+    On a Dom-0 that does not answer, not knowing counts as no. A Dom-0 that is only a folder here, a mounted or copied disk,
+    cannot be asked at all: the check says so and leaves it to the person who applies.
+    """
     title = f"the source guest {name} is off"
     if not _is_local(home, dom0):
-        return Check(title, True, f"the Dom-0 is a folder here ({home.path(dom0.root)}): nothing can run from it")
+        return Check(
+            title,
+            True,
+            f"not seen from here, the Dom-0 is a folder ({home.path(dom0.root)}): whoever applies answers for it",
+        )
     expected = f"{name} not in the list of domains"
     try:
         state = _states().get(name)
