@@ -3,8 +3,9 @@
 import random
 import struct
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 from hypothesis import HealthCheck, assume, example, given, settings
@@ -22,15 +23,20 @@ GRAINS = TABLES + 2 * 2048
 STORED = (1, 2, 100, 512, 600)  # numbers of the grains that are not zeros
 
 
+def fill(f: BinaryIO, numbers: Sequence[int], size: int = SIZE) -> None:
+    """A disk with something in these grains."""
+    for number in numbers:
+        f.seek(number * GRAIN)
+        f.write(random.Random(1).randbytes(GRAIN) if number == 100 else number.to_bytes(2, "little") * (GRAIN // 2))
+    f.truncate(size)
+
+
 @pytest.fixture(scope="module")
 def good_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A stream of five grains, the third of which hardly compresses."""
     folder = tmp_path_factory.mktemp("good")
     with (folder / "d.img").open("wb") as f:
-        f.truncate(SIZE)
-        for number in STORED:
-            f.seek(number * GRAIN)
-            f.write(random.Random(1).randbytes(GRAIN) if number == 100 else number.to_bytes(2, "little") * (GRAIN // 2))
+        fill(f, STORED)
     with RawDisk(folder / "d.img") as source:
         stream.write(source, folder / "d.vmdk", "d.vmdk")
     assert grains.examine(folder / "d.vmdk").flaws == ()
@@ -191,6 +197,17 @@ def test_each_flaw_is_told_with_its_place(tmp_path: Path, good: bytes, harm: str
     assert list(flaws) == sorted(flaws)
 
 
+def test_a_table_may_say_1_for_a_grain_of_zeros(tmp_path: Path, good: bytes) -> None:
+    assert examine(tmp_path, edit(good, TABLES, struct.pack("<I", 1))) == examine(tmp_path, good)
+
+
+def test_zeros_that_are_stored_do_not_change_the_disk(tmp_path: Path, good: bytes) -> None:
+    found = examine(tmp_path, repacked(good, zlib.compress(bytes(GRAIN))))
+    with (tmp_path / "d.img").open("wb") as f:
+        fill(f, STORED[1:])
+    assert (found.flaws, found.grains, found.content) == ((), len(STORED), digest.content(tmp_path / "d.img"))
+
+
 def test_all_flaws_of_a_file_are_told_at_once(tmp_path: Path, good: bytes) -> None:
     broken = edit(good, places(good)[1] - 1, b"x") + b"more"
     broken = edit(broken, places(good)[3] + 40, b"\xff\xff\xff")
@@ -219,10 +236,7 @@ def test_data_where_the_disk_has_ended_is_a_flaw_and_does_not_count(tmp_path: Pa
     assert [f.offset for f in found.flaws] == [places(good)[4]]
     assert "behind the disk's end" in found.flaws[0].what
     with (tmp_path / "d.img").open("wb") as f:
-        for number in STORED:
-            f.seek(number * GRAIN)
-            f.write(random.Random(1).randbytes(GRAIN) if number == 100 else number.to_bytes(2, "little") * (GRAIN // 2))
-        f.truncate(600 * GRAIN + 512)
+        fill(f, STORED, 600 * GRAIN + 512)
     assert found.content == digest.content(tmp_path / "d.img")
 
 

@@ -92,6 +92,11 @@ def test_the_bytes_depend_on_the_content_alone(
     assert (tmp_path / "1.vmdk").read_bytes() == (tmp_path / "n.vmdk").read_bytes()
 
 
+@pytest.mark.parametrize(("size", "padded"), [(512, 1 << 20), (1 << 20, 1 << 20), ((1 << 20) + 512, 2 << 20)])
+def test_the_capacity_is_whole_mebibytes(size: int, padded: int) -> None:
+    assert stream.capacity(size) == padded
+
+
 def test_zeros_are_not_stored_and_a_disk_of_zeros_has_no_grain(tmp_path: Path) -> None:
     image = tmp_path / "d.img"
     image.write_bytes(bytes(2 * MIB))
