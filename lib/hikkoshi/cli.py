@@ -125,37 +125,52 @@ def doctor(as_json: AsJson = False) -> None:
 
 
 @lab.command("up")
-def lab_up() -> None:
+def lab_up(as_json: AsJson = False) -> None:
     """Build the demo guests and start vSphere's stand-in; what is there already stays."""
     from hikkoshi.lab import lab  # noqa: PLC0415
     from hikkoshi.params import Home  # noqa: PLC0415
 
-    lab.up(Home.find())
+    lab.up(Home.find(), _unsaid if as_json else print)
+    if as_json:
+        _lab_status(as_json)
 
 
 @lab.command("down")
-def lab_down() -> None:
+def lab_down(as_json: AsJson = False) -> None:
     """End it and leave nothing behind."""
     from hikkoshi.lab import lab  # noqa: PLC0415
     from hikkoshi.params import Home  # noqa: PLC0415
 
-    lab.down(Home.find())
+    lab.down(Home.find(), _unsaid if as_json else print)
+    if as_json:
+        _lab_status(as_json)
 
 
 @lab.command("status")
-def lab_status() -> None:
+def lab_status(as_json: AsJson = False) -> None:
     """Say what of it is up; ends with 1 where something is not."""
+    raise typer.Exit(0 if _lab_status(as_json) else 1)
+
+
+def _lab_status(as_json: bool) -> bool:
     from hikkoshi.lab import lab  # noqa: PLC0415
     from hikkoshi.params import Home  # noqa: PLC0415
 
     checks = lab.status(Home.find())
-    _table(
-        [
-            {"": "up" if c else "down", "what": c.title, "found": c.found, "what to do": "" if c else c.remedy}
-            for c in checks
-        ]
-    )
-    raise typer.Exit(0 if all(checks) else 1)
+    if as_json:
+        _print_json([{"what": c.title, "up": c.ok, "found": c.found} for c in checks])
+    else:
+        _table(
+            [
+                {"": "up" if c else "down", "what": c.title, "found": c.found, "what to do": "" if c else c.remedy}
+                for c in checks
+            ]
+        )
+    return all(checks)
+
+
+def _unsaid(words: str) -> None:
+    """What is said on the way when only the end is wanted."""
 
 
 def _table(rows: Sequence[Mapping[str, str]], out: IO[str] | None = None) -> None:

@@ -210,3 +210,15 @@ def test_a_vcenter_of_a_test_ends_with_its_parent(tmp_path: Path) -> None:
         threading.Event().wait(0.05)
     assert not server.alive
     assert list((tmp_path / vcsim.TEMPORARY).iterdir()) == []
+
+
+def test_every_command_of_the_lab_answers_with_one_json_document(plan_home: Home) -> None:
+    for argv, up in (("status", True), ("up", True), ("down", False), ("status", False)):
+        told = subprocess.run(
+            [sys.executable, "-m", "hikkoshi.cli", "lab", argv, "--json"],
+            env={**os.environ, "HIKKOSHI_HOME": str(plan_home.root)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert {part["up"] for part in json.loads(told.stdout)} == {up}, argv
