@@ -214,15 +214,6 @@ def test_a_directory_of_absurd_size_is_refused_without_reading_it(tmp_path: Path
     assert red(saved(tmp_path / "x.vmdk", bytes(content)), GRAIN) == ["the VMDK is a sparse VMDK"]
 
 
-def test_the_extent_gets_the_name_that_the_file_has_now(tmp_path: Path) -> None:
-    path = saved(tmp_path / "x.vmdk", stream({0: b"x" * GRAIN}, 16))
-    before = path.read_bytes()
-    vmdk.name_extent(path, "gateway.vmdk")
-    assert vmdk.read(path).descriptor["extent"] == 'RW 2048 SPARSE "gateway.vmdk"'
-    assert path.stat().st_size == len(before)
-    assert path.read_bytes()[21 * 512 :] == before[21 * 512 :]
-
-
 @pytest.mark.needs("qemu-img")
 @pytest.mark.parametrize("footer", [False, True])
 def test_qemu_reads_from_both_layouts_what_was_put_in(tmp_path: Path, footer: bool) -> None:

@@ -4,13 +4,9 @@ The copy is `disk/NAME.img` and the VMDK `disk/NAME.vmdk` in the guest's folder;
 was made of what.
 """
 
-import hashlib
-import math
-import os
+import errno
 import re
 import shutil
-import subprocess
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -19,15 +15,12 @@ from typing import ClassVar
 from hikkoshi import files, tool
 from hikkoshi.artefact import Artefact
 from hikkoshi.check import Check
-from hikkoshi.disk import digest, source
-from hikkoshi.disk.vmdk import check_stream, name_extent, read
+from hikkoshi.disk import digest, grains, source, stream
+from hikkoshi.disk.extents import RawDisk
+from hikkoshi.disk.stream import MIB, Level, capacity
+from hikkoshi.disk.vmdk import check_stream, read
 from hikkoshi.errors import BadInput, HikkoshiError, Problem, Refused, StepFailed, ToolFailed
 from hikkoshi.progress import Progress, silent
-
-MIB = 1 << 20
-OLDEST = (2, 5, 1)  # qemu-img before it wrote header version 1, which ESXi refuses
-FULL = 1 << 20  # bytes left free, below which a failed conversion is put down to the full disk
-OPTIONS = "subformat=streamOptimized,adapter_type=lsilogic,hwversion=10"
 
 
 class Conversion(Artefact):
@@ -42,18 +35,15 @@ class Conversion(Artefact):
     virtual_bytes: int  # capacity: the copy's size, rounded up to 1 MiB
     copy_bytes: int
     copy_digest: str  # content digest, see hikkoshi.disk.digest
-    qemu_img: str  # version
-    seconds: float
+    level: Level
+    threads: int
+    qemu_img: str  # version of the one that compared both
+    seconds: float  # with the comparison
 
     @property
     def ratio(self) -> float:
         """How many times smaller the VMDK is than the disk."""
         return self.virtual_bytes / self.vmdk_bytes
-
-
-def capacity(size: int) -> int:
-    """A disk's size rounded up to whole MiB: a stream's capacity has to be whole grains of 64 KiB."""
-    return math.ceil(size / MIB) * MIB
 
 
 def checks(copy: Path, vmdk: Path) -> list[Check]:
@@ -75,7 +65,7 @@ def checks(copy: Path, vmdk: Path) -> list[Check]:
         _has_room(copy, vmdk)
         if there
         else Check("the disk has room", False, missing, "", remedy, str(vmdk), later=True),
-        _tool_is_new_enough(),
+        _can_compare(),
     ]
 
 
@@ -118,43 +108,52 @@ def _flaws(copy: Path, vmdk: Path) -> Iterator[str]:
         yield f"content digest of the copy {content[:16]}…, {made.copy_digest[:16]}… recorded"
 
 
-def start(copy: Path, vmdk: Path, folder: Path, progress: Progress = silent) -> Conversion:
-    """Convert, compare, hash, and only then give the VMDK its name. On any failure nothing is left of it."""
+def start(copy: Path, vmdk: Path, folder: Path, progress: Progress = silent, *, level: Level = "fast") -> Conversion:
+    """Convert, compare, and only then give the VMDK its name. On any failure nothing is left of it.
+
+    The comparison is by qemu-img, whose reader shares nothing with our writer.
+    """
     refused = [c for c in checks(copy, vmdk) if not c]
     if refused:
         raise Refused(*(c.problem() for c in refused))
     begun = time.monotonic()
-    size = copy.stat().st_size
     with files.part(vmdk) as unfinished:
         try:
-            _convert(copy, unfinished, progress)
-            _compare_or_fail(copy, unfinished)
+            with RawDisk(copy) as disk:
+                written = stream.write(disk, unfinished, vmdk.name, level=level, progress=progress)
+            same = compare(copy, unfinished)
+            if not same:
+                raise StepFailed(same.problem())
             made = Conversion(
                 vmdk=vmdk.name,
-                vmdk_bytes=unfinished.stat().st_size,
-                virtual_bytes=capacity(size),
-                copy_bytes=size,
-                copy_digest=digest.content(copy),
-                qemu_img=".".join(map(str, _version())),
+                vmdk_bytes=written.bytes,
+                vmdk_sha256=written.sha256,
+                vmdk_sha1=written.sha1,
+                virtual_bytes=written.capacity,
+                copy_bytes=disk.size,
+                copy_digest=written.content,
+                level=level,
+                threads=written.threads,
+                qemu_img=_version(),
                 seconds=round(time.monotonic() - begun, 1),
-                **_hashes(unfinished),
             )
             made.save(folder)
-        except (ToolFailed, OSError) as e:
-            free = shutil.disk_usage(unfinished.parent).free
-            # qemu-img's own word for a full disk is often 'Invalid argument': its second write trips over its first
-            if free > FULL and not re.search(r"No space left|quota exceeded", str(e)):
-                raise
-            raise StepFailed(
-                Problem(
-                    "the disk became full during the conversion",
-                    where=str(vmdk.parent),
-                    found=f"{files.human(free)} free beside an unfinished VMDK of {files.human(unfinished.stat().st_size)}",
-                    expected=f"room for up to {files.human(_needed(copy))}",
-                    remedy="the unfinished VMDK was removed; make room, or put outputs/ on a larger disk, then run this again",
-                )
-            ) from None
+        except OSError as e:
+            raise StepFailed(_unwritten(e, copy, unfinished)) from None
     return made
+
+
+def _unwritten(e: OSError, copy: Path, unfinished: Path) -> Problem:
+    full = e.errno in (errno.ENOSPC, errno.EDQUOT)
+    room = f"{files.human(shutil.disk_usage(unfinished.parent).free)} free"
+    size = files.human(unfinished.stat().st_size) if unfinished.is_file() else "nothing"
+    return Problem(
+        "the disk became full during the conversion" if full else "the VMDK cannot be written",
+        where=str(unfinished.parent),
+        found=f"{e.strerror or e}; {room} beside an unfinished VMDK of {size}",
+        expected=f"room for up to {files.human(_needed(copy))}",
+        remedy="the unfinished VMDK was removed; make room, or put outputs/ on a larger disk, then run this again",
+    )
 
 
 def compare(copy: Path, vmdk: Path) -> Check:
@@ -170,9 +169,25 @@ def compare(copy: Path, vmdk: Path) -> Check:
 
 
 def proofs(copy: Path, vmdk: Path) -> list[Check]:
-    """Everything that can be asked of a finished conversion: its hashes, its header, its content."""
+    """Everything that can be asked of a finished conversion: its hashes, its header, its content by two readers."""
     size = capacity(copy.stat().st_size) if copy.is_file() else 0
-    return [complete(copy, vmdk), *check_stream(vmdk, size), compare(copy, vmdk)]
+    return [complete(copy, vmdk), *check_stream(vmdk, size), whole(vmdk), compare(copy, vmdk)]
+
+
+def whole(vmdk: Path) -> Check:
+    """Whether every grain can be inflated, markers and tables agree, and the recorded content comes out."""
+    title, remedy = "every grain of the VMDK holds what was recorded", "delete it, and run 40-convert again"
+    expected = "no flaw, and the recorded content digest"
+    try:
+        made = Conversion.load(vmdk.parents[1])
+        found = grains.examine(vmdk, size=made.copy_bytes)
+    except HikkoshiError as e:
+        p = e.problems[0]
+        return Check(title, False, p.found or p.what, expected, p.remedy, str(vmdk))
+    flaws = "; ".join(map(str, found.flaws[:5])) + ("; …" if len(found.flaws) > 5 else "")
+    same = found.content == made.copy_digest
+    words = flaws or f"{found.grains:,} grains, content digest {found.content[:16]}…"
+    return Check(title, same and not flaws, words, expected, remedy, str(vmdk))
 
 
 def table(folder: Path) -> Sequence[dict[str, str]]:
@@ -186,7 +201,10 @@ def table(folder: Path) -> Sequence[dict[str, str]]:
         {"what": "SHA-256", "found": made.vmdk_sha256},
         {"what": "SHA-1", "found": made.vmdk_sha1},
         {"what": "content digest of the copy", "found": made.copy_digest},
-        {"what": "time", "found": f"{made.seconds:.1f} s, qemu-img {made.qemu_img}"},
+        {
+            "what": "time",
+            "found": f"{made.seconds:.1f} s, level {made.level}, {made.threads} threads, compared by qemu-img {made.qemu_img}",
+        },
     ]
 
 
@@ -202,78 +220,6 @@ def header_table(vmdk: Path) -> Sequence[dict[str, str]]:
         {"field": "grain", "value": f"{header.grain:,} bytes"},
         *({"field": key, "value": value} for key, value in header.descriptor.items()),
     ]
-
-
-def _convert(copy: Path, unfinished: Path, progress: Progress) -> None:
-    """Make the empty VMDK with its padded capacity, and fill it. `-f raw` always: see `hikkoshi.disk.source`."""
-    total = copy.stat().st_size
-    tool.run(["qemu-img", "create", "-q", "-f", "vmdk", "-o", OPTIONS, unfinished, str(capacity(total))])
-    fill = (
-        "qemu-img",
-        "convert",
-        "-p",
-        "-n",
-        "--target-is-zero",
-        "-f",
-        "raw",
-        "-O",
-        "vmdk",
-        str(copy),
-        str(unfinished),
-    )
-    with tempfile.TemporaryFile() as errors:  # not a pipe: nobody reads it before the end
-        process = subprocess.Popen(
-            tool.command(fill),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            close_fds=False,
-            start_new_session=True,
-        )
-        try:
-            _follow(process, total, progress)
-        finally:
-            tool.end(process)
-        errors.seek(0)
-        words = tool.tail(errors.read().decode(errors="replace"))
-    if process.returncode:
-        raise ToolFailed(
-            Problem(
-                "the conversion failed",
-                where=str(copy),
-                found=f"qemu-img ended with {process.returncode}: {words}",
-                expected="exit status 0",
-                remedy="its own words name the cause; nothing was left behind, so run the step again once it is cured",
-            )
-        )
-    name_extent(unfinished, unfinished.name.removesuffix(".part"))
-
-
-def _follow(process: "subprocess.Popen[bytes]", total: int, progress: Progress) -> None:
-    """Read `    (12.34/100%)` over and over until the program ends."""
-    assert process.stdout is not None
-    begun, line = time.monotonic(), b""
-    while chunk := os.read(process.stdout.fileno(), 4096):
-        line = (line + chunk)[-64:]
-        if shares := re.findall(rb"\((\d+\.\d+)/100%\)", line):
-            done = float(shares[-1]) / 100 * total
-            progress(done, total, f"{files.human(done / max(0.1, time.monotonic() - begun))}/s of the disk")
-    process.wait()
-
-
-def _compare_or_fail(copy: Path, unfinished: Path) -> None:
-    same = compare(copy, unfinished)
-    if not same:
-        raise StepFailed(same.problem())
-
-
-def _hashes(path: Path) -> dict[str, str]:
-    sha256, sha1 = hashlib.sha256(), hashlib.sha1(usedforsecurity=False)
-    with path.open("rb") as f:
-        while block := f.read(MIB):
-            sha256.update(block)
-            sha1.update(block)
-    return {"vmdk_sha256": sha256.hexdigest(), "vmdk_sha1": sha1.hexdigest()}
 
 
 def _is_raw(copy: Path) -> Check:
@@ -308,17 +254,14 @@ def _has_room(copy: Path, vmdk: Path) -> Check:
     )
 
 
-def _tool_is_new_enough() -> Check:
-    title, oldest = "qemu-img writes what ESXi takes", ".".join(map(str, OLDEST))
+def _can_compare() -> Check:
+    title = "qemu-img is there to compare disk and VMDK"
     try:
-        version = _version()
+        return Check(title, True, f"version {_version()}")
     except ToolFailed as e:
-        return Check(title, False, e.problems[0].what, f"{oldest} or later", e.problems[0].remedy)
-    found = ".".join(map(str, version))
-    return Check(title, version >= OLDEST, f"version {found}", f"{oldest} or later", "install a newer qemu-utils")
+        return Check(title, False, e.problems[0].what, "any version", e.problems[0].remedy)
 
 
-def _version() -> tuple[int, ...]:
-    words = tool.run(["qemu-img", "--version"], timeout=30).stdout
-    found = re.search(r"version (\d+)\.(\d+)\.(\d+)", words)
-    return tuple(map(int, found.groups())) if found else (0,)
+def _version() -> str:
+    found = re.search(r"version (\d+(?:\.\d+)+)", tool.run(["qemu-img", "--version"], timeout=30).stdout)
+    return found[1] if found else "unknown"

@@ -77,18 +77,6 @@ def used(path: Path) -> int:
         raise _bad(path, e.strerror or str(e), "a VMDK that can be read") from None
 
 
-def name_extent(path: Path, name: str) -> None:
-    """Let the embedded descriptor call its only extent `name`: a writer puts the name there that the file had then."""
-    with path.open("r+b") as f:
-        fields = _fields(f.fileno(), 0, path)
-        start, length = fields[5] * SECTOR, fields[6] * SECTOR
-        text = os.pread(f.fileno(), length, start).split(b"\0", 1)[0]
-        renamed = re.sub(rb'(?m)^(RW \d+ SPARSE )"[^"\n]*"', lambda m: m[1] + b'"' + name.encode() + b'"', text)
-        if len(renamed) > length:
-            raise _bad(path, f"a name of {len(name)} characters", f"room in a descriptor of {length} bytes")
-        os.pwrite(f.fileno(), renamed.ljust(length, b"\0"), start)
-
-
 def check_stream(path: Path, capacity: int) -> list[Check]:
     """Whether vSphere's import can take the file as a disk of `capacity` bytes. A missing or broken file is one red check."""
     where = str(path)
