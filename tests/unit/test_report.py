@@ -170,6 +170,8 @@ class Move:
                         virtual_bytes=9 << 30,
                         copy_bytes=9 << 30,
                         copy_digest="c" * 64,
+                        level="fast",
+                        threads=2,
                         qemu_img="7.2.22",
                         seconds=9,
                     ).save(self.folder)
