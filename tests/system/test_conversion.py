@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from hikkoshi import files, lock
-from hikkoshi.disk import conversion, digest, source, stream, vmdk
+from hikkoshi.disk import conversion, digest, packing, source, stream, vmdk
 from hikkoshi.disk.conversion import Conversion
 from hikkoshi.disk.extents import RawDisk
 from hikkoshi.errors import BadInput, StepFailed
@@ -275,7 +275,7 @@ def test_a_writer_that_wrote_something_else_is_caught_by_the_other_reader(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(
-        stream._DEFLATE, "fast", lambda grain: zlib.compress(bytes(grain).replace(b"same line", b"SAME LINE"))
+        packing._DEFLATE, "fast", lambda grain: zlib.compress(bytes(grain).replace(b"same line", b"SAME LINE"))
     )
     with pytest.raises(StepFailed, match="byte for byte"):
         conversion.start(*paths(folder), folder)

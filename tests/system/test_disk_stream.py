@@ -9,9 +9,10 @@ import pytest
 
 from hikkoshi.disk import grains, stream
 from hikkoshi.disk.extents import RawDisk
+from hikkoshi.disk.layout import ENTRIES
+from hikkoshi.disk.packing import GRAIN, MIB, Level
 
-GRAIN, MIB = stream.GRAIN, stream.MIB
-TABLE = stream.ENTRIES * GRAIN
+TABLE = ENTRIES * GRAIN
 NOISE = random.Random(8).randbytes(2 * GRAIN)
 
 # name: size, {offset: content}
@@ -32,29 +33,32 @@ DISKS: dict[str, tuple[int, dict[int, bytes]]] = {
 }
 
 
-def made(folder: Path, name: str, level: stream.Level) -> tuple[Path, Path, stream.Stream]:
+def made(folder: Path, name: str, level: Level) -> tuple[Path, Path, stream.Stream]:
+    """The disk, its VMDK, and what was said of it; the flow of the same disk is in flow.vmdk."""
     size, pieces = DISKS[name]
     with (folder / "d.img").open("wb") as f:
         f.truncate(size)
         for offset, piece in pieces.items():
             f.seek(offset)
             f.write(piece)
-    with RawDisk(folder / "d.img") as source:
-        written = stream.write(source, folder / "d.vmdk", "d.vmdk", level=level, threads=2)
+    with RawDisk(folder / "d.img") as source, (folder / "flow.vmdk").open("wb") as f:
+        flow = stream.Flow(source, "d.vmdk", f.write)
+        written = stream.write(source, folder / "d.vmdk", "d.vmdk", level=level, threads=2, also=[flow])
     return folder / "d.img", folder / "d.vmdk", written
 
 
 @pytest.mark.needs("qemu-img")
 @pytest.mark.parametrize("level", ["fast", "small"])
 @pytest.mark.parametrize("disk", DISKS)
-def test_qemu_reads_what_went_in(tmp_path: Path, disk: str, level: stream.Level) -> None:
-    image, vmdk, written = made(tmp_path, disk, level)
-    said = subprocess.run(
-        ["qemu-img", "compare", "-f", "raw", "-F", "vmdk", image, vmdk], check=True, capture_output=True, text=True
-    )
-    assert "Images are identical" in said.stdout
-    found = grains.examine(vmdk, size=image.stat().st_size)
-    assert (found.flaws, found.content) == ((), written.content)
+def test_qemu_reads_what_went_in(tmp_path: Path, disk: str, level: Level) -> None:
+    image, file, written = made(tmp_path, disk, level)
+    for vmdk in (file, tmp_path / "flow.vmdk"):
+        said = subprocess.run(
+            ["qemu-img", "compare", "-f", "raw", "-F", "vmdk", image, vmdk], check=True, capture_output=True, text=True
+        )
+        assert "Images are identical" in said.stdout
+        found = grains.examine(vmdk, size=image.stat().st_size)
+        assert (found.flaws, found.content) == ((), written.content)
 
 
 @pytest.mark.needs("qemu-img")
@@ -99,10 +103,11 @@ class Libvmdk:
 
 
 @pytest.mark.needs("vmdkinfo")
+@pytest.mark.parametrize("layout", ["file", "flow"])
 @pytest.mark.parametrize("disk", DISKS)
-def test_libvmdk_reads_what_went_in(tmp_path: Path, disk: str) -> None:
-    image, vmdk, written = made(tmp_path, disk, "fast")
-    reader = Libvmdk(vmdk)
+def test_libvmdk_reads_what_went_in(tmp_path: Path, disk: str, layout: str) -> None:
+    image, file, written = made(tmp_path, disk, "fast")
+    reader = Libvmdk(file if layout == "file" else tmp_path / "flow.vmdk")
     assert reader.size == written.capacity
     places = {
         0,

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from hikkoshi.disk import digest, grains, stream
 from hikkoshi.disk.extents import RawDisk
-from hikkoshi.disk.stream import GRAIN, MIB
+from hikkoshi.disk.packing import GRAIN, MIB
 from hikkoshi.errors import BadInput
 
 SHARED_FOLDER = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=100)

@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 
 from hikkoshi.disk import digest, grains, stream, vmdk
 from hikkoshi.disk.extents import RawDisk
-from hikkoshi.disk.stream import ENTRIES, GRAIN, MIB, Level, Stream
+from hikkoshi.disk.layout import ENTRIES
+from hikkoshi.disk.packing import GRAIN, MIB, Level
+from hikkoshi.disk.stream import Stream, Transfer
 from hikkoshi.errors import BadInput, HikkoshiError, StepFailed
 
 SHARED_FOLDER = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=40)
@@ -92,6 +94,42 @@ def test_the_bytes_depend_on_the_content_alone(
     assert (tmp_path / "1.vmdk").read_bytes() == (tmp_path / "n.vmdk").read_bytes()
 
 
+def flow(image: Path, target: Path, threads: int | None = None) -> Transfer:
+    """The stream for a receiver that cannot go back, as it arrives there."""
+    with RawDisk(image) as source, target.open("wb") as f:
+        return stream.transfer(source, [stream.Flow(source, "disk.vmdk", f.write)], threads=threads)
+
+
+@SHARED_FOLDER
+@given(SIZES, PIECES, st.integers(1, 5))
+@example(size=512, pieces=[], threads=1)
+@example(size=4 * TABLE, pieces=[(n * TABLE - 1, b"ab") for n in range(1, 4)], threads=2)
+def test_a_flow_holds_the_same_disk_behind_a_footer(
+    tmp_path: Path, size: int, pieces: list[tuple[int, bytes]], threads: int
+) -> None:
+    image, target = disk(tmp_path / "d.img", size, pieces), tmp_path / "flow.vmdk"
+    made = flow(image, target, threads)
+    assert made.content == digest.content(image)
+    assert target.read_bytes()[56:64] == b"\xff" * 8  # the directory is not known in the first sector
+    assert [c.title for c in vmdk.check_stream(target, made.capacity) if not c] == []
+    whole = grains.examine(target, sha256=True)
+    assert whole.flaws == ()
+    assert whole.sha256 == plain(image, made.capacity)
+    assert whole.grains * GRAIN == made.stored
+
+
+@SHARED_FOLDER
+@given(SIZES, PIECES)
+def test_a_flow_beside_a_file_changes_neither(tmp_path: Path, size: int, pieces: list[tuple[int, bytes]]) -> None:
+    image, both = disk(tmp_path / "d.img", size, pieces), tmp_path / "both.vmdk"
+    flow(image, tmp_path / "flow.vmdk", threads=1)
+    alone = write(image, tmp_path / "alone.vmdk", threads=1)
+    with RawDisk(image) as source, (tmp_path / "beside.vmdk").open("wb") as f:
+        beside = [stream.Flow(source, "disk.vmdk", f.write)]
+        assert stream.write(source, both, "disk.vmdk", threads=5, also=beside).sha256 == alone.sha256
+    assert (tmp_path / "beside.vmdk").read_bytes() == (tmp_path / "flow.vmdk").read_bytes()
+
+
 @pytest.mark.parametrize(("size", "padded"), [(512, 1 << 20), (1 << 20, 1 << 20), ((1 << 20) + 512, 2 << 20)])
 def test_the_capacity_is_whole_mebibytes(size: int, padded: int) -> None:
     assert stream.capacity(size) == padded
@@ -166,8 +204,9 @@ def test_a_stream_that_becomes_too_long_for_its_tables_is_no_result(
 ) -> None:
     (tmp_path / "d.img").write_bytes(NOISE)
     monkeypatch.setattr(stream, "_SECTORS", 200)  # 100 KiB in place of 2 TiB
-    with pytest.raises(StepFailed, match="too long"):
-        write(tmp_path / "d.img", tmp_path / "d.vmdk")
+    for make in (write, flow):
+        with pytest.raises(StepFailed, match="too long"):
+            make(tmp_path / "d.img", tmp_path / "d.vmdk")
 
 
 def test_a_name_that_does_not_fit_into_the_descriptor_is_refused(tmp_path: Path) -> None:
@@ -229,6 +268,15 @@ def test_ctrl_c_ends_all_threads_and_leaves_no_vmdk(tmp_path: Path) -> None:
         meddle(big(tmp_path / "d.img"), interrupt)
     with pytest.raises(BadInput):
         vmdk.read(tmp_path / "d.vmdk")
+
+
+def test_the_pace_is_kept_in_a_bounded_number_of_samples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stream, "_SAMPLES", 5)
+    made = write(big(tmp_path / "d.img"), tmp_path / "d.vmdk")
+    seconds, done = zip(*made.samples, strict=True)
+    assert 3 <= len(made.samples) <= 7
+    assert (seconds[0], done[0], done[-1]) == (0.0, 0, 24 * MIB)
+    assert (list(seconds), list(done)) == (sorted(seconds), sorted(done))
 
 
 def test_progress_goes_up_to_the_whole(tmp_path: Path) -> None:

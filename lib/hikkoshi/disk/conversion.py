@@ -17,7 +17,8 @@ from hikkoshi.artefact import Artefact
 from hikkoshi.check import Check
 from hikkoshi.disk import digest, grains, source, stream
 from hikkoshi.disk.extents import RawDisk
-from hikkoshi.disk.stream import MIB, Level, capacity
+from hikkoshi.disk.packing import MIB, Level
+from hikkoshi.disk.stream import capacity
 from hikkoshi.disk.vmdk import check_stream, read
 from hikkoshi.errors import BadInput, HikkoshiError, Problem, Refused, StepFailed, ToolFailed
 from hikkoshi.progress import Progress, silent

@@ -1,80 +1,68 @@
 """Writing a streamOptimized VMDK, the form that vSphere's import takes, with all cores and in one pass over the disk.
 
-Layout as VMware's own writer has it (open-vmdk, `StreamOptimized_Create`): header, descriptor, grain directory, all grain
-tables, the grains in ascending order, each with its marker, and a marker for the end. Grains of zeros are left out. The
-tables stand in front and are known at the end: a file is written from the first grain on, and gets its front last, the
-header after all the rest, so that what was left of an unfinished one never looks like a VMDK.
+Grains stand in ascending order, each with its marker; those of zeros are left out. The same disk gives the same bytes, with
+any number of threads: even the identifiers in the descriptor come from the content. See `hikkoshi.disk.layout` for what
+stands around the grains.
 
-For the same reason the file's own hashes are taken when it is whole, from what the kernel gives back for it. And a stream
-that is sent elsewhere is sent from the file: its length and its tables have to go over the wire before the first grain, so
-the alternative is to compress everything twice.
-
-The same disk gives the same bytes, with any number of threads: even the identifiers in the descriptor come from the content.
+A file's own hashes are taken when it is whole, from what the kernel gives back for it.
 """
 
 import hashlib
 import math
-import sys
 import time
-from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Literal
-
-import deflate
-from isal import isal_zlib
+from typing import Protocol
 
 from hikkoshi import files
 from hikkoshi.disk import workers
 from hikkoshi.disk.digest import Content
 from hikkoshi.disk.extents import Source
-from hikkoshi.disk.vmdk import COMPRESSED, HEADER, MARKER, MARKERS, SECTOR
+from hikkoshi.disk.layout import END, Front, Trail
+from hikkoshi.disk.packing import GRAIN, MIB, Level, Packed, packed
+from hikkoshi.disk.vmdk import SECTOR
 from hikkoshi.errors import BadInput, Problem, StepFailed
 from hikkoshi.progress import Progress, silent
 
-MIB = 1 << 20
-GRAIN = 1 << 16  # bytes; 128 sectors, VMware's default
-ENTRIES = 512  # of a grain table; VMware's library reads no other number
 LARGEST = 2 << 40  # bytes of a disk: what all readers of sparse VMDKs and all versions of VMFS take
 _SECTORS = 1 << 32  # of a stream: grain tables give places as 32-bit numbers of sectors
-_PIECE = 1 << 20  # bytes of the disk that a thread takes at once
-_DESCRIPTOR = 20  # sectors reserved for it
-_ZEROS = bytes(GRAIN)
-_NEWLINES = b"\n \r\n"  # a transfer as text would change them
-
-Level = Literal["fast", "small"]
-_DEFLATE: dict[Level, Callable[[bytes | memoryview], bytes | bytearray]] = {
-    "fast": lambda grain: isal_zlib.compress(grain, 2),
-    "small": lambda grain: deflate.zlib_compress(grain, 3),
-}
+_SAMPLES = 200  # of the progress over time, at most; when there are more, every other one is dropped
 
 
 @dataclass(frozen=True)
-class Stream:
-    """A VMDK that was written: sizes in bytes, hashes in hexadecimal."""
+class Transfer:
+    """A disk that was read to its end: sizes in bytes."""
 
     capacity: int  # of the disk: the source's size, rounded up to 1 MiB
-    bytes: int  # of the file
     read: int  # of the source: what may hold data
     stored: int  # of the source: what is not zeros, in whole grains
     content: str  # content digest of the source, see `hikkoshi.disk.digest`
-    sha256: str  # of the file
-    sha1: str  # of the file; what vSphere's import reports back
     level: Level
     threads: int
     seconds: float
+    samples: tuple[tuple[float, int], ...]  # (seconds since the beginning, bytes read until then)
 
 
 @dataclass(frozen=True)
-class _Packed:
-    """A piece of the disk with its grains deflated: markers, data and padding, ready to be written."""
+class Stream(Transfer):
+    """A VMDK file that was written: size in bytes, hashes in hexadecimal."""
 
-    stream: bytes
-    grains: list[tuple[int, int, memoryview]]  # (number, sectors of the stream, content without padding)
-    read: int
+    bytes: int
+    sha256: str
+    sha1: str  # what vSphere's import reports back
+
+
+class Sink(Protocol):
+    """Where deflated grains go, in ascending order."""
+
+    def add(self, piece: Packed) -> None:
+        """Take the next grains."""
+
+    def end(self, content: str) -> None:
+        """There are no more; `content` is the disk's content digest."""
 
 
 def capacity(size: int) -> int:
@@ -89,180 +77,137 @@ def write(
     *,
     level: Level = "fast",
     threads: int | None = None,
+    also: Sequence[Sink] = (),
     progress: Progress = silent,
 ) -> Stream:
-    """Write the disk to the file `target`, whose descriptor will say `name`.
+    """Write the disk to the file `target`, whose descriptor will say `name`, and at the same time into the other sinks.
 
-    `fast` is for networks and disks, `small` takes about three times as long for files that are some 6 % smaller. Whatever
+    `fast` is for networks and disks, `small` takes about twice as long for files that are some 6 % smaller. Whatever
     goes wrong, what is left under `target` is no VMDK; `hikkoshi.files.part` removes it. `BadInput` for a disk that does not
     fit into the format, `StepFailed` where the disk cannot be read or has changed, `OSError` where the file cannot be written.
     """
-    begun, threads = time.monotonic(), workers.count(threads)
     _refuse_too_large(source)
-    front = _Front(capacity(source.size), name)
-    content, stored, done = Content(), 0, 0
-    total = sum(end - start for start, end in source.extents())
-    with target.open("wb") as f:
-        f.seek(front.bytes)
-        at = front.bytes // SECTOR
-        with closing(workers.in_order(_Packer(source, _DEFLATE[level]), _pieces(source), threads)) as packed:
-            for piece in packed:
-                for number, sectors, block in piece.grains:
-                    content.add(number * GRAIN, block)
-                    front.places[number] = at
-                    at += sectors
-                    stored += GRAIN
-                    if at >= _SECTORS:
-                        raise _too_long(source)
-                f.write(piece.stream)
-                done += piece.read
-                if done % (4 * MIB) < piece.read:
-                    progress(
-                        done, total, f"{files.human(done / max(0.001, time.monotonic() - begun))}/s of the disk's data"
-                    )
-        f.write(bytes(SECTOR))  # marker of type 0: end of stream
-        source.unchanged()
-        digest = content.hexdigest(source.size)
-        front.write(f, digest)
+    begun = time.monotonic()
+    with ExitStack() as stack:
+        file = stack.enter_context(closing(_File(source, target, name)))
+        read = transfer(source, [file, *also], level=level, threads=threads, progress=progress)
     hashes = _hashes(target)
-    progress(total, total, f"{files.human(at * SECTOR + SECTOR)} written")
     return Stream(
-        capacity=front.capacity,
-        bytes=at * SECTOR + SECTOR,
-        read=done,
-        stored=stored,
-        content=digest,
+        **{**vars(read), "seconds": time.monotonic() - begun},
+        bytes=file.sectors * SECTOR,
         sha256=hashes["sha256"],
         sha1=hashes["sha1"],
-        level=level,
-        threads=threads,
-        seconds=time.monotonic() - begun,
     )
 
 
-class _Front:
-    """What stands before the grains: its size is known at the beginning, its content at the end."""
-
-    def __init__(self, size: int, name: str) -> None:
-        self.capacity, self.name = size, name
-        self._tables = -(-size // (GRAIN * ENTRIES))
-        self._directory = 1 + _DESCRIPTOR
-        self._first = self._directory + -(-4 * self._tables // SECTOR)
-        self.bytes = self._first * SECTOR + self._tables * ENTRIES * 4
-        self.places = array(
-            "I", bytes(4 * self._tables * ENTRIES)
-        )  # {grain number: first sector in the stream}, 0: zeros
-        if len(self._descriptor("0" * 64)) > _DESCRIPTOR * SECTOR:
-            raise BadInput(
-                Problem("the VMDK's name is too long", name, f"{len(name)} characters", "a short one", "choose another")
-            )
-
-    def write(self, f: BinaryIO, content: str) -> None:
-        """Write descriptor and tables, and the header when they are out."""
-        step = ENTRIES * 4 // SECTOR
-        directory = array("I", range(self._first, self._first + self._tables * step, step))
-        if sys.byteorder == "big":
-            directory.byteswap()
-            self.places.byteswap()
-        f.seek(SECTOR)
-        f.write(self._descriptor(content).ljust(_DESCRIPTOR * SECTOR, b"\0"))
-        f.write(directory.tobytes().ljust((self._first - self._directory) * SECTOR, b"\0"))
-        f.write(memoryview(self.places).cast("B"))
-        f.flush()
-        f.seek(0)
-        f.write(
-            HEADER.pack(
-                b"KDMV",
-                3,  # as VMware writes it, whatever the specification says; ESXi refuses 1
-                1 | COMPRESSED | MARKERS,  # 1: the four newline characters are there
-                self.capacity // SECTOR,
-                GRAIN // SECTOR,
-                1,
-                _DESCRIPTOR,
-                ENTRIES,
-                0,  # no second grain directory
-                self._directory,
-                self.bytes // SECTOR,
-                0,  # shut down cleanly
-                _NEWLINES,
-                1,  # deflate, in zlib's wrapping
-            )
-        )
-
-    def _descriptor(self, content: str) -> bytes:
-        sectors = self.capacity // SECTOR
-        cylinders = min(65535, -(-sectors // (255 * 63)))
-        cid = int(content[:8], 16) & 0x7FFFFFFF  # ffffffff and fffffffe have a meaning of their own
-        return "\n".join(
-            (
-                "# Disk DescriptorFile",
-                "version=1",
-                'encoding="UTF-8"',
-                f"CID={cid:08x}",
-                "parentCID=ffffffff",
-                'createType="streamOptimized"',
-                "",
-                "# Extent description",
-                f'RW {sectors} SPARSE "{self.name}"',
-                "",
-                "# The Disk Data Base",
-                "#DDB",
-                "",
-                f'ddb.longContentID = "{content[8:32]}{cid:08x}"',
-                'ddb.virtualHWVersion = "10"',
-                f'ddb.geometry.cylinders = "{cylinders}"',
-                'ddb.geometry.heads = "255"',
-                'ddb.geometry.sectors = "63"',
-                'ddb.adapterType = "lsilogic"',
-                'ddb.toolsInstallType = "4"',
-                'ddb.toolsVersion = "2147483647"',  # not known, and not to be managed by vSphere
-                "",
-            )
-        ).encode()
+def transfer(
+    source: Source,
+    sinks: Sequence[Sink],
+    *,
+    level: Level = "fast",
+    threads: int | None = None,
+    progress: Progress = silent,
+) -> Transfer:
+    """Read the disk once, and put its grains into all the sinks. Errors as of `write`, and those of the sinks."""
+    _refuse_too_large(source)
+    begun, threads = time.monotonic(), workers.count(threads)
+    content, stored, done = Content(), 0, 0
+    total = sum(end - start for start, end in source.extents())
+    samples: list[tuple[float, int]] = [(0.0, 0)]
+    every = 4 * MIB
+    with closing(packed(source, level, threads)) as pieces:
+        for piece in pieces:
+            for number, _, block in piece.grains:
+                content.add(number * GRAIN, block)
+            stored += len(piece.grains) * GRAIN
+            for sink in sinks:
+                sink.add(piece)
+            done += piece.read
+            if done >= samples[-1][1] + every:
+                passed = time.monotonic() - begun
+                samples.append((round(passed, 3), done))
+                if len(samples) > _SAMPLES:
+                    samples, every = samples[::2], 2 * every
+                left_out = source.size - total + done - min(done, stored)
+                progress(done, total, f"{files.human(done / passed)}/s, {files.human(left_out)} of zeros left out")
+    source.unchanged()
+    digest = content.hexdigest(source.size)
+    for sink in sinks:
+        sink.end(digest)
+    seconds = time.monotonic() - begun
+    left_out = source.size - min(done, stored)
+    progress(total, total, f"{files.human(done / max(seconds, 0.001))}/s, {files.human(left_out)} of zeros left out")
+    return Transfer(
+        capacity=capacity(source.size),
+        read=done,
+        stored=stored,
+        content=digest,
+        level=level,
+        threads=threads,
+        seconds=seconds,
+        samples=(*samples, (round(seconds, 3), done)),
+    )
 
 
-class _Packer:
-    """Reads a piece of the disk and deflates its grains; called by many threads at once."""
+class _File:
+    """A file with its tables in front. The header is written last, so what was left of an unfinished one is no VMDK."""
 
-    def __init__(self, source: Source, pack: Callable[[bytes | memoryview], bytes | bytearray]) -> None:
-        self._source, self._pack = source, pack
+    def __init__(self, source: Source, target: Path, name: str) -> None:
+        self._source = source
+        self._front = Front(capacity(source.size), name)
+        self.sectors = self._front.sectors
+        self._file = target.open("wb")
+        self._file.seek(self.sectors * SECTOR)
 
-    def __call__(self, ranges: list[tuple[int, int]]) -> _Packed:
-        stream: list[bytes | bytearray] = []
-        grains = []
-        for start, end in ranges:
-            data = self._source.read(start, end - start)
-            view = memoryview(data)
-            for offset in range(0, len(data), GRAIN):
-                block = view[offset : offset + GRAIN]
-                # one memcmp, without a copy of the grain
-                if data.startswith(_ZEROS, offset) or (len(block) < GRAIN and block == _ZEROS[: len(block)]):
-                    continue
-                packed = self._pack(block if len(block) == GRAIN else bytes(block).ljust(GRAIN, b"\0"))
-                at = start + offset
-                length = MARKER.size + len(packed)
-                padded = -(-length // SECTOR) * SECTOR
-                stream += MARKER.pack(at // SECTOR, len(packed)), packed, bytes(padded - length)
-                grains.append((at // GRAIN, padded // SECTOR, block))
-        return _Packed(b"".join(stream), grains, sum(end - start for start, end in ranges))
+    def add(self, piece: Packed) -> None:
+        for number, sectors, _ in piece.grains:
+            self._front.places[number] = self.sectors
+            self.sectors += sectors
+            if self.sectors >= _SECTORS:
+                raise _too_long(self._source.name)
+        self._file.write(piece.stream)
+
+    def end(self, content: str) -> None:
+        self._file.write(END)
+        self.sectors += 1
+        self._front.write(self._file, content)
+
+    def close(self) -> None:
+        self._file.close()
 
 
-def _pieces(source: Source) -> Iterator[list[tuple[int, int]]]:
-    """The disk's extents, cut and put together to about as much as a thread should take at once."""
-    piece: list[tuple[int, int]] = []
-    room = _PIECE
-    for start, end in source.extents():
-        at = start
-        while at < end:
-            stop = min(end, at + room)
-            piece.append((at, stop))
-            room -= stop - at
-            at = stop
-            if room <= 0:
-                yield piece
-                piece, room = [], _PIECE
-    if piece:
-        yield piece
+class Flow:
+    """A sink that gives the stream away from its first byte to its last, by `put`; nothing of it is kept.
+
+    For a receiver that cannot go back, such as an upload. The file that is written at the same time has the same grains
+    and the same content, but other bytes: its tables are in front.
+    """
+
+    def __init__(self, source: Source, name: str, put: Callable[[bytes | memoryview], None]) -> None:
+        self._source, self._put = source, put
+        self._trail = Trail(capacity(source.size), name)
+        put(self._trail.head)
+
+    def add(self, piece: Packed) -> None:
+        """See `Sink`."""
+        view, begun, at = memoryview(piece.stream), 0, 0
+        for number, sectors, _ in piece.grains:
+            if before := self._trail.before(number, sectors):
+                self._give(view[begun:at])
+                self._put(before)
+                begun = at
+            at += sectors * SECTOR
+        if self._trail.sectors >= _SECTORS:
+            raise _too_long(self._source.name)
+        self._give(view[begun:at])
+
+    def end(self, content: str) -> None:
+        """See `Sink`."""
+        self._put(self._trail.tail())
+
+    def _give(self, grains: memoryview) -> None:
+        if grains:
+            self._put(grains)
 
 
 def _hashes(path: Path) -> dict[str, str]:
@@ -291,11 +236,11 @@ def _refuse_too_large(source: Source) -> None:
     )
 
 
-def _too_long(source: Source) -> StepFailed:
+def _too_long(name: str) -> StepFailed:
     return StepFailed(
         Problem(
             "the VMDK stream became too long",
-            source.name,
+            name,
             "2 TiB of stream, and more of the disk to come",
             "less than 2 TiB: grain tables count sectors in 32 bits",
             "move a part of the disk's content, which hardly compresses, onto another disk before the guest moves",
