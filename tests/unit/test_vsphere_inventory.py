@@ -6,7 +6,7 @@ import pytest
 from pyVmomi import vim
 
 from hikkoshi.errors import Refused, VSphereError
-from hikkoshi.vsphere import deployment, inventory, readback, vm
+from hikkoshi.vsphere import importing, inventory, readback, vm
 from hikkoshi.vsphere.inventory import Host, Place, PortGroup
 from hikkoshi.vsphere.spec import Nic, VmSpec
 
@@ -103,18 +103,18 @@ class TestNics:
 
     def test_macs_go_by_port_group_and_not_by_place(self) -> None:
         cards = [distributed_card("dvportgroup-2"), standard_card("a")]
-        deployment._plan_nics(cards, nic_spec("a", "b"), GROUPS)
+        importing._plan_nics(cards, nic_spec("a", "b"), GROUPS)
         assert [c.macAddress for c in cards] == ["00:16:3e:00:00:01", "00:16:3e:00:00:00"]
         assert all(c.addressType == "manual" and not c.connectable.startConnected for c in cards)
 
     def test_two_nics_on_one_port_group_get_two_macs(self) -> None:
         cards = [standard_card("a"), standard_card("a")]
-        deployment._plan_nics(cards, nic_spec("a", "a"), GROUPS)
+        importing._plan_nics(cards, nic_spec("a", "a"), GROUPS)
         assert [c.macAddress for c in cards] == ["00:16:3e:00:00:00", "00:16:3e:00:00:01"]
 
     def test_a_nic_that_landed_on_another_network_stops_the_import(self) -> None:
         with pytest.raises(VSphereError, match="not planned"):
-            deployment._plan_nics([standard_card("VM Network")], nic_spec("a"), GROUPS)
+            importing._plan_nics([standard_card("VM Network")], nic_spec("a"), GROUPS)
 
 
 class TestRemoval:

@@ -10,15 +10,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
-from pyVmomi import vim
-
 from hikkoshi.artefact import Artefact
 from hikkoshi.check import Check
-from hikkoshi.errors import Problem, Refused, StepFailed, VSphereError
+from hikkoshi.errors import Problem, Refused, StepFailed
 from hikkoshi.params import VSphere as Site
 from hikkoshi.progress import Progress, silent
-from hikkoshi.vsphere import inventory, nfc, ovf, preflight, readback, vm
-from hikkoshi.vsphere.inventory import Place
+from hikkoshi.vsphere import importing, inventory, nfc, preflight, readback, vm
 from hikkoshi.vsphere.session import VSphere
 from hikkoshi.vsphere.spec import Nic, VmSpec
 
@@ -143,48 +140,40 @@ def start(v: VSphere, site: Site, wanted: Order, folder: Path, progress: Progres
     refused = [c for c in checks(v, site, wanted) if not c]
     if refused or wanted.spec is None:
         raise Refused(*(c.problem() for c in refused))
-    spec = wanted.spec
-    for remains in vm.of_guest(v, wanted.guest):
-        vm.destroy_unfinished(v, remains, progress)
-    place = inventory.place(v, site)
-    host = place.host_for(n.port_group for n in spec.nics)
-    assert host is not None  # one of the checks
-    imported = _import_spec(v, place, host.thing, wanted, spec)
-    with v.asking("begin the import"):
-        thing = place.pool.ImportVApp(imported.importSpec, place.folder, host.thing)
-    try:
-        with nfc.Lease(v, thing) as lease:
-            target = lease.url(imported.fileItem[0].deviceId)
-            sent = nfc.upload(v, lease, target, wanted.vmdk, progress)
-            if sent.sha256 != wanted.sha256:
-                raise StepFailed(
-                    Problem("the disk file is not the one that was converted", str(wanted.vmdk), sent.sha256, wanted.sha256,
-                            "find out who changed it, then run 40-convert again")
-                )  # fmt: skip
-            manifest = nfc.check_manifest(lease.manifest(), target, sent)
-            lease.complete()
-        machine = vm.again(v, vm.Machine(lease.machine, {}))
-        wrong = [c for c in readback.compare(machine, spec, place) if not c]
-        if wrong:
-            raise StepFailed(*(c.problem() for c in wrong))
-    except BaseException:
-        _clean(v, wanted.guest)
-        raise
+
+    def send(lease: nfc.Lease, target: Any) -> nfc.Sent:
+        sent = nfc.upload(v, lease, target, wanted.vmdk, progress)
+        if sent.sha256 != wanted.sha256:
+            raise StepFailed(
+                Problem("the disk file is not the one that was converted", str(wanted.vmdk), sent.sha256, wanted.sha256,
+                        "find out who changed it, then run 40-convert again")
+            )  # fmt: skip
+        return sent
+
+    order = importing.Order(
+        spec=wanted.spec,
+        marks={vm.GUEST: wanted.guest, vm.PLAN: wanted.plan_hash, vm.VMDK: wanted.sha256},
+        about=f"guest {wanted.guest}, plan {wanted.plan_hash}",
+        vmdk=wanted.vmdk.name,
+        vmdk_bytes=wanted.vmdk.stat().st_size,
+    )
+    made = importing.start(v, site, order, send, progress)
+    machine, sent = made.machine, made.sent
     deployment = Deployment(
         guest=wanted.guest,
         server=v.where,
         moid=machine.id,
         name=machine.name,
         instance_uuid=str(machine.p.get("config.instanceUuid", "")),
-        host=host.name,
+        host=made.host,
         plan_hash=wanted.plan_hash,
         vmdk_bytes=sent.bytes,
         vmdk_sha1=sent.sha1,
         vmdk_sha256=sent.sha256,
-        manifest=manifest,
-        warnings=tuple(str(w.msg) for w in imported.warning or ()),
+        manifest=made.manifest,
+        warnings=made.warnings,
         seconds=round(sent.seconds, 1),
-        nics=readback.found_nics(machine, place.port_groups),
+        nics=made.nics,
     )
     deployment.save(folder)
     vm.mark(v, machine, vm.COMPLETE, datetime.now(UTC).isoformat(timespec="seconds"))
@@ -253,61 +242,3 @@ def _no_older(ours: Sequence[vm.Machine], wanted: Order) -> Check:
         "roll back with 75-rollback if it is in service; then remove it in the vSphere client: it may hold data by now, so "
         "Hikkoshi does not",
     )
-
-
-def _import_spec(v: VSphere, place: Place, host: Any, wanted: Order, spec: VmSpec) -> Any:
-    """What vSphere makes of our descriptor, completed by MACs, unplugged NICs and our marks."""
-    networks = {g.name: g.network for g in place.port_groups}
-    names = list(dict.fromkeys(n.port_group for n in spec.nics))
-    settings = vim.OvfManager.CreateImportSpecParams(
-        entityName=spec.name,
-        diskProvisioning="thin",
-        hostSystem=host,
-        networkMapping=[vim.OvfManager.NetworkMapping(name=n, network=networks[n]) for n in names],
-    )
-    descriptor = ovf.descriptor(spec, wanted.vmdk.name, wanted.vmdk.stat().st_size)
-    with v.asking("read our descriptor"):
-        result = v.content.ovfManager.CreateImportSpec(descriptor, place.pool, place.datastore, settings)
-    if result.error or len(result.fileItem or ()) != 1:
-        errors = [str(e.msg) for e in result.error or ()] or [f"it wants {len(result.fileItem or ())} files"]
-        raise VSphereError(
-            Problem("vSphere does not take the machine's description", v.where, "; ".join(errors), remedy="correct the plan: "
-                    "a device or the operating system is not known to this server")
-        )  # fmt: skip
-    config = result.importSpec.configSpec
-    _plan_nics([c.device for c in config.deviceChange], spec, place.port_groups)
-    marks = {vm.GUEST: wanted.guest, vm.PLAN: wanted.plan_hash, vm.VMDK: wanted.sha256}
-    config.extraConfig = [
-        *(config.extraConfig or ()),
-        *(vim.option.OptionValue(key=k, value=x) for k, x in marks.items()),
-    ]
-    config.annotation = f"moved from Xen by Hikkoshi: guest {wanted.guest}, plan {wanted.plan_hash}"
-    return result
-
-
-def _plan_nics(devices: Sequence[Any], spec: VmSpec, groups: Sequence[inventory.PortGroup]) -> None:
-    """Give every NIC of the import its MAC, by its port group and not by its place in the list, and unplug it."""
-    waiting = list(spec.nics)
-    for card in (d for d in devices if isinstance(d, vim.vm.device.VirtualEthernetCard)):
-        group = readback.group_of(card.backing, groups)
-        nic = next((n for n in waiting if group and n.port_group == group.name), None)
-        if nic is None:
-            raise VSphereError(
-                Problem("vSphere put a NIC on a network that is not planned", spec.name, str(group or "unknown"),
-                        ", ".join(n.port_group for n in waiting), "look at the port groups' names: two may be alike")
-            )  # fmt: skip
-        waiting.remove(nic)
-        card.addressType, card.macAddress = "manual", nic.mac
-        card.connectable = vim.vm.device.VirtualDevice.ConnectInfo(
-            startConnected=False, connected=False, allowGuestControl=True
-        )
-
-
-def _clean(v: VSphere, guest: str) -> None:
-    """After a failure: remove what the import has made. Where vSphere cannot be asked any more, the next start does it."""
-    try:
-        for machine in vm.of_guest(v, guest):
-            if vm.COMPLETE not in machine.marks:
-                vm.destroy_unfinished(v, machine)
-    except (VSphereError, Refused):
-        return

@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 from urllib.parse import urlsplit
 
 from pyVmomi import vim, vmodl
@@ -158,68 +158,115 @@ class Lease:
             self._thing.HttpNfcLeaseAbort()
 
 
+class Upload:
+    """A disk on its way to a device URL of the lease, hashed as it goes; a context manager, whole when it ends well.
+
+    With `size` in bytes the length is announced. Without it the body goes in chunks (RFC 9112 §7.1), for a stream whose
+    length nobody knows before its end; VMware's own Ruby library uploads like this (rbvmomi 0018bcc, `deployOVF`).
+    """
+
+    def __init__(self, v: VSphere, lease: Lease, target: Any, size: int | None = None) -> None:
+        self._v, self._lease, self._target, self._size = v, lease, target, size
+        self._host, self._port = address_of(target.url, v.host, v.port)
+        self._connection = http.client.HTTPSConnection(
+            self._host, self._port, context=context_for(v, self._host, self._port, target), timeout=v.timeout
+        )
+        self._sha1, self._sha256 = hashlib.sha1(usedforsecurity=False), hashlib.sha256()
+        self._start = time.monotonic()
+        self.bytes = 0
+
+    def __enter__(self) -> Self:
+        address = urlsplit(self._target.url)
+        try:
+            with self._telling():
+                self._connection.putrequest("POST", address.path + (f"?{address.query}" if address.query else ""))
+                self._connection.putheader("Content-Type", TYPE)
+                length = ("Transfer-Encoding", "chunked") if self._size is None else ("Content-Length", str(self._size))
+                self._connection.putheader(*length)
+                self._connection.endheaders()
+        except BaseException:
+            self._connection.close()
+            raise
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        try:
+            if error is None:
+                self._end()
+        finally:
+            self._connection.close()
+
+    def put(self, data: bytes | memoryview) -> None:
+        """Send the next bytes."""
+        self._lease.alive()
+        with self._telling():
+            if self._size is None:
+                self._connection.send(b"%x\r\n" % len(data))
+            self._connection.send(data)
+            if self._size is None:
+                self._connection.send(b"\r\n")
+        self._sha1.update(data)
+        self._sha256.update(data)
+        self.bytes += len(data)
+
+    @property
+    def sent(self) -> Sent:
+        """What has gone so far, and since when."""
+        return Sent(self.bytes, self._sha1.hexdigest(), self._sha256.hexdigest(), time.monotonic() - self._start)
+
+    def _end(self) -> None:
+        """The end of the body, and what the server says to it."""
+        with self._telling():
+            if self._size is None:
+                self._connection.send(b"0\r\n\r\n")
+            if self._connection.sock:
+                self._connection.sock.settimeout(5 * self._v.timeout)  # the server may still be writing
+            answer = self._connection.getresponse()
+            answer.read()
+        if answer.status not in (200, 201):
+            found = f"HTTP status {answer.status} {answer.reason}; {self._lease.state()}"
+            raise VSphereError(
+                Problem("the upload was refused", f"{self._host}:{self._port}", found, "HTTP status 200 or 201", RETRY)
+            )
+        self._lease.alive()
+
+    @contextlib.contextmanager
+    def _telling(self) -> Iterator[None]:
+        """Tell the true reason where the connection, often one to an ESXi host and not to vCenter, breaks."""
+        where = f"{self._host}:{self._port}"
+        try:
+            yield
+        except ssl.SSLCertVerificationError as e:
+            raise VSphereError(
+                Problem(
+                    "the host that the disk goes to has another certificate than expected",
+                    where,
+                    str(e),
+                    self._target.sslThumbprint or "the one of the vSphere server",
+                    "make sure that nobody stands between; renew the host's certificate in vCenter, then run the step again",
+                )
+            ) from e
+        except (OSError, http.client.HTTPException) as e:
+            reasons = [describe(e), early_answer(self._connection), self._lease.state()]
+            found = "; ".join(filter(None, reasons))
+            raise VSphereError(Problem("the upload was cut off", where, found, "all bytes taken", RETRY)) from e
+
+
 def upload(v: VSphere, lease: Lease, target: Any, path: Path, progress: Progress = silent) -> Sent:
     """Send a file to a device URL of the lease, hashing it on the way."""
     size, start = path.stat().st_size, time.monotonic()
-    sha1, sha256 = hashlib.sha1(usedforsecurity=False), hashlib.sha256()
-    done = 0
-    with _connected(v, lease, target) as connection, path.open("rb") as f:
-        address = urlsplit(target.url)
-        connection.putrequest("POST", address.path + (f"?{address.query}" if address.query else ""))
-        connection.putheader("Content-Type", TYPE)
-        connection.putheader("Content-Length", str(size))
-        connection.endheaders()
-        while done < size and (chunk := f.read(min(CHUNK, size - done))):
-            lease.alive()
-            connection.send(chunk)
-            sha1.update(chunk)
-            sha256.update(chunk)
-            done += len(chunk)
-            lease.told(done, size)
-            progress(done, size, f"{files.human(done / max(0.001, time.monotonic() - start))}/s")
-        if done != size:
+    with Upload(v, lease, target, size) as up, path.open("rb") as f:
+        while up.bytes < size and (chunk := f.read(min(CHUNK, size - up.bytes))):
+            up.put(chunk)
+            lease.told(up.bytes, size)
+            progress(up.bytes, size, f"{files.human(up.bytes / max(0.001, time.monotonic() - start))}/s")
+        if up.bytes != size:
             raise StepFailed(
-                Problem("the disk became shorter while it was sent", str(path), f"{done:,} bytes", f"{size:,}", RETRY)
+                Problem(
+                    "the disk became shorter while it was sent", str(path), f"{up.bytes:,} bytes", f"{size:,}", RETRY
+                )
             )
-        if connection.sock:
-            connection.sock.settimeout(5 * v.timeout)  # the server may still be writing
-        answer = connection.getresponse()
-        answer.read()
-        if answer.status not in (200, 201):
-            found = f"HTTP status {answer.status} {answer.reason}; {lease.state()}"
-            raise VSphereError(
-                Problem("the upload was refused", address.netloc, found, "HTTP status 200 or 201", RETRY)
-            )
-    lease.alive()
-    return Sent(done, sha1.hexdigest(), sha256.hexdigest(), time.monotonic() - start)
-
-
-@contextlib.contextmanager
-def _connected(v: VSphere, lease: Lease, target: Any) -> Iterator[http.client.HTTPSConnection]:
-    """A connection to the upload address, often an ESXi host and not vCenter; tells the true reason where it breaks."""
-    host, port = address_of(target.url, v.host, v.port)
-    connection = http.client.HTTPSConnection(host, port, context=context_for(v, host, port, target), timeout=v.timeout)
-    try:
-        yield connection
-    except ssl.SSLCertVerificationError as e:
-        raise VSphereError(
-            Problem(
-                "the host that the disk goes to has another certificate than expected",
-                f"{host}:{port}",
-                str(e),
-                target.sslThumbprint or "the one of the vSphere server",
-                "make sure that nobody stands between; renew the host's certificate in vCenter, then run the step again",
-            )
-        ) from e
-    except (OSError, http.client.HTTPException) as e:
-        reasons = [describe(e), early_answer(connection), lease.state()]
-        raise VSphereError(
-            Problem(
-                "the upload was cut off", f"{host}:{port}", "; ".join(filter(None, reasons)), "all bytes taken", RETRY
-            )
-        ) from e
-    finally:
-        connection.close()
+    return up.sent
 
 
 def address_of(url: str, host: str, port: int) -> tuple[str, int]:

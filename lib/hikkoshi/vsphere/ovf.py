@@ -21,11 +21,12 @@ for prefix, namespace in (("ovf", OVF), ("rasd", RASD), ("vssd", VSSD), ("vmw", 
     ET.register_namespace(prefix, namespace)
 
 
-def descriptor(spec: VmSpec, vmdk: str, vmdk_bytes: int) -> str:
-    """The descriptor for one machine whose disk is the file `vmdk` (name, size in bytes)."""
+def descriptor(spec: VmSpec, vmdk: str, vmdk_bytes: int | None) -> str:
+    """The descriptor for one machine whose disk is the file `vmdk` (name, size in bytes where that is known already)."""
     envelope = ET.Element(_ovf("Envelope"))
+    size = {} if vmdk_bytes is None else {"size": str(vmdk_bytes)}
     references = ET.SubElement(envelope, _ovf("References"))
-    ET.SubElement(references, _ovf("File"), _attributes(href=vmdk, id="file1", size=str(vmdk_bytes)))
+    ET.SubElement(references, _ovf("File"), _attributes(href=vmdk, id="file1", **size))
 
     disks = _section(envelope, "DiskSection", "the disk")
     disk = _attributes(

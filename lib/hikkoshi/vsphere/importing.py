@@ -1,0 +1,145 @@
+"""One machine brought into vSphere through an import lease: described, sent, compared, read back; or nothing of it left.
+
+A machine is ours by its marks, see `hikkoshi.vsphere.vm`. It comes with every NIC unplugged and without the mark of
+completeness, which whoever asked for it gives when all is well.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pyVmomi import vim
+
+from hikkoshi.errors import Problem, Refused, StepFailed, VSphereError
+from hikkoshi.params import VSphere as Site
+from hikkoshi.progress import Progress, silent
+from hikkoshi.vsphere import inventory, nfc, ovf, readback, vm
+from hikkoshi.vsphere.inventory import Place
+from hikkoshi.vsphere.session import VSphere
+from hikkoshi.vsphere.spec import VmSpec
+
+
+@dataclass(frozen=True)
+class Order:
+    """What is to be made."""
+
+    spec: VmSpec
+    marks: Mapping[str, str]  # {key: value}, with that of the guest
+    about: str  # for people, in the machine's notes
+    vmdk: str  # file name of the disk
+    vmdk_bytes: int | None  # of the stream; None where nobody knows before its end
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What was made."""
+
+    machine: vm.Machine
+    host: str
+    sent: nfc.Sent
+    manifest: str  # what the server said about the bytes it received
+    warnings: tuple[str, ...]  # of the server, about the descriptor
+    nics: tuple[readback.NicFound, ...]
+
+
+def start(
+    v: VSphere,
+    site: Site,
+    order: Order,
+    send: Callable[[nfc.Lease, Any], nfc.Sent],
+    progress: Progress = silent,
+) -> Imported:
+    """Import the machine; `send(lease, device URL)` has to bring the disk there.
+
+    Removes the remains of an import with the same guest's mark first. After any failure, Ctrl-C included, the lease is given
+    up and what it made is removed; where vSphere cannot be reached any more, the next start does that. The checks of
+    `hikkoshi.vsphere.preflight` are taken for granted.
+    """
+    guest, spec = order.marks[vm.GUEST], order.spec
+    for remains in vm.of_guest(v, guest):
+        vm.destroy_unfinished(v, remains, progress)
+    place = inventory.place(v, site)
+    host = place.host_for(n.port_group for n in spec.nics)
+    assert host is not None  # one of the checks
+    described = _import_spec(v, place, host.thing, order)
+    with v.asking("begin the import"):
+        thing = place.pool.ImportVApp(described.importSpec, place.folder, host.thing)
+    try:
+        with nfc.Lease(v, thing) as lease:
+            target = lease.url(described.fileItem[0].deviceId)
+            sent = send(lease, target)
+            manifest = nfc.check_manifest(lease.manifest(), target, sent)
+            lease.complete()
+        machine = vm.again(v, vm.Machine(lease.machine, {}))
+        wrong = [c for c in readback.compare(machine, spec, place) if not c]
+        if wrong:
+            raise StepFailed(*(c.problem() for c in wrong))
+    except BaseException:
+        _clean(v, guest)
+        raise
+    return Imported(
+        machine=machine,
+        host=host.name,
+        sent=sent,
+        manifest=manifest,
+        warnings=tuple(str(w.msg) for w in described.warning or ()),
+        nics=readback.found_nics(machine, place.port_groups),
+    )
+
+
+def _import_spec(v: VSphere, place: Place, host: Any, order: Order) -> Any:
+    """What vSphere makes of our descriptor, completed by MACs, unplugged NICs and our marks."""
+    spec = order.spec
+    networks = {g.name: g.network for g in place.port_groups}
+    names = list(dict.fromkeys(n.port_group for n in spec.nics))
+    settings = vim.OvfManager.CreateImportSpecParams(
+        entityName=spec.name,
+        diskProvisioning="thin",
+        hostSystem=host,
+        networkMapping=[vim.OvfManager.NetworkMapping(name=n, network=networks[n]) for n in names],
+    )
+    descriptor = ovf.descriptor(spec, order.vmdk, order.vmdk_bytes)
+    with v.asking("read our descriptor"):
+        result = v.content.ovfManager.CreateImportSpec(descriptor, place.pool, place.datastore, settings)
+    if result.error or len(result.fileItem or ()) != 1:
+        errors = [str(e.msg) for e in result.error or ()] or [f"it wants {len(result.fileItem or ())} files"]
+        raise VSphereError(
+            Problem("vSphere does not take the machine's description", v.where, "; ".join(errors), remedy="correct the plan: "
+                    "a device or the operating system is not known to this server")
+        )  # fmt: skip
+    config = result.importSpec.configSpec
+    _plan_nics([c.device for c in config.deviceChange], spec, place.port_groups)
+    config.extraConfig = [
+        *(config.extraConfig or ()),
+        *(vim.option.OptionValue(key=k, value=x) for k, x in order.marks.items()),
+    ]
+    config.annotation = f"moved from Xen by Hikkoshi: {order.about}"
+    return result
+
+
+def _plan_nics(devices: Sequence[Any], spec: VmSpec, groups: Sequence[inventory.PortGroup]) -> None:
+    """Give every NIC of the import its MAC, by its port group and not by its place in the list, and unplug it."""
+    waiting = list(spec.nics)
+    for card in (d for d in devices if isinstance(d, vim.vm.device.VirtualEthernetCard)):
+        group = readback.group_of(card.backing, groups)
+        nic = next((n for n in waiting if group and n.port_group == group.name), None)
+        if nic is None:
+            raise VSphereError(
+                Problem("vSphere put a NIC on a network that is not planned", spec.name, str(group or "unknown"),
+                        ", ".join(n.port_group for n in waiting), "look at the port groups' names: two may be alike")
+            )  # fmt: skip
+        waiting.remove(nic)
+        card.addressType, card.macAddress = "manual", nic.mac
+        card.connectable = vim.vm.device.VirtualDevice.ConnectInfo(
+            startConnected=False, connected=False, allowGuestControl=True
+        )
+
+
+def _clean(v: VSphere, guest: str) -> None:
+    """After a failure: remove what the import has made. Where vSphere cannot be asked any more, the next start does it."""
+    try:
+        for machine in vm.of_guest(v, guest):
+            if vm.COMPLETE not in machine.marks:
+                vm.destroy_unfinished(v, machine)
+    except (VSphereError, Refused):
+        return
