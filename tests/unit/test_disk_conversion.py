@@ -29,6 +29,7 @@ def folder(tmp_path: Path) -> Path:
         level="fast",
         threads=2,
         qemu_img="7.2.0",
+        samples=((0.0, 0), (9.0, 1024)),
         seconds=1.0,
     ).save(tmp_path)
     return tmp_path

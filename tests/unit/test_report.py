@@ -173,6 +173,7 @@ class Move:
                         level="fast",
                         threads=2,
                         qemu_img="7.2.22",
+                        samples=((0.0, 0), (9.0, 1024)),
                         seconds=9,
                     ).save(self.folder)
                 case "50-rehearse":

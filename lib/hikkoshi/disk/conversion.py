@@ -40,6 +40,7 @@ class Conversion(Artefact):
     threads: int
     qemu_img: str  # version of the one that compared both
     seconds: float  # with the comparison
+    samples: tuple[tuple[float, int], ...]  # (seconds since the beginning, bytes read until then), for the rate
 
     @property
     def ratio(self) -> float:
@@ -137,14 +138,16 @@ def start(copy: Path, vmdk: Path, folder: Path, progress: Progress = silent, *, 
                 threads=written.threads,
                 qemu_img=_version(),
                 seconds=round(time.monotonic() - begun, 1),
+                samples=written.samples,
             )
             made.save(folder)
         except OSError as e:
-            raise StepFailed(_unwritten(e, copy, unfinished)) from None
+            raise StepFailed(unwritten(e, _needed(copy), unfinished)) from None
     return made
 
 
-def _unwritten(e: OSError, copy: Path, unfinished: Path) -> Problem:
+def unwritten(e: OSError, needed: int, unfinished: Path) -> Problem:
+    """What was the matter with an unfinished VMDK that could not be written; `needed` is its size in bytes at worst."""
     full = e.errno in (errno.ENOSPC, errno.EDQUOT)
     room = f"{files.human(shutil.disk_usage(unfinished.parent).free)} free"
     size = files.human(unfinished.stat().st_size) if unfinished.is_file() else "nothing"
@@ -152,8 +155,8 @@ def _unwritten(e: OSError, copy: Path, unfinished: Path) -> Problem:
         "the disk became full during the conversion" if full else "the VMDK cannot be written",
         where=str(unfinished.parent),
         found=f"{e.strerror or e}; {room} beside an unfinished VMDK of {size}",
-        expected=f"room for up to {files.human(_needed(copy))}",
-        remedy="the unfinished VMDK was removed; make room, or put outputs/ on a larger disk, then run this again",
+        expected=f"room for up to {files.human(needed)}",
+        remedy="the unfinished VMDK was removed; make room, or put it on a larger disk, then run this again",
     )
 
 

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import deflate
 
@@ -51,6 +52,33 @@ class Examined:
     flaws: tuple[Flaw, ...]  # by offset; at most `MOST_FLAWS`
     content: str  # content digest of the disk, see `hikkoshi.disk.digest`; grains of 64 KiB only
     sha256: str  # of the disk's plain bytes, zeros included; empty where not asked for
+
+    def plain(self) -> dict[str, Any]:
+        """As JSON; sizes and offsets in bytes, hashes in hexadecimal, empty where flaws leave the content open."""
+        return {
+            "bytes": self.bytes,
+            "version": self.header.version,
+            "capacity": self.header.capacity,
+            "descriptor": self.header.descriptor,
+            "grains": self.grains,
+            "sha256_of_the_disk": self.sha256,
+            "content_digest": self.content,
+            "flaws": [{"offset": f.offset, "what": f.what} for f in self.flaws],
+        }
+
+    def rows(self) -> list[dict[str, str]]:
+        """For a reader; the flaws come last."""
+        more = f"the first {MOST_FLAWS}" if len(self.flaws) >= MOST_FLAWS else str(len(self.flaws) or "none")
+        told = [
+            ("VMDK", f"{self.bytes:,} bytes, version {self.header.version}"),
+            ("disk", f"{self.header.capacity:,} bytes, {self.grains:,} grains of {self.header.grain:,} stored"),
+            *self.header.descriptor.items(),
+            ("SHA-256 of the disk", self.sha256 or "unknown"),
+            ("content digest", self.content or "unknown"),
+            ("flaws", more),
+            *((f"byte {f.offset:,}", f.what) for f in self.flaws),
+        ]
+        return [{"what": what, "found": found} for what, found in told]
 
 
 @dataclass(frozen=True)
@@ -94,7 +122,7 @@ def examine(
     """
     header = vmdk.read(path)
     found = _Findings()
-    disk = _Disk(header.capacity if size is None else size, sha256)
+    disk = _Disk(header.capacity if size is None else size, sha256, progress)
     grains = 0
     with path.open("rb") as f:
         fd, total = f.fileno(), os.fstat(f.fileno()).st_size
@@ -118,13 +146,14 @@ def examine(
                             grain.offset, f"a grain with data behind the disk's end at {disk.size:,}", harmless=True
                         )
                     grains += 1
-                progress(piece[-1][0].end, total, f"{files.human(piece[-1][0].end)} examined")
+                if not sha256:
+                    progress(piece[-1][0].end, total, f"{files.human(piece[-1][0].end)} examined")
                 if found.enough:
                     break
         if not found.enough:
             _compare(fd, header, met, path, found)
     disk.fill(disk.size)
-    progress(total, total, f"{files.human(total)} examined")
+    progress(total, total, f"{files.human(total)} examined, {grains:,} grains")
     known = found.sound and not found.enough
     return Examined(
         header,
@@ -238,8 +267,8 @@ class _Decoder:
 class _Disk:
     """The disk that comes out: its digests."""
 
-    def __init__(self, size: int, sha256: bool) -> None:
-        self.size, self._at = size, 0
+    def __init__(self, size: int, sha256: bool, progress: Progress) -> None:
+        self.size, self._at, self._told, self._progress = size, 0, 0, progress
         self.content = Content()
         self.plain = hashlib.sha256() if sha256 else None
 
@@ -253,6 +282,7 @@ class _Disk:
         if self.plain and inside:
             self.plain.update(block)
             self._at = offset + inside
+            self._tell()
         return any(grain[inside:])
 
     def fill(self, end: int) -> None:
@@ -261,6 +291,13 @@ class _Disk:
             piece = memoryview(_ZEROS)[: end - self._at]
             self.plain.update(piece)
             self._at += len(piece)
+            self._tell()
+
+    def _tell(self) -> None:
+        """Zeros are hashed, too: of a large disk with little in it that is the long part."""
+        if self._at - self._told >= 64 << 20:
+            self._told = self._at
+            self._progress(self._at, self.size, f"{files.human(self._at)} of the disk hashed")
 
 
 def _compare(fd: int, header: Header, met: memoryview, path: Path, found: _Findings) -> None:

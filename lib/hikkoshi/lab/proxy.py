@@ -155,35 +155,52 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
             self._answer(faults.status, "text/plain", b"no", {"Connection": "close"})
             return
-        size, done = int(self.headers["Content-Length"]), 0
+        chunked, done = self.headers.get("Transfer-Encoding") == "chunked", 0
         kept = self.server.keep / f"upload-{len(proxy.received)}"
         proxy.received.append(kept)
         connection = self._upstream()
         try:
             connection.putrequest("POST", self.path)
             connection.putheader("Content-Type", self.headers["Content-Type"])
-            connection.putheader("Content-Length", str(size))
+            length = ("Transfer-Encoding", "chunked") if chunked else ("Content-Length", self.headers["Content-Length"])
+            connection.putheader(*length)
             connection.endheaders()
             with kept.open("wb") as f:
-                while done < size:
-                    chunk = bytearray(self.rfile.read(min(CHUNK, size - done)))
+                for piece in self._chunks() if chunked else self._pieces(int(self.headers["Content-Length"])):
+                    chunk = bytearray(piece)
                     if not chunk:
                         return
                     if faults.flip is not None and done <= faults.flip < done + len(chunk):
                         chunk[faults.flip - done] ^= 0xFF
                     done += len(chunk)
                     f.write(chunk)
-                    connection.send(bytes(chunk))
+                    connection.send(b"%x\r\n%b\r\n" % (len(chunk), bytes(chunk)) if chunked else bytes(chunk))
                     if faults.at and done >= faults.at[0]:
                         what, faults.at = faults.at[1], None
                         what()
                     if faults.cut_after is not None and done >= faults.cut_after:
                         return
+            if chunked:
+                connection.send(b"0\r\n\r\n")
             answer = connection.getresponse()
             self._answer(answer.status, "text/plain", answer.read())
         finally:
             self.close_connection = True
             connection.close()
+
+    def _pieces(self, size: int) -> Iterator[bytes]:
+        """A body of that many bytes; empty where it ended too early."""
+        while size:
+            piece = self.rfile.read(min(CHUNK, size))
+            yield piece
+            size -= len(piece)
+
+    def _chunks(self) -> Iterator[bytes]:
+        """A body in chunks (RFC 9112 §7.1); empty where it ended too early."""
+        while size := int(self.rfile.readline() or b"-1", 16):
+            yield from self._pieces(size) if size > 0 else [b""]
+            self.rfile.readline()
+        self.rfile.readline()
 
     def _upstream(self) -> http.client.HTTPSConnection:
         upstream = self.server.upstream
