@@ -1,0 +1,58 @@
+"""Where a disk on another machine is: what an address says, and what is none."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hikkoshi.disk.remote import address
+from hikkoshi.errors import BadInput
+
+
+@pytest.mark.parametrize(
+    ("url", "host", "path", "options"),
+    [
+        ("ssh://dom0/dev/vg0/gateway", "dom0", "/dev/vg0/gateway", ()),
+        ("ssh://root@dom0.example.org:2222/var/lib/xen/images/a.img", "root@dom0.example.org",
+         "/var/lib/xen/images/a.img", ("-p", "2222")),
+        ("ssh://XenHost/a%20b%3Fc", "XenHost", "/a b?c", ()),
+        ("ssh://root@[2001:db8::1]:22/disk", "root@2001:db8::1", "/disk", ("-p", "22")),
+    ],
+)  # fmt: skip
+def test_an_address_names_host_path_and_port(url: str, host: str, path: str, options: tuple[str, ...]) -> None:
+    assert address(url) == (host, path, options)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://dom0/disk",
+        "ssh://dom0",
+        "ssh://dom0/",
+        "ssh:///disk",
+        "ssh://-oProxyCommand=id/disk",
+        "ssh://-l@dom0/disk",
+        "ssh://root:secret@dom0/disk",
+        "ssh://dom0:99999/disk",
+        "ssh://dom0:x/disk",
+        "ssh://dom0/disk?a=b",
+        "ssh://dom0/disk#1",
+        "ssh://dom0/a%0Ab",
+        "ssh://dom0/a%00b",
+        "ssh://do m0/disk",
+        "ssh://$(id)/disk",
+    ],
+)
+def test_what_is_no_address_is_refused_with_the_form_of_one(url: str) -> None:
+    with pytest.raises(BadInput, match="no address of a disk") as e:
+        address(url)
+    assert "ssh://[user@]host[:port]/path" in e.value.problems[0].expected
+
+
+@given(st.text())
+def test_nothing_that_anybody_types_becomes_an_option_of_ssh(text: str) -> None:
+    try:
+        host, path, _ = address(text)
+    except BadInput:
+        return
+    assert not host.startswith("-")
+    assert path.startswith("/")
