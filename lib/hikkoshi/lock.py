@@ -50,7 +50,7 @@ def held(path: Path) -> bool:
         return False
     with path.open("a") as handle:
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)  # two who only look are not in each other's way
         except BlockingIOError:
             return True
     return False
