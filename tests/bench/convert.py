@@ -1,6 +1,6 @@
 """How fast the disk engine is beside what a user would take instead, on this machine, in paired runs.
 
-    python tests/bench/convert.py [--rounds 5] [--mib 1024] [--folder DIR] [--json FILE]
+    python tests/bench/convert.py [--rounds 5] [--mib 2048] [--folder DIR] [--json FILE]
 
 The disk is a file system full of real files of this machine: neither random bytes nor zeros. Each round runs every
 candidate once, on the same image from the page cache, in another order; what counts are ratios within a round, and their
@@ -27,31 +27,17 @@ from pathlib import Path
 MIB = 1 << 20
 LARGE = 64 << 30
 SOURCES = ("/usr/lib", "/usr/share", "/usr/bin")
-OURS = """
-import sys
-from pathlib import Path
-from hikkoshi.disk import extents, stream
-with extents.RawDisk(Path(sys.argv[1])) as disk:
-    stream.write(disk, Path(sys.argv[2]), "disk.vmdk", level=sys.argv[3])
-"""
+HIKKOSHI = str(Path(sys.executable).with_name("hikkoshi"))
 STREAM = "subformat=streamOptimized,adapter_type=lsilogic"
+QEMU = ("qemu-img", "convert", "-f", "raw", "-O", "vmdk", "-o")
+VMDKSTREAM = Path("/usr/lib/python3/dist-packages/VMDKstream.py")  # of Debian's package python3-vmdkstream
 CANDIDATES: dict[str, Sequence[str]] = {  # {name: command}; IN and OUT stand for the files
-    "hikkoshi fast": (sys.executable, "-c", OURS, "IN", "OUT", "fast"),
-    "hikkoshi small": (sys.executable, "-c", OURS, "IN", "OUT", "small"),
-    "qemu-img stream": ("qemu-img", "convert", "-f", "raw", "-O", "vmdk", "-o", STREAM, "IN", "OUT"),
-    "qemu-img sparse": (
-        "qemu-img",
-        "convert",
-        "-f",
-        "raw",
-        "-O",
-        "vmdk",
-        "-o",
-        "subformat=monolithicSparse",
-        "IN",
-        "OUT",
-    ),
+    "hikkoshi fast": (HIKKOSHI, "convert", "IN", "OUT"),
+    "hikkoshi small": (HIKKOSHI, "convert", "--small", "IN", "OUT"),
+    "qemu-img stream": (*QEMU, STREAM, "IN", "OUT"),
+    "qemu-img sparse": (*QEMU, "subformat=monolithicSparse", "IN", "OUT"),
     "cp --sparse": ("cp", "--sparse=always", "IN", "OUT"),
+    "VMDKstream": ("/usr/bin/python3", str(VMDKSTREAM), "IN", "OUT"),
     "vmdktool": ("vmdktool", "-v", "OUT", "IN"),
 }
 REFERENCE = "qemu-img stream"
@@ -73,7 +59,7 @@ def main() -> None:
     """Build, run, print."""
     options = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     options.add_argument("--rounds", type=int, default=5)
-    options.add_argument("--mib", type=int, default=1024, help="size of the file system")
+    options.add_argument("--mib", type=int, default=2048, help="size of the file system")
     options.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()))
     options.add_argument("--json", type=Path, help="write every single run there")
     asked = options.parse_args()
@@ -85,14 +71,18 @@ def main() -> None:
         large = folder / "large.img"
         subprocess.run(["cp", "--sparse=always", image, large], check=True)
         os.truncate(large, LARGE)
-        names = [n for n, argv in CANDIDATES.items() if shutil.which(argv[0])]
+        names = [n for n in CANDIDATES if there(n)]
         runs = [
-            run(n, image, folder / "out", k)
+            run(n, command(n, image, folder / "out"), image, folder / "out", k)
             for k in range(asked.rounds)
             for n in (names[k % len(names) :] + names)[: len(names)]
         ]
         ours = [n for n in names if n.startswith("hikkoshi")]
-        sparse = [run(n, large, folder / "out", k) for k in range(asked.rounds) for n in ours]
+        sparse = [
+            run(n, command(n, large, folder / "out"), large, folder / "out", k)
+            for k in range(asked.rounds)
+            for n in ours
+        ]
         allocated = image.stat().st_blocks * 512 / MIB
         print(f"{asked.mib} MiB, {allocated:.0f} of them allocated; {os.cpu_count()} CPUs, {asked.rounds} rounds")
         print("\n".join(table(runs)))
@@ -100,7 +90,7 @@ def main() -> None:
         for n in ours:
             pairs = list(zip(of(sparse, n), of(runs, n), strict=True))
             ratio = statistics.median(a.seconds / b.seconds for a, b in pairs)
-            print(f"{n:16} {ratio:5.2f} times the time, at most {max(a.peak_mib for a, _ in pairs):.0f} MiB of memory")
+            print(f"{n:22} {ratio:5.2f} times the time, at most {max(a.peak_mib for a, _ in pairs):.0f} MiB of memory")
     if asked.json:
         asked.json.write_text(
             json.dumps(
@@ -146,11 +136,19 @@ def real_files() -> Iterator[Path]:
         yield from (paths[n] for paths in found if n < len(paths))
 
 
-def run(name: str, image: Path, out: Path, number: int) -> Measured:
-    """Run one candidate on the image, which is brought into the page cache before."""
-    out.unlink(missing_ok=True)
+def there(name: str) -> bool:
+    """Whether a candidate is installed here."""
+    return bool(shutil.which(CANDIDATES[name][0])) and (name != "VMDKstream" or VMDKSTREAM.is_file())
+
+
+def command(name: str, image: Path, out: Path) -> list[str]:
+    """A candidate's command for these files."""
+    return [{"IN": str(image), "OUT": str(out)}.get(word, word) for word in CANDIDATES[name]]
+
+
+def run(name: str, argv: Sequence[str], image: Path, out: Path, number: int) -> Measured:
+    """Run one command that makes `out`, which is removed, of the image, which is brought into the page cache before."""
     warm(image)
-    argv = [{"IN": str(image), "OUT": str(out)}.get(word, word) for word in CANDIDATES[name]]
     begun = time.monotonic()
     process = subprocess.Popen(argv, stdout=subprocess.DEVNULL)
     _, status, usage = os.wait4(process.pid, 0)
@@ -159,9 +157,15 @@ def run(name: str, image: Path, out: Path, number: int) -> Measured:
     if process.returncode:
         raise SystemExit(f"{name} failed: {argv}")
     measured = Measured(
-        name, number, seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024, out.stat().st_blocks * 512
+        name,
+        number,
+        seconds,
+        usage.ru_utime + usage.ru_stime,
+        usage.ru_maxrss / 1024,
+        out.stat().st_blocks * 512 if out.exists() else 0,
     )
-    print(f"{number}: {name:16} {seconds:7.2f} s", file=sys.stderr)
+    out.unlink(missing_ok=True)
+    print(f"{number}: {name:22} {seconds:7.2f} s", file=sys.stderr)
     return measured
 
 
@@ -184,19 +188,20 @@ def of(runs: Sequence[Measured], name: str) -> list[Measured]:
     return sorted((r for r in runs if r.name == name), key=lambda r: r.round)
 
 
-def table(runs: Sequence[Measured]) -> Iterator[str]:
+def table(runs: Sequence[Measured], reference: str = REFERENCE) -> Iterator[str]:
     """Medians of each candidate, and of its ratio to the reference in the same round."""
-    yield f"{'':16} {'s':>7} {'CPU s':>7} {'MiB peak':>9} {'MiB out':>8} {'speed':>7} {'range':>13} {'size':>6}"
-    reference = of(runs, REFERENCE)
+    yield f"{'':22} {'s':>7} {'CPU s':>7} {'MiB peak':>9} {'MiB out':>8} {'speed':>7} {'range':>13} {'size':>6}"
+    theirs = of(runs, reference)
     for name in dict.fromkeys(r.name for r in runs):
         mine = of(runs, name)
-        speeds = [b.seconds / a.seconds for a, b in zip(mine, reference, strict=True)]
-        sizes = [a.allocated_bytes / b.allocated_bytes for a, b in zip(mine, reference, strict=True)]
+        speeds = [b.seconds / a.seconds for a, b in zip(mine, theirs, strict=True)]
         median = statistics.median
+        sizes = [a.allocated_bytes / b.allocated_bytes for a, b in zip(mine, theirs, strict=True) if b.allocated_bytes]
         yield (
-            f"{name:16} {median(r.seconds for r in mine):7.2f} {median(r.cpu_seconds for r in mine):7.2f}"
+            f"{name:22} {median(r.seconds for r in mine):7.2f} {median(r.cpu_seconds for r in mine):7.2f}"
             f" {max(r.peak_mib for r in mine):9.0f} {median(r.allocated_bytes for r in mine) / MIB:8.1f}"
-            f" {median(speeds):6.1f}x {min(speeds):5.1f} to {max(speeds):4.1f} {median(sizes):6.3f}"
+            f" {median(speeds):6.2f}x {min(speeds):5.2f} to {max(speeds):5.2f}"
+            + (f" {median(sizes):6.3f}" if sizes else "      –")
         )
 
 
