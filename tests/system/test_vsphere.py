@@ -507,6 +507,16 @@ class TestCutOver:
         check = deployment.unplugged(v, world.order)
         assert (bool(check), check.found) == (False, "plugged in: 00:16:3e:05:00:04")
 
+    def test_a_machine_in_service_whose_record_was_lost_is_only_recorded(self, world: World) -> None:
+        v = world.connect()
+        world.deploy(v)
+        first = cutover.start(v, world.site.vsphere, world.order, source=OFF, folder=world.folder)
+        (world.folder / "cutover.json").unlink()
+        before = world.proxy.calls.count("ReconfigVM_Task")
+        again = cutover.start(v, world.site.vsphere, world.order, source=OFF, folder=world.folder)
+        assert (again.since, again.nics) == (first.since, first.nics)
+        assert world.proxy.calls.count("ReconfigVM_Task") == before
+
     def test_an_unplugged_nic_is_not_in_service(self, world: World) -> None:
         v = world.connect()
         world.deploy(v)

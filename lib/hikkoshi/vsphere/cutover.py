@@ -4,7 +4,6 @@ NICs are plugged in before the machine is switched on: the start scripts of Cent
 down for good. What vSphere says of a link is checked; whether packets pass is another measurement.
 """
 
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import ClassVar
 
@@ -60,16 +59,19 @@ def start(
     blocked = [c for c in (source, only_one(v, wanted)) if not c]
     if blocked or machine is None:
         raise Refused(*(c.problem() for c in blocked))
-    progress(0, 3, "plugging in the NICs")
-    vm.connect(v, machine, True)
-    progress(1, 3, "switching on")
-    vm.power(v, machine, True)
+    serving = vm.SERVICE in machine.marks and machine.power == "poweredOn" and _macs(wanted) <= _plugged(machine)
+    if not serving:  # else only the record was lost: a NIC that is plugged in again loses its link for a moment
+        progress(0, 3, "plugging in the NICs")
+        vm.connect(v, machine, True)
+        progress(1, 3, "switching on")
+        vm.power(v, machine, True)
+        machine = vm.again(v, machine)
     progress(2, 3, "reading back")
     done = CutOver(
         guest=wanted.guest,
         moid=machine.id,
-        since=datetime.now(UTC).isoformat(timespec="seconds"),
-        nics=readback.found_nics(vm.again(v, machine), _groups(v, site)),
+        since=machine.marks[vm.SERVICE],
+        nics=readback.found_nics(machine, _groups(v, site)),
     )
     done.save(folder)
     progress(3, 3, "in service")
