@@ -110,6 +110,11 @@ def test_holes_of_the_partitions_are_holes_of_the_disk() -> None:
     assert list(disk.extents()) == [(0, BLOCK), ((64 << 30) + MIB, (64 << 30) + MIB + 512)]
 
 
+def test_extents_of_partitions_that_touch_are_one() -> None:
+    disk = AssembledDisk([(1, part(size=MIB - 512)), (2, part(size=MIB))])
+    assert list(disk.extents()) == [(0, BLOCK), (MIB, 3 * MIB)]
+
+
 def test_a_partition_that_ends_inside_a_block_is_followed_by_zeros() -> None:
     disk = AssembledDisk([(1, Bytes(b"\xff" * 512)), (2, Bytes(b"\xff" * 512))])
     assert list(disk.extents()) == [(0, BLOCK), (MIB, MIB + BLOCK), (2 * MIB, 2 * MIB + 512)]

@@ -18,9 +18,8 @@ from hikkoshi.errors import BadInput, Problem
 _ALIGNMENT = 1 << 20  # bytes
 _LARGEST = 2 << 40  # bytes: the table counts sectors in 32 bits
 _PAGE = 4096  # bytes: all that types and the disk's signature are taken from
-_LBA = (
-    b"\xfe\xff\xff"  # cylinder, head, sector: look at the sector numbers instead; also tells of 255 heads, 63 sectors
-)
+# cylinder, head and sector that send a reader to the sector numbers; also tells of 255 heads, 63 sectors
+_LBA = b"\xfe\xff\xff"
 _LINUX, _SWAP, _LVM = 0x83, 0x82, 0x8E
 
 

@@ -22,7 +22,12 @@ from hikkoshi import tool
 from hikkoshi.errors import BadInput, Problem, StepFailed, ToolFailed
 
 SECTOR = 512
-_SSH = ("ssh", "-T", "-o", "BatchMode=yes", "-o", "ServerAliveInterval=15", "-o", "ServerAliveCountMax=4")
+_SSH = ("ssh", "-T", *(word for option in (
+    "BatchMode=yes", "ServerAliveInterval=15", "ServerAliveCountMax=4",
+    # whatever ssh_config says for people who log in: no command and no tunnels of its own, and no other session that ends
+    # with one of ours
+    "RemoteCommand=none", "ClearAllForwardings=yes", "ControlMaster=no",
+) for word in ("-o", option)))  # fmt: skip
 _QUIET = "shut the guest down and leave its disk alone, or take a snapshot of the volume; then run the step again"
 # What the disk is and how it stands, in what coreutils 5.97 and Linux 2.6.18 have. How many sectors were written is the
 # seventh of a device's statistics (Linux, Documentation/block/stat.rst).
