@@ -9,10 +9,11 @@ A file's own hashes are taken when it is whole, from what the kernel gives back 
 
 import hashlib
 import math
+import os
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -211,14 +212,19 @@ class Flow:
 
 
 def _hashes(path: Path) -> dict[str, str]:
-    """Both hashes of a file, at the same time."""
+    """Both hashes of a file at the same time, while the kernel brings it onto the disk."""
 
     def take(name: str) -> str:
         with path.open("rb") as f:
             return hashlib.file_digest(f, lambda: hashlib.new(name, usedforsecurity=False)).hexdigest()
 
+    def sync() -> None:
+        with path.open("rb") as f, suppress(OSError):  # whoever gives the file its name syncs it, and tells of errors
+            os.fsync(f.fileno())
+
     names = ("sha256", "sha1")
-    with ThreadPoolExecutor(len(names)) as pool:
+    with ThreadPoolExecutor(len(names) + 1) as pool:
+        pool.submit(sync)
         return dict(zip(names, pool.map(take, names), strict=True))
 
 
