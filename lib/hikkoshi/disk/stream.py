@@ -83,7 +83,7 @@ def write(
 ) -> Stream:
     """Write the disk to the file `target`, whose descriptor will say `name`, and at the same time into the other sinks.
 
-    `fast` is for networks and disks, `small` takes about twice as long for files that are some 6 % smaller. Whatever
+    `fast` is for networks and disks, `small` takes about twice as long for files that are some 7 % smaller. Whatever
     goes wrong, what is left under `target` is no VMDK; `hikkoshi.files.part` removes it. `BadInput` for a disk that does not
     fit into the format, `StepFailed` where the disk cannot be read or has changed, `OSError` where the file cannot be written.
     """
