@@ -119,9 +119,11 @@ def runs(entries: Iterable[Mapping[str, Any]]) -> list[LastRun]:
     by_run: dict[str, list[Mapping[str, Any]]] = {}
     for entry in entries:
         if "run" in entry:
-            by_run.setdefault(entry["run"], []).append(entry)
+            # the journal's own order: a clock may be set back, and two lines may have the same time
+            lines = by_run.pop(entry["run"], [])
+            by_run[entry["run"]] = [*lines, entry]
     found = [_last_run(run, lines) for run, lines in by_run.items()]
-    return sorted((r for r in found if not r.error.startswith("Busy")), key=lambda r: r.when)
+    return [r for r in found if not r.error.startswith("Busy")]
 
 
 def done(past: Sequence[LastRun]) -> list[str]:
@@ -133,7 +135,7 @@ def done(past: Sequence[LastRun]) -> list[str]:
     steps = [s for s in STEPS if s in last and last[s].state == "done"]
     forward, back = last.get("70-cutover"), last.get("75-rollback")
     if forward and back:
-        undone = ("70-cutover", "90-report") if back.when > forward.when else ("75-rollback",)
+        undone = ("70-cutover", "90-report") if past.index(back) > past.index(forward) else ("75-rollback",)
         steps = [s for s in steps if s not in undone]
     return steps
 

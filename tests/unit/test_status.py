@@ -142,6 +142,21 @@ def test_a_rollback_that_could_not_be_finished_takes_the_cut_over_back_too(story
     assert not {"70-cutover", "90-report"} & set(status.done(status.runs(story.journal.entries())))
 
 
+def test_a_clock_that_was_set_back_does_not_change_what_came_last(story: Story) -> None:
+    for step in STEPS:
+        if step != "75-rollback":
+            story.run(step)
+    lines = list(story.journal.entries())
+    back = [
+        {**line, "run": "9-75-rollback", "step": "75-rollback", "time": "2001-01-01T00:00:00.000+00:00"}
+        for line in lines
+        if line["step"] == "70-cutover"
+    ]
+    assert "70-cutover" in status.done(status.runs(lines))
+    assert "70-cutover" not in status.done(status.runs([*lines, *back]))
+    assert status.runs([*lines, *back])[-1].step == "75-rollback"
+
+
 def test_a_failed_repeat_takes_back_that_a_step_is_done(story: Story) -> None:
     story.run("10-survey")
     story.run("10-survey", outcome="failed", error="ToolFailed: no")
