@@ -21,6 +21,8 @@ PROGRAMS = (  # (program, arguments that print its version, what it is for, whet
     ("qemu-nbd", ("--version",), "disks in qcow2 and VHD", False),
     ("ssh", ("-V",), "disks on a Dom-0", False),
     ("ssh-keygen", (), "signatures, in a later version", False),
+    ("zstd", ("--version",), "initrds of Debian 12 and newer guests", False),
+    ("lz4", ("--version",), "initrds of Ubuntu 19.10 to 21.04", False),
     ("mke2fs", ("-V",), "the lab's guests", False),
     ("openssl", ("version",), "the lab's certificate", False),
     ("ip", ("-V",), "network measurements", False),

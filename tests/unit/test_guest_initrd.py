@@ -1,7 +1,11 @@
 """The reader of initrds: real layouts are read, and nothing that a hostile guest puts there does harm."""
 
+import bz2
 import contextlib
 import gzip
+import lzma
+import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -57,6 +61,40 @@ def test_reads_what_cpio_made() -> None:
 
 def test_reads_an_archive_that_is_not_compressed(tmp_path: Path) -> None:
     assert initrd.modules(write(tmp_path, newc({"lib/e1000.ko": b"1"}))) == ("e1000",)
+
+
+def _by(*argv: str) -> Callable[[bytes], bytes]:
+    return lambda data: subprocess.run(argv, input=data, stdout=subprocess.PIPE, check=True).stdout
+
+
+@pytest.mark.parametrize(
+    "pack",
+    [
+        pytest.param(gzip.compress, id="gzip"),
+        pytest.param(lambda d: lzma.compress(d, check=lzma.CHECK_CRC32), id="xz"),
+        pytest.param(lambda d: lzma.compress(d, format=lzma.FORMAT_ALONE), id="lzma"),
+        pytest.param(bz2.compress, id="bzip2"),
+        pytest.param(_by("zstd", "-q"), id="zstd", marks=pytest.mark.needs("zstd")),
+        pytest.param(_by("lz4", "-l", "-q"), id="lz4", marks=pytest.mark.needs("lz4")),
+    ],
+)
+def test_reads_what_is_compressed_behind_plain_archives(tmp_path: Path, pack: Callable[[bytes], bytes]) -> None:
+    microcode = newc({"kernel/x86/microcode/GenuineIntel.bin": b"m" * 3001}) + b"\0" * 388
+    main = newc({f"usr/lib/modules/6.1.0/kernel/{n}.ko": bytes([n]) * 9000 for n in range(40)})
+    packed = pack(main)
+    path = write(tmp_path, microcode + packed)
+    assert initrd.names(path)[0] == "kernel/x86/microcode/GenuineIntel.bin"
+    assert len(initrd.modules(path)) == 40
+    path = write(tmp_path, microcode + packed[: len(packed) // 2])
+    with pytest.raises(BadInput, match="initrd cannot be read"):
+        initrd.names(path)
+
+
+@pytest.mark.needs("zstd")
+def test_a_bomb_behind_a_program_is_refused_too(tmp_path: Path) -> None:
+    bomb = _by("zstd", "-q")(newc({"zeros": bytes(30 << 20)}))
+    with pytest.raises(BadInput, match="unpacks to more than 4 MiB"):
+        initrd.names(write(tmp_path, bomb), unpacked=4 << 20)
 
 
 @given(files=st.dictionaries(st.from_regex(r"[a-z0-9_/.-]{1,30}", fullmatch=True), st.binary(max_size=200), max_size=8))

@@ -1,20 +1,35 @@
 """What is in an initrd: the names of its modules, read without an appliance.
 
-gzip around a `newc` cpio archive, as mkinitrd and dracut of that time make it; several gzip members or archives one after
-the other are read through. Contents are skipped, never kept, and an archive that unpacks to too much is refused.
+`newc` cpio archives one after the other, as the kernel takes them (Linux, Documentation/driver-api/early-userspace/
+buffer-format.rst): plain ones first, such as microcode, and one that is compressed last, as mkinitrd, dracut and
+initramfs-tools make it. Contents are skipped, never kept, and an archive that unpacks to too much is refused.
 """
 
+import bz2
+import contextlib
 import gzip
+import lzma
+import os
+import subprocess
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
+from hikkoshi import tool
 from hikkoshi.errors import BadInput, Problem
 
 UNPACKED = 512 << 20  # bytes; the largest real one that we know of unpacks to a quarter
 ENTRIES = 100_000
 _NAME = 4096
+_CPIO = (b"070701", b"070702")
+_LIBRARIES: dict[bytes, Callable[[IO[bytes]], Any]] = {  # by the first bytes
+    b"\x1f\x8b": gzip.open,
+    b"\xfd7zXZ": lzma.open,
+    b"\x5d\0\0": lzma.open,
+    b"BZh": bz2.open,
+}
+_PROGRAMS = {b"\x28\xb5\x2f\xfd": "zstd", b"\x02\x21\x4c\x18": "lz4"}  # Debian 12 and later; Ubuntu 19.10 to 21.04
 
 
 class _Broken(Exception):
@@ -36,26 +51,62 @@ def names(path: Path, *, unpacked: int = UNPACKED) -> list[str]:
     """Names of everything in an initrd, in order; `BadInput` where it cannot be read or is unreasonably large."""
     try:
         with path.open("rb") as f:
-            packed = f.read(2) == b"\x1f\x8b"
-            f.seek(0)
-            with gzip.open(f) if packed else f as stream:
-                return list(_names(_Bounded(stream, unpacked)))
-    except (_Broken, OSError, EOFError, zlib.error) as e:  # gzip.BadGzipFile is an OSError
+            found: list[str] = []
+            stream = _Bounded(f, unpacked)
+            if magic := _archives(stream, found):
+                f.seek(-len(magic), os.SEEK_CUR)
+                with _unpacked(f, magic) as packed:
+                    if magic := _archives(_Bounded(packed, unpacked), found):
+                        raise _Broken(f"it is no newc cpio archive (it has {magic!r} where an entry has to begin)")
+            if not stream.done:
+                raise _Broken("it is empty")
+            return found
+    except (_Broken, OSError, EOFError, zlib.error, lzma.LZMAError) as e:  # gzip.BadGzipFile is an OSError
         raise BadInput(
             Problem(
                 "an initrd cannot be read",
                 where=str(path),
                 found=str(e) or type(e).__name__,
-                expected=f"gzip around a newc cpio archive that unpacks to at most {unpacked >> 20} MiB",
+                expected=f"newc cpio archives, plain or compressed, that unpack to at most {unpacked >> 20} MiB",
                 remedy="make it again in the guest with its own mkinitrd, or leave that kernel's entry out of the boot menu",
             )
         ) from None
 
 
+@contextlib.contextmanager
+def _unpacked(f: IO[bytes], magic: bytes) -> Iterator[IO[bytes]]:
+    """What is compressed in the rest of the file, by the bytes it begins with."""
+    for begin, library in _LIBRARIES.items():
+        if magic.startswith(begin):
+            with library(f) as stream:
+                yield stream
+            return
+    program = next((p for begin, p in _PROGRAMS.items() if magic.startswith(begin)), None)
+    if program is None:
+        raise _Broken(f"it is no newc cpio archive (it has {magic!r} where an entry has to begin)")
+    os.lseek(f.fileno(), f.tell(), os.SEEK_SET)
+    process = subprocess.Popen(
+        tool.command([program, "-dc"]),
+        stdin=f,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        close_fds=False,
+        start_new_session=True,
+    )
+    try:
+        assert process.stdout
+        yield process.stdout
+        process.stdout.close()
+        if process.wait() not in (0, -13):  # SIGPIPE: it was not read to its end
+            raise _Broken(f"{program} ended with status {process.returncode}: it is damaged or cut off")
+    finally:
+        tool.end(process)
+
+
 class _Bounded:
     """A stream that counts what has been read."""
 
-    def __init__(self, stream: IO[bytes] | gzip.GzipFile, limit: int) -> None:
+    def __init__(self, stream: IO[bytes], limit: int) -> None:
         self._stream, self._limit, self.done = stream, limit, 0
 
     def read(self, size: int) -> bytes:
@@ -75,11 +126,14 @@ class _Bounded:
             size -= got
 
 
-def _names(stream: _Bounded) -> Iterator[str]:
-    count = 0
-    while magic := _next_magic(stream, first=count == 0):
-        if magic not in (b"070701", b"070702"):
-            raise _Broken(f"it is no newc cpio archive (it has {magic!r} where an entry has to begin)")
+def _archives(stream: _Bounded, found: list[str]) -> bytes:
+    """Adds the names in all archives from here on; the first bytes of what comes behind them and is none, empty at the end."""
+    inside = False  # between an archive's first entry and its trailer
+    while magic := _next_magic(stream, first=inside or not stream.done):
+        if magic not in _CPIO:
+            if inside:
+                raise _Broken(f"it is no newc cpio archive (it has {magic!r} where an entry has to begin)")
+            return magic
         fields = stream.read(104)
         try:
             size, name_size = int(fields[48:56], 16), int(fields[88:96], 16)
@@ -93,20 +147,19 @@ def _names(stream: _Bounded) -> Iterator[str]:
         stream.skip(-(110 + name_size) % 4)
         stream.skip(size)
         stream.skip(-size % 4)
-        count += 1
-        if count > ENTRIES:
-            raise _Broken(f"it has more than {ENTRIES} entries")
         text = name.rstrip(b"\0").decode(errors="replace")
-        if text != "TRAILER!!!":
-            yield text
-    if count == 0:
-        raise _Broken("it is empty")
+        inside = text != "TRAILER!!!"
+        if inside:
+            found.append(text)
+        if len(found) > ENTRIES:
+            raise _Broken(f"it has more than {ENTRIES} entries")
+    return b""
 
 
 def _next_magic(stream: _Bounded, *, first: bool) -> bytes:
     """The six bytes an entry begins with; empty at the end. Between archives there is padding of zeros."""
     magic = stream.read(6)
-    while not first and magic and magic.strip(b"\0") != magic:
+    while not first and magic.startswith(b"\0"):
         magic = magic.lstrip(b"\0")
         magic += (more := stream.read(6 - len(magic)))
         if not more:
