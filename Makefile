@@ -1,6 +1,7 @@
 # make demo    sets up what is missing, moves the paper's two guests in the lab, prints where the reports are
 # make test    sets up what is missing, then all tests
 # make check   lint, types, unit tests: under three minutes
+# make guests  every guest of the lab, booted before it is prepared and after, as a table
 # make lab     the runbooks in JupyterLab, on this machine only, with a token
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
@@ -8,10 +9,10 @@ PY := .venv/bin/python
 BIN := .venv/bin
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: help setup demo test check lab lab-down schemas lock clean
+.PHONY: help setup demo test check guests lab lab-down schemas lock clean
 
 help:
-	@sed -n 's/^# //p' Makefile | head -4
+	@sed -n 's/^# //p' Makefile | head -5
 
 setup:
 	@.ci/setup
@@ -32,6 +33,9 @@ check: setup
 	@mypy
 	@nbstripout --verify --keep-id $(filter-out notebooks/80-netperf.ipynb,$(wildcard notebooks/*.ipynb))
 	@$(PY) -m pytest -q tests/unit
+
+guests: setup
+	@$(PY) -m hikkoshi.lab.matrix
 
 lab: setup
 	@hikkoshi lab up

@@ -8,6 +8,7 @@ from typing import ClassVar
 
 from hikkoshi.artefact import Artefact
 from hikkoshi.check import Check
+from hikkoshi.disk.origin import Origin
 from hikkoshi.guest import preparation
 from hikkoshi.guest.preparation import Preparation
 from hikkoshi.params import Guest, Site
@@ -25,7 +26,7 @@ class Plan(Artefact):
     filename: ClassVar[str] = "plan.json"
     made_by: ClassVar[str] = "20-plan"
     guest: str
-    source: str  # the disk image, opened read-only always
+    source: Origin  # opened read-only always
     source_digest: str
     vm: VmSpec
     preparation: Preparation
@@ -65,7 +66,7 @@ def specification(guest: Guest, site: Site, survey: Survey) -> VmSpec:
         hardware_version=site.vsphere.hardware_version,
         vcpus=wish.vcpus or xen.vcpus,
         memory_mb=wish.memory_mb or xen.memory_mb,
-        disk_bytes=-(-survey.disk.bytes // MIB) * MIB,
+        disk_bytes=-(-survey.bytes // MIB) * MIB,
         controller=wish.controller,
         nic_model=wish.nic,
         nics=tuple(nics),
@@ -90,7 +91,7 @@ def make(guest: Guest, site: Site, survey: Survey) -> Plan:
     inside = {i.name: i for i in survey.guest.interfaces}
     return Plan(
         guest=guest.name,
-        source=survey.disk.path,
+        source=survey.origin,
         source_digest=survey.digest,
         vm=vm,
         preparation=preparation.plan(

@@ -1,10 +1,10 @@
 """What the guest is: its Xen configuration, its disk and its operating system, in one typed result."""
 
-from pathlib import Path
 from typing import ClassVar
 
 from hikkoshi.artefact import Artefact
 from hikkoshi.disk import digest, source
+from hikkoshi.disk.origin import Origin, Part
 from hikkoshi.disk.source import DiskFacts
 from hikkoshi.errors import BadInput, Problem
 from hikkoshi.guest import appliance
@@ -21,7 +21,9 @@ class Survey(Artefact):
     filename: ClassVar[str] = "survey.json"
     made_by: ClassVar[str] = "10-survey"
     xen: XenGuest
-    disk: DiskFacts
+    origin: Origin
+    disk: DiskFacts  # of partitions all together
+    bytes: int  # of the whole disk, as vSphere will have it
     digest: str  # content digest of the disk, see hikkoshi.disk.digest
     guest: GuestFacts
 
@@ -31,40 +33,34 @@ def configuration(home: Home, site: Site, guest: Guest) -> XenGuest:
     return dom0.read_config(home, site.dom0s[guest.dom0], guest.config)
 
 
-def system_disk(xen: XenGuest) -> XenDisk:
-    """The one disk of the guest. More than one, or a lone partition, is refused: this version moves whole disks one by one."""
-    disks = [d for d in xen.disks if not d.cdrom]
-    problems = []
-    if len(disks) != 1:
-        problems.append(
-            Problem(
-                "the guest does not have exactly one disk",
-                xen.name,
-                ", ".join(f"{d.vdev} = {d.target}" for d in disks) or "no disk",
-                "one whole disk, such as xvda",
-                "move guests with several disks in a later version; a cd-rom may stay in the configuration",
-            )
-        )
-    problems += [
+def system_disk(xen: XenGuest) -> tuple[XenDisk, ...]:
+    """The one disk of the guest: a whole one, or all its partitions in the order of their numbers.
+
+    More than one disk is refused: this version moves guests of one disk.
+    """
+    disks = sorted((d for d in xen.disks if not d.cdrom), key=lambda d: d.partition)
+    whole = [d for d in disks if not d.partition]
+    names = {d.vdev.removesuffix(str(d.partition)) if d.partition else d.vdev for d in disks}
+    if len(names) == 1 and (disks == whole or not whole):
+        return tuple(disks)
+    raise BadInput(
         Problem(
-            "the guest's disk is a single partition, not a whole disk",
+            "the guest does not have exactly one disk",
             xen.name,
-            f"{d.vdev} = {d.target}",
-            "a whole disk, such as xvda",
-            "a partitionless guest needs a disk assembled around it first; this version cannot do that",
+            ", ".join(f"{d.vdev} = {d.target}" for d in disks) or "no disk",
+            "one whole disk, such as xvda, or the partitions of one, such as xvda1 and xvda2",
+            "guests with several disks come in a later version; a cd-rom may stay in the configuration",
         )
-        for d in disks
-        if d.partition
-    ]
-    if problems:
-        raise BadInput(*problems)
-    return disks[0]
+    )
 
 
-def disk_of(home: Home, site: Site, guest: Guest) -> Path:
-    """The image file or block device of the guest's disk, as seen from here."""
+def origin_of(home: Home, site: Site, guest: Guest) -> Origin:
+    """The image files or block devices of the guest's disk, as seen from here."""
     xen = configuration(home, site, guest)
-    return dom0.disk_path(home, site.dom0s[guest.dom0], system_disk(xen).target)
+    dom = site.dom0s[guest.dom0]
+    return Origin(
+        parts=tuple(Part(number=d.partition, path=dom0.disk_path(home, dom, d.target)) for d in system_disk(xen))
+    )
 
 
 def start(home: Home, site: Site, guest: Guest, *, accelerator: str = "tcg", progress: Progress = silent) -> Survey:
@@ -73,8 +69,8 @@ def start(home: Home, site: Site, guest: Guest, *, accelerator: str = "tcg", pro
     An earlier survey of the same configuration and a disk unchanged since (size and time of its last change) still holds,
     and is returned as it is.
     """
-    xen = configuration(home, site, guest)
-    disk = source.facts(disk_of(home, site, guest))
+    xen, origin = configuration(home, site, guest), origin_of(home, site, guest)
+    disk = source.together([source.facts(p.path) for p in origin.parts])
     try:
         known = Survey.find(home.folder(guest.name))
     except BadInput:
@@ -82,8 +78,16 @@ def start(home: Home, site: Site, guest: Guest, *, accelerator: str = "tcg", pro
     if known is not None and (known.xen, known.disk) == (xen, disk) and disk.kind == "file":
         progress(1, 1, "the disk has not changed since it was surveyed")
         return known
-    facts = appliance.inspect(Path(disk.path), accelerator=accelerator, progress=progress)
-    found = Survey(xen=xen, disk=disk, digest=digest.content(Path(disk.path), progress), guest=facts)
+    facts = appliance.inspect(origin, accelerator=accelerator, progress=progress)
+    with origin.opened() as opened:
+        found = Survey(
+            xen=xen,
+            origin=origin,
+            disk=disk,
+            bytes=opened.size,
+            digest=digest.of(opened, progress),
+            guest=facts,
+        )
     found.save(home.folder(guest.name))
     return found
 
@@ -96,7 +100,10 @@ def table(survey: Survey) -> list[dict[str, str]]:
         {"what": "operating system", "found": f"{g.distribution} {g.release}, {g.arch}, host name {g.hostname}"},
         {"what": "processors, memory", "found": f"{x.vcpus} vCPU, {x.memory_mb} MB"},
         {"what": "disk", "found": f"{d.path}: {d.bytes:,} bytes, {d.allocated_bytes:,} of them allocated"},
-        {"what": "boot loader", "found": f"{g.boot_loader}, {g.boot_config}, default entry {g.default_kernel}"},
+        {
+            "what": "boot loader",
+            "found": f"{g.boot_loader}, {g.boot_config or 'no menu'}, default entry {g.default_kernel}",
+        },
         {"what": "kernels", "found": kernels},
         {"what": "role", "found": f"{'forwards' if g.forwards else 'does not forward'}: {g.forwards_because}"},
         {"what": "content digest", "found": survey.digest},

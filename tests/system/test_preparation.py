@@ -6,7 +6,6 @@ import struct
 import subprocess
 import sys
 import time
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,12 +14,13 @@ import pytest
 
 from hikkoshi import tool
 from hikkoshi.disk import digest
+from hikkoshi.disk.origin import Origin
 from hikkoshi.errors import BadInput, StepFailed
 from hikkoshi.guest import appliance, preparation, prepared
 from hikkoshi.guest.facts import GuestFacts
 from hikkoshi.guest.preparation import Preparation
 from hikkoshi.guest.prepared import Prepared
-from hikkoshi.lab import image
+from hikkoshi.lab import image, lvm
 
 pytestmark = pytest.mark.needs("qemu-system-x86_64", "debugfs", "mke2fs", "cpio")
 MIB = 1 << 20
@@ -50,10 +50,10 @@ def case(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Case]:
     """The demo's idp, inspected and prepared once for all tests here."""
     source = image.build(image.IDP)
     before = fingerprint(source)
-    facts = appliance.inspect(source)
+    facts = appliance.inspect(Origin.whole(source))
     copy = tmp_path_factory.mktemp("idp") / "disk/idp.img"
     plan = decided(facts)
-    yield Case(source, before, facts, plan, copy, prepared.start(source, copy, plan))
+    yield Case(source, before, facts, plan, copy, prepared.start(Origin.whole(source), copy, plan))
     copy.unlink(missing_ok=True)
 
 
@@ -95,7 +95,7 @@ def test_the_source_is_not_changed_in_one_byte(case: Case) -> None:
 
 
 def test_every_promise_is_kept_and_a_second_run_finds_it_already_done(case: Case) -> None:
-    assert prepared.complete(case.copy, case.plan, case.source)
+    assert prepared.complete(case.copy, case.plan, Origin.whole(case.source))
     assert [c.title for c in prepared.verify(case.copy, case.plan) if not c] == []
 
 
@@ -142,12 +142,13 @@ def test_cpio_finds_the_drivers_in_the_new_initrd_and_not_in_the_old_one(case: C
 KILLED = """
 import sys
 from pathlib import Path
+from hikkoshi.disk.origin import Origin
 from hikkoshi.guest import prepared
 from hikkoshi.guest.preparation import Preparation
 folder = Path(sys.argv[1])
 plan = Preparation.model_validate_json((folder / "plan.json").read_text())
 say = lambda done, total, text: print(text, flush=True)
-prepared.start(Path(sys.argv[2]), folder / "disk/idp.img", plan, say)
+prepared.start(Origin.whole(Path(sys.argv[2])), folder / "disk/idp.img", plan, say)
 """
 
 
@@ -168,12 +169,14 @@ def test_killed_in_the_middle_it_leaves_only_a_part_that_the_next_run_discards(c
     assert holders(copy) == []
     assert [p.name for p in copy.parent.iterdir()] == ["idp.img.part"]
     assert not (tmp_path / "prepared.json").exists()
-    assert not prepared.complete(copy, case.plan, case.source)
+    assert not prepared.complete(copy, case.plan, Origin.whole(case.source))
 
     # the next run begins anew; here it also finds that the plan was made from other files, and keeps nothing
     stale = tuple(e.model_copy(update={"before_sha256": "0" * 64}) for e in case.plan.edits[:2])
     with pytest.raises(StepFailed, match="not as the plan was made from") as e:
-        prepared.start(case.source, copy, case.plan.model_copy(update={"edits": (*stale, *case.plan.edits[2:])}))
+        prepared.start(
+            Origin.whole(case.source), copy, case.plan.model_copy(update={"edits": (*stale, *case.plan.edits[2:])})
+        )
     assert e.value.problems[0].found == ", ".join(edit.path for edit in stale)
     assert list(copy.parent.iterdir()) == []
     assert fingerprint(case.source) == case.before
@@ -197,17 +200,10 @@ def disk_with(tmp_path: Path, kind: int, content: Path | bytes) -> Path:
     return disk
 
 
-def physical_volume() -> bytes:
-    """The label of an LVM physical volume, in its second sector."""
-    body = struct.pack("<I8s", 32, b"LVM2 001") + b"u" * 32 + struct.pack("<QQQ", 32 * MIB, 0, 0)
-    body = body.ljust(512 - 20, b"\0")
-    checksum = zlib.crc32(body, 0xF597A6CF ^ 0xFFFFFFFF) ^ 0xFFFFFFFF
-    return bytes(512) + b"LABELONE" + struct.pack("<QI", 1, checksum) + body
-
-
-def test_a_guest_on_lvm_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match="root is on LVM"):
-        appliance.inspect(disk_with(tmp_path, 0x8E, physical_volume()))
+def test_a_physical_volume_without_its_guest_is_refused(tmp_path: Path) -> None:
+    head = lvm.head("VolGroup00", [], 32 * MIB, image.IDP.uuid, "/dev/xvda1")
+    with pytest.raises(BadInput, match="holds no Linux guest"):
+        appliance.inspect(Origin.whole(disk_with(tmp_path, 0x8E, head)))
 
 
 def test_a_file_system_that_is_no_guest_is_refused(tmp_path: Path) -> None:
@@ -215,14 +211,14 @@ def test_a_file_system_that_is_no_guest_is_refused(tmp_path: Path) -> None:
     files.mkdir()
     (files / "photo.jpg").write_bytes(b"x")
     with pytest.raises(BadInput, match="no Linux guest"):
-        appliance.inspect(disk_with(tmp_path, 0x83, files))
+        appliance.inspect(Origin.whole(disk_with(tmp_path, 0x83, files)))
 
 
 def test_a_guest_without_an_fstab_is_refused(tmp_path: Path) -> None:
     for folder in ("etc", "sbin"):
         (tmp_path / "files" / folder).mkdir(parents=True)
     with pytest.raises(BadInput, match="no /etc/fstab"):
-        appliance.inspect(disk_with(tmp_path, 0x83, tmp_path / "files"))
+        appliance.inspect(Origin.whole(disk_with(tmp_path, 0x83, tmp_path / "files")))
 
 
 def test_a_hostile_guest_cannot_make_us_read_without_end(tmp_path: Path) -> None:
@@ -235,7 +231,7 @@ def test_a_hostile_guest_cannot_make_us_read_without_end(tmp_path: Path) -> None
     with (etc / "sysconfig/network-scripts/ifcfg-eth0").open("wb") as f:
         f.truncate(1 << 30)  # sparse: costs the guest nothing
     with pytest.raises(BadInput, match=r"unreasonably large(.|\n)*ifcfg-eth0"):
-        appliance.inspect(disk_with(tmp_path, 0x83, tmp_path / "files"))
+        appliance.inspect(Origin.whole(disk_with(tmp_path, 0x83, tmp_path / "files")))
 
 
 def test_a_disk_with_a_qcow2_header_is_refused_and_never_opened_as_such(case: Case, tmp_path: Path) -> None:
@@ -244,4 +240,4 @@ def test_a_disk_with_a_qcow2_header_is_refused_and_never_opened_as_such(case: Ca
     secret.write_bytes(b"host secret" * 1000)
     tool.run(["qemu-img", "create", "-q", "-f", "qcow2", "-b", secret, "-F", "raw", disk, "1M"])
     with pytest.raises(BadInput, match="qcow2"):
-        appliance.inspect(disk)
+        appliance.inspect(Origin.whole(disk))

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from hikkoshi.disk.origin import Origin
 from hikkoshi.errors import ToolFailed
 from hikkoshi.rehearsal import accelerator, rehearsal, witness
 from hikkoshi.rehearsal.boot import boot
@@ -182,9 +183,9 @@ def moved(tmp_path_factory: pytest.TempPathFactory) -> Job:
     folder = tmp_path_factory.mktemp("idp")
     copy, vmdk, nic = folder / "disk" / "idp.img", folder / "disk" / "idp.vmdk", image.IDP.nics[0]
     source = image.build(image.IDP)
-    facts = appliance.inspect(source)
+    facts = appliance.inspect(Origin.whole(source))
     changes = preparation.plan(facts, controller="pvscsi", nic_model="vmxnet3", macs={"eth0": nic.mac})
-    prepared.start(source, copy, changes)
+    prepared.start(Origin.whole(source), copy, changes)
     machine = Machine(
         controller="pvscsi",
         nic_model="vmxnet3",
@@ -192,7 +193,7 @@ def moved(tmp_path_factory: pytest.TempPathFactory) -> Job:
         vcpus=1,
         nics=(MachineNic(name="eth0", mac=nic.mac, address=str(nic.address)),),
     )
-    return Job(folder, vmdk, Decided(str(source), machine), conversion.start(copy, vmdk, folder))
+    return Job(folder, vmdk, Decided(Origin.whole(source), machine), conversion.start(copy, vmdk, folder))
 
 
 class Decided:
@@ -200,11 +201,10 @@ class Decided:
 
     hash = "the plan's"
 
-    def __init__(self, source: str, machine: Machine) -> None:
+    def __init__(self, source: Origin, machine: Machine) -> None:
         self.source, self.machine = source, machine
 
 
-@pytest.mark.needs("fakeroot")
 class TestAGuestOfTheLab:
     def test_fails_unprepared_with_grubs_error_13(self, moved: Job) -> None:
         assert not rehearsal.control_complete(moved)

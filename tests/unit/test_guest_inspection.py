@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from hikkoshi.errors import BadInput
-from hikkoshi.guest import hardware, inspection
+from hikkoshi.guest import extlinux, hardware, inspection
 from hikkoshi.guest.facts import GuestFacts
 
 DATA = Path(__file__).parents[1] / "data/guest"
@@ -53,7 +53,6 @@ def raw(folder: Path, **changed: bytes | None) -> dict[str, Any]:
             {"device": f"/dev/sda{n}", "bytes": 1 << 20, "fstype": t, "label": "", "uuid": "", "mountpoint": m}
             for n, t, m in ((1, "ext3", "/boot"), (2, "ext3", "/"), (3, "swap", "swap"))
         ],
-        "notes": [],
     }
 
 
@@ -66,7 +65,7 @@ def test_tells_what_the_guest_is(tmp_path: Path) -> None:
     assert (found.distribution, found.release, found.arch) == ("centos", "5.11", "x86_64")
     assert found.hostname == "gateway.example.ac.jp"
     assert (found.boot_loader, found.boot_config, found.default_kernel) == ("grub-legacy", "/boot/grub/grub.conf", 0)
-    assert found.mkinitrd == "/sbin/mkinitrd"
+    assert found.initrd_maker == "/sbin/mkinitrd"
     assert found.kudzu
     assert found.warnings == ()
 
@@ -119,6 +118,45 @@ def test_without_a_partition_for_boot_paths_are_the_roots_own(tmp_path: Path) ->
     menu = b"title A\nroot (hd0,1)\nkernel /boot/vmlinuz-2.6.18-398.el5 ro\ninitrd /boot/initrd-2.6.18-398.el5.img\n"
     (kernel,) = facts(tmp_path, **{"/boot/grub/grub.conf": menu}).kernels
     assert kernel.image == "/boot/vmlinuz-2.6.18-398.el5"
+
+
+def test_a_guest_that_pygrub_booted_is_read_by_pygrubs_menu(tmp_path: Path) -> None:
+    menu = b"title A\nroot (hd0)\nkernel /boot/vmlinuz-2.6.18-398.el5 ro root=/dev/xvda1 console=hvc0\n"
+    found = inspection.facts(raw(tmp_path, **{"/boot/grub/grub.conf": menu}), tmp_path, "none", "x")
+    assert (found.boot_loader, found.boot_config) == ("none", "/boot/grub/grub.conf")
+    assert found.kernels[0].arguments == ("ro", "root=/dev/xvda1", "console=hvc0")
+
+
+def test_a_guest_whose_kernel_the_dom_0_held_has_those_that_lie_in_boot(tmp_path: Path) -> None:
+    found = inspection.facts(raw(tmp_path, **{"/boot/grub/grub.conf": None}), tmp_path, "none", "x")
+    assert found.boot_config == ""
+    assert [k.version for k in found.kernels if not k.xen_only] == ["2.6.18-371.el5", "2.6.18-398.el5"]
+    assert found.kernels[-1].arguments == ("root=LABEL=/", "ro")
+
+
+def test_a_guest_without_any_kernel_is_told_to_install_one(tmp_path: Path) -> None:
+    result = raw(tmp_path, **{"/boot/grub/grub.conf": None})
+    result["present"] = []
+    with pytest.raises(BadInput, match="yum install kernel"):
+        inspection.facts(result, tmp_path, "none", "x")
+
+
+def test_a_disk_with_a_boot_loader_and_no_menu_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="no boot menu"):
+        inspection.facts(raw(tmp_path, **{"/boot/grub/grub.conf": None}), tmp_path, "grub-legacy", "x")
+
+
+def test_extlinux_is_read_by_its_own_menu(tmp_path: Path) -> None:
+    conf = extlinux.menu("CentOS", "/boot/vmlinuz-2.6.18-398.el5", "/boot/initrd-2.6.18-398.el5.img", "ro root=LABEL=/")
+    found = inspection.facts(raw(tmp_path, **{extlinux.CONF: conf.encode()}), tmp_path, "extlinux", "x")
+    assert (found.boot_config, found.default_kernel) == (extlinux.CONF, 0)
+    assert [(k.version, k.initrd) for k in found.kernels] == [("2.6.18-398.el5", "/boot/initrd-2.6.18-398.el5.img")]
+    assert found.kernels[0].arguments == ("ro", "root=LABEL=/")
+
+
+@pytest.mark.parametrize(("mode", "on"), [("enforcing", True), ("permissive", True), ("disabled", False)])
+def test_selinux_is_on_unless_it_is_switched_off(tmp_path: Path, mode: str, on: bool) -> None:
+    assert facts(tmp_path, **{"/etc/selinux/config": f"# x\nSELINUX={mode}\n".encode()}).selinux is on
 
 
 def test_nics_are_listed_in_their_order_with_addresses(tmp_path: Path) -> None:
@@ -239,7 +277,6 @@ class TestFirstSector:
     @pytest.mark.parametrize(
         ("head", "signature", "found"),
         [
-            (b"", True, "no GRUB in front"),
             (b"", False, "no boot signature"),
             (b"QFI\xfb\0\0\0\3", True, "qcow2"),
             (b"KDMV", True, "VMDK"),
@@ -254,6 +291,9 @@ class TestFirstSector:
         assert found in problem.found
         assert problem.where.endswith("disk.img")
         assert problem.remedy
+
+    def test_a_disk_that_pygrub_started_has_none(self, tmp_path: Path) -> None:
+        assert inspection.boot_loader(self.disk(tmp_path, b"")) == "none"
 
     def test_an_empty_file_is_refused(self, tmp_path: Path) -> None:
         path = tmp_path / "empty.img"

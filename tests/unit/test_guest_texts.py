@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hikkoshi.guest import console, device, fstab, grub, ifcfg, modprobe, sysconfig, text
+from hikkoshi.guest import console, device, fstab, grub, ifcfg, lvm, modprobe, sysconfig, text
 
 DATA = Path(__file__).parents[1] / "data/guest"
 
@@ -19,6 +19,7 @@ EDITS = {
     "modprobe": lambda t: modprobe.prepared(t, ["eth0", "eth1"], "vmxnet3", ["pvscsi", "mptspi"]),
     "kernel": lambda t: sysconfig.default_kernel(t, "kernel"),
     "boot disk": sysconfig.boot_disk,
+    "lvm.conf": lvm.prepared,
     "ifcfg": lambda t: ifcfg.prepared(t, "00:16:3e:05:00:01"),
 }
 # lines that the parsers know, in any order, plus anything at all
@@ -293,3 +294,8 @@ def test_xen_names_are_found_in_lines_but_not_in_comments() -> None:
         "/dev/xvda2 /",
         "co:xvc0",
     ]
+
+
+def test_lvms_filters_look_at_the_new_disks() -> None:
+    conf = 'devices {\n    # filter = [ "a|/dev/xvda|" ]\n    filter = [ "a|^/dev/xvda2$|", "r|.*|" ]\n    dir = "/dev"\n}\n'
+    assert added(conf, lvm.prepared(conf)) == ['    filter = [ "a|^/dev/sda2$|", "r|.*|" ]\n']

@@ -3,6 +3,7 @@
 import ipaddress
 import struct
 from dataclasses import fields, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hikkoshi.lab import image, userland
+from hikkoshi.lab import image, lvm, partitions, userland
 from hikkoshi.lab.image import GATEWAY, IDP, GuestImage, Nic
 from hikkoshi.lab.packages import Package
+from hikkoshi.lab.variants import VARIANTS
 from hikkoshi.xen import config
 
 DEB = {"libc6": Package("2.36", Path("/nowhere/libc6.deb"), "ab" * 32)}
@@ -61,6 +63,11 @@ def test_the_guests_are_those_of_the_paper() -> None:
         {"nics": (replace(IDP.nics[0], address=ipaddress.IPv4Interface("10.2.10.20/25")),)},
         {"nics": (replace(IDP.nics[0], bridge="xenbr211"),)},
         {"forwards": True},
+        {"layout": "lvm"},
+        {"fstab": "label"},
+        {"root": "uuid"},
+        {"kernels": ("xen",)},
+        {"drivers": ("vmw_pvscsi",)},
     ],
     ids=str,
 )
@@ -69,7 +76,10 @@ def test_any_change_of_the_description_asks_for_a_new_disk(change: dict[str, Any
 
 
 def test_no_field_of_the_description_is_left_out_of_those_changes() -> None:
-    assert {f.name for f in fields(GuestImage)} == {"name", "disk_bytes", "memory_mb", "vcpus", "nics", "forwards"}
+    hardware = {"name", "disk_bytes", "memory_mb", "vcpus", "nics"}
+    assert {f.name for f in fields(GuestImage)} == hardware | {
+        *("forwards", "layout", "fstab", "root", "kernels", "drivers"),
+    }
     assert {f.name for f in fields(Nic)} == {"mac", "address", "bridge"}
 
 
@@ -95,7 +105,7 @@ def test_a_change_in_any_file_of_the_guest_asks_for_a_new_disk(path: str, monkey
 
 @given(st.integers(min_value=1 << 30, max_value=2 << 40).map(lambda n: n // 512 * 512))
 def test_partitions_follow_one_another_and_end_inside_the_disk(size: int) -> None:
-    mbr = image.partition_table(replace(IDP, disk_bytes=size))
+    mbr = partitions.table(size, IDP.uuid)
     entries = [struct.unpack("<B3sB3sII", mbr[446 + 16 * n : 462 + 16 * n]) for n in range(4)]
     assert (len(mbr), mbr[510:]) == (512, b"\x55\xaa")
     assert [(e[0], e[2]) for e in entries] == [(0x80, 0x83), (0, 0x83), (0, 0x82), (0, 0)]
@@ -107,24 +117,57 @@ def test_partitions_follow_one_another_and_end_inside_the_disk(size: int) -> Non
 
 
 def test_cylinders_that_the_table_cannot_hold_are_written_as_the_last_one() -> None:
-    mbr = image.partition_table(GATEWAY)
+    mbr = partitions.table(GATEWAY.disk_bytes, GATEWAY.uuid)
     assert mbr[446 + 1 : 446 + 4] == bytes((1, 1, 0))  # cylinder 0, head 1, sector 1
     assert mbr[446 + 5 : 446 + 8] == bytes((254, 63, 12))
     assert mbr[462 + 1 : 462 + 4] == bytes((0, 1, 13))
     assert mbr[462 + 5 : 462 + 8] == b"\xfe\xff\xff"
 
 
+def test_partitions_of_their_own_are_named_one_by_one_in_the_xen_configuration() -> None:
+    guest = config.parse(image.xm_config(VARIANTS["el5-partitions"].image), "/etc/xen/el5")
+    assert [(d.vdev, d.partition) for d in guest.disks] == [("xvda1", 1), ("xvda2", 2)]
+
+
+def test_every_file_that_tells_where_something_is_tells_it_the_same_way() -> None:
+    by_uuid = image.places(VARIANTS["el5-uuid"].image)
+    assert by_uuid.argument == by_uuid.root
+    assert by_uuid.root.startswith("UUID=")
+    assert by_uuid.boot.startswith("UUID=")
+    on_lvm = image.places(VARIANTS["el5-lvm"].image)
+    assert (on_lvm.argument, on_lvm.swap) == ("/dev/VolGroup00/LogVol00", "/dev/VolGroup00/LogVol01")
+
+
+@given(st.lists(st.integers(1, 40), min_size=1, max_size=6))
+def test_logical_volumes_follow_one_another_from_the_first_extent_on(extents: list[int]) -> None:
+    volumes = [lvm.Volume(f"LogVol0{n}", count) for n, count in enumerate(extents)]
+    at = lvm.offsets(volumes)
+    assert at[0] == lvm.START
+    assert [b - a for a, b in pairwise(at)] == [count * lvm.EXTENT for count in extents[:-1]]
+    size = lvm.START + sum(extents) * lvm.EXTENT
+    head = lvm.head("VolGroup00", volumes, size, IDP.uuid, "/dev/xvda2")
+    assert len(head) == lvm.START
+    assert head == lvm.head("VolGroup00", volumes, size, IDP.uuid, "/dev/xvda2")
+    assert f"pe_count = {sum(extents)}\n".encode() in head
+
+
+def test_an_identifier_has_lvms_form_and_stays_the_same() -> None:
+    found = lvm.identity(IDP.uuid, "vg")
+    assert [len(part) for part in found.split("-")] == [6, 4, 4, 4, 4, 4, 6]
+    assert found == lvm.identity(IDP.uuid, "vg") != lvm.identity(GATEWAY.uuid, "vg")
+
+
 def test_a_guest_that_forwards_says_so_in_sysctl_and_translates_in_iptables() -> None:
-    gateway = userland.configuration("gateway", list(GATEWAY.nics), True)
+    gateway = userland.configuration("gateway", list(GATEWAY.nics), True, image.places(GATEWAY))
     assert b"net.ipv4.ip_forward = 1\n" in gateway["etc/sysctl.conf"].data
     assert gateway["etc/sysconfig/iptables"].data.count(b"-j MASQUERADE\n") == 9
-    idp = userland.configuration("idp", list(IDP.nics), False)
+    idp = userland.configuration("idp", list(IDP.nics), False, image.places(IDP))
     assert b"net.ipv4.ip_forward = 0\n" in idp["etc/sysctl.conf"].data
     assert "etc/sysconfig/iptables" not in idp
 
 
 def test_every_nic_has_its_xen_mac_and_address_in_a_file_of_its_own() -> None:
-    tree = userland.configuration("gateway", list(GATEWAY.nics), True)
+    tree = userland.configuration("gateway", list(GATEWAY.nics), True, image.places(GATEWAY))
     last = tree["etc/sysconfig/network-scripts/ifcfg-eth9"].data.decode().splitlines()
     assert {"DEVICE=eth9", "HWADDR=00:16:3E:05:00:09", "IPADDR=10.5.5.254", "NETMASK=255.255.255.0"} <= set(last)
     assert "etc/sysconfig/network-scripts/ifcfg-eth10" not in tree

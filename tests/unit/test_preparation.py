@@ -9,11 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hikkoshi.check import Check
+from hikkoshi.disk.origin import Identity, Origin
 from hikkoshi.errors import BadInput, Refused
-from hikkoshi.guest import preparation, prepared
-from hikkoshi.guest.facts import GuestFacts, Interface, Kernel
+from hikkoshi.guest import extlinux, preparation, prepared
+from hikkoshi.guest.facts import GuestFacts, Interface, Kernel, Partition
 from hikkoshi.guest.preparation import Preparation
-from hikkoshi.guest.prepared import Identity, Prepared
+from hikkoshi.guest.prepared import Prepared
 
 DATA = Path(__file__).parents[1] / "data/guest"
 NET = "/etc/sysconfig/network-scripts"
@@ -71,7 +72,7 @@ def facts(**changed: object) -> GuestFacts:
         "forwards": True,
         "forwards_because": "",
         "texts": {path: (DATA / name).read_text() for path, name in files.items()},
-        "mkinitrd": "/sbin/mkinitrd",
+        "initrd_maker": "/sbin/mkinitrd",
     }
     return GuestFacts.model_validate(values | changed)
 
@@ -104,11 +105,16 @@ class TestKernel:
         [("2.6.18-92.el5", "2.6.18-398.el5"), ("2.6.9-100.EL", "2.6.18-8.el5"), ("2.6.18-8.el5", "2.6.18-8.1.15.el5")],
     )
     def test_versions_are_compared_by_number(self, lower: str, higher: str) -> None:
-        assert plan(facts(kernels=(kernel(0, higher), kernel(1, lower)))).kernel == higher
-        assert plan(facts(kernels=(kernel(0, lower), kernel(1, higher)))).kernel == higher
+        assert plan(facts(kernels=(KERNELS[0], kernel(1, higher), kernel(2, lower)))).kernel == higher
+        assert plan(facts(kernels=(KERNELS[0], kernel(1, lower), kernel(2, higher)))).kernel == higher
+
+    def test_the_guests_own_default_is_kept_where_it_can_start_on_vmware(self) -> None:
+        found = plan(facts(default_kernel=1))
+        assert (found.kernel, found.default) == ("2.6.18-371.el5", 1)
+        assert "own default" in found.kernel_because
 
     def test_a_debug_kernel_is_the_last_choice(self) -> None:
-        both = (kernel(0, "2.6.18-398.el5debug"), kernel(1, "2.6.18-371.el5"))
+        both = (KERNELS[0], kernel(1, "2.6.18-398.el5debug"), kernel(2, "2.6.18-371.el5"))
         assert plan(facts(kernels=both)).kernel == "2.6.18-371.el5"
 
     def test_of_two_entries_with_one_kernel_the_first_is_booted(self) -> None:
@@ -150,7 +156,7 @@ class TestKernel:
 
     def test_without_initrd_or_mkinitrd_it_is_refused_and_both_are_told(self) -> None:
         with pytest.raises(BadInput) as e:
-            plan(facts(kernels=(kernel(0, "2.6.18-398.el5", initrd=""),), mkinitrd=""))
+            plan(facts(kernels=(kernel(0, "2.6.18-398.el5", initrd=""),), initrd_maker=""))
         assert len(e.value.problems) == 2
 
     @pytest.mark.parametrize(
@@ -254,6 +260,60 @@ def test_the_table_shows_drivers_and_kernel_before_and_after() -> None:
     assert rows["controller pvscsi"]["why"] == "not in the initrd today"
 
 
+class TestInitrd:
+    def test_it_is_made_again_where_a_driver_is_missing_or_what_it_is_made_of_changes(self) -> None:
+        assert plan(facts()).rebuilds
+        done = prepared_facts(facts(), plan(facts()))
+        assert not plan(done).rebuilds
+        assert plan(done).commands == ()
+        texts = done.texts | {"/etc/fstab": "/dev/xvda2 / ext3 defaults 1 1\n"}
+        assert plan(done.model_copy(update={"texts": texts})).rebuilds
+
+    def test_a_second_preparation_does_nothing_at_all(self) -> None:
+        again = plan(prepared_facts(facts(), plan(facts())))
+        assert (again.edits, again.commands, again.boot_loader) == ((), (), "")
+
+
+def test_rpms_environment_is_removed_for_rpm_to_make_it_again() -> None:
+    found = plan(facts(rpm_environment=("/var/lib/rpm/__db.001", "/var/lib/rpm/__db.002")))
+    assert ("/bin/rm", "-f", "/var/lib/rpm/__db.001", "/var/lib/rpm/__db.002") in found.commands
+
+
+class TestSelinux:
+    def test_labels_are_asked_for_where_something_was_written_from_outside(self) -> None:
+        found = plan(facts(selinux=True))
+        assert [e.after for e in found.edits if e.path == "/.autorelabel"] == [""]
+
+    def test_and_only_there(self) -> None:
+        assert "/.autorelabel" not in [e.path for e in plan(facts()).edits]
+        done = prepared_facts(facts(), plan(facts())).model_copy(update={"selinux": True})
+        assert plan(done).edits == ()
+
+
+class TestBootLoader:
+    def test_a_disk_that_has_none_gets_one_with_a_menu_of_its_own(self) -> None:
+        kernels = (KERNELS[0], kernel(1, "2.6.18-398.el5", arguments=("ro", "root=/dev/xvda1", "console=hvc0")))
+        found = plan(facts(boot_loader="none", kernels=kernels))
+        assert (found.boot_loader, found.default) == ("extlinux", 0)
+        (made,) = (e for e in found.edits if e.path == extlinux.CONF)
+        assert made.before_sha256 is None
+        assert "  append ro root=/dev/sda1 console=tty0\n" in str(made.after)
+        assert "  linux /boot/vmlinuz-2.6.18-398.el5\n" in str(made.after)
+
+    def test_paths_are_those_of_the_file_system_that_holds_boot(self) -> None:
+        own = (Partition(device="/dev/sda1", bytes=1, fstype="ext3", mountpoint="/boot"),)
+        found = plan(facts(boot_loader="none", partitions=own))
+        (made,) = (e for e in found.edits if e.path == extlinux.CONF)
+        assert "  linux /vmlinuz-2.6.18-398.el5\n" in str(made.after)
+
+    def test_it_is_shown_in_the_plan(self) -> None:
+        rows = {r["what"]: r["planned"] for r in preparation.table(plan(facts(boot_loader="none")))}
+        assert rows["boot loader"] == "extlinux"
+
+    def test_a_disk_that_has_one_keeps_it(self) -> None:
+        assert plan(facts()).boot_loader == ""
+
+
 class TestProofs:
     """Each promise, broken alone, is the one check that turns red."""
 
@@ -326,12 +386,12 @@ class TestComplete:
         copy.parent.mkdir()
         for path, byte in ((source, b"s"), (copy, b"c")):
             path.write_bytes(byte * (3 << 20))
-        result = TestProofs().result(source=Identity.of(source), disk=Identity.of(copy))
+        result = TestProofs().result(source=Identity.of(Origin.whole(source)), disk=Identity.of(Origin.whole(copy)))
         result.save(tmp_path)
         return source, copy
 
     def check(self, done: tuple[Path, Path]) -> Check:
-        return prepared.complete(done[1], plan(facts()), done[0])
+        return prepared.complete(done[1], plan(facts()), Origin.whole(done[0]))
 
     def test_a_finished_copy_is_recognised(self, done: tuple[Path, Path]) -> None:
         assert self.check(done)
@@ -352,7 +412,7 @@ class TestComplete:
 
     def test_another_plan(self, done: tuple[Path, Path]) -> None:
         other = plan(facts(), nic_model="e1000")
-        assert prepared.complete(done[1], other, done[0]).found == "the copy was made by another plan"
+        assert prepared.complete(done[1], other, Origin.whole(done[0])).found == "the copy was made by another plan"
 
     @pytest.mark.parametrize("which", [0, 1])
     def test_a_change_that_kept_the_size_is_seen(self, done: tuple[Path, Path], which: int) -> None:
@@ -379,14 +439,14 @@ def test_every_byte_of_a_small_file_counts_for_its_identity(
 ) -> None:
     path = tmp_path_factory.mktemp("identity") / "disk"
     path.write_bytes(bytes(size))
-    before = Identity.of(path)
+    before = Identity.of(Origin.whole(path))
     if at < size:
         path.write_bytes(bytes(at) + b"!" + bytes(size - at - 1))
-        assert Identity.of(path).sample_sha256 != before.sample_sha256
+        assert Identity.of(Origin.whole(path)).sample_sha256 != before.sample_sha256
 
 
 def test_the_preflight_tells_a_missing_source(tmp_path: Path) -> None:
-    red = [c for c in prepared.checks(tmp_path / "none.img", tmp_path / "g/disk/g.img") if not c]
+    red = [c for c in prepared.checks(Origin.whole(tmp_path / "none.img"), tmp_path / "g/disk/g.img") if not c]
     assert "the source disk can be read" in [c.title for c in red]
 
 
@@ -395,12 +455,12 @@ def test_too_little_room_is_refused_before_anything_is_copied(tmp_path: Path, mo
     source.write_bytes(b"x" * 4096)
     monkeypatch.setattr(prepared, "SPARE", 1 << 60)
     with pytest.raises(Refused, match="room for the copy"):
-        prepared.start(source, copy, plan(facts()))
+        prepared.start(Origin.whole(source), copy, plan(facts()))
     assert list(copy.parent.iterdir()) == []
-    assert "there is room for the copy" in [c.title for c in prepared.checks(source, copy) if not c]
+    assert "there is room for the copy" in [c.title for c in prepared.checks(Origin.whole(source), copy) if not c]
 
 
 def test_a_missing_source_is_refused_before_anything_is_written(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="source disk cannot be read"):
-        prepared.start(tmp_path / "none.img", tmp_path / "g/disk/g.img", plan(facts()))
+        prepared.start(Origin.whole(tmp_path / "none.img"), tmp_path / "g/disk/g.img", plan(facts()))
     assert list(tmp_path.iterdir()) == []

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from hikkoshi import files
+from hikkoshi.disk.origin import Origin
 from hikkoshi.errors import BadInput, Refused
 from hikkoshi.rehearsal import boot, rehearsal
 from hikkoshi.rehearsal.accelerator import Accelerator
@@ -48,7 +49,7 @@ GOOD = Outcome(
 
 @dataclass(frozen=True)
 class ThePlan:
-    source: str
+    source: Origin
     hash: str = "plan-1"
     machine: Machine = MACHINE
 
@@ -174,7 +175,7 @@ def control(folder: Path) -> Job:
     """A job whose unprepared disk has been booted."""
     source = folder / "source.img"
     source.write_bytes(b"disk")
-    job = Job(folder, folder / "x.vmdk", ThePlan(str(source)), None)
+    job = Job(folder, folder / "x.vmdk", ThePlan(Origin.whole(source)), None)
     rehearsed(folder)
     Control(disk=boot.identity(source, "raw"), plan_hash="plan-1", outcome=GOOD).save(folder / "rehearsal")
     return job
@@ -183,7 +184,9 @@ def control(folder: Path) -> Job:
 def test_the_control_boot_is_done_once_per_disk_and_plan(tmp_path: Path) -> None:
     job = control(tmp_path)
     assert rehearsal.control_complete(job)
-    assert not rehearsal.control_complete(replace(job, plan=ThePlan(str(tmp_path / "source.img"), hash="plan-2")))
+    assert not rehearsal.control_complete(
+        replace(job, plan=ThePlan(Origin.whole(tmp_path / "source.img"), hash="plan-2"))
+    )
     (tmp_path / "source.img").write_bytes(b"disk, changed")
     assert not rehearsal.control_complete(job)
 

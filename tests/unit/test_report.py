@@ -9,9 +9,10 @@ import pytest
 
 from hikkoshi import plan
 from hikkoshi.disk.conversion import Conversion
+from hikkoshi.disk.origin import Identity, Origin
 from hikkoshi.disk.source import DiskFacts
 from hikkoshi.guest.facts import GuestFacts, Interface, Kernel
-from hikkoshi.guest.prepared import Identity, Prepared
+from hikkoshi.guest.prepared import Prepared
 from hikkoshi.journal import Journal
 from hikkoshi.params import Home
 from hikkoshi.record import report
@@ -71,6 +72,8 @@ def survey() -> Survey:
             table="mbr",
             boot_loader="grub-legacy",
         ),
+        origin=Origin.whole(Path("/images/idp.img")),
+        bytes=9 << 30,
         digest="d" * 64,
         guest=GuestFacts(
             distribution="centos",
@@ -86,7 +89,7 @@ def survey() -> Survey:
             forwards=False,
             forwards_because="nothing says so",
             texts={path: (DATA / name).read_text() for path, name in texts.items()},
-            mkinitrd="/sbin/mkinitrd",
+            initrd_maker="/sbin/mkinitrd",
             warnings=("the guest's clock is kept by Xen",),
         ),
     )

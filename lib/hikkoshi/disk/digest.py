@@ -13,7 +13,7 @@ import hashlib
 from pathlib import Path
 
 from hikkoshi import files
-from hikkoshi.disk.extents import BLOCK, RawDisk
+from hikkoshi.disk.extents import BLOCK, RawDisk, Source
 from hikkoshi.progress import Progress, silent
 
 _ZEROS = bytes(BLOCK)
@@ -39,16 +39,21 @@ class Content:
 def content(path: Path, progress: Progress = silent) -> str:
     """The content digest of a raw disk image or block device, in hexadecimal."""
     with RawDisk(path) as disk:
-        total, done = sum(end - start for start, end in disk.extents()), 0
-        digest = Content()
-        for start, end in disk.extents():
-            for offset in range(start, end, BLOCK):
-                block = disk.read(offset, min(BLOCK, end - offset))
-                if block != _ZEROS[: len(block)]:
-                    digest.add(offset, block)
-                done += len(block)
-                if done % (64 * BLOCK) < BLOCK:
-                    progress(done, total, f"{files.human(done)} read")
-        disk.unchanged()
-        progress(total, total, f"{files.human(total)} read")
-        return digest.hexdigest(disk.size)
+        return of(disk, progress)
+
+
+def of(disk: Source, progress: Progress = silent) -> str:
+    """The content digest of a disk that is open."""
+    total, done = sum(end - start for start, end in disk.extents()), 0
+    digest = Content()
+    for start, end in disk.extents():
+        for offset in range(start, end, BLOCK):
+            block = disk.read(offset, min(BLOCK, end - offset))
+            if block != _ZEROS[: len(block)]:
+                digest.add(offset, block)
+            done += len(block)
+            if done % (64 * BLOCK) < BLOCK:
+                progress(done, total, f"{files.human(done)} read")
+    disk.unchanged()
+    progress(total, total, f"{files.human(total)} read")
+    return digest.hexdigest(disk.size)

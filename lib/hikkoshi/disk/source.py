@@ -3,6 +3,7 @@
 import json
 import os
 import stat
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -12,6 +13,7 @@ from hikkoshi import tool
 from hikkoshi.errors import BadInput, Problem
 
 SECTOR = 512
+BootLoader = Literal["grub-legacy", "grub2", "extlinux", "none", "unknown"]
 _MAGIC = (  # (offset, bytes that begin such an image, its format), after QEMU's own probes
     (0, b"QFI\xfb", "qcow or qcow2"),
     (0, b"KDMV", "VMDK"),
@@ -38,7 +40,7 @@ class DiskFacts(BaseModel):
     allocated_bytes: int  # what a sparse file really takes; the same as `bytes` for a device
     mtime_ns: int
     table: Literal["mbr", "gpt", "none"]
-    boot_loader: Literal["grub-legacy", "grub2", "none", "unknown"]  # by the code in the first sector
+    boot_loader: BootLoader  # by the code in the first sector
 
 
 def facts(path: Path) -> DiskFacts:
@@ -96,6 +98,20 @@ def facts(path: Path) -> DiskFacts:
     )
 
 
+def together(found: Sequence[DiskFacts]) -> DiskFacts:
+    """Of the partitions that Xen gives a guest as disks of their own; of one whole disk, that disk's facts."""
+    if len(found) == 1:
+        return found[0]
+    return found[0].model_copy(
+        update={
+            "path": ", ".join(f.path for f in found),
+            "bytes": sum(f.bytes for f in found),
+            "allocated_bytes": sum(f.allocated_bytes for f in found),
+            "mtime_ns": max(f.mtime_ns for f in found),
+        }
+    )
+
+
 def foreign(head: bytes, end: bytes) -> str:
     """Name of the other format whose magic number is in the first or the last sector; empty for a raw disk."""
     for offset, magic, name in _MAGIC:
@@ -115,13 +131,15 @@ def table(head: bytes) -> Literal["mbr", "gpt", "none"]:
     return "none"
 
 
-def boot_loader(head: bytes) -> Literal["grub-legacy", "grub2", "none", "unknown"]:
+def boot_loader(head: bytes) -> BootLoader:
     """Boot loader by the code in the first sector: both GRUBs hold the word GRUB, and begin with different jumps."""
     code = head[:440]
     if not any(code):
         return "none"
     if b"GRUB" in code:
         return "grub-legacy" if code[:2] == b"\xeb\x48" else "grub2"
+    if b"Operating system load error." in code:
+        return "extlinux"
     return "unknown"
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from hikkoshi import tool
+from hikkoshi.disk.origin import Origin
 from hikkoshi.errors import BadInput, HikkoshiError, Problem, StepFailed, ToolFailed
 from hikkoshi.guest import inspection
 from hikkoshi.guest.facts import GuestFacts
@@ -23,26 +24,28 @@ GRACE = 10  # seconds after which a worker that did not end itself is ended
 SECONDS = 600  # a launch without KVM takes 15 to 30; under load it may be far more
 
 
-def inspect(disk: Path, *, accelerator: str = "tcg", progress: Progress = silent) -> GuestFacts:
-    """Look at the operating system on a whole-disk image; the image is opened read-only.
+def inspect(disk: Origin, *, accelerator: str = "tcg", progress: Progress = silent) -> GuestFacts:
+    """Look at the operating system on a disk, which is opened read-only.
 
     `accelerator` is tcg or kvm. `BadInput` for a disk that holds no guest, or one that this version cannot prepare.
     """
-    boot_loader = inspection.boot_loader(disk)  # bytes of the first sector: tells most wrong files at once
+    # bytes of the first sector: tells most wrong files at once
+    boot_loader = "none" if disk.partitions else inspection.boot_loader(disk.parts[0].path)
     with work("inspect", disk, {}, accelerator, progress) as (raw, folder):
         return inspection.facts(raw, folder, boot_loader, str(disk))
 
 
 @contextlib.contextmanager
 def work(
-    op: str, disk: Path, job: dict[str, Any], accelerator: str, progress: Progress
+    op: str, disk: Origin, job: dict[str, Any], accelerator: str, progress: Progress
 ) -> Iterator[tuple[dict[str, Any], Path]]:
     """Run the worker once; yields its result and the folder with the files it fetched, which is removed afterwards."""
     with tempfile.TemporaryDirectory(prefix="hikkoshi-") as folder:
         job = {
             **job,
             "op": op,
-            "disk": str(disk.resolve()),
+            "disk": str(disk),
+            "disks": [{"number": p.number, "path": str(p.path.resolve())} for p in disk.parts],
             "accelerator": accelerator,
             "folder": folder,
             "seconds": SECONDS,
@@ -125,16 +128,15 @@ def interpreter() -> str:
     )
 
 
-_LATER = "this version prepares guests whose / and /boot lie on plain partitions; leave this guest where it is for now"
+_LATER = "this version prepares guests whose file systems it can read; leave this guest where it is for now"
 _KINDS: dict[str, tuple[type[HikkoshiError], str, str, str]] = {
     # {kind: (error, what, expected, remedy)}
     "no-partitions": (
         BadInput,
         "the disk has no partitions",
         "a whole disk with a partition table and a boot loader",
-        "if Xen gave the guest its partitions as separate images (xvda1, xvda2 …), this version cannot assemble them",
+        "check that this is the right image; single partitions have to stand as such in the Xen configuration (xvda1, xvda2 …)",
     ),
-    "LVM2_member": (BadInput, "the guest's root is on LVM", "ext2, ext3 or another file system on a partition", _LATER),
     "crypto_LUKS": (
         BadInput,
         "the guest's root is encrypted",
@@ -156,8 +158,8 @@ _KINDS: dict[str, tuple[type[HikkoshiError], str, str, str]] = {
     "missing-device": (
         BadInput,
         "a file system that the guest's fstab names is not on this disk",
-        "/, /boot and the system's other folders on plain partitions of this one disk",
-        "LVM and guests of several disks come later; if the line is a leftover, remove it in the running guest",
+        "/, /boot and the system's other folders on this one disk",
+        "guests of several disks come later; if the line is a leftover, remove it in the running guest",
     ),
     "too-large": (BadInput, "a file in the guest is unreasonably large", "", "look at that file in the running guest"),
     "too-many": (BadInput, "a folder in the guest has unreasonably many files", "", "clean it up in the running guest"),
@@ -172,6 +174,18 @@ _KINDS: dict[str, tuple[type[HikkoshiError], str, str, str]] = {
         "too little room in the guest for a second initrd",
         "",
         "remove old kernels in the running guest",
+    ),
+    "fsck": (
+        BadInput,
+        "a file system in the guest is damaged",
+        "a file system that its own check finds clean, or can mend by itself",
+        "start the guest under Xen and let it check its disk (shutdown -rF now), then run 10-survey again",
+    ),
+    "no-extlinux": (
+        ToolFailed,
+        "the boot loader for a disk put together from partitions is not here",
+        "EXTLINUX for libguestfs, and its boot code on this machine",
+        "install extlinux and syslinux-common (Debian) or syslinux-extlinux (Fedora), then run the step again",
     ),
     "command": (
         StepFailed,

@@ -26,6 +26,7 @@ class Kernel(_Fact):
     version: str  # 2.6.18-398.el5xen
     image: str  # /boot/vmlinuz-2.6.18-398.el5, path in the guest
     initrd: str = ""  # path in the guest; empty where the entry has none
+    arguments: tuple[str, ...] = ()  # of its entry: ro, root=…
     xen_only: bool  # boots only under Xen
     initrd_modules: tuple[str, ...] = ()  # module names found in the initrd
     drivers: tuple[str, ...] = ()  # of the drivers that we may need, those in /lib/modules/VERSION or built in
@@ -50,8 +51,8 @@ class GuestFacts(_Fact):
     release: str  # 5.11
     arch: str  # x86_64
     hostname: str
-    boot_loader: str  # grub-legacy
-    boot_config: str  # path in the guest
+    boot_loader: str  # grub-legacy, grub2, extlinux; none where Xen's pygrub or the Dom-0 did its work
+    boot_config: str  # path in the guest; empty where the Dom-0 held the kernel, and the guest has no menu
     default_kernel: int  # index
     kernels: tuple[Kernel, ...]
     partitions: tuple[Partition, ...]
@@ -60,6 +61,8 @@ class GuestFacts(_Fact):
     forwards_because: str  # 'net.ipv4.ip_forward = 1 in /etc/sysctl.conf'
     texts: dict[str, str]  # {path in the guest: content}
     latin1: tuple[str, ...] = ()  # paths of texts that are not UTF-8: each character stands for one byte
-    mkinitrd: str = ""  # path of the program that makes an initrd; empty where there is none
+    initrd_maker: str = ""  # path of the program that makes an initrd; empty where there is none
+    rpm_environment: tuple[str, ...] = ()  # files of Berkeley DB's that a later rpm trips over
+    selinux: bool = False  # switched on: what is written from outside needs a label
     kudzu: bool = False  # at boot, kudzu would find all hardware changed, and ask
     warnings: tuple[str, ...] = ()

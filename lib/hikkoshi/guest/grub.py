@@ -104,10 +104,15 @@ def _with_default(menu: str, index: int) -> str:
 def _line(body: str) -> str:
     if _command(body)[0] not in ("kernel", "module"):
         return body
-    words = _WORD.findall(body)
-    seen_tty0 = any(w == "console=tty0" for w in words)
+    return arguments(body)
+
+
+def arguments(line: str) -> str:
+    """A kernel's arguments with the disks' new names, and one console=tty0 in the place of Xen's consoles."""
+    given = _WORD.findall(line)
+    seen_tty0 = "console=tty0" in given
     out: list[str] = []
-    for word in words:
+    for word in given:
         if _XEN_CONSOLE.match(word):
             if not seen_tty0:
                 out.append("console=tty0")

@@ -2,16 +2,19 @@
 
 import base64
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hikkoshi.disk import source
 from hikkoshi.errors import BadInput, Problem
-from hikkoshi.guest import grub, hardware, ifcfg, initrd, sysconfig, text
+from hikkoshi.guest import fstab, grub, hardware, ifcfg, initrd, sysconfig, text
 from hikkoshi.guest.facts import GuestFacts, Interface, Kernel, Partition
+from hikkoshi.guest.menu import MENUS, find
 
+MAKERS = ("/sbin/mkinitrd",)  # programs that make an initrd; of several the first counts
 # files that are read whole, and may be changed, as patterns; a path that a pattern names twice is taken once
-MENUS = ("/boot/grub/grub.conf", "/boot/grub/menu.lst")
 TEXTS = [
     *MENUS,
     "/boot/grub/device.map",
@@ -20,6 +23,10 @@ TEXTS = [
     "/etc/inittab",
     "/etc/securetty",
     "/etc/modprobe.conf",
+    "/etc/lvm/lvm.conf",
+    "/etc/lvm/cache/.cache",
+    "/etc/selinux/config",
+    "/.autorelabel",
     "/etc/redhat-release",
     "/etc/os-release",
     "/etc/hostname",
@@ -36,9 +43,10 @@ TEXTS = [
 FILES = [
     "/boot/initrd-*.img",
     "/boot/initramfs-*.img",
+    "/boot/initrd.img-*",
     "/lib/modules/*/modules.alias",
 ]
-PRESENT = ["/boot/vmlinuz-*", "/sbin/mkinitrd", "/etc/rc.d/rc[2345].d/S*kudzu"]
+PRESENT = ["/boot/vmlinuz-*", *MAKERS, "/etc/rc.d/rc[2345].d/S*kudzu", "/var/lib/rpm/__db.*"]
 
 
 @dataclass(frozen=True)
@@ -53,7 +61,8 @@ _MACHINES = {3: "i686", 62: "x86_64"}  # e_machine of ELF
 
 
 def boot_loader(disk: Path) -> str:
-    """The boot loader in the disk's first sector, 'grub-legacy'; `BadInput` for what is no bootable whole disk.
+    """The boot loader in the first sector of a whole disk, 'none' where Xen's pygrub did without; `BadInput` for what is
+    no whole disk.
 
     Reads bytes only, so it costs nothing and nothing on the disk is interpreted.
     """
@@ -66,46 +75,31 @@ def boot_loader(disk: Path) -> str:
                 "the disk cannot be read", str(disk), e.strerror or str(e), "a disk image", "check path and permissions"
             )
         ) from None
-    problem = ("the disk has no partition table", "a whole disk with a partition table and a boot loader")
-    if len(head) < 512:
-        raise BadInput(Problem(*_place(problem, disk, f"{len(head)} bytes"), "check that this is the right image"))
-    for magic, kind in ((b"QFI\xfb", "a qcow2 header"), (b"KDMV", "a VMDK header"), (b"conectix", "a VHD header")):
-        if head.startswith(magic):
-            raise BadInput(
-                Problem(
-                    "the disk is not raw",
-                    str(disk),
-                    kind,
-                    "the raw bytes of the guest's disk",
-                    "if the Xen configuration calls this image raw, somebody in the guest wrote that header: do not convert it; "
-                    "else convert the image to raw with `qemu-img convert` and give that",
-                )
+    what, expected = "the disk has no partition table", "a whole disk with a partition table"
+    if len(head) < source.SECTOR:
+        raise BadInput(Problem(what, str(disk), f"{len(head)} bytes", expected, "check that this is the right image"))
+    if other := source.foreign(head, b""):
+        raise BadInput(
+            Problem(
+                "the disk is not raw",
+                str(disk),
+                f"a header of {other}",
+                "the raw bytes of the guest's disk",
+                "if the Xen configuration calls this image raw, somebody in the guest wrote that header: do not convert it; "
+                "else convert the image to raw with `qemu-img convert` and give that",
             )
+        )
     if head[510:512] != b"\x55\xaa":
         lvm = any(head[n : n + 8] == b"LABELONE" for n in range(0, 2048, 512))
         ext = head[1080:1082] == b"\x53\xef"
         found = "an LVM volume" if lvm else "a file system without partitions" if ext else "no boot signature"
         remedy = (
-            "Xen gave this guest single partitions, or LVM on the bare disk: this version moves whole disks only"
+            "if Xen gives the guest this as a partition, its configuration has to call it xvda1, not xvda"
             if lvm or ext
             else "check that this is the right image"
         )
-        raise BadInput(Problem(*_place(problem, disk, found), remedy))
-    if b"GRUB" not in head[:446]:
-        raise BadInput(
-            Problem(
-                "the disk has no boot loader",
-                str(disk),
-                "a partition table, but no GRUB in front of it",
-                "GRUB in the first sector, as on a machine that boots by itself",
-                "in the running guest: grub-install /dev/xvda (under pygrub a guest can live without it; in VMware it cannot)",
-            )
-        )
-    return "grub-legacy"
-
-
-def _place(problem: tuple[str, str], disk: Path, found: str) -> tuple[str, str, str, str]:
-    return problem[0], str(disk), found, problem[1]
+        raise BadInput(Problem(what, str(disk), found, expected, remedy))
+    return source.boot_loader(head)
 
 
 def facts(raw: dict[str, Any], folder: Path, loader: str, disk: str) -> GuestFacts:
@@ -119,31 +113,37 @@ def facts(raw: dict[str, Any], folder: Path, loader: str, disk: str) -> GuestFac
             texts[path] = content.decode("latin-1")
             latin1.append(path)
     partitions = tuple(Partition(**p) for p in raw["partitions"])
-    menu = next((path for path in MENUS if path in texts), None)
-    if menu is None:
+    menu = find(texts, loader)
+    if not menu and loader != "none":
         raise BadInput(
             Problem(
                 "the guest has no boot menu",
-                disk,
-                "neither of the files",
+                f"{disk}: {loader}",
+                "none of the files",
                 " or ".join(MENUS),
-                "only GRUB legacy is understood so far; install it in the running guest, or leave this guest for now",
+                "repair the boot loader in the running guest, or leave this guest for now",
             )
         )
     for other in MENUS:  # on Red Hat's systems menu.lst is a link to grub.conf
-        if other != menu and texts.get(other) == texts[menu]:
-            del texts[other]
-    warnings = [*raw["notes"]]
+        if other != menu and texts.get(other) == texts.get(menu):
+            texts.pop(other, None)
+    warnings: list[str] = []
     fetched = _Fetched(frozenset(raw["present"]), {path: folder / name for path, name in raw["files"].items()})
-    kernels = _kernels(texts[menu], texts, partitions, fetched, warnings)
+    entries = MENUS[menu].entries(texts[menu]) if menu else _unlisted(texts, fetched)
+    kernels = _kernels(entries, texts, partitions, fetched, warnings)
     if not kernels:
         raise BadInput(
             Problem(
-                "the guest's boot menu offers no kernel that is on the disk",
-                f"{disk}: {menu}",
-                ", ".join(e.kernel or e.title for e in grub.entries(texts[menu])) or "no entries",
-                "entries whose kernel exists",
-                "repair the menu in the running guest",
+                "the guest's boot menu offers no kernel that is on the disk"
+                if menu
+                else "the guest has no kernel of its own",
+                f"{disk}: {menu or '/boot'}",
+                ", ".join(e.kernel or e.title for e in entries) or "no entries",
+                "entries whose kernel exists" if menu else "an ordinary kernel with its initrd",
+                "repair the menu in the running guest"
+                if menu
+                else "the Dom-0 held the guest's kernel, and VMware cannot: in the running guest install one "
+                "(yum install kernel; Debian: apt-get install linux-image-amd64), then run 10-survey again",
             )
         )
     interfaces = _interfaces(texts, warnings)
@@ -158,7 +158,7 @@ def facts(raw: dict[str, Any], folder: Path, loader: str, disk: str) -> GuestFac
         or texts.get("/etc/hostname", "").strip(),
         boot_loader=loader,
         boot_config=menu,
-        default_kernel=grub.default(texts[menu]),
+        default_kernel=MENUS[menu].default(texts[menu]) if menu else 0,
         kernels=kernels,
         partitions=partitions,
         interfaces=interfaces,
@@ -166,17 +166,36 @@ def facts(raw: dict[str, Any], folder: Path, loader: str, disk: str) -> GuestFac
         forwards_because=because,
         texts={p: t for p, t in texts.items() if not p.startswith("/boot/config-")},
         latin1=tuple(p for p in latin1 if not p.startswith("/boot/config-")),
-        mkinitrd="/sbin/mkinitrd" if "/sbin/mkinitrd" in raw["present"] else "",
+        initrd_maker=next((path for path in MAKERS if path in raw["present"]), ""),
+        rpm_environment=tuple(sorted(p for p in raw["present"] if p.startswith("/var/lib/rpm/__db."))),
+        selinux=sysconfig.values(texts.get("/etc/selinux/config", "")).get("SELINUX", "disabled").lower() != "disabled",
         kudzu=any("kudzu" in p for p in raw["present"]),
         warnings=tuple(warnings),
     )
 
 
+def _unlisted(texts: dict[str, str], fetched: _Fetched) -> list[grub.Entry]:
+    """The kernels in /boot, newest last, as if a menu named them: the Dom-0 held the guest's kernel."""
+    root = next((spec for spec, point in fstab.mounts(texts.get("/etc/fstab", "")) if point == "/"), "")
+    images = sorted(path for path in fetched.present if path.startswith("/boot/vmlinuz-"))
+    found = []
+    for n, image in enumerate(images):
+        version = image.removeprefix("/boot/vmlinuz-")
+        names = (f"/boot/initrd-{version}.img", f"/boot/initramfs-{version}.img", f"/boot/initrd.img-{version}")
+        initrd_path = next((name for name in names if name in fetched.files), "")
+        found.append(grub.Entry(n, version, "", image, initrd_path, (f"root={root}", "ro"), False))
+    return found
+
+
 def _kernels(
-    menu: str, texts: dict[str, str], partitions: tuple[Partition, ...], fetched: _Fetched, warnings: list[str]
+    entries: Iterable[grub.Entry],
+    texts: dict[str, str],
+    partitions: tuple[Partition, ...],
+    fetched: _Fetched,
+    warnings: list[str],
 ) -> tuple[Kernel, ...]:
     kernels = []
-    for entry in grub.entries(menu):
+    for entry in entries:
         image, image_initrd = (_in_guest(path, entry.root, partitions) for path in (entry.kernel, entry.initrd))
         if image not in fetched.present:
             if entry.kernel:
@@ -209,6 +228,7 @@ def _kernels(
             Kernel(
                 index=entry.index,
                 title=entry.title,
+                arguments=entry.arguments,
                 version=version,
                 image=image,
                 initrd=image_initrd if image_initrd in fetched.files else "",

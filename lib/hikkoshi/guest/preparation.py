@@ -12,12 +12,18 @@ from functools import partial
 from pydantic import BaseModel, ConfigDict
 
 from hikkoshi.errors import BadInput, Problem
-from hikkoshi.guest import console, fstab, grub, hardware, ifcfg, modprobe, sysconfig
+from hikkoshi.guest import console, extlinux, fstab, grub, hardware, ifcfg, lvm, menu, modprobe, sysconfig
 from hikkoshi.guest import device as disk_names
 from hikkoshi.guest.facts import GuestFacts, Kernel
 
+INITRD_INPUTS = ("/etc/modprobe.conf", "/etc/fstab", "/etc/lvm/lvm.conf")
 SUFFIX = ".pre-migration"  # what was there before is kept beside it under this name
-CACHES = ("/etc/blkid/blkid.tab", "/etc/blkid.tab")  # lists of devices that the guest makes again by itself
+CACHES = (  # lists of devices that the guest makes again by itself
+    "/etc/blkid/blkid.tab",
+    "/etc/blkid.tab",
+    "/etc/lvm/cache/.cache",
+)
+RELABEL = "/.autorelabel"  # asks SELinux, at the next boot, for labels on what was written from outside
 
 
 class Edit(BaseModel):
@@ -50,7 +56,9 @@ class Preparation(BaseModel):
     nic_module: str
     macs: dict[str, str]  # {eth0: MAC in lower case}
     edits: tuple[Edit, ...]
+    boot_loader: str = ""  # to install: extlinux where the disk has none
     initrd: str  # path in the guest
+    rebuilds: bool  # whether the initrd is made again
     initrd_modules_before: tuple[str, ...]
     modules: tuple[str, ...]  # to build into the initrd, the planned controller's first
     must_be_in_initrd: tuple[str, ...]  # nothing where the controller's driver is built into the kernel
@@ -75,15 +83,29 @@ def plan(facts: GuestFacts, *, controller: str, nic_model: str, macs: Mapping[st
     # the other controllers' drivers too: a change of controller later must not need a new initrd
     others = (hardware.module(d, kernel.claims, kernel.builtin) for d in hardware.CONTROLLERS.values() if d != disk)
     modules = tuple(m for m in dict.fromkeys((disk_module, *others)) if m and m not in kernel.builtin)
-    commands = [("/sbin/mkinitrd", "-f", "-v", *(f"--with={m}" for m in modules), kernel.initrd, kernel.version)]
+    edits = _edits(facts, kernel, modules, nic_module, macs)
+    rebuilds = not set(modules) <= set(kernel.initrd_modules) or any(e.path in INITRD_INPUTS for e in edits)
+    commands: list[tuple[str, ...]] = []
+    if rebuilds:
+        commands.append(
+            ("/sbin/mkinitrd", "-f", "-v", *(f"--with={m}" for m in modules), kernel.initrd, kernel.version)
+        )
     if facts.kudzu:
         commands.append(("/sbin/chkconfig", "kudzu", "off"))
-    edits = _edits(facts, kernel, modules, nic_module, macs)
+    if facts.rpm_environment:
+        commands.append(("/bin/rm", "-f", *facts.rpm_environment))
+    if (edits or commands) and facts.selinux and RELABEL not in facts.texts:
+        edits = (
+            *edits,
+            Edit(path=RELABEL, why="labels for what was written from outside", before_sha256=None, after=""),
+        )
     after = facts.texts | {e.path: e.after or "" for e in edits}
     return Preparation(
         kernel=kernel.version,
         kernel_because=because,
-        default=kernel.index,
+        default=0 if facts.boot_loader == "none" else kernel.index,
+        boot_loader="extlinux" if facts.boot_loader == "none" else "",
+        rebuilds=rebuilds,
         package=package_of(kernel.version),
         controller=controller,
         nic_model=nic_model,
@@ -139,9 +161,16 @@ def table(preparation: Preparation) -> list[dict[str, str]]:
         },
         {
             "what": "initrd",
-            "planned": f"{preparation.initrd} made again with {', '.join(preparation.modules) or 'nothing added'}",
+            "planned": f"{preparation.initrd} made again with {', '.join(preparation.modules) or 'nothing added'}"
+            if preparation.rebuilds
+            else f"{preparation.initrd} as it is",
             "why": f"holds today: {', '.join(preparation.initrd_modules_before) or 'no modules'}",
         },
+        *(
+            [{"what": "boot loader", "planned": preparation.boot_loader, "why": "there is none on the disk"}]
+            if preparation.boot_loader
+            else []
+        ),
         *({"what": "changed", "planned": e.path, "why": e.why} for e in preparation.edits),
         *({"what": "run in the guest", "planned": " ".join(c), "why": ""} for c in preparation.commands),
         *({"what": "still Xen's name", "planned": line, "why": "look at it"} for line in preparation.leftovers),
@@ -190,7 +219,7 @@ def _kernel(facts: GuestFacts, disk: hardware.Device, nic: hardware.Device) -> t
     able = [k for k in ordinary if all(hardware.module(d, k.claims, k.builtin) for d in (disk, nic))]
     if not able:
         raise BadInput(*_lacking(facts, ordinary[0], disk, nic))
-    best = able[0]
+    best = next((k for k in able if k.index == facts.default_kernel), able[0])
     problems = [
         Problem(what, f"{facts.boot_config}, entry {best.index} ({best.title})", found, expected, remedy)
         for bad, what, found, expected, remedy in (
@@ -202,10 +231,10 @@ def _kernel(facts: GuestFacts, disk: hardware.Device, nic: hardware.Device) -> t
                 f"in the running guest: mkinitrd /boot/initrd-{best.version}.img {best.version}, and name it in the entry",
             ),
             (
-                not facts.mkinitrd,
+                not facts.initrd_maker,
                 "the guest cannot make an initrd",
-                "no /sbin/mkinitrd",
-                "the guest's own mkinitrd",
+                "no mkinitrd, dracut or update-initramfs",
+                "one of them",
                 "in the running guest: yum install mkinitrd (Enterprise Linux 6: dracut)",
             ),
         )
@@ -213,8 +242,12 @@ def _kernel(facts: GuestFacts, disk: hardware.Device, nic: hardware.Device) -> t
     ]
     if problems:
         raise BadInput(*problems)
-    count = f"of {len(able)} that boot" if len(able) > 1 else "the only one that boots"
-    lead = f"the highest {count}" if len(able) > 1 else count
+    if best.index == facts.default_kernel:
+        lead = "the guest's own default: it boots"
+    elif len(able) > 1:
+        lead = f"the highest of {len(able)} that boot"
+    else:
+        lead = "the only one that boots"
     return best, f"{lead} without Xen and can drive {disk.model} and {nic.model}"
 
 
@@ -248,9 +281,8 @@ def _order(version: str) -> list[tuple[int, int, str]]:
 def _edits(
     facts: GuestFacts, kernel: Kernel, modules: tuple[str, ...], nic_module: str, macs: Mapping[str, str]
 ) -> tuple[Edit, ...]:
-    menu, package = facts.boot_config, package_of(kernel.version)
+    path, package = facts.boot_config, package_of(kernel.version)
     changes: list[tuple[str, Callable[[str], str], str]] = [
-        (menu, lambda t: grub.prepared(t, kernel.index), f"boot {kernel.version}; no Xen disk, no Xen console"),
         ("/boot/grub/device.map", grub.device_map, "the boot disk's new name"),
         ("/etc/sysconfig/grub", sysconfig.boot_disk, "the boot disk's new name"),
         (
@@ -259,6 +291,7 @@ def _edits(
             f"updates of {package} stay the default",
         ),
         ("/etc/fstab", fstab.prepared, "the disks' new names"),
+        ("/etc/lvm/lvm.conf", lvm.prepared, "the disks' new names"),
         ("/etc/inittab", console.inittab, "log in on the screen, not on Xen's console"),
         ("/etc/securetty", console.securetty, "root may log in on the screen"),
         (
@@ -272,16 +305,29 @@ def _edits(
         if mac is not None:
             why = f"{interface.name} is the NIC with MAC {mac}"
             changes.append((interface.file, partial(ifcfg.prepared, mac=mac), why))
-    edits = []
-    for path, change, why in changes:
-        before = facts.texts.get(path)
+    if path:
+        why = f"boot {kernel.version}; no Xen disk, no Xen console"
+        changes.insert(0, (path, lambda t: menu.MENUS[path].prepared(t, kernel.index), why))
+    edits = [_menu_made(facts, kernel)] if facts.boot_loader == "none" else []
+    for name, change, why in changes:
+        before = facts.texts.get(name)
         if before is None or (after := change(before)) == before:
             continue
-        edits.append(_edit(facts, path, why, after))
+        edits.append(_edit(facts, name, why, after))
     return (
         *edits,
         *(_edit(facts, p, "a list of old devices; made again by itself", None) for p in CACHES if p in facts.texts),
     )
+
+
+def _menu_made(facts: GuestFacts, kernel: Kernel) -> Edit:
+    """The menu of a boot loader that the guest never had; paths as the file system that holds /boot sees them."""
+    own = any(p.mountpoint == "/boot" for p in facts.partitions)
+    image, initrd = (path.removeprefix("/boot") if own else path for path in (kernel.image, kernel.initrd))
+    title = f"{facts.distribution} {facts.release}, {kernel.version}"
+    text = extlinux.menu(title, image, initrd, grub.arguments(" ".join(kernel.arguments)))
+    why = "a boot loader for a disk that had none: under Xen the Dom-0 did without"
+    return Edit(path=extlinux.CONF, why=why, before_sha256=None, after=text)
 
 
 def _edit(facts: GuestFacts, path: str, why: str, after: str | None) -> Edit:

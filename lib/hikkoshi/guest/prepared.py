@@ -1,20 +1,16 @@
 """The prepared copy of a guest's disk: made, proved and recognised again. The source is only ever read."""
 
 import base64
-import hashlib
-import os
 import shutil
-import stat
-import subprocess
 import time
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import ClassVar
 
-from pydantic import BaseModel, ConfigDict
-
-from hikkoshi import files, tool
+from hikkoshi import files
 from hikkoshi.artefact import Artefact
 from hikkoshi.check import Check
+from hikkoshi.disk import origin
+from hikkoshi.disk.origin import Identity, Origin
 from hikkoshi.errors import BadInput, Problem, Refused, StepFailed, ToolFailed
 from hikkoshi.guest import appliance, hardware, inspection
 from hikkoshi.guest.facts import GuestFacts, Kernel
@@ -22,30 +18,6 @@ from hikkoshi.guest.preparation import SUFFIX, Preparation, xen_lines
 from hikkoshi.progress import Progress, silent
 
 SPARE = 64 << 20  # bytes that must stay free beside the copy
-_SAMPLES, _BLOCK = 256, 4096
-
-
-class Identity(BaseModel):
-    """Enough to see that a large disk is the one we know, without reading it all."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-    bytes: int
-    mtime_ns: int
-    sample_sha256: str  # of the first MiB and of 256 blocks spread over the disk
-
-    @classmethod
-    def of(cls, path: Path) -> Self:
-        """Of a file or block device, opened read-only; OSError where it cannot be read."""
-        with path.open("rb", buffering=0) as f:
-            size = f.seek(0, os.SEEK_END)
-            f.seek(0)
-            sample = hashlib.sha256(f.read(1 << 20))
-            for n in range(_SAMPLES):
-                f.seek(size * n // _SAMPLES // _BLOCK * _BLOCK)
-                sample.update(f.read(_BLOCK))
-            status = os.fstat(f.fileno())
-        mtime = 0 if stat.S_ISBLK(status.st_mode) else status.st_mtime_ns
-        return cls(bytes=size, mtime_ns=mtime, sample_sha256=sample.hexdigest())
 
 
 class Prepared(Artefact):
@@ -64,7 +36,7 @@ class Prepared(Artefact):
     seconds: float
 
 
-def checks(source: Path, copy: Path) -> list[Check]:
+def checks(source: Origin, copy: Path) -> list[Check]:
     """What a preparation needs before it can begin."""
     there = _identity(source)
     title, expected = "libguestfs can be reached", "a Python that can import guestfs"
@@ -86,7 +58,7 @@ def checks(source: Path, copy: Path) -> list[Check]:
     return [*found, _room(source, copy.parent)] if there else found
 
 
-def complete(copy: Path, preparation: Preparation | None, source: Path) -> Check:
+def complete(copy: Path, preparation: Preparation | None, source: Origin) -> Check:
     """Is FOLDER/disk/NAME.img the finished result of exactly this preparation of exactly this source, as it still is?
 
     A guest that has been started under Xen since has written to the source, and would lose that: then it is not.
@@ -103,7 +75,7 @@ def complete(copy: Path, preparation: Preparation | None, source: Path) -> Check
     )
 
 
-def _incomplete(copy: Path, preparation: Preparation, source: Path) -> str:
+def _incomplete(copy: Path, preparation: Preparation, source: Origin) -> str:
     """What is missing, in words; empty where nothing is."""
     if not copy.is_file():
         return "there is no copy"
@@ -116,20 +88,20 @@ def _incomplete(copy: Path, preparation: Preparation, source: Path) -> str:
     problems = (
         ("the copy was made by another plan", known.preparation != preparation.hash),
         ("the source is not the one that was copied, or was written to since", _identity(source) != known.source),
-        ("the copy was changed since, or is another file", _identity(copy) != known.disk),
+        ("the copy was changed since, or is another file", _identity(Origin.whole(copy)) != known.disk),
     )
     return next((words for words, bad in problems if bad), "")
 
 
-def _identity(path: Path) -> Identity | None:
+def _identity(origin: Origin) -> Identity | None:
     try:
-        return Identity.of(path)
+        return Identity.of(origin)
     except OSError:
         return None
 
 
 def start(
-    source: Path, copy: Path, preparation: Preparation, progress: Progress = silent, accelerator: str = "tcg"
+    source: Origin, copy: Path, preparation: Preparation, progress: Progress = silent, accelerator: str = "tcg"
 ) -> Prepared:
     """Copy the source, carry the preparation out on the copy, read all of it again, and only then give it its name.
 
@@ -141,20 +113,11 @@ def start(
     with files.part(copy) as unfinished:
         if not (room := _room(source, copy.parent)):
             raise Refused(room.problem())
-        _copy(source, unfinished, lambda done, total, text: progress(20 * done / max(total, 1), 100, text))
-        if _source(source) != before:
-            raise StepFailed(
-                Problem(
-                    "the source changed while it was copied",
-                    str(source),
-                    "another size, time or content than before",
-                    "a disk that nobody writes to",
-                    "shut the guest down under Xen (xm shutdown), survey it again, then prepare",
-                )
-            )
+        origin.copy(source, unfinished, lambda done, total, text: progress(20 * done / max(total, 1), 100, text))
         job = {
             "suffix": SUFFIX,
-            "initrd": preparation.initrd,
+            "initrd": preparation.initrd if preparation.rebuilds else "",
+            "boot_loader": preparation.boot_loader,
             "commands": preparation.commands,
             "edits": [
                 {
@@ -169,12 +132,12 @@ def start(
         def shift(done: float, total: float, text: str) -> None:
             progress(20 + 80 * done / total, 100, text)
 
-        with appliance.work("apply", unfinished, job, accelerator, shift) as (raw, folder):
+        with appliance.work("apply", Origin.whole(unfinished), job, accelerator, shift) as (raw, folder):
             facts = inspection.facts(raw, folder, inspection.boot_loader(unfinished), str(unfinished))
         result = Prepared(
             preparation=preparation.hash,
             source=before,
-            disk=Identity.of(unfinished),
+            disk=Identity.of(Origin.whole(unfinished)),
             facts=facts,
             kept=raw["kept"],
             initrd_modules_before=preparation.initrd_modules_before,
@@ -195,7 +158,7 @@ def verify(copy: Path, preparation: Preparation) -> list[Check]:
     known = Prepared.find(copy.parent.parent)
     if known is None or not copy.is_file():
         return [Check("the prepared copy is there", False, "not yet", str(copy), "run 30-prepare with mode apply")]
-    same = Identity.of(copy) == known.disk
+    same = Identity.of(Origin.whole(copy)) == known.disk
     return [
         Check(
             "the copy is as it was when it was proved",
@@ -303,7 +266,7 @@ def _kernel(facts: GuestFacts, preparation: Preparation) -> Kernel:
     return found
 
 
-def _source(source: Path) -> Identity:
+def _source(source: Origin) -> Identity:
     try:
         return Identity.of(source)
     except OSError as e:
@@ -318,9 +281,8 @@ def _source(source: Path) -> Identity:
         ) from None
 
 
-def _room(source: Path, folder: Path) -> Check:
-    status = source.stat()
-    need = (status.st_blocks * 512 if stat.S_ISREG(status.st_mode) else Identity.of(source).bytes) + SPARE
+def _room(source: Origin, folder: Path) -> Check:
+    need = source.occupied() + SPARE
     existing = next(f for f in (folder, *folder.parents) if f.exists())
     free = shutil.disk_usage(existing).free
     return Check(
@@ -331,40 +293,3 @@ def _room(source: Path, folder: Path) -> Check:
         "free some, or put outputs/ on a larger disk",
         str(existing),
     )
-
-
-def _copy(source: Path, target: Path, progress: Progress) -> None:
-    """Copy with holes kept; `cp` knows more ways to do that quickly than we do."""
-    total = max(source.stat().st_blocks * 512, 1)
-    argv = ["cp", "--sparse=always", "--reflink=auto", "--no-preserve=mode", "--", source, target]
-    process = subprocess.Popen(
-        tool.command([str(a) for a in argv]),
-        stdin=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        close_fds=False,
-        start_new_session=True,
-    )
-    try:
-        while process.poll() is None:
-            done = target.stat().st_blocks * 512 if target.exists() else 0
-            progress(min(done, total), total, f"copying the disk, {files.human(done)}")
-            try:
-                process.wait(0.5)
-            except subprocess.TimeoutExpired:
-                continue
-    except BaseException:
-        tool.end(process)
-        raise
-    assert process.stderr is not None
-    words = process.stderr.read().decode(errors="replace")
-    process.stderr.close()
-    if process.returncode != 0:
-        raise StepFailed(
-            Problem(
-                "the disk could not be copied",
-                f"{source} to {target}",
-                tool.tail(words),
-                "a complete copy",
-                "see that the source can be read and that there is room; the unfinished copy was removed",
-            )
-        )

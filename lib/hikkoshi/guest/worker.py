@@ -16,6 +16,7 @@ import re
 import signal
 import stat
 import sys
+from pathlib import Path
 
 import guestfs
 
@@ -26,6 +27,9 @@ FILE = 128 << 20  # bytes of one file that is fetched
 FILES = 100
 LISTING = 5000  # names that a pattern may match
 LINUX = ("ext2", "ext3", "ext4", "xfs", "reiserfs", "btrfs", "jfs")
+MBR = [  # EXTLINUX's boot code on this machine: Debian, Fedora, Arch
+    Path(p) for p in ("/usr/lib/EXTLINUX/mbr.bin", "/usr/share/syslinux/mbr.bin", "/usr/lib/syslinux/bios/mbr.bin")
+]
 NEEDED = ("/", "/boot", "/usr", "/var", "/etc", "/lib", "/sbin", "/opt", "/tmp")
 
 
@@ -52,18 +56,24 @@ def main():
         say(progress=[0, total, "starting the appliance"])
         g = launch(job, readonly=not apply)
         say(progress=[1, total, "mounting by the guest's own fstab"])
-        partitions = [describe(g, device) for device in g.list_partitions()]
-        notes = mount(g, partitions, readonly=not apply)
+        partitions = volumes(g, job)
+        if apply:
+            check(g, partitions)
+        mount(g, partitions, readonly=not apply)
         outcome = {}
         if apply:
             say(progress=[2, total, "changing files"])
             outcome["kept"] = change(g, job, lambda text: say(progress=[3, total, text]))
+            if job["boot_loader"] == "extlinux":
+                boot_from(g, partitions)
+            trim(g)
             say(progress=[4, total, "reading everything again"])
             g.umount_all()  # what is read next has been on the disk
-            notes = mount(g, partitions, readonly=True)  # by the new fstab
+            mount(g, partitions, readonly=True)  # by the new fstab
             outcome["kept"] = {path: digest(g, path + job["suffix"]) for path in outcome["kept"]}
         say(progress=[total - 1, total, "reading"])
-        outcome.update(collect(g, job), partitions=partitions, notes=notes)
+        told = [{key: value for key, value in p.items() if key != "at"} for p in partitions]
+        outcome.update(collect(g, job), partitions=told)
         g.umount_all()
         g.shutdown()
         g.close()
@@ -76,7 +86,7 @@ def main():
 
 
 def launch(job, readonly):
-    """The running appliance with the disk as /dev/sda, without any network."""
+    """The running appliance with the job's disks as /dev/sda, /dev/sdb …, without any network."""
     g = guestfs.GuestFS(python_return_dict=True)
     g.set_backend("direct")
     g.set_backend_settings(["force_tcg"] if job["accelerator"] == "tcg" else [])
@@ -84,24 +94,63 @@ def launch(job, readonly):
     g.set_memsize(MEMORY_MB)
     g.set_tmpdir(job["folder"])
     # the copy is synced by the parent when all is done; until then nobody relies on it
-    g.add_drive(job["disk"], format="raw", readonly=readonly, **({} if readonly else {"cachemode": "unsafe"}))
+    how = {"readonly": True} if readonly else {"readonly": False, "cachemode": "unsafe", "discard": "besteffort"}
+    for disk in job["disks"]:
+        g.add_drive(disk["path"], format="raw", **how)
     g.launch()
     return g
 
 
-def mount(g, partitions, readonly):
-    """Mount what the guest's own fstab says, and tell each partition its place; gives notes of what was left out."""
-    if not partitions:
+def volumes(g, job):
+    """All that may hold a file system: partitions and LVM's logical volumes.
+
+    `device` is the name on the disk as it will be, `at` the appliance's: they differ where Xen gave single partitions, which
+    come as disks of their own. What libguestfs does not know of one is empty.
+    """
+    if job["disks"][0]["number"]:
+        pairs = [(f"/dev/sda{disk['number']}", f"/dev/sd{chr(97 + n)}") for n, disk in enumerate(job["disks"])]
+    else:
+        pairs = [(device, device) for device in g.list_partitions()]
+    found = [describe(g, device, at) for device, at in pairs]
+    if any(p["fstype"] == "LVM2_member" for p in found):
+        found += [describe(g, device, device) for device in g.lvs()]
+    if not found:
         raise Wrong("no-partitions", found=g.vfs_type("/dev/sda") or "nothing known")
-    kinds = {p["fstype"] for p in partitions}
+    return found
+
+
+def describe(g, device, at):
+    """One partition or logical volume."""
+    try:
+        tags = g.blkid(at)
+    except RuntimeError:
+        tags = {}
+    return {
+        "device": device,
+        "at": at,
+        "bytes": g.blockdev_getsize64(at),
+        "fstype": tags.get("TYPE", ""),
+        "label": tags.get("LABEL", ""),
+        "uuid": tags.get("UUID", ""),
+        "mountpoint": "",
+    }
+
+
+def check(g, partitions):
+    """The file systems' own check, which also replays a journal; what it cannot mend by itself stops everything."""
+    for p in partitions:
+        if p["fstype"] in ("ext2", "ext3", "ext4") and (status := g.fsck(p["fstype"], p["at"])) & ~3:
+            raise Wrong("fsck", path=p["device"], found=f"fsck ended with {status}")
+
+
+def mount(g, partitions, readonly):
+    """Mount what the guest's own fstab says, and tell each partition its place."""
     attach = g.mount_ro if readonly else g.mount
     table = find_root(g, partitions)
     if table is None:
-        for kind in ("LVM2_member", "crypto_LUKS"):
-            if kind in kinds:
-                raise Wrong(kind, found=", ".join(p["device"] for p in partitions if p["fstype"] == kind))
+        if any(p["fstype"] == "crypto_LUKS" for p in partitions):
+            raise Wrong("crypto_LUKS", found=", ".join(p["device"] for p in partitions if p["fstype"] == "crypto_LUKS"))
         raise Wrong("no-root", found=", ".join(f"{p['device']} {p['fstype'] or 'unknown'}" for p in partitions))
-    notes = []
     by_device = {p["device"]: p for p in partitions}
     for p in partitions:
         p["mountpoint"] = ""
@@ -114,29 +163,9 @@ def mount(g, partitions, readonly):
         if device is None and spec.startswith(("/dev/", "LABEL=", "UUID=")):
             raise Wrong("missing-device", found=f"{point} is on {spec}")
         if device is not None and by_device[device]["fstype"] in LINUX:
-            attach(device, point)
+            attach(by_device[device]["at"], point)
         elif spec.startswith(("/dev/", "LABEL=", "UUID=")):
             raise Wrong("missing-device", found=f"{point} is on {spec}, a {by_device[device]['fstype'] or 'unknown'}")
-    if "LVM2_member" in kinds:
-        notes.append("the disk also holds LVM volumes; they were not opened")
-    return notes
-
-
-def describe(g, device):
-    """One partition; what libguestfs does not know is empty."""
-
-    try:
-        tags = g.blkid(device)
-    except RuntimeError:
-        tags = {}
-    return {
-        "device": device,
-        "bytes": g.blockdev_getsize64(device),
-        "fstype": tags.get("TYPE", ""),
-        "label": tags.get("LABEL", ""),
-        "uuid": tags.get("UUID", ""),
-        "mountpoint": "",
-    }
 
 
 def find_root(g, partitions):
@@ -147,7 +176,7 @@ def find_root(g, partitions):
         if p["fstype"] not in LINUX:
             continue
         try:
-            g.mount_ro(p["device"], "/")
+            g.mount_ro(p["at"], "/")
         except RuntimeError:
             continue
         try:
@@ -174,7 +203,13 @@ def resolve(spec, partitions):
         value = value.strip("\"'")
         return next((p["device"] for p in partitions if value and p[key.lower()] == value), None)
     match = re.match(r"/dev/(?:xvd|sd|hd|vd)a(\d+)$", spec)
-    device = f"/dev/sda{match[1]}" if match else ""
+    mapped = re.match(r"/dev/mapper/((?:[^-]|--)+)-((?:[^-]|--)+)$", spec)  # the device mapper doubles a name's hyphens
+    if match:
+        device = f"/dev/sda{match[1]}"
+    elif mapped:
+        device = "/dev/" + "/".join(part.replace("--", "-") for part in mapped.groups())
+    else:
+        device = spec
     return device if any(p["device"] == device for p in partitions) else None
 
 
@@ -231,12 +266,8 @@ def collect(g, job):
     }
 
 
-def change(g, job, tell):
-    """Make the edits, keep what was there, rebuild the initrd, run the commands; gives the paths that were kept.
-
-    Nothing is touched if one of the files is not what the plan was made from. Files are written in place: owner, mode
-    and SELinux label stay.
-    """
+def unchanged(g, job):
+    """The guest's files are what the plan was made from, and there is room for the new initrd."""
     differ = []
     for edit in job["edits"]:
         there = is_file(g, edit["path"])
@@ -245,28 +276,39 @@ def change(g, job, tell):
             differ.append(edit["path"])
     if differ:
         raise Wrong("changed", found=", ".join(differ))
+    if initrd := job["initrd"]:
+        room = g.statvfs(initrd.rsplit("/", 1)[0] or "/")
+        need = 2 * g.filesize(initrd) + (2 << 20)
+        if room["bfree"] * room["bsize"] < need:
+            raise Wrong("space", path=initrd, found=f"{room['bfree'] * room['bsize']} bytes free", expected=f"{need}")
+
+
+def change(g, job, tell):
+    """Make the edits, keep what was there, rebuild the initrd, run the commands; gives the paths that were kept.
+
+    Nothing is touched if one of the files is not what the plan was made from. Files are written in place: owner, mode
+    and SELinux label stay.
+    """
+    unchanged(g, job)
     kept = []
 
     def keep(path):
         g.cp_a(g.realpath(path), path + job["suffix"])
         kept.append(path)
 
-    initrd = job["initrd"]
-    room = g.statvfs(initrd.rsplit("/", 1)[0] or "/")
-    need = 2 * g.filesize(initrd) + (2 << 20)
-    if room["bfree"] * room["bsize"] < need:
-        raise Wrong("space", path=initrd, found=f"{room['bfree'] * room['bsize']} bytes free", expected=f"{need}")
     for edit in job["edits"]:
         if edit["before_sha256"] is not None:
             keep(edit["path"])
         if edit["after"] is None:
             g.rm(edit["path"])
         else:
+            g.mkdir_p(edit["path"].rpartition("/")[0] or "/")
             g.write(edit["path"], base64.b64decode(edit["after"]))
-    keep(initrd)
-    for module in ("loop", "ext2"):  # mkinitrd of Enterprise Linux 5 wants a loop device, that of 3 an ext2 one
-        with contextlib.suppress(RuntimeError):
-            g.modprobe(module)
+    if job["initrd"]:
+        keep(job["initrd"])
+        for module in ("loop", "ext2"):  # mkinitrd of Enterprise Linux 5 wants a loop device, that of 3 an ext2 one
+            with contextlib.suppress(RuntimeError):
+                g.modprobe(module)
     for argv in job["commands"]:
         tell("in the guest: " + " ".join(argv))
         try:
@@ -275,6 +317,27 @@ def change(g, job, tell):
             raise Wrong("command", path=" ".join(argv), found=str(e)[-2000:]) from None
     g.sync()
     return kept
+
+
+def boot_from(g, partitions):
+    """EXTLINUX on the file system that holds /boot, made the active partition, and its code in front of the disk."""
+    code = next((path for path in MBR if path.exists()), None)
+    if code is None or not g.feature_available(["extlinux"]):
+        raise Wrong("no-extlinux", found="no " + ("extlinux in the appliance" if code else " or ".join(map(str, MBR))))
+    point = next(p for p in ("/boot", "/") if any(v["mountpoint"] == p for v in partitions))
+    device = next(v["device"] for v in partitions if v["mountpoint"] == point)
+    for entry in g.part_list("/dev/sda"):
+        number = entry["part_num"]
+        g.part_set_bootable("/dev/sda", number, device == f"/dev/sda{number}")
+    g.extlinux("/boot/extlinux")
+    g.pwrite_device("/dev/sda", code.read_bytes()[:440], 0)
+
+
+def trim(g):
+    """Give what the file systems do not use back to the sparse copy: old content need not be moved."""
+    for point in g.mountpoints().values():
+        with contextlib.suppress(RuntimeError):  # not all file systems know how
+            g.fstrim(point)
 
 
 if __name__ == "__main__":

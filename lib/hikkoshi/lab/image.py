@@ -10,25 +10,27 @@ import json
 import os
 import re
 import shutil
-import struct
 import tempfile
 import uuid
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Literal
 
 from hikkoshi import files, tool
 from hikkoshi.errors import Problem, StepFailed
-from hikkoshi.lab import ext3, packages, userland
+from hikkoshi.lab import ext3, lvm, packages, partitions, userland
 from hikkoshi.lab.packages import Package
+from hikkoshi.lab.userland import Places
 from hikkoshi.progress import Progress, silent
 
+SWAP_BYTES = 512 << 20  # on LVM, and as a partition of its own
 EPOCH = 1416787200  # 2014-11-24: the last day anything in the guests was changed
-SECTOR = 512
-CYLINDER = 255 * 63 * SECTOR  # anaconda let partitions begin and end with cylinders, the first one track later
-BOOT_CYLINDERS = 13
-SWAP_CYLINDERS = 65
+
+
+Names = Literal["device", "label", "uuid"]
+GROUP, VOLUMES = "VolGroup00", ("LogVol00", "LogVol01")  # what anaconda called LVM's: / and swap
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,11 @@ class GuestImage:
     vcpus: int
     nics: tuple[Nic, ...]
     forwards: bool
+    layout: Literal["disk", "lvm", "partitions"] = "disk"  # partitions: Xen gives each as a disk of its own
+    fstab: Names = "device"  # how /etc/fstab names /boot and /; not with LVM
+    root: Names = "device"  # how the kernel's arguments name /
+    kernels: tuple[Literal["xen", "ordinary"], ...] = ("xen", "ordinary")  # in the boot menu; the first is the default
+    drivers: tuple[str, ...] = ()  # of VMware's controllers, in the ordinary kernel's initrd
 
     @property
     def uuid(self) -> uuid.UUID:
@@ -80,6 +87,9 @@ GATEWAY = GuestImage(
 
 def xm_config(image: GuestImage) -> str:
     """The guest's file in /etc/xen, as CentOS 5's virt-install wrote it."""
+    where = f"tap:aio:/var/lib/xen/images/{image.name}"
+    parts = (("", "xvda"),) if image.layout != "partitions" else (("-root", "xvda1"), ("-swap", "xvda2"))
+    disks = ", ".join(f'"{where}{part}.img,{vdev},w"' for part, vdev in parts)
     vifs = ", ".join(f'"mac={nic.mac},bridge={nic.bridge},script=vif-bridge"' for nic in image.nics)
     return f"""\
 name = "{image.name}"
@@ -92,7 +102,7 @@ on_poweroff = "destroy"
 on_reboot = "restart"
 on_crash = "restart"
 vfb = [ "type=vnc,vncunused=1,keymap=ja" ]
-disk = [ "tap:aio:/var/lib/xen/images/{image.name}.img,xvda,w" ]
+disk = [ {disks} ]
 vif = [ {vifs} ]
 """
 
@@ -107,7 +117,7 @@ def inputs_hash(image: GuestImage, deb: Mapping[str, Package], tools: str) -> st
     add("description", json.dumps(asdict(image), default=str, sort_keys=True).encode())
     for name in sorted(deb):
         add(f"package {name}", deb[name].sha256.encode())
-    for module in ("image", "userland", "ext3", "initrd"):
+    for module in ("image", "userland", "partitions", "lvm", "ext3", "initrd"):
         add(module, (Path(__file__).parent / f"{module}.py").read_bytes())
     for path, data in userland.el5().items():
         add(f"el5/{path}", data)
@@ -116,14 +126,19 @@ def inputs_hash(image: GuestImage, deb: Mapping[str, Package], tools: str) -> st
 
 
 def build(image: GuestImage, progress: Progress = silent) -> Path:
-    """Make the guest's disk, or find it made already; path of the raw, sparse image, which nobody may change.
+    """`disks` of a guest with one whole disk."""
+    return disks(image, progress)["xvda"]
+
+
+def disks(image: GuestImage, progress: Progress = silent) -> dict[str, Path]:
+    """Make the guest's disks, or find them made already: {virtual device: raw, sparse image}, which nobody may change.
 
     `progress` counts stages. `BadInput` where packages are missing: building downloads nothing.
     """
     deb = packages.load()
     guests = packages.cache() / "guests"
     tools = tool.run(["mke2fs", "-V"]).stderr + zlib.ZLIB_RUNTIME_VERSION
-    done = guests / inputs_hash(image, deb, tools)[:32] / "disk.img"
+    done = guests / inputs_hash(image, deb, tools)[:32]
     guests.mkdir(parents=True, exist_ok=True)
     # one builder at a time; the others wait and find the image made
     with (guests / "lock").open("w") as lock:
@@ -131,16 +146,18 @@ def build(image: GuestImage, progress: Progress = silent) -> Path:
         if not done.exists():
             _room(guests)
             with tempfile.TemporaryDirectory(prefix="part.", dir=guests) as folder:
-                work = Path(folder)
+                work, made = Path(folder), Path(folder) / "made"
+                made.mkdir()
                 _verify(deb)
-                _assemble(image, deb, work, progress)
-                done.parent.mkdir(exist_ok=True)
-                (work / "disk.img").chmod(0o444)
-                with (work / "disk.img").open("rb") as f:
-                    os.fsync(f.fileno())
-                (work / "disk.img").replace(done)
-    progress(5, 5, f"{image.name}: {files.human(allocated(done))} on disk")
-    return done
+                _assemble(image, deb, work, made, progress)
+                for disk in made.iterdir():
+                    disk.chmod(0o444)
+                    with disk.open("rb") as f:
+                        os.fsync(f.fileno())
+                made.replace(done)
+    found = {disk.stem: disk for disk in sorted(done.iterdir())}
+    progress(5, 5, f"{image.name}: {files.human(sum(map(allocated, found.values())))} on disk")
+    return found
 
 
 def allocated(path: Path) -> int:
@@ -179,75 +196,82 @@ def _verify(deb: Mapping[str, Package]) -> None:
         )
 
 
-def _assemble(image: GuestImage, deb: Mapping[str, Package], work: Path, progress: Progress) -> None:
-    """Write work/disk.img."""
+def _assemble(image: GuestImage, deb: Mapping[str, Package], work: Path, made: Path, progress: Progress) -> None:
+    """Write the disks into the folder `made`."""
     progress(0, 5, f"{image.name}: unpacking the kernel")
     ordinary = userland.kernel(deb[packages.KERNEL])
     progress(1, 5, f"{image.name}: unpacking programs")
-    programs = userland.programs(deb)
+    programs = userland.programs(deb, lvm=image.layout == "lvm")
     busybox = work / "busybox"
     busybox.write_bytes(programs["bin/busybox"].data)
     busybox.chmod(0o755)
     programs = userland.applets(busybox) | programs
-    grub = userland.unpack(deb["grub-legacy"], lambda p: p.startswith(("usr/lib/grub/x86_64-pc/", "usr/sbin/grub")))
 
     progress(2, 5, f"{image.name}: making /boot")
-    boot = dict(userland.boot(ordinary, programs, EPOCH))
+    place = places(image)
+    boot = dict(userland.boot(ordinary, programs, EPOCH, place, image.kernels, image.drivers))
+    tree = userland.root(image.name, image.nics, image.forwards, ordinary, programs, place)
+    ids = {part: str(uuid.uuid5(image.uuid, part)) for part in ("boot", "root", "swap")}
+    if image.layout == "partitions":
+        progress(3, 5, f"{image.name}: making / and swap")
+        whole = {**tree, **{f"boot/{path}": node for path, node in boot.items()}}
+        size = image.disk_bytes - SWAP_BYTES
+        ext3.make(whole, made / "xvda1.img", size, label="/", uuid=ids["root"], epoch=EPOCH)
+        with (made / "xvda2.img").open("wb") as f:
+            f.write(partitions.swap_header(SWAP_BYTES, uuid.UUID(ids["swap"]), place.swap_label))
+            f.truncate(SWAP_BYTES)
+        return
+    disk, on_lvm = made / "xvda.img", image.layout == "lvm"
+    at = partitions.bounds(image.disk_bytes, lvm=on_lvm)
+    grub = userland.unpack(deb["grub-legacy"], lambda p: p.startswith(("usr/lib/grub/x86_64-pc/", "usr/sbin/grub")))
     for stage in ("stage1", "stage2", "e2fs_stage1_5"):
         boot[f"grub/{stage}"] = ext3.file(grub[f"usr/lib/grub/x86_64-pc/{stage}"].data)
-    boot_start, root_start, swap_start, end = _layout(image.disk_bytes)
-    disk = work / "disk.img"
     with disk.open("wb") as f:
-        f.write(partition_table(image))
-    ids = [str(uuid.uuid5(image.uuid, part)) for part in ("boot", "root", "swap")]
-    ext3.make(boot, work / "boot.img", root_start - boot_start, label="/boot", uuid=ids[0], epoch=EPOCH)
-    _sparse_copy(work / "boot.img", disk, boot_start)
+        f.write(partitions.table(image.disk_bytes, image.uuid, lvm=on_lvm))
+    ext3.make(boot, work / "boot.img", at[1] - at[0], label="/boot", uuid=ids["boot"], epoch=EPOCH)
+    partitions.sparse_copy(work / "boot.img", disk, at[0])
     # GRUB sees the disk only as far as /boot goes: its installer was never meant for 64 GiB of file
     with disk.open("r+b") as f:
-        f.truncate(root_start)
+        f.truncate(at[1])
     _install_grub(disk, grub["usr/sbin/grub"].data, deb["libc6-i386"], work)
 
     progress(3, 5, f"{image.name}: making /")
-    tree = userland.root(image.name, image.nics, image.forwards, ordinary, programs)
-    ext3.make(tree, work / "root.img", swap_start - root_start, label="/", uuid=ids[1], epoch=EPOCH)
+    root_at, root_end, swap_at, swap_end = at[1], at[2], at[2], at[-1]
+    if on_lvm:
+        swap_extents = SWAP_BYTES // lvm.EXTENT
+        volumes = (
+            lvm.Volume(VOLUMES[0], (at[2] - at[1] - lvm.START) // lvm.EXTENT - swap_extents),
+            lvm.Volume(VOLUMES[1], swap_extents),
+        )
+        root_at, swap_at = (at[1] + offset for offset in lvm.offsets(volumes))
+        root_end, swap_end = swap_at, swap_at + SWAP_BYTES
+        with disk.open("r+b") as f:
+            f.seek(at[1])
+            f.write(lvm.head(GROUP, volumes, at[2] - at[1], image.uuid, "/dev/xvda2"))
+    ext3.make(tree, work / "root.img", root_end - root_at, label="/", uuid=ids["root"], epoch=EPOCH)
     progress(4, 5, f"{image.name}: putting the disk together")
-    _sparse_copy(work / "root.img", disk, root_start)
+    partitions.sparse_copy(work / "root.img", disk, root_at)
     with disk.open("r+b") as f:
-        f.seek(swap_start)
-        f.write(_swap_header(end - swap_start, uuid.UUID(ids[2])))
+        f.seek(swap_at)
+        f.write(partitions.swap_header(swap_end - swap_at, uuid.UUID(ids["swap"]), place.swap_label))
         f.truncate(image.disk_bytes)
 
 
-def _layout(size: int) -> tuple[int, int, int, int]:
-    """Where /boot, / and swap begin and swap ends, in bytes."""
-    cylinders = size // CYLINDER
-    swap = cylinders - SWAP_CYLINDERS
-    return 63 * SECTOR, BOOT_CYLINDERS * CYLINDER, swap * CYLINDER, cylinders * CYLINDER
+def places(image: GuestImage) -> Places:
+    """Where the guest's own files say that its file systems are."""
+    if image.layout == "lvm":
+        root, swap = (f"/dev/{GROUP}/{volume}" for volume in VOLUMES)
+        return Places(root, root, "LABEL=/boot", swap, "", "(hd0,0)", "")
 
+    def named(names: Names, part: str, label: str, device: str) -> str:
+        return {"device": device, "label": f"LABEL={label}", "uuid": f"UUID={uuid.uuid5(image.uuid, part)}"}[names]
 
-def partition_table(image: GuestImage) -> bytes:
-    """The MBR with three primary partitions, for /boot, / and swap, and no code yet."""
-    at = _layout(image.disk_bytes)
-
-    def chs(sector: int) -> bytes:
-        cylinder, rest = divmod(sector, 255 * 63)
-        head, number = divmod(rest, 63)
-        if cylinder > 1023:
-            cylinder, head, number = 1023, 254, 62
-        return bytes((head, number + 1 | cylinder >> 2 & 0xC0, cylinder & 0xFF))
-
-    table = b""
-    for start, stop, kind, active in ((at[0], at[1], 0x83, 0x80), (at[1], at[2], 0x83, 0), (at[2], at[3], 0x82, 0)):
-        first, count = start // SECTOR, (stop - start) // SECTOR
-        table += (
-            bytes((active,)) + chs(first) + bytes((kind,)) + chs(first + count - 1) + struct.pack("<II", first, count)
-        )
-    return bytes(440) + image.uuid.bytes[:4] + bytes(2) + table + bytes(16) + b"\x55\xaa"
-
-
-def _swap_header(size: int, identity: uuid.UUID) -> bytes:
-    header = bytes(1024) + struct.pack("<III", 1, size // 4096 - 1, 0) + identity.bytes + b"SWAP-xvda3".ljust(16, b"\0")
-    return header.ljust(4096 - 10, b"\0") + b"SWAPSPACE2"
+    if image.layout == "partitions":
+        root, argument = (named(names, "root", "/", "/dev/xvda1") for names in (image.fstab, image.root))
+        return Places(argument, root, "", "/dev/xvda2", "SWAP-xvda2", "(hd0)", "/boot")
+    root, argument = (named(names, "root", "/", "/dev/xvda2") for names in (image.fstab, image.root))
+    boot = named(image.fstab, "boot", "/boot", "/dev/xvda1")
+    return Places(argument, root, boot, "LABEL=SWAP-xvda3", "SWAP-xvda3", "(hd0,0)", "")
 
 
 def _install_grub(disk: Path, program: bytes, libc: Package, work: Path) -> None:
@@ -276,27 +300,3 @@ def _install_grub(disk: Path, program: bytes, libc: Package, work: Path) -> None
                 remedy="this machine must be able to run 32-bit programs (a kernel with IA-32 emulation)",
             )
         )
-
-
-def _sparse_copy(source: Path, disk: Path, at: int) -> None:
-    """Copy a file to a place in the disk, leaving out what is zero."""
-    with source.open("rb") as f, disk.open("r+b") as out:
-        for start, stop in _data(f.fileno(), source.stat().st_size):
-            f.seek(start)
-            for position in range(start, stop, 65536):
-                block = f.read(min(65536, stop - position))
-                if block.count(0) != len(block):
-                    out.seek(at + position)
-                    out.write(block)
-
-
-def _data(fd: int, size: int) -> Iterator[tuple[int, int]]:
-    """Ranges of a sparse file that are not holes."""
-    position = 0
-    while position < size:
-        try:
-            start = os.lseek(fd, position, os.SEEK_DATA)
-        except OSError:  # ENXIO: only a hole is left
-            return
-        position = os.lseek(fd, start, os.SEEK_HOLE)
-        yield start, position

@@ -10,7 +10,7 @@ import stat
 import struct
 import subprocess
 import tarfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -25,7 +25,7 @@ XEN_KERNEL = "2.6.18-398.el5xen"
 
 # in the ordinary kernel's /lib/modules, with what they depend on; crc32c_generic is loaded by its alias
 MODULES = (
-    *("ext4", "crc32c_generic", "sd_mod", "vmw_pvscsi", "mptspi", "mptsas", "sym53c8xx", "ata_piix"),
+    *("ext4", "dm_mod", "crc32c_generic", "sd_mod", "vmw_pvscsi", "mptspi", "mptsas", "sym53c8xx", "ata_piix"),
     *("vmxnet3", "e1000", "e1000e"),
 )
 # Debian's own programs in place of busybox's
@@ -41,6 +41,38 @@ LIBRARIES = {
     "libpcre2-8-0": ("libpcre2-8.so.0",),
     "libmnl0": ("libmnl.so.0",),
 }
+# what LVM's program needs, only in guests on LVM
+LVM_LIBRARIES = {
+    "libdevmapper1.02.1": ("libdevmapper.so.1.02.1",),
+    "libdevmapper-event1.02.1": ("libdevmapper-event.so.1.02.1",),
+    "libaio1": ("libaio.so.1",),
+    "libblkid1": ("libblkid.so.1",),
+    "libedit2": ("libedit.so.2",),
+    "libtinfo6": ("libtinfo.so.6",),
+    "libbsd0": ("libbsd.so.0",),
+    "libmd0": ("libmd.so.0",),
+    "libudev1": ("libudev.so.1",),
+    "libsystemd0": ("libsystemd.so.0",),
+    "libcap2": ("libcap.so.2",),
+    "libgcrypt20": ("libgcrypt.so.20",),
+    "libgpg-error0": ("libgpg-error.so.0",),
+    "liblzma5": ("liblzma.so.5",),
+    "libzstd1": ("libzstd.so.1",),
+    "liblz4-1": ("liblz4.so.1",),
+}
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where the guest's files say that its file systems are, as they are written there."""
+
+    argument: str  # the kernel's root=
+    root: str  # in fstab, as the next two
+    boot: str  # empty where /boot is a folder of /
+    swap: str
+    swap_label: str
+    grub: str  # the device that holds /boot, as GRUB calls it
+    prefix: str  # of paths in the menu
 
 
 def el5() -> dict[str, bytes]:
@@ -104,16 +136,16 @@ def unpack(package: Package, wanted: Callable[[str], object]) -> dict[str, Node]
     return found
 
 
-def programs(packages: Mapping[str, Package]) -> dict[str, Node]:
+def programs(packages: Mapping[str, Package], *, lvm: bool = False) -> dict[str, Node]:
     """Programs and libraries of the guest."""
     tree: dict[str, Node] = {}
-    for package, paths in PROGRAMS.items():
+    for package, paths in (PROGRAMS | ({"lvm2": ("sbin/lvm",)} if lvm else {})).items():
         # later releases have all of it below /usr
         places = {prefix + path for path in paths for prefix in ("", "usr/")}
         tree |= {
             path.removeprefix("usr/"): node for path, node in unpack(packages[package], places.__contains__).items()
         }
-    for package, names in LIBRARIES.items():
+    for package, names in (LIBRARIES | (LVM_LIBRARIES if lvm else {})).items():
         stems = tuple(name.split(".so")[0] + ".so" for name in names)
         tree |= {f"lib64/{name}": node for name, node in _libraries(packages[package], stems).items() if name in names}
     # where Debian's loader looks
@@ -143,7 +175,7 @@ def kernel(package: Package) -> Kernel:
     # not all 400 MB of it
     wanted = re.compile(
         r"boot/.*|(usr/)?lib/modules/[^/]+/(modules\.builtin|kernel/(block|crypto|lib|fs/(ext4|jbd2|mbcache)"
-        r"|drivers/(ata|message/fusion|scsi|net/(vmxnet3|ethernet/intel/e1000e?)))(/.*)?\.ko(\.xz)?)"
+        r"|drivers/(ata|md|message/fusion|scsi|net/(vmxnet3|ethernet/intel/e1000e?)))(/.*)?\.ko(\.xz)?)"
     )
     found = unpack(package, wanted.fullmatch)
     image = next(path for path in found if path.startswith("boot/vmlinuz-"))
@@ -187,20 +219,30 @@ def xen_image() -> bytes:
     return initrd.gzipped((header + load + note + names).ljust(sections, b"\0") + table)
 
 
-def boot(ordinary: Kernel, programs: Tree, epoch: int) -> Tree:
-    """What lies in /boot: two kernels, GRUB's configuration; the default is the kernel that boots only under Xen."""
+def boot(
+    ordinary: Kernel, programs: Tree, epoch: int, place: Places, kernels: Sequence[str], drivers: Sequence[str]
+) -> Tree:
+    """What lies in /boot: the kernels, the first of them the default, and GRUB's configuration.
+
+    `kernels` are "xen", which boots only there, and "ordinary"; `drivers` are in the ordinary one's initrd.
+    """
     init = el5()["usr/share/mkinitrd/init"]
     busybox = programs["bin/busybox"].data
-    paths = [p for name in ("crc32c_generic", "ext4") for p in initrd.load_order(ordinary.modules, name)]
+    wanted = ("crc32c_generic", "ext4", *drivers, *(["sd_mod"] if drivers else []))
+    paths = list(dict.fromkeys(p for name in wanted for p in initrd.load_order(ordinary.modules, name)))
     plain = initrd.make(init, busybox, ((p.rpartition("/")[2], ordinary.modules[p]) for p in paths), epoch)
     # the drivers of kernel-xen are not to be had: their names are what a reader of the disk sees
     xen = initrd.make(init, busybox, ((f"{name}.ko", b"") for name in ("xenblk", "xennet", "jbd", "ext3")), epoch)
+    # nothing would be seen of an ordinary kernel that is told to write there
+    console = " console=xvc0" if kernels[0] == "xen" else ""
+    versions = {"xen": XEN_KERNEL, "ordinary": ordinary.version}
     entries = "".join(
-        f"title CentOS ({version})\n\troot (hd0,0)\n\tkernel /vmlinuz-{version} ro root=/dev/xvda2 console=xvc0\n"
-        f"\tinitrd /initrd-{version}.img\n"
-        for version in (XEN_KERNEL, ordinary.version)
+        f"title CentOS ({version})\n\troot {place.grub}\n"
+        f"\tkernel {place.prefix}/vmlinuz-{version} ro root={place.argument}{console}\n"
+        f"\tinitrd {place.prefix}/initrd-{version}.img\n"
+        for version in (versions[kind] for kind in kernels)
     )
-    return {
+    tree = {
         f"vmlinuz-{XEN_KERNEL}": file(xen_image()),
         f"initrd-{XEN_KERNEL}.img": file(xen, 0o600),
         f"config-{XEN_KERNEL}": file(el5()[f"boot/config-{XEN_KERNEL}"]),
@@ -211,6 +253,8 @@ def boot(ordinary: Kernel, programs: Tree, epoch: int) -> Tree:
         "grub/menu.lst": link("./grub.conf"),
         "grub/device.map": file("# this device map was generated by anaconda\n(hd0)     /dev/xvda\n"),
     }
+    absent = [version for kind, version in versions.items() if kind not in kernels]
+    return {path: node for path, node in tree.items() if not any(path.split("-", 1)[-1].startswith(v) for v in absent)}
 
 
 GRUB_CONF = """\
@@ -229,7 +273,7 @@ hiddenmenu
 """
 
 
-def root(name: str, nics: Iterable[Nic], forwards: bool, ordinary: Kernel, programs: Tree) -> Tree:
+def root(name: str, nics: Iterable[Nic], forwards: bool, ordinary: Kernel, programs: Tree, place: Places) -> Tree:
     """What lies in /."""
     tree: dict[str, Node] = {
         f: folder() for f in ("boot", "dev", "home", "mnt", "proc", "sys", "srv", "run", "var/run")
@@ -260,23 +304,23 @@ def root(name: str, nics: Iterable[Nic], forwards: bool, ordinary: Kernel, progr
     for level in (3, 4, 5):
         tree[f"etc/rc.d/rc{level}.d/S05kudzu"] = link("../init.d/kudzu")
     tree["etc/rc.d/rc0.d/S01halt"] = tree["etc/rc.d/rc6.d/S01reboot"] = link("../init.d/halt")
-    return tree | configuration(name, list(nics), forwards)
+    return tree | configuration(name, list(nics), forwards, place)
 
 
-def configuration(name: str, nics: list[Nic], forwards: bool) -> dict[str, Node]:
+def configuration(name: str, nics: list[Nic], forwards: bool, place: Places) -> dict[str, Node]:
     """The files of /etc that tell one guest from another, as anaconda wrote them in a Dom-U."""
     tree: dict[str, Node] = {}
     first = nics[0].address
     aliases = "".join(f"alias eth{n} xennet\n" for n in range(len(nics)))
     tree["etc/modprobe.conf"] = file(aliases + "alias scsi_hostadapter xenblk\n")
     tree["etc/fstab"] = file(
-        "/dev/xvda2              /                       ext3    defaults        1 1\n"
-        "/dev/xvda1              /boot                   ext3    defaults        1 2\n"
-        "tmpfs                   /dev/shm                tmpfs   defaults        0 0\n"
+        f"{place.root:<23} /                       ext3    defaults        1 1\n"
+        + (f"{place.boot:<23} /boot                   ext3    defaults        1 2\n" if place.boot else "")
+        + "tmpfs                   /dev/shm                tmpfs   defaults        0 0\n"
         "devpts                  /dev/pts                devpts  gid=5,mode=620  0 0\n"
         "sysfs                   /sys                    sysfs   defaults        0 0\n"
         "proc                    /proc                   proc    defaults        0 0\n"
-        "LABEL=SWAP-xvda3        swap                    swap    defaults        0 0\n"
+        f"{place.swap:<23} swap                    swap    defaults        0 0\n"
     )
     for n, nic in enumerate(nics):
         net = nic.address.network

@@ -7,6 +7,7 @@ from typing import ClassVar, Protocol
 from hikkoshi import files, tool
 from hikkoshi.artefact import Artefact
 from hikkoshi.check import Check
+from hikkoshi.disk.origin import Origin
 from hikkoshi.errors import BadInput, Problem, Refused, ToolFailed
 from hikkoshi.progress import Progress, silent
 from hikkoshi.rehearsal.accelerator import Accelerator
@@ -40,7 +41,7 @@ class Rehearsal(Artefact):
 
 class _Plan(Protocol):
     @property
-    def source(self) -> str: ...
+    def source(self) -> Origin: ...
     @property
     def hash(self) -> str: ...
     @property
@@ -63,8 +64,8 @@ class Job:
 
     @property
     def source(self) -> Path | None:
-        """The unprepared disk."""
-        return Path(self.plan.source) if self.plan else None
+        """The unprepared disk; where Xen gave the guest single partitions, the first of them."""
+        return self.plan.source.parts[0].path if self.plan else None
 
     @property
     def machine(self) -> Machine | None:
@@ -106,7 +107,7 @@ def control_complete(job: Job) -> Check:
 
 def start_control(job: Job, *, accelerator: str, progress: Progress = silent) -> Control:
     """Boot the unprepared disk, as raw and from a snapshot, and write rehearsal/before.json."""
-    source, folder = Path(_planned(job).source), job.folder / FOLDER
+    source, folder = _planned(job).source.parts[0].path, job.folder / FOLDER
     fingerprint = identity(source, "raw")
     outcome = boot(
         source, "raw", _planned(job).machine, folder, "before", probe=False, accelerator=accelerator, progress=progress

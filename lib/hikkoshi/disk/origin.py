@@ -1,0 +1,114 @@
+"""Where a guest's disk is on its Dom-0: one whole disk, or single partitions that become one."""
+
+import contextlib
+import hashlib
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict
+
+from hikkoshi import files
+from hikkoshi.disk.assembled import AssembledDisk
+from hikkoshi.disk.extents import BLOCK, RawDisk, Source
+from hikkoshi.progress import Progress, silent
+
+_SAMPLES, _BLOCK = 256, 4096
+_PIECE = 1 << 20  # bytes read at once
+_ZEROS = bytes(BLOCK)
+
+
+class Part(BaseModel):
+    """One image file or block device, as seen from here; `number` in the guest's table, 0 for a whole disk."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    number: int
+    path: Path
+
+
+class Origin(BaseModel):
+    """A guest's disk, opened read-only always."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    parts: tuple[Part, ...]
+
+    @classmethod
+    def whole(cls, path: Path) -> Self:
+        """A disk with its own partition table."""
+        return cls(parts=(Part(number=0, path=path),))
+
+    @property
+    def partitions(self) -> bool:
+        """Whether a disk has to be put around it."""
+        return self.parts[0].number > 0
+
+    def __str__(self) -> str:
+        return ", ".join(f"{p.number}: {p.path}" if p.number else str(p.path) for p in self.parts)
+
+    @contextlib.contextmanager
+    def opened(self) -> Iterator[Source]:
+        """The disk as vSphere will have it; `BadInput` for what is no disk, or no partition of one."""
+        with contextlib.ExitStack() as stack:
+            disks = [stack.enter_context(RawDisk(p.path)) for p in self.parts]
+            numbers = [p.number for p in self.parts]
+            yield AssembledDisk(list(zip(numbers, disks, strict=True))) if self.partitions else disks[0]
+
+    def occupied(self) -> int:
+        """Bytes that it takes up where it is: of a device all."""
+        status = [p.path.stat() for p in self.parts]
+        sizes = [
+            _size(p.path) if stat.S_ISBLK(s.st_mode) else 512 * s.st_blocks
+            for p, s in zip(self.parts, status, strict=True)
+        ]
+        return sum(sizes)
+
+
+class Identity(BaseModel):
+    """Enough to see that a large disk is the one we know, without reading it all."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    bytes: int
+    mtime_ns: int
+    sample_sha256: str  # of the first MiB and of 256 blocks spread over each part
+
+    @classmethod
+    def of(cls, origin: Origin) -> Self:
+        """Opened read-only; OSError where it cannot be read."""
+        size, mtime, sample = 0, 0, hashlib.sha256()
+        for part in origin.parts:
+            with part.path.open("rb", buffering=0) as f:
+                end = f.seek(0, os.SEEK_END)
+                f.seek(0)
+                sample.update(f.read(1 << 20))
+                for n in range(_SAMPLES):
+                    f.seek(end * n // _SAMPLES // _BLOCK * _BLOCK)
+                    sample.update(f.read(_BLOCK))
+                status = os.fstat(f.fileno())
+            size += end
+            mtime = max(mtime, 0 if stat.S_ISBLK(status.st_mode) else status.st_mtime_ns)
+        return cls(bytes=size, mtime_ns=mtime, sample_sha256=sample.hexdigest())
+
+
+def copy(origin: Origin, target: Path, progress: Progress = silent) -> None:
+    """Copy the disk into a new raw file with holes where it has zeros. `StepFailed` where it cannot be read or changes."""
+    with origin.opened() as disk, target.open("wb") as f:
+        total, done = sum(end - start for start, end in disk.extents()), 0
+        for start, end in disk.extents():
+            for at in range(start, end, _PIECE):
+                piece = memoryview(disk.read(at, min(_PIECE, end - at)))
+                for offset in range(0, len(piece), BLOCK):
+                    block = piece[offset : offset + BLOCK]
+                    if block != _ZEROS[: len(block)]:
+                        f.seek(at + offset)
+                        f.write(block)
+                done += len(piece)
+                progress(done, total, f"copying the disk, {files.human(done)}")
+        f.truncate(disk.size)
+        disk.unchanged()
+
+
+def _size(path: Path) -> int:
+    with path.open("rb") as f:
+        return f.seek(0, os.SEEK_END)

@@ -1,0 +1,129 @@
+"""Every guest of the lab, booted before it is prepared and after, on VMware's hardware; one row each.
+
+`python -m hikkoshi.lab.matrix [NAME …]`, which is `make guests`, prints the table, and ends with 1 if a row is not as it
+has to be.
+"""
+
+import hashlib
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from hikkoshi.disk.origin import Origin, Part
+from hikkoshi.errors import BadInput, HikkoshiError
+from hikkoshi.guest import appliance, preparation, prepared
+from hikkoshi.guest.facts import GuestFacts
+from hikkoshi.lab import image
+from hikkoshi.lab.variants import VARIANTS, Variant
+from hikkoshi.rehearsal import accelerator, rehearsal
+from hikkoshi.rehearsal.boot import boot
+from hikkoshi.rehearsal.machine import Machine, MachineNic
+
+COLUMNS = ("guest", "what it is", "before", "after", "NICs right", "prepared in")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One guest. `wrong` says what is not as it has to be; nothing if all is."""
+
+    guest: str
+    about: str
+    before: str
+    after: str
+    nics: str
+    seconds: float  # for looking at the guest and preparing it
+    wrong: tuple[str, ...]
+
+    def cells(self) -> tuple[str, ...]:
+        """For the table."""
+        spent = f"{self.seconds:.0f} s" if self.seconds else "–"
+        return self.guest, self.about, self.before, self.after, self.nics, spent
+
+
+def row(variant: Variant, folder: Path, accelerated: str) -> Row:
+    """Boot the guest as it was under Xen, prepare it, boot it again, and prepare the result once more."""
+    guest = variant.image
+    origin = origin_of(variant)
+    machine = machine_of(variant)
+    hashes = [_sha256(part.path) for part in origin.parts]
+    before = boot(origin.parts[0].path, "raw", machine, folder, "before", probe=False, accelerator=accelerated)
+    wrong = [] if before.ending == variant.before else [f"before: {before.words}, and not {variant.before}"]
+    begun, copy = time.monotonic(), folder / "disk" / f"{guest.name}.img"
+    try:
+        facts = appliance.inspect(origin, accelerator=accelerated)
+        plan = _plan(variant, facts)
+    except BadInput as e:
+        refused = "refused: " + e.problems[0].remedy.split(";")[0]
+        wrong += [] if variant.refused and variant.refused in refused else [str(e)]
+        return Row(guest.name, variant.about, before.ending, refused, "–", 0, tuple(wrong))
+    done = prepared.start(origin, copy, plan, accelerator=accelerated)
+    seconds = time.monotonic() - begun
+    again = _plan(variant, done.facts)
+    if again.edits or again.commands:
+        wrong.append(f"a second preparation would change {', '.join(e.path for e in again.edits)} {again.commands}")
+    after = boot(copy, "raw", machine, folder, "after", probe=True, accelerator=accelerated)
+    copy.unlink()
+    right = sum(not rehearsal.faults(nic, machine, after) for nic in machine.nics)
+    wrong += [f"{nic.name}: {fault}" for nic in machine.nics for fault in rehearsal.faults(nic, machine, after)]
+    wrong += [] if after.ending == "login" else [f"after: {after.words}"]
+    wrong += [] if hashes == [_sha256(part.path) for part in origin.parts] else ["the source was changed"]
+    return Row(
+        guest.name, variant.about, before.ending, after.ending, f"{right}/{len(machine.nics)}", seconds, tuple(wrong)
+    )
+
+
+def origin_of(variant: Variant) -> Origin:
+    """The guest's disk, or its partitions by their numbers."""
+    found = image.disks(variant.image)
+    return Origin(parts=tuple(Part(number=int(vdev[4:] or 0), path=path) for vdev, path in sorted(found.items())))
+
+
+def machine_of(variant: Variant) -> Machine:
+    """The machine that it is to become."""
+    nics = tuple(
+        MachineNic(name=f"eth{n}", mac=nic.mac, address=str(nic.address)) for n, nic in enumerate(variant.image.nics)
+    )
+    return Machine(controller="pvscsi", nic_model="vmxnet3", memory_mb=variant.image.memory_mb, vcpus=1, nics=nics)
+
+
+def _plan(variant: Variant, facts: GuestFacts) -> preparation.Preparation:
+    macs = {f"eth{n}": nic.mac for n, nic in enumerate(variant.image.nics)}
+    return preparation.plan(facts, controller="pvscsi", nic_model="vmxnet3", macs=macs)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as f:
+        return hashlib.file_digest(f, "sha256").hexdigest()
+
+
+def main(names: Sequence[str]) -> int:
+    """Print the table; 1 if a row is wrong."""
+    unknown = [name for name in names if name not in VARIANTS]
+    if unknown:
+        print(f"no such guest: {', '.join(unknown)}; there are {', '.join(VARIANTS)}", file=sys.stderr)
+        return 2
+    accelerated, failed = accelerator.probe().name, 0
+
+    def one(name: str) -> Row:
+        with tempfile.TemporaryDirectory(prefix="hikkoshi-guest-") as folder:
+            try:
+                return row(VARIANTS[name], Path(folder), accelerated)
+            except HikkoshiError as e:
+                return Row(name, VARIANTS[name].about, "", "", "", 0, (str(e),))
+
+    print(f"| {' | '.join(COLUMNS)} |\n|{'---|' * len(COLUMNS)}", flush=True)
+    with ThreadPoolExecutor(2) as pool:  # a boot under emulation keeps one core busy
+        for made in pool.map(one, names or VARIANTS):
+            print(f"| {' | '.join(made.cells())} |", flush=True)
+            for words in made.wrong:
+                print(f"  WRONG: {words}", file=sys.stderr, flush=True)
+            failed += bool(made.wrong)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

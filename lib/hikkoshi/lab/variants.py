@@ -1,0 +1,54 @@
+"""Guests as a migration meets them: each fails for a reason of its own before it is prepared."""
+
+import ipaddress
+from dataclasses import dataclass, replace
+
+from hikkoshi.lab.image import GuestImage, Nic
+
+SIZE = 1200 << 20
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A guest, and how its unprepared disk ends on VMware's hardware, as in `hikkoshi.rehearsal.outcome.Ending`."""
+
+    image: GuestImage
+    before: str
+    about: str
+    refused: str = ""  # words of the advice where it cannot be prepared
+
+
+def _nics(count: int) -> tuple[Nic, ...]:
+    return tuple(
+        Nic(f"00:16:3e:0a:00:{n:02x}", ipaddress.IPv4Interface(f"10.40.{n + 1}.20/24"), f"xenbr40{n + 1}")
+        for n in range(count)
+    )
+
+
+def _guest(name: str, nics: int = 2) -> GuestImage:
+    return GuestImage(name=name, disk_bytes=SIZE, memory_mb=512, vcpus=1, nics=_nics(nics), forwards=False)
+
+
+_OWN = replace(_guest("el5-panic"), kernels=("ordinary", "xen"))  # its default kernel needs no Xen
+
+
+VARIANTS = {
+    v.image.name: v
+    for v in (
+        Variant(_guest("el5"), "grub-error", "whole disk, Xen's kernel is the default"),
+        Variant(_OWN, "kernel-panic", "an ordinary kernel whose initrd lacks a driver"),
+        Variant(
+            replace(_OWN, name="el5-fsck", root="label", drivers=("vmw_pvscsi",)), "fsck-shell", "fstab names /dev/xvda"
+        ),
+        Variant(replace(_guest("el5-label"), fstab="label", root="label"), "grub-error", "fstab and root= by label"),
+        Variant(replace(_guest("el5-uuid"), fstab="uuid", root="uuid"), "grub-error", "fstab and root= by UUID"),
+        Variant(replace(_guest("el5-lvm", 6), layout="lvm"), "grub-error", "/ and swap on LVM"),
+        Variant(replace(_guest("el5-partitions"), layout="partitions"), "no-boot-loader", "Xen gave single partitions"),
+        Variant(
+            replace(_guest("el5-xen-only"), kernels=("xen",)),
+            "grub-error",
+            "no kernel but Xen's",
+            "yum install kernel-2.6.18-398.el5.x86_64",
+        ),
+    )
+}
