@@ -40,10 +40,10 @@ def test_no_nic_reaches_a_network() -> None:
     assert not options(machine(), "nic") + options(machine(), "net")
 
 
-def test_ten_nics_sit_in_the_order_of_the_plan_with_their_macs() -> None:
+def test_ten_nics_sit_on_the_bus_the_last_one_first_so_that_names_have_to_come_from_macs() -> None:
     devices = [d for d in options(machine(), "device") if d.startswith("vmxnet3")]
-    assert devices[0] == "vmxnet3,netdev=net0,mac=00:16:3e:05:00:00,bus=pci.0,addr=0x10,romfile="
-    assert [d.split("addr=")[1].split(",")[0] for d in devices] == [f"{n:#x}" for n in range(0x10, 0x1A)]
+    assert devices[0] == "vmxnet3,netdev=net0,mac=00:16:3e:05:00:00,bus=pci.0,addr=0x19,romfile="
+    assert [d.split("addr=")[1].split(",")[0] for d in devices] == [f"{n:#x}" for n in range(0x19, 0x0F, -1)]
 
 
 def test_e1000_is_the_chip_that_esxi_imitates() -> None:

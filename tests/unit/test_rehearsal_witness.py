@@ -81,6 +81,18 @@ def test_what_is_no_address_spoils_the_report() -> None:
     assert witness.read(report(*HEAD, ETH0.replace("254", "999"))) is None
 
 
+def test_services_that_failed_are_told_after_the_nics() -> None:
+    told = witness.read(report(*HEAD, ETH0, "failed nginx.service", r"failed dev-disk\x2dby.swap"))
+    assert told is not None
+    assert told.failed == ("nginx.service", r"dev-disk\x2dby.swap")
+    assert len(told.nics) == 1
+
+
+def test_what_is_no_name_of_a_service_spoils_the_report() -> None:
+    assert witness.read(report(*HEAD, ETH0, "failed <b>nginx</b>")) is None
+    assert witness.read(report(*HEAD, *["failed a.service"] * 31)) is None
+
+
 def test_a_guest_cannot_make_us_read_without_end() -> None:
     nic = "nic eth0 00:16:3e:05:00:00 vmxnet3"
     assert witness.read(report(*HEAD, *[nic] * 64)) is not None

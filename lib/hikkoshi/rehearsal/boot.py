@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from hikkoshi import files, tool
+from hikkoshi.disk import source
 from hikkoshi.errors import Problem, ToolFailed
 from hikkoshi.progress import Progress, silent
 from hikkoshi.rehearsal import emulator, injection, witness
@@ -45,7 +46,7 @@ def boot(
     fingerprint = identity(disk, disk_format)
     with emulator.private_folder() as private:
         serial = private / "serial"
-        with _bootable(disk, disk_format, private, accelerator, progress if probe else None) as (path, path_format):
+        with _bootable(disk, disk_format, private, accelerator, probe, progress) as (path, path_format, overlay):
             arguments = machine.arguments(path, path_format, accelerator, serial)
             with emulator.started(arguments, private) as guest:
                 seconds, judged, told = _watch(guest, serial, probe, timeout, progress)
@@ -64,6 +65,8 @@ def boot(
         kernel=told.kernel if told else "",
         root=told.root if told else "",
         nics=told.nics if told else (),
+        failed=told.failed if told else (),
+        overlay=overlay,
         picture=f"{folder.name}/{label}.png",
         screen=f"{folder.name}/{label}.txt",
         console=f"{folder.name}/{label}.console.txt",
@@ -81,13 +84,14 @@ def identity(disk: Path, disk_format: DiskFormat) -> str:
 
 @contextmanager
 def _bootable(
-    disk: Path, disk_format: DiskFormat, private: Path, accelerator: str, progress: Progress | None
-) -> Iterator[tuple[Path, str]]:
-    """The disk itself, or (with `progress`) an overlay of it into which the witness has been put."""
-    if progress is None:
-        yield disk, disk_format
+    disk: Path, disk_format: DiskFormat, private: Path, accelerator: str, probe: bool, progress: Progress
+) -> Iterator[tuple[Path, str, tuple[str, ...]]]:
+    """The disk itself; or an overlay of it into which the witness was put, or, where GRUB 2 would switch the screen to
+    graphics before the kernel says a word, whose kernel writes to the serial port. And what was changed in the overlay."""
+    if not probe and not (disk_format == "raw" and _by_grub2(disk)):
+        yield disk, disk_format, ()
         return
-    progress(0, 1, "putting the witness into an overlay of the disk")
+    progress(0, 1, "making an overlay of the disk speak")
     overlay = private / "overlay.qcow2"
     tool.run(["qemu-img", "create", "-q", "-f", "qcow2", "-b", disk.resolve(), "-F", disk_format, overlay])
     wish = {
@@ -95,8 +99,7 @@ def _bootable(
         "format": "qcow2",
         "kvm": accelerator == "kvm",
         "path": witness.PATH,
-        "content": witness.SCRIPT,
-        "inittab": witness.INITTAB,
+        "witness": witness.SCRIPT if probe else "",
     }
     result = tool.run([interpreter(), injection.__file__], stdin=json.dumps(wish), timeout=300)
     answer = json.loads(result.stdout)
@@ -106,12 +109,17 @@ def _bootable(
                 answer["problem"],
                 str(disk),
                 answer["found"],
-                "a Linux guest with its root file system on the disk, started by SysV init",
+                "a Linux guest with its root file system on the disk, started by SysV init, upstart or systemd",
                 "see 10-survey for what is on the disk; without the witness a rehearsal cannot vouch for the NICs",
             )
         )
-    yield overlay, "qcow2"
+    yield overlay, "qcow2", tuple(answer["changed"])
     overlay.unlink()
+
+
+def _by_grub2(disk: Path) -> bool:
+    with disk.open("rb") as f:
+        return source.boot_loader(f.read(source.SECTOR)) == "grub2"
 
 
 def interpreter() -> str:

@@ -1,17 +1,34 @@
-"""Stand-alone: puts a file into a guest's root file system and a line at the end of its /etc/inittab.
+"""Stand-alone: makes a throw-away overlay of a guest's disk speak: what it says goes to the serial port.
 
 Run by any Python 3 that has libguestfs' `guestfs` module, not necessarily ours: standard library only. Reads a JSON object
 from its standard input:
 
-    {"disk": PATH, "format": "qcow2", "kvm": false, "path": "/file-in-guest", "content": TEXT, "inittab": LINE}
+    {"disk": PATH, "format": "qcow2", "kvm": false, "witness": SCRIPT, "path": "/file-in-guest"}
 
-and writes one to its standard output: {"root": "/dev/sda2"}, or {"problem": SENTENCE, "found": WORDS}.
+and writes one to its standard output: {"root": "/dev/sda2", "changed": [SENTENCE …]}, or {"problem": SENTENCE, "found": WORDS}.
+With an empty script only the kernel is made to write to the serial port, where the boot loader is GRUB 2.
 """
 
 # mypy: ignore-errors
 
 import json
+import re
 import sys
+
+PORT = "ttyS0"
+LINUX = ("ext2", "ext3", "ext4", "xfs", "reiserfs", "btrfs", "jfs")
+# init starts an entry after all `wait` entries above it, so after the start scripts of the run level, network included
+INITTAB = "hk:2345:once:/bin/sh {path}"
+UPSTART = "start on stopped rc RUNLEVEL=[2345]\nexec /bin/sh {path}\n"
+SYSTEMD = """\
+[Unit]
+Description=what this machine is, for the rehearsal
+After=network.target
+
+[Service]
+Type=idle
+ExecStart=/bin/sh {path}
+"""
 
 
 def main():
@@ -19,7 +36,6 @@ def main():
     import guestfs  # noqa: PLC0415 - that it is missing is an answer too
 
     wish = json.load(sys.stdin)
-
     g = guestfs.GuestFS(python_return_dict=True)
     g.set_backend("direct")
     if not wish["kvm"]:
@@ -27,29 +43,77 @@ def main():
     g.set_network(False)
     g.add_drive_opts(wish["disk"], format=wish["format"], cachemode="unsafe")  # the overlay is thrown away
     g.launch()
-    root = find_root(g)
+    devices = [*g.list_partitions(), *g.lvs(), *g.list_devices()]
+    root = find_root(g, devices)
     if root is None:
-        return {"problem": "no file system with /etc/fstab was found on the disk", "found": str(g.list_partitions())}
-    if not g.is_file("/etc/inittab", followsymlinks=True):
-        return {"problem": "the guest has no /etc/inittab: it does not start by SysV init", "found": root}
-    g.write(wish["path"], wish["content"])
-    g.chmod(0o755, wish["path"])
-    before = g.read_file("/etc/inittab").decode("latin-1")
-    g.write("/etc/inittab", (before.rstrip("\n") + "\n" + wish["inittab"] + "\n").encode("latin-1"))
+        return {"problem": "no file system with /etc/fstab was found on the disk", "found": str(devices)}
+    changed = []
+    if wish["witness"]:
+        started = start(g, wish["path"])
+        if started is None:
+            return {"problem": "the guest starts by no init that is known: SysV, upstart or systemd", "found": root}
+        g.write(wish["path"], wish["witness"])
+        g.chmod(0o755, wish["path"])
+        changed.append(f"{wish['path']}, started by {started}")
+    changed += speak(g, [d for d in devices if d != root])
     g.shutdown()
-    return {"root": root}
+    return {"root": root, "changed": changed}
 
 
-def find_root(g):
+def find_root(g, devices):
     """The device whose file system holds /etc/fstab, left mounted for writing; None where there is none."""
-    for device in [*g.list_partitions(), *g.lvs(), *g.list_devices()]:
-        if g.vfs_type(device) not in ("ext2", "ext3", "ext4", "xfs", "reiserfs"):
+    for device in devices:
+        if g.vfs_type(device) not in LINUX:
             continue
         g.mount(device, "/")
         if g.is_file("/etc/fstab"):
             return device
         g.umount_all()
     return None
+
+
+def start(g, path):
+    """Have the script started when the system is up; gives the file that does it, None where no init is known."""
+    if any(g.is_file(f"{lib}/systemd/systemd", followsymlinks=True) for lib in ("/lib", "/usr/lib")):
+        unit = "/etc/systemd/system/hikkoshi-witness.service"
+        g.write(unit, SYSTEMD.format(path=path))
+        g.mkdir_p("/etc/systemd/system/multi-user.target.wants")
+        g.ln_sf(unit, "/etc/systemd/system/multi-user.target.wants/hikkoshi-witness.service")
+        return unit
+    if g.is_file("/etc/init/rc.conf", followsymlinks=True):
+        g.write("/etc/init/hikkoshi-witness.conf", UPSTART.format(path=path))
+        return "/etc/init/hikkoshi-witness.conf"
+    if g.is_file("/etc/inittab", followsymlinks=True):
+        before = g.read_file("/etc/inittab").decode("latin-1")
+        line = INITTAB.format(path=path)
+        g.write("/etc/inittab", (before.rstrip("\n") + "\n" + line + "\n").encode("latin-1"))
+        return "/etc/inittab"
+    return None
+
+
+def speak(g, others):
+    """Have the kernel write to the serial port too, where GRUB 2 switches the screen to graphics; gives what was changed."""
+    menus = find_menus(g)
+    for device in others:
+        if menus or g.vfs_type(device) not in LINUX:
+            continue
+        g.mount(device, "/boot")
+        menus = find_menus(g)
+        if not menus:
+            g.umount("/boot")
+    for path in menus:
+        text = g.read_file(path).decode("latin-1")
+        more = rf"\1 console=tty0 console={PORT}"
+        g.write(
+            path, re.sub(r"^(\s*(?:linux(?:16|efi)?|options)\s.*?)[ \t]*$", more, text, flags=re.M).encode("latin-1")
+        )
+    return [f"{path}: console={PORT}" for path in menus]
+
+
+def find_menus(g):
+    """GRUB 2's menus."""
+    patterns = ("/boot/grub/grub.cfg", "/boot/grub2/grub.cfg", "/boot/loader/entries/*.conf")
+    return [path for pattern in patterns for path in g.glob_expand(pattern)[:100]]
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ NicModel = Literal["vmxnet3", "e1000"]
 # which the same driver family (mptbase, mptscsih) serves with another last module.
 CONTROLLERS: dict[Controller, str] = {"pvscsi": "pvscsi", "lsisas1068": "mptsas1068", "lsilogic": "mptsas1068"}
 NICS: dict[NicModel, str] = {"vmxnet3": "vmxnet3", "e1000": "e1000-82545em"}  # ESXi's e1000 is an 82545EM
-FIRST_SLOT = 0x10  # of the NICs on the PCI bus, in the order of the plan; below are the board and the disk
+FIRST_SLOT = 0x10  # of the NICs on the PCI bus; below are the board and the disk
 
 
 class MachineNic(BaseModel):
@@ -74,8 +74,9 @@ class Machine(BaseModel):
     def _network(self) -> Sequence[str]:
         arguments = []
         for n, nic in enumerate(self.nics):
-            # an explicit slot keeps the order of the plan; without its ROM no NIC tries to boot from the network
-            slot = f"bus=pci.0,addr={FIRST_SLOT + n:#x}"
+            # the last one first: vSphere promises no order, and names have to come from the MACs; without its ROM no NIC
+            # tries to boot from the network
+            slot = f"bus=pci.0,addr={FIRST_SLOT + len(self.nics) - 1 - n:#x}"
             arguments += ["-netdev", f"hubport,id=net{n},hubid={n}"]
             arguments += ["-device", f"{NICS[self.nic_model]},netdev=net{n},mac={nic.mac},{slot},romfile="]
         return arguments

@@ -40,6 +40,8 @@ class Outcome(BaseModel):
     kernel: str = ""  # uname -r
     root: str = ""  # device mounted at /
     nics: tuple[SeenNic, ...] = ()
+    failed: tuple[str, ...] = ()  # services that did not start, where the guest's init tells
+    overlay: tuple[str, ...] = ()  # what was changed for this boot, in an overlay that was thrown away afterwards
     picture: str  # PNG of the screen
     screen: str  # text of the screen
     console: str  # file with the serial console

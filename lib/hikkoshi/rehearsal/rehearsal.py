@@ -218,7 +218,13 @@ def checks(rehearsal: Rehearsal | None, machine: Machine | None) -> list[Check]:
             whole == count,
             f"{whole}/{count}" + (": " + "; ".join(wrong) if wrong else ""),
             f"{count}/{count}",
-            "HWADDR in ifcfg-* and the aliases in modprobe.conf decide this (30-prepare changes them)",
+            "30-prepare ties names to MACs: HWADDR in ifcfg-*, aliases in modprobe.conf, udev's rules, systemd's link files",
+        ),
+        Check(
+            "which services did not start",
+            True,
+            ", ".join(after.failed) or ("none" if after.kernel else "it did not tell"),
+            "none; one that failed under Xen too is no harm",
         ),
         Check(
             "the VMDK is unchanged",

@@ -12,15 +12,14 @@ from hikkoshi.rehearsal.outcome import SeenNic
 
 PATH = "/hikkoshi-witness"  # in the overlay only
 PORT = "/dev/ttyS0"
-# init starts an entry after all `wait` entries above it, so after the start scripts of the run level, network included
-INITTAB = f"hk:2345:once:/bin/sh {PATH}"
 TAIL = 64_000  # bytes of the console that are looked at; a report of ten NICs has about 1,000
 MOST_NICS = 64
+MOST_FAILED = 30
 
 SCRIPT = rf"""# prints what this machine is to the serial port, four times, and ends
 PATH=/sbin:/usr/sbin:/bin:/usr/bin
 export PATH
-exec >{PORT} 2>/dev/null </dev/null
+exec 2>/dev/null </dev/null
 
 addresses() {{
     if ip -o addr show dev "$1" >/dev/null; then
@@ -52,11 +51,17 @@ report() {{
         driver=$(readlink "$device/device/driver")
         echo "nic ${{device##*/}} $(cat "$device/address") ${{driver##*/}}$(addresses "${{device##*/}}")"
     done
+    if [ -d /run/systemd/system ]; then
+        systemctl --failed --no-legend --plain | head -n {MOST_FAILED} | while read -r unit rest; do
+            echo "failed $unit"
+        done
+    fi
 }}
 
 for again in 1 2 3 4; do
     told=$(report)
-    printf '\nHIKKOSHI begin\n%s\nHIKKOSHI end %s\n' "$told" "$(echo "$told" | wc -l | tr -d ' ')"
+    # opened anew each time: a getty that starts on the port hangs up on all who have it open
+    printf '\nHIKKOSHI begin\n%s\nHIKKOSHI end %s\n' "$told" "$(echo "$told" | wc -l | tr -d ' ')" >{PORT}
     sleep 2
 done
 """
@@ -64,6 +69,7 @@ done
 _BLOCK = re.compile(r"^HIKKOSHI begin\n(?P<body>(?:(?!HIKKOSHI).*\n)*?)HIKKOSHI end (?P<lines>\d{1,3})$", re.MULTILINE)
 _KERNEL = re.compile(r"kernel (?P<kernel>[\w.+~-]{1,64})")
 _ROOT = re.compile(r"root (?P<root>(?:/dev/[\w./-]{1,64})?)")
+_FAILED = re.compile(r"failed ([\w@:.\\-]{1,100})")
 _NIC = re.compile(
     r"nic (?P<name>[\w.-]{1,15}) (?P<mac>(?:[0-9a-f]{2}:){5}[0-9a-f]{2}) (?P<driver>[\w-]{0,32})(?P<rest>[ 0-9a-f.:/]*)"
 )
@@ -71,11 +77,13 @@ _NIC = re.compile(
 
 @dataclass(frozen=True)
 class Statement:
-    """What the guest said: its kernel (`uname -r`), the device that holds /, and every NIC that has hardware."""
+    """What the guest said: its kernel (`uname -r`), the device that holds /, every NIC that has hardware, and which
+    services failed, where systemd knows that."""
 
     kernel: str
     root: str
     nics: tuple[SeenNic, ...]
+    failed: tuple[str, ...] = ()
 
 
 def read(console: str) -> Statement | None:
@@ -92,10 +100,12 @@ def read(console: str) -> Statement | None:
 
 
 def _statement(lines: list[str], promised: int) -> Statement | None:
-    if len(lines) != promised or not 2 <= len(lines) <= MOST_NICS + 2:
+    failed = [found[1] for line in lines if (found := _FAILED.fullmatch(line))]
+    heads = lines[: len(lines) - len(failed)]
+    if len(lines) != promised or not 2 <= len(heads) <= MOST_NICS + 2 or len(failed) > MOST_FAILED:
         return None
-    kernel, root = _KERNEL.fullmatch(lines[0]), _ROOT.fullmatch(lines[1])
-    nics = [_NIC.fullmatch(line) for line in lines[2:]]
+    kernel, root = _KERNEL.fullmatch(heads[0]), _ROOT.fullmatch(heads[1])
+    nics = [_NIC.fullmatch(line) for line in heads[2:]]
     if not kernel or not root:
         return None
     seen = []
@@ -107,4 +117,4 @@ def _statement(lines: list[str], promised: int) -> Statement | None:
         except ValueError:
             return None
         seen.append(SeenNic(name=nic["name"], mac=nic["mac"], driver=nic["driver"], addresses=addresses))
-    return Statement(kernel["kernel"], root["root"], tuple(seen))
+    return Statement(kernel["kernel"], root["root"], tuple(seen), tuple(failed))
