@@ -26,6 +26,10 @@ def _missing(name: str) -> str:
         from hikkoshi.lab import vcsim
 
         return "" if vcsim.binary().is_file() else "needs vcsim: run make setup"
+    if name == "debian guest":
+        from hikkoshi.lab import debian
+
+        return "" if debian.available() else "needs the lab's Debian guest: run make setup as root"
     found = shutil.which(name, path=os.environ["PATH"] + ":/usr/sbin:/sbin")
     return "" if found else f"needs the program {name}: run make setup"
 

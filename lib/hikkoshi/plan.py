@@ -82,6 +82,8 @@ def guest_id(survey: Survey) -> str:
         return f"centos{wide}Guest" if major in ("4", "5") else f"centos{major}{'_64' if wide else ''}Guest"
     if g.distribution in ("rhel", "debian"):
         return f"{g.distribution}{major}{'_64' if wide else ''}Guest"
+    if g.distribution == "ubuntu":
+        return f"ubuntu{wide}Guest"
     return f"other26xLinux{wide}Guest"
 
 

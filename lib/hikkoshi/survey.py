@@ -113,16 +113,19 @@ def table(survey: Survey) -> list[dict[str, str]]:
 def names(survey: Survey) -> tuple[str, ...]:
     """What the guest calls each NIC of the Xen configuration, in that order.
 
-    EL5 names a NIC by the HWADDR of its ifcfg file, whatever its place in the configuration. Only NICs that no HWADDR
-    names get the names that are left, in order: ethN for the Nth where that is free.
+    A NIC is named by the HWADDR of its ifcfg file, by udev's rules or by systemd's link files, whatever its place in the
+    configuration. Only NICs that none of them names get the names that are left, in order: ethN for the Nth where that is
+    free, or enXN, as systemd names Xen's NICs since version 253, where the guest configures such names.
     """
     by_mac = {i.mac.lower(): i.name for i in survey.guest.interfaces if i.mac}
+    by_mac |= {mac: name for name, mac in survey.guest.pinned.items()}
+    kind = "enX" if any(i.name.startswith("enX") for i in survey.guest.interfaces) else "eth"
     macs = [v.mac.lower() for v in survey.xen.vifs]
     taken = {by_mac[m] for m in macs if m in by_mac}
-    free = [f"eth{n}" for n in range(len(macs) + len(taken)) if f"eth{n}" not in taken]
+    free = [f"{kind}{n}" for n in range(len(macs) + len(taken)) if f"{kind}{n}" not in taken]
     found = []
     for n, mac in enumerate(macs):
-        name = by_mac.get(mac) or (f"eth{n}" if f"eth{n}" in free else free[0])
+        name = by_mac.get(mac) or (f"{kind}{n}" if f"{kind}{n}" in free else free[0])
         if name in free:
             free.remove(name)
         found.append(name)

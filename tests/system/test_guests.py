@@ -5,7 +5,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
-from hikkoshi.lab import matrix
+from hikkoshi.lab import debian, matrix
 from hikkoshi.lab.matrix import Row
 from hikkoshi.lab.variants import VARIANTS
 
@@ -22,7 +22,12 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Future[
         }
 
 
-@pytest.mark.parametrize("name", VARIANTS)
+def _told(name: str) -> object:
+    marks = [pytest.mark.needs("debian guest")] if VARIANTS[name].disks is debian.disks else []
+    return pytest.param(name, marks=marks)
+
+
+@pytest.mark.parametrize("name", map(_told, VARIANTS))
 def test_a_guest_fails_for_its_reason_and_boots_once_it_is_prepared(name: str, rows: dict[str, Future[Row]]) -> None:
     made = rows[name].result()
     assert made.wrong == ()

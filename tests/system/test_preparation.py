@@ -114,7 +114,7 @@ def test_e2fsprogs_reads_the_new_files_and_the_kept_ones(case: Case) -> None:
     for edit in case.plan.edits:
         partition, path = (1, edit.path.removeprefix("/boot")) if edit.path.startswith("/boot/") else (2, edit.path)
         assert debugfs(case.copy, f"cat {path}", partition) == edit.after
-        assert debugfs(case.copy, f"cat {path}.pre-migration", partition) == case.facts.texts[edit.path]
+        assert debugfs(case.copy, f"cat /.pre-migration{edit.path}", 2) == case.facts.texts[edit.path]
         assert debugfs(case.source, f"cat {path}", partition) == case.facts.texts[edit.path]
 
 
@@ -129,14 +129,17 @@ def test_owner_and_mode_of_changed_files_stay(case: Case) -> None:
 
 def test_cpio_finds_the_drivers_in_the_new_initrd_and_not_in_the_old_one(case: Case, tmp_path: Path) -> None:
     listed = {}
-    for suffix in ("", ".pre-migration"):
-        file = tmp_path / f"initrd{suffix}"
-        debugfs(case.copy, f"dump {case.plan.initrd.removeprefix('/boot')}{suffix} {file}", 1)
+    for name, path, partition in (
+        ("new", case.plan.initrd.removeprefix("/boot"), 1),
+        ("kept", f"/.pre-migration{case.plan.initrd}", 2),
+    ):
+        file = tmp_path / name
+        debugfs(case.copy, f"dump {path} {file}", partition)
         archive = subprocess.run(["gzip", "-dc", str(file)], capture_output=True, check=True).stdout
-        listed[suffix] = subprocess.run(["cpio", "-t"], input=archive, capture_output=True, check=True).stdout.decode()
+        listed[name] = subprocess.run(["cpio", "-t"], input=archive, capture_output=True, check=True).stdout.decode()
     for module in ("vmw_pvscsi.ko", "mptspi.ko", "mptsas.ko", "sd_mod.ko"):
-        assert module in listed[""]
-        assert module not in listed[".pre-migration"]
+        assert module in listed["new"]
+        assert module not in listed["kept"]
 
 
 KILLED = """

@@ -64,7 +64,7 @@ def test_much_noise_on_the_error_channel_does_not_block_it(worker: Path) -> None
 
 
 def test_a_worker_that_hangs_is_ended(worker: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(appliance, "SECONDS", 0)
+    monkeypatch.setattr(appliance, "SECONDS", {"inspect": 0})
     monkeypatch.setattr(appliance, "GRACE", 1)
     with pytest.raises(ToolFailed, match="without a result"):
         run(worker, "time.sleep(60)")

@@ -304,3 +304,25 @@ class TestFirstSector:
     def test_a_missing_file_is_refused(self, tmp_path: Path) -> None:
         with pytest.raises(BadInput, match="No such file"):
             inspection.boot_loader(tmp_path / "none.img")
+
+
+@pytest.mark.parametrize(
+    ("aliases", "module"),
+    [
+        ("alias scsi:t-0x00* sd_mod\n", "sd_mod"),
+        ("alias ext3 ext3\nalias block-major-8-* sd_mod\n", "sd_mod"),
+        ("alias scsi:t-0x05* sr_mod\n", ""),
+        ("", ""),
+    ],
+)
+def test_the_driver_of_scsi_disks_is_a_module_where_it_claims_them(aliases: str, module: str) -> None:
+    assert hardware.scsi_disk(aliases) == module
+
+
+def test_grub_2s_paths_are_those_of_the_file_system_that_holds_boot(tmp_path: Path) -> None:
+    cfg = b"menuentry 'Linux' {\n linux16 /vmlinuz-2.6.18-398.el5 root=/dev/xvda2 ro\n"
+    cfg += b" initrd16 /initrd-2.6.18-398.el5.img\n}\n"
+    texts = {"/boot/grub/grub.conf": None, "/boot/grub2/grub.cfg": cfg}
+    found = inspection.facts(raw(tmp_path, **texts), tmp_path, "grub2", "guest.img")
+    (only,) = found.kernels
+    assert (only.image, only.initrd) == ("/boot/vmlinuz-2.6.18-398.el5", "/boot/initrd-2.6.18-398.el5.img")

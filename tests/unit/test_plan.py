@@ -40,6 +40,19 @@ def test_a_nic_is_named_by_its_hwaddr_not_by_its_place_in_the_configuration(home
     assert {n.name: n.mac for n in nics[:2]} == {"eth1": first, "eth0": second}
 
 
+def test_a_nic_is_named_by_udevs_rules_and_link_files_too(survey: Survey) -> None:
+    without = inside(survey, **{i.name: "" for i in survey.guest.interfaces})
+    first, second = (v.mac.lower() for v in survey.xen.vifs[:2])
+    guest = without.guest.model_copy(update={"pinned": {"eth0": second, "eth1": first}})
+    assert names(without.model_copy(update={"guest": guest}))[:3] == ("eth1", "eth0", "eth2")
+
+
+def test_where_systemd_named_xens_nics_the_plan_has_these_names(survey: Survey) -> None:
+    nics = tuple(i.model_copy(update={"name": f"enX{n}", "mac": ""}) for n, i in enumerate(survey.guest.interfaces))
+    newer = survey.model_copy(update={"guest": survey.guest.model_copy(update={"interfaces": nics})})
+    assert names(newer)[:3] == ("enX0", "enX1", "enX2")
+
+
 def test_the_address_of_a_nic_follows_its_hwaddr_into_the_subnet_check(home: Home, survey: Survey) -> None:
     first, second = (v.mac for v in survey.xen.vifs[:2])
     assert red(home, inside(survey, eth0=second, eth1=first)) == ["every address lies in its segment's subnet"]
@@ -75,6 +88,7 @@ def test_the_same_survey_gives_the_same_hash_and_any_change_another(home: Home, 
         ("centos", "6.10", "x86_64", "centos6_64Guest"),
         ("rhel", "5.11", "x86_64", "rhel5_64Guest"),
         ("debian", "12", "x86_64", "debian12_64Guest"),
+        ("ubuntu", "22.04", "x86_64", "ubuntu64Guest"),
         ("slackware", "14", "x86_64", "other26xLinux64Guest"),
     ],
 )

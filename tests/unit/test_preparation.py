@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hikkoshi.check import Check
 from hikkoshi.disk.origin import Identity, Origin
 from hikkoshi.errors import BadInput, Refused
-from hikkoshi.guest import extlinux, preparation, prepared
+from hikkoshi.guest import extlinux, pinning, preparation, prepared
 from hikkoshi.guest.facts import GuestFacts, Interface, Kernel, Partition
 from hikkoshi.guest.preparation import Preparation
 from hikkoshi.guest.prepared import Prepared
@@ -239,7 +239,7 @@ class TestEdits:
         p = preparation.plan(
             facts(), controller="pvscsi", nic_model="vmxnet3", macs={"eth0": MACS["eth0"], "eth2": "00:16:3e:05:00:02"}
         )
-        assert any("eth2 has no ifcfg file" in n for n in p.notes)
+        assert any("no file of the guest configures eth2" in n for n in p.notes)
         assert any("ifcfg-eth1 configures eth1" in n for n in p.notes)
         assert f"{NET}/ifcfg-eth1" not in [e.path for e in p.edits]
 
@@ -288,6 +288,74 @@ class TestSelinux:
         assert "/.autorelabel" not in [e.path for e in plan(facts()).edits]
         done = prepared_facts(facts(), plan(facts())).model_copy(update={"selinux": True})
         assert plan(done).edits == ()
+
+
+class TestDebian:
+    """A guest with systemd and initramfs-tools."""
+
+    def guest(self, initrd: tuple[str, ...], **texts: str) -> GuestFacts:
+        only = kernel(0, "6.1.0-56-amd64", initrd="/boot/initrd.img-6.1.0-56-amd64", initrd_modules=initrd)
+        return facts(
+            distribution="debian",
+            release="12",
+            boot_loader="grub2",
+            boot_config="/boot/grub/grub.cfg",
+            kernels=(only.model_copy(update={"scsi_disk": "sd_mod"}),),
+            interfaces=tuple(Interface(name=n, file="/etc/network/interfaces") for n in MACS),
+            texts={
+                "/boot/grub/grub.cfg": (DATA / "grub-debian12.cfg").read_text(),
+                "/etc/fstab": "/dev/xvda1 / ext4 defaults 0 1\n",
+                "/etc/initramfs-tools/modules": "# list\n",
+                **texts,
+            },
+            systemd=True,
+            initrd_maker="/usr/sbin/update-initramfs",
+        )
+
+    every = ("vmw_pvscsi", "sd_mod", "mptsas", "mptspi")
+
+    def test_nics_are_tied_to_their_macs_and_stepped_aside_where_the_kernel_uses_their_names(self) -> None:
+        found = plan(self.guest(self.every))
+        paths = [e.path for e in found.edits]
+        assert pinning.link_path("eth0") in paths
+        assert pinning.UNIT in paths
+        assert ("/bin/systemctl", "enable", "name-nics-by-mac.service") in found.commands
+
+    def test_names_that_the_kernel_does_not_use_need_no_stepping_aside(self) -> None:
+        macs = {"enX0": "00:16:3e:05:00:00"}
+        found = preparation.plan(self.guest(self.every), controller="pvscsi", nic_model="vmxnet3", macs=macs)
+        assert pinning.link_path("enX0") in [e.path for e in found.edits]
+        assert pinning.UNIT not in [e.path for e in found.edits]
+
+    def test_an_initrd_that_holds_every_driver_stays(self) -> None:
+        assert not plan(self.guest(self.every)).rebuilds
+
+    def test_a_small_one_is_made_again_with_the_drivers_entered_for_good(self) -> None:
+        found = plan(self.guest(("ext4", "xen_blkfront")))
+        assert found.commands[0] == ("/usr/sbin/update-initramfs", "-u", "-k", "6.1.0-56-amd64")
+        (modules,) = (e for e in found.edits if e.path == "/etc/initramfs-tools/modules")
+        assert modules.after == "# list\nvmw_pvscsi\nsd_mod\nmptsas\nmptspi\n"
+        assert found.must_be_in_initrd == ("vmw_pvscsi", "sd_mod")
+
+    def test_it_is_made_again_where_it_waits_for_a_swap_by_its_old_name(self) -> None:
+        conf = {"/etc/initramfs-tools/conf.d/resume": "RESUME=/dev/xvda2\n"}
+        assert plan(self.guest(self.every, **conf)).rebuilds
+
+    def test_xens_console_is_given_up(self) -> None:
+        found = plan(self.guest(self.every).model_copy(update={"hvc0": True}))
+        assert ("/bin/systemctl", "disable", "serial-getty@hvc0.service") in found.commands
+
+    def test_a_second_preparation_does_nothing(self) -> None:
+        before = self.guest(self.every)
+        done = plan(before)
+        texts = before.texts | {e.path: str(e.after) for e in done.edits}
+        again = plan(before.model_copy(update={"texts": texts, "pinned": pinning.read(texts)}))
+        assert (again.edits, again.commands) == ((), ())
+
+    def test_the_advice_names_debians_own_tools(self) -> None:
+        xen = kernel(0, "2.6.26-2-xen-amd64", xen_only=True)
+        with pytest.raises(BadInput, match="apt-get install linux-image-amd64"):
+            plan(self.guest(()).model_copy(update={"kernels": (xen,)}))
 
 
 class TestBootLoader:
@@ -370,10 +438,10 @@ class TestProofs:
 
     def test_an_original_that_was_not_kept(self) -> None:
         kept = {e.path: e.before_sha256 for e in plan(facts()).edits}
-        assert self.red(self.result(kept=kept)) == ["the originals are kept as *.pre-migration"]
+        assert self.red(self.result(kept=kept)) == ["the originals are kept in /.pre-migration"]
         kept[plan(facts()).initrd] = "0" * 64
         assert self.red(self.result(kept=kept | {"/etc/fstab": "1" * 64})) == [
-            "the originals are kept as *.pre-migration"
+            "the originals are kept in /.pre-migration"
         ]
 
 

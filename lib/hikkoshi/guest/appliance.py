@@ -21,7 +21,8 @@ from hikkoshi.progress import Progress, silent
 WORKER = Path(__file__).with_name("worker.py")
 INTERPRETERS = (sys.executable, "/usr/bin/python3", "/usr/libexec/platform-python")
 GRACE = 10  # seconds after which a worker that did not end itself is ended
-SECONDS = 600  # a launch without KVM takes 15 to 30; under load it may be far more
+# a launch without KVM takes 15 to 30; under load it may be far more; a complete initrd of Debian's takes over 600
+SECONDS = {"inspect": 600, "apply": 1800}
 
 
 def inspect(disk: Origin, *, accelerator: str = "tcg", progress: Progress = silent) -> GuestFacts:
@@ -48,7 +49,7 @@ def work(
             "disks": [{"number": p.number, "path": str(p.path.resolve())} for p in disk.parts],
             "accelerator": accelerator,
             "folder": folder,
-            "seconds": SECONDS,
+            "seconds": SECONDS[op],
             "texts": inspection.TEXTS,
             "files": inspection.FILES,
             "present": inspection.PRESENT,

@@ -44,11 +44,6 @@ def entries(conf: str) -> list[Entry]:
     ]
 
 
-def prepared(conf: str, index: int) -> str:
-    """The file as it is: it was made for VMware."""
-    return conf
-
-
 def default(conf: str) -> int:
     """The index of the entry that is booted: the first where the file names none."""
     titles = [e.title for e in entries(conf)]

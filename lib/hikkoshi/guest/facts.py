@@ -31,6 +31,7 @@ class Kernel(_Fact):
     initrd_modules: tuple[str, ...] = ()  # module names found in the initrd
     drivers: tuple[str, ...] = ()  # of the drivers that we may need, those in /lib/modules/VERSION or built in
     builtin: tuple[str, ...] = ()  # those of `drivers` that are built in
+    scsi_disk: str = ""  # the module of SCSI disks; empty where it is built in
     claims: dict[str, tuple[str, ...]] = {}  # {PCI id of a device that vSphere may offer: modules that drive it}
 
 
@@ -38,7 +39,7 @@ class Interface(_Fact):
     """One configured network interface."""
 
     name: str  # eth0
-    file: str  # /etc/sysconfig/network-scripts/ifcfg-eth0
+    file: str  # /etc/sysconfig/network-scripts/ifcfg-eth0, /etc/network/interfaces …
     mac: str = ""  # HWADDR, lower case
     address: str = ""  # IPv4 with prefix length, 10.3.1.254/24; empty for DHCP or none
     dhcp: bool = False
@@ -61,6 +62,9 @@ class GuestFacts(_Fact):
     forwards_because: str  # 'net.ipv4.ip_forward = 1 in /etc/sysctl.conf'
     texts: dict[str, str]  # {path in the guest: content}
     latin1: tuple[str, ...] = ()  # paths of texts that are not UTF-8: each character stands for one byte
+    pinned: dict[str, str] = {}  # {name of a NIC: MAC that ties it to the name, by udev or systemd}
+    systemd: bool = False  # the guest's init
+    hvc0: bool = False  # systemd is told to log people in on Xen's console
     initrd_maker: str = ""  # path of the program that makes an initrd; empty where there is none
     rpm_environment: tuple[str, ...] = ()  # files of Berkeley DB's that a later rpm trips over
     selinux: bool = False  # switched on: what is written from outside needs a label

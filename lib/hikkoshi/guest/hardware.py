@@ -69,6 +69,11 @@ def claims(modules_alias: str) -> dict[str, tuple[str, ...]]:
     return found
 
 
+def scsi_disk(modules_alias: str) -> str:
+    """The module without which a kernel sees controllers but no disks; empty where it is built in."""
+    return "sd_mod" if re.search(r"^alias (?:scsi:t-0x00\*|block-major-8-\*) sd_mod$", modules_alias, re.M) else ""
+
+
 def builtin(config: str) -> tuple[str, ...]:
     """The usual module names of our devices' drivers that the kernel's configuration has built in."""
     on = {line.strip() for line in text.lines(config)}

@@ -9,14 +9,20 @@ from typing import Any
 
 from hikkoshi.disk import source
 from hikkoshi.errors import BadInput, Problem
-from hikkoshi.guest import fstab, grub, hardware, ifcfg, initrd, sysconfig, text
+from hikkoshi.guest import fstab, grub, hardware, ifcfg, initrd, interfaces, pinning, sysconfig, text
+from hikkoshi.guest import menu as menus
 from hikkoshi.guest.facts import GuestFacts, Interface, Kernel, Partition
-from hikkoshi.guest.menu import MENUS, find
+from hikkoshi.guest.menu import MENUS
 
-MAKERS = ("/sbin/mkinitrd",)  # programs that make an initrd; of several the first counts
+MAKERS = (  # programs that make an initrd; of several the first counts: mkinitrd of Enterprise Linux 6 only calls dracut
+    *("/usr/sbin/update-initramfs", "/usr/bin/dracut", "/sbin/dracut", "/sbin/mkinitrd"),
+)
+SYSTEMD = ("/lib/systemd/systemd", "/usr/lib/systemd/systemd")
+HVC0 = "/etc/systemd/system/getty.target.wants/serial-getty@hvc0.service"
 # files that are read whole, and may be changed, as patterns; a path that a pattern names twice is taken once
 TEXTS = [
     *MENUS,
+    *menus.ENVIRONMENTS,
     "/boot/grub/device.map",
     "/boot/config-*",
     "/etc/fstab",
@@ -25,6 +31,22 @@ TEXTS = [
     "/etc/modprobe.conf",
     "/etc/lvm/lvm.conf",
     "/etc/lvm/cache/.cache",
+    "/etc/lvm/devices/system.devices",
+    "/etc/kernel/cmdline",
+    "/boot/loader/entries/*.conf",
+    "/etc/crypttab",
+    "/etc/default/grub",
+    "/etc/dracut.conf.d/*.conf",
+    "/etc/initramfs-tools/modules",
+    "/etc/initramfs-tools/conf.d/*",
+    "/etc/network/interfaces",
+    "/etc/network/interfaces.d/*",
+    "/etc/netplan/*.yaml",
+    "/etc/systemd/network/*",
+    "/etc/NetworkManager/system-connections/*",
+    pinning.RULES,
+    pinning.SCRIPT,
+    pinning.UNIT,
     "/etc/selinux/config",
     "/.autorelabel",
     "/etc/redhat-release",
@@ -46,7 +68,7 @@ FILES = [
     "/boot/initrd.img-*",
     "/lib/modules/*/modules.alias",
 ]
-PRESENT = ["/boot/vmlinuz-*", *MAKERS, "/etc/rc.d/rc[2345].d/S*kudzu", "/var/lib/rpm/__db.*"]
+PRESENT = ["/boot/vmlinuz-*", *MAKERS, "/etc/rc.d/rc[2345].d/S*kudzu", "/var/lib/rpm/__db.*", *SYSTEMD, HVC0]
 
 
 @dataclass(frozen=True)
@@ -113,7 +135,7 @@ def facts(raw: dict[str, Any], folder: Path, loader: str, disk: str) -> GuestFac
             texts[path] = content.decode("latin-1")
             latin1.append(path)
     partitions = tuple(Partition(**p) for p in raw["partitions"])
-    menu = find(texts, loader)
+    menu = menus.find(texts, loader)
     if not menu and loader != "none":
         raise BadInput(
             Problem(
@@ -129,7 +151,7 @@ def facts(raw: dict[str, Any], folder: Path, loader: str, disk: str) -> GuestFac
             texts.pop(other, None)
     warnings: list[str] = []
     fetched = _Fetched(frozenset(raw["present"]), {path: folder / name for path, name in raw["files"].items()})
-    entries = MENUS[menu].entries(texts[menu]) if menu else _unlisted(texts, fetched)
+    entries = menus.entries(texts, menu) if menu else _unlisted(texts, fetched)
     kernels = _kernels(entries, texts, partitions, fetched, warnings)
     if not kernels:
         raise BadInput(
@@ -146,7 +168,7 @@ def facts(raw: dict[str, Any], folder: Path, loader: str, disk: str) -> GuestFac
                 "(yum install kernel; Debian: apt-get install linux-image-amd64), then run 10-survey again",
             )
         )
-    interfaces = _interfaces(texts, warnings)
+    nics = _interfaces(texts, warnings)
     distribution, release = _distribution(texts)
     forwards, because = _forwards(texts)
     program = base64.b64decode(raw["program"])
@@ -158,10 +180,13 @@ def facts(raw: dict[str, Any], folder: Path, loader: str, disk: str) -> GuestFac
         or texts.get("/etc/hostname", "").strip(),
         boot_loader=loader,
         boot_config=menu,
-        default_kernel=MENUS[menu].default(texts[menu]) if menu else 0,
+        default_kernel=menus.default(texts, menu) if menu else 0,
         kernels=kernels,
         partitions=partitions,
-        interfaces=interfaces,
+        interfaces=nics,
+        pinned=pinning.read(texts),
+        systemd=any(path in raw["present"] for path in SYSTEMD),
+        hvc0=HVC0 in raw["present"],
         forwards=forwards,
         forwards_because=because,
         texts={p: t for p, t in texts.items() if not p.startswith("/boot/config-")},
@@ -221,7 +246,8 @@ def _kernels(
                 f"boot menu entry {entry.index} ({entry.title}) names an initrd that is not there: {image_initrd}"
             )
         alias = fetched.files.get(f"/lib/modules/{version}/modules.alias")
-        claims = hardware.claims(alias.read_text("latin-1")) if alias else {}
+        aliases = alias.read_text("latin-1") if alias else ""
+        claims = hardware.claims(aliases)
         builtin = hardware.builtin(config)
         found = (hardware.module(d, claims, builtin) for d in hardware.DEVICES)
         kernels.append(
@@ -236,6 +262,7 @@ def _kernels(
                 initrd_modules=modules,
                 drivers=tuple(m for m in found if m),
                 builtin=builtin,
+                scsi_disk=hardware.scsi_disk(aliases),
                 claims=claims,
             )
         )
@@ -243,9 +270,14 @@ def _kernels(
 
 
 def _in_guest(path: str, root: str, partitions: tuple[Partition, ...]) -> str:
-    """A path as GRUB writes it, as the guest sees it: `/vmlinuz` on (hd0,0) is `/boot/vmlinuz`."""
+    """A path as GRUB writes it, as the guest sees it: `/vmlinuz` on (hd0,0) is `/boot/vmlinuz`.
+
+    GRUB 2 names no partition: it has found the one that holds /boot.
+    """
     if not path:
         return ""
+    if not root and not path.startswith(("(", "/boot/")) and any(p.mountpoint == "/boot" for p in partitions):
+        return "/boot" + path
     own = re.match(r"(\(hd\d+,\d+\))(.*)", path)
     root, path = (own[1], own[2]) if own else (root, path)
     match = re.match(r"\(hd0,(\d+)\)", root)
@@ -262,6 +294,9 @@ def _interfaces(texts: dict[str, str], warnings: list[str]) -> tuple[Interface, 
         found.append(ifcfg.interface(path, content))
         if "MACADDR" in sysconfig.values(content):
             warnings.append(f"{path} sets a MAC of its own (MACADDR): the port group must allow MAC address changes")
+    more, told = interfaces.found(texts)
+    found += more
+    warnings += told
     return tuple(sorted(found, key=lambda i: (len(i.name), i.name)))
 
 

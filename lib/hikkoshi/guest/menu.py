@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from hikkoshi.guest import extlinux, grub
+from hikkoshi.guest import extlinux, grub, grub2
 from hikkoshi.guest.grub import Entry
 
 
@@ -11,24 +11,42 @@ from hikkoshi.guest.grub import Entry
 class Dialect:
     """What one loader's menu is read and changed by."""
 
+    loader: str  # as in `hikkoshi.disk.source.boot_loader`
     entries: Callable[[str], list[Entry]]
-    default: Callable[[str], int]
+    default: Callable[[str, Mapping[str, str]], int]  # (menu, what the loader remembers)
     prepared: Callable[[str, int], str]  # (menu, entry to boot)
 
 
-_LEGACY = Dialect(grub.entries, grub.default, grub.prepared)
+_LEGACY = Dialect("grub-legacy", grub.entries, lambda menu, _: grub.default(menu), grub.prepared)
+_GRUB2 = Dialect("grub2", grub2.entries, grub2.default, grub2.prepared)
 MENUS = {  # by path in the guest; of several the first counts
     "/boot/grub/grub.conf": _LEGACY,
     "/boot/grub/menu.lst": _LEGACY,
-    extlinux.CONF: Dialect(extlinux.entries, extlinux.default, extlinux.prepared),
+    "/boot/grub/grub.cfg": _GRUB2,
+    "/boot/grub2/grub.cfg": _GRUB2,
+    extlinux.CONF: Dialect("extlinux", extlinux.entries, lambda menu, _: extlinux.default(menu), lambda menu, _: menu),
 }
+ENVIRONMENTS = ("/boot/grub/grubenv", "/boot/grub2/grubenv")
 
 
 def find(texts: Mapping[str, str], loader: str) -> str:
     """Path of the menu that the disk is booted by; empty where there is none.
 
-    `loader` as in `hikkoshi.disk.source.boot_loader`. Without one on the disk it was pygrub's menu.
+    Without a loader on the disk it was pygrub's: the first menu that there is.
     """
-    if loader == "extlinux":
-        return extlinux.CONF if extlinux.CONF in texts else ""
-    return next((path for path in MENUS if path in texts and path != extlinux.CONF), "")
+    return next((p for p, dialect in MENUS.items() if p in texts and loader in (dialect.loader, "none")), "")
+
+
+def entries(texts: Mapping[str, str], path: str) -> list[Entry]:
+    """The entries that the menu offers, those in files of their own where it has none itself."""
+    return MENUS[path].entries(texts[path]) or grub2.loader_entries(texts)
+
+
+def default(texts: Mapping[str, str], path: str) -> int:
+    """Index of the entry that is booted."""
+    environment = next((grub2.environment(texts[p]) for p in ENVIRONMENTS if p in texts), {})
+    if not MENUS[path].entries(texts[path]):
+        titles = [e.title for e in grub2.loader_entries(texts)]
+        saved = environment.get("saved_entry", "")
+        return titles.index(saved) if saved in titles else 0
+    return MENUS[path].default(texts[path], environment)

@@ -6,40 +6,17 @@
 import difflib
 import hashlib
 import re
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Mapping, Sequence
+from pathlib import PurePath
 
 from pydantic import BaseModel, ConfigDict
 
 from hikkoshi.errors import BadInput, Problem
-from hikkoshi.guest import console, extlinux, fstab, grub, hardware, ifcfg, lvm, menu, modprobe, sysconfig
 from hikkoshi.guest import device as disk_names
+from hikkoshi.guest import edits, hardware, modprobe, pinning
+from hikkoshi.guest.edits import CACHES, INITRD_INPUTS, Edit, package_of
 from hikkoshi.guest.facts import GuestFacts, Kernel
-
-INITRD_INPUTS = ("/etc/modprobe.conf", "/etc/fstab", "/etc/lvm/lvm.conf")
-SUFFIX = ".pre-migration"  # what was there before is kept beside it under this name
-CACHES = (  # lists of devices that the guest makes again by itself
-    "/etc/blkid/blkid.tab",
-    "/etc/blkid.tab",
-    "/etc/lvm/cache/.cache",
-)
-RELABEL = "/.autorelabel"  # asks SELinux, at the next boot, for labels on what was written from outside
-
-
-class Edit(BaseModel):
-    """One file of the guest with its whole new text; moved away where `after` is None, made where the hash is None."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-    path: str
-    why: str
-    before_sha256: str | None
-    after: str | None
-    encoding: str = "utf-8"
-
-    @property
-    def content(self) -> bytes | None:
-        """The new bytes."""
-        return None if self.after is None else self.after.encode(self.encoding)
+from hikkoshi.guest.version import order
 
 
 class Preparation(BaseModel):
@@ -61,7 +38,9 @@ class Preparation(BaseModel):
     rebuilds: bool  # whether the initrd is made again
     initrd_modules_before: tuple[str, ...]
     modules: tuple[str, ...]  # to build into the initrd, the planned controller's first
-    must_be_in_initrd: tuple[str, ...]  # nothing where the controller's driver is built into the kernel
+    must_be_in_initrd: tuple[
+        str, ...
+    ]  # the planned controller's driver and the disk's, unless the kernel has them built in
     commands: tuple[tuple[str, ...], ...]  # programs of the guest, run in order after the edits
     leftovers: tuple[str, ...] = ()  # lines, 'PATH: LINE', that will still name a Xen device, for a person to judge
     notes: tuple[str, ...] = ()  # what a person should know
@@ -82,24 +61,23 @@ def plan(facts: GuestFacts, *, controller: str, nic_model: str, macs: Mapping[st
     disk_module, nic_module = (hardware.module(d, kernel.claims, kernel.builtin) for d in (disk, nic))
     # the other controllers' drivers too: a change of controller later must not need a new initrd
     others = (hardware.module(d, kernel.claims, kernel.builtin) for d in hardware.CONTROLLERS.values() if d != disk)
-    modules = tuple(m for m in dict.fromkeys((disk_module, *others)) if m and m not in kernel.builtin)
-    edits = _edits(facts, kernel, modules, nic_module, macs)
-    rebuilds = not set(modules) <= set(kernel.initrd_modules) or any(e.path in INITRD_INPUTS for e in edits)
-    commands: list[tuple[str, ...]] = []
-    if rebuilds:
-        commands.append(
-            ("/sbin/mkinitrd", "-f", "-v", *(f"--with={m}" for m in modules), kernel.initrd, kernel.version)
-        )
+    wanted = dict.fromkeys((disk_module, kernel.scsi_disk, *others))
+    modules = tuple(m for m in wanted if m and m not in kernel.builtin)
+    changes = edits.decided(facts, kernel, modules, nic_module, macs)
+    inputs = INITRD_INPUTS[facts.initrd_maker.rpartition("/")[2]]
+    rebuilds = not set(modules) <= set(kernel.initrd_modules) or any(e.path.startswith(inputs) for e in changes)
+    commands = [_initrd_command(facts.initrd_maker, kernel, modules)] if rebuilds else []
     if facts.kudzu:
         commands.append(("/sbin/chkconfig", "kudzu", "off"))
+    if facts.hvc0:
+        commands.append(("/bin/systemctl", "disable", "serial-getty@hvc0.service"))
+    if any(e.path == pinning.UNIT for e in changes):
+        commands.append(("/bin/systemctl", "enable", PurePath(pinning.UNIT).name))
     if facts.rpm_environment:
         commands.append(("/bin/rm", "-f", *facts.rpm_environment))
-    if (edits or commands) and facts.selinux and RELABEL not in facts.texts:
-        edits = (
-            *edits,
-            Edit(path=RELABEL, why="labels for what was written from outside", before_sha256=None, after=""),
-        )
-    after = facts.texts | {e.path: e.after or "" for e in edits}
+    if changes or commands:
+        changes = (*changes, *edits.relabelled(facts))
+    after = facts.texts | {e.path: e.after or "" for e in changes}
     return Preparation(
         kernel=kernel.version,
         kernel_because=because,
@@ -112,11 +90,11 @@ def plan(facts: GuestFacts, *, controller: str, nic_model: str, macs: Mapping[st
         controller_module=disk_module,
         nic_module=nic_module,
         macs={name: mac.lower() for name, mac in macs.items()},
-        edits=edits,
+        edits=changes,
         initrd=kernel.initrd,
         initrd_modules_before=kernel.initrd_modules,
         modules=modules,
-        must_be_in_initrd=(disk_module,) if disk_module not in kernel.builtin else (),
+        must_be_in_initrd=tuple(m for m in modules if m in (disk_module, kernel.scsi_disk)),
         commands=tuple(commands),
         leftovers=tuple(xen_lines(after)),
         notes=_notes(facts, macs),
@@ -178,18 +156,15 @@ def table(preparation: Preparation) -> list[dict[str, str]]:
     ]
 
 
-def package_of(version: str) -> str:
-    """The package that a kernel comes from, by the flavour at the end of its version: `kernel-PAE`."""
-    match = re.search(r"(?:el\d\w*?|EL)(xen|PAE|smp|hugemem|largesmp|debug)$", version)
-    return f"kernel-{match[1]}" if match else "kernel"
-
-
 def ordinary_package(facts: GuestFacts, xen_version: str) -> str:
     """The package of the ordinary kernel that belongs beside a Xen one: `kernel-2.6.18-398.el5.x86_64`.
 
     32-bit Enterprise Linux 5 wants the PAE kernel, 4 the smp one: the plain ones see one CPU or 4 GB only.
     """
     major = facts.release.split(".")[0]
+    if facts.distribution in ("debian", "ubuntu"):
+        wide = {"x86_64": "amd64", "i686": "686-pae"}.get(facts.arch, facts.arch)
+        return f"linux-image-{wide}" if facts.distribution == "debian" else "linux-image-generic"
     if facts.distribution in ("sles", "suse"):
         return {"i686": "kernel-pae"}.get(facts.arch, "kernel-default")
     flavour = {("i686", "5"): "kernel-PAE", ("i686", "4"): "kernel-smp", ("x86_64", "4"): "kernel-smp"}
@@ -197,23 +172,34 @@ def ordinary_package(facts: GuestFacts, xen_version: str) -> str:
     return f"{flavour.get((facts.arch, major), 'kernel')}-{base}.{facts.arch}"
 
 
+def _install(facts: GuestFacts) -> str:
+    """The command that installs a package in the running guest."""
+    known = {
+        "debian": "apt-get install",
+        "ubuntu": "apt-get install",
+        "sles": "zypper install",
+        "suse": "zypper install",
+    }
+    return known.get(facts.distribution, "yum install")
+
+
 def _kernel(facts: GuestFacts, disk: hardware.Device, nic: hardware.Device) -> tuple[Kernel, str]:
     """The kernel to boot, and why: the highest ordinary one that drives the planned controller and NIC."""
     ordinary = sorted(
         {k.version: k for k in reversed(facts.kernels) if not k.xen_only}.values(),  # of twins the first in the menu
-        key=lambda k: (not k.version.endswith("debug"), _order(k.version)),
+        key=lambda k: (not k.version.endswith("debug"), order(k.version)),
         reverse=True,
     )
     if not ordinary:
-        newest = max((k.version for k in facts.kernels), key=_order)
+        newest = max((k.version for k in facts.kernels), key=order)
         raise BadInput(
             Problem(
                 "the guest has only kernels that boot under Xen and nowhere else",
                 f"{facts.hostname or 'guest'}: {facts.boot_config}",
                 ", ".join(k.version for k in facts.kernels),
                 "an ordinary kernel beside them",
-                f"in the running guest: yum install {ordinary_package(facts, newest)}; leave the default boot entry as it is, "
-                "shut the guest down, then run 10-survey again",
+                f"in the running guest: {_install(facts)} {ordinary_package(facts, newest)}; leave the default boot entry "
+                "as it is, shut the guest down, then run 10-survey again",
             )
         )
     able = [k for k in ordinary if all(hardware.module(d, k.claims, k.builtin) for d in (disk, nic))]
@@ -235,7 +221,8 @@ def _kernel(facts: GuestFacts, disk: hardware.Device, nic: hardware.Device) -> t
                 "the guest cannot make an initrd",
                 "no mkinitrd, dracut or update-initramfs",
                 "one of them",
-                "in the running guest: yum install mkinitrd (Enterprise Linux 6: dracut)",
+                f"in the running guest: {_install(facts)} mkinitrd "
+                "(Enterprise Linux 6 and later: dracut, Debian: initramfs-tools)",
             ),
         )
         if bad
@@ -273,74 +260,20 @@ def _lacking(facts: GuestFacts, kernel: Kernel, *devices: hardware.Device) -> li
     return problems
 
 
-def _order(version: str) -> list[tuple[int, int, str]]:
-    """A sort key for kernel versions, as rpm compares them: numbers by value and above letters."""
-    return [(1, int(part), "") if part.isdigit() else (0, 0, part) for part in re.findall(r"\d+|[A-Za-z]+", version)]
-
-
-def _edits(
-    facts: GuestFacts, kernel: Kernel, modules: tuple[str, ...], nic_module: str, macs: Mapping[str, str]
-) -> tuple[Edit, ...]:
-    path, package = facts.boot_config, package_of(kernel.version)
-    changes: list[tuple[str, Callable[[str], str], str]] = [
-        ("/boot/grub/device.map", grub.device_map, "the boot disk's new name"),
-        ("/etc/sysconfig/grub", sysconfig.boot_disk, "the boot disk's new name"),
-        (
-            "/etc/sysconfig/kernel",
-            lambda t: sysconfig.default_kernel(t, package),
-            f"updates of {package} stay the default",
-        ),
-        ("/etc/fstab", fstab.prepared, "the disks' new names"),
-        ("/etc/lvm/lvm.conf", lvm.prepared, "the disks' new names"),
-        ("/etc/inittab", console.inittab, "log in on the screen, not on Xen's console"),
-        ("/etc/securetty", console.securetty, "root may log in on the screen"),
-        (
-            "/etc/modprobe.conf",
-            lambda t: modprobe.prepared(t, macs, nic_module, modules),
-            "NICs and disk on VMware's drivers",
-        ),
-    ]
-    for interface in facts.interfaces:
-        mac = macs.get(interface.name)
-        if mac is not None:
-            why = f"{interface.name} is the NIC with MAC {mac}"
-            changes.append((interface.file, partial(ifcfg.prepared, mac=mac), why))
-    if path:
-        why = f"boot {kernel.version}; no Xen disk, no Xen console"
-        changes.insert(0, (path, lambda t: menu.MENUS[path].prepared(t, kernel.index), why))
-    edits = [_menu_made(facts, kernel)] if facts.boot_loader == "none" else []
-    for name, change, why in changes:
-        before = facts.texts.get(name)
-        if before is None or (after := change(before)) == before:
-            continue
-        edits.append(_edit(facts, name, why, after))
-    return (
-        *edits,
-        *(_edit(facts, p, "a list of old devices; made again by itself", None) for p in CACHES if p in facts.texts),
-    )
-
-
-def _menu_made(facts: GuestFacts, kernel: Kernel) -> Edit:
-    """The menu of a boot loader that the guest never had; paths as the file system that holds /boot sees them."""
-    own = any(p.mountpoint == "/boot" for p in facts.partitions)
-    image, initrd = (path.removeprefix("/boot") if own else path for path in (kernel.image, kernel.initrd))
-    title = f"{facts.distribution} {facts.release}, {kernel.version}"
-    text = extlinux.menu(title, image, initrd, grub.arguments(" ".join(kernel.arguments)))
-    why = "a boot loader for a disk that had none: under Xen the Dom-0 did without"
-    return Edit(path=extlinux.CONF, why=why, before_sha256=None, after=text)
-
-
-def _edit(facts: GuestFacts, path: str, why: str, after: str | None) -> Edit:
-    encoding = "latin-1" if path in facts.latin1 else "utf-8"
-    before = hashlib.sha256(facts.texts[path].encode(encoding)).hexdigest()
-    return Edit(path=path, why=why, before_sha256=before, after=after, encoding=encoding)
+def _initrd_command(maker: str, kernel: Kernel, modules: Sequence[str]) -> tuple[str, ...]:
+    """What makes the kernel's initrd again, in the guest."""
+    if maker.endswith("/update-initramfs"):  # it takes the modules from its own list
+        return (maker, "-u", "-k", kernel.version)
+    if maker.endswith("/dracut"):
+        return (maker, "-f", "--add-drivers", " ".join(modules), kernel.initrd, kernel.version)
+    return (maker, "-f", "-v", *(f"--with={m}" for m in modules), kernel.initrd, kernel.version)
 
 
 def _notes(facts: GuestFacts, macs: Mapping[str, str]) -> tuple[str, ...]:
     files = {i.name for i in facts.interfaces}
     return (
         *facts.warnings,
-        *(f"{n} has no ifcfg file in the guest: it will be there, unconfigured" for n in macs if n not in files),
+        *(f"no file of the guest configures {n}: it will be there, unconfigured" for n in macs if n not in files),
         *(
             f"{i.file} configures {i.name}, which the plan does not have: it stays as it is"
             for i in facts.interfaces

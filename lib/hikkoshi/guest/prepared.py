@@ -12,9 +12,10 @@ from hikkoshi.check import Check
 from hikkoshi.disk import origin
 from hikkoshi.disk.origin import Identity, Origin
 from hikkoshi.errors import BadInput, Problem, Refused, StepFailed, ToolFailed
-from hikkoshi.guest import appliance, hardware, inspection
+from hikkoshi.guest import appliance, hardware, ifcfg, inspection
+from hikkoshi.guest.edits import KEPT
 from hikkoshi.guest.facts import GuestFacts, Kernel
-from hikkoshi.guest.preparation import SUFFIX, Preparation, xen_lines
+from hikkoshi.guest.preparation import Preparation, xen_lines
 from hikkoshi.progress import Progress, silent
 
 SPARE = 64 << 20  # bytes that must stay free beside the copy
@@ -115,7 +116,7 @@ def start(
             raise Refused(room.problem())
         origin.copy(source, unfinished, lambda done, total, text: progress(20 * done / max(total, 1), 100, text))
         job = {
-            "suffix": SUFFIX,
+            "kept": KEPT,
             "initrd": preparation.initrd if preparation.rebuilds else "",
             "boot_loader": preparation.boot_loader,
             "commands": preparation.commands,
@@ -191,7 +192,7 @@ def _proofs(known: Prepared, preparation: Preparation) -> list[Check]:
     now = {path: content.encode(encodings[path]) for path, content in facts.texts.items()}
     differ = [e.path for e in p.edits if now.get(e.path) != e.content]
     lost = [e.path for e in p.edits if e.before_sha256 and known.kept.get(e.path) != e.before_sha256]
-    lost += [] if p.initrd in known.kept else [p.initrd]
+    lost += [p.initrd] if p.rebuilds and p.initrd not in known.kept else []
     missing = [m for m in p.must_be_in_initrd if m not in kernel.initrd_modules]
     undriven = [
         d.pci
@@ -199,9 +200,8 @@ def _proofs(known: Prepared, preparation: Preparation) -> list[Check]:
         if not hardware.module(d, kernel.claims, kernel.builtin)
     ]
     xen = [line for line in xen_lines(facts.texts) if line not in p.leftovers]
-    wrong = [
-        f"{i.name}: {i.mac or 'none'}" for i in facts.interfaces if i.name in p.macs and i.mac != p.macs[i.name].lower()
-    ]
+    tied = {i.name: i.mac for i in facts.interfaces if ifcfg.name(i.file)} | facts.pinned
+    wrong = [f"{name}: {tied[name] or 'none'}" for name, mac in p.macs.items() if name in tied and tied[name] != mac]
     booted = next((k for k in facts.kernels if k.index == facts.default_kernel), kernel)
     again = "run 10-survey, 20-plan and 30-prepare again; if it stays so, report it with prepared.json"
     rows = [
@@ -239,13 +239,13 @@ def _proofs(known: Prepared, preparation: Preparation) -> list[Check]:
             "every NIC is tied to its MAC",
             not wrong,
             "; ".join(wrong) or f"{len(p.macs)} of {len(p.macs)} NICs",
-            "HWADDR as planned",
+            "HWADDR, rule or link file as planned",
         ),
         (
-            f"the originals are kept as *{SUFFIX}",
+            f"the originals are kept in {KEPT}",
             not lost,
             f"not kept: {', '.join(lost)}" if lost else f"{len(known.kept)} files",
-            "every changed file and the initrd",
+            "every changed file, and the initrd if it was made again",
         ),
     ]
     return [Check(title, ok, found, expected, again) for title, ok, found, expected in rows]

@@ -70,7 +70,7 @@ def main():
             say(progress=[4, total, "reading everything again"])
             g.umount_all()  # what is read next has been on the disk
             mount(g, partitions, readonly=True)  # by the new fstab
-            outcome["kept"] = {path: digest(g, path + job["suffix"]) for path in outcome["kept"]}
+            outcome["kept"] = {path: digest(g, job["kept"] + path) for path in outcome["kept"]}
         say(progress=[total - 1, total, "reading"])
         told = [{key: value for key, value in p.items() if key != "at"} for p in partitions]
         outcome.update(collect(g, job), partitions=told)
@@ -277,10 +277,11 @@ def unchanged(g, job):
     if differ:
         raise Wrong("changed", found=", ".join(differ))
     if initrd := job["initrd"]:
-        room = g.statvfs(initrd.rsplit("/", 1)[0] or "/")
-        need = 2 * g.filesize(initrd) + (2 << 20)
-        if room["bfree"] * room["bsize"] < need:
-            raise Wrong("space", path=initrd, found=f"{room['bfree'] * room['bsize']} bytes free", expected=f"{need}")
+        need = 2 * g.filesize(initrd) + (2 << 20)  # the new one beside the old one; the kept one
+        for folder in (initrd.rsplit("/", 1)[0] or "/", "/"):
+            room = g.statvfs(folder)
+            if (free := room["bfree"] * room["bsize"]) < need:
+                raise Wrong("space", path=folder, found=f"{free} bytes free", expected=f"{need}")
 
 
 def change(g, job, tell):
@@ -293,7 +294,8 @@ def change(g, job, tell):
     kept = []
 
     def keep(path):
-        g.cp_a(g.realpath(path), path + job["suffix"])
+        g.mkdir_p((job["kept"] + path).rpartition("/")[0])
+        g.cp_a(g.realpath(path), job["kept"] + path)
         kept.append(path)
 
     for edit in job["edits"]:

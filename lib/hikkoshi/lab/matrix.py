@@ -17,7 +17,6 @@ from hikkoshi.disk.origin import Origin, Part
 from hikkoshi.errors import BadInput, HikkoshiError
 from hikkoshi.guest import appliance, preparation, prepared
 from hikkoshi.guest.facts import GuestFacts
-from hikkoshi.lab import image
 from hikkoshi.lab.variants import VARIANTS, Variant
 from hikkoshi.rehearsal import accelerator, rehearsal
 from hikkoshi.rehearsal.boot import boot
@@ -78,7 +77,7 @@ def row(variant: Variant, folder: Path, accelerated: str) -> Row:
 
 def origin_of(variant: Variant) -> Origin:
     """The guest's disk, or its partitions by their numbers."""
-    found = image.disks(variant.image)
+    found = variant.disks(variant.image)
     return Origin(parts=tuple(Part(number=int(vdev[4:] or 0), path=path) for vdev, path in sorted(found.items())))
 
 

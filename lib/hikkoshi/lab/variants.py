@@ -1,8 +1,12 @@
 """Guests as a migration meets them: each fails for a reason of its own before it is prepared."""
 
 import ipaddress
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 
+from hikkoshi.lab import debian
+from hikkoshi.lab import image as el5
 from hikkoshi.lab.image import GuestImage, Nic
 
 SIZE = 1200 << 20
@@ -16,6 +20,7 @@ class Variant:
     before: str
     about: str
     refused: str = ""  # words of the advice where it cannot be prepared
+    disks: Callable[[GuestImage], dict[str, Path]] = el5.disks
 
 
 def _nics(count: int) -> tuple[Nic, ...]:
@@ -49,6 +54,18 @@ VARIANTS = {
             "grub-error",
             "no kernel but Xen's",
             "yum install kernel-2.6.18-398.el5.x86_64",
+        ),
+        Variant(
+            replace(_guest("debian", 4), memory_mb=1024),
+            "initramfs-shell",
+            "Debian 12, GRUB 2, root=/dev/xvda1",
+            disks=debian.disks,
+        ),
+        Variant(
+            replace(_guest("debian-partitions"), memory_mb=1024, layout="partitions"),
+            "no-boot-loader",
+            "Debian 12 on single partitions",
+            disks=debian.disks,
         ),
     )
 }

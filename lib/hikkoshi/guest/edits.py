@@ -1,0 +1,167 @@
+"""Which of a guest's files change, and into what: decided from facts alone."""
+
+import hashlib
+import re
+from collections.abc import Callable, Mapping
+from functools import partial
+
+from pydantic import BaseModel, ConfigDict
+
+from hikkoshi.guest import (
+    console,
+    extlinux,
+    fstab,
+    grub,
+    grub2,
+    ifcfg,
+    leftovers,
+    lvm,
+    menu,
+    modprobe,
+    pinning,
+    sysconfig,
+)
+from hikkoshi.guest.facts import GuestFacts, Kernel
+
+DRACUT = "/etc/dracut.conf.d/hikkoshi.conf"
+# what an initrd is made of, by the beginning of the path, for each program that makes one
+INITRD_INPUTS = {
+    "mkinitrd": ("/etc/modprobe.conf", "/etc/fstab", "/etc/lvm/lvm.conf"),
+    "dracut": (
+        *("/etc/fstab", "/etc/crypttab", "/etc/lvm/lvm.conf"),
+        *("/etc/dracut.conf.d/", "/etc/systemd/network/", "/etc/udev/rules.d/"),
+    ),
+    # not the names of NICs: whatever the initrd called them, the booted system does it again
+    "update-initramfs": ("/etc/crypttab", "/etc/lvm/lvm.conf", "/etc/initramfs-tools/"),
+}
+# folder in the guest that keeps what was there before, each file under its own path; beside the new one it would be read
+# in its place: the network scripts take every ifcfg-*, initramfs-tools every file of conf.d
+KEPT = "/.pre-migration"
+CACHES = (  # lists of devices that the guest makes again by itself
+    "/etc/blkid/blkid.tab",
+    "/etc/blkid.tab",
+    "/etc/lvm/cache/.cache",
+    "/etc/lvm/devices/system.devices",
+)
+RELABEL = "/.autorelabel"  # asks SELinux, at the next boot, for labels on what was written from outside
+
+
+class Edit(BaseModel):
+    """One file of the guest with its whole new text; moved away where `after` is None, made where the hash is None."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    path: str
+    why: str
+    before_sha256: str | None
+    after: str | None
+    encoding: str = "utf-8"
+
+    @property
+    def content(self) -> bytes | None:
+        """The new bytes."""
+        return None if self.after is None else self.after.encode(self.encoding)
+
+
+def package_of(version: str) -> str:
+    """The package that a kernel comes from, by the flavour at the end of its version: `kernel-PAE`."""
+    match = re.search(r"(?:el\d\w*?|EL)(xen|PAE|smp|hugemem|largesmp|debug)$", version)
+    return f"kernel-{match[1]}" if match else "kernel"
+
+
+def decided(
+    facts: GuestFacts, kernel: Kernel, modules: tuple[str, ...], nic_module: str, macs: Mapping[str, str]
+) -> tuple[Edit, ...]:
+    """Every file that has to change. What a guest does not have is not made, but for what ties NICs to their MACs and names
+    drivers; so one list serves all systems."""
+    menu_path, package = facts.boot_config, package_of(kernel.version)
+    missing = [m for m in modules if m not in kernel.initrd_modules]
+    names, drivers, xen = "the disks' new names", "the disk's drivers in every initrd", "no Xen disk, no Xen console"
+    changes: list[tuple[str, Callable[[str], str], str]] = [
+        *((p, grub2.with_arguments, xen) for p in menu.ENVIRONMENTS),
+        *((p, grub2.loader_entry, xen) for p in facts.texts if p.startswith(grub2.ENTRIES)),
+        ("/etc/kernel/cmdline", grub.arguments, xen),
+        ("/etc/default/grub", grub2.defaults, xen),
+        ("/boot/grub/device.map", grub.device_map, "the boot disk's new name"),
+        ("/etc/sysconfig/grub", sysconfig.boot_disk, "the boot disk's new name"),
+        (
+            "/etc/sysconfig/kernel",
+            lambda t: sysconfig.default_kernel(t, package),
+            f"updates of {package} stay the default",
+        ),
+        ("/etc/fstab", fstab.prepared, names),
+        ("/etc/crypttab", leftovers.crypttab, names),
+        ("/etc/lvm/lvm.conf", lvm.prepared, names),
+        *((p, leftovers.resume, names) for p in facts.texts if p.startswith("/etc/initramfs-tools/conf.d/")),
+        ("/etc/initramfs-tools/modules", lambda t: leftovers.modules(t, missing), drivers),
+        ("/etc/inittab", console.inittab, "log in on the screen, not on Xen's console"),
+        ("/etc/securetty", console.securetty, "root may log in on the screen"),
+        ("/etc/sysctl.conf", leftovers.sysctl, "settings that only Xen's kernel knew"),
+        (
+            "/etc/modprobe.conf",
+            lambda t: modprobe.prepared(t, macs, nic_module, modules),
+            "NICs and disk on VMware's drivers",
+        ),
+        (pinning.RULES, lambda t: pinning.rules(t, macs), "every NIC keeps its name by its MAC"),
+    ]
+    for interface in facts.interfaces:
+        mac = macs.get(interface.name)
+        if mac is not None and ifcfg.name(interface.file):
+            why = f"{interface.name} is the NIC with MAC {mac}"
+            changes.append((interface.file, partial(ifcfg.prepared, mac=mac), why))
+    if menu_path:
+        why = f"boot {kernel.version}; {xen}"
+        changes.insert(0, (menu_path, lambda t: menu.MENUS[menu_path].prepared(t, kernel.index), why))
+    edits = [_menu_made(facts, kernel)] if facts.boot_loader == "none" else []
+    for path, change, why in changes:
+        before = facts.texts.get(path)
+        if before is None or (after := change(before)) == before:
+            continue
+        edits.append(_edit(facts, path, why, after))
+    if facts.systemd:
+        edits += [
+            _whole(facts, pinning.link_path(name), f"{name} is the NIC with MAC {mac}", pinning.link(name, mac))
+            for name, mac in macs.items()
+            if facts.pinned.get(name) != mac.lower()
+        ]
+        if any(name.startswith("eth") for name in macs):
+            edits += [
+                _whole(facts, path, "the kernel's own names, given by MAC", content)
+                for path, content in ((pinning.SCRIPT, pinning.script(macs)), (pinning.UNIT, pinning.unit()))
+                if facts.texts.get(path) != content
+            ]
+    if facts.initrd_maker.endswith("/dracut") and missing and DRACUT not in facts.texts:
+        edits.append(_whole(facts, DRACUT, drivers, f'add_drivers+=" {" ".join(modules)} "\n'))
+    return (
+        *edits,
+        *(_edit(facts, p, "a list of old devices; made again by itself", None) for p in CACHES if p in facts.texts),
+    )
+
+
+def relabelled(facts: GuestFacts) -> tuple[Edit, ...]:
+    """SELinux asked for labels on what was written from outside, where it is switched on and was not asked already."""
+    if not facts.selinux or RELABEL in facts.texts:
+        return ()
+    return (Edit(path=RELABEL, why="labels for what was written from outside", before_sha256=None, after=""),)
+
+
+def _menu_made(facts: GuestFacts, kernel: Kernel) -> Edit:
+    """The menu of a boot loader that the guest never had; paths as the file system that holds /boot sees them."""
+    own = any(p.mountpoint == "/boot" for p in facts.partitions)
+    image, initrd = (path.removeprefix("/boot") if own else path for path in (kernel.image, kernel.initrd))
+    title = f"{facts.distribution} {facts.release}, {kernel.version}"
+    text = extlinux.menu(title, image, initrd, grub.arguments(" ".join(kernel.arguments)))
+    why = "a boot loader for a disk that had none: under Xen the Dom-0 did without"
+    return Edit(path=extlinux.CONF, why=why, before_sha256=None, after=text)
+
+
+def _whole(facts: GuestFacts, path: str, why: str, after: str) -> Edit:
+    """A file of ours, in the place of one that may be there."""
+    if path in facts.texts:
+        return _edit(facts, path, why, after)
+    return Edit(path=path, why=why, before_sha256=None, after=after)
+
+
+def _edit(facts: GuestFacts, path: str, why: str, after: str | None) -> Edit:
+    encoding = "latin-1" if path in facts.latin1 else "utf-8"
+    before = hashlib.sha256(facts.texts[path].encode(encoding)).hexdigest()
+    return Edit(path=path, why=why, before_sha256=before, after=after, encoding=encoding)

@@ -1,0 +1,126 @@
+"""Which NICs the guest configures, where that is not in ifcfg files: ifupdown, netplan, systemd-networkd, NetworkManager.
+
+interfaces(5), netplan(5), systemd.network(5), nm-settings-keyfile(5).
+"""
+
+import configparser
+import ipaddress
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from hikkoshi.guest import text
+from hikkoshi.guest.facts import Interface
+
+_NAME = re.compile(r"(?!lo$)[a-zA-Z][\w.-]{0,14}$")
+
+
+def found(texts: Mapping[str, str]) -> tuple[list[Interface], list[str]]:
+    """The NICs of all these files, and a sentence about each file that cannot be read. Of a NIC named twice the first counts."""
+    nics: dict[str, Interface] = {}
+    warnings = []
+    for path, content in sorted(texts.items()):
+        try:
+            for nic in _of(path, content):
+                if _NAME.match(nic.name):
+                    nics.setdefault(nic.name, nic)
+        except (YAMLError, configparser.Error, ValueError, TypeError, AttributeError) as e:
+            warnings.append(f"{path} cannot be read: {str(e).splitlines()[0] if str(e) else type(e).__name__}")
+    return list(nics.values()), warnings
+
+
+def _of(path: str, content: str) -> list[Interface]:
+    if path.startswith("/etc/network/interfaces"):
+        return _ifupdown(path, content)
+    if re.match(r"/etc/netplan/.*\.yaml$", path):
+        return _netplan(path, content)
+    if re.match(r"/etc/systemd/network/.*\.network$", path):
+        return _networkd(path, content)
+    if path.startswith("/etc/NetworkManager/system-connections/"):
+        return _keyfile(path, content)
+    return []
+
+
+def _ifupdown(path: str, content: str) -> list[Interface]:
+    stanzas: list[tuple[str, str, dict[str, str]]] = []
+    open_stanza = False
+    for line in text.lines(content.replace("\\\n", " ")):
+        words = line.split()
+        if not words or words[0].startswith("#"):
+            continue
+        if words[0] == "iface" and len(words) >= 4:
+            open_stanza = words[2] == "inet" and ":" not in words[1]
+            if open_stanza:
+                stanzas.append((words[1], words[3], {}))
+        elif words[0] in ("auto", "mapping", "source", "source-directory", "iface") or words[0].startswith("allow-"):
+            open_stanza = False
+        elif open_stanza:
+            stanzas[-1][2].setdefault(words[0], words[-1] if words[0] == "hwaddress" else " ".join(words[1:]))
+    return [
+        Interface(
+            name=name,
+            file=path,
+            mac=options.get("hwaddress", "").lower(),
+            address=_address(options.get("address", ""), options.get("netmask", "")),
+            dhcp=method == "dhcp",
+        )
+        for name, method, options in stanzas
+    ]
+
+
+def _netplan(path: str, content: str) -> list[Interface]:
+    tree: Any = YAML(typ="safe", pure=True).load(content) or {}
+    nics = []
+    for name, options in (tree.get("network", {}).get("ethernets") or {}).items():
+        addresses = [a for a in options.get("addresses") or [] if isinstance(a, str) and "." in a]
+        nics.append(
+            Interface(
+                name=str(options.get("set-name") or name),
+                file=path,
+                mac=str((options.get("match") or {}).get("macaddress", "")).lower(),
+                address=_address(addresses[0]) if addresses else "",
+                dhcp=bool(options.get("dhcp4")),
+            )
+        )
+    return nics
+
+
+def _networkd(path: str, content: str) -> list[Interface]:
+    parsed = _ini(content)
+    names = parsed.get("Match", "Name", fallback="").split()
+    addresses = re.findall(r"^Address[ \t]*=[ \t]*(\S+)", content, re.M)  # a key that may come more than once
+    address = next((a for a in addresses if "." in a), "")
+    dhcp = parsed.get("Network", "DHCP", fallback="no").lower() in ("yes", "ipv4", "true", "both")
+    mac = parsed.get("Match", "MACAddress", fallback="").lower()
+    return [Interface(name=n, file=path, mac=mac, address=_address(address), dhcp=dhcp) for n in names if "*" not in n]
+
+
+def _keyfile(path: str, content: str) -> list[Interface]:
+    parsed = _ini(content)
+    name = parsed.get("connection", "interface-name", fallback="")
+    address = parsed.get("ipv4", "address1", fallback="").split(",")[0]
+    mac = parsed.get("ethernet", "mac-address", fallback="").lower()
+    dhcp = parsed.get("ipv4", "method", fallback="") == "auto"
+    return [Interface(name=name, file=path, mac=mac, address=_address(address), dhcp=dhcp)] if name else []
+
+
+def _ini(content: str) -> configparser.ConfigParser:
+    parsed = configparser.ConfigParser(interpolation=None, strict=False)
+    parsed.optionxform = str  # type: ignore[assignment,method-assign]
+    parsed.read_string(content)
+    return parsed
+
+
+def _address(address: str, mask: str = "") -> str:
+    """With prefix length; empty where there is none, or it is none."""
+    try:
+        return (
+            str(ipaddress.IPv4Interface(f"{address}/{mask}" if mask and "/" not in address else address))
+            if address
+            else ""
+        )
+    except ValueError:
+        return ""

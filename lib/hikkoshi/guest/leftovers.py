@@ -1,0 +1,28 @@
+"""What Xen left in files of newer guests: disks by their old names, and settings that only Xen's kernel knew."""
+
+import re
+from collections.abc import Iterable
+
+from hikkoshi.guest import device, text
+
+
+def crypttab(content: str) -> str:
+    """/etc/crypttab with the disks' new names."""
+    return text.edit(content, lambda body: body if body.lstrip().startswith("#") else device.renamed(body))
+
+
+def resume(content: str) -> str:
+    """A file of initramfs-tools' conf.d with the swap's new name: a device that is not there costs half a minute at each boot."""
+    return text.edit(content, lambda body: device.renamed(body) if body.startswith("RESUME=") else body)
+
+
+def sysctl(content: str) -> str:
+    """/etc/sysctl.conf without Xen's clock: there is no such key, and whoever applies the file reports an error."""
+    return text.edit(content, lambda body: f"# {body}" if re.match(r"\s*xen[./]\w+\s*=", body) else body)
+
+
+def modules(content: str, wanted: Iterable[str]) -> str:
+    """/etc/initramfs-tools/modules with the drivers that every initrd has to hold."""
+    there = {line.split()[0] for line in text.lines(content) if line.split()}
+    missing = [name for name in wanted if name not in there]
+    return text.append(content, missing) if missing else content
