@@ -79,11 +79,9 @@ def _program(program: str, version: Sequence[str], purpose: str, required: bool)
 
 
 def _guestfs() -> Finding:
-    from hikkoshi.guest import appliance  # noqa: PLC0415 - the quick findings are not to wait for it
-
     title = "libguestfs for Python (opens guest disks)"
     try:
-        return Finding(title, True, appliance.interpreter())
+        return Finding(title, True, tool.guestfs_python())
     except HikkoshiError as e:
         return Finding(title, False, e.problems[0].found or e.problems[0].what, SETUP)
 

@@ -5,14 +5,18 @@ guest stays locked for exactly as long.
 """
 
 import contextlib
+import functools
 import os
 import shutil
 import signal
 import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from hikkoshi.errors import Problem, ToolFailed
+
+PYTHONS = (sys.executable, "/usr/bin/python3", "/usr/libexec/platform-python")
 
 
 def find(program: str) -> str:
@@ -102,3 +106,22 @@ def end(process: subprocess.Popen[bytes]) -> None:
 def tail(text: str, lines: int = 12) -> str:
     """The last lines of a program's output."""
     return "\n".join(text.strip().splitlines()[-lines:]) or "(it printed nothing)"
+
+
+@functools.cache
+def guestfs_python() -> str:
+    """The first Python of this machine that can import guestfs: its binding belongs to the system's own."""
+    for candidate in PYTHONS:
+        if Path(candidate).exists():
+            found = run([candidate, "-I", "-c", "import guestfs"], timeout=60, ok=range(256))
+            if found.returncode == 0:
+                return candidate
+    raise ToolFailed(
+        Problem(
+            "no Python of this machine can open guest disks",
+            where=", ".join(PYTHONS),
+            found="none of them can import guestfs",
+            expected="libguestfs with its Python binding (Debian: python3-guestfs; Red Hat: python3-libguestfs)",
+            remedy="run `make setup`",
+        )
+    )

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from hikkoshi import files
+from hikkoshi import files, tool
 from hikkoshi.disk import digest
 from hikkoshi.errors import StepFailed
 from hikkoshi.guest import initrd
@@ -80,7 +80,7 @@ def edited(source: Path, folder: Path, parts: str) -> tuple[Path, dict[str, str]
     subprocess.run(["cp", "--sparse=always", source, copy], check=True)
     copy.chmod(0o600)
     done = subprocess.run(
-        [boot.interpreter(), "-c", EDIT, copy, parts], capture_output=True, text=True, check=False, timeout=300
+        [tool.guestfs_python(), "-c", EDIT, copy, parts], capture_output=True, text=True, check=False, timeout=300
     )
     assert done.returncode == 0, done.stderr
     return copy, json.loads(done.stdout)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from hikkoshi import tool
 from hikkoshi.disk.origin import Origin
 from hikkoshi.errors import BadInput, StepFailed, ToolFailed
 from hikkoshi.guest import appliance
@@ -19,7 +20,7 @@ def worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A worker of the test's own, run by this Python."""
     path = tmp_path / "worker.py"
     monkeypatch.setattr(appliance, "WORKER", path)
-    monkeypatch.setattr(appliance, "interpreter", lambda: sys.executable)
+    monkeypatch.setattr(tool, "guestfs_python", lambda: sys.executable)
     threads = threading.active_count()
     yield path
     assert threading.active_count() == threads
@@ -85,10 +86,10 @@ def test_nothing_of_it_is_left_when_the_parent_is_interrupted(worker: Path, tmp_
 
 
 def test_without_guestfs_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(appliance, "INTERPRETERS", ("/bin/false", "/nowhere/python3"))
-    appliance.interpreter.cache_clear()
+    monkeypatch.setattr(tool, "PYTHONS", ("/bin/false", "/nowhere/python3"))
+    tool.guestfs_python.cache_clear()
     with pytest.raises(ToolFailed, match="python3-guestfs") as e:
-        appliance.interpreter()
+        tool.guestfs_python()
     assert e.value.problems[0].remedy == "run `make setup`"
 
 

@@ -1,10 +1,8 @@
 """Drives the worker that opens a guest's disk: finds a Python that can, sends the job, explains what went wrong."""
 
 import contextlib
-import functools
 import json
 import subprocess
-import sys
 import tempfile
 import threading
 from collections.abc import Iterator, Sequence
@@ -19,7 +17,6 @@ from hikkoshi.guest.facts import GuestFacts
 from hikkoshi.progress import Progress, silent
 
 WORKER = Path(__file__).with_name("worker.py")
-INTERPRETERS = (sys.executable, "/usr/bin/python3", "/usr/libexec/platform-python")
 GRACE = 10  # seconds after which a worker that did not end itself is ended
 # a launch without KVM takes 15 to 30; under load it may be far more; a complete initrd of Debian's takes over 600
 SECONDS = {"inspect": 600, "apply": 1800}
@@ -59,7 +56,7 @@ def work(
 
 def _run(job: dict[str, Any], progress: Progress) -> dict[str, Any]:
     process = subprocess.Popen(
-        tool.command([interpreter(), "-I", str(WORKER)]),
+        tool.command([tool.guestfs_python(), "-I", str(WORKER)]),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -106,25 +103,6 @@ def _died(status: int, errors: Sequence[bytes], listener: threading.Thread, job:
             found=f"exit status {status}: {tool.tail(words)}",
             expected=f"a result within {job['seconds']} s",
             remedy="see with `hikkoshi doctor` whether libguestfs works here and what the machine is busy with, then run again",
-        )
-    )
-
-
-@functools.cache
-def interpreter() -> str:
-    """The first Python of this machine that can import guestfs."""
-    for candidate in INTERPRETERS:
-        if Path(candidate).exists():
-            found = tool.run([candidate, "-I", "-c", "import guestfs"], timeout=60, ok=range(256))
-            if found.returncode == 0:
-                return candidate
-    raise ToolFailed(
-        Problem(
-            "no Python of this machine can open guest disks",
-            where=", ".join(INTERPRETERS),
-            found="none of them can import guestfs",
-            expected="libguestfs with its Python binding (Debian: python3-guestfs; Red Hat: python3-libguestfs)",
-            remedy="run `make setup`",
         )
     )
 

@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from typing import ClassVar
 
-from hikkoshi import files
+from hikkoshi import files, tool
 from hikkoshi.artefact import Artefact
 from hikkoshi.check import Check
 from hikkoshi.disk import origin
@@ -42,7 +42,7 @@ def checks(source: Origin, copy: Path) -> list[Check]:
     there = _identity(source)
     title, expected = "libguestfs can be reached", "a Python that can import guestfs"
     try:
-        worker = Check(title, True, appliance.interpreter(), expected)
+        worker = Check(title, True, tool.guestfs_python(), expected)
     except ToolFailed as e:
         worker = Check(title, False, e.problems[0].found, expected, e.problems[0].remedy)
     found = [

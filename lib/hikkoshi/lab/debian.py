@@ -18,7 +18,6 @@ from pathlib import Path
 
 from hikkoshi import files, tool
 from hikkoshi.errors import BadInput, HikkoshiError, Problem, StepFailed
-from hikkoshi.guest.appliance import interpreter
 from hikkoshi.lab import packages, partitions
 from hikkoshi.lab.image import GuestImage
 
@@ -182,7 +181,7 @@ def _assemble(image: GuestImage, root: Path, made: Path) -> None:
         "files": _files(image, system, swap),
     }
     done = subprocess.run(
-        [interpreter(), "-c", _APPLIANCE],
+        [tool.guestfs_python(), "-c", _APPLIANCE],
         input=json.dumps(job),
         capture_output=True,
         text=True,
@@ -220,6 +219,7 @@ def _files(image: GuestImage, system: str, swap: str) -> dict[str, str]:
         "/etc/network/interfaces": f"auto lo\niface lo inet loopback\n{stanzas}",
         "/etc/default/grub": 'GRUB_DEFAULT=0\nGRUB_TIMEOUT=5\nGRUB_DISTRIBUTOR=Debian\nGRUB_CMDLINE_LINUX_DEFAULT=""\n'
         'GRUB_CMDLINE_LINUX="console=hvc0"\n',
+        "/etc/modules": "# what a guest of Xen often has\nxen-netfront\n",
         "/etc/sysctl.conf": "# xen-tools left this\nxen.independent_wallclock = 1\n",
     }
 

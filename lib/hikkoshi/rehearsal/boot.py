@@ -1,7 +1,6 @@
 """One boot of one disk: watched until its fate is clear, and kept as a picture, the screen's text and the console."""
 
 import json
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -101,7 +100,7 @@ def _bootable(
         "path": witness.PATH,
         "witness": witness.SCRIPT if probe else "",
     }
-    result = tool.run([interpreter(), injection.__file__], stdin=json.dumps(wish), timeout=300)
+    result = tool.run([tool.guestfs_python(), injection.__file__], stdin=json.dumps(wish), timeout=300)
     answer = json.loads(result.stdout)
     if "problem" in answer:
         raise ToolFailed(
@@ -120,21 +119,6 @@ def _bootable(
 def _by_grub2(disk: Path) -> bool:
     with disk.open("rb") as f:
         return source.boot_loader(f.read(source.SECTOR)) == "grub2"
-
-
-def interpreter() -> str:
-    """A Python that can import libguestfs' bindings, which belong to the system's own; `ToolFailed` where there is none."""
-    candidates = [sys.executable, "/usr/bin/python3", "/usr/libexec/platform-python"]
-    for python in candidates:
-        if Path(python).exists() and tool.run([python, "-c", "import guestfs"], ok=(0, 1)).returncode == 0:
-            return python
-    raise ToolFailed(
-        Problem(
-            "no Python here can import guestfs",
-            found="tried " + ", ".join(candidates),
-            remedy="install python3-guestfs (make setup does)",
-        )
-    )
 
 
 def _watch(

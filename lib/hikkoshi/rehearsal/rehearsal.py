@@ -11,7 +11,7 @@ from hikkoshi.disk.origin import Origin
 from hikkoshi.errors import BadInput, Problem, Refused, ToolFailed
 from hikkoshi.progress import Progress, silent
 from hikkoshi.rehearsal.accelerator import Accelerator
-from hikkoshi.rehearsal.boot import boot, identity, interpreter
+from hikkoshi.rehearsal.boot import boot, identity
 from hikkoshi.rehearsal.machine import CONTROLLERS, NICS, Machine, MachineNic
 from hikkoshi.rehearsal.outcome import Ending, Outcome, SeenNic
 
@@ -323,6 +323,6 @@ def _qemu(wants: set[str]) -> Check:
 def _guestfs() -> Check:
     title, expected = "libguestfs can be reached", "a Python that can import guestfs"
     try:
-        return Check(title, True, interpreter(), expected)
+        return Check(title, True, tool.guestfs_python(), expected)
     except ToolFailed as e:
         return Check(title, False, e.problems[0].found, expected, e.problems[0].remedy)
