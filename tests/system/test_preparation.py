@@ -244,3 +244,18 @@ def test_a_disk_with_a_qcow2_header_is_refused_and_never_opened_as_such(case: Ca
     tool.run(["qemu-img", "create", "-q", "-f", "qcow2", "-b", secret, "-F", "raw", disk, "1M"])
     with pytest.raises(BadInput, match="qcow2"):
         appliance.inspect(Origin.whole(disk))
+
+
+def test_links_that_lead_in_a_circle_and_words_for_a_shell_are_only_words(tmp_path: Path) -> None:
+    etc = tmp_path / "files/etc"
+    (etc / "rc.d").mkdir(parents=True)
+    (tmp_path / "files/boot/grub").mkdir(parents=True)
+    (etc / "fstab").write_text(
+        "/dev/xvda1 / ext3 defaults 1 1\n$(reboot;) /boot ext3 defaults 1 2\n/dev/`reboot` /home ext3 x 1 2\n;halt / ext3\n"
+    )
+    (etc / "inittab").symlink_to("securetty")
+    (etc / "securetty").symlink_to("inittab")
+    (etc / "sysctl.conf").symlink_to("../" * 50 + "proc/self/mem")
+    (tmp_path / "files/boot/grub/grub.conf").symlink_to("grub.conf")
+    with pytest.raises(BadInput, match="the guest has no boot menu"):
+        appliance.inspect(Origin.whole(disk_with(tmp_path, 0x83, tmp_path / "files")))

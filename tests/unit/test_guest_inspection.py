@@ -1,6 +1,7 @@
 """From what was read off a disk to facts: kernels, NICs, role; and which disks are refused at the first sector."""
 
 import base64
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +67,7 @@ def test_tells_what_the_guest_is(tmp_path: Path) -> None:
     assert found.hostname == "gateway.example.ac.jp"
     assert (found.boot_loader, found.boot_config, found.default_kernel) == ("grub-legacy", "/boot/grub/grub.conf", 0)
     assert found.initrd_maker == "/sbin/mkinitrd"
-    assert found.kudzu
+    assert found.services == ("kudzu",)
     assert found.warnings == ()
 
 
@@ -326,3 +327,33 @@ def test_grub_2s_paths_are_those_of_the_file_system_that_holds_boot(tmp_path: Pa
     found = inspection.facts(raw(tmp_path, **texts), tmp_path, "grub2", "guest.img")
     (only,) = found.kernels
     assert (only.image, only.initrd) == ("/boot/vmlinuz-2.6.18-398.el5", "/boot/initrd-2.6.18-398.el5.img")
+
+
+def test_services_of_xen_are_told_by_their_names_once(tmp_path: Path) -> None:
+    content = raw(tmp_path)
+    content["present"] += [
+        "/etc/rc.d/rc3.d/S12xe-linux-distribution",
+        "/etc/rc.d/rc5.d/S12xe-linux-distribution",
+        "/etc/systemd/system/getty.target.wants/serial-getty@hvc0.service",
+        "/etc/systemd/system/multi-user.target.wants/xe-daemon.service",
+    ]
+    found = inspection.facts(content, tmp_path, "grub-legacy", "guest.img")
+    assert found.services == ("kudzu", "serial-getty@hvc0.service", "xe-daemon.service", "xe-linux-distribution")
+
+
+@pytest.mark.parametrize(("count", "refused"), [(2048, False), (2049, True)])
+def test_a_disk_that_is_shorter_than_its_partition_table_says_is_refused(
+    tmp_path: Path, count: int, refused: bool
+) -> None:
+    head = bytearray(512)
+    head[0:4] = b"GRUB"
+    head[446:462] = struct.pack("<8BII", 0x80, 0, 0, 0, 0x83, 0, 0, 0, 2048, count)
+    head[462:478] = struct.pack("<8BII", 0, 0, 0, 0, inspection.GPT, 0, 0, 0, 1, 0xFFFFFFFF)
+    head[510:512] = b"\x55\xaa"
+    disk = tmp_path / "disk.img"
+    disk.write_bytes(bytes(head).ljust(2 << 20, b"\0"))
+    if refused:
+        with pytest.raises(BadInput, match="cut off"):
+            inspection.boot_loader(disk)
+    else:
+        assert inspection.boot_loader(disk) == "grub2"

@@ -325,6 +325,17 @@ class TestLeftovers:
         assert once == "net.ipv4.ip_forward = 1\n# xen.independent_wallclock=1\n"
         assert leftovers.sysctl(once) == once
 
+    def test_xens_modules_are_no_longer_loaded(self) -> None:
+        before = "# list\nloop\nxen-netfront\nxenfs\n"
+        once = leftovers.loaded(before)
+        assert once == "# list\nloop\n# xen-netfront\n# xenfs\n"
+        assert leftovers.loaded(once) == once
+
+    def test_the_screens_driver_is_no_longer_that_of_xens_frame_buffer(self) -> None:
+        before = 'Section "Device"\n\tDriver      "fbdev"\nEndSection\n'
+        assert leftovers.xorg(before, "vesa") == before.replace("fbdev", "vesa")
+        assert leftovers.xorg(before.replace("fbdev", "nv"), "vesa") == before.replace("fbdev", "nv")
+
     def test_modules_are_added_that_are_not_there(self) -> None:
         before = "# list\next4\nvmw_pvscsi\n"
         assert leftovers.modules(before, ["vmw_pvscsi", "sd_mod"]) == before + "sd_mod\n"

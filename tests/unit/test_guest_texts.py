@@ -155,6 +155,12 @@ class TestGrub:
         assert len(removed(self.before, after)) == 3
         assert "#boot=/dev/xvda\n" in after
 
+    def test_what_debian_makes_new_entries_from_is_put_right_too(self) -> None:
+        before = "## comment root=/dev/xvda1\n# kopt=root=/dev/xvda1 ro console=hvc0\n# kopt_2_6=root=/dev/xvda1\n"
+        after = "## comment root=/dev/xvda1\n# kopt=root=/dev/sda1 ro console=tty0\n# kopt_2_6=root=/dev/sda1\n"
+        assert text.edit(before, grub._line) == after
+        assert grub.prepared(before + "title a\n", 0).startswith("## comment root=/dev/xvda1\n# kopt=root=/dev/sda1")
+
     def test_renames_the_disk_in_device_map(self) -> None:
         assert grub.device_map("# devices\n(fd0)\t/dev/fd0\n(hd0)\t/dev/xvda\n") == (
             "# devices\n(fd0)\t/dev/fd0\n(hd0)\t/dev/sda\n"

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hikkoshi.check import Check
 from hikkoshi.disk.origin import Identity, Origin
 from hikkoshi.errors import BadInput, Refused
-from hikkoshi.guest import extlinux, pinning, preparation, prepared
+from hikkoshi.guest import clock, extlinux, pinning, preparation, prepared
 from hikkoshi.guest.facts import GuestFacts, Interface, Kernel, Partition
 from hikkoshi.guest.preparation import Preparation
 from hikkoshi.guest.prepared import Prepared
@@ -195,7 +195,75 @@ class TestModules:
 
     def test_kudzu_is_switched_off_only_where_it_is_on(self) -> None:
         assert len(plan(facts()).commands) == 1
-        assert plan(facts(kudzu=True)).commands[1] == ("/sbin/chkconfig", "kudzu", "off")
+        assert plan(facts(services=("kudzu",))).commands[1] == ("/sbin/chkconfig", "kudzu", "off")
+
+    @pytest.mark.parametrize(
+        ("distribution", "service", "command"),
+        [
+            ("centos", "xe-linux-distribution", ("/sbin/chkconfig", "xe-linux-distribution", "off")),
+            ("debian", "xe-linux-distribution", ("/usr/sbin/update-rc.d", "xe-linux-distribution", "disable")),
+            ("debian", "xe-daemon.service", ("/bin/systemctl", "disable", "xe-daemon.service")),
+        ],
+    )
+    def test_services_of_xen_are_switched_off_by_what_switched_them_on(
+        self, distribution: str, service: str, command: tuple[str, ...]
+    ) -> None:
+        assert command in plan(facts(distribution=distribution, services=(service,))).commands
+
+
+class TestClock:
+    """KB 1006427's arguments, for the kernel that is booted."""
+
+    @pytest.mark.parametrize(
+        ("release", "arch", "wanted"),
+        [
+            ("5.11", "i686", ()),
+            ("5.4", "i686", ()),
+            ("5.3", "i686", ("divider=10", "clocksource=acpi_pm")),
+            ("5", "i686", ("clocksource=acpi_pm",)),
+            ("4.8", "i686", ("clock=pmtmr", "divider=10")),
+            ("4.6", "i686", ("clock=pmtmr",)),
+            ("5.3", "x86_64", ()),
+        ],
+    )
+    def test_arguments_go_by_the_release(self, release: str, arch: str, wanted: tuple[str, ...]) -> None:
+        assert clock.arguments(facts(release=release, arch=arch)) == wanted
+
+    def test_they_are_given_to_the_kernel_that_is_booted_and_once(self) -> None:
+        old = facts(release="5.3", arch="i686")
+        done = plan(old)
+        (menu,) = (str(e.after) for e in done.edits if e.path == "/boot/grub/grub.conf")
+        assert [line for line in menu.split("\n") if "divider=10 clocksource=acpi_pm" in line] == [
+            line for line in menu.split("\n") if line.strip().startswith("kernel /vmlinuz-2.6.18-398.el5 ")
+        ]
+        assert plan(prepared_facts(old, done)).edits == ()
+
+    def test_what_the_administrator_chose_stays(self) -> None:
+        old = facts(release="5.0", arch="i686")
+        text = old.texts["/boot/grub/grub.conf"].replace(
+            "kernel /vmlinuz-2.6.18-398.el5 ", "kernel /vmlinuz-2.6.18-398.el5 clocksource=pit "
+        )
+        chosen = old.model_copy(update={"texts": old.texts | {"/boot/grub/grub.conf": text}})
+        assert all("acpi_pm" not in str(e.after) for e in plan(chosen).edits)
+
+    def test_where_the_source_is_silent_a_person_is_told(self) -> None:
+        assert any("64-bit guests of this release" in n for n in plan(facts(release="5.3")).notes)
+        assert any("let NTP keep it" in n for n in plan(facts()).notes)
+
+
+class TestTools:
+    @pytest.mark.parametrize(
+        ("distribution", "release", "words"),
+        [
+            ("debian", "12", "apt-get install open-vm-tools"),
+            ("centos", "7.9", "yum install open-vm-tools"),
+            ("centos", "5.11", "the repositories of centos 5.11 have no open-vm-tools"),
+            ("centos", "6.10", "have no open-vm-tools"),
+            ("unknown", "unknown", "have no open-vm-tools"),
+        ],
+    )
+    def test_the_plan_says_where_they_come_from(self, distribution: str, release: str, words: str) -> None:
+        assert any(words in n for n in plan(facts(distribution=distribution, release=release)).notes)
 
 
 class TestEdits:
@@ -342,7 +410,7 @@ class TestDebian:
         assert plan(self.guest(self.every, **conf)).rebuilds
 
     def test_xens_console_is_given_up(self) -> None:
-        found = plan(self.guest(self.every).model_copy(update={"hvc0": True}))
+        found = plan(self.guest(self.every).model_copy(update={"services": ("serial-getty@hvc0.service",)}))
         assert ("/bin/systemctl", "disable", "serial-getty@hvc0.service") in found.commands
 
     def test_a_second_preparation_does_nothing(self) -> None:

@@ -8,6 +8,7 @@ from functools import partial
 from pydantic import BaseModel, ConfigDict
 
 from hikkoshi.guest import (
+    clock,
     console,
     extlinux,
     fstab,
@@ -43,6 +44,7 @@ CACHES = (  # lists of devices that the guest makes again by itself
     "/etc/lvm/cache/.cache",
     "/etc/lvm/devices/system.devices",
 )
+LOADED = ("/etc/modules", "/etc/modules-load.d/")  # modules to load at boot
 RELABEL = "/.autorelabel"  # asks SELinux, at the next boot, for labels on what was written from outside
 
 
@@ -95,6 +97,12 @@ def decided(
         ("/etc/initramfs-tools/modules", lambda t: leftovers.modules(t, missing), drivers),
         ("/etc/inittab", console.inittab, "log in on the screen, not on Xen's console"),
         ("/etc/securetty", console.securetty, "root may log in on the screen"),
+        *((p, leftovers.loaded, "no Xen, so none of its drivers") for p in facts.texts if p.startswith(LOADED)),
+        (
+            "/etc/X11/xorg.conf",
+            lambda t: leftovers.xorg(t, "modesetting" if facts.systemd else "vesa"),
+            "a screen that VMware has",
+        ),
         ("/etc/sysctl.conf", leftovers.sysctl, "settings that only Xen's kernel knew"),
         (
             "/etc/modprobe.conf",
@@ -110,7 +118,14 @@ def decided(
             changes.append((interface.file, partial(ifcfg.prepared, mac=mac), why))
     if menu_path:
         why = f"boot {kernel.version}; {xen}"
-        changes.insert(0, (menu_path, lambda t: menu.MENUS[menu_path].prepared(t, kernel.index), why))
+
+        def boots(text: str) -> str:
+            made = menu.MENUS[menu_path].prepared(text, kernel.index)
+            return grub.with_arguments(
+                made, kernel.index, clock.arguments(facts)
+            )  # none but for GRUB legacy's releases
+
+        changes.insert(0, (menu_path, boots, why))
     edits = [_menu_made(facts, kernel)] if facts.boot_loader == "none" else []
     for path, change, why in changes:
         before = facts.texts.get(path)
@@ -149,7 +164,8 @@ def _menu_made(facts: GuestFacts, kernel: Kernel) -> Edit:
     own = any(p.mountpoint == "/boot" for p in facts.partitions)
     image, initrd = (path.removeprefix("/boot") if own else path for path in (kernel.image, kernel.initrd))
     title = f"{facts.distribution} {facts.release}, {kernel.version}"
-    text = extlinux.menu(title, image, initrd, grub.arguments(" ".join(kernel.arguments)))
+    arguments = grub.arguments(" ".join((*kernel.arguments, *clock.arguments(facts))))
+    text = extlinux.menu(title, image, initrd, arguments)
     why = "a boot loader for a disk that had none: under Xen the Dom-0 did without"
     return Edit(path=extlinux.CONF, why=why, before_sha256=None, after=text)
 

@@ -64,9 +64,8 @@ class GuestFacts(_Fact):
     latin1: tuple[str, ...] = ()  # paths of texts that are not UTF-8: each character stands for one byte
     pinned: dict[str, str] = {}  # {name of a NIC: MAC that ties it to the name, by udev or systemd}
     systemd: bool = False  # the guest's init
-    hvc0: bool = False  # systemd is told to log people in on Xen's console
     initrd_maker: str = ""  # path of the program that makes an initrd; empty where there is none
     rpm_environment: tuple[str, ...] = ()  # files of Berkeley DB's that a later rpm trips over
     selinux: bool = False  # switched on: what is written from outside needs a label
-    kudzu: bool = False  # at boot, kudzu would find all hardware changed, and ask
+    services: tuple[str, ...] = ()  # started at boot, of those that belong to Xen, or would ask about new hardware
     warnings: tuple[str, ...] = ()

@@ -1,6 +1,7 @@
 """GRUB legacy: its menu (grub.conf), its list of disks (device.map), and what has to change in them."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from hikkoshi.guest import device, text
@@ -102,9 +103,29 @@ def _with_default(menu: str, index: int) -> str:
 
 
 def _line(body: str) -> str:
-    if _command(body)[0] not in ("kernel", "module"):
-        return body
-    return arguments(body)
+    # Debian's update-grub makes new entries from comments like `# kopt=root=/dev/xvda1 ro`
+    if _command(body)[0] in ("kernel", "module") or re.match(r"# (?:kopt|defoptions|xenkopt)\w*=", body):
+        return (
+            re.sub(r"(# \w+=)(.*)", lambda m: m[1] + arguments(m[2]), body) if body.startswith("#") else arguments(body)
+        )
+    return body
+
+
+def with_arguments(menu: str, index: int, wanted: Sequence[str]) -> str:
+    """The menu with more arguments for the kernel of entry `index`, but for those of which it has some value already."""
+    entry = -1
+
+    def change(body: str) -> str:
+        nonlocal entry
+        name, rest = _command(body)
+        entry += name == "title"
+        if name != "kernel" or entry != index:
+            return body
+        given = {word.partition("=")[0] for word in rest.split()}
+        missing = [word for word in wanted if word.partition("=")[0] not in given]
+        return " ".join((body.rstrip(), *missing)) if missing else body
+
+    return text.edit(menu, change)
 
 
 def arguments(line: str) -> str:

@@ -116,8 +116,10 @@ def prepared(cfg: str, index: int) -> str:
     new = text.edit(cfg, _line)
     if default(cfg) == index or index >= len(_places(cfg)):
         return new
-    names = _places(cfg)[index]
-    name = max((n for n in names if ">" in n or not n.isdigit()), key=len, default=str(index))
+    places = _places(cfg)
+    # ids first, which are long and stay; a place in the menu where another entry has all its names too
+    unique = [n for n in places[index] if sum(n in names for names in places) == 1]
+    name = max(sorted(unique), key=lambda n: (not n.replace(">", "").isdigit(), len(n)), default=str(index))
     out, done = [], False
     for line in text.lines(new):
         if not done and _split(text.parts(line)[0])[:1] in (["menuentry"], ["submenu"]):

@@ -1,7 +1,9 @@
 """From what was read off a disk to facts about the guest."""
 
 import base64
+import os
 import re
+import struct
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +20,14 @@ MAKERS = (  # programs that make an initrd; of several the first counts: mkinitr
     *("/usr/sbin/update-initramfs", "/usr/bin/dracut", "/sbin/dracut", "/sbin/mkinitrd"),
 )
 SYSTEMD = ("/lib/systemd/systemd", "/usr/lib/systemd/systemd")
-HVC0 = "/etc/systemd/system/getty.target.wants/serial-getty@hvc0.service"
+# what has to be off: kudzu finds all hardware changed, and asks; a login on Xen's console; XenServer's tools
+SERVICES = (
+    "/etc/rc.d/rc[2345].d/S*kudzu",
+    "/etc/rc.d/rc[2345].d/S*xe-*",
+    "/etc/rc[2345].d/S*xe-*",
+    "/etc/systemd/system/getty.target.wants/serial-getty@hvc0.service",
+    "/etc/systemd/system/*.wants/xe-*.service",
+)
 # files that are read whole, and may be changed, as patterns; a path that a pattern names twice is taken once
 TEXTS = [
     *MENUS,
@@ -53,6 +62,9 @@ TEXTS = [
     "/etc/os-release",
     "/etc/hostname",
     "/etc/sysctl.conf",
+    "/etc/modules",
+    "/etc/modules-load.d/*.conf",
+    "/etc/X11/xorg.conf",
     "/etc/rc.d/rc.local",
     "/etc/blkid/blkid.tab",
     "/etc/blkid.tab",
@@ -68,7 +80,7 @@ FILES = [
     "/boot/initrd.img-*",
     "/lib/modules/*/modules.alias",
 ]
-PRESENT = ["/boot/vmlinuz-*", *MAKERS, "/etc/rc.d/rc[2345].d/S*kudzu", "/var/lib/rpm/__db.*", *SYSTEMD, HVC0]
+PRESENT = ["/boot/vmlinuz-*", *MAKERS, "/var/lib/rpm/__db.*", *SYSTEMD, *SERVICES]
 
 
 @dataclass(frozen=True)
@@ -79,6 +91,7 @@ class _Fetched:
     files: dict[str, Path]  # {path in the guest: copy of it}
 
 
+GPT = 0xEE  # the type of the one entry that stands before a GPT, and covers more than there is
 _MACHINES = {3: "i686", 62: "x86_64"}  # e_machine of ELF
 
 
@@ -91,6 +104,7 @@ def boot_loader(disk: Path) -> str:
     try:
         with disk.open("rb") as f:
             head = f.read(4096)
+            size = f.seek(0, os.SEEK_END)
     except OSError as e:
         raise BadInput(
             Problem(
@@ -121,6 +135,19 @@ def boot_loader(disk: Path) -> str:
             else "check that this is the right image"
         )
         raise BadInput(Problem(what, str(disk), found, expected, remedy))
+    entries = [head[at : at + 16] for at in range(446, 510, 16)]
+    places = [struct.unpack_from("<II", e, 8) for e in entries if e[4] not in (0, GPT)]
+    end = max((first + count for first, count in places), default=0) * source.SECTOR
+    if end > size:
+        raise BadInput(
+            Problem(
+                "the disk is cut off",
+                str(disk),
+                f"{size:,} bytes, and its last partition ends at {end:,}",
+                "a disk that is as long as its partition table says",
+                "copy the image again; something ended the copy early",
+            )
+        )
     return source.boot_loader(head)
 
 
@@ -186,7 +213,6 @@ def facts(raw: dict[str, Any], folder: Path, loader: str, disk: str) -> GuestFac
         interfaces=nics,
         pinned=pinning.read(texts),
         systemd=any(path in raw["present"] for path in SYSTEMD),
-        hvc0=HVC0 in raw["present"],
         forwards=forwards,
         forwards_because=because,
         texts={p: t for p, t in texts.items() if not p.startswith("/boot/config-")},
@@ -194,7 +220,7 @@ def facts(raw: dict[str, Any], folder: Path, loader: str, disk: str) -> GuestFac
         initrd_maker=next((path for path in MAKERS if path in raw["present"]), ""),
         rpm_environment=tuple(sorted(p for p in raw["present"] if p.startswith("/var/lib/rpm/__db."))),
         selinux=sysconfig.values(texts.get("/etc/selinux/config", "")).get("SELINUX", "disabled").lower() != "disabled",
-        kudzu=any("kudzu" in p for p in raw["present"]),
+        services=_services(raw["present"]),
         warnings=tuple(warnings),
     )
 
@@ -298,6 +324,12 @@ def _interfaces(texts: dict[str, str], warnings: list[str]) -> tuple[Interface, 
     found += more
     warnings += told
     return tuple(sorted(found, key=lambda i: (len(i.name), i.name)))
+
+
+def _services(present: Iterable[str]) -> tuple[str, ...]:
+    """The services of SERVICES by their names: `S05kudzu` is kudzu."""
+    links = [path.rpartition("/")[2] for path in present if re.match(r"/etc/(?:rc\.d/)?rc\d\.d/|.*\.wants/", path)]
+    return tuple(sorted({re.sub(r"^S\d\d", "", link) for link in links}))
 
 
 def _distribution(texts: dict[str, str]) -> tuple[str, str]:

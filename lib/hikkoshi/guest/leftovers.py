@@ -21,6 +21,16 @@ def sysctl(content: str) -> str:
     return text.edit(content, lambda body: f"# {body}" if re.match(r"\s*xen[./]\w+\s*=", body) else body)
 
 
+def loaded(content: str) -> str:
+    """A list of modules to load at boot without Xen's, whose drivers find no hypervisor: the service that loads them fails."""
+    return text.edit(content, lambda body: f"# {body}" if re.match(r"\s*xen[-_]?\w+", body) else body)
+
+
+def xorg(content: str, driver: str) -> str:
+    """xorg.conf with another driver where it has that of Xen's frame buffer."""
+    return text.edit(content, lambda body: re.sub(r'^(\s*Driver\s+)"fbdev"', rf'\1"{driver}"', body, flags=re.I))
+
+
 def modules(content: str, wanted: Iterable[str]) -> str:
     """/etc/initramfs-tools/modules with the drivers that every initrd has to hold."""
     there = {line.split()[0] for line in text.lines(content) if line.split()}

@@ -12,8 +12,8 @@ from pathlib import PurePath
 from pydantic import BaseModel, ConfigDict
 
 from hikkoshi.errors import BadInput, Problem
+from hikkoshi.guest import clock, edits, hardware, modprobe, pinning, vmware_tools
 from hikkoshi.guest import device as disk_names
-from hikkoshi.guest import edits, hardware, modprobe, pinning
 from hikkoshi.guest.edits import CACHES, INITRD_INPUTS, Edit, package_of
 from hikkoshi.guest.facts import GuestFacts, Kernel
 from hikkoshi.guest.version import order
@@ -67,10 +67,7 @@ def plan(facts: GuestFacts, *, controller: str, nic_model: str, macs: Mapping[st
     inputs = INITRD_INPUTS[facts.initrd_maker.rpartition("/")[2]]
     rebuilds = not set(modules) <= set(kernel.initrd_modules) or any(e.path.startswith(inputs) for e in changes)
     commands = [_initrd_command(facts.initrd_maker, kernel, modules)] if rebuilds else []
-    if facts.kudzu:
-        commands.append(("/sbin/chkconfig", "kudzu", "off"))
-    if facts.hvc0:
-        commands.append(("/bin/systemctl", "disable", "serial-getty@hvc0.service"))
+    commands += [_off(facts, service) for service in facts.services]
     if any(e.path == pinning.UNIT for e in changes):
         commands.append(("/bin/systemctl", "enable", PurePath(pinning.UNIT).name))
     if facts.rpm_environment:
@@ -260,6 +257,15 @@ def _lacking(facts: GuestFacts, kernel: Kernel, *devices: hardware.Device) -> li
     return problems
 
 
+def _off(facts: GuestFacts, service: str) -> tuple[str, ...]:
+    """What keeps a service from starting at boot."""
+    if service.endswith(".service"):
+        return ("/bin/systemctl", "disable", service)
+    if facts.distribution in ("debian", "ubuntu"):
+        return ("/usr/sbin/update-rc.d", service, "disable")
+    return ("/sbin/chkconfig", service, "off")
+
+
 def _initrd_command(maker: str, kernel: Kernel, modules: Sequence[str]) -> tuple[str, ...]:
     """What makes the kernel's initrd again, in the guest."""
     if maker.endswith("/update-initramfs"):  # it takes the modules from its own list
@@ -273,6 +279,8 @@ def _notes(facts: GuestFacts, macs: Mapping[str, str]) -> tuple[str, ...]:
     files = {i.name for i in facts.interfaces}
     return (
         *facts.warnings,
+        clock.note(facts),
+        vmware_tools.note(facts),
         *(f"no file of the guest configures {n}: it will be there, unconfigured" for n in macs if n not in files),
         *(
             f"{i.file} configures {i.name}, which the plan does not have: it stays as it is"

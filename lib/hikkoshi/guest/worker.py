@@ -249,7 +249,10 @@ def matching(g, patterns, limit):
 
 def collect(g, job):
     """Texts by their path; the paths of fetched files with their names in the parent's folder; which paths exist."""
-    texts = {p: base64.b64encode(text(g, p)).decode() for p in matching(g, job["texts"], TEXTS)}
+    paths = matching(g, job["texts"], TEXTS)
+    links = {p for p in paths if stat.S_ISLNK(g.lstatns(p)["st_mode"])}
+    # a link to a file that is taken already would be changed twice
+    texts = {p: text(g, p) for p in paths if p not in links or g.realpath(p) not in paths}
     files = {}
     for path in matching(g, job["files"], FILES):
         size = g.filesize(path)
@@ -259,7 +262,7 @@ def collect(g, job):
         g.download(path, f"{job['folder']}/{files[path]}")
     head = next((p for p in ("/sbin/init", "/bin/bash", "/bin/sh") if is_file(g, p)), None)
     return {
-        "texts": texts,
+        "texts": {p: base64.b64encode(content).decode() for p, content in texts.items()},
         "files": files,
         "present": [p for pattern in job["present"] for p in g.glob_expand(pattern)[:LISTING]],
         "program": base64.b64encode(g.pread(head, 20, 0) if head else b"").decode(),
