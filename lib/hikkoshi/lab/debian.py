@@ -179,6 +179,7 @@ def _assemble(image: GuestImage, root: Path, made: Path) -> None:
         else [],
         "system": system,
         "files": _files(image, system, swap),
+        "commands": [["systemctl", "enable", "systemd-networkd"]] if image.network == "networkd" else [],
     }
     done = subprocess.run(
         [tool.guestfs_python(), "-c", _APPLIANCE],
@@ -208,20 +209,30 @@ def _sized(path: Path, size: int) -> Path:
 
 def _files(image: GuestImage, system: str, swap: str) -> dict[str, str]:
     """What tells this guest from others, by path."""
-    stanzas = "".join(
-        f"\n{'allow-hotplug' if n % 2 else 'auto'} eth{n}\niface eth{n} inet static\n    address {nic.address}\n"
-        for n, nic in enumerate(image.nics)
-    )
     return (XEN_ONLY if image.layout == "partitions" else {}) | {
         "/etc/hostname": f"{image.name}\n",
         "/etc/hosts": f"127.0.0.1\tlocalhost\n127.0.1.1\t{image.name}\n",
         "/etc/fstab": f"{system} / ext4 errors=remount-ro 0 1\n{swap} none swap sw 0 0\nproc /proc proc defaults 0 0\n",
-        "/etc/network/interfaces": f"auto lo\niface lo inet loopback\n{stanzas}",
+        **_network(image),
         "/etc/default/grub": 'GRUB_DEFAULT=0\nGRUB_TIMEOUT=5\nGRUB_DISTRIBUTOR=Debian\nGRUB_CMDLINE_LINUX_DEFAULT=""\n'
         'GRUB_CMDLINE_LINUX="console=hvc0"\n',
         "/etc/modules": "# what a guest of Xen often has\nxen-netfront\n",
         "/etc/sysctl.conf": "# xen-tools left this\nxen.independent_wallclock = 1\n",
     }
+
+
+def _network(image: GuestImage) -> dict[str, str]:
+    """The NICs' files, for ifupdown or systemd-networkd."""
+    if image.network == "networkd":
+        return {
+            f"/etc/systemd/network/eth{n}.network": f"[Match]\nName=eth{n}\n\n[Network]\nAddress={nic.address}\n"
+            for n, nic in enumerate(image.nics)
+        }
+    stanzas = "".join(
+        f"\n{'allow-hotplug' if n % 2 else 'auto'} eth{n}\niface eth{n} inet static\n    address {nic.address}\n"
+        for n, nic in enumerate(image.nics)
+    )
+    return {"/etc/network/interfaces": f"auto lo\niface lo inet loopback\n{stanzas}"}
 
 
 _APPLIANCE = r"""
@@ -249,6 +260,8 @@ if job["bounds"]:
     g.rm("/boot/small.img")
 for path, content in job["files"].items():
     g.write(path, content)
+for argv in job["commands"]:
+    g.command(argv)
 kernel = g.glob_expand("/boot/vmlinuz-*")[0]
 version = kernel.split("-", 1)[1]
 if job["bounds"]:

@@ -57,6 +57,7 @@ class GuestImage:
     root: Names = "device"  # how the kernel's arguments name /
     kernels: tuple[Literal["xen", "ordinary"], ...] = ("xen", "ordinary")  # in the boot menu; the first is the default
     drivers: tuple[str, ...] = ()  # of VMware's controllers, in the ordinary kernel's initrd
+    network: Literal["scripts", "networkd"] = "scripts"  # what configures the NICs; systemd-networkd in Debian only
 
     @property
     def uuid(self) -> uuid.UUID:

@@ -62,6 +62,12 @@ VARIANTS = {
             disks=debian.disks,
         ),
         Variant(
+            replace(_guest("debian-networkd", 3), memory_mb=1024, network="networkd"),
+            "initramfs-shell",
+            "the same with systemd-networkd",
+            disks=debian.disks,
+        ),
+        Variant(
             replace(_guest("debian-partitions"), memory_mb=1024, layout="partitions"),
             "no-boot-loader",
             "Debian 12 on single partitions",
