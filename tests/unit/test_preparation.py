@@ -413,6 +413,16 @@ class TestDebian:
         found = plan(self.guest(self.every).model_copy(update={"services": ("serial-getty@hvc0.service",)}))
         assert ("/bin/systemctl", "disable", "serial-getty@hvc0.service") in found.commands
 
+    def test_before_systemd_udevs_rules_are_made_where_there_are_none(self) -> None:
+        old = self.guest(self.every).model_copy(update={"systemd": False})
+        (made,) = (e for e in plan(old).edits if e.path == pinning.RULES)
+        assert made.before_sha256 is None
+        assert pinning.read({pinning.RULES: str(made.after)}) == MACS
+        assert pinning.UNIT not in [e.path for e in plan(old).edits]
+
+    def test_where_ifcfg_files_tie_the_names_no_rules_are_made(self) -> None:
+        assert pinning.RULES not in [e.path for e in plan(facts()).edits]
+
     def test_a_second_preparation_does_nothing(self) -> None:
         before = self.guest(self.every)
         done = plan(before)
@@ -503,6 +513,10 @@ class TestProofs:
     def test_a_nic_on_another_mac(self) -> None:
         nics = (facts().interfaces[0], facts().interfaces[1].model_copy(update={"mac": "00:16:3e:ff:ff:ff"}))
         assert self.red(self.changed(interfaces=nics)) == ["every NIC is tied to its MAC"]
+
+    def test_a_nic_that_the_guest_uses_and_nothing_ties_to_its_mac(self) -> None:
+        loose = (*facts().interfaces[:1], Interface(name="eth1", file="/etc/network/interfaces"))
+        assert self.red(self.changed(interfaces=loose)) == ["every NIC is tied to its MAC"]
 
     def test_an_original_that_was_not_kept(self) -> None:
         kept = {e.path: e.before_sha256 for e in plan(facts()).edits}

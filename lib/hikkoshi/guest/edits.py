@@ -132,6 +132,10 @@ def decided(
         if before is None or (after := change(before)) == before:
             continue
         edits.append(_edit(facts, path, why, after))
+    loose = {i.name: macs[i.name] for i in facts.interfaces if i.name in macs and not ifcfg.name(i.file)}
+    if loose and not facts.systemd and pinning.RULES not in facts.texts:
+        # udev's own generator would write them at the next boot, in the order on the bus
+        edits.append(_whole(facts, pinning.RULES, "every NIC keeps its name by its MAC", pinning.rules("", loose)))
     if facts.systemd:
         edits += [
             _whole(facts, pinning.link_path(name), f"{name} is the NIC with MAC {mac}", pinning.link(name, mac))

@@ -201,7 +201,10 @@ def _proofs(known: Prepared, preparation: Preparation) -> list[Check]:
     ]
     xen = [line for line in xen_lines(facts.texts) if line not in p.leftovers]
     tied = {i.name: i.mac for i in facts.interfaces if ifcfg.name(i.file)} | facts.pinned
-    wrong = [f"{name}: {tied[name] or 'none'}" for name, mac in p.macs.items() if name in tied and tied[name] != mac]
+    used = {i.name for i in facts.interfaces} | set(tied)  # a NIC that nothing in the guest uses may have any name
+    wrong = [
+        f"{name}: {tied.get(name) or 'none'}" for name, mac in p.macs.items() if name in used and tied.get(name) != mac
+    ]
     booted = next((k for k in facts.kernels if k.index == facts.default_kernel), kernel)
     again = "run 10-survey, 20-plan and 30-prepare again; if it stays so, report it with prepared.json"
     rows = [
