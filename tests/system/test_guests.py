@@ -27,7 +27,7 @@ def _told(name: str) -> object:
     return pytest.param(name, marks=marks)
 
 
-@pytest.mark.parametrize("name", map(_told, VARIANTS))
+@pytest.mark.parametrize("name", [_told(name) for name in VARIANTS])
 def test_a_guest_fails_for_its_reason_and_boots_once_it_is_prepared(name: str, rows: dict[str, Future[Row]]) -> None:
     made = rows[name].result()
     assert made.wrong == ()
