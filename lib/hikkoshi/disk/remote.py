@@ -22,7 +22,7 @@ from hikkoshi import tool
 from hikkoshi.errors import BadInput, Problem, StepFailed, ToolFailed
 
 SECTOR = 512
-_SSH = ("ssh", "-T", *(word for option in (
+SSH = ("ssh", "-T", *(word for option in (
     "BatchMode=yes", "ServerAliveInterval=15", "ServerAliveCountMax=4",
     # whatever ssh_config says for people who log in: no command and no tunnels of its own, and no other session that ends
     # with one of ours
@@ -88,7 +88,7 @@ class RemoteDisk:
 
     def __init__(self, host: str, path: str, options: Sequence[str] = ()) -> None:
         self.name = f"{host}:{path}"
-        self._ssh, self._path, self._host = [*_SSH, *options, "--", host], shlex.quote(path), host
+        self._ssh, self._path, self._host = [*SSH, *options, "--", host], shlex.quote(path), host
         self._before = self._state()
         self.size = int(self._before["size"])
         if self.size == 0 or self.size % SECTOR:
@@ -164,7 +164,7 @@ class RemoteDisk:
         try:
             said = tool.run([*self._ssh, "sh"], stdin=_LOOK % self._path, timeout=120).stdout.strip()
         except ToolFailed as e:
-            line = shlex.join(["ssh", *self._ssh[len(_SSH) : -2], self._host, "true"])
+            line = shlex.join(["ssh", *self._ssh[len(SSH) : -2], self._host, "true"])
             remedy = f"type `{line}` here until it works without a question: host key, key and agent, ssh_config(5)"
             found = e.problems[0].found
             raise ToolFailed(
