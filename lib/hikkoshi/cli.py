@@ -1,21 +1,20 @@
 """The command line: thin. Exit codes: 0 done, 1 failed, 2 usage or bad input, 3 refused; 128 + signal when stopped."""
 
 import contextlib
-import json
 import os
 import signal
 import sys
 import tempfile
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
+from hikkoshi import terminal
 from hikkoshi.errors import HikkoshiError
-from hikkoshi.progress import Progress
+from hikkoshi.terminal import AsJson
 
 app = typer.Typer(
     help="Moves Xen guests to VMware vSphere, proves the result and leaves a record.",
@@ -27,8 +26,6 @@ lab = typer.Typer(help="The stand-in for a site: a real guest image on a Dom-0's
 app.add_typer(lab, name="lab", no_args_is_help=True)
 vmdk = typer.Typer(help="VMDK streams, as vSphere's import takes them.")
 app.add_typer(vmdk, name="vmdk", no_args_is_help=True)
-
-AsJson = Annotated[bool, typer.Option("--json", help="print one JSON document, and nothing else, on stdout")]
 
 
 def _guests(incomplete: str) -> list[str]:
@@ -87,10 +84,10 @@ def run(
     else:
         arguments = ["--from", steps[0], "--through", steps[-1], *(["--apply"] if apply else [])]
         documents = local.Fleet(home, arguments, jobs, lambda line: print(line, file=out, flush=True)).run(guests)
-        _table(local.summary(documents), out)
+        terminal.table(local.summary(documents), out)
     code = local.worst([d["exit_code"] for d in documents])
     if as_json:
-        _print_json({"exit_code": code, "guests": documents})
+        terminal.print_json({"exit_code": code, "guests": documents})
     raise typer.Exit(code)
 
 
@@ -108,10 +105,10 @@ def status(
         home.guest(guest)
     found = hikkoshi.status.status(home, guests or ())
     if as_json:
-        _print_json([s.plain() for s in found])
+        terminal.print_json([s.plain() for s in found])
     else:
         now = datetime.now(UTC)
-        _table([s.row(now) for s in found])
+        terminal.table([s.row(now) for s in found])
 
 
 @app.command()
@@ -122,9 +119,9 @@ def doctor(as_json: AsJson = False) -> None:
 
     found = list(doctor.findings(Home.find()))
     if as_json:
-        _print_json([f.plain() for f in found])
+        terminal.print_json([f.plain() for f in found])
     else:
-        _table([f.row() for f in found])
+        terminal.table([f.row() for f in found])
     raise typer.Exit(1 if any(f.required and not f.ok for f in found) else 0)
 
 
@@ -159,7 +156,7 @@ def convert(
         disk = stack.enter_context(transfer.opened(sources, format, partitions=partitions))
         level: Literal["fast", "small"] = "small" if small else "fast"
         if machine is None:
-            with _bar(f"converting {disk.name}") as progress:
+            with terminal.bar(f"converting {disk.name}") as progress:
                 done = transfer.convert(disk, target, level=level, progress=progress)
         else:
             from hikkoshi import delivery  # noqa: PLC0415
@@ -168,12 +165,12 @@ def convert(
 
             home = Home.find()
             v = stack.enter_context(session.connect(home, home.site().vsphere))
-            with _bar(f"sending {disk.name}") as progress:
+            with terminal.bar(f"sending {disk.name}") as progress:
                 done = delivery.send(v, home.site().vsphere, disk, machine, file, level=level, progress=progress)
     if as_json:
-        _print_json(done.plain())
+        terminal.print_json(done.plain())
     else:
-        _table(done.rows())
+        terminal.table(done.rows())
 
 
 @vmdk.command("check")
@@ -183,33 +180,13 @@ def vmdk_check(
     """Decode every grain, follow every marker and table, and list what is wrong by offset; ends with 1 where anything is."""
     from hikkoshi.disk import grains  # noqa: PLC0415
 
-    with _bar(f"checking {file}") as progress:
+    with terminal.bar(f"checking {file}") as progress:
         found = grains.examine(file, sha256=True, progress=progress)
     if as_json:
-        _print_json({"file": str(file), **found.plain()})
+        terminal.print_json({"file": str(file), **found.plain()})
     else:
-        _table(found.rows())
+        terminal.table(found.rows())
     raise typer.Exit(1 if found.flaws else 0)
-
-
-@contextlib.contextmanager
-def _bar(title: str) -> Iterator[Progress]:
-    """Progress in bytes on a terminal; silence where nobody sits in front of one."""
-    from rich import progress as bars  # noqa: PLC0415
-    from rich.console import Console  # noqa: PLC0415
-
-    columns = (
-        bars.TextColumn("{task.description}"),
-        bars.BarColumn(bar_width=24),
-        bars.TaskProgressColumn(),
-        bars.DownloadColumn(binary_units=True),
-        bars.TimeRemainingColumn(),
-        bars.TextColumn("{task.fields[text]}"),
-    )
-    console = Console(stderr=True)
-    with bars.Progress(*columns, console=console, disable=not console.is_terminal) as shown:
-        task = shown.add_task(title, total=None, text="")
-        yield lambda done, total, text: shown.update(task, completed=done, total=total, text=text)
 
 
 @lab.command("up")
@@ -246,9 +223,9 @@ def _lab_status(as_json: bool) -> bool:
 
     checks = lab.status(Home.find())
     if as_json:
-        _print_json([{"what": c.title, "up": c.ok, "found": c.found} for c in checks])
+        terminal.print_json([{"what": c.title, "up": c.ok, "found": c.found} for c in checks])
     else:
-        _table(
+        terminal.table(
             [
                 {"": "up" if c else "down", "what": c.title, "found": c.found, "what to do": "" if c else c.remedy}
                 for c in checks
@@ -259,25 +236,6 @@ def _lab_status(as_json: bool) -> bool:
 
 def _unsaid(words: str) -> None:
     """What is said on the way when only the end is wanted."""
-
-
-def _table(rows: Sequence[Mapping[str, str]], out: IO[str] | None = None) -> None:
-    from rich import box  # noqa: PLC0415
-    from rich.console import Console  # noqa: PLC0415
-    from rich.table import Table  # noqa: PLC0415
-
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in rows[0] if rows else ():
-        table.add_column(name, overflow="fold")
-    for row in rows:
-        table.add_row(*row.values())
-    out = out or sys.stdout
-    width = None if out.isatty() else 1000  # lines that no window cuts are not folded
-    Console(file=out, width=width, highlight=False, markup=False).print(table)
-
-
-def _print_json(document: Any) -> None:
-    print(json.dumps(document, ensure_ascii=False, indent=2))
 
 
 def _unexpected(e: BaseException) -> str:
@@ -309,7 +267,7 @@ def main() -> None:
     except HikkoshiError as e:
         print(e, file=sys.stderr)
         if "--json" in sys.argv:
-            _print_json({"exit_code": e.exit_code, "error": type(e).__name__, "message": str(e)})
+            terminal.print_json({"exit_code": e.exit_code, "error": type(e).__name__, "message": str(e)})
         sys.exit(e.exit_code)
     except BrokenPipeError:
         os._exit(128 + signal.SIGPIPE)  # whoever read us has gone: `hikkoshi status | head -1`

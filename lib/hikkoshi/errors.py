@@ -4,6 +4,8 @@ Every failure carries one or more `Problem`s of four parts: what happened, on wh
 what was expected, and what to do. Commands end with the exit code of the error's class.
 """
 
+import difflib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 
@@ -86,3 +88,9 @@ class VSphereError(StepFailed):
 
 class Interrupted(StepFailed):
     """The run was asked to stop by Ctrl-C or SIGTERM."""
+
+
+def nearest(wrong: str, right: Sequence[str]) -> str:
+    """'did you mean gateway?' where one of `right` is close to `wrong`, else an empty string."""
+    close = difflib.get_close_matches(wrong, right, n=1)
+    return f"did you mean {close[0]}?" if close else ""

@@ -4,24 +4,22 @@ A misspelt key, a wrong type or a value out of range is an error that names file
 and what to do; all errors of a file are told at once.
 """
 
-import difflib
 import ipaddress
 import json
 import os
 import stat
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
-from hikkoshi.errors import BadInput, Problem
+from hikkoshi import yamlfile
+from hikkoshi.errors import BadInput, Problem, nearest
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
 SecretRef = Annotated[str, StringConstraints(pattern=r"^(env|file|keyring):.+$")]
+Address = Annotated[str, StringConstraints(pattern=r"^(here|netns:.+|ssh://.+)$")]
 Fingerprint = Annotated[str, StringConstraints(pattern=r"^([0-9A-Fa-f]{2}:?){31}[0-9A-Fa-f]{2}$")]
 
 
@@ -35,6 +33,16 @@ class Segment(_Strict):
     vlan: int = Field(ge=0, le=4094, description="802.1Q VLAN id; 0 is untagged")
     port_group: str = Field(min_length=1, description="name of the port group in vSphere")
     subnet: ipaddress.IPv4Network | None = Field(None, description="the segment's IPv4 subnet")
+    answers: ipaddress.IPv4Address | None = Field(
+        None,
+        description="a machine of the segment, not one that moves, that always answers: for the wiring's active probe",
+    )
+
+    @model_validator(mode="after")
+    def _answers_inside(self) -> "Segment":
+        if self.answers and self.subnet and self.answers not in self.subnet:
+            raise ValueError(f"answers has to be an address in the segment's subnet {self.subnet}")
+        return self
 
 
 class Dom0(_Strict):
@@ -98,6 +106,26 @@ class VmWish(_Strict):
     controller: Literal["pvscsi", "lsisas1068", "lsilogic"] = "pvscsi"
 
 
+class Way(_Strict):
+    """A way that traffic takes: from a client to a netserver."""
+
+    client: Address = Field(description="where netperf runs: here, ssh://user@host or netns:PATH")
+    server: ipaddress.IPv4Address = Field(description="address at which netserver listens")
+
+
+class Measurement(_Strict):
+    """How a guest's network is measured. The addresses of hosts are here, ssh://[user@]host[:port] or netns:PATH."""
+
+    shell: Address = Field(description="the guest itself, as root: for its wiring, its counters and remedies")
+    through: Way = Field(description="the way in question: it crosses the guest")
+    direct: Way = Field(description="the way to compare it with: the same, without the guest between")
+    watch: Address = Field("here", description="from where every segment is pinged during the cut-over")
+    seconds: int = Field(10, ge=1, le=3600, description="length of one netperf run")
+    link_mbps: int = Field(
+        1000, ge=1, description="rate of the slowest link on the way, in 10^6 bits/s: no run can be faster"
+    )
+
+
 class Guest(_Strict):
     """One Xen Dom-U to move."""
 
@@ -106,6 +134,7 @@ class Guest(_Strict):
     config: Path = Field(description="the guest's xm or xl configuration on its Dom-0")
     nics: tuple[NicMap, ...] = Field(description="every NIC with its segment")
     vm: VmWish = VmWish()
+    measurement: Measurement | None = Field(None, description="how its network is measured; without it, it is not")
 
 
 class Secret:
@@ -175,7 +204,7 @@ class Home:
 
     def site(self) -> Site:
         """Read params/site.yml."""
-        return read(Site, self.root / "params" / "site.yml")
+        return yamlfile.read(Site, self.root / "params" / "site.yml")
 
     def guest_names(self) -> list[str]:
         """Names of all guests that have a parameter file, sorted."""
@@ -194,7 +223,7 @@ class Home:
                     remedy=nearest(name, self.guest_names()) or f"write {path.name}, or correct the name",
                 )
             )
-        guest = read(Guest, path)
+        guest = yamlfile.read(Guest, path)
         _cross_check(guest, self.site(), path)
         return guest
 
@@ -260,92 +289,6 @@ def _from_keyring(rest: str) -> str:
                 "the keyring does not answer", where=f"keyring:{rest}", found=str(e), remedy="use env: or file: instead"
             )
         ) from None
-
-
-def nearest(wrong: str, right: Sequence[str]) -> str:
-    """'did you mean gateway?' where one of `right` is close to `wrong`, else an empty string."""
-    close = difflib.get_close_matches(wrong, right, n=1)
-    return f"did you mean {close[0]}?" if close else ""
-
-
-_M = TypeVar("_M", bound=BaseModel)
-
-
-def read(model: type[_M], path: Path) -> _M:
-    """Read and check one parameter file against its model; `BadInput` lists all that is wrong with it, with lines."""
-    try:
-        data = YAML(typ="rt").load(path.read_text(encoding="utf-8"))
-    except OSError as e:
-        raise BadInput(
-            Problem("a parameter file cannot be read", str(path), e.strerror or str(e), remedy="write it")
-        ) from None
-    except (YAMLError, UnicodeDecodeError) as e:
-        mark = getattr(e, "problem_mark", None)
-        raise BadInput(
-            Problem(
-                "a parameter file is not YAML",
-                where=f"{path}:{mark.line + 1}" if mark else str(path),
-                found=str(getattr(e, "problem", e)),
-                remedy="correct that line: usually its indentation, a missing quote, or a key written twice",
-            )
-        ) from None
-    try:
-        return model.model_validate(data)
-    except ValidationError as e:
-        raise BadInput(*(_problem(model, path, data, dict(error)) for error in e.errors())) from None
-
-
-def _problem(model: type[BaseModel], path: Path, data: Any, error: dict[str, Any]) -> Problem:
-    loc: tuple[int | str, ...] = error["loc"]
-    where = f"{path}:{_line(data, loc)}: {'.'.join(map(str, loc)) or 'whole file'}"
-    if error["type"] == "extra_forbidden":
-        known = _keys(model, loc[:-1])
-        return Problem(
-            f"unknown key {loc[-1]!r}",
-            where,
-            expected="one of: " + ", ".join(known),
-            remedy=nearest(str(loc[-1]), known) or "remove it or correct its spelling",
-        )
-    if error["type"] == "missing":
-        return Problem(f"key {loc[-1]!r} is missing", where, remedy="add it; params/schema explains every key")
-    return Problem(
-        "a value is not what it has to be", where, repr(error.get("input")), error["msg"], "correct the value"
-    )
-
-
-def _line(data: Any, loc: Sequence[int | str]) -> int:
-    """Line, from 1, of the deepest part of `loc` that the YAML document has."""
-    line = 1
-    for key in loc:
-        marks = getattr(data, "lc", None)
-        if marks is None:
-            break
-        try:
-            line = (marks.key(key) if isinstance(data, Mapping) else marks.item(key))[0] + 1
-            data = data[key]
-        except (KeyError, IndexError, TypeError):
-            break
-    return line
-
-
-def _keys(model: Any, loc: Sequence[int | str]) -> list[str]:
-    """Keys that the model allows at `loc`, from its JSON Schema."""
-    schema: dict[str, Any] = model.model_json_schema()
-    node: dict[str, Any] = schema
-    for key in (None, *loc):
-        if key is not None:
-            node = node.get("properties", {}).get(key) or node.get("items") or _any_key(node)
-        for choice in node.get("anyOf", []):
-            if "$ref" in choice:
-                node = choice
-        if "$ref" in node:
-            node = schema["$defs"][node["$ref"].rsplit("/", 1)[1]]
-    return sorted(node.get("properties", {}))
-
-
-def _any_key(node: dict[str, Any]) -> dict[str, Any]:
-    patterns = list(node.get("patternProperties", {}).values())
-    return patterns[0] if patterns else node.get("additionalProperties") or {}
 
 
 def _cross_check(guest: Guest, site: Site, path: Path) -> None:

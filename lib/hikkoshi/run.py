@@ -23,9 +23,9 @@ from typing import IO, Any, Literal
 
 from hikkoshi import files, lock, masking
 from hikkoshi.check import Check
-from hikkoshi.errors import BadInput, HikkoshiError, Problem, Refused, StepFailed
+from hikkoshi.errors import BadInput, HikkoshiError, Problem, Refused, StepFailed, nearest
 from hikkoshi.journal import Journal
-from hikkoshi.params import Guest, Home, Site, nearest
+from hikkoshi.params import Guest, Home, Site
 
 STEPS = {
     "10-survey": "what the guest is",

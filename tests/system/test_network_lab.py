@@ -12,6 +12,7 @@ import pytest
 
 from hikkoshi.errors import BadInput
 from hikkoshi.lab import network
+from hikkoshi.network import host
 from hikkoshi.network.host import Host
 
 pytestmark = pytest.mark.needs("root", "ip", "nft", "ethtool", "netperf", "unshare", "nsenter", "arping")
@@ -181,3 +182,28 @@ def test_a_name_that_the_lab_does_not_have_is_refused_with_the_nearest_one(lab: 
         lab.patch("eth1", "vlan3O2")
     with pytest.raises(BadInput, match="no such thing"):
         lab.swap("eth1", "wlan0")
+
+
+def test_a_network_that_stays_is_found_again_and_taken_away_with_what_tells_of_it(tmp_path: Path) -> None:
+    lab = network.keep(tmp_path)
+    try:
+        assert network.keep(tmp_path).pid == lab.pid
+        pc1 = host.parse("netns:netns/pc1", tmp_path)
+        assert throughput(pc1) > 10
+        assert "eth0" in pc1.run(["ls", "/sys/class/net"]).stdout  # and not the NICs of this machine
+    finally:
+        network.remove(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    assert not Path(f"/proc/{lab.pid}").exists()
+
+
+def test_a_network_that_was_killed_is_brought_up_anew(tmp_path: Path) -> None:
+    first = network.keep(tmp_path)
+    first.end()
+    assert network.find(tmp_path) is None
+    second = network.keep(tmp_path)
+    try:
+        assert host.parse("netns:netns/gw", tmp_path).run(["cat", "/proc/sys/net/ipv4/ip_forward"]).stdout == "1\n"
+        assert second.pid != first.pid
+    finally:
+        network.remove(tmp_path)

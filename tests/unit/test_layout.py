@@ -18,7 +18,8 @@ MODULES = sorted(p for p in LIB.rglob("*.py"))
 ORDER = [
     {"errors"},
     {"check", "files", "progress"},
-    {"tool", "artefact"},
+    {"terminal"},
+    {"tool", "artefact", "yamlfile"},
     {"params"},
     {"disk"},
     {"xen", "guest", "vsphere", "network", "rehearsal"},

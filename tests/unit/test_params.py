@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hikkoshi.errors import BadInput, Problem
-from hikkoshi.params import Guest, Home, Secret, Site, read
+from hikkoshi.params import Guest, Home, Secret, Site
+from hikkoshi.yamlfile import read
 
 
 def edit(home: Home, file: str, old: str, new: str) -> Path:
@@ -168,3 +169,16 @@ def test_the_schemas_for_editors_are_those_of_the_models(tmp_path: Path) -> None
     for made in tmp_path.iterdir():
         kept = Path(__file__).parents[2] / "params" / "schema" / made.name
         assert kept.read_text() == made.read_text(), "run make schemas"
+
+
+def test_an_address_that_answers_has_to_be_in_its_segments_subnet(home: Home) -> None:
+    edit(home, "site.yml", "answers: 10.3.1.10", "answers: 10.3.2.10")
+    with pytest.raises(BadInput, match=r"subnet 10\.3\.1\.0/24"):
+        home.site()
+
+
+def test_a_measurement_from_an_address_of_no_known_kind_is_refused_with_its_line(home: Home) -> None:
+    path = edit(home, "guests/gateway.yml", "watch: netns:", "watch: telnet:")
+    line = next(n for n, text in enumerate(path.read_text().splitlines(), 1) if "telnet" in text)
+    (problem,) = problems(home)
+    assert problem.where.startswith(f"{path}:{line}: measurement.watch")

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from hikkoshi.errors import BadInput, Problem
+from hikkoshi.errors import BadInput, Problem, nearest
 from hikkoshi.fleet.console import Console
-from hikkoshi.params import Home, nearest
+from hikkoshi.params import Home
 from hikkoshi.record.execution import Outcome, execute
 from hikkoshi.run import STEPS, Mode
 from hikkoshi.status import ON_REQUEST

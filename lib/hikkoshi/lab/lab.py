@@ -3,6 +3,7 @@
 Everything is kept in outputs/lab; the guests' images are built once and cached outside of it.
 """
 
+import os
 import shutil
 import socket
 import time
@@ -13,7 +14,7 @@ from pathlib import Path
 from hikkoshi import files, lock, tool
 from hikkoshi.check import Check
 from hikkoshi.errors import BadInput, HikkoshiError, Problem, Refused
-from hikkoshi.lab import image, site, vcsim
+from hikkoshi.lab import image, network, site, vcsim
 from hikkoshi.params import Home, Site
 from hikkoshi.vsphere import session
 
@@ -44,6 +45,10 @@ def up(home: Home, say: Say = print) -> None:
             site.shape(v, wanted, own / vcsim.TEMPORARY, lambda words: say(f"vCenter: {words}"))
         for name, recipe in GUESTS.items():
             _install(own / "dom0", name, recipe, say)
+        if os.geteuid() == 0:
+            network.keep(own)
+        else:
+            say("network: left out, it needs root; 80-netperf and 85-offloads have nothing to measure here")
     say("the lab is up")
 
 
@@ -55,6 +60,7 @@ def down(home: Home, say: Say = print) -> None:
         return
     with closing(lock.acquire(own / "lock", "hikkoshi lab down", 600)):
         vcsim.remove(own)
+        network.remove(own)
         shutil.rmtree(own / "dom0", ignore_errors=True)
         (own / "lock").unlink()
     if not any(own.iterdir()):
@@ -74,6 +80,18 @@ def status(home: Home) -> list[Check]:
         except HikkoshiError as e:
             found += f"; {e.problems[0].what}: {e.problems[0].found}"
     checks = [Check("vCenter (vcsim) answers", answers, found, "a session", "hikkoshi lab up", str(own))]
+    if os.geteuid() == 0:
+        net = network.find(own)
+        checks.append(
+            Check(
+                "network of ten segments",
+                net is not None,
+                f"process {net.pid}" if net else "no process",
+                "a process that holds it",
+                "hikkoshi lab up",
+                str(own),
+            )
+        )
     for name in GUESTS:
         disk = own / "dom0" / IMAGES / f"{name}.img"
         there = disk.is_file() and (own / "dom0" / CONFIGURATIONS / name).is_file()

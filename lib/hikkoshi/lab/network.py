@@ -10,6 +10,7 @@ the kernel takes all of it away, and two labs do not see each other.
 """
 
 import contextlib
+import json
 import os
 import shlex
 import signal
@@ -21,10 +22,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from hikkoshi import tool
-from hikkoshi.errors import BadInput, Problem, ToolFailed
+from hikkoshi import files, tool
+from hikkoshi.errors import BadInput, Problem, ToolFailed, nearest
+from hikkoshi.lab import vcsim
 from hikkoshi.network.host import Host
-from hikkoshi.params import nearest
 
 SEGMENTS: Mapping[str, str] = {  # {name: first three bytes of its /24}
     **{f"vlan30{n}": f"10.3.{n}" for n in range(1, 6)},
@@ -36,6 +37,7 @@ SERVER = f"{SEGMENTS['vlan302']}.{PC2}"  # pc2, where netserver listens
 # 100BASE-TX: overhead is what a frame needs on the wire beside its bytes; a larger burst would let two segments pass as one
 SHAPE = "rate 100mbit burst 4500 latency 50ms overhead 24"
 READY = "ready"
+PID_FILE, NAMESPACES = "network.json", "netns"  # in the folder of a lab that stays
 Method = Literal["gro", "tap"]
 WIRE = "wire"  # namespace in which a NIC of the method "tap" has its cable
 
@@ -189,6 +191,35 @@ ethtool -K {nic} gro off
 [ -e /sys/class/net/{nic}/gro_flush_timeout ] && echo 0 >/sys/class/net/{nic}/gro_flush_timeout
 :
 """
+
+
+def keep(folder: Path) -> Network:
+    """Bring one up that outlives us, known in `folder` and by the link `netns` there; or find the one that is up."""
+    lab = find(folder)
+    if lab is None:
+        lab = launch(daemon=True)
+        remove(folder)
+        (folder / NAMESPACES).symlink_to(f"/proc/{lab.pid}/root/run/netns")
+        files.write(folder / PID_FILE, json.dumps({"pid": lab.pid, "started": vcsim.started(lab.pid)}) + "\n")
+    return lab
+
+
+def find(folder: Path) -> Network | None:
+    """The one that `keep` brought up for a folder, if it still is."""
+    try:
+        known = json.loads((folder / PID_FILE).read_text())
+        return Network(known["pid"]) if vcsim.started(known["pid"]) == known["started"] else None
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+
+
+def remove(folder: Path) -> None:
+    """Take a folder's network away, with what tells of it."""
+    lab = find(folder)
+    if lab:
+        lab.end()
+    for name in (PID_FILE, NAMESPACES):
+        (folder / name).unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

@@ -37,7 +37,7 @@ class Server:
     @property
     def alive(self) -> bool:
         """Whether exactly this process still runs."""
-        return _started(self.pid) == self.started
+        return started(self.pid) == self.started
 
     def end(self, wait: float = 5) -> None:
         """End it, and wait until it is gone; a process that took over its pid is not touched."""
@@ -94,9 +94,9 @@ def launch(folder: Path, listen: str, flags: Sequence[str] = (), *, daemon: bool
             env={**os.environ, "TMPDIR": str(folder / TEMPORARY)},
             start_new_session=True,
         )
-    pid, started = process.pid, _started(process.pid)
+    pid, since = process.pid, started(process.pid)
     host, _, port = listen.rpartition(":")
-    _write(folder, Server(pid, started, host, int(port)))  # at once: from here on, somebody can find and end it
+    _write(folder, Server(pid, since, host, int(port)))  # at once: from here on, somebody can find and end it
     deadline = time.monotonic() + 30
     while not (url := _url(folder / LOG)):
         if process.poll() is not None or time.monotonic() > deadline:
@@ -113,7 +113,7 @@ def launch(folder: Path, listen: str, flags: Sequence[str] = (), *, daemon: bool
             )
         time.sleep(0.02)
     process.returncode = 0  # Server.end waits for it, not this object, which would warn that it is left running
-    server = Server(pid, started, host, int(url.removesuffix("/sdk").rpartition(":")[2]))
+    server = Server(pid, since, host, int(url.removesuffix("/sdk").rpartition(":")[2]))
     _write(folder, server)
     return server
 
@@ -150,8 +150,11 @@ def _url(log: Path) -> str:
     )
 
 
-def _started(pid: int) -> str:
-    """Field 22 of /proc/PID/stat; empty for a process that is gone or only waits to be reaped."""
+def started(pid: int) -> str:
+    """When a process started, in clock ticks since boot, as /proc/PID/stat has it in field 22.
+
+    Empty for a process that is gone or only waits to be reaped.
+    """
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:

@@ -8,6 +8,7 @@ import shlex
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import IO
 
 from hikkoshi import tool
@@ -37,7 +38,10 @@ class Host:
         timeout: float = 60,
         ok: Sequence[int] = (0,),
     ) -> subprocess.CompletedProcess[str]:
-        """Run a program there to its end, as `tool.run` does here: `timeout` in seconds, `ToolFailed` for a status not in `ok`."""
+        """Run a program there to its end, as `tool.run` does here.
+
+        `timeout` in seconds; `ToolFailed` for a status that is not in `ok`.
+        """
         return tool.run(self.argv(command), stdin=stdin, timeout=timeout, ok=ok)
 
     def script(self, text: str, *, timeout: float = 60, ok: Sequence[int] = (0,)) -> str:
@@ -60,17 +64,30 @@ class Host:
 
 
 HERE = Host("this machine")
+# /sys shows the NICs of the namespace in which it was mounted: as ip-netns(8) does, it is mounted anew
+_INSIDE = 'mount -t sysfs sysfs /sys 2>/dev/null; exec "$@"'
 
 
-def parse(address: str) -> Host:
-    """The host that an address means: `here`, `netns:NAME` (as ip-netns(8) knows it), `ssh://[user@]host[:port]`.
+def parse(address: str, folder: Path = Path()) -> Host:
+    """The host that an address means: `here`, `netns:PATH` of a network namespace's file, `ssh://[user@]host[:port]`.
 
-    `BadInput` for anything else.
+    A relative PATH starts at `folder`. `BadInput` for anything else, and where there is no such file.
     """
     if address == "here":
         return HERE
     if address.startswith("netns:"):
-        return Host(address, ("ip", "netns", "exec", address.removeprefix("netns:")))
+        path = folder / address.removeprefix("netns:")
+        if not path.is_file():
+            raise BadInput(
+                Problem(
+                    "there is no such network namespace",
+                    address,
+                    f"no file {path}",
+                    "a network namespace's file, as in /run/netns",
+                    "correct the address; for the lab, as root: hikkoshi lab up",
+                )
+            )
+        return Host(address, ("nsenter", f"--net={path}", "--", "unshare", "--mount", "sh", "-c", _INSIDE, "-"))
     try:
         host, _, options = remote.address(address.rstrip("/") + "/-")
     except BadInput:
@@ -78,7 +95,7 @@ def parse(address: str) -> Host:
             Problem(
                 "this is no address of a host",
                 address,
-                expected="here, netns:NAME or ssh://[user@]host[:port]",
+                expected="here, netns:PATH or ssh://[user@]host[:port]",
                 remedy="name the host as ssh knows it",
             )
         ) from None

@@ -14,8 +14,7 @@ import numpy as np
 import pandas as pd
 
 from hikkoshi.check import Check
-from hikkoshi.errors import BadInput, Problem
-from hikkoshi.params import nearest
+from hikkoshi.errors import BadInput, Problem, nearest
 
 COLUMNS = ("run", "path", "throughput")
 MSS = 1448  # bytes of payload in a full TCP segment: 1500 of IP packet less 20 IP, 20 TCP, 12 time stamp option

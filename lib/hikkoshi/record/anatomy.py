@@ -5,8 +5,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from hikkoshi.errors import BadInput, HikkoshiError, Problem, StepFailed
-from hikkoshi.params import nearest
+from hikkoshi.errors import BadInput, HikkoshiError, Problem, StepFailed, nearest
 
 
 def tags(cell: Any) -> list[str]:

@@ -15,10 +15,10 @@ from papermill.exceptions import PapermillExecutionError
 
 import hikkoshi.errors
 from hikkoshi import files, lock, masking
-from hikkoshi.errors import BadInput, HikkoshiError, Problem
+from hikkoshi.errors import BadInput, HikkoshiError, Problem, nearest
 from hikkoshi.journal import Journal
 from hikkoshi.masking import Mask
-from hikkoshi.params import Home, nearest
+from hikkoshi.params import Home
 from hikkoshi.record import anatomy
 from hikkoshi.record.interruption import Stop, Stopped
 from hikkoshi.record.notebook import Listener, deaf

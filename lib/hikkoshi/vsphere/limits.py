@@ -9,7 +9,7 @@ from collections import Counter
 from pyVmomi import vim
 
 from hikkoshi.check import Check
-from hikkoshi.params import nearest
+from hikkoshi.errors import nearest
 from hikkoshi.vsphere.spec import VmSpec
 
 NAME_LIMIT = 80

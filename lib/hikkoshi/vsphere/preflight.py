@@ -5,9 +5,8 @@ from typing import Any
 
 from hikkoshi import files
 from hikkoshi.check import Check
-from hikkoshi.errors import HikkoshiError, Refused, VSphereError
+from hikkoshi.errors import HikkoshiError, Refused, VSphereError, nearest
 from hikkoshi.params import VSphere as Site
-from hikkoshi.params import nearest
 from hikkoshi.vsphere import inventory, limits, vm
 from hikkoshi.vsphere.inventory import Place, PortGroup
 from hikkoshi.vsphere.session import VSphere

@@ -1,0 +1,54 @@
+"""What a command shows on a terminal: tables, progress, JSON. Where nobody sits in front of one, the same without decoration."""
+
+import contextlib
+import json
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from typing import IO, Annotated, Any
+
+import typer
+
+from hikkoshi.progress import Progress
+
+AsJson = Annotated[bool, typer.Option("--json", help="print one JSON document, and nothing else, on stdout")]
+
+
+def table(rows: Sequence[Mapping[str, str]], out: IO[str] | None = None) -> None:
+    """Print rows with the same keys, whole cells."""
+    from rich import box  # noqa: PLC0415 - late, all of rich: --help and completion answer at once
+    from rich.console import Console  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415
+
+    shown = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in rows[0] if rows else ():
+        shown.add_column(name, overflow="fold")
+    for row in rows:
+        shown.add_row(*row.values())
+    out = out or sys.stdout
+    width = None if out.isatty() else 1000  # lines that no window cuts are not folded
+    Console(file=out, width=width, highlight=False, markup=False).print(shown)
+
+
+def print_json(document: Any) -> None:
+    """Print one JSON document."""
+    print(json.dumps(document, ensure_ascii=False, indent=2))
+
+
+@contextlib.contextmanager
+def bar(title: str) -> Iterator[Progress]:
+    """Progress in bytes on a terminal; silence where nobody sits in front of one."""
+    from rich import progress as bars  # noqa: PLC0415
+    from rich.console import Console  # noqa: PLC0415
+
+    columns = (
+        bars.TextColumn("{task.description}"),
+        bars.BarColumn(bar_width=24),
+        bars.TaskProgressColumn(),
+        bars.DownloadColumn(binary_units=True),
+        bars.TimeRemainingColumn(),
+        bars.TextColumn("{task.fields[text]}"),
+    )
+    console = Console(stderr=True)
+    with bars.Progress(*columns, console=console, disable=not console.is_terminal) as shown:
+        task = shown.add_task(title, total=None, text="")
+        yield lambda done, total, text: shown.update(task, completed=done, total=total, text=text)
