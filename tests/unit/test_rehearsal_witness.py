@@ -81,6 +81,13 @@ def test_what_is_no_address_spoils_the_report() -> None:
     assert witness.read(report(*HEAD, ETH0.replace("254", "999"))) is None
 
 
+def test_whether_a_nic_merges_what_it_receives_is_told_where_ethtool_tells_it() -> None:
+    told = witness.read(report(*HEAD, ETH0 + " lro=on", ETH0 + " lro=off", ETH0))
+    assert told is not None
+    assert [n.lro for n in told.nics] == ["on", "off", ""]
+    assert witness.read(report(*HEAD, ETH0 + " lro=maybe")) is None
+
+
 def test_services_that_failed_are_told_after_the_nics() -> None:
     told = witness.read(report(*HEAD, ETH0, "failed nginx.service", r"failed dev-disk\x2dby.swap"))
     assert told is not None
@@ -114,10 +121,13 @@ nics = st.builds(
     mac=st.binary(min_size=6, max_size=6).map(lambda b: b.hex(":")),
     driver=words | st.just(""),
     addresses=st.lists(addresses, max_size=3).map(tuple),
+    lro=st.sampled_from(["on", "off", ""]),
 )
 
 
 @given(st.lists(nics, max_size=12))
 def test_what_the_script_writes_is_what_is_read(seen: list[SeenNic]) -> None:
-    lines = [" ".join(["nic", n.name, n.mac, n.driver, *n.addresses]) for n in seen]
+    lines = [
+        " ".join(["nic", n.name, n.mac, n.driver, *n.addresses, *([f"lro={n.lro}"] if n.lro else [])]) for n in seen
+    ]
     assert witness.read(report(*HEAD, *lines)) == Statement("2.6.18-398.el5", "/dev/sda2", tuple(seen))

@@ -1,6 +1,7 @@
 """What a rehearsal can end with, and what it saw: pure data."""
 
 from enum import StrEnum
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -25,6 +26,7 @@ class SeenNic(BaseModel):
     mac: str
     driver: str
     addresses: tuple[str, ...]
+    lro: Literal["on", "off", ""] = ""  # large receive offload as ethtool tells it; empty where it does not
 
 
 class Outcome(BaseModel):

@@ -271,6 +271,7 @@ def nic_table(rehearsal: Rehearsal | None, machine: Machine | None) -> list[dict
                 "seen as": seen.name if seen else "–",
                 "driver": seen.driver or "none" if seen else "–",
                 "addresses": ", ".join(seen.addresses) or "none" if seen else "–",
+                "LRO": seen.lro or "not told" if seen else "–",
                 "verdict": ("; ".join(faults(nic, machine, rehearsal.after)) or "as planned")
                 if rehearsal
                 else "not yet",

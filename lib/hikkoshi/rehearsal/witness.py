@@ -31,6 +31,10 @@ addresses() {{
     fi
 }}
 
+lro() {{
+    ethtool -k "$1" | sed -n 's/^large-receive-offload: \(o[nf]*\).*/ lro=\1/p'
+}}
+
 root() {{
     # the mount table of old kernels says /dev/root; the number of the device is the truth
     number=$(stat -c %D /)
@@ -49,7 +53,7 @@ report() {{
     for device in /sys/class/net/*; do
         [ -e "$device/device" ] || continue
         driver=$(readlink "$device/device/driver")
-        echo "nic ${{device##*/}} $(cat "$device/address") ${{driver##*/}}$(addresses "${{device##*/}}")"
+        echo "nic ${{device##*/}} $(cat "$device/address") ${{driver##*/}}$(addresses "${{device##*/}}")$(lro "${{device##*/}}")"
     done
     if [ -d /run/systemd/system ]; then
         systemctl --failed --no-legend --plain | head -n {MOST_FAILED} | while read -r unit rest; do
@@ -71,7 +75,8 @@ _KERNEL = re.compile(r"kernel (?P<kernel>[\w.+~-]{1,64})")
 _ROOT = re.compile(r"root (?P<root>(?:/dev/[\w./-]{1,64})?)")
 _FAILED = re.compile(r"failed ([\w@:.\\-]{1,100})")
 _NIC = re.compile(
-    r"nic (?P<name>[\w.-]{1,15}) (?P<mac>(?:[0-9a-f]{2}:){5}[0-9a-f]{2}) (?P<driver>[\w-]{0,32})(?P<rest>[ 0-9a-f.:/]*)"
+    r"nic (?P<name>[\w.-]{1,15}) (?P<mac>(?:[0-9a-f]{2}:){5}[0-9a-f]{2}) (?P<driver>[\w-]{0,32})(?P<rest>[ 0-9a-f.:/]*?)"
+    r"(?: lro=(?P<lro>on|off))?"
 )
 
 
@@ -116,5 +121,7 @@ def _statement(lines: list[str], promised: int) -> Statement | None:
             addresses = tuple(str(ip_interface(a)) for a in nic["rest"].split())
         except ValueError:
             return None
-        seen.append(SeenNic(name=nic["name"], mac=nic["mac"], driver=nic["driver"], addresses=addresses))
+        seen.append(
+            SeenNic(name=nic["name"], mac=nic["mac"], driver=nic["driver"], addresses=addresses, lro=nic["lro"] or "")
+        )
     return Statement(kernel["kernel"], root["root"], tuple(seen), tuple(failed))
