@@ -15,7 +15,7 @@ from hikkoshi.lab import network
 from hikkoshi.network import host
 from hikkoshi.network.host import Host
 
-pytestmark = pytest.mark.needs("root", "ip", "nft", "ethtool", "netperf", "unshare", "nsenter", "arping")
+pytestmark = pytest.mark.needs("root", "ip", "nft", "ethtool", "netperf", "unshare", "nsenter", "arping", "tcpdump")
 
 
 @pytest.fixture(scope="module")
@@ -207,3 +207,10 @@ def test_a_network_that_was_killed_is_brought_up_anew(tmp_path: Path) -> None:
         assert second.pid != first.pid
     finally:
         network.remove(tmp_path)
+
+
+def test_the_hosts_of_the_segments_broadcast_as_hosts_do() -> None:
+    with network.up() as lab:
+        lab.chatter(0.5)
+        heard = lab.host("gw").script("timeout 5 tcpdump -n -i eth3 arp 2>/dev/null; :")
+    assert heard.count("tell 10.3.4.10") > 1

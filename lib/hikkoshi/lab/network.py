@@ -116,6 +116,13 @@ class Network:
             elif method == "tap":
                 self._plug(nic)
 
+    def chatter(self, seconds: float = 5) -> None:
+        """Have the host of each segment broadcast an ARP packet every so many seconds, as hosts do, until the lab ends."""
+        for segment, subnet in SEGMENTS.items():
+            own = f"{subnet}.{HOST}"
+            talk = f"while :; do arping -q -U -c 1 -I eth0 {own}; sleep {seconds}; done"
+            self.daemon(segment, ["sh", "-c", talk])
+
     def end(self) -> None:
         """Take the whole lab away, and wait until nothing of it runs."""
         children = Path(f"/proc/{self.pid}/task/{self.pid}/children")
@@ -197,8 +204,9 @@ def keep(folder: Path) -> Network:
     """Bring one up that outlives us, known in `folder` and by the link `netns` there; or find the one that is up."""
     lab = find(folder)
     if lab is None:
+        remove(folder)  # what tells of one that is gone
         lab = launch(daemon=True)
-        remove(folder)
+        lab.chatter()
         (folder / NAMESPACES).symlink_to(f"/proc/{lab.pid}/root/run/netns")
         files.write(folder / PID_FILE, json.dumps({"pid": lab.pid, "started": vcsim.started(lab.pid)}) + "\n")
     return lab
