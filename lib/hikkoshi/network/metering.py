@@ -1,0 +1,148 @@
+"""Measuring the outage while something else is done: the outage meter as a program beside us.
+
+meter = metering.Meter({"vlan301": "10.3.1.254", …}, file)
+meter.start()          # it goes on measuring while other cells act
+found = meter.stop()
+"""
+
+import contextlib
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from hikkoshi import tool
+from hikkoshi.check import Check
+from hikkoshi.errors import BadInput, HikkoshiError, Problem, ToolFailed
+from hikkoshi.network import meter, outage
+from hikkoshi.network.host import HERE, Host
+
+LIMIT = 4 * 3600.0  # seconds after which a meter that nobody stops ends
+READY = 10.0  # seconds that it has for its first line, and for its last
+
+
+@dataclass
+class Meter:
+    """The outage meter for `targets`, {segment: address}, which writes a new `file`.
+
+    It ends with the thread that started it (in a notebook, the kernel's main thread: it goes on between cells), when it is
+    stopped, or after `LIMIT`. It holds the guest's lock, as every program does that a run starts: stop it before the run ends.
+    """
+
+    targets: Mapping[str, str]
+    file: Path
+    host: Host = HERE
+    _process: "subprocess.Popen[bytes] | None" = field(default=None, init=False, repr=False)
+
+    def running(self) -> Check:
+        """Whether it measures now. `found` tells which segments have not answered so far, which is no fault by itself."""
+        alive = self._process is not None and self._process.poll() is None
+        found = "it does not"
+        if alive:
+            segments = self.so_far().segments
+            silent = [f"{s.name} ({s.address})" for s in segments if s.at_the_end != "answers"]
+            found = f"{len(segments) - len(silent)} of {len(segments)} segments answer" + (
+                ", silent: " + ", ".join(silent) if silent else ""
+            )
+        return Check("the outage meter measures", alive, found, "it writes " + str(self.file),
+                     "start it with a new file", self.host.name, later=True)  # fmt: skip
+
+    def start(self) -> None:
+        """Start it, and wait until it has measured for half a second.
+
+        `BadInput` if a target is no address or the file exists, `ToolFailed` with its own words if it does not measure.
+        """
+        pairs = [f"{name}={address}" for name, address in self.targets.items()]
+        meter.targets(pairs)
+        if self.file.exists():
+            raise BadInput(Problem("there is a measurement of this name already", str(self.file), "a file", "nothing",
+                                   "name another file; a measurement is never overwritten"))  # fmt: skip
+        try:
+            self.file.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as e:
+            raise BadInput(Problem("there is no place for the measurement", str(self.file.parent), e.strerror or str(e),
+                                   "a folder", "name another file")) from None  # fmt: skip
+        program = [sys.executable, "-P", "-m", meter.__name__, str(self.file.absolute()), str(LIMIT), *pairs]
+        self._process = self.host.start(program, errors=subprocess.STDOUT)
+        try:
+            self._begin(self._process)
+        except BaseException:  # Ctrl-C too
+            tool.end(self._process)
+            raise
+
+    def _begin(self, process: "subprocess.Popen[bytes]") -> None:
+        said, deadline = "", time.monotonic() + READY
+        while time.monotonic() < deadline:
+            ended = process.poll() is not None
+            with contextlib.suppress(BadInput):  # nothing written yet
+                if not ended and self.so_far().seconds > 0:
+                    return
+            if ended and process.stdout is not None:
+                said = tool.tail(process.stdout.read().decode(errors="replace"))
+                break
+            time.sleep(0.05)
+        raise ToolFailed(
+            Problem("the outage meter does not measure", f"{self.host.name}, {self.file}", said or f"no line in {READY:g} s",
+                    "a line every half second", "its own words above say what to do")
+        )  # fmt: skip
+
+    def so_far(self) -> outage.Outages:
+        """What it has measured until now, but for the last second."""
+        return outage.read(self.file)
+
+    def stop(self) -> outage.Outages:
+        """End it, if it still runs, and read what it measured; takes a third of a second."""
+        if self._process is not None:
+            self._process.terminate()
+            try:
+                self._process.wait(READY)
+            except subprocess.TimeoutExpired:
+                tool.end(self._process)
+            if self._process.stdout is not None:
+                self._process.stdout.close()
+        return outage.read(self.file)
+
+    def record(self, folder: Path) -> None:
+        """End it, and write outage.json into the guest's folder."""
+        self.stop().save(folder)
+
+    def recorded(self, folder: Path) -> Check:
+        """Whether outage.json in the guest's folder tells of this measurement."""
+        try:
+            found = outage.Outages.find(folder)
+        except BadInput:
+            found = None
+        return Check(
+            "the outage is on record",
+            found is not None and found.file == self.file.name,
+            f"measured until {found.until}, in {found.file}" if found else "nothing",
+            f"{outage.Outages.filename}, from {self.file.name}",
+            "run 70-cutover in apply",
+            str(folder),
+            later=True,
+        )
+
+
+@contextlib.contextmanager
+def measuring(targets: Mapping[str, str], file: Path, host: Host = HERE) -> Iterator[Meter]:
+    """Measure for as long as this lasts; `read(file)` afterwards."""
+    running = Meter(targets, file, host)
+    running.start()
+    try:
+        yield running
+    finally:
+        running.stop()
+
+
+def permitted() -> Check:
+    """Whether this user may send pings from this machine: to be asked before anything is taken out of service."""
+    title = "this user may send pings"
+    try:
+        on, kind = meter.link()
+    except HikkoshiError as e:
+        p = e.problems[0]
+        return Check(title, False, p.found, p.expected, p.remedy, p.where)
+    on.close()
+    return Check(title, True, f"{kind} socket")

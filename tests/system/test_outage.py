@@ -1,0 +1,298 @@
+"""The outage meter on the lab's network and on loopback: real pings, cut cables, killed programs."""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from jupyter_client.manager import KernelManager
+
+from hikkoshi.errors import BadInput, ToolFailed
+from hikkoshi.lab import network
+from hikkoshi.network import meter, metering, outage
+from hikkoshi.network.host import Host
+
+pytestmark = pytest.mark.needs("root", "ip", "nsenter", "setpriv", "nft", "ethtool", "tc")
+
+INTERVAL = 1 / meter.RATE
+LONGER = ("vlan304", "vlan503")  # segments that come back last
+TARGETS = {segment: f"{subnet}.{network.GATEWAY}" for segment, subnet in network.SEGMENTS.items()}
+LOOPBACK = {f"lo{n}": f"127.0.0.{n}" for n in range(1, 11)}
+
+
+@pytest.fixture(scope="module")
+def lab():
+    with network.up() as there:
+        yield there
+
+
+def began(file):
+    """The monotonic clock at which a file's times begin."""
+    return json.loads(file.read_text().splitlines()[0])["monotonic"]
+
+
+def timed(host, script):
+    """(middle, half the length) of the time in which a script ran."""
+    start = time.monotonic()
+    host.script(script)
+    end = time.monotonic()
+    return (start + end) / 2, (end - start) / 2
+
+
+def cables(lab, segments, state):
+    ports = [network.PORTS[nic] for nic, segment in network.NICS.items() if segment in segments]
+    return timed(lab.host("sw"), "".join(f"ip link set {port} {state}\n" for port in ports))
+
+
+def near(found, truth):
+    """Whether a time is within an interval of the truth, which is itself known to plus or minus a few milliseconds."""
+    middle, uncertain = truth
+    return abs(found - middle) <= INTERVAL + uncertain
+
+
+def unanswered_arp(lab, segments):
+    """Let the gateway no longer answer ARP on these segments, and have admin forget its MAC: pings wait in a queue."""
+    nics = [nic for nic, segment in network.NICS.items() if segment in segments]
+    lab.host("gw").script("".join(f"sysctl -qw net.ipv4.conf.{nic}.arp_ignore=8\n" for nic in nics))
+    return timed(
+        lab.host("admin"),
+        "".join(f"ip neigh del {TARGETS[network.NICS[nic]]} dev {nic}\n" for nic in nics),
+    )
+
+
+def answered_arp(lab, segments):
+    """The opposite; the queue is let go at once."""
+    nics = [nic for nic, segment in network.NICS.items() if segment in segments]
+    lab.host("gw").script("".join(f"sysctl -qw net.ipv4.conf.{nic}.arp_ignore=0\n" for nic in nics))
+    macs = {nic: lab.host("gw").run(["cat", f"/sys/class/net/{nic}/address"]).stdout.strip() for nic in nics}
+    return timed(
+        lab.host("admin"),
+        "".join(
+            f"ip neigh replace {TARGETS[network.NICS[nic]]} lladdr {macs[nic]} dev {nic} nud reachable\n"
+            for nic in nics
+        ),
+    )
+
+
+def test_both_ends_of_every_outage_are_within_a_twentieth_of_a_second_of_the_truth(lab, tmp_path):
+    file = tmp_path / "outage.jsonl"
+    with metering.measuring(TARGETS, file, lab.host("admin")):
+        time.sleep(0.5)
+        down = cables(lab, TARGETS, "down")
+        time.sleep(2)
+        most = cables(lab, set(TARGETS) - set(LONGER), "up")
+        time.sleep(3)
+        longer = cables(lab, LONGER, "up")
+        time.sleep(0.5)
+    found, zero = outage.read(file), began(file)
+    assert [s.name for s in found.segments] == list(TARGETS)
+    for segment in found.segments:
+        (o,) = segment.outages
+        up = longer if segment.name in LONGER else most
+        assert near(zero + o.after, down)
+        assert near(zero + o.after + o.seconds, up)
+        assert o.least - up[1] - down[1] <= up[0] - down[0] <= o.most + up[1] + down[1]
+    assert all(found.checks())
+
+
+def test_answers_that_waited_behind_arp_do_not_shorten_the_outage(lab, tmp_path):
+    file = tmp_path / "outage.jsonl"
+    with metering.measuring({"vlan305": TARGETS["vlan305"]}, file, lab.host("admin")):
+        down = unanswered_arp(lab, ["vlan305"])
+        time.sleep(2)
+        up = answered_arp(lab, ["vlan305"])
+        time.sleep(0.5)
+    (segment,) = outage.read(file).segments
+    (o,) = segment.outages
+    assert near(began(file) + o.after, down)
+    assert near(began(file) + o.after + o.seconds, up)
+    assert segment.at_the_end == "answers"
+
+
+def test_probes_that_wait_behind_arp_do_not_take_the_others_place(lab, tmp_path):
+    file, silent = tmp_path / "outage.jsonl", set(TARGETS) - {"vlan301"}
+    with metering.measuring(TARGETS, file, lab.host("admin")):
+        unanswered_arp(lab, silent)
+        time.sleep(4)
+        answered_arp(lab, silent)
+    found = outage.read(file)
+    assert [bool(s.outages) for s in found.segments] == [False] + [True] * 9
+    assert meter.UNSENT not in "".join("".join(json.loads(x)["f"]) for x in file.read_text().splitlines()[1:-1])
+
+
+def test_ten_segments_cost_at_most_a_twentieth_of_a_processor(lab, tmp_path):
+    file = tmp_path / "outage.jsonl"
+    with metering.measuring(TARGETS, file, lab.host("admin")):
+        time.sleep(20)
+    found = outage.read(file)
+    assert found.seconds > 19.5
+    assert found.cpu <= 0.05
+    assert sum(s.answered for s in found.segments) > 10 * 19.5 * meter.RATE * 0.9
+
+
+def test_a_segment_without_a_route_is_lost_and_nothing_else_is(lab, tmp_path):
+    file = tmp_path / "outage.jsonl"
+    targets = {"nowhere": "192.0.2.1", "vlan301": TARGETS["vlan301"]}
+    running = metering.Meter(targets, file, lab.host("admin"))
+    running.start()
+    assert running.running().found == "1 of 2 segments answer, silent: nowhere (192.0.2.1)"
+    nowhere, there = running.stop().segments
+    assert nowhere.at_the_end == "never answered"
+    assert nowhere.lost
+    assert there.at_the_end == "answers"
+
+
+def without_privileges(groups):
+    """This machine for a user without any capability, in a network of its own where these groups may open ping sockets."""
+    permit = f"PATH=$PATH:/usr/sbin:/sbin; ip link set lo up; echo '{groups}' >/proc/sys/net/ipv4/ping_group_range; "
+    return Host("nobody", ("unshare", "--net", "sh", "-c", permit + 'exec setpriv --bounding-set -all "$@"', "sh"))
+
+
+def test_a_user_whom_the_kernel_permits_it_measures_without_privileges(tmp_path):
+    with metering.measuring(LOOPBACK, tmp_path / "f", without_privileges("0 65534")):
+        time.sleep(0.5)
+    assert json.loads((tmp_path / "f").read_text().splitlines()[0])["socket"] == "ping"
+    assert all(s.answered and not s.lost for s in outage.read(tmp_path / "f").segments)
+
+
+def test_a_user_who_may_not_send_pings_is_told_what_would_permit_it(tmp_path):
+    with pytest.raises(ToolFailed, match="does not measure") as caught:
+        metering.Meter(LOOPBACK, tmp_path / "f", without_privileges("1 0")).start()
+    said = caught.value.problems[0].found
+    for part in ("this user may not send pings", "this machine", "Operation not permitted", "CAP_NET_RAW", "sysctl"):
+        assert part in said
+
+
+def test_root_is_permitted_to_measure():
+    assert metering.permitted()
+
+
+def started(file, *argv):
+    return subprocess.run(
+        [sys.executable, "-m", meter.__name__, str(file), *argv],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+    )
+
+
+@pytest.mark.parametrize(("name", "reason"), [("nowhere/f", "No such file"), ("there", "File exists")])
+def test_a_file_that_cannot_be_written_is_told(tmp_path, name, reason):
+    (tmp_path / "there").write_text("measured before")
+    told = started(tmp_path / name, "1", "lo=127.0.0.1")
+    assert told.returncode == 1
+    assert "the outage meter cannot write its file" in told.stderr
+    assert reason in told.stderr
+    assert (tmp_path / "there").read_text() == "measured before"
+
+
+def test_a_folder_that_cannot_be_made_is_told(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(BadInput, match="no place for the measurement"):
+        metering.Meter(LOOPBACK, tmp_path / "file" / "f").start()
+
+
+def test_bad_arguments_are_bad_input_for_the_program_too(tmp_path):
+    told = started(tmp_path / "f", "1", "lo=127.0.0.1", "v6=::1")
+    assert told.returncode == BadInput.exit_code
+    assert "no IPv4 address" in told.stderr
+    assert not (tmp_path / "f").exists()
+
+
+def test_a_meter_that_nobody_stops_ends_by_itself(tmp_path):
+    assert started(tmp_path / "f", "0.5", "lo=127.0.0.1").returncode == 0
+    found = outage.read(tmp_path / "f")
+    assert found.complete
+    assert 0.3 < found.seconds < 0.6
+
+
+def test_a_meter_that_stood_still_says_so_and_finds_no_outage_in_it(tmp_path):
+    running = metering.Meter(LOOPBACK, tmp_path / "f")
+    running.start()
+    for _ in range(5):  # with luck it was stopped before it had read its answers
+        os.kill(running._process.pid, signal.SIGSTOP)
+        time.sleep(0.4)
+        os.kill(running._process.pid, signal.SIGCONT)
+        time.sleep(0.11)
+    found = running.stop()
+    assert len(found.breaks) == 5
+    assert not any(s.lost for s in found.segments)
+
+
+def test_what_a_killed_meter_measured_can_be_read_until_a_second_before(tmp_path):
+    running = metering.Meter(LOOPBACK, tmp_path / "f")
+    running.start()
+    behind = []
+    for _ in range(40):  # whenever it is killed
+        behind.append(time.monotonic() - began(running.file) - running.so_far().seconds)
+        time.sleep(0.05)
+    os.kill(running._process.pid, signal.SIGKILL)
+    found = running.stop()
+    assert max(behind) <= 1
+    assert not found.complete
+    assert not found.checks()[0]
+    assert found.until in found.checks()[0].found
+    assert all(s.answered for s in found.segments)
+
+
+RUNBOOK = """
+from pathlib import Path
+from hikkoshi.network import metering
+meter = metering.Meter({{"lo": "127.0.0.1"}}, Path({file!r}))
+meter.start()
+print(meter._process.pid, flush=True)
+"""
+
+
+def alive(pid):
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] not in "ZX"
+    return False
+
+
+def gone(pid, seconds=2.0):
+    deadline = time.monotonic() + seconds
+    while alive(pid) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return not alive(pid)
+
+
+def test_a_meter_dies_with_the_program_that_started_it(tmp_path):
+    text = RUNBOOK.format(file=str(tmp_path / "f")) + "import time; time.sleep(60)"
+    with subprocess.Popen([sys.executable, "-c", text], stdout=subprocess.PIPE) as parent:
+        pid = int(parent.stdout.readline())
+        assert alive(pid)
+        parent.kill()
+    assert gone(pid)
+    assert not outage.read(tmp_path / "f").complete
+
+
+def test_a_meter_goes_on_between_the_cells_of_a_notebook_and_dies_with_its_kernel(tmp_path):
+    manager = KernelManager(kernel_name="python3")
+    manager.start_kernel()
+    client = manager.blocking_client()
+    client.start_channels()
+    try:
+        client.wait_for_ready(timeout=60)
+        printed = []
+        run = {"output_hook": lambda m: printed.append(m["content"].get("text", "")), "timeout": 60}
+        client.execute_interactive(RUNBOOK.format(file=str(tmp_path / "f")), **run)
+        pid = int("".join(printed))
+        time.sleep(1)  # nothing is executed: the kernel waits for the next cell
+        client.execute_interactive("print(bool(meter.running()))", **run)
+        assert "".join(printed).split() == [str(pid), "True"]
+        manager.interrupt_kernel()  # Ctrl-C in a notebook is not for the meter
+        time.sleep(0.5)
+        assert alive(pid)
+        manager.shutdown_kernel(now=True)
+        assert gone(pid)
+    finally:
+        client.stop_channels()
+        manager.shutdown_kernel(now=True)
+        manager.cleanup_resources()
