@@ -80,6 +80,40 @@ def test_the_summary_has_a_row_per_path_in_the_tables_order():
     ]
 
 
+@pytest.fixture(scope="module")
+def rank_test():
+    """p of the rank-sum test of ten against ten, by all 184 756 ways to deal twenty runs out; ties share their ranks."""
+    deals = np.zeros((math.comb(20, 10), 20), dtype=np.float32)
+    for deal, ten in zip(deals, itertools.combinations(range(20), 10), strict=True):
+        deal[list(ten)] = 1  # the first has the first ten, as measured
+
+    def p(a, b):
+        apart = np.abs(deals @ stats.rankdata([*a, *b]).astype(np.float32) - 105)  # 10 x 21 / 2, were they alike
+        return float(np.mean(apart >= apart[0]))
+
+    return p
+
+
+def test_trying_every_deal_gives_the_p_of_the_published_table(rank_test):
+    assert rank_test(DIRECT, GATEWAY) == 2 / 184_756
+    assert f"{rank_test(DIRECT, GATEWAY):.3g}" == "1.08e-05"
+
+
+def test_trying_every_deal_for_every_ratio_gives_the_interval_of_the_published_table(rank_test):
+    quotients = np.unique(np.divide.outer(DIRECT.to_numpy(), GATEWAY.to_numpy()))  # only there the ranks change
+    between = np.sqrt(quotients[1:] * quotients[:-1])
+    p = np.array([rank_test(DIRECT, GATEWAY * ratio) for ratio in between])
+    kept = p > 0.05
+    low, high = quotients[:-1][kept].min(), quotients[1:][kept].max()
+    assert (round(low), round(high)) == (114, 214)
+    assert kept[np.argmax(kept) : len(kept) - np.argmax(kept[::-1])].all()
+    found = statistics.ratio(DIRECT, GATEWAY)
+    assert (found.low, found.high) == pytest.approx((low, high))
+    alike = p == p.max()  # the ratios at which the paths would differ least
+    assert quotients[:-1][alike].min() <= 173.15 <= quotients[1:][alike].max()
+    assert quotients[:-1][alike].min() <= found.value <= quotients[1:][alike].max()
+
+
 # --- intervals
 
 
@@ -204,6 +238,12 @@ def test_a_ratio_to_nothing_or_of_less_than_nothing_is_refused(top, bottom):
 def test_an_estimate_formats_its_three_numbers_alike():
     assert f"{Estimate(173.15, 113.94, 214.0, 0.957):.3g}" == "173 [114, 214]"
     assert str(Estimate(90.72, 87.33, 91.52, 0.957)) == "90.72 [87.33, 91.52]"
+
+
+def test_a_ratio_reads_with_three_decimals_and_a_small_one_with_two_digits():
+    assert Estimate(0.9668, 0.9312, 1.0251, 0.99).as_share == "0.967 [0.931, 1.025]"
+    assert Estimate(0.00577, 0.00467, 0.10422, 0.99).as_share == "0.0058 [0.0047, 0.104]"
+    assert Estimate(0, 0, 0, 0.99).as_share == "0 [0, 0]"
 
 
 # --- the test and the size of the effect

@@ -4,6 +4,7 @@ Robust and exact: ranks and medians, so that one wild run does not decide, and n
 exact for small samples; with ties they are a little wider than they need be. No run is ever deleted.
 """
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from hikkoshi.errors import BadInput, Problem
 Values = Sequence[float] | NDArray[np.float64] | pd.Series
 Verdict = Literal["regressed", "recovered", "inconclusive"]
 ENOUGH_OF_DIRECT = 0.90  # a path as fast as 90 % of the direct one counts as recovered
+ROUNDING = 1e-12  # a ratio goes through logarithms: one of exactly 0.90 comes back a little off
 EVERY_SPLIT = 200_000  # up to so many ways of dealing the runs out are all tried; 10 and 10 have 184 756
 
 
@@ -39,6 +41,12 @@ class Estimate:
         """Of a ratio a / b the ratio b / a; without bound where a may be 0."""
         value, low, high = (1 / x if x else math.inf for x in (self.value, self.high, self.low))
         return Estimate(value, low, high, self.confidence)
+
+    @property
+    def as_share(self) -> str:
+        """A ratio as one reads it beside 0.90: '0.967 [0.931, 1.025]', and with two digits where it is below 0.1."""
+        value, low, high = (f"{x:.3f}" if x >= 0.1 else f"{x:.2g}" for x in (self.value, self.low, self.high))
+        return f"{value} [{low}, {high}]"
 
     def __format__(self, spec: str) -> str:
         return f"{self.value:{spec}} [{self.low:{spec}}, {self.high:{spec}}]"
@@ -126,9 +134,10 @@ def cliffs_delta(a: Values, b: Values) -> float:
 
 def verdict(ratio_to_direct: Estimate) -> Verdict:
     """Regressed if all of the interval lies below 0.90, recovered if none of it does, else inconclusive."""
-    if ratio_to_direct.high < ENOUGH_OF_DIRECT:
+    border = ENOUGH_OF_DIRECT - ROUNDING
+    if ratio_to_direct.high < border:
         return "regressed"
-    return "recovered" if ratio_to_direct.low >= ENOUGH_OF_DIRECT else "inconclusive"
+    return "recovered" if ratio_to_direct.low >= border else "inconclusive"
 
 
 def compare(path: Values, direct: Values, confidence: float = 0.95) -> Comparison:
@@ -245,6 +254,7 @@ def _hodges_lehmann(
     )
 
 
+@functools.lru_cache(maxsize=64)  # a simulation asks for the same few a hundred thousand times
 def _rank_sum_chances(m: int, n: int) -> NDArray[np.float64]:
     """Chance of every value 0 … m n of the Mann-Whitney U of m and n runs that do not differ.
 
@@ -257,7 +267,9 @@ def _rank_sum_chances(m: int, n: int) -> NDArray[np.float64]:
             ways[u] -= ways[u - n - i]
         for u in range(i, m * n + 1):
             ways[u] += ways[u - i]
-    return np.array([w / math.comb(m + n, m) for w in ways])
+    chances = np.array([w / math.comb(m + n, m) for w in ways])
+    chances.flags.writeable = False  # the next caller gets the same array
+    return chances
 
 
 def _rank(tails: NDArray[np.float64], confidence: float, of: str) -> int:

@@ -1,0 +1,198 @@
+"""A gateway at a glance: its segments, its counters, its latency; each picture with the words that stand for it.
+
+What matters is said by a sign, a word or a number beside the colour, and light and dark differ, so that the pictures survive
+a grey printer.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
+
+from hikkoshi.network import statistics
+from hikkoshi.network.plots import FAINT, INK, STYLES
+from hikkoshi.network.statistics import Estimate
+
+Cells = Mapping[str, Mapping[str, Estimate | None]]
+"""{segment: {column: ratio to direct}}; None where it was not measured, or too seldom for an interval."""
+
+Counts = Mapping[str, Mapping[str, int]]
+"""{what is counted, such as 'segments sent again': {where it was counted: number}}; within each all should be equal."""
+
+VERDICTS = {  # sign, ground, ink, hatch
+    "regressed": ("▼", "#9C3D00", "white", ""),
+    "recovered": ("✓", "#CFE8F7", INK, ""),
+    "inconclusive": ("?", "white", INK, "...."),
+    "not measured": ("–", "white", "#555555", ""),
+}
+
+
+def matrix(cells: Cells) -> Figure:
+    """A row for each segment and a column for each measurement: verdict, ratio to the direct path, and its interval.
+
+    Every row has the columns of the first.
+    """
+    columns = list(next(iter(cells.values()), {}))
+    fig = Figure(figsize=(1.4 + 2.9 * len(columns), 0.9 + 0.42 * len(cells)), layout="constrained")
+    ax = fig.add_subplot()
+    for y, row in enumerate(cells.values()):
+        for x, column in enumerate(columns):
+            ratio = row[column]
+            verdict = _verdict(ratio)
+            sign, ground, ink, hatch = VERDICTS[verdict]
+            box = (x + 0.02, y + 0.06)
+            ax.add_patch(Rectangle(box, 0.96, 0.88, facecolor=ground, edgecolor="#BBBBBB", hatch=hatch, linewidth=0.8))
+            plate = {"facecolor": ground, "edgecolor": "none", "pad": 1.5}
+            ax.text(x + 0.06, y + 0.5, f"{sign} {verdict}", va="center", color=ink, bbox=plate)
+            if ratio is not None:
+                ax.text(x + 0.94, y + 0.5, ratio.as_share, va="center", ha="right", color=ink, bbox=plate)
+    ax.set_xlim(0, max(len(columns), 1))
+    ax.set_ylim(max(len(cells), 1), 0)
+    ax.set_xticks(np.arange(len(columns)) + 0.5, columns)
+    ax.set_yticks(np.arange(len(cells)) + 0.5, list(cells))
+    ax.xaxis.tick_top()
+    ax.tick_params(length=0)
+    ax.spines[:].set_visible(False)
+    border = statistics.ENOUGH_OF_DIRECT
+    ax.set_xlabel(f"through / direct with its interval; recovered from {border:.2f}", fontsize="small")
+    return fig
+
+
+def matrix_words(cells: Cells) -> str:
+    """What `matrix` shows, in words."""
+    told = "; ".join(
+        f"{segment}: "
+        + ", ".join(
+            f"{column} {_verdict(ratio)}" + (f" {ratio.as_share}" if ratio is not None else "")
+            for column, ratio in row.items()
+        )
+        for segment, row in cells.items()
+    )
+    return f"Throughput of each segment as a share of the direct path's, with the verdict. {told}."
+
+
+def counters(counts: Counts) -> Figure:
+    """Counts of the same thing from different places, as bars; whether they agree is what the reader is to see.
+
+    Beside each stands its number and, from the second of a group on, how far it is from the group's first.
+    """
+    fig = Figure(figsize=(7.5, 0.9 + 0.36 * sum(len(g) + 1 for g in counts.values())), layout="constrained")
+    ax = fig.add_subplot()
+    most = max((n for group in counts.values() for n in group.values()), default=0) or 1
+    ticks: dict[float, str] = {}
+    y = 0.0
+    for (what, group), (colour, _, fill, _) in zip(counts.items(), STYLES * len(counts), strict=False):
+        ax.text(0, y, what, va="center", color=colour, weight="bold")
+        first = next(iter(group.values()), 0)
+        for n, (where, count) in enumerate(group.items(), 1):
+            ticks[y + n] = where
+            solid = fill == "full"
+            ax.barh(
+                y + n,
+                count,
+                height=0.72,
+                facecolor=colour if solid else "white",
+                edgecolor=colour,
+                hatch=None if solid else "////",
+            )
+            ax.annotate(
+                _beside(count, first, is_first=n == 1),
+                (count, y + n),
+                textcoords="offset points",
+                xytext=(5, 0),
+                va="center",
+            )
+        ax.plot([first, first], [y + 0.5, y + len(group) + 0.5], color=INK, linestyle="dashed", linewidth=1.2)
+        y += len(group) + 1
+    ax.set_yticks(list(ticks), list(ticks.values()))
+    ax.set_ylim(y - 0.3, -0.6)
+    ax.set_xlim(0, most * 1.3)
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0f}"))
+    ax.set_xlabel("counted between the two looks at the counters")
+    _bare(ax)
+    return fig
+
+
+def counters_words(counts: Counts) -> str:
+    """What `counters` shows, in words."""
+    told = " ".join(
+        f"{what}: " + ", ".join(f"{where} {count}" for where, count in group.items()) + "."
+        for what, group in counts.items()
+    )
+    return f"Counts that should be equal within each group. {told}"
+
+
+def latency(table: pd.DataFrame) -> Figure:
+    """Every round trip, idle and under load, on a logarithmic axis of milliseconds, with the median and the 95th percentile.
+
+    `table` has a row for each probe: `path`, `load` (str, such as 'idle'), `milliseconds` (float64, above 0; NaN where no
+    answer came). Each path and load is a row, in the table's order, with its share of lost probes.
+    """
+    rows = list(table.groupby(["path", "load"], sort=False)["milliseconds"])
+    loads = list(dict.fromkeys(table["load"]))
+    fig = Figure(figsize=(7.5, 1.5 + 0.62 * len(rows)), layout="constrained")
+    ax = fig.add_subplot()
+    rng = np.random.default_rng(1)  # spreads the points; the same picture every time
+    for y, ((_, load), probes) in enumerate(rows):
+        colour, marker, fill, _ = STYLES[(loads.index(load) + 1) % len(STYLES)]
+        answered = probes.dropna()
+        spread = y + rng.uniform(-0.26, 0.26, len(answered))
+        face = colour if fill == "full" else "none"
+        ax.scatter(
+            answered, spread, s=14, marker=marker, facecolors=face, edgecolors=colour, alpha=0.35, linewidths=0.8
+        )
+        words = _latency(probes)
+        if len(answered):
+            middle, high = np.percentile(answered, [50, 95])
+            ax.plot([middle, middle], [y - 0.38, y + 0.38], color=INK, linewidth=3)
+            ax.plot([high, high], [y - 0.38, y + 0.38], color=INK, linewidth=1.6, linestyle="dotted")
+        ax.annotate(words, (1.01, y), xycoords=("axes fraction", "data"), va="center", fontsize="small")
+    ax.set_xscale("log")
+    ax.set_yticks(range(len(rows)), [f"{path}\n{load}" for (path, load), _ in rows])
+    ax.set_ylim(len(rows) - 0.4, -0.6)
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    ax.xaxis.set_minor_formatter(NullFormatter())
+    ax.set_xlabel("round trip, milliseconds (each step is ten times)")
+    ax.set_title("thick line: median; dotted: 95 % are within it", loc="left", fontsize="small")
+    _bare(ax)
+    return fig
+
+
+def latency_words(table: pd.DataFrame) -> str:
+    """What `latency` shows, in words."""
+    told = "; ".join(
+        f"{path}, {load}: " + _latency(probes).replace("\n", ", ")
+        for (path, load), probes in table.groupby(["path", "load"], sort=False)["milliseconds"]
+    )
+    return f"Round-trip times on a logarithmic axis. {told}."
+
+
+def _verdict(ratio: Estimate | None) -> str:
+    return "not measured" if ratio is None else statistics.verdict(ratio)
+
+
+def _beside(count: int, first: int, *, is_first: bool) -> str:
+    if is_first or count == first:
+        return f"{count}" if is_first else f"{count}, equal"
+    return f"{count}, {100 * (count - first) / first:+.1f} %".replace("-", "−") if first else f"{count}"
+
+
+def _latency(probes: pd.Series) -> str:
+    answered = probes.dropna()
+    lost = f"{len(probes) - len(answered)} of {len(probes)} lost"
+    if not len(answered):
+        return lost
+    middle, high = np.percentile(answered, [50, 95])
+    return f"median {middle:.3g} ms, 95 % within {high:.3g} ms\n{lost}"
+
+
+def _bare(ax: Axes) -> None:
+    ax.grid(axis="x", color=FAINT, linewidth=0.6)
+    ax.set_axisbelow(True)
+    ax.spines[["top", "right", "left"]].set_visible(False)
+    ax.tick_params(axis="y", length=0)
