@@ -3,17 +3,18 @@
 Everything is kept in outputs/lab; the guests' images are built once and cached outside of it.
 """
 
+import json
 import os
 import shutil
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from pathlib import Path
 
 from hikkoshi import files, lock, tool
 from hikkoshi.check import Check
-from hikkoshi.errors import BadInput, HikkoshiError, Problem, Refused
+from hikkoshi.errors import BadInput, HikkoshiError, Problem, Refused, nearest
 from hikkoshi.lab import image, network, site, vcsim
 from hikkoshi.params import Home, Site
 from hikkoshi.vsphere import session
@@ -39,7 +40,8 @@ def up(home: Home, say: Say = print) -> None:
         if vcsim.find(own) is None:
             start = time.monotonic()
             _refuse_taken_port(wanted.vsphere.server)
-            vcsim.launch(own, wanted.vsphere.server)
+            files.write(own / vcsim.HINTS, json.dumps(site.hints(wanted)))
+            vcsim.launch(own, wanted.vsphere.server, ["-network-hints", str(own / vcsim.HINTS)])
             say(f"vCenter: vcsim listens on {wanted.vsphere.server} after {time.monotonic() - start:.1f} s")
         with session.connect(home, wanted.vsphere) as v:
             site.shape(v, wanted, own / vcsim.TEMPORARY, lambda words: say(f"vCenter: {words}"))
@@ -66,6 +68,28 @@ def down(home: Home, say: Say = print) -> None:
     if not any(own.iterdir()):
         own.rmdir()
     say("the lab is down")
+
+
+FAULTS: Mapping[str, tuple[str, Callable[[network.Network], None]]] = {
+    "lro": ("the gateway's NIC towards PC1 merges what it receives", lambda lab: lab.aggregate("tap")),
+    "swap": ("the cables of the gateway's eth3 and eth7 are exchanged", lambda lab: lab.swap("eth3", "eth7")),
+    "cut": ("the gateway's cable of vlan304 is out", lambda lab: lab.cut("vlan304")),
+    "none": ("everything is as it should be", lambda lab: None),
+}
+
+
+def fault(home: Home, name: str) -> str:
+    """Put one fault of `FAULTS` into the lab's network, in place of any other; gives what is wrong then."""
+    lab = network.find(folder(home))
+    if lab is None or name not in FAULTS:
+        found, remedy = (
+            ("no network", "as root: hikkoshi lab up") if lab is None else (repr(name), nearest(name, list(FAULTS)))
+        )
+        raise BadInput(Problem("no such fault can be had", "the lab's network", found, ", ".join(FAULTS), remedy))
+    lab.restore()
+    words, put = FAULTS[name]
+    put(lab)
+    return words
 
 
 def status(home: Home) -> list[Check]:

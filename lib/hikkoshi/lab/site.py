@@ -12,6 +12,7 @@ from hikkoshi.params import Segment, Site
 from hikkoshi.vsphere.session import VSphere
 
 STANDARD_SWITCH = "vSwitch0"
+HOSTS = tuple(f"DC0_C0_H{n}" for n in range(3))  # as the simulator calls them
 DISTRIBUTED = "dv-"  # a port group whose name starts so is on the distributed switch, any other on the standard one
 
 
@@ -35,6 +36,16 @@ def shape(v: VSphere, site: Site, storage: Path, say: Callable[[str], None]) -> 
         _distributed(v, [s for name, s in missing.items() if name.startswith(DISTRIBUTED)])
         _standard(v, [s for name, s in missing.items() if not name.startswith(DISTRIBUTED)])
         say(f"port groups made: {', '.join(missing)}")
+
+
+def hints(site: Site) -> dict[str, list[dict[str, Any]]]:
+    """What the hosts tell of having seen on their physical NICs, as QueryNetworkHint gives it: every VLAN with its subnet."""
+    told: dict[str, list[dict[str, Any]]] = {"vmnic0": [], "vmnic1": []}
+    for s in site.segments.values():
+        if s.subnet:
+            seen = {"vlanId": s.vlan, "ipSubnet": f"{s.subnet[1]}-{s.subnet[-2]}"}
+            told["vmnic1" if s.port_group.startswith(DISTRIBUTED) else "vmnic0"].append(seen)
+    return {host: [{"device": device, "subnet": subnets} for device, subnets in told.items()] for host in HOSTS}
 
 
 def _rename(v: VSphere, kind: str, name: str, say: Callable[[str], None]) -> None:

@@ -21,8 +21,16 @@ from hikkoshi.errors import Problem, ToolFailed
 from hikkoshi.lab import certificate
 
 PASSWORD = "vcenter.password"
-PID_FILE, LOG, TEMPORARY = "vcsim.json", "vcsim.log", "tmp"
-MADE = (certificate.CA, certificate.CERTIFICATE, certificate.KEY, PASSWORD, PID_FILE, LOG)  # and the folder TEMPORARY
+PID_FILE, LOG, HINTS, TEMPORARY = "vcsim.json", "vcsim.log", "hints.json", "tmp"
+MADE = (
+    certificate.CA,
+    certificate.CERTIFICATE,
+    certificate.KEY,
+    PASSWORD,
+    PID_FILE,
+    LOG,
+    HINTS,
+)  # and the folder TEMPORARY
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,14 @@
 // Command vcsim is the lab's vCenter: govmomi's simulator behind a few flags.
 //
 // It starts with one datacenter, one cluster of three hosts, one distributed switch that all hosts belong to, no
-// datastore and no virtual machine; the lab gives it the rest, and the site's names. When it listens it prints one line,
+// datastore and no virtual machine; the lab gives it the rest, and the site's names. Each host has two physical NICs, vmnic0
+// behind the standard switch and vmnic1 behind the distributed one. When it listens it prints one line,
 // "url https://HOST:PORT/sdk". SIGTERM or SIGINT ends it and removes its files from $TMPDIR.
 package main
 
 import (
 	"crypto/tls"
+	"encoding/json"
 	"flag"
 	"fmt"
 	"log"
@@ -19,6 +21,7 @@ import (
 	"syscall"
 
 	"github.com/vmware/govmomi/simulator"
+	"github.com/vmware/govmomi/vim25/types"
 )
 
 func main() {
@@ -31,6 +34,7 @@ func main() {
 	delay := flag.Int("delay", 0, "milliseconds before every answer")
 	delays := flag.String("method-delay", "", "milliseconds before one method's answer, or in one task: METHOD:MS,TASK:MS")
 	flag.StringVar(&model.ServiceContent.About.ApiVersion, "api-version", model.ServiceContent.About.ApiVersion, "API version to announce")
+	seen := flag.String("network-hints", "", "JSON file, {host: [PhysicalNicHintInfo]}: what each host has seen on its NICs")
 	flag.IntVar(&model.ClusterHost, "host", 3, "hosts in the cluster")
 	flag.Parse()
 
@@ -47,6 +51,7 @@ func main() {
 	probe.Close()
 	certificates := certificate(*cert, *key)
 	secret := readPassword(*password)
+	hints := readHints(*seen)
 	stop := make(chan os.Signal, 1)
 	signal.Notify(stop, syscall.SIGINT, syscall.SIGTERM)
 
@@ -54,11 +59,50 @@ func main() {
 		log.Fatal(err)
 	}
 	defer model.Remove()
+	addUplinks(model.Map(), hints)
 	model.Service.TLS = &tls.Config{Certificates: certificates}
 	model.Service.Listen = &url.URL{Host: *listen, User: url.UserPassword(*user, secret)}
 	server := model.Service.NewServer()
 	fmt.Printf("url %s://%s%s\n", server.URL.Scheme, server.URL.Host, server.URL.Path)
 	<-stop
+}
+
+// addUplinks gives the hosts physical NICs, which the simulator leaves out, and what was seen on them.
+func addUplinks(registry *simulator.Registry, hints map[string][]types.PhysicalNicHintInfo) {
+	for _, entity := range registry.All("HostSystem") {
+		host := entity.(*simulator.HostSystem)
+		system := registry.Get(*host.ConfigManager.NetworkSystem).(*simulator.HostNetworkSystem)
+		system.Returnval = hints[host.Name]
+		info := system.NetworkInfo
+		for _, device := range []string{"vmnic0", "vmnic1"} {
+			key := "key-vim.host.PhysicalNic-" + device
+			info.Pnic = append(info.Pnic, types.PhysicalNic{Key: key, Device: device})
+		}
+		info.Vswitch[0].Key = "key-vim.host.VirtualSwitch-" + info.Vswitch[0].Name
+		info.Vswitch[0].Pnic = []string{info.Pnic[0].Key}
+		for _, entity := range registry.All("DistributedVirtualSwitch") {
+			dvs := entity.(*simulator.DistributedVirtualSwitch)
+			info.ProxySwitch = append(info.ProxySwitch, types.HostProxySwitch{
+				Key: "key-vim.host.ProxySwitch-" + dvs.Name, DvsUuid: dvs.Uuid, DvsName: dvs.Name, Pnic: []string{info.Pnic[1].Key},
+				Spec: types.HostProxySwitchSpec{Backing: &types.DistributedVirtualSwitchHostMemberPnicBacking{}},
+			})
+		}
+	}
+}
+
+func readHints(path string) map[string][]types.PhysicalNicHintInfo {
+	hints := map[string][]types.PhysicalNicHintInfo{}
+	if path == "" {
+		return hints
+	}
+	content, err := os.ReadFile(path)
+	if err == nil {
+		err = json.Unmarshal(content, &hints)
+	}
+	if err != nil {
+		log.Fatalf("-network-hints: %s", err)
+	}
+	return hints
 }
 
 func certificate(cert, key string) []tls.Certificate {

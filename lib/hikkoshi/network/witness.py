@@ -1,0 +1,90 @@
+"""On which segment each NIC of a host is: by listening only, by asking, and by who was heard before the move.
+
+Listening sends nothing and needs no address on the NICs; asking is the second step, where a segment was silent. Both run
+inside guests as old as CentOS 5 with what is installed there, tcpdump and arping, and leave nothing behind.
+"""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+from hikkoshi.errors import BadInput, Problem
+from hikkoshi.network import listening, nics, probing, wiring
+from hikkoshi.network.fingerprint import Fingerprint
+from hikkoshi.network.frames import Evidence
+from hikkoshi.network.host import Host
+from hikkoshi.network.wiring import Heard, Witness
+from hikkoshi.params import Segment
+from hikkoshi.progress import Progress, silent
+
+
+def watch(
+    host: Host,
+    planned: Mapping[str, str],
+    segments: Mapping[str, Segment],
+    *,
+    seconds: int = 20,
+    progress: Progress = silent,
+) -> Witness:
+    """Find each NIC's segment by listening; `planned` is {NIC: segment}, `segments` are all of the site.
+
+    Ends when every NIC is known, after 3 s at the earliest and `seconds` at the latest. `BadInput` for a NIC or segment that
+    there is not, `ToolFailed` where tcpdump is missing or fails, `StepFailed` where the host falls silent.
+    """
+    wiring.known(planned, segments)
+    place = wiring.places(segments)
+    took, heard = _listen(host, list(planned), seconds, place, progress)
+    return wiring.witness(host.name, "passive", took, heard, planned, place)
+
+
+def fingerprint(host: Host, names: Sequence[str], *, seconds: int = 60, progress: Progress = silent) -> Fingerprint:
+    """Listen on these NICs for that long, and keep who was heard on each. Errors as of `watch`."""
+    took, heard = _listen(host, names, seconds, lambda e: "", progress)
+    return Fingerprint.of(host.name, took, heard)
+
+
+def probe(host: Host, planned: Mapping[str, str], segments: Mapping[str, Segment]) -> Witness:
+    """Find each NIC's segment by asking on it for every segment's address that `answers`; `planned` is {NIC: segment}.
+
+    Ends a moment after every NIC has an answer, otherwise after some 1.5 s. An address that answers has to be of a machine
+    with one NIC: Linux answers on any of its NICs for the addresses of all. Errors as of `watch`, for arping; `BadInput` too
+    where a planned segment has no address that answers.
+    """
+    wiring.known(planned, segments)
+    lacking = sorted({name for name in planned.values() if segments[name].answers is None})
+    if lacking:
+        raise BadInput(Problem("segments without an address that answers", "params/site.yml", ", ".join(lacking),
+                               "segments.NAME.answers for each", "name a machine there that always answers"))  # fmt: skip
+    owners = {s.answers: name for name, s in segments.items() if s.answers}
+    begin = time.monotonic()
+    asked = probing.ask(host, list(planned), list(owners))
+    took = time.monotonic() - begin
+    heard = {}
+    for name in planned:
+        nic, answers = asked.nics[name], asked.answers[name]
+        sent = 0 if nic.link == "down" else len(owners)
+        after = answers[0][0] if answers else None
+        heard[name] = Heard(nic.mac, nic.link, [e for _, e in answers], len(answers), sent, after)
+    return wiring.witness(host.name, "active", took, heard, planned, lambda e: owners[e.address])  # type: ignore[index]
+
+
+def _listen(
+    host: Host, names: Sequence[str], seconds: int, place: Callable[[Evidence], str], progress: Progress
+) -> tuple[float, dict[str, Heard]]:
+    """Seconds it took, and what was heard on each NIC."""
+    begin = time.monotonic()
+    before = nics.look(host, names, ["tcpdump", "mktemp"])
+    looked = time.monotonic() - begin
+    ears = listening.listen(host, names, before, seconds, place, progress)
+    took, after = time.monotonic() - begin, nics.sent(host, names)
+    heard = {
+        name: Heard(
+            before[name].mac,
+            before[name].link,
+            ear.evidence,
+            ear.frames,
+            after[name] - before[name].sent,
+            None if ear.after is None else looked + ear.after,
+        )
+        for name, ear in ears.items()
+    }
+    return took, heard
