@@ -1,0 +1,91 @@
+"""LRO of the virtual NICs, switched off on an ESXi host: the last resort, since every virtual machine on it feels it.
+
+For guests whose own kernel and driver cannot switch it off. Net.Vmxnet3SwLRO is the aggregation that the host does itself,
+Net.Vmxnet3HwLRO what it takes from its physical NICs (Broadcom's article 318877: the host has to be started anew).
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from pyVmomi import VmomiSupport, vim
+
+from hikkoshi.check import Check
+from hikkoshi.errors import Problem, Refused, StepFailed
+from hikkoshi.vsphere.inventory import Host
+from hikkoshi.vsphere.session import VSphere
+
+OFF: Mapping[str, int] = {"Net.Vmxnet3SwLRO": 0, "Net.Vmxnet3HwLRO": 0}
+
+
+def read(v: VSphere, host: Host) -> dict[str, int]:
+    """{option: its value} of the host; an option that it does not have is left out."""
+    manager = _manager(v, host)
+    found: dict[str, int] = {}
+    for name in OFF:
+        with v.asking(f"read {name} of {host.name}"):
+            try:
+                found |= {o.key: int(o.value) for o in manager.QueryOptions(name) if o.key == name}
+            except vim.fault.InvalidName:
+                continue
+    return found
+
+
+def holds(v: VSphere, host: Host, wanted: Mapping[str, int] = OFF) -> Check:
+    """Whether the options have these values. That the host was started anew since is not to be seen here."""
+    now = read(v, host)
+    return Check(
+        f"LRO of the virtual NICs on {host.name}",
+        all(now.get(name) == value for name, value in wanted.items()),
+        _listed(now) or "the host has no such options",
+        f"{_listed(wanted)}, and the host started anew since",
+        "set it in a maintenance window: it changes every virtual machine on the host",
+        v.where,
+    )
+
+
+def apply(v: VSphere, host: Host, wanted: Mapping[str, int] = OFF, *, confirmed: str) -> dict[str, int]:
+    """Set the options, read them back, and give the values from before, which undo it as `wanted` of another call.
+
+    `confirmed` is the host's name, typed by a person who has read which machines it changes: without it `Refused` names
+    them. Takes effect when the host is started anew.
+    """
+    before = read(v, host)
+    machines = [v.read(m, "name").get("name", "?") for m in v.read(host.thing, "vm").get("vm", ())]
+    problems = []
+    if confirmed != host.name:
+        problems.append(
+            Problem(
+                "nobody has confirmed that LRO is to change for every machine of this host",
+                v.where,
+                f"confirmed {confirmed!r}; on the host: {', '.join(sorted(machines)) or 'no machine now'}",
+                f"confirmed {host.name!r}",
+                "switch LRO off in the guest if it can be; else give the host's name as confirmation",
+            )
+        )
+    missing = [name for name in wanted if name not in before]
+    if missing:
+        problems.append(
+            Problem("the host has no such option", f"{v.where}, {host.name}", f"no {', '.join(missing)}", "both of them",
+                    "see the names in its advanced settings; they may be others in its version")
+        )  # fmt: skip
+    if problems:
+        raise Refused(*problems)
+    manager = _manager(v, host)
+    long = VmomiSupport.vmodlTypes["long"]  # an int that it is not told of goes as another type, which ESXi refuses
+    with v.asking(
+        f"set {', '.join(wanted)} of {host.name}", "set them in the vSphere client: advanced system settings"
+    ):
+        manager.UpdateOptions([vim.option.OptionValue(key=name, value=long(value)) for name, value in wanted.items()])
+    check = holds(v, host, wanted)
+    if not check:
+        raise StepFailed(check.problem())
+    return {name: before[name] for name in wanted}
+
+
+def _manager(v: VSphere, host: Host) -> Any:
+    with v.asking(f"give the advanced settings of {host.name}"):
+        return v.read(host.thing, "configManager.advancedOption")["configManager.advancedOption"]
+
+
+def _listed(values: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in values.items())
