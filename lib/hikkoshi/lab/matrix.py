@@ -5,24 +5,48 @@ has to be.
 """
 
 import hashlib
+import json
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from hikkoshi import tool
 from hikkoshi.disk.origin import Origin, Part
 from hikkoshi.errors import BadInput, HikkoshiError
 from hikkoshi.guest import appliance, preparation, prepared
 from hikkoshi.guest.facts import GuestFacts
 from hikkoshi.lab.variants import VARIANTS, Variant
+from hikkoshi.network import remedy
 from hikkoshi.rehearsal import accelerator, rehearsal
 from hikkoshi.rehearsal.boot import boot
 from hikkoshi.rehearsal.machine import Machine, MachineNic
 
-COLUMNS = ("guest", "what it is", "before", "after", "NICs right", "prepared in")
+ETHTOOL = "/sbin/ethtool"
+_APPLIANCE = """
+import json, sys
+import guestfs
+
+job = json.load(sys.stdin)
+g = guestfs.GuestFS(python_return_dict=True)
+g.set_backend("direct")
+g.set_backend_settings(["force_tcg"])
+g.add_drive(job["disk"], format="raw", cachemode="unsafe")
+g.launch()
+for device in [*g.list_partitions(), *g.lvs()]:
+    if g.vfs_type(device) in ("ext2", "ext3", "ext4"):
+        g.mount(device, "/")
+        if g.is_file("/etc/fstab"):
+            for path, text in job["texts"].items():
+                g.write(path, text)
+                g.chmod(0o755 if path.startswith("/sbin/") else 0o644, path)
+        g.umount_all()
+g.shutdown()
+"""
+COLUMNS = ("guest", "what it is", "before", "after", "NICs right", "LRO", "prepared in")
 
 
 @dataclass(frozen=True)
@@ -34,13 +58,14 @@ class Row:
     before: str
     after: str
     nics: str
+    lro: str  # of its vmxnet3 NICs after the boot; off where a remedy was written into its files
     seconds: float  # for looking at the guest and preparing it
     wrong: tuple[str, ...]
 
     def cells(self) -> tuple[str, ...]:
         """For the table."""
         spent = f"{self.seconds:.0f} s" if self.seconds else "–"
-        return self.guest, self.about, self.before, self.after, self.nics, spent
+        return self.guest, self.about, self.before, self.after, self.nics, self.lro, spent
 
 
 def row(variant: Variant, folder: Path, accelerated: str) -> Row:
@@ -58,21 +83,24 @@ def row(variant: Variant, folder: Path, accelerated: str) -> Row:
     except BadInput as e:
         refused = "refused: " + e.problems[0].remedy.split(";")[0]
         wrong += [] if variant.refused and variant.refused in refused else [str(e)]
-        return Row(guest.name, variant.about, before.ending, refused, "–", 0, tuple(wrong))
+        return Row(guest.name, variant.about, before.ending, refused, "–", "–", 0, tuple(wrong))
     done = prepared.start(origin, copy, plan, accelerator=accelerated)
     seconds = time.monotonic() - begun
     again = _plan(variant, done.facts)
     if again.edits or again.commands:
         wrong.append(f"a second preparation would change {', '.join(e.path for e in again.edits)} {again.commands}")
+    if variant.lro_off:
+        _write(copy, {f.path: remedy.edited(f, done.facts.texts.get(f.path, ""), ETHTOOL) for f in variant.lro_off})
     after = boot(copy, "raw", machine, folder, "after", probe=True, accelerator=accelerated)
     copy.unlink()
     right = sum(not rehearsal.faults(nic, machine, after) for nic in machine.nics)
     wrong += [f"{nic.name}: {fault}" for nic in machine.nics for fault in rehearsal.faults(nic, machine, after)]
     wrong += [] if after.ending == "login" else [f"after: {after.words}"]
     wrong += [] if hashes == [_sha256(part.path) for part in origin.parts] else ["the source was changed"]
-    return Row(
-        guest.name, variant.about, before.ending, after.ending, f"{right}/{len(machine.nics)}", seconds, tuple(wrong)
-    )
+    lro = ", ".join(sorted({nic.lro or "not told" for nic in after.nics}))
+    wrong += [] if lro == ("off" if variant.lro_off else "on") else [f"LRO is {lro}"]
+    nics = f"{right}/{len(machine.nics)}"
+    return Row(guest.name, variant.about, before.ending, after.ending, nics, lro, seconds, tuple(wrong))
 
 
 def origin_of(variant: Variant) -> Origin:
@@ -94,6 +122,12 @@ def _plan(variant: Variant, facts: GuestFacts) -> preparation.Preparation:
     return preparation.plan(facts, controller="pvscsi", nic_model="vmxnet3", macs=macs)
 
 
+def _write(disk: Path, texts: Mapping[str, str]) -> None:
+    """Write files, executable ones too, into the file system of a disk that holds /etc/fstab."""
+    job = json.dumps({"disk": str(disk), "texts": dict(texts)})
+    tool.run([tool.guestfs_python(), "-c", _APPLIANCE], stdin=job)
+
+
 def _sha256(path: Path) -> str:
     with path.open("rb") as f:
         return hashlib.file_digest(f, "sha256").hexdigest()
@@ -112,7 +146,7 @@ def main(names: Sequence[str]) -> int:
             try:
                 return row(VARIANTS[name], Path(folder), accelerated)
             except HikkoshiError as e:
-                return Row(name, VARIANTS[name].about, "", "", "", 0, (str(e),))
+                return Row(name, VARIANTS[name].about, "", "", "", "", 0, (str(e),))
 
     print(f"| {' | '.join(COLUMNS)} |\n|{'---|' * len(COLUMNS)}", flush=True)
     with ThreadPoolExecutor(2) as pool:  # a boot under emulation keeps one core busy

@@ -8,6 +8,7 @@ from pathlib import Path
 from hikkoshi.lab import debian
 from hikkoshi.lab import image as el5
 from hikkoshi.lab.image import GuestImage, Nic
+from hikkoshi.network.prescription import File
 
 SIZE = 1200 << 20
 
@@ -21,6 +22,7 @@ class Variant:
     about: str
     refused: str = ""  # words of the advice where it cannot be prepared
     disks: Callable[[GuestImage], dict[str, Path]] = el5.disks
+    lro_off: tuple[File, ...] = ()  # written into the prepared copy, as 85-offloads does in a running guest
 
 
 def _nics(count: int) -> tuple[Nic, ...]:
@@ -40,7 +42,12 @@ _OWN = replace(_guest("el5-panic"), kernels=("ordinary", "xen"))  # its default 
 VARIANTS = {
     v.image.name: v
     for v in (
-        Variant(_guest("el5"), "grub-error", "whole disk, Xen's kernel is the default"),
+        Variant(
+            _guest("el5"),
+            "grub-error",
+            "whole disk, Xen's kernel is the default",
+            lro_off=(File(path="/sbin/ifup-local", way="ifup-local", nics=("eth0", "eth1")),),
+        ),
         Variant(_OWN, "kernel-panic", "an ordinary kernel whose initrd lacks a driver"),
         Variant(
             replace(_OWN, name="el5-fsck", root="label", drivers=("vmw_pvscsi",)), "fsck-shell", "fstab names /dev/xvda"
@@ -60,12 +67,17 @@ VARIANTS = {
             "initramfs-shell",
             "Debian 12, GRUB 2, root=/dev/xvda1",
             disks=debian.disks,
+            lro_off=(File(path="/etc/network/interfaces", way="interfaces", nics=("eth0", "eth1", "eth2", "eth3")),),
         ),
         Variant(
             replace(_guest("debian-networkd", 3), memory_mb=1024, network="networkd"),
             "initramfs-shell",
             "the same with systemd-networkd",
             disks=debian.disks,
+            lro_off=tuple(
+                File(path=f"/etc/systemd/network/10-{nic}.link", way="link", nics=(nic,))
+                for nic in ("eth0", "eth1", "eth2")
+            ),
         ),
         Variant(
             replace(_guest("debian-partitions"), memory_mb=1024, layout="partitions"),
