@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from hikkoshi import terminal
+from hikkoshi import netcommands, terminal
 from hikkoshi.errors import HikkoshiError
 from hikkoshi.terminal import AsJson
 
@@ -26,6 +26,9 @@ lab = typer.Typer(help="The stand-in for a site: a real guest image on a Dom-0's
 app.add_typer(lab, name="lab", no_args_is_help=True)
 vmdk = typer.Typer(help="VMDK streams, as vSphere's import takes them.")
 app.add_typer(vmdk, name="vmdk", no_args_is_help=True)
+app.add_typer(netcommands.netperf, name="netperf", no_args_is_help=True)
+app.command()(netcommands.diagnose)
+app.command()(netcommands.outage)
 
 
 def _guests(incomplete: str) -> list[str]:
@@ -215,6 +218,17 @@ def lab_down(as_json: AsJson = False) -> None:
 def lab_status(as_json: AsJson = False) -> None:
     """Say what of it is up; ends with 1 where something is not."""
     raise typer.Exit(0 if _lab_status(as_json) else 1)
+
+
+@lab.command("fault")
+def lab_fault(
+    name: Annotated[str, typer.Argument(help="lro, swap, cut, or none to undo it")],
+) -> None:
+    """Put a fault into the lab's network, for the runbooks to find."""
+    from hikkoshi.lab import lab  # noqa: PLC0415
+    from hikkoshi.params import Home  # noqa: PLC0415
+
+    print(lab.fault(Home.find(), name))
 
 
 def _lab_status(as_json: bool) -> bool:

@@ -25,10 +25,13 @@ PROGRAMS = (  # (program, arguments that print its version, what it is for, whet
     ("lz4", ("--version",), "initrds of Ubuntu 19.10 to 21.04", False),
     ("mke2fs", ("-V",), "the lab's guests", False),
     ("openssl", ("version",), "the lab's certificate", False),
-    ("ip", ("-V",), "network measurements", False),
-    ("nft", ("--version",), "network measurements", False),
-    ("ethtool", ("--version",), "offload diagnosis", False),
-    ("netperf", ("-V",), "network measurements", False),
+    ("netperf", ("-V",), "throughput, where this machine is an end of it", False),
+    ("ethtool", ("--version",), "the lab's network; in guests: diagnosis and remedy", False),
+    ("tcpdump", ("--version",), "the lab's network; in guests: the wiring witness", False),
+    ("arping", ("-V",), "the lab's network; in guests: the wiring witness", False),
+    ("ip", ("-V",), "the lab's network", False),
+    ("nft", ("--version",), "the lab's network", False),
+    ("nsenter", ("--version",), "the lab's network", False),
     ("virt-v2v", ("--version",), "a second reader of what we make (tests)", False),
 )
 

@@ -111,6 +111,9 @@ class Way(_Strict):
 
     client: Address = Field(description="where netperf runs: here, ssh://user@host or netns:PATH")
     server: ipaddress.IPv4Address = Field(description="address at which netserver listens")
+    server_shell: Address | None = Field(
+        None, description="the server itself, for its state before and after; default: not told"
+    )
 
 
 class Measurement(_Strict):
@@ -119,6 +122,10 @@ class Measurement(_Strict):
     shell: Address = Field(description="the guest itself, as root: for its wiring, its counters and remedies")
     through: Way = Field(description="the way in question: it crosses the guest")
     direct: Way = Field(description="the way to compare it with: the same, without the guest between")
+    segments: dict[Name, Way] = Field(
+        default_factory=dict,
+        description="ways from other segments through the guest, each compared with the direct one too",
+    )
     watch: Address = Field("here", description="from where every segment is pinged during the cut-over")
     seconds: int = Field(10, ge=1, le=3600, description="length of one netperf run")
     link_mbps: int = Field(

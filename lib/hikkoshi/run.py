@@ -36,6 +36,8 @@ STEPS = {
     "60-deploy": "import into vSphere, NICs disconnected",
     "70-cutover": "connect and power on",
     "75-rollback": "source back in service",
+    "80-netperf": "is it as fast as without the guest between?",
+    "85-offloads": "name the cause, remedy it, prove it",
     "90-report": "the guest's whole story",
 }
 PARAMETERS = ("guest", "mode", "home")

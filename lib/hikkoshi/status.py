@@ -16,7 +16,14 @@ from hikkoshi.params import Home
 from hikkoshi.run import STEPS
 
 READ_ONLY = ("10-survey", "20-plan", "90-report")  # steps that have no plan and apply: running them does them
-ON_REQUEST = ("70-cutover", "75-rollback", "90-report")  # never a part of a plain `hikkoshi run`
+ON_REQUEST = (
+    "70-cutover",
+    "75-rollback",
+    "80-netperf",
+    "85-offloads",
+    "90-report",
+)  # never a part of a plain `hikkoshi run`
+MEASURED = ("80-netperf", "85-offloads")  # of the guest in service
 State = Literal["never", "running", "done", "failed", "interrupted"]
 
 
@@ -129,15 +136,16 @@ def runs(entries: Iterable[Mapping[str, Any]]) -> list[LastRun]:
 def done(past: Sequence[LastRun]) -> list[str]:
     """Steps whose last run really did them, in the order of the way.
 
-    A rollback undoes the cut-over and its report as soon as it was tried: what it did not come to is for it to finish.
+    A rollback undoes the cut-over and what follows it as soon as it was tried: what it did not come to is for it to finish.
+    What was measured before the cut-over is no measurement of what it made.
     """
     last = {r.step: r for r in past if r.mode == "apply" or r.step in READ_ONLY}
     steps = [s for s in STEPS if s in last and last[s].state == "done"]
     forward, back = last.get("70-cutover"), last.get("75-rollback")
     if forward and back:
-        undone = ("70-cutover", "90-report") if past.index(back) > past.index(forward) else ("75-rollback",)
+        undone = ("70-cutover", *MEASURED, "90-report") if past.index(back) > past.index(forward) else ("75-rollback",)
         steps = [s for s in steps if s not in undone]
-    return steps
+    return [s for s in steps if not (forward and s in MEASURED and past.index(last[s]) < past.index(forward))]
 
 
 def _of(home: Home, guest: str) -> GuestStatus:

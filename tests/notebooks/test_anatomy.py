@@ -11,8 +11,8 @@ import pytest
 PROJECT = Path(__file__).parents[2]
 NOTEBOOKS = sorted((PROJECT / "notebooks").glob("*.ipynb"))
 ANATOMY = ["title", "purpose", "parameters", "open", "preflight", "action", "verify", "evidence", "rollback", "next"]
-READ_ONLY = ("00", "10", "20", "80", "90")
-GOLDEN = ("80",)
+READ_ONLY = ("00", "10", "20", "81", "90")
+GOLDEN = ("81",)
 
 
 def cells(path: Path) -> list[nbformat.NotebookNode]:
@@ -30,7 +30,7 @@ def tags(path: Path) -> list[str]:
 def test_the_runbooks_are_all_there() -> None:
     assert [p.stem for p in NOTEBOOKS] == [
         "00-start-here", "10-survey", "20-plan", "30-prepare", "40-convert", "50-rehearse", "60-deploy",
-        "70-cutover", "75-rollback", "80-netperf", "90-report",
+        "70-cutover", "75-rollback", "80-netperf", "81-table1", "85-offloads", "90-report",
     ]  # fmt: skip
 
 

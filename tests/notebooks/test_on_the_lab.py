@@ -13,7 +13,7 @@ from hikkoshi.params import Home
 PROJECT = Path(__file__).parents[2]
 PLAN_ORDER = [
     "00-start-here", "10-survey", "20-plan", "30-prepare", "40-convert", "50-rehearse", "60-deploy", "70-cutover",
-    "75-rollback", "90-report",
+    "75-rollback", "80-netperf", "85-offloads", "90-report",
 ]  # fmt: skip
 
 
@@ -47,5 +47,5 @@ def test_every_runbook_runs_in_plan_mode_on_a_guest_that_nobody_has_touched_yet(
 
 
 def test_the_golden_analysis_still_gives_the_figures_it_shows() -> None:
-    result = nbval(Home(PROJECT), "80-netperf", how="--nbval")
+    result = nbval(Home(PROJECT), "81-table1", how="--nbval")
     assert result.returncode == 0, result.stdout[-6000:]

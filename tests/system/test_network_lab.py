@@ -6,10 +6,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from hikkoshi import lock
 from hikkoshi.errors import BadInput
 from hikkoshi.lab import network
 from hikkoshi.network import host
@@ -214,3 +216,12 @@ def test_the_hosts_of_the_segments_broadcast_as_hosts_do() -> None:
         lab.chatter(0.5)
         heard = lab.host("gw").script("timeout 5 tcpdump -n -i eth3 arp 2>/dev/null; :")
     assert heard.count("tell 10.3.4.10") > 1
+
+
+def test_a_network_that_stays_does_not_keep_the_lock_under_which_it_came_up(tmp_path: Path) -> None:
+    with closing(lock.acquire(tmp_path / "lock", "a lab", 1)):
+        network.keep(tmp_path)
+    try:
+        assert lock.held(tmp_path / "lock") is False
+    finally:
+        network.remove(tmp_path)

@@ -38,7 +38,7 @@ def test_by_default_a_run_ends_before_the_cut_over() -> None:
 
 
 def test_cut_over_and_report_come_when_the_last_step_asks_for_them_and_the_rollback_never() -> None:
-    assert sequence.selection("60", "90") == ["60-deploy", "70-cutover", "90-report"]
+    assert sequence.selection("60", "90") == ["60-deploy", "70-cutover", "80-netperf", "85-offloads", "90-report"]
     assert sequence.selection("60", "70") == ["60-deploy", "70-cutover"]
 
 

@@ -26,12 +26,14 @@ ORDER = [
     {"survey", "transfer"},
     {"delivery"},
     {"plan"},
+    {"throughput"},
+    {"observation", "offloads"},
     {"journal", "lock", "masking"},
     {"run"},
     {"status"},
     {"record"},
     {"fleet"},
-    {"doctor"},
+    {"doctor", "netcommands"},
     {"cli", "show"},
 ]
 LEVEL = {name: n for n, names in enumerate(ORDER) for name in names}

@@ -14,11 +14,15 @@ from hikkoshi.disk.source import DiskFacts
 from hikkoshi.guest.facts import GuestFacts, Interface, Kernel
 from hikkoshi.guest.prepared import Prepared
 from hikkoshi.journal import Journal
+from hikkoshi.network import outage, wiring
+from hikkoshi.network.sequential import Run, Series
+from hikkoshi.observation import Wiring
 from hikkoshi.params import Home
 from hikkoshi.record import report
 from hikkoshi.rehearsal.outcome import Ending, Outcome, SeenNic
 from hikkoshi.rehearsal.rehearsal import Rehearsal
 from hikkoshi.survey import Survey
+from hikkoshi.throughput import Measured, Throughput
 from hikkoshi.vsphere.cutover import CutOver
 from hikkoshi.vsphere.deployment import Deployment
 from hikkoshi.vsphere.readback import NicFound
@@ -491,3 +495,37 @@ def test_every_source_stands_there_with_its_hash(move: Move) -> None:
 
     for name in ("survey.json", "plan.json", "rehearsal/after.png"):
         assert hashlib.sha256((move.folder / name).read_bytes()).hexdigest() in text
+
+
+def series(through: float) -> Series:
+    runs = [
+        Run(number=n, path=path, began="2026-11-22T00:00:00.000+00:00", seconds=2, throughput=value + n / 100)
+        for n, (path, value) in enumerate([("through", through), ("direct", 94.0)] * 5, 1)
+    ]
+    return Series(through="through", direct="direct", unit="10^6 bits/s", seed=1, runs=tuple(runs), ended="decided")
+
+
+def test_what_was_not_measured_of_the_network_is_an_open_point(move: Move) -> None:
+    move.results("70-cutover")
+    read = words(move.page())
+    assert "not seen from inside the guest" in read
+    assert "How long the segments were out during the cut-over was not measured" in read
+    assert "that is for 80-netperf" in read
+
+
+def test_wiring_outage_speed_and_cause_stand_in_the_report_as_they_were_measured(move: Move) -> None:
+    move.results("70-cutover")
+    nic = wiring.Nic(
+        name="eth0", mac=MAC, link="up", planned="servers", seen=(), verdict="silent", frames=0, sent=0, after=None
+    )
+    Wiring(run="one", witness=wiring.Witness(host="idp", way="passive", seconds=20, nics=(nic,))).save(move.folder)
+    outage.read(DATA.parent / "outage" / "one-2.05--behind-arp.jsonl").save(move.folder)
+    slow, fast = (Measured(since="", series=series(x), folder="") for x in (0.5, 94.0))
+    Throughput(measured={"before the move": fast, "since the move": slow}).save(move.folder)
+    read = words(move.page())
+    assert "0 of 1 NICs on their segments; eth0 silent" in read
+    assert "The network is not proved to be as fast as without the guest: regressed" in read
+    assert "throughput before the move recovered" in read
+    assert "outage during the cut-over" in read
+    assert " 2.05 s" in read
+    assert "was not measured" not in read

@@ -139,7 +139,18 @@ def test_a_rollback_that_could_not_be_finished_takes_the_cut_over_back_too(story
             story.run(step)
     story.run("75-rollback", outcome="failed", error="Refused: type xm create on the Dom-0")
     story.run("20-plan")
-    assert not {"70-cutover", "90-report"} & set(status.done(status.runs(story.journal.entries())))
+    assert not {"70-cutover", "80-netperf", "85-offloads", "90-report"} & set(
+        status.done(status.runs(story.journal.entries()))
+    )
+
+
+def test_what_was_measured_before_the_cut_over_has_to_be_measured_again_after_it(story: Story) -> None:
+    for step in ("10-survey", "20-plan", "80-netperf", "30-prepare", "40-convert", "50-rehearse", "60-deploy"):
+        story.run(step)
+    assert "80-netperf" in status.done(status.runs(story.journal.entries()))
+    story.run("70-cutover")
+    assert "80-netperf" not in status.done(status.runs(story.journal.entries()))
+    assert story.now.next == "hikkoshi run gateway --from 80 --through 80 --apply"
 
 
 def test_a_clock_that_was_set_back_does_not_change_what_came_last(story: Story) -> None:

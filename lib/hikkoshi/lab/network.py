@@ -116,6 +116,13 @@ class Network:
             elif method == "tap":
                 self._plug(nic)
 
+    def restore(self) -> None:
+        """Undo every fault: each cable in its place and plugged in, nothing merged."""
+        self.aggregate(None)
+        for nic, segment in NICS.items():
+            self.host("sw").run(["ip", "link", "set", PORTS[nic], "master", f"b{segment}", "up"])
+        self._on = dict(NICS)
+
     def chatter(self, seconds: float = 5) -> None:
         """Have the host of each segment broadcast an ARP packet every so many seconds, as hosts do, until the lab ends."""
         for segment, subnet in SEGMENTS.items():
@@ -139,8 +146,10 @@ class Network:
     def daemon(self, name: str, command: Sequence[str]) -> None:
         """Start a program on a machine of the lab that goes on until the lab ends."""
         processes = f"--pid=/proc/{self.pid}/ns/pid_for_children"
-        enter = ["nsenter", "-t", str(self.pid), "-m", processes, "--", "ip", "netns", "exec", name]
-        tool.run([*enter, "setsid", "-f", "sh", "-c", f"exec {shlex.join(command)} </dev/null >/dev/null 2>&1"])
+        enter = [tool.find("nsenter"), "-t", str(self.pid), "-m", processes, "--", "ip", "netns", "exec", name]
+        quiet = f"exec {shlex.join(command)} </dev/null >/dev/null 2>&1"
+        # not by tool.run: what stays must not inherit the lock under which the lab comes up
+        subprocess.run([*enter, "setsid", "-f", "sh", "-c", quiet], check=True, stdin=subprocess.DEVNULL)
 
     def _nics(self, segment: str) -> list[str]:
         return [nic for nic, on in self._on.items() if on == _known(segment, SEGMENTS)]

@@ -18,6 +18,7 @@ from hikkoshi.errors import BadInput
 from hikkoshi.guest import preparation
 from hikkoshi.journal import Journal
 from hikkoshi.masking import Mask
+from hikkoshi.network.outage import duration
 from hikkoshi.params import Home
 from hikkoshi.record import anatomy
 from hikkoshi.record.story import Story, gather, open_points, rehearsed, sources, told, verdict
@@ -50,6 +51,7 @@ def write(home: Home, guest: str) -> Path:
         rehearsed=rehearsed(story),
         pictures=list(_pictures(story)),
         nics=list(_nics(story)),
+        measured=list(_measured(story)),
         facts=list(_facts(story)),
         diffs=preparation.diffs(story.plan.preparation, story.survey.guest) if story.plan and story.survey else [],
         steps=[(step, list(_outputs(step.record))) for step in story.steps],
@@ -190,6 +192,27 @@ def _nics(story: Story) -> Iterator[dict[str, str]]:
             "addresses": ", ".join(guest.addresses) if guest else "–",
             "deployed": _in_vsphere(card) if card else "not seen" if there else "not done yet",
         }
+
+
+def _measured(story: Story) -> Iterator[dict[str, str]]:
+    """What was measured of the network: wiring, outage, speed, cause."""
+    if story.wiring:
+        w = story.wiring.witness
+        bad = [f"{n.name} {n.verdict}" for n in w.nics if n.verdict != "ok"]
+        found = f"{len(w.nics) - len(bad)} of {len(w.nics)} NICs on their segments" + (
+            f"; {', '.join(bad)}" if bad else ""
+        )
+        yield {"what": "wiring, seen from inside the guest", "found": found}
+    if story.outage:
+        told = [f"{s.name} {duration(o)} s" for s in story.outage.segments for o in s.outages]
+        yield {"what": "outage during the cut-over", "found": ", ".join(told) or "no segment lost a probe"}
+    for when, measured in story.throughput.measured.items() if story.throughput else ():
+        yield {"what": f"throughput {when}", "found": measured.series.words()}
+    if story.offloads:
+        yield {"what": "cause named from counters", "found": story.offloads.diagnosis.cause}
+        if story.offloads.before and story.offloads.after:
+            yield {"what": "before the remedy", "found": story.offloads.before.series.words()}
+            yield {"what": "after the remedy", "found": story.offloads.after.series.words()}
 
 
 def _in_vsphere(nic: NicFound) -> str:

@@ -12,6 +12,9 @@ from hikkoshi.disk.conversion import Conversion
 from hikkoshi.errors import BadInput
 from hikkoshi.guest.prepared import Prepared
 from hikkoshi.journal import Journal
+from hikkoshi.network.outage import Outages
+from hikkoshi.observation import Wiring
+from hikkoshi.offloads import Offloads
 from hikkoshi.params import Home
 from hikkoshi.plan import Plan
 from hikkoshi.rehearsal.outcome import Ending
@@ -19,6 +22,7 @@ from hikkoshi.rehearsal.rehearsal import Rehearsal
 from hikkoshi.run import STEPS
 from hikkoshi.status import LastRun, done, runs
 from hikkoshi.survey import Survey
+from hikkoshi.throughput import Throughput
 from hikkoshi.vsphere.cutover import CutOver
 from hikkoshi.vsphere.deployment import Deployment
 
@@ -32,6 +36,11 @@ SOURCES = (  # everything in the guest's folder that a report is made from
     "rehearsal/after.png",
     "deployment.json",
     "cutover.json",
+    "wiring.json",
+    "outage.json",
+    "netperf.json",
+    "offloads.json",
+    "remedy.json",
 )
 Level = Literal["good", "open", "bad"]
 A = TypeVar("A", bound=Artefact)
@@ -78,6 +87,10 @@ class Story:
     rehearsal: Rehearsal | None
     deployment: Deployment | None
     cutover: CutOver | None
+    wiring: Wiring | None = None
+    outage: Outages | None = None
+    throughput: Throughput | None = None
+    offloads: Offloads | None = None
     last: LastRun | None = None  # of any step, the report's own apart
     unreadable: tuple[str, ...] = field(default=())
 
@@ -122,6 +135,10 @@ def gather(home: Home, guest: str) -> Story:
         rehearsal=typed(Rehearsal),
         deployment=typed(Deployment),
         cutover=typed(CutOver),
+        wiring=typed(Wiring),
+        outage=typed(Outages),
+        throughput=typed(Throughput),
+        offloads=typed(Offloads),
         last=next((r for r in reversed(past) if r.step != "90-report"), None),
         unreadable=tuple(unreadable),
     )
@@ -188,7 +205,7 @@ def open_points(story: Story) -> Iterator[str]:
         yield from _not_rehearsed(story, story.rehearsal)
     if story.deployment and not story.cutover:
         yield "The machine in vSphere is not in service: its NICs are unplugged until the cut-over."
-    yield "Network throughput is not part of this report; it is measured by 80-netperf."
+    yield from _not_measured(story)
     yield "This report is not signed. It tells what this machine found; the hashes below tie it to the files."
 
 
@@ -205,6 +222,21 @@ def _not_done(story: Story) -> Iterator[str]:
             yield f"{name} was only planned, not carried out."
         else:
             yield f"{name} was taken back."
+
+
+def _not_measured(story: Story) -> Iterator[str]:
+    """What is not proved of the network of a guest in service."""
+    if story.cutover is None:
+        return
+    if story.wiring is None:
+        yield "On which segment each NIC is was read from vSphere's settings only, and not seen from inside the guest."
+    if story.outage is None:
+        yield "How long the segments were out during the cut-over was not measured."
+    since = story.throughput.measured.get("since the move") if story.throughput else None
+    if since is None:
+        yield "Whether the guest slows its network down was not measured since the cut-over: that is for 80-netperf."
+    elif since.series.verdict != "recovered":
+        yield f"The network is not proved to be as fast as without the guest: {since.series.words()}."
 
 
 def _not_rehearsed(story: Story, r: Rehearsal) -> Iterator[str]:

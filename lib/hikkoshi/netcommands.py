@@ -1,0 +1,165 @@
+"""The commands that measure and diagnose a network: thin, like the rest of the command line."""
+
+import contextlib
+import json
+import tempfile
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hikkoshi import terminal
+from hikkoshi.terminal import AsJson
+
+netperf = typer.Typer(help="Throughput: run netperf, read what it printed, compare two paths.")
+HOST = "here, ssh://\\[user@]host or netns:PATH"
+
+
+@netperf.command("run")
+def run(
+    client: Annotated[str, typer.Argument(metavar="CLIENT", help=f"where netperf runs: {HOST}")],
+    server: Annotated[str, typer.Argument(metavar="ADDRESS", help="address at which netserver listens")],
+    *,
+    seconds: Annotated[int, typer.Option(min=1, max=3600, help="length of the run")] = 10,
+    link: Annotated[
+        float | None, typer.Option(min=1, help="rate of the slowest link, 10^6 bits/s: what it cannot carry is refused")
+    ] = None,
+    raw: Annotated[Path | None, typer.Option(help="file to keep what netperf printed in, as it was")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Run netperf once. Runbook 80 measures a guest's two paths in turn, with a verdict."""
+    from hikkoshi import files  # noqa: PLC0415 - all imports here are late: --help and completion answer at once
+    from hikkoshi.network import host  # noqa: PLC0415
+    from hikkoshi.network import netperf as tool  # noqa: PLC0415
+    from hikkoshi.network.units import rows  # noqa: PLC0415
+
+    made = tool.run(host.parse(client), server, seconds=seconds, link=link * 1e6 if link else None)
+    if raw:
+        files.write(raw, made.text)
+    if as_json:
+        terminal.print_json(made.plain())
+    else:
+        terminal.table(rows(made.measurement))
+    if made.check is not None and not made.check:
+        print(made.check.problem())
+        raise typer.Exit(1)
+
+
+@netperf.command("parse")
+def parse(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE", help="what netperf or iperf3 -J printed, a run each")],
+    *,
+    command: Annotated[
+        str, typer.Option(help="the command line, or the letter of its -f, for output that does not say its unit")
+    ] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Read outputs of netperf 2.4 to 2.7 and iperf3, in any of their forms; the unit stays with the value."""
+    from hikkoshi.errors import BadInput, HikkoshiError, Problem  # noqa: PLC0415
+    from hikkoshi.network import netperf_output  # noqa: PLC0415
+    from hikkoshi.network.units import rows  # noqa: PLC0415
+
+    found, problems = {}, []
+    for file in files:
+        try:
+            found[str(file)] = netperf_output.parse(
+                file.read_text(encoding="utf-8", errors="replace"), command, str(file)
+            )
+        except OSError as e:
+            problems.append(
+                Problem("an output cannot be read", str(file), e.strerror or str(e), remedy="correct the path")
+            )
+        except HikkoshiError as e:
+            problems += e.problems
+    if as_json and not problems:
+        terminal.print_json({name: m.plain() for name, m in found.items()})
+    elif not as_json:
+        for name, m in found.items():
+            print(name)
+            terminal.table(rows(m))
+    if problems:
+        raise BadInput(*problems)
+
+
+@netperf.command("compare")
+def compare(
+    table: Annotated[Path, typer.Argument(metavar="TABLE.csv", help="columns run, path, throughput")],
+    *,
+    through: Annotated[str, typer.Option(help="name of the path in question")],
+    direct: Annotated[str, typer.Option(help="name of the path to compare it with")],
+    as_json: AsJson = False,
+) -> None:
+    """Say how much slower one path is than another, how surely, and the verdict: regressed, recovered, inconclusive."""
+    from dataclasses import asdict  # noqa: PLC0415
+
+    from hikkoshi.network import measurements, statistics  # noqa: PLC0415
+
+    runs = measurements.read(table)
+    found = statistics.compare(measurements.runs(runs, through), measurements.runs(runs, direct))
+    if as_json:
+        terminal.print_json(asdict(found))
+    else:
+        terminal.table([{str(k): str(v) for k, v in row.items()} for row in found.table().to_dict("records")])
+
+
+def diagnose(
+    address: Annotated[str, typer.Argument(metavar="HOST", help=f"the guest's shell: {HOST}")],
+    *,
+    client: Annotated[str | None, typer.Option(help="where netperf runs, for a load through the guest")] = None,
+    server: Annotated[str | None, typer.Option(help="address of netserver behind it")] = None,
+    seconds: Annotated[int, typer.Option(min=1, max=600, help="of load, or of waiting where users are the load")] = 5,
+    as_json: AsJson = False,
+) -> None:
+    """Name why a guest slows its network down, from its counters before and after some seconds of load. Changes nothing.
+
+    Without --client and --server the traffic that there is is the load.
+    """
+    import time  # noqa: PLC0415
+
+    from hikkoshi.network import collection, diagnosis, host  # noqa: PLC0415
+    from hikkoshi.network import netperf as tool  # noqa: PLC0415
+
+    if (client is None) != (server is None):
+        raise typer.BadParameter("a load needs both --client and --server")
+    sender = host.parse(client) if client else None
+
+    def load() -> None:
+        if sender and server:
+            tool.run(sender, server, seconds=seconds)
+        else:
+            time.sleep(seconds)
+
+    seen = collection.around(host.parse(address), load, sender=sender)
+    found = diagnosis.diagnose(*seen.guest, sender=seen.sender)
+    if as_json:
+        terminal.print_json(json.loads(found.model_dump_json()))
+    else:
+        print(found.plain())
+
+
+def outage(
+    targets: Annotated[
+        list[str], typer.Argument(metavar="NAME=ADDRESS", help="a segment and an address to ping there")
+    ],
+    *,
+    seconds: Annotated[int, typer.Option(min=1, max=14400, help="how long, unless stopped by Ctrl-C")] = 60,
+    as_json: AsJson = False,
+) -> None:
+    """Ping every segment 20 times a second, and tell which was out, from when and for how long."""
+    import time  # noqa: PLC0415
+
+    from hikkoshi.errors import Interrupted  # noqa: PLC0415
+    from hikkoshi.network import meter, metering  # noqa: PLC0415
+
+    named = meter.targets(targets)
+    with tempfile.TemporaryDirectory(prefix="hikkoshi-") as folder:
+        with (
+            metering.measuring(named, Path(folder) / "outage.jsonl") as running,
+            contextlib.suppress(Interrupted),
+        ):
+            time.sleep(seconds)
+        found = running.stop()
+    if as_json:
+        terminal.print_json(json.loads(found.model_dump_json()))
+    else:
+        terminal.table([{k: str(v) for k, v in row.items()} for row in found.rows()])

@@ -1,0 +1,171 @@
+"""Why a guest slows its network down, what is done about it, and the proof: observe, act, observe.
+
+The cause is named from counters before and after a short load; the remedy is chosen by asking the guest, read back, and
+proved by measuring again.
+"""
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+from hikkoshi import files
+from hikkoshi.artefact import Artefact
+from hikkoshi.check import Check
+from hikkoshi.errors import Refused
+from hikkoshi.network import collection, diagnosis, netperf, prescription, remedy, snapshot
+from hikkoshi.network.diagnosis import Diagnosis
+from hikkoshi.network.snapshot import Snapshot
+from hikkoshi.params import Guest, Home, Measurement
+from hikkoshi.progress import Progress, silent
+from hikkoshi.throughput import Bench, Measured, unmeasured
+
+LOAD = 5  # seconds of netperf between the two looks at the counters
+
+
+class Offloads(Artefact):
+    """offloads.json: the cause that was named, and what was measured after the remedy."""
+
+    filename: ClassVar[str] = "offloads.json"
+    made_by: ClassVar[str] = "85-offloads"
+    since: str  # since when the guest served so: the cut-over's time, or empty under Xen
+    diagnosis: Diagnosis
+    folder: str  # below netperf/: what the machines told
+    before: Measured | None = None  # what 80-netperf had measured
+    after: Measured | None = None
+
+
+class Treatment:
+    """The diagnosis of one guest's network, its remedy and the proof; `run` is the id of the run, `since` the cut-over's time."""
+
+    def __init__(self, home: Home, guest: Guest, run: str, since: str = "") -> None:
+        self._home, self._guest, self._run, self._since = home, guest, run, since
+        self._folder = home.folder(guest.name)
+        self._bench = Bench(home, guest, run, since)
+
+    def checks(self) -> list[Check]:
+        """What diagnosis and proof need: the guest's shell, netperf and netserver on both paths."""
+        return self._bench.checks()
+
+    def diagnosed(self) -> Check:
+        """Whether the guest as it serves now was diagnosed."""
+        title = "the counters are looked at before and after a load"
+        if unmeasured(self._guest):
+            return self._nothing(title)
+        found = self.found()
+        told = f"cause: {found.diagnosis.cause}" if found else "not looked at"
+        return Check(
+            title, found is not None, told, "a diagnosis", "run 85-offloads in apply", self._guest.name, later=True
+        )
+
+    def diagnose(self, progress: Progress = silent) -> None:
+        """Collect from guest, client and server, put a load on for some seconds, collect again, and name the cause."""
+        wanted, folder = self._wanted(), self._folder / "netperf" / self._run
+        client = self._bench.host(wanted.through.client)
+        server = self._bench.host(wanted.through.server_shell) if wanted.through.server_shell else None
+        progress(0, 1, f"a load of {LOAD} s between two looks at the counters")
+        seen = collection.around(
+            self._bench.host(wanted.shell),
+            lambda: netperf.run(client, str(wanted.through.server), seconds=LOAD),
+            sender=client,
+            receiver=server,
+        )
+        for who, pair in {"guest": seen.guest, "client": seen.sender, "server": seen.receiver}.items():
+            for name, told in zip(("before-load", "after-load"), pair or (), strict=False):
+                files.write(folder / f"{who}-{name}.txt", told.raw)
+        named = diagnosis.diagnose(*seen.guest, sender=seen.sender, receiver=seen.receiver)
+        Offloads(since=self._since, diagnosis=named, folder=folder.name, before=self._bench.found()).save(self._folder)
+        progress(1, 1, f"cause: {named.cause}")
+
+    def found(self) -> Offloads | None:
+        """What was found of the guest as it serves now; None where nothing was."""
+        found = Offloads.find(self._folder)
+        return found if found and found.since == self._since else None
+
+    def plan(self) -> prescription.Plan:
+        """What to change on the guest, as it said itself after the load; nothing where the cause is another or unknown."""
+        found = self.found()
+        if unmeasured(self._guest) or found is None:
+            return prescription.Plan()
+        return prescription.remedies(self._told(found), found.diagnosis.cause)
+
+    def remedied(self) -> Check:
+        """Whether everything that the plan wants is so, now and in the guest's files; asked, not remembered."""
+        title, plan = "the remedy is in place", self.plan()
+        if not plan.switches and not plan.files:
+            return Check(title, True, "nothing to change: " + (" ".join(plan.notes) or "no cause was named"))
+        return remedy.holds(self._bench.host(self._wanted().shell), plan)
+
+    def apply(self) -> None:
+        """Change it, read it back, and keep what there was before in remedy.json."""
+        earlier = remedy.Applied.find(self._folder)
+        remedy.apply(self._bench.host(self._wanted().shell), self.plan(), earlier).save(self._folder)
+
+    def undo(self) -> None:
+        """Put back what there was before the remedy, as remedy.json has it."""
+        remedy.undo(self._bench.host(self._wanted().shell), remedy.Applied.load(self._folder))
+
+    def proved(self) -> Check:
+        """Whether the paths were measured again since, where there was anything to cure."""
+        title = "both paths are measured after the remedy"
+        if self._healthy():
+            return Check(title, True, "not needed: no cause was named that the remedy would cure")
+        found = self.found()
+        done = found is not None and found.after is not None
+        told = found.after.series.words() if found and found.after else "not measured"
+        return Check(title, done, told, "runs that decide", "run 85-offloads in apply", self._guest.name, later=True)
+
+    def prove(self, progress: Progress = silent) -> None:
+        """Measure both paths anew, which takes the place of what 80-netperf measured."""
+        found = self.found()
+        if found is None:
+            raise Refused(self.diagnosed().problem())
+        self._bench.forget()
+        self._bench.measure(progress)
+        found.model_copy(update={"after": self._bench.found()}).save(self._folder)
+
+    def verdicts(self) -> list[Check]:
+        """The remedy in place, and the path through the guest proved to be as fast as 90 % of the direct one."""
+        if unmeasured(self._guest):
+            return [self._nothing("the guest does not slow its network down")]
+        return [self.diagnosed(), self.remedied(), self.proved(), self._bench.verdict()]
+
+    def before(self) -> Measured | None:
+        """What 80-netperf had measured before the remedy."""
+        found = self.found()
+        return found.before if found else None
+
+    def after(self) -> Measured | None:
+        """What was measured after it."""
+        found = self.found()
+        return found.after if found else None
+
+    def counts(self) -> Mapping[str, Mapping[str, int]]:
+        """What should be equal where merged frames are lost: {what: {where it was counted: number}}."""
+        found = self.found()
+        groups: dict[str, dict[str, int]] = {}
+        for row in diagnosis.reconciled(found.diagnosis) if found else []:
+            if isinstance(row["number"], int):
+                groups.setdefault(str(row["meaning"]), {})[f"{row['where']}: {row['count']}"] = row["number"]
+        return groups
+
+    def _healthy(self) -> bool:
+        plan = self.plan()
+        return not plan.switches and not plan.files
+
+    def _told(self, found: Offloads) -> Snapshot:
+        path = self._folder / "netperf" / found.folder / "guest-after-load.txt"
+        try:
+            return snapshot.parse(path.read_text(), str(path))
+        except OSError:
+            raise Refused(
+                Check(
+                    "what the guest told is kept", False, f"no {path}", remedy="delete offloads.json, run again"
+                ).problem()
+            ) from None
+
+    def _wanted(self) -> Measurement:
+        if self._guest.measurement is None:
+            raise Refused(self._nothing("the network is measured").problem())
+        return self._guest.measurement
+
+    def _nothing(self, title: str) -> Check:
+        return Check(title, True, f"not measured: {unmeasured(self._guest)}")

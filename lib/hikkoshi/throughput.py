@@ -1,0 +1,359 @@
+"""How fast a guest's network is, measured as its parameters say: through the guest and without it, in turn.
+
+What was measured before the cut-over, under Xen, and since is kept apart. Beside the figures stand the round trip with and
+without load, and what guest, client and server told of themselves before and after.
+"""
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import ClassVar, Literal
+
+import pandas as pd
+from pydantic import BaseModel, ConfigDict
+
+from hikkoshi import files
+from hikkoshi.artefact import Artefact
+from hikkoshi.check import Check
+from hikkoshi.errors import HikkoshiError, Problem, Refused, ToolFailed
+from hikkoshi.network import collection, host, netperf, sequential, witness
+from hikkoshi.network.fingerprint import Fingerprint
+from hikkoshi.network.host import Host
+from hikkoshi.network.sequential import Series
+from hikkoshi.network.statistics import Estimate
+from hikkoshi.params import Guest, Home, Measurement, Way
+from hikkoshi.progress import Progress, silent
+
+THROUGH, DIRECT, UNIT = "through the guest", "direct", "10^6 bits/s"
+When = Literal["before the move", "since the move"]
+LISTEN = 20  # seconds for a fingerprint
+LONGEST = 1800.0  # seconds for one series, looks and all
+# that is no end: the same series goes on when it is measured again
+UNFINISHED = ("not yet", "interrupted", "the time was up", "too many runs could not be made")
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class RoundTrip(_Frozen):
+    """Mean round trip of a small request on one path, in ms, alone and beside a stream."""
+
+    path: str
+    idle_ms: float | None  # None: nothing came back
+    loaded_ms: float | None
+
+
+class Measured(_Frozen):
+    """One series of runs and what was seen beside it."""
+
+    since: str  # since when the guest served as it did: the cut-over's time, or empty under Xen
+    series: Series
+    round_trips: tuple[RoundTrip, ...] = ()
+    segments: Mapping[str, Series] = {}  # {segment: a series of its own way through the guest}
+    folder: str  # beside netperf.json: every output as it was printed, and the machines' own words
+
+
+class Throughput(Artefact):
+    """netperf.json: the last series before the move and since."""
+
+    filename: ClassVar[str] = "netperf.json"
+    made_by: ClassVar[str] = "80-netperf"
+    measured: Mapping[When, Measured] = {}
+
+
+class Bench:
+    """The measurement of one guest's network; `run` is the id of the run that measures, `since` the cut-over's time, if any."""
+
+    def __init__(self, home: Home, guest: Guest, run: str, since: str = "") -> None:
+        self._home, self._guest, self._run, self._since = home, guest, run, since
+        self._folder = home.folder(guest.name)
+        self.when: When = "since the move" if since else "before the move"
+
+    def checks(self) -> list[Check]:
+        """What a measurement needs: a netperf on each client, a netserver that answers, the guest's shell."""
+        wanted = self._guest.measurement
+        if wanted is None or unmeasured(self._guest):
+            return [self._nothing("the network is measured")]
+        return [
+            *(_answers(name, way, self._home) for name, way in _ways(wanted).items()),
+            _shell(self.host(wanted.shell)),
+        ]
+
+    def complete(self) -> Check:
+        """Whether the guest as it serves now was measured until the runs decided, or could not."""
+        title = f"{self.when}: both paths are measured"
+        if unmeasured(self._guest):
+            return self._nothing(title)
+        found = self.found()
+        ended = found is not None and found.series.ended not in UNFINISHED
+        return Check(title, ended, found.series.words() if found else "not measured", "runs that decide, 20 at most",
+                     "run 80-netperf in apply; it goes on where it stopped", self._guest.name, later=True)  # fmt: skip
+
+    def found(self) -> Measured | None:
+        """What was measured of the guest as it serves now; None where nothing was."""
+        known = Throughput.find(self._folder)
+        found = known.measured.get(self.when) if known else None
+        return found if found and found.since == self._since else None
+
+    def measure(self, progress: Progress = silent) -> None:
+        """Measure, or go on measuring, and keep every run as soon as it is made."""
+        wanted = self._wanted()
+        before = self.found()
+        series = before.series if before else Series(through=THROUGH, direct=DIRECT, unit=UNIT)
+        folder = self._folder / "netperf" / self._run
+        self._describe(wanted, folder, "before")
+        measured = before or Measured(since=self._since, series=series, folder="")
+        self.keep(measured.model_copy(update={"folder": folder.name}))
+        found = measure(self._home, wanted, _ways(wanted), series, folder, self._kept, progress)
+        if found.ended == "interrupted":
+            raise KeyboardInterrupt
+        self._describe(wanted, folder, "after")
+
+    def segmented(self) -> Check:
+        """Whether the ways from other segments are measured until their runs decide, or cannot."""
+        title, wanted = f"{self.when}: the other segments are measured", self._guest.measurement
+        if unmeasured(self._guest) or wanted is None:
+            return self._nothing(title)
+        found = self.found()
+        done = [s for s, series in (found.segments if found else {}).items() if series.ended not in UNFINISHED]
+        left = [s for s in wanted.segments if s not in done]
+        told = f"{len(done)} of {len(wanted.segments)}" + (f"; left: {', '.join(left)}" if left else "")
+        return Check(title, not left, told, "all that the parameters name", "run 80-netperf in apply", later=True)
+
+    def measure_segments(self, progress: Progress = silent) -> None:
+        """Measure each other segment's way through the guest, in turn with the direct one."""
+        wanted, folder = self._wanted(), self._folder / "netperf" / self._run
+        for segment, way in wanted.segments.items():
+            found = self.found()
+            if found is None:
+                return
+            series = found.segments.get(segment) or Series(through=segment, direct=DIRECT, unit=UNIT)
+
+            def kept(series: Series, segment: str = segment) -> None:
+                known = self.found()
+                if known:
+                    self.keep(known.model_copy(update={"segments": {**known.segments, segment: series}}))
+
+            if series.ended in UNFINISHED:
+                ways = {segment: way, DIRECT: wanted.direct}
+                if measure(self._home, wanted, ways, series, folder, kept, progress).ended == "interrupted":
+                    raise KeyboardInterrupt
+
+    def cells(self) -> dict[str, dict[str, Estimate | None]]:
+        """{way through the guest: {when: ratio to the direct way}}, for a picture of all segments."""
+        known = Throughput.find(self._folder)
+        columns = dict(known.measured) if known else {}
+        every = {w: {THROUGH: m.series, **m.segments} for w, m in columns.items()}
+        names = dict.fromkeys(name for series in every.values() for name in series)
+
+        def ratio(when: When, name: str) -> Estimate | None:
+            look = every[when][name].look if name in every[when] else None
+            return look.ratio if look else None
+
+        return {name: {when: ratio(when, name) for when in columns} for name in names}
+
+    def remembered(self) -> Check:
+        """Whether it is on record who is heard on each NIC of the guest under Xen, to know its segments by after the move."""
+        title = "who is heard on each NIC under Xen is on record"
+        if unmeasured(self._guest):
+            return self._nothing(title)
+        if self._since:
+            return Check(title, True, "the guest has moved: what was not heard before is not needed any more")
+        found = Fingerprint.find(self._folder)
+        told = (
+            f"{sum(len(e.pairs) for e in found.nics.values())} machines on {len(found.nics)} NICs"
+            if found
+            else "not yet"
+        )
+        return Check(title, found is not None, told, Fingerprint.filename, "run 80-netperf in apply", later=True)
+
+    def remember(self, progress: Progress = silent) -> None:
+        """Listen on every NIC of the guest, without sending anything, and keep who was heard."""
+        shell = self.host(self._wanted().shell)
+        names = [nic.name for nic in collection.collect(shell).ethernet]
+        witness.fingerprint(shell, names, seconds=LISTEN, progress=progress).save(self._folder)
+
+    def timed(self) -> Check:
+        """Whether the round trip on both paths is measured."""
+        title = f"{self.when}: the round trip is measured, alone and beside a stream"
+        if unmeasured(self._guest):
+            return self._nothing(title)
+        found = self.found()
+        count = len(found.round_trips) if found else 0
+        return Check(title, count > 0, f"on {count} of 2 paths", "on both paths", "run 80-netperf in apply", later=True)
+
+    def time(self) -> None:
+        """Measure the round trip on both paths."""
+        found = self.found()
+        if found:
+            trips = round_trips(self._home, self._wanted(), self._folder / "netperf" / self._run)
+            self.keep(found.model_copy(update={"round_trips": trips}))
+
+    def verdict(self) -> Check:
+        """Whether the path through the guest is proved to be as fast as 90 % of the direct one."""
+        title = f"{self.when}: the guest does not slow its network down"
+        if unmeasured(self._guest):
+            return self._nothing(title)
+        found = self.found()
+        return Check(
+            title,
+            found is not None and found.series.verdict == "recovered",
+            found.series.words() if found else "not measured",
+            "at least 0.90 of direct, for certain",
+            "85-offloads names the cause"
+            if found and found.series.verdict == "regressed"
+            else "measure again at a quieter time: delete netperf.json and run 80-netperf",
+            self._guest.name,
+        )
+
+    def verdicts(self) -> list[Check]:
+        """The same for every way through the guest that was measured."""
+        found = self.found()
+        return [
+            self.verdict(),
+            *(
+                Check(
+                    f"{self.when}: nor does it from {segment}",
+                    series.verdict == "recovered",
+                    series.words(),
+                    "at least 0.90 of direct, for certain",
+                    "see whether all segments are slow: then 85-offloads; if only this one, its NIC and its switch",
+                    self._guest.name,
+                )
+                for segment, series in (found.segments if found else {}).items()
+            ),
+        ]
+
+    def forget(self) -> None:
+        """Take what was measured now out of netperf.json, so that it is measured anew; its outputs stay in their folder."""
+        known = Throughput.find(self._folder)
+        if known:
+            Throughput(measured={k: v for k, v in known.measured.items() if k != self.when}).save(self._folder)
+
+    def keep(self, found: Measured) -> None:
+        """Write netperf.json with this as what was measured now."""
+        known = Throughput.find(self._folder)
+        Throughput(measured={**(known.measured if known else {}), self.when: found}).save(self._folder)
+
+    def host(self, address: str) -> Host:
+        """A host of the parameters."""
+        return host.parse(address, self._home.root)
+
+    def _kept(self, series: Series) -> None:
+        found = self.found()
+        if found:
+            self.keep(found.model_copy(update={"series": series}))
+
+    def _wanted(self) -> Measurement:
+        if self._guest.measurement is None:
+            raise Refused(self._nothing("the network is measured").problem())
+        return self._guest.measurement
+
+    def _describe(self, wanted: Measurement, folder: Path, name: str) -> None:
+        """Keep what guest, client and server tell of themselves; one that tells nothing is no obstacle to a measurement."""
+        servers = {"server": wanted.through.server_shell} if wanted.through.server_shell else {}
+        for who, address in {"guest": wanted.shell, "client": wanted.through.client, **servers}.items():
+            try:
+                told = collection.collect(self.host(address)).raw
+            except HikkoshiError as e:
+                told = f"{e}\n"
+            files.write(folder / f"{who}-{name}.txt", told)
+
+    def _nothing(self, title: str) -> Check:
+        return Check(title, True, f"not measured: {unmeasured(self._guest)}")
+
+
+def unmeasured(guest: Guest) -> str:
+    """Why a guest's network is not measured; empty where it is."""
+    if guest.measurement is None:
+        return f"params/guests/{guest.name}.yml has no measurement"
+    if os.geteuid() != 0 and "netns:" in str(guest.measurement):
+        return "its parameters name network namespaces, which root alone can enter"
+    return ""
+
+
+def measure(
+    home: Home,
+    wanted: Measurement,
+    ways: Mapping[str, Way],
+    series: Series,
+    folder: Path,
+    keep: Callable[[Series], object] = lambda _: None,
+    progress: Progress = silent,
+) -> Series:
+    """Go on with a series of netperf runs over `ways`, {path: way}, until they decide.
+
+    Every output is kept in `folder` as it was printed.
+    """
+
+    def one_run(path: str) -> float:
+        way, number = ways[path], len(list(folder.glob("run-*.txt"))) + 1
+        client = host.parse(way.client, home.root)
+        try:
+            made = netperf.run(client, str(way.server), seconds=wanted.seconds, link=wanted.link_mbps * 1e6)
+        except netperf.Hung as e:  # the path died: nothing came through, and that is a figure
+            files.write(folder / f"run-{number:02}.txt", f"# {path}: {e}\n")
+            return 0.0
+        files.write(folder / f"run-{number:02}.txt", f"# {path}: {made.client}: {made.command}\n{made.text}")
+        if made.check is not None and not made.check:
+            raise ToolFailed(made.check.problem())
+        bits = made.measurement.throughput.bits_per_second
+        if bits is None:
+            raise ToolFailed(Problem("netperf told no throughput", path, made.text, "bits per second"))
+        return round(bits / 1e6, 4)
+
+    return sequential.measure(one_run, series, seconds=LONGEST, keep=keep, progress=progress)
+
+
+def round_trips(home: Home, wanted: Measurement, folder: Path) -> tuple[RoundTrip, ...]:
+    """The round trip on both paths, alone and beside a stream; a path on which it cannot be measured is left out."""
+    found = []
+    for path, way in _ways(wanted).items():
+        try:
+            trip = netperf.under_load(host.parse(way.client, home.root), str(way.server), seconds=wanted.seconds)
+        except HikkoshiError as e:
+            files.write(folder / f"round-trip-{path.replace(' ', '-')}.txt", f"{e}\n")
+            continue
+        text = "".join(f"# {r.command}\n{r.text}" for r in (trip.idle, trip.loaded, trip.stream))
+        files.write(folder / f"round-trip-{path.replace(' ', '-')}.txt", text)
+        found.append(RoundTrip(path=path, idle_ms=_rounded(trip.idle_ms), loaded_ms=_rounded(trip.loaded_ms)))
+    return tuple(found)
+
+
+def trip_table(found: Measured | None) -> pd.DataFrame:
+    """The round trips as rows for a reader."""
+    rows = [
+        {"path": t.path, "alone, ms": t.idle_ms, "beside a stream, ms": t.loaded_ms}
+        for t in (found.round_trips if found else ())
+    ]
+    return pd.DataFrame(rows, columns=["path", "alone, ms", "beside a stream, ms"])
+
+
+def _ways(wanted: Measurement) -> dict[str, Way]:
+    return {THROUGH: wanted.through, DIRECT: wanted.direct}
+
+
+def _answers(name: str, way: Way, home: Home) -> Check:
+    """Whether the client's netperf reaches netserver, by a test of one second."""
+    title, expected = f"{name}: netserver answers the client's netperf", "a test of one second"
+    try:
+        made = netperf.run(host.parse(way.client, home.root), str(way.server), seconds=1, test="TCP_RR", limit=20)
+    except HikkoshiError as e:
+        p = e.problems[0]
+        return Check(title, False, f"{p.what}: {p.found}", expected, p.remedy, f"{way.client} to {way.server}")
+    return Check(title, True, f"{made.measurement.throughput}, netperf {made.version}", expected)
+
+
+def _shell(guest: Host) -> Check:
+    title, expected = "the guest's shell answers", "a shell of root"
+    try:
+        user = guest.run(["id", "-u"], timeout=30).stdout.strip()
+    except HikkoshiError as e:
+        p = e.problems[0]
+        return Check(title, False, p.found or p.what, expected, p.remedy, guest.name)
+    return Check(title, user == "0", f"user {user}", expected, "name root in the address: ssh://root@…", guest.name)
+
+
+def _rounded(milliseconds: float | None) -> float | None:
+    return None if milliseconds is None else round(milliseconds, 3)

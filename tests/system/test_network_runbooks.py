@@ -1,0 +1,235 @@
+"""The network, from the wiring to the cure: the lab's gateway as a guest, real netperf, and the runbooks that a person uses."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from hikkoshi.errors import BadInput
+from hikkoshi.lab import lab as whole_lab
+from hikkoshi.lab import network, proof
+from hikkoshi.network import remedy
+from hikkoshi.observation import Observation, Wiring
+from hikkoshi.offloads import Offloads, Treatment
+from hikkoshi.params import Home
+from hikkoshi.plan import Plan
+from hikkoshi.throughput import Bench, Throughput
+
+pytestmark = pytest.mark.needs("root", "ip", "nft", "ethtool", "netperf", "tcpdump", "arping", "vcsim")
+DATA = Path(__file__).parents[1] / "data"
+
+
+@pytest.fixture
+def wired(home: Home) -> Iterator[tuple[Home, network.Network]]:
+    """A home whose gateway is the lab's network, which the shipped parameters name; nothing else of the lab is there."""
+    own = whole_lab.folder(home)
+    own.mkdir(parents=True)
+    parameters = (
+        home.root / "params" / "guests" / "gateway.yml"
+    )  # other segments are measured where all of a guest is moved
+    parameters.write_text(re.sub(r"(?m)^  segments:.*\n(    .*\n)*", "", parameters.read_text()))
+    try:
+        yield home, network.keep(own)
+    finally:
+        network.remove(own)
+
+
+def command(home: Home, *argv: str) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        [sys.executable, "-m", "hikkoshi.cli", *argv],
+        env={**os.environ, "HIKKOSHI_HOME": str(home.root)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def hikkoshi(home: Home, *argv: str) -> tuple[int, str]:
+    with command(home, *argv) as process:
+        told, _ = process.communicate(timeout=400)
+    return process.returncode, told
+
+
+def test_a_gateway_collapses_its_cause_is_named_and_its_recovery_is_proved_in_minutes(tmp_path: Path) -> None:
+    with network.up() as lab:
+        rows = list(proof.rows(Home(tmp_path), lab))
+    assert [what for what, _, _, holds in rows if not holds] == []
+    assert len(rows) == 8
+
+
+def test_the_runbooks_find_a_collapse_fail_on_it_cure_it_and_record_how(wired: tuple[Home, network.Network]) -> None:
+    home, _ = wired
+    code, told = hikkoshi(home, "lab", "fault", "lro")
+    assert (code, "merges" in told) == (0, True)
+    code, told = hikkoshi(home, "run", "gateway", "--apply", "--from", "80", "--through", "80")
+    assert code == 1
+    assert "85-offloads names the cause" in told
+    code, told = hikkoshi(home, "run", "gateway", "--apply", "--from", "85", "--through", "85")
+    assert code == 0, told
+    folder = home.folder("gateway")
+    found = Offloads.load(folder)
+    assert found.diagnosis.cause == "LRO"
+    assert found.before is not None
+    assert found.after is not None
+    assert (found.before.series.verdict, found.after.series.verdict) == ("regressed", "recovered")
+    assert Throughput.load(folder).measured["before the move"].series == found.after.series
+    assert [f.on for f in remedy.Applied.load(folder).flags] == [True]
+    outputs = folder / "netperf" / found.after.folder
+    assert len(list(outputs.glob("run-*.txt"))) >= 10
+    assert "THROUGHPUT=" in next(outputs.glob("run-*.txt")).read_text()
+    # and taken back: the gateway merges again
+    treatment = Treatment(home, home.guest("gateway"), "undo")
+    assert treatment.remedied()
+    treatment.undo()
+    assert not treatment.remedied()
+
+
+def test_a_series_that_was_killed_goes_on_where_it_was(wired: tuple[Home, network.Network]) -> None:
+    home, _ = wired
+    with command(home, "run", "gateway", "--apply", "--from", "80", "--through", "80") as run:
+        deadline = time.monotonic() + 60
+        while made(home) < 3 and time.monotonic() < deadline:
+            time.sleep(0.1)
+        run.kill()
+    kept = made(home)
+    assert kept >= 3
+    time.sleep(3)  # the kernel dies with the one that started it
+    before = Throughput.load(home.folder("gateway")).measured["before the move"].series
+    code, told = hikkoshi(home, "run", "gateway", "--apply", "--from", "80", "--through", "80")
+    assert code == 0, told
+    after = Throughput.load(home.folder("gateway")).measured["before the move"].series
+    assert after.runs[: len(before.runs)] == before.runs
+    assert after.seed == before.seed
+
+
+def made(home: Home) -> int:
+    """Runs in netperf.json."""
+    known = Throughput.find(home.folder("gateway"))
+    return len(known.measured["before the move"].series.runs) if known and known.measured else 0
+
+
+def test_swapped_cables_are_named_from_inside_the_guest_and_are_no_green_run(
+    wired: tuple[Home, network.Network],
+) -> None:
+    home, lab = wired
+    seen = observation(home, "one")
+    assert all(seen.checks())
+    lab.swap("eth3", "eth7")
+    seen.look()
+    found = seen.wiring()
+    assert found is not None
+    assert found.swaps == [("eth3", "eth7")]
+    assert sorted(c.title for c in seen.proved() if not c) == ["eth3 is seen on vlan304", "eth7 is seen on vlan503"]
+    assert seen.seen()  # that it was looked at is one thing, what was seen is another
+    assert not observation(home, "another run").seen()  # what an earlier run saw is no proof for this one
+    lab.restore()
+    again = observation(home, "two")
+    again.look()
+    assert all(again.proved())
+    assert Wiring.load(home.folder("gateway")).run == "two"
+
+
+def test_the_outage_of_a_cut_segment_is_on_record_with_the_others_in_service(
+    wired: tuple[Home, network.Network],
+) -> None:
+    home, lab = wired
+    seen = observation(home, "one")
+    assert not seen.measuring()
+    seen.measure()
+    assert seen.measuring()
+    lab.cut("vlan304")
+    time.sleep(1.5)
+    lab.mend("vlan304")
+    time.sleep(1)
+    seen.record()
+    assert seen.recorded()
+    found = seen.outage()
+    assert found is not None
+    out = {s.name: [o.seconds for o in s.outages] for s in found.segments}
+    assert out.pop("vlan304")[0] > 1.4
+    assert set(map(len, out.values())) == {0}
+
+
+def test_where_the_parameters_have_no_measurement_every_check_says_so_and_nothing_is_written(home: Home) -> None:
+    idp = home.guest("idp")
+    seen = Observation(home, home.site(), idp, None, "one")
+    bench, treatment = Bench(home, idp, "one"), Treatment(home, idp, "one")
+    seen.measure()
+    seen.look()
+    seen.record()
+    checks = [
+        *(*seen.checks(), seen.measuring(), seen.seen(), seen.recorded()),
+        *(*bench.checks(), bench.complete(), bench.segmented(), bench.timed(), bench.verdict()),
+        *(*treatment.checks(), treatment.diagnosed(), *treatment.verdicts()),
+    ]
+    assert all(checks)
+    assert {c.found for c in checks} == {"not measured: params/guests/idp.yml has no measurement"}
+    assert not home.folder("idp").exists()
+
+
+def test_a_shell_that_is_not_there_is_a_red_check_before_anything_goes_off(home: Home) -> None:
+    with pytest.raises(BadInput, match="no such network namespace"):
+        observation(home, "one")
+
+
+def test_one_run_of_netperf_is_told_with_its_unit_and_one_that_the_link_cannot_carry_is_refused(
+    wired: tuple[Home, network.Network],
+) -> None:
+    home, _ = wired
+    raw = home.root / "raw.txt"
+    client = f"netns:{home.outputs}/lab/netns/pc1"
+    code, told = hikkoshi(home, "netperf", "run", client, network.SERVER, "--seconds", "1", "--raw", str(raw), "--json")
+    assert code == 0
+    assert json.loads(told)["throughput"]["unit"] == "10^6bits/s"
+    code, parsed = hikkoshi(home, "netperf", "parse", str(raw), "--json")
+    assert json.loads(parsed)[str(raw)]["throughput"] == json.loads(told)["throughput"]
+    code, told = hikkoshi(home, "netperf", "run", client, network.SERVER, "--seconds", "1", "--link", "10")
+    assert (code, "at most 9.41 Mbit/s" in told) == (1, True)
+
+
+def test_a_gateway_in_order_gets_no_name_for_a_cause_and_nothing_to_change(
+    wired: tuple[Home, network.Network],
+) -> None:
+    home, _ = wired
+    at = f"netns:{home.outputs}/lab/netns"
+    code, told = hikkoshi(home, "diagnose", f"{at}/gw", "--client", f"{at}/pc1", "--server", network.SERVER, "--json")
+    assert code == 0
+    assert json.loads(told)["cause"] == "unknown"
+
+
+def test_half_a_load_is_a_usage_error(home: Home) -> None:
+    code, told = hikkoshi(home, "diagnose", "here", "--client", "here")
+    assert (code, "both --client and --server" in " ".join(told.split())) == (2, True)
+
+
+def test_a_fault_that_the_lab_does_not_have_is_refused(wired: tuple[Home, network.Network]) -> None:
+    code, told = hikkoshi(wired[0], "lab", "fault", "lrp")
+    assert (code, "did you mean lro?" in told) == (2, True)
+
+
+def test_the_proof_ends_with_1_where_the_gateway_does_not_collapse(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(network.Network, "aggregate", lambda self, method: None)
+    with network.up() as lab:
+        rows = proof.rows(Home(tmp_path), lab)
+        assert next(rows)[3] is False
+
+
+def observation(home: Home, run: str) -> Observation:
+    """The lab's gateway by the shipped parameters, with the plan that its survey gives."""
+    return Observation(home, home.site(), home.guest("gateway"), plan(home), run)
+
+
+def plan(home: Home) -> Plan:
+    from hikkoshi import plan as planning
+    from hikkoshi.survey import Survey
+
+    survey = Survey.model_validate_json((DATA / "survey" / "gateway.json").read_text())
+    return planning.make(home.guest("gateway"), home.site(), survey)
