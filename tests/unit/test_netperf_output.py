@@ -229,6 +229,12 @@ def test_a_key_that_was_asked_for_and_is_not_there_was_lost() -> None:
     assert "no ELAPSED_TIME" in refusal(re.sub("ELAPSED_TIME=.*\n", "", recorded("tcp-stream-k-f-G")))
 
 
+def test_of_all_keys_none_may_be_missing_that_a_figure_needs() -> None:
+    everything = recorded("tcp-stream-k-all")
+    assert "no THROUGHPUT_UNITS" in refusal(re.sub("THROUGHPUT_UNITS=.*\n", "", everything))
+    assert "no ELAPSED_TIME" in refusal(re.sub("(?m)^ELAPSED_TIME=.*\n", "", everything))
+
+
 def test_a_document_of_iperf3_is_handed_on() -> None:
     (path,) = DATA.glob("iperf3-tcp-[0-9]*.json")
     assert netperf_output.parse(path.read_text()).tool == "iperf 3.12"

@@ -77,7 +77,8 @@ def figures(text: str, test: str = "") -> Figures | None:
         if len(named[key]) > LONGEST or not re.fullmatch(FIGURES[key], named[key], re.ASCII):
             raise ValueError(f"{key} is no figure", repr(named[key]))
     asked = named.get("COMMAND_LINE", "")
-    for key in ("THROUGHPUT", *(k for k in ("THROUGHPUT_UNITS", "ELAPSED_TIME") if k in asked)):
+    every = bool(asked) and "THROUGHPUT" not in asked  # no list of keys, which is to ask for all
+    for key in ("THROUGHPUT", *(k for k in ("THROUGHPUT_UNITS", "ELAPSED_TIME") if every or k in asked)):
         if key not in named:
             raise ValueError(f"no {key} is among its keys", ", ".join(named))
     return _figures(named, test)
