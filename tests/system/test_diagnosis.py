@@ -172,6 +172,7 @@ def test_the_collapse_is_named_within_seconds_remedied_read_back_and_undone(lab:
         assert result.cause == "LRO", result.plain()
         lost = {row["number"] for row in diagnosis.reconciled(result)[:3]}
         assert len(lost) == 1  # what the kernel dropped, what it told, what the sender heard
+        assert set(seen.guest[1].nics["eth6"].told or ()) == {1500}  # an MTU that nobody can mean
         assert (result.counts.retransmitted or 0) >= (result.counts.fragmentation_failures or 0) > 20
 
         plan = remedy.remedies(seen.guest[1], result.cause)

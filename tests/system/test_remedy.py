@@ -24,6 +24,7 @@ mount -t tmpfs tmpfs {room}
 mkdir {room}/up {room}/work {room}/root
 mount -t overlay overlay -o lowerdir=/,upperdir={room}/up,workdir={room}/work {room}/root
 cd {room}/root/etc
+[ "$(pwd -P)" = {room}/root/etc ] # nothing is removed anywhere else
 rm -rf network NetworkManager systemd/network netplan sysconfig
 """
 NICS = """
@@ -165,18 +166,20 @@ class TestCollection:
 
     def test_a_script_for_ever_busy_with_its_input_is_not_fed_to_the_programs_it_calls(self, guest: Machine) -> None:
         guest.put("/usr/local/bin/ethtool", "#!/bin/sh\ncat\n", 0o755)  # would swallow the script
-        assert "IpFragFails" in collection.collect(guest.host).counts
+        told = collection.collect(guest.host)
+        assert {"eth0", "eth1"} <= set(told.nics)
+        assert "IpFragFails" in told.counts
 
     def test_no_secret_of_the_guests_configuration_comes_along(self, guest: Machine) -> None:
         guest.put(
             "/etc/NetworkManager/system-connections/lan",
-            "[connection]\ninterface-name=eth0\n[wifi-security]\npsk=hush\n",
+            "[connection]\ninterface-name = eth0\n[wifi-security]\npsk=hush\n",
         )
         guest.put("/etc/network/interfaces", "iface eth0 inet static\n    wpa-psk hush\n")
         guest.put("/etc/sysconfig/network-scripts/ifcfg-eth1", "DEVICE=eth1\nKEY=hush\n")
         told = collection.collect(guest.host)
         assert "hush" not in told.raw
-        assert told.settings["/etc/NetworkManager/system-connections/lan"] == ("interface-name=eth0",)
+        assert told.settings["/etc/NetworkManager/system-connections/lan"] == ("interface-name = eth0",)
         assert len(told.settings) == 3
 
     def test_output_without_end_is_cut_and_the_rest_is_read_all_the_same(self, guest: Machine) -> None:
@@ -278,6 +281,7 @@ def test_a_remedy_is_applied_written_down_read_back_and_undone_byte_for_byte(gue
     for path in paths:
         now = guest.get(path)
         assert b"gro off" in now or b"GenericReceiveOffload=no" in now or b"feature-gro=false" in now
+        assert way != "ifcfg" or EUC in now
         mode = stat.S_IMODE((guest.root / path.lstrip("/")).stat().st_mode)
         assert mode == (0o700 if way == "ifup-local" else 0o755 if way == "dispatcher" else 0o640)
     for path, content in before.items():
@@ -318,6 +322,7 @@ def test_a_file_that_cannot_be_written_leaves_flags_and_other_files_as_they_were
     guest.host.script(f"mount --bind {last} {last}")  # a name that another file cannot take
     with pytest.raises(StepFailed):
         remedy.apply(guest.host, plan)
+    assert not guest.host.script("find /etc -name '.*.new'")
     assert {path: guest.get(path) for path in before} == before
     told = collection.collect(guest.host).nics
     assert told["eth0"].gro
@@ -345,6 +350,8 @@ def test_applied_again_after_a_restart_it_still_knows_how_all_was_before_the_fir
     second = remedy.apply(guest.host, plan, first)
     assert {f.path: f.before_sha256 for f in second.files} == {f.path: f.before_sha256 for f in first.files}
     assert all(f.on for f in second.flags)
+    kept = sorted(p.name for p in (guest.root / ".pre-migration/etc/sysconfig/network-scripts").iterdir())
+    assert kept == ["ifcfg-eth0", "ifcfg-eth0.1", "ifcfg-eth1"]  # the other one already said so
     remedy.undo(guest.host, second)
     assert {path: guest.get(path) for path in before} == before
 
@@ -365,6 +372,8 @@ def test_every_byte_comes_back_as_it_was_written(guest: Machine) -> None:
     path = "/etc/new folder/-file"
     assert guestfile.write(guest.host, path, content, "0600") == ""
     assert guestfile.read(guest.host, [path, "/etc/none"]) == {path: content, "/etc/none": None}
-    assert guestfile.write(guest.host, path, b"") == f"/.pre-migration{path}"
+    assert guestfile.write(guest.host, path, b"-n x") == f"/.pre-migration{path}"
+    assert guestfile.read(guest.host, [path]) == {path: b"-n x"}
+    guestfile.write(guest.host, path, b"")
     assert guestfile.read(guest.host, [path]) == {path: b""}
     assert stat.S_IMODE((guest.root / path.lstrip("/")).stat().st_mode) == 0o600

@@ -114,8 +114,15 @@ class TestLro:
     def test_is_certain_where_only_the_drivers_counter_tells_of_it(self) -> None:
         before = nic(statistics={COUNTER: 5}, traffic=carried(0, 0))
         after = nic(statistics={COUNTER: 205}, traffic=carried(1000, 900))
-        result = diagnose(still(before), machine(after, IpFragFails=200, IcmpOutDestUnreachs=200))
+        lost = machine(after, IpFragFails=200, IcmpOutDestUnreachs=200)
+        result = diagnose(still(before), lost, sender=sent(430, IcmpInDestUnreachs=200))
         assert (result.cause, result.findings[0].certainty) == ("LRO", "certain")
+
+    def test_is_less_than_certain_where_a_tunnels_small_mtu_could_be_the_reason(self) -> None:
+        unnamed = replace(self.merged, told=None)
+        assert lossy(unnamed).findings[0].certainty == "likely"
+        assert lossy(unnamed, sender=sent(430, IcmpInDestUnreachs=3)).findings[0].certainty == "likely"
+        assert lossy(unnamed, sender=sent(430, IcmpInDestUnreachs=200)).findings[0].certainty == "certain"
 
     def test_is_likely_where_no_flag_can_be_read_and_only_the_frames_tell(self) -> None:
         for unreadable in (None, FIXED):
@@ -416,6 +423,7 @@ def test_lro_is_certain_only_with_every_one_of_its_conditions(
         "all NICs have one MTU": len({n.mtu for n in cards}) == 1,
         "no message names a smaller one": small == 0,
         "the sender sent again": sender is None or sender[0] >= 10,
+        "no MTU of a route explains it": own > 0 or (sender is not None and sender[1] >= max(10, fails / 2)),
     }
     certain = any(f.name == "LRO" and f.certainty == "certain" for f in result.findings)
     assert not certain or all(conditions.values()), conditions

@@ -203,3 +203,13 @@ def test_whether_it_is_in_effect_after_a_restart_is_read_from_flags_and_from_the
     assert not remedy.in_effect(guest(), Plan(switches=LRO_OFF))
     assert remedy.in_effect(guest(nic("eth0", lro=OFF), nic("eth1", lro=OFF)), Plan(switches=LRO_OFF))
     assert not remedy.in_effect(guest(nic("eth0", lro=OFF)), Plan(switches=LRO_OFF))
+
+
+def test_a_file_written_twice_is_undone_to_the_first_unless_somebody_changed_it_between() -> None:
+    def written(before: str, after: str, kept: str) -> remedy.Written:
+        return remedy.Written(path="/etc/x", kept=kept, before_sha256=before, after_sha256=after)
+
+    once = remedy.Applied(plan=Plan(), flags=(), files=()).wrote(written("a", "b", "1"))
+    assert once.wrote(written("b", "c", "2")).files == (written("a", "c", "1"),)
+    assert once.wrote(written("a", "b", "2")).files == (written("a", "b", "1"),)
+    assert once.wrote(written("theirs", "c", "2")).files == (written("theirs", "c", "2"),)

@@ -152,9 +152,8 @@ def _lro(guest: Change, sender: Change | None, signs: Signs, losses: tuple[str, 
     one_mtu = len(signs.mtus) == 1 and signs.named_small <= signs.named_own // 10
     if not (lost and one_mtu and not signs.lro_off and (signs.merged or (signs.blurred and stubborn))):
         return None
-    certain = (
-        signs.by_nic and signs.merged and not signs.named_small and agree(fails, told) and hurt and guest.after.forwards
-    )
+    no_mtu = not signs.named_small and (signs.named_own > 0 or stubborn)  # not even that of a route or tunnel
+    certain = signs.by_nic and signs.merged and no_mtu and agree(fails, told) and hurt and guest.after.forwards
     return Finding(
         rule="R1" if signs.by_nic else "R2",
         name=LRO,

@@ -6,6 +6,7 @@ along. `hikkoshi.network.snapshot` reads it.
 """
 
 import contextlib
+import itertools
 import secrets
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +18,7 @@ from hikkoshi.network.host import Host
 from hikkoshi.network.snapshot import HEADER, Nic, Snapshot
 
 Pair = tuple[Snapshot, Snapshot]  # before and after
+MOST = 16  # NICs that are watched, with two tcpdumps each
 _SAY = r"""
 m=@MARK
 echo "@hikkoshi ${m#@}"
@@ -32,8 +34,8 @@ _COLLECT = r"""
 log() { dmesg | grep -i -E 'lro|large receive|conntrack|martian|duplex|link|vmxnet3|not permitted' | tail -n 200; }
 running() { sed -n -e 's/^[0-9]* (\(NetworkManager\)).*/\1/p' /proc/[0-9]*/stat 2>/dev/null | sort -u; }
 lines() {
-    grep -E -e '^[[:space:]]*(DEVICE|HWADDR|NM_CONTROLLED|ETHTOOL_OPTS|interface-name|mac-address)=' \
-        -e '^[[:space:]]*(MACAddress|PermanentMACAddress|OriginalName)=' \
+    grep -E -e '^[[:space:]]*(DEVICE|NM_CONTROLLED)=' \
+        -e '^[[:space:]]*(interface-name|mac-address|MACAddress|PermanentMACAddress|OriginalName)[[:space:]]*=' \
         -e '^[[:space:]]*(iface|options vmxnet3)[[:space:]]' -- "$1"
 }
 say uname -r
@@ -118,7 +120,8 @@ def watch(host: Host, nics: Iterable[Nic], seconds: int = 3) -> str:
     Gives raw text to be put behind a collection's. Where there is no tcpdump, it tells of nothing. With GRO on, tcpdump sees
     frames after the kernel has merged them: then their number alone proves nothing.
     """
-    lines = "".join(f"{nic.name} {nic.mac} {nic.mtu + HEADER}\n" for nic in nics if nic.mac and nic.mtu)
+    linked = (nic for nic in nics if nic.mac and nic.mtu and nic.carrier)
+    lines = "".join(f"{nic.name} {nic.mac} {(nic.mtu or 0) + HEADER}\n" for nic in itertools.islice(linked, MOST))
     script = _marked(_WATCH).replace("SECONDS", str(seconds)).replace("<<'NICS'\n", f"<<'NICS'\n{lines}")
     return host.script(script, timeout=seconds + 60)
 

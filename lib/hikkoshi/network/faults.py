@@ -197,7 +197,7 @@ def _segment(guest: Change) -> Iterator[Finding]:
             for nic in linked
         ),
         refuted_by="the wiring witness, which sees the planned segment on this NIC",
-        remedy="have the wiring watched: hikkoshi, notebook 70",
+        remedy="have the wiring watched and probed, as 70-cutover does",
     )
 
 

@@ -35,6 +35,7 @@ umask 022
 p={shlex.quote(path)}
 [ -h "$p" ] && p=$(readlink -f "$p")
 n=$(dirname "$p")/.$(basename "$p").new
+trap 'rm -f "$n"' 0
 if [ -e "$p" ]; then
     k={KEPT}$p
     i=0

@@ -158,8 +158,8 @@ def _place(snapshot: Snapshot, nic: Nic) -> tuple[Way | None, str]:
     else:
         managed = snapshot.manager is not None and not stanza  # NetworkManager leaves ifupdown's NICs alone
     if managed:
-        connection = _holding(snapshot, CONNECTIONS, rf"interface-name={re.escape(nic.name)}\s*") or _holding(
-            snapshot, CONNECTIONS, rf"(?i:mac-address={nic.mac})\s*"
+        connection = _holding(snapshot, CONNECTIONS, rf"\s*interface-name\s*=\s*{re.escape(nic.name)}\s*") or _holding(
+            snapshot, CONNECTIONS, rf"(?i:\s*mac-address\s*=\s*{nic.mac})\s*"
         )
         since = (snapshot.manager or (0, 0)) >= KEYFILES_SINCE
         return ("keyfile", connection) if connection and since else ("dispatcher", DISPATCHER)
@@ -189,7 +189,8 @@ def _is_link_of(nic: Nic, path: str, lines: Sequence[str]) -> bool:
     """Whether systemd takes this file for the NIC: of several the first by name."""
     if not path.startswith("/etc/systemd/network/"):
         return False
-    settings = dict(line.strip().split("=", 1) for line in lines)
+    pairs = (line.partition("=") for line in lines)
+    settings = {key.strip(): value for key, _, value in pairs}
     macs = (settings.get("MACAddress", "") + " " + settings.get("PermanentMACAddress", "")).lower().replace("-", ":")
     names = settings.get("OriginalName", "").split()
     return nic.mac in macs.split() or any(fnmatch.fnmatch(nic.name, pattern) for pattern in names)

@@ -54,11 +54,12 @@ class Applied(Artefact):
     files: tuple[Written, ...]
 
     def wrote(self, *files: Written) -> "Applied":
-        """The same with files changed since; of one that was changed before, what was first is what is kept of it."""
+        """The same with files changed since. Where nobody else had changed one between, its undo leads back to the first."""
         known = {f.path: f for f in self.files}
         for f in files:
             first = known.get(f.path, f)
-            known[f.path] = first.model_copy(update={"after_sha256": f.after_sha256})
+            ours = f.before_sha256 in (first.before_sha256, first.after_sha256)
+            known[f.path] = first.model_copy(update={"after_sha256": f.after_sha256}) if ours else f
         return self.model_copy(update={"files": tuple(known.values())})
 
     def after(self, earlier: "Applied") -> "Applied":

@@ -207,7 +207,7 @@ def _nics(sections: Mapping[str, Section], values: Mapping[str, str]) -> Iterato
                 ring=counters.ring(text(f"ethtool -g {name}")),
                 traffic=traffic.get(name),
                 queue_drops=counters.queue_drops(text(f"tc -s qdisc show dev {name}")),
-                # the kernel takes the stricter of the two
+                # the kernel takes the greater of the two numbers
                 rp_filter=None if rp_all is None or rp_own is None else max(rp_all, rp_own),
                 oversized=int(captured[1]) if captured else None,
                 told=_told(told.text) if told and captured else None,
