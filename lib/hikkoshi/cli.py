@@ -64,8 +64,8 @@ def run(
 ) -> None:
     """Take guests through the steps 10-survey to 60-deploy, or as far as asked; a step may be given by its number.
 
-    The cut-over (70) and the report (90) come only with --through, the rollback only with --from 75 --through 75. To
-    resume, run the same command again.
+    The cut-over (70), measurement (80), its remedy (85) and the report (90) come only with --through, the rollback only with
+    --from 75 --through 75. To resume, run the same command again.
     """
     from hikkoshi.fleet import local, sequence  # noqa: PLC0415
     from hikkoshi.fleet.console import Console  # noqa: PLC0415

@@ -3,20 +3,26 @@
 Where the guest's parameters have no `measurement`, nothing is observed, and each check says so.
 """
 
+import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import ClassVar
 
 from hikkoshi.artefact import Artefact
 from hikkoshi.check import Check
-from hikkoshi.errors import BadInput, Problem
-from hikkoshi.network import host, metering, witness
+from hikkoshi.errors import BadInput, HikkoshiError, Problem, StepFailed
+from hikkoshi.network import host, metering, outage, witness
 from hikkoshi.network.fingerprint import Fingerprint
+from hikkoshi.network.host import Host
 from hikkoshi.network.outage import Outages
 from hikkoshi.network.wiring import Witness, together
 from hikkoshi.params import Guest, Home, Measurement, Site
 from hikkoshi.plan import Plan
 from hikkoshi.progress import Progress, silent
 from hikkoshi.throughput import LISTEN, unmeasured
+from hikkoshi.vsphere.cutover import CutOver
+
+PATIENCE = 600.0  # seconds that a guest may take to start, and its segments to come back
 
 
 class Wiring(Artefact):
@@ -36,25 +42,31 @@ class Observation:
         self._home, self._site, self._guest, self._plan, self._run = home, site, guest, plan, run
         self._folder = home.folder(guest.name)
         self._why_not = unmeasured(guest)
+        self._served = (
+            self._folder / CutOver.filename
+        ).exists()  # by an earlier run: this one's outage is not the cut-over's
         self._meter = None
         if (wanted := self._wanted) and plan:
-            file = self._folder / "outages" / f"{run}.jsonl"
-            self._meter = metering.Meter(targets(plan), file, host.parse(wanted.watch, home.root))
+            self._meter = metering.Meter(targets(plan), self.file, host.parse(wanted.watch, home.root))
+
+    @property
+    def file(self) -> Path:
+        """Where this run's probes are kept, every one of them."""
+        return self._folder / "outages" / f"{self._run}.jsonl"
 
     def checks(self) -> list[Check]:
-        """What has to be there before anything is taken out of service."""
+        """What has to be there before anything is taken out of service.
+
+        Not the guest's shell: a source that was shut down before has none, and the new machine is not there yet.
+        """
         wanted = self._wanted
         if wanted is None:
             return [self._nothing("the outage and the wiring are measured")]
-        return [metering.permitted(), *_reached("the machine that watches the segments", wanted.watch, self._home),
-                *_reached("the guest's shell", wanted.shell, self._home)]  # fmt: skip
+        return [metering.permitted(), _reached("the machine that watches the segments", wanted.watch, self._home)]
 
     def measuring(self) -> Check:
         """Whether the outage meter measures now; without it, it never does, and that is no fault."""
-        title = "every segment is pinged"
-        if self._meter is None:
-            return self._nothing(title)
-        return self._meter.running()
+        return self._meter.running() if self._meter else self._nothing("every segment is pinged")
 
     def measure(self) -> None:
         """Begin to ping the guest's address on every segment; ends with `record`, or with the notebook's kernel."""
@@ -62,18 +74,36 @@ class Observation:
             self._meter.start()
 
     def recorded(self) -> Check:
-        """Whether outage.json tells of this run's measurement."""
-        return self._meter.recorded(self._folder) if self._meter else self._nothing("the outage is on record")
+        """Whether this run's measurement came to its end, and an outage is on record."""
+        if self._meter is None:
+            return self._nothing("the outage is on record")
+        there = self.file.is_file() and outage.read(self.file).complete and (self._folder / Outages.filename).is_file()
+        return Check("the outage is on record", there, self.file.name if there else "not yet", Outages.filename,
+                     "run 70-cutover in apply", str(self._folder), later=True)  # fmt: skip
 
-    def record(self) -> None:
-        """End the measurement and write outage.json."""
-        if self._meter:
-            self._meter.record(self._folder)
+    def record(self, progress: Progress = silent, limit: float = PATIENCE) -> None:
+        """Wait until every segment that ever answered answers, `limit` seconds at most, and end the measurement.
+
+        outage.json is written by the run that put the machine into service; a later one, which finds it serving, has its own
+        file only.
+        """
+        if self._meter is None:
+            return
+        begin = time.monotonic()
+        while (passed := time.monotonic() - begin) < limit:
+            out = [s.name for s in self._meter.so_far().segments if s.at_the_end == "out"]
+            progress(passed, limit, f"out: {', '.join(out)}" if out else "every segment that answered before answers")
+            if not out:
+                break
+            time.sleep(1)
+        found = self._meter.stop()
+        progress(1, 1, "the measurement has ended")
+        if not self._served or not (self._folder / Outages.filename).is_file():
+            found.save(self._folder)
 
     def outage(self) -> Outages | None:
         """What this run's measurement found; None where there is none."""
-        found = Outages.find(self._folder)
-        return found if found and self._meter and found.file == self._meter.file.name else None
+        return outage.read(self.file) if self._meter and self.file.is_file() else None
 
     def seen(self) -> Check:
         """Whether wiring.json tells what this run saw, whatever it was."""
@@ -84,22 +114,26 @@ class Observation:
         told = f"{sum(n.verdict == 'ok' for n in found.nics)} of {len(found.nics)} NICs proved" if found else "not yet"
         return Check(title, found is not None, told, "a verdict on every NIC", "run 70-cutover in apply", later=True)
 
-    def look(self, progress: Progress = silent) -> None:
-        """Listen on every NIC of the guest, at most 20 s; where that does not prove all of them, ask too.
+    def look(self, progress: Progress = silent, limit: float = PATIENCE) -> None:
+        """Wait for the guest's shell, `limit` seconds at most, and listen on every NIC, at most 20 s; writes wiring.json.
 
-        Where it was heard under Xen who speaks on which NIC, listen for the same 20 s more. Writes wiring.json.
+        Where that does not prove all of them, and every planned segment has an address that answers, ask for these too. Where
+        it was heard under Xen who speaks on which NIC, listen for the same 20 s more.
         """
         wanted, plan = self._wanted, self._plan
         if wanted is None or plan is None:
             return
         shell, planned = host.parse(wanted.shell, self._home.root), {n.name: n.segment for n in plan.vm.nics}
+        _answering(shell, progress, limit)
         found = witness.watch(shell, planned, self._site.segments, progress=progress)
         if not found.ok and all(self._site.segments[s].answers for s in planned.values()):
             found = together(found, witness.probe(shell, planned, self._site.segments))
-        before, same = Fingerprint.find(self._folder), None
+        seen = Wiring(run=self._run, witness=found)
+        seen.save(self._folder)
+        before = Fingerprint.find(self._folder)
         if before:
-            same = before.compare(witness.fingerprint(shell, list(before.nics), seconds=LISTEN, progress=progress))
-        Wiring(run=self._run, witness=found, fingerprint=same).save(self._folder)
+            now = witness.fingerprint(shell, list(before.nics), seconds=LISTEN, progress=progress)
+            seen.model_copy(update={"fingerprint": before.compare(now)}).save(self._folder)
 
     def wiring(self) -> Witness | None:
         """What this run saw from inside the guest; None where it did not look."""
@@ -119,12 +153,17 @@ class Observation:
         return found if found and found.run == self._run else None
 
     def proved(self) -> list[Check]:
-        """Every NIC on its segment, as seen from inside; every segment in service that was before. None where not measured."""
+        """Every NIC on its segment, as seen from inside, and every segment in service. None where not measured.
+
+        A segment that never answered is left out where others answered when the measurement began: it was silent while the
+        source still served. Where none did, the source was off before, and silence is no excuse.
+        """
         seen, found = self.wiring(), self.outage()
-        outage = found.checks() if found else []
-        never = {s.name for s in found.segments if s.at_the_end == "never answered"} if found else set()
-        # a segment that did not answer before either tells nothing of the cut-over; the table has it
-        return [*(seen.checks() if seen else []), *(c for c in outage if c.title.removesuffix(" answers") not in never)]
+        excused = {s.name for s in found.segments if s.at_the_end == "never answered"} if found else set()
+        if found and all(s.name in excused or (s.outages and s.outages[0].from_the_start) for s in found.segments):
+            excused = set()
+        told = found.checks() if found else []
+        return [*(seen.checks() if seen else []), *(c for c in told if c.title.removesuffix(" answers") not in excused)]
 
     @property
     def _wanted(self) -> Measurement | None:
@@ -141,12 +180,33 @@ def targets(plan: Plan) -> dict[str, str]:
     return dict(found)
 
 
-def _reached(title: str, address: str, home: Home) -> list[Check]:
+def _reached(title: str, address: str, home: Home) -> Check:
     try:
         host.parse(address, home.root).run(["true"], timeout=30)
-    except Exception as e:
-        problem: Problem = getattr(e, "problems", (Problem(str(e)),))[0]
-        return [
-            Check(f"{title} can be reached", False, problem.found or problem.what, "a shell", problem.remedy, address)
-        ]
-    return [Check(f"{title} can be reached", True, address)]
+    except HikkoshiError as e:
+        p = e.problems[0]
+        return Check(f"{title} can be reached", False, p.found or p.what, "a shell", p.remedy, address)
+    return Check(f"{title} can be reached", True, address)
+
+
+def _answering(shell: Host, progress: Progress, limit: float) -> None:
+    """Wait until the guest has started and its shell answers."""
+    begin, words = time.monotonic(), ""
+    while (passed := time.monotonic() - begin) < limit:
+        try:
+            shell.run(["true"], timeout=20)
+            return
+        except HikkoshiError as e:
+            words = e.problems[0].found
+            progress(passed, limit, "waiting for the guest's shell")
+            time.sleep(2)
+    raise StepFailed(
+        Problem(
+            "the guest's shell does not answer",
+            shell.name,
+            f"{words} for {limit:g} s",
+            "a shell, once the guest has started",
+            "look at the guest's console in the vSphere client. Has it started? Then the NIC over which you reach it may be on "
+            "a wrong segment: put that one right first, and run this again. Has it not? 75-rollback",
+        )
+    )

@@ -5,6 +5,7 @@ proved by measuring again.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import ClassVar
 
 from hikkoshi import files
@@ -90,6 +91,10 @@ class Treatment:
     def remedied(self) -> Check:
         """Whether everything that the plan wants is so, now and in the guest's files; asked, not remembered."""
         title, plan = "the remedy is in place", self.plan()
+        if not unmeasured(self._guest) and self.found() is None:
+            return Check(
+                title, False, "there is no diagnosis yet", "a named cause first", "run 85-offloads in apply", later=True
+            )
         if not plan.switches and not plan.files:
             return Check(title, True, "nothing to change: " + (" ".join(plan.notes) or "no cause was named"))
         return remedy.holds(self._bench.host(self._wanted().shell), plan)
@@ -103,12 +108,25 @@ class Treatment:
         """Put back what there was before the remedy, as remedy.json has it."""
         remedy.undo(self._bench.host(self._wanted().shell), remedy.Applied.load(self._folder))
 
+    def effective(self) -> Check:
+        """Whether what is written down also works now: a module's parameter does only after the guest was started anew."""
+        title, plan = "the remedy works without a restart, or the guest was restarted", self.plan()
+        if unmeasured(self._guest) or not plan.restart:
+            return Check(title, True, "no restart is needed")
+        found = remedy.in_effect(collection.collect(self._bench.host(self._wanted().shell)), plan)
+        return replace(found, title=title, later=True)
+
+    def undone(self) -> Check:
+        """Whether everything is as it was before the remedy, as remedy.json has it."""
+        return remedy.undone(self._bench.host(self._wanted().shell), remedy.Applied.load(self._folder))
+
     def proved(self) -> Check:
         """Whether the paths were measured again since, where there was anything to cure."""
-        title = "both paths are measured after the remedy"
-        if self._healthy():
+        title, found = "both paths are measured after the remedy", self.found()
+        if unmeasured(self._guest):
+            return self._nothing(title)
+        if found is not None and self._healthy():
             return Check(title, True, "not needed: no cause was named that the remedy would cure")
-        found = self.found()
         done = found is not None and found.after is not None
         told = found.after.series.words() if found and found.after else "not measured"
         return Check(title, done, told, "runs that decide", "run 85-offloads in apply", self._guest.name, later=True)
@@ -126,7 +144,7 @@ class Treatment:
         """The remedy in place, and the path through the guest proved to be as fast as 90 % of the direct one."""
         if unmeasured(self._guest):
             return [self._nothing("the guest does not slow its network down")]
-        return [self.diagnosed(), self.remedied(), self.proved(), self._bench.verdict()]
+        return [self.diagnosed(), self.remedied(), self.effective(), self.proved(), self._bench.verdict()]
 
     def before(self) -> Measured | None:
         """What 80-netperf had measured before the remedy."""

@@ -35,7 +35,8 @@ class Segment(_Strict):
     subnet: ipaddress.IPv4Network | None = Field(None, description="the segment's IPv4 subnet")
     answers: ipaddress.IPv4Address | None = Field(
         None,
-        description="a machine of the segment, not one that moves, that always answers: for the wiring's active probe",
+        description="a machine of the segment that always answers: one with a single NIC that does not move, and no router, "
+        "since Linux answers on any NIC for all its addresses; for the wiring's active probe",
     )
 
     @model_validator(mode="after")
@@ -126,10 +127,16 @@ class Measurement(_Strict):
         default_factory=dict,
         description="ways from other segments through the guest, each compared with the direct one too",
     )
-    watch: Address = Field("here", description="from where every segment is pinged during the cut-over")
-    seconds: int = Field(10, ge=1, le=3600, description="length of one netperf run")
+    watch: Annotated[str, StringConstraints(pattern=r"^(here|netns:.+)$")] = Field(
+        "here",
+        description="from where every segment is pinged during the cut-over: this computer, or a namespace of it, with an "
+        "address of its own in every segment; without one the ping may come in by another NIC of the guest",
+    )
+    seconds: int = Field(10, ge=1, le=3600, description="seconds of one netperf run")
     link_mbps: int = Field(
-        1000, ge=1, description="rate of the slowest link on the way, in 10^6 bits/s: no run can be faster"
+        1000,
+        ge=1,
+        description="rate of the slowest link of both paths, in 10^6 bits/s: a faster run counts as not made",
     )
 
 

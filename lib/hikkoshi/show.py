@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 
 from hikkoshi import run as _run
 from hikkoshi.check import Check
-from hikkoshi.network import overview, plots, timeline
+from hikkoshi.network import overview, plots, sequential, timeline
 from hikkoshi.network.outage import Outages
 from hikkoshi.network.wiring import Witness
 from hikkoshi.offloads import Offloads
@@ -101,10 +101,21 @@ def matrix(cells: overview.Cells) -> None:
         figure(overview.matrix(cells), overview.matrix_words(cells))
 
 
+def error_rates() -> None:
+    """Show how often the rule by which a series is judged is wrong, as tests/bench/verdict.py simulated it."""
+    table(
+        pd.read_csv(Path(sequential.__file__).with_name("verdict-error-rates.csv")),
+        caption="how often the rule is wrong",
+    )
+
+
 def cured(before: Measured | None, after: Measured | None) -> None:
     """Show a series before a remedy beside the one after it."""
     if before is None or after is None:
-        _both("<p><em>nothing was cured</em></p>", "nothing was cured")
+        _both(
+            "<p><em>no comparison: nothing was measured before the remedy</em></p>",
+            "no comparison: nothing was measured before the remedy",
+        )
     else:
         figure(plots.remedy(before.series, after.series), plots.remedy_words(before.series, after.series))
 
@@ -115,7 +126,7 @@ def diagnosis(found: Offloads | None) -> None:
         _both("<p><em>not looked at</em></p>", "not looked at")
     else:
         named = found.diagnosis
-        table(named.rows(), caption=f"cause: {named.cause}; {named.release}, kernel {named.kernel}")
+        table(named.rows(), caption=f"cause: {named.cause}; {named.release}, kernel {named.kernel}; in {found.folder}")
 
 
 def counters(counts: overview.Counts) -> None:

@@ -24,6 +24,7 @@ ON_REQUEST = (
     "90-report",
 )  # never a part of a plain `hikkoshi run`
 MEASURED = ("80-netperf", "85-offloads")  # of the guest in service
+SLOW = "does not slow its network down"  # the check of 80-netperf that 85-offloads is for
 State = Literal["never", "running", "done", "failed", "interrupted"]
 
 
@@ -199,6 +200,8 @@ def _record(folder: Path, run: str) -> str:
 
 def _next(home: Home, guest: str, past: Sequence[LastRun]) -> str:
     last = past[-1]
+    if last.step == "80-netperf" and last.state == "failed" and SLOW in last.error:
+        return _command(guest, "85-offloads", True)  # the measurement itself went well
     if last.state in ("failed", "interrupted"):
         return _command(guest, last.step, last.mode == "apply")
     ready = done(past)

@@ -16,7 +16,7 @@ from hikkoshi import files
 from hikkoshi.artefact import Artefact
 from hikkoshi.check import Check
 from hikkoshi.errors import HikkoshiError, Problem, Refused, ToolFailed
-from hikkoshi.network import collection, host, netperf, sequential, witness
+from hikkoshi.network import collection, host, netperf, sequential, statistics, witness
 from hikkoshi.network.fingerprint import Fingerprint
 from hikkoshi.network.host import Host
 from hikkoshi.network.sequential import Series
@@ -27,6 +27,7 @@ from hikkoshi.progress import Progress, silent
 THROUGH, DIRECT, UNIT = "through the guest", "direct", "10^6 bits/s"
 When = Literal["before the move", "since the move"]
 LISTEN = 20  # seconds for a fingerprint
+ENOUGH = f"the whole interval of the ratio at {statistics.ENOUGH_OF_DIRECT:.2f} or above"
 LONGEST = 1800.0  # seconds for one series, looks and all
 # that is no end: the same series goes on when it is measured again
 UNFINISHED = ("not yet", "interrupted", "the time was up", "too many runs could not be made")
@@ -181,7 +182,14 @@ class Bench:
             return self._nothing(title)
         found = self.found()
         count = len(found.round_trips) if found else 0
-        return Check(title, count > 0, f"on {count} of 2 paths", "on both paths", "run 80-netperf in apply", later=True)
+        return Check(
+            title,
+            count > 0,
+            f"on {count} of 2 paths",
+            "on the paths where it can be",
+            "run 80-netperf in apply",
+            later=True,
+        )
 
     def time(self) -> None:
         """Measure the round trip on both paths."""
@@ -200,10 +208,10 @@ class Bench:
             title,
             found is not None and found.series.verdict == "recovered",
             found.series.words() if found else "not measured",
-            "at least 0.90 of direct, for certain",
+            ENOUGH,
             "85-offloads names the cause"
             if found and found.series.verdict == "regressed"
-            else "measure again at a quieter time: delete netperf.json and run 80-netperf",
+            else "measure again at a quieter time: bench.forget() in 80-netperf, then run it once more",
             self._guest.name,
         )
 
@@ -217,8 +225,8 @@ class Bench:
                     f"{self.when}: nor does it from {segment}",
                     series.verdict == "recovered",
                     series.words(),
-                    "at least 0.90 of direct, for certain",
-                    "see whether all segments are slow: then 85-offloads; if only this one, its NIC and its switch",
+                    ENOUGH,
+                    "85-offloads looks at every NIC; if it finds nothing, the port group, cable and switch of this segment",
                     self._guest.name,
                 )
                 for segment, series in (found.segments if found else {}).items()
@@ -288,14 +296,15 @@ def measure(
     """
 
     def one_run(path: str) -> float:
-        way, number = ways[path], len(list(folder.glob("run-*.txt"))) + 1
+        way, name = ways[path], path.replace(" ", "-")
+        file = folder / f"{name}-{len(list(folder.glob(f'{name}-[0-9]*.txt'))) + 1:02}.txt"
         client = host.parse(way.client, home.root)
         try:
             made = netperf.run(client, str(way.server), seconds=wanted.seconds, link=wanted.link_mbps * 1e6)
         except netperf.Hung as e:  # the path died: nothing came through, and that is a figure
-            files.write(folder / f"run-{number:02}.txt", f"# {path}: {e}\n")
+            files.write(file, f"# {path}: {e}\n")
             return 0.0
-        files.write(folder / f"run-{number:02}.txt", f"# {path}: {made.client}: {made.command}\n{made.text}")
+        files.write(file, f"# {path}: {made.client}: {made.command}\n{made.text}")
         if made.check is not None and not made.check:
             raise ToolFailed(made.check.problem())
         bits = made.measurement.throughput.bits_per_second

@@ -11,15 +11,17 @@ from pathlib import Path
 
 import pytest
 
-from hikkoshi.errors import BadInput
+from hikkoshi.errors import BadInput, StepFailed
 from hikkoshi.lab import lab as whole_lab
 from hikkoshi.lab import network, proof
 from hikkoshi.network import remedy
+from hikkoshi.network.outage import Outages
 from hikkoshi.observation import Observation, Wiring
 from hikkoshi.offloads import Offloads, Treatment
 from hikkoshi.params import Home
 from hikkoshi.plan import Plan
 from hikkoshi.throughput import Bench, Throughput
+from hikkoshi.vsphere.cutover import CutOver
 
 pytestmark = pytest.mark.needs("root", "ip", "nft", "ethtool", "netperf", "tcpdump", "arping", "vcsim")
 DATA = Path(__file__).parents[1] / "data"
@@ -81,12 +83,14 @@ def test_the_runbooks_find_a_collapse_fail_on_it_cure_it_and_record_how(wired: t
     assert Throughput.load(folder).measured["before the move"].series == found.after.series
     assert [f.on for f in remedy.Applied.load(folder).flags] == [True]
     outputs = folder / "netperf" / found.after.folder
-    assert len(list(outputs.glob("run-*.txt"))) >= 10
-    assert "THROUGHPUT=" in next(outputs.glob("run-*.txt")).read_text()
+    assert len(list(outputs.glob("through-the-guest-[0-9]*.txt"))) >= 5
+    assert "THROUGHPUT=" in (outputs / "direct-01.txt").read_text()
     # and taken back: the gateway merges again
     treatment = Treatment(home, home.guest("gateway"), "undo")
     assert treatment.remedied()
+    assert not treatment.undone()
     treatment.undo()
+    assert treatment.undone()
     assert not treatment.remedied()
 
 
@@ -154,6 +158,43 @@ def test_the_outage_of_a_cut_segment_is_on_record_with_the_others_in_service(
     out = {s.name: [o.seconds for o in s.outages] for s in found.segments}
     assert out.pop("vlan304")[0] > 1.4
     assert set(map(len, out.values())) == {0}
+    # a later run, which finds the machine serving, leaves the cut-over's outage on record
+    CutOver(guest="gateway", moid="vm-1", since="2026-11-22T00:00:00+00:00", nics=()).save(home.folder("gateway"))
+    again = observation(home, "two")
+    again.measure()
+    again.record()
+    assert again.recorded()
+    assert Outages.load(home.folder("gateway")) == found
+    assert sum(len(s.outages) for s in (again.outage() or found).segments) == 0
+
+
+def test_a_segment_that_is_silent_from_the_start_is_red_where_the_source_was_off_before(
+    wired: tuple[Home, network.Network],
+) -> None:
+    home, lab = wired
+    lab.cut("vlan304")
+    serving = observation(home, "one")
+    serving.measure()
+    serving.record()
+    assert all(serving.proved())  # it was silent while the others answered, under Xen: not the cut-over's doing
+    for segment in network.SEGMENTS:
+        lab.cut(segment)
+    before = observation(home, "two")
+    before.measure()
+    for segment in network.SEGMENTS:
+        if segment != "vlan304":
+            lab.mend(segment)
+    time.sleep(1)
+    before.record()
+    assert [c.title for c in before.proved() if not c] == ["vlan304 answers"]
+
+
+def test_a_guest_whose_shell_does_not_come_is_told_with_what_to_look_at(home: Home) -> None:
+    parameters = home.root / "params" / "guests" / "gateway.yml"
+    text = re.sub(r"shell: netns:\S+", "shell: ssh://root@127.0.0.1:9", parameters.read_text())
+    parameters.write_text(re.sub(r"watch: netns:\S+", "watch: here", text))
+    with pytest.raises(StepFailed, match="guest's console"):
+        observation(home, "one").look(limit=3)
 
 
 def test_where_the_parameters_have_no_measurement_every_check_says_so_and_nothing_is_written(home: Home) -> None:

@@ -162,17 +162,6 @@ def test_the_result_is_kept_in_the_guests_folder(tmp_path):
     assert outage.Outages.load(tmp_path) == found
 
 
-def test_it_is_on_record_only_if_it_is_of_this_measurement(tmp_path):
-    mine = metering.Meter({"a": "10.3.1.254"}, write(tmp_path / "mine.jsonl", {"a": "...."}))
-    assert not mine.recorded(tmp_path)
-    outage.read(write(tmp_path / "other.jsonl", {"a": "...."})).save(tmp_path)
-    assert not mine.recorded(tmp_path)
-    (tmp_path / "outage.json").write_text("{")
-    assert not mine.recorded(tmp_path)
-    mine.record(tmp_path)
-    assert mine.recorded(tmp_path)
-
-
 @pytest.mark.parametrize("path", sorted(RECORDED.glob("*.jsonl")), ids=lambda p: p.stem)
 def test_recorded_measurements_are_read_as_their_names_say(path):
     # three-2.00-two-6.05--killed: three segments were out for 2.00 s, two for 6.05 s, the meter was killed

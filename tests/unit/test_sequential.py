@@ -23,7 +23,7 @@ PROJECT = Path(__file__).parents[2]
 TABLE = measurements.read(PROJECT / "params" / "measurements" / "netperf-table1.csv")
 SLOW, FAST = (measurements.runs(TABLE, path).tolist() for path in ("VLAN502", "VLAN302"))
 BENCH = PROJECT / "tests" / "bench" / "verdict.py"
-RATES = PROJECT / "params" / "measurements" / "verdict-error-rates.csv"
+RATES = PROJECT / "lib" / "hikkoshi" / "network" / "verdict-error-rates.csv"
 
 UNHURRIED = settings(deadline=None)  # a busy machine is no failure
 # between half as fast and a little faster than direct, so that every look is reached

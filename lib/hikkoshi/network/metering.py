@@ -104,26 +104,6 @@ class Meter:
                 self._process.stdout.close()
         return outage.read(self.file)
 
-    def record(self, folder: Path) -> None:
-        """End it, and write outage.json into the guest's folder."""
-        self.stop().save(folder)
-
-    def recorded(self, folder: Path) -> Check:
-        """Whether outage.json in the guest's folder tells of this measurement."""
-        try:
-            found = outage.Outages.find(folder)
-        except BadInput:
-            found = None
-        return Check(
-            "the outage is on record",
-            found is not None and found.file == self.file.name,
-            f"measured until {found.until}, in {found.file}" if found else "nothing",
-            f"{outage.Outages.filename}, from {self.file.name}",
-            "run 70-cutover in apply",
-            str(folder),
-            later=True,
-        )
-
 
 @contextlib.contextmanager
 def measuring(targets: Mapping[str, str], file: Path, host: Host = HERE) -> Iterator[Meter]:

@@ -133,6 +133,7 @@ class Witness(_Frozen):
         return [
             {
                 "NIC": n.name,
+                "MAC": n.mac,
                 "planned": n.planned,
                 "seen": n.on,
                 "verdict": n.verdict,

@@ -199,7 +199,8 @@ def open_points(story: Story) -> Iterator[str]:
         yield from story.survey.guest.warnings
     if story.plan:
         yield from story.plan.preparation.notes
-        if story.plan.forwards:
+        cured = story.offloads is not None and story.offloads.after is not None
+        if story.plan.forwards and not cured:
             yield "The guest forwards packets: receive offload (LRO) has to be off on its NICs, or it will be slow."
     if story.rehearsal:
         yield from _not_rehearsed(story, story.rehearsal)
