@@ -246,7 +246,7 @@ def _names(series: Series) -> tuple[str, str]:
 def _groups(before: Series, after: Series) -> dict[str, list[float]]:
     """{what stands under the group: its runs}."""
     return {
-        f"direct\n{before.direct}": before.of(before.direct) + after.of(after.direct),
+        "\n".join(dict.fromkeys(("direct", before.direct))): before.of(before.direct) + after.of(after.direct),
         f"before\n{before.through}": before.of(before.through),
         f"after\n{after.through}": after.of(after.through),
     }
