@@ -31,6 +31,7 @@ class Wiring(Artefact):
     filename: ClassVar[str] = "wiring.json"
     made_by: ClassVar[str] = "70-cutover"
     run: str  # that looked
+    since: str  # when the guest was put into service, as cutover.json has it
     witness: Witness
     fingerprint: Witness | None = None  # by who was heard on each NIC under Xen, where 80-netperf had listened then
 
@@ -65,8 +66,14 @@ class Observation:
         return [metering.permitted(), _reached("the machine that watches the segments", wanted.watch, self._home)]
 
     def measuring(self) -> Check:
-        """Whether the outage meter measures now; without it, it never does, and that is no fault."""
-        return self._meter.running() if self._meter else self._nothing("every segment is pinged")
+        """Whether the outage meter measures now, or the outage of this cut-over is on record with all segments back."""
+        title = "every segment is pinged"
+        if self._meter is None:
+            return self._nothing(title)
+        known = self._known()
+        if known and not self.file.exists() and all(known.checks()):
+            return Check(title, True, f"the outage of this cut-over is on record, in {known.file}")
+        return self._meter.running()
 
     def measure(self) -> None:
         """Begin to ping the guest's address on every segment; ends with `record`, or with the notebook's kernel."""
@@ -74,18 +81,18 @@ class Observation:
             self._meter.start()
 
     def recorded(self) -> Check:
-        """Whether this run's measurement came to its end, and an outage is on record."""
+        """Whether the measurement came to its end, and the outage of this cut-over is on record."""
         if self._meter is None:
             return self._nothing("the outage is on record")
-        there = self.file.is_file() and outage.read(self.file).complete and (self._folder / Outages.filename).is_file()
-        return Check("the outage is on record", there, self.file.name if there else "not yet", Outages.filename,
-                     "run 70-cutover in apply", str(self._folder), later=True)  # fmt: skip
+        known = self._known()
+        ended = not self.file.exists() or outage.read(self.file).complete
+        return Check("the outage is on record", known is not None and ended, known.file if known else "not yet",
+                     Outages.filename, "run 70-cutover in apply", str(self._folder), later=True)  # fmt: skip
 
     def record(self, progress: Progress = silent, limit: float = PATIENCE) -> None:
         """Wait until every segment that ever answered answers, `limit` seconds at most, and end the measurement.
 
-        outage.json is written by the run that put the machine into service; a later one, which finds it serving, has its own
-        file only.
+        outage.json is of the first run since the machine was put into service; a later one has its own file only.
         """
         if self._meter is None:
             return
@@ -98,15 +105,17 @@ class Observation:
             time.sleep(1)
         found = self._meter.stop()
         progress(1, 1, "the measurement has ended")
-        if not self._served or not (self._folder / Outages.filename).is_file():
-            found.save(self._folder)
+        if self._known() is None:
+            found.model_copy(update={"since": self._since()}).save(self._folder)
 
     def outage(self) -> Outages | None:
-        """What this run's measurement found; None where there is none."""
-        return outage.read(self.file) if self._meter and self.file.is_file() else None
+        """What this run's measurement found, else the one on record; None where there is none."""
+        if self._meter is None:
+            return None
+        return outage.read(self.file) if self.file.is_file() else self._known()
 
     def seen(self) -> Check:
-        """Whether wiring.json tells what this run saw, whatever it was."""
+        """Whether wiring.json tells what was seen, whatever it was, by this run; or by an earlier one if all was proved."""
         title = "the wiring was looked at from inside the guest"
         if self._why_not:
             return self._nothing(title)
@@ -128,7 +137,7 @@ class Observation:
         found = witness.watch(shell, planned, self._site.segments, progress=progress)
         if not found.ok and all(self._site.segments[s].answers for s in planned.values()):
             found = together(found, witness.probe(shell, planned, self._site.segments))
-        seen = Wiring(run=self._run, witness=found)
+        seen = Wiring(run=self._run, since=self._since(), witness=found)
         seen.save(self._folder)
         before = Fingerprint.find(self._folder)
         if before:
@@ -136,7 +145,7 @@ class Observation:
             seen.model_copy(update={"fingerprint": before.compare(now)}).save(self._folder)
 
     def wiring(self) -> Witness | None:
-        """What this run saw from inside the guest; None where it did not look."""
+        """What was seen from inside the guest; None where nobody has looked."""
         found = self._found()
         return found.witness if found else None
 
@@ -150,7 +159,25 @@ class Observation:
             found = Wiring.find(self._folder)
         except BadInput:  # damaged: looked at anew
             return None
-        return found if found and found.run == self._run else None
+        proved = found is not None and found.since == self._since() != "" and found.witness.ok
+        return found if found and (found.run == self._run or proved) else None
+
+    def _known(self) -> Outages | None:
+        """outage.json, if it is of this cut-over."""
+        try:
+            found = Outages.find(self._folder)
+        except BadInput:
+            return None
+        own = found is not None and found.file == self.file.name
+        return found if found and (own or found.since == self._since() != "") else None
+
+    def _since(self) -> str:
+        """When the machine was put into service; empty before."""
+        try:
+            served = CutOver.find(self._folder)
+        except BadInput:
+            return ""
+        return served.since if served else ""
 
     def proved(self) -> list[Check]:
         """Every NIC on its segment, as seen from inside, and every segment in service. None where not measured.

@@ -518,7 +518,9 @@ def test_wiring_outage_speed_and_cause_stand_in_the_report_as_they_were_measured
     nic = wiring.Nic(
         name="eth0", mac=MAC, link="up", planned="servers", seen=(), verdict="silent", frames=0, sent=0, after=None
     )
-    Wiring(run="one", witness=wiring.Witness(host="idp", way="passive", seconds=20, nics=(nic,))).save(move.folder)
+    Wiring(run="one", since="", witness=wiring.Witness(host="idp", way="passive", seconds=20, nics=(nic,))).save(
+        move.folder
+    )
     outage.read(DATA.parent / "outage" / "one-2.05--behind-arp.jsonl").save(move.folder)
     slow, fast = (Measured(since="", series=series(x), folder="") for x in (0.5, 94.0))
     Throughput(measured={"before the move": fast, "since the move": slow}).save(move.folder)

@@ -63,6 +63,7 @@ class Outages(Artefact):
 
     filename: ClassVar[str] = "outage.json"
     made_by: ClassVar[str] = "70-cutover"
+    since: str = ""  # when the guest was put into service that this is the outage of; empty where it is of none
     file: str  # name of the file with every probe
     started: str  # UTC, ISO 8601
     until: str  # of the last probe whose fate is known
