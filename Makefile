@@ -10,7 +10,7 @@ PY := .venv/bin/python
 BIN := .venv/bin
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: help setup demo test check guests proof lab lab-down schemas lock clean
+.PHONY: help setup demo test check lint guests proof lab lab-down schemas lock clean
 
 help:
 	@sed -n 's/^# //p' Makefile | head -6
@@ -28,12 +28,14 @@ demo: setup
 test: setup
 	@$(PY) -m pytest tests/unit tests/notebooks tests/system
 
-check: setup
+check: lint
+	@$(PY) -m pytest -q tests/unit
+
+lint: setup
 	@ruff check .
 	@ruff format --check .
 	@mypy
 	@nbstripout --verify --keep-id $(filter-out notebooks/81-table1.ipynb,$(wildcard notebooks/*.ipynb))
-	@$(PY) -m pytest -q tests/unit
 
 guests: setup
 	@$(PY) -m hikkoshi.lab.matrix

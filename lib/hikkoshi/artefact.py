@@ -31,7 +31,7 @@ class Artefact(BaseModel):
                     where=str(path),
                     found="; ".join(f"{'.'.join(map(str, x['loc']))}: {x['msg']}" for x in e.errors()[:5]),
                     expected=f"the result as {cls.made_by} of this version writes it",
-                    remedy=f"run {cls.made_by} again",
+                    remedy=f"move it away, and run {cls.made_by} again",
                 )
             ) from None
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import sys
 import tempfile
 from pathlib import Path
 from typing import Annotated
@@ -41,7 +42,7 @@ def run(
     else:
         terminal.table(rows(made.measurement))
     if made.check is not None and not made.check:
-        print(made.check.problem())
+        print(made.check.problem(), file=sys.stderr)
         raise typer.Exit(1)
 
 
@@ -135,6 +136,9 @@ def diagnose(
         terminal.print_json(json.loads(found.model_dump_json()))
     else:
         print(found.plain())
+    if seen.failure:
+        print(f"\nthe load could not be put on: {seen.failure}", file=sys.stderr)
+        raise typer.Exit(1)
 
 
 def outage(

@@ -4,7 +4,7 @@ Where the guest's parameters have no `measurement`, nothing is observed, and eac
 """
 
 import time
-from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import ClassVar
 
@@ -47,13 +47,9 @@ class Observation:
             self._folder / CutOver.filename
         ).exists()  # by an earlier run: this one's outage is not the cut-over's
         self._meter = None
-        if (wanted := self._wanted) and plan:
+        self.file = self._free()  # every one of this run's probes
+        if (wanted := self._wanted) and plan and targets(plan):
             self._meter = metering.Meter(targets(plan), self.file, host.parse(wanted.watch, home.root))
-
-    @property
-    def file(self) -> Path:
-        """Where this run's probes are kept, every one of them."""
-        return self._folder / "outages" / f"{self._run}.jsonl"
 
     def checks(self) -> list[Check]:
         """What has to be there before anything is taken out of service.
@@ -71,7 +67,7 @@ class Observation:
         if self._meter is None:
             return self._nothing(title)
         known = self._known()
-        if known and not self.file.exists() and all(known.checks()):
+        if known and not self.file.exists() and all(known.checks(known.silent)):
             return Check(title, True, f"the outage of this cut-over is on record, in {known.file}")
         return self._meter.running()
 
@@ -90,23 +86,26 @@ class Observation:
                      Outages.filename, "run 70-cutover in apply", str(self._folder), later=True)  # fmt: skip
 
     def record(self, progress: Progress = silent, limit: float = PATIENCE) -> None:
-        """Wait until every segment that ever answered answers, `limit` seconds at most, and end the measurement.
+        """Wait until every segment answers that is not known to have been silent before, `limit` seconds at most; then end.
 
-        outage.json is of the first run since the machine was put into service; a later one has its own file only.
+        outage.json is of the measurement that saw the machine put into service, be it an earlier run's that was killed. A
+        later one has its own file only.
         """
         if self._meter is None:
             return
         begin = time.monotonic()
         while (passed := time.monotonic() - begin) < limit:
-            out = [s.name for s in self._meter.so_far().segments if s.at_the_end == "out"]
-            progress(passed, limit, f"out: {', '.join(out)}" if out else "every segment that answered before answers")
+            now = self._meter.so_far()
+            out = [s.name for s in now.segments if s.at_the_end != "answers" and s.name not in self._silent(now)]
+            progress(passed, limit, f"out: {', '.join(out)}" if out else "every segment answers that did before")
             if not out:
                 break
             time.sleep(1)
-        found = self._meter.stop()
+        self._meter.stop()
         progress(1, 1, "the measurement has ended")
         if self._known() is None:
-            found.model_copy(update={"since": self._since()}).save(self._folder)
+            since = self._since()
+            outage.read(self._witness_of(since)).model_copy(update={"since": since}).save(self._folder)
 
     def outage(self) -> Outages | None:
         """What this run's measurement found, else the one on record; None where there is none."""
@@ -126,8 +125,8 @@ class Observation:
     def look(self, progress: Progress = silent, limit: float = PATIENCE) -> None:
         """Wait for the guest's shell, `limit` seconds at most, and listen on every NIC, at most 20 s; writes wiring.json.
 
-        Where that does not prove all of them, and every planned segment has an address that answers, ask for these too. Where
-        it was heard under Xen who speaks on which NIC, listen for the same 20 s more.
+        Where that does not prove all of them, ask on the NICs whose planned segments have an address that answers. Where it was
+        heard under Xen who speaks on which NIC, listen for the same 20 s more.
         """
         wanted, plan = self._wanted, self._plan
         if wanted is None or plan is None:
@@ -135,14 +134,16 @@ class Observation:
         shell, planned = host.parse(wanted.shell, self._home.root), {n.name: n.segment for n in plan.vm.nics}
         _answering(shell, progress, limit)
         found = witness.watch(shell, planned, self._site.segments, progress=progress)
-        if not found.ok and all(self._site.segments[s].answers for s in planned.values()):
-            found = together(found, witness.probe(shell, planned, self._site.segments))
+        asked = {n: s for n, s in planned.items() if self._site.segments[s].answers}
+        if not found.ok and asked:
+            found = together(found, witness.probe(shell, asked, self._site.segments))
         seen = Wiring(run=self._run, since=self._since(), witness=found)
         seen.save(self._folder)
         before = Fingerprint.find(self._folder)
-        if before:
-            now = witness.fingerprint(shell, list(before.nics), seconds=LISTEN, progress=progress)
-            seen.model_copy(update={"fingerprint": before.compare(now)}).save(self._folder)
+        if before and set(planned) <= set(before.nics):  # else the NICs had other names, and nothing can be compared
+            now = witness.fingerprint(shell, list(planned), seconds=LISTEN, progress=progress)
+            then = before.model_copy(update={"nics": {n: before.nics[n] for n in planned}})
+            seen.model_copy(update={"fingerprint": then.compare(now)}).save(self._folder)
 
     def wiring(self) -> Witness | None:
         """What was seen from inside the guest; None where nobody has looked."""
@@ -162,6 +163,21 @@ class Observation:
         proved = found is not None and found.since == self._since() != "" and found.witness.ok
         return found if found and (found.run == self._run or proved) else None
 
+    def _silent(self, now: Outages) -> set[str]:
+        """Segments that were silent before the cut-over, by the measurement on record, or the present one where there is none."""
+        return (self._known() or now).silent
+
+    def _witness_of(self, since: str) -> Path:
+        """The file of the measurement that ran when the machine was put into service; this run's where there is none."""
+        began = {f: datetime.fromisoformat(outage.read(f).started) for f in self.file.parent.glob("*.jsonl")}
+        before = [f for f, started in began.items() if since and started <= datetime.fromisoformat(since)]
+        return max(before, key=lambda f: began[f], default=self.file)
+
+    def _free(self) -> Path:
+        """A file that is not there yet, after the run's name: a cell may be run again."""
+        names = (f"{self._run}{n}.jsonl" for n in ("", *(f"-{n}" for n in range(2, 100))))
+        return next(f for name in names if not (f := self._folder / "outages" / name).exists())
+
     def _known(self) -> Outages | None:
         """outage.json, if it is of this cut-over."""
         try:
@@ -180,31 +196,27 @@ class Observation:
         return served.since if served else ""
 
     def proved(self) -> list[Check]:
-        """Every NIC on its segment, as seen from inside, and every segment in service. None where not measured.
-
-        A segment that never answered is left out where others answered when the measurement began: it was silent while the
-        source still served. Where none did, the source was off before, and silence is no excuse.
-        """
+        """Every NIC on its segment, as seen from inside, and every segment in service that was so before; [] if not measured."""
         seen, found = self.wiring(), self.outage()
-        excused = {s.name for s in found.segments if s.at_the_end == "never answered"} if found else set()
-        if found and all(s.name in excused or (s.outages and s.outages[0].from_the_start) for s in found.segments):
-            excused = set()
-        told = found.checks() if found else []
-        return [*(seen.checks() if seen else []), *(c for c in told if c.title.removesuffix(" answers") not in excused)]
+        return [*(seen.checks() if seen else []), *(found.checks(self._silent(found)) if found else [])]
 
     @property
     def _wanted(self) -> Measurement | None:
         return None if self._why_not else self._guest.measurement
 
     def _nothing(self, title: str) -> Check:
-        return Check(title, True, f"not measured: {self._why_not}")
+        return Check(title, True, f"not measured: {self._why_not or 'the plan knows no address of the guest'}")
 
 
 def targets(plan: Plan) -> dict[str, str]:
-    """{segment: the guest's address there}, of the NICs that have one."""
+    """{segment: the guest's address there}, of the NICs that have one; a second NIC on a segment is `SEGMENT (NIC)`."""
     segments = {n.name: n.segment for n in plan.vm.nics}
-    found: Mapping[str, str] = {segments[n.name]: n.address.partition("/")[0] for n in plan.machine.nics if n.address}
-    return dict(found)
+    found: dict[str, str] = {}
+    for nic in plan.machine.nics:
+        if nic.address:
+            segment = segments[nic.name]
+            found[f"{segment} ({nic.name})" if segment in found else segment] = nic.address.partition("/")[0]
+    return found
 
 
 def _reached(title: str, address: str, home: Home) -> Check:

@@ -11,13 +11,13 @@ from typing import ClassVar
 from hikkoshi import files
 from hikkoshi.artefact import Artefact
 from hikkoshi.check import Check
-from hikkoshi.errors import Refused
-from hikkoshi.network import collection, diagnosis, netperf, prescription, remedy, snapshot
+from hikkoshi.errors import Problem, Refused, StepFailed
+from hikkoshi.network import aggregation, collection, diagnosis, netperf, prescription, remedy, snapshot
 from hikkoshi.network.diagnosis import Diagnosis
 from hikkoshi.network.snapshot import Snapshot
 from hikkoshi.params import Guest, Home, Measurement
 from hikkoshi.progress import Progress, silent
-from hikkoshi.throughput import Bench, Measured, unmeasured
+from hikkoshi.throughput import UNFINISHED, Bench, Measured, unmeasured
 
 LOAD = 5  # seconds of netperf between the two looks at the counters
 
@@ -73,6 +73,16 @@ class Treatment:
             for name, told in zip(("before-load", "after-load"), pair or (), strict=False):
                 files.write(folder / f"{who}-{name}.txt", told.raw)
         named = diagnosis.diagnose(*seen.guest, sender=seen.sender, receiver=seen.receiver)
+        if seen.failure and named.cause == diagnosis.UNKNOWN:
+            raise StepFailed(
+                Problem(
+                    "without a load nothing can be named",
+                    self._guest.name,
+                    seen.failure,
+                    "netperf through the guest",
+                    "mend that first; what the machines told is kept in the folder netperf",
+                )
+            )
         Offloads(since=self._since, diagnosis=named, folder=folder.name, before=self._bench.found()).save(self._folder)
         progress(1, 1, f"cause: {named.cause}")
 
@@ -96,17 +106,23 @@ class Treatment:
                 title, False, "there is no diagnosis yet", "a named cause first", "run 85-offloads in apply", later=True
             )
         if not plan.switches and not plan.files:
-            return Check(title, True, "nothing to change: " + (" ".join(plan.notes) or "no cause was named"))
+            notes = " ".join(plan.notes) or "no cause was named"
+            return Check(title, self._healthy(), f"nothing to change in the guest: {notes}", "merged packets switched off",
+                         "do what the notes say; then move offloads.json away and run this again")  # fmt: skip
         return remedy.holds(self._bench.host(self._wanted().shell), plan)
 
     def apply(self) -> None:
         """Change it, read it back, and keep what there was before in remedy.json."""
-        earlier = remedy.Applied.find(self._folder)
-        remedy.apply(self._bench.host(self._wanted().shell), self.plan(), earlier).save(self._folder)
+        shell, earlier = self._bench.host(self._wanted().shell), remedy.Applied.find(self._folder)
+        remedy.apply(shell, self.plan(), earlier, lambda done: done.save(self._folder)).save(self._folder)
 
     def undo(self) -> None:
-        """Put back what there was before the remedy, as remedy.json has it."""
+        """Put back what there was before the remedy, as remedy.json has it; what was measured with it is true no longer."""
         remedy.undo(self._bench.host(self._wanted().shell), remedy.Applied.load(self._folder))
+        self._bench.forget()
+        found = self.found()
+        if found:
+            found.model_copy(update={"after": None}).save(self._folder)
 
     def effective(self) -> Check:
         """Whether what is written down also works now: a module's parameter does only after the guest was started anew."""
@@ -125,9 +141,9 @@ class Treatment:
         title, found = "both paths are measured after the remedy", self.found()
         if unmeasured(self._guest):
             return self._nothing(title)
-        if found is not None and self._healthy():
+        if self._healthy():
             return Check(title, True, "not needed: no cause was named that the remedy would cure")
-        done = found is not None and found.after is not None
+        done = found is not None and found.after is not None and found.after.series.ended not in UNFINISHED
         told = found.after.series.words() if found and found.after else "not measured"
         return Check(title, done, told, "runs that decide", "run 85-offloads in apply", self._guest.name, later=True)
 
@@ -136,7 +152,9 @@ class Treatment:
         found = self.found()
         if found is None:
             raise Refused(self.diagnosed().problem())
-        self._bench.forget()
+        now = self._bench.found()
+        if now and found.before and now.series == found.before.series:  # else it goes on where it was
+            self._bench.forget()
         self._bench.measure(progress)
         found.model_copy(update={"after": self._bench.found()}).save(self._folder)
 
@@ -144,7 +162,8 @@ class Treatment:
         """The remedy in place, and the path through the guest proved to be as fast as 90 % of the direct one."""
         if unmeasured(self._guest):
             return [self._nothing("the guest does not slow its network down")]
-        return [self.diagnosed(), self.remedied(), self.effective(), self.proved(), self._bench.verdict()]
+        speed = [] if self._healthy() and self._bench.found() is None else [self._bench.verdict()]
+        return [self.diagnosed(), self.remedied(), self.effective(), self.proved(), *speed]
 
     def before(self) -> Measured | None:
         """What 80-netperf had measured before the remedy."""
@@ -166,8 +185,9 @@ class Treatment:
         return groups
 
     def _healthy(self) -> bool:
-        plan = self.plan()
-        return not plan.switches and not plan.files
+        """Whether a diagnosis found nothing that the remedy is for."""
+        found = self.found()
+        return found is not None and found.diagnosis.cause not in (aggregation.LRO, aggregation.MERGED)
 
     def _told(self, found: Offloads) -> Snapshot:
         path = self._folder / "netperf" / found.folder / "guest-after-load.txt"

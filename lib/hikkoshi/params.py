@@ -331,6 +331,13 @@ def _cross_check(guest: Guest, site: Site, path: Path) -> None:
                     nearest(nic.segment, known) or "add it to params/site.yml",
                 )
             )
+    for name in guest.measurement.segments if guest.measurement else ():
+        if name not in site.segments:
+            known = list(site.segments)
+            remedy = nearest(name, known) or "add it to params/site.yml"
+            problems.append(
+                Problem("unknown segment", f"{path}: measurement.segments", name, "one of: " + ", ".join(known), remedy)
+            )
     if problems:
         raise BadInput(*problems)
 

@@ -78,7 +78,8 @@ class Bench:
             return [self._nothing("the network is measured")]
         return [
             *(_answers(name, way, self._home) for name, way in _ways(wanted).items()),
-            _shell(self.host(wanted.shell)),
+            *(_answers(name, way, self._home) for name, way in wanted.segments.items()),
+            _shell(wanted.shell, self._home),
         ]
 
     def complete(self) -> Check:
@@ -211,7 +212,9 @@ class Bench:
             ENOUGH,
             "85-offloads names the cause"
             if found and found.series.verdict == "regressed"
-            else "measure again at a quieter time: bench.forget() in 80-netperf, then run it once more",
+            else "measure again at a quieter time: bench.forget() in 80-netperf, then run it once more"
+            if found
+            else "run 80-netperf in apply",
             self._guest.name,
         )
 
@@ -354,14 +357,14 @@ def _answers(name: str, way: Way, home: Home) -> Check:
     return Check(title, True, f"{made.measurement.throughput}, netperf {made.version}", expected)
 
 
-def _shell(guest: Host) -> Check:
+def _shell(address: str, home: Home) -> Check:
     title, expected = "the guest's shell answers", "a shell of root"
     try:
-        user = guest.run(["id", "-u"], timeout=30).stdout.strip()
+        user = host.parse(address, home.root).run(["id", "-u"], timeout=30).stdout.strip()
     except HikkoshiError as e:
         p = e.problems[0]
-        return Check(title, False, p.found or p.what, expected, p.remedy, guest.name)
-    return Check(title, user == "0", f"user {user}", expected, "name root in the address: ssh://root@…", guest.name)
+        return Check(title, False, p.found or p.what, expected, p.remedy, address)
+    return Check(title, user == "0", f"user {user}", expected, "name root in the address: ssh://root@…", address)
 
 
 def _rounded(milliseconds: float | None) -> float | None:

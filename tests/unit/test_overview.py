@@ -3,7 +3,6 @@
 import io
 
 import numpy as np
-import pandas as pd
 import pytest
 from matplotlib import image
 from matplotlib.colors import to_rgb
@@ -21,19 +20,6 @@ COUNTS = {
     "packets that the gateway dropped": {"gateway: IpFragFails": 436, "gateway: IcmpOutDestUnreachs": 436, "pc1": 430},
     "segments sent again": {"in those packets": 888, "pc1: TcpRetransSegs": 912},
 }
-PROBES = pd.DataFrame(
-    [
-        (path, load, ms)
-        for path, load, times in (
-            ("direct", "idle", [0.3, 0.4, 0.5]),
-            ("direct", "under load", [3, 4, 5]),
-            ("through", "idle", [0.5, 0.6, np.nan, 0.7]),
-            ("through", "under load", [np.nan, np.nan]),
-        )
-        for ms in times
-    ],
-    columns=["path", "load", "milliseconds"],
-)
 
 
 def texts(ax):
@@ -105,40 +91,9 @@ def test_the_words_of_the_counters_tell_every_number():
     assert "segments sent again: in those packets 888, pc1: TcpRetransSegs 912." in told
 
 
-# --- latency
-
-
-def test_every_answered_probe_is_a_point():
-    ax = overview.latency(PROBES).axes[0]
-    drawn = [sorted(float(x) for x, _ in points.get_offsets()) for points in ax.collections]
-    assert drawn == [[0.3, 0.4, 0.5], [3, 4, 5], [0.5, 0.6, 0.7], []]
-
-
-def test_idle_and_under_load_differ_by_marker_and_words():
-    ax = overview.latency(PROBES).axes[0]
-    labels = [label.get_text() for label in ax.get_yticklabels()]
-    assert labels == ["direct\nidle", "direct\nunder load", "through\nidle", "through\nunder load"]
-    shapes = [len(points.get_paths()[0].vertices) for points in ax.collections]
-    assert shapes[0] == shapes[2] != shapes[1] == shapes[3]
-
-
-def test_probes_that_were_lost_are_counted():
-    told = texts(overview.latency(PROBES).axes[0])
-    assert told[0] == "median 0.4 ms, 95 % within 0.49 ms\n0 of 3 lost"
-    assert told[2].endswith("\n1 of 4 lost")
-    assert told[3] == "2 of 2 lost"
-
-
-def test_the_words_of_the_latency_tell_every_row():
-    told = overview.latency_words(PROBES)
-    assert "direct, under load: median 4 ms, 95 % within 4.9 ms, 0 of 3 lost; " in told
-    assert told.endswith("through, under load: 2 of 2 lost.")
-
-
 PICTURES = {
     "matrix": overview.matrix(CELLS),
     "counters": overview.counters(COUNTS),
-    "latency": overview.latency(PROBES),
 }
 
 

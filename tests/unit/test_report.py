@@ -497,6 +497,9 @@ def test_every_source_stands_there_with_its_hash(move: Move) -> None:
         assert hashlib.sha256((move.folder / name).read_bytes()).hexdigest() in text
 
 
+SINCE = "2026-11-22T00:00:00+00:00"  # of the cut-over above
+
+
 def series(through: float) -> Series:
     runs = [
         Run(number=n, path=path, began="2026-11-22T00:00:00.000+00:00", seconds=2, throughput=value + n / 100)
@@ -518,11 +521,12 @@ def test_wiring_outage_speed_and_cause_stand_in_the_report_as_they_were_measured
     nic = wiring.Nic(
         name="eth0", mac=MAC, link="up", planned="servers", seen=(), verdict="silent", frames=0, sent=0, after=None
     )
-    Wiring(run="one", since="", witness=wiring.Witness(host="idp", way="passive", seconds=20, nics=(nic,))).save(
+    Wiring(run="one", since=SINCE, witness=wiring.Witness(host="idp", way="passive", seconds=20, nics=(nic,))).save(
         move.folder
     )
-    outage.read(DATA.parent / "outage" / "one-2.05--behind-arp.jsonl").save(move.folder)
-    slow, fast = (Measured(since="", series=series(x), folder="") for x in (0.5, 94.0))
+    found = outage.read(DATA.parent / "outage" / "one-2.05--behind-arp.jsonl")
+    found.model_copy(update={"since": SINCE}).save(move.folder)
+    slow, fast = (Measured(since=since, series=series(x), folder="") for x, since in ((0.5, SINCE), (94.0, "")))
     Throughput(measured={"before the move": fast, "since the move": slow}).save(move.folder)
     read = words(move.page())
     assert "0 of 1 NICs on their segments; eth0 silent" in read
@@ -530,4 +534,20 @@ def test_wiring_outage_speed_and_cause_stand_in_the_report_as_they_were_measured
     assert "throughput before the move recovered" in read
     assert "outage during the cut-over" in read
     assert " 2.05 s" in read
+    assert "Not every NIC was proved to be on its segment: eth0 silent" in read
+    assert "In service on vSphere, and slows its network down" in read
     assert "was not measured" not in read
+
+
+def test_what_was_measured_of_an_earlier_cut_over_proves_nothing_for_this_one(move: Move) -> None:
+    move.results("70-cutover")
+    nic = wiring.Nic(
+        name="eth0", mac=MAC, link="up", planned="servers", seen=(), verdict="ok", frames=0, sent=0, after=None
+    )
+    earlier = "2026-11-01T00:00:00+00:00"
+    seen = wiring.Witness(host="idp", way="passive", seconds=20, nics=(nic,))
+    Wiring(run="one", since=earlier, witness=seen).save(move.folder)
+    Throughput(measured={"since the move": Measured(since=earlier, series=series(94.0), folder="")}).save(move.folder)
+    read = words(move.page())
+    assert "not seen from inside the guest" in read
+    assert "that is for 80-netperf" in read

@@ -153,6 +153,15 @@ def test_what_was_measured_before_the_cut_over_has_to_be_measured_again_after_it
     assert story.now.next == "hikkoshi run gateway --from 80 --through 80 --apply"
 
 
+def test_a_network_that_was_found_slow_is_for_85_and_one_that_was_not_needs_none(story: Story) -> None:
+    for step in ("10-survey", "20-plan", "30-prepare", "40-convert", "50-rehearse", "60-deploy", "70-cutover"):
+        story.run(step)
+    story.run("80-netperf", outcome="failed", error="StepFailed: not so: …\n  found:      regressed: …")
+    assert story.now.next == "hikkoshi run gateway --from 85 --through 85 --apply"
+    story.run("80-netperf")
+    assert story.now.next == "hikkoshi run gateway --from 90 --through 90"
+
+
 def test_a_clock_that_was_set_back_does_not_change_what_came_last(story: Story) -> None:
     for step in STEPS:
         if step != "75-rollback":

@@ -23,7 +23,7 @@ from hikkoshi.errors import BadInput, Problem, StepFailed, ToolFailed
 
 SECTOR = 512
 SSH = ("ssh", "-T", *(word for option in (
-    "BatchMode=yes", "ServerAliveInterval=15", "ServerAliveCountMax=4",
+    "BatchMode=yes", "ConnectTimeout=15", "ServerAliveInterval=15", "ServerAliveCountMax=4",
     # whatever ssh_config says for people who log in: no command and no tunnels of its own, and no other session that ends
     # with one of ours
     "RemoteCommand=none", "ClearAllForwardings=yes", "ControlMaster=no",

@@ -182,9 +182,10 @@ class Network:
 
     def _unplug(self, nic: str) -> None:
         gw = self.host("gw")
-        gw.script(f"ip link del {nic}")  # the program ends with its device
+        gw.script(f"ip link del {nic} 2>/dev/null; :")  # the program ends with its device
         self.host(WIRE).run(["ip", "link", "set", nic, "promisc", "off", "netns", "gw"])
         gw.script(_ADDRESS.format(nic=nic, subnet=SEGMENTS[NICS[nic]], last=GATEWAY))
+        gw.script(f"tc qdisc replace dev {nic} root tbf {SHAPE}")  # which it lost on the way
 
 
 _ADDRESS = "ip addr replace {subnet}.{last}/24 dev {nic}; ip link set {nic} up"
@@ -215,9 +216,9 @@ def keep(folder: Path) -> Network:
     if lab is None:
         remove(folder)  # what tells of one that is gone
         lab = launch(daemon=True)
-        lab.chatter()
         (folder / NAMESPACES).symlink_to(f"/proc/{lab.pid}/root/run/netns")
         files.write(folder / PID_FILE, json.dumps({"pid": lab.pid, "started": vcsim.started(lab.pid)}) + "\n")
+        lab.chatter()
     return lab
 
 
@@ -272,10 +273,13 @@ def launch(*, daemon: bool) -> Network:
         process.stdin.flush()
         said = process.stdout.readline().decode().strip()
         if said != READY:
-            tool.end(process)
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            words = process.stderr.read().decode(errors="replace")
+            process.wait()
             raise ToolFailed(
-                Problem("the lab's network does not come up", found=tool.tail(process.stderr.read().decode()),
-                        expected=READY, remedy="its kernel needs veth, bridge, tbf, nftables and namespaces; see README")
+                Problem("the lab's network does not come up", found=tool.tail(words), expected=READY,
+                        remedy="its kernel needs veth, bridge, tbf, nftables and namespaces; see README")
             )  # fmt: skip
     process.returncode = 0  # Network.end ends it, not this object
     return Network(process.pid)

@@ -52,8 +52,7 @@ VARIANTS = {
         Variant(
             replace(_OWN, name="el5-fsck", root="label", drivers=("vmw_pvscsi",)), "fsck-shell", "fstab names /dev/xvda"
         ),
-        Variant(replace(_guest("el5-label"), fstab="label", root="label"), "grub-error", "fstab and root= by label"),
-        Variant(replace(_guest("el5-uuid"), fstab="uuid", root="uuid"), "grub-error", "fstab and root= by UUID"),
+        Variant(replace(_guest("el5-names"), fstab="label", root="uuid"), "grub-error", "fstab by label, root= by UUID"),
         Variant(replace(_guest("el5-lvm", 6), layout="lvm"), "grub-error", "/ and swap on LVM"),
         Variant(replace(_guest("el5-partitions"), layout="partitions"), "no-boot-loader", "Xen gave single partitions"),
         Variant(

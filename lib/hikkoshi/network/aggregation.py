@@ -145,7 +145,7 @@ def _names(guest: Change, line: str) -> bool:
 def _lro(guest: Change, sender: Change | None, signs: Signs, losses: tuple[str, ...]) -> Finding | None:
     """R1 where the NIC is seen to merge, R2 where its driver does not tell."""
     fails, told = guest.rise("IpFragFails"), guest.rise("IcmpOutDestUnreachs")
-    lost = fails >= ENOUGH and told >= 0.9 * fails
+    lost = fails >= ENOUGH and (told >= fails or agree(fails, told))
     hurt = sender is None or sender.rise("TcpRetransSegs") >= ENOUGH
     # what a sender does when an MTU is really too small: it sends shorter ones, and hears no more
     stubborn = sender is not None and hurt and sender.rise("IcmpInDestUnreachs") >= max(ENOUGH, fails / 2)

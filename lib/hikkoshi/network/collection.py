@@ -5,7 +5,6 @@ for is missing, and known to be. Of the guest's own configuration only lines on 
 along. `hikkoshi.network.snapshot` reads it.
 """
 
-import contextlib
 import itertools
 import secrets
 from collections.abc import Callable, Iterable
@@ -107,6 +106,7 @@ class Observation:
     guest: Pair
     sender: Pair | None
     receiver: Pair | None
+    failure: str = ""  # why the load could not be put on
 
 
 def collect(host: Host, *, timeout: float = 60) -> Snapshot:
@@ -136,20 +136,22 @@ def around(
 ) -> Observation:
     """Collect, put the load on and watch the guest's frames meanwhile for `seconds`, collect again.
 
-    `load` runs in the calling thread and should last longer than `seconds`. Where it fails, that is no obstacle: a path that
-    is dead is what a diagnosis may be asked about.
+    `load` runs in the calling thread and should last longer than `seconds`. Where it fails, that is kept and no obstacle: a path
+    that is dead is what a diagnosis may be asked about.
     """
-    hosts = [host for host in (guest, sender, receiver) if host]
+    hosts, failure = [host for host in (guest, sender, receiver) if host], ""
     before = [collect(host) for host in hosts]
     with ThreadPoolExecutor(1) as pool:
         seen = pool.submit(watch, guest, before[0].ethernet if before[0].forwards else (), seconds)
-        with contextlib.suppress(HikkoshiError):
+        try:
             load()
+        except HikkoshiError as e:
+            failure = str(e)
         watched = seen.result()
     after = [collect(host) for host in hosts]
     after[0] = snapshot.parse(after[0].raw + watched, guest.name)
     pairs = iter(zip(before, after, strict=True))
-    return Observation(next(pairs), next(pairs) if sender else None, next(pairs) if receiver else None)
+    return Observation(next(pairs), next(pairs) if sender else None, next(pairs) if receiver else None, failure)
 
 
 def _marked(script: str) -> str:

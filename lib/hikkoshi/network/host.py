@@ -51,14 +51,14 @@ class Host:
     def start(self, command: Sequence[str], *, errors: IO[bytes] | int = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
         """Start a program there that goes on until `tool.end` is told; its output comes through `stdout`, a pipe.
 
-        It dies with the calling thread; over ssh that ends the connection, which a program that prints notices.
+        It dies with the calling thread; over ssh that ends the connection, which a program that prints notices. It does not
+        hold the guest's lock: it only observes.
         """
         return subprocess.Popen(
             tool.command(self.argv(command)),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=errors,
-            close_fds=False,
             start_new_session=True,
         )
 

@@ -28,7 +28,7 @@ class Meter:
     """The outage meter for `targets`, {segment: address}, which writes a new `file`.
 
     It ends with the thread that started it (in a notebook, the kernel's main thread: it goes on between cells), when it is
-    stopped, or after `LIMIT`. It holds the guest's lock, as every program does that a run starts: stop it before the run ends.
+    stopped, or after `LIMIT`. It does not hold the guest's lock.
     """
 
     targets: Mapping[str, str]

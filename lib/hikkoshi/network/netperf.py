@@ -56,7 +56,7 @@ class Run:
     def plain(self) -> dict[str, JsonValue]:
         """The same for JSON."""
         check: JsonValue = None
-        if self.check:
+        if self.check is not None:
             check = {"ok": self.check.ok, "found": self.check.found, "expected": self.check.expected}
         return {
             **self.measurement.plain(),

@@ -7,7 +7,7 @@ every other machine of the segment.
 """
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal, NamedTuple, TypeVar
@@ -74,6 +74,16 @@ class Outages(Artefact):
     breaks: tuple[Break, ...]
     segments: tuple[Segment, ...]
 
+    @property
+    def silent(self) -> set[str]:
+        """Segments that never answered while others did from the beginning on: they were silent before anything was done.
+
+        Where none answered at first, nothing is known of before, and none is.
+        """
+        never = {s.name for s in self.segments if s.at_the_end == "never answered"}
+        late = {s.name for s in self.segments if s.outages and s.outages[0].from_the_start}
+        return never if len(never | late) < len(self.segments) else set()
+
     def rows(self) -> list[dict[str, object]]:
         """A row for each outage, in the order of the segments, and one for each segment without."""
         return [
@@ -91,12 +101,12 @@ class Outages(Artefact):
             for o in s.outages or (None,)
         ]
 
-    def checks(self) -> list[Check]:
-        """Whether the measurement came to its end, and each segment answered then."""
+    def checks(self, excused: Collection[str] = ()) -> list[Check]:
+        """Whether the measurement came to its end, and each segment answered then; those that are excused are left out."""
         return [
             Check("the outage was measured to its end", self.complete, f"measured until {self.until}", "ended by us",
                   "its durations are true until then; ping the segments now, they may have changed since", self.file),
-            *(_answers(s) for s in self.segments),
+            *(_answers(s) for s in self.segments if s.name not in excused),
         ]  # fmt: skip
 
 

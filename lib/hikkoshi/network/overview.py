@@ -1,4 +1,4 @@
-"""A gateway at a glance: its segments, its counters, its latency; each picture with the words that stand for it.
+"""A gateway at a glance: its segments and its counters; each picture with the words that stand for it.
 
 What matters is said by a sign, a word or a number beside the colour, and light and dark differ, so that the pictures survive
 a grey printer.
@@ -7,11 +7,10 @@ a grey printer.
 from collections.abc import Mapping
 
 import numpy as np
-import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from hikkoshi.network import statistics
 from hikkoshi.network.plots import FAINT, INK, STYLES
@@ -127,51 +126,6 @@ def counters_words(counts: Counts) -> str:
     return f"Counts that should be equal within each group. {told}"
 
 
-def latency(table: pd.DataFrame) -> Figure:
-    """Every round trip, idle and under load, on a logarithmic axis of milliseconds, with the median and the 95th percentile.
-
-    `table` has a row for each probe: `path`, `load` (str, such as 'idle'), `milliseconds` (float64, above 0; NaN where no
-    answer came). Each path and load is a row, in the table's order, with its share of lost probes.
-    """
-    rows = list(table.groupby(["path", "load"], sort=False)["milliseconds"])
-    loads = list(dict.fromkeys(table["load"]))
-    fig = Figure(figsize=(7.5, 1.5 + 0.62 * len(rows)), layout="constrained")
-    ax = fig.add_subplot()
-    rng = np.random.default_rng(1)  # spreads the points; the same picture every time
-    for y, ((_, load), probes) in enumerate(rows):
-        colour, marker, fill, _ = STYLES[(loads.index(load) + 1) % len(STYLES)]
-        answered = probes.dropna()
-        spread = y + rng.uniform(-0.26, 0.26, len(answered))
-        face = colour if fill == "full" else "none"
-        ax.scatter(
-            answered, spread, s=14, marker=marker, facecolors=face, edgecolors=colour, alpha=0.35, linewidths=0.8
-        )
-        words = _latency(probes)
-        if len(answered):
-            middle, high = np.percentile(answered, [50, 95])
-            ax.plot([middle, middle], [y - 0.38, y + 0.38], color=INK, linewidth=3)
-            ax.plot([high, high], [y - 0.38, y + 0.38], color=INK, linewidth=1.6, linestyle="dotted")
-        ax.annotate(words, (1.01, y), xycoords=("axes fraction", "data"), va="center", fontsize="small")
-    ax.set_xscale("log")
-    ax.set_yticks(range(len(rows)), [f"{path}\n{load}" for (path, load), _ in rows])
-    ax.set_ylim(len(rows) - 0.4, -0.6)
-    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    ax.xaxis.set_minor_formatter(NullFormatter())
-    ax.set_xlabel("round trip, milliseconds (each step is ten times)")
-    ax.set_title("thick line: median; dotted: 95 % are within it", loc="left", fontsize="small")
-    _bare(ax)
-    return fig
-
-
-def latency_words(table: pd.DataFrame) -> str:
-    """What `latency` shows, in words."""
-    told = "; ".join(
-        f"{path}, {load}: " + _latency(probes).replace("\n", ", ")
-        for (path, load), probes in table.groupby(["path", "load"], sort=False)["milliseconds"]
-    )
-    return f"Round-trip times on a logarithmic axis. {told}."
-
-
 def _verdict(ratio: Estimate | None) -> str:
     return "not measured" if ratio is None else statistics.verdict(ratio)
 
@@ -180,15 +134,6 @@ def _beside(count: int, first: int, *, is_first: bool) -> str:
     if is_first or count == first:
         return f"{count}" if is_first else f"{count}, equal"
     return f"{count}, {100 * (count - first) / first:+.1f} %".replace("-", "−") if first else f"{count}"
-
-
-def _latency(probes: pd.Series) -> str:
-    answered = probes.dropna()
-    lost = f"{len(probes) - len(answered)} of {len(probes)} lost"
-    if not len(answered):
-        return lost
-    middle, high = np.percentile(answered, [50, 95])
-    return f"median {middle:.3g} ms, 95 % within {high:.3g} ms\n{lost}"
 
 
 def _bare(ax: Axes) -> None:

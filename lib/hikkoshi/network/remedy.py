@@ -99,9 +99,12 @@ def in_effect(snapshot: Snapshot, plan: Plan) -> Check:
     )
 
 
-def apply(host: Host, plan: Plan, earlier: Applied | None = None) -> Applied:
+def apply(
+    host: Host, plan: Plan, earlier: Applied | None = None, keep: Callable[[Applied], object] = lambda _: None
+) -> Applied:
     """Switch off, write down, read everything back. `earlier` is what an apply before this one gave, so that its undo counts.
 
+    `keep` is given what there was before, before anything is changed and after each file: killed, it can still be undone.
     `StepFailed` with everything that is not so afterwards; then what was done is undone.
     """
     before = collection.collect(host)
@@ -109,10 +112,12 @@ def apply(host: Host, plan: Plan, earlier: Applied | None = None) -> Applied:
         Flag(nic=s.nic, feature=s.feature, on=_on(before.nics.get(s.nic), s.feature) is True) for s in plan.switches
     )
     done = Applied(plan=plan, flags=flags, files=())
+    keep(done.after(earlier) if earlier else done)
     try:
         _switch(host, plan.ethtool, {(s.nic, s.feature): False for s in plan.switches})
         for file in plan.files:
             done = done.wrote(*_written(host, file, plan.ethtool))
+            keep(done.after(earlier) if earlier else done)
         _reload(host, plan)
         lacking = _lacking(host, plan, collection.collect(host))
         if lacking:

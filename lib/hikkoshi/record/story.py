@@ -20,9 +20,9 @@ from hikkoshi.plan import Plan
 from hikkoshi.rehearsal.outcome import Ending
 from hikkoshi.rehearsal.rehearsal import Rehearsal
 from hikkoshi.run import STEPS
-from hikkoshi.status import LastRun, done, runs
+from hikkoshi.status import MEASURED, LastRun, done, runs
 from hikkoshi.survey import Survey
-from hikkoshi.throughput import Throughput
+from hikkoshi.throughput import Measured, Throughput
 from hikkoshi.vsphere.cutover import CutOver
 from hikkoshi.vsphere.deployment import Deployment
 
@@ -44,6 +44,7 @@ SOURCES = (  # everything in the guest's folder that a report is made from
 )
 Level = Literal["good", "open", "bad"]
 A = TypeVar("A", bound=Artefact)
+M = TypeVar("M", Wiring, Outages, Offloads)
 
 
 @dataclass(frozen=True)
@@ -121,6 +122,12 @@ def gather(home: Home, guest: str) -> Story:
             unreadable.append(f"{kind.filename}: {e.problems[0].found}")
             return None
 
+    cutover = typed(CutOver)
+
+    def since(found: M | None) -> M | None:
+        """What was measured of the machine as it serves now; of an earlier cut-over it proves nothing."""
+        return found if found and found.since == (cutover.since if cutover else "") else None
+
     return Story(
         guest=guest,
         site=home.site().name,
@@ -134,11 +141,11 @@ def gather(home: Home, guest: str) -> Story:
         conversion=typed(Conversion),
         rehearsal=typed(Rehearsal),
         deployment=typed(Deployment),
-        cutover=typed(CutOver),
-        wiring=typed(Wiring),
-        outage=typed(Outages),
+        cutover=cutover,
+        wiring=since(typed(Wiring)),
+        outage=since(typed(Outages)),
         throughput=typed(Throughput),
-        offloads=typed(Offloads),
+        offloads=since(typed(Offloads)),
         last=next((r for r in reversed(past) if r.step != "90-report"), None),
         unreadable=tuple(unreadable),
     )
@@ -163,12 +170,15 @@ def verdict(story: Story) -> tuple[Level, str]:
         return "open", "Nothing has been done yet"
     todo = next((s for s in STEPS if s not in story.done), "")
     how = "has failed" if last.state == "failed" else "was interrupted"
+    found = measured(story)
+    slow = found is not None and found.series.verdict == "regressed"
     bad = last.state in ("failed", "interrupted")
     judged: tuple[tuple[bool, Level, str], ...] = (
         (bad, "bad", f"{last.step} {how}" + (" in plan mode: nothing was changed" if last.mode == "plan" else "")),
         (bool(story.unreadable), "bad", "A result cannot be read"),
         ("75-rollback" in story.done, "open", "Rolled back: in service under Xen"),
         (bool(story.rehearsal) and not rehearsed(story), "bad", "The rehearsal did not succeed"),
+        (slow, "bad", "In service on vSphere, and slows its network down"),
         (story.cutover is not None, "good", "In service on vSphere"),
         (story.taken_out, "open", "Out of service in vSphere; whether it is back under Xen was not seen from here"),
         ("60-deploy" in story.done, "good", "Deployed and waiting for its cut-over"),
@@ -199,8 +209,8 @@ def open_points(story: Story) -> Iterator[str]:
         yield from story.survey.guest.warnings
     if story.plan:
         yield from story.plan.preparation.notes
-        cured = story.offloads is not None and story.offloads.after is not None
-        if story.plan.forwards and not cured:
+        proved = measured(story)
+        if story.plan.forwards and not (proved and proved.series.verdict == "recovered"):
             yield "The guest forwards packets: receive offload (LRO) has to be off on its NICs, or it will be slow."
     if story.rehearsal:
         yield from _not_rehearsed(story, story.rehearsal)
@@ -215,6 +225,8 @@ def _not_done(story: Story) -> Iterator[str]:
         name = f"{step.step} ({step.title})"
         if step.step == "75-rollback" or step.step in story.done:
             continue
+        if step.step in MEASURED and step.run is None:  # what that leaves open is told apart
+            continue
         if step.run is None:
             yield f"{name} is not done yet."
         elif step.run.state != "done":
@@ -225,15 +237,27 @@ def _not_done(story: Story) -> Iterator[str]:
             yield f"{name} was taken back."
 
 
+def measured(story: Story) -> Measured | None:
+    """What was measured of the network since the cut-over on record; None where nothing was."""
+    found = story.throughput.measured.get("since the move") if story.throughput else None
+    return found if found and story.cutover and found.since == story.cutover.since else None
+
+
 def _not_measured(story: Story) -> Iterator[str]:
     """What is not proved of the network of a guest in service."""
     if story.cutover is None:
         return
     if story.wiring is None:
         yield "On which segment each NIC is was read from vSphere's settings only, and not seen from inside the guest."
+    elif not story.wiring.witness.ok:
+        bad = ", ".join(f"{n.name} {n.verdict}" for n in story.wiring.witness.nics if n.verdict != "ok")
+        yield f"Not every NIC was proved to be on its segment: {bad}."
+    out = [s.name for s in story.outage.segments if s.at_the_end == "out"] if story.outage else []
+    if out:
+        yield f"Segments that were still out when the measurement of the outage ended: {', '.join(out)}."
     if story.outage is None:
         yield "How long the segments were out during the cut-over was not measured."
-    since = story.throughput.measured.get("since the move") if story.throughput else None
+    since = measured(story)
     if since is None:
         yield "Whether the guest slows its network down was not measured since the cut-over: that is for 80-netperf."
     elif since.series.verdict != "recovered":
