@@ -188,7 +188,7 @@ def test_a_segment_that_is_silent_from_the_start_is_red_where_the_source_was_off
         if segment != "vlan304":
             lab.mend(segment)
     time.sleep(1)
-    before.record()
+    before.record(limit=4)
     assert [c.title for c in before.proved() if not c] == ["vlan304 answers"]
 
 
