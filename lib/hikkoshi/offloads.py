@@ -101,7 +101,9 @@ class Treatment:
     def remedied(self) -> Check:
         """Whether everything that the plan wants is so, now and in the guest's files; asked, not remembered."""
         title, plan = "the remedy is in place", self.plan()
-        if not unmeasured(self._guest) and self.found() is None:
+        if unmeasured(self._guest):
+            return self._nothing(title)
+        if self.found() is None:
             return Check(
                 title, False, "there is no diagnosis yet", "a named cause first", "run 85-offloads in apply", later=True
             )

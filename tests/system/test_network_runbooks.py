@@ -210,8 +210,9 @@ def test_where_the_parameters_have_no_measurement_every_check_says_so_and_nothin
     checks = [
         *(*seen.checks(), seen.measuring(), seen.seen(), seen.recorded()),
         *(*bench.checks(), bench.complete(), bench.segmented(), bench.timed(), bench.verdict()),
-        *(*treatment.checks(), treatment.diagnosed(), *treatment.verdicts()),
+        *(*treatment.checks(), treatment.diagnosed(), treatment.remedied(), treatment.proved(), *treatment.verdicts()),
     ]
+    assert treatment.effective()
     assert all(checks)
     assert {c.found for c in checks} == {"not measured: params/guests/idp.yml has no measurement"}
     assert not home.folder("idp").exists()

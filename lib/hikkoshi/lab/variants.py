@@ -52,7 +52,9 @@ VARIANTS = {
         Variant(
             replace(_OWN, name="el5-fsck", root="label", drivers=("vmw_pvscsi",)), "fsck-shell", "fstab names /dev/xvda"
         ),
-        Variant(replace(_guest("el5-names"), fstab="label", root="uuid"), "grub-error", "fstab by label, root= by UUID"),
+        Variant(
+            replace(_guest("el5-names"), fstab="label", root="uuid"), "grub-error", "fstab by label, root= by UUID"
+        ),
         Variant(replace(_guest("el5-lvm", 6), layout="lvm"), "grub-error", "/ and swap on LVM"),
         Variant(replace(_guest("el5-partitions"), layout="partitions"), "no-boot-loader", "Xen gave single partitions"),
         Variant(
