@@ -108,7 +108,7 @@ class Treatment:
                 title, False, "there is no diagnosis yet", "a named cause first", "run 85-offloads in apply", later=True
             )
         if not plan.switches and not plan.files:
-            notes = " ".join(plan.notes) or "no cause was named"
+            notes = " ".join(plan.notes)
             return Check(title, self._healthy(), f"nothing to change in the guest: {notes}", "merged packets switched off",
                          "do what the notes say; then move offloads.json away and run this again")  # fmt: skip
         return remedy.holds(self._bench.host(self._wanted().shell), plan)

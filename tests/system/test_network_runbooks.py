@@ -16,6 +16,7 @@ from hikkoshi.lab import lab as whole_lab
 from hikkoshi.lab import network, proof
 from hikkoshi.network import remedy
 from hikkoshi.network.outage import Outages
+from hikkoshi.network.prescription import Switch
 from hikkoshi.observation import Observation, Wiring
 from hikkoshi.offloads import Offloads, Treatment
 from hikkoshi.params import Home
@@ -277,3 +278,18 @@ def test_the_proof_ends_with_1_where_a_claim_does_not_hold(
     monkeypatch.setattr(proof, "rows", lambda home, lab: iter([("the moon", "cheese", "stone", False)]))
     assert proof.main() == 1
     assert "FAILS   the moon" in capsys.readouterr().out
+
+
+def test_what_there_was_before_a_remedy_is_kept_before_anything_is_changed(wired: tuple[Home, network.Network]) -> None:
+    gw = wired[1].host("gw")
+    gw.run(["ethtool", "-K", "eth6", "gro", "on"])
+    flags: list[tuple[bool, bool]] = []  # (as kept, as it is)
+
+    def keep(done: remedy.Applied) -> None:
+        now = "generic-receive-offload: on" in gw.run(["ethtool", "-k", "eth6"]).stdout
+        flags.append((done.flags[0].on, now))
+
+    plan = remedy.Plan(switches=(Switch(nic="eth6", feature="gro"),), ethtool="ethtool")
+    remedy.apply(gw, plan, keep=keep)
+    assert flags == [(True, True)]
+    assert "generic-receive-offload: off" in gw.run(["ethtool", "-k", "eth6"]).stdout

@@ -106,6 +106,8 @@ def remedies(snapshot: Snapshot, cause: str = aggregation.LRO) -> Plan:
         elif nic.driver in blamed or (nic.driver == "vmxnet3" and nic.lro is None):
             helpless.append(nic.name)
     files, notes = _files(snapshot, switches, parameter)
+    if not (switches or files or helpless):
+        helpless = [nic.name for nic in nics]  # which of them merge, the guest cannot tell
     if helpless:
         notes.append(
             f"Nothing in the guest switches it off for {', '.join(helpless)}: set Net.Vmxnet3SwLRO and Net.Vmxnet3HwLRO of the "

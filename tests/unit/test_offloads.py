@@ -1,0 +1,92 @@
+"""From a diagnosis to a remedy, for guests of every age, by what they said after the load."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from hikkoshi.network import diagnosis, snapshot
+from hikkoshi.network.diagnosis import Diagnosis
+from hikkoshi.network.sequential import Run, Series
+from hikkoshi.offloads import Offloads, Treatment
+from hikkoshi.params import Home
+from hikkoshi.throughput import Measured, Throughput
+
+DATA = Path(__file__).parents[1] / "data" / "diagnosis"
+
+
+def treated(home: Home, case: str) -> Treatment:
+    """The treatment of the gateway after it was diagnosed as in a recorded or written case."""
+    pieces = re.split(r"^==== (\w+) (before|after)\n", (DATA / f"{case}.txt").read_text(), flags=re.M)[1:]
+    told = {(who, when): raw for who, when, raw in zip(pieces[::3], pieces[1::3], pieces[2::3], strict=True)}
+    pair = [snapshot.parse(told["guest", when], case) for when in ("before", "after")]
+    folder = home.folder("gateway")
+    (folder / "netperf" / "run").mkdir(parents=True)
+    (folder / "netperf" / "run" / "guest-after-load.txt").write_text(told["guest", "after"])
+    found: Diagnosis = diagnosis.diagnose(*pair)
+    Offloads(since="", diagnosis=found, folder="run").save(folder)
+    return Treatment(home, home.guest("gateway"), "run")
+
+
+def series(ended: str) -> Series:
+    run = Run(number=1, path="direct", began="2026-11-22T00:00:00+00:00", seconds=1, throughput=94)
+    return Series.model_validate(
+        {"through": "through", "direct": "direct", "unit": "x", "seed": 1, "runs": (run,), "ended": ended}
+    )
+
+
+def test_before_any_diagnosis_nothing_is_in_place_and_nothing_is_proved(home: Home) -> None:
+    treatment = Treatment(home, home.guest("gateway"), "run")
+    checks = [treatment.diagnosed(), treatment.remedied(), treatment.proved()]
+    assert not any(checks)
+    assert all(c.later for c in checks)
+
+
+def test_a_guest_in_order_needs_no_remedy_and_no_second_measurement(home: Home) -> None:
+    treatment = treated(home, "healthy.unknown")
+    assert treatment.remedied()
+    assert treatment.proved()
+    assert all(treatment.verdicts())  # nothing was measured before either, and nothing has to be
+
+
+def test_the_module_parameter_of_an_old_guest_works_only_after_a_restart(home: Home) -> None:
+    plan = treated(home, "el5-tools.lro-certain").plan()
+    assert plan.restart
+    assert [f.way for f in plan.files] == ["modprobe"]
+
+
+def test_a_cause_that_nothing_in_the_guest_cures_is_no_remedy_in_place(home: Home) -> None:
+    treatment = treated(home, "el5-without-ethtool.lro-likely")
+    assert (treatment.plan().switches, treatment.plan().files) == ((), ())
+    check = treatment.remedied()
+    assert not check
+    assert "Net.Vmxnet3SwLRO" in check.found
+    assert not treatment.proved()
+
+
+@pytest.mark.parametrize(
+    ("ended", "proved"), [("decided", True), ("20 runs did not decide", True), ("the time was up", False)]
+)
+def test_a_series_that_could_not_end_proves_nothing(home: Home, ended: str, proved: bool) -> None:
+    treatment = treated(home, "el6-flag-on.lro-certain")
+    found = Offloads.load(home.folder("gateway"))
+    after = Measured(since="", series=series(ended), folder="run")
+    found.model_copy(update={"after": after}).save(home.folder("gateway"))
+    assert bool(treatment.proved()) is proved
+
+
+def test_a_diagnosis_of_the_guest_as_it_served_before_is_none_of_the_present_one(home: Home) -> None:
+    treated(home, "el6-flag-on.lro-certain")
+    moved = Treatment(home, home.guest("gateway"), "run", since="2026-11-22T00:00:00+00:00")
+    assert not moved.diagnosed()
+    assert moved.plan().switches == ()
+
+
+def test_measuring_anew_never_takes_away_what_was_measured_under_xen(home: Home) -> None:
+    from hikkoshi.throughput import Bench
+
+    both = {when: Measured(since=since, series=series("decided"), folder="") for when, since in
+            (("before the move", ""), ("since the move", "2026-11-22T00:00:00+00:00"))}  # fmt: skip
+    Throughput.model_validate({"measured": both}).save(home.folder("gateway"))
+    Bench(home, home.guest("gateway"), "run", "2026-11-22T00:00:00+00:00").forget()
+    assert list(Throughput.load(home.folder("gateway")).measured) == ["before the move"]
