@@ -3,6 +3,7 @@
 Where the guest's parameters have no `measurement`, nothing is observed, and each check says so.
 """
 
+import contextlib
 import time
 from datetime import datetime
 from pathlib import Path
@@ -43,9 +44,6 @@ class Observation:
         self._home, self._site, self._guest, self._plan, self._run = home, site, guest, plan, run
         self._folder = home.folder(guest.name)
         self._why_not = unmeasured(guest)
-        self._served = (
-            self._folder / CutOver.filename
-        ).exists()  # by an earlier run: this one's outage is not the cut-over's
         self._meter = None
         self.file = self._free()  # every one of this run's probes
         if (wanted := self._wanted) and plan and targets(plan):
@@ -169,7 +167,10 @@ class Observation:
 
     def _witness_of(self, since: str) -> Path:
         """The file of the measurement that ran when the machine was put into service; this run's where there is none."""
-        began = {f: datetime.fromisoformat(outage.read(f).started) for f in self.file.parent.glob("*.jsonl")}
+        began = {}
+        for file in self.file.parent.glob("*.jsonl"):
+            with contextlib.suppress(BadInput):  # killed before its first line
+                began[file] = datetime.fromisoformat(outage.read(file).started)
         before = [f for f, started in began.items() if since and started <= datetime.fromisoformat(since)]
         return max(before, key=lambda f: began[f], default=self.file)
 

@@ -80,6 +80,7 @@ def test_the_outage_on_record_is_of_the_measurement_that_saw_the_cut_over_though
     CutOver(guest="gateway", moid="vm-1", since=SINCE.isoformat(), nics=()).save(here.folder("gateway"))
     measurement(here, "much-earlier", SINCE - timedelta(days=1), "....")
     measurement(here, "killed", SINCE - timedelta(seconds=5), "..xxxx....", whole=False)
+    (here.folder("gateway") / "outages" / "killed-at-once.jsonl").touch()
     seen = observed(here, "again", plan(here))
     measurement(here, "again", SINCE + timedelta(minutes=5), "........")
     assert not seen.recorded()
