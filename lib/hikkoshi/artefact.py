@@ -9,10 +9,15 @@ from hikkoshi import files
 from hikkoshi.errors import BadInput, Problem, Refused
 
 
-class Artefact(BaseModel):
-    """Base of the results; `filename` is fixed by kind, `made_by` names the step that writes it."""
+class Frozen(BaseModel):
+    """Base of results and their parts: nothing unknown is taken, and nothing changes afterwards."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Artefact(Frozen):
+    """Base of the results; `filename` is fixed by kind, `made_by` names the step that writes it."""
+
     filename: ClassVar[str]
     made_by: ClassVar[str]
 

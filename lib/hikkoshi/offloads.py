@@ -15,7 +15,7 @@ from hikkoshi.errors import Problem, Refused, StepFailed
 from hikkoshi.network import aggregation, collection, diagnosis, netperf, prescription, remedy, snapshot
 from hikkoshi.network.diagnosis import Diagnosis
 from hikkoshi.network.snapshot import Snapshot
-from hikkoshi.params import Guest, Home, Measurement
+from hikkoshi.params import Guest, Home
 from hikkoshi.progress import Progress, silent
 from hikkoshi.throughput import UNFINISHED, Bench, Measured, unmeasured
 
@@ -50,7 +50,7 @@ class Treatment:
         """Whether the guest as it serves now was diagnosed."""
         title = "the counters are looked at before and after a load"
         if unmeasured(self._guest):
-            return self._nothing(title)
+            return self._bench.nothing(title)
         found = self.found()
         told = f"cause: {found.diagnosis.cause}" if found else "not looked at"
         return Check(
@@ -59,7 +59,7 @@ class Treatment:
 
     def diagnose(self, progress: Progress = silent) -> None:
         """Collect from guest, client and server, put a load on for some seconds, collect again, and name the cause."""
-        wanted, folder = self._wanted(), self._folder / "netperf" / self._run
+        wanted, folder = self._bench.wanted(), self._folder / "netperf" / self._run
         client = self._bench.host(wanted.through.client)
         server = self._bench.host(wanted.through.server_shell) if wanted.through.server_shell else None
         progress(0, 1, f"a load of {LOAD} s between two looks at the counters")
@@ -100,27 +100,28 @@ class Treatment:
 
     def remedied(self) -> Check:
         """Whether everything that the plan wants is so, now and in the guest's files; asked, not remembered."""
-        title, plan = "the remedy is in place", self.plan()
+        title = "the remedy is in place"
         if unmeasured(self._guest):
-            return self._nothing(title)
+            return self._bench.nothing(title)
         if self.found() is None:
             return Check(
                 title, False, "there is no diagnosis yet", "a named cause first", "run 85-offloads in apply", later=True
             )
+        plan = self.plan()
         if not plan.switches and not plan.files:
             notes = " ".join(plan.notes)
             return Check(title, self._healthy(), f"nothing to change in the guest: {notes}", "merged packets switched off",
                          "do what the notes say; then move offloads.json away and run this again")  # fmt: skip
-        return remedy.holds(self._bench.host(self._wanted().shell), plan)
+        return remedy.holds(self._bench.host(self._bench.wanted().shell), plan)
 
     def apply(self) -> None:
         """Change it, read it back, and keep what there was before in remedy.json."""
-        shell, earlier = self._bench.host(self._wanted().shell), remedy.Applied.find(self._folder)
+        shell, earlier = self._bench.host(self._bench.wanted().shell), remedy.Applied.find(self._folder)
         remedy.apply(shell, self.plan(), earlier, lambda done: done.save(self._folder)).save(self._folder)
 
     def undo(self) -> None:
         """Put back what there was before the remedy, as remedy.json has it; what was measured with it is true no longer."""
-        remedy.undo(self._bench.host(self._wanted().shell), remedy.Applied.load(self._folder))
+        remedy.undo(self._bench.host(self._bench.wanted().shell), remedy.Applied.load(self._folder))
         self._bench.forget()
         found = self.found()
         if found:
@@ -131,18 +132,18 @@ class Treatment:
         title, plan = "the remedy works without a restart, or the guest was restarted", self.plan()
         if unmeasured(self._guest) or not plan.restart:
             return Check(title, True, "no restart is needed")
-        found = remedy.in_effect(collection.collect(self._bench.host(self._wanted().shell)), plan)
+        found = remedy.in_effect(collection.collect(self._bench.host(self._bench.wanted().shell)), plan)
         return replace(found, title=title, later=True)
 
     def undone(self) -> Check:
         """Whether everything is as it was before the remedy, as remedy.json has it."""
-        return remedy.undone(self._bench.host(self._wanted().shell), remedy.Applied.load(self._folder))
+        return remedy.undone(self._bench.host(self._bench.wanted().shell), remedy.Applied.load(self._folder))
 
     def proved(self) -> Check:
         """Whether the paths were measured again since, where there was anything to cure."""
         title, found = "both paths are measured after the remedy", self.found()
         if unmeasured(self._guest):
-            return self._nothing(title)
+            return self._bench.nothing(title)
         if self._healthy():
             return Check(title, True, "not needed: no cause was named that the remedy would cure")
         done = found is not None and found.after is not None and found.after.series.ended not in UNFINISHED
@@ -163,7 +164,7 @@ class Treatment:
     def verdicts(self) -> list[Check]:
         """The remedy in place, and the path through the guest proved to be as fast as 90 % of the direct one."""
         if unmeasured(self._guest):
-            return [self._nothing("the guest does not slow its network down")]
+            return [self._bench.nothing("the guest does not slow its network down")]
         speed = [] if self._healthy() and self._bench.found() is None else [self._bench.verdict()]
         return [self.diagnosed(), self.remedied(), self.effective(), self.proved(), *speed]
 
@@ -201,11 +202,3 @@ class Treatment:
                     "what the guest told is kept", False, f"no {path}", remedy="delete offloads.json, run again"
                 ).problem()
             ) from None
-
-    def _wanted(self) -> Measurement:
-        if self._guest.measurement is None:
-            raise Refused(self._nothing("the network is measured").problem())
-        return self._guest.measurement
-
-    def _nothing(self, title: str) -> Check:
-        return Check(title, True, f"not measured: {unmeasured(self._guest)}")

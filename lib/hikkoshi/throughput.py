@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 import pandas as pd
-from pydantic import BaseModel, ConfigDict
 
 from hikkoshi import files
-from hikkoshi.artefact import Artefact
+from hikkoshi.artefact import Artefact, Frozen
 from hikkoshi.check import Check
 from hikkoshi.errors import HikkoshiError, Problem, Refused, ToolFailed
 from hikkoshi.network import collection, host, netperf, sequential, statistics, witness
@@ -33,11 +32,7 @@ LONGEST = 1800.0  # seconds for one series, looks and all
 UNFINISHED = ("not yet", "interrupted", "the time was up", "too many runs could not be made")
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class RoundTrip(_Frozen):
+class RoundTrip(Frozen):
     """Mean round trip of a small request on one path, in ms, alone and beside a stream."""
 
     path: str
@@ -45,7 +40,7 @@ class RoundTrip(_Frozen):
     loaded_ms: float | None
 
 
-class Measured(_Frozen):
+class Measured(Frozen):
     """One series of runs and what was seen beside it."""
 
     since: str  # since when the guest served as it did: the cut-over's time, or empty under Xen
@@ -75,7 +70,7 @@ class Bench:
         """What a measurement needs: a netperf on each client, a netserver that answers, the guest's shell."""
         wanted = self._guest.measurement
         if wanted is None or unmeasured(self._guest):
-            return [self._nothing("the network is measured")]
+            return [self.nothing("the network is measured")]
         return [
             *(_answers(name, way, self._home) for name, way in _ways(wanted).items()),
             *(_answers(name, way, self._home) for name, way in wanted.segments.items()),
@@ -86,7 +81,7 @@ class Bench:
         """Whether the guest as it serves now was measured until the runs decided, or could not."""
         title = f"{self.when}: both paths are measured"
         if unmeasured(self._guest):
-            return self._nothing(title)
+            return self.nothing(title)
         found = self.found()
         ended = found is not None and found.series.ended not in UNFINISHED
         return Check(title, ended, found.series.words() if found else "not measured", "runs that decide, 20 at most",
@@ -100,7 +95,7 @@ class Bench:
 
     def measure(self, progress: Progress = silent) -> None:
         """Measure, or go on measuring, and keep every run as soon as it is made."""
-        wanted = self._wanted()
+        wanted = self.wanted()
         before = self.found()
         series = before.series if before else Series(through=THROUGH, direct=DIRECT, unit=UNIT)
         folder = self._folder / "netperf" / self._run
@@ -116,7 +111,7 @@ class Bench:
         """Whether the ways from other segments are measured until their runs decide, or cannot."""
         title, wanted = f"{self.when}: the other segments are measured", self._guest.measurement
         if unmeasured(self._guest) or wanted is None:
-            return self._nothing(title)
+            return self.nothing(title)
         found = self.found()
         done = [s for s, series in (found.segments if found else {}).items() if series.ended not in UNFINISHED]
         left = [s for s in wanted.segments if s not in done]
@@ -125,7 +120,7 @@ class Bench:
 
     def measure_segments(self, progress: Progress = silent) -> None:
         """Measure each other segment's way through the guest, in turn with the direct one."""
-        wanted, folder = self._wanted(), self._folder / "netperf" / self._run
+        wanted, folder = self.wanted(), self._folder / "netperf" / self._run
         for segment, way in wanted.segments.items():
             found = self.found()
             if found is None:
@@ -159,7 +154,7 @@ class Bench:
         """Whether it is on record who is heard on each NIC of the guest under Xen, to know its segments by after the move."""
         title = "who is heard on each NIC under Xen is on record"
         if unmeasured(self._guest):
-            return self._nothing(title)
+            return self.nothing(title)
         if self._since:
             return Check(title, True, "the guest has moved: what was not heard before is not needed any more")
         found = Fingerprint.find(self._folder)
@@ -172,7 +167,7 @@ class Bench:
 
     def remember(self, progress: Progress = silent) -> None:
         """Listen on every NIC of the guest, without sending anything, and keep who was heard."""
-        shell = self.host(self._wanted().shell)
+        shell = self.host(self.wanted().shell)
         names = [nic.name for nic in collection.collect(shell).ethernet]
         witness.fingerprint(shell, names, seconds=LISTEN, progress=progress).save(self._folder)
 
@@ -180,7 +175,7 @@ class Bench:
         """Whether the round trip on both paths is measured."""
         title = f"{self.when}: the round trip is measured, alone and beside a stream"
         if unmeasured(self._guest):
-            return self._nothing(title)
+            return self.nothing(title)
         found = self.found()
         count = len(found.round_trips) if found else 0
         return Check(
@@ -196,14 +191,14 @@ class Bench:
         """Measure the round trip on both paths."""
         found = self.found()
         if found:
-            trips = round_trips(self._home, self._wanted(), self._folder / "netperf" / self._run)
+            trips = round_trips(self._home, self.wanted(), self._folder / "netperf" / self._run)
             self.keep(found.model_copy(update={"round_trips": trips}))
 
     def verdict(self) -> Check:
         """Whether the path through the guest is proved to be as fast as 90 % of the direct one."""
         title = f"{self.when}: the guest does not slow its network down"
         if unmeasured(self._guest):
-            return self._nothing(title)
+            return self.nothing(title)
         found = self.found()
         return Check(
             title,
@@ -256,9 +251,10 @@ class Bench:
         if found:
             self.keep(found.model_copy(update={"series": series}))
 
-    def _wanted(self) -> Measurement:
+    def wanted(self) -> Measurement:
+        """How the guest's network is measured; `Refused` where it is not."""
         if self._guest.measurement is None:
-            raise Refused(self._nothing("the network is measured").problem())
+            raise Refused(self.nothing("the network is measured").problem())
         return self._guest.measurement
 
     def _describe(self, wanted: Measurement, folder: Path, name: str) -> None:
@@ -271,7 +267,8 @@ class Bench:
                 told = f"{e}\n"
             files.write(folder / f"{who}-{name}.txt", told)
 
-    def _nothing(self, title: str) -> Check:
+    def nothing(self, title: str) -> Check:
+        """A check that says that nothing is measured, and why."""
         return Check(title, True, f"not measured: {unmeasured(self._guest)}")
 
 

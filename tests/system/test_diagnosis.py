@@ -9,7 +9,7 @@ import pytest
 
 from hikkoshi.lab import network
 from hikkoshi.lab.network import Network
-from hikkoshi.network import collection, diagnosis, remedy
+from hikkoshi.network import collection, diagnosis, prescription, remedy
 from hikkoshi.network.collection import Observation
 from hikkoshi.network.diagnosis import Diagnosis
 from hikkoshi.network.prescription import Switch
@@ -175,7 +175,7 @@ def test_the_collapse_is_named_within_seconds_remedied_read_back_and_undone(lab:
         assert set(seen.guest[1].nics["eth6"].told or ()) == {1500}  # an MTU that nobody can mean
         assert (result.counts.retransmitted or 0) >= (result.counts.fragmentation_failures or 0) > 20
 
-        plan = remedy.remedies(seen.guest[1], result.cause)
+        plan = prescription.remedies(seen.guest[1], result.cause)
         assert plan.switches == (Switch(nic="eth6", feature="gro"),)  # its LRO is fixed
         assert plan.files == ()  # a namespace: this machine's own files are none of its business
         assert not remedy.holds(gw, plan)

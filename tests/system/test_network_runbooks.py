@@ -16,6 +16,7 @@ from hikkoshi.lab import lab as whole_lab
 from hikkoshi.lab import network, proof
 from hikkoshi.network import remedy
 from hikkoshi.network.outage import Outages
+from hikkoshi.network.prescription import Plan as Remedy
 from hikkoshi.network.prescription import Switch
 from hikkoshi.observation import Observation, Wiring
 from hikkoshi.offloads import Offloads, Treatment
@@ -289,7 +290,7 @@ def test_what_there_was_before_a_remedy_is_kept_before_anything_is_changed(wired
         now = "generic-receive-offload: on" in gw.run(["ethtool", "-k", "eth6"]).stdout
         flags.append((done.flags[0].on, now))
 
-    plan = remedy.Plan(switches=(Switch(nic="eth6", feature="gro"),), ethtool="ethtool")
+    plan = Remedy(switches=(Switch(nic="eth6", feature="gro"),), ethtool="ethtool")
     remedy.apply(gw, plan, keep=keep)
     assert flags == [(True, True)]
     assert "generic-receive-offload: off" in gw.run(["ethtool", "-k", "eth6"]).stdout

@@ -13,7 +13,7 @@ import pytest
 from hikkoshi import tool
 from hikkoshi.errors import StepFailed
 from hikkoshi.lab import packages
-from hikkoshi.network import collection, guestfile, remedy
+from hikkoshi.network import collection, guestfile, prescription, remedy
 from hikkoshi.network.host import Host
 from hikkoshi.network.prescription import DISPATCHER, IFUP_LOCAL, Plan
 from hikkoshi.network.snapshot import Snapshot
@@ -264,7 +264,7 @@ def prepared(guest: Machine, way: str) -> tuple[Plan, dict[str, bytes]]:
     before = SYSTEMS[way](guest)
     for path, content in before.items():
         guest.put(path, content, 0o700 if way == "ifup-local" else 0o640)
-    return remedy.remedies(guest.merging()), before
+    return prescription.remedies(guest.merging()), before
 
 
 @pytest.mark.parametrize("way", SYSTEMS)
@@ -359,7 +359,7 @@ def test_applied_again_after_a_restart_it_still_knows_how_all_was_before_the_fir
 def test_a_file_behind_a_symbolic_link_is_changed_and_the_link_stays(guest: Machine) -> None:
     guest.put("/srv/interfaces", "iface eth0 inet dhcp\niface eth1 inet dhcp\n")
     guest.host.script("mkdir -p /etc/network; ln -s /srv/interfaces /etc/network/interfaces")
-    plan = remedy.remedies(guest.merging())
+    plan = prescription.remedies(guest.merging())
     applied = remedy.apply(guest.host, plan.model_copy(update={"switches": ()}))
     assert b"post-up" in guest.get("/srv/interfaces")
     assert (guest.root / "etc/network/interfaces").is_symlink()

@@ -14,7 +14,7 @@ from typing import Annotated, ClassVar, Literal, NamedTuple, TypeVar
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
-from hikkoshi.artefact import Artefact
+from hikkoshi.artefact import Artefact, Frozen
 from hikkoshi.check import Check
 from hikkoshi.errors import BadInput, Problem
 from hikkoshi.network import meter
@@ -22,11 +22,7 @@ from hikkoshi.network import meter
 State = Literal["answers", "out", "never answered"]
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Outage(_Frozen):
+class Outage(Frozen):
     """One time without service on one segment. Seconds, to the millisecond; times in UTC, ISO 8601."""
 
     start: str
@@ -40,7 +36,7 @@ class Outage(_Frozen):
     to_the_end: bool  # no answer after
 
 
-class Segment(_Frozen):
+class Segment(Frozen):
     """What was measured on one segment: `at_the_end` is its state when the measurement ended."""
 
     name: str
@@ -51,7 +47,7 @@ class Segment(_Frozen):
     outages: tuple[Outage, ...]
 
 
-class Break(_Frozen):
+class Break(Frozen):
     """A time in which the meter itself stood still: nothing is known of it, an outage may lie hidden in it."""
 
     after: float  # seconds from the measurement's start

@@ -10,8 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
-
+from hikkoshi.artefact import Frozen
 from hikkoshi.network import aggregation
 from hikkoshi.network.persistence import Feature
 from hikkoshi.network.snapshot import HEADER, Nic, Snapshot
@@ -35,18 +34,14 @@ _HOW: Mapping[Way, str] = {
 _SAFE = re.compile(r"[A-Za-z0-9_.-]+")  # names that need no quotes in any of the files
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Switch(_Frozen):
+class Switch(Frozen):
     """A flag of a NIC that has to be off."""
 
     nic: str
     feature: Feature
 
 
-class File(_Frozen):
+class File(Frozen):
     """A file that has to say so for every start."""
 
     path: str
@@ -55,7 +50,7 @@ class File(_Frozen):
     feature: Feature = "lro"
 
 
-class Plan(_Frozen):
+class Plan(Frozen):
     """What has to be so. Both may be empty, and the notes then say why."""
 
     switches: tuple[Switch, ...] = ()

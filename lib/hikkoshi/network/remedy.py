@@ -8,26 +8,19 @@ import hashlib
 from collections.abc import Callable, Mapping
 from typing import ClassVar
 
-from pydantic import BaseModel, ConfigDict
-
-from hikkoshi.artefact import Artefact
+from hikkoshi.artefact import Artefact, Frozen
 from hikkoshi.check import Check
 from hikkoshi.errors import HikkoshiError, Problem, StepFailed
 from hikkoshi.network import collection, guestfile, persistence
 from hikkoshi.network.host import Host
 from hikkoshi.network.persistence import Feature
-from hikkoshi.network.prescription import PARAMETER, SCRIPTS, File, Plan, Way, remedies
+from hikkoshi.network.prescription import PARAMETER, SCRIPTS, File, Plan, Way
 from hikkoshi.network.snapshot import Nic, Snapshot
 
-__all__ = ["Applied", "Plan", "apply", "holds", "in_effect", "remedies", "undo", "undone"]
 EXPECTED = "every flag off, and every file saying so"
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Flag(_Frozen):
+class Flag(Frozen):
     """How a flag was."""
 
     nic: str
@@ -35,7 +28,7 @@ class Flag(_Frozen):
     on: bool
 
 
-class Written(_Frozen):
+class Written(Frozen):
     """A file that was changed. The one before stays on the guest, so that no secret of it comes into a record."""
 
     path: str

@@ -18,8 +18,9 @@ from typing import Annotated, Literal, Self
 
 import numpy as np
 import pandas as pd
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
+from hikkoshi.artefact import Frozen
 from hikkoshi.errors import BadInput, Problem, ToolFailed
 from hikkoshi.network import measurements, statistics
 from hikkoshi.network.statistics import Estimate, Values, Verdict
@@ -79,11 +80,7 @@ def judge(through: Values, direct: Values) -> Look | None:
     return found[-1] if found else None
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Run(_Frozen):
+class Run(Frozen):
     """One run, or one try at it."""
 
     number: Annotated[int, Field(ge=1)]  # in the order measured, both paths together
@@ -94,7 +91,7 @@ class Run(_Frozen):
     failure: str = ""  # why it could not be made
 
 
-class Series(_Frozen):
+class Series(Frozen):
     """Runs of two paths that take turns; all that were made, in the order measured. A new one has none."""
 
     through: str  # the path in question

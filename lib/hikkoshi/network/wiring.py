@@ -10,8 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
-
+from hikkoshi.artefact import Frozen
 from hikkoshi.check import Check
 from hikkoshi.errors import BadInput, Problem, nearest
 from hikkoshi.network.frames import Evidence
@@ -46,11 +45,7 @@ class Heard:
     after: float | None  # seconds until something was heard that names a segment
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Seen(_Frozen):
+class Seen(Frozen):
     """Evidence of one kind for one segment; `segment` is empty where it belongs to none that is known."""
 
     segment: str
@@ -64,7 +59,7 @@ class Seen(_Frozen):
         return f"{self.kind}: {many if self.frames > 1 else ''}{self.examples[0]}"
 
 
-class Nic(_Frozen):
+class Nic(Frozen):
     """What was found about one NIC."""
 
     name: str
@@ -96,7 +91,7 @@ class Nic(_Frozen):
         return f"{link}{told}{trunk}"
 
 
-class Witness(_Frozen):
+class Witness(Frozen):
     """What was found about every NIC of a host. `way` is how: passive, active, fingerprint; `seconds` how long it took."""
 
     host: str
