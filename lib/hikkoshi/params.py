@@ -80,11 +80,38 @@ class VSphere(_Strict):
         return self
 
 
+class Signing(_Strict):
+    """Who seals records and approves plans, by OpenSSH keys; and what an approval has to be."""
+
+    key: Path = Field(
+        Path("~/.ssh/id_ed25519"),
+        description="private key of whoever runs the steps; the .pub beside it where an agent holds the private one",
+    )
+    allowed_signers: Path = Field(
+        Path("params/allowed_signers"),
+        description="OpenSSH's list of who may sign what: PRINCIPAL namespaces=evidence (or approval) KEYTYPE KEY",
+    )
+    revoked: Path | None = Field(None, description="keys that are good no more: public keys, or OpenSSH's KRL")
+    two_persons: bool = Field(True, description="whoever carries a step out may not be the one who approved it")
+    valid_days: int = Field(7, ge=1, le=90, description="days after which an approval has to be given again")
+    time_stamp: str | None = Field(
+        None, pattern=r"^https?://", description="RFC 3161 service that says when a record was sealed"
+    )
+    time_stamp_ca: Path | None = Field(None, description="certificate authority of that service (PEM)")
+
+    @model_validator(mode="after")
+    def _time_can_be_checked(self) -> "Signing":
+        if (self.time_stamp is None) != (self.time_stamp_ca is None):
+            raise ValueError("give time_stamp and time_stamp_ca together: a time that nobody can check proves nothing")
+        return self
+
+
 class Site(_Strict):
     """One vSphere and one or more Dom-0s."""
 
     name: str
     lang: Literal["en", "ja"] = "en"
+    signing: Signing = Signing()
     vsphere: VSphere
     dom0s: dict[Name, Dom0] = Field(min_length=1)
     segments: dict[Name, Segment] = Field(min_length=1)

@@ -15,7 +15,7 @@ from pathlib import Path
 from hikkoshi import files, lock, tool
 from hikkoshi.check import Check
 from hikkoshi.errors import BadInput, HikkoshiError, Problem, Refused, nearest
-from hikkoshi.lab import image, network, site, vcsim
+from hikkoshi.lab import image, keys, network, site, vcsim
 from hikkoshi.params import Home, Site
 from hikkoshi.vsphere import session
 
@@ -37,6 +37,8 @@ def up(home: Home, say: Say = print) -> None:
     own = folder(home)
     with closing(lock.acquire(own / "lock", "hikkoshi lab up", 600)):
         vcsim.prepare(own)
+        if keys.make(home):
+            say(f"keys: an operator's and an approver's are in {keys.folder(home)}")
         if vcsim.find(own) is None:
             start = time.monotonic()
             _refuse_taken_port(wanted.vsphere.server)
@@ -55,7 +57,7 @@ def up(home: Home, say: Say = print) -> None:
 
 
 def down(home: Home, say: Say = print) -> None:
-    """End the lab and remove what `up` made, except the cached images."""
+    """End the lab and remove what `up` made, except the cached images and the keys: records are checked with them."""
     own = folder(home)
     if not own.is_dir():
         say("the lab is down")

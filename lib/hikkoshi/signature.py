@@ -1,0 +1,164 @@
+"""Signatures by OpenSSH keys (`ssh-keygen -Y`, the SSHSIG format of OpenSSH's PROTOCOL.sshsig), and who may give them.
+
+A signature is a file of its own beside what it signs. Its namespace says what it is for: `evidence` on records, `approval`
+on plans; one given for the one is none for the other. Who may sign is told by a file of allowed signers (ssh-keygen(1)), of
+which every line has to name its namespaces.
+"""
+
+import re
+import shutil
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Literal
+
+from hikkoshi import files, tool
+from hikkoshi.errors import BadInput, Problem, ToolFailed
+
+Namespace = Literal["evidence", "approval"]
+
+
+@dataclass(frozen=True)
+class Trust:
+    """Whom to believe: the file of allowed signers, and the keys that are good no more (public keys or a KRL)."""
+
+    allowed: Path
+    revoked: Path | None = None
+
+    def check(self) -> None:
+        """`BadInput` for a file that is missing, or has a line that does not say what its key may sign."""
+        problems = []
+        for path in (self.allowed, self.revoked):
+            if path is not None and not path.is_file():
+                problems.append(
+                    Problem(
+                        "a list of keys is missing",
+                        where=str(path),
+                        found="no such file",
+                        expected="OpenSSH's allowed signers"
+                        if path is self.allowed
+                        else "revoked public keys, or none",
+                        remedy="write it (the README has an example), or correct `signing` in params/site.yml",
+                    )
+                )
+        if not problems:
+            lines = self.allowed.read_text(encoding="utf-8", errors="replace").splitlines()
+            problems = [
+                Problem(
+                    "an allowed signer may sign anything",
+                    where=f"{self.allowed}:{n}",
+                    found=line[:60],
+                    expected='namespaces="evidence" for operators, namespaces="approval" for approvers',
+                    remedy="add the option after the principal, see ssh-keygen(1), ALLOWED SIGNERS",
+                )
+                for n, line in enumerate(lines, 1)
+                if line.strip() and not line.startswith("#") and not re.search(r'\bnamespaces="[^"*?!]+"', line)
+            ]
+        if problems:
+            raise BadInput(*problems)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a signature is worth: who gave it and with which key (SHA256:…), or `flaw`, why it counts for nothing."""
+
+    signer: str = ""
+    key: str = ""
+    flaw: str = ""
+
+    def __bool__(self) -> bool:
+        return not self.flaw
+
+
+def path_of(signed: Path) -> Path:
+    """Where the signature of a file is."""
+    return signed.with_name(signed.name + ".sig")
+
+
+def sign(signed: Path, key: Path, namespace: Namespace, *, ask: bool = False) -> Path:
+    """Sign a file; returns the signature's path. `ask`: a passphrase or a touch may be asked for on the terminal.
+
+    `BadInput` for a missing key, `ToolFailed` for one that cannot be used.
+    """
+    if not key.is_file():
+        raise BadInput(
+            Problem(
+                "the key to sign with is missing",
+                where=str(key),
+                found="no such file",
+                expected="an OpenSSH private key, or its .pub where an agent holds it",
+                remedy="make one with ssh-keygen, or name yours: signing.key in params/site.yml",
+            )
+        )
+    with tempfile.TemporaryDirectory(prefix="hikkoshi-sign-") as private:
+        copy = Path(private, "signed")
+        shutil.copyfile(signed, copy)  # ssh-keygen asks before it writes over an old signature
+        argv: list[str | Path] = ["ssh-keygen", "-Y", "sign", "-f", key, "-n", namespace, copy]
+        if ask:
+            _on_the_terminal(argv)
+        else:
+            tool.run(argv, timeout=60)
+        files.write(path_of(signed), path_of(copy).read_bytes())
+    return path_of(signed)
+
+
+def verify(signed: Path, trust: Trust, namespace: Namespace, at: datetime | None = None) -> Verdict:
+    """Whose signature stands beside a file, if it is good. `at`: when it was given, for keys with a period of validity."""
+    signature = path_of(signed)
+    if not signature.is_file():
+        return Verdict(flaw="not signed")
+    when: list[str | Path] = ["-O", f"verify-time={at:%Y%m%d%H%M%S}Z"] if at else []
+    found = tool.run(
+        ["ssh-keygen", "-Y", "find-principals", "-f", trust.allowed, "-s", signature, *when], timeout=60, ok=range(256)
+    )
+    signers = found.stdout.split()
+    if not signers:
+        return Verdict(flaw=_why(found.stderr) or "signed by a key that is not among the allowed signers")
+    revoked: list[str | Path] = ["-r", trust.revoked] if trust.revoked else []
+    argv: list[str | Path] = [
+        "ssh-keygen",
+        "-Y",
+        "verify",
+        "-f",
+        trust.allowed,
+        "-I",
+        signers[0],
+        "-n",
+        namespace,
+        "-s",
+        signature,
+    ]
+    checked = tool.run([*argv, *revoked, *when], stdin=signed.read_bytes(), timeout=60, ok=range(256))
+    key = re.search(r"SHA256:\S+", checked.stdout)
+    if checked.returncode or key is None:
+        return Verdict(signers[0], flaw=_why(checked.stderr) or "the signature does not fit, or its key is revoked")
+    return Verdict(signers[0], key[0])
+
+
+def fingerprint(key: Path) -> str:
+    """SHA256:… of a key's public half, as `ssh-keygen -l` prints it; empty where there is none to read."""
+    found = tool.run(["ssh-keygen", "-l", "-f", key], timeout=60, ok=range(256))
+    printed = re.search(r"SHA256:\S+", found.stdout)
+    return printed[0] if printed else ""
+
+
+def _why(stderr: str) -> str:
+    """ssh-keygen's own words, without those that say nothing."""
+    dull = ("Could not verify signature.", "No principal matched.")
+    return "; ".join(line for line in stderr.splitlines() if line.strip() and line.strip() not in dull)
+
+
+def _on_the_terminal(argv: list[str | Path]) -> None:
+    done = subprocess.run([tool.find(str(argv[0])), *map(str, argv[1:])], stdout=subprocess.DEVNULL, check=False)
+    if done.returncode:
+        raise ToolFailed(
+            Problem(
+                "nothing was signed",
+                where=" ".join(map(str, argv)),
+                found=f"exit status {done.returncode}; its own words are above",
+                expected="a signature",
+                remedy="try again with the right passphrase or key",
+            )
+        )
