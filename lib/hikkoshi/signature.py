@@ -7,7 +7,6 @@ which every line has to name its namespaces.
 
 import re
 import shutil
-import subprocess
 import tempfile
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,7 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from hikkoshi import files, tool
-from hikkoshi.errors import BadInput, Problem, ToolFailed
+from hikkoshi.errors import BadInput, Problem
 
 Namespace = Literal["evidence", "approval"]
 
@@ -97,7 +96,7 @@ def sign(signed: Path, key: Path, namespace: Namespace, *, ask: bool = False) ->
         shutil.copyfile(signed, copy)  # ssh-keygen asks before it writes over an old signature
         argv: list[str | Path] = ["ssh-keygen", "-Y", "sign", "-f", key, "-n", namespace, copy]
         if ask:
-            _on_the_terminal(argv)
+            tool.talk(argv)
         else:
             tool.run(argv, timeout=60)
         files.write(path_of(signed), path_of(copy).read_bytes())
@@ -148,17 +147,3 @@ def _why(stderr: str) -> str:
     """ssh-keygen's own words, without those that say nothing."""
     dull = ("Could not verify signature.", "No principal matched.")
     return "; ".join(line for line in stderr.splitlines() if line.strip() and line.strip() not in dull)
-
-
-def _on_the_terminal(argv: list[str | Path]) -> None:
-    done = subprocess.run([tool.find(str(argv[0])), *map(str, argv[1:])], stdout=subprocess.DEVNULL, check=False)
-    if done.returncode:
-        raise ToolFailed(
-            Problem(
-                "nothing was signed",
-                where=" ".join(map(str, argv)),
-                found=f"exit status {done.returncode}; its own words are above",
-                expected="a signature",
-                remedy="try again with the right passphrase or key",
-            )
-        )

@@ -95,6 +95,21 @@ def run(
     return result
 
 
+def talk(argv: Sequence[str | Path]) -> None:
+    """Run a program that may ask the person at the terminal, for a passphrase as a rule; `ToolFailed` where it fails."""
+    done = subprocess.run([find(str(argv[0])), *map(str, argv[1:])], stdout=subprocess.DEVNULL, check=False)
+    if done.returncode:
+        raise ToolFailed(
+            Problem(
+                f"{argv[0]} failed",
+                where=" ".join(map(str, argv)),
+                found=f"exit status {done.returncode}; its own words are above",
+                expected="exit status 0",
+                remedy="answer what it asks, or see what its words name",
+            )
+        )
+
+
 def end(process: subprocess.Popen[bytes]) -> None:
     """Kill a program and everything it started, and wait for it."""
     with contextlib.suppress(ProcessLookupError):
