@@ -1,34 +1,44 @@
 """Known secret values are replaced by their names in everything that a run writes or prints.
 
-A value is found as it is, and as `repr`, JSON, URL, HTML and base64 write it, base64 also inside a longer text such as
-the header of an HTTP login. Values shorter than four characters are left alone: masking them would destroy the record.
+A value is found as it is, and as `repr`, JSON, URL, HTML, shell, hexadecimal and base64 write it, base64 also inside a
+longer text such as the header of an HTTP login. Values shorter than four characters are no secrets, see `reference`.
 """
 
 import base64
+import contextlib
 import html
 import json
 import re
+import shlex
 import urllib.parse
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from hikkoshi.errors import BadInput
 from hikkoshi.params import Home, Secret
+from hikkoshi.reference import SHORTEST
 
-SHORTEST = 4
 SHORTEST_BASE64 = 6  # fewer characters of base64 say too little to be taken for the secret
 SHORTEST_KEY = 8  # shorter values could be part of a key that the notebook's format needs
 
 ENCODERS: tuple[Callable[[str], str], ...] = (
     lambda s: repr(s)[1:-1],
+    lambda s: repr(s.encode(errors="surrogateescape"))[2:-1],
     lambda s: json.dumps(s)[1:-1],
     lambda s: json.dumps(s, ensure_ascii=False)[1:-1],
-    urllib.parse.quote,
-    urllib.parse.quote_plus,
-    lambda s: urllib.parse.quote(s, safe=""),
+    lambda s: json.dumps(s)[1:-1].translate({ord(c): f"\\u{ord(c):04x}" for c in "<>&"}),  # as Go writes it
+    lambda s: _quoted(s, safe="/"),
+    lambda s: _quoted(s, safe=""),
+    lambda s: _quoted(s, safe="!~*'()"),  # as JavaScript's encodeURIComponent writes it
+    lambda s: _quoted(s, safe="!$&'()*+,;="),  # as the password in a URL is written
+    lambda s: _quoted(s, safe="/").replace("%20", "+"),
+    lambda s: _quoted(s, safe="").replace("%20", "+"),
+    lambda s: re.sub("%..", lambda code: code[0].lower(), _quoted(s, safe="")),
     html.escape,
     lambda s: html.escape(s, quote=False),
     lambda s: html.escape(s, quote=False).replace('"', "&quot;").replace("'", "&apos;"),  # as XML writes it
+    lambda s: html.escape(s, quote=False).replace('"', "&#34;").replace("'", "&#39;"),  # as Jinja and Go write it
+    lambda s: shlex.quote(s)[1:-1] if "'" in s else s,
 )
 
 
@@ -67,7 +77,8 @@ def forms(value: str) -> set[str]:
     found = {value}
     for _ in range(2):  # twice: an HTML table that shows the repr of a JSON text
         found |= {encode(text) for text in found for encode in ENCODERS}
-    return found | set(_base64(value))
+    digits = value.encode(errors="surrogateescape").hex()
+    return found | {digits, digits.upper()} | set(base64_forms(value))
 
 
 def known(home: Home) -> list[Secret]:
@@ -81,6 +92,11 @@ def known(home: Home) -> list[Secret]:
     return secrets
 
 
+def unknown(home: Home) -> list[str]:
+    """References of the site whose secret cannot be read now: nothing can be searched for what they point to."""
+    return sorted(set(_references(home.site().model_dump(mode="json"))) - {s.name for s in known(home)})
+
+
 def _references(node: Any) -> Iterator[str]:
     if isinstance(node, dict | list):
         for value in node.values() if isinstance(node, dict) else node:
@@ -89,17 +105,29 @@ def _references(node: Any) -> Iterator[str]:
         yield node
 
 
-def _base64(value: str) -> Iterator[str]:
+def _quoted(text: str, safe: str) -> str:
+    return urllib.parse.quote(text, safe=safe, errors="surrogateescape")
+
+
+def base64_forms(value: str) -> Iterator[str]:
     """The characters that depend on the value alone, for each of the three places where it can start in a longer text."""
-    for before in range(3):
-        raw = b"\0" * before + value.encode()
-        whole = len(raw) // 3 * 4  # characters that no byte after the value changes
-        for code in (base64.b64encode(raw), base64.urlsafe_b64encode(raw)):
-            alone = code.decode()[-(-before * 4 // 3) : whole]
-            if len(alone) >= SHORTEST_BASE64:
-                yield alone
-            if not before:
-                yield code.decode().rstrip("=")
+    for raw in {value.encode(errors="surrogateescape"), *encoded(value)}:
+        for code in (base64.b64encode, base64.urlsafe_b64encode):
+            yield code(raw).decode().rstrip("=")
+            for before in range(3):
+                whole = (before + len(raw)) // 3 * 4  # characters that no byte after the value changes
+                alone = code(b"\0" * before + raw).decode()[-(-before * 4 // 3) : whole]
+                if len(alone) >= SHORTEST_BASE64:
+                    yield alone
+
+
+def encoded(value: str) -> list[bytes]:
+    """The value as the encodings beside UTF-8 have it that are met: of Windows, and of PNG's texts."""
+    found = []
+    for encoding in ("utf-16-le", "latin-1"):
+        with contextlib.suppress(UnicodeEncodeError):
+            found.append(value.encode(encoding))
+    return found
 
 
 def _pattern(texts: Iterable[str]) -> re.Pattern[str] | None:

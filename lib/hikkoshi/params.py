@@ -7,14 +7,13 @@ and what to do; all errors of a file are told at once.
 import ipaddress
 import json
 import os
-import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
-from hikkoshi import yamlfile
+from hikkoshi import reference, yamlfile
 from hikkoshi.errors import BadInput, Problem, nearest
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
@@ -268,68 +267,9 @@ class Home:
         _cross_check(guest, self.site(), path)
         return guest
 
-    def secret(self, reference: str) -> Secret:
-        """The secret that a reference points to; `BadInput` says what is wrong with the reference."""
-        kind, _, rest = reference.partition(":")
-        reader = {"env": _from_environment, "file": self._from_file, "keyring": _from_keyring}[kind]
-        value = reader(rest)
-        if not value:
-            raise BadInput(
-                Problem("a secret is empty", where=reference, remedy=f"put the secret where {reference} points")
-            )
-        return Secret(reference, value)
-
-    def _from_file(self, rest: str) -> str:
-        path = self.path(Path(rest))
-        try:
-            mode = stat.S_IMODE(path.stat().st_mode)
-            if mode & 0o077:
-                raise BadInput(
-                    Problem(
-                        "a secret's file can be read by others",
-                        where=str(path),
-                        found=f"mode {mode:04o}",
-                        expected="mode 0600",
-                        remedy=f"chmod 600 {path}, and think about whether the secret is still one",
-                    )
-                )
-            return path.read_text().rstrip("\n")
-        except OSError as e:
-            raise BadInput(
-                Problem(
-                    "a secret's file cannot be read",
-                    where=str(path),
-                    found=e.strerror or str(e),
-                    remedy="correct the path in params/site.yml, or write the file (for the lab: hikkoshi lab up)",
-                )
-            ) from None
-
-
-def _from_environment(rest: str) -> str:
-    try:
-        return os.environ[rest]
-    except KeyError:
-        raise BadInput(
-            Problem("a secret is not in the environment", where=f"env:{rest}", remedy=f"export {rest} before the run")
-        ) from None
-
-
-def _from_keyring(rest: str) -> str:
-    try:
-        import keyring  # noqa: PLC0415 - optional: few servers have one
-    except ImportError:
-        raise BadInput(
-            Problem("no keyring here", where=f"keyring:{rest}", remedy="pip install keyring, or use env: or file:")
-        ) from None
-    service, _, user = rest.partition("/")
-    try:
-        return keyring.get_password(service, user) or ""
-    except Exception as e:
-        raise BadInput(
-            Problem(
-                "the keyring does not answer", where=f"keyring:{rest}", found=str(e), remedy="use env: or file: instead"
-            )
-        ) from None
+    def secret(self, written: str) -> Secret:
+        """The secret that a reference points to; `BadInput` says what is wrong with the reference or the place."""
+        return Secret(written, reference.value(written, self.path))
 
 
 def _cross_check(guest: Guest, site: Site, path: Path) -> None:

@@ -1,5 +1,6 @@
 """YAML files that people write, read into their models; every error of a file is told at once, with its line."""
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -27,7 +28,7 @@ def read(model: type[_M], path: Path) -> _M:
             Problem(
                 "a parameter file is not YAML",
                 where=f"{path}:{mark.line + 1}" if mark else str(path),
-                found=str(getattr(e, "problem", e)),
+                found=re.sub(r" with value .*", "", str(getattr(e, "problem", e)), flags=re.DOTALL),
                 remedy="correct that line: usually its indentation, a missing quote, or a key written twice",
             )
         ) from None
@@ -50,9 +51,15 @@ def _problem(model: type[BaseModel], path: Path, data: Any, error: dict[str, Any
         )
     if error["type"] == "missing":
         return Problem(f"key {loc[-1]!r} is missing", where, remedy="add it; params/schema explains every key")
-    return Problem(
-        "a value is not what it has to be", where, repr(error.get("input")), error["msg"], "correct the value"
-    )
+    found = repr(error["input"]) if isinstance(error.get("input"), str | int | float) else ""
+    if loc[-1:] == ("password",) or "keyring" in error.get("ctx", {}).get("pattern", ""):
+        return Problem(
+            "a secret has to be named, not written down",
+            where,
+            expected="env:NAME, file:PATH or keyring:SERVICE/USER",
+            remedy="name the place where it is; if this was the secret itself, change the secret: it may have been seen",
+        )
+    return Problem("a value is not what it has to be", where, found, error["msg"], "correct the value")
 
 
 def _line(data: Any, loc: Sequence[int | str]) -> int:

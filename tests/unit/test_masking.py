@@ -3,6 +3,7 @@
 import base64
 import html
 import json
+import shlex
 import urllib.parse
 from pathlib import Path
 
@@ -37,6 +38,16 @@ def masked(text: str, value: str = VALUE) -> str:
         json.dumps(json.dumps(VALUE)[1:-1])[1:-1],
         base64.b64encode(VALUE.encode()).decode(),
         base64.urlsafe_b64encode(VALUE.encode()).decode(),
+        base64.b64encode(VALUE.encode("latin-1")).decode(),
+        base64.b64encode(VALUE.encode("utf-16-le")).decode(),
+        VALUE.encode().hex(),
+        VALUE.encode().hex().upper(),
+        repr(VALUE.encode())[2:-1],
+        json.dumps(VALUE)[1:-1].replace("<", r"\u003c").replace(">", r"\u003e").replace("&", r"\u0026"),
+        html.escape(VALUE).replace("&quot;", "&#34;").replace("&#x27;", "&#39;"),
+        urllib.parse.quote(VALUE, safe="!~*'()"),
+        urllib.parse.quote(VALUE, safe="").lower(),
+        shlex.quote(VALUE)[1:-1],
     ],
 )
 def test_every_way_of_writing_it_is_masked(form: str) -> None:

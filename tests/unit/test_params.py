@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hikkoshi.errors import BadInput, Problem
@@ -144,6 +144,7 @@ def test_any_text_as_a_parameter_file_gives_a_guest_or_bad_input(
         read(Guest, path)
 
 
+@settings(deadline=None)
 @given(st.integers())
 def test_a_vlan_is_taken_exactly_from_0_to_4094(
     home_text: str, tmp_path_factory: pytest.TempPathFactory, vlan: int
