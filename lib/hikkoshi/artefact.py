@@ -55,8 +55,12 @@ class Artefact(Frozen):
             )
         return found
 
+    def text(self) -> str:
+        """What its file holds."""
+        return self.model_dump_json(indent=2) + "\n"
+
     def save(self, folder: Path) -> Path:
         """Write it atomically; returns the path."""
         path = folder / self.filename
-        files.write(path, self.model_dump_json(indent=2) + "\n")
+        files.write(path, self.text())
         return path

@@ -1,7 +1,6 @@
 """What a guest will become: one file of decisions with a hash, made by nothing but the survey and the parameters."""
 
 import hashlib
-import json
 from collections.abc import Iterable
 from ipaddress import IPv4Interface
 from typing import ClassVar
@@ -35,9 +34,8 @@ class Plan(Artefact):
 
     @property
     def hash(self) -> str:
-        """SHA-256 of the plan's content; what an approval is given for, and what a deployed machine carries."""
-        content = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-        return hashlib.sha256(content.encode()).hexdigest()
+        """SHA-256 as `sha256sum plan.json` prints it; what an approval is given for, and what a deployed machine carries."""
+        return hashlib.sha256(self.text().encode()).hexdigest()
 
 
 def specification(guest: Guest, site: Site, survey: Survey) -> VmSpec:

@@ -7,7 +7,7 @@
     run.evidence(...)
 
 In plan mode, the default, only `holds` is asked. In apply, `act` is called where it does not hold, and it is asked again.
-Resuming is running again.
+Resuming is running again. What users notice is done only by a plan that is approved (`APPROVED`).
 """
 
 import os
@@ -21,11 +21,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any, Literal
 
-from hikkoshi import files, lock, masking
+from hikkoshi import approval, files, lock, masking
 from hikkoshi.check import Check
 from hikkoshi.errors import BadInput, HikkoshiError, Problem, Refused, StepFailed, nearest
 from hikkoshi.journal import Journal
 from hikkoshi.params import Guest, Home, Site
+from hikkoshi.plan import Plan
 
 STEPS = {
     "10-survey": "what the guest is",
@@ -40,6 +41,10 @@ STEPS = {
     "85-offloads": "name the cause, remedy it, prove it",
     "90-report": "the guest's whole story",
 }
+APPROVED = (
+    "70-cutover",
+    "85-offloads",
+)  # in apply, nothing is done in these without an approval; going back needs none
 PARAMETERS = ("guest", "mode", "home")
 Mode = Literal["plan", "apply"]
 State = Literal["would", "already", "done", "failed", "ok", "later", "red"]
@@ -119,6 +124,10 @@ class Run:
     def __str__(self) -> str:
         return f"run {self.id} · guest {self.guest.name} · mode {self.mode} · {self.folder}"
 
+    def approved(self) -> Check:
+        """Whether somebody's approval of the guest's plan counts at this moment."""
+        return approval.check(self.home, self.guest.name, Plan.find(self.folder))
+
     def preflight(self, checks: Iterable[Check]) -> None:
         """Show every check; `Refused` with all the bad ones. In plan mode a check may wait for an earlier step's apply."""
         done = tuple(checks)
@@ -141,6 +150,7 @@ class Run:
 
         `holds` observes and is always safe. `timeout` (seconds) ends an `act` that hangs. `retry` is for actions that are
         safe to repeat, never for destructive ones: so many more tries, with a pause of 1, 2, 4… seconds before each.
+        In the steps of `APPROVED` every try asks for the approval first: `Refused` where none counts.
         """
         start = time.monotonic()
         state: State = "would"
@@ -195,6 +205,8 @@ class Run:
 
     def _act(self, act: Callable[[], object], title: str, timeout: float | None, retry: int) -> None:
         for attempt in range(retry + 1):
+            if self.step in APPROVED and not (granted := self.approved()):
+                raise Refused(granted.problem())
             try:
                 with _deadline(timeout, title):
                     act()
@@ -216,6 +228,14 @@ class Run:
 
 
 _open: dict[Path, Run] = {}  # {guest's folder: the run of this process that holds its lock}
+_masks: dict[Path, masking.Mask] = {}  # {home: what hides its secrets}, once a run was opened there
+
+
+def without_secrets(text: str) -> str:
+    """A text without the secrets of every home for which this process has opened a run."""
+    for mask in _masks.values():
+        text = mask.text(text)
+    return text
 
 
 def open_run(step: str, names: Mapping[str, Any], *, wait: float = 15) -> Run:
@@ -246,7 +266,7 @@ def open_run(step: str, names: Mapping[str, Any], *, wait: float = 15) -> Run:
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
     run_id = os.environ.get("HIKKOSHI_RUN") or f"{stamp}-{step}"
     handle = lock.acquire(folder / "lock", run_id, wait)
-    mask = masking.Mask(masking.known(home))
+    mask = _masks[home.root] = masking.Mask(masking.known(home))
     run = Run(step, run_id, mode, home, site, guest, Journal(folder / "journal.jsonl"), handle, mask)
     _open[folder] = run
     try:

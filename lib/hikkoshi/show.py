@@ -1,7 +1,8 @@
 """How things look in a notebook: tables, pictures, diffs, progress. The only module that knows IPython.
 
-Importing it in a notebook makes runs, rows and checklists show themselves. Everything is plain HTML without scripts or
-network, with a text form beside it for the console and for later.
+Importing it in a notebook makes runs, rows and checklists show themselves, and figures hide the secrets of the open run:
+once drawn, nobody could find these any more. Everything is plain HTML without scripts or network, with a text form beside it
+for the console and for later.
 """
 
 import html
@@ -15,6 +16,7 @@ import pandas as pd
 from IPython import get_ipython
 from IPython.display import HTML, Image, display
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from hikkoshi import run as _run
 from hikkoshi.check import Check
@@ -206,6 +208,32 @@ def picker(options: Sequence[str], chosen: Callable[[str], None], label: str = "
     display(ipywidgets.VBox([drop_down, output]))
 
 
+def approval(page: str, asked: Callable[[], Check], guest: str) -> None:
+    """Show what an approver is asked to agree to, whether anybody has, and the command for it; a click only looks again."""
+    command = f"hikkoshi approve {guest}"
+    _both(f"<pre style='font-family:monospace'>{html.escape(page)}</pre>", page)
+    if not interactive():
+        _both(
+            f"<p>A second person reads this page and types, in a terminal: <code>{html.escape(command)}</code></p>",
+            f"A second person reads this page and types, in a terminal: {command}",
+        )
+        checklist("approval", [asked()])
+        return
+    import ipywidgets  # noqa: PLC0415 - slow, and needed only here
+
+    line, again = ipywidgets.Text(command, description="to type"), ipywidgets.Button(description="Look again")
+    seen = ipywidgets.Output()
+
+    def look(button: object) -> None:
+        seen.clear_output(wait=True)
+        with seen:
+            checklist("approval", [asked()])
+
+    again.on_click(look)
+    display(ipywidgets.VBox([ipywidgets.HBox([line, again]), seen]))
+    look(again)
+
+
 def _clock(seconds: float) -> str:
     return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
 
@@ -272,7 +300,17 @@ def _run_html(run: _run.Run) -> str:
     return f"<table class='hikkoshi'>{cells}</table>"
 
 
+_text_as_given = Text.get_text
+
+
+def _text_without_secrets(artist: Text) -> str:
+    return _run.without_secrets(_text_as_given(artist))
+
+
 def _activate() -> None:
+    # Every text that matplotlib draws is asked for in this one place: titles, annotations, and the tick labels that it
+    # makes up while it draws; in a figure shown by `figure`, by a notebook's own `plt`, or saved to a file.
+    Text.get_text = _text_without_secrets  # type: ignore[method-assign, assignment]
     shell = get_ipython()
     if shell is None:
         return

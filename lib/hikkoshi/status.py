@@ -8,12 +8,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from hikkoshi import lock
+from hikkoshi import approval, lock
 from hikkoshi.check import Check
 from hikkoshi.errors import BadInput
 from hikkoshi.journal import Journal
 from hikkoshi.params import Home
-from hikkoshi.run import STEPS
+from hikkoshi.plan import Plan
+from hikkoshi.run import APPROVED, STEPS
 
 READ_ONLY = ("10-survey", "20-plan", "90-report")  # steps that have no plan and apply: running them does them
 ON_REQUEST = (
@@ -87,13 +88,14 @@ def details(home: Home, guest: str) -> list[dict[str, str]]:
 
 
 def papers(home: Home) -> list[dict[str, str]]:
-    """What is kept of every guest: its report and how many records of runs."""
+    """What is kept of every guest: its report and how many sealed records."""
     rows = []
     for guest in home.guest_names():
         report = home.outputs / "reports" / f"{guest}.html"
-        records = list((home.folder(guest) / "runs").glob("*.ipynb"))
+        folder = home.outputs / "records" / guest
+        records = [p for p in folder.glob("*") if not p.name.startswith(".")]
         there = str(report) if report.is_file() else "not written yet: 90-report writes it"
-        rows.append({"guest": guest, "report": there, "records": str(len(records)), "in": str(home.folder(guest))})
+        rows.append({"guest": guest, "report": there, "records": str(len(records)), "in": str(folder)})
     return rows
 
 
@@ -124,12 +126,17 @@ def age(passed: timedelta) -> str:
 def runs(entries: Iterable[Mapping[str, Any]]) -> list[LastRun]:
     """The runs of a journal, the one with the newest line last. One that another run kept from starting is left out."""
     by_run: dict[str, list[Mapping[str, Any]]] = {}
+    unsealed: dict[str, str] = {}
     for entry in entries:
+        if entry.get("event") == "unsealed":
+            unsealed[entry["of"]] = entry["why"]
+        elif entry.get("event") == "sealed":
+            unsealed.pop(entry["of"], None)
         if "run" in entry:
             # the journal's own order: a clock may be set back, and two lines may have the same time
             lines = by_run.pop(entry["run"], [])
             by_run[entry["run"]] = [*lines, entry]
-    found = [_last_run(run, lines) for run, lines in by_run.items()]
+    found = [_last_run(run, lines, unsealed.get(run, "")) for run, lines in by_run.items()]
     return [r for r in found if not r.error.startswith("Busy")]
 
 
@@ -166,7 +173,7 @@ def _of(home: Home, guest: str) -> GuestStatus:
     return GuestStatus(guest, last.state, last.step, last.mode, last.when, error, record, _next(home, guest, past))
 
 
-def _last_run(run: str, lines: Sequence[Mapping[str, Any]]) -> LastRun:
+def _last_run(run: str, lines: Sequence[Mapping[str, Any]], unsealed: str) -> LastRun:
     last, first = lines[-1], lines[0]
     mode = next((line["mode"] for line in lines if "mode" in line), "")
     outcome = next((line for line in lines if line["event"] == "outcome"), None)
@@ -183,6 +190,8 @@ def _last_run(run: str, lines: Sequence[Mapping[str, Any]]) -> LastRun:
         )
     else:
         state, error = "interrupted", ""
+    if unsealed and state == "done":  # its work is done, but there is no record of it
+        state, error = "failed", f"not sealed: {unsealed}"
     return LastRun(run, first.get("step", ""), mode, state, datetime.fromisoformat(last["time"]), error)
 
 
@@ -200,23 +209,32 @@ def _record(folder: Path, run: str) -> str:
 def _next(home: Home, guest: str, past: Sequence[LastRun]) -> str:
     last = past[-1]
     if last.step == "80-netperf" and last.state == "failed" and "regressed" in last.error:
-        return _command(guest, "85-offloads", True)  # the measurement itself went well
+        return _command(home, guest, "85-offloads", True)  # the measurement itself went well
     if last.state in ("failed", "interrupted"):
-        return _command(guest, last.step, last.mode == "apply")
+        return _command(home, guest, last.step, last.mode == "apply")
     ready = done(past)
     if last.step == "75-rollback" and last.step in ready:
-        return "stay with Xen, or: " + _command(guest, "70-cutover", True)
+        return "stay with Xen, or: " + _command(home, guest, "70-cutover", True)
     # 85 is for what 80 found to be slow, and neither is for a guest whose network is not measured
     needless = MEASURED if home.guest(guest).measurement is None else ("85-offloads",) if "80-netperf" in ready else ()
     todo = next((s for s in STEPS if s not in ready and s not in ("75-rollback", *needless)), None)
     if todo is None:
         return f"read {home.outputs / 'reports' / f'{guest}.html'}"
-    return _command(guest, todo, todo not in READ_ONLY)
+    return _command(home, guest, todo, todo not in READ_ONLY)
 
 
-def _command(guest: str, step: str, apply: bool) -> str:
+def _command(home: Home, guest: str, step: str, apply: bool) -> str:
+    if apply and step in APPROVED and not _approved(home, guest):
+        return f"hikkoshi approve {guest}"
     number = re.match(r"\d*", step)[0]  # type: ignore[index]
     parts = ["hikkoshi run", guest, "--from", number]
     if step in ON_REQUEST:
         parts += ["--through", number]
     return " ".join([*parts, "--apply"] if apply and step not in READ_ONLY else parts)
+
+
+def _approved(home: Home, guest: str) -> bool:
+    try:
+        return bool(approval.check(home, guest, Plan.find(home.folder(guest))))
+    except BadInput:  # a plan that cannot be read is not approved
+        return False

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from hikkoshi import plan
+from hikkoshi import plan, tool
 from hikkoshi.params import Home
 from hikkoshi.survey import Survey, names
 
@@ -78,6 +78,14 @@ def test_the_same_survey_gives_the_same_hash_and_any_change_another(home: Home, 
     assert hash_of(survey) == hash_of(Survey.model_validate(json.loads(survey.model_dump_json())))
     more = survey.model_copy(update={"xen": survey.xen.model_copy(update={"memory_mb": 644})})
     assert hash_of(survey) != hash_of(more)
+
+
+def test_the_hash_is_what_sha256sum_prints_of_the_file_and_stays_so_when_it_is_read(
+    home: Home, survey: Survey, tmp_path: Path
+) -> None:
+    made = plan.make(home.guest("gateway"), home.site(), survey)
+    printed = tool.run(["sha256sum", made.save(tmp_path)]).stdout.split()[0]
+    assert made.hash == printed == plan.Plan.load(tmp_path).hash
 
 
 @pytest.mark.parametrize(

@@ -5,12 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from hikkoshi import lock, status
+from hikkoshi import approval, lock, plan, status
 from hikkoshi.journal import Journal
+from hikkoshi.lab import keys
 from hikkoshi.params import Home
 from hikkoshi.record.anatomy import parameter_names
 from hikkoshi.run import STEPS
 from hikkoshi.status import READ_ONLY
+from hikkoshi.survey import Survey
 
 PROJECT = Path(__file__).parents[2]
 
@@ -28,6 +30,14 @@ class Story:
         self.journal.append("open", **about, mode="plan" if step in READ_ONLY else mode, guest=self.guest)
         if outcome:
             self.journal.append("outcome", **about, mode=mode, outcome=outcome, error=error)
+
+    def approve(self) -> None:
+        keys.make(self.home)
+        survey = Survey.model_validate_json((PROJECT / "tests/data/survey/gateway.json").read_bytes())
+        decided = plan.make(self.home.guest(self.guest), self.home.site(), survey)
+        decided.save(self.folder)
+        by = approval.approver(self.home, keys.folder(self.home) / "approver")
+        approval.give(self.home, self.guest, decided, "the page\n", by)
 
     @property
     def now(self) -> status.GuestStatus:
@@ -107,10 +117,26 @@ def test_the_next_command_is_the_first_step_that_was_not_carried_out(story: Stor
     assert story.now.next == "hikkoshi run gateway --from 40 --apply"
 
 
-def test_the_cut_over_has_to_be_asked_for(story: Story) -> None:
+@pytest.mark.needs("ssh-keygen")
+def test_the_cut_over_has_to_be_approved_and_then_to_be_asked_for(story: Story) -> None:
     for step in list(STEPS)[:6]:
         story.run(step)
+    assert story.now.next == "hikkoshi approve gateway"
+    story.approve()
     assert story.now.next == "hikkoshi run gateway --from 70 --through 70 --apply"
+
+
+def test_a_cut_over_that_was_refused_for_want_of_an_approval_comes_after_one(story: Story) -> None:
+    story.run("70-cutover", outcome="failed", error="Refused: not so: the plan is approved")
+    assert story.now.next == "hikkoshi approve gateway"
+    story.run("70-cutover", mode="plan", outcome="failed")
+    assert story.now.next == "hikkoshi run gateway --from 70 --through 70"
+
+
+def test_a_plan_that_cannot_be_read_is_not_approved(story: Story) -> None:
+    story.run("70-cutover", outcome="failed")
+    (story.folder / "plan.json").write_text("{")
+    assert story.now.next == "hikkoshi approve gateway"
 
 
 def test_after_everything_there_is_a_report_to_read(story: Story) -> None:
@@ -153,10 +179,13 @@ def test_what_was_measured_before_the_cut_over_has_to_be_measured_again_after_it
     assert story.now.next == "hikkoshi run gateway --from 80 --through 80 --apply"
 
 
+@pytest.mark.needs("ssh-keygen")
 def test_a_network_that_was_found_slow_is_for_85_and_one_that_was_not_needs_none(story: Story) -> None:
     for step in ("10-survey", "20-plan", "30-prepare", "40-convert", "50-rehearse", "60-deploy", "70-cutover"):
         story.run(step)
     story.run("80-netperf", outcome="failed", error="StepFailed: not so: …\n  found:      regressed: …")
+    assert story.now.next == "hikkoshi approve gateway"
+    story.approve()
     assert story.now.next == "hikkoshi run gateway --from 85 --through 85 --apply"
     story.run("80-netperf")
     assert story.now.next == "hikkoshi run gateway --from 90 --through 90"
@@ -220,9 +249,25 @@ def test_one_guest_in_detail_names_its_record_and_its_next_command(story: Story)
     assert rows["record of the last run"] == str(record)
 
 
+def test_a_success_without_a_sealed_record_is_none_until_it_is_sealed(story: Story) -> None:
+    story.run("40-convert")
+    run = f"{story.n}-40-convert"
+    story.journal.append("unsealed", of=run, why="a secret stands in what was to be sealed\n  where: x")
+    assert (story.now.state, story.now.error) == ("failed", "not sealed: a secret stands in what was to be sealed")
+    assert story.now.next == "hikkoshi run gateway --from 40 --apply"
+    story.journal.append("sealed", of=run, record="outputs/records/gateway/" + run)
+    assert (story.now.state, story.now.error) == ("done", "")
+
+
+def test_a_failure_without_a_sealed_record_keeps_its_own_reason(story: Story) -> None:
+    story.run("40-convert", outcome="failed", error="ToolFailed: no space")
+    story.journal.append("unsealed", of=f"{story.n}-40-convert", why="OSError: no space")
+    assert (story.now.state, story.now.error) == ("failed", "ToolFailed: no space")
+
+
 def test_reports_and_records_are_listed_for_every_guest(story: Story) -> None:
-    (story.folder / "runs").mkdir(parents=True)
-    (story.folder / "runs" / "x.ipynb").touch()
+    for name in ("1-40-convert", ".2-50-rehearse.part"):  # the second is being built
+        (story.home.outputs / "records" / "gateway" / name).mkdir(parents=True)
     (story.home.outputs / "reports").mkdir()
     (story.home.outputs / "reports" / "gateway.html").touch()
     gateway, idp = status.papers(story.home)

@@ -1,0 +1,222 @@
+"""What an approver is asked to agree to: one page of plain text, from the plan and what was found out so far.
+
+It holds what changes, what cannot be undone, how long it may take, what is proved and what is not. Where a figure is not
+known it says so. Names that come from the guest's own disk are shown without anything that a terminal would obey.
+"""
+
+import textwrap
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from hikkoshi import files
+from hikkoshi.artefact import Artefact
+from hikkoshi.disk.conversion import Conversion
+from hikkoshi.errors import BadInput
+from hikkoshi.params import Guest, Home, Site
+from hikkoshi.plan import Plan, nic_table
+from hikkoshi.rehearsal import rehearsal
+from hikkoshi.rehearsal.outcome import Outcome
+from hikkoshi.rehearsal.rehearsal import Rehearsal
+from hikkoshi.vsphere.deployment import Deployment
+
+WIDTH, INDENT = 96, "    "
+AGAIN = ("30-prepare", "40-convert", "50-rehearse", "60-deploy")  # where the source has written since its copy was made
+Points = Iterator[str]  # a line that is not to be wrapped begins with INDENT
+A = TypeVar("A", bound=Artefact)
+
+
+def page(home: Home, guest: str, plan: Plan, entries: Iterable[Mapping[str, Any]]) -> str:
+    """The page for a guest's plan; `entries` are its journal's, for how long earlier steps took."""
+    return "".join(_lines(home, home.guest(guest), home.site(), plan, seconds(entries)))
+
+
+def seconds(entries: Iterable[Mapping[str, Any]]) -> dict[str, float]:
+    """{step: how long its last run took that did anything}, without the time in which a person read."""
+    took: dict[tuple[str, str], float] = {}
+    did: dict[str, tuple[str, str]] = {}
+    for e in entries:
+        if e.get("event") == "step" and isinstance(e.get("seconds"), int | float):
+            run = (str(e.get("step")), str(e.get("run")))
+            took[run] = took.get(run, 0.0) + e["seconds"]
+            if e.get("state") == "done":
+                did[run[0]] = run
+    return {step: took[run] for step, run in did.items()}
+
+
+def _lines(home: Home, guest: Guest, site: Site, plan: Plan, took: Mapping[str, float]) -> Iterator[str]:
+    there = _Results(home.folder(guest.name), plan)
+    yield f"Guest {guest.name}: from Xen ({guest.dom0}) to vSphere\n"
+    yield from _wrapped(f"site: {site.name}, {site.vsphere.server}", "", INDENT)
+    yield f"plan: SHA-256 {plan.hash}\n"
+    for title, points in (
+        ("What changes in vSphere", _machine(site, plan)),
+        ("What changes inside the guest, in a copy of its disk; the source is only read", _inside(plan)),
+        ("What 70-cutover does", _cutover(plan)),
+        ("What 85-offloads may change", _offloads(guest, plan)),
+        ("What cannot be undone", _for_good()),
+        ("How long it may be out of service", _outage(there, took)),
+        ("What is proved so far", there.proved()),
+        ("What is open", there.open(guest)),
+    ):
+        yield f"\n{title}\n"
+        for point in points:
+            yield from [f"{point}\n"] if point.startswith(INDENT) else _wrapped(point, "  - ", INDENT)
+
+
+def _machine(site: Site, plan: Plan) -> Points:
+    vm, vc = plan.vm, site.vsphere
+    yield (
+        f"a new machine {vm.name} in {vc.datacenter}/{vc.cluster}, on {vc.datastore}: {vm.vcpus} vCPU, {vm.memory_mb} MB, "
+        f"{vm.guest_id}, hardware version {vm.hardware_version}, a disk of {files.human(vm.disk_bytes)} on {vm.controller}"
+    )
+    yield f"NICs: {len(vm.nics)} {vm.nic_model}, each with the MAC that it has under Xen"
+    rows = [{k: _plain(v) for k, v in row.items()} for row in nic_table(vm.nics)]
+    names = list(rows[0]) if rows else []
+    widths = {n: max(len(n), *(len(r[n]) for r in rows)) for n in names}
+    for row in [{n: n for n in names}, *rows] if rows else []:
+        yield INDENT + "  ".join(row[n].ljust(widths[n]) for n in names).rstrip()
+
+
+def _inside(plan: Plan) -> Points:
+    p = plan.preparation
+    yield f"kernel: {p.kernel}, {p.kernel_because}"
+    if p.boot_loader:
+        yield f"boot loader: {p.boot_loader} is installed, the disk has none"
+    yield f"drivers: {p.controller_module or 'built in'} for the disk, {p.nic_module or 'built in'} for the NICs"
+    yield f"initrd: {p.initrd} " + (f"is made again, with {', '.join(p.modules)}" if p.rebuilds else "stays as it is")
+    for edit in p.edits:
+        yield f"{edit.path}: {edit.why}"
+    for command in p.commands:
+        yield f"run there: {' '.join(command)}"
+
+
+def _cutover(plan: Plan) -> Points:
+    yield "shuts the source down under Xen, in an orderly way, or asks that somebody has done so"
+    yield f"connects the machine in vSphere, NICs: {len(plan.vm.nics)}, and switches it on, with the source's MACs and addresses"
+    yield "looks whether each NIC is on its segment, and measures the outage where the parameters have `measurement`"
+
+
+def _offloads(guest: Guest, plan: Plan) -> Points:
+    if not plan.forwards:
+        yield "nothing: this guest forwards no packets, and merging received ones is good for it"
+    elif guest.measurement is None:
+        yield "nothing: its parameters have no `measurement`, so no cause is looked for"
+    else:
+        yield "nothing, unless the guest's counters name merged packets as the cause of a slow network; then:"
+        yield "in the running guest: LRO, or GRO where that is what merges, is switched off on its NICs by ethtool"
+        yield (
+            "in the guest's files: the same for every later start; or the module's parameter disable_lro, where the module "
+            "lists it, and then the guest is restarted at a time to be agreed"
+        )
+        yield "what there was before is kept, and can be put back"
+
+
+def _for_good() -> Points:
+    yield "what is written in vSphere after the cut-over stays behind there if 75-rollback goes back to Xen"
+    yield "what the source writes after its copy was made is not in vSphere; 70-cutover refuses if it has written"
+    yield "the source is switched off: connections and sessions of its users are lost, and lost again by a rollback"
+    yield "the machine in vSphere is switched off hard by a rollback: its file systems want a check at the next start"
+    yield "all else can: the source's disk and its Xen configuration stay as they are, and it can be started again"
+
+
+def _outage(there: "_Results", took: Mapping[str, float]) -> Points:
+    boot = there.boot
+    yield "from the source's shutdown until the machine in vSphere answers; nothing of it was measured in vSphere"
+    yield "shutting the source down: not known yet"
+    if boot is None:
+        yield "starting the machine: not known yet, nothing was rehearsed by this plan"
+    else:
+        yield f"starting the machine: {boot.seconds:.0f} s in the rehearsal, on QEMU with {boot.accelerator}, not on ESXi"
+    yield "if the source has written since its copy was made, these run again while it is off, and last as long as that:"
+    for step in AGAIN:
+        yield f"{INDENT}{step:<12} " + (f"{took[step]:.0f} s at its last run" if step in took else "not known yet")
+    known = [took[s] for s in AGAIN if s in took]
+    if boot is not None and len(known) == len(AGAIN):
+        yield f"so about {boot.seconds:.0f} s, or {boot.seconds + sum(known):.0f} s with these, and the shutdown beside it"
+    else:
+        yield "so in all: not known yet"
+
+
+class _Results:
+    """What earlier steps have left, as far as it is of this plan."""
+
+    def __init__(self, folder: Path, plan: Plan) -> None:
+        self._plan, self.unreadable = plan, list[str]()
+        self._conversion = self._find(Conversion, folder)
+        rehearsed = self._find(Rehearsal, folder)
+        deployed = self._find(Deployment, folder)
+        sha256 = self._conversion.vmdk_sha256 if self._conversion else ""
+        same = (plan.hash, sha256)
+        self._rehearsal = rehearsed if rehearsed and (rehearsed.plan_hash, rehearsed.vmdk_sha256) == same else None
+        self._deployment = deployed if deployed and (deployed.plan_hash, deployed.vmdk_sha256) == same else None
+        self._others = [
+            f"{name} is of another plan or disk, and counts for nothing"
+            for name, known, own in (
+                (Rehearsal.filename, rehearsed, self._rehearsal),
+                (Deployment.filename, deployed, self._deployment),
+            )
+            if known and not own
+        ]
+
+    @property
+    def boot(self) -> Outcome | None:
+        return self._rehearsal.after if self._rehearsal else None
+
+    def proved(self) -> Points:
+        """What was tried, and held."""
+        c, r, d = self._conversion, self._rehearsal, self._deployment
+        if c:
+            yield f"the VMDK holds what the prepared copy holds, compared by qemu-img {c.qemu_img}; SHA-256 {c.vmdk_sha256}"
+        if r:
+            good = [check for check in rehearsal.checks(r, self._plan.machine) if check]
+            yield f"that very disk was booted on {r.after.controller} and {r.after.nic_model} in QEMU, {_ended(r.after)}"
+            yield from (f"{check.title}: {check.found}" for check in good)
+        if d:
+            yield f"{d.name} ({d.moid}) stands on {d.host}, {d.server}, as planned; {d.manifest}"
+        if not (c or r or d):
+            yield "nothing yet: this is a plan, and no more"
+
+    def open(self, guest: Guest) -> Points:
+        """What is not proved, or red, or has to be judged by a person."""
+        if not self._conversion:
+            yield "40-convert was not done yet"
+        if not self._rehearsal:
+            yield "nothing was rehearsed by this plan: whether the guest starts on VMware's hardware is not known"
+        else:
+            for check in rehearsal.checks(self._rehearsal, self._plan.machine):
+                if not check:
+                    yield f"RED: {check.title}: {check.found}"
+            if failed := self._rehearsal.after.failed:
+                yield f"services that did not start in the rehearsal: {', '.join(failed)}"
+        if not self._deployment:
+            yield "60-deploy was not done by this plan: no machine of it stands in vSphere"
+        else:
+            yield from (f"vSphere's warning: {w}" for w in self._deployment.warnings)
+        yield from self._others
+        yield from self.unreadable
+        yield from (f"still names a Xen device: {text}" for text in self._plan.preparation.leftovers)
+        yield from self._plan.preparation.notes
+        if guest.measurement is None:
+            yield "no `measurement` in its parameters: neither wiring nor outage nor speed will be measured"
+        yield "a rehearsal is QEMU, not ESXi; no application was tried, and no user has logged in"
+
+    def _find(self, kind: type[A], folder: Path) -> A | None:
+        try:
+            return kind.find(folder)
+        except BadInput:
+            self.unreadable.append(f"{kind.filename} cannot be read, and counts for nothing")
+            return None
+
+
+def _ended(outcome: Outcome) -> str:
+    return f"by {outcome.accelerator}, and came to {outcome.ending} after {outcome.seconds:.0f} s"
+
+
+def _plain(text: str) -> str:
+    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
+
+
+def _wrapped(text: str, first: str, later: str) -> list[str]:
+    wrapped = textwrap.wrap(_plain(text), WIDTH, initial_indent=first, subsequent_indent=later, break_on_hyphens=False)
+    return [f"{line}\n" for line in wrapped]

@@ -1,0 +1,152 @@
+"""The approval between a person and the service: a real cut-over with and without it, and the command on a real terminal."""
+
+import os
+import pty
+import re
+import select
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from hikkoshi import approval, plan
+from hikkoshi.lab import keys, site, vcsim
+from hikkoshi.params import Home
+from hikkoshi.plan import Plan
+from hikkoshi.survey import Survey
+from hikkoshi.vsphere import session
+
+PROJECT = Path(__file__).parents[2]
+NAME = "Type the guest's name"
+
+
+def hikkoshi(home: Home, *argv: str) -> tuple[int, str]:
+    done = subprocess.run(
+        [sys.executable, "-m", "hikkoshi.cli", *argv],
+        env={**os.environ, "HIKKOSHI_HOME": str(home.root)},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    return done.returncode, done.stdout
+
+
+def step(home: Home, number: str) -> tuple[int, str]:
+    return hikkoshi(home, "run", "idp", "--apply", "--from", number, "--through", number)
+
+
+@pytest.fixture
+def deployed(moved: Home, tmp_path: Path) -> Iterator[Home]:
+    """A home of its own, with a vCenter of its own to which idp was deployed: what came before is copied from a real run."""
+    home, own = Home(tmp_path), tmp_path / "outputs" / "lab"
+    shutil.copytree(moved.root / "params", tmp_path / "params")
+    shutil.copytree(keys.folder(moved), keys.folder(home))
+    shutil.copytree(
+        moved.folder("idp"),
+        home.folder("idp"),
+        ignore=shutil.ignore_patterns("*.img", "runs", "deployment.json", "cutover.json", "approvals"),
+    )
+    image = Path("disk") / "idp.img"
+    subprocess.run(
+        ["cp", "--sparse=always", "--preserve=timestamps", moved.folder("idp") / image, home.folder("idp") / image],
+        check=True,
+    )
+    own.mkdir(parents=True)
+    with vcsim.start(own) as server:
+        params = tmp_path / "params" / "site.yml"
+        text = params.read_text().replace("outputs/lab/dom0", f"{moved.outputs}/lab/dom0")
+        params.write_text(re.sub(r"(?m)^  server: .*$", f"  server: 127.0.0.1:{server.port}", text))
+        with session.connect(home, home.site().vsphere) as v:
+            site.shape(v, home.site(), own / "tmp", lambda words: None)
+        code, told = step(home, "60")
+        assert code == 0, told
+        yield home
+
+
+def power(home: Home) -> str:
+    with session.connect(home, home.site().vsphere) as v:
+        (machine,) = v.collect("VirtualMachine", ["runtime.powerState"]).values()
+    return str(machine["runtime.powerState"])
+
+
+@pytest.mark.needs("qemu-img", "qemu-system-x86_64", "vcsim", "ssh-keygen")
+def test_a_guest_comes_into_service_by_an_approved_plan_only_and_goes_back_without_asking(deployed: Home) -> None:
+    code, told = step(deployed, "70")
+    assert (code, "nobody has approved it" in told, "hikkoshi approve idp" in told) == (3, True, True), told
+    assert power(deployed) == "poweredOff"
+    assert not (deployed.folder("idp") / "cutover.json").exists()
+
+    key = str(keys.folder(deployed) / "approver")
+    assert hikkoshi(deployed, "approve", "idp", "--key", key, "--yes")[0] == 0
+    code, told = step(deployed, "70")
+    assert (code, "approved by approver@lab until" in told) == (0, True), told
+    assert power(deployed) == "poweredOn"
+
+    guest = deployed.root / "params" / "guests" / "idp.yml"
+    guest.write_text(guest.read_text() + "vm: { memory_mb: 2048 }\n")
+    assert hikkoshi(deployed, "run", "idp", "--from", "20", "--through", "20")[0] == 0
+    code, told = step(deployed, "70")
+    assert (code, "outdated: of another plan" in told) == (3, True), told
+
+    (keys.folder(deployed) / "allowed_signers").write_text("nonsense\n")
+    code, told = step(deployed, "75")
+    assert code in (0, 3), told  # the lab's Dom-0 is a folder, where nothing can be started
+    assert power(deployed) == "poweredOff"
+
+
+@pytest.fixture
+def planned(home: Home) -> Home:
+    keys.make(home)
+    survey = Survey.model_validate_json((PROJECT / "tests/data/survey/gateway.json").read_bytes())
+    plan.make(home.guest("gateway"), home.site(), survey).save(home.folder("gateway"))
+    return home
+
+
+def typed(home: Home, key: Path, *answers: tuple[str, str]) -> tuple[int, str]:
+    """Run the command on a terminal of its own, and type an answer at each prompt, given as (prompt, answer)."""
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.environ["HIKKOSHI_HOME"] = str(home.root)
+        os.execv(sys.executable, [sys.executable, "-m", "hikkoshi.cli", "approve", "gateway", "--key", str(key)])
+    told, deadline, left = b"", time.monotonic() + 60, list(answers)
+    while time.monotonic() < deadline:
+        try:
+            ready = select.select([terminal], [], [], 1)[0]
+            told += os.read(terminal, 4096) if ready else b""
+        except OSError:  # the other end is closed
+            break
+        if left and left[0][0].encode() in told:
+            os.write(terminal, left.pop(0)[1].encode() + b"\n")
+    os.close(terminal)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), told.decode(errors="replace")
+
+
+@pytest.mark.needs("ssh-keygen")
+def test_on_a_terminal_the_page_is_shown_and_the_guests_name_has_to_be_typed(planned: Home) -> None:
+    key = keys.folder(planned) / "approver"
+    code, told = typed(planned, key, (NAME, "yes"))
+    assert (code, "nothing was approved" in told) == (3, True), told
+    assert not approval.folder(planned, "gateway").exists()
+    code, told = typed(planned, key, (NAME, "gateway"))
+    assert code == 0, told
+    assert "What cannot be undone" in told
+    assert "You approve as approver@lab" in told
+    assert approval.check(planned, "gateway", Plan.load(planned.folder("gateway")))
+
+
+@pytest.mark.needs("ssh-keygen")
+def test_a_passphrase_is_asked_for_on_the_terminal(planned: Home) -> None:
+    key = keys.folder(planned) / "approver"
+    subprocess.run(
+        ["ssh-keygen", "-q", "-p", "-P", "", "-N", "open sesame", "-f", key], check=True, stdout=subprocess.PIPE
+    )
+    code, told = typed(planned, key, (NAME, "gateway"), ("passphrase", "open sesame"))
+    assert code == 0, told
+    assert approval.check(planned, "gateway", Plan.load(planned.folder("gateway")))

@@ -1,0 +1,563 @@
+"""Approvals by real OpenSSH keys: what counts, and why everything else does not."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hikkoshi import approval, plan, signature, tool
+from hikkoshi import run as running
+from hikkoshi.approval import Approval, Statement, parse
+from hikkoshi.check import Check
+from hikkoshi.errors import BadInput, Refused
+from hikkoshi.lab import keys
+from hikkoshi.params import Home
+from hikkoshi.plan import Plan
+from hikkoshi.run import open_run
+from hikkoshi.survey import Survey
+
+pytestmark = pytest.mark.needs("ssh-keygen")
+PROJECT = Path(__file__).parents[2]
+NOW = datetime(2026, 11, 27, 20, 0, 0, tzinfo=UTC)
+LATER = NOW + timedelta(hours=1)
+PAGE = "What changes\n  - everything\n"
+
+
+class World:
+    """A home with the lab's keys, the gateway's plan in it, and the ways to approve and to ask."""
+
+    def __init__(self, home: Home) -> None:
+        self.home, self.plan = home, Plan.load(home.folder("gateway"))
+        self.folder, self.site = approval.folder(home, "gateway"), home.root / "params" / "site.yml"
+        self.allowed, self.revoked = (keys.folder(home) / name for name in ("allowed_signers", "revoked"))
+
+    def key(self, name: str) -> Path:
+        return keys.folder(self.home) / name
+
+    def give(self, key: str = "approver", now: datetime = NOW, page: str = PAGE) -> Approval:
+        by = approval.approver(self.home, self.key(key))
+        return approval.give(self.home, "gateway", self.plan, page, by, now=now)
+
+    def ask(self, now: datetime = LATER, guest: str = "gateway") -> Check:
+        return approval.check(self.home, guest, self.plan, now)
+
+    def edit(self, old: str, new: str, path: Path | None = None) -> None:
+        path = path or self.site
+        assert old in path.read_text()
+        path.write_text(path.read_text().replace(old, new))
+
+    def written(self, said: Statement, key: str = "approver", name: str = "by-hand.txt") -> Path:
+        """A statement that somebody signed with a program of their own."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        path = self.folder / name
+        path.write_bytes(said.text().encode())
+        signature.sign(path, self.key(key), "approval")
+        return path
+
+    def said(self, **other: object) -> Statement:
+        site, week = self.home.site(), timedelta(days=7)
+        usual = Statement(
+            "gateway", site.name, site.vsphere.server, self.plan.hash, "approver@lab", NOW, NOW + week, PAGE
+        )
+        return replace(usual, **other)  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    home = Home(tmp_path_factory.mktemp("made"))
+    shutil.copytree(PROJECT / "params", home.root / "params")
+    keys.make(home)
+    survey = Survey.model_validate_json((PROJECT / "tests/data/survey/gateway.json").read_bytes())
+    plan.make(home.guest("gateway"), home.site(), survey).save(home.folder("gateway"))
+    return home.root
+
+
+@pytest.fixture
+def world(made: Path, tmp_path: Path) -> World:
+    shutil.copytree(made, tmp_path / "home")
+    return World(Home(tmp_path / "home"))
+
+
+def test_an_approval_counts_and_says_by_whom_and_until_when(world: World) -> None:
+    made = world.give()
+    assert world.ask()
+    assert world.ask().found == "approved by approver@lab until 2026-12-04 20:00 UTC"
+    assert made.path.name == "20261127T200000Z-approver@lab.txt"
+    assert made.path.read_text().endswith(f"\n\n{PAGE}")
+
+
+def test_sha256sum_and_ssh_keygen_alone_can_tell_the_same(world: World) -> None:
+    made = world.give()
+    printed = tool.run(["sha256sum", world.home.folder("gateway") / "plan.json"]).stdout.split()[0]
+    assert f"plan: {printed}\n" in made.path.read_text()
+    argv: list[str | Path] = ["ssh-keygen", "-Y", "verify", "-f", world.allowed, "-I", "approver@lab", "-n", "approval"]
+    told = tool.run([*argv, "-s", signature.path_of(made.path)], stdin=made.path.read_bytes()).stdout
+    assert 'Good "approval" signature for approver@lab' in told
+
+
+def test_without_an_approval_the_remedy_is_the_command_that_gives_one(world: World) -> None:
+    found = world.ask()
+    assert not found
+    assert (found.found, found.remedy, found.later) == ("nobody has approved it", "hikkoshi approve gateway", True)
+
+
+def test_without_a_plan_there_is_nothing_to_approve(world: World) -> None:
+    found = approval.check(world.home, "gateway", None)
+    assert not found
+    assert "no plan" in found.found
+
+
+def test_another_plan_withdraws_it(world: World) -> None:
+    world.give()
+    vm = world.plan.vm.model_copy(update={"memory_mb": 2048})
+    world.plan = world.plan.model_copy(update={"vm": vm})
+    world.plan.save(world.home.folder("gateway"))
+    assert "outdated: of another plan" in world.ask().found
+
+
+def test_a_plan_on_disk_that_is_not_the_one_asked_for_is_not_approved(world: World) -> None:
+    world.give()
+    world.edit('"memory_mb": 640', '"memory_mb": 644', world.home.folder("gateway") / "plan.json")
+    assert not world.ask()
+    assert "plan.json is not the plan" in world.ask().found
+
+
+def test_it_ends_when_the_site_says(world: World) -> None:
+    world.give()
+    assert world.ask(NOW + timedelta(days=7, seconds=-1))
+    assert "expired on 2026-12-04 at 20:00 UTC" in world.ask(NOW + timedelta(days=7)).found
+
+
+def test_a_site_that_allows_fewer_days_by_now_ends_it_earlier(world: World) -> None:
+    world.give()
+    world.edit("signing:", "signing:\n  valid_days: 2\n #")
+    assert world.ask(NOW + timedelta(days=1)).found.endswith("until 2026-11-29 20:00 UTC")
+    assert "expired on 2026-11-29" in world.ask(NOW + timedelta(days=2)).found
+
+
+def test_a_site_that_allows_more_days_by_now_does_not_make_it_longer(world: World) -> None:
+    world.give()
+    world.edit("signing:", "signing:\n  valid_days: 30\n #")
+    assert "expired on 2026-12-04" in world.ask(NOW + timedelta(days=8)).found
+
+
+def test_days_that_the_approver_wrote_in_by_hand_do_not_count(world: World) -> None:
+    world.written(world.said(expires=NOW + timedelta(days=3650)))
+    assert world.ask()
+    assert "expired on 2026-12-04" in world.ask(NOW + timedelta(days=8)).found
+
+
+def test_one_from_the_future_does_not_count_yet(world: World) -> None:
+    world.give(now=LATER)
+    assert "from the future" in world.ask(NOW).found
+
+
+def test_the_last_date_that_there_is_is_the_future_and_no_error(world: World) -> None:
+    world.written(world.said(approved=datetime(9999, 12, 30, tzinfo=UTC), expires=datetime(9999, 12, 31, tzinfo=UTC)))
+    assert "from the future" in world.ask().found
+
+
+def test_a_key_that_has_expired_since_does_not_count(world: World) -> None:
+    world.give()
+    world.edit('namespaces="approval"', 'namespaces="approval",valid-before="20261128"', world.allowed)
+    assert world.ask()
+    assert "expired" in world.ask(NOW + timedelta(days=2)).found
+
+
+def test_a_statement_dated_back_to_before_its_key_was_good_does_not_count(world: World) -> None:
+    world.written(world.said())
+    world.edit('namespaces="approval"', 'namespaces="approval",valid-after="20261127203000"', world.allowed)
+    found = world.ask(NOW + timedelta(days=1))
+    assert not found
+    assert "when it was given" in found.found
+
+
+def test_a_revoked_key_withdraws_what_it_approved(world: World) -> None:
+    world.give()
+    world.revoked.write_text(world.key("approver.pub").read_text())
+    assert "revoked" in world.ask().found
+
+
+def test_a_key_that_is_listed_no_more_withdraws_it_too(world: World) -> None:
+    world.give()
+    world.allowed.write_text("".join(li for li in world.allowed.read_text().splitlines(True) if "approver" not in li))
+    assert "not among the allowed signers" in world.ask().found
+
+
+def test_a_key_for_records_approves_nothing(world: World) -> None:
+    with pytest.raises(Refused, match=r"may not approve(.|\n)*operator@lab, for evidence only"):
+        world.give("operator")
+    assert not world.folder.exists()
+    world.written(world.said(approver="operator@lab"), "operator")
+    assert "namespace" in world.ask().found
+
+
+def test_a_signature_on_a_record_is_no_approval(world: World) -> None:
+    world.edit('namespaces="approval"', 'namespaces="approval,evidence"', world.allowed)
+    path = world.written(world.said())
+    signature.sign(path, world.key("approver"), "evidence")
+    assert "namespace" in world.ask().found
+
+
+def test_whoever_signs_has_to_be_the_one_who_is_named(world: World) -> None:
+    world.written(world.said(approver="director@lab"))
+    assert "says that director@lab approves, but approver@lab signed" in world.ask().found
+
+
+def test_one_of_another_guest_does_not_count(world: World) -> None:
+    world.written(world.said(guest="idp"))
+    assert "of another guest, idp" in world.ask().found
+
+
+@pytest.mark.parametrize(("field", "value"), [("site", "Elsewhere"), ("server", "vcenter.elsewhere")])
+def test_one_of_another_site_does_not_count(world: World, field: str, value: str) -> None:
+    world.written(world.said(**{field: value}))
+    assert f"of another site, {'Elsewhere' if field == 'site' else ''}" in world.ask().found
+    assert value in world.ask().found
+
+
+def test_whoever_carries_it_out_does_not_approve_it(world: World) -> None:
+    world.edit("key: outputs/keys/operator", "key: outputs/keys/approver")
+    assert "two persons are asked for" in approval.approver(world.home, world.key("approver")).doubt
+    world.give()
+    assert "two persons are asked for" in world.ask().found
+
+
+def test_a_second_key_of_the_same_person_makes_no_second_person(world: World) -> None:
+    world.edit("operator@lab", "approver@lab", world.allowed)
+    world.give()
+    assert "two persons are asked for" in world.ask().found
+
+
+def test_of_a_key_that_an_agent_holds_the_public_half_says_who_it_is(world: World) -> None:
+    world.edit("key: outputs/keys/operator", "key: outputs/keys/approver.pub")
+    world.give()
+    assert "two persons are asked for" in world.ask().found
+
+
+def test_one_key_under_two_names_is_one_person(world: World) -> None:
+    world.edit("key: outputs/keys/operator", "key: outputs/keys/approver")
+    older = f'approver@lab valid-before="20200101",namespaces="approval" {world.key("approver.pub").read_text()}'
+    world.allowed.write_text(older.replace("approver@lab", "old@lab", 1) + world.allowed.read_text())
+    world.written(world.said())
+    assert "by approver@lab, who carries it out too" in world.ask().found
+
+
+@pytest.mark.parametrize("key", ["nowhere", "stranger"])
+def test_where_nobody_knows_who_carries_it_out_nobody_is_a_second_person(world: World, key: str) -> None:
+    tool.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", world.key("stranger")])
+    world.give()
+    world.edit("key: outputs/keys/operator", f"key: outputs/keys/{key}")
+    assert "who carries it out is not known" in world.ask().found
+
+
+def test_a_site_of_one_person_may_say_so(world: World) -> None:
+    world.edit("key: outputs/keys/operator", "key: outputs/keys/approver\n  two_persons: false")
+    world.give()
+    assert world.ask()
+
+
+def test_a_good_one_counts_beside_bad_ones_and_all_are_told(world: World) -> None:
+    world.written(world.said(guest="idp"), name="a.txt")
+    world.give()
+    (world.folder / "z.txt").write_text("no signature")
+    found = world.ask()
+    assert found
+    assert found.found.startswith("approved by approver@lab until")
+    assert "a.txt: of another guest" in found.found
+    assert "z.txt: no approval" in found.found
+
+
+def test_of_two_good_ones_the_longer_one_is_told(world: World) -> None:
+    world.give()
+    world.give(now=NOW + timedelta(minutes=30))
+    assert world.ask().found == "approved by approver@lab until 2026-12-04 20:30 UTC"
+
+
+def test_an_unsigned_text_does_not_count(world: World) -> None:
+    signature.path_of(world.give().path).unlink()
+    assert "not signed" in world.ask().found
+
+
+def test_the_signature_of_another_text_does_not_count(world: World) -> None:
+    first, second = world.give(), world.give(now=LATER, page="another page\n")
+    signature.path_of(second.path).replace(signature.path_of(first.path))
+    second.path.unlink()
+    found = world.ask(LATER)
+    assert not found
+    assert first.path.name in found.found
+
+
+def test_a_page_that_was_changed_since_does_not_count(world: World) -> None:
+    made = world.give()
+    made.path.write_text(made.path.read_text().replace("everything", "nothing"))
+    assert not world.ask()
+
+
+@pytest.mark.parametrize("which", ["text", "signature", "folder"])
+def test_what_is_no_file_of_its_own_does_not_count(world: World, tmp_path: Path, which: str) -> None:
+    made = world.give().path
+    path = signature.path_of(made) if which == "signature" else made
+    away = tmp_path / "away"
+    path.rename(away)
+    if which == "folder":
+        path.mkdir()
+    else:
+        path.symlink_to(away)
+    assert "not a file of its own" in world.ask().found
+
+
+def test_a_pipe_among_the_approvals_keeps_nobody_waiting(world: World) -> None:
+    world.folder.mkdir(parents=True)
+    os.mkfifo(world.folder / "a.txt")
+    assert "not a file of its own" in world.ask().found
+
+
+@pytest.mark.parametrize(
+    ("what", "spoil", "words"),
+    [
+        ("nothing", lambda t: b"", "header"),
+        ("bytes", lambda t: b"\xff\xfe", "codec"),
+        ("windows", lambda t: t.replace(b"\n", b"\r\n"), "carriage returns"),
+        ("twice", lambda t: t.replace(b"guest: gateway\n", b"guest: gateway\nguest: idp\n"), "each once"),
+        ("order", lambda t: t.replace(b"guest: gateway\n", b"").replace(b"\n\n", b"\nguest: gateway\n\n", 1), "each once"),
+        ("missing", lambda t: t.replace(b"guest: gateway\n", b""), "each once"),
+        ("format", lambda t: t.replace(b"approval 1\n", b"approval 2\n"), "format"),
+        ("plan", lambda t: t.replace(b"plan: ", b"plan: x"), "SHA-256"),
+        ("empty", lambda t: t.replace(b"guest: gateway", b"guest:  "), "empty"),
+        ("escape", lambda t: t.replace(b"guest: gateway", b"guest: gate\x1b[2Jway"), "cannot be printed"),
+        ("no page", lambda t: t.partition(b"\n\n")[0] + b"\n\n", "empty"),
+        ("time", lambda t: t.replace(b"2026-11-27T20:00:00Z", b"yesterday"), "yesterday"),
+        ("short time", lambda t: t.replace(b"2026-11-27T20:00:00Z", b"2026-11-27T20:0:00Z"), "times"),
+        ("backwards", lambda t: t.replace(b"expires: 2026", b"expires: 2025"), "times"),
+    ],
+)  # fmt: skip
+def test_a_text_that_is_not_as_it_was_written_is_told(
+    world: World, what: str, spoil: Callable[[bytes], bytes], words: str
+) -> None:
+    made = world.give().path
+    before = made.read_bytes()
+    made.write_bytes(spoil(before))
+    assert made.read_bytes() != before
+    signature.sign(made, world.key("approver"), "approval")  # somebody signs even this
+    found = world.ask()
+    assert not found
+    assert f"{made.name}: no approval: " in found.found
+    assert words in found.found
+
+
+LINES = st.text(st.characters(categories=["L", "N", "P", "S"]), min_size=1)
+TIMES = st.datetimes(datetime(1000, 1, 1), datetime(9998, 1, 1)).map(lambda t: t.replace(microsecond=0, tzinfo=UTC))
+
+
+@given(
+    lines=st.tuples(LINES, LINES, LINES, LINES),
+    plan_hash=st.text("0123456789abcdef", min_size=64, max_size=64),
+    approved=TIMES,
+    lasts=st.timedeltas(timedelta(seconds=1), timedelta(days=90)),
+    page=st.text(st.characters(exclude_characters="\r", exclude_categories=["Cs"]), min_size=1).filter(str.strip),
+)
+def test_every_statement_is_read_as_it_was_written(
+    lines: tuple[str, str, str, str], plan_hash: str, approved: datetime, lasts: timedelta, page: str
+) -> None:
+    guest, site, server, who = lines
+    expires = (approved + lasts).replace(microsecond=0)
+    said = Statement(guest, site, server, plan_hash, who, approved, max(expires, approved + timedelta(seconds=1)), page)
+    assert parse(said.text().encode()) == said
+
+
+GOOD = Statement("g", "s", "v", "0" * 64, "a@b", NOW, LATER, "page\n").text().encode()
+
+
+@given(at=st.integers(0, len(GOOD)), cut=st.integers(0, 40), put=st.binary(max_size=40))
+@settings(max_examples=400)
+def test_no_text_however_spoilt_is_an_error_or_read_as_another_than_it_is(at: int, cut: int, put: bytes) -> None:
+    spoilt = GOOD[:at] + put + GOOD[at + cut :]
+    found = parse(spoilt)
+    assert isinstance(found, str) or found.text().encode() == spoilt
+
+
+@given(st.binary())
+def test_no_bytes_are_an_error(content: bytes) -> None:
+    assert isinstance(parse(content), str)
+
+
+def test_a_list_of_signers_that_is_broken_is_red_and_no_error(world: World) -> None:
+    world.give()
+    world.edit('namespaces="approval" ', "", world.allowed)
+    assert "may sign anything" in world.ask().found
+    world.allowed.unlink()
+    assert "a list of keys is missing" in world.ask().found
+
+
+def test_a_key_that_nobody_listed_may_not_approve(world: World) -> None:
+    tool.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", world.key("stranger")])
+    with pytest.raises(Refused, match="not listed"):
+        world.give("stranger")
+
+
+def test_a_revoked_key_approves_nothing_new(world: World) -> None:
+    world.revoked.write_text(world.key("approver.pub").read_text())
+    with pytest.raises(Refused, match="revoked"):
+        world.give()
+    assert not world.folder.exists()
+
+
+@pytest.mark.parametrize("key", ["nowhere", "allowed_signers"])
+def test_what_is_no_key_is_bad_input(world: World, key: str) -> None:
+    if key == "allowed_signers":
+        world.key(key).write_text("# nothing\n")
+    with pytest.raises(BadInput, match=r"(?s)cannot be read.*--key FILE"):
+        world.give(key)
+
+
+def test_an_approval_is_never_written_over(world: World) -> None:
+    before = world.give().path.read_bytes()
+    with pytest.raises(Refused, match="this very second"):
+        world.give(page="another\n")
+    assert world.give(now=LATER).path.with_name("20261127T200000Z-approver@lab.txt").read_bytes() == before
+
+
+def test_names_that_a_file_cannot_have_are_written_otherwise(world: World) -> None:
+    world.edit("approver@lab", "../approver@lab", world.allowed)
+    made = world.give()
+    assert made.path == world.folder / "20261127T200000Z-.._approver@lab.txt"
+    assert "approver: ../approver@lab\n" in made.path.read_text()
+    assert world.ask()
+
+
+# the gate
+
+
+@pytest.fixture
+def apart(world: World, monkeypatch: pytest.MonkeyPatch) -> World:
+    monkeypatch.setattr(running, "display", lambda thing: None)
+    monkeypatch.delenv("HIKKOSHI_RUN", raising=False)
+    return world
+
+
+def act(world: World, step: str, mode: str = "apply", *, retry: int = 0, then: Callable[[], object] = int) -> list[int]:
+    """Let one action be made so in a step; how often it acted."""
+    run, acts = open_run(step, {"guest": "gateway", "mode": mode, "home": str(world.home.root)}, wait=0.1), list[int]()
+
+    def once() -> None:
+        acts.append(1)
+        then()
+
+    try:
+        run.ensure("make it", holds=lambda: bool(acts), act=once, retry=retry)
+    finally:
+        run.close("completed")
+    return acts
+
+
+@pytest.mark.parametrize("step", running.APPROVED)
+def test_nothing_is_done_without_an_approval_and_the_journal_has_it(apart: World, step: str) -> None:
+    with pytest.raises(Refused, match=r"(?s)not so: the plan is approved.*hikkoshi approve gateway"):
+        act(apart, step, then=lambda: pytest.fail("acted"))
+    entries = running.Journal(apart.home.folder("gateway") / "journal.jsonl").entries()
+    assert [e["state"] for e in entries if e["event"] == "step"] == ["failed"]
+
+
+@pytest.mark.parametrize("step", running.APPROVED)
+def test_with_an_approval_it_is_done(apart: World, step: str) -> None:
+    apart.give(now=datetime.now(UTC))
+    assert act(apart, step) == [1]
+
+
+def test_looking_needs_no_approval(apart: World) -> None:
+    assert act(apart, "70-cutover", "plan") == []
+
+
+def test_an_approval_that_ends_between_two_tries_ends_the_tries(apart: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    from hikkoshi.errors import Problem, ToolFailed
+
+    monkeypatch.setattr(running.time, "sleep", lambda seconds: None)
+    made, tries = apart.give(now=datetime.now(UTC)), list[int]()
+
+    def hiccup() -> None:
+        tries.append(1)
+        made.path.unlink()
+        raise ToolFailed(Problem("a hiccup"))
+
+    with pytest.raises(Refused, match="nobody has approved it"):
+        act(apart, "85-offloads", retry=2, then=hiccup)
+    assert tries == [1]
+
+
+@pytest.mark.parametrize("trouble", ["no approval", "no list", "broken list", "no key", "no plan"])
+def test_nothing_stands_between_a_person_and_the_way_back(apart: World, trouble: str) -> None:
+    match trouble:
+        case "no list":
+            apart.allowed.unlink()
+        case "broken list":
+            apart.allowed.write_text("nonsense\n")
+        case "no key":
+            apart.key("operator").unlink()
+        case "no plan":
+            (apart.home.folder("gateway") / Plan.filename).unlink()
+    assert act(apart, "75-rollback") == [1]
+
+
+# the command, where nobody sits in front of it
+
+
+def hikkoshi(home: Home, *argv: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "hikkoshi.cli", *argv],
+        env={**os.environ, "HIKKOSHI_HOME": str(home.root)},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+def test_the_command_signs_nothing_where_nobody_can_be_asked(world: World) -> None:
+    done = hikkoshi(world.home, "approve", "gateway", "--key", str(world.key("approver")))
+    assert done.returncode == 3
+    assert "What cannot be undone" in done.stdout
+    assert "hikkoshi approve gateway --yes" in done.stderr
+    assert not world.folder.exists()
+
+
+def test_the_command_signs_the_very_page_that_it_shows(world: World) -> None:
+    done = hikkoshi(world.home, "approve", "gateway", "--key", str(world.key("approver")), "--yes", "--json")
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert (told["approver"], told["counts"], told["flaw"]) == ("approver@lab", True, "")
+    page = Path(told["file"]).read_text().partition("\n\n")[2]
+    assert done.stderr.startswith(page)
+    assert approval.check(world.home, "gateway", world.plan)
+
+
+def test_the_command_refuses_a_key_that_may_not_approve_before_anybody_reads(world: World) -> None:
+    done = hikkoshi(world.home, "approve", "gateway", "--yes")  # the operator's, of params/site.yml
+    assert (done.returncode, done.stdout) == (3, "")
+    assert "hikkoshi approve GUEST --key FILE" in done.stderr
+
+
+def test_the_command_says_at_once_that_an_own_approval_will_not_do(world: World) -> None:
+    world.edit("key: outputs/keys/operator", "key: outputs/keys/approver")
+    done = hikkoshi(world.home, "approve", "gateway", "--yes")
+    assert done.returncode == 0
+    assert "two persons are asked for" in done.stdout
+    assert "It does not count here" in done.stdout
+
+
+def test_the_command_refuses_where_there_is_no_plan_and_where_the_key_is_missing(world: World) -> None:
+    done = hikkoshi(world.home, "approve", "gateway", "--key", "nowhere", "--yes")
+    assert (done.returncode, "no such file" in done.stderr) == (2, True)
+    (world.home.folder("gateway") / "plan.json").unlink()
+    done = hikkoshi(world.home, "approve", "gateway", "--key", str(world.key("approver")), "--yes")
+    assert (done.returncode, "run 20-plan first" in done.stderr) == (3, True)

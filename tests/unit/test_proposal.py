@@ -1,0 +1,205 @@
+"""The page that an approver signs: what changes, what is for good, how long, what is proved; and never more than is known."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from hikkoshi import plan, proposal
+from hikkoshi.disk.conversion import Conversion
+from hikkoshi.params import Home
+from hikkoshi.plan import Plan
+from hikkoshi.rehearsal.outcome import Ending, Outcome, SeenNic
+from hikkoshi.rehearsal.rehearsal import Rehearsal
+from hikkoshi.survey import Survey
+from hikkoshi.vsphere.deployment import Deployment
+
+DATA = Path(__file__).parents[1] / "data" / "survey"
+VMDK = "a" * 64
+
+
+@pytest.fixture
+def decided(home: Home) -> Plan:
+    survey = Survey.model_validate_json((DATA / "gateway.json").read_bytes())
+    return plan.make(home.guest("gateway"), home.site(), survey)
+
+
+def page(home: Home, decided: Plan, *entries: dict[str, object]) -> str:
+    """The page as one line, so that it does not matter where lines are broken."""
+    return " ".join(proposal.page(home, "gateway", decided, entries).split())
+
+
+def done(step: str, seconds: float, state: str = "done", run: str = "1") -> dict[str, object]:
+    return {"event": "step", "step": step, "run": run, "state": state, "seconds": seconds}
+
+
+def converted(home: Home) -> None:
+    Conversion(
+        vmdk="gateway.vmdk", vmdk_bytes=1, vmdk_sha256=VMDK, vmdk_sha1="b" * 40, virtual_bytes=1, copy_bytes=1,
+        copy_digest="c", level="fast", threads=2, qemu_img="7.2.22", samples=(), seconds=9,
+    ).save(home.folder("gateway"))  # fmt: skip
+
+
+def rehearsed(home: Home, decided: Plan, *, ending: Ending = Ending.LOGIN, plan_hash: str = "", nics: int = 10) -> None:
+    seen = [
+        SeenNic(name=n.name, mac=n.mac, driver="vmxnet3", addresses=(n.address,) if n.address else ())
+        for n in decided.machine.nics[:nics]
+    ]
+    after = Outcome(
+        ending=ending, words="gateway login:", seconds=21.4, accelerator="tcg", controller="pvscsi", nic_model="vmxnet3",
+        kernel="6.1.0-56-amd64", root="/dev/sda2", nics=tuple(seen), failed=("kudzu",), picture="p", screen="s",
+        console="c", disk_unchanged=True,
+    )  # fmt: skip
+    Rehearsal(vmdk_sha256=VMDK, plan_hash=plan_hash or decided.hash, before=None, after=after).save(
+        home.folder("gateway")
+    )
+
+
+def test_every_nic_every_file_and_every_program_is_told(home: Home, decided: Plan) -> None:
+    told = page(home, decided)
+    for nic in decided.vm.nics:
+        assert f"{nic.name} {nic.mac} {nic.segment} {nic.vlan} {nic.port_group}" in told
+    for edit in decided.preparation.edits:
+        assert f"{edit.path}: {edit.why}" in told
+    for command in decided.preparation.commands:
+        assert " ".join(command) in told
+    assert decided.hash in told
+    assert "127.0.0.1:8989" in told
+
+
+def test_no_line_is_wider_than_a_terminal(home: Home, decided: Plan) -> None:
+    assert max(map(len, proposal.page(home, "gateway", decided, []).splitlines())) <= 100
+
+
+def test_where_nothing_was_tried_nothing_is_known(home: Home, decided: Plan) -> None:
+    told = page(home, decided)
+    assert "starting the machine: not known yet, nothing was rehearsed" in told
+    assert "so in all: not known yet" in told
+    assert "nothing yet: this is a plan, and no more" in told
+    assert "whether the guest starts on VMware's hardware is not known" in told
+
+
+def test_what_was_rehearsed_is_told_with_what_it_rests_on(home: Home, decided: Plan) -> None:
+    converted(home)
+    rehearsed(home, decided)
+    told = page(home, decided)
+    assert "starting the machine: 21 s in the rehearsal, on QEMU with tcg, not on ESXi" in told
+    assert "every NIC has its name, driver and address: 10/10" in told
+    assert "services that did not start in the rehearsal: kudzu" in told
+    assert "RED" not in told
+
+
+def test_the_steps_that_a_changing_guest_needs_again_count_as_long_as_they_last_took(home: Home, decided: Plan) -> None:
+    converted(home)
+    rehearsed(home, decided)
+    steps = [done(s, n * 10.0) for n, s in enumerate(proposal.AGAIN, 1)]
+    told = page(home, decided, *steps)
+    assert "so about 21 s, or 121 s with these" in told
+    assert "so in all: not known yet" in page(home, decided, *steps[:3])
+
+
+def test_a_run_that_found_all_done_says_nothing_of_how_long_it_takes(home: Home) -> None:
+    entries = [
+        done("40-convert", 100, run="1"),
+        done("40-convert", 30, run="2"),
+        done("40-convert", 2, "already", run="2"),
+        done("40-convert", 1, "already", run="3"),
+        {"event": "end", "step": "40-convert", "run": "2"},
+    ]
+    assert proposal.seconds(entries) == {"40-convert": 32}
+
+
+def test_a_rehearsal_of_another_plan_or_disk_counts_for_nothing(home: Home, decided: Plan) -> None:
+    rehearsed(home, decided)  # there is no VMDK that it could be of
+    assert "rehearsal.json is of another plan or disk, and counts for nothing" in page(home, decided)
+    converted(home)
+    rehearsed(home, decided, plan_hash="f" * 64)
+    told = page(home, decided)
+    assert "rehearsal.json is of another plan or disk, and counts for nothing" in told
+    assert "nothing was rehearsed by this plan" in told
+
+
+def test_what_is_red_is_told_among_what_is_open(home: Home, decided: Plan) -> None:
+    converted(home)
+    rehearsed(home, decided, ending=Ending.KERNEL_PANIC, nics=9)
+    proved, _, still = page(home, decided).partition("What is open")
+    assert "RED: the guest comes to its login prompt" in still
+    assert "RED: every NIC has its name, driver and address: 9/10: eth9: no NIC" in still
+    assert "every NIC has its name" not in proved
+
+
+def test_the_machine_that_stands_in_vsphere_is_told_with_its_warnings(home: Home, decided: Plan) -> None:
+    converted(home)
+    Deployment(
+        guest="gateway", server="vc", moid="vm-7", name="gateway", instance_uuid="", host="esx1", plan_hash=decided.hash,
+        vmdk_bytes=1, vmdk_sha1="b" * 40, vmdk_sha256=VMDK, manifest="checksums agree", warnings=("an old ESXi",),
+        seconds=4, nics=(),
+    ).save(home.folder("gateway"))  # fmt: skip
+    told = page(home, decided)
+    assert "gateway (vm-7) stands on esx1, vc, as planned; checksums agree" in told
+    assert "vSphere's warning: an old ESXi" in told
+    assert "60-deploy was not done" not in told
+
+
+def test_a_result_that_cannot_be_read_is_open_and_no_error(home: Home, decided: Plan) -> None:
+    home.folder("gateway").mkdir(parents=True)
+    (home.folder("gateway") / "rehearsal.json").write_text("{")
+    assert "rehearsal.json cannot be read, and counts for nothing" in page(home, decided)
+
+
+def test_what_85_may_change_depends_on_the_guest(home: Home, decided: Plan) -> None:
+    assert "is switched off on its NICs by ethtool" in page(home, decided)
+    assert "forwards no packets" in page(home, decided.model_copy(update={"forwards": False}))
+    guest = home.root / "params" / "guests" / "gateway.yml"
+    guest.write_text(guest.read_text().partition("measurement:")[0])
+    assert "have no `measurement`, so no cause is looked for" in page(home, decided)
+
+
+def test_a_name_from_the_guests_disk_commands_no_terminal(home: Home, decided: Plan) -> None:
+    edits = decided.preparation.edits
+    evil = edits[0].model_copy(update={"path": "/etc/\x1b[2J\x1b]0;x\x07\r\nWhat is proved so far: all\u202e"})
+    preparation = decided.preparation.model_copy(update={"edits": (evil, *edits[1:])})
+    made = decided.model_copy(update={"preparation": preparation})
+    lines = proposal.page(home, "gateway", made, []).split("\n")
+    assert all(line.isprintable() for line in lines)
+    assert lines.count("What is proved so far") == 1
+    assert "/etc/\\x1b[2J" in " ".join(lines)
+
+
+@pytest.mark.needs("ssh-keygen")
+def test_any_page_can_be_signed_and_read_again(home: Home, decided: Plan) -> None:
+    from hikkoshi import approval
+    from hikkoshi.lab import keys
+
+    keys.make(home)
+    decided.save(home.folder("gateway"))
+    shown = proposal.page(home, "gateway", decided, [])
+    approval.give(home, "gateway", decided, shown, approval.approver(home, keys.folder(home) / "approver"))
+    assert approval.check(home, "gateway", decided)
+    shutil.rmtree(approval.folder(home, "gateway"))
+    assert not approval.check(home, "gateway", decided)
+
+
+def test_a_notebook_shows_page_command_and_state_and_a_click_only_looks_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    from hikkoshi import show
+    from hikkoshi.check import Check
+
+    shown: list[object] = []
+    monkeypatch.setattr(show, "display", lambda thing, **how: shown.append(thing))
+    asked = [0]
+
+    def ask() -> Check:
+        asked[0] += 1
+        return Check("the plan is approved", asked[0] > 1)
+
+    show.approval("the page <1>", ask, "gateway")  # a batch: nobody can click
+    assert ">the page &lt;1&gt;</pre>" in str(shown)
+    assert "hikkoshi approve gateway" in str(shown)
+    assert asked == [1]
+    monkeypatch.setattr(show, "interactive", lambda: True)
+    show.approval("the page", ask, "gateway")
+    (box,) = (thing for thing in shown if hasattr(thing, "children"))
+    line, button = box.children[0].children
+    assert (line.value, button.description, asked) == ("hikkoshi approve gateway", "Look again", [2])
+    button.click()
+    assert asked == [3]
