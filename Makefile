@@ -20,16 +20,20 @@ setup:
 
 demo: setup
 	@hikkoshi lab up
-	@hikkoshi run idp gateway --apply --through 90-report
+	@hikkoshi run idp gateway --apply --through 60-deploy
+	@hikkoshi approve idp --key outputs/keys/approver --yes
+	@hikkoshi approve gateway --key outputs/keys/approver --yes
+	@hikkoshi run idp gateway --apply --from 70-cutover --through 90-report
 	@hikkoshi status
+	@hikkoshi verify
 	@printf '\nThe reports:\n'; ls -1 $(CURDIR)/outputs/reports/*.html
 	@printf '\nThe lab is still up: `make lab` opens the runbooks, `make lab-down` ends it.\n'
 
 test: setup
-	@$(PY) -m pytest tests/unit tests/notebooks tests/system
+	@$(PY) -m pytest -n 2 --dist loadgroup --no-loadscope-reorder tests/unit tests/notebooks tests/system
 
 check: lint
-	@$(PY) -m pytest -q tests/unit
+	@$(PY) -m pytest -q -n 2 --dist loadgroup tests/unit
 
 lint: setup
 	@ruff check .

@@ -6,7 +6,7 @@ import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -32,6 +32,14 @@ def _missing(name: str) -> str:
         return "" if debian.available() else "needs the lab's Debian guest: run make setup as root"
     found = shutil.which(name, path=os.environ["PATH"] + ":/usr/sbin:/sbin")
     return "" if found else f"needs the program {name}: run make setup"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """For `pytest -n 2 --dist loadgroup`: the slow tests first, and what shares something costly in one process."""
+    items.sort(key=lambda item: "system" not in item.path.parts)  # stable
+    for item in items:
+        shared = "lab_home" in getattr(item, "fixturenames", ())
+        item.add_marker(pytest.mark.xdist_group("lab" if shared else item.path.name))
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -82,11 +90,31 @@ def command(home: Home, *argv: str) -> "subprocess.Popen[str]":
 
 
 @pytest.fixture(scope="session")
-def moved(lab_home: Home) -> Home:
+def approve() -> Callable[[Home, str], str]:
+    """Approves a guest's plan as the lab's second person, by the command line, and gives back what it told."""
+
+    def given(home: Home, guest: str) -> str:
+        from hikkoshi.lab import keys
+
+        keys.make(home)
+        with command(home, "approve", guest, "--key", str(keys.folder(home) / "approver"), "--yes") as process:
+            told, _ = process.communicate(timeout=60)
+        assert process.returncode == 0, told
+        return told
+
+    return given
+
+
+@pytest.fixture(scope="session")
+def moved(lab_home: Home, approve: Callable[[Home, str], str]) -> Home:
     """The lab's home after both guests of the paper were moved once."""
-    with command(lab_home, "run", "idp", "gateway", "--apply", "--through", "90-report") as run:
-        told, _ = run.communicate(timeout=900)
-    assert run.returncode == 0, told
+    for steps in ((), ("--from", "70", "--through", "90")):
+        with command(lab_home, "run", "idp", "gateway", "--apply", *steps) as run:
+            told, _ = run.communicate(timeout=900)
+        assert run.returncode == 0, told
+        if not steps:
+            approve(lab_home, "idp")
+            approve(lab_home, "gateway")
     return lab_home
 
 

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from hikkoshi import netcommands, terminal
+from hikkoshi import netcommands, recordcommands, terminal
 from hikkoshi.errors import HikkoshiError
 from hikkoshi.terminal import AsJson
 
@@ -29,6 +29,7 @@ app.add_typer(vmdk, name="vmdk", no_args_is_help=True)
 app.add_typer(netcommands.netperf, name="netperf", no_args_is_help=True)
 app.command()(netcommands.diagnose)
 app.command()(netcommands.outage)
+app.command()(recordcommands.verify)
 
 
 def _guests(incomplete: str) -> list[str]:
@@ -92,6 +93,51 @@ def run(
     if as_json:
         terminal.print_json({"exit_code": code, "guests": documents})
     raise typer.Exit(code)
+
+
+@app.command()
+def approve(
+    guest: Annotated[str, typer.Argument(help="name of the guest: params/guests/NAME.yml", autocompletion=_guests)],
+    *,
+    key: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="the approver's key [default: signing.key in params/site.yml]")
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="the page was read: sign without asking for the name")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show what a guest's plan would do, and sign it. Without that nothing is done that its users notice (70, 85)."""
+    from hikkoshi import approval, proposal  # noqa: PLC0415
+    from hikkoshi.errors import Problem, Refused  # noqa: PLC0415
+    from hikkoshi.journal import Journal  # noqa: PLC0415
+    from hikkoshi.params import Home  # noqa: PLC0415
+    from hikkoshi.plan import Plan  # noqa: PLC0415
+
+    home = Home.find()
+    folder = home.folder(home.guest(guest).name)
+    plan = Plan.load(folder)
+    by = approval.approver(home, key.expanduser().absolute() if key else home.path(home.site().signing.key))
+    page = proposal.page(home, guest, plan, Journal(folder / "journal.jsonl").entries())
+    out = sys.stderr if as_json else sys.stdout
+    print(page, file=out)
+    print(f"You approve as {by.principal} ({by.fingerprint}).", file=out)
+    if by.doubt:
+        print(f"As things are here it will count for nothing: {by.doubt}.", file=out)
+    asked = sys.stdin.isatty()
+    if not yes:
+        remedy = f"run it in a terminal, or, where somebody has read the page: hikkoshi approve {guest} --yes"
+        if not asked:
+            raise Refused(Problem("nobody can be asked: this is no terminal", guest, remedy=remedy))
+        print("Type the guest's name to approve this page, anything else not to: ", end="", file=out, flush=True)
+        if (typed := sys.stdin.readline().strip()) != guest:
+            raise Refused(
+                Problem("nothing was approved", guest, repr(typed), repr(guest), "approve it when it is right")
+            )
+    given = approval.give(home, guest, plan, page, by, ask=asked)
+    counts = approval.check(home, guest, plan)
+    if as_json:
+        terminal.print_json({**given.plain(), "counts": counts.ok, "found": counts.found})
+    else:
+        print(f"{given}\n{given.path}" + ("" if counts else f"\nIt does not count here: {counts.found}"))
 
 
 @app.command()
@@ -262,8 +308,18 @@ def _unexpected(e: BaseException) -> str:
     except (HikkoshiError, OSError):
         folder = Path(tempfile.gettempdir())
     log = folder / f"{datetime.now(UTC).strftime('%Y%m%dT%H%M%SZ')}-{os.getpid()}.log"
-    log.write_text("".join([" ".join(sys.argv), "\n", *traceback.format_exception(e)]))
-    return f"an error that nobody foresaw: {type(e).__name__}: {e} · the whole story is in {log}"
+    log.write_text(_without_secrets("".join([" ".join(sys.argv), "\n", *traceback.format_exception(e)])))
+    return _without_secrets(f"an error that nobody foresaw: {type(e).__name__}: {e} · the whole story is in {log}")
+
+
+def _without_secrets(text: str) -> str:
+    from hikkoshi import masking  # noqa: PLC0415
+    from hikkoshi.params import Home  # noqa: PLC0415
+
+    try:
+        return masking.Mask(masking.known(Home.find())).text(text)
+    except HikkoshiError:
+        return text  # no site, no secrets
 
 
 def _stop(signum: int, frame: object) -> None:
@@ -279,9 +335,10 @@ def main() -> None:
     try:
         app()
     except HikkoshiError as e:
-        print(e, file=sys.stderr)
+        message = _without_secrets(str(e))
+        print(message, file=sys.stderr)
         if "--json" in sys.argv:
-            terminal.print_json({"exit_code": e.exit_code, "error": type(e).__name__, "message": str(e)})
+            terminal.print_json({"exit_code": e.exit_code, "error": type(e).__name__, "message": message})
         sys.exit(e.exit_code)
     except BrokenPipeError:
         os._exit(128 + signal.SIGPIPE)  # whoever read us has gone: `hikkoshi status | head -1`

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from hikkoshi.errors import BadInput, Problem, nearest
 from hikkoshi.fleet.console import Console
 from hikkoshi.params import Home
+from hikkoshi.record import seal
 from hikkoshi.record.execution import Outcome, execute
 from hikkoshi.run import STEPS, Mode
 from hikkoshi.status import ON_REQUEST
@@ -66,6 +67,8 @@ def walk(home: Home, guest: str, steps: Sequence[str], mode: Mode, console: Cons
         console.heading(f"{name} · {STEPS[name]} · guest {guest} · {mode}")
         outcome = execute(home, guest, name, mode, listener=console)
         console.heading(f"  {outcome.outcome} after {outcome.seconds:.1f} s · {outcome.record}")
+        words = f"sealed · {seal.words(home, outcome.sealed)}" if outcome.sealed else f"NOT SEALED · {outcome.unsealed}"
+        console.heading(f"  {words.splitlines()[0]}")
         outcomes.append(outcome)
         if outcome.exit_code:
             break

@@ -1,5 +1,6 @@
 """One step of one guest, executed in batch: the same notebook that a person would go through, and its record kept."""
 
+import contextlib
 import logging
 import os
 import time
@@ -15,16 +16,15 @@ from papermill.exceptions import PapermillExecutionError
 
 import hikkoshi.errors
 from hikkoshi import files, lock, masking
-from hikkoshi.errors import BadInput, HikkoshiError, Problem, nearest
+from hikkoshi.errors import HikkoshiError, Problem, StepFailed
 from hikkoshi.journal import Journal
 from hikkoshi.masking import Mask
 from hikkoshi.params import Home
-from hikkoshi.record import anatomy
+from hikkoshi.record import anatomy, runbook, seal
 from hikkoshi.record.interruption import Stop, Stopped
-from hikkoshi.record.notebook import Listener, deaf
-from hikkoshi.run import STEPS, Mode
+from hikkoshi.record.notebook import Event, Listener, deaf
+from hikkoshi.run import Mode
 
-PROJECT = Path(__file__).parents[3]
 SAVE_EVERY = 2  # seconds, while a cell shows something: what kill -9 leaves is at most so much behind
 
 logging.getLogger("papermill").addHandler(logging.NullHandler())  # what it would say is in the outcome
@@ -45,10 +45,13 @@ class Outcome:
     error: str = ""
     message: str = ""
     rows: tuple[dict[str, Any], ...] = field(default=())  # what `ensure` noted in the journal
+    sealed: Path | None = None  # the folder of evidence
+    unsealed: str = ""  # why there is none
 
     def plain(self) -> dict[str, Any]:
         """The same as JSON can hold it."""
-        return {**self.__dict__, "record": str(self.record), "rows": list(self.rows)}
+        sealed = str(self.sealed) if self.sealed else None
+        return {**self.__dict__, "record": str(self.record), "rows": list(self.rows), "sealed": sealed}
 
 
 def execute(
@@ -63,10 +66,11 @@ def execute(
     """Run a step's notebook for a guest and return how it ended; never raises for what happens inside the notebook.
 
     The record is outputs/guests/NAME/runs/RUN.ipynb; RUN.part.ipynb while the run lasts. What a killed run left is kept as
-    RUN.interrupted.ipynb. The journal gets an `outcome` line when the kernel is gone. `BadInput` for an unknown guest or
-    step, `Busy` when another run of this guest is going on: nothing was begun then.
+    RUN.interrupted.ipynb. The journal gets an `outcome` line when the kernel is gone; then the run is sealed, and before it
+    those that ended without. A success of which there is no sealed record ends with 1 all the same. `BadInput` for an
+    unknown guest or step, `Busy` when another run of this guest is going on: nothing was begun then.
     """
-    source = notebook(home, step)
+    source = runbook.find(home, step)
     home.guest(guest)
     home.site()
     folder = home.folder(guest)
@@ -74,6 +78,8 @@ def execute(
         runs = folder / "runs"
         runs.mkdir(exist_ok=True)
         _keep_interrupted(runs)
+        for late in seal.pending(home, guest):
+            listener(Event("row", f"sealed late · {seal.words(home, late)}"))
         run = _new_run(runs, step)
         part, final = runs / f"{run}.part.ipynb", runs / f"{run}.ipynb"
         mask = Mask(masking.known(home))
@@ -106,31 +112,27 @@ def execute(
         state: Literal["succeeded", "failed", "interrupted"] = "succeeded"
         if error:
             state = "failed" if stop.signum is None else "interrupted"
-        _finish(part, final, mask, {"run": run, "guest": guest, "step": step, "mode": mode, "outcome": state})
         journal = Journal(folder / "journal.jsonl")
         told = f"{error}: {message}" if message else error
         record = os.path.relpath(final, home.root)
-        journal.append("outcome", run=run, step=step, mode=mode, outcome=state, error=told, record=record)
+        try:
+            _finish(part, final, mask, {"run": run, "guest": guest, "step": step, "mode": mode, "outcome": state})
+            journal.append("outcome", run=run, step=step, mode=mode, outcome=state, error=told, record=record)
+        except OSError as e:
+            remedy = "make room there, then run the same command again"
+            raise StepFailed(
+                Problem("how the run ended cannot be written", str(folder), e.strerror or str(e), remedy=remedy)
+            ) from None
+        sealed, unsealed = seal.attempt(home, guest, run)
+        if unsealed:
+            _note(final, unsealed)
+        if unsealed and state == "succeeded":
+            error, message, exit_code = "Unsealed", unsealed, exit_code or 1
+        if stop.signum is not None:  # it came while that went on, and nothing else is to be begun
+            exit_code = 128 + stop.signum
         rows = tuple(e for e in journal.entries() if e.get("run") == run and e["event"] == "step")
         seconds = round(time.monotonic() - start, 1)
-        return Outcome(run, guest, step, mode, state, exit_code, seconds, final, error, message, rows)
-
-
-def notebook(home: Home, step: str) -> Path:
-    """A step's notebook: the home's own where it has some, else the project's."""
-    own = home.root / "notebooks"
-    path = (own if own.is_dir() else PROJECT / "notebooks") / f"{step}.ipynb"
-    if not path.is_file():
-        known = sorted(p.stem for p in path.parent.glob("*.ipynb"))
-        raise BadInput(
-            Problem(
-                "there is no notebook for this step",
-                where=str(path),
-                expected="one of: " + (", ".join(known) or "(the folder holds none)"),
-                remedy=nearest(step, [*known, *STEPS]) or "take the notebooks from the project again",
-            )
-        )
-    return path
+        return Outcome(run, guest, step, mode, state, exit_code, seconds, final, error, message, rows, sealed, unsealed)
 
 
 def _parameters(source: Path, wanted: Mapping[str, str]) -> dict[str, str]:
@@ -181,3 +183,11 @@ def _finish(part: Path, final: Path, mask: Mask, facts: dict[str, str]) -> None:
     nb.metadata.papermill["input_path"] = f"{facts['step']}.ipynb"
     files.write(final, nbformat.writes(mask.tree(nb)) + "\n")
     part.unlink()
+
+
+def _note(final: Path, unsealed: str) -> None:
+    """Have the executed notebook say, too, that there is no sealed record of it."""
+    with contextlib.suppress(OSError):  # a full disk may be why there is none
+        nb = nbformat.read(final, as_version=4)
+        nb.metadata["hikkoshi"]["unsealed"] = unsealed
+        files.write(final, nbformat.writes(nb) + "\n")

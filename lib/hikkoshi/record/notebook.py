@@ -5,6 +5,7 @@ import contextlib
 import fcntl
 import os
 import queue
+import re
 import shutil
 import signal
 import tempfile
@@ -27,8 +28,10 @@ from hikkoshi.masking import Mask
 from hikkoshi.params import Home, Secret
 from hikkoshi.record import anatomy, interruption
 from hikkoshi.record.interruption import Stop, Stopped, end_all
+from hikkoshi.record.lastwords import LastWords
 
 STALE = 60  # seconds; a younger folder may not be locked yet
+BINARY = {"image/png", "image/jpeg", "image/gif", "application/pdf"}  # what a notebook keeps as base64
 LONGEST_SOCKET_FOLDER = 70  # characters; the whole path of a socket may have 107
 
 
@@ -59,8 +62,12 @@ class Record(NotebookExecutionManager):  # type: ignore[misc]
         if self.output_path:
             path = Path(self.output_path)
             new = path.with_name(path.name + ".new")
-            new.write_text(nbformat.writes(self.mask.tree(self.nb)) + "\n", encoding="utf-8")
-            new.replace(path)
+            try:
+                new.write_text(nbformat.writes(self.mask.tree(self.nb)) + "\n", encoding="utf-8")
+                new.replace(path)
+            except OSError:
+                new.unlink(missing_ok=True)  # on a full disk others need the room: the journal, above all
+                raise
         self.last_save_time = self.now()
 
     def fail(self, index: int, kind: str, text: str) -> None:
@@ -87,10 +94,10 @@ class Record(NotebookExecutionManager):  # type: ignore[misc]
 class HonestClient(PapermillNotebookClient):  # type: ignore[misc]
     """Executes the cells one after the other and writes down how each of them ended."""
 
-    def __init__(self, record: Record, *, stop: Stop, listener: Listener, **options: Any) -> None:
+    def __init__(self, record: Record, *, stop: Stop, listener: Listener, words: LastWords, **options: Any) -> None:
         # force_raise_errors: a tag on a cell does not make its failure a success
         super().__init__(record, force_raise_errors=True, coalesce_streams=True, **options)
-        self.record, self.stop, self.listener = record, stop, listener
+        self.record, self.stop, self.listener, self.words = record, stop, listener, words
         self._stream = ""  # printed by the cell, not yet a whole line: a secret may come in pieces
 
     def execute(self, **kwargs: Any) -> Any:
@@ -105,7 +112,8 @@ class HonestClient(PapermillNotebookClient):  # type: ignore[misc]
 
     def start_new_kernel(self, **kwargs: Any) -> None:
         """Start the kernel and remember its process group for a stop."""
-        super().start_new_kernel(**kwargs)
+        super().start_new_kernel(stdout=self.words.handle, stderr=self.words.handle, **kwargs)
+        self.words.close()
         self.stop.kernel = self.km.provisioner.process.pid
 
     def papermill_execute_cells(self) -> None:
@@ -123,13 +131,24 @@ class HonestClient(PapermillNotebookClient):  # type: ignore[misc]
                 if isinstance(e, CellExecutionError) and self.stop.signum is None:
                     return
                 raise (Stopped(self.stop.signum) if self.stop.signum is not None else e) from None
+            except OSError as e:
+                self._failed(index, e)
+                raise
             finally:
-                self.record.cell_complete(cell, cell_index=index)
+                self._complete(index)
+
+    def _complete(self, index: int) -> None:
+        try:
+            self.record.cell_complete(self.nb.cells[index], cell_index=index)
+        except OSError as e:
+            self._failed(index, e)
+            raise
 
     def process_message(self, message: dict[str, Any], cell: Any, cell_index: int) -> Any:
         """Mask a message before anybody else sees it, and tell the listener what it shows."""
-        message["content"] = self.record.mask.tree(message["content"])
-        kind, content = message["msg_type"], message["content"]
+        kind, content = message["msg_type"], self.record.mask.tree(message["content"])
+        _leave_out_torn(content.get("data"), message["content"].get("data"))
+        message["content"] = content
         if kind == "stream":
             self._stream += content["text"]
         elif "data" in content:
@@ -159,6 +178,11 @@ class HonestClient(PapermillNotebookClient):  # type: ignore[misc]
         elif isinstance(error, DeadKernelError):
             kind, remedy = "DeadKernelError", "see whether memory ran out (dmesg), then run the step again"
             problem = Problem("the kernel died", where, self._ending(), remedy=remedy)
+        elif isinstance(error, OSError):
+            self.nb.cells[index].outputs = []  # the record cannot be written; without these, it perhaps can
+            kind, remedy = "OSError", "make room there, then run the step again"
+            found = f"{error.strerror}; what the cell showed is left out here"
+            problem = Problem("the record of the run cannot be written", where, found, remedy=remedy)
         elif isinstance(error, CellExecutionError) and error.ename == "SystemExit":
             kind, found = "StepFailed", f"SystemExit({error.evalue})"
             problem = Problem(
@@ -171,9 +195,10 @@ class HonestClient(PapermillNotebookClient):  # type: ignore[misc]
 
     def _ending(self) -> str:
         status = getattr(getattr(self.km.provisioner, "process", None), "returncode", None)
+        ending = f"exit status {status}" if status is not None else ""
         if status is not None and status < 0:
-            return f"ended by {signal.Signals(-status).name}"
-        return f"exit status {status}" if status is not None else ""
+            ending = f"ended by {signal.Signals(-status).name}"
+        return "\n".join(filter(None, [ending, self.words.text()]))
 
     async def _async_handle_timeout(self, timeout: int, cell: Any = None) -> Any:
         """Interrupt the cell, so that it tidies up and its traceback shows where it hung; then raise `CellTimeoutError`."""
@@ -193,6 +218,14 @@ class HonestClient(PapermillNotebookClient):  # type: ignore[misc]
             except DeadKernelError:
                 self.task_poll_for_reply.cancel()
                 return
+
+
+def _leave_out_torn(masked: Any, shown: Any) -> None:
+    """Take those pictures out of what a cell shows in whose bytes a secret was masked: nothing could read them any more."""
+    for kind in BINARY & (masked or {}).keys():
+        if masked[kind] != shown[kind]:
+            held = " and ".join(sorted(set(re.findall("‹.+?›", masked.pop(kind)))))
+            masked["text/plain"] = f"({kind} left out: it held {held}) {masked.get('text/plain', '')}".strip()
 
 
 def execute(
@@ -257,12 +290,18 @@ def _in_a_kernel(record: Record, kernel_name: str, environment: Mapping[str, str
         kernel = AsyncKernelManager(
             kernel_name=kernel_name, transport="ipc", ip=f"{private}/socket", connection_file=f"{private}/kernel.json"
         )
-        client = HonestClient(record, km=kernel, kernel_name=kernel_name, log=logger, **options)
+        words = LastWords(record.mask)
+        client = HonestClient(record, km=kernel, kernel_name=kernel_name, log=logger, words=words, **options)
         try:
             client.execute(env={**environment, "HIKKOSHI_KERNEL": private}, cleanup_kc=True)
+        except Exception as e:
+            if not record.failed and (told := words.text()):
+                raise DeadKernelError(f"{e}\n{told}") from None  # it did not even start
+            raise
         finally:
             client.stop.kernel = None
             end_all(f"HIKKOSHI_KERNEL={private}")
+            words.close()
 
 
 @contextlib.contextmanager

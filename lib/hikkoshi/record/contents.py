@@ -1,0 +1,202 @@
+"""What goes into a record: everything that tells what a run, or the whole move of a guest, was; disks stay out, named by hash."""
+
+import contextlib
+import fcntl
+import json
+import os
+import re
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from hikkoshi import files
+from hikkoshi.errors import BadInput
+from hikkoshi.params import Home
+from hikkoshi.plan import Plan
+from hikkoshi.record import bag, environment, runbook
+from hikkoshi.record.bag import Content
+from hikkoshi.run import STEPS
+from hikkoshi.status import LastRun, runs
+
+DISKS = "disk"  # the folder of copies and VMDKs in a guest's
+LARGEST = 256 << 20  # bytes of one file; what is larger stays out, too
+OWN = ("lock", "runner.lock", "journal.jsonl", Plan.filename)  # no evidence, or in the record by another name
+OUTCOMES = {"done": "succeeded", "failed": "failed"}
+EVER = (datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC))
+
+
+@dataclass(frozen=True)
+class Contents:
+    """The payload of a record {name below data/: file or bytes}, and what bag-info.txt tells of it."""
+
+    payload: dict[str, Content]
+    step: str
+    mode: str
+    outcome: str
+    plan: str  # SHA-256 of plan.json
+    notebook: str = ""  # the executed one, its name below data/
+
+
+def of_run(home: Home, guest: str, run: str) -> Contents:
+    """One run: its executed notebook, the runbook, and every file of the guest's folder that was changed while it went on."""
+    folder = home.folder(guest)
+    journal = _journal(folder / "journal.jsonl")
+    told = next((r for r in runs(_entries(journal)) if r.id == run), None)
+    payload: dict[str, Content] = {}
+    executed = notebook(folder, run)
+    if executed:
+        payload[bag.plain(executed.name)] = executed
+    step = told.step if told and told.step else next((s for s in STEPS if run.endswith(s)), "unknown")
+    _add_runbook(home, step, payload)
+    left_out = _evidence(folder, _period(folder, journal, run), journal, payload)
+    payload |= _frame(home, guest, journal, left_out)
+    said = next((e["outcome"] for e in _entries(journal) if e.get("event") == "outcome" and e.get("run") == run), None)
+    mode, outcome = _mode(told, executed), said or _outcome(told)
+    return Contents(payload, step, mode, outcome, _plan(folder), bag.plain(executed.name) if executed else "")
+
+
+def of_guest(home: Home, guest: str) -> Contents:
+    """The whole story so far: the reports, every result, every executed notebook, and the register."""
+    folder = home.folder(guest)
+    journal = _journal(folder / "journal.jsonl")
+    past = [r for r in runs(_entries(journal)) if r.step != "90-report"]
+    payload: dict[str, Content] = {}
+    for report in sorted((home.outputs / "reports").glob(f"{guest}.*")):
+        if report.suffix in (".html", ".pdf") and report.stem == guest:
+            payload[f"reports/{report.name}"] = report
+    for executed in sorted((folder / "runs").glob("*.ipynb")):
+        if ".part." not in executed.name:
+            payload[f"runs/{bag.plain(executed.name)}"] = executed
+    for step in dict.fromkeys(r.step for r in past):
+        _add_runbook(home, step, payload)
+    register = home.outputs / "records" / "register.tsv"
+    payload["register.tsv"] = register.read_bytes() if register.is_file() else b""
+    left_out = _evidence(folder, EVER, journal, payload)
+    payload |= _frame(home, guest, journal, left_out)
+    return Contents(payload, "guest", "none", _outcome(past[-1] if past else None), _plan(folder))
+
+
+def notebook(folder: Path, run: str) -> Path | None:
+    """A run's executed notebook by whatever name it has; none where it was run in JupyterLab."""
+    names = (f"{run}.ipynb", f"{run}.interrupted.ipynb", f"{run}.part.ipynb")
+    return next((p for name in names if (p := folder / "runs" / name).is_file()), None)
+
+
+def begun(run: str) -> datetime | None:
+    """When a run began, by its name."""
+    stamp = re.match(r"\d{8}T\d{6}Z-", run)
+    return datetime.strptime(stamp[0], "%Y%m%dT%H%M%SZ-").replace(tzinfo=UTC) if stamp else None
+
+
+def _frame(home: Home, guest: str, journal: bytes, left_out: list[str]) -> dict[str, Content]:
+    """What every record holds."""
+    signing, folder = home.site().signing, home.folder(guest)
+    facts = {**environment.versions(), "operator": environment.operator()}
+    found: dict[str, Content] = {
+        "journal.jsonl": journal,
+        "environment.json": (json.dumps(facts, indent=2) + "\n").encode(),
+        "left-out.tsv": "".join(["file\tbytes\tsha256\twhy\n", *left_out]).encode(),
+        "params/site.yml": home.root / "params" / "site.yml",
+        f"params/guests/{bag.plain(guest)}.yml": home.root / "params" / "guests" / f"{guest}.yml",
+        "plan.json": folder / Plan.filename,
+        "signers/allowed_signers": home.path(signing.allowed_signers),
+        "requirements.lock": runbook.PROJECT / "requirements.lock",
+    }
+    if signing.revoked:
+        found["signers/revoked"] = home.path(signing.revoked)
+    for approval in sorted((folder / "approvals").glob("*")):
+        found[f"approvals/{bag.plain(approval.name)}"] = approval
+    return {name: content for name, content in found.items() if isinstance(content, bytes) or content.is_file()}
+
+
+def _add_runbook(home: Home, step: str, payload: dict[str, Content]) -> None:
+    try:
+        payload[f"runbook/{bag.plain(step)}.ipynb"] = runbook.find(home, step)
+    except BadInput:
+        return  # of a step that this version does not have any more
+
+
+def _evidence(
+    folder: Path, period: tuple[datetime, datetime], journal: bytes, payload: dict[str, Content]
+) -> list[str]:
+    """Put the files changed in a period into the payload; the lines of left-out.tsv for those that stay out."""
+    known = {
+        (a["file"].rpartition(f"/{folder.name}/")[2], a["bytes"]): a["sha256"]
+        for e in _entries(journal)
+        if e.get("event") == "evidence"
+        for a in e.get("artefacts", [])
+    }
+    left_out = []
+    for path in _files(folder):
+        name, found = path.relative_to(folder).as_posix(), path.lstat()
+        if not period[0].timestamp() <= found.st_ctime < period[1].timestamp():
+            continue
+        disk = name.startswith(f"{DISKS}/")
+        if stat.S_ISREG(found.st_mode) and not disk and found.st_size <= LARGEST:
+            payload[f"evidence/{bag.plain(name)}"] = path
+        else:
+            digest = known.get((name, found.st_size), "unknown")
+            why = "a disk" if disk else "larger than 256 MiB" if stat.S_ISREG(found.st_mode) else "not a regular file"
+            left_out.append(f"{bag.plain(name)}\t{found.st_size}\t{digest}\t{why}\n")
+    return left_out
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    for place, folders, names in os.walk(folder):
+        here = Path(place)
+        if here == folder:
+            folders[:] = [f for f in folders if f not in ("runs", "approvals")]
+        links = [f for f in folders if (here / f).is_symlink()]  # os.walk does not follow them
+        found = [n for n in (*names, *links) if not n.endswith(".part") and not (here == folder and n in OWN)]
+        yield from (here / n for n in sorted(found))
+
+
+def _journal(path: Path) -> bytes:
+    """The journal in whole lines: somebody may be adding one."""
+    if not path.is_file():
+        return b""
+    with path.open("rb") as f:
+        fcntl.flock(f, fcntl.LOCK_SH)
+        return f.read()
+
+
+def _entries(journal: bytes) -> list[dict[str, Any]]:
+    """The readable lines; whether sealing was refused before is no part of how a run ended."""
+    found = []
+    for raw in journal.splitlines():
+        with contextlib.suppress(ValueError):  # torn by a crash
+            entry = json.loads(raw)
+            if isinstance(entry, dict) and entry.get("event") != "unsealed":
+                found.append(entry)
+    return found
+
+
+def _period(folder: Path, journal: bytes, run: str) -> tuple[datetime, datetime]:
+    """From the beginning of a run until the next one began, a second more where names tell no finer."""
+    lines = [e for e in _entries(journal) if e.get("run") == run]
+    begin = begun(run) or (datetime.fromisoformat(lines[0]["time"]) if lines else EVER[0])
+    others = {e["run"] for e in _entries(journal) if "run" in e} | {p.name for p in (folder / "runs").glob("*.ipynb")}
+    later = [b for b in map(begun, others) if b and b > begin]
+    return begin, min(later) + timedelta(seconds=1) if later else EVER[1]
+
+
+def _outcome(told: LastRun | None) -> str:
+    return OUTCOMES.get(told.state, "interrupted") if told else "interrupted"
+
+
+def _mode(told: LastRun | None, executed: Path | None) -> str:
+    if told and told.mode:
+        return told.mode
+    try:
+        given = json.loads(executed.read_bytes())["metadata"]["papermill"]["parameters"] if executed else {}
+        return str(given.get("mode", "none"))
+    except (ValueError, LookupError, TypeError, AttributeError):
+        return "none"  # the killed run's notebook was torn
+
+
+def _plan(folder: Path) -> str:
+    path = folder / Plan.filename
+    return files.sha256(path) if path.is_file() else ""

@@ -1,0 +1,68 @@
+"""What a run was carried out with: versions of everything, and the state of the checkout."""
+
+import functools
+import getpass
+import os
+import platform
+import re
+import socket
+from importlib import metadata
+from typing import Any
+
+from hikkoshi import tool
+from hikkoshi.errors import ToolFailed
+from hikkoshi.record.runbook import PROJECT
+
+TOOLS = {
+    "ssh": ["ssh", "-V"],
+    "openssl": ["openssl", "version"],
+    "qemu-img": ["qemu-img", "--version"],
+    "qemu-system-x86_64": ["qemu-system-x86_64", "--version"],
+    "netperf": ["netperf", "-V"],
+}
+
+
+@functools.cache
+def commit() -> str:
+    """The commit of the project's checkout, with `, changed since` where files differ from it; `unknown` elsewhere."""
+    if not (PROJECT / ".git").exists():
+        return "unknown: not a git checkout"
+    git = ["git", "-c", f"safe.directory={PROJECT}", "-C", str(PROJECT)]
+    try:
+        head = tool.run([*git, "rev-parse", "HEAD"], timeout=60).stdout.strip()
+        changed = tool.run([*git, "--no-optional-locks", "status", "--porcelain"], timeout=60).stdout.strip()
+    except ToolFailed as e:
+        return f"unknown: {e.problems[0].found or e.problems[0].what}"
+    return head + (", changed since" if changed else "")
+
+
+@functools.cache
+def versions() -> dict[str, Any]:
+    """Python, system, every Python package and every tool, as a tree that JSON can hold."""
+    packages = {d.metadata["Name"]: d.version for d in metadata.distributions() if d.metadata["Name"]}
+    return {
+        "hikkoshi": metadata.version("hikkoshi"),
+        "commit": commit(),
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
+        "tools": {name: _version(argv) for name, argv in TOOLS.items()},
+        "packages": dict(sorted(packages.items(), key=lambda item: item[0].lower())),
+    }
+
+
+def operator() -> str:
+    """USER@HOST, as this machine calls them."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):
+        user = f"uid-{os.getuid()}"  # a container may have no name for us
+    return f"{user}@{socket.gethostname()}"
+
+
+def _version(argv: list[str]) -> str:
+    try:
+        told = tool.run(argv, timeout=60, ok=range(256))
+    except ToolFailed:
+        return "not installed"
+    first = (told.stdout or told.stderr).strip().splitlines()
+    return re.sub(r"\s+", " ", first[0]) if first else "unknown"

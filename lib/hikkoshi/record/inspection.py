@@ -1,0 +1,301 @@
+"""One record by itself: its bag, its signature and time, and whether what it says of itself is what is in it."""
+
+import hashlib
+import json
+import os
+import stat
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import astuple, dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from hikkoshi import approval, signature
+from hikkoshi.errors import BadInput, Problem, ToolFailed
+from hikkoshi.journal import Journal
+from hikkoshi.record import bag, timestamp
+from hikkoshi.record.instructions import SIGNATURE, TOKEN
+from hikkoshi.signature import Trust
+
+TAMPERED = "this is not what was sealed: keep it as it is, and take the record from a copy"
+TAGS = ("bagit.txt", bag.INFO, "README.txt", bag.MANIFEST)  # what the signed list has to name, and nothing else
+LABELS = (
+    "External-Identifier",
+    "Guest",
+    "Sealed",
+    "Outcome",
+    "Sealed-By",
+    "Previous-Record",
+    "Register-Previous-SHA256",
+)
+CLOCKS = timedelta(minutes=10)  # by which the clocks of an operator and of a time stamp service may differ
+BLOCK = 1 << 20
+Known = dict[tuple[str, str], str]  # {(SHA-256 of an approval, of its signature): why it counts for nothing}
+
+
+@dataclass(frozen=True)
+class Verified:
+    """One record: what it says of itself, all that is wrong with it, and what could not be looked at."""
+
+    path: Path
+    info: dict[str, str]
+    problems: tuple[Problem, ...]
+    notes: tuple[str, ...] = field(default=())
+
+    @property
+    def identifier(self) -> str:
+        """GUEST/RECORD, as it was sealed."""
+        return self.info.get("External-Identifier", "")
+
+    def plain(self) -> dict[str, Any]:
+        """The same as JSON can hold it."""
+        said = {k: self.info.get(k, "") for k in ("Outcome", "Sealed", "Sealed-By")}
+        return {
+            "path": bag.printable(str(self.path)),
+            **{k.lower().replace("-", "_"): v for k, v in said.items()},
+            "good": not self.problems,
+            "problems": [vars(p) for p in self.problems],
+            "notes": list(self.notes),
+        }
+
+    def row(self) -> dict[str, str]:
+        """The same as a row for a reader."""
+        count = len(self.problems)
+        return {
+            "": "good" if not count else f"{count} problem{'s' if count > 1 else ''}",
+            "record": bag.printable(f"{self.path.parent.name}/{self.path.name}"),
+            "outcome": self.info.get("Outcome", "?"),
+            "sealed": self.info.get("Sealed", "?"),
+            "by": self.info.get("Sealed-By", "?").partition(":")[0],
+            "note": "; ".join(self.notes),
+        }
+
+
+def size(record: Path) -> int:
+    """Bytes of all files in a record."""
+    return sum(found.st_size for _, found in _walk(record) if stat.S_ISREG(found.st_mode))
+
+
+def inspect(record: Path, trust: Trust, ca: Path | None, count: Callable[[int], None], known: Known) -> Verified:
+    """Everything about one record that needs no other; `count` is told of bytes as they are hashed.
+
+    `known` keeps what approvals are worth from one record to the next: all of a guest's records hold the same ones.
+    """
+    problems: list[Problem] = []
+    there = dict(_walk(record))
+    regular = {name for name, found in there.items() if stat.S_ISREG(found.st_mode)}
+    listed: dict[str, str] = {}
+    for name, below in ((bag.TAG_MANIFEST, ""), (bag.MANIFEST, "data/")):
+        if name in regular:
+            digests, flaws = bag.read_manifest(record / name)
+            listed |= digests
+            problems += flaws
+        else:
+            problems.append(Problem("a manifest is missing", str(record / name), "no such file", below, TAMPERED))
+    missing_tags = [t for t in TAGS if t not in listed]
+    if missing_tags and bag.TAG_MANIFEST in regular:
+        where, found = str(record / bag.TAG_MANIFEST), f"without {', '.join(missing_tags)}"
+        problems.append(Problem("the signed list does not name all it has to", where, found, ", ".join(TAGS), TAMPERED))
+    problems += _differences(record, listed, there, regular, count)
+    info = bag.read_info(record) if bag.INFO in regular else {}
+    problems += _declared(record, info, listed, there)
+    notes: list[str] = []
+    problems += _signed(record, info, trust, ca, regular, notes)
+    if info.get("Secrets-Not-Readable", "none") != "none":
+        notes.append(f"not searched for {info['Secrets-Not-Readable']}: it could not be read when this was sealed")
+    if not problems:  # what is inside is only as good as the bag
+        problems += _inside(record, info, listed, trust, known)
+    return Verified(record, info, tuple(map(told, problems)), tuple(notes))
+
+
+def told(problem: Problem) -> Problem:
+    """The same problem, safe to print."""
+    return Problem(*map(bag.printable, astuple(problem)))
+
+
+def _walk(record: Path) -> Iterator[tuple[str, os.stat_result]]:
+    """(name, lstat) of everything in a record, links not followed."""
+    for place, folders, names in os.walk(record):
+        for name in sorted([*folders, *names]):
+            path = Path(place, name)
+            yield path.relative_to(record).as_posix(), path.lstat()
+
+
+def _differences(
+    record: Path,
+    listed: dict[str, str],
+    there: dict[str, os.stat_result],
+    regular: set[str],
+    count: Callable[[int], None],
+) -> Iterator[Problem]:
+    """Files that are missing, changed, added, or not files."""
+    folders = {p.as_posix() for name in listed for p in PurePosixPath(name).parents} | {"data"}
+    for name, found in there.items():
+        where = str(record / name)
+        if stat.S_ISDIR(found.st_mode):
+            if name not in folders:
+                yield Problem("a folder was added", where, "a folder without a listed file", "nothing", TAMPERED)
+        elif not stat.S_ISREG(found.st_mode):
+            kind = "a symbolic link" if stat.S_ISLNK(found.st_mode) else "neither file nor folder"
+            yield Problem(
+                "something stands in a record that is no file", where, kind, "files and folders only", TAMPERED
+            )
+        elif name not in listed and name not in (bag.TAG_MANIFEST, SIGNATURE, TOKEN):
+            yield Problem(
+                "a file was added", where, f"{found.st_size} bytes", "nothing: no manifest names it", TAMPERED
+            )
+    for name, digest in listed.items():
+        if name not in there:
+            yield Problem("a file is missing", str(record / name), "no such file", f"SHA-256 {digest}", TAMPERED)
+    present = [name for name in listed if name in regular]
+    with ThreadPoolExecutor(bag.THREADS) as pool:
+        for name, digest in zip(present, pool.map(lambda n: _sha256(record / n, count), present), strict=True):
+            if digest != listed[name]:
+                yield Problem("a file was changed", str(record / name), digest, listed[name], TAMPERED)
+
+
+def _sha256(path: Path, count: Callable[[int], None]) -> str:
+    digest = hashlib.sha256()
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError as e:
+        return f"not readable: {e.strerror}"
+    with open(handle, "rb", buffering=0) as f:  # noqa: PTH123 - Path.open takes no descriptor
+        while block := f.read(BLOCK):
+            digest.update(block)
+            count(len(block))
+    return digest.hexdigest()
+
+
+def _declared(
+    record: Path, info: dict[str, str], listed: dict[str, str], there: dict[str, os.stat_result]
+) -> Iterator[Problem]:
+    """What bag-info.txt says of the record itself."""
+    where = str(record / bag.INFO)
+    lacking = [label for label in LABELS if not info.get(label)]
+    if lacking:
+        yield Problem("the record does not say what it is", where, f"without {', '.join(lacking)}", "all", TAMPERED)
+        return
+    identifier, here = info["External-Identifier"], record.name
+    if identifier != f"{info['Guest']}/{here}":
+        yield Problem("this is another record than its folder's name says", where, identifier, f"…/{here}", TAMPERED)
+    elif (record.parents[1] / "register.tsv").is_file() and record.parent.name != info["Guest"]:
+        found, expected = record.parent.name, info["Guest"]
+        yield Problem("the record lies in another guest's folder", str(record), found, expected, TAMPERED)
+    if _time(info) is None:
+        expected = "such as 2026-11-27T20:00:00Z"
+        yield Problem("the record does not say when it was sealed", where, info["Sealed"], expected, TAMPERED)
+    payload = [name for name in listed if name.startswith("data/")]
+    oxum = f"{sum(there[n].st_size for n in payload if n in there)}.{len(payload)}"
+    if info.get("Payload-Oxum") != oxum:
+        yield Problem("the payload has another size", where, oxum, info.get("Payload-Oxum", "none"), TAMPERED)
+
+
+def _signed(
+    record: Path, info: dict[str, str], trust: Trust, ca: Path | None, regular: set[str], notes: list[str]
+) -> Iterator[Problem]:
+    """Who signed it, and when."""
+    signed, made, said = record / bag.TAG_MANIFEST, record / SIGNATURE, info.get("Sealed-By", "")
+    if SIGNATURE not in regular or bag.TAG_MANIFEST not in regular:
+        found = said.removeprefix("nobody: ") or "no signature"
+        remedy = "give the site a key that may seal, see `signing` in params/site.yml; this record stays unsigned"
+        expected = "sealed by somebody on the list" if said.startswith("nobody") else f"a signature by {said}"
+        yield Problem("the record is not signed", str(made), found, expected, remedy)
+        return
+    at, flaw = _stamped(record, info, ca, regular, notes)
+    if flaw:
+        yield flaw
+    verdict = signature.verify(signed, trust, "evidence", at or _time(info))
+    key = info.get("Sealed-By-Key", "")
+    if not verdict:
+        who = f" ({verdict.signer})" if verdict.signer else ""
+        remedy = "whoever signed this may not seal, or not any more: ask how it came to be"
+        yield Problem("the signature counts for nothing", str(made), verdict.flaw + who, f"by {said}", remedy)
+    elif (verdict.signer, verdict.key) != (said, key):
+        found, expected = f"{verdict.signer} {verdict.key}", f"{said} {key}"
+        yield Problem("somebody else signed it than it says", str(made), found, expected, TAMPERED)
+
+
+def _stamped(
+    record: Path, info: dict[str, str], ca: Path | None, regular: set[str], notes: list[str]
+) -> tuple[datetime | None, Problem | None]:
+    """The time that a third party tells, or what is wrong with its token."""
+    service, token = info.get("Time-Stamp-Service", "none"), str(record / TOKEN)
+    if TOKEN not in regular:
+        if service not in ("", "none"):
+            notes.append(f"no time stamp, though {service} was asked for one")
+        return None, None
+    if ca is None:
+        notes.append("time stamp not checked: no certificate authority of the service is known")
+        return None, None
+    try:
+        at = timestamp.verify(record / SIGNATURE, ca)
+    except ToolFailed as e:
+        found = e.problems[0].found or e.problems[0].what
+        return None, Problem("the time stamp does not fit", token, found, "one over this signature", TAMPERED)
+    said = _time(info)
+    if said is not None and abs(at - said) > CLOCKS:
+        found, expected = f"{at:%Y-%m-%d %H:%M:%S} UTC", f"{said:%Y-%m-%d %H:%M:%S} UTC, as the record says"
+        remedy = (
+            "the sealing machine's clock was wrong, or somebody set it back: the service's time is the one to believe"
+        )
+        return at, Problem("the time stamp tells another time", token, found, expected, remedy)
+    return at, None
+
+
+def _inside(
+    record: Path, info: dict[str, str], listed: dict[str, str], trust: Trust, known: Known
+) -> Iterator[Problem]:
+    """Whether journal, executed notebook, plan and approvals say what bag-info.txt says. What is listed is there, unchanged."""
+    data, remedy = record / "data", "whoever sealed this record sealed a contradiction: ask how it came to be"
+    journal = Journal(data / "journal.jsonl")
+    try:
+        journal.check()
+    except BadInput as e:
+        yield from e.problems
+    ended = {str(e.get("run")): e.get("outcome") for e in journal.entries() if e.get("event") == "outcome"}
+    told = {str(journal.path): ended.get(record.name, info["Outcome"])}
+    if info.get("Notebook", "none") in listed:
+        told[str(record / info["Notebook"])] = _outcome(record / info["Notebook"]) or info["Outcome"]
+    for where, outcome in told.items():
+        if outcome != info["Outcome"]:
+            yield Problem("the outcome is told in two ways", where, str(outcome), info["Outcome"], remedy)
+    plan = listed.get("data/plan.json", "none")
+    if info.get("Plan-SHA256", "none") != plan:
+        yield Problem("the plan is another", str(data / "plan.json"), plan, info.get("Plan-SHA256", "none"), remedy)
+    for name, digest in listed.items():
+        if name.startswith("data/approvals/") and name.endswith(".txt"):
+            key = (digest, listed.get(f"{name}.sig", ""))
+            if key not in known:
+                known[key] = _approval(record / name, trust)
+            if known[key]:
+                yield Problem(
+                    "an approval counts for nothing", str(record / name), known[key], "a good signature", remedy
+                )
+
+
+def _approval(path: Path, trust: Trust) -> str:
+    """Why an approval counts for nothing, judged as of when it was given; empty where it is good."""
+    said = approval.parse(path.read_bytes())
+    if isinstance(said, str):
+        return said
+    verdict = signature.verify(path, trust, "approval", said.approved)
+    if verdict and verdict.signer != said.approver:
+        return f"{said.approver} approves, and {verdict.signer} signed it"
+    return verdict.flaw
+
+
+def _outcome(notebook: Path) -> str:
+    """What an executed notebook says of its end; empty for a killed run's, which says nothing."""
+    try:
+        return str(json.loads(notebook.read_bytes())["metadata"]["hikkoshi"]["outcome"])
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return ""
+
+
+def _time(info: dict[str, str]) -> datetime | None:
+    try:
+        return datetime.strptime(info.get("Sealed", ""), "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
+    except ValueError:
+        return None

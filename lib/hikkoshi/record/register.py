@@ -1,0 +1,128 @@
+"""The register: one line per sealed record of all guests, each with the SHA-256 of the line before it.
+
+A record that is taken away together with its line leaves a gap in this chain, the newest ones excepted: whoever keeps a copy
+of the last line finds these too.
+"""
+
+import contextlib
+import fcntl
+import hashlib
+import os
+from collections.abc import Iterator
+from dataclasses import astuple, dataclass, fields
+from pathlib import Path
+
+from hikkoshi.errors import Problem
+
+REMEDY = "take the register from a backup; compare its last line with a copy kept elsewhere; do not repair it by hand"
+
+
+@dataclass(frozen=True)
+class Line:
+    """One sealed record. `sha256` is that of its tagmanifest-sha256.txt, `previous` that of the line before."""
+
+    n: str
+    sealed: str
+    guest: str
+    record: str
+    outcome: str
+    sha256: str
+    signer: str
+    previous: str
+
+    @property
+    def identifier(self) -> str:
+        """GUEST/RECORD."""
+        return f"{self.guest}/{self.record}"
+
+
+HEADING = "\t".join(f.name for f in fields(Line))
+
+
+class Register:
+    """outputs/records/register.tsv."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Nobody else seals as long as this lasts; waits for whoever does. A line torn by a crash is taken away."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self.path.open("a+b") as f:
+            fcntl.flock(f, fcntl.LOCK_EX)
+            f.seek(0)
+            content = f.read()
+            if not content.endswith(b"\n"):
+                f.truncate(content.rfind(b"\n") + 1)
+            if b"\n" not in content:
+                self._write(HEADING)
+            yield
+
+    def append(self, *, sealed: str, guest: str, record: str, outcome: str, sha256: str, signer: str) -> None:
+        """Add a line, synced to disk before this returns; only while it is locked."""
+        raw = self._raw()
+        line = Line(str(len(raw)), sealed, guest, record, outcome, sha256, signer, _sha256(raw[-1]))
+        self._write("\t".join(astuple(line)))
+
+    def head(self) -> str:
+        """SHA-256 of the last line, the heading where there is no other."""
+        raw = self._raw()
+        return _sha256(raw[-1]) if raw else ""
+
+    def lines(self) -> list[Line]:
+        """All lines that can be read."""
+        return [line for _, line in self._parsed() if line is not None]
+
+    def previous_of(self, identifier: str) -> str | None:
+        """SHA-256 of the line before a record's; None where it has no line."""
+        before = _sha256(HEADING.encode())
+        for raw, line in self._parsed():
+            if line is not None and line.identifier == identifier:
+                return before
+            before = _sha256(raw)
+        return None
+
+    def check(self) -> Iterator[Problem]:
+        """Every line that does not follow from the one before it."""
+        raw = self._raw()
+        if not raw or raw[0] != HEADING.encode():
+            found = raw[0].decode(errors="replace")[:80] if raw else "nothing"
+            yield Problem("the register has no heading", f"{self.path}:1", found, HEADING, REMEDY)
+        before, seen = _sha256(raw[0]) if raw else "", dict[str, int]()
+        for n, (this, line) in enumerate(self._parsed(), 1):
+            where = f"{self.path}:{n + 1}"
+            if line is None:
+                found = this.decode(errors="replace")[:120]
+                yield Problem(
+                    "a line of the register cannot be read", where, found, f"{len(fields(Line))} columns", REMEDY
+                )
+            elif line.previous != before or line.n != str(n):
+                found, expected = f"n {line.n}, previous {line.previous}", f"n {n}, previous {before}"
+                yield Problem("the register was changed after it was written", where, found, expected, REMEDY)
+            if line is not None and seen.setdefault(line.identifier, n + 1) != n + 1:
+                found = f"{line.identifier}, also in line {seen[line.identifier]}"
+                yield Problem("the register names a record twice", where, found, "each record once", REMEDY)
+            before = _sha256(this)
+        if raw and not self.path.read_bytes().endswith(b"\n"):
+            yield Problem(
+                "the register does not end with a whole line", str(self.path), remedy="the next seal mends it"
+            )
+
+    def _raw(self) -> list[bytes]:
+        return self.path.read_bytes().split(b"\n")[:-1] if self.path.is_file() else []
+
+    def _parsed(self) -> Iterator[tuple[bytes, Line | None]]:
+        for raw in self._raw()[1:]:
+            columns = raw.decode(errors="replace").split("\t")
+            yield raw, Line(*columns) if len(columns) == len(fields(Line)) else None
+
+    def _write(self, line: str) -> None:
+        with self.path.open("ab") as f:
+            f.write(line.encode() + b"\n")
+            f.flush()
+            os.fsync(f.fileno())
+
+
+def _sha256(raw: bytes) -> str:
+    return hashlib.sha256(raw).hexdigest()

@@ -1,0 +1,313 @@
+"""Sealing: a run, or a guest's whole story, becomes a signed, read-only, chained folder of evidence.
+
+It is built hidden (`.NAME.part`), searched for secrets, signed, made read-only, synced, and takes its name last; then it gets
+its line in the register. Whatever is killed on the way leaves no half record under a final name, and is mended by the next
+seal. Without a key that may seal, it is sealed unsigned and says so: evidence is never lost for the want of a key.
+"""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from hikkoshi import approval, files, lock, masking, signature, tool
+from hikkoshi.check import Check
+from hikkoshi.errors import BadInput, HikkoshiError, Problem, Refused, ToolFailed
+from hikkoshi.journal import Journal
+from hikkoshi.masking import Mask
+from hikkoshi.params import Home
+from hikkoshi.record import bag, contents, environment, instructions, leaks, timestamp, verification
+from hikkoshi.record.contents import Contents
+from hikkoshi.record.register import Register
+
+GUEST = "-guest"  # how the name of a record of a whole guest ends
+TIME = "%Y-%m-%dT%H:%M:%SZ"
+
+
+@dataclass(frozen=True)
+class Signer:
+    """Who seals here: a principal with the key's fingerprint; or nobody, and why."""
+
+    name: str = ""
+    key: str = ""
+    why: str = ""
+
+
+def folder(home: Home, guest: str) -> Path:
+    """Where a guest's records are."""
+    return home.outputs / "records" / guest
+
+
+def register(home: Home) -> Register:
+    """The register of all records."""
+    return Register(home.outputs / "records" / "register.tsv")
+
+
+def of_run(home: Home, guest: str, run: str) -> Path:
+    """Seal a run that has ended; the record's folder. One that is sealed already stays as it is.
+
+    `Refused` for a secret in what was to be sealed. An `OSError`, such as a full disk, leaves nothing behind.
+    """
+    return _seal(home, guest, run, lambda: contents.of_run(home, guest, run))
+
+
+def of_guest(home: Home, guest: str) -> Path:
+    """Seal the guest's whole story as it is now, and before it every run that has ended and is not sealed yet."""
+    pending(home, guest)
+    name = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}{GUEST}"
+    return _seal(home, guest, name, lambda: contents.of_guest(home, guest))
+
+
+def attempt(home: Home, guest: str, run: str) -> tuple[Path | None, str]:
+    """Seal a run; its record, or why there is none, which is then in the journal, too. Never raises."""
+    try:
+        return of_run(home, guest, run), ""
+    except Exception as e:
+        why = Mask(masking.known(home)).text(str(e) if isinstance(e, HikkoshiError) else f"{type(e).__name__}: {e}")
+        journal = Journal(home.folder(guest) / "journal.jsonl")
+        try:
+            told = [x for x in journal.entries() if x.get("of") == run and x.get("event") == "unsealed"]
+            if not told or told[-1].get("why") != why:
+                journal.append("unsealed", of=run, why=why)
+        except OSError:
+            pass  # a full disk: whoever called us tells it
+        return None, why
+
+
+def pending(home: Home, guest: str) -> list[Path]:
+    """Seal every run that has ended without a record (killed, or run in JupyterLab), oldest first; the records made."""
+    made = [attempt(home, guest, run)[0] for run in waiting(home, guest)]
+    return [path for path in made if path is not None]
+
+
+def waiting(home: Home, guest: str) -> list[str]:
+    """The runs that have ended without a record, oldest first."""
+    return [run for run in _ended(home, guest) if not (folder(home, guest) / run).exists()]
+
+
+def complete(home: Home, guest: str) -> Check:
+    """Whether the guest's newest record of its whole story is good, and holds the report as it is now."""
+    title, remedy = "the guest's story is sealed, with the report as it is now", "run 90-report again"
+    expected = "a signed record that holds this report"
+    newest = max(folder(home, guest).glob(f"[!.]*{GUEST}"), default=None)
+    if newest is None:
+        return Check(title, False, "no record yet", expected, remedy, str(folder(home, guest)))
+    held, _ = bag.read_manifest(newest / bag.MANIFEST) if (newest / bag.MANIFEST).is_file() else ({}, [])
+    reports = [home.outputs / "reports" / f"{guest}{kind}" for kind in (".html", ".pdf")]
+    other = [p.name for p in reports if p.is_file() and held.get(f"data/reports/{p.name}") != files.sha256(p)]
+    if other or not any(f"data/reports/{p.name}" in held for p in reports):
+        told = f"{newest.name} holds another {', '.join(other)}" if other else f"{newest.name} holds no report"
+        return Check(title, False, told, expected, remedy, str(newest))
+    try:
+        site = home.site()
+        ca = home.path(site.signing.time_stamp_ca) if site.signing.time_stamp_ca else None
+        found = verification.verify(newest, approval.trust(home, site), ca)
+    except BadInput as e:
+        problem = e.problems[0]
+        return Check(title, False, f"{problem.what}: {problem.found}", expected, problem.remedy, problem.where)
+    problems = found.problems
+    told = "; ".join(f"{p.what}: {p.found}" for p in problems) or words(home, newest)
+    return Check(title, not problems, told, expected, problems[0].remedy if problems else "", str(newest))
+
+
+def words(home: Home, record: Path) -> str:
+    """A record in one line, for a reader: where it is and who signed it."""
+    info = bag.read_info(record)
+    by = info.get("Sealed-By", "")
+    who = f"NOT SIGNED: {by.removeprefix('nobody: ')}" if by.startswith("nobody") else f"signed by {by}"
+    asked = info.get("Time-Stamp-Service", "none") != "none"
+    without = " · WITHOUT TIME STAMP" if asked and not (record / instructions.TOKEN).is_file() else ""
+    return f"{os.path.relpath(record, home.root)} · {who}{without}"
+
+
+def signer(home: Home) -> Signer:
+    """Who would seal now, found by a trial: what the list of allowed signers says of a signature by this site's key."""
+    try:
+        site = home.site()
+        trust = approval.trust(home, site)
+        trust.check()
+        with tempfile.TemporaryDirectory(prefix="hikkoshi-seal-") as private:
+            trial = Path(private, "trial")
+            trial.write_text("whose signature is this?\n")
+            signature.sign(trial, home.path(site.signing.key), "evidence")
+            found = signature.verify(trial, trust, "evidence", datetime.now(UTC))
+    except HikkoshiError as e:
+        problem = e.problems[0]
+        return Signer(why=f"{problem.what}: {problem.where}" + (f", {problem.found}" if problem.found else ""))
+    return Signer(found.signer, found.key) if found else Signer(why=f"{found.flaw}: {site.signing.key}")
+
+
+def _seal(home: Home, guest: str, name: str, gather: Callable[[], Contents]) -> Path:
+    final = folder(home, guest) / name
+    if name != bag.plain(name) or name.startswith((".", "-")):
+        remedy = "runs are named by open_run; leave HIKKOSHI_RUN unset"
+        raise BadInput(Problem("a run's name cannot name a folder", guest, repr(name), "ASCII without blanks", remedy))
+    list_of_all = register(home)
+    with list_of_all.locked():
+        _mend(home, list_of_all)
+        if not final.exists():
+            part = final.with_name(f".{name}.part")
+            part.mkdir(parents=True)
+            try:
+                note = _build(home, guest, name, part, gather(), list_of_all)
+                part.rename(final)
+            except BaseException:
+                _remove(part)
+                raise
+            files.sync_folder(final.parent)
+            _enter(list_of_all, final)
+            _tell(home, guest, final, **note)
+        elif not any(
+            e.get("of") == name for e in Journal(_journal(home, guest)).entries() if e.get("event") == "sealed"
+        ):
+            _tell(home, guest, final)
+    return final
+
+
+def _build(home: Home, guest: str, name: str, part: Path, found: Contents, list_of_all: Register) -> dict[str, str]:
+    """Everything up to the rename; what the journal has to tell beside the record itself."""
+    site, who, now = home.site(), signer(home), datetime.now(UTC).replace(microsecond=0)
+    before = next((line for line in reversed(list_of_all.lines()) if line.guest == guest), None)
+    payload = bag.fill(part, found.payload)
+    info = [
+        ("Source-Organization", site.name),
+        ("External-Identifier", f"{guest}/{name}"),
+        ("External-Description", "Evidence of the move of a Xen guest to VMware vSphere; see README.txt"),
+        ("Bag-Software-Agent", f"hikkoshi {environment.versions()['hikkoshi']}"),
+        ("Bagging-Date", f"{now:%Y-%m-%d}"),
+        ("Sealed", f"{now:{TIME}}"),
+        ("Guest", guest),
+        ("Step", found.step),
+        ("Mode", found.mode),
+        ("Outcome", found.outcome),
+        ("Notebook", f"data/{found.notebook}" if found.notebook else ""),
+        ("Operator", environment.operator()),
+        ("Sealed-By", who.name or f"nobody: {who.why}"),
+        ("Sealed-By-Key", who.key),
+        ("Time-Stamp-Service", site.signing.time_stamp or ""),
+        ("Runbook-Commit", environment.commit()),
+        ("Plan-SHA256", found.plan),
+        ("Secrets-Searched-For", ", ".join(sorted({s.name for s in masking.known(home)}))),
+        ("Secrets-Not-Readable", ", ".join(masking.unknown(home))),
+        ("Previous-Record", before.identifier if before else ""),
+        ("Previous-Record-SHA256", before.sha256 if before else ""),
+        ("Register-Previous-SHA256", list_of_all.head()),
+    ]
+    readme = instructions.text(
+        identifier=f"{guest}/{name}",
+        names=payload.digests,
+        sealed=now,
+        signer=who.name,
+        unsigned=who.why,
+        previous=before.record if before else "",
+        previous_sha256=before.sha256 if before else "",
+        time_stamp=site.signing.time_stamp or "",
+    )
+    bag.close(part, payload, info, {"README.txt": readme})
+    with ThreadPoolExecutor() as pool:
+        pool.submit(_sync, part)  # most of it is on disk by the time that the search is through
+        secrets = leaks.scan(part, masking.known(home))
+    if secrets:
+        raise Refused(*(_at_its_source(p, part, found) for p in secrets))
+    note = _sign(home, part, who, now)
+    for path in [*part.rglob("*"), part]:
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    _sync(part)
+    return note
+
+
+def _sign(home: Home, part: Path, who: Signer, now: datetime) -> dict[str, str]:
+    if not who.name:
+        return {}
+    signing, signed = home.site().signing, part / bag.TAG_MANIFEST
+    made = signature.sign(signed, home.path(signing.key), "evidence")
+    verdict = signature.verify(signed, approval.trust(home, home.site()), "evidence", now)
+    if (verdict.signer, verdict.key) != (who.name, who.key):
+        found, expected = verdict.flaw or f"{verdict.signer} {verdict.key}", f"{who.name} {who.key}"
+        remedy = "somebody changed the key or the list meanwhile: run the step again"
+        raise ToolFailed(Problem("a seal was not signed by who was to sign it", str(signed), found, expected, remedy))
+    if signing.time_stamp is None or signing.time_stamp_ca is None:
+        return {}
+    try:
+        return {"time_stamp": f"{timestamp.stamp(made, signing.time_stamp, home.path(signing.time_stamp_ca)):{TIME}}"}
+    except ToolFailed as e:
+        return {"time_stamp": f"none: {e.problems[0].what}: {e.problems[0].found}"}
+
+
+def _sync(part: Path) -> None:
+    tool.run(["sync", "-f", part])  # once for all: a sync per file takes ten times as long
+
+
+def _at_its_source(problem: Problem, part: Path, found: Contents) -> Problem:
+    """The problem told of the file that was copied: the copy is gone when somebody reads it."""
+    for name, content in sorted(found.payload.items(), reverse=True):
+        copy = str(part / "data" / name)
+        if isinstance(content, Path) and problem.where.startswith(copy):
+            where = str(content) + problem.where.removeprefix(copy)
+            return Problem(problem.what, where, problem.found, problem.expected, problem.remedy)
+    return problem
+
+
+def _mend(home: Home, list_of_all: Register) -> None:
+    """Remove what killed seals left, and enter the record that was named but not entered, by what it says of the register."""
+    records = list_of_all.path.parent
+    for part in records.glob("*/.*.part"):
+        _remove(part)
+    entered = {line.identifier for line in list_of_all.lines()}
+    missing = [p for p in records.glob("*/[!.]*") if p.is_dir() and f"{p.parent.name}/{p.name}" not in entered]
+    while found := next((p for p in missing if _follows(p, list_of_all)), None):
+        missing.remove(found)
+        _enter(list_of_all, found)
+
+
+def _follows(record: Path, list_of_all: Register) -> bool:
+    info = bag.read_info(record)
+    named = info.get("External-Identifier") == f"{record.parent.name}/{record.name}"
+    return named and info.get("Register-Previous-SHA256") == list_of_all.head()
+
+
+def _enter(list_of_all: Register, record: Path) -> None:
+    info = bag.read_info(record)
+    list_of_all.append(
+        sealed=info["Sealed"],
+        guest=record.parent.name,
+        record=record.name,
+        outcome=info["Outcome"],
+        sha256=files.sha256(record / bag.TAG_MANIFEST),
+        signer=info["Sealed-By"].partition(":")[0],
+    )
+
+
+def _tell(home: Home, guest: str, record: Path, **note: str) -> None:
+    where, by = os.path.relpath(record, home.root), bag.read_info(record).get("Sealed-By", "")
+    digest = files.sha256(record / bag.TAG_MANIFEST)
+    Journal(_journal(home, guest)).append("sealed", of=record.name, record=where, sha256=digest, signer=by, **note)
+
+
+def _ended(home: Home, guest: str) -> list[str]:
+    """Names of the runs that have ended: all that nobody is at work on."""
+    place = home.folder(guest)
+    entries: list[dict[str, Any]] = Journal(_journal(home, guest)).entries()
+    over = {str(e.get("run")) for e in entries if e.get("event") in ("end", "outcome")}
+    parts = {p.name.partition(".")[0] for p in (place / "runs").glob("*.part.ipynb")}
+    executed = {p.name.partition(".")[0] for p in (place / "runs").glob("*.ipynb")}
+    at_work = parts if lock.held(place / "runner.lock") else set()
+    if lock.held(place / "lock"):
+        at_work = at_work | ({(place / "lock").read_text().partition(",")[0]} - over)
+    return sorted(({str(e["run"]) for e in entries if "run" in e} | executed) - at_work)
+
+
+def _journal(home: Home, guest: str) -> Path:
+    return home.folder(guest) / "journal.jsonl"
+
+
+def _remove(part: Path) -> None:
+    for path in [part, *part.rglob("*")]:
+        if path.is_dir() and not path.is_symlink():
+            path.chmod(0o755)
+    shutil.rmtree(part)

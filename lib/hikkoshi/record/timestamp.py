@@ -1,0 +1,60 @@
+"""Time stamps (RFC 3161): a third party says that a signature was there at a certain time. Everything by `openssl ts`."""
+
+import re
+import tempfile
+import urllib.error
+import urllib.request
+from datetime import UTC, datetime
+from pathlib import Path
+
+from hikkoshi import files, tool
+from hikkoshi.errors import Problem, ToolFailed
+
+TIMEOUT = 10  # seconds for the service to answer
+LONGEST = 1 << 20  # bytes of an answer; a token has some thousand
+
+
+def path_of(signature: Path) -> Path:
+    """Where the token over a signature is."""
+    return signature.with_name(signature.name + ".tsr")
+
+
+def stamp(signature: Path, service: str, ca: Path) -> datetime:
+    """Have a signature stamped, check the token at once, and put it beside; the time it tells. `ToolFailed`: no token."""
+    with tempfile.TemporaryDirectory(prefix="hikkoshi-stamp-") as private:
+        query, reply = Path(private, "query.tsq"), Path(private, "reply.tsr")
+        tool.run(["openssl", "ts", "-query", "-data", signature, "-sha256", "-cert", "-out", query], timeout=60)
+        request = urllib.request.Request(
+            service, query.read_bytes(), {"Content-Type": "application/timestamp-query"}, method="POST"
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:
+                reply.write_bytes(answer.read(LONGEST))
+        except (OSError, ValueError) as e:
+            found = str(e.reason) if isinstance(e, urllib.error.URLError) else str(e)
+            remedy = "the record is sealed all the same; see whether the service is up"
+            raise ToolFailed(Problem("the time stamp service does not answer", service, found, remedy=remedy)) from None
+        time = _verified(reply, ["-queryfile", query], ca)
+        files.write(path_of(signature), reply.read_bytes())
+    return time
+
+
+def verify(signature: Path, ca: Path) -> datetime:
+    """The time in the token beside a signature; `ToolFailed` where it does not fit."""
+    return _verified(path_of(signature), ["-data", signature], ca)
+
+
+def _verified(reply: Path, over: list[str | Path], ca: Path) -> datetime:
+    """The certificates are judged as of the time in the token: they have run out when an auditor looks years later."""
+    told = tool.run(["openssl", "ts", "-reply", "-in", reply, "-text"], timeout=60).stdout
+    found = re.search(r"^Time stamp: (\w{3}) +(\d+) (\d\d:\d\d:\d\d)(?:\.\d+)? (\d{4}) GMT$", told, re.M)
+    if found is None:
+        status = re.search(r"^Status: .*$", told, re.M)
+        remedy = "see the service's own log"
+        raise ToolFailed(
+            Problem("the time stamp service gave no time", found=status[0] if status else "", remedy=remedy)
+        )
+    time = datetime.strptime(" ".join(found.groups()), "%b %d %H:%M:%S %Y").replace(tzinfo=UTC)
+    at = str(int(time.timestamp()))
+    tool.run(["openssl", "ts", "-verify", "-in", reply, *over, "-CAfile", ca, "-attime", at], timeout=60)
+    return time

@@ -1,0 +1,221 @@
+"""Whether records are what was sealed: everything that is wrong with one, with a guest's chain of them, or with all.
+
+Needs the records, and a list of allowed signers got by another way; nothing of what made them. Nothing is followed out of a
+record (no link, no name in a manifest), and nothing is written.
+"""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from hikkoshi import files
+from hikkoshi.errors import BadInput, Problem
+from hikkoshi.progress import Progress, silent
+from hikkoshi.record import bag
+from hikkoshi.record.inspection import TAMPERED, Known, Verified, inspect, size, told
+from hikkoshi.record.register import Line, Register
+from hikkoshi.signature import Trust
+
+REGISTER = "register.tsv"
+
+
+@dataclass(frozen=True)
+class Verification:
+    """Every record looked at, and what is wrong with the register."""
+
+    records: tuple[Verified, ...]
+    register: tuple[Problem, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        """All that is wrong, with the records and between them."""
+        return (*(p for r in self.records for p in r.problems), *self.register)
+
+    def plain(self) -> dict[str, object]:
+        """The same as JSON can hold it."""
+        return {
+            "good": not self.problems,
+            "records": [r.plain() for r in self.records],
+            "register": [vars(p) for p in self.register],
+            "notes": list(self.notes),
+        }
+
+
+def verify(path: Path, trust: Trust, ca: Path | None = None, *, progress: Progress = silent) -> Verification:
+    """Verify one record, a guest's folder of records, or the folder of all records with its register.
+
+    `ca`: certificate authority of the time stamp service. `BadInput` where there is no record, or the lists of keys cannot
+    be used.
+    """
+    trust.check()
+    path = path.resolve()
+    records, scope = _records(path)
+    total, done = sum(map(size, records)), 0
+
+    def count(more: int) -> None:
+        nonlocal done
+        done += more
+        progress(done, total, f"{len(found)} of {len(records)} records")
+
+    found: list[Verified] = []
+    approvals: Known = {}
+    for record in records:
+        found.append(inspect(record, trust, ca, count, approvals))
+    together = {v.identifier: v for v in found}
+    register = Register((path if scope == "all" else path.parent if scope == "guest" else path.parents[1]) / REGISTER)
+    found = [_with(v, _chain(v, together, register)) for v in found]
+    notes = [] if register.path.is_file() else ["there is no register here: newest records that are gone are not found"]
+    problems = list(_forks(found))
+    if register.path.is_file():
+        problems += [*(register.check() if scope == "all" else ()), *_entries(found, register, scope, path)]
+    elif scope == "all":
+        problems.append(Problem("the register is missing", str(register.path), "no such file", remedy=TAMPERED))
+    if scope == "all":
+        problems += _strangers(path, register)
+    return Verification(tuple(found), tuple(map(told, problems)), tuple(notes))
+
+
+def _records(path: Path) -> tuple[list[Path], str]:
+    """The records meant by a path, and which kind of folder it is: record, guest or all."""
+    if path.is_dir():
+        if _is_record(path):
+            return [path], "record"
+        below = sorted(p for p in path.iterdir() if not p.name.startswith("."))
+        if (path / REGISTER).exists() or any(_is_record(x) for p in below if p.is_dir() for x in p.iterdir()):
+            guests = [p for p in below if p.is_dir() and not p.is_symlink()]
+            inside = [x for g in guests for x in sorted(g.iterdir()) if not x.name.startswith(".")]
+            return [x for x in inside if x.is_dir() and not x.is_symlink()], "all"
+        if any(map(_is_record, below)):
+            return [p for p in below if p.is_dir() and not p.is_symlink()], "guest"
+    found = "no such folder" if not path.is_dir() else "neither a record nor records in it"
+    remedy = "name a record, a guest's folder of records, or outputs/records"
+    raise BadInput(Problem("there is no record here", str(path), found, "a folder with bagit.txt", remedy))
+
+
+def _is_record(path: Path) -> bool:
+    return any((path / name).is_file() for name in ("bagit.txt", bag.INFO, bag.MANIFEST, bag.TAG_MANIFEST))
+
+
+def _with(found: Verified, more: Iterator[Problem | str]) -> Verified:
+    problems, notes = list(found.problems), list(found.notes)
+    for word in more:
+        if isinstance(word, str):
+            notes.append(bag.printable(word))
+        else:
+            problems.append(told(word))
+    return Verified(found.path, found.info, tuple(problems), tuple(notes))
+
+
+def _chain(found: Verified, together: dict[str, Verified], register: Register) -> Iterator[Problem | str]:
+    """Whether the record before this one is there, is the one that was sealed, and is older."""
+    named = found.info.get("Previous-Record", "")
+    if named in ("", "none"):
+        return
+    guest, _, name = named.partition("/")
+    before, where = found.path.parent / name, str(found.path)
+    if guest != found.info.get("Guest") or "/" in name or name in ("", ".", ".."):
+        yield Problem("the record before is none of this guest", where, named, f"{found.info.get('Guest')}/…", TAMPERED)
+        return
+    digest = None if before.is_symlink() else _digest(before / bag.TAG_MANIFEST)
+    if digest is None:
+        alone = not register.path.is_file() and not any(map(_is_record, _others(found.path)))
+        if alone:
+            yield f"chain not checked: the record before it, {named}, is not beside it"
+        else:
+            yield Problem(
+                "the record before is missing", str(before), f"{found.identifier} follows it", named, TAMPERED
+            )
+        return
+    expected = found.info.get("Previous-Record-SHA256", "")
+    if digest != expected:
+        yield Problem("the record before is not the one that was sealed", str(before), digest, expected, TAMPERED)
+    earlier = together[named].info if named in together else bag.read_info(before)
+    if earlier.get("Sealed", "") > found.info.get("Sealed", ""):
+        remedy = "one of the two clocks was wrong, or somebody set a time back"
+        times = f"{found.info.get('Sealed')}, the record before {earlier.get('Sealed')}"
+        yield Problem(
+            "time goes backwards along the chain", where, times, "each record later than the one before", remedy
+        )
+    journal, longer = before / "data" / "journal.jsonl", found.path / "data" / "journal.jsonl"
+    if all(p.is_file() and not p.is_symlink() for p in (journal, longer)) and not _begins(longer, journal):
+        remedy = "the journal was rewritten between the two: compare them"
+        yield Problem(
+            "the journal is not that of the record before, continued", where, "another beginning", named, remedy
+        )
+
+
+def _begins(longer: Path, beginning: Path) -> bool:
+    start = beginning.read_bytes()
+    with longer.open("rb") as f:
+        return f.read(len(start)) == start
+
+
+def _others(record: Path) -> list[Path]:
+    return [p for p in record.parent.iterdir() if p != record and p.is_dir()]
+
+
+def _forks(found: list[Verified]) -> Iterator[Problem]:
+    """Two records that follow the same one, or two first ones, of a guest."""
+    followers: dict[tuple[Path, str], list[Verified]] = {}
+    for v in found:
+        followers.setdefault((v.path.parent, v.info.get("Previous-Record", "")), []).append(v)
+    for (folder, before), several in followers.items():
+        if len(several) > 1:
+            names = ", ".join(v.path.name for v in several)
+            told = f"{names} follow {before if before not in ('', 'none') else 'nothing'}"
+            yield Problem("the chain of records forks", str(folder), told, "one record after each", TAMPERED)
+
+
+def _entries(found: list[Verified], register: Register, scope: str, path: Path) -> Iterator[Problem]:
+    """Whether each record has its line in the register and each line its record."""
+    lines = {line.identifier: line for line in register.lines()}
+    for v in found:
+        here, expected = f"{v.path.parent.name}/{v.path.name}", _digest(v.path / bag.TAG_MANIFEST) or "nothing"
+        line = lines.pop(here, None)
+        if line is None:
+            remedy = "if sealing was killed just now, the next seal enters it; else it was put there by somebody"
+            yield Problem("a record is not in the register", str(v.path), "no line", here, remedy)
+            continue
+        yield from _differences(v, line, expected, register)
+    if scope != "record":
+        for identifier, line in lines.items():
+            if scope == "all" or line.guest == path.name:
+                where = f"{register.path}:{line.n}"
+                yield Problem(
+                    "a record that the register names is missing", where, "no such record", identifier, TAMPERED
+                )
+
+
+def _differences(v: Verified, line: Line, digest: str, register: Register) -> Iterator[Problem]:
+    info = v.info
+    said = {
+        "sha256": (line.sha256, digest),
+        "sealed": (line.sealed, info.get("Sealed", "")),
+        "outcome": (line.outcome, info.get("Outcome", "")),
+        "signer": (line.signer, info.get("Sealed-By", "").partition(":")[0]),
+        "the line before": (register.previous_of(line.identifier), info.get("Register-Previous-SHA256", "")),
+    }
+    for what, (written, true) in said.items():
+        if written != true:
+            where = f"{register.path}, line of {line.identifier}"
+            yield Problem(f"the register does not fit the record: {what}", where, str(written), true, TAMPERED)
+
+
+def _strangers(path: Path, register: Register) -> Iterator[Problem]:
+    """What is no record beside the records: of what was sealed nothing is anywhere else."""
+    for place in (path, *(p for p in path.iterdir() if p.is_dir() and not p.is_symlink())):
+        with os.scandir(place) as entries:
+            for entry in sorted(entries, key=lambda e: e.name):
+                hidden = entry.name.startswith(".")
+                if Path(entry.path) == register.path or (entry.is_dir(follow_symlinks=False) and not hidden):
+                    continue
+                if hidden and entry.name.endswith(".part") and place != path:
+                    continue  # being built, or left by a killed seal: no record yet
+                remedy = "nobody but the sealing puts anything here: find out who did"
+                yield Problem("something lies among the records that is none", entry.path, "", "records only", remedy)
+
+
+def _digest(path: Path) -> str | None:
+    return files.sha256(path) if path.is_file() and not path.is_symlink() else None

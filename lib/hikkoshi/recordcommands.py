@@ -1,0 +1,56 @@
+"""The command that verifies records: thin, like the rest of the command line."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hikkoshi import terminal
+from hikkoshi.terminal import AsJson
+
+
+def verify(
+    path: Annotated[
+        Path | None,
+        typer.Argument(metavar="[PATH]", help="a record, a guest's records, or all [default: outputs/records]"),
+    ] = None,
+    *,
+    allowed_signers: Annotated[
+        Path | None, typer.Option(help="who may sign what; from somebody you trust [default: the site's]")
+    ] = None,
+    revoked: Annotated[Path | None, typer.Option(help="keys that are good no more")] = None,
+    time_stamp_ca: Annotated[Path | None, typer.Option(help="certificate authority of the time stamp service")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Verify sealed records: every byte, signature, chain and the register. All that is wrong is told; writes nothing.
+
+    Ends with 1 where anything is wrong. With PATH and --allowed-signers it needs no parameters, only the records.
+    """
+    from hikkoshi import approval  # noqa: PLC0415 - all imports here are late: --help and completion answer at once
+    from hikkoshi.params import Home  # noqa: PLC0415
+    from hikkoshi.record import seal, verification  # noqa: PLC0415
+    from hikkoshi.signature import Trust  # noqa: PLC0415
+
+    trust, waiting = Trust(allowed_signers, revoked) if allowed_signers else None, list[str]()
+    if path is None or trust is None:
+        home = Home.find()
+        if path is None:
+            path = home.outputs / "records"
+            waiting = [f"{guest}/{run}" for guest in home.guest_names() for run in seal.waiting(home, guest)]
+        if trust is None:
+            signing, trust = home.site().signing, approval.trust(home, home.site())
+            trust = Trust(trust.allowed, revoked or trust.revoked)
+            time_stamp_ca = time_stamp_ca or (home.path(signing.time_stamp_ca) if signing.time_stamp_ca else None)
+    with terminal.bar(f"verifying {path}") as progress:
+        found = verification.verify(path, trust, time_stamp_ca, progress=progress)
+    if as_json:
+        terminal.print_json({**found.plain(), "not_sealed": waiting})
+    else:
+        terminal.table([r.row() for r in found.records])
+        unsealed = [f"{run} has ended and is not sealed: the guest's next run does it" for run in waiting]
+        for note in (*found.notes, *unsealed):
+            print(f"note: {note}")
+        for n, problem in enumerate(found.problems, 1):
+            print(f"{n}. {problem}".replace("\n", "\n   "), file=sys.stderr)
+    raise typer.Exit(1 if found.problems else 0)
