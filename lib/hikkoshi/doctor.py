@@ -20,7 +20,7 @@ PROGRAMS = (  # (program, arguments that print its version, what it is for, whet
     ("setpriv", ("--version",), "ending what we start", True),
     ("qemu-nbd", ("--version",), "disks in qcow2 and VHD", False),
     ("ssh", ("-V",), "disks on a Dom-0", False),
-    ("ssh-keygen", (), "signatures, in a later version", False),
+    ("ssh-keygen", (), "signatures of records and approvals", True),
     ("zstd", ("--version",), "initrds of Debian 12 and newer guests", False),
     ("lz4", ("--version",), "initrds of Ubuntu 19.10 to 21.04", False),
     ("mke2fs", ("-V",), "the lab's guests", False),
@@ -63,6 +63,8 @@ def findings(home: Home) -> Iterator[Finding]:
         yield _program(program, version, purpose, required)
     yield _guestfs()
     yield _kernel()
+    yield _browser()
+    yield _font()
     yield _vcsim()
     yield _room(home)
     yield _kvm()
@@ -100,6 +102,29 @@ def _kernel() -> Finding:
             title, False, f"{kernels[-1]} cannot be read, or has no modules", f"sudo chmod a+r {kernels[-1]}"
         )
     return Finding(title, False, "no /boot/vmlinuz-*", SETUP)
+
+
+def _browser() -> Finding:
+    from hikkoshi.record import pdf  # noqa: PLC0415 - the quick findings are not to wait for it
+
+    title = "Chromium (reports as PDF)"
+    try:
+        return Finding(title, True, pdf.browser(), required=False)
+    except HikkoshiError as e:
+        return Finding(title, False, e.problems[0].what, pdf.REMEDY, required=False)
+
+
+def _font() -> Finding:
+    """A Japanese font, asked of fontconfig."""
+    title = "a Japanese font (reports as PDF)"
+    try:
+        fonts = tool.run(["fc-list", ":lang=ja", "family"], timeout=60).stdout.strip().splitlines()
+    except HikkoshiError as e:
+        return Finding(title, False, e.problems[0].what, SETUP, required=False)
+    found = next(
+        (f for f in fonts if "Noto Sans CJK JP" in f), fonts[0] if fonts else "none: its characters would be boxes"
+    )
+    return Finding(title, bool(fonts), found, f"{SETUP} (Debian, Ubuntu: fonts-noto-cjk)", required=False)
 
 
 def _vcsim() -> Finding:

@@ -1,24 +1,36 @@
 """The report tells what is there, says what is not, and needs nothing but a browser."""
 
 import html.parser
+import itertools
 import re
+import shutil
+from datetime import UTC, datetime
 from pathlib import Path
 
 import nbformat
 import pytest
 
-from hikkoshi import plan
+from hikkoshi import approval, plan
 from hikkoshi.disk.conversion import Conversion
 from hikkoshi.disk.origin import Identity, Origin
 from hikkoshi.disk.source import DiskFacts
+from hikkoshi.guest import clock, preparation, vmware_tools
 from hikkoshi.guest.facts import GuestFacts, Interface, Kernel
 from hikkoshi.guest.prepared import Prepared
 from hikkoshi.journal import Journal
+from hikkoshi.lab import keys
 from hikkoshi.network import outage, wiring
+from hikkoshi.network.prescription import Plan as Prescription
+from hikkoshi.network.prescription import Switch
+from hikkoshi.network.remedy import Applied
 from hikkoshi.network.sequential import Run, Series
 from hikkoshi.observation import Wiring
 from hikkoshi.params import Home
-from hikkoshi.record import report
+from hikkoshi.record import page as first_page
+from hikkoshi.record import pdf, report
+from hikkoshi.record.language import told, translations
+from hikkoshi.record.register import Register
+from hikkoshi.record.story import gather
 from hikkoshi.rehearsal.outcome import Ending, Outcome, SeenNic
 from hikkoshi.rehearsal.rehearsal import Rehearsal
 from hikkoshi.survey import Survey
@@ -28,6 +40,7 @@ from hikkoshi.vsphere.deployment import Deployment
 from hikkoshi.vsphere.readback import NicFound
 from hikkoshi.xen.config import Vif, XenDisk, XenGuest
 
+PROJECT = Path(__file__).parents[2]
 DATA = Path(__file__).parents[1] / "data" / "guest"
 MAC = "00:16:3e:01:00:00"
 PNG = bytes.fromhex(
@@ -292,17 +305,17 @@ def test_at_every_stage_it_is_valid_html_that_asks_for_nothing(move: Move, throu
 @pytest.mark.parametrize(
     ("through", "verdict"),
     [
-        ("", "Nothing has been done yet"),
-        ("10-survey", "Under way: 20-plan is next"),
-        ("50-rehearse", "Under way: 60-deploy is next"),
-        ("60-deploy", "Deployed and waiting for its cut-over"),
-        ("70-cutover", "In service on vSphere"),
+        ("", "… Nothing has been done yet. Until now the move has not taken the guest out of service"),
+        ("10-survey", "… Under way: 20-plan (what it will become) is next."),
+        ("50-rehearse", "… Under way: 60-deploy (import into vSphere, NICs disconnected) is next."),
+        ("60-deploy", "✔ Deployed and waiting for its cut-over. Until now the move has not taken"),
+        ("70-cutover", "✔ In service on vSphere. It serves from vSphere since 2026-11-22 00:00:00 UTC."),
     ],
 )
 def test_the_verdict_follows_what_was_done(move: Move, through: str, verdict: str) -> None:
     if through:
         move.results(through)
-    assert f'">{verdict}</p>' in move.page()
+    assert verdict in words(move.page())
 
 
 def test_what_is_missing_is_told_as_not_done_yet(move: Move) -> None:
@@ -310,14 +323,17 @@ def test_what_is_missing_is_told_as_not_done_yet(move: Move) -> None:
     text = words(move.page())
     assert "20-plan (what it will become) is not done yet." in text
     assert "No picture yet" in text
-    assert "60-deploy not done yet" in text
+    assert "60-deploy import into vSphere, NICs disconnected not done yet" in text
+    assert "cut over not done yet" in text
+    assert "Not cut over: there was none." in text
 
 
 def test_a_failed_run_is_told_as_failed(move: Move) -> None:
     move.results("30-prepare")
     move.ran("40-convert", result="failed", error="ToolFailed: qemu-img failed\n  found: <no space>")
     page = move.page()
-    assert '<p class="verdict bad">40-convert has failed</p>' in page
+    assert '<div class="verdict bad">' in page
+    assert "✘ 40-convert (disk to streamOptimized VMDK) has failed." in words(page)
     assert "found: <no space>" in words(page)
     assert "<no space>" not in page
 
@@ -331,12 +347,15 @@ def test_a_machine_that_a_rollback_took_out_is_not_called_in_service(move: Move)
     page = words(move.page())
     assert "In service on vSphere" not in page
     assert "Out of service in vSphere" in page
+    assert "Look whether it serves under Xen before anything else." in page
+    assert "No cut-over is in force" in page
+    assert "there was none" not in page
 
 
 def test_an_interrupted_run_is_told_as_interrupted(move: Move) -> None:
     move.results("30-prepare")
     move.ran("40-convert", result="interrupted")
-    assert "40-convert was interrupted" in words(move.page())
+    assert "✘ 40-convert (disk to streamOptimized VMDK) was interrupted." in words(move.page())
 
 
 def test_a_plan_run_after_the_real_one_does_not_hide_it(move: Move) -> None:
@@ -355,7 +374,7 @@ def test_a_repeat_that_finds_everything_done_does_not_hide_when_it_was_done(move
     move.journal.append("outcome", **about, mode="apply", outcome="succeeded", error="")
     text = words(move.page())
     assert "UTC done act in 30-prepare 1.5" in text
-    assert "UTC already act in 30-prepare 0.1" in text
+    assert "UTC already so act in 30-prepare 0.1" in text
 
 
 def test_what_was_only_planned_is_an_open_point(move: Move) -> None:
@@ -406,7 +425,10 @@ def test_every_change_in_the_guest_is_shown_as_a_diff(move: Move) -> None:
     move.results("30-prepare")
     page = move.page()
     for edit in move.plan.preparation.edits:
-        assert f"<summary><code>{edit.path}</code></summary>" in page
+        assert (
+            f"<summary><code>{edit.path}</code>: {html.escape(edit.why, quote=False).replace(chr(39), '&#39;')}</summary>"
+            in page
+        )
     assert "<del>-" in page
     assert "<ins>+" in page
 
@@ -530,8 +552,8 @@ def test_wiring_outage_speed_and_cause_stand_in_the_report_as_they_were_measured
     Throughput(measured={"before the move": fast, "since the move": slow}).save(move.folder)
     read = words(move.page())
     assert "0 of 1 NICs on their segments; eth0 silent" in read
-    assert "The network is not proved to be as fast as without the guest: regressed" in read
-    assert "throughput before the move recovered" in read
+    assert "The network is not proved to be as fast as without the guest: slower than without the guest: 0.005" in read
+    assert "throughput before the move as fast as without the guest: 1.000 [0.999, 1.001]" in read
     assert "outage during the cut-over" in read
     assert " 2.05 s" in read
     assert "Not every NIC was proved to be on its segment: eth0 silent" in read
@@ -551,3 +573,272 @@ def test_what_was_measured_of_an_earlier_cut_over_proves_nothing_for_this_one(mo
     read = words(move.page())
     assert "not seen from inside the guest" in read
     assert "that is for 80-netperf" in read
+
+
+def test_the_browser_itself_refuses_every_request_of_the_page(move: Move) -> None:
+    policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+    assert ("meta", {"http-equiv": "Content-Security-Policy", "content": policy}) in parsed(move.page()).seen
+
+
+def luminance(colour: str) -> float:
+    """Relative luminance as WCAG 2 defines it."""
+    if len(colour) == 4:
+        colour = "#" + "".join(2 * c for c in colour[1:])
+    parts = [int(colour[n : n + 2], 16) / 255 for n in (1, 3, 5)]
+    red, green, blue = (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def test_every_text_can_be_read_on_every_ground(move: Move) -> None:
+    styles = re.search(r"<style>(.*)</style>", move.page(), re.DOTALL)
+    assert styles is not None
+    inks = set(re.findall(r"[{;\s]color: (#[0-9a-f]+)", styles[1]))
+    grounds = set(re.findall(r"background: (#[0-9a-f]+)", styles[1]))
+    assert len(inks) > 3
+    assert len(grounds) > 3
+    for ink, ground in itertools.product(inks, grounds):
+        assert (luminance(ground) + 0.05) / (luminance(ink) + 0.05) >= 4.5, (ink, ground)
+
+
+def test_headings_follow_one_another_without_a_gap(move: Move) -> None:
+    move.results("70-cutover")
+    levels = [int(t[1]) for t, _ in parsed(move.page()).seen if re.fullmatch("h[1-6]", t)]
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(after <= before + 1 for before, after in itertools.pairwise(levels))
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The report of a guest in service whose network was measured, in both languages: drawing takes a second each."""
+    root = tmp_path_factory.mktemp("measured")
+    shutil.copytree(PROJECT / "params", root / "params")
+    move = Move(Home(root))
+    measure(move)
+    return {"en": move.page(), "ja": japanese(move)}
+
+
+def test_every_drawn_bar_has_its_words(measured: dict[str, str]) -> None:
+    bars = [a for t, a in parsed(measured["en"]).seen if t == "svg"]
+    assert len(bars) == 3
+    assert all(b["role"] == "img" and b["aria-label"] for b in bars)
+
+
+def measure(move: Move) -> None:
+    """What is measured of a guest in service: outage, speed before and after, a remedy."""
+    move.results("70-cutover")
+    found = outage.read(DATA.parent / "outage" / "one-2.05--behind-arp.jsonl")
+    found.model_copy(update={"since": SINCE}).save(move.folder)
+    before, after = (Measured(since=since, series=series(94.0), folder="") for since in ("", SINCE))
+    Throughput(measured={"before the move": before, "since the move": after}).save(move.folder)
+    Applied(plan=Prescription(switches=(Switch(nic="eth0", feature="lro"),)), flags=(), files=()).save(move.folder)
+
+
+def test_the_first_page_has_times_outage_speed_and_changes(measured: dict[str, str]) -> None:
+    read = words(measured["en"]).split("Open points, and what is not proved")[0]
+    assert re.search(r"surveyed \d{4}-\d\d-\d\d \d\d:\d\d 0 s planned ", read)
+    assert "2.05 s the longest of a segment" in read
+    assert "1.000 [0.999, 1.001] of the direct way's throughput, after the move" in read
+    assert re.search(r"before the move, under Xen 94\.\d+ 94\.\d+ 1\.000 \[0\.999, 1\.001\]", read)
+    assert "Kernel 2.6.18-398.el5: the highest of 2 that boot without Xen" in read
+    assert "In the running guest: LRO switched off on eth0" in read
+    assert "The network is as fast as without the guest." in read
+
+
+def test_a_repeat_that_finds_everything_done_does_not_change_when_it_was_cut_over(move: Move) -> None:
+    move.results("70-cutover")
+    first = gather(move.home, "idp").steps[6]
+    about = {"run": "20261122T000099Z-70-cutover", "step": "70-cutover"}
+    move.journal.append("open", **about, mode="apply")
+    move.journal.append("step", **about, title="act", state="already", seconds=0.1, found="as planned")
+    move.journal.append("outcome", **about, mode="apply", outcome="succeeded", error="")
+    again = gather(move.home, "idp").steps[6]
+    assert again.run != first.run
+    assert again.did == first.did is not None
+
+
+def test_long_lists_end_on_the_first_page_with_a_pointer_and_go_on_later(move: Move) -> None:
+    measure(move)
+    found = outage.Outages.load(move.folder)
+    many = tuple(found.segments[0].model_copy(update={"name": f"vlan{n}"}) for n in range(14))
+    found.model_copy(update={"segments": many}).save(move.folder)
+    page = first_page.first(gather(move.home, "idp"))
+    assert (len(page.segments), page.more_segments) == (12, 2)
+    read = words(move.page())
+    assert "And 2 more: see the timeline of the outage." in read
+    assert "vlan13 2.05 s" in read, "in the appendix"
+
+
+def test_who_approved_which_plan_stands_there_and_whether_it_counts(move: Move) -> None:
+    keys.make(move.home)
+    move.results("60-deploy")
+    by = approval.approver(move.home, keys.folder(move.home) / "approver")
+    approval.give(move.home, "idp", move.plan, "the page", by)
+    move.ran("70-cutover")
+    read = words(move.page())
+    assert f"approved by {by.principal}" in read.split("Open points")[0]
+    assert move.plan.hash in read
+    assert f"{by.fingerprint} yes" in read
+    path = next((move.folder / "approvals").glob("*.txt"))
+    path.write_text(path.read_text().replace("the page", "another page"))
+    assert not report.complete(move.home, "idp"), "the report tells of approvals as they were"
+    read = words(move.page())
+    assert "approved by" not in read.split("Open points")[0]
+    assert f"{by.fingerprint} yes" not in read
+
+
+def test_the_guests_records_stand_there_as_the_register_has_them(move: Move) -> None:
+    assert "No record of this guest was sealed" in words(move.page())
+    register = Register(move.home.outputs / "records" / "register.tsv")
+    for guest in ("idp", "other"):
+        with register.locked():
+            register.append(
+                sealed="2026-11-22", guest=guest, record=f"RUN-{guest}", outcome="failed", sha256="f" * 64, signer="op"
+            )
+    read = words(move.page())
+    assert f"1 2026-11-22 RUN-idp failed op {'f' * 64}" in read
+    assert "RUN-other" not in read
+
+
+def test_the_report_says_that_it_is_not_signed_and_how_to_check_it(move: Move) -> None:
+    read = words(move.page())
+    assert "This file alone is not signed: the end of the report says how to check it." in read
+    assert "hikkoshi verify outputs/records/idp/" in read.split("How to check this report")[1]
+    assert "VERIFY.txt" in read
+
+
+def test_without_a_chromium_the_old_pdf_is_gone_and_it_is_said_what_to_install(
+    move: Move, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    move.page()
+    written = report.path(move.home, "idp")
+    pdf.path(written).write_bytes(b"%PDF-1.4 of another report %%EOF")
+    assert pdf.complete(written)
+    monkeypatch.setattr(pdf, "PROGRAMS", ("no-such-chromium",))
+    found = pdf.write(written)
+    assert not found
+    assert "not installed" in found.found
+    assert "install Chromium" in found.remedy
+    assert not pdf.path(written).exists()
+    assert not pdf.complete(written)
+
+
+def test_an_older_reports_pdf_does_not_stay_beside_a_new_report(move: Move) -> None:
+    move.page()
+    older = pdf.path(report.path(move.home, "idp"))
+    older.write_bytes(b"%PDF-1.4 of an older report %%EOF")
+    move.page()
+    assert not older.exists()
+
+
+def test_a_pdf_that_was_cut_off_is_none(move: Move) -> None:
+    move.page()
+    written = report.path(move.home, "idp")
+    pdf.path(written).write_bytes(b"%PDF-1.4 and no end")
+    assert not pdf.complete(written)
+
+
+JAPANESE = re.compile(r"[\u3040-\u30ff\u4e00-\u9fff]")
+SITE = "Information and Communication Technology Center (lab)"
+SAME = {
+    SITE,
+    *survey().guest.warnings,
+    "NIC",
+    "MAC",
+    "VLAN",
+    "SHA-256",
+    "VMDK",
+    "idp",
+    "Hikkoshi",
+    "Python",
+    "2",
+    "1",
+}  # in every language
+
+
+def japanese(move: Move) -> str:
+    site = move.home.root / "params" / "site.yml"
+    site.write_text(site.read_text().replace("lang: en", "lang: ja"))
+    return move.page()
+
+
+def between(page: str, tags: str) -> list[str]:
+    """What stands in elements of these kinds."""
+    return [words(inner) for _, inner in re.findall(rf"<({tags})\b[^>]*>(.*?)</\1>", page, re.DOTALL)]
+
+
+@pytest.mark.parametrize("through", ["", "20-plan", "50-rehearse", "measured", "rolled back", "failed"])
+def test_a_japanese_report_has_no_english_heading_verdict_or_explanation(
+    move: Move, measured: dict[str, str], through: str
+) -> None:
+    if through in STEPS:
+        move.results(through)
+    if through == "rolled back":
+        move.results("70-cutover")
+        move.ran("75-rollback")
+        (move.folder / "cutover.json").unlink()
+    if through == "failed":
+        move.results("40-convert")
+        move.ran("50-rehearse", result="failed", error="ToolFailed: 起動しない")
+    page = measured["ja"] if through == "measured" else japanese(move)
+    assert ("html", {"lang": "ja"}) in parsed(page).seen
+    shown, evidence = page.split('<h2 id="appendix">')
+    for element in between(page, "h1|h2|caption|title") + between(shown, "h3|li|p|figcaption|summary"):
+        assert JAPANESE.search(element) or element in SAME, element
+    for element in between(page, "h3"):
+        assert JAPANESE.search(element) or element in SAME, element
+    for head in re.findall(r'<th scope="col"[^>]*>(.*?)</th>', page):
+        assert JAPANESE.search(head) or head in SAME, head
+    for words_of_a_bar in re.findall(r'(?:aria-label|alt)="([^"]*)"', page):
+        assert JAPANESE.search(words_of_a_bar), words_of_a_bar
+    for paragraph in between(re.sub(r"<details.*?</details>", "", evidence, flags=re.DOTALL), "p|li"):
+        assert JAPANESE.search(paragraph), paragraph
+    assert "英語の原文" in evidence, "it says what stays English"
+
+
+def test_numbers_and_dates_are_the_same_in_both_languages(measured: dict[str, str]) -> None:
+    found = {lang: re.findall(r"\d+\.\d\d\d|\d{4}-\d\d-\d\d", words(page)) for lang, page in measured.items()}
+    now = datetime.now(UTC).date().isoformat()
+    same = [[x for x in sorted(each) if x != now] for each in found.values()]
+    assert same[0] == same[1] != []
+
+
+def test_everything_that_is_said_goes_through_the_catalogue(move: Move) -> None:
+    def marked(message: str) -> str:
+        return f"⟦{message}⟧"
+
+    measure(move)
+    (move.folder / "wiring.json").unlink(missing_ok=True)
+    story = gather(move.home, "idp")
+    page = first_page.first(story, marked)
+    said = [page.verdict, page.service, page.longest, *page.changes, *page.points, *(t.what for t in page.times)]
+    said += [s.out for s in page.segments] + [s.what for s in page.speeds] + [s.words for s in page.speeds]
+    assert len(said) > 20
+    assert all("⟦" in words for words in said), said
+
+
+def test_the_table_of_the_runbook_is_in_the_sites_language(move: Move) -> None:
+    move.results("20-plan")
+    assert report.table(move.home, "idp")[0]["what"] == "verdict"
+    japanese(move)
+    assert report.table(move.home, "idp")[0]["what"] == translations("ja").gettext("verdict")
+
+
+def test_what_other_modules_tell_of_a_guest_is_known_to_the_catalogue() -> None:
+    facts = survey().guest
+    ja = translations("ja").gettext
+    planned = preparation.plan(
+        facts, controller="pvscsi", nic_model="vmxnet3", macs={"eth0": "00:16:3e:01:00:00", "eth1": "00:16:3e:01:00:01"}
+    )
+    old = facts.model_copy(update={"release": "5.3"})
+    new = facts.model_copy(update={"release": "7.9"})
+    sentences = [
+        *(e.why for e in planned.edits),
+        planned.kernel_because,
+        *(note for note in planned.notes if note not in facts.warnings),
+        *(clock.note(f) for f in (facts, old)),
+        *(vmware_tools.note(f) for f in (facts, new)),
+    ]
+    assert len(sentences) > 12
+    assert [t for t in sentences if not re.search(r"[\u3040-\u30ff\u4e00-\u9fff]", told(t, ja))] == []
+    assert [t for t in sentences if told(t, str) != t] == [], "in English they stay as they are"

@@ -1,28 +1,30 @@
-"""What is known of one guest, gathered for its report: results, runs, pictures; and what all that does not prove."""
+"""What is known of one guest, gathered for its report: results, runs, approvals, records."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
-from hikkoshi import files
+from hikkoshi import approval, files
+from hikkoshi.approval import Approval
 from hikkoshi.artefact import Artefact
 from hikkoshi.disk.conversion import Conversion
-from hikkoshi.errors import BadInput
+from hikkoshi.errors import BadInput, HikkoshiError
 from hikkoshi.guest.prepared import Prepared
 from hikkoshi.journal import Journal
 from hikkoshi.network.outage import Outages
+from hikkoshi.network.remedy import Applied
 from hikkoshi.observation import Wiring
 from hikkoshi.offloads import Offloads
 from hikkoshi.params import Home
 from hikkoshi.plan import Plan
-from hikkoshi.rehearsal.outcome import Ending
+from hikkoshi.record.register import Line, Register
 from hikkoshi.rehearsal.rehearsal import Rehearsal
 from hikkoshi.run import STEPS
-from hikkoshi.status import MEASURED, LastRun, done, runs
+from hikkoshi.status import LastRun, done, runs
 from hikkoshi.survey import Survey
-from hikkoshi.throughput import Measured, Throughput
+from hikkoshi.throughput import Throughput
 from hikkoshi.vsphere.cutover import CutOver
 from hikkoshi.vsphere.deployment import Deployment
 
@@ -42,7 +44,7 @@ SOURCES = (  # everything in the guest's folder that a report is made from
     "offloads.json",
     "remedy.json",
 )
-Level = Literal["good", "open", "bad"]
+APPROVED = ("70-cutover", "85-offloads")  # steps that are not carried out without an approval
 A = TypeVar("A", bound=Artefact)
 M = TypeVar("M", Wiring, Outages, Offloads)
 
@@ -57,14 +59,27 @@ class Source:
 
 
 @dataclass(frozen=True)
+class Span:
+    """A run as a time: when it began and for how many seconds it went on."""
+
+    run: str
+    begun: datetime
+    seconds: float
+
+
+@dataclass(frozen=True)
 class StepStory:
-    """One step: the run to tell of with its checks and record, and what was done in any run; None where it was never run."""
+    """One step: the run to tell of with its checks and record, and what was done in any run; None where it was never run.
+
+    `did` is the run that last carried anything out, which is an earlier one where `run` found that everything was done.
+    """
 
     step: str
     title: str
     run: LastRun | None
     seconds: float
     begun: datetime | None
+    did: Span | None
     checks: tuple[dict[str, Any], ...]
     actions: tuple[dict[str, Any], ...]
     record: Path | None
@@ -92,6 +107,9 @@ class Story:
     outage: Outages | None = None
     throughput: Throughput | None = None
     offloads: Offloads | None = None
+    remedy: Applied | None = None
+    approvals: tuple[Approval, ...] = ()
+    register: tuple[Line, ...] = ()  # the guest's lines of the register of records
     last: LastRun | None = None  # of any step, the report's own apart
     unreadable: tuple[str, ...] = field(default=())
 
@@ -101,6 +119,12 @@ class Story:
         return self.cutover is None and any(
             s.step == "75-rollback" and s.run is not None and s.run.mode == "apply" for s in self.steps
         )
+
+    @property
+    def tried(self) -> bool:
+        """Whether a cut-over or a rollback was applied, to its end or not."""
+        moving = (s for s in self.steps if s.step in ("70-cutover", "75-rollback"))
+        return any(s.run is not None and s.run.mode == "apply" for s in moving)
 
     @property
     def run_ids(self) -> list[str]:
@@ -122,7 +146,8 @@ def gather(home: Home, guest: str) -> Story:
             unreadable.append(f"{kind.filename}: {e.problems[0].found}")
             return None
 
-    cutover = typed(CutOver)
+    cutover, plan = typed(CutOver), typed(Plan)
+    steps = tuple(_step(s, told(past).get(s), past, entries, folder) for s in STEPS if s != "90-report")
 
     def since(found: M | None) -> M | None:
         """What was measured of the machine as it serves now; of an earlier cut-over it proves nothing."""
@@ -133,10 +158,10 @@ def gather(home: Home, guest: str) -> Story:
         site=home.site().name,
         folder=folder,
         sources=sources(folder),
-        steps=tuple(_step(s, told(past).get(s), past, entries, folder) for s in STEPS if s != "90-report"),
+        steps=steps,
         done=tuple(done(past)),
         survey=typed(Survey),
-        plan=typed(Plan),
+        plan=plan,
         prepared=typed(Prepared),
         conversion=typed(Conversion),
         rehearsal=typed(Rehearsal),
@@ -146,6 +171,9 @@ def gather(home: Home, guest: str) -> Story:
         outage=since(typed(Outages)),
         throughput=typed(Throughput),
         offloads=since(typed(Offloads)),
+        remedy=typed(Applied),
+        approvals=tuple(_approvals(home, guest, plan, steps)),
+        register=tuple(x for x in Register(home.outputs / "records" / "register.tsv").lines() if x.guest == guest),
         last=next((r for r in reversed(past) if r.step != "90-report"), None),
         unreadable=tuple(unreadable),
     )
@@ -153,7 +181,8 @@ def gather(home: Home, guest: str) -> Story:
 
 def sources(folder: Path) -> tuple[Source, ...]:
     """Those of the files that are there now."""
-    there = [(name, folder / name) for name in SOURCES if (folder / name).is_file()]
+    approvals = sorted(f"approvals/{p.name}" for p in (folder / "approvals").glob("*.txt*"))
+    there = [(name, folder / name) for name in (*SOURCES, *approvals) if (folder / name).is_file()]
     return tuple(Source(name, path.stat().st_size, files.sha256(path)) for name, path in there)
 
 
@@ -161,122 +190,6 @@ def told(past: Sequence[LastRun]) -> dict[str, LastRun]:
     """{step: the run that a report tells of}: the newest that acted, else the newest."""
     chosen = {r.step: r for r in past if r.step != "90-report"}
     return chosen | {r.step: r for r in past if r.mode == "apply" and r.step in chosen}
-
-
-def verdict(story: Story) -> tuple[Level, str]:
-    """The one sentence on top of the report."""
-    last = story.last
-    if last is None:
-        return "open", "Nothing has been done yet"
-    todo = next((s for s in STEPS if s not in story.done), "")
-    how = "has failed" if last.state == "failed" else "was interrupted"
-    found = measured(story)
-    slow = found is not None and found.series.verdict == "regressed"
-    bad = last.state in ("failed", "interrupted")
-    judged: tuple[tuple[bool, Level, str], ...] = (
-        (bad, "bad", f"{last.step} {how}" + (" in plan mode: nothing was changed" if last.mode == "plan" else "")),
-        (bool(story.unreadable), "bad", "A result cannot be read"),
-        ("75-rollback" in story.done, "open", "Rolled back: in service under Xen"),
-        (bool(story.rehearsal) and not rehearsed(story), "bad", "The rehearsal did not succeed"),
-        (slow, "bad", "In service on vSphere, and slows its network down"),
-        (story.cutover is not None, "good", "In service on vSphere"),
-        (story.taken_out, "open", "Out of service in vSphere; whether it is back under Xen was not seen from here"),
-        ("60-deploy" in story.done, "good", "Deployed and waiting for its cut-over"),
-        (True, "open", f"Under way: {todo} is next"),
-    )
-    return next((level, words) for true, level, words in judged if true)
-
-
-def rehearsed(story: Story) -> bool:
-    """Whether the very VMDK of this plan booted to a login with every planned NIC."""
-    r, c, p = story.rehearsal, story.conversion, story.plan
-    if not (r and c and p):
-        return False
-    seen = {n.mac for n in r.after.nics}
-    return (
-        r.after.ending is Ending.LOGIN
-        and r.after.disk_unchanged
-        and (r.vmdk_sha256, r.plan_hash) == (c.vmdk_sha256, p.hash)
-        and all(n.mac in seen for n in p.vm.nics)
-    )
-
-
-def open_points(story: Story) -> Iterator[str]:
-    """What is left to do, to look at, or not proved, as sentences."""
-    yield from (f"A result cannot be read: {words}" for words in story.unreadable)
-    yield from _not_done(story)
-    if story.survey:
-        yield from story.survey.guest.warnings
-    if story.plan:
-        yield from story.plan.preparation.notes
-        proved = measured(story)
-        if story.plan.forwards and not (proved and proved.series.verdict == "recovered"):
-            yield "The guest forwards packets: receive offload (LRO) has to be off on its NICs, or it will be slow."
-    if story.rehearsal:
-        yield from _not_rehearsed(story, story.rehearsal)
-    if story.deployment and not story.cutover:
-        yield "The machine in vSphere is not in service: its NICs are unplugged until the cut-over."
-    yield from _not_measured(story)
-    yield "This report is not signed. It tells what this machine found; the hashes below tie it to the files."
-
-
-def _not_done(story: Story) -> Iterator[str]:
-    for step in story.steps:
-        name = f"{step.step} ({step.title})"
-        if step.step == "75-rollback" or step.step in story.done:
-            continue
-        if step.step in MEASURED and step.run is None:  # what that leaves open is told apart
-            continue
-        if step.run is None:
-            yield f"{name} is not done yet."
-        elif step.run.state != "done":
-            yield f"{name}: {step.run.state}. {step.run.error.partition(chr(10))[0]}".strip()
-        elif step.run.mode != "apply":
-            yield f"{name} was only planned, not carried out."
-        else:
-            yield f"{name} was taken back."
-
-
-def measured(story: Story) -> Measured | None:
-    """What was measured of the network since the cut-over on record; None where nothing was."""
-    found = story.throughput.measured.get("since the move") if story.throughput else None
-    return found if found and story.cutover and found.since == story.cutover.since else None
-
-
-def _not_measured(story: Story) -> Iterator[str]:
-    """What is not proved of the network of a guest in service."""
-    if story.cutover is None:
-        return
-    if story.wiring is None:
-        yield "On which segment each NIC is was read from vSphere's settings only, and not seen from inside the guest."
-    elif not story.wiring.witness.ok:
-        bad = ", ".join(f"{n.name} {n.verdict}" for n in story.wiring.witness.nics if n.verdict != "ok")
-        yield f"Not every NIC was proved to be on its segment: {bad}."
-    out = [s.name for s in story.outage.segments if s.at_the_end == "out"] if story.outage else []
-    if out:
-        yield f"Segments that were still out when the measurement of the outage ended: {', '.join(out)}."
-    if story.outage is None:
-        yield "How long the segments were out during the cut-over was not measured."
-    since = measured(story)
-    if since is None:
-        yield "Whether the guest slows its network down was not measured since the cut-over: that is for 80-netperf."
-    elif since.series.verdict != "recovered":
-        yield f"The network is not proved to be as fast as without the guest: {since.series.words()}."
-
-
-def _not_rehearsed(story: Story, r: Rehearsal) -> Iterator[str]:
-    p, c = story.plan, story.conversion
-    if p and c and (r.vmdk_sha256, r.plan_hash) != (c.vmdk_sha256, p.hash):
-        yield "The rehearsal was of another VMDK, or by another plan, than the present ones."
-    silent = [n.name for n in p.vm.nics if n.mac not in {seen.mac for seen in r.after.nics}] if p else []
-    if silent:
-        yield f"NICs that the rehearsed guest did not report: {', '.join(silent)}."
-    if not r.after.disk_unchanged:
-        yield "The disk was changed by its own rehearsal."
-    yield (
-        f"The rehearsal ran on QEMU ({r.after.accelerator}), not on ESXi: it proves boot loader, kernel, drivers, root and "
-        "addresses, not the behaviour of ESXi's own devices."
-    )
 
 
 def _acts(
@@ -293,14 +206,17 @@ def _step(
     step: str, run: LastRun | None, past: Sequence[LastRun], entries: Sequence[dict[str, Any]], folder: Path
 ) -> StepStory:
     lines = [e for e in entries if run and e.get("run") == run.id]
-    begun = datetime.fromisoformat(lines[0]["time"]) if lines else None
+    span = _span(run, entries) if run else None
     names = [folder / "runs" / f"{run.id}{end}.ipynb" for end in ("", ".interrupted", ".part")] if run else []
+    acted = {e["run"] for e in entries if e["event"] == "step" and e.get("state") == "done"}
+    worked = [r for r in past if r.step == step and r.id in acted]
     return StepStory(
         step=step,
         title=STEPS[step],
         run=run,
-        seconds=(run.when - begun).total_seconds() if run and begun else 0,
-        begun=begun,
+        seconds=span.seconds if span else 0,
+        begun=span.begun if span else None,
+        did=_span(worked[-1], entries) if worked else span,
         checks=tuple(
             {**c, "of": e["event"]} for e in lines if e["event"] in ("preflight", "verify") for c in e["checks"]
         ),
@@ -308,3 +224,24 @@ def _step(
         record=next((p for p in names if p.is_file()), None),
         attempts=sum(r.step == step for r in past),
     )
+
+
+def _span(run: LastRun, entries: Sequence[dict[str, Any]]) -> Span:
+    begun = datetime.fromisoformat(next(e["time"] for e in entries if e.get("run") == run.id))
+    return Span(run.id, begun, max(0.0, (run.when - begun).total_seconds()))
+
+
+def _approvals(home: Home, guest: str, plan: Plan | None, steps: Sequence[StepStory]) -> Iterator[Approval]:
+    """Every approval of the guest, the oldest first, judged as of the last time that one was needed, else as of now."""
+    needed = (s.did for s in steps if s.step in APPROVED and s.run and s.run.mode == "apply")
+    ended = max((d.begun + timedelta(seconds=d.seconds) for d in needed if d), default=None)
+    try:
+        if plan:
+            yield from approval.judged(home, guest, plan, ended)
+            return
+        why = "there is no plan that it could be of"
+    except HikkoshiError as e:
+        why = e.problems[0].what
+    for path in sorted(approval.folder(home, guest).glob("*.txt")):
+        found = approval.parse(path.read_bytes())
+        yield Approval(path, None if isinstance(found, str) else found, flaw=why)

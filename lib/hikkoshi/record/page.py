@@ -1,0 +1,262 @@
+"""The first page of a report, for whoever decides: times, outage, speed, changes, open points; what fits on one sheet of A4."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from hikkoshi import files
+from hikkoshi.network import statistics
+from hikkoshi.network.sequential import Series
+from hikkoshi.network.statistics import Estimate
+from hikkoshi.record.judgement import Level, measured, notes, open_points, service, speed, verdict
+from hikkoshi.record.language import Gettext, told
+from hikkoshi.record.pictures import out_for
+from hikkoshi.record.story import Span, Story
+
+MOST_SEGMENTS = 12  # on the first page; all of them stand in the appendix
+MOST_CHANGES = 7
+MOST_POINTS = 6
+MOST_LETTERS = 190  # of one entry
+MINUTE = "%Y-%m-%d %H:%M"
+WIDEST = 1.2  # ratio at the right end of the bar of a speed
+
+
+@dataclass(frozen=True)
+class Moment:
+    """When something was done, and how long it took."""
+
+    what: str
+    when: str
+    took: str
+
+
+@dataclass(frozen=True)
+class SegmentOut:
+    """How long one segment was out; `share` of the longest, for its bar."""
+
+    name: str
+    address: str
+    out: str
+    share: float
+
+
+@dataclass(frozen=True)
+class Speed:
+    """One series: what was measured when, in words and as a ratio with its interval."""
+
+    what: str
+    words: str
+    through: str  # median
+    direct: str
+    ratio: Estimate | None
+
+    @property
+    def bar(self) -> dict[str, float]:
+        """Low, value and high of the ratio and the border, in per cent of the bar's width."""
+        if self.ratio is None:
+            return {}
+        ends = {"low": self.ratio.low, "value": self.ratio.value, "high": self.ratio.high,
+                "border": statistics.ENOUGH_OF_DIRECT, "one": 1.0}  # fmt: skip
+        return {name: round(100 * min(x, WIDEST) / WIDEST, 1) for name, x in ends.items()}
+
+
+@dataclass(frozen=True)
+class Page:
+    """Everything on the first page, shortened so that it is one; `left` tells what stands further on."""
+
+    level: Level
+    verdict: str
+    service: str
+    about: str
+    times: tuple[Moment, ...]
+    segments: tuple[SegmentOut, ...]
+    more_segments: int
+    longest: str
+    speeds: tuple[Speed, ...]
+    changes: tuple[str, ...]
+    more_changes: int
+    points: tuple[str, ...]
+    more_points: int
+    notes: int
+
+    @property
+    def speed(self) -> Speed | None:
+        """The speed that counts: the last one measured with enough runs to judge by."""
+        return next((s for s in reversed(self.speeds) if s.ratio), None)
+
+
+def first(story: Story, _: Gettext = str) -> Page:
+    """Make the first page."""
+    level, sentence = verdict(story, _)
+    every, changed, points = list(_segments(story, _)), list(changes(story, _)), list(open_points(story, _))
+    return Page(
+        level=level,
+        verdict=sentence,
+        service=service(story, _),
+        about=_about(story, _),
+        times=tuple(times(story, _)),
+        segments=tuple(every[:MOST_SEGMENTS]),
+        more_segments=len(every[MOST_SEGMENTS:]),
+        longest=_longest(story, _),
+        speeds=tuple(speeds(story, _)),
+        changes=tuple(map(_short, changed[:MOST_CHANGES])),
+        more_changes=len(changed[MOST_CHANGES:]),
+        points=tuple(map(_short, points[:MOST_POINTS])),
+        more_points=len(points[MOST_POINTS:]),
+        notes=len(notes(story, _)),
+    )
+
+
+def times(story: Story, _: Gettext = str) -> Iterator[Moment]:
+    """When the guest was surveyed, planned, … cut over, and how long each took."""
+    names = {
+        "10-survey": _("surveyed"), "20-plan": _("planned"), "30-prepare": _("prepared (a copy)"),
+        "40-convert": _("converted"), "50-rehearse": _("rehearsed"), "60-deploy": _("deployed"),
+        "70-cutover": _("cut over"), "75-rollback": _("rolled back"), "80-netperf": _("speed measured"),
+        "85-offloads": _("cause named, remedied"),
+    }  # fmt: skip
+    for step in story.steps:
+        if step.run is None and step.step in ("75-rollback", "80-netperf", "85-offloads"):
+            continue
+        if step.run is None or step.did is None:
+            yield Moment(names[step.step], _("not done yet"), "–")
+            continue
+        failed = {"failed": _("failed"), "interrupted": _("interrupted")}.get(step.run.state, "")
+        if not failed and step.step not in story.done:
+            failed = _("taken back") if step.run.mode == "apply" else _("planned only")
+        yield Moment(names[step.step] + (f": {failed}" if failed else ""), minute(step.did), took(step.did.seconds, _))
+        if step.step == "20-plan":
+            for a in story.approvals:
+                if a.statement and not a.flaw:
+                    who = _("approved by {who}").format(who=a.statement.approver)
+                    yield Moment(who, a.statement.approved.strftime(MINUTE), "–")
+
+
+def speeds(story: Story, _: Gettext = str) -> Iterator[Speed]:
+    """What was measured of the speed, the oldest first."""
+    before = story.throughput.measured.get("before the move") if story.throughput else None
+    now, cure = measured(story), story.offloads
+    if before:
+        yield _speed(_("before the move, under Xen"), before.series, _)
+    if cure and cure.before and cure.after and cure.before.series != (now.series if now else None):
+        yield _speed(_("after the move, before the remedy"), cure.before.series, _)
+    if now:
+        remedied = cure is not None and cure.after is not None
+        yield _speed(_("after the move and the remedy") if remedied else _("after the move"), now.series, _)
+
+
+def changes(story: Story, _: Gettext = str) -> Iterator[str]:
+    """What was changed, or will be: the machine, what is inside the guest, and its network."""
+    p = story.plan
+    if p is None:
+        return
+    vm, inside = p.vm, p.preparation
+    yield _(
+        "Machine: {vcpus} vCPU, {memory} MB, hardware version {version}, disk on {controller}, {count} NICs {model}; "
+        "MAC addresses kept"
+    ).format(
+        vcpus=vm.vcpus,
+        memory=vm.memory_mb,
+        version=vm.hardware_version,
+        controller=vm.controller,
+        count=len(vm.nics),
+        model=vm.nic_model,
+    )
+    yield _("Kernel {kernel}: {why}").format(kernel=inside.kernel, why=told(inside.kernel_because, _))
+    if inside.rebuilds:
+        yield _("Initrd made again, with {modules}").format(modules=", ".join(inside.modules) or "–")
+    if inside.boot_loader:
+        yield _("Boot loader {name} installed: the disk had none").format(name=inside.boot_loader)
+    if inside.edits:
+        paths = [e.path for e in inside.edits]
+        shown = ", ".join(paths[:5]) + (", …" if len(paths) > 5 else "")
+        yield _("{count} files of the guest changed: {paths}").format(count=len(paths), paths=shown)
+    if story.remedy:
+        off = dict.fromkeys(s.feature for s in story.remedy.plan.switches)
+        nics = dict.fromkeys(s.nic for s in story.remedy.plan.switches)
+        yield _("In the running guest: {features} switched off on {nics}").format(
+            features=", ".join(f.upper() for f in off) or "–", nics=", ".join(nics) or "–"
+        )
+
+
+def took(seconds: float, _: Gettext = str) -> str:
+    """A duration as a person reads it."""
+    if seconds < 60:
+        return _("{seconds} s").format(seconds=f"{seconds:.0f}")
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return _("{minutes} min {seconds} s").format(minutes=minutes, seconds=rest)
+    return _("{hours} h {minutes} min").format(hours=minutes // 60, minutes=minutes % 60)
+
+
+def minute(span: Span) -> str:
+    """When it began, in UTC, to the minute."""
+    return span.begun.strftime(MINUTE)
+
+
+def _about(story: Story, _: Gettext) -> str:
+    """The guest in a line."""
+    if story.survey is None:
+        return story.site
+    s = story.survey
+    parts = [
+        f"{s.guest.distribution} {s.guest.release}",
+        s.guest.arch,
+        _("{count} NICs").format(count=len(s.xen.vifs)),
+        _("disk {size}").format(size=files.human(s.disk.bytes)),
+        story.site,
+    ]
+    return " · ".join(parts)
+
+
+def _segments(story: Story, _: Gettext) -> Iterator[SegmentOut]:
+    if story.outage is None:
+        return
+    sums = {s.name: sum(o.seconds for o in s.outages) for s in story.outage.segments}
+    most = max(sums.values(), default=0) or 1
+    for s in story.outage.segments:
+        silent = s.at_the_end == "never answered"
+        share = 0 if silent else round(100 * sums[s.name] / most, 1)
+        yield SegmentOut(s.name, s.address, out_for(story.outage, s.name, _), share)
+
+
+def _longest(story: Story, _: Gettext) -> str:
+    """The longest outage of a segment."""
+    if story.outage is None:
+        return ""
+    served = [s for s in story.outage.segments if s.at_the_end != "never answered" and s.outages]
+    if not served:
+        return ""
+    return out_for(story.outage, max(served, key=lambda s: sum(o.seconds for o in s.outages)).name, _)
+
+
+def _speed(what: str, series: Series, _: Gettext) -> Speed:
+    def middle(runs: Sequence[float]) -> str:
+        return f"{np.median(runs):.4g}" if runs else "–"
+
+    look = series.look
+    return Speed(
+        what,
+        speed(series, _),
+        middle(series.of(series.through)),
+        middle(series.of(series.direct)),
+        look.ratio if look else None,
+    )
+
+
+def _short(words: str) -> str:
+    """An entry of the first page; the whole of it stands further on."""
+    return words if len(words) <= MOST_LETTERS else words[: MOST_LETTERS - 1].rstrip() + "…"
+
+
+def rows(page: Page, _: Gettext = str) -> list[dict[str, str]]:
+    """The same as rows for a reader of the runbook."""
+    return [
+        {"what": _("verdict"), "found": page.verdict},
+        *({"what": t.what, "found": f"{t.when}, {t.took}"} for t in page.times),
+        *({"what": _("outage of {segment}").format(segment=s.name), "found": s.out} for s in page.segments),
+        *({"what": _("speed {when}").format(when=s.what), "found": s.words} for s in page.speeds),
+        *({"what": _("changed"), "found": c} for c in page.changes),
+        *({"what": _("open"), "found": p} for p in page.points),
+    ]

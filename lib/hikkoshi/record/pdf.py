@@ -1,0 +1,85 @@
+"""A report as PDF for printing and filing, made from its HTML by an installed Chromium: tagged, with bookmarks and page numbers.
+
+The plain command line does all of it: page numbers are margin boxes of the page's own style (CSS Paged Media), title and
+language come from the HTML.
+"""
+
+import os
+import tempfile
+from pathlib import Path
+
+from hikkoshi import files, tool
+from hikkoshi.check import Check
+from hikkoshi.errors import ToolFailed
+
+PROGRAMS = ("chromium", "chromium-browser", "google-chrome")  # Debian and Red Hat, older Ubuntu, Google's own
+REMEDY = (
+    "install Chromium and fonts-noto-cjk (Debian, Ubuntu: `make setup`), then run 90-report again; the HTML prints too"
+)
+TITLE, EXPECTED = "the report is there as PDF", "a PDF, whole to its end"
+LIMIT = 120  # seconds
+OPTIONS = (
+    "--headless",
+    "--disable-gpu",
+    "--disable-extensions",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--no-first-run",
+    "--no-default-browser-check",
+    "--disable-sync",
+    "--host-resolver-rules=MAP * ~NOTFOUND",  # and so no network, whatever the page says
+    "--no-pdf-header-footer",
+    "--generate-pdf-document-outline",
+)
+
+
+def path(html: Path) -> Path:
+    """Where the PDF of a report is: beside its HTML."""
+    return html.with_suffix(".pdf")
+
+
+def browser() -> str:
+    """The Chromium to use; `ToolFailed` where there is none."""
+    for program in PROGRAMS:
+        try:
+            return tool.find(program)
+        except ToolFailed as e:
+            missing = e
+    raise missing
+
+
+def write(html: Path) -> Check:
+    """Print the HTML to the PDF beside it. Without a Chromium that can, there is none, and the check says what is missing.
+
+    An older PDF is removed first: it would tell of another report.
+    """
+    made = path(html)
+    made.unlink(missing_ok=True)
+    try:
+        content = _printed(html)
+    except ToolFailed as e:
+        problem = e.problems[0]
+        return Check(TITLE, False, problem.found or problem.what, EXPECTED, REMEDY, str(made))
+    if _whole(content):
+        files.write(made, content)
+    return complete(html)
+
+
+def complete(html: Path) -> Check:
+    """Whether the PDF is there, whole. It is of this very HTML: `write` alone makes it, right after."""
+    made = path(html)
+    there = made.is_file() and _whole(made.read_bytes())
+    return Check(TITLE, there, files.human(made.stat().st_size) if there else "no PDF", EXPECTED, REMEDY, str(made))
+
+
+def _printed(html: Path) -> bytes:
+    with tempfile.TemporaryDirectory(prefix="hikkoshi-pdf-") as fresh:
+        made = Path(fresh) / "report.pdf"
+        sandbox = ["--no-sandbox"] if os.geteuid() == 0 else []  # as root Chromium starts without one only
+        own = [f"--user-data-dir={fresh}/profile", f"--print-to-pdf={made}"]
+        tool.run([browser(), *OPTIONS, *sandbox, *own, html.resolve().as_uri()], timeout=LIMIT)
+        return made.read_bytes() if made.is_file() else b""
+
+
+def _whole(content: bytes) -> bool:
+    return content.startswith(b"%PDF-") and content.rstrip().endswith(b"%%EOF")

@@ -1,0 +1,70 @@
+"""The Japanese catalogue has every message of the report, whole and with the same placeholders."""
+
+import re
+from pathlib import Path
+
+import pytest
+from babel.messages.extract import extract_from_dir
+from babel.messages.pofile import read_po
+
+from hikkoshi.record import language
+from hikkoshi.run import STEPS
+
+RECORD = Path(language.__file__).parent
+PLACE = re.compile(r"%\(\w+\)s|%%|\{\w+\}")
+
+
+def messages() -> dict[str, str]:
+    """{message: the file that it is in}, as Babel's own extractors find them, and the titles of the steps."""
+    found = extract_from_dir(
+        RECORD,
+        [("**.py", "python"), ("**.j2", "jinja2.ext:babel_extract")],
+        {"**.j2": {"trimmed": "true"}},
+        keywords={"_": None, "N_": None},
+    )
+    return dict.fromkeys(STEPS.values(), "run.py") | {m: file for file, _, m, _, _ in found if isinstance(m, str)}
+
+
+@pytest.fixture(scope="module")
+def extracted() -> dict[str, str]:
+    found = messages()
+    assert len(found) > 250
+    return found
+
+
+@pytest.mark.parametrize("lang", ["ja"])
+def test_every_message_is_translated_with_the_same_placeholders(extracted: dict[str, str], lang: str) -> None:
+    with (RECORD / "locale" / f"{lang}.po").open("rb") as f:
+        catalogue = read_po(f, locale=lang, abort_invalid=True)
+    problems = []
+    for message, file in extracted.items():
+        entry = catalogue.get(message)
+        if entry is None:
+            problems.append(f"{file}: missing: {message}")
+        elif entry.fuzzy or not entry.string:
+            problems.append(f"{file}: fuzzy or empty: {message}")
+        elif sorted(PLACE.findall(message)) != sorted(PLACE.findall(str(entry.string))):
+            problems.append(f"{file}: other placeholders: {message}")
+    problems += [f"nobody says that any more: {m.id}" for m in catalogue if m.id and m.id not in extracted]
+    problems += [str(e) for m, errors in catalogue.check() for e in errors]
+    assert problems == []
+
+
+def test_the_template_says_nothing_that_is_not_in_the_catalogue() -> None:
+    text = (RECORD / "report.html.j2").read_text(encoding="utf-8")
+    for pattern in (r"\{%.*?%\}", r"\{\{.*?\}\}", r"<!DOCTYPE html>", r"<[^>]*>", r"&\w+;"):
+        text = re.sub(pattern, " ", text, flags=re.DOTALL)
+    text = re.sub(r"hikkoshi verify outputs/records/ */…-guest", "", text)
+    left = set(re.findall(r"[A-Za-z][\w-]*", text))
+    assert left == {"NIC", "MAC", "VLAN", "SHA-256"}
+
+
+def test_a_sentence_that_nobody_knows_stays_as_it_is() -> None:
+    assert language.told("the guest's clock is kept by Xen", language.translations("ja").gettext) == (
+        "the guest's clock is kept by Xen"
+    )
+
+
+def test_english_needs_no_catalogue() -> None:
+    assert language.translations("en").gettext("verdict") == "verdict"
+    assert language.translations("ja").gettext("verdict") == "判定"
