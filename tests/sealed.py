@@ -150,6 +150,9 @@ def sealed_home(root: Path) -> Home:
         tool.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "", "-f", keys.folder(home) / name])
     with (keys.folder(home) / "allowed_signers").open("a") as f:
         f.write(f'colleague@lab namespaces="evidence" {(keys.folder(home) / "colleague.pub").read_text()}')
+    password = home.outputs / "lab" / "vcenter.password"
+    files.write(password, "correct-horse-battery-staple\n")
+    password.chmod(0o600)
     home.folder("gateway").mkdir(parents=True)
     (home.folder("gateway") / "plan.json").write_text('{"guest": "gateway"}\n')
     approve(home, "gateway")
