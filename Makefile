@@ -26,7 +26,7 @@ demo: setup
 	@hikkoshi run idp gateway --apply --from 70-cutover --through 90-report
 	@hikkoshi status
 	@hikkoshi verify
-	@printf '\nThe reports:\n'; ls -1 $(CURDIR)/outputs/reports/*.html
+	@printf '\nThe reports:\n'; ls -1 $(CURDIR)/outputs/reports/*
 	@printf '\nThe lab is still up: `make lab` opens the runbooks, `make lab-down` ends it.\n'
 
 test: setup
