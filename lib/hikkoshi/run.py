@@ -115,6 +115,7 @@ class Run:
     _lock: IO[str]
     _mask: masking.Mask
     rows: list[Row] = field(default_factory=list)
+    _acting: datetime | None = None  # since when it acts by an approval
 
     @property
     def folder(self) -> Path:
@@ -125,8 +126,13 @@ class Run:
         return f"run {self.id} · guest {self.guest.name} · mode {self.mode} · {self.folder}"
 
     def approved(self) -> Check:
-        """Whether somebody's approval of the guest's plan counts at this moment."""
-        return approval.check(self.home, self.guest.name, Plan.find(self.folder))
+        """Whether somebody's approval of the guest's plan counts: now, or since this run first acted by it.
+
+        One that expires when the source is off already must not keep the machine in vSphere from being switched on.
+        """
+        plan = Plan.find(self.folder)
+        now = approval.check(self.home, self.guest.name, plan)
+        return now or (approval.check(self.home, self.guest.name, plan, self._acting) if self._acting else now)
 
     def preflight(self, checks: Iterable[Check]) -> None:
         """Show every check; `Refused` with all the bad ones. In plan mode a check may wait for an earlier step's apply."""
@@ -205,8 +211,10 @@ class Run:
 
     def _act(self, act: Callable[[], object], title: str, timeout: float | None, retry: int) -> None:
         for attempt in range(retry + 1):
-            if self.step in APPROVED and not (granted := self.approved()):
-                raise Refused(granted.problem())
+            if self.step in APPROVED:
+                if not (granted := self.approved()):
+                    raise Refused(granted.problem())
+                self._acting = self._acting or datetime.now(UTC)
             try:
                 with _deadline(timeout, title):
                     act()

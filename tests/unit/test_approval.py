@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -492,6 +493,22 @@ def test_an_approval_that_ends_between_two_tries_ends_the_tries(apart: World, mo
     with pytest.raises(Refused, match="nobody has approved it"):
         act(apart, "85-offloads", retry=2, then=hiccup)
     assert tries == [1]
+
+
+def test_an_approval_that_expires_in_the_middle_does_not_leave_the_work_half_done(apart: World) -> None:
+    almost = datetime.now(UTC) - timedelta(days=7) + timedelta(seconds=4)
+    apart.give(now=almost)
+    run = open_run("70-cutover", {"guest": "gateway", "mode": "apply", "home": str(apart.home.root)}, wait=0.1)
+    done = list[str]()
+    try:
+        for title in ("source off", "machine on"):
+            run.ensure(title, holds=lambda t=title: t in done, act=lambda t=title: done.append(t))  # type: ignore[misc]
+            time.sleep(max(0.0, (almost + timedelta(days=7, seconds=1) - datetime.now(UTC)).total_seconds()))
+    finally:
+        run.close("completed")
+    assert done == ["source off", "machine on"]
+    with pytest.raises(Refused, match="expired"):
+        act(apart, "70-cutover")  # another run
 
 
 @pytest.mark.parametrize("trouble", ["no approval", "no list", "broken list", "no key", "no plan"])
