@@ -204,6 +204,14 @@ def shell(record: Path, trust: Trust) -> list[int]:
     return bad
 
 
+def approvals_by_shell(record: Path, trust: Trust) -> subprocess.CompletedProcess[str]:
+    """The record's own command for its approvals, exactly as its README.txt prints it."""
+    readme = (record / "README.txt").read_text()
+    block = readme.partition("\nApprovals are")[2].partition("\n\n")[2].partition("\n\n")[0]
+    env = {"PATH": os.defpath, "ALLOWED": str(trust.allowed), "REVOKED": str(trust.revoked or "")}
+    return subprocess.run(["sh", "-c", block], cwd=record, env=env, capture_output=True, text=True, check=False)
+
+
 def found_by_shell(records: Path, trust: Trust) -> bool:
     """Whether an auditor who goes through all records with the four commands finds that something is wrong."""
     for record in sorted(p for p in records.glob("*/*") if p.is_dir()):

@@ -134,9 +134,14 @@ def listed(allowed: Path, fingerprint: str) -> tuple[str, list[str]]:
     return "", []
 
 
+def command(guest: str) -> str:
+    """What a second person types to approve a guest's plan; the operator's own key would be refused."""
+    return f"hikkoshi approve {guest} --key THEIR_KEY"
+
+
 def check(home: Home, guest: str, plan: Plan | None, now: datetime | None = None) -> Check:
     """Whether somebody's approval of this very plan counts now. Every approval is looked at, and told of."""
-    title, expected, remedy = "the plan is approved", "an approval of this plan", f"hikkoshi approve {guest}"
+    title, expected, remedy = "the plan is approved", "an approval of this plan", f"a second person: {command(guest)}"
     where = str(folder(home, guest))
     if plan is None:
         told = "there is no plan to approve"
@@ -163,7 +168,15 @@ def judged(home: Home, guest: str, plan: Plan, now: datetime | None = None) -> I
     if not written.is_file() or files.sha256(written) != plan.hash:
         words = "its SHA-256 is that of no plan as 20-plan writes it" if written.is_file() else "no such file"
         raise BadInput(Problem("plan.json is not the plan", str(written), words, plan.hash, "run 20-plan again"))
-    case = _Case(site, guest, plan.hash, lists, home.path(site.signing.key), now)
+    yield from held_against(home, guest, plan.hash, now)
+
+
+def held_against(home: Home, guest: str, plan: str, now: datetime) -> Iterator[Approval]:
+    """The same for the plan with this hash, whichever is in the guest's folder by now."""
+    site = home.site()
+    lists = trust(home, site)
+    lists.check()
+    case = _Case(site, guest, plan, lists, home.path(site.signing.key), now.astimezone(UTC))
     for path in sorted(folder(home, guest).glob("*.txt")):
         yield case.judge(path)
 
@@ -178,8 +191,11 @@ class Approver:
     doubt: str
 
 
-def approver(home: Home, key: Path) -> Approver:
-    """Who approves with a key. `BadInput` for a key or list that is missing, `Refused` for a key that is not listed."""
+def approver(home: Home, guest: str, key: Path) -> Approver:
+    """Who approves a guest's plan with a key.
+
+    `BadInput` for a key or list that is missing, `Refused` for a key that is not listed.
+    """
     site, lists = home.site(), trust(home, home.site())
     lists.check()
     fingerprint = signature.fingerprint(key) if key.is_file() else ""
@@ -190,12 +206,13 @@ def approver(home: Home, key: Path) -> Approver:
                 str(key),
                 "not a key" if key.is_file() else "no such file",
                 "an OpenSSH private key, or its .pub where an agent holds it",
-                "name it: hikkoshi approve GUEST --key FILE",
+                f"name it: hikkoshi approve {guest} --key FILE",
             )
         )
     who, namespaces = listed(lists.allowed, fingerprint)
     if "approval" not in namespaces:
-        raise _may_not(key, fingerprint, lists, f"{who}, for {', '.join(namespaces)} only" if who else "not listed")
+        found = f"{who}, for {', '.join(namespaces)} only" if who else "not listed"
+        raise _may_not(guest, key, fingerprint, lists, found)
     return Approver(who, key, fingerprint, _one_person(home.path(site.signing.key), site, lists, who, fingerprint))
 
 
@@ -222,7 +239,8 @@ def give(
         signed = signature.sign(draft, by.key, "approval", ask=ask).read_bytes()
         verdict = signature.verify(draft, lists, "approval", approved)
         if not verdict or verdict.signer != by.principal:
-            raise _may_not(by.key, by.fingerprint, lists, verdict.flaw or f"it signs as {verdict.signer}")
+            found = verdict.flaw or f"it signs as {verdict.signer}"
+            raise _may_not(guest, by.key, by.fingerprint, lists, found)
     files.write(signature.path_of(path), signed)  # first: a text under its name is always signed
     files.write(path, content)
     return Approval(path, said, until, verdict.key)
@@ -244,17 +262,19 @@ class _Case:
         if any(p.is_symlink() or (p.exists() and not p.is_file()) for p in (path, signed)):
             return Approval(path, flaw="not a file of its own, but a link or the like")
         try:
-            said = parse(path.read_bytes())
-            verdict = signature.verify(path, self.trust, "approval", self.now)
+            content = path.read_bytes()  # once: what is judged is what was signed
+            said = parse(content)
+            verdict = signature.verify(path, self.trust, "approval", self.now, content)
         except OSError as e:
             return Approval(path, flaw=f"it cannot be read: {e.strerror}")
         if isinstance(said, str):
             return Approval(path, flaw=f"no approval: {said}")
+        then = signature.verify(path, self.trust, "approval", said.approved, content)
         until = said.approved + min(said.expires - said.approved, timedelta(days=self.site.signing.valid_days))
-        flaw = verdict.flaw or self._flaw(path, said, verdict, until)
+        flaw = verdict.flaw or self._flaw(said, verdict, then, until)
         return Approval(path, said, until, verdict.key, flaw)
 
-    def _flaw(self, path: Path, said: Statement, verdict: signature.Verdict, until: datetime) -> str:
+    def _flaw(self, said: Statement, verdict: signature.Verdict, then: signature.Verdict, until: datetime) -> str:
         """What is wrong with a statement that somebody on the list has signed."""
         server, site = line(self.site.vsphere.server), line(self.site.name)
         reasons = (
@@ -271,7 +291,6 @@ class _Case:
         for bad, words in reasons:
             if bad:
                 return words
-        then = signature.verify(path, self.trust, "approval", said.approved)
         if not then:
             return f"when it was given: {then.flaw}"
         return _one_person(self.operator, self.site, self.trust, said.approver, verdict.key)
@@ -284,20 +303,21 @@ def _one_person(operator: Path, site: Site, lists: Trust, who: str, key: str) ->
     own = signature.fingerprint(operator) if operator.is_file() else ""
     name, _ = listed(lists.allowed, own) if own else ("", [])
     if not name:
-        return f"by {who}, but who carries it out is not known: {operator} is {'not listed' if own else 'no key'}"
+        why = "not listed" if own else "not a key" if operator.is_file() else "no such file"
+        return f"by {who}, but who carries it out is not known: {operator}: {why}"
     if key == own or who == name:
         return f"by {who}, who carries it out too: two persons are asked for"
     return ""
 
 
-def _may_not(key: Path, fingerprint: str, lists: Trust, found: str) -> Refused:
+def _may_not(guest: str, key: Path, fingerprint: str, lists: Trust, found: str) -> Refused:
     return Refused(
         Problem(
             "this key may not approve",
             str(lists.allowed),
             f"{key} ({fingerprint}): {found}",
             'PRINCIPAL namespaces="approval" KEYTYPE KEY, and the key not revoked',
-            "have it listed, or name an approver's key: hikkoshi approve GUEST --key FILE",
+            f"have it listed, or name an approver's key: hikkoshi approve {guest} --key FILE",
         )
     )
 

@@ -16,10 +16,14 @@ class Frozen(BaseModel):
 
 
 class Artefact(Frozen):
-    """Base of the results; `filename` is fixed by kind, `made_by` names the step that writes it."""
+    """Base of the results; `filename` is fixed by kind, `made_by` names the step that writes it.
+
+    `read_only`: that step knows no plan and apply, running it makes the result.
+    """
 
     filename: ClassVar[str]
     made_by: ClassVar[str]
+    read_only: ClassVar[bool] = False
 
     @classmethod
     def find(cls, folder: Path) -> Self | None:
@@ -45,12 +49,14 @@ class Artefact(Frozen):
         """The result in a guest's folder; `Refused` where the step has not been run."""
         found = cls.find(folder)
         if found is None:
+            number = cls.made_by.partition("-")[0]
+            command = f"hikkoshi run {folder.name} --from {number} --through {number}"
             raise Refused(
                 Problem(
                     "an earlier step's result is missing",
                     where=str(folder / cls.filename),
                     expected=f"the result of {cls.made_by}",
-                    remedy=f"run {cls.made_by} first: hikkoshi run {folder.name} --from {cls.made_by} --apply",
+                    remedy=f"run {cls.made_by} first: {command}{'' if cls.read_only else ' --apply'}",
                 )
             )
         return found

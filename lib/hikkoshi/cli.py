@@ -54,10 +54,10 @@ def run(
     ],
     *,
     first: Annotated[
-        str | None, typer.Option("--from", help="first step [default: 10-survey]", autocompletion=_steps)
+        str | None, typer.Option("--from", help="first step \\[default: 10-survey]", autocompletion=_steps)
     ] = None,
     last: Annotated[
-        str | None, typer.Option("--through", help="last step [default: 60-deploy]", autocompletion=_steps)
+        str | None, typer.Option("--through", help="last step \\[default: 60-deploy]", autocompletion=_steps)
     ] = None,
     apply: Annotated[bool, typer.Option("--apply", help="act; without it, look and change nothing")] = False,
     jobs: Annotated[int, typer.Option(min=1, help="guests at once")] = 2,
@@ -100,12 +100,15 @@ def approve(
     guest: Annotated[str, typer.Argument(help="name of the guest: params/guests/NAME.yml", autocompletion=_guests)],
     *,
     key: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="the approver's key [default: signing.key in params/site.yml]")
+        Path | None, typer.Option(metavar="FILE", help="the approver's key \\[default: signing.key in params/site.yml]")
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="the page was read: sign without asking for the name")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show what a guest's plan would do, and sign it. Without that nothing is done that its users notice (70, 85)."""
+    """Show what a guest's plan would do, and sign it. Without that nothing is done that its users notice (70, 85).
+
+    Ends with 3 where what was signed counts for nothing here, such as the operator's own word where two persons are asked for.
+    """
     from hikkoshi import approval, proposal  # noqa: PLC0415
     from hikkoshi.errors import Problem, Refused  # noqa: PLC0415
     from hikkoshi.journal import Journal  # noqa: PLC0415
@@ -115,7 +118,7 @@ def approve(
     home = Home.find()
     folder = home.folder(home.guest(guest).name)
     plan = Plan.load(folder)
-    by = approval.approver(home, key.expanduser().absolute() if key else home.path(home.site().signing.key))
+    by = approval.approver(home, guest, key.expanduser().absolute() if key else home.path(home.site().signing.key))
     page = proposal.page(home, guest, plan, Journal(folder / "journal.jsonl").entries())
     out = sys.stderr if as_json else sys.stdout
     print(page, file=out)
@@ -133,11 +136,12 @@ def approve(
                 Problem("nothing was approved", guest, repr(typed), repr(guest), "approve it when it is right")
             )
     given = approval.give(home, guest, plan, page, by, ask=asked)
-    counts = approval.check(home, guest, plan)
+    worth = next(a for a in approval.judged(home, guest, plan) if a.path == given.path)
     if as_json:
-        terminal.print_json({**given.plain(), "counts": counts.ok, "found": counts.found})
+        terminal.print_json({**worth.plain(), "counts": not worth.flaw})
     else:
-        print(f"{given}\n{given.path}" + ("" if counts else f"\nIt does not count here: {counts.found}"))
+        print(f"It was signed, and does not count here: {worth.flaw}" if worth.flaw else worth, given.path, sep="\n")
+    raise typer.Exit(Refused.exit_code if worth.flaw else 0)
 
 
 @app.command()
@@ -308,7 +312,13 @@ def _unexpected(e: BaseException) -> str:
     except (HikkoshiError, OSError):
         folder = Path(tempfile.gettempdir())
     log = folder / f"{datetime.now(UTC).strftime('%Y%m%dT%H%M%SZ')}-{os.getpid()}.log"
-    log.write_text(_without_secrets("".join([" ".join(sys.argv), "\n", *traceback.format_exception(e)])))
+    story = _without_secrets("".join([" ".join(sys.argv), "\n", *traceback.format_exception(e)]))
+    try:
+        log.write_text(story)
+    except OSError:  # a full disk, or a folder of others
+        log = Path(tempfile.gettempdir()) / log.name
+        with contextlib.suppress(OSError):
+            log.write_text(story)
     return _without_secrets(f"an error that nobody foresaw: {type(e).__name__}: {e} · the whole story is in {log}")
 
 

@@ -48,7 +48,7 @@ def held(path: Path) -> bool:
     """Whether somebody is at work on the guest now."""
     if not path.exists():
         return False
-    with path.open("a") as handle:
+    with path.open() as handle:  # a reader may look, too
         try:
             fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)  # two who only look are not in each other's way
         except BlockingIOError:

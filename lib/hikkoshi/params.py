@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
-from hikkoshi import reference, yamlfile
+from hikkoshi import files, reference, yamlfile
 from hikkoshi.errors import BadInput, Problem, nearest
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
@@ -88,13 +88,13 @@ class Signing(_Strict):
     )
     allowed_signers: Path = Field(
         Path("params/allowed_signers"),
-        description="OpenSSH's list of who may sign what: PRINCIPAL namespaces=evidence (or approval) KEYTYPE KEY",
+        description='OpenSSH\'s list of who may sign what: PRINCIPAL namespaces="evidence" (or "approval") KEYTYPE KEY',
     )
     revoked: Path | None = Field(None, description="keys that are good no more: public keys, or OpenSSH's KRL")
     two_persons: bool = Field(True, description="whoever carries a step out may not be the one who approved it")
     valid_days: int = Field(7, ge=1, le=90, description="days after which an approval has to be given again")
     time_stamp: str | None = Field(
-        None, pattern=r"^https?://", description="RFC 3161 service that says when a record was sealed"
+        None, pattern=r"^https?://[^@]+$", description="RFC 3161 service that says when a record was sealed"
     )
     time_stamp_ca: Path | None = Field(None, description="certificate authority of that service (PEM)")
 
@@ -241,6 +241,15 @@ class Home:
     def path(self, written: Path) -> Path:
         """A path as written in a parameter file, made absolute."""
         return self.root / written.expanduser()
+
+    def inputs(self, guest: str) -> dict[str, str]:
+        """{name: SHA-256} of what a run of a guest is made from: plan and parameter files; of those that are there."""
+        names = {
+            "plan.json": self.folder(guest) / "plan.json",
+            "params/site.yml": self.root / "params" / "site.yml",
+            f"params/guests/{guest}.yml": self.root / "params" / "guests" / f"{guest}.yml",
+        }
+        return {name: files.sha256(path) for name, path in names.items() if path.is_file()}
 
     def site(self) -> Site:
         """Read params/site.yml."""

@@ -24,6 +24,7 @@ class Plan(Artefact):
 
     filename: ClassVar[str] = "plan.json"
     made_by: ClassVar[str] = "20-plan"
+    read_only: ClassVar[bool] = True
     guest: str
     source: Origin  # opened read-only always
     source_digest: str

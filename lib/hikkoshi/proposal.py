@@ -19,6 +19,7 @@ from hikkoshi.rehearsal import rehearsal
 from hikkoshi.rehearsal.outcome import Outcome
 from hikkoshi.rehearsal.rehearsal import Rehearsal
 from hikkoshi.vsphere.deployment import Deployment
+from hikkoshi.xen import dom0
 
 WIDTH, INDENT = 96, "    "
 AGAIN = ("30-prepare", "40-convert", "50-rehearse", "60-deploy")  # where the source has written since its copy was made
@@ -49,10 +50,16 @@ def _lines(home: Home, guest: Guest, site: Site, plan: Plan, took: Mapping[str, 
     yield f"Guest {guest.name}: from Xen ({guest.dom0}) to vSphere\n"
     yield from _wrapped(f"site: {site.name}, {site.vsphere.server}", "", INDENT)
     yield f"plan: SHA-256 {plan.hash}\n"
+    days = site.signing.valid_days
+    yield from _wrapped(
+        f"Your approval counts for this plan, for 70-cutover and 85-offloads, for {days} day{'s' if days > 1 else ''}.",
+        "",
+        INDENT,
+    )
     for title, points in (
         ("What changes in vSphere", _machine(site, plan)),
         ("What changes inside the guest, in a copy of its disk; the source is only read", _inside(plan)),
-        ("What 70-cutover does", _cutover(plan)),
+        ("What 70-cutover does", _cutover(home, guest, site, plan)),
         ("What 85-offloads may change", _offloads(guest, plan)),
         ("What cannot be undone", _for_good()),
         ("How long it may be out of service", _outage(there, took)),
@@ -91,10 +98,19 @@ def _inside(plan: Plan) -> Points:
         yield f"run there: {' '.join(command)}"
 
 
-def _cutover(plan: Plan) -> Points:
-    yield "shuts the source down under Xen, in an orderly way, or asks that somebody has done so"
+def _cutover(home: Home, guest: Guest, site: Site, plan: Plan) -> Points:
+    if dom0.is_local(home, site.dom0s[guest.dom0]):
+        yield "shuts the source down under Xen, in an orderly way"
+    else:
+        yield (
+            "relies on somebody having shut the source down under Xen: the Dom-0 is only a folder here, from where nobody "
+            "can shut it down, or see whether it is off"
+        )
     yield f"connects the machine in vSphere, NICs: {len(plan.vm.nics)}, and switches it on, with the source's MACs and addresses"
-    yield "looks whether each NIC is on its segment, and measures the outage where the parameters have `measurement`"
+    if guest.measurement is None:
+        yield "looks in vSphere whether each NIC is on its port group; its parameters have no `measurement`, so no more"
+    else:
+        yield "looks whether each NIC is on its segment, and measures the outage: its parameters have `measurement`"
 
 
 def _offloads(guest: Guest, plan: Plan) -> Points:
@@ -133,7 +149,10 @@ def _outage(there: "_Results", took: Mapping[str, float]) -> Points:
         yield f"{INDENT}{step:<12} " + (f"{took[step]:.0f} s at its last run" if step in took else "not known yet")
     known = [took[s] for s in AGAIN if s in took]
     if boot is not None and len(known) == len(AGAIN):
-        yield f"so about {boot.seconds:.0f} s, or {boot.seconds + sum(known):.0f} s with these, and the shutdown beside it"
+        yield (
+            f"so at least {boot.seconds:.0f} s as rehearsed (ESXi may differ), or {boot.seconds + sum(known):.0f} s with these, "
+            "and the shutdown beside it"
+        )
     else:
         yield "so in all: not known yet"
 
@@ -169,7 +188,7 @@ class _Results:
         if c:
             yield f"the VMDK holds what the prepared copy holds, compared by qemu-img {c.qemu_img}; SHA-256 {c.vmdk_sha256}"
         if r:
-            good = [check for check in rehearsal.checks(r, self._plan.machine) if check]
+            good = [c for c in rehearsal.checks(r, self._plan.machine) if c and c.title != rehearsal.SERVICES]
             yield f"that very disk was booted on {r.after.controller} and {r.after.nic_model} in QEMU, {_ended(r.after)}"
             yield from (f"{check.title}: {check.found}" for check in good)
         if d:

@@ -1,23 +1,25 @@
 """The command that verifies records: thin, like the rest of the command line."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from hikkoshi import terminal
+from hikkoshi.errors import Problem
 from hikkoshi.terminal import AsJson
 
 
 def verify(
     path: Annotated[
         Path | None,
-        typer.Argument(metavar="[PATH]", help="a record, a guest's records, or all [default: outputs/records]"),
+        typer.Argument(metavar="[PATH]", help="a record, a guest's records, or all \\[default: outputs/records]"),
     ] = None,
     *,
     allowed_signers: Annotated[
-        Path | None, typer.Option(help="who may sign what; from somebody you trust [default: the site's]")
+        Path | None, typer.Option(help="who may sign what; from somebody you trust \\[default: the site's]")
     ] = None,
     revoked: Annotated[Path | None, typer.Option(help="keys that are good no more")] = None,
     time_stamp_ca: Annotated[Path | None, typer.Option(help="certificate authority of the time stamp service")] = None,
@@ -33,17 +35,21 @@ def verify(
     from hikkoshi.signature import Trust  # noqa: PLC0415
 
     trust, waiting = Trust(allowed_signers, revoked) if allowed_signers else None, list[str]()
+    gone: list[Problem] = []
     if path is None or trust is None:
         home = Home.find()
         if path is None:
             path = home.outputs / "records"
-            waiting = [f"{guest}/{run}" for guest in home.guest_names() for run in seal.waiting(home, guest)]
+            names = sorted(p.name for p in (home.outputs / "guests").glob("*") if p.is_dir())  # also without parameters
+            waiting = [f"{guest}/{run}" for guest in names for run in seal.waiting(home, guest)]
+            gone = list(seal.gone(home))
         if trust is None:
             signing, trust = home.site().signing, approval.trust(home, home.site())
             trust = Trust(trust.allowed, revoked or trust.revoked)
             time_stamp_ca = time_stamp_ca or (home.path(signing.time_stamp_ca) if signing.time_stamp_ca else None)
     with terminal.bar(f"verifying {path}") as progress:
         found = verification.verify(path, trust, time_stamp_ca, progress=progress)
+    found = replace(found, register=(*found.register, *gone))
     if as_json:
         terminal.print_json({**found.plain(), "not_sealed": waiting})
     else:

@@ -114,6 +114,9 @@ class Run:
     journal: Journal
     _lock: IO[str]
     _mask: masking.Mask
+    inputs: Mapping[str, str] = field(
+        default_factory=dict
+    )  # {name: SHA-256} of plan and parameters as they were opened
     rows: list[Row] = field(default_factory=list)
     _acting: datetime | None = None  # since when it acts by an approval
 
@@ -131,6 +134,10 @@ class Run:
         One that expires when the source is off already must not keep the machine in vSphere from being switched on.
         """
         plan = Plan.find(self.folder)
+        if plan is not None and plan.hash != self.inputs.get(Plan.filename):
+            found, remedy = plan.hash, "run this notebook again from its first cell: what it holds is the plan before"
+            expected = f"{self.inputs.get(Plan.filename)}, as when this run was opened"
+            return Check("the plan is approved", False, f"another plan is there now, {found}", expected, remedy)
         now = approval.check(self.home, self.guest.name, plan)
         return now or (approval.check(self.home, self.guest.name, plan, self._acting) if self._acting else now)
 
@@ -158,6 +165,11 @@ class Run:
         safe to repeat, never for destructive ones: so many more tries, with a pause of 1, 2, 4… seconds before each.
         In the steps of `APPROVED` every try asks for the approval first: `Refused` where none counts.
         """
+        if self._lock.closed:
+            remedy = "run the notebook again from its first cell"
+            raise Refused(
+                Problem(f"{title}: this run has ended", self.id, "the guest was released", "an open run", remedy)
+            )
         start = time.monotonic()
         state: State = "would"
         before = after = holds()
@@ -252,6 +264,10 @@ def open_run(step: str, names: Mapping[str, Any], *, wait: float = 15) -> Run:
     A variable that is no parameter is an error (papermill merely warns), so is a wrong mode, an unknown guest, a bad
     parameter file. Takes the guest's lock, waiting up to `wait` seconds for a run that is just ending.
     """
+    if step not in STEPS:
+        raise BadInput(
+            Problem("no such step", found=repr(step), expected=", ".join(STEPS), remedy=nearest(step, list(STEPS)))
+        )
     values = parameters(step, names)
     home = Home.find(values.get("home", ""))
     wish = values.get("mode", "plan")
@@ -275,7 +291,8 @@ def open_run(step: str, names: Mapping[str, Any], *, wait: float = 15) -> Run:
     run_id = os.environ.get("HIKKOSHI_RUN") or f"{stamp}-{step}"
     handle = lock.acquire(folder / "lock", run_id, wait)
     mask = _masks[home.root] = masking.Mask(masking.known(home))
-    run = Run(step, run_id, mode, home, site, guest, Journal(folder / "journal.jsonl"), handle, mask)
+    inputs = home.inputs(guest.name)
+    run = Run(step, run_id, mode, home, site, guest, Journal(folder / "journal.jsonl"), handle, mask, inputs)
     _open[folder] = run
     try:
         run.journal.check()
@@ -285,7 +302,7 @@ def open_run(step: str, names: Mapping[str, Any], *, wait: float = 15) -> Run:
             del _open[folder]
             raise
         display(f"{e}\nThe rollback goes on all the same.")
-    run._note("open", mode=mode, guest=guest.name, pid=os.getpid())
+    run._note("open", mode=mode, guest=guest.name, pid=os.getpid(), inputs=inputs)
     return run
 
 

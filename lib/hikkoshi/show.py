@@ -210,7 +210,9 @@ def picker(options: Sequence[str], chosen: Callable[[str], None], label: str = "
 
 def approval(page: str, asked: Callable[[], Check], guest: str) -> None:
     """Show what an approver is asked to agree to, whether anybody has, and the command for it; a click only looks again."""
-    command = f"hikkoshi approve {guest}"
+    from hikkoshi.approval import command as typed  # noqa: PLC0415 - its name is this function's
+
+    command = typed(guest)
     _both(f"<pre style='font-family:monospace'>{html.escape(page)}</pre>", page)
     if not interactive():
         _both(

@@ -16,6 +16,9 @@ from typing import Literal
 from hikkoshi import files, tool
 from hikkoshi.errors import BadInput, Problem
 
+# one principal by name, its options, its key: no patterns, no lists, no certificates
+LISTED = re.compile(r"""[^\s,*?!"]+\s+([a-z-]+="[^"]*",)*namespaces="[^"*?!]+"(,[a-z-]+="[^"]*")*\s+(ssh|ecdsa|sk-)""")
+UTC_CLOCK = {"TZ": "UTC"}  # in which ssh-keygen reads a time without a zone
 Namespace = Literal["evidence", "approval"]
 
 
@@ -39,7 +42,8 @@ class Trust:
                         expected="OpenSSH's allowed signers"
                         if path is self.allowed
                         else "revoked public keys, or none",
-                        remedy="write it (the README has an example), or correct `signing` in params/site.yml",
+                        remedy="write it (the README has an example), or correct `signing` in params/site.yml, or the path "
+                        "given with --allowed-signers or --revoked",
                     )
                 )
         if not problems:
@@ -53,7 +57,7 @@ class Trust:
                     remedy="add the option after the principal, see ssh-keygen(1), ALLOWED SIGNERS",
                 )
                 for n, line in enumerate(lines, 1)
-                if line.strip() and not line.startswith("#") and not re.search(r'\bnamespaces="[^"*?!]+"', line)
+                if line.strip() and not line.startswith("#") and not LISTED.match(line)
             ]
         if problems:
             raise BadInput(*problems)
@@ -103,14 +107,22 @@ def sign(signed: Path, key: Path, namespace: Namespace, *, ask: bool = False) ->
     return path_of(signed)
 
 
-def verify(signed: Path, trust: Trust, namespace: Namespace, at: datetime | None = None) -> Verdict:
-    """Whose signature stands beside a file, if it is good. `at`: when it was given, for keys with a period of validity."""
+def verify(
+    signed: Path, trust: Trust, namespace: Namespace, at: datetime | None = None, content: bytes | None = None
+) -> Verdict:
+    """Whose signature stands beside a file, if it is good. `at`: when it was given, for keys with a period of validity.
+
+    `content`: what the file was found to hold, where that was read already.
+    """
     signature = path_of(signed)
     if not signature.is_file():
         return Verdict(flaw="not signed")
     when: list[str | Path] = ["-O", f"verify-time={at:%Y%m%d%H%M%S}Z"] if at else []
     found = tool.run(
-        ["ssh-keygen", "-Y", "find-principals", "-f", trust.allowed, "-s", signature, *when], timeout=60, ok=range(256)
+        ["ssh-keygen", "-Y", "find-principals", "-f", trust.allowed, "-s", signature, *when],
+        timeout=60,
+        ok=range(256),
+        env=UTC_CLOCK,
     )
     signers = found.stdout.split()
     if not signers:
@@ -129,7 +141,13 @@ def verify(signed: Path, trust: Trust, namespace: Namespace, at: datetime | None
         "-s",
         signature,
     ]
-    checked = tool.run([*argv, *revoked, *when], stdin=signed.read_bytes(), timeout=60, ok=range(256))
+    checked = tool.run(
+        [*argv, *revoked, *when],
+        stdin=signed.read_bytes() if content is None else content,
+        timeout=60,
+        ok=range(256),
+        env=UTC_CLOCK,
+    )
     key = re.search(r"SHA256:\S+", checked.stdout)
     if checked.returncode or key is None:
         return Verdict(signers[0], flaw=_why(checked.stderr) or "the signature does not fit, or its key is revoked")

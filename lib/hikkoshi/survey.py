@@ -20,6 +20,7 @@ class Survey(Artefact):
 
     filename: ClassVar[str] = "survey.json"
     made_by: ClassVar[str] = "10-survey"
+    read_only: ClassVar[bool] = True
     xen: XenGuest
     origin: Origin
     disk: DiskFacts  # of partitions all together

@@ -38,11 +38,11 @@ def rows(home: Home, guest: str) -> list[dict[str, object]]:
     return [e for e in Journal(home.folder(guest) / "journal.jsonl").entries() if e["event"] == "step"]
 
 
-def test_plan_mode_comes_first_and_changes_nothing(lab_home: Home) -> None:
-    looked = hikkoshi(lab_home, "run", "idp")
+def test_plan_mode_comes_first_and_changes_nothing(plan_home: Home) -> None:
+    looked = hikkoshi(plan_home, "run", "idp")
     assert looked.returncode == 0, looked.stdout + looked.stderr
-    assert {r["state"] for r in rows(lab_home, "idp")} == {"would"}
-    assert not (lab_home.folder("idp") / "disk").exists()
+    assert {r["state"] for r in rows(plan_home, "idp")} == {"would"}
+    assert not (plan_home.folder("idp") / "disk").exists()
 
 
 @pytest.mark.parametrize(("guest", "nics"), [("idp", 1), ("gateway", 10)])

@@ -45,7 +45,7 @@ class World:
         return keys.folder(self.home) / name
 
     def give(self, key: str = "approver", now: datetime = NOW, page: str = PAGE) -> Approval:
-        by = approval.approver(self.home, self.key(key))
+        by = approval.approver(self.home, "gateway", self.key(key))
         return approval.give(self.home, "gateway", self.plan, page, by, now=now)
 
     def ask(self, now: datetime = LATER, guest: str = "gateway") -> Check:
@@ -108,7 +108,8 @@ def test_sha256sum_and_ssh_keygen_alone_can_tell_the_same(world: World) -> None:
 def test_without_an_approval_the_remedy_is_the_command_that_gives_one(world: World) -> None:
     found = world.ask()
     assert not found
-    assert (found.found, found.remedy, found.later) == ("nobody has approved it", "hikkoshi approve gateway", True)
+    assert (found.found, found.later) == ("nobody has approved it", True)
+    assert found.remedy == "a second person: hikkoshi approve gateway --key THEIR_KEY"
 
 
 def test_without_a_plan_there_is_nothing_to_approve(world: World) -> None:
@@ -228,7 +229,7 @@ def test_one_of_another_site_does_not_count(world: World, field: str, value: str
 
 def test_whoever_carries_it_out_does_not_approve_it(world: World) -> None:
     world.edit("key: outputs/keys/operator", "key: outputs/keys/approver")
-    assert "two persons are asked for" in approval.approver(world.home, world.key("approver")).doubt
+    assert "two persons are asked for" in approval.approver(world.home, "gateway", world.key("approver")).doubt
     world.give()
     assert "two persons are asked for" in world.ask().found
 
@@ -253,12 +254,14 @@ def test_one_key_under_two_names_is_one_person(world: World) -> None:
     assert "by approver@lab, who carries it out too" in world.ask().found
 
 
-@pytest.mark.parametrize("key", ["nowhere", "stranger"])
-def test_where_nobody_knows_who_carries_it_out_nobody_is_a_second_person(world: World, key: str) -> None:
+@pytest.mark.parametrize(
+    ("key", "why"), [("nowhere", "no such file"), ("stranger", "not listed"), ("allowed_signers", "not a key")]
+)
+def test_where_nobody_knows_who_carries_it_out_nobody_is_a_second_person(world: World, key: str, why: str) -> None:
     tool.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", world.key("stranger")])
     world.give()
     world.edit("key: outputs/keys/operator", f"key: outputs/keys/{key}")
-    assert "who carries it out is not known" in world.ask().found
+    assert f"who carries it out is not known: {world.key(key)}: {why}" in world.ask().found
 
 
 def test_a_site_of_one_person_may_say_so(world: World) -> None:
@@ -511,6 +514,31 @@ def test_an_approval_that_expires_in_the_middle_does_not_leave_the_work_half_don
         act(apart, "70-cutover")  # another run
 
 
+def test_an_approval_of_a_plan_that_came_after_the_run_was_opened_is_none_for_this_run(apart: World) -> None:
+    run = open_run("70-cutover", {"guest": "gateway", "mode": "apply", "home": str(apart.home.root)}, wait=0.1)
+    vm = apart.plan.vm.model_copy(update={"memory_mb": 2048})
+    apart.plan = apart.plan.model_copy(update={"vm": vm})
+    apart.plan.save(apart.home.folder("gateway"))
+    apart.give(now=datetime.now(UTC))
+    try:
+        with pytest.raises(Refused, match="another plan is there now"):
+            run.ensure("make it", holds=lambda: False, act=lambda: pytest.fail("acted"))
+    finally:
+        run.close("completed")
+
+
+def test_a_run_that_has_ended_does_nothing_more(apart: World) -> None:
+    run = open_run("40-convert", {"guest": "gateway", "mode": "apply", "home": str(apart.home.root)}, wait=0.1)
+    run.evidence()
+    with pytest.raises(Refused, match="this run has ended"):
+        run.ensure("make it", holds=lambda: False, act=lambda: pytest.fail("acted"))
+
+
+def test_a_step_by_another_name_is_none(apart: World) -> None:
+    with pytest.raises(BadInput, match="no such step"):
+        open_run("70-cutover-mine", {"guest": "gateway", "mode": "apply", "home": str(apart.home.root)}, wait=0.1)
+
+
 @pytest.mark.parametrize("trouble", ["no approval", "no list", "broken list", "no key", "no plan"])
 def test_nothing_stands_between_a_person_and_the_way_back(apart: World, trouble: str) -> None:
     match trouble:
@@ -561,15 +589,28 @@ def test_the_command_signs_the_very_page_that_it_shows(world: World) -> None:
 def test_the_command_refuses_a_key_that_may_not_approve_before_anybody_reads(world: World) -> None:
     done = hikkoshi(world.home, "approve", "gateway", "--yes")  # the operator's, of params/site.yml
     assert (done.returncode, done.stdout) == (3, "")
-    assert "hikkoshi approve GUEST --key FILE" in done.stderr
+    assert "hikkoshi approve gateway --key FILE" in done.stderr
 
 
 def test_the_command_says_at_once_that_an_own_approval_will_not_do(world: World) -> None:
     world.edit("key: outputs/keys/operator", "key: outputs/keys/approver")
     done = hikkoshi(world.home, "approve", "gateway", "--yes")
-    assert done.returncode == 0
-    assert "two persons are asked for" in done.stdout
-    assert "It does not count here" in done.stdout
+    assert done.returncode == 3
+    assert "it will count for nothing: by approver@lab, who carries it out too" in done.stdout
+    *_, last, path = done.stdout.splitlines()
+    assert last.startswith("It was signed, and does not count here: by approver@lab")
+    assert Path(path).is_file()
+    assert "approved by" not in done.stdout
+
+
+def test_the_command_tells_of_the_new_approval_only_and_not_of_the_old_ones(world: World) -> None:
+    world.written(world.said(guest="idp"), name="a.txt")
+    world.edit("key: outputs/keys/operator", "key: outputs/keys/approver")
+    done = hikkoshi(world.home, "approve", "gateway", "--yes", "--json")
+    told = json.loads(done.stdout)
+    assert (done.returncode, told["counts"]) == (3, False)
+    assert told["flaw"].startswith("by approver@lab, who carries it out too")
+    assert "idp" not in done.stdout
 
 
 def test_the_command_refuses_where_there_is_no_plan_and_where_the_key_is_missing(world: World) -> None:
@@ -577,4 +618,5 @@ def test_the_command_refuses_where_there_is_no_plan_and_where_the_key_is_missing
     assert (done.returncode, "no such file" in done.stderr) == (2, True)
     (world.home.folder("gateway") / "plan.json").unlink()
     done = hikkoshi(world.home, "approve", "gateway", "--key", str(world.key("approver")), "--yes")
-    assert (done.returncode, "run 20-plan first" in done.stderr) == (3, True)
+    assert done.returncode == 3
+    assert "run 20-plan first: hikkoshi run gateway --from 20 --through 20\n" in done.stderr

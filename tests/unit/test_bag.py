@@ -185,4 +185,4 @@ def test_the_readme_quotes_what_a_shell_would_take_for_its_own(tmp_path: Path) -
         signer="o'brien;reboot@site", unsigned="", previous="", previous_sha256="", time_stamp="",
     )  # fmt: skip
     assert "-I 'o'\"'\"'brien;reboot@site' " in text
-    assert '" = "7 3 run"' in text  # 2 + 5 files; ., data, data/a
+    assert '" = "7 3 0 run"' in text  # 2 + 5 files; ., data, data/a

@@ -168,3 +168,23 @@ def test_progress_on_a_terminal_redraws_its_line() -> None:
     show(Event("progress", "20 %"))
     show(Event("row", "done"))
     assert out.getvalue() == "\r\x1b[2K    10 %\r\x1b[2K    20 %\r\x1b[2K    20 %\n    done\n"
+
+
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        ("run", ["[default: 10-survey]", "[default: 60-deploy]"]),
+        ("approve", ["[default: signing.key in params/site.yml]"]),
+        ("verify", ["[default: outputs/records]", "[default: the site's]"]),
+    ],
+)
+def test_help_names_the_defaults(home: Home, command: str, told: list[str]) -> None:
+    shown = hikkoshi(home, command, "--help", COLUMNS="250").stdout
+    assert [words for words in told if words not in shown] == []
+
+
+def test_an_auditor_without_parameters_is_pointed_to_the_list_that_he_named(home: Home) -> None:
+    done = hikkoshi(home, "verify", "outputs/records", "--allowed-signers", "/nowhere")
+    assert done.returncode == 2
+    assert "a list of keys is missing" in done.stderr
+    assert "or the path given with --allowed-signers" in done.stderr

@@ -6,15 +6,21 @@ from pathlib import Path
 import pytest
 
 from hikkoshi import approval, lock, plan, status
+from hikkoshi.disk.conversion import Conversion
+from hikkoshi.errors import Refused
+from hikkoshi.guest.prepared import Prepared
 from hikkoshi.journal import Journal
 from hikkoshi.lab import keys
 from hikkoshi.params import Home
 from hikkoshi.record.anatomy import parameter_names
+from hikkoshi.rehearsal.rehearsal import Rehearsal
 from hikkoshi.run import STEPS
 from hikkoshi.status import READ_ONLY
 from hikkoshi.survey import Survey
+from hikkoshi.vsphere.deployment import Deployment
 
 PROJECT = Path(__file__).parents[2]
+APPROVE = "a second person: hikkoshi approve gateway --key THEIR_KEY"
 
 
 class Story:
@@ -36,7 +42,7 @@ class Story:
         survey = Survey.model_validate_json((PROJECT / "tests/data/survey/gateway.json").read_bytes())
         decided = plan.make(self.home.guest(self.guest), self.home.site(), survey)
         decided.save(self.folder)
-        by = approval.approver(self.home, keys.folder(self.home) / "approver")
+        by = approval.approver(self.home, self.guest, keys.folder(self.home) / "approver")
         approval.give(self.home, self.guest, decided, "the page\n", by)
 
     @property
@@ -121,14 +127,14 @@ def test_the_next_command_is_the_first_step_that_was_not_carried_out(story: Stor
 def test_the_cut_over_has_to_be_approved_and_then_to_be_asked_for(story: Story) -> None:
     for step in list(STEPS)[:6]:
         story.run(step)
-    assert story.now.next == "hikkoshi approve gateway"
+    assert story.now.next == APPROVE
     story.approve()
     assert story.now.next == "hikkoshi run gateway --from 70 --through 70 --apply"
 
 
 def test_a_cut_over_that_was_refused_for_want_of_an_approval_comes_after_one(story: Story) -> None:
     story.run("70-cutover", outcome="failed", error="Refused: not so: the plan is approved")
-    assert story.now.next == "hikkoshi approve gateway"
+    assert story.now.next == APPROVE
     story.run("70-cutover", mode="plan", outcome="failed")
     assert story.now.next == "hikkoshi run gateway --from 70 --through 70"
 
@@ -136,7 +142,7 @@ def test_a_cut_over_that_was_refused_for_want_of_an_approval_comes_after_one(sto
 def test_a_plan_that_cannot_be_read_is_not_approved(story: Story) -> None:
     story.run("70-cutover", outcome="failed")
     (story.folder / "plan.json").write_text("{")
-    assert story.now.next == "hikkoshi approve gateway"
+    assert story.now.next == APPROVE
 
 
 def test_after_everything_there_is_a_report_to_read(story: Story) -> None:
@@ -170,6 +176,22 @@ def test_a_rollback_that_could_not_be_finished_takes_the_cut_over_back_too(story
     )
 
 
+def test_a_rollback_whose_end_no_run_can_see_is_not_to_be_repeated(story: Story) -> None:
+    story.run("75-rollback", outcome="failed", error="Refused: a person has to start gateway\n  where: x")
+    assert story.now.next.startswith("look on the Dom-0 whether gateway runs")
+    assert "do not repeat 75" in story.now.next
+    story.run("75-rollback", outcome="failed", error="ToolFailed: vSphere does not answer")
+    assert story.now.next == "hikkoshi run gateway --from 75 --through 75 --apply"
+
+
+def test_a_rollback_in_a_browser_whose_end_no_run_can_see_is_not_to_be_repeated_either(story: Story) -> None:
+    about = {"run": "1-75-rollback", "step": "75-rollback"}
+    story.journal.append("open", **about, mode="apply")
+    title, found = "the source is back in service", "Refused: a person has to start gateway"
+    story.journal.append("step", **about, title=title, state="failed", found=found)
+    assert "do not repeat 75" in story.now.next
+
+
 def test_what_was_measured_before_the_cut_over_has_to_be_measured_again_after_it(story: Story) -> None:
     for step in ("10-survey", "20-plan", "80-netperf", "30-prepare", "40-convert", "50-rehearse", "60-deploy"):
         story.run(step)
@@ -184,7 +206,7 @@ def test_a_network_that_was_found_slow_is_for_85_and_one_that_was_not_needs_none
     for step in ("10-survey", "20-plan", "30-prepare", "40-convert", "50-rehearse", "60-deploy", "70-cutover"):
         story.run(step)
     story.run("80-netperf", outcome="failed", error="StepFailed: not so: …\n  found:      regressed: …")
-    assert story.now.next == "hikkoshi approve gateway"
+    assert story.now.next == APPROVE
     story.approve()
     assert story.now.next == "hikkoshi run gateway --from 85 --through 85 --apply"
     story.run("80-netperf")
@@ -274,3 +296,13 @@ def test_reports_and_records_are_listed_for_every_guest(story: Story) -> None:
     assert gateway["report"].endswith("gateway.html")
     assert gateway["records"] == "1"
     assert idp["report"].startswith("not written yet")
+
+
+def test_a_missing_result_is_made_by_one_step_alone_and_by_apply_only_where_the_step_has_it(home: Home) -> None:
+    kinds = [Survey, plan.Plan, Prepared, Conversion, Rehearsal, Deployment]
+    for kind in kinds:
+        with pytest.raises(Refused) as e:
+            kind.load(home.folder("gateway"))
+        number = kind.made_by[:2]
+        remedy = f"hikkoshi run gateway --from {number} --through {number}"
+        assert e.value.problems[0].remedy.endswith(remedy if kind.made_by in READ_ONLY else f"{remedy} --apply")

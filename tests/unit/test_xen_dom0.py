@@ -151,11 +151,14 @@ def test_from_a_mounted_dom0_nothing_runs(mounted: tuple[Home, Dom0]) -> None:
 
 
 def test_starting_and_stopping_on_a_mounted_dom0_is_left_to_a_person(mounted: tuple[Home, Dom0]) -> None:
-    with pytest.raises(Refused, match="xm shutdown -w web01"):
+    with pytest.raises(Refused, match=r"xm shutdown -w web01.*then run this step again"):
         dom0.shut_down(*mounted, "web01")
     with pytest.raises(Refused, match="xl create '/etc/xen/a b'") as e:
         dom0.start_again(*mounted, "web01", Path("/etc/xen/a b"))
     assert e.value.exit_code == 3
+    assert "look there that it runs" in str(e.value)
+    assert "do not repeat it" in str(e.value)
+    assert "run this step again" not in str(e.value)
 
 
 def test_a_running_a_lingering_and_an_absent_guest_are_told_apart(xl: Path, home: Home) -> None:

@@ -6,7 +6,7 @@ import json
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -38,6 +38,7 @@ class Contents:
     outcome: str
     plan: str  # SHA-256 of plan.json
     notebook: str = ""  # the executed one, its name below data/
+    changed: str = ""  # which inputs are not any more as they were when the run began
 
 
 def of_run(home: Home, guest: str, run: str) -> Contents:
@@ -53,9 +54,10 @@ def of_run(home: Home, guest: str, run: str) -> Contents:
     _add_runbook(home, step, payload)
     left_out = _evidence(folder, _period(folder, journal, run), journal, payload)
     payload |= _frame(home, guest, journal, left_out)
+    changed = _changed(home, guest, step, journal, run)
     said = next((e["outcome"] for e in _entries(journal) if e.get("event") == "outcome" and e.get("run") == run), None)
     mode, outcome = _mode(told, executed), said or _outcome(told)
-    return Contents(payload, step, mode, outcome, _plan(folder), bag.plain(executed.name) if executed else "")
+    return Contents(payload, step, mode, outcome, _plan(folder), bag.plain(executed.name) if executed else "", changed)
 
 
 def of_guest(home: Home, guest: str) -> Contents:
@@ -76,7 +78,7 @@ def of_guest(home: Home, guest: str) -> Contents:
     payload["register.tsv"] = register.read_bytes() if register.is_file() else b""
     left_out = _evidence(folder, EVER, journal, payload)
     payload |= _frame(home, guest, journal, left_out)
-    return Contents(payload, "guest", "none", _outcome(past[-1] if past else None), _plan(folder))
+    return Contents(payload, "guest", "none", _story(past), _plan(folder))
 
 
 def notebook(folder: Path, run: str) -> Path | None:
@@ -124,7 +126,7 @@ def _evidence(
 ) -> list[str]:
     """Put the files changed in a period into the payload; the lines of left-out.tsv for those that stay out."""
     known = {
-        (a["file"].rpartition(f"/{folder.name}/")[2], a["bytes"]): a["sha256"]
+        (a["file"].rpartition(f"/{folder.name}/")[2], a["bytes"]): (a["sha256"], e["time"])
         for e in _entries(journal)
         if e.get("event") == "evidence"
         for a in e.get("artefacts", [])
@@ -138,10 +140,20 @@ def _evidence(
         if stat.S_ISREG(found.st_mode) and not disk and found.st_size <= LARGEST:
             payload[f"evidence/{bag.plain(name)}"] = path
         else:
-            digest = known.get((name, found.st_size), "unknown")
+            digest, when = known.get((name, found.st_size), ("unknown", ""))
+            if when and found.st_mtime > datetime.fromisoformat(when).timestamp():
+                digest = "unknown"  # written to since it was hashed
             why = "a disk" if disk else "larger than 256 MiB" if stat.S_ISREG(found.st_mode) else "not a regular file"
             left_out.append(f"{bag.plain(name)}\t{found.st_size}\t{digest}\t{why}\n")
     return left_out
+
+
+def _changed(home: Home, guest: str, step: str, journal: bytes, run: str) -> str:
+    """Names of the inputs that changed since a run was opened: what is sealed late is not what it was made from."""
+    lines = [e for e in _entries(journal) if e.get("run") == run and e.get("event") == "open"]
+    then, now = lines[0].get("inputs", {}) if lines else {}, home.inputs(guest)
+    own = [Plan.filename] if step == Plan.made_by else []
+    return ", ".join(name for name, digest in then.items() if name not in own and now.get(name) != digest)
 
 
 def _files(folder: Path) -> Iterator[Path]:
@@ -185,6 +197,11 @@ def _period(folder: Path, journal: bytes, run: str) -> tuple[datetime, datetime]
 
 def _outcome(told: LastRun | None) -> str:
     return OUTCOMES.get(told.state, "interrupted") if told else "interrupted"
+
+
+def _story(past: Sequence[LastRun]) -> str:
+    """The outcome of a record that is no run's: a failed run in a story is no failed record."""
+    return f"story; last run {_outcome(past[-1])}" if past else "story; no run"
 
 
 def _mode(told: LastRun | None, executed: Path | None) -> str:

@@ -16,6 +16,7 @@ from hikkoshi.errors import BadInput, Problem, ToolFailed
 from hikkoshi.journal import Journal
 from hikkoshi.record import bag, timestamp
 from hikkoshi.record.instructions import SIGNATURE, TOKEN
+from hikkoshi.run import APPROVED
 from hikkoshi.signature import Trust
 
 TAMPERED = "this is not what was sealed: keep it as it is, and take the record from a copy"
@@ -31,6 +32,7 @@ LABELS = (
 )
 CLOCKS = timedelta(minutes=10)  # by which the clocks of an operator and of a time stamp service may differ
 BLOCK = 1 << 20
+UNSIGNED = "the record is not signed"
 Known = dict[tuple[str, str], str]  # {(SHA-256 of an approval, of its signature): why it counts for nothing}
 
 
@@ -102,6 +104,8 @@ def inspect(record: Path, trust: Trust, ca: Path | None, count: Callable[[int], 
     problems += _declared(record, info, listed, there)
     notes: list[str] = []
     problems += _signed(record, info, trust, ca, regular, notes)
+    if info.get("Inputs-Changed-Since-Run", "none") != "none":
+        notes.append(f"sealed late: {info['Inputs-Changed-Since-Run']} changed between the run and its sealing")
     if info.get("Secrets-Not-Readable", "none") != "none":
         notes.append(f"not searched for {info['Secrets-Not-Readable']}: it could not be read when this was sealed")
     if not problems:  # what is inside is only as good as the bag
@@ -130,6 +134,8 @@ def _differences(
     count: Callable[[int], None],
 ) -> Iterator[Problem]:
     """Files that are missing, changed, added, or not files."""
+    asked = bag.read_info(record).get("Time-Stamp-Service", "none") != "none"
+    unlisted = {bag.TAG_MANIFEST, SIGNATURE} | ({TOKEN} if asked else set())
     folders = {p.as_posix() for name in listed for p in PurePosixPath(name).parents} | {"data"}
     for name, found in there.items():
         where = str(record / name)
@@ -141,7 +147,7 @@ def _differences(
             yield Problem(
                 "something stands in a record that is no file", where, kind, "files and folders only", TAMPERED
             )
-        elif name not in listed and name not in (bag.TAG_MANIFEST, SIGNATURE, TOKEN):
+        elif name not in listed and name not in unlisted:
             yield Problem(
                 "a file was added", where, f"{found.st_size} bytes", "nothing: no manifest names it", TAMPERED
             )
@@ -180,7 +186,7 @@ def _declared(
     identifier, here = info["External-Identifier"], record.name
     if identifier != f"{info['Guest']}/{here}":
         yield Problem("this is another record than its folder's name says", where, identifier, f"…/{here}", TAMPERED)
-    elif (record.parents[1] / "register.tsv").is_file() and record.parent.name != info["Guest"]:
+    elif (record.parent.parent / "register.tsv").is_file() and record.parent.name != info["Guest"]:
         found, expected = record.parent.name, info["Guest"]
         yield Problem("the record lies in another guest's folder", str(record), found, expected, TAMPERED)
     if _time(info) is None:
@@ -201,8 +207,12 @@ def _signed(
         found = said.removeprefix("nobody: ") or "no signature"
         remedy = "give the site a key that may seal, see `signing` in params/site.yml; this record stays unsigned"
         expected = "sealed by somebody on the list" if said.startswith("nobody") else f"a signature by {said}"
-        yield Problem("the record is not signed", str(made), found, expected, remedy)
+        yield Problem(UNSIGNED, str(made), found, expected, remedy)
         return
+    if not made.read_bytes().endswith(b"-----END SSH SIGNATURE-----\n"):
+        yield Problem(
+            "something was added to a signature", str(made), "more than a signature", "nothing else", TAMPERED
+        )
     at, flaw = _stamped(record, info, ca, regular, notes)
     if flaw:
         yield flaw
@@ -264,6 +274,7 @@ def _inside(
     plan = listed.get("data/plan.json", "none")
     if info.get("Plan-SHA256", "none") != plan:
         yield Problem("the plan is another", str(data / "plan.json"), plan, info.get("Plan-SHA256", "none"), remedy)
+    good = []
     for name, digest in listed.items():
         if name.startswith("data/approvals/") and name.endswith(".txt"):
             key = (digest, listed.get(f"{name}.sig", ""))
@@ -273,6 +284,29 @@ def _inside(
                 yield Problem(
                     "an approval counts for nothing", str(record / name), known[key], "a good signature", remedy
                 )
+            else:
+                good.append(approval.parse((record / name).read_bytes()))
+    yield from _unapproved(record, info, journal.entries(), good)
+
+
+def _unapproved(
+    record: Path, info: dict[str, str], entries: list[dict[str, Any]], good: list[approval.Statement | str]
+) -> Iterator[Problem]:
+    """What a run did that nobody had approved at that time, of a step that asks for it."""
+    own = [e for e in entries if e.get("run") == record.name]
+    opened: dict[str, str] = next((e.get("inputs", {}) for e in own if e.get("event") == "open"), {})
+    plan = opened.get("plan.json") or info.get("Plan-SHA256", "none")
+    covering = [s for s in good if not isinstance(s, str) and (s.guest, s.plan) == (info["Guest"], plan)]
+    for e in own if info.get("Step") in APPROVED else ():
+        if e.get("event") == "step" and e.get("state") == "done":
+            began = datetime.fromisoformat(e["time"]) - timedelta(seconds=float(e.get("seconds") or 0))
+            if not any(s.approved <= began + timedelta(seconds=1) for s in covering):
+                where, expected = (
+                    f"{record / 'data' / 'journal.jsonl'}:{e.get('n')}",
+                    f"one of plan {plan}, given before",
+                )
+                remedy = "the runbook's own refusal was passed over: ask who did this, and how"
+                yield Problem("done without an approval", where, str(e.get("title")), expected, remedy)
 
 
 def _approval(path: Path, trust: Trust) -> str:

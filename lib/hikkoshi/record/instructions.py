@@ -8,7 +8,12 @@ from pathlib import PurePosixPath
 SIGNATURE = "tagmanifest-sha256.txt.sig"
 TOKEN = f"{SIGNATURE}.tsr"
 TAG_FILES = 5  # bagit.txt, bag-info.txt, README.txt and the two manifests
-WIDTH = 100
+APPROVALS = """\
+    (bad=0; for f in data/approvals/*.txt; do
+      w=$(sed -n '/^$/q;s/^approver: //p' "$f"); t=$(sed -n '/^$/q;s/^approved: //p' "$f" | tr -d ':TZ-')
+      TZ=UTC ssh-keygen -Y verify -f "$ALLOWED" -r "${REVOKED:-/dev/null}" -I "$w" -n approval \
+-O verify-time="${t}Z" -s "$f.sig" < "$f" || bad=1
+    done; exit $bad)"""
 
 
 def text(
@@ -51,6 +56,17 @@ when the signature exists at the latest (CA is the service's certificate authori
         if time_stamp
         else ""
     )
+    unless = f" ! -path ./{TOKEN}" if time_stamp else ""
+    approvals = (
+        f"""Approvals are signed, too. This ends with 0 if each of them was signed by whom it names, when it was given:
+
+{APPROVALS}
+
+The approval of this record's plan is the one whose line `plan:` is what `sha256sum data/plan.json` prints; those of earlier
+plans are kept, too."""
+        if any(name.startswith("data/approvals/") and name.endswith(".txt") for name in names)
+        else "Approvals are signed, too. There is none in this record."
+    )
     return f"""Record {identifier}
 sealed {sealed:%Y-%m-%d %H:%M:%S} UTC
 
@@ -59,13 +75,14 @@ WHAT THIS IS
 Evidence of the move of the guest {guest} from Xen to VMware vSphere, sealed by Hikkoshi. {who}
 It is a BagIt folder (RFC 8493): data/ holds the evidence, manifest-sha256.txt the hash of every file in it, and
 tagmanifest-sha256.txt the hash of that list and of bag-info.txt, which says what was done, how it ended and what came
-before. The signature ({SIGNATURE}) is over that last list.
+before. The signature ({SIGNATURE}) is over that last list. How it ended: grep Outcome bag-info.txt
 
 In data/: the notebook as it was executed (*.ipynb, runs/), the runbook it was made from (runbook/), the parameters
 (params/), the plan (plan.json) and who approved it (approvals/), the journal of all that was done to the guest until then
 (journal.jsonl: every line has the hash of the one before), what was seen and made (evidence/), what stays out for its
 size, with its hash (left-out.tsv), the programs used (environment.json, requirements.lock), and who was trusted to sign
-(signers/).
+(signers/). A record whose name ends with -guest tells the whole story: it holds the report as well (reports/), and the
+register of all records as it was then (register.tsv).
 
 WHAT IT PROVES
 
@@ -81,32 +98,34 @@ WHAT IT DOES NOT PROVE
 
 HOW TO CHECK IT
 
-With a shell, OpenSSH (9.1 or later) and coreutils, in the folder that this file is in. Get the list of allowed signers, and
-of revoked keys if there is one, from somebody you trust and NOT from this record, and say where they are:
+With a shell, OpenSSH (9.1 or later) and coreutils, in the folder that this file is in. Whoever exchanges a record exchanges
+this text, too: take the commands from a copy that you trust. Get the list of allowed signers, and of revoked keys if there
+is one, from somebody you trust and NOT from this record, and say where they are (leave REVOKED away if there is none):
 
     ALLOWED=/path/to/allowed_signers REVOKED=/path/to/revoked
 
-Each of the four commands ends with 0 if all is well. On macOS, write `shasum -a 256 -c` for
-`sha256sum --check --strict --quiet`.
+Each of the four commands ends with 0 if all is well. Repeat them in every record beside this one: command 4 looks at one
+link of the chain only. On macOS, write `shasum -a 256 -c` for `sha256sum --check --strict --quiet`.
 
 1. Who sealed it, with a key that was good at that time and is not revoked:
 
-    ssh-keygen -Y verify -f "$ALLOWED" -r "${{REVOKED:-/dev/null}}" -I {shlex.quote(signer or "nobody")} \
+    TZ=UTC ssh-keygen -Y verify -f "$ALLOWED" -r "${{REVOKED:-/dev/null}}" -I {shlex.quote(signer or "nobody")} \
 -n evidence -O verify-time={sealed:%Y%m%d%H%M%S}Z -s {SIGNATURE} < tagmanifest-sha256.txt
 
 2. Nothing is changed or missing:
 
     sha256sum --check --strict --quiet tagmanifest-sha256.txt manifest-sha256.txt
 
-3. Nothing is added, and this folder is the record it says it is: so many files, so many that are none (folders), name.
+3. Nothing is added, and this folder is the record it says it is: so many files, folders, things that are neither, name.
 
-    test "$(echo $(find . -type f ! -path ./{SIGNATURE} ! -path ./{TOKEN} | wc -l) \
-$(find . ! -type f | wc -l) $(basename "$PWD"))" = "{files} {folders} {record}"
+    test "$(echo $(find . -type f ! -path ./{SIGNATURE}{unless} | wc -l) $(find . -type d | wc -l) \
+$(find . ! -type f ! -type d | wc -l) $(basename "$PWD"))" = "{files} {folders} 0 {record}"
 
 {before}
 
     {chain}
 {token}
-Approvals are signed, too: ssh-keygen -Y verify -n approval, on each data/approvals/*.txt and its .sig.
+{approvals}
+
 `hikkoshi verify` does all of this for all records at once, and checks the register as well.
 """

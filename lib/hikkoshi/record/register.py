@@ -8,6 +8,7 @@ import contextlib
 import fcntl
 import hashlib
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
@@ -36,6 +37,7 @@ class Line:
         return f"{self.guest}/{self.record}"
 
 
+NAME, HASH = re.compile(r"[A-Za-z0-9=][A-Za-z0-9._=-]*"), re.compile(r"[0-9a-f]{64}")
 HEADING = "\t".join(f.name for f in fields(Line))
 
 
@@ -74,14 +76,15 @@ class Register:
         """All lines that can be read."""
         return [line for _, line in self._parsed() if line is not None]
 
-    def previous_of(self, identifier: str) -> str | None:
-        """SHA-256 of the line before a record's; None where it has no line."""
+    def before(self) -> dict[str, str]:
+        """{GUEST/RECORD: SHA-256 of the line before its own}; of a record that stands twice, the first."""
+        found: dict[str, str] = {}
         before = _sha256(HEADING.encode())
         for raw, line in self._parsed():
-            if line is not None and line.identifier == identifier:
-                return before
+            if line is not None:
+                found.setdefault(line.identifier, before)
             before = _sha256(raw)
-        return None
+        return found
 
     def check(self) -> Iterator[Problem]:
         """Every line that does not follow from the one before it."""
@@ -115,7 +118,10 @@ class Register:
     def _parsed(self) -> Iterator[tuple[bytes, Line | None]]:
         for raw in self._raw()[1:]:
             columns = raw.decode(errors="replace").split("\t")
-            yield raw, Line(*columns) if len(columns) == len(fields(Line)) else None
+            line = Line(*columns) if len(columns) == len(fields(Line)) else None
+            # names and hashes become part of commands that an auditor types: nothing else may be taken for one
+            good = line and NAME.fullmatch(line.guest) and NAME.fullmatch(line.record) and HASH.fullmatch(line.sha256)
+            yield raw, line if good else None
 
     def _write(self, line: str) -> None:
         with self.path.open("ab") as f:

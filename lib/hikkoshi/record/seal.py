@@ -8,7 +8,7 @@ seal. Without a key that may seal, it is sealed unsigned and says so: evidence i
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -21,7 +21,7 @@ from hikkoshi.errors import BadInput, HikkoshiError, Problem, Refused, ToolFaile
 from hikkoshi.journal import Journal
 from hikkoshi.masking import Mask
 from hikkoshi.params import Home
-from hikkoshi.record import bag, contents, environment, instructions, leaks, timestamp, verification
+from hikkoshi.record import bag, contents, environment, inspection, instructions, leaks, timestamp, verification
 from hikkoshi.record.contents import Contents
 from hikkoshi.record.register import Register
 
@@ -68,7 +68,7 @@ def attempt(home: Home, guest: str, run: str) -> tuple[Path | None, str]:
     try:
         return of_run(home, guest, run), ""
     except Exception as e:
-        why = Mask(masking.known(home)).text(str(e) if isinstance(e, HikkoshiError) else f"{type(e).__name__}: {e}")
+        why = _mask(home).text(str(e) if isinstance(e, HikkoshiError) else f"{type(e).__name__}: {e}")
         journal = Journal(home.folder(guest) / "journal.jsonl")
         try:
             told = [x for x in journal.entries() if x.get("of") == run and x.get("event") == "unsealed"]
@@ -86,8 +86,21 @@ def pending(home: Home, guest: str) -> list[Path]:
 
 
 def waiting(home: Home, guest: str) -> list[str]:
-    """The runs that have ended without a record, oldest first."""
-    return [run for run in _ended(home, guest) if not (folder(home, guest) / run).exists()]
+    """The runs that have ended without a record, or whose record the journal does not tell of; oldest first."""
+    told = {e.get("of") for e in Journal(_journal(home, guest)).entries() if e.get("event") == "sealed"}
+    return [run for run in _ended(home, guest) if run not in told]
+
+
+def gone(home: Home) -> Iterator[Problem]:
+    """Records that a guest's journal tells of, and that are not there as they were sealed."""
+    for journal in sorted((home.outputs / "guests").glob("*/journal.jsonl")):
+        for n, e in enumerate(Journal(journal).entries(), 1):
+            record = home.root / str(e.get("record", "")) / bag.TAG_MANIFEST
+            if e.get("event") == "sealed" and (not record.is_file() or files.sha256(record) != e.get("sha256")):
+                found = "another record" if record.is_file() else "no such record"
+                where, expected = f"{journal}:{n}", f"{e.get('record')}, SHA-256 {e.get('sha256')}"
+                remedy = "bring it back from a copy, and find out who took it away or replaced it"
+                yield Problem("a record that the journal tells of is not there", where, found, expected, remedy)
 
 
 def complete(home: Home, guest: str) -> Check:
@@ -144,13 +157,17 @@ def signer(home: Home) -> Signer:
 
 def _seal(home: Home, guest: str, name: str, gather: Callable[[], Contents]) -> Path:
     final = folder(home, guest) / name
-    if name != bag.plain(name) or name.startswith((".", "-")):
+    if name != bag.plain(name) or "/" in name or name.startswith((".", "-")):
         remedy = "runs are named by open_run; leave HIKKOSHI_RUN unset"
         raise BadInput(Problem("a run's name cannot name a folder", guest, repr(name), "ASCII without blanks", remedy))
     list_of_all = register(home)
     with list_of_all.locked():
         _mend(home, list_of_all)
+        told = any(e.get("of") == name for e in Journal(_journal(home, guest)).entries() if e.get("event") == "sealed")
         if not final.exists():
+            if told or any(line.identifier == f"{guest}/{name}" for line in list_of_all.lines()):
+                remedy = "bring it back from a copy; sealed again from what is there now it would hide what happened"
+                raise Refused(Problem("the record of this run is gone", str(final), "sealed before", remedy=remedy))
             part = final.with_name(f".{name}.part")
             part.mkdir(parents=True)
             try:
@@ -162,9 +179,7 @@ def _seal(home: Home, guest: str, name: str, gather: Callable[[], Contents]) -> 
             files.sync_folder(final.parent)
             _enter(list_of_all, final)
             _tell(home, guest, final, **note)
-        elif not any(
-            e.get("of") == name for e in Journal(_journal(home, guest)).entries() if e.get("event") == "sealed"
-        ):
+        elif not told:
             _tell(home, guest, final)
     return final
 
@@ -172,6 +187,7 @@ def _seal(home: Home, guest: str, name: str, gather: Callable[[], Contents]) -> 
 def _build(home: Home, guest: str, name: str, part: Path, found: Contents, list_of_all: Register) -> dict[str, str]:
     """Everything up to the rename; what the journal has to tell beside the record itself."""
     site, who, now = home.site(), signer(home), datetime.now(UTC).replace(microsecond=0)
+    secrets = masking.known(home)
     before = next((line for line in reversed(list_of_all.lines()) if line.guest == guest), None)
     payload = bag.fill(part, found.payload)
     info = [
@@ -192,7 +208,8 @@ def _build(home: Home, guest: str, name: str, part: Path, found: Contents, list_
         ("Time-Stamp-Service", site.signing.time_stamp or ""),
         ("Runbook-Commit", environment.commit()),
         ("Plan-SHA256", found.plan),
-        ("Secrets-Searched-For", ", ".join(sorted({s.name for s in masking.known(home)}))),
+        ("Inputs-Changed-Since-Run", found.changed),
+        ("Secrets-Searched-For", ", ".join(sorted({s.name for s in secrets}))),
         ("Secrets-Not-Readable", ", ".join(masking.unknown(home))),
         ("Previous-Record", before.identifier if before else ""),
         ("Previous-Record-SHA256", before.sha256 if before else ""),
@@ -211,9 +228,9 @@ def _build(home: Home, guest: str, name: str, part: Path, found: Contents, list_
     bag.close(part, payload, info, {"README.txt": readme})
     with ThreadPoolExecutor() as pool:
         pool.submit(_sync, part)  # most of it is on disk by the time that the search is through
-        secrets = leaks.scan(part, masking.known(home))
-    if secrets:
-        raise Refused(*(_at_its_source(p, part, found) for p in secrets))
+        leaked = leaks.scan(part, secrets)
+    if leaked:
+        raise Refused(*(_at_its_source(p, part, found) for p in leaked))
     note = _sign(home, part, who, now)
     for path in [*part.rglob("*"), part]:
         path.chmod(0o555 if path.is_dir() else 0o444)
@@ -260,7 +277,7 @@ def _mend(home: Home, list_of_all: Register) -> None:
         _remove(part)
     entered = {line.identifier for line in list_of_all.lines()}
     missing = [p for p in records.glob("*/[!.]*") if p.is_dir() and f"{p.parent.name}/{p.name}" not in entered]
-    while found := next((p for p in missing if _follows(p, list_of_all)), None):
+    while found := next((p for p in missing if _follows(p, list_of_all) and _whole(home, p)), None):
         missing.remove(found)
         _enter(list_of_all, found)
 
@@ -269,6 +286,13 @@ def _follows(record: Path, list_of_all: Register) -> bool:
     info = bag.read_info(record)
     named = info.get("External-Identifier") == f"{record.parent.name}/{record.name}"
     return named and info.get("Register-Previous-SHA256") == list_of_all.head()
+
+
+def _whole(home: Home, record: Path) -> bool:
+    """Whether a record is as somebody sealed it here: good, or unsigned for a reason that it tells itself."""
+    found = inspection.inspect(record, approval.trust(home, home.site()), None, lambda more: None, {})
+    alone = found.info.get("Sealed-By", "").startswith("nobody: ") and len(found.problems) == 1
+    return not found.problems or (alone and found.problems[0].what == inspection.UNSIGNED)
 
 
 def _enter(list_of_all: Register, record: Path) -> None:
@@ -306,7 +330,17 @@ def _journal(home: Home, guest: str) -> Path:
     return home.folder(guest) / "journal.jsonl"
 
 
+def _mask(home: Home) -> Mask:
+    try:
+        return Mask(masking.known(home))
+    except HikkoshiError:  # of parameters that cannot be read: their error holds no values
+        return Mask()
+
+
 def _remove(part: Path) -> None:
+    if part.is_symlink() or not part.is_dir():
+        part.unlink()
+        return
     for path in [part, *part.rglob("*")]:
         if path.is_dir() and not path.is_symlink():
             path.chmod(0o755)

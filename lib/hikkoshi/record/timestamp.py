@@ -1,7 +1,9 @@
 """Time stamps (RFC 3161): a third party says that a signature was there at a certain time. Everything by `openssl ts`."""
 
+import http.client
 import re
 import tempfile
+import time
 import urllib.error
 import urllib.request
 from datetime import UTC, datetime
@@ -29,19 +31,29 @@ def stamp(signature: Path, service: str, ca: Path) -> datetime:
         )
         try:
             with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:
-                reply.write_bytes(answer.read(LONGEST))
-        except (OSError, ValueError) as e:
+                reply.write_bytes(_read(answer))
+        except (OSError, ValueError, http.client.HTTPException) as e:
             found = str(e.reason) if isinstance(e, urllib.error.URLError) else str(e)
             remedy = "the record is sealed all the same; see whether the service is up"
             raise ToolFailed(Problem("the time stamp service does not answer", service, found, remedy=remedy)) from None
-        time = _verified(reply, ["-queryfile", query], ca)
+        told = _verified(reply, ["-queryfile", query], ca)
         files.write(path_of(signature), reply.read_bytes())
-    return time
+    return told
 
 
 def verify(signature: Path, ca: Path) -> datetime:
     """The time in the token beside a signature; `ToolFailed` where it does not fit."""
     return _verified(path_of(signature), ["-data", signature], ca)
+
+
+def _read(answer: http.client.HTTPResponse) -> bytes:
+    """The whole answer, in `TIMEOUT` as a whole: others wait for their seals meanwhile."""
+    end, content = time.monotonic() + TIMEOUT, b""
+    while block := answer.read1(LONGEST):
+        content += block
+        if time.monotonic() > end or len(content) > LONGEST:
+            raise TimeoutError(f"no end of its answer after {TIMEOUT} s or {LONGEST} bytes")
+    return content
 
 
 def _verified(reply: Path, over: list[str | Path], ca: Path) -> datetime:
@@ -54,7 +66,7 @@ def _verified(reply: Path, over: list[str | Path], ca: Path) -> datetime:
         raise ToolFailed(
             Problem("the time stamp service gave no time", found=status[0] if status else "", remedy=remedy)
         )
-    time = datetime.strptime(" ".join(found.groups()), "%b %d %H:%M:%S %Y").replace(tzinfo=UTC)
-    at = str(int(time.timestamp()))
+    then = datetime.strptime(" ".join(found.groups()), "%b %d %H:%M:%S %Y").replace(tzinfo=UTC)
+    at = str(int(then.timestamp()))
     tool.run(["openssl", "ts", "-verify", "-in", reply, *over, "-CAfile", ca, "-attime", at], timeout=60)
-    return time
+    return then

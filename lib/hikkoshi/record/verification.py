@@ -50,6 +50,9 @@ def verify(path: Path, trust: Trust, ca: Path | None = None, *, progress: Progre
     be used.
     """
     trust.check()
+    if path.is_symlink():
+        remedy = "name the folder itself"
+        raise BadInput(Problem("a link is no record", str(path), f"a link to {path.readlink()}", "a folder", remedy))
     path = path.resolve()
     records, scope = _records(path)
     total, done = sum(map(size, records)), 0
@@ -64,7 +67,9 @@ def verify(path: Path, trust: Trust, ca: Path | None = None, *, progress: Progre
     for record in records:
         found.append(inspect(record, trust, ca, count, approvals))
     together = {v.identifier: v for v in found}
-    register = Register((path if scope == "all" else path.parent if scope == "guest" else path.parents[1]) / REGISTER)
+    register = Register(
+        (path if scope == "all" else path.parent if scope == "guest" else path.parent.parent) / REGISTER
+    )
     found = [_with(v, _chain(v, together, register)) for v in found]
     notes = [] if register.path.is_file() else ["there is no register here: newest records that are gone are not found"]
     problems = list(_forks(found))
@@ -170,7 +175,7 @@ def _forks(found: list[Verified]) -> Iterator[Problem]:
 
 def _entries(found: list[Verified], register: Register, scope: str, path: Path) -> Iterator[Problem]:
     """Whether each record has its line in the register and each line its record."""
-    lines = {line.identifier: line for line in register.lines()}
+    lines, before = {line.identifier: line for line in register.lines()}, register.before()
     for v in found:
         here, expected = f"{v.path.parent.name}/{v.path.name}", _digest(v.path / bag.TAG_MANIFEST) or "nothing"
         line = lines.pop(here, None)
@@ -178,7 +183,7 @@ def _entries(found: list[Verified], register: Register, scope: str, path: Path) 
             remedy = "if sealing was killed just now, the next seal enters it; else it was put there by somebody"
             yield Problem("a record is not in the register", str(v.path), "no line", here, remedy)
             continue
-        yield from _differences(v, line, expected, register)
+        yield from _differences(v, line, expected, register.path, before.get(here))
     if scope != "record":
         for identifier, line in lines.items():
             if scope == "all" or line.guest == path.name:
@@ -188,18 +193,18 @@ def _entries(found: list[Verified], register: Register, scope: str, path: Path) 
                 )
 
 
-def _differences(v: Verified, line: Line, digest: str, register: Register) -> Iterator[Problem]:
+def _differences(v: Verified, line: Line, digest: str, register: Path, before: str | None) -> Iterator[Problem]:
     info = v.info
     said = {
         "sha256": (line.sha256, digest),
         "sealed": (line.sealed, info.get("Sealed", "")),
         "outcome": (line.outcome, info.get("Outcome", "")),
         "signer": (line.signer, info.get("Sealed-By", "").partition(":")[0]),
-        "the line before": (register.previous_of(line.identifier), info.get("Register-Previous-SHA256", "")),
+        "the line before": (before, info.get("Register-Previous-SHA256", "")),
     }
     for what, (written, true) in said.items():
         if written != true:
-            where = f"{register.path}, line of {line.identifier}"
+            where = f"{register}, line of {line.identifier}"
             yield Problem(f"the register does not fit the record: {what}", where, str(written), true, TAMPERED)
 
 

@@ -16,6 +16,7 @@ from hikkoshi.rehearsal.machine import CONTROLLERS, NICS, Machine, MachineNic
 from hikkoshi.rehearsal.outcome import Ending, Outcome, SeenNic
 
 FOLDER = "rehearsal"  # in the guest's folder
+SERVICES = "which services did not start"  # a check that is for a person to judge, and never red
 
 
 class Control(Artefact):
@@ -221,7 +222,7 @@ def checks(rehearsal: Rehearsal | None, machine: Machine | None) -> list[Check]:
             "30-prepare ties names to MACs: HWADDR in ifcfg-*, aliases in modprobe.conf, udev's rules, systemd's link files",
         ),
         Check(
-            "which services did not start",
+            SERVICES,
             True,
             ", ".join(after.failed) or ("none" if after.kernel else "it did not tell"),
             "none; one that failed under Xen too is no harm",

@@ -17,6 +17,7 @@ from hikkoshi.params import Dom0, Home
 from hikkoshi.xen.config import XenGuest, parse
 
 LONGEST = 1 << 18  # bytes: a configuration is a few hundred
+A_PERSON = "a person has to"  # how the error begins where the Dom-0 is only a folder
 _LINKS = 40  # symbolic links followed before we call it a circle, as Linux does
 
 
@@ -62,7 +63,7 @@ def disk_path(home: Home, dom0: Dom0, target: str) -> Path:
     if not target:
         raise BadInput(Problem("the disk has no target", remedy="name the image file in the guest's Xen configuration"))
     here = _inside(home, dom0, Path(target))
-    if not _is_local(home, dom0) and here.is_block_device():
+    if not is_local(home, dom0) and here.is_block_device():
         raise BadInput(
             Problem(
                 "a device node in a mounted Dom-0 means a disk of this machine, not one of the Dom-0",
@@ -83,7 +84,7 @@ def source_off(home: Home, dom0: Dom0, name: str) -> Check:
     cannot be asked at all: the check says so and leaves it to the person who applies.
     """
     title = f"the source guest {name} is off"
-    if not _is_local(home, dom0):
+    if not is_local(home, dom0):
         return Check(
             title,
             True,
@@ -108,9 +109,10 @@ def source_off(home: Home, dom0: Dom0, name: str) -> Check:
 def source_runs(home: Home, dom0: Dom0, name: str) -> Check:
     """Whether the source guest runs. Not knowing counts as no here, too."""
     title, expected = f"the source guest {name} runs", f"{name} in the list of domains"
-    if not _is_local(home, dom0):
+    if not is_local(home, dom0):
         found = f"the Dom-0 is a folder here ({home.path(dom0.root)}): whether it runs cannot be seen"
-        return Check(title, False, found, expected, f"start {name} on the Dom-0 by hand, and look there", "Dom-0")
+        remedy = f"start {name} on the Dom-0 by hand, and look there that it runs; repeating this run shows no more"
+        return Check(title, False, found, expected, remedy, "Dom-0")
     try:
         state = _states().get(name)
     except ToolFailed as e:
@@ -124,8 +126,8 @@ def source_runs(home: Home, dom0: Dom0, name: str) -> Check:
 
 def shut_down(home: Home, dom0: Dom0, name: str, timeout: float = 300) -> None:
     """Shut the guest down in an orderly way and wait, at most `timeout` seconds, until it is gone. Never destroys it."""
-    if not _is_local(home, dom0):
-        raise _by_hand(home, dom0, f"shut {name} down", ["xm", "shutdown", "-w", name])
+    if not is_local(home, dom0):
+        raise _by_hand(home, dom0, f"shut {name} down", ["xm", "shutdown", "-w", name], "then run this step again")
     deadline = time.monotonic() + timeout
     if name in _states():
         tool.run([_toolstack(), "shutdown", "-w", name], timeout=timeout)
@@ -145,8 +147,11 @@ def shut_down(home: Home, dom0: Dom0, name: str, timeout: float = 300) -> None:
 
 def start_again(home: Home, dom0: Dom0, name: str, config: Path) -> None:
     """Start the guest on its Dom-0 from its own configuration; nothing happens where it runs already."""
-    if not _is_local(home, dom0):
-        raise _by_hand(home, dom0, f"start {name}", ["xm", "create", str(config)])
+    if not is_local(home, dom0):
+        then = (
+            "then look there that it runs. This run cannot see it and stays failed; that is all right, do not repeat it"
+        )
+        raise _by_hand(home, dom0, f"start {name}", ["xm", "create", str(config)], then)
     if name not in _states():
         tool.run([_toolstack(), "create", str(config)], timeout=600)
 
@@ -173,18 +178,19 @@ def _toolstack() -> str:
     return "xl" if shutil.which("xl") or not shutil.which("xm") else "xm"
 
 
-def _is_local(home: Home, dom0: Dom0) -> bool:
+def is_local(home: Home, dom0: Dom0) -> bool:
+    """Whether the Dom-0 is this very machine, and not a folder."""
     return home.path(dom0.root) == Path("/")
 
 
-def _by_hand(home: Home, dom0: Dom0, what: str, command: list[str]) -> Refused:
+def _by_hand(home: Home, dom0: Dom0, what: str, command: list[str], then: str) -> Refused:
     line = shlex.join(command)
     return Refused(
         Problem(
-            f"a person has to {what}",
+            f"{A_PERSON} {what}",
             where=str(home.path(dom0.root)),
             found="a mounted Dom-0: its Xen cannot be reached from here",
-            remedy=f"type on the Dom-0: {line}   (on newer Xen: {line.replace('xm ', 'xl ', 1)}), then run this step again",
+            remedy=f"type on the Dom-0: {line}   (on newer Xen: {line.replace('xm ', 'xl ', 1)}); {then}",
         )
     )
 

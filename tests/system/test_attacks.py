@@ -1,0 +1,251 @@
+"""What somebody with write access to outputs/ might try, beyond changing a sealed record: each is found or does not work."""
+
+import hashlib
+import shutil
+import socket
+import threading
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from hikkoshi import files, signature
+from hikkoshi.approval import trust
+from hikkoshi.errors import BadInput, Refused
+from hikkoshi.journal import Journal
+from hikkoshi.params import Home
+from hikkoshi.record import bag, contents, instructions, seal, timestamp, verification
+from sealed import A, B, C, ended, sealed_home, writable
+
+pytestmark = pytest.mark.needs("ssh-keygen", "openssl")
+CUTOVER = "20260104T000000Z-70-cutover"
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    return sealed_home(tmp_path / "home")
+
+
+def told(home: Home) -> list[str]:
+    return [p.what for p in verification.verify(home.outputs / "records", trust(home, home.site())).problems]
+
+
+def journal(home: Home) -> Journal:
+    return Journal(home.folder("gateway") / "journal.jsonl")
+
+
+def remove(record: Path) -> None:
+    writable(record)
+    shutil.rmtree(record)
+
+
+def test_a_register_line_with_a_command_in_it_reaches_no_readme(home: Home) -> None:
+    ended(home, "gateway", A)
+    seal.of_run(home, "gateway", A)
+    register = seal.register(home).path
+    last = register.read_bytes().splitlines()[-1]
+    evil = ["2", "2026-01-01T00:00:00Z", "gateway", '"; touch PWNED; echo "', "succeeded", "0" * 64, "operator@lab"]
+    register.write_bytes(register.read_bytes() + "\t".join([*evil, hashlib.sha256(last).hexdigest()]).encode() + b"\n")
+    ended(home, "gateway", B)
+    record = seal.of_run(home, "gateway", B)
+    assert "PWNED" not in (record / "README.txt").read_text()
+    assert bag.read_info(record)["Previous-Record"] == f"gateway/{A}"
+    assert "a line of the register cannot be read" in told(home)
+
+
+def test_a_record_tells_which_inputs_changed_before_it_was_sealed(home: Home) -> None:
+    opened = home.inputs("gateway")
+    journal(home).append("open", run=A, step="40-convert", mode="apply", guest="gateway", inputs=opened)
+    journal(home).append("end", run=A, step="40-convert", outcome="completed")
+    (home.folder("gateway") / "plan.json").write_text('{"guest": "another"}\n')
+    record = seal.of_run(home, "gateway", A)
+    assert bag.read_info(record)["Inputs-Changed-Since-Run"] == "plan.json"
+    (found,) = verification.verify(record, trust(home, home.site())).records
+    assert any("plan.json changed between the run and its sealing" in note for note in found.notes)
+
+
+def cut_over(home: Home, plan: str) -> None:
+    """A cut-over as the journal has it, carried out by a plan."""
+    inputs = {"plan.json": plan}
+    journal(home).append("open", run=CUTOVER, step="70-cutover", mode="apply", guest="gateway", inputs=inputs)
+    journal(home).append("step", run=CUTOVER, step="70-cutover", title="source off", state="done", seconds=1.0)
+    journal(home).append("outcome", run=CUTOVER, step="70-cutover", mode="apply", outcome="succeeded", error="")
+    seal.of_run(home, "gateway", CUTOVER)
+
+
+def test_a_cut_over_that_nobody_approved_is_found_in_its_record(home: Home) -> None:
+    cut_over(home, "f" * 64)
+    assert told(home) == ["done without an approval"]
+
+
+def test_a_cut_over_by_an_approved_plan_is_good(home: Home) -> None:
+    cut_over(home, "0" * 64)  # the plan that the home's approval names
+    assert told(home) == []
+
+
+@pytest.mark.parametrize("register_too", [False, True], ids=["the record", "the record and its line"])
+def test_a_record_that_was_taken_away_is_not_sealed_again_over_forged_evidence(home: Home, register_too: bool) -> None:
+    for run in (A, B):
+        ended(home, "gateway", run)
+    seal.pending(home, "gateway")
+    remove(seal.folder(home, "gateway") / B)
+    if register_too:
+        register = seal.register(home).path
+        register.write_bytes(b"".join(register.read_bytes().splitlines(keepends=True)[:-1]))
+    (home.folder("gateway") / "50-rehearse.txt").write_text("forged\n")
+    assert seal.pending(home, "gateway") == []
+    with pytest.raises(Refused, match=r"the record of this run is gone(.|\n)*bring it back"):
+        seal.of_run(home, "gateway", B)
+    (gone,) = seal.gone(home)
+    assert B in gone.expected
+
+
+def test_a_file_in_the_place_of_a_time_stamp_that_nobody_asked_for_is_an_added_file(home: Home) -> None:
+    ended(home, "gateway", A)
+    record = seal.of_run(home, "gateway", A)
+    writable(record)
+    (record / instructions.TOKEN).write_text("anything")
+    assert told(home) == ["a file was added"]
+
+
+def test_bytes_after_a_signature_are_found(home: Home) -> None:
+    ended(home, "gateway", A)
+    record = seal.of_run(home, "gateway", A)
+    writable(record)
+    with (record / instructions.SIGNATURE).open("a") as f:
+        f.write("more\n")
+    assert told(home) == ["something was added to a signature"]
+
+
+def _file(place: Path) -> None:
+    place.write_text("x")
+
+
+def _link(place: Path) -> None:
+    place.symlink_to("/nowhere")
+
+
+@pytest.mark.parametrize("make", [_file, _link], ids=["file", "link"])
+def test_what_lies_in_the_place_of_a_half_record_stops_no_seal(home: Home, make: Callable[[Path], None]) -> None:
+    make_in = seal.folder(home, "gateway")
+    make_in.mkdir(parents=True)
+    make(make_in / ".x.part")
+    ended(home, "gateway", A)
+    assert seal.of_run(home, "gateway", A).is_dir()
+    assert told(home) == []
+
+
+def test_a_folder_that_only_says_it_is_the_next_record_is_not_entered(home: Home) -> None:
+    ended(home, "gateway", A)
+    seal.of_run(home, "gateway", A)
+    forged = seal.folder(home, "gateway") / C
+    forged.mkdir()
+    info = {"External-Identifier": f"gateway/{C}", "Register-Previous-SHA256": seal.register(home).head()}
+    (forged / "bag-info.txt").write_text("".join(f"{k}: {v}\n" for k, v in info.items()))
+    ended(home, "gateway", B)
+    assert seal.of_run(home, "gateway", B).is_dir()
+    assert [line.record for line in seal.register(home).lines()] == [A, B]
+
+
+def test_a_site_that_cannot_be_read_any_more_leaves_the_reason_and_no_error(home: Home) -> None:
+    ended(home, "gateway", A)
+    (home.root / "params" / "site.yml").write_text("name: [")
+    record, why = seal.attempt(home, "gateway", A)
+    assert record is None
+    assert "site.yml" in why
+    assert journal(home).entries()[-1]["event"] == "unsealed"
+
+
+def test_a_service_that_answers_in_another_language_costs_no_record(home: Home, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer() -> None:
+            with server.accept()[0] as client:
+                client.recv(1 << 16)
+                client.sendall(b"what do you want?\n")
+
+        talk = threading.Thread(target=answer)
+        talk.start()
+        (tmp_path / "ca.pem").write_text("none")
+        site = home.root / "params" / "site.yml"
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/"
+        words = f"signing:\n  time_stamp: {url}\n  time_stamp_ca: {tmp_path / 'ca.pem'}"
+        site.write_text(site.read_text().replace("signing: #", f"{words} #"))
+        ended(home, "gateway", A)
+        assert seal.of_run(home, "gateway", A).is_dir()
+        talk.join()
+    assert "does not answer" in str(journal(home).entries()[-1]["time_stamp"])
+
+
+def test_a_service_that_never_ends_its_answer_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(timestamp, "TIMEOUT", -1)
+
+    class Drip:
+        def read1(self, size: int) -> bytes:
+            return b"x"
+
+    with pytest.raises(TimeoutError, match="no end"):
+        timestamp._read(Drip())  # type: ignore[arg-type]
+
+
+def test_a_link_in_the_place_of_a_record_is_none(home: Home) -> None:
+    ended(home, "gateway", A)
+    record = seal.of_run(home, "gateway", A)
+    link = record.with_name(B)
+    link.symlink_to(record)
+    with pytest.raises(BadInput, match="a link is no record"):
+        verification.verify(link, trust(home, home.site()))
+
+
+def test_a_record_that_the_journal_does_not_tell_of_yet_is_told_by_the_next_seal(home: Home) -> None:
+    ended(home, "gateway", A)
+    before = journal(home).path.read_bytes()
+    seal.of_run(home, "gateway", A)
+    journal(home).path.write_bytes(before)  # as a kill just after the register's line would leave it
+    assert seal.waiting(home, "gateway") == [A]
+    seal.pending(home, "gateway")
+    assert [e["of"] for e in journal(home).entries() if e["event"] == "sealed"] == [A]
+
+
+def test_a_disk_that_was_written_to_since_it_was_hashed_has_no_known_hash(home: Home) -> None:
+    disk = home.folder("gateway") / "disk" / "gateway.img"
+    files.write(disk, "12345678")
+    journal(home).append("open", run=A, step="30-prepare", mode="apply", guest="gateway")
+    made = [{"file": "outputs/guests/gateway/disk/gateway.img", "bytes": 8, "sha256": files.sha256(disk)}]
+    journal(home).append("evidence", run=A, step="30-prepare", artefacts=made)
+    ended(home, "gateway", B)
+    first = seal.of_guest(home, "gateway")
+    assert made[0]["sha256"] in (first / "data" / "left-out.tsv").read_text()
+    disk.write_text("87654321")
+    rows = contents.of_guest(home, "gateway").payload["left-out.tsv"]
+    assert b"\tunknown\t" in rows  # type: ignore[operator]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        'stranger@x KEY namespaces="approval"',  # only a comment
+        'a@x,b@x namespaces="approval" KEY',
+        '*@x namespaces="approval" KEY',
+        '"a b" namespaces="approval" KEY',
+        'a@x namespaces="approval,!evidence" KEY',
+    ],
+)
+def test_a_list_of_signers_names_each_key_s_person_and_purpose_plainly(home: Home, line: str) -> None:
+    lists = trust(home, home.site())
+    lists.allowed.write_text(line.replace("KEY", "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIDgp") + "\n")
+    with pytest.raises(BadInput, match="may sign anything"):
+        signature.Trust(lists.allowed).check()
+
+
+def test_when_a_key_runs_out_does_not_depend_on_where_one_is(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    ended(home, "gateway", A)
+    record = seal.of_run(home, "gateway", A)
+    before = datetime.fromisoformat(bag.read_info(record)["Sealed"]) - timedelta(hours=1)
+    lists = trust(home, home.site())
+    rows = lists.allowed.read_text().replace('"evidence" ', f'"evidence",valid-before="{before:%Y%m%d%H%M%S}" ', 1)
+    lists.allowed.write_text(rows)
+    for zone in ("UTC", "America/Los_Angeles", "Asia/Tokyo"):
+        monkeypatch.setenv("TZ", zone)
+        assert told(home) == ["the signature counts for nothing"], zone
