@@ -117,6 +117,7 @@ def printed(request: pytest.FixtureRequest, moved: Home, tmp_path_factory: pytes
     shutil.copytree(moved.root / "params", root / "params")
     images = shutil.ignore_patterns("disk", "*.img", "*.vmdk")  # 64 GiB that are holes where they are now
     shutil.copytree(moved.folder("gateway"), root / "outputs" / "guests" / "gateway", ignore=images)
+    shutil.copytree(moved.root / "outputs" / "keys", root / "outputs" / "keys")  # by which approvals are judged
     site = root / "params" / "site.yml"
     site.write_text(site.read_text().replace("lang: en", "lang: ja"))
     written = report.write(Home(root), "gateway")

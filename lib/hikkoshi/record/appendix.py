@@ -9,9 +9,9 @@ from pathlib import Path
 import nbformat
 from markupsafe import Markup
 
-from hikkoshi.record import anatomy, environment, pictures
-from hikkoshi.record.judgement import seen, speed
+from hikkoshi.record import anatomy, environment, pictures, standing
 from hikkoshi.record.language import Gettext
+from hikkoshi.record.openpoints import seen, speed
 from hikkoshi.record.pictures import Picture, out_for
 from hikkoshi.record.story import Story
 from hikkoshi.vsphere.readback import NicFound
@@ -114,8 +114,13 @@ def measurements(story: Story, _: Gettext = str) -> Iterator[Fact]:
         )
         yield Fact(_("wiring, seen from inside the guest"), found + bad)
     if story.outage:
-        out = [f"{s.name} {out_for(story.outage, s.name, _)}" for s in story.outage.segments if s.outages]
-        yield Fact(_("outage during the cut-over"), ", ".join(out) or _("no segment was out"))
+        out = [
+            f"{s.name} {out_for(story.outage, s.name, _)}"
+            for s in story.outage.segments
+            if s.outages or s.at_the_end != "answers"
+        ]
+        none = _("not known") if standing.gaps(story) else _("no segment was out")
+        yield Fact(_("outage during the cut-over"), ", ".join(out) or none)
     whens = {"before the move": _("throughput before the move"), "since the move": _("throughput since the move")}
     for when, found_then in story.throughput.measured.items() if story.throughput else ():
         yield Fact(whens[when], speed(found_then.series, _))

@@ -7,17 +7,22 @@ import numpy as np
 
 from hikkoshi import files
 from hikkoshi.network import statistics
+from hikkoshi.network.remedy import Applied
 from hikkoshi.network.sequential import Series
 from hikkoshi.network.statistics import Estimate
-from hikkoshi.record.judgement import Level, measured, notes, open_points, service, speed, verdict
+from hikkoshi.record import standing
+from hikkoshi.record.judgement import Level, service, verdict
 from hikkoshi.record.language import Gettext, told
+from hikkoshi.record.openpoints import notes, nouns, open_points, speed
 from hikkoshi.record.pictures import out_for
+from hikkoshi.record.standing import measured
 from hikkoshi.record.story import Span, Story
 
 MOST_SEGMENTS = 12  # on the first page; all of them stand in the appendix
 MOST_CHANGES = 7
 MOST_POINTS = 6
 MOST_LETTERS = 190  # of one entry
+UNDONE = ("failed in plan", "interrupted in plan", "planned only", "failed", "interrupted", "refused")
 MINUTE = "%Y-%m-%d %H:%M"
 WIDEST = 1.2  # ratio at the right end of the bar of a speed
 
@@ -33,12 +38,12 @@ class Moment:
 
 @dataclass(frozen=True)
 class SegmentOut:
-    """How long one segment was out; `share` of the longest, for its bar."""
+    """How long one segment was out; `share` of the longest in per cent, for its bar; None where it is not known."""
 
     name: str
     address: str
     out: str
-    share: float
+    share: float | None
 
 
 @dataclass(frozen=True)
@@ -50,6 +55,16 @@ class Speed:
     through: str  # median
     direct: str
     ratio: Estimate | None
+
+    @property
+    def percent(self) -> str:
+        """The share in per cent, for a headline."""
+        return _percent(self.ratio.value) if self.ratio else ""
+
+    @property
+    def interval(self) -> tuple[str, str]:
+        """The ends of its interval in per cent."""
+        return (_percent(self.ratio.low), _percent(self.ratio.high)) if self.ratio else ("", "")
 
     @property
     def bar(self) -> dict[str, float]:
@@ -73,12 +88,18 @@ class Page:
     segments: tuple[SegmentOut, ...]
     more_segments: int
     longest: str
+    unknown: int  # segments of whose outage the measurement cannot say that there was none
     speeds: tuple[Speed, ...]
     changes: tuple[str, ...]
     more_changes: int
     points: tuple[str, ...]
     more_points: int
     notes: int
+
+    @property
+    def points_whole(self) -> bool:
+        """Whether every open point stands there in all its words."""
+        return self.more_points == 0 and not any(p.endswith("…") for p in self.points)
 
     @property
     def speed(self) -> Speed | None:
@@ -99,6 +120,7 @@ def first(story: Story, _: Gettext = str) -> Page:
         segments=tuple(every[:MOST_SEGMENTS]),
         more_segments=len(every[MOST_SEGMENTS:]),
         longest=_longest(story, _),
+        unknown=_unknown(story),
         speeds=tuple(speeds(story, _)),
         changes=tuple(map(_short, changed[:MOST_CHANGES])),
         more_changes=len(changed[MOST_CHANGES:]),
@@ -116,16 +138,25 @@ def times(story: Story, _: Gettext = str) -> Iterator[Moment]:
         "70-cutover": _("cut over"), "75-rollback": _("rolled back"), "80-netperf": _("speed measured"),
         "85-offloads": _("cause named, remedied"),
     }  # fmt: skip
+    said = {
+        "failed": _("{what}: failed"), "interrupted": _("{what}: interrupted"), "refused": _("{what}: refused"),
+        "failed in plan": _("{what}, planned only: failed"), "planned only": _("{what}, planned only"),
+        "interrupted in plan": _("{what}, planned only: interrupted"), "taken back": _("{what}: taken back"),
+        "before the move": _("{what} before the move"), "of an earlier cut-over": _("{what}, of an earlier cut-over"),
+        "cut over again": _("{what}, later cut over again"),
+    }  # fmt: skip
     for step in story.steps:
         if step.run is None and step.step in ("75-rollback", "80-netperf", "85-offloads"):
             continue
         if step.run is None or step.did is None:
             yield Moment(names[step.step], _("not done yet"), "–")
             continue
-        failed = {"failed": _("failed"), "interrupted": _("interrupted")}.get(step.run.state, "")
-        if not failed and step.step not in story.done:
-            failed = _("taken back") if step.run.mode == "apply" else _("planned only")
-        yield Moment(names[step.step] + (f": {failed}" if failed else ""), minute(step.did), took(step.did.seconds, _))
+        how = standing.standing(story, step)
+        found = {"80-netperf": story.throughput, "85-offloads": story.offloads}
+        if how == "done" and found.get(step.step, True) is None:
+            continue  # a guest whose parameters have no `measurement`: its run found nothing to do
+        what = nouns(_)[step.step] if how in UNDONE else names[step.step]  # "rolled back, planned only" would mislead
+        yield Moment(said.get(how, "{what}").format(what=what), minute(step.did), took(step.did.seconds, _))
         if step.step == "20-plan":
             for a in story.approvals:
                 if a.statement and not a.flaw:
@@ -152,10 +183,14 @@ def changes(story: Story, _: Gettext = str) -> Iterator[str]:
     if p is None:
         return
     vm, inside = p.vm, p.preparation
-    yield _(
+    one = _(
+        "Machine: {vcpus} vCPU, {memory} MB, hardware version {version}, disk on {controller}, 1 NIC {model}; MAC address kept"
+    )
+    many = _(
         "Machine: {vcpus} vCPU, {memory} MB, hardware version {version}, disk on {controller}, {count} NICs {model}; "
         "MAC addresses kept"
-    ).format(
+    )
+    yield (one if len(vm.nics) == 1 else many).format(
         vcpus=vm.vcpus,
         memory=vm.memory_mb,
         version=vm.hardware_version,
@@ -173,11 +208,19 @@ def changes(story: Story, _: Gettext = str) -> Iterator[str]:
         shown = ", ".join(paths[:5]) + (", …" if len(paths) > 5 else "")
         yield _("{count} files of the guest changed: {paths}").format(count=len(paths), paths=shown)
     if story.remedy:
-        off = dict.fromkeys(s.feature for s in story.remedy.plan.switches)
-        nics = dict.fromkeys(s.nic for s in story.remedy.plan.switches)
-        yield _("In the running guest: {features} switched off on {nics}").format(
-            features=", ".join(f.upper() for f in off) or "–", nics=", ".join(nics) or "–"
-        )
+        yield _remedied(story.remedy, _)
+
+
+def _remedied(done: Applied, _: Gettext) -> str:
+    """What a remedy changed in the guest: flags at once, else files that count when it is started anew."""
+    switches, files_ = done.plan.switches, ", ".join(f.path for f in done.plan.files) or "–"
+    if not switches:
+        return _("In the running guest: {files} changed, which counts from its next start").format(files=files_)
+    features = ", ".join(f.upper() for f in dict.fromkeys(s.feature for s in switches))
+    nics = ", ".join(dict.fromkeys(s.nic for s in switches))
+    if done.plan.restart:
+        return _("In the guest: {features} off on {nics} from its next start").format(features=features, nics=nics)
+    return _("In the running guest: {features} switched off on {nics}").format(features=features, nics=nics)
 
 
 def took(seconds: float, _: Gettext = str) -> str:
@@ -203,7 +246,7 @@ def _about(story: Story, _: Gettext) -> str:
     parts = [
         f"{s.guest.distribution} {s.guest.release}",
         s.guest.arch,
-        _("{count} NICs").format(count=len(s.xen.vifs)),
+        _("1 NIC") if len(s.xen.vifs) == 1 else _("{count} NICs").format(count=len(s.xen.vifs)),
         _("disk {size}").format(size=files.human(s.disk.bytes)),
         story.site,
     ]
@@ -217,7 +260,7 @@ def _segments(story: Story, _: Gettext) -> Iterator[SegmentOut]:
     most = max(sums.values(), default=0) or 1
     for s in story.outage.segments:
         silent = s.at_the_end == "never answered"
-        share = 0 if silent else round(100 * sums[s.name] / most, 1)
+        share = None if silent else round(100 * sums[s.name] / most, 1)
         yield SegmentOut(s.name, s.address, out_for(story.outage, s.name, _), share)
 
 
@@ -229,6 +272,13 @@ def _longest(story: Story, _: Gettext) -> str:
     if not served:
         return ""
     return out_for(story.outage, max(served, key=lambda s: sum(o.seconds for o in s.outages)).name, _)
+
+
+def _unknown(story: Story) -> int:
+    """How many segments may have been out without its being seen: all where the meter has gaps."""
+    if story.outage is None:
+        return 0
+    return len(story.outage.segments) if standing.gaps(story) else len(standing.unanswered(story))
 
 
 def _speed(what: str, series: Series, _: Gettext) -> Speed:
@@ -243,6 +293,11 @@ def _speed(what: str, series: Series, _: Gettext) -> Speed:
         middle(series.of(series.direct)),
         look.ratio if look else None,
     )
+
+
+def _percent(share: float) -> str:
+    """A share in per cent, to a tenth."""
+    return f"{100 * share:.1f}".removesuffix(".0")
 
 
 def _short(words: str) -> str:

@@ -16,8 +16,9 @@ from matplotlib.figure import Figure
 from hikkoshi.network import overview, plots, timeline
 from hikkoshi.network.outage import Outages, duration
 from hikkoshi.network.sequential import Series
-from hikkoshi.record.judgement import measured, speed
 from hikkoshi.record.language import Gettext
+from hikkoshi.record.openpoints import speed
+from hikkoshi.record.standing import measured
 from hikkoshi.record.story import Story
 from hikkoshi.rehearsal.outcome import Outcome
 
@@ -67,7 +68,7 @@ def outages(found: Outages, _: Gettext = str) -> Picture:
         _("Times without service on each segment, from {begun} to {until} UTC. {told}.").format(
             begun=found.started[:19].replace("T", " "), until=found.until[11:19], told=told
         ),
-        _("Each segment was probed {rate} times a second.").format(rate=found.rate),
+        _worded(_("Each segment was probed {rate} times a second.").format(rate=found.rate), _),
     )
 
 
@@ -104,7 +105,7 @@ def throughput(story: Story, _: Gettext = str) -> Iterator[Picture]:
             _("Every run before and after the remedy. Before: {before}. After: {after}.").format(
                 before=speed(b, _), after=speed(a, _)
             ),
-            _("Before: {before}. After: {after}.").format(before=speed(b, _), after=speed(a, _)),
+            _worded(_("Before: {before}. After: {after}.").format(before=speed(b, _), after=speed(a, _)), _),
         )
     if now and now.series.runs:
         yield _runs(_("Throughput since the move"), now.series, _)
@@ -115,7 +116,7 @@ def throughput(story: Story, _: Gettext = str) -> Iterator[Picture]:
             _("Throughput from other segments since the move"),
             _vectors(overview.matrix(cells)),
             _("Each segment's throughput as a share of the direct way's. {told}.").format(told=told),
-            _("The whole interval has to lie at 0.90 or above."),
+            _worded(_("The whole interval has to lie at 0.90 or above."), _),
         )
 
 
@@ -124,7 +125,12 @@ def _runs(title: str, series: Series, _: Gettext) -> Picture:
     alt = _("{title}: every run in the order measured, in {unit}. {told}.").format(
         title=title, unit=series.unit, told=told
     )
-    return Picture(title, _vectors(plots.turns(series)), alt, told)
+    return Picture(title, _vectors(plots.turns(series)), alt, _worded(told, _))
+
+
+def _worded(caption: str, _: Gettext) -> str:
+    """A caption; where the report is not in the language of the words inside the picture, it says so."""
+    return _("{caption}").format(caption=caption)
 
 
 def _boot(outcome: Outcome, _: Gettext) -> str:

@@ -15,8 +15,9 @@ from hikkoshi.journal import Journal
 from hikkoshi.masking import Mask
 from hikkoshi.params import Home
 from hikkoshi.record import appendix, page, pdf, pictures
-from hikkoshi.record.judgement import notes, open_points, rehearsed
 from hikkoshi.record.language import Gettext, told, translations
+from hikkoshi.record.openpoints import notes, open_points
+from hikkoshi.record.standing import moved, rehearsed
 from hikkoshi.record.story import Story, gather, sources
 from hikkoshi.record.story import told as runs_told
 from hikkoshi.status import READ_ONLY, runs
@@ -47,6 +48,7 @@ def write(home: Home, guest: str) -> Path:
         open_points=list(open_points(story, _)),
         notes=notes(story, _),
         rehearsed=rehearsed(story),
+        tried=moved(story) is not None,
         screens=list(pictures.screens(story, _)),
         outage=pictures.outages(story.outage, _) if story.outage else None,
         throughput=list(pictures.throughput(story, _)),

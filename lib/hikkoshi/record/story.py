@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -108,23 +108,20 @@ class Story:
     throughput: Throughput | None = None
     offloads: Offloads | None = None
     remedy: Applied | None = None
-    approvals: tuple[Approval, ...] = ()
+    approvals: tuple[Approval, ...] = ()  # each as it was worth when it was needed
+    present: tuple[Approval, ...] = ()  # each as it is worth now, for the present plan
+    cutover_approved: bool = False  # whether an approval counted when the guest was cut over
+    past: tuple[LastRun, ...] = ()  # every run, the report's own apart, the newest last
+    begun: frozenset[str] = frozenset()  # runs that came beyond their checks beforehand
+    reached: frozenset[str] = frozenset()  # runs that made something so, or found it so
     register: tuple[Line, ...] = ()  # the guest's lines of the register of records
     last: LastRun | None = None  # of any step, the report's own apart
     unreadable: tuple[str, ...] = field(default=())
 
     @property
-    def taken_out(self) -> bool:
-        """Whether a rollback was applied, to its end or not, and no cut-over stands on record any more."""
-        return self.cutover is None and any(
-            s.step == "75-rollback" and s.run is not None and s.run.mode == "apply" for s in self.steps
-        )
-
-    @property
-    def tried(self) -> bool:
-        """Whether a cut-over or a rollback was applied, to its end or not."""
-        moving = (s for s in self.steps if s.step in ("70-cutover", "75-rollback"))
-        return any(s.run is not None and s.run.mode == "apply" for s in moving)
+    def approved(self) -> bool:
+        """Whether somebody's approval of the present plan counts now."""
+        return any(not a.flaw for a in self.present)
 
     @property
     def run_ids(self) -> list[str]:
@@ -146,7 +143,10 @@ def gather(home: Home, guest: str) -> Story:
             unreadable.append(f"{kind.filename}: {e.problems[0].found}")
             return None
 
-    cutover, plan = typed(CutOver), typed(Plan)
+    cutover, plan, offloads = typed(CutOver), typed(Plan), typed(Offloads)
+    begun = frozenset(e["run"] for e in entries if e["event"] in ("start", "step", "verify"))
+    needed = [_Need.of(r, entries, plan) for r in past if r.step in APPROVED and r.mode == "apply" and r.id in begun]
+    approvals = _Approvals(home, guest, plan)
     steps = tuple(_step(s, told(past).get(s), past, entries, folder) for s in STEPS if s != "90-report")
 
     def since(found: M | None) -> M | None:
@@ -170,9 +170,14 @@ def gather(home: Home, guest: str) -> Story:
         wiring=since(typed(Wiring)),
         outage=since(typed(Outages)),
         throughput=typed(Throughput),
-        offloads=since(typed(Offloads)),
-        remedy=typed(Applied),
-        approvals=tuple(_approvals(home, guest, plan, steps)),
+        offloads=since(offloads),
+        remedy=typed(Applied) if since(offloads) else None,  # remedy.json itself does not say of which cut-over it is
+        approvals=tuple(approvals.then(needed)),
+        present=approvals.now(),
+        cutover_approved=any(not a.flaw for n in needed if n.step == "70-cutover" for a in approvals.at(n)),
+        past=tuple(r for r in past if r.step != "90-report"),
+        begun=begun,
+        reached=frozenset(e["run"] for e in entries if e["event"] == "step" and e.get("state") in ("done", "already")),
         register=tuple(x for x in Register(home.outputs / "records" / "register.tsv").lines() if x.guest == guest),
         last=next((r for r in reversed(past) if r.step != "90-report"), None),
         unreadable=tuple(unreadable),
@@ -231,17 +236,64 @@ def _span(run: LastRun, entries: Sequence[dict[str, Any]]) -> Span:
     return Span(run.id, begun, max(0.0, (run.when - begun).total_seconds()))
 
 
-def _approvals(home: Home, guest: str, plan: Plan | None, steps: Sequence[StepStory]) -> Iterator[Approval]:
-    """Every approval of the guest, the oldest first, judged as of the last time that one was needed, else as of now."""
-    needed = (s.did for s in steps if s.step in APPROVED and s.run and s.run.mode == "apply")
-    ended = max((d.begun + timedelta(seconds=d.seconds) for d in needed if d), default=None)
-    try:
-        if plan:
-            yield from approval.judged(home, guest, plan, ended)
-            return
-        why = "there is no plan that it could be of"
-    except HikkoshiError as e:
-        why = e.problems[0].what
-    for path in sorted(approval.folder(home, guest).glob("*.txt")):
-        found = approval.parse(path.read_bytes())
-        yield Approval(path, None if isinstance(found, str) else found, flaw=why)
+@dataclass(frozen=True)
+class _Need:
+    """A run that an approval was needed for: by the plan of then, when it first acted."""
+
+    step: str
+    plan: str
+    when: datetime
+
+    @classmethod
+    def of(cls, run: LastRun, entries: Sequence[dict[str, Any]], plan: Plan | None) -> "_Need":
+        """The need of a run; its plan is the last that 20-plan had listed as evidence by then, else the present one."""
+        lines = [n for n, e in enumerate(entries) if e.get("run") == run.id]
+        first = next((n for n in lines if entries[n]["event"] == "start"), lines[0])
+        listed = (
+            a
+            for e in entries[:first]
+            if e["event"] == "evidence" and e.get("step") == "20-plan"
+            for a in e["artefacts"]
+        )
+        hashes = [a["sha256"] for a in listed if Path(a["file"]).name == Plan.filename]
+        when = datetime.fromisoformat(entries[first]["time"])
+        return cls(run.step, hashes[-1] if hashes else plan.hash if plan else "", when)
+
+
+@dataclass(frozen=True)
+class _Approvals:
+    """The approvals of a guest, held against the plan and the time that they were needed for."""
+
+    home: Home
+    guest: str
+    plan: Plan | None
+
+    def at(self, need: _Need) -> tuple[Approval, ...]:
+        """Every approval, the oldest first, as it was worth for a run."""
+        return self._judged(need.plan, need.when)
+
+    def now(self) -> tuple[Approval, ...]:
+        """The same as of now, for the present plan."""
+        return self._judged(self.plan.hash if self.plan else "", datetime.now(UTC))
+
+    def then(self, needed: Sequence[_Need]) -> Iterator[Approval]:
+        """Each as it was worth for the run that it counted for, else for the last; as of now where it was given later."""
+        judged = [self.at(n) for n in needed]
+        for n, present in enumerate(self.now()):
+            given = present.statement.approved if present.statement else None
+            if not needed or (given and given > needed[-1].when):
+                yield present
+            else:
+                worth = [each[n] for each in judged]
+                yield next((a for a in worth if not a.flaw), worth[-1])
+
+    def _judged(self, plan: str, when: datetime) -> tuple[Approval, ...]:
+        try:
+            if plan:
+                return tuple(approval.held_against(self.home, self.guest, plan, when))
+            why = "there is no plan that it could be of"
+        except HikkoshiError as e:
+            why = e.problems[0].what
+        paths = sorted(approval.folder(self.home, self.guest).glob("*.txt"))
+        found = [(path, approval.parse(path.read_bytes())) for path in paths]
+        return tuple(Approval(path, None if isinstance(said, str) else said, flaw=why) for path, said in found)

@@ -1,0 +1,194 @@
+"""What is left to do, to look at, or not proved of a guest's move, in sentences."""
+
+import re
+from collections.abc import Iterator
+
+from hikkoshi.network.sequential import Series
+from hikkoshi.record import standing
+from hikkoshi.record.language import Gettext, told
+from hikkoshi.record.standing import measured
+from hikkoshi.record.story import Story
+from hikkoshi.rehearsal.rehearsal import Rehearsal
+from hikkoshi.status import MEASURED
+
+ERROR = re.compile(r"(?:[A-Z]\w+: )?(.*)")  # what a run failed with: the name of its kind, for programs, and its words
+UNSEEN = "not seen from here"  # how `hikkoshi.xen.dom0` begins what it says of a Dom-0 that it cannot ask
+
+
+def nouns(_: Gettext = str) -> dict[str, str]:
+    """{step: what it is called in a sentence}."""
+    return {
+        "10-survey": _("survey"), "20-plan": _("plan"), "30-prepare": _("preparation"), "40-convert": _("conversion"),
+        "50-rehearse": _("rehearsal"), "60-deploy": _("deployment"), "70-cutover": _("cut-over"),
+        "75-rollback": _("rollback"), "80-netperf": _("measurement of the speed"), "85-offloads": _("remedy"),
+        "90-report": _("report"),
+    }  # fmt: skip
+
+
+def step_name(step: str, _: Gettext = str) -> str:
+    """A step by its number and what it does."""
+    known = nouns(_)
+    return _("{step} ({title})").format(step=step, title=known[step]) if step in known else step
+
+
+def speed(series: Series, _: Gettext = str) -> str:
+    """What a series proves, in a sentence: the verdict, the ratio with its interval, and the runs behind it."""
+    words = {"recovered": _("as fast as without the guest"), "regressed": _("slower than without the guest"),
+             "inconclusive": _("not decided")}[series.verdict]  # fmt: skip
+    made = _("{through} and {direct} runs").format(
+        through=len(series.of(series.through)), direct=len(series.of(series.direct))
+    )
+    if series.look is None:
+        words += _(": {runs} are too few to judge").format(runs=made)
+    else:
+        words += _(": {share} of the direct way's throughput, {runs}").format(
+            share=series.look.ratio.as_share, runs=made
+        )
+    failed = len(series.failures)
+    return words + (_("; {count} runs could not be made").format(count=failed) if failed else "")
+
+
+def open_points(story: Story, _: Gettext = str) -> Iterator[str]:
+    """What is left to do, to look at, or not proved, as sentences, what weighs most first."""
+    yield from (_("A result cannot be read: {found}").format(found=words) for words in story.unreadable)
+    yield from _not_done(story, _)
+    yield from _not_seen(story, _)
+    yield from _not_measured(story, _)
+    yield from _not_approved(story, _)
+    yield from _lro(story, _)
+    if story.deployment and not story.cutover:
+        yield _("The machine in vSphere is not in service: its NICs are unplugged until the cut-over.")
+    if story.rehearsal:
+        yield from _not_rehearsed(story, story.rehearsal, _)
+
+
+def notes(story: Story, _: Gettext = str) -> list[str]:
+    """What the guest's administrator should know, as survey and plan found it."""
+    found = (
+        *(story.survey.guest.warnings if story.survey else ()),
+        *(story.plan.preparation.notes if story.plan else ()),
+    )
+    return [told(note, _) for note in dict.fromkeys(found)]
+
+
+def _not_done(story: Story, _: Gettext) -> Iterator[str]:
+    said = {
+        "never": _("{step} is not done yet."),
+        "failed": _("{step} has failed."),
+        "failed in plan": _("{step} has failed in plan mode: nothing was changed."),
+        "refused": _("{step} was refused before anything was done."),
+        "interrupted": _("{step} was interrupted."),
+        "interrupted in plan": _("{step} was interrupted in plan mode: nothing was changed."),
+        "planned only": _("{step} was only planned, not carried out."),
+        "taken back": _("{step} was taken back."),
+    }
+    original = _("{error}")  # in another language it says that these words are the original ones
+    for step in story.steps:
+        how = standing.standing(story, step)
+        quiet = how in ("never", "planned only") and step.step in MEASURED  # what that leaves open is told apart
+        if how not in said or quiet or (step.step == "75-rollback" and how in ("never", "planned only")):
+            continue
+        words = said[how].format(step=step_name(step.step, _))
+        error = ERROR.match(step.run.error.partition("\n")[0]) if step.run and step.run.state == "failed" else None
+        why = error[1] if error else ""
+        yield f"{words} {original.format(error=why)}" if why else words
+
+
+def _not_seen(story: Story, _: Gettext) -> Iterator[str]:
+    """What the person who cut over answers for, because nobody could see it from here."""
+    checks = (c for s in story.steps if s.step == "70-cutover" for c in s.checks)
+    if story.cutover and any(str(c["found"]).startswith(UNSEEN) for c in checks):
+        yield _("That the source is off was not seen from here.")
+
+
+def _not_measured(story: Story, _: Gettext) -> Iterator[str]:
+    """What is not proved of the network of a guest in service."""
+    if story.cutover is None:
+        return
+    if story.wiring is None:
+        yield _(
+            "On which segment each NIC is was read from vSphere's settings only, and not seen from inside the guest."
+        )
+    elif not story.wiring.witness.ok:
+        bad = ", ".join(f"{n.name} {seen(n.verdict, _)}" for n in story.wiring.witness.nics if n.verdict != "ok")
+        yield _("Not every NIC was proved to be on its segment: {nics}.").format(nics=bad)
+    yield from _outage(story, _)
+    since = measured(story)
+    if since is None:
+        yield _("Whether the guest slows its network down was not measured since the cut-over: that is for 80-netperf.")
+    elif since.series.verdict != "recovered":
+        yield _("The network is not proved to be as fast as without the guest: {found}.").format(
+            found=speed(since.series, _)
+        )
+
+
+def _outage(story: Story, _: Gettext) -> Iterator[str]:
+    """What is not known of the outage, or is one still."""
+    found, out, never = story.outage, ", ".join(standing.out(story)), ", ".join(standing.unanswered(story))
+    if found is None:
+        yield _("How long the segments were out during the cut-over was not measured.")
+        return
+    if out:
+        yield _("Segments that were still out when the measurement of the outage ended: {segments}.").format(
+            segments=out
+        )
+    if never:
+        yield _("Segments that never answered, so that nothing is known of their outage: {segments}.").format(
+            segments=never
+        )
+    if not found.complete:
+        yield _("The outage was measured until {time} only.").format(time=f"{found.until[:19].replace('T', ' ')} UTC")
+    if found.breaks:
+        lost = f"{sum(b.seconds for b in found.breaks):.1f}"
+        yield _("The measurement of the outage stood still for {seconds} s in all: nothing is known of these.").format(
+            seconds=lost
+        )
+
+
+def _not_approved(story: Story, _: Gettext) -> Iterator[str]:
+    """Whose word is missing. Before the cut-over it is asked as of now, after it as of then."""
+    if story.cutover:
+        if not story.cutover_approved:
+            yield _("It was cut over, and no approval that counted is on record.")
+        return
+    if story.plan is None or story.approved:
+        return
+    expired = [a for a in story.present if a.statement and a.until and a.flaw.startswith("expired")]
+    for a in expired:
+        if a.statement and a.until:
+            yield _("The approval of {who} expired on {date}.").format(
+                who=a.statement.approver, date=f"{a.until:%Y-%m-%d}"
+            )
+    if not expired:
+        yield _("Nobody has approved this plan yet.")
+
+
+def _lro(story: Story, _: Gettext) -> Iterator[str]:
+    found = measured(story)
+    if story.plan and story.plan.forwards and not (found and found.series.verdict == "recovered"):
+        words = _("The guest forwards packets: receive offload (LRO) has to be off on its NICs, or it may be slow.")
+        if story.remedy:
+            words += " " + _("85-offloads has carried its remedy out.")
+        yield words
+
+
+def seen(verdict: str, _: Gettext) -> str:
+    """The word for what was seen of a NIC's segment."""
+    words = {"ok": _("on its segment"), "wrong": _("on another segment"), "silent": _("silent"),
+             "unknown": _("on an unknown segment"), "conflicting": _("conflicting")}  # fmt: skip
+    return words.get(verdict, verdict)
+
+
+def _not_rehearsed(story: Story, r: Rehearsal, _: Gettext) -> Iterator[str]:
+    if story.plan and not standing.of_this_plan(story):
+        yield _("The plan has changed since the rehearsal.")
+    if story.conversion and not standing.of_this_vmdk(story):
+        yield _("The VMDK has changed since the rehearsal.")
+    if silent := standing.unseen_nics(story):
+        yield _("NICs that the rehearsed guest did not report: {nics}.").format(nics=", ".join(silent))
+    if not r.after.disk_unchanged:
+        yield _("The disk was changed by its own rehearsal.")
+    yield _(
+        "The rehearsal ran on QEMU ({accelerator}), not on ESXi: it proves boot loader, kernel, drivers, root and addresses, "
+        "not the behaviour of ESXi's own devices."
+    ).format(accelerator=r.after.accelerator)

@@ -1,0 +1,186 @@
+"""How far the move of a guest has come: how each step stands, and what is proved of the guest, by what was seen of it."""
+
+from typing import Literal
+
+from hikkoshi.record.story import StepStory, Story
+from hikkoshi.rehearsal.outcome import Ending
+from hikkoshi.status import READ_ONLY, LastRun
+from hikkoshi.throughput import UNFINISHED, Measured
+
+Standing = Literal[
+    "never", "done", "planned only", "failed", "interrupted", "failed in plan", "interrupted in plan",
+    "refused", "taken back", "before the move", "of an earlier cut-over", "cut over again",
+]  # fmt: skip
+MISPLACED = ("wrong", "unknown", "conflicting")  # verdicts on a NIC that is seen not to be where it belongs
+
+
+def standing(story: Story, step: StepStory) -> Standing:
+    """How a step stands, by its run that counts and by what was done since."""
+    run = step.run
+    if run is None:
+        return "never"
+    planned = run.mode == "plan" and run.step not in READ_ONLY
+    if run.state == "failed" and not (run.step == "80-netperf" and decided(story)):
+        return "failed in plan" if planned else "refused" if refused(story, run) else "failed"
+    if run.state == "interrupted":
+        return "interrupted in plan" if planned else "interrupted"
+    if planned:
+        return "planned only"
+    return _overtaken(story, run)
+
+
+def _overtaken(story: Story, run: LastRun) -> Standing:
+    """How a step that was done stands after what was done since."""
+    forward, back = newest(story, "70-cutover"), newest(story, "75-rollback")
+    if run.step == "75-rollback":
+        again = forward is not None and forward.state == "done" and _after(story, forward, run)
+        return "cut over again" if again else "done"
+    if run.step in ("70-cutover", "85-offloads") and back and _after(story, back, run):
+        return "taken back"
+    if run.step in ("80-netperf", "85-offloads"):
+        first = next((r for r in story.past if r.step == "70-cutover" and begun(story, r)), None)
+        if first is None or _after(story, first, run):
+            return "before the move"
+        if any(r and _after(story, r, run) for r in (forward, back)):
+            return "of an earlier cut-over"
+    return "done"
+
+
+def newest(story: Story, *steps: str) -> LastRun | None:
+    """The last run of these steps that was applied and not refused."""
+    return next((r for r in reversed(story.past) if r.step in steps and begun(story, r)), None)
+
+
+def moved(story: Story) -> LastRun | None:
+    """The cut-over or rollback that was applied last, to its end or not; None where the guest was never touched."""
+    return newest(story, "70-cutover", "75-rollback")
+
+
+def begun(story: Story, run: LastRun) -> bool:
+    """Whether a run was applied and came beyond its checks beforehand."""
+    return run.mode == "apply" and (run.state == "done" or run.id in story.begun)
+
+
+def refused(story: Story, run: LastRun) -> bool:
+    """Whether a run ended before it did anything."""
+    return run.state == "failed" and run.mode == "apply" and run.step not in READ_ONLY and not begun(story, run)
+
+
+def half_rolled_back(story: Story) -> bool:
+    """Whether a rollback was begun and ended before the machine in vSphere was out of service, as far as is known."""
+    last = moved(story)
+    if last is None or last.step != "75-rollback" or last.state == "done":
+        return False
+    return story.cutover is not None or last.id not in story.reached
+
+
+def taken_out(story: Story) -> bool:
+    """Whether a rollback took the machine in vSphere out of service, and was not seen to bring the guest back under Xen."""
+    last = moved(story)
+    return last is not None and last.step == "75-rollback" and last.state != "done" and not half_rolled_back(story)
+
+
+def rolled_back(story: Story) -> bool:
+    """Whether the last move was a rollback that came to its end."""
+    last = moved(story)
+    return last is not None and last.step == "75-rollback" and last.state == "done" and story.cutover is None
+
+
+def unfinished(story: Story) -> bool:
+    """Whether the last cut-over of a guest in service did not come to its end. A record that is missing is another matter."""
+    last = newest(story, "70-cutover")
+    return last is not None and last.state != "done" and not last.error.startswith("not sealed:")
+
+
+def misplaced(story: Story) -> list[str]:
+    """NICs that are not on their segment, or on more than one, as was seen from inside the guest."""
+    return [n.name for n in story.wiring.witness.nics if n.verdict in MISPLACED] if story.wiring else []
+
+
+def out(story: Story) -> list[str]:
+    """Segments without service when the measurement of the outage ended."""
+    return [s.name for s in story.outage.segments if s.at_the_end == "out"] if story.outage else []
+
+
+def unanswered(story: Story) -> list[str]:
+    """Segments that never answered: nothing is known of their outage."""
+    return [s.name for s in story.outage.segments if s.at_the_end == "never answered"] if story.outage else []
+
+
+def gaps(story: Story) -> bool:
+    """Whether the meter of the outage was killed or stood still: an outage may lie where it saw nothing."""
+    return story.outage is not None and (not story.outage.complete or bool(story.outage.breaks))
+
+
+def measured(story: Story) -> Measured | None:
+    """What was measured of the network since the cut-over on record; None where nothing was."""
+    found = story.throughput.measured.get("since the move") if story.throughput else None
+    return found if found and story.cutover and found.since == story.cutover.since else None
+
+
+def decided(story: Story) -> bool:
+    """Whether the series that counts now came to its end: what it found is a verdict, not a failure to measure."""
+    before = story.throughput.measured.get("before the move") if story.throughput else None
+    found = measured(story) if story.cutover else before
+    return found is not None and found.series.ended not in UNFINISHED
+
+
+def observed(story: Story) -> bool:
+    """Whether anything at all was measured of the network of the guest in service."""
+    return bool(story.wiring or story.outage or measured(story))
+
+
+def proved(story: Story) -> bool:
+    """Whether every NIC is on its segment, every segment back, and the network as fast as without the guest."""
+    found = measured(story)
+    wired = story.wiring is not None and story.wiring.witness.ok
+    served = (
+        story.outage is not None and not gaps(story) and all(s.at_the_end == "answers" for s in story.outage.segments)
+    )
+    return wired and served and found is not None and found.series.verdict == "recovered"
+
+
+def answered(story: Story) -> bool:
+    """Whether anybody has seen the guest serve since the cut-over: a segment that answers, a NIC on it, traffic measured."""
+    if story.outage and any(s.at_the_end == "answers" for s in story.outage.segments):
+        return True
+    if story.wiring and any(n.verdict == "ok" for n in story.wiring.witness.nics):
+        return True
+    found = measured(story)
+    return found is not None and any(r.throughput for r in found.series.runs)
+
+
+def booted(story: Story) -> bool:
+    """Whether the rehearsal came to a login with every planned NIC and left its disk alone."""
+    r = story.rehearsal
+    return r is not None and r.after.ending is Ending.LOGIN and r.after.disk_unchanged and not unseen_nics(story)
+
+
+def unseen_nics(story: Story) -> list[str]:
+    """Planned NICs that the rehearsed guest did not report."""
+    if not (story.rehearsal and story.plan):
+        return []
+    seen = {n.mac for n in story.rehearsal.after.nics}
+    return [n.name for n in story.plan.vm.nics if n.mac not in seen]
+
+
+def of_this_plan(story: Story) -> bool:
+    """Whether the rehearsal was by the present plan."""
+    return story.rehearsal is not None and story.plan is not None and story.rehearsal.plan_hash == story.plan.hash
+
+
+def of_this_vmdk(story: Story) -> bool:
+    """Whether the rehearsal was of the present VMDK."""
+    r, c = story.rehearsal, story.conversion
+    return r is not None and c is not None and r.vmdk_sha256 == c.vmdk_sha256
+
+
+def rehearsed(story: Story) -> bool:
+    """Whether the very VMDK of this plan booted to a login with every planned NIC."""
+    return booted(story) and of_this_plan(story) and of_this_vmdk(story)
+
+
+def _after(story: Story, one: LastRun, other: LastRun) -> bool:
+    """Whether a run's last line is behind that of another, in the journal's own order."""
+    order = [r.id for r in story.past]
+    return order.index(one.id) > order.index(other.id)

@@ -1,0 +1,356 @@
+"""The verdict follows what was seen of the guest, never what its last run happened to be."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from hikkoshi.disk.conversion import Conversion
+from hikkoshi.network.outage import Break, Outages
+from hikkoshi.params import Home
+from hikkoshi.record import page as first_page
+from hikkoshi.record.judgement import service, verdict
+from hikkoshi.record.language import translations
+from hikkoshi.record.openpoints import open_points
+from hikkoshi.record.page import Page
+from hikkoshi.record.story import gather
+from hikkoshi.rehearsal.rehearsal import Rehearsal
+from hikkoshi.vsphere.cutover import CutOver
+from hikkoshi.xen import dom0
+from journey import SINCE, Move
+
+
+@pytest.fixture
+def move(home: Home) -> Move:
+    return Move(home)
+
+
+def judged(move: Move) -> tuple[str, str]:
+    return verdict(gather(move.home, "idp"))
+
+
+def served(move: Move) -> str:
+    return service(gather(move.home, "idp"))
+
+
+def points(move: Move) -> str:
+    return "\n".join(open_points(gather(move.home, "idp")))
+
+
+def page(move: Move) -> Page:
+    return first_page.first(gather(move.home, "idp"))
+
+
+def when(move: Move) -> list[str]:
+    return [t.what for t in page(move).times]
+
+
+def test_in_service_is_good_only_with_everything_measured_good_and_approved(move: Move) -> None:
+    move.serve()
+    assert judged(move) == ("good", "In service on vSphere.")
+    move.ran("20-plan")
+    assert judged(move) == ("good", "In service on vSphere.")
+
+
+@pytest.mark.parametrize("seen", ["wrong", "unknown", "conflicting"])
+def test_a_nic_on_another_segment_is_bad_whatever_was_run_since(move: Move, seen: str) -> None:
+    move.serve()
+    move.see(seen)
+    move.ran("20-plan")
+    assert judged(move) == ("bad", "In service on vSphere, and not every NIC is on its segment.")
+
+
+def test_a_segment_that_is_still_out_is_bad(move: Move) -> None:
+    move.serve()
+    found = Outages.load(move.folder)
+    move.meter(segments=tuple(s.model_copy(update={"at_the_end": "out"}) for s in found.segments))
+    assert judged(move) == ("bad", "In service on vSphere, and not every segment is served.")
+
+
+@pytest.mark.parametrize("how", ["failed", "interrupted"])
+def test_a_cut_over_that_did_not_end_well_stays_bad_after_a_later_run(move: Move, how: str) -> None:
+    move.serve()
+    move.ran("70-cutover", result=how)
+    move.ran("20-plan")
+    assert judged(move) == ("bad", "In service on vSphere; its cut-over did not end well.")
+    move.ran("70-cutover", rows=("already",))
+    assert judged(move)[0] == "good", "run again, it found everything so"
+
+
+def test_silent_nics_prove_nothing(move: Move) -> None:
+    move.serve()
+    move.see("silent")
+    assert judged(move) == ("open", "In service on vSphere; its network is not proved.")
+
+
+@pytest.mark.parametrize("missing", ["wiring.json", "outage.json", "netperf.json"])
+def test_what_was_not_measured_is_not_proved(move: Move, missing: str) -> None:
+    move.serve()
+    (move.folder / missing).unlink()
+    assert judged(move) == ("open", "In service on vSphere; its network is not proved.")
+
+
+def test_a_guest_of_which_nothing_was_measured_is_not_called_good(move: Move) -> None:
+    move.results("60-deploy")
+    move.approve()
+    move.results("70-cutover", begin="70-cutover")
+    assert judged(move) == ("open", "In service on vSphere; its network was not measured.")
+    assert served(move) == "It was switched on and connected in vSphere at 2026-11-22 00:00:00 UTC."
+    move.ran("80-netperf")
+    assert "speed measured" not in when(move), "its run found nothing to do"
+    move.see("ok")
+    assert served(move).startswith("It serves from vSphere since 2026-11-22 00:00:00 UTC.")
+
+
+def test_a_slow_network_is_bad(move: Move) -> None:
+    move.serve()
+    move.speed(80.0)
+    assert judged(move) == ("bad", "In service on vSphere, and slows its network down.")
+
+
+def test_a_speed_that_is_not_decided_is_not_proved(move: Move) -> None:
+    move.serve()
+    move.speed(94.0, runs=4)
+    assert judged(move) == ("open", "In service on vSphere; its network is not proved.")
+
+
+def test_without_an_approval_that_counted_in_service_is_open(move: Move) -> None:
+    move.results("70-cutover")
+    move.see("ok")
+    move.meter()
+    move.speed(94.0)
+    assert judged(move) == ("open", "In service on vSphere; no approval that counted is on record.")
+    assert "It was cut over, and no approval that counted is on record." in points(move)
+
+
+def test_a_rollback_that_died_half_way_is_the_first_thing_said(move: Move) -> None:
+    move.serve()
+    move.ran("75-rollback", result="interrupted", rows=("failed",))
+    bad = ("bad", "A rollback was begun and did not end: look where it serves.")
+    assert judged(move) == bad
+    move.ran("20-plan")
+    assert judged(move) == bad
+    (move.folder / CutOver.filename).unlink()
+    assert judged(move) == bad, "nothing is known to be out of service"
+
+
+def test_a_rollback_that_was_refused_has_not_begun(move: Move) -> None:
+    move.serve()
+    move.ran("75-rollback", result="failed", rows=())
+    move.ran("20-plan")
+    assert judged(move) == ("good", "In service on vSphere.")
+
+
+def test_a_source_that_a_person_has_to_start_is_told_as_not_seen_from_here(move: Move) -> None:
+    move.serve()
+    (move.folder / CutOver.filename).unlink()
+    move.ran("75-rollback", result="failed", error="Refused: a person has to start idp", rows=("done", "failed"))
+    assert judged(move) == (
+        "open",
+        "Out of service in vSphere; whether it is back under Xen was not seen from here.",
+    )
+
+
+def test_a_cut_over_that_left_no_record_is_not_waiting_for_one(move: Move) -> None:
+    move.results("60-deploy")
+    move.ran("70-cutover", result="failed", rows=("failed",))
+    move.ran("20-plan")
+    assert judged(move) == ("bad", "A cut-over was begun, and none is on record: look where it serves.")
+    assert served(move) == "Look whether it serves under Xen before anything else."
+
+
+def test_after_a_rollback_it_says_what_is_not_in_the_guest_under_xen(move: Move) -> None:
+    move.serve()
+    (move.folder / CutOver.filename).unlink()
+    move.ran("75-rollback")
+    assert judged(move) == ("open", "Rolled back: in service under Xen.")
+    assert served(move).startswith("What was written in vSphere since ")
+    move.ran("70-cutover", result="failed", rows=())
+    move.ran("20-plan")
+    assert judged(move) == ("open", "Rolled back: in service under Xen."), "a refused cut-over changes nothing"
+    assert "rolled back" in when(move)
+
+
+def test_segments_that_never_answered_are_not_without_outage(move: Move) -> None:
+    move.serve()
+    found = Outages.load(move.folder)
+    never = {"at_the_end": "never answered", "outages": (), "answered": 0}
+    move.meter(segments=tuple(s.model_copy(update=never) for s in found.segments))
+    shown = page(move)
+    assert (shown.longest, shown.unknown) == ("", len(found.segments))
+    assert {s.share for s in shown.segments} == {None}
+    assert "Segments that never answered, so that nothing is known of their outage: " in points(move)
+    assert judged(move) == ("open", "In service on vSphere; its network is not proved.")
+
+
+@pytest.mark.parametrize(
+    ("gap", "point"),
+    [
+        ({"complete": False}, "The outage was measured until "),
+        ({"breaks": (Break(after=1.0, seconds=2.5),)}, "The measurement of the outage stood still for 2.5 s in all"),
+    ],
+)
+def test_a_meter_that_was_killed_or_stood_still_does_not_prove_that_there_was_no_outage(
+    move: Move, gap: dict[str, object], point: str
+) -> None:
+    move.serve()
+    found = Outages.load(move.folder)
+    move.meter(segments=tuple(s.model_copy(update={"outages": ()}) for s in found.segments), **gap)
+    assert page(move).unknown == len(found.segments)
+    assert point in points(move)
+    assert judged(move) == ("open", "In service on vSphere; its network is not proved.")
+
+
+def test_only_a_whole_measurement_without_a_lost_probe_is_none(move: Move) -> None:
+    move.serve()
+    found = Outages.load(move.folder)
+    move.meter(segments=tuple(s.model_copy(update={"outages": ()}) for s in found.segments))
+    assert (page(move).longest, page(move).unknown) == ("", 0)
+
+
+def test_a_measured_slowness_is_said_before_the_failure_that_it_is(move: Move) -> None:
+    move.serve()
+    move.speed(0.5)
+    move.ran("80-netperf", result="failed", error="StepFailed: regressed: 0.005")
+    assert judged(move) == ("bad", "In service on vSphere, and slows its network down.")
+    assert "80-netperf" not in points(move)
+    assert "speed measured" in when(move)
+
+
+def test_once_it_is_cured_nothing_is_left_of_the_measured_failure(move: Move) -> None:
+    move.serve()
+    move.ran("80-netperf", result="failed", error="StepFailed: regressed: 0.005")
+    move.ran("85-offloads")
+    assert judged(move) == ("good", "In service on vSphere.")
+    assert "80-netperf" not in points(move)
+
+
+def test_a_measurement_that_could_not_be_made_has_failed(move: Move) -> None:
+    move.serve()
+    (move.folder / "netperf.json").unlink()
+    move.ran("80-netperf", result="failed", error="ToolFailed: netperf failed")
+    assert judged(move) == ("bad", "80-netperf (measurement of the speed) has failed.")
+    assert "80-netperf (measurement of the speed) has failed. netperf failed" in points(move), "no name of a class"
+
+
+def test_what_a_run_failed_with_stands_in_a_japanese_report_as_the_original_words(move: Move) -> None:
+    move.results("30-prepare")
+    move.ran("40-convert", result="failed", error="ToolFailed: qemu-img failed")
+    told = "\n".join(open_points(gather(move.home, "idp"), translations("ja").gettext))
+    assert "手順 40-convert（変換）は失敗に終わった。 原文：qemu-img failed" in told
+
+
+def test_a_speed_measured_before_the_move_was_not_taken_back(move: Move) -> None:
+    move.results("60-deploy")
+    move.ran("80-netperf")
+    move.results("70-cutover", begin="70-cutover")
+    assert "80-netperf (" not in points(move)
+    assert "speed measured before the move" in when(move)
+
+
+def test_only_a_rollback_takes_a_cut_over_back(move: Move) -> None:
+    move.serve()
+    (move.folder / CutOver.filename).unlink()
+    move.ran("75-rollback")
+    assert "cut over: taken back" in when(move)
+    assert "70-cutover (cut-over) was taken back." in points(move)
+    move.results("70-cutover", begin="70-cutover")
+    assert "rolled back, later cut over again" in when(move)
+    assert "taken back" not in points(move)
+
+
+def test_a_refused_cut_over_is_not_a_failed_one(move: Move) -> None:
+    move.results("60-deploy")
+    move.ran("70-cutover", result="failed", error="Refused: the plan is not approved", rows=())
+    assert judged(move) == ("open", "70-cutover (cut-over) was refused before anything was done.")
+    assert served(move) == "Until now the move has not taken the guest out of service under Xen."
+    assert "cut-over: refused" in when(move)
+
+
+def test_a_new_plan_is_not_a_failed_rehearsal(move: Move) -> None:
+    move.results("60-deploy")
+    seen = Rehearsal.load(move.folder)
+    seen.model_copy(update={"plan_hash": "0" * 64}).save(move.folder)
+    assert judged(move) == ("open", "The plan has changed since the rehearsal.")
+    seen.model_copy(update={"vmdk_sha256": "0" * 64}).save(move.folder)
+    assert judged(move) == ("open", "The VMDK has changed since the rehearsal.")
+    move.results("70-cutover", begin="70-cutover")
+    assert judged(move)[1].startswith("In service on vSphere")
+
+
+def test_a_rehearsal_that_changed_its_disk_did_not_succeed(move: Move) -> None:
+    move.results("60-deploy")
+    seen = Rehearsal.load(move.folder)
+    seen.model_copy(update={"after": seen.after.model_copy(update={"disk_unchanged": False})}).save(move.folder)
+    assert judged(move) == ("bad", "The rehearsal did not succeed.")
+    assert Conversion.find(move.folder) is not None
+
+
+def test_an_approval_counts_by_the_plan_and_time_of_the_cut_over(move: Move) -> None:
+    move.results("60-deploy")
+    listed = [{"file": "outputs/guests/idp/plan.json", "bytes": 1, "sha256": move.plan.hash}]
+    move.journal.append("evidence", run="20261122T000002Z-20-plan", step="20-plan", artefacts=listed)
+    move.approve()
+    move.results("70-cutover", begin="70-cutover")
+    new = move.plan.model_copy(update={"source_digest": "0" * 64})
+    new.save(move.folder)
+    move.ran("20-plan")
+    (given,) = gather(move.home, "idp").approvals
+    assert given.flaw == ""
+    assert "no approval that counted" not in points(move)
+
+
+def test_an_approval_given_after_the_cut_over_is_judged_as_of_now(move: Move) -> None:
+    move.results("70-cutover")
+    move.approve(now=datetime.now(UTC) + timedelta(seconds=1))
+    found = gather(move.home, "idp")
+    assert "from the future" in found.approvals[0].flaw or found.approvals[0].flaw == ""
+    assert not found.cutover_approved
+
+
+def test_waiting_for_the_cut_over_is_good_only_with_an_approval_that_counts(move: Move) -> None:
+    move.results("60-deploy")
+    assert judged(move) == ("open", "Deployed and waiting for its approval and cut-over.")
+    assert "Nobody has approved this plan yet." in points(move)
+    by = move.approve(now=datetime.now(UTC) - timedelta(days=400))
+    assert judged(move)[0] == "open"
+    assert f"The approval of {by.principal} expired on " in points(move)
+    move.approve()
+    assert judged(move) == ("good", "Deployed and waiting for its cut-over.")
+    assert "approv" not in points(move)
+
+
+def test_a_failure_in_plan_mode_is_not_told_as_a_real_one(move: Move) -> None:
+    move.serve()
+    move.ran("75-rollback", mode="plan", result="failed")
+    assert "rollback, planned only: failed" in when(move)
+    assert "rolled back" not in "".join(when(move))
+
+
+def test_a_source_that_nobody_saw_go_off_is_an_open_point(move: Move) -> None:
+    move.serve()
+    assert "was not seen from here" not in points(move)
+    about = {"run": "20261122T000099Z-70-cutover", "step": "70-cutover"}
+    told = dom0.source_off(move.home, move.home.site().dom0s[move.home.guest("idp").dom0], "idp").found
+    check = {"title": "the source is off", "state": "ok", "found": told, "expected": ""}
+    move.journal.append("open", **about, mode="apply")
+    move.journal.append("verify", **about, state="ok", checks=[check])
+    move.journal.append("outcome", **about, mode="apply", outcome="succeeded", error="")
+    assert "That the source is off was not seen from here." in points(move)
+
+
+def test_a_remedy_of_an_earlier_cut_over_is_none_of_this_one(move: Move) -> None:
+    move.serve()
+    switches = [{"nic": "eth0", "feature": "lro"}]
+    move.remedy(switches=switches)
+    assert "In the running guest: LRO switched off on eth0" in page(move).changes
+    move.remedy(since="2026-11-01T00:00:00+00:00", switches=switches)
+    assert "LRO switched off" not in "".join(page(move).changes)
+    assert SINCE in gather(move.home, "idp").cutover.since  # type: ignore[union-attr]
+
+
+def test_a_remedy_by_a_parameter_of_the_module_counts_from_the_next_start(move: Move) -> None:
+    move.serve()
+    move.remedy(
+        files=[{"path": "/etc/modprobe.conf", "way": "modprobe", "feature": "lro", "nics": ["eth0"]}], restart=True
+    )
+    assert "In the running guest: /etc/modprobe.conf changed, which counts from its next start" in page(move).changes
