@@ -30,10 +30,10 @@ demo: setup
 	@printf '\nThe lab is still up: `make lab` opens the runbooks, `make lab-down` ends it.\n'
 
 test: setup
-	@$(PY) -m pytest -n 2 --dist loadgroup --no-loadscope-reorder tests/unit tests/notebooks tests/system
+	@$(PY) -m pytest -n 2 --no-loadscope-reorder tests/unit tests/notebooks tests/system
 
 check: lint
-	@$(PY) -m pytest -q -n 2 --dist loadgroup tests/unit
+	@$(PY) -m pytest -q -n 2 tests/unit
 
 lint: setup
 	@ruff check .

@@ -2,12 +2,14 @@
 
 import importlib.util
 import os
+import re
 import shutil
 import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -35,11 +37,22 @@ def _missing(name: str) -> str:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """For `pytest -n 2 --dist loadgroup`: the slow tests first, and what shares something costly in one process."""
+    """The slow tests first: what is left at the end is short."""
     items.sort(key=lambda item: "system" not in item.path.parts)  # stable
-    for item in items:
-        shared = "lab_home" in getattr(item, "fixturenames", ())
-        item.add_marker(pytest.mark.xdist_group("lab" if shared else item.path.name))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """With `-n 2`: a file's tests in one process, and all files that share the lab in the same one."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFile(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.partition("::")[0]
+            shared = re.search(r"\b(lab_home|moved): Home", (config.rootpath / file).read_text(encoding="utf-8"))
+            return "the lab" if shared else file
+
+    return ByFile(config, log)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
