@@ -330,6 +330,6 @@ def _outcome(notebook: Path) -> str:
 
 def _time(info: dict[str, str]) -> datetime | None:
     try:
-        return datetime.strptime(info.get("Sealed", ""), "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
+        return datetime.strptime(info.get("Sealed", ""), approval.TIME).replace(tzinfo=UTC)
     except ValueError:
         return None

@@ -26,7 +26,6 @@ from hikkoshi.record.contents import Contents
 from hikkoshi.record.register import Register
 
 GUEST = "-guest"  # how the name of a record of a whole guest ends
-TIME = "%Y-%m-%dT%H:%M:%SZ"
 
 
 @dataclass(frozen=True)
@@ -196,7 +195,7 @@ def _build(home: Home, guest: str, name: str, part: Path, found: Contents, list_
         ("External-Description", "Evidence of the move of a Xen guest to VMware vSphere; see README.txt"),
         ("Bag-Software-Agent", f"hikkoshi {environment.versions()['hikkoshi']}"),
         ("Bagging-Date", f"{now:%Y-%m-%d}"),
-        ("Sealed", f"{now:{TIME}}"),
+        ("Sealed", f"{now:{approval.TIME}}"),
         ("Guest", guest),
         ("Step", found.step),
         ("Mode", found.mode),
@@ -251,7 +250,9 @@ def _sign(home: Home, part: Path, who: Signer, now: datetime) -> dict[str, str]:
     if signing.time_stamp is None or signing.time_stamp_ca is None:
         return {}
     try:
-        return {"time_stamp": f"{timestamp.stamp(made, signing.time_stamp, home.path(signing.time_stamp_ca)):{TIME}}"}
+        return {
+            "time_stamp": f"{timestamp.stamp(made, signing.time_stamp, home.path(signing.time_stamp_ca)):{approval.TIME}}"
+        }
     except ToolFailed as e:
         return {"time_stamp": f"none: {e.problems[0].what}: {e.problems[0].found}"}
 

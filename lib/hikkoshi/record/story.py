@@ -21,7 +21,7 @@ from hikkoshi.params import Home
 from hikkoshi.plan import Plan
 from hikkoshi.record.register import Line, Register
 from hikkoshi.rehearsal.rehearsal import Rehearsal
-from hikkoshi.run import STEPS
+from hikkoshi.run import APPROVED, STEPS
 from hikkoshi.status import LastRun, done, runs
 from hikkoshi.survey import Survey
 from hikkoshi.throughput import Throughput
@@ -44,7 +44,6 @@ SOURCES = (  # everything in the guest's folder that a report is made from
     "offloads.json",
     "remedy.json",
 )
-APPROVED = ("70-cutover", "85-offloads")  # steps that are not carried out without an approval
 A = TypeVar("A", bound=Artefact)
 M = TypeVar("M", Wiring, Outages, Offloads)
 
