@@ -255,7 +255,7 @@ def lab_up(as_json: AsJson = False) -> None:
 
 @lab.command("down")
 def lab_down(as_json: AsJson = False) -> None:
-    """End it and leave nothing behind."""
+    """End it and leave nothing behind but its keys, with which records are checked."""
     from hikkoshi.lab import lab  # noqa: PLC0415
     from hikkoshi.params import Home  # noqa: PLC0415
 

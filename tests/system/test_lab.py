@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from hikkoshi.errors import BadInput, Refused, ToolFailed
-from hikkoshi.lab import lab, vcsim
+from hikkoshi.lab import keys, lab, vcsim
 from hikkoshi.params import Home
 from hikkoshi.vsphere import inventory, session
 
@@ -132,14 +132,17 @@ def test_the_password_is_for_the_owner_only_and_new_every_time(place: Home) -> N
     assert path.read_text() != first
 
 
-def test_down_leaves_nothing(place: Home) -> None:
+def test_down_leaves_only_the_keys_that_records_are_checked_with(place: Home) -> None:
     lab.up(place, quiet)
-    server = running(place)
+    server, own = running(place), keys.folder(place)
+    made = {p: p.read_bytes() for p in own.iterdir()}
     lab.down(place, quiet)
     assert not server.alive
-    assert list(place.outputs.rglob("*")) == []
+    assert set(place.outputs.rglob("*")) == {own, *made}
     assert not any(lab.status(place))
     lab.down(place, quiet)
+    lab.up(place, quiet)
+    assert {p: p.read_bytes() for p in own.iterdir()} == made
 
 
 def test_down_leaves_what_it_did_not_make(place: Home) -> None:
