@@ -403,6 +403,18 @@ def test_a_time_stamp_is_checked_at_once_and_kept(signing: Home, service: Servic
     assert "time stamp not checked: no certificate authority of the service is known" in found.records[0].notes
 
 
+def test_the_time_stamp_of_the_newest_record_is_missed_by_the_guests_own_journal(
+    signing: Home, service: Service
+) -> None:
+    ask_for_time(signing, service)
+    ended(signing, "gateway", A)
+    record = seal.of_run(signing, "gateway", A)
+    assert list(seal.gone(signing)) == []
+    writable(record)
+    (record / TOKEN).unlink()
+    assert [(p.what, p.where) for p in seal.gone(signing)] == [("a time stamp was taken away", str(record / TOKEN))]
+
+
 @pytest.mark.parametrize(
     ("state", "answer", "why"),
     [

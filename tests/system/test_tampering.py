@@ -545,6 +545,12 @@ CASES = [
         "the time stamp does not fit",
         "the command for time stamps is the fifth",
     ),
+    Case(
+        "a time stamp that was there is gone",
+        lambda s: (s.run(B) / TOKEN).unlink(),
+        "a time stamp was taken away",
+        "the command for time stamps is the fifth",
+    ),
     Case("sealed now, said to be of last month", set_back, "the time stamp tells another time"),
     # places and chain
     Case(

@@ -91,15 +91,20 @@ def waiting(home: Home, guest: str) -> list[str]:
 
 
 def gone(home: Home) -> Iterator[Problem]:
-    """Records that a guest's journal tells of, and that are not there as they were sealed."""
+    """Records and time stamps that a guest's journal tells of, and that are not there as they were sealed."""
     for journal in sorted((home.outputs / "guests").glob("*/journal.jsonl")):
         for n, e in enumerate(Journal(journal).entries(), 1):
-            record = home.root / str(e.get("record", "")) / bag.TAG_MANIFEST
-            if e.get("event") == "sealed" and (not record.is_file() or files.sha256(record) != e.get("sha256")):
-                found = "another record" if record.is_file() else "no such record"
+            if e.get("event") != "sealed":
+                continue
+            record = home.root / str(e.get("record", ""))
+            signed = record / bag.TAG_MANIFEST
+            if not signed.is_file() or files.sha256(signed) != e.get("sha256"):
+                found = "another record" if signed.is_file() else "no such record"
                 where, expected = f"{journal}:{n}", f"{e.get('record')}, SHA-256 {e.get('sha256')}"
                 remedy = "bring it back from a copy, and find out who took it away or replaced it"
                 yield Problem("a record that the journal tells of is not there", where, found, expected, remedy)
+            else:
+                yield from verification.lost_stamp(record, e, journal)
 
 
 def complete(home: Home, guest: str) -> Check:

@@ -5,15 +5,19 @@ record (no link, no name in a manifest), and nothing is written.
 """
 
 import os
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from hikkoshi import files
 from hikkoshi.errors import BadInput, Problem
+from hikkoshi.journal import Journal
 from hikkoshi.progress import Progress, silent
 from hikkoshi.record import bag
 from hikkoshi.record.inspection import TAMPERED, Known, Verified, inspect, size, told
+from hikkoshi.record.instructions import TOKEN
 from hikkoshi.record.register import Line, Register
 from hikkoshi.signature import Trust
 
@@ -80,6 +84,15 @@ def verify(path: Path, trust: Trust, ca: Path | None = None, *, progress: Progre
     if scope == "all":
         problems += _strangers(path, register)
     return Verification(tuple(found), tuple(map(told, problems)), tuple(notes))
+
+
+def lost_stamp(record: Path, entry: Mapping[str, Any], journal: Path) -> Iterator[Problem]:
+    """The time stamp of a record that a line of a journal tells of: nothing that is signed names it, since it comes last."""
+    told = str(entry.get("time_stamp", ""))
+    sealed = entry.get("event") == "sealed" and entry.get("of") == record.name
+    if sealed and re.match(r"\d", told) and not (record / TOKEN).is_file():
+        found, expected = "no such file", f"one of {told}, by line {entry.get('n')} of {journal}"
+        yield Problem("a time stamp was taken away", str(record / TOKEN), found, expected, TAMPERED)
 
 
 def _records(path: Path) -> tuple[list[Path], str]:
@@ -149,6 +162,9 @@ def _chain(found: Verified, together: dict[str, Verified], register: Register) -
         yield Problem(
             "the journal is not that of the record before, continued", where, "another beginning", named, remedy
         )
+    if longer.is_file() and not longer.is_symlink():
+        for e in Journal(longer).entries():
+            yield from lost_stamp(before, e, longer)
 
 
 def _begins(longer: Path, beginning: Path) -> bool:
