@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from hikkoshi import files, tool
+from hikkoshi import files, signatory, tool
 from hikkoshi.errors import HikkoshiError
 from hikkoshi.params import Home
 
@@ -65,6 +65,7 @@ def findings(home: Home) -> Iterator[Finding]:
     yield _kernel()
     yield _browser()
     yield _font()
+    yield _signatory(home)
     yield _vcsim()
     yield _room(home)
     yield _kvm()
@@ -125,6 +126,14 @@ def _font() -> Finding:
         (f for f in fonts if "Noto Sans CJK JP" in f), fonts[0] if fonts else "none: its characters would be boxes"
     )
     return Finding(title, bool(fonts), found, f"{SETUP} (Debian, Ubuntu: fonts-noto-cjk)", required=False)
+
+
+def _signatory(home: Home) -> Finding:
+    """Whose signature the records get; none of the lab's keys are there before its first `hikkoshi lab up`."""
+    found = signatory.find(home)
+    told = f"by {found.name}, {found.key}" if found.name else found.why
+    remedy = "correct `signing` in params/site.yml; for the lab: `hikkoshi lab up`"
+    return Finding("signatures of records (cut-over and remedies need them)", bool(found.name), told, remedy, False)
 
 
 def _vcsim() -> Finding:

@@ -52,7 +52,9 @@ def _lines(home: Home, guest: Guest, site: Site, plan: Plan, took: Mapping[str, 
     yield f"plan: SHA-256 {plan.hash}\n"
     days = site.signing.valid_days
     yield from _wrapped(
-        f"Your approval counts for this plan, for 70-cutover and 85-offloads, for {days} day{'s' if days > 1 else ''}.",
+        f"Your approval counts for this plan, for 70-cutover and 85-offloads, for {days} day{'s' if days > 1 else ''}. "
+        + ("Somebody else has to" if site.signing.two_persons else "Whoever approves it here may also")
+        + " carry it out.",
         "",
         INDENT,
     )

@@ -21,7 +21,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any, Literal
 
-from hikkoshi import approval, files, lock, masking
+from hikkoshi import approval, files, lock, masking, signatory
 from hikkoshi.check import Check
 from hikkoshi.errors import BadInput, HikkoshiError, Problem, Refused, StepFailed, nearest
 from hikkoshi.journal import Journal
@@ -141,6 +141,13 @@ class Run:
         now = approval.check(self.home, self.guest.name, plan)
         return now or (approval.check(self.home, self.guest.name, plan, self._acting) if self._acting else now)
 
+    def permission(self) -> tuple[Check, ...]:
+        """Whether the plan is approved, and whoever carries it out can sign for it: a name on a list is nobody yet.
+
+        The key is not asked for again once it acts: the source may be off by then.
+        """
+        return (self.approved(), *(() if self._acting else (signatory.find(self.home).check(),)))
+
     def preflight(self, checks: Iterable[Check]) -> None:
         """Show every check; `Refused` with all the bad ones. In plan mode a check may wait for an earlier step's apply."""
         done = tuple(checks)
@@ -163,7 +170,8 @@ class Run:
 
         `holds` observes and is always safe. `timeout` (seconds) ends an `act` that hangs. `retry` is for actions that are
         safe to repeat, never for destructive ones: so many more tries, with a pause of 1, 2, 4… seconds before each.
-        In the steps of `APPROVED` every try asks for the approval first: `Refused` where none counts.
+        In the steps of `APPROVED` every try asks for the approval first, and the first one for the operator's signature:
+        `Refused` where none counts.
         """
         if self._lock.closed:
             remedy = "run the notebook again from its first cell"
@@ -224,8 +232,8 @@ class Run:
     def _act(self, act: Callable[[], object], title: str, timeout: float | None, retry: int) -> None:
         for attempt in range(retry + 1):
             if self.step in APPROVED:
-                if not (granted := self.approved()):
-                    raise Refused(granted.problem())
+                if bad := [c for c in self.permission() if not c]:
+                    raise Refused(*(c.problem() for c in bad))
                 self._acting = self._acting or datetime.now(UTC)
             try:
                 with _deadline(timeout, title):

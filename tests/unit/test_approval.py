@@ -514,6 +514,44 @@ def test_an_approval_that_expires_in_the_middle_does_not_leave_the_work_half_don
         act(apart, "70-cutover")  # another run
 
 
+def public_half_only(world: World) -> None:
+    """The operator's public key stays where it is; nobody here has the private one."""
+    world.key("operator").unlink()
+    world.edit("key: outputs/keys/operator", "key: outputs/keys/operator.pub")
+
+
+@pytest.mark.parametrize("step", running.APPROVED)
+def test_whoever_has_but_the_public_half_of_an_operators_key_is_not_the_operator(
+    apart: World, step: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
+    apart.give(now=datetime.now(UTC))
+    public_half_only(apart)
+    with pytest.raises(Refused, match="not so: whoever carries this out can sign for it") as e:
+        act(apart, step, then=lambda: pytest.fail("acted"))
+    assert len(e.value.problems) == 1  # by its name alone the approval counts
+
+
+def test_a_key_that_may_not_seal_is_told_before_anything_is_done(apart: World) -> None:
+    apart.give(now=datetime.now(UTC))
+    apart.edit('operator@lab namespaces="evidence"', 'operator@lab namespaces="other"', apart.allowed)
+    with pytest.raises(Refused, match=r"(?s)whoever carries this out can sign for it.*hikkoshi doctor"):
+        act(apart, "70-cutover", then=lambda: pytest.fail("acted"))
+
+
+def test_a_key_that_is_lost_in_the_middle_does_not_leave_the_work_half_done(apart: World) -> None:
+    apart.give(now=datetime.now(UTC))
+    run = open_run("70-cutover", {"guest": "gateway", "mode": "apply", "home": str(apart.home.root)}, wait=0.1)
+    done = list[str]()
+    try:
+        run.ensure("source off", holds=lambda: bool(done), act=lambda: done.append("off"))
+        public_half_only(apart)
+        run.ensure("machine on", holds=lambda: len(done) > 1, act=lambda: done.append("on"))
+    finally:
+        run.close("completed")
+    assert done == ["off", "on"]
+
+
 def test_an_approval_of_a_plan_that_came_after_the_run_was_opened_is_none_for_this_run(apart: World) -> None:
     run = open_run("70-cutover", {"guest": "gateway", "mode": "apply", "home": str(apart.home.root)}, wait=0.1)
     vm = apart.plan.vm.model_copy(update={"memory_mb": 2048})

@@ -27,7 +27,7 @@ ORDER = [
     {"delivery"},
     {"plan"},
     {"approval", "proposal"},
-    {"throughput"},
+    {"throughput", "signatory"},
     {"observation", "offloads"},
     {"journal", "lock", "masking"},
     {"run"},

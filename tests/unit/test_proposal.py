@@ -175,6 +175,15 @@ def test_what_the_cut_over_measures_is_told_as_it_is(home: Home, decided: Plan) 
     assert "measures the outage" not in told
 
 
+@pytest.mark.parametrize(
+    ("rule", "words"), [(True, "Somebody else has to carry it out."), (False, "may also carry it out.")]
+)
+def test_whether_the_approver_may_carry_it_out_is_told(home: Home, decided: Plan, rule: bool, words: str) -> None:
+    site = home.root / "params" / "site.yml"
+    site.write_text(site.read_text().replace("signing:", f"signing:\n  two_persons: {str(rule).lower()}"))
+    assert words in page(home, decided)
+
+
 @pytest.mark.parametrize(("days", "words"), [(3, "for 3 days."), (1, "for 1 day.")])
 def test_how_long_the_approval_counts_is_told(home: Home, decided: Plan, days: int, words: str) -> None:
     site = home.root / "params" / "site.yml"

@@ -7,15 +7,13 @@ seal. Without a key that may seal, it is sealed unsigned and says so: evidence i
 
 import os
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from hikkoshi import approval, files, lock, masking, signature, tool
+from hikkoshi import approval, files, lock, masking, signatory, signature, tool
 from hikkoshi.check import Check
 from hikkoshi.errors import BadInput, HikkoshiError, Problem, Refused, ToolFailed
 from hikkoshi.journal import Journal
@@ -24,17 +22,9 @@ from hikkoshi.params import Home
 from hikkoshi.record import bag, contents, environment, inspection, instructions, leaks, timestamp, verification
 from hikkoshi.record.contents import Contents
 from hikkoshi.record.register import Register
+from hikkoshi.signatory import Signatory
 
 GUEST = "-guest"  # how the name of a record of a whole guest ends
-
-
-@dataclass(frozen=True)
-class Signer:
-    """Who seals here: a principal with the key's fingerprint; or nobody, and why."""
-
-    name: str = ""
-    key: str = ""
-    why: str = ""
 
 
 def folder(home: Home, guest: str) -> Path:
@@ -142,23 +132,6 @@ def words(home: Home, record: Path) -> str:
     return f"{os.path.relpath(record, home.root)} · {who}{without}"
 
 
-def signer(home: Home) -> Signer:
-    """Who would seal now, found by a trial: what the list of allowed signers says of a signature by this site's key."""
-    try:
-        site = home.site()
-        trust = approval.trust(home, site)
-        trust.check()
-        with tempfile.TemporaryDirectory(prefix="hikkoshi-seal-") as private:
-            trial = Path(private, "trial")
-            trial.write_text("whose signature is this?\n")
-            signature.sign(trial, home.path(site.signing.key), "evidence")
-            found = signature.verify(trial, trust, "evidence", datetime.now(UTC))
-    except HikkoshiError as e:
-        problem = e.problems[0]
-        return Signer(why=f"{problem.what}: {problem.where}" + (f", {problem.found}" if problem.found else ""))
-    return Signer(found.signer, found.key) if found else Signer(why=f"{found.flaw}: {site.signing.key}")
-
-
 def _seal(home: Home, guest: str, name: str, gather: Callable[[], Contents]) -> Path:
     final = folder(home, guest) / name
     if name != bag.plain(name) or "/" in name or name.startswith((".", "-")):
@@ -190,7 +163,7 @@ def _seal(home: Home, guest: str, name: str, gather: Callable[[], Contents]) -> 
 
 def _build(home: Home, guest: str, name: str, part: Path, found: Contents, list_of_all: Register) -> dict[str, str]:
     """Everything up to the rename; what the journal has to tell beside the record itself."""
-    site, who, now = home.site(), signer(home), datetime.now(UTC).replace(microsecond=0)
+    site, who, now = home.site(), signatory.find(home), datetime.now(UTC).replace(microsecond=0)
     secrets = masking.known(home)
     before = next((line for line in reversed(list_of_all.lines()) if line.guest == guest), None)
     payload = bag.fill(part, found.payload)
@@ -242,7 +215,7 @@ def _build(home: Home, guest: str, name: str, part: Path, found: Contents, list_
     return note
 
 
-def _sign(home: Home, part: Path, who: Signer, now: datetime) -> dict[str, str]:
+def _sign(home: Home, part: Path, who: Signatory, now: datetime) -> dict[str, str]:
     if not who.name:
         return {}
     signing, signed = home.site().signing, part / bag.TAG_MANIFEST

@@ -1,0 +1,43 @@
+"""Who signs here: the operator, with the key that seals what is carried out. Found by a trial, since a name proves nothing."""
+
+import tempfile
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from hikkoshi import approval, signature
+from hikkoshi.check import Check
+from hikkoshi.errors import HikkoshiError
+from hikkoshi.params import Home
+
+
+@dataclass(frozen=True)
+class Signatory:
+    """A principal with the fingerprint of the key that was tried; or nobody, and why."""
+
+    name: str = ""
+    key: str = ""
+    why: str = ""
+
+    def check(self) -> Check:
+        """The same as a check: without it nothing that users notice is begun."""
+        title, expected = "whoever carries this out can sign for it", 'a key at hand, listed with namespaces="evidence"'
+        remedy = "correct `signing` in params/site.yml, or have the key listed; `hikkoshi doctor` tries it again"
+        return Check(title, bool(self.name), self.why or f"{self.name}, {self.key}", expected, remedy, later=True)
+
+
+def find(home: Home) -> Signatory:
+    """Sign a scrap of text with the site's key, and ask the site's lists whose signature that is."""
+    try:
+        site = home.site()
+        trust = approval.trust(home, site)
+        trust.check()
+        with tempfile.TemporaryDirectory(prefix="hikkoshi-seal-") as private:
+            trial = Path(private, "trial")
+            trial.write_text("whose signature is this?\n")
+            signature.sign(trial, home.path(site.signing.key), "evidence")
+            found = signature.verify(trial, trust, "evidence", datetime.now(UTC))
+    except HikkoshiError as e:
+        problem = e.problems[0]
+        return Signatory(why=f"{problem.what}: {problem.where}" + (f", {problem.found}" if problem.found else ""))
+    return Signatory(found.signer, found.key) if found else Signatory(why=f"{found.flaw}: {site.signing.key}")
