@@ -26,6 +26,7 @@ ON_REQUEST = (
     "90-report",
 )  # never a part of a plain `hikkoshi run`
 MEASURED = ("80-netperf", "85-offloads")  # of the guest in service
+UNSEALED = "not sealed: "  # how the error of a run begins that did its work, and of which there is no record
 State = Literal["never", "running", "done", "failed", "interrupted"]
 
 
@@ -39,6 +40,11 @@ class LastRun:
     state: State
     when: datetime  # of its last line
     error: str = ""
+
+    @property
+    def unsealed(self) -> bool:
+        """Whether it did its work, and only its record is missing."""
+        return self.state == "failed" and self.error.startswith(UNSEALED)
 
 
 @dataclass(frozen=True)
@@ -192,7 +198,7 @@ def _last_run(run: str, lines: Sequence[Mapping[str, Any]], unsealed: str) -> La
     else:
         state, error = "interrupted", ""
     if unsealed and state == "done":  # its work is done, but there is no record of it
-        state, error = "failed", f"not sealed: {unsealed}"
+        state, error = "failed", f"{UNSEALED}{unsealed}"
     return LastRun(run, first.get("step", ""), mode, state, datetime.fromisoformat(last["time"]), error)
 
 

@@ -48,10 +48,11 @@ def _dangers(story: Story, _: Gettext) -> tuple[Rule, ...]:
 def _last_run(story: Story, _: Gettext) -> tuple[Rule, ...]:
     """What the last run says, where it came to no good end. A measurement that found something out did."""
     last = story.last
-    if last is None or (last.step == "80-netperf" and standing.decided(story)):
+    if last is None or standing.found_out(story, last):
         return ()
     planned = last.mode == "plan"
     return (
+        (last.unsealed, "bad", _("{step} has left no sealed record.")),
         (standing.refused(story, last), "open", _("{step} was refused before anything was done.")),
         (last.state == "failed" and planned, "bad", _("{step} has failed in plan mode: nothing was changed.")),
         (last.state == "failed", "bad", _("{step} has failed.")),

@@ -11,7 +11,9 @@ from hikkoshi.record.story import Story
 from hikkoshi.rehearsal.rehearsal import Rehearsal
 from hikkoshi.status import MEASURED
 
-ERROR = re.compile(r"(?:[A-Z]\w+: )?(.*)")  # what a run failed with: the name of its kind, for programs, and its words
+ERROR = re.compile(
+    r"(?:[A-Z]\w+: |not sealed: )?(.*)"
+)  # what a run failed with: the name of its kind, for programs, and its words
 UNSEEN = "not seen from here"  # how `hikkoshi.xen.dom0` begins what it says of a Dom-0 that it cannot ask
 
 
@@ -77,6 +79,7 @@ def _not_done(story: Story, _: Gettext) -> Iterator[str]:
         "failed": _("{step} has failed."),
         "failed in plan": _("{step} has failed in plan mode: nothing was changed."),
         "refused": _("{step} was refused before anything was done."),
+        "not sealed": _("{step} has left no sealed record."),
         "interrupted": _("{step} was interrupted."),
         "interrupted in plan": _("{step} was interrupted in plan mode: nothing was changed."),
         "planned only": _("{step} was only planned, not carried out."),

@@ -9,8 +9,9 @@ from hikkoshi.throughput import UNFINISHED, Measured
 
 Standing = Literal[
     "never", "done", "planned only", "failed", "interrupted", "failed in plan", "interrupted in plan",
-    "refused", "taken back", "before the move", "of an earlier cut-over", "cut over again",
+    "refused", "not sealed", "taken back", "before the move", "of an earlier cut-over", "cut over again",
 ]  # fmt: skip
+VERDICT = ("StepFailed: not so: ", "verify: ")  # how the error of a run begins that came to its last checks
 MISPLACED = ("wrong", "unknown", "conflicting")  # verdicts on a NIC that is seen not to be where it belongs
 
 
@@ -20,7 +21,9 @@ def standing(story: Story, step: StepStory) -> Standing:
     if run is None:
         return "never"
     planned = run.mode == "plan" and run.step not in READ_ONLY
-    if run.state == "failed" and not (run.step == "80-netperf" and decided(story)):
+    if run.unsealed:
+        return "not sealed"
+    if run.state == "failed" and not found_out(story, run):
         return "failed in plan" if planned else "refused" if refused(story, run) else "failed"
     if run.state == "interrupted":
         return "interrupted in plan" if planned else "interrupted"
@@ -89,7 +92,7 @@ def rolled_back(story: Story) -> bool:
 def unfinished(story: Story) -> bool:
     """Whether the last cut-over of a guest in service did not come to its end. A record that is missing is another matter."""
     last = newest(story, "70-cutover")
-    return last is not None and last.state != "done" and not last.error.startswith("not sealed:")
+    return last is not None and last.state != "done" and not last.unsealed
 
 
 def misplaced(story: Story) -> list[str]:
@@ -118,8 +121,13 @@ def measured(story: Story) -> Measured | None:
     return found if found and story.cutover and found.since == story.cutover.since else None
 
 
-def decided(story: Story) -> bool:
-    """Whether the series that counts now came to its end: what it found is a verdict, not a failure to measure."""
+def found_out(story: Story, run: LastRun) -> bool:
+    """Whether a run ended red for what it measured: its series came to its end, and so did the run, up to its verdict."""
+    return run.step == "80-netperf" and run.error.startswith(VERDICT) and _decided(story)
+
+
+def _decided(story: Story) -> bool:
+    """Whether the series that counts now came to its end."""
     before = story.throughput.measured.get("before the move") if story.throughput else None
     found = measured(story) if story.cutover else before
     return found is not None and found.series.ended not in UNFINISHED
