@@ -5,8 +5,6 @@ import os
 import re
 import shutil
 import socket
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +12,7 @@ from typing import Any
 import pytest
 
 from hikkoshi.params import Home
+from processes import hikkoshi
 
 PROJECT = Path(__file__).parents[1]
 
@@ -91,17 +90,6 @@ def lab_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
     yield from _lab(tmp_path_factory.mktemp("lab"))
 
 
-def command(home: Home, *argv: str) -> "subprocess.Popen[str]":
-    """The command line as a user starts it, in this home."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "hikkoshi.cli", *argv],
-        env={**os.environ, "HIKKOSHI_HOME": str(home.root)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-
-
 @pytest.fixture(scope="session")
 def approve() -> Callable[[Home, str], str]:
     """Approves a guest's plan as the lab's second person, by the command line, and gives back what it told."""
@@ -110,10 +98,9 @@ def approve() -> Callable[[Home, str], str]:
         from hikkoshi.lab import keys
 
         keys.make(home)
-        with command(home, "approve", guest, "--key", str(keys.folder(home) / "approver"), "--yes") as process:
-            told, _ = process.communicate(timeout=60)
-        assert process.returncode == 0, told
-        return told
+        done = hikkoshi(home, "approve", guest, "--key", str(keys.folder(home) / "approver"), "--yes")
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
 
     return given
 
@@ -122,9 +109,8 @@ def approve() -> Callable[[Home, str], str]:
 def moved(lab_home: Home, approve: Callable[[Home, str], str]) -> Home:
     """The lab's home after both guests of the paper were moved once."""
     for steps in ((), ("--from", "70", "--through", "90")):
-        with command(lab_home, "run", "idp", "gateway", "--apply", *steps) as run:
-            told, _ = run.communicate(timeout=900)
-        assert run.returncode == 0, told
+        run = hikkoshi(lab_home, "run", "idp", "gateway", "--apply", *steps, seconds=900)
+        assert run.returncode == 0, run.stdout + run.stderr
         if not steps:
             approve(lab_home, "idp")
             approve(lab_home, "gateway")

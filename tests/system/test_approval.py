@@ -19,27 +19,15 @@ from hikkoshi.params import Home
 from hikkoshi.plan import Plan
 from hikkoshi.survey import Survey
 from hikkoshi.vsphere import session
+from processes import hikkoshi
 
 PROJECT = Path(__file__).parents[2]
 NAME = "Type the guest's name"
 
 
-def hikkoshi(home: Home, *argv: str) -> tuple[int, str]:
-    done = subprocess.run(
-        [sys.executable, "-m", "hikkoshi.cli", *argv],
-        env={**os.environ, "HIKKOSHI_HOME": str(home.root)},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=240,
-        check=False,
-    )
-    return done.returncode, done.stdout
-
-
 def step(home: Home, number: str) -> tuple[int, str]:
-    return hikkoshi(home, "run", "idp", "--apply", "--from", number, "--through", number)
+    done = hikkoshi(home, "run", "idp", "--apply", "--from", number, "--through", number)
+    return done.returncode, done.stdout + done.stderr
 
 
 @pytest.fixture
@@ -84,14 +72,14 @@ def test_a_guest_comes_into_service_by_an_approved_plan_only_and_goes_back_witho
     assert not (deployed.folder("idp") / "cutover.json").exists()
 
     key = str(keys.folder(deployed) / "approver")
-    assert hikkoshi(deployed, "approve", "idp", "--key", key, "--yes")[0] == 0
+    assert hikkoshi(deployed, "approve", "idp", "--key", key, "--yes").returncode == 0
     code, told = step(deployed, "70")
     assert (code, "approved by approver@lab until" in told) == (0, True), told
     assert power(deployed) == "poweredOn"
 
     guest = deployed.root / "params" / "guests" / "idp.yml"
     guest.write_text(guest.read_text() + "vm: { memory_mb: 2048 }\n")
-    assert hikkoshi(deployed, "run", "idp", "--from", "20", "--through", "20")[0] == 0
+    assert hikkoshi(deployed, "run", "idp", "--from", "20", "--through", "20").returncode == 0
     code, told = step(deployed, "70")
     assert (code, "outdated: of another plan" in told) == (3, True), told
 

@@ -13,6 +13,7 @@ from hikkoshi.lab import image
 from hikkoshi.params import Home
 from hikkoshi.survey import Survey
 from hikkoshi.survey import start as survey
+from processes import hikkoshi
 
 pytestmark = pytest.mark.needs("qemu-img", "vcsim", "qemu-system-x86_64")
 
@@ -44,17 +45,6 @@ def site(surveyed: Home, tmp_path: Path) -> Home:
         home.folder(guest.name).mkdir(parents=True)
         shutil.copy(surveyed.folder(guest.name) / "survey.json", home.folder(guest.name))
     return home
-
-
-def hikkoshi(home: Home, *argv: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "hikkoshi.cli", *argv],
-        env={**os.environ, "HIKKOSHI_HOME": str(home.root)},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
 
 
 def edit(path: Path, old: str, new: str) -> None:

@@ -9,7 +9,6 @@ import struct
 import subprocess
 import sys
 import textwrap
-import time
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +20,7 @@ from hikkoshi.disk import conversion, digest, packing, source, stream, vmdk
 from hikkoshi.disk.conversion import Conversion
 from hikkoshi.disk.extents import RawDisk
 from hikkoshi.errors import BadInput, StepFailed
+from processes import wait_for
 
 pytestmark = pytest.mark.needs("qemu-img", "mke2fs", "sfdisk", "setpriv")
 MIB = 1 << 20
@@ -181,13 +181,6 @@ CONVERT = """
 """
 
 
-def wait_until(what: str, condition: object, seconds: float = 30) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():  # type: ignore[operator]
-        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
-        time.sleep(0.02)
-
-
 def test_kill_9_in_mid_conversion_leaves_no_final_name_and_a_rerun_finishes(tmp_path: Path) -> None:
     copy, made = paths(tmp_path)
     copy.parent.mkdir()
@@ -203,7 +196,7 @@ def test_kill_9_in_mid_conversion_leaves_no_final_name_and_a_rerun_finishes(tmp_
             assert (made.parent / "web.vmdk.part").stat().st_size > 0
         finally:
             process.send_signal(signal.SIGKILL)
-    wait_until("the lock is free", lambda: not lock.held(tmp_path / "lock"))
+    wait_for(lambda: not lock.held(tmp_path / "lock"), "the lock is free")
     with pytest.raises(BadInput, match="no usable VMDK"):  # nobody can take what is left for one
         vmdk.read(made.with_name("web.vmdk.part"))
     assert left_behind(tmp_path) == ["web.img", "web.vmdk.part"]

@@ -1,10 +1,8 @@
 """The main job: the paper's two guests, from Xen image to a machine in vSphere and a report, by the notebooks."""
 
 import json
-import os
 import shutil
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -19,19 +17,9 @@ from hikkoshi.rehearsal.outcome import Ending
 from hikkoshi.rehearsal.rehearsal import Rehearsal
 from hikkoshi.vsphere import ova, session
 from hikkoshi.vsphere.deployment import Deployment
+from processes import hikkoshi
 
 pytestmark = pytest.mark.needs("qemu-img", "qemu-system-x86_64", "vcsim", "virt-v2v", "vmdkinfo")
-
-
-def hikkoshi(home: Home, *argv: str, timeout: float = 900) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "hikkoshi.cli", *argv],
-        env={**os.environ, "HIKKOSHI_HOME": str(home.root)},
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-        check=False,
-    )
 
 
 def rows(home: Home, guest: str) -> list[dict[str, object]]:
@@ -39,7 +27,7 @@ def rows(home: Home, guest: str) -> list[dict[str, object]]:
 
 
 def test_plan_mode_comes_first_and_changes_nothing(plan_home: Home) -> None:
-    looked = hikkoshi(plan_home, "run", "idp")
+    looked = hikkoshi(plan_home, "run", "idp", seconds=900)
     assert looked.returncode == 0, looked.stdout + looked.stderr
     assert {r["state"] for r in rows(plan_home, "idp")} == {"would"}
     assert not (plan_home.folder("idp") / "disk").exists()
@@ -107,7 +95,7 @@ def test_the_source_image_is_as_it_was(moved: Home, guest: str) -> None:
 def test_a_second_run_finds_everything_already_done(moved: Home) -> None:
     before = {g: len(rows(moved, g)) for g in ("idp", "gateway")}
     start = time.monotonic()
-    again = hikkoshi(moved, "run", "idp", "gateway", "--apply", "--through", "90-report")
+    again = hikkoshi(moved, "run", "idp", "gateway", "--apply", "--through", "90-report", seconds=900)
     assert again.returncode == 0, again.stdout + again.stderr
     print(f"second run: {time.monotonic() - start:.0f} s")
     for guest, n in before.items():
@@ -137,7 +125,7 @@ def test_the_report_is_one_file_that_needs_no_network(moved: Home, guest: str) -
 
 
 def test_rollback_disconnects_and_powers_off(moved: Home, tmp_path: Path) -> None:
-    back = hikkoshi(moved, "run", "idp", "--apply", "--from", "75-rollback", "--through", "75-rollback")
+    back = hikkoshi(moved, "run", "idp", "--apply", "--from", "75-rollback", "--through", "75-rollback", seconds=900)
     # the lab's Dom-0 is a folder: nothing can be started there, and the runbook says so instead of pretending
     assert back.returncode in (0, 3), back.stdout + back.stderr
     with session.connect(moved, moved.site().vsphere) as server:

@@ -4,7 +4,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -18,19 +17,14 @@ from hikkoshi.disk.conversion import Conversion
 from hikkoshi.lab import proxy, site, vcsim
 from hikkoshi.params import Home
 from hikkoshi.vsphere import session
+from processes import start
 
 pytestmark = pytest.mark.needs("qemu-img", "qemu-system-x86_64", "vcsim")
 DIED = -9
 
 
-def start(home: Home, step: str) -> "subprocess.Popen[str]":
-    return subprocess.Popen(
-        [sys.executable, "-m", "hikkoshi.cli", "run", "idp", "--apply", "--from", step, "--through", step],
-        env={**os.environ, "HIKKOSHI_HOME": str(home.root)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+def begin(home: Home, step: str) -> "subprocess.Popen[str]":
+    return start(home, "run", "idp", "--apply", "--from", step, "--through", step, stderr=subprocess.STDOUT)
 
 
 def finish(run: "subprocess.Popen[str]") -> None:
@@ -103,7 +97,7 @@ def test_a_conversion_killed_half_way_is_finished_by_the_same_command_with_one_w
     disk = half_way.folder("idp") / "disk"
     made, part = disk / "idp.vmdk", disk / "idp.vmdk.part"
     made.unlink()
-    with start(half_way, "40") as run:
+    with begin(half_way, "40") as run:
         while not part.exists() or part.stat().st_size < 4 << 20:
             assert run.poll() is None, run.communicate()[0]
             time.sleep(0.002)
@@ -117,7 +111,7 @@ def test_a_conversion_killed_half_way_is_finished_by_the_same_command_with_one_w
     assert not made.exists()
 
     left = part.stat()  # half of a file, for the next run to discard
-    again = start(half_way, "40")
+    again = begin(half_way, "40")
     while (now := begun(part)) in (None, left.st_ctime_ns):
         assert again.poll() is None, again.communicate()[0]
         time.sleep(0.0005)
@@ -151,14 +145,14 @@ def test_a_deployment_killed_half_way_is_finished_by_the_same_command_and_leaves
             go_on.wait(60)
 
         front.faults.at = (4 << 20, wait)
-        with start(half_way, "60") as run:
+        with begin(half_way, "60") as run:
             assert half.wait(60), "the upload did not begin"
             run.kill()
             go_on.set()
         assert run.returncode == DIED
         front.faults.at = None
         assert len(machines(half_way)) == 1  # the half of one
-        finish(start(half_way, "60"))
+        finish(begin(half_way, "60"))
         left = machines(half_way)
         assert [extra.get("hikkoshi.complete") is not None for extra in left] == [True]
         assert front.received[-1].read_bytes() == (half_way.folder("idp") / "disk" / "idp.vmdk").read_bytes()

@@ -1,13 +1,8 @@
 """A run that is killed, stopped, or met by a second one: nothing is left at work, the record stays, a repeat finishes."""
 
 import json
-import os
 import signal
-import subprocess
-import sys
 import textwrap
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import nbformat
@@ -20,8 +15,7 @@ from hikkoshi.params import Home
 from hikkoshi.record.execution import execute
 from hikkoshi.record.notebook import Event
 from hikkoshi.status import status
-
-PATIENCE = 30  # seconds that a loaded machine may take
+from processes import PATIENCE, start, wait_for
 
 PARAMETERS = 'guest = "gateway"  # name\nmode = "plan"\nhome = ""'
 OPEN = 'from hikkoshi.run import open_run\nrun = open_run("40-convert", vars())'
@@ -51,23 +45,6 @@ def install(
     nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=metadata), home.root / "notebooks" / f"{step}.ipynb")
 
 
-def command(home: Home, *arguments: str) -> "subprocess.Popen[str]":
-    return subprocess.Popen(
-        [sys.executable, "-m", "hikkoshi.cli", "run", *arguments],
-        env={**os.environ, "HIKKOSHI_HOME": str(home.root)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def wait_for(true: Callable[[], object], what: str) -> None:
-    end = time.monotonic() + PATIENCE
-    while not true():
-        assert time.monotonic() < end, f"waited in vain: {what}"
-        time.sleep(0.05)
-
-
 def at_work(home: Home) -> list[str]:
     """Programs whose environment says that they work for this home, the caller's own apart."""
     mark, found = f"HIKKOSHI_HOME={home.root}".encode(), []
@@ -93,7 +70,7 @@ def outcomes(home: Home) -> list[str]:
 
 def test_a_run_that_is_killed_leaves_nobody_at_work_and_the_same_command_finishes(home: Home) -> None:
     install(home, LONG_TOOL.replace("HOW_LONG", "300"))
-    first = command(home, "gateway", "--from", "40", "--through", "40", "--apply")
+    first = start(home, "run", "gateway", "--from", "40", "--through", "40", "--apply")
     wait_for((home.folder("gateway") / "begun").exists, "the tool begins")
     assert any("sleep 300" in words for words in at_work(home))
     assert status(home)[0].state == "running"
@@ -105,7 +82,7 @@ def test_a_run_that_is_killed_leaves_nobody_at_work_and_the_same_command_finishe
     assert records(home) == ["40-convert.part.ipynb"]
 
     install(home, LONG_TOOL.replace("HOW_LONG", "0"))
-    second = command(home, "gateway", "--from", "40", "--through", "40", "--apply")
+    second = start(home, "run", "gateway", "--from", "40", "--through", "40", "--apply")
     out, err = second.communicate(timeout=PATIENCE)
     assert second.returncode == 0, out + err
     assert (home.folder("gateway") / "disk" / "done").exists()
@@ -118,7 +95,7 @@ def test_a_run_that_is_killed_leaves_nobody_at_work_and_the_same_command_finishe
 @pytest.mark.parametrize(("signum", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_run_that_is_stopped_tidies_up_and_says_so(home: Home, signum: int, code: int) -> None:
     install(home, LONG_TOOL.replace("HOW_LONG", "300"))
-    runner = command(home, "gateway", "--from", "40", "--through", "40", "--apply", "--json")
+    runner = start(home, "run", "gateway", "--from", "40", "--through", "40", "--apply", "--json")
     wait_for((home.folder("gateway") / "begun").exists, "the tool begins")
     runner.send_signal(signum)
     out, err = runner.communicate(timeout=PATIENCE)
@@ -137,12 +114,12 @@ def test_a_run_that_is_stopped_tidies_up_and_says_so(home: Home, signum: int, co
 
 def test_a_second_run_of_the_same_guest_is_refused(home: Home) -> None:
     install(home, LONG_TOOL.replace("HOW_LONG", "300"))
-    first = command(home, "gateway", "--from", "40", "--through", "40", "--apply")
+    first = start(home, "run", "gateway", "--from", "40", "--through", "40", "--apply")
     try:
         wait_for((home.folder("gateway") / "begun").exists, "the tool begins")
         with pytest.raises(Busy):
             execute(home, "gateway", "40-convert")
-        second = command(home, "gateway", "--from", "40", "--through", "40", "--apply")
+        second = start(home, "run", "gateway", "--from", "40", "--through", "40", "--apply")
         _, err = second.communicate(timeout=PATIENCE)
         assert second.returncode == 3
         assert "another run is at work on this guest" in err
@@ -243,7 +220,7 @@ def test_a_folder_with_braces_in_its_name_is_fine(home: Home) -> None:
 def test_several_guests_run_side_by_side_and_one_failure_does_not_stop_the_others(home: Home) -> None:
     fails_for_idp = "assert guest != 'idp', 'not this one'"
     install(home, fails_for_idp, verify="run.verify([])\nrun.evidence()")
-    fleet = command(home, "idp", "gateway", "--from", "40", "--through", "40", "--apply")
+    fleet = start(home, "run", "idp", "gateway", "--from", "40", "--through", "40", "--apply")
     out, err = fleet.communicate(timeout=PATIENCE * 2)
     assert fleet.returncode == 1, err
     assert "gateway     │   succeeded" in out
@@ -256,7 +233,7 @@ def test_several_guests_run_side_by_side_and_one_failure_does_not_stop_the_other
 
 def test_a_stop_ends_every_guest_and_those_that_wait_never_begin(home: Home) -> None:
     install(home, LONG_TOOL.replace("HOW_LONG", "300"))
-    fleet = command(home, "gateway", "idp", "--jobs", "1", "--from", "40", "--through", "40", "--apply", "--json")
+    fleet = start(home, "run", "gateway", "idp", "--jobs", "1", "--from", "40", "--through", "40", "--apply", "--json")
     wait_for((home.folder("gateway") / "begun").exists, "the tool begins")
     fleet.send_signal(signal.SIGINT)
     out, err = fleet.communicate(timeout=PATIENCE)

@@ -17,6 +17,7 @@ from hikkoshi.errors import BadInput, Refused, ToolFailed
 from hikkoshi.lab import keys, lab, vcsim
 from hikkoshi.params import Home
 from hikkoshi.vsphere import inventory, session
+from processes import hikkoshi
 
 pytestmark = pytest.mark.needs("vcsim", "openssl", "mke2fs")
 PROJECT = Path(__file__).parents[2]
@@ -217,11 +218,5 @@ def test_a_vcenter_of_a_test_ends_with_its_parent(tmp_path: Path) -> None:
 
 def test_every_command_of_the_lab_answers_with_one_json_document(plan_home: Home) -> None:
     for argv, up in (("status", True), ("up", True), ("down", False), ("status", False)):
-        told = subprocess.run(
-            [sys.executable, "-m", "hikkoshi.cli", "lab", argv, "--json"],
-            env={**os.environ, "HIKKOSHI_HOME": str(plan_home.root)},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        told = hikkoshi(plan_home, "lab", argv, "--json")
         assert {part["up"] for part in json.loads(told.stdout)} == {up}, argv

@@ -1,10 +1,8 @@
 """The network, from the wiring to the cure: the lab's gateway as a guest, real netperf, and the runbooks that a person uses."""
 
 import json
-import os
 import re
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -24,6 +22,7 @@ from hikkoshi.params import Home
 from hikkoshi.plan import Plan
 from hikkoshi.throughput import Bench, Throughput
 from hikkoshi.vsphere.cutover import CutOver
+from processes import start
 
 pytestmark = pytest.mark.needs("root", "ip", "nft", "ethtool", "netperf", "tcpdump", "arping", "vcsim")
 SINCE = "2026-11-22T00:00:00+00:00"
@@ -45,18 +44,8 @@ def wired(home: Home) -> Iterator[tuple[Home, network.Network]]:
         network.remove(own)
 
 
-def command(home: Home, *argv: str) -> "subprocess.Popen[str]":
-    return subprocess.Popen(
-        [sys.executable, "-m", "hikkoshi.cli", *argv],
-        env={**os.environ, "HIKKOSHI_HOME": str(home.root)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-
-
 def hikkoshi(home: Home, *argv: str) -> tuple[int, str]:
-    with command(home, *argv) as process:
+    with start(home, *argv, stderr=subprocess.STDOUT) as process:
         told, _ = process.communicate(timeout=400)
     return process.returncode, told
 
@@ -103,7 +92,7 @@ def test_the_runbooks_find_a_collapse_fail_on_it_cure_it_and_record_how(
 
 def test_a_series_that_was_killed_goes_on_where_it_was(wired: tuple[Home, network.Network]) -> None:
     home, _ = wired
-    with command(home, "run", "gateway", "--apply", "--from", "80", "--through", "80") as run:
+    with start(home, "run", "gateway", "--apply", "--from", "80", "--through", "80", stderr=subprocess.STDOUT) as run:
         deadline = time.monotonic() + 60
         while made(home) < 3 and time.monotonic() < deadline:
             time.sleep(0.1)

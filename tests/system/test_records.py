@@ -24,11 +24,11 @@ from hikkoshi.record import bag, seal, verification
 from hikkoshi.record.execution import execute
 from hikkoshi.record.instructions import SIGNATURE, TOKEN
 from hikkoshi.signature import Trust
+from processes import PATIENCE, start, wait_for
 from sealed import A, B, C, Service, ask_for_time, ended, sealed_home, shell, time_stamp_service, writable
 
 pytestmark = pytest.mark.needs("ssh-keygen", "openssl", "sha256sum")
 
-PATIENCE = 60  # seconds that a loaded machine may take
 SEES = 'run.folder.joinpath("seen.txt").write_text("what it saw")'
 
 
@@ -58,20 +58,6 @@ def install(home: Home, *actions: str) -> None:
     )
 
 
-def hikkoshi(home: Home | None, *argv: str, cwd: Path | None = None) -> "subprocess.Popen[str]":
-    env = {k: v for k, v in os.environ.items() if k != "HIKKOSHI_HOME"} | (
-        {"HIKKOSHI_HOME": str(home.root)} if home else {}
-    )
-    return subprocess.Popen(
-        [sys.executable, "-m", "hikkoshi.cli", *argv],
-        env=env,
-        cwd=cwd,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
 def python(home: Home, code: str, *argv: str) -> "subprocess.Popen[str]":
     """A process of its own that seals, and may be killed."""
     head = "import os, signal, sys\nfrom pathlib import Path\nfrom hikkoshi.params import Home\n"
@@ -82,13 +68,6 @@ def python(home: Home, code: str, *argv: str) -> "subprocess.Popen[str]":
         stderr=subprocess.PIPE,
         text=True,
     )
-
-
-def wait_for(true: Callable[[], object], what: str) -> None:
-    end = time.monotonic() + PATIENCE
-    while not true():
-        assert time.monotonic() < end, f"waited in vain: {what}"
-        time.sleep(0.05)
 
 
 def problems(home: Home, ca: Path | None = None) -> list[str]:
@@ -169,7 +148,7 @@ def test_a_run_that_is_stopped_is_sealed_as_interrupted_and_one_that_is_killed_b
         install(signing, waits)
         begun = signing.folder("gateway") / "begun"
         begun.unlink(missing_ok=True)
-        runner = hikkoshi(signing, "run", "gateway", "--from", "40", "--through", "40")
+        runner = start(signing, "run", "gateway", "--from", "40", "--through", "40")
         wait_for(begun.exists, "the cell begins")
         runner.send_signal(signum)
         told.append(runner.communicate(timeout=PATIENCE)[0])
@@ -326,7 +305,7 @@ def test_a_signal_while_sealing_waits_for_its_end(signing: Home) -> None:
     place.parent.mkdir()
     with place.open("w") as held:
         fcntl.flock(held, fcntl.LOCK_EX)  # somebody else is sealing, and takes his time
-        runner = hikkoshi(signing, "run", "gateway", "--from", "40", "--through", "40", "--apply", "--json")
+        runner = start(signing, "run", "gateway", "--from", "40", "--through", "40", "--apply", "--json")
         ends = signing.folder("gateway") / "journal.jsonl"
         wait_for(lambda: ends.is_file() and '"event":"outcome"' in ends.read_text(), "the run ends")
         runner.send_signal(signal.SIGTERM)
@@ -489,7 +468,7 @@ def three(signing: Home) -> Home:
 
 
 def test_the_command_says_good_with_0_and_everything_wrong_with_1(three: Home) -> None:
-    with hikkoshi(three, "verify") as good:
+    with start(three, "verify") as good:
         out, err = good.communicate(timeout=PATIENCE)
     assert (good.returncode, err) == (0, "")
     assert out.count("good") == 3
@@ -498,21 +477,21 @@ def test_the_command_says_good_with_0_and_everything_wrong_with_1(three: Home) -
     for run, name in ((A, "data/plan.json"), (C, "README.txt")):
         writable(seal.folder(three, "gateway") / run)
         (seal.folder(three, "gateway") / run / name).write_text("x")
-    with hikkoshi(three, "verify", "--json") as bad:
+    with start(three, "verify", "--json") as bad:
         out, err = bad.communicate(timeout=PATIENCE)
     assert bad.returncode == 1, err
     document = json.loads(out)
     assert document["not_sealed"] == [f"idp/{A}"]
     assert [r["good"] for r in document["records"]] == [False, True, False]
     assert document["records"][0]["problems"][0]["what"] == "a file was changed"
-    with hikkoshi(three, "verify", str(seal.folder(three, "gateway"))) as bad:
+    with start(three, "verify", str(seal.folder(three, "gateway"))) as bad:
         out, err = bad.communicate(timeout=PATIENCE)
     assert (bad.returncode, err.count("a file was changed"), err.count("what to do:")) == (1, 2, err.count("where:"))
 
 
 @pytest.mark.parametrize("argument", ["nowhere", "."])
 def test_what_is_no_record_is_bad_input(three: Home, tmp_path: Path, argument: str) -> None:
-    with hikkoshi(three, "verify", argument, cwd=tmp_path) as told:
+    with start(three, "verify", argument, cwd=tmp_path) as told:
         _, err = told.communicate(timeout=PATIENCE)
     assert told.returncode == 2
     assert "there is no record here" in err
@@ -524,11 +503,11 @@ def test_an_auditor_needs_one_record_the_list_of_signers_and_no_home(three: Home
     shutil.copytree(seal.folder(three, "gateway") / B, alone / B)
     own = keys.folder(three)
     arguments = [str(alone / B), "--allowed-signers", str(own / "allowed_signers"), "--revoked", str(own / "revoked")]
-    with hikkoshi(None, "verify", *arguments, cwd=alone) as told:
+    with start(None, "verify", *arguments, cwd=alone) as told:
         out, err = told.communicate(timeout=PATIENCE)
     assert (told.returncode, err) == (0, "")
     assert f"chain not checked: the record before it, gateway/{A}, is not beside it" in out
-    with hikkoshi(None, "verify", str(alone / B), cwd=alone) as told:
+    with start(None, "verify", str(alone / B), cwd=alone) as told:
         _, err = told.communicate(timeout=PATIENCE)
     assert told.returncode == 2
 

@@ -7,7 +7,6 @@ import os
 import random
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,15 +18,15 @@ from hikkoshi import transfer
 from hikkoshi.disk import digest
 from hikkoshi.disk.extents import RawDisk
 from hikkoshi.errors import Busy, StepFailed
+from processes import COMMAND
 
 pytestmark = pytest.mark.needs("qemu-img")
 MIB = 1 << 20
-HIKKOSHI = [sys.executable, "-m", "hikkoshi.cli"]
 NOISE = random.Random(11).randbytes(4 * MIB)
 
 
 def hikkoshi(folder: Path, *argv: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run([*HIKKOSHI, *argv], cwd=folder, capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run([*COMMAND, *argv], cwd=folder, capture_output=True, text=True, timeout=120, check=False)
 
 
 def document(folder: Path, *argv: str, code: int = 0) -> Any:
@@ -206,7 +205,7 @@ def test_a_signal_in_the_middle_leaves_no_vmdk_and_the_same_command_finishes(
         for n in range(96):
             f.write(random.Random(n).randbytes(4 * MIB))
     part = tmp_path / "web.vmdk.part"
-    with subprocess.Popen([*HIKKOSHI, "convert", "web.img", "web.vmdk"], cwd=tmp_path, stderr=subprocess.PIPE) as run:
+    with subprocess.Popen([*COMMAND, "convert", "web.img", "web.vmdk"], cwd=tmp_path, stderr=subprocess.PIPE) as run:
         while not part.exists() or part.stat().st_size < 8 * MIB:
             assert run.poll() is None
             time.sleep(0.002)

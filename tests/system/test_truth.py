@@ -10,7 +10,7 @@ import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from hikkoshi.journal import Journal
 from hikkoshi.params import Home
 from hikkoshi.record import bag, report, seal, story
 from hikkoshi.status import status
+from processes import wait_for
 
 PATIENCE = 60  # seconds that a loaded machine may take
 PARAMETERS = 'guest = "gateway"  # name\nmode = "plan"\nhome = ""'
@@ -104,13 +105,6 @@ def start(home: Home, before: str = "", *prefix: str) -> "subprocess.Popen[str]"
     )
 
 
-def wait_for(true: Callable[[], object]) -> None:
-    end = time.monotonic() + PATIENCE
-    while not true():
-        assert time.monotonic() < end
-        time.sleep(0.05)
-
-
 def notebook(home: Home) -> tuple[Path, Any]:
     (path,) = (home.folder("gateway") / "runs").glob("*.ipynb")
     return path, nbformat.read(path, as_version=4)
@@ -170,11 +164,11 @@ def test_all_who_tell_of_a_run_tell_the_same(home: Home, name: str) -> None:
     install(home, case)
     runner = start(home, case.before)
     if case.signal:
-        wait_for((home.folder("gateway") / "waiting").exists)
+        wait_for((home.folder("gateway") / "waiting").exists, "the cell waits")
         runner.send_signal(case.signal)
     out, err = runner.communicate(timeout=PATIENCE)
     if case.signal == signal.SIGKILL:
-        wait_for(lambda: status(home, ["gateway"])[0].state != "running")
+        wait_for(lambda: status(home, ["gateway"])[0].state != "running", "the run is over")
         seal.pending(home, "gateway")  # as the next run of this guest does
     assert runner.returncode == case.code, err
     told = verdicts(home)

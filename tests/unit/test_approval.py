@@ -3,8 +3,6 @@
 import json
 import os
 import shutil
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -25,6 +23,7 @@ from hikkoshi.params import Home
 from hikkoshi.plan import Plan
 from hikkoshi.run import open_run
 from hikkoshi.survey import Survey
+from processes import hikkoshi
 
 pytestmark = pytest.mark.needs("ssh-keygen")
 PROJECT = Path(__file__).parents[2]
@@ -592,18 +591,6 @@ def test_nothing_stands_between_a_person_and_the_way_back(apart: World, trouble:
 
 
 # the command, where nobody sits in front of it
-
-
-def hikkoshi(home: Home, *argv: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "hikkoshi.cli", *argv],
-        env={**os.environ, "HIKKOSHI_HOME": str(home.root)},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
 
 
 def test_the_command_signs_nothing_where_nobody_can_be_asked(world: World) -> None:

@@ -14,16 +14,7 @@ from hikkoshi.fleet.console import EVERY, SILENCE, Console
 from hikkoshi.fleet.local import worst
 from hikkoshi.params import Home
 from hikkoshi.record.notebook import Event
-
-
-def hikkoshi(home: Home, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "hikkoshi.cli", *arguments],
-        env={**os.environ, "HIKKOSHI_HOME": str(home.root), **environment},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+from processes import hikkoshi
 
 
 @pytest.mark.parametrize("name", ["40", "convert", "40-convert"])

@@ -1,0 +1,44 @@
+"""The command line as a user starts it, and waiting for what it does."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from hikkoshi.params import Home
+
+COMMAND = [sys.executable, "-m", "hikkoshi.cli"]
+PATIENCE = 60  # seconds: a kernel takes some to start on a loaded machine
+
+
+def start(
+    home: Home | None, *argv: str, cwd: Path | None = None, stderr: int = subprocess.PIPE
+) -> "subprocess.Popen[str]":
+    """Begin a command in a home, or where none is named."""
+    env = {k: v for k, v in os.environ.items() if k != "HIKKOSHI_HOME"}
+    if home:
+        env["HIKKOSHI_HOME"] = str(home.root)
+    return subprocess.Popen([*COMMAND, *argv], env=env, cwd=cwd, stdout=subprocess.PIPE, stderr=stderr, text=True)
+
+
+def hikkoshi(home: Home, *argv: str, seconds: float = 240, **environment: str) -> "subprocess.CompletedProcess[str]":
+    """Run a command to its end, where nobody can be asked."""
+    return subprocess.run(
+        [*COMMAND, *argv],
+        env={**os.environ, "HIKKOSHI_HOME": str(home.root), **environment},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=seconds,
+        check=False,
+    )
+
+
+def wait_for(true: Callable[[], object], what: str) -> None:
+    """Wait until something is so; fails where it does not become so."""
+    end = time.monotonic() + PATIENCE
+    while not true():
+        assert time.monotonic() < end, f"waited in vain: {what}"
+        time.sleep(0.05)
