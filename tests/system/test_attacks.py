@@ -15,7 +15,7 @@ from hikkoshi.approval import trust
 from hikkoshi.errors import BadInput, Refused
 from hikkoshi.journal import Journal
 from hikkoshi.params import Home
-from hikkoshi.record import bag, contents, instructions, seal, timestamp, verification
+from hikkoshi.record import bag, contents, instructions, register, seal, timestamp, verification
 from sealed import A, B, C, ended, sealed_home, writable
 
 pytestmark = pytest.mark.needs("ssh-keygen", "openssl")
@@ -43,10 +43,10 @@ def remove(record: Path) -> None:
 def test_a_register_line_with_a_command_in_it_reaches_no_readme(home: Home) -> None:
     ended(home, "gateway", A)
     seal.of_run(home, "gateway", A)
-    register = seal.register(home).path
-    last = register.read_bytes().splitlines()[-1]
+    listed = register.of(home).path
+    last = listed.read_bytes().splitlines()[-1]
     evil = ["2", "2026-01-01T00:00:00Z", "gateway", '"; touch PWNED; echo "', "succeeded", "0" * 64, "operator@lab"]
-    register.write_bytes(register.read_bytes() + "\t".join([*evil, hashlib.sha256(last).hexdigest()]).encode() + b"\n")
+    listed.write_bytes(listed.read_bytes() + "\t".join([*evil, hashlib.sha256(last).hexdigest()]).encode() + b"\n")
     ended(home, "gateway", B)
     record = seal.of_run(home, "gateway", B)
     assert "PWNED" not in (record / "README.txt").read_text()
@@ -91,8 +91,8 @@ def test_a_record_that_was_taken_away_is_not_sealed_again_over_forged_evidence(h
     seal.pending(home, "gateway")
     remove(seal.folder(home, "gateway") / B)
     if register_too:
-        register = seal.register(home).path
-        register.write_bytes(b"".join(register.read_bytes().splitlines(keepends=True)[:-1]))
+        listed = register.of(home).path
+        listed.write_bytes(b"".join(listed.read_bytes().splitlines(keepends=True)[:-1]))
     (home.folder("gateway") / "50-rehearse.txt").write_text("forged\n")
     assert seal.pending(home, "gateway") == []
     with pytest.raises(Refused, match=r"the record of this run is gone(.|\n)*bring it back"):
@@ -141,11 +141,11 @@ def test_a_folder_that_only_says_it_is_the_next_record_is_not_entered(home: Home
     seal.of_run(home, "gateway", A)
     forged = seal.folder(home, "gateway") / C
     forged.mkdir()
-    info = {"External-Identifier": f"gateway/{C}", "Register-Previous-SHA256": seal.register(home).head()}
+    info = {"External-Identifier": f"gateway/{C}", "Register-Previous-SHA256": register.of(home).head()}
     (forged / "bag-info.txt").write_text("".join(f"{k}: {v}\n" for k, v in info.items()))
     ended(home, "gateway", B)
     assert seal.of_run(home, "gateway", B).is_dir()
-    assert [line.record for line in seal.register(home).lines()] == [A, B]
+    assert [line.record for line in register.of(home).lines()] == [A, B]
 
 
 def test_a_site_that_cannot_be_read_any_more_leaves_the_reason_and_no_error(home: Home) -> None:

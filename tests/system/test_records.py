@@ -20,7 +20,7 @@ from hikkoshi.approval import trust
 from hikkoshi.journal import Journal
 from hikkoshi.lab import keys
 from hikkoshi.params import Home
-from hikkoshi.record import bag, seal, verification
+from hikkoshi.record import bag, register, seal, verification
 from hikkoshi.record.execution import execute
 from hikkoshi.record.instructions import SIGNATURE, TOKEN
 from hikkoshi.signature import Trust
@@ -293,7 +293,7 @@ def test_a_seal_that_is_killed_leaves_no_half_record_and_the_next_one_mends(sign
     assert {p.name for p in seal.pending(signing, "gateway")} | {A} == {A, B}
     assert records(signing) == [A, B]
     assert problems(signing) == []
-    assert [line.record for line in seal.register(signing).lines()] == [A, A, B]
+    assert [line.record for line in register.of(signing).lines()] == [A, A, B]
     seal.of_run(signing, "gateway", A)
     assert [e["of"] for e in journal(signing) if e["event"] == "sealed"].count(A) == 1
 
@@ -329,7 +329,7 @@ def test_guests_that_are_sealed_at_once_make_one_chain(signing: Home) -> None:
     for process in sealing:
         _, err = process.communicate(timeout=PATIENCE)
         assert process.returncode == 0, err
-    assert len(seal.register(signing).lines()) == 10
+    assert len(register.of(signing).lines()) == 10
     assert problems(signing) == []
 
 
@@ -515,10 +515,10 @@ def test_an_auditor_needs_one_record_the_list_of_signers_and_no_home(three: Home
 def test_the_newest_records_and_their_lines_can_be_taken_away_together_only_the_line_kept_elsewhere_tells(
     three: Home,
 ) -> None:
-    kept = seal.register(three).path.read_text().splitlines()[-1]
+    kept = register.of(three).path.read_text().splitlines()[-1]
     writable(three.outputs / "records")
     shutil.rmtree(seal.folder(three, "gateway") / C)
-    path = seal.register(three).path
+    path = register.of(three).path
     path.write_text("".join(path.read_text().splitlines(True)[:-1]))
     assert problems(three) == []  # as README.txt says
     assert kept not in path.read_text()

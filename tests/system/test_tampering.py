@@ -19,7 +19,7 @@ from hikkoshi import files, signature
 from hikkoshi.journal import Journal
 from hikkoshi.lab import keys
 from hikkoshi.params import Home
-from hikkoshi.record import bag, seal, verification
+from hikkoshi.record import bag, register, seal, verification
 from hikkoshi.record.instructions import SIGNATURE, TOKEN
 from hikkoshi.signature import Trust
 from sealed import (
@@ -163,7 +163,7 @@ def test_a_record_without_an_approval_says_so_and_has_no_command_for_it(tmp_path
 def test_a_story_tells_how_its_last_run_ended_and_not_that_it_was_broken_itself(scene: Scene) -> None:
     told = "story; last run interrupted"
     assert bag.read_info(scene.story)["Outcome"] == told
-    line = seal.register(scene.home).lines()[-1]
+    line = register.of(scene.home).lines()[-1]
     assert (line.record, line.outcome) == (scene.story.name, told)
     assert scene.verify() == []
     grep = subprocess.run(

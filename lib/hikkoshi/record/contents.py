@@ -16,7 +16,7 @@ from hikkoshi import files
 from hikkoshi.errors import BadInput
 from hikkoshi.params import Home
 from hikkoshi.plan import Plan
-from hikkoshi.record import bag, environment, runbook
+from hikkoshi.record import bag, environment, register, runbook
 from hikkoshi.record.bag import Content
 from hikkoshi.run import STEPS
 from hikkoshi.status import LastRun, runs
@@ -74,8 +74,8 @@ def of_guest(home: Home, guest: str) -> Contents:
             payload[f"runs/{bag.plain(executed.name)}"] = executed
     for step in dict.fromkeys(r.step for r in past):
         _add_runbook(home, step, payload)
-    register = home.outputs / "records" / "register.tsv"
-    payload["register.tsv"] = register.read_bytes() if register.is_file() else b""
+    list_of_all = register.of(home).path
+    payload[register.FILENAME] = list_of_all.read_bytes() if list_of_all.is_file() else b""
     left_out = _evidence(folder, EVER, journal, payload)
     payload |= _frame(home, guest, journal, left_out)
     return Contents(payload, "guest", "none", _story(past), _plan(folder))

@@ -14,7 +14,7 @@ from typing import Any
 from hikkoshi import approval, signature
 from hikkoshi.errors import BadInput, Problem, ToolFailed
 from hikkoshi.journal import Journal
-from hikkoshi.record import bag, timestamp
+from hikkoshi.record import bag, register, timestamp
 from hikkoshi.record.instructions import SIGNATURE, TOKEN
 from hikkoshi.run import APPROVED
 from hikkoshi.signature import Trust
@@ -186,7 +186,7 @@ def _declared(
     identifier, here = info["External-Identifier"], record.name
     if identifier != f"{info['Guest']}/{here}":
         yield Problem("this is another record than its folder's name says", where, identifier, f"…/{here}", TAMPERED)
-    elif (record.parent.parent / "register.tsv").is_file() and record.parent.name != info["Guest"]:
+    elif (record.parent.parent / register.FILENAME).is_file() and record.parent.name != info["Guest"]:
         found, expected = record.parent.name, info["Guest"]
         yield Problem("the record lies in another guest's folder", str(record), found, expected, TAMPERED)
     if _time(info) is None:

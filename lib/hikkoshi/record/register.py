@@ -14,7 +14,9 @@ from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
 from hikkoshi.errors import Problem
+from hikkoshi.params import Home
 
+FILENAME = "register.tsv"
 REMEDY = "take the register from a backup; compare its last line with a copy kept elsewhere; do not repair it by hand"
 
 
@@ -42,7 +44,7 @@ HEADING = "\t".join(f.name for f in fields(Line))
 
 
 class Register:
-    """outputs/records/register.tsv."""
+    """A register.tsv, beside the guests' folders of records."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -128,6 +130,11 @@ class Register:
             f.write(line.encode() + b"\n")
             f.flush()
             os.fsync(f.fileno())
+
+
+def of(home: Home) -> Register:
+    """The register of all records of a home."""
+    return Register(home.outputs / "records" / FILENAME)
 
 
 def _sha256(raw: bytes) -> str:

@@ -19,7 +19,17 @@ from hikkoshi.errors import BadInput, HikkoshiError, Problem, Refused, ToolFaile
 from hikkoshi.journal import Journal
 from hikkoshi.masking import Mask
 from hikkoshi.params import Home
-from hikkoshi.record import bag, contents, environment, inspection, instructions, leaks, timestamp, verification
+from hikkoshi.record import (
+    bag,
+    contents,
+    environment,
+    inspection,
+    instructions,
+    leaks,
+    register,
+    timestamp,
+    verification,
+)
 from hikkoshi.record.contents import Contents
 from hikkoshi.record.register import Register
 from hikkoshi.signatory import Signatory
@@ -30,11 +40,6 @@ GUEST = "-guest"  # how the name of a record of a whole guest ends
 def folder(home: Home, guest: str) -> Path:
     """Where a guest's records are."""
     return home.outputs / "records" / guest
-
-
-def register(home: Home) -> Register:
-    """The register of all records."""
-    return Register(home.outputs / "records" / "register.tsv")
 
 
 def of_run(home: Home, guest: str, run: str) -> Path:
@@ -137,7 +142,7 @@ def _seal(home: Home, guest: str, name: str, gather: Callable[[], Contents]) -> 
     if name != bag.plain(name) or "/" in name or name.startswith((".", "-")):
         remedy = "runs are named by open_run; leave HIKKOSHI_RUN unset"
         raise BadInput(Problem("a run's name cannot name a folder", guest, repr(name), "ASCII without blanks", remedy))
-    list_of_all = register(home)
+    list_of_all = register.of(home)
     with list_of_all.locked():
         _mend(home, list_of_all)
         told = any(e.get("of") == name for e in Journal(_journal(home, guest)).entries() if e.get("event") == "sealed")

@@ -19,7 +19,8 @@ from hikkoshi.observation import Wiring
 from hikkoshi.offloads import Offloads
 from hikkoshi.params import Home
 from hikkoshi.plan import Plan
-from hikkoshi.record.register import Line, Register
+from hikkoshi.record import register
+from hikkoshi.record.register import Line
 from hikkoshi.rehearsal.rehearsal import Rehearsal
 from hikkoshi.run import APPROVED, STEPS
 from hikkoshi.status import LastRun, done, runs
@@ -177,7 +178,7 @@ def gather(home: Home, guest: str) -> Story:
         past=tuple(r for r in past if r.step != "90-report"),
         begun=begun,
         reached=frozenset(e["run"] for e in entries if e["event"] == "step" and e.get("state") in ("done", "already")),
-        register=tuple(x for x in Register(home.outputs / "records" / "register.tsv").lines() if x.guest == guest),
+        register=tuple(x for x in register.of(home).lines() if x.guest == guest),
         last=next((r for r in reversed(past) if r.step != "90-report"), None),
         unreadable=tuple(unreadable),
     )

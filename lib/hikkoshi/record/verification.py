@@ -18,10 +18,8 @@ from hikkoshi.progress import Progress, silent
 from hikkoshi.record import bag
 from hikkoshi.record.inspection import TAMPERED, Known, Verified, inspect, size, told
 from hikkoshi.record.instructions import TOKEN
-from hikkoshi.record.register import Line, Register
+from hikkoshi.record.register import FILENAME, Line, Register
 from hikkoshi.signature import Trust
-
-REGISTER = "register.tsv"
 
 
 @dataclass(frozen=True)
@@ -72,7 +70,7 @@ def verify(path: Path, trust: Trust, ca: Path | None = None, *, progress: Progre
         found.append(inspect(record, trust, ca, count, approvals))
     together = {v.identifier: v for v in found}
     register = Register(
-        (path if scope == "all" else path.parent if scope == "guest" else path.parent.parent) / REGISTER
+        (path if scope == "all" else path.parent if scope == "guest" else path.parent.parent) / FILENAME
     )
     found = [_with(v, _chain(v, together, register)) for v in found]
     notes = [] if register.path.is_file() else ["there is no register here: newest records that are gone are not found"]
@@ -101,7 +99,7 @@ def _records(path: Path) -> tuple[list[Path], str]:
         if _is_record(path):
             return [path], "record"
         below = sorted(p for p in path.iterdir() if not p.name.startswith("."))
-        if (path / REGISTER).exists() or any(_is_record(x) for p in below if p.is_dir() for x in p.iterdir()):
+        if (path / FILENAME).exists() or any(_is_record(x) for p in below if p.is_dir() for x in p.iterdir()):
             guests = [p for p in below if p.is_dir() and not p.is_symlink()]
             inside = [x for g in guests for x in sorted(g.iterdir()) if not x.name.startswith(".")]
             return [x for x in inside if x.is_dir() and not x.is_symlink()], "all"
