@@ -3,7 +3,7 @@
 import functools
 import gettext
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from io import BytesIO
 from pathlib import Path
 
@@ -76,9 +76,9 @@ def translations(lang: str) -> gettext.NullTranslations:
     return gettext.GNUTranslations(compiled)
 
 
-def told(sentence: str, _: Gettext) -> str:
-    """A sentence out of a guest's results in the report's language; as it is, where it is none of `TOLD`."""
-    for message in TOLD:
+def told(sentence: str, _: Gettext, known: Sequence[str] = TOLD) -> str:
+    """A sentence out of a guest's results in the report's language; as it is, where it is none of the known messages."""
+    for message in known:
         found = _pattern(message).fullmatch(sentence)
         if found:
             return _(message).format(**found.groupdict())

@@ -1,21 +1,17 @@
 """The pictures of a report, drawn again from the guest's results, each with the words that stand for it.
 
-Drawn are vectors in a data: URL: sharp on paper, and no request. The words inside are English in every language, as those of
-the runbooks are; caption and alternative text are in the report's.
+Drawn are vectors in a data: URL: sharp on paper, and no request.
 """
 
 import base64
 from collections.abc import Iterator
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
-
-from matplotlib import rc_context
-from matplotlib.figure import Figure
 
 from hikkoshi.network import overview, plots, timeline
 from hikkoshi.network.outage import Outages, duration
 from hikkoshi.network.sequential import Series
+from hikkoshi.record.drawing import vectors
 from hikkoshi.record.language import Gettext
 from hikkoshi.record.openpoints import speed
 from hikkoshi.record.standing import measured
@@ -64,11 +60,11 @@ def outages(found: Outages, _: Gettext = str) -> Picture:
     told = "; ".join(f"{s.name}: {out_for(found, s.name, _)}" for s in found.segments)
     return Picture(
         _("The outage during the cut-over"),
-        _vectors(timeline.timeline(found)),
+        vectors(lambda: timeline.timeline(found), _),
         _("Times without service on each segment, from {begun} to {until} UTC. {told}.").format(
             begun=found.started[:19].replace("T", " "), until=found.until[11:19], told=told
         ),
-        _worded(_("Each segment was probed {rate} times a second.").format(rate=found.rate), _),
+        _("Each segment was probed {rate} times a second.").format(rate=found.rate),
     )
 
 
@@ -101,11 +97,11 @@ def throughput(story: Story, _: Gettext = str) -> Iterator[Picture]:
         b, a = remedied.before.series, remedied.after.series
         yield Picture(
             _("Throughput before and after the remedy"),
-            _vectors(plots.remedy(b, a)),
+            vectors(lambda: plots.remedy(b, a), _),
             _("Every run before and after the remedy. Before: {before}. After: {after}.").format(
                 before=speed(b, _), after=speed(a, _)
             ),
-            _worded(_("Before: {before}. After: {after}.").format(before=speed(b, _), after=speed(a, _)), _),
+            _("Before: {before}. After: {after}.").format(before=speed(b, _), after=speed(a, _)),
         )
     if now and now.series.runs:
         yield _runs(_("Throughput since the move"), now.series, _)
@@ -114,9 +110,9 @@ def throughput(story: Story, _: Gettext = str) -> Iterator[Picture]:
         told = "; ".join(f"{name}: {speed(s, _)}" for name, s in now.segments.items())
         yield Picture(
             _("Throughput from other segments since the move"),
-            _vectors(overview.matrix(cells)),
+            vectors(lambda: overview.matrix(cells), _),
             _("Each segment's throughput as a share of the direct way's. {told}.").format(told=told),
-            _worded(_("The whole interval has to lie at 0.90 or above."), _),
+            _("The whole interval has to lie at 0.90 or above."),
         )
 
 
@@ -125,12 +121,7 @@ def _runs(title: str, series: Series, _: Gettext) -> Picture:
     alt = _("{title}: every run in the order measured, in {unit}. {told}.").format(
         title=title, unit=series.unit, told=told
     )
-    return Picture(title, _vectors(plots.turns(series)), alt, _worded(told, _))
-
-
-def _worded(caption: str, _: Gettext) -> str:
-    """A caption; where the report is not in the language of the words inside the picture, it says so."""
-    return _("{caption}").format(caption=caption)
+    return Picture(title, vectors(lambda: plots.turns(series), _), alt, told)
 
 
 def _boot(outcome: Outcome, _: Gettext) -> str:
@@ -142,14 +133,6 @@ def _boot(outcome: Outcome, _: Gettext) -> str:
         devices=f"{outcome.controller}, {outcome.nic_model}, {outcome.accelerator}",
         disk=disk,
     )
-
-
-def _vectors(figure: Figure) -> str:
-    """A figure as SVG in a data: URL; the same figure is always the same text."""
-    drawn = BytesIO()
-    with rc_context({"svg.hashsalt": "hikkoshi", "svg.fonttype": "path"}):
-        figure.savefig(drawn, format="svg", bbox_inches="tight", metadata={"Date": None, "Creator": None})
-    return "data:image/svg+xml;base64," + base64.b64encode(drawn.getvalue()).decode()
 
 
 def _text(file: Path) -> str:
