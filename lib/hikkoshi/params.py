@@ -16,9 +16,17 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_vali
 from hikkoshi import files, reference, yamlfile
 from hikkoshi.errors import BadInput, Problem, nearest
 
-Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
+Name = Annotated[
+    str,
+    StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"),
+    Field(description="a name of letters, digits, dots, _ and -, at most 63"),
+]
 SecretRef = Annotated[str, StringConstraints(pattern=r"^(env|file|keyring):.+$")]
-Address = Annotated[str, StringConstraints(pattern=r"^(here|netns:.+|ssh://.+)$")]
+Address = Annotated[
+    str,
+    StringConstraints(pattern=r"^(here|netns:.+|ssh://.+)$"),
+    Field(examples=["here", "ssh://root@gateway", "netns:outputs/lab/netns/gw"]),
+]
 Fingerprint = Annotated[str, StringConstraints(pattern=r"^([0-9A-Fa-f]{2}:?){31}[0-9A-Fa-f]{2}$")]
 
 
@@ -94,7 +102,9 @@ class Signing(_Strict):
     two_persons: bool = Field(True, description="whoever carries a step out may not be the one who approved it")
     valid_days: int = Field(7, ge=1, le=90, description="days after which an approval has to be given again")
     time_stamp: str | None = Field(
-        None, pattern=r"^https?://[^@]+$", description="RFC 3161 service that says when a record was sealed"
+        None,
+        pattern=r"^https?://[^@]+$",
+        description="http or https address of an RFC 3161 service that says when a record was sealed",
     )
     time_stamp_ca: Path | None = Field(None, description="certificate authority of that service (PEM)")
 

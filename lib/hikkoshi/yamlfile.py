@@ -12,6 +12,34 @@ from ruamel.yaml.error import YAMLError
 from hikkoshi.errors import BadInput, Problem, nearest
 
 _M = TypeVar("_M", bound=BaseModel)
+# {pydantic's name of an error: what would be right}; nothing where only the key's own description says it
+FORMS = {
+    "bool_parsing": "true or false",
+    "bool_type": "true or false",
+    "dict_type": "keys with their values",
+    "float_parsing": "a number",
+    "float_type": "a number",
+    "greater_than": "more than {gt}",
+    "greater_than_equal": "{ge} or more",
+    "int_from_float": "a whole number",
+    "int_parsing": "a whole number",
+    "int_type": "a whole number",
+    "ip_v4_address": "an IPv4 address",
+    "ip_v4_network": "an IPv4 subnet such as 10.3.1.0/24",
+    "less_than": "less than {lt}",
+    "less_than_equal": "{le} or less",
+    "list_type": "a list",
+    "literal_error": "{expected}",
+    "model_attributes_type": "keys with their values",
+    "model_type": "keys with their values",
+    "path_type": "a path",
+    "string_pattern_mismatch": "",
+    "string_too_short": "a text that is not empty",
+    "string_type": "a text, in quotes where it looks like something else",
+    "too_short": "at least one",
+    "tuple_type": "a list",
+    "value_error": "{error}",
+}
 
 
 def read(model: type[_M], path: Path) -> _M:
@@ -59,7 +87,16 @@ def _problem(model: type[BaseModel], path: Path, data: Any, error: dict[str, Any
             expected="env:NAME, file:PATH or keyring:SERVICE/USER",
             remedy="name the place where it is; if this was the secret itself, change the secret: it may have been seen",
         )
-    return Problem("a value is not what it has to be", where, found, error["msg"], "correct the value")
+    return Problem("a value is not what it has to be", where, found, _expected(model, loc, error), "correct the value")
+
+
+def _expected(model: type[BaseModel], loc: Sequence[int | str], error: dict[str, Any]) -> str:
+    """What would be right, in a person's words: the form, and what the key is for."""
+    node = _node(model, loc)
+    form = FORMS[error["type"]].format_map(error.get("ctx", {})) if error["type"] in FORMS else error["msg"]
+    if not form and node.get("examples"):
+        form = f"such as {', '.join(node['examples'])}"
+    return ": ".join(filter(None, [form, node["description"]])) or error["msg"]
 
 
 def _line(data: Any, loc: Sequence[int | str]) -> int:
@@ -77,19 +114,25 @@ def _line(data: Any, loc: Sequence[int | str]) -> int:
     return line
 
 
-def _keys(model: Any, loc: Sequence[int | str]) -> list[str]:
-    """Keys that the model allows at `loc`, from its JSON Schema."""
+def _keys(model: type[BaseModel], loc: Sequence[int | str]) -> list[str]:
+    """Keys that the model allows at `loc`."""
+    return sorted(_node(model, loc).get("properties", {}))
+
+
+def _node(model: type[BaseModel], loc: Sequence[int | str]) -> dict[str, Any]:
+    """What the model's JSON Schema says of the value at `loc`, with description and examples of the key itself."""
     schema: dict[str, Any] = model.model_json_schema()
-    node: dict[str, Any] = schema
+    node, key_itself = schema, schema
     for key in (None, *loc):
         if key is not None:
             node = node.get("properties", {}).get(key) or node.get("items") or _any_key(node)
+            key_itself = node
         for choice in node.get("anyOf", []):
             if "$ref" in choice:
                 node = choice
         if "$ref" in node:
             node = schema["$defs"][node["$ref"].rsplit("/", 1)[1]]
-    return sorted(node.get("properties", {}))
+    return {**node, **{what: key_itself.get(what, "") for what in ("description", "examples")}}
 
 
 def _any_key(node: dict[str, Any]) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Parameter files: read strictly, and every mistake told with its line."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,36 @@ def test_all_mistakes_of_a_file_are_told_at_once(home: Home) -> None:
     assert {p.where.split(":")[1] for p in caught.value.problems} == {
         str(n) for n, text in enumerate(path.read_text().splitlines(), 1) if "5000" in text or "versoin" in text
     }
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "expected"),
+    [
+        ("site", "key: outputs/keys/operator", "valid_days: soon", "a whole number: days after which an approval"),
+        ("site", "key: outputs/keys/operator", "valid_days: 100", "90 or less: days after which an approval"),
+        ("site", "key: outputs/keys/operator", "two_persons: perhaps", "true or false: whoever carries a step out"),
+        ("site", "key: outputs/keys/operator", "key: 3", "a path: private key of whoever runs the steps"),
+        ("site", "key: outputs/keys/operator", "time_stamp: ftp://x", "http or https address of an RFC 3161 service"),
+        ("site", "server: 127.0.0.1:8989", "server: http://vc", "host or host:port"),
+        ("site", "datacenter: campus", "datacenter: 5", "a text, in quotes where it looks like something else"),
+        ("guests/gateway", "segment: vlan301 }", "segment: vlan 301 }", "a name of letters, digits, dots, _ and -"),
+        ("guests/gateway", "shell: netns:", "shell: telnet:", "such as here, ssh://root@gateway, netns:"),
+        ("guests/gateway", "server: 10.3.2.20 }", "server: 10.3.2.x }", "an IPv4 address: address at which netserver"),
+        ("guests/gateway", "seconds: 1 ", "seconds: 0 ", "1 or more: seconds of one netperf run"),
+        ("guests/gateway", "dom0: xenhost", "dom0: xenhost\nvm: { nic: ne2k }", "'vmxnet3' or 'e1000'"),
+        ("guests/gateway", "dom0: xenhost", "dom0: xenhost\nvm: small", "keys with their values"),
+    ],
+)
+def test_what_a_value_should_be_is_told_in_a_persons_words(
+    home: Home, file: str, old: str, new: str, expected: str
+) -> None:
+    path = home.root / "params" / f"{file}.yml"
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new, 1))
+    with pytest.raises(BadInput) as e:
+        home.site() if file == "site" else home.guest("gateway")
+    assert e.value.problems[0].expected.startswith(expected)
+    assert not re.search("Input|String|pattern|Value error", str(e.value))
 
 
 def test_a_misspelt_key_inside_a_segment_names_its_own_line(home: Home) -> None:
