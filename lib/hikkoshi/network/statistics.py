@@ -8,12 +8,12 @@ import functools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import Literal
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import stats
 
 from hikkoshi.errors import BadInput, Problem
 
@@ -110,6 +110,8 @@ def median(values: Values, confidence: float = 0.95) -> Estimate:
     ordered = np.sort(_finite(values))
     n = len(ordered)
     # P(fewer than k values lie below the true median) is binomial
+    from scipy import stats  # noqa: PLC0415 - it takes most of a second, in every kernel, and most runbooks need none of it
+
     tails = stats.binom.cdf(np.arange(n // 2), n, 0.5)
     k = _rank(tails, confidence, f"{n} runs")
     return Estimate(
@@ -122,12 +124,16 @@ def permutation_p(a: Values, b: Values) -> float:
 
     All ways are tried up to `EVERY_SPLIT`, beyond that so many random ones with a fixed seed.
     """
+    from scipy import stats  # noqa: PLC0415 - as above
+
     method = stats.PermutationMethod(n_resamples=EVERY_SPLIT, batch=20_000, rng=np.random.default_rng(1))
     return float(stats.mannwhitneyu(_finite(a), _finite(b), method=method).pvalue)
 
 
 def cliffs_delta(a: Values, b: Values) -> float:
     """Chance that a run of `a` is the greater one less the chance that it is the smaller one: from -1 to 1."""
+    from scipy import stats  # noqa: PLC0415 - as above
+
     x, y = _finite(a), _finite(b)
     return float(2 * stats.mannwhitneyu(x, y, method="asymptotic").statistic / (len(x) * len(y)) - 1)
 
@@ -162,7 +168,7 @@ def modified_z(values: Values) -> NDArray[np.float64]:
     distance = x - np.median(x)
     mad, mean = np.median(np.abs(distance)), np.mean(np.abs(distance))
     if mad > 0:
-        return np.asarray(distance / (mad / stats.norm.ppf(0.75)))
+        return np.asarray(distance / (mad / NormalDist().inv_cdf(0.75)))
     return np.asarray(distance / (mean * math.sqrt(math.pi / 2))) if mean > 0 else np.zeros_like(x)
 
 
