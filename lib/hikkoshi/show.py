@@ -10,22 +10,19 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from IPython import get_ipython
 from IPython.display import HTML, Image, display
-from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from hikkoshi import run as _run
 from hikkoshi.check import Check
-from hikkoshi.network import overview, plots, sequential, timeline
-from hikkoshi.network.outage import Outages
-from hikkoshi.network.wiring import Witness
-from hikkoshi.offloads import Offloads
 from hikkoshi.progress import Progress
-from hikkoshi.throughput import Measured
+
+if TYPE_CHECKING:  # most notebooks draw nothing, and need not wait for it
+    from matplotlib.figure import Figure
 
 COLOURS = {  # state: text colour, each with a contrast of at least 4.5 on white
     "done": "#1a6b32", "already": "#1a6b32", "ok": "#1a6b32",
@@ -55,97 +52,24 @@ def checklist(title: str, checks: Sequence[Check]) -> None:
     display(_run.Checklist(title, tuple(checks)))
 
 
+def nothing(why: str) -> None:
+    """Say in place of a table or picture why there is none."""
+    _both(f"<p><em>{html.escape(why)}</em></p>", why)
+
+
 def picture(path: Path, alt: str) -> None:
     """Show a PNG file; where it is not there (yet), say so."""
     if path.is_file():
         display(Image(data=path.read_bytes(), format="png", alt=alt))
     else:
-        _both(f"<p><em>{html.escape(alt)}: not made yet</em></p>", f"{alt}: not made yet")
+        nothing(f"{alt}: not made yet")
 
 
-def figure(fig: Figure, alt: str) -> None:
+def figure(fig: "Figure", alt: str) -> None:
     """Show a matplotlib figure as PNG."""
     png = BytesIO()
     fig.savefig(png, format="png", dpi=110, bbox_inches="tight", metadata={"Software": None})
     display(Image(data=png.getvalue(), format="png", alt=alt))
-
-
-def outage(found: Outages | None) -> None:
-    """Show every segment on one line of time, and each outage in a table."""
-    if found is None:
-        _both("<p><em>not measured</em></p>", "not measured")
-        return
-    figure(timeline.timeline(found), timeline.timeline_words(found))
-    table(found.rows(), caption=f"measured until {found.until} (UTC), {found.rate} probes a second")
-
-
-def series(found: Measured | None) -> None:
-    """Show every run of a series in the order measured."""
-    if found is None or not found.series.table().size:
-        _both("<p><em>not measured</em></p>", "not measured")
-    else:
-        figure(plots.turns(found.series), plots.turns_words(found.series))
-
-
-def looks(found: Measured | None) -> None:
-    """Show what a series proves, look by look."""
-    if found is None:
-        _both("<p><em>not measured</em></p>", "not measured")
-    else:
-        table(found.series.rows(), caption=found.series.words())
-
-
-def matrix(cells: overview.Cells) -> None:
-    """Show the ratio to the direct way for each way through a guest."""
-    if not cells:
-        _both("<p><em>not measured</em></p>", "not measured")
-    else:
-        figure(overview.matrix(cells), overview.matrix_words(cells))
-
-
-def error_rates() -> None:
-    """Show how often the rule by which a series is judged is wrong, as tests/bench/verdict.py simulated it."""
-    table(
-        pd.read_csv(Path(sequential.__file__).with_name("verdict-error-rates.csv")),
-        caption="how often the rule is wrong",
-    )
-
-
-def cured(before: Measured | None, after: Measured | None) -> None:
-    """Show a series before a remedy beside the one after it."""
-    if before is None or after is None:
-        _both(
-            "<p><em>no comparison: nothing was measured before the remedy</em></p>",
-            "no comparison: nothing was measured before the remedy",
-        )
-    else:
-        figure(plots.remedy(before.series, after.series), plots.remedy_words(before.series, after.series))
-
-
-def diagnosis(found: Offloads | None) -> None:
-    """Show the cause and every finding behind it."""
-    if found is None:
-        _both("<p><em>not looked at</em></p>", "not looked at")
-    else:
-        named = found.diagnosis
-        table(named.rows(), caption=f"cause: {named.cause}; {named.release}, kernel {named.kernel}; in {found.folder}")
-
-
-def counters(counts: overview.Counts) -> None:
-    """Show counts that should be equal where merged frames are lost."""
-    if not any(any(group.values()) for group in counts.values()):
-        _both("<p><em>nothing was counted</em></p>", "nothing was counted")
-    else:
-        figure(overview.counters(counts), overview.counters_words(counts))
-
-
-def witness(found: Witness | None) -> None:
-    """Show on which segment each NIC was seen, and which NICs have each other's."""
-    if found is None:
-        _both("<p><em>not looked at</em></p>", "not looked at")
-        return
-    swaps = "; ".join(f"{' → '.join([*s, s[0]])}: each is on the next one's segment" for s in found.swaps)
-    table(found.rows(), caption=f"{found.host}, {found.way}, {found.seconds:.1f} s{': ' + swaps if swaps else ''}")
 
 
 def text(title: str, content: str) -> None:

@@ -36,6 +36,7 @@ ORDER = [
     {"fleet"},
     {"doctor", "netcommands", "recordcommands"},
     {"cli", "show"},
+    {"charts"},
 ]
 LEVEL = {name: n for n, names in enumerate(ORDER) for name in names}
 
