@@ -77,6 +77,6 @@ class Journal:
         for raw in self.path.read_bytes().splitlines():
             try:
                 entry = json.loads(raw)
-            except ValueError:
+            except (ValueError, RecursionError):  # the second: whoever wrote that wanted to stop us from reading on
                 entry = None
             yield raw, entry if isinstance(entry, dict) else None

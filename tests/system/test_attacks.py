@@ -1,6 +1,7 @@
 """What somebody with write access to outputs/ might try, beyond changing a sealed record: each is found or does not work."""
 
 import hashlib
+import json
 import shutil
 import socket
 import threading
@@ -99,6 +100,28 @@ def test_a_record_that_was_taken_away_is_not_sealed_again_over_forged_evidence(h
         seal.of_run(home, "gateway", B)
     (gone,) = seal.gone(home)
     assert B in gone.expected
+
+
+def test_a_journal_that_is_made_to_stop_the_reader_stops_nothing(home: Home) -> None:
+    for run in (A, B):
+        ended(home, "gateway", run)
+        seal.of_run(home, "gateway", run)
+    writable(home.outputs / "records")
+    (seal.folder(home, "gateway") / B / "data" / "journal.jsonl").write_text("[" * 100_000 + "\n")
+    found = verification.verify(home.outputs / "records", trust(home, home.site()))
+    assert {p.what for p in found.problems} >= {"a file was changed"}
+
+
+def test_a_record_that_was_changed_accuses_no_other_of_a_lost_time_stamp(home: Home) -> None:
+    for run in (A, B):
+        ended(home, "gateway", run)
+        seal.of_run(home, "gateway", run)
+    writable(home.outputs / "records")
+    with (seal.folder(home, "gateway") / B / "data" / "journal.jsonl").open("a") as f:
+        f.write(json.dumps({"event": "sealed", "of": A, "time_stamp": "2026-01-01T00:00:00Z"}) + "\n")
+    found = verification.verify(home.outputs / "records", trust(home, home.site()))
+    assert "a file was changed" in {p.what for p in found.problems}
+    assert "a time stamp was taken away" not in {p.what for p in found.problems}
 
 
 def test_a_file_in_the_place_of_a_time_stamp_that_nobody_asked_for_is_an_added_file(home: Home) -> None:

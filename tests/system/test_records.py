@@ -394,6 +394,22 @@ def test_the_time_stamp_of_the_newest_record_is_missed_by_the_guests_own_journal
     assert [(p.what, p.where) for p in seal.gone(signing)] == [("a time stamp was taken away", str(record / TOKEN))]
 
 
+def test_a_time_stamp_is_told_in_the_journal_also_where_sealing_was_killed_before_that(
+    signing: Home, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask_for_time(signing, service)
+    ended(signing, "gateway", A)
+    with monkeypatch.context() as m, pytest.raises(KeyboardInterrupt):
+        m.setattr(seal, "_tell", lambda *a, **k: (_ for _ in ()).throw(KeyboardInterrupt))
+        seal.of_run(signing, "gateway", A)
+    assert [e for e in journal(signing) if e["event"] == "sealed"] == []
+    (record,) = seal.pending(signing, "gateway")
+    assert str(journal(signing)[-1]["time_stamp"]).startswith("20")
+    writable(record)
+    (record / TOKEN).unlink()
+    assert [p.what for p in seal.gone(signing)] == ["a time stamp was taken away"]
+
+
 @pytest.mark.parametrize(
     ("state", "answer", "why"),
     [
@@ -424,6 +440,7 @@ def test_a_time_stamp_service_that_fails_or_lies_costs_no_record(
     found = verification.verify(record, trust(signing, signing.site()), service.ca)
     assert found.problems == ()
     assert "no time stamp" in found.records[0].notes[0]
+    assert list(seal.gone(signing)) == []
 
 
 # the whole story

@@ -294,7 +294,19 @@ def _enter(list_of_all: Register, record: Path) -> None:
 def _tell(home: Home, guest: str, record: Path, **note: str) -> None:
     where, by = os.path.relpath(record, home.root), bag.read_info(record).get("Sealed-By", "")
     digest = files.sha256(record / bag.TAG_MANIFEST)
+    if not note and (record / instructions.TOKEN).is_file():  # sealed by a run that was killed before it could tell
+        note = {"time_stamp": _time_of(home, record)}
     Journal(_journal(home, guest)).append("sealed", of=record.name, record=where, sha256=digest, signer=by, **note)
+
+
+def _time_of(home: Home, record: Path) -> str:
+    """The time in a record's token, as a reader is told it."""
+    ca = home.site().signing.time_stamp_ca
+    try:
+        told = timestamp.verify(record / instructions.SIGNATURE, home.path(ca)) if ca else None
+    except ToolFailed:
+        told = None
+    return f"{told:{approval.TIME}}" if told else "there, of a time that was not checked"
 
 
 def _ended(home: Home, guest: str) -> list[str]:

@@ -5,7 +5,6 @@ record (no link, no name in a manifest), and nothing is written.
 """
 
 import os
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,7 +87,7 @@ def lost_stamp(record: Path, entry: Mapping[str, Any], journal: Path) -> Iterato
     """The time stamp of a record that a line of a journal tells of: nothing that is signed names it, since it comes last."""
     told = str(entry.get("time_stamp", ""))
     sealed = entry.get("event") == "sealed" and entry.get("of") == record.name
-    if sealed and re.match(r"\d", told) and not (record / TOKEN).is_file():
+    if sealed and told and not told.startswith("none") and not (record / TOKEN).is_file():
         found, expected = "no such file", f"one of {told}, by line {entry.get('n')} of {journal}"
         yield Problem("a time stamp was taken away", str(record / TOKEN), found, expected, TAMPERED)
 
@@ -160,7 +159,7 @@ def _chain(found: Verified, together: dict[str, Verified], register: Register) -
         yield Problem(
             "the journal is not that of the record before, continued", where, "another beginning", named, remedy
         )
-    if longer.is_file() and not longer.is_symlink():
+    if not found.problems and longer.is_file() and not longer.is_symlink():  # else its journal is nobody's word
         for e in Journal(longer).entries():
             yield from lost_stamp(before, e, longer)
 
