@@ -9,6 +9,7 @@ from hikkoshi import approval, plan
 from hikkoshi.disk.conversion import Conversion
 from hikkoshi.disk.origin import Identity, Origin
 from hikkoshi.disk.source import DiskFacts
+from hikkoshi.errors import Problem, StepFailed
 from hikkoshi.guest.facts import GuestFacts, Interface, Kernel
 from hikkoshi.guest.prepared import Prepared
 from hikkoshi.journal import Journal
@@ -147,8 +148,12 @@ class Move:
         result: str = "succeeded",
         error: str = "",
         rows: tuple[str, ...] = ("done",),
+        red: tuple[str, ...] = (),
     ) -> str:
-        """A run of a step, as the journal tells of it; `rows`: the states of its actions, none where it was refused."""
+        """A run of a step, as the journal tells of it; `rows`: the states of its actions, none where it was refused.
+
+        `red`: titles of what was not so at its verification.
+        """
         self.n += 1
         about = {"run": f"20261122T0000{self.n:02d}Z-{step}", "step": step}
         checks = [{"title": f"check of {step}", "state": "ok", "found": "1 < 2 & true", "expected": ""}]
@@ -156,6 +161,10 @@ class Move:
         self.journal.append("preflight", **about, state="ok", checks=checks)
         for state in rows:
             self.journal.append("step", **about, title=f"act in {step}", state=state, seconds=1.5, found="as planned")
+        if red:
+            told = [{"title": title, "state": "red", "found": "regressed", "expected": ""} for title in red]
+            self.journal.append("verify", **about, mode=mode, state="red", checks=told)
+            error = error or f"StepFailed: {StepFailed(*(Problem(f'not so: {title}') for title in red))}"
         self.journal.append("outcome", **about, mode=mode, outcome=result, error=error)
         return about["run"]
 
@@ -190,11 +199,13 @@ class Move:
         found = outage.read(DATA.parent / "outage" / "one-2.05--behind-arp.jsonl")
         found.model_copy(update={"since": SINCE, **changed}).save(self.folder)
 
-    def speed(self, through: float, runs: int = 10) -> None:
-        """What was measured of the throughput since the cut-over; 94 is that of the direct way."""
+    def speed(self, through: float, runs: int = 10, **segments: float) -> None:
+        """What was measured of the throughput since the cut-over, and from other segments; 94 is that of the direct way."""
         made = series(through)
         made = made.model_copy(update={"runs": made.runs[:runs]})
-        Throughput(measured={"since the move": Measured(since=SINCE, series=made, folder="")}).save(self.folder)
+        others = {name: series(value) for name, value in segments.items()}
+        found = Measured(since=SINCE, series=made, segments=others, folder="")
+        Throughput(measured={"since the move": found}).save(self.folder)
 
     def remedy(self, since: str = SINCE, **plan: object) -> None:
         """What 85-offloads found and did."""

@@ -116,16 +116,11 @@ def _browser() -> Finding:
 
 
 def _font() -> Finding:
-    """A Japanese font, asked of fontconfig."""
-    title = "a Japanese font (reports as PDF)"
-    try:
-        fonts = tool.run(["fc-list", ":lang=ja", "family"], timeout=60).stdout.strip().splitlines()
-    except HikkoshiError as e:
-        return Finding(title, False, e.problems[0].what, SETUP, required=False)
-    found = next(
-        (f for f in fonts if "Noto Sans CJK JP" in f), fonts[0] if fonts else "none: its characters would be boxes"
-    )
-    return Finding(title, bool(fonts), found, f"{SETUP} (Debian, Ubuntu: fonts-noto-cjk)", required=False)
+    from hikkoshi.record import drawing  # noqa: PLC0415 - the quick findings are not to wait for it
+
+    title, remedy = "a Japanese font (reports in Japanese)", f"{SETUP} (Debian, Ubuntu: fonts-noto-cjk)"
+    found = "".join(drawing.font()) or "none: its characters would be boxes, and figures stay English"
+    return Finding(title, bool(drawing.font()), found, remedy, required=False)
 
 
 def _signatory(home: Home) -> Finding:

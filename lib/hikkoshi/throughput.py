@@ -28,8 +28,14 @@ When = Literal["before the move", "since the move"]
 LISTEN = 20  # seconds for a fingerprint
 ENOUGH = f"the whole interval of the ratio at {statistics.ENOUGH_OF_DIRECT:.2f} or above"
 LONGEST = 1800.0  # seconds for one series, looks and all
+SLOWS, NOR_FROM = "the guest does not slow its network down", "nor does it from"  # what verdicts are about
 # that is no end: the same series goes on when it is measured again
 UNFINISHED = ("not yet", "interrupted", "the time was up", "too many runs could not be made")
+
+
+def is_verdict(title: str) -> bool:
+    """Whether a check is about how fast the guest is, and not about whether that could be measured."""
+    return title.partition(": ")[2].startswith((SLOWS, NOR_FROM))
 
 
 class RoundTrip(Frozen):
@@ -196,7 +202,7 @@ class Bench:
 
     def verdict(self) -> Check:
         """Whether the path through the guest is proved to be as fast as 90 % of the direct one."""
-        title = f"{self.when}: the guest does not slow its network down"
+        title = f"{self.when}: {SLOWS}"
         if unmeasured(self._guest):
             return self.nothing(title)
         found = self.found()
@@ -220,7 +226,7 @@ class Bench:
             self.verdict(),
             *(
                 Check(
-                    f"{self.when}: nor does it from {segment}",
+                    f"{self.when}: {NOR_FROM} {segment}",
                     series.verdict == "recovered",
                     series.words(),
                     ENOUGH,

@@ -2,13 +2,15 @@
 
 import base64
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
+from hikkoshi import tool
 from hikkoshi.network import outage, overview, plots, timeline
 from hikkoshi.network.outage import Break, Outages
 from hikkoshi.network.sequential import Run, Series
@@ -76,7 +78,7 @@ FIGURES: list[tuple[str, Draw]] = [
 ]
 
 
-def drawn(draw: Draw, _: Callable[[str], str] = str) -> tuple[Figure, str]:
+def drawn(draw: Draw, _: Callable[[str], str] = str, names: Collection[str] = ()) -> tuple[Figure, str]:
     """The figure as it went into a report, and the SVG."""
     kept: list[Figure] = []
 
@@ -84,7 +86,7 @@ def drawn(draw: Draw, _: Callable[[str], str] = str) -> tuple[Figure, str]:
         kept.append(draw())
         return kept[0]
 
-    image = vectors(keep, _)
+    image = vectors(keep, _, names)
     assert image.startswith("data:image/svg+xml;base64,")
     return kept[0], base64.b64decode(image.partition(",")[2]).decode()
 
@@ -113,11 +115,26 @@ def test_japanese_characters_are_drawn_and_not_boxes(recwarn: pytest.WarningsRec
 def test_every_word_of_the_catalogue_is_in_some_figure() -> None:
     seen = {text for _, draw in FIGURES for text in words(draw())}
     lines = {*seen, *(line for text in seen for line in text.split("\n"))}
-    forms = {m: re.sub(r"\\\{\w+\\\}", ".+", re.escape(m)) for m in WORDS}
+    forms = {m: re.sub(r"\\\{\w+\\\}", r"\\S+( bits/s)?", re.escape(m)) for m in WORDS}
     assert [m for m, form in forms.items() if not any(re.fullmatch(form, x, re.DOTALL) for x in lines)] == []
 
 
-def test_an_english_figure_has_its_words_and_the_caption_its_title() -> None:
+def test_a_segment_that_is_called_like_a_word_keeps_its_name() -> None:
+    names = {"direct": cells()["vlan1"], "answers": cells()["vlan2"]}
+    figure, _ = drawn(lambda: overview.matrix(names), JA, names)
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["direct", "answers"]
+    assert "移行後" in words(figure)
+
+
+def test_a_font_that_cannot_be_read_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "NotoSansCJK-broken.ttc").write_text("no font")
+    good = tool.run(["fc-list", "-f", "%{file}\n", ":lang=ja:style=Regular"]).stdout.splitlines()[0]
+    listed = f"{tmp_path / 'NotoSansCJK-broken.ttc'}\n{good}\n"
+    monkeypatch.setattr(drawing.tool, "run", lambda argv, timeout: SimpleNamespace(stdout=listed))
+    assert drawing.font.__wrapped__() != ()
+
+
+def test_an_english_figure_has_its_words_and_leaves_its_title_to_the_caption() -> None:
     figure, _ = drawn(lambda: plots.turns(measured(0.5)))
     assert "run, in the order measured" in words(figure)
     assert "regressed" not in " ".join(words(figure))

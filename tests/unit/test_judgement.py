@@ -18,8 +18,8 @@ from hikkoshi.vsphere.cutover import CutOver
 from hikkoshi.xen import dom0
 from journey import SINCE, Move
 
-# what 80 fails with where the guest is slow, as the journal has it
-SLOW = "StepFailed: not so: since the move: the guest does not slow its network down\n  where:      idp\n  found:      regressed"
+SLOW, FROM = "since the move: the guest does not slow its network down", "since the move: nor does it from vlan301"
+HEARD = "who is heard on each NIC under Xen is on record"
 
 
 @pytest.fixture
@@ -213,7 +213,7 @@ def test_only_a_whole_measurement_without_a_lost_probe_is_none(move: Move) -> No
 def test_a_measured_slowness_is_said_before_the_failure_that_it_is(move: Move) -> None:
     move.serve()
     move.speed(0.5)
-    move.ran("80-netperf", result="failed", error=SLOW)
+    move.ran("80-netperf", result="failed", red=(SLOW,))
     assert judged(move) == ("bad", "In service on vSphere, and slows its network down.")
     assert "80-netperf" not in points(move)
     assert "speed measured" in when(move)
@@ -221,7 +221,7 @@ def test_a_measured_slowness_is_said_before_the_failure_that_it_is(move: Move) -
 
 def test_once_it_is_cured_nothing_is_left_of_the_measured_failure(move: Move) -> None:
     move.serve()
-    move.ran("80-netperf", result="failed", error=SLOW)
+    move.ran("80-netperf", result="failed", red=(SLOW,))
     move.ran("85-offloads")
     assert judged(move) == ("good", "In service on vSphere.")
     assert "80-netperf" not in points(move)
@@ -242,13 +242,80 @@ def test_a_later_failure_to_measure_is_none_of_the_series_that_was_measured_well
     assert "80-netperf (measurement of the speed) has failed. netperf failed" in points(move)
 
 
+def test_several_slow_ways_are_one_verdict_and_no_failure_to_measure(move: Move) -> None:
+    move.serve()
+    move.speed(0.5, vlan301=0.5)
+    move.ran("80-netperf", result="failed", red=(SLOW, FROM))
+    assert judged(move) == ("bad", "In service on vSphere, and slows its network down.")
+    assert "80-netperf" not in points(move)
+    move.speed(94.0, vlan301=94.0)
+    move.ran("85-offloads")
+    assert judged(move) == ("good", "In service on vSphere.")
+    assert "80-netperf" not in points(move)
+
+
+def test_a_verdict_beside_something_else_that_is_not_so_is_a_failure(move: Move) -> None:
+    move.serve()
+    move.ran("80-netperf", result="failed", red=(SLOW, HEARD))
+    assert judged(move) == ("bad", "80-netperf (measurement of the speed) has failed.")
+
+
+def test_what_is_not_so_and_no_verdict_is_a_failure(move: Move) -> None:
+    move.serve()
+    move.ran("80-netperf", result="failed", red=(HEARD,))
+    assert judged(move) == ("bad", "80-netperf (measurement of the speed) has failed.")
+    assert f"80-netperf (measurement of the speed) has failed. not so: {HEARD}" in points(move)
+
+
+def test_a_slow_way_from_another_segment_is_bad_too(move: Move) -> None:
+    move.serve()
+    move.speed(94.0, vlan301=0.5)
+    move.ran("80-netperf", result="failed", red=(FROM,))
+    assert judged(move) == ("bad", "In service on vSphere, and slows its network down.")
+    assert "From vlan301 the network is not proved to be as fast as without the guest: slower" in points(move)
+    assert "as fast as without the guest" not in served(move)
+
+
+def unsealed(move: Move) -> None:
+    """The last run was not sealed."""
+    move.journal.append("unsealed", of=move.journal.entries()[-1]["run"], why="a secret stands in it")
+
+
 def test_a_run_that_did_its_work_and_was_not_sealed_has_not_failed(move: Move) -> None:
     move.serve()
     move.ran("20-plan")
-    move.journal.append("unsealed", of=move.journal.entries()[-1]["run"], why="a secret stands in it")
+    unsealed(move)
     assert judged(move) == ("bad", "20-plan (plan) has left no sealed record.")
     assert "20-plan (plan) has left no sealed record. a secret stands in it" in points(move)
-    assert "planned: no sealed record" in when(move)
+    assert "planned" in when(move)
+
+
+def test_a_plan_that_was_not_sealed_is_not_told_as_done(move: Move) -> None:
+    move.results("60-deploy")
+    for step, told in (("70-cutover", "cut-over, planned only"), ("75-rollback", "rollback, planned only")):
+        move.ran(step, mode="plan")
+        unsealed(move)
+        assert told in when(move)
+
+
+def test_a_cut_over_that_was_not_sealed_is_taken_back_by_a_rollback_like_any_other(move: Move) -> None:
+    move.serve()
+    move.ran("70-cutover")
+    unsealed(move)
+    (move.folder / CutOver.filename).unlink()
+    move.ran("75-rollback")
+    assert "cut over: taken back" in when(move)
+    assert "70-cutover (cut-over) has left no sealed record. a secret stands in it" in points(move)
+
+
+def test_a_rollback_that_was_not_sealed_has_brought_the_guest_back(move: Move) -> None:
+    move.serve()
+    (move.folder / CutOver.filename).unlink()
+    move.ran("75-rollback")
+    unsealed(move)
+    assert judged(move) == ("bad", "75-rollback (rollback) has left no sealed record.")
+    move.ran("20-plan")
+    assert judged(move) == ("open", "Rolled back: in service under Xen.")
 
 
 def test_what_a_run_failed_with_stands_in_a_japanese_report_as_the_original_words(move: Move) -> None:

@@ -5,8 +5,9 @@ needs to know no language but that one.
 """
 
 import base64
+import contextlib
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from io import BytesIO
 
 from matplotlib import font_manager, rc_context, rcParams
@@ -14,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from hikkoshi import tool
-from hikkoshi.errors import ToolFailed
+from hikkoshi.errors import HikkoshiError
 from hikkoshi.record.language import N_, Gettext, told
 
 WORDS = (  # in figures of hikkoshi.network; of two that fit, the first counts
@@ -50,48 +51,57 @@ WORDS = (  # in figures of hikkoshi.network; of two that fit, the first counts
 )
 
 
-def vectors(draw: Callable[[], Figure], _: Gettext = str) -> str:
+def speaks(_: Gettext) -> bool:
+    """Whether figures have their words in this language: else its font is missing here, and they stay English."""
+    return _(WORDS[0]) == WORDS[0] or bool(font())
+
+
+def vectors(draw: Callable[[], Figure], _: Gettext = str, names: Collection[str] = ()) -> str:
     """A figure as SVG in a data: URL; the same figure is always the same text. Its title is left out: the caption says it.
 
-    Without a font for the language its words stay English.
+    `names` stand in it as the site gave them, and are no words to translate.
     """
-    foreign = _(WORDS[0]) != WORDS[0]
+    foreign = _(WORDS[0]) != WORDS[0] and speaks(_)
     families = [*rcParams["font.family"], *(font() if foreign else ())]
     drawn = BytesIO()
     with rc_context({"svg.hashsalt": "hikkoshi", "svg.fonttype": "path", "font.family": families}):
         figure = draw()
         figure.suptitle("")
-        if foreign and font():
-            _translate(figure, _)
+        if foreign:
+            _translate(figure, _, names)
         figure.savefig(drawn, format="svg", bbox_inches="tight", metadata={"Date": None, "Creator": None})
     return "data:image/svg+xml;base64," + base64.b64encode(drawn.getvalue()).decode()
 
 
 @functools.cache
 def font() -> tuple[str, ...]:
-    """The family of this machine's Japanese font, made known to Matplotlib; empty where there is none."""
+    """The family of a Japanese font of this machine, made known to Matplotlib; empty where there is none that it can read."""
     try:
-        file = tool.run(["fc-list", "-f", "%{file}\n", ":lang=ja:style=Regular"], timeout=60).stdout.splitlines()
-    except ToolFailed:
+        listed = tool.run(["fc-list", "-f", "%{file}\n", ":lang=ja:style=Regular"], timeout=60).stdout.splitlines()
+    except HikkoshiError:
         return ()
-    for path in sorted(file, key=lambda p: "NotoSansCJK" not in p)[:1]:
-        font_manager.fontManager.addfont(path)
-        return (font_manager.FontProperties(fname=path).get_name(),)
+    for path in sorted(listed, key=lambda p: ("NotoSansCJK" not in p, p)):
+        with contextlib.suppress(
+            OSError, RuntimeError, NotImplementedError
+        ):  # a form of font that Matplotlib does not read
+            font_manager.fontManager.addfont(path)
+            return (font_manager.FontProperties(fname=path).get_name(),)
     return ()
 
 
-def _translate(figure: Figure, _: Gettext) -> None:
+def _translate(figure: Figure, _: Gettext, names: Collection[str]) -> None:
+    def worded(text: str) -> str:
+        if text in names:
+            return text
+        whole = told(text, _, WORDS)
+        return whole if whole != text or "\n" not in text else "\n".join(map(worded, text.split("\n")))
+
     for axes in figure.axes:
         for axis in (axes.xaxis, axes.yaxis):
             labels = [label.get_text() for label in axis.get_ticklabels()]
-            words = [_worded(label, _) for label in labels]
+            words = list(map(worded, labels))
             if words != labels:
                 axis.set_ticks(axis.get_ticklocs(), words)
     for text in figure.findobj(Text):
         if isinstance(text, Text):
-            text.set_text(_worded(text.get_text(), _))
-
-
-def _worded(text: str, _: Gettext) -> str:
-    whole = told(text, _, WORDS)
-    return whole if whole != text or "\n" not in text else "\n".join(_worded(line, _) for line in text.split("\n"))
+            text.set_text(worded(text.get_text()))

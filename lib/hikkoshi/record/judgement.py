@@ -30,7 +30,7 @@ def verdict(story: Story, _: Gettext = str) -> tuple[Level, str]:
 def _dangers(story: Story, _: Gettext) -> tuple[Rule, ...]:
     """What somebody has to act upon, whatever was run last."""
     serves, move, found = story.cutover is not None, standing.moved(story), measured(story)
-    slow = found is not None and found.series.verdict == "regressed"
+    slow = found is not None and standing.slow(found, "regressed")
     lost = not serves and move is not None and move.step == "70-cutover"
     return (
         (standing.half_rolled_back(story), "bad", _("A rollback was begun and did not end: look where it serves.")),
@@ -105,6 +105,6 @@ def _served(story: Story, since: str, _: Gettext) -> list[str]:
     told, found = [words.format(time=f"{since[:19].replace('T', ' ')} UTC")], measured(story)
     if story.wiring and story.wiring.witness.ok:
         told.append(_("Every NIC is on its segment."))
-    if found and found.series.verdict == "recovered":
+    if found and not standing.slow(found, "inconclusive", "regressed"):
         told.append(_("The network is as fast as without the guest."))
     return told

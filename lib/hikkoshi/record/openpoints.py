@@ -9,11 +9,9 @@ from hikkoshi.record.language import Gettext, told
 from hikkoshi.record.standing import measured
 from hikkoshi.record.story import Story
 from hikkoshi.rehearsal.rehearsal import Rehearsal
-from hikkoshi.status import MEASURED
+from hikkoshi.status import MEASURED, UNSEALED
 
-ERROR = re.compile(
-    r"(?:[A-Z]\w+: |not sealed: )?(.*)"
-)  # what a run failed with: the name of its kind, for programs, and its words
+ERROR = re.compile(r"(?:[A-Z]\w+: )?(.*)")  # what a run failed with: the name of its kind, for programs, and its words
 UNSEEN = "not seen from here"  # how `hikkoshi.xen.dom0` begins what it says of a Dom-0 that it cannot ask
 
 
@@ -79,7 +77,6 @@ def _not_done(story: Story, _: Gettext) -> Iterator[str]:
         "failed": _("{step} has failed."),
         "failed in plan": _("{step} has failed in plan mode: nothing was changed."),
         "refused": _("{step} was refused before anything was done."),
-        "not sealed": _("{step} has left no sealed record."),
         "interrupted": _("{step} was interrupted."),
         "interrupted in plan": _("{step} was interrupted in plan mode: nothing was changed."),
         "planned only": _("{step} was only planned, not carried out."),
@@ -87,12 +84,19 @@ def _not_done(story: Story, _: Gettext) -> Iterator[str]:
     }
     original = _("{error}")  # in another language it says that these words are the original ones
     for step in story.steps:
+        if step.run and step.run.unsealed:
+            words = _("{step} has left no sealed record.").format(step=step_name(step.step, _))
+            yield f"{words} {original.format(error=step.run.error.removeprefix(UNSEALED))}"
         how = standing.standing(story, step)
         quiet = how in ("never", "planned only") and step.step in MEASURED  # what that leaves open is told apart
         if how not in said or quiet or (step.step == "75-rollback" and how in ("never", "planned only")):
             continue
         words = said[how].format(step=step_name(step.step, _))
-        error = ERROR.match(step.run.error.partition("\n")[0]) if step.run and step.run.state == "failed" else None
+        error = (
+            ERROR.match(step.run.error.partition("\n")[0])
+            if step.run and standing.state(step.run) == "failed"
+            else None
+        )
         why = error[1] if error else ""
         yield f"{words} {original.format(error=why)}" if why else words
 
@@ -123,6 +127,11 @@ def _not_measured(story: Story, _: Gettext) -> Iterator[str]:
         yield _("The network is not proved to be as fast as without the guest: {found}.").format(
             found=speed(since.series, _)
         )
+    for name, series in (since.segments if since else {}).items():
+        if series.verdict != "recovered":
+            yield _("From {segment} the network is not proved to be as fast as without the guest: {found}.").format(
+                segment=name, found=speed(series, _)
+            )
 
 
 def _outage(story: Story, _: Gettext) -> Iterator[str]:

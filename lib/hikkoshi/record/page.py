@@ -140,7 +140,6 @@ def times(story: Story, _: Gettext = str) -> Iterator[Moment]:
     }  # fmt: skip
     said = {
         "failed": _("{what}: failed"), "interrupted": _("{what}: interrupted"), "refused": _("{what}: refused"),
-        "not sealed": _("{what}: no sealed record"),
         "failed in plan": _("{what}, planned only: failed"), "planned only": _("{what}, planned only"),
         "interrupted in plan": _("{what}, planned only: interrupted"), "taken back": _("{what}: taken back"),
         "before the move": _("{what} before the move"), "of an earlier cut-over": _("{what}, of an earlier cut-over"),

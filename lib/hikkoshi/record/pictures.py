@@ -11,7 +11,7 @@ from pathlib import Path
 from hikkoshi.network import overview, plots, timeline
 from hikkoshi.network.outage import Outages, duration
 from hikkoshi.network.sequential import Series
-from hikkoshi.record.drawing import vectors
+from hikkoshi.record.drawing import speaks, vectors
 from hikkoshi.record.language import Gettext
 from hikkoshi.record.openpoints import speed
 from hikkoshi.record.standing import measured
@@ -60,11 +60,11 @@ def outages(found: Outages, _: Gettext = str) -> Picture:
     told = "; ".join(f"{s.name}: {out_for(found, s.name, _)}" for s in found.segments)
     return Picture(
         _("The outage during the cut-over"),
-        vectors(lambda: timeline.timeline(found), _),
+        vectors(lambda: timeline.timeline(found), _, [s.name for s in found.segments]),
         _("Times without service on each segment, from {begun} to {until} UTC. {told}.").format(
             begun=found.started[:19].replace("T", " "), until=found.until[11:19], told=told
         ),
-        _("Each segment was probed {rate} times a second.").format(rate=found.rate),
+        _worded(_("Each segment was probed {rate} times a second.").format(rate=found.rate), _),
     )
 
 
@@ -101,7 +101,7 @@ def throughput(story: Story, _: Gettext = str) -> Iterator[Picture]:
             _("Every run before and after the remedy. Before: {before}. After: {after}.").format(
                 before=speed(b, _), after=speed(a, _)
             ),
-            _("Before: {before}. After: {after}.").format(before=speed(b, _), after=speed(a, _)),
+            _worded(_("Before: {before}. After: {after}.").format(before=speed(b, _), after=speed(a, _)), _),
         )
     if now and now.series.runs:
         yield _runs(_("Throughput since the move"), now.series, _)
@@ -110,9 +110,9 @@ def throughput(story: Story, _: Gettext = str) -> Iterator[Picture]:
         told = "; ".join(f"{name}: {speed(s, _)}" for name, s in now.segments.items())
         yield Picture(
             _("Throughput from other segments since the move"),
-            vectors(lambda: overview.matrix(cells), _),
+            vectors(lambda: overview.matrix(cells), _, cells),
             _("Each segment's throughput as a share of the direct way's. {told}.").format(told=told),
-            _("The whole interval has to lie at 0.90 or above."),
+            _worded(_("The whole interval has to lie at 0.90 or above."), _),
         )
 
 
@@ -121,7 +121,11 @@ def _runs(title: str, series: Series, _: Gettext) -> Picture:
     alt = _("{title}: every run in the order measured, in {unit}. {told}.").format(
         title=title, unit=series.unit, told=told
     )
-    return Picture(title, vectors(lambda: plots.turns(series), _), alt, told)
+    return Picture(title, vectors(lambda: plots.turns(series), _), alt, _worded(told, _))
+
+
+def _worded(caption: str, _: Gettext) -> str:
+    return caption if speaks(_) else _("{caption} The words in the picture are English.").format(caption=caption)
 
 
 def _boot(outcome: Outcome, _: Gettext) -> str:

@@ -2,16 +2,16 @@
 
 from typing import Literal
 
+from hikkoshi.network.statistics import Verdict
 from hikkoshi.record.story import StepStory, Story
 from hikkoshi.rehearsal.outcome import Ending
-from hikkoshi.status import READ_ONLY, LastRun
-from hikkoshi.throughput import UNFINISHED, Measured
+from hikkoshi.status import READ_ONLY, LastRun, State
+from hikkoshi.throughput import UNFINISHED, Measured, is_verdict
 
 Standing = Literal[
     "never", "done", "planned only", "failed", "interrupted", "failed in plan", "interrupted in plan",
-    "refused", "not sealed", "taken back", "before the move", "of an earlier cut-over", "cut over again",
+    "refused", "taken back", "before the move", "of an earlier cut-over", "cut over again",
 ]  # fmt: skip
-VERDICT = ("StepFailed: not so: ", "verify: ")  # how the error of a run begins that came to its last checks
 MISPLACED = ("wrong", "unknown", "conflicting")  # verdicts on a NIC that is seen not to be where it belongs
 
 
@@ -21,22 +21,25 @@ def standing(story: Story, step: StepStory) -> Standing:
     if run is None:
         return "never"
     planned = run.mode == "plan" and run.step not in READ_ONLY
-    if run.unsealed:
-        return "not sealed"
-    if run.state == "failed" and not found_out(story, run):
+    if state(run) == "failed" and not found_out(story, run):
         return "failed in plan" if planned else "refused" if refused(story, run) else "failed"
-    if run.state == "interrupted":
+    if state(run) == "interrupted":
         return "interrupted in plan" if planned else "interrupted"
     if planned:
         return "planned only"
     return _overtaken(story, run)
 
 
+def state(run: LastRun) -> State:
+    """How a run ended. One that only left no record has done its work: that is told apart."""
+    return "done" if run.unsealed else run.state
+
+
 def _overtaken(story: Story, run: LastRun) -> Standing:
     """How a step that was done stands after what was done since."""
     forward, back = newest(story, "70-cutover"), newest(story, "75-rollback")
     if run.step == "75-rollback":
-        again = forward is not None and forward.state == "done" and _after(story, forward, run)
+        again = forward is not None and state(forward) == "done" and _after(story, forward, run)
         return "cut over again" if again else "done"
     if run.step in ("70-cutover", "85-offloads") and back and _after(story, back, run):
         return "taken back"
@@ -61,18 +64,18 @@ def moved(story: Story) -> LastRun | None:
 
 def begun(story: Story, run: LastRun) -> bool:
     """Whether a run was applied and came beyond its checks beforehand."""
-    return run.mode == "apply" and (run.state == "done" or run.id in story.begun)
+    return run.mode == "apply" and (state(run) == "done" or run.id in story.begun)
 
 
 def refused(story: Story, run: LastRun) -> bool:
     """Whether a run ended before it did anything."""
-    return run.state == "failed" and run.mode == "apply" and run.step not in READ_ONLY and not begun(story, run)
+    return state(run) == "failed" and run.mode == "apply" and run.step not in READ_ONLY and not begun(story, run)
 
 
 def half_rolled_back(story: Story) -> bool:
     """Whether a rollback was begun and ended before the machine in vSphere was out of service, as far as is known."""
     last = moved(story)
-    if last is None or last.step != "75-rollback" or last.state == "done":
+    if last is None or last.step != "75-rollback" or state(last) == "done":
         return False
     return story.cutover is not None or last.id not in story.reached
 
@@ -80,19 +83,19 @@ def half_rolled_back(story: Story) -> bool:
 def taken_out(story: Story) -> bool:
     """Whether a rollback took the machine in vSphere out of service, and was not seen to bring the guest back under Xen."""
     last = moved(story)
-    return last is not None and last.step == "75-rollback" and last.state != "done" and not half_rolled_back(story)
+    return last is not None and last.step == "75-rollback" and state(last) != "done" and not half_rolled_back(story)
 
 
 def rolled_back(story: Story) -> bool:
     """Whether the last move was a rollback that came to its end."""
     last = moved(story)
-    return last is not None and last.step == "75-rollback" and last.state == "done" and story.cutover is None
+    return last is not None and last.step == "75-rollback" and state(last) == "done" and story.cutover is None
 
 
 def unfinished(story: Story) -> bool:
-    """Whether the last cut-over of a guest in service did not come to its end. A record that is missing is another matter."""
+    """Whether the last cut-over of a guest in service did not come to its end."""
     last = newest(story, "70-cutover")
-    return last is not None and last.state != "done" and not last.unsealed
+    return last is not None and state(last) != "done"
 
 
 def misplaced(story: Story) -> list[str]:
@@ -122,8 +125,14 @@ def measured(story: Story) -> Measured | None:
 
 
 def found_out(story: Story, run: LastRun) -> bool:
-    """Whether a run ended red for what it measured: its series came to its end, and so did the run, up to its verdict."""
-    return run.step == "80-netperf" and run.error.startswith(VERDICT) and _decided(story)
+    """Whether a run ended red for what it measured alone: its series came to its end, and all else was as it should be."""
+    red = story.red.get(run.id, ())
+    return run.step == "80-netperf" and bool(red) and all(map(is_verdict, red)) and _decided(story)
+
+
+def slow(found: Measured, *verdicts: Verdict) -> bool:
+    """Whether the main way through the guest, or that of any segment, came to one of these verdicts."""
+    return any(s.verdict in verdicts for s in (found.series, *found.segments.values()))
 
 
 def _decided(story: Story) -> bool:
@@ -145,7 +154,7 @@ def proved(story: Story) -> bool:
     served = (
         story.outage is not None and not gaps(story) and all(s.at_the_end == "answers" for s in story.outage.segments)
     )
-    return wired and served and found is not None and found.series.verdict == "recovered"
+    return wired and served and found is not None and not slow(found, "inconclusive", "regressed")
 
 
 def answered(story: Story) -> bool:

@@ -1,6 +1,6 @@
 """What is known of one guest, gathered for its report: results, runs, approvals, records."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -114,6 +114,7 @@ class Story:
     past: tuple[LastRun, ...] = ()  # every run, the report's own apart, the newest last
     begun: frozenset[str] = frozenset()  # runs that came beyond their checks beforehand
     reached: frozenset[str] = frozenset()  # runs that made something so, or found it so
+    red: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # {run: what was not so at its verification}
     register: tuple[Line, ...] = ()  # the guest's lines of the register of records
     last: LastRun | None = None  # of any step, the report's own apart
     unreadable: tuple[str, ...] = field(default=())
@@ -178,6 +179,11 @@ def gather(home: Home, guest: str) -> Story:
         past=tuple(r for r in past if r.step != "90-report"),
         begun=begun,
         reached=frozenset(e["run"] for e in entries if e["event"] == "step" and e.get("state") in ("done", "already")),
+        red={
+            e["run"]: tuple(c["title"] for c in e["checks"] if c["state"] != "ok")
+            for e in entries
+            if e["event"] == "verify"
+        },
         register=tuple(x for x in register.of(home).lines() if x.guest == guest),
         last=next((r for r in reversed(past) if r.step != "90-report"), None),
         unreadable=tuple(unreadable),
