@@ -19,7 +19,7 @@ from hikkoshi.errors import BadInput, Problem, nearest
 Name = Annotated[
     str,
     StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"),
-    Field(description="a name of letters, digits, dots, _ and -, at most 63"),
+    Field(description="a name that begins with a letter or digit, of letters, digits, dots, _ and -, at most 63"),
 ]
 SecretRef = Annotated[str, StringConstraints(pattern=r"^(env|file|keyring):.+$")]
 Address = Annotated[
@@ -104,7 +104,7 @@ class Signing(_Strict):
     time_stamp: str | None = Field(
         None,
         pattern=r"^https?://[^@]+$",
-        description="http or https address of an RFC 3161 service that says when a record was sealed",
+        description="http or https address, without user and password, of an RFC 3161 service that says when",
     )
     time_stamp_ca: Path | None = Field(None, description="certificate authority of that service (PEM)")
 

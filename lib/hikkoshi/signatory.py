@@ -22,7 +22,10 @@ class Signatory:
     def check(self) -> Check:
         """The same as a check: without it nothing that users notice is begun."""
         title, expected = "whoever carries this out can sign for it", 'a key at hand, listed with namespaces="evidence"'
-        remedy = "correct `signing` in params/site.yml, or have the key listed; `hikkoshi doctor` tries it again"
+        remedy = (
+            "a key with a passphrase: ssh-add it, and start this where the agent is known; else correct `signing` in "
+            "params/site.yml, or have the key listed. `hikkoshi doctor` tries it again. The way back, 75-rollback, needs none"
+        )
         return Check(title, bool(self.name), self.why or f"{self.name}, {self.key}", expected, remedy, later=True)
 
 
@@ -37,6 +40,8 @@ def find(home: Home) -> Signatory:
             trial.write_text("whose signature is this?\n")
             signature.sign(trial, home.path(site.signing.key), "evidence")
             found = signature.verify(trial, trust, "evidence", datetime.now(UTC))
+    except OSError as e:
+        return Signatory(why=f"nothing can be signed: {e.filename or tempfile.gettempdir()}: {e.strerror}")
     except HikkoshiError as e:
         problem = e.problems[0]
         return Signatory(why=f"{problem.what}: {problem.where}" + (f", {problem.found}" if problem.found else ""))

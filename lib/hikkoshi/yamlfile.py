@@ -17,6 +17,7 @@ FORMS = {
     "bool_parsing": "true or false",
     "bool_type": "true or false",
     "dict_type": "keys with their values",
+    "finite_number": "a number",
     "float_parsing": "a number",
     "float_type": "a number",
     "greater_than": "more than {gt}",
@@ -24,6 +25,7 @@ FORMS = {
     "int_from_float": "a whole number",
     "int_parsing": "a whole number",
     "int_type": "a whole number",
+    "invalid_key": "names as keys, in quotes where they look like something else",
     "ip_v4_address": "an IPv4 address",
     "ip_v4_network": "an IPv4 subnet such as 10.3.1.0/24",
     "less_than": "less than {lt}",
@@ -80,6 +82,8 @@ def _problem(model: type[BaseModel], path: Path, data: Any, error: dict[str, Any
     if error["type"] == "missing":
         return Problem(f"key {loc[-1]!r} is missing", where, remedy="add it; params/schema explains every key")
     found = repr(error["input"]) if isinstance(error.get("input"), str | int | float) else ""
+    if "@" in found and "://" in found and error["type"] == "string_pattern_mismatch":
+        found = "an address with a user in it"  # and maybe a password
     if loc[-1:] == ("password",) or "keyring" in error.get("ctx", {}).get("pattern", ""):
         return Problem(
             "a secret has to be named, not written down",
@@ -123,7 +127,8 @@ def _node(model: type[BaseModel], loc: Sequence[int | str]) -> dict[str, Any]:
     """What the model's JSON Schema says of the value at `loc`, with description and examples of the key itself."""
     schema: dict[str, Any] = model.model_json_schema()
     node, key_itself = schema, schema
-    for key in (None, *loc):
+    named = loc[-1:] == ("[key]",)  # pydantic's word for a key that is wrong itself
+    for key in (None, *(loc[:-2] if named else loc)):
         if key is not None:
             node = node.get("properties", {}).get(key) or node.get("items") or _any_key(node)
             key_itself = node
@@ -132,6 +137,8 @@ def _node(model: type[BaseModel], loc: Sequence[int | str]) -> dict[str, Any]:
                 node = choice
         if "$ref" in node:
             node = schema["$defs"][node["$ref"].rsplit("/", 1)[1]]
+    if named:
+        node = key_itself = node.get("propertyNames", {})
     return {**node, **{what: key_itself.get(what, "") for what in ("description", "examples")}}
 
 

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hikkoshi import approval, plan, signature, tool
+from hikkoshi import approval, plan, signatory, signature, tool
 from hikkoshi import run as running
 from hikkoshi.approval import Approval, Statement, parse
 from hikkoshi.check import Check
@@ -536,6 +536,24 @@ def test_a_key_that_may_not_seal_is_told_before_anything_is_done(apart: World) -
     apart.edit('operator@lab namespaces="evidence"', 'operator@lab namespaces="other"', apart.allowed)
     with pytest.raises(Refused, match=r"(?s)whoever carries this out can sign for it.*hikkoshi doctor"):
         act(apart, "70-cutover", then=lambda: pytest.fail("acted"))
+
+
+def test_looking_tells_that_nobody_can_sign_and_refuses_nothing(apart: World) -> None:
+    public_half_only(apart)
+    run = open_run("70-cutover", {"guest": "gateway", "mode": "plan", "home": str(apart.home.root)}, wait=0.1)
+    try:
+        checks = run.permission()
+        run.preflight(checks)
+    finally:
+        run.close("completed")
+    assert [(bool(c), running.state_of(c)) for c in checks] == [(False, "later")] * 2
+
+
+def test_a_machine_that_cannot_write_its_trial_says_so(apart: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(signatory.tempfile, "tempdir", "/nowhere")
+    told = signatory.find(apart.home)
+    assert (told.name, told.why.partition(":")[0]) == ("", "nothing can be signed")
+    assert "/nowhere" in told.why
 
 
 def test_a_key_that_is_lost_in_the_middle_does_not_leave_the_work_half_done(apart: World) -> None:

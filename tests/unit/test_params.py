@@ -58,14 +58,34 @@ def test_all_mistakes_of_a_file_are_told_at_once(home: Home) -> None:
         ("site", "key: outputs/keys/operator", "valid_days: 100", "90 or less: days after which an approval"),
         ("site", "key: outputs/keys/operator", "two_persons: perhaps", "true or false: whoever carries a step out"),
         ("site", "key: outputs/keys/operator", "key: 3", "a path: private key of whoever runs the steps"),
-        ("site", "key: outputs/keys/operator", "time_stamp: ftp://x", "http or https address of an RFC 3161 service"),
+        (
+            "site",
+            "key: outputs/keys/operator",
+            "time_stamp: ftp://x",
+            "http or https address, without user and password, of",
+        ),
         ("site", "server: 127.0.0.1:8989", "server: http://vc", "host or host:port"),
         ("site", "datacenter: campus", "datacenter: 5", "a text, in quotes where it looks like something else"),
-        ("guests/gateway", "segment: vlan301 }", "segment: vlan 301 }", "a name of letters, digits, dots, _ and -"),
+        (
+            "guests/gateway",
+            "segment: vlan301 }",
+            "segment: vlan 301 }",
+            "a name that begins with a letter or digit, of",
+        ),
         ("guests/gateway", "shell: netns:", "shell: telnet:", "such as here, ssh://root@gateway, netns:"),
         ("guests/gateway", "server: 10.3.2.20 }", "server: 10.3.2.x }", "an IPv4 address: address at which netserver"),
         ("guests/gateway", "seconds: 1 ", "seconds: 0 ", "1 or more: seconds of one netperf run"),
         ("guests/gateway", "dom0: xenhost", "dom0: xenhost\nvm: { nic: ne2k }", "'vmxnet3' or 'e1000'"),
+        ("site", "  xenhost:", "  xen host:", "a name that begins with a letter or digit, of letters"),
+        ("site", "  vlan301:", "  _vlan301:", "a name that begins with a letter or digit, of letters"),
+        (
+            "guests/gateway",
+            "    vlan301: {",
+            "    vlan 301: {",
+            "a name that begins with a letter or digit, of letters",
+        ),
+        ("guests/gateway", "seconds: 1 ", "seconds: .inf ", "a "),
+        ("guests/gateway", "dom0: xenhost", "dom0: xenhost\n3: 4", "names as keys"),
         ("guests/gateway", "dom0: xenhost", "dom0: xenhost\nvm: small", "keys with their values"),
     ],
 )
@@ -79,6 +99,16 @@ def test_what_a_value_should_be_is_told_in_a_persons_words(
         home.site() if file == "site" else home.guest("gateway")
     assert e.value.problems[0].expected.startswith(expected)
     assert not re.search("Input|String|pattern|Value error", str(e.value))
+
+
+def test_a_password_in_the_address_of_a_time_stamp_service_is_not_repeated(home: Home) -> None:
+    path = home.root / "params" / "site.yml"
+    path.write_text(
+        path.read_text().replace("signing:", "signing:\n  time_stamp: https://me:open-sesame@tsa.example", 1)
+    )
+    with pytest.raises(BadInput, match="without user and password") as e:
+        home.site()
+    assert "sesame" not in str(e.value)
 
 
 def test_a_misspelt_key_inside_a_segment_names_its_own_line(home: Home) -> None:
