@@ -198,7 +198,9 @@ def _checklist_html(checklist: _run.Checklist) -> str:
         + (f"<td>{'' if c else html.escape(c.remedy)}</td></tr>" if bad else "</tr>")
         for c in checklist.checks
     )
-    caption = f"{checklist.title}: {len(checklist.checks)} checks, {bad or 'none'} not as expected"
+    count = len(checklist.checks)
+    words = f"{bad} not as expected" if bad else "all as expected" if count > 1 else "as expected"
+    caption = f"{checklist.title}: {count} check{'s' if count != 1 else ''}, {words}"
     return f"<table class='hikkoshi'><caption style='text-align:left'>{caption}</caption><tr>{head}</tr>{body}</table>"
 
 

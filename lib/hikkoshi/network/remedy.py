@@ -194,7 +194,7 @@ def _lacking(host: Host, plan: Plan, snapshot: Snapshot) -> list[str]:
 
 
 def _so(plan: Plan) -> str:
-    return f"{len(plan.switches)} flags off, {len(plan.files)} files say so" + (
+    return f"flags off: {len(plan.switches)}; files that say so: {len(plan.files)}" + (
         ", from the next start on" if plan.restart else ""
     )
 

@@ -73,9 +73,9 @@ def compare(machine: vm.Machine, spec: VmSpec, place: Place) -> list[Check]:
         ("hardware version", p.get("config.version"), f"vmx-{spec.hardware_version:02d}"),
         ("processors", p.get("config.hardware.numCPU"), spec.vcpus),
         ("memory in MB", p.get("config.hardware.memoryMB"), spec.memory_mb),
-        ("disks, in bytes", [d.capacityInKB * 1024 for d in disks], [spec.disk_bytes]),
+        ("disks, in bytes", ", ".join(str(d.capacityInKB * 1024) for d in disks), str(spec.disk_bytes)),
         (f"{spec.controller} controllers", controllers, 1),
-        ("MACs", sorted(there), sorted(n.mac.lower() for n in spec.nics)),
+        ("MACs", ", ".join(sorted(there)), ", ".join(sorted(n.mac.lower() for n in spec.nics))),
     ]
     for nic in spec.nics:
         seen = there.get(nic.mac.lower())
