@@ -22,9 +22,9 @@ from hikkoshi.network.sequential import Run, Series
 from hikkoshi.observation import Wiring
 from hikkoshi.offloads import Offloads
 from hikkoshi.params import Home
-from hikkoshi.record import report
 from hikkoshi.rehearsal.outcome import Ending, Outcome, SeenNic
 from hikkoshi.rehearsal.rehearsal import Rehearsal
+from hikkoshi.report import report
 from hikkoshi.survey import Survey
 from hikkoshi.throughput import Measured, Throughput
 from hikkoshi.vsphere.cutover import CutOver

@@ -106,7 +106,7 @@ def _kernel() -> Finding:
 
 
 def _browser() -> Finding:
-    from hikkoshi.record import pdf  # noqa: PLC0415 - the quick findings are not to wait for it
+    from hikkoshi.report import pdf  # noqa: PLC0415 - the quick findings are not to wait for it
 
     title = "Chromium (reports as PDF)"
     try:
@@ -116,7 +116,7 @@ def _browser() -> Finding:
 
 
 def _font() -> Finding:
-    from hikkoshi.record import drawing  # noqa: PLC0415 - the quick findings are not to wait for it
+    from hikkoshi.report import drawing  # noqa: PLC0415 - the quick findings are not to wait for it
 
     title, remedy = "a Japanese font (reports in Japanese)", f"{SETUP} (Debian, Ubuntu: fonts-noto-cjk)"
     found = "".join(drawing.font()) or "none: its characters would be boxes, and figures stay English"

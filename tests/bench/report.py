@@ -16,7 +16,7 @@ import pandas as pd
 
 from hikkoshi import files
 from hikkoshi.params import Home
-from hikkoshi.record import pdf, report
+from hikkoshi.report import pdf, report
 
 MAY_TAKE = 10.0  # seconds for both
 

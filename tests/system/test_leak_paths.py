@@ -35,8 +35,9 @@ from hikkoshi import masking
 from hikkoshi.journal import Journal
 from hikkoshi.masking import Mask
 from hikkoshi.params import Home, Secret
-from hikkoshi.record import leaks, report
+from hikkoshi.record import leaks
 from hikkoshi.record.execution import Outcome, execute
+from hikkoshi.report import report
 
 PROJECT = Path(__file__).parents[2]
 UNPROTECTED = "from hikkoshi import masking\nmasking.known = lambda home: []\n"

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from hikkoshi.params import Home
-from hikkoshi.record import pdf, report
+from hikkoshi.report import pdf, report
 
 pytestmark = pytest.mark.needs(
     "chromium", "pdfinfo", "pdftotext", "pdffonts", "root", "vcsim", "python:pypdf", "qemu-system-x86_64"

@@ -20,7 +20,8 @@ import pytest
 
 from hikkoshi.journal import Journal
 from hikkoshi.params import Home
-from hikkoshi.record import bag, report, seal, story
+from hikkoshi.record import bag, seal
+from hikkoshi.report import report, story
 from hikkoshi.status import status
 from processes import wait_for
 

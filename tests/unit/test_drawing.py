@@ -15,9 +15,9 @@ from hikkoshi.network import outage, overview, plots, timeline
 from hikkoshi.network.outage import Break, Outages
 from hikkoshi.network.sequential import Run, Series
 from hikkoshi.network.statistics import Estimate
-from hikkoshi.record import drawing
-from hikkoshi.record.drawing import WORDS, vectors
-from hikkoshi.record.language import translations
+from hikkoshi.report import drawing
+from hikkoshi.report.drawing import WORDS, vectors
+from hikkoshi.report.language import translations
 
 RECORDED = Path(__file__).parents[1] / "data" / "outage"
 JA = translations("ja").gettext

@@ -7,13 +7,13 @@ import pytest
 from hikkoshi.disk.conversion import Conversion
 from hikkoshi.network.outage import Break, Outages
 from hikkoshi.params import Home
-from hikkoshi.record import page as first_page
-from hikkoshi.record.judgement import service, verdict
-from hikkoshi.record.language import translations
-from hikkoshi.record.openpoints import open_points
-from hikkoshi.record.page import Page
-from hikkoshi.record.story import gather
 from hikkoshi.rehearsal.rehearsal import Rehearsal
+from hikkoshi.report import page as first_page
+from hikkoshi.report.judgement import service, verdict
+from hikkoshi.report.language import translations
+from hikkoshi.report.openpoints import open_points
+from hikkoshi.report.page import Page
+from hikkoshi.report.story import gather
 from hikkoshi.vsphere.cutover import CutOver
 from hikkoshi.xen import dom0
 from journey import SINCE, Move

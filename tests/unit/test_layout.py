@@ -33,6 +33,7 @@ ORDER = [
     {"run"},
     {"status"},
     {"record"},
+    {"report"},
     {"fleet"},
     {"doctor", "netcommands", "recordcommands"},
     {"cli", "show"},

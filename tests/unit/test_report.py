@@ -14,12 +14,13 @@ from hikkoshi.guest import clock, preparation, vmware_tools
 from hikkoshi.network import outage, wiring
 from hikkoshi.observation import Wiring
 from hikkoshi.params import Home
-from hikkoshi.record import inspection, pdf, report
-from hikkoshi.record import page as first_page
-from hikkoshi.record.language import told, translations
+from hikkoshi.record import inspection
 from hikkoshi.record.register import Register
-from hikkoshi.record.story import gather
 from hikkoshi.rehearsal.rehearsal import Rehearsal
+from hikkoshi.report import page as first_page
+from hikkoshi.report import pdf, report
+from hikkoshi.report.language import told, translations
+from hikkoshi.report.story import gather
 from hikkoshi.throughput import Measured, Throughput
 from journey import DATA, MAC, PROJECT, SINCE, STEPS, Move, series, survey, words
 

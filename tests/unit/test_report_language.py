@@ -7,17 +7,17 @@ import pytest
 from babel.messages.extract import extract_from_dir
 from babel.messages.pofile import read_po
 
-from hikkoshi.record import language
+from hikkoshi.report import language
 from hikkoshi.run import STEPS
 
-RECORD = Path(language.__file__).parent
+REPORT = Path(language.__file__).parent
 PLACE = re.compile(r"%\(\w+\)s|%%|\{\w+\}")
 
 
 def messages() -> dict[str, str]:
     """{message: the file that it is in}, as Babel's own extractors find them, and the titles of the steps."""
     found = extract_from_dir(
-        RECORD,
+        REPORT,
         [("**.py", "python"), ("**.j2", "jinja2.ext:babel_extract")],
         {"**.j2": {"trimmed": "true"}},
         keywords={"_": None, "N_": None},
@@ -34,7 +34,7 @@ def extracted() -> dict[str, str]:
 
 @pytest.mark.parametrize("lang", ["ja"])
 def test_every_message_is_translated_with_the_same_placeholders(extracted: dict[str, str], lang: str) -> None:
-    with (RECORD / "locale" / f"{lang}.po").open("rb") as f:
+    with (REPORT / "locale" / f"{lang}.po").open("rb") as f:
         catalogue = read_po(f, locale=lang, abort_invalid=True)
     problems = []
     for message, file in extracted.items():
@@ -51,7 +51,7 @@ def test_every_message_is_translated_with_the_same_placeholders(extracted: dict[
 
 
 def test_the_template_says_nothing_that_is_not_in_the_catalogue() -> None:
-    text = (RECORD / "report.html.j2").read_text(encoding="utf-8")
+    text = (REPORT / "report.html.j2").read_text(encoding="utf-8")
     for pattern in (
         r"<pre>hikkoshi verify .*?</pre>",
         r"\{%.*?%\}",

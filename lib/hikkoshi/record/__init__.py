@@ -1,4 +1,4 @@
-"""Executing notebooks and keeping what they leave: the honest engine, secrets, the report."""
+"""Executing notebooks and keeping what they leave: the honest engine, secrets, the sealed record."""
 
 import sys
 

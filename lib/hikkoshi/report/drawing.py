@@ -16,7 +16,7 @@ from matplotlib.text import Text
 
 from hikkoshi import tool
 from hikkoshi.errors import HikkoshiError
-from hikkoshi.record.language import N_, Gettext, told
+from hikkoshi.report.language import N_, Gettext, told
 
 WORDS = (  # in figures of hikkoshi.network; of two that fit, the first counts
     N_("run, in the order measured"),

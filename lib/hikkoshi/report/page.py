@@ -10,13 +10,13 @@ from hikkoshi.network import statistics
 from hikkoshi.network.remedy import Applied
 from hikkoshi.network.sequential import Series
 from hikkoshi.network.statistics import Estimate
-from hikkoshi.record import standing
-from hikkoshi.record.judgement import Level, service, verdict
-from hikkoshi.record.language import Gettext, told
-from hikkoshi.record.openpoints import notes, nouns, open_points, speed
-from hikkoshi.record.pictures import out_for
-from hikkoshi.record.standing import measured
-from hikkoshi.record.story import Span, Story
+from hikkoshi.report import standing
+from hikkoshi.report.judgement import Level, service, verdict
+from hikkoshi.report.language import Gettext, told
+from hikkoshi.report.openpoints import notes, nouns, open_points, speed
+from hikkoshi.report.pictures import out_for
+from hikkoshi.report.standing import measured
+from hikkoshi.report.story import Span, Story
 
 MOST_SEGMENTS = 12  # on the first page; all of them stand in the appendix
 MOST_CHANGES = 7

@@ -5,11 +5,11 @@ Level and words follow what was seen of the guest, never what its last run happe
 
 from typing import Literal
 
-from hikkoshi.record import standing
-from hikkoshi.record.language import Gettext
-from hikkoshi.record.openpoints import step_name
-from hikkoshi.record.standing import measured, misplaced
-from hikkoshi.record.story import Story
+from hikkoshi.report import standing
+from hikkoshi.report.language import Gettext
+from hikkoshi.report.openpoints import step_name
+from hikkoshi.report.standing import measured, misplaced
+from hikkoshi.report.story import Story
 from hikkoshi.run import STEPS
 
 Level = Literal["good", "open", "bad"]

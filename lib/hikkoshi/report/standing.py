@@ -3,8 +3,8 @@
 from typing import Literal
 
 from hikkoshi.network.statistics import Verdict
-from hikkoshi.record.story import StepStory, Story
 from hikkoshi.rehearsal.outcome import Ending
+from hikkoshi.report.story import StepStory, Story
 from hikkoshi.status import READ_ONLY, LastRun, State
 from hikkoshi.throughput import UNFINISHED, Measured, is_verdict
 

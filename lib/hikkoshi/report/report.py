@@ -14,12 +14,12 @@ from hikkoshi.guest import preparation
 from hikkoshi.journal import Journal
 from hikkoshi.masking import Mask
 from hikkoshi.params import Home
-from hikkoshi.record import appendix, page, pdf, pictures
-from hikkoshi.record.language import Gettext, told, translations
-from hikkoshi.record.openpoints import notes, open_points
-from hikkoshi.record.standing import moved, rehearsed
-from hikkoshi.record.story import Story, gather, sources
-from hikkoshi.record.story import told as runs_told
+from hikkoshi.report import appendix, page, pdf, pictures
+from hikkoshi.report.language import Gettext, told, translations
+from hikkoshi.report.openpoints import notes, open_points
+from hikkoshi.report.standing import moved, rehearsed
+from hikkoshi.report.story import Story, gather, sources
+from hikkoshi.report.story import told as runs_told
 from hikkoshi.status import READ_ONLY, runs
 
 TEMPLATE = "report.html.j2"

@@ -4,11 +4,11 @@ import re
 from collections.abc import Iterator
 
 from hikkoshi.network.sequential import Series
-from hikkoshi.record import standing
-from hikkoshi.record.language import Gettext, told
-from hikkoshi.record.standing import measured
-from hikkoshi.record.story import Story
 from hikkoshi.rehearsal.rehearsal import Rehearsal
+from hikkoshi.report import standing
+from hikkoshi.report.language import Gettext, told
+from hikkoshi.report.standing import measured
+from hikkoshi.report.story import Story
 from hikkoshi.status import MEASURED, UNSEALED
 
 ERROR = re.compile(r"(?:[A-Z]\w+: )?(.*)")  # what a run failed with: the name of its kind, for programs, and its words

@@ -9,11 +9,12 @@ from pathlib import Path
 import nbformat
 from markupsafe import Markup
 
-from hikkoshi.record import anatomy, environment, pictures, standing
-from hikkoshi.record.language import Gettext
-from hikkoshi.record.openpoints import seen, speed
-from hikkoshi.record.pictures import Picture, out_for
-from hikkoshi.record.story import Story
+from hikkoshi.record import anatomy, environment
+from hikkoshi.report import pictures, standing
+from hikkoshi.report.language import Gettext
+from hikkoshi.report.openpoints import seen, speed
+from hikkoshi.report.pictures import Picture, out_for
+from hikkoshi.report.story import Story
 from hikkoshi.vsphere.readback import NicFound
 
 LONGEST_OUTPUT = 20_000  # characters of one cell's output; the whole of it is in the record

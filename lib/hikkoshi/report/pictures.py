@@ -11,12 +11,12 @@ from pathlib import Path
 from hikkoshi.network import overview, plots, timeline
 from hikkoshi.network.outage import Outages, duration
 from hikkoshi.network.sequential import Series
-from hikkoshi.record.drawing import speaks, vectors
-from hikkoshi.record.language import Gettext
-from hikkoshi.record.openpoints import speed
-from hikkoshi.record.standing import measured
-from hikkoshi.record.story import Story
 from hikkoshi.rehearsal.outcome import Outcome
+from hikkoshi.report.drawing import speaks, vectors
+from hikkoshi.report.language import Gettext
+from hikkoshi.report.openpoints import speed
+from hikkoshi.report.standing import measured
+from hikkoshi.report.story import Story
 
 LONGEST_SCREEN = 4000  # characters
 
