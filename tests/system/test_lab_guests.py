@@ -203,17 +203,17 @@ def test_chkconfig_turns_kudzu_off_in_every_runlevel(by_hand: tuple[Path, dict[s
     ]
 
 
-@pytest.mark.parametrize(("controller", "nic", "nics"), [("pvscsi", "vmxnet3", 10), ("lsisas1068", "e1000", 2)])
-def test_put_right_by_hand_the_guest_comes_up_with_every_nic(
-    by_hand: tuple[Path, dict[str, str]], tmp_path: Path, controller: Controller, nic: NicModel, nics: int
+def test_put_right_by_hand_the_guest_comes_up_with_every_nic_on_other_hardware(
+    by_hand: tuple[Path, dict[str, str]], tmp_path: Path
 ) -> None:
-    wish = machine(image.GATEWAY, controller, nic, nics)
+    """pvscsi and vmxnet3 are those of the guests that are moved."""
+    wish = machine(image.GATEWAY, "lsisas1068", "e1000", 2)
     seen = boot.boot(by_hand[0], "raw", wish, tmp_path, "after", probe=True, accelerator="tcg")
     assert seen.ending is Ending.LOGIN, seen.words
     assert seen.words.startswith("gateway login:")
     assert seen.root == "/dev/sda2"
     found = {(n.name, n.mac, n.driver, n.addresses) for n in seen.nics}
-    assert found == {(n.name, n.mac, nic, (n.address,)) for n in wish.nics}
+    assert found == {(n.name, n.mac, "e1000", (n.address,)) for n in wish.nics}
 
 
 def test_a_damaged_package_is_named_and_nothing_is_built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

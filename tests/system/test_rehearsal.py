@@ -1,4 +1,4 @@
-"""Boots on a real QEMU: small boot sectors first, then a guest of the lab."""
+"""Boots on a real QEMU, of small boot sectors; the lab's guests are in test_end_to_end.py and test_guests.py."""
 
 import os
 import signal
@@ -10,13 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from hikkoshi.disk.origin import Origin
 from hikkoshi.errors import ToolFailed
-from hikkoshi.rehearsal import accelerator, rehearsal, witness
+from hikkoshi.rehearsal import accelerator, witness
 from hikkoshi.rehearsal.boot import boot
 from hikkoshi.rehearsal.machine import Controller, Machine, MachineNic, NicModel
 from hikkoshi.rehearsal.outcome import Ending, Outcome
-from hikkoshi.rehearsal.rehearsal import Job
 
 pytestmark = pytest.mark.needs("qemu-system-x86_64", "qemu-img")
 
@@ -177,60 +175,8 @@ def test_the_witness_speaks_any_shell_and_is_understood(tmp_path: Path) -> None:
     assert found.kernel == os.uname().release
 
 
-@pytest.fixture(scope="module")
-def moved(tmp_path_factory: pytest.TempPathFactory) -> Job:
-    """The lab's small guest, prepared and converted."""
-    from hikkoshi.disk import conversion
-    from hikkoshi.guest import appliance, preparation, prepared
-    from hikkoshi.lab import image
-
-    folder = tmp_path_factory.mktemp("idp")
-    copy, vmdk, nic = folder / "disk" / "idp.img", folder / "disk" / "idp.vmdk", image.IDP.nics[0]
-    source = image.build(image.IDP)
-    facts = appliance.inspect(Origin.whole(source))
-    changes = preparation.plan(facts, controller="pvscsi", nic_model="vmxnet3", macs={"eth0": nic.mac})
-    prepared.start(Origin.whole(source), copy, changes)
-    machine = Machine(
-        controller="pvscsi",
-        nic_model="vmxnet3",
-        memory_mb=512,
-        vcpus=1,
-        nics=(MachineNic(name="eth0", mac=nic.mac, address=str(nic.address)),),
-    )
-    return Job(folder, vmdk, Decided(Origin.whole(source), machine), conversion.start(copy, vmdk, folder))
-
-
-class Decided:
-    """What a rehearsal needs of a plan."""
-
-    hash = "the plan's"
-
-    def __init__(self, source: Origin, machine: Machine) -> None:
-        self.source, self.machine = source, machine
-
-
-class TestAGuestOfTheLab:
-    def test_fails_unprepared_with_grubs_error_13(self, moved: Job) -> None:
-        assert not rehearsal.control_complete(moved)
-        control = rehearsal.start_control(moved, accelerator="tcg").outcome
-        assert (control.ending, control.disk_unchanged) == (Ending.GRUB_ERROR, True)
-        assert control.words == "Error 13: Invalid or unsupported executable format"
-        assert rehearsal.control_complete(moved)
-
-    def test_logs_in_prepared_and_tells_kernel_root_and_nic_without_a_password(self, moved: Job) -> None:
-        assert not rehearsal.complete(moved.folder, moved.vmdk_sha256, moved.plan_hash)
-        done = rehearsal.start(moved, accelerator="tcg")
-        assert [str(c.problem()) for c in rehearsal.checks(done, moved.machine) if not c] == []
-        assert done.before is not None
-        assert done.after.root == "/dev/sda2"
-        assert rehearsal.complete(moved.folder, moved.vmdk_sha256, moved.plan_hash)
-
-    def test_is_not_changed_by_its_rehearsal(self, moved: Job) -> None:
-        assert b"HIKKOSHI" not in moved.vmdk.read_bytes()
-        assert rehearsal.files.sha256(moved.vmdk) == moved.vmdk_sha256
-
-    def test_without_a_system_the_witness_cannot_be_placed_and_that_is_said(self, tmp_path: Path) -> None:
-        disk = sector(tmp_path, SPIN)
-        with pytest.raises(ToolFailed, match="no file system with /etc/fstab"):
-            boot(disk, "raw", small(), tmp_path / "kept", "x", probe=True, accelerator="tcg")
-        assert not (tmp_path / "kept").exists()
+def test_without_a_system_the_witness_cannot_be_placed_and_that_is_said(tmp_path: Path) -> None:
+    disk = sector(tmp_path, SPIN)
+    with pytest.raises(ToolFailed, match="no file system with /etc/fstab"):
+        boot(disk, "raw", small(), tmp_path / "kept", "x", probe=True, accelerator="tcg")
+    assert not (tmp_path / "kept").exists()
