@@ -17,7 +17,7 @@ from hikkoshi.errors import BadInput, Refused
 from hikkoshi.journal import Journal
 from hikkoshi.params import Home
 from hikkoshi.record import bag, contents, instructions, register, seal, timestamp, verification
-from sealed import A, B, C, ended, sealed_home, writable
+from sealed import A, B, C, ended, list_again, sealed_home, sign_again, writable
 
 pytestmark = pytest.mark.needs("ssh-keygen", "openssl")
 CUTOVER = "20260104T000000Z-70-cutover"
@@ -102,14 +102,21 @@ def test_a_record_that_was_taken_away_is_not_sealed_again_over_forged_evidence(h
     assert B in gone.expected
 
 
-def test_a_journal_that_is_made_to_stop_the_reader_stops_nothing(home: Home) -> None:
+@pytest.mark.parametrize("signed", [False, True])  # by the holder of the key, too
+def test_a_journal_that_is_made_to_stop_the_reader_stops_nothing(home: Home, signed: bool) -> None:
     for run in (A, B):
         ended(home, "gateway", run)
         seal.of_run(home, "gateway", run)
     writable(home.outputs / "records")
-    (seal.folder(home, "gateway") / B / "data" / "journal.jsonl").write_text("[" * 100_000 + "\n")
+    record = seal.folder(home, "gateway") / B
+    (record / "data" / "journal.jsonl").write_text("[" * 100_000 + "\n")
+    if signed:
+        list_again(record)
+        sign_again(record, home.path(home.site().signing.key))
     found = verification.verify(home.outputs / "records", trust(home, home.site()))
-    assert {p.what for p in found.problems} >= {"a file was changed"}
+    told = {p.what for p in found.problems}
+    assert ("a file was changed" in told) != signed
+    assert "the journal is not that of the record before, continued" in told
 
 
 def test_a_record_that_was_changed_accuses_no_other_of_a_lost_time_stamp(home: Home) -> None:
