@@ -107,11 +107,11 @@ def ratio(a: Values, b: Values, confidence: float = 0.95) -> Estimate:
 
 def median(values: Values, confidence: float = 0.95) -> Estimate:
     """The median with the narrowest symmetric pair of order statistics that reaches `confidence`, for any distribution."""
+    from scipy import stats  # noqa: PLC0415 - it takes most of a second, in every kernel, and most runbooks need none of it
+
     ordered = np.sort(_finite(values))
     n = len(ordered)
     # P(fewer than k values lie below the true median) is binomial
-    from scipy import stats  # noqa: PLC0415 - it takes most of a second, in every kernel, and most runbooks need none of it
-
     tails = stats.binom.cdf(np.arange(n // 2), n, 0.5)
     k = _rank(tails, confidence, f"{n} runs")
     return Estimate(

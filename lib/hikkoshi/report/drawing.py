@@ -81,9 +81,8 @@ def font() -> tuple[str, ...]:
     except HikkoshiError:
         return ()
     for path in sorted(listed, key=lambda p: ("NotoSansCJK" not in p, p)):
-        with contextlib.suppress(
-            OSError, RuntimeError, NotImplementedError
-        ):  # a form of font that Matplotlib does not read
+        # a font, or a form of it, that Matplotlib does not read
+        with contextlib.suppress(OSError, RuntimeError, NotImplementedError):
             font_manager.fontManager.addfont(path)
             return (font_manager.FontProperties(fname=path).get_name(),)
     return ()
