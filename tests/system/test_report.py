@@ -62,7 +62,8 @@ def requests_of(page: Path) -> list[str]:
             timeout=120,
             check=True,
         )
-    return [line for line in proxy.asked if not re.search(r"google|gstatic|chrome|debian", line)]
+    # a connection on which nothing is asked is one that the browser opened ahead, for its own requests
+    return [line for line in proxy.asked if line and not re.search(r"google|gstatic|chrome|debian", line)]
 
 
 CONTROL = """<!DOCTYPE html><title>control</title>{policy}
