@@ -60,7 +60,7 @@ schemas:
 	@$(PY) -c 'from pathlib import Path; from hikkoshi.params import write_schemas; write_schemas(Path("params/schema"))'
 
 lock:
-	@rm -rf build/lock && /usr/bin/python3 -m venv build/lock && build/lock/bin/pip install -q pip-tools
+	@rm -rf build/lock && /usr/bin/python3 -m venv build/lock && build/lock/bin/pip install -q --require-hashes -r .ci/pip-tools.lock
 	@CUSTOM_COMPILE_COMMAND='make lock' build/lock/bin/pip-compile -q --extra dev --generate-hashes --strip-extras --allow-unsafe \
 	  --no-emit-index-url --no-emit-trusted-host --no-emit-find-links -o requirements.lock pyproject.toml
 
