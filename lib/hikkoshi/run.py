@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import IO, Any, Literal
 
 from hikkoshi import approval, files, lock, masking, signatory
-from hikkoshi.check import Check
+from hikkoshi.check import Check, Unseen
 from hikkoshi.errors import BadInput, HikkoshiError, Problem, Refused, StepFailed, nearest
 from hikkoshi.journal import Journal
 from hikkoshi.params import Guest, Home, Site
@@ -47,7 +47,8 @@ APPROVED = (
 )  # in apply, nothing is done in these without an approval; going back needs none
 PARAMETERS = ("guest", "mode", "home")
 Mode = Literal["plan", "apply"]
-State = Literal["would", "already", "done", "failed", "ok", "later", "red"]
+WIDTH = 13  # of the column with the state, where rows are shown as text
+State = Literal["would", "already", "done", "failed", "ok", "later", "red"] | Unseen
 
 display: Callable[[object], None] = print  # hikkoshi.show puts the notebook's display here
 
@@ -62,7 +63,7 @@ class Row:
     found: str = ""
 
     def __str__(self) -> str:
-        return f"{self.state:<8}{self.title:<44}{self.seconds:>7.1f} s  {self.found}".rstrip()
+        return f"{self.state:<{WIDTH}}{self.title:<44}{self.seconds:>7.1f} s  {self.found}".rstrip()
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ class Checklist:
 
     def __str__(self) -> str:
         return "\n".join(
-            f"{state_of(c):<8}{c.title}{': ' + c.found if c.found else ''}"
+            f"{state_of(c):<{WIDTH}}{c.title}{': ' + c.found if c.found else ''}"
             + (f"  (expected {c.expected})" if not c and c.expected else "")
             for c in self.checks
         )
@@ -98,7 +99,7 @@ class Evidence:
 
 def state_of(check: Check) -> State:
     """The word that a check is shown with."""
-    return "ok" if check else "later" if check.later else "red"
+    return check.unseen or "ok" if check else "later" if check.later else "red"
 
 
 @dataclass
@@ -153,7 +154,7 @@ class Run:
         done = tuple(checks)
         display(Checklist("preflight", done))
         bad = [c for c in done if not c and not (c.later and self.mode == "plan")]
-        self._note("preflight", state="red" if bad else "ok", checks=[_plain(c) for c in done])
+        self._note("preflight", state=_together(done, bad), checks=[_plain(c) for c in done])
         if bad:
             raise Refused(*(c.problem() for c in bad))
 
@@ -168,8 +169,9 @@ class Run:
     ) -> None:
         """Make something so: ask, act where it is not so, ask again.
 
-        `holds` observes and is always safe. `timeout` (seconds) ends an `act` that hangs. `retry` is for actions that are
-        safe to repeat, never for destructive ones: so many more tries, with a pause of 1, 2, 4… seconds before each.
+        `holds` observes and is always safe; what it calls unseen stays so, and is not acted upon. `timeout` (seconds) ends
+        an `act` that hangs. `retry` is for actions that are safe to repeat, never for destructive ones: so many more tries,
+        with a pause of 1, 2, 4… seconds before each.
         In the steps of `APPROVED` every try asks for the approval first, and the first one for the operator's signature:
         `Refused` where none counts.
         """
@@ -182,7 +184,7 @@ class Run:
         state: State = "would"
         before = after = holds()
         if before:
-            state = "already"
+            state = getattr(before, "unseen", None) or "already"
         elif self.mode == "apply":
             self._note("start", title=title)
             try:
@@ -191,7 +193,7 @@ class Run:
             except BaseException as e:
                 self._row(title, "failed", start, f"{type(e).__name__}: {str(e).splitlines()[0] if str(e) else ''}")
                 raise
-            state = "done" if after else "failed"
+            state = getattr(after, "unseen", None) or "done" if after else "failed"
         self._row(title, state, start, after.found if isinstance(after, Check) else "")
         if state == "failed":
             problem = (
@@ -207,7 +209,7 @@ class Run:
         done = tuple(checks)
         display(Checklist("verify", done))
         bad = [c for c in done if not c]
-        self._note("verify", state="red" if bad else "ok", mode=self.mode, checks=[_plain(c) for c in done])
+        self._note("verify", state=_together(done, bad), mode=self.mode, checks=[_plain(c) for c in done])
         if bad and self.mode == "apply":
             raise StepFailed(*(c.problem() for c in bad))
 
@@ -373,6 +375,12 @@ def _deadline(seconds: float | None, title: str) -> Iterator[None]:
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
+
+
+def _together(checks: Sequence[Check], bad: Sequence[Check]) -> State:
+    """One word for a list: red for what is bad, and ok only where anything at all was seen."""
+    words = {state_of(c) for c in checks}
+    return "red" if bad else words.pop() if len(words) == 1 and all(c.unseen for c in checks) else "ok"
 
 
 def _plain(check: Check) -> dict[str, Any]:

@@ -7,6 +7,7 @@ for the console and for later.
 
 import html
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
@@ -28,8 +29,12 @@ COLOURS = {  # state: text colour, each with a contrast of at least 4.5 on white
     "done": "#1a6b32", "already": "#1a6b32", "ok": "#1a6b32",
     "would": "#0b5394", "later": "#6b5900",
     "failed": "#b00020", "red": "#b00020",
+    "not seen": "#6a3d9a", "not measured": "#6a3d9a", "not needed": "#555555",
 }  # fmt: skip
-MARKS = {"done": "✔", "already": "✔", "ok": "✔", "would": "→", "later": "…", "failed": "✘", "red": "✘"}
+MARKS = {
+    "done": "✔", "already": "✔", "ok": "✔", "would": "→", "later": "…", "failed": "✘", "red": "✘",
+    "not seen": "?", "not measured": "?", "not needed": "–",
+}  # fmt: skip
 
 
 def table(rows: pd.DataFrame | Sequence[Mapping[str, Any]], caption: str = "") -> None:
@@ -198,9 +203,11 @@ def _checklist_html(checklist: _run.Checklist) -> str:
         + (f"<td>{'' if c else html.escape(c.remedy)}</td></tr>" if bad else "</tr>")
         for c in checklist.checks
     )
-    count = len(checklist.checks)
-    words = f"{bad} not as expected" if bad else "all as expected" if count > 1 else "as expected"
-    caption = f"{checklist.title}: {count} check{'s' if count != 1 else ''}, {words}"
+    count, unseen = len(checklist.checks), Counter(str(c.unseen) for c in checklist.checks if c and c.unseen)
+    good = "all" if bad == unseen.total() == 0 and count > 1 else count - bad - unseen.total()
+    numbers: dict[str, int | str] = {"not as expected": bad, "as expected": 0 if bad else good, **unseen}
+    words = [f"{n} {word}" for word, n in numbers.items() if n]
+    caption = f"{checklist.title}: {count} check{'s' if count != 1 else ''}, {', '.join(words)}"
     return f"<table class='hikkoshi'><caption style='text-align:left'>{caption}</caption><tr>{head}</tr>{body}</table>"
 
 

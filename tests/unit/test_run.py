@@ -5,11 +5,12 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
-from hikkoshi import lock, run
-from hikkoshi.check import Check
+from hikkoshi import lock, run, show
+from hikkoshi.check import UNSEEN, Check, Unseen, unseen
 from hikkoshi.errors import BadInput, Busy, HikkoshiError, Problem, Refused, StepFailed, ToolFailed
 from hikkoshi.params import Home
 from hikkoshi.run import Run, open_run
@@ -145,6 +146,59 @@ def test_verify_fails_in_apply_and_only_tells_in_plan(home: Home) -> None:
     with pytest.raises(StepFailed):
         r.verify([Check("moved", False)])
     r.close("failed")
+
+
+@pytest.mark.parametrize("word", UNSEEN)
+@pytest.mark.parametrize("mode", ["plan", "apply"])
+def test_what_nobody_has_looked_at_stops_nothing_and_is_never_called_done(
+    home: Home, shown: list[str], mode: str, word: Unseen
+) -> None:
+    r, acted = opened(home, mode), list[str]()
+    looked = Check("the source is off", True, "a folder", unseen=word)
+    r.ensure("the source is off", holds=lambda: looked, act=lambda: acted.append("act"))
+    r.preflight([looked])
+    r.verify([looked, Check("all else", True)])
+    r.close("completed")
+    assert not acted
+    assert states(r) == [word]
+    assert [e["state"] for e in r.journal.entries() if e["event"] in ("preflight", "verify")] == [word, "ok"]
+    checks = [c["state"] for e in r.journal.entries() for c in e.get("checks", [])]
+    assert checks == [word, word, "ok"]
+    assert all(f"{word} " in line and "already" not in line for line in shown)
+
+
+def test_what_is_acted_upon_and_then_cannot_be_seen_is_not_done(home: Home) -> None:
+    r = opened(home)
+    told = iter([Check("it runs", False), Check("it runs", True, unseen="not seen")])
+    r.ensure("it runs", holds=lambda: next(told), act=lambda: None)
+    assert states(r) == ["not seen"]
+    r.close("completed")
+
+
+def test_every_state_has_its_colour_and_mark_in_a_notebook() -> None:
+    states = {state for part in get_args(run.State) for state in (get_args(part) or [part])}
+    assert set(show.COLOURS) == set(show.MARKS) == states
+    checks = (Check("a", True), Check("b", True, unseen="not seen"), Check("c", True, unseen="not measured"))
+    page = show._checklist_html(run.Checklist("verify", checks))
+    assert "3 checks, 1 as expected, 1 not seen, 1 not measured<" in page
+    assert "1 check, 1 not measured<" in show._checklist_html(run.Checklist("preflight", checks[2:]))
+    assert "2 checks, 1 not as expected, 1 not seen<" in show._checklist_html(
+        run.Checklist("verify", (checks[1], Check("bad", False)))
+    )
+    assert "? not seen" in show._row_html(run.Row("off", "not seen", 0))
+
+
+def test_journals_of_before_say_what_was_not_seen_in_their_words_only() -> None:
+    assert unseen({"state": "not seen", "found": "a folder"}) == "not seen"
+    assert (
+        unseen({"state": "already", "found": "not measured: params/guests/idp.yml has no measurement"})
+        == "not measured"
+    )
+    assert unseen({"state": "ok", "found": "not seen from here, the Dom-0 is a folder (/mnt): …"}) == "not seen"
+    assert unseen({"state": "ok", "found": "not needed: no cause was named"}) == "not needed"
+    assert not unseen({"state": "red", "found": "not measured"})
+    assert not unseen({"state": "ok", "found": "off"})
+    assert not unseen({"event": "open"})
 
 
 def test_evidence_names_every_file_with_its_hash_and_ends_the_run(home: Home, world: Path) -> None:

@@ -147,6 +147,7 @@ def test_a_list_of_domains_is_read(listing: str, expected: dict[str, str]) -> No
 def test_from_a_mounted_dom0_nothing_runs(mounted: tuple[Home, Dom0]) -> None:
     check = dom0.source_off(*mounted, "web01")
     assert check
+    assert check.unseen == "not seen"
     assert "whoever applies answers for it" in check.found
 
 

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 
+from hikkoshi.check import unseen
 from hikkoshi.network.sequential import Series
 from hikkoshi.rehearsal.rehearsal import Rehearsal
 from hikkoshi.report import standing
@@ -12,7 +13,6 @@ from hikkoshi.report.story import Story
 from hikkoshi.status import MEASURED, UNSEALED
 
 ERROR = re.compile(r"(?:[A-Z]\w+: )?(.*)")  # what a run failed with: the name of its kind, for programs, and its words
-UNSEEN = "not seen from here"  # how `hikkoshi.xen.dom0` begins what it says of a Dom-0 that it cannot ask
 
 
 def nouns(_: Gettext = str) -> dict[str, str]:
@@ -104,7 +104,7 @@ def _not_done(story: Story, _: Gettext) -> Iterator[str]:
 def _not_seen(story: Story, _: Gettext) -> Iterator[str]:
     """What the person who cut over answers for, because nobody could see it from here."""
     checks = (c for s in story.steps if s.step == "70-cutover" for c in s.checks)
-    if story.cutover and any(str(c["found"]).startswith(UNSEEN) for c in checks):
+    if story.cutover and any(unseen(c) == "not seen" for c in checks):
         yield _("That the source is off was not seen from here.")
 
 

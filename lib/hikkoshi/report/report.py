@@ -144,7 +144,8 @@ def _minute(time: datetime) -> str:
 def _state(word: str, _: Gettext) -> str:
     """The word for the state of a run, an action or a check."""
     words = {"done": _("done"), "already": _("already so"), "would": _("would be done"), "failed": _("failed"),
-             "interrupted": _("interrupted"), "ok": _("ok"), "later": _("later"), "red": _("not ok")}  # fmt: skip
+             "interrupted": _("interrupted"), "ok": _("ok"), "later": _("later"), "red": _("not ok"),
+             "not seen": _("not seen"), "not measured": _("not measured"), "not needed": _("not needed")}  # fmt: skip
     return words.get(word, word)
 
 

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from hikkoshi import approval, files
 from hikkoshi.approval import Approval
 from hikkoshi.artefact import Artefact
+from hikkoshi.check import UNSEEN, unseen
 from hikkoshi.disk.conversion import Conversion
 from hikkoshi.errors import BadInput, HikkoshiError
 from hikkoshi.guest.prepared import Prepared
@@ -178,9 +179,13 @@ def gather(home: Home, guest: str) -> Story:
         cutover_approved=any(not a.flaw for n in needed if n.step == "70-cutover" for a in approvals.at(n)),
         past=tuple(r for r in past if r.step != "90-report"),
         begun=begun,
-        reached=frozenset(e["run"] for e in entries if e["event"] == "step" and e.get("state") in ("done", "already")),
+        reached=frozenset(
+            e["run"]
+            for e in entries
+            if e["event"] == "step" and e.get("state") in ("done", "already") and not unseen(e)
+        ),
         red={
-            e["run"]: tuple(c["title"] for c in e["checks"] if c["state"] != "ok")
+            e["run"]: tuple(c["title"] for c in e["checks"] if c["state"] not in ("ok", *UNSEEN))
             for e in entries
             if e["event"] == "verify"
         },

@@ -88,7 +88,8 @@ def source_off(home: Home, dom0: Dom0, name: str) -> Check:
         return Check(
             title,
             True,
-            f"not seen from here, the Dom-0 is a folder ({home.path(dom0.root)}): whoever applies answers for it",
+            f"the Dom-0 is a folder here ({home.path(dom0.root)}): whoever applies answers for it",
+            unseen="not seen",
         )
     expected = f"{name} not in the list of domains"
     try:
