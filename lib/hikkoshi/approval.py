@@ -9,13 +9,12 @@ import base64
 import binascii
 import hashlib
 import re
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from hikkoshi import files, signature
+from hikkoshi import files, signature, temporary
 from hikkoshi.check import Check
 from hikkoshi.errors import BadInput, HikkoshiError, Problem, Refused
 from hikkoshi.params import Home, Site
@@ -233,8 +232,8 @@ def give(
     path = folder(home, guest) / f"{approved:%Y%m%dT%H%M%SZ}-{re.sub(r'[^A-Za-z0-9@._+-]', '_', by.principal)}.txt"
     if path.exists():
         raise Refused(Problem("approved this very second already", str(path), remedy="nothing is left to do"))
-    with tempfile.TemporaryDirectory(prefix="hikkoshi-approve-") as private:
-        draft = Path(private, "draft")
+    with temporary.folder("approve") as private:
+        draft = private / "draft"
         draft.write_bytes(content)
         signed = signature.sign(draft, by.key, "approval", ask=ask).read_bytes()
         verdict = signature.verify(draft, lists, "approval", approved)

@@ -304,22 +304,27 @@ def _unsaid(words: str) -> None:
 
 def _unexpected(e: BaseException) -> str:
     """Keep the whole story of an error that nobody foresaw; the line that tells of it."""
-    try:
-        from hikkoshi.params import Home  # noqa: PLC0415
-
-        folder = Home.find().outputs / "logs"
-        folder.mkdir(parents=True, exist_ok=True)
-    except (HikkoshiError, OSError):
-        folder = Path(tempfile.gettempdir())
-    log = folder / f"{datetime.now(UTC).strftime('%Y%m%dT%H%M%SZ')}-{os.getpid()}.log"
     story = _without_secrets("".join([" ".join(sys.argv), "\n", *traceback.format_exception(e)]))
+    told = f"an error that nobody foresaw: {type(e).__name__}: {e} · the whole story is in {_kept(story)}"
+    return _without_secrets(told)
+
+
+def _kept(story: str) -> str:
+    """Write it where only this user reads it; in the folder for temporary files under a name that nobody can foresee."""
+    from hikkoshi import files  # noqa: PLC0415
+    from hikkoshi.params import Home  # noqa: PLC0415
+
+    with contextlib.suppress(HikkoshiError, OSError):  # no home; a full disk, or a folder of others
+        log = Home.find().outputs / "logs" / f"{datetime.now(UTC).strftime('%Y%m%dT%H%M%SZ')}-{os.getpid()}.log"
+        files.write(log, story)
+        return str(log)
     try:
-        log.write_text(story)
-    except OSError:  # a full disk, or a folder of others
-        log = Path(tempfile.gettempdir()) / log.name
-        with contextlib.suppress(OSError):
-            log.write_text(story)
-    return _without_secrets(f"an error that nobody foresaw: {type(e).__name__}: {e} · the whole story is in {log}")
+        handle, name = tempfile.mkstemp(prefix="hikkoshi-", suffix=".log")
+        with os.fdopen(handle, "w", encoding="utf-8") as f:
+            f.write(story)
+    except OSError as e:
+        return f"no file: {e.strerror}"
+    return name
 
 
 def _without_secrets(text: str) -> str:

@@ -3,13 +3,12 @@
 import contextlib
 import json
 import sys
-import tempfile
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from hikkoshi import terminal
+from hikkoshi import temporary, terminal
 from hikkoshi.terminal import AsJson
 
 netperf = typer.Typer(help="Throughput: run netperf, read what it printed, compare two paths.")
@@ -156,9 +155,9 @@ def outage(
     from hikkoshi.network import meter, metering  # noqa: PLC0415
 
     named = meter.targets(targets)
-    with tempfile.TemporaryDirectory(prefix="hikkoshi-") as folder:
+    with temporary.folder("outage") as folder:
         with (
-            metering.measuring(named, Path(folder) / "outage.jsonl") as running,
+            metering.measuring(named, folder / "outage.jsonl") as running,
             contextlib.suppress(Interrupted),
         ):
             time.sleep(seconds)

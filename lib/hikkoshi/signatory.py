@@ -1,11 +1,9 @@
 """Who signs here: the operator, with the key that seals what is carried out. Found by a trial, since a name proves nothing."""
 
-import tempfile
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 
-from hikkoshi import approval, signature
+from hikkoshi import approval, signature, temporary
 from hikkoshi.check import Check
 from hikkoshi.errors import HikkoshiError
 from hikkoshi.params import Home
@@ -35,13 +33,13 @@ def find(home: Home) -> Signatory:
         site = home.site()
         trust = approval.trust(home, site)
         trust.check()
-        with tempfile.TemporaryDirectory(prefix="hikkoshi-seal-") as private:
-            trial = Path(private, "trial")
+        with temporary.folder("seal") as private:
+            trial = private / "trial"
             trial.write_text("whose signature is this?\n")
             signature.sign(trial, home.path(site.signing.key), "evidence")
             found = signature.verify(trial, trust, "evidence", datetime.now(UTC))
     except OSError as e:
-        return Signatory(why=f"nothing can be signed: {e.filename or tempfile.gettempdir()}: {e.strerror}")
+        return Signatory(why=f"nothing can be signed: {e.filename or 'a temporary file'}: {e.strerror}")
     except HikkoshiError as e:
         problem = e.problems[0]
         return Signatory(why=f"{problem.what}: {problem.where}" + (f", {problem.found}" if problem.found else ""))

@@ -7,13 +7,12 @@ which every line has to name its namespaces.
 
 import re
 import shutil
-import tempfile
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
-from hikkoshi import files, tool
+from hikkoshi import files, temporary, tool
 from hikkoshi.errors import BadInput, Problem
 
 # one principal by name, its options, its key: no patterns, no lists, no certificates
@@ -95,8 +94,8 @@ def sign(signed: Path, key: Path, namespace: Namespace, *, ask: bool = False) ->
                 remedy="make one with ssh-keygen, or name yours: signing.key in params/site.yml",
             )
         )
-    with tempfile.TemporaryDirectory(prefix="hikkoshi-sign-") as private:
-        copy = Path(private, "signed")
+    with temporary.folder("sign") as private:
+        copy = private / "signed"
         shutil.copyfile(signed, copy)  # ssh-keygen asks before it writes over an old signature
         argv: list[str | Path] = ["ssh-keygen", "-Y", "sign", "-f", key, "-n", namespace, copy]
         if ask:

@@ -1,12 +1,10 @@
 """The engine never calls a run green that was not: one test per way in which a run can end."""
 
-import fcntl
 import os
 import signal
 import stat
 import subprocess
 import sys
-import tempfile
 import textwrap
 import time
 from collections.abc import Callable
@@ -21,7 +19,6 @@ from papermill.exceptions import PapermillExecutionError
 
 from hikkoshi.masking import Mask
 from hikkoshi.params import Home, Secret
-from hikkoshi.record import notebook as notebook_module
 from hikkoshi.record.notebook import Event
 
 SLOW_START = 20  # seconds that a loaded machine may take for what usually takes one
@@ -252,26 +249,6 @@ def test_each_kernel_has_a_private_folder_that_is_gone_afterwards(tmp_path: Path
     assert mode == oct(stat.S_IRWXU)
     assert any(name.startswith("socket-") for name in inside)
     assert not Path(folder).exists()
-
-
-def test_what_a_killed_runner_left_of_its_kernel_is_removed_by_the_next(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    place = tmp_path / "t"  # short: sockets are made in it
-    place.mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(place))
-    monkeypatch.setattr("hikkoshi.record.notebook.LONGEST_SOCKET_FOLDER", 95)
-    left, young, used = (place / f"hikkoshi-kernel-{name}" for name in ("left", "young", "used"))
-    for folder in (left, young, used):
-        folder.mkdir()
-    for folder in (left, used):
-        os.utime(folder, (0, 0))
-    lock = os.open(used, os.O_RDONLY)
-    fcntl.flock(lock, fcntl.LOCK_EX)
-    with notebook_module._private_folder() as own:
-        assert Path(own).parent == place
-        assert sorted(p for p in place.iterdir() if p != Path(own)) == [used, young]
-    os.close(lock)
 
 
 SECRET = "tr0ub&dor'3<x>"

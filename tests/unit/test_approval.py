@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -550,7 +551,7 @@ def test_looking_tells_that_nobody_can_sign_and_refuses_nothing(apart: World) ->
 
 
 def test_a_machine_that_cannot_write_its_trial_says_so(apart: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(signatory.tempfile, "tempdir", "/nowhere")
+    monkeypatch.setattr(tempfile, "tempdir", "/nowhere")
     told = signatory.find(apart.home)
     assert (told.name, told.why.partition(":")[0]) == ("", "nothing can be signed")
     assert "/nowhere" in told.why

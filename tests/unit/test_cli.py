@@ -3,8 +3,11 @@
 import io
 import json
 import os
+import re
+import stat
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -95,6 +98,22 @@ def test_what_nobody_foresaw_is_one_line_and_a_log(home: Home) -> None:
     assert "IsADirectoryError" in done.stderr
     (log,) = (home.outputs / "logs").iterdir()
     assert str(log) in done.stderr
+    assert "Traceback" in log.read_text()
+
+
+def test_a_log_that_has_no_place_in_outputs_is_read_by_nobody_else_and_its_name_by_nobody_foreseen(
+    home: Home, tmp_path: Path
+) -> None:
+    (home.folder("gateway") / "journal.jsonl").mkdir(parents=True)
+    (home.outputs / "logs").write_text("no folder")
+    place = tmp_path / "temporary"
+    place.mkdir()
+    done = hikkoshi(home, "status", TMPDIR=str(place))
+    assert done.returncode == 1
+    (log,) = place.iterdir()
+    assert str(log) in done.stderr
+    assert stat.S_IMODE(log.stat().st_mode) == 0o600
+    assert not re.search(r"\d{8}T\d{6}Z|-\d+\.log", log.name)
     assert "Traceback" in log.read_text()
 
 

@@ -17,7 +17,7 @@ MODULES = sorted(p for p in LIB.rglob("*.py"))
 # each may import what stands in the lines above it, and itself
 ORDER = [
     {"errors"},
-    {"check", "files", "progress"},
+    {"check", "files", "progress", "temporary"},
     {"terminal"},
     {"tool", "artefact", "yamlfile", "reference"},
     {"params", "signature"},

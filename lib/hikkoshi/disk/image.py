@@ -14,14 +14,13 @@ import socket
 import stat
 import struct
 import subprocess
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal, Self
 
-from hikkoshi import tool
+from hikkoshi import temporary, tool
 from hikkoshi.disk.extents import BLOCK
 from hikkoshi.errors import BadInput, Problem, StepFailed
 
@@ -61,7 +60,7 @@ class ImageDisk:
         self._threads = threading.local()
         options = f"{_driver(path, format)},file.driver=file,file.filename={self.name.replace(',', ',,')}"
         with contextlib.ExitStack() as stack:  # should anything fail, what was begun is ended
-            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hikkoshi-")))
+            folder = stack.enter_context(temporary.folder("image"))
             self._errors, self._socket = folder / "errors", folder / "nbd"
             self._process = self._started(options)
             stack.callback(tool.end, self._process)

@@ -3,13 +3,12 @@
 import contextlib
 import json
 import subprocess
-import tempfile
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from hikkoshi import tool
+from hikkoshi import temporary, tool
 from hikkoshi.disk.origin import Origin
 from hikkoshi.errors import BadInput, HikkoshiError, Problem, StepFailed, ToolFailed
 from hikkoshi.guest import inspection
@@ -38,20 +37,20 @@ def work(
     op: str, disk: Origin, job: dict[str, Any], accelerator: str, progress: Progress
 ) -> Iterator[tuple[dict[str, Any], Path]]:
     """Run the worker once; yields its result and the folder with the files it fetched, which is removed afterwards."""
-    with tempfile.TemporaryDirectory(prefix="hikkoshi-") as folder:
+    with temporary.folder("guest") as folder:
         job = {
             **job,
             "op": op,
             "disk": str(disk),
             "disks": [{"number": p.number, "path": str(p.path.resolve())} for p in disk.parts],
             "accelerator": accelerator,
-            "folder": folder,
+            "folder": str(folder),
             "seconds": SECONDS[op],
             "texts": inspection.TEXTS,
             "files": inspection.FILES,
             "present": inspection.PRESENT,
         }
-        yield _run(job, progress), Path(folder)
+        yield _run(job, progress), folder
 
 
 def _run(job: dict[str, Any], progress: Progress) -> dict[str, Any]:

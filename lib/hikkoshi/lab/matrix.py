@@ -7,14 +7,13 @@ has to be.
 import hashlib
 import json
 import sys
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from hikkoshi import tool
+from hikkoshi import temporary, tool
 from hikkoshi.disk.origin import Origin, Part
 from hikkoshi.errors import BadInput, HikkoshiError
 from hikkoshi.guest import appliance, preparation, prepared
@@ -142,9 +141,9 @@ def main(names: Sequence[str]) -> int:
     accelerated, failed = accelerator.probe().name, 0
 
     def one(name: str) -> Row:
-        with tempfile.TemporaryDirectory(prefix="hikkoshi-guest-") as folder:
+        with temporary.folder("matrix") as folder:
             try:
-                return row(VARIANTS[name], Path(folder), accelerated)
+                return row(VARIANTS[name], folder, accelerated)
             except HikkoshiError as e:
                 return Row(name, VARIANTS[name].about, "", "", "", "", 0, (str(e),))
 

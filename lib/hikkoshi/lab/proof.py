@@ -5,11 +5,10 @@ and then does only what the runbooks 80 and 85 do. It prints the table, and ends
 """
 
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
+from hikkoshi import temporary
 from hikkoshi.errors import HikkoshiError
 from hikkoshi.lab import network
 from hikkoshi.network import aggregation
@@ -86,8 +85,8 @@ def main() -> int:
     good = True
     print(f"{'':<8}{'claim':<40}{'asked':<30}seen", flush=True)
     try:
-        with tempfile.TemporaryDirectory(prefix="hikkoshi-proof-") as folder, network.up() as lab:
-            for what, asked, seen, holds in rows(Home(Path(folder)), lab):
+        with temporary.folder("proof") as folder, network.up() as lab:
+            for what, asked, seen, holds in rows(Home(folder), lab):
                 good &= holds
                 print(f"{'holds' if holds else 'FAILS':<8}{what:<40}{asked:<30}{seen}", flush=True)
     except HikkoshiError as e:

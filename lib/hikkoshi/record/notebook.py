@@ -2,15 +2,12 @@
 
 import asyncio
 import contextlib
-import fcntl
 import os
 import queue
 import re
-import shutil
 import signal
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -22,7 +19,7 @@ from papermill.clientwrap import PapermillNotebookClient
 from papermill.engines import NotebookExecutionManager
 from papermill.log import logger
 
-from hikkoshi import masking
+from hikkoshi import masking, temporary
 from hikkoshi.errors import BadInput, Problem
 from hikkoshi.masking import Mask
 from hikkoshi.params import Home, Secret
@@ -30,7 +27,6 @@ from hikkoshi.record import anatomy, interruption
 from hikkoshi.record.interruption import Stop, Stopped, end_all
 from hikkoshi.record.lastwords import LastWords
 
-STALE = 60  # seconds; a younger folder may not be locked yet
 BINARY = {"image/png", "image/jpeg", "image/gif", "application/pdf"}  # what a notebook keeps as base64
 LONGEST_SOCKET_FOLDER = 70  # characters; the whole path of a socket may have 107
 
@@ -286,14 +282,15 @@ def execute(
 
 
 def _in_a_kernel(record: Record, kernel_name: str, environment: Mapping[str, str], **options: Any) -> None:
-    with _private_folder() as private:
+    # kernels that share a folder have been seen to get each other's messages
+    with temporary.folder("kernel", _place()) as private:
         kernel = AsyncKernelManager(
             kernel_name=kernel_name, transport="ipc", ip=f"{private}/socket", connection_file=f"{private}/kernel.json"
         )
         words = LastWords(record.mask)
         client = HonestClient(record, km=kernel, kernel_name=kernel_name, log=logger, words=words, **options)
         try:
-            client.execute(env={**environment, "HIKKOSHI_KERNEL": private}, cleanup_kc=True)
+            client.execute(env={**environment, "HIKKOSHI_KERNEL": str(private)}, cleanup_kc=True)
         except Exception as e:
             if not record.failed and (told := words.text()):
                 raise DeadKernelError(f"{e}\n{told}") from None  # it did not even start
@@ -304,37 +301,10 @@ def _in_a_kernel(record: Record, kernel_name: str, environment: Mapping[str, str
             words.close()
 
 
-@contextlib.contextmanager
-def _private_folder() -> Iterator[str]:
-    """A folder of mode 0700 for one kernel's sockets: kernels that share one have been seen to get each other's messages.
-
-    It is locked while in use; what killed runners left unlocked is removed on the way.
-    """
+def _place() -> Path:
+    """Where a kernel's sockets are: the whole path of one has a limit."""
     place = Path(tempfile.gettempdir())
-    if len(str(place)) > LONGEST_SOCKET_FOLDER:
-        place = Path("/tmp")
-    for old in place.glob("hikkoshi-kernel-*"):
-        with contextlib.suppress(OSError):  # another user's, or gone by now
-            if time.time() - old.stat().st_mtime > STALE and _unused(old):
-                shutil.rmtree(old)
-    with tempfile.TemporaryDirectory(prefix="hikkoshi-kernel-", dir=place) as private:
-        lock = os.open(private, os.O_RDONLY)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield private
-        finally:
-            os.close(lock)
-
-
-def _unused(folder: Path) -> bool:
-    lock = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return True
-    except BlockingIOError:
-        return False
-    finally:
-        os.close(lock)
+    return place if len(str(place)) <= LONGEST_SOCKET_FOLDER else Path("/tmp")
 
 
 def _secrets(nb: Any, input_path: str) -> list[Secret]:

@@ -2,14 +2,13 @@
 
 import http.client
 import re
-import tempfile
 import time
 import urllib.error
 import urllib.request
 from datetime import UTC, datetime
 from pathlib import Path
 
-from hikkoshi import files, tool
+from hikkoshi import files, temporary, tool
 from hikkoshi.errors import Problem, ToolFailed
 
 TIMEOUT = 10  # seconds for the service to answer
@@ -23,8 +22,8 @@ def path_of(signature: Path) -> Path:
 
 def stamp(signature: Path, service: str, ca: Path) -> datetime:
     """Have a signature stamped, check the token at once, and put it beside; the time it tells. `ToolFailed`: no token."""
-    with tempfile.TemporaryDirectory(prefix="hikkoshi-stamp-") as private:
-        query, reply = Path(private, "query.tsq"), Path(private, "reply.tsr")
+    with temporary.folder("stamp") as private:
+        query, reply = private / "query.tsq", private / "reply.tsr"
         tool.run(["openssl", "ts", "-query", "-data", signature, "-sha256", "-cert", "-out", query], timeout=60)
         request = urllib.request.Request(
             service, query.read_bytes(), {"Content-Type": "application/timestamp-query"}, method="POST"

@@ -6,13 +6,12 @@ few hundred bytes of 64-bit code are run under it, with a time limit.
 
 import json
 import os
-import tempfile
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
-from hikkoshi import files, tool
+from hikkoshi import files, temporary, tool
 from hikkoshi.errors import ToolFailed
 
 DEVICE = Path("/dev/kvm")
@@ -62,8 +61,8 @@ def probe(device: Path = DEVICE) -> Accelerator:
 
 def trial(accelerator: Literal["kvm", "tcg"], limit: float = LIMIT) -> Accelerator:
     """Run the little program under `accelerator`; what does not finish it in `limit` seconds is not used."""
-    with tempfile.TemporaryDirectory(prefix="hikkoshi-") as folder:
-        disk = Path(folder) / "program"
+    with temporary.folder("probe") as folder:
+        disk = folder / "program"
         disk.write_bytes(PROGRAM.ljust(510, b"\0") + b"\x55\xaa")
         argv = ["qemu-system-x86_64", "-machine", "pc", "-accel", accelerator, "-cpu", "max,la57=off", "-m", "16"]
         argv += ["-no-user-config", "-nodefaults", "-display", "none", "-device", "isa-debug-exit,iobase=0x501"]
@@ -71,7 +70,7 @@ def trial(accelerator: Literal["kvm", "tcg"], limit: float = LIMIT) -> Accelerat
         start = time.monotonic()
         tool.find(argv[0])
         try:
-            tool.run(argv, timeout=limit, ok=(ANSWERED,), cwd=Path(folder))
+            tool.run(argv, timeout=limit, ok=(ANSWERED,), cwd=folder)
         except ToolFailed as e:
             found = e.problems[0].found.splitlines()[0]
             return Accelerator("tcg", f"{DEVICE} is there, but cannot be used: {found}")

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
-from hikkoshi import files, tool
+from hikkoshi import files, temporary, tool
 from hikkoshi.disk import source
 from hikkoshi.errors import Problem, ToolFailed
 from hikkoshi.progress import Progress, silent
@@ -43,7 +43,7 @@ def boot(
     badly the guest itself does, that is an outcome.
     """
     fingerprint = identity(disk, disk_format)
-    with emulator.private_folder() as private:
+    with temporary.folder("machine") as private:
         serial = private / "serial"
         with _bootable(disk, disk_format, private, accelerator, probe, progress) as (path, path_format, overlay):
             arguments = machine.arguments(path, path_format, accelerator, serial)

@@ -6,7 +6,6 @@ import os
 import re
 import socket
 import subprocess
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -164,10 +163,3 @@ def started(arguments: Sequence[str | Path], folder: Path) -> Iterator[Emulator]
                 yield Emulator(process, stream, folder)
         finally:
             tool.end(process)
-
-
-@contextlib.contextmanager
-def private_folder() -> Iterator[Path]:
-    """A folder that only this user can enter, removed at the end."""
-    with tempfile.TemporaryDirectory(prefix="hikkoshi-") as name:
-        yield Path(name)

@@ -5,10 +5,9 @@ language come from the HTML.
 """
 
 import os
-import tempfile
 from pathlib import Path
 
-from hikkoshi import files, tool
+from hikkoshi import files, temporary, tool
 from hikkoshi.check import Check
 from hikkoshi.errors import ToolFailed
 
@@ -73,8 +72,8 @@ def complete(html: Path) -> Check:
 
 
 def _printed(html: Path) -> bytes:
-    with tempfile.TemporaryDirectory(prefix="hikkoshi-pdf-") as fresh:
-        made = Path(fresh) / "report.pdf"
+    with temporary.folder("pdf") as fresh:
+        made = fresh / "report.pdf"
         sandbox = ["--no-sandbox"] if os.geteuid() == 0 else []  # as root Chromium starts without one only
         own = [f"--user-data-dir={fresh}/profile", f"--print-to-pdf={made}"]
         tool.run([browser(), *OPTIONS, *sandbox, *own, html.resolve().as_uri()], timeout=LIMIT)
