@@ -7,20 +7,34 @@ and what to do; all errors of a file are told at once.
 import ipaddress
 import json
 import os
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from hikkoshi import files, reference, yamlfile
 from hikkoshi.errors import BadInput, Problem, nearest
 
-Name = Annotated[
-    str,
-    StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"),
-    Field(description="a name that begins with a letter or digit, of letters, digits, dots, _ and -, at most 63"),
-]
+NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"
+NAME_WORDS = "a name that begins with a letter or digit, of letters, digits, dots, _ and -, at most 63"
+TAKEN = ("register.tsv",)  # stands among the guests' folders in outputs/records
+Name = Annotated[str, StringConstraints(pattern=NAME), Field(description=NAME_WORDS)]
+
+
+def can_be_guest(name: str) -> bool:
+    """Whether a guest may have this name: it becomes the name of folders and files."""
+    return bool(re.fullmatch(NAME.strip("^$"), name, re.ASCII)) and name.lower() not in TAKEN
+
+
+def _not_taken(name: str) -> str:
+    if not can_be_guest(name):
+        raise ValueError(f"another name: {name} is a file of the records")
+    return name
+
+
 SecretRef = Annotated[str, StringConstraints(pattern=r"^(env|file|keyring):.+$")]
 Address = Annotated[
     str,
@@ -179,7 +193,7 @@ class Measurement(_Strict):
 class Guest(_Strict):
     """One Xen Dom-U to move."""
 
-    name: Name
+    name: Annotated[Name, AfterValidator(_not_taken)]
     dom0: Name
     config: Path = Field(description="the guest's xm or xl configuration on its Dom-0")
     nics: tuple[NicMap, ...] = Field(description="every NIC with its segment")
@@ -245,7 +259,9 @@ class Home:
         return self.root / "outputs"
 
     def folder(self, guest: str) -> Path:
-        """The guest's folder in outputs/."""
+        """The guest's folder in outputs/; `BadInput` for what can be no guest's name, and might lead elsewhere."""
+        if not can_be_guest(guest):
+            raise BadInput(_no_name(guest, self.guest_names()))
         return self.outputs / "guests" / guest
 
     def path(self, written: Path) -> Path:
@@ -266,11 +282,20 @@ class Home:
         return yamlfile.read(Site, self.root / "params" / "site.yml")
 
     def guest_names(self) -> list[str]:
-        """Names of all guests that have a parameter file, sorted."""
+        """Names of all guests that have a parameter file, sorted. A file whose name can be no guest's is left out."""
+        return [name for name in self._stems() if can_be_guest(name)]
+
+    def misnamed(self) -> list[str]:
+        """Parameter files that no guest can have, for their names; without `.yml`."""
+        return [name for name in self._stems() if not can_be_guest(name)]
+
+    def _stems(self) -> list[str]:
         return sorted(p.stem for p in (self.root / "params" / "guests").glob("*.yml"))
 
     def guest(self, name: str) -> Guest:
         """Read params/guests/NAME.yml; the name inside has to be the same, and its Dom-0 and segments the site's."""
+        if not can_be_guest(name):
+            raise BadInput(_no_name(name, self.guest_names()))
         path = self.root / "params" / "guests" / f"{name}.yml"
         if not path.is_file():
             raise BadInput(
@@ -289,6 +314,15 @@ class Home:
     def secret(self, written: str) -> Secret:
         """The secret that a reference points to; `BadInput` says what is wrong with the reference or the place."""
         return Secret(written, reference.value(written, self.path))
+
+
+def _no_name(name: str, known: Sequence[str]) -> Problem:
+    return Problem(
+        "this can be no guest's name",
+        found=repr(name),
+        expected=f"{NAME_WORDS}, and not {', '.join(TAKEN)}",
+        remedy=nearest(name, known) or "name the guest as its file params/guests/NAME.yml, without folders",
+    )
 
 
 def _cross_check(guest: Guest, site: Site, path: Path) -> None:

@@ -30,7 +30,7 @@ def verify(
     Ends with 1 where anything is wrong. With PATH and --allowed-signers it needs no parameters, only the records.
     """
     from hikkoshi import approval  # noqa: PLC0415 - all imports here are late: --help and completion answer at once
-    from hikkoshi.params import Home  # noqa: PLC0415
+    from hikkoshi.params import Home, can_be_guest  # noqa: PLC0415
     from hikkoshi.record import seal, verification  # noqa: PLC0415
     from hikkoshi.signature import Trust  # noqa: PLC0415
 
@@ -40,7 +40,8 @@ def verify(
         home = Home.find()
         if path is None:
             path = home.outputs / "records"
-            names = sorted(p.name for p in (home.outputs / "guests").glob("*") if p.is_dir())  # also without parameters
+            folders = [p.name for p in (home.outputs / "guests").glob("*") if p.is_dir()]  # also without parameters
+            names = sorted(filter(can_be_guest, folders))
             waiting = [f"{guest}/{run}" for guest in names for run in seal.waiting(home, guest)]
             gone = list(seal.gone(home))
         if trust is None:

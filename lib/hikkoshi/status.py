@@ -110,7 +110,10 @@ def checks(home: Home) -> list[Check]:
     """Whether the parameter files can be used, each with all that is wrong with it."""
     readers: list[tuple[str, Callable[[], object]]] = [("params/site.yml", home.site)]
     readers += [(f"params/guests/{name}.yml", partial(home.guest, name)) for name in home.guest_names()]
-    found = []
+    found = [
+        Check(f"params/guests/{name}.yml can be used", False, "its name can be no guest's", remedy="rename the file")
+        for name in home.misnamed()
+    ]
     for name, read in readers:
         try:
             read()

@@ -62,6 +62,14 @@ def test_an_unknown_guest_is_answered_with_the_nearest_and_nothing_begins(home: 
     assert not home.outputs.exists()
 
 
+@pytest.mark.parametrize("command", ["run", "approve", "status"])
+def test_no_command_takes_a_path_or_a_file_of_the_records_for_a_guest(home: Home, command: str) -> None:
+    for name in ("../guests/idp", "register.tsv"):
+        done = hikkoshi(home, command, name)
+        assert (done.returncode, "can be no guest's name" in done.stderr) == (2, True), done.stderr
+    assert not home.outputs.exists()
+
+
 def test_an_error_is_json_too_when_json_is_asked_for(home: Home) -> None:
     done = hikkoshi(home, "run", "gatway", "--json")
     assert json.loads(done.stdout)["error"] == "BadInput"

@@ -1,11 +1,14 @@
 """Where a disk on another machine is: what an address says, and what is none."""
 
+import os
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hikkoshi.disk.remote import address
-from hikkoshi.errors import BadInput
+from hikkoshi.disk.remote import RemoteDisk, address
+from hikkoshi.errors import BadInput, ToolFailed
 
 
 @pytest.mark.parametrize(
@@ -56,3 +59,20 @@ def test_nothing_that_anybody_types_becomes_an_option_of_ssh(text: str) -> None:
         return
     assert not host.startswith("-")
     assert path.startswith("/")
+
+
+@pytest.mark.parametrize(
+    "answer",
+    ["size=abc|inode=1", "size=512|x", "size=512|x=", "size=", "size=512", "size=-512|inode=1", "size=5 1 2|inode=1",
+     "size=512\nsize=1024|inode=1", "size=\u0661\u0662|inode=1", f"size={'9' * 4400}|inode=1"],
+)  # fmt: skip
+def test_an_answer_that_nobody_foresaw_is_told_as_such(
+    answer: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "answer").write_text(answer)
+    (tmp_path / "ssh").write_text(f"#!/bin/sh\ncat {tmp_path}/answer\n")
+    (tmp_path / "ssh").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    with pytest.raises(ToolFailed, match="is not understood") as e:
+        RemoteDisk("dom0", "/srv/disk.img")
+    assert e.value.problems[0].where == "dom0:/srv/disk.img"

@@ -31,6 +31,30 @@ def test_the_shipped_site_and_guests_are_valid(home: Home) -> None:
     assert [len(home.guest(name).nics) for name in home.guest_names()] == [10, 1]
 
 
+@pytest.mark.parametrize(
+    "name", ["register.tsv", "Register.TSV", "../guests/idp", "idp/../idp", ".", "..", "", "idp\n", "a b", "x" * 64]
+)
+def test_what_leads_out_of_a_guests_folder_is_no_guests_name(home: Home, name: str) -> None:
+    if "/" not in name and name.strip("."):
+        file = home.root / "params/guests" / f"{name}.yml"
+        file.write_text((home.root / "params/guests/idp.yml").read_text().replace("name: idp", f"name: {name}"))
+    for ask in (home.guest, home.folder):
+        with pytest.raises(BadInput, match="can be no guest's name"):
+            ask(name)
+    assert home.guest_names() == ["gateway", "idp"]
+
+
+def test_a_guests_file_that_is_named_like_a_file_of_the_records_is_told(home: Home) -> None:
+    from hikkoshi import status
+
+    (home.root / "params/guests/idp.yml").rename(home.root / "params/guests/register.tsv.yml")
+    edit(home, "guests/register.tsv.yml", "name: idp", "name: register.tsv")
+    assert [c.title for c in status.checks(home) if not c] == ["params/guests/register.tsv.yml can be used"]
+    with pytest.raises(BadInput, match=r"register\.tsv is a file of the records"):
+        read(Guest, home.root / "params/guests/register.tsv.yml")
+    assert [s.guest for s in status.status(home)] == ["gateway"]
+
+
 def test_a_misspelt_key_is_told_with_file_line_and_the_right_spelling(home: Home) -> None:
     path = edit(home, "guests/gateway.yml", "config: /etc/xen/gateway", "confg: /etc/xen/gateway")
     line = path.read_text().splitlines().index("confg: /etc/xen/gateway") + 1

@@ -139,7 +139,7 @@ class RemoteDisk:
             raise StepFailed(self._broken(f"{self._at:,} bytes"))
         if self._take(1, least=0):
             raise StepFailed(self._changed("more bytes than before", f"{self.size:,} bytes"))
-        said = self._hash.output.read().decode(errors="replace").split()
+        said = self._hash.output.read(4096).decode(errors="replace").split()
         now = self._state()
         if now != self._before:
             found = "; ".join(f"{k} {now.get(k)}, before {x}" for k, x in self._before.items() if now.get(k) != x)
@@ -178,7 +178,14 @@ class RemoteDisk:
             raise BadInput(
                 Problem("the disk cannot be read", self.name, said, "a raw disk image or a block device", remedy)
             )
-        return dict(pair.split("=", 1) for pair in said.split("|"))
+        state = dict(pair.partition("=")[::2] for pair in said.split("|"))
+        if not re.fullmatch(r"[0-9]{1,19}", state["size"]) or len(state) < 2 or "" in state.values():
+            remedy = f"see what `ssh {self._host} sh` prints beside what it is asked: something answers in its place"
+            told = "size=BYTES|…, whole numbers and no words of others"
+            raise ToolFailed(
+                Problem("the Dom-0's answer about the disk is not understood", self.name, said, told, remedy)
+            )
+        return state
 
     def _broken(self, found: str) -> Problem:
         remedy = "see whether the Dom-0, its disk and the network are well, then run this again"
