@@ -5,19 +5,21 @@ last one, which nothing follows yet: a sealed record has to fix that. A journal 
 always asked of the world, never of the journal.
 """
 
-import fcntl
 import hashlib
 import json
 import os
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from hikkoshi.errors import BadInput, Problem
+from hikkoshi import lock
+from hikkoshi.errors import BadInput, Busy, Problem
 
 START = "0" * 64  # `prev` of the first line
+PATIENCE = 20.0  # seconds that another may take for writing his line
 
 
 @dataclass(frozen=True)
@@ -29,13 +31,14 @@ class Journal:
     def append(self, event: str, **fields: Any) -> dict[str, Any]:
         """Add one line, synced to disk before this returns. A line torn by a crash is closed and kept as it is."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.open("a+b") as f:
-            fcntl.flock(f, fcntl.LOCK_EX)
+        with os.fdopen(self._opened(os.O_RDWR | os.O_APPEND | os.O_CREAT), "a+b", buffering=0) as f:
+            if not lock.take(f, PATIENCE):
+                found = f"held by {', '.join(lock.holders(self.path)) or 'a process that cannot be seen from here'}"
+                remedy = "see what that process does; where it hangs, end it: kill PID"
+                raise Busy(Problem("the journal is locked by another", str(self.path), found, "nobody", remedy))
             f.seek(0)
             content = f.read()
-            if content and not content.endswith(b"\n"):
-                f.write(b"\n")
-                content += b"\n"
+            torn = b"\n" if content and not content.endswith(b"\n") else b""
             lines = content.splitlines()
             entry = {
                 "n": len(lines) + 1,
@@ -44,9 +47,14 @@ class Journal:
                 **fields,
                 "prev": hashlib.sha256(lines[-1]).hexdigest() if lines else START,
             }
-            f.write(json.dumps(entry, ensure_ascii=False, separators=(",", ":")).encode() + b"\n")
-            f.flush()
-            os.fsync(f.fileno())
+            line = memoryview(torn + json.dumps(entry, ensure_ascii=False, separators=(",", ":")).encode() + b"\n")
+            try:
+                while line:
+                    line = line[f.write(line) :]
+                os.fsync(f.fileno())
+            except OSError:
+                f.truncate(len(content))  # on a full disk nothing is better than half a line
+                raise
         return entry
 
     def entries(self) -> list[dict[str, Any]]:
@@ -72,11 +80,28 @@ class Journal:
             raise BadInput(*problems)
 
     def _lines(self) -> Iterator[tuple[bytes, dict[str, Any] | None]]:
-        if not self.path.exists():
+        try:
+            handle = self._opened(os.O_RDONLY)
+        except FileNotFoundError:
             return
-        for raw in self.path.read_bytes().splitlines():
+        with os.fdopen(handle, "rb") as f:
+            content = f.read()
+        for raw in content.splitlines():
             try:
                 entry = json.loads(raw)
             except (ValueError, RecursionError):  # the second: whoever wrote that wanted to stop us from reading on
                 entry = None
             yield raw, entry if isinstance(entry, dict) else None
+
+    def _opened(self, flags: int) -> int:
+        """A descriptor of it. What is no file is not waited for: a pipe has no end."""
+        remedy = "move it away; take the journal from a backup or a sealed record"
+        try:
+            handle = os.open(self.path, flags | os.O_CLOEXEC | os.O_NONBLOCK, 0o666)
+        except (IsADirectoryError, PermissionError) as e:
+            found = e.strerror or str(e)
+            raise BadInput(Problem("the journal cannot be opened", str(self.path), found, remedy=remedy)) from None
+        if stat.S_ISREG(os.fstat(handle).st_mode):
+            return handle
+        os.close(handle)
+        raise BadInput(Problem("the journal is not a file", str(self.path), "a folder, pipe or device", remedy=remedy))

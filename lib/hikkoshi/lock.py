@@ -1,12 +1,35 @@
 """One guest, one run: a lock that lives exactly as long as the last process at work on the guest."""
 
+import contextlib
 import fcntl
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from hikkoshi.errors import Busy, Problem
+
+
+def never() -> bool:
+    """Nobody has asked to stop."""
+    return False
+
+
+def take(handle: int | IO[Any], wait: float, stopped: Callable[[], bool] = never) -> bool:
+    """Lock an open file, waiting at most `wait` seconds for whoever holds it, and not after `stopped`; whether it is ours.
+
+    Never a plain `flock`: that waits without end, and no signal of ours ends it.
+    """
+    deadline = time.monotonic() + wait
+    while True:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            if stopped() or time.monotonic() >= deadline:
+                return False
+            time.sleep(0.05)
 
 
 def acquire(path: Path, who: str, wait: float) -> IO[str]:
@@ -17,30 +40,23 @@ def acquire(path: Path, who: str, wait: float) -> IO[str]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle = path.open("a+", encoding="utf-8")
-    deadline = time.monotonic() + wait
-    while True:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            break
-        except BlockingIOError:
-            if time.monotonic() >= deadline:
-                handle.seek(0)
-                holder = handle.read().strip()
-                handle.close()
-                raise Busy(
-                    Problem(
-                        "another run is at work on this guest",
-                        where=str(path),
-                        found=f"{holder or 'unknown run'}; at work now: {', '.join(holders(path)) or 'not visible from here'}",
-                        expected="nobody",
-                        remedy="wait until it ends; if it is an open notebook, shut its kernel down (Kernel → Shut Down)",
-                    )
-                ) from None
-            time.sleep(0.1)
+    if not take(handle, wait):
+        handle.seek(0)
+        holder = handle.read().strip()
+        handle.close()
+        raise Busy(
+            Problem(
+                "another run is at work on this guest",
+                where=str(path),
+                found=f"{holder or 'unknown run'}; at work now: {', '.join(holders(path)) or 'not visible from here'}",
+                expected="nobody",
+                remedy="wait until it ends; if it is an open notebook, shut its kernel down (Kernel → Shut Down)",
+            )
+        )
     os.set_inheritable(handle.fileno(), True)
-    handle.truncate(0)
-    handle.write(f"{who}, pid {os.getpid()}\n")
-    handle.flush()
+    with contextlib.suppress(OSError):  # a full disk: these words are for people, the lock is held without them, too
+        os.truncate(handle.fileno(), 0)
+        os.write(handle.fileno(), f"{who}, pid {os.getpid()}\n".encode())
     return handle
 
 

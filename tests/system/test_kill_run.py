@@ -1,5 +1,6 @@
 """A run that is killed, stopped, or met by a second one: nothing is left at work, the record stays, a repeat finishes."""
 
+import fcntl
 import json
 import signal
 import textwrap
@@ -12,6 +13,7 @@ from hikkoshi import lock
 from hikkoshi.errors import BadInput, Busy
 from hikkoshi.journal import Journal
 from hikkoshi.params import Home
+from hikkoshi.record import register
 from hikkoshi.record.execution import execute
 from hikkoshi.record.notebook import Event
 from hikkoshi.status import status
@@ -243,3 +245,20 @@ def test_a_stop_ends_every_guest_and_those_that_wait_never_begin(home: Home) -> 
     assert first["steps"][0]["outcome"] == "interrupted"
     assert second["steps"] == []
     assert not home.folder("idp").exists()
+
+
+def test_a_run_that_waits_for_another_to_seal_hears_a_stop(home: Home) -> None:
+    install(home, verify="run.verify([])\nrun.evidence()")
+    own = register.of(home).path
+    own.parent.mkdir(parents=True)
+    with own.open("a") as another:
+        fcntl.flock(another, fcntl.LOCK_EX)
+        runner = start(home, "run", "gateway", "--from", "40", "--through", "40", "--apply")
+        wait_for(lambda: "succeeded" in outcomes(home), "the run ends, its record waits")
+        runner.terminate()
+        out, err = runner.communicate(timeout=PATIENCE / 2)
+    assert runner.returncode == 143, err
+    assert "NOT SEALED · another run is sealing" in out
+    assert outcomes(home) == ["succeeded"]
+    assert execute(home, "gateway", "40-convert", "apply").sealed  # and with it, the one before
+    assert len(register.of(home).lines()) == 2

@@ -1,13 +1,18 @@
 """The journal: append-only, hash-chained, and none the worse for a crash."""
 
+import fcntl
 import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hikkoshi.errors import BadInput
+from hikkoshi.errors import BadInput, Busy
 from hikkoshi.journal import Journal
 
 
@@ -61,3 +66,37 @@ def test_any_content_comes_back_as_it_was(tmp_path_factory: pytest.TempPathFacto
     journal.append("note", content=content)
     journal.check()
     assert [e["content"] for e in journal.entries()] == [json.loads(json.dumps(content))] * 2
+
+
+def test_a_line_for_which_there_is_no_room_leaves_the_journal_as_it_was(journal: Journal) -> None:
+    before = journal.path.read_bytes()
+    code = (
+        "import resource, signal, sys; from pathlib import Path; from hikkoshi.journal import Journal\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"  # as a full disk: some bytes are written, then none
+        f"resource.setrlimit(resource.RLIMIT_FSIZE, ({len(before) + 20},) * 2)\n"
+        "Journal(Path(sys.argv[1])).append('open', words='x' * 100)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, journal.path], capture_output=True, text=True, check=False)
+    assert "File too large" in done.stderr
+    assert journal.path.read_bytes() == before
+    journal.append("open")
+    journal.check()
+
+
+def test_a_journal_that_another_holds_is_not_waited_for_without_end(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hikkoshi.journal.PATIENCE", 0.1)
+    with journal.path.open() as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with pytest.raises(Busy, match="the journal is locked by another"):
+            journal.append("open")
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, Path.mkdir])
+def test_what_is_no_file_is_not_taken_for_a_journal(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    journal = Journal(tmp_path / "journal.jsonl")
+    make(journal.path)
+    for use in (journal.entries, journal.check, lambda: journal.append("open")):
+        with pytest.raises(BadInput, match=r"the journal (is not a file|cannot be opened)"):
+            use()

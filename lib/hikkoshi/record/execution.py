@@ -78,8 +78,10 @@ def execute(
         runs = folder / "runs"
         runs.mkdir(exist_ok=True)
         _keep_interrupted(runs)
-        for late in seal.pending(home, guest):
+        for late in seal.pending(home, guest, stop.since()):
             listener(Event("row", f"sealed late · {seal.words(home, late)}"))
+        if stop.signum is not None:
+            raise Stopped(stop.signum)  # nothing has begun yet
         run = _new_run(runs, step)
         part, final = runs / f"{run}.part.ipynb", runs / f"{run}.ipynb"
         mask = Mask(masking.known(home))
@@ -123,7 +125,7 @@ def execute(
             raise StepFailed(
                 Problem("how the run ended cannot be written", str(folder), e.strerror or str(e), remedy=remedy)
             ) from None
-        sealed, unsealed = seal.attempt(home, guest, run)
+        sealed, unsealed = seal.attempt(home, guest, run, stopped=stop.since())
         if unsealed:
             _note(final, unsealed)
         if unsealed and state == "succeeded":

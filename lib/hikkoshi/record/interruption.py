@@ -5,7 +5,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from hikkoshi.errors import Interrupted, Problem
@@ -34,6 +34,12 @@ class Stop:
         self.signum: int | None = None
         self.kernel: int | None = None
         self._patience = 0.0
+        self._asked = 0
+
+    def since(self) -> Callable[[], bool]:
+        """Tells whether a stop was asked for after this was called; for whatever else is waited for."""
+        before = self._asked
+        return lambda: self._asked > before
 
     @contextlib.contextmanager
     def listening(self) -> Iterator["Stop"]:
@@ -61,6 +67,7 @@ class Stop:
 
     def _ask(self, signum: int, frame: object) -> None:
         again = self.signum is not None
+        self._asked += 1
         self.signum = signum
         self._patience = time.monotonic() + (0 if again else GRACE)
         self.signal_kernel(signal.SIGKILL if again else signal.SIGINT)

@@ -5,18 +5,19 @@ of the last line finds these too.
 """
 
 import contextlib
-import fcntl
 import hashlib
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
-from hikkoshi.errors import Problem
+from hikkoshi import lock
+from hikkoshi.errors import Busy, Problem
 from hikkoshi.params import Home
 
 FILENAME = "register.tsv"
+PATIENCE = 60.0  # seconds; sealing one run takes a few
 REMEDY = "take the register from a backup; compare its last line with a copy kept elsewhere; do not repair it by hand"
 
 
@@ -50,11 +51,17 @@ class Register:
         self.path = path
 
     @contextlib.contextmanager
-    def locked(self) -> Iterator[None]:
-        """Nobody else seals as long as this lasts; waits for whoever does. A line torn by a crash is taken away."""
+    def locked(self, wait: float = PATIENCE, stopped: Callable[[], bool] = lock.never) -> Iterator[None]:
+        """Nobody else seals as long as this lasts. A line torn by a crash is taken away.
+
+        Waits for whoever seals now, `wait` seconds at most, and not after `stopped`: `Busy` then.
+        """
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self.path.open("a+b") as f:
-            fcntl.flock(f, fcntl.LOCK_EX)
+            if not lock.take(f, wait, stopped):
+                found = f"held by {', '.join(lock.holders(self.path)) or 'a process that cannot be seen from here'}"
+                remedy = "the guest's next run seals it; where that process hangs, end it: kill PID"
+                raise Busy(Problem("another run is sealing", str(self.path), found, "nobody", remedy))
             f.seek(0)
             content = f.read()
             if not content.endswith(b"\n"):

@@ -7,6 +7,7 @@ seal. Without a key that may seal, it is sealed unsigned and says so: evidence i
 
 import os
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -42,12 +43,15 @@ def folder(home: Home, guest: str) -> Path:
     return home.outputs / "records" / guest
 
 
-def of_run(home: Home, guest: str, run: str) -> Path:
+def of_run(
+    home: Home, guest: str, run: str, wait: float = register.PATIENCE, stopped: Callable[[], bool] = lock.never
+) -> Path:
     """Seal a run that has ended; the record's folder. One that is sealed already stays as it is.
 
-    `Refused` for a secret in what was to be sealed. An `OSError`, such as a full disk, leaves nothing behind.
+    `Refused` for a secret in what was to be sealed; `Busy` where another seals for longer than `wait` seconds, or we are
+    `stopped` before it is our turn. An `OSError`, such as a full disk, leaves nothing behind.
     """
-    return _seal(home, guest, run, lambda: contents.of_run(home, guest, run))
+    return _seal(home, guest, run, lambda: contents.of_run(home, guest, run), wait, stopped)
 
 
 def of_guest(home: Home, guest: str) -> Path:
@@ -57,10 +61,12 @@ def of_guest(home: Home, guest: str) -> Path:
     return _seal(home, guest, name, lambda: contents.of_guest(home, guest))
 
 
-def attempt(home: Home, guest: str, run: str) -> tuple[Path | None, str]:
+def attempt(
+    home: Home, guest: str, run: str, wait: float = register.PATIENCE, stopped: Callable[[], bool] = lock.never
+) -> tuple[Path | None, str]:
     """Seal a run; its record, or why there is none, which is then in the journal, too. Never raises."""
     try:
-        return of_run(home, guest, run), ""
+        return of_run(home, guest, run, wait, stopped), ""
     except Exception as e:
         why = _mask(home).text(str(e) if isinstance(e, HikkoshiError) else f"{type(e).__name__}: {e}")
         journal = Journal(home.folder(guest) / "journal.jsonl")
@@ -68,14 +74,20 @@ def attempt(home: Home, guest: str, run: str) -> tuple[Path | None, str]:
             told = [x for x in journal.entries() if x.get("of") == run and x.get("event") == "unsealed"]
             if not told or told[-1].get("why") != why:
                 journal.append("unsealed", of=run, why=why)
-        except OSError:
-            pass  # a full disk: whoever called us tells it
+        except (OSError, HikkoshiError):
+            pass  # a full disk, a journal that is none: whoever called us tells it
         return None, why
 
 
-def pending(home: Home, guest: str) -> list[Path]:
-    """Seal every run that has ended without a record (killed, or run in JupyterLab), oldest first; the records made."""
-    made = [attempt(home, guest, run)[0] for run in waiting(home, guest)]
+def pending(home: Home, guest: str, stopped: Callable[[], bool] = lock.never) -> list[Path]:
+    """Seal every run that has ended without a record (killed, or run in JupyterLab), oldest first; the records made.
+
+    In all it waits for another's sealing as long as for one run; what is not sealed then waits for the next time.
+    """
+    end, made = time.monotonic() + register.PATIENCE, []
+    for run in waiting(home, guest):
+        if not stopped():
+            made.append(attempt(home, guest, run, max(0.0, end - time.monotonic()), stopped)[0])
     return [path for path in made if path is not None]
 
 
@@ -137,13 +149,20 @@ def words(home: Home, record: Path) -> str:
     return f"{os.path.relpath(record, home.root)} · {who}{without}"
 
 
-def _seal(home: Home, guest: str, name: str, gather: Callable[[], Contents]) -> Path:
+def _seal(
+    home: Home,
+    guest: str,
+    name: str,
+    gather: Callable[[], Contents],
+    wait: float = register.PATIENCE,
+    stopped: Callable[[], bool] = lock.never,
+) -> Path:
     final = folder(home, guest) / name
     if name != bag.plain(name) or "/" in name or name.startswith((".", "-")):
         remedy = "runs are named by open_run; leave HIKKOSHI_RUN unset"
         raise BadInput(Problem("a run's name cannot name a folder", guest, repr(name), "ASCII without blanks", remedy))
     list_of_all = register.of(home)
-    with list_of_all.locked():
+    with list_of_all.locked(wait, stopped):
         _mend(home, list_of_all)
         told = any(e.get("of") == name for e in Journal(_journal(home, guest)).entries() if e.get("event") == "sealed")
         if not final.exists():
