@@ -2,7 +2,10 @@
 
 import fcntl
 import json
+import os
 import signal
+import subprocess
+import sys
 import textwrap
 from pathlib import Path
 
@@ -112,6 +115,52 @@ def test_a_run_that_is_stopped_tidies_up_and_says_so(home: Home, signum: int, co
     nb = nbformat.read(document["guests"][0]["steps"][0]["record"], as_version=4)
     assert nb.metadata.hikkoshi.outcome == "interrupted"
     assert not lock.held(home.folder("gateway") / "lock")
+
+
+MOMENTS = ("before the kernel", "while the kernel starts", "as the kernel is ready")
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_a_stop_before_the_first_cell_is_told_as_what_it_is(home: Home, moment: str) -> None:
+    install(home, "(run.folder / 'acted').touch()")
+    slow = home.root / "jupyter" / "kernels" / "python3"
+    slow.mkdir(parents=True)
+    wait, ready = ("sleep 60; " if moment == MOMENTS[1] else ""), home.root / "at the moment"
+    asks = f"touch '{ready}'; {wait}exec {sys.executable} -m ipykernel_launcher -f $1"
+    spec = {"argv": ["sh", "-c", asks, "sh", "{connection_file}"], "display_name": "x", "language": "python"}
+    (slow / "kernel.json").write_text(json.dumps(spec))
+    path = home.root / "notebooks" / "40-convert.ipynb"
+    nb = nbformat.read(path, as_version=4)
+    nb.cells.insert(0, nbformat.v4.new_markdown_cell("# A title comes first, as in every runbook"))
+    nbformat.write(nb, path)
+    point = {MOMENTS[0]: "notebook.Record.notebook_start", MOMENTS[2]: "notebook.HonestClient.papermill_execute_cells"}
+    meddle = (
+        "import os, signal; from hikkoshi.record import notebook; before = POINT\n"
+        "def stopped(self, *a, **k): os.kill(os.getpid(), signal.SIGTERM); return before(self, *a, **k)\n"
+        "POINT = stopped\n"
+    ).replace("POINT", point.get(moment, ""))
+    code = ("" if moment == MOMENTS[1] else meddle) + "from hikkoshi.cli import main; main()"
+    runner = subprocess.Popen(
+        [sys.executable, "-c", code, "run", "gateway", "--from", "40", "--through", "40", "--apply"],
+        env={**os.environ, "HIKKOSHI_HOME": str(home.root), "JUPYTER_PATH": str(home.root / "jupyter")},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    if moment == MOMENTS[1]:
+        wait_for(ready.exists, "the kernel starts")
+        runner.send_signal(signal.SIGTERM)
+    _, err = runner.communicate(timeout=PATIENCE)
+    assert runner.returncode == 143, err
+    (told,) = [e for e in Journal(home.folder("gateway") / "journal.jsonl").entries() if e["event"] == "outcome"]
+    assert (told["outcome"], told["error"].splitlines()[0]) == (
+        "interrupted",
+        "Interrupted: the run was stopped before its end",
+    )
+    assert "stopped before its end" in err
+    assert not at_work(home)
+    assert not (home.folder("gateway") / "acted").exists()
+    assert status(home, ["gateway"])[0].state == "interrupted"
 
 
 def test_a_second_run_of_the_same_guest_is_refused(home: Home) -> None:

@@ -111,6 +111,8 @@ class HonestClient(PapermillNotebookClient):  # type: ignore[misc]
         super().start_new_kernel(stdout=self.words.handle, stderr=self.words.handle, **kwargs)
         self.words.close()
         self.stop.kernel = self.km.provisioner.process.pid
+        if self.stop.signum is not None:  # it came before there was a kernel to be told
+            raise Stopped(self.stop.signum)
 
     def papermill_execute_cells(self) -> None:
         """Run every cell until one fails. What was not an error of the cell's own code is raised."""
@@ -119,7 +121,7 @@ class HonestClient(PapermillNotebookClient):  # type: ignore[misc]
             if cell.cell_type == "code" and not {"parameters", "injected-parameters"} & set(anatomy.tags(cell)):
                 self.listener(Event("cell", anatomy.introduction(self.nb, index)))
             try:
-                if self.stop.signum is not None:
+                if self.stop.signum is not None and cell.cell_type == "code":  # a text has no place for an error
                     raise DeadKernelError
                 self.execute_cell(cell, index)
             except (CellExecutionError, CellTimeoutError, DeadKernelError) as e:
@@ -273,7 +275,8 @@ def execute(
                     record.fail(index, "StepFailed", str(problem))
         except BaseException as e:
             if not record.failed:
-                record.fail(anatomy.code(nb)[0], type(e).__name__, str(e))
+                kind = "Interrupted" if isinstance(e, Stopped) else type(e).__name__
+                record.fail(anatomy.code(nb)[0], kind, str(e))
             raise
         finally:
             record.cleanup_pbar()
@@ -292,6 +295,8 @@ def _in_a_kernel(record: Record, kernel_name: str, environment: Mapping[str, str
         try:
             client.execute(env={**environment, "HIKKOSHI_KERNEL": str(private)}, cleanup_kc=True)
         except Exception as e:
+            if client.stop.signum is not None:  # whatever a kernel says that was stopped while it started
+                raise Stopped(client.stop.signum) from None
             if not record.failed and (told := words.text()):
                 raise DeadKernelError(f"{e}\n{told}") from None  # it did not even start
             raise
