@@ -1,12 +1,13 @@
 """The one place that starts other programs and waits for them.
 
 Children die with us (`setpriv --pdeathsig`), and inherit the guest's lock: should one outlive us all the same, the
-guest stays locked for exactly as long.
+guest stays locked for exactly as long. Of our environment they get what `INHERITED` names: a password in it is for us alone.
 """
 
 import contextlib
 import functools
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -16,6 +17,13 @@ from pathlib import Path
 
 from hikkoshi.errors import Problem, ToolFailed
 
+INHERITED = re.compile(  # where things are, and in which language; the marks by which a kernel's children are found
+    "PATH|HOME|USER|LOGNAME|SHELL|TMPDIR|TZ|TERM|LANG|LANGUAGE|LC_[A-Z]+|XDG_[A-Z_]+|LD_LIBRARY_PATH|SSL_CERT_(FILE|DIR)"
+    "|(LIBGUESTFS|SUPERMIN|FONTCONFIG)_[A-Z_]+|HIKKOSHI_(HOME|RUN|KERNEL)"
+)
+AGENTS = re.compile(  # how a key is used that lies elsewhere: for those programs alone that ask for it
+    "SSH_AUTH_SOCK|SSH_ASKPASS(_REQUIRE)?|SSH_SK_PROVIDER|DISPLAY|WAYLAND_DISPLAY|XAUTHORITY|KRB5CCNAME|KRB5_CONFIG"
+)
 PYTHONS = (sys.executable, "/usr/bin/python3", "/usr/libexec/platform-python")
 
 
@@ -40,6 +48,13 @@ def command(argv: Sequence[str | Path]) -> list[str]:
     return [find("setpriv"), "--pdeathsig", "KILL", "--", find(str(argv[0])), *map(str, argv[1:])]
 
 
+def environment(program: str | Path, **more: str) -> dict[str, str]:
+    """The environment that a program gets: what it may inherit of ours, and `more`."""
+    agents = Path(program).name in ("ssh", "ssh-keygen")
+    names = [n for n in os.environ if INHERITED.fullmatch(n) or (agents and AGENTS.fullmatch(n))]
+    return {**{n: os.environ[n] for n in names}, **more}
+
+
 def run(
     argv: Sequence[str | Path],
     *,
@@ -60,7 +75,7 @@ def run(
         stdin=subprocess.DEVNULL if text is None else subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        env={**os.environ, **env} if env else None,
+        env=environment(argv[0], **(env or {})),
         cwd=cwd,
         close_fds=False,
         start_new_session=True,
@@ -97,7 +112,12 @@ def run(
 
 def talk(argv: Sequence[str | Path]) -> None:
     """Run a program that may ask the person at the terminal, for a passphrase as a rule; `ToolFailed` where it fails."""
-    done = subprocess.run([find(str(argv[0])), *map(str, argv[1:])], stdout=subprocess.DEVNULL, check=False)
+    done = subprocess.run(
+        [find(str(argv[0])), *map(str, argv[1:])],
+        stdout=subprocess.DEVNULL,
+        env=environment(argv[0]),
+        check=False,
+    )
     if done.returncode:
         raise ToolFailed(
             Problem(

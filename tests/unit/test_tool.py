@@ -1,9 +1,16 @@
 """Starting programs: their words in the error, and no hanging."""
 
+import ast
+import os
+import sys
+from pathlib import Path
+
 import pytest
 
+import hikkoshi
 from hikkoshi import tool
 from hikkoshi.errors import ToolFailed
+from hikkoshi.network.host import Host
 
 
 def test_what_a_program_printed_comes_back() -> None:
@@ -27,3 +34,58 @@ def test_a_program_that_hangs_is_ended_with_all_it_started() -> None:
 def test_a_program_that_is_not_installed_is_told_with_the_remedy() -> None:
     with pytest.raises(ToolFailed, match="make setup"):
         tool.run(["no-such-program"])
+
+
+PASSWORD = {"VC_PASSWORD": "correct-horse", "HIKKOSHI_PASSWORD": "correct-horse", "SSH_AUTH_SOCK": "/run/agent"}
+
+
+@pytest.fixture
+def password(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in PASSWORD.items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.mark.usefixtures("password")
+def test_a_password_in_the_environment_reaches_no_program() -> None:
+    for printed in (tool.run(["env"]).stdout, tool.run(["env"], env={"TZ": "UTC"}).stdout):
+        assert "PATH=" in printed
+        assert "correct-horse" not in printed
+        assert "SSH_AUTH_SOCK" not in printed
+
+
+@pytest.mark.usefixtures("password")
+def test_a_program_that_may_ask_at_the_terminal_gets_no_password_either(tmp_path: Path) -> None:
+    out = tmp_path / "environment"
+    tool.talk(["sh", "-c", f"env >{out}"])
+    assert "PATH=" in out.read_text()
+    assert "correct-horse" not in out.read_text()
+
+
+@pytest.mark.usefixtures("password")
+def test_a_program_on_another_host_is_started_without_passwords_and_ssh_finds_its_agent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ssh = tmp_path / "ssh"
+    ssh.write_text(
+        f"#!{sys.executable}\nimport os\nprint(*(f'{{k}}={{v}}' for k, v in os.environ.items()), sep='\\n')\n"
+    )
+    ssh.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    with Host("far", ("ssh", "far"), shell=True).start(["true"]) as process:
+        assert process.stdout
+        printed = process.stdout.read().decode()
+    assert "SSH_AUTH_SOCK=/run/agent" in printed
+    assert "correct-horse" not in printed
+
+
+def test_whoever_starts_a_program_says_what_it_gets_of_the_environment() -> None:
+    package, ourselves = Path(hikkoshi.__file__).parent, "fleet/local.py"  # that starts this very program
+    for path in package.rglob("*.py"):
+        for call in (n for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Call)):
+            if (
+                ast.unparse(call.func) in ("subprocess.Popen", "subprocess.run", "Popen")
+                and path != package / ourselves
+            ):
+                given = [ast.unparse(k.value) for k in call.keywords if k.arg == "env"]
+                assert given, f"{path}:{call.lineno}"
+                assert given[0].removeprefix("tool.").startswith("environment("), f"{path}:{call.lineno}"

@@ -115,6 +115,7 @@ class ImageDisk:
                 stdin=subprocess.DEVNULL,
                 stdout=errors,
                 stderr=errors,
+                env=tool.environment(serve[0]),
                 close_fds=False,
                 start_new_session=True,
             )

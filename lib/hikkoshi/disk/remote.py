@@ -206,6 +206,7 @@ class _Running:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=self._errors,
+            env=tool.environment(ssh[0]),
             close_fds=False,
             start_new_session=True,
         )

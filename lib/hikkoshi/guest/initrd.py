@@ -90,6 +90,7 @@ def _unpacked(f: IO[bytes], magic: bytes) -> Iterator[IO[bytes]]:
         stdin=f,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
+        env=tool.environment(program),
         close_fds=False,
         start_new_session=True,
     )

@@ -184,6 +184,7 @@ def _assemble(image: GuestImage, root: Path, made: Path) -> None:
     done = subprocess.run(
         [tool.guestfs_python(), "-c", _APPLIANCE],
         input=json.dumps(job),
+        env=tool.environment("python3"),
         capture_output=True,
         text=True,
         check=False,

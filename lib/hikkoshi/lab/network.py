@@ -149,7 +149,8 @@ class Network:
         enter = [tool.find("nsenter"), "-t", str(self.pid), "-m", processes, "--", "ip", "netns", "exec", name]
         quiet = f"exec {shlex.join(command)} </dev/null >/dev/null 2>&1"
         # not by tool.run: what stays must not inherit the lock under which the lab comes up
-        subprocess.run([*enter, "setsid", "-f", "sh", "-c", quiet], check=True, stdin=subprocess.DEVNULL)
+        argv = [*enter, "setsid", "-f", "sh", "-c", quiet]
+        subprocess.run(argv, check=True, stdin=subprocess.DEVNULL, env=tool.environment(argv[0]))
 
     def _nics(self, segment: str) -> list[str]:
         return [nic for nic, on in self._on.items() if on == _known(segment, SEGMENTS)]
@@ -263,6 +264,7 @@ def launch(*, daemon: bool) -> Network:
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
+        env=tool.environment(namespaces[0]),
         start_new_session=True,
     )
     assert process.stdin

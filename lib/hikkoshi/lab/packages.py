@@ -99,7 +99,7 @@ def fetch(folder: Path | None = None) -> tuple[int, int]:
                 # no package lists, or older than the mirror: own lists need no root
                 (part / "apt/lists/partial").mkdir(parents=True)
                 own = ["-o", f"Dir::State::lists={part}/apt/lists", "-o", f"Dir::Cache={part}/apt"]
-                tool.run([*_apt("apt-get"), *own, "-q", "update"], timeout=300)
+                tool.run([*_apt("apt-get"), *own, "-q", "update"], timeout=300, env=_proxies())
                 got = _download(missing, part, own)
             for name, deb in got.items():
                 version = tool.run(["dpkg-deb", "-f", deb, "Version"]).stdout.strip()
@@ -145,10 +145,15 @@ def _apt(program: str) -> list[str]:
     return [program, "-o", "APT::Sandbox::User=root", "-o", "Acquire::Retries=3"]
 
 
+def _proxies() -> dict[str, str]:
+    """What leads to the mirror; programs get nothing of the environment that is not asked for."""
+    return {name: os.environ[name] for name in ("http_proxy", "https_proxy", "no_proxy") if name in os.environ}
+
+
 def _download(names: list[str], into: Path, own: list[str]) -> dict[str, Path]:
     """Download into a folder; path of each file by name."""
     real = {name: _kernel(own) if name == KERNEL else name for name in names}
-    tool.run([*_apt("apt-get"), *own, "-q", "download", *real.values()], cwd=into, timeout=900)
+    tool.run([*_apt("apt-get"), *own, "-q", "download", *real.values()], cwd=into, timeout=900, env=_proxies())
     return {name: next(into.glob(f"{package}_*.deb")) for name, package in real.items()}
 
 

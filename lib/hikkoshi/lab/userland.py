@@ -111,6 +111,7 @@ def unpack(package: Package, wanted: Callable[[str], object]) -> dict[str, Node]
         tool.command(["dpkg-deb", "--fsys-tarfile", package.path]),
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
+        env=tool.environment("dpkg-deb"),
         close_fds=False,
         start_new_session=True,
     ) as process:

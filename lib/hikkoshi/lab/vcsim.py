@@ -99,7 +99,7 @@ def launch(folder: Path, listen: str, flags: Sequence[str] = (), *, daemon: bool
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
-            env={**os.environ, "TMPDIR": str(folder / TEMPORARY)},
+            env=tool.environment(argv[0], TMPDIR=str(folder / TEMPORARY)),
             start_new_session=True,
         )
     pid, since = process.pid, started(process.pid)

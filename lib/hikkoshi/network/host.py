@@ -54,11 +54,13 @@ class Host:
         It dies with the calling thread; over ssh that ends the connection, which a program that prints notices. It does not
         hold the guest's lock: it only observes.
         """
+        argv = self.argv(command)
         return subprocess.Popen(
-            tool.command(self.argv(command)),
+            tool.command(argv),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=errors,
+            env=tool.environment(argv[0]),
             start_new_session=True,
         )
 

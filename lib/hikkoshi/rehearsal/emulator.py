@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import os
 import re
 import socket
 import subprocess
@@ -153,7 +152,7 @@ def started(arguments: Sequence[str | Path], folder: Path) -> Iterator[Emulator]
             stdin=subprocess.DEVNULL,
             stdout=errors,
             stderr=errors,
-            env={**os.environ, "TMPDIR": str(folder)},  # for the snapshot
+            env=tool.environment("qemu-system-x86_64", TMPDIR=str(folder)),  # for the snapshot
             close_fds=False,
             start_new_session=True,
         )
