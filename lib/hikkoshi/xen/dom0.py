@@ -8,13 +8,18 @@ import shlex
 import shutil
 import stat
 import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from hikkoshi import tool
 from hikkoshi.check import Check
-from hikkoshi.errors import BadInput, Problem, Refused, StepFailed, ToolFailed
-from hikkoshi.params import Dom0, Home
+from hikkoshi.errors import BadInput, HikkoshiError, Problem, Refused, StepFailed, ToolFailed
+from hikkoshi.params import Dom0, Guest, Home, Site
+from hikkoshi.xen import domains
 from hikkoshi.xen.config import XenGuest, parse
+from hikkoshi.xen.domains import Domain, Sighting, Traits
 
 LONGEST = 1 << 18  # bytes: a configuration is a few hundred
 A_PERSON = "a person has to"  # how the error begins where the Dom-0 is only a folder
@@ -77,106 +82,182 @@ def disk_path(home: Home, dom0: Dom0, target: str) -> Path:
     return here
 
 
-def source_off(home: Home, dom0: Dom0, name: str) -> Check:
-    """Whether the source guest is off, so that its disk stands still.
+@dataclass(frozen=True)
+class _Seen:
+    """What the Dom-0s of the site tell of a guest: where it is seen, who was asked, and which are only folders here."""
 
-    On a Dom-0 that does not answer, not knowing counts as no. A Dom-0 that is only a folder here, a mounted or copied disk,
-    cannot be asked at all: the check says so and leaves it to the person who applies.
+    sightings: tuple[Sighting, ...]
+    asked: str
+    folders: tuple[str, ...]
+
+    @property
+    def told(self) -> str:
+        return "; ".join(map(str, self.sightings))
+
+    def serving(self, guest: Guest) -> bool:
+        """Whether the guest runs under its own name, and is the only domain of it."""
+        found = [s.domain for s in self.sightings if s.certain]
+        state = found[0].state if len(found) == 1 and found[0].name == guest.name else ""
+        return bool(state) and not set(state) & set("psdc")
+
+
+def source_off(home: Home, site: Site, guest: Guest) -> Check:
+    """Whether the source guest is off, so that its disk stands still and its addresses are free.
+
+    Off means: on no Dom-0 of the site is there a domain with its name, a name that a migration gives it, its UUID, one of
+    its MACs or its disk. Where a Dom-0 does not answer, or not all is told, not knowing counts as no. Dom-0s that are only
+    folders here, mounted or copied disks, cannot be asked: the check says so and leaves them to the person who applies.
     """
-    title = f"the source guest {name} is off"
-    if not is_local(home, dom0):
-        return Check(
-            title,
-            True,
-            f"the Dom-0 is a folder here ({home.path(dom0.root)}): whoever applies answers for it",
-            unseen="not seen",
-        )
-    expected = f"{name} not in the list of domains"
+    title = f"the source guest {guest.name} is off"
+    expected = "no domain with its name, UUID, MACs or disk on any Dom-0"
     try:
-        state = _states().get(name)
-    except ToolFailed as e:
-        return Check(
-            title, False, e.problems[0].what + ": " + e.problems[0].found, expected, e.problems[0].remedy, "Dom-0"
-        )
-    if state is None:
-        return Check(title, True, "not in the list of domains", expected)
-    if "s" in state:
-        return Check(
-            title, False, f"shut down, but not yet gone: state {state}", expected, "wait some seconds", "Dom-0"
-        )
-    return Check(title, False, f"in the list of domains: state {state}", expected, f"shut {name} down", "Dom-0")
-
-
-def source_runs(home: Home, dom0: Dom0, name: str) -> Check:
-    """Whether the source guest runs. Not knowing counts as no here, too."""
-    title, expected = f"the source guest {name} runs", f"{name} in the list of domains"
-    if not is_local(home, dom0):
-        found = f"the Dom-0 is a folder here ({home.path(dom0.root)}): whether it runs cannot be seen"
-        remedy = f"start {name} on the Dom-0 by hand, and look there that it runs; repeating this run shows no more"
-        return Check(title, False, found, expected, remedy, "Dom-0")
-    try:
-        state = _states().get(name)
-    except ToolFailed as e:
+        seen = _look(home, site, guest)
+    except HikkoshiError as e:
         p = e.problems[0]
-        return Check(title, False, f"{p.what}: {p.found}", expected, p.remedy, "Dom-0")
-    gone = state is None or "s" in state
-    return Check(
-        title, not gone, f"state {state}" if state else "not in the list of domains", expected, "75-rollback", "Dom-0"
+        return Check(title, False, f"not known: {p.what}: {p.found}", expected, p.remedy, p.where or "Dom-0")
+    if seen.sightings:
+        ending = all(s.domain.ending and s.domain.name == guest.name for s in seen.sightings)
+        named = any(s.domain.name == guest.name for s in seen.sightings)
+        remedy = "see what it is there (xl list -l), and have the migration ended, or that domain shut down"
+        remedy = "wait some seconds" if ending else f"shut {guest.name} down" if named else remedy
+        return Check(title, False, seen.told, expected, remedy, seen.asked)
+    if not seen.folders:
+        return Check(title, True, "not in the list of domains", expected)
+    told = _folders(home, site, seen.folders)
+    found = f"not in the list of domains of {seen.asked}; {told}" if seen.asked else told
+    return Check(title, True, f"{found}: whoever applies answers for it", expected, unseen="not seen")
+
+
+def source_runs(home: Home, site: Site, guest: Guest) -> Check:
+    """Whether the source guest runs, once and under its own name. Not knowing counts as no here, too."""
+    title, expected = (
+        f"the source guest {guest.name} runs",
+        f"{guest.name} in the list of domains, and no second one of it",
     )
+    try:
+        seen = _look(home, site, guest, sure=False)
+    except HikkoshiError as e:
+        p = e.problems[0]
+        return Check(title, False, f"not known: {p.what}: {p.found}", expected, p.remedy, "Dom-0")
+    if guest.dom0 in seen.folders and not seen.serving(guest):
+        found = f"{_folders(home, site, (guest.dom0,))}: whether it runs cannot be seen"
+        remedy = (
+            f"start {guest.name} on the Dom-0 by hand, and look there that it runs; repeating this run shows no more"
+        )
+        return Check(title, False, found, expected, remedy, "Dom-0")
+    found = seen.told or "not in the list of domains"
+    return Check(title, seen.serving(guest), found, expected, "75-rollback", seen.asked or "Dom-0")
 
 
-def shut_down(home: Home, dom0: Dom0, name: str, timeout: float = 300) -> None:
-    """Shut the guest down in an orderly way and wait, at most `timeout` seconds, until it is gone. Never destroys it."""
-    if not is_local(home, dom0):
-        raise _by_hand(home, dom0, f"shut {name} down", ["xm", "shutdown", "-w", name], "then run this step again")
+def shut_down(home: Home, site: Site, guest: Guest, timeout: float = 300) -> None:
+    """Shut the guest down in an orderly way and wait, at most `timeout` seconds, until no Dom-0 has any form of it.
+
+    Never destroys it, and asks no domain of another name to go: what that is, a person has to find out.
+    """
+    name = guest.name
+    if not is_local(home, site.dom0s[guest.dom0]):
+        line = ["xm", "shutdown", "-w", name]
+        raise _by_hand(home, site.dom0s[guest.dom0], f"shut {name} down", line, "then run this step again")
     deadline = time.monotonic() + timeout
-    if name in _states():
+    seen = _look(home, site, guest)
+    if any(s.domain.name == name and not s.domain.ending for s in seen.sightings):
         tool.run([_toolstack(), "shutdown", "-w", name], timeout=timeout)
-    while not (gone := source_off(home, dom0, name)):  # it stays in the list for some seconds after it has shut down
+    elif any(not s.domain.ending for s in seen.sightings):
+        raise StepFailed(_stays(source_off(home, site, guest), name, "and it is not asked to: it has another name"))
+    while not (gone := source_off(home, site, guest)):  # it stays in the list for some seconds after it has shut down
         if time.monotonic() > deadline:
-            raise StepFailed(
-                Problem(
-                    f"the guest {name} did not go off",
-                    "Dom-0",
-                    f"{gone.found} after {timeout:g} s",
-                    gone.expected,
-                    f"see what it does: {_toolstack()} console {name}; its disk must not be moved while it runs",
-                )
-            )
+            raise StepFailed(_stays(gone, name, f"after {timeout:g} s"))
         time.sleep(1)
 
 
-def start_again(home: Home, dom0: Dom0, name: str, config: Path) -> None:
-    """Start the guest on its Dom-0 from its own configuration; nothing happens where it runs already."""
-    if not is_local(home, dom0):
+def _stays(gone: Check, name: str, words: str) -> Problem:
+    remedy = f"see what it does: {_toolstack()} console {name}; its disk must not be moved while it runs"
+    return Problem(f"the guest {name} did not go off", "Dom-0", f"{gone.found} {words}", gone.expected, remedy)
+
+
+def start_again(home: Home, site: Site, guest: Guest, patience: float = 60) -> None:
+    """Start the guest on its Dom-0 from its own configuration; nothing happens where it runs already.
+
+    Where another domain of it is there, as while it migrates, it is not started a second time: both would write to the same
+    disk. One that has shut down is waited for, `patience` seconds.
+    """
+    host, line = site.dom0s[guest.dom0], ["xm", "create", str(guest.config)]
+    if not is_local(home, host):
         then = (
             "then look there that it runs. This run cannot see it and stays failed; that is all right, do not repeat it"
         )
-        raise _by_hand(home, dom0, f"start {name}", ["xm", "create", str(config)], then)
-    if name not in _states():
-        tool.run([_toolstack(), "create", str(config)], timeout=600)
+        raise _by_hand(home, host, f"start {guest.name}", line, then)
+    deadline = time.monotonic() + patience
+    seen = _look(home, site, guest, sure=False)
+    while seen.sightings and all(s.domain.ending for s in seen.sightings) and time.monotonic() < deadline:
+        time.sleep(1)
+        seen = _look(home, site, guest, sure=False)
+    if seen.serving(guest):
+        return
+    if seen.sightings:
+        typed = shlex.join([_toolstack(), *line[1:]])
+        remedy = f"see what that is ({_toolstack()} list -l). Once it is gone, or is another guest for sure, type there: {typed}"
+        expected = "no domain of it: a second one would write to the same disk"
+        raise Refused(Problem(f"{A_PERSON} start {guest.name}", guest.dom0, seen.told, expected, remedy))
+    tool.run([_toolstack(), *line[1:]], timeout=600)
 
 
-def domains(listing: str) -> dict[str, str]:
-    """`{name: state}` of the domains that exist, out of what `xl list` or `xm list` prints.
+def traits(home: Home, site: Site, guest: Guest) -> Traits:
+    """By what the guest is known; `BadInput` where its configuration cannot be read."""
+    return Traits.of(guest.name, read_config(home, site.dom0s[guest.dom0], guest.config))
 
-    `xm list` also names guests that are known but off; those lines have no ID, and are left out.
-    """
-    found = {}
-    for line in listing.splitlines()[1:]:
-        words = line.split()
-        if len(words) >= 6 and words[1].isdigit():  # name, ID, memory, VCPUs, state, time, and more with -v
-            found[words[0]] = words[4]
+
+def _look(home: Home, site: Site, guest: Guest, *, sure: bool = True) -> _Seen:
+    """Ask every Dom-0 of the site that can be asked. A configuration that cannot be read is an error where `sure`, else
+    the guest is looked for by its name alone."""
+    folders = tuple(name for name, host in site.dom0s.items() if not is_local(home, host))
+    asked = ", ".join(name for name in site.dom0s if name not in folders)
+    if not asked:
+        return _Seen((), "", folders)
+    try:
+        known = traits(home, site, guest)
+    except BadInput:
+        if sure:
+            raise
+        known = Traits.of(guest.name)
+    return _Seen(tuple(filter(None, map(known.sighting, _domains()))), asked, folders)
+
+
+def _domains() -> list[Domain]:
+    """Every domain of this machine, with all that its lists tell; `ToolFailed` where these are not whole."""
+    try:
+        found = domains.listed(_printed(_toolstack(), "list"))
+    except (ToolFailed, ValueError) as e:
+        raise domains.unreadable(e) from None
+    failure: ToolFailed | ValueError | None = None
+    try:
+        found = domains.merged(found, domains.detailed(_printed(_toolstack(), "list", "-l")))
+    except (ToolFailed, ValueError) as e:
+        failure = e
+    if failure or any(d.id and d.disks is None for d in found):  # not all of them are made by this toolstack
+        try:
+            found = domains.merged(found, domains.stored(_printed("xenstore-ls", "-f")))
+        except ToolFailed:
+            if failure:
+                raise domains.unreadable(failure) from None
+    if _toolstack() == "xl" and any(d.ending and d.disks is None for d in found):
+        with suppress(ToolFailed, ValueError):
+            found = domains.merged(found, {d.id: d for d in domains.listed(_printed("xl", "list", "-v"))})
     return found
 
 
-def _states() -> dict[str, str]:
-    return domains(tool.run([_toolstack(), "list"], timeout=60).stdout)
+def _printed(*argv: str) -> str:
+    return tool.run(argv, timeout=20).stdout
 
 
 def _toolstack() -> str:
     """xl, or xm where xl is not there yet (Xen 3 and 4.0, CentOS 5)."""
     return "xl" if shutil.which("xl") or not shutil.which("xm") else "xm"
+
+
+def _folders(home: Home, site: Site, names: Sequence[str]) -> str:
+    paths = ", ".join(f"{name}: {home.path(site.dom0s[name].root)}" for name in names)
+    return f"the Dom-0 is a folder here ({paths})" if len(names) == 1 else f"Dom-0s are folders here ({paths})"
 
 
 def is_local(home: Home, dom0: Dom0) -> bool:
