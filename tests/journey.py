@@ -35,6 +35,7 @@ from hikkoshi.xen.config import Vif, XenDisk, XenGuest
 PROJECT = Path(__file__).parents[1]
 DATA = Path(__file__).parent / "data" / "guest"
 MAC = "00:16:3e:01:00:00"
+VMDK, MACHINE = "a" * 64, "5032c8a5-9c5e-ba7a-3804-832a03e16381"  # the disk, and the machine made of it
 PNG = bytes.fromhex(
     "89504e470d0a1a0a0000000d4948445200000001000000010806000000"
     "1f15c4890000000d49444154789c63f8cfc0f01f0005050102a0d1e2c40000000049454e44ae426082"
@@ -131,13 +132,44 @@ def series(through: float) -> Series:
     return Series(through="through", direct="direct", unit="10^6 bits/s", seed=1, runs=tuple(runs), ended="decided")
 
 
+def converted(folder: Path, vmdk: str = VMDK) -> Conversion:
+    """The result of 40-convert, in a guest's folder."""
+    made = Conversion(
+        vmdk=f"{folder.name}.vmdk",
+        vmdk_bytes=1 << 20,
+        vmdk_sha256=vmdk,
+        vmdk_sha1="b" * 40,
+        virtual_bytes=9 << 30,
+        copy_bytes=9 << 30,
+        copy_digest="c" * 64,
+        level="fast",
+        threads=2,
+        qemu_img="7.2.22",
+        samples=((0.0, 0), (9.0, 1024)),
+        seconds=9,
+    )
+    made.save(folder)
+    return made
+
+
+def deployed(folder: Path, planned: plan.Plan, vmdk: str = VMDK, machine: str = MACHINE, **other: object) -> Deployment:
+    """The result of 60-deploy, in a guest's folder: what an approval is of stands in vSphere."""
+    usual = {"guest": folder.name, "server": "vc", "moid": "vm-7", "name": folder.name, "host": "esx1", "vmdk_bytes": 1 << 20,
+             "vmdk_sha1": "b" * 40, "manifest": "checksums agree", "warnings": (), "seconds": 4, "nics": ()}  # fmt: skip
+    made = Deployment.model_validate(
+        {**usual, "instance_uuid": machine, "plan_hash": planned.hash, "vmdk_sha256": vmdk, **other}
+    )
+    made.save(folder)
+    return made
+
+
 class Move:
     """A guest's folder, filled step by step as the steps would."""
 
     def __init__(self, home: Home) -> None:
         self.home, self.folder = home, home.folder("idp")
         self.survey = survey()
-        self.plan = plan.make(home.guest("idp"), home.site(), self.survey)
+        self.plan = plan.make(home, home.guest("idp"), home.site(), self.survey)
         self.journal = Journal(self.folder / "journal.jsonl")
         self.n = 0
 
@@ -247,20 +279,7 @@ class Move:
                         seconds=3,
                     ).save(self.folder)
                 case "40-convert":
-                    Conversion(
-                        vmdk="idp.vmdk",
-                        vmdk_bytes=1 << 20,
-                        vmdk_sha256="a" * 64,
-                        vmdk_sha1="b" * 40,
-                        virtual_bytes=9 << 30,
-                        copy_bytes=9 << 30,
-                        copy_digest="c" * 64,
-                        level="fast",
-                        threads=2,
-                        qemu_img="7.2.22",
-                        samples=((0.0, 0), (9.0, 1024)),
-                        seconds=9,
-                    ).save(self.folder)
+                    converted(self.folder)
                 case "50-rehearse":
                     for name in ("before", "after"):
                         (shown / f"{name}.png").write_bytes(PNG)
@@ -274,22 +293,7 @@ class Move:
                         after=outcome("after", Ending.LOGIN, "idp login:", nic),
                     ).save(self.folder)
                 case "60-deploy":
-                    Deployment(
-                        guest="idp",
-                        server="vc",
-                        moid="vm-7",
-                        name="idp",
-                        instance_uuid="",
-                        host="esx1",
-                        plan_hash=self.plan.hash,
-                        vmdk_bytes=1 << 20,
-                        vmdk_sha1="b" * 40,
-                        vmdk_sha256="a" * 64,
-                        manifest="checksums agree",
-                        warnings=(),
-                        seconds=4,
-                        nics=nics[:1],
-                    ).save(self.folder)
+                    deployed(self.folder, self.plan, nics=nics[:1])
                 case "70-cutover":
                     CutOver(guest="idp", moid="vm-7", since="2026-11-22T00:00:00+00:00", nics=nics[1:]).save(
                         self.folder

@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
-from hikkoshi import approval, files, signature, tool
+from hikkoshi import approval, files, signature, statement, tool
 from hikkoshi.journal import Journal
 from hikkoshi.lab import keys
 from hikkoshi.params import Home
@@ -134,7 +134,19 @@ def approve(home: Home, guest: str) -> None:
     """Have the lab's approver sign the guest's plan."""
     now = datetime.now(UTC).replace(microsecond=0)
     plan = "0" * 64
-    said = approval.Statement(guest, "lab", "vc", plan, keys.APPROVER, now, now + timedelta(days=7), "the page\n")
+    said = statement.Statement(
+        guest,
+        "lab",
+        "vc",
+        plan,
+        keys.APPROVER,
+        now,
+        now + timedelta(days=7),
+        "the page\n",
+        decisions="0" * 64,
+        vmdk="0" * 64,
+        machine="0" * 8,
+    )
     path = approval.folder(home, guest) / "approval.txt"
     path.parent.mkdir(parents=True)
     path.write_text(said.text())

@@ -1,8 +1,9 @@
 """Approvals: somebody's signed word that one plan may be carried out, without which nothing is done that users notice.
 
 An approval is two files in the guest's folder, kept for ever: STAMP-PRINCIPAL.txt, a header and the very page that was
-shown, and the signature of it, `ssh-keygen -Y sign -n approval`. It counts for one plan, by the SHA-256 of plan.json, for
-as many days as the site allows, and while its key is good. It is withdrawn by revoking the key, or by another plan.
+shown, and the signature of it, `ssh-keygen -Y sign -n approval`. It counts for one plan, one disk and one machine, by the
+SHA-256 of plan.json and of the VMDK and the machine's instance UUID, for as many days as the site allows, and while its key
+is good. It is withdrawn by revoking the key, and superseded by another plan, disk or machine.
 """
 
 import base64
@@ -10,7 +11,7 @@ import binascii
 import hashlib
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -18,62 +19,12 @@ from hikkoshi import files, signature, temporary
 from hikkoshi.check import Check
 from hikkoshi.errors import BadInput, HikkoshiError, Problem, Refused
 from hikkoshi.params import Home, Site
-from hikkoshi.plan import Plan
+from hikkoshi.plan import Plan, changed
 from hikkoshi.signature import Trust
+from hikkoshi.statement import TIME, Statement, line, parse
+from hikkoshi.subject import Subject
 
 FOLDER = "approvals"  # in the guest's folder
-FORMAT = "hikkoshi approval 1"
-TIME = "%Y-%m-%dT%H:%M:%SZ"
-
-
-@dataclass(frozen=True)
-class Statement:
-    """What an approver signs. Times are in UTC, in whole seconds; every other field is one line, the page many."""
-
-    guest: str
-    site: str
-    server: str  # vCenter or ESXi host
-    plan: str  # SHA-256 of plan.json
-    approver: str  # principal
-    approved: datetime
-    expires: datetime
-    page: str
-
-    def text(self) -> str:
-        """The file: a line `name: value` for each field, an empty line, the page."""
-        values = {"format": FORMAT, **{f.name: getattr(self, f.name) for f in fields(self) if f.name != "page"}}
-        head = (f"{k}: {v:{TIME}}\n" if isinstance(v, datetime) else f"{k}: {v}\n" for k, v in values.items())
-        return "".join([*head, "\n", self.page])
-
-
-def parse(content: bytes) -> Statement | str:
-    """The statement in a file, or why it is none. Strict: only what `Statement.text` writes is one."""
-    try:
-        return _parsed(content.decode())
-    except ValueError as e:
-        return line(str(e))
-
-
-def _parsed(text: str) -> Statement:
-    head, _, page = text.partition("\n\n")
-    names = ["format", *(f.name for f in fields(Statement) if f.name != "page")]
-    pairs = [row.partition(": ")[::2] for row in head.split("\n")]
-    value = dict(pairs)
-    if "\r" in text:
-        raise ValueError("it has carriage returns: something has changed its line ends since")
-    if [name for name, _ in pairs] != names:
-        raise ValueError(f"its header is not {', '.join(names)}, each once")
-    if value.pop("format") != FORMAT:
-        raise ValueError(f"its format is not {FORMAT}")
-    if not re.fullmatch(r"[0-9a-f]{64}", value["plan"]):
-        raise ValueError("it names no plan by SHA-256")
-    if not all(v.isprintable() and v.strip() for v in value.values()) or not page.strip():
-        raise ValueError("a part of it is empty, or cannot be printed")
-    approved, expires = (datetime.strptime(value.pop(k), TIME).replace(tzinfo=UTC) for k in ("approved", "expires"))
-    found = Statement(**value, approved=approved, expires=expires, page=page)
-    if expires <= approved or found.text() != text:
-        raise ValueError("its times are not as hikkoshi approve writes them, the later one last")
-    return found
 
 
 @dataclass(frozen=True)
@@ -85,6 +36,7 @@ class Approval:
     until: datetime | None = None
     key: str = ""  # SHA256:… of the key that signed it
     flaw: str = ""
+    superseded: bool = False  # well signed, of another plan, disk or machine than the one that is there now
 
     def __str__(self) -> str:
         if self.flaw or self.statement is None or self.until is None:
@@ -99,6 +51,8 @@ class Approval:
             "signature": str(signature.path_of(self.path)),
             "guest": said.guest if said else "",
             "plan": said.plan if said else "",
+            "vmdk": said.vmdk if said else "",
+            "machine": said.machine if said else "",
             "approver": said.approver if said else "",
             "key": self.key,
             "approved": said.approved.strftime(TIME) if said else "",
@@ -118,11 +72,6 @@ def trust(home: Home, site: Site) -> Trust:
     return Trust(home.path(s.allowed_signers), home.path(s.revoked) if s.revoked else None)
 
 
-def line(text: str) -> str:
-    """A text of others on one line, without anything that a terminal would obey."""
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
-
-
 def listed(allowed: Path, fingerprint: str) -> tuple[str, list[str]]:
     """Who a key is by the first line of the allowed signers that has it, and its namespaces; empty where none has."""
     for row in allowed.read_text(encoding="utf-8", errors="replace").splitlines():
@@ -139,20 +88,33 @@ def command(guest: str) -> str:
 
 
 def check(home: Home, guest: str, plan: Plan | None, now: datetime | None = None) -> Check:
-    """Whether somebody's approval of this very plan counts now. Every approval is looked at, and told of."""
+    """Whether somebody's approval of this very plan, disk and machine counts now. Every approval is looked at, and told of."""
+    return look(home, guest, plan, now)[0]
+
+
+def look(home: Home, guest: str, plan: Plan | None, now: datetime | None = None) -> tuple[Check, Approval | None]:
+    """The same with the approval that counts. Given a time, it is asked for that one: parameters changed since are no matter."""
     title, expected, remedy = "the plan is approved", "an approval of this plan", f"a second person: {command(guest)}"
     where = str(folder(home, guest))
+
+    def none(found: str, remedy: str) -> tuple[Check, None]:
+        return Check(title, False, found, expected, remedy, where, later=True), None
+
     if plan is None:
-        told = "there is no plan to approve"
-        return Check(title, False, told, expected, f"run 20-plan, then {remedy}", where, later=True)
+        return none("there is no plan to approve", f"run 20-plan, then {remedy}")
     try:
-        found = list(judged(home, guest, plan, now))
+        if now is None and (others := list(changed(home, home.guest(guest), home.site(), plan))):
+            return none("; ".join(others), f"{_put_back(guest)}; then {remedy}")
+        subject, found = Subject.now(home, guest, plan), list(judged(home, guest, plan, now))
     except HikkoshiError as e:
-        told = "; ".join(f"{p.what}: {p.where}" for p in e.problems)
-        return Check(title, False, told, expected, e.problems[0].remedy, where, later=True)
+        return none("; ".join(f"{p.what}: {p.where}" for p in e.problems), e.problems[0].remedy)
     good = sorted((a for a in found if not a.flaw), key=lambda a: (a.until, a.path), reverse=True)
     told = "; ".join(map(str, [*good[:1], *(a for a in found if a.flaw)])) or "nobody has approved it"
-    return Check(title, bool(good), told, expected, remedy, where, later=True)
+    if not subject.complete:
+        return none(
+            f"nothing of this plan stands in vSphere that could be approved; {told}", f"{_deploy(guest)}, then {remedy}"
+        )
+    return Check(title, bool(good), told, expected, remedy, where, later=True), next(iter(good), None)
 
 
 def judged(home: Home, guest: str, plan: Plan, now: datetime | None = None) -> Iterator[Approval]:
@@ -167,17 +129,27 @@ def judged(home: Home, guest: str, plan: Plan, now: datetime | None = None) -> I
     if not written.is_file() or files.sha256(written) != plan.hash:
         words = "its SHA-256 is that of no plan as 20-plan writes it" if written.is_file() else "no such file"
         raise BadInput(Problem("plan.json is not the plan", str(written), words, plan.hash, "run 20-plan again"))
-    yield from held_against(home, guest, plan.hash, now)
+    yield from held_against(home, guest, Subject.now(home, guest, plan), now)
 
 
-def held_against(home: Home, guest: str, plan: str, now: datetime) -> Iterator[Approval]:
-    """The same for the plan with this hash, whichever is in the guest's folder by now."""
+def held_against(home: Home, guest: str, subject: Subject, now: datetime) -> Iterator[Approval]:
+    """The same for what was, or is, to be approved, whichever is in the guest's folder by now."""
     site = home.site()
     lists = trust(home, site)
     lists.check()
-    case = _Case(site, guest, plan, lists, home.path(site.signing.key), now.astimezone(UTC))
+    case = _Case(site, guest, subject, lists, home.path(site.signing.key), now.astimezone(UTC))
     for path in sorted(folder(home, guest).glob("*.txt")):
         yield case.judge(path)
+
+
+def earlier(home: Home, guest: str, plan: Plan) -> Iterator[Statement]:
+    """What was approved of this guest before, and counted when it was given, but is superseded by now; the oldest first."""
+    for one in judged(home, guest, plan):
+        said = one.statement
+        if said and one.superseded:
+            then = held_against(home, guest, Subject(said.plan, said.vmdk, said.machine), said.approved)
+            if any(a.path == one.path and not a.flaw for a in then):
+                yield said
 
 
 @dataclass(frozen=True)
@@ -215,17 +187,57 @@ def approver(home: Home, guest: str, key: Path) -> Approver:
     return Approver(who, key, fingerprint, _one_person(home.path(site.signing.key), site, lists, who, fingerprint))
 
 
+def to_approve(home: Home, guest: str, plan: Plan) -> Subject:
+    """What an approval would be of now; `Refused` where nothing stands in vSphere of this plan, or it is not the parameters'."""
+    others, subject = list(changed(home, home.guest(guest), home.site(), plan)), Subject.now(home, guest, plan)
+    if others:
+        raise Refused(
+            Problem(
+                "the parameters are not those of the plan any more",
+                str(home.folder(guest) / plan.filename),
+                "; ".join(others),
+                "what was planned",
+                f"{_put_back(guest)}; then {command(guest)}",
+            )
+        )
+    if not subject.complete:
+        raise Refused(
+            Problem(
+                "there is nothing to approve yet",
+                str(home.folder(guest)),
+                "no machine of this plan and disk stands in vSphere",
+                "the result of 60-deploy: an approval is of one disk and one machine",
+                f"{_deploy(guest)}, then {command(guest)}",
+            )
+        )
+    return subject
+
+
 def give(
     home: Home, guest: str, plan: Plan, page: str, by: Approver, *, ask: bool = False, now: datetime | None = None
 ) -> Approval:
     """Sign the page for this plan, and keep both. Nothing is kept of a signature that is not good: `Refused`.
 
+    `Refused` also before 60-deploy was done of this plan: there is no disk and no machine that could be approved.
     `ask`: a passphrase or a touch may be asked for on the terminal.
     """
     site, lists = home.site(), trust(home, home.site())
+    subject = to_approve(home, guest, plan)
     approved = (now or datetime.now(UTC)).astimezone(UTC).replace(microsecond=0)
     until = approved + timedelta(days=site.signing.valid_days)
-    said = Statement(guest, line(site.name), line(site.vsphere.server), plan.hash, by.principal, approved, until, page)
+    said = Statement(
+        guest=guest,
+        site=line(site.name),
+        server=line(site.vsphere.server),
+        plan=plan.hash,
+        decisions=plan.decisions,
+        vmdk=subject.vmdk or "",
+        machine=subject.machine or "",
+        approver=by.principal,
+        approved=approved,
+        expires=until,
+        page=page,
+    )
     content = said.text().encode()
     if isinstance(flaw := parse(content), str):
         raise BadInput(Problem("no approval can be written", guest, flaw, "one that can be read again", "correct it"))
@@ -251,7 +263,7 @@ class _Case:
 
     site: Site
     guest: str
-    plan: str
+    subject: Subject
     trust: Trust
     operator: Path
     now: datetime
@@ -270,8 +282,11 @@ class _Case:
             return Approval(path, flaw=f"no approval: {said}")
         then = signature.verify(path, self.trust, "approval", said.approved, content)
         until = said.approved + min(said.expires - said.approved, timedelta(days=self.site.signing.valid_days))
-        flaw = verdict.flaw or self._flaw(said, verdict, then, until)
-        return Approval(path, said, until, verdict.key, flaw)
+        flaw, superseded = verdict.flaw or self._flaw(said, verdict, then, until), self._superseded(said)
+        return Approval(path, said, until, verdict.key, flaw, superseded=bool(superseded) and flaw == superseded)
+
+    def _superseded(self, said: Statement) -> str:
+        return self.subject.replaced(said.plan, said.vmdk, said.machine)
 
     def _flaw(self, said: Statement, verdict: signature.Verdict, then: signature.Verdict, until: datetime) -> str:
         """What is wrong with a statement that somebody on the list has signed."""
@@ -283,7 +298,11 @@ class _Case:
                 (said.site, said.server) != (site, server),
                 f"of another site, {said.site} with {said.server}, not {site} with {server}",
             ),
-            (said.plan != self.plan, f"outdated: of another plan, {said.plan[:16]}…, not {self.plan[:16]}…"),
+            (bool(superseded := self._superseded(said)), superseded),
+            (
+                not said.vmdk and self.subject.vmdk is not None,
+                "of an earlier version: it does not bind disk and machine; approve again",
+            ),
             (said.approved > self.now, f"from the future: {said.approved:%Y-%m-%d %H:%M:%S} UTC; look at the clocks"),
             (until <= self.now, f"expired on {until:%Y-%m-%d at %H:%M} UTC"),
         )
@@ -307,6 +326,14 @@ def _one_person(operator: Path, site: Site, lists: Trust, who: str, key: str) ->
     if key == own or who == name:
         return f"by {who}, who carries it out too: two persons are asked for"
     return ""
+
+
+def _put_back(guest: str) -> str:
+    return f"put the parameters back, or plan anew: hikkoshi run {guest} --from 20 --apply"
+
+
+def _deploy(guest: str) -> str:
+    return f"run 30-prepare to 60-deploy of this plan: hikkoshi run {guest} --from 30 --apply"
 
 
 def _may_not(guest: str, key: Path, fingerprint: str, lists: Trust, found: str) -> Refused:

@@ -119,6 +119,7 @@ def approve(
     folder = home.folder(home.guest(guest).name)
     plan = Plan.load(folder)
     by = approval.approver(home, guest, key.expanduser().absolute() if key else home.path(home.site().signing.key))
+    approval.to_approve(home, guest, plan)
     page = proposal.page(home, guest, plan, Journal(folder / "journal.jsonl").entries())
     out = sys.stderr if as_json else sys.stdout
     print(page, file=out)

@@ -1,18 +1,22 @@
 """What a guest will become: one file of decisions with a hash, made by nothing but the survey and the parameters."""
 
 import hashlib
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Iterator
 from ipaddress import IPv4Interface
-from typing import ClassVar
+from pathlib import Path
+from typing import ClassVar, Self
 
 from hikkoshi.artefact import Artefact
 from hikkoshi.check import Check
 from hikkoshi.disk.origin import Origin
+from hikkoshi.errors import BadInput, Problem
 from hikkoshi.guest import preparation
 from hikkoshi.guest.preparation import Preparation
-from hikkoshi.params import Guest, Site
+from hikkoshi.params import Guest, Home, Site
 from hikkoshi.rehearsal.machine import Machine, MachineNic
 from hikkoshi.survey import Survey, names
+from hikkoshi.terms import Terms, differences
 from hikkoshi.vsphere import preflight
 from hikkoshi.vsphere.spec import Nic, VmSpec
 
@@ -20,7 +24,7 @@ MIB = 1 << 20
 
 
 class Plan(Artefact):
-    """plan.json: source, machine in vSphere, changes inside the guest, machine of the rehearsal."""
+    """plan.json: source, machine in vSphere, changes inside the guest, machine of the rehearsal, and where all this is."""
 
     filename: ClassVar[str] = "plan.json"
     made_by: ClassVar[str] = "20-plan"
@@ -32,11 +36,37 @@ class Plan(Artefact):
     preparation: Preparation
     machine: Machine
     forwards: bool
+    terms: Terms
+
+    @classmethod
+    def find(cls, folder: Path) -> Self | None:
+        """The plan in a guest's folder, or None; `BadInput` for one of an earlier version, which does not say enough."""
+        try:
+            return super().find(folder)
+        except BadInput as e:
+            if "terms: Field required" not in e.problems[0].found:
+                raise
+            raise BadInput(
+                Problem(
+                    "this plan was made by an earlier version",
+                    str(folder / cls.filename),
+                    "it names neither server nor place, nor the addresses that approved steps act on",
+                    "a plan that does",
+                    f"make it again: hikkoshi run {folder.name} --from 20 --apply; then a second person approves it. A guest "
+                    "that serves in vSphere already goes on as it is; going back with 75 needs no plan",
+                )
+            ) from None
 
     @property
     def hash(self) -> str:
         """SHA-256 as `sha256sum plan.json` prints it; what an approval is given for, and what a deployed machine carries."""
         return hashlib.sha256(self.text().encode()).hexdigest()
+
+    @property
+    def decisions(self) -> str:
+        """SHA-256 of everything but the digest of the source: the same where only the guest's data is newer."""
+        rest = self.model_dump(mode="json", exclude={"source_digest"})
+        return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
 
 
 def specification(guest: Guest, site: Site, survey: Survey) -> VmSpec:
@@ -86,7 +116,7 @@ def guest_id(survey: Survey) -> str:
     return f"other26xLinux{wide}Guest"
 
 
-def make(guest: Guest, site: Site, survey: Survey) -> Plan:
+def make(home: Home, guest: Guest, site: Site, survey: Survey) -> Plan:
     """Decide everything; the same survey and parameters always give the same plan, and so the same hash."""
     vm = specification(guest, site, survey)
     inside = {i.name: i for i in survey.guest.interfaces}
@@ -109,7 +139,19 @@ def make(guest: Guest, site: Site, survey: Survey) -> Plan:
             ),
         ),
         forwards=survey.guest.forwards,
+        terms=Terms.of(home, guest, site),
     )
+
+
+def changed(home: Home, guest: Guest, site: Site, plan: Plan) -> Iterator[str]:
+    """What these parameters would make another than the plan has it, in words; nothing where it is still their plan."""
+    yield from differences(plan.terms, Terms.of(home, guest, site))
+    try:
+        survey = Survey.find(home.folder(guest.name))
+    except BadInput:
+        survey = None
+    if survey is not None:
+        yield from (f"vm.{words}" for words in differences(plan.vm, specification(guest, site, survey)))
 
 
 def checks(guest: Guest, site: Site, survey: Survey) -> list[Check]:

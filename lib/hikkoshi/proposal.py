@@ -5,19 +5,20 @@ known it says so. Names that come from the guest's own disk are shown without an
 """
 
 import textwrap
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from hikkoshi import files
+from hikkoshi import approval, files
 from hikkoshi.artefact import Artefact
 from hikkoshi.disk.conversion import Conversion
-from hikkoshi.errors import BadInput
+from hikkoshi.errors import BadInput, HikkoshiError
 from hikkoshi.params import Guest, Home, Site
 from hikkoshi.plan import Plan, nic_table
 from hikkoshi.rehearsal import rehearsal
 from hikkoshi.rehearsal.outcome import Outcome
 from hikkoshi.rehearsal.rehearsal import Rehearsal
+from hikkoshi.statement import Statement
 from hikkoshi.vsphere.deployment import Deployment
 from hikkoshi.xen import dom0
 
@@ -27,9 +28,15 @@ Points = Iterator[str]  # a line that is not to be wrapped begins with INDENT
 A = TypeVar("A", bound=Artefact)
 
 
-def page(home: Home, guest: str, plan: Plan, entries: Iterable[Mapping[str, Any]]) -> str:
+def page(home: Home, guest: str, plan: Plan | None, entries: Iterable[Mapping[str, Any]]) -> str:
     """The page for a guest's plan; `entries` are its journal's, for how long earlier steps took."""
-    return "".join(_lines(home, home.guest(guest), home.site(), plan, seconds(entries)))
+    if plan is None:
+        return f"Guest {guest}: there is no plan yet, and nothing to approve\n"
+    try:
+        before = tuple(approval.earlier(home, guest, plan))
+    except HikkoshiError:  # keys or a result that cannot be read: whoever approves is told of it
+        before = ()
+    return "".join(_lines(home, home.guest(guest), home.site(), plan, seconds(entries), before))
 
 
 def seconds(entries: Iterable[Mapping[str, Any]]) -> dict[str, float]:
@@ -45,21 +52,27 @@ def seconds(entries: Iterable[Mapping[str, Any]]) -> dict[str, float]:
     return {step: took[run] for step, run in did.items()}
 
 
-def _lines(home: Home, guest: Guest, site: Site, plan: Plan, took: Mapping[str, float]) -> Iterator[str]:
+def _lines(
+    home: Home, guest: Guest, site: Site, plan: Plan, took: Mapping[str, float], before: Sequence[Statement]
+) -> Iterator[str]:
     there = _Results(home.folder(guest.name), plan)
     yield f"Guest {guest.name}: from Xen ({guest.dom0}) to vSphere\n"
     yield from _wrapped(f"site: {site.name}, {site.vsphere.server}", "", INDENT)
     yield f"plan: SHA-256 {plan.hash}\n"
     days = site.signing.valid_days
     yield from _wrapped(
-        f"Your approval counts for this plan, for 70-cutover and 85-offloads, for {days} day{'s' if days > 1 else ''}. "
+        f"Your approval counts for this plan, this disk and this machine in vSphere, for 70-cutover and 85-offloads, for {days} "
+        f"day{'s' if days > 1 else ''}. "
         + ("Somebody else has to" if site.signing.two_persons else "Whoever approves it here may also")
         + " carry it out.",
         "",
         INDENT,
     )
+    for words in _approved_before(plan, there, before):
+        yield from _wrapped(words, "", INDENT)
     for title, points in (
-        ("What changes in vSphere", _machine(site, plan)),
+        ("What your word binds", there.bound(plan)),
+        ("What changes in vSphere", _machine(plan)),
         ("What changes inside the guest, in a copy of its disk; the source is only read", _inside(plan)),
         ("What 70-cutover does", _cutover(home, guest, site, plan)),
         ("What 85-offloads may change", _offloads(guest, plan)),
@@ -73,8 +86,30 @@ def _lines(home: Home, guest: Guest, site: Site, plan: Plan, took: Mapping[str, 
             yield from [f"{point}\n"] if point.startswith(INDENT) else _wrapped(point, "  - ", INDENT)
 
 
-def _machine(site: Site, plan: Plan) -> Points:
-    vm, vc = plan.vm, site.vsphere
+def _approved_before(plan: Plan, there: "_Results", before: Sequence[Statement]) -> Iterator[str]:
+    """What has become of earlier approvals: that nothing but the disk differs, where that is so."""
+    same = [s for s in before if s.decisions == plan.decisions]
+    if same:
+        last = same[-1]
+        differs = [
+            words
+            for words, is_so in (
+                ("the source's content digest", last.plan != plan.hash),
+                ("the disk that was made of it", last.vmdk != there.vmdk),
+                ("the machine in vSphere", last.machine != there.machine),
+            )
+            if is_so
+        ]
+        yield (
+            f"EVERY DECISION IS AS {last.approver} APPROVED IT on {last.approved:%Y-%m-%d at %H:%M} UTC. What differs: "
+            f"{', and so '.join(differs)}."
+        )
+    for said in (s for s in before if not same or s != same[-1]):
+        yield f"Superseded, and counts for nothing: {said.approver}'s approval of {said.approved:%Y-%m-%d %H:%M} UTC."
+
+
+def _machine(plan: Plan) -> Points:
+    vm, vc = plan.vm, plan.terms.vsphere
     yield (
         f"a new machine {vm.name} in {vc.datacenter}/{vc.cluster}, on {vc.datastore}: {vm.vcpus} vCPU, {vm.memory_mb} MB, "
         f"{vm.guest_id}, hardware version {vm.hardware_version}, a disk of {files.human(vm.disk_bytes)} on {vm.controller}"
@@ -179,6 +214,44 @@ class _Results:
             )
             if known and not own
         ]
+
+    @property
+    def vmdk(self) -> str:
+        """SHA-256 of the disk that was deployed."""
+        return self._deployment.vmdk_sha256 if self._deployment else ""
+
+    @property
+    def machine(self) -> str:
+        """Instance UUID of the machine that was made of it."""
+        return self._deployment.instance_uuid if self._deployment else ""
+
+    def bound(self, plan: Plan) -> Points:
+        """What may not be another when it is acted upon: nothing is done then, and it has to be approved again."""
+        vc, host, net = plan.terms.vsphere, plan.terms.dom0, plan.terms.measurement
+        yield "the plan with the SHA-256 above: every decision on this page, and all that follows but disk and machine"
+        yield f"disk: SHA-256 {self.vmdk}" if self.vmdk else "disk: not there yet, nothing can be approved"
+        yield f"machine: {self.machine}, its instance UUID" if self.machine else "machine: not there yet"
+        yield f"source: content digest {plan.source_digest}"
+        yield (
+            f"vSphere: {vc.server} as {vc.user}, known by "
+            + (
+                f"its authority's certificate, SHA-256 of the file {vc.ca}"
+                if vc.ca
+                else f"its certificate {vc.certificate}"
+            )
+            + f"; {vc.datacenter}/{vc.cluster}, {vc.datastore}, folder {vc.folder}"
+        )
+        yield f"Xen: {host.name}, read at {host.root}; the guest's configuration {host.config}"
+        if net is None:
+            yield "no address: its parameters have no `measurement`"
+            return
+        yield f"the guest's own shell, in which 85-offloads changes it: {net.shell}"
+        ways = {"through": net.through, "direct": net.direct, **net.segments}
+        yield "measured: " + "; ".join(
+            f"{name} from {w.client} to {w.server}" + (f" ({w.server_shell})" if w.server_shell else "")
+            for name, w in ways.items()
+        )
+        yield f"the outage is watched from {net.watch}"
 
     @property
     def boot(self) -> Outcome | None:

@@ -139,8 +139,11 @@ class Run:
             found, remedy = plan.hash, "run this notebook again from its first cell: what it holds is the plan before"
             expected = f"{self.inputs.get(Plan.filename)}, as when this run was opened"
             return Check("the plan is approved", False, f"another plan is there now, {found}", expected, remedy)
-        now = approval.check(self.home, self.guest.name, plan)
-        return now or (approval.check(self.home, self.guest.name, plan, self._acting) if self._acting else now)
+        return self._look(plan)[0]
+
+    def _look(self, plan: Plan | None) -> tuple[Check, approval.Approval | None]:
+        now = approval.look(self.home, self.guest.name, plan)
+        return now if now[0] or not self._acting else approval.look(self.home, self.guest.name, plan, self._acting)
 
     def permission(self) -> tuple[Check, ...]:
         """Whether the plan is approved, and whoever carries it out can sign for it: a name on a list is nobody yet.

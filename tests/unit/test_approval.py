@@ -14,15 +14,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import journey
 from hikkoshi import approval, plan, signatory, signature, tool
 from hikkoshi import run as running
-from hikkoshi.approval import Approval, Statement, parse
+from hikkoshi.approval import Approval
 from hikkoshi.check import Check
 from hikkoshi.errors import BadInput, Refused
 from hikkoshi.lab import keys
 from hikkoshi.params import Home
 from hikkoshi.plan import Plan
 from hikkoshi.run import open_run
+from hikkoshi.statement import Statement, parse
+from hikkoshi.subject import Subject
 from hikkoshi.survey import Survey
 from processes import hikkoshi
 
@@ -51,6 +54,9 @@ class World:
     def ask(self, now: datetime = LATER, guest: str = "gateway") -> Check:
         return approval.check(self.home, guest, self.plan, now)
 
+    def ask_now(self) -> Check:
+        return approval.check(self.home, "gateway", self.plan)
+
     def edit(self, old: str, new: str, path: Path | None = None) -> None:
         path = path or self.site
         assert old in path.read_text()
@@ -67,8 +73,9 @@ class World:
     def said(self, **other: object) -> Statement:
         site, week = self.home.site(), timedelta(days=7)
         usual = Statement(
-            "gateway", site.name, site.vsphere.server, self.plan.hash, "approver@lab", NOW, NOW + week, PAGE
-        )
+            "gateway", site.name, site.vsphere.server, self.plan.hash, "approver@lab", NOW, NOW + week, PAGE,
+            decisions=self.plan.decisions, vmdk=journey.VMDK, machine=journey.MACHINE,
+        )  # fmt: skip
         return replace(usual, **other)  # type: ignore[arg-type]
 
 
@@ -78,7 +85,10 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copytree(PROJECT / "params", home.root / "params")
     keys.make(home)
     survey = Survey.model_validate_json((PROJECT / "tests/data/survey/gateway.json").read_bytes())
-    plan.make(home.guest("gateway"), home.site(), survey).save(home.folder("gateway"))
+    decided = plan.make(home, home.guest("gateway"), home.site(), survey)
+    decided.save(home.folder("gateway"))
+    journey.converted(home.folder("gateway"))
+    journey.deployed(home.folder("gateway"), decided)
     return home.root
 
 
@@ -123,7 +133,122 @@ def test_another_plan_withdraws_it(world: World) -> None:
     vm = world.plan.vm.model_copy(update={"memory_mb": 2048})
     world.plan = world.plan.model_copy(update={"vm": vm})
     world.plan.save(world.home.folder("gateway"))
-    assert "outdated: of another plan" in world.ask().found
+    assert "superseded: of another plan" in world.ask().found
+
+
+def test_another_disk_withdraws_it(world: World) -> None:
+    world.give()
+    journey.converted(world.home.folder("gateway"), vmdk="b" * 64)
+    found = world.ask()
+    assert not found
+    assert "nothing of this plan stands in vSphere" in found.found
+    journey.deployed(world.home.folder("gateway"), world.plan, vmdk="b" * 64)
+    found = world.ask()
+    assert not found
+    assert f"superseded: of another disk, {'a' * 16}…, not {'b' * 16}…" in found.found
+
+
+def test_another_machine_withdraws_it(world: World) -> None:
+    world.give()
+    journey.deployed(world.home.folder("gateway"), world.plan, machine="5032c8a5-0000-0000-0000-000000000000")
+    found = world.ask()
+    assert not found
+    assert "superseded: of another machine" in found.found
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "words"),
+    [
+        ("site", "datastore: storage1", "datastore: storage2",
+         "vsphere.datastore was storage1 when it was planned, is storage2 now"),
+        ("site", "cluster: management", "cluster: public", "vsphere.cluster was management"),
+        ("site", "datacenter: campus", "datacenter: other", "vsphere.datacenter was campus"),
+        ("site", "  cluster:", "  folder: elsewhere\n  cluster:", "vsphere.folder was vm when it was planned, is elsewhere now"),
+        ("site", "127.0.0.1:8989", "127.0.0.1:8990", "vsphere.server was 127.0.0.1:8989"),
+        ("site", "user: administrator", "user: root", "vsphere.user was administrator"),
+        ("site", "ca: outputs/lab/ca.pem", f"sha256: {'ab' * 32}", "vsphere.certificate was nothing"),
+        ("site", "root: outputs/lab/dom0", "root: /", "dom0.root was outputs/lab/dom0 when it was planned, is / now"),
+        ("guest", "config: /etc/xen/gateway", "config: /etc/xen/other", "dom0.config was /etc/xen/gateway"),
+        ("guest", "shell: netns:outputs/lab/netns/gw", "shell: ssh://root@other",
+         "measurement.shell was netns:outputs/lab/netns/gw when it was planned, is ssh://root@other now"),
+        ("guest", "netns/pc3", "netns/pc4", "measurement.direct.client was netns:outputs/lab/netns/pc3"),
+        ("guest", "watch: netns:outputs/lab/netns/admin", "watch: here", "measurement.watch was"),
+    ],
+)  # fmt: skip
+def test_parameters_that_the_page_named_and_that_were_changed_since_are_not_approved(
+    world: World, file: str, old: str, new: str, words: str
+) -> None:
+    world.give(now=datetime.now(UTC))
+    assert approval.check(world.home, "gateway", world.plan)
+    world.edit(old, new, world.site if file == "site" else world.home.root / "params" / "guests" / "gateway.yml")
+    found = approval.check(world.home, "gateway", world.plan)
+    assert not found
+    assert words in found.found
+    with pytest.raises(Refused, match="the parameters are not those of the plan any more"):
+        world.give(now=datetime.now(UTC))
+
+
+def test_another_certificate_authority_under_the_same_name_is_not_approved(world: World) -> None:
+    ca = world.home.outputs / "lab" / "ca.pem"
+    ca.parent.mkdir(exist_ok=True)
+    ca.write_text("theirs")
+    found = approval.check(world.home, "gateway", world.plan)
+    assert "vsphere.ca was no such file: outputs/lab/ca.pem when it was planned" in found.found
+
+
+def test_what_only_says_how_long_to_measure_is_no_other_plan(world: World) -> None:
+    world.give(now=datetime.now(UTC))
+    world.edit("seconds: 1 ", "seconds: 5 ", world.home.root / "params" / "guests" / "gateway.yml")
+    assert approval.check(world.home, "gateway", world.plan)
+
+
+def test_no_secret_and_no_name_of_one_is_in_the_plan(world: World) -> None:
+    text = (world.home.folder("gateway") / "plan.json").read_text()
+    assert "vcenter.password" not in text
+    assert "outputs/keys" not in text
+
+
+def test_another_segment_for_a_nic_in_the_parameters_is_another_plan(world: World) -> None:
+    survey = Survey.model_validate_json((PROJECT / "tests/data/survey/gateway.json").read_bytes())
+    survey.save(world.home.folder("gateway"))
+    world.give(now=datetime.now(UTC))
+    assert approval.check(world.home, "gateway", world.plan)
+    world.edit(
+        '05:00:00", segment: vlan301', '05:00:00", segment: servers', world.home.root / "params/guests/gateway.yml"
+    )
+    assert "vm.nics.1.segment was vlan301 when it was planned, is servers now" in world.ask_now().found
+
+
+def test_nothing_is_approved_before_it_is_deployed(world: World) -> None:
+    (world.home.folder("gateway") / "deployment.json").unlink()
+    with pytest.raises(Refused, match=r"(?s)nothing to approve yet.*60-deploy.*hikkoshi run gateway --from 30 --apply"):
+        world.give()
+    journey.deployed(world.home.folder("gateway"), world.plan, plan_hash="f" * 64)
+    with pytest.raises(Refused, match="nothing to approve yet"):
+        world.give()
+    assert not world.folder.exists()
+    assert "run 30-prepare to 60-deploy of this plan" in world.ask().remedy
+
+
+def test_what_an_earlier_version_had_signed_is_read_and_counts_for_nothing_more(world: World) -> None:
+    path = world.written(world.said(decisions="", vmdk="", machine=""))
+    assert path.read_text().startswith("format: hikkoshi approval 1\nguest: gateway\n")
+    assert "of an earlier version: it does not bind disk and machine; approve again" in world.ask().found
+
+
+def test_for_a_run_of_that_version_it_is_worth_what_it_was(world: World) -> None:
+    world.written(world.said(decisions="", vmdk="", machine=""))
+    (then,) = approval.held_against(world.home, "gateway", Subject(world.plan.hash), LATER)
+    assert not then.flaw
+
+
+def test_a_plan_of_an_earlier_version_says_which_steps_to_run_again(world: World) -> None:
+    path = world.home.folder("gateway") / "plan.json"
+    old = json.loads(path.read_text())
+    del old["terms"]
+    path.write_text(json.dumps(old))
+    with pytest.raises(BadInput, match=r"(?s)made by an earlier version.*hikkoshi run gateway --from 20 --apply"):
+        Plan.find(path.parent)
 
 
 def test_a_plan_on_disk_that_is_not_the_one_asked_for_is_not_approved(world: World) -> None:
@@ -335,8 +460,11 @@ def test_a_pipe_among_the_approvals_keeps_nobody_waiting(world: World) -> None:
         ("twice", lambda t: t.replace(b"guest: gateway\n", b"guest: gateway\nguest: idp\n"), "each once"),
         ("order", lambda t: t.replace(b"guest: gateway\n", b"").replace(b"\n\n", b"\nguest: gateway\n\n", 1), "each once"),
         ("missing", lambda t: t.replace(b"guest: gateway\n", b""), "each once"),
-        ("format", lambda t: t.replace(b"approval 1\n", b"approval 2\n"), "format"),
+        ("format", lambda t: t.replace(b"approval 2\n", b"approval 3\n"), "format"),
         ("plan", lambda t: t.replace(b"plan: ", b"plan: x"), "SHA-256"),
+        ("disk", lambda t: t.replace(b"vmdk: ", b"vmdk: x"), "SHA-256"),
+        ("no disk", lambda t: t.replace(b"approval 2\n", b"approval 1\n"), "each once"),
+        ("no machine", lambda t: t.replace(b"machine: " + journey.MACHINE.encode(), b"machine:  "), "empty"),
         ("empty", lambda t: t.replace(b"guest: gateway", b"guest:  "), "empty"),
         ("escape", lambda t: t.replace(b"guest: gateway", b"guest: gate\x1b[2Jway"), "cannot be printed"),
         ("no page", lambda t: t.partition(b"\n\n")[0] + b"\n\n", "empty"),
@@ -377,9 +505,11 @@ def test_every_statement_is_read_as_it_was_written(
     expires = (approved + lasts).replace(microsecond=0)
     said = Statement(guest, site, server, plan_hash, who, approved, max(expires, approved + timedelta(seconds=1)), page)
     assert parse(said.text().encode()) == said
+    bound = replace(said, decisions=plan_hash, vmdk=plan_hash, machine=who)
+    assert parse(bound.text().encode()) == bound
 
 
-GOOD = Statement("g", "s", "v", "0" * 64, "a@b", NOW, LATER, "page\n").text().encode()
+GOOD = Statement("g", "s", "v", "0" * 64, "a@b", NOW, LATER, "page\n", "1" * 64, "2" * 64, "m").text().encode()
 
 
 @given(at=st.integers(0, len(GOOD)), cut=st.integers(0, 40), put=st.binary(max_size=40))
@@ -575,6 +705,7 @@ def test_an_approval_of_a_plan_that_came_after_the_run_was_opened_is_none_for_th
     vm = apart.plan.vm.model_copy(update={"memory_mb": 2048})
     apart.plan = apart.plan.model_copy(update={"vm": vm})
     apart.plan.save(apart.home.folder("gateway"))
+    journey.deployed(apart.home.folder("gateway"), apart.plan)
     apart.give(now=datetime.now(UTC))
     try:
         with pytest.raises(Refused, match="another plan is there now"):

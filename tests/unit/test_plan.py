@@ -36,7 +36,7 @@ def test_a_nic_is_named_by_its_hwaddr_not_by_its_place_in_the_configuration(home
     first, second = (v.mac for v in survey.xen.vifs[:2])
     swapped = inside(survey, eth0=second, eth1=first)
     assert names(swapped)[:3] == ("eth1", "eth0", "eth2")
-    nics = plan.make(home.guest("gateway"), home.site(), swapped).vm.nics
+    nics = plan.make(home, home.guest("gateway"), home.site(), swapped).vm.nics
     assert {n.name: n.mac for n in nics[:2]} == {"eth1": first, "eth0": second}
 
 
@@ -73,7 +73,7 @@ def test_a_hwaddr_that_no_nic_has_is_red(home: Home, survey: Survey) -> None:
 
 def test_the_same_survey_gives_the_same_hash_and_any_change_another(home: Home, survey: Survey) -> None:
     def hash_of(s: Survey) -> str:
-        return plan.make(home.guest("gateway"), home.site(), s).hash
+        return plan.make(home, home.guest("gateway"), home.site(), s).hash
 
     assert hash_of(survey) == hash_of(Survey.model_validate(json.loads(survey.model_dump_json())))
     more = survey.model_copy(update={"xen": survey.xen.model_copy(update={"memory_mb": 644})})
@@ -83,7 +83,7 @@ def test_the_same_survey_gives_the_same_hash_and_any_change_another(home: Home, 
 def test_the_hash_is_what_sha256sum_prints_of_the_file_and_stays_so_when_it_is_read(
     home: Home, survey: Survey, tmp_path: Path
 ) -> None:
-    made = plan.make(home.guest("gateway"), home.site(), survey)
+    made = plan.make(home, home.guest("gateway"), home.site(), survey)
     printed = tool.run(["sha256sum", made.save(tmp_path)]).stdout.split()[0]
     assert made.hash == printed == plan.Plan.load(tmp_path).hash
 

@@ -2,12 +2,15 @@
 
 import re
 import shutil
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from hikkoshi import plan, proposal
+import journey
+from hikkoshi import approval, plan, proposal
 from hikkoshi.disk.conversion import Conversion
+from hikkoshi.lab import keys
 from hikkoshi.params import Home
 from hikkoshi.plan import Plan
 from hikkoshi.rehearsal.outcome import Ending, Outcome, SeenNic
@@ -22,7 +25,7 @@ VMDK = "a" * 64
 @pytest.fixture
 def decided(home: Home) -> Plan:
     survey = Survey.model_validate_json((DATA / "gateway.json").read_bytes())
-    return plan.make(home.guest("gateway"), home.site(), survey)
+    return plan.make(home, home.guest("gateway"), home.site(), survey)
 
 
 def page(home: Home, decided: Plan, *entries: dict[str, object]) -> str:
@@ -188,7 +191,10 @@ def test_whether_the_approver_may_carry_it_out_is_told(home: Home, decided: Plan
 def test_how_long_the_approval_counts_is_told(home: Home, decided: Plan, days: int, words: str) -> None:
     site = home.root / "params" / "site.yml"
     site.write_text(site.read_text().replace("signing:", f"signing:\n  valid_days: {days}\n #"))
-    assert f"Your approval counts for this plan, for 70-cutover and 85-offloads, {words}" in page(home, decided)
+    assert (
+        f"Your approval counts for this plan, this disk and this machine in vSphere, for 70-cutover and 85-offloads, {words}"
+        in page(home, decided)
+    )
 
 
 def test_a_name_from_the_guests_disk_commands_no_terminal(home: Home, decided: Plan) -> None:
@@ -204,11 +210,10 @@ def test_a_name_from_the_guests_disk_commands_no_terminal(home: Home, decided: P
 
 @pytest.mark.needs("ssh-keygen")
 def test_any_page_can_be_signed_and_read_again(home: Home, decided: Plan) -> None:
-    from hikkoshi import approval
-    from hikkoshi.lab import keys
-
     keys.make(home)
     decided.save(home.folder("gateway"))
+    journey.converted(home.folder("gateway"))
+    journey.deployed(home.folder("gateway"), decided)
     shown = proposal.page(home, "gateway", decided, [])
     approval.give(home, "gateway", decided, shown, approval.approver(home, "gateway", keys.folder(home) / "approver"))
     assert approval.check(home, "gateway", decided)
@@ -241,3 +246,52 @@ def test_a_notebook_shows_page_command_and_state_and_a_click_only_looks_again(mo
     assert (button.description, asked) == ("Look again", [2])
     button.click()
     assert asked == [3]
+
+
+@pytest.mark.needs("ssh-keygen")
+def test_where_only_the_source_is_newer_the_page_says_so_beforehand(home: Home, decided: Plan) -> None:
+    folder = home.folder("gateway")
+    keys.make(home)
+
+    def stands(plan: Plan, vmdk: str, machine: str) -> None:
+        plan.save(folder)
+        journey.converted(folder, vmdk)
+        journey.deployed(folder, plan, vmdk, machine)
+
+    stands(decided, VMDK, "one")
+    by = approval.approver(home, "gateway", keys.folder(home) / "approver")
+    now = datetime(2026, 11, 27, 20, 0, tzinfo=UTC)
+    approval.give(home, "gateway", decided, "page", by, now=now)
+    assert "EVERY DECISION" not in page(home, decided)
+    newer = decided.model_copy(update={"source_digest": "n" * 64})
+    stands(newer, "b" * 64, "two")
+    assert (
+        "EVERY DECISION IS AS approver@lab APPROVED IT on 2026-11-27 at 20:00 UTC. What differs: the source's content digest, "
+        "and so the disk that was made of it, and so the machine in vSphere." in page(home, newer)
+    )
+    other = newer.model_copy(update={"vm": newer.vm.model_copy(update={"memory_mb": 2048})})
+    stands(other, "b" * 64, "two")
+    told = page(home, other)
+    assert "EVERY DECISION" not in told
+    assert "Superseded, and counts for nothing: approver@lab's approval of 2026-11-27 20:00 UTC." in told
+    forged = next(approval.folder(home, "gateway").glob("*.txt"))
+    forged.write_text(forged.read_text().replace(decided.decisions, other.decisions))
+    assert "EVERY DECISION" not in page(home, other)  # what nobody has signed says nothing
+
+
+def test_the_page_says_what_the_word_binds(home: Home, decided: Plan) -> None:
+    journey.converted(home.folder("gateway"))
+    journey.deployed(home.folder("gateway"), decided)
+    told = page(home, decided)
+    for words in (
+        f"disk: SHA-256 {journey.VMDK}",
+        f"machine: {journey.MACHINE}, its instance UUID",
+        f"source: content digest {decided.source_digest}",
+        "vSphere: 127.0.0.1:8989 as administrator, known by its authority's certificate, SHA-256",
+        "campus/management, storage1, folder vm",
+        "Xen: xenhost, read at outputs/lab/dom0; the guest's configuration /etc/xen/gateway",
+        "in which 85-offloads changes it: netns:outputs/lab/netns/gw",
+        "through from netns:outputs/lab/netns/pc1 to 10.3.2.20 (netns:outputs/lab/netns/pc2)",
+        "watched from netns:outputs/lab/netns/admin",
+    ):
+        assert words in told

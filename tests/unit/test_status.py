@@ -18,6 +18,7 @@ from hikkoshi.run import STEPS
 from hikkoshi.status import READ_ONLY
 from hikkoshi.survey import Survey
 from hikkoshi.vsphere.deployment import Deployment
+from journey import converted, deployed
 
 PROJECT = Path(__file__).parents[2]
 APPROVE = "a second person: hikkoshi approve gateway --key THEIR_KEY"
@@ -40,8 +41,10 @@ class Story:
     def approve(self) -> None:
         keys.make(self.home)
         survey = Survey.model_validate_json((PROJECT / "tests/data/survey/gateway.json").read_bytes())
-        decided = plan.make(self.home.guest(self.guest), self.home.site(), survey)
+        decided = plan.make(self.home, self.home.guest(self.guest), self.home.site(), survey)
         decided.save(self.folder)
+        converted(self.folder)
+        deployed(self.folder, decided)
         by = approval.approver(self.home, self.guest, keys.folder(self.home) / "approver")
         approval.give(self.home, self.guest, decided, "the page\n", by)
 

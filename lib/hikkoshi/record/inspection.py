@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from hikkoshi import approval, signature
+from hikkoshi import signature, statement
 from hikkoshi.errors import BadInput, Problem, ToolFailed
 from hikkoshi.journal import Journal
 from hikkoshi.record import bag, register, timestamp
@@ -285,12 +285,12 @@ def _inside(
                     "an approval counts for nothing", str(record / name), known[key], "a good signature", remedy
                 )
             else:
-                good.append(approval.parse((record / name).read_bytes()))
+                good.append(statement.parse((record / name).read_bytes()))
     yield from _unapproved(record, info, journal.entries(), good)
 
 
 def _unapproved(
-    record: Path, info: dict[str, str], entries: list[dict[str, Any]], good: list[approval.Statement | str]
+    record: Path, info: dict[str, str], entries: list[dict[str, Any]], good: list[statement.Statement | str]
 ) -> Iterator[Problem]:
     """What a run did that nobody had approved at that time, of a step that asks for it."""
     own = [e for e in entries if e.get("run") == record.name]
@@ -311,7 +311,7 @@ def _unapproved(
 
 def _approval(path: Path, trust: Trust) -> str:
     """Why an approval counts for nothing, judged as of when it was given; empty where it is good."""
-    said = approval.parse(path.read_bytes())
+    said = statement.parse(path.read_bytes())
     if isinstance(said, str):
         return said
     verdict = signature.verify(path, trust, "approval", said.approved)
@@ -330,6 +330,6 @@ def _outcome(notebook: Path) -> str:
 
 def _time(info: dict[str, str]) -> datetime | None:
     try:
-        return datetime.strptime(info.get("Sealed", ""), approval.TIME).replace(tzinfo=UTC)
+        return datetime.strptime(info.get("Sealed", ""), statement.TIME).replace(tzinfo=UTC)
     except ValueError:
         return None

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from hikkoshi import approval, files, lock, masking, signatory, signature, tool
+from hikkoshi import approval, files, lock, masking, signatory, signature, statement, tool
 from hikkoshi.check import Check
 from hikkoshi.errors import BadInput, HikkoshiError, Problem, Refused, ToolFailed
 from hikkoshi.journal import Journal
@@ -197,7 +197,7 @@ def _build(home: Home, guest: str, name: str, part: Path, found: Contents, list_
         ("External-Description", "Evidence of the move of a Xen guest to VMware vSphere; see README.txt"),
         ("Bag-Software-Agent", f"hikkoshi {environment.versions()['hikkoshi']}"),
         ("Bagging-Date", f"{now:%Y-%m-%d}"),
-        ("Sealed", f"{now:{approval.TIME}}"),
+        ("Sealed", f"{now:{statement.TIME}}"),
         ("Guest", guest),
         ("Step", found.step),
         ("Mode", found.mode),
@@ -253,7 +253,7 @@ def _sign(home: Home, part: Path, who: Signatory, now: datetime) -> dict[str, st
         return {}
     try:
         return {
-            "time_stamp": f"{timestamp.stamp(made, signing.time_stamp, home.path(signing.time_stamp_ca)):{approval.TIME}}"
+            "time_stamp": f"{timestamp.stamp(made, signing.time_stamp, home.path(signing.time_stamp_ca)):{statement.TIME}}"
         }
     except ToolFailed as e:
         return {"time_stamp": f"none: {e.problems[0].what}: {e.problems[0].found}"}
@@ -325,7 +325,7 @@ def _time_of(home: Home, record: Path) -> str:
         told = timestamp.verify(record / instructions.SIGNATURE, home.path(ca)) if ca else None
     except ToolFailed:
         told = None
-    return f"{told:{approval.TIME}}" if told else "there, of a time that was not checked"
+    return f"{told:{statement.TIME}}" if told else "there, of a time that was not checked"
 
 
 def _ended(home: Home, guest: str) -> list[str]:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
-from hikkoshi import approval, files
+from hikkoshi import approval, files, statement
 from hikkoshi.approval import Approval
 from hikkoshi.artefact import Artefact
 from hikkoshi.check import UNSEEN, unseen
@@ -25,6 +25,7 @@ from hikkoshi.record.register import Line
 from hikkoshi.rehearsal.rehearsal import Rehearsal
 from hikkoshi.run import APPROVED, STEPS
 from hikkoshi.status import LastRun, done, runs
+from hikkoshi.subject import Subject
 from hikkoshi.survey import Survey
 from hikkoshi.throughput import Throughput
 from hikkoshi.vsphere.cutover import CutOver
@@ -252,12 +253,14 @@ class _Need:
     """A run that an approval was needed for: by the plan of then, when it first acted."""
 
     step: str
-    plan: str
+    subject: Subject
     when: datetime
 
     @classmethod
     def of(cls, run: LastRun, entries: Sequence[dict[str, Any]], plan: Plan | None) -> "_Need":
-        """The need of a run; its plan is the last that 20-plan had listed as evidence by then, else the present one."""
+        """The need of a run: what it was permitted for. Where an earlier version did not write that down, the plan only, by
+        what 20-plan had listed last by then, else the present one.
+        """
         lines = [n for n, e in enumerate(entries) if e.get("run") == run.id]
         first = next((n for n in lines if entries[n]["event"] == "start"), lines[0])
         listed = (
@@ -268,7 +271,11 @@ class _Need:
         )
         hashes = [a["sha256"] for a in listed if Path(a["file"]).name == Plan.filename]
         when = datetime.fromisoformat(entries[first]["time"])
-        return cls(run.step, hashes[-1] if hashes else plan.hash if plan else "", when)
+        known = next((e for e in entries if e.get("run") == run.id and e["event"] == "permitted"), None)
+        subject = Subject(hashes[-1] if hashes else plan.hash if plan else "")
+        if known:
+            subject = Subject(known["plan"], known["vmdk"], known["machine"])
+        return cls(run.step, subject, when)
 
 
 @dataclass(frozen=True)
@@ -281,11 +288,11 @@ class _Approvals:
 
     def at(self, need: _Need) -> tuple[Approval, ...]:
         """Every approval, the oldest first, as it was worth for a run."""
-        return self._judged(need.plan, need.when)
+        return self._judged(need.subject, need.when)
 
     def now(self) -> tuple[Approval, ...]:
         """The same as of now, for the present plan."""
-        return self._judged(self.plan.hash if self.plan else "", datetime.now(UTC))
+        return self._judged(self._subject(), datetime.now(UTC))
 
     def then(self, needed: Sequence[_Need]) -> Iterator[Approval]:
         """Each as it was worth for the run that it counted for, else for the last; as of now where it was given later."""
@@ -298,13 +305,19 @@ class _Approvals:
                 worth = [each[n] for each in judged]
                 yield next((a for a in worth if not a.flaw), worth[-1])
 
-    def _judged(self, plan: str, when: datetime) -> tuple[Approval, ...]:
+    def _subject(self) -> Subject:
         try:
-            if plan:
-                return tuple(approval.held_against(self.home, self.guest, plan, when))
+            return Subject.now(self.home, self.guest, self.plan) if self.plan else Subject("")
+        except BadInput:  # a result that cannot be read is told of elsewhere
+            return Subject(self.plan.hash if self.plan else "", "", "")
+
+    def _judged(self, subject: Subject, when: datetime) -> tuple[Approval, ...]:
+        try:
+            if subject.plan:
+                return tuple(approval.held_against(self.home, self.guest, subject, when))
             why = "there is no plan that it could be of"
         except HikkoshiError as e:
             why = e.problems[0].what
         paths = sorted(approval.folder(self.home, self.guest).glob("*.txt"))
-        found = [(path, approval.parse(path.read_bytes())) for path in paths]
+        found = [(path, statement.parse(path.read_bytes())) for path in paths]
         return tuple(Approval(path, None if isinstance(said, str) else said, flaw=why) for path, said in found)

@@ -1,0 +1,46 @@
+"""What an approval is of: one plan, one disk, one machine."""
+
+from dataclasses import dataclass
+from typing import Self
+
+from hikkoshi.disk.conversion import Conversion
+from hikkoshi.params import Home
+from hikkoshi.plan import Plan
+from hikkoshi.vsphere.deployment import Deployment
+
+
+@dataclass(frozen=True)
+class Subject:
+    """The plan by its SHA-256, the VMDK by its own, the machine by its instance UUID in vSphere.
+
+    An empty one is not there yet. None is not known: of runs of earlier versions, which did not write it down.
+    """
+
+    plan: str
+    vmdk: str | None = None
+    machine: str | None = None
+
+    @classmethod
+    def now(cls, home: Home, guest: str, plan: Plan) -> Self:
+        """What stands there of this plan; without disk and machine where 60-deploy was not done of this plan and disk."""
+        folder = home.folder(guest)
+        disk, made = Conversion.find(folder), Deployment.find(folder)
+        if disk is None or made is None or (made.plan_hash, made.vmdk_sha256) != (plan.hash, disk.vmdk_sha256):
+            return cls(plan.hash, "", "")
+        return cls(plan.hash, disk.vmdk_sha256, made.instance_uuid)
+
+    @property
+    def complete(self) -> bool:
+        """Whether there is anything that an approval could be of."""
+        return bool(self.plan and self.vmdk and self.machine)
+
+    def replaced(self, plan: str, vmdk: str, machine: str) -> str:
+        """Why an approval of these is superseded, since this is another; empty where it is not."""
+        for what, said, now in (
+            ("plan", plan, self.plan),
+            ("disk", vmdk, self.vmdk),
+            ("machine", machine, self.machine),
+        ):
+            if now is not None and said and said != now:
+                return f"superseded: of another {what}, {said[:16]}…, not {now[:16] + '…' if now else 'there yet'}"
+        return ""

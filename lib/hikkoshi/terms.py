@@ -1,0 +1,99 @@
+"""What an approved plan holds beside its decisions: to which vSphere the guest goes, and which addresses are believed.
+
+These are parameters that the approver reads on the page, and that approved steps act on. They stand in plan.json, so that
+another value is another plan; secrets do not, nor what they are called.
+"""
+
+from collections.abc import Iterator
+from typing import Any, Self
+
+from pydantic import BaseModel
+
+from hikkoshi import files
+from hikkoshi.artefact import Frozen
+from hikkoshi.params import Guest, Home, Site, Way
+
+
+class Target(Frozen):
+    """The vSphere to move to, the place in it, and how it is known to be the right one."""
+
+    server: str
+    user: str
+    ca: str  # SHA-256 of the file with the authority's certificate; empty where the server's own is known
+    certificate: str  # SHA-256 of the server's own, in lower case without colons; else empty
+    datacenter: str
+    cluster: str
+    datastore: str
+    folder: str
+
+
+class XenHost(Frozen):
+    """The Xen host, and where the guest's configuration is on it."""
+
+    name: str
+    root: str
+    config: str
+
+
+class Addresses(Frozen):
+    """Where commands run and packets go when the guest is measured, or changed; as `measurement` has them."""
+
+    shell: str
+    watch: str
+    through: Way
+    direct: Way
+    segments: dict[str, Way]
+
+
+class Terms(Frozen):
+    """All of them; `measurement` is None where the guest's parameters have none."""
+
+    vsphere: Target
+    dom0: XenHost
+    measurement: Addresses | None
+
+    @classmethod
+    def of(cls, home: Home, guest: Guest, site: Site) -> Self:
+        """The terms as these parameters have them."""
+        vc, wanted = site.vsphere, guest.measurement
+        ca = home.path(vc.ca) if vc.ca else None
+        return cls(
+            vsphere=Target(
+                server=vc.server,
+                user=vc.user,
+                ca=(files.sha256(ca) if ca.is_file() else f"no such file: {vc.ca}") if ca else "",
+                certificate=(vc.sha256 or "").replace(":", "").lower(),
+                datacenter=vc.datacenter,
+                cluster=vc.cluster,
+                datastore=vc.datastore,
+                folder=vc.folder,
+            ),
+            dom0=XenHost(name=guest.dom0, root=str(site.dom0s[guest.dom0].root), config=str(guest.config)),
+            measurement=Addresses(
+                shell=wanted.shell,
+                watch=wanted.watch,
+                through=wanted.through,
+                direct=wanted.direct,
+                segments=wanted.segments,
+            )
+            if wanted
+            else None,
+        )
+
+
+def differences(planned: BaseModel, now: BaseModel) -> Iterator[str]:
+    """What is not the same in two results of one kind: `vsphere.datastore was X when it was planned, is Y now`."""
+    before, after = dict(_flat(planned.model_dump(mode="json"))), dict(_flat(now.model_dump(mode="json")))
+    for name in sorted(before.keys() | after.keys()):
+        if before.get(name) != after.get(name):
+            was, is_now = (found.get(name) or "nothing" for found in (before, after))
+            yield f"{name} was {was} when it was planned, is {is_now} now"
+
+
+def _flat(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
+    """(dotted name, value) of everything that is written in a tree."""
+    pairs = value.items() if isinstance(value, dict) else enumerate(value, 1) if isinstance(value, list) else ()
+    for key, part in pairs:
+        yield from _flat(part, f"{name}.{key}" if name else str(key))
+    if not isinstance(value, dict | list) and value is not None:
+        yield name, str(value)
