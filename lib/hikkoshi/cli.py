@@ -346,6 +346,7 @@ def _stop(signum: int, frame: object) -> None:
 
 def main() -> None:
     """Entry point."""
+    os.umask(0o077)  # what we make is for whoever made it
     for s in (signal.SIGINT, signal.SIGTERM):
         signal.signal(s, _stop)
     try:

@@ -3,12 +3,13 @@
 import os
 import platform
 import shutil
+import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from hikkoshi import files, signatory, tool
+from hikkoshi import files, privacy, signatory, temporary, tool
 from hikkoshi.errors import HikkoshiError
 from hikkoshi.params import Home
 
@@ -67,6 +68,8 @@ def findings(home: Home) -> Iterator[Finding]:
     yield _font()
     yield _signatory(home)
     yield _vcsim()
+    yield from _private(home)
+    yield _left()
     yield _room(home)
     yield _kvm()
 
@@ -137,6 +140,29 @@ def _vcsim() -> Finding:
     path = vcsim.binary()
     there = os.access(path, os.X_OK)
     return Finding("vcsim (the lab's vSphere)", there, str(path) if there else f"no {path}", SETUP, required=False)
+
+
+def _private(home: Home) -> Iterator[Finding]:
+    """Guests' disks and what was found out about them are below outputs/."""
+    found = privacy.check(home.outputs)
+    yield Finding(found.title, found.ok, found.found, found.remedy)
+    doubts = "; ".join(privacy.doubts(home.outputs))
+    remedy = "see who did that, and why; then: chown and chmod go= what is named"
+    yield Finding(
+        "nobody else could open outputs/", not doubts, doubts or "it and its folders are yours", remedy, False
+    )
+
+
+def _left() -> Finding:
+    """What was killed leaves files of guests in temporary folders."""
+    place = Path(tempfile.gettempdir())
+    left = [str(p) for p in temporary.of_earlier_versions(place)]
+    now = len(list(temporary.leftovers(place)))
+    found = (
+        f"{', '.join(left)}, of an earlier version" if left else f"{now}, which the next run removes" if now else "none"
+    )
+    remedy = f"where nobody uses an earlier version now: rm -r {' '.join(left)}"
+    return Finding(f"folders of killed runs in {place}", not left, found, remedy, False)
 
 
 def _room(home: Home) -> Finding:

@@ -21,7 +21,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any, Literal
 
-from hikkoshi import approval, files, lock, masking, signatory
+from hikkoshi import approval, files, lock, masking, privacy, signatory
 from hikkoshi.check import Check, Unseen
 from hikkoshi.errors import BadInput, HikkoshiError, Problem, Refused, StepFailed, nearest
 from hikkoshi.journal import Journal
@@ -297,6 +297,7 @@ def open_run(step: str, names: Mapping[str, Any], *, wait: float = 15) -> Run:
     mode: Mode = "apply" if wish == "apply" else "plan"
     guest = home.guest(values["guest"])
     site = home.site()
+    privacy.shut(home.outputs, refuse=step != "75-rollback")  # nothing may stand between a person and the way back
     folder = home.folder(guest.name)
     if folder in _open:  # the cell was run again in the same kernel
         _open[folder].close("reopened")
@@ -310,7 +311,7 @@ def open_run(step: str, names: Mapping[str, Any], *, wait: float = 15) -> Run:
     try:
         run.journal.check()
     except BadInput as e:
-        if step != "75-rollback":  # nothing may stand between a person and the way back
+        if step != "75-rollback":
             handle.close()
             del _open[folder]
             raise

@@ -51,6 +51,16 @@ def leftovers(place: Path) -> Iterator[Path]:
                 yield path
 
 
+def of_earlier_versions(place: Path) -> Iterator[Path]:
+    """Folders that versions made which did not lock them; a day old, so that they are hardly in use."""
+    for path in sorted(place.glob("hikkoshi-*")):
+        with contextlib.suppress(OSError):
+            found = path.lstat()
+            ours = stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid()
+            if ours and not path.name.startswith(_prefix()) and time.time() - found.st_mtime > 86400:
+                yield path
+
+
 def _prefix() -> str:
     return f"hikkoshi-{os.geteuid()}-"
 

@@ -76,7 +76,7 @@ def test_up_puts_both_guests_on_the_dom0_sparse_and_read_only(place: Home) -> No
     lab.up(place, quiet)
     for name, size in (("idp", 9_399_435_264), ("gateway", 64 << 30)):
         disk = lab.folder(place) / "dom0" / "var" / "lib" / "xen" / "images" / f"{name}.img"
-        assert (disk.stat().st_size, stat.S_IMODE(disk.stat().st_mode)) == (size, 0o444)
+        assert (disk.stat().st_size, stat.S_IMODE(disk.stat().st_mode)) == (size, 0o400)
         assert disk.stat().st_blocks * 512 < 200 << 20
         assert f'name = "{name}"' in (lab.folder(place) / "dom0" / "etc" / "xen" / name).read_text()
 
@@ -120,7 +120,7 @@ def test_an_image_that_somebody_changed_is_replaced(place: Home) -> None:
     lab.up(place, quiet)
     with disk.open("rb") as f:
         assert f.read(7) != b"changed"
-    assert stat.S_IMODE(disk.stat().st_mode) == 0o444
+    assert stat.S_IMODE(disk.stat().st_mode) == 0o400
 
 
 def test_the_password_is_for_the_owner_only_and_new_every_time(place: Home) -> None:

@@ -126,7 +126,9 @@ SHOWN = {
     "JSON as a text": "print(json.dumps({'password': s}))",
     "arguments of a program": "try: tool.run(['false', s])\nexcept ToolFailed as e: print(e)",
     "arguments of a slow program": "try: tool.run(['sh', '-c', 'sleep 9', s], timeout=0.1)\nexcept ToolFailed as e: print(e)",
-    "last words of a program": "try: tool.run(['sh', '-c', f'printenv {n} >&2; exit 3'], env={n: s})\nexcept ToolFailed as e: print(e)",
+    "last words of a program": """
+        try: tool.run(['sh', '-c', f'printenv {n} >&2; exit 3'], env={n: s})
+        except ToolFailed as e: print(e)""",
     "parameter": "try: open_run('40-convert', {'guest': 'gateway', 'password': s})\nexcept BadInput as e: print(e)",
     "check": "try: run.preflight([Check('x', False, s, s, s, s)])\nexcept Refused as e: print(e)",
     "title of a check": "run.preflight([Check(s, True, 'x')])",

@@ -131,7 +131,7 @@ def test_a_run_that_succeeds_is_sealed_with_all_that_tells_of_it(signing: Home) 
         files.sha256(record / bag.TAG_MANIFEST),
     )
     assert problems(signing) == []
-    assert {oct(p.stat().st_mode & 0o777) for p in [record, *record.rglob("*")]} == {"0o555", "0o444"}
+    assert {oct(p.stat().st_mode & 0o777) for p in [record, *record.rglob("*")]} == {"0o500", "0o400"}
     assert outcome.plain()["sealed"] == str(record)
 
 

@@ -99,7 +99,7 @@ def test_status_of_one_guest_only(home: Home) -> None:
 
 
 def test_what_nobody_foresaw_is_one_line_and_a_log(home: Home) -> None:
-    (home.folder("gateway") / "journal.jsonl").mkdir(parents=True)
+    (home.folder("gateway") / "lock").mkdir(parents=True)
     done = hikkoshi(home, "status")
     assert done.returncode == 1
     assert len(done.stderr.splitlines()) == 1
@@ -112,7 +112,7 @@ def test_what_nobody_foresaw_is_one_line_and_a_log(home: Home) -> None:
 def test_a_log_that_has_no_place_in_outputs_is_read_by_nobody_else_and_its_name_by_nobody_foreseen(
     home: Home, tmp_path: Path
 ) -> None:
-    (home.folder("gateway") / "journal.jsonl").mkdir(parents=True)
+    (home.folder("gateway") / "lock").mkdir(parents=True)
     (home.outputs / "logs").write_text("no folder")
     place = tmp_path / "temporary"
     place.mkdir()

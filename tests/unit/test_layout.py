@@ -19,7 +19,7 @@ ORDER = [
     {"errors"},
     {"check", "files", "progress", "permission", "temporary"},
     {"terminal"},
-    {"tool", "artefact", "yamlfile", "reference"},
+    {"tool", "artefact", "yamlfile", "reference", "privacy"},
     {"params", "signature", "statement"},
     {"disk"},
     {"xen", "guest", "vsphere", "network", "rehearsal"},

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from contextlib import closing
 from pathlib import Path
 
-from hikkoshi import files, lock, tool
+from hikkoshi import files, lock, privacy, tool
 from hikkoshi.check import Check
 from hikkoshi.errors import BadInput, HikkoshiError, Problem, Refused, nearest
 from hikkoshi.lab import image, keys, network, site, vcsim
@@ -34,6 +34,7 @@ def up(home: Home, say: Say = print) -> None:
     """Bring the lab up; where it is up already this takes a second and changes nothing. `say` is told what happens."""
     wanted = home.site()
     _check_is_lab(home, wanted)
+    privacy.shut(home.outputs)
     own = folder(home)
     with closing(lock.acquire(own / "lock", "hikkoshi lab up", 600)):
         vcsim.prepare(own)
@@ -184,7 +185,7 @@ def _install(dom0: Path, name: str, recipe: image.GuestImage, say: Say) -> None:
         disk.unlink(missing_ok=True)
         with files.part(disk) as unfinished:
             tool.run(["cp", "--reflink=auto", "--sparse=always", "--preserve=timestamps", built, unfinished])
-            unfinished.chmod(0o444)
+            unfinished.chmod(0o400)
         say(f"Dom-0: {name} is there, {files.human(disk.stat().st_blocks * 512)} of {files.human(disk.stat().st_size)}")
 
 

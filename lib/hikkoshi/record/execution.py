@@ -15,7 +15,7 @@ import papermill
 from papermill.exceptions import PapermillExecutionError
 
 import hikkoshi.errors
-from hikkoshi import files, lock, masking
+from hikkoshi import files, lock, masking, privacy
 from hikkoshi.errors import HikkoshiError, Problem, StepFailed
 from hikkoshi.journal import Journal
 from hikkoshi.masking import Mask
@@ -73,10 +73,10 @@ def execute(
     source = runbook.find(home, step)
     home.guest(guest)
     home.site()
+    privacy.shut(home.outputs)
     folder = home.folder(guest)
     with lock.acquire(folder / "runner.lock", f"{step} {mode}", wait=1), Stop().listening() as stop:
         runs = folder / "runs"
-        runs.mkdir(exist_ok=True)
         _keep_interrupted(runs)
         for late in seal.pending(home, guest, stop.since()):
             listener(Event("row", f"sealed late · {seal.words(home, late)}"))
@@ -153,6 +153,7 @@ def _new_run(runs: Path, step: str) -> str:
 
 def _keep_interrupted(runs: Path) -> None:
     """Rename what killed runs left. Nobody is at work on these: the caller holds the lock."""
+    runs.mkdir(exist_ok=True)
     for part in runs.glob("*.part.ipynb"):
         part.rename(part.with_name(part.name.replace(".part.", ".interrupted.")))
     for torn in runs.glob("*.part.ipynb.new"):

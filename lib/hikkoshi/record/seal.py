@@ -234,7 +234,7 @@ def _build(home: Home, guest: str, name: str, part: Path, found: Contents, list_
         raise Refused(*(_at_its_source(p, part, found) for p in leaked))
     note = _sign(home, part, who, now)
     for path in [*part.rglob("*"), part]:
-        path.chmod(0o555 if path.is_dir() else 0o444)
+        path.chmod(0o500 if path.is_dir() else 0o400)
     _sync(part)
     return note
 
@@ -358,5 +358,5 @@ def _remove(part: Path) -> None:
         return
     for path in [part, *part.rglob("*")]:
         if path.is_dir() and not path.is_symlink():
-            path.chmod(0o755)
+            path.chmod(0o700)
     shutil.rmtree(part)
