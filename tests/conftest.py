@@ -1,5 +1,6 @@
 """Fixtures that more than one folder of tests uses."""
 
+import ctypes
 import importlib.util
 import os
 import re
@@ -128,3 +129,20 @@ def free_port() -> int:
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         return int(s.getsockname()[1])
+
+
+@pytest.fixture
+def trap(tmp_path: Path) -> Iterator[Path]:
+    """A FIFO; the test fails where somebody opened it, or tried to."""
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    libc = ctypes.CDLL(None, use_errno=True)
+    watch = libc.inotify_init1(os.O_NONBLOCK)
+    assert libc.inotify_add_watch(watch, bytes(fifo), 0x20) >= 0  # IN_OPEN
+    yield fifo
+    try:
+        assert os.read(watch, 4096) == b"", "somebody opened a file that the disk named"
+    except BlockingIOError:
+        pass  # nothing happened to it
+    finally:
+        os.close(watch)

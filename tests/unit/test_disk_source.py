@@ -2,11 +2,13 @@
 
 import os
 import struct
+import subprocess
+import time
 from pathlib import Path
 from typing import get_args
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from hikkoshi.disk import source
@@ -86,6 +88,8 @@ def test_an_image_that_may_not_be_read_is_refused(tmp_path: Path) -> None:
         (b"<<< Oracle VM VirtualBox Disk Image >>>".ljust(0x40, b"\0") + b"\x7f\x10\xda\xbe", "VDI"),
         (b"LUKS\xba\xbe", "LUKS"),
         (b"WithoutFreeSpace", "Parallels"),
+        (b"#!/bin/sh\n#V2.0 Format\nmodprobe cloop file=$0", "cloop"),
+        (b"\xbe\xba\xfe\xca\0\0\0\0", "SESparse"),
     ],
 )
 def test_a_raw_image_with_the_header_of_another_format_is_refused(tmp_path: Path, head: bytes, name: str) -> None:
@@ -96,6 +100,69 @@ def test_a_raw_image_with_the_header_of_another_format_is_refused(tmp_path: Path
 
 def test_the_footer_of_a_fixed_vhd_is_a_foreign_header_too(tmp_path: Path) -> None:
     assert "VHD" in refused(image(tmp_path / "fixed.img", end=b"conectix"))
+
+
+def test_a_dmg_is_told_by_its_last_sector(tmp_path: Path) -> None:
+    assert "DMG" in refused(image(tmp_path / "apple.img", end=b"koly\0\0\0\4"))
+
+
+DESCRIPTOR = 'version=1\nCID=fffffffe\nparentCID=ffffffff\ncreateType="monolithicFlat"\nRW 8 FLAT "{file}" 0\n'
+
+
+BEGINNINGS = [
+    "# Disk DescriptorFile\n",
+    "# disk descriptorfile\n",
+    "#\n",
+    "# anything else\n",
+    "#a\n#b\n\n   \n",
+    "   \n",
+    "",
+    "# DOS\r\n\r\n",
+    "\ufeff",
+    "\ufeff# Disk DescriptorFile\n",
+    "\t",
+]
+
+
+@pytest.mark.parametrize("begin", BEGINNINGS)
+def test_a_descriptor_that_names_a_file_is_refused_however_it_begins_and_the_file_is_not_opened(
+    tmp_path: Path, trap: Path, begin: str
+) -> None:
+    assert "VMDK descriptor" in refused(image(tmp_path / "evil.img", (begin + DESCRIPTOR.format(file=trap)).encode()))
+
+
+COMMENTS = st.lists(
+    st.one_of(st.just(""), st.text(" ", max_size=5), st.text(st.characters(codec="ascii", exclude_characters="\0\r\n"))
+              .map(lambda words: "#" + words)),
+    max_size=8,
+)  # fmt: skip
+
+
+@settings(deadline=None)
+@given(COMMENTS, st.sampled_from(["\n", "\r\n"]), st.sampled_from("123"))
+@example([""] * 8 + ["#" * 9999] * 6, "\n", "1")
+def test_a_descriptor_is_told_behind_whatever_qemu_skips(comments: list[str], end: str, version: str) -> None:
+    text = end.join([*comments, f"version={version}", 'RW 8 FLAT "/dev/watchdog" 0', ""])
+    assert source.foreign(text.encode(), b"") == "VMDK descriptor"
+
+
+@pytest.mark.needs("qemu-img")
+def test_every_format_that_qemu_makes_is_told(tmp_path: Path) -> None:
+    for name in ("qcow", "qcow2", "qed", "vdi", "vhdx", "vmdk", "vpc", "parallels"):
+        made = tmp_path / f"made.{name}"
+        subprocess.run(["qemu-img", "create", "-q", "-f", name, made, "4M"], check=True)
+        assert source.foreign(made.read_bytes()[: source.HEAD], made.read_bytes()[-512:]), name
+    for kind in ("monolithicFlat", "twoGbMaxExtentSparse", "twoGbMaxExtentFlat", "streamOptimized"):
+        made = tmp_path / f"{kind}.vmdk"
+        subprocess.run(["qemu-img", "create", "-q", "-f", "vmdk", "-o", f"subformat={kind}", made, "4M"], check=True)
+        assert "VMDK" in source.foreign(made.read_bytes()[: source.HEAD], b""), kind
+
+
+@pytest.mark.parametrize("piece", [b"#", b"\n", b" ", b"\r", b"#Disk", b"\xef\xbb\xbf", b"\n "])
+def test_the_look_for_a_descriptor_takes_no_time_whatever_the_guest_wrote(piece: bytes) -> None:
+    begun = time.process_time()
+    assert source.foreign((piece * source.HEAD)[: source.HEAD], b"") == ""
+    assert time.process_time() - begun < 1
 
 
 def test_a_partition_table_is_recognised() -> None:

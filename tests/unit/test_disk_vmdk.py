@@ -11,9 +11,11 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from hikkoshi.disk import conversion, vmdk
 from hikkoshi.disk import grains as grains_of
-from hikkoshi.disk import vmdk
 from hikkoshi.errors import BadInput
+from hikkoshi.rehearsal.boot import boot
+from hikkoshi.rehearsal.machine import Machine
 
 GRAIN = 1 << 16
 SHARED_FOLDER = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
@@ -226,3 +228,38 @@ def test_qemu_reads_from_both_layouts_what_was_put_in(tmp_path: Path, footer: bo
     subprocess.run(
         ["qemu-img", "compare", "-f", "vmdk", "-F", "raw", path, tmp_path / "x.raw"], check=True, capture_output=True
     )
+
+
+def names(trap: Path, how: str) -> bytes:
+    """A VMDK stream that makes QEMU open another file."""
+    content = bytearray(stream({0: b"a" * GRAIN}, 16))
+    if how == "no capacity":
+        content[12:20] = bytes(8)
+    text = f'version=1\nCID=1\nparentCID=ffffffff\ncreateType="monolithicFlat"\nRW 2048 FLAT "{trap}" 0\n'
+    if how in ("a parent", "a parent behind the descriptor"):
+        text = f'version=1\nCID=1\nparentCID=00000001\ncreateType="streamOptimized"\nparentFileNameHint="{trap}"\n'
+    at = 512
+    if how == "a parent behind the descriptor":  # where the header says that the descriptor is, there is a harmless one
+        content[28:36] = (17).to_bytes(8, "little")
+        content[36:44] = (4).to_bytes(8, "little")
+        content[17 * 512 : 18 * 512] = content[512 : 2 * 512]
+    content[at : at + 2048] = text.encode().ljust(2048, b"\0")
+    return bytes(content)
+
+
+@pytest.mark.parametrize("how", ["no capacity", "a parent", "a parent behind the descriptor"])
+def test_a_vmdk_that_names_another_file_is_opened_by_no_program(tmp_path: Path, trap: Path, how: str) -> None:
+    path = saved(tmp_path / "x.vmdk", names(trap, how))
+    copy = saved(tmp_path / "x.img", bytes(GRAIN))
+    with pytest.raises(BadInput) as e:
+        vmdk.self_contained(path)
+    assert all((p := e.value.problems[0], p.what, p.where, p.found, p.expected, p.remedy))
+    assert not conversion.compare(copy, path)
+    machine = Machine(controller="pvscsi", nic_model="vmxnet3", memory_mb=64, vcpus=1, nics=())
+    with pytest.raises(BadInput):
+        boot(path, "vmdk", machine, tmp_path, "after", probe=True, accelerator="tcg")
+
+
+def test_a_vmdk_of_ours_names_no_other_file(tmp_path: Path) -> None:
+    for footer in (False, True):
+        vmdk.self_contained(saved(tmp_path / "x.vmdk", stream({0: b"a" * GRAIN}, 16, footer=footer)))

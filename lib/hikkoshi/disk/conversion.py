@@ -19,7 +19,7 @@ from hikkoshi.disk import digest, grains, source, stream
 from hikkoshi.disk.extents import RawDisk
 from hikkoshi.disk.packing import MIB, Level
 from hikkoshi.disk.stream import capacity
-from hikkoshi.disk.vmdk import check_stream, read
+from hikkoshi.disk.vmdk import check_stream, read, self_contained
 from hikkoshi.errors import BadInput, HikkoshiError, Problem, Refused, StepFailed, ToolFailed
 from hikkoshi.progress import Progress, silent
 
@@ -167,7 +167,12 @@ def compare(copy: Path, vmdk: Path) -> Check:
     if not vmdk.is_file() or not copy.is_file():
         gone = vmdk if copy.is_file() else copy
         return Check(title, False, f"{gone.name} is not there", "both files", "run 40-convert in apply", str(gone))
-    answer = tool.run(["qemu-img", "compare", "-f", "raw", "-F", "vmdk", copy, vmdk], timeout=None, ok=(0, 1, 2, 3, 4))
+    try:
+        self_contained(vmdk)
+    except BadInput as e:
+        return Check(title, False, e.problems[0].found, e.problems[0].expected, remedy, str(vmdk))
+    both = copy.absolute(), vmdk.absolute()  # what begins with a slash is never taken for one of QEMU's protocols
+    answer = tool.run(["qemu-img", "compare", "-f", "raw", "-F", "vmdk", *both], timeout=None, ok=(0, 1, 2, 3, 4))
     found = tool.tail(answer.stdout + answer.stderr, 1)
     return Check(title, answer.returncode == 0, found, "Images are identical.", remedy, str(vmdk))
 

@@ -48,9 +48,12 @@ class RawDisk:
         try:
             device = stat.S_ISBLK(path.stat().st_mode)
             # O_EXCL without O_CREAT means a device that nothing else in the kernel has claimed; see open(2)
-            self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | (os.O_EXCL if device else 0))
+            self._fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | (os.O_EXCL if device else 0))
         except OSError as e:
             raise BadInput(_cannot_open(path, e)) from None
+        if not device and not stat.S_ISREG(os.fstat(self._fd).st_mode):
+            os.close(self._fd)
+            raise BadInput(_cannot_open(path, OSError(0, "neither file nor block device")))
         self.size = os.lseek(self._fd, 0, os.SEEK_END)
         self._before = self._state()
 

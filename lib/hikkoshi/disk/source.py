@@ -1,7 +1,7 @@
 """A raw disk image or block device, looked at from the outside; opened read-only, always."""
 
-import json
 import os
+import re
 import stat
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,16 +9,16 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from hikkoshi import tool
 from hikkoshi.errors import BadInput, Problem
 
 SECTOR = 512
 BootLoader = Literal["grub-legacy", "grub2", "extlinux", "none", "unknown"]
-_MAGIC = (  # (offset, bytes that begin such an image, its format), after QEMU's own probes
+HEAD = 1 << 16  # bytes: as much of a disk's beginning as is looked at
+_MAGIC = (  # (offset, bytes that begin such an image, its format): what any program here or on a VMware host would take
     (0, b"QFI\xfb", "qcow or qcow2"),
     (0, b"KDMV", "VMDK"),
     (0, b"COWD", "VMDK (ESX)"),
-    (0, b"# Disk DescriptorFile", "VMDK descriptor"),
+    (0, b"\xbe\xba\xfe\xca\0\0\0\0", "VMDK (SESparse)"),
     (0, b"conectix", "VHD"),
     (0, b"vhdxfile", "VHDX"),
     (0, b"QED\0", "QED"),
@@ -26,7 +26,16 @@ _MAGIC = (  # (offset, bytes that begin such an image, its format), after QEMU's
     (0, b"WithoutFreeSpace", "Parallels"),
     (0, b"WithouFreSpacExt", "Parallels"),
     (0, b"Bochs Virtual HD Image", "Bochs"),
+    (0, b"#!/bin/sh\n#V2.0 Format", "cloop"),
     (0x40, b"\x7f\x10\xda\xbe", "VDI"),
+)
+_FOOTERS = ((b"conectix", "VHD"), (b"koly", "DMG"))
+# A descriptor of VMDK is text that names other files. VMware begins it with a comment of its own; QEMU takes any comments and
+# blank lines before the first statement. Both, in any case and behind anything that is no word.
+_DESCRIPTOR = re.compile(
+    rb"#[^\w\r\n]{0,99}Disk DescriptorFile"
+    rb"|(?:^|[\r\n])[^\w#\r\n]*(?:(?:version|createType|parentFileNameHint)[ \t]*=|(?:RW|RDONLY|NOACCESS)[ \t]+\d+[ \t])",
+    re.IGNORECASE,
 )
 
 
@@ -47,8 +56,7 @@ def facts(path: Path) -> DiskFacts:
     """Look at a raw disk; `BadInput` says what is wrong with it.
 
     A guest's root user writes the first sector, so a raw disk may carry the header of another format that names files of
-    this machine. It is refused by its magic number before any program looks at it; QEMU's own detection is asked after
-    that, for formats not known here.
+    this machine. We tell formats by ourselves: a program that detects them opens what the header names.
     """
     path = path.absolute()
     try:
@@ -68,14 +76,14 @@ def facts(path: Path) -> DiskFacts:
             raise BadInput(_problem("the disk image is empty", path, "0 bytes", "a whole raw disk"))
         if size % SECTOR:
             raise BadInput(_problem("the disk image is cut off", path, f"{size:,} bytes", "a multiple of 512 bytes"))
-        head, end = os.pread(fd, 2 * SECTOR, 0), os.pread(fd, SECTOR, size - SECTOR)
+        head, end = os.pread(fd, HEAD, 0), os.pread(fd, SECTOR, size - SECTOR)
     except OSError as e:
         raise BadInput(
             _problem("the disk image cannot be read", path, e.strerror or str(e), "a raw disk image")
         ) from None
     finally:
         os.close(fd)
-    if other := foreign(head, end) or _detected(path):
+    if other := foreign(head, end):
         raise BadInput(
             Problem(
                 "the disk image carries the header of another format",
@@ -113,11 +121,13 @@ def together(found: Sequence[DiskFacts]) -> DiskFacts:
 
 
 def foreign(head: bytes, end: bytes) -> str:
-    """Name of the other format whose magic number is in the first or the last sector; empty for a raw disk."""
+    """Name of the other format that a disk's beginning or its last sector claims to be; empty for a raw disk."""
     for offset, magic, name in _MAGIC:
         if head[offset : offset + len(magic)] == magic:
             return name
-    return "VHD" if end.startswith(b"conectix") else ""
+    if _DESCRIPTOR.search(head[:HEAD].split(b"\0", 1)[0]):
+        return "VMDK descriptor"
+    return next((name for magic, name in _FOOTERS if end.startswith(magic)), "")
 
 
 def table(head: bytes) -> Literal["mbr", "gpt", "none"]:
@@ -141,15 +151,6 @@ def boot_loader(head: bytes) -> BootLoader:
     if b"Operating system load error." in code:
         return "extlinux"
     return "unknown"
-
-
-def _detected(path: Path) -> str:
-    """What QEMU takes the image for, if not for a raw one."""
-    answer = tool.run(["qemu-img", "info", "-U", "--output=json", path], timeout=60, ok=(0, 1))
-    if answer.returncode:  # a raw disk can always be opened
-        return f"a format that qemu-img cannot even open: {tool.tail(answer.stderr, 1)}"
-    detected = str(json.loads(answer.stdout).get("format"))
-    return "" if detected in ("raw", "host_device") else detected
 
 
 def _problem(what: str, path: Path, found: str, expected: str) -> Problem:

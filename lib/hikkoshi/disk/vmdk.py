@@ -56,6 +56,28 @@ def read(path: Path) -> Header:
         raise _bad(path, e.strerror or str(e), "a VMDK that can be read") from None
 
 
+def self_contained(path: Path) -> None:
+    """`BadInput` where a program that opens the file as a VMDK would open another one too.
+
+    QEMU takes a sparse VMDK without a capacity for a mere descriptor, whose extents are files; and a parent's name from
+    anywhere in the 10 KiB behind the first sector, whatever the header says about where the descriptor is (7.2,
+    block/vmdk.c, vmdk_open_vmdk4 and vmdk_parent_open).
+    """
+    try:
+        with path.open("rb") as f:
+            first, header = _fields(f.fileno(), 0, path), _header(f.fileno(), path)
+            text = os.pread(f.fileno(), 20 * SECTOR, SECTOR)
+    except OSError as e:
+        raise _bad(path, e.strerror or str(e), "a VMDK that can be read") from None
+    if not first[3] or not header.capacity:
+        raise _bad(
+            path, "a capacity of 0, so that its descriptor would name the disk's files", "all of the disk in the file"
+        )
+    parent = header.descriptor.get("parentCID", "ffffffff").lower()
+    if b"parentfilenamehint" in text.lower() or parent != "ffffffff":
+        raise _bad(path, "the name of a parent, which would be read too", "all of the disk in the file")
+
+
 def descriptor(text: str) -> dict[str, str]:
     """`{key: value}` of the descriptor's lines `key=value`, quotes taken off; the extent's line under the key `extent`."""
     found = {}

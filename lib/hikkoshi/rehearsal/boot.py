@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from hikkoshi import files, temporary, tool
-from hikkoshi.disk import source
+from hikkoshi.disk import source, vmdk
 from hikkoshi.errors import Problem, ToolFailed
 from hikkoshi.progress import Progress, silent
 from hikkoshi.rehearsal import emulator, injection, witness
@@ -38,10 +38,13 @@ def boot(
 ) -> Outcome:
     """Boot a disk on `machine` until its fate is clear, and keep LABEL.png, LABEL.txt and LABEL.console.txt in `folder`.
 
-    The disk is only read. With `probe`, the guest is asked for its kernel, root and NICs: the question is put into an
-    overlay that is thrown away. `timeout` in seconds, from power-on. `ToolFailed` where QEMU or libguestfs fail; however
-    badly the guest itself does, that is an outcome.
+    The disk is only read; `BadInput` for a VMDK that names other files. With `probe`, the guest is asked for its kernel, root
+    and NICs: the question is put into an overlay that is thrown away. `timeout` in seconds, from power-on. `ToolFailed` where
+    QEMU or libguestfs fail; however badly the guest itself does, that is an outcome.
     """
+    disk = disk.absolute()  # what begins with a slash is never taken for one of QEMU's protocols
+    if disk_format == "vmdk":
+        vmdk.self_contained(disk)
     fingerprint = identity(disk, disk_format)
     with temporary.folder("machine") as private:
         serial = private / "serial"
