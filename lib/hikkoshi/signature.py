@@ -1,10 +1,12 @@
 """Signatures by OpenSSH keys (`ssh-keygen -Y`, the SSHSIG format of OpenSSH's PROTOCOL.sshsig), and who may give them.
 
-A signature is a file of its own beside what it signs. Its namespace says what it is for: `evidence` on records, `approval`
+A signature is a file of its own beside what it signs: one block of text as ssh-keygen writes it, with nothing added that
+nobody has signed. Its namespace says what it is for: `evidence` on records, `approval`
 on plans; one given for the one is none for the other. Who may sign is told by a file of allowed signers (ssh-keygen(1)), of
 which every line has to name its namespaces.
 """
 
+import base64
 import re
 import shutil
 from dataclasses import dataclass
@@ -19,6 +21,8 @@ from hikkoshi.errors import BadInput, Problem
 LISTED = re.compile(r"""[^\s,*?!"]+\s+([a-z-]+="[^"]*",)*namespaces="[^"*?!]+"(,[a-z-]+="[^"]*")*\s+(ssh|ecdsa|sk-)""")
 UTC_CLOCK = {"TZ": "UTC"}  # in which ssh-keygen reads a time without a zone
 Namespace = Literal["evidence", "approval"]
+BEGIN, END = "-----BEGIN SSH SIGNATURE-----", "-----END SSH SIGNATURE-----"
+LONGEST = 1 << 16  # bytes; one by RSA has some two thousand
 
 
 @dataclass(frozen=True)
@@ -113,40 +117,44 @@ def verify(
 
     `content`: what the file was found to hold, where that was read already.
     """
-    signature = path_of(signed)
-    if not signature.is_file():
+    beside = path_of(signed)
+    if not beside.is_file():
         return Verdict(flaw="not signed")
+    with beside.open("rb") as f:
+        armour = f.read(LONGEST)  # once: what is judged is what is verified
+    if not canonical(armour):
+        return Verdict(flaw="the signature is not one block as ssh-keygen writes it, and nothing else")
+    message = signed.read_bytes() if content is None else content
+    with temporary.folder("verify") as private:
+        copy = private / "signature"
+        copy.write_bytes(armour)
+        return _verified(copy, message, trust, namespace, at)
+
+
+def canonical(armour: bytes) -> bool:
+    """Whether a signature file is exactly what ssh-keygen writes: one block, base64 in lines of 70, not a byte beside it."""
+    lines = armour.decode("latin-1").split("\n")
+    try:
+        blob = base64.b64decode("".join(lines[1:-2]), validate=True)
+    except ValueError:
+        return False
+    text = base64.b64encode(blob).decode()
+    block = [text[at : at + 70] for at in range(0, len(text), 70)]
+    return blob.startswith(b"SSHSIG") and "\n".join([BEGIN, *block, END, ""]).encode() == armour
+
+
+def _verified(armour: Path, message: bytes, trust: Trust, namespace: Namespace, at: datetime | None) -> Verdict:
+    """What ssh-keygen says of a signature."""
     when: list[str | Path] = ["-O", f"verify-time={at:%Y%m%d%H%M%S}Z"] if at else []
-    found = tool.run(
-        ["ssh-keygen", "-Y", "find-principals", "-f", trust.allowed, "-s", signature, *when],
-        timeout=60,
-        ok=range(256),
-        env=UTC_CLOCK,
-    )
+    keygen: list[str | Path] = ["ssh-keygen", "-Y"]
+    listed = ["-f", trust.allowed, "-s", armour, *when]
+    found = tool.run([*keygen, "find-principals", *listed], timeout=60, ok=range(256), env=UTC_CLOCK)
     signers = found.stdout.split()
     if not signers:
         return Verdict(flaw=_why(found.stderr) or "signed by a key that is not among the allowed signers")
     revoked: list[str | Path] = ["-r", trust.revoked] if trust.revoked else []
-    argv: list[str | Path] = [
-        "ssh-keygen",
-        "-Y",
-        "verify",
-        "-f",
-        trust.allowed,
-        "-I",
-        signers[0],
-        "-n",
-        namespace,
-        "-s",
-        signature,
-    ]
-    checked = tool.run(
-        [*argv, *revoked, *when],
-        stdin=signed.read_bytes() if content is None else content,
-        timeout=60,
-        ok=range(256),
-        env=UTC_CLOCK,
-    )
+    argv = [*keygen, "verify", "-I", signers[0], "-n", namespace, *listed, *revoked]
+    checked = tool.run(argv, stdin=message, timeout=60, ok=range(256), env=UTC_CLOCK)
     key = re.search(r"SHA256:\S+", checked.stdout)
     if checked.returncode or key is None:
         return Verdict(signers[0], flaw=_why(checked.stderr) or "the signature does not fit, or its key is revoked")

@@ -22,6 +22,7 @@ from hikkoshi.params import Home
 from hikkoshi.plan import Plan
 from hikkoshi.throughput import Bench, Throughput
 from hikkoshi.vsphere.cutover import CutOver
+from journey import converted, deployed
 from processes import start
 
 pytestmark = pytest.mark.needs("root", "ip", "nft", "ethtool", "netperf", "tcpdump", "arping", "vcsim")
@@ -67,6 +68,8 @@ def test_the_runbooks_find_a_collapse_fail_on_it_cure_it_and_record_how(
     assert code == 1
     assert "85-offloads names the cause" in told
     plan(home).save(home.folder("gateway"))
+    converted(home.folder("gateway"))
+    deployed(home.folder("gateway"), plan(home))
     approve(home, "gateway")
     code, told = hikkoshi(home, "run", "gateway", "--apply", "--from", "85", "--through", "85")
     assert code == 0, told
@@ -263,7 +266,7 @@ def plan(home: Home) -> Plan:
     from hikkoshi.survey import Survey
 
     survey = Survey.model_validate_json((DATA / "survey" / "gateway.json").read_text())
-    return planning.make(home.guest("gateway"), home.site(), survey)
+    return planning.make(home, home.guest("gateway"), home.site(), survey)
 
 
 def test_the_proof_ends_with_1_where_a_claim_does_not_hold(

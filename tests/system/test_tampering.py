@@ -486,6 +486,12 @@ CASES = [
         "the signature counts for nothing",
     ),
     Case(
+        "words are added to the signature's file",
+        lambda s: edit(s.run(B) / SIGNATURE, "", "approved by the director\n"),
+        "the signature counts for nothing",
+        "ssh-keygen reads over what stands beside the block",
+    ),
+    Case(
         "the signature of another record",
         lambda s: shutil.copy(s.run(C) / SIGNATURE, s.run(B) / SIGNATURE),
         "the signature counts for nothing",

@@ -1,9 +1,16 @@
 """Signatures by real OpenSSH keys: who may sign what, and for how long."""
 
+import base64
+import os
+import subprocess
+import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
 
 from hikkoshi import signature, tool
 from hikkoshi.errors import BadInput, ToolFailed
@@ -110,3 +117,78 @@ def test_a_list_in_which_a_key_may_sign_anything_is_refused(trust: Trust, operat
 def test_both_lists_have_to_be_there(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="2 problems"):
         Trust(tmp_path / "a", tmp_path / "b").check()
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> list[bytes]:
+    """Signatures of every usual kind of key, as this OpenSSH writes them; the last by an agent that holds the key."""
+    folder, made = tmp_path_factory.mktemp("kinds"), list[bytes]()
+    text = folder / "text"
+    text.write_text("what was seen\n")
+    for kind in ("ed25519", "ecdsa", "rsa"):
+        tool.run(["ssh-keygen", "-q", "-t", kind, "-N", "", "-C", "", "-f", folder / kind])
+        made.append(signature.sign(text, folder / kind, "evidence").read_bytes())
+    socket = folder / "agent"
+    agent = subprocess.Popen(["ssh-agent", "-D", "-a", socket], stdout=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + 10
+        while not socket.exists() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        own = {**os.environ, "SSH_AUTH_SOCK": str(socket)}
+        subprocess.run(["ssh-add", "-q", folder / "rsa"], env=own, check=True)
+        (folder / "rsa").unlink()
+        signature.path_of(text).unlink()
+        sign = ["ssh-keygen", "-Y", "sign", "-f", folder / "rsa.pub", "-n", "evidence", text]
+        subprocess.run(sign, env=own, check=True, stderr=subprocess.DEVNULL)
+        made.append(signature.path_of(text).read_bytes())
+    finally:
+        agent.terminate()
+        agent.wait(10)
+    return made
+
+
+def test_what_ssh_keygen_writes_is_canonical_by_every_kind_of_key_and_by_an_agent(written: list[bytes]) -> None:
+    assert [signature.canonical(armour) for armour in written] == [True] * 4
+
+
+@given(data=st.data())
+@settings(max_examples=400, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_not_a_byte_of_a_signature_file_can_be_added_taken_or_changed(
+    written: list[bytes], data: st.DataObject
+) -> None:
+    armour = data.draw(st.sampled_from(written))
+    at, cut = data.draw(st.integers(0, len(armour))), data.draw(st.integers(0, 3))
+    put = data.draw(
+        st.binary(max_size=8) | st.sampled_from([b" ", b"\n", b"\t", b"=", b"\r\n", b"Comment: x\n", armour])
+    )
+    other = armour[:at] + put + armour[at + cut :]
+    assume(other != armour)
+    found = signature.canonical(other)
+    if found:  # another signature then, of other bytes: nothing stands beside its block
+        block = b"".join(other.split(b"\n")[1:-2])
+        assert base64.b64decode(block) != base64.b64decode(b"".join(armour.split(b"\n")[1:-2]))
+
+
+@pytest.mark.parametrize(
+    ("what", "spoil"),
+    [
+        ("words before", lambda a: b"approved by the director\n" + a),
+        ("words after", lambda a: a + b"approved by the director\n"),
+        ("a blank line after", lambda a: a + b"\n"),
+        ("no line end", lambda a: a[:-1]),
+        ("blanks in a line", lambda a: a.replace(b"U1NI", b"U1 NI", 1)),
+        ("other line ends", lambda a: a.replace(b"\n", b"\r\n")),
+        ("longer lines", lambda a: b"\n".join([a.split(b"\n")[0], b"".join(a.split(b"\n")[1:-2]), *a.split(b"\n")[-2:]])),
+        ("a second block", lambda a: a + a),
+        ("nothing", lambda a: b""),
+    ],
+)  # fmt: skip
+def test_a_signature_with_anything_beside_its_block_counts_for_nothing(
+    signed: Path, trust: Trust, what: str, spoil: Callable[[bytes], bytes]
+) -> None:
+    assert signature.verify(signed, trust, "evidence", NOW)
+    beside = signature.path_of(signed)
+    beside.write_bytes(spoil(beside.read_bytes()))
+    found = signature.verify(signed, trust, "evidence", NOW)
+    assert not found
+    assert found.flaw == "the signature is not one block as ssh-keygen writes it, and nothing else"
