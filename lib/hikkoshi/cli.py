@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from hikkoshi import netcommands, recordcommands, terminal
+from hikkoshi import machinecommands, netcommands, recordcommands, terminal
 from hikkoshi.errors import HikkoshiError
 from hikkoshi.terminal import AsJson
 
@@ -30,6 +30,7 @@ app.add_typer(netcommands.netperf, name="netperf", no_args_is_help=True)
 app.command()(netcommands.diagnose)
 app.command()(netcommands.outage)
 app.command()(recordcommands.verify)
+app.command()(machinecommands.machines)
 
 
 def _guests(incomplete: str) -> list[str]:
@@ -220,7 +221,7 @@ def convert(
             home = Home.find()
             v = stack.enter_context(session.connect(home, home.site().vsphere))
             with terminal.bar(f"sending {disk.name}") as progress:
-                done = delivery.send(v, home.site().vsphere, disk, machine, file, level=level, progress=progress)
+                done = delivery.send(v, home, disk, machine, file, level=level, progress=progress)
     if as_json:
         terminal.print_json(done.plain())
     else:

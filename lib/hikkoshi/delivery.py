@@ -12,11 +12,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from hikkoshi import lock
 from hikkoshi.disk import stream
 from hikkoshi.disk.extents import Source
 from hikkoshi.disk.packing import Level
 from hikkoshi.disk.stream import Transfer
 from hikkoshi.errors import Problem, Refused
+from hikkoshi.params import Home
 from hikkoshi.params import VSphere as Site
 from hikkoshi.progress import Progress, silent
 from hikkoshi.transfer import Done, alone, telling
@@ -63,7 +65,7 @@ class Delivered(Done):
 
 def send(
     v: VSphere,
-    site: Site,
+    home: Home,
     disk: Source,
     name: str,
     target: Path | None = None,
@@ -73,32 +75,27 @@ def send(
 ) -> Delivered:
     """Make the machine `name` in vSphere with this disk and no NIC, switched off; and the VMDK `target` at the same time.
 
-    The disk goes out while it is read. After any failure neither machine nor file is left.
+    The disk goes out while it is read. After any failure neither machine nor file is left. Holds a lock on the name, as a run
+    does on its guest.
     """
+    site = home.site().vsphere
     spec = VmSpec(
         name=name, guest_id="otherLinux64Guest", hardware_version=site.hardware_version, vcpus=1, memory_mb=1024,
         disk_bytes=stream.capacity(disk.size), controller="lsilogic", nic_model="e1000", nics=(),
     )  # fmt: skip
-    mark = f"import:{name}"
-    refused = [c for c in (*preflight.spec_checks(spec), *preflight.site_checks(v, site, spec, mark)) if not c]
-    there = [m for m in vm.of_guest(v, mark) if vm.COMPLETE in m.marks]
-    if refused or there:
-        raise Refused(
-            *(c.problem() for c in refused),
-            *(
-                Problem(
-                    "the disk was imported before",
-                    v.where,
-                    f"{m.name} ({m.id}), complete since {m.marks[vm.COMPLETE]}",
-                    f"no machine {name}",
-                    "give another name, or remove that machine in the vSphere client if nobody needs it",
-                )
-                for m in there
-            ),
-        )
-    order = importing.Order(spec, {vm.GUEST: mark}, f"disk {disk.name}", f"{name}.vmdk", None)
+    if refused := [c for c in preflight.spec_checks(spec) if not c]:
+        raise Refused(*(c.problem() for c in refused))
     read: list[Transfer] = []
     with contextlib.ExitStack() as stack:
+        run, locked = (
+            f"{datetime.now(UTC).strftime('%Y%m%dT%H%M%SZ')}-import",
+            home.outputs / "imports" / f"{name}.lock",
+        )
+        stack.enter_context(lock.acquire(locked, run, wait=0))
+        order = importing.Order(
+            vm.owner(home, run, locked), spec, {vm.GUEST: f"import:{name}"}, f"disk {disk.name}", f"{name}.vmdk", None
+        )
+        _may_be_made(v, site, order, name)
         unfinished = stack.enter_context(alone(disk, target)) if target else None
 
         def go(lease: nfc.Lease, url: Any) -> nfc.Sent:
@@ -117,5 +114,25 @@ def send(
             return up.sent
 
         imported = importing.start(v, site, order, go, progress)
-        vm.mark(v, imported.machine, vm.COMPLETE, datetime.now(UTC).isoformat(timespec="seconds"))
+        vm.complete(v, order.owner, imported.machine)
     return Delivered(disk.name, read[0], target, imported)
+
+
+def _may_be_made(v: VSphere, site: Site, order: importing.Order, name: str) -> None:
+    guest, identity = order.marks[vm.GUEST], order.owner.site
+    refused = [c for c in preflight.site_checks(v, site, order.spec, guest, identity) if not c]
+    there = [m for m in vm.ours(v, identity, guest) if vm.COMPLETE in m.marks]
+    if refused or there:
+        raise Refused(
+            *(c.problem() for c in refused),
+            *(
+                Problem(
+                    "the disk was imported before",
+                    v.where,
+                    f"{m}, complete since {m.marks[vm.COMPLETE]}",
+                    f"no machine {name}",
+                    "give another name, or remove that machine in the vSphere client if nobody needs it",
+                )
+                for m in there
+            ),
+        )

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
-from hikkoshi import files, reference, yamlfile
+from hikkoshi import files, identity, reference, yamlfile
 from hikkoshi.errors import BadInput, Problem, nearest
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"
@@ -257,6 +257,10 @@ class Home:
     def outputs(self) -> Path:
         """Where runs, journals and reports are kept."""
         return self.root / "outputs"
+
+    def identity(self) -> str:
+        """UUID of this site folder, which every machine that it makes carries; see `hikkoshi.identity`."""
+        return identity.of(self.outputs)
 
     def folder(self, guest: str) -> Path:
         """The guest's folder in outputs/; `BadInput` for what can be no guest's name, and might lead elsewhere."""

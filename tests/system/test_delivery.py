@@ -42,7 +42,7 @@ class World:
 
     def send(self, v: VSphere, target: Path | None = None, name: str = "data") -> Delivered:
         with RawDisk(self.disk) as source:
-            return delivery.send(v, self.home.site().vsphere, source, name, target)
+            return delivery.send(v, self.home, source, name, target)
 
 
 @pytest.fixture
@@ -78,7 +78,7 @@ def test_what_arrives_holds_the_disk_and_nobody_knew_its_length(world: World) ->
 def test_the_machine_is_off_has_no_nic_and_is_marked(world: World) -> None:
     v = world.connect()
     done = world.send(v)
-    (machine,) = vm.of_guest(v, "import:data")
+    (machine,) = vm.marked(v, "import:data")
     assert (machine.name, machine.power, machine.nics) == ("data", "poweredOff", {})
     assert vm.COMPLETE in machine.marks
     assert done.plain()["machine"]["id"] == machine.id

@@ -3,123 +3,42 @@
 import hashlib
 import http.client
 import os
-import random
 import signal
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pyVmomi import vim
 
-from hikkoshi import files
+import vcenter
 from hikkoshi.check import Check
 from hikkoshi.errors import BadInput, HikkoshiError, Refused, StepFailed, VSphereError
-from hikkoshi.lab import certificate, proxy, site, vcsim
-from hikkoshi.lab.proxy import Fault, FaultProxy
-from hikkoshi.params import Home, Site
-from hikkoshi.vsphere import cutover, deployment, inventory, ova, preflight, session, tls, vm
+from hikkoshi.lab import certificate, proxy, vcsim
+from hikkoshi.lab.proxy import Fault
+from hikkoshi.params import Home
+from hikkoshi.vsphere import cutover, deployment, inventory, ova, preflight, tls, vm
 from hikkoshi.vsphere.deployment import Order
 from hikkoshi.vsphere.session import VSphere
-from hikkoshi.vsphere.spec import Nic, VmSpec
+from vcenter import BY, MIB, OFF, World, by_hand, foreign, named, options
 
 pytestmark = pytest.mark.needs("vcsim", "qemu-img", "openssl")
-MIB = 1 << 20
-OFF = Check("the source is off", True)
 
 
 @pytest.fixture(scope="session")
 def vmdk(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A stream of some 6 MiB, incompressible so that it is sent in several chunks."""
-    folder = tmp_path_factory.mktemp("disk")
-    raw = folder / "disk.img"
-    raw.write_bytes(random.Random(1).randbytes(6 * MIB) + bytes(2 * MIB))
-    options = "subformat=streamOptimized,adapter_type=lsilogic,hwversion=10"
-    made = folder / "gateway.vmdk"
-    subprocess.run(["qemu-img", "convert", "-f", "raw", "-O", "vmdk", "-o", options, raw, made], check=True)
-    return made
-
-
-@dataclass
-class World:
-    """A vCenter of its own for one test, the proxy before it, and what is to be deployed."""
-
-    home: Home
-    site: Site
-    server: vcsim.Server
-    proxy: FaultProxy
-    order: Order
-    stack: ExitStack
-
-    @property
-    def lab(self) -> Path:
-        return self.home.outputs / "lab"
-
-    @property
-    def folder(self) -> Path:
-        return self.home.folder("gateway")
-
-    def connect(self, **changes: Any) -> VSphere:
-        """A session through the proxy."""
-        timeout = changes.pop("timeout", 20)
-        return self.stack.enter_context(session.connect(self.home, self.params(**changes), timeout=timeout))
-
-    def params(self, **changes: Any) -> Any:
-        return self.site.vsphere.model_copy(update={"server": f"127.0.0.1:{self.proxy.port}", **changes})
-
-    def deploy(self, v: VSphere | None = None) -> deployment.Deployment:
-        return deployment.start(v or self.connect(), self.site.vsphere, self.order, self.folder)
-
-    def restart(self) -> None:
-        """A new vCenter in the place of the dead one, which has forgotten everything."""
-        address = f"{self.server.host}:{self.server.port}"
-        self.server = self.stack.enter_context(vcsim.start(self.lab, listen=address))
-        site.shape(self.connect(), self.site, self.lab / "tmp", lambda words: None)
+    return vcenter.disk(tmp_path_factory.mktemp("disk"))
 
 
 @pytest.fixture
 def world(home: Home, vmdk: Path) -> Iterator[World]:
-    with ExitStack() as stack:
-        lab = home.outputs / "lab"
-        server = stack.enter_context(vcsim.start(lab))
-        front = stack.enter_context(proxy.start(server, lab, home.root / "received"))
-        params = home.site()
-        nics = [(f"eth{n}", m.mac, m.segment) for n, m in enumerate(home.guest("gateway").nics)]
-        spec = VmSpec(
-            name="gateway", guest_id="centos64Guest", hardware_version=10, vcpus=1, memory_mb=640, disk_bytes=8 * MIB,
-            controller="pvscsi", nic_model="vmxnet3",
-            nics=tuple(
-                Nic(name=n, mac=m, segment=s, port_group=params.segments[s].port_group, vlan=params.segments[s].vlan)
-                for n, m, s in nics
-            ),
-        )  # fmt: skip
-        world = World(home, params, server, front, Order("gateway", spec, "a" * 64, vmdk, files.sha256(vmdk)), stack)
-        site.shape(world.connect(), params, lab / "tmp", lambda words: None)
+    with vcenter.start(home, vmdk) as world:
         yield world
-
-
-def named(v: VSphere) -> list[str]:
-    return sorted(str(p["name"]) for p in v.collect("VirtualMachine", ["name"]).values())
-
-
-def foreign(world: World, v: VSphere, name: str, mac: str | None = None) -> vm.Machine:
-    """A machine that Hikkoshi did not make."""
-    place = inventory.place(v, world.site.vsphere)
-    config = vim.vm.ConfigSpec(
-        name=name, guestId="otherGuest", numCPUs=1, memoryMB=64, files=vim.vm.FileInfo(vmPathName="[storage1]")
-    )
-    if mac:
-        network = vim.vm.device.VirtualEthernetCard.NetworkBackingInfo(deviceName="VM Network")
-        card = vim.vm.device.VirtualE1000(key=-1, backing=network, addressType="manual", macAddress=mac)
-        config.deviceChange = [vim.vm.device.VirtualDeviceSpec(operation="add", device=card)]
-    thing = v.wait(place.folder.CreateVM_Task(config, place.pool, place.hosts[0].thing), "make a machine")
-    return vm.again(v, vm.Machine(thing, {}))
 
 
 def red(world: World, v: VSphere, wanted: Order | None = None) -> list[Check]:
@@ -217,7 +136,7 @@ class TestPreflight:
         assert red(world, world.connect()) == []
 
     def test_before_a_plan_only_the_plan_is_missing(self, world: World) -> None:
-        nothing = deployment.order("gateway", None, None, world.folder)
+        nothing = deployment.order(BY, "gateway", None, None, world.folder)
         found = red(world, world.connect(), nothing)
         assert [c.title for c in found] == ["the guest is planned", "its disk is converted"]
         assert all(c.later for c in found)
@@ -250,7 +169,8 @@ class TestPreflight:
         v = world.connect()
         foreign(world, v, "old", mac="00:16:3E:05:00:03")
         (check,) = red(world, v)
-        assert check.found == "00:16:3e:05:00:03 by old"
+        assert check.found.startswith("00:16:3e:05:00:03 by old (vm-")
+        assert check.found.endswith("not made by Hikkoshi")
 
     def test_a_datastore_without_room_is_refused(self, world: World) -> None:
         (check,) = red(world, world.connect(), changed(world, disk_bytes=4 << 40))
@@ -270,7 +190,7 @@ class TestPreflight:
     def test_a_misspelt_name_is_told_with_what_there_is(self, world: World, key: str) -> None:
         params = world.site.vsphere.model_copy(update={key: {"folder": "vm/migrated"}.get(key, "storag1")})
         assert world.order.spec is not None
-        (check,) = preflight.site_checks(world.connect(), params, world.order.spec, "gateway")
+        (check,) = preflight.site_checks(world.connect(), params, world.order.spec, "gateway", BY.site)
         assert not check
         assert check.expected
         with pytest.raises(Refused):
@@ -358,31 +278,32 @@ class TestDeployment:
     def test_after_kill_9_the_half_made_machine_is_replaced(self, world: World) -> None:
         program = (
             "import sys; from pathlib import Path; from hikkoshi.params import Home\n"
-            "from hikkoshi.vsphere import session, deployment; from hikkoshi.vsphere.spec import VmSpec\n"
+            "from hikkoshi.vsphere import session, deployment, vm; from hikkoshi.vsphere.spec import VmSpec\n"
             "home = Home(Path(sys.argv[1])); site = home.site().vsphere.model_copy(update={'server': sys.argv[2]})\n"
-            "spec, (hash, disk, sha256) = VmSpec.model_validate_json(sys.argv[3]), sys.argv[4:]\n"
-            "order = deployment.Order('gateway', spec, hash, Path(disk), sha256)\n"
+            "spec, (hash, disk, sha256), by = VmSpec.model_validate_json(sys.argv[3]), sys.argv[4:7], vm.Owner(*sys.argv[7:])\n"
+            "order = deployment.Order(by, 'gateway', spec, hash, Path(disk), sha256)\n"
             "with session.connect(home, site) as v: deployment.start(v, site, order, home.folder('gateway'))\n"
         )
         o = world.order
         assert o.spec is not None
         argv = [world.home.root, world.params().server, o.spec.model_dump_json(), o.plan_hash, o.vmdk, o.sha256]
+        argv += [BY.site, "a run that was killed", BY.lock]
         child = subprocess.Popen([sys.executable, "-c", program, *map(str, argv)])
         world.proxy.faults.at = (4 * MIB, child.kill)
         assert child.wait(60) == -signal.SIGKILL
         v = world.connect()
-        (left,) = vm.of_guest(v, "gateway")
+        (left,) = vm.marked(v, "gateway")
         assert not deployment.complete(v, world.order)
         world.deploy(v)
-        (made,) = vm.of_guest(v, "gateway")
+        (made,) = vm.marked(v, "gateway")
         assert made.id != left.id
         assert deployment.complete(v, world.order)
 
     def test_remains_that_the_server_still_holds_are_waited_for(self, world: World) -> None:
         v = world.connect()
         world.deploy(v)
-        (machine,) = vm.of_guest(v, "gateway")
-        vm.mark(v, machine, vm.COMPLETE, "")
+        (machine,) = vm.marked(v, "gateway")
+        by_hand(v, machine, extraConfig=options({vm.COMPLETE: "", vm.MACHINE: ""}))
         world.proxy.faults.soap["Destroy_Task"] = Fault("TaskInProgress", times=1)
         world.deploy(v)
         assert world.proxy.calls.count("Destroy_Task") == 2
@@ -475,13 +396,13 @@ class TestCutOver:
         v = world.connect()
         world.deploy(v)
         cutover.start(v, world.site.vsphere, world.order, source=OFF, folder=world.folder)
-        (machine,) = vm.of_guest(v, "gateway")
+        (machine,) = vm.marked(v, "gateway")
         card = machine.nics["00:16:3e:05:00:04"]
         groups = inventory.place(v, world.site.vsphere).port_groups
         card.backing.port.portgroupKey = next(g.key for g in groups if g.name == "dv-vlan501")
         card.backing.port.portKey = None
         edit = vim.vm.device.VirtualDeviceSpec(operation="edit", device=card)
-        vm.reconfigure(v, machine, vim.vm.ConfigSpec(deviceChange=[edit]), "move a NIC")
+        by_hand(v, machine, deviceChange=[edit])
         (wrong,) = [c for c in cutover.wiring(v, world.site.vsphere, world.order) if not c]
         assert wrong.title.startswith("eth4 (00:16:3e:05:00:04)")
         assert "dv-vlan501" in wrong.found
@@ -499,11 +420,11 @@ class TestCutOver:
     def test_a_nic_that_somebody_plugged_in_before_the_cut_over_is_told(self, world: World) -> None:
         v = world.connect()
         world.deploy(v)
-        (machine,) = vm.of_guest(v, "gateway")
+        (machine,) = vm.marked(v, "gateway")
         card = machine.nics["00:16:3e:05:00:04"]
         card.connectable.startConnected = True
         edit = vim.vm.device.VirtualDeviceSpec(operation="edit", device=card)
-        vm.reconfigure(v, machine, vim.vm.ConfigSpec(deviceChange=[edit]), "plug in a NIC")
+        by_hand(v, machine, deviceChange=[edit])
         check = deployment.unplugged(v, world.order)
         assert (bool(check), check.found) == (False, "plugged in: 00:16:3e:05:00:04")
 
@@ -520,8 +441,8 @@ class TestCutOver:
     def test_an_unplugged_nic_is_not_in_service(self, world: World) -> None:
         v = world.connect()
         world.deploy(v)
-        (machine,) = vm.of_guest(v, "gateway")
-        vm.power(v, machine, True)
+        (machine,) = vm.marked(v, "gateway")
+        vm.power(v, BY, machine, True)
         check = cutover.complete(v, world.order, world.folder)
         assert (bool(check), check.found) == (False, "poweredOn, 0 of 10 NICs plugged in, not in cutover.json")
 

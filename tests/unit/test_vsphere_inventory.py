@@ -1,11 +1,11 @@
 """Port groups and NICs as vSphere tells of them: what is one VLAN, and what only looks like it."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from pyVmomi import vim
 
-from hikkoshi.errors import Refused, VSphereError
+from hikkoshi.errors import VSphereError
 from hikkoshi.vsphere import importing, inventory, readback, vm
 from hikkoshi.vsphere.inventory import Host, Place, PortGroup
 from hikkoshi.vsphere.spec import Nic, VmSpec
@@ -118,26 +118,39 @@ class TestNics:
 
 
 class TestRemoval:
+    """What keeps a machine from being removed as the remains of an import."""
+
+    BY = vm.Owner("site", "run", "4711")
+    OURS: ClassVar = {"guest": "g", "site": "site", "run": "another run", "lock": "4711"}
+
     def machine(self, power: str = "poweredOff", **marks: str) -> vm.Machine:
         extra = [vim.option.OptionValue(key=f"hikkoshi.{k}", value=x) for k, x in marks.items()]
-        return vm.Machine(
-            vim.VirtualMachine("vm-1"), {"name": "g", "runtime.powerState": power, "config.extraConfig": extra}
-        )
+        known = {"name": "g", "runtime.powerState": power, "config.instanceUuid": "me", "config.extraConfig": extra}
+        return vm.Machine(vim.VirtualMachine("vm-1"), known)
+
+    def test_the_remains_of_a_run_that_is_over_may_go(self) -> None:
+        assert vm.unfinished(self.machine(**self.OURS), self.BY) == ""
 
     @pytest.mark.parametrize(
-        ("power", "marks"),
+        ("power", "marks", "why"),
         [
-            ("poweredOff", {}),
-            ("poweredOff", {"guest": "g", "complete": "2026-01-01"}),
-            ("poweredOn", {"guest": "g"}),
-            ("suspended", {"guest": "g"}),
+            ("poweredOff", {"guest": ""}, "not made by Hikkoshi"),
+            ("poweredOff", {"site": ""}, "earlier version"),
+            ("poweredOff", {"site": "another"}, "another site folder"),
+            ("poweredOff", {"complete": "2026-01-01", "machine": "me"}, "complete"),
+            ("poweredOff", {"complete": "2026-01-01", "machine": "original"}, "clone"),
+            ("poweredOff", {"complete": "2026-01-01"}, "clone"),
+            ("poweredOff", {"machine": "me"}, "complete, or was"),
+            ("poweredOff", {"started": "2026-01-01"}, "complete, or was"),
+            ("poweredOff", {"service": "2026-01-01"}, "complete, or was"),
+            ("poweredOff", {"lock": "4712"}, "another copy of this folder"),
+            ("poweredOff", {"lock": ""}, "another copy of this folder"),
+            ("poweredOn", {}, "not switched off"),
+            ("suspended", {}, "not switched off"),
         ],
     )
-    def test_a_foreign_a_complete_or_a_running_machine_is_never_removed(
-        self, power: str, marks: dict[str, str]
-    ) -> None:
-        class NoServer:
-            where = "nowhere"
+    def test_anything_else_stays(self, power: str, marks: dict[str, str], why: str) -> None:
+        assert why in vm.unfinished(self.machine(power, **{**self.OURS, **marks}), self.BY)
 
-        with pytest.raises(Refused, match="is not removed"):
-            vm.destroy_unfinished(NoServer(), self.machine(power, **marks))  # type: ignore[arg-type]
+    def test_whoever_holds_no_lock_removes_nothing(self) -> None:
+        assert vm.unfinished(self.machine(**{**self.OURS, "lock": ""}), vm.Owner("site", "run"))

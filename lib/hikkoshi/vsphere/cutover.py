@@ -4,6 +4,7 @@ NICs are plugged in before the machine is switched on: the start scripts of Cent
 down for good. What vSphere says of a link is checked; whether packets pass is another measurement.
 """
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import ClassVar
 
@@ -12,7 +13,7 @@ from hikkoshi.check import Check
 from hikkoshi.errors import BadInput, Refused
 from hikkoshi.params import VSphere as Site
 from hikkoshi.progress import Progress, silent
-from hikkoshi.vsphere import inventory, readback, vm
+from hikkoshi.vsphere import deployment, inventory, readback, vm
 from hikkoshi.vsphere.deployment import Order
 from hikkoshi.vsphere.session import VSphere
 
@@ -62,9 +63,9 @@ def start(
     serving = vm.SERVICE in machine.marks and machine.power == "poweredOn" and _macs(wanted) <= _plugged(machine)
     if not serving:  # else only the record was lost: a NIC that is plugged in again loses its link for a moment
         progress(0, 3, "plugging in the NICs")
-        vm.connect(v, machine, True)
+        vm.connect(v, wanted.owner, machine, True)
         progress(1, 3, "switching on")
-        vm.power(v, machine, True)
+        vm.power(v, wanted.owner, machine, True)
         machine = vm.again(v, machine)
     progress(2, 3, "reading back")
     done = CutOver(
@@ -107,11 +108,11 @@ def roll_back(v: VSphere, wanted: Order, folder: Path, progress: Progress = sile
 
     The machine itself stays, with whatever it has written since; it is switched off, not shut down.
     """
-    for machine in vm.of_guest(v, wanted.guest):
+    for machine in deployment.found(v, wanted):
         progress(0, 2, f"unplugging {machine.name}")
-        vm.connect(v, machine, False)
+        vm.connect(v, wanted.owner, machine, False)
         progress(1, 2, f"switching {machine.name} off")
-        vm.power(v, machine, False)
+        vm.power(v, wanted.owner, machine, False)
     strike(folder)
     progress(2, 2, "out of service")
 
@@ -122,14 +123,13 @@ def strike(folder: Path) -> None:
 
 
 def rolled_back(v: VSphere, wanted: Order) -> Check:
-    """Whether no machine of the guest is on or plugged in."""
-    ours = vm.of_guest(v, wanted.guest)
+    """Whether no machine of the guest that is ours is on or plugged in."""
+    ours = deployment.found(v, wanted)
     bad = [m for m in ours if m.power != "poweredOff" or any(n.start_connected for n in readback.found_nics(m, ()))]
     return Check(
         f"{wanted.guest} is out of service in vSphere",
         not bad,
-        "; ".join(f"{m.name} ({m.id}): {m.power}, {len(_plugged(m))} NICs plugged in" for m in bad or ours)
-        or "no machine",
+        "; ".join(f"{m}: {m.power}, {len(_plugged(m))} NICs plugged in" for m in bad or ours) or "no machine",
         "off, every NIC unplugged",
         "run 75-rollback in apply, or switch it off in the vSphere client",
         v.where,
@@ -138,9 +138,37 @@ def rolled_back(v: VSphere, wanted: Order) -> Check:
 
 def present(v: VSphere, wanted: Order) -> Check:
     """What there is to take out of service. Never red: nothing is to stand in the way of a rollback."""
-    ours = vm.of_guest(v, wanted.guest)
-    found = ", ".join(f"{m.name} ({m.id}), {m.power}, {len(_plugged(m))} NICs plugged in" for m in ours)
+    ours = deployment.found(v, wanted)
+    found = ", ".join(f"{m}, {m.power}, {len(_plugged(m))} NICs plugged in" for m in ours)
     return Check(f"machines of {wanted.guest} in vSphere", True, found or "none", where=v.where)
+
+
+def strangers(v: VSphere, wanted: Order, macs: Iterable[str]) -> list[Check]:
+    """What is left alone: machines with this guest's mark or with one of its MACs plugged in that are not ours. Never red."""
+    site = wanted.owner.site
+    return [
+        Check(
+            f"left alone: {m}",
+            True,
+            f"{m.power}, {len(m.plugged)} NICs plugged in, {vm.told(m, site)}; {vm.way(m, site)}",
+            where=v.where,
+        )
+        for m in vm.strangers(v, site, wanted.guest, macs)
+    ]
+
+
+def alone(v: VSphere, wanted: Order, macs: Iterable[str]) -> Check:
+    """Whether no machine that is not ours is on with one of the guest's MACs plugged in."""
+    macs, site = [mac.lower() for mac in macs], wanted.owner.site
+    bad = [m for m in vm.strangers(v, site, wanted.guest, macs) if m.power == "poweredOn" and m.plugged & set(macs)]
+    return Check(
+        "no other machine in vSphere is on with one of the MACs",
+        not bad,
+        "; ".join(f"{m}, {vm.told(m, site)}" for m in bad) or "none",
+        "none",
+        "two NICs with one MAC break the network for both. " + "; ".join(f"{m}: {vm.way(m, site)}" for m in bad),
+        v.where,
+    )
 
 
 def record_gone(folder: Path) -> Check:
@@ -152,15 +180,15 @@ def record_gone(folder: Path) -> Check:
 
 def only_one(v: VSphere, wanted: Order) -> Check:
     """Whether there is exactly one complete machine to put into service."""
-    machine, n = _only(v, wanted), len(vm.of_guest(v, wanted.guest))
-    found = f"{machine.name} ({machine.id}), {machine.power}" if machine else f"{n} machines, not exactly one complete"
+    machine, n = _only(v, wanted), len(deployment.found(v, wanted))
+    found = f"{machine}, {machine.power}" if machine else f"{n} machines, not exactly one complete"
     return Check("the machine is deployed", machine is not None, found, "one complete machine of this plan",
                  "run 60-deploy in apply", v.where, later=True)  # fmt: skip
 
 
 def _only(v: VSphere, wanted: Order) -> vm.Machine | None:
     """The one machine of this plan that is complete; with two of them nobody knows which is right."""
-    ours = [m for m in vm.of_guest(v, wanted.guest) if vm.COMPLETE in m.marks]
+    ours = [m for m in deployment.found(v, wanted) if vm.COMPLETE in m.marks]
     fit = [m for m in ours if m.marks.get(vm.PLAN) == wanted.plan_hash]
     return fit[0] if len(fit) == 1 and len(ours) == 1 else None
 

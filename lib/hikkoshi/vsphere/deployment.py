@@ -6,7 +6,6 @@ an import that was killed: the next start removes it and begins anew. A complete
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
@@ -26,6 +25,7 @@ class Deployment(Artefact):
     filename: ClassVar[str] = "deployment.json"
     made_by: ClassVar[str] = "60-deploy"
     guest: str
+    site: str = ""  # identity of the site folder that made it; '' of an earlier version
     server: str
     moid: str
     name: str
@@ -63,8 +63,9 @@ class Converted(Protocol):
 
 @dataclass(frozen=True)
 class Order:
-    """What is to stand in vSphere for a guest, as far as earlier steps have settled it."""
+    """What is to stand in vSphere for a guest, as far as earlier steps have settled it; and who asks."""
 
+    owner: vm.Owner
     guest: str
     spec: VmSpec | None  # None before there is a plan
     plan_hash: str
@@ -77,9 +78,10 @@ class Order:
         return self.spec.nics if self.spec else ()
 
 
-def order(guest: str, plan: Planned | None, conversion: Converted | None, folder: Path) -> Order:
+def order(owner: vm.Owner, guest: str, plan: Planned | None, conversion: Converted | None, folder: Path) -> Order:
     """The order for a guest, out of what earlier steps have left in its folder so far."""
     return Order(
+        owner=owner,
         guest=guest,
         spec=plan.vm if plan else None,
         plan_hash=plan.hash if plan else "",
@@ -109,8 +111,8 @@ def checks(v: VSphere, site: Site, wanted: Order) -> list[Check]:
     return [
         *first,
         *preflight.spec_checks(wanted.spec),
-        *preflight.site_checks(v, site, wanted.spec, wanted.guest),
-        _no_older(vm.of_guest(v, wanted.guest), wanted),
+        *preflight.site_checks(v, site, wanted.spec, wanted.guest, wanted.owner.site),
+        _no_older(found(v, wanted), wanted),
     ]
 
 
@@ -123,13 +125,10 @@ def complete(v: VSphere, wanted: Order) -> Check:
         return Check(
             title, False, "no plan or no disk yet", expected, "run the earlier steps first", v.where, later=True
         )
-    ours = vm.of_guest(v, wanted.guest)
+    ours = found(v, wanted)
     done = [m for m in ours if _is_ordered(m, wanted)]
-    found = (
-        ", ".join(f"{m.name} ({m.id})" + ("" if vm.COMPLETE in m.marks else ", unfinished") for m in ours)
-        or "no machine"
-    )
-    return Check(title, len(done) == 1 and len(ours) == 1, found, expected, remedy, v.where, later=True)
+    there = ", ".join(f"{m}" + ("" if vm.COMPLETE in m.marks else ", unfinished") for m in ours)
+    return Check(title, len(done) == 1 and len(ours) == 1, there or "no machine", expected, remedy, v.where, later=True)
 
 
 def start(v: VSphere, site: Site, wanted: Order, folder: Path, progress: Progress = silent) -> Deployment:
@@ -151,6 +150,7 @@ def start(v: VSphere, site: Site, wanted: Order, folder: Path, progress: Progres
         return sent
 
     order = importing.Order(
+        owner=wanted.owner,
         spec=wanted.spec,
         marks={vm.GUEST: wanted.guest, vm.PLAN: wanted.plan_hash, vm.VMDK: wanted.sha256},
         about=f"guest {wanted.guest}, plan {wanted.plan_hash}",
@@ -161,10 +161,11 @@ def start(v: VSphere, site: Site, wanted: Order, folder: Path, progress: Progres
     machine, sent = made.machine, made.sent
     deployment = Deployment(
         guest=wanted.guest,
+        site=wanted.owner.site,
         server=v.where,
         moid=machine.id,
         name=machine.name,
-        instance_uuid=str(machine.p.get("config.instanceUuid", "")),
+        instance_uuid=machine.uuid,
         host=made.host,
         plan_hash=wanted.plan_hash,
         vmdk_bytes=sent.bytes,
@@ -176,13 +177,18 @@ def start(v: VSphere, site: Site, wanted: Order, folder: Path, progress: Progres
         nics=made.nics,
     )
     deployment.save(folder)
-    vm.mark(v, machine, vm.COMPLETE, datetime.now(UTC).isoformat(timespec="seconds"))
+    vm.complete(v, wanted.owner, machine)
     return deployment
+
+
+def found(v: VSphere, wanted: Order) -> list[vm.Machine]:
+    """The machines of the guest that are ours: see `hikkoshi.vsphere.vm.whose`."""
+    return vm.ours(v, wanted.owner.site, wanted.guest)
 
 
 def read_back(v: VSphere, site: Site, wanted: Order) -> list[Check]:
     """Ask vSphere again for everything that was ordered; the machine may be on or off, plugged in or not."""
-    ours = vm.of_guest(v, wanted.guest)
+    ours = found(v, wanted)
     if wanted.spec is None or len(ours) != 1:
         return [complete(v, wanted)]
     return [complete(v, wanted), *readback.compare(ours[0], wanted.spec, inventory.place(v, site))]
@@ -190,15 +196,15 @@ def read_back(v: VSphere, site: Site, wanted: Order) -> list[Check]:
 
 def unplugged(v: VSphere, wanted: Order) -> Check:
     """Whether no NIC will be connected when somebody switches the machine on, unless it was cut over already."""
-    ours = vm.of_guest(v, wanted.guest)
+    ours = found(v, wanted)
     cards = {mac: card for m in ours for mac, card in m.nics.items()}
     on = [mac for mac, card in cards.items() if card.connectable and card.connectable.startConnected]
     since = [m.marks[vm.SERVICE] for m in ours if vm.SERVICE in m.marks]
-    found = f"plugged in: {', '.join(on)}" if on else f"{len(cards)} of {len(wanted.nics)} NICs unplugged"
+    now = f"plugged in: {', '.join(on)}" if on else f"{len(cards)} of {len(wanted.nics)} NICs unplugged"
     return Check(
         "every NIC is unplugged until the cut-over",
         wanted.spec is not None and len(cards) == len(wanted.nics) and (not on or bool(since)),
-        f"in service since {since[0]}" if since else found,
+        f"in service since {since[0]}" if since else now,
         f"{len(wanted.nics)} NICs unplugged",
         "75-rollback unplugs them",
         v.where,
@@ -208,11 +214,11 @@ def unplugged(v: VSphere, wanted: Order) -> Check:
 
 def nic_table(v: VSphere, site: Site, wanted: Order) -> list[dict[str, str]]:
     """Each planned NIC by its MAC, with what vSphere has for it."""
-    ours = vm.of_guest(v, wanted.guest)
-    found = {n.mac: n for m in ours[:1] for n in readback.found_nics(m, inventory.place(v, site).port_groups)}
+    ours = found(v, wanted)
+    there = {n.mac: n for m in ours[:1] for n in readback.found_nics(m, inventory.place(v, site).port_groups)}
     rows = []
     for nic in wanted.nics:
-        seen = found.get(nic.mac.lower())
+        seen = there.get(nic.mac.lower())
         rows.append(
             {
                 "NIC": nic.name,
@@ -237,7 +243,7 @@ def _no_older(ours: Sequence[vm.Machine], wanted: Order) -> Check:
     return Check(
         "no machine of an earlier plan or disk stands in vSphere",
         not older,
-        ", ".join(f"{m.name} ({m.id}), {m.power}" for m in older) or "none",
+        ", ".join(f"{m}, {m.power}" for m in older) or "none",
         "none, or the one of this plan",
         "roll back with 75-rollback if it is in service; then remove it in the vSphere client: it may hold data by now, so "
         "Hikkoshi does not",

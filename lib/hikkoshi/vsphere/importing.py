@@ -23,8 +23,9 @@ from hikkoshi.vsphere.spec import VmSpec
 class Order:
     """What is to be made."""
 
+    owner: vm.Owner
     spec: VmSpec
-    marks: Mapping[str, str]  # {key: value}, with that of the guest
+    marks: Mapping[str, str]  # {key: value}, with that of the guest; the owner's come on top
     about: str  # for people, in the machine's notes
     vmdk: str  # file name of the disk
     vmdk_bytes: int | None  # of the stream; None where nobody knows before its end
@@ -51,13 +52,13 @@ def start(
 ) -> Imported:
     """Import the machine; `send(lease, device URL)` has to bring the disk there.
 
-    Removes the remains of an import with the same guest's mark first. After any failure, Ctrl-C included, the lease is given
-    up and what it made is removed; where vSphere cannot be reached any more, the next start does that. The checks of
-    `hikkoshi.vsphere.preflight` are taken for granted.
+    Removes the remains of the owner's earlier imports of the same guest first. After any failure, Ctrl-C included, the lease
+    is given up and what it made is removed; where vSphere cannot be reached any more, the next start does that. The checks
+    of `hikkoshi.vsphere.preflight` are taken for granted.
     """
     guest, spec = order.marks[vm.GUEST], order.spec
-    for remains in vm.of_guest(v, guest):
-        vm.destroy_unfinished(v, remains, progress)
+    for remains in vm.ours(v, order.owner.site, guest):
+        vm.destroy_unfinished(v, order.owner, remains, progress)
     place = inventory.place(v, site)
     host = place.host_for(n.port_group for n in spec.nics)
     assert host is not None  # one of the checks
@@ -75,7 +76,7 @@ def start(
         if wrong:
             raise StepFailed(*(c.problem() for c in wrong))
     except BaseException:
-        _clean(v, guest)
+        _clean(v, guest, order.owner)
         raise
     return Imported(
         machine=machine,
@@ -111,7 +112,7 @@ def _import_spec(v: VSphere, place: Place, host: Any, order: Order) -> Any:
     _plan_nics([c.device for c in config.deviceChange], spec, place.port_groups)
     config.extraConfig = [
         *(config.extraConfig or ()),
-        *(vim.option.OptionValue(key=k, value=x) for k, x in order.marks.items()),
+        *(vim.option.OptionValue(key=k, value=x) for k, x in {**order.marks, **order.owner.marks()}.items()),
     ]
     config.annotation = f"moved from Xen by Hikkoshi: {order.about}"
     return result
@@ -135,11 +136,11 @@ def _plan_nics(devices: Sequence[Any], spec: VmSpec, groups: Sequence[inventory.
         )
 
 
-def _clean(v: VSphere, guest: str) -> None:
-    """After a failure: remove what the import has made. Where vSphere cannot be asked any more, the next start does it."""
+def _clean(v: VSphere, guest: str, owner: vm.Owner) -> None:
+    """After a failure: remove what this very run has made. Where vSphere cannot be asked any more, the next start does it."""
     try:
-        for machine in vm.of_guest(v, guest):
-            if vm.COMPLETE not in machine.marks:
-                vm.destroy_unfinished(v, machine)
+        for machine in vm.ours(v, owner.site, guest):
+            if machine.marks.get(vm.RUN) == owner.run and not vm.unfinished(machine, owner):
+                vm.destroy_unfinished(v, owner, machine)
     except (VSphereError, Refused):
         return

@@ -20,14 +20,16 @@ def spec_checks(spec: VmSpec) -> list[Check]:
     return limits.checks(spec)
 
 
-def site_checks(v: VSphere, site: Site, spec: VmSpec, own_guest: str) -> list[Check]:
-    """What has to be asked. A machine that is marked as `own_guest`'s may be there already; everybody else is in the way."""
+def site_checks(v: VSphere, site: Site, spec: VmSpec, own_guest: str, identity: str) -> list[Check]:
+    """What has to be asked. The machine of `own_guest` that is ours, as the site folder of this identity, may be there already;
+    everybody else's is in the way.
+    """
     try:
         place = inventory.place(v, site)
     except Refused as e:
         return [Check(p.what, False, p.found, p.expected, p.remedy, p.where) for p in e.problems]
     machines = vm.every(v)
-    own = {o for o, m in machines.items() if m.marks.get(vm.GUEST) == own_guest}
+    own = {o for o, m in machines.items() if m.marks.get(vm.GUEST) == own_guest and vm.whose(m, identity) == "ours"}
     return [
         Check(
             "datacenter, cluster, datastore and folder are there",
@@ -36,9 +38,9 @@ def site_checks(v: VSphere, site: Site, spec: VmSpec, own_guest: str) -> list[Ch
         ),
         _host(place, spec),
         _space(place, site, spec, deployed=bool(own)),
-        _name_free(machines, own, spec),
+        _name_free(machines, own, spec, identity),
         *(_port_group(place.port_groups, nic) for nic in spec.nics),
-        _macs_free(machines, own, spec),
+        _macs_free(machines, own, spec, identity),
         _hardware_version(v, place, spec),
     ]
 
@@ -68,15 +70,15 @@ def _space(place: Place, site: Site, spec: VmSpec, *, deployed: bool) -> Check:
     )
 
 
-def _name_free(machines: Mapping[Any, vm.Machine], own: set[Any], spec: VmSpec) -> Check:
+def _name_free(machines: Mapping[Any, vm.Machine], own: set[Any], spec: VmSpec, identity: str) -> Check:
     others = [m for o, m in machines.items() if m.name == spec.name and o not in own]
     return Check(
         f"the name {spec.name} is free",
         not others,
-        ", ".join(f"{m.name} ({m.id}) is not of this migration" for m in others)
-        or ("taken by our own" if own else "free"),
+        ", ".join(f"{m} is {vm.told(m, identity)}" for m in others) or ("taken by our own" if own else "free"),
         "no other machine of that name",
-        "write another `vm: { name: … }` in the guest's file; a machine that Hikkoshi did not make is never touched",
+        "write another `vm: { name: … }` in the guest's file; a machine that is not ours is never touched. "
+        + "; ".join(f"{m}: {vm.way(m, identity)}" for m in others),
     )
 
 
@@ -95,15 +97,17 @@ def _port_group(groups: tuple[PortGroup, ...], nic: Nic) -> Check:
     return Check(title, fit[0].vlan == nic.vlan, str(fit[0]), expected, remedy)
 
 
-def _macs_free(machines: Mapping[Any, vm.Machine], own: set[Any], spec: VmSpec) -> Check:
+def _macs_free(machines: Mapping[Any, vm.Machine], own: set[Any], spec: VmSpec, identity: str) -> Check:
     planned = {n.mac.lower() for n in spec.nics}
-    taken = [f"{mac} by {m.name}" for o, m in machines.items() if o not in own for mac in m.macs if mac in planned]
+    others = [m for o, m in machines.items() if o not in own and planned & set(m.macs)]
+    taken = [f"{mac} by {m}, {vm.told(m, identity)}" for m in others for mac in m.macs if mac in planned]
     return Check(
         "no other machine has one of the MACs",
         not taken,
         "; ".join(taken) or f"none of {len(machines) - len(own)} other machines",
         "each MAC in one place",
-        "two NICs with one MAC break the network for both; find out what that machine is",
+        "two NICs with one MAC break the network for both; find out what that machine is. "
+        + "; ".join(f"{m}: {vm.way(m, identity)}" for m in others),
     )
 
 

@@ -1,25 +1,52 @@
-"""Virtual machines as vSphere tells of them, and the few things that are done to one.
+"""Virtual machines as vSphere tells of them, whose they are, and the few things that are done to one.
 
-Who made a machine is written into it (`extraConfig`): a rerun finds it by these marks, never by its name, and a machine
-without them is never touched. NICs are known by their MAC: servers reorder and relabel them.
+Who made a machine is written into it (`extraConfig`): a rerun finds it by these marks, never by its name. What acts on a
+machine reads its marks again right before, and refuses one that is not ours: without marks, of another site folder, a clone,
+or of an earlier version. NICs are known by their MAC: servers reorder and relabel them.
 """
 
 import time
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
-from pyVmomi import vim
+from pyVmomi import vim, vmodl
 
 from hikkoshi.errors import Problem, Refused, VSphereError
+from hikkoshi.params import Home
 from hikkoshi.progress import Progress, silent
 from hikkoshi.vsphere.session import Properties, VSphere
 
 GUEST, PLAN, VMDK, COMPLETE = "hikkoshi.guest", "hikkoshi.plan", "hikkoshi.vmdk", "hikkoshi.complete"
+SITE, RUN = "hikkoshi.site", "hikkoshi.run"  # identity of the site folder, and the run that made it
+LOCK = "hikkoshi.lock"  # inode of the lock that this run held: a copy of the folder has another one
+MACHINE = "hikkoshi.machine"  # its own instanceUuid, written when it is complete: a clone carries that of its original
 SERVICE = "hikkoshi.service"  # since when it is in service; not there before the cut-over and after a rollback
+STARTED = "hikkoshi.started"  # when it was first put into service; never removed
 LONGEST_LEASE = 330  # seconds after which a server has given up an import whose client is dead
 PATHS = ["name", "config.extraConfig", "config.hardware.device", "config.hardware.memoryMB", "config.hardware.numCPU",
          "config.guestId", "config.version", "config.instanceUuid", "runtime.powerState"]  # fmt: skip
+Whose = Literal["ours", "clone", "other", "earlier", "nobody"]
+
+
+@dataclass(frozen=True)
+class Owner:
+    """Who acts: the site folder by its identity, the run, and the lock that it holds on the guest ('': none)."""
+
+    site: str
+    run: str
+    lock: str = ""
+
+    def marks(self) -> dict[str, str]:
+        """What it writes into a machine that it makes."""
+        return {SITE: self.site, RUN: self.run, LOCK: self.lock}
+
+
+def owner(home: Home, run: str, lock: Path) -> Owner:
+    """The owner of what a run makes; `lock` is the file that it has locked."""
+    return Owner(home.identity(), run, str(lock.stat().st_ino) if lock.is_file() else "")
 
 
 @dataclass(frozen=True)
@@ -28,6 +55,9 @@ class Machine:
 
     thing: Any
     p: Properties
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.id})"
 
     @property
     def id(self) -> str:
@@ -38,6 +68,11 @@ class Machine:
     def name(self) -> str:
         """Its name in the inventory."""
         return str(self.p.get("name", ""))
+
+    @property
+    def uuid(self) -> str:
+        """Its instanceUuid, which vSphere gives to a clone anew."""
+        return str(self.p.get("config.instanceUuid") or "")
 
     @property
     def marks(self) -> dict[str, str]:
@@ -62,9 +97,52 @@ class Machine:
         return list(self.nics)
 
     @property
+    def plugged(self) -> set[str]:
+        """MACs of the NICs that are connected, or will be when it is switched on."""
+        plugs = {mac: card.connectable for mac, card in self.nics.items() if card.connectable}
+        return {mac for mac, p in plugs.items() if p.startConnected or p.connected}
+
+    @property
     def devices(self) -> list[Any]:
         """All virtual devices."""
         return list(self.p.get("config.hardware.device", ()))
+
+
+def whose(machine: Machine, site: str) -> Whose:
+    """Whose a machine is, as seen by the site folder of this identity."""
+    marks = machine.marks
+    if GUEST not in marks:
+        return "nobody"
+    if SITE not in marks:
+        return "earlier"
+    if marks[SITE] != site:
+        return "other"
+    if (MACHINE in marks or COMPLETE in marks) and marks.get(MACHINE) != machine.uuid:
+        return "clone"
+    return "ours"
+
+
+def told(machine: Machine, site: str) -> str:
+    """Whose a machine is, in words."""
+    marks = machine.marks
+    return {
+        "ours": "ours",
+        "clone": "a clone of a machine of ours",
+        "other": f"of another site folder, {marks.get(SITE, '')}",
+        "earlier": "of an earlier version of Hikkoshi, which wrote down no site",
+        "nobody": "not made by Hikkoshi",
+    }[whose(machine, site)]
+
+
+def way(machine: Machine, site: str) -> str:
+    """What to do about a machine that is not ours."""
+    match whose(machine, site):
+        case "clone" | "earlier":
+            return f"if it is the right one, take it over: hikkoshi machines {machine.marks[GUEST]} --take {machine.id}"
+        case "other":
+            return "act from the site folder with that identity, in outputs/identity"
+        case _:
+            return "look at it in the vSphere client"
 
 
 def every(v: VSphere) -> dict[Any, Machine]:
@@ -72,11 +150,30 @@ def every(v: VSphere) -> dict[Any, Machine]:
     return {o: Machine(o, p) for o, p in v.collect("VirtualMachine", PATHS).items()}
 
 
-def of_guest(v: VSphere, guest: str) -> list[Machine]:
-    """The machines that carry our mark for this guest; more than one only after somebody has cloned it."""
+def marked(v: VSphere, guest: str = "") -> list[Machine]:
+    """The machines that carry our mark for this guest, or for any: whosever they are. Only for looking."""
     marks = v.collect("VirtualMachine", ["config.extraConfig"])
-    ours = [o for o, p in marks.items() if Machine(o, p).marks.get(GUEST) == guest]
-    return [Machine(o, v.read(o, *PATHS)) for o in ours]
+    found = []
+    for thing in (o for o, p in marks.items() if GUEST in (m := Machine(o, p).marks) and guest in ("", m[GUEST])):
+        try:
+            found.append(again(v, Machine(thing, {})))
+        except VSphereError as e:
+            if not _gone(e):  # removed since it was listed
+                raise
+    return found
+
+
+def ours(v: VSphere, site: str, guest: str) -> list[Machine]:
+    """This site folder's own machines of a guest: one, or none."""
+    return [m for m in marked(v, guest) if whose(m, site) == "ours"]
+
+
+def strangers(v: VSphere, site: str, guest: str, macs: Iterable[str] = ()) -> list[Machine]:
+    """Machines with the guest's mark that are not ours, and those of anybody with one of the guest's MACs plugged in."""
+    wanted = {mac.lower() for mac in macs}
+    return [
+        m for m in every(v).values() if whose(m, site) != "ours" and (m.marks.get(GUEST) == guest or wanted & m.plugged)
+    ]
 
 
 def again(v: VSphere, machine: Machine) -> Machine:
@@ -84,26 +181,82 @@ def again(v: VSphere, machine: Machine) -> Machine:
     return Machine(machine.thing, v.read(machine.thing, *PATHS))
 
 
-def destroy_unfinished(v: VSphere, machine: Machine, progress: Progress = silent) -> None:
-    """Remove a machine of ours whose import did not come to its end. Anything else is refused.
+def mark(v: VSphere, by: Owner, machine: Machine, marks: Mapping[str, str]) -> None:
+    """Write marks into a machine of ours; an empty value removes one."""
+    _mark(v, _ours(v, by, machine), marks)
+
+
+def complete(v: VSphere, by: Owner, machine: Machine) -> None:
+    """Mark a machine of ours complete, and as the one that it is."""
+    now = _ours(v, by, machine)
+    if not now.uuid:
+        problem = Problem("vSphere does not tell the machine's instanceUuid", f"{v.where}, {now}", remedy="report it")
+        raise VSphereError(problem)
+    _mark(v, now, {MACHINE: now.uuid, COMPLETE: _time()})
+
+
+def take(v: VSphere, by: Owner, guest: str, id: str) -> Machine:
+    """Make a clone, a machine of an earlier version, or an unfinished one of a copy of this folder ours.
+
+    A person has said so. Nobody knows whether it ever served, so it counts as started: we never remove it. Another site's is
+    never taken: where that folder is lost for good, its identity can be written into outputs/identity of a new one.
+    """
+    there = marked(v, guest)
+    found = next((m for m in there if m.id == id), None)
+    kind = whose(found, by.site) if found else "nobody"
+    unknown = found is not None and kind == "ours" and COMPLETE not in found.marks and found.marks.get(LOCK) != by.lock
+    others = [m for m in there if m.id != id and whose(m, by.site) == "ours"]
+    if found is None or others or not (unknown or kind in ("clone", "earlier")):
+        remedy = {
+            "ours": "there is nothing to do",
+            "other": way(found, by.site) + "; if that folder is lost for good, write its identity into outputs/identity of a "
+            "new site folder, before anything is deployed from there" if found else "",
+        }.get(kind, f"see `hikkoshi machines {guest}`")  # fmt: skip
+        if found and others:
+            remedy = "decide which is the right one; whoever is sure removes the other in the vSphere client"
+        raise Refused(
+            Problem(
+                "the machine is not taken over",
+                f"{v.where}, {found or id}",
+                told(found, by.site) + (f"; {others[0]} is ours already" if others else "")
+                if found
+                else f"no machine {id} carries the mark of {guest}",
+                "a clone of ours or a machine of an earlier version, where none is ours",
+                remedy,
+            )
+        )
+    marks = {**by.marks(), **({} if unknown else {STARTED: found.marks.get(STARTED) or _time()})}
+    _mark(v, found, {**marks, **({MACHINE: found.uuid} if COMPLETE in found.marks else {})})
+    return again(v, found)
+
+
+def destroy(
+    v: VSphere, machine: Machine, why_not: Callable[[Machine], str], what: str, progress: Progress = silent
+) -> None:
+    """Remove a machine of which `why_not` has nothing to say; it is read and asked of again right before every try.
 
     After a client was killed, vSphere holds the machine until the import's lease has run out; that is waited for.
     """
-    marks = machine.marks
-    if GUEST not in marks or COMPLETE in marks or machine.power != "poweredOff":
-        raise Refused(
-            Problem(
-                "a machine is not removed: it is not an unfinished import of ours that is switched off",
-                f"{v.where}, {machine.name} ({machine.id})",
-                f"{machine.power}, marks: {', '.join(f'{k}={x}' for k, x in sorted(marks.items())) or 'none'}",
-                remedy="look at it in the vSphere client; if nobody needs it, remove it there by hand",
-            )
-        )
-    what, deadline = f"remove the unfinished {machine.name}", time.monotonic() + LONGEST_LEASE
+    deadline = time.monotonic() + LONGEST_LEASE
     while True:
         try:
+            now = again(v, machine)
+        except VSphereError as e:
+            if _gone(e):
+                return
+            raise
+        if reason := why_not(now):
+            raise Refused(
+                Problem(
+                    f"a machine is not removed: {reason}",
+                    f"{v.where}, {now}",
+                    f"{now.power}, marks: {', '.join(f'{k}={x}' for k, x in sorted(now.marks.items())) or 'none'}",
+                    remedy="look at it in the vSphere client; if nobody needs it, remove it there by hand",
+                )
+            )
+        try:
             with v.asking(what):
-                task = machine.thing.Destroy_Task()
+                task = now.thing.Destroy_Task()
             v.wait(task, what)
             return
         except VSphereError as e:
@@ -114,38 +267,85 @@ def destroy_unfinished(v: VSphere, machine: Machine, progress: Progress = silent
             time.sleep(1)
 
 
-def reconfigure(v: VSphere, machine: Machine, change: Any, what: str) -> None:
-    """Apply a `vim.vm.ConfigSpec`."""
-    with v.asking(what):
-        task = machine.thing.ReconfigVM_Task(change)
-    v.wait(task, what)
+def unfinished(machine: Machine, by: Owner) -> str:
+    """Why a machine is not the remains of an import that only its owner could still be at work on; '' if it is."""
+    marks = machine.marks
+    if whose(machine, by.site) != "ours":
+        return f"it is {told(machine, by.site)}"
+    if {COMPLETE, MACHINE, SERVICE, STARTED} & set(marks):
+        return "it is complete, or was"
+    if machine.power != "poweredOff":
+        return "it is not switched off"
+    if not by.lock or marks.get(LOCK) != by.lock:
+        return f"run {marks.get(RUN, '?')} in another copy of this folder may still be at work on it"
+    return ""
 
 
-def mark(v: VSphere, machine: Machine, key: str, value: str) -> None:
-    """Write one mark."""
-    option = vim.option.OptionValue(key=key, value=value)
-    reconfigure(v, machine, vim.vm.ConfigSpec(extraConfig=[option]), f"write {key}")
+def destroy_unfinished(v: VSphere, by: Owner, machine: Machine, progress: Progress = silent) -> None:
+    """Remove a machine of ours whose import did not come to its end. Anything else is refused."""
+    destroy(v, machine, lambda m: unfinished(m, by), f"remove the unfinished {machine.name}", progress)
 
 
-def connect(v: VSphere, machine: Machine, on: bool) -> None:
+def connect(v: VSphere, by: Owner, machine: Machine, on: bool) -> None:
     """Plug every NIC in, or pull it out: for the next power-on, and now where the machine is on. Marks it as in service."""
+    machine = _ours(v, by, machine)
     changes = []
     for card in machine.nics.values():
         card.connectable = vim.vm.device.VirtualDevice.ConnectInfo(
             startConnected=on, connected=on and machine.power == "poweredOn", allowGuestControl=True
         )
         changes.append(vim.vm.device.VirtualDeviceSpec(operation="edit", device=card))
-    since = datetime.now(UTC).isoformat(timespec="seconds") if on else ""  # an empty value removes the mark
-    service = vim.option.OptionValue(key=SERVICE, value=since)
-    change = vim.vm.ConfigSpec(deviceChange=changes, extraConfig=[service])
-    reconfigure(v, machine, change, f"{'connect' if on else 'disconnect'} the NICs")
+    marks = {SERVICE: _time() if on else ""}
+    if on and STARTED not in machine.marks:
+        marks[STARTED] = marks[SERVICE]
+    change = vim.vm.ConfigSpec(deviceChange=changes, extraConfig=_options(marks))
+    _reconfigure(v, machine, change, f"{'connect' if on else 'disconnect'} the NICs")
 
 
-def power(v: VSphere, machine: Machine, on: bool) -> None:
-    """Switch it on or off; nothing happens where it is so already."""
+def power(v: VSphere, by: Owner, machine: Machine, on: bool) -> None:
+    """Switch a machine of ours on or off; nothing happens where it is so already."""
+    machine = _ours(v, by, machine)
     if (machine.power == "poweredOn") == on:
         return
     what = f"switch {machine.name} {'on' if on else 'off'}"
     with v.asking(what):
         task = machine.thing.PowerOnVM_Task() if on else machine.thing.PowerOffVM_Task()
     v.wait(task, what)
+
+
+def _ours(v: VSphere, by: Owner, machine: Machine) -> Machine:
+    """The machine as it is now, in the moment before something is done to it; `Refused` where it is not ours."""
+    now = again(v, machine)
+    if whose(now, by.site) != "ours":
+        raise Refused(
+            Problem(
+                "a machine is not touched: it is not ours",
+                f"{v.where}, {now}",
+                told(now, by.site),
+                f"made by this site folder, {by.site}",
+                way(now, by.site),
+            )
+        )
+    return now
+
+
+def _mark(v: VSphere, machine: Machine, marks: Mapping[str, str]) -> None:
+    _reconfigure(v, machine, vim.vm.ConfigSpec(extraConfig=_options(marks)), f"write {', '.join(marks)}")
+
+
+def _reconfigure(v: VSphere, machine: Machine, change: Any, what: str) -> None:
+    with v.asking(what):
+        task = machine.thing.ReconfigVM_Task(change)
+    v.wait(task, what)
+
+
+def _options(marks: Mapping[str, str]) -> list[Any]:
+    return [vim.option.OptionValue(key=key, value=value) for key, value in marks.items()]
+
+
+def _gone(error: VSphereError) -> bool:
+    return isinstance(error.__cause__, vmodl.fault.ManagedObjectNotFound)
+
+
+def _time() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,0 +1,79 @@
+"""The command that tells whose machines stand in vSphere, and takes one over: thin, like the rest of the command line."""
+
+from typing import Annotated, Any
+
+import typer
+
+from hikkoshi import terminal
+from hikkoshi.errors import Problem, Refused
+from hikkoshi.terminal import AsJson
+
+
+def machines(
+    guest: Annotated[str, typer.Argument(metavar="[GUEST]", help="only those of this guest; default: all")] = "",
+    *,
+    take: Annotated[
+        str, typer.Option(metavar="ID", help="make this clone, or machine of an earlier version, the guest's: vm-42")
+    ] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Every machine in vSphere that carries marks of Hikkoshi, and whose it is; or take one over, which is journalled.
+
+    Runbooks act on machines of this site folder only. One of another site folder is never taken over.
+    """
+    from hikkoshi import lock  # noqa: PLC0415 - all imports here are late: --help and completion answer at once
+    from hikkoshi.journal import Journal  # noqa: PLC0415
+    from hikkoshi.params import Home  # noqa: PLC0415
+    from hikkoshi.vsphere import session, vm  # noqa: PLC0415
+
+    home = Home.find()
+    identity = home.identity()
+    if take and not guest:
+        raise Refused(Problem("no guest is named", found=take, remedy=f"hikkoshi machines GUEST --take {take}"))
+    with session.connect(home, home.site().vsphere) as v:
+        if take:
+            folder = home.folder(home.guest(guest).name)
+            with lock.acquire(folder / "lock", "hikkoshi machines --take", wait=0):
+                by = vm.owner(home, "take", folder / "lock")
+                before = next((m for m in vm.marked(v, guest) if m.id == take), None)
+                taken = vm.take(v, by, guest, take)
+                told = {
+                    "machine": taken.name,
+                    "id": take,
+                    "before": before.marks if before else {},
+                    "marks": taken.marks,
+                }
+                Journal(folder / "journal.jsonl").append("take", server=v.where, **told)
+        found = sorted(vm.marked(v, guest), key=lambda m: (m.marks[vm.GUEST], m.name, m.id))
+    if as_json:
+        terminal.print_json({"site": identity, "machines": [_plain(m, vm.whose(m, identity)) for m in found]})
+        return
+    print(f"This site folder is {identity}.")
+    terminal.table(
+        [
+            {
+                "guest": m.marks[vm.GUEST],
+                "machine": str(m),
+                "whose": vm.told(m, identity),
+                "state": m.power + ("" if vm.COMPLETE in m.marks else ", unfinished"),
+                "NICs plugged in": f"{len(m.plugged)} of {len(m.nics)}",
+                "in service since": m.marks.get(vm.SERVICE, "–"),
+                "run": m.marks.get(vm.RUN, "–"),
+                "plan": m.marks.get(vm.PLAN, "–")[:16],
+            }
+            for m in found
+        ]
+    )
+
+
+def _plain(machine: Any, whose: str) -> dict[str, Any]:
+    return {
+        "name": machine.name,
+        "id": machine.id,
+        "whose": whose,
+        "power": machine.power,
+        "nics": len(machine.nics),
+        "plugged": sorted(machine.plugged),
+        "instance_uuid": machine.uuid,
+        "marks": machine.marks,
+    }

@@ -1,0 +1,221 @@
+"""Whose machine it is: nothing acts on one of another site folder, a clone, one of an earlier version, or one without marks."""
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pyVmomi import vim
+
+import vcenter
+from hikkoshi.errors import Refused
+from hikkoshi.journal import Journal
+from hikkoshi.params import Home
+from hikkoshi.vsphere import cutover, deployment, inventory, vm
+from hikkoshi.vsphere.session import VSphere
+from processes import hikkoshi
+from vcenter import BY, OFF, World, by_hand, foreign, options
+
+pytestmark = pytest.mark.needs("vcsim", "qemu-img", "openssl")
+OTHER = vm.Owner("0bad0000-0000-4000-8000-000000000002", "20261129T000001Z-60-deploy", "4712")
+
+
+@pytest.fixture(scope="session")
+def vmdk(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return vcenter.disk(tmp_path_factory.mktemp("disk"))
+
+
+@pytest.fixture
+def world(home: Home, vmdk: Path) -> Iterator[World]:
+    with vcenter.start(home, vmdk) as world:
+        yield world
+
+
+def clone(world: World, v: VSphere, machine: vm.Machine, name: str) -> vm.Machine:
+    """A copy as the vSphere client makes it: with all marks, and an instanceUuid of its own."""
+    place = inventory.place(v, world.site.vsphere)
+    spec = vim.vm.CloneSpec(location=vim.vm.RelocateSpec(), powerOn=False, template=False)
+    made = vm.Machine(v.wait(machine.thing.CloneVM_Task(place.folder, name, spec), "clone it"), {})
+    return by_hand(v, made, extraConfig=options(vm.again(v, machine).marks))  # which vcsim does not copy
+
+
+def earlier(world: World, v: VSphere, machine: vm.Machine) -> vm.Machine:
+    """As the version before made it: no mark of a site."""
+    gone = dict.fromkeys((vm.SITE, vm.RUN, vm.LOCK, vm.MACHINE, vm.STARTED), "")
+    return by_hand(v, machine, extraConfig=options(gone))
+
+
+def state(machine: vm.Machine) -> tuple[Any, ...]:
+    return machine.power, sorted(machine.plugged), sorted(machine.marks.items())
+
+
+def serving(world: World, v: VSphere, by: vm.Owner = BY) -> vm.Machine:
+    order = replace(world.order, owner=by)
+    deployment.start(v, world.site.vsphere, order, world.folder)
+    cutover.start(v, world.site.vsphere, order, source=OFF, folder=world.folder)
+    (machine,) = vm.ours(v, by.site, "gateway")
+    return machine
+
+
+STRANGERS: dict[str, Callable[[World, VSphere], vm.Machine]] = {
+    "other": lambda w, v: serving(w, v, OTHER),
+    "clone": lambda w, v: clone(w, v, serving(w, v), "gateway copy"),
+    "earlier": lambda w, v: earlier(w, v, serving(w, v)),
+    "nobody": lambda w, v: foreign(w, v, "gateway"),
+}
+ACTS: dict[str, Callable[[World, VSphere, vm.Machine], object]] = {
+    "mark": lambda w, v, m: vm.mark(v, BY, m, {vm.PLAN: "x"}),
+    "complete": lambda w, v, m: vm.complete(v, BY, m),
+    "connect": lambda w, v, m: vm.connect(v, BY, m, True),
+    "unplug": lambda w, v, m: vm.connect(v, BY, m, False),
+    "on": lambda w, v, m: vm.power(v, BY, m, True),
+    "off": lambda w, v, m: vm.power(v, BY, m, False),
+    "remove": lambda w, v, m: vm.destroy_unfinished(v, BY, m),
+}
+
+
+@pytest.mark.parametrize("kind", STRANGERS)
+def test_nothing_is_done_to_a_machine_that_is_not_ours(world: World, kind: str) -> None:
+    v = world.connect()
+    stranger = STRANGERS[kind](world, v)
+    assert vm.whose(stranger, BY.site) == kind
+    before = state(vm.again(v, stranger))
+    for act in ACTS.values():
+        with pytest.raises(Refused, match=r"not ours|is not removed"):
+            act(world, v, stranger)
+    cutover.roll_back(v, world.order, world.folder)
+    assert state(vm.again(v, stranger)) == before
+    with pytest.raises(Refused, match="clone" if kind == "clone" else "name gateway is free"):
+        deployment.start(v, world.site.vsphere, replace(world.order, plan_hash="b" * 64), world.folder)
+    if kind != "clone":
+        with pytest.raises(Refused, match="the machine is deployed"):
+            cutover.start(v, world.site.vsphere, world.order, source=OFF, folder=world.folder)
+    assert state(vm.again(v, stranger)) == before
+
+
+def test_a_rollback_from_another_folder_leaves_the_first_ones_machine_in_service(world: World) -> None:
+    v = world.connect()
+    machine = serving(world, v, OTHER)
+    second = deployment.order(BY, "gateway", None, None, world.folder)
+    assert cutover.rolled_back(v, second), "there is nothing of ours"
+    cutover.roll_back(v, second, world.folder)
+    now = vm.again(v, machine)
+    assert (now.power, len(now.plugged)) == ("poweredOn", 10)
+    macs = [n.mac for n in world.order.nics]
+    (row,) = cutover.strangers(v, second, macs)
+    assert row
+    assert f"of another site folder, {OTHER.site}" in row.found
+    assert not cutover.alone(v, second, macs), "on, with the same MACs"
+
+
+def test_a_clone_is_listed_and_does_not_hinder_the_machine_that_it_was_made_of(world: World) -> None:
+    v = world.connect()
+    copy = clone(world, v, serving(world, v), "gateway copy")
+    macs = [n.mac for n in world.order.nics]
+    assert deployment.complete(v, world.order)
+    assert cutover.complete(v, world.order, world.folder)
+    (row,) = cutover.strangers(v, world.order, macs)
+    assert row.title == f"left alone: {copy}"
+    assert "a clone of a machine of ours" in row.found
+    assert cutover.alone(v, world.order, macs), "it is off"
+    v.wait(copy.thing.PowerOnVM_Task(), "switch it on by hand")
+    check = cutover.alone(v, world.order, macs)
+    assert (bool(check), f"--take {copy.id}" in check.remedy) == (False, True)
+    cutover.roll_back(v, world.order, world.folder)
+    assert cutover.rolled_back(v, world.order)
+    assert vm.again(v, copy).power == "poweredOn"
+
+
+def test_a_machine_of_a_stranger_without_any_mark_that_has_our_macs_is_told(world: World) -> None:
+    v = world.connect()
+    old = foreign(world, v, "old", mac=world.order.nics[3].mac)
+    by_hand(v, old, deviceChange=[plug(old)])
+    v.wait(old.thing.PowerOnVM_Task(), "switch it on by hand")
+    (row,) = cutover.strangers(v, world.order, [world.order.nics[3].mac.upper()])
+    assert "not made by Hikkoshi" in row.found
+    assert not cutover.alone(v, world.order, [world.order.nics[3].mac])
+
+
+def plug(machine: vm.Machine) -> Any:
+    (card,) = machine.nics.values()
+    card.connectable = vim.vm.device.VirtualDevice.ConnectInfo(
+        startConnected=True, connected=True, allowGuestControl=True
+    )
+    return vim.vm.device.VirtualDeviceSpec(operation="edit", device=card)
+
+
+def test_a_machine_carries_its_site_its_run_and_itself(world: World) -> None:
+    v = world.connect()
+    done = world.deploy(v)
+    (machine,) = vm.ours(v, BY.site, "gateway")
+    marks = machine.marks
+    assert (marks[vm.SITE], marks[vm.RUN], marks[vm.LOCK]) == (BY.site, BY.run, BY.lock)
+    assert marks[vm.MACHINE] == machine.uuid == done.instance_uuid
+    assert done.site == BY.site
+    assert vm.STARTED not in marks
+    cutover.start(v, world.site.vsphere, world.order, source=OFF, folder=world.folder)
+    first = vm.again(v, machine).marks[vm.STARTED]
+    cutover.roll_back(v, world.order, world.folder)
+    after = vm.again(v, machine).marks
+    assert (after[vm.STARTED], vm.SERVICE in after) == (first, False)
+
+
+class TestTakingOver:
+    def test_a_machine_of_an_earlier_version_is_ours_afterwards_and_can_be_rolled_back(self, world: World) -> None:
+        v = world.connect()
+        old = earlier(world, v, serving(world, v))
+        taken = vm.take(v, BY, "gateway", old.id)
+        assert vm.whose(taken, BY.site) == "ours"
+        assert vm.STARTED in taken.marks
+        assert cutover.complete(v, world.order, world.folder)
+        cutover.roll_back(v, world.order, world.folder)
+        assert vm.again(v, old).power == "poweredOff"
+
+    def test_a_clone_is_taken_over_only_where_its_original_is_gone(self, world: World) -> None:
+        v = world.connect()
+        world.deploy(v)
+        (original,) = vm.ours(v, BY.site, "gateway")
+        copy = clone(world, v, original, "gateway copy")
+        with pytest.raises(Refused, match="is ours already"):
+            vm.take(v, BY, "gateway", copy.id)
+        v.wait(original.thing.Destroy_Task(), "remove it by hand")
+        assert vm.take(v, BY, "gateway", copy.id).marks[vm.MACHINE] == copy.uuid
+        assert [m.id for m in vm.ours(v, BY.site, "gateway")] == [copy.id]
+
+    def test_a_machine_of_another_site_is_not_taken_and_its_identity_is_told(self, world: World) -> None:
+        v = world.connect()
+        machine = serving(world, v, OTHER)
+        before = state(vm.again(v, machine))
+        with pytest.raises(Refused, match=OTHER.site):
+            vm.take(v, BY, "gateway", machine.id)
+        assert state(vm.again(v, machine)) == before
+
+    @pytest.mark.parametrize("guest", ["gateway", "idp"])
+    def test_what_carries_no_mark_of_the_guest_is_not_taken(self, world: World, guest: str) -> None:
+        v = world.connect()
+        stranger = foreign(world, v, "old") if guest == "gateway" else earlier(world, v, serving(world, v))
+        with pytest.raises(Refused, match=f"carries the mark of {guest}"):
+            vm.take(v, BY, guest, stranger.id)
+
+    def test_the_command_lists_takes_and_journals(self, world: World) -> None:
+        params = world.home.root / "params" / "site.yml"
+        params.write_text(params.read_text().replace("127.0.0.1:8989", world.params().server))
+        v = world.connect()
+        old = earlier(world, v, serving(world, v))
+        (world.folder / "deployment.json").unlink()  # which no earlier version wrote like this
+        identity = world.home.identity()
+        listed = hikkoshi(world.home, "machines")
+        assert listed.returncode == 0, listed.stderr
+        assert identity in listed.stdout
+        assert "of an earlier version" in listed.stdout
+        done = hikkoshi(world.home, "machines", "gateway", "--take", old.id, "--json")
+        assert done.returncode == 0, done.stderr
+        told = json.loads(done.stdout)
+        assert (told["site"], told["machines"][0]["whose"]) == (identity, "ours")
+        (entry,) = Journal(world.folder / "journal.jsonl").entries()
+        assert (entry["event"], entry["id"]) == ("take", old.id)
+        assert (vm.SITE in entry["before"], entry["marks"][vm.SITE]) == (False, identity)
+        again = hikkoshi(world.home, "machines", "gateway", "--take", old.id)
+        assert (again.returncode, "nothing to do" in again.stderr) == (3, True)

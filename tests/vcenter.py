@@ -1,0 +1,126 @@
+"""A vCenter of its own for a test (vcsim), behind a proxy that keeps bytes and breaks things, and a machine to deploy."""
+
+import random
+import subprocess
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pyVmomi import vim
+
+from hikkoshi import files
+from hikkoshi.check import Check
+from hikkoshi.lab import proxy, site, vcsim
+from hikkoshi.lab.proxy import FaultProxy
+from hikkoshi.params import Home, Site
+from hikkoshi.vsphere import deployment, inventory, session, vm
+from hikkoshi.vsphere.deployment import Order
+from hikkoshi.vsphere.session import VSphere
+from hikkoshi.vsphere.spec import Nic, VmSpec
+
+MIB = 1 << 20
+OFF = Check("the source is off", True)
+BY = vm.Owner("5eed0000-0000-4000-8000-000000000001", "20261129T000000Z-60-deploy", "4711")
+
+
+def disk(folder: Path) -> Path:
+    """A stream of some 6 MiB, incompressible so that it is sent in several chunks."""
+    raw = folder / "disk.img"
+    raw.write_bytes(random.Random(1).randbytes(6 * MIB) + bytes(2 * MIB))
+    options = "subformat=streamOptimized,adapter_type=lsilogic,hwversion=10"
+    made = folder / "gateway.vmdk"
+    subprocess.run(["qemu-img", "convert", "-f", "raw", "-O", "vmdk", "-o", options, raw, made], check=True)
+    return made
+
+
+@dataclass
+class World:
+    """A vCenter of its own for one test, the proxy before it, and what is to be deployed."""
+
+    home: Home
+    site: Site
+    server: vcsim.Server
+    proxy: FaultProxy
+    order: Order
+    stack: ExitStack
+
+    @property
+    def lab(self) -> Path:
+        return self.home.outputs / "lab"
+
+    @property
+    def folder(self) -> Path:
+        return self.home.folder("gateway")
+
+    def connect(self, **changes: Any) -> VSphere:
+        """A session through the proxy."""
+        timeout = changes.pop("timeout", 20)
+        return self.stack.enter_context(session.connect(self.home, self.params(**changes), timeout=timeout))
+
+    def params(self, **changes: Any) -> Any:
+        return self.site.vsphere.model_copy(update={"server": f"127.0.0.1:{self.proxy.port}", **changes})
+
+    def deploy(self, v: VSphere | None = None) -> deployment.Deployment:
+        return deployment.start(v or self.connect(), self.site.vsphere, self.order, self.folder)
+
+    def restart(self) -> None:
+        """A new vCenter in the place of the dead one, which has forgotten everything."""
+        address = f"{self.server.host}:{self.server.port}"
+        self.server = self.stack.enter_context(vcsim.start(self.lab, listen=address))
+        site.shape(self.connect(), self.site, self.lab / "tmp", lambda words: None)
+
+
+@contextmanager
+def start(home: Home, vmdk: Path) -> Iterator[World]:
+    """A world that is shaped as the lab's site."""
+    with ExitStack() as stack:
+        lab = home.outputs / "lab"
+        server = stack.enter_context(vcsim.start(lab))
+        front = stack.enter_context(proxy.start(server, lab, home.root / "received"))
+        params = home.site()
+        nics = [(f"eth{n}", m.mac, m.segment) for n, m in enumerate(home.guest("gateway").nics)]
+        spec = VmSpec(
+            name="gateway", guest_id="centos64Guest", hardware_version=10, vcpus=1, memory_mb=640, disk_bytes=8 * MIB,
+            controller="pvscsi", nic_model="vmxnet3",
+            nics=tuple(
+                Nic(name=n, mac=m, segment=s, port_group=params.segments[s].port_group, vlan=params.segments[s].vlan)
+                for n, m, s in nics
+            ),
+        )  # fmt: skip
+        world = World(
+            home, params, server, front, Order(BY, "gateway", spec, "a" * 64, vmdk, files.sha256(vmdk)), stack
+        )
+        site.shape(world.connect(), params, lab / "tmp", lambda words: None)
+        yield world
+
+
+def named(v: VSphere) -> list[str]:
+    """Names of all machines."""
+    return sorted(str(p["name"]) for p in v.collect("VirtualMachine", ["name"]).values())
+
+
+def foreign(world: World, v: VSphere, name: str, mac: str | None = None) -> vm.Machine:
+    """A machine that Hikkoshi did not make."""
+    place = inventory.place(v, world.site.vsphere)
+    config = vim.vm.ConfigSpec(
+        name=name, guestId="otherGuest", numCPUs=1, memoryMB=64, files=vim.vm.FileInfo(vmPathName="[storage1]")
+    )
+    if mac:
+        network = vim.vm.device.VirtualEthernetCard.NetworkBackingInfo(deviceName="VM Network")
+        card = vim.vm.device.VirtualE1000(key=-1, backing=network, addressType="manual", macAddress=mac)
+        config.deviceChange = [vim.vm.device.VirtualDeviceSpec(operation="add", device=card)]
+    thing = v.wait(place.folder.CreateVM_Task(config, place.pool, place.hosts[0].thing), "make a machine")
+    return vm.again(v, vm.Machine(thing, {}))
+
+
+def options(marks: dict[str, str]) -> list[Any]:
+    """Marks as vSphere takes them."""
+    return [vim.option.OptionValue(key=k, value=x) for k, x in marks.items()]
+
+
+def by_hand(v: VSphere, machine: vm.Machine, **change: Any) -> vm.Machine:
+    """What a person, or another program, does to a machine in the vSphere client."""
+    v.wait(machine.thing.ReconfigVM_Task(vim.vm.ConfigSpec(**change)), "change it")
+    return vm.again(v, machine)
