@@ -30,9 +30,16 @@ class Artefact(Frozen):
         """The result in a guest's folder, or None where the step has not been run."""
         path = folder / cls.filename
         try:
-            return cls.model_validate_json(path.read_bytes())
+            return cls.model_validate_json(files.read(path))
         except FileNotFoundError:
             return None
+        except OSError as e:
+            remedy = f"see who put it there, remove it, and run {cls.made_by} again"
+            raise BadInput(
+                Problem(
+                    "an earlier step's result cannot be read", str(path), e.strerror or str(e), "a regular file", remedy
+                )
+            ) from None
         except ValidationError as e:
             raise BadInput(
                 Problem(

@@ -1,10 +1,20 @@
-"""Files that are either complete or not there: written as NAME.part, renamed last."""
+"""Files that are either complete or not there: written as NAME.part, renamed last. Read only where they are regular files.
+
+What lies in outputs/ may have been put there by anybody who can write to it: a pipe, on which a reader waits for ever; a link,
+which leads to a file of others; a device, which acts when it is opened; a file without end.
+"""
 
 import contextlib
+import errno
 import hashlib
 import os
+import stat
 from collections.abc import Iterator
+from io import BufferedReader
 from pathlib import Path
+from typing import BinaryIO
+
+LARGEST = 256 << 20  # bytes of a file that is read as a whole
 
 
 @contextlib.contextmanager
@@ -41,9 +51,59 @@ def sync_folder(folder: Path) -> None:
         os.close(fd)
 
 
-def sha256(path: Path) -> str:
-    """SHA-256 of a file's bytes, in hexadecimal, as `sha256sum` prints it."""
-    with path.open("rb") as f:
+def descriptor(path: Path, flags: int = os.O_RDONLY, *, follow: bool = False) -> int:
+    """Open a regular file and nothing else, without waiting; a link in its place is not followed unless `follow`.
+
+    `OSError` for everything else. `flags` as for `os.open`; with O_CREAT the file is made where there is none.
+    """
+    with contextlib.suppress(FileNotFoundError):
+        _check(path, path.stat(follow_symlinks=follow))  # first: a device may act on being opened
+    handle = os.open(path, flags | os.O_NONBLOCK | os.O_CLOEXEC | (0 if follow else os.O_NOFOLLOW), 0o666)
+    try:
+        _check(path, os.fstat(handle))
+    except OSError:
+        os.close(handle)
+        raise
+    return handle
+
+
+def _check(path: Path, found: os.stat_result) -> None:
+    if not stat.S_ISREG(found.st_mode):
+        kind = "a link" if stat.S_ISLNK(found.st_mode) else "not a regular file"
+        raise OSError(errno.EINVAL, kind, str(path))
+
+
+def opened(path: Path, *, follow: bool = False) -> BufferedReader:
+    """A regular file to read from, see `descriptor`."""
+    return open(descriptor(path, follow=follow), "rb")
+
+
+def updated(path: Path) -> BinaryIO:
+    """A regular file to read from and add to, made where there is none; see `descriptor`."""
+    handle = descriptor(path, os.O_RDWR | os.O_CREAT | os.O_APPEND)
+    return open(handle, "a+b")  # noqa: PTH123 - Path.open takes no descriptor
+
+
+def read(path: Path, limit: int = LARGEST, *, follow: bool = False) -> bytes:
+    """What a regular file of at most `limit` bytes holds; `OSError` for everything else, see `descriptor`."""
+    with opened(path, follow=follow) as f:
+        content = f.read(limit + 1)
+    if len(content) > limit:
+        raise OSError(errno.EFBIG, f"larger than {human(limit)}", str(path))
+    return content
+
+
+def regular(path: Path) -> bool:
+    """Whether there is a regular file, and not a link to one."""
+    try:
+        return stat.S_ISREG(path.lstat().st_mode)
+    except OSError:
+        return False
+
+
+def sha256(path: Path, *, own: bool = False) -> str:
+    """SHA-256 of a file's or device's bytes, in hexadecimal, as `sha256sum` prints it; `own`: of a regular file only."""
+    with opened(path) if own else path.open("rb") as f:
         return hashlib.file_digest(f, "sha256").hexdigest()
 
 

@@ -5,17 +5,17 @@ last one, which nothing follows yet: a sealed record has to fix that. A journal 
 always asked of the world, never of the journal.
 """
 
+import errno
 import hashlib
 import json
 import os
-import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from hikkoshi import lock
+from hikkoshi import files, lock
 from hikkoshi.errors import BadInput, Busy, Problem
 
 START = "0" * 64  # `prev` of the first line
@@ -85,7 +85,7 @@ class Journal:
         except FileNotFoundError:
             return
         with os.fdopen(handle, "rb") as f:
-            content = f.read()
+            content = f.read(files.LARGEST)
         for raw in content.splitlines():
             try:
                 entry = json.loads(raw)
@@ -97,11 +97,13 @@ class Journal:
         """A descriptor of it. What is no file is not waited for: a pipe has no end."""
         remedy = "move it away; take the journal from a backup or a sealed record"
         try:
-            handle = os.open(self.path, flags | os.O_CLOEXEC | os.O_NONBLOCK, 0o666)
-        except (IsADirectoryError, PermissionError) as e:
+            return files.descriptor(self.path, flags)
+        except FileNotFoundError:
+            raise
+        except OSError as e:
+            if e.errno not in (errno.EINVAL, errno.EISDIR, errno.EACCES, errno.ELOOP):
+                raise
             found = e.strerror or str(e)
-            raise BadInput(Problem("the journal cannot be opened", str(self.path), found, remedy=remedy)) from None
-        if stat.S_ISREG(os.fstat(handle).st_mode):
-            return handle
-        os.close(handle)
-        raise BadInput(Problem("the journal is not a file", str(self.path), "a folder, pipe or device", remedy=remedy))
+            raise BadInput(
+                Problem("the journal is not a file of its own", str(self.path), found, remedy=remedy)
+            ) from None

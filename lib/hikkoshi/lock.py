@@ -8,7 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
-from hikkoshi.errors import Busy, Problem
+from hikkoshi import files
+from hikkoshi.errors import Busy, Problem, Refused
 
 
 def never() -> bool:
@@ -39,7 +40,14 @@ def acquire(path: Path, who: str, wait: float) -> IO[str]:
     appliance of libguestfs closes what it inherits; it works on .part files only and ends within seconds of its worker.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle = path.open("a+", encoding="utf-8")
+    try:
+        own = files.descriptor(path, os.O_RDWR | os.O_CREAT | os.O_APPEND)
+    except OSError as e:
+        remedy = "see who put it there, and remove it"
+        raise Refused(
+            Problem("a guest's lock cannot be taken", str(path), e.strerror or str(e), "a regular file", remedy)
+        ) from None
+    handle = os.fdopen(own, "a+", encoding="utf-8")
     if not take(handle, wait):
         handle.seek(0)
         holder = handle.read().strip()
@@ -62,9 +70,11 @@ def acquire(path: Path, who: str, wait: float) -> IO[str]:
 
 def held(path: Path) -> bool:
     """Whether somebody is at work on the guest now."""
-    if not path.exists():
-        return False
-    with path.open() as handle:  # a reader may look, too
+    try:
+        own = files.opened(path)  # a reader may look, too
+    except OSError:
+        return False  # nobody can hold what is no lock
+    with own as handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)  # two who only look are not in each other's way
         except BlockingIOError:

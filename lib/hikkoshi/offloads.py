@@ -195,7 +195,7 @@ class Treatment:
     def _told(self, found: Offloads) -> Snapshot:
         path = self._folder / "netperf" / found.folder / "guest-after-load.txt"
         try:
-            return snapshot.parse(path.read_text(), str(path))
+            return snapshot.parse(files.read(path).decode(errors="replace"), str(path))
         except OSError:
             raise Refused(
                 Check(

@@ -1,5 +1,6 @@
 """The command that verifies records: thin, like the rest of the command line."""
 
+import contextlib
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Annotated
 import typer
 
 from hikkoshi import terminal
-from hikkoshi.errors import Problem
+from hikkoshi.errors import BadInput, Problem
 from hikkoshi.terminal import AsJson
 
 
@@ -42,7 +43,9 @@ def verify(
             path = home.outputs / "records"
             folders = [p.name for p in (home.outputs / "guests").glob("*") if p.is_dir()]  # also without parameters
             names = sorted(filter(can_be_guest, folders))
-            waiting = [f"{guest}/{run}" for guest in names for run in seal.waiting(home, guest)]
+            for guest in names:
+                with contextlib.suppress(BadInput):  # of a journal that cannot be read: told below
+                    waiting += [f"{guest}/{run}" for run in seal.waiting(home, guest)]
             gone = list(seal.gone(home))
         if trust is None:
             signing, trust = home.site().signing, approval.trust(home, home.site())

@@ -1,8 +1,11 @@
 """What somebody with write access to outputs/ might try, beyond changing a sealed record: each is found or does not work."""
 
+import functools
 import hashlib
 import json
+import os
 import shutil
+import signal
 import socket
 import threading
 from collections.abc import Callable
@@ -17,10 +20,30 @@ from hikkoshi.errors import BadInput, Refused
 from hikkoshi.journal import Journal
 from hikkoshi.params import Home
 from hikkoshi.record import bag, contents, instructions, register, seal, timestamp, verification
+from processes import hikkoshi
 from sealed import A, B, C, ended, list_again, sealed_home, sign_again, writable
 
 pytestmark = pytest.mark.needs("ssh-keygen", "openssl")
 CUTOVER = "20260104T000000Z-70-cutover"
+
+
+def promptly(test: Callable[..., None]) -> Callable[..., None]:
+    """A test that hangs fails after a minute."""
+
+    @functools.wraps(test)
+    def bounded(*args: object, **kwargs: object) -> None:
+        def late(signum: int, frame: object) -> None:
+            pytest.fail("it hangs")
+
+        before = signal.signal(signal.SIGALRM, late)
+        signal.alarm(60)
+        try:
+            test(*args, **kwargs)
+        finally:
+            signal.alarm(0)
+            signal.signal(signal.SIGALRM, before)
+
+    return bounded
 
 
 @pytest.fixture
@@ -154,6 +177,115 @@ def _file(place: Path) -> None:
 
 def _link(place: Path) -> None:
     place.symlink_to("/nowhere")
+
+
+def _fifo(place: Path) -> None:
+    os.mkfifo(place)
+
+
+def _folder(place: Path) -> None:
+    place.mkdir()
+
+
+NO_FILES = pytest.mark.parametrize("make", [_fifo, _link, _folder], ids=["fifo", "link", "folder"])
+TAG_FILES = ("bagit.txt", bag.INFO, bag.MANIFEST, bag.TAG_MANIFEST, instructions.SIGNATURE, "data/journal.jsonl")
+
+
+@NO_FILES
+@pytest.mark.parametrize("name", TAG_FILES)
+@promptly
+def test_what_lies_in_the_place_of_a_records_file_hangs_neither_verifying_nor_any_guests_sealing(
+    home: Home, name: str, make: Callable[[Path], None]
+) -> None:
+    for run in (A, B):
+        ended(home, "gateway", run)
+        seal.of_run(home, "gateway", run)
+    record = seal.folder(home, "gateway") / B
+    writable(record)
+    (record / name).unlink()
+    make(record / name)
+    listed = register.of(home).path  # as a killed seal leaves it: the next one asks whether this record follows
+    listed.write_bytes(b"".join(listed.read_bytes().splitlines(keepends=True)[:-1]))
+    assert set(told(home)) & {"something stands in a record that is no file", "a folder was added"}
+    ended(home, "idp", A)
+    assert seal.of_run(home, "idp", A).is_dir()
+    assert [line.identifier for line in register.of(home).lines()] == [f"gateway/{A}", f"idp/{A}"]
+
+
+@NO_FILES
+@promptly
+def test_what_lies_in_the_place_of_the_register_is_told_and_keeps_no_run_waiting(
+    home: Home, make: Callable[[Path], None]
+) -> None:
+    ended(home, "gateway", A)
+    seal.of_run(home, "gateway", A)
+    register.of(home).path.unlink()
+    make(register.of(home).path)
+    ended(home, "gateway", B)
+    record, why = seal.attempt(home, "gateway", B)
+    assert record is None
+    assert "the register is no file of its own" in why
+    assert "the register is missing" in told(home)
+
+
+@NO_FILES
+@promptly
+def test_what_lies_in_the_place_of_a_guests_own_files_hangs_no_sealing_and_is_not_followed(
+    home: Home, make: Callable[[Path], None]
+) -> None:
+    ended(home, "gateway", A)
+    folder = home.folder("gateway")
+    (home.root / "of-others.txt").write_text("nobody's business")
+    names = ("plan.json", f"runs/{A}.ipynb", "approvals/x.txt", "seen.txt")
+    for name in names:
+        (folder / name).unlink(missing_ok=True)
+        make(folder / name)
+    record = seal.of_run(home, "gateway", A)
+    assert not {p.name for p in (record / "data").rglob("*")} & {"plan.json", "x.txt", "seen.txt"}
+    left_out = (record / "data" / "left-out.tsv").read_text()
+    assert "seen.txt" in left_out or make is _folder
+    assert told(home) == []
+
+
+@promptly
+def test_a_link_in_the_place_of_a_guests_folder_of_records_leads_no_seal_and_no_cleaning_elsewhere(home: Home) -> None:
+    elsewhere = home.root / "elsewhere"
+    (elsewhere / ".kept.part").mkdir(parents=True)
+    (home.outputs / "records").mkdir()
+    seal.folder(home, "gateway").symlink_to(elsewhere)
+    ended(home, "gateway", A)
+    record, why = seal.attempt(home, "gateway", A)
+    assert record is None
+    assert "a link stands in the place of the guest's records" in why
+    ended(home, "idp", A)
+    assert seal.of_run(home, "idp", A).is_dir()
+    assert [p.name for p in elsewhere.iterdir()] == [".kept.part"]
+
+
+@promptly
+def test_a_file_of_unheard_of_size_is_told_and_not_read_through(home: Home) -> None:
+    ended(home, "gateway", A)
+    record = seal.of_run(home, "gateway", A)
+    writable(record)
+    with (record / "data" / "plan.json").open("r+b") as f:
+        f.truncate(1 << 42)  # a hole: no bytes on disk, an hour of hashing
+    assert "a file is larger than any that is sealed" in told(home)
+
+
+@NO_FILES
+@promptly
+def test_the_command_tells_of_a_journal_that_is_none_and_looks_at_everything_else(
+    home: Home, make: Callable[[Path], None]
+) -> None:
+    for guest in ("gateway", "idp"):
+        ended(home, guest, A)
+        seal.of_run(home, guest, A)
+    journal(home).path.unlink()
+    make(journal(home).path)
+    done = hikkoshi(home, "verify", "--json", seconds=60)
+    document = json.loads(done.stdout)
+    assert (done.returncode, len(document["records"])) == (1, 2)
+    assert "the journal is not a file of its own" in [p["what"] for p in document["register"]]
 
 
 @pytest.mark.parametrize("make", [_file, _link], ids=["file", "link"])

@@ -4,6 +4,7 @@ Names in a bag are ASCII without blanks, and two spaces stand between a hash and
 and `shasum -a 256 -c` of perl (macOS) both read the manifests as they are.
 """
 
+import errno
 import hashlib
 import os
 import re
@@ -12,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from hikkoshi import files
 from hikkoshi.errors import Problem
 
 Content = Path | bytes
@@ -19,6 +21,8 @@ DECLARATION = "BagIt-Version: 1.0\nTag-File-Character-Encoding: UTF-8\n"
 MANIFEST, TAG_MANIFEST, INFO = "manifest-sha256.txt", "tagmanifest-sha256.txt", "bag-info.txt"
 LONGEST = 200  # characters of one name; file systems take 255 bytes
 BLOCK = 1 << 20
+LONGEST_INFO = 1 << 20  # bytes of bag-info.txt
+LARGEST = 1 << 30  # bytes of one file: what is larger is never sealed, and never read through when it is verified
 THREADS = 2  # hashing and writing leave Python's lock; more of them did not help on disks
 
 
@@ -72,7 +76,10 @@ def read_manifest(path: Path) -> tuple[dict[str, str], list[Problem]]:
     digests: dict[str, str] = {}
     problems = []
     below = "data" if path.name == MANIFEST else ""
-    text = path.read_bytes().decode(errors="replace")
+    try:
+        text = files.read(path).decode(errors="replace")
+    except OSError as e:
+        return {}, [Problem("a manifest cannot be read", str(path), e.strerror or str(e), "a file", "see what it is")]
     for n, line in enumerate(text.split("\n")[:-1], 1):
         fits = re.fullmatch(r"([0-9a-f]{64})  ([!-~]+)", line)
         name = PurePosixPath(fits[2]) if fits else PurePosixPath("..")
@@ -97,7 +104,7 @@ def read_manifest(path: Path) -> tuple[dict[str, str], list[Problem]]:
 def read_info(folder: Path) -> dict[str, str]:
     """{label: value} of bag-info.txt, printable; empty where there is none. Of a label that stands twice, the first."""
     try:
-        text = folder.joinpath(INFO).read_bytes().decode(errors="replace")
+        text = files.read(folder / INFO, LONGEST_INFO).decode(errors="replace")
     except OSError:
         return {}
     found: dict[str, str] = {}
@@ -117,11 +124,13 @@ def _copy(content: Content, target: Path) -> tuple[str, int]:
         target.write_bytes(content)
         return hashlib.sha256(content).hexdigest(), len(content)
     digest, size = hashlib.sha256(), 0
-    with content.open("rb", buffering=0) as source, target.open("xb", buffering=0) as copy:
+    with files.opened(content) as source, target.open("xb", buffering=0) as copy:
         while block := source.read(BLOCK):
             digest.update(block)
             rest = memoryview(block)
             while rest:
                 rest = rest[copy.write(rest) :]
             size += len(block)
+            if size > LARGEST:
+                raise OSError(errno.EFBIG, f"larger than {files.human(LARGEST)}", str(content))
     return digest.hexdigest(), size

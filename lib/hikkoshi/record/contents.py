@@ -67,15 +67,15 @@ def of_guest(home: Home, guest: str) -> Contents:
     past = [r for r in runs(_entries(journal)) if r.step != "90-report"]
     payload: dict[str, Content] = {}
     for report in sorted((home.outputs / "reports").glob(f"{guest}.*")):
-        if report.suffix in (".html", ".pdf") and report.stem == guest:
+        if report.suffix in (".html", ".pdf") and report.stem == guest and files.regular(report):
             payload[f"reports/{report.name}"] = report
     for executed in sorted((folder / "runs").glob("*.ipynb")):
-        if ".part." not in executed.name:
+        if ".part." not in executed.name and files.regular(executed):
             payload[f"runs/{bag.plain(executed.name)}"] = executed
     for step in dict.fromkeys(r.step for r in past):
         _add_runbook(home, step, payload)
     list_of_all = register.of(home).path
-    payload[register.FILENAME] = list_of_all.read_bytes() if list_of_all.is_file() else b""
+    payload[register.FILENAME] = files.read(list_of_all) if files.regular(list_of_all) else b""
     left_out = _evidence(folder, EVER, journal, payload)
     payload |= _frame(home, guest, journal, left_out)
     return Contents(payload, "guest", "none", _story(past), _plan(folder))
@@ -84,7 +84,7 @@ def of_guest(home: Home, guest: str) -> Contents:
 def notebook(folder: Path, run: str) -> Path | None:
     """A run's executed notebook by whatever name it has; none where it was run in JupyterLab."""
     names = (f"{run}.ipynb", f"{run}.interrupted.ipynb", f"{run}.part.ipynb")
-    return next((p for name in names if (p := folder / "runs" / name).is_file()), None)
+    return next((p for name in names if files.regular(p := folder / "runs" / name)), None)
 
 
 def begun(run: str) -> datetime | None:
@@ -101,22 +101,23 @@ def _frame(home: Home, guest: str, journal: bytes, left_out: list[str]) -> dict[
         "journal.jsonl": journal,
         "environment.json": (json.dumps(facts, indent=2) + "\n").encode(),
         "left-out.tsv": "".join(["file\tbytes\tsha256\twhy\n", *left_out]).encode(),
-        "params/site.yml": home.root / "params" / "site.yml",
-        f"params/guests/{bag.plain(guest)}.yml": home.root / "params" / "guests" / f"{guest}.yml",
-        "plan.json": folder / Plan.filename,
-        "signers/allowed_signers": home.path(signing.allowed_signers),
+        # a person may have put links to these
+        "params/site.yml": (home.root / "params" / "site.yml").resolve(),
+        f"params/guests/{bag.plain(guest)}.yml": (home.root / "params" / "guests" / f"{guest}.yml").resolve(),
+        "signers/allowed_signers": home.path(signing.allowed_signers).resolve(),
         "requirements.lock": runbook.PROJECT / "requirements.lock",
+        "plan.json": folder / Plan.filename,
     }
     if signing.revoked:
-        found["signers/revoked"] = home.path(signing.revoked)
+        found["signers/revoked"] = home.path(signing.revoked).resolve()
     for approval in sorted((folder / "approvals").glob("*")):
         found[f"approvals/{bag.plain(approval.name)}"] = approval
-    return {name: content for name, content in found.items() if isinstance(content, bytes) or content.is_file()}
+    return {name: content for name, content in found.items() if isinstance(content, bytes) or files.regular(content)}
 
 
 def _add_runbook(home: Home, step: str, payload: dict[str, Content]) -> None:
     try:
-        payload[f"runbook/{bag.plain(step)}.ipynb"] = runbook.find(home, step)
+        payload[f"runbook/{bag.plain(step)}.ipynb"] = runbook.find(home, step).resolve()
     except BadInput:
         return  # of a step that this version does not have any more
 
@@ -168,11 +169,11 @@ def _files(folder: Path) -> Iterator[Path]:
 
 def _journal(path: Path) -> bytes:
     """The journal in whole lines: somebody may be adding one."""
-    if not path.is_file():
+    if not files.regular(path):
         return b""
-    with path.open("rb") as f:
+    with files.opened(path) as f:
         fcntl.flock(f, fcntl.LOCK_SH)
-        return f.read()
+        return f.read(files.LARGEST)
 
 
 def _entries(journal: bytes) -> list[dict[str, Any]]:
@@ -208,7 +209,7 @@ def _mode(told: LastRun | None, executed: Path | None) -> str:
     if told and told.mode:
         return told.mode
     try:
-        given = json.loads(executed.read_bytes())["metadata"]["papermill"]["parameters"] if executed else {}
+        given = json.loads(files.read(executed))["metadata"]["papermill"]["parameters"] if executed else {}
         return str(given.get("mode", "none"))
     except (ValueError, LookupError, TypeError, AttributeError):
         return "none"  # the killed run's notebook was torn
@@ -216,4 +217,4 @@ def _mode(told: LastRun | None, executed: Path | None) -> str:
 
 def _plan(folder: Path) -> str:
     path = folder / Plan.filename
-    return files.sha256(path) if path.is_file() else ""
+    return files.sha256(path, own=True) if files.regular(path) else ""

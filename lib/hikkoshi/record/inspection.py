@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from hikkoshi import signature, statement
+from hikkoshi import files, signature, statement
 from hikkoshi.errors import BadInput, Problem, ToolFailed
 from hikkoshi.journal import Journal
 from hikkoshi.record import bag, register, timestamp
@@ -154,7 +154,11 @@ def _differences(
     for name, digest in listed.items():
         if name not in there:
             yield Problem("a file is missing", str(record / name), "no such file", f"SHA-256 {digest}", TAMPERED)
-    present = [name for name in listed if name in regular]
+    vast = {name for name in listed if name in regular and there[name].st_size > bag.LARGEST}
+    for name in sorted(vast):
+        has, most = f"{there[name].st_size} bytes", f"at most {files.human(bag.LARGEST)}"
+        yield Problem("a file is larger than any that is sealed", str(record / name), has, most, TAMPERED)
+    present = [name for name in listed if name in regular - vast]
     with ThreadPoolExecutor(bag.THREADS) as pool:
         for name, digest in zip(present, pool.map(lambda n: _sha256(record / n, count), present), strict=True):
             if digest != listed[name]:
@@ -164,13 +168,12 @@ def _differences(
 def _sha256(path: Path, count: Callable[[int], None]) -> str:
     digest = hashlib.sha256()
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        with files.opened(path) as f:
+            while block := f.read(BLOCK):
+                digest.update(block)
+                count(len(block))
     except OSError as e:
         return f"not readable: {e.strerror}"
-    with open(handle, "rb", buffering=0) as f:  # noqa: PTH123 - Path.open takes no descriptor
-        while block := f.read(BLOCK):
-            digest.update(block)
-            count(len(block))
     return digest.hexdigest()
 
 
@@ -186,7 +189,7 @@ def _declared(
     identifier, here = info["External-Identifier"], record.name
     if identifier != f"{info['Guest']}/{here}":
         yield Problem("this is another record than its folder's name says", where, identifier, f"…/{here}", TAMPERED)
-    elif (record.parent.parent / register.FILENAME).is_file() and record.parent.name != info["Guest"]:
+    elif files.regular(record.parent.parent / register.FILENAME) and record.parent.name != info["Guest"]:
         found, expected = record.parent.name, info["Guest"]
         yield Problem("the record lies in another guest's folder", str(record), found, expected, TAMPERED)
     if _time(info) is None:
@@ -209,7 +212,7 @@ def _signed(
         expected = "sealed by somebody on the list" if said.startswith("nobody") else f"a signature by {said}"
         yield Problem(UNSIGNED, str(made), found, expected, remedy)
         return
-    if not made.read_bytes().endswith(b"-----END SSH SIGNATURE-----\n"):
+    if not files.read(made).endswith(b"-----END SSH SIGNATURE-----\n"):
         yield Problem(
             "something was added to a signature", str(made), "more than a signature", "nothing else", TAMPERED
         )
@@ -260,11 +263,13 @@ def _inside(
     """Whether journal, executed notebook, plan and approvals say what bag-info.txt says. What is listed is there, unchanged."""
     data, remedy = record / "data", "whoever sealed this record sealed a contradiction: ask how it came to be"
     journal = Journal(data / "journal.jsonl")
+    entries: list[dict[str, Any]] = []
     try:
+        entries = journal.entries()
         journal.check()
     except BadInput as e:
         yield from e.problems
-    ended = {str(e.get("run")): e.get("outcome") for e in journal.entries() if e.get("event") == "outcome"}
+    ended = {str(e.get("run")): e.get("outcome") for e in entries if e.get("event") == "outcome"}
     told = {str(journal.path): ended.get(record.name, info["Outcome"])}
     if info.get("Notebook", "none") in listed:
         told[str(record / info["Notebook"])] = _outcome(record / info["Notebook"]) or info["Outcome"]
@@ -285,8 +290,8 @@ def _inside(
                     "an approval counts for nothing", str(record / name), known[key], "a good signature", remedy
                 )
             else:
-                good.append(statement.parse((record / name).read_bytes()))
-    yield from _unapproved(record, info, journal.entries(), good)
+                good.append(statement.parse(files.read(record / name)))
+    yield from _unapproved(record, info, entries, good)
 
 
 def _unapproved(
@@ -311,7 +316,7 @@ def _unapproved(
 
 def _approval(path: Path, trust: Trust) -> str:
     """Why an approval counts for nothing, judged as of when it was given; empty where it is good."""
-    said = statement.parse(path.read_bytes())
+    said = statement.parse(files.read(path))
     if isinstance(said, str):
         return said
     verdict = signature.verify(path, trust, "approval", said.approved)
@@ -323,7 +328,7 @@ def _approval(path: Path, trust: Trust) -> str:
 def _outcome(notebook: Path) -> str:
     """What an executed notebook says of its end; empty for a killed run's, which says nothing."""
     try:
-        return str(json.loads(notebook.read_bytes())["metadata"]["hikkoshi"]["outcome"])
+        return str(json.loads(files.read(notebook))["metadata"]["hikkoshi"]["outcome"])
     except (ValueError, LookupError, TypeError, RecursionError):
         return ""
 

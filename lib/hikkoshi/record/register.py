@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
-from hikkoshi import lock
-from hikkoshi.errors import Busy, Problem
+from hikkoshi import files, lock
+from hikkoshi.errors import Busy, Problem, Refused
 from hikkoshi.params import Home
 
 FILENAME = "register.tsv"
@@ -50,6 +50,10 @@ class Register:
     def __init__(self, path: Path) -> None:
         self.path = path
 
+    def exists(self) -> bool:
+        """Whether there is one: a file of its own."""
+        return files.regular(self.path)
+
     @contextlib.contextmanager
     def locked(self, wait: float = PATIENCE, stopped: Callable[[], bool] = lock.never) -> Iterator[None]:
         """Nobody else seals as long as this lasts. A line torn by a crash is taken away.
@@ -57,7 +61,14 @@ class Register:
         Waits for whoever seals now, `wait` seconds at most, and not after `stopped`: `Busy` then.
         """
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.open("a+b") as f:
+        try:
+            opened = files.updated(self.path)
+        except OSError as e:
+            remedy = "see who put it there, remove it, and bring the register back from a backup"
+            raise Refused(
+                Problem("the register is no file of its own", str(self.path), e.strerror or str(e), FILENAME, remedy)
+            ) from None
+        with opened as f:
             if not lock.take(f, wait, stopped):
                 found = f"held by {', '.join(lock.holders(self.path)) or 'a process that cannot be seen from here'}"
                 remedy = "the guest's next run seals it; where that process hangs, end it: kill PID"
@@ -116,13 +127,13 @@ class Register:
                 found = f"{line.identifier}, also in line {seen[line.identifier]}"
                 yield Problem("the register names a record twice", where, found, "each record once", REMEDY)
             before = _sha256(this)
-        if raw and not self.path.read_bytes().endswith(b"\n"):
+        if raw and not files.read(self.path).endswith(b"\n"):
             yield Problem(
                 "the register does not end with a whole line", str(self.path), remedy="the next seal mends it"
             )
 
     def _raw(self) -> list[bytes]:
-        return self.path.read_bytes().split(b"\n")[:-1] if self.path.is_file() else []
+        return files.read(self.path).split(b"\n")[:-1] if self.exists() else []
 
     def _parsed(self) -> Iterator[tuple[bytes, Line | None]]:
         for raw in self._raw()[1:]:
@@ -133,7 +144,7 @@ class Register:
             yield raw, line if good else None
 
     def _write(self, line: str) -> None:
-        with self.path.open("ab") as f:
+        with files.updated(self.path) as f:
             f.write(line.encode() + b"\n")
             f.flush()
             os.fsync(f.fileno())

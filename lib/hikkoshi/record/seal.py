@@ -99,14 +99,21 @@ def waiting(home: Home, guest: str) -> list[str]:
 
 def gone(home: Home) -> Iterator[Problem]:
     """Records and time stamps that a guest's journal tells of, and that are not there as they were sealed."""
-    for journal in sorted((home.outputs / "guests").glob("*/journal.jsonl")):
-        for n, e in enumerate(Journal(journal).entries(), 1):
+    for guest in sorted((home.outputs / "guests").glob("*")):
+        journal = guest / "journal.jsonl"
+        try:
+            entries = Journal(journal).entries()
+        except BadInput as bad:
+            yield from bad.problems
+            continue
+        for n, e in enumerate(entries, 1):
             if e.get("event") != "sealed":
                 continue
             record = home.root / str(e.get("record", ""))
             signed = record / bag.TAG_MANIFEST
-            if not signed.is_file() or files.sha256(signed) != e.get("sha256"):
-                found = "another record" if signed.is_file() else "no such record"
+            there = files.regular(signed)
+            if not there or files.sha256(signed, own=True) != e.get("sha256"):
+                found = "another record" if there else "no such record"
                 where, expected = f"{journal}:{n}", f"{e.get('record')}, SHA-256 {e.get('sha256')}"
                 remedy = "bring it back from a copy, and find out who took it away or replaced it"
                 yield Problem("a record that the journal tells of is not there", where, found, expected, remedy)
@@ -121,9 +128,10 @@ def complete(home: Home, guest: str) -> Check:
     newest = max(folder(home, guest).glob(f"[!.]*{GUEST}"), default=None)
     if newest is None:
         return Check(title, False, "no record yet", expected, remedy, str(folder(home, guest)))
-    held, _ = bag.read_manifest(newest / bag.MANIFEST) if (newest / bag.MANIFEST).is_file() else ({}, [])
+    held, _ = bag.read_manifest(newest / bag.MANIFEST)
     reports = [home.outputs / "reports" / f"{guest}{kind}" for kind in (".html", ".pdf")]
-    other = [p.name for p in reports if p.is_file() and held.get(f"data/reports/{p.name}") != files.sha256(p)]
+    there = {p.name: files.sha256(p, own=True) for p in reports if files.regular(p)}
+    other = [name for name, digest in there.items() if held.get(f"data/reports/{name}") != digest]
     if other or not any(f"data/reports/{p.name}" in held for p in reports):
         told = f"{newest.name} holds another {', '.join(other)}" if other else f"{newest.name} holds no report"
         return Check(title, False, told, expected, remedy, str(newest))
@@ -161,6 +169,11 @@ def _seal(
     if name != bag.plain(name) or "/" in name or name.startswith((".", "-")):
         remedy = "runs are named by open_run; leave HIKKOSHI_RUN unset"
         raise BadInput(Problem("a run's name cannot name a folder", guest, repr(name), "ASCII without blanks", remedy))
+    if final.parent.is_symlink():
+        found, remedy = str(final.parent.readlink()), "see who put it there, and remove it"
+        raise Refused(
+            Problem("a link stands in the place of the guest's records", str(final.parent), found, "a folder", remedy)
+        )
     list_of_all = register.of(home)
     with list_of_all.locked(wait, stopped):
         _mend(home, list_of_all)
@@ -275,11 +288,13 @@ def _at_its_source(problem: Problem, part: Path, found: Contents) -> Problem:
 
 def _mend(home: Home, list_of_all: Register) -> None:
     """Remove what killed seals left, and enter the record that was named but not entered, by what it says of the register."""
-    records = list_of_all.path.parent
-    for part in records.glob("*/.*.part"):
+    guests = [p for p in sorted(list_of_all.path.parent.iterdir()) if p.is_dir() and not p.is_symlink()]
+    there = [p for guest in guests for p in sorted(guest.iterdir())]
+    for part in (p for p in there if p.name.startswith(".") and p.name.endswith(".part")):
         _remove(part)
     entered = {line.identifier for line in list_of_all.lines()}
-    missing = [p for p in records.glob("*/[!.]*") if p.is_dir() and f"{p.parent.name}/{p.name}" not in entered]
+    folders = [p for p in there if p.is_dir() and not p.is_symlink() and not p.name.startswith(".")]
+    missing = [p for p in folders if f"{p.parent.name}/{p.name}" not in entered]
     while found := next((p for p in missing if _follows(p, list_of_all) and _whole(home, p)), None):
         missing.remove(found)
         _enter(list_of_all, found)
@@ -305,14 +320,14 @@ def _enter(list_of_all: Register, record: Path) -> None:
         guest=record.parent.name,
         record=record.name,
         outcome=info["Outcome"],
-        sha256=files.sha256(record / bag.TAG_MANIFEST),
+        sha256=files.sha256(record / bag.TAG_MANIFEST, own=True),
         signer=info["Sealed-By"].partition(":")[0],
     )
 
 
 def _tell(home: Home, guest: str, record: Path, **note: str) -> None:
     where, by = os.path.relpath(record, home.root), bag.read_info(record).get("Sealed-By", "")
-    digest = files.sha256(record / bag.TAG_MANIFEST)
+    digest = files.sha256(record / bag.TAG_MANIFEST, own=True)
     if not note and (record / instructions.TOKEN).is_file():  # sealed by a run that was killed before it could tell
         note = {"time_stamp": _time_of(home, record)}
     Journal(_journal(home, guest)).append("sealed", of=record.name, record=where, sha256=digest, signer=by, **note)
@@ -337,7 +352,7 @@ def _ended(home: Home, guest: str) -> list[str]:
     executed = {p.name.partition(".")[0] for p in (place / "runs").glob("*.ipynb")}
     at_work = parts if lock.held(place / "runner.lock") else set()
     if lock.held(place / "lock"):
-        at_work = at_work | ({(place / "lock").read_text().partition(",")[0]} - over)
+        at_work = at_work | ({files.read(place / "lock").decode(errors="replace").partition(",")[0]} - over)
     return sorted(({str(e["run"]) for e in entries if "run" in e} | executed) - at_work)
 
 

@@ -72,12 +72,16 @@ def verify(path: Path, trust: Trust, ca: Path | None = None, *, progress: Progre
         (path if scope == "all" else path.parent if scope == "guest" else path.parent.parent) / FILENAME
     )
     found = [_with(v, _chain(v, together, register)) for v in found]
-    notes = [] if register.path.is_file() else ["there is no register here: newest records that are gone are not found"]
+    notes = [] if register.exists() else ["there is no register here: newest records that are gone are not found"]
     problems = list(_forks(found))
-    if register.path.is_file():
+    if register.exists():
         problems += [*(register.check() if scope == "all" else ()), *_entries(found, register, scope, path)]
     elif scope == "all":
-        problems.append(Problem("the register is missing", str(register.path), "no such file", remedy=TAMPERED))
+        found_there = (
+            "something that is no file of its own" if register.path.is_symlink() or register.path.exists() else ""
+        )
+        told_found = found_there or "no such file"
+        problems.append(Problem("the register is missing", str(register.path), told_found, remedy=TAMPERED))
     if scope == "all":
         problems += _strangers(path, register)
     return Verification(tuple(found), tuple(map(told, problems)), tuple(notes))
@@ -98,19 +102,19 @@ def _records(path: Path) -> tuple[list[Path], str]:
         if _is_record(path):
             return [path], "record"
         below = sorted(p for p in path.iterdir() if not p.name.startswith("."))
-        if (path / FILENAME).exists() or any(_is_record(x) for p in below if p.is_dir() for x in p.iterdir()):
-            guests = [p for p in below if p.is_dir() and not p.is_symlink()]
-            inside = [x for g in guests for x in sorted(g.iterdir()) if not x.name.startswith(".")]
+        folders = [p for p in below if p.is_dir() and not p.is_symlink()]
+        if os.path.lexists(path / FILENAME) or any(_is_record(x) for p in folders for x in p.iterdir()):
+            inside = [x for g in folders for x in sorted(g.iterdir()) if not x.name.startswith(".")]
             return [x for x in inside if x.is_dir() and not x.is_symlink()], "all"
         if any(map(_is_record, below)):
-            return [p for p in below if p.is_dir() and not p.is_symlink()], "guest"
+            return folders, "guest"
     found = "no such folder" if not path.is_dir() else "neither a record nor records in it"
     remedy = "name a record, a guest's folder of records, or outputs/records"
     raise BadInput(Problem("there is no record here", str(path), found, "a folder with bagit.txt", remedy))
 
 
 def _is_record(path: Path) -> bool:
-    return any((path / name).is_file() for name in ("bagit.txt", bag.INFO, bag.MANIFEST, bag.TAG_MANIFEST))
+    return any(files.regular(path / name) for name in ("bagit.txt", bag.INFO, bag.MANIFEST, bag.TAG_MANIFEST))
 
 
 def _with(found: Verified, more: Iterator[Problem | str]) -> Verified:
@@ -135,7 +139,7 @@ def _chain(found: Verified, together: dict[str, Verified], register: Register) -
         return
     digest = None if before.is_symlink() else _digest(before / bag.TAG_MANIFEST)
     if digest is None:
-        alone = not register.path.is_file() and not any(map(_is_record, _others(found.path)))
+        alone = not register.exists() and not any(map(_is_record, _others(found.path)))
         if alone:
             yield f"chain not checked: the record before it, {named}, is not beside it"
         else:
@@ -154,20 +158,23 @@ def _chain(found: Verified, together: dict[str, Verified], register: Register) -
             "time goes backwards along the chain", where, times, "each record later than the one before", remedy
         )
     journal, longer = before / "data" / "journal.jsonl", found.path / "data" / "journal.jsonl"
-    if all(p.is_file() and not p.is_symlink() for p in (journal, longer)) and not _begins(longer, journal):
+    if all(map(files.regular, (journal, longer))) and not _begins(longer, journal):
         remedy = "the journal was rewritten between the two: compare them"
         yield Problem(
             "the journal is not that of the record before, continued", where, "another beginning", named, remedy
         )
-    if not found.problems and longer.is_file() and not longer.is_symlink():  # else its journal is nobody's word
-        for e in Journal(longer).entries():
+    if not found.problems and files.regular(longer):  # else its journal is nobody's word
+        for e in Journal(longer).entries():  # it could be read: else there would be a problem
             yield from lost_stamp(before, e, longer)
 
 
 def _begins(longer: Path, beginning: Path) -> bool:
-    start = beginning.read_bytes()
-    with longer.open("rb") as f:
-        return f.read(len(start)) == start
+    try:
+        start = files.read(beginning)
+        with files.opened(longer) as f:
+            return f.read(len(start)) == start
+    except OSError:
+        return False
 
 
 def _others(record: Path) -> list[Path]:
@@ -236,4 +243,4 @@ def _strangers(path: Path, register: Register) -> Iterator[Problem]:
 
 
 def _digest(path: Path) -> str | None:
-    return files.sha256(path) if path.is_file() and not path.is_symlink() else None
+    return files.sha256(path, own=True) if files.regular(path) else None

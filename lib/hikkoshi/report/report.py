@@ -74,8 +74,8 @@ def complete(home: Home, guest: str) -> Check:
     past = runs_told(runs(Journal(folder / "journal.jsonl").entries())).values()
     wanted = {s.sha256: s.name for s in sources(folder)} | {r.id: r.id for r in past}
     found = "no report yet"
-    if report.is_file():
-        manifest = re.search(r'<meta name="hikkoshi-sources" content="([^"]*)">', report.read_text(encoding="utf-8"))
+    if files.regular(report):
+        manifest = re.search(r'<meta name="hikkoshi-sources" content="([^"]*)">', files.read(report).decode())
         named = set(manifest[1].split()) if manifest else set()
         missing = [name for key, name in wanted.items() if key not in named]
         surplus = named - set(wanted)

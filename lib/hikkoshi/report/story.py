@@ -319,5 +319,5 @@ class _Approvals:
         except HikkoshiError as e:
             why = e.problems[0].what
         paths = sorted(approval.folder(self.home, self.guest).glob("*.txt"))
-        found = [(path, statement.parse(path.read_bytes())) for path in paths]
+        found = [(path, statement.parse(files.read(path))) for path in paths if files.regular(path)]
         return tuple(Approval(path, None if isinstance(said, str) else said, flaw=why) for path, said in found)
