@@ -28,7 +28,7 @@ _LINKS = 40  # symbolic links followed before we call it a circle, as Linux does
 
 def read_config(home: Home, dom0: Dom0, path: Path) -> XenGuest:
     """The guest's configuration, `path` as it is called on the Dom-0. Parsed, never executed."""
-    here = _inside(home, dom0, path)
+    here = inside(home, dom0, path)
     remedy = "correct `config` in the guest's parameters, or `root` of the Dom-0 in params/site.yml"
     try:
         if not here.is_file():
@@ -67,7 +67,7 @@ def disk_path(home: Home, dom0: Dom0, target: str) -> Path:
     """Where a disk's `target` is found from here. Whether it is a usable disk is for `hikkoshi.disk.source` to say."""
     if not target:
         raise BadInput(Problem("the disk has no target", remedy="name the image file in the guest's Xen configuration"))
-    here = _inside(home, dom0, Path(target))
+    here = inside(home, dom0, Path(target))
     if not is_local(home, dom0) and here.is_block_device():
         raise BadInput(
             Problem(
@@ -277,7 +277,7 @@ def _by_hand(home: Home, dom0: Dom0, what: str, command: list[str], then: str) -
     )
 
 
-def _inside(home: Home, dom0: Dom0, path: Path) -> Path:
+def inside(home: Home, dom0: Dom0, path: Path) -> Path:
     """`path` of the Dom-0 as a path here. As for a process in a chroot, no link and no `..` leads out of the root."""
     root = home.path(dom0.root)
     if root == Path("/"):

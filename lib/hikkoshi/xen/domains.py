@@ -85,6 +85,11 @@ class Traits:
             frozenset(v.mac.lower() for x in configurations for v in x.vifs if v.mac),
         )
 
+    def shares(self, other: "Traits") -> bool:
+        """Whether the two have anything in common that no two guests have."""
+        both = bool(self.uuid) and self.uuid == other.uuid
+        return both or bool(self.names & other.names or self.macs & other.macs or self.disks & other.disks)
+
     def sighting(self, domain: Domain) -> Sighting | None:
         """Whether a domain is this guest, or could be; None where it is another one for sure."""
         macs = self.macs & domain.macs
@@ -163,7 +168,7 @@ def detailed(text: str) -> dict[int, Domain]:
     trees = [t for t in sxp.parse(text) if t and t[0] == "domain"]
     if not trees:
         raise ValueError("no domain in the long list: " + (text.strip()[:80] or "nothing was printed"))
-    found = map(_from_sxp, trees)
+    found = map(from_sxp, trees)
     return {d.id: d for d in found if d.id >= 0}
 
 
@@ -173,7 +178,7 @@ def _from_json(d: _Detail) -> Domain:
     return Domain(d.domid, d.config.c_info.name or "", "", (d.config.c_info.uuid or "").lower(), paths, macs)
 
 
-def _from_sxp(tree: sxp.Tree) -> Domain:
+def from_sxp(tree: sxp.Tree) -> Domain:
     """One `(domain …)`; one without an ID is known to xend and off, and gets the ID -1."""
     written = sxp.value(tree, "domid")
     number = int(written) if re.fullmatch(r"[0-9]{1,9}", written) else -1

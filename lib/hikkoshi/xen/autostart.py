@@ -1,0 +1,192 @@
+"""What starts a guest by itself when its Dom-0 starts, and would bring its addresses up a second time after a cut-over.
+
+Looked at are xendomains' folder of configurations, what it saved at the last shutdown, the guests that xend manages, and
+libvirt's links. These are files: a Dom-0 that is only a folder here is looked at, too. Nothing is removed from here.
+"""
+
+import re
+import shlex
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from hikkoshi.check import Check
+from hikkoshi.errors import BadInput
+from hikkoshi.params import Dom0, Guest, Home, Site
+from hikkoshi.xen import dom0, domains, sxp
+from hikkoshi.xen.config import parse
+from hikkoshi.xen.domains import Traits
+
+AUTO, SAVE = Path("/etc/xen/auto"), Path("/var/lib/xen/save")  # where xendomains looks if its settings do not say
+SETTINGS = (Path("/etc/default/xendomains"), Path("/etc/sysconfig/xendomains"))
+MANAGED, LIBVIRT = Path("/var/lib/xend/domains"), Path("/etc/libvirt/libxl/autostart")
+
+
+Fits = Callable[[Path, list[str]], bool]  # path, what could not be read → whether this is the guest
+
+
+@dataclass(frozen=True)
+class Start:
+    """One thing that starts the guest with a Dom-0; `command`, typed there, takes it away."""
+
+    dom0: str
+    path: Path
+    command: str
+
+    def __str__(self) -> str:
+        return f"{self.path} on {self.dom0}"
+
+
+def check(home: Home, site: Site, guest: Guest) -> Check:
+    """Whether nothing starts the source with a Dom-0. Dom-0s whose files cannot be read are not seen, and named."""
+    title, expected = "no Dom-0 starts the source by itself", "no link, copy, or setting that starts it"
+    found, unread = _look(home, site, guest)
+    if found:
+        remedy = "; ".join(f"type on {s.dom0}: {s.command}" for s in found)
+        return Check(title, False, "; ".join(map(str, found)), expected, remedy, ", ".join({s.dom0: 0 for s in found}))
+    if unread:
+        return Check(title, True, f"not looked at: {'; '.join(unread)}", expected, unseen="not seen")
+    return Check(title, True, f"nothing in {AUTO}, nor elsewhere", expected)
+
+
+def told(home: Home, site: Site, guest: Guest) -> Check:
+    """Whether the source comes back by itself when its Dom-0 starts again. Never red: it is only told."""
+    title = "whether the source starts with its Dom-0"
+    found, unread = _look(home, site, guest)
+    if found:
+        return Check(title, True, f"yes, by {'; '.join(map(str, found))}")
+    if unread:
+        return Check(title, True, f"not looked at: {'; '.join(unread)}", unseen="not seen")
+    command = shlex.join(["ln", "-s", str(guest.config), f"{AUTO}/"])
+    words = f"no. If it did before, and was taken out for the cut-over, type on {guest.dom0}: {command}"
+    return Check(title, True, words)
+
+
+def _look(home: Home, site: Site, guest: Guest) -> tuple[list[Start], list[str]]:
+    """What starts the guest, and what could not be looked at."""
+    found: list[Start] = []
+    unread: list[str] = []
+    try:
+        known = dom0.traits(home, site, guest)
+    except BadInput as e:
+        return [], [f"{e.problems[0].what}: {e.problems[0].where}"]
+    for name, host in site.dom0s.items():
+        own = name == guest.dom0
+        # a path of another Dom-0 may be another disk
+        traits = known if own else Traits(known.names, known.uuid, frozenset(), known.macs)
+        try:
+            dom0.inside(home, host, Path("/"))  # whether it is there
+            found += _Files(home, name, host, traits, guest.config if own else None).starts(unread)
+        except BadInput as e:
+            unread.append(f"{name}: {e.problems[0].what}: {e.problems[0].where}")
+    return found, unread
+
+
+@dataclass(frozen=True)
+class _Files:
+    """The files of one Dom-0, and the guest that is looked for in them."""
+
+    home: Home
+    name: str
+    host: Dom0
+    guest: Traits
+    config: Path | None  # the guest's own configuration, on its own Dom-0
+
+    def starts(self, unread: list[str]) -> Iterator[Start]:
+        """Everything that starts the guest; what cannot be read is added to `unread`."""
+        autos, saves = self._settings(unread)
+        for folder in autos:
+            yield from self._matching(folder, unread, self._is_configuration, "rm {path}")
+        for folder in saves:
+            command = "mv {path} /root/"
+            yield from self._matching(folder, unread, lambda path, _: path.name in self.guest.names, command)
+        for folder in self._entries(MANAGED, unread):
+            text = self._text(folder / "config.sxp", unread)
+            if re.search(r"\(on_xend_start\s+'?start'?\)", text) and self._is_managed(text):
+                who, kept = folder.name, f"/root/{folder.name}.sxp"  # xm takes the UUID for a name
+                command = f"xm list -l {who} > {kept} && sed -i 's/on_xend_start start/on_xend_start ignore/' {kept}"
+                yield Start(self.name, folder / "config.sxp", f"{command} && xm delete {who} && xm new -F {kept}")
+        for path in self._entries(LIBVIRT, unread):
+            text = self._text(path, unread)
+            if self._is_xml(text):
+                called = re.search(r"<name>([^<]*)</name>", text)
+                name = shlex.quote(called[1].strip() if called else path.stem)
+                yield Start(self.name, path, f"virsh -c xen:/// autostart --disable {name}")
+
+    def _settings(self, unread: list[str]) -> tuple[list[Path], list[Path]]:
+        """Folders that xendomains starts guests from, and folders with guests that it saved."""
+        folders = {"AUTO": [AUTO], "SAVE": [SAVE]}
+        for settings in SETTINGS:
+            for key, value in re.findall(
+                r"^\s*(?:export\s+)?XENDOMAINS_(AUTO|SAVE)=(.*)$", self._text(settings, unread), re.MULTILINE
+            ):
+                path = value.partition("#")[0].strip().strip("'\"")
+                if re.search(r"[$`]", path):
+                    unread.append(f"{self.name}: XENDOMAINS_{key}={path} in {settings} is computed")
+                elif path.startswith("/") and Path(path) not in folders[key]:
+                    folders[key].append(Path(path))
+        return folders["AUTO"], folders["SAVE"]
+
+    def _matching(self, folder: Path, unread: list[str], fits: Fits, command: str) -> Iterator[Start]:
+        for path in self._entries(folder, unread):
+            if fits(path, unread):
+                yield Start(self.name, path, command.format(path=shlex.quote(str(path))))
+
+    def _is_configuration(self, path: Path, unread: list[str]) -> bool:
+        """Whether a file that xendomains would start is the guest's configuration itself, or one of the same guest."""
+        text = self._text(path, unread)
+        if text and self.config:
+            here, own = (dom0.inside(self.home, self.host, p).resolve() for p in (path, self.config))
+            if here == own:
+                return True
+        try:
+            found = parse(text, str(path))
+        except BadInput:  # code, or no configuration
+            return self._is_named_in(text)
+        return self.guest.shares(Traits.of(found.name, found))
+
+    def _is_managed(self, text: str) -> bool:
+        try:
+            found = [domains.from_sxp(tree) for tree in sxp.parse(text)]
+        except ValueError:
+            return self._is_named_in(text)
+        return any(
+            self.guest.shares(Traits(frozenset({d.name}), d.uuid, d.disks or frozenset(), d.macs)) for d in found
+        )
+
+    def _is_xml(self, text: str) -> bool:
+        names = frozenset(x.strip() for x in re.findall(r"<name>([^<]*)</name>", text))
+        uuid = re.search(r"<uuid>\s*([0-9a-fA-F-]{36})\s*</uuid>", text)
+        macs = frozenset(x.lower() for x in re.findall(r"""<mac\s+address=['"]([^'"]+)""", text))
+        disks = frozenset(re.findall(r"""<source\s+(?:file|dev)=['"]([^'"]+)""", text))
+        return self.guest.shares(Traits(names, uuid[1].lower() if uuid else "", disks, macs))
+
+    def _is_named_in(self, text: str) -> bool:
+        """Whether a text that cannot be taken apart has the guest's name, UUID, or one of its MACs or disks in it."""
+        names = "|".join(map(re.escape, self.guest.names))
+        named = re.search(rf"""^\s*\(?name\b[\s=]*['"]?(?:{names})['"]?\s*\)?\s*(?:#.*)?$""", text, re.MULTILINE)
+        words = {*self.guest.macs, *self.guest.disks, *filter(None, [self.guest.uuid])}
+        return bool(named) or any(word.lower() in text.lower() for word in words)
+
+    def _entries(self, folder: Path, unread: list[str]) -> list[Path]:
+        """What is in a folder of the Dom-0, as the Dom-0 calls it; hidden files are started by nobody."""
+        try:
+            here = dom0.inside(self.home, self.host, folder)
+            names = sorted(p.name for p in here.iterdir() if not p.name.startswith("."))
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        except (OSError, BadInput) as e:
+            unread.append(f"{self.name}: {folder}: {e.strerror if isinstance(e, OSError) else e.problems[0].what}")
+            return []
+        return [folder / name for name in names]
+
+    def _text(self, path: Path, unread: list[str]) -> str:
+        """A file of the Dom-0; empty where it is none, or too large to be a configuration."""
+        try:
+            here = dom0.inside(self.home, self.host, path)
+            if not here.is_file() or here.stat().st_size > dom0.LONGEST:
+                return ""
+            return here.read_bytes().decode("utf-8", errors="replace")
+        except (OSError, BadInput) as e:
+            unread.append(f"{self.name}: {path}: {e.strerror if isinstance(e, OSError) else e.problems[0].what}")
+            return ""

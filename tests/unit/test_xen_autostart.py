@@ -1,0 +1,179 @@
+"""What starts the source when its Dom-0 starts: found in the Dom-0's files, mounted or its own, and told with a way out."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from hikkoshi.params import Dom0, Guest, Home, Site
+from hikkoshi.xen import autostart
+
+DATA = Path(__file__).parents[1] / "data" / "xen"
+WEB01 = (DATA / "web01.cfg").read_text()
+OTHER = WEB01.replace("web01", "mail").replace(":01:0", ":09:0")
+GUEST = Guest(name="web01", dom0="xenhost", config=Path("/etc/xen/web01.cfg"), nics=())
+UUID = "731e47fd-9aa2-4a28-816e-f844cf53b22f"
+
+
+@pytest.fixture
+def mounted(home: Home) -> Path:
+    """The root of a Dom-0, mounted at home/mnt, with two guests of which one is started by it."""
+    root = home.root / "mnt"
+    put(root, "/etc/xen/web01.cfg", WEB01)
+    put(root, "/etc/xen/mail", OTHER)
+    link(root, "/etc/xen/auto/mail", "/etc/xen/mail")
+    return root
+
+
+def put(root: Path, path: str, text: str) -> None:
+    (root / path[1:]).parent.mkdir(parents=True, exist_ok=True)
+    (root / path[1:]).write_text(text)
+
+
+def link(root: Path, path: str, target: str) -> None:
+    (root / path[1:]).parent.mkdir(parents=True, exist_ok=True)
+    (root / path[1:]).symlink_to(target)
+
+
+def site(home: Home, **others: str) -> Site:
+    dom0s = {name: Dom0(root=Path(root)) for name, root in {"xenhost": "mnt", **others}.items()}
+    return home.site().model_copy(update={"dom0s": dom0s})
+
+
+def test_where_other_guests_only_are_started_nothing_is_red(home: Home, mounted: Path) -> None:
+    check = autostart.check(home, site(home), GUEST)
+    assert (check.ok, check.unseen, check.found) == (True, "", "nothing in /etc/xen/auto, nor elsewhere")
+
+
+@pytest.mark.parametrize(
+    ("name", "target"),
+    [("web01", "/etc/xen/web01.cfg"), ("05 first", "../web01.cfg"), ("x", "../../xen/./web01.cfg")],
+)
+def test_a_link_to_the_configuration_is_red_with_the_command_that_removes_it(
+    home: Home, mounted: Path, name: str, target: str
+) -> None:
+    link(mounted, f"/etc/xen/auto/{name}", target)
+    check = autostart.check(home, site(home), GUEST)
+    assert not check
+    assert check.found == f"/etc/xen/auto/{name} on xenhost"
+    quoted = f"'/etc/xen/auto/{name}'" if " " in name else f"/etc/xen/auto/{name}"
+    assert check.remedy == f"type on xenhost: rm {quoted}"
+    assert (mounted / "etc/xen/auto" / name).is_symlink()  # it is not removed from here
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        WEB01,
+        OTHER.replace("'mail'", "'x'").replace('"mail"', '"web01"'),
+        OTHER.replace("00:16:3e:00:09:02", "00:16:3E:00:01:02"),
+        OTHER.replace("/srv/xen/mail/disk.img", "/srv/xen/web01/disk.img"),
+        "import os\nname = 'web01'  # code\n",
+        "import os\nvif = [ 'mac=00:16:3E:00:01:01' ]\n",
+    ],
+    ids=["same", "name", "mac", "disk", "name among code", "mac among code"],
+)
+def test_a_copy_of_the_configuration_is_red_by_name_mac_and_disk(home: Home, mounted: Path, text: str) -> None:
+    put(mounted, "/etc/xen/auto/anything", text)
+    assert autostart.check(home, site(home), GUEST).found == "/etc/xen/auto/anything on xenhost"
+
+
+@pytest.mark.parametrize(
+    "text", ["", "import os\nname = 'web012'\n", "\0" * 100, OTHER, "name = 'web01", OTHER.replace("320", "x")]
+)
+def test_what_is_of_another_guest_or_of_none_is_not_red(home: Home, mounted: Path, text: str) -> None:
+    put(mounted, "/etc/xen/auto/anything", text)
+    if text == "name = 'web01":  # broken, and meant for this guest: rather red than missed
+        assert not autostart.check(home, site(home), GUEST)
+    else:
+        assert autostart.check(home, site(home), GUEST)
+
+
+def test_what_is_no_file_is_not_opened(home: Home, mounted: Path) -> None:
+    os.mkfifo(mounted / "etc/xen/auto/pipe")
+    link(mounted, "/etc/xen/auto/nothing", "/etc/xen/none")
+    link(mounted, "/etc/xen/auto/circle", "circle")
+    (mounted / "etc/xen/auto/folder").mkdir()
+    check = autostart.check(home, site(home), GUEST)
+    assert (check.ok, check.unseen) == (True, "not seen")
+    assert "circle" in check.found
+    link(mounted, "/etc/xen/auto/web01", "/etc/xen/web01.cfg")
+    assert autostart.check(home, site(home), GUEST).found == "/etc/xen/auto/web01 on xenhost"
+
+
+@pytest.mark.parametrize("settings", ["/etc/default/xendomains", "/etc/sysconfig/xendomains"])
+def test_xendomains_may_look_in_another_folder(home: Home, mounted: Path, settings: str) -> None:
+    put(mounted, settings, '# XENDOMAINS_AUTO=/none\nXENDOMAINS_AUTO="/srv/auto" # ours\nXENDOMAINS_SAVE=/srv/save\n')
+    link(mounted, "/srv/auto/web01", "/etc/xen/web01.cfg")
+    put(mounted, "/srv/save/web01", "saved")
+    check = autostart.check(home, site(home), GUEST)
+    assert check.found == "/srv/auto/web01 on xenhost; /srv/save/web01 on xenhost"
+    assert "mv /srv/save/web01 /root/" in check.remedy
+
+
+def test_a_folder_that_is_computed_is_not_looked_at_and_told(home: Home, mounted: Path) -> None:
+    put(mounted, "/etc/default/xendomains", "XENDOMAINS_AUTO=$XEN/auto\n")
+    check = autostart.check(home, site(home), GUEST)
+    assert (check.ok, check.unseen, "is computed" in check.found) == (True, "not seen", True)
+
+
+def test_a_guest_that_was_saved_at_shutdown_is_red(home: Home, mounted: Path) -> None:
+    put(mounted, "/var/lib/xen/save/web01", "saved")
+    assert autostart.check(home, site(home), GUEST).remedy == "type on xenhost: mv /var/lib/xen/save/web01 /root/"
+
+
+@pytest.mark.parametrize(
+    ("sxp", "red"),
+    [
+        (f"(domain (name web01) (uuid {UUID}) (on_xend_start start))", True),
+        (f"(domain (name other) (uuid {UUID}) (on_xend_start start) (device (vif (mac 00:16:3E:00:01:01))))", True),
+        ("(domain (name other) (on_xend_start 'start') (device (tap (uname tap:aio:/srv/xen/web01/disk.img))))", True),
+        ("(domain\n    (name web01)\n    (on_xend_start start)\n    (broken", True),
+        (f"(domain (name web01) (uuid {UUID}) (on_xend_start ignore))", False),
+        (f"(domain (name other) (uuid {UUID}) (on_xend_start start))", False),
+    ],
+)
+def test_a_guest_that_xend_starts_is_red(home: Home, mounted: Path, sxp: str, red: bool) -> None:
+    put(mounted, f"/var/lib/xend/domains/{UUID}/config.sxp", sxp)
+    check = autostart.check(home, site(home), GUEST)
+    assert (not check) == red
+    if red:
+        assert f"xm delete {UUID}" in check.remedy
+        assert "on_xend_start ignore" in check.remedy
+
+
+def test_a_guest_that_libvirt_starts_is_red(home: Home, mounted: Path) -> None:
+    xml = "<domain type='xen'><name>web</name><interface><mac address='00:16:3E:00:01:01'/></interface></domain>"
+    put(mounted, "/etc/libvirt/libxl/web.xml", xml)
+    link(mounted, "/etc/libvirt/libxl/autostart/web.xml", "/etc/libvirt/libxl/web.xml")
+    assert (
+        autostart.check(home, site(home), GUEST).remedy == "type on xenhost: virsh -c xen:/// autostart --disable web"
+    )
+
+
+def test_every_dom0_is_looked_at_and_one_that_cannot_be_is_named(home: Home, mounted: Path) -> None:
+    put(home.root / "two", "/etc/xen/auto/a", WEB01)
+    put(home.root / "two", "/etc/xen/auto/b", OTHER.replace("/srv/xen/mail/disk.img", "/srv/xen/web01/disk.img"))
+    both = site(home, xen2="two", xen3="nowhere")
+    check = autostart.check(home, both, GUEST)
+    assert check.found == "/etc/xen/auto/a on xen2"  # a disk of another Dom-0 has the same path, and is another
+    (home.root / "two/etc/xen/auto/a").unlink()
+    check = autostart.check(home, both, GUEST)
+    assert (check.ok, check.unseen) == (True, "not seen")
+    assert "xen3: the Dom-0's folder is not there" in check.found
+
+
+def test_the_dom0_that_is_this_machine_is_looked_at_too(home: Home, tmp_path: Path) -> None:
+    put(tmp_path, "/web01.cfg", WEB01)
+    here = home.site().model_copy(update={"dom0s": {"xenhost": Dom0(root=Path("/"))}})
+    own = GUEST.model_copy(update={"config": tmp_path / "web01.cfg"})
+    assert autostart.check(home, here, own)  # this machine has no /etc/xen/auto
+
+
+def test_after_a_rollback_it_is_told_and_never_red(home: Home, mounted: Path) -> None:
+    told = autostart.told(home, site(home), GUEST)
+    assert told
+    assert "ln -s /etc/xen/web01.cfg /etc/xen/auto/" in told.found
+    link(mounted, "/etc/xen/auto/web01", "/etc/xen/web01.cfg")
+    assert autostart.told(home, site(home), GUEST).found == "yes, by /etc/xen/auto/web01 on xenhost"
+    assert autostart.told(home, site(home, xenhost="nowhere"), GUEST).unseen == "not seen"
