@@ -197,16 +197,20 @@ class Observation:
         return served.since if served else ""
 
     def proved(self) -> list[Check]:
-        """Every NIC on its segment, as seen from inside, and every segment in service that was so before; [] if not measured."""
+        """Every NIC on its segment, as seen from inside, and every segment in service that was so before."""
         seen, found = self.wiring(), self.outage()
-        return [*(seen.checks() if seen else []), *(found.checks(self._silent(found)) if found else [])]
+        inside = (
+            seen.checks() if seen else [self._nothing("every NIC is on its segment, as seen from inside the guest")]
+        )
+        served = found.checks(self._silent(found)) if found else [self._nothing("every segment answers")]
+        return [*inside, *served]
 
     @property
     def _wanted(self) -> Measurement | None:
         return None if self._why_not else self._guest.measurement
 
     def _nothing(self, title: str) -> Check:
-        return Check(title, True, f"not measured: {self._why_not or 'the plan knows no address of the guest'}")
+        return Check(title, True, self._why_not or "the plan knows no address of the guest", unseen="not measured")
 
 
 def targets(plan: Plan) -> dict[str, str]:

@@ -111,7 +111,8 @@ class Treatment:
         if not plan.switches and not plan.files:
             notes = " ".join(plan.notes)
             return Check(title, self._healthy(), f"nothing to change in the guest: {notes}", "merged packets switched off",
-                         "do what the notes say; then move offloads.json away and run this again")  # fmt: skip
+                         "do what the notes say; then move offloads.json away and run this again",
+                         unseen="not needed")  # fmt: skip
         return remedy.holds(self._bench.host(self._bench.wanted().shell), plan)
 
     def apply(self) -> None:
@@ -130,8 +131,10 @@ class Treatment:
     def effective(self) -> Check:
         """Whether what is written down also works now: a module's parameter does only after the guest was started anew."""
         title, plan = "the remedy works without a restart, or the guest was restarted", self.plan()
-        if unmeasured(self._guest) or not plan.restart:
-            return Check(title, True, "no restart is needed")
+        if unmeasured(self._guest):
+            return self._bench.nothing(title)
+        if not plan.restart:
+            return Check(title, True, "nothing that counts from the next start only", unseen="not needed")
         found = remedy.in_effect(collection.collect(self._bench.host(self._bench.wanted().shell)), plan)
         return replace(found, title=title, later=True)
 
@@ -145,7 +148,7 @@ class Treatment:
         if unmeasured(self._guest):
             return self._bench.nothing(title)
         if self._healthy():
-            return Check(title, True, "not needed: no cause was named that the remedy would cure")
+            return Check(title, True, "no cause was named that the remedy would cure", unseen="not needed")
         done = found is not None and found.after is not None and found.after.series.ended not in UNFINISHED
         told = found.after.series.words() if found and found.after else "not measured"
         return Check(title, done, told, "runs that decide", "run 85-offloads in apply", self._guest.name, later=True)
@@ -163,10 +166,12 @@ class Treatment:
 
     def verdicts(self) -> list[Check]:
         """The remedy in place, and the path through the guest proved to be as fast as 90 % of the direct one."""
+        speed = self._bench.verdict()
         if unmeasured(self._guest):
-            return [self._bench.nothing("the guest does not slow its network down")]
-        speed = [] if self._healthy() and self._bench.found() is None else [self._bench.verdict()]
-        return [self.diagnosed(), self.remedied(), self.effective(), self.proved(), *speed]
+            return [speed]
+        if self._healthy() and self._bench.found() is None:
+            speed = Check(speed.title, True, "80-netperf has not measured it", unseen="not measured")
+        return [self.diagnosed(), self.remedied(), self.effective(), self.proved(), speed]
 
     def before(self) -> Measured | None:
         """What 80-netperf had measured before the remedy."""

@@ -263,7 +263,8 @@ class _Results:
         if c:
             yield f"the VMDK holds what the prepared copy holds, compared by qemu-img {c.qemu_img}; SHA-256 {c.vmdk_sha256}"
         if r:
-            good = [c for c in rehearsal.checks(r, self._plan.machine) if c and c.title != rehearsal.SERVICES]
+            checks = rehearsal.checks(r, self._plan.machine)
+            good = [c for c in checks if c and not c.unseen and c.title != rehearsal.SERVICES]
             yield f"that very disk was booted on {r.after.controller} and {r.after.nic_model} in QEMU, {_ended(r.after)}"
             yield from (f"{check.title}: {check.found}" for check in good)
         if d:
@@ -281,8 +282,11 @@ class _Results:
             for check in rehearsal.checks(self._rehearsal, self._plan.machine):
                 if not check:
                     yield f"RED: {check.title}: {check.found}"
-            if failed := self._rehearsal.after.failed:
-                yield f"services that did not start in the rehearsal: {', '.join(failed)}"
+            boot = self._rehearsal.after
+            if boot.failed:
+                yield f"services that did not start in the rehearsal: {', '.join(boot.failed)}"
+            elif not boot.asked:
+                yield "which services start was not seen in the rehearsal: the guest's init does not tell"
         if not self._deployment:
             yield "60-deploy was not done by this plan: no machine of it stands in vSphere"
         else:

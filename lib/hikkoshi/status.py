@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from hikkoshi import approval, lock
-from hikkoshi.check import Check
+from hikkoshi.check import Check, Unseen, unseen
 from hikkoshi.errors import BadInput
 from hikkoshi.journal import Journal
 from hikkoshi.params import Home
@@ -27,7 +27,7 @@ ON_REQUEST = (
 )  # never a part of a plain `hikkoshi run`
 MEASURED = ("80-netperf", "85-offloads")  # of the guest in service
 UNSEALED = "not sealed: "  # how the error of a run begins that did its work, and of which there is no record
-State = Literal["never", "running", "done", "failed", "interrupted"]
+State = Literal["never", "running", "done", "failed", "interrupted"] | Unseen
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,9 @@ class LastRun:
     state: State
     when: datetime  # of its last line
     error: str = ""
+    unseen: Unseen | Literal[""] = (
+        ""  # where it succeeded by doing nothing: why there was nothing that it could have done
+    )
 
     @property
     def unsealed(self) -> bool:
@@ -157,7 +160,7 @@ def done(past: Sequence[LastRun]) -> list[str]:
     What was measured before the cut-over is no measurement of what it made.
     """
     last = {r.step: r for r in past if r.mode == "apply" or r.step in READ_ONLY}
-    steps = [s for s in STEPS if s in last and last[s].state == "done"]
+    steps = [s for s in STEPS if s in last and last[s].state == "done" and not last[s].unseen]
     forward, back = last.get("70-cutover"), last.get("75-rollback")
     if forward and back:
         undone = ("70-cutover", *MEASURED, "90-report") if past.index(back) > past.index(forward) else ("75-rollback",)
@@ -180,7 +183,9 @@ def _of(home: Home, guest: str) -> GuestStatus:
         return GuestStatus(guest, "never", next=f"hikkoshi run {guest}")
     error = last.error.splitlines()[0] if last.error else ""
     record = _record(folder, last.id)
-    return GuestStatus(guest, last.state, last.step, last.mode, last.when, error, record, _next(home, guest, past))
+    return GuestStatus(
+        guest, last.unseen or last.state, last.step, last.mode, last.when, error, record, _next(home, guest, past)
+    )
 
 
 def _last_run(run: str, lines: Sequence[Mapping[str, Any]], unsealed: str) -> LastRun:
@@ -202,7 +207,9 @@ def _last_run(run: str, lines: Sequence[Mapping[str, Any]], unsealed: str) -> La
         state, error = "interrupted", ""
     if unsealed and state == "done":  # its work is done, but there is no record of it
         state, error = "failed", f"{UNSEALED}{unsealed}"
-    return LastRun(run, first.get("step", ""), mode, state, datetime.fromisoformat(last["time"]), error)
+    why = [unseen(line) for line in lines if line["event"] == "step"]
+    nothing = why[0] if why and all(why) else ""
+    return LastRun(run, first.get("step", ""), mode, state, datetime.fromisoformat(last["time"]), error, nothing)
 
 
 def _only_planned(line: Mapping[str, Any]) -> bool:

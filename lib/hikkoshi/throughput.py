@@ -118,6 +118,8 @@ class Bench:
         title, wanted = f"{self.when}: the other segments are measured", self._guest.measurement
         if unmeasured(self._guest) or wanted is None:
             return self.nothing(title)
+        if not wanted.segments:
+            return Check(title, True, "the parameters name no ways from other segments", unseen="not needed")
         found = self.found()
         done = [s for s, series in (found.segments if found else {}).items() if series.ended not in UNFINISHED]
         left = [s for s in wanted.segments if s not in done]
@@ -161,9 +163,9 @@ class Bench:
         title = "who is heard on each NIC under Xen is on record"
         if unmeasured(self._guest):
             return self.nothing(title)
-        if self._since:
-            return Check(title, True, "the guest has moved: what was not heard before is not needed any more")
         found = Fingerprint.find(self._folder)
+        if self._since and found is None:
+            return Check(title, True, "the guest has moved, and nobody had listened before", unseen="not measured")
         told = (
             f"{sum(len(e.pairs) for e in found.nics.values())} machines on {len(found.nics)} NICs"
             if found
@@ -275,7 +277,7 @@ class Bench:
 
     def nothing(self, title: str) -> Check:
         """A check that says that nothing is measured, and why."""
-        return Check(title, True, f"not measured: {unmeasured(self._guest)}")
+        return Check(title, True, unmeasured(self._guest), unseen="not measured")
 
 
 def unmeasured(guest: Guest) -> str:

@@ -208,11 +208,17 @@ def test_where_the_parameters_have_no_measurement_every_check_says_so_and_nothin
     checks = [
         *(*seen.checks(), seen.measuring(), seen.seen(), seen.recorded()),
         *(*bench.checks(), bench.complete(), bench.segmented(), bench.timed(), bench.verdict()),
-        *(*treatment.checks(), treatment.diagnosed(), treatment.remedied(), treatment.proved(), *treatment.verdicts()),
+        *(
+            *treatment.checks(),
+            treatment.diagnosed(),
+            treatment.remedied(),
+            treatment.proved(),
+            *treatment.verdicts(),
+            treatment.effective(),
+        ),
     ]
-    assert treatment.effective()
     assert all(checks)
-    assert {c.found for c in checks} == {"not measured: params/guests/idp.yml has no measurement"}
+    assert {(c.found, c.unseen) for c in checks} == {("params/guests/idp.yml has no measurement", "not measured")}
     assert not home.folder("idp").exists()
 
 

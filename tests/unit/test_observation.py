@@ -72,6 +72,7 @@ def test_a_guest_whose_addresses_nobody_knows_is_cut_over_without_a_measured_out
     assert seen.measuring()
     assert seen.recorded()
     assert "knows no address" in seen.measuring().found
+    assert {c.unseen for c in (seen.measuring(), seen.recorded(), *seen.proved())} == {"not measured"}
     assert seen.outage() is None
     assert not (here.folder("gateway") / "outages").exists()
 

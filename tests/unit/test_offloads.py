@@ -9,8 +9,8 @@ from hikkoshi.network import diagnosis, snapshot
 from hikkoshi.network.diagnosis import Diagnosis
 from hikkoshi.network.sequential import Run, Series
 from hikkoshi.offloads import Offloads, Treatment
-from hikkoshi.params import Home
-from hikkoshi.throughput import Measured, Throughput
+from hikkoshi.params import Home, Measurement
+from hikkoshi.throughput import Bench, Measured, Throughput
 
 DATA = Path(__file__).parents[1] / "data" / "diagnosis"
 
@@ -47,6 +47,29 @@ def test_a_guest_in_order_needs_no_remedy_and_no_second_measurement(home: Home) 
     assert treatment.remedied()
     assert treatment.proved()
     assert all(treatment.verdicts())  # nothing was measured before either, and nothing has to be
+    states = [c.unseen for c in treatment.verdicts()]
+    assert states == ["", "not needed", "not needed", "not needed", "not measured"], "and none of it is called ok"
+
+
+def test_without_measurement_80_and_85_find_nothing_ok_and_nothing_done(home: Home) -> None:
+    idp = home.guest("idp")
+    bench, treatment = Bench(home, idp, "run"), Treatment(home, idp, "run")
+    checks = [
+        *(*bench.checks(), bench.complete(), bench.segmented(), bench.timed(), bench.remembered(), *bench.verdicts()),
+        *(*treatment.checks(), treatment.diagnosed(), treatment.remedied(), treatment.effective(), treatment.proved()),
+        *treatment.verdicts(),
+    ]
+    assert {(bool(c), c.unseen) for c in checks} == {(True, "not measured")}
+
+
+def test_what_nobody_heard_before_the_move_and_ways_that_nobody_named_are_not_already_so(home: Home) -> None:
+    gateway = home.guest("gateway")
+    wanted = Measurement.model_validate_json(
+        re.sub(r"netns:[^\"]+", "here", gateway.measurement.model_copy(update={"segments": {}}).model_dump_json())  # type: ignore[union-attr]
+    )
+    bench = Bench(home, gateway.model_copy(update={"measurement": wanted}), "run", "2026-11-22T00:00:00+00:00")
+    assert bench.remembered().unseen == "not measured"
+    assert bench.segmented().unseen == "not needed"
 
 
 def test_the_module_parameter_of_an_old_guest_works_only_after_a_restart(home: Home) -> None:
@@ -83,8 +106,6 @@ def test_a_diagnosis_of_the_guest_as_it_served_before_is_none_of_the_present_one
 
 
 def test_measuring_anew_never_takes_away_what_was_measured_under_xen(home: Home) -> None:
-    from hikkoshi.throughput import Bench
-
     both = {when: Measured(since=since, series=series("decided"), folder="") for when, since in
             (("before the move", ""), ("since the move", "2026-11-22T00:00:00+00:00"))}  # fmt: skip
     Throughput.model_validate({"measured": both}).save(home.folder("gateway"))

@@ -126,7 +126,13 @@ def test_a_silent_segment_is_never_ok(tmp_path):
 
 
 def test_each_segment_is_checked_and_told_what_to_do(tmp_path):
-    complete, *segments = outage.read(write(tmp_path / "f", {"a": "....", "b": "..xx", "c": "xxxx"})).checks()
+    found = outage.read(write(tmp_path / "f", {"a": "....", "b": "..xx", "c": "xxxx"}))
+    assert [(bool(c), c.unseen) for c in found.checks({"a", "c"})[1:]] == [
+        (True, ""),
+        (False, ""),
+        (True, "not measured"),
+    ]
+    complete, *segments = found.checks()
     assert complete
     assert [bool(c) for c in segments] == [True, False, False]
     assert segments[1].found == "out since 2026-02-03T23:59:59.575+00:00"

@@ -240,3 +240,17 @@ def test_a_large_sparse_disk_is_identified_without_reading_it(tmp_path: Path) ->
         f.seek(1 << 30)
         f.write(b"something")
     assert boot.identity(disk, "raw") != before
+
+
+@pytest.mark.parametrize(
+    ("asked", "failed", "unseen", "found"),
+    [(True, (), "", "none"), (False, (), "not seen", "does not tell"), (False, ("kudzu",), "", "kudzu")],
+)
+def test_services_that_nobody_asked_for_are_not_told_as_none(
+    asked: bool, failed: tuple[str, ...], unseen: str, found: str
+) -> None:
+    done = Rehearsal(vmdk_sha256="a", plan_hash="b", before=None, after=changed(asked=asked, failed=failed))
+    (check,) = [c for c in rehearsal.checks(done, MACHINE) if c.title == rehearsal.SERVICES]
+    assert check
+    assert check.unseen == unseen
+    assert found in check.found

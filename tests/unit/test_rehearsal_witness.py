@@ -95,6 +95,13 @@ def test_services_that_failed_are_told_after_the_nics() -> None:
     assert len(told.nics) == 1
 
 
+def test_an_init_that_knows_of_no_services_is_told_from_one_in_which_none_failed() -> None:
+    for lines, asked in (((), False), (("services asked",), True), (("services asked", "failed a.service"), True)):
+        told = witness.read(report(*HEAD, ETH0, *lines))
+        assert told is not None
+        assert (told.asked, len(told.nics)) == (asked, 1)
+
+
 def test_what_is_no_name_of_a_service_spoils_the_report() -> None:
     assert witness.read(report(*HEAD, ETH0, "failed <b>nginx</b>")) is None
     assert witness.read(report(*HEAD, *["failed a.service"] * 31)) is None

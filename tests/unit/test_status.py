@@ -216,6 +216,25 @@ def test_a_network_that_was_found_slow_is_for_85_and_one_that_was_not_needs_none
     assert story.now.next == "hikkoshi run gateway --from 90 --through 90"
 
 
+@pytest.mark.parametrize(
+    ("state", "found"),
+    [
+        ("not measured", "no measurement"),
+        ("already", "not measured: no measurement"),
+    ],  # the second: as it was told before
+)
+def test_a_run_that_measured_nothing_is_not_counted_as_done(story: Story, state: str, found: str) -> None:
+    for step in ("10-survey", "20-plan", "30-prepare", "40-convert", "50-rehearse", "60-deploy", "70-cutover"):
+        story.run(step)
+    about = {"run": "9-80-netperf", "step": "80-netperf"}
+    story.journal.append("open", **about, mode="apply")
+    for title in ("measure both paths", "measure the round trip"):
+        story.journal.append("step", **about, title=title, state=state, seconds=0.0, found=found)
+    story.journal.append("outcome", **about, mode="apply", outcome="succeeded", error="")
+    assert story.now.state == "not measured"
+    assert "80-netperf" not in status.done(status.runs(story.journal.entries()))
+
+
 def test_a_clock_that_was_set_back_does_not_change_what_came_last(story: Story) -> None:
     for step in STEPS:
         if step != "75-rollback":

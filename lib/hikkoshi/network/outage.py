@@ -98,11 +98,11 @@ class Outages(Artefact):
         ]
 
     def checks(self, excused: Collection[str] = ()) -> list[Check]:
-        """Whether the measurement came to its end, and each segment answered then; those that are excused are left out."""
+        """Whether the measurement came to its end, and each segment answered then; of those that are excused it is not asked."""
         return [
             Check("the outage was measured to its end", self.complete, f"measured until {self.until}", "ended by us",
                   "its durations are true until then; ping the segments now, they may have changed since", self.file),
-            *(_answers(s) for s in self.segments if s.name not in excused),
+            *(_excused(s) if s.name in excused else _answers(s) for s in self.segments),
         ]  # fmt: skip
 
 
@@ -123,6 +123,12 @@ def _answers(s: Segment) -> Check:
         else "it did not answer before either: see whether this machine reaches the segment, and may ping it",
         s.address,
     )
+
+
+def _excused(s: Segment) -> Check:
+    if s.at_the_end == "answers":
+        return _answers(s)
+    return Check(f"{s.name} answers", True, "it did not answer before either", where=s.address, unseen="not measured")
 
 
 def _clock(utc: str) -> str:

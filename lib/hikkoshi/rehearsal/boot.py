@@ -68,6 +68,7 @@ def boot(
         root=told.root if told else "",
         nics=told.nics if told else (),
         failed=told.failed if told else (),
+        asked=told is not None and told.asked,
         overlay=overlay,
         picture=f"{folder.name}/{label}.png",
         screen=f"{folder.name}/{label}.txt",

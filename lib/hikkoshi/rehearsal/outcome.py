@@ -43,6 +43,7 @@ class Outcome(BaseModel):
     root: str = ""  # device mounted at /
     nics: tuple[SeenNic, ...] = ()
     failed: tuple[str, ...] = ()  # services that did not start, where the guest's init tells
+    asked: bool = False  # whether it was asked for these
     overlay: tuple[str, ...] = ()  # what was changed for this boot, in an overlay that was thrown away afterwards
     picture: str  # PNG of the screen
     screen: str  # text of the screen

@@ -224,8 +224,9 @@ def checks(rehearsal: Rehearsal | None, machine: Machine | None) -> list[Check]:
         Check(
             SERVICES,
             True,
-            ", ".join(after.failed) or ("none" if after.kernel else "it did not tell"),
+            ", ".join(after.failed) or ("none" if after.asked else "the guest's init does not tell"),
             "none; one that failed under Xen too is no harm",
+            unseen="" if after.asked or after.failed else "not seen",
         ),
         Check(
             "the VMDK is unchanged",

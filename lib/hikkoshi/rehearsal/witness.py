@@ -56,6 +56,7 @@ report() {{
         echo "nic ${{device##*/}} $(cat "$device/address") ${{driver##*/}}$(addresses "${{device##*/}}")$(lro "${{device##*/}}")"
     done
     if [ -d /run/systemd/system ]; then
+        echo "services asked"
         systemctl --failed --no-legend --plain | head -n {MOST_FAILED} | while read -r unit rest; do
             echo "failed $unit"
         done
@@ -83,12 +84,13 @@ _NIC = re.compile(
 @dataclass(frozen=True)
 class Statement:
     """What the guest said: its kernel (`uname -r`), the device that holds /, every NIC that has hardware, and which
-    services failed, where systemd knows that."""
+    services failed, where it `asked` systemd, which knows that."""
 
     kernel: str
     root: str
     nics: tuple[SeenNic, ...]
     failed: tuple[str, ...] = ()
+    asked: bool = False
 
 
 def read(console: str) -> Statement | None:
@@ -106,7 +108,8 @@ def read(console: str) -> Statement | None:
 
 def _statement(lines: list[str], promised: int) -> Statement | None:
     failed = [found[1] for line in lines if (found := _FAILED.fullmatch(line))]
-    heads = lines[: len(lines) - len(failed)]
+    asked = "services asked" in lines
+    heads = lines[: len(lines) - len(failed) - asked]
     if len(lines) != promised or not 2 <= len(heads) <= MOST_NICS + 2 or len(failed) > MOST_FAILED:
         return None
     kernel, root = _KERNEL.fullmatch(heads[0]), _ROOT.fullmatch(heads[1])
@@ -124,4 +127,4 @@ def _statement(lines: list[str], promised: int) -> Statement | None:
         seen.append(
             SeenNic(name=nic["name"], mac=nic["mac"], driver=nic["driver"], addresses=addresses, lro=nic["lro"] or "")
         )
-    return Statement(kernel["kernel"], root["root"], tuple(seen), tuple(failed))
+    return Statement(kernel["kernel"], root["root"], tuple(seen), tuple(failed), asked)

@@ -120,5 +120,5 @@ def _hardware_version(v: VSphere, place: Place, spec: VmSpec) -> Check:
         can = {d.key for d in told if d.createSupported is not False}
     except (VSphereError, KeyError) as e:
         reason = e.problems[0].found if isinstance(e, HikkoshiError) else str(e)
-        return Check(title, True, f"the server does not tell: {reason}")
+        return Check(title, True, f"the server does not tell: {reason}", unseen="not seen")
     return Check(title, key in can, ", ".join(sorted(can)), key, "write another `hardware_version` in params/site.yml")
