@@ -1,5 +1,7 @@
 """The verdict follows what was seen of the guest, never what its last run happened to be."""
 
+import random
+import shutil
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -15,7 +17,7 @@ from hikkoshi.report.openpoints import open_points
 from hikkoshi.report.page import Page
 from hikkoshi.report.story import gather
 from hikkoshi.vsphere.cutover import CutOver
-from journey import SINCE, Move
+from journey import SINCE, Move, words
 
 SLOW, FROM = "since the move: the guest does not slow its network down", "since the move: nor does it from vlan301"
 HEARD = "who is heard on each NIC under Xen is on record"
@@ -97,8 +99,11 @@ def test_a_guest_of_which_nothing_was_measured_is_not_called_good(move: Move) ->
     move.results("70-cutover", begin="70-cutover")
     assert judged(move) == ("open", "In service on vSphere; its network was not measured.")
     assert served(move) == "It was switched on and connected in vSphere at 2026-11-22 00:00:00 UTC."
-    move.ran("80-netperf")
-    assert "speed measured" not in when(move), "its run found nothing to do"
+    for step in ("80-netperf", "85-offloads"):
+        move.ran(step, rows=("not measured", "not measured"))
+    assert not {"speed measured", "cause named, remedied"} & set(when(move)), "their runs found nothing to do"
+    assert not {"80-netperf", "85-offloads"} & set(gather(move.home, "idp").done)
+    assert "was not measured since the cut-over" in points(move)
     move.see("ok")
     assert served(move).startswith("It serves from vSphere since 2026-11-22 00:00:00 UTC.")
 
@@ -445,3 +450,160 @@ def test_a_remedy_by_a_parameter_of_the_module_counts_from_the_next_start(move: 
         files=[{"path": "/etc/modprobe.conf", "way": "modprobe", "feature": "lro", "nics": ["eth0"]}], restart=True
     )
     assert "In the running guest: /etc/modprobe.conf changed, which counts from its next start" in page(move).changes
+
+
+def rolled_back(move: Move, result: str = "succeeded", error: str = "") -> None:
+    (move.folder / CutOver.filename).unlink(missing_ok=True)
+    move.ran("75-rollback", result=result, error=error, rows=("done", "done" if result == "succeeded" else "failed"))
+
+
+def test_what_a_person_had_to_do_after_a_rollback_is_no_open_point_of_the_next_cut_over(move: Move) -> None:
+    move.serve()
+    rolled_back(move, "failed", "Refused: a person has to start idp")
+    assert "a person has to start idp" in points(move)
+    move.results("70-cutover", begin="70-cutover")
+    assert judged(move)[1].startswith("In service on vSphere")
+    assert "a person has to start" not in points(move)
+    assert "rollback" not in points(move)
+
+
+def test_a_cut_over_that_failed_before_the_rollback_leaves_no_open_point(move: Move) -> None:
+    move.results("60-deploy")
+    move.ran("70-cutover", result="failed", error="StepFailed: the machine did not start", rows=("done", "failed"))
+    assert "70-cutover (cut-over) has failed. the machine did not start" in points(move)
+    rolled_back(move)
+    assert judged(move) == ("open", "Rolled back: in service under Xen.")
+    assert "70-cutover (cut-over) has failed" not in points(move)
+    assert "cut-over: failed" in when(move), "it is told as past"
+
+
+def test_a_cut_over_that_was_refused_once_more_opens_nothing_of_the_one_in_service(move: Move) -> None:
+    move.serve()
+    move.ran("70-cutover", result="failed", error="Refused: not so: the plan is approved", rows=())
+    move.ran("20-plan")
+    assert judged(move) == ("good", "In service on vSphere.")
+    assert "refused" not in points(move)
+
+
+def test_what_was_measured_under_xen_between_two_cut_overs_is_told_as_before_the_move(move: Move) -> None:
+    move.serve()
+    rolled_back(move)
+    move.ran("80-netperf")
+    assert "speed measured before the move" in when(move)
+    move.results("70-cutover", begin="70-cutover")
+    assert "speed measured before the move" in when(move)
+
+
+def test_after_a_rollback_nothing_is_claimed_that_never_happened(move: Move) -> None:
+    move.results("70-cutover")
+    for step in ("80-netperf", "85-offloads"):
+        move.ran(step, rows=("not measured", "not measured"))
+    rolled_back(move)
+    assert not any("speed measured" in w or "cause" in w for w in when(move))
+
+
+def test_a_remedy_that_was_not_needed_is_not_told_as_one(move: Move) -> None:
+    move.serve()
+    move.ran("85-offloads", rows=("done", "not needed", "not needed"))
+    assert "cause looked for" in when(move)
+    move.remedy()
+    assert "cause named, remedied" in when(move)
+    rolled_back(move)
+    assert "cause named, remedied, of an earlier cut-over" in when(move)
+
+
+def test_while_it_is_not_known_where_it_serves_nothing_says_that_it_does(move: Move) -> None:
+    move.serve()
+    move.ran("75-rollback", result="interrupted", rows=("failed",))
+    assert "It serves from vSphere" not in served(move)
+    assert served(move).startswith("Look whether it serves under Xen before anything else.")
+    (move.folder / CutOver.filename).unlink()
+    assert "its NICs are unplugged" not in points(move)
+
+
+def test_an_approval_of_an_earlier_plan_is_not_listed_as_if_it_counted(move: Move) -> None:
+    listed = [{"file": "outputs/guests/idp/plan.json", "bytes": 1, "sha256": move.plan.hash}]
+    move.journal.append("evidence", run="20261122T000000Z-20-plan", step="20-plan", artefacts=listed)
+    move.serve()
+    assert any(w.startswith("approved by") for w in when(move))
+    assert "not for the plan in force" not in words(move.page())
+    rolled_back(move)
+    move.plan.model_copy(update={"source_digest": "0" * 64}).save(move.folder)
+    move.ran("20-plan")
+    assert not any(w.startswith("approved by") for w in when(move))
+    assert "then; not for the plan in force" in words(move.page())
+
+
+class World:
+    """A guest that is moved to and fro: what really is so, beside what its journal and its results say."""
+
+    def __init__(self, move: Move) -> None:
+        self.move, self.where, self.measured = move, "xen", False
+        move.results("60-deploy")
+
+    def on(self, where: str, *, record: bool) -> None:
+        self.where, self.measured = where, False
+        (self.move.folder / CutOver.filename).unlink(missing_ok=True)
+        for name in ("wiring.json", "outage.json", "netperf.json"):
+            (self.move.folder / name).unlink(missing_ok=True)
+        if record:
+            CutOver(guest="idp", moid="vm-7", since=SINCE, nics=()).save(self.move.folder)
+
+    def happen(self, event: str) -> None:
+        ran = self.move.ran
+        match event:
+            case "70 done":
+                ran("70-cutover")
+                self.on("vsphere", record=True)
+            case "70 killed":
+                ran("70-cutover", result="interrupted", rows=("done",))
+                self.on("?", record=False)
+            case "70 red at its end":
+                ran("70-cutover", result="failed", rows=("done",), red=("vlan301 answers",))
+                self.on("vsphere", record=True)
+            case "70 refused":
+                ran("70-cutover", result="failed", error="Refused: not so: the plan is approved", rows=())
+            case "75 done":
+                ran("75-rollback")
+                self.on("xen", record=False)
+            case "75 by hand":
+                ran("75-rollback", result="failed", error="Refused: a person has to start idp", rows=("done", "failed"))
+                self.on("by hand", record=False)
+            case "75 killed":
+                ran("75-rollback", result="interrupted", rows=())
+                self.move.journal.append(
+                    "start", run=self.move.journal.entries()[-1]["run"], step="75-rollback", title="x"
+                )
+                self.where = "?"
+            case "80 failed":
+                ran("80-netperf", result="failed", error="ToolFailed: netperf failed")
+            case "85 killed":
+                ran("85-offloads", result="interrupted", rows=("done",))
+
+
+EVENTS = ("70 done", "70 killed", "70 red at its end", "70 refused", "75 done", "75 by hand", "75 killed",
+          "80 failed", "85 killed")  # fmt: skip
+CONTRADICTED = {  # where it really is: what must not be said then
+    "xen": ("In service on vSphere", "since the cut-over", "a person has to start", "cut-over) has failed",
+            "cut-over) was interrupted", "rollback) was interrupted", "rollback) has failed"),
+    "vsphere": ("a person has to start", "was taken back", "rollback", "not in service", "under Xen", "cut-over) was refused",
+                "cut-over) was interrupted"),
+    "by hand": ("In service on vSphere", "since the cut-over", "cut-over) has failed", "cut-over) was interrupted"),
+    "?": ("its NICs are unplugged", "a person has to start", "It serves from vSphere", "Rolled back: in service"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_whatever_happens_to_a_guest_no_sentence_contradicts_where_it_is(home: Home, seed: int) -> None:
+    chance = random.Random(seed)
+    for n in range(8):
+        shutil.rmtree(home.folder("idp"), ignore_errors=True)
+        world, past = World(Move(home)), list[str]()
+        for event in chance.choices(EVENTS, k=5):
+            world.happen(event)
+            past.append(event)
+            found = gather(home, "idp")
+            # the last run is told of on top, whatever it was; where the guest is, is said by all the rest
+            said = "\n".join([verdict(found)[1] if "refused" not in event else "", service(found), *open_points(found)])
+            wrong = [w for w in CONTRADICTED[world.where] if w in said]
+            assert not wrong, (n, past, world.where, wrong, said)

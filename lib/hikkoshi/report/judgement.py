@@ -85,7 +85,7 @@ def _ways(story: Story, _: Gettext) -> tuple[Rule, ...]:
 def service(story: Story, _: Gettext = str) -> str:
     """Where the guest serves and how well, for whoever has to know before anything else."""
     move = standing.moved(story)
-    if story.cutover:
+    if story.cutover and not standing.half_rolled_back(story):
         return " ".join(_served(story, story.cutover.since, _))
     if move is None:
         return _("Until now the move has not taken the guest out of service under Xen.")

@@ -3,7 +3,6 @@
 import re
 from collections.abc import Iterator
 
-from hikkoshi.check import unseen
 from hikkoshi.network.sequential import Series
 from hikkoshi.rehearsal.rehearsal import Rehearsal
 from hikkoshi.report import standing
@@ -56,7 +55,7 @@ def open_points(story: Story, _: Gettext = str) -> Iterator[str]:
     yield from _not_measured(story, _)
     yield from _not_approved(story, _)
     yield from _lro(story, _)
-    if story.deployment and not story.cutover:
+    if story.deployment and standing.unplugged(story):
         yield _("The machine in vSphere is not in service: its NICs are unplugged until the cut-over.")
     if story.rehearsal:
         yield from _not_rehearsed(story, story.rehearsal, _)
@@ -89,7 +88,8 @@ def _not_done(story: Story, _: Gettext) -> Iterator[str]:
             yield f"{words} {original.format(error=step.run.error.removeprefix(UNSEALED))}"
         how = standing.standing(story, step)
         quiet = how in ("never", "planned only") and step.step in MEASURED  # what that leaves open is told apart
-        if how not in said or quiet or (step.step == "75-rollback" and how in ("never", "planned only")):
+        past = step.run is not None and how != "taken back" and not standing.in_force(story, step.run)
+        if how not in said or quiet or past or (step.step == "75-rollback" and how in ("never", "planned only")):
             continue
         words = said[how].format(step=step_name(step.step, _))
         error = (
@@ -103,8 +103,8 @@ def _not_done(story: Story, _: Gettext) -> Iterator[str]:
 
 def _not_seen(story: Story, _: Gettext) -> Iterator[str]:
     """What the person who cut over answers for, because nobody could see it from here."""
-    checks = (c for s in story.steps if s.step == "70-cutover" for c in s.checks)
-    if story.cutover and any(unseen(c) == "not seen" for c in checks):
+    last = standing.newest(story, "70-cutover")
+    if story.cutover and last and last.id in story.unseen:
         yield _("That the source is off was not seen from here.")
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hikkoshi import files
+from hikkoshi.check import UNSEEN
 from hikkoshi.network import statistics
 from hikkoshi.network.remedy import Applied
 from hikkoshi.network.sequential import Series
@@ -152,14 +153,18 @@ def times(story: Story, _: Gettext = str) -> Iterator[Moment]:
             yield Moment(names[step.step], _("not done yet"), "–")
             continue
         how = standing.standing(story, step)
-        found = {"80-netperf": story.throughput, "85-offloads": story.offloads}
-        if how == "done" and found.get(step.step, True) is None:
-            continue  # a guest whose parameters have no `measurement`: its run found nothing to do
-        what = nouns(_)[step.step] if how in UNDONE else names[step.step]  # "rolled back, planned only" would mislead
+        if how in UNSEEN:
+            continue  # its run did nothing: a guest whose parameters have no `measurement`
+        if step.step == "85-offloads" and how not in UNDONE and not standing.remedied(story):
+            what = _("cause looked for")
+        else:
+            what = (
+                nouns(_)[step.step] if how in UNDONE else names[step.step]
+            )  # "rolled back, planned only" would mislead
         yield Moment(said.get(how, "{what}").format(what=what), minute(step.did), took(step.did.seconds, _))
         if step.step == "20-plan":
             for a in story.approvals:
-                if a.statement and not a.flaw:
+                if a.statement and not a.flaw and not story.superseded(a):
                     who = _("approved by {who}").format(who=a.statement.approver)
                     yield Moment(who, a.statement.approved.strftime(MINUTE), "–")
 

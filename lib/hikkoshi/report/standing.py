@@ -2,16 +2,19 @@
 
 from typing import Literal
 
+from hikkoshi.check import Unseen
+from hikkoshi.network import aggregation
 from hikkoshi.network.statistics import Verdict
 from hikkoshi.rehearsal.outcome import Ending
 from hikkoshi.report.story import StepStory, Story
-from hikkoshi.status import READ_ONLY, LastRun, State
+from hikkoshi.status import MEASURED, READ_ONLY, LastRun, State
 from hikkoshi.throughput import UNFINISHED, Measured, is_verdict
 
 Standing = Literal[
     "never", "done", "planned only", "failed", "interrupted", "failed in plan", "interrupted in plan",
     "refused", "taken back", "before the move", "of an earlier cut-over", "cut over again",
-]  # fmt: skip
+] | Unseen  # fmt: skip
+MOVES = ("70-cutover", "75-rollback")
 MISPLACED = ("wrong", "unknown", "conflicting")  # verdicts on a NIC that is seen not to be where it belongs
 
 
@@ -27,7 +30,7 @@ def standing(story: Story, step: StepStory) -> Standing:
         return "interrupted in plan" if planned else "interrupted"
     if planned:
         return "planned only"
-    return _overtaken(story, run)
+    return run.unseen or _overtaken(story, run)
 
 
 def state(run: LastRun) -> State:
@@ -37,19 +40,30 @@ def state(run: LastRun) -> State:
 
 def _overtaken(story: Story, run: LastRun) -> Standing:
     """How a step that was done stands after what was done since."""
-    forward, back = newest(story, "70-cutover"), newest(story, "75-rollback")
+    later = overtaken(story, run)
     if run.step == "75-rollback":
-        again = forward is not None and state(forward) == "done" and _after(story, forward, run)
-        return "cut over again" if again else "done"
-    if run.step in ("70-cutover", "85-offloads") and back and _after(story, back, run):
-        return "taken back"
-    if run.step in ("80-netperf", "85-offloads"):
-        first = next((r for r in story.past if r.step == "70-cutover" and begun(story, r)), None)
-        if first is None or _after(story, first, run):
+        return "cut over again" if any(r.step == "70-cutover" and state(r) == "done" for r in later) else "done"
+    if run.step == "70-cutover":
+        return "taken back" if any(r.step == "75-rollback" for r in later) else "done"
+    if run.step in MEASURED:
+        before = [r for r in story.past if r.step in MOVES and begun(story, r) and r not in later]
+        if not before or before[-1].step == "75-rollback":
             return "before the move"
-        if any(r and _after(story, r, run) for r in (forward, back)):
-            return "of an earlier cut-over"
+        return "of an earlier cut-over" if later else "done"
     return "done"
+
+
+def overtaken(story: Story, run: LastRun) -> list[LastRun]:
+    """The cut-overs and rollbacks that were begun since a run of what moves the guest or is measured of it: it is past."""
+    after = story.past[[r.id for r in story.past].index(run.id) + 1 :] if run.step in (*MOVES, *MEASURED) else ()
+    return [r for r in after if r.step in MOVES and begun(story, r)]
+
+
+def in_force(story: Story, run: LastRun) -> bool:
+    """Whether what a run left open is open still: no move came after it, and it did not merely fail to do again what is done."""
+    idle = run.step in MOVES and not begun(story, run)
+    last = moved(story)
+    return not overtaken(story, run) and not (idle and last is not None and last.step == run.step)
 
 
 def newest(story: Story, *steps: str) -> LastRun | None:
@@ -59,7 +73,7 @@ def newest(story: Story, *steps: str) -> LastRun | None:
 
 def moved(story: Story) -> LastRun | None:
     """The cut-over or rollback that was applied last, to its end or not; None where the guest was never touched."""
-    return newest(story, "70-cutover", "75-rollback")
+    return newest(story, *MOVES)
 
 
 def begun(story: Story, run: LastRun) -> bool:
@@ -90,6 +104,12 @@ def rolled_back(story: Story) -> bool:
     """Whether the last move was a rollback that came to its end."""
     last = moved(story)
     return last is not None and last.step == "75-rollback" and state(last) == "done" and story.cutover is None
+
+
+def unplugged(story: Story) -> bool:
+    """Whether the machine in vSphere was never put into service, or was seen to be taken out of it."""
+    last = moved(story)
+    return story.cutover is None and (last is None or (last.step == "75-rollback" and not half_rolled_back(story)))
 
 
 def unfinished(story: Story) -> bool:
@@ -147,6 +167,13 @@ def observed(story: Story) -> bool:
     return bool(story.wiring or story.outage or measured(story))
 
 
+def remedied(story: Story) -> bool:
+    """Whether a remedy was carried out for the cause that was named; of an earlier cut-over, whether one ever was."""
+    if story.offloads is None:
+        return story.treated
+    return story.remedy is not None and story.offloads.diagnosis.cause in (aggregation.LRO, aggregation.MERGED)
+
+
 def proved(story: Story) -> bool:
     """Whether every NIC is on its segment, every segment back, and the network as fast as without the guest."""
     found = measured(story)
@@ -195,9 +222,3 @@ def of_this_vmdk(story: Story) -> bool:
 def rehearsed(story: Story) -> bool:
     """Whether the very VMDK of this plan booted to a login with every planned NIC."""
     return booted(story) and of_this_plan(story) and of_this_vmdk(story)
-
-
-def _after(story: Story, one: LastRun, other: LastRun) -> bool:
-    """Whether a run's last line is behind that of another, in the journal's own order."""
-    order = [r.id for r in story.past]
-    return order.index(one.id) > order.index(other.id)

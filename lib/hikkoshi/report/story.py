@@ -110,12 +110,17 @@ class Story:
     throughput: Throughput | None = None
     offloads: Offloads | None = None
     remedy: Applied | None = None
+    treated: bool = False  # whether any remedy was carried out, be it before an earlier move
     approvals: tuple[Approval, ...] = ()  # each as it was worth when it was needed
     present: tuple[Approval, ...] = ()  # each as it is worth now, for the present plan
+    subject: Subject = field(
+        default_factory=lambda: Subject("")
+    )  # what is in force: what the guest was cut over by, else what is there now
     cutover_approved: bool = False  # whether an approval counted when the guest was cut over
     past: tuple[LastRun, ...] = ()  # every run, the report's own apart, the newest last
     begun: frozenset[str] = frozenset()  # runs that came beyond their checks beforehand
     reached: frozenset[str] = frozenset()  # runs that made something so, or found it so
+    unseen: frozenset[str] = frozenset()  # runs in which something had to be seen that nobody could see from here
     red: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # {run: what was not so at its verification}
     register: tuple[Line, ...] = ()  # the guest's lines of the register of records
     last: LastRun | None = None  # of any step, the report's own apart
@@ -125,6 +130,11 @@ class Story:
     def approved(self) -> bool:
         """Whether somebody's approval of the present plan counts now."""
         return any(not a.flaw for a in self.present)
+
+    def superseded(self, given: Approval) -> bool:
+        """Whether an approval is of another plan, disk or machine than those in force."""
+        said = given.statement
+        return said is not None and bool(self.subject.replaced(said.plan, said.vmdk, said.machine))
 
     @property
     def run_ids(self) -> list[str]:
@@ -146,7 +156,7 @@ def gather(home: Home, guest: str) -> Story:
             unreadable.append(f"{kind.filename}: {e.problems[0].found}")
             return None
 
-    cutover, plan, offloads = typed(CutOver), typed(Plan), typed(Offloads)
+    cutover, plan, offloads, applied = typed(CutOver), typed(Plan), typed(Offloads), typed(Applied)
     begun = frozenset(e["run"] for e in entries if e["event"] in ("start", "step", "verify"))
     needed = [_Need.of(r, entries, plan) for r in past if r.step in APPROVED and r.mode == "apply" and r.id in begun]
     approvals = _Approvals(home, guest, plan)
@@ -174,9 +184,11 @@ def gather(home: Home, guest: str) -> Story:
         outage=since(typed(Outages)),
         throughput=typed(Throughput),
         offloads=since(offloads),
-        remedy=typed(Applied) if since(offloads) else None,  # remedy.json itself does not say of which cut-over it is
+        treated=applied is not None,
+        remedy=applied if since(offloads) else None,  # remedy.json itself does not say of which cut-over it is
         approvals=tuple(approvals.then(needed)),
         present=approvals.now(),
+        subject=next((n.subject for n in reversed(needed) if n.step == "70-cutover" and cutover), approvals.subject()),
         cutover_approved=any(not a.flaw for n in needed if n.step == "70-cutover" for a in approvals.at(n)),
         past=tuple(r for r in past if r.step != "90-report"),
         begun=begun,
@@ -184,6 +196,9 @@ def gather(home: Home, guest: str) -> Story:
             e["run"]
             for e in entries
             if e["event"] == "step" and e.get("state") in ("done", "already") and not unseen(e)
+        ),
+        unseen=frozenset(
+            e["run"] for e in entries if e["event"] == "verify" if any(unseen(c) == "not seen" for c in e["checks"])
         ),
         red={
             e["run"]: tuple(c["title"] for c in e["checks"] if c["state"] not in ("ok", *UNSEEN))
@@ -292,7 +307,7 @@ class _Approvals:
 
     def now(self) -> tuple[Approval, ...]:
         """The same as of now, for the present plan."""
-        return self._judged(self._subject(), datetime.now(UTC))
+        return self._judged(self.subject(), datetime.now(UTC))
 
     def then(self, needed: Sequence[_Need]) -> Iterator[Approval]:
         """Each as it was worth for the run that it counted for, else for the last; as of now where it was given later."""
@@ -305,7 +320,8 @@ class _Approvals:
                 worth = [each[n] for each in judged]
                 yield next((a for a in worth if not a.flaw), worth[-1])
 
-    def _subject(self) -> Subject:
+    def subject(self) -> Subject:
+        """What is there now."""
         try:
             return Subject.now(self.home, self.guest, self.plan) if self.plan else Subject("")
         except BadInput:  # a result that cannot be read is told of elsewhere
