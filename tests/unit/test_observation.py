@@ -28,7 +28,7 @@ def here(home: Home) -> Home:
 
 def plan(home: Home, addresses: dict[str, str] | None = None) -> Plan:
     survey = Survey.model_validate_json((DATA / "survey" / "gateway.json").read_text())
-    made = planning.make(home.guest("gateway"), home.site(), survey)
+    made = planning.make(home, home.guest("gateway"), home.site(), survey)
     if addresses is None:
         return made
     nics = tuple(n.model_copy(update={"address": addresses.get(n.name, "")}) for n in made.machine.nics)
