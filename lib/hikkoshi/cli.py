@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from hikkoshi import machinecommands, netcommands, recordcommands, terminal
-from hikkoshi.errors import HikkoshiError
+from hikkoshi.errors import HikkoshiError, printable
 from hikkoshi.terminal import AsJson
 
 app = typer.Typer(
@@ -85,10 +85,10 @@ def run(
         code, done = outcomes[-1].exit_code, [o.plain() for o in outcomes]
         documents: list[dict[str, Any]] = [{"guest": guests[0], "exit_code": code, "steps": done}]
         if outcomes[-1].error:
-            print(f"\n{outcomes[-1].error}: {outcomes[-1].message}", file=sys.stderr)
+            terminal.say(f"\n{outcomes[-1].error}: {outcomes[-1].message}", sys.stderr)
     else:
         arguments = ["--from", steps[0], "--through", steps[-1], *(["--apply"] if apply else [])]
-        documents = local.Fleet(home, arguments, jobs, lambda line: print(line, file=out, flush=True)).run(guests)
+        documents = local.Fleet(home, arguments, jobs, lambda line: terminal.say(line, out)).run(guests)
         terminal.table(local.summary(documents), out)
     code = local.worst([d["exit_code"] for d in documents])
     if as_json:
@@ -123,16 +123,16 @@ def approve(
     approval.to_approve(home, guest, plan)
     page = proposal.page(home, guest, plan, Journal(folder / "journal.jsonl").entries())
     out = sys.stderr if as_json else sys.stdout
-    print(page, file=out)
-    print(f"You approve as {by.principal} ({by.fingerprint}).", file=out)
+    terminal.say(page, out)
+    terminal.say(f"You approve as {by.principal} ({by.fingerprint}).", out)
     if by.doubt:
-        print(f"As things are here it will count for nothing: {by.doubt}.", file=out)
+        terminal.say(f"As things are here it will count for nothing: {by.doubt}.", out)
     asked = sys.stdin.isatty()
     if not yes:
         remedy = f"run it in a terminal, or, where somebody has read the page: hikkoshi approve {guest} --yes"
         if not asked:
             raise Refused(Problem("nobody can be asked: this is no terminal", guest, remedy=remedy))
-        print("Type the guest's name to approve this page, anything else not to: ", end="", file=out, flush=True)
+        terminal.say("Type the guest's name to approve this page, anything else not to: ", out, end="")
         if (typed := sys.stdin.readline().strip()) != guest:
             raise Refused(
                 Problem("nothing was approved", guest, repr(typed), repr(guest), "approve it when it is right")
@@ -142,7 +142,8 @@ def approve(
     if as_json:
         terminal.print_json({**worth.plain(), "counts": not worth.flaw})
     else:
-        print(f"It was signed, and does not count here: {worth.flaw}" if worth.flaw else worth, given.path, sep="\n")
+        terminal.say(f"It was signed, and does not count here: {worth.flaw}" if worth.flaw else worth)
+        terminal.say(given.path)
     raise typer.Exit(Refused.exit_code if worth.flaw else 0)
 
 
@@ -250,7 +251,7 @@ def lab_up(as_json: AsJson = False) -> None:
     from hikkoshi.lab import lab  # noqa: PLC0415
     from hikkoshi.params import Home  # noqa: PLC0415
 
-    lab.up(Home.find(), _unsaid if as_json else print)
+    lab.up(Home.find(), _unsaid if as_json else terminal.say)
     if as_json:
         _lab_status(as_json)
 
@@ -261,7 +262,7 @@ def lab_down(as_json: AsJson = False) -> None:
     from hikkoshi.lab import lab  # noqa: PLC0415
     from hikkoshi.params import Home  # noqa: PLC0415
 
-    lab.down(Home.find(), _unsaid if as_json else print)
+    lab.down(Home.find(), _unsaid if as_json else terminal.say)
     if as_json:
         _lab_status(as_json)
 
@@ -280,7 +281,7 @@ def lab_fault(
     from hikkoshi.lab import lab  # noqa: PLC0415
     from hikkoshi.params import Home  # noqa: PLC0415
 
-    print(lab.fault(Home.find(), name))
+    terminal.say(lab.fault(Home.find(), name))
 
 
 def _lab_status(as_json: bool) -> bool:
@@ -306,7 +307,7 @@ def _unsaid(words: str) -> None:
 
 def _unexpected(e: BaseException) -> str:
     """Keep the whole story of an error that nobody foresaw; the line that tells of it."""
-    story = _without_secrets("".join([" ".join(sys.argv), "\n", *traceback.format_exception(e)]))
+    story = printable(_without_secrets("".join([" ".join(sys.argv), "\n", *traceback.format_exception(e)])))
     told = f"an error that nobody foresaw: {type(e).__name__}: {e} · the whole story is in {_kept(story)}"
     return _without_secrets(told)
 
@@ -354,14 +355,14 @@ def main() -> None:
         app()
     except HikkoshiError as e:
         message = _without_secrets(str(e))
-        print(message, file=sys.stderr)
+        terminal.say(message, sys.stderr)
         if "--json" in sys.argv:
             terminal.print_json({"exit_code": e.exit_code, "error": type(e).__name__, "message": message})
         sys.exit(e.exit_code)
     except BrokenPipeError:
         os._exit(128 + signal.SIGPIPE)  # whoever read us has gone: `hikkoshi status | head -1`
     except Exception as e:
-        print(_unexpected(e), file=sys.stderr)
+        terminal.say(_unexpected(e), sys.stderr)
         sys.exit(1)
 
 

@@ -5,8 +5,22 @@ what was expected, and what to do. Commands end with the exit code of the error'
 """
 
 import difflib
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
+
+
+def printable(text: str, keep: str = "\n\t") -> str:
+    """The text as it may be shown: what a terminal would obey, and what turns letters around, is written out as `\\x1b`.
+
+    Names and words may come from anybody: a Dom-0's files, a guest's disk, a server, ssh. Everything that is shown passes
+    here, in the few places that show it. `keep`: control characters that are ours, the ends of lines.
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(
+        c if c.isprintable() or c in keep or unicodedata.category(c) == "Zs" else ascii(c)[1:-1] for c in text
+    )
 
 
 @dataclass(frozen=True)
@@ -25,7 +39,7 @@ class Problem:
     remedy: str = ""
 
     def __str__(self) -> str:
-        lines = [self.what]
+        lines = [self.what.replace("\n", "\n    ")]
         for label, text in (
             ("where", self.where),
             ("found", self.found),
@@ -34,7 +48,7 @@ class Problem:
         ):
             if text:
                 lines.append(f"  {label + ':':<12}{text.strip()}".replace("\n", "\n" + " " * 14))
-        return "\n".join(lines)
+        return printable("\n".join(lines))
 
 
 class HikkoshiError(Exception):

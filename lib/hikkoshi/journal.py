@@ -9,7 +9,7 @@ import errno
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -47,7 +47,7 @@ class Journal:
                 **fields,
                 "prev": hashlib.sha256(lines[-1]).hexdigest() if lines else START,
             }
-            line = memoryview(torn + json.dumps(entry, ensure_ascii=False, separators=(",", ":")).encode() + b"\n")
+            line = memoryview(torn + _written(entry) + b"\n")
             try:
                 while line:
                     line = line[f.write(line) :]
@@ -107,3 +107,9 @@ class Journal:
             raise BadInput(
                 Problem("the journal is not a file of its own", str(self.path), found, remedy=remedy)
             ) from None
+
+
+def _written(entry: Mapping[str, Any]) -> bytes:
+    """A line's JSON. A name that is no UTF-8 comes with halves of characters, which JSON can only write as escapes."""
+    text = json.dumps(entry, ensure_ascii=False, separators=(",", ":"))
+    return text.encode("utf-8", errors="backslashreplace")

@@ -48,7 +48,7 @@ def machines(
     if as_json:
         terminal.print_json({"site": identity, "machines": [_plain(m, vm.whose(m, identity)) for m in found]})
         return
-    print(f"This site folder is {identity}.")
+    terminal.say(f"This site folder is {identity}.")
     terminal.table(
         [
             {

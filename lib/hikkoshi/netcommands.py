@@ -41,7 +41,7 @@ def run(
     else:
         terminal.table(rows(made.measurement))
     if made.check is not None and not made.check:
-        print(made.check.problem(), file=sys.stderr)
+        terminal.say(made.check.problem(), sys.stderr)
         raise typer.Exit(1)
 
 
@@ -75,7 +75,7 @@ def parse(
         terminal.print_json({name: m.plain() for name, m in found.items()})
     elif not as_json:
         for name, m in found.items():
-            print(name)
+            terminal.say(name)
             terminal.table(rows(m))
     if problems:
         raise BadInput(*problems)
@@ -134,9 +134,9 @@ def diagnose(
     if as_json:
         terminal.print_json(json.loads(found.model_dump_json()))
     else:
-        print(found.plain())
+        terminal.say(found.plain())
     if seen.failure:
-        print(f"\nthe load could not be put on: {seen.failure}", file=sys.stderr)
+        terminal.say(f"\nthe load could not be put on: {seen.failure}", sys.stderr)
         raise typer.Exit(1)
 
 

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from hikkoshi import approval, files
 from hikkoshi.artefact import Artefact
 from hikkoshi.disk.conversion import Conversion
-from hikkoshi.errors import BadInput, HikkoshiError
+from hikkoshi.errors import BadInput, HikkoshiError, printable
 from hikkoshi.params import Guest, Home, Site
 from hikkoshi.plan import Plan, nic_table
 from hikkoshi.rehearsal import rehearsal
@@ -115,7 +115,7 @@ def _machine(plan: Plan) -> Points:
         f"{vm.guest_id}, hardware version {vm.hardware_version}, a disk of {files.human(vm.disk_bytes)} on {vm.controller}"
     )
     yield f"NICs: {len(vm.nics)} {vm.nic_model}, each with the MAC that it has under Xen"
-    rows = [{k: _plain(v) for k, v in row.items()} for row in nic_table(vm.nics)]
+    rows = [{k: printable(v, keep="") for k, v in row.items()} for row in nic_table(vm.nics)]
     names = list(rows[0]) if rows else []
     widths = {n: max(len(n), *(len(r[n]) for r in rows)) for n in names}
     for row in [{n: n for n in names}, *rows] if rows else []:
@@ -311,10 +311,8 @@ def _ended(outcome: Outcome) -> str:
     return f"by {outcome.accelerator}, and came to {outcome.ending} after {outcome.seconds:.0f} s"
 
 
-def _plain(text: str) -> str:
-    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
-
-
 def _wrapped(text: str, first: str, later: str) -> list[str]:
-    wrapped = textwrap.wrap(_plain(text), WIDTH, initial_indent=first, subsequent_indent=later, break_on_hyphens=False)
+    wrapped = textwrap.wrap(
+        printable(text), WIDTH, initial_indent=first, subsequent_indent=later, break_on_hyphens=False
+    )
     return [f"{line}\n" for line in wrapped]

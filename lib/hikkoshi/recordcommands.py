@@ -60,7 +60,7 @@ def verify(
         terminal.table([r.row() for r in found.records])
         unsealed = [f"{run} has ended and is not sealed: the guest's next run does it" for run in waiting]
         for note in (*found.notes, *unsealed):
-            print(f"note: {note}")
+            terminal.say(f"note: {note}")
         for n, problem in enumerate(found.problems, 1):
-            print(f"{n}. {problem}".replace("\n", "\n   "), file=sys.stderr)
+            terminal.say(f"{n}. {problem}".replace("\n", "\n   "), sys.stderr)
     raise typer.Exit(1 if found.problems else 0)

@@ -23,7 +23,7 @@ from typing import IO, Any, Literal
 
 from hikkoshi import approval, files, lock, masking, privacy, signatory
 from hikkoshi.check import Check, Unseen
-from hikkoshi.errors import BadInput, HikkoshiError, Problem, Refused, StepFailed, nearest
+from hikkoshi.errors import BadInput, HikkoshiError, Problem, Refused, StepFailed, nearest, printable
 from hikkoshi.journal import Journal
 from hikkoshi.params import Guest, Home, Site
 from hikkoshi.plan import Plan
@@ -63,7 +63,7 @@ class Row:
     found: str = ""
 
     def __str__(self) -> str:
-        return f"{self.state:<{WIDTH}}{self.title:<44}{self.seconds:>7.1f} s  {self.found}".rstrip()
+        return _shown(f"{self.state:<{WIDTH}}{self.title:<44}{self.seconds:>7.1f} s  {self.found}".rstrip())
 
 
 @dataclass(frozen=True)
@@ -75,8 +75,10 @@ class Checklist:
 
     def __str__(self) -> str:
         return "\n".join(
-            f"{state_of(c):<{WIDTH}}{c.title}{': ' + c.found if c.found else ''}"
-            + (f"  (expected {c.expected})" if not c and c.expected else "")
+            _shown(
+                f"{state_of(c):<{WIDTH}}{c.title}{': ' + c.found if c.found else ''}"
+                + (f"  (expected {c.expected})" if not c and c.expected else "")
+            )
             for c in self.checks
         )
 
@@ -92,9 +94,14 @@ class Evidence:
         return "\n".join(
             [
                 *map(str, self.rows),
-                *(f"{a['sha256'][:16]}…  {files.human(a['bytes']):>10}  {a['file']}" for a in self.artefacts),
+                *(_shown(f"{a['sha256'][:16]}…  {files.human(a['bytes']):>10}  {a['file']}") for a in self.artefacts),
             ]
         )
+
+
+def _shown(row: str) -> str:
+    """A row as text: what it found may have many lines, and none of them is to look like another row."""
+    return printable(row.replace("\n", "\n" + " " * WIDTH))
 
 
 def state_of(check: Check) -> State:
@@ -127,7 +134,7 @@ class Run:
         return self.home.folder(self.guest.name)
 
     def __str__(self) -> str:
-        return f"run {self.id} · guest {self.guest.name} · mode {self.mode} · {self.folder}"
+        return _shown(f"run {self.id} · guest {self.guest.name} · mode {self.mode} · {self.folder}")
 
     def approved(self) -> Check:
         """Whether somebody's approval of the guest's plan counts: now, or since this run first acted by it.

@@ -20,6 +20,7 @@ from matplotlib.text import Text
 
 from hikkoshi import run as _run
 from hikkoshi.check import Check
+from hikkoshi.errors import printable
 from hikkoshi.progress import Progress
 
 if TYPE_CHECKING:  # most notebooks draw nothing, and need not wait for it
@@ -43,7 +44,9 @@ def table(rows: pd.DataFrame | Sequence[Mapping[str, Any]], caption: str = "") -
     frame = frame.map(lambda v: ", ".join(map(str, v)) if isinstance(v, tuple | list) else v)
     with pd.option_context("display.max_colwidth", None, "display.max_rows", None):
         body = frame.to_html(index=False, border=0, escape=True, na_rep="–", classes="hikkoshi")
-    columns = [[str(name), *("–" if pd.isna(v) else str(v) for v in frame[name])] for name in frame.columns]
+    columns = [
+        [str(name), *("–" if pd.isna(v) else printable(str(v), keep="") for v in frame[name])] for name in frame.columns
+    ]
     widths = [max(map(len, column)) for column in columns]
     lines = ["  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) for row in zip(*columns, strict=True)]
     plain = "\n".join(line.rstrip() for line in lines) if len(frame) else "(nothing)"
@@ -175,7 +178,7 @@ def _diff_line(line: str) -> str:
 
 
 def _bundle(rich: str, plain: str) -> dict[str, str]:
-    return {"text/html": rich, "text/plain": plain}
+    return {"text/html": printable(rich), "text/plain": printable(plain)}
 
 
 def _both(rich: str, plain: str) -> None:
@@ -256,7 +259,7 @@ def _activate() -> None:
         (_run.Evidence, _evidence_html),
         (_run.Run, _run_html),
     ):
-        formatters["text/html"].for_type(kind, rich)
+        formatters["text/html"].for_type(kind, lambda o, rich=rich: printable(rich(o)))
         formatters["text/plain"].for_type(kind, lambda o, p, cycle: p.text(str(o)))
     _run.display = display
     style = (

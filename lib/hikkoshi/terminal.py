@@ -8,9 +8,15 @@ from typing import IO, Annotated, Any
 
 import typer
 
+from hikkoshi.errors import printable
 from hikkoshi.progress import Progress
 
 AsJson = Annotated[bool, typer.Option("--json", help="print one JSON document, and nothing else, on stdout")]
+
+
+def say(text: object, out: IO[str] | None = None, end: str = "\n") -> None:
+    """Print lines. The only `print` of the command line: nothing that a terminal would obey passes here."""
+    print(printable(str(text)), end=end, file=out or sys.stdout, flush=True)
 
 
 def table(rows: Sequence[Mapping[str, str]], out: IO[str] | None = None) -> None:
@@ -21,17 +27,20 @@ def table(rows: Sequence[Mapping[str, str]], out: IO[str] | None = None) -> None
 
     shown = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for name in rows[0] if rows else ():
-        shown.add_column(name, overflow="fold")
+        shown.add_column(printable(name), overflow="fold")
     for row in rows:
-        shown.add_row(*row.values())
+        shown.add_row(*map(printable, row.values()))
     out = out or sys.stdout
     width = None if out.isatty() else 1000  # lines that no window cuts are not folded
     Console(file=out, width=width, highlight=False, markup=False).print(shown)
 
 
 def print_json(document: Any) -> None:
-    """Print one JSON document."""
-    print(json.dumps(document, ensure_ascii=False, indent=2))
+    """Print one JSON document. What JSON itself would leave and a terminal would obey is written as an escape of JSON, too."""
+    text = json.dumps(document, ensure_ascii=False, indent=2)
+    if printable(text) != text:
+        text = "".join(c if printable(c) == c else json.dumps(c)[1:-1] for c in text)
+    print(text)
 
 
 @contextlib.contextmanager
@@ -41,14 +50,14 @@ def bar(title: str) -> Iterator[Progress]:
     from rich.console import Console  # noqa: PLC0415
 
     columns = (
-        bars.TextColumn("{task.description}"),
+        bars.TextColumn("{task.description}", markup=False),
         bars.BarColumn(bar_width=24),
         bars.TaskProgressColumn(),
         bars.DownloadColumn(binary_units=True),
         bars.TimeRemainingColumn(),
-        bars.TextColumn("{task.fields[text]}"),
+        bars.TextColumn("{task.fields[text]}", markup=False),
     )
     console = Console(stderr=True)
     with bars.Progress(*columns, console=console, disable=not console.is_terminal) as shown:
-        task = shown.add_task(title, total=None, text="")
-        yield lambda done, total, text: shown.update(task, completed=done, total=total, text=text)
+        task = shown.add_task(printable(title), total=None, text="")
+        yield lambda done, total, text: shown.update(task, completed=done, total=total, text=printable(text))

@@ -68,6 +68,13 @@ def test_any_content_comes_back_as_it_was(tmp_path_factory: pytest.TempPathFacto
     assert [e["content"] for e in journal.entries()] == [json.loads(json.dumps(content))] * 2
 
 
+def test_a_file_whose_name_is_no_text_can_be_told_of(journal: Journal) -> None:
+    name = os.fsdecode(b"disk-\xff\xed\xb2\x80.img")
+    journal.append("step", found=name)
+    assert list(journal.entries())[-1]["found"] == name
+    journal.check()
+
+
 def test_a_line_for_which_there_is_no_room_leaves_the_journal_as_it_was(journal: Journal) -> None:
     before = journal.path.read_bytes()
     code = (

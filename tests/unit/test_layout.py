@@ -137,3 +137,16 @@ def test_the_lock_file_holds_every_package_with_version_and_hash_and_no_address(
     assert not re.search(r"[a-z]+://|^-i |--index", lock)
     for name, version in pinned.items():
         assert metadata.version(name) == version, f"{name}: run make setup"
+
+
+OWN_PROGRAMS = {"guest/worker.py", "network/meter.py"}  # they speak to us by pipes, not to a person
+
+
+def test_the_command_line_prints_in_one_place() -> None:
+    """By `terminal.say`, which lets nothing pass that a terminal would obey."""
+    for path in MODULES:
+        own = str(path.relative_to(LIB))
+        calls = [n.func for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Call)]
+        printing = any(isinstance(f, ast.Name) and f.id == "print" for f in calls)
+        allowed = own in {"terminal.py", *OWN_PROGRAMS} or own.startswith("lab/")
+        assert not printing or allowed, f"{own} prints: let terminal.say do it"

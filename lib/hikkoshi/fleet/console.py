@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from typing import IO
 
+from hikkoshi.errors import printable
 from hikkoshi.record.notebook import Event
 
 EVERY = 5.0  # seconds between lines of progress where lines stay
@@ -24,6 +25,7 @@ class Console:
     def __call__(self, event: Event) -> None:
         """Show one event."""
         now = self._clock()
+        event = Event(event.kind, printable(event.text))
         if event.kind == "progress":
             self._waiting = event.text.strip().splitlines()[-1]
             if self._redraw:
@@ -48,7 +50,7 @@ class Console:
     def heading(self, text: str) -> None:
         """A line that stands out."""
         self._flush()
-        self._line(text)
+        self._line(printable(text))
 
     def _flush(self) -> None:
         if self._waiting:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from hikkoshi import files
-from hikkoshi.errors import Problem
+from hikkoshi.errors import Problem, printable
 
 Content = Path | bytes
 DECLARATION = "BagIt-Version: 1.0\nTag-File-Character-Encoding: UTF-8\n"
@@ -112,11 +112,6 @@ def read_info(folder: Path) -> dict[str, str]:
         label, _, value = line.partition(": ")
         found.setdefault(label, printable(value))
     return found
-
-
-def printable(text: str) -> str:
-    """The same text without anything that a terminal would obey: names in a record may come from anybody."""
-    return "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in text)
 
 
 def _copy(content: Content, target: Path) -> tuple[str, int]:

@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from hikkoshi import files, signature, statement
-from hikkoshi.errors import BadInput, Problem, ToolFailed
+from hikkoshi.errors import BadInput, Problem, ToolFailed, printable
 from hikkoshi.journal import Journal
 from hikkoshi.record import bag, register, timestamp
 from hikkoshi.record.instructions import SIGNATURE, TOKEN
@@ -54,7 +54,7 @@ class Verified:
         """The same as JSON can hold it."""
         said = {k: self.info.get(k, "") for k in ("Outcome", "Sealed", "Sealed-By")}
         return {
-            "path": bag.printable(str(self.path)),
+            "path": printable(str(self.path)),
             **{k.lower().replace("-", "_"): v for k, v in said.items()},
             "good": not self.problems,
             "problems": [vars(p) for p in self.problems],
@@ -66,7 +66,7 @@ class Verified:
         count = len(self.problems)
         return {
             "": "good" if not count else f"{count} problem{'s' if count > 1 else ''}",
-            "record": bag.printable(f"{self.path.parent.name}/{self.path.name}"),
+            "record": printable(f"{self.path.parent.name}/{self.path.name}"),
             "outcome": self.info.get("Outcome", "?"),
             "sealed": self.info.get("Sealed", "?"),
             "by": self.info.get("Sealed-By", "?").partition(":")[0],
@@ -115,7 +115,7 @@ def inspect(record: Path, trust: Trust, ca: Path | None, count: Callable[[int], 
 
 def told(problem: Problem) -> Problem:
     """The same problem, safe to print."""
-    return Problem(*map(bag.printable, astuple(problem)))
+    return Problem(*map(printable, astuple(problem)))
 
 
 def _walk(record: Path) -> Iterator[tuple[str, os.stat_result]]:

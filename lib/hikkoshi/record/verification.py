@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from hikkoshi import files
-from hikkoshi.errors import BadInput, Problem
+from hikkoshi.errors import BadInput, Problem, printable
 from hikkoshi.journal import Journal
 from hikkoshi.progress import Progress, silent
 from hikkoshi.record import bag
@@ -121,7 +121,7 @@ def _with(found: Verified, more: Iterator[Problem | str]) -> Verified:
     problems, notes = list(found.problems), list(found.notes)
     for word in more:
         if isinstance(word, str):
-            notes.append(bag.printable(word))
+            notes.append(printable(word))
         else:
             problems.append(told(word))
     return Verified(found.path, found.info, tuple(problems), tuple(notes))
