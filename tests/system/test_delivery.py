@@ -2,6 +2,7 @@
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from hikkoshi import delivery
 from hikkoshi.delivery import Delivered
 from hikkoshi.disk import digest, grains
 from hikkoshi.disk.extents import RawDisk
-from hikkoshi.errors import HikkoshiError, Refused, StepFailed, VSphereError
+from hikkoshi.errors import Busy, HikkoshiError, Refused, StepFailed, VSphereError
 from hikkoshi.lab import proxy, site, vcsim
 from hikkoshi.lab.proxy import Fault, FaultProxy
 from hikkoshi.params import Home
@@ -187,6 +188,39 @@ def test_a_disk_is_not_imported_twice_under_one_name(world: World) -> None:
     with pytest.raises(Refused, match="imported before"):
         world.send(v)
     assert named(v) == ["data"]
+
+
+def test_two_imports_of_one_name_are_not_made_at_once(world: World) -> None:
+    v = world.connect()
+    said: list[str] = []
+
+    def meanwhile() -> None:
+        with pytest.raises(Busy) as e:
+            world.send(world.connect())
+        said.append(str(e.value))
+
+    world.proxy.faults.at = (4 * MIB, meanwhile)
+    world.send(v)
+    assert len(said) == 1
+    assert named(v) == ["data"]
+
+
+def test_another_folders_half_made_import_of_that_name_is_not_removed(world: World, tmp_path: Path) -> None:
+    v = world.connect()
+    other = Home(tmp_path / "other")
+    shutil.copytree(world.home.root / "params", other.root / "params")
+    said: list[str] = []
+
+    def meanwhile() -> None:
+        with RawDisk(world.disk) as source, pytest.raises(Refused, match=r"name data is free.*") as e:
+            delivery.send(v2, other, source, "data")
+        said.append(str(e.value))
+
+    v2 = world.connect()
+    world.proxy.faults.at = (4 * MIB, meanwhile)
+    world.send(v)
+    assert world.home.identity() in said[0]
+    assert vm.COMPLETE in vm.marked(v, "import:data")[0].marks
 
 
 @pytest.mark.parametrize(("name", "words"), [("x" * 81, "80"), ("a/b", "name"), ("", "name")])

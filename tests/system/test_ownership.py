@@ -10,13 +10,14 @@ import pytest
 from pyVmomi import vim
 
 import vcenter
-from hikkoshi.errors import Refused
+from hikkoshi.errors import Refused, VSphereError
 from hikkoshi.journal import Journal
+from hikkoshi.lab.proxy import Fault
 from hikkoshi.params import Home
-from hikkoshi.vsphere import cutover, deployment, inventory, vm
+from hikkoshi.vsphere import cutover, deployment, importing, inventory, vm
 from hikkoshi.vsphere.session import VSphere
 from processes import hikkoshi
-from vcenter import BY, OFF, World, by_hand, foreign, options
+from vcenter import BY, OFF, World, by_hand, foreign, named, options
 
 pytestmark = pytest.mark.needs("vcsim", "qemu-img", "openssl")
 OTHER = vm.Owner("0bad0000-0000-4000-8000-000000000002", "20261129T000001Z-60-deploy", "4712")
@@ -160,6 +161,71 @@ def test_a_machine_carries_its_site_its_run_and_itself(world: World) -> None:
     cutover.roll_back(v, world.order, world.folder)
     after = vm.again(v, machine).marks
     assert (after[vm.STARTED], vm.SERVICE in after) == (first, False)
+
+
+def half_made(world: World, v: VSphere, by: vm.Owner) -> vm.Machine:
+    """What an import of this owner's looks like before its end."""
+    deployment.start(v, world.site.vsphere, replace(world.order, owner=by), world.folder)
+    (machine,) = vm.ours(v, by.site, "gateway")
+    return by_hand(v, machine, extraConfig=options({vm.COMPLETE: "", vm.MACHINE: ""}))
+
+
+class TestUnfinished:
+    def test_one_operators_deploy_does_not_remove_what_another_is_uploading(self, world: World) -> None:
+        v, second = world.connect(), world.connect()
+        seen: list[object] = []
+        theirs = replace(world.order, owner=OTHER)
+
+        def meanwhile() -> None:
+            for order in (theirs, replace(world.order, owner=replace(BY, lock="4713"))):
+                with pytest.raises(Refused) as e:
+                    deployment.start(second, world.site.vsphere, order, world.folder)
+                seen.append([p.what for p in e.value.problems])
+                importing._clean(second, "gateway", order.owner)
+
+        world.proxy.faults.at = (4 * vcenter.MIB, meanwhile)
+        world.deploy(v)
+        assert deployment.complete(v, world.order)
+        assert seen == [
+            ["not so: the name gateway is free", "not so: no other machine has one of the MACs"],
+            ["not so: nobody else is at work on an import of gateway"],
+        ]
+
+    def test_a_machine_that_became_complete_while_its_removal_was_tried_again_stays(self, world: World) -> None:
+        v = world.connect()
+        machine = half_made(world, v, BY)
+        world.proxy.faults.soap["Destroy_Task"] = Fault("TaskInProgress", times=1)
+        with pytest.raises(Refused, match="it is complete"):
+            vm.destroy_unfinished(v, BY, machine, lambda done, total, words: vm.complete(v, BY, machine))
+        assert named(v) == ["gateway"]
+
+    def test_one_that_somebody_removed_meanwhile_is_gone(self, world: World) -> None:
+        v = world.connect()
+        machine = half_made(world, v, BY)
+        v.wait(machine.thing.Destroy_Task(), "remove it by hand")
+        vm.destroy_unfinished(v, BY, machine)
+
+    def test_a_failed_import_cleans_up_what_its_own_run_made_and_nothing_else(self, world: World) -> None:
+        v = world.connect()
+        half_made(world, v, OTHER)
+        spec = world.order.spec
+        assert spec is not None
+        nics = tuple(n.model_copy(update={"mac": n.mac.replace("00:16:3e", "00:50:56")}) for n in spec.nics)
+        order = replace(world.order, spec=spec.model_copy(update={"name": "gateway-2", "nics": nics}))
+        world.proxy.faults.cut_after = 4 * vcenter.MIB
+        with pytest.raises(VSphereError, match="upload was cut off"):
+            deployment.start(v, world.site.vsphere, order, world.folder)
+        assert named(v) == ["gateway"]
+
+    def test_what_a_copy_of_this_folder_left_is_removed_once_a_person_has_said_so(self, world: World) -> None:
+        v = world.connect()
+        left = half_made(world, v, replace(BY, lock="4713"))
+        with pytest.raises(Refused, match=f"--take {left.id}"):
+            world.deploy(v)
+        vm.take(v, BY, "gateway", left.id)
+        world.deploy(v)
+        (made,) = vm.ours(v, BY.site, "gateway")
+        assert made.id != left.id
 
 
 class TestTakingOver:

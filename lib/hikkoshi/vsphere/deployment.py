@@ -112,7 +112,8 @@ def checks(v: VSphere, site: Site, wanted: Order) -> list[Check]:
         *first,
         *preflight.spec_checks(wanted.spec),
         *preflight.site_checks(v, site, wanted.spec, wanted.guest, wanted.owner.site),
-        _no_older(found(v, wanted), wanted),
+        _no_older(ours := found(v, wanted), wanted),
+        _nobody_at_work(ours, wanted),
     ]
 
 
@@ -236,6 +237,20 @@ def nic_table(v: VSphere, site: Site, wanted: Order) -> list[dict[str, str]]:
 def _is_ordered(machine: vm.Machine, wanted: Order) -> bool:
     marks = machine.marks
     return vm.COMPLETE in marks and (marks.get(vm.PLAN), marks.get(vm.VMDK)) == (wanted.plan_hash, wanted.sha256)
+
+
+def _nobody_at_work(ours: Sequence[vm.Machine], wanted: Order) -> Check:
+    """Remains are removed by `start`; what a living run in a copy of this folder may still be making is not."""
+    bad = [(m, why) for m in ours if vm.COMPLETE not in m.marks and (why := vm.unfinished(m, wanted.owner))]
+    return Check(
+        f"nobody else is at work on an import of {wanted.guest}",
+        not bad,
+        "; ".join(f"{m}: {why}" for m, why in bad) or "nobody",
+        "nobody",
+        "wait until that run has ended. If it is over for sure: "
+        + "; ".join(f"hikkoshi machines {wanted.guest} --take {m.id}" for m, _ in bad)
+        + ", then run 60-deploy again, which removes it",
+    )
 
 
 def _no_older(ours: Sequence[vm.Machine], wanted: Order) -> Check:
