@@ -124,3 +124,12 @@ def by_hand(v: VSphere, machine: vm.Machine, **change: Any) -> vm.Machine:
     """What a person, or another program, does to a machine in the vSphere client."""
     v.wait(machine.thing.ReconfigVM_Task(vim.vm.ConfigSpec(**change)), "change it")
     return vm.again(v, machine)
+
+
+def plug(machine: vm.Machine, mac: str) -> Any:
+    """The change that plugs one NIC in."""
+    card = machine.nics[mac.lower()]
+    card.connectable = vim.vm.device.VirtualDevice.ConnectInfo(
+        startConnected=True, connected=machine.power == "poweredOn", allowGuestControl=True
+    )
+    return vim.vm.device.VirtualDeviceSpec(operation="edit", device=card)

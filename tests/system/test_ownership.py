@@ -17,7 +17,7 @@ from hikkoshi.params import Home
 from hikkoshi.vsphere import cutover, deployment, importing, inventory, vm
 from hikkoshi.vsphere.session import VSphere
 from processes import hikkoshi
-from vcenter import BY, OFF, World, by_hand, foreign, named, options
+from vcenter import BY, OFF, World, by_hand, foreign, named, options, plug
 
 pytestmark = pytest.mark.needs("vcsim", "qemu-img", "openssl")
 OTHER = vm.Owner("0bad0000-0000-4000-8000-000000000002", "20261129T000001Z-60-deploy", "4712")
@@ -132,19 +132,11 @@ def test_a_clone_is_listed_and_does_not_hinder_the_machine_that_it_was_made_of(w
 def test_a_machine_of_a_stranger_without_any_mark_that_has_our_macs_is_told(world: World) -> None:
     v = world.connect()
     old = foreign(world, v, "old", mac=world.order.nics[3].mac)
-    by_hand(v, old, deviceChange=[plug(old)])
+    by_hand(v, old, deviceChange=[plug(old, world.order.nics[3].mac)])
     v.wait(old.thing.PowerOnVM_Task(), "switch it on by hand")
     (row,) = cutover.strangers(v, world.order, [world.order.nics[3].mac.upper()])
     assert "not made by Hikkoshi" in row.found
     assert not cutover.alone(v, world.order, [world.order.nics[3].mac])
-
-
-def plug(machine: vm.Machine) -> Any:
-    (card,) = machine.nics.values()
-    card.connectable = vim.vm.device.VirtualDevice.ConnectInfo(
-        startConnected=True, connected=True, allowGuestControl=True
-    )
-    return vim.vm.device.VirtualDeviceSpec(operation="edit", device=card)
 
 
 def test_a_machine_carries_its_site_its_run_and_itself(world: World) -> None:

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from hikkoshi.params import Home
 from hikkoshi.vsphere import cutover, deployment, inventory, ova, preflight, tls, vm
 from hikkoshi.vsphere.deployment import Order
 from hikkoshi.vsphere.session import VSphere
-from vcenter import BY, MIB, OFF, World, by_hand, foreign, named, options
+from vcenter import BY, MIB, OFF, World, by_hand, foreign, named, options, plug
 
 pytestmark = pytest.mark.needs("vcsim", "qemu-img", "openssl")
 
@@ -179,8 +179,7 @@ class TestPreflight:
 
     def test_hosts_in_maintenance_are_no_place(self, world: World) -> None:
         v = world.connect()
-        for host in v.collect("HostSystem", ["name"]):
-            v.wait(host.EnterMaintenanceMode_Task(0), "enter maintenance")
+        maintenance(v)
         (check,) = red(world, v)
         assert check.found.count("in maintenance mode") == 3
         with pytest.raises(Refused, match="a host can take the machine"):
@@ -228,14 +227,66 @@ class TestDeployment:
         assert deployment.complete(v, world.order)
         assert red(world, v) == []
 
-    def test_a_machine_of_another_plan_is_not_taken_for_ours_and_not_removed(self, world: World) -> None:
+    @pytest.mark.parametrize("of", [vm.PLAN, vm.VMDK])
+    def test_an_import_of_an_earlier_plan_or_disk_that_was_never_started_is_replaced(
+        self, world: World, of: str
+    ) -> None:
         v = world.connect()
         world.deploy(v)
+        (earlier,) = vm.ours(v, BY.site, "gateway")
+        by_hand(v, earlier, extraConfig=options({of: "b" * 64}))
+        assert not deployment.complete(v, world.order)
+        assert red(world, v) == []
+        check = deployment.no_earlier(v, world.order)
+        assert (bool(check), str(earlier) in check.found) == (False, True), "the row of plan mode names it"
+        with pytest.raises(Refused, match="no machine of an earlier plan or disk is left"):
+            world.deploy(v)
+        deployment.remove_earlier(v, world.order)
+        assert deployment.no_earlier(v, world.order)
+        world.deploy(v)
+        (made,) = vm.ours(v, BY.site, "gateway")
+        assert made.id != earlier.id
+
+    def test_nothing_is_removed_before_there_is_a_disk_to_replace_it(self, world: World) -> None:
+        v = world.connect()
+        world.deploy(v)
+        with pytest.raises(Refused, match="no disk yet"):
+            deployment.remove_earlier(v, replace(world.order, sha256=""))
+        assert named(v) == ["gateway"]
+
+    @pytest.mark.parametrize(
+        ("use", "why"),
+        [
+            (lambda w, v, m: served(w, v), "it was put into service at"),
+            (lambda w, v, m: v.wait(m.thing.PowerOnVM_Task(), "on"), "poweredOn"),
+            (lambda w, v, m: (v.wait(m.thing.PowerOnVM_Task(), "on"), v.wait(m.thing.PowerOffVM_Task(), "off")),
+             "it was switched on at"),
+            (lambda w, v, m: v.wait(m.thing.CreateSnapshot_Task("before", "", False, False), "snap"), "snapshot"),
+            (lambda w, v, m: by_hand(v, m, deviceChange=[plug(m, "00:16:3e:05:00:04")]), "1 NICs plugged in"),
+            (lambda w, v, m: by_hand(v, m, extraConfig=options({vm.SITE: "another"})), "another site folder"),
+            (lambda w, v, m: by_hand(v, m, extraConfig=options({vm.MACHINE: "another"})), "clone"),
+        ],
+        ids=["served", "on", "was on", "snapshot", "plugged in", "of others", "clone"],
+    )  # fmt: skip
+    def test_one_that_anybody_has_used_is_never_removed(
+        self, world: World, use: Callable[[World, VSphere, vm.Machine], object], why: str
+    ) -> None:
+        v = world.connect()
+        world.deploy(v)
+        (machine,) = vm.ours(v, BY.site, "gateway")
         newer = replace(world.order, plan_hash="b" * 64)
-        assert not deployment.complete(v, newer)
-        assert [c.title for c in red(world, v, newer)] == ["no machine of an earlier plan or disk stands in vSphere"]
-        with pytest.raises(Refused, match="earlier plan"):
-            deployment.start(v, world.site.vsphere, newer, world.folder)
+        assert deployment.never_started(v, newer, machine) == ""
+        use(world, v, machine)
+        now = vm.again(v, machine)
+        assert why in deployment.never_started(v, newer, now)
+        with pytest.raises(Refused, match="is not removed"):
+            vm.destroy(v, machine, lambda m: deployment.never_started(v, newer, m), "remove it")
+        if vm.whose(now, BY.site) == "ours":
+            assert [c.title for c in red(world, v, newer)] == ["a machine of an earlier plan or disk was never started"]
+            with pytest.raises(Refused, match="is not removed"):
+                deployment.remove_earlier(v, newer)
+        else:
+            deployment.remove_earlier(v, newer)
         assert named(v) == ["gateway"]
 
     def test_a_flipped_byte_is_found_and_nothing_is_left(self, world: World) -> None:
@@ -346,6 +397,61 @@ class TestDeployment:
         assert "0 [scsi]" in told
 
 
+class TestReady:
+    """What is asked of vSphere right before the source is shut down."""
+
+    def red(self, world: World, v: VSphere) -> list[str]:
+        return [c.title for c in cutover.ready(v, world.site.vsphere, world.order) if not c]
+
+    def test_a_deployed_machine_is_ready_and_stays_so_once_it_serves(self, world: World) -> None:
+        v = world.connect()
+        world.deploy(v)
+        assert self.red(world, v) == []
+        served(world, v)
+        cutover.start(v, world.site.vsphere, world.order, source=OFF, folder=world.folder)
+        assert self.red(world, v) == []
+
+    @pytest.mark.parametrize(
+        ("change", "titles"),
+        [
+            (lambda w, v, m: v.wait(m.thing.Destroy_Task(), "remove it"), ["the machine is deployed"]),
+            (lambda w, v, m: by_hand(v, m, extraConfig=options({vm.SITE: "another"})), ["the machine is deployed"]),
+            (lambda w, v, m: by_hand(v, m, extraConfig=options({vm.COMPLETE: ""})), ["the machine is deployed"]),
+            (lambda w, v, m: by_hand(v, m, extraConfig=options({vm.VMDK: "b"})), ["gateway stands in vSphere as planned"]),
+            (lambda w, v, m: by_hand(v, m, memoryMB=512), ["memory in MB"]),
+            (lambda w, v, m: v.wait(m.thing.PowerOnVM_Task(), "on"), ["the machine waits, switched off"]),
+            (lambda w, v, m: by_hand(v, m, deviceChange=[plug(m, "00:16:3e:05:00:04")]), ["the machine waits, switched off"]),
+            (lambda w, v, m: maintenance(v), ["a host can take the machine"]),
+            (lambda w, v, m: stranger_on(w, v), ["no other machine in vSphere is on with one of the MACs"]),
+        ],
+        ids=["gone", "of others", "unfinished", "other disk", "other memory", "on", "plugged in", "no host", "same MAC"],
+    )  # fmt: skip
+    def test_what_has_changed_since_the_preflight_keeps_the_source_on(
+        self, world: World, change: Callable[[World, VSphere, vm.Machine], object], titles: list[str]
+    ) -> None:
+        v = world.connect()
+        world.deploy(v)
+        (machine,) = vm.ours(v, BY.site, "gateway")
+        change(world, v, machine)
+        assert self.red(world, v) == titles
+
+
+def served(world: World, v: VSphere) -> None:
+    cutover.start(v, world.site.vsphere, world.order, source=OFF, folder=world.folder)
+    cutover.roll_back(v, world.order, world.folder)
+
+
+def maintenance(v: VSphere) -> None:
+    for host in v.collect("HostSystem", ["name"]):
+        v.wait(host.EnterMaintenanceMode_Task(0), "enter maintenance")
+
+
+def stranger_on(world: World, v: VSphere) -> None:
+    old = foreign(world, v, "old", mac="00:16:3E:05:00:03")
+    by_hand(v, old, deviceChange=[plug(old, "00:16:3e:05:00:03")])
+    v.wait(old.thing.PowerOnVM_Task(), "on")
+
+
 class TestCutOver:
     def test_nothing_happens_while_the_source_runs(self, world: World) -> None:
         v = world.connect()
@@ -421,10 +527,7 @@ class TestCutOver:
         v = world.connect()
         world.deploy(v)
         (machine,) = vm.marked(v, "gateway")
-        card = machine.nics["00:16:3e:05:00:04"]
-        card.connectable.startConnected = True
-        edit = vim.vm.device.VirtualDeviceSpec(operation="edit", device=card)
-        by_hand(v, machine, deviceChange=[edit])
+        by_hand(v, machine, deviceChange=[plug(machine, "00:16:3e:05:00:04")])
         check = deployment.unplugged(v, world.order)
         assert (bool(check), check.found) == (False, "plugged in: 00:16:3e:05:00:04")
 

@@ -13,7 +13,7 @@ from hikkoshi.check import Check
 from hikkoshi.errors import BadInput, Refused
 from hikkoshi.params import VSphere as Site
 from hikkoshi.progress import Progress, silent
-from hikkoshi.vsphere import deployment, inventory, readback, vm
+from hikkoshi.vsphere import deployment, inventory, preflight, readback, vm
 from hikkoshi.vsphere.deployment import Order
 from hikkoshi.vsphere.session import VSphere
 
@@ -46,6 +46,41 @@ def complete(v: VSphere, wanted: Order, folder: Path) -> Check:
         "run 70-cutover in apply; if it does not come up, 75-rollback",
         v.where,
     )
+
+
+def ready(v: VSphere, site: Site, wanted: Order) -> list[Check]:
+    """Everything in vSphere that the source's shutdown relies on, asked of it now: to be looked at right before.
+
+    The machine is there, ours, complete, as planned, and off (or in service already, in a cut-over that is finished); its
+    place, and a host for it, too; and nobody else is on with its MACs.
+    """
+    machine = _only(v, wanted)
+    if wanted.spec is None or machine is None:
+        return [only_one(v, wanted)]
+    place, found = preflight.place_checks(v, site, wanted.spec)
+    since = machine.marks.get(vm.SERVICE)
+    return [
+        only_one(v, wanted),
+        *place,
+        *([] if found is None else deployment.read_back(v, site, wanted)),
+        Check(
+            "the datastore can be used",
+            found is not None and found.accessible,
+            site.datastore,
+            "accessible",
+            "see why it is not in the vSphere client; nothing was done yet",
+            v.where,
+        ),
+        Check(
+            "the machine waits, switched off",
+            since is not None or (machine.power == "poweredOff" and not machine.plugged),
+            f"in service since {since}" if since else f"{machine.power}, {len(machine.plugged)} NICs plugged in",
+            "off, every NIC unplugged",
+            "find out who switched it on or plugged it in; 75-rollback switches it off and unplugs it",
+            v.where,
+        ),
+        alone(v, wanted, _macs(wanted)),
+    ]
 
 
 def start(

@@ -1,7 +1,8 @@
 """The machine in vSphere: imported with every NIC unplugged, read back, and only then marked complete.
 
 A machine is ours by its marks, see `hikkoshi.vsphere.vm`. One of ours without the mark of completeness is the remains of
-an import that was killed: the next start removes it and begins anew. A complete one is never removed.
+an import that was killed: the next start removes it and begins anew. A complete one is removed only where it is of an
+earlier plan or disk and was never started; one that was ever in service, never.
 """
 
 from collections.abc import Sequence
@@ -9,9 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
+from pyVmomi import vim
+
 from hikkoshi.artefact import Artefact
 from hikkoshi.check import Check
-from hikkoshi.errors import Problem, Refused, StepFailed
+from hikkoshi.errors import Problem, Refused, StepFailed, VSphereError
 from hikkoshi.params import VSphere as Site
 from hikkoshi.progress import Progress, silent
 from hikkoshi.vsphere import importing, inventory, nfc, preflight, readback, vm
@@ -112,7 +115,7 @@ def checks(v: VSphere, site: Site, wanted: Order) -> list[Check]:
         *first,
         *preflight.spec_checks(wanted.spec),
         *preflight.site_checks(v, site, wanted.spec, wanted.guest, wanted.owner.site),
-        _no_older(ours := found(v, wanted), wanted),
+        _replaceable(v, ours := found(v, wanted), wanted),
         _nobody_at_work(ours, wanted),
     ]
 
@@ -135,9 +138,10 @@ def complete(v: VSphere, wanted: Order) -> Check:
 def start(v: VSphere, site: Site, wanted: Order, folder: Path, progress: Progress = silent) -> Deployment:
     """Import the machine with its NICs unplugged, compare what arrived, read everything back, mark it complete.
 
-    Removes the remains of an import of ours that did not come to its end; refuses where any of `checks` is red.
+    Removes the remains of an import of ours that did not come to its end; refuses where any of `checks` is red, and where a
+    machine of an earlier plan is left, see `remove_earlier`.
     """
-    refused = [c for c in checks(v, site, wanted) if not c]
+    refused = [c for c in (*checks(v, site, wanted), no_earlier(v, wanted)) if not c]
     if refused or wanted.spec is None:
         raise Refused(*(c.problem() for c in refused))
 
@@ -180,6 +184,56 @@ def start(v: VSphere, site: Site, wanted: Order, folder: Path, progress: Progres
     deployment.save(folder)
     vm.complete(v, wanted.owner, machine)
     return deployment
+
+
+def no_earlier(v: VSphere, wanted: Order) -> Check:
+    """Whether no machine of an earlier plan or disk is left in vSphere."""
+    older = _older(found(v, wanted), wanted)
+    return Check(
+        "no machine of an earlier plan or disk is left",
+        not older,
+        ", ".join(_about(m) for m in older) or "none",
+        "none, or the one of this plan",
+        "run 60-deploy in apply: it removes one that was never started",
+        v.where,
+        later=True,
+    )
+
+
+def remove_earlier(v: VSphere, wanted: Order, progress: Progress = silent) -> None:
+    """Remove what was imported for an earlier plan or disk and never started; `Refused` for anything else."""
+    if wanted.spec is None or not wanted.sha256:
+        raise Refused(complete(v, wanted).problem())
+    for machine in _older(found(v, wanted), wanted):
+        vm.destroy(v, machine, lambda m: never_started(v, wanted, m), f"remove {_about(machine)}", progress)
+
+
+def never_started(v: VSphere, wanted: Order, machine: vm.Machine) -> str:
+    """Why a machine is not an import of ours that nobody has used since; '' if it is. Whoever used it may have data in it."""
+    marks, site = machine.marks, wanted.owner.site
+    if vm.whose(machine, site) != "ours":
+        return f"it is {vm.told(machine, site)}"
+    if vm.COMPLETE not in marks or _is_ordered(machine, wanted):
+        return "it is unfinished, or the one that is wanted"
+    if since := marks.get(vm.STARTED) or marks.get(vm.SERVICE):
+        return f"it was put into service at {since}"
+    if machine.power != "poweredOff" or machine.plugged:
+        return f"it is {machine.power}, {len(machine.plugged)} NICs plugged in"
+    if v.read(machine.thing, "snapshot").get("snapshot"):
+        return "somebody has made a snapshot of it"
+    return _switched_on(v, machine)
+
+
+def _switched_on(v: VSphere, machine: vm.Machine) -> str:
+    """What vSphere's events tell of a machine that a person has switched on by hand."""
+    of = vim.event.EventFilterSpec.ByEntity(entity=machine.thing, recursion="self")
+    asked = vim.event.EventFilterSpec(entity=of, eventTypeId=["VmPoweredOnEvent", "DrsVmPoweredOnEvent"])
+    try:
+        with v.asking("tell whether it was ever switched on"):
+            told = v.content.eventManager.QueryEvents(asked)
+    except VSphereError as e:
+        return f"vSphere does not tell whether it was ever switched on: {e.problems[0].found}"
+    return f"it was switched on at {told[0].createdTime.isoformat(timespec='seconds')}" if told else ""
 
 
 def found(v: VSphere, wanted: Order) -> list[vm.Machine]:
@@ -253,13 +307,22 @@ def _nobody_at_work(ours: Sequence[vm.Machine], wanted: Order) -> Check:
     )
 
 
-def _no_older(ours: Sequence[vm.Machine], wanted: Order) -> Check:
-    older = [m for m in ours if vm.COMPLETE in m.marks and not _is_ordered(m, wanted)]
+def _older(ours: Sequence[vm.Machine], wanted: Order) -> list[vm.Machine]:
+    return [m for m in ours if wanted.spec and vm.COMPLETE in m.marks and not _is_ordered(m, wanted)]
+
+
+def _about(machine: vm.Machine) -> str:
+    marks = machine.marks
+    return f"{machine}, {machine.power}, plan {marks.get(vm.PLAN, '?')[:16]}, disk {marks.get(vm.VMDK, '?')[:16]}"
+
+
+def _replaceable(v: VSphere, ours: Sequence[vm.Machine], wanted: Order) -> Check:
+    older = [(m, never_started(v, wanted, m)) for m in _older(ours, wanted)]
     return Check(
-        "no machine of an earlier plan or disk stands in vSphere",
-        not older,
-        ", ".join(f"{m}, {m.power}" for m in older) or "none",
-        "none, or the one of this plan",
+        "a machine of an earlier plan or disk was never started",
+        not any(why for _, why in older),
+        "; ".join(f"{_about(m)}: {why or 'never started, it will be replaced'}" for m, why in older) or "there is none",
+        "none, or one that was never started, which is replaced",
         "roll back with 75-rollback if it is in service; then remove it in the vSphere client: it may hold data by now, so "
         "Hikkoshi does not",
     )

@@ -24,25 +24,29 @@ def site_checks(v: VSphere, site: Site, spec: VmSpec, own_guest: str, identity: 
     """What has to be asked. The machine of `own_guest` that is ours, as the site folder of this identity, may be there already;
     everybody else's is in the way.
     """
-    try:
-        place = inventory.place(v, site)
-    except Refused as e:
-        return [Check(p.what, False, p.found, p.expected, p.remedy, p.where) for p in e.problems]
+    there, place = place_checks(v, site, spec)
+    if place is None:
+        return there
     machines = vm.every(v)
     own = {o for o, m in machines.items() if m.marks.get(vm.GUEST) == own_guest and vm.whose(m, identity) == "ours"}
     return [
-        Check(
-            "datacenter, cluster, datastore and folder are there",
-            True,
-            f"{site.datacenter}, {site.cluster}, {site.datastore}",
-        ),
-        _host(place, spec),
+        *there,
         _space(place, site, spec, deployed=bool(own)),
         _name_free(machines, own, spec, identity),
         *(_port_group(place.port_groups, nic) for nic in spec.nics),
         _macs_free(machines, own, spec, identity),
         _hardware_version(v, place, spec),
     ]
+
+
+def place_checks(v: VSphere, site: Site, spec: VmSpec) -> tuple[list[Check], Place | None]:
+    """Whether the place is there, and a host on which the machine can run; and the place, if it is."""
+    try:
+        place = inventory.place(v, site)
+    except Refused as e:
+        return [Check(p.what, False, p.found, p.expected, p.remedy, p.where) for p in e.problems], None
+    title = "datacenter, cluster, datastore and folder are there"
+    return [Check(title, True, f"{site.datacenter}, {site.cluster}, {site.datastore}"), _host(place, spec)], place
 
 
 def _host(place: Place, spec: VmSpec) -> Check:
