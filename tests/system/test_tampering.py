@@ -487,7 +487,11 @@ CASES = [
     ),
     Case(
         "words are added to the signature's file",
-        lambda s: edit(s.run(B) / SIGNATURE, "", "approved by the director\n"),
+        lambda s: edit(
+            s.run(B) / SIGNATURE,
+            "-----END SSH SIGNATURE-----\n",
+            "-----END SSH SIGNATURE-----\nand so says the director\n",
+        ),
         "the signature counts for nothing",
         "ssh-keygen reads over what stands beside the block",
     ),
