@@ -22,6 +22,7 @@ from hikkoshi.network.sequential import Run, Series
 from hikkoshi.observation import Wiring
 from hikkoshi.offloads import Offloads
 from hikkoshi.params import Home
+from hikkoshi.permission import Permission
 from hikkoshi.rehearsal.outcome import Ending, Outcome, SeenNic
 from hikkoshi.rehearsal.rehearsal import Rehearsal
 from hikkoshi.report import report
@@ -161,6 +162,19 @@ def deployed(folder: Path, planned: plan.Plan, vmdk: str = VMDK, machine: str = 
     )
     made.save(folder)
     return made
+
+
+def permitted(guest: str = "gateway", step: str = "70-cutover", **of: str) -> Permission:
+    """A permission as a run's gate gives it, where there is no run."""
+    usual = {
+        "plan": "a" * 64,
+        "vmdk": VMDK,
+        "machine": MACHINE,
+        "shell": "",
+        "approver": "approver@lab",
+        "given": SINCE,
+    }
+    return Permission(run="by hand", step=step, guest=guest, **{**usual, **of})
 
 
 class Move:

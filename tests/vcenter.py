@@ -15,10 +15,12 @@ from hikkoshi.check import Check
 from hikkoshi.lab import proxy, site, vcsim
 from hikkoshi.lab.proxy import FaultProxy
 from hikkoshi.params import Home, Site
+from hikkoshi.permission import Permission
 from hikkoshi.vsphere import deployment, inventory, session, vm
 from hikkoshi.vsphere.deployment import Order
 from hikkoshi.vsphere.session import VSphere
 from hikkoshi.vsphere.spec import Nic, VmSpec
+from journey import permitted
 
 MIB = 1 << 20
 OFF = Check("the source is off", True)
@@ -64,6 +66,13 @@ class World:
 
     def deploy(self, v: VSphere | None = None) -> deployment.Deployment:
         return deployment.start(v or self.connect(), self.site.vsphere, self.order, self.folder)
+
+    @property
+    def permission(self) -> Permission:
+        """What the gate would give for the machine that was deployed."""
+        made = deployment.Deployment.find(self.folder)
+        machine = made.instance_uuid if made else ""
+        return permitted(plan=self.order.plan_hash, vmdk=self.order.sha256, machine=machine)
 
     def restart(self) -> None:
         """A new vCenter in the place of the dead one, which has forgotten everything."""

@@ -16,6 +16,8 @@ from hikkoshi.network import aggregation, collection, diagnosis, netperf, prescr
 from hikkoshi.network.diagnosis import Diagnosis
 from hikkoshi.network.snapshot import Snapshot
 from hikkoshi.params import Guest, Home
+from hikkoshi.permission import Permission
+from hikkoshi.plan import Plan
 from hikkoshi.progress import Progress, silent
 from hikkoshi.throughput import UNFINISHED, Bench, Measured, unmeasured
 
@@ -115,10 +117,13 @@ class Treatment:
                          unseen="not needed")  # fmt: skip
         return remedy.holds(self._bench.host(self._bench.wanted().shell), plan)
 
-    def apply(self) -> None:
-        """Change it, read it back, and keep what there was before in remedy.json."""
+    def apply(self, permission: Permission) -> None:
+        """Change it, read it back, and keep what there was before in remedy.json. Only in the shell that was approved."""
+        plan = Plan.find(self._folder)
+        address = self._bench.wanted().shell
+        permission.covers("85-offloads", guest=self._guest.name, plan=plan.hash if plan else "", shell=address)
         shell, earlier = self._bench.host(self._bench.wanted().shell), remedy.Applied.find(self._folder)
-        remedy.apply(shell, self.plan(), earlier, lambda done: done.save(self._folder)).save(self._folder)
+        remedy.apply(shell, self.plan(), permission, earlier, lambda done: done.save(self._folder)).save(self._folder)
 
     def undo(self) -> None:
         """Put back what there was before the remedy, as remedy.json has it; what was measured with it is true no longer."""

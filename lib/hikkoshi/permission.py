@@ -24,7 +24,8 @@ class Permission:
 
     def covers(self, step: str, **found: str) -> None:
         """`Refused` unless it is for this step, and every field named here is as it was approved."""
-        approved = {name: getattr(self, name) for name in found}
+        acted = {"step": step, **found}
+        approved = {name: getattr(self, name) for name in acted}
         problems = [
             Problem(
                 f"what was approved is another {name}",
@@ -33,8 +34,8 @@ class Permission:
                 approved[name] or "none",
                 "find out which is right; then have the plan that is to be carried out approved, and begin anew",
             )
-            for name, now in {"step": step, **found}.items()
-            if now != (approved | {"step": self.step})[name]
+            for name, now in acted.items()
+            if now != approved[name]
         ]
         if problems:
             raise Refused(*problems)

@@ -162,6 +162,10 @@ def _offloads(guest: Guest, plan: Plan) -> Points:
             "in the guest's files: the same for every later start; or the module's parameter disable_lro, where the module "
             "lists it, and then the guest is restarted at a time to be agreed"
         )
+        yield (
+            "on the ESXi host nothing by itself: where the guest cannot switch it off, a person may set the host's own options, "
+            "which every machine on it feels, by this approval and by typing the host's name"
+        )
         yield "what there was before is kept, and can be put back"
 
 

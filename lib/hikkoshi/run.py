@@ -18,14 +18,17 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import IO, Any, Literal
 
-from hikkoshi import approval, files, lock, masking, privacy, signatory
+from hikkoshi import files, lock, masking, privacy
 from hikkoshi.check import Check, Unseen
 from hikkoshi.errors import BadInput, HikkoshiError, Problem, Refused, StepFailed, nearest, printable
+from hikkoshi.gate import Gate
 from hikkoshi.journal import Journal
 from hikkoshi.params import Guest, Home, Site
+from hikkoshi.permission import Permission
 from hikkoshi.plan import Plan
 
 STEPS = {
@@ -126,7 +129,6 @@ class Run:
         default_factory=dict
     )  # {name: SHA-256} of plan and parameters as they were opened
     rows: list[Row] = field(default_factory=list)
-    _acting: datetime | None = None  # since when it acts by an approval
 
     @property
     def folder(self) -> Path:
@@ -137,27 +139,25 @@ class Run:
         return _shown(f"run {self.id} · guest {self.guest.name} · mode {self.mode} · {self.folder}")
 
     def approved(self) -> Check:
-        """Whether somebody's approval of the guest's plan counts: now, or since this run first acted by it.
-
-        One that expires when the source is off already must not keep the machine in vSphere from being switched on.
-        """
-        plan = Plan.find(self.folder)
-        if plan is not None and plan.hash != self.inputs.get(Plan.filename):
-            found, remedy = plan.hash, "run this notebook again from its first cell: what it holds is the plan before"
-            expected = f"{self.inputs.get(Plan.filename)}, as when this run was opened"
-            return Check("the plan is approved", False, f"another plan is there now, {found}", expected, remedy)
-        return self._look(plan)[0]
-
-    def _look(self, plan: Plan | None) -> tuple[Check, approval.Approval | None]:
-        now = approval.look(self.home, self.guest.name, plan)
-        return now if now[0] or not self._acting else approval.look(self.home, self.guest.name, plan, self._acting)
+        """Whether somebody's approval of the guest's plan, disk and machine counts now; see `Gate.approved`."""
+        return self._gate.approved()
 
     def permission(self) -> tuple[Check, ...]:
-        """Whether the plan is approved, and whoever carries it out can sign for it: a name on a list is nobody yet.
+        """The same, and whether whoever carries it out can sign for it; see `Gate.checks`."""
+        return self._gate.checks()
 
-        The key is not asked for again once it acts: the source may be off by then.
-        """
-        return (self.approved(), *(() if self._acting else (signatory.find(self.home).check(),)))
+    def permit(self) -> Permission:
+        """What everything that acts on a service asks for. `Refused` where it is not approved, or this run may not act."""
+        if self.step not in APPROVED or self.mode != "apply" or self._lock.closed:
+            found = f"{self.step}, mode {self.mode}{', ended' if self._lock.closed else ''}"
+            expected, remedy = f"an open run of {' or '.join(APPROVED)}, mode apply", "open one: its first cells do"
+            raise Refused(Problem("this run acts on no service", self.id, found, expected, remedy))
+        return self._gate.permit()
+
+    @cached_property
+    def _gate(self) -> Gate:
+        planned = self.inputs.get(Plan.filename)
+        return Gate(self.home, self.site, self.guest, self.step, self.id, planned, self._note)
 
     def preflight(self, checks: Iterable[Check]) -> None:
         """Show every check; `Refused` with all the bad ones. In plan mode a check may wait for an earlier step's apply."""
@@ -244,9 +244,7 @@ class Run:
     def _act(self, act: Callable[[], object], title: str, timeout: float | None, retry: int) -> None:
         for attempt in range(retry + 1):
             if self.step in APPROVED:
-                if bad := [c for c in self.permission() if not c]:
-                    raise Refused(*(c.problem() for c in bad))
-                self._acting = self._acting or datetime.now(UTC)
+                self.permit()
             try:
                 with _deadline(timeout, title):
                     act()

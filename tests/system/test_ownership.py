@@ -16,6 +16,7 @@ from hikkoshi.lab.proxy import Fault
 from hikkoshi.params import Home
 from hikkoshi.vsphere import cutover, deployment, importing, inventory, vm
 from hikkoshi.vsphere.session import VSphere
+from journey import permitted
 from processes import hikkoshi
 from vcenter import BY, OFF, World, by_hand, foreign, named, options, plug
 
@@ -55,7 +56,7 @@ def state(machine: vm.Machine) -> tuple[Any, ...]:
 def serving(world: World, v: VSphere, by: vm.Owner = BY) -> vm.Machine:
     order = replace(world.order, owner=by)
     deployment.start(v, world.site.vsphere, order, world.folder)
-    cutover.start(v, world.site.vsphere, order, source=OFF, folder=world.folder)
+    cutover.start(v, world.site.vsphere, order, world.permission, source=OFF, folder=world.folder)
     (machine,) = vm.ours(v, by.site, "gateway")
     return machine
 
@@ -69,9 +70,9 @@ STRANGERS: dict[str, Callable[[World, VSphere], vm.Machine]] = {
 ACTS: dict[str, Callable[[World, VSphere, vm.Machine], object]] = {
     "mark": lambda w, v, m: vm.mark(v, BY, m, {vm.PLAN: "x"}),
     "complete": lambda w, v, m: vm.complete(v, BY, m),
-    "connect": lambda w, v, m: vm.connect(v, BY, m, True),
+    "connect": lambda w, v, m: vm.connect(v, BY, m, permitted()),
     "unplug": lambda w, v, m: vm.connect(v, BY, m, False),
-    "on": lambda w, v, m: vm.power(v, BY, m, True),
+    "on": lambda w, v, m: vm.power(v, BY, m, permitted()),
     "off": lambda w, v, m: vm.power(v, BY, m, False),
     "remove": lambda w, v, m: vm.destroy_unfinished(v, BY, m),
 }
@@ -92,7 +93,7 @@ def test_nothing_is_done_to_a_machine_that_is_not_ours(world: World, kind: str) 
         deployment.start(v, world.site.vsphere, replace(world.order, plan_hash="b" * 64), world.folder)
     if kind != "clone":
         with pytest.raises(Refused, match="the machine is deployed"):
-            cutover.start(v, world.site.vsphere, world.order, source=OFF, folder=world.folder)
+            cutover.start(v, world.site.vsphere, world.order, world.permission, source=OFF, folder=world.folder)
     assert state(vm.again(v, stranger)) == before
 
 
@@ -148,7 +149,7 @@ def test_a_machine_carries_its_site_its_run_and_itself(world: World) -> None:
     assert marks[vm.MACHINE] == machine.uuid == done.instance_uuid
     assert done.site == BY.site
     assert vm.STARTED not in marks
-    cutover.start(v, world.site.vsphere, world.order, source=OFF, folder=world.folder)
+    cutover.start(v, world.site.vsphere, world.order, world.permission, source=OFF, folder=world.folder)
     first = vm.again(v, machine).marks[vm.STARTED]
     cutover.roll_back(v, world.order, world.folder)
     after = vm.again(v, machine).marks

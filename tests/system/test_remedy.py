@@ -17,7 +17,9 @@ from hikkoshi.network import collection, guestfile, prescription, remedy
 from hikkoshi.network.host import Host
 from hikkoshi.network.prescription import DISPATCHER, IFUP_LOCAL, Plan
 from hikkoshi.network.snapshot import Snapshot
+from journey import permitted
 
+REMEDY = permitted(step="85-offloads")
 pytestmark = pytest.mark.needs("root", "ip", "ethtool", "unshare", "nsenter", "dpkg-deb")
 OVER_THIS = """
 mount -t tmpfs tmpfs {room}
@@ -274,7 +276,7 @@ def test_a_remedy_is_applied_written_down_read_back_and_undone_byte_for_byte(gue
     assert {f.way for f in plan.files} == {way}
     assert {f.path for f in plan.files} == paths
     assert not remedy.holds(guest.host, plan)
-    applied = remedy.apply(guest.host, plan)
+    applied = remedy.apply(guest.host, plan, REMEDY)
     assert remedy.holds(guest.host, plan)
     flags = collection.collect(guest.host).nics
     assert [flags[n].gro and flags[n].gro.on for n in ("eth0", "eth1")] == [False, False]  # type: ignore[union-attr]
@@ -300,7 +302,7 @@ def test_a_remedy_is_applied_written_down_read_back_and_undone_byte_for_byte(gue
 def test_what_the_preparation_kept_is_not_written_over(guest: Machine) -> None:
     guest.put("/.pre-migration/etc/network/interfaces", "as it was under Xen\n")
     plan, before = prepared(guest, "interfaces")
-    applied = remedy.apply(guest.host, plan)
+    applied = remedy.apply(guest.host, plan, REMEDY)
     assert guest.get("/.pre-migration/etc/network/interfaces") == b"as it was under Xen\n"
     assert applied.files[0].kept == "/.pre-migration/etc/network/interfaces.1"
     assert guest.get(applied.files[0].kept) == before["/etc/network/interfaces"]
@@ -311,7 +313,7 @@ def test_a_flag_that_stays_on_although_ethtool_says_nothing_is_a_failure_and_the
 ) -> None:
     plan, before = prepared(guest, "interfaces")
     with pytest.raises(StepFailed, match="read back it is not there") as e:
-        remedy.apply(guest.host, plan.model_copy(update={"ethtool": "/bin/true"}))
+        remedy.apply(guest.host, plan.model_copy(update={"ethtool": "/bin/true"}), REMEDY)
     assert "eth0: gro is on" in str(e.value)
     assert guest.get("/etc/network/interfaces") == before["/etc/network/interfaces"]
 
@@ -321,7 +323,7 @@ def test_a_file_that_cannot_be_written_leaves_flags_and_other_files_as_they_were
     last = plan.files[-1].path
     guest.host.script(f"mount --bind {last} {last}")  # a name that another file cannot take
     with pytest.raises(StepFailed):
-        remedy.apply(guest.host, plan)
+        remedy.apply(guest.host, plan, REMEDY)
     assert not guest.host.script("find /etc -name '.*.new'")
     assert {path: guest.get(path) for path in before} == before
     told = collection.collect(guest.host).nics
@@ -331,7 +333,7 @@ def test_a_file_that_cannot_be_written_leaves_flags_and_other_files_as_they_were
 
 def test_a_file_that_somebody_changed_since_is_left_alone_and_named(guest: Machine) -> None:
     plan, _ = prepared(guest, "interfaces")
-    applied = remedy.apply(guest.host, plan)
+    applied = remedy.apply(guest.host, plan, REMEDY)
     guest.put("/etc/network/interfaces", guest.get("/etc/network/interfaces") + b"# mine\n")
     with pytest.raises(StepFailed, match="is not as it was"):
         remedy.undo(guest.host, applied)
@@ -343,11 +345,11 @@ def test_a_file_that_somebody_changed_since_is_left_alone_and_named(guest: Machi
 
 def test_applied_again_after_a_restart_it_still_knows_how_all_was_before_the_first_time(guest: Machine) -> None:
     plan, before = prepared(guest, "ifcfg")
-    first = remedy.apply(guest.host, plan)
+    first = remedy.apply(guest.host, plan, REMEDY)
     guest.host.script("ethtool -K eth0 gro on")  # as after a restart at which the file was not read
     path = next(iter(before))
     guest.put(path, before[path])
-    second = remedy.apply(guest.host, plan, first)
+    second = remedy.apply(guest.host, plan, REMEDY, first)
     assert {f.path: f.before_sha256 for f in second.files} == {f.path: f.before_sha256 for f in first.files}
     assert all(f.on for f in second.flags)
     kept = sorted(p.name for p in (guest.root / ".pre-migration/etc/sysconfig/network-scripts").iterdir())
@@ -360,7 +362,7 @@ def test_a_file_behind_a_symbolic_link_is_changed_and_the_link_stays(guest: Mach
     guest.put("/srv/interfaces", "iface eth0 inet dhcp\niface eth1 inet dhcp\n")
     guest.host.script("mkdir -p /etc/network; ln -s /srv/interfaces /etc/network/interfaces")
     plan = prescription.remedies(guest.merging())
-    applied = remedy.apply(guest.host, plan.model_copy(update={"switches": ()}))
+    applied = remedy.apply(guest.host, plan.model_copy(update={"switches": ()}), REMEDY)
     assert b"post-up" in guest.get("/srv/interfaces")
     assert (guest.root / "etc/network/interfaces").is_symlink()
     remedy.undo(guest.host, applied)

@@ -458,19 +458,50 @@ class TestCutOver:
         world.deploy(v)
         on = Check("the source is off", False, "running", "off", "shut it down", "xenhost")
         with pytest.raises(Refused, match="shut it down"):
-            cutover.start(v, world.site.vsphere, world.order, source=on, folder=world.folder)
+            cutover.start(v, world.site.vsphere, world.order, world.permission, source=on, folder=world.folder)
         assert cutover.rolled_back(v, world.order)
 
     def test_nothing_happens_without_a_complete_machine(self, world: World) -> None:
         v = world.connect()
         with pytest.raises(Refused, match="the machine is deployed"):
-            cutover.start(v, world.site.vsphere, world.order, source=OFF, folder=world.folder)
+            cutover.start(v, world.site.vsphere, world.order, world.permission, source=OFF, folder=world.folder)
+
+    @pytest.mark.parametrize(
+        "of",
+        [{"guest": "idp"}, {"plan": "f" * 64}, {"vmdk": "f" * 64}, {"machine": "another"}, {"step": "85-offloads"}],
+    )
+    def test_what_was_approved_is_this_guest_plan_disk_and_machine_or_nothing_happens(
+        self, world: World, of: dict[str, str]
+    ) -> None:
+        v = world.connect()
+        world.deploy(v)
+        world.proxy.calls.clear()
+        (name,) = of
+        wrong = replace(world.permission, **of)
+        with pytest.raises(Refused, match=f"what was approved is another {name}"):
+            cutover.start(v, world.site.vsphere, world.order, wrong, source=OFF, folder=world.folder)
+        (machine,) = vm.ours(v, BY.site, "gateway")
+        for act in (vm.connect, vm.power):
+            with pytest.raises(Refused, match=f"what was approved is another {name}"):
+                act(v, BY, machine, wrong)
+            with pytest.raises(AttributeError):
+                act(v, BY, machine, True)  # type: ignore[arg-type]
+        assert not {"ReconfigVM_Task", "PowerOnVM_Task"} & set(world.proxy.calls)
+        assert cutover.rolled_back(v, world.order)
+
+    def test_a_machine_that_was_made_anew_is_not_the_one_that_can_be_approved(self, world: World) -> None:
+        v = world.connect()
+        made = world.deploy(v)
+        assert cutover.deployed(v, world.order, world.folder)
+        made.model_copy(update={"instance_uuid": "another"}).save(world.folder)
+        found = cutover.deployed(v, world.order, world.folder)
+        assert (bool(found), found.found, found.expected) == (False, made.instance_uuid, "another")
 
     def test_into_service_and_out_of_it_again(self, world: World) -> None:
         v = world.connect()
         world.deploy(v)
         assert not cutover.complete(v, world.order, world.folder)
-        cutover.start(v, world.site.vsphere, world.order, source=OFF, folder=world.folder)
+        cutover.start(v, world.site.vsphere, world.order, world.permission, source=OFF, folder=world.folder)
         assert cutover.complete(v, world.order, world.folder)
         assert [c for c in cutover.wiring(v, world.site.vsphere, world.order) if not c] == []
         assert len(cutover.CutOver.load(world.folder).nics) == 10
@@ -484,24 +515,24 @@ class TestCutOver:
     def test_a_cut_over_killed_before_it_was_written_down_is_finished_by_the_next_run(self, world: World) -> None:
         v = world.connect()
         world.deploy(v)
-        cutover.start(v, world.site.vsphere, world.order, source=OFF, folder=world.folder)
+        cutover.start(v, world.site.vsphere, world.order, world.permission, source=OFF, folder=world.folder)
         (world.folder / "cutover.json").unlink()
         assert "not in cutover.json" in cutover.complete(v, world.order, world.folder).found
-        cutover.start(v, world.site.vsphere, world.order, source=OFF, folder=world.folder)
+        cutover.start(v, world.site.vsphere, world.order, world.permission, source=OFF, folder=world.folder)
         assert cutover.complete(v, world.order, world.folder)
 
     def test_the_nics_are_plugged_in_before_the_machine_is_switched_on(self, world: World) -> None:
         v = world.connect()
         world.deploy(v)
         world.proxy.calls.clear()
-        cutover.start(v, world.site.vsphere, world.order, source=OFF, folder=world.folder)
+        cutover.start(v, world.site.vsphere, world.order, world.permission, source=OFF, folder=world.folder)
         order = [c for c in world.proxy.calls if c in ("ReconfigVM_Task", "PowerOnVM_Task")]
         assert order == ["ReconfigVM_Task", "PowerOnVM_Task"]
 
     def test_a_nic_moved_to_another_segment_is_found_by_its_mac(self, world: World) -> None:
         v = world.connect()
         world.deploy(v)
-        cutover.start(v, world.site.vsphere, world.order, source=OFF, folder=world.folder)
+        cutover.start(v, world.site.vsphere, world.order, world.permission, source=OFF, folder=world.folder)
         (machine,) = vm.marked(v, "gateway")
         card = machine.nics["00:16:3e:05:00:04"]
         groups = inventory.place(v, world.site.vsphere).port_groups
@@ -516,7 +547,7 @@ class TestCutOver:
     def test_after_the_cut_over_deploying_again_finds_everything_done(self, world: World) -> None:
         v = world.connect()
         world.deploy(v)
-        cutover.start(v, world.site.vsphere, world.order, source=OFF, folder=world.folder)
+        cutover.start(v, world.site.vsphere, world.order, world.permission, source=OFF, folder=world.folder)
         again = [*deployment.read_back(v, world.site.vsphere, world.order), deployment.unplugged(v, world.order)]
         assert [c for c in again if not c] == []
         assert red(world, v) == []
@@ -534,10 +565,10 @@ class TestCutOver:
     def test_a_machine_in_service_whose_record_was_lost_is_only_recorded(self, world: World) -> None:
         v = world.connect()
         world.deploy(v)
-        first = cutover.start(v, world.site.vsphere, world.order, source=OFF, folder=world.folder)
+        first = cutover.start(v, world.site.vsphere, world.order, world.permission, source=OFF, folder=world.folder)
         (world.folder / "cutover.json").unlink()
         before = world.proxy.calls.count("ReconfigVM_Task")
-        again = cutover.start(v, world.site.vsphere, world.order, source=OFF, folder=world.folder)
+        again = cutover.start(v, world.site.vsphere, world.order, world.permission, source=OFF, folder=world.folder)
         assert (again.since, again.nics) == (first.since, first.nics)
         assert world.proxy.calls.count("ReconfigVM_Task") == before
 
@@ -545,7 +576,7 @@ class TestCutOver:
         v = world.connect()
         world.deploy(v)
         (machine,) = vm.marked(v, "gateway")
-        vm.power(v, BY, machine, True)
+        vm.power(v, BY, machine, world.permission)
         check = cutover.complete(v, world.order, world.folder)
         assert (bool(check), check.found) == (False, "poweredOn, 0 of 10 NICs plugged in, not in cutover.json")
 

@@ -11,7 +11,9 @@ from hikkoshi.params import Home
 from hikkoshi.vsphere import inventory, lro, session
 from hikkoshi.vsphere.inventory import Host
 from hikkoshi.vsphere.session import VSphere
+from journey import permitted
 
+REMEDY = permitted(step="85-offloads")
 pytestmark = pytest.mark.needs("vcsim", "openssl")
 ON = {"Net.Vmxnet3SwLRO": 1, "Net.Vmxnet3HwLRO": 1}  # as ESXi is delivered; vcsim has no such options of its own
 
@@ -44,19 +46,19 @@ def test_it_is_switched_off_read_back_and_put_on_again_with_what_was_before(
     one = hosts[0]
     options(v, one, ON)
     assert not lro.holds(v, one)
-    before = lro.apply(v, one, confirmed=one.name)
+    before = lro.apply(v, one, REMEDY, confirmed=one.name)
     assert before == ON
     assert lro.read(v, one) == dict(lro.OFF)
     assert lro.holds(v, one)
     assert "started anew" in lro.holds(v, one).expected
-    assert lro.apply(v, one, before, confirmed=one.name) == dict(lro.OFF)
+    assert lro.apply(v, one, REMEDY, before, confirmed=one.name) == dict(lro.OFF)
     assert lro.read(v, one) == ON
 
 
 def test_other_hosts_are_left_alone(v: VSphere, hosts: tuple[Host, ...]) -> None:
     options(v, hosts[0], ON)
     options(v, hosts[1], ON)
-    lro.apply(v, hosts[0], confirmed=hosts[0].name)
+    lro.apply(v, hosts[0], REMEDY, confirmed=hosts[0].name)
     assert lro.read(v, hosts[1]) == ON
 
 
@@ -72,13 +74,20 @@ def test_without_the_hosts_name_typed_it_is_refused_and_names_the_machines_that_
     )
     v.wait(place.folder.CreateVM_Task(config, place.pool, one.thing), "make a machine")
     with pytest.raises(Refused, match="nobody has confirmed") as e:
-        lro.apply(v, one, confirmed=typed)
+        lro.apply(v, one, REMEDY, confirmed=typed)
     assert "mail" in e.value.problems[0].found
     assert lro.read(v, one) == ON
 
 
 def test_a_host_without_the_options_is_refused_and_gets_none(v: VSphere, hosts: tuple[Host, ...]) -> None:
     with pytest.raises(Refused, match="no such option"):
-        lro.apply(v, hosts[0], confirmed=hosts[0].name)
+        lro.apply(v, hosts[0], REMEDY, confirmed=hosts[0].name)
     assert lro.read(v, hosts[0]) == {}
     assert not lro.holds(v, hosts[0])
+
+
+def test_a_permission_for_another_step_changes_no_host(v: VSphere, hosts: tuple[Host, ...]) -> None:
+    options(v, hosts[0], ON)
+    with pytest.raises(Refused, match="what was approved is another step"):
+        lro.apply(v, hosts[0], permitted(step="70-cutover"), confirmed=hosts[0].name)
+    assert lro.read(v, hosts[0]) == ON

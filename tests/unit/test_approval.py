@@ -721,6 +721,115 @@ def test_a_run_that_has_ended_does_nothing_more(apart: World) -> None:
         run.ensure("make it", holds=lambda: False, act=lambda: pytest.fail("acted"))
 
 
+def opened(world: World, step: str = "70-cutover", mode: str = "apply") -> running.Run:
+    return open_run(step, {"guest": "gateway", "mode": mode, "home": str(world.home.root)}, wait=0.1)
+
+
+def test_what_acts_on_a_service_gets_its_permission_from_the_gate_and_the_journal_has_it(apart: World) -> None:
+    apart.give(now=datetime.now(UTC))
+    run = opened(apart)
+    try:
+        first, second = run.permit(), run.permit()
+    finally:
+        run.close("completed")
+    assert (first.run, first.step, first.guest) == (run.id, "70-cutover", "gateway")
+    assert (first.plan, first.vmdk, first.machine) == (apart.plan.hash, journey.VMDK, journey.MACHINE)
+    assert (first.shell, first.approver) == ("netns:outputs/lab/netns/gw", "approver@lab")
+    assert replace(second, given=first.given) == first
+    entries = running.Journal(apart.home.folder("gateway") / "journal.jsonl").entries()
+    (told,) = [e for e in entries if e["event"] == "permitted"]
+    assert (told["plan"], told["vmdk"], told["machine"]) == (first.plan, first.vmdk, first.machine)
+    assert (told["approver"], told["approval"]) == ("approver@lab", next(apart.folder.glob("*.txt")).name)
+
+
+def test_without_an_approval_there_is_no_permission(apart: World) -> None:
+    run = opened(apart)
+    try:
+        with pytest.raises(Refused, match="nobody has approved it"):
+            run.permit()
+    finally:
+        run.close("completed")
+
+
+@pytest.mark.parametrize(("step", "mode"), [("60-deploy", "apply"), ("75-rollback", "apply"), ("70-cutover", "plan")])
+def test_a_run_that_may_not_act_on_a_service_gives_no_permission(apart: World, step: str, mode: str) -> None:
+    apart.give(now=datetime.now(UTC))
+    run = opened(apart, step, mode)
+    try:
+        with pytest.raises(Refused, match="this run acts on no service"):
+            run.permit()
+    finally:
+        run.close("completed")
+
+
+def test_a_run_that_has_ended_gives_no_permission(apart: World) -> None:
+    apart.give(now=datetime.now(UTC))
+    run = opened(apart)
+    run.close("completed")
+    with pytest.raises(Refused, match="this run acts on no service"):
+        run.permit()
+
+
+def test_a_run_made_by_hand_comes_to_the_same_gate(apart: World) -> None:
+    run = opened(apart)
+    try:
+        made = replace(run, inputs={Plan.filename: apart.plan.hash})
+        with pytest.raises(Refused, match="nobody has approved it"):
+            made.permit()
+    finally:
+        run.close("completed")
+
+
+def test_parameters_that_a_run_was_opened_with_are_held_against_the_plan_too(apart: World) -> None:
+    apart.edit("datastore: storage1", "datastore: storage2")
+    run = opened(apart)
+    apart.edit("datastore: storage2", "datastore: storage1")  # put back: but the run holds the other
+    apart.give(now=datetime.now(UTC))
+    try:
+        assert approval.check(apart.home, "gateway", apart.plan)
+        with pytest.raises(Refused, match=r"vsphere\.datastore was storage1 when it was planned, is storage2 now"):
+            run.permit()
+    finally:
+        run.close("completed")
+
+
+def test_parameters_that_are_changed_while_it_acts_do_not_leave_the_work_half_done(apart: World) -> None:
+    apart.give(now=datetime.now(UTC))
+    run = opened(apart)
+    try:
+        run.permit()
+        apart.edit("datastore: storage1", "datastore: storage2")
+        assert run.permit()
+    finally:
+        run.close("completed")
+    run = opened(apart)
+    try:
+        with pytest.raises(Refused, match="is storage2 now"):
+            run.permit()
+    finally:
+        run.close("completed")
+
+
+@pytest.mark.parametrize(
+    ("of", "words"),
+    [
+        ({"guest": "idp"}, "another guest"),
+        ({"plan": "f" * 64}, "another plan"),
+        ({"shell": "ssh://root@other"}, "another shell"),
+        ({"step": "70-cutover"}, "another step"),
+    ],
+)
+def test_a_permission_for_something_else_changes_no_guest(apart: World, of: dict[str, str], words: str) -> None:
+    from hikkoshi.offloads import Treatment
+
+    guest = apart.home.guest("gateway")
+    right = {"step": "85-offloads", "plan": apart.plan.hash, "shell": "netns:outputs/lab/netns/gw"}
+    with pytest.raises(Refused, match=f"what was approved is {words}"):
+        Treatment(apart.home, guest, "one").apply(journey.permitted(**{**right, **of}))
+    with pytest.raises(BadInput, match="no such network namespace"):  # let pass, it would go on
+        Treatment(apart.home, guest, "one").apply(journey.permitted(**right))
+
+
 def test_a_step_by_another_name_is_none(apart: World) -> None:
     with pytest.raises(BadInput, match="no such step"):
         open_run("70-cutover-mine", {"guest": "gateway", "mode": "apply", "home": str(apart.home.root)}, wait=0.1)

@@ -33,6 +33,7 @@ ORDER = [
     {"throughput", "signatory"},
     {"observation", "offloads"},
     {"journal", "masking"},
+    {"gate"},
     {"run"},
     {"status"},
     {"record"},

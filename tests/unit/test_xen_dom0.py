@@ -11,7 +11,9 @@ import pytest
 
 from hikkoshi.errors import BadInput, Refused, StepFailed, ToolFailed
 from hikkoshi.params import Dom0, Guest, Home, Site
+from hikkoshi.permission import Permission
 from hikkoshi.xen import dom0
+from journey import permitted
 
 DATA = Path(__file__).parents[1] / "data" / "xen"
 HERE = Dom0(root=Path("/"))
@@ -174,7 +176,7 @@ def test_a_dom0_that_is_a_folder_is_not_seen(home: Home, web01: Guest) -> None:
 def test_starting_and_stopping_on_a_mounted_dom0_is_left_to_a_person(home: Home) -> None:
     own = guest("web01").model_copy(update={"config": Path("/etc/xen/a b")})
     with pytest.raises(Refused, match=r"xm shutdown -w web01.*then run this step again"):
-        dom0.shut_down(home, folders(home), own)
+        dom0.shut_down(home, folders(home), own, permitted(own.name))
     with pytest.raises(Refused, match="xl create '/etc/xen/a b'") as e:
         dom0.start_again(home, folders(home), own)
     assert e.value.exit_code == 3
@@ -294,26 +296,42 @@ def test_not_knowing_whether_the_source_runs_counts_as_running(
 
 def test_shutting_down_waits_until_the_domain_is_gone(xl: Path, home: Home, site: Site, db01: Guest) -> None:
     lists(xl, "xl-list-2guests.txt", "xl-list-two-guests-shut-down-but-lingering.txt", "xl-list.txt", long=WEB01)
-    dom0.shut_down(home, site, db01, timeout=30)
+    dom0.shut_down(home, site, db01, permitted(db01.name), timeout=30)
     assert calls(xl) == ["shutdown -w db01"]
 
 
 def test_shutting_down_waits_for_a_domain_that_has_lost_its_name(xl: Path, home: Home, site: Site, db01: Guest) -> None:
     lists(xl, "xl-list-2guests.txt", "xl-list-null-dying.txt", "xl-list-null-dying.txt", "xl-list.txt", long=WEB01)
-    dom0.shut_down(home, site, db01, timeout=30)
+    dom0.shut_down(home, site, db01, permitted(db01.name), timeout=30)
     assert (xl / "calls").read_text().splitlines().count("list") >= 3
+
+
+@pytest.mark.parametrize(
+    ("permission", "words"),
+    [
+        (permitted("web01"), "what was approved is another guest"),
+        (permitted("db01", step="85-offloads"), "what was approved is another step"),
+    ],
+)
+def test_a_permission_for_something_else_shuts_nothing_down(
+    xl: Path, home: Home, site: Site, db01: Guest, permission: Permission, words: str
+) -> None:
+    lists(xl, "xl-list-2guests.txt", "xl-list-2guests.txt", long=WEB01)
+    with pytest.raises(Refused, match=words):
+        dom0.shut_down(home, site, db01, permission, timeout=30)
+    assert not (xl / "calls").exists()
 
 
 def test_a_guest_that_is_off_is_not_shut_down_again(xl: Path, home: Home, site: Site, db01: Guest) -> None:
     lists(xl, "xl-list.txt", long=WEB01)
-    dom0.shut_down(home, site, db01)
+    dom0.shut_down(home, site, db01, permitted(db01.name))
     assert calls(xl) == []
 
 
 def test_a_guest_that_stays_is_a_failure_and_is_never_destroyed(xl: Path, home: Home, site: Site, web01: Guest) -> None:
     lists(xl, "xl-list.txt", long=WEB01)
     with pytest.raises(StepFailed, match="did not go off"):
-        dom0.shut_down(home, site, web01, timeout=0.5)
+        dom0.shut_down(home, site, web01, permitted(web01.name), timeout=0.5)
     assert calls(xl) == ["shutdown -w web01"]
 
 
@@ -321,7 +339,7 @@ def test_a_domain_of_another_name_is_not_asked_to_shut_down(xl: Path, home: Home
     for listing in ("xl-list-incoming-migration.txt", "xl-list-renamed.txt"):
         lists(xl, listing, long="xl-list-l-renamed.json")
         with pytest.raises(StepFailed, match="it is not asked to: it has another name"):
-            dom0.shut_down(home, site, db01, timeout=30)
+            dom0.shut_down(home, site, db01, permitted(db01.name), timeout=30)
     assert calls(xl) == []
 
 

@@ -16,6 +16,7 @@ from hikkoshi.network.host import Host
 from hikkoshi.network.persistence import Feature
 from hikkoshi.network.prescription import PARAMETER, SCRIPTS, File, Plan, Way
 from hikkoshi.network.snapshot import Nic, Snapshot
+from hikkoshi.permission import Permission
 
 EXPECTED = "every flag off, and every file saying so"
 
@@ -93,13 +94,18 @@ def in_effect(snapshot: Snapshot, plan: Plan) -> Check:
 
 
 def apply(
-    host: Host, plan: Plan, earlier: Applied | None = None, keep: Callable[[Applied], object] = lambda _: None
+    host: Host,
+    plan: Plan,
+    permission: Permission,
+    earlier: Applied | None = None,
+    keep: Callable[[Applied], object] = lambda _: None,
 ) -> Applied:
     """Switch off, write down, read everything back. `earlier` is what an apply before this one gave, so that its undo counts.
 
     `keep` is given what there was before, before anything is changed and after each file: killed, it can still be undone.
     `StepFailed` with everything that is not so afterwards; then what was done is undone.
     """
+    permission.covers("85-offloads")
     before = collection.collect(host)
     flags = tuple(
         Flag(nic=s.nic, feature=s.feature, on=_on(before.nics.get(s.nic), s.feature) is True) for s in plan.switches

@@ -12,6 +12,7 @@ from hikkoshi.artefact import Artefact
 from hikkoshi.check import Check
 from hikkoshi.errors import BadInput, Refused
 from hikkoshi.params import VSphere as Site
+from hikkoshi.permission import Permission
 from hikkoshi.progress import Progress, silent
 from hikkoshi.vsphere import deployment, inventory, preflight, readback, vm
 from hikkoshi.vsphere.deployment import Order
@@ -27,6 +28,11 @@ class CutOver(Artefact):
     moid: str
     since: str  # UTC, ISO 8601
     nics: tuple[readback.NicFound, ...]
+
+
+def checks(v: VSphere, wanted: Order, folder: Path) -> list[Check]:
+    """What has to stand in vSphere before anything is taken out of service: one machine, and the one that was approved."""
+    return [only_one(v, wanted), deployed(v, wanted, folder)]
 
 
 def complete(v: VSphere, wanted: Order, folder: Path) -> Check:
@@ -84,23 +90,32 @@ def ready(v: VSphere, site: Site, wanted: Order) -> list[Check]:
 
 
 def start(
-    v: VSphere, site: Site, wanted: Order, *, source: Check, folder: Path, progress: Progress = silent
+    v: VSphere,
+    site: Site,
+    wanted: Order,
+    permission: Permission,
+    *,
+    source: Check,
+    folder: Path,
+    progress: Progress = silent,
 ) -> CutOver:
     """Plug in every NIC, switch the machine on, read both back, write it down; what is so already stays so.
 
     `source` is the fresh observation that the source guest is off: the same MACs and addresses twice would break the
-    network for both, so without it nothing is done.
+    network for both, so without it nothing is done. `permission` is of this guest, plan, disk and machine, or it is refused.
     """
+    permission.covers("70-cutover", guest=wanted.guest, plan=wanted.plan_hash, vmdk=wanted.sha256)
     machine = _only(v, wanted)
     blocked = [c for c in (source, only_one(v, wanted)) if not c]
     if blocked or machine is None:
         raise Refused(*(c.problem() for c in blocked))
+    permission.covers("70-cutover", vmdk=machine.marks.get(vm.VMDK, ""), machine=machine.uuid)
     serving = vm.SERVICE in machine.marks and machine.power == "poweredOn" and _macs(wanted) <= _plugged(machine)
     if not serving:  # else only the record was lost: a NIC that is plugged in again loses its link for a moment
         progress(0, 3, "plugging in the NICs")
-        vm.connect(v, wanted.owner, machine, True)
+        vm.connect(v, wanted.owner, machine, permission)
         progress(1, 3, "switching on")
-        vm.power(v, wanted.owner, machine, True)
+        vm.power(v, wanted.owner, machine, permission)
         machine = vm.again(v, machine)
     progress(2, 3, "reading back")
     done = CutOver(
@@ -219,6 +234,18 @@ def only_one(v: VSphere, wanted: Order) -> Check:
     found = f"{machine}, {machine.power}" if machine else f"{n} machines, not exactly one complete"
     return Check("the machine is deployed", machine is not None, found, "one complete machine of this plan",
                  "run 60-deploy in apply", v.where, later=True)  # fmt: skip
+
+
+def deployed(v: VSphere, wanted: Order, folder: Path) -> Check:
+    """Whether the machine is the very one that 60-deploy wrote down, of which an approval is."""
+    try:
+        known = deployment.Deployment.find(folder)
+    except BadInput:
+        known = None
+    machine, expected = _only(v, wanted), known.instance_uuid if known else ""
+    found = machine.uuid if machine else ""
+    return Check("the machine is the one that can be approved", bool(found) and found == expected, found or "none",
+                 expected or "deployment.json", "run 60-deploy in apply, then have it approved", v.where, later=True)  # fmt: skip
 
 
 def _only(v: VSphere, wanted: Order) -> vm.Machine | None:

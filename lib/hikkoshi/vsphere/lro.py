@@ -11,6 +11,7 @@ from pyVmomi import VmomiSupport, vim
 
 from hikkoshi.check import Check
 from hikkoshi.errors import Problem, Refused, StepFailed
+from hikkoshi.permission import Permission
 from hikkoshi.vsphere.inventory import Host
 from hikkoshi.vsphere.session import VSphere
 
@@ -43,12 +44,15 @@ def holds(v: VSphere, host: Host, wanted: Mapping[str, int] = OFF) -> Check:
     )
 
 
-def apply(v: VSphere, host: Host, wanted: Mapping[str, int] = OFF, *, confirmed: str) -> dict[str, int]:
+def apply(
+    v: VSphere, host: Host, permission: Permission, wanted: Mapping[str, int] = OFF, *, confirmed: str
+) -> dict[str, int]:
     """Set the options, read them back, and give the values from before, which undo it as `wanted` of another call.
 
     `confirmed` is the host's name, typed by a person who has read which machines it changes: without it `Refused` names
-    them. Takes effect when the host is started anew.
+    them. Takes effect when the host is started anew. `permission` is that of the guest's run of 85-offloads.
     """
+    permission.covers("85-offloads")
     before = read(v, host)
     machines = [v.read(m, "name").get("name", "?") for m in v.read(host.thing, "vm").get("vm", ())]
     problems = []

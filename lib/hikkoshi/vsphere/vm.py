@@ -16,6 +16,7 @@ from pyVmomi import vim, vmodl
 
 from hikkoshi.errors import Problem, Refused, VSphereError
 from hikkoshi.params import Home
+from hikkoshi.permission import Permission
 from hikkoshi.progress import Progress, silent
 from hikkoshi.vsphere.session import Properties, VSphere
 
@@ -286,13 +287,17 @@ def destroy_unfinished(v: VSphere, by: Owner, machine: Machine, progress: Progre
     destroy(v, machine, lambda m: unfinished(m, by), f"remove the unfinished {machine.name}", progress)
 
 
-def connect(v: VSphere, by: Owner, machine: Machine, on: bool) -> None:
-    """Plug every NIC in, or pull it out: for the next power-on, and now where the machine is on. Marks it as in service."""
+def connect(v: VSphere, by: Owner, machine: Machine, on: Permission | Literal[False]) -> None:
+    """Plug every NIC in, or pull it out: for the next power-on, and now where the machine is on. Marks it as in service.
+
+    Plugging in asks for a permission of this very machine; pulling out for none.
+    """
     machine = _ours(v, by, machine)
+    plug = _permitted(machine, on)
     changes = []
     for card in machine.nics.values():
         card.connectable = vim.vm.device.VirtualDevice.ConnectInfo(
-            startConnected=on, connected=on and machine.power == "poweredOn", allowGuestControl=True
+            startConnected=plug, connected=plug and machine.power == "poweredOn", allowGuestControl=True
         )
         changes.append(vim.vm.device.VirtualDeviceSpec(operation="edit", device=card))
     marks = {SERVICE: _time() if on else ""}
@@ -302,15 +307,25 @@ def connect(v: VSphere, by: Owner, machine: Machine, on: bool) -> None:
     _reconfigure(v, machine, change, f"{'connect' if on else 'disconnect'} the NICs")
 
 
-def power(v: VSphere, by: Owner, machine: Machine, on: bool) -> None:
-    """Switch a machine of ours on or off; nothing happens where it is so already."""
+def power(v: VSphere, by: Owner, machine: Machine, on: Permission | Literal[False]) -> None:
+    """Switch a machine of ours on, which asks for a permission of it, or off; nothing happens where it is so already."""
     machine = _ours(v, by, machine)
-    if (machine.power == "poweredOn") == on:
+    if (machine.power == "poweredOn") == _permitted(machine, on):
         return
     what = f"switch {machine.name} {'on' if on else 'off'}"
     with v.asking(what):
         task = machine.thing.PowerOnVM_Task() if on else machine.thing.PowerOffVM_Task()
     v.wait(task, what)
+
+
+def _permitted(machine: Machine, on: Permission | Literal[False]) -> bool:
+    """Whether it is to be put into service; `Refused` where another guest, plan, disk or machine was approved for that."""
+    if on is False:
+        return False
+    marks = machine.marks
+    on.covers("70-cutover", guest=marks.get(GUEST, ""), plan=marks.get(PLAN, ""), vmdk=marks.get(VMDK, ""),
+              machine=machine.uuid)  # fmt: skip
+    return True
 
 
 def _ours(v: VSphere, by: Owner, machine: Machine) -> Machine:

@@ -17,6 +17,7 @@ from hikkoshi import tool
 from hikkoshi.check import Check
 from hikkoshi.errors import BadInput, HikkoshiError, Problem, Refused, StepFailed, ToolFailed
 from hikkoshi.params import Dom0, Guest, Home, Site
+from hikkoshi.permission import Permission
 from hikkoshi.xen import domains
 from hikkoshi.xen.config import XenGuest, parse
 from hikkoshi.xen.domains import Domain, Sighting, Traits
@@ -149,12 +150,13 @@ def source_runs(home: Home, site: Site, guest: Guest) -> Check:
     return Check(title, seen.serving(guest), found, expected, "75-rollback", seen.asked or "Dom-0")
 
 
-def shut_down(home: Home, site: Site, guest: Guest, timeout: float = 300) -> None:
+def shut_down(home: Home, site: Site, guest: Guest, permission: Permission, timeout: float = 300) -> None:
     """Shut the guest down in an orderly way and wait, at most `timeout` seconds, until no Dom-0 has any form of it.
 
     Never destroys it, and asks no domain of another name to go: what that is, a person has to find out.
     """
     name = guest.name
+    permission.covers("70-cutover", guest=name)
     if not is_local(home, site.dom0s[guest.dom0]):
         line = ["xm", "shutdown", "-w", name]
         raise _by_hand(home, site.dom0s[guest.dom0], f"shut {name} down", line, "then run this step again")

@@ -1,0 +1,86 @@
+"""The gate before what users notice: whether the plan is approved, and whoever carries it out can sign for it.
+
+Everything that acts on a service asks for a `Permission`, and only `Gate.permit` makes one. Whoever can edit code can do
+anything: then the journal has no line `permitted`, and the record shows that.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from hikkoshi import approval, signatory
+from hikkoshi.approval import Approval
+from hikkoshi.check import Check
+from hikkoshi.errors import Refused
+from hikkoshi.params import Guest, Home, Site
+from hikkoshi.permission import Permission
+from hikkoshi.plan import Plan, changed
+
+
+@dataclass
+class Gate:
+    """The gate of one run: of the guest and site as they were read when it was opened, and of the plan of then."""
+
+    home: Home
+    site: Site
+    guest: Guest
+    step: str
+    run: str
+    planned: str | None  # SHA-256 of plan.json when the run was opened
+    note: Callable[..., None]  # writes a line into the journal: event, then its fields by name
+    acting: datetime | None = None  # since when it acts by an approval
+
+    def approved(self) -> Check:
+        """Whether somebody's approval counts of this plan, disk and machine: now, or since this run first acted by it.
+
+        One that expires when the source is off already must not keep the machine in vSphere from being switched on.
+        """
+        return self._looked()[0]
+
+    def checks(self) -> tuple[Check, ...]:
+        """The same, and whether whoever carries it out can sign for it: a name on a list is nobody yet.
+
+        The key is not asked for again once it acts: the source may be off by then.
+        """
+        return (self.approved(), *self._signs())
+
+    def permit(self) -> Permission:
+        """Look now, write down that it was looked, and let one action pass. `Refused` with all that is not so."""
+        check, found = self._looked()
+        plan = Plan.find(self.home.folder(self.guest.name))
+        bad = [c for c in (check, *self._signs()) if not c]
+        if bad or found is None or found.statement is None or plan is None:
+            raise Refused(*(c.problem() for c in bad))
+        said, now = found.statement, datetime.now(UTC)
+        if self.acting is None:
+            self.acting = now
+            self.note("permitted", approval=found.path.name, approver=said.approver, plan=said.plan, vmdk=said.vmdk,
+                      machine=said.machine)  # fmt: skip
+        return Permission(
+            run=self.run,
+            step=self.step,
+            guest=said.guest,
+            plan=said.plan,
+            vmdk=said.vmdk,
+            machine=said.machine,
+            shell=plan.terms.measurement.shell if plan.terms.measurement else "",
+            approver=said.approver,
+            given=now.isoformat(timespec="seconds"),
+        )
+
+    def _signs(self) -> tuple[Check, ...]:
+        return () if self.acting else (signatory.find(self.home).check(),)
+
+    def _looked(self) -> tuple[Check, Approval | None]:
+        plan = Plan.find(self.home.folder(self.guest.name))
+        again = "run this notebook again from its first cell: "
+        title = "the plan is approved"
+        if plan is not None and plan.hash != self.planned:
+            expected = f"{self.planned}, as when this run was opened"
+            found = f"another plan is there now, {plan.hash}"
+            return Check(title, False, found, expected, again + "what it holds is the plan before"), None
+        if plan is not None and (others := list(changed(self.home, self.guest, self.site, plan))):
+            expected = "the parameters that were planned, when this run was opened"
+            return Check(title, False, "; ".join(others), expected, again + "it acts by what it read there"), None
+        now = approval.look(self.home, self.guest.name, plan)
+        return now if now[0] or not self.acting else approval.look(self.home, self.guest.name, plan, self.acting)
