@@ -1,9 +1,13 @@
 """The parent's side of the worker: what it does when the worker fails, hangs, dies or cannot be started."""
 
+import fnmatch
 import re
+import runpy
+import stat
 import sys
 import textwrap
 import threading
+import types
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +16,7 @@ import pytest
 from hikkoshi import tool
 from hikkoshi.disk.origin import Origin
 from hikkoshi.errors import BadInput, StepFailed, ToolFailed
-from hikkoshi.guest import appliance
+from hikkoshi.guest import appliance, inspection
 
 
 @pytest.fixture
@@ -105,3 +109,50 @@ def test_the_worker_needs_nothing_but_the_standard_library_and_guestfs() -> None
     source = (Path(appliance.__file__).parent / "worker.py").read_text()
     modules = {m.split(".")[0] for m in re.findall(r"^(?:import|from) (\S+)", source, re.M)}
     assert modules - set(sys.stdlib_module_names) == {"guestfs"}
+
+
+class Files:
+    """What the worker asks of an appliance while it collects, answered for a guest of these files: {path: bytes}."""
+
+    def __init__(self, sizes: dict[str, int]) -> None:
+        self.sizes = sizes
+        self.fetched = 0
+
+    def glob_expand(self, pattern: str) -> list[str]:
+        return sorted(p for p in self.sizes if fnmatch.fnmatch(p, pattern))
+
+    def statns(self, path: str) -> dict[str, int]:
+        return {"st_mode": stat.S_IFREG, "st_size": self.sizes[path]}
+
+    lstatns = statns
+
+    def filesize(self, path: str) -> int:
+        return self.sizes[path]
+
+    def pread(self, path: str, count: int, offset: int) -> bytes:
+        return b"x" * min(count, self.sizes.get(path, 0))
+
+    def download(self, path: str, local: str) -> None:
+        self.fetched += self.sizes[path]
+
+
+@pytest.mark.parametrize(
+    ("sizes", "kind"),
+    [
+        ({f"/boot/initrd-{n}.img": 127 << 20 for n in range(100)}, "too-large"),  # each is small enough
+        ({f"/lib/modules/{n}/modules.alias": 9 << 20 for n in range(1)}, "too-large"),
+        ({f"/boot/initrd-{n}.img": 1 for n in range(60)} | {f"/boot/initrd.img-{n}": 1 for n in range(60)}, "too-many"),
+        ({f"/etc/netplan/{n}.yaml": 1 << 20 for n in range(30)}, "too-large"),
+    ],
+)
+def test_what_is_fetched_from_a_guest_is_bounded_in_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sizes: dict[str, int], kind: str
+) -> None:
+    monkeypatch.setitem(sys.modules, "guestfs", types.ModuleType("guestfs"))  # the system's own Python has the real one
+    worker = runpy.run_path(str(appliance.WORKER))
+    job = {"texts": inspection.TEXTS, "files": inspection.FILES, "present": [], "folder": str(tmp_path)}
+    guest = Files(sizes)
+    with pytest.raises(worker["Wrong"]) as e:
+        worker["collect"](guest, job)
+    assert e.value.report["kind"] == kind
+    assert guest.fetched <= 1 << 30

@@ -150,3 +150,20 @@ def test_garbage_never_raises_anything_else(data: bytes, tmp_path_factory: pytes
     path = write(tmp_path_factory.mktemp("initrd"), data)
     with contextlib.suppress(BadInput):
         initrd.names(path)
+
+
+def test_an_archive_that_wants_a_gigabyte_of_dictionary_is_refused(tmp_path: Path) -> None:
+    filters = [{"id": lzma.FILTER_LZMA2, "preset": 0, "dict_size": 4096}]
+    honest = lzma.compress(
+        newc({"a.ko": b""}), format=lzma.FORMAT_ALONE, filters=[{**filters[0], "id": lzma.FILTER_LZMA1}]
+    )
+    greedy = honest[:1] + (1 << 30).to_bytes(4, "little") + honest[5:]
+    assert initrd.modules(write(tmp_path, honest.replace(honest[:5], b"\x5d\0\0\x10\0", 1))) == ("a",)
+    with pytest.raises(BadInput, match="Memory"):
+        initrd.names(write(tmp_path, greedy))
+
+
+def test_names_that_are_nothing_but_long_are_refused(tmp_path: Path) -> None:
+    many = newc({"n" * 4000: b""}, trailer=False) * 9000
+    with pytest.raises(BadInput, match="their names more than 32 MiB"):
+        initrd.names(write(tmp_path, gzip.compress(many)))

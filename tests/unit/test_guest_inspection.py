@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from hikkoshi.errors import BadInput
-from hikkoshi.guest import extlinux, hardware, inspection
+from hikkoshi.guest import extlinux, hardware, inspection, reading
 from hikkoshi.guest.facts import GuestFacts
 
 DATA = Path(__file__).parents[1] / "data/guest"
@@ -357,3 +357,34 @@ def test_a_disk_that_is_shorter_than_its_partition_table_says_is_refused(
             inspection.boot_loader(disk)
     else:
         assert inspection.boot_loader(disk) == "grub2"
+
+
+class TestAProcessOfItsOwn:
+    def test_gives_the_same_facts(self, tmp_path: Path) -> None:
+        given = raw(tmp_path)
+        assert reading.facts(given, tmp_path, "grub-legacy", "guest.img") == facts(tmp_path)
+
+    def test_tells_the_same_problem(self, tmp_path: Path) -> None:
+        given = raw(tmp_path, **{"/boot/grub/grub.conf": None})
+        with pytest.raises(BadInput) as e:
+            reading.facts(given, tmp_path, "grub-legacy", "guest.img")
+        assert "no boot menu" in e.value.problems[0].what
+
+    def test_what_takes_for_ever_to_read_is_ended_and_the_guest_refused(self, tmp_path: Path) -> None:
+        given = raw(tmp_path, **{"/etc/redhat-release": b" " * (1 << 20)})
+        with pytest.raises(BadInput) as e:
+            reading.facts(given, tmp_path, "grub-legacy", "guest.img", seconds=3)
+        assert all((p := e.value.problems[0], p.what, p.where, p.found, p.expected, p.remedy))
+
+    def test_what_takes_more_memory_than_there_is_ends_itself(self, tmp_path: Path) -> None:
+        given = raw(tmp_path)
+        with (tmp_path / "file-0").open("r+b") as f:
+            f.truncate(3 << 30)  # a hole that costs nothing here, and all the memory there
+        with pytest.raises(BadInput, match="unreasonably much"):
+            reading.facts(given, tmp_path, "grub-legacy", "guest.img")
+
+
+def test_a_boot_menu_without_end_is_refused(tmp_path: Path) -> None:
+    entry = b"title x\n root (hd0,0)\n kernel /vmlinuz-2.6.18-398.el5 ro\n initrd /initrd-2.6.18-398.el5.img\n"
+    with pytest.raises(BadInput, match="unreasonably long"):
+        facts(tmp_path, **{"/boot/grub/grub.conf": entry * 300})

@@ -1,7 +1,9 @@
 """Files of guests with systemd and GRUB 2: read, and changed once, the rest byte for byte."""
 
+import json
 import shlex
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -249,6 +251,12 @@ mv "$NET/$4" "$NET/$6"
         assert names == {"00:16:3e:05:00:01": "eth1"}
 
 
+LAUGHS = "".join(  # 9 to the power of 9 letters, where aliases are followed
+    f"{key}: &{key} [{', '.join(['x' if key == 'a' else f'*{chr(ord(key) - 1)}'] * 9)}]\n" for key in "abcdefghi"
+)
+LAUGHS += "network: {ethernets: {eth0: {set-name: *i}}}\n"
+
+
 class TestInterfaces:
     def seen(self, path: str, content: str) -> list[tuple[str, str, str, bool]]:
         nics, warnings = interfaces.found({path: content})
@@ -292,14 +300,55 @@ class TestInterfaces:
         [
             ("/etc/netplan/01.yaml", "network: ]["),
             ("/etc/netplan/01.yaml", "- a list\n"),
+            ("/etc/netplan/01.yaml", "network: {ethernets: {eth0: [a list]}}\n"),
+            ("/etc/netplan/01.yaml", "network: {ethernets: eth0}\n"),
+            ("/etc/netplan/01.yaml", "network: {ethernets: {eth0: {match: [a]}}}\n"),
+            ("/etc/netplan/01.yaml", "network: &a {ethernets: *a}\n"),
+            ("/etc/netplan/01.yaml", LAUGHS),
+            ("/etc/netplan/01.yaml", "[" * 60_000),
+            ("/etc/netplan/01.yaml", "{a: " * 15_000),
+            ("/etc/netplan/01.yaml", "- " * 30_000),
+            ("/etc/netplan/01.yaml", "network:\n" + "  a: b\n" * 9_000),
+            ("/etc/netplan/01.yaml", "#" * 70_000),
             ("/etc/systemd/network/x.network", "no section\n"),
         ],
     )
     def test_a_file_that_cannot_be_read_is_told_and_the_others_count(self, path: str, content: str) -> None:
         other = {"/etc/network/interfaces": "iface eth0 inet dhcp\n"}
+        begun = time.process_time()
         nics, (warning,) = interfaces.found({path: content, **other})
+        assert time.process_time() - begun < 20  # of ours; what a guest wrote to make it hang takes for ever
         assert [n.name for n in nics] == ["eth0"]
         assert warning.startswith(f"{path} cannot be read: ")
+
+    @pytest.mark.parametrize(
+        "options",
+        [
+            "addresses: 5",
+            "addresses: {a: b}",
+            "addresses: [[a], {b: c}, 10.0.0.5/24]",
+            "dhcp4: [yes]",
+            "set-name: {a: b}",
+        ],
+    )
+    def test_a_value_of_another_kind_than_netplan_writes_counts_as_none(self, options: str) -> None:
+        content = f"network: {{ethernets: {{eth0: {{{options}}}}}}}\n"
+        address = "10.0.0.5/24" if "10.0.0.5" in options else ""
+        assert self.seen("/etc/netplan/01.yaml", content) == [("eth0", "", address, False)]
+
+    @given(
+        st.recursive(
+            st.text(max_size=5) | st.booleans() | st.integers() | st.none(),
+            lambda inner: (
+                st.lists(inner)
+                | st.dictionaries(
+                    st.sampled_from(["eth0", "match", "macaddress", "addresses", "dhcp4", "set-name"]), inner
+                )
+            ),
+        )
+    )
+    def test_no_shape_of_netplan_stops_the_survey(self, tree: object) -> None:
+        interfaces.found({"/etc/netplan/a.yaml": json.dumps({"network": {"ethernets": tree}})})
 
     @given(
         st.sampled_from(["/etc/network/interfaces", "/etc/netplan/a.yaml", "/etc/systemd/network/a.network"]),

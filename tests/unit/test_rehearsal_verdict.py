@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hikkoshi.rehearsal import boot
 from hikkoshi.rehearsal.outcome import Ending
 from hikkoshi.rehearsal.screen import Screen
 from hikkoshi.rehearsal.verdict import Verdict, verdict
@@ -99,3 +100,15 @@ def test_any_text_is_judged_without_failing_and_in_few_words(screen: str, consol
     found = verdict(screen, console, seconds, timeout=180)
     assert found is None or len(found.words) <= 300
     assert (found is not None) or seconds < 180
+
+
+def test_of_a_console_without_end_the_beginning_and_the_end_are_kept(tmp_path: Path) -> None:
+    serial = tmp_path / "serial"
+    serial.write_bytes(b"begin" + b"x" * (3 * boot.CONSOLE) + b"end")
+    said = boot._read(serial)
+    assert said.startswith("begin")
+    assert "left out" in said
+    assert said.endswith("end")
+    assert len(said) < 2 * boot.CONSOLE + 100
+    serial.write_bytes(b"a few words")
+    assert boot._read(serial) == "a few words"

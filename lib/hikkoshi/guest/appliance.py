@@ -11,7 +11,7 @@ from typing import Any
 from hikkoshi import temporary, tool
 from hikkoshi.disk.origin import Origin
 from hikkoshi.errors import BadInput, HikkoshiError, Problem, StepFailed, ToolFailed
-from hikkoshi.guest import inspection
+from hikkoshi.guest import inspection, reading
 from hikkoshi.guest.facts import GuestFacts
 from hikkoshi.progress import Progress, silent
 
@@ -29,7 +29,7 @@ def inspect(disk: Origin, *, accelerator: str = "tcg", progress: Progress = sile
     # bytes of the first sector: tells most wrong files at once
     boot_loader = "none" if disk.partitions else inspection.boot_loader(disk.parts[0].path)
     with work("inspect", disk, {}, accelerator, progress) as (raw, folder):
-        return inspection.facts(raw, folder, boot_loader, str(disk))
+        return reading.facts(raw, folder, boot_loader, str(disk))
 
 
 @contextlib.contextmanager
@@ -141,7 +141,13 @@ _KINDS: dict[str, tuple[type[HikkoshiError], str, str, str]] = {
         "guests of several disks come later; if the line is a leftover, remove it in the running guest",
     ),
     "too-large": (BadInput, "a file in the guest is unreasonably large", "", "look at that file in the running guest"),
-    "too-many": (BadInput, "a folder in the guest has unreasonably many files", "", "clean it up in the running guest"),
+    "too-many": (BadInput, "the guest has unreasonably many of something", "", "clean it up in the running guest"),
+    "no-room": (
+        StepFailed,
+        "there is too little room here for the files that are fetched from the guest",
+        "",
+        "make room there, or set TMPDIR to a folder on a larger disk, then run the step again",
+    ),
     "changed": (
         StepFailed,
         "files in the guest are not as the plan was made from",

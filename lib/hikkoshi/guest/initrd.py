@@ -21,12 +21,14 @@ from hikkoshi.errors import BadInput, Problem
 
 UNPACKED = 512 << 20  # bytes; the largest real one that we know of unpacks to a quarter
 ENTRIES = 100_000
+NAMES = 32 << 20  # bytes of all names
+MEMORY = 256 << 20  # bytes that a decompressor may take; xz -9 asks for 65 MiB
 _NAME = 4096
 _CPIO = (b"070701", b"070702")
 _LIBRARIES: dict[bytes, Callable[[IO[bytes]], Any]] = {  # by the first bytes
     b"\x1f\x8b": gzip.open,
-    b"\xfd7zXZ": lzma.open,
-    b"\x5d\0\0": lzma.open,
+    b"\xfd7zXZ": lambda f: contextlib.closing(_Lzma(f)),
+    b"\x5d\0\0": lambda f: contextlib.closing(_Lzma(f)),
     b"BZh": bz2.open,
 }
 _PROGRAMS = {b"\x28\xb5\x2f\xfd": "zstd", b"\x02\x21\x4c\x18": "lz4"}  # Debian 12 and later; Ubuntu 19.10 to 21.04
@@ -104,6 +106,26 @@ def _unpacked(f: IO[bytes], magic: bytes) -> Iterator[IO[bytes]]:
         tool.end(process)
 
 
+class _Lzma:
+    """What is compressed by xz or lzma; the dictionary, as large as the archive says, is bounded."""
+
+    def __init__(self, f: IO[bytes]) -> None:
+        self._file, self._packed = f, lzma.LZMADecompressor(memlimit=MEMORY)
+
+    def read(self, size: int) -> bytes:
+        """At most `size` bytes, none at the end."""
+        while not self._packed.eof:
+            more = self._file.read(1 << 16) if self._packed.needs_input else b""
+            if self._packed.needs_input and not more:
+                raise EOFError("it ends in the middle of its compressed part")
+            if data := self._packed.decompress(more, size):
+                return data
+        return b""
+
+    def close(self) -> None:
+        """Nothing of it is open."""
+
+
 class _Bounded:
     """A stream that counts what has been read."""
 
@@ -114,9 +136,12 @@ class _Bounded:
         """Exactly `size` bytes, or all that is left."""
         if self.done + size > self._limit:
             raise _Broken(f"it unpacks to more than {self._limit >> 20} MiB")
-        data = self._stream.read(size)
-        self.done += len(data)
-        return data
+        pieces, missing = [], size
+        while missing and (piece := self._stream.read(missing)):
+            pieces.append(piece)
+            missing -= len(piece)
+        self.done += size - missing
+        return b"".join(pieces)
 
     def skip(self, size: int) -> None:
         """Pass over `size` bytes without keeping them."""
@@ -129,6 +154,7 @@ class _Bounded:
 
 def _archives(stream: _Bounded, found: list[str]) -> bytes:
     """Adds the names in all archives from here on; the first bytes of what comes behind them and is none, empty at the end."""
+    length = 0  # bytes of names
     inside = False  # between an archive's first entry and its trailer
     while magic := _next_magic(stream, first=inside or not stream.done):
         if magic not in _CPIO:
@@ -152,8 +178,9 @@ def _archives(stream: _Bounded, found: list[str]) -> bytes:
         inside = text != "TRAILER!!!"
         if inside:
             found.append(text)
-        if len(found) > ENTRIES:
-            raise _Broken(f"it has more than {ENTRIES} entries")
+            length += name_size
+        if len(found) > ENTRIES or length > NAMES:
+            raise _Broken(f"it has more than {ENTRIES} entries, or their names more than {NAMES >> 20} MiB")
     return b""
 
 

@@ -1,6 +1,7 @@
 """From what was read off a disk to facts about the guest."""
 
 import base64
+import functools
 import os
 import re
 import struct
@@ -74,12 +75,14 @@ TEXTS = [
     "/etc/sysconfig/iptables",
     "/etc/sysconfig/network-scripts/ifcfg-*",
 ]
-FILES = [
-    "/boot/initrd-*.img",
-    "/boot/initramfs-*.img",
-    "/boot/initrd.img-*",
-    "/lib/modules/*/modules.alias",
-]
+_INITRD = 128 << 20  # bytes
+FILES = {  # that are fetched, as patterns, and how many bytes one may have
+    "/boot/initrd-*.img": _INITRD,
+    "/boot/initramfs-*.img": _INITRD,
+    "/boot/initrd.img-*": _INITRD,
+    "/lib/modules/*/modules.alias": 8 << 20,  # of Debian 12: 1.3 MB
+}
+MOST_ENTRIES = 256  # of a boot menu
 PRESENT = ["/boot/vmlinuz-*", *MAKERS, "/var/lib/rpm/__db.*", *SYSTEMD, *SERVICES]
 
 
@@ -179,6 +182,16 @@ def facts(raw: dict[str, Any], folder: Path, loader: str, disk: str) -> GuestFac
     warnings: list[str] = []
     fetched = _Fetched(frozenset(raw["present"]), {path: folder / name for path, name in raw["files"].items()})
     entries = menus.entries(texts, menu) if menu else _unlisted(texts, fetched)
+    if len(entries) > MOST_ENTRIES:
+        raise BadInput(
+            Problem(
+                "the guest's boot menu is unreasonably long",
+                f"{disk}: {menu or '/boot'}",
+                f"{len(entries)} entries",
+                f"at most {MOST_ENTRIES}",
+                "remove old kernels in the running guest, or leave this guest for now",
+            )
+        )
     kernels = _kernels(entries, texts, partitions, fetched, warnings)
     if not kernels:
         raise BadInput(
@@ -246,6 +259,10 @@ def _kernels(
     warnings: list[str],
 ) -> tuple[Kernel, ...]:
     kernels = []
+    modules_in, aliases_in = (
+        functools.cache(initrd.modules),
+        functools.cache(_latin1),
+    )  # entries share their kernel's files
     for entry in entries:
         image, image_initrd = (_in_guest(path, entry.root, partitions) for path in (entry.kernel, entry.initrd))
         if image not in fetched.present:
@@ -264,7 +281,7 @@ def _kernels(
         modules: tuple[str, ...] = ()
         if image_initrd in fetched.files:
             try:
-                modules = initrd.modules(fetched.files[image_initrd])
+                modules = modules_in(fetched.files[image_initrd])
             except BadInput as e:
                 warnings.append(f"the initrd {image_initrd} cannot be read: {e.problems[0].found}")
         elif image_initrd:
@@ -272,7 +289,7 @@ def _kernels(
                 f"boot menu entry {entry.index} ({entry.title}) names an initrd that is not there: {image_initrd}"
             )
         alias = fetched.files.get(f"/lib/modules/{version}/modules.alias")
-        aliases = alias.read_text("latin-1") if alias else ""
+        aliases = aliases_in(alias) if alias else ""
         claims = hardware.claims(aliases)
         builtin = hardware.builtin(config)
         found = (hardware.module(d, claims, builtin) for d in hardware.DEVICES)
@@ -293,6 +310,10 @@ def _kernels(
             )
         )
     return tuple(kernels)
+
+
+def _latin1(path: Path) -> str:
+    return path.read_text("latin-1")
 
 
 def _in_guest(path: str, root: str, partitions: tuple[Partition, ...]) -> str:

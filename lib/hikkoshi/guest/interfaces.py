@@ -11,10 +11,19 @@ from typing import Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
+from ruamel.yaml.events import (
+    AliasEvent,
+    MappingEndEvent,
+    MappingStartEvent,
+    ScalarEvent,
+    SequenceEndEvent,
+    SequenceStartEvent,
+)
 
 from hikkoshi.guest import text
 from hikkoshi.guest.facts import Interface
 
+_YAML, _EVENTS, _DEPTH = 1 << 16, 10_000, 20  # characters, nodes and levels of a netplan file
 _NAME = re.compile(r"(?!lo$)[a-zA-Z][\w.-]{0,14}$")
 
 
@@ -72,20 +81,59 @@ def _ifupdown(path: str, content: str) -> list[Interface]:
 
 
 def _netplan(path: str, content: str) -> list[Interface]:
-    tree: Any = YAML(typ="safe", pure=True).load(content) or {}
     nics = []
-    for name, options in (tree.get("network", {}).get("ethernets") or {}).items():
-        addresses = [a for a in options.get("addresses") or [] if isinstance(a, str) and "." in a]
+    for name, value in _mapping(_mapping(_mapping(_plain(content)).get("network")).get("ethernets")).items():
+        options = _mapping(value)
+        listed = options.get("addresses")
+        addresses = [a for a in listed if isinstance(a, str) and "." in a] if isinstance(listed, list) else []
+        renamed = options.get("set-name")
+        mac = _mapping(options.get("match")).get("macaddress")
+        dhcp = options.get("dhcp4")
         nics.append(
             Interface(
-                name=str(options.get("set-name") or name),
+                name=renamed if isinstance(renamed, str) and renamed else name,
                 file=path,
-                mac=str((options.get("match") or {}).get("macaddress", "")).lower(),
+                mac=mac.lower() if isinstance(mac, str) else "",
                 address=_address(addresses[0]) if addresses else "",
-                dhcp=bool(options.get("dhcp4")),
+                dhcp=isinstance(dhcp, str) and dhcp.lower() in ("true", "yes", "on"),
             )
         )
     return nics
+
+
+def _mapping(value: object) -> dict[str, Any]:
+    """A mapping, empty where there is none; ValueError for anything else."""
+    if value is None or value == "":
+        return {}
+    if not isinstance(value, dict):
+        raise ValueError(f"a {'list' if isinstance(value, list) else 'value'} stands where a mapping is expected")
+    return value
+
+
+def _plain(content: str) -> object:
+    """YAML as mappings, lists and strings, which is all that netplan's files need; ValueError where it is anything more.
+
+    Aliases are refused: a few of them make a few bytes more than any memory holds.
+    """
+    if len(content) > _YAML:
+        raise ValueError(f"it has {len(content):,} characters, more than {_YAML:,}")
+    root: list[Any] = []
+    above: list[tuple[Any, list[Any]]] = [(root, root)]  # what is open: (the thing itself, what stands in it in a row)
+    for count, event in enumerate(YAML(typ="safe", pure=True).parse(content)):
+        if isinstance(event, AliasEvent) or count > _EVENTS or len(above) > _DEPTH:
+            raise ValueError("it has aliases" if isinstance(event, AliasEvent) else "it is unreasonably long or deep")
+        if isinstance(event, ScalarEvent):
+            above[-1][1].append(event.value)
+        elif isinstance(event, MappingStartEvent | SequenceStartEvent):
+            row: list[Any] = []
+            above.append(({} if isinstance(event, MappingStartEvent) else row, row))
+            above[-2][1].append(above[-1][0])
+        elif isinstance(event, MappingEndEvent | SequenceEndEvent):
+            thing, row = above.pop()
+            if isinstance(thing, dict):
+                pairs = zip(row[::2], row[1::2], strict=True)
+                thing |= {key: value for key, value in pairs if isinstance(key, str)}
+    return root[0] if root else None
 
 
 def _networkd(path: str, content: str) -> list[Interface]:

@@ -12,7 +12,7 @@ from hikkoshi.check import Check
 from hikkoshi.disk import origin
 from hikkoshi.disk.origin import Identity, Origin
 from hikkoshi.errors import BadInput, Problem, Refused, StepFailed, ToolFailed
-from hikkoshi.guest import appliance, hardware, ifcfg, inspection
+from hikkoshi.guest import appliance, hardware, ifcfg, inspection, reading
 from hikkoshi.guest.edits import KEPT
 from hikkoshi.guest.facts import GuestFacts, Kernel
 from hikkoshi.guest.preparation import Preparation, xen_lines
@@ -134,7 +134,7 @@ def start(
             progress(20 + 80 * done / total, 100, text)
 
         with appliance.work("apply", Origin.whole(unfinished), job, accelerator, shift) as (raw, folder):
-            facts = inspection.facts(raw, folder, inspection.boot_loader(unfinished), str(unfinished))
+            facts = reading.facts(raw, folder, inspection.boot_loader(unfinished), str(unfinished))
         result = Prepared(
             preparation=preparation.hash,
             source=before,

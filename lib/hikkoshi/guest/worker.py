@@ -13,6 +13,7 @@ import contextlib
 import hashlib
 import json
 import re
+import shutil
 import signal
 import stat
 import sys
@@ -23,8 +24,11 @@ import guestfs
 MEMORY_MB = 640
 TEXT = 1 << 20  # bytes of one text
 TEXTS = 400  # number of texts
-FILE = 128 << 20  # bytes of one file that is fetched
-FILES = 100
+ALL_TEXTS = 16 << 20  # bytes of them all
+FILES = 100  # number of files that are fetched
+ALL_FILES = 1 << 30  # bytes of them all; what one may have is said by whoever asks for it
+ROOM = 256 << 20  # bytes that stay free where they are fetched to
+VOLUMES = 256  # partitions and logical volumes
 LISTING = 5000  # names that a pattern may match
 LINUX = ("ext2", "ext3", "ext4", "xfs", "reiserfs", "btrfs", "jfs")
 MBR = [  # EXTLINUX's boot code on this machine: Debian, Fedora, Arch
@@ -111,9 +115,12 @@ def volumes(g, job):
         pairs = [(f"/dev/sda{disk['number']}", f"/dev/sd{chr(97 + n)}") for n, disk in enumerate(job["disks"])]
     else:
         pairs = [(device, device) for device in g.list_partitions()]
-    found = [describe(g, device, at) for device, at in pairs]
+    found = [describe(g, device, at) for device, at in pairs[:VOLUMES]]
     if any(p["fstype"] == "LVM2_member" for p in found):
-        found += [describe(g, device, device) for device in g.lvs()]
+        pairs += [(device, device) for device in g.lvs()]
+        found += [describe(g, device, at) for device, at in pairs[len(found) : VOLUMES]]
+    if len(pairs) > VOLUMES:
+        raise Wrong("too-many", path="partitions and volumes", found=str(len(pairs)), expected=f"at most {VOLUMES}")
     if not found:
         raise Wrong("no-partitions", found=g.vfs_type("/dev/sda") or "nothing known")
     return found
@@ -213,11 +220,19 @@ def resolve(spec, partitions):
     return device if any(p["device"] == device for p in partitions) else None
 
 
+def bounded(found, limit, path, what="", unit="bytes"):
+    """Stops everything where something is larger than anything reasonable."""
+    facts = {"path": path, "found": f"{what} {found} {unit}".strip(), "expected": f"at most {limit} {unit}"}
+    if found > limit and unit == "bytes":
+        raise Wrong("too-large", **facts)
+    if found > limit:
+        raise Wrong("too-many", **facts)
+
+
 def text(g, path):
     """The bytes of a small file; `pread` is a hundred times quicker than `read_file`, which starts a process."""
     size = g.statns(path)["st_size"]
-    if size > TEXT:
-        raise Wrong("too-large", path=path, found=f"{size} bytes", expected=f"at most {TEXT} bytes")
+    bounded(size, TEXT, path)
     return g.pread(path, size, 0) if size else b""
 
 
@@ -252,14 +267,23 @@ def collect(g, job):
     paths = matching(g, job["texts"], TEXTS)
     links = {p for p in paths if stat.S_ISLNK(g.lstatns(p)["st_mode"])}
     # a link to a file that is taken already would be changed twice
-    texts = {p: text(g, p) for p in paths if p not in links or g.realpath(p) not in paths}
-    files = {}
-    for path in matching(g, job["files"], FILES):
-        size = g.filesize(path)
-        if size > FILE:
-            raise Wrong("too-large", path=path, found=f"{size} bytes", expected=f"at most {FILE} bytes")
-        files[path] = f"file-{len(files)}"
-        g.download(path, f"{job['folder']}/{files[path]}")
+    texts = {}
+    for path in paths:
+        if path not in links or g.realpath(path) not in paths:
+            texts[path] = text(g, path)
+            bounded(sum(map(len, texts.values())), ALL_TEXTS, "its configuration files", "all of them together")
+    files, total = {}, 0
+    for pattern, limit in job["files"].items():
+        for path in matching(g, [pattern], FILES):
+            size = g.filesize(path)
+            bounded(size, limit, path)
+            total += size
+            bounded(total, ALL_FILES, pattern, "all that is fetched")
+            bounded(len(files) + 1, FILES, pattern, unit="files")
+            if (free := shutil.disk_usage(job["folder"]).free) < size + ROOM:
+                raise Wrong("no-room", path=job["folder"], found=f"{free} bytes free", expected=f"{size + ROOM}")
+            files[path] = f"file-{len(files)}"
+            g.download(path, f"{job['folder']}/{files[path]}")
     head = next((p for p in ("/sbin/init", "/bin/bash", "/bin/sh") if is_file(g, p)), None)
     return {
         "texts": {p: base64.b64encode(content).decode() for p, content in texts.items()},

@@ -1,6 +1,7 @@
 """One boot of one disk: watched until its fate is clear, and kept as a picture, the screen's text and the console."""
 
 import json
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +22,8 @@ POLL = 1.0  # seconds between two looks at the screen
 SETTLE = 2.5  # seconds that a sign has to stay: GRUB may try another entry, a kernel goes on after its first line
 WITNESS_LIMIT = 60.0  # seconds after the login prompt in which the guest has to have told about itself
 LARGE = 1 << 30  # bytes; a larger raw image is identified by its inode's facts, reading it whole would take minutes
+CONSOLE = 1 << 20  # bytes that are kept of a console's beginning, and of its end
+LOUD = 256 << 20  # bytes on a console after which a boot is given up: the guest could fill our disk
 DiskFormat = Literal["raw", "vmdk"]
 
 
@@ -136,6 +139,8 @@ def _watch(
         seconds = time.monotonic() - begin
         screen, console = guest.screen().text, _read(serial)
         now = verdict(screen, console, seconds, timeout)
+        if now is None and serial.exists() and serial.stat().st_size > LOUD:
+            now = Verdict(Ending.TIMEOUT, f"more than {files.human(LOUD)} on its console; {last_line(screen, console)}")
         if now is None and guest.frozen():
             if restarted:
                 now = Verdict(Ending.TIMEOUT, f"the guest went down twice; {last_line(screen, console)}")
@@ -154,4 +159,12 @@ def _watch(
 
 
 def _read(serial: Path) -> str:
-    return serial.read_text(encoding="utf-8", errors="replace") if serial.exists() else ""
+    """What the guest wrote to its console; of very much the beginning and the end."""
+    if not serial.exists():
+        return ""
+    with serial.open("rb") as f:
+        said = f.read(2 * CONSOLE)
+        if (size := f.seek(0, os.SEEK_END)) > len(said):
+            f.seek(max(size - CONSOLE, CONSOLE))
+            said = said[:CONSOLE] + b"\n(something is left out here)\n" + f.read(CONSOLE)
+    return said.decode("utf-8", errors="replace")

@@ -1,0 +1,60 @@
+"""What was fetched from a guest becomes facts in a process of its own, with limits of time and memory.
+
+Whoever rules the guest chooses these bytes. Some that are small take hours to read, or more memory than there is; then this
+process is ended, and the guest is refused.
+"""
+
+import dataclasses
+import json
+import resource
+import sys
+from pathlib import Path
+from typing import Any
+
+import hikkoshi
+from hikkoshi import tool
+from hikkoshi.errors import BadInput, Problem, ToolFailed
+from hikkoshi.guest import inspection
+from hikkoshi.guest.facts import GuestFacts
+
+SECONDS = 300.0  # ten kernels' initrds take ten
+MEMORY = 2 << 30  # bytes of address space
+
+
+def facts(raw: dict[str, Any], folder: Path, loader: str, disk: str, *, seconds: float = SECONDS) -> GuestFacts:
+    """As `inspection.facts`, within `seconds`; `BadInput` too where that is not enough, or the memory is not."""
+    job = json.dumps({"raw": raw, "folder": str(folder), "loader": loader, "disk": disk})
+    argv = [sys.executable, "-P", "-m", __name__]
+    where = {"PYTHONPATH": str(Path(hikkoshi.__file__).parents[1])}  # this very version, wherever it lies
+    try:
+        answer = json.loads(tool.run(argv, stdin=job, timeout=seconds, env=where).stdout)
+    except ToolFailed as e:
+        raise BadInput(
+            Problem(
+                "the files of the guest take unreasonably much to read",
+                disk,
+                e.problems[0].found.splitlines()[-1],
+                f"all of them read within {seconds:g} s and {MEMORY >> 30} GiB of memory",
+                "look in the running guest for what is strange in its boot menu, initrds, and the files of its network; if "
+                "this machine is only busy, run the step again",
+            )
+        ) from None
+    if "problems" in answer:
+        raise BadInput(*(Problem(**p) for p in answer["problems"]))
+    return GuestFacts.model_validate(answer["facts"])
+
+
+def main() -> None:
+    """Read the job on standard input, write the facts or what is wrong to standard output."""
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    job = json.load(sys.stdin)
+    try:
+        found = inspection.facts(job["raw"], Path(job["folder"]), job["loader"], job["disk"])
+    except BadInput as e:
+        json.dump({"problems": [dataclasses.asdict(p) for p in e.problems]}, sys.stdout)
+    else:
+        json.dump({"facts": found.model_dump(mode="json")}, sys.stdout)
+
+
+if __name__ == "__main__":
+    main()
