@@ -225,14 +225,15 @@ class Run:
 
     def evidence(self, artefacts: Sequence[Path] = ()) -> Evidence:
         """List what the run did and made, write it to the journal, and release the guest. The last call of a runbook."""
-        listed = tuple(
-            {"file": os.path.relpath(p, self.home.root), "bytes": p.stat().st_size, "sha256": files.sha256(p)}
-            for p in artefacts
-            if p.is_file()
-        )
+        listed = tuple(self._artefact(p) for p in artefacts if p.is_file())
         self._note("evidence", artefacts=list(listed))
         self.close("completed")
         return Evidence(tuple(self.rows), listed)
+
+    def _artefact(self, path: Path) -> dict[str, Any]:
+        found = path.stat()  # before it is hashed: what is written to it meanwhile is seen to have been
+        name, digest = os.path.relpath(path, self.home.root), files.sha256(path)
+        return {"file": name, "bytes": found.st_size, "sha256": digest, "modified": found.st_mtime_ns}
 
     def close(self, outcome: str) -> None:
         """End the run and release the guest."""
@@ -321,7 +322,7 @@ def open_run(step: str, names: Mapping[str, Any], *, wait: float = 15) -> Run:
             del _open[folder]
             raise
         display(f"{e}\nThe rollback goes on all the same.")
-    run._note("open", mode=mode, guest=guest.name, pid=os.getpid(), inputs=inputs)
+    run._note("open", mode=mode, guest=guest.name, pid=os.getpid(), inputs=inputs, clock=lock.clock(handle))
     return run
 
 

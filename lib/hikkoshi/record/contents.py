@@ -3,12 +3,8 @@
 import contextlib
 import fcntl
 import json
-import os
-import re
-import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +12,12 @@ from hikkoshi import files
 from hikkoshi.errors import BadInput
 from hikkoshi.params import Home
 from hikkoshi.plan import Plan
-from hikkoshi.record import bag, environment, register, runbook
+from hikkoshi.record import bag, environment, evidence, register, runbook
 from hikkoshi.record.bag import Content
 from hikkoshi.run import STEPS
 from hikkoshi.status import LastRun, runs
 
-DISKS = "disk"  # the folder of copies and VMDKs in a guest's
-LARGEST = 256 << 20  # bytes of one file; what is larger stays out, too
-OWN = ("lock", "runner.lock", "journal.jsonl", Plan.filename)  # no evidence, or in the record by another name
 OUTCOMES = {"done": "succeeded", "failed": "failed"}
-EVER = (datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC))
 
 
 @dataclass(frozen=True)
@@ -42,7 +34,7 @@ class Contents:
 
 
 def of_run(home: Home, guest: str, run: str) -> Contents:
-    """One run: its executed notebook, the runbook, and every file of the guest's folder that was changed while it went on."""
+    """One run: its executed notebook, the runbook, what it listed, and what changed in the guest's folder meanwhile."""
     folder = home.folder(guest)
     journal = _journal(folder / "journal.jsonl")
     told = next((r for r in runs(_entries(journal)) if r.id == run), None)
@@ -52,8 +44,8 @@ def of_run(home: Home, guest: str, run: str) -> Contents:
         payload[bag.plain(executed.name)] = executed
     step = told.step if told and told.step else next((s for s in STEPS if run.endswith(s)), "unknown")
     _add_runbook(home, step, payload)
-    left_out = _evidence(folder, _period(folder, journal, run), journal, payload)
-    payload |= _frame(home, guest, journal, left_out)
+    found = evidence.of_run(home, guest, run, _entries(journal))
+    payload |= found.payload | _frame(home, guest, journal, found.left_out)
     changed = _changed(home, guest, step, journal, run)
     said = next((e["outcome"] for e in _entries(journal) if e.get("event") == "outcome" and e.get("run") == run), None)
     mode, outcome = _mode(told, executed), said or _outcome(told)
@@ -76,8 +68,8 @@ def of_guest(home: Home, guest: str) -> Contents:
         _add_runbook(home, step, payload)
     list_of_all = register.of(home).path
     payload[register.FILENAME] = files.read(list_of_all) if files.regular(list_of_all) else b""
-    left_out = _evidence(folder, EVER, journal, payload)
-    payload |= _frame(home, guest, journal, left_out)
+    found = evidence.of_guest(home, guest, _entries(journal))
+    payload |= found.payload | _frame(home, guest, journal, found.left_out)
     return Contents(payload, "guest", "none", _story(past), _plan(folder))
 
 
@@ -87,20 +79,14 @@ def notebook(folder: Path, run: str) -> Path | None:
     return next((p for name in names if files.regular(p := folder / "runs" / name)), None)
 
 
-def begun(run: str) -> datetime | None:
-    """When a run began, by its name."""
-    stamp = re.match(r"\d{8}T\d{6}Z-", run)
-    return datetime.strptime(stamp[0], "%Y%m%dT%H%M%SZ-").replace(tzinfo=UTC) if stamp else None
-
-
-def _frame(home: Home, guest: str, journal: bytes, left_out: list[str]) -> dict[str, Content]:
+def _frame(home: Home, guest: str, journal: bytes, left_out: bytes) -> dict[str, Content]:
     """What every record holds."""
     signing, folder = home.site().signing, home.folder(guest)
     facts = {**environment.versions(), "operator": environment.operator()}
     found: dict[str, Content] = {
         "journal.jsonl": journal,
         "environment.json": (json.dumps(facts, indent=2) + "\n").encode(),
-        "left-out.tsv": "".join(["file\tbytes\tsha256\twhy\n", *left_out]).encode(),
+        evidence.LEFT_OUT: left_out,
         # a person may have put links to these
         "params/site.yml": (home.root / "params" / "site.yml").resolve(),
         f"params/guests/{bag.plain(guest)}.yml": (home.root / "params" / "guests" / f"{guest}.yml").resolve(),
@@ -122,49 +108,12 @@ def _add_runbook(home: Home, step: str, payload: dict[str, Content]) -> None:
         return  # of a step that this version does not have any more
 
 
-def _evidence(
-    folder: Path, period: tuple[datetime, datetime], journal: bytes, payload: dict[str, Content]
-) -> list[str]:
-    """Put the files changed in a period into the payload; the lines of left-out.tsv for those that stay out."""
-    known = {
-        (a["file"].rpartition(f"/{folder.name}/")[2], a["bytes"]): (a["sha256"], e["time"])
-        for e in _entries(journal)
-        if e.get("event") == "evidence"
-        for a in e.get("artefacts", [])
-    }
-    left_out = []
-    for path in _files(folder):
-        name, found = path.relative_to(folder).as_posix(), path.lstat()
-        if not period[0].timestamp() <= found.st_ctime < period[1].timestamp():
-            continue
-        disk = name.startswith(f"{DISKS}/")
-        if stat.S_ISREG(found.st_mode) and not disk and found.st_size <= LARGEST:
-            payload[f"evidence/{bag.plain(name)}"] = path
-        else:
-            digest, when = known.get((name, found.st_size), ("unknown", ""))
-            if when and found.st_mtime > datetime.fromisoformat(when).timestamp():
-                digest = "unknown"  # written to since it was hashed
-            why = "a disk" if disk else "larger than 256 MiB" if stat.S_ISREG(found.st_mode) else "not a regular file"
-            left_out.append(f"{bag.plain(name)}\t{found.st_size}\t{digest}\t{why}\n")
-    return left_out
-
-
 def _changed(home: Home, guest: str, step: str, journal: bytes, run: str) -> str:
     """Names of the inputs that changed since a run was opened: what is sealed late is not what it was made from."""
     lines = [e for e in _entries(journal) if e.get("run") == run and e.get("event") == "open"]
     then, now = lines[0].get("inputs", {}) if lines else {}, home.inputs(guest)
     own = [Plan.filename] if step == Plan.made_by else []
     return ", ".join(name for name, digest in then.items() if name not in own and now.get(name) != digest)
-
-
-def _files(folder: Path) -> Iterator[Path]:
-    for place, folders, names in os.walk(folder):
-        here = Path(place)
-        if here == folder:
-            folders[:] = [f for f in folders if f not in ("runs", "approvals")]
-        links = [f for f in folders if (here / f).is_symlink()]  # os.walk does not follow them
-        found = [n for n in (*names, *links) if not n.endswith(".part") and not (here == folder and n in OWN)]
-        yield from (here / n for n in sorted(found))
 
 
 def _journal(path: Path) -> bytes:
@@ -185,15 +134,6 @@ def _entries(journal: bytes) -> list[dict[str, Any]]:
             if isinstance(entry, dict) and entry.get("event") != "unsealed":
                 found.append(entry)
     return found
-
-
-def _period(folder: Path, journal: bytes, run: str) -> tuple[datetime, datetime]:
-    """From the beginning of a run until the next one began, a second more where names tell no finer."""
-    lines = [e for e in _entries(journal) if e.get("run") == run]
-    begin = begun(run) or (datetime.fromisoformat(lines[0]["time"]) if lines else EVER[0])
-    others = {e["run"] for e in _entries(journal) if "run" in e} | {p.name for p in (folder / "runs").glob("*.ipynb")}
-    later = [b for b in map(begun, others) if b and b > begin]
-    return begin, min(later) + timedelta(seconds=1) if later else EVER[1]
 
 
 def _outcome(told: LastRun | None) -> str:

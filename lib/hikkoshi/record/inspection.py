@@ -14,7 +14,7 @@ from typing import Any
 from hikkoshi import files, signature, statement
 from hikkoshi.errors import BadInput, Problem, ToolFailed, printable
 from hikkoshi.journal import Journal
-from hikkoshi.record import bag, register, timestamp
+from hikkoshi.record import bag, evidence, register, timestamp
 from hikkoshi.record.instructions import SIGNATURE, TOKEN
 from hikkoshi.run import APPROVED
 from hikkoshi.signature import Trust
@@ -33,6 +33,7 @@ LABELS = (
 CLOCKS = timedelta(minutes=10)  # by which the clocks of an operator and of a time stamp service may differ
 BLOCK = 1 << 20
 UNSIGNED = "the record is not signed"
+FORMAT = 2  # of records; the first did not say so, and is not asked for what it did not promise
 Known = dict[tuple[str, str], str]  # {(SHA-256 of an approval, of its signature): why it counts for nothing}
 
 
@@ -109,7 +110,7 @@ def inspect(record: Path, trust: Trust, ca: Path | None, count: Callable[[int], 
     if info.get("Secrets-Not-Readable", "none") != "none":
         notes.append(f"not searched for {info['Secrets-Not-Readable']}: it could not be read when this was sealed")
     if not problems:  # what is inside is only as good as the bag
-        problems += _inside(record, info, listed, trust, known)
+        problems += _inside(record, info, listed, trust, known, notes)
     return Verified(record, info, tuple(map(told, problems)), tuple(notes))
 
 
@@ -258,7 +259,7 @@ def _stamped(
 
 
 def _inside(
-    record: Path, info: dict[str, str], listed: dict[str, str], trust: Trust, known: Known
+    record: Path, info: dict[str, str], listed: dict[str, str], trust: Trust, known: Known, notes: list[str]
 ) -> Iterator[Problem]:
     """Whether journal, executed notebook, plan and approvals say what bag-info.txt says. What is listed is there, unchanged."""
     data, remedy = record / "data", "whoever sealed this record sealed a contradiction: ask how it came to be"
@@ -276,6 +277,14 @@ def _inside(
     for where, outcome in told.items():
         if outcome != info["Outcome"]:
             yield Problem("the outcome is told in two ways", where, str(outcome), info["Outcome"], remedy)
+    lacking = list(_evidence(record, listed, entries, notes))
+    if format_of(info) >= FORMAT:
+        yield from lacking
+    elif lacking:
+        files_lacking = ", ".join(str(p.where) for p in lacking)
+        notes.append(
+            f"sealed by an earlier version, which did not see to it that all evidence is in: without {files_lacking}"
+        )
     plan = listed.get("data/plan.json", "none")
     if info.get("Plan-SHA256", "none") != plan:
         yield Problem("the plan is another", str(data / "plan.json"), plan, info.get("Plan-SHA256", "none"), remedy)
@@ -292,6 +301,36 @@ def _inside(
             else:
                 good.append(statement.parse(files.read(record / name)))
     yield from _unapproved(record, info, entries, good)
+
+
+def format_of(info: dict[str, str]) -> int:
+    """By which rules a record was made."""
+    said = info.get("Record-Format", "1")
+    return int(said) if said.isascii() and said.isdecimal() and len(said) < 4 else 1
+
+
+def _evidence(
+    record: Path, listed: dict[str, str], entries: list[dict[str, Any]], notes: list[str]
+) -> Iterator[Problem]:
+    """Whether what the run listed as its evidence is in the record, or named among what stays out, each by its hash."""
+    rows = f"data/{evidence.LEFT_OUT}"
+    inside, out = set(listed.values()), evidence.outside(files.read(record / rows)) if rows in listed else {}
+    kept, lost = list[str](), list[str]()
+    for name, artefact in evidence.listed(entries, record.name).items():
+        digest = str(artefact.get("sha256"))
+        if digest in inside:
+            continue
+        if digest in out:
+            (lost if evidence.CHANGED in out[digest] or evidence.GONE in out[digest] else kept).append(name)
+            continue
+        near = next((n for n in listed if n.endswith("/" + name.rpartition("/")[2])), "")
+        found = f"{near} with SHA-256 {listed[near]}" if near else "no such file"
+        remedy = "whoever sealed this record left it out: ask how it came to be"
+        yield Problem("evidence that the journal lists is not in the record", name, found, f"SHA-256 {digest}", remedy)
+    if kept:
+        notes.append(f"kept outside, by hash: {', '.join(kept)}")
+    if lost:
+        notes.append(f"sealed late: {', '.join(lost)} changed between the run and its sealing, and is not in it")
 
 
 def _unapproved(

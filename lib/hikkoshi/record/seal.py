@@ -205,6 +205,7 @@ def _build(home: Home, guest: str, name: str, part: Path, found: Contents, list_
     before = next((line for line in reversed(list_of_all.lines()) if line.guest == guest), None)
     payload = bag.fill(part, found.payload)
     info = [
+        ("Record-Format", str(inspection.FORMAT)),
         ("Source-Organization", site.name),
         ("External-Identifier", f"{guest}/{name}"),
         ("External-Description", "Evidence of the move of a Xen guest to VMware vSphere; see README.txt"),
