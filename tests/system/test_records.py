@@ -83,7 +83,8 @@ def journal(home: Home, guest: str = "gateway") -> list[dict[str, object]]:
 
 def records(home: Home, guest: str = "gateway") -> list[str]:
     """Everything in a guest's folder of records, hidden or not."""
-    return sorted(p.name for p in seal.folder(home, guest).iterdir())
+    folder = seal.folder(home, guest)
+    return sorted(p.name for p in folder.iterdir()) if folder.exists() else []
 
 
 # however a run ends

@@ -242,6 +242,11 @@ def changed(lines: list[str], n: int, old: str, new: str) -> list[str]:
     return [*lines[:n], lines[n].replace(old, new), *lines[n + 1 :]]
 
 
+def before_all(line: str) -> str:
+    columns = line.split("\t")
+    return "\t".join([columns[0], "2001-01-01T00:00:00Z", *columns[2:]])
+
+
 def journal_broken(record: Path) -> None:
     path = record / "data" / "journal.jsonl"
     lines = path.read_text().splitlines(True)
@@ -638,6 +643,51 @@ CASES = [
         LISTS,
     ),
     Case(
+        "a half record lies among the records",
+        lambda s: shutil.copytree(s.run(B), s.run(".stash.part")),
+        "a half record lies among the records",
+    ),
+    Case(
+        "a guest's folder without a record lies among the records",
+        lambda s: (s.records / "guest").mkdir(),
+        "a guest's folder holds no record",
+        LISTS,
+    ),
+    Case(
+        "a guest's records are all taken away, and its folder is left",
+        lambda s: shutil.rmtree(s.run(A, "idp")),
+        "a guest's folder holds no record",
+        LISTS,
+    ),
+    Case(
+        "a folder that is no record lies among a guest's",
+        lambda s: s.run("notes").mkdir(),
+        "a manifest is missing",
+    ),
+    Case(
+        "records of a guest that the register does not know",
+        lambda s: shutil.copytree(s.run(A), s.run(A, "other")),
+        "a record is not in the register",
+    ),
+    Case(
+        "the newest record is said to be of 2099",
+        lambda s: s.lie(s.story, lambda r: None, Sealed="2099-01-01T00:00:00Z"),
+        "the record was sealed in the future",
+        LIES,
+    ),
+    Case(
+        "a record is sealed before its run began",
+        lambda s: s.lie(s.story, lambda r: None, Sealed="2026-01-01T00:00:00Z"),
+        "the record was sealed before its run began",
+        LIES,
+    ),
+    Case(
+        "a time in the register goes back",
+        lambda s: s.lines(lambda x: renumber([*x[:3], before_all(x[3]), *x[4:]], lambda y: None)),
+        "time goes backwards in the register",
+        REGISTER,
+    ),
+    Case(
         "the times of two records are exchanged",
         lambda s: s.lie(s.run(A), lambda r: None, Sealed="2099-01-01T00:00:00Z"),
         "time goes backwards along the chain",
@@ -760,6 +810,34 @@ CASES = [
         "approvals have a command of their own",
     ),
 ]
+
+
+def test_a_lone_record_of_2099_is_not_good(scene: Scene, tmp_path: Path) -> None:
+    alone = shutil.copytree(scene.run(A), tmp_path / "alone" / "20990101T000000Z-40-convert")
+    list_again(alone, External_Identifier=f"gateway/{alone.name}", Sealed="2099-01-02T00:00:00Z")
+    sign_again(alone, scene.key())
+    found = verification.verify(alone, scene.trust)
+    assert [p.what for p in found.problems] == ["the record was sealed in the future"]
+
+
+def test_what_lies_in_one_guests_folder_is_found_where_only_that_is_verified(scene: Scene) -> None:
+    scene.run(".stash.part").mkdir()
+    add(scene.records / "gateway" / "note.txt")
+    found = verification.verify(scene.records / "gateway", scene.trust, scene.service.ca)
+    assert [p.what for p in found.problems] == [
+        "a half record lies among the records",
+        "something lies among the records that is none",
+    ]
+
+
+def test_a_record_that_is_just_being_sealed_is_no_flaw_and_what_a_killed_seal_left_is_removed(scene: Scene) -> None:
+    scene.run(".20260104T000000Z-40-convert.part").mkdir()
+    (scene.records / "empty").mkdir()
+    with register.of(scene.home).locked():
+        assert scene.verify() == ["a guest's folder holds no record"]
+    ended(scene.home, "idp", B)
+    seal.of_run(scene.home, "idp", B)
+    assert scene.verify() == []
 
 
 def test_the_table_is_long_enough_and_names_each_case_once() -> None:

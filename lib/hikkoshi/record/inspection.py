@@ -193,13 +193,31 @@ def _declared(
     elif files.regular(record.parent.parent / register.FILENAME) and record.parent.name != info["Guest"]:
         found, expected = record.parent.name, info["Guest"]
         yield Problem("the record lies in another guest's folder", str(record), found, expected, TAMPERED)
-    if _time(info) is None:
-        expected = "such as 2026-11-27T20:00:00Z"
-        yield Problem("the record does not say when it was sealed", where, info["Sealed"], expected, TAMPERED)
+    yield from _dated(record, info)
     payload = [name for name in listed if name.startswith("data/")]
     oxum = f"{sum(there[n].st_size for n in payload if n in there)}.{len(payload)}"
     if info.get("Payload-Oxum") != oxum:
         yield Problem("the payload has another size", where, oxum, info.get("Payload-Oxum", "none"), TAMPERED)
+
+
+def _dated(record: Path, info: dict[str, str]) -> Iterator[Problem]:
+    """Whether it was sealed after what it tells of, and before now."""
+    where, sealed, began = str(record / bag.INFO), _time(info), evidence.begun(record.name)
+    if sealed is None:
+        expected = "such as 2026-11-27T20:00:00Z"
+        yield Problem("the record does not say when it was sealed", where, info["Sealed"], expected, TAMPERED)
+        return
+    now, remedy = (
+        datetime.now(UTC),
+        "a clock was wrong, that of the sealing machine or this one; else somebody made it up",
+    )
+    if sealed > now + CLOCKS:
+        yield Problem(
+            "the record was sealed in the future", where, info["Sealed"], f"before {now:%Y-%m-%d %H:%M} UTC", remedy
+        )
+    if began and began > sealed + CLOCKS:
+        found = f"begun {began:%Y-%m-%d %H:%M:%S} UTC, by its name"
+        yield Problem("the record was sealed before its run began", where, info["Sealed"], found, remedy)
 
 
 def _signed(

@@ -113,6 +113,7 @@ class Register:
             found = raw[0].decode(errors="replace")[:80] if raw else "nothing"
             yield Problem("the register has no heading", f"{self.path}:1", found, HEADING, REMEDY)
         before, seen = _sha256(raw[0]) if raw else "", dict[str, int]()
+        latest = ""
         for n, (this, line) in enumerate(self._parsed(), 1):
             where = f"{self.path}:{n + 1}"
             if line is None:
@@ -123,6 +124,11 @@ class Register:
             elif line.previous != before or line.n != str(n):
                 found, expected = f"n {line.n}, previous {line.previous}", f"n {n}, previous {before}"
                 yield Problem("the register was changed after it was written", where, found, expected, REMEDY)
+            if line is not None and line.sealed[:16] < latest[:16]:
+                found, expected = line.sealed, f"after {latest}, as the lines before"
+                remedy = "a clock was set back, or somebody wrote this line: ask who sealed then"
+                yield Problem("time goes backwards in the register", where, found, expected, remedy)
+            latest = max(latest, line.sealed) if line is not None else latest
             if line is not None and seen.setdefault(line.identifier, n + 1) != n + 1:
                 found = f"{line.identifier}, also in line {seen[line.identifier]}"
                 yield Problem("the register names a record twice", where, found, "each record once", REMEDY)

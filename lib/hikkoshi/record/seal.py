@@ -5,6 +5,7 @@ its line in the register. Whatever is killed on the way leaves no half record un
 seal. Without a key that may seal, it is sealed unsigned and says so: evidence is never lost for the want of a key.
 """
 
+import contextlib
 import os
 import shutil
 import time
@@ -189,6 +190,7 @@ def _seal(
                 part.rename(final)
             except BaseException:
                 _remove(part)
+                _remove_empty(part.parent)
                 raise
             files.sync_folder(final.parent)
             _enter(list_of_all, final)
@@ -293,6 +295,8 @@ def _mend(home: Home, list_of_all: Register) -> None:
     there = [p for guest in guests for p in sorted(guest.iterdir())]
     for part in (p for p in there if p.name.startswith(".") and p.name.endswith(".part")):
         _remove(part)
+    for guest in guests:
+        _remove_empty(guest)
     entered = {line.identifier for line in list_of_all.lines()}
     folders = [p for p in there if p.is_dir() and not p.is_symlink() and not p.name.startswith(".")]
     missing = [p for p in folders if f"{p.parent.name}/{p.name}" not in entered]
@@ -366,6 +370,11 @@ def _mask(home: Home) -> Mask:
         return Mask(masking.known(home))
     except HikkoshiError:  # of parameters that cannot be read: their error holds no values
         return Mask()
+
+
+def _remove_empty(folder: Path) -> None:
+    with contextlib.suppress(OSError):  # there is something in it
+        folder.rmdir()
 
 
 def _remove(part: Path) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hikkoshi import files
+from hikkoshi import files, lock
 from hikkoshi.errors import BadInput, Problem, printable
 from hikkoshi.journal import Journal
 from hikkoshi.progress import Progress, silent
@@ -19,6 +19,8 @@ from hikkoshi.record.inspection import TAMPERED, Known, Verified, inspect, size,
 from hikkoshi.record.instructions import TOKEN
 from hikkoshi.record.register import FILENAME, Line, Register
 from hikkoshi.signature import Trust
+
+KILLED = "if a seal was killed, the guest's next run removes it; else find out who put it there, or took something away"
 
 
 @dataclass(frozen=True)
@@ -82,8 +84,8 @@ def verify(path: Path, trust: Trust, ca: Path | None = None, *, progress: Progre
         )
         told_found = found_there or "no such file"
         problems.append(Problem("the register is missing", str(register.path), told_found, remedy=TAMPERED))
-    if scope == "all":
-        problems += _strangers(path, register)
+    if scope != "record":
+        problems += _strangers(path, register, scope)
     return Verification(tuple(found), tuple(map(told, problems)), tuple(notes))
 
 
@@ -228,18 +230,24 @@ def _differences(v: Verified, line: Line, digest: str, register: Path, before: s
             yield Problem(f"the register does not fit the record: {what}", where, str(written), true, TAMPERED)
 
 
-def _strangers(path: Path, register: Register) -> Iterator[Problem]:
-    """What is no record beside the records: of what was sealed nothing is anywhere else."""
-    for place in (path, *(p for p in path.iterdir() if p.is_dir() and not p.is_symlink())):
-        with os.scandir(place) as entries:
-            for entry in sorted(entries, key=lambda e: e.name):
-                hidden = entry.name.startswith(".")
-                if Path(entry.path) == register.path or (entry.is_dir(follow_symlinks=False) and not hidden):
-                    continue
-                if hidden and entry.name.endswith(".part") and place != path:
-                    continue  # being built, or left by a killed seal: no record yet
-                remedy = "nobody but the sealing puts anything here: find out who did"
-                yield Problem("something lies among the records that is none", entry.path, "", "records only", remedy)
+def _strangers(path: Path, register: Register, scope: str) -> Iterator[Problem]:
+    """What is no record beside the records: of what was sealed nothing is anywhere else, and no folder is empty."""
+    guests = [p for p in sorted(path.iterdir()) if p.is_dir() and not p.is_symlink()] if scope == "all" else [path]
+    sealing = lock.held(register.path)  # somebody is at it just now
+    for place in (path, *guests) if scope == "all" else guests:
+        for entry in sorted(place.iterdir()):
+            hidden, folder = entry.name.startswith("."), entry.is_dir() and not entry.is_symlink()
+            if entry == register.path or (folder and not hidden):
+                continue
+            if folder and entry.name.endswith(".part") and place in guests:
+                if not sealing:
+                    yield Problem("a half record lies among the records", str(entry), "a folder", "none", KILLED)
+                continue
+            remedy = "nobody but the sealing puts anything here: find out who did"
+            yield Problem("something lies among the records that is none", str(entry), "", "records only", remedy)
+    for guest in guests:
+        if not any(guest.iterdir()):
+            yield Problem("a guest's folder holds no record", str(guest), "nothing", "records", KILLED)
 
 
 def _digest(path: Path) -> str | None:
