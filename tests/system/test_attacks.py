@@ -168,7 +168,7 @@ def test_bytes_after_a_signature_are_found(home: Home) -> None:
     writable(record)
     with (record / instructions.SIGNATURE).open("a") as f:
         f.write("more\n")
-    assert told(home) == ["something was added to a signature"]
+    assert told(home) == ["the signature counts for nothing"]
 
 
 def _file(place: Path) -> None:
