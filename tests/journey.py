@@ -283,6 +283,7 @@ class Move:
                 case "30-prepare":
                     Prepared(
                         preparation=self.plan.preparation.hash,
+                        source_digest=self.plan.source_digest,
                         source=identity,
                         disk=identity,
                         facts=self.survey.guest,

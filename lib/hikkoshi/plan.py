@@ -69,6 +69,14 @@ class Plan(Artefact):
         return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
 
 
+def of_survey(plan: Plan, survey: Survey) -> Check:
+    """Whether the plan was made of the disk that was surveyed last."""
+    same = (plan.source, plan.source_digest) == (survey.origin, survey.digest)
+    found = f"source {plan.source}, content digest {plan.source_digest}"
+    return Check("the plan is of this survey", same, found, f"{survey.origin}, {survey.digest}", "run 20-plan again",
+                 plan.guest, later=True)  # fmt: skip
+
+
 def specification(guest: Guest, site: Site, survey: Survey) -> VmSpec:
     """The virtual machine: as the Xen guest was, except where the guest's file wishes otherwise.
 

@@ -6,6 +6,7 @@ known it says so. Names that come from the guest's own disk are shown without an
 
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,11 +20,19 @@ from hikkoshi.rehearsal import rehearsal
 from hikkoshi.rehearsal.outcome import Outcome
 from hikkoshi.rehearsal.rehearsal import Rehearsal
 from hikkoshi.statement import Statement
+from hikkoshi.survey import Survey
 from hikkoshi.vsphere.deployment import Deployment
 from hikkoshi.xen import dom0
 
 WIDTH, INDENT = 96, "    "
-AGAIN = ("30-prepare", "40-convert", "50-rehearse", "60-deploy")  # where the source has written since its copy was made
+AGAIN = (
+    "10-survey",
+    "20-plan",
+    "30-prepare",
+    "40-convert",
+    "50-rehearse",
+    "60-deploy",
+)  # where the source has written since its copy was made
 Points = Iterator[str]  # a line that is not to be wrapped begins with INDENT
 A = TypeVar("A", bound=Artefact)
 
@@ -40,10 +49,19 @@ def page(home: Home, guest: str, plan: Plan | None, entries: Iterable[Mapping[st
 
 
 def seconds(entries: Iterable[Mapping[str, Any]]) -> dict[str, float]:
-    """{step: how long its last run took that did anything}, without the time in which a person read."""
+    """{step: how long its last run took that did anything}, without the time in which a person read.
+
+    Of a step that only looks, such as 10-survey, it is the time from its beginning to its evidence.
+    """
     took: dict[tuple[str, str], float] = {}
     did: dict[str, tuple[str, str]] = {}
+    opened: dict[str, datetime] = {}
     for e in entries:
+        if e.get("event") == "open" and e.get("step") in (Survey.made_by, Plan.made_by):
+            opened[e["run"]] = datetime.fromisoformat(e["time"])
+        if e.get("event") == "evidence" and e.get("run") in opened:
+            did[e["step"]] = (e["step"], e["run"])
+            took[did[e["step"]]] = (datetime.fromisoformat(e["time"]) - opened[e["run"]]).total_seconds()
         if e.get("event") == "step" and isinstance(e.get("seconds"), int | float):
             run = (str(e.get("step")), str(e.get("run")))
             took[run] = took.get(run, 0.0) + e["seconds"]
@@ -185,14 +203,17 @@ def _outage(there: "_Results", took: Mapping[str, float]) -> Points:
         yield "starting the machine: not known yet, nothing was rehearsed by this plan"
     else:
         yield f"starting the machine: {boot.seconds:.0f} s in the rehearsal, on QEMU with {boot.accelerator}, not on ESXi"
-    yield "if the source has written since its copy was made, these run again while it is off, and last as long as that:"
+    yield (
+        "if the source has written since its copy was made, these run again while it is off, and last as long as that; then "
+        "somebody has to approve again, since another disk is another plan:"
+    )
     for step in AGAIN:
         yield f"{INDENT}{step:<12} " + (f"{took[step]:.0f} s at its last run" if step in took else "not known yet")
     known = [took[s] for s in AGAIN if s in took]
     if boot is not None and len(known) == len(AGAIN):
         yield (
             f"so at least {boot.seconds:.0f} s as rehearsed (ESXi may differ), or {boot.seconds + sum(known):.0f} s with these, "
-            "and the shutdown beside it"
+            "and the shutdown and the approval beside it"
         )
     else:
         yield "so in all: not known yet"

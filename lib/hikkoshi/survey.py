@@ -3,6 +3,7 @@
 from typing import ClassVar
 
 from hikkoshi.artefact import Artefact
+from hikkoshi.check import Check
 from hikkoshi.disk import digest, source
 from hikkoshi.disk.origin import Origin, Part
 from hikkoshi.disk.source import DiskFacts
@@ -67,8 +68,8 @@ def origin_of(home: Home, site: Site, guest: Guest) -> Origin:
 def start(home: Home, site: Site, guest: Guest, *, accelerator: str = "tcg", progress: Progress = silent) -> Survey:
     """Look at configuration, disk and operating system, and write survey.json. Opens everything read-only.
 
-    An earlier survey of the same configuration and a disk unchanged since (size and time of its last change) still holds,
-    and is returned as it is.
+    The disk's content is read always. Where it is that of an earlier survey, by its content digest, its file systems are not
+    looked at again.
     """
     xen, origin = configuration(home, site, guest), origin_of(home, site, guest)
     disk = source.together([source.facts(p.path) for p in origin.parts])
@@ -76,21 +77,35 @@ def start(home: Home, site: Site, guest: Guest, *, accelerator: str = "tcg", pro
         known = Survey.find(home.folder(guest.name))
     except BadInput:
         known = None  # of another version, or damaged: look again
-    if known is not None and (known.xen, known.disk) == (xen, disk) and disk.kind == "file":
-        progress(1, 1, "the disk has not changed since it was surveyed")
-        return known
-    facts = appliance.inspect(origin, accelerator=accelerator, progress=progress)
     with origin.opened() as opened:
-        found = Survey(
-            xen=xen,
-            origin=origin,
-            disk=disk,
-            bytes=opened.size,
-            digest=digest.of(opened, progress),
-            guest=facts,
-        )
+        size, content = opened.size, digest.of(opened, progress)
+    if known is not None and known.digest == content:
+        facts = known.guest
+        progress(1, 1, "the disk has not changed since it was surveyed")
+    else:
+        facts = appliance.inspect(origin, accelerator=accelerator, progress=progress)
+    found = Survey(xen=xen, origin=origin, disk=disk, bytes=size, digest=content, guest=facts)
     found.save(home.folder(guest.name))
     return found
+
+
+def unchanged(survey: Survey) -> Check:
+    """Whether the disk has the size and the time of last change that it was surveyed with; a device has no such time.
+
+    What is copied is held against the survey's content digest all the same.
+    """
+    title, expected = "the source is as it was surveyed", "size and time of its last change"
+    remedy = f"shut {survey.xen.name} down, then begin again with 10-survey and 20-plan: the plan is of another disk"
+    try:
+        now = source.together([source.facts(p.path) for p in survey.origin.parts])
+    except BadInput as e:
+        p = e.problems[0]
+        return Check(title, False, f"{p.what}: {p.found}", expected, p.remedy, p.where, later=True)
+    names = ("kind", "bytes", *(("mtime_ns",) if now.kind == "file" else ()))
+    other = [f"{n} {getattr(now, n)}, surveyed {getattr(survey.disk, n)}" for n in names
+             if getattr(now, n) != getattr(survey.disk, n)]  # fmt: skip
+    return Check(title, not other, "; ".join(other) or f"content digest {survey.digest}", expected, remedy,
+                 survey.disk.path, later=True)  # fmt: skip
 
 
 def table(survey: Survey) -> list[dict[str, str]]:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -35,6 +36,10 @@ class Case:
     copy: Path
     result: Prepared
 
+    @property
+    def planned(self) -> SimpleNamespace:
+        return SimpleNamespace(preparation=self.plan, source_digest=self.before[0])
+
 
 def fingerprint(disk: Path) -> tuple[str, int]:
     return digest.content(disk), disk.stat().st_mtime_ns
@@ -53,7 +58,7 @@ def case(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Case]:
     facts = appliance.inspect(Origin.whole(source))
     copy = tmp_path_factory.mktemp("idp") / "disk/idp.img"
     plan = decided(facts)
-    yield Case(source, before, facts, plan, copy, prepared.start(Origin.whole(source), copy, plan))
+    yield Case(source, before, facts, plan, copy, prepared.start(Origin.whole(source), copy, plan, before[0]))
     copy.unlink(missing_ok=True)
 
 
@@ -95,7 +100,7 @@ def test_the_source_is_not_changed_in_one_byte(case: Case) -> None:
 
 
 def test_every_promise_is_kept_and_a_second_run_finds_it_already_done(case: Case) -> None:
-    assert prepared.complete(case.copy, case.plan, Origin.whole(case.source))
+    assert prepared.complete(case.copy, case.planned, Origin.whole(case.source))
     assert [c.title for c in prepared.verify(case.copy, case.plan) if not c] == []
 
 
@@ -151,14 +156,15 @@ from hikkoshi.guest.preparation import Preparation
 folder = Path(sys.argv[1])
 plan = Preparation.model_validate_json((folder / "plan.json").read_text())
 say = lambda done, total, text: print(text, flush=True)
-prepared.start(Origin.whole(Path(sys.argv[2])), folder / "disk/idp.img", plan, say)
+prepared.start(Origin.whole(Path(sys.argv[2])), folder / "disk/idp.img", plan, sys.argv[3], say)
 """
 
 
 def test_killed_in_the_middle_it_leaves_only_a_part_that_the_next_run_discards(case: Case, tmp_path: Path) -> None:
     copy = tmp_path / "disk/idp.img"
     (tmp_path / "plan.json").write_text(case.plan.model_dump_json())
-    child = subprocess.Popen([sys.executable, "-c", KILLED, str(tmp_path), str(case.source)], stdout=subprocess.PIPE)
+    arguments = [str(tmp_path), str(case.source), case.before[0]]
+    child = subprocess.Popen([sys.executable, "-c", KILLED, *arguments], stdout=subprocess.PIPE)
     assert child.stdout is not None
     for line in child.stdout:
         if b"mkinitrd" in line:
@@ -172,13 +178,16 @@ def test_killed_in_the_middle_it_leaves_only_a_part_that_the_next_run_discards(c
     assert holders(copy) == []
     assert [p.name for p in copy.parent.iterdir()] == ["idp.img.part"]
     assert not (tmp_path / "prepared.json").exists()
-    assert not prepared.complete(copy, case.plan, Origin.whole(case.source))
+    assert not prepared.complete(copy, case.planned, Origin.whole(case.source))
 
     # the next run begins anew; here it also finds that the plan was made from other files, and keeps nothing
     stale = tuple(e.model_copy(update={"before_sha256": "0" * 64}) for e in case.plan.edits[:2])
     with pytest.raises(StepFailed, match="not as the plan was made from") as e:
         prepared.start(
-            Origin.whole(case.source), copy, case.plan.model_copy(update={"edits": (*stale, *case.plan.edits[2:])})
+            Origin.whole(case.source),
+            copy,
+            case.plan.model_copy(update={"edits": (*stale, *case.plan.edits[2:])}),
+            case.before[0],
         )
     assert e.value.problems[0].found == ", ".join(edit.path for edit in stale)
     assert list(copy.parent.iterdir()) == []

@@ -7,9 +7,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from hikkoshi.disk.conversion import Conversion
+from hikkoshi.guest.prepared import Prepared
 from hikkoshi.network.outage import Break, Outages
 from hikkoshi.params import Home
 from hikkoshi.rehearsal.rehearsal import Rehearsal
+from hikkoshi.report import appendix
 from hikkoshi.report import page as first_page
 from hikkoshi.report.judgement import service, verdict
 from hikkoshi.report.language import translations
@@ -532,6 +534,25 @@ def test_an_approval_of_an_earlier_plan_is_not_listed_as_if_it_counted(move: Mov
     move.ran("20-plan")
     assert not any(w.startswith("approved by") for w in when(move))
     assert "then; not for the plan in force" in words(move.page())
+
+
+def test_bytes_that_nobody_surveyed_are_an_open_point_of_the_report(move: Move) -> None:
+    move.serve()
+    moved, now = "that was copied is not the one", "of another plan than the present one"
+    assert moved not in points(move)
+    assert now not in points(move)
+    move.plan.model_copy(update={"source_digest": "0" * 64}).save(move.folder)  # surveyed and planned again since
+    assert moved in points(move)
+    assert now in points(move)
+    made = Prepared.load(move.folder)
+    made.model_copy(update={"source_digest": ""}).save(move.folder)
+    assert "Which state of the source was copied is not on record" in points(move)
+    told = {f.what: f.found for f in appendix.facts(gather(move.home, "idp"))}
+    assert told["content digest of the source, as surveyed last"] == "d" * 64
+    assert "content digest of the source that was copied" not in told
+    made.save(move.folder)
+    told = {f.what: f.found for f in appendix.facts(gather(move.home, "idp"))}
+    assert told["content digest of the source that was copied"] == move.plan.source_digest
 
 
 class World:

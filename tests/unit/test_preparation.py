@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hikkoshi.check import Check
+from hikkoshi.disk import digest
+from hikkoshi.disk.conversion import Conversion
 from hikkoshi.disk.origin import Identity, Origin
 from hikkoshi.errors import BadInput, Refused
 from hikkoshi.guest import clock, extlinux, pinning, preparation, prepared
@@ -527,6 +530,17 @@ class TestProofs:
         ]
 
 
+DIGEST = "d" * 64  # of the source, by the survey
+
+
+@dataclass(frozen=True)
+class Planned:
+    """What a plan says of the copy."""
+
+    preparation: Preparation = field(default_factory=lambda: plan(facts()))
+    source_digest: str = DIGEST
+
+
 class TestComplete:
     """Complete means this preparation of this source in this file, not that a file exists."""
 
@@ -536,12 +550,13 @@ class TestComplete:
         copy.parent.mkdir()
         for path, byte in ((source, b"s"), (copy, b"c")):
             path.write_bytes(byte * (3 << 20))
-        result = TestProofs().result(source=Identity.of(Origin.whole(source)), disk=Identity.of(Origin.whole(copy)))
+        known = {"source": Identity.of(Origin.whole(source)), "disk": Identity.of(Origin.whole(copy))}
+        result = TestProofs().result(**known, source_digest=DIGEST)
         result.save(tmp_path)
         return source, copy
 
     def check(self, done: tuple[Path, Path]) -> Check:
-        return prepared.complete(done[1], plan(facts()), Origin.whole(done[0]))
+        return prepared.complete(done[1], Planned(), Origin.whole(done[0]))
 
     def test_a_finished_copy_is_recognised(self, done: tuple[Path, Path]) -> None:
         assert self.check(done)
@@ -562,7 +577,10 @@ class TestComplete:
 
     def test_another_plan(self, done: tuple[Path, Path]) -> None:
         other = plan(facts(), nic_model="e1000")
-        assert prepared.complete(done[1], other, Origin.whole(done[0])).found == "the copy was made by another plan"
+        assert (
+            prepared.complete(done[1], Planned(other), Origin.whole(done[0])).found
+            == "the copy was made by another plan"
+        )
 
     @pytest.mark.parametrize("which", [0, 1])
     def test_a_change_that_kept_the_size_is_seen(self, done: tuple[Path, Path], which: int) -> None:
@@ -577,6 +595,19 @@ class TestComplete:
         os.utime(done[1], ns=(status.st_atime_ns, status.st_mtime_ns))
         assert "changed" in self.check(done).found
         assert "changed" in prepared.verify(done[1], plan(facts()))[0].found
+
+    def test_a_copy_of_another_source_than_the_plan_is_of_is_not_the_planned_one(self, done: tuple[Path, Path]) -> None:
+        other = prepared.complete(done[1], Planned(source_digest="0" * 64), Origin.whole(done[0]))
+        assert other.found == "the copy is of another source than survey and plan are"
+        assert "run 30-prepare and all that follows" in other.remedy
+        old = Prepared.load(done[1].parents[1]).model_copy(update={"source_digest": ""})
+        old.save(done[1].parents[1])
+        assert "does not say of which source" in self.check(done).found
+
+    def test_after_a_write_to_the_source_it_begins_again_with_survey_and_plan(self, done: tuple[Path, Path]) -> None:
+        done[0].write_bytes(b"t" * (3 << 20))
+        assert self.check(done).found == prepared.WRITTEN
+        assert "hikkoshi run gateway --from 10 --apply" in self.check(done).remedy
 
     def test_a_source_that_cannot_be_read_is_no_completion(self, done: tuple[Path, Path]) -> None:
         done[0].unlink()
@@ -605,12 +636,51 @@ def test_too_little_room_is_refused_before_anything_is_copied(tmp_path: Path, mo
     source.write_bytes(b"x" * 4096)
     monkeypatch.setattr(prepared, "SPARE", 1 << 60)
     with pytest.raises(Refused, match="room for the copy"):
-        prepared.start(Origin.whole(source), copy, plan(facts()))
+        prepared.start(Origin.whole(source), copy, plan(facts()), DIGEST)
     assert list(copy.parent.iterdir()) == []
     assert "there is room for the copy" in [c.title for c in prepared.checks(Origin.whole(source), copy) if not c]
 
 
 def test_a_missing_source_is_refused_before_anything_is_written(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="source disk cannot be read"):
-        prepared.start(Origin.whole(tmp_path / "none.img"), tmp_path / "g/disk/g.img", plan(facts()))
+        prepared.start(Origin.whole(tmp_path / "none.img"), tmp_path / "g/disk/g.img", plan(facts()), DIGEST)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_bytes_that_nobody_surveyed_are_not_prepared(tmp_path: Path) -> None:
+    source, copy = tmp_path / "source.img", tmp_path / "gateway/disk/gateway.img"
+    source.write_bytes(b"as surveyed ".ljust(65536, b".") + bytes(65536))
+    surveyed, status = digest.content(source), source.stat()
+    source.write_bytes(b"written since".ljust(65536, b".") + bytes(65536))
+    os.utime(source, ns=(status.st_atime_ns, status.st_mtime_ns))  # the same size and time of last change
+    with pytest.raises(Refused, match="not the one that was surveyed") as e:
+        prepared.start(Origin.whole(source), copy, plan(facts()), surveyed)
+    assert digest.content(source) in e.value.problems[0].found
+    assert "hikkoshi run gateway --from 10 --apply" in e.value.problems[0].remedy
+    assert [p for p in copy.parents[1].rglob("*") if p.is_file()] == [], "nothing is kept"
+
+
+def test_a_vmdk_is_held_against_the_source_that_was_surveyed_step_by_step(tmp_path: Path) -> None:
+    copy = Identity(bytes=1, mtime_ns=1, sample_sha256="e" * 64)
+
+    def found() -> str:
+        return prepared.chain(tmp_path, Planned()).found
+
+    assert found() == "there is no prepared copy"
+    assert prepared.chain(tmp_path, None).found == "there is no plan"
+    made = TestProofs().result(source=copy, source_digest=DIGEST, disk=copy)
+    made.save(tmp_path)
+    assert found() == "there is no VMDK"
+    vmdk = Conversion(
+        vmdk="g.vmdk", vmdk_bytes=1, vmdk_sha256="a" * 64, vmdk_sha1="b" * 40, virtual_bytes=1, copy_bytes=1,
+        copy_digest="c" * 64, copy_identity=copy, level="fast", threads=1, qemu_img="7.2", seconds=1, samples=(),
+    )  # fmt: skip
+    vmdk.save(tmp_path)
+    assert prepared.chain(tmp_path, Planned())
+    assert found() == f"content digest {DIGEST}"
+    vmdk.model_copy(update={"copy_identity": None}).save(tmp_path)
+    assert prepared.chain(tmp_path, Planned()), "one of an earlier version: conversion.complete reads the copy itself"
+    vmdk.model_copy(update={"copy_identity": copy.model_copy(update={"sample_sha256": "f" * 64})}).save(tmp_path)
+    assert found() == "the VMDK is of another copy"
+    made.model_copy(update={"source_digest": "0" * 64}).save(tmp_path)
+    assert found() == "the copy is of another source"

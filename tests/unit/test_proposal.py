@@ -99,8 +99,18 @@ def test_the_steps_that_a_changing_guest_needs_again_count_as_long_as_they_last_
     rehearsed(home, decided)
     steps = [done(s, n * 10.0) for n, s in enumerate(proposal.AGAIN, 1)]
     told = page(home, decided, *steps)
-    assert "so at least 21 s as rehearsed (ESXi may differ), or 121 s with these" in told
+    assert "so at least 21 s as rehearsed (ESXi may differ), or 231 s with these" in told
+    assert "then somebody has to approve again, since another disk is another plan" in told
     assert "so in all: not known yet" in page(home, decided, *steps[:3])
+
+
+def test_a_step_that_only_looks_takes_from_its_beginning_to_its_evidence() -> None:
+    lines = [("open", "01"), ("preflight", "20"), ("evidence", "31"), ("end", "59")]
+    entries = [
+        {"event": event, "step": "10-survey", "run": "1", "time": f"2026-11-22T00:00:{s}+00:00"} for event, s in lines
+    ]
+    assert proposal.seconds(entries) == {"10-survey": 30.0}
+    assert proposal.seconds(entries[:2]) == {}
 
 
 def test_a_run_that_found_all_done_says_nothing_of_how_long_it_takes(home: Home) -> None:

@@ -1,9 +1,16 @@
 """Which of a Xen guest's disks are its one disk."""
 
+import os
+from pathlib import Path
+
 import pytest
 
 from hikkoshi import survey
+from hikkoshi.disk import digest, source
+from hikkoshi.disk.origin import Origin
 from hikkoshi.errors import BadInput
+from hikkoshi.params import Home
+from hikkoshi.survey import Survey
 from hikkoshi.xen.config import XenDisk, XenGuest
 
 
@@ -26,3 +33,46 @@ def test_none_or_several_are_refused_with_what_there_is(disks: tuple[str, ...]) 
     with pytest.raises(BadInput, match="exactly one disk") as e:
         survey.system_disk(guest(*disks))
     assert all(d in e.value.problems[0].found for d in disks if d != "hdc")
+
+
+@pytest.fixture
+def surveyed(tmp_path: Path) -> Survey:
+    """The survey of a small disk, as if its file systems had been looked at."""
+    disk = tmp_path / "idp.img"
+    disk.write_bytes(b"a boot sector".ljust(1 << 20, b"\0"))
+    known = Survey.model_validate_json((Path(__file__).parents[1] / "data/survey/gateway.json").read_text())
+    about = {"disk": source.facts(disk), "origin": Origin.whole(disk), "bytes": 1 << 20, "digest": digest.content(disk)}
+    return known.model_copy(update=about)
+
+
+def test_a_source_that_was_written_to_since_is_not_the_one_that_was_surveyed(surveyed: Survey) -> None:
+    disk = surveyed.origin.parts[0].path
+    assert survey.unchanged(surveyed)
+    disk.write_bytes(disk.read_bytes()[:-1] + b"!")
+    found = survey.unchanged(surveyed)
+    assert not found
+    assert found.later, "in plan mode a guest may be running"
+    assert "10-survey and 20-plan" in found.remedy
+    disk.unlink()
+    assert not survey.unchanged(surveyed)
+
+
+def test_the_content_is_read_whatever_size_and_time_say_and_only_the_same_one_is_known_already(
+    home: Home, surveyed: Survey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk, guest = surveyed.origin.parts[0].path, home.guest("gateway")
+    monkeypatch.setattr(survey, "configuration", lambda *_: surveyed.xen)
+    monkeypatch.setattr(survey, "origin_of", lambda *_: surveyed.origin)
+    surveyed.save(home.folder("gateway"))
+    os.utime(disk, ns=(1, 1))
+    again = survey.start(home, home.site(), guest)
+    assert (again.digest, again.guest, again.disk.mtime_ns) == (surveyed.digest, surveyed.guest, 1)
+    looked: list[str] = []
+    monkeypatch.setattr(
+        survey.appliance, "inspect", lambda *_, **__: looked.append("at the file systems") or surveyed.guest
+    )
+    disk.write_bytes(b"a boot  ector".ljust(1 << 20, b"\0"))
+    os.utime(disk, ns=(1, 1))
+    other = survey.start(home, home.site(), guest)
+    assert looked == ["at the file systems"]
+    assert other.digest == digest.content(disk) != surveyed.digest

@@ -17,6 +17,7 @@ from hikkoshi.artefact import Artefact
 from hikkoshi.check import Check
 from hikkoshi.disk import digest, grains, source, stream
 from hikkoshi.disk.extents import RawDisk
+from hikkoshi.disk.origin import Identity, Origin
 from hikkoshi.disk.packing import MIB, Level
 from hikkoshi.disk.stream import capacity
 from hikkoshi.disk.vmdk import check_stream, read, self_contained
@@ -36,6 +37,7 @@ class Conversion(Artefact):
     virtual_bytes: int  # capacity: the copy's size, rounded up to 1 MiB
     copy_bytes: int
     copy_digest: str  # content digest, see hikkoshi.disk.digest
+    copy_identity: Identity | None = None  # to know the copy by without reading it; earlier versions did not keep it
     level: Level
     threads: int
     qemu_img: str  # version of the one that compared both
@@ -134,6 +136,7 @@ def start(copy: Path, vmdk: Path, folder: Path, progress: Progress = silent, *, 
                 virtual_bytes=written.capacity,
                 copy_bytes=disk.size,
                 copy_digest=written.content,
+                copy_identity=Identity.of(Origin.whole(copy)),
                 level=level,
                 threads=written.threads,
                 qemu_img=_version(),

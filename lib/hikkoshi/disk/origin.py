@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict
 
 from hikkoshi import files
 from hikkoshi.disk.assembled import AssembledDisk
+from hikkoshi.disk.digest import Content
 from hikkoshi.disk.extents import BLOCK, RawDisk, Source
 from hikkoshi.progress import Progress, silent
 
@@ -91,8 +92,12 @@ class Identity(BaseModel):
         return cls(bytes=size, mtime_ns=mtime, sample_sha256=sample.hexdigest())
 
 
-def copy(origin: Origin, target: Path, progress: Progress = silent) -> None:
-    """Copy the disk into a new raw file with holes where it has zeros. `StepFailed` where it cannot be read or changes."""
+def copy(origin: Origin, target: Path, progress: Progress = silent) -> str:
+    """Copy the disk into a new raw file with holes where it has zeros; gives the content digest of what was copied.
+
+    `StepFailed` where it cannot be read or changes.
+    """
+    digest = Content()
     with origin.opened() as disk, target.open("wb") as f:
         total, done = sum(end - start for start, end in disk.extents()), 0
         for start, end in disk.extents():
@@ -103,10 +108,12 @@ def copy(origin: Origin, target: Path, progress: Progress = silent) -> None:
                     if block != _ZEROS[: len(block)]:
                         f.seek(at + offset)
                         f.write(block)
+                        digest.add(at + offset, block)
                 done += len(piece)
                 progress(done, total, f"copying the disk, {files.human(done)}")
         f.truncate(disk.size)
         disk.unchanged()
+        return digest.hexdigest(disk.size)
 
 
 def _size(path: Path) -> int:

@@ -3,13 +3,15 @@
 import base64
 import shutil
 import time
+from dataclasses import replace
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Protocol
 
 from hikkoshi import files, tool
 from hikkoshi.artefact import Artefact
 from hikkoshi.check import Check
 from hikkoshi.disk import origin
+from hikkoshi.disk.conversion import Conversion
 from hikkoshi.disk.origin import Identity, Origin
 from hikkoshi.errors import BadInput, Problem, Refused, StepFailed, ToolFailed
 from hikkoshi.guest import appliance, hardware, ifcfg, inspection, reading
@@ -18,6 +20,7 @@ from hikkoshi.guest.facts import GuestFacts, Kernel
 from hikkoshi.guest.preparation import Preparation, xen_lines
 from hikkoshi.progress import Progress, silent
 
+WRITTEN = "the source is not the one that was copied, or was written to since"
 SPARE = 64 << 20  # bytes that must stay free beside the copy
 
 
@@ -28,6 +31,7 @@ class Prepared(Artefact):
     made_by: ClassVar[str] = "30-prepare"
     preparation: str  # hash of the preparation that was carried out
     source: Identity
+    source_digest: str = ""  # content digest of what was copied; earlier versions did not keep it
     disk: Identity  # the copy
     facts: GuestFacts
     kept: dict[str, str]  # {path: SHA-256 of what is kept beside it}
@@ -59,24 +63,73 @@ def checks(source: Origin, copy: Path) -> list[Check]:
     return [*found, _room(source, copy.parent)] if there else found
 
 
-def complete(copy: Path, preparation: Preparation | None, source: Origin) -> Check:
+class Planned(Protocol):
+    """What is known of a plan here."""
+
+    @property
+    def preparation(self) -> Preparation:
+        """What is done to the copy."""
+
+    @property
+    def source_digest(self) -> str:
+        """Content digest of the source that was surveyed."""
+
+
+def complete(copy: Path, plan: Planned | None, source: Origin) -> Check:
     """Is FOLDER/disk/NAME.img the finished result of exactly this preparation of exactly this source, as it still is?
 
-    A guest that has been started under Xen since has written to the source, and would lose that: then it is not.
+    A guest that has been started under Xen since has written to the source, and would lose that: then it is not, and
+    survey, plan and approval are of another disk.
     """
-    problem = _incomplete(copy, preparation, source) if preparation else "there is no plan"
+    problem = _incomplete(copy, plan, source) if plan else "there is no plan"
+    again = "run 30-prepare and all that follows again"
     return Check(
         "the prepared copy is complete",
         not problem,
         problem
         or f"{copy.name}, {files.human(copy.stat().st_blocks * 512)} of {files.human(copy.stat().st_size)} in use",
         "a copy of the source with this preparation carried out",
-        "keep the guest shut down under Xen, and run 30-prepare and all that follows again",
+        f"keep the guest shut down under Xen, and {anew(copy.stem) if problem == WRITTEN else again}",
         str(copy),
     )
 
 
-def _incomplete(copy: Path, preparation: Preparation, source: Origin) -> str:
+def anew(guest: str) -> str:
+    """What to do where the source is another than the one that was surveyed: bytes that nobody looked at are not moved."""
+    command = f"hikkoshi run {guest} --from 10 --apply"
+    return f"begin again with 10-survey and 20-plan ({command}); then the new plan is approved"
+
+
+def descent(copy: Path, plan: Planned | None, source: Origin) -> list[Check]:
+    """Whether what was made descends, step by step, from the source that was surveyed, and the source is still that one."""
+    return [chain(copy.parents[1], plan), replace(complete(copy, plan, source), later=True)]
+
+
+def chain(folder: Path, plan: Planned | None) -> Check:
+    """Whether the VMDK is of the copy, and the copy of the source, that survey and plan are of; by what each step wrote down."""
+    surveyed = plan.source_digest if plan else ""
+    made, vmdk = Prepared.find(folder), Conversion.find(folder)
+    problems = (
+        ("there is no plan", not surveyed),
+        ("there is no prepared copy", made is None),
+        ("the copy does not say of which source it is", made is not None and not made.source_digest),
+        ("the copy is of another source", made is not None and made.source_digest != surveyed),
+        ("there is no VMDK", vmdk is None),
+        ("the VMDK is of another copy", made is not None and vmdk is not None and not _same(vmdk, made)),
+    )
+    problem = next((words for words, bad in problems if bad), "")
+    return Check(
+        "the VMDK is of the source that was surveyed",
+        not problem,
+        problem or f"content digest {surveyed}",
+        f"content digest {surveyed}, of survey and plan",
+        "run 20-plan, then 30-prepare and all that follows again",
+        str(folder),
+        later=True,
+    )
+
+
+def _incomplete(copy: Path, plan: Planned, source: Origin) -> str:
     """What is missing, in words; empty where nothing is."""
     if not copy.is_file():
         return "there is no copy"
@@ -87,11 +140,19 @@ def _incomplete(copy: Path, preparation: Preparation, source: Origin) -> str:
     if known is None:
         return f"a copy without {Prepared.filename}"
     problems = (
-        ("the copy was made by another plan", known.preparation != preparation.hash),
-        ("the source is not the one that was copied, or was written to since", _identity(source) != known.source),
+        ("the copy was made by another plan", known.preparation != plan.preparation.hash),
+        ("the copy does not say of which source it is: an earlier version made it", not known.source_digest),
+        ("the copy is of another source than survey and plan are", known.source_digest != plan.source_digest),
+        (WRITTEN, _identity(source) != known.source),
         ("the copy was changed since, or is another file", _identity(Origin.whole(copy)) != known.disk),
     )
     return next((words for words, bad in problems if bad), "")
+
+
+def _same(vmdk: Conversion, made: Prepared) -> bool:
+    """Whether a VMDK was made of this copy, or of one written anew with the same content, as far as that can be seen at once."""
+    of = vmdk.copy_identity
+    return of is None or (of.bytes, of.sample_sha256) == (made.disk.bytes, made.disk.sample_sha256)
 
 
 def _identity(origin: Origin) -> Identity | None:
@@ -102,10 +163,16 @@ def _identity(origin: Origin) -> Identity | None:
 
 
 def start(
-    source: Origin, copy: Path, preparation: Preparation, progress: Progress = silent, accelerator: str = "tcg"
+    source: Origin,
+    copy: Path,
+    preparation: Preparation,
+    surveyed: str,
+    progress: Progress = silent,
+    accelerator: str = "tcg",
 ) -> Prepared:
     """Copy the source, carry the preparation out on the copy, read all of it again, and only then give it its name.
 
+    `Refused` where what was copied has another content digest than the one that was `surveyed`; then nothing is kept.
     `copy` is FOLDER/disk/NAME.img, FOLDER the guest's: prepared.json is written there. Killed at any point, it leaves at
     most NAME.img.part, which the next start discards.
     """
@@ -114,7 +181,19 @@ def start(
     with files.part(copy) as unfinished:
         if not (room := _room(source, copy.parent)):
             raise Refused(room.problem())
-        origin.copy(source, unfinished, lambda done, total, text: progress(20 * done / max(total, 1), 100, text))
+        copied = origin.copy(
+            source, unfinished, lambda done, total, text: progress(20 * done / max(total, 1), 100, text)
+        )
+        if copied != surveyed:
+            raise Refused(
+                Problem(
+                    "the source is not the one that was surveyed",
+                    str(source),
+                    f"content digest {copied}",
+                    f"{surveyed or 'a survey'}, of survey and plan",
+                    f"nothing was kept; {anew(copy.stem)}",
+                )
+            )
         job = {
             "kept": KEPT,
             "initrd": preparation.initrd if preparation.rebuilds else "",
@@ -138,6 +217,7 @@ def start(
         result = Prepared(
             preparation=preparation.hash,
             source=before,
+            source_digest=copied,
             disk=Identity.of(Origin.whole(unfinished)),
             facts=facts,
             kept=raw["kept"],

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hikkoshi import temporary, tool
+from hikkoshi.disk import digest
 from hikkoshi.disk.origin import Origin, Part
 from hikkoshi.errors import BadInput, HikkoshiError
 from hikkoshi.guest import appliance, preparation, prepared
@@ -83,7 +84,9 @@ def row(variant: Variant, folder: Path, accelerated: str) -> Row:
         refused = "refused: " + e.problems[0].remedy.split(";")[0]
         wrong += [] if variant.refused and variant.refused in refused else [str(e)]
         return Row(guest.name, variant.about, before.ending, refused, "–", "–", 0, tuple(wrong))
-    done = prepared.start(origin, copy, plan, accelerator=accelerated)
+    with origin.opened() as disk:
+        surveyed = digest.of(disk)
+    done = prepared.start(origin, copy, plan, surveyed, accelerator=accelerated)
     seconds = time.monotonic() - begun
     again = _plan(variant, done.facts)
     if again.edits or again.commands:

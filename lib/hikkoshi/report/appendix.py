@@ -60,12 +60,14 @@ def facts(story: Story, _: Gettext = str) -> Iterator[Fact]:
         size = _("{vcpus} vCPU, {memory} MB").format(vcpus=s.xen.vcpus, memory=s.xen.memory_mb)
         yield Fact(_("guest"), f"{g.distribution} {g.release}, {g.arch}, {size}")
         yield Fact(_("source disk"), _("{path}, {count} bytes").format(path=s.disk.path, count=f"{s.disk.bytes:,}"))
-        yield Fact(_("content digest of the source"), s.digest)
+        yield Fact(_("content digest of the source, as surveyed last"), s.digest)
     if p:
         vm = p.vm
         version = _("hardware version {version}").format(version=vm.hardware_version)
         yield Fact(_("planned machine"), f"{vm.name}: {vm.guest_id}, {version}, {vm.controller}, {vm.nic_model}")
         yield Fact(_("plan hash"), p.hash)
+    if story.prepared and story.prepared.source_digest:
+        yield Fact(_("content digest of the source that was copied"), story.prepared.source_digest)
     if c:
         yield Fact(
             "VMDK",

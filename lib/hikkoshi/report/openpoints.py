@@ -50,6 +50,7 @@ def speed(series: Series, _: Gettext = str) -> str:
 def open_points(story: Story, _: Gettext = str) -> Iterator[str]:
     """What is left to do, to look at, or not proved, as sentences, what weighs most first."""
     yield from (_("A result cannot be read: {found}").format(found=words) for words in story.unreadable)
+    yield from _not_surveyed(story, _)
     yield from _not_done(story, _)
     yield from _not_seen(story, _)
     yield from _not_measured(story, _)
@@ -68,6 +69,17 @@ def notes(story: Story, _: Gettext = str) -> list[str]:
         *(story.plan.preparation.notes if story.plan else ()),
     )
     return [told(note, _) for note in dict.fromkeys(found)]
+
+
+def _not_surveyed(story: Story, _: Gettext) -> Iterator[str]:
+    """Bytes that were copied, or are in vSphere, and are not those that survey and plan tell of."""
+    copy, plan, there = story.prepared, story.plan, story.deployment
+    if copy and not copy.source_digest:
+        yield _("Which state of the source was copied is not on record: an earlier version made the copy.")
+    elif copy and plan and copy.source_digest != plan.source_digest:
+        yield _("The source that was copied is not the one that survey and plan are of.")
+    if there and plan and there.plan_hash != plan.hash:
+        yield _("The machine in vSphere is of another plan than the present one.")
 
 
 def _not_done(story: Story, _: Gettext) -> Iterator[str]:
