@@ -6,6 +6,7 @@ There is no resuming: after any failure the lease is given up, and what it made 
 import contextlib
 import hashlib
 import http.client
+import re
 import ssl
 import threading
 import time
@@ -15,17 +16,18 @@ from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlsplit
 
-from pyVmomi import vim, vmodl
+from pyVmomi import vim
 
 from hikkoshi import files
 from hikkoshi.errors import HikkoshiError, Problem, StepFailed, VSphereError
 from hikkoshi.progress import Progress, silent
 from hikkoshi.vsphere import tls
-from hikkoshi.vsphere.session import VSphere, advice, describe
+from hikkoshi.vsphere.session import RAISED, VSphere, advice, describe
 
 CHUNK = 1 << 20
 KEEPALIVE = 10.0  # seconds between signs of life; a lease's time-out is usually 300
 RETRY = "nothing half-made is left in use; run the step again, which starts the upload anew"
+_SHORTEST = 3.0  # seconds that a lease lasts
 TYPE = "application/x-vnd.vmware-streamVmdk"
 
 
@@ -121,12 +123,10 @@ class Lease:
             p = self._v.read(self._thing, "state", "error", "info")
             state = str(p.get("state", ""))
             if state == "ready":
-                info = p["info"]
-                self.machine, self.urls, self._timeout = (
-                    info.entity,
-                    list(info.deviceUrl),
-                    float(info.leaseTimeout or 300),
-                )
+                with self._v.asking("tell where the disk goes to", RETRY):
+                    info = p["info"]
+                    self.machine, self.urls = info.entity, list(info.deviceUrl or ())
+                    self._timeout = max(_SHORTEST, float(info.leaseTimeout or 300))
                 return
             if state == "error" or time.monotonic() > deadline:
                 error = p.get("error")
@@ -148,13 +148,13 @@ class Lease:
         while not self._stop.wait(min(self._timeout / 3, KEEPALIVE)):
             try:
                 self._thing.HttpNfcLeaseProgress(self._percent)
-            except (vmodl.MethodFault, OSError, http.client.HTTPException, KeyError, AttributeError) as e:
+            except RAISED as e:
                 self._error = e
                 return
 
     def _abort(self) -> None:
         # where the server is gone, or has forgotten the lease, there is nothing to give up
-        with contextlib.suppress(vmodl.MethodFault, OSError, http.client.HTTPException, KeyError, AttributeError):
+        with contextlib.suppress(*RAISED):
             self._thing.HttpNfcLeaseAbort()
 
 
@@ -222,7 +222,7 @@ class Upload:
             if self._connection.sock:
                 self._connection.sock.settimeout(5 * self._v.timeout)  # the server may still be writing
             answer = self._connection.getresponse()
-            answer.read()
+            answer.read(1 << 16)
         if answer.status not in (200, 201):
             found = f"HTTP status {answer.status} {answer.reason}; {self._lease.state()}"
             raise VSphereError(
@@ -270,19 +270,50 @@ def upload(v: VSphere, lease: Lease, target: Any, path: Path, progress: Progress
 
 
 def address_of(url: str, host: str, port: int) -> tuple[str, int]:
-    """Where an upload URL points. `*` is what ESXi says for itself: then the host and the port of our session count."""
-    if urlsplit(url).netloc.partition(":")[0] == "*":
-        return host, port
-    split = urlsplit(url)
-    return str(split.hostname), split.port or 443
+    """Where an upload URL points. `*` is what ESXi says for itself: then the host and the port of our session count.
+
+    `VSphereError` for what is no https address of a host.
+    """
+    try:
+        split = urlsplit(url or "")
+        there = host if split.hostname == "*" else split.hostname
+        at = port if split.hostname == "*" else split.port or 443
+        whole = split.scheme == "https" and there and "@" not in split.netloc and re.fullmatch(r"[!-~]+", url)
+    except ValueError:  # a port that is no number, half an IPv6 address
+        whole = None
+    if not whole:
+        raise VSphereError(
+            Problem(
+                "vSphere gave an address that no disk can be sent to",
+                f"{host}:{port}",
+                repr(url),
+                "https://HOST/PATH, or https://*/PATH for the server itself",
+                "look at the host's name in vSphere, and at its address there; " + RETRY,
+            )
+        )
+    return str(there), at
 
 
 def context_for(v: VSphere, host: str, port: int, target: Any) -> ssl.SSLContext:
-    """How the upload host is known: by the fingerprint that the server gives for it, else like the server itself."""
+    """How the upload host is known: by the fingerprint that the server gives for it, else like the server itself.
+
+    `VSphereError` for a fingerprint that is none.
+    """
     thumbprint = getattr(target, "sslThumbprint", None)
-    if thumbprint and (host, port) != (v.host, v.port):
+    if not thumbprint or (host, port) == (v.host, v.port):
+        return v.context
+    try:
         return tls.PinnedContext(thumbprint)
-    return v.context
+    except ValueError as e:
+        raise VSphereError(
+            Problem(
+                "vSphere gave no usable fingerprint of the host that the disk goes to",
+                f"{host}:{port}",
+                str(e),
+                "40 or 64 hexadecimal digits",
+                "disconnect the host in vCenter and connect it again, which reads its certificate anew; " + RETRY,
+            )
+        ) from None
 
 
 def early_answer(connection: http.client.HTTPSConnection) -> str:
@@ -302,6 +333,7 @@ def check_manifest(entries: list[Any], target: Any, sent: Sent) -> str:
 
     Some servers return no entry: then nothing is known, and that is what the sentence says.
     """
+    entries = [e for e in entries if e is not None]
     mine = [e for e in entries if e.key == target.key] or (entries if len(entries) == 1 else [])
     if not mine:
         return "the server keeps no manifest: what arrived is unknown"

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
 from typing import Any, Self, TypeVar
 from xml.etree import ElementTree
+from xml.parsers.expat import ExpatError
 
 from pyVmomi import SoapStubAdapter, vim, vmodl
 from pyVmomi.VmomiSupport import versionIdMap
@@ -24,6 +25,8 @@ from hikkoshi.progress import Progress, silent
 from hikkoshi.vsphere import tls
 
 PAGE = 500  # objects per answer
+ODD = (KeyError, AttributeError, TypeError, ValueError, LookupError, ExpatError)  # what pyVmomi does with odd answers
+RAISED = (vmodl.MethodFault, http.client.HTTPException, OSError, *ODD)  # what it raises at all
 _T = TypeVar("_T")
 Properties = dict[str, Any]  # {path: value}; a path that the object lacks is missing
 
@@ -92,7 +95,7 @@ class VSphere:
         """Turn whatever pyVmomi raises into a `VSphereError` that says what we wanted."""
         try:
             yield
-        except (vmodl.MethodFault, http.client.HTTPException, OSError, KeyError, AttributeError, TypeError) as e:
+        except RAISED as e:
             raise VSphereError(
                 Problem(f"vSphere did not {what}", self.where, describe(e), remedy=remedy or advice(e))
             ) from e
@@ -108,7 +111,7 @@ class VSphere:
                     return self._read(task, ["info.result"]).get("info.result")
                 if state == "error":
                     raise self._read(task, ["info.error"])["info.error"]
-            progress(info.get("info.progress") or 0, 100, f"{what}: {state}")
+            progress(min(100, max(0, info.get("info.progress") or 0)), 100, f"{what}: {state}")
             if time.monotonic() > deadline:
                 raise VSphereError(
                     Problem(
@@ -133,7 +136,7 @@ class VSphere:
                     remedy="correct `user` in params/site.yml, or the secret that `password` points to",
                 )
             ) from None
-        except (vmodl.MethodFault, http.client.HTTPException, OSError, KeyError, AttributeError) as e:
+        except RAISED as e:
             raise VSphereError(Problem("vSphere did not log in", self.where, describe(e), remedy=advice(e))) from e
 
     def _again(self, ask: Callable[[], _T]) -> _T:
@@ -151,7 +154,7 @@ class VSphere:
             start = vmodl.query.PropertyCollector.ObjectSpec(obj=view, skip=True, selectSet=[skip])
             return self._retrieve(start, kind, paths)
         finally:
-            with contextlib.suppress(vmodl.MethodFault):
+            with contextlib.suppress(*RAISED):
                 view.DestroyView()
 
     def _read(self, thing: Any, paths: list[str]) -> Properties:
@@ -188,7 +191,7 @@ def describe(error: BaseException) -> str:
         fields = [f"{p.name}={getattr(error, p.name)}" for p in error._GetPropertyList(includeBaseClassProps=False)]
         words = [str(error.msg or ""), *(str(m.message) for m in error.faultMessage or ()), ", ".join(fields)]
         return f"{type(error).__name__.removeprefix('vim.fault.')}: " + "; ".join(w for w in words if w)
-    if isinstance(error, KeyError | AttributeError | TypeError):
+    if isinstance(error, ODD):
         return f"an answer that pyVmomi does not understand ({type(error).__name__}: {error})"
     return f"{type(error).__name__}: {error}"
 
@@ -201,7 +204,7 @@ def advice(error: BaseException) -> str:
         return "the session has ended; run the step again"
     if isinstance(error, vmodl.MethodFault):
         return "the fault names the cause; correct it in vSphere or in the parameters, then run the step again"
-    if isinstance(error, KeyError | AttributeError | TypeError):
+    if isinstance(error, ODD):
         return "look at the server's own log for this moment; run the step again"
     return "see whether the server runs and can be reached from here, then run the step again"
 
@@ -212,7 +215,7 @@ def _api_version(v: VSphere) -> str:
     try:
         connection.request("GET", "/sdk/vimServiceVersions.xml")
         answer = connection.getresponse()
-        body = answer.read()
+        body = answer.read(1 << 20)  # bytes; the true one has 5,000
         offered = {e.text for e in ElementTree.fromstring(body).iter("version")} if answer.status == 200 else set()
     except ssl.SSLCertVerificationError as e:
         raise BadInput(

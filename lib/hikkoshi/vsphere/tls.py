@@ -5,6 +5,7 @@ not verify. Nor is a context ever left out: for loopback names pyVmomi would the
 """
 
 import hashlib
+import re
 import ssl
 from pathlib import Path
 from typing import Any, NoReturn
@@ -17,7 +18,8 @@ _ALGORITHMS = {40: "sha1", 64: "sha256"}  # {length of the fingerprint in hexade
 class PinnedContext(ssl.SSLContext):
     """A TLS context that accepts exactly one certificate, and looks at it on every connection.
 
-    `fingerprint` is SHA-256, or the SHA-1 that vCenter gives for its hosts, in hexadecimal with or without colons.
+    `fingerprint` is SHA-256, or the SHA-1 that vCenter gives for its hosts, in hexadecimal with or without colons; ValueError
+    where it is neither.
     """
 
     def __new__(cls, fingerprint: str) -> "PinnedContext":
@@ -28,6 +30,8 @@ class PinnedContext(ssl.SSLContext):
         self.check_hostname = False
         self.verify_mode = ssl.CERT_NONE
         self.pin = fingerprint.replace(":", "").lower()
+        if not re.fullmatch(r"[0-9a-f]+", self.pin) or len(self.pin) not in _ALGORITHMS:
+            raise ValueError(f"{fingerprint!r} is no SHA-1 or SHA-256 fingerprint in hexadecimal")
         self.algorithm = _ALGORITHMS[len(self.pin)]
 
     def wrap_socket(self, *args: Any, **kwargs: Any) -> ssl.SSLSocket:
