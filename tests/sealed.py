@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -130,27 +130,30 @@ def ended(home: Home, guest: str, run: str, outcome: str = "succeeded") -> None:
     (folder / f"{step}.txt").write_text(f"what {run} saw\n")
 
 
-def approve(home: Home, guest: str) -> None:
-    """Have the lab's approver sign the guest's plan."""
-    now = datetime.now(UTC).replace(microsecond=0)
-    plan = "0" * 64
-    said = statement.Statement(
-        guest,
-        "lab",
-        "vc",
-        plan,
+PLAN = DISK = "0" * 64
+MACHINE = "0" * 8
+
+
+def approve(home: Home, of: str, name: str = "approval.txt", key: str = "approver", **other: object) -> None:
+    """Have the lab's approver sign the guest's plan; `other` is what else the statement says."""
+    site, now = home.site(), datetime.now(UTC).replace(microsecond=0)
+    usual = statement.Statement(
+        of,
+        site.name,
+        site.vsphere.server,
+        PLAN,
         keys.APPROVER,
         now,
         now + timedelta(days=7),
         "the page\n",
         decisions="0" * 64,
-        vmdk="0" * 64,
-        machine="0" * 8,
+        vmdk=DISK,
+        machine=MACHINE,
     )
-    path = approval.folder(home, guest) / "approval.txt"
-    path.parent.mkdir(parents=True)
-    path.write_text(said.text())
-    signature.sign(path, keys.folder(home) / "approver", "approval")
+    path = approval.folder(home, of) / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(replace(usual, **other).text())  # type: ignore[arg-type]
+    signature.sign(path, keys.folder(home) / key, "approval")
 
 
 def sealed_home(root: Path) -> Home:

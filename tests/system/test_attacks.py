@@ -24,7 +24,6 @@ from processes import hikkoshi
 from sealed import A, B, C, ended, list_again, sealed_home, sign_again, writable
 
 pytestmark = pytest.mark.needs("ssh-keygen", "openssl")
-CUTOVER = "20260104T000000Z-70-cutover"
 
 
 def promptly(test: Callable[..., None]) -> Callable[..., None]:
@@ -87,25 +86,6 @@ def test_a_record_tells_which_inputs_changed_before_it_was_sealed(home: Home) ->
     assert bag.read_info(record)["Inputs-Changed-Since-Run"] == "plan.json"
     (found,) = verification.verify(record, trust(home, home.site())).records
     assert any("plan.json changed between the run and its sealing" in note for note in found.notes)
-
-
-def cut_over(home: Home, plan: str) -> None:
-    """A cut-over as the journal has it, carried out by a plan."""
-    inputs = {"plan.json": plan}
-    journal(home).append("open", run=CUTOVER, step="70-cutover", mode="apply", guest="gateway", inputs=inputs)
-    journal(home).append("step", run=CUTOVER, step="70-cutover", title="source off", state="done", seconds=1.0)
-    journal(home).append("outcome", run=CUTOVER, step="70-cutover", mode="apply", outcome="succeeded", error="")
-    seal.of_run(home, "gateway", CUTOVER)
-
-
-def test_a_cut_over_that_nobody_approved_is_found_in_its_record(home: Home) -> None:
-    cut_over(home, "f" * 64)
-    assert told(home) == ["done without an approval"]
-
-
-def test_a_cut_over_by_an_approved_plan_is_good(home: Home) -> None:
-    cut_over(home, "0" * 64)  # the plan that the home's approval names
-    assert told(home) == []
 
 
 @pytest.mark.parametrize("register_too", [False, True], ids=["the record", "the record and its line"])

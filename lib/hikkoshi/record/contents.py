@@ -92,7 +92,10 @@ def _frame(home: Home, guest: str, journal: bytes, left_out: bytes) -> dict[str,
         f"params/guests/{bag.plain(guest)}.yml": (home.root / "params" / "guests" / f"{guest}.yml").resolve(),
         "signers/allowed_signers": home.path(signing.allowed_signers).resolve(),
         "requirements.lock": runbook.PROJECT / "requirements.lock",
+        # what an approval is of
         "plan.json": folder / Plan.filename,
+        "conversion.json": folder / "conversion.json",
+        "deployment.json": folder / "deployment.json",
     }
     if signing.revoked:
         found["signers/revoked"] = home.path(signing.revoked).resolve()

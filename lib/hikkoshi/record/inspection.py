@@ -14,9 +14,9 @@ from typing import Any
 from hikkoshi import files, signature, statement
 from hikkoshi.errors import BadInput, Problem, ToolFailed, printable
 from hikkoshi.journal import Journal
-from hikkoshi.record import bag, evidence, register, timestamp
+from hikkoshi.record import approvals, bag, evidence, register, timestamp
+from hikkoshi.record.approvals import Case, Known
 from hikkoshi.record.instructions import SIGNATURE, TOKEN
-from hikkoshi.run import APPROVED
 from hikkoshi.signature import Trust
 
 TAMPERED = "this is not what was sealed: keep it as it is, and take the record from a copy"
@@ -34,7 +34,6 @@ CLOCKS = timedelta(minutes=10)  # by which the clocks of an operator and of a ti
 BLOCK = 1 << 20
 UNSIGNED = "the record is not signed"
 FORMAT = 2  # of records; the first did not say so, and is not asked for what it did not promise
-Known = dict[tuple[str, str], str]  # {(SHA-256 of an approval, of its signature): why it counts for nothing}
 
 
 @dataclass(frozen=True)
@@ -302,19 +301,7 @@ def _inside(
     plan = listed.get("data/plan.json", "none")
     if info.get("Plan-SHA256", "none") != plan:
         yield Problem("the plan is another", str(data / "plan.json"), plan, info.get("Plan-SHA256", "none"), remedy)
-    good = []
-    for name, digest in listed.items():
-        if name.startswith("data/approvals/") and name.endswith(".txt"):
-            key = (digest, listed.get(f"{name}.sig", ""))
-            if key not in known:
-                known[key] = _approval(record / name, trust)
-            if known[key]:
-                yield Problem(
-                    "an approval counts for nothing", str(record / name), known[key], "a good signature", remedy
-                )
-            else:
-                good.append(statement.parse(files.read(record / name)))
-    yield from _unapproved(record, info, entries, good)
+    yield from approvals.check(Case(record, info, listed, entries, trust, format_of(info)), known, notes)
 
 
 def format_of(info: dict[str, str]) -> int:
@@ -345,37 +332,6 @@ def _evidence(
         notes.append(f"kept outside, by hash: {', '.join(kept)}")
     if lost:
         notes.append(f"sealed late: {', '.join(lost)} changed between the run and its sealing, and is not in it")
-
-
-def _unapproved(
-    record: Path, info: dict[str, str], entries: list[dict[str, Any]], good: list[statement.Statement | str]
-) -> Iterator[Problem]:
-    """What a run did that nobody had approved at that time, of a step that asks for it."""
-    own = [e for e in entries if e.get("run") == record.name]
-    opened: dict[str, str] = next((e.get("inputs", {}) for e in own if e.get("event") == "open"), {})
-    plan = opened.get("plan.json") or info.get("Plan-SHA256", "none")
-    covering = [s for s in good if not isinstance(s, str) and (s.guest, s.plan) == (info["Guest"], plan)]
-    for e in own if info.get("Step") in APPROVED else ():
-        if e.get("event") == "step" and e.get("state") == "done":
-            began = datetime.fromisoformat(e["time"]) - timedelta(seconds=float(e.get("seconds") or 0))
-            if not any(s.approved <= began + timedelta(seconds=1) for s in covering):
-                where, expected = (
-                    f"{record / 'data' / 'journal.jsonl'}:{e.get('n')}",
-                    f"one of plan {plan}, given before",
-                )
-                remedy = "the runbook's own refusal was passed over: ask who did this, and how"
-                yield Problem("done without an approval", where, str(e.get("title")), expected, remedy)
-
-
-def _approval(path: Path, trust: Trust) -> str:
-    """Why an approval counts for nothing, judged as of when it was given; empty where it is good."""
-    said = statement.parse(files.read(path))
-    if isinstance(said, str):
-        return said
-    verdict = signature.verify(path, trust, "approval", said.approved)
-    if verdict and verdict.signer != said.approver:
-        return f"{said.approver} approves, and {verdict.signer} signed it"
-    return verdict.flaw
 
 
 def _outcome(notebook: Path) -> str:

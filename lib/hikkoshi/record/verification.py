@@ -15,7 +15,8 @@ from hikkoshi.errors import BadInput, Problem, printable
 from hikkoshi.journal import Journal
 from hikkoshi.progress import Progress, silent
 from hikkoshi.record import bag
-from hikkoshi.record.inspection import TAMPERED, Known, Verified, inspect, size, told
+from hikkoshi.record.approvals import Known
+from hikkoshi.record.inspection import TAMPERED, Verified, inspect, size, told
 from hikkoshi.record.instructions import TOKEN
 from hikkoshi.record.register import FILENAME, Line, Register
 from hikkoshi.signature import Trust

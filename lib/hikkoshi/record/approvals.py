@@ -1,0 +1,289 @@
+"""Whether what a run did was approved, judged from its record alone, as the run's own gate had to judge it then.
+
+What the site asked for at that time (its name and server, two persons, days) is in the record's own params/site.yml; plan,
+disk and machine are the record's, too. Keys are judged by whom the verifier trusts.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from hikkoshi import files, signature, statement
+from hikkoshi.errors import Problem
+from hikkoshi.params import Signing
+from hikkoshi.run import APPROVED
+from hikkoshi.signature import Trust, Verdict
+from hikkoshi.statement import Statement
+
+REMEDY = "the runbook's own refusal was passed over: ask who did this, and how"
+LONGEST = 1 << 20  # bytes of an approval, or of a parameter file
+SIGNS = "whoever carries this out can sign for it"  # the check's title, see hikkoshi.signatory
+REFUSED = ("Refused: ", "Busy: ", "BadInput: ")  # how an action ends that was not begun
+SECOND = timedelta(seconds=1)  # times in approvals are whole ones
+RESULTS = {  # {what is approved: the result that has it, its field, the step that makes it}
+    "vmdk": ("conversion.json", "vmdk_sha256", "40-convert"),
+    "machine": ("deployment.json", "instance_uuid", "60-deploy"),
+}
+Known = dict[tuple[str, str], Verdict]  # {(SHA-256 of an approval, of its signature): what that is worth}
+
+
+@dataclass(frozen=True)
+class Action:
+    """Something that a run did: the number of its line in the journal, what it was, when it began."""
+
+    line: object
+    title: str
+    began: datetime
+
+
+@dataclass(frozen=True)
+class Case:
+    """A record, and what has to be known of it to judge its approvals."""
+
+    record: Path
+    info: Mapping[str, str]
+    listed: Mapping[str, str]  # {name: SHA-256} of its manifests
+    entries: Sequence[Mapping[str, Any]]  # of its journal
+    trust: Trust
+    format: int
+
+    @property
+    def own(self) -> list[Mapping[str, Any]]:
+        """The journal's lines of this run."""
+        return [e for e in self.entries if e.get("run") == self.record.name]
+
+    @property
+    def opened(self) -> Mapping[str, str]:
+        """{name: SHA-256} of what the run was made from."""
+        found = next((e.get("inputs") for e in self.own if e.get("event") == "open"), None)
+        return found if isinstance(found, dict) else {}
+
+
+def check(case: Case, known: Known, notes: list[str]) -> Iterator[Problem]:
+    """All that is wrong with the approvals in a record, and with what was done without one that counted.
+
+    `known` keeps what an approval is worth from one record to the next: all of a guest's records hold the same ones.
+    """
+    good: list[tuple[str, Statement, Verdict]] = []
+    for name, digest in case.listed.items():
+        if name.startswith("data/approvals/") and name.endswith(".txt"):
+            path, key = case.record / name, (digest, case.listed.get(f"{name}.sig", ""))
+            said = statement.parse(files.read(path))
+            if key not in known:
+                known[key] = _worth(path, said, case.trust)
+            if isinstance(said, str) or known[key].flaw:
+                remedy = "whoever sealed this record sealed a contradiction: ask how it came to be"
+                yield Problem("an approval counts for nothing", str(path), known[key].flaw, "a good signature", remedy)
+            else:
+                good.append((name, said, known[key]))
+    if case.info.get("Step") in APPROVED:
+        yield from _unapproved(case, good, notes)
+
+
+def _worth(path: Path, said: Statement | str, trust: Trust) -> Verdict:
+    """Who signed it, as of when it was given; or why it counts for nothing."""
+    if isinstance(said, str):
+        return Verdict(flaw=said)
+    verdict = signature.verify(path, trust, "approval", said.approved)
+    if verdict and verdict.signer != said.approver:
+        return Verdict(flaw=f"{said.approver} approves, and {verdict.signer} signed it")
+    return verdict
+
+
+def _unapproved(case: Case, good: list[tuple[str, Statement, Verdict]], notes: list[str]) -> Iterator[Problem]:
+    """What the run did although no approval counted for it then, or without asking for one."""
+    permitted = [e for e in case.own if e.get("event") == "permitted"]
+    actions = list(_actions(case, bool(permitted)))
+    if not actions:
+        return
+    journal = case.record / "data" / "journal.jsonl"
+    if case.format > 1 and not permitted:
+        first = actions[0]
+        found, expected = first.title, "a line `permitted` of this run before it"
+        yield Problem("done without asking for permission", f"{journal}:{first.line}", found, expected, REMEDY)
+    asked = _Asked.of(case)
+    notes += asked.notes
+    reasons: dict[str, str] = {}
+    old = False
+    for action in actions:
+        # one that expired while the run acted still counts: the source may have been off by then
+        worth = {}
+        for name, said, verdict in good:
+            worth[name] = asked.flaw(case, said, name, verdict, action.began)
+            if worth[name] and action.began > actions[0].began:
+                worth[name] = asked.flaw(case, said, name, verdict, actions[0].began)
+        if "" not in worth.values():
+            reasons = {name.rpartition("/")[2]: why for name, why in worth.items()}
+            told = "; ".join([action.title, *(f"{name}: {why}" for name, why in reasons.items())])
+            expected = f"an approval of plan {asked.plan} that counted then"
+            yield Problem("done without an approval", f"{journal}:{action.line}", told, expected, REMEDY)
+        old = old or all(not said.vmdk for name, said, _ in good if not worth[name])
+    if old and not reasons:
+        notes.append("approved by an earlier version: it is not proved which disk and machine that was of")
+
+
+def _actions(case: Case, permitted: bool) -> Iterator[Action]:
+    """What the run began to do, and was not kept from."""
+    starts: dict[str, str] = {}
+    passed = False
+    for e in case.own:
+        title, when = str(e.get("title")), str(e.get("time"))
+        passed = passed or e.get("event") == "permitted"
+        if e.get("event") == "start":
+            starts[title] = when
+        if e.get("event") != "step" or not (e.get("state") == "done" or title in starts):
+            continue
+        kept = e.get("state") == "failed" and str(e.get("found", "")).startswith(REFUSED) and not (permitted and passed)
+        if not kept:
+            yield Action(e.get("n"), title, _time(starts.get(title)) or _ended(e))
+        starts.pop(title, None)
+
+
+def _ended(e: Mapping[str, Any]) -> datetime:
+    """When an action of an earlier version began: its line tells the end, and how long it took."""
+    took = e.get("seconds")
+    seconds = timedelta(seconds=took if isinstance(took, int | float) and 0 <= took < 1e9 else 0)
+    return (_time(e.get("time")) or datetime.max.replace(tzinfo=UTC)) - seconds
+
+
+def _time(text: Any) -> datetime | None:
+    try:
+        found = datetime.fromisoformat(str(text))
+        return found if found.tzinfo else found.replace(tzinfo=UTC)
+    except ValueError:
+        return None
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What was asked of an approval when the run acted."""
+
+    plan: str
+    site: tuple[str, str] | None  # name and server; None where it is not known
+    two_persons: bool
+    valid_days: int
+    operator: tuple[str, str]  # who carried it out, and the key
+    subject: Mapping[str, str]  # {"vmdk" or "machine": what the record's own results say}
+    notes: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, case: Case) -> "_Asked":
+        name, notes = "data/params/site.yml", list[str]()
+        then = case.opened.get("params/site.yml", case.listed.get(name))
+        site = _yaml(case.record / name) if name in case.listed else None
+        if site is None or then != case.listed.get(name):
+            why = "cannot be read" if site is None else "was changed before it was sealed"
+            notes.append(f"not judged: what the site asked of approvals when this was done; its site.yml {why}")
+            site, known = {}, False
+        else:
+            known = True
+        signing, vsphere = (_part(site, name) for name in ("signing", "vsphere"))
+        days, two = signing.get("valid_days"), signing.get("two_persons")
+        planned = _planned(case)
+        two = True if planned.get("two_persons") is True else two  # as the page said
+        here = (statement.line(str(site.get("name"))), statement.line(str(vsphere.get("server"))))
+        return cls(
+            plan=case.opened.get("plan.json") or case.info.get("Plan-SHA256", "none"),
+            site=here if known else None,
+            two_persons=two if isinstance(two, bool) else known and Signing().two_persons,
+            valid_days=days if isinstance(days, int) else Signing().valid_days if known else 90,
+            operator=_operator(case),
+            subject=_subject(case, notes),
+            notes=tuple(notes),
+        )
+
+    def flaw(self, case: Case, said: Statement, name: str, verdict: Verdict, at: datetime) -> str:  # noqa: PLR0911
+        """Why an approval, well signed, did not count for this run at a time; empty where it did."""
+        if said.guest != case.info.get("Guest"):
+            return f"of another guest, {said.guest}"
+        if self.site is not None and (said.site, said.server) != self.site:
+            return f"of another site, {said.site} with {said.server}, not {' with '.join(self.site)}"
+        if said.plan != self.plan:
+            return f"of another plan, {said.plan[:16]}…"
+        if not said.vmdk and case.format > 1:
+            return "of an earlier version: it does not bind disk and machine"
+        for what, is_now in self.subject.items() if said.vmdk else ():
+            if (approved := getattr(said, what)) != is_now:
+                return f"of another {'disk' if what == 'vmdk' else what}, {approved[:16]}…, not {is_now[:16]}…"
+        if said.approved > at + SECOND:
+            return f"given later, on {said.approved:%Y-%m-%d at %H:%M:%S} UTC"
+        until = said.approved + min(said.expires - said.approved, timedelta(days=self.valid_days))
+        if until <= at:
+            return f"expired on {until:%Y-%m-%d at %H:%M} UTC"
+        then = signature.verify(case.record / name, case.trust, "approval", at)
+        if not then:
+            return f"when it was acted by: {then.flaw}"
+        if self.two_persons and (self.operator[0] == said.approver or self.operator[1] == verdict.key):
+            return f"by {said.approver}, who carried it out too: two persons were asked for"
+        if self.two_persons and not self.operator[0]:
+            return f"by {said.approver}, but who carried it out is not known"
+        return ""
+
+
+def _operator(case: Case) -> tuple[str, str]:
+    """Who carried it out: by the trial of the key before it began, else whoever sealed the record."""
+    for e in case.own:
+        checks = e.get("checks") if e.get("event") == "preflight" else None
+        for tried in checks if isinstance(checks, list) else ():
+            if isinstance(tried, dict) and tried.get("title") == SIGNS and tried.get("state") == "ok":
+                name, _, key = str(tried.get("found")).partition(", ")
+                return name, key
+    by = case.info.get("Sealed-By", "")
+    return ("", "") if by.startswith("nobody") else (by, case.info.get("Sealed-By-Key", ""))
+
+
+def _subject(case: Case, notes: list[str]) -> dict[str, str]:
+    """The disk and the machine that the run acted upon: by the gate's own line, and by the record's results."""
+    gate = next((e for e in case.own if e.get("event") == "permitted"), None)
+    found = {what: str(gate.get(what)) for what in RESULTS} if gate else {}
+    for what, (name, field, step) in RESULTS.items():
+        if f"data/{name}" in case.listed:
+            sealed = _value(case.record / "data" / name, field)
+            if found.get(what, sealed) != sealed and _again(case, step):
+                notes.append(f"sealed late: {name} is of another {what} than this run's, {step} was run in between")
+            else:
+                found[what] = sealed
+    return found
+
+
+def _again(case: Case, step: str) -> bool:
+    """Whether a step was run after this run had begun, and before that was sealed."""
+    began = next((n for n, e in enumerate(case.entries) if e.get("run") == case.record.name), len(case.entries))
+    return any(e.get("event") == "open" and e.get("step") == step for e in case.entries[began:])
+
+
+def _planned(case: Case) -> Mapping[str, Any]:
+    """The terms of the plan that the run was made from, where that is in the record and has some."""
+    if case.listed.get("data/plan.json") != case.opened.get("plan.json"):
+        return {}
+    try:
+        tree = json.loads(files.read(case.record / "data/plan.json"))
+    except (ValueError, RecursionError):
+        return {}
+    return _part(tree, "terms") if isinstance(tree, dict) else {}
+
+
+def _value(path: Path, field: str) -> str:
+    try:
+        return str(json.loads(files.read(path))[field])
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return "unreadable"
+
+
+def _part(tree: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    found = tree.get(name)
+    return found if isinstance(found, dict) else {}
+
+
+def _yaml(path: Path) -> dict[str, Any] | None:
+    try:
+        found = YAML(typ="safe").load(files.read(path, LONGEST).decode())
+    except (OSError, ValueError, YAMLError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None

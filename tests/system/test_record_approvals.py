@@ -1,0 +1,231 @@
+"""What a cut-over did is judged from its record as the run's own gate had to judge it then."""
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hikkoshi import approval, files
+from hikkoshi.approval import trust
+from hikkoshi.journal import Journal
+from hikkoshi.lab import keys
+from hikkoshi.params import Home
+from hikkoshi.record import bag, seal, verification
+from sealed import DISK, MACHINE, PLAN, approve, list_again, sealed_home, sign_again, writable
+
+pytestmark = pytest.mark.needs("ssh-keygen")
+RUN, NOW = "20260104T000000Z-70-cutover", datetime.now(UTC).replace(microsecond=0)
+OPERATOR = {"title": "whoever carries this out can sign for it", "state": "ok", "found": "operator@lab, SHA256:x"}
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    return sealed_home(tmp_path / "home")
+
+
+@dataclass
+class Move:
+    """What a cut-over leaves, to be changed before it is sealed."""
+
+    home: Home
+    step: str = "70-cutover"
+    plan: str = PLAN
+    permitted: bool = True
+    state: str = "done"
+    found: str = ""
+
+    @property
+    def journal(self) -> Journal:
+        return Journal(self.home.folder("gateway") / "journal.jsonl")
+
+    def note(self, event: str, **fields: Any) -> None:
+        self.journal.append(event, run=self.run, step=self.step, **fields)
+
+    @property
+    def run(self) -> str:
+        return RUN.replace("70-cutover", self.step)
+
+    def seal(self) -> Path:
+        self.note("open", mode="apply", guest="gateway", inputs={**self.home.inputs("gateway"), "plan.json": self.plan})
+        self.note("preflight", state="ok", checks=[OPERATOR])
+        self.note("start", title="source off")
+        if self.permitted:
+            self.note("permitted", approver=keys.APPROVER, plan=self.plan, vmdk=DISK, machine=MACHINE)
+        self.note("step", title="source off", state=self.state, seconds=1.0, found=self.found)
+        self.note("outcome", mode="apply", outcome="succeeded", error="")
+        return seal.of_run(self.home, "gateway", self.run)
+
+    def told(self) -> list[str]:
+        """The problems of the record, each with what was found."""
+        found = verification.verify(self.home.outputs / "records", trust(self.home, self.home.site()))
+        self.notes = [n for r in found.records for n in r.notes]
+        return [f"{p.what}: {p.found}" for p in found.problems]
+
+    def again(self, home: Home, key: str = "approver", **said: object) -> None:
+        """Another approval in the place of the good one."""
+        approve(home, "gateway", key=key, **said)
+
+    def site(self, key: str, value: object) -> None:
+        """Another value of `signing` in the site's parameters."""
+        path = self.home.root / "params" / "site.yml"
+        path.write_text(re.sub(r"^signing:", f"signing:\n  {key}: {value} #", path.read_text(), count=1, flags=re.M))
+
+    def keys(self, old: str, new: str) -> None:
+        path = keys.folder(self.home) / "allowed_signers"
+        assert old in path.read_text()
+        path.write_text(path.read_text().replace(old, new))
+
+
+def result(move: Move, name: str, **fields: str) -> None:
+    files.write(move.home.folder("gateway") / name, json.dumps(fields))
+
+
+@pytest.fixture
+def move(home: Home) -> Move:
+    return Move(home)
+
+
+@pytest.mark.parametrize("step", ["70-cutover", "85-offloads"])
+def test_a_cut_over_by_an_approval_that_counted_is_good(move: Move, step: str) -> None:
+    move.step = step
+    move.seal()
+    assert move.told() == []
+    assert not [n for n in move.notes if "not judged" in n]
+
+
+WRONG: dict[str, tuple[Callable[[Move], object], str]] = {
+    "of another plan": (lambda m: setattr(m, "plan", "f" * 64), "of another plan"),
+    "of another guest": (lambda m: m.again(m.home, guest="idp"), "of another guest, idp"),
+    "of another site": (lambda m: m.again(m.home, site="Elsewhere"), "of another site, Elsewhere"),
+    "of another server": (lambda m: m.again(m.home, server="10.0.0.1"), "of another site"),
+    "of another disk": (lambda m: m.again(m.home, vmdk="f" * 64), "of another disk"),
+    "of another machine": (lambda m: m.again(m.home, machine="another"), "of another machine"),
+    "of another disk than the record's": (
+        lambda m: result(m, "conversion.json", vmdk_sha256="f" * 64),
+        "of another disk",
+    ),
+    "of another machine than the record's": (
+        lambda m: result(m, "deployment.json", instance_uuid="another"),
+        "of another machine",
+    ),
+    "expired": (
+        lambda m: m.again(m.home, approved=NOW - timedelta(days=3), expires=NOW - timedelta(days=1)),
+        "expired on",
+    ),
+    "older than the site allows": (
+        lambda m: m.again(m.home, approved=NOW - timedelta(days=8), expires=NOW + timedelta(days=8)),
+        "expired on",
+    ),
+    "given afterwards": (
+        lambda m: m.again(m.home, approved=NOW + timedelta(hours=1), expires=NOW + timedelta(days=1)),
+        "given later",
+    ),
+    "by who carried it out": (
+        lambda m: (
+            m.keys('operator@lab namespaces="evidence"', 'operator@lab namespaces="evidence,approval"'),
+            m.again(m.home, "operator", approver="operator@lab"),
+        ),
+        "who carried it out too",
+    ),
+    "with a key that had run out": (
+        lambda m: (
+            m.again(m.home, approved=NOW - timedelta(days=2), expires=NOW + timedelta(days=2)),
+            m.keys('"approval"', f'"approval",valid-before="{NOW - timedelta(days=1):%Y%m%d}Z"'),
+        ),
+        "when it was acted by",
+    ),
+    "of an earlier version": (lambda m: m.again(m.home, vmdk="", machine="", decisions=""), "of an earlier version"),
+    "none": (lambda m: [p.unlink() for p in approval.folder(m.home, "gateway").iterdir()], "source off"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_an_approval_that_did_not_count_for_the_run_is_found(move: Move, name: str) -> None:
+    spoil, why = WRONG[name]
+    spoil(move)
+    move.seal()
+    (told,) = move.told()
+    assert told.startswith("done without an approval: source off")
+    assert why in told
+
+
+def test_what_the_site_asked_for_then_is_what_counts(move: Move) -> None:
+    move.keys('operator@lab namespaces="evidence"', 'operator@lab namespaces="evidence,approval"')
+    move.again(
+        move.home,
+        "operator",
+        approver="operator@lab",
+        approved=NOW - timedelta(days=8),
+        expires=NOW + timedelta(days=9),
+    )
+    move.site("two_persons", "false\n  valid_days: 10")
+    move.seal()
+    assert move.told() == []
+
+
+def test_two_persons_are_asked_for_as_it_was_planned_whatever_the_site_says_later(move: Move) -> None:
+    files.write(move.home.folder("gateway") / "plan.json", json.dumps({"terms": {"two_persons": True}}))
+    move.plan = files.sha256(move.home.folder("gateway") / "plan.json")
+    move.keys('operator@lab namespaces="evidence"', 'operator@lab namespaces="evidence,approval"')
+    move.again(move.home, "operator", approver="operator@lab", plan=move.plan)
+    move.site("two_persons", "false")
+    move.seal()
+    (told,) = move.told()
+    assert "who carried it out too" in told
+
+
+def test_what_acts_without_asking_for_permission_is_found(move: Move) -> None:
+    move.permitted = False
+    move.seal()
+    assert move.told() == ["done without asking for permission: source off"]
+
+
+def test_an_action_that_failed_on_the_way_has_to_be_approved_too_but_none_that_was_refused(move: Move) -> None:
+    move.plan, move.state, move.found = "f" * 64, "failed", "VSphereError: the server is gone"
+    move.seal()
+    (told,) = move.told()
+    assert told.startswith("done without an approval")
+    other = Move(move.home, "85-offloads", "f" * 64, False, "failed", "Refused: not so: the plan is approved")
+    other.seal()
+    assert other.told() == [told]
+
+
+def test_an_approval_that_expires_while_a_run_acts_by_it_counts_to_its_end(move: Move) -> None:
+    soon = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=2)
+    move.again(move.home, approved=NOW - timedelta(days=1), expires=soon)
+    move.note("open", mode="apply", guest="gateway", inputs={**move.home.inputs("gateway"), "plan.json": PLAN})
+    move.note("permitted", approver=keys.APPROVER, plan=PLAN, vmdk=DISK, machine=MACHINE)
+    for title in ("source off", "machine on"):
+        move.note("start", title=title)
+        while title == "source off" and datetime.now(UTC) < soon:
+            pass
+        move.note("step", title=title, state="done", seconds=1.0)
+    seal.of_run(move.home, "gateway", RUN)
+    assert move.told() == []
+
+
+def test_a_record_of_an_earlier_version_is_judged_by_what_that_version_bound(move: Move) -> None:
+    move.again(move.home, vmdk="", machine="", decisions="")
+    move.permitted = False
+    record = move.seal()
+    writable(record)
+    (record / bag.INFO).write_text((record / bag.INFO).read_text().replace("Record-Format: 2\n", ""))
+    list_again(record)
+    sign_again(record, keys.folder(move.home) / "operator")
+    assert [t for t in move.told() if t.startswith("done")] == []
+    assert "approved by an earlier version: it is not proved which disk and machine that was of" in move.notes
+
+
+def test_where_the_parameters_changed_before_it_was_sealed_what_cannot_be_judged_is_said(move: Move) -> None:
+    move.note("open", mode="apply", guest="gateway", inputs={**move.home.inputs("gateway"), "plan.json": PLAN})
+    move.note("permitted", approver=keys.APPROVER, plan=PLAN, vmdk=DISK, machine=MACHINE)
+    move.note("step", title="source off", state="done", seconds=0.1)
+    move.site("valid_days", 9)
+    seal.of_run(move.home, "gateway", RUN)
+    assert move.told() == []
+    assert any(n.startswith("not judged: what the site asked of approvals") for n in move.notes)
