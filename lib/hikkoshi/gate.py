@@ -7,8 +7,9 @@ anything: then the journal has no line `permitted`, and the record shows that.
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 
-from hikkoshi import approval, signatory
+from hikkoshi import approval, signatory, signature
 from hikkoshi.approval import Approval
 from hikkoshi.check import Check
 from hikkoshi.errors import Refused
@@ -29,6 +30,7 @@ class Gate:
     planned: str | None  # SHA-256 of plan.json when the run was opened
     note: Callable[..., None]  # writes a line into the journal: event, then its fields by name
     acting: datetime | None = None  # since when it acts by an approval
+    counted: Approval | None = None  # the one that it acts by
 
     def approved(self) -> Check:
         """Whether somebody's approval counts of this plan, disk and machine: now, or since this run first acted by it.
@@ -52,6 +54,7 @@ class Gate:
         if bad or found is None or found.statement is None or plan is None:
             raise Refused(*(c.problem() for c in bad))
         said, now = found.statement, datetime.now(UTC)
+        self.counted = found
         if self.acting is None:
             self.acting = now
             self.note("permitted", approval=found.path.name, approver=said.approver, plan=said.plan, vmdk=said.vmdk,
@@ -67,6 +70,11 @@ class Gate:
             approver=said.approver,
             given=now.isoformat(timespec="seconds"),
         )
+
+    def files(self) -> list[Path]:
+        """The approval that it acts by, else the one that counts now, with its signature; none that is superseded."""
+        found = self.counted or self._looked()[1]
+        return [found.path, signature.path_of(found.path)] if found else []
 
     def _signs(self) -> tuple[Check, ...]:
         return () if self.acting else (signatory.find(self.home).check(),)

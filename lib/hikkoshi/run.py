@@ -125,9 +125,7 @@ class Run:
     journal: Journal
     _lock: IO[str]
     _mask: masking.Mask
-    inputs: Mapping[str, str] = field(
-        default_factory=dict
-    )  # {name: SHA-256} of plan and parameters as they were opened
+    inputs: Mapping[str, str] = field(default_factory=dict)  # {name: SHA-256} of plan and parameters when opened
     rows: list[Row] = field(default_factory=list)
 
     @property
@@ -153,6 +151,10 @@ class Run:
             expected, remedy = f"an open run of {' or '.join(APPROVED)}, mode apply", "open one: its first cells do"
             raise Refused(Problem("this run acts on no service", self.id, found, expected, remedy))
         return self._gate.permit()
+
+    def approvals(self) -> list[Path]:
+        """The approval that counts for this run, with its signature; see `Gate.files`."""
+        return self._gate.files()
 
     @cached_property
     def _gate(self) -> Gate:

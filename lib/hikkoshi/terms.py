@@ -51,6 +51,7 @@ class Terms(Frozen):
     vsphere: Target
     dom0: XenHost
     measurement: Addresses | None
+    two_persons: bool  # whether whoever approves may not carry it out
 
     @classmethod
     def of(cls, home: Home, guest: Guest, site: Site) -> Self:
@@ -78,6 +79,7 @@ class Terms(Frozen):
             )
             if wanted
             else None,
+            two_persons=site.signing.two_persons,
         )
 
 

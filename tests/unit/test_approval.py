@@ -168,6 +168,7 @@ def test_another_machine_withdraws_it(world: World) -> None:
         ("site", "user: administrator", "user: root", "vsphere.user was administrator"),
         ("site", "ca: outputs/lab/ca.pem", f"sha256: {'ab' * 32}", "vsphere.certificate was nothing"),
         ("site", "root: outputs/lab/dom0", "root: /", "dom0.root was outputs/lab/dom0 when it was planned, is / now"),
+        ("site", "signing:", "signing:\n  two_persons: false\n ", "two_persons was True when it was planned, is False now"),
         ("guest", "config: /etc/xen/gateway", "config: /etc/xen/other", "dom0.config was /etc/xen/gateway"),
         ("guest", "shell: netns:outputs/lab/netns/gw", "shell: ssh://root@other",
          "measurement.shell was netns:outputs/lab/netns/gw when it was planned, is ssh://root@other now"),
@@ -389,8 +390,12 @@ def test_where_nobody_knows_who_carries_it_out_nobody_is_a_second_person(world: 
     assert f"who carries it out is not known: {world.key(key)}: {why}" in world.ask().found
 
 
-def test_a_site_of_one_person_may_say_so(world: World) -> None:
+def test_a_site_of_one_person_may_say_so_when_it_plans(world: World) -> None:
     world.edit("key: outputs/keys/operator", "key: outputs/keys/approver\n  two_persons: false")
+    terms = world.plan.terms.model_copy(update={"two_persons": False})
+    world.plan = world.plan.model_copy(update={"terms": terms})
+    world.plan.save(world.home.folder("gateway"))
+    journey.deployed(world.home.folder("gateway"), world.plan)
     world.give()
     assert world.ask()
 
@@ -723,6 +728,19 @@ def test_a_run_that_has_ended_does_nothing_more(apart: World) -> None:
 
 def opened(world: World, step: str = "70-cutover", mode: str = "apply") -> running.Run:
     return open_run(step, {"guest": "gateway", "mode": mode, "home": str(world.home.root)}, wait=0.1)
+
+
+def test_the_approval_that_counted_is_evidence_and_a_superseded_one_is_not(apart: World) -> None:
+    apart.written(apart.said(plan="f" * 64), name="a.txt")
+    run = opened(apart)
+    try:
+        assert run.approvals() == []
+        made = apart.give(now=datetime.now(UTC))
+        run.permit()
+        assert run.approvals() == [made.path, signature.path_of(made.path)]
+        assert "a.txt: superseded: of another plan" in run.approved().found
+    finally:
+        run.close("completed")
 
 
 def test_what_acts_on_a_service_gets_its_permission_from_the_gate_and_the_journal_has_it(apart: World) -> None:
