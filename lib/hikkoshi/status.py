@@ -1,4 +1,4 @@
-"""Where every guest stands: read from its journal and its locks, for the command line and the first notebook."""
+"""Where every guest stands: by its journal, its locks and its results, for the command line and the first notebook."""
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -8,13 +8,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from hikkoshi import approval, lock
+from hikkoshi import approval, lock, reach
 from hikkoshi.check import Check, Unseen, unseen
 from hikkoshi.errors import BadInput
 from hikkoshi.journal import Journal
 from hikkoshi.params import Home
 from hikkoshi.plan import Plan
 from hikkoshi.run import APPROVED, STEPS
+from hikkoshi.vsphere.cutover import CutOver
 from hikkoshi.xen import dom0
 
 READ_ONLY = ("10-survey", "20-plan", "90-report")  # steps that have no plan and apply: running them does them
@@ -25,6 +26,7 @@ ON_REQUEST = (
     "85-offloads",
     "90-report",
 )  # never a part of a plain `hikkoshi run`
+FORWARD = ("10-survey", "20-plan", "30-prepare", "40-convert", "50-rehearse", "60-deploy", "70-cutover")
 MEASURED = ("80-netperf", "85-offloads")  # of the guest in service
 UNSEALED = "not sealed: "  # how the error of a run begins that did its work, and of which there is no record
 State = Literal["never", "running", "done", "failed", "interrupted"] | Unseen
@@ -229,17 +231,43 @@ def _next(home: Home, guest: str, past: Sequence[LastRun]) -> str:
         return _command(home, guest, "85-offloads", True)  # the measurement itself went well
     if last.step == "75-rollback" and f"{dom0.A_PERSON} start" in last.error:  # and vSphere's part is done
         return f"look on the Dom-0 whether {guest} runs, else start it there; no run can see that, do not repeat 75"
-    if last.state in ("failed", "interrupted"):
+    served = (home.folder(guest) / CutOver.filename).exists()
+    gap = None if served else reach.gap(home.folder(guest))
+    earlier = gap is not None and last.mode == "apply" and list(STEPS).index(gap.step) < list(STEPS).index(last.step)
+    if back := _half_back(past):
+        last, earlier = back, False
+    if last.state in ("failed", "interrupted") and not (earlier and last.step in FORWARD):
         return _command(home, guest, last.step, last.mode == "apply")
+    if gap:
+        return _to_fill(home, guest, gap, last)
     ready = done(past)
-    if last.step == "75-rollback" and last.step in ready:
-        return "stay with Xen, or: " + _command(home, guest, "70-cutover", True)
     # 85 is for what 80 found to be slow, and neither is for a guest whose network is not measured
     needless = MEASURED if home.guest(guest).measurement is None else ("85-offloads",) if "80-netperf" in ready else ()
-    todo = next((s for s in STEPS if s not in ready and s not in ("75-rollback", *needless)), None)
-    if todo is None:
-        return f"read {home.outputs / 'reports' / f'{guest}.html'}"
-    return _command(home, guest, todo, todo not in READ_ONLY)
+    after = [s for s in ("70-cutover", *MEASURED) if s not in ready and s not in needless] if served else ["70-cutover"]
+    report = home.outputs / "reports" / f"{guest}.html"
+    if not after and last.step == "90-report" and report.is_file():  # nothing was run since it was written
+        return f"read {report}"
+    words = _command(home, guest, after[0] if after else "90-report", True)
+    return f"stay with Xen, or: {words}" if last.step == "75-rollback" else words
+
+
+def _to_fill(home: Home, guest: str, gap: reach.Gap, last: LastRun) -> str:
+    """How to come on where a result is missing, or is not of those before it."""
+    words = _command(home, guest, gap.step, True)
+    if gap.why:  # it was carried out once: what follows is carried out again, too
+        words = f"{words.removesuffix(' --apply')} --apply  # {gap.why}"
+    if last.step == "75-rollback" and last.mode == "apply":
+        return f"stay with Xen, or: {words}"
+    if last.step == "70-cutover" and last.mode == "apply":
+        return f"{words}. Was it shut down for 70? {_command(home, guest, '75-rollback', True)} starts it again"
+    return words
+
+
+def _half_back(past: Sequence[LastRun]) -> LastRun | None:
+    """A rollback that was applied and did not end well, where no cut-over came after it and it does not wait for a person."""
+    last = next((r for r in reversed(past) if r.mode == "apply" and r.step in ("70-cutover", "75-rollback")), None)
+    half = last is not None and last.step == "75-rollback" and last.state in ("failed", "interrupted")
+    return last if last and half and not last.unsealed and f"{dom0.A_PERSON} start" not in last.error else None
 
 
 def _command(home: Home, guest: str, step: str, apply: bool) -> str:

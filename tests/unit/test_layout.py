@@ -27,7 +27,7 @@ ORDER = [
     {"survey", "transfer", "terms"},
     {"delivery"},
     {"plan"},
-    {"subject"},
+    {"subject", "reach"},
     {"approval"},
     {"proposal"},
     {"throughput", "signatory"},

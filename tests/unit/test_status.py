@@ -1,35 +1,44 @@
 """Status is read from journals: what state a guest is in, and what comes next."""
 
+import contextlib
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from hikkoshi import approval, lock, plan, status
+from hikkoshi import approval, files, lock, plan, reach, status
+from hikkoshi.disk import digest, source
 from hikkoshi.disk.conversion import Conversion
+from hikkoshi.disk.origin import Identity, Origin
 from hikkoshi.errors import Refused
 from hikkoshi.guest.prepared import Prepared
 from hikkoshi.journal import Journal
 from hikkoshi.lab import keys
 from hikkoshi.params import Home
 from hikkoshi.record.anatomy import parameter_names
+from hikkoshi.rehearsal.outcome import Ending
 from hikkoshi.rehearsal.rehearsal import Rehearsal
 from hikkoshi.run import STEPS
 from hikkoshi.status import READ_ONLY
 from hikkoshi.survey import Survey
+from hikkoshi.vsphere.cutover import CutOver
 from hikkoshi.vsphere.deployment import Deployment
-from journey import converted, deployed
+from journey import converted, deployed, outcome
 
 PROJECT = Path(__file__).parents[2]
 APPROVE = "a second person: hikkoshi approve gateway --key THEIR_KEY"
 
 
 class Story:
-    """Writes a guest's journal the way that runs do."""
+    """Writes a guest's journal and results the way that runs do; its disk is a small file."""
 
     def __init__(self, home: Home, guest: str = "gateway") -> None:
         self.folder, self.home, self.guest, self.n = home.folder(guest), home, guest, 0
         self.journal = Journal(self.folder / "journal.jsonl")
+        self.disk = home.root / "disk.img"
+        self.disk.write_bytes(b"a boot sector".ljust(1 << 16, b"\0"))
+        self.report = home.outputs / "reports" / f"{guest}.html"
 
     def run(self, step: str, mode: str = "apply", outcome: str | None = "succeeded", error: str = "") -> None:
         self.n += 1
@@ -37,16 +46,68 @@ class Story:
         self.journal.append("open", **about, mode="plan" if step in READ_ONLY else mode, guest=self.guest)
         if outcome:
             self.journal.append("outcome", **about, mode=mode, outcome=outcome, error=error)
+        if outcome == "succeeded" and mode == "apply":
+            with contextlib.suppress(FileNotFoundError, Refused):  # an earlier step's result is not there
+                self.result(step)
+
+    def through(self, last: str) -> None:
+        """Every step up to one, and its result."""
+        for step in STEPS:
+            self.run(step)
+            if step == last:
+                return
+
+    def result(self, step: str) -> None:
+        """What a step leaves."""
+        copy, vmdk = (self.folder / "disk" / f"{self.guest}.{kind}" for kind in ("img", "vmdk"))
+        match step:
+            case "10-survey":
+                known = Survey.model_validate_json((PROJECT / "tests/data/survey/gateway.json").read_bytes())
+                about = {
+                    "disk": source.facts(self.disk),
+                    "origin": Origin.whole(self.disk),
+                    "digest": digest.content(self.disk),
+                }
+                known.model_copy(update=about).save(self.folder)
+            case "20-plan":
+                plan.make(self.home, self.home.guest(self.guest), self.home.site(), Survey.load(self.folder)).save(
+                    self.folder
+                )
+            case "30-prepare":
+                made = plan.Plan.load(self.folder)
+                files.write(copy, self.disk.read_bytes())
+                Prepared(
+                    preparation=made.preparation.hash, source=Identity.of(made.source), source_digest=made.source_digest,
+                    disk=Identity.of(Origin.whole(copy)), facts=Survey.load(self.folder).guest, kept={},
+                    initrd_modules_before=(), initrd_modules_after=(), accelerator="tcg", seconds=1,
+                ).save(self.folder)  # fmt: skip
+            case "40-convert":
+                files.write(vmdk, copy.read_bytes() + b"as a VMDK")
+                about = {"vmdk_bytes": vmdk.stat().st_size, "copy_identity": Identity.of(Origin.whole(copy))}
+                converted(self.folder, files.sha256(vmdk)).model_copy(update=about).save(self.folder)
+            case "50-rehearse":
+                seen = outcome("after", Ending.LOGIN, "gateway login:").model_copy(update={"kernel": "2.6.18"})
+                for path in (seen.picture, seen.screen, seen.console):
+                    files.write(self.folder / path, "x")
+                sha256, made = Conversion.load(self.folder).vmdk_sha256, plan.Plan.load(self.folder)
+                Rehearsal(vmdk_sha256=sha256, plan_hash=made.hash, before=None, after=seen).save(self.folder)
+            case "60-deploy":
+                deployed(self.folder, plan.Plan.load(self.folder), Conversion.load(self.folder).vmdk_sha256)
+            case "70-cutover":
+                CutOver(guest=self.guest, moid="vm-7", since="2026-11-22T00:00:00+00:00", nics=()).save(self.folder)
+            case "75-rollback":
+                (self.folder / CutOver.filename).unlink(missing_ok=True)
+            case "90-report":
+                files.write(self.report, "the report")
+
+    def write(self) -> None:
+        """The guest runs, and writes to its disk."""
+        self.disk.write_bytes(self.disk.read_bytes()[:-1] + b"!")
 
     def approve(self) -> None:
         keys.make(self.home)
-        survey = Survey.model_validate_json((PROJECT / "tests/data/survey/gateway.json").read_bytes())
-        decided = plan.make(self.home, self.home.guest(self.guest), self.home.site(), survey)
-        decided.save(self.folder)
-        converted(self.folder)
-        deployed(self.folder, decided)
         by = approval.approver(self.home, self.guest, keys.folder(self.home) / "approver")
-        approval.give(self.home, self.guest, decided, "the page\n", by)
+        approval.give(self.home, self.guest, plan.Plan.load(self.folder), "the page\n", by)
 
     @property
     def now(self) -> status.GuestStatus:
@@ -74,6 +135,7 @@ def test_the_outcome_line_tells_the_state(story: Story, outcome: str, state: str
 
 
 def test_a_run_without_an_outcome_was_interrupted(story: Story) -> None:
+    story.through("30-prepare")
     story.run("40-convert", outcome=None)
     assert story.now.state == "interrupted"
     assert story.now.next == "hikkoshi run gateway --from 40 --apply"
@@ -136,16 +198,17 @@ def test_the_cut_over_has_to_be_approved_and_then_to_be_asked_for(story: Story) 
 
 
 def test_a_cut_over_that_was_refused_for_want_of_an_approval_comes_after_one(story: Story) -> None:
+    story.through("60-deploy")
     story.run("70-cutover", outcome="failed", error="Refused: not so: the plan is approved")
     assert story.now.next == APPROVE
     story.run("70-cutover", mode="plan", outcome="failed")
     assert story.now.next == "hikkoshi run gateway --from 70 --through 70"
 
 
-def test_a_plan_that_cannot_be_read_is_not_approved(story: Story) -> None:
-    story.run("70-cutover", outcome="failed")
+def test_a_plan_that_cannot_be_read_is_made_again(story: Story) -> None:
+    story.through("60-deploy")
     (story.folder / "plan.json").write_text("{")
-    assert story.now.next == APPROVE
+    assert story.now.next == "hikkoshi run gateway --from 20 --apply  # plan.json cannot be read"
 
 
 def test_after_everything_there_is_a_report_to_read(story: Story) -> None:
@@ -235,6 +298,91 @@ def test_a_run_that_measured_nothing_is_not_counted_as_done(story: Story, state:
     assert "80-netperf" not in status.done(status.runs(story.journal.entries()))
 
 
+def test_where_the_source_wrote_after_a_rollback_the_way_forward_begins_with_the_survey(story: Story) -> None:
+    story.through("70-cutover")
+    story.run("75-rollback")
+    assert story.now.next == f"stay with Xen, or: {APPROVE}"
+    story.write()
+    written = (
+        "hikkoshi run gateway --from 10 --apply  # the disk of gateway is not as it was surveyed; shut it down first"
+    )
+    assert story.now.next == f"stay with Xen, or: {written}"
+    for step, number in (
+        ("10-survey", 20),
+        ("20-plan", 30),
+        ("30-prepare", 40),
+        ("40-convert", 50),
+        ("50-rehearse", 60),
+    ):
+        story.run(step)
+        assert story.now.next.startswith(f"hikkoshi run gateway --from {number}"), step
+        assert "  # " in story.now.next, "and it says why"
+    story.run("60-deploy")
+    assert story.now.next == APPROVE
+
+
+def test_a_cut_over_that_refused_another_disk_is_not_to_be_repeated(story: Story) -> None:
+    story.through("60-deploy")
+    story.write()
+    story.run("70-cutover", outcome="failed", error="Refused: not so: the prepared copy is complete")
+    assert story.now.next.startswith("hikkoshi run gateway --from 10 --apply  # ")
+    assert story.now.next.endswith("hikkoshi run gateway --from 75 --through 75 --apply starts it again")
+
+
+@pytest.mark.parametrize(
+    ("harm", "number", "why"),
+    [
+        (lambda s: (s.folder / "disk/gateway.img").unlink(), 30, "the copy is gone"),
+        (lambda s: (s.folder / "disk/gateway.img").write_bytes(b"another"), 30, "the copy was changed"),
+        (lambda s: (s.folder / "disk/gateway.vmdk").unlink(), 40, "the VMDK is gone"),
+        (lambda s: s.run("40-convert"), 0, ""),
+        (
+            lambda s: converted(s.folder, "0" * 64).model_copy(update={"vmdk_bytes": 65545}).save(s.folder),
+            50,
+            "rehearsal",
+        ),
+        (lambda s: (s.folder / "rehearsal.json").unlink(), 50, ""),
+        (lambda s: deployed(s.folder, plan.Plan.load(s.folder), "0" * 64), 60, "of another plan or disk"),
+        (lambda s: (s.folder / "deployment.json").write_text("{"), 60, "deployment.json cannot be read"),
+    ],
+)
+def test_the_next_command_is_taken_from_what_is_there_and_not_from_what_was_done(
+    story: Story, harm: Callable[[Story], object], number: int, why: str
+) -> None:
+    story.through("60-deploy")
+    assert reach.gap(story.folder) is None
+    harm(story)
+    found = story.now.next
+    assert found.startswith(f"hikkoshi run gateway --from {number} --apply" if number else APPROVE)
+    assert why in found
+
+
+def test_a_guest_in_service_is_not_sent_back_to_its_preparation(story: Story) -> None:
+    story.through("70-cutover")
+    story.write()
+    story.run("20-plan")
+    assert story.now.next == "hikkoshi run gateway --from 80 --through 80 --apply"
+
+
+def test_a_rollback_that_is_half_done_comes_before_everything_else(story: Story) -> None:
+    story.through("70-cutover")
+    story.run("75-rollback", outcome="interrupted")
+    story.run("20-plan")
+    assert story.now.next == "hikkoshi run gateway --from 75 --through 75 --apply"
+
+
+def test_a_report_that_something_was_run_after_is_to_be_written_again(story: Story) -> None:
+    for step in STEPS:
+        if step != "75-rollback":
+            story.run(step)
+    assert story.now.next == f"read {story.report}"
+    story.run("80-netperf")
+    assert story.now.next == "hikkoshi run gateway --from 90 --through 90"
+    story.run("90-report")
+    story.report.unlink()
+    assert story.now.next == "hikkoshi run gateway --from 90 --through 90"
+
+
 def test_a_clock_that_was_set_back_does_not_change_what_came_last(story: Story) -> None:
     for step in STEPS:
         if step != "75-rollback":
@@ -282,8 +430,9 @@ def test_the_read_only_steps_are_those_whose_runbooks_have_no_mode() -> None:
 
 
 def test_one_guest_in_detail_names_its_record_and_its_next_command(story: Story) -> None:
+    story.through("30-prepare")
     story.run("40-convert", outcome="failed", error="ToolFailed: qemu-img failed\n  found: no space")
-    record = story.folder / "runs" / "1-40-convert.ipynb"
+    record = story.folder / "runs" / f"{story.n}-40-convert.ipynb"
     record.parent.mkdir()
     record.touch()
     rows = {r["what"]: r["found"] for r in status.details(story.home, "gateway")}
@@ -294,7 +443,7 @@ def test_one_guest_in_detail_names_its_record_and_its_next_command(story: Story)
 
 
 def test_a_success_without_a_sealed_record_is_none_until_it_is_sealed(story: Story) -> None:
-    story.run("40-convert")
+    story.through("40-convert")
     run = f"{story.n}-40-convert"
     story.journal.append("unsealed", of=run, why="a secret stands in what was to be sealed\n  where: x")
     assert (story.now.state, story.now.error) == ("failed", "not sealed: a secret stands in what was to be sealed")

@@ -115,7 +115,7 @@ def chain(folder: Path, plan: Planned | None) -> Check:
         ("the copy does not say of which source it is", made is not None and not made.source_digest),
         ("the copy is of another source", made is not None and made.source_digest != surveyed),
         ("there is no VMDK", vmdk is None),
-        ("the VMDK is of another copy", made is not None and vmdk is not None and not _same(vmdk, made)),
+        ("the VMDK is of another copy", made is not None and vmdk is not None and not same(vmdk, made)),
     )
     problem = next((words for words, bad in problems if bad), "")
     return Check(
@@ -149,7 +149,7 @@ def _incomplete(copy: Path, plan: Planned, source: Origin) -> str:
     return next((words for words, bad in problems if bad), "")
 
 
-def _same(vmdk: Conversion, made: Prepared) -> bool:
+def same(vmdk: Conversion, made: Prepared) -> bool:
     """Whether a VMDK was made of this copy, or of one written anew with the same content, as far as that can be seen at once."""
     of = vmdk.copy_identity
     return of is None or (of.bytes, of.sample_sha256) == (made.disk.bytes, made.disk.sample_sha256)
