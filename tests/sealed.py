@@ -7,7 +7,7 @@ import re
 import shutil
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -125,7 +125,8 @@ def ended(home: Home, guest: str, run: str, outcome: str = "succeeded") -> None:
     journal.append("outcome", run=run, step=step, mode="apply", outcome=outcome, error="")
     facts = {"run": run, "guest": guest, "step": step, "mode": "apply", "outcome": outcome}
     (folder / "runs").mkdir(exist_ok=True)
-    nb = {"cells": [], "metadata": {"hikkoshi": facts}, "nbformat": 4, "nbformat_minor": 5}
+    cells = json.loads((PROJECT / "notebooks" / f"{step}.ipynb").read_text())["cells"]
+    nb = {"cells": cells, "metadata": {"hikkoshi": facts}, "nbformat": 4, "nbformat_minor": 5}
     (folder / "runs" / f"{run}.ipynb").write_text(json.dumps(nb))
     (folder / f"{step}.txt").write_text(f"what {run} saw\n")
 
@@ -192,6 +193,11 @@ def seal_all(home: Home, service: Service) -> None:
     report.parent.mkdir()
     report.write_text("<p>all is well</p>\n")
     seal.of_guest(home, "gateway")
+
+
+def apart(notes: Iterable[str]) -> list[str]:
+    """Notes without those that tell of the checkout in which the tests run: somebody may just be changing it."""
+    return [n for n in notes if not n.startswith(("RUNBOOK ", "SOFTWARE "))]
 
 
 def writable(root: Path) -> None:

@@ -11,7 +11,7 @@ from hikkoshi.journal import Journal
 from hikkoshi.params import Home
 from hikkoshi.record import bag, seal, verification
 from hikkoshi.run import Run, open_run
-from sealed import A, ended, list_again, sealed_home, sign_again, writable
+from sealed import A, apart, ended, list_again, sealed_home, sign_again, writable
 
 pytestmark = pytest.mark.needs("ssh-keygen")
 
@@ -37,7 +37,7 @@ def make(r: Run, name: str, text: str = "what it saw") -> Path:
 
 def verified(home: Home) -> tuple[list[str], list[str]]:
     found = verification.verify(home.outputs / "records", trust(home, home.site()))
-    return [p.what for p in found.problems], [n for r in found.records for n in r.notes]
+    return [p.what for p in found.problems], apart(n for r in found.records for n in r.notes)
 
 
 @pytest.mark.parametrize("ahead", [-5, 0, 5])

@@ -27,6 +27,7 @@ from sealed import (
     B,
     C,
     Service,
+    apart,
     approvals_by_shell,
     commands,
     ended,
@@ -119,7 +120,7 @@ def test_what_nobody_touched_passes_everything(untouched: Home, service: Service
     trust = Trust(lists / "allowed_signers", lists / "revoked")
     found = verification.verify(untouched.outputs / "records", trust, service.ca)
     assert [str(p) for p in found.problems] == []
-    assert [len(r.notes) for r in found.records] == [0] * 5
+    assert [apart(r.notes) for r in found.records] == [[]] * 5
     assert (untouched.outputs / "records" / "gateway" / B / TOKEN).is_file()
     for record in (untouched.outputs / "records").glob("*/*"):
         assert shell(record, trust) == [], record
@@ -262,6 +263,15 @@ def notebook_says(record: Path, outcome: str) -> None:
     path = record / "data" / f"{record.name}.ipynb"
     nb = json.loads(path.read_text())
     nb["metadata"]["hikkoshi"]["outcome"] = outcome
+    path.write_text(json.dumps(nb))
+
+
+def cells_added(record: Path) -> None:
+    path = record / "data" / f"{record.name}.ipynb"
+    nb = json.loads(path.read_text())
+    nb["cells"].append(
+        {"cell_type": "code", "metadata": {}, "source": "anything()", "outputs": [], "execution_count": 9}
+    )
     path.write_text(json.dumps(nb))
 
 
@@ -784,6 +794,21 @@ CASES = [
         "bag-info.txt tells another outcome than the journal",
         lambda s: s.lie(s.run(C), lambda r: None, Outcome="succeeded"),
         "the outcome is told in two ways",
+    ),
+    Case(
+        "the runbook inside is another",
+        lambda s: s.lie(s.run(C), lambda r: add(r / "data/runbook/60-deploy.ipynb")),
+        "the record holds another runbook than it says",
+    ),
+    Case(
+        "a runbook that was changed is called the project's own",
+        lambda s: s.lie(s.run(C), cells_added, Runbook="as in the commit"),
+        "a runbook that was changed is called the project's own",
+    ),
+    Case(
+        "the record does not say whose runbook it is",
+        lambda s: s.lie(s.run(C), lambda r: without_line(r / bag.INFO, "Runbook: ")),
+        "the record does not say whose runbook it is",
     ),
     Case(
         "the plan inside is another",

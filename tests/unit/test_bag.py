@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hikkoshi.record import bag, instructions
+from hikkoshi.record.provenance import Provenance
 
 NAMES = st.lists(
     st.text(st.characters(blacklist_characters="/\0", blacklist_categories=("Cs",)), min_size=1, max_size=60).filter(
@@ -182,7 +183,7 @@ def test_the_readme_quotes_what_a_shell_would_take_for_its_own(tmp_path: Path) -
 
     text = instructions.text(
         identifier="gateway/run", names={"data/a/b": HASH, "data/c": HASH}, sealed=datetime(2026, 11, 27, tzinfo=UTC),
-        signer="o'brien;reboot@site", unsigned="", previous="", previous_sha256="", time_stamp="",
+        signer="o'brien;reboot@site", unsigned="", previous="", previous_sha256="", time_stamp="", provenance=Provenance(),
     )  # fmt: skip
     assert "-I 'o'\"'\"'brien;reboot@site' " in text
     assert '" = "7 3 0 run"' in text  # 2 + 5 files; ., data, data/a

@@ -8,6 +8,7 @@ import pytest
 
 from hikkoshi.disk.conversion import Conversion
 from hikkoshi.guest.prepared import Prepared
+from hikkoshi.journal import Journal
 from hikkoshi.network.outage import Break, Outages
 from hikkoshi.params import Home
 from hikkoshi.rehearsal.rehearsal import Rehearsal
@@ -628,3 +629,13 @@ def test_whatever_happens_to_a_guest_no_sentence_contradicts_where_it_is(home: H
             said = "\n".join([verdict(found)[1] if "refused" not in event else "", service(found), *open_points(found)])
             wrong = [w for w in CONTRADICTED[world.where] if w in said]
             assert not wrong, (n, past, world.where, wrong, said)
+
+
+def test_a_runbook_or_a_program_that_was_changed_is_an_open_point(move: Move) -> None:
+    move.serve()
+    assert "changed" not in points(move)
+    journal = Journal(move.home.folder("idp") / "journal.jsonl")
+    run = next(e["run"] for e in journal.entries() if e.get("step") == "70-cutover")
+    journal.append("sealed", of=run, record="r", sha256="0" * 64, signer="x", changed="runbook and software")
+    assert "The runbook of 70-cutover (cut-over) was changed before it was carried out" in points(move)
+    assert "The program had been changed when it carried out 70-cutover (cut-over)" in points(move)

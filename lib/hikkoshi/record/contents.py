@@ -4,7 +4,7 @@ import contextlib
 import fcntl
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,9 @@ from hikkoshi import files
 from hikkoshi.errors import BadInput
 from hikkoshi.params import Home
 from hikkoshi.plan import Plan
-from hikkoshi.record import bag, environment, evidence, register, runbook
+from hikkoshi.record import bag, environment, evidence, provenance, register, runbook
 from hikkoshi.record.bag import Content
+from hikkoshi.record.provenance import Provenance
 from hikkoshi.run import STEPS
 from hikkoshi.status import LastRun, runs
 
@@ -31,6 +32,7 @@ class Contents:
     plan: str  # SHA-256 of plan.json
     notebook: str = ""  # the executed one, its name below data/
     changed: str = ""  # which inputs are not any more as they were when the run began
+    provenance: Provenance = field(default_factory=Provenance)  # whose runbook and program it was carried out with
 
 
 def of_run(home: Home, guest: str, run: str) -> Contents:
@@ -43,13 +45,16 @@ def of_run(home: Home, guest: str, run: str) -> Contents:
     if executed:
         payload[bag.plain(executed.name)] = executed
     step = told.step if told and told.step else next((s for s in STEPS if run.endswith(s)), "unknown")
-    _add_runbook(home, step, payload)
+    origin = _provenance(step, _add_runbook(home, step, payload), executed)
+    if origin.own:
+        payload[f"runbook-of-the-project/{bag.plain(step)}.ipynb"] = origin.own
     found = evidence.of_run(home, guest, run, _entries(journal))
     payload |= found.payload | _frame(home, guest, journal, found.left_out)
     changed = _changed(home, guest, step, journal, run)
     said = next((e["outcome"] for e in _entries(journal) if e.get("event") == "outcome" and e.get("run") == run), None)
     mode, outcome = _mode(told, executed), said or _outcome(told)
-    return Contents(payload, step, mode, outcome, _plan(folder), bag.plain(executed.name) if executed else "", changed)
+    name = bag.plain(executed.name) if executed else ""
+    return Contents(payload, step, mode, outcome, _plan(folder), name, changed, origin)
 
 
 def of_guest(home: Home, guest: str) -> Contents:
@@ -70,7 +75,8 @@ def of_guest(home: Home, guest: str) -> Contents:
     payload[register.FILENAME] = files.read(list_of_all) if files.regular(list_of_all) else b""
     found = evidence.of_guest(home, guest, _entries(journal))
     payload |= found.payload | _frame(home, guest, journal, found.left_out)
-    return Contents(payload, "guest", "none", _story(past), _plan(folder))
+    origin = Provenance(software=provenance.software())
+    return Contents(payload, "guest", "none", _story(past), _plan(folder), provenance=origin)
 
 
 def notebook(folder: Path, run: str) -> Path | None:
@@ -104,11 +110,19 @@ def _frame(home: Home, guest: str, journal: bytes, left_out: bytes) -> dict[str,
     return {name: content for name, content in found.items() if isinstance(content, bytes) or files.regular(content)}
 
 
-def _add_runbook(home: Home, step: str, payload: dict[str, Content]) -> None:
+def _add_runbook(home: Home, step: str, payload: dict[str, Content]) -> Path | None:
     try:
-        payload[f"runbook/{bag.plain(step)}.ipynb"] = runbook.find(home, step).resolve()
+        path = runbook.find(home, step).resolve()
     except BadInput:
-        return  # of a step that this version does not have any more
+        return None  # of a step that this version does not have any more
+    payload[f"runbook/{bag.plain(step)}.ipynb"] = path
+    return path
+
+
+def _provenance(step: str, used: Path | None, executed: Path | None) -> Provenance:
+    if used is None:
+        return Provenance(software=provenance.software())
+    return provenance.of(step, files.read(used), files.read(executed) if executed else None)
 
 
 def _changed(home: Home, guest: str, step: str, journal: bytes, run: str) -> str:

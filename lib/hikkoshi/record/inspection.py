@@ -14,7 +14,7 @@ from typing import Any
 from hikkoshi import files, signature, statement
 from hikkoshi.errors import BadInput, Problem, ToolFailed, printable
 from hikkoshi.journal import Journal
-from hikkoshi.record import approvals, bag, evidence, register, timestamp
+from hikkoshi.record import approvals, bag, evidence, provenance, register, timestamp
 from hikkoshi.record.approvals import Case, Known
 from hikkoshi.record.instructions import SIGNATURE, TOKEN
 from hikkoshi.signature import Trust
@@ -33,6 +33,7 @@ LABELS = (
 CLOCKS = timedelta(minutes=10)  # by which the clocks of an operator and of a time stamp service may differ
 BLOCK = 1 << 20
 UNSIGNED = "the record is not signed"
+EARLIER = "sealed by an earlier version, which did not prove"
 FORMAT = 2  # of records; the first did not say so, and is not asked for what it did not promise
 
 
@@ -293,11 +294,10 @@ def _inside(
     lacking = list(_evidence(record, listed, entries, notes))
     if format_of(info) >= FORMAT:
         yield from lacking
-    elif lacking:
-        files_lacking = ", ".join(str(p.where) for p in lacking)
-        notes.append(
-            f"sealed by an earlier version, which did not see to it that all evidence is in: without {files_lacking}"
-        )
+        yield from provenance.check(record, info, listed, notes)
+    else:
+        without = f": without {', '.join(p.where for p in lacking)}" if lacking else ""
+        notes.append(f"{EARLIER} whose runbook it was, and that all evidence is in{without}")
     plan = listed.get("data/plan.json", "none")
     if info.get("Plan-SHA256", "none") != plan:
         yield Problem("the plan is another", str(data / "plan.json"), plan, info.get("Plan-SHA256", "none"), remedy)

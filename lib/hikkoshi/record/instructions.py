@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from datetime import datetime
 from pathlib import PurePosixPath
 
+from hikkoshi.record.provenance import NONE, Provenance
+
 SIGNATURE = "tagmanifest-sha256.txt.sig"
 TOKEN = f"{SIGNATURE}.tsr"
 TAG_FILES = 5  # bagit.txt, bag-info.txt, README.txt and the two manifests
@@ -26,6 +28,7 @@ def text(
     previous: str,
     previous_sha256: str,
     time_stamp: str,
+    provenance: Provenance,
 ) -> str:
     """The README of the record `identifier`, GUEST/RECORD, with payload `names` (with data/).
 
@@ -67,6 +70,8 @@ plans are kept, too."""
         if any(name.startswith("data/approvals/") and name.endswith(".txt") for name in names)
         else "Approvals are signed, too. There is none in this record."
     )
+    origin = {"The runbook": provenance.runbook, "The program": provenance.software}
+    whose = "\n".join(f"{what} is {words}." for what, words in origin.items() if words != NONE)
     return f"""Record {identifier}
 sealed {sealed:%Y-%m-%d %H:%M:%S} UTC
 
@@ -83,6 +88,11 @@ In data/: the notebook as it was executed (*.ipynb, runs/), the runbook it was m
 size, with its hash (left-out.tsv), the programs used (environment.json, requirements.lock), and who was trusted to sign
 (signers/). A record whose name ends with -guest tells the whole story: it holds the report as well (reports/), and the
 register of all records as it was then (register.tsv).
+
+Whether runbook and program are the project's own, as its commit (Runbook-Commit in bag-info.txt) has them:
+{whose}
+Whoever has the project can ask it: git show COMMIT:notebooks/NAME.ipynb | sha256sum is Runbook-Project-SHA256. Where the runbook
+is another, the project's own is in runbook-of-the-project/. Notebooks that differ only in what they show count as the same.
 
 WHAT IT PROVES
 

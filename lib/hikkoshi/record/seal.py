@@ -28,6 +28,7 @@ from hikkoshi.record import (
     inspection,
     instructions,
     leaks,
+    provenance,
     register,
     timestamp,
     verification,
@@ -155,7 +156,8 @@ def words(home: Home, record: Path) -> str:
     who = f"NOT SIGNED: {by.removeprefix('nobody: ')}" if by.startswith("nobody") else f"signed by {by}"
     asked = info.get("Time-Stamp-Service", "none") != "none"
     without = " · WITHOUT TIME STAMP" if asked and not (record / instructions.TOKEN).is_file() else ""
-    return f"{os.path.relpath(record, home.root)} · {who}{without}"
+    changed = f" · {what.upper()} CHANGED" if (what := provenance.changed(info)) else ""
+    return f"{os.path.relpath(record, home.root)} · {who}{without}{changed}"
 
 
 def _seal(
@@ -224,6 +226,10 @@ def _build(home: Home, guest: str, name: str, part: Path, found: Contents, list_
         ("Sealed-By-Key", who.key),
         ("Time-Stamp-Service", site.signing.time_stamp or ""),
         ("Runbook-Commit", environment.commit()),
+        ("Runbook", found.provenance.runbook),
+        ("Runbook-SHA256", found.provenance.sha256),
+        ("Runbook-Project-SHA256", found.provenance.own_sha256),
+        ("Software", found.provenance.software),
         ("Plan-SHA256", found.plan),
         ("Inputs-Changed-Since-Run", found.changed),
         ("Secrets-Searched-For", ", ".join(sorted({s.name for s in secrets}))),
@@ -241,6 +247,7 @@ def _build(home: Home, guest: str, name: str, part: Path, found: Contents, list_
         previous=before.record if before else "",
         previous_sha256=before.sha256 if before else "",
         time_stamp=site.signing.time_stamp or "",
+        provenance=found.provenance,
     )
     bag.close(part, payload, info, {"README.txt": readme})
     with ThreadPoolExecutor() as pool:
@@ -331,10 +338,15 @@ def _enter(list_of_all: Register, record: Path) -> None:
 
 
 def _tell(home: Home, guest: str, record: Path, **note: str) -> None:
-    where, by = os.path.relpath(record, home.root), bag.read_info(record).get("Sealed-By", "")
+    where, info = os.path.relpath(record, home.root), bag.read_info(record)
+    by = info.get("Sealed-By", "")
+    if changed := provenance.changed(info):
+        note["changed"] = changed
     digest = files.sha256(record / bag.TAG_MANIFEST, own=True)
-    if not note and (record / instructions.TOKEN).is_file():  # sealed by a run that was killed before it could tell
-        note = {"time_stamp": _time_of(home, record)}
+    if (
+        "time_stamp" not in note and (record / instructions.TOKEN).is_file()
+    ):  # sealed by a run that was killed before it could tell
+        note["time_stamp"] = _time_of(home, record)
     Journal(_journal(home, guest)).append("sealed", of=record.name, record=where, sha256=digest, signer=by, **note)
 
 

@@ -55,6 +55,7 @@ def open_points(story: Story, _: Gettext = str) -> Iterator[str]:
     yield from _not_seen(story, _)
     yield from _not_measured(story, _)
     yield from _not_approved(story, _)
+    yield from _changed(story, _)
     yield from _lro(story, _)
     if story.deployment and standing.unplugged(story):
         yield _("The machine in vSphere is not in service: its NICs are unplugged until the cut-over.")
@@ -69,6 +70,19 @@ def notes(story: Story, _: Gettext = str) -> list[str]:
         *(story.plan.preparation.notes if story.plan else ()),
     )
     return [told(note, _) for note in dict.fromkeys(found)]
+
+
+def _changed(story: Story, _: Gettext) -> Iterator[str]:
+    """Steps that were carried out with other instructions than the project's own."""
+    for step in dict.fromkeys(r.step for r in story.past if "runbook" in story.changed.get(r.id, "")):
+        yield _(
+            "The runbook of {step} was changed before it was carried out: its record holds the project's own beside it."
+        ).format(step=step_name(step, _))
+    steps = dict.fromkeys(step_name(r.step, _) for r in story.past if "software" in story.changed.get(r.id, ""))
+    if steps:
+        yield _("The program had been changed when it carried out {steps}: their records name the files.").format(
+            steps=", ".join(steps)
+        )
 
 
 def _not_surveyed(story: Story, _: Gettext) -> Iterator[str]:

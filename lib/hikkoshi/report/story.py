@@ -122,6 +122,9 @@ class Story:
     reached: frozenset[str] = frozenset()  # runs that made something so, or found it so
     unseen: frozenset[str] = frozenset()  # runs in which something had to be seen that nobody could see from here
     red: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # {run: what was not so at its verification}
+    changed: Mapping[str, str] = field(
+        default_factory=dict
+    )  # {run: what of runbook and software its record calls changed}
     register: tuple[Line, ...] = ()  # the guest's lines of the register of records
     last: LastRun | None = None  # of any step, the report's own apart
     unreadable: tuple[str, ...] = field(default=())
@@ -205,6 +208,7 @@ def gather(home: Home, guest: str) -> Story:
             for e in entries
             if e["event"] == "verify"
         },
+        changed={e["of"]: e["changed"] for e in entries if e["event"] == "sealed" and "changed" in e},
         register=tuple(x for x in register.of(home).lines() if x.guest == guest),
         last=next((r for r in reversed(past) if r.step != "90-report"), None),
         unreadable=tuple(unreadable),

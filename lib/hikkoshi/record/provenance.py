@@ -1,0 +1,204 @@
+"""Whose runbook and program a run was carried out with: the project's own, as they are in its commit, or changed ones.
+
+A site may have its own folder `notebooks/`, and whoever has the project may edit it: that is nobody's fault, and has to be
+seen. What is in the working folder is compared with the commit's own objects; git's index, which can be told to look away, is
+not asked. Whoever can edit code can edit this, too: then the record holds a lie, under the name of whoever sealed it.
+"""
+
+import base64
+import binascii
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from hikkoshi import files, tool
+from hikkoshi.errors import Problem, ToolFailed
+from hikkoshi.record import bag, environment
+from hikkoshi.record.runbook import PROJECT
+
+SAME, CHANGED, UNKNOWN, NONE = "as in the commit", "CHANGED", "not compared", "none"
+PARTS = ("lib", "notebooks")
+PASSING = ("__pycache__", ".egg-info", ".ipynb_checkpoints")  # what Python and Jupyter put beside the code
+EARLIER = 50  # commits that are looked through for the runbook of a run that is sealed after an update
+NAMED = 20  # files that are named; of more, only how many
+TOLD = "held against the project's own"
+REMEDY = "whoever sealed this record sealed a contradiction: ask how it came to be"
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """What bag-info.txt tells of a run's runbook and of the program, and the project's own runbook where it is another."""
+
+    runbook: str = NONE
+    sha256: str = ""  # of the runbook in the record
+    own_sha256: str = ""  # of the project's own
+    own: bytes = b""  # that itself, where it is another
+    software: str = NONE
+
+
+def of(step: str, used: bytes, executed: bytes | None) -> Provenance:
+    """Hold a run's runbook against the project's: `executed` is what the engine ran, where it did, `used` the file it is from."""
+    digest, told = hashlib.sha256(used).hexdigest(), software()
+    try:
+        own = _blob(f"{_commit()}:notebooks/{step}.ipynb")
+    except ToolFailed as e:
+        return Provenance(f"{UNKNOWN}: {e.problems[0].found or e.problems[0].what}", digest, "", b"", told)
+    if own is None:
+        return Provenance(f"{CHANGED}: the project has no such runbook", digest, "", b"", told)
+    own_digest = hashlib.sha256(own).hexdigest()
+    ran = [cells(content) for content in (used, executed) if content is not None]
+    if all(c == cells(own) for c in ran):
+        return Provenance(SAME, digest, own_digest, b"", told)
+    if earlier := _earlier(step, ran):
+        return Provenance(f"as in an earlier commit, {earlier}", digest, own_digest, own, told)
+    return Provenance(f"{CHANGED}: other cells than the project's own", digest, own_digest, own, told)
+
+
+def software() -> str:
+    """Whether the package that runs is the one of the commit, or of the installed package's own list."""
+    try:
+        listed = _listed(_commit())
+    except ToolFailed as e:
+        return _installed() or f"{UNKNOWN}: {e.problems[0].found or e.problems[0].what}"
+    there = {path.relative_to(PROJECT).as_posix(): path for part in PARTS[:1] for path in _files(PROJECT / part)}
+    other = [
+        n for n, blob in listed.items() if n.startswith("lib/") and (n not in there or _id(there[n], blob) != blob)
+    ]
+    return _told(sorted({*other, *(there.keys() - listed.keys())}), SAME)
+
+
+def cells(notebook: bytes) -> list[tuple[str, str]] | None:
+    """(kind, text) of a notebook's cells, as written: without what they showed, and without papermill's own cell."""
+    try:
+        found: list[tuple[str, str]] = []
+        for cell in json.loads(notebook)["cells"]:
+            if "injected-parameters" not in cell.get("metadata", {}).get("tags", []):
+                source = cell["source"]
+                found.append((cell["cell_type"], source if isinstance(source, str) else "".join(source)))
+        return found
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        return None
+
+
+def changed(info: Mapping[str, str]) -> str:
+    """'runbook', 'software' or both, where a record's bag-info.txt calls them changed."""
+    return " and ".join(x.lower() for x in ("Runbook", "Software") if info.get(x, "").startswith(CHANGED))
+
+
+def check(record: Path, info: Mapping[str, str], listed: Mapping[str, str], notes: list[str]) -> Iterator[Problem]:
+    """Whether a record says of its runbook what it holds; that either was changed is told in `notes`, and is no flaw."""
+    said, where = info.get("Runbook", ""), str(record / bag.INFO)
+    if not said or not info.get("Software"):
+        yield Problem(
+            "the record does not say whose runbook it is", where, said, "a line Runbook and a line Software", REMEDY
+        )
+        return
+    names = {
+        "used": f"data/runbook/{info.get('Step')}.ipynb",
+        "own": f"data/runbook-of-the-project/{info.get('Step')}.ipynb",
+    }
+    held = {what: files.read(record / name) for what, name in names.items() if name in listed}
+    if said != NONE and listed.get(names["used"], "") != info.get("Runbook-SHA256"):
+        expected = info.get("Runbook-SHA256", "none")
+        yield Problem(
+            "the record holds another runbook than it says",
+            names["used"],
+            listed.get(names["used"], "none"),
+            expected,
+            REMEDY,
+        )
+    executed = files.read(record / info["Notebook"]) if info.get("Notebook", NONE) in listed else None
+    if said == SAME and "used" in held and executed is not None and cells(executed) != cells(held["used"]):
+        found = "other cells than its runbook's"
+        yield Problem(
+            "a runbook that was changed is called the project's own",
+            str(record / info["Notebook"]),
+            found,
+            SAME,
+            REMEDY,
+        )
+    commit = info.get("Runbook-Commit", "unknown")
+    for what, label in (("RUNBOOK", "Runbook"), ("SOFTWARE", "Software")):
+        if info[label] not in (SAME, NONE):
+            notes.append(f"{what} {info[label]} ({TOLD}, commit {commit})")
+
+
+def _commit() -> str:
+    commit = environment.commit()
+    if commit.startswith("unknown: "):
+        raise ToolFailed(Problem("there is no commit to compare with", found=commit.removeprefix("unknown: ")))
+    return commit.partition(",")[0]
+
+
+def _git(*words: str) -> bytes:
+    argv = ["git", "-c", f"safe.directory={PROJECT}", "-C", str(PROJECT), "--no-replace-objects", *words]
+    return tool.run(argv, timeout=60).stdout.encode(errors="surrogateescape")
+
+
+def _blob(name: str) -> bytes | None:
+    """What a commit has under a name; none where it has nothing."""
+    try:
+        return _git("cat-file", "blob", name)
+    except ToolFailed:
+        return None
+
+
+def _listed(commit: str) -> dict[str, str]:
+    """{path: git's id of its content} of a commit's code and runbooks."""
+    rows = _git("ls-tree", "-r", "-z", "--full-tree", commit, *PARTS).decode(errors="surrogateescape").split("\0")
+    return {row.partition("\t")[2]: row.split()[2] for row in rows if row}
+
+
+def _id(path: Path, like: str) -> str:
+    """Git's id of a file's content, by the hash that this repository has."""
+    content = files.read(path) if files.regular(path) else b""
+    kind = hashlib.sha256 if len(like) == 64 else hashlib.sha1
+    return kind(b"blob %d\0" % len(content) + content).hexdigest()
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    for path in sorted(folder.rglob("*")):
+        if not path.is_dir() and not any(p.endswith(PASSING) for p in path.relative_to(folder).parts):
+            yield path
+
+
+def _earlier(step: str, ran: list[list[tuple[str, str]] | None]) -> str:
+    """The newest commit before the present one whose runbook is the one that was used; empty where none is."""
+    name = f"notebooks/{step}.ipynb"
+    for commit in _git("rev-list", f"--max-count={EARLIER}", _commit(), "--", name).decode().split():
+        content = _blob(f"{commit}:{name}")
+        if content is not None and all(c == cells(content) for c in ran):
+            return commit
+    return ""
+
+
+def _installed() -> str:
+    """The same by the list of hashes that pip wrote when it installed the package; empty where it is no such package."""
+    listed = {
+        Path(str(f.locate())): f.hash for f in metadata.files("hikkoshi") or () if f.hash and f.parts[0] == "hikkoshi"
+    }
+    if PROJECT / "lib" / "hikkoshi" in {p.parent for p in listed} or not listed:
+        return ""
+    return _told([str(p) for p, h in listed.items() if _sha256(p) != _decoded(h)], "as it was installed")
+
+
+def _sha256(path: Path) -> str:
+    return files.sha256(path, own=True) if files.regular(path) else ""
+
+
+def _decoded(told: Any) -> str:
+    try:
+        return base64.urlsafe_b64decode(str(told.value) + "==").hex()
+    except binascii.Error:
+        return "unreadable"
+
+
+def _told(other: list[str], same: str) -> str:
+    if not other:
+        return same
+    more = f" and {len(other) - NAMED} more" if len(other) > NAMED else ""
+    return f"{CHANGED}: {', '.join(map(bag.plain, other[:NAMED]))}{more}"

@@ -1,0 +1,162 @@
+"""A record tells whose runbook and program a run was carried out with: the project's own, or changed ones."""
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from hikkoshi import files
+from hikkoshi.approval import trust
+from hikkoshi.journal import Journal
+from hikkoshi.params import Home
+from hikkoshi.record import bag, environment, provenance, runbook, seal, verification
+from sealed import PROJECT, A, ended, sealed_home
+
+pytestmark = pytest.mark.needs("ssh-keygen", "git")
+STEP, OWN = "40-convert", "notebooks/40-convert.ipynb"
+
+
+def git(folder: Path, *words: str) -> str:
+    identity = ["-c", "user.name=x", "-c", "user.email=x@example", "-c", "commit.gpgsign=false"]
+    argv = ["git", *identity, "-C", str(folder), *words]
+    return subprocess.run(argv, capture_output=True, text=True, check=True).stdout.strip()
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A checkout of a project, clean, from which the runs are carried out."""
+    place = tmp_path / "project"
+    (place / "lib" / "hikkoshi").mkdir(parents=True)
+    (place / "lib" / "hikkoshi" / "gate.py").write_text("def permit(): ...\n")
+    (place / "notebooks").mkdir()
+    shutil.copy(PROJECT / OWN, place / OWN)
+    (place / "requirements.lock").write_text("")
+    git(place, "init", "-q")
+    git(place, "add", "-A")
+    git(place, "commit", "-qm", "as shipped")
+    for module in (runbook, provenance, environment):
+        monkeypatch.setattr(module, "PROJECT", place)
+    environment.commit.cache_clear()
+    environment.versions.cache_clear()
+    yield place
+    environment.commit.cache_clear()
+    environment.versions.cache_clear()
+
+
+@pytest.fixture
+def home(tmp_path: Path, project: Path) -> Home:
+    return sealed_home(tmp_path / "home")
+
+
+def sealed(home: Home) -> tuple[Path, dict[str, str], list[str]]:
+    """The record of a run, what it says of itself, and the notes that verifying makes; nothing of this is a flaw."""
+    ended(home, "gateway", A)
+    record = seal.of_run(home, "gateway", A)
+    found = verification.verify(record, trust(home, home.site()))
+    assert [str(p) for p in found.problems] == []
+    return record, bag.read_info(record), list(found.records[0].notes)
+
+
+def add_cell(path: Path, words: str = "server = None") -> None:
+    nb = json.loads(path.read_text())
+    cell = {"cell_type": "code", "id": "added", "metadata": {}, "source": words, "outputs": [], "execution_count": None}
+    nb["cells"].append(cell)
+    path.write_text(json.dumps(nb))
+
+
+def test_a_run_by_the_projects_own_runbook_says_so(home: Home, project: Path) -> None:
+    record, info, notes = sealed(home)
+    digest = files.sha256(project / OWN)
+    assert (info["Runbook"], info["Runbook-SHA256"], info["Runbook-Project-SHA256"]) == (
+        "as in the commit",
+        digest,
+        digest,
+    )
+    assert info["Runbook-Commit"] == git(project, "rev-parse", "HEAD")
+    assert info["Software"] == "as in the commit"
+    assert notes == []
+    assert not (record / "data/runbook-of-the-project").exists()
+
+
+@pytest.mark.parametrize("where", ["the site's folder", "the project's folder"])
+def test_a_changed_runbook_is_told_with_the_projects_own_beside_it(home: Home, project: Path, where: str) -> None:
+    before = files.sha256(project / OWN)
+    place = project
+    if where == "the site's folder":
+        place = home.root
+        shutil.copytree(project / "notebooks", home.root / "notebooks")
+    add_cell(place / OWN)
+    record, info, notes = sealed(home)
+    assert info["Runbook"].startswith("CHANGED")
+    assert (info["Runbook-SHA256"], info["Runbook-Project-SHA256"]) == (files.sha256(place / OWN), before)
+    assert files.sha256(record / "data/runbook-of-the-project/40-convert.ipynb") == before
+    assert any(n.startswith("RUNBOOK CHANGED") for n in notes)
+    assert "The runbook is CHANGED" in (record / "README.txt").read_text()
+    assert "RUNBOOK CHANGED" in seal.words(home, record)
+    assert Journal(home.folder("gateway") / "journal.jsonl").entries()[-1]["changed"] == "runbook"
+
+
+def test_what_was_executed_counts_and_not_what_lies_there_when_it_is_sealed(home: Home) -> None:
+    ended(home, "gateway", A)
+    add_cell(home.folder("gateway") / "runs" / f"{A}.ipynb")
+    record = seal.of_run(home, "gateway", A)
+    assert bag.read_info(record)["Runbook"].startswith("CHANGED")
+
+
+def test_a_runbook_that_was_only_saved_with_what_it_showed_is_the_projects_own(home: Home, project: Path) -> None:
+    nb = json.loads((project / OWN).read_text())
+    code = next(c for c in nb["cells"] if c["cell_type"] == "code")
+    code |= {"execution_count": 3, "outputs": [{"output_type": "stream", "name": "stdout", "text": "seen"}]}
+    (project / OWN).write_text(json.dumps(nb))
+    _, info, notes = sealed(home)
+    assert info["Runbook"] == "as in the commit"
+    assert info["Runbook-SHA256"] != info["Runbook-Project-SHA256"]
+    assert notes == []
+
+
+def test_a_run_that_is_sealed_after_an_update_was_by_the_runbook_of_then(home: Home, project: Path) -> None:
+    ended(home, "gateway", A)
+    before = git(project, "rev-parse", "HEAD")
+    runs = home.folder("gateway") / "runs" / f"{A}.ipynb"
+    nb = json.loads(runs.read_text())
+    nb["cells"] = json.loads((project / OWN).read_text())["cells"]
+    runs.write_text(json.dumps(nb))
+    (project / "site").mkdir()
+    shutil.copytree(project / "notebooks", home.root / "notebooks")  # the site's copy is not updated yet
+    add_cell(project / OWN)
+    git(project, "add", "-A")
+    git(project, "commit", "-qm", "an update")
+    info = bag.read_info(seal.of_run(home, "gateway", A))
+    assert info["Runbook"] == f"as in an earlier commit, {before}"
+
+
+@pytest.mark.parametrize("hidden", [False, True], ids=["seen by git status", "hidden from git status"])
+def test_changed_code_is_told_by_name(home: Home, project: Path, hidden: bool) -> None:
+    code = project / "lib/hikkoshi/gate.py"
+    if hidden:
+        git(project, "update-index", "--assume-unchanged", "lib/hikkoshi/gate.py")
+        (project / ".git/info/exclude").write_text("*.py\n")
+    code.write_text("def permit(): return True\n")
+    code.with_name("more.py").write_text("")
+    record, info, notes = sealed(home)
+    assert info["Software"] == "CHANGED: lib/hikkoshi/gate.py, lib/hikkoshi/more.py"
+    assert any(n.startswith("SOFTWARE CHANGED: lib/hikkoshi/gate.py") for n in notes)
+    assert "The program is CHANGED" in (record / "README.txt").read_text()
+
+
+def test_without_a_checkout_it_is_said_that_nothing_was_compared(home: Home, project: Path) -> None:
+    shutil.rmtree(project / ".git")
+    _, info, notes = sealed(home)
+    assert info["Runbook"] == "not compared: not a git checkout"
+    assert info["Software"].startswith("not compared")
+    assert [n.partition(":")[0] for n in notes] == ["RUNBOOK not compared", "SOFTWARE not compared"]
+
+
+def test_a_runbook_that_the_project_does_not_have_is_a_changed_one(home: Home, project: Path) -> None:
+    shutil.copytree(project / "notebooks", home.root / "notebooks")
+    git(project, "rm", "-q", OWN)
+    git(project, "commit", "-qm", "without it")
+    _, info, _ = sealed(home)
+    assert info["Runbook"].startswith("CHANGED: the project has no such runbook")
