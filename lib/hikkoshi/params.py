@@ -196,9 +196,19 @@ class Guest(_Strict):
     name: Annotated[Name, AfterValidator(_not_taken)]
     dom0: Name
     config: Path = Field(description="the guest's xm or xl configuration on its Dom-0")
+    start_config: Path | None = Field(
+        None,
+        description="the configuration that the source is started from, where `config` is a copy of it that leaves out "
+        "disks, or code; default: config",
+    )
     nics: tuple[NicMap, ...] = Field(description="every NIC with its segment")
     vm: VmWish = VmWish()
     measurement: Measurement | None = Field(None, description="how its network is measured; without it, it is not")
+
+    @property
+    def own_config(self) -> Path:
+        """What the source is started from on its Dom-0."""
+        return self.start_config or self.config
 
 
 class Secret:

@@ -36,6 +36,7 @@ class Plan(Artefact):
     preparation: Preparation
     machine: Machine
     forwards: bool
+    left_out: tuple[str, ...] = ()  # disks and NICs of the source that are not moved
     terms: Terms
 
     @classmethod
@@ -147,6 +148,7 @@ def make(home: Home, guest: Guest, site: Site, survey: Survey) -> Plan:
             ),
         ),
         forwards=survey.guest.forwards,
+        left_out=survey.left_out,
         terms=Terms.of(home, guest, site),
     )
 
@@ -241,6 +243,7 @@ def table(plan: Plan) -> list[dict[str, str]]:
             "what": "forwards",
             "planned": "yes: switch receive offload (LRO) off after the move" if plan.forwards else "no",
         },
+        *([{"what": "NOT moved", "planned": ", ".join(plan.left_out)}] if plan.left_out else []),
         {"what": "plan hash", "planned": plan.hash},
     ]
 

@@ -22,7 +22,7 @@ from hikkoshi.rehearsal.rehearsal import Rehearsal
 from hikkoshi.statement import Statement
 from hikkoshi.survey import Survey
 from hikkoshi.vsphere.deployment import Deployment
-from hikkoshi.xen import dom0
+from hikkoshi.xen import root
 
 WIDTH, INDENT = 96, "    "
 AGAIN = (
@@ -132,6 +132,9 @@ def _machine(plan: Plan) -> Points:
         f"a new machine {vm.name} in {vc.datacenter}/{vc.cluster}, on {vc.datastore}: {vm.vcpus} vCPU, {vm.memory_mb} MB, "
         f"{vm.guest_id}, hardware version {vm.hardware_version}, a disk of {files.human(vm.disk_bytes)} on {vm.controller}"
     )
+    if plan.left_out:
+        rest, own = ", ".join(plan.left_out), plan.terms.dom0.start_config
+        yield f"NOT moved, left on the Dom-0: {rest}; the source has it, and a rollback starts it with that, from {own}"
     yield f"NICs: {len(vm.nics)} {vm.nic_model}, each with the MAC that it has under Xen"
     rows = [{k: printable(v, keep="") for k, v in row.items()} for row in nic_table(vm.nics)]
     names = list(rows[0]) if rows else []
@@ -154,7 +157,7 @@ def _inside(plan: Plan) -> Points:
 
 
 def _cutover(home: Home, guest: Guest, site: Site, plan: Plan) -> Points:
-    if dom0.is_local(home, site.dom0s[guest.dom0]):
+    if root.is_local(home, site.dom0s[guest.dom0]):
         yield "shuts the source down under Xen, in an orderly way"
     else:
         yield (
@@ -266,7 +269,8 @@ class _Results:
             )
             + f"; {vc.datacenter}/{vc.cluster}, {vc.datastore}, folder {vc.folder}"
         )
-        yield f"Xen: {host.name}, read at {host.root}; the guest's configuration {host.config}"
+        own = f"; the source is started from {host.start_config}" if host.start_config else ""
+        yield f"Xen: {host.name}, read at {host.root}; the guest's configuration {host.config}{own}"
         if net is None:
             yield "no address: its parameters have no `measurement`"
             return

@@ -12,7 +12,7 @@ from hikkoshi.guest import appliance
 from hikkoshi.guest.facts import GuestFacts
 from hikkoshi.params import Guest, Home, Site
 from hikkoshi.progress import Progress, silent
-from hikkoshi.xen import dom0
+from hikkoshi.xen import original, root
 from hikkoshi.xen.config import XenDisk, XenGuest
 
 
@@ -28,11 +28,12 @@ class Survey(Artefact):
     bytes: int  # of the whole disk, as vSphere will have it
     digest: str  # content digest of the disk, see hikkoshi.disk.digest
     guest: GuestFacts
+    left_out: tuple[str, ...] = ()  # disks and NICs that the source has, and that are not moved
 
 
 def configuration(home: Home, site: Site, guest: Guest) -> XenGuest:
     """The guest's Xen configuration, parsed, never executed."""
-    return dom0.read_config(home, site.dom0s[guest.dom0], guest.config)
+    return root.read_config(home, site.dom0s[guest.dom0], guest.config)
 
 
 def system_disk(xen: XenGuest) -> tuple[XenDisk, ...]:
@@ -51,7 +52,9 @@ def system_disk(xen: XenGuest) -> tuple[XenDisk, ...]:
             xen.name,
             ", ".join(f"{d.vdev} = {d.target}" for d in disks) or "no disk",
             "one whole disk, such as xvda, or the partitions of one, such as xvda1 and xvda2",
-            "guests with several disks come in a later version; a cd-rom may stay in the configuration",
+            "guests with several disks come in a later version. To leave the others behind: write a copy of the configuration "
+            "with one disk, name it as `config` in the guest's parameters, and the guest's own file as `start_config`; "
+            "75-rollback starts the source from that. A cd-rom may stay in the configuration",
         )
     )
 
@@ -61,7 +64,7 @@ def origin_of(home: Home, site: Site, guest: Guest) -> Origin:
     xen = configuration(home, site, guest)
     dom = site.dom0s[guest.dom0]
     return Origin(
-        parts=tuple(Part(number=d.partition, path=dom0.disk_path(home, dom, d.target)) for d in system_disk(xen))
+        parts=tuple(Part(number=d.partition, path=root.disk_path(home, dom, d.target)) for d in system_disk(xen))
     )
 
 
@@ -84,7 +87,8 @@ def start(home: Home, site: Site, guest: Guest, *, accelerator: str = "tcg", pro
         progress(1, 1, "the disk has not changed since it was surveyed")
     else:
         facts = appliance.inspect(origin, accelerator=accelerator, progress=progress)
-    found = Survey(xen=xen, origin=origin, disk=disk, bytes=size, digest=content, guest=facts)
+    left_out = original.left_out(home, site, guest)
+    found = Survey(xen=xen, origin=origin, disk=disk, bytes=size, digest=content, guest=facts, left_out=left_out)
     found.save(home.folder(guest.name))
     return found
 
@@ -122,6 +126,7 @@ def table(survey: Survey) -> list[dict[str, str]]:
         },
         {"what": "kernels", "found": kernels},
         {"what": "role", "found": f"{'forwards' if g.forwards else 'does not forward'}: {g.forwards_because}"},
+        *([{"what": "NOT moved", "found": ", ".join(survey.left_out)}] if survey.left_out else []),
         {"what": "content digest", "found": survey.digest},
     ]
 

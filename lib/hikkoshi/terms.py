@@ -33,6 +33,7 @@ class XenHost(Frozen):
     name: str
     root: str
     config: str
+    start_config: str = ""  # what a rollback starts the source from, where that is another file
 
 
 class Addresses(Frozen):
@@ -69,7 +70,12 @@ class Terms(Frozen):
                 datastore=vc.datastore,
                 folder=vc.folder,
             ),
-            dom0=XenHost(name=guest.dom0, root=str(site.dom0s[guest.dom0].root), config=str(guest.config)),
+            dom0=XenHost(
+                name=guest.dom0,
+                root=str(site.dom0s[guest.dom0].root),
+                config=str(guest.config),
+                start_config=str(guest.start_config or ""),
+            ),
             measurement=Addresses(
                 shell=wanted.shell,
                 watch=wanted.watch,

@@ -71,6 +71,18 @@ def test_every_nic_every_file_and_every_program_is_told(home: Home, decided: Pla
     assert "127.0.0.1:8989" in told
 
 
+def test_what_is_not_moved_is_told_with_what_a_rollback_starts(home: Home) -> None:
+    survey = Survey.model_validate_json((DATA / "gateway.json").read_bytes())
+    guest = home.guest("gateway").model_copy(update={"start_config": Path("/etc/xen/whole")})
+    left = survey.model_copy(update={"left_out": ("xvdb (/srv/data.img)",)})
+    decided = plan.make(home, guest, home.site(), left)
+    told = page(home, decided)
+    assert "NOT moved, left on the Dom-0: xvdb (/srv/data.img)" in told
+    assert "the source is started from /etc/xen/whole" in told
+    assert {"what": "NOT moved", "planned": "xvdb (/srv/data.img)"} in plan.table(decided)
+    assert decided.hash != plan.make(home, guest, home.site(), survey).hash
+
+
 def test_no_line_is_wider_than_a_terminal(home: Home, decided: Plan) -> None:
     assert max(map(len, proposal.page(home, "gateway", decided, []).splitlines())) <= 100
 

@@ -12,7 +12,7 @@ import pytest
 from hikkoshi.errors import BadInput, Refused, StepFailed, ToolFailed
 from hikkoshi.params import Dom0, Guest, Home, Site
 from hikkoshi.permission import Permission
-from hikkoshi.xen import dom0
+from hikkoshi.xen import dom0, root
 from journey import permitted
 
 DATA = Path(__file__).parents[1] / "data" / "xen"
@@ -92,12 +92,12 @@ def calls(xl: Path) -> list[str]:
 
 
 def test_a_configuration_is_read_below_the_root(mounted: tuple[Home, Dom0]) -> None:
-    assert dom0.read_config(*mounted, Path("/etc/xen/web01")).name == "web01"
+    assert root.read_config(*mounted, Path("/etc/xen/web01")).name == "web01"
 
 
 def test_an_absolute_link_means_the_dom0s_own_file(mounted: tuple[Home, Dom0]) -> None:
     (mounted[0].root / "mnt/etc/xen/auto/web01").symlink_to("/etc/xen/web01")
-    assert dom0.read_config(*mounted, Path("/etc/xen/auto/web01")).name == "web01"
+    assert root.read_config(*mounted, Path("/etc/xen/auto/web01")).name == "web01"
 
 
 @pytest.mark.parametrize("link", ["../../../../secret", "/../secret"])
@@ -107,20 +107,20 @@ def test_no_link_and_no_dots_lead_out_of_the_root(mounted: tuple[Home, Dom0], li
     (home.root / "mnt/etc/xen/outer").symlink_to(home.root / "secret")
     for path in ("/etc/xen/out", "/etc/xen/outer", "/../secret", "/etc/../../secret"):
         with pytest.raises(BadInput, match="no such file"):
-            dom0.read_config(*mounted, Path(path))
-        assert dom0.disk_path(*mounted, path).is_relative_to(home.root / "mnt")
+            root.read_config(*mounted, Path(path))
+        assert root.disk_path(*mounted, path).is_relative_to(home.root / "mnt")
 
 
 def test_links_in_a_circle_are_refused(mounted: tuple[Home, Dom0]) -> None:
     (mounted[0].root / "mnt/a").symlink_to("b")
     (mounted[0].root / "mnt/b").symlink_to("/a")
     with pytest.raises(BadInput, match="circle"):
-        dom0.disk_path(*mounted, "/a")
+        root.disk_path(*mounted, "/a")
 
 
 def test_a_dom0_that_is_not_mounted_is_named(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="mount it") as e:
-        dom0.read_config(Home(tmp_path), Dom0(root=Path("mnt")), Path("/etc/xen/a"))
+        root.read_config(Home(tmp_path), Dom0(root=Path("mnt")), Path("/etc/xen/a"))
     assert str(tmp_path / "mnt") in str(e.value)
 
 
@@ -128,25 +128,25 @@ def test_a_configuration_that_is_no_file_is_refused(mounted: tuple[Home, Dom0]) 
     os.mkfifo(mounted[0].root / "mnt/etc/xen/pipe")
     for path in ("/etc/xen/auto", "/etc/xen/pipe"):
         with pytest.raises(BadInput, match="something else than a file"):
-            dom0.read_config(*mounted, Path(path))
+            root.read_config(*mounted, Path(path))
 
 
 def test_a_configuration_as_large_as_a_disk_is_not_read(mounted: tuple[Home, Dom0]) -> None:
     with (mounted[0].root / "mnt/etc/xen/large").open("wb") as f:
         f.truncate(1 << 33)
     with pytest.raises(BadInput, match="no Xen configuration"):
-        dom0.read_config(*mounted, Path("/etc/xen/large"))
+        root.read_config(*mounted, Path("/etc/xen/large"))
 
 
 def test_a_comment_in_another_encoding_does_no_harm(mounted: tuple[Home, Dom0]) -> None:
     (mounted[0].root / "mnt/etc/xen/euc").write_bytes("# 学認の認証\nname = 'idp'\nmemory = 1024\n".encode("euc-jp"))
-    assert dom0.read_config(*mounted, Path("/etc/xen/euc")).name == "idp"
+    assert root.read_config(*mounted, Path("/etc/xen/euc")).name == "idp"
 
 
 def test_an_error_in_a_configuration_names_the_file_as_it_is_found_here(mounted: tuple[Home, Dom0]) -> None:
     (mounted[0].root / "mnt/etc/xen/bad").write_text("import os\n")
     with pytest.raises(BadInput, match=f"{mounted[0].root}/mnt/etc/xen/bad:1"):
-        dom0.read_config(*mounted, Path("/etc/xen/bad"))
+        root.read_config(*mounted, Path("/etc/xen/bad"))
 
 
 @pytest.mark.needs("root")
@@ -157,12 +157,12 @@ def test_a_device_node_of_a_mounted_dom0_is_not_this_machines_disk(mounted: tupl
     except PermissionError:
         pytest.skip("no device nodes can be made here")
     with pytest.raises(BadInput, match="a disk of this machine"):
-        dom0.disk_path(*mounted, "/sda")
+        root.disk_path(*mounted, "/sda")
 
 
 def test_a_disk_without_a_target_is_refused(mounted: tuple[Home, Dom0]) -> None:
     with pytest.raises(BadInput, match="no target"):
-        dom0.disk_path(*mounted, "")
+        root.disk_path(*mounted, "")
 
 
 def test_a_dom0_that_is_a_folder_is_not_seen(home: Home, web01: Guest) -> None:

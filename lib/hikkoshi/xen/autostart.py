@@ -13,7 +13,7 @@ from pathlib import Path
 from hikkoshi.check import Check
 from hikkoshi.errors import BadInput
 from hikkoshi.params import Dom0, Guest, Home, Site
-from hikkoshi.xen import dom0, domains, sxp
+from hikkoshi.xen import dom0, domains, original, root, sxp
 from hikkoshi.xen.config import parse
 from hikkoshi.xen.domains import Traits
 
@@ -37,6 +37,11 @@ class Start:
         return f"{self.path} on {self.dom0}"
 
 
+def checks(home: Home, site: Site, guest: Guest) -> list[Check]:
+    """What has to be known of every start of the source before a cut-over: by its Dom-0, and by a rollback."""
+    return [check(home, site, guest), original.check(home, site, guest)]
+
+
 def check(home: Home, site: Site, guest: Guest) -> Check:
     """Whether nothing starts the source with a Dom-0. Dom-0s whose files cannot be read are not seen, and named."""
     title, expected = "no Dom-0 starts the source by itself", "no link, copy, or setting that starts it"
@@ -57,7 +62,7 @@ def told(home: Home, site: Site, guest: Guest) -> Check:
         return Check(title, True, f"yes, by {'; '.join(map(str, found))}")
     if unread:
         return Check(title, True, f"not looked at: {'; '.join(unread)}", unseen="not seen")
-    command = shlex.join(["ln", "-s", str(guest.config), f"{AUTO}/"])
+    command = shlex.join(["ln", "-s", str(guest.own_config), f"{AUTO}/"])
     words = f"no. If it did before, and was taken out for the cut-over, type on {guest.dom0}: {command}"
     return Check(title, True, words)
 
@@ -75,8 +80,8 @@ def _look(home: Home, site: Site, guest: Guest) -> tuple[list[Start], list[str]]
         # a path of another Dom-0 may be another disk
         traits = known if own else Traits(known.names, known.uuid, frozenset(), known.macs)
         try:
-            dom0.inside(home, host, Path("/"))  # whether it is there
-            found += _Files(home, name, host, traits, guest.config if own else None).starts(unread)
+            root.inside(home, host, Path("/"))  # whether it is there
+            found += _Files(home, name, host, traits, (guest.config, guest.own_config) if own else ()).starts(unread)
         except BadInput as e:
             unread.append(f"{name}: {e.problems[0].what}: {e.problems[0].where}")
     return found, unread
@@ -90,7 +95,7 @@ class _Files:
     name: str
     host: Dom0
     guest: Traits
-    config: Path | None  # the guest's own configuration, on its own Dom-0
+    configs: tuple[Path, ...]  # the guest's own configurations, on its own Dom-0
 
     def starts(self, unread: list[str]) -> Iterator[Start]:
         """Everything that starts the guest; what cannot be read is added to `unread`."""
@@ -135,10 +140,9 @@ class _Files:
     def _is_configuration(self, path: Path, unread: list[str]) -> bool:
         """Whether a file that xendomains would start is the guest's configuration itself, or one of the same guest."""
         text = self._text(path, unread)
-        if text and self.config:
-            here, own = (dom0.inside(self.home, self.host, p).resolve() for p in (path, self.config))
-            if here == own:
-                return True
+        here, *own = (root.inside(self.home, self.host, p).resolve() for p in (path, *self.configs)) if text else [path]
+        if here in own:
+            return True
         try:
             found = parse(text, str(path))
         except BadInput:  # code, or no configuration
@@ -171,7 +175,7 @@ class _Files:
     def _entries(self, folder: Path, unread: list[str]) -> list[Path]:
         """What is in a folder of the Dom-0, as the Dom-0 calls it; hidden files are started by nobody."""
         try:
-            here = dom0.inside(self.home, self.host, folder)
+            here = root.inside(self.home, self.host, folder)
             names = sorted(p.name for p in here.iterdir() if not p.name.startswith("."))
         except (FileNotFoundError, NotADirectoryError):
             return []
@@ -183,8 +187,8 @@ class _Files:
     def _text(self, path: Path, unread: list[str]) -> str:
         """A file of the Dom-0; empty where it is none, or too large to be a configuration."""
         try:
-            here = dom0.inside(self.home, self.host, path)
-            if not here.is_file() or here.stat().st_size > dom0.LONGEST:
+            here = root.inside(self.home, self.host, path)
+            if not here.is_file() or here.stat().st_size > root.LONGEST:
                 return ""
             return here.read_bytes().decode("utf-8", errors="replace")
         except (OSError, BadInput) as e:

@@ -237,7 +237,7 @@ def _stripped(word: str) -> tuple[str, list[str]]:
         if m[1] in _REMOTE:
             raise ValueError(
                 f"the disk is reached over {m[1]}: copy it into an image file, or attach it to the Dom-0 as a block device, "
-                "and name that in a copy of the configuration"
+                "and name that in a copy of the configuration; name the copy as `config`, and this file as `start_config`"
             )
         if m[1] not in _PREFIXES:
             raise ValueError(f"unknown prefix {m[0]}")
@@ -322,6 +322,15 @@ def vif(item: str, number: int) -> Vif:
     if other.get("devid", str(number)) != str(number):
         raise ValueError(f"devid {other['devid']} is not its place in the list, {number}: put the NICs into that order")
     return Vif(**found, other=other)
+
+
+def beyond(own: XenGuest, moved: XenGuest) -> tuple[str, ...]:
+    """The disks and NICs that one configuration has and the other has not, as a person would name them."""
+    targets, macs = {d.target for d in moved.disks}, {v.mac for v in moved.vifs}
+    return (
+        *(f"{d.vdev} ({d.target})" for d in own.disks if not d.cdrom and d.target not in targets),
+        *(f"NIC {v.mac or 'without a MAC'}" for v in own.vifs if v.mac not in macs),
+    )
 
 
 def table(guest: XenGuest) -> list[dict[str, str]]:

@@ -1,4 +1,4 @@
-"""The Dom-0: its files, and whether its guests run.
+"""The Dom-0s: whether a guest runs, and how it is started and stopped.
 
 A Dom-0 is either this very machine (`root: /`) or a disk mounted somewhere here; from a mounted disk nothing can run, so
 there starting and stopping a guest is left to the person who sits at the Dom-0.
@@ -6,81 +6,21 @@ there starting and stopping a guest is left to the person who sits at the Dom-0.
 
 import shlex
 import shutil
-import stat
 import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 
 from hikkoshi import tool
 from hikkoshi.check import Check
 from hikkoshi.errors import BadInput, HikkoshiError, Problem, Refused, StepFailed, ToolFailed
 from hikkoshi.params import Dom0, Guest, Home, Site
 from hikkoshi.permission import Permission
-from hikkoshi.xen import domains
-from hikkoshi.xen.config import XenGuest, parse
+from hikkoshi.xen import domains, original
 from hikkoshi.xen.domains import Domain, Sighting, Traits
+from hikkoshi.xen.root import is_local, read_config
 
-LONGEST = 1 << 18  # bytes: a configuration is a few hundred
 A_PERSON = "a person has to"  # how the error begins where the Dom-0 is only a folder
-_LINKS = 40  # symbolic links followed before we call it a circle, as Linux does
-
-
-def read_config(home: Home, dom0: Dom0, path: Path) -> XenGuest:
-    """The guest's configuration, `path` as it is called on the Dom-0. Parsed, never executed."""
-    here = inside(home, dom0, path)
-    remedy = "correct `config` in the guest's parameters, or `root` of the Dom-0 in params/site.yml"
-    try:
-        if not here.is_file():
-            raise BadInput(
-                Problem(
-                    "the guest's Xen configuration is not there",
-                    str(here),
-                    "something else than a file" if here.exists() else "no such file",
-                    "an xm or xl configuration",
-                    remedy,
-                )
-            )
-        if here.stat().st_size > LONGEST:
-            raise BadInput(
-                Problem(
-                    "this is no Xen configuration",
-                    str(here),
-                    f"{here.stat().st_size:,} bytes",
-                    f"a text of at most {LONGEST:,} bytes",
-                    remedy,
-                )
-            )
-        raw = here.read_bytes()
-    except OSError as e:
-        raise BadInput(
-            Problem("the guest's Xen configuration cannot be read", str(here), e.strerror or str(e), remedy=remedy)
-        ) from None
-    try:
-        text = raw.decode("utf-8")
-    except UnicodeDecodeError:
-        text = raw.decode("latin-1")  # an old comment in another encoding must not stop a migration
-    return parse(text, str(here))
-
-
-def disk_path(home: Home, dom0: Dom0, target: str) -> Path:
-    """Where a disk's `target` is found from here. Whether it is a usable disk is for `hikkoshi.disk.source` to say."""
-    if not target:
-        raise BadInput(Problem("the disk has no target", remedy="name the image file in the guest's Xen configuration"))
-    here = inside(home, dom0, Path(target))
-    if not is_local(home, dom0) and here.is_block_device():
-        raise BadInput(
-            Problem(
-                "a device node in a mounted Dom-0 means a disk of this machine, not one of the Dom-0",
-                where=str(here),
-                found="a block device",
-                expected="an image file below the Dom-0's root",
-                remedy="run hikkoshi on the Dom-0 itself (root: /), or copy the volume into an image file, and name that in "
-                "a copy of the configuration",
-            )
-        )
-    return here
 
 
 @dataclass(frozen=True)
@@ -181,9 +121,10 @@ def start_again(home: Home, site: Site, guest: Guest, patience: float = 60) -> N
     """Start the guest on its Dom-0 from its own configuration; nothing happens where it runs already.
 
     Where another domain of it is there, as while it migrates, it is not started a second time: both would write to the same
-    disk. One that has shut down is waited for, `patience` seconds.
+    disk. One that has shut down is waited for, `patience` seconds. Where nobody has said which of two configurations is its
+    own, a person decides: started from a copy that leaves disks out, it would be there without its data.
     """
-    host, line = site.dom0s[guest.dom0], ["xm", "create", str(guest.config)]
+    host, line = site.dom0s[guest.dom0], ["xm", "create", str(guest.own_config)]
     if not is_local(home, host):
         then = (
             "then look there that it runs. This run cannot see it and stays failed; that is all right, do not repeat it"
@@ -201,12 +142,25 @@ def start_again(home: Home, site: Site, guest: Guest, patience: float = 60) -> N
         remedy = f"see what that is ({_toolstack()} list -l). Once it is gone, or is another guest for sure, type there: {typed}"
         expected = "no domain of it: a second one would write to the same disk"
         raise Refused(Problem(f"{A_PERSON} start {guest.name}", guest.dom0, seen.told, expected, remedy))
+    rivals: list[str] = []
+    with suppress(BadInput):  # what cannot be looked at stands in no way back
+        rivals = original.rivals(home, site, guest)
+    if rivals:
+        remedy = f"type there, with the one that is its own: {_toolstack()} create FILE"
+        what, expected = f"{A_PERSON} start {guest.name}", "to know which configuration is its own"
+        raise Refused(Problem(what, guest.dom0, f"{guest.config}; {'; '.join(rivals)}", expected, remedy))
     tool.run([_toolstack(), *line[1:]], timeout=600)
 
 
 def traits(home: Home, site: Site, guest: Guest) -> Traits:
     """By what the guest is known; `BadInput` where its configuration cannot be read."""
-    return Traits.of(guest.name, read_config(home, site.dom0s[guest.dom0], guest.config))
+    host = site.dom0s[guest.dom0]
+    known = [read_config(home, host, guest.config)]
+    with suppress(BadInput):  # it may be code; what is moved is known all the same
+        if guest.start_config:
+            own = read_config(home, host, guest.start_config)
+            known.append(own.model_copy(update={"disks": tuple(d for d in own.disks if d.access == "w")}))  # not w!
+    return Traits.of(guest.name, *known)
 
 
 def _look(home: Home, site: Site, guest: Guest, *, sure: bool = True) -> _Seen:
@@ -262,11 +216,6 @@ def _folders(home: Home, site: Site, names: Sequence[str]) -> str:
     return f"the Dom-0 is a folder here ({paths})" if len(names) == 1 else f"Dom-0s are folders here ({paths})"
 
 
-def is_local(home: Home, dom0: Dom0) -> bool:
-    """Whether the Dom-0 is this very machine, and not a folder."""
-    return home.path(dom0.root) == Path("/")
-
-
 def _by_hand(home: Home, dom0: Dom0, what: str, command: list[str], then: str) -> Refused:
     line = shlex.join(command)
     return Refused(
@@ -277,48 +226,3 @@ def _by_hand(home: Home, dom0: Dom0, what: str, command: list[str], then: str) -
             remedy=f"type on the Dom-0: {line}   (on newer Xen: {line.replace('xm ', 'xl ', 1)}); {then}",
         )
     )
-
-
-def inside(home: Home, dom0: Dom0, path: Path) -> Path:
-    """`path` of the Dom-0 as a path here. As for a process in a chroot, no link and no `..` leads out of the root."""
-    root = home.path(dom0.root)
-    if root == Path("/"):
-        return path
-    root = root.resolve()
-    if not root.is_dir():
-        raise BadInput(
-            Problem(
-                "the Dom-0's folder is not there",
-                where=str(root),
-                found="something else than a folder" if root.exists() else "nothing",
-                expected="the Dom-0's disk, mounted here",
-                remedy="mount it, or correct `root` of the Dom-0 in params/site.yml (for the lab: hikkoshi lab up)",
-            )
-        )
-    current, links = root, 0
-    waiting = list(reversed(path.parts))
-    while waiting:
-        part = waiting.pop()
-        if part == "/":
-            current = root
-        elif part == "..":
-            current = current.parent if current != root else root
-        elif _is_link(current / part):
-            links += 1
-            if links > _LINKS:
-                raise BadInput(
-                    Problem(
-                        "a path on the Dom-0 goes in a circle", str(path), f"{links} links", remedy="correct the link"
-                    )
-                )
-            waiting += reversed((current / part).readlink().parts)
-        else:
-            current /= part
-    return current
-
-
-def _is_link(path: Path) -> bool:
-    try:
-        return stat.S_ISLNK(path.lstat().st_mode)
-    except OSError:
-        return False  # not there, or not to be looked at: whoever opens it will say so

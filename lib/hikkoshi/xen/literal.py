@@ -49,7 +49,7 @@ _NAMES: dict[type[ast.AST], str] = {
 }
 _REMEDY = (
     "the file is never executed: write the value that this line yields (on the Dom-0, `xm create -n FILE` shows it) into a "
-    "copy of the file, and point `config` in the guest's parameters to the copy"
+    "copy of the file, and point `config` in the guest's parameters to the copy, `start_config` to the file itself"
 )
 
 

@@ -1,0 +1,85 @@
+"""Which configuration the source is started from, where what is moved is a copy of it that leaves something out."""
+
+import re
+from contextlib import suppress
+from pathlib import Path
+
+from hikkoshi.check import Check
+from hikkoshi.errors import BadInput, Problem
+from hikkoshi.params import Guest, Home, Site
+from hikkoshi.xen.config import XenGuest, beyond, parse
+from hikkoshi.xen.root import LONGEST, inside, read_config
+
+
+def check(home: Home, site: Site, guest: Guest) -> Check:
+    """Whether it is known which configuration the source is started from: no other of its name has more disks or NICs."""
+    title, expected = (
+        "the source is started from its own configuration",
+        "one configuration of this name, or `start_config`",
+    )
+    where = f"params/guests/{guest.name}.yml"
+    try:
+        rest = ", ".join(left_out(home, site, guest))
+        others = rivals(home, site, guest)
+    except BadInput as e:
+        found = f"not known: {e.problems[0].what}: {e.problems[0].where}"
+        return Check(title, False, found, expected, e.problems[0].remedy, where)
+    remedy = (
+        "where `config` is a copy that leaves something out, name the guest's own file as `start_config` in its parameters; "
+        "where it is the guest's own, write the same path there"
+    )
+    found = "; ".join(others) or f"{guest.own_config}" + (f", with what is not moved: {rest}" if rest else "")
+    return Check(title, not others, found, expected, remedy if others else "", where)
+
+
+def left_out(home: Home, site: Site, guest: Guest) -> tuple[str, ...]:
+    """The disks and NICs that the source has by its own configuration, and that `config` leaves out; `BadInput` without one."""
+    if guest.start_config is None or guest.start_config == guest.config:
+        return ()
+    host = site.dom0s[guest.dom0]
+    moved = read_config(home, host, guest.config)
+    try:
+        own = read_config(home, host, guest.start_config)
+    except BadInput as e:
+        if inside(home, host, guest.start_config).is_file():  # its code is why there is a copy
+            return (
+                f"what is written in {guest.start_config} beside the copy, which cannot be read: {e.problems[0].what}",
+            )
+        raise
+    if own.name != moved.name:
+        words, remedy = f"{own.name} in {guest.start_config}", "correct `start_config` in the guest's parameters"
+        raise BadInput(Problem("the guest's own configuration has another name", guest.name, words, moved.name, remedy))
+    return beyond(own, moved)
+
+
+def rivals(home: Home, site: Site, guest: Guest) -> list[str]:
+    """Other configurations of the same name, beside this one and in /etc/xen, with something that this one lacks.
+
+    None where somebody has said which one is the source's own. `BadInput` where this one cannot be read.
+    """
+    if guest.start_config:
+        return []
+    host = site.dom0s[guest.dom0]
+    moved, found = read_config(home, host, guest.config), dict[Path, str]()
+    for folder in dict.fromkeys((guest.config.parent, Path("/etc/xen"))):
+        here = inside(home, host, folder)
+        with suppress(OSError):  # not there, or not for us to read
+            for name in sorted(p.name for p in here.iterdir() if not p.name.startswith(".")):
+                with suppress(OSError, BadInput):
+                    path = inside(home, host, folder / name)
+                    if path != inside(home, host, guest.config) and (more := _more(path, moved)):
+                        found[path] = f"{folder / name} has also {more}"
+    return list(found.values())
+
+
+def _more(path: Path, moved: XenGuest) -> str:
+    """What a file has beside a configuration of the same name; empty where it is none, or of another guest."""
+    if not path.is_file() or path.stat().st_size > LONGEST:
+        return ""
+    text = path.read_bytes().decode("utf-8", errors="replace")
+    try:
+        other = parse(text, str(path))
+    except BadInput:
+        named = re.search(rf"""^\s*name\s*=\s*['"]{re.escape(moved.name)}['"]""", text, re.MULTILINE)
+        return "something that cannot be read" if named else ""
+    return ", ".join(beyond(other, moved)) if other.name == moved.name else ""

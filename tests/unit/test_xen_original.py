@@ -1,0 +1,114 @@
+"""The source is started from its own configuration, never from a copy that leaves some of its disks out."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from hikkoshi.errors import BadInput, Refused
+from hikkoshi.params import Dom0, Guest, Home, Site
+from hikkoshi.xen import dom0, original
+
+DATA = Path(__file__).parents[1] / "data" / "xen"
+OWN = (DATA / "db01.cfg").read_text()
+COPY = OWN.replace(", 'file:/srv/xen/db01/data.img,xvdb,w'", "")
+HERE = Dom0(root=Path("/"))
+
+
+@pytest.fixture
+def site(home: Home) -> Site:
+    return home.site().model_copy(update={"dom0s": {"xenhost": HERE}})
+
+
+def guest(folder: Path, start: str | None = None) -> Guest:
+    """db01, to be moved by the copy of its configuration that is called `moved`."""
+    (folder / "db01").write_text(OWN)
+    (folder / "moved").write_text(COPY)
+    own = folder / start if start else None
+    return Guest(name="db01", dom0="xenhost", config=folder / "moved", start_config=own, nics=())
+
+
+def test_the_copy_leaves_something_out() -> None:
+    assert COPY != OWN
+
+
+def test_a_second_configuration_with_more_disks_is_red_until_it_is_said_which_is_its_own(
+    home: Home, site: Site, tmp_path: Path
+) -> None:
+    check = original.check(home, site, guest(tmp_path))
+    assert not check
+    assert check.found == f"{tmp_path}/db01 has also xvdb (/srv/xen/db01/data.img)"
+    assert "`start_config`" in check.remedy
+    said = original.check(home, site, guest(tmp_path, "db01"))
+    assert said
+    assert said.found == f"{tmp_path}/db01, with what is not moved: xvdb (/srv/xen/db01/data.img)"
+    assert original.check(home, site, guest(tmp_path, "moved")).found == f"{tmp_path}/moved"  # db01 was an old one
+
+
+def test_other_guests_older_copies_and_files_that_are_none_do_not_make_it_red(
+    home: Home, site: Site, tmp_path: Path
+) -> None:
+    own = guest(tmp_path)
+    (tmp_path / "db01").unlink()
+    (tmp_path / "same").write_text(COPY)
+    (tmp_path / "less").write_text(COPY.replace(", 'mac=00:16:3e:00:02:02,bridge=xenbr200'", ""))
+    (tmp_path / "web01").write_text((DATA / "web01.cfg").read_text())
+    (tmp_path / "xend-config.sxp").write_text("(xend-http-server no)\n")
+    (tmp_path / "circle").symlink_to("circle")
+    os.mkfifo(tmp_path / "pipe")
+    assert original.check(home, site, own)
+    (tmp_path / "code").write_text("import os\nname = 'db01'\n")
+    assert original.check(home, site, own).found == f"{tmp_path}/code has also something that cannot be read"
+
+
+def test_what_was_left_out_is_named(home: Home, site: Site, tmp_path: Path) -> None:
+    assert original.left_out(home, site, guest(tmp_path)) == ()
+    own = guest(tmp_path, "db01")
+    (tmp_path / "moved").write_text(COPY.replace(", 'mac=00:16:3e:00:02:02,bridge=xenbr200'", ""))
+    assert original.left_out(home, site, own) == ("xvdb (/srv/xen/db01/data.img)", "NIC 00:16:3e:00:02:02")
+    (tmp_path / "db01").write_text("import os\n" + OWN)
+    assert "cannot be read" in original.left_out(home, site, own)[0]
+    (tmp_path / "db01").write_text(OWN.replace('"db01"', '"db02"'))
+    with pytest.raises(BadInput, match="has another name"):
+        original.left_out(home, site, own)
+    (tmp_path / "db01").unlink()
+    assert not original.check(home, site, own)
+
+
+@pytest.fixture
+def xl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A program `xl` on a Dom-0 where no guest runs; what else it is asked is kept in the file that is given back."""
+    program = tmp_path / "bin" / "xl"
+    program.parent.mkdir()
+    lists = f'list) head -n 2 {DATA}/xl-list.txt;; "list -l") echo "[]";;'
+    program.write_text(f'#!/bin/sh\ncase "$*" in {lists} *) echo "$*" >> {tmp_path}/did;; esac\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    return tmp_path / "did"
+
+
+def test_the_source_is_started_with_all_its_disks(xl: Path, home: Home, site: Site, tmp_path: Path) -> None:
+    dom0.start_again(home, site, guest(tmp_path, "db01"))
+    assert xl.read_text() == f"create {tmp_path}/db01\n"
+
+
+def test_where_nobody_has_said_which_is_its_own_a_person_starts_it(
+    xl: Path, home: Home, site: Site, tmp_path: Path
+) -> None:
+    with pytest.raises(Refused, match="a person has to start db01") as e:
+        dom0.start_again(home, site, guest(tmp_path))
+    assert f"{tmp_path}/db01 has also xvdb" in str(e.value)
+    assert not xl.exists()
+
+
+def test_by_hand_its_own_configuration_is_named(home: Home, tmp_path: Path) -> None:
+    folder = home.site().model_copy(update={"dom0s": {"xenhost": Dom0(root=Path("mnt"))}})
+    with pytest.raises(Refused, match=f"xm create {tmp_path}/db01"):
+        dom0.start_again(home, folder, guest(tmp_path, "db01"))
+
+
+def test_a_configuration_that_is_gone_stands_in_no_way_back(xl: Path, home: Home, site: Site, tmp_path: Path) -> None:
+    own = guest(tmp_path)
+    (tmp_path / "moved").unlink()
+    dom0.start_again(home, site, own)
+    assert xl.read_text() == f"create {tmp_path}/moved\n"
