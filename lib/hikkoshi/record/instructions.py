@@ -65,8 +65,8 @@ when the signature exists at the latest (CA is the service's certificate authori
 
 {APPROVALS}
 
-The approval of this record's plan is the one whose line `plan:` is what `sha256sum data/plan.json` prints; those of earlier
-plans are kept, too."""
+The approval of this record's plan is the one whose line `plan:` is what `sha256sum data/plan.json` prints; its lines
+`vmdk:` and `machine:` name the disk and the machine in vSphere. Those of earlier plans and disks are kept, too."""
         if any(name.startswith("data/approvals/") and name.endswith(".txt") for name in names)
         else "Approvals are signed, too. There is none in this record."
     )
