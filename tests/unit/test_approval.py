@@ -817,6 +817,9 @@ def test_parameters_that_are_changed_while_it_acts_do_not_leave_the_work_half_do
     try:
         run.permit()
         apart.edit("datastore: storage1", "datastore: storage2")
+        ca = apart.home.outputs / "lab" / "ca.pem"
+        ca.parent.mkdir(exist_ok=True)
+        ca.write_text("renewed this very minute")
         assert run.permit()
     finally:
         run.close("completed")
