@@ -9,16 +9,20 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+import vcenter
 from hikkoshi import approval, plan
+from hikkoshi.errors import Refused
 from hikkoshi.lab import keys, site, vcsim
 from hikkoshi.params import Home
 from hikkoshi.plan import Plan
+from hikkoshi.run import open_run
 from hikkoshi.survey import Survey
-from hikkoshi.vsphere import session
+from hikkoshi.vsphere import cutover, session, vm
 from journey import converted, deployed
 from processes import hikkoshi
 
@@ -90,11 +94,14 @@ def test_a_guest_comes_into_service_by_an_approved_plan_only_and_goes_back_witho
     assert power(ready) == "poweredOff"
 
 
+def survey() -> Survey:
+    return Survey.model_validate_json((PROJECT / "tests/data/survey/gateway.json").read_bytes())
+
+
 @pytest.fixture
 def planned(home: Home) -> Home:
     keys.make(home)
-    survey = Survey.model_validate_json((PROJECT / "tests/data/survey/gateway.json").read_bytes())
-    decided = plan.make(home, home.guest("gateway"), home.site(), survey)
+    decided = plan.make(home, home.guest("gateway"), home.site(), survey())
     decided.save(home.folder("gateway"))
     converted(home.folder("gateway"))
     deployed(home.folder("gateway"), decided)
@@ -142,3 +149,42 @@ def test_a_passphrase_is_asked_for_on_the_terminal(planned: Home) -> None:
     code, told = typed(planned, key, (NAME, "gateway"), ("passphrase", "open sesame"))
     assert code == 0, told
     assert approval.check(planned, "gateway", Plan.load(planned.folder("gateway")))
+
+
+@pytest.mark.needs("vcsim", "ssh-keygen")
+def test_the_gate_lets_the_approved_machine_into_service_and_none_that_was_made_since(
+    planned: Home, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    home, folder = planned, planned.folder("gateway")
+    disk = vcenter.disk(tmp_path_factory.mktemp("disk"))
+    key = str(keys.folder(home) / "approver")
+    with vcenter.start(home, disk) as world:
+        decided = plan.make(home, home.guest("gateway"), home.site(), survey())
+        decided.save(folder)
+        small = decided.vm.model_copy(update={"disk_bytes": vcenter.MIB * 8})
+        world.order = replace(world.order, spec=small, plan_hash=decided.hash)
+        converted(folder, world.order.sha256)
+        v = world.connect()
+        made = world.deploy(v)
+        assert hikkoshi(home, "approve", "gateway", "--key", key, "--yes").returncode == 0
+        run = open_run("70-cutover", {"guest": "gateway", "mode": "apply", "home": str(home.root)})
+
+        def start() -> object:
+            return cutover.start(v, world.site.vsphere, world.order, run.permit(), source=vcenter.OFF, folder=folder)
+
+        try:
+            (machine,) = vm.ours(v, vcenter.BY.site, "gateway")
+            other = "50000000-0000-0000-0000-00000000000b"  # vcsim gives a machine of the same name the same one again
+            vcenter.by_hand(v, machine, instanceUuid=other, extraConfig=vcenter.options({vm.MACHINE: other}))
+            with pytest.raises(Refused, match=f"(?s)what was approved is another machine.*{other}"):
+                run.ensure("put it into service", holds=lambda: False, act=start)
+            made.model_copy(update={"instance_uuid": other}).save(folder)
+            with pytest.raises(Refused, match="superseded: of another machine"):
+                run.ensure("put it into service", holds=lambda: False, act=start)
+            (machine,) = vm.ours(v, vcenter.BY.site, "gateway")
+            assert (machine.power, machine.plugged) == ("poweredOff", set())
+            assert hikkoshi(home, "approve", "gateway", "--key", key, "--yes").returncode == 0
+            run.ensure("put it into service", holds=lambda: cutover.complete(v, world.order, folder), act=start)
+        finally:
+            run.close("completed")
+        assert vm.again(v, machine).power == "poweredOn"
