@@ -9,6 +9,7 @@ import errno
 import hashlib
 import json
 import os
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -19,6 +20,8 @@ from hikkoshi import files, lock
 from hikkoshi.errors import BadInput, Busy, Problem
 
 START = "0" * 64  # `prev` of the first line
+MARK = "hikkoshi-journal: "  # how a line begins that is told on stderr
+_kept: dict[Path, list[dict[str, Any]]] = {}  # {journal: lines that this process could not write yet}
 PATIENCE = 20.0  # seconds that another may take for writing his line
 
 
@@ -27,12 +30,35 @@ class Journal:
     """The journal of one guest."""
 
     path: Path
+    rescue: bool = False  # what cannot be written is told on stderr, and nobody is stopped by it
 
     def append(self, event: str, **fields: Any) -> dict[str, Any]:
-        """Add one line, synced to disk before this returns. A line torn by a crash is closed and kept as it is."""
+        """Add one line, synced to disk before this returns. A line torn by a crash is closed and kept as it is.
+
+        For a `rescue`, a line that cannot be written goes to stderr, marked, and is put back before the next that can.
+        """
+        if not self.rescue:
+            return self._written([{"event": event, **fields}])[-1]
+        entry = {"time": _now(), "event": event, **fields}
+        kept = _kept.setdefault(self.path, [])
+        try:
+            late = [k for k in kept if not any(k.items() <= e.items() for e in self.entries())] if kept else []
+            written = self._written([*late, entry], wait=0 if kept else 1)
+        except (OSError, BadInput, Busy):
+            print(MARK + _line(entry).decode(), file=sys.stderr, flush=True)
+            self.keep(entry)
+            return entry
+        kept.clear()
+        return written[-1]
+
+    def keep(self, entry: Mapping[str, Any]) -> None:
+        """Have a line that was told on stderr put back before the next that is written here."""
+        _kept.setdefault(self.path, []).append({**entry, "told": "on stderr, at that time"})
+
+    def _written(self, entries: list[dict[str, Any]], wait: float = PATIENCE) -> list[dict[str, Any]]:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with os.fdopen(self._opened(os.O_RDWR | os.O_APPEND | os.O_CREAT), "a+b", buffering=0) as f:
-            if not lock.take(f, PATIENCE):
+            if not lock.take(f, wait):
                 found = f"held by {', '.join(lock.holders(self.path)) or 'a process that cannot be seen from here'}"
                 remedy = "see what that process does; where it hangs, end it: kill PID"
                 raise Busy(Problem("the journal is locked by another", str(self.path), found, "nobody", remedy))
@@ -40,22 +66,21 @@ class Journal:
             content = f.read()
             torn = b"\n" if content and not content.endswith(b"\n") else b""
             lines = content.splitlines()
-            entry = {
-                "n": len(lines) + 1,
-                "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
-                "event": event,
-                **fields,
-                "prev": hashlib.sha256(lines[-1]).hexdigest() if lines else START,
-            }
-            line = memoryview(torn + _written(entry) + b"\n")
+            before = hashlib.sha256(lines[-1]).hexdigest() if lines else START
+            made, new = [], torn
+            for n, entry in enumerate(entries, len(lines) + 1):
+                made.append({"n": n, "time": _now(), **entry, "prev": before})
+                line = _line(made[-1])
+                before, new = hashlib.sha256(line).hexdigest(), new + line + b"\n"
+            left = memoryview(new)
             try:
-                while line:
-                    line = line[f.write(line) :]
+                while left:
+                    left = left[f.write(left) :]
                 os.fsync(f.fileno())
             except OSError:
                 f.truncate(len(content))  # on a full disk nothing is better than half a line
                 raise
-        return entry
+        return made
 
     def entries(self) -> list[dict[str, Any]]:
         """All readable lines, oldest first; a torn line is left out."""
@@ -109,7 +134,11 @@ class Journal:
             ) from None
 
 
-def _written(entry: Mapping[str, Any]) -> bytes:
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+def _line(entry: Mapping[str, Any]) -> bytes:
     """A line's JSON. A name that is no UTF-8 comes with halves of characters, which JSON can only write as escapes."""
     text = json.dumps(entry, ensure_ascii=False, separators=(",", ":"))
     return text.encode("utf-8", errors="backslashreplace")

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hikkoshi.errors import BadInput, Busy
-from hikkoshi.journal import Journal
+from hikkoshi.journal import MARK, Journal
 
 
 @pytest.fixture
@@ -107,3 +107,25 @@ def test_what_is_no_file_is_not_taken_for_a_journal(tmp_path: Path, make: Callab
     for use in (journal.entries, journal.check, lambda: journal.append("open")):
         with pytest.raises(BadInput, match=r"the journal (is not a file|cannot be opened)"):
             use()
+
+
+def test_what_a_rescue_cannot_write_is_told_on_stderr_and_put_back_later(
+    journal: Journal, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rescue = Journal(journal.path, rescue=True)
+    kept = journal.path.with_name("kept")
+    journal.path.rename(kept)
+    journal.path.mkdir()
+    rescue.append("open", words="first")
+    rescue.append("step", words="second")
+    told = capsys.readouterr().err.splitlines()
+    assert [json.loads(line.removeprefix(MARK))["words"] for line in told] == ["first", "second"]
+    journal.path.rmdir()
+    kept.rename(journal.path)
+    rescue.append("end")
+    journal.check()
+    assert [(e["event"], "told" in e) for e in journal.entries()][5:] == [
+        ("open", True),
+        ("step", True),
+        ("end", False),
+    ]
