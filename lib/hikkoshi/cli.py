@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from hikkoshi import machinecommands, netcommands, recordcommands, terminal
+from hikkoshi import machinecommands, netcommands, recordcommands, rollbackcommands, terminal
 from hikkoshi.errors import HikkoshiError, printable
 from hikkoshi.terminal import AsJson
 
@@ -31,6 +31,7 @@ app.command()(netcommands.diagnose)
 app.command()(netcommands.outage)
 app.command()(recordcommands.verify)
 app.command()(machinecommands.machines)
+app.command()(rollbackcommands.confirm_off)
 
 
 def _guests(incomplete: str) -> list[str]:
@@ -69,6 +70,7 @@ def run(
     The cut-over (70), measurement (80), its remedy (85) and the report (90) come only with --through, the rollback only with
     --from 75 --through 75. To resume, run the same command again.
     """
+    from hikkoshi import byhand  # noqa: PLC0415
     from hikkoshi.fleet import local, sequence  # noqa: PLC0415
     from hikkoshi.fleet.console import Console  # noqa: PLC0415
     from hikkoshi.params import Home  # noqa: PLC0415
@@ -77,7 +79,8 @@ def run(
     steps = sequence.selection(first, last)
     guests = list(dict.fromkeys(guests))
     for guest in guests:
-        home.guest(guest)
+        with byhand.told(home, guest, steps[0]):
+            home.guest(guest)
     out = sys.stderr if as_json else sys.stdout
     if len(guests) == 1:
         console = Console(out, redraw=out.isatty())

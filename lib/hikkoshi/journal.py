@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from hikkoshi import files, lock
+from hikkoshi import files, lock, terminal
 from hikkoshi.errors import BadInput, Busy, Problem
 
 START = "0" * 64  # `prev` of the first line
@@ -45,7 +45,7 @@ class Journal:
             late = [k for k in kept if not any(k.items() <= e.items() for e in self.entries())] if kept else []
             written = self._written([*late, entry], wait=0 if kept else 1)
         except (OSError, BadInput, Busy):
-            print(MARK + _line(entry).decode(), file=sys.stderr, flush=True)
+            terminal.say(MARK + _line(entry).decode(), sys.stderr)
             self.keep(entry)
             return entry
         kept.clear()

@@ -11,13 +11,15 @@ from typing import IO, Any
 from hikkoshi import files
 from hikkoshi.errors import Busy, Problem, Refused
 
+Asked = Callable[[], bool]  # whether somebody has asked to stop
+
 
 def never() -> bool:
     """Nobody has asked to stop."""
     return False
 
 
-def take(handle: int | IO[Any], wait: float, stopped: Callable[[], bool] = never) -> bool:
+def take(handle: int | IO[Any], wait: float, stopped: Asked = never) -> bool:
     """Lock an open file, waiting at most `wait` seconds for whoever holds it, and not after `stopped`; whether it is ours.
 
     Never a plain `flock`: that waits without end, and no signal of ours ends it.

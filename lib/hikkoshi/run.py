@@ -11,25 +11,24 @@ Resuming is running again. What users notice is done only by a plan that is appr
 """
 
 import os
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import IO, Any, Literal
 
-from hikkoshi import files, lock, masking, privacy
+from hikkoshi import byhand, confirmation, files, lock, masking, privacy, turn
 from hikkoshi.check import Check, Unseen
+from hikkoshi.deadline import deadline
 from hikkoshi.errors import BadInput, HikkoshiError, Problem, Refused, StepFailed, nearest, printable
 from hikkoshi.gate import Gate
 from hikkoshi.journal import Journal
 from hikkoshi.params import Guest, Home, Site
 from hikkoshi.permission import Permission
 from hikkoshi.plan import Plan
+from hikkoshi.turn import Turn
 
 STEPS = {
     "10-survey": "what the guest is",
@@ -49,6 +48,7 @@ APPROVED = (
     "85-offloads",
 )  # in apply, nothing is done in these without an approval; going back needs none
 PARAMETERS = ("guest", "mode", "home")
+ALL_THE_SAME = "The rollback goes on all the same."  # nothing may stand between a person and the way back
 Mode = Literal["plan", "apply"]
 WIDTH = 13  # of the column with the state, where rows are shown as text
 State = Literal["would", "already", "done", "failed", "ok", "later", "red"] | Unseen
@@ -124,6 +124,7 @@ class Run:
     guest: Guest
     journal: Journal
     _lock: IO[str]
+    _turn: Turn
     _mask: masking.Mask
     inputs: Mapping[str, str] = field(default_factory=dict)  # {name: SHA-256} of plan and parameters when opened
     rows: list[Row] = field(default_factory=list)
@@ -145,11 +146,16 @@ class Run:
         return self._gate.checks()
 
     def permit(self) -> Permission:
-        """What everything that acts on a service asks for. `Refused` where it is not approved, or this run may not act."""
+        """What everything that acts on a service asks for; no rollback begins until that action has ended.
+
+        `Refused` where it is not approved, or this run may not act.
+        """
         if self.step not in APPROVED or self.mode != "apply" or self._lock.closed:
             found = f"{self.step}, mode {self.mode}{', ended' if self._lock.closed else ''}"
             expected, remedy = f"an open run of {' or '.join(APPROVED)}, mode apply", "open one: its first cells do"
             raise Refused(Problem("this run acts on no service", self.id, found, expected, remedy))
+        self._turn.take()
+        confirmation.forget(self.folder)
         return self._gate.permit()
 
     def approvals(self) -> list[Path]:
@@ -241,15 +247,16 @@ class Run:
         """End the run and release the guest."""
         if not self._lock.closed:
             self._note("end", outcome=outcome)
+            self._turn.end()
             self._lock.close()
             _open.pop(self.folder, None)
 
     def _act(self, act: Callable[[], object], title: str, timeout: float | None, retry: int) -> None:
         for attempt in range(retry + 1):
             if self.step in APPROVED:
-                self.permit()
+                self._gate.permit()
             try:
-                with _deadline(timeout, title):
+                with self._turn.acting(), deadline(timeout, title):
                     act()
                 return
             except HikkoshiError as e:
@@ -303,27 +310,34 @@ def open_run(step: str, names: Mapping[str, Any], *, wait: float = 15) -> Run:
             )
         )
     mode: Mode = "apply" if wish == "apply" else "plan"
-    guest = home.guest(values["guest"])
-    site = home.site()
-    privacy.shut(home.outputs, refuse=step != "75-rollback")  # nothing may stand between a person and the way back
+    rollback = step == byhand.ROLLBACK
+    with byhand.told(home, values["guest"], step):
+        guest, site = home.guest(values["guest"]), home.site()
+    privacy.shut(home.outputs, refuse=not rollback)
     folder = home.folder(guest.name)
     if folder in _open:  # the cell was run again in the same kernel
         _open[folder].close("reopened")
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
     run_id = os.environ.get("HIKKOSHI_RUN") or f"{stamp}-{step}"
-    handle = lock.acquire(folder / "lock", run_id, wait)
+    own = Turn(folder)
+    if rollback and mode == "apply":
+        own.claim()
+    handle, doubt = turn.locked(folder, run_id, wait) if rollback else (lock.acquire(folder / "lock", run_id, wait), "")
+    if doubt:
+        display(f"{doubt}\n{ALL_THE_SAME}")
     mask = _masks[home.root] = masking.Mask(masking.known(home))
     inputs = home.inputs(guest.name)
-    run = Run(step, run_id, mode, home, site, guest, Journal(folder / "journal.jsonl"), handle, mask, inputs)
+    journal = Journal(folder / "journal.jsonl", rescue=rollback)
+    run = Run(step, run_id, mode, home, site, guest, journal, handle, own, mask, inputs)
     _open[folder] = run
     try:
         run.journal.check()
     except BadInput as e:
-        if step != "75-rollback":
+        if not rollback:
             handle.close()
             del _open[folder]
             raise
-        display(f"{e}\nThe rollback goes on all the same.")
+        display(f"{e}\n{ALL_THE_SAME}")
     run._note("open", mode=mode, guest=guest.name, pid=os.getpid(), inputs=inputs, clock=lock.clock(handle))
     return run
 
@@ -362,31 +376,6 @@ def parameters(step: str, names: Mapping[str, Any]) -> dict[str, str]:
     if problems:
         raise BadInput(*problems)
     return {k: v for k, v in plain.items() if isinstance(v, str)}
-
-
-@contextmanager
-def _deadline(seconds: float | None, title: str) -> Iterator[None]:
-    """Interrupt the main thread after `seconds`; elsewhere programs are bounded by `tool.run` only."""
-    if seconds is None or threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def late(signum: int, frame: object) -> None:
-        raise StepFailed(
-            Problem(
-                f"{title}: not done in time",
-                found=f"more than {seconds:g} s",
-                remedy="find out what hangs, then run again",
-            )
-        )
-
-    before = signal.signal(signal.SIGALRM, late)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
 
 
 def _together(checks: Sequence[Check], bad: Sequence[Check]) -> State:

@@ -174,7 +174,11 @@ def _of(home: Home, guest: str) -> GuestStatus:
     folder = home.folder(guest)
     past = runs(Journal(folder / "journal.jsonl").entries())
     last = past[-1] if past else None
-    for name in ("runner.lock", "lock"):  # the second is held by an open notebook, and by what outlives its runner
+    for name in (
+        "rollback.lock",
+        "runner.lock",
+        "lock",
+    ):  # the last is held by an open notebook, and by what outlives its runner
         if lock.held(folder / name):
             words = (folder / name).read_text().strip()
             step = next((s for s in STEPS if s in words), last.step if last else "")

@@ -98,12 +98,18 @@ def test_status_of_one_guest_only(home: Home) -> None:
     assert "gateway" not in done.stdout
 
 
+def confuse(home: Home) -> None:
+    """Something that nobody has foreseen: a line of a journal that does not say of which run."""
+    home.folder("gateway").mkdir(parents=True)
+    (home.folder("gateway") / "journal.jsonl").write_text('{"event": "unsealed"}\n')
+
+
 def test_what_nobody_foresaw_is_one_line_and_a_log(home: Home) -> None:
-    (home.folder("gateway") / "lock").mkdir(parents=True)
+    confuse(home)
     done = hikkoshi(home, "status")
     assert done.returncode == 1
     assert len(done.stderr.splitlines()) == 1
-    assert "IsADirectoryError" in done.stderr
+    assert "KeyError" in done.stderr
     (log,) = (home.outputs / "logs").iterdir()
     assert str(log) in done.stderr
     assert "Traceback" in log.read_text()
@@ -112,7 +118,7 @@ def test_what_nobody_foresaw_is_one_line_and_a_log(home: Home) -> None:
 def test_a_log_that_has_no_place_in_outputs_is_read_by_nobody_else_and_its_name_by_nobody_foreseen(
     home: Home, tmp_path: Path
 ) -> None:
-    (home.folder("gateway") / "lock").mkdir(parents=True)
+    confuse(home)
     (home.outputs / "logs").write_text("no folder")
     place = tmp_path / "temporary"
     place.mkdir()

@@ -4,16 +4,20 @@ import os
 import subprocess
 import sys
 import time
+from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import get_args
 
 import pytest
 
-from hikkoshi import lock, run, show
+from hikkoshi import confirmation, lock, run, show
 from hikkoshi.check import UNSEEN, Check, Unseen, unseen
+from hikkoshi.confirmation import Confirmation
 from hikkoshi.errors import BadInput, Busy, HikkoshiError, Problem, Refused, StepFailed, ToolFailed
 from hikkoshi.params import Home
 from hikkoshi.run import Run, open_run
+from hikkoshi.turn import Turn
 
 
 @pytest.fixture(autouse=True)
@@ -355,3 +359,62 @@ def _alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
     except FileNotFoundError:
         return False
+
+
+def test_a_run_acts_no_more_once_a_rollback_has_begun(home: Home, world: Path) -> None:
+    r = opened(home)
+    before = Turn(r.folder)
+    before.claim()
+    before.end()  # and is through already
+    with pytest.raises(Refused, match="a rollback has begun since this run was opened"):
+        r.ensure("make it", holds=world.exists, act=world.touch)
+    assert not world.exists()
+    r.close("completed")
+    r = opened(home)
+    r.ensure("make it", holds=world.exists, act=world.touch)
+    assert states(r) == ["failed", "done"]
+    r.close("completed")
+
+
+def test_a_rollback_does_not_begin_in_the_middle_of_anothers_action(home: Home) -> None:
+    other, rollback = Turn(home.folder("idp")), Turn(home.folder("idp"))
+    with other.acting():
+        other.take()
+        with pytest.raises(Busy, match="in the middle of an action"):
+            rollback.claim(wait=0)
+    rollback.claim(wait=0)
+    with pytest.raises(Refused, match="acts no more"), other.acting():
+        pass
+    late = Turn(home.folder("idp"))
+    with late.acting(), pytest.raises(Refused, match="another run acts"):
+        late.take()
+    rollback.end()
+
+
+def test_a_rollback_need_not_wait_for_an_action_that_only_looks(home: Home) -> None:
+    other, rollback = Turn(home.folder("idp")), Turn(home.folder("idp"))
+    with other.acting():
+        rollback.claim(wait=0)
+    rollback.end()
+
+
+def test_a_rollback_goes_on_where_a_notebook_holds_the_guest(home: Home, shown: list[str]) -> None:
+    path = home.folder("idp") / "lock"
+    with closing(lock.acquire(path, "20260101T000000Z-70-cutover", 0)):
+        with pytest.raises(Busy):
+            opened(home)
+        r = open_run("75-rollback", {"guest": "idp", "mode": "apply", "home": str(home.root)}, wait=0.1)
+        assert any("20260101T000000Z-70-cutover" in line and "goes on all the same" in line for line in shown)
+        r.close("completed")
+
+
+def test_before_a_cut_over_acts_a_word_that_the_machine_is_off_counts_no_more(home: Home) -> None:
+    word = Confirmation(guest="idp", machine="idp", by="root@here", time=datetime.now(UTC))
+    folder = home.folder("idp")
+    folder.mkdir(parents=True)
+    word.save(folder)
+    r = open_run("70-cutover", {"guest": "idp", "mode": "apply", "home": str(home.root)}, wait=0.1)
+    with pytest.raises(Refused):  # nothing is approved; but who comes so far is about to act
+        r.permit()
+    assert not confirmation.given(folder, "idp")
+    r.close("failed")

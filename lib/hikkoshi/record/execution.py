@@ -1,6 +1,7 @@
 """One step of one guest, executed in batch: the same notebook that a person would go through, and its record kept."""
 
 import contextlib
+import json
 import logging
 import os
 import time
@@ -12,19 +13,22 @@ from typing import Any, Literal
 
 import nbformat
 import papermill
+import papermill.iorw
 from papermill.exceptions import PapermillExecutionError
 
 import hikkoshi.errors
-from hikkoshi import files, lock, masking, privacy
-from hikkoshi.errors import HikkoshiError, Problem, StepFailed
-from hikkoshi.journal import Journal
+from hikkoshi import byhand, files, lock, masking, privacy
+from hikkoshi.errors import Busy, HikkoshiError, Problem, Refused, StepFailed
+from hikkoshi.journal import MARK, Journal
 from hikkoshi.masking import Mask
 from hikkoshi.params import Home
-from hikkoshi.record import anatomy, runbook, seal
+from hikkoshi.record import anatomy, register, runbook, seal
 from hikkoshi.record.interruption import Stop, Stopped
 from hikkoshi.record.notebook import Event, Listener, deaf
 from hikkoshi.run import Mode
 
+ROLLBACK_LOCK = "rollback.lock"
+SEAL_SOON = 3.0  # seconds that a rollback waits for its turn to be sealed
 SAVE_EVERY = 2  # seconds, while a cell shows something: what kill -9 leaves is at most so much behind
 
 logging.getLogger("papermill").addHandler(logging.NullHandler())  # what it would say is in the outcome
@@ -71,70 +75,199 @@ def execute(
     unknown guest or step, `Busy` when another run of this guest is going on: nothing was begun then.
     """
     source = runbook.find(home, step)
-    home.guest(guest)
-    home.site()
-    privacy.shut(home.outputs)
-    folder = home.folder(guest)
-    with lock.acquire(folder / "runner.lock", f"{step} {mode}", wait=1), Stop().listening() as stop:
-        runs = folder / "runs"
-        _keep_interrupted(runs)
-        for late in seal.pending(home, guest, stop.since()):
-            listener(Event("row", f"sealed late · {seal.words(home, late)}"))
+    with byhand.told(home, guest, step):
+        home.guest(guest)
+        home.site()
+    privacy.shut(home.outputs, refuse=step != byhand.ROLLBACK)
+    with contextlib.ExitStack() as stack:
+        alone = _admitted(stack, home.folder(guest), step, mode)
+        stop = stack.enter_context(Stop().listening())
+        job = _Job(home, guest, step, mode, source, listener, stop, alone=alone)
+        return job.carried_out(timeout_per_cell)
+
+
+class _Job:
+    """One run from its name to its record. `alone`: no other runner is at work on this guest."""
+
+    def __init__(
+        self,
+        home: Home,
+        guest: str,
+        step: str,
+        mode: Mode,
+        source: Path,
+        listener: Listener,
+        stop: Stop,
+        *,
+        alone: bool,
+    ) -> None:
+        self.home, self.guest, self.step, self.mode, self.source = home, guest, step, mode, source
+        self.listener, self.stop, self.alone = listener, stop, alone
+        self.rescue = step == byhand.ROLLBACK  # acts first; nothing that is only told keeps it from that
+        self.folder, self.runs = home.folder(guest), home.folder(guest) / "runs"
+        try:
+            self.runs.mkdir(exist_ok=True)
+        except OSError:
+            if not self.rescue:
+                raise
+        if alone:
+            _keep_interrupted(self.runs, apart=not self.rescue and lock.held(self.folder / ROLLBACK_LOCK))
+        if not self.rescue:
+            self.seal_others(register.PATIENCE)
         if stop.signum is not None:
             raise Stopped(stop.signum)  # nothing has begun yet
-        run = _new_run(runs, step)
-        part, final = runs / f"{run}.part.ipynb", runs / f"{run}.ipynb"
-        mask = Mask(masking.known(home))
+        self.run = _new_run(self.runs, step)
+        self.part, self.final = self.runs / f"{self.run}.part.ipynb", self.runs / f"{self.run}.ipynb"
+        self.mask = Mask(masking.known(home))
+        self.journal = Journal(self.folder / "journal.jsonl", rescue=self.rescue)
+
+    def carried_out(self, timeout_per_cell: int | None) -> Outcome:
+        """Execute, write down how it ended, seal."""
         start = time.monotonic()
-        error, message, exit_code = "", "", 0
+        error, message = self.execute(timeout_per_cell)
+        exit_code = 128 + self.stop.signum if self.stop.signum is not None else _exit_code(error) if error else 0
+        state: Literal["succeeded", "failed", "interrupted"] = "succeeded"
+        if error:
+            state = "failed" if self.stop.signum is None else "interrupted"
+        self.write_down(state, f"{error}: {message}" if message else error)
+        wait = SEAL_SOON if self.rescue else register.PATIENCE
+        sealed, unsealed = seal.attempt(self.home, self.guest, self.run, wait, self.stop.since())
+        if unsealed:
+            _note(self.final, unsealed)
+        if unsealed and state == "succeeded":
+            error, message, exit_code = "Unsealed", unsealed, exit_code or 1
+        if self.rescue and self.alone and sealed:
+            self.seal_others(wait)
+        if self.stop.signum is not None:  # it came while that went on, and nothing else is to be begun
+            exit_code = 128 + self.stop.signum
+        return Outcome(
+            self.run, self.guest, self.step, self.mode, state, exit_code, round(time.monotonic() - start, 1), self.final,
+            error, message, self.rows(), sealed, unsealed,
+        )  # fmt: skip
+
+    def execute(self, timeout_per_cell: int | None) -> tuple[str, str]:
+        """Have papermill go through the notebook; class and text of what went wrong, empty where nothing did."""
+        shelf = Shelf(self.runs, rescue=self.rescue)
+        wanted = {"guest": self.guest, "mode": self.mode, "home": str(self.home.root)}
         try:
             papermill.execute_notebook(
-                str(source).replace("{", "{{").replace("}", "}}"),  # papermill fills in what stands in braces
-                str(part).replace("{", "{{").replace("}", "}}"),
-                parameters=_parameters(source, {"guest": guest, "mode": mode, "home": str(home.root)}),
+                str(self.source).replace("{", "{{").replace("}", "}}"),  # papermill fills in what stands in braces
+                str(self.part).replace("{", "{{").replace("}", "}}"),
+                parameters=_parameters(self.source, wanted),
                 engine_name="hikkoshi",
                 progress_bar=False,
                 autosave_cell_every=SAVE_EVERY,
                 execution_timeout=timeout_per_cell,
-                resources={"metadata": {"path": str(source.parent)}},
-                environment={"HIKKOSHI_HOME": str(home.root), "HIKKOSHI_RUN": run},
-                listener=listener,
-                mask=mask,
-                stop=stop,
+                resources={"metadata": {"path": str(self.source.parent)}},
+                environment={"HIKKOSHI_HOME": str(self.home.root), "HIKKOSHI_RUN": self.run},
+                listener=_keeping(self.journal, self.listener),
+                mask=self.mask,
+                rescue=self.rescue,
+                stop=self.stop,
             )
         except PapermillExecutionError as e:
-            error, message = e.ename, mask.text(e.evalue)
+            return e.ename, self.mask.text(e.evalue)
         except Exception as e:
-            error, message = _ended_by(part, e)
-            message = mask.text(message)
-        if stop.signum is not None:
-            exit_code = 128 + stop.signum
-        elif error:
-            exit_code = _exit_code(error)
-        state: Literal["succeeded", "failed", "interrupted"] = "succeeded"
-        if error:
-            state = "failed" if stop.signum is None else "interrupted"
-        journal = Journal(folder / "journal.jsonl")
-        told = f"{error}: {message}" if message else error
-        record = os.path.relpath(final, home.root)
+            error, message = _ended_by(self.part, e)
+            return error, self.mask.text(message)
+        finally:
+            shelf.close()
+        return "", ""
+
+    def write_down(self, state: str, told: str) -> None:
+        """Give the executed notebook its final name, and the journal its last line of this run."""
+        about = {"run": self.run, "guest": self.guest, "step": self.step, "mode": self.mode, "outcome": state}
+        if self.rescue and told:
+            self.listener(Event("row", told))  # at once: sealing may take a while
         try:
-            _finish(part, final, mask, {"run": run, "guest": guest, "step": step, "mode": mode, "outcome": state})
-            journal.append("outcome", run=run, step=step, mode=mode, outcome=state, error=told, record=record)
+            _finish(self.part, self.final, self.mask, about)
         except OSError as e:
-            remedy = "make room there, then run the same command again"
-            raise StepFailed(
-                Problem("how the run ended cannot be written", str(folder), e.strerror or str(e), remedy=remedy)
-            ) from None
-        sealed, unsealed = seal.attempt(home, guest, run, stopped=stop.since())
-        if unsealed:
-            _note(final, unsealed)
-        if unsealed and state == "succeeded":
-            error, message, exit_code = "Unsealed", unsealed, exit_code or 1
-        if stop.signum is not None:  # it came while that went on, and nothing else is to be begun
-            exit_code = 128 + stop.signum
-        rows = tuple(e for e in journal.entries() if e.get("run") == run and e["event"] == "step")
-        seconds = round(time.monotonic() - start, 1)
-        return Outcome(run, guest, step, mode, state, exit_code, seconds, final, error, message, rows, sealed, unsealed)
+            if not self.rescue:
+                raise _unwritten(self.folder, e) from None
+            self.listener(Event("row", f"the executed notebook cannot be written: {e.strerror or e}"))
+        del about["guest"]
+        try:
+            self.journal.append("outcome", **about, error=told, record=os.path.relpath(self.final, self.home.root))
+        except OSError as e:
+            raise _unwritten(self.folder, e) from None
+
+    def seal_others(self, wait: float) -> None:
+        """Seal what earlier runs have left unsealed; `wait` in seconds, for another who seals."""
+        if self.stop.signum is None:
+            for late in seal.pending(self.home, self.guest, self.stop.since(), wait):
+                self.listener(Event("row", f"sealed late · {seal.words(self.home, late)}"))
+
+    def rows(self) -> tuple[dict[str, Any], ...]:
+        """What `ensure` noted in the journal."""
+        try:
+            found = self.journal.entries()
+        except (HikkoshiError, OSError):
+            if not self.rescue:
+                raise
+            return ()
+        return tuple(e for e in found if e.get("run") == self.run and e["event"] == "step")
+
+
+class Shelf:
+    """papermill's own way to write into the folder of runs: whole files; a `rescue` goes on where that cannot be done."""
+
+    def __init__(self, runs: Path, *, rescue: bool) -> None:
+        self._scheme, self._rescue = str(runs), rescue
+        papermill.iorw.papermill_io.register(self._scheme, self)
+
+    def write(self, text: str, path: str) -> None:
+        """Write a notebook."""
+        new = Path(path + ".new")
+        try:
+            new.write_text(text, encoding="utf-8")
+            new.replace(path)
+        except OSError:
+            with contextlib.suppress(OSError):
+                new.unlink(missing_ok=True)
+            if not self._rescue:
+                raise
+
+    def pretty_path(self, path: str) -> str:
+        """A path as papermill logs it."""
+        return path
+
+    def close(self) -> None:
+        """Papermill writes as before."""
+        handlers = papermill.iorw.papermill_io._handlers
+        handlers[:] = [pair for pair in handlers if pair[1] is not self]
+
+
+def _admitted(stack: contextlib.ExitStack, folder: Path, step: str, mode: Mode) -> bool:
+    """Take the runner's lock. A rollback has one of its own, which it needs to have, and goes on without the other."""
+    if step != byhand.ROLLBACK:
+        stack.enter_context(lock.acquire(folder / "runner.lock", f"{step} {mode}", wait=1))
+        return True
+    try:
+        stack.enter_context(lock.acquire(folder / ROLLBACK_LOCK, f"{step} {mode}", wait=1))
+        stack.enter_context(lock.acquire(folder / "runner.lock", f"{step} {mode}", wait=1))
+    except (Refused, OSError) as e:
+        if isinstance(e, Busy) and e.problems[0].where.endswith(ROLLBACK_LOCK):
+            raise
+        return False
+    return True
+
+
+def _keeping(journal: Journal, listener: Listener) -> Listener:
+    """Hears what a kernel's journal could tell on stderr only, for ours to put it back."""
+
+    def hear(event: Event) -> None:
+        for line in event.text.splitlines() if event.kind == "row" else ():
+            if line.startswith(MARK):
+                with contextlib.suppress(ValueError):
+                    journal.keep(json.loads(line.removeprefix(MARK)))
+        listener(event)
+
+    return hear
+
+
+def _unwritten(folder: Path, e: OSError) -> StepFailed:
+    remedy = "make room there, then run the same command again"
+    return StepFailed(Problem("how the run ended cannot be written", str(folder), e.strerror or str(e), remedy=remedy))
 
 
 def _parameters(source: Path, wanted: Mapping[str, str]) -> dict[str, str]:
@@ -151,10 +284,11 @@ def _new_run(runs: Path, step: str) -> str:
         time.sleep(0.1)  # an earlier run began in this same second
 
 
-def _keep_interrupted(runs: Path) -> None:
-    """Rename what killed runs left. Nobody is at work on these: the caller holds the lock."""
-    runs.mkdir(exist_ok=True)
+def _keep_interrupted(runs: Path, *, apart: bool) -> None:
+    """Rename what killed runs left. Nobody is at work on these: the caller holds the lock; a rollback goes on `apart`."""
     for part in runs.glob("*.part.ipynb"):
+        if apart and byhand.ROLLBACK in part.name:
+            continue
         part.rename(part.with_name(part.name.replace(".part.", ".interrupted.")))
     for torn in runs.glob("*.part.ipynb.new"):
         torn.unlink()

@@ -49,9 +49,9 @@ def deaf(event: Event) -> None:
 class Record(NotebookExecutionManager):  # type: ignore[misc]
     """The executed notebook on disk: replaced atomically, without secrets, and only what happened is called completed."""
 
-    def __init__(self, nb: Any, mask: Mask, output_path: str | None, **options: Any) -> None:
+    def __init__(self, nb: Any, mask: Mask, output_path: str | None, *, rescue: bool = False, **options: Any) -> None:
         super().__init__(nb, output_path=output_path, **options)
-        self.mask = mask
+        self.mask, self.rescue = mask, rescue
 
     def save(self, **kwargs: Any) -> None:
         """Write the notebook as it is now."""
@@ -62,8 +62,10 @@ class Record(NotebookExecutionManager):  # type: ignore[misc]
                 new.write_text(nbformat.writes(self.mask.tree(self.nb)) + "\n", encoding="utf-8")
                 new.replace(path)
             except OSError:
-                new.unlink(missing_ok=True)  # on a full disk others need the room: the journal, above all
-                raise
+                with contextlib.suppress(OSError):
+                    new.unlink(missing_ok=True)  # on a full disk others need the room: the journal, above all
+                if not self.rescue:
+                    raise
         self.last_save_time = self.now()
 
     def fail(self, index: int, kind: str, text: str) -> None:
@@ -238,6 +240,7 @@ def execute(
     start_timeout: int = 60,
     execution_timeout: int | None = None,
     mask: Mask | None = None,
+    rescue: bool = False,
     stop: Stop | None = None,
     listener: Listener = deaf,
     environment: Mapping[str, str] | None = None,
@@ -245,7 +248,8 @@ def execute(
 ) -> Any:
     """Run a notebook in a kernel of its own and return it; the engine's work, see `HonestEngine`.
 
-    `mask` hides secrets (default: those of the home that the notebook is run for). `stop` is given by a caller that takes
+    `mask` hides secrets (default: those of the home that the notebook is run for). A `rescue` goes on where the notebook
+    cannot be written. `stop` is given by a caller that takes
     signals itself. `environment` is added to the kernel's. Other options are nbclient's. After this returns or raises, no
     process that the kernel started is left.
     """
@@ -253,6 +257,7 @@ def execute(
         nb,
         mask or Mask(_secrets(nb, input_path)),
         output_path,
+        rescue=rescue,
         autosave_cell_every=autosave_cell_every,
         progress_bar=progress_bar,
         log_output=log_output,

@@ -19,6 +19,7 @@ from hikkoshi import approval, files, lock, masking, signatory, signature, state
 from hikkoshi.check import Check
 from hikkoshi.errors import BadInput, HikkoshiError, Problem, Refused, ToolFailed
 from hikkoshi.journal import Journal
+from hikkoshi.lock import Asked
 from hikkoshi.masking import Mask
 from hikkoshi.params import Home
 from hikkoshi.record import (
@@ -45,9 +46,7 @@ def folder(home: Home, guest: str) -> Path:
     return home.outputs / "records" / guest
 
 
-def of_run(
-    home: Home, guest: str, run: str, wait: float = register.PATIENCE, stopped: Callable[[], bool] = lock.never
-) -> Path:
+def of_run(home: Home, guest: str, run: str, wait: float = register.PATIENCE, stopped: Asked = lock.never) -> Path:
     """Seal a run that has ended; the record's folder. One that is sealed already stays as it is.
 
     `Refused` for a secret in what was to be sealed; `Busy` where another seals for longer than `wait` seconds, or we are
@@ -60,11 +59,11 @@ def of_guest(home: Home, guest: str) -> Path:
     """Seal the guest's whole story as it is now, and before it every run that has ended and is not sealed yet."""
     pending(home, guest)
     name = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}{GUEST}"
-    return _seal(home, guest, name, lambda: contents.of_guest(home, guest))
+    return _seal(home, guest, name, lambda: contents.of_guest(home, guest), register.PATIENCE, lock.never)
 
 
 def attempt(
-    home: Home, guest: str, run: str, wait: float = register.PATIENCE, stopped: Callable[[], bool] = lock.never
+    home: Home, guest: str, run: str, wait: float = register.PATIENCE, stopped: Asked = lock.never
 ) -> tuple[Path | None, str]:
     """Seal a run; its record, or why there is none, which is then in the journal, too. Never raises."""
     try:
@@ -81,12 +80,12 @@ def attempt(
         return None, why
 
 
-def pending(home: Home, guest: str, stopped: Callable[[], bool] = lock.never) -> list[Path]:
+def pending(home: Home, guest: str, stopped: Asked = lock.never, wait: float = register.PATIENCE) -> list[Path]:
     """Seal every run that has ended without a record (killed, or run in JupyterLab), oldest first; the records made.
 
-    In all it waits for another's sealing as long as for one run; what is not sealed then waits for the next time.
+    In all it waits at most `wait` seconds for another's sealing; what is not sealed then waits for the next time.
     """
-    end, made = time.monotonic() + register.PATIENCE, []
+    end, made = time.monotonic() + wait, []
     for run in waiting(home, guest):
         if not stopped():
             made.append(attempt(home, guest, run, max(0.0, end - time.monotonic()), stopped)[0])
@@ -160,14 +159,7 @@ def words(home: Home, record: Path) -> str:
     return f"{os.path.relpath(record, home.root)} · {who}{without}{changed}"
 
 
-def _seal(
-    home: Home,
-    guest: str,
-    name: str,
-    gather: Callable[[], Contents],
-    wait: float = register.PATIENCE,
-    stopped: Callable[[], bool] = lock.never,
-) -> Path:
+def _seal(home: Home, guest: str, name: str, gather: Callable[[], Contents], wait: float, stopped: Asked) -> Path:
     final = folder(home, guest) / name
     if name != bag.plain(name) or "/" in name or name.startswith((".", "-")):
         remedy = "runs are named by open_run; leave HIKKOSHI_RUN unset"
@@ -367,7 +359,7 @@ def _ended(home: Home, guest: str) -> list[str]:
     over = {str(e.get("run")) for e in entries if e.get("event") in ("end", "outcome")}
     parts = {p.name.partition(".")[0] for p in (place / "runs").glob("*.part.ipynb")}
     executed = {p.name.partition(".")[0] for p in (place / "runs").glob("*.ipynb")}
-    at_work = parts if lock.held(place / "runner.lock") else set()
+    at_work = parts if lock.held(place / "runner.lock") or lock.held(place / "rollback.lock") else set()
     if lock.held(place / "lock"):
         at_work = at_work | ({files.read(place / "lock").decode(errors="replace").partition(",")[0]} - over)
     return sorted(({str(e["run"]) for e in entries if "run" in e} | executed) - at_work)

@@ -4,13 +4,13 @@ NICs are plugged in before the machine is switched on: the start scripts of Cent
 down for good. What vSphere says of a link is checked; whether packets pass is another measurement.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import ClassVar
 
 from hikkoshi.artefact import Artefact
 from hikkoshi.check import Check
-from hikkoshi.errors import BadInput, Refused
+from hikkoshi.errors import BadInput, HikkoshiError, Problem, Refused, VSphereError
 from hikkoshi.params import VSphere as Site
 from hikkoshi.permission import Permission
 from hikkoshi.progress import Progress, silent
@@ -156,15 +156,28 @@ def wiring(v: VSphere, site: Site, wanted: Order) -> list[Check]:
 def roll_back(v: VSphere, wanted: Order, folder: Path, progress: Progress = silent) -> None:
     """Unplug every NIC first, so that the addresses are free at once, then switch the machine off. Removes cutover.json.
 
-    The machine itself stays, with whatever it has written since; it is switched off, not shut down.
+    The machine itself stays, with whatever it has written since; it is switched off, not shut down. What fails keeps nothing
+    else from being tried, and is told in the end.
     """
+    failed: list[Problem] = []
     for machine in deployment.found(v, wanted):
         progress(0, 2, f"unplugging {machine.name}")
-        vm.connect(v, wanted.owner, machine, False)
+        failed += _problems(lambda m: vm.connect(v, wanted.owner, m, False), machine)
         progress(1, 2, f"switching {machine.name} off")
-        vm.power(v, wanted.owner, machine, False)
+        failed += _problems(lambda m: vm.power(v, wanted.owner, m, False), machine)
+    if failed:
+        raise VSphereError(*failed)
     strike(folder)
     progress(2, 2, "out of service")
+
+
+def _problems(act: Callable[[vm.Machine], None], machine: vm.Machine) -> tuple[Problem, ...]:
+    """Do it; what was wrong."""
+    try:
+        act(machine)
+    except HikkoshiError as e:
+        return e.problems
+    return ()
 
 
 def strike(folder: Path) -> None:

@@ -38,6 +38,7 @@ class VSphere:
         self, host: str, port: int, context: ssl.SSLContext, *, user: str, password: params.Secret, timeout: float
     ) -> None:
         self.host, self.port, self.context, self.timeout = host, port, context, timeout
+        self.patience = 600.0  # seconds that a task may take
         self._user, self._password = user, password
         self._stub = SoapStubAdapter(
             host=host,
@@ -100,8 +101,9 @@ class VSphere:
                 Problem(f"vSphere did not {what}", self.where, describe(e), remedy=remedy or advice(e))
             ) from e
 
-    def wait(self, task: Any, what: str, timeout: float = 600, progress: Progress = silent) -> Any:
-        """Wait for a task and return its result; at most `timeout` seconds."""
+    def wait(self, task: Any, what: str, timeout: float | None = None, progress: Progress = silent) -> Any:
+        """Wait for a task and return its result; at most `timeout` seconds, by default the session's `patience`."""
+        timeout = self.patience if timeout is None else timeout
         deadline, pause = time.monotonic() + timeout, 0.05
         while True:
             with self.asking(what):

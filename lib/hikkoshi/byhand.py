@@ -1,0 +1,87 @@
+"""The way back as a person goes it by hand, where Hikkoshi cannot: in which order, on which machine, with which command.
+
+What is told comes from the results in the guest's folder, read with no regard for their form: a damaged one tells less, and
+stops nothing.
+"""
+
+import contextlib
+import json
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from hikkoshi import confirmation
+from hikkoshi.errors import BadInput, HikkoshiError, Problem
+from hikkoshi.params import Home
+
+ROLLBACK = "75-rollback"
+AGAIN = "hikkoshi run {} --from 75 --through 75 --apply"
+
+
+def machine(home: Home, guest: str) -> str:
+    """The name of the guest's machine in vSphere; the guest's own where nothing tells another."""
+    return str(_facts(home, guest).get("name") or guest)
+
+
+def order(home: Home, guest: str, why: str, *, confirm: bool = True) -> Problem:
+    """What to do, in this order; `why` says what Hikkoshi cannot do. Without `confirm` no word would help it on."""
+    known = _facts(home, guest)
+    name = str(known.get("name") or guest)
+    labels = {"moid": "moid", "instance_uuid": "instance UUID", "host": "made on host"}
+    about = ", ".join(f"{label} {known[key]}" for key, label in labels.items() if known.get(key))
+    config, dom0 = _source(home, guest)
+    start = shlex.join(["xl", "create", config])
+    confirmed = (
+        f"Then say so: {confirmation.command(guest)}" if confirm else "Both on at once break the network for both."
+    )
+    begin = f"{AGAIN.format(guest)}. Or type" if confirm else "type"
+    steps = [
+        f"In vCenter, or on the ESXi host itself, find the machine {name} ({about or 'nothing more is known of it'}). "
+        "Disconnect all its NICs: take off Connected and Connect at power on.",
+        f"Power it off. On the ESXi host: vim-cmd vmsvc/getallvms, then vim-cmd vmsvc/power.off with the ID of {name}.",
+        f"Look that it is off: vim-cmd vmsvc/power.getstate with its ID. {confirmed}",
+        f"Start the source: {begin} on the Dom-0{' ' + dom0 if dom0 else ''}: {start} (on older Xen: xm create).",
+    ]
+    remedy = "in this order:\n" + "\n".join(f"{n}. {step}" for n, step in enumerate(steps, 1))
+    return Problem(
+        f"a person has to switch {name} off", guest, why, "the new machine off before the source starts", remedy
+    )
+
+
+@contextlib.contextmanager
+def told(home: Home, guest: str, step: str) -> Iterator[None]:
+    """Where the parameters of a rollback cannot be used, what a person can do all the same is told beside what is wrong."""
+    try:
+        yield
+    except BadInput as e:
+        if step != ROLLBACK or not home.folder(guest).is_dir():
+            raise
+        raise BadInput(*e.problems, order(home, guest, "the parameters cannot be used", confirm=False)) from None
+
+
+def _facts(home: Home, guest: str) -> dict[str, Any]:
+    """What deployment.json tells of the machine, and where that is gone, cutover.json."""
+    folder = home.folder(guest)
+    return _read(folder / "cutover.json") | _read(folder / "deployment.json")
+
+
+def _source(home: Home, guest: str) -> tuple[str, str]:
+    """(path of the guest's configuration on its Dom-0, the Dom-0's name), as far as it can be read."""
+    with contextlib.suppress(HikkoshiError, OSError):
+        found = home.guest(guest)
+        return str(found.config), found.dom0
+    with contextlib.suppress(OSError, UnicodeDecodeError):
+        for line in (home.root / "params" / "guests" / f"{guest}.yml").read_text(encoding="utf-8").splitlines():
+            key, _, value = line.partition(":")
+            if key == "config" and value.strip():
+                return value.partition(" #")[0].strip().strip("'\""), ""
+    return f"/etc/xen/{guest}", ""
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_bytes()) if path.is_file() else {}
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}

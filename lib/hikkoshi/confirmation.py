@@ -1,0 +1,53 @@
+"""A person's word that the new machine is off, for a rollback that cannot ask vSphere.
+
+It is given by `hikkoshi confirm-off GUEST`, where the person types the machine's name. It counts for some minutes, and not
+beyond the next cut-over. No ping and no other hint takes its place: a machine that does not answer may well be on.
+"""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import ClassVar
+
+from hikkoshi.artefact import Artefact
+from hikkoshi.check import Check
+from hikkoshi.errors import BadInput
+
+VALID = timedelta(minutes=30)
+
+
+class Confirmation(Artefact):
+    """machine-off.json: who has seen that the machine is off, and when."""
+
+    filename: ClassVar[str] = "machine-off.json"
+    made_by: ClassVar[str] = "75-rollback"
+    guest: str
+    machine: str  # its name, as the person typed it
+    by: str  # USER@HOST
+    time: datetime
+
+    def __str__(self) -> str:
+        return f"{self.by} confirmed at {self.time:%H:%M:%SZ} that {self.machine} is off"
+
+
+def command(guest: str) -> str:
+    """What a person types."""
+    return f"hikkoshi confirm-off {guest}"
+
+
+def given(folder: Path, guest: str) -> Check:
+    """Whether there is a word that counts now."""
+    title, expected = f"a person has confirmed that the new machine of {guest} is off", "a word of the last 30 minutes"
+    try:
+        found = Confirmation.find(folder)
+    except (BadInput, OSError) as e:
+        return Check(title, False, f"it cannot be read: {e}", expected, command(guest), str(folder))
+    if found is None or found.guest != guest:
+        return Check(title, False, "nobody has", expected, command(guest), str(folder))
+    age = datetime.now(UTC) - found.time
+    told = str(found) if timedelta() <= age else f"{found}, which is in the future"
+    return Check(title, timedelta() <= age < VALID, told, expected, command(guest), str(folder))
+
+
+def forget(folder: Path) -> None:
+    """It counts no more: the machine is about to be switched on, or vSphere has been asked itself."""
+    (folder / Confirmation.filename).unlink(missing_ok=True)

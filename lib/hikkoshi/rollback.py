@@ -1,0 +1,153 @@
+"""The way back, as far as it can be gone from here: nothing stands in its way, and nothing is claimed that nobody saw.
+
+vSphere is asked for some seconds. Where it does not answer, a person takes the machine out of service by hand, and the source
+starts only after that person's word: both at once, with the same addresses, break the network for both.
+"""
+
+import threading
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from hikkoshi import byhand, confirmation
+from hikkoshi.check import Check
+from hikkoshi.errors import HikkoshiError, Problem, Refused, VSphereError
+from hikkoshi.params import Guest, Home, Site
+from hikkoshi.progress import Progress, silent
+from hikkoshi.vsphere import cutover, deployment, session, vm
+from hikkoshi.vsphere.deployment import Order
+from hikkoshi.vsphere.session import VSphere
+from hikkoshi.xen import dom0
+
+LOGIN = 6.0  # seconds for the way from the name to the open session
+ANSWER = 10.0  # seconds for every answer after that
+TASK = 60.0  # seconds for unplugging, and for switching off
+PAUSE = 30.0  # seconds after which a vSphere that did not answer is tried again
+_T = TypeVar("_T")
+
+
+class Rollback:
+    """The rollback of one guest."""
+
+    def __init__(self, home: Home, site: Site, guest: Guest, run: str) -> None:
+        self._home, self._site, self._guest, self._run = home, site, guest, run
+        self._folder = home.folder(guest.name)
+        self._macs = [n.mac for n in guest.nics]
+        self._server: tuple[VSphere, Order] | None = None
+        self._why, self._tried = "", 0.0
+        self._reach()
+
+    def present(self) -> list[Check]:
+        """What there is to take out of service, and what is left alone. Never red: nothing stands in the way."""
+        if found := self._ask(lambda v, o: [cutover.present(v, o), *cutover.strangers(v, o, self._macs)]):
+            return found
+        word = self._word()
+        told = f"{self._why}; {word.found if word else 'a person can do it by hand, as will be told'}"
+        return [Check("the machine in vSphere", True, told, where=self._site.vsphere.server, unseen="not seen")]
+
+    def out_of_service(self) -> Check:
+        """Whether the machine in vSphere is off and unplugged: as vSphere tells, else by a person's word."""
+        title = f"{self._guest.name} is out of service in vSphere"
+        found = self._ask(lambda v, o: None if self._missing(v, o) else cutover.rolled_back(v, o))
+        if found is not None:
+            return found  # whatever somebody has said
+        if word := self._word():
+            return Check(title, True, f"{self._why}; {word.found}", unseen="not seen")
+        problem = self._by_hand()
+        return Check(title, False, self._why, problem.expected, problem.remedy, self._site.vsphere.server)
+
+    def alone(self) -> Check:
+        """Whether no machine that is not ours is on with the guest's MACs."""
+        found = self._ask(lambda v, o: cutover.alone(v, o, self._macs))
+        if found is not None:
+            return found
+        return Check("no other machine in vSphere is on with one of the MACs", True, self._why, unseen="not seen")
+
+    def take_out(self, progress: Progress = silent) -> None:
+        """Unplug the machine and switch it off; where that cannot be done from here, tell a person how."""
+        try:
+            if self._server is None or self._missing(*self._server):
+                raise Refused(self._by_hand())
+            cutover.roll_back(*self._server, self._folder, progress)
+        except VSphereError as e:
+            self._why = f"{e.problems[0].what}: {e.problems[0].found}"
+            raise VSphereError(*e.problems, self._by_hand()) from None
+
+    def record_gone(self) -> Check:
+        """Whether no record says any more that the machine is in service."""
+        return cutover.record_gone(self._folder)
+
+    def strike(self) -> None:
+        """Remove the record of the cut-over."""
+        cutover.strike(self._folder)
+
+    def source_runs(self) -> Check:
+        """Whether the source is back in service."""
+        return dom0.source_runs(self._home, self._site, self._guest)
+
+    def start_source(self) -> None:
+        """Start the source. vSphere is looked at once more right before: cells can be run in any order.
+
+        A machine that is not ours, and is on with the same MACs, needs a person's word, too: it is not for us to switch off.
+        """
+        off, alone = self.out_of_service(), self.alone()
+        if not off or not (alone or self._word()):
+            raise Refused(*(c.problem() for c in (off, alone, *(() if alone else (self._word(),))) if not c))
+        dom0.start_again(self._home, self._site, self._guest)
+
+    def close(self) -> None:
+        """Log out."""
+        if self._server:
+            self._server[0].close()
+
+    def _missing(self, v: VSphere, order: Order) -> bool:
+        """Whether vSphere shows no machine of ours where one is in service on record: it may well be on all the same."""
+        if missing := not cutover.record_gone(self._folder) and not deployment.found(v, order):
+            self._why = f"{cutover.CutOver.filename} says that it is in service, and vSphere shows no machine of ours"
+        return missing
+
+    def _word(self) -> Check:
+        return confirmation.given(self._folder, self._guest.name)
+
+    def _by_hand(self) -> Problem:
+        return byhand.order(self._home, self._guest.name, self._why)
+
+    def _ask(self, ask: Callable[[VSphere, Order], _T]) -> _T | None:
+        """An observation of vSphere; None where it does not answer."""
+        if self._server is None and time.monotonic() - self._tried > PAUSE:
+            self._reach()
+        if self._server is None:
+            return None
+        try:
+            return ask(*self._server)
+        except VSphereError as e:
+            self._server, self._tried = None, time.monotonic()
+            self._why = f"{e.problems[0].what}: {e.problems[0].found}"
+            return None
+
+    def _reach(self) -> None:
+        """Try to log in; whatever is in the way, and be it a name server that does not answer, costs `LOGIN` seconds at most."""
+        self._tried = time.monotonic()
+        done, late = threading.Event(), threading.Event()
+        got: list[tuple[VSphere, Order]] = []
+
+        def log_in() -> None:
+            try:
+                owner = vm.owner(self._home, self._run, self._folder / "lock")
+                order = deployment.order(owner, self._guest.name, None, None, self._folder)  # the marks are enough
+                found = session.connect(self._home, self._site.vsphere, timeout=ANSWER)
+                found.patience = TASK
+                if late.is_set():
+                    found.close()
+                got.append((found, order))
+            except HikkoshiError as e:
+                self._why = f"{e.problems[0].what}: {e.problems[0].found}"
+            except Exception as e:
+                self._why = f"{type(e).__name__}: {e}"
+            done.set()
+
+        self._why = f"vSphere does not answer within {LOGIN:g} s"
+        threading.Thread(target=log_in, daemon=True).start()
+        if done.wait(LOGIN):
+            self._server = next(iter(got), None)
+        late.set()

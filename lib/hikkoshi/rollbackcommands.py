@@ -1,0 +1,51 @@
+"""The command by which a person says that the new machine is off: thin, like the rest of the command line."""
+
+import sys
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+
+from hikkoshi import terminal
+from hikkoshi.errors import Problem, Refused, StepFailed
+from hikkoshi.terminal import AsJson
+
+
+def confirm_off(
+    guest: Annotated[str, typer.Argument(help="name of the guest: params/guests/NAME.yml")], as_json: AsJson = False
+) -> None:
+    """Say that you have seen that a guest's new machine is off. A rollback that cannot ask vSphere needs this word.
+
+    It asks you to type the machine's name. It counts for 30 minutes, and not beyond the next cut-over. A machine that answers no
+    ping may well be on: look at it.
+    """
+    from hikkoshi import byhand, confirmation  # noqa: PLC0415 - all imports here are late, as everywhere
+    from hikkoshi.journal import Journal  # noqa: PLC0415
+    from hikkoshi.params import Home  # noqa: PLC0415
+    from hikkoshi.record import environment  # noqa: PLC0415
+
+    home = Home.find()
+    folder = home.folder(home.guest(guest).name)
+    name = byhand.machine(home, guest)
+    if not sys.stdin.isatty():
+        raise Refused(Problem("nobody can be asked: this is no terminal", guest, remedy="run it in a terminal"))
+    out = sys.stderr if as_json else sys.stdout
+    terminal.say(f"Only if you have seen, in vCenter or on the ESXi host, that {name} is off:", out)
+    terminal.say(f"type its name, {name}, anything else not to: ", out, end="")
+    if (typed := sys.stdin.readline().strip()) != name:
+        remedy = f"look that {name} is off, then run this again"
+        raise Refused(Problem("nothing was confirmed", guest, repr(typed), repr(name), remedy))
+    word = confirmation.Confirmation(guest=guest, machine=name, by=environment.operator(), time=datetime.now(UTC))
+    try:
+        word.save(folder)
+    except OSError as e:
+        by_hand = byhand.order(home, guest, "your word cannot be kept", confirm=False)
+        remedy = f"make room there and say it again; or go on {by_hand.remedy}"
+        raise StepFailed(
+            Problem("your word cannot be kept", str(folder), e.strerror or str(e), remedy=remedy)
+        ) from None
+    Journal(folder / "journal.jsonl", rescue=True).append("confirmed-off", **word.model_dump(mode="json"))
+    if as_json:
+        terminal.print_json(word.model_dump(mode="json"))
+    else:
+        terminal.say(f"{word}. Now: {byhand.AGAIN.format(guest)}")
