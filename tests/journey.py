@@ -243,6 +243,9 @@ class Move:
     def meter(self, **changed: object) -> None:
         """What was measured of the outage: 2.05 s on one segment, or with these fields changed."""
         found = outage.read(DATA.parent / "outage" / "one-2.05--behind-arp.jsonl")
+        found = found.model_copy(
+            update={"segments": tuple(s.model_copy(update={"name": "servers"}) for s in found.segments)}
+        )
         found.model_copy(update={"since": SINCE, **changed}).save(self.folder)
 
     def speed(self, through: float, runs: int = 10, **segments: float) -> None:

@@ -5,7 +5,10 @@ Where the guest's parameters have no `measurement`, nothing is observed, and eac
 
 import contextlib
 import time
+from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
+from ipaddress import IPv4Interface
 from pathlib import Path
 from typing import ClassVar
 
@@ -46,8 +49,12 @@ class Observation:
         self._why_not = unmeasured(guest)
         self._meter = None
         self.file = self._free()  # every one of this run's probes
+        self._legs: dict[str, Check] = {}
         if (wanted := self._wanted) and plan and targets(plan):
-            self._meter = metering.Meter(targets(plan), self.file, host.parse(wanted.watch, home.root))
+            watching = host.parse(wanted.watch, home.root)
+            self._legs = _legs(watching, targets(plan))
+            seen = {name: str(guest.ip) for name, guest in targets(plan).items() if not self._legs[name].unseen}
+            self._meter = metering.Meter(seen, self.file, watching) if seen else None
 
     def checks(self) -> list[Check]:
         """What has to be there before anything is taken out of service.
@@ -57,7 +64,15 @@ class Observation:
         wanted = self._wanted
         if wanted is None:
             return [self._nothing("the outage and the wiring are measured")]
-        return [metering.permitted(), _reached("the machine that watches the segments", wanted.watch, self._home)]
+        reached = _reached("the machine that watches the segments", wanted.watch, self._home)
+        return [metering.permitted(), reached, *self.legs()]
+
+    def legs(self) -> list[Check]:
+        """From which address each segment is watched; red where it is none for all of them, since that is no watching."""
+        if self._meter is None and self._legs:
+            remedy = "give it an address in every segment, or take `measurement` out of the guest's parameters"
+            return [replace(leg, ok=False, remedy=remedy) for leg in self._legs.values()]
+        return list(self._legs.values())
 
     def measuring(self) -> Check:
         """Whether the outage meter measures now, or the outage of this cut-over is on record with all segments back."""
@@ -203,24 +218,35 @@ class Observation:
             seen.checks() if seen else [self._nothing("every NIC is on its segment, as seen from inside the guest")]
         )
         served = found.checks(self._silent(found)) if found else [self._nothing("every segment answers")]
-        return [*inside, *served]
+        unwatched = [replace(leg, title=f"{name} answers") for name, leg in self._legs.items() if leg.unseen]
+        return [*inside, *served, *(unwatched if found else ())]
 
     @property
     def _wanted(self) -> Measurement | None:
         return None if self._why_not else self._guest.measurement
 
     def _nothing(self, title: str) -> Check:
-        return Check(title, True, self._why_not or "the plan knows no address of the guest", unseen="not measured")
+        unwatched = "no segment can be watched" if self._legs else "the plan knows no address of the guest"
+        return Check(title, True, self._why_not or unwatched, unseen="not measured")
 
 
-def targets(plan: Plan) -> dict[str, str]:
+def _legs(watching: Host, wanted: Mapping[str, IPv4Interface]) -> dict[str, Check]:
+    try:
+        return metering.legs(watching, wanted)
+    except HikkoshiError as e:
+        p = e.problems[0]
+        title, why = "from where the segments are watched is known", f"{p.what}: {p.found}"
+        return {name: Check(title, False, why, "iproute2's ip there", p.remedy, watching.name) for name in wanted}
+
+
+def targets(plan: Plan) -> dict[str, IPv4Interface]:
     """{segment: the guest's address there}, of the NICs that have one; a second NIC on a segment is `SEGMENT (NIC)`."""
     segments = {n.name: n.segment for n in plan.vm.nics}
-    found: dict[str, str] = {}
+    found: dict[str, IPv4Interface] = {}
     for nic in plan.machine.nics:
         if nic.address:
             segment = segments[nic.name]
-            found[f"{segment} ({nic.name})" if segment in found else segment] = nic.address.partition("/")[0]
+            found[f"{segment} ({nic.name})" if segment in found else segment] = IPv4Interface(nic.address)
     return found
 
 

@@ -143,6 +143,9 @@ def test_the_outage_of_a_cut_segment_is_on_record_with_the_others_in_service(
 ) -> None:
     home, lab = wired
     seen = observation(home, "one")
+    assert {(bool(leg), leg.unseen) for leg in seen.legs()} == {(True, "")}, (
+        "the administrator has a leg in every segment"
+    )
     assert not seen.measuring()
     seen.measure()
     assert seen.measuring()

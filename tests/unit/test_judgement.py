@@ -210,6 +210,15 @@ def test_a_meter_that_was_killed_or_stood_still_does_not_prove_that_there_was_no
     assert judged(move) == ("open", "In service on vSphere; its network is not proved.")
 
 
+def test_a_segment_that_nobody_could_watch_is_not_without_outage(move: Move) -> None:
+    move.serve()
+    found = Outages.load(move.folder)
+    move.meter(segments=tuple(s.model_copy(update={"name": "another", "outages": ()}) for s in found.segments))
+    assert "Segments whose outage was not measured: servers." in points(move)
+    assert page(move).unknown == 1
+    assert judged(move) == ("open", "In service on vSphere; its network is not proved.")
+
+
 def test_only_a_whole_measurement_without_a_lost_probe_is_none(move: Move) -> None:
     move.serve()
     found = Outages.load(move.folder)

@@ -2,11 +2,13 @@
 
 import json
 from datetime import UTC, datetime, timedelta
+from ipaddress import IPv4Interface
 from pathlib import Path
 
 import pytest
 
 from hikkoshi import plan as planning
+from hikkoshi.network import host, metering
 from hikkoshi.network.outage import Outages
 from hikkoshi.observation import Observation, targets
 from hikkoshi.params import Home
@@ -15,6 +17,7 @@ from hikkoshi.survey import Survey
 from hikkoshi.vsphere.cutover import CutOver
 
 DATA = Path(__file__).parents[1] / "data"
+OURS = {"eth0": "127.0.0.5/8"}  # where this machine has an address of its own, whatever else it has
 SINCE = datetime(2026, 11, 22, 3, 0, tzinfo=UTC)
 
 
@@ -54,15 +57,15 @@ def measurement(home: Home, run: str, started: datetime, letters: str, *, whole:
 def test_every_segment_is_pinged_at_the_guests_own_address(home: Home) -> None:
     found = targets(plan(home))
     assert len(found) == 10
-    assert found["vlan301"] == "10.3.1.254"
+    assert str(found["vlan301"]) == "10.3.1.254/24"
 
 
 def test_two_nics_on_one_segment_are_two_targets(home: Home) -> None:
     made = plan(home)
     nics = (made.vm.nics[0], made.vm.nics[1].model_copy(update={"segment": "vlan301"}), *made.vm.nics[2:])
     found = targets(made.model_copy(update={"vm": made.vm.model_copy(update={"nics": nics})}))
-    assert found["vlan301"] == "10.3.1.254"
-    assert found["vlan301 (eth1)"] == "10.3.2.254"
+    assert str(found["vlan301"].ip) == "10.3.1.254"
+    assert str(found["vlan301 (eth1)"].ip) == "10.3.2.254"
 
 
 def test_a_guest_whose_addresses_nobody_knows_is_cut_over_without_a_measured_outage(here: Home) -> None:
@@ -82,7 +85,7 @@ def test_the_outage_on_record_is_of_the_measurement_that_saw_the_cut_over_though
     measurement(here, "much-earlier", SINCE - timedelta(days=1), "....")
     measurement(here, "killed", SINCE - timedelta(seconds=5), "..xxxx....", whole=False)
     (here.folder("gateway") / "outages" / "killed-at-once.jsonl").touch()
-    seen = observed(here, "again", plan(here))
+    seen = observed(here, "again", plan(here, OURS))
     measurement(here, "again", SINCE + timedelta(minutes=5), "........")
     assert not seen.recorded()
     seen.record()
@@ -95,4 +98,38 @@ def test_the_outage_on_record_is_of_the_measurement_that_saw_the_cut_over_though
 
 def test_a_cell_that_is_run_again_measures_into_a_file_of_its_own(here: Home) -> None:
     measurement(here, "one", SINCE, "....")
-    assert observed(here, "one", plan(here)).file.name == "one-2.jsonl"
+    assert observed(here, "one", plan(here, OURS)).file.name == "one-2.jsonl"
+
+
+def test_a_segment_in_which_the_watching_machine_has_no_address_is_not_measured(here: Home) -> None:
+    seen = observed(here, "one", plan(here, {**OURS, "eth1": "198.51.100.254/24"}))
+    ours, other = seen.legs()
+    assert (bool(ours), ours.unseen) == (True, "")
+    assert (bool(other), other.unseen) == (True, "not measured")
+    assert "would come in by another NIC of the guest" in other.found
+    assert seen._meter is not None
+    assert dict(seen._meter.targets) == {"vlan301": "127.0.0.5"}, "it is left out"
+    assert [c.title for c in seen.checks()[-2:]] == [ours.title, other.title], "before anything goes off"
+
+
+def test_a_machine_that_can_watch_no_segment_at_all_is_red_before_anything_goes_off(here: Home) -> None:
+    seen = observed(here, "one", plan(here, {"eth0": "198.51.100.254/24", "eth1": "203.0.113.254/24"}))
+    assert [bool(leg) for leg in seen.legs()] == [False, False]
+    assert "an address in every segment" in seen.legs()[0].remedy
+    assert seen.measuring().unseen == "not measured"
+
+
+@pytest.mark.parametrize(
+    ("told", "own"),
+    [
+        ("10.3.1.254 dev vlan301 src 10.3.1.7 uid 0", True),
+        ("10.3.1.254 via 10.9.9.1 dev eth0 src 10.9.9.2 uid 0", False),
+        ("10.3.1.254 dev eth0 src 10.9.9.2 uid 0", False),
+        ("RTNETLINK answers: Network is unreachable", False),
+        ("", False),
+    ],
+)
+def test_what_ip_says_of_the_way_tells_whether_a_segment_is_watched(told: str, own: bool) -> None:
+    found = metering._leg(host.HERE, "vlan301", IPv4Interface("10.3.1.254/24"), told)
+    assert found, "it stops nothing by itself"
+    assert (found.unseen == "") is own

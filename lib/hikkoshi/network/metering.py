@@ -11,6 +11,8 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from ipaddress import IPv4Address, IPv4Interface
+from itertools import pairwise
 from pathlib import Path
 
 from hikkoshi import tool
@@ -114,6 +116,34 @@ def measuring(targets: Mapping[str, str], file: Path, host: Host = HERE) -> Iter
         yield running
     finally:
         running.stop()
+
+
+def legs(host: Host, targets: Mapping[str, IPv4Interface]) -> dict[str, Check]:
+    """{segment: whether `host` pings the guest's address there from an address of its own in the guest's subnet}.
+
+    Else its pings would come in by another NIC of the guest, and tell nothing of this one: that segment is not measured.
+    """
+    asked = "\n".join(f"echo; ip route get {guest.ip} 2>&1" for guest in targets.values())
+    answers = host.script(f"{asked}\n:\n").split("\n\n") if targets else []
+    told = [answer.strip().partition("\n")[0].strip() for answer in answers]
+    return {name: _leg(host, name, guest, words) for (name, guest), words in zip(targets.items(), told, strict=True)}
+
+
+def _leg(host: Host, name: str, guest: IPv4Interface, told: str) -> Check:
+    """What ip-route(8) says of the way to an address, such as '10.0.0.1 via 10.9.9.1 dev eth0 src 10.9.9.2'."""
+    words = told.split()
+    way = dict(pairwise(words))
+    try:
+        own = "via" not in way and IPv4Address(way.get("src", "")) in guest.network
+    except ValueError:
+        own = False
+    title = f"{name} is watched from an address in {guest.network}"
+    if own:
+        return Check(title, True, f"{way['src']} on {way.get('dev', '?')}")
+    why = (
+        f"{host.name} has no address there: its pings would come in by another NIC of the guest ({told or 'no route'})"
+    )
+    return Check(title, True, why, "an address of its own in every segment", where=host.name, unseen="not measured")
 
 
 def permitted() -> Check:

@@ -174,6 +174,8 @@ def _outage(story: Story, _: Gettext) -> Iterator[str]:
         yield _("Segments that never answered, so that nothing is known of their outage: {segments}.").format(
             segments=never
         )
+    if left := standing.unwatched(story):
+        yield _("Segments whose outage was not measured: {segments}.").format(segments=", ".join(left))
     if not found.complete:
         yield _("The outage was measured until {time} only.").format(time=f"{found.until[:19].replace('T', ' ')} UTC")
     if found.breaks:

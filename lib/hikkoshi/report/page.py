@@ -283,7 +283,8 @@ def _unknown(story: Story) -> int:
     """How many segments may have been out without its being seen: all where the meter has gaps."""
     if story.outage is None:
         return 0
-    return len(story.outage.segments) if standing.gaps(story) else len(standing.unanswered(story))
+    watched = len(story.outage.segments) if standing.gaps(story) else len(standing.unanswered(story))
+    return watched + len(standing.unwatched(story))
 
 
 def _speed(what: str, series: Series, _: Gettext) -> Speed:

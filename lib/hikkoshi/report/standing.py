@@ -5,6 +5,7 @@ from typing import Literal
 from hikkoshi.check import Unseen
 from hikkoshi.network import aggregation
 from hikkoshi.network.statistics import Verdict
+from hikkoshi.observation import targets
 from hikkoshi.rehearsal.outcome import Ending
 from hikkoshi.report.story import StepStory, Story
 from hikkoshi.status import MEASURED, READ_ONLY, LastRun, State
@@ -133,6 +134,12 @@ def unanswered(story: Story) -> list[str]:
     return [s.name for s in story.outage.segments if s.at_the_end == "never answered"] if story.outage else []
 
 
+def unwatched(story: Story) -> list[str]:
+    """Segments of the guest that the measurement of the outage did not watch."""
+    watched = {s.name for s in story.outage.segments} if story.outage else set()
+    return [name for name in targets(story.plan) if name not in watched] if story.outage and story.plan else []
+
+
 def gaps(story: Story) -> bool:
     """Whether the meter of the outage was killed or stood still: an outage may lie where it saw nothing."""
     return story.outage is not None and (not story.outage.complete or bool(story.outage.breaks))
@@ -178,9 +185,8 @@ def proved(story: Story) -> bool:
     """Whether every NIC is on its segment, every segment back, and the network as fast as without the guest."""
     found = measured(story)
     wired = story.wiring is not None and story.wiring.witness.ok
-    served = (
-        story.outage is not None and not gaps(story) and all(s.at_the_end == "answers" for s in story.outage.segments)
-    )
+    whole = story.outage is not None and not gaps(story) and not unwatched(story)
+    served = whole and story.outage is not None and all(s.at_the_end == "answers" for s in story.outage.segments)
     return wired and served and found is not None and not slow(found, "inconclusive", "regressed")
 
 
