@@ -408,7 +408,7 @@ class TestReady:
         world.deploy(v)
         assert self.red(world, v) == []
         served(world, v)
-        cutover.start(v, world.site.vsphere, world.order, source=OFF, folder=world.folder)
+        cutover.start(v, world.site.vsphere, world.order, world.permission, source=OFF, folder=world.folder)
         assert self.red(world, v) == []
 
     @pytest.mark.parametrize(
@@ -437,7 +437,7 @@ class TestReady:
 
 
 def served(world: World, v: VSphere) -> None:
-    cutover.start(v, world.site.vsphere, world.order, source=OFF, folder=world.folder)
+    cutover.start(v, world.site.vsphere, world.order, world.permission, source=OFF, folder=world.folder)
     cutover.roll_back(v, world.order, world.folder)
 
 
