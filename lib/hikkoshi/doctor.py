@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from hikkoshi import files, privacy, signatory, temporary, tool
+from hikkoshi import files, privacy, signatory, temporary, tool, unprivileged
 from hikkoshi.errors import HikkoshiError
 from hikkoshi.params import Home
 
@@ -62,6 +62,7 @@ def findings(home: Home) -> Iterator[Finding]:
     yield Finding("Python", True, f"{platform.python_version()}, {platform.platform(terse=True)}")
     for program, version, purpose, required in PROGRAMS:
         yield _program(program, version, purpose, required)
+    yield _unprivileged()
     yield _guestfs()
     yield _kernel()
     yield _browser()
@@ -85,6 +86,16 @@ def _program(program: str, version: Sequence[str], purpose: str, required: bool)
         return Finding(title, False, e.problems[0].what, SETUP, required)
     words = (printed.stdout.strip() or printed.stderr.strip()).splitlines()
     return Finding(title, True, words[0] if words else path, required=required)
+
+
+def _unprivileged() -> Finding:
+    """As whom the programs run that meet what a guest made."""
+    title, uid = "what a guest made meets programs without rights", unprivileged.user()
+    if os.geteuid() != 0:
+        return Finding(title, True, "they have your own rights: you are not root", required=False)
+    found = f"they run as user {uid}, which is nobody's" if uid else "they run as root: nobody may change the user here"
+    remedy = "run Hikkoshi as an ordinary user, or in a container that has the capabilities SETUID and SETGID"
+    return Finding(title, uid is not None, found, remedy, required=False)
 
 
 def _guestfs() -> Finding:
@@ -113,7 +124,7 @@ def _browser() -> Finding:
 
     title = "Chromium (reports as PDF)"
     try:
-        return Finding(title, True, pdf.browser(), required=False)
+        return Finding(title, True, f"{pdf.browser()}; {pdf.sandbox()[1]}", required=False)
     except HikkoshiError as e:
         return Finding(title, False, e.problems[0].what, pdf.REMEDY, required=False)
 

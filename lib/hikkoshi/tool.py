@@ -7,6 +7,7 @@ guest stays locked for exactly as long. Of our environment they get what `INHERI
 import contextlib
 import functools
 import os
+import platform
 import re
 import shutil
 import signal
@@ -24,6 +25,7 @@ INHERITED = re.compile(  # where things are, and in which language; the marks by
 AGENTS = re.compile(  # how a key is used that lies elsewhere: for those programs alone that ask for it
     "SSH_AUTH_SOCK|SSH_ASKPASS(_REQUIRE)?|SSH_SK_PROVIDER|DISPLAY|WAYLAND_DISPLAY|XAUTHORITY|KRB5CCNAME|KRB5_CONFIG"
 )
+SANDBOXED_QEMU = Path(__file__).with_name("sandboxed-qemu")
 PYTHONS = (sys.executable, "/usr/bin/python3", "/usr/libexec/platform-python")
 
 
@@ -40,12 +42,12 @@ def find(program: str) -> str:
     return path
 
 
-def command(argv: Sequence[str | Path]) -> list[str]:
-    """The argument list that starts `argv` so that it dies with the calling thread.
+def command(argv: Sequence[str | Path], rights: Sequence[str] = ()) -> list[str]:
+    """The argument list that starts `argv` so that it dies with the calling thread, with the `rights` of `unprivileged`.
 
     For `subprocess.Popen` with `close_fds=False`: Python's own descriptors are not inheritable, the guest's lock is.
     """
-    return [find("setpriv"), "--pdeathsig", "KILL", "--", find(str(argv[0])), *map(str, argv[1:])]
+    return [find("setpriv"), "--pdeathsig", "KILL", *rights, "--", find(str(argv[0])), *map(str, argv[1:])]
 
 
 def environment(program: str | Path, **more: str) -> dict[str, str]:
@@ -63,6 +65,7 @@ def run(
     env: dict[str, str] | None = None,
     cwd: Path | None = None,
     ok: Sequence[int] = (0,),
+    rights: Sequence[str] = (),
 ) -> subprocess.CompletedProcess[str]:
     """Run a program to its end and return what it printed.
 
@@ -71,7 +74,7 @@ def run(
     """
     text = stdin.encode() if isinstance(stdin, str) else stdin
     process = subprocess.Popen(
-        command(argv),
+        command(argv, rights),
         stdin=subprocess.DEVNULL if text is None else subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -141,6 +144,12 @@ def end(process: subprocess.Popen[bytes]) -> None:
 def tail(text: str, lines: int = 12) -> str:
     """The last lines of a program's output."""
     return "\n".join(text.strip().splitlines()[-lines:]) or "(it printed nothing)"
+
+
+def guestfs_environment() -> dict[str, str]:
+    """What libguestfs' programs get besides: their QEMU, which opens guests' disks, is started in its own sandbox."""
+    own = os.environ.get("LIBGUESTFS_HV") or find(f"qemu-system-{platform.machine()}")
+    return {"LIBGUESTFS_HV": str(SANDBOXED_QEMU), "HIKKOSHI_HV": own}
 
 
 @functools.cache

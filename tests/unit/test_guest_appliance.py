@@ -48,6 +48,11 @@ def test_gives_the_workers_result_and_passes_the_job(worker: Path) -> None:
     assert (raw["op"], raw["disk"], raw["accelerator"]) == ("inspect", "/images/guest.img", "tcg")
 
 
+def test_the_workers_qemu_is_the_one_in_a_sandbox(worker: Path) -> None:
+    raw = run(worker, "print(json.dumps({'result': dict(os.environ)}))")
+    assert raw["LIBGUESTFS_HV"] == str(tool.SANDBOXED_QEMU)
+
+
 def test_an_error_is_told_in_four_parts(worker: Path) -> None:
     with pytest.raises(StepFailed) as e:
         run(worker, "print(json.dumps({'error': {'kind': 'changed', 'found': '/etc/fstab'}}))")

@@ -21,6 +21,7 @@ ORDER = [
     {"lock"},
     {"terminal"},
     {"tool", "artefact", "yamlfile", "reference", "privacy", "identity"},
+    {"unprivileged"},
     {"confirmation", "params", "signature", "statement"},
     {"byhand", "disk"},
     {"xen", "guest", "vsphere", "network", "rehearsal"},

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from hikkoshi.rehearsal.machine import Controller, Machine, MachineNic, NicModel
+from hikkoshi.rehearsal.machine import HANDED, Controller, Machine, MachineNic, NicModel, drive
 
 
 def machine(controller: Controller = "pvscsi", nic_model: NicModel = "vmxnet3", nics: int = 10) -> Machine:
@@ -20,18 +20,26 @@ def machine(controller: Controller = "pvscsi", nic_model: NicModel = "vmxnet3", 
 
 def options(made: Machine, name: str, disk: str = "/d/x.vmdk", disk_format: str = "vmdk") -> list[str]:
     """The values of every option of this name."""
-    arguments = made.arguments(Path(disk), disk_format, "tcg", Path("/p/serial"))
+    arguments = made.arguments(drive(Path(disk), disk_format), "tcg", Path("/p/serial"))
     return [value for key, value in itertools.pairwise(arguments) if key == f"-{name}"]
 
 
 def test_the_disk_is_opened_by_a_named_format_and_never_written() -> None:
-    (drive,) = options(machine(), "drive")
-    assert drive == "file=/d/x.vmdk,format=vmdk,if=none,id=disk,snapshot=on"
+    (shown,) = options(machine(), "drive")
+    assert shown == "driver=vmdk,file.driver=file,file.filename=/d/x.vmdk,if=none,id=disk,snapshot=on"
 
 
 def test_a_comma_in_a_path_does_not_end_it() -> None:
-    (drive,) = options(machine(), "drive", disk="/d/a,readonly=off.img", disk_format="raw")
-    assert drive.startswith("file=/d/a,,readonly=off.img,format=raw,")
+    (shown,) = options(machine(), "drive", disk="/d/a,readonly=off.img", disk_format="raw")
+    assert shown.startswith("driver=raw,file.driver=file,file.filename=/d/a,,readonly=off.img,if=none,")
+
+
+def test_what_is_below_an_overlay_is_named_by_us_and_not_by_the_overlay() -> None:
+    below = drive(HANDED, "vmdk", device=True)
+    assert drive(Path("overlay.qcow2"), "qcow2", backing=below) == (
+        "driver=qcow2,file.driver=file,file.filename=overlay.qcow2,backing.driver=vmdk,backing.file.driver=host_device,"
+        "backing.file.filename=/dev/fdset/1"
+    )
 
 
 def test_no_nic_reaches_a_network() -> None:

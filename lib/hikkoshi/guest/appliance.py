@@ -59,7 +59,7 @@ def _run(job: dict[str, Any], progress: Progress) -> dict[str, Any]:
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        env=tool.environment("python3"),
+        env=tool.environment("python3", **tool.guestfs_environment()),
         close_fds=False,
         start_new_session=True,
     )

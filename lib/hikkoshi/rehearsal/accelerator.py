@@ -11,8 +11,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
-from hikkoshi import files, temporary, tool
+from hikkoshi import files, tool, unprivileged
 from hikkoshi.errors import ToolFailed
+from hikkoshi.rehearsal.machine import SANDBOX, drive
 
 DEVICE = Path("/dev/kvm")
 LIMIT = 4.0  # seconds; a sound KVM needs 0.3, emulation 0.5
@@ -61,20 +62,40 @@ def probe(device: Path = DEVICE) -> Accelerator:
 
 def trial(accelerator: Literal["kvm", "tcg"], limit: float = LIMIT) -> Accelerator:
     """Run the little program under `accelerator`; what does not finish it in `limit` seconds is not used."""
-    with temporary.folder("probe") as folder:
+    with unprivileged.folder("probe") as folder:
         disk = folder / "program"
         disk.write_bytes(PROGRAM.ljust(510, b"\0") + b"\x55\xaa")
-        argv = ["qemu-system-x86_64", "-machine", "pc", "-accel", accelerator, "-cpu", "max,la57=off", "-m", "16"]
+        unprivileged.give(disk)
+        argv = [
+            "qemu-system-x86_64",
+            *SANDBOX,
+            "-machine",
+            "pc",
+            "-accel",
+            accelerator,
+            "-cpu",
+            "max,la57=off",
+            "-m",
+            "16",
+        ]
         argv += ["-no-user-config", "-nodefaults", "-display", "none", "-device", "isa-debug-exit,iobase=0x501"]
-        argv += ["-drive", f"file={disk},format=raw,snapshot=on"]
+        argv += ["-drive", f"{drive(Path(disk.name), 'raw')},snapshot=on"]
         start = time.monotonic()
         tool.find(argv[0])
         try:
-            tool.run(argv, timeout=limit, ok=(ANSWERED,), cwd=folder)
+            rights = unprivileged.rights(*groups(accelerator))
+            tool.run(argv, timeout=limit, ok=(ANSWERED,), cwd=folder, env={"TMPDIR": "."}, rights=rights)
         except ToolFailed as e:
             found = e.problems[0].found.splitlines()[0]
             return Accelerator("tcg", f"{DEVICE} is there, but cannot be used: {found}")
         return Accelerator(accelerator, f"a trial under {accelerator} answered in {time.monotonic() - start:.1f} s")
+
+
+def groups(accelerator: str) -> list[int]:
+    """The group that a program without rights needs for this accelerator; never root's."""
+    if accelerator != "kvm" or not DEVICE.exists():
+        return []
+    return [gid] if (gid := DEVICE.stat().st_gid) else []
 
 
 def _group(device: Path) -> str:

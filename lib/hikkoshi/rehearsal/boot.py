@@ -2,18 +2,20 @@
 
 import json
 import os
+import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
-from hikkoshi import files, temporary, tool
+from hikkoshi import files, tool, unprivileged
 from hikkoshi.disk import source, vmdk
 from hikkoshi.errors import Problem, ToolFailed
 from hikkoshi.progress import Progress, silent
 from hikkoshi.rehearsal import emulator, injection, witness
-from hikkoshi.rehearsal.machine import CONTROLLERS, Machine
+from hikkoshi.rehearsal.accelerator import groups
+from hikkoshi.rehearsal.machine import CONTROLLERS, HANDED, Machine, drive
 from hikkoshi.rehearsal.outcome import Ending, Outcome
 from hikkoshi.rehearsal.verdict import Verdict, last_line, verdict
 
@@ -49,11 +51,11 @@ def boot(
     if disk_format == "vmdk":
         vmdk.self_contained(disk)
     fingerprint = identity(disk, disk_format)
-    with temporary.folder("machine") as private:
+    with unprivileged.folder("machine") as private:
         serial = private / "serial"
-        with _bootable(disk, disk_format, private, accelerator, probe, progress) as (path, path_format, overlay):
-            arguments = machine.arguments(path, path_format, accelerator, serial)
-            with emulator.started(arguments, private) as guest:
+        with _bootable(disk, disk_format, private, accelerator, probe, progress) as (shown, overlay):
+            arguments = machine.arguments(shown, accelerator, Path(serial.name))
+            with emulator.started(arguments, private, disk=disk, groups=groups(accelerator)) as guest:
                 seconds, judged, told = _watch(guest, serial, probe, timeout, progress)
                 picture, screen = guest.picture(), guest.screen()
         console = _read(serial)
@@ -91,11 +93,12 @@ def identity(disk: Path, disk_format: DiskFormat) -> str:
 @contextmanager
 def _bootable(
     disk: Path, disk_format: DiskFormat, private: Path, accelerator: str, probe: bool, progress: Progress
-) -> Iterator[tuple[Path, str, tuple[str, ...]]]:
+) -> Iterator[tuple[str, tuple[str, ...]]]:
     """The disk itself; or an overlay of it into which the witness was put, or, where GRUB 2 would switch the screen to
     graphics before the kernel says a word, whose kernel writes to the serial port. And what was changed in the overlay."""
+    whole = drive(HANDED, disk_format, device=stat.S_ISBLK(disk.stat().st_mode))
     if not probe and not (disk_format == "raw" and _by_grub2(disk)):
-        yield disk, disk_format, ()
+        yield whole, ()
         return
     progress(0, 1, "making an overlay of the disk speak")
     overlay = private / "overlay.qcow2"
@@ -107,7 +110,8 @@ def _bootable(
         "path": witness.PATH,
         "witness": witness.SCRIPT if probe else "",
     }
-    result = tool.run([tool.guestfs_python(), injection.__file__], stdin=json.dumps(wish), timeout=300)
+    argv, sandboxed = [tool.guestfs_python(), injection.__file__], tool.guestfs_environment()
+    result = tool.run(argv, stdin=json.dumps(wish), timeout=300, env=sandboxed)
     answer = json.loads(result.stdout)
     if "problem" in answer:
         raise ToolFailed(
@@ -119,7 +123,8 @@ def _bootable(
                 "see 10-survey for what is on the disk; without the witness a rehearsal cannot vouch for the NICs",
             )
         )
-    yield overlay, "qcow2", tuple(answer["changed"])
+    unprivileged.give(overlay)
+    yield drive(Path(overlay.name), "qcow2", backing=whole), tuple(answer["changed"])
     overlay.unlink()
 
 
@@ -139,7 +144,7 @@ def _watch(
         seconds = time.monotonic() - begin
         screen, console = guest.screen().text, _read(serial)
         now = verdict(screen, console, seconds, timeout)
-        if now is None and serial.exists() and serial.stat().st_size > LOUD:
+        if now is None and serial.exists() and serial.lstat().st_size > LOUD:
             now = Verdict(Ending.TIMEOUT, f"more than {files.human(LOUD)} on its console; {last_line(screen, console)}")
         if now is None and guest.frozen():
             if restarted:
@@ -160,11 +165,11 @@ def _watch(
 
 def _read(serial: Path) -> str:
     """What the guest wrote to its console; of very much the beginning and the end."""
-    if not serial.exists():
+    try:
+        with unprivileged.opened(serial) as fd:
+            said, size = os.pread(fd, 2 * CONSOLE, 0), os.fstat(fd).st_size
+            if size > len(said):
+                said = said[:CONSOLE] + b"\n(something is left out here)\n" + os.pread(fd, CONSOLE, size - CONSOLE)
+    except FileNotFoundError:
         return ""
-    with serial.open("rb") as f:
-        said = f.read(2 * CONSOLE)
-        if (size := f.seek(0, os.SEEK_END)) > len(said):
-            f.seek(max(size - CONSOLE, CONSOLE))
-            said = said[:CONSOLE] + b"\n(something is left out here)\n" + f.read(CONSOLE)
     return said.decode("utf-8", errors="replace")

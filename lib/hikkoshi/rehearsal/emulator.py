@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import re
 import socket
 import subprocess
@@ -10,10 +11,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any, NoReturn
 
-from hikkoshi import tool
+from hikkoshi import tool, unprivileged
 from hikkoshi.errors import Problem, ToolFailed
+from hikkoshi.rehearsal.machine import SANDBOX, SET
 from hikkoshi.rehearsal.screen import MEMORY, MEMORY_BYTES, Screen
 
+_AGAIN = "run the step again; should it be the same again, what the guest did to QEMU may be the reason: do not move it"
+LONGEST = 1 << 20  # characters of an answer
 ANSWER_LIMIT = 30.0  # seconds that QEMU may take for an answer; it answers in milliseconds
 
 
@@ -63,7 +67,6 @@ class Emulator:
 
     def screen(self) -> Screen:
         """The text on the screen now; the guest stands still for the few milliseconds in which it is read."""
-        dump = self._folder / "vga"
         running = self.execute("query-status")["running"]
         if running:
             self.execute("stop")
@@ -71,17 +74,16 @@ class Emulator:
             # kernels scroll by moving the start address: what is at the beginning of the memory may be long past
             start = self._register(0x3D4, 0x0C) << 8 | self._register(0x3D4, 0x0D)
             graphics = bool(self._register(0x3CE, 0x06) & 1)
-            self.execute("pmemsave", val=MEMORY, size=MEMORY_BYTES, filename=str(dump))
+            self.execute("pmemsave", val=MEMORY, size=MEMORY_BYTES, filename="vga")
         finally:
             if running:
                 self.execute("cont")
-        return Screen(memory=dump.read_bytes(), start=start, graphics=graphics)
+        return Screen(memory=unprivileged.read(self._folder / "vga"), start=start, graphics=graphics)
 
     def picture(self) -> bytes:
         """The screen as PNG."""
-        path = self._folder / "screen.png"
-        self.execute("screendump", filename=str(path), format="png")
-        return path.read_bytes()
+        self.execute("screendump", filename="screen.png", format="png")
+        return unprivileged.read(self._folder / "screen.png")
 
     def _register(self, port: int, index: int) -> int:
         """Read an indexed VGA register, and leave the guest's own choice of index as it was."""
@@ -106,7 +108,7 @@ class Emulator:
 
     def _receive(self) -> dict[str, Any]:
         try:
-            line = self._channel.readline()
+            line = self._channel.readline(LONGEST)
         except TimeoutError:
             raise ToolFailed(
                 Problem(
@@ -119,7 +121,10 @@ class Emulator:
             line = ""
         if not line:
             self._gone()
-        answer: dict[str, Any] = json.loads(line)
+        try:
+            answer: dict[str, Any] = dict(json.loads(line))
+        except (ValueError, TypeError):
+            raise ToolFailed(Problem("QEMU's answer is not understood", found=line[:200], remedy=_AGAIN)) from None
         return answer
 
     def _gone(self) -> NoReturn:
@@ -129,7 +134,7 @@ class Emulator:
             Problem(
                 "QEMU ended by itself",
                 where=" ".join(map(str, self._process.args)),  # type: ignore[arg-type]
-                found=tool.tail((self._folder / "errors").read_text(errors="replace")),
+                found=tool.tail(unprivileged.read(self._folder / "errors").decode(errors="replace")),
                 expected="a machine that runs until the rehearsal has its verdict",
                 remedy="QEMU's own words above name the cause: memory, a disk that cannot be read, a device it does not have",
             )
@@ -137,28 +142,50 @@ class Emulator:
 
 
 @contextlib.contextmanager
-def started(arguments: Sequence[str | Path], folder: Path) -> Iterator[Emulator]:
-    """Start QEMU with `arguments`, using `folder` for its temporary files; it is killed at the end, come what may.
+def started(
+    arguments: Sequence[str | Path], folder: Path, *, disk: Path | None = None, groups: Sequence[int] = ()
+) -> Iterator[Emulator]:
+    """Start QEMU with `arguments`, in `folder` (of `unprivileged`), where its temporary files are; it is killed at the end.
+
+    It has no rights but those of `groups`, and its own sandbox: no other program is started by it, no other user entered.
+    `disk` is handed to it open, for reading only, as `machine.HANDED`.
 
     `ToolFailed` with QEMU's own words where it does not start.
     """
     ours, theirs = socket.socketpair()
     ours.settimeout(ANSWER_LIMIT)
-    with ours, theirs, (folder / "errors").open("wb") as errors:
+    with contextlib.ExitStack() as stack, ours, theirs, (folder / "errors").open("wb") as errors:
         channel = ["-chardev", f"socket,id=qmp,fd={theirs.fileno()}", "-mon", "chardev=qmp,mode=control"]
-        theirs.set_inheritable(True)
+        handed = [theirs.fileno()]
+        if disk is not None:  # its folder is closed to a user without rights
+            handed.append(stack.enter_context(_reading(disk)))
+            channel += ["-add-fd", f"fd={handed[-1]},set={SET}"]
+        for fd in handed:
+            os.set_inheritable(fd, True)
         process = subprocess.Popen(
-            tool.command(["qemu-system-x86_64", *arguments, *channel]),
+            tool.command(["qemu-system-x86_64", *SANDBOX, *arguments, *channel], unprivileged.rights(*groups)),
             stdin=subprocess.DEVNULL,
             stdout=errors,
             stderr=errors,
-            env=tool.environment("qemu-system-x86_64", TMPDIR=str(folder)),  # for the snapshot
+            env=tool.environment("qemu-system-x86_64", TMPDIR="."),  # for the snapshot
+            cwd=folder,
             close_fds=False,
             start_new_session=True,
         )
+        for fd in handed:
+            os.set_inheritable(fd, False)
         theirs.close()
         try:
             with ours.makefile("rw", encoding="utf-8", newline="\n") as stream:
                 yield Emulator(process, stream, folder)
         finally:
             tool.end(process)
+
+
+@contextlib.contextmanager
+def _reading(disk: Path) -> Iterator[int]:
+    fd = os.open(disk, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        yield fd
+    finally:
+        os.close(fd)

@@ -13,6 +13,10 @@ NicModel = Literal["vmxnet3", "e1000"]
 # which the same driver family (mptbase, mptscsih) serves with another last module.
 CONTROLLERS: dict[Controller, str] = {"pvscsi": "pvscsi", "lsisas1068": "mptsas1068", "lsilogic": "mptsas1068"}
 NICS: dict[NicModel, str] = {"vmxnet3": "vmxnet3", "e1000": "e1000-82545em"}  # ESXi's e1000 is an 82545EM
+SET = 1  # QEMU's number of the descriptor that the disk is handed to it by
+HANDED = Path(f"/dev/fdset/{SET}")
+# QEMU's own filter of system calls, on a host of any architecture: it starts nothing, and changes no user and no priority
+SANDBOX = ("-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny")
 FIRST_SLOT = 0x10  # of the NICs on the PCI bus; below are the board and the disk
 
 
@@ -45,13 +49,12 @@ class Machine(BaseModel):
             "that the initrd holds mptspi is for 30-prepare to show"
         )
 
-    def arguments(self, disk: Path, disk_format: str, accelerator: str, serial: Path) -> list[str]:
+    def arguments(self, drive: str, accelerator: str, serial: Path) -> list[str]:
         """QEMU's arguments, without those for its control channel.
 
-        The disk is opened by the format that is named, never by what its content claims to be, and every write goes to a
-        snapshot that is thrown away. Each NIC hangs on a hub of its own: its link is up, and nothing is at the other end.
-        The serial port writes to the file `serial`. A guest that restarts or halts is frozen, so that its last screen
-        can still be read.
+        `drive` names the disk and its format, see `drive` below; every write goes to a snapshot that is thrown away. Each NIC
+        hangs on a hub of its own: its link is up, and nothing is at the other end. The serial port writes to the file
+        `serial`. A guest that restarts or halts is frozen, so that its last screen can still be read.
         """
         controller, bus = CONTROLLERS[self.controller], "scsi0.0"
         place = f"scsi-hd,drive=disk,bus={bus},channel=0,scsi-id=0,lun=0"
@@ -65,7 +68,7 @@ class Machine(BaseModel):
             *("-no-user-config", "-nodefaults", "-no-reboot", "-no-shutdown"),
             *("-display", "none", "-vga", "std"),
             *("-chardev", f"file,id=serial,path={escaped(serial)}", "-serial", "chardev:serial"),
-            *("-drive", f"file={escaped(disk)},format={disk_format},if=none,id=disk,snapshot=on"),
+            *("-drive", f"{drive},if=none,id=disk,snapshot=on"),
             *("-device", f"{controller},id=scsi0,bus=pci.0,addr=0x5"),
             *("-device", f"{place},bootindex=0"),
             *self._network(),
@@ -80,6 +83,16 @@ class Machine(BaseModel):
             arguments += ["-netdev", f"hubport,id=net{n},hubid={n}"]
             arguments += ["-device", f"{NICS[self.nic_model]},netdev=net{n},mac={nic.mac},{slot},romfile="]
         return arguments
+
+
+def drive(path: Path, disk_format: str, *, device: bool = False, backing: str = "") -> str:
+    """A disk as one of QEMU's options: by the format that is named, never by what its content claims to be.
+
+    `device` says that it is a block device. `backing` is the drive below an overlay, in the place of the one that it names.
+    """
+    protocol = "host_device" if device else "file"
+    below = "".join(f",backing.{option}" for option in backing.split(",") if option)
+    return f"driver={disk_format},file.driver={protocol},file.filename={escaped(path)}{below}"
 
 
 def escaped(path: Path) -> str:

@@ -7,7 +7,7 @@ language come from the HTML.
 import os
 from pathlib import Path
 
-from hikkoshi import files, temporary, tool
+from hikkoshi import files, tool, unprivileged
 from hikkoshi.check import Check
 from hikkoshi.errors import ToolFailed
 
@@ -71,13 +71,32 @@ def complete(html: Path) -> Check:
     return Check(TITLE, there, files.human(made.stat().st_size) if there else "no PDF", EXPECTED, REMEDY, str(made))
 
 
+def sandbox() -> tuple[list[str], str]:
+    """Chromium's options about its own sandbox, and in words how it is kept in.
+
+    It needs user namespaces, which some containers have not; and as root it starts without a sandbox only. Then what is
+    left is that it runs as a user without rights, or as root nothing.
+    """
+    if os.geteuid() != 0:
+        return [], "its own sandbox"
+    if unprivileged.user() is None:
+        return ["--no-sandbox"], "no sandbox, and as root: nobody may change the user here"
+    if not unprivileged.namespaces():
+        return ["--no-sandbox"], "a user without rights, no sandbox of its own: there are no user namespaces here"
+    return [], "its own sandbox, as a user without rights"
+
+
 def _printed(html: Path) -> bytes:
-    with temporary.folder("pdf") as fresh:
-        made = fresh / "report.pdf"
-        sandbox = ["--no-sandbox"] if os.geteuid() == 0 else []  # as root Chromium starts without one only
+    """The PDF. The browser sees a copy of the HTML, and nothing else of ours."""
+    with unprivileged.folder("pdf") as fresh:
+        copy, made = fresh / "report.html", fresh / "report.pdf"
+        copy.write_bytes(html.read_bytes())
+        unprivileged.give(copy)
         own = [f"--user-data-dir={fresh}/profile", f"--print-to-pdf={made}"]
-        tool.run([browser(), *OPTIONS, *sandbox, *own, html.resolve().as_uri()], timeout=LIMIT)
-        return made.read_bytes() if made.is_file() else b""
+        home = {name: str(fresh) for name in ("HOME", "TMPDIR", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_RUNTIME_DIR")}
+        argv = [browser(), *OPTIONS, *sandbox()[0], *own, copy.as_uri()]
+        tool.run(argv, timeout=LIMIT, cwd=fresh, env=home, rights=unprivileged.rights())
+        return unprivileged.read(made)
 
 
 def _whole(content: bytes) -> bool:
