@@ -70,12 +70,15 @@ def _source(home: Home, guest: str) -> tuple[str, str]:
     """(path of the guest's configuration on its Dom-0, the Dom-0's name), as far as it can be read."""
     with contextlib.suppress(HikkoshiError, OSError):
         found = home.guest(guest)
-        return str(found.config), found.dom0
+        return str(found.own_config), found.dom0
     with contextlib.suppress(OSError, UnicodeDecodeError):
-        for line in (home.root / "params" / "guests" / f"{guest}.yml").read_text(encoding="utf-8").splitlines():
-            key, _, value = line.partition(":")
-            if key == "config" and value.strip():
-                return value.partition(" #")[0].strip().strip("'\""), ""
+        lines = (home.root / "params" / "guests" / f"{guest}.yml").read_text(encoding="utf-8").splitlines()
+        written = {
+            key: value.partition(" #")[0].strip().strip("'\"") for key, _, value in (x.partition(":") for x in lines)
+        }
+        for key in ("start_config", "config"):
+            if written.get(key):
+                return written[key], ""
     return f"/etc/xen/{guest}", ""
 
 

@@ -17,7 +17,7 @@ from hikkoshi.progress import Progress, silent
 from hikkoshi.vsphere import cutover, deployment, session, vm
 from hikkoshi.vsphere.deployment import Order
 from hikkoshi.vsphere.session import VSphere
-from hikkoshi.xen import dom0
+from hikkoshi.xen import autostart, dom0, original
 
 LOGIN = 6.0  # seconds for the way from the name to the open session
 ANSWER = 10.0  # seconds for every answer after that
@@ -80,6 +80,11 @@ class Rollback:
     def strike(self) -> None:
         """Remove the record of the cut-over."""
         cutover.strike(self._folder)
+
+    def source(self) -> list[Check]:
+        """What the source is started from, with what was not moved; and whether it comes back with its Dom-0. Only told."""
+        where = (self._home, self._site, self._guest)
+        return [original.check(*where), autostart.told(*where)]
 
     def source_runs(self) -> Check:
         """Whether the source is back in service."""

@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from hikkoshi import byhand
 from hikkoshi.errors import BadInput, Refused
 from hikkoshi.params import Dom0, Guest, Home, Site
+from hikkoshi.rollback import Rollback
 from hikkoshi.xen import dom0, original
 
 DATA = Path(__file__).parents[1] / "data" / "xen"
@@ -105,6 +107,26 @@ def test_by_hand_its_own_configuration_is_named(home: Home, tmp_path: Path) -> N
     folder = home.site().model_copy(update={"dom0s": {"xenhost": Dom0(root=Path("mnt"))}})
     with pytest.raises(Refused, match=f"xm create {tmp_path}/db01"):
         dom0.start_again(home, folder, guest(tmp_path, "db01"))
+
+
+@pytest.mark.parametrize("broken", ["", "nics: [\n"])
+def test_the_order_of_things_by_hand_names_its_own_configuration_too(home: Home, broken: str) -> None:
+    file = home.root / "params/guests/idp.yml"
+    file.write_text(file.read_text() + "start_config: /etc/xen/whole # with its data\n" + broken)
+    assert "xl create /etc/xen/whole" in byhand.order(home, "idp", "no vSphere").remedy
+
+
+def test_a_rollback_tells_what_it_starts_and_whether_that_comes_back_by_itself(
+    home: Home, site: Site, tmp_path: Path
+) -> None:
+    def told(own: Guest) -> list[str]:
+        return [f"{c.ok} {c.found}" for c in Rollback(home, site, own, "run").source()]
+
+    started, comes_back = told(guest(tmp_path, "db01"))
+    assert started == f"True {tmp_path}/db01, with what is not moved: xvdb (/srv/xen/db01/data.img)"
+    assert comes_back.startswith("True no. If it did before")
+    assert f"ln -s {tmp_path}/db01 /etc/xen/auto/" in comes_back
+    assert told(guest(tmp_path))[0].startswith(f"False {tmp_path}/db01 has also xvdb")
 
 
 def test_a_configuration_that_is_gone_stands_in_no_way_back(xl: Path, home: Home, site: Site, tmp_path: Path) -> None:
