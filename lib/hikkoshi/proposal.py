@@ -154,6 +154,10 @@ def _inside(plan: Plan) -> Points:
         yield f"{edit.path}: {edit.why}"
     for command in p.commands:
         yield f"run there: {' '.join(command)}"
+    yield (
+        "plan.json holds the whole texts of these files. Passwords and keys in them that are known by their names or forms were "
+        "replaced by HIKKOSHI-SECRET-0001 and so on when they were read; in the copy they are in their places"
+    )
 
 
 def _cutover(home: Home, guest: Guest, site: Site, plan: Plan) -> Points:

@@ -82,7 +82,7 @@ def start(home: Home, site: Site, guest: Guest, *, accelerator: str = "tcg", pro
         known = None  # of another version, or damaged: look again
     with origin.opened() as opened:
         size, content = opened.size, digest.of(opened, progress)
-    if known is not None and known.digest == content:
+    if known is not None and known.digest == content and known.guest.secrets >= 0:  # an earlier version kept them
         facts = known.guest
         progress(1, 1, "the disk has not changed since it was surveyed")
     else:
@@ -127,6 +127,10 @@ def table(survey: Survey) -> list[dict[str, str]]:
         {"what": "kernels", "found": kernels},
         {"what": "role", "found": f"{'forwards' if g.forwards else 'does not forward'}: {g.forwards_because}"},
         *([{"what": "NOT moved", "found": ", ".join(survey.left_out)}] if survey.left_out else []),
+        {
+            "what": "passwords and keys in its files",
+            "found": f"{max(g.secrets, 0)}, none of them kept: words stand for them",
+        },
         {"what": "content digest", "found": survey.digest},
     ]
 

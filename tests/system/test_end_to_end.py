@@ -10,6 +10,7 @@ import pytest
 from hikkoshi import files
 from hikkoshi.disk.conversion import Conversion
 from hikkoshi.journal import Journal
+from hikkoshi.lab import image, userland
 from hikkoshi.params import Home
 from hikkoshi.plan import Plan
 from hikkoshi.rehearsal.outcome import Ending
@@ -139,3 +140,37 @@ def test_rollback_disconnects_and_powers_off(moved: Home, tmp_path: Path) -> Non
         machines = server.collect("VirtualMachine", ["name", "runtime.powerState"])
     assert {str(m["runtime.powerState"]) for m in machines.values() if m["name"] == "idp"} == {"poweredOff"}
     shutil.rmtree(tmp_path)
+
+
+def test_no_password_of_a_guest_is_in_any_file_but_its_disks(moved: Home) -> None:
+    secrets = [s.encode() for s in (*userland.SECRETS, image.VNC_PASSWORD)]
+    config = (moved.outputs / "lab/dom0/etc/xen/idp").read_bytes()
+    assert secrets[-1] in config, "the guest has one"
+    found = []
+    for path in moved.outputs.rglob("*"):
+        name = path.relative_to(moved.outputs).as_posix()
+        if path.is_file() and not name.startswith("lab/") and path.suffix not in (".img", ".vmdk"):
+            content = path.read_bytes()
+            found += [(name, s) for s in secrets if s in content or s in json_in_json(content)]
+    assert found == []
+    assert b"HIKKOSHI-SECRET-0001" in (moved.folder("idp") / "plan.json").read_bytes()
+
+
+def json_in_json(content: bytes) -> bytes:
+    """What a notebook's JSON holds of a text."""
+    return content.replace(b"\\/", b"/").replace(b"\\n", b"\n").replace(b'\\"', b'"')
+
+
+@pytest.mark.needs("root", "setpriv")
+def test_another_user_reads_no_file_of_a_whole_move(moved: Home) -> None:
+    nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--"]
+    seen = subprocess.run(
+        [*nobody, "sh", "-c", 'find . -mindepth 1; cat "$1"', "-", "guests/idp/journal.jsonl"],
+        cwd=moved.outputs,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (seen.returncode, seen.stdout) == (1, "")
+    wide = [p for p in moved.outputs.rglob("*") if not p.is_symlink() and p.stat().st_mode & 0o077]
+    assert [p for p in wide if "lab" not in p.relative_to(moved.outputs).parts[:1]] == []

@@ -21,7 +21,7 @@ from hikkoshi.guest import appliance, preparation, prepared
 from hikkoshi.guest.facts import GuestFacts
 from hikkoshi.guest.preparation import Preparation
 from hikkoshi.guest.prepared import Prepared
-from hikkoshi.lab import image, lvm
+from hikkoshi.lab import image, lvm, userland
 
 pytestmark = pytest.mark.needs("qemu-system-x86_64", "debugfs", "mke2fs", "cpio")
 MIB = 1 << 20
@@ -73,6 +73,13 @@ def debugfs(disk: Path, command: str, partition: int = 2) -> str:
     return tool.run(["debugfs", "-R", command, f"{disk}?offset={start_of_partition(disk, partition)}"]).stdout
 
 
+def real(text: str) -> str:
+    """A text with the lab's guests' passwords in their places."""
+    for n, secret in enumerate(userland.SECRETS, 1):
+        text = text.replace(f"HIKKOSHI-SECRET-{n:04d}", secret)
+    return text
+
+
 def holders(path: Path) -> list[str]:
     """Programs that have `path`, or a file that begins with its name, open or on their command line."""
     found = []
@@ -118,9 +125,21 @@ def test_nothing_is_left_beside_the_copy(case: Case) -> None:
 def test_e2fsprogs_reads_the_new_files_and_the_kept_ones(case: Case) -> None:
     for edit in case.plan.edits:
         partition, path = (1, edit.path.removeprefix("/boot")) if edit.path.startswith("/boot/") else (2, edit.path)
-        assert debugfs(case.copy, f"cat {path}", partition) == edit.after
-        assert debugfs(case.copy, f"cat /.pre-migration{edit.path}", 2) == case.facts.texts[edit.path]
-        assert debugfs(case.source, f"cat {path}", partition) == case.facts.texts[edit.path]
+        before = real(case.facts.texts[edit.path])
+        assert debugfs(case.copy, f"cat {path}", partition) == real(edit.after or "")
+        assert debugfs(case.copy, f"cat /.pre-migration{edit.path}", 2) == before
+        assert debugfs(case.source, f"cat {path}", partition) == before
+
+
+def test_the_guests_passwords_are_in_its_files_and_in_nothing_that_is_kept(case: Case) -> None:
+    kept = case.facts.model_dump_json() + case.plan.model_dump_json() + case.result.model_dump_json()
+    kept += "".join(diff for _, diff in preparation.diffs(case.plan, case.facts))
+    for secret in userland.SECRETS:
+        assert secret not in kept
+    assert case.facts.secrets == len(userland.SECRETS)
+    menu, table = debugfs(case.copy, "cat /grub/grub.conf", 1), debugfs(case.copy, "cat /etc/fstab")
+    assert (userland.SECRETS[0] in menu, userland.SECRETS[1] in table) == (True, True)
+    assert userland.SECRETS[2] in debugfs(case.copy, "cat /etc/NetworkManager/system-connections/office")
 
 
 def test_owner_and_mode_of_changed_files_stay(case: Case) -> None:

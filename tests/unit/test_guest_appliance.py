@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from hikkoshi import tool
+from hikkoshi import redaction, tool
 from hikkoshi.disk.origin import Origin
 from hikkoshi.errors import BadInput, StepFailed, ToolFailed
 from hikkoshi.guest import appliance, inspection
@@ -158,6 +158,6 @@ def test_what_is_fetched_from_a_guest_is_bounded_in_all(
     job = {"texts": inspection.TEXTS, "files": inspection.FILES, "present": [], "folder": str(tmp_path)}
     guest = Files(sizes)
     with pytest.raises(worker["Wrong"]) as e:
-        worker["collect"](guest, job)
+        worker["collect"](guest, job, redaction.Redactor())
     assert e.value.report["kind"] == kind
     assert guest.fetched <= 1 << 30

@@ -50,6 +50,7 @@ def raw(folder: Path, **changed: bytes | None) -> dict[str, Any]:
         },
         "present": [*(f"/boot/vmlinuz-{v}" for v in versions), "/sbin/mkinitrd", "/etc/rc.d/rc3.d/S05kudzu"],
         "program": pack(b"\x7fELF\x02\x01" + bytes(12) + b"\x3e\0"),
+        "secrets": 0,
         "partitions": [
             {"device": f"/dev/sda{n}", "bytes": 1 << 20, "fstype": t, "label": "", "uuid": "", "mountpoint": m}
             for n, t, m in ((1, "ext3", "/boot"), (2, "ext3", "/"), (3, "swap", "swap"))
@@ -185,6 +186,17 @@ def test_a_guest_that_routes_or_translates_is_known_by_its_files(
 @pytest.mark.parametrize("line", [b"net.ipv4.ip_forward = 0\n", b"#net.ipv4.ip_forward = 1\n"])
 def test_a_guest_that_does_not_forward_is_not_said_to(tmp_path: Path, line: bytes) -> None:
     assert not facts(tmp_path, **{"/etc/sysctl.conf": line, "/etc/rc.d/rc.local": b"# -j MASQUERADE\n"}).forwards
+
+
+def test_of_files_that_are_only_looked_at_nothing_is_kept_but_lines_that_name_a_xen_device(tmp_path: Path) -> None:
+    rc = b"curl -u root:canary http://x\nmount /dev/xvdb1 /data\n"
+    keyfile = b"[connection]\ninterface-name=eth7\n[wifi-security]\nwhatever=canary\n"
+    path = "/etc/NetworkManager/system-connections/x"
+    found = facts(tmp_path, **{"/etc/rc.d/rc.local": rc, path: keyfile})
+    assert "eth7" in [i.name for i in found.interfaces]
+    assert "canary" not in found.model_dump_json()
+    assert found.texts["/etc/rc.d/rc.local"] == "mount /dev/xvdb1 /data\n"
+    assert path not in found.texts
 
 
 def test_a_text_in_an_old_encoding_is_kept_byte_for_byte(tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ def test_the_idp_is_written_as_centos_5_wrote_it() -> None:
         'on_poweroff = "destroy"\n'
         'on_reboot = "restart"\n'
         'on_crash = "restart"\n'
-        'vfb = [ "type=vnc,vncunused=1,keymap=ja" ]\n'
+        'vfb = [ "type=vnc,vncunused=1,vncpasswd=hon-no-mushi,keymap=ja" ]\n'
         'disk = [ "tap:aio:/var/lib/xen/images/idp.img,xvda,w" ]\n'
         'vif = [ "mac=00:16:3e:01:00:00,bridge=xenbr210,script=vif-bridge" ]\n'
     )

@@ -17,7 +17,7 @@ MODULES = sorted(p for p in LIB.rglob("*.py"))
 # each may import what stands in the lines above it, and itself
 ORDER = [
     {"errors"},
-    {"check", "deadline", "files", "progress", "permission", "temporary"},
+    {"check", "deadline", "files", "progress", "permission", "temporary", "redaction"},
     {"lock"},
     {"terminal"},
     {"tool", "artefact", "yamlfile", "reference", "privacy", "identity"},

@@ -41,8 +41,28 @@ def surveyed(tmp_path: Path) -> Survey:
     disk = tmp_path / "idp.img"
     disk.write_bytes(b"a boot sector".ljust(1 << 20, b"\0"))
     known = Survey.model_validate_json((Path(__file__).parents[1] / "data/survey/gateway.json").read_text())
-    about = {"disk": source.facts(disk), "origin": Origin.whole(disk), "bytes": 1 << 20, "digest": digest.content(disk)}
+    without_secrets = known.guest.model_copy(update={"secrets": 0})
+    about = {
+        "guest": without_secrets,
+        "disk": source.facts(disk),
+        "origin": Origin.whole(disk),
+        "bytes": 1 << 20,
+        "digest": digest.content(disk),
+    }
     return known.model_copy(update=about)
+
+
+def test_a_survey_of_a_version_that_kept_passwords_is_made_again(
+    home: Home, surveyed: Survey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(survey, "configuration", lambda *_: surveyed.xen)
+    monkeypatch.setattr(survey, "origin_of", lambda *_: surveyed.origin)
+    monkeypatch.setattr(survey.appliance, "inspect", lambda *_, **__: surveyed.guest)
+    content = {k: v for k, v in surveyed.guest.model_dump().items() if k != "secrets"}
+    older = surveyed.model_copy(update={"guest": type(surveyed.guest).model_validate(content)})
+    assert older.guest.secrets == -1
+    older.save(home.folder("gateway"))
+    assert survey.start(home, home.site(), home.guest("gateway")).guest.secrets == 0
 
 
 def test_a_source_that_was_written_to_since_is_not_the_one_that_was_surveyed(surveyed: Survey) -> None:

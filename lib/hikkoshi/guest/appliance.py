@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from hikkoshi import temporary, tool
+from hikkoshi import redaction, temporary, tool
 from hikkoshi.disk.origin import Origin
 from hikkoshi.errors import BadInput, HikkoshiError, Problem, StepFailed, ToolFailed
 from hikkoshi.guest import inspection, reading
@@ -46,6 +46,7 @@ def work(
             "accelerator": accelerator,
             "folder": str(folder),
             "seconds": SECONDS[op],
+            "redaction": redaction.__file__,
             "texts": inspection.TEXTS,
             "files": inspection.FILES,
             "present": inspection.PRESENT,
@@ -141,6 +142,12 @@ _KINDS: dict[str, tuple[type[HikkoshiError], str, str, str]] = {
         "guests of several disks come later; if the line is a leftover, remove it in the running guest",
     ),
     "too-large": (BadInput, "a file in the guest is unreasonably large", "", "look at that file in the running guest"),
+    "secrets": (
+        BadInput,
+        "a file in the guest has unreasonably many passwords",
+        f"at most {redaction.MOST} in all files",
+        "look at that file in the running guest",
+    ),
     "too-many": (BadInput, "the guest has unreasonably many of something", "", "clean it up in the running guest"),
     "no-room": (
         StepFailed,

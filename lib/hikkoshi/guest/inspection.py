@@ -12,7 +12,7 @@ from typing import Any
 
 from hikkoshi.disk import source
 from hikkoshi.errors import BadInput, Problem
-from hikkoshi.guest import fstab, grub, hardware, ifcfg, initrd, interfaces, pinning, sysconfig, text
+from hikkoshi.guest import fstab, grub, hardware, ifcfg, initrd, interfaces, kept, pinning, sysconfig, text
 from hikkoshi.guest import menu as menus
 from hikkoshi.guest.facts import GuestFacts, Interface, Kernel, Partition
 from hikkoshi.guest.menu import MENUS
@@ -228,8 +228,9 @@ def facts(raw: dict[str, Any], folder: Path, loader: str, disk: str) -> GuestFac
         systemd=any(path in raw["present"] for path in SYSTEMD),
         forwards=forwards,
         forwards_because=because,
-        texts={p: t for p, t in texts.items() if not p.startswith("/boot/config-")},
-        latin1=tuple(p for p in latin1 if not p.startswith("/boot/config-")),
+        texts=(needed := kept.of(texts)),
+        secrets=raw["secrets"],
+        latin1=tuple(p for p in latin1 if p in needed),
         initrd_maker=next((path for path in MAKERS if path in raw["present"]), ""),
         rpm_environment=tuple(sorted(p for p in raw["present"] if p.startswith("/var/lib/rpm/__db."))),
         selinux=sysconfig.values(texts.get("/etc/selinux/config", "")).get("SELINUX", "disabled").lower() != "disabled",

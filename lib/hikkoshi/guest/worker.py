@@ -6,6 +6,9 @@ system's own Python. One JSON object comes in on standard input; JSON objects go
 
 The guest's file systems are mounted by the appliance's kernel, never by the host's, and whatever is read from them is
 bounded. The disk's format is always given as raw: a guest can write any header to its own disk.
+
+Secrets in the guest's files do not leave this program: words stand in their places, and what is written gets them back. Whatever
+is compared or hashed is compared and hashed with these words.
 """
 
 import base64
@@ -13,6 +16,7 @@ import contextlib
 import hashlib
 import json
 import re
+import runpy
 import shutil
 import signal
 import stat
@@ -53,6 +57,7 @@ def say(**message):
 def main():
     """Do the job on standard input."""
     job = json.load(sys.stdin)
+    own = runpy.run_path(job["redaction"])["Redactor"]()  # this Python does not know the package
     signal.alarm(job["seconds"])  # the default action ends us; libguestfs then ends its machine
     apply = job["op"] == "apply"
     total = 6 if apply else 3
@@ -67,17 +72,18 @@ def main():
         outcome = {}
         if apply:
             say(progress=[2, total, "changing files"])
-            outcome["kept"] = change(g, job, lambda text: say(progress=[3, total, text]))
+            texts(g, job, own)  # all, in the survey's order: the same words stand for the same secrets
+            outcome["kept"] = change(g, job, own, lambda text: say(progress=[3, total, text]))
             if job["boot_loader"] == "extlinux":
                 boot_from(g, partitions)
             trim(g)
             say(progress=[4, total, "reading everything again"])
             g.umount_all()  # what is read next has been on the disk
             mount(g, partitions, readonly=True)  # by the new fstab
-            outcome["kept"] = {path: digest(g, job["kept"] + path) for path in outcome["kept"]}
+            outcome["kept"] = {path: kept_digest(g, job, own, path) for path in outcome["kept"]}
         say(progress=[total - 1, total, "reading"])
         told = [{key: value for key, value in p.items() if key != "at"} for p in partitions]
-        outcome.update(collect(g, job), partitions=told)
+        outcome.update(collect(g, job, own), partitions=told)
         g.umount_all()
         g.shutdown()
         g.close()
@@ -236,9 +242,20 @@ def text(g, path):
     return g.pread(path, size, 0) if size else b""
 
 
-def digest(g, path):
-    """SHA-256 of a file of any size."""
-    return hashlib.sha256(text(g, path)).hexdigest() if g.filesize(path) <= TEXT else g.checksum("sha256", path)
+def hidden(g, own, path, place=""):
+    """The bytes of a small file without its secrets; `place` is where it is kept, if that is elsewhere."""
+    try:
+        return own.redact(path, text(g, place or path))
+    except ValueError:
+        raise Wrong("secrets", path=path) from None
+
+
+def kept_digest(g, job, own, path):
+    """SHA-256 of what is kept of a file; an initrd may have any size."""
+    place = job["kept"] + path
+    if path in {edit["path"] for edit in job["edits"]}:
+        return hashlib.sha256(hidden(g, own, path, place)).hexdigest()
+    return g.checksum("sha256", place)
 
 
 def is_file(g, path):
@@ -262,16 +279,22 @@ def matching(g, patterns, limit):
     return found
 
 
-def collect(g, job):
-    """Texts by their path; the paths of fetched files with their names in the parent's folder; which paths exist."""
+def texts(g, job, own):
+    """Texts by their path, without their secrets."""
     paths = matching(g, job["texts"], TEXTS)
     links = {p for p in paths if stat.S_ISLNK(g.lstatns(p)["st_mode"])}
     # a link to a file that is taken already would be changed twice
-    texts = {}
+    found = {}
     for path in paths:
         if path not in links or g.realpath(path) not in paths:
-            texts[path] = text(g, path)
-            bounded(sum(map(len, texts.values())), ALL_TEXTS, "its configuration files", "all of them together")
+            found[path] = hidden(g, own, path)
+            bounded(sum(map(len, found.values())), ALL_TEXTS, "its configuration files", "all of them together")
+    return found
+
+
+def collect(g, job, own):
+    """Texts by their path; the paths of fetched files with their names in the parent's folder; which paths exist."""
+    found = texts(g, job, own)
     files, total = {}, 0
     for pattern, limit in job["files"].items():
         for path in matching(g, [pattern], FILES):
@@ -286,19 +309,20 @@ def collect(g, job):
             g.download(path, f"{job['folder']}/{files[path]}")
     head = next((p for p in ("/sbin/init", "/bin/bash", "/bin/sh") if is_file(g, p)), None)
     return {
-        "texts": {p: base64.b64encode(content).decode() for p, content in texts.items()},
+        "texts": {p: base64.b64encode(content).decode() for p, content in found.items()},
+        "secrets": len(own.tokens),
         "files": files,
         "present": [p for pattern in job["present"] for p in g.glob_expand(pattern)[:LISTING]],
         "program": base64.b64encode(g.pread(head, 20, 0) if head else b"").decode(),
     }
 
 
-def unchanged(g, job):
+def unchanged(g, job, own):
     """The guest's files are what the plan was made from, and there is room for the new initrd."""
     differ = []
     for edit in job["edits"]:
         there = is_file(g, edit["path"])
-        found = hashlib.sha256(text(g, edit["path"])).hexdigest() if there else None
+        found = hashlib.sha256(hidden(g, own, edit["path"])).hexdigest() if there else None
         if found != edit["before_sha256"]:
             differ.append(edit["path"])
     if differ:
@@ -311,13 +335,13 @@ def unchanged(g, job):
                 raise Wrong("space", path=folder, found=f"{free} bytes free", expected=f"{need}")
 
 
-def change(g, job, tell):
+def change(g, job, own, tell):
     """Make the edits, keep what was there, rebuild the initrd, run the commands; gives the paths that were kept.
 
     Nothing is touched if one of the files is not what the plan was made from. Files are written in place: owner, mode
     and SELinux label stay.
     """
-    unchanged(g, job)
+    unchanged(g, job, own)
     kept = []
 
     def keep(path):
@@ -332,7 +356,7 @@ def change(g, job, tell):
             g.rm(edit["path"])
         else:
             g.mkdir_p(edit["path"].rpartition("/")[0] or "/")
-            g.write(edit["path"], base64.b64decode(edit["after"]))
+            g.write(edit["path"], own.restore(base64.b64decode(edit["after"])))
     if job["initrd"]:
         keep(job["initrd"])
         for module in ("loop", "ext2"):  # mkinitrd of Enterprise Linux 5 wants a loop device, that of 3 an ext2 one

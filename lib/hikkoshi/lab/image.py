@@ -86,6 +86,9 @@ GATEWAY = GuestImage(
 )
 
 
+VNC_PASSWORD = "hon-no-mushi"
+
+
 def xm_config(image: GuestImage) -> str:
     """The guest's file in /etc/xen, as CentOS 5's virt-install wrote it."""
     where = f"tap:aio:/var/lib/xen/images/{image.name}"
@@ -102,7 +105,7 @@ bootloader = "/usr/bin/pygrub"
 on_poweroff = "destroy"
 on_reboot = "restart"
 on_crash = "restart"
-vfb = [ "type=vnc,vncunused=1,keymap=ja" ]
+vfb = [ "type=vnc,vncunused=1,vncpasswd={VNC_PASSWORD},keymap=ja" ]
 disk = [ {disks} ]
 vif = [ {vifs} ]
 """

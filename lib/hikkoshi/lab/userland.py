@@ -271,6 +271,7 @@ GRUB_CONF = """\
 default=0
 timeout=5
 hiddenmenu
+password --md5 $1$q5XJz1$Lw3sTGkuZr8UyVbNcA7pE/
 """
 
 
@@ -308,6 +309,10 @@ def root(name: str, nics: Iterable[Nic], forwards: bool, ordinary: Kernel, progr
     return tree | configuration(name, list(nics), forwards, place)
 
 
+# passwords as guests have them, in the order in which a survey finds them: none of them may be in what is kept of a move
+SECRETS = ("$1$q5XJz1$Lw3sTGkuZr8UyVbNcA7pE/", "s3kai-no-owari", "kagi wa ue no tana")
+
+
 def configuration(name: str, nics: list[Nic], forwards: bool, place: Places) -> dict[str, Node]:
     """The files of /etc that tell one guest from another, as anaconda wrote them in a Dom-U."""
     tree: dict[str, Node] = {}
@@ -322,7 +327,10 @@ def configuration(name: str, nics: list[Nic], forwards: bool, place: Places) -> 
         "sysfs                   /sys                    sysfs   defaults        0 0\n"
         "proc                    /proc                   proc    defaults        0 0\n"
         f"{place.swap:<23} swap                    swap    defaults        0 0\n"
+        f"//files.example.ac.jp/{name} /mnt cifs noauto,username={name},password={SECRETS[1]} 0 0\n"
     )
+    wired = f"[connection]\nid=office\ntype=ethernet\n\n[802-1x]\neap=peap;\nidentity={name}\npassword={SECRETS[2]}\n"
+    tree["etc/NetworkManager/system-connections/office"] = file(wired, 0o600)
     for n, nic in enumerate(nics):
         net = nic.address.network
         tree[f"etc/sysconfig/network-scripts/ifcfg-eth{n}"] = file(

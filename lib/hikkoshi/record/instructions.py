@@ -94,6 +94,11 @@ Whether runbook and program are the project's own, as its commit (Runbook-Commit
 Whoever has the project can ask it: git show COMMIT:notebooks/NAME.ipynb | sha256sum is Runbook-Project-SHA256. Where the runbook
 is another, the project's own is in runbook-of-the-project/. Notebooks that differ only in what they show count as the same.
 
+Of the guest it holds the texts of the files that the move changed, its NICs, kernels and partitions, and what its console
+showed when it was rehearsed; no disk. Passwords and keys in these texts that are known by their names or forms (boot menus,
+mounts, networks, the Xen configuration) are not in it: HIKKOSHI-SECRET-0001 and so on stand for them. Others may be: give it
+to those only who may read the guest's settings.
+
 WHAT IT PROVES
 
 That whoever holds the signing key sealed exactly these files, that nothing was changed, added or taken away since, and that

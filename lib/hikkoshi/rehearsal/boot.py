@@ -1,5 +1,6 @@
 """One boot of one disk: watched until its fate is clear, and kept as a picture, the screen's text and the console."""
 
+import base64
 import json
 import os
 import stat
@@ -9,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
-from hikkoshi import files, tool, unprivileged
+from hikkoshi import files, redaction, tool, unprivileged
 from hikkoshi.disk import source, vmdk
 from hikkoshi.errors import Problem, ToolFailed
 from hikkoshi.progress import Progress, silent
@@ -19,6 +20,9 @@ from hikkoshi.rehearsal.machine import CONTROLLERS, HANDED, Machine, drive
 from hikkoshi.rehearsal.outcome import Ending, Outcome
 from hikkoshi.rehearsal.verdict import Verdict, last_line, verdict
 
+BLANK = base64.b64decode(  # a picture of one point, in the place of one on which a secret was to be read
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg=="
+)
 TIMEOUT = 180.0  # seconds; under emulation a boot takes 15 to 45
 POLL = 1.0  # seconds between two looks at the screen
 SETTLE = 2.5  # seconds that a sign has to stay: GRUB may try another entry, a kernel goes on after its first line
@@ -58,9 +62,9 @@ def boot(
             with emulator.started(arguments, private, disk=disk, groups=groups(accelerator)) as guest:
                 seconds, judged, told = _watch(guest, serial, probe, timeout, progress)
                 picture, screen = guest.picture(), guest.screen()
-        console = _read(serial)
-    files.write(folder / f"{label}.png", picture)
-    files.write(folder / f"{label}.txt", (screen.text or "(the screen is in a graphics mode: see the picture)") + "\n")
+        console, text = _read(serial), _hidden(screen.text)
+    files.write(folder / f"{label}.png", picture if text == screen.text else BLANK)
+    files.write(folder / f"{label}.txt", (text or "(the screen is in a graphics mode: see the picture)") + "\n")
     files.write(folder / f"{label}.console.txt", console)
     return Outcome(
         ending=judged.ending,
@@ -142,7 +146,7 @@ def _watch(
     restarted = False
     while True:
         seconds = time.monotonic() - begin
-        screen, console = guest.screen().text, _read(serial)
+        screen, console = _hidden(guest.screen().text), _read(serial)
         now = verdict(screen, console, seconds, timeout)
         if now is None and serial.exists() and serial.lstat().st_size > LOUD:
             now = Verdict(Ending.TIMEOUT, f"more than {files.human(LOUD)} on its console; {last_line(screen, console)}")
@@ -172,4 +176,9 @@ def _read(serial: Path) -> str:
                 said = said[:CONSOLE] + b"\n(something is left out here)\n" + os.pread(fd, CONSOLE, size - CONSOLE)
     except FileNotFoundError:
         return ""
-    return said.decode("utf-8", errors="replace")
+    return _hidden(said.decode("utf-8", errors="replace"))
+
+
+def _hidden(text: str) -> str:
+    """What a guest shows, without the secrets among its kernel's arguments, which a kernel prints first of all."""
+    return redaction.shown(text, "/proc/cmdline")

@@ -11,10 +11,23 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, JsonValue
 
+from hikkoshi import redaction
 from hikkoshi.errors import BadInput, Problem
 from hikkoshi.xen import literal
 
 FORMATS = ("raw", "qcow", "qcow2", "vhd", "qed")
+SHOWN = (
+    "on_poweroff",
+    "on_reboot",
+    "on_crash",
+    "on_watchdog",
+    "boot",
+    "cpus",
+    "keymap",
+    "serial",
+    "timer_mode",
+    "tsc_mode",
+)
 _REMOTE = ("iscsi", "nbd", "enbd", "drbd")
 _PREFIXES = ("tap", "tap2", "tapdisk", "aio", "sync", "ioemu", "file", "phy", *FORMATS)
 _ACCESS: dict[str, Literal["r", "w", "w!"]] = {"r": "r", "ro": "r", "w": "w", "rw": "w", "w!": "w!", "!": "w!"}
@@ -64,7 +77,10 @@ class Vif(_Fact):
 
 
 class XenGuest(_Fact):
-    """One guest's configuration. Settings that have no field of their own are kept in `other`, as they resolve."""
+    """One guest's configuration, without secrets. `other` has the names of settings that have no field of their own.
+
+    Of these, numbers and what `SHOWN` names are there with their values; a text could be anything, a password too.
+    """
 
     name: str
     uuid: str = ""
@@ -93,6 +109,7 @@ class _Reader:
 
     def wrong(self, key: str, found: str, expected: str, remedy: str = "correct the line") -> None:
         line = f":{self.lines[key]}" if key in self.lines else ""
+        found = redaction.shown(found)
         self.problems.append(
             Problem(f"{key!r} in the Xen configuration is not usable", f"{self.where}{line}", found, expected, remedy)
         )
@@ -145,14 +162,21 @@ def parse(text: str, where: str) -> XenGuest:
         "memory_mb": reader.number("memory", None),
         "maxmem_mb": reader.number("maxmem", 0),
         "vcpus": reader.number("vcpus", 1),
-        **{key: reader.text(key) for key in ("kernel", "ramdisk", "root", "extra", "bootloader")},
+        **{key: reader.text(key) for key in ("kernel", "ramdisk", "root", "bootloader")},
+        "extra": redaction.shown(reader.text("extra"), "/proc/cmdline"),
         "disks": _disks(reader),
         "vifs": _vifs(reader),
-        "other": reader.left,
+        "other": {key: _shown(key, value) for key, value in reader.left.items()},
     }
     if reader.problems:
         raise BadInput(*sorted(reader.problems, key=lambda p: lines.get(p.what.split("'")[1], 0)))
     return XenGuest.model_validate(found)
+
+
+def _shown(key: str, value: literal.Value) -> str | int | float | None:
+    if isinstance(value, str):
+        return value if key in SHOWN else None
+    return value if isinstance(value, int | float) and not re.search(r"pass|pw|secret", key, re.I) else None
 
 
 def _uuid(reader: _Reader) -> str:
@@ -198,6 +222,7 @@ def disk(item: str) -> XenDisk:
     Named `target=` takes the rest of the entry, so it may hold commas. In the positional form VDEV may stand second, where
     xm has it: formats and device names cannot be confused.
     """
+    item = redaction.shown(item, redaction.LIST)
     found: dict[str, str] = {}
     options: list[str] = []
     prefixes: list[str] = []
@@ -307,6 +332,7 @@ def _vifs(reader: _Reader) -> list[Vif]:
 
 def vif(item: str, number: int) -> Vif:
     """One entry of `vif`, the `number`-th from 0; `ValueError` says what is wrong with it."""
+    item = redaction.shown(item, redaction.LIST)
     found: dict[str, str] = {}
     other: dict[str, str] = {}
     for word in filter(None, (w.strip() for w in item.split(","))):

@@ -12,6 +12,7 @@ import re
 import warnings
 from collections.abc import Callable
 
+from hikkoshi import redaction
 from hikkoshi.errors import BadInput, Problem
 
 Value = str | int | float | None | list["Value"]
@@ -234,4 +235,4 @@ def _problem(text: str, where: str, line: int, found: str) -> Problem:
 
 def _line(text: str, line: int) -> str:
     lines = text.splitlines()
-    return lines[line - 1].strip()[:120] if 0 < line <= len(lines) else "(end of file)"
+    return redaction.shown(lines[line - 1].strip()[:120]) if 0 < line <= len(lines) else "(end of file)"

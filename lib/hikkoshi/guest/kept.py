@@ -1,0 +1,23 @@
+"""What a survey keeps of the files that it has read: those that may be changed, and of others what a person has to judge."""
+
+import fnmatch
+from collections.abc import Mapping
+
+from hikkoshi.guest import device
+
+LOOKED_AT = (  # files that tell facts and are never changed, as patterns
+    *("/etc/network/*", "/etc/netplan/*", "/etc/NetworkManager/*", "/etc/systemd/network/*.net*"),
+    *("/etc/sysconfig/network", "/etc/sysconfig/iptables", "/etc/rc.d/rc.local"),
+    *("/etc/hostname", "/etc/*-release", "/boot/config-*"),
+)
+
+
+def of(texts: Mapping[str, str]) -> dict[str, str]:
+    """{path: text}, of files that are only looked at the lines that name a Xen device, if there are any."""
+    found = {}
+    for path, content in texts.items():
+        if not any(fnmatch.fnmatchcase(path, pattern) for pattern in LOOKED_AT):
+            found[path] = content
+        elif lines := device.names_xen(content):
+            found[path] = "\n".join(lines) + "\n"
+    return found

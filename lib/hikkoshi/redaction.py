@@ -1,0 +1,144 @@
+r"""Secrets of a guest: found in its files by their names and forms, and replaced before anything is kept or shown.
+
+HIKKOSHI-SECRET-0001 and so on stand in their places: one word to whoever changes the file, and no trace of the value, not even
+a hash, since a short password is soon guessed. The same value has the same number. Whoever has the file itself, as the worker
+that changes a guest's disk, puts the values back.
+
+The worker runs in the system's own Python, of 3.6 as well, and loads this file by itself: nothing but the standard library here.
+Files are hostile: every repetition that could be tried again and again has a limit.
+
+Sources: GNU GRUB Manual (password, password_pbkdf2), mount.cifs(8), nm-settings-keyfile(5), netplan(5), interfaces(5),
+dracut.cmdline(7), systemd.netdev(5), xl.cfg(5), crypt(5).
+"""
+
+import re
+
+MOST = 9999  # different secrets of a guest
+TOKEN = re.compile(rb"HIKKOSHI-SECRET-\d{4}")
+LIST = "KEY=VALUE,KEY=VALUE"  # in place of a path: entries as fstab and xl have them
+HIDDEN = "‹not kept›"  # where nobody has to put anything back
+
+_NAMED = rb"""(?<![\w.-])(?:[\w.-]{0,100}(?:passw(?:or)?d|passphrase|secret|psk|vncpass|spicepass|set_credential
+    |(?:private|preshared|wireless|wep)[_-]?key|mka-ca[kn]|password-raw)[\w.-]{0,100}|pass|pin|pw|rootpw)"""
+_NAMED = re.sub(rb"\s+", b"", _NAMED)
+_QUOTED = rb"""\"[^\"\n]+\"|'[^'\n]+'"""
+_AT_START = rb"^[ \t#;-]{0,200}"
+
+
+def _rules(*patterns: bytes) -> "list[re.Pattern[bytes]]":
+    return [re.compile(p, re.I | re.M) for p in patterns]
+
+
+_EVERYWHERE = _rules(
+    # GRUB: password [--md5] VALUE, password USER VALUE, password_pbkdf2 USER VALUE
+    _AT_START
+    + rb"password(?:_pbkdf2)?(?:[ \t]{0,200}=[ \t]{0,200}|[ \t]{1,200})(?:--\w{1,20}[ \t]{1,200})?(?P<s>\S[^\r\n]*)",
+    rb"(?P<s>grub\.pbkdf2\.[\w.]+)",
+    rb"(?P<s>\$(?:1|2[abxy]?|5|6|7|y|gy|md5|sha1|argon2\w{1,2})\$[^\s:,;\"']{6,})",
+    # what stands before the host: a scheme with or without //, a share, FUSE's program#user:password@host
+    rb"(?<![\w.+-])[a-z][a-z0-9+.-]{0,20}://[^\s/\"'@:]{0,200}:(?P<s>[^\s\"']{0,500})@",
+    rb"(?<![\w.])(?:iscsi|cifs|smb|nbd|nfs4?):(?P<s>[^\s\"'@:/]{0,200}:[^\s\"'/]{1,500})@",
+    rb"(?:(?<=[\s=\"'])|^)//[^\s/:@,]{0,200}:(?P<s>[^\s@]{1,500})@",
+    rb"\w#[^\s/:@]{0,200}:(?P<s>[^\s@]{1,500})@",
+    rb"(?<![\w.-])--(?:[\w-]{0,50}pass[\w-]{0,50}|secret)[ \t]{1,200}(?P<s>[^\s=]\S*)",
+    rb"\"[^\"\n]{0,100}passw[^\"\n]{0,100}\"[ \t]{1,200}(?P<s>\"[^\"\n]+\")",
+    rb"\biwconfig\b[^\n]{0,300}?\bkey[ \t]{1,200}(?P<s>\S+)",
+    rb"\bsopass[ \t]{1,200}(?P<s>\S+)",
+)
+_SETTINGS = _rules(  # a line is a setting: KEY=VALUE, KEY: VALUE
+    _AT_START + rb"(?:export[ \t]{1,200})?[\"']?" + _NAMED + rb"[\"']?[ \t]{0,200}[=:][ \t]{0,200}(?P<s>\S[^\r\n]*)",
+)
+_WORDS = _rules(_NAMED + rb"[\"']?(?:=|:[ \t]{1,200})(?P<s>" + _QUOTED + rb"|[^\s\"',}\]]+)")
+_ARGUMENTS = _rules(_NAMED + rb"=(?P<s>" + _QUOTED + rb"|(?:\\.|[^\s\"'\\])+)")  # of a kernel: a comma is part of it
+_MOUNTS = _rules(_NAMED + rb"=(?P<s>[^\s,]+)", rb"\buser(?:name)?=[^\s,%]{0,200}%(?P<s>[^\s,]+)")
+_IFUPDOWN = _rules(
+    _AT_START + rb"[\w-]{0,100}(?:psk|pass|secret|key|pin)[\w-]{0,100}[ \t]{1,200}(?P<s>\S[^\r\n]*)",
+)
+_IFCFG = _rules(_AT_START + rb"KEY\d?(?:_\w{1,50})?=(?P<s>\S[^\r\n]*)")
+_SECTION = re.compile(rb"^\[([^\]\n]*)\]", re.M)
+_VALUE = re.compile(rb"^[^=\[\n]{1,500}=[ \t]{0,200}(?P<s>\S[^\r\n]*)", re.M)
+_SIGNATURE, _BLOCK = b"# GRUB Environment Block\n", 1024
+
+
+class Redactor:
+    """One guest's secrets while its files are read: {value: what stands in its place}."""
+
+    def __init__(self) -> None:
+        self.tokens: dict[bytes, bytes] = {}
+        self._values: dict[bytes, bytes] = {}  # the same the other way round
+
+    def redact(self, path: str, content: bytes) -> bytes:
+        """A file's bytes without its secrets. The same files in the same order have the same words in their places."""
+        new = TOKEN.sub(lambda m: self._token(m.group()), content)  # a guest may have such words of its own
+        for rule in _of(path):
+            new = rule.sub(self._replaced, new)
+        if "/NetworkManager/" in path:
+            new = self._sections(new)
+        return _padded(content, new)
+
+    def restore(self, content: bytes) -> bytes:
+        """The bytes with all secrets where they belong."""
+        return _padded(content, TOKEN.sub(lambda m: self._values.get(m.group(), m.group()), content))
+
+    def _replaced(self, match: "re.Match[bytes]") -> bytes:
+        start, whole = match.start(), match.group()
+        begin, end = match.start("s") - start, match.end("s") - start
+        found = whole[begin:end]
+        if found[:1] in (b'"', b"'") and found[-1:] == found[:1] and len(found) > 1:
+            begin, end = begin + 1, end - 1  # the quotes stay
+        value = whole[begin:end]
+        if not value.strip() or TOKEN.fullmatch(value):
+            return whole
+        value = TOKEN.sub(lambda m: self._values[m.group()], value)  # one rule may find what holds another's
+        return whole[:begin] + self._token(value) + whole[end:]
+
+    def _token(self, value: bytes) -> bytes:
+        if value not in self.tokens:
+            if len(self.tokens) == MOST:
+                raise TooManyError(MOST)
+            token = b"HIKKOSHI-SECRET-%04d" % (len(self.tokens) + 1)
+            self.tokens[value], self._values[token] = token, value
+        return self.tokens[value]
+
+    def _sections(self, content: bytes) -> bytes:
+        """Keyfiles name secrets of a VPN's plugin as that likes; their sections are called after them."""
+        parts, at = [], 0
+        for match in [*_SECTION.finditer(content)]:
+            parts.append(content[at : match.start()])
+            at = match.start()
+        parts.append(content[at:])
+        secret = re.compile(rb"\[[^\]\n]*secrets?\]", re.I)
+        return b"".join(_VALUE.sub(self._replaced, p) if secret.match(p) else p for p in parts)
+
+
+class TooManyError(ValueError):
+    """More secrets than a guest can have."""
+
+
+def shown(text: str, path: str = "") -> str:
+    """A text for people, with a sign in the place of every secret; `path` says what kind of file it is of."""
+    redactor = Redactor()
+    content = redactor.redact(path, text.encode("utf-8", "surrogatepass"))
+    return TOKEN.sub(HIDDEN.encode(), content).decode("utf-8", "surrogatepass")
+
+
+def _of(path: str) -> "list[re.Pattern[bytes]]":
+    """The rules for a file, by its path in the guest."""
+    if path.startswith("/boot/config-"):
+        return []  # how a kernel was built: all of it is known
+    if path in ("/etc/fstab", LIST):
+        return [*_MOUNTS, *_EVERYWHERE]
+    if path.startswith(("/boot/", "/etc/kernel/", "/proc/cmdline")):
+        return [*_ARGUMENTS, *_EVERYWHERE]
+    if path in ("/etc/default/grub",) or path.startswith("/etc/dracut.conf.d/"):
+        return [*_SETTINGS, *_ARGUMENTS, *_EVERYWHERE]
+    own = _IFUPDOWN if path.startswith("/etc/network/") else _IFCFG if "/network-scripts/" in path else []
+    return [*own, *_SETTINGS, *_WORDS, *_EVERYWHERE]
+
+
+def _padded(content: bytes, new: bytes) -> bytes:
+    """GRUB's environment block has one length: what was put in or taken out is made up for by its padding."""
+    if not content.startswith(_SIGNATURE) or new == content:
+        return new
+    body = new.rstrip(b"#")
+    return body + b"#" * (_BLOCK - len(body))
