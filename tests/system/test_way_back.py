@@ -274,6 +274,7 @@ def test_on_a_full_disk_all_is_done_told_on_stderr_and_sealed_when_there_is_room
     outputs, kept = world.home.outputs, world.home.root / "kept"
     inside = (
         f"cp -a {outputs} {kept} && mount -t tmpfs -o size=8m none {outputs} && cp -a {kept}/. {outputs} && "
+        f"export HOME={outputs}/home && mkdir $HOME && "  # whose disk is as full
         f'{{ cat /dev/zero > {outputs}/all 2>/dev/null; "$@"; code=$?; rm {outputs}/all; '
         f"rm -r {kept}; cp -a {outputs} {kept}; exit $code; }}"
     )

@@ -28,6 +28,7 @@ from hikkoshi.record.interruption import Stop, Stopped, end_all
 from hikkoshi.record.lastwords import LastWords
 
 BINARY = {"image/png", "image/jpeg", "image/gif", "application/pdf"}  # what a notebook keeps as base64
+MEMORY = Path("/dev/shm")  # a file system in memory
 LONGEST_SOCKET_FOLDER = 70  # characters; the whole path of a socket may have 107
 
 
@@ -291,14 +292,17 @@ def execute(
 
 def _in_a_kernel(record: Record, kernel_name: str, environment: Mapping[str, str], **options: Any) -> None:
     # kernels that share a folder have been seen to get each other's messages
-    with temporary.folder("kernel", _place()) as private:
+    with temporary.folder("kernel", _place(memory=record.rescue)) as private:
         kernel = AsyncKernelManager(
             kernel_name=kernel_name, transport="ipc", ip=f"{private}/socket", connection_file=f"{private}/kernel.json"
         )
         words = LastWords(record.mask)
         client = HonestClient(record, km=kernel, kernel_name=kernel_name, log=logger, words=words, **options)
+        own = {"HIKKOSHI_KERNEL": str(private)}
+        if record.rescue:  # the disk of our home folder may be full, too, and Python's own way to a place for these
+            own |= dict.fromkeys(("IPYTHONDIR", "MPLCONFIGDIR", "TMPDIR"), str(private))
         try:
-            client.execute(env={**environment, "HIKKOSHI_KERNEL": str(private)}, cleanup_kc=True)
+            client.execute(env={**environment, **own}, cleanup_kc=True)
         except Exception as e:
             if client.stop.signum is not None:  # whatever a kernel says that was stopped while it started
                 raise Stopped(client.stop.signum) from None
@@ -311,8 +315,10 @@ def _in_a_kernel(record: Record, kernel_name: str, environment: Mapping[str, str
             words.close()
 
 
-def _place() -> Path:
-    """Where a kernel's sockets are: the whole path of one has a limit."""
+def _place(*, memory: bool) -> Path:
+    """Where a kernel's sockets are: the whole path of one has a limit. `memory`: where no disk is needed, if there is that."""
+    if memory and MEMORY.is_dir() and os.access(MEMORY, os.W_OK):
+        return MEMORY
     place = Path(tempfile.gettempdir())
     return place if len(str(place)) <= LONGEST_SOCKET_FOLDER else Path("/tmp")
 
