@@ -323,8 +323,7 @@ def test_wiring_outage_speed_and_cause_stand_in_the_report_as_they_were_measured
     Wiring(run="one", since=SINCE, witness=wiring.Witness(host="idp", way="passive", seconds=20, nics=(nic,))).save(
         move.folder
     )
-    found = outage.read(DATA.parent / "outage" / "one-2.05--behind-arp.jsonl")
-    found.model_copy(update={"since": SINCE}).save(move.folder)
+    move.meter()
     slow, fast = (Measured(since=since, series=series(x), folder="") for x, since in ((0.5, SINCE), (94.0, "")))
     Throughput(measured={"before the move": fast, "since the move": slow}).save(move.folder)
     read = words(move.page())
