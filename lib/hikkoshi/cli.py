@@ -30,6 +30,7 @@ app.add_typer(netcommands.netperf, name="netperf", no_args_is_help=True)
 app.command()(netcommands.diagnose)
 app.command()(netcommands.outage)
 app.command()(recordcommands.verify)
+app.command()(recordcommands.acknowledge)
 app.command()(machinecommands.machines)
 app.command()(rollbackcommands.confirm_off)
 

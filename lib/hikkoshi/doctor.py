@@ -140,7 +140,9 @@ def _font() -> Finding:
 def _signatory(home: Home) -> Finding:
     """Whose signature the records get; none of the lab's keys are there before its first `hikkoshi lab up`."""
     found = signatory.find(home)
-    told = f"by {found.name}, {found.key}" if found.name else found.why
+    told = (
+        f"by {found.name}, {found.key}" if found.name else f"{found.why}; WHAT IS RUN NOW IS SEALED UNSIGNED, FOR GOOD"
+    )
     remedy = "correct `signing` in params/site.yml; for the lab: `hikkoshi lab up`"
     return Finding("signatures of records (cut-over and remedies need them)", bool(found.name), told, remedy, False)
 

@@ -64,3 +64,45 @@ def verify(
         for n, problem in enumerate(found.problems, 1):
             terminal.say(f"{n}. {problem}".replace("\n", "\n   "), sys.stderr)
     raise typer.Exit(1 if found.problems else 0)
+
+
+def acknowledge(
+    record: Annotated[Path, typer.Argument(metavar="RECORD", help="a record that was sealed unsigned")],
+    *,
+    because: Annotated[str, typer.Option(metavar="WORDS", help="why it is, on one line")],
+    key: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="your key \\[default: signing.key in params/site.yml]")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Sign that you know of a record that nobody signed, since there was no key yet; `hikkoshi verify` tells it apart then.
+
+    For records that are as they were sealed, and only unsigned: ends with 3 for every other. Any later change voids it.
+    """
+    from hikkoshi import approval  # noqa: PLC0415 - see above
+    from hikkoshi.errors import Refused  # noqa: PLC0415
+    from hikkoshi.journal import Journal  # noqa: PLC0415
+    from hikkoshi.params import Home  # noqa: PLC0415
+    from hikkoshi.record import acknowledgement, inspection, verification  # noqa: PLC0415
+
+    home = Home.find()
+    found = verification.verify(record, approval.trust(home, home.site())).records[0]
+    flaws = "; ".join(p.what for p in found.problems) or found.acknowledged or "it is signed and good"
+    unsigned = found.info.get("Sealed-By", "").startswith("nobody: ")
+    if found.path != record.resolve() or flaws != inspection.UNSIGNED or not unsigned:
+        remedy = "see what hikkoshi verify tells of it: this is for records that were sealed without a key, and for nothing else"
+        raise Refused(
+            Problem("this is not to be acknowledged", str(record), flaws, "unsigned, and nothing else", remedy)
+        )
+    own = key.expanduser().absolute() if key else home.path(home.site().signing.key)
+    given = acknowledgement.give(home, found.path, found.identifier, own, because, ask=sys.stdin.isatty())
+    guest, _, name = found.identifier.partition("/")
+    if found.path == home.outputs.resolve() / "records" / guest / name:
+        said = {"by": given.by, "because": given.because, "sha256": given.sha256}
+        Journal(home.folder(guest) / "journal.jsonl").append("acknowledged", of=name, **said)
+    if as_json:
+        terminal.print_json(
+            {"record": found.identifier, "by": given.by, "because": given.because, "sha256": given.sha256}
+        )
+    else:
+        terminal.say(f"{found.identifier}: {given}")

@@ -19,7 +19,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import IO, Any, Literal
 
-from hikkoshi import byhand, confirmation, files, lock, masking, privacy, turn
+from hikkoshi import byhand, confirmation, files, lock, masking, privacy, signatory, turn
 from hikkoshi.check import Check, Unseen
 from hikkoshi.deadline import deadline
 from hikkoshi.errors import BadInput, HikkoshiError, Problem, Refused, StepFailed, nearest, printable
@@ -135,7 +135,8 @@ class Run:
         return self.home.folder(self.guest.name)
 
     def __str__(self) -> str:
-        return _shown(f"run {self.id} · guest {self.guest.name} · mode {self.mode} · {self.folder}")
+        words = f"run {self.id} · guest {self.guest.name} · mode {self.mode} · {self.folder}"
+        return _shown(words + signatory.warning(self.home, self.step))
 
     def approved(self) -> Check:
         """Whether somebody's approval of the guest's plan, disk and machine counts now; see `Gate.approved`."""

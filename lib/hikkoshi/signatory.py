@@ -44,3 +44,17 @@ def find(home: Home) -> Signatory:
         problem = e.problems[0]
         return Signatory(why=f"{problem.what}: {problem.where}" + (f", {problem.found}" if problem.found else ""))
     return Signatory(found.signer, found.key) if found else Signatory(why=f"{found.flaw}: {site.signing.key}")
+
+
+def warning(home: Home, step: str) -> str:
+    """What has to be known before something is sealed unsigned: it stays so. Empty where somebody can sign.
+
+    Empty for the rollback, too: the way back waits for no key.
+    """
+    why = find(home).why if step != "75-rollback" else ""
+    return (
+        f"\nNOBODY CAN SIGN HERE: {why}. This run's record will be UNSIGNED for good, and `hikkoshi verify` ends with 1 for "
+        "it, until a person acknowledges it (hikkoshi acknowledge). Stop here, see `signing` in params/site.yml, then begin anew"
+        if why
+        else ""
+    )

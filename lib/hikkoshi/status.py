@@ -105,7 +105,7 @@ def papers(home: Home) -> list[dict[str, str]]:
     for guest in home.guest_names():
         report = home.outputs / "reports" / f"{guest}.html"
         folder = home.outputs / "records" / guest
-        records = [p for p in folder.glob("*") if not p.name.startswith(".")]
+        records = [p for p in folder.glob("*") if p.is_dir() and not p.name.startswith(".")]
         there = str(report) if report.is_file() else "not written yet: 90-report writes it"
         rows.append({"guest": guest, "report": there, "records": str(len(records)), "in": str(folder)})
     return rows

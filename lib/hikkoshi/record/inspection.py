@@ -14,7 +14,7 @@ from typing import Any
 from hikkoshi import files, signature, statement
 from hikkoshi.errors import BadInput, Problem, ToolFailed, printable
 from hikkoshi.journal import Journal
-from hikkoshi.record import approvals, bag, evidence, provenance, register, timestamp
+from hikkoshi.record import acknowledgement, approvals, bag, evidence, provenance, register, timestamp
 from hikkoshi.record.approvals import Case, Known
 from hikkoshi.record.instructions import SIGNATURE, TOKEN
 from hikkoshi.signature import Trust
@@ -45,6 +45,7 @@ class Verified:
     info: dict[str, str]
     problems: tuple[Problem, ...]
     notes: tuple[str, ...] = field(default=())
+    acknowledged: str = ""  # a person's signed word that nobody signed this when it was sealed
 
     @property
     def identifier(self) -> str:
@@ -58,15 +59,16 @@ class Verified:
             "path": printable(str(self.path)),
             **{k.lower().replace("-", "_"): v for k, v in said.items()},
             "good": not self.problems,
+            "acknowledged": self.acknowledged,
             "problems": [vars(p) for p in self.problems],
             "notes": list(self.notes),
         }
 
     def row(self) -> dict[str, str]:
         """The same as a row for a reader."""
-        count = len(self.problems)
+        count, good = len(self.problems), "unsigned, acknowledged" if self.acknowledged else "good"
         return {
-            "": "good" if not count else f"{count} problem{'s' if count > 1 else ''}",
+            "": good if not count else f"{count} problem{'s' if count > 1 else ''}",
             "record": printable(f"{self.path.parent.name}/{self.path.name}"),
             "outcome": self.info.get("Outcome", "?"),
             "sealed": self.info.get("Sealed", "?"),
@@ -109,9 +111,18 @@ def inspect(record: Path, trust: Trust, ca: Path | None, count: Callable[[int], 
         notes.append(f"sealed late: {info['Inputs-Changed-Since-Run']} changed between the run and its sealing")
     if info.get("Secrets-Not-Readable", "none") != "none":
         notes.append(f"not searched for {info['Secrets-Not-Readable']}: it could not be read when this was sealed")
-    if not problems:  # what is inside is only as good as the bag
+    alone = [p for p in problems if p.what == UNSIGNED] == problems  # what is inside is only as good as the bag
+    if alone:
         problems += _inside(record, info, listed, trust, known, notes)
-    return Verified(record, info, tuple(map(told, problems)), tuple(notes))
+    word = ""
+    if alone and problems and info.get("Sealed-By", "").startswith("nobody: "):
+        given = acknowledgement.find(record, info.get("External-Identifier", ""), trust)
+        if isinstance(given, Problem):
+            problems.append(given)
+        elif given:
+            problems, word = [p for p in problems if p.what != UNSIGNED], printable(str(given))
+            notes.insert(0, word)
+    return Verified(record, info, tuple(map(told, problems)), tuple(notes), word)
 
 
 def told(problem: Problem) -> Problem:
@@ -228,6 +239,8 @@ def _signed(
     if SIGNATURE not in regular or bag.TAG_MANIFEST not in regular:
         found = said.removeprefix("nobody: ") or "no signature"
         remedy = "give the site a key that may seal, see `signing` in params/site.yml; this record stays unsigned"
+        if said.startswith("nobody"):
+            remedy += f". Once somebody knows why it is: hikkoshi acknowledge {record} --because '…'"
         expected = "sealed by somebody on the list" if said.startswith("nobody") else f"a signature by {said}"
         yield Problem(UNSIGNED, str(made), found, expected, remedy)
         return

@@ -6,15 +6,15 @@ record (no link, no name in a manifest), and nothing is written.
 
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from hikkoshi import files, lock
+from hikkoshi import files, lock, signature
 from hikkoshi.errors import BadInput, Problem, printable
 from hikkoshi.journal import Journal
 from hikkoshi.progress import Progress, silent
-from hikkoshi.record import bag
+from hikkoshi.record import acknowledgement, bag
 from hikkoshi.record.approvals import Known
 from hikkoshi.record.inspection import TAMPERED, Verified, inspect, size, told
 from hikkoshi.record.instructions import TOKEN
@@ -86,7 +86,7 @@ def verify(path: Path, trust: Trust, ca: Path | None = None, *, progress: Progre
         told_found = found_there or "no such file"
         problems.append(Problem("the register is missing", str(register.path), told_found, remedy=TAMPERED))
     if scope != "record":
-        problems += _strangers(path, register, scope)
+        problems += _strangers(path, register, scope, found)
     return Verification(tuple(found), tuple(map(told, problems)), tuple(notes))
 
 
@@ -127,7 +127,7 @@ def _with(found: Verified, more: Iterator[Problem | str]) -> Verified:
             notes.append(printable(word))
         else:
             problems.append(told(word))
-    return Verified(found.path, found.info, tuple(problems), tuple(notes))
+    return replace(found, problems=tuple(problems), notes=tuple(notes))
 
 
 def _chain(found: Verified, together: dict[str, Verified], register: Register) -> Iterator[Problem | str]:
@@ -231,14 +231,16 @@ def _differences(v: Verified, line: Line, digest: str, register: Path, before: s
             yield Problem(f"the register does not fit the record: {what}", where, str(written), true, TAMPERED)
 
 
-def _strangers(path: Path, register: Register, scope: str) -> Iterator[Problem]:
+def _strangers(path: Path, register: Register, scope: str, found: list[Verified]) -> Iterator[Problem]:
     """What is no record beside the records: of what was sealed nothing is anywhere else, and no folder is empty."""
     guests = [p for p in sorted(path.iterdir()) if p.is_dir() and not p.is_symlink()] if scope == "all" else [path]
     sealing = lock.held(register.path)  # somebody is at it just now
+    words = [acknowledgement.path_of(v.path) for v in found if v.acknowledged]
+    known = {register.path, *words, *map(signature.path_of, words)}
     for place in (path, *guests) if scope == "all" else guests:
         for entry in sorted(place.iterdir()):
             hidden, folder = entry.name.startswith("."), entry.is_dir() and not entry.is_symlink()
-            if entry == register.path or (folder and not hidden):
+            if entry in known or (folder and not hidden):
                 continue
             if folder and entry.name.endswith(".part") and place in guests:
                 if not sealing:
