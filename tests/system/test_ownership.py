@@ -1,6 +1,7 @@
 """Whose machine it is: nothing acts on one of another site folder, a clone, one of an earlier version, or one without marks."""
 
 import json
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -110,6 +111,24 @@ def test_a_rollback_from_another_folder_leaves_the_first_ones_machine_in_service
     assert row
     assert f"of another site folder, {OTHER.site}" in row.found
     assert not cutover.alone(v, second, macs), "on, with the same MACs"
+
+
+def test_the_rollback_of_a_second_folder_is_run_and_the_first_ones_machine_serves_on(
+    world: World, tmp_path: Path
+) -> None:
+    v = world.connect()
+    machine = serving(world, v, OTHER)
+    second = Home(tmp_path / "second")  # parameters of the same guest, and nothing else: no plan, no keys
+    shutil.copytree(world.home.root / "params", second.root / "params")
+    params = second.root / "params" / "site.yml"
+    text = params.read_text().replace("127.0.0.1:8989", world.params().server)
+    params.write_text(text.replace("outputs/lab/", f"{world.lab}/"))
+    done = hikkoshi(second, "run", "gateway", "--apply", "--from", "75", "--through", "75")
+    now = vm.again(v, machine)
+    assert (now.power, len(now.plugged), now.marks) == ("poweredOn", 10, machine.marks), done.stdout
+    (notebook,) = (second.folder("gateway") / "runs").glob("*75-rollback.ipynb")
+    assert f"left alone: {machine}" in notebook.read_text(), done.stdout + done.stderr
+    assert OTHER.site in notebook.read_text()
 
 
 def test_a_clone_is_listed_and_does_not_hinder_the_machine_that_it_was_made_of(world: World) -> None:
