@@ -1,11 +1,9 @@
 """Every runbook has the same anatomy, so that a reader finds the same thing in the same place."""
 
 import ast
-import inspect
 import itertools
 import re
 from pathlib import Path
-from typing import Any
 
 import nbformat
 import pytest
@@ -77,27 +75,6 @@ class TestEveryNotebook:
         for cell in code(path):
             assert not any(isinstance(n, machinery) for n in ast.walk(ast.parse(cell.source))), cell.source
             assert len(cell.source.splitlines()) <= 15, cell.source
-
-    def test_calls_what_is_there_with_arguments_that_it_takes(self, path: Path) -> None:
-        there: dict[str, Any] = {}
-        for cell in code(path):
-            tree = ast.parse(cell.source)
-            imports = [n for n in ast.walk(tree) if isinstance(n, ast.ImportFrom | ast.Import)]
-            exec(compile(ast.Module(list(imports), []), path.name, "exec"), there)
-            for call in (n for n in ast.walk(tree) if isinstance(n, ast.Call)):
-                called, words = call.func, ast.unparse(call)
-                if isinstance(called, ast.Attribute) and isinstance(called.value, ast.Name):
-                    owner = there.get(called.value.id)
-                    target = getattr(owner, called.attr) if inspect.ismodule(owner) else None
-                else:
-                    target = there.get(called.id) if isinstance(called, ast.Name) else None
-                whole = not any(isinstance(a, ast.Starred) for a in call.args) and all(k.arg for k in call.keywords)
-                if whole and str(getattr(target, "__module__", "")).startswith("hikkoshi"):
-                    given = {k.arg: None for k in call.keywords if k.arg}
-                    try:
-                        inspect.signature(target).bind(*call.args, **given)
-                    except TypeError as e:
-                        pytest.fail(f"{words}: {e}")
 
     def test_is_committed_without_outputs_unless_it_is_golden(self, path: Path) -> None:
         with_outputs = [c for c in code(path) if c.outputs or c.execution_count]
