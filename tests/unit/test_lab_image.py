@@ -131,7 +131,7 @@ def test_partitions_of_their_own_are_named_one_by_one_in_the_xen_configuration()
 
 
 def test_every_file_that_tells_where_something_is_tells_it_the_same_way() -> None:
-    by_uuid = image.places(replace(VARIANTS["el5-names"].image, fstab="uuid"))
+    by_uuid = image.places(replace(VARIANTS["el5-panic"].image, fstab="uuid"))
     assert by_uuid.argument == by_uuid.root
     assert by_uuid.root.startswith("UUID=")
     assert by_uuid.boot.startswith("UUID=")
