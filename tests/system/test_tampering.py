@@ -11,6 +11,7 @@ import shutil
 import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,7 @@ from hikkoshi.params import Home
 from hikkoshi.record import bag, register, seal, verification
 from hikkoshi.record.instructions import SIGNATURE, TOKEN
 from hikkoshi.signature import Trust
+from hikkoshi.statement import TIME
 from sealed import (
     A,
     B,
@@ -877,3 +879,12 @@ def test_a_manipulation_is_found(scene: Scene, case: Case) -> None:
     assert case.told in scene.verify()
     assert found_by_shell(scene.records, scene.trust) is (not case.unseen)
     assert {p: p.lstat().st_mtime_ns for p in scene.records.rglob("*")} == before  # who verifies writes nothing
+
+
+def test_a_machine_whose_clock_is_seconds_behind_seals_no_contradiction(scene: Scene) -> None:
+    sealed = bag.read_info(scene.story)["Sealed"]
+    before = bag.read_info(scene.records / bag.read_info(scene.story)["Previous-Record"])["Sealed"]
+    for seconds, found in ((2, False), (660, True)):
+        then = datetime.strptime(min(before, sealed), TIME) - timedelta(seconds=seconds)
+        scene.lie(scene.story, lambda r: None, Sealed=f"{then:{TIME}}")
+        assert ("time goes backwards along the chain" in scene.verify()) == found

@@ -7,16 +7,17 @@ import stat
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import astuple, dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from hikkoshi import files, signature, statement
+from hikkoshi import files, signature
 from hikkoshi.errors import BadInput, Problem, ToolFailed, printable
 from hikkoshi.journal import Journal
 from hikkoshi.record import acknowledgement, approvals, bag, evidence, provenance, register, timestamp
 from hikkoshi.record.approvals import Case, Known
 from hikkoshi.record.instructions import SIGNATURE, TOKEN
+from hikkoshi.record.register import CLOCKS
 from hikkoshi.signature import Trust
 
 TAMPERED = "this is not what was sealed: keep it as it is, and take the record from a copy"
@@ -30,7 +31,6 @@ LABELS = (
     "Previous-Record",
     "Register-Previous-SHA256",
 )
-CLOCKS = timedelta(minutes=10)  # by which the clocks of an operator and of a time stamp service may differ
 BLOCK = 1 << 20
 UNSIGNED = "the record is not signed"
 EARLIER = "sealed by an earlier version, which did not prove"
@@ -356,7 +356,4 @@ def _outcome(notebook: Path) -> str:
 
 
 def _time(info: dict[str, str]) -> datetime | None:
-    try:
-        return datetime.strptime(info.get("Sealed", ""), statement.TIME).replace(tzinfo=UTC)
-    except ValueError:
-        return None
+    return register.when(info.get("Sealed", ""))

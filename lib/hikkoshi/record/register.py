@@ -10,13 +10,15 @@ import os
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import astuple, dataclass, fields
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from hikkoshi import files, lock
+from hikkoshi import files, lock, statement
 from hikkoshi.errors import Busy, Problem, Refused
 from hikkoshi.params import Home
 
 FILENAME = "register.tsv"
+CLOCKS = timedelta(minutes=10)  # by which the clocks of two machines, or of a time stamp service, may differ
 PATIENCE = 60.0  # seconds; sealing one run takes a few
 REMEDY = "take the register from a backup; compare its last line with a copy kept elsewhere; do not repair it by hand"
 
@@ -113,7 +115,7 @@ class Register:
             found = raw[0].decode(errors="replace")[:80] if raw else "nothing"
             yield Problem("the register has no heading", f"{self.path}:1", found, HEADING, REMEDY)
         before, seen = _sha256(raw[0]) if raw else "", dict[str, int]()
-        latest = ""
+        last = ""
         for n, (this, line) in enumerate(self._parsed(), 1):
             where = f"{self.path}:{n + 1}"
             if line is None:
@@ -124,11 +126,11 @@ class Register:
             elif line.previous != before or line.n != str(n):
                 found, expected = f"n {line.n}, previous {line.previous}", f"n {n}, previous {before}"
                 yield Problem("the register was changed after it was written", where, found, expected, REMEDY)
-            if line is not None and line.sealed[:16] < latest[:16]:
-                found, expected = line.sealed, f"after {latest}, as the lines before"
+            if line is not None and backwards(last, line.sealed):
+                found, expected = line.sealed, f"after {last}, as the line before"
                 remedy = "a clock was set back, or somebody wrote this line: ask who sealed then"
                 yield Problem("time goes backwards in the register", where, found, expected, remedy)
-            latest = max(latest, line.sealed) if line is not None else latest
+            last = line.sealed if line is not None else last
             if line is not None and seen.setdefault(line.identifier, n + 1) != n + 1:
                 found = f"{line.identifier}, also in line {seen[line.identifier]}"
                 yield Problem("the register names a record twice", where, found, "each record once", REMEDY)
@@ -154,6 +156,20 @@ class Register:
             f.write(line.encode() + b"\n")
             f.flush()
             os.fsync(f.fileno())
+
+
+def when(sealed: str) -> datetime | None:
+    """The time that something was sealed at, as it is written; none where it is no time."""
+    try:
+        return datetime.strptime(sealed, statement.TIME).replace(tzinfo=UTC)
+    except ValueError:
+        return None
+
+
+def backwards(before: str, after: str) -> bool:
+    """Whether a later seal tells an earlier time, by more than honest clocks differ. What is no time is found elsewhere."""
+    first, second = when(before), when(after)
+    return first is not None and second is not None and first - second > CLOCKS
 
 
 def of(home: Home) -> Register:

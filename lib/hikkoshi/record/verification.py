@@ -18,7 +18,7 @@ from hikkoshi.record import acknowledgement, bag
 from hikkoshi.record.approvals import Known
 from hikkoshi.record.inspection import TAMPERED, Verified, inspect, size, told
 from hikkoshi.record.instructions import TOKEN
-from hikkoshi.record.register import FILENAME, Line, Register
+from hikkoshi.record.register import FILENAME, Line, Register, backwards
 from hikkoshi.signature import Trust
 
 KILLED = "if a seal was killed, the guest's next run removes it; else find out who put it there, or took something away"
@@ -154,7 +154,7 @@ def _chain(found: Verified, together: dict[str, Verified], register: Register) -
     if digest != expected:
         yield Problem("the record before is not the one that was sealed", str(before), digest, expected, TAMPERED)
     earlier = together[named].info if named in together else bag.read_info(before)
-    if earlier.get("Sealed", "") > found.info.get("Sealed", ""):
+    if backwards(earlier.get("Sealed", ""), found.info.get("Sealed", "")):
         remedy = "one of the two clocks was wrong, or somebody set a time back"
         times = f"{found.info.get('Sealed')}, the record before {earlier.get('Sealed')}"
         yield Problem(
