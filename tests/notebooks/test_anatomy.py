@@ -34,9 +34,10 @@ def test_the_runbooks_are_all_there() -> None:
     ]  # fmt: skip
 
 
-def test_vsphere_is_asked_in_the_very_cell_that_shuts_the_source_down() -> None:
+def test_vsphere_and_the_dom0_are_asked_in_the_very_cell_that_shuts_the_source_down() -> None:
     (cell,) = (c.source for p in NOTEBOOKS for c in code(p) if "dom0.shut_down(" in c.source)
-    assert 0 <= cell.find("run.preflight(cutover.ready(server,") < cell.find("dom0.shut_down(")
+    assert cell.startswith("run.preflight(")
+    assert 0 <= cell.find("cutover.ready(server,") < cell.find("dom0.others(") < cell.find("dom0.shut_down(")
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)

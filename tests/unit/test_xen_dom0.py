@@ -306,6 +306,33 @@ def test_shutting_down_waits_for_a_domain_that_has_lost_its_name(xl: Path, home:
     assert (xl / "calls").read_text().splitlines().count("list") >= 3
 
 
+def test_beside_a_domain_that_could_be_the_source_it_is_not_shut_down(
+    xl: Path, home: Home, site: Site, web01: Guest
+) -> None:
+    lists(xl, "xl-list.txt", long=WEB01)
+    assert dom0.others(home, site, web01)
+    zombie = (DATA / "xl-list-null-dying.txt").read_text().splitlines(keepends=True)[-1].replace(" 2 ", " 7 ")
+    (xl / "list.0").write_text((DATA / "xl-list.txt").read_text() + zombie)
+    check = dom0.others(home, site, web01)
+    assert (check.ok, "a domain without a name (ID 7" in check.found, "web01 (ID" in check.found) == (
+        False,
+        True,
+        False,
+    )
+    with pytest.raises(Refused, match=r"web01 is not shut down(?s:.*)without a name \(ID 7"):
+        dom0.shut_down(home, site, web01, permitted(web01.name), timeout=1)
+    assert calls(xl) == []
+
+
+def test_what_cannot_be_asked_for_other_domains_of_the_source_is_not_called_free_of_them(
+    xl: Path, home: Home, site: Site, web01: Guest
+) -> None:
+    assert dom0.others(home, folders(home), web01).unseen == "not seen"
+    lists(xl, "xl-list-cut-off.txt", long=WEB01)
+    assert "not known" in dom0.others(home, site, web01).found
+    assert not dom0.others(home, site, web01)
+
+
 @pytest.mark.parametrize(
     ("permission", "words"),
     [

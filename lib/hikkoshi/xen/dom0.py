@@ -20,6 +20,10 @@ from hikkoshi.xen import domains, original
 from hikkoshi.xen.domains import Domain, Sighting, Traits
 from hikkoshi.xen.root import is_local, read_config
 
+_FREE = (
+    "run this again in a minute. If it stays, see which guest it was (xl list -v, xenstore-ls), and have the Dom-0 freed "
+    "of it before the source is shut down"
+)
 A_PERSON = "a person has to"  # how the error begins where the Dom-0 is only a folder
 
 
@@ -34,6 +38,10 @@ class _Seen:
     @property
     def told(self) -> str:
         return "; ".join(map(str, self.sightings))
+
+    def beside(self, guest: Guest) -> str:
+        """What there is beside the domain of the guest's own name; empty where nothing is."""
+        return "; ".join(str(s) for s in self.sightings if not s.certain or s.domain.name != guest.name)
 
     def serving(self, guest: Guest) -> bool:
         """Whether the guest runs under its own name, and is the only domain of it."""
@@ -90,6 +98,24 @@ def source_runs(home: Home, site: Site, guest: Guest) -> Check:
     return Check(title, seen.serving(guest), found, expected, "75-rollback", seen.asked or "Dom-0")
 
 
+def others(home: Home, site: Site, guest: Guest) -> Check:
+    """Whether no domain but the source itself would stay once that is shut down: to be looked at before.
+
+    With one of another name, or one that could be the source, the source never counts as off, nor is it started again.
+    """
+    title, expected = f"nothing but {guest.name} itself may be the source", "no other domain that is it, or could be"
+    try:
+        seen = _look(home, site, guest)
+    except HikkoshiError as e:
+        p = e.problems[0]
+        return Check(title, False, f"not known: {p.what}: {p.found}", expected, p.remedy, p.where or "Dom-0")
+    if rest := seen.beside(guest):
+        return Check(title, False, rest, expected, _FREE, seen.asked)
+    if not seen.folders:
+        return Check(title, True, "none", expected)
+    return Check(title, True, _folders(home, site, seen.folders), expected, unseen="not seen")
+
+
 def shut_down(home: Home, site: Site, guest: Guest, permission: Permission, timeout: float = 300) -> None:
     """Shut the guest down in an orderly way and wait, at most `timeout` seconds, until no Dom-0 has any form of it.
 
@@ -103,6 +129,8 @@ def shut_down(home: Home, site: Site, guest: Guest, permission: Permission, time
     deadline = time.monotonic() + timeout
     seen = _look(home, site, guest)
     if any(s.domain.name == name and not s.domain.ending for s in seen.sightings):
+        if rest := seen.beside(guest):
+            raise Refused(Problem(f"{name} is not shut down", "Dom-0", rest, "no other domain that could be it", _FREE))
         tool.run([_toolstack(), "shutdown", "-w", name], timeout=timeout)
     elif any(not s.domain.ending for s in seen.sightings):
         raise StepFailed(_stays(source_off(home, site, guest), name, "and it is not asked to: it has another name"))
