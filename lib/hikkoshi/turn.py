@@ -84,6 +84,8 @@ class Turn:
             self._held = None
 
     def _check(self) -> None:
+        if self._claimed:  # a second rollback changes the time, too, before it finds out that it has to wait
+            return
         if self._mark() != self._opened:
             found = "a rollback has begun since this run was opened"
             raise Refused(Problem("this run acts no more", str(self._path), found, "the same run as before", AGAIN))

@@ -391,6 +391,16 @@ def test_a_rollback_does_not_begin_in_the_middle_of_anothers_action(home: Home) 
     rollback.end()
 
 
+def test_a_second_rollback_does_not_stop_the_first_one(home: Home) -> None:
+    first, second = Turn(home.folder("idp")), Turn(home.folder("idp"))
+    first.claim(wait=0)
+    with pytest.raises(Busy, match="in the middle of an action"):
+        second.claim(wait=0)
+    with first.acting():
+        pass
+    first.end()
+
+
 def test_a_rollback_need_not_wait_for_an_action_that_only_looks(home: Home) -> None:
     other, rollback = Turn(home.folder("idp")), Turn(home.folder("idp"))
     with other.acting():
