@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from hikkoshi import lock
+from hikkoshi import files, lock
 from hikkoshi.errors import Busy, Problem, Refused
 
 FILENAME = "turn.lock"
@@ -31,7 +31,7 @@ class Turn:
         self._held: IO[bytes] | None = None
         self._claimed = False  # by a rollback, for all of its time
         folder.mkdir(parents=True, exist_ok=True)
-        with contextlib.suppress(OSError), self._path.open("ab"):
+        with contextlib.suppress(OSError), files.updated(self._path):
             pass  # on a full disk there may be none; who acts finds out
         self._opened = self._mark()
 
@@ -39,12 +39,18 @@ class Turn:
         """For a rollback: nobody else acts from now on. `Busy` where somebody is in the middle of an action."""
         now = time.time_ns()
         try:
-            handle = self._path.open("ab")
-            os.utime(self._path, ns=(now, now))
+            handle = self._file()
         except OSError:  # a full disk, and no such file yet: nobody can hold it
             return
+        with contextlib.suppress(OSError):  # where it may not be written: who acts is seen by the lock all the same
+            os.utime(self._path, ns=(now, now))
         self._opened = self._mark()
-        if not lock.take(handle, wait):
+        try:
+            taken = lock.take(handle, wait)
+        except OSError:  # a network's file system locks nothing that is open for reading only
+            handle.close()
+            return
+        if not taken:
             handle.close()
             who = _words(self._path.with_name("lock"))
             pids = lock.holders(self._path)
@@ -69,7 +75,7 @@ class Turn:
     def take(self) -> None:
         """Before something is done to the service: no rollback begins until that has ended. `Refused` where one has."""
         if not self._held:
-            handle = self._path.open("ab")
+            handle = files.updated(self._path)
             if not lock.take(handle, 0):
                 handle.close()
                 remedy = "wait until that has ended; " + AGAIN
@@ -90,6 +96,13 @@ class Turn:
             found = "a rollback has begun since this run was opened"
             raise Refused(Problem("this run acts no more", str(self._path), found, "the same run as before", AGAIN))
 
+    def _file(self) -> IO[bytes]:
+        """The file to lock, which works on one that is open for reading only, too."""
+        try:
+            return files.updated(self._path)
+        except OSError:
+            return files.opened(self._path)
+
     def _mark(self) -> int:
         try:
             return self._path.stat().st_mtime_ns
@@ -109,7 +122,8 @@ def locked(folder: Path, run: str, wait: float) -> tuple[IO[str], str]:
     except (Refused, OSError) as e:
         told = str(e)
     with contextlib.suppress(OSError):
-        return (folder / FILENAME).open(encoding="utf-8"), told  # its time is that of the claim
+        handle = files.descriptor(folder / FILENAME)
+        return os.fdopen(handle, encoding="utf-8"), told  # its time is that of the claim
     return Path(os.devnull).open(encoding="utf-8"), told
 
 

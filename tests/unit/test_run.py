@@ -1,5 +1,6 @@
 """The spine: observe, act, observe."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -399,6 +400,37 @@ def test_a_second_rollback_does_not_stop_the_first_one(home: Home) -> None:
     with first.acting():
         pass
     first.end()
+
+
+def test_a_rollback_sees_who_is_at_work_where_it_may_not_write(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    other, rollback = Turn(home.folder("idp")), Turn(home.folder("idp"))
+
+    def updated(path: Path) -> object:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+
+    def utime(*_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    with other.acting():
+        other.take()
+        monkeypatch.setattr("hikkoshi.files.updated", updated)  # what root meets, too, on a file system without writing
+        monkeypatch.setattr(os, "utime", utime)
+        with pytest.raises(Busy, match="in the middle of an action"):
+            rollback.claim(wait=0)
+    rollback.claim(wait=0)
+    with rollback.acting():
+        pass
+    rollback.end()
+
+
+def test_a_rollback_does_not_wait_for_a_pipe_in_the_place_of_its_lock(home: Home) -> None:
+    folder = home.folder("idp")
+    folder.mkdir(parents=True, exist_ok=True)
+    os.mkfifo(folder / "turn.lock")
+    os.mkfifo(folder / "lock")
+    code = "import sys, pathlib; from hikkoshi.turn import Turn, locked; f = pathlib.Path(sys.argv[1])"
+    code += "; Turn(f).claim(); locked(f, 'r', 0)"
+    subprocess.run([sys.executable, "-c", code, folder], check=True, timeout=20)
 
 
 def test_a_rollback_need_not_wait_for_an_action_that_only_looks(home: Home) -> None:
