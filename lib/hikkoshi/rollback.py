@@ -66,12 +66,13 @@ class Rollback:
     def take_out(self, progress: Progress = silent) -> None:
         """Unplug the machine and switch it off; where that cannot be done from here, tell a person how."""
         try:
-            if self._server is None or self._missing(*self._server):
-                raise Refused(self._by_hand())
-            cutover.roll_back(*self._server, self._folder, progress)
-        except VSphereError as e:
+            if self._server and not self._missing(*self._server):
+                cutover.roll_back(*self._server, self._folder, progress)
+                return
+        except HikkoshiError as e:  # not of vSphere alone: a password may be another by now
             self._why = f"{e.problems[0].what}: {e.problems[0].found}"
             raise VSphereError(*e.problems, self._by_hand()) from None
+        raise Refused(self._by_hand())
 
     def record_gone(self) -> Check:
         """Whether no record says any more that the machine is in service."""
@@ -125,7 +126,7 @@ class Rollback:
             return None
         try:
             return ask(*self._server)
-        except VSphereError as e:
+        except HikkoshiError as e:
             self._server, self._tried = None, time.monotonic()
             self._why = f"{e.problems[0].what}: {e.problems[0].found}"
             return None

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from pyVmomi import vim
 
-from hikkoshi.errors import HikkoshiError, Refused, VSphereError
+from hikkoshi.errors import BadInput, HikkoshiError, Problem, Refused, VSphereError
 from hikkoshi.journal import MARK, Journal
 from hikkoshi.lab import keys, proxy, site, vcsim
 from hikkoshi.lab.proxy import Fault
@@ -361,6 +361,23 @@ def test_a_vcenter_that_comes_back_is_asked_again_and_one_that_has_lost_the_mach
     back.strike()
     assert back.out_of_service()
     back.close()
+
+
+def test_where_the_session_has_ended_and_the_password_is_another_a_person_is_told_what_to_do(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    back = Rollback(world.home, world.home.site(), world.home.guest("idp"), "a run")
+
+    def marked(*_: object) -> None:
+        raise BadInput(Problem("vSphere does not accept user and password"))
+
+    monkeypatch.setattr(vm, "marked", marked)
+    with pytest.raises(VSphereError, match="a person has to switch idp off"):
+        back.take_out()
+    gone = back.out_of_service()
+    assert not gone
+    assert "does not accept user and password" in gone.found
+    assert "hikkoshi confirm-off idp" in gone.remedy
 
 
 def test_beside_a_machine_of_an_earlier_version_that_is_on_the_source_starts_only_after_a_word(world: World) -> None:
