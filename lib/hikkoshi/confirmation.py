@@ -8,6 +8,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import ClassVar
 
+from pydantic import AwareDatetime
+
 from hikkoshi.artefact import Artefact
 from hikkoshi.check import Check
 from hikkoshi.errors import BadInput
@@ -23,7 +25,7 @@ class Confirmation(Artefact):
     guest: str
     machine: str  # its name, as the person typed it
     by: str  # USER@HOST
-    time: datetime
+    time: AwareDatetime
 
     def __str__(self) -> str:
         return f"{self.by} confirmed at {self.time:%H:%M:%SZ} that {self.machine} is off"

@@ -1,5 +1,6 @@
 """A person's word that the new machine is off."""
 
+import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -31,6 +32,13 @@ def test_no_word_and_one_for_another_guest_or_damaged_do_not_count(tmp_path: Pat
     word(tmp_path, timedelta(), "gateway")
     assert not confirmation.given(tmp_path, "idp")
     (tmp_path / Confirmation.filename).write_text("{}")
+    assert not confirmation.given(tmp_path, "idp")
+
+
+def test_a_word_at_a_time_of_no_zone_does_not_count(tmp_path: Path) -> None:
+    word(tmp_path, timedelta())
+    path = tmp_path / Confirmation.filename
+    path.write_text(re.sub(r'("time": "[^"]*)Z"', r'\1"', path.read_text()))
     assert not confirmation.given(tmp_path, "idp")
 
 
