@@ -55,6 +55,7 @@ _IFUPDOWN = _rules(
     _AT_START + rb"[\w-]{0,100}(?:psk|pass|secret|key|pin)[\w-]{0,100}[ \t]{1,200}(?P<s>\S[^\r\n]*)",
 )
 _IFCFG = _rules(_AT_START + rb"KEY\d?(?:_\w{1,50})?=(?P<s>\S[^\r\n]*)")
+_NETDEV = _rules(_AT_START + rb"Key[ \t]{0,200}=[ \t]{0,200}(?P<s>\S[^\r\n]*)")  # of MACsec
 _SECTION = re.compile(rb"^\[([^\]\n]*)\]", re.M)
 _VALUE = re.compile(rb"^[^=\[\n]{1,500}=[ \t]{0,200}(?P<s>\S[^\r\n]*)", re.M)
 _SIGNATURE, _BLOCK = b"# GRUB Environment Block\n", 1024
@@ -132,7 +133,8 @@ def _of(path: str) -> "list[re.Pattern[bytes]]":
         return [*_ARGUMENTS, *_EVERYWHERE]
     if path in ("/etc/default/grub",) or path.startswith("/etc/dracut.conf.d/"):
         return [*_SETTINGS, *_ARGUMENTS, *_EVERYWHERE]
-    own = _IFUPDOWN if path.startswith("/etc/network/") else _IFCFG if "/network-scripts/" in path else []
+    places = {"/etc/network/": _IFUPDOWN, "/network-scripts/": _IFCFG, "/systemd/network/": _NETDEV}
+    own = [rule for place, rules in places.items() if place in path for rule in rules]
     return [*own, *_SETTINGS, *_WORDS, *_EVERYWHERE]
 
 

@@ -1,6 +1,7 @@
 """From what was read off a disk to facts: kernels, NICs, role; and which disks are refused at the first sector."""
 
 import base64
+import fnmatch
 import struct
 from pathlib import Path
 from typing import Any
@@ -400,3 +401,13 @@ def test_a_boot_menu_without_end_is_refused(tmp_path: Path) -> None:
     entry = b"title x\n root (hd0,0)\n kernel /vmlinuz-2.6.18-398.el5 ro\n initrd /initrd-2.6.18-398.el5.img\n"
     with pytest.raises(BadInput, match="unreasonably long"):
         facts(tmp_path, **{"/boot/grub/grub.conf": entry * 300})
+
+
+def test_key_files_that_lie_with_the_networks_files_are_not_read() -> None:
+    folder = "/etc/systemd/network/"
+    read = {
+        name
+        for name in ("wg0.key", "wg0.key.network~", "a.network", "a.netdev", "a.link")
+        if any(fnmatch.fnmatchcase(folder + name, pattern) for pattern in inspection.TEXTS)
+    }
+    assert read == {"a.network", "a.netdev", "a.link"}

@@ -67,6 +67,7 @@ PLACES = [
     (IFCFG, "DEVICE=eth0\nKEY=CANARY\nKEY1='CANARY'\nWPA_PSK=\"CANARY\"\nIEEE_8021X_PASSWORD=CANARY\n"),
     (IFCFG, 'ETHTOOL_OPTS="wol s sopass CANARY"\n'),
     ("/etc/systemd/network/wg.netdev", "[WireGuard]\nPrivateKey=CANARY=\nPresharedKey = CANARY=\n"),
+    ("/etc/systemd/network/m.netdev", "[MACsecTransmitAssociation]\nKeyId=1\nKey = CANARY\n"),
     ("/etc/rc.d/rc.local", "mount -t cifs -o user=a,password=CANARY //s/x /dev/xvdb; x --password CANARY\n"),
     ("/etc/rc.d/rc.local", "curl ftp://user:CANARY@host/x # /dev/xvdb\n"),
     ("/etc/X11/xorg.conf", 'Option "Password" "CANARY"\n'),

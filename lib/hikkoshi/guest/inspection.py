@@ -52,7 +52,7 @@ TEXTS = [
     "/etc/network/interfaces",
     "/etc/network/interfaces.d/*",
     "/etc/netplan/*.yaml",
-    "/etc/systemd/network/*",
+    *("/etc/systemd/network/*.network", "/etc/systemd/network/*.netdev", "/etc/systemd/network/*.link"),  # no keys
     "/etc/NetworkManager/system-connections/*",
     pinning.RULES,
     pinning.SCRIPT,
