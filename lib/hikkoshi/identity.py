@@ -99,6 +99,6 @@ def _named(outputs: Path) -> str:
     told = {}
     for path in sorted(outputs.glob("guests/*/deployment.json")):
         with contextlib.suppress(OSError, ValueError, AttributeError):
-            if site := json.loads(path.read_bytes()).get("site"):
+            if site := json.loads(files.read(path)).get("site"):
                 told[path.parent.name] = str(site)
     return ": " + ", ".join(f"{site} ({guest}/deployment.json)" for guest, site in told.items()) if told else ""

@@ -75,6 +75,16 @@ def test_a_lost_one_is_not_made_anew_where_a_machine_carries_it(tmp_path: Path) 
     assert home.identity() == made
 
 
+def test_a_pipe_in_the_place_of_a_result_is_not_waited_for(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    home.folder("gateway").mkdir(parents=True)
+    os.mkfifo(home.folder("gateway") / "deployment.json")
+    program = (
+        "import sys; from pathlib import Path; from hikkoshi.params import Home; Home(Path(sys.argv[1])).identity()"
+    )
+    subprocess.run([sys.executable, "-c", program, str(tmp_path)], timeout=30, check=True)
+
+
 def test_guests_deployed_by_an_earlier_version_are_no_hindrance(tmp_path: Path) -> None:
     home = Home(tmp_path)
     deployed(home, "gateway", moid="vm-7")
