@@ -2,7 +2,9 @@
 
 import base64
 import fnmatch
+import re
 import struct
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -395,6 +397,12 @@ class TestAProcessOfItsOwn:
             f.truncate(3 << 30)  # a hole that costs nothing here, and all the memory there
         with pytest.raises(BadInput, match="unreasonably much"):
             reading.facts(given, tmp_path, "grub-legacy", "guest.img")
+
+    def test_an_error_of_ours_is_told_as_what_it_is_with_its_whole_story(self, tmp_path: Path) -> None:
+        with pytest.raises(RuntimeError, match="KeyError: 'texts'") as e:
+            reading.facts({}, tmp_path, "grub-legacy", "guest.img")
+        story = "".join(traceback.format_exception(e.value))
+        assert re.search(r"(?s)Traceback.*in main\n.*KeyError: 'texts'", story.partition("KeyError")[2])
 
 
 def test_a_boot_menu_without_end_is_refused(tmp_path: Path) -> None:
