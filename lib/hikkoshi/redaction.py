@@ -19,7 +19,7 @@ LIST = "KEY=VALUE,KEY=VALUE"  # in place of a path: entries as fstab and xl have
 HIDDEN = "‹not kept›"  # where nobody has to put anything back
 
 _NAMED = rb"""(?<![\w.-])(?:[\w.-]{0,100}(?:passw(?:or)?d|passphrase|secret|psk|vncpass|spicepass|set_credential
-    |(?:private|preshared|wireless|wep)[_-]?key|mka-ca[kn]|password-raw)[\w.-]{0,100}|pass|pin|pw|rootpw)"""
+    |(?:private|preshared|wireless|wep)[_-]?key|mka-ca[kn]|password-raw)[\w.-]{0,100}|(?:[\w.-]{0,100}\.)?(?:pass|pin|pw|rootpw))"""
 _NAMED = re.sub(rb"\s+", b"", _NAMED)
 _QUOTED = rb"""\"[^\"\n]+\"|'[^'\n]+'"""
 _AT_START = rb"^[ \t#;-]{0,200}"
@@ -40,7 +40,10 @@ _EVERYWHERE = _rules(
     rb"(?<![\w.])(?:iscsi|cifs|smb|nbd|nfs4?):(?P<s>[^\s\"'@:/]{0,200}:[^\s\"'/]{1,500})@",
     rb"(?:(?<=[\s=\"'])|^)//[^\s/:@,]{0,200}:(?P<s>[^\s@]{1,500})@",
     rb"\w#[^\s/:@]{0,200}:(?P<s>[^\s@]{1,500})@",
-    rb"(?<![\w.-])--(?:[\w-]{0,50}pass[\w-]{0,50}|secret)[ \t]{1,200}(?P<s>[^\s=]\S*)",
+    rb"(?<![\w.-])(?:--(?:[\w-]{0,50}pass[\w-]{0,50}|secret)|-(?:\w{0,20}passw(?:or)?d|pass|passphrase))"
+    + rb"[ \t]{1,200}(?P<s>"
+    + _QUOTED
+    + rb"|[^\s=]\S*)",
     rb"\"[^\"\n]{0,100}passw[^\"\n]{0,100}\"[ \t]{1,200}(?P<s>\"[^\"\n]+\")",
     rb"\biwconfig\b[^\n]{0,300}?\bkey[ \t]{1,200}(?P<s>\S+)",
     rb"\bsopass[ \t]{1,200}(?P<s>\S+)",
@@ -49,7 +52,10 @@ _SETTINGS = _rules(  # a line is a setting: KEY=VALUE, KEY: VALUE
     _AT_START + rb"(?:export[ \t]{1,200})?[\"']?" + _NAMED + rb"[\"']?[ \t]{0,200}[=:][ \t]{0,200}(?P<s>\S[^\r\n]*)",
 )
 _WORDS = _rules(_NAMED + rb"[\"']?(?:=|:[ \t]{1,200})(?P<s>" + _QUOTED + rb"|[^\s\"',}\]]+)")
-_ARGUMENTS = _rules(_NAMED + rb"=(?P<s>" + _QUOTED + rb"|(?:\\.|[^\s\"'\\])+)")  # of a kernel: a comma is part of it
+_ARGUMENTS = _rules(  # of a kernel: a comma is part of it, and quotes may stand around all of it
+    rb"(?:(?<=[ \t])\"|\\\")" + _NAMED + rb"=(?P<s>[^\"\\\n]+)\\?\"",
+    _NAMED + rb"=(?P<s>" + _QUOTED + rb"|\\\"[^\"\\\n]+\\\"|(?:\\.|[^\s\"'\\])+)",
+)
 _MOUNTS = _rules(_NAMED + rb"=(?P<s>[^\s,]+)", rb"\buser(?:name)?=[^\s,%]{0,200}%(?P<s>[^\s,]+)")
 _IFUPDOWN = _rules(
     _AT_START + rb"[\w-]{0,100}(?:psk|pass|secret|key|pin)[\w-]{0,100}[ \t]{1,200}(?P<s>\S[^\r\n]*)",
@@ -58,7 +64,7 @@ _IFCFG = _rules(_AT_START + rb"KEY\d?(?:_\w{1,50})?=(?P<s>\S[^\r\n]*)")
 _NETDEV = _rules(_AT_START + rb"Key[ \t]{0,200}=[ \t]{0,200}(?P<s>\S[^\r\n]*)")  # of MACsec
 _SECTION = re.compile(rb"^\[([^\]\n]*)\]", re.M)
 _VALUE = re.compile(rb"^[^=\[\n]{1,500}=[ \t]{0,200}(?P<s>\S[^\r\n]*)", re.M)
-_SIGNATURE, _BLOCK = b"# GRUB Environment Block\n", 1024
+_SIGNATURE = b"# GRUB Environment Block\n"
 
 
 class Redactor:
@@ -67,6 +73,7 @@ class Redactor:
     def __init__(self) -> None:
         self.tokens: dict[bytes, bytes] = {}
         self._values: dict[bytes, bytes] = {}  # the same the other way round
+        self._blocks: dict[int, int] = {}  # lengths of environment blocks: {without secrets: as it was}
 
     def redact(self, path: str, content: bytes) -> bytes:
         """A file's bytes without its secrets. The same files in the same order have the same words in their places."""
@@ -75,11 +82,16 @@ class Redactor:
             new = rule.sub(self._replaced, new)
         if "/NetworkManager/" in path:
             new = self._sections(new)
-        return _padded(content, new)
+        hidden = _padded(content, new, len(content))
+        if content.startswith(_SIGNATURE):
+            self._blocks[len(hidden)] = len(content)
+        return hidden
 
     def restore(self, content: bytes) -> bytes:
         """The bytes with all secrets where they belong."""
-        return _padded(content, TOKEN.sub(lambda m: self._values.get(m.group(), m.group()), content))
+        new = TOKEN.sub(lambda m: self._values.get(m.group(), m.group()), content)
+        size = self._blocks.get(len(content), max(self._blocks.values(), default=len(content)))
+        return _padded(content, new, size)
 
     def _replaced(self, match: "re.Match[bytes]") -> bytes:
         start, whole = match.start(), match.group()
@@ -138,9 +150,9 @@ def _of(path: str) -> "list[re.Pattern[bytes]]":
     return [*own, *_SETTINGS, *_WORDS, *_EVERYWHERE]
 
 
-def _padded(content: bytes, new: bytes) -> bytes:
+def _padded(content: bytes, new: bytes, size: int) -> bytes:
     """GRUB's environment block has one length: what was put in or taken out is made up for by its padding."""
     if not content.startswith(_SIGNATURE) or new == content:
         return new
     body = new.rstrip(b"#")
-    return body + b"#" * (_BLOCK - len(body))
+    return body + b"#" * (size - len(body))

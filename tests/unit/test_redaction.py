@@ -40,8 +40,14 @@ PLACES = [
     ("/boot/grub2/grubenv", f"{BLOCK}kernelopts=root=/dev/xvda1 rd.iscsi.in.password=CANARY ro\n".ljust(1024, "#")),
     ("/boot/loader/entries/a.conf", "options root=/dev/xvda1 rd.iscsi.password=CANARY ro\n"),
     ("/boot/extlinux/extlinux.conf", "label x\n append root=/dev/xvda1 vncpassword=CANARY ro\n"),
+    ("/boot/grub2/grubenv", f"{BLOCK}kernelopts=root=/dev/xvda1 a.password=CANARY ro\n".ljust(2048, "#")),
+    ("/boot/grub2/grubenv", BLOCK + "pw=CANARY\n" * 200),
+    ("/boot/grub2/grub.cfg", '\tlinux /v "rd.iscsi.password=CAN CANARY" root=/dev/xvda1 ro\n'),
+    ("/boot/grub2/grub.cfg", "\tlinux /v inst.rootpw=CANARY inst.sshd.pw=CANARY root=/dev/xvda1 ro\n"),
     ("/etc/kernel/cmdline", "rd.iscsi.password=CANARY root=/dev/xvda1 console=hvc0\n"),
     ("/etc/default/grub", 'GRUB_CMDLINE_LINUX="console=hvc0 rd.iscsi.password=CANARY root=/dev/xvda1"\n'),
+    ("/etc/default/grub", 'GRUB_CMDLINE_LINUX="rd.iscsi.password=\\"CAN CANARY\\" root=/dev/xvda1"\n'),
+    ("/etc/default/grub", 'GRUB_CMDLINE_LINUX="\\"rd.iscsi.password=CAN CANARY\\" root=/dev/xvda1"\n'),
     ("/etc/default/grub", "GRUB2_PASSWORD=grub.pbkdf2.sha512.10000.CANARY\n"),
     ("/etc/dracut.conf.d/x.conf", 'kernel_cmdline="rd.iscsi.password=CANARY ro"\n'),
     ("/etc/fstab", "//server/share /mnt cifs username=a,password=CANARY,rw 0 0\n"),
@@ -70,6 +76,8 @@ PLACES = [
     ("/etc/systemd/network/m.netdev", "[MACsecTransmitAssociation]\nKeyId=1\nKey = CANARY\n"),
     ("/etc/rc.d/rc.local", "mount -t cifs -o user=a,password=CANARY //s/x /dev/xvdb; x --password CANARY\n"),
     ("/etc/rc.d/rc.local", "curl ftp://user:CANARY@host/x # /dev/xvdb\n"),
+    ("/etc/inittab", "x:5:respawn:/usr/bin/x11vnc -display :0 -passwd CANARY -forever\n"),
+    ("/etc/inittab", "x:5:respawn:/usr/bin/x11vnc -viewpasswd 'CAN CANARY' --pass \"CAN CANARY\"\n"),
     ("/etc/X11/xorg.conf", 'Option "Password" "CANARY"\n'),
     ("/etc/sysctl.conf", "x.password = CANARY\n"),
 ]
@@ -97,6 +105,7 @@ def test_what_is_shown_has_no_secret(path: str, content: str) -> None:
         ("/boot/grub2/grub.cfg", "insmod password_pbkdf2\nset superusers=root\nlinux /v netroot=iscsi:@10.0.0.1::x\n"),
         (IFCFG, "DEVICE=eth0\nHWADDR=00:16:3E:00:00:01\nIPADDR=10.0.0.1\n"),
         ("/etc/inittab", "id:3:initdefault:\n1:2345:respawn:/sbin/mingetty tty1\n"),
+        ("/etc/inittab", "x:5:respawn:/usr/bin/x11vnc -rfbauth /etc/x -passwdfile /etc/y -passive z\n"),
         ("/etc/sysctl.conf", "net.ipv4.ip_forward = 1\n"),
         ("/boot/config-4.18", "CONFIG_SECRETMEM=y\n"),
     ],
@@ -166,10 +175,12 @@ def test_menus_and_tables_are_changed_in_the_same_way_with_or_without_their_secr
         ("/boot/grub/grub.conf", menu, lambda t: grub.prepared(t, 0)),
         ("/etc/fstab", table, fstab.prepared),
         ("/boot/grub2/grubenv", block.ljust(1024, "#"), grub2.with_arguments),
+        ("/boot/grub2/grubenv", block.ljust(2048, "#"), grub2.with_arguments),
     ):
         redactor = Redactor()
         changed = change(redactor.redact(path, content.encode()).decode())
         assert changed != content
+        assert len(changed) == len(content) or not content.startswith(BLOCK)
         assert "CANARY" not in changed
         assert redactor.restore(changed.encode()).decode() == change(content)
 

@@ -16,7 +16,6 @@ _INITRD = ("initrd", "initrd16", "initrdefi")
 _XEN = ("multiboot", "multiboot2", "xen_hypervisor")
 _MODULE = ("module", "module2", "xen_module")
 ENTRIES = "/boot/loader/entries/"
-_BLOCK = 1024  # bytes of an environment block, padded with '#'
 _SIGNATURE = "# GRUB Environment Block\n"
 _SETTING = re.compile(r"(\s*(?:export\s+)?)(GRUB_[A-Z_]+)=(\"[^\"]*\"|'[^']*'|\S*)(.*)$")
 
@@ -197,4 +196,4 @@ def with_arguments(block: str) -> str:
         return "kernelopts=" + grub.arguments(body[len("kernelopts=") :])
 
     content = text.edit(block.rstrip("#"), change)
-    return content + "#" * (_BLOCK - len(content.encode()))
+    return content + "#" * (len(block.encode()) - len(content.encode()))
