@@ -38,11 +38,22 @@ def test_what_builds_this_package_is_locked_too() -> None:
 
 @pytest.mark.parametrize(
     "change",
-    ["hikkoshi-netperf.sources", "hikkoshi-netperf.list", "ssh.service", "ssh.socket", "chmod a+r", "/boot/vmlinuz"],
+    ["hikkoshi-netperf.sources", "hikkoshi-netperf.list", "ssh.socket", "chmod a+r", "/boot/vmlinuz"],
 )
 def test_the_readme_tells_of_each_change_outside_the_clone(change: str) -> None:
     assert change in SETUP
     assert change in README
+
+
+@pytest.mark.parametrize("name", ["ssh", "netperf"])
+def test_no_service_of_a_package_that_the_tests_need_is_started(name: str) -> None:
+    assert f"no_service {name} " in SETUP
+    assert f"`{name}.service`" in README
+
+
+@pytest.mark.parametrize("cache", ["GOMODCACHE", "GOCACHE", "PIP_CACHE_DIR"])
+def test_what_is_kept_for_the_next_set_up_lies_in_one_folder(cache: str) -> None:
+    assert f'{cache}="$CACHE/' in SETUP
 
 
 def test_the_readme_tells_as_whom_apt_downloads_the_packages_of_the_lab() -> None:
