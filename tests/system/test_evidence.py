@@ -95,7 +95,22 @@ def test_what_changed_before_it_was_sealed_is_told_and_is_not_taken_for_what_was
     assert not (record / "data/evidence").exists()
     problems, notes = verified(home)
     assert problems == []
-    assert [n for n in notes if "seen.txt" in n and "gone.txt" in n and "is not in it" in n]
+    assert [n for n in notes if "seen.txt" in n and "gone.txt" in n and "is not in it" in n and "changed since" in n]
+
+
+def test_what_was_replaced_by_a_link_before_it_was_sealed_is_lost_and_not_kept_outside(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    r = opened(home, monkeypatch)
+    r.evidence([make(r, "seen.txt"), make(r, "sub/moved.txt", "another")])
+    (r.folder / "seen.txt").rename(r.folder.parent / "elsewhere.txt")
+    (r.folder / "seen.txt").symlink_to("../elsewhere.txt")
+    (r.folder / "sub").rename(home.root.parent / "sub")
+    (r.folder / "sub").symlink_to(home.root.parent / "sub")
+    seal.of_run(home, "gateway", r.id)
+    notes = verified(home)[1]
+    assert not [n for n in notes if n.startswith("kept outside")]
+    assert [n for n in notes if "seen.txt (not a regular file)" in n and "moved.txt (not in the site's folder)" in n]
 
 
 @pytest.mark.parametrize("spoil", ["removed", "changed"])

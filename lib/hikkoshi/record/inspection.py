@@ -335,7 +335,10 @@ def _evidence(
         if digest in inside:
             continue
         if digest in out:
-            (lost if evidence.CHANGED in out[digest] or evidence.GONE in out[digest] else kept).append(name)
+            if out[digest] in (evidence.A_DISK, evidence.LARGE):
+                kept.append(name)
+            else:
+                lost.append(f"{name} ({printable(out[digest])})")
             continue
         near = next((n for n in listed if n.endswith("/" + name.rpartition("/")[2])), "")
         found = f"{near} with SHA-256 {listed[near]}" if near else "no such file"
@@ -344,7 +347,7 @@ def _evidence(
     if kept:
         notes.append(f"kept outside, by hash: {', '.join(kept)}")
     if lost:
-        notes.append(f"sealed late: {', '.join(lost)} changed between the run and its sealing, and is not in it")
+        notes.append(f"sealed late, and what the run listed is not in it: {', '.join(lost)}")
 
 
 def _outcome(notebook: Path) -> str:
