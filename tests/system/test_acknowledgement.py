@@ -4,10 +4,12 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from IPython.core.formatters import DisplayFormatter
 
-from hikkoshi import files, run, signature
+from hikkoshi import files, run, show, signature
 from hikkoshi.approval import trust
 from hikkoshi.doctor import _signatory
 from hikkoshi.journal import Journal
@@ -178,6 +180,11 @@ def test_before_something_is_sealed_unsigned_it_is_said_where_the_run_is_opened(
     (keys.folder(home) / "operator").unlink()
     assert "NOBODY CAN SIGN HERE: the key to sign with is missing" in str(opened)
     assert "hikkoshi acknowledge" in str(opened)
+    formatter = DisplayFormatter()
+    monkeypatch.setattr(show, "get_ipython", lambda: SimpleNamespace(display_formatter=formatter))
+    show._activate()
+    shown = formatter.format(opened)[0]  # what JupyterLab gets; it prefers the HTML
+    assert all("NOBODY CAN SIGN HERE: the key" in shown[form] for form in ("text/html", "text/plain"))
     opened.close("completed")
     assert "SEALED UNSIGNED, FOR GOOD" in _signatory(home).found
     back = open_run("75-rollback", names, wait=0.1)
