@@ -124,7 +124,10 @@ def verify(
         armour = f.read(LONGEST)  # once: what is judged is what is verified
     if not canonical(armour):
         return Verdict(flaw="the signature is not one block as ssh-keygen writes it, and nothing else")
-    message = signed.read_bytes() if content is None else content
+    try:
+        message = files.read(signed) if content is None else content
+    except OSError as e:
+        return Verdict(flaw=f"what is signed cannot be read: {e.strerror}")
     with temporary.folder("verify") as private:
         copy = private / "signature"
         copy.write_bytes(armour)

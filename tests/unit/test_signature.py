@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from hikkoshi import signature, tool
+from hikkoshi import files, signature, tool
 from hikkoshi.errors import BadInput, ToolFailed
 from hikkoshi.signature import Trust
 
@@ -192,3 +192,8 @@ def test_a_signature_with_anything_beside_its_block_counts_for_nothing(
     found = signature.verify(signed, trust, "evidence", NOW)
     assert not found
     assert found.flaw == "the signature is not one block as ssh-keygen writes it, and nothing else"
+
+
+def test_what_is_larger_than_anything_that_is_signed_is_not_read(signed: Path, trust: Trust) -> None:
+    os.truncate(signed, files.LARGEST + 1)
+    assert "larger than" in signature.verify(signed, trust, "evidence", NOW).flaw
