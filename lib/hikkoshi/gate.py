@@ -29,7 +29,7 @@ class Gate:
     run: str
     planned: str | None  # SHA-256 of plan.json when the run was opened
     note: Callable[..., None]  # writes a line into the journal: event, then its fields by name
-    acting: datetime | None = None  # since when it acts by an approval
+    acting: datetime | None = None  # since when it acts on the service by an approval
     counted: Approval | None = None  # the one that it acts by
 
     def approved(self) -> Check:
@@ -46,19 +46,22 @@ class Gate:
         """
         return (self.approved(), *self._signs())
 
-    def permit(self) -> Permission:
-        """Look now, write down that it was looked, and let one action pass. `Refused` with all that is not so."""
+    def permit(self, *, service: bool = True) -> Permission:
+        """Look now, write down that it was looked, and let one action pass. `Refused` with all that is not so.
+
+        One that is none on the service, a measurement, leaves nothing half done: what comes after it is looked at anew.
+        """
         check, found = self._looked()
         plan = Plan.find(self.home.folder(self.guest.name))
         bad = [c for c in (check, *self._signs()) if not c]
         if bad or found is None or found.statement is None or plan is None:
             raise Refused(*(c.problem() for c in bad))
-        said, now = found.statement, datetime.now(UTC)
+        said, now, first = found.statement, datetime.now(UTC), self.counted is None
         self.counted = found
-        if self.acting is None:
-            self.acting = now
+        if self.acting is None and (service or first):
+            self.acting = now if service else None
             self.note("permitted", approval=found.path.name, approver=said.approver, plan=said.plan, vmdk=said.vmdk,
-                      machine=said.machine)  # fmt: skip
+                      machine=said.machine, service=service)  # fmt: skip
         return Permission(
             run=self.run,
             step=self.step,

@@ -191,8 +191,8 @@ class Run:
         `holds` observes and is always safe; what it calls unseen stays so, and is not acted upon. `timeout` (seconds) ends
         an `act` that hangs. `retry` is for actions that are safe to repeat, never for destructive ones: so many more tries,
         with a pause of 1, 2, 4… seconds before each.
-        In the steps of `APPROVED` every try asks for the approval first, and the first one for the operator's signature:
-        `Refused` where none counts.
+        In the steps of `APPROVED` every try asks for the approval first, and, until one has acted on the service, for the
+        operator's signature: `Refused` where none counts.
         """
         if self._lock.closed:
             remedy = "run the notebook again from its first cell"
@@ -255,7 +255,7 @@ class Run:
     def _act(self, act: Callable[[], object], title: str, timeout: float | None, retry: int) -> None:
         for attempt in range(retry + 1):
             if self.step in APPROVED:
-                self._gate.permit()
+                self._gate.permit(service=False)
             try:
                 with self._turn.acting(), deadline(timeout, title):
                     act()

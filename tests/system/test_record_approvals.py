@@ -209,6 +209,28 @@ def test_an_approval_that_expires_while_a_run_acts_by_it_counts_to_its_end(move:
     assert move.told() == []
 
 
+@pytest.mark.parametrize("late", ["done", "refused"])
+def test_an_approval_that_expires_after_a_mere_measurement_counts_no_more(move: Move, late: str) -> None:
+    soon = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=2)
+    move.again(move.home, approved=NOW - timedelta(days=1), expires=soon)
+    who = {"approver": keys.APPROVER, "plan": PLAN, "vmdk": DISK, "machine": MACHINE}
+    move.note("open", mode="apply", guest="gateway", inputs={**move.home.inputs("gateway"), "plan.json": PLAN})
+    move.note("start", title="ping")
+    move.note("permitted", **who, service=False)
+    move.note("step", title="ping", state="done", seconds=1.0)
+    while datetime.now(UTC) < soon:
+        pass
+    move.note("start", title="source off")
+    if late == "done":
+        move.note("permitted", **who, service=True)
+        move.note("step", title="source off", state="done", seconds=1.0)
+    else:
+        found = "Refused: not so: the plan is approved"
+        move.note("step", title="source off", state="failed", seconds=1.0, found=found)
+    seal.of_run(move.home, "gateway", RUN)
+    assert [t.partition(";")[0] for t in move.told()] == ["done without an approval: source off"] * (late == "done")
+
+
 def test_a_record_of_an_earlier_version_is_judged_by_what_that_version_bound(move: Move) -> None:
     move.again(move.home, vmdk="", machine="", decisions="")
     move.permitted = False

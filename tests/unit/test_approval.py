@@ -633,6 +633,31 @@ def test_an_approval_that_ends_between_two_tries_ends_the_tries(apart: World, mo
     assert tries == [1]
 
 
+def serve(run: running.Run, done: list[str], title: str) -> None:
+    """As what acts on a service does."""
+    run.permit()
+    done.append(title)
+
+
+def test_a_run_that_has_but_measured_heeds_parameters_that_are_changed_and_an_approval_that_expires(apart: World) -> None:
+    almost = datetime.now(UTC) - timedelta(days=7) + timedelta(seconds=4)
+    apart.give(now=almost)
+    run = open_run("70-cutover", {"guest": "gateway", "mode": "apply", "home": str(apart.home.root)}, wait=0.1)
+    done = list[str]()
+    try:
+        run.ensure("ping every segment", holds=lambda: bool(done), act=lambda: done.append("ping"))
+        apart.edit("datastore: storage1", "datastore: storage2")
+        with pytest.raises(Refused, match="is storage2 now"):
+            run.ensure("source off", holds=lambda: len(done) > 1, act=lambda: serve(run, done, "off"))
+        apart.edit("datastore: storage2", "datastore: storage1")
+        time.sleep(max(0.0, (almost + timedelta(days=7, seconds=1) - datetime.now(UTC)).total_seconds()))
+        with pytest.raises(Refused, match="expired"):
+            run.ensure("source off", holds=lambda: len(done) > 1, act=lambda: serve(run, done, "off"))
+    finally:
+        run.close("completed")
+    assert done == ["ping"]
+
+
 def test_an_approval_that_expires_in_the_middle_does_not_leave_the_work_half_done(apart: World) -> None:
     almost = datetime.now(UTC) - timedelta(days=7) + timedelta(seconds=4)
     apart.give(now=almost)
@@ -640,7 +665,7 @@ def test_an_approval_that_expires_in_the_middle_does_not_leave_the_work_half_don
     done = list[str]()
     try:
         for title in ("source off", "machine on"):
-            run.ensure(title, holds=lambda t=title: t in done, act=lambda t=title: done.append(t))  # type: ignore[misc]
+            run.ensure(title, holds=lambda t=title: t in done, act=lambda t=title: serve(run, done, t))  # type: ignore[misc]
             time.sleep(max(0.0, (almost + timedelta(days=7, seconds=1) - datetime.now(UTC)).total_seconds()))
     finally:
         run.close("completed")
@@ -697,9 +722,9 @@ def test_a_key_that_is_lost_in_the_middle_does_not_leave_the_work_half_done(apar
     run = open_run("70-cutover", {"guest": "gateway", "mode": "apply", "home": str(apart.home.root)}, wait=0.1)
     done = list[str]()
     try:
-        run.ensure("source off", holds=lambda: bool(done), act=lambda: done.append("off"))
+        run.ensure("source off", holds=lambda: bool(done), act=lambda: serve(run, done, "off"))
         public_half_only(apart)
-        run.ensure("machine on", holds=lambda: len(done) > 1, act=lambda: done.append("on"))
+        run.ensure("machine on", holds=lambda: len(done) > 1, act=lambda: serve(run, done, "on"))
     finally:
         run.close("completed")
     assert done == ["off", "on"]

@@ -107,17 +107,18 @@ def _unapproved(case: Case, good: list[tuple[str, Statement, Verdict]], notes: l
         first = actions[0]
         found, expected = first.title, "a line `permitted` of this run before it"
         yield Problem("done without asking for permission", f"{journal}:{first.line}", found, expected, REMEDY)
+    since = _since(permitted, actions)
     asked = _Asked.of(case)
     notes += asked.notes
     reasons: dict[str, str] = {}
     old = False
     for action in actions:
-        # one that expired while the run acted still counts: the source may have been off by then
+        # one that expired while the run acted on the service still counts: the source may have been off by then
         worth = {}
         for name, said, verdict in good:
             worth[name] = asked.flaw(case, said, name, verdict, action.began)
-            if worth[name] and action.began > actions[0].began:
-                worth[name] = asked.flaw(case, said, name, verdict, actions[0].began)
+            if worth[name] and since and action.began > since:
+                worth[name] = asked.flaw(case, said, name, verdict, since)
         if "" not in worth.values():
             reasons = {name.rpartition("/")[2]: why for name, why in worth.items()}
             told = "; ".join([action.title, *(f"{name}: {why}" for name, why in reasons.items())])
@@ -128,13 +129,20 @@ def _unapproved(case: Case, good: list[tuple[str, Statement, Verdict]], notes: l
         notes.append("approved by an earlier version: it is not proved which disk and machine that was of")
 
 
+def _since(permitted: list[Mapping[str, Any]], actions: list[Action]) -> datetime | None:
+    """When the run first acted on the service; earlier versions took any action for one, and did not write down which."""
+    if not any("service" in e for e in permitted):
+        return actions[0].began
+    return next((_time(e.get("time")) for e in permitted if e.get("service") is True), None)
+
+
 def _actions(case: Case, permitted: bool) -> Iterator[Action]:
     """What the run began to do, and was not kept from."""
     starts: dict[str, str] = {}
     passed = False
     for e in case.own:
         title, when = str(e.get("title")), str(e.get("time"))
-        passed = passed or e.get("event") == "permitted"
+        passed = passed or (e.get("event") == "permitted" and e.get("service", True) is True)
         if e.get("event") == "start":
             starts[title] = when
         if e.get("event") != "step" or not (e.get("state") == "done" or title in starts):
