@@ -214,15 +214,28 @@ def to_approve(home: Home, guest: str, plan: Plan) -> Subject:
 
 
 def give(
-    home: Home, guest: str, plan: Plan, page: str, by: Approver, *, ask: bool = False, now: datetime | None = None
+    home: Home,
+    guest: str,
+    plan: Plan,
+    page: str,
+    by: Approver,
+    *,
+    of: Subject | None = None,
+    ask: bool = False,
+    now: datetime | None = None,
 ) -> Approval:
     """Sign the page for this plan, and keep both. Nothing is kept of a signature that is not good: `Refused`.
 
     `Refused` also before 60-deploy was done of this plan: there is no disk and no machine that could be approved.
+    `of`: what stood there when the page was made; `Refused` where it is another disk or machine by now.
     `ask`: a passphrase or a touch may be asked for on the terminal.
     """
     site, lists = home.site(), trust(home, home.site())
     subject = to_approve(home, guest, plan)
+    if of not in (None, subject):
+        found, expected = (f"disk {s.vmdk}, machine {s.machine}" for s in (subject, of) if s)
+        what = "the page was of another disk or machine than stands there now"
+        raise Refused(Problem(what, guest, found, expected, f"read what is there now: {command(guest)}"))
     approved = (now or datetime.now(UTC)).astimezone(UTC).replace(microsecond=0)
     until = approved + timedelta(days=site.signing.valid_days)
     said = Statement(

@@ -124,7 +124,7 @@ def approve(
     folder = home.folder(home.guest(guest).name)
     plan = Plan.load(folder)
     by = approval.approver(home, guest, key.expanduser().absolute() if key else home.path(home.site().signing.key))
-    approval.to_approve(home, guest, plan)
+    subject = approval.to_approve(home, guest, plan)
     page = proposal.page(home, guest, plan, Journal(folder / "journal.jsonl").entries())
     out = sys.stderr if as_json else sys.stdout
     terminal.say(page, out)
@@ -141,7 +141,7 @@ def approve(
             raise Refused(
                 Problem("nothing was approved", guest, repr(typed), repr(guest), "approve it when it is right")
             )
-    given = approval.give(home, guest, plan, page, by, ask=asked)
+    given = approval.give(home, guest, plan, page, by, of=subject, ask=asked)
     worth = next(a for a in approval.judged(home, guest, plan) if a.path == given.path)
     if as_json:
         terminal.print_json({**worth.plain(), "counts": not worth.flaw})

@@ -574,6 +574,17 @@ def test_names_that_a_file_cannot_have_are_written_otherwise(world: World) -> No
     assert world.ask()
 
 
+def test_what_is_deployed_anew_while_the_page_is_read_is_not_approved(world: World) -> None:
+    by = approval.approver(world.home, "gateway", world.key("approver"))
+    of = approval.to_approve(world.home, "gateway", world.plan)
+    journey.deployed(world.home.folder("gateway"), world.plan, machine="another")
+    with pytest.raises(Refused, match="the page was of another disk or machine"):
+        approval.give(world.home, "gateway", world.plan, PAGE, by, of=of, now=NOW)
+    assert not list(world.folder.glob("*"))
+    of = approval.to_approve(world.home, "gateway", world.plan)
+    assert approval.give(world.home, "gateway", world.plan, PAGE, by, of=of, now=NOW)
+
+
 # the gate
 
 
@@ -639,7 +650,9 @@ def serve(run: running.Run, done: list[str], title: str) -> None:
     done.append(title)
 
 
-def test_a_run_that_has_but_measured_heeds_parameters_that_are_changed_and_an_approval_that_expires(apart: World) -> None:
+def test_a_run_that_has_but_measured_heeds_parameters_that_are_changed_and_an_approval_that_expires(
+    apart: World,
+) -> None:
     almost = datetime.now(UTC) - timedelta(days=7) + timedelta(seconds=4)
     apart.give(now=almost)
     run = open_run("70-cutover", {"guest": "gateway", "mode": "apply", "home": str(apart.home.root)}, wait=0.1)
