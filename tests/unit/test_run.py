@@ -450,6 +450,12 @@ def test_a_rollback_goes_on_where_a_notebook_holds_the_guest(home: Home, shown: 
         r.close("completed")
 
 
+def test_a_list_of_which_nothing_was_seen_is_not_ok_whatever_the_words() -> None:
+    blind = [Check("a", True, unseen="not seen"), Check("b", True, unseen="not measured")]
+    assert run._together(blind, []) == "not seen"
+    assert run._together([*blind, Check("c", True)], []) == "ok"
+
+
 def test_before_a_cut_over_acts_a_word_that_the_machine_is_off_counts_no_more(home: Home) -> None:
     word = Confirmation(guest="idp", machine="idp", by="root@here", time=datetime.now(UTC))
     folder = home.folder("idp")
