@@ -8,6 +8,7 @@ import pytest
 from hikkoshi import files
 from hikkoshi.disk import conversion, digest
 from hikkoshi.disk.conversion import Conversion
+from hikkoshi.disk.origin import Identity, Origin
 from hikkoshi.errors import Refused
 
 
@@ -26,6 +27,7 @@ def folder(tmp_path: Path) -> Path:
         virtual_bytes=1 << 20,
         copy_bytes=1024,
         copy_digest=digest.content(copy),
+        copy_identity=Identity.of(Origin.whole(copy)),
         level="fast",
         threads=2,
         qemu_img="7.2.0",
@@ -65,11 +67,22 @@ def test_anything_less_is_not_complete_and_says_why(folder: Path, harm: Callable
     assert found in words
 
 
-def test_a_copy_written_anew_with_the_same_content_counts_as_the_same(folder: Path) -> None:
-    content = (folder / "disk/a.img").read_bytes()
-    (folder / "disk/a.img").unlink()
-    (folder / "disk/a.img").write_bytes(content)
+@pytest.mark.parametrize("written", [True, False], ids=["written anew", "not told"])
+def test_a_vmdk_of_a_copy_with_the_same_content_is_kept_and_told_of_that_copy(folder: Path, *, written: bool) -> None:
+    copy, vmdk = folder / "disk/a.img", folder / "disk/a.vmdk"
+    before, recorded = Conversion.load(folder), vmdk.stat()
+    if written:
+        content = copy.read_bytes()
+        copy.unlink()
+        copy.write_bytes(content)
+    else:
+        before.model_copy(update={"copy_identity": None}).save(folder)
+    ok, words = complete(folder)
+    assert (ok, words) == (False, conversion.ANEW)
+    made = conversion.start(copy, vmdk, folder)
     assert complete(folder)[0]
+    assert vmdk.stat() == recorded, "nothing was converted again"
+    assert made == before.model_copy(update={"copy_identity": Identity.of(Origin.whole(copy))})
 
 
 def test_before_anything_was_prepared_the_checks_wait_instead_of_failing(tmp_path: Path) -> None:

@@ -337,7 +337,12 @@ def test_a_cut_over_that_refused_another_disk_is_not_to_be_repeated(story: Story
         (lambda s: (s.folder / "disk/gateway.vmdk").unlink(), 40, "the VMDK is gone"),
         (lambda s: s.run("40-convert"), 0, ""),
         (
-            lambda s: converted(s.folder, "0" * 64).model_copy(update={"vmdk_bytes": 65545}).save(s.folder),
+            lambda s: s.run("30-prepare"),
+            40,
+            "the VMDK is of another copy",
+        ),  # of other content, for all that samples tell
+        (
+            lambda s: Conversion.load(s.folder).model_copy(update={"vmdk_sha256": "0" * 64}).save(s.folder),
             50,
             "rehearsal",
         ),

@@ -24,6 +24,8 @@ from hikkoshi.disk.vmdk import check_stream, read, self_contained
 from hikkoshi.errors import BadInput, HikkoshiError, Problem, Refused, StepFailed, ToolFailed
 from hikkoshi.progress import Progress, silent
 
+ANEW = "made of this content, but the copy was written anew since, or conversion.json does not tell of which it is"
+
 
 class Conversion(Artefact):
     """conversion.json: one VMDK with its hashes, and the fingerprint of the copy that it was made from."""
@@ -37,7 +39,7 @@ class Conversion(Artefact):
     virtual_bytes: int  # capacity: the copy's size, rounded up to 1 MiB
     copy_bytes: int
     copy_digest: str  # content digest, see hikkoshi.disk.digest
-    copy_identity: Identity | None = None  # to know the copy by without reading it; earlier versions did not keep it
+    copy_identity: Identity | None = None  # that very copy, without reading it; earlier versions did not keep it
     level: Level
     threads: int
     qemu_img: str  # version of the one that compared both
@@ -110,13 +112,26 @@ def _flaws(copy: Path, vmdk: Path) -> Iterator[str]:
         yield f"SHA-256 of the VMDK {sha256[:16]}…, {made.vmdk_sha256[:16]}… recorded"
     if (content := digest.content(copy)) != made.copy_digest:
         yield f"content digest of the copy {content[:16]}…, {made.copy_digest[:16]}… recorded"
+    if made.copy_identity != Identity.of(Origin.whole(copy)):
+        yield ANEW
+
+
+def _still_holds(copy: Path, vmdk: Path) -> Identity | None:
+    """The copy as it was before both were read, where nothing is wrong but that the VMDK does not tell of it."""
+    before = Identity.of(Origin.whole(copy)) if copy.is_file() else None
+    return before if next(_flaws(copy, vmdk), "") == ANEW else None
 
 
 def start(copy: Path, vmdk: Path, folder: Path, progress: Progress = silent, *, level: Level = "fast") -> Conversion:
     """Convert, compare, and only then give the VMDK its name. On any failure nothing is left of it.
 
-    The comparison is by qemu-img, whose reader shares nothing with our writer.
+    The comparison is by qemu-img, whose reader shares nothing with our writer. A VMDK that holds what the copy holds, though
+    the copy was written anew, is kept: only of which copy it is gets written down.
     """
+    if copy_is := _still_holds(copy, vmdk):
+        kept = Conversion.load(folder).model_copy(update={"copy_identity": copy_is})
+        kept.save(folder)
+        return kept
     refused = [c for c in checks(copy, vmdk) if not c]
     if refused:
         raise Refused(*(c.problem() for c in refused))

@@ -150,9 +150,11 @@ def _incomplete(copy: Path, plan: Planned, source: Origin) -> str:
 
 
 def same(vmdk: Conversion, made: Prepared) -> bool:
-    """Whether a VMDK was made of this copy, or of one written anew with the same content, as far as that can be seen at once."""
-    of = vmdk.copy_identity
-    return of is None or (of.bytes, of.sample_sha256) == (made.disk.bytes, made.disk.sample_sha256)
+    """Whether a VMDK was made of this very copy; of one with the same content that was written anew, 40-convert has to say so.
+
+    Samples alone do not tell: two disks may differ between them.
+    """
+    return vmdk.copy_identity == made.disk
 
 
 def _identity(origin: Origin) -> Identity | None:
