@@ -227,6 +227,40 @@ class TestDeployment:
         assert deployment.complete(v, world.order)
         assert red(world, v) == []
 
+    @pytest.mark.parametrize("harm", ["lost", "damaged", "of another machine"])
+    def test_a_lost_record_of_the_machine_that_stands_there_is_written_anew(self, world: World, harm: str) -> None:
+        v = world.connect()
+        done, path = world.deploy(v), world.folder / "deployment.json"
+        assert deployment.recorded(v, world.order, world.folder)
+        (machine,) = vm.ours(v, BY.site, "gateway")
+        match harm:
+            case "lost":
+                path.unlink()
+            case "damaged":
+                path.write_text("{")
+            case _:
+                done.model_copy(update={"instance_uuid": "another"}).save(world.folder)
+        check = deployment.recorded(v, world.order, world.folder)
+        assert (bool(check), "does not tell of it" in check.found) == (False, True)
+        made = world.deploy(v)
+        assert [m.id for m in vm.ours(v, BY.site, "gateway")] == [machine.id], "nothing was imported again"
+        same = (
+            "guest",
+            "site",
+            "server",
+            "moid",
+            "instance_uuid",
+            "host",
+            "plan_hash",
+            "vmdk_bytes",
+            "vmdk_sha256",
+            "nics",
+        )
+        assert [getattr(made, n) for n in same] == [getattr(done, n) for n in same]
+        assert "written anew" in made.manifest
+        assert deployment.recorded(v, world.order, world.folder)
+        assert cutover.deployed(v, world.order, world.folder)
+
     @pytest.mark.parametrize("of", [vm.PLAN, vm.VMDK])
     def test_an_import_of_an_earlier_plan_or_disk_that_was_never_started_is_replaced(
         self, world: World, of: str

@@ -6,7 +6,7 @@ earlier plan or disk and was never started; one that was ever in service, never.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
@@ -14,7 +14,7 @@ from pyVmomi import vim
 
 from hikkoshi.artefact import Artefact
 from hikkoshi.check import Check
-from hikkoshi.errors import Problem, Refused, StepFailed, VSphereError
+from hikkoshi.errors import BadInput, Problem, Refused, StepFailed, VSphereError
 from hikkoshi.params import VSphere as Site
 from hikkoshi.progress import Progress, silent
 from hikkoshi.vsphere import importing, inventory, nfc, preflight, readback, vm
@@ -135,8 +135,18 @@ def complete(v: VSphere, wanted: Order) -> Check:
     return Check(title, len(done) == 1 and len(ours) == 1, there or "no machine", expected, remedy, v.where, later=True)
 
 
+def recorded(v: VSphere, wanted: Order, folder: Path) -> Check:
+    """Whether it stands there, see `complete`, and deployment.json is of this very machine, which alone can be approved."""
+    there = complete(v, wanted)
+    if not there or not (machine := _unrecorded(v, wanted, folder)):
+        return there
+    return replace(there, ok=False, found=f"{machine}, but {Deployment.filename} does not tell of it")
+
+
 def start(v: VSphere, site: Site, wanted: Order, folder: Path, progress: Progress = silent) -> Deployment:
     """Import the machine with its NICs unplugged, compare what arrived, read everything back, mark it complete.
+
+    Where it stands there already, but deployment.json was lost or tells of another, that is written anew from what is read back.
 
     Removes the remains of an import of ours that did not come to its end; refuses where any of `checks` is red, and where a
     machine of an earlier plan is left, see `remove_earlier`.
@@ -144,6 +154,8 @@ def start(v: VSphere, site: Site, wanted: Order, folder: Path, progress: Progres
     refused = [c for c in (*checks(v, site, wanted), no_earlier(v, wanted)) if not c]
     if refused or wanted.spec is None:
         raise Refused(*(c.problem() for c in refused))
+    if known := _unrecorded(v, wanted, folder):
+        return _written_anew(v, site, wanted, known, folder)
 
     def send(lease: nfc.Lease, target: Any) -> nfc.Sent:
         sent = nfc.upload(v, lease, target, wanted.vmdk, progress)
@@ -184,6 +196,47 @@ def start(v: VSphere, site: Site, wanted: Order, folder: Path, progress: Progres
     deployment.save(folder)
     vm.complete(v, wanted.owner, machine)
     return deployment
+
+
+def _unrecorded(v: VSphere, wanted: Order, folder: Path) -> vm.Machine | None:
+    """The one machine that stands there as ordered, where deployment.json is not of it."""
+    ours = found(v, wanted)
+    if len(ours) != 1 or not _is_ordered(ours[0], wanted):
+        return None
+    try:
+        known = Deployment.find(folder)
+    except BadInput:
+        known = None
+    told = (known.instance_uuid, known.plan_hash, known.vmdk_sha256) if known else None
+    return None if told == (ours[0].uuid, wanted.plan_hash, wanted.sha256) else ours[0]
+
+
+def _written_anew(v: VSphere, site: Site, wanted: Order, machine: vm.Machine, folder: Path) -> Deployment:
+    """deployment.json from what vSphere tells of the machine now; of its import nothing is known any more."""
+    assert wanted.spec is not None  # else nothing is as ordered
+    place = inventory.place(v, site)
+    if wrong := [c for c in readback.compare(machine, wanted.spec, place) if not c]:
+        raise StepFailed(*(c.problem() for c in wrong))
+    host = v.read(machine.thing, "runtime.host").get("runtime.host")
+    made = Deployment(
+        guest=wanted.guest,
+        site=wanted.owner.site,
+        server=v.where,
+        moid=machine.id,
+        name=machine.name,
+        instance_uuid=machine.uuid,
+        host=str(v.read(host, "name").get("name", "")) if host else "",
+        plan_hash=wanted.plan_hash,
+        vmdk_bytes=wanted.vmdk.stat().st_size,
+        vmdk_sha1="",
+        vmdk_sha256=wanted.sha256,
+        manifest="no manifest: written anew from what vSphere tells of the machine, not at its import",
+        warnings=(),
+        seconds=0,
+        nics=readback.found_nics(machine, place.port_groups),
+    )
+    made.save(folder)
+    return made
 
 
 def no_earlier(v: VSphere, wanted: Order) -> Check:
