@@ -6,6 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from papermill.execute import ERROR_MARKER_TAG
 
 from hikkoshi import files
 from hikkoshi.approval import trust
@@ -103,6 +104,19 @@ def test_what_was_executed_counts_and_not_what_lies_there_when_it_is_sealed(home
     add_cell(home.folder("gateway") / "runs" / f"{A}.ipynb")
     record = seal.of_run(home, "gateway", A)
     assert bag.read_info(record)["Runbook"].startswith("CHANGED")
+
+
+@pytest.mark.parametrize(("kind", "told"), [("markdown", "as in the commit"), ("code", "CHANGED: other cells")])
+def test_the_words_by_which_papermill_marks_a_failure_are_no_change_and_hide_none(
+    home: Home, kind: str, told: str
+) -> None:
+    ended(home, "gateway", A)
+    executed = home.folder("gateway") / "runs" / f"{A}.ipynb"
+    nb = json.loads(executed.read_text())
+    marker = {"cell_type": kind, "id": "failed", "metadata": {"tags": [ERROR_MARKER_TAG]}, "source": "An Exception was"}
+    nb["cells"].insert(0, marker | ({"outputs": [], "execution_count": None} if kind == "code" else {}))
+    executed.write_text(json.dumps(nb))
+    assert bag.read_info(seal.of_run(home, "gateway", A))["Runbook"].startswith(told)
 
 
 def test_a_runbook_that_was_only_saved_with_what_it_showed_is_the_projects_own(home: Home, project: Path) -> None:

@@ -24,6 +24,7 @@ SAME, CHANGED, UNKNOWN, NONE = "as in the commit", "CHANGED", "not compared", "n
 PARTS = ("lib", "notebooks")
 PASSING = ("__pycache__", ".egg-info", ".ipynb_checkpoints")  # what Python and Jupyter put beside the code
 EARLIER = 50  # commits that are looked through for the runbook of a run that is sealed after an update
+MARKER = "papermill-error-cell-tag"  # of the cells of text in which papermill says where a run failed
 NAMED = 20  # files that are named; of more, only how many
 TOLD = "held against the project's own"
 REMEDY = "whoever sealed this record sealed a contradiction: ask how it came to be"
@@ -72,13 +73,14 @@ def software() -> str:
 
 
 def cells(notebook: bytes) -> list[tuple[str, str]] | None:
-    """(kind, text) of a notebook's cells, as written: without what they showed, and without papermill's own cell."""
+    """(kind, text) of a notebook's cells, as written: without what they showed, and without papermill's own cells."""
     try:
         found: list[tuple[str, str]] = []
         for cell in json.loads(notebook)["cells"]:
-            if "injected-parameters" not in cell.get("metadata", {}).get("tags", []):
+            tags, kind = cell.get("metadata", {}).get("tags", []), cell["cell_type"]
+            if "injected-parameters" not in tags and not (kind == "markdown" and MARKER in tags):
                 source = cell["source"]
-                found.append((cell["cell_type"], source if isinstance(source, str) else "".join(source)))
+                found.append((kind, source if isinstance(source, str) else "".join(source)))
         return found
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return None
