@@ -54,13 +54,13 @@ def edit(path: Path, old: str, new: str) -> None:
 
 
 def everything(home: Home) -> dict[str, bytes]:
-    """{path: content} of all that must not change; journals, locks, executed notebooks and records are meant to."""
+    """{path: content} of all that must not change; journals, locks, identity, executed notebooks and records are meant to."""
     return {
         str(p.relative_to(home.root)): p.read_bytes()
         for p in home.root.rglob("*")
         if p.is_file()
         and not {"runs", "records"} & set(p.parts)
-        and p.name not in ("journal.jsonl", "lock", "runner.lock", "turn.lock")
+        and p.name not in ("journal.jsonl", "lock", "runner.lock", "turn.lock", "identity")
     }
 
 
