@@ -100,9 +100,11 @@ def test_a_conversion_killed_half_way_is_finished_by_the_same_command_with_one_w
     with begin(half_way, "40") as run:
         while not part.exists() or part.stat().st_size < 4 << 20:
             assert run.poll() is None, run.communicate()[0]
-            time.sleep(0.002)
-        assert len(writers(part)) == 1
+            time.sleep(0.0005)
+        with standing_still(run.pid):  # else the disk is written before all processes are looked at
+            seen = writers(part)
         run.kill()
+    assert len(seen) == 1
     assert run.returncode == DIED
     deadline = time.monotonic() + 10
     while writers(part) and time.monotonic() < deadline:  # the kernel dies with the one that started it
@@ -115,7 +117,6 @@ def test_a_conversion_killed_half_way_is_finished_by_the_same_command_with_one_w
     while (now := begun(part)) in (None, left.st_ctime_ns):
         assert again.poll() is None, again.communicate()[0]
         time.sleep(0.0005)
-    # the disk holds so little that it is written faster than all processes are looked at: they have to stand still meanwhile
     with standing_still(again.pid):
         seen = writers(part)
     finish(again)

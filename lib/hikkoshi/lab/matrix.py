@@ -40,6 +40,7 @@ for device in [*g.list_partitions(), *g.lvs()]:
     if g.vfs_type(device) in ("ext2", "ext3", "ext4"):
         g.mount(device, "/")
         if g.is_file("/etc/fstab"):
+            print(json.dumps({path: g.read_file(path).decode() for path in job["read"]}))
             for path, text in job["texts"].items():
                 g.write(path, text)
                 g.chmod(0o755 if path.startswith("/sbin/") else 0o644, path)
@@ -92,7 +93,8 @@ def row(variant: Variant, folder: Path, accelerated: str) -> Row:
     if again.edits or again.commands:
         wrong.append(f"a second preparation would change {', '.join(e.path for e in again.edits)} {again.commands}")
     if variant.lro_off:
-        _write(copy, {f.path: remedy.edited(f, done.facts.texts.get(f.path, ""), ETHTOOL) for f in variant.lro_off})
+        before_lro = _files(copy, read=[f.path for f in variant.lro_off if f.way == "interfaces"])  # others are new
+        _files(copy, {f.path: remedy.edited(f, before_lro.get(f.path, ""), ETHTOOL) for f in variant.lro_off})
     after = boot(copy, "raw", machine, folder, "after", probe=True, accelerator=accelerated)
     copy.unlink()
     right = sum(not rehearsal.faults(nic, machine, after) for nic in machine.nics)
@@ -124,10 +126,13 @@ def _plan(variant: Variant, facts: GuestFacts) -> preparation.Preparation:
     return preparation.plan(facts, controller="pvscsi", nic_model="vmxnet3", macs=macs)
 
 
-def _write(disk: Path, texts: Mapping[str, str]) -> None:
-    """Write files, executable ones too, into the file system of a disk that holds /etc/fstab."""
-    job = json.dumps({"disk": str(disk), "texts": dict(texts)})
-    tool.run([tool.guestfs_python(), "-c", _APPLIANCE], stdin=job)
+def _files(disk: Path, texts: Mapping[str, str] | None = None, read: Sequence[str] = ()) -> dict[str, str]:
+    """Read files in the file system of a disk that holds /etc/fstab, and write `texts`, executable ones too."""
+    if not texts and not read:
+        return {}
+    job = json.dumps({"disk": str(disk), "texts": dict(texts or {}), "read": list(read)})
+    found: dict[str, str] = json.loads(tool.run([tool.guestfs_python(), "-c", _APPLIANCE], stdin=job).stdout)
+    return found
 
 
 def _sha256(path: Path) -> str:
