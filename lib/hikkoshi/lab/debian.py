@@ -103,7 +103,7 @@ def _make(made: Path, folder: Path, suite: str, sources: Sequence[Path]) -> None
     options += [f"--customize-hook={hook}" for hook in HOOKS]
     quiet = ["--quiet", "--mode=root", "--variant=minbase", '--aptopt=APT::Install-Recommends "false"']
     include = f"--include={','.join(INCLUDED)}"
-    tool.run(["mmdebstrap", *quiet, *options, include, suite, archive, *sources], timeout=1800)
+    tool.run(["mmdebstrap", *quiet, *options, include, suite, archive, *sources], timeout=1800, env=packages.settings())
     tree.mkdir()
     tool.run(["tar", "-xpf", archive, "-C", tree, "--numeric-owner", "--exclude=./dev/*"])
     with files.part(made) as unfinished:

@@ -99,7 +99,7 @@ def fetch(folder: Path | None = None) -> tuple[int, int]:
                 # no package lists, or older than the mirror: own lists need no root
                 (part / "apt/lists/partial").mkdir(parents=True)
                 own = ["-o", f"Dir::State::lists={part}/apt/lists", "-o", f"Dir::Cache={part}/apt"]
-                tool.run([*_apt("apt-get"), *own, "-q", "update"], timeout=300, env=_settings())
+                tool.run([*_apt("apt-get"), *own, "-q", "update"], timeout=300, env=settings())
                 got = _download(missing, part, own)
             for name, deb in got.items():
                 version = tool.run(["dpkg-deb", "-f", deb, "Version"]).stdout.strip()
@@ -145,7 +145,7 @@ def _apt(program: str) -> list[str]:
     return [program, "-o", "APT::Sandbox::User=root", "-o", "Acquire::Retries=3"]
 
 
-def _settings() -> dict[str, str]:
+def settings() -> dict[str, str]:
     """What leads to the mirror; programs get nothing of the environment that is not asked for."""
     names = ("APT_CONFIG", "http_proxy", "https_proxy", "no_proxy")
     return {name: os.environ[name] for name in names if name in os.environ}
@@ -154,13 +154,13 @@ def _settings() -> dict[str, str]:
 def _download(names: list[str], into: Path, own: list[str]) -> dict[str, Path]:
     """Download into a folder; path of each file by name."""
     real = {name: _kernel(own) if name == KERNEL else name for name in names}
-    tool.run([*_apt("apt-get"), *own, "-q", "download", *real.values()], cwd=into, timeout=900, env=_settings())
+    tool.run([*_apt("apt-get"), *own, "-q", "download", *real.values()], cwd=into, timeout=900, env=settings())
     return {name: next(into.glob(f"{package}_*.deb")) for name, package in real.items()}
 
 
 def _kernel(own: list[str]) -> str:
     """Name of the kernel package that `KERNEL` depends on now."""
-    shown = tool.run([*_apt("apt-cache"), *own, "show", "--no-all-versions", KERNEL], env=_settings()).stdout
+    shown = tool.run([*_apt("apt-cache"), *own, "show", "--no-all-versions", KERNEL], env=settings()).stdout
     found = re.search(r"^Depends:.*?\b(linux-image-[0-9][^ ,]*)", shown, re.M)
     if found is None:
         raise ToolFailed(Problem("no kernel found", found=f"{KERNEL} depends on no linux-image-VERSION", remedy=""))
