@@ -7,7 +7,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -68,7 +68,8 @@ def standing_still(pid: int) -> Iterator[None]:
         yield
     finally:
         for member in family:
-            os.kill(member, signal.SIGCONT)
+            with suppress(ProcessLookupError):
+                os.kill(member, signal.SIGCONT)
 
 
 @pytest.fixture
@@ -103,7 +104,7 @@ def test_a_conversion_killed_half_way_is_finished_by_the_same_command_with_one_w
             time.sleep(0.0005)
         with standing_still(run.pid):  # else the disk is written before all processes are looked at
             seen = writers(part)
-        run.kill()
+            run.kill()
     assert len(seen) == 1
     assert run.returncode == DIED
     deadline = time.monotonic() + 10
