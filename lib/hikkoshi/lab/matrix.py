@@ -93,8 +93,9 @@ def row(variant: Variant, folder: Path, accelerated: str) -> Row:
     if again.edits or again.commands:
         wrong.append(f"a second preparation would change {', '.join(e.path for e in again.edits)} {again.commands}")
     if variant.lro_off:
-        before_lro = _files(copy, read=[f.path for f in variant.lro_off if f.way == "interfaces"])  # others are new
-        _files(copy, {f.path: remedy.edited(f, before_lro.get(f.path, ""), ETHTOOL) for f in variant.lro_off})
+        unkept = [f.path for f in variant.lro_off if f.way == "interfaces"]  # a survey does not keep its text
+        texts = {**done.facts.texts, **_files(copy, read=unkept)}
+        _files(copy, {f.path: remedy.edited(f, texts.get(f.path, ""), ETHTOOL) for f in variant.lro_off})
     after = boot(copy, "raw", machine, folder, "after", probe=True, accelerator=accelerated)
     copy.unlink()
     right = sum(not rehearsal.faults(nic, machine, after) for nic in machine.nics)
