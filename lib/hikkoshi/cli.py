@@ -339,7 +339,7 @@ def _without_secrets(text: str) -> str:
     from hikkoshi.params import Home  # noqa: PLC0415
 
     try:
-        return masking.Mask(masking.known(Home.find())).text(text)
+        return masking.Mask(Home.find().secrets()).text(text)
     except HikkoshiError:
         return text  # no site, no secrets
 

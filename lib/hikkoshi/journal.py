@@ -16,8 +16,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from hikkoshi import files, lock, terminal
-from hikkoshi.errors import BadInput, Busy, Problem
+from hikkoshi import files, lock
+from hikkoshi.errors import BadInput, Busy, Problem, printable
 
 START = "0" * 64  # `prev` of the first line
 MARK = "hikkoshi-journal: "  # how a line begins that is told on stderr
@@ -45,7 +45,7 @@ class Journal:
             late = [k for k in kept if not any(k.items() <= e.items() for e in self.entries())] if kept else []
             written = self._written([*late, entry], wait=0 if kept else 1)
         except (OSError, BadInput, Busy):
-            terminal.say(MARK + _line(entry).decode(), sys.stderr)
+            sys.stderr.write(printable(MARK + _line(entry).decode()) + "\n")
             self.keep(entry)
             return entry
         kept.clear()

@@ -14,9 +14,7 @@ import urllib.parse
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from hikkoshi.errors import BadInput
-from hikkoshi.params import Home, Secret
-from hikkoshi.reference import SHORTEST
+from hikkoshi.reference import SHORTEST, Secret
 
 SHORTEST_BASE64 = 6  # fewer characters of base64 say too little to be taken for the secret
 SHORTEST_KEY = 8  # shorter values could be part of a key that the notebook's format needs
@@ -79,30 +77,6 @@ def forms(value: str) -> set[str]:
         found |= {encode(text) for text in found for encode in ENCODERS}
     digits = value.encode(errors="surrogateescape").hex()
     return found | {digits, digits.upper()} | set(base64_forms(value))
-
-
-def known(home: Home) -> list[Secret]:
-    """Every secret that the site's parameters point to, as far as it can be read now."""
-    secrets = []
-    for reference in _references(home.site().model_dump(mode="json")):
-        try:
-            secrets.append(home.secret(reference))
-        except BadInput:
-            continue  # what cannot be read here cannot be read, and told, by the kernel
-    return secrets
-
-
-def unknown(home: Home) -> list[str]:
-    """References of the site whose secret cannot be read now: nothing can be searched for what they point to."""
-    return sorted(set(_references(home.site().model_dump(mode="json"))) - {s.name for s in known(home)})
-
-
-def _references(node: Any) -> Iterator[str]:
-    if isinstance(node, dict | list):
-        for value in node.values() if isinstance(node, dict) else node:
-            yield from _references(value)
-    elif isinstance(node, str) and re.match(r"(env|file|keyring):.", node):
-        yield node
 
 
 def _quoted(text: str, safe: str) -> str:

@@ -11,12 +11,13 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from hikkoshi import files, identity, reference, yamlfile
 from hikkoshi.errors import BadInput, Problem, nearest
+from hikkoshi.reference import Secret
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"
 NAME_WORDS = "a name that begins with a letter or digit, of letters, digits, dots, _ and -, at most 63"
@@ -211,31 +212,6 @@ class Guest(_Strict):
         return self.start_config or self.config
 
 
-class Secret:
-    """A secret value that never shows itself: printing, formatting and pickling give its name in ‹›."""
-
-    __slots__ = ("_value", "name")
-
-    def __init__(self, name: str, value: str) -> None:
-        self.name = name
-        self._value = value
-
-    def reveal(self) -> str:
-        """The value, for the one call that needs it."""
-        return self._value
-
-    def __repr__(self) -> str:
-        return f"‹{self.name}›"
-
-    __str__ = __repr__
-
-    def __format__(self, spec: str) -> str:
-        return repr(self)
-
-    def __reduce__(self) -> Any:
-        raise TypeError(f"a secret is not to be pickled: {self!r}")
-
-
 @dataclass(frozen=True)
 class Home:
     """The folder that holds params/ and outputs/; relative paths in parameter files start here."""
@@ -328,6 +304,23 @@ class Home:
     def secret(self, written: str) -> Secret:
         """The secret that a reference points to; `BadInput` says what is wrong with the reference or the place."""
         return Secret(written, reference.value(written, self.path))
+
+    def secrets(self) -> list[Secret]:
+        """Every secret that the site's parameters point to, as far as it can be read now."""
+        found = []
+        for written in self._references():
+            try:
+                found.append(self.secret(written))
+            except BadInput:
+                continue  # what cannot be read here cannot be read, and told, by the kernel
+        return found
+
+    def unread_secrets(self) -> list[str]:
+        """References of the site whose secret cannot be read now: nothing can be searched for what they point to."""
+        return sorted(set(self._references()) - {s.name for s in self.secrets()})
+
+    def _references(self) -> list[str]:
+        return list(reference.within(self.site().model_dump(mode="json")))
 
 
 def _no_name(name: str, known: Sequence[str]) -> Problem:

@@ -1,17 +1,44 @@
-"""Where a secret is (`env:NAME`, `file:PATH`, `keyring:SERVICE/USER`), and what is wrong with a place that cannot be used.
+"""A secret, where it is (`env:NAME`, `file:PATH`, `keyring:SERVICE/USER`), and what is wrong with a place that cannot be used.
 
 No error holds a value, or a part of it.
 """
 
 import os
+import re
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from hikkoshi.errors import BadInput, Problem
 
 SHORTEST = 4  # characters; a shorter value cannot be told from chance, so that no record could be kept free of it
 LONGEST = 4096  # bytes; nobody types more
+
+
+class Secret:
+    """A secret value that never shows itself: printing, formatting and pickling give its name in ‹›."""
+
+    __slots__ = ("_value", "name")
+
+    def __init__(self, name: str, value: str) -> None:
+        self.name = name
+        self._value = value
+
+    def reveal(self) -> str:
+        """The value, for the one call that needs it."""
+        return self._value
+
+    def __repr__(self) -> str:
+        return f"‹{self.name}›"
+
+    __str__ = __repr__
+
+    def __format__(self, spec: str) -> str:
+        return repr(self)
+
+    def __reduce__(self) -> Any:
+        raise TypeError(f"a secret is not to be pickled: {self!r}")
 
 
 def value(reference: str, place: Callable[[Path], Path]) -> str:
@@ -53,6 +80,15 @@ def value(reference: str, place: Callable[[Path], Path]) -> str:
             )
         )
     return found
+
+
+def within(document: Any) -> Iterator[str]:
+    """Every reference in a tree of dicts, lists and strings, in its order."""
+    if isinstance(document, dict | list):
+        for part in document.values() if isinstance(document, dict) else document:
+            yield from within(part)
+    elif isinstance(document, str) and re.match(r"(env|file|keyring):.", document):
+        yield document
 
 
 def _from_environment(name: str) -> str:

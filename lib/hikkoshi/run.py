@@ -326,7 +326,7 @@ def open_run(step: str, names: Mapping[str, Any], *, wait: float = 15) -> Run:
     handle, doubt = turn.locked(folder, run_id, wait) if rollback else (lock.acquire(folder / "lock", run_id, wait), "")
     if doubt:
         display(f"{doubt}\n{ALL_THE_SAME}")
-    mask = _masks[home.root] = masking.Mask(masking.known(home))
+    mask = _masks[home.root] = masking.Mask(home.secrets())
     inputs = home.inputs(guest.name)
     journal = Journal(folder / "journal.jsonl", rescue=rollback)
     run = Run(step, run_id, mode, home, site, guest, journal, handle, own, mask, inputs)

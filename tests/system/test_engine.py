@@ -18,8 +18,9 @@ from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 
 from hikkoshi.masking import Mask
-from hikkoshi.params import Home, Secret
+from hikkoshi.params import Home
 from hikkoshi.record.notebook import Event
+from hikkoshi.reference import Secret
 
 SLOW_START = 20  # seconds that a loaded machine may take for what usually takes one
 

@@ -31,16 +31,16 @@ import nbformat
 import papermill
 import pytest
 
-from hikkoshi import masking
 from hikkoshi.journal import Journal
 from hikkoshi.masking import Mask
-from hikkoshi.params import Home, Secret
+from hikkoshi.params import Home
 from hikkoshi.record import leaks
 from hikkoshi.record.execution import Outcome, execute
+from hikkoshi.reference import Secret
 from hikkoshi.report import report
 
 PROJECT = Path(__file__).parents[2]
-UNPROTECTED = "from hikkoshi import masking\nmasking.known = lambda home: []\n"
+UNPROTECTED = "from hikkoshi.params import Home\nHome.secrets = lambda self: []\n"
 # the same for the runner, whose terminal is then the kernel's, too
 UNPROTECTED_RUNNER = f"""{UNPROTECTED}
 from hikkoshi.record.lastwords import LastWords
@@ -288,7 +288,7 @@ def shown(home: Home, *, protected: bool) -> Went:
         for name, value in environment.items():
             patch.setenv(name, value)
         if not protected:
-            patch.setattr(masking, "known", lambda home: [])
+            patch.setattr(Home, "secrets", lambda home: [])
         told = command(
             home,
             environment,
@@ -341,7 +341,7 @@ def sealed(home: Home, *, protected: bool) -> Outcome:
         for name, value in environment.items():
             patch.setenv(name, value)
         if not protected:
-            patch.setattr(masking, "known", lambda home: [])
+            patch.setattr(Home, "secrets", lambda home: [])
         return execute(home, "gateway", "40-convert", "apply")
 
 

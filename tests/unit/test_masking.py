@@ -11,9 +11,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from hikkoshi import masking
 from hikkoshi.masking import Mask
-from hikkoshi.params import Home, Secret
+from hikkoshi.params import Home
+from hikkoshi.reference import Secret
 
 VALUE = "p&ss 'w\"örd<1>/\\"
 
@@ -98,11 +98,11 @@ def test_a_short_value_does_not_destroy_the_keys_that_a_notebook_needs() -> None
 def test_the_secrets_of_a_site_are_those_that_its_references_point_to(
     home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert masking.known(home) == [], "the lab's password file is not there"
+    assert home.secrets() == [], "the lab's password file is not there"
     site = home.root / "params" / "site.yml"
     site.write_text(site.read_text().replace("file:outputs/lab/vcenter.password", "env:VC_PASSWORD"))
     monkeypatch.setenv("VC_PASSWORD", "correct-horse")
-    assert [(s.name, s.reveal()) for s in masking.known(home)] == [("env:VC_PASSWORD", "correct-horse")]
+    assert [(s.name, s.reveal()) for s in home.secrets()] == [("env:VC_PASSWORD", "correct-horse")]
 
 
 def test_a_secret_in_a_file_is_known(home: Home) -> None:
@@ -110,4 +110,4 @@ def test_a_secret_in_a_file_is_known(home: Home) -> None:
     path.parent.mkdir(parents=True)
     path.write_text("correct-horse\n")
     path.chmod(0o600)
-    assert Mask(masking.known(home)).text("correct-horse") == "‹file:outputs/lab/vcenter.password›"
+    assert Mask(home.secrets()).text("correct-horse") == "‹file:outputs/lab/vcenter.password›"

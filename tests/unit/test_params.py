@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hikkoshi.errors import BadInput, Problem
-from hikkoshi.params import Guest, Home, Secret, Site
+from hikkoshi.params import Guest, Home, Site
+from hikkoshi.reference import Secret
 from hikkoshi.yamlfile import read
 
 

@@ -17,7 +17,7 @@ import papermill.iorw
 from papermill.exceptions import PapermillExecutionError
 
 import hikkoshi.errors
-from hikkoshi import byhand, files, lock, masking, privacy
+from hikkoshi import byhand, files, lock, privacy
 from hikkoshi.errors import Busy, HikkoshiError, Problem, Refused, StepFailed
 from hikkoshi.journal import MARK, Journal
 from hikkoshi.masking import Mask
@@ -118,7 +118,7 @@ class _Job:
             raise Stopped(stop.signum)  # nothing has begun yet
         self.run = _new_run(self.runs, step)
         self.part, self.final = self.runs / f"{self.run}.part.ipynb", self.runs / f"{self.run}.ipynb"
-        self.mask = Mask(masking.known(home))
+        self.mask = Mask(home.secrets())
         self.journal = Journal(self.folder / "journal.jsonl", rescue=self.rescue)
 
     def carried_out(self, timeout_per_cell: int | None) -> Outcome:

@@ -22,7 +22,7 @@ from typing import Any
 
 from hikkoshi import masking, reference
 from hikkoshi.errors import Problem
-from hikkoshi.params import Secret
+from hikkoshi.reference import Secret
 
 CHUNK = 2**20  # bytes searched at once
 OVERLAP = 2**16  # bytes that are searched with the chunk before, too

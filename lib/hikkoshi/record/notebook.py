@@ -19,13 +19,14 @@ from papermill.clientwrap import PapermillNotebookClient
 from papermill.engines import NotebookExecutionManager
 from papermill.log import logger
 
-from hikkoshi import masking, temporary
+from hikkoshi import temporary
 from hikkoshi.errors import BadInput, Problem
 from hikkoshi.masking import Mask
-from hikkoshi.params import Home, Secret
+from hikkoshi.params import Home
 from hikkoshi.record import anatomy, interruption
 from hikkoshi.record.interruption import Stop, Stopped, end_all
 from hikkoshi.record.lastwords import LastWords
+from hikkoshi.reference import Secret
 
 BINARY = {"image/png", "image/jpeg", "image/gif", "application/pdf"}  # what a notebook keeps as base64
 MEMORY = Path("/dev/shm")  # a file system in memory
@@ -326,6 +327,6 @@ def _place(*, memory: bool) -> Path:
 def _secrets(nb: Any, input_path: str) -> list[Secret]:
     given = nb.metadata.papermill.get("parameters", {}).get("home")
     try:
-        return masking.known(Home.find(given or "", Path(input_path or ".").resolve().parent))
+        return Home.find(given or "", Path(input_path or ".").resolve().parent).secrets()
     except BadInput:
         return []

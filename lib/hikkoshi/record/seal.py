@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from hikkoshi import approval, files, lock, masking, signatory, signature, statement, tool
+from hikkoshi import approval, files, lock, signatory, signature, statement, tool
 from hikkoshi.check import Check
 from hikkoshi.errors import BadInput, HikkoshiError, Problem, Refused, ToolFailed
 from hikkoshi.journal import Journal
@@ -197,7 +197,7 @@ def _seal(home: Home, guest: str, name: str, gather: Callable[[], Contents], wai
 def _build(home: Home, guest: str, name: str, part: Path, found: Contents, list_of_all: Register) -> dict[str, str]:
     """Everything up to the rename; what the journal has to tell beside the record itself."""
     site, who, now = home.site(), signatory.find(home), datetime.now(UTC).replace(microsecond=0)
-    secrets = masking.known(home)
+    secrets = home.secrets()
     before = next((line for line in reversed(list_of_all.lines()) if line.guest == guest), None)
     payload = bag.fill(part, found.payload)
     info = [
@@ -225,7 +225,7 @@ def _build(home: Home, guest: str, name: str, part: Path, found: Contents, list_
         ("Plan-SHA256", found.plan),
         ("Inputs-Changed-Since-Run", found.changed),
         ("Secrets-Searched-For", ", ".join(sorted({s.name for s in secrets}))),
-        ("Secrets-Not-Readable", ", ".join(masking.unknown(home))),
+        ("Secrets-Not-Readable", ", ".join(home.unread_secrets())),
         ("Previous-Record", before.identifier if before else ""),
         ("Previous-Record-SHA256", before.sha256 if before else ""),
         ("Register-Previous-SHA256", list_of_all.head()),
@@ -371,7 +371,7 @@ def _journal(home: Home, guest: str) -> Path:
 
 def _mask(home: Home) -> Mask:
     try:
-        return Mask(masking.known(home))
+        return Mask(home.secrets())
     except HikkoshiError:  # of parameters that cannot be read: their error holds no values
         return Mask()
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import jinja2
 
-from hikkoshi import files, masking
+from hikkoshi import files
 from hikkoshi.check import Check
 from hikkoshi.errors import BadInput
 from hikkoshi.guest import preparation
@@ -35,7 +35,7 @@ def write(home: Home, guest: str) -> Path:
 
     It is in the site's language, `lang` in params/site.yml.
     """
-    mask = Mask(masking.known(home))
+    mask = Mask(home.secrets())
     story = gather(home, guest)
     lang = home.site().lang
     _ = translations(lang).gettext

@@ -22,6 +22,7 @@ from pyVmomi.VmomiSupport import versionIdMap
 from hikkoshi import params
 from hikkoshi.errors import BadInput, Problem, VSphereError
 from hikkoshi.progress import Progress, silent
+from hikkoshi.reference import Secret
 from hikkoshi.vsphere import tls
 
 PAGE = 500  # objects per answer
@@ -35,7 +36,7 @@ class VSphere:
     """An open session; a context manager. Made by `connect`."""
 
     def __init__(
-        self, host: str, port: int, context: ssl.SSLContext, *, user: str, password: params.Secret, timeout: float
+        self, host: str, port: int, context: ssl.SSLContext, *, user: str, password: Secret, timeout: float
     ) -> None:
         self.host, self.port, self.context, self.timeout = host, port, context, timeout
         self.patience = 600.0  # seconds that a task may take
