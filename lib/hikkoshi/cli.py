@@ -7,6 +7,7 @@ import sys
 import tempfile
 import traceback
 from datetime import UTC, datetime
+from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -22,8 +23,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-lab = typer.Typer(help="The stand-in for a site: a real guest image on a Dom-0's disk, a real vSphere simulator.")
-app.add_typer(lab, name="lab", no_args_is_help=True)
 vmdk = typer.Typer(help="VMDK streams, as vSphere's import takes them.")
 app.add_typer(vmdk, name="vmdk", no_args_is_help=True)
 app.add_typer(netcommands.netperf, name="netperf", no_args_is_help=True)
@@ -33,6 +32,8 @@ app.command()(recordcommands.verify)
 app.command()(recordcommands.acknowledge)
 app.command()(machinecommands.machines)
 app.command()(rollbackcommands.confirm_off)
+for _more in metadata.entry_points(group="hikkoshi.commands"):  # the lab's: nothing here knows it
+    app.add_typer(_more.load(), name=_more.name, no_args_is_help=True)
 
 
 def _guests(incomplete: str) -> list[str]:
@@ -247,66 +248,6 @@ def vmdk_check(
     else:
         terminal.table(found.rows())
     raise typer.Exit(1 if found.flaws else 0)
-
-
-@lab.command("up")
-def lab_up(as_json: AsJson = False) -> None:
-    """Build the demo guests and start vSphere's stand-in; what is there already stays."""
-    from hikkoshi.lab import lab  # noqa: PLC0415
-    from hikkoshi.params import Home  # noqa: PLC0415
-
-    lab.up(Home.find(), _unsaid if as_json else terminal.say)
-    if as_json:
-        _lab_status(as_json)
-
-
-@lab.command("down")
-def lab_down(as_json: AsJson = False) -> None:
-    """End it and leave nothing behind but its keys, with which records are checked."""
-    from hikkoshi.lab import lab  # noqa: PLC0415
-    from hikkoshi.params import Home  # noqa: PLC0415
-
-    lab.down(Home.find(), _unsaid if as_json else terminal.say)
-    if as_json:
-        _lab_status(as_json)
-
-
-@lab.command("status")
-def lab_status(as_json: AsJson = False) -> None:
-    """Say what of it is up; ends with 1 where something is not."""
-    raise typer.Exit(0 if _lab_status(as_json) else 1)
-
-
-@lab.command("fault")
-def lab_fault(
-    name: Annotated[str, typer.Argument(help="lro, swap, cut, or none to undo it")],
-) -> None:
-    """Put a fault into the lab's network, for the runbooks to find."""
-    from hikkoshi.lab import lab  # noqa: PLC0415
-    from hikkoshi.params import Home  # noqa: PLC0415
-
-    terminal.say(lab.fault(Home.find(), name))
-
-
-def _lab_status(as_json: bool) -> bool:
-    from hikkoshi.lab import lab  # noqa: PLC0415
-    from hikkoshi.params import Home  # noqa: PLC0415
-
-    checks = lab.status(Home.find())
-    if as_json:
-        terminal.print_json([{"what": c.title, "up": c.ok, "found": c.found} for c in checks])
-    else:
-        terminal.table(
-            [
-                {"": "up" if c else "down", "what": c.title, "found": c.found, "what to do": "" if c else c.remedy}
-                for c in checks
-            ]
-        )
-    return all(checks)
-
-
-def _unsaid(words: str) -> None:
-    """What is said on the way when only the end is wanted."""
 
 
 def _unexpected(e: BaseException) -> str:

@@ -68,7 +68,6 @@ def findings(home: Home) -> Iterator[Finding]:
     yield _browser()
     yield _font()
     yield _signatory(home)
-    yield _vcsim()
     yield from _private(home)
     yield _left()
     yield _room(home)
@@ -145,14 +144,6 @@ def _signatory(home: Home) -> Finding:
     )
     remedy = "correct `signing` in params/site.yml; for the lab: `hikkoshi lab up`"
     return Finding("signatures of records (cut-over and remedies need them)", bool(found.name), told, remedy, False)
-
-
-def _vcsim() -> Finding:
-    from hikkoshi.lab import vcsim  # noqa: PLC0415 - only the lab's
-
-    path = vcsim.binary()
-    there = os.access(path, os.X_OK)
-    return Finding("vcsim (the lab's vSphere)", there, str(path) if there else f"no {path}", SETUP, required=False)
 
 
 def _private(home: Home) -> Iterator[Finding]:

@@ -72,9 +72,9 @@ def test_imports_go_one_way(path: Path) -> None:
         assert LEVEL[other] < LEVEL[own], f"{own} imports {other}"
 
 
-def test_the_lab_is_imported_by_the_command_line_and_tests_only() -> None:
+def test_the_lab_is_imported_by_itself_and_tests_only() -> None:
     users = {noun(p) for p in MODULES if "lab" in imported(p)}
-    assert users <= {"lab", "cli", "doctor"}
+    assert users == {"lab"}
 
 
 def test_only_show_knows_ipython() -> None:
