@@ -14,6 +14,7 @@ from hikkoshi import approval, files
 from hikkoshi.artefact import Artefact
 from hikkoshi.disk.conversion import Conversion
 from hikkoshi.errors import BadInput, HikkoshiError, printable
+from hikkoshi.guest import descent
 from hikkoshi.params import Guest, Home, Site
 from hikkoshi.plan import Plan, nic_table
 from hikkoshi.rehearsal import rehearsal
@@ -210,6 +211,9 @@ def _outage(there: "_Results", took: Mapping[str, float]) -> Points:
         yield "starting the machine: not known yet, nothing was rehearsed by this plan"
     else:
         yield f"starting the machine: {boot.seconds:.0f} s in the rehearsal, on QEMU with {boot.accelerator}, not on ESXi"
+    again = there.read_again
+    if again is not None:
+        yield f"the source is a block device: {descent.duration(again)}, before the machine is switched on"
     yield (
         "if the source has written since its copy was made, these run again while it is off, and last as long as that; then "
         "somebody has to approve again, since another disk is another plan:"
@@ -217,9 +221,10 @@ def _outage(there: "_Results", took: Mapping[str, float]) -> Points:
     for step in AGAIN:
         yield f"{INDENT}{step:<12} " + (f"{took[step]:.0f} s at its last run" if step in took else "not known yet")
     known = [took[s] for s in AGAIN if s in took]
-    if boot is not None and len(known) == len(AGAIN):
+    if boot is not None and len(known) == len(AGAIN) and again != 0:
+        least = boot.seconds + (again or 0)
         yield (
-            f"so at least {boot.seconds:.0f} s as rehearsed (ESXi may differ), or {boot.seconds + sum(known):.0f} s with these, "
+            f"so at least {least:.0f} s as rehearsed (ESXi may differ), or {least + sum(known):.0f} s with these, "
             "and the shutdown and the approval beside it"
         )
     else:
@@ -232,6 +237,7 @@ class _Results:
     def __init__(self, folder: Path, plan: Plan) -> None:
         self._plan, self.unreadable = plan, list[str]()
         self._conversion = self._find(Conversion, folder)
+        self._survey = self._find(Survey, folder)
         rehearsed = self._find(Rehearsal, folder)
         deployed = self._find(Deployment, folder)
         sha256 = self._conversion.vmdk_sha256 if self._conversion else ""
@@ -289,6 +295,13 @@ class _Results:
     @property
     def boot(self) -> Outcome | None:
         return self._rehearsal.after if self._rehearsal else None
+
+    @property
+    def read_again(self) -> float | None:
+        """Seconds that reading the source once more takes, 0 where nobody knows; None for a file, of which that is not done."""
+        if self._survey is None or self._survey.disk.kind == "file":
+            return None
+        return self._survey.reading_seconds
 
     def proved(self) -> Points:
         """What was tried, and held."""

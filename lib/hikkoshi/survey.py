@@ -1,5 +1,7 @@
 """What the guest is: its Xen configuration, its disk and its operating system, in one typed result."""
 
+import time
+from pathlib import Path
 from typing import ClassVar
 
 from hikkoshi.artefact import Artefact
@@ -27,6 +29,7 @@ class Survey(Artefact):
     disk: DiskFacts  # of partitions all together
     bytes: int  # of the whole disk, as vSphere will have it
     digest: str  # content digest of the disk, see hikkoshi.disk.digest
+    reading_seconds: float = 0  # that reading it for the digest took; 0 in earlier versions
     guest: GuestFacts
     left_out: tuple[str, ...] = ()  # disks and NICs that the source has, and that are not moved
 
@@ -80,23 +83,35 @@ def start(home: Home, site: Site, guest: Guest, *, accelerator: str = "tcg", pro
         known = Survey.find(home.folder(guest.name))
     except BadInput:
         known = None  # of another version, or damaged: look again
+    began = time.monotonic()
     with origin.opened() as opened:
         size, content = opened.size, digest.of(opened, progress)
+    reading = round(time.monotonic() - began, 1)
     if known is not None and known.digest == content and known.guest.secrets >= 0:  # an earlier version kept them
         facts = known.guest
         progress(1, 1, "the disk has not changed since it was surveyed")
     else:
         facts = appliance.inspect(origin, accelerator=accelerator, progress=progress)
     left_out = original.left_out(home, site, guest)
-    found = Survey(xen=xen, origin=origin, disk=disk, bytes=size, digest=content, guest=facts, left_out=left_out)
+    found = Survey(xen=xen, origin=origin, disk=disk, bytes=size, digest=content, reading_seconds=reading, guest=facts,
+                   left_out=left_out)  # fmt: skip
     found.save(home.folder(guest.name))
     return found
 
 
-def unchanged(survey: Survey) -> Check:
-    """Whether the disk has the size and the time of last change that it was surveyed with; a device has no such time.
+def reading_seconds(folder: Path) -> float:
+    """What reading a guest's disk to its end took in its survey; 0 where nobody knows."""
+    try:
+        known = Survey.find(folder)
+    except BadInput:
+        return 0
+    return known.reading_seconds if known else 0
 
-    What is copied is held against the survey's content digest all the same.
+
+def unchanged(survey: Survey) -> Check:
+    """Whether the disk has the size and the time of last change that it was surveyed with.
+
+    A device keeps no such time, so nobody sees it from here. What is copied is held against the survey's content digest.
     """
     title, expected = "the source is as it was surveyed", "size and time of its last change"
     remedy = f"shut {survey.xen.name} down, then begin again with 10-survey and 20-plan: the plan is of another disk"
@@ -108,6 +123,11 @@ def unchanged(survey: Survey) -> Check:
     names = ("kind", "bytes", *(("mtime_ns",) if now.kind == "file" else ()))
     other = [f"{n} {getattr(now, n)}, surveyed {getattr(survey.disk, n)}" for n in names
              if getattr(now, n) != getattr(survey.disk, n)]  # fmt: skip
+    if now.kind != "file" and not other:
+        found = (
+            "a device keeps no time of its last change; 30-prepare reads all of it, and holds that against the survey"
+        )
+        return Check(title, True, found, expected, remedy, survey.disk.path, later=True, unseen="not seen")
     return Check(title, not other, "; ".join(other) or f"content digest {survey.digest}", expected, remedy,
                  survey.disk.path, later=True)  # fmt: skip
 

@@ -1,15 +1,25 @@
-"""Block devices of the kernel as sources: their content, their owners, their errors."""
+"""Block devices of the kernel as sources: their content, their owners, their errors, and whether they are what they were."""
 
 import os
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from hikkoshi import survey
+from hikkoshi.check import Check
 from hikkoshi.disk import digest, grains, stream, vmdk
 from hikkoshi.disk.extents import RawDisk
-from hikkoshi.errors import BadInput, StepFailed
+from hikkoshi.disk.origin import Identity, Origin
+from hikkoshi.disk.source import facts
+from hikkoshi.errors import BadInput, Refused, StepFailed
+from hikkoshi.guest import prepared
+from hikkoshi.guest.descent import Descent
+from hikkoshi.guest.prepared import Prepared
+from hikkoshi.survey import Survey
 
 pytestmark = pytest.mark.needs("root", "losetup")
 MIB = 1 << 20
@@ -82,3 +92,95 @@ def test_a_device_that_cannot_be_read_is_named_with_the_place_and_no_vmdk_is_lef
     assert "between bytes 2,097,152 and" in problem.found
     with pytest.raises(BadInput):
         vmdk.read(tmp_path / "x.vmdk")
+
+
+@pytest.fixture
+def descent(device: Path, tmp_path: Path) -> Descent:
+    """Of a copy that was made of the device."""
+    return made(device, tmp_path)
+
+
+def made(device: Path, folder: Path, reading: float = 0) -> Descent:
+    source, copy = Origin.whole(device), folder / f"disk/{folder.name}.img"
+    copy.parent.mkdir(exist_ok=True)
+    copy.write_bytes(b"c" * MIB)
+    plan = SimpleNamespace(preparation=SimpleNamespace(hash="p"), source_digest=digest.content(device))
+    known = Survey.model_validate_json((Path(__file__).parents[1] / "data/survey/gateway.json").read_text())
+    Prepared(
+        preparation="p", source=Identity.of(source), source_digest=plan.source_digest, source_writes=source.writes(),
+        disk=Identity.of(Origin.whole(copy)), facts=known.guest, kept={}, initrd_modules_before=(), initrd_modules_after=(),
+        accelerator="tcg", seconds=1,
+    ).save(folder)  # fmt: skip
+    return Descent(folder, plan, source, reading)
+
+
+def write(image: Path, device: Path) -> None:
+    """As a guest does, past the device that this kernel counts the writes of: between the samples, behind the first MiB."""
+    with image.open("r+b") as f:
+        f.seek(MIB + 17_000)
+        f.write(b"written")
+    device.open("rb").close()
+
+
+def test_of_a_device_it_is_said_beforehand_how_much_was_compared_and_how_long_all_of_it_takes(
+    device: Path, tmp_path: Path
+) -> None:
+    checks = made(device, tmp_path, 420.3).checks()
+    found = next(c for c in checks if c.title == "the source is the one that was copied")
+    assert found.unseen == "not seen"
+    assert "only 2.0 MiB of samples of 8.0 MiB were compared" in found.found
+    assert "about 420 s, as in the survey" in found.found
+
+
+def test_a_device_is_the_one_that_was_copied_only_when_all_of_it_was_read_again(descent: Descent) -> None:
+    assert not descent.proved()
+    off = Check("the source is off", ok=True)
+    assert not descent.free(off), "the machine in vSphere may not be switched on yet"
+    descent.read()
+    assert "all of it was read again" in descent.proved().found
+    assert descent.free(off) is off
+    assert not descent.free(replace(off, ok=False))
+
+
+def test_a_write_between_the_samples_of_a_device_is_seen_once_it_is_off(
+    descent: Descent, device: Path, image: Path
+) -> None:
+    write(image, device)
+    assert all(c for c in descent.checks() if c.unseen), "the samples do not show it"
+    descent.read()
+    found = descent.proved()
+    assert not found
+    assert "75-rollback" in found.remedy
+    assert "from 10 --apply" in found.remedy
+
+
+def test_writes_that_the_kernel_has_counted_are_red_before_anything_goes_off(descent: Descent, device: Path) -> None:
+    descent.read()
+    with device.open("r+b", buffering=0) as f:
+        f.seek(MIB + 16_384)
+        f.write(bytes(4096))
+        os.fsync(f.fileno())
+    assert prepared.WRITTEN in [c.found for c in descent.checks()]
+    assert not descent.proved()
+    with pytest.raises(Refused):
+        descent.read()
+
+
+def test_a_device_is_not_read_again_once_its_machine_is_in_service(descent: Descent) -> None:
+    assert descent.proved(in_service=True).unseen == "not needed"
+
+
+def test_a_device_that_a_guest_still_uses_is_not_read(descent: Descent, device: Path) -> None:
+    claimed = os.open(device, os.O_RDONLY | os.O_EXCL)
+    try:
+        with pytest.raises(BadInput, match="in use"):
+            descent.read()
+    finally:
+        os.close(claimed)
+
+
+def test_a_survey_does_not_say_of_a_device_that_it_is_unchanged(device: Path) -> None:
+    known = Survey.model_validate_json((Path(__file__).parents[1] / "data/survey/gateway.json").read_text())
+    found = survey.unchanged(known.model_copy(update={"disk": facts(device), "origin": Origin.whole(device)}))
+    assert found.unseen == "not seen"
+    assert "30-prepare reads all of it" in found.found

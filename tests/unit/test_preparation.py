@@ -14,7 +14,7 @@ from hikkoshi.disk import digest
 from hikkoshi.disk.conversion import Conversion
 from hikkoshi.disk.origin import Identity, Origin
 from hikkoshi.errors import BadInput, Refused
-from hikkoshi.guest import clock, extlinux, pinning, preparation, prepared
+from hikkoshi.guest import clock, descent, extlinux, pinning, preparation, prepared
 from hikkoshi.guest.facts import GuestFacts, Interface, Kernel, Partition
 from hikkoshi.guest.preparation import Preparation
 from hikkoshi.guest.prepared import Prepared
@@ -664,10 +664,10 @@ def test_a_vmdk_is_held_against_the_source_that_was_surveyed_step_by_step(tmp_pa
     copy = Identity(bytes=1, mtime_ns=1, sample_sha256="e" * 64)
 
     def found() -> str:
-        return prepared.chain(tmp_path, Planned()).found
+        return descent.chain(tmp_path, Planned()).found
 
     assert found() == "there is no prepared copy"
-    assert prepared.chain(tmp_path, None).found == "there is no plan"
+    assert descent.chain(tmp_path, None).found == "there is no plan"
     made = TestProofs().result(source=copy, source_digest=DIGEST, disk=copy)
     made.save(tmp_path)
     assert found() == "there is no VMDK"
@@ -676,7 +676,7 @@ def test_a_vmdk_is_held_against_the_source_that_was_surveyed_step_by_step(tmp_pa
         copy_digest="c" * 64, copy_identity=copy, level="fast", threads=1, qemu_img="7.2", seconds=1, samples=(),
     )  # fmt: skip
     vmdk.save(tmp_path)
-    assert prepared.chain(tmp_path, Planned())
+    assert descent.chain(tmp_path, Planned())
     assert found() == f"content digest {DIGEST}"
     vmdk.model_copy(update={"copy_identity": None}).save(tmp_path)
     assert found() == "the VMDK is of another copy", (

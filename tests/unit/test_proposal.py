@@ -168,6 +168,27 @@ def test_the_machine_that_stands_in_vsphere_is_told_with_its_warnings(home: Home
     assert "60-deploy was not done" not in told
 
 
+@pytest.mark.parametrize(
+    ("reading", "words"), [(420, "about 420 s, as in the survey"), (0, "how long that takes is not known")]
+)
+def test_how_long_the_outage_lasts_by_reading_a_device_again_is_told(
+    home: Home, decided: Plan, reading: float, words: str
+) -> None:
+    converted(home)
+    rehearsed(home, decided)
+    known = Survey.model_validate_json((DATA / "gateway.json").read_bytes())
+    known.save(home.folder("gateway"))
+    took = [done(step, 10) for step in proposal.AGAIN]
+    told = page(home, decided, *took)
+    assert "block device" not in told, "a file is not read again"
+    assert "so at least 21 s as rehearsed (ESXi may differ), or 81 s" in told
+    device = known.disk.model_copy(update={"kind": "block device"})
+    known.model_copy(update={"disk": device, "reading_seconds": reading}).save(home.folder("gateway"))
+    told = page(home, decided, *took)
+    assert words in told
+    assert ("so at least 441 s as rehearsed (ESXi may differ), or 501 s" in told) is (reading > 0)
+
+
 def test_a_result_that_cannot_be_read_is_open_and_no_error(home: Home, decided: Plan) -> None:
     home.folder("gateway").mkdir(parents=True)
     (home.folder("gateway") / "rehearsal.json").write_text("{")

@@ -54,6 +54,8 @@ class RawDisk:
         if not device and not stat.S_ISREG(os.fstat(self._fd).st_mode):
             os.close(self._fd)
             raise BadInput(_cannot_open(path, OSError(0, "neither file nor block device")))
+        if device:  # a guest writes past this kernel's cache, which may hold what was read while it ran
+            os.posix_fadvise(self._fd, 0, 0, os.POSIX_FADV_DONTNEED)
         self.size = os.lseek(self._fd, 0, os.SEEK_END)
         self._before = self._state()
 
@@ -133,7 +135,7 @@ class RawDisk:
         size = os.lseek(self._fd, 0, os.SEEK_END)
         if not stat.S_ISBLK(s.st_mode):
             return {"size": size, "time of last change in ns": s.st_mtime_ns, "still under this name": same}
-        return {"size": size, "sectors written": _written(s.st_rdev), "still under this name": same}
+        return {"size": size, "sectors written": written(s.st_rdev), "still under this name": same}
 
     def _data(self) -> Iterator[tuple[int, int]]:
         """Ranges that may hold data, widened to whole blocks, ascending; neighbours not yet joined."""
@@ -150,7 +152,7 @@ class RawDisk:
             yield start, at
 
 
-def _written(device: int) -> int:
+def written(device: int) -> int:
     """Sectors that were written to a block device since the machine started; Linux, Documentation/block/stat.rst."""
     path = Path(f"/sys/dev/block/{os.major(device)}:{os.minor(device)}/stat")
     return int(path.read_text().split()[6]) if path.exists() else 0

@@ -13,12 +13,31 @@ from pydantic import BaseModel, ConfigDict
 from hikkoshi import files
 from hikkoshi.disk.assembled import AssembledDisk
 from hikkoshi.disk.digest import Content
-from hikkoshi.disk.extents import BLOCK, RawDisk, Source
+from hikkoshi.disk.extents import BLOCK, RawDisk, Source, written
 from hikkoshi.progress import Progress, silent
 
 _SAMPLES, _BLOCK = 256, 4096
+_BOOT = Path("/proc/sys/kernel/random/boot_id")
 _PIECE = 1 << 20  # bytes read at once
+SAMPLED = (1 << 20) + _SAMPLES * _BLOCK  # bytes of each part that an Identity looks at, at most
 _ZEROS = bytes(BLOCK)
+
+
+class Writes(BaseModel):
+    """The kernel's counts of what was written to block devices. More of them than before: somebody has written.
+
+    The same ones prove nothing: a volume that was closed and opened again begins with 0.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    boot: str  # the start of this machine since which is counted
+    sectors: dict[str, int]  # {MAJOR:MINOR: sectors of 512 bytes}
+
+    def went_on(self, now: "Writes | None") -> bool:
+        """Whether somebody has written to one of these devices since, for certain."""
+        if now is None or now.boot != self.boot:
+            return False
+        return any(now.sectors.get(device, 0) > count for device, count in self.sectors.items())
 
 
 class Part(BaseModel):
@@ -56,6 +75,19 @@ class Origin(BaseModel):
             numbers = [p.number for p in self.parts]
             yield AssembledDisk(list(zip(numbers, disks, strict=True))) if self.partitions else disks[0]
 
+    @property
+    def device(self) -> bool:
+        """Whether any part of it is a block device, such as an LVM volume: these keep no time of their last change."""
+        return any(p.path.is_block_device() for p in self.parts)
+
+    def writes(self) -> Writes | None:
+        """What was written to its devices so far; None where it has none, or this kernel does not tell."""
+        devices = [p.path.stat().st_rdev for p in self.parts if p.path.is_block_device()]
+        if not devices or not _BOOT.exists():
+            return None
+        counts = {f"{os.major(d)}:{os.minor(d)}": written(d) for d in devices}
+        return Writes(boot=_BOOT.read_text().strip(), sectors=counts)
+
     def occupied(self) -> int:
         """Bytes that it takes up where it is: of a device all."""
         status = [p.path.stat() for p in self.parts]
@@ -67,7 +99,10 @@ class Origin(BaseModel):
 
 
 class Identity(BaseModel):
-    """Enough to see that a large disk is the one we know, without reading it all."""
+    """Enough to see that a large file is the one we know, without reading it all.
+
+    Of a block device it is samples only: that tells most disks apart, and proves nothing of what lies between.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     bytes: int

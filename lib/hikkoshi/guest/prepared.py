@@ -3,7 +3,6 @@
 import base64
 import shutil
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar, Protocol
 
@@ -12,7 +11,7 @@ from hikkoshi.artefact import Artefact
 from hikkoshi.check import Check
 from hikkoshi.disk import origin
 from hikkoshi.disk.conversion import Conversion
-from hikkoshi.disk.origin import Identity, Origin
+from hikkoshi.disk.origin import SAMPLED, Identity, Origin, Writes
 from hikkoshi.errors import BadInput, Problem, Refused, StepFailed, ToolFailed
 from hikkoshi.guest import appliance, hardware, ifcfg, inspection, reading
 from hikkoshi.guest.edits import KEPT
@@ -32,6 +31,7 @@ class Prepared(Artefact):
     preparation: str  # hash of the preparation that was carried out
     source: Identity
     source_digest: str = ""  # content digest of what was copied; earlier versions did not keep it
+    source_writes: Writes | None = None  # counted before it was copied; of a device only
     disk: Identity  # the copy
     facts: GuestFacts
     kept: dict[str, str]  # {path: SHA-256 of what is kept beside it}
@@ -87,7 +87,8 @@ def complete(copy: Path, plan: Planned | None, source: Origin) -> Check:
         "the prepared copy is complete",
         not problem,
         problem
-        or f"{copy.name}, {files.human(copy.stat().st_blocks * 512)} of {files.human(copy.stat().st_size)} in use",
+        or f"{copy.name}, {files.human(copy.stat().st_blocks * 512)} of {files.human(copy.stat().st_size)} in use"
+        + (f"; {sampled(source)}" if source.device else ""),
         "a copy of the source with this preparation carried out",
         f"keep the guest shut down under Xen, and {anew(copy.stem) if problem == WRITTEN else again}",
         str(copy),
@@ -100,33 +101,11 @@ def anew(guest: str) -> str:
     return f"begin again with 10-survey and 20-plan ({command}); then the new plan is approved"
 
 
-def descent(copy: Path, plan: Planned | None, source: Origin) -> list[Check]:
-    """Whether what was made descends, step by step, from the source that was surveyed, and the source is still that one."""
-    return [chain(copy.parents[1], plan), replace(complete(copy, plan, source), later=True)]
-
-
-def chain(folder: Path, plan: Planned | None) -> Check:
-    """Whether the VMDK is of the copy, and the copy of the source, that survey and plan are of; by what each step wrote down."""
-    surveyed = plan.source_digest if plan else ""
-    made, vmdk = Prepared.find(folder), Conversion.find(folder)
-    problems = (
-        ("there is no plan", not surveyed),
-        ("there is no prepared copy", made is None),
-        ("the copy does not say of which source it is", made is not None and not made.source_digest),
-        ("the copy is of another source", made is not None and made.source_digest != surveyed),
-        ("there is no VMDK", vmdk is None),
-        ("the VMDK is of another copy", made is not None and vmdk is not None and not same(vmdk, made)),
-    )
-    problem = next((words for words, bad in problems if bad), "")
-    return Check(
-        "the VMDK is of the source that was surveyed",
-        not problem,
-        problem or f"content digest {surveyed}",
-        f"content digest {surveyed}, of survey and plan",
-        "run 20-plan, then 30-prepare and all that follows again",
-        str(folder),
-        later=True,
-    )
+def sampled(source: Origin) -> str:
+    """What was compared of a source that is a device."""
+    whole = there.bytes if (there := _identity(source)) else 0
+    samples = min(whole, SAMPLED * len(source.parts))
+    return f"of the source, a device, only {files.human(samples)} of samples of {files.human(whole)} were compared"
 
 
 def _incomplete(copy: Path, plan: Planned, source: Origin) -> str:
@@ -143,7 +122,7 @@ def _incomplete(copy: Path, plan: Planned, source: Origin) -> str:
         ("the copy was made by another plan", known.preparation != plan.preparation.hash),
         ("the copy does not say of which source it is: an earlier version made it", not known.source_digest),
         ("the copy is of another source than survey and plan are", known.source_digest != plan.source_digest),
-        (WRITTEN, _identity(source) != known.source),
+        (WRITTEN, _identity(source) != known.source or _written(source, known)),
         ("the copy was changed since, or is another file", _identity(Origin.whole(copy)) != known.disk),
     )
     return next((words for words, bad in problems if bad), "")
@@ -155,6 +134,11 @@ def same(vmdk: Conversion, made: Prepared) -> bool:
     Samples alone do not tell: two disks may differ between them.
     """
     return vmdk.copy_identity == made.disk
+
+
+def _written(source: Origin, known: Prepared) -> bool:
+    """Whether the kernel has counted writes to a device since."""
+    return known.source_writes is not None and known.source_writes.went_on(source.writes())
 
 
 def _identity(origin: Origin) -> Identity | None:
@@ -179,7 +163,7 @@ def start(
     most NAME.img.part, which the next start discards.
     """
     began = time.monotonic()
-    before = _source(source)
+    before, writes = _source(source), source.writes()
     with files.part(copy) as unfinished:
         if not (room := _room(source, copy.parent)):
             raise Refused(room.problem())
@@ -220,6 +204,7 @@ def start(
             preparation=preparation.hash,
             source=before,
             source_digest=copied,
+            source_writes=writes,
             disk=Identity.of(Origin.whole(unfinished)),
             facts=facts,
             kept=raw["kept"],

@@ -1,0 +1,113 @@
+"""Whether what stands in vSphere descends from the source as it is now: from the bytes that were surveyed, and from no others.
+
+A file tells by the time of its last change whether somebody has written to it. A block device, such as an LVM volume, has no
+such time. Its samples and the kernel's count of writes may show that it was written to; only reading all of it shows that it
+was not. That is done when the source is off, before the machine in vSphere is switched on: the outage lasts longer by it.
+"""
+
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from hikkoshi.check import Check
+from hikkoshi.disk import digest
+from hikkoshi.disk.conversion import Conversion
+from hikkoshi.disk.origin import Origin, Writes
+from hikkoshi.errors import Refused
+from hikkoshi.guest import prepared
+from hikkoshi.guest.prepared import Planned, Prepared
+from hikkoshi.progress import Progress, silent
+
+TITLE = "the source is the one that was copied"
+
+
+class Descent:
+    """The descent of one guest's disk; `folder` is the guest's, `reading` how many seconds the survey read the source.
+
+    What was read is known to this object alone: another run reads it again.
+    """
+
+    def __init__(self, folder: Path, plan: Planned | None, source: Origin, reading: float = 0) -> None:
+        self._copy = folder / "disk" / f"{folder.name}.img"
+        self._plan, self._source, self._reading = plan, source, reading
+        self._read: tuple[str, float, Writes | None] | None = None  # content digest, seconds, writes counted before
+
+    def checks(self) -> list[Check]:
+        """What can be seen in a moment: each result is of the one before, and the source shows no sign of a change."""
+        return [chain(self._copy.parents[1], self._plan), self._signs()]
+
+    def proved(self, in_service: Check | bool = False) -> Check:
+        """Whether the source is the one that was copied: for a device, that all of it was read again.
+
+        Not needed where the machine in vSphere is `in_service` already: then it was proved before that.
+        """
+        signs = self._signs()
+        if not signs or not self._source.device:
+            return replace(signs, title=TITLE)
+        if in_service:
+            return Check(TITLE, True, "in service in vSphere already", unseen="not needed")
+        assert self._plan is not None  # else there is no copy of it
+        surveyed = self._plan.source_digest
+        if self._read is None or (self._read[2] and self._read[2].went_on(self._source.writes())):
+            return replace(signs, title=TITLE, ok=False, unseen="", expected=f"all of it, content digest {surveyed}")
+        content, seconds, _ = self._read
+        return Check(
+            TITLE,
+            content == surveyed,
+            f"all of it was read again in {seconds:.0f} s, content digest {content}",
+            f"content digest {surveyed}, of survey and plan",
+            f"the machine in vSphere would be an older one: start the source again (75-rollback), agree on another time; then, "
+            f"with the source off, {prepared.anew(self._copy.stem)}",
+            str(self._source),
+        )
+
+    def read(self, progress: Progress = silent) -> None:
+        """Read all of a device; `Refused` where signs alone tell that it is another one, `BadInput` where somebody uses it."""
+        if not (signs := self._signs()):
+            raise Refused(signs.problem())
+        began, writes = time.monotonic(), self._source.writes()
+        with self._source.opened() as disk:
+            content = digest.of(disk, progress)
+        self._read = content, time.monotonic() - began, writes
+
+    def free(self, off: Check) -> Check:
+        """The first of the two that is not so, else that it is off: with these the machine in vSphere may be switched on."""
+        return off if not off or (proved := self.proved()) else proved
+
+    def _signs(self) -> Check:
+        signs = replace(prepared.complete(self._copy, self._plan, self._source), later=True)
+        if not signs or not self._source.device:
+            return signs
+        found = f"{prepared.sampled(self._source)}; {duration(self._reading)}"
+        return replace(signs, title=TITLE, found=found, unseen="not seen")
+
+
+def duration(reading: float) -> str:
+    """What is told beforehand of how long reading a device takes, by the seconds that the survey took for it."""
+    if not reading:
+        return "all of it is read again while the source is off; how long that takes is not known"
+    return f"all of it is read again while the source is off: about {reading:.0f} s, as in the survey"
+
+
+def chain(folder: Path, plan: Planned | None) -> Check:
+    """Whether the VMDK is of the copy, and the copy of the source, that survey and plan are of; by what each step wrote down."""
+    surveyed = plan.source_digest if plan else ""
+    made, vmdk = Prepared.find(folder), Conversion.find(folder)
+    problems = (
+        ("there is no plan", not surveyed),
+        ("there is no prepared copy", made is None),
+        ("the copy does not say of which source it is", made is not None and not made.source_digest),
+        ("the copy is of another source", made is not None and made.source_digest != surveyed),
+        ("there is no VMDK", vmdk is None),
+        ("the VMDK is of another copy", made is not None and vmdk is not None and not prepared.same(vmdk, made)),
+    )
+    problem = next((words for words, bad in problems if bad), "")
+    return Check(
+        "the VMDK is of the source that was surveyed",
+        not problem,
+        problem or f"content digest {surveyed}",
+        f"content digest {surveyed}, of survey and plan",
+        "run 20-plan, then 30-prepare and all that follows again",
+        str(folder),
+        later=True,
+    )
