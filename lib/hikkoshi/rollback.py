@@ -7,11 +7,13 @@ starts only after that person's word: both at once, with the same addresses, bre
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TypeVar
 
-from hikkoshi import byhand, confirmation
+from hikkoshi import byhand, confirmation, shutdown
 from hikkoshi.check import Check
 from hikkoshi.errors import HikkoshiError, Problem, Refused, VSphereError
+from hikkoshi.journal import Journal
 from hikkoshi.params import Guest, Home, Site
 from hikkoshi.progress import Progress, silent
 from hikkoshi.vsphere import cutover, deployment, session, vm
@@ -23,6 +25,8 @@ LOGIN = 6.0  # seconds for the way from the name to the open session
 ANSWER = 10.0  # seconds for every answer after that
 TASK = 60.0  # seconds for unplugging, and for switching off
 PAUSE = 30.0  # seconds after which a vSphere that did not answer is tried again
+LOOK = 2.0  # seconds between two looks at a source that may go off
+WATCH = "run 75 in apply: it watches the source until then, and starts it where it goes off"
 _T = TypeVar("_T")
 
 
@@ -35,6 +39,7 @@ class Rollback:
         self._macs = [n.mac for n in guest.nics]
         self._server: tuple[VSphere, Order] | None = None
         self._why, self._tried = "", 0.0
+        self._asked = shutdown.pending(Journal(self._folder / "journal.jsonl"))
         self._reach()
 
     def present(self) -> list[Check]:
@@ -84,12 +89,35 @@ class Rollback:
 
     def source(self) -> list[Check]:
         """What the source is started from, with what was not moved; and whether it comes back with its Dom-0. Only told."""
-        where = (self._home, self._site, self._guest)
-        return [original.check(*where), autostart.told(*where)]
+        asked = [self.settled()] if self._asked else []
+        return [*asked, original.check(*self._where), autostart.told(*self._where)]
+
+    def settled(self) -> Check:
+        """Whether a shutdown that a stopped cut-over asked for is through: the source is off, or its time has passed."""
+        title, asked = "the source is not about to shut down", self._asked
+        if asked is None:
+            return Check(title, True, "nobody has asked it to")
+        if not self._serves():
+            return Check(title, True, f"{asked}; it is no longer in service")
+        if not asked.left:
+            return Check(title, True, f"{asked}; its time was over at {asked.over}, and it still runs")
+        expected = f"off, or still in service at {asked.over}"
+        return Check(title, False, f"{asked}; it still runs", expected, WATCH, "Dom-0")
+
+    def settle(self, progress: Progress = silent) -> None:
+        """Watch a source that was asked to shut down, until it does, or its time has passed: five minutes at most."""
+        while self._asked and self._asked.left and self._serves():
+            over = dom0.SHUTDOWN - self._asked.left
+            progress(over, dom0.SHUTDOWN, f"{self._asked}: watched until {self._asked.over}")
+            time.sleep(min(LOOK, self._asked.left))
 
     def source_runs(self) -> Check:
-        """Whether the source is back in service."""
-        return dom0.source_runs(self._home, self._site, self._guest)
+        """Whether the source is back in service: one that may still go off by itself is not."""
+        runs, asked = dom0.source_runs(*self._where), self._asked
+        if runs and asked and asked.left:
+            found = f"{runs.found}; {asked}, and it may go off until {asked.over}"
+            return replace(runs, ok=False, found=found, remedy=WATCH)
+        return replace(runs, found=f"{runs.found}; {asked}, and it is still there") if runs and asked else runs
 
     def start_source(self) -> None:
         """Start the source. vSphere is looked at once more right before: cells can be run in any order.
@@ -99,7 +127,10 @@ class Rollback:
         off, alone = self.out_of_service(), self.alone()
         if not off or not (alone or self._word()):
             raise Refused(*(c.problem() for c in (off, alone, *(() if alone else (self._word(),))) if not c))
-        dom0.start_again(self._home, self._site, self._guest)
+        served = self._serves()
+        dom0.start_again(*self._where)
+        if not served:
+            self._asked = None  # it is another domain now, which nobody has asked
 
     def close(self) -> None:
         """Log out."""
@@ -111,6 +142,17 @@ class Rollback:
         if missing := not cutover.record_gone(self._folder) and not deployment.found(v, order):
             self._why = f"{cutover.CutOver.filename} says that it is in service, and vSphere shows no machine of ours"
         return missing
+
+    @property
+    def _where(self) -> tuple[Home, Site, Guest]:
+        return self._home, self._site, self._guest
+
+    def _serves(self) -> bool:
+        """Whether the source is in service; where that is not known, it may be."""
+        try:
+            return dom0.serves(*self._where)
+        except HikkoshiError:
+            return True
 
     def _word(self) -> Check:
         return confirmation.given(self._folder, self._guest.name)

@@ -36,7 +36,9 @@ here=$(dirname "$0")
 case "$*" in
 create*) echo idp > "$here/running"; echo "$*" >> "$here/calls" ;;
 "list -l") echo "[]" ;;
-list*) echo "Name ID Mem VCPUs State Time(s)"; echo "Domain-0 0 2048 2 r----- 1.0"
+list*) if [ -f "$here/leaving" ]; then n=$(cat "$here/leaving"); echo $((n - 1)) > "$here/leaving"
+      [ "$n" = 0 ] && rm "$here/running" "$here/leaving"; fi
+      echo "Name ID Mem VCPUs State Time(s)"; echo "Domain-0 0 2048 2 r----- 1.0"
       [ -f "$here/running" ] && echo "idp 7 1024 1 -b---- 1.0" || true ;;
 esac
 """
@@ -168,7 +170,10 @@ def test_with_nothing_in_the_way_the_machine_is_off_and_the_source_runs(world: W
 def test_without_vcenter_the_source_starts_only_after_a_person_has_said_that_the_machine_is_off(
     world: World, usual: dict[str, float]
 ) -> None:
+    """In the end the source is one that goes off by itself: a 70 that is no longer there has asked it to shut down."""
     world.server.end()
+    journal = Journal(world.folder / "journal.jsonl")
+    journal.append("start", run="the stopped one", step="70-cutover", title="the source is off")
     done = world.back()
     assert done.code == 3, done.told
     assert done.seconds < usual["seconds"] + WORDS
@@ -187,8 +192,12 @@ def test_without_vcenter_the_source_starts_only_after_a_person_has_said_that_the
     assert not world.source_started()
 
     assert "confirmed at" in confirm(world, "idp")
+    (world.bin / "running").touch()
+    (world.bin / "leaving").write_text("5\n")
     done = world.back()
     assert done.code == 0, done.told
+    assert "the stopped one asked it at" in done.told
+    assert (world.bin / "calls").read_text() == "create /etc/xen/idp\n"
     assert world.source_started()
     assert not (world.folder / "cutover.json").exists()
     run = max(e["run"] for e in world.entries if e["event"] == "open")

@@ -24,6 +24,7 @@ _FREE = (
     "run this again in a minute. If it stays, see which guest it was (xl list -v, xenstore-ls), and have the Dom-0 freed "
     "of it before the source is shut down"
 )
+SHUTDOWN = 300.0  # seconds that a guest may take to shut down
 A_PERSON = "a person has to"  # how the error begins where the Dom-0 is only a folder
 
 
@@ -98,6 +99,11 @@ def source_runs(home: Home, site: Site, guest: Guest) -> Check:
     return Check(title, seen.serving(guest), found, expected, "75-rollback", seen.asked or "Dom-0")
 
 
+def serves(home: Home, site: Site, guest: Guest) -> bool:
+    """Whether its Dom-0 shows it in service now; an error where that is not known. A folder shows none."""
+    return _look(home, site, guest, sure=False).serving(guest)
+
+
 def others(home: Home, site: Site, guest: Guest) -> Check:
     """Whether no domain but the source itself would stay once that is shut down: to be looked at before.
 
@@ -116,7 +122,7 @@ def others(home: Home, site: Site, guest: Guest) -> Check:
     return Check(title, True, _folders(home, site, seen.folders), expected, unseen="not seen")
 
 
-def shut_down(home: Home, site: Site, guest: Guest, permission: Permission, timeout: float = 300) -> None:
+def shut_down(home: Home, site: Site, guest: Guest, permission: Permission, timeout: float = SHUTDOWN) -> None:
     """Shut the guest down in an orderly way and wait, at most `timeout` seconds, until no Dom-0 has any form of it.
 
     Never destroys it, and asks no domain of another name to go: what that is, a person has to find out.

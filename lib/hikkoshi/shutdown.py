@@ -1,0 +1,73 @@
+"""A shutdown of the source that a cut-over has asked for, and of which nobody has seen the end.
+
+Who was asked to shut down cannot be called back: the guest's init runs its scripts, for minutes at times, and every list of
+domains shows it as running meanwhile. A cut-over that was stopped in that moment leaves a source that goes off by itself later.
+"""
+
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from hikkoshi.errors import HikkoshiError
+from hikkoshi.journal import Journal
+from hikkoshi.xen import dom0
+
+ASKED = ("70-cutover", "the source is off")  # the action that asks, as the journal has it
+BACK = ("75-rollback", "the source is back in service")
+
+
+@dataclass(frozen=True)
+class Shutdown:
+    """`until`: when it is over, by `time.monotonic()`; `over`: the same, for people."""
+
+    run: str
+    asked: str
+    until: float
+    over: str
+
+    def __str__(self) -> str:
+        return f"{self.run} asked it at {self.asked} to shut down, which nobody can call back"
+
+    @property
+    def left(self) -> float:
+        """Seconds for which it may still go off."""
+        return max(0.0, self.until - time.monotonic())
+
+
+def pending(journal: Journal) -> Shutdown | None:
+    """The newest one whose end the journal does not tell; None where it does, or cannot be read.
+
+    It counts for `dom0.SHUTDOWN` seconds from the time in the journal; that of another clock makes it neither more nor less
+    than none.
+    """
+    asked: dict[str, Any] | None = None
+    try:
+        for line in journal.entries():
+            which = (line.get("step"), line.get("title"))
+            if which == ASKED and line["event"] == "start":
+                asked = line
+            elif asked and line.get("event") == "step" and _ended(which, line):
+                asked = None
+    except (HikkoshiError, OSError):
+        return None
+    return _of(asked) if asked else None
+
+
+def _ended(which: tuple[Any, Any], line: dict[str, Any]) -> bool:
+    """Whether a row tells that it is off, was started since, or was never asked: a refusal comes before that."""
+    if line.get("state") != "failed":
+        return which == ASKED or (which == BACK and line.get("state") == "done")
+    return which == ASKED and str(line.get("found", "")).startswith("Refused:")
+
+
+def _of(line: dict[str, Any]) -> Shutdown:
+    now = datetime.now(UTC)
+    try:
+        began = datetime.fromisoformat(str(line.get("time")))
+        passed = (now - began).total_seconds()
+    except (ValueError, TypeError):  # no time, or one without a zone
+        passed = 0.0
+    left = min(dom0.SHUTDOWN, max(0.0, dom0.SHUTDOWN - passed))
+    over = f"{now + timedelta(seconds=left):%H:%M:%SZ}"
+    return Shutdown(str(line.get("run", "a run")), str(line.get("time"))[11:19] + "Z", time.monotonic() + left, over)

@@ -1,0 +1,152 @@
+"""The way back where a cut-over was stopped while it shut the source down: who was asked to go off is not in service."""
+
+import json
+import os
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from hikkoshi import rollback, shutdown
+from hikkoshi.confirmation import Confirmation
+from hikkoshi.journal import Journal
+from hikkoshi.params import Home
+from hikkoshi.rollback import Rollback
+
+XL = """#!/bin/sh
+cd "$(dirname "$0")"
+case "$*" in
+create*) echo 9 > running; rm -f leaving; echo "$*" >> calls ;;
+"list -l") echo "[]" ;;
+list) [ -f deaf ] && exit 1
+      if [ -f leaving ]; then n=$(cat leaving); [ "$n" = 0 ] && rm -f running || echo $((n - 1)) > leaving; fi
+      echo "Name ID Mem VCPUs State Time(s)"; echo "Domain-0 0 2048 2 r----- 1.0"
+      [ -f running ] && echo "idp $(cat running) 1024 1 -b---- 1.0" || true ;;
+esac
+"""
+
+
+@pytest.fixture
+def xl(home: Home, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of an `xl` whose guest idp runs, with the ID that is in `running`, and goes off after as many lists as
+    `leaving` says. No vSphere answers, and a person has said that the machine is off."""
+    site = home.root / "params" / "site.yml"
+    site.write_text(site.read_text().replace("root: outputs/lab/dom0", "root: /"))
+    program = home.root / "bin" / "xl"
+    program.parent.mkdir()
+    program.write_text(XL)
+    program.chmod(0o755)
+    (program.parent / "running").write_text("7\n")
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    monkeypatch.setattr(rollback, "LOOK", 0.01)
+    home.folder("idp").mkdir(parents=True)
+    word = Confirmation(guest="idp", machine="idp", by="a person", time=datetime.now(UTC))
+    word.save(home.folder("idp"))
+    return program.parent
+
+
+def asked(home: Home, ago: float = 0) -> Journal:
+    """The journal of a 70 that was killed while the source shut down."""
+    journal = Journal(home.folder("idp") / "journal.jsonl")
+    at = datetime.now(UTC) - timedelta(seconds=ago)
+    journal.append("start", run="a run", step="70-cutover", title="the source is off", time=at.isoformat())
+    return journal
+
+
+def back(home: Home) -> Rollback:
+    return Rollback(home, home.site(), home.guest("idp"), "a run")
+
+
+def test_a_source_that_was_asked_to_shut_down_is_watched_and_started_again_when_it_goes_off(
+    home: Home, xl: Path
+) -> None:
+    asked(home)
+    (xl / "leaving").write_text("8\n")
+    way, told = back(home), []
+    runs = way.source_runs()
+    assert not runs, "it shows as running, and goes off by itself"
+    assert "nobody can call back" in runs.found
+    assert not way.settled()
+    assert "asked it at" in way.source()[0].found
+    way.settle(lambda done, total, words: told.append(words))
+    assert told
+    assert "watched until" in told[0]
+    assert way.settled()
+    assert not way.source_runs()
+    way.start_source()
+    assert (xl / "calls").read_text().startswith("create")
+    assert way.source_runs(), "it is another domain, which nobody has asked"
+    assert way.settled()
+
+
+def test_one_that_is_still_there_when_its_time_is_over_is_in_service(home: Home, xl: Path) -> None:
+    asked(home, ago=299.7)
+    way = back(home)
+    assert not way.source_runs()
+    way.settle()
+    assert way.settled()
+    runs = way.source_runs()
+    assert runs
+    assert "it is still there" in runs.found
+    assert not (xl / "calls").exists()
+
+
+@pytest.mark.parametrize(
+    ("step", "title", "state", "found", "over"),
+    [
+        ("70-cutover", "the source is off", "done", "not in the list of domains", True),
+        ("70-cutover", "the source is off", "already", "not in the list of domains", True),
+        ("70-cutover", "the source is off", "failed", "Refused: idp is not shut down", True),
+        ("75-rollback", "the source is back in service", "done", "idp (ID 9)", True),
+        ("70-cutover", "the source is off", "failed", "KeyboardInterrupt: ", False),
+        ("70-cutover", "the source is off", "failed", "ToolFailed: xl took too long and was ended", False),
+        ("75-rollback", "the source is back in service", "already", "idp (ID 7)", False),
+        ("75-rollback", "the source is back in service", "failed", "Refused: a person has to start idp", False),
+        ("70-cutover", "ping every segment", "done", "", False),
+    ],
+)
+def test_whether_it_was_seen_through_is_told_by_the_journal(
+    home: Home, xl: Path, step: str, title: str, state: str, found: str, over: bool
+) -> None:
+    asked(home).append("step", step=step, title=title, state=state, found=found)
+    assert (shutdown.pending(Journal(home.folder("idp") / "journal.jsonl")) is None) == over
+    assert bool(back(home).source_runs()) == over
+
+
+@pytest.mark.parametrize(
+    ("written", "seconds"),
+    [
+        ((datetime.now(UTC) + timedelta(days=365)).isoformat(), 300),
+        ((datetime.now(UTC) - timedelta(days=365)).isoformat(), 0),
+        ("2026-11-22T00:00:00", 300),
+        ("yesterday", 300),
+        ("", 300),
+    ],
+)
+def test_a_clock_that_is_off_makes_it_wait_five_minutes_at_most(home: Home, written: str, seconds: float) -> None:
+    journal = Journal(home.folder("idp") / "journal.jsonl")
+    journal.append("start", step="70-cutover", title="the source is off", time=written)
+    found = shutdown.pending(journal)
+    assert found
+    assert found.left == pytest.approx(seconds, abs=1)
+
+
+def test_a_list_that_fails_for_a_moment_does_not_end_the_watch(home: Home, xl: Path) -> None:
+    asked(home, ago=200)
+    (xl / "deaf").touch()
+    way = back(home)
+    assert not way.settled()
+    assert not way.source_runs()
+
+
+def test_a_journal_that_cannot_be_read_stands_in_nobodys_way(home: Home, xl: Path) -> None:
+    os.mkfifo(home.folder("idp") / "journal.jsonl")
+    way = back(home)
+    assert way.settled()
+    assert way.source_runs()
+
+
+def test_the_runbooks_have_the_titles_that_are_looked_for() -> None:
+    for step, title in (shutdown.ASKED, shutdown.BACK):
+        text = (Path(__file__).parents[2] / "notebooks" / f"{step}.ipynb").read_text()
+        assert json.dumps(f'"{title}"')[1:-1] in text
