@@ -11,7 +11,7 @@ import pytest
 from pyVmomi import vim
 
 import vcenter
-from hikkoshi.errors import Refused, VSphereError
+from hikkoshi.errors import Refused, StepFailed, VSphereError
 from hikkoshi.journal import Journal
 from hikkoshi.lab.proxy import Fault
 from hikkoshi.params import Home
@@ -48,6 +48,14 @@ def earlier(world: World, v: VSphere, machine: vm.Machine) -> vm.Machine:
     """As the version before made it: no mark of a site."""
     gone = dict.fromkeys((vm.SITE, vm.RUN, vm.LOCK, vm.MACHINE, vm.STARTED), "")
     return by_hand(v, machine, extraConfig=options(gone))
+
+
+def unplugged(card: Any) -> Any:
+    """The change that pulls one NIC out."""
+    card.connectable = vim.vm.device.VirtualDevice.ConnectInfo(
+        startConnected=False, connected=False, allowGuestControl=True
+    )
+    return vim.vm.device.VirtualDeviceSpec(operation="edit", device=card)
 
 
 def state(machine: vm.Machine) -> tuple[Any, ...]:
@@ -246,10 +254,61 @@ class TestTakingOver:
         old = earlier(world, v, serving(world, v))
         taken = vm.take(v, BY, "gateway", old.id)
         assert vm.whose(taken, BY.site) == "ours"
-        assert vm.STARTED in taken.marks
+        assert taken.marks[vm.STARTED] == old.marks[vm.SERVICE]
         assert cutover.complete(v, world.order, world.folder)
         cutover.roll_back(v, world.order, world.folder)
         assert vm.again(v, old).power == "poweredOff"
+
+    def test_of_one_that_was_never_started_it_is_not_said_that_it_was_and_a_person_removes_it(
+        self, world: World
+    ) -> None:
+        v = world.connect()
+        world.deploy(v)
+        old = earlier(world, v, vm.ours(v, BY.site, "gateway")[0])
+        taken = vm.take(v, BY, "gateway", old.id)
+        assert vm.STARTED not in taken.marks
+        assert deployment.recorded(v, world.order, world.folder), "70 and the approver find it as it is"
+        other = replace(world.order, plan_hash="b" * 64)
+        (red,) = [c for c in deployment.checks(v, world.site.vsphere, other) if not c]
+        assert "taken over at" in red.found
+        assert "nobody knows whether it ever served" in red.found
+        assert "put into service" not in red.found
+        assert "remove it in the vSphere client" in red.remedy
+
+    def test_one_that_was_in_service_is_said_to_have_been_since_then(self, world: World) -> None:
+        v = world.connect()
+        old = earlier(world, v, serving(world, v))
+        since = old.marks[vm.SERVICE]
+        assert vm.take(v, BY, "gateway", old.id).marks[vm.STARTED] == since
+
+    def test_what_an_earlier_version_left_unfinished_is_removed_by_the_next_import(self, world: World) -> None:
+        v = world.connect()
+        left = earlier(world, v, half_made(world, v, BY))
+        with pytest.raises(Refused, match=f"--take {left.id}"):
+            world.deploy(v)
+        vm.take(v, BY, "gateway", left.id)
+        world.deploy(v)
+        (made,) = vm.ours(v, BY.site, "gateway")
+        assert made.id != left.id
+        assert deployment.recorded(v, world.order, world.folder)
+
+    def test_a_clone_under_another_name_is_deployed_once_it_is_renamed_as_its_row_says(self, world: World) -> None:
+        v = world.connect()
+        original = serving(world, v)
+        copy = clone(world, v, original, "gateway copy")
+        v.wait(original.thing.PowerOffVM_Task(), "switch it off by hand")
+        v.wait(original.thing.Destroy_Task(), "remove it by hand")
+        for card in copy.nics.values():
+            copy = by_hand(v, copy, deviceChange=[unplugged(card)])
+        taken = vm.take(v, BY, "gateway", copy.id)
+        assert vm.SERVICE not in taken.marks, "it never was"
+        with pytest.raises(StepFailed) as e:
+            world.deploy(v)
+        assert f"rename gateway copy ({copy.id}) to gateway" in e.value.problems[0].remedy
+        by_hand(v, copy, name="gateway")
+        assert world.deploy(v).instance_uuid == copy.uuid
+        assert all(cutover.checks(v, world.order, world.folder))
+        cutover.start(v, world.site.vsphere, world.order, world.permission, source=OFF, folder=world.folder)
 
     def test_a_clone_is_taken_over_only_where_its_original_is_gone(self, world: World) -> None:
         v = world.connect()

@@ -268,8 +268,10 @@ def never_started(v: VSphere, wanted: Order, machine: vm.Machine) -> str:
         return f"it is {vm.told(machine, site)}"
     if vm.COMPLETE not in marks or _is_ordered(machine, wanted):
         return "it is unfinished, or the one that is wanted"
-    if since := marks.get(vm.STARTED) or marks.get(vm.SERVICE):
-        return f"it was put into service at {since}"
+    served, taken = marks.get(vm.STARTED) or marks.get(vm.SERVICE), marks.get(vm.TAKEN)
+    if served or taken:
+        unknown = f"it was taken over at {taken}, and nobody knows whether it ever served"
+        return f"it was put into service at {served}" if served else unknown
     if machine.power != "poweredOff" or machine.plugged:
         return f"it is {machine.power}, {len(machine.plugged)} NICs plugged in"
     if v.read(machine.thing, "snapshot").get("snapshot"):

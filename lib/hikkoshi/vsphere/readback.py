@@ -82,5 +82,9 @@ def compare(machine: vm.Machine, spec: VmSpec, place: Place) -> list[Check]:
         wanted = f"{spec.nic_model} on {nic.port_group}, VLAN {nic.vlan}"
         found = f"{seen.model} on {seen.port_group}, VLAN {seen.vlan}" if seen else "not there"
         pairs.append((f"{nic.name} ({nic.mac})", found, wanted))
-    remedy = "compare with the machine's settings in the vSphere client; nothing was switched on"
-    return [Check(title, found == want, str(found), str(want), remedy, machine.name) for title, found, want in pairs]
+    remedy = "correct it in the machine's settings in the vSphere client; nothing was switched on"
+    remedies = {"name": f"rename {machine} to {spec.name} in the vSphere client, then run this again"}
+    return [
+        Check(title, found == want, str(found), str(want), remedies.get(title, remedy), machine.name)
+        for title, found, want in pairs
+    ]

@@ -26,6 +26,7 @@ LOCK = "hikkoshi.lock"  # inode of the lock that this run held: a copy of the fo
 MACHINE = "hikkoshi.machine"  # its own instanceUuid, written when it is complete: a clone carries that of its original
 SERVICE = "hikkoshi.service"  # since when it is in service; not there before the cut-over and after a rollback
 STARTED = "hikkoshi.started"  # when it was first put into service; never removed
+TAKEN = "hikkoshi.taken"  # when a person made it ours: what was done with it before is not known
 LONGEST_LEASE = 330  # seconds after which a server has given up an import whose client is dead
 PATHS = ["name", "config.extraConfig", "config.hardware.device", "config.hardware.memoryMB", "config.hardware.numCPU",
          "config.guestId", "config.version", "config.instanceUuid", "runtime.powerState"]  # fmt: skip
@@ -199,8 +200,9 @@ def complete(v: VSphere, by: Owner, machine: Machine) -> None:
 def take(v: VSphere, by: Owner, guest: str, id: str) -> Machine:
     """Make a clone, a machine of an earlier version, or an unfinished one of a copy of this folder ours.
 
-    A person has said so. Nobody knows whether it ever served, so it counts as started: we never remove it. Another site's is
-    never taken: where that folder is lost for good, its identity can be written into outputs/identity of a new one.
+    A person has said so. Nobody knows whether a complete one ever served, so we never remove it; what is unfinished never did,
+    and the next import removes it. A clone that is off does not serve, whatever its original did. Another site's is never
+    taken: where that folder is lost for good, its identity can be written into outputs/identity of a new one.
     """
     there = marked(v, guest)
     found = next((m for m in there if m.id == id), None)
@@ -226,9 +228,19 @@ def take(v: VSphere, by: Owner, guest: str, id: str) -> Machine:
                 remedy,
             )
         )
-    marks = {**by.marks(), **({} if unknown else {STARTED: found.marks.get(STARTED) or _time()})}
-    _mark(v, found, {**marks, **({MACHINE: found.uuid} if COMPLETE in found.marks else {})})
+    _mark(v, found, {**by.marks(), **(_taken(found, kind) if {COMPLETE, SERVICE, STARTED} & set(found.marks) else {})})
     return again(v, found)
+
+
+def _taken(machine: Machine, kind: Whose) -> dict[str, str]:
+    """What is written into a machine that a person takes over and that may have served."""
+    started = machine.marks.get(STARTED) or machine.marks.get(SERVICE)
+    return {
+        MACHINE: machine.uuid,
+        TAKEN: _time(),
+        **({STARTED: started} if started else {}),
+        **({SERVICE: ""} if kind == "clone" and machine.power != "poweredOn" else {}),
+    }
 
 
 def destroy(
