@@ -4,24 +4,27 @@ import random
 import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from pyVmomi import vim
 
-from hikkoshi import files
+from hikkoshi import files, plan
 from hikkoshi.check import Check
 from hikkoshi.lab import proxy, site, vcsim
 from hikkoshi.lab.proxy import FaultProxy
 from hikkoshi.params import Home, Site
 from hikkoshi.permission import Permission
-from hikkoshi.vsphere import deployment, inventory, session, vm
+from hikkoshi.plan import Plan
+from hikkoshi.survey import Survey
+from hikkoshi.vsphere import cutover, deployment, inventory, session, vm
 from hikkoshi.vsphere.deployment import Order
 from hikkoshi.vsphere.session import VSphere
 from hikkoshi.vsphere.spec import Nic, VmSpec
-from journey import permitted
+from journey import converted, permitted
 
+PROJECT = Path(__file__).parents[1]
 MIB = 1 << 20
 OFF = Check("the source is off", True)
 BY = vm.Owner("5eed0000-0000-4000-8000-000000000001", "20261129T000000Z-60-deploy", "4711")
@@ -142,3 +145,19 @@ def plug(machine: vm.Machine, mac: str) -> Any:
         startConnected=True, connected=machine.power == "poweredOn", allowGuestControl=True
     )
     return vim.vm.device.VirtualDeviceSpec(operation="edit", device=card)
+
+
+def serve(world: World) -> Plan:
+    """The gateway planned, converted, deployed and cut over, with the results in its folder that tell of it."""
+    home, folder, params = world.home, world.folder, world.home.root / "params" / "site.yml"
+    params.write_text(params.read_text().replace("127.0.0.1:8989", f"127.0.0.1:{world.proxy.port}"))
+    survey = Survey.model_validate_json((PROJECT / "tests/data/survey/gateway.json").read_bytes())
+    decided = plan.make(home, home.guest("gateway"), home.site(), survey)
+    decided.save(folder)
+    converted(folder, world.order.sha256)
+    small, owner = decided.vm.model_copy(update={"disk_bytes": 8 * MIB}), vm.owner(home, BY.run, folder / "lock")
+    world.order = replace(world.order, owner=owner, spec=small, plan_hash=decided.hash)
+    v = world.connect()
+    world.deploy(v)
+    cutover.start(v, world.site.vsphere, world.order, world.permission, source=OFF, folder=folder)
+    return decided

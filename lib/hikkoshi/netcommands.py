@@ -1,8 +1,9 @@
-"""The commands that measure and diagnose a network: thin, like the rest of the command line."""
+"""The commands that measure and diagnose a network, and take a remedy back: thin, like the rest of the command line."""
 
 import contextlib
 import json
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -90,8 +91,6 @@ def compare(
     as_json: AsJson = False,
 ) -> None:
     """Say how much slower one path is than another, how surely, and the verdict: regressed, recovered, inconclusive."""
-    from dataclasses import asdict  # noqa: PLC0415
-
     from hikkoshi.network import measurements, statistics  # noqa: PLC0415
 
     runs = measurements.read(table)
@@ -166,3 +165,44 @@ def outage(
         terminal.print_json(json.loads(found.model_dump_json()))
     else:
         terminal.table([{k: str(v) for k, v in row.items()} for row in found.rows()])
+
+
+def undo_remedy(
+    guest: Annotated[str, typer.Argument(help="name of the guest: params/guests/NAME.yml")],
+    *,
+    apply: Annotated[bool, typer.Option("--apply", help="undo it; else it is only looked at")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Take back what 85-offloads changed in a guest: every flag, and every file that nobody has changed since.
+
+    Needs an approval that counts, as the remedy did, and the guest in service in vSphere. It is a run of 85, and is recorded.
+    """
+    from hikkoshi import service  # noqa: PLC0415
+    from hikkoshi.offloads import Treatment  # noqa: PLC0415
+    from hikkoshi.params import Home  # noqa: PLC0415
+    from hikkoshi.record import seal  # noqa: PLC0415
+    from hikkoshi.run import open_run  # noqa: PLC0415
+    from hikkoshi.vsphere.cutover import CutOver  # noqa: PLC0415
+
+    home = Home.find()
+    names = {"guest": guest, "mode": "apply" if apply else "plan", "home": str(home.root)}
+    with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
+        run, outcome = open_run("85-offloads", names), "failed"
+        terminal.say(run)
+        try:
+            served = CutOver.find(run.folder)
+            treatment = Treatment(home, run.guest, run.id, served.since if served else "")
+            where = (home, run.site, run.guest, run.id)
+            run.preflight([*run.permission(), *service.checks(*where)])
+            run.ensure(
+                "undo the remedy", treatment.undone, lambda: treatment.undo(run.permit(), service.checks(*where))
+            )
+            run.verify([treatment.undone()])
+            run.evidence([run.folder / "offloads.json", treatment.aside, *run.approvals()])
+            outcome = "completed"
+        finally:
+            run.close(outcome)
+            record, why = seal.attempt(home, run.guest.name, run.id)
+        terminal.say(f"sealed: {record}" if record else f"not sealed yet, the guest's next run tries again: {why}")
+    if as_json:
+        terminal.print_json([asdict(row) for row in run.rows])

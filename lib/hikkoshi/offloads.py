@@ -4,8 +4,9 @@ The cause is named from counters before and after a short load; the remedy is ch
 proved by measuring again.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import ClassVar
 
 from hikkoshi import files
@@ -14,11 +15,13 @@ from hikkoshi.check import Check
 from hikkoshi.errors import Problem, Refused, StepFailed
 from hikkoshi.network import aggregation, collection, diagnosis, netperf, prescription, remedy, snapshot
 from hikkoshi.network.diagnosis import Diagnosis
+from hikkoshi.network.host import Host
 from hikkoshi.network.snapshot import Snapshot
 from hikkoshi.params import Guest, Home
 from hikkoshi.permission import Permission
 from hikkoshi.plan import Plan
 from hikkoshi.progress import Progress, silent
+from hikkoshi.subject import Subject
 from hikkoshi.throughput import UNFINISHED, Bench, Measured, unmeasured
 
 LOAD = 5  # seconds of netperf between the two looks at the counters
@@ -117,21 +120,53 @@ class Treatment:
                          unseen="not needed")  # fmt: skip
         return remedy.holds(self._bench.host(self._bench.wanted().shell), plan)
 
-    def apply(self, permission: Permission) -> None:
-        """Change it, read it back, and keep what there was before in remedy.json. Only in the shell that was approved."""
-        plan = Plan.find(self._folder)
-        address = self._bench.wanted().shell
-        permission.covers("85-offloads", guest=self._guest.name, plan=plan.hash if plan else "", shell=address)
-        shell, earlier = self._bench.host(self._bench.wanted().shell), remedy.Applied.find(self._folder)
+    def apply(self, permission: Permission, serves: Sequence[Check]) -> None:
+        """Change it, read it back, and keep what there was before in remedy.json. Only in the guest that was approved.
+
+        `serves`: what `hikkoshi.service.checks` finds in this moment. Without it the source under Xen might be the one changed.
+        """
+        shell, earlier = self._approved(permission, serves), remedy.Applied.find(self._folder)
         remedy.apply(shell, self.plan(), permission, earlier, lambda done: done.save(self._folder)).save(self._folder)
 
-    def undo(self) -> None:
-        """Put back what there was before the remedy, as remedy.json has it; what was measured with it is true no longer."""
-        remedy.undo(self._bench.host(self._bench.wanted().shell), remedy.Applied.load(self._folder))
+    def undo(self, permission: Permission, serves: Sequence[Check]) -> None:
+        """Put back what there was before the remedy, as remedy.json has it, and put that aside; asks for the same as `apply`.
+
+        What was measured with the remedy is true no longer.
+        """
+        remedy.undo(self._approved(permission, serves), remedy.Applied.load(self._folder), permission)
         self._bench.forget()
         found = self.found()
         if found:
             found.model_copy(update={"after": None}).save(self._folder)
+        (self._folder / remedy.Applied.filename).rename(self.aside)
+
+    @property
+    def aside(self) -> Path:
+        """Where an undo of this run leaves remedy.json."""
+        return self._folder / "netperf" / f"{self._run}-remedy-undone.json"
+
+    def undone(self) -> Check:
+        """Whether no remedy is on record as carried out."""
+        there = remedy.Applied.find(self._folder)
+        found = f"{len(there.flags)} flags, {len(there.files)} files of the guest" if there else "none"
+        return Check("no remedy is in place", there is None, found, "none on record",
+                     f"hikkoshi undo-remedy {self._guest.name} --apply", self._guest.name)  # fmt: skip
+
+    def _approved(self, permission: Permission, serves: Sequence[Check]) -> Host:
+        """The shell of the guest that was approved, and that serves."""
+        subject, address = self._subject(), self._bench.wanted().shell
+        permission.covers("85-offloads", guest=self._guest.name, plan=subject.plan, vmdk=subject.vmdk or "",
+                          machine=subject.machine or "", shell=address)  # fmt: skip
+        if not serves or not all(serves):
+            lacking = Check(
+                "somebody has looked whether the guest serves in vSphere", False, remedy="service.checks does"
+            )
+            raise Refused(*(c.problem() for c in (serves or [lacking]) if not c))
+        return self._bench.host(address)
+
+    def _subject(self) -> Subject:
+        plan = Plan.find(self._folder)
+        return Subject.now(self._home, self._guest.name, plan) if plan else Subject("", "", "")
 
     def effective(self) -> Check:
         """Whether what is written down also works now: a module's parameter does only after the guest was started anew."""
@@ -142,10 +177,6 @@ class Treatment:
             return Check(title, True, "nothing that counts from the next start only", unseen="not needed")
         found = remedy.in_effect(collection.collect(self._bench.host(self._bench.wanted().shell)), plan)
         return replace(found, title=title, later=True)
-
-    def undone(self) -> Check:
-        """Whether everything is as it was before the remedy, as remedy.json has it."""
-        return remedy.undone(self._bench.host(self._bench.wanted().shell), remedy.Applied.load(self._folder))
 
     def proved(self) -> Check:
         """Whether the paths were measured again since, where there was anything to cure."""

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
+import vcenter
 from hikkoshi.errors import BadInput, StepFailed
+from hikkoshi.lab import keys, network, proof
 from hikkoshi.lab import lab as whole_lab
-from hikkoshi.lab import network, proof
 from hikkoshi.network import remedy
 from hikkoshi.network.outage import Outages
 from hikkoshi.network.prescription import Plan as Remedy
@@ -21,8 +22,9 @@ from hikkoshi.offloads import Offloads, Treatment
 from hikkoshi.params import Home
 from hikkoshi.plan import Plan
 from hikkoshi.throughput import Bench, Throughput
+from hikkoshi.vsphere import cutover
 from hikkoshi.vsphere.cutover import CutOver
-from journey import converted, deployed, permitted
+from journey import permitted
 from processes import start
 
 pytestmark = pytest.mark.needs("root", "ip", "nft", "ethtool", "netperf", "tcpdump", "arping", "vcsim")
@@ -58,39 +60,50 @@ def test_a_gateway_collapses_its_cause_is_named_and_its_recovery_is_proved_in_mi
     assert len(rows) == 8
 
 
-def test_the_runbooks_find_a_collapse_fail_on_it_cure_it_and_record_how(
-    wired: tuple[Home, network.Network], approve: Callable[[Home, str], str]
+def test_the_runbooks_find_a_collapse_fail_on_it_cure_it_record_how_and_take_it_back(
+    wired: tuple[Home, network.Network], approve: Callable[[Home, str], str], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     home, _ = wired
-    code, told = hikkoshi(home, "lab", "fault", "lro")
-    assert (code, "merges" in told) == (0, True)
-    code, told = hikkoshi(home, "run", "gateway", "--apply", "--from", "80", "--through", "80")
-    assert code == 1
-    assert "85-offloads names the cause" in told
-    plan(home).save(home.folder("gateway"))
-    converted(home.folder("gateway"))
-    deployed(home.folder("gateway"), plan(home))
-    approve(home, "gateway")
-    code, told = hikkoshi(home, "run", "gateway", "--apply", "--from", "85", "--through", "85")
-    assert code == 0, told
-    folder = home.folder("gateway")
-    found = Offloads.load(folder)
-    assert found.diagnosis.cause == "LRO"
-    assert found.before is not None
-    assert found.after is not None
-    assert (found.before.series.verdict, found.after.series.verdict) == ("regressed", "recovered")
-    assert Throughput.load(folder).measured["before the move"].series == found.after.series
-    assert [f.on for f in remedy.Applied.load(folder).flags] == [True]
-    outputs = folder / "netperf" / found.after.folder
-    assert len(list(outputs.glob("through-the-guest-[0-9]*.txt"))) >= 5
-    assert "THROUGHPUT=" in (outputs / "direct-01.txt").read_text()
-    # and taken back: the gateway merges again
-    treatment = Treatment(home, home.guest("gateway"), "undo")
-    assert treatment.remedied()
-    assert not treatment.undone()
-    treatment.undo()
-    assert treatment.undone()
-    assert not treatment.remedied()
+    with vcenter.start(home, vcenter.disk(tmp_path_factory.mktemp("disk"))) as world:
+        vcenter.serve(world)
+        keys.make(home)
+        code, told = hikkoshi(home, "lab", "fault", "lro")
+        assert (code, "merges" in told) == (0, True)
+        code, told = hikkoshi(home, "run", "gateway", "--apply", "--from", "80", "--through", "80")
+        assert code == 1
+        assert "85-offloads names the cause" in told
+        approve(home, "gateway")
+        code, told = hikkoshi(home, "run", "gateway", "--apply", "--from", "85", "--through", "85")
+        assert code == 0, told
+        folder = home.folder("gateway")
+        found = Offloads.load(folder)
+        assert found.diagnosis.cause == "LRO"
+        assert found.before is not None
+        assert found.after is not None
+        assert (found.before.series.verdict, found.after.series.verdict) == ("regressed", "recovered")
+        assert Throughput.load(folder).measured["since the move"].series == found.after.series
+        assert [f.on for f in remedy.Applied.load(folder).flags] == [True]
+        outputs = folder / "netperf" / found.after.folder
+        assert len(list(outputs.glob("through-the-guest-[0-9]*.txt"))) >= 5
+        assert "THROUGHPUT=" in (outputs / "direct-01.txt").read_text()
+        # and taken back: the gateway merges again, and nothing on record says otherwise
+        treatment = Treatment(home, home.guest("gateway"), "one", found.since)
+        assert treatment.remedied()
+        code, told = hikkoshi(home, "undo-remedy", "gateway")
+        assert (code, "would" in told, bool(treatment.remedied())) == (0, True, True), told
+        cutover.roll_back(world.connect(), world.order, folder)
+        code, told = hikkoshi(home, "undo-remedy", "gateway", "--apply")
+        assert (code, "no cut-over is on record" in told, bool(treatment.remedied())) == (3, True, True), told
+        cutover.start(
+            world.connect(), world.site.vsphere, world.order, world.permission, source=vcenter.OFF, folder=folder
+        )
+        code, told = hikkoshi(home, "undo-remedy", "gateway", "--apply")
+        assert (code, "undo the remedy" in told, "sealed: " in told) == (0, True, True), told
+        assert not treatment.remedied()
+        assert remedy.Applied.find(folder) is None
+        assert len(list((folder / "netperf").glob("*-remedy-undone.json"))) == 1
+        code, told = hikkoshi(home, "verify")
+        assert code == 0, told
 
 
 def test_a_series_that_was_killed_goes_on_where_it_was(wired: tuple[Home, network.Network]) -> None:

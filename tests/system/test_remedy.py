@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from hikkoshi import tool
-from hikkoshi.errors import StepFailed
+from hikkoshi.errors import Refused, StepFailed
 from hikkoshi.lab import packages
 from hikkoshi.network import collection, guestfile, prescription, remedy
 from hikkoshi.network.host import Host
@@ -290,7 +290,7 @@ def test_a_remedy_is_applied_written_down_read_back_and_undone_byte_for_byte(gue
         assert guest.get(f"/.pre-migration{path}") == content
     assert "hush" not in applied.model_dump_json()
 
-    remedy.undo(guest.host, remedy.Applied.model_validate_json(applied.model_dump_json()))
+    remedy.undo(guest.host, remedy.Applied.model_validate_json(applied.model_dump_json()), REMEDY)
     assert remedy.undone(guest.host, applied)
     assert not remedy.holds(guest.host, plan)
     assert {path: guest.get(path) for path in before} == before
@@ -331,12 +331,33 @@ def test_a_file_that_cannot_be_written_leaves_flags_and_other_files_as_they_were
     assert told["eth0"].gro.on
 
 
+def test_the_source_under_xen_is_neither_remedied_nor_has_a_remedy_undone(guest: Machine) -> None:
+    plan, before = prepared(guest, "interfaces")
+    applied = remedy.Applied(plan=plan, flags=(), files=())
+    script = '#!/bin/sh\n[ "$1" = -i ] && exec echo "driver: vif"\nexec /usr/sbin/ethtool "$@"\n'
+    guest.put("/usr/local/bin/ethtool", script, 0o755)
+    with pytest.raises(Refused, match="runs under Xen"):
+        remedy.apply(guest.host, plan, REMEDY)
+    with pytest.raises(Refused, match="runs under Xen"):
+        remedy.undo(guest.host, applied, REMEDY)
+    assert guest.get("/etc/network/interfaces") == before["/etc/network/interfaces"]
+    told = collection.collect(guest.host).nics["eth0"].gro
+    assert told
+    assert told.on
+
+
+def test_a_remedy_is_not_undone_by_a_permission_for_another_step(guest: Machine) -> None:
+    applied = remedy.Applied(plan=Plan(), flags=(), files=())
+    with pytest.raises(Refused, match="another step"):
+        remedy.undo(guest.host, applied, permitted())
+
+
 def test_a_file_that_somebody_changed_since_is_left_alone_and_named(guest: Machine) -> None:
     plan, _ = prepared(guest, "interfaces")
     applied = remedy.apply(guest.host, plan, REMEDY)
     guest.put("/etc/network/interfaces", guest.get("/etc/network/interfaces") + b"# mine\n")
     with pytest.raises(StepFailed, match="is not as it was"):
-        remedy.undo(guest.host, applied)
+        remedy.undo(guest.host, applied, REMEDY)
     assert guest.get("/etc/network/interfaces").endswith(b"# mine\n")
     told = collection.collect(guest.host).nics["eth0"].gro
     assert told
@@ -354,7 +375,7 @@ def test_applied_again_after_a_restart_it_still_knows_how_all_was_before_the_fir
     assert all(f.on for f in second.flags)
     kept = sorted(p.name for p in (guest.root / ".pre-migration/etc/sysconfig/network-scripts").iterdir())
     assert kept == ["ifcfg-eth0", "ifcfg-eth0.1", "ifcfg-eth1"]  # the other one already said so
-    remedy.undo(guest.host, second)
+    remedy.undo(guest.host, second, REMEDY)
     assert {path: guest.get(path) for path in before} == before
 
 
@@ -365,7 +386,7 @@ def test_a_file_behind_a_symbolic_link_is_changed_and_the_link_stays(guest: Mach
     applied = remedy.apply(guest.host, plan.model_copy(update={"switches": ()}), REMEDY)
     assert b"post-up" in guest.get("/srv/interfaces")
     assert (guest.root / "etc/network/interfaces").is_symlink()
-    remedy.undo(guest.host, applied)
+    remedy.undo(guest.host, applied, REMEDY)
     assert b"post-up" not in guest.get("/srv/interfaces")
 
 

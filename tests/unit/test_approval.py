@@ -21,6 +21,9 @@ from hikkoshi.approval import Approval
 from hikkoshi.check import Check
 from hikkoshi.errors import BadInput, Refused
 from hikkoshi.lab import keys
+from hikkoshi.network.prescription import Plan as Remedy
+from hikkoshi.network.remedy import Applied
+from hikkoshi.offloads import Treatment
 from hikkoshi.params import Home
 from hikkoshi.plan import Plan
 from hikkoshi.run import open_run
@@ -874,19 +877,38 @@ def test_parameters_that_are_changed_while_it_acts_do_not_leave_the_work_half_do
     [
         ({"guest": "idp"}, "another guest"),
         ({"plan": "f" * 64}, "another plan"),
+        ({"vmdk": "f" * 64}, "another vmdk"),
+        ({"machine": "another"}, "another machine"),
         ({"shell": "ssh://root@other"}, "another shell"),
         ({"step": "70-cutover"}, "another step"),
     ],
 )
-def test_a_permission_for_something_else_changes_no_guest(apart: World, of: dict[str, str], words: str) -> None:
-    from hikkoshi.offloads import Treatment
-
-    guest = apart.home.guest("gateway")
-    right = {"step": "85-offloads", "plan": apart.plan.hash, "shell": "netns:outputs/lab/netns/gw"}
+@pytest.mark.parametrize("change", [Treatment.apply, Treatment.undo])
+def test_a_permission_for_something_else_changes_no_guest(
+    apart: World, change: Callable[..., None], of: dict[str, str], words: str
+) -> None:
+    treatment, right = remedied(apart)
     with pytest.raises(Refused, match=f"what was approved is {words}"):
-        Treatment(apart.home, guest, "one").apply(journey.permitted(**{**right, **of}))
+        change(treatment, journey.permitted(**{**right, **of}), [Check("it serves", True)])
     with pytest.raises(BadInput, match="no such network namespace"):  # let pass, it would go on
-        Treatment(apart.home, guest, "one").apply(journey.permitted(**right))
+        change(treatment, journey.permitted(**right), [Check("it serves", True)])
+
+
+@pytest.mark.parametrize("change", [Treatment.apply, Treatment.undo])
+@pytest.mark.parametrize("serves", [[], [Check("the machine is on", True), Check("the source is off", False)]])
+def test_no_guest_is_changed_of_which_nobody_has_seen_that_it_serves_in_vsphere(
+    apart: World, change: Callable[..., None], serves: list[Check]
+) -> None:
+    treatment, right = remedied(apart)
+    with pytest.raises(Refused, match=r"source is off|serves in vSphere"):
+        change(treatment, journey.permitted(**right), serves)
+
+
+def remedied(apart: World) -> tuple[Treatment, dict[str, str]]:
+    """A treatment that was carried out, and what a permission for it is of."""
+    Applied(plan=Remedy(), flags=(), files=()).save(apart.home.folder("gateway"))
+    of = {"step": "85-offloads", "plan": apart.plan.hash, "shell": "netns:outputs/lab/netns/gw"}
+    return Treatment(apart.home, apart.home.guest("gateway"), "one"), of
 
 
 def test_a_step_by_another_name_is_none(apart: World) -> None:

@@ -33,7 +33,7 @@ ORDER = [
     {"approval"},
     {"proposal"},
     {"throughput", "signatory"},
-    {"observation", "offloads"},
+    {"observation", "offloads", "service"},
     {"turn"},
     {"gate"},
     {"run"},

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from hikkoshi import temporary
+from hikkoshi.check import Check
 from hikkoshi.errors import HikkoshiError
 from hikkoshi.lab import network
 from hikkoshi.network import aggregation
@@ -81,7 +82,7 @@ def rows(home: Home, lab: network.Network) -> Iterator[Row]:
     again = counts.retransmitted or 0
     yield "segments sent again", "two or more for each", str(again), again >= 2 * (told[0] or 1)
     yield "named within", f"{CAUSE_WITHIN} s", f"{named:.0f} s", named <= CAUSE_WITHIN
-    treatment.apply(_permission(patient))
+    treatment.apply(_permission(patient), [Check("it serves", True, "there is no other gateway in this network")])
     remedied = treatment.remedied()
     yield "remedy, read back", "in place", remedied.found or remedied.title, bool(remedied)
     treatment.prove()

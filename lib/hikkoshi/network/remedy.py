@@ -10,7 +10,7 @@ from typing import ClassVar
 
 from hikkoshi.artefact import Artefact, Frozen
 from hikkoshi.check import Check
-from hikkoshi.errors import HikkoshiError, Problem, StepFailed
+from hikkoshi.errors import HikkoshiError, Problem, Refused, StepFailed
 from hikkoshi.network import collection, guestfile, persistence
 from hikkoshi.network.host import Host
 from hikkoshi.network.persistence import Feature
@@ -19,6 +19,7 @@ from hikkoshi.network.snapshot import Nic, Snapshot
 from hikkoshi.permission import Permission
 
 EXPECTED = "every flag off, and every file saying so"
+XEN = ("vif", "netfront", "xennet", "xen_netfront", "xen-netfront")  # drivers of a NIC that Xen gives to a guest
 
 
 class Flag(Frozen):
@@ -107,6 +108,7 @@ def apply(
     """
     permission.covers("85-offloads")
     before = collection.collect(host)
+    _moved(host, before)
     flags = tuple(
         Flag(nic=s.nic, feature=s.feature, on=_on(before.nics.get(s.nic), s.feature) is True) for s in plan.switches
     )
@@ -131,18 +133,31 @@ def apply(
             )
     except BaseException as e:
         try:
-            undo(host, done)
+            _undo(host, done)  # by the permission that this apply had
         except HikkoshiError as worse:
             raise StepFailed(*(e.problems if isinstance(e, HikkoshiError) else ()), *worse.problems) from e
         raise
     return done.after(earlier) if earlier else done
 
 
-def undo(host: Host, applied: Applied) -> None:
+def undo(host: Host, applied: Applied, permission: Permission) -> None:
     """Put flags and files back as they were; `StepFailed` names all that is not so then.
 
     A file that somebody has changed since is left alone, and so is one of which nothing was kept any more.
     """
+    permission.covers("85-offloads")
+    _moved(host, collection.collect(host))
+    _undo(host, applied)
+
+
+def _moved(host: Host, now: Snapshot) -> None:
+    """`Refused` where the guest that answers runs under Xen: the source has the addresses of the one that was moved."""
+    if found := [f"{nic.name}: driver {nic.driver}" for nic in now.ethernet if nic.driver in XEN]:
+        remedy = "see which of the two is in service; if it is the source, roll back with 75, and change nothing in it"
+        raise Refused(Problem("this guest runs under Xen", host.name, "; ".join(found), "the one in vSphere", remedy))
+
+
+def _undo(host: Host, applied: Applied) -> None:
     paths = [f.path for f in applied.files] + [f.kept for f in applied.files if f.kept]
     there = guestfile.read(host, paths) if paths else {}
     for f in applied.files:

@@ -1,0 +1,33 @@
+"""Whether a guest serves from the very machine in vSphere that was approved, asked now: before anything in it is changed.
+
+The source under Xen has the same addresses: before the cut-over, and after a rollback, its shell is the one that answers.
+"""
+
+from hikkoshi.check import Check
+from hikkoshi.disk.conversion import Conversion
+from hikkoshi.errors import HikkoshiError
+from hikkoshi.params import Guest, Home, Site
+from hikkoshi.plan import Plan
+from hikkoshi.throughput import unmeasured
+from hikkoshi.vsphere import cutover, deployment, session, vm
+from hikkoshi.vsphere.cutover import CutOver
+from hikkoshi.xen import dom0
+
+
+def checks(home: Home, site: Site, guest: Guest, run: str) -> list[Check]:
+    """The machine of 60-deploy is on, plugged in and on record as in service; the source is off. Not knowing counts as no."""
+    title, folder = f"{guest.name} serves from its machine in vSphere", home.folder(guest.name)
+    if why := unmeasured(guest):
+        return [Check(title, True, why, unseen="not measured")]
+    try:
+        if CutOver.find(folder) is None:
+            remedy = "cut over first, with 70; under Xen nothing is changed from here (hikkoshi diagnose looks)"
+            return [Check(title, False, "no cut-over is on record", CutOver.filename, remedy, guest.name, later=True)]
+        by, plan, disk = vm.owner(home, run, folder / "lock"), Plan.find(folder), Conversion.find(folder)
+        order = deployment.order(by, guest.name, plan, disk, folder)
+        with session.connect(home, site.vsphere) as v:
+            there = [cutover.complete(v, order, folder), cutover.deployed(v, order, folder)]
+    except HikkoshiError as e:
+        p = e.problems[0]
+        return [Check(title, False, f"not known: {p.what}: {p.found}", "an answer of vSphere", p.remedy, p.where)]
+    return [*there, dom0.source_off(home, site, guest)]
