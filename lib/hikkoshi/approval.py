@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from hikkoshi import files, signature, temporary
+from hikkoshi import files, limits, signature, temporary
 from hikkoshi.check import Check
 from hikkoshi.errors import BadInput, HikkoshiError, Problem, Refused
 from hikkoshi.params import Home, Site
@@ -286,7 +286,7 @@ class _Case:
         if any(p.is_symlink() or (p.exists() and not p.is_file()) for p in (path, signed)):
             return Approval(path, flaw="not a file of its own, but a link or the like")
         try:
-            content = path.read_bytes()  # once: what is judged is what was signed
+            content = files.read(path, limits.STATEMENT)  # once: what is judged is what was signed
             said = parse(content)
             verdict = signature.verify(path, self.trust, "approval", self.now, content)
         except OSError as e:

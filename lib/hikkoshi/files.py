@@ -89,21 +89,30 @@ def read(path: Path, limit: int = LARGEST, *, follow: bool = False) -> bytes:
     with opened(path, follow=follow) as f:
         content = f.read(limit + 1)
     if len(content) > limit:
-        raise OSError(errno.EFBIG, f"larger than {human(limit)}", str(path))
+        raise _large(path, limit)
     return content
+
+
+def _large(path: Path, limit: int) -> OSError:
+    return OSError(errno.EFBIG, f"larger than {human(limit)}", str(path))
 
 
 def regular(path: Path) -> bool:
     """Whether there is a regular file, and not a link to one."""
     try:
         return stat.S_ISREG(path.lstat().st_mode)
-    except OSError:
+    except (OSError, ValueError):  # the second: of a name that can be none
         return False
 
 
-def sha256(path: Path, *, own: bool = False) -> str:
-    """SHA-256 of a file's or device's bytes, in hexadecimal, as `sha256sum` prints it; `own`: of a regular file only."""
+def sha256(path: Path, *, own: bool = False, limit: int | None = None) -> str:
+    """SHA-256 of a file's or device's bytes, in hexadecimal, as `sha256sum` prints it; `own`: of a regular file only.
+
+    `limit`: `OSError` for a larger file, before it is read.
+    """
     with opened(path) if own else path.open("rb") as f:
+        if limit is not None and os.fstat(f.fileno()).st_size > limit:
+            raise _large(path, limit)
         return hashlib.file_digest(f, "sha256").hexdigest()
 
 

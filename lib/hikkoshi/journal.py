@@ -13,15 +13,17 @@ import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from io import FileIO
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
-from hikkoshi import files, lock
+from hikkoshi import files, limits, lock
 from hikkoshi.errors import BadInput, Busy, Problem, printable
 
 START = "0" * 64  # `prev` of the first line
 MARK = "hikkoshi-journal: "  # how a line begins that is told on stderr
 _kept: dict[Path, list[dict[str, Any]]] = {}  # {journal: lines that this process could not write yet}
+REMEDY = "move it away; take the journal from a backup or a sealed record"
 PATIENCE = 20.0  # seconds that another may take for writing his line
 
 
@@ -63,7 +65,7 @@ class Journal:
                 remedy = "see what that process does; where it hangs, end it: kill PID"
                 raise Busy(Problem("the journal is locked by another", str(self.path), found, "nobody", remedy))
             f.seek(0)
-            content = f.read()
+            content = self._read(f)
             torn = b"\n" if content and not content.endswith(b"\n") else b""
             lines = content.splitlines()
             before = hashlib.sha256(lines[-1]).hexdigest() if lines else START
@@ -110,7 +112,7 @@ class Journal:
         except FileNotFoundError:
             return
         with os.fdopen(handle, "rb") as f:
-            content = f.read(files.LARGEST)
+            content = self._read(f)
         for raw in content.splitlines():
             try:
                 entry = json.loads(raw)
@@ -118,9 +120,14 @@ class Journal:
                 entry = None
             yield raw, entry if isinstance(entry, dict) else None
 
+    def _read(self, f: BinaryIO | FileIO) -> bytes:
+        if (size := os.fstat(f.fileno()).st_size) > limits.JOURNAL:
+            found, most = files.human(size), f"at most {files.human(limits.JOURNAL)}"
+            raise BadInput(Problem("the journal is larger than any of ours", str(self.path), found, most, REMEDY))
+        return f.read()
+
     def _opened(self, flags: int) -> int:
         """A descriptor of it. What is no file is not waited for: a pipe has no end."""
-        remedy = "move it away; take the journal from a backup or a sealed record"
         try:
             return files.descriptor(self.path, flags)
         except FileNotFoundError:
@@ -130,7 +137,7 @@ class Journal:
                 raise
             found = e.strerror or str(e)
             raise BadInput(
-                Problem("the journal is not a file of its own", str(self.path), found, remedy=remedy)
+                Problem("the journal is not a file of its own", str(self.path), found, remedy=REMEDY)
             ) from None
 
 

@@ -14,7 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
-from hikkoshi import files, temporary, tool
+from hikkoshi import files, limits, temporary, tool
 from hikkoshi.errors import BadInput, Problem
 
 # one principal by name, its options, its key: no patterns, no lists, no certificates
@@ -22,7 +22,6 @@ LISTED = re.compile(r"""[^\s,*?!"]+\s+([a-z-]+="[^"]*",)*namespaces="[^"*?!]+"(,
 UTC_CLOCK = {"TZ": "UTC"}  # in which ssh-keygen reads a time without a zone
 Namespace = Literal["evidence", "approval"]
 BEGIN, END = "-----BEGIN SSH SIGNATURE-----", "-----END SSH SIGNATURE-----"
-LONGEST = 1 << 16  # bytes; one by RSA has some two thousand
 
 
 @dataclass(frozen=True)
@@ -120,12 +119,14 @@ def verify(
     beside = path_of(signed)
     if not beside.is_file():
         return Verdict(flaw="not signed")
-    with beside.open("rb") as f:
-        armour = f.read(LONGEST)  # once: what is judged is what is verified
+    try:
+        armour = files.read(beside, limits.SIGNATURE)  # once: what is judged is what is verified
+    except OSError as e:
+        return Verdict(flaw=f"the signature cannot be read: {e.strerror}")
     if not canonical(armour):
         return Verdict(flaw="the signature is not one block as ssh-keygen writes it, and nothing else")
     try:
-        message = files.read(signed) if content is None else content
+        message = files.read(signed, limits.MANIFEST) if content is None else content
     except OSError as e:
         return Verdict(flaw=f"what is signed cannot be read: {e.strerror}")
     with temporary.folder("verify") as private:

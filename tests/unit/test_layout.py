@@ -16,7 +16,7 @@ MODULES = sorted(p for p in LIB.rglob("*.py"))
 
 # each may import what stands in the lines above it, and itself
 ORDER = [
-    {"errors"},
+    {"errors", "limits"},
     {"check", "deadline", "files", "progress", "permission", "temporary", "redaction"},
     {"lock"},
     {"terminal"},

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from hikkoshi import approval, files, signature, statement, temporary
+from hikkoshi import approval, files, limits, signature, statement, temporary
 from hikkoshi.errors import BadInput, Problem, Refused
 from hikkoshi.params import Home
 from hikkoshi.record import bag
@@ -19,7 +19,6 @@ from hikkoshi.signature import Trust
 
 FORMAT = "hikkoshi acknowledgement 1"
 NAMES = ("format", "record", "sha256", "by", "at", "because")
-LONGEST = 1 << 16  # bytes
 
 
 @dataclass(frozen=True)
@@ -50,8 +49,8 @@ def find(record: Path, identifier: str, trust: Trust) -> Acknowledgement | Probl
     """The acknowledgement beside a record, or why what lies there is none that counts; None where nothing does."""
     path = path_of(record)
     try:
-        content = files.read(path, LONGEST)
-        said, digest = _parsed(content), files.sha256(record / bag.TAG_MANIFEST, own=True)
+        content = files.read(path, limits.STATEMENT)
+        said, digest = _parsed(content), files.sha256(record / bag.TAG_MANIFEST, own=True, limit=limits.MANIFEST)
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as e:

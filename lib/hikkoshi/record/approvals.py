@@ -13,8 +13,9 @@ from typing import Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
+from ruamel.yaml.events import AliasEvent
 
-from hikkoshi import files, signature, statement
+from hikkoshi import files, limits, signature, statement
 from hikkoshi.errors import Problem
 from hikkoshi.params import Signing
 from hikkoshi.run import APPROVED
@@ -22,14 +23,15 @@ from hikkoshi.signature import Trust, Verdict
 from hikkoshi.statement import Statement
 
 REMEDY = "the runbook's own refusal was passed over: ask who did this, and how"
-LONGEST = 1 << 20  # bytes of an approval, or of a parameter file
 SIGNS = "whoever carries this out can sign for it"  # the check's title, see hikkoshi.signatory
 REFUSED = ("Refused: ", "Busy: ", "BadInput: ")  # how an action ends that was not begun
+EVER, NEVER = datetime(2000, 1, 1, tzinfo=UTC), datetime(9000, 1, 1, tzinfo=UTC)
 SECOND = timedelta(seconds=1)  # times in approvals are whole ones
 RESULTS = {  # {what is approved: the result that has it, its field, the step that makes it}
     "vmdk": ("conversion.json", "vmdk_sha256", "40-convert"),
     "machine": ("deployment.json", "instance_uuid", "60-deploy"),
 }
+MOST_DAYS = 90  # that a site may let an approval count
 Known = dict[tuple[str, str], Verdict]  # {(SHA-256 of an approval, of its signature): what that is worth}
 
 
@@ -74,7 +76,7 @@ def check(case: Case, known: Known, notes: list[str]) -> Iterator[Problem]:
     for name, digest in case.listed.items():
         if name.startswith("data/approvals/") and name.endswith(".txt"):
             path, key = case.record / name, (digest, case.listed.get(f"{name}.sig", ""))
-            said = statement.parse(files.read(path))
+            said = statement.parse(files.read(path, limits.STATEMENT))
             if key not in known:
                 known[key] = _worth(path, said, case.trust)
             if isinstance(said, str) or known[key].flaw:
@@ -157,15 +159,17 @@ def _ended(e: Mapping[str, Any]) -> datetime:
     """When an action of an earlier version began: its line tells the end, and how long it took."""
     took = e.get("seconds")
     seconds = timedelta(seconds=took if isinstance(took, int | float) and 0 <= took < 1e9 else 0)
-    return (_time(e.get("time")) or datetime.max.replace(tzinfo=UTC)) - seconds
+    return (_time(e.get("time")) or NEVER) - seconds
 
 
 def _time(text: Any) -> datetime | None:
+    """A time of the journal in UTC; none where it is no time of this age, by which nothing can be judged."""
     try:
         found = datetime.fromisoformat(str(text))
-        return found if found.tzinfo else found.replace(tzinfo=UTC)
-    except ValueError:
+        found = found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
         return None
+    return found if EVER < found < NEVER else None
 
 
 @dataclass(frozen=True)
@@ -200,7 +204,11 @@ class _Asked:
             plan=case.opened.get("plan.json") or case.info.get("Plan-SHA256", "none"),
             site=here if known else None,
             two_persons=two if isinstance(two, bool) else known and Signing().two_persons,
-            valid_days=days if isinstance(days, int) else Signing().valid_days if known else 90,
+            valid_days=days
+            if isinstance(days, int) and 0 < days <= MOST_DAYS
+            else Signing().valid_days
+            if known
+            else MOST_DAYS,
             operator=_operator(case),
             subject=_subject(case, notes),
             notes=tuple(notes),
@@ -268,10 +276,10 @@ def _again(case: Case, step: str) -> bool:
 
 def _planned(case: Case) -> Mapping[str, Any]:
     """The terms of the plan that the run was made from, where that is in the record and has some."""
-    if case.listed.get("data/plan.json") != case.opened.get("plan.json"):
+    if "data/plan.json" not in case.listed or case.listed["data/plan.json"] != case.opened.get("plan.json"):
         return {}
     try:
-        tree = json.loads(files.read(case.record / "data/plan.json"))
+        tree = json.loads(files.read(case.record / "data/plan.json", limits.RESULT))
     except (ValueError, RecursionError):
         return {}
     return _part(tree, "terms") if isinstance(tree, dict) else {}
@@ -279,7 +287,7 @@ def _planned(case: Case) -> Mapping[str, Any]:
 
 def _value(path: Path, field: str) -> str:
     try:
-        return str(json.loads(files.read(path))[field])
+        return str(json.loads(files.read(path, limits.RESULT))[field])
     except (ValueError, LookupError, TypeError, RecursionError):
         return "unreadable"
 
@@ -291,7 +299,12 @@ def _part(tree: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 
 def _yaml(path: Path) -> dict[str, Any] | None:
     try:
-        found = YAML(typ="safe").load(files.read(path, LONGEST).decode())
+        text = files.read(path, limits.PARAMETERS).decode()
+        if any(line.count("[") + line.count("{") > limits.BRACKETS for line in text.splitlines()):
+            return None
+        if any(isinstance(e, AliasEvent) for e in YAML(typ="safe").parse(text)):
+            return None  # a few lines of them can stand for more than any memory holds
+        found = YAML(typ="safe").load(text)
     except (OSError, ValueError, YAMLError, RecursionError):
         return None
     return found if isinstance(found, dict) else None

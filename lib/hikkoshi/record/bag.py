@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from hikkoshi import files
+from hikkoshi import files, limits
 from hikkoshi.errors import Problem, printable
 
 Content = Path | bytes
@@ -21,8 +21,6 @@ DECLARATION = "BagIt-Version: 1.0\nTag-File-Character-Encoding: UTF-8\n"
 MANIFEST, TAG_MANIFEST, INFO = "manifest-sha256.txt", "tagmanifest-sha256.txt", "bag-info.txt"
 LONGEST = 200  # characters of one name; file systems take 255 bytes
 BLOCK = 1 << 20
-LONGEST_INFO = 1 << 20  # bytes of bag-info.txt
-LARGEST = 1 << 30  # bytes of one file: what is larger is never sealed, and never read through when it is verified
 THREADS = 2  # hashing and writing leave Python's lock; more of them did not help on disks
 
 
@@ -77,7 +75,7 @@ def read_manifest(path: Path) -> tuple[dict[str, str], list[Problem]]:
     problems = []
     below = "data" if path.name == MANIFEST else ""
     try:
-        text = files.read(path).decode(errors="replace")
+        text = files.read(path, limits.MANIFEST).decode(errors="replace")
     except OSError as e:
         return {}, [Problem("a manifest cannot be read", str(path), e.strerror or str(e), "a file", "see what it is")]
     for n, line in enumerate(text.split("\n")[:-1], 1):
@@ -104,7 +102,7 @@ def read_manifest(path: Path) -> tuple[dict[str, str], list[Problem]]:
 def read_info(folder: Path) -> dict[str, str]:
     """{label: value} of bag-info.txt, printable; empty where there is none. Of a label that stands twice, the first."""
     try:
-        text = files.read(folder / INFO, LONGEST_INFO).decode(errors="replace")
+        text = files.read(folder / INFO, limits.INFO).decode(errors="replace")
     except OSError:
         return {}
     found: dict[str, str] = {}
@@ -126,6 +124,6 @@ def _copy(content: Content, target: Path) -> tuple[str, int]:
             while rest:
                 rest = rest[copy.write(rest) :]
             size += len(block)
-            if size > LARGEST:
-                raise OSError(errno.EFBIG, f"larger than {files.human(LARGEST)}", str(content))
+            if size > limits.SEALED:
+                raise OSError(errno.EFBIG, f"larger than {files.human(limits.SEALED)}", str(content))
     return digest.hexdigest(), size

@@ -1,6 +1,7 @@
 """What goes into a record: everything that tells what a run, or the whole move of a guest, was; disks stay out, named by hash."""
 
 import contextlib
+import errno
 import fcntl
 import json
 from collections.abc import Sequence
@@ -8,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hikkoshi import files
+from hikkoshi import files, limits
 from hikkoshi.errors import BadInput
 from hikkoshi.params import Home
 from hikkoshi.plan import Plan
@@ -122,7 +123,9 @@ def _add_runbook(home: Home, step: str, payload: dict[str, Content]) -> Path | N
 def _provenance(step: str, used: Path | None, executed: Path | None) -> Provenance:
     if used is None:
         return Provenance(software=provenance.software())
-    return provenance.of(step, files.read(used), files.read(executed) if executed else None)
+    return provenance.of(
+        step, files.read(used, limits.NOTEBOOK), files.read(executed, limits.NOTEBOOK) if executed else None
+    )
 
 
 def _changed(home: Home, guest: str, step: str, journal: bytes, run: str) -> str:
@@ -139,7 +142,10 @@ def _journal(path: Path) -> bytes:
         return b""
     with files.opened(path) as f:
         fcntl.flock(f, fcntl.LOCK_SH)
-        return f.read(files.LARGEST)
+        content = f.read(limits.JOURNAL + 1)
+    if len(content) > limits.JOURNAL:
+        raise OSError(errno.EFBIG, f"larger than {files.human(limits.JOURNAL)}", str(path))
+    return content
 
 
 def _entries(journal: bytes) -> list[dict[str, Any]]:
@@ -166,9 +172,11 @@ def _mode(told: LastRun | None, executed: Path | None) -> str:
     if told and told.mode:
         return told.mode
     try:
-        given = json.loads(files.read(executed))["metadata"]["papermill"]["parameters"] if executed else {}
+        given = (
+            json.loads(files.read(executed, limits.NOTEBOOK))["metadata"]["papermill"]["parameters"] if executed else {}
+        )
         return str(given.get("mode", "none"))
-    except (ValueError, LookupError, TypeError, AttributeError):
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return "none"  # the killed run's notebook was torn
 
 

@@ -77,9 +77,10 @@ def listed(entries: Entries, run: str = "") -> dict[str, Mapping[str, Any]]:
     found = dict[str, Mapping[str, Any]]()
     for e in entries:
         if e.get("event") == "evidence" and (not run or e.get("run") == run):
-            for a in e.get("artefacts") or ():
+            artefacts = e.get("artefacts")
+            for a in artefacts if isinstance(artefacts, list) else ():
                 if isinstance(a, dict) and {k: type(a.get(k)) for k in FACTS} == FACTS:  # a journal may say anything
-                    found[a["file"]] = {"time": str(e.get("time", "")), **a}
+                    found[a["file"]] = {**a, "time": str(e.get("time", ""))}
     return found
 
 

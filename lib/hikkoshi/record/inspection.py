@@ -1,21 +1,19 @@
 """One record by itself: its bag, its signature and time, and whether what it says of itself is what is in it."""
 
 import hashlib
-import json
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import astuple, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, TypeVar
 
-from hikkoshi import files, signature
-from hikkoshi.errors import BadInput, Problem, ToolFailed, printable
-from hikkoshi.journal import Journal
-from hikkoshi.record import acknowledgement, approvals, bag, evidence, provenance, register, timestamp
-from hikkoshi.record.approvals import Case, Known
+from hikkoshi import files, limits, signature
+from hikkoshi.errors import Problem, ToolFailed, printable
+from hikkoshi.record import acknowledgement, bag, contradictions, evidence, register, timestamp
+from hikkoshi.record.approvals import Known
 from hikkoshi.record.instructions import SIGNATURE, TOKEN
 from hikkoshi.record.register import CLOCKS
 from hikkoshi.signature import Trust
@@ -32,9 +30,11 @@ LABELS = (
     "Register-Previous-SHA256",
 )
 BLOCK = 1 << 20
+LONGEST_ERROR = 300  # characters of a foreseen-by-nobody error's words
 UNSIGNED = "the record is not signed"
-EARLIER = "sealed by an earlier version, which did not prove"
-FORMAT = 2  # of records; the first did not say so, and is not asked for what it did not promise
+
+
+_P = TypeVar("_P", bound=Problem | str)
 
 
 @dataclass(frozen=True)
@@ -78,8 +78,11 @@ class Verified:
 
 
 def size(record: Path) -> int:
-    """Bytes of all files in a record."""
-    return sum(found.st_size for _, found in _walk(record) if stat.S_ISREG(found.st_mode))
+    """Bytes of all files in a record, as far as it can be looked at."""
+    try:
+        return sum(found.st_size for _, found in _walk(record) if stat.S_ISREG(found.st_mode))
+    except OSError:
+        return 0
 
 
 def inspect(record: Path, trust: Trust, ca: Path | None, count: Callable[[int], None], known: Known) -> Verified:
@@ -87,7 +90,44 @@ def inspect(record: Path, trust: Trust, ca: Path | None, count: Callable[[int], 
 
     `known` keeps what approvals are worth from one record to the next: all of a guest's records hold the same ones.
     """
-    problems: list[Problem] = []
+    found = _Found()
+    try:
+        _inspect(record, trust, ca, count, known, found)
+    except Exception as e:  # whatever lies there, it gets a verdict
+        found.problems.append(_unjudged(record, e))
+    return Verified(record, found.info, tuple(map(told, found.problems)), tuple(found.notes), found.word)
+
+
+@dataclass
+class _Found:
+    """What was found until now."""
+
+    info: dict[str, str] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    word: str = ""
+
+
+def judged(record: Path, found: Iterable[_P]) -> Iterator[_P | Problem]:
+    """What a check finds, and at last what kept it from going on: no run of ours leaves a record that cannot be judged."""
+    try:
+        yield from found
+    except Exception as e:
+        yield _unjudged(record, e)
+
+
+def _unjudged(record: Path, e: Exception) -> Problem:
+    if isinstance(e, OSError) and e.filename is not None:
+        where, why = str(e.filename), e.strerror or str(e)
+        return Problem("a file of the record cannot be read", where, why, "a file as it is sealed", TAMPERED)
+    why = f"{type(e).__name__}: {e}"[:LONGEST_ERROR]
+    return Problem("the record cannot be judged", str(record), why, "a record as it is sealed", TAMPERED)
+
+
+def _inspect(
+    record: Path, trust: Trust, ca: Path | None, count: Callable[[int], None], known: Known, found: _Found
+) -> None:
+    problems, notes = found.problems, found.notes
     there = dict(_walk(record))
     regular = {name for name, found in there.items() if stat.S_ISREG(found.st_mode)}
     listed: dict[str, str] = {}
@@ -100,12 +140,11 @@ def inspect(record: Path, trust: Trust, ca: Path | None, count: Callable[[int], 
             problems.append(Problem("a manifest is missing", str(record / name), "no such file", below, TAMPERED))
     missing_tags = [t for t in TAGS if t not in listed]
     if missing_tags and bag.TAG_MANIFEST in regular:
-        where, found = str(record / bag.TAG_MANIFEST), f"without {', '.join(missing_tags)}"
-        problems.append(Problem("the signed list does not name all it has to", where, found, ", ".join(TAGS), TAMPERED))
+        where, lacks = str(record / bag.TAG_MANIFEST), f"without {', '.join(missing_tags)}"
+        problems.append(Problem("the signed list does not name all it has to", where, lacks, ", ".join(TAGS), TAMPERED))
     problems += _differences(record, listed, there, regular, count)
-    info = bag.read_info(record) if bag.INFO in regular else {}
+    info = found.info = bag.read_info(record) if bag.INFO in regular else {}
     problems += _declared(record, info, listed, there)
-    notes: list[str] = []
     problems += _signed(record, info, trust, ca, regular, notes)
     if info.get("Inputs-Changed-Since-Run", "none") != "none":
         notes.append(f"sealed late: {info['Inputs-Changed-Since-Run']} changed between the run and its sealing")
@@ -113,16 +152,15 @@ def inspect(record: Path, trust: Trust, ca: Path | None, count: Callable[[int], 
         notes.append(f"not searched for {info['Secrets-Not-Readable']}: it could not be read when this was sealed")
     alone = [p for p in problems if p.what == UNSIGNED] == problems  # what is inside is only as good as the bag
     if alone:
-        problems += _inside(record, info, listed, trust, known, notes)
-    word = ""
+        for found_inside in contradictions.check(record, info, listed, trust, known, notes):
+            problems += judged(record, found_inside)
     if alone and problems and info.get("Sealed-By", "").startswith("nobody: "):
         given = acknowledgement.find(record, info.get("External-Identifier", ""), trust)
         if isinstance(given, Problem):
             problems.append(given)
         elif given:
-            problems, word = [p for p in problems if p.what != UNSIGNED], printable(str(given))
-            notes.insert(0, word)
-    return Verified(record, info, tuple(map(told, problems)), tuple(notes), word)
+            found.problems, found.word = [p for p in problems if p.what != UNSIGNED], printable(str(given))
+            notes.insert(0, found.word)
 
 
 def told(problem: Problem) -> Problem:
@@ -166,9 +204,9 @@ def _differences(
     for name, digest in listed.items():
         if name not in there:
             yield Problem("a file is missing", str(record / name), "no such file", f"SHA-256 {digest}", TAMPERED)
-    vast = {name for name in listed if name in regular and there[name].st_size > bag.LARGEST}
+    vast = {name for name in listed if name in regular and there[name].st_size > limits.SEALED}
     for name in sorted(vast):
-        has, most = f"{there[name].st_size} bytes", f"at most {files.human(bag.LARGEST)}"
+        has, most = f"{there[name].st_size} bytes", f"at most {files.human(limits.SEALED)}"
         yield Problem("a file is larger than any that is sealed", str(record / name), has, most, TAMPERED)
     present = [name for name in listed if name in regular - vast]
     with ThreadPoolExecutor(bag.THREADS) as pool:
@@ -222,11 +260,11 @@ def _dated(record: Path, info: dict[str, str]) -> Iterator[Problem]:
         datetime.now(UTC),
         "a clock was wrong, that of the sealing machine or this one; else somebody made it up",
     )
-    if sealed > now + CLOCKS:
+    if sealed - now > CLOCKS:
         yield Problem(
             "the record was sealed in the future", where, info["Sealed"], f"before {now:%Y-%m-%d %H:%M} UTC", remedy
         )
-    if began and began > sealed + CLOCKS:
+    if began and began - sealed > CLOCKS:
         found = f"begun {began:%Y-%m-%d %H:%M:%S} UTC, by its name"
         yield Problem("the record was sealed before its run began", where, info["Sealed"], found, remedy)
 
@@ -283,79 +321,6 @@ def _stamped(
         )
         return at, Problem("the time stamp tells another time", token, found, expected, remedy)
     return at, None
-
-
-def _inside(
-    record: Path, info: dict[str, str], listed: dict[str, str], trust: Trust, known: Known, notes: list[str]
-) -> Iterator[Problem]:
-    """Whether journal, executed notebook, plan and approvals say what bag-info.txt says. What is listed is there, unchanged."""
-    data, remedy = record / "data", "whoever sealed this record sealed a contradiction: ask how it came to be"
-    journal = Journal(data / "journal.jsonl")
-    entries: list[dict[str, Any]] = []
-    try:
-        entries = journal.entries()
-        journal.check()
-    except BadInput as e:
-        yield from e.problems
-    ended = {str(e.get("run")): e.get("outcome") for e in entries if e.get("event") == "outcome"}
-    told = {str(journal.path): ended.get(record.name, info["Outcome"])}
-    if info.get("Notebook", "none") in listed:
-        told[str(record / info["Notebook"])] = _outcome(record / info["Notebook"]) or info["Outcome"]
-    for where, outcome in told.items():
-        if outcome != info["Outcome"]:
-            yield Problem("the outcome is told in two ways", where, str(outcome), info["Outcome"], remedy)
-    lacking = list(_evidence(record, listed, entries, notes))
-    if format_of(info) >= FORMAT:
-        yield from lacking
-        yield from provenance.check(record, info, listed, notes)
-    else:
-        without = f": without {', '.join(p.where for p in lacking)}" if lacking else ""
-        notes.append(f"{EARLIER} whose runbook it was, and that all evidence is in{without}")
-    plan = listed.get("data/plan.json", "none")
-    if info.get("Plan-SHA256", "none") != plan:
-        yield Problem("the plan is another", str(data / "plan.json"), plan, info.get("Plan-SHA256", "none"), remedy)
-    yield from approvals.check(Case(record, info, listed, entries, trust, format_of(info)), known, notes)
-
-
-def format_of(info: dict[str, str]) -> int:
-    """By which rules a record was made."""
-    said = info.get("Record-Format", "1")
-    return int(said) if said.isascii() and said.isdecimal() and len(said) < 4 else 1
-
-
-def _evidence(
-    record: Path, listed: dict[str, str], entries: list[dict[str, Any]], notes: list[str]
-) -> Iterator[Problem]:
-    """Whether what the run listed as its evidence is in the record, or named among what stays out, each by its hash."""
-    rows = f"data/{evidence.LEFT_OUT}"
-    inside, out = set(listed.values()), evidence.outside(files.read(record / rows)) if rows in listed else {}
-    kept, lost = list[str](), list[str]()
-    for name, artefact in evidence.listed(entries, record.name).items():
-        digest = str(artefact.get("sha256"))
-        if digest in inside:
-            continue
-        if digest in out:
-            if out[digest] in (evidence.A_DISK, evidence.LARGE):
-                kept.append(name)
-            else:
-                lost.append(f"{name} ({printable(out[digest])})")
-            continue
-        near = next((n for n in listed if n.endswith("/" + name.rpartition("/")[2])), "")
-        found = f"{near} with SHA-256 {listed[near]}" if near else "no such file"
-        remedy = "whoever sealed this record left it out: ask how it came to be"
-        yield Problem("evidence that the journal lists is not in the record", name, found, f"SHA-256 {digest}", remedy)
-    if kept:
-        notes.append(f"kept outside, by hash: {', '.join(kept)}")
-    if lost:
-        notes.append(f"sealed late, and what the run listed is not in it: {', '.join(lost)}")
-
-
-def _outcome(notebook: Path) -> str:
-    """What an executed notebook says of its end; empty for a killed run's, which says nothing."""
-    try:
-        return str(json.loads(files.read(notebook))["metadata"]["hikkoshi"]["outcome"])
-    except (ValueError, LookupError, TypeError, RecursionError):
-        return ""
 
 
 def _time(info: dict[str, str]) -> datetime | None:

@@ -15,7 +15,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from hikkoshi import files, tool
+from hikkoshi import files, limits, tool
 from hikkoshi.errors import Problem, ToolFailed
 from hikkoshi.record import bag, environment
 from hikkoshi.record.runbook import PROJECT
@@ -103,7 +103,7 @@ def check(record: Path, info: Mapping[str, str], listed: Mapping[str, str], note
         "used": f"data/runbook/{info.get('Step')}.ipynb",
         "own": f"data/runbook-of-the-project/{info.get('Step')}.ipynb",
     }
-    held = {what: files.read(record / name) for what, name in names.items() if name in listed}
+    held = {what: files.read(record / name, limits.NOTEBOOK) for what, name in names.items() if name in listed}
     if said != NONE and listed.get(names["used"], "") != info.get("Runbook-SHA256"):
         expected = info.get("Runbook-SHA256", "none")
         yield Problem(
@@ -113,7 +113,7 @@ def check(record: Path, info: Mapping[str, str], listed: Mapping[str, str], note
             expected,
             REMEDY,
         )
-    executed = files.read(record / info["Notebook"]) if info.get("Notebook", NONE) in listed else None
+    executed = files.read(record / info["Notebook"], limits.NOTEBOOK) if info.get("Notebook", NONE) in listed else None
     if said == SAME and "used" in held and executed is not None and cells(executed) != cells(held["used"]):
         found = "other cells than its runbook's"
         yield Problem(

@@ -13,8 +13,8 @@ from dataclasses import astuple, dataclass, fields
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from hikkoshi import files, lock, statement
-from hikkoshi.errors import Busy, Problem, Refused
+from hikkoshi import files, limits, lock, statement
+from hikkoshi.errors import BadInput, Busy, Problem, Refused
 from hikkoshi.params import Home
 
 FILENAME = "register.tsv"
@@ -75,8 +75,7 @@ class Register:
                 found = f"held by {', '.join(lock.holders(self.path)) or 'a process that cannot be seen from here'}"
                 remedy = "the guest's next run seals it; where that process hangs, end it: kill PID"
                 raise Busy(Problem("another run is sealing", str(self.path), found, "nobody", remedy))
-            f.seek(0)
-            content = f.read()
+            content = self._read()
             if not content.endswith(b"\n"):
                 f.truncate(content.rfind(b"\n") + 1)
             if b"\n" not in content:
@@ -135,13 +134,21 @@ class Register:
                 found = f"{line.identifier}, also in line {seen[line.identifier]}"
                 yield Problem("the register names a record twice", where, found, "each record once", REMEDY)
             before = _sha256(this)
-        if raw and not files.read(self.path).endswith(b"\n"):
+        if raw and not self._read().endswith(b"\n"):
             yield Problem(
                 "the register does not end with a whole line", str(self.path), remedy="the next seal mends it"
             )
 
     def _raw(self) -> list[bytes]:
-        return files.read(self.path).split(b"\n")[:-1] if self.exists() else []
+        return self._read().split(b"\n")[:-1] if self.exists() else []
+
+    def _read(self) -> bytes:
+        """`BadInput` for one that cannot be read, or is larger than any of ours."""
+        try:
+            return files.read(self.path, limits.REGISTER)
+        except OSError as e:
+            found = e.strerror or str(e)
+            raise BadInput(Problem("the register cannot be read", str(self.path), found, FILENAME, REMEDY)) from None
 
     def _parsed(self) -> Iterator[tuple[bytes, Line | None]]:
         for raw in self._raw()[1:]:

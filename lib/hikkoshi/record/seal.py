@@ -25,6 +25,7 @@ from hikkoshi.params import Home
 from hikkoshi.record import (
     bag,
     contents,
+    contradictions,
     environment,
     inspection,
     instructions,
@@ -113,7 +114,7 @@ def gone(home: Home) -> Iterator[Problem]:
             record = home.root / str(e.get("record", ""))
             signed = record / bag.TAG_MANIFEST
             there = files.regular(signed)
-            if not there or files.sha256(signed, own=True) != e.get("sha256"):
+            if not there or verification.hash_of(signed) != e.get("sha256"):
                 found = "another record" if there else "no such record"
                 where, expected = f"{journal}:{n}", f"{e.get('record')}, SHA-256 {e.get('sha256')}"
                 remedy = "bring it back from a copy, and find out who took it away or replaced it"
@@ -201,7 +202,7 @@ def _build(home: Home, guest: str, name: str, part: Path, found: Contents, list_
     before = next((line for line in reversed(list_of_all.lines()) if line.guest == guest), None)
     payload = bag.fill(part, found.payload)
     info = [
-        ("Record-Format", str(inspection.FORMAT)),
+        ("Record-Format", str(contradictions.FORMAT)),
         ("Source-Organization", site.name),
         ("External-Identifier", f"{guest}/{name}"),
         ("External-Description", "Evidence of the move of a Xen guest to VMware vSphere; see README.txt"),

@@ -8,11 +8,10 @@ import urllib.request
 from datetime import UTC, datetime
 from pathlib import Path
 
-from hikkoshi import files, temporary, tool
+from hikkoshi import files, limits, temporary, tool
 from hikkoshi.errors import Problem, ToolFailed
 
 TIMEOUT = 10  # seconds for the service to answer
-LONGEST = 1 << 20  # bytes of an answer; a token has some thousand
 
 
 def path_of(signature: Path) -> Path:
@@ -42,16 +41,18 @@ def stamp(signature: Path, service: str, ca: Path) -> datetime:
 
 def verify(signature: Path, ca: Path) -> datetime:
     """The time in the token beside a signature; `ToolFailed` where it does not fit."""
+    if (size := path_of(signature).stat().st_size) > limits.TOKEN:
+        raise ToolFailed(Problem("this is no time stamp", str(path_of(signature)), files.human(size)))
     return _verified(path_of(signature), ["-data", signature], ca)
 
 
 def _read(answer: http.client.HTTPResponse) -> bytes:
     """The whole answer, in `TIMEOUT` as a whole: others wait for their seals meanwhile."""
     end, content = time.monotonic() + TIMEOUT, b""
-    while block := answer.read1(LONGEST):
+    while block := answer.read1(limits.TOKEN):
         content += block
-        if time.monotonic() > end or len(content) > LONGEST:
-            raise TimeoutError(f"no end of its answer after {TIMEOUT} s or {LONGEST} bytes")
+        if time.monotonic() > end or len(content) > limits.TOKEN:
+            raise TimeoutError(f"no end of its answer after {TIMEOUT} s or {limits.TOKEN} bytes")
     return content
 
 

@@ -10,13 +10,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from hikkoshi import files, lock, signature
+from hikkoshi import files, limits, lock, signature
 from hikkoshi.errors import BadInput, Problem, printable
 from hikkoshi.journal import Journal
 from hikkoshi.progress import Progress, silent
 from hikkoshi.record import acknowledgement, bag
 from hikkoshi.record.approvals import Known
-from hikkoshi.record.inspection import TAMPERED, Verified, inspect, size, told
+from hikkoshi.record.inspection import TAMPERED, Verified, inspect, judged, size, told
 from hikkoshi.record.instructions import TOKEN
 from hikkoshi.record.register import FILENAME, Line, Register, backwards
 from hikkoshi.signature import Trust
@@ -58,7 +58,13 @@ def verify(path: Path, trust: Trust, ca: Path | None = None, *, progress: Progre
         remedy = "name the folder itself"
         raise BadInput(Problem("a link is no record", str(path), f"a link to {path.readlink()}", "a folder", remedy))
     path = path.resolve()
-    records, scope = _records(path)
+    try:
+        records, scope = _records(path)
+    except OSError as e:
+        remedy = "verify as somebody who may read them"
+        raise BadInput(
+            Problem("the records cannot be looked at", str(e.filename), e.strerror or str(e), remedy=remedy)
+        ) from None
     total, done = sum(map(size, records)), 0
 
     def count(more: int) -> None:
@@ -74,11 +80,14 @@ def verify(path: Path, trust: Trust, ca: Path | None = None, *, progress: Progre
     register = Register(
         (path if scope == "all" else path.parent if scope == "guest" else path.parent.parent) / FILENAME
     )
-    found = [_with(v, _chain(v, together, register)) for v in found]
+    found = [_with(v, judged(v.path, _chain(v, together, register))) for v in found]
     notes = [] if register.exists() else ["there is no register here: newest records that are gone are not found"]
     problems = list(_forks(found))
     if register.exists():
-        problems += [*(register.check() if scope == "all" else ()), *_entries(found, register, scope, path)]
+        try:
+            problems += [*(register.check() if scope == "all" else ()), *_entries(found, register, scope, path)]
+        except BadInput as e:
+            problems += e.problems
     elif scope == "all":
         found_there = (
             "something that is no file of its own" if register.path.is_symlink() or register.path.exists() else ""
@@ -140,7 +149,7 @@ def _chain(found: Verified, together: dict[str, Verified], register: Register) -
     if guest != found.info.get("Guest") or "/" in name or name in ("", ".", ".."):
         yield Problem("the record before is none of this guest", where, named, f"{found.info.get('Guest')}/…", TAMPERED)
         return
-    digest = None if before.is_symlink() else _digest(before / bag.TAG_MANIFEST)
+    digest = None if before.is_symlink() else hash_of(before / bag.TAG_MANIFEST)
     if digest is None:
         alone = not register.exists() and not any(map(_is_record, _others(found.path)))
         if alone:
@@ -173,7 +182,7 @@ def _chain(found: Verified, together: dict[str, Verified], register: Register) -
 
 def _begins(longer: Path, beginning: Path) -> bool:
     try:
-        start = files.read(beginning)
+        start = files.read(beginning, limits.JOURNAL)
         with files.opened(longer) as f:
             return f.read(len(start)) == start
     except OSError:
@@ -200,7 +209,7 @@ def _entries(found: list[Verified], register: Register, scope: str, path: Path) 
     """Whether each record has its line in the register and each line its record."""
     lines, before = {line.identifier: line for line in register.lines()}, register.before()
     for v in found:
-        here, expected = f"{v.path.parent.name}/{v.path.name}", _digest(v.path / bag.TAG_MANIFEST) or "nothing"
+        here, expected = f"{v.path.parent.name}/{v.path.name}", hash_of(v.path / bag.TAG_MANIFEST) or "nothing"
         line = lines.pop(here, None)
         if line is None:
             remedy = "if sealing was killed just now, the next seal enters it; else it was put there by somebody"
@@ -253,5 +262,9 @@ def _strangers(path: Path, register: Register, scope: str, found: list[Verified]
             yield Problem("a guest's folder holds no record", str(guest), "nothing", "records", KILLED)
 
 
-def _digest(path: Path) -> str | None:
-    return files.sha256(path, own=True) if files.regular(path) else None
+def hash_of(path: Path) -> str | None:
+    """SHA-256 of what a record's signature is over; none where there is no such file, else why it has none."""
+    try:
+        return files.sha256(path, own=True, limit=limits.MANIFEST) if files.regular(path) else None
+    except OSError as e:
+        return f"not readable: {e.strerror}"
