@@ -57,7 +57,7 @@ class Artefact(Frozen):
         found = cls.find(folder)
         if found is None:
             number = cls.made_by.partition("-")[0]
-            command = f"hikkoshi run {folder.name} --from {number} --through {number}"
+            command = f"hikkoshi run {folder.name} --only {number}"
             raise Refused(
                 Problem(
                     "an earlier step's result is missing",

@@ -16,7 +16,7 @@ from hikkoshi.errors import BadInput, HikkoshiError, Problem
 from hikkoshi.params import Home
 
 ROLLBACK = "75-rollback"
-AGAIN = "hikkoshi run {} --from 75 --through 75 --apply"
+AGAIN = "hikkoshi run {} --only 75 --apply"
 
 
 def machine(home: Home, guest: str) -> str:

@@ -64,14 +64,15 @@ def run(
     last: Annotated[
         str | None, typer.Option("--through", help="last step \\[default: 60-deploy]", autocompletion=_steps)
     ] = None,
+    only: Annotated[str | None, typer.Option("--only", help="this step alone", autocompletion=_steps)] = None,
     apply: Annotated[bool, typer.Option("--apply", help="act; without it, look and change nothing")] = False,
     jobs: Annotated[int, typer.Option(min=1, help="guests at once")] = 2,
     as_json: AsJson = False,
 ) -> None:
     """Take guests through the steps 10-survey to 60-deploy, or as far as asked; a step may be given by its number.
 
-    The cut-over (70), measurement (80), its remedy (85) and the report (90) come only with --through, the rollback only with
-    --from 75 --through 75. To resume, run the same command again.
+    The cut-over (70), measurement (80), its remedy (85) and the report (90) come only with --through or --only, the rollback
+    only with --only 75. To resume, run the same command again.
     """
     from hikkoshi import byhand  # noqa: PLC0415
     from hikkoshi.fleet import local, sequence  # noqa: PLC0415
@@ -79,7 +80,9 @@ def run(
     from hikkoshi.params import Home  # noqa: PLC0415
 
     home = Home.find()
-    steps = sequence.selection(first, last)
+    if only and (first or last):
+        raise typer.BadParameter("it names one step: leave --from and --through out", param_hint="--only")
+    steps = sequence.selection(only or first, only or last)
     guests = list(dict.fromkeys(guests))
     for guest in guests:
         with byhand.told(home, guest, steps[0]):

@@ -278,9 +278,7 @@ def _command(home: Home, guest: str, step: str, apply: bool) -> str:
     if apply and step in APPROVED and not _approved(home, guest):
         return f"a second person: {approval.command(guest)}"
     number = re.match(r"\d*", step)[0]  # type: ignore[index]
-    parts = ["hikkoshi run", guest, "--from", number]
-    if step in ON_REQUEST:
-        parts += ["--through", number]
+    parts = ["hikkoshi run", guest, "--only" if step in ON_REQUEST else "--from", number]
     return " ".join([*parts, "--apply"] if apply and step not in READ_ONLY else parts)
 
 

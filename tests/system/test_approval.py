@@ -31,7 +31,7 @@ NAME = "Type the guest's name"
 
 
 def step(home: Home, number: str) -> tuple[int, str]:
-    done = hikkoshi(home, "run", "idp", "--apply", "--from", number, "--through", number)
+    done = hikkoshi(home, "run", "idp", "--apply", "--only", number)
     return done.returncode, done.stdout + done.stderr
 
 
@@ -95,7 +95,7 @@ def test_a_guest_comes_into_service_by_an_approved_plan_only_and_goes_back_witho
 
     guest = ready.root / "params" / "guests" / "idp.yml"
     guest.write_text(guest.read_text() + "vm: { memory_mb: 2048 }\n")
-    assert hikkoshi(ready, "run", "idp", "--from", "20", "--through", "20").returncode == 0
+    assert hikkoshi(ready, "run", "idp", "--only", "20").returncode == 0
     code, told = step(ready, "70")
     assert (code, "nothing of this plan stands in vSphere" in told) == (3, True), told
 

@@ -218,7 +218,7 @@ def test_the_plan_refuses(
     site: Home, what: str, guest: str, spoil: Callable[[Home], object], code: int, words: list[str]
 ) -> None:
     spoil(site)
-    told = refused(site, code, words, "run", guest, "--from", "20", "--through", "20")
+    told = refused(site, code, words, "run", guest, "--only", "20")
     assert "not-the-password" not in told
 
 
@@ -226,7 +226,7 @@ def test_all_problems_of_a_plan_are_told_at_once(site: Home) -> None:
     two_alike(site)
     resurvey(site, "gateway", memory_mb=641)
     edit(site.root / "params/site.yml", "vlan: 303,", "vlan: 333,")
-    refused(site, 3, ["641", "no MAC occurs twice", "333"], "run", "gateway", "--from", "20", "--through", "20")
+    refused(site, 3, ["641", "no MAC occurs twice", "333"], "run", "gateway", "--only", "20")
 
 
 def test_an_unknown_guest_and_an_unknown_step_are_told_with_the_nearest_name(site: Home) -> None:

@@ -24,7 +24,7 @@ DIED = -9
 
 
 def begin(home: Home, step: str) -> "subprocess.Popen[str]":
-    return start(home, "run", "idp", "--apply", "--from", step, "--through", step, stderr=subprocess.STDOUT)
+    return start(home, "run", "idp", "--apply", "--only", step, stderr=subprocess.STDOUT)
 
 
 def finish(run: "subprocess.Popen[str]") -> None:

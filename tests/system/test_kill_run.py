@@ -75,7 +75,7 @@ def outcomes(home: Home) -> list[str]:
 
 def test_a_run_that_is_killed_leaves_nobody_at_work_and_the_same_command_finishes(home: Home) -> None:
     install(home, LONG_TOOL.replace("HOW_LONG", "300"))
-    first = start(home, "run", "gateway", "--from", "40", "--through", "40", "--apply")
+    first = start(home, "run", "gateway", "--only", "40", "--apply")
     wait_for((home.folder("gateway") / "begun").exists, "the tool begins")
     assert any("sleep 300" in words for words in at_work(home))
     assert status(home)[0].state == "running"
@@ -87,7 +87,7 @@ def test_a_run_that_is_killed_leaves_nobody_at_work_and_the_same_command_finishe
     assert records(home) == ["40-convert.part.ipynb"]
 
     install(home, LONG_TOOL.replace("HOW_LONG", "0"))
-    second = start(home, "run", "gateway", "--from", "40", "--through", "40", "--apply")
+    second = start(home, "run", "gateway", "--only", "40", "--apply")
     out, err = second.communicate(timeout=PATIENCE)
     assert second.returncode == 0, out + err
     assert (home.folder("gateway") / "disk" / "done").exists()
@@ -100,7 +100,7 @@ def test_a_run_that_is_killed_leaves_nobody_at_work_and_the_same_command_finishe
 @pytest.mark.parametrize(("signum", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_run_that_is_stopped_tidies_up_and_says_so(home: Home, signum: int, code: int) -> None:
     install(home, LONG_TOOL.replace("HOW_LONG", "300"))
-    runner = start(home, "run", "gateway", "--from", "40", "--through", "40", "--apply", "--json")
+    runner = start(home, "run", "gateway", "--only", "40", "--apply", "--json")
     wait_for((home.folder("gateway") / "begun").exists, "the tool begins")
     runner.send_signal(signum)
     out, err = runner.communicate(timeout=PATIENCE)
@@ -141,7 +141,7 @@ def test_a_stop_before_the_first_cell_is_told_as_what_it_is(home: Home, moment: 
     ).replace("POINT", point.get(moment, ""))
     code = ("" if moment == MOMENTS[1] else meddle) + "from hikkoshi.cli import main; main()"
     runner = subprocess.Popen(
-        [sys.executable, "-c", code, "run", "gateway", "--from", "40", "--through", "40", "--apply"],
+        [sys.executable, "-c", code, "run", "gateway", "--only", "40", "--apply"],
         env={**os.environ, "HIKKOSHI_HOME": str(home.root), "JUPYTER_PATH": str(home.root / "jupyter")},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -165,12 +165,12 @@ def test_a_stop_before_the_first_cell_is_told_as_what_it_is(home: Home, moment: 
 
 def test_a_second_run_of_the_same_guest_is_refused(home: Home) -> None:
     install(home, LONG_TOOL.replace("HOW_LONG", "300"))
-    first = start(home, "run", "gateway", "--from", "40", "--through", "40", "--apply")
+    first = start(home, "run", "gateway", "--only", "40", "--apply")
     try:
         wait_for((home.folder("gateway") / "begun").exists, "the tool begins")
         with pytest.raises(Busy):
             execute(home, "gateway", "40-convert")
-        second = start(home, "run", "gateway", "--from", "40", "--through", "40", "--apply")
+        second = start(home, "run", "gateway", "--only", "40", "--apply")
         _, err = second.communicate(timeout=PATIENCE)
         assert second.returncode == 3
         assert "another run is at work on this guest" in err
@@ -271,7 +271,7 @@ def test_a_folder_with_braces_in_its_name_is_fine(home: Home) -> None:
 def test_several_guests_run_side_by_side_and_one_failure_does_not_stop_the_others(home: Home) -> None:
     fails_for_idp = "assert guest != 'idp', 'not this one'"
     install(home, fails_for_idp, verify="run.verify([])\nrun.evidence()")
-    fleet = start(home, "run", "idp", "gateway", "--from", "40", "--through", "40", "--apply")
+    fleet = start(home, "run", "idp", "gateway", "--only", "40", "--apply")
     out, err = fleet.communicate(timeout=PATIENCE * 2)
     assert fleet.returncode == 1, err
     assert "gateway     │   succeeded" in out
@@ -284,7 +284,7 @@ def test_several_guests_run_side_by_side_and_one_failure_does_not_stop_the_other
 
 def test_a_stop_ends_every_guest_and_those_that_wait_never_begin(home: Home) -> None:
     install(home, LONG_TOOL.replace("HOW_LONG", "300"))
-    fleet = start(home, "run", "gateway", "idp", "--jobs", "1", "--from", "40", "--through", "40", "--apply", "--json")
+    fleet = start(home, "run", "gateway", "idp", "--jobs", "1", "--only", "40", "--apply", "--json")
     wait_for((home.folder("gateway") / "begun").exists, "the tool begins")
     fleet.send_signal(signal.SIGINT)
     out, err = fleet.communicate(timeout=PATIENCE)
@@ -302,7 +302,7 @@ def test_a_run_that_waits_for_another_to_seal_hears_a_stop(home: Home) -> None:
     own.parent.mkdir(parents=True)
     with own.open("a") as another:
         fcntl.flock(another, fcntl.LOCK_EX)
-        runner = start(home, "run", "gateway", "--from", "40", "--through", "40", "--apply")
+        runner = start(home, "run", "gateway", "--only", "40", "--apply")
         wait_for(lambda: "succeeded" in outcomes(home), "the run ends, its record waits")
         runner.terminate()
         out, err = runner.communicate(timeout=PATIENCE / 2)

@@ -438,7 +438,7 @@ os.kill(os.getpid(), 6)"""
 def test_the_last_words_of_a_dying_kernel_are_kept_without_the_secret(tmp_path: Path, protection: bool) -> None:
     home = Home(tmp_path)
     environment = prepare(home, {"dying kernel": DYING}, protected=protection)
-    told = command(home, environment, "run", "gateway", "--from", "40", "--through", "40", protected=protection)
+    told = command(home, environment, "run", "gateway", "--only", "40", protected=protection)
     went, value = everything(home, told), secret(0)[1]
     assert went.tells("ended by SIGABRT")
     assert went.tells("Fatal: ‹env:KANARI00›" if protection else f"Fatal: {value}")

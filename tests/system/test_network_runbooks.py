@@ -69,11 +69,11 @@ def test_the_runbooks_find_a_collapse_fail_on_it_cure_it_record_how_and_take_it_
         keys.make(home)
         code, told = hikkoshi(home, "lab", "fault", "lro")
         assert (code, "merges" in told) == (0, True)
-        code, told = hikkoshi(home, "run", "gateway", "--apply", "--from", "80", "--through", "80")
+        code, told = hikkoshi(home, "run", "gateway", "--apply", "--only", "80")
         assert code == 1
         assert "85-offloads names the cause" in told
         approve(home, "gateway")
-        code, told = hikkoshi(home, "run", "gateway", "--apply", "--from", "85", "--through", "85")
+        code, told = hikkoshi(home, "run", "gateway", "--apply", "--only", "85")
         assert code == 0, told
         folder = home.folder("gateway")
         found = Offloads.load(folder)
@@ -108,7 +108,7 @@ def test_the_runbooks_find_a_collapse_fail_on_it_cure_it_record_how_and_take_it_
 
 def test_a_series_that_was_killed_goes_on_where_it_was(wired: tuple[Home, network.Network]) -> None:
     home, _ = wired
-    with start(home, "run", "gateway", "--apply", "--from", "80", "--through", "80", stderr=subprocess.STDOUT) as run:
+    with start(home, "run", "gateway", "--apply", "--only", "80", stderr=subprocess.STDOUT) as run:
         deadline = time.monotonic() + 60
         while made(home) < 3 and time.monotonic() < deadline:
             time.sleep(0.1)
@@ -117,7 +117,7 @@ def test_a_series_that_was_killed_goes_on_where_it_was(wired: tuple[Home, networ
     assert kept >= 3
     time.sleep(3)  # the kernel dies with the one that started it
     before = Throughput.load(home.folder("gateway")).measured["before the move"].series
-    code, told = hikkoshi(home, "run", "gateway", "--apply", "--from", "80", "--through", "80")
+    code, told = hikkoshi(home, "run", "gateway", "--apply", "--only", "80")
     assert code == 0, told
     after = Throughput.load(home.folder("gateway")).measured["before the move"].series
     assert after.runs[: len(before.runs)] == before.runs

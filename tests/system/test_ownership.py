@@ -131,7 +131,7 @@ def test_the_rollback_of_a_second_folder_is_run_and_the_first_ones_machine_serve
     params = second.root / "params" / "site.yml"
     text = params.read_text().replace("127.0.0.1:8989", world.params().server)
     params.write_text(text.replace("outputs/lab/", f"{world.lab}/"))
-    done = hikkoshi(second, "run", "gateway", "--apply", "--from", "75", "--through", "75")
+    done = hikkoshi(second, "run", "gateway", "--apply", "--only", "75")
     now = vm.again(v, machine)
     assert (now.power, len(now.plugged), now.marks) == ("poweredOn", 10, machine.marks), done.stdout
     (notebook,) = (second.folder("gateway") / "runs").glob("*75-rollback.ipynb")

@@ -150,7 +150,7 @@ def test_a_run_that_is_stopped_is_sealed_as_interrupted_and_one_that_is_killed_b
         install(signing, waits)
         begun = signing.folder("gateway") / "begun"
         begun.unlink(missing_ok=True)
-        runner = start(signing, "run", "gateway", "--from", "40", "--through", "40")
+        runner = start(signing, "run", "gateway", "--only", "40")
         wait_for(begun.exists, "the cell begins")
         runner.send_signal(signum)
         told.append(runner.communicate(timeout=PATIENCE)[0])
@@ -307,7 +307,7 @@ def test_a_signal_ends_the_wait_for_another_seal_and_the_next_run_seals_it(signi
     place.parent.mkdir()
     with place.open("w") as held:
         fcntl.flock(held, fcntl.LOCK_EX)  # somebody else is sealing, and takes his time
-        runner = start(signing, "run", "gateway", "--from", "40", "--through", "40", "--apply", "--json")
+        runner = start(signing, "run", "gateway", "--only", "40", "--apply", "--json")
         ends = signing.folder("gateway") / "journal.jsonl"
         wait_for(lambda: ends.is_file() and '"event":"outcome"' in ends.read_text(), "the run ends")
         runner.send_signal(signal.SIGTERM)

@@ -96,7 +96,7 @@ def install(home: Home, case: Case) -> None:
 
 
 def start(home: Home, before: str = "", *prefix: str) -> "subprocess.Popen[str]":
-    arguments = ["run", "gateway", "--from", "40", "--through", "40", "--apply", "--json"]
+    arguments = ["run", "gateway", "--only", "40", "--apply", "--json"]
     return subprocess.Popen(
         [*prefix, sys.executable, "-c", before + COMMAND, *arguments],
         env={**os.environ, "HIKKOSHI_HOME": str(home.root), "JUPYTER_PATH": str(home.root / "jupyter")},

@@ -29,7 +29,7 @@ from journey import MAC, Move
 from processes import COMMAND
 
 pytestmark = pytest.mark.needs("vcsim", "openssl")
-BACK = ("run", "idp", "--from", "75", "--through", "75", "--apply")
+BACK = ("run", "idp", "--only", "75", "--apply")
 WORDS = 15.0  # seconds within which all is done and said, beside what a run takes that meets nothing
 XL = """#!/bin/sh
 here=$(dirname "$0")
@@ -88,7 +88,7 @@ class World:
         self.held.append(held)
 
     def back(self, *prefix: str) -> "Ended":
-        """`hikkoshi run idp --from 75 --through 75 --apply`, and how long it took."""
+        """`hikkoshi run idp --only 75 --apply`, and how long it took."""
         start = time.monotonic()
         env = {**os.environ, "HIKKOSHI_HOME": str(self.home.root), "PATH": f"{self.bin}:{os.environ['PATH']}"}
         done = subprocess.run(

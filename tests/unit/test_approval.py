@@ -984,4 +984,4 @@ def test_the_command_refuses_where_there_is_no_plan_and_where_the_key_is_missing
     (world.home.folder("gateway") / "plan.json").unlink()
     done = hikkoshi(world.home, "approve", "gateway", "--key", str(world.key("approver")), "--yes")
     assert done.returncode == 3
-    assert "run 20-plan first: hikkoshi run gateway --from 20 --through 20\n" in done.stderr
+    assert "run 20-plan first: hikkoshi run gateway --only 20\n" in done.stderr

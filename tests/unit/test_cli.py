@@ -76,6 +76,14 @@ def test_an_error_is_json_too_when_json_is_asked_for(home: Home) -> None:
     assert json.loads(done.stdout)["exit_code"] == done.returncode == 2
 
 
+def test_only_names_one_step_and_takes_no_other_beside_it(home: Home) -> None:
+    alone = hikkoshi(home, "run", "gateway", "--only", "90", "--json")
+    assert [s["step"] for s in json.loads(alone.stdout)["guests"][0]["steps"]] == ["90-report"]
+    both = hikkoshi(home, "run", "gateway", "--only", "70", "--through", "80")
+    assert both.returncode == 2
+    assert "leave --from and --through out" in both.stderr
+
+
 def test_a_wrong_option_is_a_usage_error(home: Home) -> None:
     assert hikkoshi(home, "run", "gateway", "--aply").returncode == 2
 

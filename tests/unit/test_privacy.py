@@ -72,7 +72,7 @@ def test_another_user_reads_nothing_of_what_is_made_nor_of_what_was_made_before(
 def test_no_file_that_a_command_makes_is_for_others(home: Home) -> None:
     as_before(home)
     before = set(home.outputs.rglob("*"))
-    done = hikkoshi(home, "run", "gateway", "--from", "10", "--through", "10")
+    done = hikkoshi(home, "run", "gateway", "--only", "10")
     assert done.returncode == 2, done.stderr  # there is no lab; it is sealed all the same
     made = [p for p in home.outputs.rglob("*") if p.is_file() and p not in before]
     assert "bag-info.txt" in {p.name for p in made}

@@ -194,7 +194,7 @@ def test_the_cut_over_has_to_be_approved_and_then_to_be_asked_for(story: Story) 
         story.run(step)
     assert story.now.next == APPROVE
     story.approve()
-    assert story.now.next == "hikkoshi run gateway --from 70 --through 70 --apply"
+    assert story.now.next == "hikkoshi run gateway --only 70 --apply"
 
 
 def test_a_cut_over_that_was_refused_for_want_of_an_approval_comes_after_one(story: Story) -> None:
@@ -202,7 +202,7 @@ def test_a_cut_over_that_was_refused_for_want_of_an_approval_comes_after_one(sto
     story.run("70-cutover", outcome="failed", error="Refused: not so: the plan is approved")
     assert story.now.next == APPROVE
     story.run("70-cutover", mode="plan", outcome="failed")
-    assert story.now.next == "hikkoshi run gateway --from 70 --through 70"
+    assert story.now.next == "hikkoshi run gateway --only 70"
 
 
 def test_a_plan_that_cannot_be_read_is_made_again(story: Story) -> None:
@@ -247,7 +247,7 @@ def test_a_rollback_whose_end_no_run_can_see_is_not_to_be_repeated(story: Story)
     assert story.now.next.startswith("look on the Dom-0 whether gateway runs")
     assert "do not repeat 75" in story.now.next
     story.run("75-rollback", outcome="failed", error="ToolFailed: vSphere does not answer")
-    assert story.now.next == "hikkoshi run gateway --from 75 --through 75 --apply"
+    assert story.now.next == "hikkoshi run gateway --only 75 --apply"
 
 
 def test_a_rollback_in_a_browser_whose_end_no_run_can_see_is_not_to_be_repeated_either(story: Story) -> None:
@@ -264,7 +264,7 @@ def test_what_was_measured_before_the_cut_over_has_to_be_measured_again_after_it
     assert "80-netperf" in status.done(status.runs(story.journal.entries()))
     story.run("70-cutover")
     assert "80-netperf" not in status.done(status.runs(story.journal.entries()))
-    assert story.now.next == "hikkoshi run gateway --from 80 --through 80 --apply"
+    assert story.now.next == "hikkoshi run gateway --only 80 --apply"
 
 
 @pytest.mark.needs("ssh-keygen")
@@ -274,9 +274,9 @@ def test_a_network_that_was_found_slow_is_for_85_and_one_that_was_not_needs_none
     story.run("80-netperf", outcome="failed", error="StepFailed: not so: …\n  found:      regressed: …")
     assert story.now.next == APPROVE
     story.approve()
-    assert story.now.next == "hikkoshi run gateway --from 85 --through 85 --apply"
+    assert story.now.next == "hikkoshi run gateway --only 85 --apply"
     story.run("80-netperf")
-    assert story.now.next == "hikkoshi run gateway --from 90 --through 90"
+    assert story.now.next == "hikkoshi run gateway --only 90"
 
 
 @pytest.mark.parametrize(
@@ -326,7 +326,7 @@ def test_a_cut_over_that_refused_another_disk_is_not_to_be_repeated(story: Story
     story.write()
     story.run("70-cutover", outcome="failed", error="Refused: not so: the prepared copy is complete")
     assert story.now.next.startswith("hikkoshi run gateway --from 10 --apply  # ")
-    assert story.now.next.endswith("hikkoshi run gateway --from 75 --through 75 --apply starts it again")
+    assert story.now.next.endswith("hikkoshi run gateway --only 75 --apply starts it again")
 
 
 @pytest.mark.parametrize(
@@ -366,14 +366,14 @@ def test_a_guest_in_service_is_not_sent_back_to_its_preparation(story: Story) ->
     story.through("70-cutover")
     story.write()
     story.run("20-plan")
-    assert story.now.next == "hikkoshi run gateway --from 80 --through 80 --apply"
+    assert story.now.next == "hikkoshi run gateway --only 80 --apply"
 
 
 def test_a_rollback_that_is_half_done_comes_before_everything_else(story: Story) -> None:
     story.through("70-cutover")
     story.run("75-rollback", outcome="interrupted")
     story.run("20-plan")
-    assert story.now.next == "hikkoshi run gateway --from 75 --through 75 --apply"
+    assert story.now.next == "hikkoshi run gateway --only 75 --apply"
 
 
 def test_a_report_that_something_was_run_after_is_to_be_written_again(story: Story) -> None:
@@ -382,10 +382,10 @@ def test_a_report_that_something_was_run_after_is_to_be_written_again(story: Sto
             story.run(step)
     assert story.now.next == f"read {story.report}"
     story.run("80-netperf")
-    assert story.now.next == "hikkoshi run gateway --from 90 --through 90"
+    assert story.now.next == "hikkoshi run gateway --only 90"
     story.run("90-report")
     story.report.unlink()
-    assert story.now.next == "hikkoshi run gateway --from 90 --through 90"
+    assert story.now.next == "hikkoshi run gateway --only 90"
 
 
 def test_a_clock_that_was_set_back_does_not_change_what_came_last(story: Story) -> None:
@@ -480,5 +480,5 @@ def test_a_missing_result_is_made_by_one_step_alone_and_by_apply_only_where_the_
         with pytest.raises(Refused) as e:
             kind.load(home.folder("gateway"))
         number = kind.made_by[:2]
-        remedy = f"hikkoshi run gateway --from {number} --through {number}"
+        remedy = f"hikkoshi run gateway --only {number}"
         assert e.value.problems[0].remedy.endswith(remedy if kind.made_by in READ_ONLY else f"{remedy} --apply")

@@ -40,7 +40,7 @@ def selection(first: str | None, last: str | None) -> list[str]:
                 "the rollback is a step of its own",
                 found=f"from {begin} through {end}",
                 expected="nothing before or after it in one command",
-                remedy="hikkoshi run GUEST --from 75 --through 75 --apply",
+                remedy="hikkoshi run GUEST --only 75 --apply",
             )
         )
     if begin == end:
@@ -54,7 +54,7 @@ def selection(first: str | None, last: str | None) -> list[str]:
                 f"{begin} is done only when it is asked for by name" if asked else "the steps are in the wrong order",
                 found=f"from {begin} through {end}",
                 expected="a first step that is not after the last",
-                remedy=f"add --through {begin}" if asked else "exchange the two",
+                remedy=f"hikkoshi run GUEST --only {begin[:2]}" if asked else "exchange the two",
             )
         )
     return chosen
