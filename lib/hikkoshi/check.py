@@ -6,7 +6,7 @@ from typing import Any, Literal, get_args
 
 from hikkoshi.errors import Problem
 
-Unseen = Literal["not seen", "not measured", "not needed"]
+Unseen = Literal["not seen", "not measured", "not needed", "not done"]
 UNSEEN: tuple[Unseen, ...] = get_args(Unseen)
 
 

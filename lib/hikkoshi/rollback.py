@@ -39,6 +39,7 @@ class Rollback:
         self._macs = [n.mac for n in guest.nics]
         self._server: tuple[VSphere, Order] | None = None
         self._why, self._tried = "", 0.0
+        self._stuck = ""  # why the record of the cut-over cannot be removed
         self._asked = shutdown.pending(Journal(self._folder / "journal.jsonl"))
         self._reach()
 
@@ -72,7 +73,7 @@ class Rollback:
         """Unplug the machine and switch it off; where that cannot be done from here, tell a person how."""
         try:
             if self._server and not self._missing(*self._server):
-                cutover.roll_back(*self._server, self._folder, progress)
+                cutover.roll_back(*self._server, progress)
                 return
         except HikkoshiError as e:  # not of vSphere alone: a password may be another by now
             self._why = f"{e.problems[0].what}: {e.problems[0].found}"
@@ -83,9 +84,19 @@ class Rollback:
         """Whether no record says any more that the machine is in service."""
         return cutover.record_gone(self._folder)
 
+    def struck(self) -> Check:
+        """The same; one that cannot be removed does not keep the source from being started."""
+        gone = self.record_gone()
+        if gone or not self._stuck:
+            return gone
+        return replace(gone, ok=True, found=f"{gone.found} cannot be struck off: {self._stuck}", unseen="not done")
+
     def strike(self) -> None:
-        """Remove the record of the cut-over."""
-        cutover.strike(self._folder)
+        """Remove the record of the cut-over, if that can be done."""
+        try:
+            cutover.strike(self._folder)
+        except OSError as e:
+            self._stuck = e.strerror or str(e)
 
     def source(self) -> list[Check]:
         """What the source is started from, with what was not moved; and whether it comes back with its Dom-0. Only told."""

@@ -327,18 +327,16 @@ def open_run(step: str, names: Mapping[str, Any], *, wait: float = 15) -> Run:
     if doubt:
         display(f"{doubt}\n{ALL_THE_SAME}")
     mask = _masks[home.root] = masking.Mask(home.secrets())
-    inputs = home.inputs(guest.name)
-    journal = Journal(folder / "journal.jsonl", rescue=rollback)
-    run = Run(step, run_id, mode, home, site, guest, journal, handle, own, mask, inputs)
-    _open[folder] = run
+    journal, inputs = Journal(folder / "journal.jsonl", rescue=rollback), dict[str, str]()
     try:
-        run.journal.check()
-    except BadInput as e:
+        inputs = home.inputs(guest.name)
+        journal.check()
+    except (BadInput, OSError) as e:
         if not rollback:
             handle.close()
-            del _open[folder]
             raise
         display(f"{e}\n{ALL_THE_SAME}")
+    run = _open[folder] = Run(step, run_id, mode, home, site, guest, journal, handle, own, mask, inputs)
     run._note("open", mode=mode, guest=guest.name, pid=os.getpid(), inputs=inputs, clock=lock.clock(handle))
     return run
 

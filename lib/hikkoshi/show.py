@@ -32,10 +32,11 @@ COLOURS = {  # state: text colour, each with a contrast of at least 4.5 on white
     "would": "#0b5394", "later": "#6b5900",
     "failed": "#b00020", "red": "#b00020",
     "not seen": "#6a3d9a", "not measured": "#6a3d9a", "not needed": "#555555",
+    "not done": "#b00020",
 }  # fmt: skip
 MARKS = {
     "done": "✔", "already": "✔", "ok": "✔", "would": "→", "later": "…", "failed": "✘", "red": "✘",
-    "not seen": "?", "not measured": "?", "not needed": "–",
+    "not seen": "?", "not measured": "?", "not needed": "–", "not done": "✘",
 }  # fmt: skip
 
 

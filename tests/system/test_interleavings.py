@@ -111,7 +111,8 @@ class Folder:
                     given = permitted(plan=self.plan, vmdk=self.sha256, machine=now)
                     cutover.start(v, params, order, given, source=OFF, folder=folder, progress=progress)
                 elif what == "roll back":
-                    cutover.roll_back(v, order, folder, progress)
+                    cutover.roll_back(v, order, progress)
+                    cutover.strike(folder)
             pipe.send("done")
         except Refused as e:
             pipe.send(f"refused: {e}")

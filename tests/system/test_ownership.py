@@ -96,7 +96,7 @@ def test_nothing_is_done_to_a_machine_that_is_not_ours(world: World, kind: str) 
     for act in ACTS.values():
         with pytest.raises(Refused, match=r"not ours|is not removed"):
             act(world, v, stranger)
-    cutover.roll_back(v, world.order, world.folder)
+    cutover.roll_back(v, world.order)
     assert state(vm.again(v, stranger)) == before
     with pytest.raises(Refused, match="clone" if kind == "clone" else "name gateway is free"):
         deployment.start(v, world.site.vsphere, replace(world.order, plan_hash="b" * 64), world.folder)
@@ -111,7 +111,7 @@ def test_a_rollback_from_another_folder_leaves_the_first_ones_machine_in_service
     machine = serving(world, v, OTHER)
     second = deployment.order(BY, "gateway", None, None, world.folder)
     assert cutover.rolled_back(v, second), "there is nothing of ours"
-    cutover.roll_back(v, second, world.folder)
+    cutover.roll_back(v, second)
     now = vm.again(v, machine)
     assert (now.power, len(now.plugged)) == ("poweredOn", 10)
     macs = [n.mac for n in world.order.nics]
@@ -152,7 +152,7 @@ def test_a_clone_is_listed_and_does_not_hinder_the_machine_that_it_was_made_of(w
     v.wait(copy.thing.PowerOnVM_Task(), "switch it on by hand")
     check = cutover.alone(v, world.order, macs)
     assert (bool(check), f"--take {copy.id}" in check.remedy) == (False, True)
-    cutover.roll_back(v, world.order, world.folder)
+    cutover.roll_back(v, world.order)
     assert cutover.rolled_back(v, world.order)
     assert vm.again(v, copy).power == "poweredOn"
 
@@ -178,7 +178,7 @@ def test_a_machine_carries_its_site_its_run_and_itself(world: World) -> None:
     assert vm.STARTED not in marks
     cutover.start(v, world.site.vsphere, world.order, world.permission, source=OFF, folder=world.folder)
     first = vm.again(v, machine).marks[vm.STARTED]
-    cutover.roll_back(v, world.order, world.folder)
+    cutover.roll_back(v, world.order)
     after = vm.again(v, machine).marks
     assert (after[vm.STARTED], vm.SERVICE in after) == (first, False)
 
@@ -256,7 +256,7 @@ class TestTakingOver:
         assert vm.whose(taken, BY.site) == "ours"
         assert taken.marks[vm.STARTED] == old.marks[vm.SERVICE]
         assert cutover.complete(v, world.order, world.folder)
-        cutover.roll_back(v, world.order, world.folder)
+        cutover.roll_back(v, world.order)
         assert vm.again(v, old).power == "poweredOff"
 
     def test_of_one_that_was_never_started_it_is_not_said_that_it_was_and_a_person_removes_it(

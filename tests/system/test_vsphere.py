@@ -472,7 +472,8 @@ class TestReady:
 
 def served(world: World, v: VSphere) -> None:
     cutover.start(v, world.site.vsphere, world.order, world.permission, source=OFF, folder=world.folder)
-    cutover.roll_back(v, world.order, world.folder)
+    cutover.roll_back(v, world.order)
+    cutover.strike(world.folder)
 
 
 def maintenance(v: VSphere) -> None:
@@ -540,8 +541,10 @@ class TestCutOver:
         assert [c for c in cutover.wiring(v, world.site.vsphere, world.order) if not c] == []
         assert len(cutover.CutOver.load(world.folder).nics) == 10
         assert not cutover.rolled_back(v, world.order)
-        cutover.roll_back(v, world.order, world.folder)
+        cutover.roll_back(v, world.order)
         assert cutover.rolled_back(v, world.order)
+        assert not cutover.record_gone(world.folder)
+        cutover.strike(world.folder)
         assert cutover.record_gone(world.folder)
         assert not cutover.complete(v, world.order, world.folder)
         assert deployment.complete(v, world.order), "it still stands there, for another try"
@@ -585,7 +588,7 @@ class TestCutOver:
         again = [*deployment.read_back(v, world.site.vsphere, world.order), deployment.unplugged(v, world.order)]
         assert [c for c in again if not c] == []
         assert red(world, v) == []
-        cutover.roll_back(v, world.order, world.folder)
+        cutover.roll_back(v, world.order)
         assert deployment.unplugged(v, world.order).found == "10 of 10 NICs unplugged"
 
     def test_a_nic_that_somebody_plugged_in_before_the_cut_over_is_told(self, world: World) -> None:

@@ -307,6 +307,31 @@ def test_on_a_full_disk_all_is_done_told_on_stderr_and_sealed_when_there_is_room
     assert run in [p.name for p in seal.pending(world.home, "idp")]
 
 
+@pytest.mark.needs("root", "unshare", "mount", "bash")
+def test_where_outputs_has_become_read_only_the_source_starts_and_the_record_that_stays_is_red(
+    world: World, usual: dict[str, float]
+) -> None:
+    """As after an error of the disk; what a killed run left lies there, too, and the plan cannot be read any more."""
+    (world.folder / "runs").mkdir()
+    for left in ("20261122T000000Z-70-cutover.part.ipynb", "20261122T000000Z-70-cutover.part.ipynb.new"):
+        (world.folder / "runs" / left).write_text("{}")
+    (world.folder / "plan.json").unlink()
+    (world.folder / "plan.json").symlink_to("/proc/self/mem")  # EIO
+    outputs, elsewhere = world.home.outputs, world.home.root / "elsewhere"
+    inside = (
+        f"mount --bind {outputs} {outputs} && mount -o remount,bind,ro {outputs} && "
+        f'mkdir {elsewhere} && HOME={elsewhere} "$@"'
+    )
+    done = world.back("unshare", "--mount", "bash", "-c", inside, "bash")
+    assert done.seconds < usual["seconds"] + WORDS
+    assert world.machine() == ("poweredOff", False)
+    assert world.source_started(), done.told
+    assert done.code == 1, done.told
+    assert "cutover.json cannot be struck off: Read-only file system" in done.told
+    assert "not so: no cut-over stands on record" in done.told
+    assert "Input/output error" in done.told
+
+
 def test_where_another_is_in_the_middle_of_an_action_it_is_named_and_nothing_is_done(
     world: World, usual: dict[str, float]
 ) -> None:

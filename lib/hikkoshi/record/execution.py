@@ -111,7 +111,7 @@ class _Job:
             if not self.rescue:
                 raise
         if alone:
-            _keep_interrupted(self.runs, apart=not self.rescue and lock.held(self.folder / ROLLBACK_LOCK))
+            self.keep_interrupted()
         if not self.rescue:
             self.seal_others(register.PATIENCE)
         if stop.signum is not None:
@@ -120,6 +120,15 @@ class _Job:
         self.part, self.final = self.runs / f"{self.run}.part.ipynb", self.runs / f"{self.run}.ipynb"
         self.mask = Mask(home.secrets())
         self.journal = Journal(self.folder / "journal.jsonl", rescue=self.rescue)
+
+    def keep_interrupted(self) -> None:
+        """Rename what killed runs left."""
+        try:
+            _keep_interrupted(self.runs, apart=not self.rescue and lock.held(self.folder / ROLLBACK_LOCK))
+        except OSError as e:
+            if not self.rescue:
+                raise
+            self.listener(Event("row", f"what a killed run left stays as it is: {e.strerror or e}"))
 
     def carried_out(self, timeout_per_cell: int | None) -> Outcome:
         """Execute, write down how it ended, seal."""

@@ -145,7 +145,8 @@ def _state(word: str, _: Gettext) -> str:
     """The word for the state of a run, an action or a check."""
     words = {"done": _("done"), "already": _("already so"), "would": _("would be done"), "failed": _("failed"),
              "interrupted": _("interrupted"), "ok": _("ok"), "later": _("later"), "red": _("not ok"),
-             "not seen": _("not seen"), "not measured": _("not measured"), "not needed": _("not needed")}  # fmt: skip
+             "not seen": _("not seen"), "not measured": _("not measured"), "not needed": _("not needed"),
+             "not done": _("not done")}  # fmt: skip
     return words.get(word, word)
 
 

@@ -153,8 +153,8 @@ def wiring(v: VSphere, site: Site, wanted: Order) -> list[Check]:
     return checks
 
 
-def roll_back(v: VSphere, wanted: Order, folder: Path, progress: Progress = silent) -> None:
-    """Unplug every NIC first, so that the addresses are free at once, then switch the machine off. Removes cutover.json.
+def roll_back(v: VSphere, wanted: Order, progress: Progress = silent) -> None:
+    """Unplug every NIC first, so that the addresses are free at once, then switch the machine off.
 
     The machine itself stays, with whatever it has written since; it is switched off, not shut down. What fails keeps nothing
     else from being tried, and is told in the end.
@@ -167,7 +167,6 @@ def roll_back(v: VSphere, wanted: Order, folder: Path, progress: Progress = sile
         failed += _problems(lambda m: vm.power(v, wanted.owner, m, False), machine)
     if failed:
         raise VSphereError(*failed)
-    strike(folder)
     progress(2, 2, "out of service")
 
 
