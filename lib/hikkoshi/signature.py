@@ -44,7 +44,7 @@ class Trust:
                         expected="OpenSSH's allowed signers"
                         if path is self.allowed
                         else "revoked public keys, or none",
-                        remedy="write it (the README has an example), or correct `signing` in params/site.yml, or the path "
+                        remedy="write it (docs/records.md has an example), or correct `signing` in params/site.yml, or the path "
                         "given with --allowed-signers or --revoked",
                     )
                 )

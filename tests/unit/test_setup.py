@@ -7,7 +7,7 @@ import pytest
 
 PROJECT = Path(__file__).parents[2]
 SETUP = (PROJECT / ".ci" / "setup").read_text()
-README = (PROJECT / "README.md").read_text()
+PAGE = (PROJECT / "docs" / "setup.md").read_text()
 
 
 @pytest.mark.parametrize("recipe", [".ci/setup", "Makefile"])
@@ -40,15 +40,15 @@ def test_what_builds_this_package_is_locked_too() -> None:
     "change",
     ["hikkoshi-netperf.sources", "hikkoshi-netperf.list", "ssh.socket", "chmod a+r", "/boot/vmlinuz"],
 )
-def test_the_readme_tells_of_each_change_outside_the_clone(change: str) -> None:
+def test_the_page_tells_of_each_change_outside_the_clone(change: str) -> None:
     assert change in SETUP
-    assert change in README
+    assert change in PAGE
 
 
 @pytest.mark.parametrize("name", ["ssh", "netperf"])
 def test_no_service_of_a_package_that_the_tests_need_is_started(name: str) -> None:
     assert f"no_service {name} " in SETUP
-    assert f"`{name}.service`" in README
+    assert f"`{name}.service`" in PAGE
 
 
 @pytest.mark.parametrize("cache", ["GOMODCACHE", "GOCACHE", "PIP_CACHE_DIR"])
@@ -56,9 +56,9 @@ def test_what_is_kept_for_the_next_set_up_lies_in_one_folder(cache: str) -> None
     assert f'{cache}="$CACHE/' in SETUP
 
 
-def test_the_readme_tells_as_whom_apt_downloads_the_packages_of_the_lab() -> None:
+def test_the_page_tells_as_whom_apt_downloads_the_packages_of_the_lab() -> None:
     assert "APT::Sandbox::User=root" in (PROJECT / "lib/hikkoshi/lab/packages.py").read_text()
-    assert "APT::Sandbox::User" in README
+    assert "APT::Sandbox::User" in PAGE
 
 
 def test_a_kernel_is_made_readable_only_where_it_is_not() -> None:

@@ -281,7 +281,7 @@ def launch(*, daemon: bool) -> Network:
             process.wait()
             raise ToolFailed(
                 Problem("the lab's network does not come up", found=tool.tail(words), expected=READY,
-                        remedy="its kernel needs veth, bridge, tbf, nftables and namespaces; see README")
+                        remedy="its kernel needs veth, bridge, tbf, nftables and namespaces")
             )  # fmt: skip
     process.returncode = 0  # Network.end ends it, not this object
     return Network(process.pid)
