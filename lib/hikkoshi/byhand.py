@@ -40,7 +40,8 @@ def order(home: Home, guest: str, why: str, *, confirm: bool = True) -> Problem:
         f"In vCenter, or on the ESXi host itself, find the machine {name} ({about or 'nothing more is known of it'}). "
         "Disconnect all its NICs: take off Connected and Connect at power on.",
         f"Power it off. On the ESXi host: vim-cmd vmsvc/getallvms, then vim-cmd vmsvc/power.off with the ID of {name}.",
-        f"Look that it is off: vim-cmd vmsvc/power.getstate with its ID. {confirmed}",
+        f"Look that it is off: vim-cmd vmsvc/power.getstate with its ID. Where the host is dead, cut its power, so that it "
+        f"does not come back with the machine on; look in vCenter that no other host has started it. {confirmed}",
         f"Start the source: {begin} on the Dom-0{' ' + dom0 if dom0 else ''}: {start} (on older Xen: xm create).",
     ]
     remedy = "in this order:\n" + "\n".join(f"{n}. {step}" for n, step in enumerate(steps, 1))

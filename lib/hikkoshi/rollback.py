@@ -52,9 +52,9 @@ class Rollback:
         return [Check("the machine in vSphere", True, told, where=self._site.vsphere.server, unseen="not seen")]
 
     def out_of_service(self) -> Check:
-        """Whether the machine in vSphere is off and unplugged: as vSphere tells, else by a person's word."""
+        """Whether the machine in vSphere is off and unplugged: as vSphere sees it now, else by a person's word."""
         title = f"{self._guest.name} is out of service in vSphere"
-        found = self._ask(lambda v, o: None if self._missing(v, o) else cutover.rolled_back(v, o))
+        found = self._ask(lambda v, o: None if self._lost(v, o) else cutover.rolled_back(v, o))
         if found is not None:
             return found  # whatever somebody has said
         if word := self._word():
@@ -72,7 +72,7 @@ class Rollback:
     def take_out(self, progress: Progress = silent) -> None:
         """Unplug the machine and switch it off; where that cannot be done from here, tell a person how."""
         try:
-            if self._server and not self._missing(*self._server):
+            if self._server and not self._lost(*self._server):
                 cutover.roll_back(*self._server, progress)
                 return
         except HikkoshiError as e:  # not of vSphere alone: a password may be another by now
@@ -148,11 +148,15 @@ class Rollback:
         if self._server:
             self._server[0].close()
 
-    def _missing(self, v: VSphere, order: Order) -> bool:
-        """Whether vSphere shows no machine of ours where one is in service on record: it may well be on all the same."""
-        if missing := not cutover.record_gone(self._folder) and not deployment.found(v, order):
+    def _lost(self, v: VSphere, order: Order) -> bool:
+        """Whether vSphere does not see what may be on all the same: a machine whose host it has lost, and tells old things
+        of, or one that is in service on record, and is not there."""
+        bad = cutover.not_out(v, order)
+        if lost := bool(bad) and not any(m.seen for m in bad):
+            self._why = "vSphere does not see it: " + "; ".join(f"{m}, {m.power}" for m in bad)
+        elif lost := not cutover.record_gone(self._folder) and not deployment.found(v, order):
             self._why = f"{cutover.CutOver.filename} says that it is in service, and vSphere shows no machine of ours"
-        return missing
+        return lost
 
     @property
     def _where(self) -> tuple[Home, Site, Guest]:

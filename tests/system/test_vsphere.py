@@ -431,6 +431,9 @@ class TestDeployment:
         assert "0 [scsi]" in told
 
 
+LOST = "SET.runtime.connectionState"  # the mark by which vcsim is told what it tells of its connection to a machine
+
+
 class TestReady:
     """What is asked of vSphere right before the source is shut down."""
 
@@ -455,10 +458,17 @@ class TestReady:
             (lambda w, v, m: by_hand(v, m, memoryMB=512), ["memory in MB"]),
             (lambda w, v, m: v.wait(m.thing.PowerOnVM_Task(), "on"), ["the machine waits, switched off"]),
             (lambda w, v, m: by_hand(v, m, deviceChange=[plug(m, "00:16:3e:05:00:04")]), ["the machine waits, switched off"]),
-            (lambda w, v, m: maintenance(v), ["a host can take the machine"]),
+            (lambda w, v, m: maintenance(v), ["a host can take the machine", "the machine's own host can start it"]),
+            (lambda w, v, m: alone_in_maintenance(v, m), ["the machine's own host can start it"]),
+            (lambda w, v, m: lose(v, m), ["the machine's own host can start it"]),
+            (lambda w, v, m: by_hand(v, m, extraConfig=options({LOST: "disconnected"})),
+             ["the machine's own host can start it", "the machine waits, switched off"]),
             (lambda w, v, m: stranger_on(w, v), ["no other machine in vSphere is on with one of the MACs"]),
+            (lambda w, v, m: by_hand(v, stranger_on(w, v), extraConfig=options({LOST: "disconnected"})),
+             ["no other machine in vSphere is on with one of the MACs"]),
         ],
-        ids=["gone", "of others", "unfinished", "other disk", "other memory", "on", "plugged in", "no host", "same MAC"],
+        ids=["gone", "of others", "unfinished", "other disk", "other memory", "on", "plugged in", "no host",
+             "maintenance", "lost host", "not seen", "same MAC", "same MAC not seen"],
     )  # fmt: skip
     def test_what_has_changed_since_the_preflight_keeps_the_source_on(
         self, world: World, change: Callable[[World, VSphere, vm.Machine], object], titles: list[str]
@@ -481,10 +491,23 @@ def maintenance(v: VSphere) -> None:
         v.wait(host.EnterMaintenanceMode_Task(0), "enter maintenance")
 
 
-def stranger_on(world: World, v: VSphere) -> None:
+def host_of(v: VSphere, machine: vm.Machine) -> Any:
+    return v.read(machine.thing, "runtime.host")["runtime.host"]
+
+
+def alone_in_maintenance(v: VSphere, machine: vm.Machine) -> None:
+    v.wait(host_of(v, machine).EnterMaintenanceMode_Task(0), "enter maintenance")
+
+
+def lose(v: VSphere, machine: vm.Machine) -> None:
+    v.wait(host_of(v, machine).DisconnectHost_Task(), "lose it")
+
+
+def stranger_on(world: World, v: VSphere) -> vm.Machine:
     old = foreign(world, v, "old", mac="00:16:3E:05:00:03")
     by_hand(v, old, deviceChange=[plug(old, "00:16:3e:05:00:03")])
     v.wait(old.thing.PowerOnVM_Task(), "on")
+    return old
 
 
 class TestCutOver:

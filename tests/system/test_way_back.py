@@ -427,12 +427,39 @@ def test_beside_a_machine_of_an_earlier_version_that_is_on_the_source_starts_onl
     back.close()
 
 
-def test_no_word_counts_against_what_vsphere_tells(world: World) -> None:
-    assert "confirmed at" in confirm(world, "idp")
+def connection(world: World, state: str) -> None:
+    """What vSphere tells of its connection to the machine: vcsim takes that from a mark."""
+    with session.connect(world.home, world.home.site().vsphere) as v:
+        mark = vim.option.OptionValue(key="SET.runtime.connectionState", value=state)
+        v.wait(vim.VirtualMachine(world.thing, v._stub).ReconfigVM_Task(vim.vm.ConfigSpec(extraConfig=[mark])), state)
+
+
+def test_no_word_counts_against_what_vsphere_sees_but_it_does_against_what_it_saw_before(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", f"{world.bin}:{os.environ['PATH']}")
     back = Rollback(world.home, world.home.site(), world.home.guest("idp"), "a run")
+    connection(world, "disconnected")
+    stale = back.out_of_service()
+    assert not stale
+    assert "not seen now (disconnected; poweredOn before)" in stale.found
+    assert "hikkoshi confirm-off idp" in stale.remedy
+    with pytest.raises(Refused, match="a person has to switch idp off"):
+        back.take_out()
+    assert back.present()[0].unseen == "not seen"
+
+    assert "confirmed at" in confirm(world, "idp")
+    connection(world, "connected")
     assert "poweredOn" in back.out_of_service().found
     with pytest.raises(Refused, match="idp is out of service"):
         back.start_source()
+    assert not world.source_started()
+
+    for state in ("inaccessible", "orphaned", "invalid", "disconnected"):
+        connection(world, state)
+        assert back.out_of_service().unseen == "not seen"
+    back.start_source()
+    assert world.source_started()
     back.close()
 
 

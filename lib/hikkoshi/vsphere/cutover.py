@@ -58,7 +58,7 @@ def ready(v: VSphere, site: Site, wanted: Order) -> list[Check]:
     """Everything in vSphere that the source's shutdown relies on, asked of it now: to be looked at right before.
 
     The machine is there, ours, complete, as planned, and off (or in service already, in a cut-over that is finished); its
-    place, and a host for it, too; and nobody else is on with its MACs.
+    place, its own host, and one that has all it needs, too; and nobody else is on with its MACs.
     """
     machine = _only(v, wanted)
     if wanted.spec is None or machine is None:
@@ -68,6 +68,7 @@ def ready(v: VSphere, site: Site, wanted: Order) -> list[Check]:
     return [
         only_one(v, wanted),
         *place,
+        _host(v, machine),
         *([] if found is None else deployment.read_back(v, site, wanted)),
         Check(
             "the datastore can be used",
@@ -186,8 +187,7 @@ def strike(folder: Path) -> None:
 
 def rolled_back(v: VSphere, wanted: Order) -> Check:
     """Whether no machine of the guest that is ours is on or plugged in."""
-    ours = deployment.found(v, wanted)
-    bad = [m for m in ours if m.power != "poweredOff" or any(n.start_connected for n in readback.found_nics(m, ()))]
+    ours, bad = deployment.found(v, wanted), not_out(v, wanted)
     return Check(
         f"{wanted.guest} is out of service in vSphere",
         not bad,
@@ -198,11 +198,21 @@ def rolled_back(v: VSphere, wanted: Order) -> Check:
     )
 
 
+def not_out(v: VSphere, wanted: Order) -> list[vm.Machine]:
+    """The machines of the guest that are ours, and on or plugged in; those that vSphere does not see now are among them."""
+    return [
+        m
+        for m in deployment.found(v, wanted)
+        if m.power != "poweredOff" or any(n.start_connected for n in readback.found_nics(m, ()))
+    ]
+
+
 def present(v: VSphere, wanted: Order) -> Check:
     """What there is to take out of service. Never red: nothing is to stand in the way of a rollback."""
     ours = deployment.found(v, wanted)
     found = ", ".join(f"{m}, {m.power}, {len(_plugged(m))} NICs plugged in" for m in ours)
-    return Check(f"machines of {wanted.guest} in vSphere", True, found or "none", where=v.where)
+    title, lost = f"machines of {wanted.guest} in vSphere", not all(m.seen for m in ours)
+    return Check(title, True, found or "none", where=v.where, unseen="not seen" if lost else "")
 
 
 def strangers(v: VSphere, wanted: Order, macs: Iterable[str]) -> list[Check]:
@@ -220,13 +230,14 @@ def strangers(v: VSphere, wanted: Order, macs: Iterable[str]) -> list[Check]:
 
 
 def alone(v: VSphere, wanted: Order, macs: Iterable[str]) -> Check:
-    """Whether no machine that is not ours is on with one of the guest's MACs plugged in."""
+    """Whether no machine that is not ours is on with one of the guest's MACs plugged in; one that is not seen may be."""
     macs, site = [mac.lower() for mac in macs], wanted.owner.site
-    bad = [m for m in vm.strangers(v, site, wanted.guest, macs) if m.power == "poweredOn" and m.plugged & set(macs)]
+    there, off = vm.strangers(v, site, wanted.guest, macs), ("poweredOff", "suspended")
+    bad = [m for m in there if m.power not in off and m.plugged & set(macs)]
     return Check(
         "no other machine in vSphere is on with one of the MACs",
         not bad,
-        "; ".join(f"{m}, {vm.told(m, site)}" for m in bad) or "none",
+        "; ".join(f"{m}, {m.power}, {vm.told(m, site)}" for m in bad) or "none",
         "none",
         "two NICs with one MAC break the network for both. " + "; ".join(f"{m}: {vm.way(m, site)}" for m in bad),
         v.where,
@@ -258,6 +269,21 @@ def deployed(v: VSphere, wanted: Order, folder: Path) -> Check:
     found = machine.uuid if machine else ""
     return Check("the machine is the one that can be approved", bool(found) and found == expected, found or "none",
                  expected or "deployment.json", "run 60-deploy in apply, then have it approved", v.where, later=True)  # fmt: skip
+
+
+def _host(v: VSphere, machine: vm.Machine) -> Check:
+    """Whether the host that the machine is on could start it now: of another one vSphere may have to move it first."""
+    host = v.read(machine.thing, "runtime.host").get("runtime.host")
+    paths = ["name", "runtime.connectionState", "runtime.inMaintenanceMode"]
+    name, state, maintained = map(v.read(host, *paths).get, paths) if host else ("no host", "none", False)
+    return Check(
+        "the machine's own host can start it",
+        machine.seen and state == "connected" and not maintained,
+        f"{name}, {state}{', in maintenance' if maintained else ''}; the machine is {machine.power}",
+        "connected, not in maintenance, and the machine is seen",
+        "reconnect the host or end its maintenance, or move the machine to another one, in the vSphere client",
+        v.where,
+    )
 
 
 def _only(v: VSphere, wanted: Order) -> vm.Machine | None:

@@ -29,7 +29,7 @@ STARTED = "hikkoshi.started"  # when it was first put into service; never remove
 TAKEN = "hikkoshi.taken"  # when a person made it ours: what was done with it before is not known
 LONGEST_LEASE = 330  # seconds after which a server has given up an import whose client is dead
 PATHS = ["name", "config.extraConfig", "config.hardware.device", "config.hardware.memoryMB", "config.hardware.numCPU",
-         "config.guestId", "config.version", "config.instanceUuid", "runtime.powerState"]  # fmt: skip
+         "config.guestId", "config.version", "config.instanceUuid", "runtime.powerState", "runtime.connectionState"]  # fmt: skip
 Whose = Literal["ours", "clone", "other", "earlier", "nobody"]
 
 
@@ -83,9 +83,15 @@ class Machine:
         return {o.key: str(o.value) for o in extra if str(o.key).startswith("hikkoshi.") and o.value}
 
     @property
+    def seen(self) -> bool:
+        """Whether vSphere sees the machine itself now. Of a host that it has lost it tells what was so before."""
+        return self.p.get("runtime.connectionState") in (None, "connected")
+
+    @property
     def power(self) -> str:
-        """poweredOn, poweredOff or suspended."""
-        return str(self.p.get("runtime.powerState", ""))
+        """poweredOn, poweredOff or suspended; none of these where vSphere does not see it now."""
+        last = str(self.p.get("runtime.powerState", ""))
+        return last if self.seen else f"not seen now ({self.p['runtime.connectionState']}; {last} before)"
 
     @property
     def nics(self) -> dict[str, Any]:
@@ -322,7 +328,7 @@ def connect(v: VSphere, by: Owner, machine: Machine, on: Permission | Literal[Fa
 def power(v: VSphere, by: Owner, machine: Machine, on: Permission | Literal[False]) -> None:
     """Switch a machine of ours on, which asks for a permission of it, or off; nothing happens where it is so already."""
     machine = _ours(v, by, machine)
-    if (machine.power == "poweredOn") == _permitted(machine, on):
+    if machine.power == ("poweredOn" if _permitted(machine, on) else "poweredOff"):
         return
     what = f"switch {machine.name} {'on' if on else 'off'}"
     with v.asking(what):
