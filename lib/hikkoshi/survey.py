@@ -4,6 +4,7 @@ import time
 from pathlib import Path
 from typing import ClassVar
 
+from hikkoshi import files, redaction
 from hikkoshi.artefact import Artefact
 from hikkoshi.check import Check
 from hikkoshi.disk import digest, source
@@ -31,6 +32,7 @@ class Survey(Artefact):
     digest: str  # content digest of the disk, see hikkoshi.disk.digest
     reading_seconds: float = 0  # that reading it for the digest took; 0 in earlier versions
     guest: GuestFacts
+    rules: str = ""  # SHA-256 of those by which secrets were found in its files
     left_out: tuple[str, ...] = ()  # disks and NICs that the source has, and that are not moved
 
 
@@ -75,7 +77,7 @@ def start(home: Home, site: Site, guest: Guest, *, accelerator: str = "tcg", pro
     """Look at configuration, disk and operating system, and write survey.json. Opens everything read-only.
 
     The disk's content is read always. Where it is that of an earlier survey, by its content digest, its file systems are not
-    looked at again.
+    looked at again, unless secrets were found by other rules then.
     """
     xen, origin = configuration(home, site, guest), origin_of(home, site, guest)
     disk = source.together([source.facts(p.path) for p in origin.parts])
@@ -87,14 +89,15 @@ def start(home: Home, site: Site, guest: Guest, *, accelerator: str = "tcg", pro
     with origin.opened() as opened:
         size, content = opened.size, digest.of(opened, progress)
     reading = round(time.monotonic() - began, 1)
-    if known is not None and known.digest == content and known.guest.secrets >= 0:  # an earlier version kept them
+    rules = files.sha256(Path(redaction.__file__))
+    if known is not None and (known.digest, known.rules) == (content, rules):  # other rules may have kept a secret
         facts = known.guest
         progress(1, 1, "the disk has not changed since it was surveyed")
     else:
         facts = appliance.inspect(origin, accelerator=accelerator, progress=progress)
     left_out = original.left_out(home, site, guest)
     found = Survey(xen=xen, origin=origin, disk=disk, bytes=size, digest=content, reading_seconds=reading, guest=facts,
-                   left_out=left_out)  # fmt: skip
+                   rules=rules, left_out=left_out)  # fmt: skip
     found.save(home.folder(guest.name))
     return found
 

@@ -1,13 +1,26 @@
 """Secrets of a guest: none of them leaves its files, and all are in their places again when a file is written."""
 
 import ast
+import json
+import re
+import shlex
 import sys
 import time
+from collections.abc import Callable
+from io import StringIO
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from ruamel.yaml import YAML
+from ruamel.yaml.scalarstring import (
+    DoubleQuotedScalarString,
+    FoldedScalarString,
+    LiteralScalarString,
+    SingleQuotedScalarString,
+)
 
 from hikkoshi import redaction
 from hikkoshi.guest import fstab, grub, grub2, interfaces
@@ -55,6 +68,8 @@ PLACES = [
     ("/etc/fstab", "# //server/share /mnt cifs rw,pass=CANARY 0 0\n"),
     ("/etc/fstab", "//user:CANARY@server/share /mnt cifs rw 0 0\n"),
     ("/etc/fstab", "sshfs#user:CANARY@server:/x /mnt fuse rw 0 0\n"),
+    ("/etc/fstab", "/dev/xvda1 / ext3 defaults 1 1\n# pw: CANARY, since 2009\n"),
+    ("/etc/fstab", "user:CANARY@server:/x /mnt nfs rw 0 0\n"),
     ("/etc/fstab", "mon:/ /mnt ceph name=admin,secret=CANARY== 0 0\n"),
     (NM, "[wifi-security]\nkey-mgmt=wpa-psk\npsk=CAN ARY; CANARY\n"),
     (NM, "[wifi-security]\nwep-key0=CANARY\nleap-password=CANARY\n"),
@@ -67,6 +82,8 @@ PLACES = [
     (NETPLAN, 'network:\n  wifis:\n    w:\n      access-points:\n        "x":\n          password: "CANARY"\n'),
     (NETPLAN, "network:\n  ethernets:\n    e:\n      auth: {key-management: 802.1x, password: CANARY}\n"),
     (NETPLAN, "          auth:\n            client-key-password: CANARY with blanks\n"),
+    (NETPLAN, "a:\n  password: |\n    CANARY\n\n    CANARY\n  dhcp4: true\n"),
+    (redaction.UNKNOWN, "vfb = ['vnc=1,vncpasswd=CAN'CANARY']"),
     (IFUPDOWN, "iface w inet dhcp\n  wpa-ssid x\n  wpa-psk CANARY\n  wpa-password CANARY CANARY\n"),
     (IFUPDOWN, "iface w inet dhcp\n  wireless-key1 CANARY\n  wireless-key s:CANARY\n  up iwconfig w key CANARY\n"),
     (IFUPDOWN, "iface w inet dhcp\n  wpa-private-key-passwd CANARY\n  wpa-wep-key0 CANARY\n"),
@@ -116,6 +133,111 @@ def test_what_is_no_secret_stays(path: str, content: str) -> None:
     assert redactor.tokens == {}
 
 
+RC, GRUB2, DEFAULT = "/etc/rc.d/rc.local", "/boot/grub2/grub.cfg", "/etc/default/grub"
+
+
+def word(value: str) -> str:
+    """A value that needs no quotes and has no character that ends it, in most files."""
+    return re.sub(r"[^\w.+/%$!~-]", "", value)
+
+
+def unquoted(value: str) -> str:
+    """A value without blanks."""
+    return "".join(value.split()) or "x"
+
+
+def line(value: str) -> str:
+    """A value that is all of a line."""
+    return " ".join(value.split()) or "x"
+
+
+def in_double(value: str) -> str:
+    """As a shell has it between double quotes."""
+    return '"' + re.sub(r'(["\\\\$`])', r"\\\1", value) + '"'
+
+
+def yaml(value: object) -> str:
+    text = StringIO()
+    dumper = YAML()
+    dumper.width = 20
+    dumper.dump({"network": {"wifis": {"w": {"password": value, "dhcp4": True}}}}, text)
+    return text.getvalue()
+
+
+# {what: (path, text of a name and a value)}; each writes a value as its format wants it
+FORMS: dict[str, tuple[str, Callable[[str, str], str]]] = {
+    "option of a mount": (
+        "/etc/fstab",
+        lambda n, v: f"//s/x /mnt cifs rw,{n}={unquoted(v).replace(',', '')},nofail 0 0",
+    ),
+    "comment in a table": ("/etc/fstab", lambda n, v: f"/dev/xvda1 / ext3 defaults 1 1  # the {n}: {line(v)}"),
+    "before a host": ("/etc/fstab", lambda n, v: f"root:{word(v).replace('/', '')}@server:/x /mnt nfs rw 0 0"),
+    "in a share": ("/etc/fstab", lambda n, v: f"//root:{unquoted(v)}@server/x /mnt cifs rw 0 0"),
+    "argument": (GRUB2, lambda n, v: f"\tlinux /v rd.{n}={word(v)} root=/dev/xvda1"),
+    "argument in quotes": (GRUB2, lambda n, v: f"\tlinux /v rd.{n}={in_double(line(v))} root=/dev/xvda1"),
+    "argument as a shell has it": (GRUB2, lambda n, v: f"\tlinux /v rd.{n}={shlex.quote(line(v))} root=/dev/xvda1"),
+    "quotes around an argument": (GRUB2, lambda n, v: f"\tlinux /v {shlex.quote(f'{n}={line(v)}')} root=/dev/xvda1"),
+    "double quotes around an argument": (
+        GRUB2,
+        lambda n, v: f'\tlinux /v "{n}={in_double(line(v))[1:]} root=/dev/xvda1',
+    ),
+    "argument over two lines": (GRUB2, lambda n, v: f"\tlinux /v rd.{n}={word(v)}\\\n{word(v)} root=/dev/xvda1"),
+    "setting for arguments": (DEFAULT, lambda n, v: f'GRUB_CMDLINE_LINUX="rd.{n}={word(v)} root=/dev/xvda1"'),
+    "setting with quotes inside": (DEFAULT, lambda n, v: f'GRUB_CMDLINE_LINUX="a rd.{n}=\\"{word(v)} {word(v)}\\" b"'),
+    "setting": (RC, lambda n, v: f"export {n.replace('-', '_').upper()}={shlex.quote(line(v))}"),
+    "setting in double quotes": (RC, lambda n, v: f"X=1 {n.replace('-', '_')}={in_double(v)} ./x /dev/xvda1"),
+    "setting over lines": (RC, lambda n, v: f"{n.replace('-', '_')}={word(v)}\\\n{word(v)}\n./x /dev/xvda1"),
+    "option of a program": (RC, lambda n, v: f"x --{n.replace('.', '-')}-password {shlex.quote(line(v))} /dev/xvda1"),
+    "option with =": (RC, lambda n, v: f"x --password={shlex.quote(line(v))} /dev/xvda1"),
+    "option with one dash": ("/etc/inittab", lambda n, v: f"x:5:respawn:/usr/bin/x11vnc -passwd {word(v)} -forever"),
+    "in an address": (RC, lambda n, v: f"curl ftp://user:{quote(v)}@host/x"),
+    "keyfile": (NM, lambda n, v: f"[802-1x]\n{n}={line(v)}\n[ipv4]\nmethod=auto"),
+    "unit": ("/etc/systemd/network/a.netdev", lambda n, v: f"[WireGuard]\nPrivateKey={word(v)}\\\n  {word(v)}\n[x]"),
+    "interfaces": (
+        IFUPDOWN,
+        lambda n, v: f"iface w inet dhcp\n  wpa-psk {word(v)} \\\n    {line(v).rstrip(chr(92))}\n  address 10.0.0.7/24",
+    ),
+    "plain YAML": (NETPLAN, lambda n, v: f"a:\n  {n}: {word(v)}\n    {word(v)}\n  dhcp4: true"),
+    "YAML": (NETPLAN, lambda n, v: yaml(v)),
+    "YAML in single quotes": (NETPLAN, lambda n, v: yaml(SingleQuotedScalarString(v))),
+    "YAML in double quotes": (NETPLAN, lambda n, v: yaml(DoubleQuotedScalarString(v))),
+    "YAML as it is": (NETPLAN, lambda n, v: yaml(LiteralScalarString(v))),
+    "YAML folded": (NETPLAN, lambda n, v: yaml(FoldedScalarString(v))),
+    "YAML in a list": (NETPLAN, lambda n, v: f"a:\n- {n}: |-\n    {line(v)}\n\n    {line(v)}\n  dhcp4: true"),
+    "YAML with a question": (NETPLAN, lambda n, v: f"a:\n  ? {n}\n  : {word(v)}\n  dhcp4: true"),
+    "YAML in braces": (NETPLAN, lambda n, v: f"a: {{dhcp4: true, {n}:\n  {word(v)}, x: y}}"),
+    "JSON": (NETPLAN, lambda n, v: json.dumps({"a": {n: v, "dhcp4": True}}, ensure_ascii=False)),
+    "menu of the first GRUB": ("/boot/grub/grub.conf", lambda n, v: f"password --md5 {line(v)}\ntitle x"),
+    "menu of the second GRUB": (GRUB2, lambda n, v: f"password root \\\n  {word(v)}\nset x=y"),
+    "environment block": (
+        "/boot/grub2/grubenv",
+        lambda n, v: f"{BLOCK}kernelopts=a {n}={word(v)} b\n".ljust(2048, "#"),
+    ),
+    "option of X": ("/etc/X11/xorg.conf", lambda n, v: f'Option "Password" "{line(v).replace(chr(34), "")}"'),
+    "comment": ("/etc/sysctl.conf", lambda n, v: f"x = 1  # {n}: {line(v)}"),
+    "line that nobody could read": (redaction.UNKNOWN, lambda n, v: f"vfb = ['vnc=1,vnc{n}={line(v)}'"),
+}
+NAMES = ("password", "passwd", "iscsi.password", "psk", "secret", "client-key-password", "passphrase")
+PIECE = st.text(st.sampled_from("aZ9 '\"\\,;:@/%$#{}[]()=|>&!~-é\n"), max_size=5)
+
+
+@pytest.mark.parametrize("form", FORMS)
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(st.sampled_from(NAMES), PIECE, PIECE, PIECE)
+def test_in_whatever_form_a_secret_is_written_it_is_not_kept(
+    form: str, name: str, begin: str, middle: str, end: str
+) -> None:
+    path, written = FORMS[form]
+    content = written(name, f"{begin}CANARY{middle}CANARY{end}") + "\n"
+    assert "CANARY" in content
+    redactor = Redactor()
+    hidden = redactor.redact(path, content.encode())
+    assert b"CANARY" not in hidden, hidden.decode()
+    assert redactor.restore(hidden) == content.encode()
+    for kept in ("/dev/xvda1", "dhcp4", "[ipv4]", "address 10.0.0.7/24", "/mnt"):
+        assert (kept in content) is (kept.encode() in hidden), hidden.decode()
+
+
 @BRIEF
 @given(
     st.sampled_from(sorted({p for p, _ in PLACES})),
@@ -156,11 +278,32 @@ def test_more_secrets_than_a_guest_can_have_are_refused() -> None:
 
 @pytest.mark.parametrize(
     "piece",
-    [b"a", b" ", b"-", b"a:", b"//", b"#a:", b"pass", b"iwconfig ", b"--pass ", b'"passw', b"x://a:", b"iscsi:"],
+    [
+        b"a",
+        b" ",
+        b"-",
+        b"a:",
+        b"//",
+        b"#a:",
+        b"pass",
+        b"iwconfig ",
+        b"--pass ",
+        b'"passw',
+        b"x://a:",
+        b"iscsi:",
+        b"pw: '",
+        b'pw="\\',
+        b"pw=a\\\n",
+        b"pw='\"",
+        b"- pw:\n",
+        b'pw=a"',
+        b"# pw:",
+        b"{pw: ",
+    ],
 )
 def test_a_hostile_file_does_not_hang_whoever_reads_it(piece: bytes) -> None:
-    size, begin = 1 << 18, time.process_time()
-    for path in ("/etc/fstab", "/boot/grub/grub.conf", IFUPDOWN, NM):
+    size, begin = 1 << 17, time.process_time()
+    for path in ("/etc/fstab", "/boot/grub/grub.conf", IFUPDOWN, NM, NETPLAN, RC):
         Redactor().redact(path, piece * (size // len(piece)))
     assert time.process_time() - begin < 60  # a second each, and four on a loaded machine; without limits: hours
 

@@ -7,6 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hikkoshi import redaction
+from hikkoshi.rehearsal import boot
 from hikkoshi.rehearsal.screen import COLUMNS, MEMORY_BYTES, ROWS, Screen, lines
 
 DATA = Path(__file__).parents[1] / "data" / "rehearsal"
@@ -21,6 +23,17 @@ def cells(*rows: str) -> bytes:
     """Video memory that shows these rows, grey on black."""
     text = "".join(row.ljust(COLUMNS) for row in rows)
     return b"".join(bytes([ord(c), 7]) for c in text)
+
+
+def test_a_picture_that_may_show_a_secret_is_not_kept() -> None:
+    """A login screen shows none; a kernel prints its command line."""
+    login, booting = Screen(cells("gateway login: ")), Screen(cells("Kernel command line: ro rd.iscsi.password=CANARY"))
+    drawn = Screen(b"", graphics=True)
+    assert [boot._secret(s, "") for s in (login, booting, drawn)] == [False, True, False]
+    assert boot._secret(drawn, f"Kernel command line: ro rd.iscsi.password={redaction.HIDDEN}")
+    assert not boot._secret(login, f"Kernel command line: ro rd.iscsi.password={redaction.HIDDEN}"), (
+        "it has scrolled away"
+    )
 
 
 def test_reads_the_screen_that_a_kernel_has_scrolled() -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from hikkoshi import survey
+from hikkoshi import files, redaction, survey
 from hikkoshi.disk import digest, source
 from hikkoshi.disk.origin import Origin
 from hikkoshi.errors import BadInput
@@ -48,18 +48,20 @@ def surveyed(tmp_path: Path) -> Survey:
         "origin": Origin.whole(disk),
         "bytes": 1 << 20,
         "digest": digest.content(disk),
+        "rules": files.sha256(Path(redaction.__file__)),
     }
     return known.model_copy(update=about)
 
 
-def test_a_survey_of_a_version_that_kept_passwords_is_made_again(
-    home: Home, surveyed: Survey, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("rules", ["", "of an older version"])
+def test_a_survey_by_other_rules_which_may_have_kept_a_password_is_made_again(
+    home: Home, surveyed: Survey, monkeypatch: pytest.MonkeyPatch, rules: str
 ) -> None:
     monkeypatch.setattr(survey, "configuration", lambda *_: surveyed.xen)
     monkeypatch.setattr(survey, "origin_of", lambda *_: surveyed.origin)
     monkeypatch.setattr(survey.appliance, "inspect", lambda *_, **__: surveyed.guest)
     content = {k: v for k, v in surveyed.guest.model_dump().items() if k != "secrets"}
-    older = surveyed.model_copy(update={"guest": type(surveyed.guest).model_validate(content)})
+    older = surveyed.model_copy(update={"guest": type(surveyed.guest).model_validate(content), "rules": rules})
     assert older.guest.secrets == -1
     older.save(home.folder("gateway"))
     assert survey.start(home, home.site(), home.guest("gateway")).guest.secrets == 0

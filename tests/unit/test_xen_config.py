@@ -85,6 +85,14 @@ def test_every_line_of_code_is_named_at_once_and_its_consequences_are_not() -> N
     assert not Path("/tmp/configuration-was-executed").exists()
 
 
+def test_a_line_with_a_password_that_cannot_be_read_is_told_without_it() -> None:
+    with pytest.raises(BadInput) as e:
+        config.parse(MINIMAL + "vfb = ['vnc=1,vncpasswd=CAN'ARY'] + x", "x")
+    assert "vncpasswd" in str(e.value)
+    assert "CAN" not in str(e.value).replace("CANNOT", "")
+    assert "ARY" not in str(e.value)
+
+
 CODE = [
     "x = open('/etc/passwd')",
     "x = __import__('os').system('id')",

@@ -18,6 +18,7 @@ from hikkoshi.rehearsal import emulator, injection, witness
 from hikkoshi.rehearsal.accelerator import groups
 from hikkoshi.rehearsal.machine import CONTROLLERS, HANDED, Machine, drive
 from hikkoshi.rehearsal.outcome import Ending, Outcome
+from hikkoshi.rehearsal.screen import Screen
 from hikkoshi.rehearsal.verdict import Verdict, last_line, verdict
 
 BLANK = base64.b64decode(  # a picture of one point, in the place of one on which a secret was to be read
@@ -63,7 +64,7 @@ def boot(
                 seconds, judged, told = _watch(guest, serial, probe, timeout, progress)
                 picture, screen = guest.picture(), guest.screen()
         console, text = _read(serial), _hidden(screen.text)
-    files.write(folder / f"{label}.png", picture if text == screen.text else BLANK)
+    files.write(folder / f"{label}.png", BLANK if _secret(screen, console) else picture)
     files.write(folder / f"{label}.txt", (text or "(the screen is in a graphics mode: see the picture)") + "\n")
     files.write(folder / f"{label}.console.txt", console)
     return Outcome(
@@ -177,6 +178,11 @@ def _read(serial: Path) -> str:
     except FileNotFoundError:
         return ""
     return _hidden(said.decode("utf-8", errors="replace"))
+
+
+def _secret(screen: Screen, console: str) -> bool:
+    """Whether a picture may show a secret: one is in its text, or, where nobody can read a graphics mode, in the console's."""
+    return _hidden(screen.text) != screen.text or (screen.graphics and redaction.HIDDEN in console)
 
 
 def _hidden(text: str) -> str:

@@ -235,4 +235,6 @@ def _problem(text: str, where: str, line: int, found: str) -> Problem:
 
 def _line(text: str, line: int) -> str:
     lines = text.splitlines()
-    return redaction.shown(lines[line - 1].strip()[:120]) if 0 < line <= len(lines) else "(end of file)"
+    return (
+        redaction.shown(lines[line - 1].strip(), redaction.UNKNOWN)[:120] if 0 < line <= len(lines) else "(end of file)"
+    )
