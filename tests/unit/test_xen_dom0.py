@@ -398,6 +398,24 @@ def test_a_guest_that_is_there_in_another_form_is_not_started_a_second_time(
     assert calls(xl) == []
 
 
+def test_beside_a_domain_that_may_be_another_guest_a_person_starts_it_and_then_it_counts_as_in_service(
+    xl: Path, home: Home, site: Site, db01: Guest
+) -> None:
+    own = db01.model_copy(update={"start_config": xl / "db01 of its own.cfg"})
+    (xl / "db01 of its own.cfg").write_bytes((DATA / "db01.cfg").read_bytes())
+    zombie = "(null)                                       5     0     1     --ps-d      12.0\n"
+    before, after = ((DATA / name).read_text() for name in ("xl-list.txt", "xl-list-2guests.txt"))
+    (xl / "list.0").write_text(before + zombie)
+    (xl / "long").write_bytes((DATA / WEB01).read_bytes())
+    with pytest.raises(Refused, match="not known which guest it is") as e:
+        dom0.start_again(home, site, own, patience=0)
+    assert f"type there: xl create '{own.start_config}'; then run this again: it counts as in service" in str(e.value)
+    (xl / "list.0").write_text(after + zombie)
+    (xl / "long").write_bytes((DATA / "xl-list-l-2guests.json").read_bytes())
+    runs = dom0.source_runs(home, site, db01)
+    assert runs, runs.found
+
+
 def test_a_guest_that_has_just_shut_down_is_waited_for_and_then_started(
     xl: Path, home: Home, site: Site, db01: Guest
 ) -> None:
@@ -409,8 +427,9 @@ def test_a_guest_that_has_just_shut_down_is_waited_for_and_then_started(
 def test_a_toolstack_that_fails_is_not_taken_for_an_empty_list(xl: Path, home: Home, site: Site, web01: Guest) -> None:
     (xl / "xl").write_text("#!/bin/sh\necho 'libxl: cannot open privcmd' >&2\nexit 1\n")
     assert not dom0.source_off(home, site, web01)
-    with pytest.raises(ToolFailed, match="privcmd"):
+    with pytest.raises(ToolFailed, match="privcmd") as e:
         dom0.start_again(home, site, web01)
+    assert f"If it does not, type there: xl create {web01.config}" in str(e.value)
 
 
 def test_a_guest_counts_as_running_only_where_it_is_seen_to(xl: Path, home: Home, site: Site, db01: Guest) -> None:

@@ -156,7 +156,8 @@ def start_again(home: Home, site: Site, guest: Guest, patience: float = 60) -> N
 
     Where another domain of it is there, as while it migrates, it is not started a second time: both would write to the same
     disk. One that has shut down is waited for, `patience` seconds. Where nobody has said which of two configurations is its
-    own, a person decides: started from a copy that leaves disks out, it would be there without its data.
+    own, a person decides: started from a copy that leaves disks out, it would be there without its data. Whatever is refused
+    or fails, the command by which a person starts it is told.
     """
     host, line = site.dom0s[guest.dom0], ["xm", "create", str(guest.own_config)]
     if not is_local(home, host):
@@ -165,24 +166,38 @@ def start_again(home: Home, site: Site, guest: Guest, patience: float = 60) -> N
         )
         raise _by_hand(home, host, f"start {guest.name}", line, then)
     deadline = time.monotonic() + patience
-    seen = _look(home, site, guest, sure=False)
-    while seen.sightings and all(s.domain.ending for s in seen.sightings) and time.monotonic() < deadline:
-        time.sleep(1)
-        seen = _look(home, site, guest, sure=False)
-    if seen.serving(guest):
-        return
-    if seen.sightings:
-        typed = shlex.join([_toolstack(), *line[1:]])
-        remedy = f"see what that is ({_toolstack()} list -l). Once it is gone, or is another guest for sure, type there: {typed}"
-        expected = "no domain of it: a second one would write to the same disk"
-        raise Refused(Problem(f"{A_PERSON} start {guest.name}", guest.dom0, seen.told, expected, remedy))
     rivals: list[str] = []
     with suppress(BadInput):  # what cannot be looked at stands in no way back
         rivals = original.rivals(home, site, guest)
+    typed = (
+        f"{_toolstack()} create FILE, with the one that is its own" if rivals else shlex.join([_toolstack(), *line[1:]])
+    )
+    what = f"{A_PERSON} start {guest.name}"
+    try:
+        seen = _look(home, site, guest, sure=False)
+        while seen.sightings and all(s.domain.ending for s in seen.sightings) and time.monotonic() < deadline:
+            time.sleep(1)
+            seen = _look(home, site, guest, sure=False)
+    except HikkoshiError as e:
+        remedy = f"see on the Dom-0 whether it runs. If it does not, type there: {typed}"
+        raise type(e)(*e.problems, Problem(what, guest.dom0, remedy=remedy)) from None
+    if seen.serving(guest):
+        return
+    if seen.sightings:
+        certain = any(s.certain for s in seen.sightings)
+        then = (
+            "this run stays red as long as that is there" if certain else "then run this again: it counts as in service"
+        )
+        remedy = (
+            f"see what that is ({_toolstack()} list -l). Once it is gone, or is another guest for sure, type there: "
+        )
+        expected = "no domain of it: a second one would write to the same disk"
+        raise Refused(Problem(what, guest.dom0, "; ".join([seen.told, *rivals]), expected, f"{remedy}{typed}; {then}"))
     if rivals:
-        remedy = f"type there, with the one that is its own: {_toolstack()} create FILE"
-        what, expected = f"{A_PERSON} start {guest.name}", "to know which configuration is its own"
-        raise Refused(Problem(what, guest.dom0, f"{guest.config}; {'; '.join(rivals)}", expected, remedy))
+        expected = "to know which configuration is its own"
+        raise Refused(
+            Problem(what, guest.dom0, f"{guest.config}; {'; '.join(rivals)}", expected, f"type there: {typed}")
+        )
     tool.run([_toolstack(), *line[1:]], timeout=600)
 
 
