@@ -288,6 +288,28 @@ class TestDeployment:
             deployment.remove_earlier(v, replace(world.order, sha256=""))
         assert named(v) == ["gateway"]
 
+    def test_one_of_whose_past_vsphere_tells_too_little_is_never_removed(self, world: World) -> None:
+        v = world.connect()
+        world.deploy(v)
+        (machine,) = vm.ours(v, BY.site, "gateway")
+        v.wait(machine.thing.PowerOnVM_Task(), "on")
+        v.wait(machine.thing.PowerOffVM_Task(), "off")
+        place, path = inventory.place(v, world.site.vsphere), v.read(machine.thing, "config.files.vmPathName")
+        machine.thing.UnregisterVM()  # its events go with it
+        register = place.folder.RegisterVM_Task(path["config.files.vmPathName"], "gateway", False, place.pool)
+        found = vm.again(v, vm.Machine(v.wait(register, "register it anew"), {}))
+        marks = {
+            **machine.marks,
+            vm.MACHINE: found.uuid,
+            vm.COMPLETE: "2026-11-22T00:00:00+00:00",
+        }  # an hour or more ago
+        now = by_hand(v, found, extraConfig=options(marks))  # vcsim forgets them
+        newer = replace(world.order, plan_hash="b" * 64)
+        assert "not seen" in deployment.never_started(v, newer, now)
+        with pytest.raises(Refused, match="is not removed"):
+            deployment.remove_earlier(v, newer)
+        assert named(v) == ["gateway"]
+
     @pytest.mark.parametrize(
         ("use", "why"),
         [

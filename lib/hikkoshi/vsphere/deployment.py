@@ -10,14 +10,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
-from pyVmomi import vim
-
 from hikkoshi.artefact import Artefact
 from hikkoshi.check import Check
-from hikkoshi.errors import BadInput, Problem, Refused, StepFailed, VSphereError
+from hikkoshi.errors import BadInput, Problem, Refused, StepFailed
 from hikkoshi.params import VSphere as Site
 from hikkoshi.progress import Progress, silent
-from hikkoshi.vsphere import importing, inventory, nfc, preflight, readback, vm
+from hikkoshi.vsphere import events, importing, inventory, nfc, preflight, readback, vm
 from hikkoshi.vsphere.session import VSphere
 from hikkoshi.vsphere.spec import Nic, VmSpec
 
@@ -276,19 +274,7 @@ def never_started(v: VSphere, wanted: Order, machine: vm.Machine) -> str:
         return f"it is {machine.power}, {len(machine.plugged)} NICs plugged in"
     if v.read(machine.thing, "snapshot").get("snapshot"):
         return "somebody has made a snapshot of it"
-    return _switched_on(v, machine)
-
-
-def _switched_on(v: VSphere, machine: vm.Machine) -> str:
-    """What vSphere's events tell of a machine that a person has switched on by hand."""
-    of = vim.event.EventFilterSpec.ByEntity(entity=machine.thing, recursion="self")
-    asked = vim.event.EventFilterSpec(entity=of, eventTypeId=["VmPoweredOnEvent", "DrsVmPoweredOnEvent"])
-    try:
-        with v.asking("tell whether it was ever switched on"):
-            told = v.content.eventManager.QueryEvents(asked)
-    except VSphereError as e:
-        return f"vSphere does not tell whether it was ever switched on: {e.problems[0].found}"
-    return f"it was switched on at {told[0].createdTime.isoformat(timespec='seconds')}" if told else ""
+    return events.switched_on(v, machine.thing, marks[vm.COMPLETE])
 
 
 def found(v: VSphere, wanted: Order) -> list[vm.Machine]:
