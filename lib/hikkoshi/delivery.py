@@ -96,7 +96,9 @@ def send(
             vm.owner(home, run, locked), spec, {vm.GUEST: f"import:{name}"}, f"disk {disk.name}", f"{name}.vmdk", None
         )
         _may_be_made(v, site, order, name)
-        unfinished = stack.enter_context(alone(disk, target)) if target else None
+        file = stack.enter_context(contextlib.ExitStack())
+        unfinished = file.enter_context(alone(disk, target)) if target else None
+        named: list[Path] = []
 
         def go(lease: nfc.Lease, url: Any) -> nfc.Sent:
             def told(done: float, total: float, text: str) -> None:
@@ -113,8 +115,18 @@ def send(
                     read.append(stream.transfer(disk, [flow], level=level, progress=told))
             return up.sent
 
-        imported = importing.start(v, site, order, go, progress)
-        vm.complete(v, order.owner, imported.machine)
+        def name_file(_: Imported) -> None:
+            if target and unfinished:
+                with telling(disk, unfinished):
+                    file.close()
+                named.append(target)
+
+        try:
+            imported = importing.start(v, site, order, go, progress, name_file)
+        except BaseException:
+            for path in named:  # it was not there before
+                path.unlink(missing_ok=True)
+            raise
     return Delivered(disk.name, read[0], target, imported)
 
 

@@ -110,6 +110,10 @@ FAULTS: dict[str, tuple[Callable[[World], object], str]] = {
         lambda w: w.proxy.faults.soap.update(HttpNfcLeaseGetManifest=Fault("InvalidState")),
         "tell what it received",
     ),
+    "not marked": (
+        lambda w: w.proxy.faults.soap.update(ReconfigVM_Task=Fault("InvalidState")),
+        "write hikkoshi.machine, hikkoshi.complete",
+    ),
     "disk written to": (
         lambda w: setattr(w.proxy.faults, "at", (4 * MIB, lambda: os.utime(w.disk, (0, 0)))),
         "changed while it was read",
@@ -135,6 +139,15 @@ def test_after_a_failure_neither_machine_nor_file_is_left_and_a_rerun_finishes(
     world.proxy.faults = type(world.proxy.faults)()
     world.send(v, tmp_path / "data.vmdk")
     assert named(v) == ["data"]
+
+
+def test_where_the_file_cannot_take_its_name_the_machine_is_not_left_either(world: World, tmp_path: Path) -> None:
+    v = world.connect()
+    world.proxy.faults.at = (4 * MIB, (tmp_path / "data.vmdk").mkdir)
+    with pytest.raises(StepFailed, match="Is a directory"):
+        world.send(v, tmp_path / "data.vmdk")
+    assert named(v) == []
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["data.vmdk", "home"]
 
 
 def test_a_lease_that_dies_half_way_ends_the_upload(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

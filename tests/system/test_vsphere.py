@@ -227,6 +227,18 @@ class TestDeployment:
         assert deployment.complete(v, world.order)
         assert red(world, v) == []
 
+    def test_where_the_mark_of_completeness_cannot_be_written_neither_machine_nor_record_is_left(
+        self, world: World
+    ) -> None:
+        v = world.connect()
+        world.proxy.faults.soap["ReconfigVM_Task"] = Fault("InvalidState")
+        with pytest.raises(VSphereError, match=r"write hikkoshi\.machine, hikkoshi\.complete"):
+            world.deploy(v)
+        assert named(v) == []
+        assert deployment.Deployment.find(world.folder) is None
+        world.deploy(v)
+        assert deployment.recorded(v, world.order, world.folder)
+
     @pytest.mark.parametrize("harm", ["lost", "damaged", "of another machine"])
     def test_a_lost_record_of_the_machine_that_stands_there_is_written_anew(self, world: World, harm: str) -> None:
         v = world.connect()

@@ -172,9 +172,24 @@ def start(v: VSphere, site: Site, wanted: Order, folder: Path, progress: Progres
         vmdk=wanted.vmdk.name,
         vmdk_bytes=wanted.vmdk.stat().st_size,
     )
-    made = importing.start(v, site, order, send, progress)
+    told: list[Deployment] = []
+
+    def keep(made: importing.Imported) -> None:
+        told.append(_told(v, wanted, made))
+        told[0].save(folder)
+
+    try:
+        importing.start(v, site, order, send, progress, keep)
+    except BaseException:
+        if told:  # of a machine that is removed again
+            (folder / Deployment.filename).unlink(missing_ok=True)
+        raise
+    return told[0]
+
+
+def _told(v: VSphere, wanted: Order, made: importing.Imported) -> Deployment:
     machine, sent = made.machine, made.sent
-    deployment = Deployment(
+    return Deployment(
         guest=wanted.guest,
         site=wanted.owner.site,
         server=v.where,
@@ -191,9 +206,6 @@ def start(v: VSphere, site: Site, wanted: Order, folder: Path, progress: Progres
         seconds=round(sent.seconds, 1),
         nics=made.nics,
     )
-    deployment.save(folder)
-    vm.complete(v, wanted.owner, machine)
-    return deployment
 
 
 def _unrecorded(v: VSphere, wanted: Order, folder: Path) -> vm.Machine | None:

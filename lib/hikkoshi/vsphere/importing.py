@@ -1,7 +1,7 @@
 """One machine brought into vSphere through an import lease: described, sent, compared, read back; or nothing of it left.
 
-A machine is ours by its marks, see `hikkoshi.vsphere.vm`. It comes with every NIC unplugged and without the mark of
-completeness, which whoever asked for it gives when all is well.
+A machine is ours by its marks, see `hikkoshi.vsphere.vm`. It comes with every NIC unplugged. The mark of completeness is its
+last one, when all is well.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -49,8 +49,10 @@ def start(
     order: Order,
     send: Callable[[nfc.Lease, Any], nfc.Sent],
     progress: Progress = silent,
+    keep: Callable[[Imported], object] = lambda made: None,
 ) -> Imported:
-    """Import the machine; `send(lease, device URL)` has to bring the disk there.
+    """Import the machine; `send(lease, device URL)` has to bring the disk there, and `keep` does what has to be done before the
+    machine is marked complete.
 
     Removes the remains of the owner's earlier imports of the same guest first. After any failure, Ctrl-C included, the lease
     is given up and what it made is removed; where vSphere cannot be reached any more, the next start does that. The checks
@@ -75,17 +77,20 @@ def start(
         wrong = [c for c in readback.compare(machine, spec, place) if not c]
         if wrong:
             raise StepFailed(*(c.problem() for c in wrong))
+        made = Imported(
+            machine=machine,
+            host=host.name,
+            sent=sent,
+            manifest=manifest,
+            warnings=tuple(str(w.msg) for w in described.warning or ()),
+            nics=readback.found_nics(machine, place.port_groups),
+        )
+        keep(made)
+        vm.complete(v, order.owner, machine)
     except BaseException:
         _clean(v, guest, order.owner)
         raise
-    return Imported(
-        machine=machine,
-        host=host.name,
-        sent=sent,
-        manifest=manifest,
-        warnings=tuple(str(w.msg) for w in described.warning or ()),
-        nics=readback.found_nics(machine, place.port_groups),
-    )
+    return made
 
 
 def _import_spec(v: VSphere, place: Place, host: Any, order: Order) -> Any:
