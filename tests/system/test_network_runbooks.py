@@ -91,7 +91,8 @@ def test_the_runbooks_find_a_collapse_fail_on_it_cure_it_record_how_and_take_it_
         assert treatment.remedied()
         code, told = hikkoshi(home, "undo-remedy", "gateway")
         assert (code, "would" in told, bool(treatment.remedied())) == (0, True, True), told
-        cutover.roll_back(world.connect(), world.order, folder)
+        cutover.roll_back(world.connect(), world.order)
+        cutover.strike(folder)
         code, told = hikkoshi(home, "undo-remedy", "gateway", "--apply")
         assert (code, "no cut-over is on record" in told, bool(treatment.remedied())) == (3, True, True), told
         cutover.start(
