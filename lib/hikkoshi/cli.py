@@ -178,11 +178,19 @@ def status(
 
 @app.command()
 def doctor(as_json: AsJson = False) -> None:
-    """What this machine lacks, and what to do about it; ends with 1 where something required is missing."""
+    """What this machine and the site's parameters lack, and what to do about it; ends with 1 where a row says MISSING.
+
+    What says `missing` in small letters is needed for some things only, which its row names.
+    """
     from hikkoshi import doctor  # noqa: PLC0415
+    from hikkoshi.errors import BadInput  # noqa: PLC0415
     from hikkoshi.params import Home  # noqa: PLC0415
 
-    found = list(doctor.findings(Home.find()))
+    try:
+        home: Home | BadInput = Home.find()
+    except BadInput as e:
+        home = e
+    found = list(doctor.findings(home))
     if as_json:
         terminal.print_json([f.plain() for f in found])
     else:

@@ -1,5 +1,6 @@
 """What this machine has of what is needed, with versions; each finding says what to do."""
 
+import contextlib
 import os
 import platform
 import shutil
@@ -9,16 +10,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from hikkoshi import files, privacy, signatory, temporary, tool, unprivileged
-from hikkoshi.errors import HikkoshiError
+from hikkoshi import files, privacy, signatory, status, temporary, tool, unprivileged
+from hikkoshi.errors import BadInput, HikkoshiError
 from hikkoshi.params import Home
 
-SETUP = "run `make setup`"
+SETUP = "run `make setup` in the project's folder (Debian, Ubuntu); elsewhere install {}"
 ROOM = 10 << 30  # bytes: copy, VMDK and rehearsal of the two guests of the lab need a third of it
 PROGRAMS = (  # (program, arguments that print its version, what it is for, whether the main way needs it)
     ("qemu-img", ("--version",), "disk formats", True),
     ("qemu-system-x86_64", ("--version",), "the rehearsal", True),
-    ("setpriv", ("--version",), "ending what we start", True),
+    ("setpriv", ("--version",), "starts and ends every program", True),
     ("qemu-nbd", ("--version",), "disks in qcow2 and VHD", False),
     ("ssh", ("-V",), "disks on a Dom-0", False),
     ("ssh-keygen", (), "signatures of records and approvals", True),
@@ -57,8 +58,8 @@ class Finding:
         return {"": state, "what": self.title, "found": self.found, "what to do": "" if self.ok else self.remedy}
 
 
-def findings(home: Home) -> Iterator[Finding]:
-    """Look at everything, the quick first; the probe of KVM boots a tiny machine."""
+def findings(home: Home | BadInput) -> Iterator[Finding]:
+    """Look at everything, the quick first; the probe of KVM boots a tiny machine. `home`: or why there is none."""
     yield Finding("Python", True, f"{platform.python_version()}, {platform.platform(terse=True)}")
     for program, version, purpose, required in PROGRAMS:
         yield _program(program, version, purpose, required)
@@ -67,10 +68,12 @@ def findings(home: Home) -> Iterator[Finding]:
     yield _kernel()
     yield _browser()
     yield _font()
-    yield _signatory(home)
-    yield from _private(home)
+    yield from _parameters(home)
+    if isinstance(home, Home):
+        yield _signatory(home)
+        yield from _private(home)
+        yield _room(home)
     yield _left()
-    yield _room(home)
     yield _kvm()
 
 
@@ -78,12 +81,12 @@ def _program(program: str, version: Sequence[str], purpose: str, required: bool)
     title = f"{program} ({purpose})"
     try:
         path = tool.find(program)
-        if not version:
-            return Finding(title, True, path, required=required)
-        printed = tool.run([program, *version], timeout=30, ok=range(256))
-    except HikkoshiError as e:
-        return Finding(title, False, e.problems[0].what, SETUP, required)
-    words = (printed.stdout.strip() or printed.stderr.strip()).splitlines()
+    except HikkoshiError:
+        return Finding(title, False, "it is not installed", SETUP.format(program), required)
+    words: list[str] = []
+    with contextlib.suppress(HikkoshiError):  # it is there all the same, and setpriv has a row of its own
+        printed = tool.run([program, *version], timeout=30, ok=range(256)) if version else None
+        words = (printed.stdout.strip() or printed.stderr.strip()).splitlines() if printed else []
     return Finding(title, True, words[0] if words else path, required=required)
 
 
@@ -102,7 +105,8 @@ def _guestfs() -> Finding:
     try:
         return Finding(title, True, tool.guestfs_python())
     except HikkoshiError as e:
-        return Finding(title, False, e.problems[0].found or e.problems[0].what, SETUP)
+        package = "libguestfs with its Python binding (Red Hat: python3-libguestfs)"
+        return Finding(title, False, e.problems[0].found or e.problems[0].what, SETUP.format(package))
 
 
 def _kernel() -> Finding:
@@ -115,7 +119,7 @@ def _kernel() -> Finding:
         return Finding(
             title, False, f"{kernels[-1]} cannot be read, or has no modules", f"sudo chmod a+r {kernels[-1]}"
         )
-    return Finding(title, False, "no /boot/vmlinuz-*", SETUP)
+    return Finding(title, False, "no /boot/vmlinuz-*", SETUP.format("a kernel with its modules"))
 
 
 def _browser() -> Finding:
@@ -124,16 +128,25 @@ def _browser() -> Finding:
     title = "Chromium (reports as PDF)"
     try:
         return Finding(title, True, f"{pdf.browser()}; {pdf.sandbox()[1]}", required=False)
-    except HikkoshiError as e:
-        return Finding(title, False, e.problems[0].what, pdf.REMEDY, required=False)
+    except HikkoshiError:
+        return Finding(title, False, "none is installed", pdf.REMEDY, required=False)
 
 
 def _font() -> Finding:
     from hikkoshi.report import drawing  # noqa: PLC0415 - the quick findings are not to wait for it
 
-    title, remedy = "a Japanese font (reports in Japanese)", f"{SETUP} (Debian, Ubuntu: fonts-noto-cjk)"
+    title, remedy = "a Japanese font (reports in Japanese)", SETUP.format("Noto Sans CJK")
     found = "".join(drawing.font()) or "none: its characters would be boxes, and figures stay English"
     return Finding(title, bool(drawing.font()), found, remedy, required=False)
+
+
+def _parameters(home: Home | BadInput) -> Iterator[Finding]:
+    if isinstance(home, Home):
+        yield from (Finding(c.title, c.ok, c.found, c.remedy) for c in status.checks(home))
+    else:
+        p = home.problems[0]
+        remedy = f"{p.remedy}. Without one only this machine is looked at"
+        yield Finding("a site folder, with params/site.yml", False, f"{p.where}: {p.found}", remedy, required=False)
 
 
 def _signatory(home: Home) -> Finding:
@@ -142,7 +155,7 @@ def _signatory(home: Home) -> Finding:
     told = (
         f"by {found.name}, {found.key}" if found.name else f"{found.why}; WHAT IS RUN NOW IS SEALED UNSIGNED, FOR GOOD"
     )
-    remedy = "correct `signing` in params/site.yml; for the lab: `hikkoshi lab up`"
+    remedy = "a site of your own: correct `signing` in params/site.yml; the lab: `hikkoshi lab up` makes its keys"
     return Finding("signatures of records (cut-over and remedies need them)", bool(found.name), told, remedy, False)
 
 
@@ -183,6 +196,6 @@ def _kvm() -> Finding:
     try:
         found = accelerator.probe()
     except HikkoshiError as e:
-        return Finding(title, False, e.problems[0].what, SETUP, required=False)
-    remedy = "none needed: everything works without, only slower"
+        return Finding(title, False, e.problems[0].what, "see the rows above", required=False)
+    remedy = "nothing has to be done: all works without it, and takes longer"
     return Finding(title, found.name == "kvm", f"{found.name}: {found.reason}", remedy, required=False)

@@ -156,7 +156,7 @@ def guestfs_environment() -> dict[str, str]:
 def guestfs_python() -> str:
     """The first Python of this machine that can import guestfs: its binding belongs to the system's own."""
     for candidate in PYTHONS:
-        if Path(candidate).exists():
+        if os.access(candidate, os.X_OK):
             found = run([candidate, "-I", "-c", "import guestfs"], timeout=60, ok=range(256))
             if found.returncode == 0:
                 return candidate
