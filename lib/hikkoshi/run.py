@@ -47,6 +47,7 @@ APPROVED = (
     "70-cutover",
     "85-offloads",
 )  # in apply, nothing is done in these without an approval; going back needs none
+READ_ONLY = ("10-survey", "20-plan", "90-report")  # steps that have no plan and apply: running them does them
 PARAMETERS = ("guest", "mode", "home")
 ALL_THE_SAME = "The rollback goes on all the same."  # nothing may stand between a person and the way back
 Mode = Literal["plan", "apply"]
@@ -224,12 +225,15 @@ class Run:
                                      problem.expected, problem.remedy))  # fmt: skip
 
     def verify(self, checks: Iterable[Check]) -> None:
-        """Ask the world, not variables, whether the step's promise is kept. In plan mode nothing has to be true yet."""
+        """Ask the world, not variables, whether the step's promise is kept.
+
+        In plan mode nothing has to be true yet, but in a step that only reads: running it does it.
+        """
         done = tuple(checks)
         display(Checklist("verify", done))
         bad = [c for c in done if not c]
         self._note("verify", state=_together(done, bad), mode=self.mode, checks=[_plain(c) for c in done])
-        if bad and self.mode == "apply":
+        if bad and (self.mode == "apply" or self.step in READ_ONLY):
             raise StepFailed(*(c.problem() for c in bad))
 
     def evidence(self, artefacts: Sequence[Path] = ()) -> Evidence:

@@ -14,11 +14,10 @@ from hikkoshi.errors import BadInput
 from hikkoshi.journal import Journal
 from hikkoshi.params import Home
 from hikkoshi.plan import Plan
-from hikkoshi.run import APPROVED, STEPS
+from hikkoshi.run import APPROVED, READ_ONLY, STEPS
 from hikkoshi.vsphere.cutover import CutOver
 from hikkoshi.xen import dom0
 
-READ_ONLY = ("10-survey", "20-plan", "90-report")  # steps that have no plan and apply: running them does them
 ON_REQUEST = (
     "70-cutover",
     "75-rollback",

@@ -153,6 +153,14 @@ def test_verify_fails_in_apply_and_only_tells_in_plan(home: Home) -> None:
     r.close("failed")
 
 
+@pytest.mark.parametrize("step", run.READ_ONLY)
+def test_verify_fails_in_a_step_that_only_reads_whatever_its_mode(home: Home, step: str) -> None:
+    r = run.open_run(step, {"guest": "gateway", "mode": "plan", "home": str(home.root)})
+    with pytest.raises(StepFailed):
+        r.verify([Check("the report is there", False)])
+    r.close("failed")
+
+
 @pytest.mark.parametrize("word", UNSEEN)
 @pytest.mark.parametrize("mode", ["plan", "apply"])
 def test_what_nobody_has_looked_at_stops_nothing_and_is_never_called_done(

@@ -20,7 +20,8 @@ from hikkoshi.report.openpoints import notes, open_points
 from hikkoshi.report.standing import moved, rehearsed
 from hikkoshi.report.story import Story, gather, sources
 from hikkoshi.report.story import told as runs_told
-from hikkoshi.status import READ_ONLY, runs
+from hikkoshi.run import READ_ONLY
+from hikkoshi.status import runs
 
 TEMPLATE = "report.html.j2"
 

@@ -8,7 +8,8 @@ from hikkoshi.network.statistics import Verdict
 from hikkoshi.observation import targets
 from hikkoshi.rehearsal.outcome import Ending
 from hikkoshi.report.story import StepStory, Story
-from hikkoshi.status import MEASURED, READ_ONLY, LastRun, State
+from hikkoshi.run import READ_ONLY
+from hikkoshi.status import MEASURED, LastRun, State
 from hikkoshi.throughput import UNFINISHED, Measured, is_verdict
 
 Standing = Literal[
