@@ -13,7 +13,10 @@ def machines(
     guest: Annotated[str, typer.Argument(metavar="[GUEST]", help="only those of this guest; default: all")] = "",
     *,
     take: Annotated[
-        str, typer.Option(metavar="ID", help="make this clone, or machine of an earlier version, the guest's: vm-42")
+        str,
+        typer.Option(
+            metavar="ID", help="make this clone, machine of an earlier version, or unfinished one the guest's: vm-42"
+        ),
     ] = "",
     as_json: AsJson = False,
 ) -> None:

@@ -57,11 +57,20 @@ def doubts(outputs: Path) -> Iterator[str]:
         yield f"{owned[0]} belongs to {_name(owned[0].stat().st_uid)}" + _more(owned)
     if wide := [f for f in _folders(outputs) if _mode(f) & OTHERS]:
         yield f"{wide[0]} has mode {_mode(wide[0]):04o}" + _more(wide)
+    linked = [
+        f for f in _folders(outputs, linked=True) if _mode(f) & OTHERS or f.stat().st_uid not in (0, os.geteuid())
+    ]
+    if linked:
+        there = linked[0].resolve()
+        yield f"{linked[0]} leads out to {there}, of {_name(there.stat().st_uid)}, mode {_mode(there):04o}" + _more(
+            linked
+        )
 
 
-def _folders(outputs: Path) -> Iterator[Path]:
+def _folders(outputs: Path, *, linked: bool = False) -> Iterator[Path]:
+    """The folders inside, or the links there that lead to a folder anywhere."""
     for place, folders, _ in os.walk(outputs):  # which follows no link
-        yield from (p for f in folders if not (p := Path(place, f)).is_symlink())
+        yield from (p for f in folders if (p := Path(place, f)).is_symlink() is linked)
 
 
 def _mode(path: Path) -> int:

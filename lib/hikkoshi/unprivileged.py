@@ -1,8 +1,9 @@
 """Programs that meet what a guest made (QEMU boots its disk, Chromium prints its words) run as a user of no rights.
 
-Where root starts us, they get a uid that is nobody's on this machine, and another one for each process of ours: `nobody` is
-shared with other services, which could stop them or read their memory. They have no capabilities, cannot get any, and see
-one folder of their own. What they leave there is read with care: it may be a link to anywhere.
+Where root starts us, they get a uid that no user and no service of this machine has, chosen by the number of our process.
+The user `nobody` would not do: other services have it, too, and could stop them or read their memory. They have no
+capabilities, cannot get any, and see one folder of their own. What they leave there is read with care: it may be a link to
+anywhere.
 """
 
 import contextlib
@@ -22,7 +23,7 @@ LARGEST = 64 << 20  # bytes of a file that is read back
 
 @functools.cache
 def user() -> int | None:
-    """The uid of these programs; None where we are not root ourselves, or this machine lets nobody change the user."""
+    """The uid of these programs; None where they run as we do: we are not root, may change no user, or no uid is free."""
     if os.geteuid() != 0:
         return None
     taken = {entry.pw_uid for entry in pwd.getpwall()}

@@ -533,6 +533,23 @@ def test_while_it_is_not_known_where_it_serves_nothing_says_that_it_does(move: M
     assert "its NICs are unplugged" not in points(move)
 
 
+def test_an_approval_is_listed_when_it_was_given(move: Move) -> None:
+    move.results("60-deploy")
+    by = move.approve()
+    before = [
+        "surveyed",
+        "planned",
+        "prepared (a copy)",
+        "converted",
+        "rehearsed",
+        "deployed",
+        f"approved by {by.principal}",
+    ]
+    assert when(move) == [*before, "cut over"]
+    move.results("70-cutover", begin="70-cutover")
+    assert when(move)[:8] == [*before, "cut over"]
+
+
 def test_an_approval_of_an_earlier_plan_is_not_listed_as_if_it_counted(move: Move) -> None:
     listed = [{"file": "outputs/guests/idp/plan.json", "bytes": 1, "sha256": move.plan.hash}]
     move.journal.append("evidence", run="20261122T000000Z-20-plan", step="20-plan", artefacts=listed)

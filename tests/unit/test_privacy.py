@@ -137,6 +137,17 @@ def test_the_doctor_names_what_lies_open_inside(home: Home) -> None:
     assert list(privacy.doubts(home.outputs)) == [f"{folder} has mode 0755"]
 
 
+def test_the_doctor_names_a_folder_elsewhere_that_a_link_leads_to_and_others_may_enter(home: Home) -> None:
+    folder = as_before(home)
+    elsewhere = home.root / "large"
+    folder.rename(elsewhere)
+    folder.symlink_to(elsewhere)
+    privacy.shut(home.outputs)
+    assert [d.partition(", of ")[0] for d in privacy.doubts(home.outputs)] == [f"{folder} leads out to {elsewhere}"]
+    elsewhere.chmod(0o700)
+    assert not [*privacy.doubts(home.outputs)]
+
+
 @pytest.mark.needs("root")
 def test_the_doctor_names_what_belongs_to_somebody_else(home: Home) -> None:
     folder = as_before(home)

@@ -146,7 +146,16 @@ def times(story: Story, _: Gettext = str) -> Iterator[Moment]:
         "before the move": _("{what} before the move"), "of an earlier cut-over": _("{what}, of an earlier cut-over"),
         "cut over again": _("{what}, later cut over again"),
     }  # fmt: skip
+    counted = [(a.statement.approver, a.statement.approved) for a in story.approvals
+               if a.statement and not a.flaw and not story.superseded(a)]  # fmt: skip
+    given = sorted(counted, key=lambda a: a[1])
     for step in story.steps:
+        begun = step.did.begun if step.did else None
+        if begun and step.step < "70-cutover":
+            begun = begun.replace(microsecond=0)  # an approval is told to the second: with these, the step was first
+        while given and (given[0][1] < begun if begun else step.step == "70-cutover"):
+            who, approved = given.pop(0)
+            yield Moment(_("approved by {who}").format(who=who), approved.strftime(MINUTE), "–")
         if step.run is None and step.step in ("75-rollback", "80-netperf", "85-offloads"):
             continue
         if step.run is None or step.did is None:
@@ -162,11 +171,8 @@ def times(story: Story, _: Gettext = str) -> Iterator[Moment]:
                 nouns(_)[step.step] if how in UNDONE else names[step.step]
             )  # "rolled back, planned only" would mislead
         yield Moment(said.get(how, "{what}").format(what=what), minute(step.did), took(step.did.seconds, _))
-        if step.step == "20-plan":
-            for a in story.approvals:
-                if a.statement and not a.flaw and not story.superseded(a):
-                    who = _("approved by {who}").format(who=a.statement.approver)
-                    yield Moment(who, a.statement.approved.strftime(MINUTE), "–")
+    for who, approved in given:
+        yield Moment(_("approved by {who}").format(who=who), approved.strftime(MINUTE), "–")
 
 
 def speeds(story: Story, _: Gettext = str) -> Iterator[Speed]:
