@@ -553,6 +553,14 @@ class TestCutOver:
             cutover.start(v, world.site.vsphere, world.order, world.permission, source=on, folder=world.folder)
         assert cutover.rolled_back(v, world.order)
 
+    def test_nothing_happens_while_another_machine_is_on_with_one_of_the_macs(self, world: World) -> None:
+        v = world.connect()
+        world.deploy(v)
+        stranger_on(world, v)
+        with pytest.raises(Refused, match="two NICs with one MAC break the network"):
+            cutover.start(v, world.site.vsphere, world.order, world.permission, source=OFF, folder=world.folder)
+        assert cutover.rolled_back(v, world.order)
+
     def test_nothing_happens_without_a_complete_machine(self, world: World) -> None:
         v = world.connect()
         with pytest.raises(Refused, match="the machine is deployed"):

@@ -11,6 +11,7 @@ import pytest
 
 from hikkoshi.errors import BadInput
 from hikkoshi.params import Home
+from hikkoshi.vsphere import vm
 
 
 def deployed(home: Home, guest: str, **fields: object) -> None:
@@ -95,3 +96,37 @@ def test_an_outputs_folder_that_cannot_be_written_is_told(tmp_path: Path) -> Non
     (tmp_path / "outputs").write_text("a file in its place")
     with pytest.raises(BadInput, match="can neither be read nor made"):
         Home(tmp_path).identity()
+
+
+def test_a_copy_of_the_folder_and_a_clone_of_the_computer_hold_another_lock(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock, copy, computer = home.outputs / "lock", home.outputs / "copy", tmp_path / "machine-id"
+    for path in (lock, copy):
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+    monkeypatch.setattr(vm, "_COMPUTER", computer)
+    monkeypatch.setattr(os, "major", lambda device: 8)  # a disk of this computer
+    computer.write_text("5eed0001\n")
+    first = vm.owner(home, "a run", lock)
+    assert first == vm.owner(home, "a run", lock)
+    assert first.lock != vm.owner(home, "a run", copy).lock
+    computer.write_text("5eed0002\n")
+    assert first.lock != vm.owner(home, "a run", lock).lock
+    computer.unlink()
+    assert vm.owner(home, "a run", lock).lock, "a computer without such a name has its locks, too"
+    assert vm.owner(home, "a run", home.outputs / "none").lock == ""
+
+
+def test_on_a_file_system_that_computers_share_the_lock_is_the_same_for_all(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock, computer, seen = home.outputs / "lock", tmp_path / "machine-id", set()
+    lock.parent.mkdir(exist_ok=True)
+    lock.touch()
+    monkeypatch.setattr(vm, "_COMPUTER", computer)
+    monkeypatch.setattr(os, "major", lambda device: 0)  # as of NFS
+    for name in ("5eed0001", "5eed0002"):
+        computer.write_text(name)
+        seen.add(vm.owner(home, "a run", lock).lock)
+    assert len(seen) == 1

@@ -103,11 +103,12 @@ def start(
     """Plug in every NIC, switch the machine on, read both back, write it down; what is so already stays so.
 
     `source` is the fresh observation that the source guest is off: the same MACs and addresses twice would break the
-    network for both, so without it nothing is done. `permission` is of this guest, plan, disk and machine, or it is refused.
+    network for both, so without it nothing is done, nor while another machine is on with one of them. `permission` is of
+    this guest, plan, disk and machine, or it is refused.
     """
     permission.covers("70-cutover", guest=wanted.guest, plan=wanted.plan_hash, vmdk=wanted.sha256)
     machine = _only(v, wanted)
-    blocked = [c for c in (source, only_one(v, wanted)) if not c]
+    blocked = [c for c in (source, only_one(v, wanted), alone(v, wanted, _macs(wanted))) if not c]
     if blocked or machine is None:
         raise Refused(*(c.problem() for c in blocked))
     permission.covers("70-cutover", vmdk=machine.marks.get(vm.VMDK, ""), machine=machine.uuid)

@@ -5,6 +5,8 @@ machine reads its marks again right before, and refuses one that is not ours: wi
 or of an earlier version. NICs are known by their MAC: servers reorder and relabel them.
 """
 
+import contextlib
+import os
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -22,7 +24,7 @@ from hikkoshi.vsphere.session import Properties, VSphere
 
 GUEST, PLAN, VMDK, COMPLETE = "hikkoshi.guest", "hikkoshi.plan", "hikkoshi.vmdk", "hikkoshi.complete"
 SITE, RUN = "hikkoshi.site", "hikkoshi.run"  # identity of the site folder, and the run that made it
-LOCK = "hikkoshi.lock"  # inode of the lock that this run held: a copy of the folder has another one
+LOCK = "hikkoshi.lock"  # which lock this run held, see `owner`: a copy of the folder has another one
 MACHINE = "hikkoshi.machine"  # its own instanceUuid, written when it is complete: a clone carries that of its original
 SERVICE = "hikkoshi.service"  # since when it is in service; not there before the cut-over and after a rollback
 STARTED = "hikkoshi.started"  # when it was first put into service; never removed
@@ -30,6 +32,7 @@ TAKEN = "hikkoshi.taken"  # when a person made it ours: what was done with it be
 LONGEST_LEASE = 330  # seconds after which a server has given up an import whose client is dead
 PATHS = ["name", "config.extraConfig", "config.hardware.device", "config.hardware.memoryMB", "config.hardware.numCPU",
          "config.guestId", "config.version", "config.instanceUuid", "runtime.powerState", "runtime.connectionState"]  # fmt: skip
+_COMPUTER = Path("/etc/machine-id")
 Whose = Literal["ours", "clone", "other", "earlier", "nobody"]
 
 
@@ -47,8 +50,17 @@ class Owner:
 
 
 def owner(home: Home, run: str, lock: Path) -> Owner:
-    """The owner of what a run makes; `lock` is the file that it has locked."""
-    return Owner(home.identity(), run, str(lock.stat().st_ino) if lock.is_file() else "")
+    """The owner of what a run makes; `lock` is the file that it has locked.
+
+    A copy of the folder has another inode, and a clone of the computer another machine-id. Where the file system lies on no
+    device of this computer (NFS), the lock is the same one for all computers that see it.
+    """
+    if not lock.is_file():
+        return Owner(home.identity(), run)
+    found, computer = lock.stat(), ""
+    with contextlib.suppress(OSError):
+        computer = _COMPUTER.read_text(encoding="ascii").strip() if os.major(found.st_dev) else ""
+    return Owner(home.identity(), run, f"{found.st_ino}{'@' if computer else ''}{computer}")
 
 
 @dataclass(frozen=True)
