@@ -58,7 +58,7 @@ def _ended(which: tuple[Any, Any], line: dict[str, Any]) -> bool:
     """Whether a row tells that it is off, was started since, or was never asked: a refusal comes before that."""
     if line.get("state") != "failed":
         return which == ASKED or (which == BACK and line.get("state") == "done")
-    return which == ASKED and str(line.get("found", "")).startswith("Refused:")
+    return which == ASKED and str(line.get("found", "")).startswith(("Refused:", "BadInput:"))
 
 
 def _of(line: dict[str, Any]) -> Shutdown:

@@ -24,8 +24,9 @@ class Subject:
     def now(cls, home: Home, guest: str, plan: Plan) -> Self:
         """What stands there of this plan; without disk and machine where 60-deploy was not done of this plan and disk."""
         folder = home.folder(guest)
-        disk, made = Conversion.find(folder), Deployment.find(folder)
-        if disk is None or made is None or (made.plan_hash, made.vmdk_sha256) != (plan.hash, disk.vmdk_sha256):
+        disk = Conversion.find(folder)
+        made = Deployment.of(folder, plan.hash, disk.vmdk_sha256) if disk else None
+        if disk is None or made is None:
             return cls(plan.hash, "", "")
         return cls(plan.hash, disk.vmdk_sha256, made.instance_uuid)
 

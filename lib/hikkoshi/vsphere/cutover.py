@@ -262,10 +262,7 @@ def only_one(v: VSphere, wanted: Order) -> Check:
 
 def deployed(v: VSphere, wanted: Order, folder: Path) -> Check:
     """Whether the machine is the very one that 60-deploy wrote down, of which an approval is."""
-    try:
-        known = deployment.Deployment.find(folder)
-    except BadInput:
-        known = None
+    known = deployment.Deployment.of(folder, wanted.plan_hash, wanted.sha256)
     machine, expected = _only(v, wanted), known.instance_uuid if known else ""
     found = machine.uuid if machine else ""
     return Check("the machine is the one that can be approved", bool(found) and found == expected, found or "none",

@@ -8,7 +8,7 @@ earlier plan or disk and was never started; one that was ever in service, never.
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, Self
 
 from hikkoshi.artefact import Artefact
 from hikkoshi.check import Check
@@ -40,6 +40,15 @@ class Deployment(Artefact):
     warnings: tuple[str, ...]  # of the server, about the descriptor
     seconds: float  # of the upload
     nics: tuple[readback.NicFound, ...]
+
+    @classmethod
+    def of(cls, folder: Path, plan_hash: str, vmdk_sha256: str) -> Self | None:
+        """The one in a guest's folder, where it can be read, and is of this plan and this disk; else None."""
+        try:
+            made = cls.find(folder)
+        except BadInput:
+            return None
+        return made if made and (made.plan_hash, made.vmdk_sha256) == (plan_hash, vmdk_sha256) else None
 
 
 class Planned(Protocol):
@@ -188,6 +197,7 @@ def start(v: VSphere, site: Site, wanted: Order, folder: Path, progress: Progres
 
 
 def _told(v: VSphere, wanted: Order, made: importing.Imported) -> Deployment:
+    """What deployment.json tells of a machine that was made."""
     machine, sent = made.machine, made.sent
     return Deployment(
         guest=wanted.guest,
@@ -213,12 +223,8 @@ def _unrecorded(v: VSphere, wanted: Order, folder: Path) -> vm.Machine | None:
     ours = found(v, wanted)
     if len(ours) != 1 or not _is_ordered(ours[0], wanted):
         return None
-    try:
-        known = Deployment.find(folder)
-    except BadInput:
-        known = None
-    told = (known.instance_uuid, known.plan_hash, known.vmdk_sha256) if known else None
-    return None if told == (ours[0].uuid, wanted.plan_hash, wanted.sha256) else ours[0]
+    known = Deployment.of(folder, wanted.plan_hash, wanted.sha256)
+    return None if known and known.instance_uuid == ours[0].uuid else ours[0]
 
 
 def _written_anew(v: VSphere, site: Site, wanted: Order, machine: vm.Machine, folder: Path) -> Deployment:
@@ -228,25 +234,17 @@ def _written_anew(v: VSphere, site: Site, wanted: Order, machine: vm.Machine, fo
     if wrong := [c for c in readback.compare(machine, wanted.spec, place) if not c]:
         raise StepFailed(*(c.problem() for c in wrong))
     host = v.read(machine.thing, "runtime.host").get("runtime.host")
-    made = Deployment(
-        guest=wanted.guest,
-        site=wanted.owner.site,
-        server=v.where,
-        moid=machine.id,
-        name=machine.name,
-        instance_uuid=machine.uuid,
+    made = importing.Imported(
+        machine=machine,
         host=str(v.read(host, "name").get("name", "")) if host else "",
-        plan_hash=wanted.plan_hash,
-        vmdk_bytes=wanted.vmdk.stat().st_size,
-        vmdk_sha1="",
-        vmdk_sha256=wanted.sha256,
+        sent=nfc.Sent(wanted.vmdk.stat().st_size, "", wanted.sha256, 0),
         manifest="no manifest: written anew from what vSphere tells of the machine, not at its import",
         warnings=(),
-        seconds=0,
         nics=readback.found_nics(machine, place.port_groups),
     )
-    made.save(folder)
-    return made
+    deployment = _told(v, wanted, made)
+    deployment.save(folder)
+    return deployment
 
 
 def no_earlier(v: VSphere, wanted: Order) -> Check:
