@@ -195,6 +195,55 @@ def test_an_action_that_failed_on_the_way_has_to_be_approved_too_but_none_that_w
     assert other.told() == [told]
 
 
+@pytest.mark.parametrize("before", ["nothing", "an earlier action", "this action"])
+@pytest.mark.parametrize("counted", [True, False])
+def test_a_run_that_was_killed_in_an_action_is_judged_where_the_gate_had_let_it_pass(
+    move: Move, before: str, counted: bool
+) -> None:
+    plan = PLAN if counted else "f" * 64
+    who = {"approver": keys.APPROVER, "plan": plan, "vmdk": DISK, "machine": MACHINE}
+    move.note("open", mode="apply", guest="gateway", inputs={**move.home.inputs("gateway"), "plan.json": plan})
+    move.note("preflight", state="ok", checks=[OPERATOR])
+    if before == "an earlier action":
+        move.note("start", title="ping")
+        move.note("permitted", **who, service=True)
+        move.note("step", title="ping", state="failed", seconds=0.1, found="Refused: not now")
+    move.note("start", title="source off")
+    if before == "this action":
+        move.note("permitted", **who, service=False)
+    move.note("outcome", mode="apply", outcome="interrupted", error="the kernel died")  # as the engine tells of a kill
+    seal.of_run(move.home, "gateway", RUN)
+    told, acts = move.told(), [] if before == "nothing" else ["source off"]
+    acts = ["ping", *acts] if before == "an earlier action" else acts
+    assert [t.partition(";")[0] for t in told] == ([] if counted else [f"done without an approval: {a}" for a in acts])
+    note = "killed in the middle of source off: whether it was approved is not told"
+    assert (note in move.notes) == (before == "nothing")
+
+
+@pytest.mark.parametrize("event", ["step", "start", "verify", "evidence", "end", "outcome"])
+def test_a_run_that_goes_on_was_not_killed_and_its_action_without_an_end_is_judged(move: Move, event: str) -> None:
+    move.note("open", mode="apply", guest="gateway", inputs={**move.home.inputs("gateway"), "plan.json": "f" * 64})
+    move.note("start", title="source off")
+    how = {"end": "completed", "outcome": "succeeded"}.get(event, "")
+    move.note(event, title="something else", state="already", outcome=how)
+    move.note("outcome", mode="apply", outcome=how or "failed", error="")
+    seal.of_run(move.home, "gateway", RUN)
+    assert {t.partition(";")[0] for t in move.told()} == {
+        "done without asking for permission: source off",
+        "done without an approval: source off",
+    }
+
+
+def test_how_long_an_action_took_makes_it_no_older_than_its_approval(move: Move) -> None:
+    move.again(move.home, approved=NOW - timedelta(days=3), expires=NOW - timedelta(days=1))
+    move.note("open", mode="apply", guest="gateway", inputs={**move.home.inputs("gateway"), "plan.json": PLAN})
+    move.note("permitted", approver=keys.APPROVER, plan=PLAN, vmdk=DISK, machine=MACHINE)
+    move.note("step", title="source off", state="done", seconds=2 * 86400.0)
+    seal.of_run(move.home, "gateway", RUN)
+    (told,) = move.told()
+    assert "expired on" in told
+
+
 def test_an_approval_that_expires_while_a_run_acts_by_it_counts_to_its_end(move: Move) -> None:
     soon = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=2)
     move.again(move.home, approved=NOW - timedelta(days=1), expires=soon)

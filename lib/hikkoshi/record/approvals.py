@@ -26,6 +26,7 @@ REMEDY = "the runbook's own refusal was passed over: ask who did this, and how"
 SIGNS = "whoever carries this out can sign for it"  # the check's title, see hikkoshi.signatory
 REFUSED = ("Refused: ", "Busy: ", "BadInput: ")  # how an action ends that was not begun
 EVER, NEVER = datetime(2000, 1, 1, tzinfo=UTC), datetime(9000, 1, 1, tzinfo=UTC)
+GOES_ON = ("start", "preflight", "verify", "evidence")  # what a run writes between its actions
 SECOND = timedelta(seconds=1)  # times in approvals are whole ones
 RESULTS = {  # {what is approved: the result that has it, its field, the step that makes it}
     "vmdk": ("conversion.json", "vmdk_sha256", "40-convert"),
@@ -101,7 +102,7 @@ def _worth(path: Path, said: Statement | str, trust: Trust) -> Verdict:
 def _unapproved(case: Case, good: list[tuple[str, Statement, Verdict]], notes: list[str]) -> Iterator[Problem]:
     """What the run did although no approval counted for it then, or without asking for one."""
     permitted = [e for e in case.own if e.get("event") == "permitted"]
-    actions = list(_actions(case, bool(permitted)))
+    actions = list(_actions(case, bool(permitted), notes))
     if not actions:
         return
     journal = case.record / "data" / "journal.jsonl"
@@ -138,26 +139,43 @@ def _since(permitted: list[Mapping[str, Any]], actions: list[Action]) -> datetim
     return next((_time(e.get("time")) for e in permitted if e.get("service") is True), None)
 
 
-def _actions(case: Case, permitted: bool) -> Iterator[Action]:
-    """What the run began to do, and was not kept from."""
-    starts: dict[str, str] = {}
-    passed = False
+def _actions(case: Case, permitted: bool, notes: list[str]) -> Iterator[Action]:
+    """What the run began to do, and was not kept from.
+
+    A run that was killed leaves a last action without its end: it began where the gate had let it pass before. Where the
+    gate wrote nothing, it may have been killed before it was asked, or whoever changed the code did not ask: `notes` says so.
+    """
+    begun: Mapping[str, Any] | None = None
+    passed = asked = False
     for e in case.own:
-        title, when = str(e.get("title")), str(e.get("time"))
-        passed = passed or (e.get("event") == "permitted" and e.get("service", True) is True)
-        if e.get("event") == "start":
-            starts[title] = when
-        if e.get("event") != "step" or not (e.get("state") == "done" or title in starts):
-            continue
-        kept = e.get("state") == "failed" and str(e.get("found", "")).startswith(REFUSED) and not (permitted and passed)
-        if not kept:
-            yield Action(e.get("n"), title, _time(starts.get(title)) or _ended(e))
-        starts.pop(title, None)
+        event, title = e.get("event"), str(e.get("title"))
+        if event == "permitted":
+            passed, asked = passed or e.get("service", True) is True, asked or begun is not None
+        well = (event, e.get("outcome")) in (("end", "completed"), ("outcome", "succeeded"))
+        if begun and (event in GOES_ON or well or (event == "step" and title != str(begun.get("title")))):
+            yield _hanging(begun)  # no run goes on before it has told how an action ended
+            begun = None
+        if event == "start":
+            begun, asked = e, False
+        elif event == "step" and (begun or e.get("state") == "done"):
+            refused = e.get("state") == "failed" and str(e.get("found", "")).startswith(REFUSED)
+            if not (refused and not (permitted and passed)):
+                began = _time(begun.get("time")) if begun else None
+                yield Action(e.get("n"), title, began or _ended(e, case.format))
+            begun = None
+    if begun and (passed or asked):
+        yield _hanging(begun)
+    elif begun:
+        notes.append(f"killed in the middle of {begun.get('title')}: whether it was approved is not told")
 
 
-def _ended(e: Mapping[str, Any]) -> datetime:
-    """When an action of an earlier version began: its line tells the end, and how long it took."""
-    took = e.get("seconds")
+def _hanging(start: Mapping[str, Any]) -> Action:
+    return Action(start.get("n"), str(start.get("title")), _time(start.get("time")) or NEVER)
+
+
+def _ended(e: Mapping[str, Any], format: int) -> datetime:
+    """When an action of an earlier version began: its line tells the end, and how long it took. Since then each has a start."""
+    took = e.get("seconds") if format == 1 else None
     seconds = timedelta(seconds=took if isinstance(took, int | float) and 0 <= took < 1e9 else 0)
     return (_time(e.get("time")) or NEVER) - seconds
 
