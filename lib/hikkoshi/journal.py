@@ -24,6 +24,18 @@ START = "0" * 64  # `prev` of the first line
 MARK = "hikkoshi-journal: "  # how a line begins that is told on stderr
 _kept: dict[Path, list[dict[str, Any]]] = {}  # {journal: lines that this process could not write yet}
 REMEDY = "move it away; take the journal from a backup or a sealed record"
+FIELDS = {  # {event: what its line has to tell}
+    "open": ("run",),
+    "start": ("run", "title"),
+    "step": ("run", "title", "state"),
+    "end": ("run", "outcome"),
+    "outcome": ("run", "outcome"),
+    "sealed": ("of",),
+    "unsealed": ("of", "why"),
+}
+TEXTS = ("time", "run", "step", "mode", "title", "state", "found", "outcome", "error", "of", "why")
+LISTS = ("checks", "artefacts")
+KINDS: dict[str, type] = {**dict.fromkeys(TEXTS, str), **dict.fromkeys(LISTS, list), "inputs": dict, "clock": int}
 PATIENCE = 20.0  # seconds that another may take for writing his line
 
 
@@ -88,6 +100,17 @@ class Journal:
         """All readable lines, oldest first; a torn line is left out."""
         return [entry for _, entry in self._lines() if entry is not None]
 
+    def ours(self) -> list[dict[str, Any]]:
+        """The same without those that no run of ours wrote: every field of these is what it has to be."""
+        return [entry for entry in self.entries() if not _wrong(entry)]
+
+    def foreign(self) -> Iterator[Problem]:
+        """Every line that no run of ours wrote, though it can be read."""
+        for n, (_, entry) in enumerate(self._lines(), 1):
+            if entry is not None and (wrong := _wrong(entry)):
+                what, expected = "a line of the journal is none of ours", "what a run writes"
+                yield Problem(what, f"{self.path}:{n}", wrong, expected, REMEDY)
+
     def check(self) -> None:
         """`BadInput` naming every line whose chain is broken."""
         problems, before = [], START
@@ -113,12 +136,7 @@ class Journal:
             return
         with os.fdopen(handle, "rb") as f:
             content = self._read(f)
-        for raw in content.splitlines():
-            try:
-                entry = json.loads(raw)
-            except (ValueError, RecursionError):  # the second: whoever wrote that wanted to stop us from reading on
-                entry = None
-            yield raw, entry if isinstance(entry, dict) else None
+        yield from _parsed(content)
 
     def _read(self, f: BinaryIO | FileIO) -> bytes:
         if (size := os.fstat(f.fileno()).st_size) > limits.JOURNAL:
@@ -139,6 +157,44 @@ class Journal:
             raise BadInput(
                 Problem("the journal is not a file of its own", str(self.path), found, remedy=REMEDY)
             ) from None
+
+
+def ours(content: bytes) -> list[dict[str, Any]]:
+    """The lines of a journal, given as bytes, that are ours; see `Journal.ours`."""
+    return [entry for _, entry in _parsed(content) if entry is not None and not _wrong(entry)]
+
+
+def _parsed(content: bytes) -> Iterator[tuple[bytes, dict[str, Any] | None]]:
+    for raw in content.splitlines():
+        try:
+            entry = json.loads(raw)
+        except (ValueError, RecursionError):  # the second: whoever wrote that wanted to stop us from reading on
+            entry = None
+        yield raw, entry if isinstance(entry, dict) else None
+
+
+def _wrong(entry: Mapping[str, Any]) -> str:
+    """What is not as we write it in a line; empty where all is. Whoever reads a journal relies on these."""
+    event = entry.get("event")
+    lacks = [name for name in FIELDS.get(event, ()) if name not in entry] if isinstance(event, str) else ["event"]
+    odd = [name for name, kind in KINDS.items() if name in entry and not isinstance(entry[name], kind)]
+    if "checks" not in odd and not all(isinstance(part, dict) for part in entry.get("checks", ())):
+        odd.append("checks")
+    if not 0 <= (entry["clock"] if "clock" in entry and "clock" not in odd else 0) < 1 << 63:
+        odd.append("clock")
+    if "time" not in odd and not _is_time(entry.get("time")):
+        odd.append("time")
+    return "; ".join(
+        [*(f"without {name}" for name in lacks), *(f"{name}: {str(entry.get(name))[:60]}" for name in odd)]
+    )
+
+
+def _is_time(text: Any) -> bool:
+    try:
+        found = datetime.fromisoformat(str(text))
+        return found.tzinfo is not None and datetime(2000, 1, 1, tzinfo=UTC) < found < datetime(9000, 1, 1, tzinfo=UTC)
+    except (ValueError, OverflowError):
+        return False
 
 
 def _now() -> str:

@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hikkoshi import files
+from hikkoshi.approval import trust
 from hikkoshi.journal import Journal
 from hikkoshi.lab import keys
 from hikkoshi.params import Home
@@ -261,3 +262,42 @@ def test_whatever_the_lines_of_the_journal_hold_it_is_judged_and_a_run_after_it_
         told = verdict(other, record, alone=True)
         assert "the record is not signed" in told
         assert "the record cannot be judged" not in told
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        {"event": "open", "run": RUN, "time": "noon"},
+        {"event": "open", "run": RUN, "time": "2026-01-01T00:00:00"},
+        {"event": "open", "run": RUN, "time": "0001-01-01T00:00:00+23:59"},
+        {"event": "open", "run": RUN},
+        {"event": "open", "run": RUN, "time": 5},
+        {"event": "open", "time": "2026-01-01T00:00:00+00:00"},
+        {"event": "open", "run": RUN, "time": "2026-01-01T00:00:00+00:00", "clock": "late"},
+        {"event": "open", "run": RUN, "time": "2026-01-01T00:00:00+00:00", "clock": 10**400},
+        {"event": "open", "run": RUN, "time": "2026-01-01T00:00:00+00:00", "inputs": ["plan.json"]},
+        {"event": "outcome", "run": RUN, "time": "2026-01-01T00:00:00+00:00", "outcome": 5},
+        {"event": "evidence", "run": RUN, "time": "noon", "artefacts": [{"file": "x", "bytes": 1, "sha256": "0"}]},
+        {"event": "evidence", "run": RUN, "time": "2026-01-01T00:00:00+00:00", "artefacts": 5},
+        {"event": "unsealed", "time": "2026-01-01T00:00:00+00:00"},
+        {"event": ["open"], "time": "2026-01-01T00:00:00+00:00"},
+        {"time": "2026-01-01T00:00:00+00:00"},
+    ],
+    ids=str,
+)
+def test_a_line_that_is_none_of_ours_keeps_no_guest_from_being_sealed_and_is_a_flaw(
+    home: Home, tmp_path: Path, line: dict[str, Any]
+) -> None:
+    shutil.copytree(home.root, tmp_path / "home", symlinks=True)
+    other = Home(tmp_path / "home")
+    journal = Journal(other.folder("gateway") / "journal.jsonl")
+    files.write(other.folder("gateway") / "disk" / "x.img", "a disk that was listed")
+    journal.append("x")
+    *before, last = journal.path.read_bytes().splitlines()
+    chained = {key: value for key, value in json.loads(last).items() if key in ("n", "prev")}
+    journal.path.write_bytes(b"\n".join([*before, json.dumps({**chained, **line}).encode(), b""]))
+    ended(other, "gateway", "20260105T000000Z-80-netperf")
+    assert seal.attempt(other, "gateway", "20260105T000000Z-80-netperf")[1] == ""
+    assert seal.of_guest(other, "gateway").is_dir()
+    told = [p.what for p in verification.verify(other.outputs / "records", trust(other, other.site())).problems]
+    assert set(told) == {"a line of the journal is none of ours"}

@@ -1,6 +1,5 @@
 """What goes into a record: everything that tells what a run, or the whole move of a guest, was; disks stay out, named by hash."""
 
-import contextlib
 import errno
 import fcntl
 import json
@@ -11,6 +10,7 @@ from typing import Any
 
 from hikkoshi import files, limits
 from hikkoshi.errors import BadInput
+from hikkoshi.journal import ours
 from hikkoshi.params import Home
 from hikkoshi.plan import Plan
 from hikkoshi.record import bag, environment, evidence, provenance, register, runbook
@@ -149,14 +149,8 @@ def _journal(path: Path) -> bytes:
 
 
 def _entries(journal: bytes) -> list[dict[str, Any]]:
-    """The readable lines; whether sealing was refused before is no part of how a run ended."""
-    found = []
-    for raw in journal.splitlines():
-        with contextlib.suppress(ValueError):  # torn by a crash
-            entry = json.loads(raw)
-            if isinstance(entry, dict) and entry.get("event") != "unsealed":
-                found.append(entry)
-    return found
+    """The lines of runs; whether sealing was refused before is no part of how a run ended."""
+    return [e for e in ours(journal) if e["event"] != "unsealed"]
 
 
 def _outcome(told: LastRun | None) -> str:

@@ -27,10 +27,11 @@ def check(
     journal = Journal(record / "data" / "journal.jsonl")
     entries: list[dict[str, Any]] = []
     try:
-        entries = journal.entries()
+        entries = journal.ours()
         journal.check()
     except BadInput as e:
         yield e.problems
+    yield journal.foreign() if entries else ()
     yield _outcomes(record, info, listed, entries)
     if format_of(info) >= FORMAT:
         yield _evidence(record, listed, entries, notes)

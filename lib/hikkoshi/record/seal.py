@@ -73,7 +73,7 @@ def attempt(
         why = _mask(home).text(str(e) if isinstance(e, HikkoshiError) else f"{type(e).__name__}: {e}")
         journal = Journal(home.folder(guest) / "journal.jsonl")
         try:
-            told = [x for x in journal.entries() if x.get("of") == run and x.get("event") == "unsealed"]
+            told = [x for x in journal.ours() if x.get("of") == run and x.get("event") == "unsealed"]
             if not told or told[-1].get("why") != why:
                 journal.append("unsealed", of=run, why=why)
         except (OSError, HikkoshiError):
@@ -95,7 +95,7 @@ def pending(home: Home, guest: str, stopped: Asked = lock.never, wait: float = r
 
 def waiting(home: Home, guest: str) -> list[str]:
     """The runs that have ended without a record, or whose record the journal does not tell of; oldest first."""
-    told = {e.get("of") for e in Journal(_journal(home, guest)).entries() if e.get("event") == "sealed"}
+    told = {e.get("of") for e in Journal(_journal(home, guest)).ours() if e.get("event") == "sealed"}
     return [run for run in _ended(home, guest) if run not in told]
 
 
@@ -104,7 +104,7 @@ def gone(home: Home) -> Iterator[Problem]:
     for guest in sorted((home.outputs / "guests").glob("*")):
         journal = guest / "journal.jsonl"
         try:
-            entries = Journal(journal).entries()
+            entries = Journal(journal).ours()
         except BadInput as bad:
             yield from bad.problems
             continue
@@ -173,7 +173,7 @@ def _seal(home: Home, guest: str, name: str, gather: Callable[[], Contents], wai
     list_of_all = register.of(home)
     with list_of_all.locked(wait, stopped):
         _mend(home, list_of_all)
-        told = any(e.get("of") == name for e in Journal(_journal(home, guest)).entries() if e.get("event") == "sealed")
+        told = any(e.get("of") == name for e in Journal(_journal(home, guest)).ours() if e.get("event") == "sealed")
         if not final.exists():
             if told or any(line.identifier == f"{guest}/{name}" for line in list_of_all.lines()):
                 remedy = "bring it back from a copy; sealed again from what is there now it would hide what happened"
@@ -356,7 +356,7 @@ def _time_of(home: Home, record: Path) -> str:
 def _ended(home: Home, guest: str) -> list[str]:
     """Names of the runs that have ended: all that nobody is at work on."""
     place = home.folder(guest)
-    entries: list[dict[str, Any]] = Journal(_journal(home, guest)).entries()
+    entries: list[dict[str, Any]] = Journal(_journal(home, guest)).ours()
     over = {str(e.get("run")) for e in entries if e.get("event") in ("end", "outcome")}
     parts = {p.name.partition(".")[0] for p in (place / "runs").glob("*.part.ipynb")}
     executed = {p.name.partition(".")[0] for p in (place / "runs").glob("*.ipynb")}

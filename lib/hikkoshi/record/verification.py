@@ -176,7 +176,7 @@ def _chain(found: Verified, together: dict[str, Verified], register: Register) -
             "the journal is not that of the record before, continued", where, "another beginning", named, remedy
         )
     if not found.problems and files.regular(longer):  # else its journal is nobody's word
-        for e in Journal(longer).entries():  # it could be read: else there would be a problem
+        for e in Journal(longer).ours():  # it could be read: else there would be a problem
             yield from lost_stamp(before, e, longer)
 
 
