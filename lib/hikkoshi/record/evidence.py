@@ -32,14 +32,14 @@ Entries = Sequence[Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
-class Evidence:
+class Selection:
     """Files for a record {name below data/: file}, and the rows of left-out.tsv for those that stay out."""
 
     payload: dict[str, Content]
     left_out: bytes
 
 
-def of_run(home: Home, guest: str, run: str, entries: Entries) -> Evidence:
+def of_run(home: Home, guest: str, run: str, entries: Entries) -> Selection:
     """What a run listed, and what changed in the guest's folder while it went on."""
     folder = home.folder(guest)
     begin, end = _period(folder, entries, run)
@@ -60,16 +60,16 @@ def of_run(home: Home, guest: str, run: str, entries: Entries) -> Evidence:
     framed = [name for name in payload if name == Plan.filename or name.startswith("approvals/")]
     for name in framed:
         del payload[name]  # every record holds them
-    return Evidence(payload, "".join([HEADING, *rows]).encode())
+    return Selection(payload, "".join([HEADING, *rows]).encode())
 
 
-def of_guest(home: Home, guest: str, entries: Entries) -> Evidence:
+def of_guest(home: Home, guest: str, entries: Entries) -> Selection:
     """Everything in the guest's folder as it is now."""
     payload, rows = dict[str, Content](), list[str]()
     known = _known(home.folder(guest), entries)
     for name, path, found in _files(home.folder(guest)):
         _sort(name, path, found, known, payload, rows)
-    return Evidence(payload, "".join([HEADING, *rows]).encode())
+    return Selection(payload, "".join([HEADING, *rows]).encode())
 
 
 def listed(entries: Entries, run: str = "") -> dict[str, Mapping[str, Any]]:
