@@ -155,7 +155,7 @@ def make(home: Home, guest: Guest, site: Site, survey: Survey) -> Plan:
 
 def changed(home: Home, guest: Guest, site: Site, plan: Plan) -> Iterator[str]:
     """What these parameters would make another than the plan has it, in words; nothing where it is still their plan."""
-    yield from differences(plan.terms, Terms.of(home, guest, site))
+    yield from plan.terms.changed(Terms.of(home, guest, site))
     try:
         survey = Survey.find(home.folder(guest.name))
     except BadInput:

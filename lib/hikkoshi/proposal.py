@@ -281,6 +281,11 @@ class _Results:
         )
         own = f"; the source is started from {host.start_config}" if host.start_config else ""
         yield f"Xen: {host.name}, read at {host.root}; the guest's configuration {host.config}{own}"
+        others = ", ".join(f"{name} ({root})" for name, root in plan.terms.dom0s.items())
+        unbound = (
+            "NOT BOUND, this plan is of an earlier version: whoever carries it out can leave one out; 20 makes it anew"
+        )
+        yield f"Dom-0s that are asked whether the source is off: {others or unbound}"
         if net is None:
             yield "no address: its parameters have no `measurement`"
             return

@@ -49,7 +49,15 @@ class Trust:
                     )
                 )
         if not problems:
-            lines = self.allowed.read_text(encoding="utf-8", errors="replace").splitlines()
+            try:
+                lines = files.read(self.allowed, limits.SIGNERS, follow=True).decode(errors="replace").splitlines()
+            except OSError as e:
+                found, remedy = (
+                    e.strerror or str(e),
+                    "let this user read it, or name another: `signing` in params/site.yml",
+                )
+                what, expected = "a list of keys cannot be read", "OpenSSH's allowed signers"
+                raise BadInput(Problem(what, str(self.allowed), found, expected, remedy)) from None
             problems = [
                 Problem(
                     "an allowed signer may sign anything",

@@ -5,12 +5,14 @@ another value is another plan; secrets do not, nor what they are called.
 """
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, Self
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field, SerializerFunctionWrapHandler, model_serializer
 
 from hikkoshi import files
 from hikkoshi.artefact import Frozen
+from hikkoshi.errors import BadInput, Problem
 from hikkoshi.params import Guest, Home, Site, Way
 
 
@@ -51,6 +53,9 @@ class Terms(Frozen):
 
     vsphere: Target
     dom0: XenHost
+    dom0s: dict[str, str] = Field(
+        {}
+    )  # {name: root} of all that are asked whether the source is off; empty in older plans
     measurement: Addresses | None
     two_persons: bool  # whether whoever approves may not carry it out
 
@@ -63,7 +68,7 @@ class Terms(Frozen):
             vsphere=Target(
                 server=vc.server,
                 user=vc.user,
-                ca=(files.sha256(ca) if ca.is_file() else f"no such file: {vc.ca}") if ca else "",
+                ca=_digest(ca, str(vc.ca)) if ca else "",
                 certificate=(vc.sha256 or "").replace(":", "").lower(),
                 datacenter=vc.datacenter,
                 cluster=vc.cluster,
@@ -76,6 +81,7 @@ class Terms(Frozen):
                 config=str(guest.config),
                 start_config=str(guest.start_config or ""),
             ),
+            dom0s={name: str(host.root) for name, host in site.dom0s.items()},
             measurement=Addresses(
                 shell=wanted.shell,
                 watch=wanted.watch,
@@ -87,6 +93,26 @@ class Terms(Frozen):
             else None,
             two_persons=site.signing.two_persons,
         )
+
+    @model_serializer(mode="wrap")
+    def _written(self, rest: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """As JSON has it: what an earlier version did not write is not written either, so that its plan keeps its hash."""
+        tree: dict[str, Any] = rest(self)
+        return tree if self.dom0s else {name: value for name, value in tree.items() if name != "dom0s"}
+
+    def changed(self, now: "Terms") -> Iterator[str]:
+        """What is another by now; a plan that does not name the site's Dom-0s cannot tell of them."""
+        yield from differences(self, now if self.dom0s else now.model_copy(update={"dom0s": {}}))
+
+
+def _digest(ca: Path, written: str) -> str:
+    """SHA-256 of the authority's file; `BadInput` where it is there and cannot be read."""
+    try:
+        return files.sha256(ca) if ca.is_file() else f"no such file: {written}"
+    except OSError as e:
+        remedy = "let this user read it, or correct `vsphere.ca` in params/site.yml"
+        what, expected = "the certificate authority's file cannot be read", "a certificate (PEM)"
+        raise BadInput(Problem(what, str(ca), e.strerror or str(e), expected, remedy)) from None
 
 
 def differences(planned: BaseModel, now: BaseModel) -> Iterator[str]:

@@ -1,5 +1,6 @@
 """Approvals by real OpenSSH keys: what counts, and why everything else does not."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -15,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import journey
-from hikkoshi import approval, plan, signatory, signature, tool
+from hikkoshi import approval, plan, proposal, signatory, signature, tool
 from hikkoshi import run as running
 from hikkoshi.approval import Approval
 from hikkoshi.check import Check
@@ -30,6 +31,7 @@ from hikkoshi.run import open_run
 from hikkoshi.statement import Statement, parse
 from hikkoshi.subject import Subject
 from hikkoshi.survey import Survey
+from hikkoshi.terms import Terms
 from processes import hikkoshi
 
 pytestmark = pytest.mark.needs("ssh-keygen")
@@ -198,6 +200,66 @@ def test_another_certificate_authority_under_the_same_name_is_not_approved(world
     ca.write_text("theirs")
     found = approval.check(world.home, "gateway", world.plan)
     assert "vsphere.ca was no such file: outputs/lab/ca.pem when it was planned" in found.found
+
+
+def test_a_certificate_authority_that_cannot_be_read_is_told_and_nothing_is_approved(world: World) -> None:
+    ca = world.home.outputs / "lab" / "ca.pem"
+    ca.parent.mkdir(exist_ok=True)
+    ca.symlink_to("/proc/self/mem")  # a file that not even root can read from its beginning
+    found = world.ask_now()
+    assert not found
+    assert "the certificate authority's file cannot be read" in found.found
+    assert "let this user read it" in found.remedy
+    with pytest.raises(BadInput, match=r"(?s)cannot be read.*ca.pem.*let this user read it"):
+        world.give(now=datetime.now(UTC))
+
+
+def test_a_list_of_signers_that_cannot_be_read_is_told(world: World) -> None:
+    world.allowed.unlink()
+    world.allowed.symlink_to("/proc/self/mem")
+    found = world.ask()
+    assert not found
+    assert "a list of keys cannot be read" in found.found
+
+
+@pytest.mark.parametrize("change", ["one is left out", "one is read elsewhere", "one is added"])
+def test_every_dom0_that_is_asked_whether_the_source_is_off_is_bound(world: World, change: str) -> None:
+    world.edit("dom0s:\n", "dom0s:\n  other: {root: /mnt/other}\n")
+    world.plan = world.plan.model_copy(
+        update={"terms": Terms.of(world.home, world.home.guest("gateway"), world.home.site())}
+    )
+    world.plan.save(world.home.folder("gateway"))
+    journey.deployed(world.home.folder("gateway"), world.plan)
+    world.give(now=datetime.now(UTC))
+    assert world.ask_now()
+    old, new = {
+        "one is left out": ("  other: {root: /mnt/other}\n", ""),
+        "one is read elsewhere": ("/mnt/other", "/mnt/empty"),
+        "one is added": ("dom0s:\n", "dom0s:\n  third: {root: /mnt/third}\n"),
+    }[change]
+    world.edit(old, new)
+    found = world.ask_now()
+    assert not found
+    assert "dom0s." in found.found
+
+
+def test_a_plan_that_does_not_name_the_other_dom0s_keeps_its_hash_and_its_page_says_so(world: World) -> None:
+    path = world.home.folder("gateway") / "plan.json"
+    old = json.loads(path.read_text())
+    del old["terms"]["dom0s"]
+    world.plan = Plan.model_validate(old)
+    world.plan.save(path.parent)
+    assert "dom0s" not in path.read_text()
+    found = Plan.find(path.parent)
+    assert found
+    assert found.hash == hashlib.sha256(path.read_bytes()).hexdigest()
+    journey.deployed(path.parent, found)
+    world.give(now=datetime.now(UTC))
+    world.edit("dom0s:\n", "dom0s:\n  other: {root: /mnt/other}\n")
+    assert world.ask_now()
+    assert "NOT BOUND, this plan is of an earlier version" in " ".join(
+        proposal.page(world.home, "gateway", found, []).split()
+    )
 
 
 def test_what_only_says_how_long_to_measure_is_no_other_plan(world: World) -> None:
