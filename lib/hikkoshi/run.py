@@ -137,7 +137,12 @@ class Run:
 
     def __str__(self) -> str:
         words = f"run {self.id} · guest {self.guest.name} · mode {self.mode} · {self.folder}"
-        return _shown(words + signatory.warning(self.home, self.step))
+        return _shown(words + self.warning)
+
+    @cached_property
+    def warning(self) -> str:
+        """That nobody can sign here, see `signatory.warning`: the key is tried once, however often the run is shown."""
+        return signatory.warning(self.home, self.step)
 
     def approved(self) -> Check:
         """Whether somebody's approval of the guest's plan, disk and machine counts now; see `Gate.approved`."""

@@ -19,7 +19,6 @@ from IPython.display import HTML, Image, display
 from matplotlib.text import Text
 
 from hikkoshi import run as _run
-from hikkoshi import signatory
 from hikkoshi.check import Check
 from hikkoshi.errors import printable
 from hikkoshi.progress import Progress
@@ -237,7 +236,7 @@ def _evidence_html(evidence: _run.Evidence) -> str:
 def _run_html(run: _run.Run) -> str:
     facts = {"run": run.id, "guest": run.guest.name, "mode": run.mode, "site": run.site.name, "folder": str(run.folder)}
     cells = "".join(f"<tr><th scope='row'>{k}</th><td>{html.escape(v)}</td></tr>" for k, v in facts.items())
-    warning = html.escape(signatory.warning(run.home, run.step).strip())
+    warning = html.escape(run.warning.strip())
     loud = f"<p style='color:{COLOURS['red']};font-weight:600'>{warning}</p>" if warning else ""
     return f"<table class='hikkoshi'>{cells}</table>{loud}"
 
