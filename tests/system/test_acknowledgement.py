@@ -161,6 +161,22 @@ def test_who_may_not_seal_may_not_acknowledge_and_reasons_are_plain(
     assert list(record(home).parent.glob("*.txt*")) == []
 
 
+@pytest.mark.parametrize("after", ["acknowledge", "seal"])
+def test_what_a_killed_acknowledging_leaves_is_told_and_removed_by_the_next(home: Home, after: str) -> None:
+    path = acknowledgement.path_of(record(home))
+    for left in (path, signature.path_of(path)):
+        left.with_name(f"{left.name}.part").write_text("half")
+    found = verification.verify(home.outputs / "records", trust(home, home.site()))
+    assert [p.what for p in found.problems] == ["the record is not signed"]
+    assert len([n for n in found.notes if "an acknowledging was killed" in n]) == 2
+    if after == "seal":
+        ended(home, "gateway", "20260103T000000Z-60-deploy")
+        seal.of_run(home, "gateway", "20260103T000000Z-60-deploy")
+    give(home)
+    assert list(path.parent.glob("*.part")) == []
+    assert told(home) == []
+
+
 def test_what_follows_is_sealed_and_counted_as_before(home: Home) -> None:
     give(home)
     ended(home, "gateway", "20260103T000000Z-60-deploy")

@@ -5,6 +5,7 @@ of one record, by the SHA-256 of its tagmanifest-sha256.txt: any later change of
 the record, and none of what was tampered with: only "nobody signed this when it was sealed" is told apart by it.
 """
 
+import contextlib
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,9 +15,10 @@ from typing import Any
 from hikkoshi import approval, files, limits, signature, statement, temporary
 from hikkoshi.errors import BadInput, Problem, Refused
 from hikkoshi.params import Home
-from hikkoshi.record import bag
+from hikkoshi.record import bag, register
 from hikkoshi.signature import Trust
 
+SUFFIX = ".acknowledgement.txt"
 FORMAT = "hikkoshi acknowledgement 1"
 NAMES = ("format", "record", "sha256", "by", "at", "because")
 
@@ -42,7 +44,7 @@ class Acknowledgement:
 
 def path_of(record: Path) -> Path:
     """Where the acknowledgement of a record is."""
-    return record.with_name(f"{record.name}.acknowledgement.txt")
+    return record.with_name(record.name + SUFFIX)
 
 
 def find(record: Path, identifier: str, trust: Trust) -> Acknowledgement | Problem | None:
@@ -92,9 +94,19 @@ def give(home: Home, record: Path, identifier: str, key: Path, because: str, *, 
         if verdict.signer != who or not verdict:
             found = verdict.flaw or f"it signs as {verdict.signer}"
             raise Refused(Problem("this key may not acknowledge", str(key), found, who, "name another: --key FILE"))
-        files.write(signature.path_of(path), signed.read_bytes())
-    files.write(path, content)
+        armour = signed.read_bytes()
+    ours = register.of(home)
+    with ours.locked() if path.is_relative_to(ours.path.parent.resolve()) else contextlib.nullcontext():
+        files.write(signature.path_of(path), armour)
+        files.write(path, content)
     return said
+
+
+def parts(folder: Path) -> list[Path]:
+    """What an acknowledging that was killed left in a guest's folder of records; it is no word of anybody, and no evidence."""
+    left = [p for p in folder.glob(f"*{SUFFIX}*.part") if files.regular(p)]
+    words = [p for p in left if p.name.removesuffix(".part").removesuffix(".sig").endswith(SUFFIX)]
+    return sorted(words)
 
 
 def _parsed(content: bytes) -> Acknowledgement:

@@ -23,6 +23,7 @@ from hikkoshi.lock import Asked
 from hikkoshi.masking import Mask
 from hikkoshi.params import Home
 from hikkoshi.record import (
+    acknowledgement,
     bag,
     contents,
     contradictions,
@@ -296,6 +297,8 @@ def _mend(home: Home, list_of_all: Register) -> None:
     for part in (p for p in there if p.name.startswith(".") and p.name.endswith(".part")):
         _remove(part)
     for guest in guests:
+        for part in acknowledgement.parts(guest):
+            part.unlink()
         _remove_empty(guest)
     entered = {line.identifier for line in list_of_all.lines()}
     folders = [p for p in there if p.is_dir() and not p.is_symlink() and not p.name.startswith(".")]

@@ -96,6 +96,10 @@ def verify(path: Path, trust: Trust, ca: Path | None = None, *, progress: Progre
         problems.append(Problem("the register is missing", str(register.path), told_found, remedy=TAMPERED))
     if scope != "record":
         problems += _strangers(path, register, scope, found)
+        notes += [
+            f"{p} is no part of any record: an acknowledging was killed, the next seal removes it"
+            for p in _left(path, scope)
+        ]
     return Verification(tuple(found), tuple(map(told, problems)), tuple(notes))
 
 
@@ -245,7 +249,7 @@ def _strangers(path: Path, register: Register, scope: str, found: list[Verified]
     guests = [p for p in sorted(path.iterdir()) if p.is_dir() and not p.is_symlink()] if scope == "all" else [path]
     sealing = lock.held(register.path)  # somebody is at it just now
     words = [acknowledgement.path_of(v.path) for v in found if v.acknowledged]
-    known = {register.path, *words, *map(signature.path_of, words)}
+    known = {register.path, *words, *map(signature.path_of, words), *_left(path, scope)}
     for place in (path, *guests) if scope == "all" else guests:
         for entry in sorted(place.iterdir()):
             hidden, folder = entry.name.startswith("."), entry.is_dir() and not entry.is_symlink()
@@ -260,6 +264,12 @@ def _strangers(path: Path, register: Register, scope: str, found: list[Verified]
     for guest in guests:
         if not any(guest.iterdir()):
             yield Problem("a guest's folder holds no record", str(guest), "nothing", "records", KILLED)
+
+
+def _left(path: Path, scope: str) -> list[Path]:
+    """What killed acknowledgings left among the records."""
+    guests = [p for p in sorted(path.iterdir()) if p.is_dir() and not p.is_symlink()] if scope == "all" else [path]
+    return [p for guest in guests for p in acknowledgement.parts(guest)]
 
 
 def hash_of(path: Path) -> str | None:
