@@ -173,7 +173,11 @@ class Rollback:
         return confirmation.given(self._folder, self._guest.name)
 
     def _by_hand(self) -> Problem:
-        return byhand.order(self._home, self._guest.name, self._why)
+        order = byhand.order(self._home, self._guest.name, self._why)
+        if not self._asked or not self._asked.left:
+            return order
+        more = f"{self._asked}: until {self._asked.over} start it only where it is off. Look again then"
+        return replace(order, remedy=f"{order.remedy}\nOf the source: {more}.")
 
     def _ask(self, ask: Callable[[VSphere, Order], _T]) -> _T | None:
         """An observation of vSphere; None where it does not answer."""

@@ -9,6 +9,7 @@ import pytest
 
 from hikkoshi import rollback, shutdown
 from hikkoshi.confirmation import Confirmation
+from hikkoshi.errors import Refused
 from hikkoshi.journal import Journal
 from hikkoshi.params import Home
 from hikkoshi.rollback import Rollback
@@ -77,6 +78,16 @@ def test_a_source_that_was_asked_to_shut_down_is_watched_and_started_again_when_
     assert (xl / "calls").read_text().startswith("create")
     assert way.source_runs(), "it is another domain, which nobody has asked"
     assert way.settled()
+
+
+def test_a_person_who_goes_back_by_hand_is_told_of_it_too(home: Home, xl: Path) -> None:
+    asked(home)
+    (home.folder("idp") / "machine-off.json").unlink()
+    way = back(home)
+    with pytest.raises(Refused, match="start it only where it is off"):
+        way.start_source()
+    with pytest.raises(Refused, match=r"xl create(.|\n)*nobody can call back: until \d\d:\d\d:\d\dZ start it only"):
+        way.take_out()
 
 
 def test_one_that_is_still_there_when_its_time_is_over_is_in_service(home: Home, xl: Path) -> None:
