@@ -9,7 +9,7 @@ from hikkoshi.lab import debian, matrix
 from hikkoshi.lab.matrix import Row
 from hikkoshi.lab.variants import VARIANTS
 
-pytestmark = pytest.mark.needs("qemu-system-x86_64", "mke2fs", "debugfs", "dpkg-deb")
+pytestmark = pytest.mark.needs("qemu-system-x86_64", "mke2fs", "debugfs", "sfdisk", "dpkg-deb")
 
 
 @pytest.fixture(scope="module")

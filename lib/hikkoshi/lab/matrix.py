@@ -7,6 +7,7 @@ has to be.
 import hashlib
 import json
 import sys
+import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +17,7 @@ from pathlib import Path
 from hikkoshi import temporary, tool
 from hikkoshi.disk import digest
 from hikkoshi.disk.origin import Origin, Part
-from hikkoshi.errors import BadInput, HikkoshiError
+from hikkoshi.errors import BadInput, HikkoshiError, Problem, StepFailed
 from hikkoshi.guest import appliance, preparation, prepared
 from hikkoshi.guest.facts import GuestFacts
 from hikkoshi.lab.variants import VARIANTS, Variant
@@ -26,27 +27,6 @@ from hikkoshi.rehearsal.boot import boot
 from hikkoshi.rehearsal.machine import Machine, MachineNic
 
 ETHTOOL = "/sbin/ethtool"
-_APPLIANCE = """
-import json, sys
-import guestfs
-
-job = json.load(sys.stdin)
-g = guestfs.GuestFS(python_return_dict=True)
-g.set_backend("direct")
-g.set_backend_settings(["force_tcg"])
-g.add_drive(job["disk"], format="raw", cachemode="unsafe")
-g.launch()
-for device in [*g.list_partitions(), *g.lvs()]:
-    if g.vfs_type(device) in ("ext2", "ext3", "ext4"):
-        g.mount(device, "/")
-        if g.is_file("/etc/fstab"):
-            print(json.dumps({path: g.read_file(path).decode() for path in job["read"]}))
-            for path, text in job["texts"].items():
-                g.write(path, text)
-                g.chmod(0o755 if path.startswith("/sbin/") else 0o644, path)
-        g.umount_all()
-g.shutdown()
-"""
 COLUMNS = ("guest", "what it is", "before", "after", "NICs right", "LRO", "prepared in")
 
 
@@ -128,12 +108,34 @@ def _plan(variant: Variant, facts: GuestFacts) -> preparation.Preparation:
 
 
 def _files(disk: Path, texts: Mapping[str, str] | None = None, read: Sequence[str] = ()) -> dict[str, str]:
-    """Read files in the file system of a disk that holds /etc/fstab, and write `texts`, executable ones too."""
+    """Read files in the ext file system of a disk that holds /etc/fstab, and write `texts`, executable ones too.
+
+    By debugfs, which needs no appliance. It ends with 0 whatever happens, so what was written is read again.
+    """
     if not texts and not read:
         return {}
-    job = json.dumps({"disk": str(disk), "texts": dict(texts or {}), "read": list(read)})
-    found: dict[str, str] = json.loads(tool.run([tool.guestfs_python(), "-c", _APPLIANCE], stdin=job).stdout)
+    root = next(fs for fs in _file_systems(disk) if _content(fs, "/etc/fstab"))
+    found = {path: _content(root, path) for path in read}
+    with tempfile.TemporaryDirectory(dir=disk.parent) as folder:
+        for n, (path, text) in enumerate((texts or {}).items()):
+            new = Path(folder, str(n))
+            new.write_text(text)
+            new.chmod(0o755 if path.startswith("/sbin/") else 0o644)
+            tool.run(["debugfs", "-w", "-f", "-", root], stdin=f"rm {path}\nwrite {new} {path}\n")
+            if _content(root, path) != text:
+                raise StepFailed(Problem("a file of a lab's guest was not written", f"{disk}: {path}"))
     return found
+
+
+def _file_systems(disk: Path) -> list[str]:
+    """Each partition of a disk, as debugfs names it."""
+    table = json.loads(tool.run(["sfdisk", "--json", disk]).stdout)["partitiontable"]
+    return [f"{disk}?offset={part['start'] * table.get('sectorsize', 512)}" for part in table["partitions"]]
+
+
+def _content(file_system: str, path: str) -> str:
+    """A file's text; empty where it is not there, or where this is no ext file system."""
+    return tool.run(["debugfs", "-R", f"cat {path}", file_system], ok=(0, 1)).stdout
 
 
 def _sha256(path: Path) -> str:
