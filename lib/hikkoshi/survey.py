@@ -8,7 +8,7 @@ from hikkoshi import files, redaction
 from hikkoshi.artefact import Artefact
 from hikkoshi.check import Check
 from hikkoshi.disk import digest, source
-from hikkoshi.disk.origin import Origin, Part
+from hikkoshi.disk.origin import Origin, Part, Writes
 from hikkoshi.disk.source import DiskFacts
 from hikkoshi.errors import BadInput, Problem
 from hikkoshi.guest import appliance
@@ -31,6 +31,7 @@ class Survey(Artefact):
     bytes: int  # of the whole disk, as vSphere will have it
     digest: str  # content digest of the disk, see hikkoshi.disk.digest
     reading_seconds: float = 0  # that reading it for the digest took; 0 in earlier versions
+    writes: Writes | None = None  # counted before it was read; of a device only
     guest: GuestFacts
     rules: str = ""  # SHA-256 of those by which secrets were found in its files
     left_out: tuple[str, ...] = ()  # disks and NICs that the source has, and that are not moved
@@ -85,7 +86,7 @@ def start(home: Home, site: Site, guest: Guest, *, accelerator: str = "tcg", pro
         known = Survey.find(home.folder(guest.name))
     except BadInput:
         known = None  # of another version, or damaged: look again
-    began = time.monotonic()
+    began, writes = time.monotonic(), origin.writes()
     with origin.opened() as opened:
         size, content = opened.size, digest.of(opened, progress)
     reading = round(time.monotonic() - began, 1)
@@ -97,7 +98,7 @@ def start(home: Home, site: Site, guest: Guest, *, accelerator: str = "tcg", pro
         facts = appliance.inspect(origin, accelerator=accelerator, progress=progress)
     left_out = original.left_out(home, site, guest)
     found = Survey(xen=xen, origin=origin, disk=disk, bytes=size, digest=content, reading_seconds=reading, guest=facts,
-                   rules=rules, left_out=left_out)  # fmt: skip
+                   writes=writes, rules=rules, left_out=left_out)  # fmt: skip
     found.save(home.folder(guest.name))
     return found
 
@@ -114,7 +115,8 @@ def reading_seconds(folder: Path) -> float:
 def unchanged(survey: Survey) -> Check:
     """Whether the disk has the size and the time of last change that it was surveyed with.
 
-    A device keeps no such time, so nobody sees it from here. What is copied is held against the survey's content digest.
+    A device keeps no such time: by the kernel's count of writes it may be seen that it is another, never that it is the same.
+    What is copied is held against the survey's content digest.
     """
     title, expected = "the source is as it was surveyed", "size and time of its last change"
     remedy = f"shut {survey.xen.name} down, then begin again with 10-survey and 20-plan: the plan is of another disk"
@@ -126,6 +128,8 @@ def unchanged(survey: Survey) -> Check:
     names = ("kind", "bytes", *(("mtime_ns",) if now.kind == "file" else ()))
     other = [f"{n} {getattr(now, n)}, surveyed {getattr(survey.disk, n)}" for n in names
              if getattr(now, n) != getattr(survey.disk, n)]  # fmt: skip
+    if survey.writes is not None and survey.writes.went_on(survey.origin.writes()):
+        other.append("it was written to since, by the kernel's count")
     if now.kind != "file" and not other:
         found = (
             "a device keeps no time of its last change; 30-prepare reads all of it, and holds that against the survey"

@@ -184,3 +184,16 @@ def test_a_survey_does_not_say_of_a_device_that_it_is_unchanged(device: Path) ->
     found = survey.unchanged(known.model_copy(update={"disk": facts(device), "origin": Origin.whole(device)}))
     assert found.unseen == "not seen"
     assert "30-prepare reads all of it" in found.found
+
+
+def test_a_device_that_was_written_to_since_its_survey_is_another_before_anybody_reads_it(device: Path) -> None:
+    known = Survey.model_validate_json((Path(__file__).parents[1] / "data/survey/gateway.json").read_text())
+    known = known.model_copy(
+        update={"disk": facts(device), "origin": Origin.whole(device), "writes": Origin.whole(device).writes()}
+    )
+    assert survey.unchanged(known)
+    with device.open("r+b", buffering=0) as f:
+        f.write(device.read_bytes()[:4096])
+        os.fsync(f.fileno())
+    assert "written to since" in survey.unchanged(known).found
+    assert not survey.unchanged(known)
