@@ -306,7 +306,9 @@ class TestTakingOver:
             world.deploy(v)
         assert f"rename gateway copy ({copy.id}) to gateway" in e.value.problems[0].remedy
         by_hand(v, copy, name="gateway")
-        assert world.deploy(v).instance_uuid == copy.uuid
+        made = world.deploy(v)
+        assert made.instance_uuid == copy.uuid
+        assert "nobody knows what was done with its disk" in made.manifest, "the approver is told"
         assert all(cutover.checks(v, world.order, world.folder))
         cutover.start(v, world.site.vsphere, world.order, world.permission, source=OFF, folder=world.folder)
 

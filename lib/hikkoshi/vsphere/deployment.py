@@ -234,11 +234,13 @@ def _written_anew(v: VSphere, site: Site, wanted: Order, machine: vm.Machine, fo
     if wrong := [c for c in readback.compare(machine, wanted.spec, place) if not c]:
         raise StepFailed(*(c.problem() for c in wrong))
     host = v.read(machine.thing, "runtime.host").get("runtime.host")
+    taken = machine.marks.get(vm.TAKEN)
     made = importing.Imported(
         machine=machine,
         host=str(v.read(host, "name").get("name", "")) if host else "",
         sent=nfc.Sent(wanted.vmdk.stat().st_size, "", wanted.sha256, 0),
-        manifest="no manifest: written anew from what vSphere tells of the machine, not at its import",
+        manifest="no manifest: written anew from what vSphere tells of the machine, not at its import"
+        + (f"; taken over at {taken}, and nobody knows what was done with its disk before" if taken else ""),
         warnings=(),
         nics=readback.found_nics(machine, place.port_groups),
     )
