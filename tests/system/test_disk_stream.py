@@ -29,8 +29,12 @@ DISKS: dict[str, tuple[int, dict[int, bytes]]] = {
         {0: b"begin", 128 * TABLE - 1: b"ab", 130 * TABLE: b"end"},
     ),
     "beyond 4 GiB": ((5 << 30) + 512, {(4 << 30) - GRAIN // 2: NOISE[:GRAIN], 5 << 30: b"end"}),
-    "beyond 128 GiB": (200 << 30, {128 << 30: NOISE, (200 << 30) - 1: b"!"}),
+    "beyond 128 GiB": (130 << 30, {128 << 30: NOISE, (130 << 30) - 1: b"!"}),
 }
+
+SMALL = [
+    disk for disk in DISKS if not disk.startswith("beyond")
+]  # where things stand does not depend on how they are packed
 
 
 def made(folder: Path, name: str, level: Level) -> tuple[Path, Path, stream.Stream]:
@@ -48,8 +52,7 @@ def made(folder: Path, name: str, level: Level) -> tuple[Path, Path, stream.Stre
 
 
 @pytest.mark.needs("qemu-img")
-@pytest.mark.parametrize("level", ["fast", "small"])
-@pytest.mark.parametrize("disk", DISKS)
+@pytest.mark.parametrize(("disk", "level"), [(disk, "fast") for disk in DISKS] + [(disk, "small") for disk in SMALL])
 def test_qemu_reads_what_went_in(tmp_path: Path, disk: str, level: Level) -> None:
     image, file, written = made(tmp_path, disk, level)
     for vmdk in (file, tmp_path / "flow.vmdk"):
