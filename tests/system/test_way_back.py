@@ -179,7 +179,7 @@ def test_without_vcenter_the_source_starts_only_after_a_person_has_said_that_the
     assert done.seconds < usual["seconds"] + WORDS
     order = [
         "a person has to switch idp off", f"moid {world.thing}", "Disconnect all its NICs", "vim-cmd vmsvc/power.off",
-        "hikkoshi confirm-off idp", "hikkoshi run idp --from 75", "on the Dom-0 xenhost: xl create /etc/xen/idp",
+        "hikkoshi confirm-off idp", "hikkoshi run idp --only 75 --apply", "on the Dom-0 xenhost: xl create /etc/xen/idp",
     ]  # fmt: skip
     places = [done.told.index(words) for words in order]
     assert places == sorted(places), done.told
