@@ -109,7 +109,7 @@ class Rollback:
         if asked is None:
             return Check(title, True, "nobody has asked it to")
         if not self._serves():
-            return Check(title, True, f"{asked}; it is no longer in service")
+            return Check(title, True, f"{asked}; {dom0.source_runs(*self._where).found}")
         if not asked.left:
             return Check(title, True, f"{asked}; its time was over at {asked.over}, and it still runs")
         expected = f"off, or still in service at {asked.over}"

@@ -142,6 +142,16 @@ def test_a_clock_that_is_off_makes_it_wait_five_minutes_at_most(home: Home, writ
     assert found.left == pytest.approx(seconds, abs=1)
 
 
+def test_of_a_dom0_that_is_only_a_folder_nothing_is_claimed_and_nothing_waited_for(home: Home, xl: Path) -> None:
+    asked(home)
+    site = home.root / "params" / "site.yml"
+    site.write_text(site.read_text().replace("root: /", "root: outputs/lab/dom0"))
+    way = back(home)
+    assert way.settled()
+    assert "whether it runs cannot be seen" in way.settled().found
+    assert not way.source_runs()
+
+
 def test_a_list_that_fails_for_a_moment_does_not_end_the_watch(home: Home, xl: Path) -> None:
     asked(home, ago=200)
     (xl / "deaf").touch()
