@@ -11,7 +11,7 @@ from hikkoshi.params import Home
 from hikkoshi.vsphere import inventory, lro, session
 from hikkoshi.vsphere.inventory import Host
 from hikkoshi.vsphere.session import VSphere
-from journey import permitted
+from journey import MACHINE, permitted
 
 REMEDY = permitted(step="85-offloads")
 pytestmark = pytest.mark.needs("vcsim", "openssl")
@@ -37,7 +37,14 @@ def v(home: Home) -> Iterator[VSphere]:
 
 @pytest.fixture
 def hosts(v: VSphere, home: Home) -> tuple[Host, ...]:
-    return inventory.place(v, home.site().vsphere).hosts
+    """Of the cluster; on the first is the machine that was approved."""
+    place = inventory.place(v, home.site().vsphere)
+    config = vim.vm.ConfigSpec(
+        name="gateway", guestId="otherGuest", numCPUs=1, memoryMB=64, instanceUuid=MACHINE,
+        files=vim.vm.FileInfo(vmPathName="[storage1]"),
+    )  # fmt: skip
+    v.wait(place.folder.CreateVM_Task(config, place.pool, place.hosts[0].thing), "make the machine")
+    return place.hosts
 
 
 def test_it_is_switched_off_read_back_and_put_on_again_with_what_was_before(
@@ -75,7 +82,7 @@ def test_without_the_hosts_name_typed_it_is_refused_and_names_the_machines_that_
     v.wait(place.folder.CreateVM_Task(config, place.pool, one.thing), "make a machine")
     with pytest.raises(Refused, match="nobody has confirmed") as e:
         lro.apply(v, one, REMEDY, confirmed=typed)
-    assert "mail" in e.value.problems[0].found
+    assert "gateway, mail" in e.value.problems[0].found
     assert lro.read(v, one) == ON
 
 
@@ -91,3 +98,10 @@ def test_a_permission_for_another_step_changes_no_host(v: VSphere, hosts: tuple[
     with pytest.raises(Refused, match="what was approved is another step"):
         lro.apply(v, hosts[0], permitted(step="70-cutover"), confirmed=hosts[0].name)
     assert lro.read(v, hosts[0]) == ON
+
+
+def test_a_host_on_which_the_approved_machine_is_not_is_left_alone(v: VSphere, hosts: tuple[Host, ...]) -> None:
+    options(v, hosts[1], ON)
+    with pytest.raises(Refused, match="the machine that was approved is not on this host"):
+        lro.apply(v, hosts[1], REMEDY, confirmed=hosts[1].name)
+    assert lro.read(v, hosts[1]) == ON

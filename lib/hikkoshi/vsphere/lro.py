@@ -50,12 +50,20 @@ def apply(
     """Set the options, read them back, and give the values from before, which undo it as `wanted` of another call.
 
     `confirmed` is the host's name, typed by a person who has read which machines it changes: without it `Refused` names
-    them. Takes effect when the host is started anew. `permission` is that of the guest's run of 85-offloads.
+    them. Takes effect when the host is started anew. `permission` is that of the guest's run of 85-offloads, and its machine has
+    to be on this host.
     """
     permission.covers("85-offloads")
     before = read(v, host)
-    machines = [v.read(m, "name").get("name", "?") for m in v.read(host.thing, "vm").get("vm", ())]
+    there = [v.read(m, "name", "config.instanceUuid") for m in v.read(host.thing, "vm").get("vm", ())]
+    machines = [str(p.get("name", "?")) for p in there]
     problems = []
+    if permission.machine not in [p.get("config.instanceUuid") for p in there]:
+        problems.append(
+            Problem("the machine that was approved is not on this host", f"{v.where}, {host.name}",
+                    ", ".join(sorted(machines)) or "no machine", permission.machine or "a machine",
+                    "name the host on which it runs now")
+        )  # fmt: skip
     if confirmed != host.name:
         problems.append(
             Problem(
