@@ -19,6 +19,8 @@ from hikkoshi.errors import BadInput, Refused, StepFailed
 from hikkoshi.guest import prepared
 from hikkoshi.guest.descent import Descent
 from hikkoshi.guest.prepared import Prepared
+from hikkoshi.rehearsal import boot, rehearsal
+from hikkoshi.rehearsal.accelerator import Accelerator
 from hikkoshi.survey import Survey
 
 pytestmark = pytest.mark.needs("root", "losetup")
@@ -197,3 +199,18 @@ def test_a_device_that_was_written_to_since_its_survey_is_another_before_anybody
         os.fsync(f.fileno())
     assert "written to since" in survey.unchanged(known).found
     assert not survey.unchanged(known)
+
+
+def test_the_unprepared_disk_that_is_rehearsed_may_be_a_device(device: Path, tmp_path: Path) -> None:
+    plan = SimpleNamespace(source=Origin.whole(device), machine=None, hash="p")
+    job = rehearsal.Job(tmp_path, tmp_path / "x.vmdk", plan, None)  # type: ignore[arg-type]
+    checks = {c.title: c for c in rehearsal.preflight(job, Accelerator("tcg", "of a test"))}
+    assert checks["the unprepared disk is there"].found == f"{device.name}, 8.0 MiB"
+
+
+def test_a_device_is_told_from_another_without_reading_it_all(device: Path) -> None:
+    before = boot.identity(device, "raw")
+    assert "device of 8388608 bytes" in before
+    with device.open("r+b", buffering=0) as f:
+        f.write(b"another")
+    assert boot.identity(device, "raw") != before

@@ -12,6 +12,7 @@ from typing import Literal
 
 from hikkoshi import files, redaction, tool, unprivileged
 from hikkoshi.disk import source, vmdk
+from hikkoshi.disk.origin import Identity, Origin
 from hikkoshi.errors import Problem, ToolFailed
 from hikkoshi.progress import Progress, silent
 from hikkoshi.rehearsal import emulator, injection, witness
@@ -55,7 +56,7 @@ def boot(
     disk = disk.absolute()  # what begins with a slash is never taken for one of QEMU's protocols
     if disk_format == "vmdk":
         vmdk.self_contained(disk)
-    fingerprint = identity(disk, disk_format)
+    fingerprint, writes = identity(disk, disk_format), Origin.whole(disk).writes()
     with unprivileged.folder("machine") as private:
         serial = private / "serial"
         with _bootable(disk, disk_format, private, accelerator, probe, progress) as (shown, overlay):
@@ -83,12 +84,17 @@ def boot(
         picture=f"{folder.name}/{label}.png",
         screen=f"{folder.name}/{label}.txt",
         console=f"{folder.name}/{label}.console.txt",
-        disk_unchanged=identity(disk, disk_format) == fingerprint,
+        disk_unchanged=(identity(disk, disk_format), Origin.whole(disk).writes()) == (fingerprint, writes),
     )
 
 
 def identity(disk: Path, disk_format: DiskFormat) -> str:
-    """What tells whether a disk is unchanged: its SHA-256; of a raw image above 1 GiB inode, size, allocation and time."""
+    """What tells whether a disk is unchanged: its SHA-256; of a raw image above 1 GiB inode, size, allocation and time; of a
+    block device size and samples.
+    """
+    if disk.is_block_device():
+        known = Identity.of(Origin.whole(disk))
+        return f"device of {known.bytes} bytes, samples {known.sample_sha256}"
     facts = disk.stat()
     if disk_format == "raw" and facts.st_size > LARGE:
         return f"inode {facts.st_ino} size {facts.st_size} blocks {facts.st_blocks} modified {facts.st_mtime_ns}"

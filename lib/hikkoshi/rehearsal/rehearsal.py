@@ -90,7 +90,7 @@ def control_complete(job: Job) -> Check:
     there = (
         found is not None
         and job.source is not None
-        and job.source.is_file()
+        and _is_disk(job.source)
         and found.plan_hash == job.plan_hash
         and found.disk == identity(job.source, "raw")
         and _pictured(job.folder, found.outcome)
@@ -304,9 +304,15 @@ def preflight(job: Job, accelerator: Accelerator) -> list[Check]:
 
 
 def _file(title: str, path: Path | None, remedy: str) -> Check:
-    if path is None or not path.is_file():
+    if path is None or not _is_disk(path):
         return Check(title, False, "not there", "a disk image", remedy, str(path or ""), later=True)
-    return Check(title, True, f"{path.name}, {files.human(path.stat().st_size)}", "a disk image", remedy, str(path))
+    size = files.human(path.stat().st_size or Origin.whole(path).occupied())
+    return Check(title, True, f"{path.name}, {size}", "a disk image", remedy, str(path))
+
+
+def _is_disk(path: Path) -> bool:
+    """Whether it is an image file or a block device, such as an LVM volume."""
+    return path.is_file() or path.is_block_device()
 
 
 def _qemu(wants: set[str]) -> Check:
