@@ -1,5 +1,6 @@
 """What a cut-over did is judged from its record as the run's own gate had to judge it then."""
 
+import hashlib
 import json
 import re
 from collections.abc import Callable
@@ -16,7 +17,7 @@ from hikkoshi.journal import Journal
 from hikkoshi.lab import keys
 from hikkoshi.params import Home
 from hikkoshi.record import bag, seal, verification
-from sealed import DISK, MACHINE, PLAN, approve, list_again, sealed_home, sign_again, writable
+from sealed import DISK, MACHINE, PLAN, approve, ended, list_again, sealed_home, sign_again, writable
 
 pytestmark = pytest.mark.needs("ssh-keygen")
 RUN, NOW = "20260104T000000Z-70-cutover", datetime.now(UTC).replace(microsecond=0)
@@ -300,3 +301,163 @@ def test_where_the_parameters_changed_before_it_was_sealed_what_cannot_be_judged
     seal.of_run(move.home, "gateway", RUN)
     assert move.told() == []
     assert any(n.startswith("not judged: what the site asked of approvals") for n in move.notes)
+
+
+def lines(record: Path, change: Callable[[list[dict[str, Any]]], Any]) -> None:
+    """Change the journal in a record, and make its chain fit again."""
+    path, before = record / "data" / "journal.jsonl", "0" * 64
+    entries = [json.loads(line) for line in path.read_text().splitlines()]
+    change(entries)
+    raw = []
+    for n, entry in enumerate(entries, 1):
+        raw.append(json.dumps({**entry, "n": n, "prev": before}).encode())
+        before = hashlib.sha256(raw[-1]).hexdigest()
+    path.write_bytes(b"".join(line + b"\n" for line in raw))
+
+
+def line(record: Path, event: str, **fields: Any) -> None:
+    lines(record, lambda entries: next(e for e in reversed(entries) if e["event"] == event).update(fields))
+
+
+def hours(entries: list[dict[str, Any]], first: int, last: int) -> None:
+    for e in entries[first:last]:
+        e["time"] = (datetime.fromisoformat(e["time"]) - timedelta(hours=5)).isoformat()
+
+
+def left_out(record: Path, why: str) -> None:
+    """What the run listed as evidence, its survey say, is called a disk or too large."""
+    seen = {"file": "outputs/guests/gateway/survey.json", "bytes": 9, "sha256": "e" * 64}
+    lines(record, lambda entries: entries.insert(-1, {**entries[-1], "event": "evidence", "artefacts": [seen]}))
+    files.write(record / "data" / "left-out.tsv", f"file\tbytes\tsha256\twhy\nsurvey.json\t9\t{'e' * 64}\t{why}\n")
+
+
+def other_runbook(record: Path) -> None:
+    path = record / "data" / "runbook" / "70-cutover.ipynb"
+    nb = json.loads(path.read_text())
+    nb["cells"] = [c for c in nb["cells"] if "permission" not in "".join(c["source"])]
+    path.write_text(json.dumps(nb))
+    list_again(record, Runbook="as in the commit", Runbook_SHA256=files.sha256(path))
+
+
+def site_asks_for_time(record: Path) -> None:
+    path = record / "data" / "params" / "site.yml"
+    path.write_text(path.read_text().replace("signing:", "signing:\n  time_stamp: http://127.0.0.1:9/ #", 1))
+    line(record, "open", inputs={"params/site.yml": files.sha256(path), "plan.json": PLAN})
+
+
+FORGED: dict[str, tuple[Callable[[Path], object], dict[str, str], str]] = {
+    # {what the operator does to his own record before he signs it: (the record's files, bag-info.txt, what verify says)}
+    "a cut-over is called a survey": (lambda r: None, {"Step": "10-survey"}, "the run is of another step"),
+    "the run's lines are called another step's": (
+        lambda r: lines(r, lambda es: [e.update(step="10-survey") for e in es]),
+        {},
+        "the run is of another step",
+    ),
+    "it is called a record of an earlier version": (
+        lambda r: line(r, "permitted", service=True),
+        {"Record-Format": "1"},
+        "a record of this version says that an earlier one sealed it",
+    ),
+    "the run's lines are cut off": (
+        lambda r: lines(r, lambda es: es.clear()),
+        {},
+        "the journal does not tell of this run",
+    ),
+    "all lines but the end are cut off": (
+        lambda r: lines(r, lambda es: es.__delitem__(slice(1, 4))),
+        {},
+        "done without asking for permission",
+    ),
+    "the run was made from another plan than the one inside": (
+        lambda r: line(r, "open", inputs={"plan.json": "f" * 64}),
+        {"Inputs-Changed-Since-Run": "none"},
+        "the record holds other inputs than the run was made from",
+    ),
+    "the parameters inside are not those of the run": (
+        lambda r: files.write(r / "data" / "params" / "site.yml", "name: x\n"),
+        {"Inputs-Changed-Since-Run": "plan.json"},
+        "the record holds other inputs than the run was made from",
+    ),
+    "the gate let another plan pass": (
+        lambda r: line(r, "permitted", plan="f" * 64),
+        {},
+        "the gate let another plan pass than the run was made from",
+    ),
+    "another guest was moved": (lambda r: line(r, "open", guest="idp"), {}, "the run is of another guest"),
+    "the action is dated back": (
+        lambda r: lines(r, lambda es: hours(es, 2, 3)),
+        {},
+        "a time of the run cannot be",
+    ),
+    "what was done is dated after the sealing": (
+        lambda r: line(r, "outcome", time="2098-01-01T00:00:00+00:00"),
+        {},
+        "a time of the run cannot be",
+    ),
+    "the survey is called a disk": (
+        lambda r: left_out(r, "a disk"),
+        {},
+        "evidence that was left out for no reason",
+    ),
+    "the survey is called too large": (
+        lambda r: left_out(r, "larger than 256 MiB"),
+        {},
+        "evidence that was left out for no reason",
+    ),
+    "a changed runbook is called the project's own": (
+        other_runbook,
+        {},
+        "a runbook that was changed is called the project's own",
+    ),
+    "no time stamp was asked for although the site wants them": (
+        site_asks_for_time,
+        {},
+        "the site asks for time stamps, and none was asked for",
+    ),
+    "the action has no end": (
+        lambda r: lines(r, lambda es: es.__delitem__(slice(3, 5))),
+        {},
+        "done without asking for permission",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FORGED)
+def test_what_an_operator_forges_in_his_own_record_before_he_signs_it_is_found(move: Move, name: str) -> None:
+    record = move.seal()
+    writable(record)
+    forge, words, expected = FORGED[name]
+    forge(record)
+    list_again(record, **{label.replace("-", "_"): value for label, value in words.items()})
+    sign_again(record, keys.folder(move.home) / "operator")
+    found = verification.verify(record, trust(move.home, move.home.site()))
+    told = {p.what for p in found.problems} - {"the register does not fit the record: sha256"}
+    assert expected in told
+    assert not told & {"the record cannot be judged", "the signature counts for nothing"}
+
+
+def test_a_record_that_was_sealed_without_the_end_of_its_run_is_found_by_the_next(move: Move) -> None:
+    record = move.seal()
+    writable(record.parent)
+    lines(record, lambda entries: entries.__delitem__(slice(1, None)))
+    list_again(record, Outcome="interrupted")
+    sign_again(record, keys.folder(move.home) / "operator")
+    ended(move.home, "gateway", "20260105T000000Z-90-report")
+    seal.of_run(move.home, "gateway", "20260105T000000Z-90-report")
+    assert any(t.startswith("a run did more than its record tells") for t in move.told())
+
+
+def test_that_another_carried_it_out_is_told_as_the_word_of_the_approver_who_sealed_it(move: Move) -> None:
+    move.keys('operator@lab namespaces="evidence"', 'operator@lab namespaces="evidence,approval"')
+    move.again(move.home, "operator", approver="operator@lab")
+    record = move.seal()
+    writable(record)
+    tried = {**OPERATOR, "found": "colleague@lab, SHA256:y"}
+    line(record, "preflight", checks=[tried])
+    list_again(record)
+    sign_again(record, keys.folder(move.home) / "operator")
+    move.told()
+    assert (
+        "sealed by operator@lab, who approves: that colleague@lab carried it out is the word of operator@lab alone"
+        in move.notes
+    )

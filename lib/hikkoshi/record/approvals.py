@@ -85,7 +85,7 @@ def check(case: Case, known: Known, notes: list[str]) -> Iterator[Problem]:
                 yield Problem("an approval counts for nothing", str(path), known[key].flaw, "a good signature", remedy)
             else:
                 good.append((name, said, known[key]))
-    if case.info.get("Step") in APPROVED:
+    if any(e.get("step") in APPROVED for e in case.own) or case.info.get("Step") in APPROVED:
         yield from _unapproved(case, good, notes)
 
 
@@ -112,6 +112,12 @@ def _unapproved(case: Case, good: list[tuple[str, Statement, Verdict]], notes: l
         yield Problem("done without asking for permission", f"{journal}:{first.line}", found, expected, REMEDY)
     since = _since(permitted, actions)
     asked = _Asked.of(case)
+    for e in permitted:
+        if e.get("plan", asked.plan) != asked.plan:
+            where, found = f"{journal}:{e.get('n')}", str(e.get("plan"))
+            yield Problem("the gate let another plan pass than the run was made from", where, found, asked.plan, REMEDY)
+    if case.format > 1 and (lacks := [name for name, _, _ in RESULTS.values() if f"data/{name}" not in case.listed]):
+        notes.append(f"disk and machine are known by the run's own word alone: {', '.join(lacks)} is not in the record")
     notes += asked.notes
     reasons: dict[str, str] = {}
     old = False
@@ -128,6 +134,11 @@ def _unapproved(case: Case, good: list[tuple[str, Statement, Verdict]], notes: l
             expected = f"an approval of plan {asked.plan} that counted then"
             yield Problem("done without an approval", f"{journal}:{action.line}", told, expected, REMEDY)
         old = old or all(not said.vmdk for name, said, _ in good if not worth[name])
+    sealed = case.info.get("Sealed-By")
+    for by in sorted(
+        {said.approver for _, said, _ in good if asked.two_persons and said.approver == sealed} - {asked.operator[0]}
+    ):
+        notes.append(f"sealed by {by}, who approves: that {asked.operator[0]} carried it out is the word of {by} alone")
     if old and not reasons:
         notes.append("approved by an earlier version: it is not proved which disk and machine that was of")
 
@@ -206,7 +217,7 @@ class _Asked:
     def of(cls, case: Case) -> "_Asked":
         name, notes = "data/params/site.yml", list[str]()
         then = case.opened.get("params/site.yml", case.listed.get(name))
-        site = _yaml(case.record / name) if name in case.listed else None
+        site = yaml(case.record / name) if name in case.listed else None
         if site is None or then != case.listed.get(name):
             why = "cannot be read" if site is None else "was changed before it was sealed"
             notes.append(f"not judged: what the site asked of approvals when this was done; its site.yml {why}")
@@ -315,7 +326,8 @@ def _part(tree: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _yaml(path: Path) -> dict[str, Any] | None:
+def yaml(path: Path) -> dict[str, Any] | None:
+    """A parameter file of a record; none where it is such that no run can have been made from it."""
     try:
         text = files.read(path, limits.PARAMETERS).decode()
         if any(line.count("[") + line.count("{") > limits.BRACKETS for line in text.splitlines()):

@@ -5,18 +5,21 @@ Whoever holds the key can seal what he likes: what he seals must at least not co
 
 import json
 from collections.abc import Iterable, Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from hikkoshi import files, limits
 from hikkoshi.errors import BadInput, Problem, printable
 from hikkoshi.journal import Journal
-from hikkoshi.record import approvals, evidence, provenance
+from hikkoshi.record import approvals, bag, evidence, provenance, register
 from hikkoshi.record.approvals import Case, Known
 from hikkoshi.record.provenance import REMEDY
 from hikkoshi.signature import Trust
 
 EARLIER = "sealed by an earlier version, which did not prove"
+STORY = "guest"  # the step of a record that is no run's
+PLANNING, PLAN = "20-plan", "plan.json"  # the step that makes what the others are made from
 FORMAT = 2  # of records; the first did not say so, and is not asked for what it did not promise
 
 
@@ -33,10 +36,15 @@ def check(
         yield e.problems
     yield journal.foreign() if entries else ()
     yield _outcomes(record, info, listed, entries)
+    own = [e for e in entries if e.get("run") == record.name]
     if format_of(info) >= FORMAT:
+        yield _of_this_run(record, info, listed, own)
+        yield _times(record, info, own)
+        yield _asked_for_time(record, info, listed)
         yield _evidence(record, listed, entries, notes)
         yield provenance.check(record, info, listed, notes)
     else:
+        yield _version(record, own)
         yield _earlier(record, listed, entries, notes)
     plan = listed.get("data/plan.json", "none")
     if info.get("Plan-SHA256", "none") != plan:
@@ -53,6 +61,80 @@ def _earlier(
     without = f": without {', '.join(p.where for p in lacking)}" if lacking else ""
     notes.append(f"{EARLIER} whose runbook it was, and that all evidence is in{without}")
     yield from ()
+
+
+def _of_this_run(
+    record: Path, info: dict[str, str], listed: dict[str, str], own: list[dict[str, Any]]
+) -> Iterator[Problem]:
+    """Whether the journal's lines of this run are of the step and guest that the record names, made from what is in it."""
+    where = str(record / "data" / "journal.jsonl")
+    if info["Step"] != STORY:
+        opened = [e for e in own if e["event"] == "open"]
+        for label, said in (
+            ("Step", {e["step"] for e in own if "step" in e}),
+            ("Guest", {e["guest"] for e in opened if "guest" in e}),
+        ):
+            if others := sorted(str(x) for x in said - {info[label]}):
+                yield Problem(f"the run is of another {label.lower()}", where, ", ".join(others), info[label], REMEDY)
+        if info["Outcome"] == "succeeded" and not any(_well(e) for e in own):
+            found, expected = "no line that it ended well", "what bag-info.txt says: Outcome: succeeded"
+            yield Problem("the journal does not tell of this run", where, found, expected, REMEDY)
+        for e in opened[:1]:
+            made = {n: d for n, d in e.get("inputs", {}).items() if not (n == PLAN and info["Step"] == PLANNING)}
+            changed = {n for n, digest in made.items() if listed.get(f"data/{bag.plain(n)}") != digest}
+            if hidden := sorted(changed - set(info.get("Inputs-Changed-Since-Run", "").split(", "))):
+                found, expected = ", ".join(hidden), f"as the run was made from, by line {e.get('n')} of the journal"
+                yield Problem(
+                    "the record holds other inputs than the run was made from", where, found, expected, REMEDY
+                )
+
+
+def _well(e: dict[str, Any]) -> bool:
+    return (e["event"], e.get("outcome")) in (("end", "completed"), ("outcome", "succeeded"))
+
+
+def _times(record: Path, info: dict[str, str], own: list[dict[str, Any]]) -> Iterator[Problem]:
+    """Whether a run's lines follow each other, after it began and before it was sealed, as far as clocks can be trusted."""
+    sealed, last = register.when(info["Sealed"]), evidence.begun(record.name)
+    for e in (e for e in own if "told" not in e):  # such a line is put back later, with the time at which it was told
+        at = datetime.fromisoformat(e["time"])
+        late = sealed is not None and at - sealed > register.CLOCKS
+        if late or (last is not None and last - at > register.CLOCKS):
+            where, expected = (
+                f"{record / 'data' / 'journal.jsonl'}:{e.get('n')}",
+                f"after {last}, before {info['Sealed']}",
+            )
+            yield Problem(
+                "a time of the run cannot be",
+                where,
+                e["time"],
+                expected,
+                "a clock was set meanwhile, or somebody wrote this",
+            )
+            return
+        last = at
+
+
+def _asked_for_time(record: Path, info: dict[str, str], listed: dict[str, str]) -> Iterator[Problem]:
+    """Whether the site asked a service for the time, and the record says that it did not."""
+    name = "data/params/site.yml"
+    signing = (approvals.yaml(record / name) or {}).get("signing") if name in listed else None
+    asked = signing.get("time_stamp") if isinstance(signing, dict) else None
+    if asked and info.get("Time-Stamp-Service", "none") == "none":
+        yield Problem(
+            "the site asks for time stamps, and none was asked for", str(record / name), str(asked), "none", REMEDY
+        )
+
+
+def _version(record: Path, own: list[dict[str, Any]]) -> Iterator[Problem]:
+    """Whether a record of the first format tells of a run that only a later version can have written."""
+    for e in own:
+        if (e["event"] == "open" and "clock" in e) or (e["event"] == "permitted" and "service" in e):
+            where, expected = f"{record / 'data' / 'journal.jsonl'}:{e.get('n')}", f"Record-Format: {FORMAT}"
+            yield Problem(
+                "a record of this version says that an earlier one sealed it", where, e["event"], expected, REMEDY
+            )
+            return
 
 
 def _outcomes(
@@ -90,8 +172,12 @@ def _evidence(
         if digest in inside:
             continue
         if digest in out:
-            if out[digest] in (evidence.A_DISK, evidence.LARGE):
+            disk = out[digest] == evidence.A_DISK and f"/{evidence.DISKS}/" in name
+            if disk or (out[digest] == evidence.LARGE and artefact["bytes"] > evidence.LARGEST):
                 kept.append(name)
+            elif out[digest] in (evidence.A_DISK, evidence.LARGE):
+                why, expected = f"{artefact['bytes']} bytes, called {out[digest]}", f"in the record, SHA-256 {digest}"
+                yield Problem("evidence that was left out for no reason", name, why, expected, REMEDY)
             else:
                 lost.append(f"{name} ({printable(out[digest])})")
             continue

@@ -9,6 +9,7 @@ import base64
 import binascii
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib import metadata
@@ -124,6 +125,17 @@ def check(record: Path, info: Mapping[str, str], listed: Mapping[str, str], note
             REMEDY,
         )
     commit = info.get("Runbook-Commit", "unknown")
+    if (
+        said == SAME
+        and "used" in held
+        and (own := _own(commit, info.get("Step", "")))
+        and cells(own) != cells(held["used"])
+    ):
+        what, found = (
+            "a runbook that was changed is called the project's own",
+            f"other cells than those of commit {commit}",
+        )
+        yield Problem(what, str(record / names["used"]), found, SAME, REMEDY)
     for what, label in (("RUNBOOK", "Runbook"), ("SOFTWARE", "Software")):
         if info[label] not in (SAME, NONE):
             notes.append(f"{what} {info[label]} ({TOLD}, commit {commit})")
@@ -147,6 +159,12 @@ def _blob(name: str) -> bytes | None:
         return _git("cat-file", "blob", name)
     except ToolFailed:
         return None
+
+
+def _own(commit: str, step: str) -> bytes | None:
+    """A runbook as a commit has it, where this is a checkout that has the commit: whoever verifies need not have the project."""
+    known = re.match(r"[0-9a-f]{40,64}\b", commit) and re.fullmatch(r"[0-9a-z-]+", step)
+    return _blob(f"{commit.partition(',')[0]}:notebooks/{step}.ipynb") if known else None
 
 
 def _listed(commit: str) -> dict[str, str]:

@@ -21,6 +21,7 @@ from hikkoshi.record.instructions import TOKEN
 from hikkoshi.record.register import FILENAME, Line, Register, backwards
 from hikkoshi.signature import Trust
 
+ACTS = ("open", "start", "permitted", "step")  # what only a run that is not over writes
 KILLED = "if a seal was killed, the guest's next run removes it; else find out who put it there, or took something away"
 
 
@@ -179,9 +180,23 @@ def _chain(found: Verified, together: dict[str, Verified], register: Register) -
         yield Problem(
             "the journal is not that of the record before, continued", where, "another beginning", named, remedy
         )
+    yield from _more(before, journal, longer)
     if not found.problems and files.regular(longer):  # else its journal is nobody's word
         for e in Journal(longer).ours():  # it could be read: else there would be a problem
             yield from lost_stamp(before, e, longer)
+
+
+def _more(before: Path, journal: Path, longer: Path) -> Iterator[Problem]:
+    """Whether a later journal tells of something that a run did and its own record does not; a run acts no more once it ended."""
+    if not all(map(files.regular, (journal, longer))):
+        return
+    known = {e.get("n") for e in Journal(journal).ours()}
+    for e in Journal(longer).ours():
+        if e.get("run") == before.name and e["event"] in ACTS and e.get("n") not in known and "told" not in e:
+            found, expected = f"{e['event']} {e.get('title', '')}".strip(), f"no more of run {before.name}"
+            remedy = "the record of that run was sealed without its end, or it was not over: compare the two journals"
+            yield Problem("a run did more than its record tells", f"{longer}:{e.get('n')}", found, expected, remedy)
+            return
 
 
 def _begins(longer: Path, beginning: Path) -> bool:
