@@ -33,9 +33,15 @@ FIELDS = {  # {event: what its line has to tell}
     "sealed": ("of",),
     "unsealed": ("of", "why"),
 }
-TEXTS = ("time", "run", "step", "mode", "title", "state", "found", "outcome", "error", "of", "why")
+TEXTS = ("time", "run", "step", "mode", "guest", "title", "state", "found", "outcome", "error", "of", "why")
 LISTS = ("checks", "artefacts")
-KINDS: dict[str, type] = {**dict.fromkeys(TEXTS, str), **dict.fromkeys(LISTS, list), "inputs": dict, "clock": int}
+KINDS: dict[str, type] = {
+    **dict.fromkeys(TEXTS, str),
+    **dict.fromkeys(LISTS, list),
+    "inputs": dict,
+    "clock": int,
+    "n": int,
+}
 PATIENCE = 20.0  # seconds that another may take for writing his line
 
 

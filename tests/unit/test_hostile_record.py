@@ -280,6 +280,7 @@ def test_whatever_the_lines_of_the_journal_hold_it_is_judged_and_a_run_after_it_
         {"event": "evidence", "run": RUN, "time": "noon", "artefacts": [{"file": "x", "bytes": 1, "sha256": "0"}]},
         {"event": "evidence", "run": RUN, "time": "2026-01-01T00:00:00+00:00", "artefacts": 5},
         {"event": "unsealed", "time": "2026-01-01T00:00:00+00:00"},
+        {"event": "step", "run": RUN, "title": "t", "state": "done", "time": "2026-01-01T00:00:00+00:00", "guest": []},
         {"event": ["open"], "time": "2026-01-01T00:00:00+00:00"},
         {"time": "2026-01-01T00:00:00+00:00"},
     ],
