@@ -42,10 +42,10 @@ lint: setup
 	@nbstripout --verify --keep-id $(filter-out notebooks/81-table1.ipynb,$(wildcard notebooks/*.ipynb))
 
 guests: setup
-	@$(PY) -m hikkoshi.lab.matrix
+	@$(PY) -m hikkoshi_lab.matrix
 
 proof: setup
-	@$(PY) -m hikkoshi.lab.proof
+	@$(PY) -m hikkoshi_lab.proof
 
 lab: setup
 	@hikkoshi lab up

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from hikkoshi.params import Home
+from hikkoshi.params.params import Home
 from processes import hikkoshi
 
 PROJECT = Path(__file__).parents[1]
@@ -25,11 +25,11 @@ def _missing(name: str) -> str:
         module = name.removeprefix("python:")
         return "" if importlib.util.find_spec(module) else f"needs the Python module {module}"
     if name == "vcsim":
-        from hikkoshi.lab import vcsim
+        from hikkoshi_lab import vcsim
 
         return "" if vcsim.binary().is_file() else "needs vcsim: run make setup"
     if name == "debian guest":
-        from hikkoshi.lab import debian
+        from hikkoshi_lab import debian
 
         return "" if debian.available() else "needs the lab's Debian guest: run make setup as root"
     found = shutil.which(name, path=os.environ["PATH"] + ":/usr/sbin:/sbin")
@@ -72,7 +72,7 @@ def home(tmp_path: Path) -> Home:
 
 
 def _lab(root: Path) -> Iterator[Home]:
-    from hikkoshi.lab import lab
+    from hikkoshi_lab import lab
 
     shutil.copytree(PROJECT / "params", root / "params")
     site = root / "params" / "site.yml"
@@ -96,7 +96,7 @@ def approve() -> Callable[[Home, str], str]:
     """Approves a guest's plan as the lab's second person, by the command line, and gives back what it told."""
 
     def given(home: Home, guest: str) -> str:
-        from hikkoshi.lab import keys
+        from hikkoshi_lab import keys
 
         keys.make(home)
         done = hikkoshi(home, "approve", guest, "--key", str(keys.folder(home) / "approver"), "--yes")

@@ -5,33 +5,34 @@ import re
 from datetime import datetime
 from pathlib import Path
 
-from hikkoshi import approval, plan
+from hikkoshi.approval import approval, plan
+from hikkoshi.check import Permission
 from hikkoshi.disk.conversion import Conversion
 from hikkoshi.disk.origin import Identity, Origin
 from hikkoshi.disk.source import DiskFacts
 from hikkoshi.errors import Problem, StepFailed
 from hikkoshi.guest.facts import GuestFacts, Interface, Kernel
 from hikkoshi.guest.prepared import Prepared
-from hikkoshi.journal import Journal
-from hikkoshi.lab import keys
-from hikkoshi.network import outage, wiring
-from hikkoshi.network.diagnosis import Counts, Diagnosis
-from hikkoshi.network.prescription import Plan as Prescription
-from hikkoshi.network.remedy import Applied
-from hikkoshi.network.sequential import Run, Series
-from hikkoshi.observation import Wiring
-from hikkoshi.offloads import Offloads
-from hikkoshi.params import Home
-from hikkoshi.permission import Permission
+from hikkoshi.guest.survey import Survey
+from hikkoshi.network.compare.sequential import Run, Series
+from hikkoshi.network.diagnosis.diagnosis import Counts, Diagnosis
+from hikkoshi.network.outage import outage
+from hikkoshi.network.remedy.prescription import Plan as Prescription
+from hikkoshi.network.remedy.remedy import Applied
+from hikkoshi.network.wiring import wiring
+from hikkoshi.params.params import Home
 from hikkoshi.rehearsal.outcome import Ending, Outcome, SeenNic
 from hikkoshi.rehearsal.rehearsal import Rehearsal
 from hikkoshi.report import report
-from hikkoshi.survey import Survey
-from hikkoshi.throughput import Measured, Throughput
+from hikkoshi.run.journal import Journal
+from hikkoshi.steps.observation import Wiring
+from hikkoshi.steps.offloads import Offloads
+from hikkoshi.steps.throughput import Measured, Throughput
 from hikkoshi.vsphere.cutover import CutOver
 from hikkoshi.vsphere.deployment import Deployment
 from hikkoshi.vsphere.readback import NicFound
 from hikkoshi.xen.config import Vif, XenDisk, XenGuest
+from hikkoshi_lab import keys
 
 PROJECT = Path(__file__).parents[1]
 DATA = Path(__file__).parent / "data" / "guest"

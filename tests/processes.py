@@ -7,9 +7,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from hikkoshi.params import Home
+from hikkoshi.params.params import Home
 
-COMMAND = [sys.executable, "-m", "hikkoshi.cli"]
+COMMAND = [sys.executable, "-m", "hikkoshi.cli.main"]
 PATIENCE = 60  # seconds: a kernel takes some to start on a loaded machine
 
 

@@ -13,12 +13,13 @@ from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
-from hikkoshi import approval, files, signature, statement, tool
-from hikkoshi.journal import Journal
-from hikkoshi.lab import keys
-from hikkoshi.params import Home
+from hikkoshi import files, tool
+from hikkoshi.approval import approval, signature, statement
+from hikkoshi.approval.signature import Namespace, Trust
+from hikkoshi.params.params import Home
 from hikkoshi.record import bag, instructions, seal
-from hikkoshi.signature import Namespace, Trust
+from hikkoshi.run.journal import Journal
+from hikkoshi_lab import keys
 
 PROJECT = Path(__file__).parents[1]
 A, B, C = "20260101T000000Z-40-convert", "20260102T000000Z-50-rehearse", "20260103T000000Z-60-deploy"

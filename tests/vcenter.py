@@ -10,18 +10,18 @@ from typing import Any
 
 from pyVmomi import vim
 
-from hikkoshi import files, plan
-from hikkoshi.check import Check
-from hikkoshi.lab import proxy, site, vcsim
-from hikkoshi.lab.proxy import FaultProxy
-from hikkoshi.params import Home, Site
-from hikkoshi.permission import Permission
-from hikkoshi.plan import Plan
-from hikkoshi.survey import Survey
+from hikkoshi import files
+from hikkoshi.approval import plan
+from hikkoshi.approval.plan import Plan
+from hikkoshi.check import Check, Permission
+from hikkoshi.guest.survey import Survey
+from hikkoshi.params.params import Home, Site
 from hikkoshi.vsphere import cutover, deployment, inventory, session, vm
 from hikkoshi.vsphere.deployment import Order
 from hikkoshi.vsphere.session import VSphere
 from hikkoshi.vsphere.spec import Nic, VmSpec
+from hikkoshi_lab import proxy, site, vcsim
+from hikkoshi_lab.proxy import FaultProxy
 from journey import converted, permitted
 
 PROJECT = Path(__file__).parents[1]

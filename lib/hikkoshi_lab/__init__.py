@@ -1,1 +1,1 @@
-"""The lab: a stand-in for a site, made of real parts. Imported by tests, the demo and the CLI only."""
+"""The lab: a stand-in for a site, made of real parts. The product never imports it: its command comes by an entry point."""

@@ -1,6 +1,6 @@
 """A NIC in a program that merges what it receives, as vmxnet3 did before Linux 4.2: the lab's stand-in for LRO.
 
-Run as `python -m hikkoshi.lab.aggregation NIC NAMESPACE MAC` where the cable's end NIC is; the device, a TAP of the same name,
+Run as `python -m hikkoshi_lab.aggregation NIC NAMESPACE MAC` where the cable's end NIC is; the device, a TAP of the same name,
 appears in NAMESPACE. TCP segments that follow on one another go up as one frame longer than the MTU that does not say how it
 was cut (no gso_size). For a connection that ends on this machine that is good; a kernel that has to pass the frame on finds it
 too long, drops it and tells the sender "fragmentation needed", although the sender has sent no long packet at all.

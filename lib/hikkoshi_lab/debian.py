@@ -1,6 +1,6 @@
 """A real Debian guest for the lab, as Xen administrators made theirs: systemd, initramfs-tools, ifupdown, one kernel for all.
 
-`python -m hikkoshi.lab.debian` makes its root file system from this machine's own apt sources; `.ci/setup` calls it, as root
+`python -m hikkoshi_lab.debian` makes its root file system from this machine's own apt sources; `.ci/setup` calls it, as root
 and while there is a network. After that nothing is downloaded. Where this machine is an Ubuntu, so is the guest.
 """
 
@@ -18,8 +18,8 @@ from pathlib import Path
 
 from hikkoshi import files, tool
 from hikkoshi.errors import BadInput, HikkoshiError, Problem, StepFailed
-from hikkoshi.lab import packages, partitions
-from hikkoshi.lab.image import GuestImage
+from hikkoshi_lab import packages, partitions
+from hikkoshi_lab.image import GuestImage
 
 MIB = 1 << 20
 ROOT_BYTES = 1600 * MIB

@@ -20,10 +20,10 @@ from typing import Literal
 
 from hikkoshi import files, tool
 from hikkoshi.errors import Problem, StepFailed
-from hikkoshi.lab import ext3, lvm, packages, partitions, userland
-from hikkoshi.lab.packages import Package
-from hikkoshi.lab.userland import Places
 from hikkoshi.progress import Progress, silent
+from hikkoshi_lab import ext3, lvm, packages, partitions, userland
+from hikkoshi_lab.packages import Package
+from hikkoshi_lab.userland import Places
 
 SWAP_BYTES = 512 << 20  # on LVM, and as a partition of its own
 EPOCH = 1416787200  # 2014-11-24: the last day anything in the guests was changed

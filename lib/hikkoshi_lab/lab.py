@@ -12,12 +12,13 @@ from collections.abc import Callable, Mapping
 from contextlib import closing
 from pathlib import Path
 
-from hikkoshi import files, lock, privacy, tool
+from hikkoshi import files, tool
 from hikkoshi.check import Check
 from hikkoshi.errors import BadInput, HikkoshiError, Problem, Refused, nearest
-from hikkoshi.lab import image, keys, network, site, vcsim
-from hikkoshi.params import Home, Site
+from hikkoshi.params.params import Home, Site
+from hikkoshi.run import lock, privacy
 from hikkoshi.vsphere import session
+from hikkoshi_lab import image, keys, network, site, vcsim
 
 Say = Callable[[str], None]
 GUESTS = {"idp": image.IDP, "gateway": image.GATEWAY}

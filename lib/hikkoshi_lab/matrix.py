@@ -1,6 +1,6 @@
 """Every guest of the lab, booted before it is prepared and after, on VMware's hardware; one row each.
 
-`python -m hikkoshi.lab.matrix [NAME …]`, which is `make guests`, prints the table, and ends with 1 if a row is not as it
+`python -m hikkoshi_lab.matrix [NAME …]`, which is `make guests`, prints the table, and ends with 1 if a row is not as it
 has to be.
 """
 
@@ -14,17 +14,18 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from hikkoshi import temporary, tool
+from hikkoshi import tool
 from hikkoshi.disk import digest
 from hikkoshi.disk.origin import Origin, Part
 from hikkoshi.errors import BadInput, HikkoshiError, Problem, StepFailed
 from hikkoshi.guest import appliance, preparation, prepared
 from hikkoshi.guest.facts import GuestFacts
-from hikkoshi.lab.variants import VARIANTS, Variant
-from hikkoshi.network import remedy
+from hikkoshi.network.remedy import remedy
 from hikkoshi.rehearsal import accelerator, rehearsal
 from hikkoshi.rehearsal.boot import boot
 from hikkoshi.rehearsal.machine import Machine, MachineNic
+from hikkoshi.secret import temporary
+from hikkoshi_lab.variants import VARIANTS, Variant
 
 ETHTOOL = "/sbin/ethtool"
 COLUMNS = ("guest", "what it is", "before", "after", "NICs right", "LRO", "prepared in")

@@ -24,8 +24,8 @@ from typing import Literal
 
 from hikkoshi import files, tool
 from hikkoshi.errors import BadInput, Problem, ToolFailed, nearest
-from hikkoshi.lab import vcsim
 from hikkoshi.network.host import Host
+from hikkoshi_lab import vcsim
 
 SEGMENTS: Mapping[str, str] = {  # {name: first three bytes of its /24}
     **{f"vlan30{n}": f"10.3.{n}" for n in range(1, 6)},
@@ -102,7 +102,7 @@ class Network:
         """Have the gateway's NICs merge what they receive, as LRO does; None ends it.
 
         `gro`: the kernel's own GRO merges, and a rule drops what is longer than a frame, since this kernel could cut it up
-        again. `tap`: a NIC in a program (`hikkoshi.lab.aggregation`) hands up merged frames without saying how they were
+        again. `tap`: a NIC in a program (`hikkoshi_lab.aggregation`) hands up merged frames without saying how they were
         cut, as vmxnet3 did before Linux 4.2, and the kernel's own forwarding drops them. Both are switched off by
         `ethtool -K NIC gro off`. eth6 is the NIC towards PC1.
         """
@@ -171,7 +171,7 @@ class Network:
         wire.script(
             f"ip link set {nic} promisc on up; ethtool -K {nic} gro off lro off tso off gso off >/dev/null 2>&1"
         )
-        self.daemon(WIRE, [sys.executable, "-m", "hikkoshi.lab.aggregation", nic, "gw", mac])
+        self.daemon(WIRE, [sys.executable, "-m", "hikkoshi_lab.aggregation", nic, "gw", mac])
         deadline = time.monotonic() + 10
         while gw.run(["ip", "link", "show", nic], ok=(0, 1)).returncode:
             if time.monotonic() > deadline:

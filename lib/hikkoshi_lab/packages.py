@@ -1,6 +1,6 @@
 """The Debian packages that the lab's guests are made of: downloaded and unpacked, never installed.
 
-`python -m hikkoshi.lab.packages` fetches what is missing; `.ci/setup` calls it. After that nothing is downloaded.
+`python -m hikkoshi_lab.packages` fetches what is missing; `.ci/setup` calls it. After that nothing is downloaded.
 """
 
 import json

@@ -1,6 +1,6 @@
 """The proof of the whole: a gateway collapses, its cause is named, it is remedied, and its recovery is proved.
 
-`python -m hikkoshi.lab.proof`, which is `make proof`, brings up a network of its own, has the gateway merge what it receives,
+`python -m hikkoshi_lab.proof`, which is `make proof`, brings up a network of its own, has the gateway merge what it receives,
 and then does only what the runbooks 80 and 85 do. It prints the table, and ends with 1 if anything in it does not hold.
 """
 
@@ -9,15 +9,14 @@ import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
-from hikkoshi import temporary
-from hikkoshi.check import Check
+from hikkoshi.check import Check, Permission
 from hikkoshi.errors import HikkoshiError
-from hikkoshi.lab import network
-from hikkoshi.network import aggregation
-from hikkoshi.offloads import Treatment
-from hikkoshi.params import Guest, Home, Measurement, Way
-from hikkoshi.permission import Permission
-from hikkoshi.throughput import Bench
+from hikkoshi.network.diagnosis import aggregation
+from hikkoshi.params.params import Guest, Home, Measurement, Way
+from hikkoshi.secret import temporary
+from hikkoshi.steps.offloads import Treatment
+from hikkoshi.steps.throughput import Bench
+from hikkoshi_lab import network
 
 SLOWER, CAUSE_WITHIN, PROOF_WITHIN = 20, 60, 300  # times; seconds
 Row = tuple[str, str, str, bool]  # what, what was asked, what was seen, whether it holds

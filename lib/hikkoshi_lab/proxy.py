@@ -15,8 +15,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from hikkoshi.lab import certificate
-from hikkoshi.lab.vcsim import Server
+from hikkoshi_lab import certificate
+from hikkoshi_lab.vcsim import Server
 
 CHUNK = 1 << 16
 FAULT = """<?xml version="1.0" encoding="UTF-8"?>

@@ -17,9 +17,9 @@ from typing import Protocol
 
 from hikkoshi import tool
 from hikkoshi.errors import Problem, StepFailed
-from hikkoshi.lab import initrd
-from hikkoshi.lab.ext3 import Node, Tree, file, folder, link
-from hikkoshi.lab.packages import Package
+from hikkoshi_lab import initrd
+from hikkoshi_lab.ext3 import Node, Tree, file, folder, link
+from hikkoshi_lab.packages import Package
 
 XEN_KERNEL = "2.6.18-398.el5xen"
 

@@ -8,10 +8,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from hikkoshi.lab import debian
-from hikkoshi.lab import image as el5
-from hikkoshi.lab.image import GuestImage, Nic
-from hikkoshi.network.prescription import File
+from hikkoshi.network.remedy.prescription import File
+from hikkoshi_lab import debian
+from hikkoshi_lab import image as el5
+from hikkoshi_lab.image import GuestImage, Nic
 
 SIZE = 1200 << 20
 

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from hikkoshi import files, tool
 from hikkoshi.errors import Problem, ToolFailed
-from hikkoshi.lab import certificate
+from hikkoshi_lab import certificate
 
 PASSWORD = "vcenter.password"
 PID_FILE, LOG, HINTS, TEMPORARY = "vcsim.json", "vcsim.log", "hints.json", "tmp"

@@ -17,11 +17,12 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from hikkoshi.approval import trust
-from hikkoshi.journal import Journal
-from hikkoshi.lab import keys
-from hikkoshi.params import Home
-from hikkoshi.record import leaks, seal, verification
+from hikkoshi.approval.approval import trust
+from hikkoshi.params.params import Home
+from hikkoshi.record import seal, verification
+from hikkoshi.run.journal import Journal
+from hikkoshi.secret import leaks
+from hikkoshi_lab import keys
 
 PROJECT = Path(__file__).parents[2]
 RUN = "20260101T000000Z-40-convert"

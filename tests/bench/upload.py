@@ -23,9 +23,9 @@ from pathlib import Path
 
 import convert
 
-from hikkoshi.lab import site, vcsim
-from hikkoshi.params import Home
+from hikkoshi.params.params import Home
 from hikkoshi.vsphere import session
+from hikkoshi_lab import site, vcsim
 
 PROJECT = Path(__file__).parents[2]
 INSIDE = "HIKKOSHI_BENCH_NAMESPACE"
@@ -34,7 +34,7 @@ UPLOAD = """
 import sys
 from pathlib import Path
 from hikkoshi.disk import vmdk
-from hikkoshi.params import Home
+from hikkoshi.params.params import Home
 from hikkoshi.vsphere import importing, nfc, session, vm
 from hikkoshi.vsphere.spec import VmSpec
 file, name = Path(sys.argv[1]), sys.argv[2]

@@ -1,4 +1,4 @@
-"""How often the rule of `hikkoshi.network.sequential` gives a wrong verdict, by simulated series whose true ratio is known.
+"""How often the rule of `hikkoshi.network.compare.sequential` gives a wrong verdict, by simulated series of known ratios.
 
     python tests/bench/verdict.py [--series 20000] [--seed 1] [--csv FILE]
 
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from hikkoshi import files
-from hikkoshi.network import measurements, sequential, statistics
+from hikkoshi.network.compare import measurements, sequential, statistics
 
 TABLE = Path(__file__).parents[2] / "params" / "measurements" / "netperf-table1.csv"
 TRUE_RATIOS = (0.006, 0.5, 0.8, 0.85, 0.88, 0.90, 0.92, 0.95, 1.0)  # the first is the collapse of Table 1

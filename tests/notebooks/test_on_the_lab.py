@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from hikkoshi.journal import Journal
-from hikkoshi.params import Home
+from hikkoshi.params.params import Home
+from hikkoshi.run.journal import Journal
 
 PROJECT = Path(__file__).parents[2]
 PLAN_ORDER = [

@@ -9,14 +9,16 @@ from types import SimpleNamespace
 import pytest
 from IPython.core.formatters import DisplayFormatter
 
-from hikkoshi import files, run, show, signature
-from hikkoshi.approval import trust
-from hikkoshi.doctor import _signatory
-from hikkoshi.journal import Journal
-from hikkoshi.lab import keys
-from hikkoshi.params import Home
+from hikkoshi import files, show
+from hikkoshi.approval import signature
+from hikkoshi.approval.approval import trust
+from hikkoshi.cli.doctor import _signatory
+from hikkoshi.params.params import Home
 from hikkoshi.record import acknowledgement, seal, verification
-from hikkoshi.run import open_run
+from hikkoshi.run import run
+from hikkoshi.run.journal import Journal
+from hikkoshi.run.run import open_run
+from hikkoshi_lab import keys
 from processes import hikkoshi
 from sealed import A, B, ended, list_again, sealed_home, writable
 

@@ -15,14 +15,14 @@ from pathlib import Path
 import pytest
 
 import vcenter
-from hikkoshi import approval, plan
+from hikkoshi.approval import approval, plan
+from hikkoshi.approval.plan import Plan
 from hikkoshi.errors import Refused
-from hikkoshi.lab import keys, site, vcsim
-from hikkoshi.params import Home
-from hikkoshi.plan import Plan
-from hikkoshi.run import open_run
-from hikkoshi.survey import Survey
+from hikkoshi.guest.survey import Survey
+from hikkoshi.params.params import Home
+from hikkoshi.run.run import open_run
 from hikkoshi.vsphere import cutover, session, vm
+from hikkoshi_lab import keys, site, vcsim
 from journey import converted, deployed
 from processes import hikkoshi
 
@@ -124,7 +124,7 @@ def typed(home: Home, key: Path, *answers: tuple[str, str]) -> tuple[int, str]:
     pid, terminal = pty.fork()
     if pid == 0:
         os.environ["HIKKOSHI_HOME"] = str(home.root)
-        os.execv(sys.executable, [sys.executable, "-m", "hikkoshi.cli", "approve", "gateway", "--key", str(key)])
+        os.execv(sys.executable, [sys.executable, "-m", "hikkoshi.cli.main", "approve", "gateway", "--key", str(key)])
     told, deadline, left = b"", time.monotonic() + 60, list(answers)
     while time.monotonic() < deadline:
         try:

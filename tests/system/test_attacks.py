@@ -14,12 +14,13 @@ from pathlib import Path
 
 import pytest
 
-from hikkoshi import files, signature
-from hikkoshi.approval import trust
+from hikkoshi import files
+from hikkoshi.approval import signature
+from hikkoshi.approval.approval import trust
 from hikkoshi.errors import BadInput, Refused
-from hikkoshi.journal import Journal
-from hikkoshi.params import Home
+from hikkoshi.params.params import Home
 from hikkoshi.record import bag, contents, instructions, register, seal, timestamp, verification
+from hikkoshi.run.journal import Journal
 from processes import hikkoshi
 from sealed import A, B, C, ended, list_again, sealed_home, sign_again, writable
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from hikkoshi.lab import image
-from hikkoshi.params import Home
-from hikkoshi.survey import Survey
-from hikkoshi.survey import start as survey
+from hikkoshi.guest.survey import Survey
+from hikkoshi.guest.survey import start as survey
+from hikkoshi.params.params import Home
+from hikkoshi_lab import image
 from processes import hikkoshi
 
 pytestmark = pytest.mark.needs("qemu-img", "vcsim", "qemu-system-x86_64")

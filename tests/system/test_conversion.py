@@ -14,11 +14,12 @@ from pathlib import Path
 
 import pytest
 
-from hikkoshi import files, lock
+from hikkoshi import files
 from hikkoshi.disk import conversion, digest, packing, source, stream, vmdk
 from hikkoshi.disk.conversion import Conversion
 from hikkoshi.disk.extents import RawDisk
 from hikkoshi.errors import BadInput, StepFailed
+from hikkoshi.run import lock
 from processes import wait_for
 
 pytestmark = pytest.mark.needs("qemu-img", "mke2fs", "sfdisk", "setpriv")
@@ -162,7 +163,7 @@ def test_a_new_copy_replaces_the_old_vmdk_only_when_the_new_one_is_whole(folder:
 CONVERT = """
     import sys
     from pathlib import Path
-    from hikkoshi import lock
+    from hikkoshi.run import lock
     from hikkoshi.disk import conversion
     folder = Path(sys.argv[1])
     handle = lock.acquire(folder / "lock", "test", 5)

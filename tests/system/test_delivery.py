@@ -13,16 +13,16 @@ from pathlib import Path
 
 import pytest
 
-from hikkoshi import delivery
-from hikkoshi.delivery import Delivered
+from hikkoshi.cli import delivery
+from hikkoshi.cli.delivery import Delivered
 from hikkoshi.disk import digest, grains
 from hikkoshi.disk.extents import RawDisk
 from hikkoshi.errors import Busy, HikkoshiError, Refused, StepFailed, VSphereError
-from hikkoshi.lab import proxy, site, vcsim
-from hikkoshi.lab.proxy import Fault, FaultProxy
-from hikkoshi.params import Home
+from hikkoshi.params.params import Home
 from hikkoshi.vsphere import session, vm
 from hikkoshi.vsphere.session import VSphere
+from hikkoshi_lab import proxy, site, vcsim
+from hikkoshi_lab.proxy import Fault, FaultProxy
 
 pytestmark = pytest.mark.needs("vcsim", "qemu-img", "openssl")
 MIB = 1 << 20
@@ -180,7 +180,7 @@ def test_a_full_disk_is_told_as_such_and_not_as_a_cut_upload(world: World, tmp_p
 def test_a_signal_in_the_middle_and_then_the_same_command_again(
     world: World, signum: signal.Signals, code: int
 ) -> None:
-    argv = [sys.executable, "-m", "hikkoshi.cli", "convert", str(world.disk), "-", "--import", "data"]
+    argv = [sys.executable, "-m", "hikkoshi.cli.main", "convert", str(world.disk), "-", "--import", "data"]
     env = {**os.environ, "HIKKOSHI_HOME": str(world.home.root)}
     with subprocess.Popen(argv, env=env, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL) as run:
         world.proxy.faults.at = (4 * MIB, lambda: run.send_signal(signum))

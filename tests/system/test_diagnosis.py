@@ -7,12 +7,13 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from hikkoshi.lab import network
-from hikkoshi.lab.network import Network
-from hikkoshi.network import collection, diagnosis, prescription, remedy
-from hikkoshi.network.collection import Observation
-from hikkoshi.network.diagnosis import Diagnosis
-from hikkoshi.network.prescription import Switch
+from hikkoshi.network.diagnosis import collection, diagnosis
+from hikkoshi.network.diagnosis.collection import Observation
+from hikkoshi.network.diagnosis.diagnosis import Diagnosis
+from hikkoshi.network.remedy import prescription, remedy
+from hikkoshi.network.remedy.prescription import Switch
+from hikkoshi_lab import network
+from hikkoshi_lab.network import Network
 from journey import permitted
 
 pytestmark = pytest.mark.needs(

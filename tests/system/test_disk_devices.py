@@ -9,19 +9,18 @@ from types import SimpleNamespace
 
 import pytest
 
-from hikkoshi import survey
 from hikkoshi.check import Check
 from hikkoshi.disk import digest, grains, stream, vmdk
 from hikkoshi.disk.extents import RawDisk
 from hikkoshi.disk.origin import Identity, Origin
 from hikkoshi.disk.source import facts
 from hikkoshi.errors import BadInput, Refused, StepFailed
-from hikkoshi.guest import prepared
+from hikkoshi.guest import prepared, survey
 from hikkoshi.guest.descent import Descent
 from hikkoshi.guest.prepared import Prepared
+from hikkoshi.guest.survey import Survey
 from hikkoshi.rehearsal import boot, rehearsal
 from hikkoshi.rehearsal.accelerator import Accelerator
-from hikkoshi.survey import Survey
 
 pytestmark = pytest.mark.needs("root", "losetup")
 MIB = 1 << 20

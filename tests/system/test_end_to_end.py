@@ -8,15 +8,15 @@ from pathlib import Path
 import pytest
 
 from hikkoshi import files
+from hikkoshi.approval.plan import Plan
 from hikkoshi.disk.conversion import Conversion
-from hikkoshi.journal import Journal
-from hikkoshi.lab import image, userland
-from hikkoshi.params import Home
-from hikkoshi.plan import Plan
+from hikkoshi.params.params import Home
 from hikkoshi.rehearsal.outcome import Ending
 from hikkoshi.rehearsal.rehearsal import Rehearsal, checks
+from hikkoshi.run.journal import Journal
 from hikkoshi.vsphere import ova, session
 from hikkoshi.vsphere.deployment import Deployment
+from hikkoshi_lab import image, userland
 from processes import hikkoshi
 
 pytestmark = pytest.mark.needs("qemu-img", "qemu-system-x86_64", "vcsim", "virt-v2v", "vmdkinfo")
@@ -96,7 +96,7 @@ def test_the_machine_in_vsphere_carries_the_plan_and_the_disks_hash(moved: Home,
 @pytest.mark.parametrize("guest", ["idp", "gateway"])
 def test_the_source_image_is_as_it_was(moved: Home, guest: str) -> None:
     from hikkoshi.disk import digest
-    from hikkoshi.lab import image
+    from hikkoshi_lab import image
 
     source = Plan.load(moved.folder(guest)).source.parts[0].path
     built = image.build(image.GATEWAY if guest == "gateway" else image.IDP)

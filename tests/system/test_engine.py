@@ -17,10 +17,10 @@ import pytest
 from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 
-from hikkoshi.masking import Mask
-from hikkoshi.params import Home
+from hikkoshi.params.params import Home
 from hikkoshi.record.notebook import Event
-from hikkoshi.reference import Secret
+from hikkoshi.secret.masking import Mask
+from hikkoshi.secret.reference import Secret
 
 SLOW_START = 20  # seconds that a loaded machine may take for what usually takes one
 

@@ -5,12 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from hikkoshi import files, run
-from hikkoshi.approval import trust
-from hikkoshi.journal import Journal
-from hikkoshi.params import Home
+from hikkoshi import files
+from hikkoshi.approval.approval import trust
+from hikkoshi.params.params import Home
 from hikkoshi.record import bag, seal, verification
-from hikkoshi.run import Run, open_run
+from hikkoshi.run import run
+from hikkoshi.run.journal import Journal
+from hikkoshi.run.run import Run, open_run
 from sealed import A, apart, ended, list_again, sealed_home, sign_again, writable
 
 pytestmark = pytest.mark.needs("ssh-keygen")

@@ -5,9 +5,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
-from hikkoshi.lab import debian, matrix
-from hikkoshi.lab.matrix import Row
-from hikkoshi.lab.variants import VARIANTS
+from hikkoshi_lab import debian, matrix
+from hikkoshi_lab.matrix import Row
+from hikkoshi_lab.variants import VARIANTS
 
 pytestmark = pytest.mark.needs("qemu-system-x86_64", "mke2fs", "debugfs", "sfdisk", "dpkg-deb")
 

@@ -23,20 +23,21 @@ import pytest
 from pyVmomi import vim
 
 import vcenter
-from hikkoshi import approval, files, plan
-from hikkoshi import run as running
+from hikkoshi import files
+from hikkoshi.approval import approval, plan
+from hikkoshi.approval.plan import Plan
 from hikkoshi.disk.conversion import Conversion
 from hikkoshi.errors import HikkoshiError, Refused
-from hikkoshi.lab import keys, site, vcsim
-from hikkoshi.params import Home
-from hikkoshi.plan import Plan
+from hikkoshi.guest.survey import Survey
+from hikkoshi.params.params import Home
 from hikkoshi.progress import Progress
-from hikkoshi.rollback import Rollback
-from hikkoshi.run import Run, open_run
-from hikkoshi.survey import Survey
+from hikkoshi.run import run as running
+from hikkoshi.run.run import Run, open_run
+from hikkoshi.steps.rollback import Rollback
 from hikkoshi.vsphere import cutover, deployment, inventory, session, vm
 from hikkoshi.vsphere.session import VSphere
 from hikkoshi.xen import dom0
+from hikkoshi_lab import keys, site, vcsim
 from journey import MAC, converted, survey
 from vcenter import MIB, by_hand, options
 

@@ -14,9 +14,9 @@ import pytest
 
 from hikkoshi import files
 from hikkoshi.disk.conversion import Conversion
-from hikkoshi.lab import proxy, site, vcsim
-from hikkoshi.params import Home
+from hikkoshi.params.params import Home
 from hikkoshi.vsphere import session
+from hikkoshi_lab import proxy, site, vcsim
 from processes import start
 
 pytestmark = pytest.mark.needs("qemu-img", "qemu-system-x86_64", "vcsim")

@@ -12,18 +12,18 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from hikkoshi import lock
 from hikkoshi.errors import BadInput, Busy
-from hikkoshi.journal import Journal
-from hikkoshi.params import Home
+from hikkoshi.params.params import Home
 from hikkoshi.record import register
 from hikkoshi.record.execution import execute
 from hikkoshi.record.notebook import Event
-from hikkoshi.status import status
+from hikkoshi.run import lock
+from hikkoshi.run.journal import Journal
+from hikkoshi.run.status import status
 from processes import PATIENCE, start, wait_for
 
 PARAMETERS = 'guest = "gateway"  # name\nmode = "plan"\nhome = ""'
-OPEN = 'from hikkoshi.run import open_run\nrun = open_run("40-convert", vars())'
+OPEN = 'from hikkoshi.run.run import open_run\nrun = open_run("40-convert", vars())'
 LONG_TOOL = """
 from hikkoshi import files, tool
 done = run.folder / "disk" / "done"
@@ -139,7 +139,7 @@ def test_a_stop_before_the_first_cell_is_told_as_what_it_is(home: Home, moment: 
         "def stopped(self, *a, **k): os.kill(os.getpid(), signal.SIGTERM); return before(self, *a, **k)\n"
         "POINT = stopped\n"
     ).replace("POINT", point.get(moment, ""))
-    code = ("" if moment == MOMENTS[1] else meddle) + "from hikkoshi.cli import main; main()"
+    code = ("" if moment == MOMENTS[1] else meddle) + "from hikkoshi.cli.main import main; main()"
     runner = subprocess.Popen(
         [sys.executable, "-c", code, "run", "gateway", "--only", "40", "--apply"],
         env={**os.environ, "HIKKOSHI_HOME": str(home.root), "JUPYTER_PATH": str(home.root / "jupyter")},

@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from hikkoshi.errors import BadInput, Refused, ToolFailed
-from hikkoshi.lab import keys, lab, vcsim
-from hikkoshi.params import Home
+from hikkoshi.params.params import Home
 from hikkoshi.vsphere import inventory, session
+from hikkoshi_lab import keys, lab, vcsim
 from processes import hikkoshi
 
 pytestmark = pytest.mark.needs("vcsim", "openssl", "mke2fs")
@@ -92,7 +92,7 @@ def test_up_twice_changes_nothing(place: Home) -> None:
 
 def test_the_vcenter_survives_the_command_that_started_it(place: Home) -> None:
     program = (
-        "import sys; from pathlib import Path; from hikkoshi.lab import lab; from hikkoshi.params import Home\n"
+        "import sys; from pathlib import Path; from hikkoshi_lab import lab; from hikkoshi.params.params import Home\n"
         "lab.up(Home(Path(sys.argv[1])))\n"
     )
     subprocess.run([sys.executable, "-c", program, str(place.root)], check=True, stdout=subprocess.DEVNULL, timeout=120)
@@ -203,7 +203,7 @@ def test_a_vcenter_that_does_not_start_is_quoted_and_leaves_no_process(tmp_path:
 
 def test_a_vcenter_of_a_test_ends_with_its_parent(tmp_path: Path) -> None:
     program = (
-        "import os, signal, sys; from pathlib import Path; from hikkoshi.lab import vcsim\n"
+        "import os, signal, sys; from pathlib import Path; from hikkoshi_lab import vcsim\n"
         "with vcsim.start(Path(sys.argv[1])): os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     subprocess.run([sys.executable, "-c", program, str(tmp_path)], check=False)

@@ -14,10 +14,10 @@ from hikkoshi import files, tool
 from hikkoshi.disk import digest
 from hikkoshi.errors import StepFailed
 from hikkoshi.guest import initrd
-from hikkoshi.lab import image, packages
 from hikkoshi.rehearsal import boot
 from hikkoshi.rehearsal.machine import Controller, Machine, MachineNic, NicModel
 from hikkoshi.rehearsal.outcome import Ending
+from hikkoshi_lab import image, packages
 
 pytestmark = pytest.mark.needs("dpkg-deb", "mke2fs", "debugfs", "e2fsck", "qemu-system-x86_64", "qemu-img", "cpio")
 NOBODY = 65534
@@ -103,10 +103,10 @@ def test_an_ordinary_user_builds_the_same_bits_elsewhere_and_later(idp: Path) ->
     with tempfile.TemporaryDirectory(prefix="hikkoshi lab ") as name:  # the blank is meant
         folder = Path(name)
         # a code and a cache that nobody else has
-        shutil.copytree(Path(image.__file__).parents[1], folder / "lib" / "hikkoshi")
+        shutil.copytree(Path(image.__file__).parents[1], folder / "lib")
         shutil.copytree(packages.cache() / "packages", folder / "cache" / "hikkoshi" / "packages")
         command = [os.path.realpath(sys.executable), "-c"]
-        command += ["from hikkoshi.lab import image; print(image.build(image.IDP))"]
+        command += ["from hikkoshi_lab import image; print(image.build(image.IDP))"]
         if os.geteuid() == 0:
             subprocess.run(["chown", "-R", f"{NOBODY}:{NOBODY}", folder], check=True)
             command = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "--", *command]

@@ -31,16 +31,16 @@ import nbformat
 import papermill
 import pytest
 
-from hikkoshi.journal import Journal
-from hikkoshi.masking import Mask
-from hikkoshi.params import Home
-from hikkoshi.record import leaks
+from hikkoshi.params.params import Home
 from hikkoshi.record.execution import Outcome, execute
-from hikkoshi.reference import Secret
 from hikkoshi.report import report
+from hikkoshi.run.journal import Journal
+from hikkoshi.secret import leaks
+from hikkoshi.secret.masking import Mask
+from hikkoshi.secret.reference import Secret
 
 PROJECT = Path(__file__).parents[2]
-UNPROTECTED = "from hikkoshi.params import Home\nHome.secrets = lambda self: []\n"
+UNPROTECTED = "from hikkoshi.params.params import Home\nHome.secrets = lambda self: []\n"
 # the same for the runner, whose terminal is then the kernel's, too
 UNPROTECTED_RUNNER = f"""{UNPROTECTED}
 from hikkoshi.record.lastwords import LastWords
@@ -56,7 +56,7 @@ from IPython.display import HTML, JSON, SVG, Image, Javascript, Latex, Markdown,
 from hikkoshi import files, show, tool
 from hikkoshi.check import Check
 from hikkoshi.errors import *
-from hikkoshi.run import open_run
+from hikkoshi.run.run import open_run
 run = open_run("40-convert", {k: v for k, v in vars().items() if k in ("guest", "mode", "home")})
 """
 END = "run.verify([])\nrun.evidence([])"
@@ -269,7 +269,7 @@ def outside() -> dict[str, str]:
 
 def command(home: Home, environment: dict[str, str], *arguments: str, protected: bool = True) -> str:
     """What `hikkoshi` prints, on stdout and stderr."""
-    code = ("" if protected else UNPROTECTED_RUNNER) + "from hikkoshi.cli import main; main()"
+    code = ("" if protected else UNPROTECTED_RUNNER) + "from hikkoshi.cli.main import main; main()"
     done = subprocess.run(
         [sys.executable, "-c", code, *arguments],
         env={**outside(), **environment, "HIKKOSHI_HOME": str(home.root)},
@@ -475,7 +475,7 @@ def test_what_the_command_line_tells_of_an_error_is_without_the_secret(
     environment = prepare(home, {"command line": ""}, protected=True)
     code = ("" if protection else UNPROTECTED) + textwrap.dedent(f"""
         import os, sys
-        from hikkoshi import cli, params
+        from hikkoshi.cli import main as cli; from hikkoshi.params import params
         from hikkoshi.errors import *
         def guest_names(self):
             s = os.environ["KANARI00"]

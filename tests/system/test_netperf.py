@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from hikkoshi.errors import ToolFailed
-from hikkoshi.lab import network
-from hikkoshi.network import netperf
 from hikkoshi.network.host import Host
+from hikkoshi.network.throughput import netperf
+from hikkoshi_lab import network
 
 pytestmark = pytest.mark.needs("root", "ip", "nft", "ethtool", "netperf", "unshare", "nsenter", "arping")
 FAST_ETHERNET = 100e6

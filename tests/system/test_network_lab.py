@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from hikkoshi import lock
 from hikkoshi.errors import BadInput
-from hikkoshi.lab import network
 from hikkoshi.network import host
 from hikkoshi.network.host import Host
+from hikkoshi.run import lock
+from hikkoshi_lab import network
 
 pytestmark = pytest.mark.needs("root", "ip", "nft", "ethtool", "netperf", "unshare", "nsenter", "arping", "tcpdump")
 
@@ -82,7 +82,7 @@ def test_it_is_up_within_a_second_and_down_within_half_a_second_and_leaves_nothi
 
 def test_nothing_is_left_when_its_owner_is_killed() -> None:
     story = """if True:
-        from hikkoshi.lab import network
+        from hikkoshi_lab import network
         with network.up() as lab:
             lab.aggregate("tap")
             print(lab.pid, flush=True)

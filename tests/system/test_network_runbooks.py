@@ -10,20 +10,20 @@ from pathlib import Path
 import pytest
 
 import vcenter
+from hikkoshi.approval.plan import Plan
 from hikkoshi.errors import BadInput, StepFailed
-from hikkoshi.lab import keys, network, proof
-from hikkoshi.lab import lab as whole_lab
-from hikkoshi.network import remedy
-from hikkoshi.network.outage import Outages
-from hikkoshi.network.prescription import Plan as Remedy
-from hikkoshi.network.prescription import Switch
-from hikkoshi.observation import Observation, Wiring
-from hikkoshi.offloads import Offloads, Treatment
-from hikkoshi.params import Home
-from hikkoshi.plan import Plan
-from hikkoshi.throughput import Bench, Throughput
+from hikkoshi.network.outage.outage import Outages
+from hikkoshi.network.remedy import remedy
+from hikkoshi.network.remedy.prescription import Plan as Remedy
+from hikkoshi.network.remedy.prescription import Switch
+from hikkoshi.params.params import Home
+from hikkoshi.steps.observation import Observation, Wiring
+from hikkoshi.steps.offloads import Offloads, Treatment
+from hikkoshi.steps.throughput import Bench, Throughput
 from hikkoshi.vsphere import cutover
 from hikkoshi.vsphere.cutover import CutOver
+from hikkoshi_lab import keys, network, proof
+from hikkoshi_lab import lab as whole_lab
 from journey import permitted
 from processes import start
 
@@ -285,8 +285,8 @@ def observation(home: Home, run: str) -> Observation:
 
 
 def plan(home: Home) -> Plan:
-    from hikkoshi import plan as planning
-    from hikkoshi.survey import Survey
+    from hikkoshi.approval import plan as planning
+    from hikkoshi.guest.survey import Survey
 
     survey = Survey.model_validate_json((DATA / "survey" / "gateway.json").read_text())
     return planning.make(home, home.guest("gateway"), home.site(), survey)

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from hikkoshi.approval import trust
-from hikkoshi.params import Home
+from hikkoshi.approval.approval import trust
+from hikkoshi.params.params import Home
 from hikkoshi.record import seal, verification
 from processes import hikkoshi
 from sealed import shell

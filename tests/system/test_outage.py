@@ -13,9 +13,9 @@ import pytest
 from jupyter_client.manager import KernelManager
 
 from hikkoshi.errors import BadInput, ToolFailed
-from hikkoshi.lab import network
-from hikkoshi.network import meter, metering, outage
 from hikkoshi.network.host import Host
+from hikkoshi.network.outage import meter, metering, outage
+from hikkoshi_lab import network
 
 pytestmark = pytest.mark.needs("root", "ip", "nsenter", "setpriv", "nft", "ethtool", "tc")
 
@@ -243,7 +243,7 @@ def test_what_a_killed_meter_measured_can_be_read_until_a_second_before(tmp_path
 
 RUNBOOK = """
 from pathlib import Path
-from hikkoshi.network import metering
+from hikkoshi.network.outage import metering
 meter = metering.Meter({{"lo": "127.0.0.1"}}, Path({file!r}))
 meter.start()
 print(meter._process.pid, flush=True)

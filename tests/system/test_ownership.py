@@ -12,11 +12,11 @@ from pyVmomi import vim
 
 import vcenter
 from hikkoshi.errors import Refused, StepFailed, VSphereError
-from hikkoshi.journal import Journal
-from hikkoshi.lab.proxy import Fault
-from hikkoshi.params import Home
+from hikkoshi.params.params import Home
+from hikkoshi.run.journal import Journal
 from hikkoshi.vsphere import cutover, deployment, importing, inventory, vm
 from hikkoshi.vsphere.session import VSphere
+from hikkoshi_lab.proxy import Fault
 from journey import permitted
 from processes import hikkoshi
 from vcenter import BY, OFF, World, by_hand, foreign, named, options, plug

@@ -21,7 +21,7 @@ from hikkoshi.guest import appliance, preparation, prepared
 from hikkoshi.guest.facts import GuestFacts
 from hikkoshi.guest.preparation import Preparation
 from hikkoshi.guest.prepared import Prepared
-from hikkoshi.lab import image, lvm, userland
+from hikkoshi_lab import image, lvm, userland
 
 pytestmark = pytest.mark.needs("qemu-system-x86_64", "debugfs", "mke2fs", "cpio")
 MIB = 1 << 20

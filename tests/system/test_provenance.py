@@ -9,10 +9,10 @@ import pytest
 from papermill.execute import ERROR_MARKER_TAG
 
 from hikkoshi import files
-from hikkoshi.approval import trust
-from hikkoshi.journal import Journal
-from hikkoshi.params import Home
+from hikkoshi.approval.approval import trust
+from hikkoshi.params.params import Home
 from hikkoshi.record import bag, environment, provenance, runbook, seal, verification
+from hikkoshi.run.journal import Journal
 from sealed import PROJECT, A, ended, sealed_home
 
 pytestmark = pytest.mark.needs("ssh-keygen", "git")

@@ -11,12 +11,13 @@ from typing import Any
 
 import pytest
 
-from hikkoshi import approval, files
-from hikkoshi.approval import trust
-from hikkoshi.journal import Journal
-from hikkoshi.lab import keys
-from hikkoshi.params import Home
+from hikkoshi import files
+from hikkoshi.approval import approval
+from hikkoshi.approval.approval import trust
+from hikkoshi.params.params import Home
 from hikkoshi.record import bag, seal, verification
+from hikkoshi.run.journal import Journal
+from hikkoshi_lab import keys
 from sealed import DISK, MACHINE, PLAN, approve, ended, list_again, sealed_home, sign_again, writable
 
 pytestmark = pytest.mark.needs("ssh-keygen")

@@ -15,15 +15,17 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from hikkoshi import files, lock, signature, status
-from hikkoshi.approval import trust
-from hikkoshi.journal import Journal
-from hikkoshi.lab import keys
-from hikkoshi.params import Home
+from hikkoshi import files
+from hikkoshi.approval import signature
+from hikkoshi.approval.approval import trust
+from hikkoshi.approval.signature import Trust
+from hikkoshi.params.params import Home
 from hikkoshi.record import bag, register, seal, verification
 from hikkoshi.record.execution import execute
 from hikkoshi.record.instructions import SIGNATURE, TOKEN
-from hikkoshi.signature import Trust
+from hikkoshi.run import lock, status
+from hikkoshi.run.journal import Journal
+from hikkoshi_lab import keys
 from processes import PATIENCE, start, wait_for
 from sealed import A, B, C, Service, ask_for_time, ended, sealed_home, shell, time_stamp_service, writable
 
@@ -47,7 +49,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 def install(home: Home, *actions: str) -> None:
     """A notebook of its own for one step."""
     sources = [('guest = "gateway"\nmode = "plan"\nhome = ""', "parameters")]
-    sources += [('from hikkoshi.run import open_run\nrun = open_run("40-convert", vars())', "open")]
+    sources += [('from hikkoshi.run.run import open_run\nrun = open_run("40-convert", vars())', "open")]
     sources += [(textwrap.dedent(a), "action") for a in actions]
     sources += [("run.verify([])\nrun.evidence([])", "verify")]
     cells = [nbformat.v4.new_code_cell(s, metadata={"tags": [t]}) for s, t in sources]
@@ -60,7 +62,7 @@ def install(home: Home, *actions: str) -> None:
 
 def python(home: Home, code: str, *argv: str) -> "subprocess.Popen[str]":
     """A process of its own that seals, and may be killed."""
-    head = "import os, signal, sys\nfrom pathlib import Path\nfrom hikkoshi.params import Home\n"
+    head = "import os, signal, sys\nfrom pathlib import Path\nfrom hikkoshi.params.params import Home\n"
     head += "from hikkoshi.record import bag, register, seal\nhome = Home(Path(sys.argv[1]))\n"
     return subprocess.Popen(
         [sys.executable, "-c", head + textwrap.dedent(code), str(home.root), *argv],

@@ -12,11 +12,12 @@ import pytest
 
 from hikkoshi import tool
 from hikkoshi.errors import Refused, StepFailed
-from hikkoshi.lab import packages
-from hikkoshi.network import collection, guestfile, prescription, remedy
+from hikkoshi.network.diagnosis import collection
+from hikkoshi.network.diagnosis.snapshot import Snapshot
 from hikkoshi.network.host import Host
-from hikkoshi.network.prescription import DISPATCHER, IFUP_LOCAL, Plan
-from hikkoshi.network.snapshot import Snapshot
+from hikkoshi.network.remedy import guestfile, prescription, remedy
+from hikkoshi.network.remedy.prescription import DISPATCHER, IFUP_LOCAL, Plan
+from hikkoshi_lab import packages
 from journey import permitted
 
 REMEDY = permitted(step="85-offloads")

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 import vcenter
-from hikkoshi import service
 from hikkoshi.check import Check
-from hikkoshi.params import Home
+from hikkoshi.params.params import Home
+from hikkoshi.steps import service
 from hikkoshi.vsphere import cutover, vm
 from hikkoshi.vsphere.deployment import Deployment
 from vcenter import World

@@ -16,14 +16,15 @@ from pathlib import Path
 
 import pytest
 
-from hikkoshi import files, signature
-from hikkoshi.journal import Journal
-from hikkoshi.lab import keys
-from hikkoshi.params import Home
+from hikkoshi import files
+from hikkoshi.approval import signature
+from hikkoshi.approval.signature import Trust
+from hikkoshi.approval.statement import TIME
+from hikkoshi.params.params import Home
 from hikkoshi.record import bag, register, seal, verification
 from hikkoshi.record.instructions import SIGNATURE, TOKEN
-from hikkoshi.signature import Trust
-from hikkoshi.statement import TIME
+from hikkoshi.run.journal import Journal
+from hikkoshi_lab import keys
 from sealed import (
     A,
     B,

@@ -14,8 +14,7 @@ from typing import Any
 
 import pytest
 
-from hikkoshi import transfer
-from hikkoshi.disk import digest
+from hikkoshi.disk import digest, transfer
 from hikkoshi.disk.extents import RawDisk
 from hikkoshi.errors import Busy, StepFailed
 from processes import COMMAND

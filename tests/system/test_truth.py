@@ -18,11 +18,11 @@ from typing import Any
 import nbformat
 import pytest
 
-from hikkoshi.journal import Journal
-from hikkoshi.params import Home
+from hikkoshi.params.params import Home
 from hikkoshi.record import bag, seal
 from hikkoshi.report import report, story
-from hikkoshi.status import status
+from hikkoshi.run.journal import Journal
+from hikkoshi.run.status import status
 from processes import wait_for
 
 PATIENCE = 60  # seconds that a loaded machine may take
@@ -30,7 +30,7 @@ PARAMETERS = 'guest = "gateway"  # name\nmode = "plan"\nhome = ""'
 OPEN = """
 import os, signal, time
 from hikkoshi.errors import *
-from hikkoshi.run import open_run
+from hikkoshi.run.run import open_run
 run = open_run("40-convert", vars())
 """
 END = "run.verify([])\nrun.evidence([])"
@@ -41,7 +41,7 @@ used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (used + 2**26, used + 2**26))
 bytearray(2**30)
 """
-COMMAND = "from hikkoshi.cli import main; main()"
+COMMAND = "from hikkoshi.cli.main import main; main()"
 IMPATIENT = "import functools; from hikkoshi.record import execution; from hikkoshi.fleet import sequence\n" + (
     "sequence.execute = functools.partial(execution.execute, timeout_per_cell=1)\n"
 )

@@ -19,12 +19,12 @@ from pyVmomi import vim
 import vcenter
 from hikkoshi.check import Check
 from hikkoshi.errors import BadInput, HikkoshiError, Refused, StepFailed, VSphereError
-from hikkoshi.lab import certificate, proxy, vcsim
-from hikkoshi.lab.proxy import Fault
-from hikkoshi.params import Home
+from hikkoshi.params.params import Home
 from hikkoshi.vsphere import cutover, deployment, inventory, ova, preflight, tls, vm
 from hikkoshi.vsphere.deployment import Order
 from hikkoshi.vsphere.session import VSphere
+from hikkoshi_lab import certificate, proxy, vcsim
+from hikkoshi_lab.proxy import Fault
 from vcenter import BY, MIB, OFF, World, by_hand, foreign, named, options, plug
 
 pytestmark = pytest.mark.needs("vcsim", "qemu-img", "openssl")
@@ -396,7 +396,7 @@ class TestDeployment:
 
     def test_after_kill_9_the_half_made_machine_is_replaced(self, world: World) -> None:
         program = (
-            "import sys; from pathlib import Path; from hikkoshi.params import Home\n"
+            "import sys; from pathlib import Path; from hikkoshi.params.params import Home\n"
             "from hikkoshi.vsphere import session, deployment, vm; from hikkoshi.vsphere.spec import VmSpec\n"
             "home = Home(Path(sys.argv[1])); site = home.site().vsphere.model_copy(update={'server': sys.argv[2]})\n"
             "spec, (hash, disk, sha256), by = VmSpec.model_validate_json(sys.argv[3]), sys.argv[4:7], vm.Owner(*sys.argv[7:])\n"

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from hikkoshi.check import Check
-from hikkoshi.lab import proxy, site, vcsim
-from hikkoshi.lab.proxy import Fault
-from hikkoshi.params import Home
+from hikkoshi.params.params import Home
 from hikkoshi.vsphere import hints, session
 from hikkoshi.vsphere.spec import Nic, VmSpec
+from hikkoshi_lab import proxy, site, vcsim
+from hikkoshi_lab.proxy import Fault
 
 pytestmark = pytest.mark.needs("vcsim", "openssl")
 HOSTS = ("DC0_C0_H0", "DC0_C0_H1", "DC0_C0_H2")

@@ -6,11 +6,11 @@ import pytest
 from pyVmomi import VmomiSupport, vim
 
 from hikkoshi.errors import Refused
-from hikkoshi.lab import site, vcsim
-from hikkoshi.params import Home
+from hikkoshi.params.params import Home
 from hikkoshi.vsphere import inventory, lro, session
 from hikkoshi.vsphere.inventory import Host
 from hikkoshi.vsphere.session import VSphere
+from hikkoshi_lab import site, vcsim
 from journey import MACHINE, permitted
 
 REMEDY = permitted(step="85-offloads")

@@ -18,13 +18,13 @@ import pytest
 from pyVmomi import vim
 
 from hikkoshi.errors import BadInput, HikkoshiError, Problem, Refused, VSphereError
-from hikkoshi.journal import MARK, Journal
-from hikkoshi.lab import keys, proxy, site, vcsim
-from hikkoshi.lab.proxy import Fault
-from hikkoshi.params import Home
+from hikkoshi.params.params import Home
 from hikkoshi.record import register, seal
-from hikkoshi.rollback import Rollback
+from hikkoshi.run.journal import MARK, Journal
+from hikkoshi.steps.rollback import Rollback
 from hikkoshi.vsphere import inventory, session, vm
+from hikkoshi_lab import keys, proxy, site, vcsim
+from hikkoshi_lab.proxy import Fault
 from journey import MAC, Move
 from processes import COMMAND
 
@@ -386,7 +386,7 @@ def test_a_vcenter_that_comes_back_is_asked_again_and_one_that_has_lost_the_mach
     back = Rollback(world.home, world.home.site(), world.home.guest("idp"), "a run")
     assert not back.out_of_service()
     world.stack.enter_context(vcsim.start(world.home.outputs / "lab", listen=address))
-    monkeypatch.setattr("hikkoshi.rollback.PAUSE", 0.0)
+    monkeypatch.setattr("hikkoshi.steps.rollback.PAUSE", 0.0)
     lost = back.out_of_service()
     assert not lost
     assert "in service, and vSphere shows no machine of ours" in lost.found  # it has forgotten the machine

@@ -15,11 +15,13 @@ from pathlib import Path
 import pytest
 
 from hikkoshi.errors import BadInput, StepFailed, ToolFailed
-from hikkoshi.lab import network
-from hikkoshi.network import frames, host, listening, nics, probing, wiring, witness
-from hikkoshi.network.capture import read
+from hikkoshi.network import host, nics
 from hikkoshi.network.host import Host
-from hikkoshi.params import Segment
+from hikkoshi.network.outage import probing
+from hikkoshi.network.wiring import frames, listening, wiring, witness
+from hikkoshi.network.wiring.capture import read
+from hikkoshi.params.params import Segment
+from hikkoshi_lab import network
 
 pytestmark = pytest.mark.needs("root", "ip", "nft", "ethtool", "netperf", "unshare", "nsenter", "tcpdump", "arping")
 DATA = Path(__file__).parents[1] / "data" / "wiring"
@@ -364,7 +366,7 @@ class TestNothingIsLeft:
 def killed_in_the_middle(expression: str, tmp_path: Path) -> None:
     """Have another process listen on the host of this expression, kill it, and see its traces vanish."""
     program = (
-        "from hikkoshi.network import host, witness; from hikkoshi.network.host import Host\n"
+        "from hikkoshi.network import host; from hikkoshi.network.wiring import witness; from hikkoshi.network.host import Host\n"
         f"witness.fingerprint({expression}, {list(PLANNED)!r}, seconds=60, progress=lambda *words: print(words, flush=True))"
     )
     caller = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE)

@@ -16,22 +16,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import journey
-from hikkoshi import approval, plan, proposal, signatory, signature, tool
-from hikkoshi import run as running
-from hikkoshi.approval import Approval
+from hikkoshi import tool
+from hikkoshi.approval import approval, plan, proposal, signatory, signature
+from hikkoshi.approval.approval import Approval
+from hikkoshi.approval.plan import Plan
+from hikkoshi.approval.statement import Statement, parse
+from hikkoshi.approval.subject import Subject
+from hikkoshi.approval.terms import Terms
 from hikkoshi.check import Check
 from hikkoshi.errors import BadInput, Refused
-from hikkoshi.lab import keys
-from hikkoshi.network.prescription import Plan as Remedy
-from hikkoshi.network.remedy import Applied
-from hikkoshi.offloads import Treatment
-from hikkoshi.params import Home
-from hikkoshi.plan import Plan
-from hikkoshi.run import open_run
-from hikkoshi.statement import Statement, parse
-from hikkoshi.subject import Subject
-from hikkoshi.survey import Survey
-from hikkoshi.terms import Terms
+from hikkoshi.guest.survey import Survey
+from hikkoshi.network.remedy.prescription import Plan as Remedy
+from hikkoshi.network.remedy.remedy import Applied
+from hikkoshi.params.params import Home
+from hikkoshi.run import run as running
+from hikkoshi.run.run import open_run
+from hikkoshi.steps.offloads import Treatment
+from hikkoshi_lab import keys
 from processes import hikkoshi
 
 pytestmark = pytest.mark.needs("ssh-keygen")

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hikkoshi.errors import BadInput
-from hikkoshi.network import capture
-from hikkoshi.network.capture import ETHERNET, HEADER, Frame, Growing
+from hikkoshi.network.wiring import capture
+from hikkoshi.network.wiring.capture import ETHERNET, HEADER, Frame, Growing
 
 DATA = Path(__file__).parents[1] / "data" / "wiring"
 RECORDED = sorted(DATA.glob("*.pcap"))

@@ -15,7 +15,7 @@ from hikkoshi.errors import BadInput
 from hikkoshi.fleet import sequence
 from hikkoshi.fleet.console import EVERY, SILENCE, Console
 from hikkoshi.fleet.local import worst
-from hikkoshi.params import Home
+from hikkoshi.params.params import Home
 from hikkoshi.record.notebook import Event
 from processes import hikkoshi
 
@@ -140,7 +140,7 @@ def test_a_log_that_has_no_place_in_outputs_is_read_by_nobody_else_and_its_name_
 
 
 def test_a_reader_that_goes_away_is_no_error(home: Home) -> None:
-    command = f"{sys.executable} -m hikkoshi.cli status --json | head -c 1"
+    command = f"{sys.executable} -m hikkoshi.cli.main status --json | head -c 1"
     done = subprocess.run(
         command,
         shell=True,

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from hikkoshi import confirmation
-from hikkoshi.confirmation import Confirmation
+from hikkoshi.run import confirmation
+from hikkoshi.run.confirmation import Confirmation
 
 
 def word(folder: Path, age: timedelta, guest: str = "idp") -> None:

@@ -10,12 +10,12 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from hikkoshi.errors import BadInput
-from hikkoshi.network import snapshot
-from hikkoshi.network.aggregation import COUNTER, WARNING
 from hikkoshi.network.counters import Feature, Ring, Traffic
-from hikkoshi.network.diagnosis import Diagnosis, diagnose, reconciled
-from hikkoshi.network.findings import Finding
-from hikkoshi.network.snapshot import Nic, Snapshot
+from hikkoshi.network.diagnosis import snapshot
+from hikkoshi.network.diagnosis.aggregation import COUNTER, WARNING
+from hikkoshi.network.diagnosis.diagnosis import Diagnosis, diagnose, reconciled
+from hikkoshi.network.diagnosis.findings import Finding
+from hikkoshi.network.diagnosis.snapshot import Nic, Snapshot
 
 DATA = Path(__file__).parents[1] / "data/diagnosis"
 CASES = sorted(DATA.glob("*.txt"))

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hikkoshi.disk import picture, stream
+from hikkoshi.disk import stream
 from hikkoshi.disk.extents import BLOCK, RawDisk
+from hikkoshi.figures import picture
 
 KINDS = {"data": b"x" * BLOCK, "zeros": bytes(BLOCK), "hole": None}
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from hikkoshi import doctor
-from hikkoshi.params import Home
+from hikkoshi.cli import doctor
+from hikkoshi.params.params import Home
 from processes import COMMAND
 
 

@@ -11,10 +11,11 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from hikkoshi import tool
-from hikkoshi.network import outage, overview, plots, timeline
-from hikkoshi.network.outage import Break, Outages
-from hikkoshi.network.sequential import Run, Series
-from hikkoshi.network.statistics import Estimate
+from hikkoshi.figures import overview, plots, timeline
+from hikkoshi.network.compare.sequential import Run, Series
+from hikkoshi.network.compare.statistics import Estimate
+from hikkoshi.network.outage import outage
+from hikkoshi.network.outage.outage import Break, Outages
 from hikkoshi.report import drawing
 from hikkoshi.report.drawing import WORDS, vectors
 from hikkoshi.report.language import translations

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from hikkoshi import files, lock
+from hikkoshi import files
+from hikkoshi.approval.plan import Plan
 from hikkoshi.errors import BadInput, Refused
-from hikkoshi.journal import Journal
-from hikkoshi.plan import Plan
+from hikkoshi.run import lock
+from hikkoshi.run.journal import Journal
 
 
 def test_a_file_gets_its_name_only_when_it_is_complete(tmp_path: Path) -> None:

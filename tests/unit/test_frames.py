@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hikkoshi.network import capture, frames
-from hikkoshi.network.frames import Evidence
+from hikkoshi.network.wiring import capture, frames
+from hikkoshi.network.wiring.frames import Evidence
 
 DATA = Path(__file__).parents[1] / "data" / "wiring"
 RECORDED = sorted(DATA.glob("*.pcap"))

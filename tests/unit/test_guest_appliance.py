@@ -13,10 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from hikkoshi import redaction, tool
+from hikkoshi import tool
 from hikkoshi.disk.origin import Origin
 from hikkoshi.errors import BadInput, StepFailed, ToolFailed
 from hikkoshi.guest import appliance, inspection
+from hikkoshi.secret import redaction
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hikkoshi.guest import extlinux
+from hikkoshi.guest.files import extlinux
 
 WORDS = st.from_regex(r"[a-zA-Z0-9=/._-]{1,20}", fullmatch=True)
 

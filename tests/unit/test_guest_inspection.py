@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from hikkoshi.errors import BadInput
-from hikkoshi.guest import extlinux, hardware, inspection, reading
+from hikkoshi.guest import hardware, inspection, reading
 from hikkoshi.guest.facts import GuestFacts
+from hikkoshi.guest.files import extlinux
 
 DATA = Path(__file__).parents[1] / "data/guest"
 NET = "/etc/sysconfig/network-scripts"

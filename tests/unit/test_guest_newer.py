@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hikkoshi.guest import grub2, interfaces, leftovers, menu, pinning, text
+from hikkoshi.guest import leftovers
+from hikkoshi.guest.files import grub2, interfaces, menu, pinning, text
 
 DATA = Path(__file__).parents[1] / "data/guest"
 CFG = (DATA / "grub-debian12.cfg").read_text()  # as update-grub of Debian 12 wrote it

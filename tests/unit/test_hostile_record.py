@@ -16,13 +16,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hikkoshi import files
-from hikkoshi.approval import trust
-from hikkoshi.journal import Journal
-from hikkoshi.lab import keys
-from hikkoshi.params import Home
+from hikkoshi.approval.approval import trust
+from hikkoshi.approval.signature import Trust
+from hikkoshi.params.params import Home
 from hikkoshi.record import bag, seal, verification
 from hikkoshi.record.instructions import SIGNATURE
-from hikkoshi.signature import Trust
+from hikkoshi.run.journal import Journal
+from hikkoshi_lab import keys
 from sealed import DISK, MACHINE, PLAN, ended, list_again, sealed_home, sign_again, writable
 
 pytestmark = pytest.mark.needs("ssh-keygen")

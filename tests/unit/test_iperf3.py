@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hikkoshi.errors import BadInput
-from hikkoshi.network import iperf3
-from hikkoshi.network.units import Measurement
+from hikkoshi.network.throughput import iperf3
+from hikkoshi.network.throughput.units import Measurement
 
 DATA = Path(__file__).parents[1] / "data" / "netperf"
 DOCUMENTS = sorted(DATA.glob("iperf3-*.json"))  # NAME-FIGURE-Mbit.json

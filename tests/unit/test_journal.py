@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hikkoshi.errors import BadInput, Busy
-from hikkoshi.journal import MARK, Journal
+from hikkoshi.run.journal import MARK, Journal
 
 
 @pytest.fixture
@@ -78,7 +78,7 @@ def test_a_file_whose_name_is_no_text_can_be_told_of(journal: Journal) -> None:
 def test_a_line_for_which_there_is_no_room_leaves_the_journal_as_it_was(journal: Journal) -> None:
     before = journal.path.read_bytes()
     code = (
-        "import resource, signal, sys; from pathlib import Path; from hikkoshi.journal import Journal\n"
+        "import resource, signal, sys; from pathlib import Path; from hikkoshi.run.journal import Journal\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"  # as a full disk: some bytes are written, then none
         f"resource.setrlimit(resource.RLIMIT_FSIZE, ({len(before) + 20},) * 2)\n"
         "Journal(Path(sys.argv[1])).append('open', words='x' * 100)"
@@ -93,7 +93,7 @@ def test_a_line_for_which_there_is_no_room_leaves_the_journal_as_it_was(journal:
 def test_a_journal_that_another_holds_is_not_waited_for_without_end(
     journal: Journal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("hikkoshi.journal.PATIENCE", 0.1)
+    monkeypatch.setattr("hikkoshi.run.journal.PATIENCE", 0.1)
     with journal.path.open() as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         with pytest.raises(Busy, match="the journal is locked by another"):

@@ -8,9 +8,8 @@ import pytest
 
 from hikkoshi.disk.conversion import Conversion
 from hikkoshi.guest.prepared import Prepared
-from hikkoshi.journal import Journal
-from hikkoshi.network.outage import Break, Outages
-from hikkoshi.params import Home
+from hikkoshi.network.outage.outage import Break, Outages
+from hikkoshi.params.params import Home
 from hikkoshi.rehearsal.rehearsal import Rehearsal
 from hikkoshi.report import appendix
 from hikkoshi.report import page as first_page
@@ -19,6 +18,7 @@ from hikkoshi.report.language import translations
 from hikkoshi.report.openpoints import open_points
 from hikkoshi.report.page import Page
 from hikkoshi.report.story import gather
+from hikkoshi.run.journal import Journal
 from hikkoshi.vsphere.cutover import CutOver
 from journey import SINCE, Move, words
 

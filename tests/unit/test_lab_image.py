@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hikkoshi.lab import image, lvm, partitions, userland
-from hikkoshi.lab.image import GATEWAY, IDP, GuestImage, Nic
-from hikkoshi.lab.packages import Package
-from hikkoshi.lab.variants import VARIANTS
 from hikkoshi.xen import config
+from hikkoshi_lab import image, lvm, partitions, userland
+from hikkoshi_lab.image import GATEWAY, IDP, GuestImage, Nic
+from hikkoshi_lab.packages import Package
+from hikkoshi_lab.variants import VARIANTS
 
 DEB = {"libc6": Package("2.36", Path("/nowhere/libc6.deb"), "ab" * 32)}
 

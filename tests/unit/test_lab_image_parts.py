@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from hikkoshi.errors import BadInput
 from hikkoshi.guest import initrd as reader
-from hikkoshi.lab import initrd, packages, userland
+from hikkoshi_lab import initrd, packages, userland
 
 
 def module(*lines: str) -> bytes:

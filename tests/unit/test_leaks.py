@@ -15,8 +15,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from hikkoshi.errors import Problem
-from hikkoshi.record import leaks
-from hikkoshi.reference import Secret
+from hikkoshi.secret import leaks
+from hikkoshi.secret.reference import Secret
 
 VALUE = "Tr0ub4dor&3 'xyz\"<é>"
 BORDER = 2**12

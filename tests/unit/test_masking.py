@@ -11,9 +11,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from hikkoshi.masking import Mask
-from hikkoshi.params import Home
-from hikkoshi.reference import Secret
+from hikkoshi.params.params import Home
+from hikkoshi.secret.masking import Mask
+from hikkoshi.secret.reference import Secret
 
 VALUE = "p&ss 'w\"örd<1>/\\"
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hikkoshi.errors import BadInput
-from hikkoshi.network import measurements
+from hikkoshi.network.compare import measurements
 
 UNHURRIED = settings(deadline=None)  # a busy machine is no failure
 PUBLISHED = Path(__file__).parents[2] / "params" / "measurements" / "netperf-table1.csv"

@@ -9,9 +9,10 @@ import pytest
 from matplotlib import image
 
 from hikkoshi.errors import Problem, ToolFailed
-from hikkoshi.network import measurements, plots, sequential, statistics
-from hikkoshi.network.sequential import Series
-from hikkoshi.network.statistics import Estimate
+from hikkoshi.figures import plots
+from hikkoshi.network.compare import measurements, sequential, statistics
+from hikkoshi.network.compare.sequential import Series
+from hikkoshi.network.compare.statistics import Estimate
 
 TABLE = measurements.read(Path(__file__).parents[2] / "params" / "measurements" / "netperf-table1.csv")
 SLOW, FAST = (measurements.runs(TABLE, path).tolist() for path in ("VLAN502", "VLAN302"))

@@ -2,8 +2,8 @@
 
 import pytest
 
-from hikkoshi.network.netperf import plausible
-from hikkoshi.network.units import Measurement, Throughput
+from hikkoshi.network.throughput.netperf import plausible
+from hikkoshi.network.throughput.units import Measurement, Throughput
 
 
 def measured(printed: str, unit: str, test: str = "TCP_STREAM", **other: str) -> Measurement:

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hikkoshi.errors import BadInput
-from hikkoshi.network import netperf_command, netperf_output
-from hikkoshi.network.units import LETTERS, Measurement, word
+from hikkoshi.network.throughput import netperf_command, netperf_output
+from hikkoshi.network.throughput.units import LETTERS, Measurement, word
 
 DATA = Path(__file__).parents[1] / "data" / "netperf"
 NAME = re.compile(r"(?P<case>.+)-(?P<figure>[\d.]+)-(?P<unit>[A-Za-z]+)")

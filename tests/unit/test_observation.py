@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from hikkoshi import plan as planning
-from hikkoshi.network import host, metering
-from hikkoshi.network.outage import Outages
-from hikkoshi.observation import Observation, targets
-from hikkoshi.params import Home
-from hikkoshi.plan import Plan
-from hikkoshi.survey import Survey
+from hikkoshi.approval import plan as planning
+from hikkoshi.approval.plan import Plan
+from hikkoshi.guest.survey import Survey
+from hikkoshi.network import host
+from hikkoshi.network.outage import metering
+from hikkoshi.network.outage.outage import Outages
+from hikkoshi.params.params import Home
+from hikkoshi.steps.observation import Observation, targets
 from hikkoshi.vsphere.cutover import CutOver
 
 DATA = Path(__file__).parents[1] / "data"
@@ -43,7 +44,7 @@ def observed(home: Home, run: str, made: Plan) -> Observation:
 
 
 def measurement(home: Home, run: str, started: datetime, letters: str, *, whole: bool = True) -> None:
-    """A meter's file of one segment, as hikkoshi.network.meter writes it."""
+    """A meter's file of one segment, as hikkoshi.network.outage.meter writes it."""
     head = {"meter": 1, "started": started.isoformat(), "monotonic": 1.0, "rate": 20, "late_ms": 250, "socket": "raw",
             "targets": {"vlan301": "10.3.1.254"}}  # fmt: skip
     lines = [head, {"t": [50 * n for n in range(len(letters))], "f": [letters]}]

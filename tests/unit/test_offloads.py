@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from hikkoshi.network import diagnosis, snapshot
-from hikkoshi.network.diagnosis import Diagnosis
-from hikkoshi.network.sequential import Run, Series
-from hikkoshi.offloads import Offloads, Treatment
-from hikkoshi.params import Home, Measurement
-from hikkoshi.throughput import Bench, Measured, Throughput
+from hikkoshi.network.compare.sequential import Run, Series
+from hikkoshi.network.diagnosis import diagnosis, snapshot
+from hikkoshi.network.diagnosis.diagnosis import Diagnosis
+from hikkoshi.params.params import Home, Measurement
+from hikkoshi.steps.offloads import Offloads, Treatment
+from hikkoshi.steps.throughput import Bench, Measured, Throughput
 
 DATA = Path(__file__).parents[1] / "data" / "diagnosis"
 

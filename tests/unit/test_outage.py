@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hikkoshi.errors import BadInput
-from hikkoshi.network import meter, metering, outage
+from hikkoshi.network.outage import meter, metering, outage
 
 UNHURRIED = settings(deadline=None)  # a busy machine is no failure
 RECORDED = Path(__file__).parents[1] / "data" / "outage"

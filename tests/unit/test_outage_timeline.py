@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from hikkoshi.network import outage, timeline
-from hikkoshi.network.outage import Break, Outage, Outages, Segment
+from hikkoshi.figures import timeline
+from hikkoshi.network.outage import outage
+from hikkoshi.network.outage.outage import Break, Outage, Outages, Segment
 
 RECORDED = outage.read(Path(__file__).parents[1] / "data" / "outage" / "three-2.00-five-2.05-two-6.05.jsonl")
 SEGMENTS = [f"vlan30{n}" for n in range(1, 6)] + [f"vlan50{n}" for n in range(1, 6)]

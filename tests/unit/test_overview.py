@@ -7,8 +7,8 @@ import pytest
 from matplotlib import image
 from matplotlib.colors import to_rgb
 
-from hikkoshi.network import overview
-from hikkoshi.network.statistics import Estimate
+from hikkoshi.figures import overview
+from hikkoshi.network.compare.statistics import Estimate
 
 SLOW, FINE, DOUBTFUL = (Estimate(*x, 0.99) for x in ((0.0058, 0.0047, 0.0088), (0.97, 0.93, 1.02), (0.9, 0.85, 0.97)))
 CELLS = {

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hikkoshi.errors import BadInput, Problem
-from hikkoshi.params import Guest, Home, Site
-from hikkoshi.reference import Secret
-from hikkoshi.yamlfile import read
+from hikkoshi.params.params import Guest, Home, Site
+from hikkoshi.params.yamlfile import read
+from hikkoshi.secret.reference import Secret
 
 
 def edit(home: Home, file: str, old: str, new: str) -> Path:
@@ -46,7 +46,7 @@ def test_what_leads_out_of_a_guests_folder_is_no_guests_name(home: Home, name: s
 
 
 def test_a_guests_file_that_is_named_like_a_file_of_the_records_is_told(home: Home) -> None:
-    from hikkoshi import status
+    from hikkoshi.run import status
 
     (home.root / "params/guests/idp.yml").rename(home.root / "params/guests/register.tsv.yml")
     edit(home, "guests/register.tsv.yml", "name: idp", "name: register.tsv")
@@ -250,7 +250,7 @@ def home_text() -> str:
 
 
 def test_the_schemas_for_editors_are_those_of_the_models(tmp_path: Path) -> None:
-    from hikkoshi.params import write_schemas
+    from hikkoshi.params.params import write_schemas
 
     write_schemas(tmp_path)
     for made in tmp_path.iterdir():

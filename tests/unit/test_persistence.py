@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hikkoshi.errors import BadInput
-from hikkoshi.network import persistence
+from hikkoshi.network.remedy import persistence
 
 STANZA = "auto eth0\niface eth0 inet static\n    address 10.3.1.254/24\n"
 EDITS: dict[str, Callable[[str], str]] = {

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from hikkoshi import plan, tool
-from hikkoshi.params import Home
-from hikkoshi.survey import Survey, names
+from hikkoshi import tool
+from hikkoshi.approval import plan
+from hikkoshi.guest.survey import Survey, names
+from hikkoshi.params.params import Home
 
 DATA = Path(__file__).parents[1] / "data" / "survey"
 

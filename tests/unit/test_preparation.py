@@ -14,8 +14,9 @@ from hikkoshi.disk import digest
 from hikkoshi.disk.conversion import Conversion
 from hikkoshi.disk.origin import Identity, Origin
 from hikkoshi.errors import BadInput, Refused
-from hikkoshi.guest import clock, descent, extlinux, pinning, preparation, prepared
+from hikkoshi.guest import descent, preparation, prepared
 from hikkoshi.guest.facts import GuestFacts, Interface, Kernel, Partition
+from hikkoshi.guest.files import clock, extlinux, pinning
 from hikkoshi.guest.preparation import Preparation
 from hikkoshi.guest.prepared import Prepared
 

@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hikkoshi.network import remedy, snapshot
 from hikkoshi.network.counters import Feature, Traffic
-from hikkoshi.network.prescription import DISPATCHER, IFUP_LOCAL, File, Plan, Switch, remedies
-from hikkoshi.network.snapshot import Nic, Snapshot
+from hikkoshi.network.diagnosis import snapshot
+from hikkoshi.network.diagnosis.snapshot import Nic, Snapshot
+from hikkoshi.network.remedy import remedy
+from hikkoshi.network.remedy.prescription import DISPATCHER, IFUP_LOCAL, File, Plan, Switch, remedies
 
 DATA = Path(__file__).parents[1] / "data/diagnosis"
 BLANK = snapshot.parse("@hikkoshi 0011223344556677\n@0011223344556677 0 uname -r\n2.6.32\n@0011223344556677 end\n")

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from hikkoshi import doctor, privacy
+from hikkoshi.cli import doctor
 from hikkoshi.errors import Refused
-from hikkoshi.params import Home
-from hikkoshi.run import open_run
+from hikkoshi.params.params import Home
+from hikkoshi.run import privacy
+from hikkoshi.run.run import open_run
 from processes import hikkoshi
 
 NOBODY = 65534

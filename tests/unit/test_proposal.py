@@ -8,15 +8,15 @@ from pathlib import Path
 import pytest
 
 import journey
-from hikkoshi import approval, plan, proposal
+from hikkoshi.approval import approval, plan, proposal
+from hikkoshi.approval.plan import Plan
 from hikkoshi.disk.conversion import Conversion
-from hikkoshi.lab import keys
-from hikkoshi.params import Home
-from hikkoshi.plan import Plan
+from hikkoshi.guest.survey import Survey
+from hikkoshi.params.params import Home
 from hikkoshi.rehearsal.outcome import Ending, Outcome, SeenNic
 from hikkoshi.rehearsal.rehearsal import Rehearsal
-from hikkoshi.survey import Survey
 from hikkoshi.vsphere.deployment import Deployment
+from hikkoshi_lab import keys
 
 DATA = Path(__file__).parents[1] / "data" / "survey"
 VMDK = "a" * 64

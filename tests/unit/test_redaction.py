@@ -22,9 +22,9 @@ from ruamel.yaml.scalarstring import (
     SingleQuotedScalarString,
 )
 
-from hikkoshi import redaction
-from hikkoshi.guest import fstab, grub, grub2, interfaces
-from hikkoshi.redaction import Redactor
+from hikkoshi.guest.files import fstab, grub, grub2, interfaces
+from hikkoshi.secret import redaction
+from hikkoshi.secret.redaction import Redactor
 
 BRIEF = settings(max_examples=200, deadline=None)
 NM = "/etc/NetworkManager/system-connections/x"

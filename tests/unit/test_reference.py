@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from hikkoshi.errors import BadInput
-from hikkoshi.params import Home
+from hikkoshi.params.params import Home
 
 VALUE = "correct-horse"
 

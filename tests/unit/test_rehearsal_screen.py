@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hikkoshi import redaction
 from hikkoshi.rehearsal import boot
 from hikkoshi.rehearsal.screen import COLUMNS, MEMORY_BYTES, ROWS, Screen, lines
+from hikkoshi.secret import redaction
 
 DATA = Path(__file__).parents[1] / "data" / "rehearsal"
 DUMPS = sorted(DATA.glob("*.vga.gz"))  # ENDING.START.vga.gz: 32 KiB from 0xb8000, START from the CRT controller

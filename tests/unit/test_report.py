@@ -10,10 +10,11 @@ import nbformat
 import pytest
 
 from hikkoshi.disk.conversion import Conversion
-from hikkoshi.guest import clock, preparation, vmware_tools
-from hikkoshi.network import outage, wiring
-from hikkoshi.observation import Wiring
-from hikkoshi.params import Home
+from hikkoshi.guest import preparation, vmware_tools
+from hikkoshi.guest.files import clock
+from hikkoshi.network.outage import outage
+from hikkoshi.network.wiring import wiring
+from hikkoshi.params.params import Home
 from hikkoshi.record import inspection
 from hikkoshi.record.register import Register
 from hikkoshi.rehearsal.rehearsal import Rehearsal
@@ -21,7 +22,8 @@ from hikkoshi.report import page as first_page
 from hikkoshi.report import pdf, report
 from hikkoshi.report.language import told, translations
 from hikkoshi.report.story import gather
-from hikkoshi.throughput import Measured, Throughput
+from hikkoshi.steps.observation import Wiring
+from hikkoshi.steps.throughput import Measured, Throughput
 from journey import DATA, MAC, PROJECT, SINCE, STEPS, Move, series, survey, words
 
 

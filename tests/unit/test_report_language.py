@@ -8,7 +8,7 @@ from babel.messages.extract import extract_from_dir
 from babel.messages.pofile import read_po
 
 from hikkoshi.report import language
-from hikkoshi.run import STEPS
+from hikkoshi.run.run import STEPS
 
 REPORT = Path(language.__file__).parent
 PLACE = re.compile(r"%\(\w+\)s|%%|\{\w+\}")

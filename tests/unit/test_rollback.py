@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from hikkoshi import rollback, shutdown
-from hikkoshi.confirmation import Confirmation
 from hikkoshi.errors import Refused
-from hikkoshi.journal import Journal
-from hikkoshi.params import Home
-from hikkoshi.rollback import Rollback
+from hikkoshi.params.params import Home
+from hikkoshi.run.confirmation import Confirmation
+from hikkoshi.run.journal import Journal
+from hikkoshi.steps import rollback, shutdown
+from hikkoshi.steps.rollback import Rollback
 
 XL = """#!/bin/sh
 cd "$(dirname "$0")"

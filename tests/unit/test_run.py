@@ -12,13 +12,14 @@ from typing import get_args
 
 import pytest
 
-from hikkoshi import confirmation, lock, run, show
+from hikkoshi import show
 from hikkoshi.check import UNSEEN, Check, Unseen, unseen
-from hikkoshi.confirmation import Confirmation
 from hikkoshi.errors import BadInput, Busy, HikkoshiError, Problem, Refused, StepFailed, ToolFailed
-from hikkoshi.params import Home
-from hikkoshi.run import Run, open_run
-from hikkoshi.turn import Turn
+from hikkoshi.params.params import Home
+from hikkoshi.run import confirmation, lock, run
+from hikkoshi.run.confirmation import Confirmation
+from hikkoshi.run.run import Run, open_run
+from hikkoshi.run.turn import Turn
 
 
 @pytest.fixture(autouse=True)
@@ -287,7 +288,7 @@ def test_the_open_cell_may_be_run_again_in_the_same_kernel(home: Home) -> None:
 
 def test_a_second_run_on_a_guest_is_refused_and_told_who_holds_it(home: Home) -> None:
     code = (
-        "import sys; from hikkoshi.run import open_run\n"
+        "import sys; from hikkoshi.run.run import open_run\n"
         f"r = open_run('40-convert', {{'guest': 'idp', 'mode': 'plan', 'home': {str(home.root)!r}}})\n"
         "print('open', flush=True); sys.stdin.read()"
     )
@@ -305,7 +306,7 @@ def test_a_second_run_on_a_guest_is_refused_and_told_who_holds_it(home: Home) ->
 def test_a_child_that_outlives_its_killed_parent_keeps_the_lock(home: Home) -> None:
     path = home.folder("idp") / "lock"
     code = (
-        "import subprocess, sys; from pathlib import Path; from hikkoshi import lock\n"
+        "import subprocess, sys; from pathlib import Path; from hikkoshi.run import lock\n"
         f"h = lock.acquire(Path({str(path)!r}), 'test', 0)\n"
         "p = subprocess.Popen(['sleep', '60'], close_fds=False); print(p.pid, flush=True); sys.stdin.read()"
     )
@@ -436,7 +437,7 @@ def test_a_rollback_does_not_wait_for_a_pipe_in_the_place_of_its_lock(home: Home
     folder.mkdir(parents=True, exist_ok=True)
     os.mkfifo(folder / "turn.lock")
     os.mkfifo(folder / "lock")
-    code = "import sys, pathlib; from hikkoshi.turn import Turn, locked; f = pathlib.Path(sys.argv[1])"
+    code = "import sys, pathlib; from hikkoshi.run.turn import Turn, locked; f = pathlib.Path(sys.argv[1])"
     code += "; Turn(f).claim(); locked(f, 'r', 0)"
     subprocess.run([sys.executable, "-c", code, folder], check=True, timeout=20)
 

@@ -15,15 +15,15 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from hikkoshi.errors import BadInput, Problem, StepFailed, ToolFailed
-from hikkoshi.network import measurements, sequential, statistics
-from hikkoshi.network.sequential import LOOKS, Look, Run, Series, judge, measure
-from hikkoshi.network.statistics import Estimate
+from hikkoshi.network.compare import measurements, sequential, statistics
+from hikkoshi.network.compare.sequential import LOOKS, Look, Run, Series, judge, measure
+from hikkoshi.network.compare.statistics import Estimate
 
 PROJECT = Path(__file__).parents[2]
 TABLE = measurements.read(PROJECT / "params" / "measurements" / "netperf-table1.csv")
 SLOW, FAST = (measurements.runs(TABLE, path).tolist() for path in ("VLAN502", "VLAN302"))
 BENCH = PROJECT / "tests" / "bench" / "verdict.py"
-RATES = PROJECT / "lib" / "hikkoshi" / "network" / "verdict-error-rates.csv"
+RATES = PROJECT / "lib" / "hikkoshi" / "network" / "compare" / "verdict-error-rates.csv"
 
 UNHURRIED = settings(deadline=None)  # a busy machine is no failure
 # between half as fast and a little faster than direct, so that every look is reached

@@ -57,7 +57,7 @@ def test_what_is_kept_for_the_next_set_up_lies_in_one_folder(cache: str) -> None
 
 
 def test_the_page_tells_as_whom_apt_downloads_the_packages_of_the_lab() -> None:
-    assert "APT::Sandbox::User=root" in (PROJECT / "lib/hikkoshi/lab/packages.py").read_text()
+    assert "APT::Sandbox::User=root" in (PROJECT / "lib/hikkoshi_lab/packages.py").read_text()
     assert "APT::Sandbox::User" in PAGE
 
 

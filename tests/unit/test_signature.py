@@ -12,9 +12,10 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from hikkoshi import files, signature, tool
+from hikkoshi import files, tool
+from hikkoshi.approval import signature
+from hikkoshi.approval.signature import Trust
 from hikkoshi.errors import BadInput, ToolFailed
-from hikkoshi.signature import Trust
 
 pytestmark = pytest.mark.needs("ssh-keygen")
 

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hikkoshi.errors import BadInput
-from hikkoshi.network import snapshot
 from hikkoshi.network.counters import Feature
+from hikkoshi.network.diagnosis import snapshot
 
 DATA = Path(__file__).parents[1] / "data/diagnosis"
 MARK = "00112233445566aa"

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from hikkoshi.errors import BadInput
-from hikkoshi.network import measurements, statistics
-from hikkoshi.network.statistics import Estimate
+from hikkoshi.network.compare import measurements, statistics
+from hikkoshi.network.compare.statistics import Estimate
 
 TABLE = measurements.read(Path(__file__).parents[2] / "params" / "measurements" / "netperf-table1.csv")
 GATEWAY, DIRECT = measurements.runs(TABLE, "VLAN502"), measurements.runs(TABLE, "VLAN302")

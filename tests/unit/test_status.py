@@ -7,23 +7,25 @@ from pathlib import Path
 
 import pytest
 
-from hikkoshi import approval, files, lock, plan, reach, status
+from hikkoshi import files
+from hikkoshi.approval import approval, plan
 from hikkoshi.disk import digest, source
 from hikkoshi.disk.conversion import Conversion
 from hikkoshi.disk.origin import Identity, Origin
 from hikkoshi.errors import Refused
 from hikkoshi.guest.prepared import Prepared
-from hikkoshi.journal import Journal
-from hikkoshi.lab import keys
-from hikkoshi.params import Home
+from hikkoshi.guest.survey import Survey
+from hikkoshi.params.params import Home
 from hikkoshi.record.anatomy import parameter_names
 from hikkoshi.rehearsal.outcome import Ending
 from hikkoshi.rehearsal.rehearsal import Rehearsal
-from hikkoshi.run import STEPS
-from hikkoshi.status import READ_ONLY
-from hikkoshi.survey import Survey
+from hikkoshi.run import lock, reach, status
+from hikkoshi.run.journal import Journal
+from hikkoshi.run.run import STEPS
+from hikkoshi.run.status import READ_ONLY
 from hikkoshi.vsphere.cutover import CutOver
 from hikkoshi.vsphere.deployment import Deployment
+from hikkoshi_lab import keys
 from journey import converted, deployed, outcome
 
 PROJECT = Path(__file__).parents[2]

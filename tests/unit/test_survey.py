@@ -5,12 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from hikkoshi import files, redaction, survey
+from hikkoshi import files
 from hikkoshi.disk import digest, source
 from hikkoshi.disk.origin import Origin
 from hikkoshi.errors import BadInput
-from hikkoshi.params import Home
-from hikkoshi.survey import Survey
+from hikkoshi.guest import survey
+from hikkoshi.guest.survey import Survey
+from hikkoshi.params.params import Home
+from hikkoshi.secret import redaction
 from hikkoshi.xen.config import XenDisk, XenGuest
 
 

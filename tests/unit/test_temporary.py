@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from hikkoshi import temporary
+from hikkoshi.secret import temporary
 
 OURS = f"hikkoshi-{os.geteuid()}-"
 PROGRAM = """
 import signal, sys
 from pathlib import Path
-from hikkoshi import temporary
+from hikkoshi.secret import temporary
 with temporary.folder("test", Path(sys.argv[1])) as folder:
     (folder / "secret").write_text("of the guest")
     print(folder, flush=True)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hikkoshi.network.units import BITS, LETTERS, Measurement, Throughput, rows, word
+from hikkoshi.network.throughput.units import BITS, LETTERS, Measurement, Throughput, rows, word
 
 FAST_ETHERNET = 94.15e6  # bit/s of payload
 

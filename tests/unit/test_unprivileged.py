@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from hikkoshi import tool, unprivileged
+from hikkoshi import tool
 from hikkoshi.errors import ToolFailed
-from hikkoshi.rehearsal import emulator, machine
+from hikkoshi.rehearsal import emulator, machine, unprivileged
 from hikkoshi.report import pdf
 
 ROOT = pytest.mark.needs("root")
@@ -129,7 +129,7 @@ def test_without_rights_a_program_reads_no_file_of_ours_and_writes_in_its_own_fo
 def test_without_rights_a_program_still_dies_with_us() -> None:
     program = """
 import subprocess, sys
-from hikkoshi import tool, unprivileged
+from hikkoshi import tool; from hikkoshi.rehearsal import unprivileged
 p = subprocess.Popen(tool.command(["sleep", "300"], unprivileged.rights()), close_fds=False)
 print(p.pid, flush=True)
 sys.stdin.read()

@@ -12,11 +12,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pyVmomi import vim, vmodl
 
-from hikkoshi import params
 from hikkoshi.errors import BadInput, HikkoshiError, StepFailed, VSphereError
-from hikkoshi.lab import certificate
-from hikkoshi.params import Home
+from hikkoshi.params import params
+from hikkoshi.params.params import Home
 from hikkoshi.vsphere import nfc, session, tls
+from hikkoshi_lab import certificate
 
 SENT = nfc.Sent(bytes=1000, sha1="a" * 40, sha256="b" * 64, seconds=1.0)
 TARGET = vim.HttpNfcLease.DeviceUrl(

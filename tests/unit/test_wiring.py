@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hikkoshi.errors import BadInput
-from hikkoshi.network import listening, wiring
-from hikkoshi.network.capture import Growing
-from hikkoshi.network.fingerprint import Ear, Fingerprint
-from hikkoshi.network.frames import Evidence, Kind
-from hikkoshi.network.wiring import Heard, Nic, Witness
-from hikkoshi.params import Segment
+from hikkoshi.network.wiring import listening, wiring
+from hikkoshi.network.wiring.capture import Growing
+from hikkoshi.network.wiring.fingerprint import Ear, Fingerprint
+from hikkoshi.network.wiring.frames import Evidence, Kind
+from hikkoshi.network.wiring.wiring import Heard, Nic, Witness
+from hikkoshi.params.params import Segment
 
 DATA = Path(__file__).parents[1] / "data" / "wiring"
 SEGMENTS = {

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from hikkoshi.params import Dom0, Guest, Home, Site
+from hikkoshi.params.params import Dom0, Guest, Home, Site
 from hikkoshi.xen import autostart
 
 DATA = Path(__file__).parents[1] / "data" / "xen"

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from hikkoshi.check import Permission
 from hikkoshi.errors import BadInput, Refused, StepFailed, ToolFailed
-from hikkoshi.params import Dom0, Guest, Home, Site
-from hikkoshi.permission import Permission
+from hikkoshi.params.params import Dom0, Guest, Home, Site
 from hikkoshi.xen import dom0, root
 from journey import permitted
 

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from hikkoshi import byhand
 from hikkoshi.errors import BadInput, Refused
-from hikkoshi.params import Dom0, Guest, Home, Site
-from hikkoshi.rollback import Rollback
+from hikkoshi.params.params import Dom0, Guest, Home, Site
+from hikkoshi.run import byhand
+from hikkoshi.steps.rollback import Rollback
 from hikkoshi.xen import dom0, original
 
 DATA = Path(__file__).parents[1] / "data" / "xen"

@@ -15,14 +15,16 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from hikkoshi import files, limits, signature, temporary
+from hikkoshi import files
+from hikkoshi.approval import limits, signature
+from hikkoshi.approval.plan import Plan, changed
+from hikkoshi.approval.signature import Trust
+from hikkoshi.approval.statement import TIME, Statement, line, parse
+from hikkoshi.approval.subject import Subject
 from hikkoshi.check import Check
 from hikkoshi.errors import BadInput, HikkoshiError, Problem, Refused
-from hikkoshi.params import Home, Site
-from hikkoshi.plan import Plan, changed
-from hikkoshi.signature import Trust
-from hikkoshi.statement import TIME, Statement, line, parse
-from hikkoshi.subject import Subject
+from hikkoshi.params.params import Home, Site
+from hikkoshi.secret import temporary
 
 FOLDER = "approvals"  # in the guest's folder
 

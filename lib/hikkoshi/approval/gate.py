@@ -9,13 +9,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from hikkoshi import approval, signatory, signature
-from hikkoshi.approval import Approval
-from hikkoshi.check import Check
+from hikkoshi.approval import approval, signatory, signature
+from hikkoshi.approval.approval import Approval
+from hikkoshi.approval.plan import Plan, changed
+from hikkoshi.check import Check, Permission
 from hikkoshi.errors import Refused
-from hikkoshi.params import Guest, Home, Site
-from hikkoshi.permission import Permission
-from hikkoshi.plan import Plan, changed
+from hikkoshi.params.params import Guest, Home, Site
 
 
 @dataclass

@@ -7,16 +7,16 @@ from ipaddress import IPv4Interface
 from pathlib import Path
 from typing import ClassVar, Self
 
+from hikkoshi.approval.terms import Terms, differences
 from hikkoshi.artefact import Artefact
 from hikkoshi.check import Check
 from hikkoshi.disk.origin import Origin
 from hikkoshi.errors import BadInput, Problem
 from hikkoshi.guest import preparation
 from hikkoshi.guest.preparation import Preparation
-from hikkoshi.params import Guest, Home, Site
+from hikkoshi.guest.survey import Survey, names
+from hikkoshi.params.params import Guest, Home, Site
 from hikkoshi.rehearsal.machine import Machine, MachineNic
-from hikkoshi.survey import Survey, names
-from hikkoshi.terms import Terms, differences
 from hikkoshi.vsphere import preflight
 from hikkoshi.vsphere.spec import Nic, VmSpec
 

@@ -10,18 +10,19 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
-from hikkoshi import approval, files
+from hikkoshi import files
+from hikkoshi.approval import approval
+from hikkoshi.approval.plan import Plan, nic_table
+from hikkoshi.approval.statement import Statement
 from hikkoshi.artefact import Artefact
 from hikkoshi.disk.conversion import Conversion
 from hikkoshi.errors import BadInput, HikkoshiError, printable
 from hikkoshi.guest import descent
-from hikkoshi.params import Guest, Home, Site
-from hikkoshi.plan import Plan, nic_table
+from hikkoshi.guest.survey import Survey
+from hikkoshi.params.params import Guest, Home, Site
 from hikkoshi.rehearsal import rehearsal
 from hikkoshi.rehearsal.outcome import Outcome
 from hikkoshi.rehearsal.rehearsal import Rehearsal
-from hikkoshi.statement import Statement
-from hikkoshi.survey import Survey
 from hikkoshi.vsphere.deployment import Deployment
 from hikkoshi.xen import root
 

@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from hikkoshi import approval, signature, temporary
+from hikkoshi.approval import approval, signature
 from hikkoshi.check import Check
 from hikkoshi.errors import HikkoshiError
-from hikkoshi.params import Home
+from hikkoshi.params.params import Home
+from hikkoshi.secret import temporary
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
-from hikkoshi import files, limits, temporary, tool
+from hikkoshi import files, tool
+from hikkoshi.approval import limits
 from hikkoshi.errors import BadInput, Problem
+from hikkoshi.secret import temporary
 
 # one principal by name, its options, its key: no patterns, no lists, no certificates
 LISTED = re.compile(r"""[^\s,*?!"]+\s+([a-z-]+="[^"]*",)*namespaces="[^"*?!]+"(,[a-z-]+="[^"]*")*\s+(ssh|ecdsa|sk-)""")

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from typing import Self
 
+from hikkoshi.approval.plan import Plan
 from hikkoshi.disk.conversion import Conversion
-from hikkoshi.params import Home
-from hikkoshi.plan import Plan
+from hikkoshi.params.params import Home
 from hikkoshi.vsphere.deployment import Deployment
 
 

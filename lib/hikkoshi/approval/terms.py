@@ -13,7 +13,7 @@ from pydantic import BaseModel, Field, SerializerFunctionWrapHandler, model_seri
 from hikkoshi import files
 from hikkoshi.artefact import Frozen
 from hikkoshi.errors import BadInput, Problem
-from hikkoshi.params import Guest, Home, Site, Way
+from hikkoshi.params.params import Guest, Home, Site, Way
 
 
 class Target(Frozen):

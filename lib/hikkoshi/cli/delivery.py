@@ -12,16 +12,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from hikkoshi import lock
 from hikkoshi.disk import stream
 from hikkoshi.disk.extents import Source
 from hikkoshi.disk.packing import Level
 from hikkoshi.disk.stream import Transfer
+from hikkoshi.disk.transfer import Done, alone, telling
 from hikkoshi.errors import Problem, Refused
-from hikkoshi.params import Home
-from hikkoshi.params import VSphere as Site
+from hikkoshi.params.params import Home
+from hikkoshi.params.params import VSphere as Site
 from hikkoshi.progress import Progress, silent
-from hikkoshi.transfer import Done, alone, telling
+from hikkoshi.run import lock
 from hikkoshi.vsphere import importing, nfc, preflight, vm
 from hikkoshi.vsphere.importing import Imported
 from hikkoshi.vsphere.session import VSphere

@@ -10,9 +10,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from hikkoshi import files, privacy, signatory, status, temporary, tool, unprivileged
+from hikkoshi import files, tool
+from hikkoshi.approval import signatory
 from hikkoshi.errors import BadInput, HikkoshiError
-from hikkoshi.params import Home
+from hikkoshi.params.params import Home
+from hikkoshi.rehearsal import unprivileged
+from hikkoshi.run import privacy, status
+from hikkoshi.secret import temporary
 
 SETUP = "run `make setup` in the project's folder (Debian, Ubuntu); elsewhere install {}"
 ROOM = 10 << 30  # bytes: copy, VMDK and rehearsal of the two guests of the lab need a third of it

@@ -4,9 +4,9 @@ from typing import Annotated, Any
 
 import typer
 
-from hikkoshi import terminal
+from hikkoshi.cli import terminal
+from hikkoshi.cli.terminal import AsJson
 from hikkoshi.errors import Problem, Refused
-from hikkoshi.terminal import AsJson
 
 
 def machines(
@@ -24,9 +24,9 @@ def machines(
 
     Runbooks act on machines of this site folder only. One of another site folder is never taken over.
     """
-    from hikkoshi import lock  # noqa: PLC0415 - all imports here are late: --help and completion answer at once
-    from hikkoshi.journal import Journal  # noqa: PLC0415
-    from hikkoshi.params import Home  # noqa: PLC0415
+    from hikkoshi.params.params import Home  # noqa: PLC0415
+    from hikkoshi.run import lock  # noqa: PLC0415 - all imports here are late: --help and completion answer at once
+    from hikkoshi.run.journal import Journal  # noqa: PLC0415
     from hikkoshi.vsphere import session, vm  # noqa: PLC0415
 
     home = Home.find()

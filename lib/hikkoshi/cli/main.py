@@ -13,9 +13,9 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from hikkoshi import machinecommands, netcommands, recordcommands, rollbackcommands, terminal
+from hikkoshi.cli import machines, network, records, rollback, terminal
+from hikkoshi.cli.terminal import AsJson
 from hikkoshi.errors import HikkoshiError, printable
-from hikkoshi.terminal import AsJson
 
 app = typer.Typer(
     help="Moves Xen guests to VMware vSphere, proves the result and leaves a record.",
@@ -25,20 +25,20 @@ app = typer.Typer(
 )
 vmdk = typer.Typer(help="VMDK streams, as vSphere's import takes them.")
 app.add_typer(vmdk, name="vmdk", no_args_is_help=True)
-app.add_typer(netcommands.netperf, name="netperf", no_args_is_help=True)
-app.command()(netcommands.diagnose)
-app.command()(netcommands.outage)
-app.command()(netcommands.undo_remedy)
-app.command()(recordcommands.verify)
-app.command()(recordcommands.acknowledge)
-app.command()(machinecommands.machines)
-app.command()(rollbackcommands.confirm_off)
+app.add_typer(network.netperf, name="netperf", no_args_is_help=True)
+app.command()(network.diagnose)
+app.command()(network.outage)
+app.command()(network.undo_remedy)
+app.command()(records.verify)
+app.command()(records.acknowledge)
+app.command()(machines.machines)
+app.command()(rollback.confirm_off)
 for _more in metadata.entry_points(group="hikkoshi.commands"):  # the lab's: nothing here knows it
     app.add_typer(_more.load(), name=_more.name, no_args_is_help=True)
 
 
 def _guests(incomplete: str) -> list[str]:
-    from hikkoshi.params import Home  # noqa: PLC0415 - all imports here are late: --help and completion answer at once
+    from hikkoshi.params.params import Home  # noqa: PLC0415 - all imports here are late: --help and completion answer at once
 
     try:
         return [g for g in Home.find().guest_names() if g.startswith(incomplete)]
@@ -47,7 +47,7 @@ def _guests(incomplete: str) -> list[str]:
 
 
 def _steps(incomplete: str) -> list[str]:
-    from hikkoshi.run import STEPS  # noqa: PLC0415
+    from hikkoshi.run.run import STEPS  # noqa: PLC0415
 
     return [s for s in STEPS if s.startswith(incomplete)]
 
@@ -74,10 +74,10 @@ def run(
     The cut-over (70), measurement (80), its remedy (85) and the report (90) come only with --through or --only, the rollback
     only with --only 75. To resume, run the same command again.
     """
-    from hikkoshi import byhand  # noqa: PLC0415
     from hikkoshi.fleet import local, sequence  # noqa: PLC0415
     from hikkoshi.fleet.console import Console  # noqa: PLC0415
-    from hikkoshi.params import Home  # noqa: PLC0415
+    from hikkoshi.params.params import Home  # noqa: PLC0415
+    from hikkoshi.run import byhand  # noqa: PLC0415
 
     home = Home.find()
     if only and (first or last):
@@ -119,11 +119,11 @@ def approve(
 
     Ends with 3 where what was signed counts for nothing here, such as the operator's own word where two persons are asked for.
     """
-    from hikkoshi import approval, proposal  # noqa: PLC0415
+    from hikkoshi.approval import approval, proposal  # noqa: PLC0415
+    from hikkoshi.approval.plan import Plan  # noqa: PLC0415
     from hikkoshi.errors import Problem, Refused  # noqa: PLC0415
-    from hikkoshi.journal import Journal  # noqa: PLC0415
-    from hikkoshi.params import Home  # noqa: PLC0415
-    from hikkoshi.plan import Plan  # noqa: PLC0415
+    from hikkoshi.params.params import Home  # noqa: PLC0415
+    from hikkoshi.run.journal import Journal  # noqa: PLC0415
 
     home = Home.find()
     folder = home.folder(home.guest(guest).name)
@@ -162,13 +162,13 @@ def status(
     as_json: AsJson = False,
 ) -> None:
     """Where every guest stands, and what to do next."""
-    import hikkoshi.status  # noqa: PLC0415
-    from hikkoshi.params import Home  # noqa: PLC0415
+    import hikkoshi.run.status  # noqa: PLC0415
+    from hikkoshi.params.params import Home  # noqa: PLC0415
 
     home = Home.find()
     for guest in guests or []:
         home.guest(guest)
-    found = hikkoshi.status.status(home, guests or ())
+    found = hikkoshi.run.status.status(home, guests or ())
     if as_json:
         terminal.print_json([s.plain() for s in found])
     else:
@@ -182,9 +182,9 @@ def doctor(as_json: AsJson = False) -> None:
 
     What says `missing` in small letters is needed for some things only, which its row names.
     """
-    from hikkoshi import doctor  # noqa: PLC0415
+    from hikkoshi.cli import doctor  # noqa: PLC0415
     from hikkoshi.errors import BadInput  # noqa: PLC0415
-    from hikkoshi.params import Home  # noqa: PLC0415
+    from hikkoshi.params.params import Home  # noqa: PLC0415
 
     try:
         home: Home | BadInput = Home.find()
@@ -220,7 +220,7 @@ def convert(
     as_json: AsJson = False,
 ) -> None:
     """Make a VMDK of a disk, send it to vSphere, or both in one pass. The disk is only read."""
-    from hikkoshi import transfer  # noqa: PLC0415
+    from hikkoshi.disk import transfer  # noqa: PLC0415
 
     file = None if str(target) == "-" else target
     if file is None and machine is None:
@@ -232,8 +232,8 @@ def convert(
             with terminal.bar(f"converting {disk.name}") as progress:
                 done = transfer.convert(disk, target, level=level, progress=progress)
         else:
-            from hikkoshi import delivery  # noqa: PLC0415
-            from hikkoshi.params import Home  # noqa: PLC0415
+            from hikkoshi.cli import delivery  # noqa: PLC0415
+            from hikkoshi.params.params import Home  # noqa: PLC0415
             from hikkoshi.vsphere import session  # noqa: PLC0415
 
             home = Home.find()
@@ -272,7 +272,7 @@ def _unexpected(e: BaseException) -> str:
 def _kept(story: str) -> str:
     """Write it where only this user reads it; in the folder for temporary files under a name that nobody can foresee."""
     from hikkoshi import files  # noqa: PLC0415
-    from hikkoshi.params import Home  # noqa: PLC0415
+    from hikkoshi.params.params import Home  # noqa: PLC0415
 
     with contextlib.suppress(HikkoshiError, OSError):  # no home; a full disk, or a folder of others
         log = Home.find().outputs / "logs" / f"{datetime.now(UTC).strftime('%Y%m%dT%H%M%SZ')}-{os.getpid()}.log"
@@ -288,8 +288,8 @@ def _kept(story: str) -> str:
 
 
 def _without_secrets(text: str) -> str:
-    from hikkoshi import masking  # noqa: PLC0415
-    from hikkoshi.params import Home  # noqa: PLC0415
+    from hikkoshi.params.params import Home  # noqa: PLC0415
+    from hikkoshi.secret import masking  # noqa: PLC0415
 
     try:
         return masking.Mask(Home.find().secrets()).text(text)

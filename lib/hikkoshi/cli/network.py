@@ -9,8 +9,9 @@ from typing import Annotated
 
 import typer
 
-from hikkoshi import temporary, terminal
-from hikkoshi.terminal import AsJson
+from hikkoshi.cli import terminal
+from hikkoshi.cli.terminal import AsJson
+from hikkoshi.secret import temporary
 
 netperf = typer.Typer(help="Throughput: run netperf, read what it printed, compare two paths.")
 HOST = "here, ssh://\\[user@]host or netns:PATH"
@@ -31,8 +32,8 @@ def run(
     """Run netperf once. Runbook 80 measures a guest's two paths in turn, with a verdict."""
     from hikkoshi import files  # noqa: PLC0415 - all imports here are late: --help and completion answer at once
     from hikkoshi.network import host  # noqa: PLC0415
-    from hikkoshi.network import netperf as tool  # noqa: PLC0415
-    from hikkoshi.network.units import rows  # noqa: PLC0415
+    from hikkoshi.network.throughput import netperf as tool  # noqa: PLC0415
+    from hikkoshi.network.throughput.units import rows  # noqa: PLC0415
 
     made = tool.run(host.parse(client), server, seconds=seconds, link=link * 1e6 if link else None)
     if raw:
@@ -57,8 +58,8 @@ def parse(
 ) -> None:
     """Read outputs of netperf 2.4 to 2.7 and iperf3, in any of their forms; the unit stays with the value."""
     from hikkoshi.errors import BadInput, HikkoshiError, Problem  # noqa: PLC0415
-    from hikkoshi.network import netperf_output  # noqa: PLC0415
-    from hikkoshi.network.units import rows  # noqa: PLC0415
+    from hikkoshi.network.throughput import netperf_output  # noqa: PLC0415
+    from hikkoshi.network.throughput.units import rows  # noqa: PLC0415
 
     found, problems = {}, []
     for file in files:
@@ -91,7 +92,7 @@ def compare(
     as_json: AsJson = False,
 ) -> None:
     """Say how much slower one path is than another, how surely, and the verdict: regressed, recovered, inconclusive."""
-    from hikkoshi.network import measurements, statistics  # noqa: PLC0415
+    from hikkoshi.network.compare import measurements, statistics  # noqa: PLC0415
 
     runs = measurements.read(table)
     found = statistics.compare(measurements.runs(runs, through), measurements.runs(runs, direct))
@@ -115,8 +116,9 @@ def diagnose(
     """
     import time  # noqa: PLC0415
 
-    from hikkoshi.network import collection, diagnosis, host  # noqa: PLC0415
-    from hikkoshi.network import netperf as tool  # noqa: PLC0415
+    from hikkoshi.network import host  # noqa: PLC0415
+    from hikkoshi.network.diagnosis import collection, diagnosis  # noqa: PLC0415
+    from hikkoshi.network.throughput import netperf as tool  # noqa: PLC0415
 
     if (client is None) != (server is None):
         raise typer.BadParameter("a load needs both --client and --server")
@@ -151,7 +153,7 @@ def outage(
     import time  # noqa: PLC0415
 
     from hikkoshi.errors import Interrupted  # noqa: PLC0415
-    from hikkoshi.network import meter, metering  # noqa: PLC0415
+    from hikkoshi.network.outage import meter, metering  # noqa: PLC0415
 
     named = meter.targets(targets)
     with temporary.folder("outage") as folder:
@@ -177,11 +179,11 @@ def undo_remedy(
 
     Needs an approval that counts, as the remedy did, and the guest in service in vSphere. It is a run of 85, and is recorded.
     """
-    from hikkoshi import service  # noqa: PLC0415
-    from hikkoshi.offloads import Treatment  # noqa: PLC0415
-    from hikkoshi.params import Home  # noqa: PLC0415
+    from hikkoshi.params.params import Home  # noqa: PLC0415
     from hikkoshi.record import seal  # noqa: PLC0415
-    from hikkoshi.run import open_run  # noqa: PLC0415
+    from hikkoshi.run.run import open_run  # noqa: PLC0415
+    from hikkoshi.steps import service  # noqa: PLC0415
+    from hikkoshi.steps.offloads import Treatment  # noqa: PLC0415
     from hikkoshi.vsphere.cutover import CutOver  # noqa: PLC0415
 
     home = Home.find()

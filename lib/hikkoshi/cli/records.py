@@ -8,9 +8,9 @@ from typing import Annotated
 
 import typer
 
-from hikkoshi import terminal
+from hikkoshi.cli import terminal
+from hikkoshi.cli.terminal import AsJson
 from hikkoshi.errors import BadInput, Problem
-from hikkoshi.terminal import AsJson
 
 
 def verify(
@@ -30,10 +30,10 @@ def verify(
 
     Ends with 1 where anything is wrong. With PATH and --allowed-signers it needs no parameters, only the records.
     """
-    from hikkoshi import approval  # noqa: PLC0415 - all imports here are late: --help and completion answer at once
-    from hikkoshi.params import Home, can_be_guest  # noqa: PLC0415
+    from hikkoshi.approval import approval  # noqa: PLC0415 - all imports here are late: --help and completion answer at once
+    from hikkoshi.approval.signature import Trust  # noqa: PLC0415
+    from hikkoshi.params.params import Home, can_be_guest  # noqa: PLC0415
     from hikkoshi.record import seal, verification  # noqa: PLC0415
-    from hikkoshi.signature import Trust  # noqa: PLC0415
 
     trust, waiting = Trust(allowed_signers, revoked) if allowed_signers else None, list[str]()
     gone: list[Problem] = []
@@ -79,11 +79,11 @@ def acknowledge(
 
     For records that are as they were sealed, and only unsigned: ends with 3 for every other. Any later change voids it.
     """
-    from hikkoshi import approval  # noqa: PLC0415 - see above
+    from hikkoshi.approval import approval  # noqa: PLC0415 - see above
     from hikkoshi.errors import Refused  # noqa: PLC0415
-    from hikkoshi.journal import Journal  # noqa: PLC0415
-    from hikkoshi.params import Home  # noqa: PLC0415
+    from hikkoshi.params.params import Home  # noqa: PLC0415
     from hikkoshi.record import acknowledgement, inspection, verification  # noqa: PLC0415
+    from hikkoshi.run.journal import Journal  # noqa: PLC0415
 
     home = Home.find()
     found = verification.verify(record, approval.trust(home, home.site())).records[0]

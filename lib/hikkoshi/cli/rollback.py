@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
-from hikkoshi import terminal
+from hikkoshi.cli import terminal
+from hikkoshi.cli.terminal import AsJson
 from hikkoshi.errors import Problem, Refused, StepFailed
-from hikkoshi.terminal import AsJson
 
 
 def confirm_off(
@@ -19,10 +19,10 @@ def confirm_off(
     It asks you to type the machine's name. It counts for 30 minutes, and not beyond the next cut-over. A machine that answers no
     ping may well be on: look at it.
     """
-    from hikkoshi import byhand, confirmation  # noqa: PLC0415 - all imports here are late, as everywhere
-    from hikkoshi.journal import Journal  # noqa: PLC0415
-    from hikkoshi.params import Home  # noqa: PLC0415
+    from hikkoshi.params.params import Home  # noqa: PLC0415
     from hikkoshi.record import environment  # noqa: PLC0415
+    from hikkoshi.run import byhand, confirmation  # noqa: PLC0415 - all imports here are late, as everywhere
+    from hikkoshi.run.journal import Journal  # noqa: PLC0415
 
     home = Home.find()
     folder = home.folder(home.guest(guest).name)

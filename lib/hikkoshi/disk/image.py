@@ -20,9 +20,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal, Self
 
-from hikkoshi import temporary, tool
+from hikkoshi import tool
 from hikkoshi.disk.extents import BLOCK
 from hikkoshi.errors import BadInput, Problem, StepFailed
+from hikkoshi.secret import temporary
 
 Format = Literal["qcow2", "vhd"]
 _FOOTER = struct.Struct(">8s40xQHBBI448x")  # VHD: cookie, current size, cylinders, heads, sectors per track, type

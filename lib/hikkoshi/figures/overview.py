@@ -12,9 +12,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from hikkoshi.network import statistics
-from hikkoshi.network.plots import FAINT, INK, STYLES
-from hikkoshi.network.statistics import Estimate
+from hikkoshi.figures.plots import FAINT, INK, STYLES
+from hikkoshi.network.compare import statistics
+from hikkoshi.network.compare.statistics import Estimate
 
 Cells = Mapping[str, Mapping[str, Estimate | None]]
 """{segment: {column: ratio to direct}}; None where it was not measured, or too seldom for an interval."""

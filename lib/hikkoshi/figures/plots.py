@@ -15,9 +15,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
-from hikkoshi.network import statistics
-from hikkoshi.network.sequential import Series
-from hikkoshi.network.statistics import Estimate, Values
+from hikkoshi.network.compare import statistics
+from hikkoshi.network.compare.sequential import Series
+from hikkoshi.network.compare.statistics import Estimate, Values
 
 STYLES = (  # colour, marker, fill of the marker, line: for the first path, the second, …
     ("#B34A00", "o", "full", "solid"),

@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from hikkoshi.network.outage import Outage, Outages, Segment, duration
-from hikkoshi.network.plots import STYLES
+from hikkoshi.figures.plots import STYLES
+from hikkoshi.network.outage.outage import Outage, Outages, Segment, duration
 
 OUT, LINE, INK = STYLES[0][0], "#8A8A8A", STYLES[2][0]
 HEIGHT = 0.56  # of a bar; rows are 1 apart

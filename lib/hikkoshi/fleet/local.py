@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from hikkoshi import tool
-from hikkoshi.params import Home
+from hikkoshi.params.params import Home
 
 SEVERITY = (0, 2, 3, 1)  # exit codes from good to bad: what was refused has changed nothing, what failed may have
 PATIENCE = 30.0  # seconds that a guest's process has for ending its kernel and writing its record
@@ -36,7 +36,7 @@ class Fleet:
     def _one(self, guest: str) -> dict[str, Any]:
         if self._stopped_by:
             return {"guest": guest, "exit_code": 128 + self._stopped_by, "steps": [], "error": "not started"}
-        command = [sys.executable, "-m", "hikkoshi.cli", "run", guest, *self._arguments, "--json"]
+        command = [sys.executable, "-m", "hikkoshi.cli.main", "run", guest, *self._arguments, "--json"]
         with tempfile.TemporaryFile() as answer:
             process = subprocess.Popen(
                 tool.command(command),

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 
 from hikkoshi.errors import BadInput, Problem, nearest
 from hikkoshi.fleet.console import Console
-from hikkoshi.params import Home
+from hikkoshi.params.params import Home
 from hikkoshi.record import seal
 from hikkoshi.record.execution import Outcome, execute
-from hikkoshi.run import STEPS, Mode
-from hikkoshi.status import ON_REQUEST
+from hikkoshi.run.run import STEPS, Mode
+from hikkoshi.run.status import ON_REQUEST
 
 FIRST, LAST = "10-survey", "60-deploy"  # of a run that names none
 

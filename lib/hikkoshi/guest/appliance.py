@@ -8,12 +8,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from hikkoshi import redaction, temporary, tool
+from hikkoshi import tool
 from hikkoshi.disk.origin import Origin
 from hikkoshi.errors import BadInput, HikkoshiError, Problem, StepFailed, ToolFailed
 from hikkoshi.guest import inspection, reading
 from hikkoshi.guest.facts import GuestFacts
 from hikkoshi.progress import Progress, silent
+from hikkoshi.secret import redaction, temporary
 
 WORKER = Path(__file__).with_name("worker.py")
 GRACE = 10  # seconds after which a worker that did not end itself is ended

@@ -7,22 +7,9 @@ from functools import partial
 
 from pydantic import BaseModel, ConfigDict
 
-from hikkoshi.guest import (
-    clock,
-    console,
-    extlinux,
-    fstab,
-    grub,
-    grub2,
-    ifcfg,
-    leftovers,
-    lvm,
-    menu,
-    modprobe,
-    pinning,
-    sysconfig,
-)
+from hikkoshi.guest import leftovers, lvm
 from hikkoshi.guest.facts import GuestFacts, Kernel
+from hikkoshi.guest.files import clock, console, extlinux, fstab, grub, grub2, ifcfg, menu, modprobe, pinning, sysconfig
 
 DRACUT = "/etc/dracut.conf.d/hikkoshi.conf"
 # what an initrd is made of, by the beginning of the path, for each program that makes one

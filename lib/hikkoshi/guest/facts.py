@@ -63,7 +63,7 @@ class GuestFacts(_Fact):
     texts: dict[str, str]  # {path in the guest: content without its secrets}
     secrets: int = (
         -1
-    )  # different values that words stand for, see hikkoshi.redaction; -1: of a version that did not look
+    )  # different values that words stand for, see hikkoshi.secret.redaction; -1: of a version that did not look
     latin1: tuple[str, ...] = ()  # paths of texts that are not UTF-8: each character stands for one byte
     pinned: dict[str, str] = {}  # {name of a NIC: MAC that ties it to the name, by udev or systemd}
     systemd: bool = False  # the guest's init

@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 
-from hikkoshi.guest import text
+from hikkoshi.guest.files import text
 
 
 @dataclass(frozen=True)

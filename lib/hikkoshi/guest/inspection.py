@@ -12,10 +12,11 @@ from typing import Any
 
 from hikkoshi.disk import source
 from hikkoshi.errors import BadInput, Problem
-from hikkoshi.guest import fstab, grub, hardware, ifcfg, initrd, interfaces, kept, pinning, sysconfig, text
-from hikkoshi.guest import menu as menus
+from hikkoshi.guest import hardware, initrd, kept
 from hikkoshi.guest.facts import GuestFacts, Interface, Kernel, Partition
-from hikkoshi.guest.menu import MENUS
+from hikkoshi.guest.files import fstab, grub, ifcfg, interfaces, pinning, sysconfig, text
+from hikkoshi.guest.files import menu as menus
+from hikkoshi.guest.files.menu import MENUS
 
 MAKERS = (  # programs that make an initrd; of several the first counts: mkinitrd of Enterprise Linux 6 only calls dracut
     *("/usr/sbin/update-initramfs", "/usr/bin/dracut", "/sbin/dracut", "/sbin/mkinitrd"),

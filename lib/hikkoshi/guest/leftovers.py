@@ -3,7 +3,8 @@
 import re
 from collections.abc import Iterable
 
-from hikkoshi.guest import device, text
+from hikkoshi.guest import device
+from hikkoshi.guest.files import text
 
 
 def crypttab(content: str) -> str:

@@ -1,6 +1,7 @@
 """/etc/lvm/lvm.conf: which devices LVM looks at for its physical volumes."""
 
-from hikkoshi.guest import device, text
+from hikkoshi.guest import device
+from hikkoshi.guest.files import text
 
 
 def prepared(conf: str) -> str:

@@ -12,10 +12,11 @@ from pathlib import PurePath
 from pydantic import BaseModel, ConfigDict
 
 from hikkoshi.errors import BadInput, Problem
-from hikkoshi.guest import clock, edits, hardware, modprobe, pinning, vmware_tools
 from hikkoshi.guest import device as disk_names
+from hikkoshi.guest import edits, hardware, vmware_tools
 from hikkoshi.guest.edits import CACHES, INITRD_INPUTS, Edit, package_of
 from hikkoshi.guest.facts import GuestFacts, Kernel
+from hikkoshi.guest.files import clock, modprobe, pinning
 from hikkoshi.guest.version import order
 
 

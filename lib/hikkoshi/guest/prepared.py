@@ -13,9 +13,10 @@ from hikkoshi.disk import origin
 from hikkoshi.disk.conversion import Conversion
 from hikkoshi.disk.origin import SAMPLED, Identity, Origin, Writes
 from hikkoshi.errors import BadInput, Problem, Refused, StepFailed, ToolFailed
-from hikkoshi.guest import appliance, hardware, ifcfg, inspection, reading
+from hikkoshi.guest import appliance, hardware, inspection, reading
 from hikkoshi.guest.edits import KEPT
 from hikkoshi.guest.facts import GuestFacts, Kernel
+from hikkoshi.guest.files import ifcfg
 from hikkoshi.guest.preparation import Preparation, xen_lines
 from hikkoshi.progress import Progress, silent
 

@@ -4,7 +4,7 @@ import time
 from pathlib import Path
 from typing import ClassVar
 
-from hikkoshi import files, redaction
+from hikkoshi import files
 from hikkoshi.artefact import Artefact
 from hikkoshi.check import Check
 from hikkoshi.disk import digest, source
@@ -13,8 +13,9 @@ from hikkoshi.disk.source import DiskFacts
 from hikkoshi.errors import BadInput, Problem
 from hikkoshi.guest import appliance
 from hikkoshi.guest.facts import GuestFacts
-from hikkoshi.params import Guest, Home, Site
+from hikkoshi.params.params import Guest, Home, Site
 from hikkoshi.progress import Progress, silent
+from hikkoshi.secret import redaction
 from hikkoshi.xen import original, root
 from hikkoshi.xen.config import XenDisk, XenGuest
 

@@ -15,9 +15,11 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
-from hikkoshi import files, identity, reference, yamlfile
+from hikkoshi import files
 from hikkoshi.errors import BadInput, Problem, nearest
-from hikkoshi.reference import Secret
+from hikkoshi.params import identity, yamlfile
+from hikkoshi.secret import reference
+from hikkoshi.secret.reference import Secret
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"
 NAME_WORDS = "a name that begins with a letter or digit, of letters, digits, dots, _ and -, at most 63"
@@ -245,7 +247,7 @@ class Home:
         return self.root / "outputs"
 
     def identity(self) -> str:
-        """UUID of this site folder, which every machine that it makes carries; see `hikkoshi.identity`."""
+        """UUID of this site folder, which every machine that it makes carries; see `hikkoshi.params.identity`."""
         return identity.of(self.outputs)
 
     def folder(self, guest: str) -> Path:

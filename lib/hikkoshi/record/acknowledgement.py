@@ -12,11 +12,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from hikkoshi import approval, files, limits, signature, statement, temporary
+from hikkoshi import files
+from hikkoshi.approval import approval, limits, signature, statement
+from hikkoshi.approval.signature import Trust
 from hikkoshi.errors import BadInput, Problem, Refused
-from hikkoshi.params import Home
+from hikkoshi.params.params import Home
 from hikkoshi.record import bag, register
-from hikkoshi.signature import Trust
+from hikkoshi.secret import temporary
 
 SUFFIX = ".acknowledgement.txt"
 FORMAT = "hikkoshi acknowledgement 1"

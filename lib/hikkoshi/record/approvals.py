@@ -15,15 +15,16 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 from ruamel.yaml.events import AliasEvent
 
-from hikkoshi import files, limits, signature, statement
+from hikkoshi import files
+from hikkoshi.approval import limits, signature, statement
+from hikkoshi.approval.signature import Trust, Verdict
+from hikkoshi.approval.statement import Statement
 from hikkoshi.errors import Problem
-from hikkoshi.params import Signing
-from hikkoshi.run import APPROVED
-from hikkoshi.signature import Trust, Verdict
-from hikkoshi.statement import Statement
+from hikkoshi.params.params import Signing
+from hikkoshi.run.run import APPROVED
 
 REMEDY = "the runbook's own refusal was passed over: ask who did this, and how"
-SIGNS = "whoever carries this out can sign for it"  # the check's title, see hikkoshi.signatory
+SIGNS = "whoever carries this out can sign for it"  # the check's title, see hikkoshi.approval.signatory
 REFUSED = ("Refused: ", "Busy: ", "BadInput: ")  # how an action ends that was not begun
 EVER, NEVER = datetime(2000, 1, 1, tzinfo=UTC), datetime(9000, 1, 1, tzinfo=UTC)
 GOES_ON = ("start", "preflight", "verify", "evidence")  # what a run writes between its actions

@@ -13,7 +13,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from hikkoshi import files, limits
+from hikkoshi import files
+from hikkoshi.approval import limits
 from hikkoshi.errors import Problem, printable
 
 Content = Path | bytes

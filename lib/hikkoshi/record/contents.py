@@ -8,16 +8,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hikkoshi import files, limits
+from hikkoshi import files
+from hikkoshi.approval import limits
+from hikkoshi.approval.plan import Plan
 from hikkoshi.errors import BadInput
-from hikkoshi.journal import ours
-from hikkoshi.params import Home
-from hikkoshi.plan import Plan
+from hikkoshi.params.params import Home
 from hikkoshi.record import bag, environment, evidence, provenance, register, runbook
 from hikkoshi.record.bag import Content
 from hikkoshi.record.provenance import Provenance
-from hikkoshi.run import STEPS
-from hikkoshi.status import LastRun, runs
+from hikkoshi.run.journal import ours
+from hikkoshi.run.run import STEPS
+from hikkoshi.run.status import LastRun, runs
 
 OUTCOMES = {"done": "succeeded", "failed": "failed"}
 

@@ -9,13 +9,14 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from hikkoshi import files, limits
+from hikkoshi import files
+from hikkoshi.approval import limits
+from hikkoshi.approval.signature import Trust
 from hikkoshi.errors import BadInput, Problem, printable
-from hikkoshi.journal import Journal
 from hikkoshi.record import approvals, bag, evidence, provenance, register
 from hikkoshi.record.approvals import Case, Known
 from hikkoshi.record.provenance import REMEDY
-from hikkoshi.signature import Trust
+from hikkoshi.run.journal import Journal
 
 EARLIER = "sealed by an earlier version, which did not prove"
 STORY = "guest"  # the step of a record that is no run's

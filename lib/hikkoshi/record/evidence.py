@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from hikkoshi import files
-from hikkoshi.params import Home
-from hikkoshi.plan import Plan
+from hikkoshi.approval.plan import Plan
+from hikkoshi.params.params import Home
 from hikkoshi.record import bag
 from hikkoshi.record.bag import Content
 

@@ -17,15 +17,16 @@ import papermill.iorw
 from papermill.exceptions import PapermillExecutionError
 
 import hikkoshi.errors
-from hikkoshi import byhand, files, lock, privacy
+from hikkoshi import files
 from hikkoshi.errors import Busy, HikkoshiError, Problem, Refused, StepFailed
-from hikkoshi.journal import MARK, Journal
-from hikkoshi.masking import Mask
-from hikkoshi.params import Home
+from hikkoshi.params.params import Home
 from hikkoshi.record import anatomy, register, runbook, seal
 from hikkoshi.record.interruption import Stop, Stopped
 from hikkoshi.record.notebook import Event, Listener, deaf
-from hikkoshi.run import Mode
+from hikkoshi.run import byhand, lock, privacy
+from hikkoshi.run.journal import MARK, Journal
+from hikkoshi.run.run import Mode
+from hikkoshi.secret.masking import Mask
 
 ROLLBACK_LOCK = "rollback.lock"
 SEAL_SOON = 3.0  # seconds that a rollback waits for its turn to be sealed

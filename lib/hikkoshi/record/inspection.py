@@ -10,13 +10,14 @@ from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
-from hikkoshi import files, limits, signature
+from hikkoshi import files
+from hikkoshi.approval import limits, signature
+from hikkoshi.approval.signature import Trust
 from hikkoshi.errors import Problem, ToolFailed, printable
 from hikkoshi.record import acknowledgement, bag, contradictions, evidence, register, timestamp
 from hikkoshi.record.approvals import Known
 from hikkoshi.record.instructions import SIGNATURE, TOKEN
 from hikkoshi.record.register import CLOCKS
-from hikkoshi.signature import Trust
 
 TAMPERED = "this is not what was sealed: keep it as it is, and take the record from a copy"
 TAGS = ("bagit.txt", bag.INFO, "README.txt", bag.MANIFEST)  # what the signed list has to name, and nothing else

@@ -7,7 +7,7 @@ of it is kept for the error of a kernel that died.
 import os
 import threading
 
-from hikkoshi.masking import Mask
+from hikkoshi.secret.masking import Mask
 
 KEPT = 4000  # bytes
 

@@ -19,14 +19,14 @@ from papermill.clientwrap import PapermillNotebookClient
 from papermill.engines import NotebookExecutionManager
 from papermill.log import logger
 
-from hikkoshi import temporary
 from hikkoshi.errors import BadInput, Problem
-from hikkoshi.masking import Mask
-from hikkoshi.params import Home
+from hikkoshi.params.params import Home
 from hikkoshi.record import anatomy, interruption
 from hikkoshi.record.interruption import Stop, Stopped, end_all
 from hikkoshi.record.lastwords import LastWords
-from hikkoshi.reference import Secret
+from hikkoshi.secret import temporary
+from hikkoshi.secret.masking import Mask
+from hikkoshi.secret.reference import Secret
 
 BINARY = {"image/png", "image/jpeg", "image/gif", "application/pdf"}  # what a notebook keeps as base64
 MEMORY = Path("/dev/shm")  # a file system in memory

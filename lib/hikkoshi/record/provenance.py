@@ -16,7 +16,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from hikkoshi import files, limits, tool
+from hikkoshi import files, tool
+from hikkoshi.approval import limits
 from hikkoshi.errors import Problem, ToolFailed
 from hikkoshi.record import bag, environment
 from hikkoshi.record.runbook import PROJECT

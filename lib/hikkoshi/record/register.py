@@ -13,9 +13,11 @@ from dataclasses import astuple, dataclass, fields
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from hikkoshi import files, limits, lock, statement
+from hikkoshi import files
+from hikkoshi.approval import limits, statement
 from hikkoshi.errors import BadInput, Busy, Problem, Refused
-from hikkoshi.params import Home
+from hikkoshi.params.params import Home
+from hikkoshi.run import lock
 
 FILENAME = "register.tsv"
 CLOCKS = timedelta(minutes=10)  # by which the clocks of two machines, or of a time stamp service, may differ

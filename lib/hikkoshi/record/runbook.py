@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from hikkoshi.errors import BadInput, Problem, nearest
-from hikkoshi.params import Home
-from hikkoshi.run import STEPS
+from hikkoshi.params.params import Home
+from hikkoshi.run.run import STEPS
 
 PROJECT = Path(__file__).parents[3]
 

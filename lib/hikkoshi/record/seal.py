@@ -15,13 +15,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from hikkoshi import approval, files, lock, signatory, signature, statement, tool
+from hikkoshi import files, tool
+from hikkoshi.approval import approval, signatory, signature, statement
+from hikkoshi.approval.signatory import Signatory
 from hikkoshi.check import Check
 from hikkoshi.errors import BadInput, HikkoshiError, Problem, Refused, ToolFailed
-from hikkoshi.journal import Journal
-from hikkoshi.lock import Asked
-from hikkoshi.masking import Mask
-from hikkoshi.params import Home
+from hikkoshi.params.params import Home
 from hikkoshi.record import (
     acknowledgement,
     bag,
@@ -30,7 +29,6 @@ from hikkoshi.record import (
     environment,
     inspection,
     instructions,
-    leaks,
     provenance,
     register,
     timestamp,
@@ -38,7 +36,11 @@ from hikkoshi.record import (
 )
 from hikkoshi.record.contents import Contents
 from hikkoshi.record.register import Register
-from hikkoshi.signatory import Signatory
+from hikkoshi.run import lock
+from hikkoshi.run.journal import Journal
+from hikkoshi.run.lock import Asked
+from hikkoshi.secret import leaks
+from hikkoshi.secret.masking import Mask
 
 GUEST = "-guest"  # how the name of a record of a whole guest ends
 

@@ -8,8 +8,10 @@ import urllib.request
 from datetime import UTC, datetime
 from pathlib import Path
 
-from hikkoshi import files, limits, temporary, tool
+from hikkoshi import files, tool
+from hikkoshi.approval import limits
 from hikkoshi.errors import Problem, ToolFailed
+from hikkoshi.secret import temporary
 
 TIMEOUT = 10  # seconds for the service to answer
 

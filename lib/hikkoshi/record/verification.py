@@ -10,16 +10,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from hikkoshi import files, limits, lock, signature
+from hikkoshi import files
+from hikkoshi.approval import limits, signature
+from hikkoshi.approval.signature import Trust
 from hikkoshi.errors import BadInput, Problem, printable
-from hikkoshi.journal import Journal
 from hikkoshi.progress import Progress, silent
 from hikkoshi.record import acknowledgement, bag
 from hikkoshi.record.approvals import Known
 from hikkoshi.record.inspection import TAMPERED, Verified, inspect, judged, size, told
 from hikkoshi.record.instructions import TOKEN
 from hikkoshi.record.register import FILENAME, Line, Register, backwards
-from hikkoshi.signature import Trust
+from hikkoshi.run import lock
+from hikkoshi.run.journal import Journal
 
 ACTS = ("open", "start", "permitted", "step")  # what only a run that is not over writes
 KILLED = "if a seal was killed, the guest's next run removes it; else find out who put it there, or took something away"

@@ -11,8 +11,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
-from hikkoshi import files, tool, unprivileged
+from hikkoshi import files, tool
 from hikkoshi.errors import ToolFailed
+from hikkoshi.rehearsal import unprivileged
 from hikkoshi.rehearsal.machine import SANDBOX, drive
 
 DEVICE = Path("/dev/kvm")

@@ -10,17 +10,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
-from hikkoshi import files, redaction, tool, unprivileged
+from hikkoshi import files, tool
 from hikkoshi.disk import source, vmdk
 from hikkoshi.disk.origin import Identity, Origin
 from hikkoshi.errors import Problem, ToolFailed
 from hikkoshi.progress import Progress, silent
-from hikkoshi.rehearsal import emulator, injection, witness
+from hikkoshi.rehearsal import emulator, injection, unprivileged, witness
 from hikkoshi.rehearsal.accelerator import groups
 from hikkoshi.rehearsal.machine import CONTROLLERS, HANDED, Machine, drive
 from hikkoshi.rehearsal.outcome import Ending, Outcome
 from hikkoshi.rehearsal.screen import Screen
 from hikkoshi.rehearsal.verdict import Verdict, last_line, verdict
+from hikkoshi.secret import redaction
 
 BLANK = base64.b64decode(  # a picture of one point, in the place of one on which a secret was to be read
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg=="

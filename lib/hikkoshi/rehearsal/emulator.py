@@ -11,8 +11,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any, NoReturn
 
-from hikkoshi import tool, unprivileged
+from hikkoshi import tool
 from hikkoshi.errors import Problem, ToolFailed
+from hikkoshi.rehearsal import unprivileged
 from hikkoshi.rehearsal.machine import SANDBOX, SET
 from hikkoshi.rehearsal.screen import MEMORY, MEMORY_BYTES, Screen
 

@@ -14,8 +14,9 @@ import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from hikkoshi import temporary, tool
+from hikkoshi import tool
 from hikkoshi.errors import HikkoshiError, Problem, ToolFailed
+from hikkoshi.secret import temporary
 
 FIRST, COUNT = 61184, 4336  # uids that systemd too gives to services for a while (DynamicUser)
 LARGEST = 64 << 20  # bytes of a file that is read back

@@ -10,7 +10,7 @@ from hikkoshi.report.language import Gettext
 from hikkoshi.report.openpoints import step_name
 from hikkoshi.report.standing import measured, misplaced
 from hikkoshi.report.story import Story
-from hikkoshi.run import STEPS
+from hikkoshi.run.run import STEPS
 
 Level = Literal["good", "open", "bad"]
 Rule = tuple[bool, Level, str]

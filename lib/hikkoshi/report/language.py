@@ -21,7 +21,7 @@ def N_(message: str) -> str:
 
 
 TOLD = (  # what other modules tell of a guest, as results keep it; what differs stands in braces
-    # hikkoshi.guest.clock, vmware_tools, preparation, inspection: notes and warnings
+    # hikkoshi.guest.files.clock, vmware_tools, preparation, inspection: notes and warnings
     N_("the clock of this kernel may drift on VMware: {article} has the arguments for 64-bit guests of this release"),
     N_("the clock: let NTP keep it, and do not switch on VMware Tools' synchronisation beside it ({article})"),
     N_("VMware Tools, after the cut-over in the running guest: {command} (from its own repositories)"),

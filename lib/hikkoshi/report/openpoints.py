@@ -3,13 +3,13 @@
 import re
 from collections.abc import Iterator
 
-from hikkoshi.network.sequential import Series
+from hikkoshi.network.compare.sequential import Series
 from hikkoshi.rehearsal.rehearsal import Rehearsal
 from hikkoshi.report import standing
 from hikkoshi.report.language import Gettext, told
 from hikkoshi.report.standing import measured
 from hikkoshi.report.story import Story
-from hikkoshi.status import MEASURED, UNSEALED
+from hikkoshi.run.status import MEASURED, UNSEALED
 
 ERROR = re.compile(r"(?:[A-Z]\w+: )?(.*)")  # what a run failed with: the name of its kind, for programs, and its words
 

@@ -7,10 +7,10 @@ import numpy as np
 
 from hikkoshi import files
 from hikkoshi.check import UNSEEN
-from hikkoshi.network import statistics
-from hikkoshi.network.remedy import Applied
-from hikkoshi.network.sequential import Series
-from hikkoshi.network.statistics import Estimate
+from hikkoshi.network.compare import statistics
+from hikkoshi.network.compare.sequential import Series
+from hikkoshi.network.compare.statistics import Estimate
+from hikkoshi.network.remedy.remedy import Applied
 from hikkoshi.report import standing
 from hikkoshi.report.judgement import Level, service, verdict
 from hikkoshi.report.language import Gettext, told

@@ -7,9 +7,10 @@ language come from the HTML.
 import os
 from pathlib import Path
 
-from hikkoshi import files, tool, unprivileged
+from hikkoshi import files, tool
 from hikkoshi.check import Check
 from hikkoshi.errors import ToolFailed
+from hikkoshi.rehearsal import unprivileged
 
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome")  # Debian and Red Hat, older Ubuntu, Google's own
 REMEDY = (

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from hikkoshi.network import overview, plots, timeline
-from hikkoshi.network.outage import Outages, duration
-from hikkoshi.network.sequential import Series
+from hikkoshi.figures import overview, plots, timeline
+from hikkoshi.network.compare.sequential import Series
+from hikkoshi.network.outage.outage import Outages, duration
 from hikkoshi.rehearsal.outcome import Outcome
 from hikkoshi.report.drawing import speaks, vectors
 from hikkoshi.report.language import Gettext

@@ -11,17 +11,17 @@ from hikkoshi import files
 from hikkoshi.check import Check
 from hikkoshi.errors import BadInput
 from hikkoshi.guest import preparation
-from hikkoshi.journal import Journal
-from hikkoshi.masking import Mask
-from hikkoshi.params import Home
+from hikkoshi.params.params import Home
 from hikkoshi.report import appendix, page, pdf, pictures
 from hikkoshi.report.language import Gettext, told, translations
 from hikkoshi.report.openpoints import notes, open_points
 from hikkoshi.report.standing import moved, rehearsed
 from hikkoshi.report.story import Story, gather, sources
 from hikkoshi.report.story import told as runs_told
-from hikkoshi.run import READ_ONLY
-from hikkoshi.status import runs
+from hikkoshi.run.journal import Journal
+from hikkoshi.run.run import READ_ONLY
+from hikkoshi.run.status import runs
+from hikkoshi.secret.masking import Mask
 
 TEMPLATE = "report.html.j2"
 

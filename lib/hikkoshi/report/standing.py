@@ -3,14 +3,14 @@
 from typing import Literal
 
 from hikkoshi.check import Unseen
-from hikkoshi.network import aggregation
-from hikkoshi.network.statistics import Verdict
-from hikkoshi.observation import targets
+from hikkoshi.network.compare.statistics import Verdict
+from hikkoshi.network.diagnosis import aggregation
 from hikkoshi.rehearsal.outcome import Ending
 from hikkoshi.report.story import StepStory, Story
-from hikkoshi.run import READ_ONLY
-from hikkoshi.status import MEASURED, LastRun, State
-from hikkoshi.throughput import UNFINISHED, Measured, is_verdict
+from hikkoshi.run.run import READ_ONLY
+from hikkoshi.run.status import MEASURED, LastRun, State
+from hikkoshi.steps.observation import targets
+from hikkoshi.steps.throughput import UNFINISHED, Measured, is_verdict
 
 Standing = Literal[
     "never", "done", "planned only", "failed", "interrupted", "failed in plan", "interrupted in plan",

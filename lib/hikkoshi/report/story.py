@@ -6,28 +6,29 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
-from hikkoshi import approval, files, statement
-from hikkoshi.approval import Approval
+from hikkoshi import files
+from hikkoshi.approval import approval, statement
+from hikkoshi.approval.approval import Approval
+from hikkoshi.approval.plan import Plan
+from hikkoshi.approval.subject import Subject
 from hikkoshi.artefact import Artefact
 from hikkoshi.check import UNSEEN, unseen
 from hikkoshi.disk.conversion import Conversion
 from hikkoshi.errors import BadInput, HikkoshiError
 from hikkoshi.guest.prepared import Prepared
-from hikkoshi.journal import Journal
-from hikkoshi.network.outage import Outages
-from hikkoshi.network.remedy import Applied
-from hikkoshi.observation import Wiring
-from hikkoshi.offloads import Offloads
-from hikkoshi.params import Home
-from hikkoshi.plan import Plan
+from hikkoshi.guest.survey import Survey
+from hikkoshi.network.outage.outage import Outages
+from hikkoshi.network.remedy.remedy import Applied
+from hikkoshi.params.params import Home
 from hikkoshi.record import register
 from hikkoshi.record.register import Line
 from hikkoshi.rehearsal.rehearsal import Rehearsal
-from hikkoshi.run import APPROVED, STEPS
-from hikkoshi.status import LastRun, done, runs
-from hikkoshi.subject import Subject
-from hikkoshi.survey import Survey
-from hikkoshi.throughput import Throughput
+from hikkoshi.run.journal import Journal
+from hikkoshi.run.run import APPROVED, STEPS
+from hikkoshi.run.status import LastRun, done, runs
+from hikkoshi.steps.observation import Wiring
+from hikkoshi.steps.offloads import Offloads
+from hikkoshi.steps.throughput import Throughput
 from hikkoshi.vsphere.cutover import CutOver
 from hikkoshi.vsphere.deployment import Deployment
 

@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from hikkoshi import confirmation
 from hikkoshi.errors import BadInput, HikkoshiError, Problem
-from hikkoshi.params import Home
+from hikkoshi.params.params import Home
+from hikkoshi.run import confirmation
 
 ROLLBACK = "75-rollback"
 AGAIN = "hikkoshi run {} --only 75 --apply"

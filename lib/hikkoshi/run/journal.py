@@ -17,8 +17,10 @@ from io import FileIO
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from hikkoshi import files, limits, lock
+from hikkoshi import files
+from hikkoshi.approval import limits
 from hikkoshi.errors import BadInput, Busy, Problem, printable
+from hikkoshi.run import lock
 
 START = "0" * 64  # `prev` of the first line
 MARK = "hikkoshi-journal: "  # how a line begins that is told on stderr

@@ -9,15 +9,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
+from hikkoshi.approval.plan import Plan, of_survey
 from hikkoshi.artefact import Artefact
 from hikkoshi.disk.conversion import Conversion
 from hikkoshi.errors import BadInput
 from hikkoshi.guest import prepared
 from hikkoshi.guest.prepared import Prepared
-from hikkoshi.plan import Plan, of_survey
+from hikkoshi.guest.survey import Survey, unchanged
 from hikkoshi.rehearsal import rehearsal
 from hikkoshi.rehearsal.rehearsal import Rehearsal
-from hikkoshi.survey import Survey, unchanged
 from hikkoshi.vsphere.deployment import Deployment
 
 A = TypeVar("A", bound=Artefact)

@@ -19,16 +19,18 @@ from functools import cached_property
 from pathlib import Path
 from typing import IO, Any, Literal
 
-from hikkoshi import byhand, confirmation, files, lock, masking, privacy, signatory, turn
-from hikkoshi.check import Check, Unseen
-from hikkoshi.deadline import deadline
+from hikkoshi import files
+from hikkoshi.approval import signatory
+from hikkoshi.approval.gate import Gate
+from hikkoshi.approval.plan import Plan
+from hikkoshi.check import Check, Permission, Unseen
 from hikkoshi.errors import BadInput, HikkoshiError, Problem, Refused, StepFailed, nearest, printable
-from hikkoshi.gate import Gate
-from hikkoshi.journal import Journal
-from hikkoshi.params import Guest, Home, Site
-from hikkoshi.permission import Permission
-from hikkoshi.plan import Plan
-from hikkoshi.turn import Turn
+from hikkoshi.params.params import Guest, Home, Site
+from hikkoshi.run import byhand, confirmation, lock, privacy, turn
+from hikkoshi.run.deadline import deadline
+from hikkoshi.run.journal import Journal
+from hikkoshi.run.turn import Turn
+from hikkoshi.secret import masking
 
 STEPS = {
     "10-survey": "what the guest is",

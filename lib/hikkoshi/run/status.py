@@ -8,13 +8,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from hikkoshi import approval, lock, reach
+from hikkoshi.approval import approval
+from hikkoshi.approval.plan import Plan
 from hikkoshi.check import Check, Unseen, unseen
 from hikkoshi.errors import BadInput
-from hikkoshi.journal import Journal
-from hikkoshi.params import Home
-from hikkoshi.plan import Plan
-from hikkoshi.run import APPROVED, READ_ONLY, STEPS
+from hikkoshi.params.params import Home
+from hikkoshi.run import lock, reach
+from hikkoshi.run.journal import Journal
+from hikkoshi.run.run import APPROVED, READ_ONLY, STEPS
 from hikkoshi.vsphere.cutover import CutOver
 from hikkoshi.xen import dom0
 

@@ -13,8 +13,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from hikkoshi import files, lock
+from hikkoshi import files
 from hikkoshi.errors import Busy, Problem, Refused
+from hikkoshi.run import lock
 
 FILENAME = "turn.lock"
 PATIENCE = 3.0  # seconds that a rollback waits for an action that has begun

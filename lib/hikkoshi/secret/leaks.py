@@ -20,9 +20,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hikkoshi import masking, reference
 from hikkoshi.errors import Problem
-from hikkoshi.reference import Secret
+from hikkoshi.secret import masking, reference
+from hikkoshi.secret.reference import Secret
 
 CHUNK = 2**20  # bytes searched at once
 OVERLAP = 2**16  # bytes that are searched with the chunk before, too

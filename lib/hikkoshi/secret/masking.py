@@ -14,7 +14,7 @@ import urllib.parse
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from hikkoshi.reference import SHORTEST, Secret
+from hikkoshi.secret.reference import SHORTEST, Secret
 
 SHORTEST_BASE64 = 6  # fewer characters of base64 say too little to be taken for the secret
 SHORTEST_KEY = 8  # shorter values could be part of a key that the notebook's format needs

@@ -18,10 +18,10 @@ from IPython import get_ipython
 from IPython.display import HTML, Image, display
 from matplotlib.text import Text
 
-from hikkoshi import run as _run
 from hikkoshi.check import Check
 from hikkoshi.errors import printable
 from hikkoshi.progress import Progress
+from hikkoshi.run import run as _run
 
 if TYPE_CHECKING:  # most notebooks draw nothing, and need not wait for it
     from matplotlib.figure import Figure
@@ -143,7 +143,7 @@ def picker(options: Sequence[str], chosen: Callable[[str], None], label: str = "
 
 def approval(page: str, asked: Callable[[], Check], guest: str) -> None:
     """Show what an approver is asked to agree to, whether anybody has, and the command for it; a click only looks again."""
-    from hikkoshi.approval import command as typed  # noqa: PLC0415 - its name is this function's
+    from hikkoshi.approval.approval import command as typed  # noqa: PLC0415 - its name is this function's
 
     command = typed(guest)
     _both(f"<pre style='font-family:monospace'>{html.escape(page)}</pre>", page)

@@ -5,11 +5,12 @@ from pathlib import Path
 import pandas as pd
 
 from hikkoshi import show
-from hikkoshi.network import overview, plots, sequential, timeline
-from hikkoshi.network.outage import Outages
-from hikkoshi.network.wiring import Witness
-from hikkoshi.offloads import Offloads
-from hikkoshi.throughput import Measured
+from hikkoshi.figures import overview, plots, timeline
+from hikkoshi.network.compare import sequential
+from hikkoshi.network.outage.outage import Outages
+from hikkoshi.network.wiring.wiring import Witness
+from hikkoshi.steps.offloads import Offloads
+from hikkoshi.steps.throughput import Measured
 
 
 def outage(found: Outages | None) -> None:

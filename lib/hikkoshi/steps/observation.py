@@ -12,18 +12,20 @@ from ipaddress import IPv4Interface
 from pathlib import Path
 from typing import ClassVar
 
+from hikkoshi.approval.plan import Plan
 from hikkoshi.artefact import Artefact
 from hikkoshi.check import Check
 from hikkoshi.errors import BadInput, HikkoshiError, Problem, StepFailed
-from hikkoshi.network import host, metering, outage, witness
-from hikkoshi.network.fingerprint import Fingerprint
+from hikkoshi.network import host
 from hikkoshi.network.host import Host
-from hikkoshi.network.outage import Outages
-from hikkoshi.network.wiring import Witness, together
-from hikkoshi.params import Guest, Home, Measurement, Site
-from hikkoshi.plan import Plan
+from hikkoshi.network.outage import metering, outage
+from hikkoshi.network.outage.outage import Outages
+from hikkoshi.network.wiring import witness
+from hikkoshi.network.wiring.fingerprint import Fingerprint
+from hikkoshi.network.wiring.wiring import Witness, together
+from hikkoshi.params.params import Guest, Home, Measurement, Site
 from hikkoshi.progress import Progress, silent
-from hikkoshi.throughput import LISTEN, unmeasured
+from hikkoshi.steps.throughput import LISTEN, unmeasured
 from hikkoshi.vsphere.cutover import CutOver
 
 PATIENCE = 600.0  # seconds that a guest may take to start, and its segments to come back

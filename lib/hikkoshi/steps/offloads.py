@@ -10,19 +10,20 @@ from pathlib import Path
 from typing import ClassVar
 
 from hikkoshi import files
+from hikkoshi.approval.plan import Plan
+from hikkoshi.approval.subject import Subject
 from hikkoshi.artefact import Artefact
-from hikkoshi.check import Check
+from hikkoshi.check import Check, Permission
 from hikkoshi.errors import Problem, Refused, StepFailed
-from hikkoshi.network import aggregation, collection, diagnosis, netperf, prescription, remedy, snapshot
-from hikkoshi.network.diagnosis import Diagnosis
+from hikkoshi.network.diagnosis import aggregation, collection, diagnosis, snapshot
+from hikkoshi.network.diagnosis.diagnosis import Diagnosis
+from hikkoshi.network.diagnosis.snapshot import Snapshot
 from hikkoshi.network.host import Host
-from hikkoshi.network.snapshot import Snapshot
-from hikkoshi.params import Guest, Home
-from hikkoshi.permission import Permission
-from hikkoshi.plan import Plan
+from hikkoshi.network.remedy import prescription, remedy
+from hikkoshi.network.throughput import netperf
+from hikkoshi.params.params import Guest, Home
 from hikkoshi.progress import Progress, silent
-from hikkoshi.subject import Subject
-from hikkoshi.throughput import UNFINISHED, Bench, Measured, unmeasured
+from hikkoshi.steps.throughput import UNFINISHED, Bench, Measured, unmeasured
 
 LOAD = 5  # seconds of netperf between the two looks at the counters
 
@@ -123,7 +124,7 @@ class Treatment:
     def apply(self, permission: Permission, serves: Sequence[Check]) -> None:
         """Change it, read it back, and keep what there was before in remedy.json. Only in the guest that was approved.
 
-        `serves`: what `hikkoshi.service.checks` finds in this moment. Without it the source under Xen might be the one changed.
+        `serves`: what `service.checks` finds in this moment. Without it the source under Xen might be the one changed.
         """
         shell, earlier = self._approved(permission, serves), remedy.Applied.find(self._folder)
         remedy.apply(shell, self.plan(), permission, earlier, lambda done: done.save(self._folder)).save(self._folder)

@@ -10,12 +10,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TypeVar
 
-from hikkoshi import byhand, confirmation, shutdown
 from hikkoshi.check import Check
 from hikkoshi.errors import HikkoshiError, Problem, Refused, VSphereError
-from hikkoshi.journal import Journal
-from hikkoshi.params import Guest, Home, Site
+from hikkoshi.params.params import Guest, Home, Site
 from hikkoshi.progress import Progress, silent
+from hikkoshi.run import byhand, confirmation
+from hikkoshi.run.journal import Journal
+from hikkoshi.steps import shutdown
 from hikkoshi.vsphere import cutover, deployment, session, vm
 from hikkoshi.vsphere.deployment import Order
 from hikkoshi.vsphere.session import VSphere

@@ -3,12 +3,12 @@
 The source under Xen has the same addresses: before the cut-over, and after a rollback, its shell is the one that answers.
 """
 
+from hikkoshi.approval.plan import Plan
 from hikkoshi.check import Check
 from hikkoshi.disk.conversion import Conversion
 from hikkoshi.errors import HikkoshiError
-from hikkoshi.params import Guest, Home, Site
-from hikkoshi.plan import Plan
-from hikkoshi.throughput import unmeasured
+from hikkoshi.params.params import Guest, Home, Site
+from hikkoshi.steps.throughput import unmeasured
 from hikkoshi.vsphere import cutover, deployment, session, vm
 from hikkoshi.vsphere.cutover import CutOver
 from hikkoshi.xen import dom0

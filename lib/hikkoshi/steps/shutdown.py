@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from hikkoshi.errors import HikkoshiError
-from hikkoshi.journal import Journal
+from hikkoshi.run.journal import Journal
 from hikkoshi.xen import dom0
 
 ASKED = ("70-cutover", "the source is off")  # the action that asks, as the journal has it

@@ -15,12 +15,16 @@ from hikkoshi import files
 from hikkoshi.artefact import Artefact, Frozen
 from hikkoshi.check import Check
 from hikkoshi.errors import HikkoshiError, Problem, Refused, ToolFailed
-from hikkoshi.network import collection, host, netperf, sequential, statistics, witness
-from hikkoshi.network.fingerprint import Fingerprint
+from hikkoshi.network import host
+from hikkoshi.network.compare import sequential, statistics
+from hikkoshi.network.compare.sequential import Series
+from hikkoshi.network.compare.statistics import Estimate
+from hikkoshi.network.diagnosis import collection
 from hikkoshi.network.host import Host
-from hikkoshi.network.sequential import Series
-from hikkoshi.network.statistics import Estimate
-from hikkoshi.params import Guest, Home, Measurement, Way
+from hikkoshi.network.throughput import netperf
+from hikkoshi.network.wiring import witness
+from hikkoshi.network.wiring.fingerprint import Fingerprint
+from hikkoshi.params.params import Guest, Home, Measurement, Way
 from hikkoshi.progress import Progress, silent
 
 THROUGH, DIRECT, UNIT = "through the guest", "direct", "10^6 bits/s"

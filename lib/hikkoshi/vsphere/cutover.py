@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import ClassVar
 
 from hikkoshi.artefact import Artefact
-from hikkoshi.check import Check
+from hikkoshi.check import Check, Permission
 from hikkoshi.errors import BadInput, HikkoshiError, Problem, Refused, VSphereError
-from hikkoshi.params import VSphere as Site
-from hikkoshi.permission import Permission
+from hikkoshi.params.params import VSphere as Site
 from hikkoshi.progress import Progress, silent
 from hikkoshi.vsphere import deployment, inventory, preflight, readback, vm
 from hikkoshi.vsphere.deployment import Order

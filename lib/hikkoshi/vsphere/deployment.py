@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Protocol, Self
 from hikkoshi.artefact import Artefact
 from hikkoshi.check import Check
 from hikkoshi.errors import BadInput, Problem, Refused, StepFailed
-from hikkoshi.params import VSphere as Site
+from hikkoshi.params.params import VSphere as Site
 from hikkoshi.progress import Progress, silent
 from hikkoshi.vsphere import events, importing, inventory, nfc, preflight, readback, vm
 from hikkoshi.vsphere.session import VSphere

@@ -12,8 +12,8 @@ from typing import Any
 
 from hikkoshi.check import Check
 from hikkoshi.errors import Refused, VSphereError
-from hikkoshi.params import Segment
-from hikkoshi.params import VSphere as Site
+from hikkoshi.params.params import Segment
+from hikkoshi.params.params import VSphere as Site
 from hikkoshi.vsphere import inventory
 from hikkoshi.vsphere.inventory import Host, PortGroup
 from hikkoshi.vsphere.session import VSphere

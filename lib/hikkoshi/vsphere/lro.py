@@ -9,9 +9,8 @@ from typing import Any
 
 from pyVmomi import VmomiSupport, vim
 
-from hikkoshi.check import Check
+from hikkoshi.check import Check, Permission
 from hikkoshi.errors import Problem, Refused, StepFailed
-from hikkoshi.permission import Permission
 from hikkoshi.vsphere.inventory import Host
 from hikkoshi.vsphere.session import VSphere
 

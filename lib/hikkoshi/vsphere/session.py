@@ -19,10 +19,10 @@ from xml.parsers.expat import ExpatError
 from pyVmomi import SoapStubAdapter, vim, vmodl
 from pyVmomi.VmomiSupport import versionIdMap
 
-from hikkoshi import params
 from hikkoshi.errors import BadInput, Problem, VSphereError
+from hikkoshi.params import params
 from hikkoshi.progress import Progress, silent
-from hikkoshi.reference import Secret
+from hikkoshi.secret.reference import Secret
 from hikkoshi.vsphere import tls
 
 PAGE = 500  # objects per answer

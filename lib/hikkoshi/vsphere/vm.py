@@ -16,9 +16,9 @@ from typing import Any, Literal
 
 from pyVmomi import vim, vmodl
 
+from hikkoshi.check import Permission
 from hikkoshi.errors import Problem, Refused, VSphereError
-from hikkoshi.params import Home
-from hikkoshi.permission import Permission
+from hikkoshi.params.params import Home
 from hikkoshi.progress import Progress, silent
 from hikkoshi.vsphere.session import Properties, VSphere
 

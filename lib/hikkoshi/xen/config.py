@@ -11,8 +11,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, JsonValue
 
-from hikkoshi import redaction
 from hikkoshi.errors import BadInput, Problem
+from hikkoshi.secret import redaction
 from hikkoshi.xen import literal
 
 FORMATS = ("raw", "qcow", "qcow2", "vhd", "qed")

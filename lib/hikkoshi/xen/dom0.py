@@ -12,10 +12,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from hikkoshi import tool
-from hikkoshi.check import Check
+from hikkoshi.check import Check, Permission
 from hikkoshi.errors import BadInput, HikkoshiError, Problem, Refused, StepFailed, ToolFailed
-from hikkoshi.params import Dom0, Guest, Home, Site
-from hikkoshi.permission import Permission
+from hikkoshi.params.params import Dom0, Guest, Home, Site
 from hikkoshi.xen import domains, original
 from hikkoshi.xen.domains import Domain, Sighting, Traits
 from hikkoshi.xen.root import is_local, read_config

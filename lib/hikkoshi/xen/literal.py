@@ -12,8 +12,8 @@ import re
 import warnings
 from collections.abc import Callable
 
-from hikkoshi import redaction
 from hikkoshi.errors import BadInput, Problem
+from hikkoshi.secret import redaction
 
 Value = str | int | float | None | list["Value"]
 LONGEST = 1 << 16  # characters and items of one value together: a configuration is small, a bomb of doublings is not

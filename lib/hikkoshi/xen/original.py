@@ -6,7 +6,7 @@ from pathlib import Path
 
 from hikkoshi.check import Check
 from hikkoshi.errors import BadInput, Problem
-from hikkoshi.params import Guest, Home, Site
+from hikkoshi.params.params import Guest, Home, Site
 from hikkoshi.xen.config import XenGuest, beyond, parse
 from hikkoshi.xen.root import LONGEST, inside, read_config
 

@@ -2,7 +2,7 @@
 
 import re
 
-from hikkoshi.guest import text
+from hikkoshi.guest.files import text
 
 _XEN = re.compile(r"\b[xh]vc0\b")
 _TTY1_GETTY = re.compile(r"[^:#]*:[^:]*:respawn:.*\btty1\b")

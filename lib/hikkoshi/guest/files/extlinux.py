@@ -3,8 +3,8 @@
 Xen's pygrub starts a guest without any boot loader on its disk. The syntax is that of the SYSLINUX project, doc/syslinux.txt.
 """
 
-from hikkoshi.guest import text
-from hikkoshi.guest.grub import Entry
+from hikkoshi.guest.files import text
+from hikkoshi.guest.files.grub import Entry
 
 CONF = "/boot/extlinux/extlinux.conf"
 

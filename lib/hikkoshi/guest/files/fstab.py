@@ -2,7 +2,8 @@
 
 import re
 
-from hikkoshi.guest import device, text
+from hikkoshi.guest import device
+from hikkoshi.guest.files import text
 
 _FIRST_FIELD = re.compile(r"\s*\S+")
 

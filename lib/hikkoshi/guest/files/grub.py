@@ -4,7 +4,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from hikkoshi.guest import device, text
+from hikkoshi.guest import device
+from hikkoshi.guest.files import text
 
 _WORD = re.compile(r"\S+|\s+")
 _XEN_CONSOLE = re.compile(r"console=[xh]vc0(,\S*)?$")

@@ -8,8 +8,9 @@ import re
 import shlex
 from collections.abc import Mapping
 
-from hikkoshi.guest import grub, text, version
-from hikkoshi.guest.grub import Entry
+from hikkoshi.guest import version
+from hikkoshi.guest.files import grub, text
+from hikkoshi.guest.files.grub import Entry
 
 _KERNEL = ("linux", "linux16", "linuxefi")
 _INITRD = ("initrd", "initrd16", "initrdefi")

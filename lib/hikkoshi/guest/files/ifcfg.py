@@ -7,8 +7,8 @@ vSphere does not promise.
 import ipaddress
 import re
 
-from hikkoshi.guest import sysconfig
 from hikkoshi.guest.facts import Interface
+from hikkoshi.guest.files import sysconfig
 
 _FILE = re.compile(r"/etc/sysconfig/network-scripts/ifcfg-(eth\d+)$")
 

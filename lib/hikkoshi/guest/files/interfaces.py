@@ -20,8 +20,8 @@ from ruamel.yaml.events import (
     SequenceStartEvent,
 )
 
-from hikkoshi.guest import text
 from hikkoshi.guest.facts import Interface
+from hikkoshi.guest.files import text
 
 _YAML, _EVENTS, _DEPTH = 1 << 16, 10_000, 20  # characters, nodes and levels of a netplan file
 _NAME = re.compile(r"(?!lo$)[a-zA-Z][\w.-]{0,14}$")

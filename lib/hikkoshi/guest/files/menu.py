@@ -3,8 +3,8 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from hikkoshi.guest import extlinux, grub, grub2
-from hikkoshi.guest.grub import Entry
+from hikkoshi.guest.files import extlinux, grub, grub2
+from hikkoshi.guest.files.grub import Entry
 
 
 @dataclass(frozen=True)

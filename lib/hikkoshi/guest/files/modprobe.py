@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Sequence
 
-from hikkoshi.guest import text
+from hikkoshi.guest.files import text
 
 XEN_MODULES = frozenset({"xennet", "xenblk", "xen_vnif", "xen_vbd", "xen_netfront", "xen_blkfront"})
 

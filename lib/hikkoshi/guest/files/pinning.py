@@ -10,7 +10,7 @@ name is taken, so that two NICs in the other order keep each other's name. A uni
 import re
 from collections.abc import Mapping
 
-from hikkoshi.guest import text
+from hikkoshi.guest.files import text
 
 RULES = "/etc/udev/rules.d/70-persistent-net.rules"
 UNIT = "/etc/systemd/system/name-nics-by-mac.service"

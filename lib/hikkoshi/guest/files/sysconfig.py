@@ -2,7 +2,8 @@
 
 import re
 
-from hikkoshi.guest import device, text
+from hikkoshi.guest import device
+from hikkoshi.guest.files import text
 
 _ASSIGNMENT = re.compile(r"\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)=(\"[^\"]*\"|'[^']*'|[^\s;#]*)")
 

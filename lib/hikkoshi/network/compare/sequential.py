@@ -22,8 +22,8 @@ from pydantic import Field, model_validator
 
 from hikkoshi.artefact import Frozen
 from hikkoshi.errors import BadInput, Problem, ToolFailed
-from hikkoshi.network import measurements, statistics
-from hikkoshi.network.statistics import Estimate, Values, Verdict
+from hikkoshi.network.compare import measurements, statistics
+from hikkoshi.network.compare.statistics import Estimate, Values, Verdict
 from hikkoshi.progress import Progress, silent
 
 LOOKS = (5, 8, 12, 20)  # runs per path

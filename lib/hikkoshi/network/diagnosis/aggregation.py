@@ -9,7 +9,7 @@ really too small: frames that are longer than the MTU they came in with, and mes
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from hikkoshi.network.findings import ENOUGH, FEW, Certainty, Change, Finding, agree, too_long
+from hikkoshi.network.diagnosis.findings import ENOUGH, FEW, Certainty, Change, Finding, agree, too_long
 
 LRO, MERGED, MTU = "LRO", "receive aggregation", "MTU mismatch"
 COUNTER = "LRO pkts rx"  # vmxnet3: merged frames that the host handed over

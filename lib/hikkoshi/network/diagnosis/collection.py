@@ -2,7 +2,7 @@
 
 It works where there is little more than /proc: nothing is installed there and nothing changed. What a program is not there
 for is missing, and known to be. Of the guest's own configuration only lines on a list are taken, so that no secret comes
-along. `hikkoshi.network.snapshot` reads it.
+along. `hikkoshi.network.diagnosis.snapshot` reads it.
 """
 
 import itertools
@@ -12,9 +12,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from hikkoshi.errors import HikkoshiError
-from hikkoshi.network import snapshot
+from hikkoshi.network.diagnosis import snapshot
+from hikkoshi.network.diagnosis.snapshot import HEADER, Nic, Snapshot
 from hikkoshi.network.host import Host
-from hikkoshi.network.snapshot import HEADER, Nic, Snapshot
 
 Pair = tuple[Snapshot, Snapshot]  # before and after
 MOST = 16  # NICs that are watched, with two tcpdumps each

@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from pydantic import BaseModel, ConfigDict
 
 from hikkoshi.errors import BadInput, Problem
-from hikkoshi.network import aggregation, faults
-from hikkoshi.network.collection import Pair
-from hikkoshi.network.findings import Change, Finding
-from hikkoshi.network.snapshot import Snapshot
+from hikkoshi.network.diagnosis import aggregation, faults
+from hikkoshi.network.diagnosis.collection import Pair
+from hikkoshi.network.diagnosis.findings import Change, Finding
+from hikkoshi.network.diagnosis.snapshot import Snapshot
 
 UNKNOWN = "unknown"
 CERTAINTIES = ("certain", "likely", "possible")

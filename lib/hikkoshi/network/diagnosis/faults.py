@@ -3,8 +3,8 @@
 import re
 from collections.abc import Iterator
 
-from hikkoshi.network.findings import ENOUGH, FEW, Certainty, Change, Finding
-from hikkoshi.network.snapshot import Nic
+from hikkoshi.network.diagnosis.findings import ENOUGH, FEW, Certainty, Change, Finding
+from hikkoshi.network.diagnosis.snapshot import Nic
 
 DUPLEX, CHECKSUMS, CONNTRACK = "duplex mismatch", "corrupted checksums", "conntrack table full"
 RP_FILTER, RING, ADAPTER = "reverse path filter", "receive ring too small", "emulated adapter"

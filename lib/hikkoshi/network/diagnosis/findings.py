@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from hikkoshi.network.counters import Traffic
-from hikkoshi.network.snapshot import HEADER, Nic, Snapshot
+from hikkoshi.network.diagnosis.snapshot import HEADER, Nic, Snapshot
 
 Certainty = Literal["certain", "likely", "possible"]
 ENOUGH = 10  # packets: fewer prove nothing on a busy network

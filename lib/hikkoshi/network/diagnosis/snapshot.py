@@ -1,4 +1,4 @@
-"""A guest's network at one time: what `hikkoshi.network.collection` brought of it, read.
+"""A guest's network at one time: what `hikkoshi.network.diagnosis.collection` brought of it, read.
 
 The raw text is all that has to be kept. It is one collection, or several of one machine behind each other: a line
 `@hikkoshi MARK`, then for each command a line `@MARK STATUS COMMAND` and what it printed, then `@MARK end`. The mark is

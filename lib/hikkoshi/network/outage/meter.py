@@ -1,8 +1,8 @@
 """The outage meter: pings one address on each segment 20 times a second and writes down what became of every probe.
 
-A program of its own, `python -m hikkoshi.network.meter FILE SECONDS SEGMENT=ADDRESS …`, so that it measures while a runbook
+A program, `python -m hikkoshi.network.outage.meter FILE SECONDS SEGMENT=ADDRESS …`, so that it measures while a runbook
 acts. It ends on SIGTERM or Ctrl-C, or after so many seconds, and imports next to nothing, to cost little where it starts.
-`hikkoshi.network.outage` starts it, and reads the FILE, which has a JSON object a line, the last possibly cut off:
+`hikkoshi.network.outage.outage` starts it, and reads the FILE, which has a JSON object a line, the last possibly cut off:
 
     {"meter": 1, "started": UTC, "monotonic": seconds, "rate": 20, "late_ms": 250, "socket": …, "targets": {segment: address}}
     {"t": [0, 50, …], "f": ["....", "..x-", …]}

@@ -18,8 +18,8 @@ from pathlib import Path
 from hikkoshi import tool
 from hikkoshi.check import Check
 from hikkoshi.errors import BadInput, HikkoshiError, Problem, ToolFailed
-from hikkoshi.network import meter, outage
 from hikkoshi.network.host import HERE, Host
+from hikkoshi.network.outage import meter, outage
 
 LIMIT = 4 * 3600.0  # seconds after which a meter that nobody stops ends
 READY = 10.0  # seconds that it has for its first line, and for its last

@@ -1,4 +1,4 @@
-"""How long each segment was out of service, from what the outage meter (`hikkoshi.network.meter`) has written.
+"""How long each segment was out of service, from what the outage meter (`hikkoshi.network.outage.meter`) has written.
 
 A segment is out from between the last probe that was answered and the first that was not, until between the last that was
 not and the first that was again. The middle of both is given, with the least and the most that it can have been. What the
@@ -17,7 +17,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, FiniteFloat, V
 from hikkoshi.artefact import Artefact, Frozen
 from hikkoshi.check import Check
 from hikkoshi.errors import BadInput, Problem
-from hikkoshi.network import meter
+from hikkoshi.network.outage import meter
 
 State = Literal["answers", "out", "never answered"]
 

@@ -18,9 +18,9 @@ from ipaddress import IPv4Address
 from hikkoshi import tool
 from hikkoshi.errors import Problem, ToolFailed
 from hikkoshi.network import nics
-from hikkoshi.network.frames import Evidence
 from hikkoshi.network.host import SBIN, Host
 from hikkoshi.network.nics import Nic
+from hikkoshi.network.wiring.frames import Evidence
 
 WAIT = 15  # seconds for everything, where arping itself waits for one
 PARALLEL = 200  # questions at a time: each is two processes on the host

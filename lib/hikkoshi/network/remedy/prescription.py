@@ -2,7 +2,7 @@
 
 What its kernel, driver and ethtool can do is asked, never concluded from versions: a module parameter that a module does not
 list keeps old kernels from loading it at all, so that `disable_lro` is written only where `modinfo -p vmxnet3` lists it.
-Text in, plan out: `hikkoshi.network.remedy` carries it out.
+Text in, plan out: `hikkoshi.network.remedy.remedy` carries it out.
 """
 
 import fnmatch
@@ -11,9 +11,9 @@ from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from hikkoshi.artefact import Frozen
-from hikkoshi.network import aggregation
-from hikkoshi.network.persistence import Feature
-from hikkoshi.network.snapshot import HEADER, Nic, Snapshot
+from hikkoshi.network.diagnosis import aggregation
+from hikkoshi.network.diagnosis.snapshot import HEADER, Nic, Snapshot
+from hikkoshi.network.remedy.persistence import Feature
 
 PARAMETER = "disable_lro"
 DISPATCHER = "/etc/NetworkManager/dispatcher.d/50-forwarding-without-lro"

@@ -9,14 +9,14 @@ from collections.abc import Callable, Mapping
 from typing import ClassVar
 
 from hikkoshi.artefact import Artefact, Frozen
-from hikkoshi.check import Check
+from hikkoshi.check import Check, Permission
 from hikkoshi.errors import HikkoshiError, Problem, Refused, StepFailed
-from hikkoshi.network import collection, guestfile, persistence
+from hikkoshi.network.diagnosis import collection
+from hikkoshi.network.diagnosis.snapshot import Nic, Snapshot
 from hikkoshi.network.host import Host
-from hikkoshi.network.persistence import Feature
-from hikkoshi.network.prescription import PARAMETER, SCRIPTS, File, Plan, Way
-from hikkoshi.network.snapshot import Nic, Snapshot
-from hikkoshi.permission import Permission
+from hikkoshi.network.remedy import guestfile, persistence
+from hikkoshi.network.remedy.persistence import Feature
+from hikkoshi.network.remedy.prescription import PARAMETER, SCRIPTS, File, Plan, Way
 
 EXPECTED = "every flag off, and every file saying so"
 XEN = ("vif", "netfront", "xennet", "xen_netfront", "xen-netfront")  # drivers of a NIC that Xen gives to a guest

@@ -10,7 +10,7 @@ from typing import Annotated, Literal, NoReturn
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from hikkoshi.errors import BadInput, Problem
-from hikkoshi.network.units import Measurement, Throughput
+from hikkoshi.network.throughput.units import Measurement, Throughput
 
 UNIT = "bits/s"
 REMEDY = "give the whole document that iperf3 -J printed, or measure again"

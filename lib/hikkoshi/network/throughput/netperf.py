@@ -18,10 +18,10 @@ from pydantic import JsonValue
 from hikkoshi import tool
 from hikkoshi.check import Check
 from hikkoshi.errors import BadInput, Problem, StepFailed, ToolFailed
-from hikkoshi.network import netperf_output
+from hikkoshi.network.compare.measurements import MSS, payload_cap
 from hikkoshi.network.host import SBIN, Host
-from hikkoshi.network.measurements import MSS, payload_cap
-from hikkoshi.network.units import Measurement
+from hikkoshi.network.throughput import netperf_output
+from hikkoshi.network.throughput.units import Measurement
 
 Test = Literal["TCP_STREAM", "TCP_MAERTS", "TCP_RR", "UDP_STREAM"]
 # netperf leaves out what it does not have, but for the first

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import PurePath
 
 from hikkoshi.errors import BadInput, Problem
-from hikkoshi.network.netperf_forms import RR, TCP, UDP
-from hikkoshi.network.units import LETTERS
+from hikkoshi.network.throughput.netperf_forms import RR, TCP, UDP
+from hikkoshi.network.throughput.units import LETTERS
 
 OPTIONS = "A:a:b:B:CcdD:f:F:H:hi:I:jk:K:l:L:n:NO:o:P:p:rSs:t:T:v:VW:w:y:Y:Z:46"  # netperf's own, those before --
 

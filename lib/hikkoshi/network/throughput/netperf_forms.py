@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from hikkoshi.network.units import TRANSACTIONS
+from hikkoshi.network.throughput.units import TRANSACTIONS
 
 TCP = ("TCP_STREAM", "TCP_MAERTS", "TCP_SENDFILE")
 UDP = ("UDP_STREAM",)

@@ -4,8 +4,8 @@ import csv
 import re
 from collections.abc import Mapping
 
-from hikkoshi.network.netperf_forms import LONGEST, TCP, UDP, Figures
-from hikkoshi.network.units import LETTERS
+from hikkoshi.network.throughput.netperf_forms import LONGEST, TCP, UDP, Figures
+from hikkoshi.network.throughput.units import LETTERS
 
 DIRECTIONS: Mapping[tuple[str, str], str] = {  # {(PROTOCOL, DIRECTION): the test}
     ("TCP", "Send"): "TCP_STREAM",

@@ -11,10 +11,10 @@ import re
 from dataclasses import dataclass
 
 from hikkoshi.errors import BadInput, Problem
-from hikkoshi.network import iperf3, netperf_command, netperf_forms, netperf_keys
-from hikkoshi.network.netperf_command import Command
-from hikkoshi.network.netperf_forms import RR, UDP, Figures
-from hikkoshi.network.units import LETTERS, Measurement, Throughput, word
+from hikkoshi.network.throughput import iperf3, netperf_command, netperf_forms, netperf_keys
+from hikkoshi.network.throughput.netperf_command import Command
+from hikkoshi.network.throughput.netperf_forms import RR, UDP, Figures
+from hikkoshi.network.throughput.units import LETTERS, Measurement, Throughput, word
 
 BANNER = re.compile(r"(?:MIGRATED |OMNI )?([^\n]+) TEST (?:from|to) ([^\n]+)\n")
 TESTS = {  # {what the banner calls the test: the test}

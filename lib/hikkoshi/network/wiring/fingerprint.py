@@ -11,9 +11,9 @@ from pydantic import BaseModel, ConfigDict
 
 from hikkoshi.artefact import Artefact
 from hikkoshi.errors import BadInput, Problem
-from hikkoshi.network import wiring
-from hikkoshi.network.frames import Evidence
-from hikkoshi.network.wiring import Heard, Witness
+from hikkoshi.network.wiring import wiring
+from hikkoshi.network.wiring.frames import Evidence
+from hikkoshi.network.wiring.wiring import Heard, Witness
 
 OF_SENDERS = ("ARP", "broadcast", "multicast")  # kinds of evidence whose address is the sender's own
 

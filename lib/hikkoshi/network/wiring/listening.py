@@ -18,11 +18,11 @@ from dataclasses import dataclass, field
 
 from hikkoshi import tool
 from hikkoshi.errors import Problem, StepFailed, ToolFailed
-from hikkoshi.network import frames
-from hikkoshi.network.capture import Growing
-from hikkoshi.network.frames import Evidence
 from hikkoshi.network.host import SBIN, Host
 from hikkoshi.network.nics import Nic
+from hikkoshi.network.wiring import frames
+from hikkoshi.network.wiring.capture import Growing
+from hikkoshi.network.wiring.frames import Evidence
 from hikkoshi.progress import Progress
 
 LEAST = 3  # seconds to listen even where every NIC is known: what contradicts it has its chance

@@ -13,8 +13,8 @@ from typing import Literal
 from hikkoshi.artefact import Frozen
 from hikkoshi.check import Check
 from hikkoshi.errors import BadInput, Problem, nearest
-from hikkoshi.network.frames import Evidence
-from hikkoshi.params import Segment
+from hikkoshi.network.wiring.frames import Evidence
+from hikkoshi.params.params import Segment
 
 Verdict = Literal["ok", "wrong", "silent", "unknown", "conflicting"]
 TAG = "802.1Q"

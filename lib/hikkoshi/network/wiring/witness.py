@@ -8,12 +8,14 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 
 from hikkoshi.errors import BadInput, Problem
-from hikkoshi.network import listening, nics, probing, wiring
-from hikkoshi.network.fingerprint import Fingerprint
-from hikkoshi.network.frames import Evidence
+from hikkoshi.network import nics
 from hikkoshi.network.host import Host
-from hikkoshi.network.wiring import Heard, Witness
-from hikkoshi.params import Segment
+from hikkoshi.network.outage import probing
+from hikkoshi.network.wiring import listening, wiring
+from hikkoshi.network.wiring.fingerprint import Fingerprint
+from hikkoshi.network.wiring.frames import Evidence
+from hikkoshi.network.wiring.wiring import Heard, Witness
+from hikkoshi.params.params import Segment
 from hikkoshi.progress import Progress, silent
 
 

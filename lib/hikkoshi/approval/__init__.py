@@ -1,0 +1,1 @@
+"""What is to be carried out, who allows it by a signature, and what that signature binds."""

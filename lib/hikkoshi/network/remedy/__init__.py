@@ -1,0 +1,1 @@
+"""What cures it: the change, how it survives the next start, and the way back."""

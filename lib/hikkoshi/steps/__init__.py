@@ -1,0 +1,1 @@
+"""What the runbooks of the cut-over and after it call."""
