@@ -56,8 +56,8 @@ def begun(file: Path) -> int | None:
 
 
 @contextmanager
-def standing_still(pid: int) -> Iterator[None]:
-    """A process and all that it has started stand still for as long as this lasts."""
+def standing_still(pid: int) -> Iterator[list[int]]:
+    """A process and all that it has started stand still for as long as this lasts; gives their pids."""
     family = [pid]
     for member in family:  # grows on the way
         for task in Path(f"/proc/{member}/task").iterdir():
@@ -65,7 +65,7 @@ def standing_still(pid: int) -> Iterator[None]:
     for member in family:
         os.kill(member, signal.SIGSTOP)
     try:
-        yield
+        yield family
     finally:
         for member in family:
             with suppress(ProcessLookupError):
@@ -102,13 +102,15 @@ def test_a_conversion_killed_half_way_is_finished_by_the_same_command_with_one_w
         while not part.exists() or part.stat().st_size < 4 << 20:
             assert run.poll() is None, run.communicate()[0]
             time.sleep(0.0005)
-        with standing_still(run.pid):  # else the disk is written before all processes are looked at
+        with standing_still(run.pid) as family:  # else the disk is written before all processes are looked at
             seen = writers(part)
-            run.kill()
+            # the kernel too: it would have time to finish before it sees that its parent is gone
+            for member in family:
+                os.kill(member, signal.SIGKILL)
     assert len(seen) == 1
     assert run.returncode == DIED
     deadline = time.monotonic() + 10
-    while writers(part) and time.monotonic() < deadline:  # the kernel dies with the one that started it
+    while writers(part) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not writers(part)
     assert not made.exists()

@@ -60,7 +60,7 @@ class Journal:
         For a `rescue`, a line that cannot be written goes to stderr, marked, and is put back before the next that can.
         """
         if not self.rescue:
-            return self._written([{"event": event, **fields}])[-1]
+            return self._written([{"event": event, **fields}], PATIENCE)[-1]
         entry = {"time": _now(), "event": event, **fields}
         kept = _kept.setdefault(self.path, [])
         try:
@@ -77,7 +77,7 @@ class Journal:
         """Have a line that was told on stderr put back before the next that is written here."""
         _kept.setdefault(self.path, []).append({**entry, "told": "on stderr, at that time"})
 
-    def _written(self, entries: list[dict[str, Any]], wait: float = PATIENCE) -> list[dict[str, Any]]:
+    def _written(self, entries: list[dict[str, Any]], wait: float) -> list[dict[str, Any]]:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with os.fdopen(self._opened(os.O_RDWR | os.O_APPEND | os.O_CREAT), "a+b", buffering=0) as f:
             if not lock.take(f, wait):
