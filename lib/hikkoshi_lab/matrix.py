@@ -6,10 +6,11 @@ has to be.
 
 import hashlib
 import json
+import os
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,9 +75,9 @@ def row(variant: Variant, folder: Path, accelerated: str) -> Row:
     if again.edits or again.commands:
         wrong.append(f"a second preparation would change {', '.join(e.path for e in again.edits)} {again.commands}")
     if variant.lro_off:
-        unkept = [f.path for f in variant.lro_off if f.way == "interfaces"]  # a survey does not keep its text
-        texts = {**done.facts.texts, **_files(copy, read=unkept)}
-        _files(copy, {f.path: remedy.edited(f, texts.get(f.path, ""), ETHTOOL) for f in variant.lro_off})
+        root = next(fs for fs in _file_systems(copy) if _content(fs, "/etc/fstab"))
+        for f in variant.lro_off:
+            _write(root, f.path, remedy.edited(f, _content(root, f.path), ETHTOOL), folder)
     after = boot(copy, "raw", machine, folder, "after", probe=True, accelerator=accelerated)
     copy.unlink()
     right = sum(not rehearsal.faults(nic, machine, after) for nic in machine.nics)
@@ -108,24 +109,18 @@ def _plan(variant: Variant, facts: GuestFacts) -> preparation.Preparation:
     return preparation.plan(facts, controller="pvscsi", nic_model="vmxnet3", macs=macs)
 
 
-def _files(disk: Path, texts: Mapping[str, str] | None = None, read: Sequence[str] = ()) -> dict[str, str]:
-    """Read files in the ext file system of a disk that holds /etc/fstab, and write `texts`, executable ones too.
+def _write(file_system: str, path: str, text: str, folder: Path) -> None:
+    """Write a file, an executable one too, into an ext file system; `folder` is for a draft.
 
     By debugfs, which needs no appliance. It ends with 0 whatever happens, so what was written is read again.
     """
-    if not texts and not read:
-        return {}
-    root = next(fs for fs in _file_systems(disk) if _content(fs, "/etc/fstab"))
-    found = {path: _content(root, path) for path in read}
-    with tempfile.TemporaryDirectory(dir=disk.parent) as folder:
-        for n, (path, text) in enumerate((texts or {}).items()):
-            new = Path(folder, str(n))
-            new.write_text(text)
-            new.chmod(0o755 if path.startswith("/sbin/") else 0o644)
-            tool.run(["debugfs", "-w", "-f", "-", root], stdin=f"rm {path}\nwrite {new} {path}\n")
-            if _content(root, path) != text:
-                raise StepFailed(Problem("a file of a lab's guest was not written", f"{disk}: {path}"))
-    return found
+    with tempfile.NamedTemporaryFile("w", dir=folder) as draft:
+        draft.write(text)
+        draft.flush()
+        os.fchmod(draft.fileno(), 0o755 if path.startswith("/sbin/") else 0o644)
+        tool.run(["debugfs", "-w", "-f", "-", file_system], stdin=f"rm {path}\nwrite {draft.name} {path}\n")
+    if _content(file_system, path) != text:
+        raise StepFailed(Problem("a file of a lab's guest was not written", f"{file_system}: {path}"))
 
 
 def _file_systems(disk: Path) -> list[str]:
