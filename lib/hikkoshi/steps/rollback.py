@@ -152,10 +152,11 @@ class Rollback:
     def _lost(self, v: VSphere, order: Order) -> bool:
         """Whether vSphere does not see what may be on all the same: a machine whose host it has lost, and tells old things
         of, or one that is in service on record, and is not there."""
-        bad = cutover.not_out(v, order)
+        ours = deployment.found(v, order)
+        bad = cutover.not_out(ours)
         if lost := bool(bad) and not any(m.seen for m in bad):
             self._why = "vSphere does not see it: " + "; ".join(f"{m}, {m.power}" for m in bad)
-        elif lost := not cutover.record_gone(self._folder) and not deployment.found(v, order):
+        elif lost := not cutover.record_gone(self._folder) and not ours:
             self._why = f"{cutover.CutOver.filename} says that it is in service, and vSphere shows no machine of ours"
         return lost
 

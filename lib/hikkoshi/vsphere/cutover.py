@@ -187,7 +187,8 @@ def strike(folder: Path) -> None:
 
 def rolled_back(v: VSphere, wanted: Order) -> Check:
     """Whether no machine of the guest that is ours is on or plugged in."""
-    ours, bad = deployment.found(v, wanted), not_out(v, wanted)
+    ours = deployment.found(v, wanted)
+    bad = not_out(ours)
     return Check(
         f"{wanted.guest} is out of service in vSphere",
         not bad,
@@ -198,12 +199,10 @@ def rolled_back(v: VSphere, wanted: Order) -> Check:
     )
 
 
-def not_out(v: VSphere, wanted: Order) -> list[vm.Machine]:
-    """The machines of the guest that are ours, and on or plugged in; those that vSphere does not see now are among them."""
+def not_out(machines: Iterable[vm.Machine]) -> list[vm.Machine]:
+    """Those that are on or plugged in; those that vSphere does not see now are among them."""
     return [
-        m
-        for m in deployment.found(v, wanted)
-        if m.power != "poweredOff" or any(n.start_connected for n in readback.found_nics(m, ()))
+        m for m in machines if m.power != "poweredOff" or any(n.start_connected for n in readback.found_nics(m, ()))
     ]
 
 
