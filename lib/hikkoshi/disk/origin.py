@@ -33,12 +33,6 @@ class Writes(BaseModel):
     boot: str  # the start of this machine since which is counted
     sectors: dict[str, int]  # {MAJOR:MINOR: sectors of 512 bytes}
 
-    def went_on(self, now: "Writes | None") -> bool:
-        """Whether somebody has written to one of these devices since, for certain."""
-        if now is None or now.boot != self.boot:
-            return False
-        return any(now.sectors.get(device, 0) > count for device, count in self.sectors.items())
-
 
 class Part(BaseModel):
     """One image file or block device, as seen from here; `number` in the guest's table, 0 for a whole disk."""
@@ -87,6 +81,13 @@ class Origin(BaseModel):
             return None
         counts = {f"{os.major(d)}:{os.minor(d)}": written(d) for d in devices}
         return Writes(boot=_BOOT.read_text().strip(), sectors=counts)
+
+    def written_since(self, before: Writes | None) -> bool:
+        """Whether somebody has written to one of its devices since these were counted, for certain."""
+        now = self.writes() if before else None
+        if before is None or now is None or now.boot != before.boot:
+            return False
+        return any(now.sectors.get(device, 0) > count for device, count in before.sectors.items())
 
     def occupied(self) -> int:
         """Bytes that it takes up where it is: of a device all."""

@@ -48,7 +48,7 @@ class Descent:
             return Check(TITLE, True, "in service in vSphere already", unseen="not needed")
         assert self._plan is not None  # else there is no copy of it
         surveyed = self._plan.source_digest
-        if self._read is None or (self._read[2] and self._read[2].went_on(self._source.writes())):
+        if self._read is None or self._source.written_since(self._read[2]):
             return replace(signs, title=TITLE, ok=False, unseen="", expected=f"all of it, content digest {surveyed}")
         content, seconds, _ = self._read
         return Check(

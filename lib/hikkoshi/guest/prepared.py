@@ -123,7 +123,7 @@ def _incomplete(copy: Path, plan: Planned, source: Origin) -> str:
         ("the copy was made by another plan", known.preparation != plan.preparation.hash),
         ("the copy does not say of which source it is: an earlier version made it", not known.source_digest),
         ("the copy is of another source than survey and plan are", known.source_digest != plan.source_digest),
-        (WRITTEN, _identity(source) != known.source or _written(source, known)),
+        (WRITTEN, _identity(source) != known.source or source.written_since(known.source_writes)),
         ("the copy was changed since, or is another file", _identity(Origin.whole(copy)) != known.disk),
     )
     return next((words for words, bad in problems if bad), "")
@@ -135,11 +135,6 @@ def same(vmdk: Conversion, made: Prepared) -> bool:
     Samples alone do not tell: two disks may differ between them.
     """
     return vmdk.copy_identity == made.disk
-
-
-def _written(source: Origin, known: Prepared) -> bool:
-    """Whether the kernel has counted writes to a device since."""
-    return known.source_writes is not None and known.source_writes.went_on(source.writes())
 
 
 def _identity(origin: Origin) -> Identity | None:

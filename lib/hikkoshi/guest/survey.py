@@ -129,7 +129,7 @@ def unchanged(survey: Survey) -> Check:
     names = ("kind", "bytes", *(("mtime_ns",) if now.kind == "file" else ()))
     other = [f"{n} {getattr(now, n)}, surveyed {getattr(survey.disk, n)}" for n in names
              if getattr(now, n) != getattr(survey.disk, n)]  # fmt: skip
-    if survey.writes is not None and survey.writes.went_on(survey.origin.writes()):
+    if survey.origin.written_since(survey.writes):
         other.append("it was written to since, by the kernel's count")
     if now.kind != "file" and not other:
         found = (

@@ -163,8 +163,7 @@ def _actions(case: Case, permitted: bool, notes: list[str]) -> Iterator[Action]:
         event, title = e.get("event"), str(e.get("title"))
         if event == "permitted":
             passed, asked = passed or e.get("service", True) is True, asked or begun is not None
-        well = (event, e.get("outcome")) in (("end", "completed"), ("outcome", "succeeded"))
-        if begun and (event in GOES_ON or well or (event == "step" and title != str(begun.get("title")))):
+        if begun and (event in GOES_ON or ended_well(e) or (event == "step" and title != str(begun.get("title")))):
             yield _hanging(begun)  # no run goes on before it has told how an action ended
             begun = None
         if event == "start":
@@ -179,6 +178,11 @@ def _actions(case: Case, permitted: bool, notes: list[str]) -> Iterator[Action]:
         yield _hanging(begun)
     elif begun:
         notes.append(f"killed in the middle of {begun.get('title')}: whether it was approved is not told")
+
+
+def ended_well(e: Mapping[str, Any]) -> bool:
+    """Whether a line of the journal tells that its run ended well."""
+    return (e.get("event"), e.get("outcome")) in (("end", "completed"), ("outcome", "succeeded"))
 
 
 def _hanging(start: Mapping[str, Any]) -> Action:

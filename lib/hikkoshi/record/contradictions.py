@@ -77,7 +77,7 @@ def _of_this_run(
         ):
             if others := sorted(str(x) for x in said - {info[label]}):
                 yield Problem(f"the run is of another {label.lower()}", where, ", ".join(others), info[label], REMEDY)
-        if info["Outcome"] == "succeeded" and not any(_well(e) for e in own):
+        if info["Outcome"] == "succeeded" and not any(map(approvals.ended_well, own)):
             found, expected = "no line that it ended well", "what bag-info.txt says: Outcome: succeeded"
             yield Problem("the journal does not tell of this run", where, found, expected, REMEDY)
         for e in opened[:1]:
@@ -88,10 +88,6 @@ def _of_this_run(
                 yield Problem(
                     "the record holds other inputs than the run was made from", where, found, expected, REMEDY
                 )
-
-
-def _well(e: dict[str, Any]) -> bool:
-    return (e["event"], e.get("outcome")) in (("end", "completed"), ("outcome", "succeeded"))
 
 
 def _times(record: Path, info: dict[str, str], own: list[dict[str, Any]]) -> Iterator[Problem]:
