@@ -156,25 +156,27 @@ def converted(folder: Path, vmdk: str = VMDK) -> Conversion:
 
 def deployed(folder: Path, planned: plan.Plan, vmdk: str = VMDK, machine: str = MACHINE, **other: object) -> Deployment:
     """The result of 60-deploy, in a guest's folder: what an approval is of stands in vSphere."""
-    usual = {"guest": folder.name, "server": "vc", "moid": "vm-7", "name": folder.name, "host": "esx1", "vmdk_bytes": 1 << 20,
-             "vmdk_sha1": "b" * 40, "manifest": "checksums agree", "warnings": (), "seconds": 4, "nics": ()}  # fmt: skip
-    made = Deployment.model_validate(
-        {**usual, "instance_uuid": machine, "plan_hash": planned.hash, "vmdk_sha256": vmdk, **other}
-    )
+    usual = {
+        "guest": folder.name,
+        "server": "vc",
+        "moid": "vm-7",
+        "name": folder.name,
+        "host": "esx1",
+        "vmdk_bytes": 1 << 20,
+        "vmdk_sha1": "b" * 40,
+        "manifest": "checksums agree",
+        "warnings": (),
+        "seconds": 4,
+        "nics": (),
+    }
+    made = Deployment.model_validate({**usual, "instance_uuid": machine, "plan_hash": planned.hash, "vmdk_sha256": vmdk, **other})
     made.save(folder)
     return made
 
 
 def permitted(guest: str = "gateway", step: str = "70-cutover", **of: str) -> Permission:
     """A permission as a run's gate gives it, where there is no run."""
-    usual = {
-        "plan": "a" * 64,
-        "vmdk": VMDK,
-        "machine": MACHINE,
-        "shell": "",
-        "approver": "approver@lab",
-        "given": SINCE,
-    }
+    usual = {"plan": "a" * 64, "vmdk": VMDK, "machine": MACHINE, "shell": "", "approver": "approver@lab", "given": SINCE}
     return Permission(run="by hand", step=step, guest=guest, **{**usual, **of})
 
 
@@ -211,7 +213,7 @@ class Move:
         if red:
             told = [{"title": title, "state": "red", "found": "regressed", "expected": ""} for title in red]
             self.journal.append("verify", **about, mode=mode, state="red", checks=told)
-            error = error or f"StepFailed: {StepFailed(*(Problem(f'not so: {title}') for title in red))}"
+            error = error or f"StepFailed: {StepFailed(*(Problem(what=f'not so: {title}') for title in red))}"
         self.journal.append("outcome", **about, mode=mode, outcome=result, error=error)
         return about["run"]
 
@@ -235,18 +237,25 @@ class Move:
     def see(self, verdict: str, since: str = SINCE) -> None:
         """What was seen of the NIC's segment from inside the guest."""
         nic = wiring.Nic.model_validate(
-            {"name": "eth0", "mac": MAC, "link": "up", "planned": "servers", "seen": (), "verdict": verdict, "frames": 0,
-             "sent": 0, "after": None}
-        )  # fmt: skip
+            {
+                "name": "eth0",
+                "mac": MAC,
+                "link": "up",
+                "planned": "servers",
+                "seen": (),
+                "verdict": verdict,
+                "frames": 0,
+                "sent": 0,
+                "after": None,
+            }
+        )
         witness = wiring.Witness(host="idp", way="passive", seconds=20, nics=(nic,))
         Wiring(run="one", since=since, witness=witness).save(self.folder)
 
     def meter(self, **changed: object) -> None:
         """What was measured of the outage: 2.05 s on one segment, or with these fields changed."""
         found = outage.read(DATA.parent / "outage" / "one-2.05--behind-arp.jsonl")
-        found = found.model_copy(
-            update={"segments": tuple(s.model_copy(update={"name": "servers"}) for s in found.segments)}
-        )
+        found = found.model_copy(update={"segments": tuple(s.model_copy(update={"name": "servers"}) for s in found.segments)})
         found.model_copy(update={"since": SINCE, **changed}).save(self.folder)
 
     def speed(self, through: float, runs: int = 10, **segments: float) -> None:
@@ -260,8 +269,9 @@ class Move:
     def remedy(self, since: str = SINCE, **plan: object) -> None:
         """What 85-offloads found and did."""
         counts = Counts.model_validate(dict.fromkeys(Counts.model_fields))
-        found = Diagnosis(cause="LRO", kernel="2.6.18", release="5.11", forwards=True, seconds=5, findings=(),
-                          counts=counts, missing=())  # fmt: skip
+        found = Diagnosis(
+            cause="LRO", kernel="2.6.18", release="5.11", forwards=True, seconds=5, findings=(), counts=counts, missing=()
+        )
         Offloads(since=since, diagnosis=found, folder="").save(self.folder)
         Applied(plan=Prescription.model_validate(plan), flags=(), files=()).save(self.folder)
 
@@ -272,9 +282,7 @@ class Move:
         identity = Identity(bytes=1, mtime_ns=1, sample_sha256="e" * 64)
         nic = SeenNic(name="eth0", mac=MAC, driver="vmxnet3", addresses=("10.2.10.5/24",))
         nics = tuple(
-            NicFound(
-                mac=MAC, label="", model="vmxnet3", port_group="servers-210", vlan=210, start_connected=c, connected=c
-            )
+            NicFound(mac=MAC, label="", model="vmxnet3", port_group="servers-210", vlan=210, start_connected=c, connected=c)
             for c in (False, True)
         )
         for step in STEPS[STEPS.index(begin) : STEPS.index(through) + 1]:
@@ -306,17 +314,13 @@ class Move:
                     Rehearsal(
                         vmdk_sha256="a" * 64,
                         plan_hash=self.plan.hash,
-                        before=outcome(
-                            "before", Ending.GRUB_ERROR, "Error 13: Invalid or unsupported executable format"
-                        ),
+                        before=outcome("before", Ending.GRUB_ERROR, "Error 13: Invalid or unsupported executable format"),
                         after=outcome("after", Ending.LOGIN, "idp login:", nic),
                     ).save(self.folder)
                 case "60-deploy":
                     deployed(self.folder, self.plan, nics=nics[:1])
                 case "70-cutover":
-                    CutOver(guest="idp", moid="vm-7", since="2026-11-22T00:00:00+00:00", nics=nics[1:]).save(
-                        self.folder
-                    )
+                    CutOver(guest="idp", moid="vm-7", since="2026-11-22T00:00:00+00:00", nics=nics[1:]).save(self.folder)
 
     def page(self) -> str:
         return report.write(self.home, "idp").read_text(encoding="utf-8")

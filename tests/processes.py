@@ -13,9 +13,7 @@ COMMAND = [sys.executable, "-m", "hikkoshi.cli.main"]
 PATIENCE = 60  # seconds: a kernel takes some to start on a loaded machine
 
 
-def start(
-    home: Home | None, *argv: str, cwd: Path | None = None, stderr: int = subprocess.PIPE
-) -> "subprocess.Popen[str]":
+def start(home: Home | None, *argv: str, cwd: Path | None = None, stderr: int = subprocess.PIPE) -> "subprocess.Popen[str]":
     """Begin a command in a home, or where none is named."""
     env = {k: v for k, v in os.environ.items() if k != "HIKKOSHI_HOME"}
     if home:

@@ -57,8 +57,7 @@ class Service:
         asked, given = self.folder / "query", self.folder / "reply"
         asked.write_bytes(query)
         tool.run(
-            ["openssl", "ts", "-reply", "-config", self.folder / "tsa.cnf", "-queryfile", asked, "-out", given],
-            cwd=self.folder,
+            ["openssl", "ts", "-reply", "-config", self.folder / "tsa.cnf", "-queryfile", asked, "-out", given], cwd=self.folder
         )
         return given.read_bytes()
 

@@ -26,7 +26,7 @@ from journey import converted, permitted
 
 PROJECT = Path(__file__).parents[1]
 MIB = 1 << 20
-OFF = Check("the source is off", True)
+OFF = Check(title="the source is off", ok=True)
 BY = vm.Owner("5eed0000-0000-4000-8000-000000000001", "20261129T000000Z-60-deploy", "4711")
 
 
@@ -94,16 +94,20 @@ def start(home: Home, vmdk: Path) -> Iterator[World]:
         params = home.site()
         nics = [(f"eth{n}", m.mac, m.segment) for n, m in enumerate(home.guest("gateway").nics)]
         spec = VmSpec(
-            name="gateway", guest_id="centos64Guest", hardware_version=10, vcpus=1, memory_mb=640, disk_bytes=8 * MIB,
-            controller="pvscsi", nic_model="vmxnet3",
+            name="gateway",
+            guest_id="centos64Guest",
+            hardware_version=10,
+            vcpus=1,
+            memory_mb=640,
+            disk_bytes=8 * MIB,
+            controller="pvscsi",
+            nic_model="vmxnet3",
             nics=tuple(
                 Nic(name=n, mac=m, segment=s, port_group=params.segments[s].port_group, vlan=params.segments[s].vlan)
                 for n, m, s in nics
             ),
-        )  # fmt: skip
-        world = World(
-            home, params, server, front, Order(BY, "gateway", spec, "a" * 64, vmdk, files.sha256(vmdk)), stack
         )
+        world = World(home, params, server, front, Order(BY, "gateway", spec, "a" * 64, vmdk, files.sha256(vmdk)), stack)
         site.shape(world.connect(), params, lab / "tmp", lambda words: None)
         yield world
 

@@ -37,13 +37,17 @@ class Artefact(Frozen):
             remedy = f"see who put it there, remove it, and run {cls.made_by} again"
             raise BadInput(
                 Problem(
-                    "an earlier step's result cannot be read", str(path), e.strerror or str(e), "a regular file", remedy
+                    what="an earlier step's result cannot be read",
+                    where=str(path),
+                    found=e.strerror or str(e),
+                    expected="a regular file",
+                    remedy=remedy,
                 )
             ) from None
         except ValidationError as e:
             raise BadInput(
                 Problem(
-                    "an earlier step's result cannot be read",
+                    what="an earlier step's result cannot be read",
                     where=str(path),
                     found="; ".join(f"{'.'.join(map(str, x['loc']))}: {x['msg']}" for x in e.errors()[:5]),
                     expected=f"the result as {cls.made_by} of this version writes it",
@@ -60,7 +64,7 @@ class Artefact(Frozen):
             command = f"hikkoshi run {folder.name} --only {number}"
             raise Refused(
                 Problem(
-                    "an earlier step's result is missing",
+                    what="an earlier step's result is missing",
                     where=str(folder / cls.filename),
                     expected=f"the result of {cls.made_by}",
                     remedy=f"run {cls.made_by} first: {command}{'' if cls.read_only else ' --apply'}",

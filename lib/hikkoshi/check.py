@@ -13,7 +13,7 @@ Unseen = Literal["not seen", "not measured", "not needed", "not done"]
 UNSEEN: tuple[Unseen, ...] = get_args(Unseen)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Check:
     """An observation of the world; true if it is as it should be.
 
@@ -36,7 +36,9 @@ class Check:
 
     def problem(self) -> Problem:
         """The same as a problem to report."""
-        return Problem(f"not so: {self.title}", self.where, self.found, self.expected, self.remedy)
+        return Problem(
+            what=f"not so: {self.title}", where=self.where, found=self.found, expected=self.expected, remedy=self.remedy
+        )
 
 
 @dataclass(frozen=True)
@@ -62,11 +64,11 @@ class Permission:
         approved = {name: getattr(self, name) for name in acted}
         problems = [
             Problem(
-                f"what was approved is another {name}",
-                f"run {self.run}",
-                now or "none",
-                approved[name] or "none",
-                "find out which is right; then have the plan that is to be carried out approved, and begin anew",
+                what=f"what was approved is another {name}",
+                where=f"run {self.run}",
+                found=now or "none",
+                expected=approved[name] or "none",
+                remedy="find out which is right; then have the plan that is to be carried out approved, and begin anew",
             )
             for name, now in acted.items()
             if now != approved[name]

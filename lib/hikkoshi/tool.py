@@ -35,7 +35,7 @@ def find(program: str) -> str:
     if path is None:
         raise ToolFailed(
             Problem(
-                f"the program {program} is not installed",
+                what=f"the program {program} is not installed",
                 remedy="run `make setup`, then `hikkoshi doctor` to see what is still missing",
             )
         )
@@ -90,7 +90,7 @@ def run(
         if isinstance(e, subprocess.TimeoutExpired):
             raise ToolFailed(
                 Problem(
-                    f"{argv[0]} took too long and was ended",
+                    what=f"{argv[0]} took too long and was ended",
                     where=" ".join(map(str, argv)),
                     found=f"still running after {timeout:g} s",
                     remedy="see whether the machine is overloaded, then run the step again",
@@ -103,7 +103,7 @@ def run(
     if result.returncode not in ok:
         raise ToolFailed(
             Problem(
-                f"{argv[0]} failed",
+                what=f"{argv[0]} failed",
                 where=" ".join(map(str, argv)),
                 found=f"exit status {result.returncode}: {tail(result.stderr or result.stdout)}",
                 expected=f"exit status {' or '.join(map(str, ok))}",
@@ -116,15 +116,12 @@ def run(
 def talk(argv: Sequence[str | Path]) -> None:
     """Run a program that may ask the person at the terminal, for a passphrase as a rule; `ToolFailed` where it fails."""
     done = subprocess.run(
-        [find(str(argv[0])), *map(str, argv[1:])],
-        stdout=subprocess.DEVNULL,
-        env=environment(argv[0]),
-        check=False,
+        [find(str(argv[0])), *map(str, argv[1:])], stdout=subprocess.DEVNULL, env=environment(argv[0]), check=False
     )
     if done.returncode:
         raise ToolFailed(
             Problem(
-                f"{argv[0]} failed",
+                what=f"{argv[0]} failed",
                 where=" ".join(map(str, argv)),
                 found=f"exit status {done.returncode}; its own words are above",
                 expected="exit status 0",
@@ -162,7 +159,7 @@ def guestfs_python() -> str:
                 return candidate
     raise ToolFailed(
         Problem(
-            "no Python of this machine can open guest disks",
+            what="no Python of this machine can open guest disks",
             where=", ".join(PYTHONS),
             found="none of them can import guestfs",
             expected="libguestfs with its Python binding (Debian: python3-guestfs; Red Hat: python3-libguestfs)",

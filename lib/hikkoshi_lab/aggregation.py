@@ -48,10 +48,7 @@ class Merging:
         plain = frame[head - 2 : head + 1] == b"\x08\x00\x45" and frame[head + 9] == socket.IPPROTO_TCP
         if not plain or len(frame) < head + IP + TCP:
             return [*self.flush(), frame]
-        total, fragment = (
-            int.from_bytes(frame[head + 2 : head + 4]),
-            int.from_bytes(frame[head + 6 : head + 8]) & 0x3FFF,
-        )
+        total, fragment = (int.from_bytes(frame[head + 2 : head + 4]), int.from_bytes(frame[head + 6 : head + 8]) & 0x3FFF)
         tcp = head + IP
         start, flags = tcp + (frame[tcp + 12] >> 4) * 4, frame[tcp + 13]
         size = head + total - start

@@ -39,9 +39,7 @@ def status(as_json: AsJson = False) -> None:
 
 
 @app.command("fault")
-def fault(
-    name: Annotated[str, typer.Argument(help="lro, swap, cut, or none to undo it")],
-) -> None:
+def fault(name: Annotated[str, typer.Argument(help="lro, swap, cut, or none to undo it")]) -> None:
     """Put a fault into the lab's network, for the runbooks to find."""
     from hikkoshi.params.params import Home  # noqa: PLC0415
     from hikkoshi_lab import lab  # noqa: PLC0415
@@ -58,10 +56,7 @@ def _status(as_json: bool) -> bool:
         terminal.print_json([{"what": c.title, "up": c.ok, "found": c.found} for c in checks])
     else:
         terminal.table(
-            [
-                {"": "up" if c else "down", "what": c.title, "found": c.found, "what to do": "" if c else c.remedy}
-                for c in checks
-            ]
+            [{"": "up" if c else "down", "what": c.title, "found": c.found, "what to do": "" if c else c.remedy} for c in checks]
         )
     return all(checks)
 

@@ -25,17 +25,7 @@ MIB = 1 << 20
 ROOT_BYTES = 1600 * MIB
 SWAP_BYTES = 128 * MIB
 INCLUDED = (
-    *(
-        "systemd-sysv",
-        "udev",
-        "dbus",
-        "linux-image-amd64",
-        "grub-pc",
-        "initramfs-tools",
-        "zstd",
-        "ifupdown",
-        "iproute2",
-    ),
+    *("systemd-sysv", "udev", "dbus", "linux-image-amd64", "grub-pc", "initramfs-tools", "zstd", "ifupdown", "iproute2"),
     *("openssh-server", "ethtool", "kmod", "e2fsprogs", "login"),
 )
 # what no guest of a server needs, to keep the disk small; no driver that matters here is among it
@@ -117,10 +107,7 @@ def _is_system(path: Path) -> bool:
     """Whether it is the apt source that this machine itself is installed from."""
     if path.suffix not in (".list", ".sources") or "hikkoshi" in path.name or not path.is_file():
         return False
-    return (
-        re.search(r"\bmain\b", path.read_text()) is not None
-        and re.search(r"debian|ubuntu", path.read_text()) is not None
-    )
+    return re.search(r"\bmain\b", path.read_text()) is not None and re.search(r"debian|ubuntu", path.read_text()) is not None
 
 
 def available() -> bool:
@@ -139,11 +126,11 @@ def disks(image: GuestImage) -> dict[str, Path]:
     if not root.is_file():
         raise BadInput(
             Problem(
-                "the Debian guest was not made",
-                str(root),
-                "no file",
-                "its root file system",
-                "run `make setup` as root",
+                what="the Debian guest was not made",
+                where=str(root),
+                found="no file",
+                expected="its root file system",
+                remedy="run `make setup` as root",
             )
         )
     description = f"{image} {root.name}".encode() + Path(__file__).read_bytes()
@@ -174,9 +161,7 @@ def _assemble(image: GuestImage, root: Path, made: Path) -> None:
         f.write(header)
     job = {
         "disk": str(disk),
-        "bounds": [start // 512, (start + ROOT_BYTES) // 512, (start + ROOT_BYTES + SWAP_BYTES) // 512]
-        if whole
-        else [],
+        "bounds": [start // 512, (start + ROOT_BYTES) // 512, (start + ROOT_BYTES + SWAP_BYTES) // 512] if whole else [],
         "system": system,
         "files": _files(image, system, swap),
         "commands": [["systemctl", "enable", "systemd-networkd"]] if image.network == "networkd" else [],
@@ -193,11 +178,11 @@ def _assemble(image: GuestImage, root: Path, made: Path) -> None:
     if done.returncode:
         raise StepFailed(
             Problem(
-                "the Debian guest could not be put together",
-                str(disk),
-                tool.tail(done.stderr),
-                "no word",
-                "see `hikkoshi doctor`",
+                what="the Debian guest could not be put together",
+                where=str(disk),
+                found=tool.tail(done.stderr),
+                expected="no word",
+                remedy="see `hikkoshi doctor`",
             )
         )
 

@@ -69,7 +69,7 @@ def make(tree: Tree, image: Path, size: int, *, label: str, uuid: str, epoch: in
     if complaints:
         raise StepFailed(
             Problem(
-                "a file system for the lab could not be made",
+                what="a file system for the lab could not be made",
                 where=label,
                 found="\n".join(complaints[:20]),
                 expected="no word from debugfs and e2fsck",

@@ -174,7 +174,7 @@ def _room(guests: Path) -> None:
     if free < 2**30:
         raise StepFailed(
             Problem(
-                "not enough room to build a guest",
+                what="not enough room to build a guest",
                 where=str(guests),
                 found=f"{files.human(free)} free",
                 expected="1 GiB free",
@@ -189,7 +189,7 @@ def _verify(deb: Mapping[str, Package]) -> None:
         raise StepFailed(
             *(
                 Problem(
-                    "a package for the lab's guests is damaged",
+                    what="a package for the lab's guests is damaged",
                     where=str(package.path),
                     found=f"sha256 {files.sha256(package.path)}",
                     expected=f"sha256 {package.sha256}",
@@ -297,7 +297,7 @@ def _install_grub(disk: Path, program: bytes, libc: Package, work: Path) -> None
     if 'Running "install' not in said or said.count("succeeded") < 2 or "Error" in said:
         raise StepFailed(
             Problem(
-                "GRUB could not be written to a guest's disk",
+                what="GRUB could not be written to a guest's disk",
                 where=str(disk),
                 found=tool.tail(said),
                 expected="'succeeded' for its stage 1.5 and for the MBR",

@@ -86,10 +86,12 @@ def fault(home: Home, name: str) -> str:
     """Put one fault of `FAULTS` into the lab's network, in place of any other; gives what is wrong then."""
     lab = network.find(folder(home))
     if lab is None or name not in FAULTS:
-        found, remedy = (
-            ("no network", "as root: hikkoshi lab up") if lab is None else (repr(name), nearest(name, list(FAULTS)))
+        found, remedy = ("no network", "as root: hikkoshi lab up") if lab is None else (repr(name), nearest(name, list(FAULTS)))
+        raise BadInput(
+            Problem(
+                what="no such fault can be had", where="the lab's network", found=found, expected=", ".join(FAULTS), remedy=remedy
+            )
         )
-        raise BadInput(Problem("no such fault can be had", "the lab's network", found, ", ".join(FAULTS), remedy))
     lab.restore()
     words, put = FAULTS[name]
     put(lab)
@@ -107,29 +109,41 @@ def status(home: Home) -> list[Check]:
                 found, answers = f"{found}, {v.content.about.fullName}", True
         except HikkoshiError as e:
             found += f"; {e.problems[0].what}: {e.problems[0].found}"
-    checks = [Check("vCenter (vcsim) answers", answers, found, "a session", "hikkoshi lab up", str(own))]
+    checks = [
+        Check(
+            title="vCenter (vcsim) answers",
+            ok=answers,
+            found=found,
+            expected="a session",
+            remedy="hikkoshi lab up",
+            where=str(own),
+        )
+    ]
     if os.geteuid() == 0:
         net = network.find(own)
         checks.append(
             Check(
-                "network of ten segments",
-                net is not None,
-                f"process {net.pid}" if net else "no process",
-                "a process that holds it",
-                "hikkoshi lab up",
-                str(own),
+                title="network of ten segments",
+                ok=net is not None,
+                found=f"process {net.pid}" if net else "no process",
+                expected="a process that holds it",
+                remedy="hikkoshi lab up",
+                where=str(own),
             )
         )
     for name in GUESTS:
         disk = own / "dom0" / IMAGES / f"{name}.img"
         there = disk.is_file() and (own / "dom0" / CONFIGURATIONS / name).is_file()
-        size = (
-            f"{files.human(disk.stat().st_size)}, {files.human(disk.stat().st_blocks * 512)} on disk"
-            if there
-            else "missing"
-        )
+        size = f"{files.human(disk.stat().st_size)}, {files.human(disk.stat().st_blocks * 512)} on disk" if there else "missing"
         checks.append(
-            Check(f"guest {name} on the Dom-0", there, size, "configuration and image", "hikkoshi lab up", str(disk))
+            Check(
+                title=f"guest {name} on the Dom-0",
+                ok=there,
+                found=size,
+                expected="configuration and image",
+                remedy="hikkoshi lab up",
+                where=str(disk),
+            )
         )
     return checks
 
@@ -149,10 +163,16 @@ def _check_is_lab(home: Home, wanted: Site) -> None:
         "vsphere.user": (v.user, "administrator", v.user in ("administrator", "administrator@vsphere.local")),
     }
     wrong = [
-        Problem("this site is not the lab", f"{home.root / 'params' / 'site.yml'}: {key}", found, expected,
-                "the lab comes up only for the parameters that ship with Hikkoshi; for a real site it is not needed")
-        for key, (found, expected, right) in meant.items() if not right
-    ]  # fmt: skip
+        Problem(
+            what="this site is not the lab",
+            where=f"{home.root / 'params' / 'site.yml'}: {key}",
+            found=found,
+            expected=expected,
+            remedy="the lab comes up only for the parameters that ship with Hikkoshi; for a real site it is not needed",
+        )
+        for key, (found, expected, right) in meant.items()
+        if not right
+    ]
     if wrong:
         raise BadInput(*wrong)
 
@@ -166,11 +186,11 @@ def _refuse_taken_port(server: str) -> None:
         except OSError as e:
             raise Refused(
                 Problem(
-                    "the lab's vCenter cannot have its port",
-                    server,
-                    e.strerror or str(e),
-                    "a port that nobody listens on",
-                    "end the program that has it, or write another port as `server` in params/site.yml; a lab of another "
+                    what="the lab's vCenter cannot have its port",
+                    where=server,
+                    found=e.strerror or str(e),
+                    expected="a port that nobody listens on",
+                    remedy="end the program that has it, or write another port as `server` in params/site.yml; a lab of another "
                     "folder is ended by `hikkoshi lab down` there",
                 )
             ) from None

@@ -98,9 +98,7 @@ def origin_of(variant: Variant) -> Origin:
 
 def machine_of(variant: Variant) -> Machine:
     """The machine that it is to become."""
-    nics = tuple(
-        MachineNic(name=f"eth{n}", mac=nic.mac, address=str(nic.address)) for n, nic in enumerate(variant.image.nics)
-    )
+    nics = tuple(MachineNic(name=f"eth{n}", mac=nic.mac, address=str(nic.address)) for n, nic in enumerate(variant.image.nics))
     return Machine(controller="pvscsi", nic_model="vmxnet3", memory_mb=variant.image.memory_mb, vcpus=1, nics=nics)
 
 
@@ -120,7 +118,7 @@ def _write(file_system: str, path: str, text: str, folder: Path) -> None:
         os.fchmod(draft.fileno(), 0o755 if path.startswith("/sbin/") else 0o644)
         tool.run(["debugfs", "-w", "-f", "-", file_system], stdin=f"rm {path}\nwrite {draft.name} {path}\n")
     if _content(file_system, path) != text:
-        raise StepFailed(Problem("a file of a lab's guest was not written", f"{file_system}: {path}"))
+        raise StepFailed(Problem(what="a file of a lab's guest was not written", where=f"{file_system}: {path}"))
 
 
 def _file_systems(disk: Path) -> list[str]:

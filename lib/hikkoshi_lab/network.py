@@ -168,15 +168,13 @@ class Network:
         gw, wire = self.host("gw"), self.host(WIRE)
         mac = gw.run(["cat", f"/sys/class/net/{nic}/address"]).stdout.strip()
         gw.run(["ip", "link", "set", nic, "netns", WIRE])
-        wire.script(
-            f"ip link set {nic} promisc on up; ethtool -K {nic} gro off lro off tso off gso off >/dev/null 2>&1"
-        )
+        wire.script(f"ip link set {nic} promisc on up; ethtool -K {nic} gro off lro off tso off gso off >/dev/null 2>&1")
         self.daemon(WIRE, [sys.executable, "-m", "hikkoshi_lab.aggregation", nic, "gw", mac])
         deadline = time.monotonic() + 10
         while gw.run(["ip", "link", "show", nic], ok=(0, 1)).returncode:
             if time.monotonic() > deadline:
                 raise ToolFailed(
-                    Problem("the NIC in a program did not start", f"lab:gw {nic}", remedy="lab down, lab up")
+                    Problem(what="the NIC in a program did not start", where=f"lab:gw {nic}", remedy="lab down, lab up")
                 )
             time.sleep(0.02)
         gw.script(_ADDRESS.format(nic=nic, subnet=SEGMENTS[NICS[nic]], last=GATEWAY))
@@ -254,13 +252,17 @@ def up() -> Iterator[Network]:
 def launch(*, daemon: bool) -> Network:
     """Bring it up and wait until it stands. A daemon outlives us; else it ends when the calling thread does."""
     if os.geteuid() != 0:
-        raise BadInput(Problem("the lab's network needs root", found=f"user id {os.geteuid()}", expected="root",
-                               remedy="run it as root, or in a virtual machine of your own"))  # fmt: skip
+        raise BadInput(
+            Problem(
+                what="the lab's network needs root",
+                found=f"user id {os.geteuid()}",
+                expected="root",
+                remedy="run it as root, or in a virtual machine of your own",
+            )
+        )
     namespaces = ["unshare", "--mount", "--pid", "--net", "--fork", "--kill-child"]
     process = subprocess.Popen(
-        [tool.find(namespaces[0]), *namespaces[1:], "sh", "-es"]
-        if daemon
-        else tool.command([*namespaces, "sh", "-es"]),
+        [tool.find(namespaces[0]), *namespaces[1:], "sh", "-es"] if daemon else tool.command([*namespaces, "sh", "-es"]),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -280,9 +282,13 @@ def launch(*, daemon: bool) -> Network:
             words = process.stderr.read().decode(errors="replace")
             process.wait()
             raise ToolFailed(
-                Problem("the lab's network does not come up", found=tool.tail(words), expected=READY,
-                        remedy="its kernel needs veth, bridge, tbf, nftables and namespaces")
-            )  # fmt: skip
+                Problem(
+                    what="the lab's network does not come up",
+                    found=tool.tail(words),
+                    expected=READY,
+                    remedy="its kernel needs veth, bridge, tbf, nftables and namespaces",
+                )
+            )
     process.returncode = 0  # Network.end ends it, not this object
     return Network(process.pid)
 
@@ -355,6 +361,12 @@ def _settings(host: str) -> str:
 
 def _known(name: str, names: Mapping[str, object]) -> str:
     if name not in names:
-        raise BadInput(Problem("the lab's network has no such thing", found=repr(name), expected=", ".join(names),
-                               remedy=nearest(name, list(names)) or "correct the name"))  # fmt: skip
+        raise BadInput(
+            Problem(
+                what="the lab's network has no such thing",
+                found=repr(name),
+                expected=", ".join(names),
+                remedy=nearest(name, list(names)) or "correct the name",
+            )
+        )
     return name

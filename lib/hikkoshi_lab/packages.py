@@ -30,17 +30,7 @@ NAMES = (
     "libc6-i386",  # GRUB's installer is a 32-bit program
     "lvm2",  # and what it needs, for guests on LVM
     *("libdevmapper1.02.1", "libdevmapper-event1.02.1", "libaio1", "libblkid1", "libedit2", "libtinfo6", "libbsd0"),
-    *(
-        "libmd0",
-        "libudev1",
-        "libsystemd0",
-        "libcap2",
-        "libgcrypt20",
-        "libgpg-error0",
-        "liblzma5",
-        "libzstd1",
-        "liblz4-1",
-    ),
+    *("libmd0", "libudev1", "libsystemd0", "libcap2", "libgcrypt20", "libgpg-error0", "liblzma5", "libzstd1", "liblz4-1"),
 )
 
 
@@ -66,7 +56,7 @@ def load(folder: Path | None = None) -> Mapping[str, Package]:
     if missing:
         raise BadInput(
             Problem(
-                "packages for the lab's guests are missing",
+                what="packages for the lab's guests are missing",
                 where=str(folder),
                 found="missing: " + ", ".join(missing),
                 expected=f"{len(NAMES)} packages, fetched by the set-up",
@@ -113,7 +103,7 @@ def fetch(folder: Path | None = None) -> tuple[int, int]:
         except ToolFailed as e:
             raise StepFailed(
                 Problem(
-                    "apt-get could not get the packages for the lab's guests",
+                    what="apt-get could not get the packages for the lab's guests",
                     where=", ".join(missing),
                     found=e.problems[0].found or e.problems[0].what,
                     expected="a Debian mirror in apt's sources that can be reached from here",
@@ -163,7 +153,7 @@ def _kernel(own: list[str]) -> str:
     shown = tool.run([*_apt("apt-cache"), *own, "show", "--no-all-versions", KERNEL], env=settings()).stdout
     found = re.search(r"^Depends:.*?\b(linux-image-[0-9][^ ,]*)", shown, re.M)
     if found is None:
-        raise ToolFailed(Problem("no kernel found", found=f"{KERNEL} depends on no linux-image-VERSION", remedy=""))
+        raise ToolFailed(Problem(what="no kernel found", found=f"{KERNEL} depends on no linux-image-VERSION", remedy=""))
     return found[1]
 
 

@@ -35,17 +35,13 @@ def table(size: int, identity: uuid.UUID, *, lvm: bool = False) -> bytes:
     for n, kind in enumerate(kinds):
         first, count = at[n] // SECTOR, (at[n + 1] - at[n]) // SECTOR
         active = 0 if n else 0x80
-        entries += (
-            bytes((active,)) + chs(first) + bytes((kind,)) + chs(first + count - 1) + struct.pack("<II", first, count)
-        )
+        entries += bytes((active,)) + chs(first) + bytes((kind,)) + chs(first + count - 1) + struct.pack("<II", first, count)
     return bytes(440) + identity.bytes[:4] + bytes(2) + entries.ljust(64, b"\0") + b"\x55\xaa"
 
 
 def swap_header(size: int, identity: uuid.UUID, label: str) -> bytes:
     """The first page of swap space."""
-    header = (
-        bytes(1024) + struct.pack("<III", 1, size // 4096 - 1, 0) + identity.bytes + label.encode().ljust(16, b"\0")
-    )
+    header = bytes(1024) + struct.pack("<III", 1, size // 4096 - 1, 0) + identity.bytes + label.encode().ljust(16, b"\0")
     return header.ljust(4096 - 10, b"\0") + b"SWAPSPACE2"
 
 

@@ -50,10 +50,7 @@ def guest(lab: network.Network) -> Guest:
 
 def _permission(patient: Guest) -> Permission:
     """The lab's own word for its own gateway: there is no plan, no second person, and no service that anybody uses."""
-    shell, now = (
-        patient.measurement.shell if patient.measurement else "",
-        datetime.now(UTC).isoformat(timespec="seconds"),
-    )
+    shell, now = (patient.measurement.shell if patient.measurement else "", datetime.now(UTC).isoformat(timespec="seconds"))
     return Permission("proof", "85-offloads", patient.name, "", "", "", shell, "the lab", now)
 
 
@@ -81,7 +78,7 @@ def rows(home: Home, lab: network.Network) -> Iterator[Row]:
     again = counts.retransmitted or 0
     yield "segments sent again", "two or more for each", str(again), again >= 2 * (told[0] or 1)
     yield "named within", f"{CAUSE_WITHIN} s", f"{named:.0f} s", named <= CAUSE_WITHIN
-    treatment.apply(_permission(patient), [Check("it serves", True, "there is no other gateway in this network")])
+    treatment.apply(_permission(patient), [Check(title="it serves", ok=True, found="there is no other gateway in this network")])
     remedied = treatment.remedied()
     yield "remedy, read back", "in place", remedied.found or remedied.title, bool(remedied)
     treatment.prove()

@@ -138,10 +138,7 @@ class _Handler(BaseHTTPRequestHandler):
             answer = connection.getresponse()
             content = answer.read()
             # an upload has to come to us, not to the server itself
-            ours, theirs = (
-                f"127.0.0.1:{self.server.proxy.port}",
-                f"{self.server.upstream.host}:{self.server.upstream.port}",
-            )
+            ours, theirs = (f"127.0.0.1:{self.server.proxy.port}", f"{self.server.upstream.host}:{self.server.upstream.port}")
             content = content.replace(f"https://{theirs}/nfc/".encode(), f"https://{ours}/nfc/".encode())
             cookie = answer.getheader("Set-Cookie")
             kind = answer.getheader("Content-Type") or "text/xml"

@@ -22,10 +22,7 @@ def shape(v: VSphere, site: Site, storage: Path, say: Callable[[str], None]) -> 
     `storage` is the folder for the datastores: the simulator keeps a machine's files there.
     """
     wanted = site.vsphere
-    for kind, name in (
-        ("Datacenter", wanted.datacenter),
-        ("ClusterComputeResource", wanted.cluster),
-    ):
+    for kind, name in (("Datacenter", wanted.datacenter), ("ClusterComputeResource", wanted.cluster)):
         _rename(v, kind, name, say)
     if wanted.datastore not in {p["name"] for p in v.collect("Datastore", ["name"]).values()}:
         _datastore(v, storage / wanted.datastore)
@@ -68,7 +65,7 @@ def _datastore(v: VSphere, folder: Path) -> None:
     blind = [p["name"] for p in v.collect("HostSystem", ["name", "datastore"]).values() if not p.get("datastore")]
     if blind:
         raise VSphereError(
-            Problem(f"the datastore {folder.name} was not made", v.where, f"missing on {', '.join(blind)}")
+            Problem(what=f"the datastore {folder.name} was not made", where=v.where, found=f"missing on {', '.join(blind)}")
         )
 
 

@@ -127,7 +127,7 @@ def unpack(package: Package, wanted: Callable[[str], object]) -> dict[str, Node]
             process.kill()
             raise StepFailed(
                 Problem(
-                    "a package for the lab's guests cannot be unpacked",
+                    what="a package for the lab's guests cannot be unpacked",
                     where=str(package.path),
                     found=str(e),
                     expected="a whole .deb file",
@@ -143,9 +143,7 @@ def programs(packages: Mapping[str, Package], *, lvm: bool = False) -> dict[str,
     for package, paths in (PROGRAMS | ({"lvm2": ("sbin/lvm",)} if lvm else {})).items():
         # later releases have all of it below /usr
         places = {prefix + path for path in paths for prefix in ("", "usr/")}
-        tree |= {
-            path.removeprefix("usr/"): node for path, node in unpack(packages[package], places.__contains__).items()
-        }
+        tree |= {path.removeprefix("usr/"): node for path, node in unpack(packages[package], places.__contains__).items()}
     for package, names in (LIBRARIES | (LVM_LIBRARIES if lvm else {})).items():
         stems = tuple(name.split(".so")[0] + ".so" for name in names)
         tree |= {f"lib64/{name}": node for name, node in _libraries(packages[package], stems).items() if name in names}
@@ -203,15 +201,12 @@ def xen_image() -> bytes:
 
     GRUB's Error 13 comes of the form.
     """
-    note = (
-        b"GUEST_OS=linux,GUEST_VER=2.6,XEN_VER=xen-3.0,VIRT_BASE=0xffffffff80000000,LOADER=generic,BSD_SYMTAB,FEATURES="
-    )
+    note = b"GUEST_OS=linux,GUEST_VER=2.6,XEN_VER=xen-3.0,VIRT_BASE=0xffffffff80000000,LOADER=generic,BSD_SYMTAB,FEATURES="
     names = b"\0__xen_guest\0.shstrtab\0"
     body = 64 + 56
     sections = (body + len(note) + len(names) + 7) // 8 * 8
     header = struct.pack(
-        "<16sHHIQQQIHHHHHH",
-        *(b"\x7fELF\x02\x01\x01", 2, 62, 1, 0xFFFFFFFF80200000, 64, sections, 0, 64, 56, 1, 64, 3, 2),
+        "<16sHHIQQQIHHHHHH", *(b"\x7fELF\x02\x01\x01", 2, 62, 1, 0xFFFFFFFF80200000, 64, sections, 0, 64, 56, 1, 64, 3, 2)
     )
     load = struct.pack("<IIQQQQQQ", 1, 5, body, 0xFFFFFFFF80200000, 0x200000, len(note), len(note), 4096)
     table = bytes(64)
@@ -220,9 +215,7 @@ def xen_image() -> bytes:
     return initrd.gzipped((header + load + note + names).ljust(sections, b"\0") + table)
 
 
-def boot(
-    ordinary: Kernel, programs: Tree, epoch: int, place: Places, kernels: Sequence[str], drivers: Sequence[str]
-) -> Tree:
+def boot(ordinary: Kernel, programs: Tree, epoch: int, place: Places, kernels: Sequence[str], drivers: Sequence[str]) -> Tree:
     """What lies in /boot: the kernels, the first of them the default, and GRUB's configuration.
 
     `kernels` are "xen", which boots only there, and "ordinary"; `drivers` are in the ordinary one's initrd.
@@ -277,9 +270,7 @@ password --md5 $1$q5XJz1$Lw3sTGkuZr8UyVbNcA7pE/
 
 def root(name: str, nics: Iterable[Nic], forwards: bool, ordinary: Kernel, programs: Tree, place: Places) -> Tree:
     """What lies in /."""
-    tree: dict[str, Node] = {
-        f: folder() for f in ("boot", "dev", "home", "mnt", "proc", "sys", "srv", "run", "var/run")
-    }
+    tree: dict[str, Node] = {f: folder() for f in ("boot", "dev", "home", "mnt", "proc", "sys", "srv", "run", "var/run")}
     tree |= {f: folder() for f in ("var/lock/subsys", "var/log", "var/lib/rpm", "var/empty")}
     tree |= {"root": folder(0o750), "tmp": folder(0o1777), "var/tmp": folder(0o1777)}
     tree |= {f"etc/rc.d/rc{level}.d": folder() for level in range(7)}

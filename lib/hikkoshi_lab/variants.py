@@ -30,8 +30,7 @@ class Variant:
 
 def _nics(count: int) -> tuple[Nic, ...]:
     return tuple(
-        Nic(f"00:16:3e:0a:00:{n:02x}", ipaddress.IPv4Interface(f"10.40.{n + 1}.20/24"), f"xenbr40{n + 1}")
-        for n in range(count)
+        Nic(f"00:16:3e:0a:00:{n:02x}", ipaddress.IPv4Interface(f"10.40.{n + 1}.20/24"), f"xenbr40{n + 1}") for n in range(count)
     )
 
 
@@ -77,8 +76,7 @@ VARIANTS = {
             "Debian 12 on single partitions, with systemd-networkd",
             disks=debian.disks,
             lro_off=tuple(
-                File(path=f"/etc/systemd/network/10-{nic}.link", way="link", nics=(nic,))
-                for nic in ("eth0", "eth1", "eth2")
+                File(path=f"/etc/systemd/network/10-{nic}.link", way="link", nics=(nic,)) for nic in ("eth0", "eth1", "eth2")
             ),
         ),
     )

@@ -22,15 +22,7 @@ from hikkoshi_lab import certificate
 
 PASSWORD = "vcenter.password"
 PID_FILE, LOG, HINTS, TEMPORARY = "vcsim.json", "vcsim.log", "hints.json", "tmp"
-MADE = (
-    certificate.CA,
-    certificate.CERTIFICATE,
-    certificate.KEY,
-    PASSWORD,
-    PID_FILE,
-    LOG,
-    HINTS,
-)  # and the folder TEMPORARY
+MADE = (certificate.CA, certificate.CERTIFICATE, certificate.KEY, PASSWORD, PID_FILE, LOG, HINTS)  # and the folder TEMPORARY
 
 
 @dataclass(frozen=True)
@@ -87,11 +79,13 @@ def find(folder: Path) -> Server | None:
 def launch(folder: Path, listen: str, flags: Sequence[str] = (), *, daemon: bool = True) -> Server:
     """Start one and wait until it listens. A daemon outlives us; else it ends when the calling thread does."""
     if not binary().is_file():
-        raise ToolFailed(Problem("vcsim is not built", str(binary()), remedy="run `make setup`"))
+        raise ToolFailed(Problem(what="vcsim is not built", where=str(binary()), remedy="run `make setup`"))
     shutil.rmtree(folder / TEMPORARY, ignore_errors=True)
     (folder / TEMPORARY).mkdir()
-    paths = {f"-{flag}": str(folder / name) for flag, name in (("tlscert", certificate.CERTIFICATE),
-             ("tlskey", certificate.KEY), ("password-file", PASSWORD))}  # fmt: skip
+    paths = {
+        f"-{flag}": str(folder / name)
+        for flag, name in (("tlscert", certificate.CERTIFICATE), ("tlskey", certificate.KEY), ("password-file", PASSWORD))
+    }
     argv = [str(binary()), "-l", listen, *(word for pair in paths.items() for word in pair), *flags]
     with (folder / LOG).open("wb") as log:
         process = subprocess.Popen(
@@ -112,11 +106,12 @@ def launch(folder: Path, listen: str, flags: Sequence[str] = (), *, daemon: bool
             said = "\n".join((folder / LOG).read_text(errors="replace").splitlines()[:5])  # Go says the reason first
             raise ToolFailed(
                 Problem(
-                    "vcsim did not start",
-                    f"listening on {listen}",
-                    said,
-                    "a line with its address within 30 s",
-                    "if the address is in use, another program has the port: end it, or change `server` in params/site.yml",
+                    what="vcsim did not start",
+                    where=f"listening on {listen}",
+                    found=said,
+                    expected="a line with its address within 30 s",
+                    remedy="if the address is in use, another program has the port: end it, or change `server` in "
+                    "params/site.yml",
                 )
             )
         time.sleep(0.02)
@@ -153,9 +148,7 @@ def _write(folder: Path, server: Server) -> None:
 
 
 def _url(log: Path) -> str:
-    return next(
-        (s.removeprefix("url ") for s in log.read_text(errors="replace").splitlines() if s.startswith("url ")), ""
-    )
+    return next((s.removeprefix("url ") for s in log.read_text(errors="replace").splitlines() if s.startswith("url ")), "")
 
 
 def started(pid: int) -> str:

@@ -78,11 +78,7 @@ def main() -> None:
             for n in (names[k % len(names) :] + names)[: len(names)]
         ]
         ours = [n for n in names if n.startswith("hikkoshi")]
-        sparse = [
-            run(n, command(n, large, folder / "out"), large, folder / "out", k)
-            for k in range(asked.rounds)
-            for n in ours
-        ]
+        sparse = [run(n, command(n, large, folder / "out"), large, folder / "out", k) for k in range(asked.rounds) for n in ours]
         allocated = image.stat().st_blocks * 512 / MIB
         print(f"{asked.mib} MiB, {allocated:.0f} of them allocated; {os.cpu_count()} CPUs, {asked.rounds} rounds")
         print("\n".join(table(runs)))

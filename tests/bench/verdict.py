@@ -39,9 +39,7 @@ def main() -> None:
     if asked.csv:
         files.write(asked.csv, table.to_csv(index=False))
     worst = table.loc[table["wrong"].idxmax()]
-    print(
-        f"\nmost wrong verdicts: {worst['wrong']:.2%}, at the true ratio {worst['true ratio']:g}; allowed: {ALLOWED:.0%}"
-    )
+    print(f"\nmost wrong verdicts: {worst['wrong']:.2%}, at the true ratio {worst['true ratio']:g}; allowed: {ALLOWED:.0%}")
     sys.exit(int(worst["wrong"] > ALLOWED))
 
 

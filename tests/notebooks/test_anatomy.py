@@ -29,9 +29,20 @@ def tags(path: Path) -> list[str]:
 
 def test_the_runbooks_are_all_there() -> None:
     assert [p.stem for p in NOTEBOOKS] == [
-        "00-start-here", "10-survey", "20-plan", "30-prepare", "40-convert", "50-rehearse", "60-deploy",
-        "70-cutover", "75-rollback", "80-netperf", "81-table1", "85-offloads", "90-report",
-    ]  # fmt: skip
+        "00-start-here",
+        "10-survey",
+        "20-plan",
+        "30-prepare",
+        "40-convert",
+        "50-rehearse",
+        "60-deploy",
+        "70-cutover",
+        "75-rollback",
+        "80-netperf",
+        "81-table1",
+        "85-offloads",
+        "90-report",
+    ]
 
 
 def test_vsphere_and_the_dom0_are_asked_in_the_very_cell_that_shuts_the_source_down() -> None:

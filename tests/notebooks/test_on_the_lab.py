@@ -12,23 +12,47 @@ from hikkoshi.run.journal import Journal
 
 PROJECT = Path(__file__).parents[2]
 PLAN_ORDER = [
-    "00-start-here", "10-survey", "20-plan", "30-prepare", "40-convert", "50-rehearse", "60-deploy", "70-cutover",
-    "75-rollback", "80-netperf", "85-offloads", "90-report",
-]  # fmt: skip
+    "00-start-here",
+    "10-survey",
+    "20-plan",
+    "30-prepare",
+    "40-convert",
+    "50-rehearse",
+    "60-deploy",
+    "70-cutover",
+    "75-rollback",
+    "80-netperf",
+    "85-offloads",
+    "90-report",
+]
 
 
 def nbval(home: Home, *names: str, how: str = "--nbval-lax") -> subprocess.CompletedProcess[str]:
     notebooks = [str(PROJECT / "notebooks" / f"{n}.ipynb") for n in names]
     return subprocess.run(
-        [sys.executable, "-m", "pytest", how, "--nbval-current-env", "--nbval-cell-timeout=300", "-q", "-p", "no:cacheprovider",
-         "-c", os.devnull, "-W", "error::UserWarning", *notebooks],
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            how,
+            "--nbval-current-env",
+            "--nbval-cell-timeout=300",
+            "-q",
+            "-p",
+            "no:cacheprovider",
+            "-c",
+            os.devnull,
+            "-W",
+            "error::UserWarning",
+            *notebooks,
+        ],
         env={**os.environ, "HIKKOSHI_HOME": str(home.root)},
         cwd=home.root,
         capture_output=True,
         text=True,
         timeout=900,
         check=False,
-    )  # fmt: skip
+    )
 
 
 @pytest.mark.needs("qemu-img", "qemu-system-x86_64", "vcsim")
@@ -36,9 +60,7 @@ def test_every_runbook_runs_in_plan_mode_on_a_guest_that_nobody_has_touched_yet(
     result = nbval(plan_home, *PLAN_ORDER)
     assert result.returncode == 0, result.stdout[-6000:]
     steps = [e for e in Journal(plan_home.folder("gateway") / "journal.jsonl").entries() if e["event"] == "step"]
-    assert {
-        (e["step"], e["state"]) for e in steps if e["step"] in ("30-prepare", "40-convert", "50-rehearse", "60-deploy")
-    } == {
+    assert {(e["step"], e["state"]) for e in steps if e["step"] in ("30-prepare", "40-convert", "50-rehearse", "60-deploy")} == {
         *((step, "would") for step in ("30-prepare", "40-convert", "50-rehearse", "60-deploy")),
         ("60-deploy", "already"),  # nothing of an earlier plan stands in vSphere that would be removed first
     }

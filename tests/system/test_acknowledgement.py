@@ -91,10 +91,7 @@ def link(path: Path) -> None:
 SPOILT: dict[str, tuple[Callable[[Home], object], str]] = {
     "a byte of it is changed": (change, "a file was changed"),
     "it is listed anew": (lambda h: (change(h), list_again(record(h))), "an acknowledgement counts for nothing"),
-    "its words are changed": (
-        lambda h: word(h, BECAUSE, "all is well"),
-        "an acknowledgement counts for nothing",
-    ),
+    "its words are changed": (lambda h: word(h, BECAUSE, "all is well"), "an acknowledgement counts for nothing"),
     "words are added": (lambda h: word(h, BECAUSE, f"{BECAUSE}\nmore: x"), "an acknowledgement counts for nothing"),
     "its signature is taken away": (
         lambda h: signature.path_of(acknowledgement.path_of(record(h))).unlink(),
@@ -120,10 +117,7 @@ SPOILT: dict[str, tuple[Callable[[Home], object], str]] = {
         lambda h: (writable(record(h)), shutil.rmtree(record(h))),
         "something lies among the records that is none",
     ),
-    "it is a link": (
-        lambda h: link(acknowledgement.path_of(record(h))),
-        "an acknowledgement counts for nothing",
-    ),
+    "it is a link": (lambda h: link(acknowledgement.path_of(record(h))), "an acknowledgement counts for nothing"),
 }
 
 
@@ -154,9 +148,7 @@ def test_only_what_was_sealed_unsigned_and_is_as_it_was_is_acknowledged(home: Ho
 @pytest.mark.parametrize(
     ("key", "because", "code"), [("approver", BECAUSE, 3), ("stranger", BECAUSE, 3), ("operator", "a\nb", 2)]
 )
-def test_who_may_not_seal_may_not_acknowledge_and_reasons_are_plain(
-    home: Home, key: str, because: str, code: int
-) -> None:
+def test_who_may_not_seal_may_not_acknowledge_and_reasons_are_plain(home: Home, key: str, because: str, code: int) -> None:
     own = str(keys.folder(home) / key)
     done = hikkoshi(home, "acknowledge", str(record(home)), "--key", own, "--because", because)
     assert done.returncode == code, done.stdout + done.stderr
@@ -204,9 +196,7 @@ def test_before_something_is_sealed_unsigned_it_is_said_where_the_run_is_opened(
     formatter = DisplayFormatter()
     monkeypatch.setattr(show, "get_ipython", lambda: SimpleNamespace(display_formatter=formatter))
     show._activate()
-    (keys.folder(home) / "operator").write_bytes(
-        own
-    )  # it was tried when the run was opened, and not again for each form
+    (keys.folder(home) / "operator").write_bytes(own)  # it was tried when the run was opened, and not again for each form
     shown = formatter.format(opened)[0]  # what JupyterLab gets; it prefers the HTML
     assert all("NOBODY CAN SIGN HERE: the key" in shown[form] for form in ("text/html", "text/plain"))
     (keys.folder(home) / "operator").unlink()

@@ -48,8 +48,7 @@ def ready(moved: Home, tmp_path: Path) -> Iterator[Home]:
     )
     image = Path("disk") / "idp.img"
     subprocess.run(
-        ["cp", "--sparse=always", "--preserve=timestamps", moved.folder("idp") / image, home.folder("idp") / image],
-        check=True,
+        ["cp", "--sparse=always", "--preserve=timestamps", moved.folder("idp") / image, home.folder("idp") / image], check=True
     )
     own.mkdir(parents=True)
     with vcsim.start(own) as server:
@@ -154,9 +153,7 @@ def test_on_a_terminal_the_page_is_shown_and_the_guests_name_has_to_be_typed(pla
 @pytest.mark.needs("ssh-keygen")
 def test_a_passphrase_is_asked_for_on_the_terminal(planned: Home) -> None:
     key = keys.folder(planned) / "approver"
-    subprocess.run(
-        ["ssh-keygen", "-q", "-p", "-P", "", "-N", "open sesame", "-f", key], check=True, stdout=subprocess.PIPE
-    )
+    subprocess.run(["ssh-keygen", "-q", "-p", "-P", "", "-N", "open sesame", "-f", key], check=True, stdout=subprocess.PIPE)
     code, told = typed(planned, key, (NAME, "gateway"), ("passphrase", "open sesame"))
     assert code == 0, told
     assert approval.check(planned, "gateway", Plan.load(planned.folder("gateway")))

@@ -33,9 +33,7 @@ def site(surveyed: Home, tmp_path: Path) -> Home:
     shutil.copytree(surveyed.root / "params", tmp_path / "params")
     path = tmp_path / "params" / "site.yml"
     path.write_text(
-        path.read_text()
-        .replace("outputs/lab/", f"{surveyed.outputs}/lab/")
-        .replace(f"{surveyed.outputs}/lab/dom0", "dom0")
+        path.read_text().replace("outputs/lab/", f"{surveyed.outputs}/lab/").replace(f"{surveyed.outputs}/lab/dom0", "dom0")
     )
     (tmp_path / "dom0/etc/xen").mkdir(parents=True)
     (tmp_path / "dom0/var/lib/xen/images").mkdir(parents=True)
@@ -91,8 +89,9 @@ def qcow2(home: Home) -> None:
     evil = home.root / "evil.qcow2"
     subprocess.run(
         ["qemu-img", "create", "-q", "-f", "qcow2", "-b", str(secret), "-F", "raw", str(evil), "1M"],
-        check=True, stdout=subprocess.PIPE,
-    )  # fmt: skip
+        check=True,
+        stdout=subprocess.PIPE,
+    )
     disk(home).write_bytes(evil.read_bytes().ljust(1 << 20, b"\0"))
 
 
@@ -100,12 +99,7 @@ SURVEY: list[tuple[str, Callable[[Home], object], int, list[str]]] = [
     ("a missing image", lambda h: disk(h).unlink(), 2, ["idp.img"]),
     ("an empty image", lambda h: disk(h).write_bytes(b""), 2, ["idp.img", "empty"]),
     ("a raw image that carries a qcow2 header", qcow2, 2, ["idp.img", "qcow2"]),
-    (
-        "an xm file with code in it",
-        lambda h: edit(config(h), "memory", "import os\nmemory"),
-        2,
-        ["etc/xen/idp:", "import"],
-    ),
+    ("an xm file with code in it", lambda h: edit(config(h), "memory", "import os\nmemory"), 2, ["etc/xen/idp:", "import"]),
     ("a missing configuration", lambda h: config(h).unlink(), 2, ["etc/xen/idp"]),
     (
         "a misspelt key",
@@ -117,9 +111,7 @@ SURVEY: list[tuple[str, Callable[[Home], object], int, list[str]]] = [
 
 
 @pytest.mark.parametrize(("what", "spoil", "code", "words"), SURVEY, ids=[s[0] for s in SURVEY])
-def test_the_survey_refuses(
-    site: Home, what: str, spoil: Callable[[Home], object], code: int, words: list[str]
-) -> None:
+def test_the_survey_refuses(site: Home, what: str, spoil: Callable[[Home], object], code: int, words: list[str]) -> None:
     spoil(site)
     refused(site, code, words, "run", "idp", "--through", "10")
 
@@ -144,14 +136,27 @@ def eleven(home: Home) -> None:
 def other_certificate(home: Home) -> None:
     made = home.root / "other.pem"
     subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=other", "-days", "2",
-         "-keyout", str(home.root / "other.key"), "-out", str(made)],
-        check=True, capture_output=True,
-    )  # fmt: skip
-    path = home.root / "params/site.yml"
-    path.write_text(
-        "".join(f"  ca: {made}\n" if li.startswith("  ca:") else li for li in path.read_text().splitlines(True))
+        [
+            "openssl",
+            "req",
+            "-x509",
+            "-newkey",
+            "rsa:2048",
+            "-nodes",
+            "-subj",
+            "/CN=other",
+            "-days",
+            "2",
+            "-keyout",
+            str(home.root / "other.key"),
+            "-out",
+            str(made),
+        ],
+        check=True,
+        capture_output=True,
     )
+    path = home.root / "params/site.yml"
+    path.write_text("".join(f"  ca: {made}\n" if li.startswith("  ca:") else li for li in path.read_text().splitlines(True)))
 
 
 def wrong_password(home: Home) -> None:
@@ -160,10 +165,7 @@ def wrong_password(home: Home) -> None:
     wrong.chmod(0o600)
     path = home.root / "params/site.yml"
     path.write_text(
-        "".join(
-            f"  password: file:{wrong}\n" if li.startswith("  password:") else li
-            for li in path.read_text().splitlines(True)
-        )
+        "".join(f"  password: file:{wrong}\n" if li.startswith("  password:") else li for li in path.read_text().splitlines(True))
     )
 
 
@@ -171,9 +173,7 @@ PLAN: list[tuple[str, str, Callable[[Home], object], int, list[str]]] = [
     (
         "an unmapped NIC",
         "gateway",
-        lambda h: edit(
-            h.root / "params/guests/gateway.yml", '  - { mac: "00:16:3e:05:00:03", segment: vlan304 }\n', ""
-        ),
+        lambda h: edit(h.root / "params/guests/gateway.yml", '  - { mac: "00:16:3e:05:00:03", segment: vlan304 }\n', ""),
         3,
         ["eth3 (00:16:3e:05:00:03)"],
     ),
@@ -238,17 +238,7 @@ def test_a_misspelt_notebook_parameter_stops_plain_papermill_too(site: Home, tmp
     notebook = Path(__file__).parents[2] / "notebooks" / "40-convert.ipynb"
     before = everything(site)
     result = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "papermill",
-            notebook,
-            tmp_path / "out.ipynb",
-            "-p",
-            "gest",
-            "gateway",
-            "--no-progress-bar",
-        ],
+        [sys.executable, "-m", "papermill", notebook, tmp_path / "out.ipynb", "-p", "gest", "gateway", "--no-progress-bar"],
         env={**os.environ, "HIKKOSHI_HOME": str(site.root)},
         capture_output=True,
         text=True,

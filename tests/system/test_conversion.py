@@ -54,9 +54,7 @@ def folder(tmp_path: Path, disk: Path) -> Path:
 
 def run(*argv: object, text: bytes = b"") -> str:
     path = os.environ["PATH"] + ":/usr/sbin:/sbin"
-    done = subprocess.run(
-        list(map(str, argv)), input=text, capture_output=True, check=True, env={**os.environ, "PATH": path}
-    )
+    done = subprocess.run(list(map(str, argv)), input=text, capture_output=True, check=True, env={**os.environ, "PATH": path})
     return done.stdout.decode()
 
 
@@ -191,9 +189,7 @@ def test_kill_9_in_mid_conversion_leaves_no_final_name_and_a_rerun_finishes(tmp_
         vmdk.read(made.with_name("web.vmdk.part"))
     assert left_behind(tmp_path) == ["web.img", "web.vmdk.part"]
     assert not conversion.complete(copy, made)
-    subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(CONVERT), str(tmp_path)], check=True, stdout=subprocess.DEVNULL
-    )
+    subprocess.run([sys.executable, "-c", textwrap.dedent(CONVERT), str(tmp_path)], check=True, stdout=subprocess.DEVNULL)
     assert left_behind(tmp_path) == ["conversion.json", "web.img", "web.vmdk"]
     assert all(conversion.proofs(copy, made))
 
@@ -203,9 +199,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A folder on a file system of its own, of 16 MiB."""
     folder = tmp_path / "small"
     folder.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", folder], capture_output=True, check=False
-    )
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", folder], capture_output=True, check=False)
     if mounted.returncode:
         pytest.skip(f"cannot mount a tmpfs: {mounted.stderr.decode().strip()}")
     try:
@@ -254,12 +248,8 @@ def test_a_copy_that_is_written_to_meanwhile_is_no_conversion(tmp_path: Path) ->
     assert left_behind(tmp_path) == ["web.img"]
 
 
-def test_a_writer_that_wrote_something_else_is_caught_by_the_other_reader(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(
-        packing._DEFLATE, "fast", lambda grain: zlib.compress(bytes(grain).replace(b"same line", b"SAME LINE"))
-    )
+def test_a_writer_that_wrote_something_else_is_caught_by_the_other_reader(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(packing._DEFLATE, "fast", lambda grain: zlib.compress(bytes(grain).replace(b"same line", b"SAME LINE")))
     with pytest.raises(StepFailed, match="byte for byte"):
         conversion.start(*paths(folder), folder)
     assert left_behind(folder) == ["web.img"]

@@ -102,14 +102,8 @@ FAULTS: dict[str, tuple[Callable[[World], object], str]] = {
     "cut off": (lambda w: setattr(w.proxy.faults, "cut_after", 4 * MIB), "upload was cut off"),
     "503": (lambda w: setattr(w.proxy.faults, "status", 503), "HTTP status 503"),
     "flipped byte": (lambda w: setattr(w.proxy.faults, "flip", 5 * MIB), "other bytes than were sent"),
-    "not complete": (
-        lambda w: w.proxy.faults.soap.update(HttpNfcLeaseComplete=Fault("InvalidState")),
-        "complete the import",
-    ),
-    "lease lost": (
-        lambda w: w.proxy.faults.soap.update(HttpNfcLeaseGetManifest=Fault("InvalidState")),
-        "tell what it received",
-    ),
+    "not complete": (lambda w: w.proxy.faults.soap.update(HttpNfcLeaseComplete=Fault("InvalidState")), "complete the import"),
+    "lease lost": (lambda w: w.proxy.faults.soap.update(HttpNfcLeaseGetManifest=Fault("InvalidState")), "tell what it received"),
     "not marked": (
         lambda w: w.proxy.faults.soap.update(ReconfigVM_Task=Fault("InvalidState")),
         "write hikkoshi.machine, hikkoshi.complete",
@@ -126,9 +120,7 @@ FAULTS: dict[str, tuple[Callable[[World], object], str]] = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_after_a_failure_neither_machine_nor_file_is_left_and_a_rerun_finishes(
-    world: World, tmp_path: Path, fault: str
-) -> None:
+def test_after_a_failure_neither_machine_nor_file_is_left_and_a_rerun_finishes(world: World, tmp_path: Path, fault: str) -> None:
     make, words = FAULTS[fault]
     v = world.connect()
     make(world)
@@ -177,9 +169,7 @@ def test_a_full_disk_is_told_as_such_and_not_as_a_cut_upload(world: World, tmp_p
 
 
 @pytest.mark.parametrize(("signum", "code"), [(signal.SIGINT, 130), (signal.SIGKILL, -9)])
-def test_a_signal_in_the_middle_and_then_the_same_command_again(
-    world: World, signum: signal.Signals, code: int
-) -> None:
+def test_a_signal_in_the_middle_and_then_the_same_command_again(world: World, signum: signal.Signals, code: int) -> None:
     argv = [sys.executable, "-m", "hikkoshi.cli.main", "convert", str(world.disk), "-", "--import", "data"]
     env = {**os.environ, "HIKKOSHI_HOME": str(world.home.root)}
     with subprocess.Popen(argv, env=env, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL) as run:
@@ -237,9 +227,7 @@ def test_another_folders_half_made_import_of_that_name_is_not_removed(world: Wor
 
 
 @pytest.mark.parametrize(("name", "words"), [("x" * 81, "80"), ("a/b", "name"), ("", "name")])
-def test_a_name_that_vsphere_does_not_take_is_refused_before_anything_is_sent(
-    world: World, name: str, words: str
-) -> None:
+def test_a_name_that_vsphere_does_not_take_is_refused_before_anything_is_sent(world: World, name: str, words: str) -> None:
     v = world.connect()
     with pytest.raises(Refused, match=words):
         world.send(v, name=name)

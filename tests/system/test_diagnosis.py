@@ -16,9 +16,7 @@ from hikkoshi_lab import network
 from hikkoshi_lab.network import Network
 from journey import permitted
 
-pytestmark = pytest.mark.needs(
-    "root", "ip", "nft", "tc", "ethtool", "netperf", "tcpdump", "unshare", "nsenter", "arping"
-)
+pytestmark = pytest.mark.needs("root", "ip", "nft", "tc", "ethtool", "netperf", "tcpdump", "unshare", "nsenter", "arping")
 Around = contextlib.AbstractContextManager[object]
 # programs on PC2 and PC1: one that reads 100 kB/s, and one that would send more
 READER = """if True:

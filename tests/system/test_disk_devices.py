@@ -75,9 +75,7 @@ def test_a_device_that_is_written_to_while_it_is_read_is_noticed(device: Path) -
     with RawDisk(device) as source:
         source.read(0, MIB)
         source.unchanged()
-        subprocess.run(
-            ["dd", "if=/dev/zero", f"of={device}", "bs=4096", "count=1", "oflag=direct", "status=none"], check=True
-        )
+        subprocess.run(["dd", "if=/dev/zero", f"of={device}", "bs=4096", "count=1", "oflag=direct", "status=none"], check=True)
         with pytest.raises(StepFailed, match="sectors written"):
             source.unchanged()
 
@@ -108,10 +106,18 @@ def made(device: Path, folder: Path, reading: float = 0) -> Descent:
     plan = SimpleNamespace(preparation=SimpleNamespace(hash="p"), source_digest=digest.content(device))
     known = Survey.model_validate_json((Path(__file__).parents[1] / "data/survey/gateway.json").read_text())
     Prepared(
-        preparation="p", source=Identity.of(source), source_digest=plan.source_digest, source_writes=source.writes(),
-        disk=Identity.of(Origin.whole(copy)), facts=known.guest, kept={}, initrd_modules_before=(), initrd_modules_after=(),
-        accelerator="tcg", seconds=1,
-    ).save(folder)  # fmt: skip
+        preparation="p",
+        source=Identity.of(source),
+        source_digest=plan.source_digest,
+        source_writes=source.writes(),
+        disk=Identity.of(Origin.whole(copy)),
+        facts=known.guest,
+        kept={},
+        initrd_modules_before=(),
+        initrd_modules_after=(),
+        accelerator="tcg",
+        seconds=1,
+    ).save(folder)
     return Descent(folder, plan, source, reading)
 
 
@@ -135,7 +141,7 @@ def test_of_a_device_it_is_said_beforehand_how_much_was_compared_and_how_long_al
 
 def test_a_device_is_the_one_that_was_copied_only_when_all_of_it_was_read_again(descent: Descent) -> None:
     assert not descent.proved()
-    off = Check("the source is off", ok=True)
+    off = Check(title="the source is off", ok=True)
     assert not descent.free(off), "the machine in vSphere may not be switched on yet"
     descent.read()
     assert "all of it was read again" in descent.proved().found
@@ -143,9 +149,7 @@ def test_a_device_is_the_one_that_was_copied_only_when_all_of_it_was_read_again(
     assert not descent.free(replace(off, ok=False))
 
 
-def test_a_write_between_the_samples_of_a_device_is_seen_once_it_is_off(
-    descent: Descent, device: Path, image: Path
-) -> None:
+def test_a_write_between_the_samples_of_a_device_is_seen_once_it_is_off(descent: Descent, device: Path, image: Path) -> None:
     write(image, device)
     assert all(c for c in descent.checks() if c.unseen), "the samples do not show it"
     descent.read()

@@ -92,9 +92,7 @@ IMAGES: dict[str, tuple[Format, Callable[[Path], Path]]] = {
 
 @needs_qemu
 @pytest.mark.parametrize("image", IMAGES)
-def test_an_image_gives_the_same_vmdk_as_the_raw_disk_with_any_number_of_threads(
-    raw: Path, tmp_path: Path, image: str
-) -> None:
+def test_an_image_gives_the_same_vmdk_as_the_raw_disk_with_any_number_of_threads(raw: Path, tmp_path: Path, image: str) -> None:
     format, made = IMAGES[image]
     path, content = made(raw), digest.content(raw)
     before = path.read_bytes()
@@ -245,9 +243,7 @@ def test_a_few_bytes_are_no_image(tmp_path: Path, content: bytes, format: Format
 
 
 @needs_qemu
-def test_a_second_file_is_refused_before_any_program_looks_at_the_image(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_second_file_is_refused_before_any_program_looks_at_the_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "secret").write_bytes(b"secret".ljust(65536))
     image = tmp_path / "x.qcow2"
     run("qemu-img", "create", "-q", "-f", "qcow2", "-b", tmp_path / "secret", "-F", "raw", image)
@@ -436,9 +432,7 @@ class Killing:
 
 
 @needs_qemu
-def test_a_reader_that_is_killed_ends_the_conversion_and_nothing_is_left(
-    raw: Path, tmp_path: Path, folders: Path
-) -> None:
+def test_a_reader_that_is_killed_ends_the_conversion_and_nothing_is_left(raw: Path, tmp_path: Path, folders: Path) -> None:
     image = convert(raw, "qcow2")
 
     ended = pytest.raises(StepFailed, match=r"the end of qemu-nbd between bytes .* status -9")

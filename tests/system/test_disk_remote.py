@@ -95,9 +95,7 @@ def image(path: Path, size: int = 8 * MIB + 512) -> Path:
     return path
 
 
-def written(
-    disk: RemoteDisk | RawDisk, target: Path, threads: int = 2, act: Callable[[], object] = int
-) -> stream.Stream:
+def written(disk: RemoteDisk | RawDisk, target: Path, threads: int = 2, act: Callable[[], object] = int) -> stream.Stream:
     """Make the VMDK; `act` is done once, after the first few MiB."""
     acts = [act]
 
@@ -148,8 +146,7 @@ def test_a_volume_behind_a_link_is_read_as_a_device(dom0: Dom0, tmp_path: Path) 
 
 
 @pytest.mark.parametrize(
-    ("name", "found"),
-    [("nothing", "no such file"), (".", "neither a file"), ("empty", "0 bytes"), ("odd", "1,000 bytes")],
+    ("name", "found"), [("nothing", "no such file"), (".", "neither a file"), ("empty", "0 bytes"), ("odd", "1,000 bytes")]
 )
 def test_what_is_no_disk_there_is_refused(dom0: Dom0, tmp_path: Path, name: str, found: str) -> None:
     (tmp_path / "empty").touch()
@@ -252,9 +249,7 @@ def test_damage_on_the_way_is_found_at_once(dom0: Dom0, tmp_path: Path) -> None:
 
 def test_a_disk_that_cannot_be_read_there_is_told_in_dd_s_words(dom0: Dom0, tmp_path: Path) -> None:
     there = big(tmp_path / "d.img")
-    script = (
-        f"head -c {20 * MIB} {shlex.quote(str(there))}; echo \"dd: error reading '$1': Input/output error\" >&2; exit 1"
-    )
+    script = f"head -c {20 * MIB} {shlex.quote(str(there))}; echo \"dd: error reading '$1': Input/output error\" >&2; exit 1"
     dom0.program("dd", script)
     with pytest.raises(StepFailed, match="did not come over ssh") as e:
         written(dom0.disk(there), tmp_path / "d.vmdk")

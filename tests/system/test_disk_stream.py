@@ -24,17 +24,12 @@ DISKS: dict[str, tuple[int, dict[int, bytes]]] = {
     "across grains": (MIB, {GRAIN - 1: b"ab", 5 * GRAIN - 700: NOISE}),
     "across grain tables": (3 * TABLE, {TABLE - 1: b"ab", 2 * TABLE - GRAIN: NOISE}),
     "a sector into a new table": (TABLE + 512, {0: b"begin", TABLE: NOISE[:512]}),
-    "more tables than a sector of directory": (
-        130 * TABLE + 512,
-        {0: b"begin", 128 * TABLE - 1: b"ab", 130 * TABLE: b"end"},
-    ),
+    "more tables than a sector of directory": (130 * TABLE + 512, {0: b"begin", 128 * TABLE - 1: b"ab", 130 * TABLE: b"end"}),
     "beyond 4 GiB": ((5 << 30) + 512, {(4 << 30) - GRAIN // 2: NOISE[:GRAIN], 5 << 30: b"end"}),
     "beyond 128 GiB": (130 << 30, {128 << 30: NOISE, (130 << 30) - 1: b"!"}),
 }
 
-SMALL = [
-    disk for disk in DISKS if not disk.startswith("beyond")
-]  # where things stand does not depend on how they are packed
+SMALL = [disk for disk in DISKS if not disk.startswith("beyond")]  # where things stand does not depend on how they are packed
 
 
 def made(folder: Path, name: str, level: Level) -> tuple[Path, Path, stream.Stream]:
@@ -112,11 +107,7 @@ def test_libvmdk_reads_what_went_in(tmp_path: Path, disk: str, layout: str) -> N
     image, file, written = made(tmp_path, disk, "fast")
     reader = Libvmdk(file if layout == "file" else tmp_path / "flow.vmdk")
     assert reader.size == written.capacity
-    places = {
-        0,
-        written.capacity - GRAIN,
-        *(o // GRAIN * GRAIN + k * GRAIN for o in DISKS[disk][1] for k in (-1, 0, 1, 2)),
-    }
+    places = {0, written.capacity - GRAIN, *(o // GRAIN * GRAIN + k * GRAIN for o in DISKS[disk][1] for k in (-1, 0, 1, 2))}
     with image.open("rb") as f:
         for place in sorted(p for p in places if 0 <= p < written.capacity):
             f.seek(place)

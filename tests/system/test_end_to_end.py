@@ -35,9 +35,7 @@ def test_plan_mode_comes_first_and_changes_nothing(plan_home: Home) -> None:
 
 
 @pytest.mark.parametrize(("guest", "nics"), [("idp", 1), ("gateway", 10)])
-def test_the_unprepared_disk_fails_and_the_prepared_one_logs_in_with_all_nics(
-    moved: Home, guest: str, nics: int
-) -> None:
+def test_the_unprepared_disk_fails_and_the_prepared_one_logs_in_with_all_nics(moved: Home, guest: str, nics: int) -> None:
     rehearsal = Rehearsal.load(moved.folder(guest))
     assert rehearsal.before is not None
     assert rehearsal.before.ending == Ending.GRUB_ERROR
@@ -86,9 +84,7 @@ def test_the_machine_in_vsphere_carries_the_plan_and_the_disks_hash(moved: Home,
     assert len(mine) == 1
     extra = {o.key: o.value for o in mine[0]["config.extraConfig"]}
     assert extra["hikkoshi.plan"] == Plan.load(folder).hash
-    assert (
-        extra["hikkoshi.vmdk"] == Conversion.load(folder).vmdk_sha256 == files.sha256(folder / "disk" / f"{guest}.vmdk")
-    )
+    assert extra["hikkoshi.vmdk"] == Conversion.load(folder).vmdk_sha256 == files.sha256(folder / "disk" / f"{guest}.vmdk")
     assert str(mine[0]["runtime.powerState"]) == "poweredOn"
     assert len(Deployment.load(folder).nics) == len(Plan.load(folder).vm.nics)
 
@@ -120,9 +116,7 @@ def test_status_tells_every_guest_as_a_table_and_as_json(moved: Home) -> None:
     assert table.returncode == 0
     assert all(g in table.stdout for g in ("idp", "gateway"))
     told = json.loads(hikkoshi(moved, "status", "--json").stdout)
-    assert {(s["guest"], s["step"], s["state"]) for s in told} == {
-        ("idp", "90-report", "done"), ("gateway", "90-report", "done"),
-    }  # fmt: skip
+    assert {(s["guest"], s["step"], s["state"]) for s in told} == {("idp", "90-report", "done"), ("gateway", "90-report", "done")}
 
 
 @pytest.mark.parametrize("guest", ["idp", "gateway"])

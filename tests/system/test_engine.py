@@ -347,11 +347,7 @@ def test_the_saved_notebook_shows_progress_while_the_cell_runs(tmp_path: Path) -
     seen: list[str] = []
 
     def look(event: Event) -> None:
-        if (
-            event.kind == "progress"
-            and not seen
-            and "'at " in saved(notebook).cells[0].get("outputs", [{}])[:1].__repr__()
-        ):
+        if event.kind == "progress" and not seen and "'at " in saved(notebook).cells[0].get("outputs", [{}])[:1].__repr__():
             seen.append(event.text)
             (tmp_path / "seen").touch()
 
@@ -363,8 +359,6 @@ def test_the_saved_notebook_shows_progress_while_the_cell_runs(tmp_path: Path) -
 def test_papermill_finds_the_engine_by_its_name(tmp_path: Path) -> None:
     notebook = build(tmp_path, "1", "raise SystemExit(0)", "2")
     command = [Path(sys.executable).with_name("papermill"), "--engine", "hikkoshi", notebook, tmp_path / "out.ipynb"]
-    done = subprocess.run(
-        command, capture_output=True, text=True, env={**os.environ, "PYTHONWARNINGS": ""}, check=False
-    )
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PYTHONWARNINGS": ""}, check=False)
     assert done.returncode == 1, done.stderr
     assert states(saved(notebook)) == ["completed", "failed", "pending"]

@@ -150,9 +150,7 @@ def test_a_journal_that_lists_what_is_elsewhere_brings_nothing_of_it_into_a_reco
     ended(home, "gateway", A)
     record = seal.of_run(home, "gateway", A)
     assert not [
-        p
-        for p in record.rglob("*")
-        if p.is_file() and p.read_bytes() in (b"of others", Path("/etc/passwd").read_bytes())
+        p for p in record.rglob("*") if p.is_file() and p.read_bytes() in (b"of others", Path("/etc/passwd").read_bytes())
     ]
     assert "not in the site's folder" in (record / "data/left-out.tsv").read_text()
     assert verified(home)[0] == []

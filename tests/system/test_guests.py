@@ -16,10 +16,7 @@ pytestmark = pytest.mark.needs("qemu-system-x86_64", "mke2fs", "debugfs", "sfdis
 def rows(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Future[Row]]]:
     """Two guests at a time: a boot under emulation keeps one core busy."""
     with ThreadPoolExecutor(2) as pool:
-        yield {
-            name: pool.submit(matrix.row, variant, tmp_path_factory.mktemp(name), "tcg")
-            for name, variant in VARIANTS.items()
-        }
+        yield {name: pool.submit(matrix.row, variant, tmp_path_factory.mktemp(name), "tcg") for name, variant in VARIANTS.items()}
 
 
 def _told(name: str) -> object:

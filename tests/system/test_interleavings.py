@@ -75,9 +75,7 @@ class Folder:
         os.link(self.disk, folder / "disk" / "idp.vmdk")
         converted(folder, self.sha256)
         mac, wish = (MAC, "") if twins else (f"00:16:3e:01:00:{len(str(self)):02x}", f"vm: {{ name: idp-{self} }}\n")
-        guest.write_text(
-            f'name: idp\ndom0: xenhost\nconfig: /etc/xen/idp\nnics: [{{ mac: "{mac}", segment: servers }}]\n{wish}'
-        )
+        guest.write_text(f'name: idp\ndom0: xenhost\nconfig: /etc/xen/idp\nnics: [{{ mac: "{mac}", segment: servers }}]\n{wish}')
         self.plans = self.all_plans.setdefault(mac, {})
         if not self.plans:
             seen = Survey.model_validate_json(survey().model_dump_json().replace(MAC, mac))
@@ -171,9 +169,7 @@ def deploy(run: Run, progress: Progress) -> None:
     with session.connect(run.home, place, timeout=20) as v:
         run.preflight(deployment.checks(v, place, order))
         progress(0, 1, "checked")
-        run.ensure(
-            "remove", lambda: deployment.no_earlier(v, order), lambda: deployment.remove_earlier(v, order, progress)
-        )
+        run.ensure("remove", lambda: deployment.no_earlier(v, order), lambda: deployment.remove_earlier(v, order, progress))
         progress(0, 1, "removed")
         run.ensure(
             "import",

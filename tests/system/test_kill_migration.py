@@ -82,14 +82,11 @@ def half_way(moved: Home, tmp_path: Path) -> Home:
     shutil.copytree(
         moved.folder("idp"),
         home.folder("idp"),
-        ignore=lambda folder, names: [
-            n for n in names if n.endswith((".img", "runs", "deployment.json", "cutover.json"))
-        ],
+        ignore=lambda folder, names: [n for n in names if n.endswith((".img", "runs", "deployment.json", "cutover.json"))],
     )
     image = Path("disk") / "idp.img"
     subprocess.run(
-        ["cp", "--sparse=always", "--preserve=timestamps", moved.folder("idp") / image, home.folder("idp") / image],
-        check=True,
+        ["cp", "--sparse=always", "--preserve=timestamps", moved.folder("idp") / image, home.folder("idp") / image], check=True
     )
     return home
 
@@ -136,9 +133,7 @@ def test_a_deployment_killed_half_way_is_finished_by_the_same_command_and_leaves
         front = stack.enter_context(proxy.start(server, lab, half_way.root / "received"))
         params = half_way.root / "params" / "site.yml"
         lines = params.read_text().splitlines(keepends=True)
-        params.write_text(
-            "".join(f"  server: 127.0.0.1:{front.port}\n" if li.startswith("  server:") else li for li in lines)
-        )
+        params.write_text("".join(f"  server: 127.0.0.1:{front.port}\n" if li.startswith("  server:") else li for li in lines))
         with session.connect(half_way, half_way.site().vsphere) as v:
             site.shape(v, half_way.site(), lab / "tmp", lambda words: None)
         half = threading.Event()

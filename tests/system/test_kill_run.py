@@ -37,9 +37,7 @@ run.ensure("make it", holds=done.exists, act=act)
 VERIFY = 'from hikkoshi.check import Check\nrun.verify([Check("done", done.exists(), "")])\nrun.evidence([done])'
 
 
-def install(
-    home: Home, *actions: str, verify: str = VERIFY, step: str = "40-convert", parameters: str = PARAMETERS
-) -> None:
+def install(home: Home, *actions: str, verify: str = VERIFY, step: str = "40-convert", parameters: str = PARAMETERS) -> None:
     """Give the home a notebook of its own for one step."""
     sources = [(parameters, "parameters"), (OPEN.replace("40-convert", step), "open")]
     sources += [(a, "action") for a in actions]
@@ -153,10 +151,7 @@ def test_a_stop_before_the_first_cell_is_told_as_what_it_is(home: Home, moment: 
     _, err = runner.communicate(timeout=PATIENCE)
     assert runner.returncode == 143, err
     (told,) = [e for e in Journal(home.folder("gateway") / "journal.jsonl").entries() if e["event"] == "outcome"]
-    assert (told["outcome"], told["error"].splitlines()[0]) == (
-        "interrupted",
-        "Interrupted: the run was stopped before its end",
-    )
+    assert (told["outcome"], told["error"].splitlines()[0]) == ("interrupted", "Interrupted: the run was stopped before its end")
     assert "stopped before its end" in err
     assert not at_work(home)
     assert not (home.folder("gateway") / "acted").exists()
@@ -188,8 +183,12 @@ def test_a_success_is_told_by_record_journal_and_exit_code(home: Home) -> None:
     assert outcome.record.name == f"{outcome.run}.ipynb"
     nb = nbformat.read(outcome.record, as_version=4)
     assert nb.metadata.hikkoshi == {
-        "run": outcome.run, "guest": "gateway", "step": "40-convert", "mode": "apply", "outcome": "succeeded"
-    }  # fmt: skip
+        "run": outcome.run,
+        "guest": "gateway",
+        "step": "40-convert",
+        "mode": "apply",
+        "outcome": "succeeded",
+    }
     assert str(home.root) not in str(nb.metadata.papermill.output_path)
     assert [(r["title"], r["state"]) for r in outcome.rows] == [("make it", "done")]
     assert any(e.kind == "row" and "make it" in e.text for e in heard)
@@ -224,16 +223,11 @@ def test_a_cell_out_of_time_fails_the_run(home: Home) -> None:
     assert (outcome.outcome, outcome.error, outcome.exit_code) == ("failed", "CellTimeoutError", 1)
 
 
-def test_a_secret_of_the_site_is_in_no_record_no_journal_and_no_message(
-    home: Home, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_secret_of_the_site_is_in_no_record_no_journal_and_no_message(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     site = home.root / "params" / "site.yml"
     site.write_text(site.read_text().replace("file:outputs/lab/vcenter.password", "env:VC_PASSWORD"))
     monkeypatch.setenv("VC_PASSWORD", "correct-horse")
-    install(
-        home,
-        "import os; from hikkoshi.errors import *; raise VSphereError(Problem('no: ' + os.environ['VC_PASSWORD']))",
-    )
+    install(home, "import os; from hikkoshi.errors import *; raise VSphereError(Problem('no: ' + os.environ['VC_PASSWORD']))")
     outcome = execute(home, "gateway", "40-convert")
     assert outcome.message == "no: ‹env:VC_PASSWORD›"
     for path in home.outputs.rglob("*"):
@@ -251,13 +245,7 @@ def test_an_unknown_step_and_an_unknown_guest_begin_nothing(home: Home) -> None:
 
 def test_a_read_only_notebook_gets_no_mode(home: Home) -> None:
     read_only = "\n".join(line for line in PARAMETERS.splitlines() if not line.startswith("mode"))
-    install(
-        home,
-        "assert 'mode' not in vars()",
-        verify="run.verify([])\nrun.evidence()",
-        step="10-survey",
-        parameters=read_only,
-    )
+    install(home, "assert 'mode' not in vars()", verify="run.verify([])\nrun.evidence()", step="10-survey", parameters=read_only)
     assert execute(home, "gateway", "10-survey", "apply").outcome == "succeeded"
 
 

@@ -161,22 +161,14 @@ def test_cpio_lists_the_ram_disk_that_has_no_driver_for_a_disk(gateway: Path, tm
 
 def test_as_it_is_the_guest_ends_in_grubs_error_13(gateway: Path, tmp_path: Path) -> None:
     seen = boot.boot(
-        gateway,
-        "raw",
-        machine(image.GATEWAY, "pvscsi", "vmxnet3", 1),
-        tmp_path,
-        "before",
-        probe=False,
-        accelerator="tcg",
+        gateway, "raw", machine(image.GATEWAY, "pvscsi", "vmxnet3", 1), tmp_path, "before", probe=False, accelerator="tcg"
     )
     assert seen.ending is Ending.GRUB_ERROR
     assert seen.words == "Error 13: Invalid or unsupported executable format"
     assert seen.disk_unchanged
 
 
-def test_with_the_boot_loader_alone_put_right_the_kernel_finds_no_root_and_panics(
-    gateway: Path, tmp_path: Path
-) -> None:
+def test_with_the_boot_loader_alone_put_right_the_kernel_finds_no_root_and_panics(gateway: Path, tmp_path: Path) -> None:
     disk, _ = edited(gateway, tmp_path, "boot")
     seen = boot.boot(
         disk, "raw", machine(image.GATEWAY, "pvscsi", "vmxnet3", 1), tmp_path, "boot", probe=False, accelerator="tcg"
@@ -198,9 +190,7 @@ def test_mkinitrd_behaves_as_on_el5(by_hand: tuple[Path, dict[str, str]]) -> Non
 
 
 def test_chkconfig_turns_kudzu_off_in_every_runlevel(by_hand: tuple[Path, dict[str, str]]) -> None:
-    assert [path.removeprefix("/etc/rc.d/") for path in by_hand[1]["kudzu"]] == [
-        f"rc{level}.d/K95kudzu" for level in range(7)
-    ]
+    assert [path.removeprefix("/etc/rc.d/") for path in by_hand[1]["kudzu"]] == [f"rc{level}.d/K95kudzu" for level in range(7)]
 
 
 def test_put_right_by_hand_the_guest_comes_up_with_every_nic_on_other_hardware(

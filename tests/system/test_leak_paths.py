@@ -142,7 +142,7 @@ SHOWN = {
     "kernel's log": "get_ipython().kernel.log.error(s)",
     "end of the kernel": "import atexit; atexit.register(lambda s=s: os.write(sys.stderr._original_stdstream_copy, s.encode()))",
     "message of the run": LAST,
-}  # fmt: skip
+}
 UNHEARD = {"kernel's terminal", "kernel's log", "end of the kernel"}  # with the protection, nobody hears of these
 
 # path: the same, for what is not masked, but must not be sealed
@@ -160,17 +160,10 @@ SEALED = {
     "string literals": "print(f'password = {s[:7]!r} + {s[7:]!r}')",
     "two displays": "display(Markdown(s[:7])); display(Markdown(s[7:]))",
     "list of bytes": "list(s.encode())",
-}  # fmt: skip
-
-
-ALONE = {
-    "result",
-    "result in a container",
-    "result as bytes",
-    "list of characters",
-    "list of bytes",
-    "cells of a table",
 }
+
+
+ALONE = {"result", "result in a container", "result as bytes", "list of characters", "list of bytes", "cells of a table"}
 
 
 def secret(number: int) -> tuple[str, str]:
@@ -187,9 +180,7 @@ def build(home: Home, *sources: tuple[str, str]) -> None:
     cells = [nbformat.v4.new_code_cell(textwrap.dedent(s), metadata={"tags": [t]}) for s, t in sources]
     metadata = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
     (home.root / "notebooks").mkdir(exist_ok=True)
-    nbformat.write(
-        nbformat.v4.new_notebook(cells=cells, metadata=metadata), home.root / "notebooks" / "40-convert.ipynb"
-    )
+    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=metadata), home.root / "notebooks" / "40-convert.ipynb")
 
 
 def prepare(home: Home, cells: dict[str, str], *, protected: bool) -> dict[str, str]:
@@ -197,9 +188,7 @@ def prepare(home: Home, cells: dict[str, str], *, protected: bool) -> dict[str, 
     shutil.copytree(PROJECT / "params", home.root / "params")
     names = [secret(n)[0] for n in range(len(cells))]
     site = home.root / "params" / "site.yml"
-    site.write_text(
-        site.read_text().replace("dom0s:\n", "dom0s:\n" + "".join(f"  {n}: {{root: env:{n}}}\n" for n in names))
-    )
+    site.write_text(site.read_text().replace("dom0s:\n", "dom0s:\n" + "".join(f"  {n}: {{root: env:{n}}}\n" for n in names)))
     actions, sources = [], list[str]()
     for n, (path, cell) in enumerate(cells.items()):
         name, value = secret(n)
@@ -210,12 +199,7 @@ def prepare(home: Home, cells: dict[str, str], *, protected: bool) -> dict[str, 
             sources = []
     actions.append(("\n".join(sources), "action"))
     build(
-        home,
-        (PARAMETERS, "parameters"),
-        ("" if protected else UNPROTECTED, "setup"),
-        (OPEN, "open"),
-        *actions,
-        (END, "verify"),
+        home, (PARAMETERS, "parameters"), ("" if protected else UNPROTECTED, "setup"), (OPEN, "open"), *actions, (END, "verify")
     )
     return dict(map(secret, range(len(cells))))
 
@@ -240,9 +224,7 @@ def readings(content: bytes) -> Iterator[str]:
     text = content.decode(errors="replace")
     plain = text
     for _ in range(2):  # a text in JSON in JSON
-        plain = (
-            re.sub(r"\\u([0-9a-f]{4})", lambda m: chr(int(m[1], 16)), plain).replace("\\n", "\n").replace("\\x", "%")
-        )
+        plain = re.sub(r"\\u([0-9a-f]{4})", lambda m: chr(int(m[1], 16)), plain).replace("\\n", "\n").replace("\\x", "%")
         plain = plain.replace('\\"', '"').replace("\\'", "'").replace("\\\\", "\\")
     yield from (text, plain, html.unescape(plain), urllib.parse.unquote(plain), content.decode("utf-16-le", "replace"))
     for blob in re.findall(r"[A-Za-z0-9+/_-]{16,}", re.sub(r"(?<=[A-Za-z0-9+/])\n(?=[A-Za-z0-9+/])", "", plain)):
@@ -290,17 +272,7 @@ def shown(home: Home, *, protected: bool) -> Went:
         if not protected:
             patch.setattr(Home, "secrets", lambda home: [])
         told = command(
-            home,
-            environment,
-            "run",
-            "gateway",
-            "--from",
-            "40",
-            "--through",
-            "40",
-            "--apply",
-            "--json",
-            protected=protected,
+            home, environment, "run", "gateway", "--from", "40", "--through", "40", "--apply", "--json", protected=protected
         )
         told += command(home, environment, "status", "gateway", "--json", protected=protected)
         report.write(home, "gateway")
@@ -374,7 +346,7 @@ DRAWN = {
     "tick label": "plt.bar([TEXT, 'b'], [1, 2])",
     "tick label made while drawing": "plt.gca().xaxis.set_major_formatter(lambda x, at: TEXT)",
     "table": "plt.table([[TEXT]])",
-}  # fmt: skip
+}
 
 
 def drawn(home: Home, *, protected: bool) -> list[bool]:
@@ -386,14 +358,7 @@ def drawn(home: Home, *, protected: bool) -> list[bool]:
         for end in ("show.figure(plt.gcf(), ''); plt.close()", "plt.show()"):
             for text in (value, "‹env:KANARI00›"):
                 cells.append((f"plt.figure(figsize=(2, 2)); {cell.replace('TEXT', repr(text))}\n{end}", "action"))
-    build(
-        home,
-        (PARAMETERS, "parameters"),
-        ("" if protected else UNPROTECTED, "setup"),
-        (OPEN, "open"),
-        *cells,
-        (END, "verify"),
-    )
+    build(home, (PARAMETERS, "parameters"), ("" if protected else UNPROTECTED, "setup"), (OPEN, "open"), *cells, (END, "verify"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(*secret(0))
         assert environment == dict([secret(0)])
@@ -468,9 +433,7 @@ def test_a_parameter_is_in_neither_the_cell_nor_the_metadata_of_the_record(tmp_p
 
 @pytest.mark.parametrize("protection", [True, False], ids=["protected", "unprotected"])
 @pytest.mark.parametrize("error", ["RuntimeError(s)", "VSphereError(Problem('no', found=s))"])
-def test_what_the_command_line_tells_of_an_error_is_without_the_secret(
-    tmp_path: Path, error: str, protection: bool
-) -> None:
+def test_what_the_command_line_tells_of_an_error_is_without_the_secret(tmp_path: Path, error: str, protection: bool) -> None:
     home = Home(tmp_path)
     environment = prepare(home, {"command line": ""}, protected=True)
     code = ("" if protection else UNPROTECTED) + textwrap.dedent(f"""
@@ -484,8 +447,14 @@ def test_what_the_command_line_tells_of_an_error_is_without_the_secret(
         sys.argv[1:] = ["status", "--json"]
         cli.main()
         """)
-    done = subprocess.run([sys.executable, "-c", code], env={**outside(), **environment, "HIKKOSHI_HOME": str(tmp_path)},
-                          capture_output=True, text=True, check=False, timeout=60)  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**outside(), **environment, "HIKKOSHI_HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
     assert done.returncode == 1
     went = everything(home, done.stdout + done.stderr)
     assert len(list(home.outputs.rglob("*.log"))) == (1 if "Runtime" in error else 0)

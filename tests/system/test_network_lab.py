@@ -151,9 +151,7 @@ def test_receive_aggregation_ruins_what_is_forwarded_until_it_is_switched_off(
     assert throughput(lab.host("pc1")) > 70
 
 
-def test_with_the_nic_in_a_program_the_kernels_own_forwarding_drops_and_every_count_agrees(
-    lab: network.Network,
-) -> None:
+def test_with_the_nic_in_a_program_the_kernels_own_forwarding_drops_and_every_count_agrees(lab: network.Network) -> None:
     gw, pc1 = lab.host("gw"), lab.host("pc1")
     names = ("Ip:FragFails", "Icmp:OutDestUnreachs", "Icmp:InDestUnreachs")
     try:

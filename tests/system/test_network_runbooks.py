@@ -37,9 +37,7 @@ def wired(home: Home) -> Iterator[tuple[Home, network.Network]]:
     """A home whose gateway is the lab's network, which the shipped parameters name; nothing else of the lab is there."""
     own = whole_lab.folder(home)
     own.mkdir(parents=True)
-    parameters = (
-        home.root / "params" / "guests" / "gateway.yml"
-    )  # other segments are measured where all of a guest is moved
+    parameters = home.root / "params" / "guests" / "gateway.yml"  # other segments are measured where all of a guest is moved
     parameters.write_text(re.sub(r"(?m)^  segments:.*\n(    .*\n)*", "", parameters.read_text()))
     try:
         yield home, network.keep(own)
@@ -95,9 +93,7 @@ def test_the_runbooks_find_a_collapse_fail_on_it_cure_it_record_how_and_take_it_
         cutover.strike(folder)
         code, told = hikkoshi(home, "undo-remedy", "gateway", "--apply")
         assert (code, "no cut-over is on record" in told, bool(treatment.remedied())) == (3, True, True), told
-        cutover.start(
-            world.connect(), world.site.vsphere, world.order, world.permission, source=vcenter.OFF, folder=folder
-        )
+        cutover.start(world.connect(), world.site.vsphere, world.order, world.permission, source=vcenter.OFF, folder=folder)
         code, told = hikkoshi(home, "undo-remedy", "gateway", "--apply")
         assert (code, "undo the remedy" in told, "sealed: " in told) == (0, True, True), told
         assert not treatment.remedied()
@@ -131,9 +127,7 @@ def made(home: Home) -> int:
     return len(known.measured["before the move"].series.runs) if known and known.measured else 0
 
 
-def test_swapped_cables_are_named_from_inside_the_guest_and_are_no_green_run(
-    wired: tuple[Home, network.Network],
-) -> None:
+def test_swapped_cables_are_named_from_inside_the_guest_and_are_no_green_run(wired: tuple[Home, network.Network]) -> None:
     home, lab = wired
     seen = observation(home, "one")
     assert all(seen.checks())
@@ -152,14 +146,10 @@ def test_swapped_cables_are_named_from_inside_the_guest_and_are_no_green_run(
     assert Wiring.load(home.folder("gateway")).run == "two"
 
 
-def test_the_outage_of_a_cut_segment_is_on_record_with_the_others_in_service(
-    wired: tuple[Home, network.Network],
-) -> None:
+def test_the_outage_of_a_cut_segment_is_on_record_with_the_others_in_service(wired: tuple[Home, network.Network]) -> None:
     home, lab = wired
     seen = observation(home, "one")
-    assert {(bool(leg), leg.unseen) for leg in seen.legs()} == {(True, "")}, (
-        "the administrator has a leg in every segment"
-    )
+    assert {(bool(leg), leg.unseen) for leg in seen.legs()} == {(True, "")}, "the administrator has a leg in every segment"
     assert not seen.measuring()
     seen.measure()
     assert seen.measuring()
@@ -259,9 +249,7 @@ def test_one_run_of_netperf_is_told_with_its_unit_and_one_that_the_link_cannot_c
     assert (code, "at most 9.41 Mbit/s" in told) == (1, True)
 
 
-def test_a_gateway_in_order_gets_no_name_for_a_cause_and_nothing_to_change(
-    wired: tuple[Home, network.Network],
-) -> None:
+def test_a_gateway_in_order_gets_no_name_for_a_cause_and_nothing_to_change(wired: tuple[Home, network.Network]) -> None:
     home, _ = wired
     at = f"netns:{home.outputs}/lab/netns"
     code, told = hikkoshi(home, "diagnose", f"{at}/gw", "--client", f"{at}/pc1", "--server", network.SERVER, "--json")

@@ -38,9 +38,7 @@ def test_records_of_version_0_1_verify_as_they_did(older: Home) -> None:
     assert [str(p) for p in found.register] == []
     assert list(seal.gone(older)) == []
     for record in found.records:  # what that version does not prove is said of each
-        said = [
-            n for n in record.notes if n.startswith("sealed by an earlier version, which did not prove whose runbook")
-        ]
+        said = [n for n in record.notes if n.startswith("sealed by an earlier version, which did not prove whose runbook")]
         assert len(said) == 1, record.identifier
     (cut_over,) = (r for r in found.records if r.identifier.endswith("70-cutover"))
     assert "approved by an earlier version: it is not proved which disk and machine that was of" in cut_over.notes

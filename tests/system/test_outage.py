@@ -59,10 +59,7 @@ def unanswered_arp(lab, segments):
     """Let the gateway no longer answer ARP on these segments, and have admin forget its MAC: pings wait in a queue."""
     nics = [nic for nic, segment in network.NICS.items() if segment in segments]
     lab.host("gw").script("".join(f"sysctl -qw net.ipv4.conf.{nic}.arp_ignore=8\n" for nic in nics))
-    return timed(
-        lab.host("admin"),
-        "".join(f"ip neigh del {TARGETS[network.NICS[nic]]} dev {nic}\n" for nic in nics),
-    )
+    return timed(lab.host("admin"), "".join(f"ip neigh del {TARGETS[network.NICS[nic]]} dev {nic}\n" for nic in nics))
 
 
 def answered_arp(lab, segments):
@@ -72,10 +69,7 @@ def answered_arp(lab, segments):
     macs = {nic: lab.host("gw").run(["cat", f"/sys/class/net/{nic}/address"]).stdout.strip() for nic in nics}
     return timed(
         lab.host("admin"),
-        "".join(
-            f"ip neigh replace {TARGETS[network.NICS[nic]]} lladdr {macs[nic]} dev {nic} nud reachable\n"
-            for nic in nics
-        ),
+        "".join(f"ip neigh replace {TARGETS[network.NICS[nic]]} lladdr {macs[nic]} dev {nic} nud reachable\n" for nic in nics),
     )
 
 
@@ -174,11 +168,7 @@ def test_root_is_permitted_to_measure():
 
 def started(file, *argv):
     return subprocess.run(
-        [sys.executable, "-m", meter.__name__, str(file), *argv],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=30,
+        [sys.executable, "-m", meter.__name__, str(file), *argv], capture_output=True, text=True, check=False, timeout=30
     )
 
 

@@ -52,9 +52,7 @@ def earlier(world: World, v: VSphere, machine: vm.Machine) -> vm.Machine:
 
 def unplugged(card: Any) -> Any:
     """The change that pulls one NIC out."""
-    card.connectable = vim.vm.device.VirtualDevice.ConnectInfo(
-        startConnected=False, connected=False, allowGuestControl=True
-    )
+    card.connectable = vim.vm.device.VirtualDevice.ConnectInfo(startConnected=False, connected=False, allowGuestControl=True)
     return vim.vm.device.VirtualDeviceSpec(operation="edit", device=card)
 
 
@@ -121,9 +119,7 @@ def test_a_rollback_from_another_folder_leaves_the_first_ones_machine_in_service
     assert not cutover.alone(v, second, macs), "on, with the same MACs"
 
 
-def test_the_rollback_of_a_second_folder_is_run_and_the_first_ones_machine_serves_on(
-    world: World, tmp_path: Path
-) -> None:
+def test_the_rollback_of_a_second_folder_is_run_and_the_first_ones_machine_serves_on(world: World, tmp_path: Path) -> None:
     v = world.connect()
     machine = serving(world, v, OTHER)
     second = Home(tmp_path / "second")  # parameters of the same guest, and nothing else: no plan, no keys
@@ -259,9 +255,7 @@ class TestTakingOver:
         cutover.roll_back(v, world.order)
         assert vm.again(v, old).power == "poweredOff"
 
-    def test_of_one_that_was_never_started_it_is_not_said_that_it_was_and_a_person_removes_it(
-        self, world: World
-    ) -> None:
+    def test_of_one_that_was_never_started_it_is_not_said_that_it_was_and_a_person_removes_it(self, world: World) -> None:
         v = world.connect()
         world.deploy(v)
         old = earlier(world, v, vm.ours(v, BY.site, "gateway")[0])

@@ -70,11 +70,7 @@ def add_cell(path: Path, words: str = "server = None") -> None:
 def test_a_run_by_the_projects_own_runbook_says_so(home: Home, project: Path) -> None:
     record, info, notes = sealed(home)
     digest = files.sha256(project / OWN)
-    assert (info["Runbook"], info["Runbook-SHA256"], info["Runbook-Project-SHA256"]) == (
-        "as in the commit",
-        digest,
-        digest,
-    )
+    assert (info["Runbook"], info["Runbook-SHA256"], info["Runbook-Project-SHA256"]) == ("as in the commit", digest, digest)
     assert info["Runbook-Commit"] == git(project, "rev-parse", "HEAD")
     assert info["Software"] == "as in the commit"
     assert notes == []
@@ -107,9 +103,7 @@ def test_what_was_executed_counts_and_not_what_lies_there_when_it_is_sealed(home
 
 
 @pytest.mark.parametrize(("kind", "told"), [("markdown", "as in the commit"), ("code", "CHANGED: other cells")])
-def test_the_words_by_which_papermill_marks_a_failure_are_no_change_and_hide_none(
-    home: Home, kind: str, told: str
-) -> None:
+def test_the_words_by_which_papermill_marks_a_failure_are_no_change_and_hide_none(home: Home, kind: str, told: str) -> None:
     ended(home, "gateway", A)
     executed = home.folder("gateway") / "runs" / f"{A}.ipynb"
     nb = json.loads(executed.read_text())

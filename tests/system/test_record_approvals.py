@@ -107,18 +107,12 @@ WRONG: dict[str, tuple[Callable[[Move], object], str]] = {
     "of another server": (lambda m: m.again(m.home, server="10.0.0.1"), "of another site"),
     "of another disk": (lambda m: m.again(m.home, vmdk="f" * 64), "of another disk"),
     "of another machine": (lambda m: m.again(m.home, machine="another"), "of another machine"),
-    "of another disk than the record's": (
-        lambda m: result(m, "conversion.json", vmdk_sha256="f" * 64),
-        "of another disk",
-    ),
+    "of another disk than the record's": (lambda m: result(m, "conversion.json", vmdk_sha256="f" * 64), "of another disk"),
     "of another machine than the record's": (
         lambda m: result(m, "deployment.json", instance_uuid="another"),
         "of another machine",
     ),
-    "expired": (
-        lambda m: m.again(m.home, approved=NOW - timedelta(days=3), expires=NOW - timedelta(days=1)),
-        "expired on",
-    ),
+    "expired": (lambda m: m.again(m.home, approved=NOW - timedelta(days=3), expires=NOW - timedelta(days=1)), "expired on"),
     "older than the site allows": (
         lambda m: m.again(m.home, approved=NOW - timedelta(days=8), expires=NOW + timedelta(days=8)),
         "expired on",
@@ -158,13 +152,7 @@ def test_an_approval_that_did_not_count_for_the_run_is_found(move: Move, name: s
 
 def test_what_the_site_asked_for_then_is_what_counts(move: Move) -> None:
     move.keys('operator@lab namespaces="evidence"', 'operator@lab namespaces="evidence,approval"')
-    move.again(
-        move.home,
-        "operator",
-        approver="operator@lab",
-        approved=NOW - timedelta(days=8),
-        expires=NOW + timedelta(days=9),
-    )
+    move.again(move.home, "operator", approver="operator@lab", approved=NOW - timedelta(days=8), expires=NOW + timedelta(days=9))
     move.site("two_persons", "false\n  valid_days: 10")
     move.seal()
     assert move.told() == []
@@ -359,11 +347,7 @@ FORGED: dict[str, tuple[Callable[[Path], object], dict[str, str], str]] = {
         {"Record-Format": "1"},
         "a record of this version says that an earlier one sealed it",
     ),
-    "the run's lines are cut off": (
-        lambda r: lines(r, lambda es: es.clear()),
-        {},
-        "the journal does not tell of this run",
-    ),
+    "the run's lines are cut off": (lambda r: lines(r, lambda es: es.clear()), {}, "the journal does not tell of this run"),
     "all lines but the end are cut off": (
         lambda r: lines(r, lambda es: es.__delitem__(slice(1, 4))),
         {},
@@ -385,21 +369,13 @@ FORGED: dict[str, tuple[Callable[[Path], object], dict[str, str], str]] = {
         "the gate let another plan pass than the run was made from",
     ),
     "another guest was moved": (lambda r: line(r, "open", guest="idp"), {}, "the run is of another guest"),
-    "the action is dated back": (
-        lambda r: lines(r, lambda es: hours(es, 2, 3)),
-        {},
-        "a time of the run cannot be",
-    ),
+    "the action is dated back": (lambda r: lines(r, lambda es: hours(es, 2, 3)), {}, "a time of the run cannot be"),
     "what was done is dated after the sealing": (
         lambda r: line(r, "outcome", time="2098-01-01T00:00:00+00:00"),
         {},
         "a time of the run cannot be",
     ),
-    "the survey is called a disk": (
-        lambda r: left_out(r, "a disk"),
-        {},
-        "evidence that was left out for no reason",
-    ),
+    "the survey is called a disk": (lambda r: left_out(r, "a disk"), {}, "evidence that was left out for no reason"),
     "the survey is called too large": (
         lambda r: left_out(r, "larger than 256 MiB"),
         {},
@@ -459,6 +435,5 @@ def test_that_another_carried_it_out_is_told_as_the_word_of_the_approver_who_sea
     sign_again(record, keys.folder(move.home) / "operator")
     move.told()
     assert (
-        "sealed by operator@lab, who approves: that colleague@lab carried it out is the word of operator@lab alone"
-        in move.notes
+        "sealed by operator@lab, who approves: that colleague@lab carried it out is the word of operator@lab alone" in move.notes
     )

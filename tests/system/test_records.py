@@ -55,9 +55,7 @@ def install(home: Home, *actions: str) -> None:
     cells = [nbformat.v4.new_code_cell(s, metadata={"tags": [t]}) for s, t in sources]
     metadata = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
     (home.root / "notebooks").mkdir(exist_ok=True)
-    nbformat.write(
-        nbformat.v4.new_notebook(cells=cells, metadata=metadata), home.root / "notebooks" / "40-convert.ipynb"
-    )
+    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=metadata), home.root / "notebooks" / "40-convert.ipynb")
 
 
 def python(home: Home, code: str, *argv: str) -> "subprocess.Popen[str]":
@@ -95,11 +93,7 @@ def records(home: Home, guest: str = "gateway") -> list[str]:
 def test_a_run_that_succeeds_is_sealed_with_all_that_tells_of_it(signing: Home) -> None:
     (signing.folder("gateway") / "older.txt").write_text("of an earlier run")
     time.sleep(1.1)
-    install(
-        signing,
-        SEES,
-        'run.folder.joinpath("disk").mkdir(); run.folder.joinpath("disk/copy.img").write_bytes(b"0" * 99)',
-    )
+    install(signing, SEES, 'run.folder.joinpath("disk").mkdir(); run.folder.joinpath("disk/copy.img").write_bytes(b"0" * 99)')
     outcome = execute(signing, "gateway", "40-convert", "apply")
     assert (outcome.outcome, outcome.exit_code, outcome.unsealed) == ("succeeded", 0, "")
     record = outcome.sealed
@@ -109,31 +103,38 @@ def test_a_run_that_succeeds_is_sealed_with_all_that_tells_of_it(signing: Home) 
         {p.relative_to(record / "data").as_posix() for p in (record / "data").rglob("*") if p.is_file()},
     )
     assert held == {
-        f"{outcome.run}.ipynb", "runbook/40-convert.ipynb", "params/site.yml", "params/guests/gateway.yml", "plan.json",
-        "approvals/approval.txt", "approvals/approval.txt.sig", "signers/allowed_signers", "signers/revoked", "journal.jsonl",
-        "evidence/seen.txt", "left-out.tsv", "environment.json", "requirements.lock",
+        f"{outcome.run}.ipynb",
+        "runbook/40-convert.ipynb",
+        "params/site.yml",
+        "params/guests/gateway.yml",
+        "plan.json",
+        "approvals/approval.txt",
+        "approvals/approval.txt.sig",
+        "signers/allowed_signers",
+        "signers/revoked",
+        "journal.jsonl",
+        "evidence/seen.txt",
+        "left-out.tsv",
+        "environment.json",
+        "requirements.lock",
         "runbook-of-the-project/40-convert.ipynb",  # the test has one of its own
-    }  # fmt: skip
+    }
     assert (info["External-Identifier"], info["Guest"], info["Step"], info["Mode"], info["Outcome"], info["Sealed-By"]) == (
-        f"gateway/{outcome.run}", "gateway", "40-convert", "apply", "succeeded", "operator@lab"
-    )  # fmt: skip
+        f"gateway/{outcome.run}",
+        "gateway",
+        "40-convert",
+        "apply",
+        "succeeded",
+        "operator@lab",
+    )
     assert info["Plan-SHA256"] == files.sha256(signing.folder("gateway") / "plan.json")
     assert info["Sealed-By-Key"] == signature.fingerprint(keys.folder(signing) / "operator")
-    assert (record / "data/left-out.tsv").read_text().splitlines()[1].split("\t") == [
-        "disk/copy.img",
-        "99",
-        "unknown",
-        "a disk",
-    ]
+    assert (record / "data/left-out.tsv").read_text().splitlines()[1].split("\t") == ["disk/copy.img", "99", "unknown", "a disk"]
     assert {"python", "packages", "tools", "commit", "operator"} <= json.loads(
         (record / "data/environment.json").read_text()
     ).keys()
     told = journal(signing)[-1]
-    assert (told["event"], told["of"], told["sha256"]) == (
-        "sealed",
-        outcome.run,
-        files.sha256(record / bag.TAG_MANIFEST),
-    )
+    assert (told["event"], told["of"], told["sha256"]) == ("sealed", outcome.run, files.sha256(record / bag.TAG_MANIFEST))
     assert problems(signing) == []
     assert {oct(p.stat().st_mode & 0o777) for p in [record, *record.rglob("*")]} == {"0o500", "0o400"}
     assert outcome.plain()["sealed"] == str(record)
@@ -235,9 +236,7 @@ def test_a_success_with_a_secret_in_its_evidence_is_refused_and_everything_agree
     assert problems(signing) == []
 
 
-def test_a_record_tells_for_which_secret_it_could_not_be_searched(
-    signing: Home, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_record_tells_for_which_secret_it_could_not_be_searched(signing: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     site = signing.root / "params" / "site.yml"
     site.write_text(site.read_text().replace("file:outputs/lab/vcenter.password", "env:VC_PASSWORD"))
     monkeypatch.delenv("VC_PASSWORD", raising=False)
@@ -385,9 +384,7 @@ def test_a_time_stamp_is_checked_at_once_and_kept(signing: Home, service: Servic
     assert "time stamp not checked: no certificate authority of the service is known" in found.records[0].notes
 
 
-def test_the_time_stamp_of_the_newest_record_is_missed_by_the_guests_own_journal(
-    signing: Home, service: Service
-) -> None:
+def test_the_time_stamp_of_the_newest_record_is_missed_by_the_guests_own_journal(signing: Home, service: Service) -> None:
     ask_for_time(signing, service)
     ended(signing, "gateway", A)
     record = seal.of_run(signing, "gateway", A)
@@ -532,9 +529,7 @@ def test_an_auditor_needs_one_record_the_list_of_signers_and_no_home(three: Home
     assert told.returncode == 2
 
 
-def test_the_newest_records_and_their_lines_can_be_taken_away_together_only_the_line_kept_elsewhere_tells(
-    three: Home,
-) -> None:
+def test_the_newest_records_and_their_lines_can_be_taken_away_together_only_the_line_kept_elsewhere_tells(three: Home) -> None:
     kept = register.of(three).path.read_text().splitlines()[-1]
     writable(three.outputs / "records")
     shutil.rmtree(seal.folder(three, "gateway") / C)

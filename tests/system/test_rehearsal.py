@@ -170,9 +170,7 @@ def test_an_accelerator_that_does_not_answer_in_time_is_not_used() -> None:
 
 def test_the_witness_speaks_any_shell_and_is_understood(tmp_path: Path) -> None:
     script = (
-        witness.SCRIPT.replace(f" >{witness.PORT}", "")
-        .replace("exec 2>/dev/null </dev/null", "")
-        .replace("sleep 2", "break")
+        witness.SCRIPT.replace(f" >{witness.PORT}", "").replace("exec 2>/dev/null </dev/null", "").replace("sleep 2", "break")
     )
     (tmp_path / "script").write_text(script)
     told = subprocess.run(["sh", tmp_path / "script"], capture_output=True, text=True, check=True, timeout=30)

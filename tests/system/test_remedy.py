@@ -50,22 +50,7 @@ exec chroot . sh -c "echo ready; exec sleep infinity"
 """
 MARKER = "this-is-a-guest"  # in its root: without it, nothing is written there
 # what an old guest certainly has: no ethtool, tcpdump or nmcli
-APPLETS = (
-    "sh",
-    "cat",
-    "date",
-    "dmesg",
-    "grep",
-    "head",
-    "ls",
-    "lsmod",
-    "readlink",
-    "sed",
-    "sleep",
-    "sort",
-    "tail",
-    "uname",
-)
+APPLETS = ("sh", "cat", "date", "dmesg", "grep", "head", "ls", "lsmod", "readlink", "sed", "sleep", "sort", "tail", "uname")
 EUC = "# \u5b66\u5185\n".encode("euc-jp")  # as old guests in Japan have it
 
 
@@ -98,9 +83,7 @@ class Machine:
 def machine(room: Path, setup: str) -> Iterator[Machine]:
     """Bring one up; it ends with us."""
     namespaces = ["unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "sh", "-es"]
-    process = subprocess.Popen(
-        tool.command(namespaces), stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
-    )
+    process = subprocess.Popen(tool.command(namespaces), stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True)
     try:
         assert process.stdin
         assert process.stdout
@@ -175,8 +158,7 @@ class TestCollection:
 
     def test_no_secret_of_the_guests_configuration_comes_along(self, guest: Machine) -> None:
         guest.put(
-            "/etc/NetworkManager/system-connections/lan",
-            "[connection]\ninterface-name = eth0\n[wifi-security]\npsk=hush\n",
+            "/etc/NetworkManager/system-connections/lan", "[connection]\ninterface-name = eth0\n[wifi-security]\npsk=hush\n"
         )
         guest.put("/etc/network/interfaces", "iface eth0 inet static\n    wpa-psk hush\n")
         guest.put("/etc/sysconfig/network-scripts/ifcfg-eth1", "DEVICE=eth1\nKEY=hush\n")
@@ -205,8 +187,7 @@ class TestCollection:
 def el6(m: Machine) -> dict[str, bytes]:
     m.put("/etc/redhat-release", "CentOS release 6.6 (Final)\n")
     return {
-        f"/etc/sysconfig/network-scripts/ifcfg-eth{n}": b"DEVICE=eth%d\n" % n + EUC + b'ETHTOOL_OPTS="wol d"'
-        for n in range(2)
+        f"/etc/sysconfig/network-scripts/ifcfg-eth{n}": b"DEVICE=eth%d\n" % n + EUC + b'ETHTOOL_OPTS="wol d"' for n in range(2)
     }
 
 
@@ -218,9 +199,7 @@ def el5(m: Machine) -> dict[str, bytes]:
 
 
 def debian(m: Machine) -> dict[str, bytes]:
-    return {
-        "/etc/network/interfaces": b"auto eth0 eth1\niface eth0 inet dhcp\niface eth1 inet static\n  address 10.1.1.1/8\n"
-    }
+    return {"/etc/network/interfaces": b"auto eth0 eth1\niface eth0 inet dhcp\niface eth1 inet static\n  address 10.1.1.1/8\n"}
 
 
 def systemd(m: Machine) -> dict[str, bytes]:
@@ -231,16 +210,13 @@ def systemd(m: Machine) -> dict[str, bytes]:
 def manager(m: Machine) -> None:
     """A process of NetworkManager's name, and an nmcli: the real ones are not on this machine."""
     m.put("/usr/local/bin/nmcli", '#!/bin/sh\n[ "$1" = --version ] && echo "nmcli tool, version 1.40.16"\n:\n', 0o755)
-    m.host.script(
-        "cp /bin/sleep /tmp/NetworkManager; setsid -f /tmp/NetworkManager infinity >/dev/null 2>&1 </dev/null"
-    )
+    m.host.script("cp /bin/sleep /tmp/NetworkManager; setsid -f /tmp/NetworkManager infinity >/dev/null 2>&1 </dev/null")
 
 
 def keyfiles(m: Machine) -> dict[str, bytes]:
     manager(m)
     return {
-        f"/etc/NetworkManager/system-connections/eth{n}.nmconnection": b"[connection]\ninterface-name=eth%d\npsk=hush\n"
-        % n
+        f"/etc/NetworkManager/system-connections/eth{n}.nmconnection": b"[connection]\ninterface-name=eth%d\npsk=hush\n" % n
         for n in range(2)
     }
 
@@ -309,9 +285,7 @@ def test_what_the_preparation_kept_is_not_written_over(guest: Machine) -> None:
     assert guest.get(applied.files[0].kept) == before["/etc/network/interfaces"]
 
 
-def test_a_flag_that_stays_on_although_ethtool_says_nothing_is_a_failure_and_the_files_are_as_before(
-    guest: Machine,
-) -> None:
+def test_a_flag_that_stays_on_although_ethtool_says_nothing_is_a_failure_and_the_files_are_as_before(guest: Machine) -> None:
     plan, before = prepared(guest, "interfaces")
     with pytest.raises(StepFailed, match="read back it is not there") as e:
         remedy.apply(guest.host, plan.model_copy(update={"ethtool": "/bin/true"}), REMEDY)

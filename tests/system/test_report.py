@@ -127,11 +127,21 @@ def printed(request: pytest.FixtureRequest, moved: Home, tmp_path_factory: pytes
 
 
 WORDS = {  # the end of the first page, the beginning of the second, the title, a heading, the verdict
-    "en": ("This file alone is not signed", "Open points, and what is not proved", "gateway: from Xen to vSphere",
-           "Outage during the cut-over", "In service on vSphere."),
-    "ja": ("このファイル自体には署名がない", "未解決事項および未確認事項", "gateway：Xen から vSphere への移行報告",
-           "切替時の停止時間", "vSphere で稼働中である。"),
-}  # fmt: skip
+    "en": (
+        "This file alone is not signed",
+        "Open points, and what is not proved",
+        "gateway: from Xen to vSphere",
+        "Outage during the cut-over",
+        "In service on vSphere.",
+    ),
+    "ja": (
+        "このファイル自体には署名がない",
+        "未解決事項および未確認事項",
+        "gateway：Xen から vSphere への移行報告",
+        "切替時の停止時間",
+        "vSphere で稼働中である。",
+    ),
+}
 
 
 def lang(printed: Printed) -> str:

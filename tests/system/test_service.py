@@ -77,10 +77,7 @@ def source_runs(world: World) -> None:
 
 WRONG: dict[str, tuple[Callable[[World], object], str]] = {
     "before the cut-over": (lambda w: cutover.strike(w.folder), "cut over first, with 70"),
-    "rolled back": (
-        lambda w: (cutover.roll_back(w.connect(), w.order), cutover.strike(w.folder)),
-        "no cut-over is on record",
-    ),
+    "rolled back": (lambda w: (cutover.roll_back(w.connect(), w.order), cutover.strike(w.folder)), "no cut-over is on record"),
     "half rolled back": (lambda w: cutover.roll_back(w.connect(), w.order), "0 of 10 NICs plugged in"),
     "switched off by hand": (switched_off, "poweredOff"),
     "a NIC unplugged by hand": (unplugged, "9 of 10 NICs plugged in"),

@@ -170,9 +170,7 @@ def test_a_story_tells_how_its_last_run_ended_and_not_that_it_was_broken_itself(
     line = register.of(scene.home).lines()[-1]
     assert (line.record, line.outcome) == (scene.story.name, told)
     assert scene.verify() == []
-    grep = subprocess.run(
-        ["grep", "Outcome", "bag-info.txt"], cwd=scene.story, capture_output=True, text=True, check=True
-    )
+    grep = subprocess.run(["grep", "Outcome", "bag-info.txt"], cwd=scene.story, capture_output=True, text=True, check=True)
     assert grep.stdout == f"Outcome: {told}\n"  # as README.txt says
     scene.lines(lambda lines: [*lines[:-1], lines[-1].replace(told, "story; last run succeeded")])
     assert "the register does not fit the record: outcome" in scene.verify()
@@ -272,9 +270,7 @@ def notebook_says(record: Path, outcome: str) -> None:
 def cells_added(record: Path) -> None:
     path = record / "data" / f"{record.name}.ipynb"
     nb = json.loads(path.read_text())
-    nb["cells"].append(
-        {"cell_type": "code", "metadata": {}, "source": "anything()", "outputs": [], "execution_count": 9}
-    )
+    nb["cells"].append({"cell_type": "code", "metadata": {}, "source": "anything()", "outputs": [], "execution_count": 9})
     path.write_text(json.dumps(nb))
 
 
@@ -342,30 +338,18 @@ LISTS = "which name a record has in the register, or lies beside it, no command 
 CASES = [
     # bytes
     Case("a bit of the executed notebook is flipped", lambda s: flip(s.run(B) / NB), "a file was changed"),
-    Case(
-        "a line is added to the journal", lambda s: add(s.run(B) / "data/journal.jsonl", "{}\n"), "a file was changed"
-    ),
-    Case(
-        "evidence is emptied",
-        lambda s: (s.run(A) / "data/evidence/40-convert.txt").write_text(""),
-        "a file was changed",
-    ),
+    Case("a line is added to the journal", lambda s: add(s.run(B) / "data/journal.jsonl", "{}\n"), "a file was changed"),
+    Case("evidence is emptied", lambda s: (s.run(A) / "data/evidence/40-convert.txt").write_text(""), "a file was changed"),
     Case("the plan is replaced", lambda s: (s.run(B) / "data/plan.json").write_text("{}"), "a file was changed"),
     Case(
-        "the list of signers inside is replaced",
-        lambda s: add(s.run(B) / "data/signers/allowed_signers"),
-        "a file was changed",
+        "the list of signers inside is replaced", lambda s: add(s.run(B) / "data/signers/allowed_signers"), "a file was changed"
     ),
     Case("the parameters are changed", lambda s: flip(s.run(B) / "data/params/site.yml"), "a file was changed"),
-    Case(
-        "two files change places", lambda s: swap(s.run(B) / NB, s.run(B) / "data/journal.jsonl"), "a file was changed"
-    ),
+    Case("two files change places", lambda s: swap(s.run(B) / NB, s.run(B) / "data/journal.jsonl"), "a file was changed"),
     # files
     Case("a file is removed", lambda s: (s.run(B) / NB).unlink(), "a file is missing"),
     Case("a file is renamed", lambda s: (s.run(B) / NB).rename(s.run(B) / "data/other.ipynb"), "a file is missing"),
-    Case(
-        "evidence is removed with its folder", lambda s: shutil.rmtree(s.run(B) / "data/evidence"), "a file is missing"
-    ),
+    Case("evidence is removed with its folder", lambda s: shutil.rmtree(s.run(B) / "data/evidence"), "a file is missing"),
     Case("a file is added to the payload", lambda s: add(s.run(B) / "data/more.txt"), "a file was added"),
     Case("a hidden file is added to the payload", lambda s: add(s.run(B) / "data/.more"), "a file was added"),
     Case("a file is added beside the manifests", lambda s: add(s.run(B) / "note.txt"), "a file was added"),
@@ -406,14 +390,8 @@ CASES = [
         lambda s: link_out(s.run(B) / "data"),
         "something stands in a record that is no file",
     ),
-    Case(
-        "a manifest is replaced by a link to it", lambda s: link_out(s.run(B) / bag.MANIFEST), "a manifest is missing"
-    ),
-    Case(
-        "a file is replaced by a folder",
-        lambda s: ((s.run(B) / NB).unlink(), (s.run(B) / NB).mkdir()),
-        "a folder was added",
-    ),
+    Case("a manifest is replaced by a link to it", lambda s: link_out(s.run(B) / bag.MANIFEST), "a manifest is missing"),
+    Case("a file is replaced by a folder", lambda s: ((s.run(B) / NB).unlink(), (s.run(B) / NB).mkdir()), "a folder was added"),
     # manifests
     Case(
         "a file is removed with its line",
@@ -506,9 +484,7 @@ CASES = [
     Case(
         "words are added to the signature's file",
         lambda s: edit(
-            s.run(B) / SIGNATURE,
-            "-----END SSH SIGNATURE-----\n",
-            "-----END SSH SIGNATURE-----\nand so says the director\n",
+            s.run(B) / SIGNATURE, "-----END SSH SIGNATURE-----\n", "-----END SSH SIGNATURE-----\nand so says the director\n"
         ),
         "the signature counts for nothing",
         "ssh-keygen reads over what stands beside the block",
@@ -519,9 +495,7 @@ CASES = [
         "the signature counts for nothing",
     ),
     Case("signed by a key that nobody knows", lambda s: signed_by(s, "stranger"), "the signature counts for nothing"),
-    Case(
-        "signed by the approver, for evidence", lambda s: signed_by(s, "approver"), "the signature counts for nothing"
-    ),
+    Case("signed by the approver, for evidence", lambda s: signed_by(s, "approver"), "the signature counts for nothing"),
     Case(
         "signed by the operator, as an approval",
         lambda s: signed_by(s, "operator", "approval"),
@@ -586,11 +560,7 @@ CASES = [
         lambda s: s.run(B).rename(s.run(B + "2")),
         "this is another record than its folder's name says",
     ),
-    Case(
-        "two records change places",
-        lambda s: swap(s.run(B), s.run(C)),
-        "this is another record than its folder's name says",
-    ),
+    Case("two records change places", lambda s: swap(s.run(B), s.run(C)), "this is another record than its folder's name says"),
     Case(
         "a record is put under another guest",
         lambda s: shutil.copytree(s.run(B), s.run(B, "idp")),
@@ -613,17 +583,8 @@ CASES = [
         lambda s: (shutil.rmtree(s.run(B)), without_line(s.register, B)),
         "the register was changed after it was written",
     ),
-    Case(
-        "the newest record is removed",
-        lambda s: shutil.rmtree(s.story),
-        "a record that the register names is missing",
-        ENDS,
-    ),
-    Case(
-        "a record is replaced by a link to it",
-        lambda s: link_out_record(s.run(B)),
-        "the record before is missing",
-    ),
+    Case("the newest record is removed", lambda s: shutil.rmtree(s.story), "a record that the register names is missing", ENDS),
+    Case("a record is replaced by a link to it", lambda s: link_out_record(s.run(B)), "the record before is missing"),
     Case(
         "a record in the middle is sealed again",
         lambda s: s.lie(s.run(B), lambda r: add(r / "data/more"), Outcome="succeeded"),
@@ -672,11 +633,7 @@ CASES = [
         "a guest's folder holds no record",
         LISTS,
     ),
-    Case(
-        "a folder that is no record lies among a guest's",
-        lambda s: s.run("notes").mkdir(),
-        "a manifest is missing",
-    ),
+    Case("a folder that is no record lies among a guest's", lambda s: s.run("notes").mkdir(), "a manifest is missing"),
     Case(
         "records of a guest that the register does not know",
         lambda s: shutil.copytree(s.run(A), s.run(A, "other")),
@@ -732,12 +689,7 @@ CASES = [
         REGISTER,
     ),
     Case("the last line is removed", lambda s: s.lines(lambda x: x[:-1]), "a record is not in the register", REGISTER),
-    Case(
-        "a line is put in",
-        lambda s: s.lines(lambda x: [*x[:2], x[1], *x[2:]]),
-        "the register names a record twice",
-        REGISTER,
-    ),
+    Case("a line is put in", lambda s: s.lines(lambda x: [*x[:2], x[1], *x[2:]]), "the register names a record twice", REGISTER),
     Case(
         "two lines change places",
         lambda s: s.lines(lambda x: [x[0], x[2], x[1], *x[3:]]),
@@ -815,10 +767,7 @@ CASES = [
         "the record does not say whose runbook it is",
     ),
     Case(
-        "the plan inside is another",
-        lambda s: s.lie(s.story, lambda r: add(r / "data/plan.json")),
-        "the plan is another",
-        LIES,
+        "the plan inside is another", lambda s: s.lie(s.story, lambda r: add(r / "data/plan.json")), "the plan is another", LIES
     ),
     Case(
         "the size told is another",

@@ -81,9 +81,7 @@ def test_small_is_smaller_and_says_so(disk: Path, tmp_path: Path) -> None:
 
 def test_for_a_reader_there_is_a_table_with_every_hash(disk: Path, tmp_path: Path) -> None:
     run = hikkoshi(tmp_path, "convert", "web.img", "web.vmdk")
-    told = {
-        line.split("  ")[0].strip(): line.split("  ")[-1].strip() for line in run.stdout.splitlines() if "  " in line
-    }
+    told = {line.split("  ")[0].strip(): line.split("  ")[-1].strip() for line in run.stdout.splitlines() if "  " in line}
     assert digest.content(disk) in run.stdout
     assert {"disk", "read", "content digest", "time", "VMDK", "SHA-256", "SHA-1"} <= set(told)
 
@@ -111,9 +109,7 @@ def test_check_names_a_flipped_byte_by_its_place_and_ends_with_1(disk: Path, tmp
     assert (run.returncode, f"byte {flaw['offset']:,}" in run.stdout) == (1, True)
 
 
-@pytest.mark.parametrize(
-    ("file", "found"), [("web.img", "beginning with"), ("nothing", "No such file"), (".", "Is a directory")]
-)
+@pytest.mark.parametrize(("file", "found"), [("web.img", "beginning with"), ("nothing", "No such file"), (".", "Is a directory")])
 def test_check_refuses_what_is_no_vmdk(disk: Path, tmp_path: Path, file: str, found: str) -> None:
     run = hikkoshi(tmp_path, "vmdk", "check", file)
     assert (run.returncode, found in run.stderr) == (2, True)

@@ -90,9 +90,7 @@ def install(home: Home, case: Case) -> None:
     cells = [nbformat.v4.new_code_cell(textwrap.dedent(s), metadata={"tags": [t]}) for s, t in sources]
     metadata = {"kernelspec": {"name": case.kernel, "display_name": case.kernel, "language": "python"}}
     (home.root / "notebooks").mkdir(exist_ok=True)
-    nbformat.write(
-        nbformat.v4.new_notebook(cells=cells, metadata=metadata), home.root / "notebooks" / "40-convert.ipynb"
-    )
+    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=metadata), home.root / "notebooks" / "40-convert.ipynb")
 
 
 def start(home: Home, before: str = "", *prefix: str) -> "subprocess.Popen[str]":
@@ -123,9 +121,7 @@ def by_its_cells(nb: Any) -> str:
     """How the run ended, by what a reader sees in the cells."""
     states = [c.metadata.papermill["status"] for c in code(nb)]
     ran = [c.execution_count is not None for c in code(nb)]
-    assert all(has_run for has_run, state in zip(ran, states, strict=True) if state == "completed"), (
-        "completed, never run"
-    )
+    assert all(has_run for has_run, state in zip(ran, states, strict=True) if state == "completed"), "completed, never run"
     if "failed" in states:
         return "interrupted" if "Interrupted" in errors(nb) else "failed"
     return "succeeded" if all(ran) else "interrupted"

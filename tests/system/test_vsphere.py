@@ -74,10 +74,7 @@ class TestConnecting:
             (tmp_path / "mixed").mkdir(exist_ok=True)
             (tmp_path / "mixed" / name).write_bytes((tmp_path / "other" / name).read_bytes())
         (tmp_path / "mixed" / certificate.CA).write_bytes((world.lab / certificate.CA).read_bytes())
-        with (
-            proxy.start(world.server, tmp_path / "mixed", tmp_path) as wrong,
-            pytest.raises(OSError, match="fingerprint is"),
-        ):
+        with proxy.start(world.server, tmp_path / "mixed", tmp_path) as wrong, pytest.raises(OSError, match="fingerprint is"):
             get(wrong.port, context)
         with proxy.start(world.server, world.lab, tmp_path) as right:
             get(right.port, context)
@@ -94,10 +91,7 @@ class TestConnecting:
         with socket.socket() as other:
             other.bind(("127.0.0.2", 0))
             address = f"127.0.0.2:{other.getsockname()[1]}"
-        with (
-            vcsim.start(world.lab, listen=address),
-            pytest.raises(BadInput, match="certificate is not the expected one") as e,
-        ):
+        with vcsim.start(world.lab, listen=address), pytest.raises(BadInput, match="certificate is not the expected one") as e:
             world.connect(server=address)
         assert "127.0.0.2" in e.value.problems[0].found
 
@@ -151,9 +145,7 @@ class TestPreflight:
     def test_a_port_group_that_is_absent_or_no_vlan_of_ours_is_refused(self, world: World, group: str) -> None:
         assert world.order.spec is not None
         first, *rest = world.order.spec.nics
-        found = red(
-            world, world.connect(), changed(world, nics=(first.model_copy(update={"port_group": group}), *rest))
-        )
+        found = red(world, world.connect(), changed(world, nics=(first.model_copy(update={"port_group": group}), *rest)))
         assert [c for c in found if c.title.startswith("eth0") and group in c.expected]
 
     def test_a_foreign_machine_of_that_name_is_in_the_way(self, world: World) -> None:
@@ -227,9 +219,7 @@ class TestDeployment:
         assert deployment.complete(v, world.order)
         assert red(world, v) == []
 
-    def test_where_the_mark_of_completeness_cannot_be_written_neither_machine_nor_record_is_left(
-        self, world: World
-    ) -> None:
+    def test_where_the_mark_of_completeness_cannot_be_written_neither_machine_nor_record_is_left(self, world: World) -> None:
         v = world.connect()
         world.proxy.faults.soap["ReconfigVM_Task"] = Fault("InvalidState")
         with pytest.raises(VSphereError, match=r"write hikkoshi\.machine, hikkoshi\.complete"):
@@ -256,27 +246,14 @@ class TestDeployment:
         assert (bool(check), "does not tell of it" in check.found) == (False, True)
         made = world.deploy(v)
         assert [m.id for m in vm.ours(v, BY.site, "gateway")] == [machine.id], "nothing was imported again"
-        same = (
-            "guest",
-            "site",
-            "server",
-            "moid",
-            "instance_uuid",
-            "host",
-            "plan_hash",
-            "vmdk_bytes",
-            "vmdk_sha256",
-            "nics",
-        )
+        same = ("guest", "site", "server", "moid", "instance_uuid", "host", "plan_hash", "vmdk_bytes", "vmdk_sha256", "nics")
         assert [getattr(made, n) for n in same] == [getattr(done, n) for n in same]
         assert "written anew" in made.manifest
         assert deployment.recorded(v, world.order, world.folder)
         assert cutover.deployed(v, world.order, world.folder)
 
     @pytest.mark.parametrize("of", [vm.PLAN, vm.VMDK])
-    def test_an_import_of_an_earlier_plan_or_disk_that_was_never_started_is_replaced(
-        self, world: World, of: str
-    ) -> None:
+    def test_an_import_of_an_earlier_plan_or_disk_that_was_never_started_is_replaced(self, world: World, of: str) -> None:
         v = world.connect()
         world.deploy(v)
         (earlier,) = vm.ours(v, BY.site, "gateway")
@@ -310,11 +287,7 @@ class TestDeployment:
         machine.thing.UnregisterVM()  # its events go with it
         register = place.folder.RegisterVM_Task(path["config.files.vmPathName"], "gateway", False, place.pool)
         found = vm.again(v, vm.Machine(v.wait(register, "register it anew"), {}))
-        marks = {
-            **machine.marks,
-            vm.MACHINE: found.uuid,
-            vm.COMPLETE: "2026-11-22T00:00:00+00:00",
-        }  # an hour or more ago
+        marks = {**machine.marks, vm.MACHINE: found.uuid, vm.COMPLETE: "2026-11-22T00:00:00+00:00"}  # an hour or more ago
         now = by_hand(v, found, extraConfig=options(marks))  # vcsim forgets them
         newer = replace(world.order, plan_hash="b" * 64)
         assert "not seen" in deployment.never_started(v, newer, now)
@@ -327,15 +300,17 @@ class TestDeployment:
         [
             (lambda w, v, m: served(w, v), "it was put into service at"),
             (lambda w, v, m: v.wait(m.thing.PowerOnVM_Task(), "on"), "poweredOn"),
-            (lambda w, v, m: (v.wait(m.thing.PowerOnVM_Task(), "on"), v.wait(m.thing.PowerOffVM_Task(), "off")),
-             "it was switched on at"),
+            (
+                lambda w, v, m: (v.wait(m.thing.PowerOnVM_Task(), "on"), v.wait(m.thing.PowerOffVM_Task(), "off")),
+                "it was switched on at",
+            ),
             (lambda w, v, m: v.wait(m.thing.CreateSnapshot_Task("before", "", False, False), "snap"), "snapshot"),
             (lambda w, v, m: by_hand(v, m, deviceChange=[plug(m, "00:16:3e:05:00:04")]), "1 NICs plugged in"),
             (lambda w, v, m: by_hand(v, m, extraConfig=options({vm.SITE: "another"})), "another site folder"),
             (lambda w, v, m: by_hand(v, m, extraConfig=options({vm.MACHINE: "another"})), "clone"),
         ],
         ids=["served", "on", "was on", "snapshot", "plugged in", "of others", "clone"],
-    )  # fmt: skip
+    )
     def test_one_that_anybody_has_used_is_never_removed(
         self, world: World, use: Callable[[World, VSphere, vm.Machine], object], why: str
     ) -> None:
@@ -495,15 +470,32 @@ class TestReady:
             (lambda w, v, m: maintenance(v), ["a host can take the machine", "the machine's own host can start it"]),
             (lambda w, v, m: alone_in_maintenance(v, m), ["the machine's own host can start it"]),
             (lambda w, v, m: lose(v, m), ["the machine's own host can start it"]),
-            (lambda w, v, m: by_hand(v, m, extraConfig=options({LOST: "disconnected"})),
-             ["the machine's own host can start it", "the machine waits, switched off"]),
+            (
+                lambda w, v, m: by_hand(v, m, extraConfig=options({LOST: "disconnected"})),
+                ["the machine's own host can start it", "the machine waits, switched off"],
+            ),
             (lambda w, v, m: stranger_on(w, v), ["no other machine in vSphere is on with one of the MACs"]),
-            (lambda w, v, m: by_hand(v, stranger_on(w, v), extraConfig=options({LOST: "disconnected"})),
-             ["no other machine in vSphere is on with one of the MACs"]),
+            (
+                lambda w, v, m: by_hand(v, stranger_on(w, v), extraConfig=options({LOST: "disconnected"})),
+                ["no other machine in vSphere is on with one of the MACs"],
+            ),
         ],
-        ids=["gone", "of others", "unfinished", "other disk", "other memory", "on", "plugged in", "no host",
-             "maintenance", "lost host", "not seen", "same MAC", "same MAC not seen"],
-    )  # fmt: skip
+        ids=[
+            "gone",
+            "of others",
+            "unfinished",
+            "other disk",
+            "other memory",
+            "on",
+            "plugged in",
+            "no host",
+            "maintenance",
+            "lost host",
+            "not seen",
+            "same MAC",
+            "same MAC not seen",
+        ],
+    )
     def test_what_has_changed_since_the_preflight_keeps_the_source_on(
         self, world: World, change: Callable[[World, VSphere, vm.Machine], object], titles: list[str]
     ) -> None:
@@ -548,7 +540,7 @@ class TestCutOver:
     def test_nothing_happens_while_the_source_runs(self, world: World) -> None:
         v = world.connect()
         world.deploy(v)
-        on = Check("the source is off", False, "running", "off", "shut it down", "xenhost")
+        on = Check(title="the source is off", ok=False, found="running", expected="off", remedy="shut it down", where="xenhost")
         with pytest.raises(Refused, match="shut it down"):
             cutover.start(v, world.site.vsphere, world.order, world.permission, source=on, folder=world.folder)
         assert cutover.rolled_back(v, world.order)
@@ -567,8 +559,7 @@ class TestCutOver:
             cutover.start(v, world.site.vsphere, world.order, world.permission, source=OFF, folder=world.folder)
 
     @pytest.mark.parametrize(
-        "of",
-        [{"guest": "idp"}, {"plan": "f" * 64}, {"vmdk": "f" * 64}, {"machine": "another"}, {"step": "85-offloads"}],
+        "of", [{"guest": "idp"}, {"plan": "f" * 64}, {"vmdk": "f" * 64}, {"machine": "another"}, {"step": "85-offloads"}]
     )
     def test_what_was_approved_is_this_guest_plan_disk_and_machine_or_nothing_happens(
         self, world: World, of: dict[str, str]

@@ -16,15 +16,15 @@ from hikkoshi_lab.proxy import Fault
 
 pytestmark = pytest.mark.needs("vcsim", "openssl")
 HOSTS = ("DC0_C0_H0", "DC0_C0_H1", "DC0_C0_H2")
-GROUPS = {
-    "eth3": "vlan304",
-    "eth7": "vlan503",
-    "eth10": "servers",
-}  # the last one is on the standard switch of the first host
+GROUPS = {"eth3": "vlan304", "eth7": "vlan503", "eth10": "servers"}  # the last one is on the standard switch of the first host
 Hints = dict[str, list[dict[str, Any]]]  # {host: as QueryNetworkHint gives it}
 CDP = {"devId": "sw1.example.org", "portId": "GigabitEthernet0/3", "vlan": 1}
-LLDP = {"chassisId": "00:1b:54:aa:bb:00", "portId": "ge-0/0/7", "timeToLive": 120,
-        "parameter": [{"key": "System Name", "value": "sw2"}]}  # fmt: skip
+LLDP = {
+    "chassisId": "00:1b:54:aa:bb:00",
+    "portId": "ge-0/0/7",
+    "timeToLive": 120,
+    "parameter": [{"key": "System Name", "value": "sw2"}],
+}
 
 
 def seen(*subnets: tuple[int, str], **more: Any) -> Hints:
@@ -55,12 +55,26 @@ def ask(home: Home) -> Iterator[Ask]:
             if fault:
                 front.faults.soap["QueryNetworkHint"] = fault
             nics = tuple(
-                Nic(name=name, mac=f"00:16:3e:05:00:{n:02x}", segment=s, port_group=params.segments[s].port_group,
-                    vlan=params.segments[s].vlan)
+                Nic(
+                    name=name,
+                    mac=f"00:16:3e:05:00:{n:02x}",
+                    segment=s,
+                    port_group=params.segments[s].port_group,
+                    vlan=params.segments[s].vlan,
+                )
                 for n, (name, s) in enumerate(GROUPS.items())
-            )  # fmt: skip
-            spec = VmSpec(name="gateway", guest_id="centos64Guest", hardware_version=10, vcpus=1, memory_mb=640,
-                          disk_bytes=1 << 20, controller="pvscsi", nic_model="vmxnet3", nics=nics)  # fmt: skip
+            )
+            spec = VmSpec(
+                name="gateway",
+                guest_id="centos64Guest",
+                hardware_version=10,
+                vcpus=1,
+                memory_mb=640,
+                disk_bytes=1 << 20,
+                controller="pvscsi",
+                nic_model="vmxnet3",
+                nics=nics,
+            )
             found = hints.checks(v, here, spec, params.segments)
             return dict(zip(GROUPS, found, strict=True))
 
@@ -103,8 +117,10 @@ def test_one_host_that_does_not_see_it_is_named(ask: Ask) -> None:
 
 
 def test_a_vlan_seen_behind_the_other_switch_does_not_count(ask: Ask) -> None:
-    told = {host: [{**nic, "device": {"vmnic0": "vmnic1", "vmnic1": "vmnic0"}[nic["device"]]} for nic in nics]
-            for host, nics in seen(*RIGHT).items()}  # fmt: skip
+    told = {
+        host: [{**nic, "device": {"vmnic0": "vmnic1", "vmnic1": "vmnic0"}[nic["device"]]} for nic in nics]
+        for host, nics in seen(*RIGHT).items()
+    }
     assert not any(ask(told).values())
 
 
@@ -121,9 +137,7 @@ def test_the_switchs_port_is_part_of_the_evidence(ask: Ask, more: dict[str, Any]
 
 def test_a_host_that_does_not_tell_is_no_proof_and_quoted(ask: Callable[..., dict[str, Check]]) -> None:
     fault = Fault(
-        "NoPermission",
-        fields='<object type="HostSystem">host-1</object><privilegeId>Host.Config.Network</privilegeId>',
-        times=9,
+        "NoPermission", fields='<object type="HostSystem">host-1</object><privilegeId>Host.Config.Network</privilegeId>', times=9
     )
     found = ask(seen(*RIGHT), fault)
     assert not any(found.values())

@@ -40,16 +40,18 @@ def hosts(v: VSphere, home: Home) -> tuple[Host, ...]:
     """Of the cluster; on the first is the machine that was approved."""
     place = inventory.place(v, home.site().vsphere)
     config = vim.vm.ConfigSpec(
-        name="gateway", guestId="otherGuest", numCPUs=1, memoryMB=64, instanceUuid=MACHINE,
+        name="gateway",
+        guestId="otherGuest",
+        numCPUs=1,
+        memoryMB=64,
+        instanceUuid=MACHINE,
         files=vim.vm.FileInfo(vmPathName="[storage1]"),
-    )  # fmt: skip
+    )
     v.wait(place.folder.CreateVM_Task(config, place.pool, place.hosts[0].thing), "make the machine")
     return place.hosts
 
 
-def test_it_is_switched_off_read_back_and_put_on_again_with_what_was_before(
-    v: VSphere, hosts: tuple[Host, ...]
-) -> None:
+def test_it_is_switched_off_read_back_and_put_on_again_with_what_was_before(v: VSphere, hosts: tuple[Host, ...]) -> None:
     one = hosts[0]
     options(v, one, ON)
     assert not lro.holds(v, one)

@@ -92,9 +92,14 @@ class World:
         start = time.monotonic()
         env = {**os.environ, "HIKKOSHI_HOME": str(self.home.root), "PATH": f"{self.bin}:{os.environ['PATH']}"}
         done = subprocess.run(
-            [*prefix, *COMMAND, *BACK], env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120,
+            [*prefix, *COMMAND, *BACK],
+            env=env,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=120,
             check=False,
-        )  # fmt: skip
+        )
         return Ended(done.returncode, done.stdout + done.stderr, time.monotonic() - start)
 
 
@@ -110,9 +115,7 @@ def serving(v: session.VSphere, world_site: Any, identity: str) -> Any:
     place = inventory.place(v, world_site.vsphere)
     network = vim.vm.device.VirtualEthernetCard.NetworkBackingInfo(deviceName="VM Network")
     card = vim.vm.device.VirtualVmxnet3(key=-1, backing=network, addressType="manual", macAddress=MAC)
-    card.connectable = vim.vm.device.VirtualDevice.ConnectInfo(
-        startConnected=True, connected=True, allowGuestControl=True
-    )
+    card.connectable = vim.vm.device.VirtualDevice.ConnectInfo(startConnected=True, connected=True, allowGuestControl=True)
     marks = {
         vm.SITE: identity,
         vm.GUEST: "idp",
@@ -120,10 +123,14 @@ def serving(v: session.VSphere, world_site: Any, identity: str) -> Any:
         vm.SERVICE: "2026-11-22T00:00:00+00:00",
     }
     config = vim.vm.ConfigSpec(
-        name="idp", guestId="otherGuest", numCPUs=1, memoryMB=64, files=vim.vm.FileInfo(vmPathName="[storage1]"),
+        name="idp",
+        guestId="otherGuest",
+        numCPUs=1,
+        memoryMB=64,
+        files=vim.vm.FileInfo(vmPathName="[storage1]"),
         extraConfig=[vim.option.OptionValue(key=k, value=x) for k, x in marks.items()],
         deviceChange=[vim.vm.device.VirtualDeviceSpec(operation="add", device=card)],
-    )  # fmt: skip
+    )
     made = v.wait(place.folder.CreateVM_Task(config, place.pool), "make it")
     uuid = vim.option.OptionValue(key=vm.MACHINE, value=made.config.instanceUuid)
     v.wait(made.ReconfigVM_Task(vim.vm.ConfigSpec(extraConfig=[uuid])), "mark it")
@@ -178,9 +185,14 @@ def test_without_vcenter_the_source_starts_only_after_a_person_has_said_that_the
     assert done.code == 3, done.told
     assert done.seconds < usual["seconds"] + WORDS
     order = [
-        "a person has to switch idp off", f"moid {world.thing}", "Disconnect all its NICs", "vim-cmd vmsvc/power.off",
-        "hikkoshi confirm-off idp", "hikkoshi run idp --only 75 --apply", "on the Dom-0 xenhost: xl create /etc/xen/idp",
-    ]  # fmt: skip
+        "a person has to switch idp off",
+        f"moid {world.thing}",
+        "Disconnect all its NICs",
+        "vim-cmd vmsvc/power.off",
+        "hikkoshi confirm-off idp",
+        "hikkoshi run idp --only 75 --apply",
+        "on the Dom-0 xenhost: xl create /etc/xen/idp",
+    ]
     places = [done.told.index(words) for words in order]
     assert places == sorted(places), done.told
     assert not world.source_started()
@@ -201,9 +213,7 @@ def test_without_vcenter_the_source_starts_only_after_a_person_has_said_that_the
     assert world.source_started()
     assert not (world.folder / "cutover.json").exists()
     run = max(e["run"] for e in world.entries if e["event"] == "open")
-    (row,) = [
-        e for e in world.entries if e.get("title") == "take the machine in vSphere out of service" and e["run"] == run
-    ]
+    (row,) = [e for e in world.entries if e.get("title") == "take the machine in vSphere out of service" and e["run"] == run]
     assert row["state"] == "not seen"
     assert "that idp is off" in row["found"]
     assert [e["machine"] for e in world.entries if e["event"] == "confirmed-off"] == ["idp"]
@@ -213,9 +223,13 @@ def confirm(world: World, typed: str | None) -> str:
     """`hikkoshi confirm-off idp`, typed at a terminal, or where there is none."""
     master, terminal = pty.openpty()
     process = subprocess.Popen(
-        [*COMMAND, "confirm-off", "idp"], env={**os.environ, "HIKKOSHI_HOME": str(world.home.root)},
-        stdin=terminal if typed else subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-    )  # fmt: skip
+        [*COMMAND, "confirm-off", "idp"],
+        env={**os.environ, "HIKKOSHI_HOME": str(world.home.root)},
+        stdin=terminal if typed else subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
     if typed:
         os.write(master, f"{typed}\n".encode())
     told, _ = process.communicate(timeout=60)
@@ -277,9 +291,7 @@ def test_with_everything_in_the_way_at_once_a_person_is_told_what_to_do(world: W
 
 
 @pytest.mark.needs("root", "unshare", "mount", "bash")
-def test_on_a_full_disk_all_is_done_told_on_stderr_and_sealed_when_there_is_room(
-    world: World, usual: dict[str, float]
-) -> None:
+def test_on_a_full_disk_all_is_done_told_on_stderr_and_sealed_when_there_is_room(world: World, usual: dict[str, float]) -> None:
     outputs, kept = world.home.outputs, world.home.root / "kept"
     inside = (
         f"cp -a {outputs} {kept} && mount -t tmpfs -o size=8m none {outputs} && cp -a {kept}/. {outputs} && "
@@ -319,8 +331,7 @@ def test_where_outputs_has_become_read_only_the_source_starts_and_the_record_tha
     (world.folder / "plan.json").symlink_to("/proc/self/mem")  # EIO
     outputs, elsewhere = world.home.outputs, world.home.root / "elsewhere"
     inside = (
-        f"mount --bind {outputs} {outputs} && mount -o remount,bind,ro {outputs} && "
-        f'mkdir {elsewhere} && HOME={elsewhere} "$@"'
+        f'mount --bind {outputs} {outputs} && mount -o remount,bind,ro {outputs} && mkdir {elsewhere} && HOME={elsewhere} "$@"'
     )
     done = world.back("unshare", "--mount", "bash", "-c", inside, "bash")
     assert done.seconds < usual["seconds"] + WORDS
@@ -364,9 +375,7 @@ def test_with_damaged_parameters_a_person_is_told_what_to_do(world: World, damag
         ("server: 127.0.0.1:", "server: no-such-name.invalid:", "name is unknown"),
     ],
 )
-def test_whatever_is_wrong_with_the_way_to_vsphere_the_rollback_goes_on(
-    world: World, old: str, new: str, told: str
-) -> None:
+def test_whatever_is_wrong_with_the_way_to_vsphere_the_rollback_goes_on(world: World, old: str, new: str, told: str) -> None:
     world.change(old, new)
     back = Rollback(world.home, world.home.site(), world.home.guest("idp"), "a run")
     (seen,) = back.present()
@@ -403,7 +412,7 @@ def test_where_the_session_has_ended_and_the_password_is_another_a_person_is_tol
     back = Rollback(world.home, world.home.site(), world.home.guest("idp"), "a run")
 
     def marked(*_: object) -> None:
-        raise BadInput(Problem("vSphere does not accept user and password"))
+        raise BadInput(Problem(what="vSphere does not accept user and password"))
 
     monkeypatch.setattr(vm, "marked", marked)
     with pytest.raises(VSphereError, match="a person has to switch idp off"):

@@ -74,9 +74,7 @@ def path_of(here: Host, folder: Path, lacking: str = "") -> Host:
     folder.mkdir()
     for name in ("sh", "ls", "cat", "sed", "sleep", "mktemp", "wc", "tail", "head", "rm", "env", "tcpdump", "arping"):
         if name != lacking:
-            (folder / name).symlink_to(
-                next(p / name for p in map(Path, ("/usr/bin", "/usr/sbin")) if (p / name).exists())
-            )
+            (folder / name).symlink_to(next(p / name for p in map(Path, ("/usr/bin", "/usr/sbin")) if (p / name).exists()))
     return replace(here, prefix=(*here.prefix, "env", f"PATH={folder}"))
 
 
@@ -124,9 +122,7 @@ class TestListening:
         assert unplanned(found) == {"eth3": "wrong", "eth7": "wrong"}
         assert found.swaps == [("eth3", "eth7")]
         assert took < 20
-        print(
-            f"passive: swap found in {took:.1f} s, every NIC known after {max(n.after or 0 for n in found.nics):.1f} s"
-        )
+        print(f"passive: swap found in {took:.1f} s, every NIC known after {max(n.after or 0 for n in found.nics):.1f} s")
         assert nics.sent(gw, list(PLANNED)) == before
         assert [n.sent for n in found.nics] == [0] * 10
 
@@ -182,8 +178,10 @@ class TestListening:
     def test_a_storm_is_cut_off_and_the_guests_own_traffic_is_not_looked_at(
         self, chatter: network.Network, to: str, frames: int | None
     ) -> None:
-        storm = "import socket, time; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.setsockopt(1, 6, 1)\n" \
-                f"while True: s.sendto(bytes(400), ('{to}', 12865)); time.sleep(0.001)"  # fmt: skip
+        storm = (
+            "import socket, time; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.setsockopt(1, 6, 1)\n"
+            f"while True: s.sendto(bytes(400), ('{to}', 12865)); time.sleep(0.001)"
+        )
         chatter.daemon("vlan304", [sys.executable, "-c", storm])
         time.sleep(0.5)
         found = witness.watch(chatter.host("gw"), {"eth3": "vlan304"}, SEGMENTS, seconds=5)
@@ -223,9 +221,7 @@ class TestAsking:
         print("active: swap found in " + ", ".join(f"{t:.2f}" for t in took) + " s")
         assert min(took) < 1
 
-    def test_not_too_many_questions_are_asked_at_a_time(
-        self, lab: network.Network, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_not_too_many_questions_are_asked_at_a_time(self, lab: network.Network, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(probing, "PARALLEL", 7)
         lab.swap("eth8", "eth9")
         found = witness.probe(lab.host("gw"), {"eth8": "vlan504", "eth9": "vlan505"}, SEGMENTS)
@@ -445,9 +441,7 @@ def test_tcpdump_itself_reads_the_same_vlans_in_the_recorded_frames() -> None:
         (frame,) = read(path.read_bytes()).frames
         (found,) = frames.evidence(frame.data)
         if found.kind in words:
-            said = subprocess.run(
-                ["tcpdump", "-r", path, "-n", "-e", "-vv"], capture_output=True, text=True, check=True
-            ).stdout
+            said = subprocess.run(["tcpdump", "-r", path, "-n", "-e", "-vv"], capture_output=True, text=True, check=True).stdout
             told = re.search(words[found.kind], said, re.S)
             assert told, said
             assert int(told[1]) == found.vlan

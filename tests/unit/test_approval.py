@@ -79,9 +79,18 @@ class World:
     def said(self, **other: object) -> Statement:
         site, week = self.home.site(), timedelta(days=7)
         usual = Statement(
-            "gateway", site.name, site.vsphere.server, self.plan.hash, "approver@lab", NOW, NOW + week, PAGE,
-            decisions=self.plan.decisions, vmdk=journey.VMDK, machine=journey.MACHINE,
-        )  # fmt: skip
+            "gateway",
+            site.name,
+            site.vsphere.server,
+            self.plan.hash,
+            "approver@lab",
+            NOW,
+            NOW + week,
+            PAGE,
+            decisions=self.plan.decisions,
+            vmdk=journey.VMDK,
+            machine=journey.MACHINE,
+        )
         return replace(usual, **other)  # type: ignore[arg-type]
 
 
@@ -165,8 +174,12 @@ def test_another_machine_withdraws_it(world: World) -> None:
 @pytest.mark.parametrize(
     ("file", "old", "new", "words"),
     [
-        ("site", "datastore: storage1", "datastore: storage2",
-         "vsphere.datastore was storage1 when it was planned, is storage2 now"),
+        (
+            "site",
+            "datastore: storage1",
+            "datastore: storage2",
+            "vsphere.datastore was storage1 when it was planned, is storage2 now",
+        ),
         ("site", "cluster: management", "cluster: public", "vsphere.cluster was management"),
         ("site", "datacenter: campus", "datacenter: other", "vsphere.datacenter was campus"),
         ("site", "  cluster:", "  folder: elsewhere\n  cluster:", "vsphere.folder was vm when it was planned, is elsewhere now"),
@@ -176,12 +189,16 @@ def test_another_machine_withdraws_it(world: World) -> None:
         ("site", "root: outputs/lab/dom0", "root: /", "dom0.root was outputs/lab/dom0 when it was planned, is / now"),
         ("site", "signing:", "signing:\n  two_persons: false\n ", "two_persons was True when it was planned, is False now"),
         ("guest", "config: /etc/xen/gateway", "config: /etc/xen/other", "dom0.config was /etc/xen/gateway"),
-        ("guest", "shell: netns:outputs/lab/netns/gw", "shell: ssh://root@other",
-         "measurement.shell was netns:outputs/lab/netns/gw when it was planned, is ssh://root@other now"),
+        (
+            "guest",
+            "shell: netns:outputs/lab/netns/gw",
+            "shell: ssh://root@other",
+            "measurement.shell was netns:outputs/lab/netns/gw when it was planned, is ssh://root@other now",
+        ),
         ("guest", "netns/pc3", "netns/pc4", "measurement.direct.client was netns:outputs/lab/netns/pc3"),
         ("guest", "watch: netns:outputs/lab/netns/admin", "watch: here", "measurement.watch was"),
     ],
-)  # fmt: skip
+)
 def test_parameters_that_the_page_named_and_that_were_changed_since_are_not_approved(
     world: World, file: str, old: str, new: str, words: str
 ) -> None:
@@ -226,9 +243,7 @@ def test_a_list_of_signers_that_cannot_be_read_is_told(world: World) -> None:
 @pytest.mark.parametrize("change", ["one is left out", "one is read elsewhere", "one is added"])
 def test_every_dom0_that_is_asked_whether_the_source_is_off_is_bound(world: World, change: str) -> None:
     world.edit("dom0s:\n", "dom0s:\n  other: {root: /mnt/other}\n")
-    world.plan = world.plan.model_copy(
-        update={"terms": Terms.of(world.home, world.home.guest("gateway"), world.home.site())}
-    )
+    world.plan = world.plan.model_copy(update={"terms": Terms.of(world.home, world.home.guest("gateway"), world.home.site())})
     world.plan.save(world.home.folder("gateway"))
     journey.deployed(world.home.folder("gateway"), world.plan)
     world.give(now=datetime.now(UTC))
@@ -258,9 +273,7 @@ def test_a_plan_that_does_not_name_the_other_dom0s_keeps_its_hash_and_its_page_s
     world.give(now=datetime.now(UTC))
     world.edit("dom0s:\n", "dom0s:\n  other: {root: /mnt/other}\n")
     assert world.ask_now()
-    assert "NOT BOUND, this plan is of an earlier version" in " ".join(
-        proposal.page(world.home, "gateway", found, []).split()
-    )
+    assert "NOT BOUND, this plan is of an earlier version" in " ".join(proposal.page(world.home, "gateway", found, []).split())
 
 
 def test_what_only_says_how_long_to_measure_is_no_other_plan(world: World) -> None:
@@ -280,9 +293,7 @@ def test_another_segment_for_a_nic_in_the_parameters_is_another_plan(world: Worl
     survey.save(world.home.folder("gateway"))
     world.give(now=datetime.now(UTC))
     assert approval.check(world.home, "gateway", world.plan)
-    world.edit(
-        '05:00:00", segment: vlan301', '05:00:00", segment: servers', world.home.root / "params/guests/gateway.yml"
-    )
+    world.edit('05:00:00", segment: vlan301', '05:00:00", segment: servers', world.home.root / "params/guests/gateway.yml")
     assert "vm.nics.1.segment was vlan301 when it was planned, is servers now" in world.ask_now().found
 
 
@@ -543,7 +554,7 @@ def test_a_pipe_among_the_approvals_keeps_nobody_waiting(world: World) -> None:
         ("short time", lambda t: t.replace(b"2026-11-27T20:00:00Z", b"2026-11-27T20:0:00Z"), "times"),
         ("backwards", lambda t: t.replace(b"expires: 2026", b"expires: 2025"), "times"),
     ],
-)  # fmt: skip
+)
 def test_a_text_that_is_not_as_it_was_written_is_told(
     world: World, what: str, spoil: Callable[[bytes], bytes], words: str
 ) -> None:
@@ -703,7 +714,7 @@ def test_an_approval_that_ends_between_two_tries_ends_the_tries(apart: World, mo
     def hiccup() -> None:
         tries.append(1)
         made.path.unlink()
-        raise ToolFailed(Problem("a hiccup"))
+        raise ToolFailed(Problem(what="a hiccup"))
 
     with pytest.raises(Refused, match="nobody has approved it"):
         act(apart, "85-offloads", retry=2, then=hiccup)
@@ -716,9 +727,7 @@ def serve(run: running.Run, done: list[str], title: str) -> None:
     done.append(title)
 
 
-def test_a_run_that_has_but_measured_heeds_parameters_that_are_changed_and_an_approval_that_expires(
-    apart: World,
-) -> None:
+def test_a_run_that_has_but_measured_heeds_parameters_that_are_changed_and_an_approval_that_expires(apart: World) -> None:
     almost = datetime.now(UTC) - timedelta(days=7) + timedelta(seconds=4)
     apart.give(now=almost)
     run = open_run("70-cutover", {"guest": "gateway", "mode": "apply", "home": str(apart.home.root)}, wait=0.1)
@@ -952,13 +961,13 @@ def test_a_permission_for_something_else_changes_no_guest(
 ) -> None:
     treatment, right = remedied(apart)
     with pytest.raises(Refused, match=f"what was approved is {words}"):
-        change(treatment, journey.permitted(**{**right, **of}), [Check("it serves", True)])
+        change(treatment, journey.permitted(**{**right, **of}), [Check(title="it serves", ok=True)])
     with pytest.raises(BadInput, match="no such network namespace"):  # let pass, it would go on
-        change(treatment, journey.permitted(**right), [Check("it serves", True)])
+        change(treatment, journey.permitted(**right), [Check(title="it serves", ok=True)])
 
 
 @pytest.mark.parametrize("change", [Treatment.apply, Treatment.undo])
-@pytest.mark.parametrize("serves", [[], [Check("the machine is on", True), Check("the source is off", False)]])
+@pytest.mark.parametrize("serves", [[], [Check(title="the machine is on", ok=True), Check(title="the source is off", ok=False)]])
 def test_no_guest_is_changed_of_which_nobody_has_seen_that_it_serves_in_vsphere(
     apart: World, change: Callable[..., None], serves: list[Check]
 ) -> None:

@@ -182,8 +182,15 @@ def test_the_readme_quotes_what_a_shell_would_take_for_its_own(tmp_path: Path) -
     from datetime import UTC, datetime
 
     text = instructions.text(
-        identifier="gateway/run", names={"data/a/b": HASH, "data/c": HASH}, sealed=datetime(2026, 11, 27, tzinfo=UTC),
-        signer="o'brien;reboot@site", unsigned="", previous="", previous_sha256="", time_stamp="", provenance=Provenance(),
-    )  # fmt: skip
+        identifier="gateway/run",
+        names={"data/a/b": HASH, "data/c": HASH},
+        sealed=datetime(2026, 11, 27, tzinfo=UTC),
+        signer="o'brien;reboot@site",
+        unsigned="",
+        previous="",
+        previous_sha256="",
+        time_stamp="",
+        provenance=Provenance(),
+    )
     assert "-I 'o'\"'\"'brien;reboot@site' " in text
     assert '" = "7 3 0 run"' in text  # 2 + 5 files; ., data, data/a

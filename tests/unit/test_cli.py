@@ -26,9 +26,7 @@ def test_a_step_is_known_by_its_name_its_number_and_its_word(name: str) -> None:
 
 
 def test_by_default_a_run_ends_before_the_cut_over() -> None:
-    assert sequence.selection(None, None) == [
-        "10-survey", "20-plan", "30-prepare", "40-convert", "50-rehearse", "60-deploy",
-    ]  # fmt: skip
+    assert sequence.selection(None, None) == ["10-survey", "20-plan", "30-prepare", "40-convert", "50-rehearse", "60-deploy"]
 
 
 def test_cut_over_and_report_come_when_the_last_step_asks_for_them_and_the_rollback_never() -> None:
@@ -40,9 +38,7 @@ def test_the_rollback_comes_alone() -> None:
     assert sequence.selection("75", "75") == ["75-rollback"]
 
 
-@pytest.mark.parametrize(
-    ("first", "last"), [("75", None), ("60", "75"), ("75", "90"), ("70", None), ("90", None), ("50", "40")]
-)
+@pytest.mark.parametrize(("first", "last"), [("75", None), ("60", "75"), ("75", "90"), ("70", None), ("90", None), ("50", "40")])
 def test_a_selection_that_makes_no_sense_is_refused(first: str, last: str | None) -> None:
     with pytest.raises(BadInput):
         sequence.selection(first, last)
@@ -142,12 +138,7 @@ def test_a_log_that_has_no_place_in_outputs_is_read_by_nobody_else_and_its_name_
 def test_a_reader_that_goes_away_is_no_error(home: Home) -> None:
     command = f"{sys.executable} -m hikkoshi.cli.main status --json | head -c 1"
     done = subprocess.run(
-        command,
-        shell=True,
-        capture_output=True,
-        text=True,
-        env={**os.environ, "HIKKOSHI_HOME": str(home.root)},
-        check=True,
+        command, shell=True, capture_output=True, text=True, env={**os.environ, "HIKKOSHI_HOME": str(home.root)}, check=True
     )
     assert done.stderr == ""
 
@@ -177,9 +168,7 @@ def test_progress_in_a_log_is_one_line_in_five_seconds_and_the_last_state() -> N
         clock.now = n / 10
         show(Event("progress", f"at {n}"))
     show(Event("row", "done"))
-    assert out.getvalue().split("\n") == [
-        f"    at {int(EVERY) * 10}", f"    at {int(EVERY) * 20}", "    at 119", "    done", "",
-    ]  # fmt: skip
+    assert out.getvalue().split("\n") == [f"    at {int(EVERY) * 10}", f"    at {int(EVERY) * 20}", "    at 119", "    done", ""]
 
 
 def test_a_silent_cell_says_that_it_is_alive() -> None:

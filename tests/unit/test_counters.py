@@ -23,9 +23,7 @@ PARSERS = (
 
 @given(st.dictionaries(NAME, st.dictionaries(NAME, COUNT, min_size=1, max_size=6), max_size=4))
 def test_every_protocol_counter_is_read_under_the_name_that_nstat_gives_it(tables: dict[str, dict[str, int]]) -> None:
-    text = "".join(
-        f"{name}: {' '.join(row)}\n{name}: {' '.join(map(str, row.values()))}\n" for name, row in tables.items()
-    )
+    text = "".join(f"{name}: {' '.join(row)}\n{name}: {' '.join(map(str, row.values()))}\n" for name, row in tables.items())
     wanted = {name + key: value for name, row in tables.items() for key, value in row.items()}
     found = counters.protocols(text)
     # two tables may make the same long name: Ab + c and A + bc
@@ -39,9 +37,7 @@ def test_a_line_of_values_that_does_not_fit_its_names_is_left_out() -> None:
 
 
 @given(
-    st.dictionaries(
-        st.from_regex(r"[a-z][a-z0-9.:-]{0,10}[a-z0-9]", fullmatch=True), st.tuples(*[st.integers(0, 2**64)] * 16)
-    ),
+    st.dictionaries(st.from_regex(r"[a-z][a-z0-9.:-]{0,10}[a-z0-9]", fullmatch=True), st.tuples(*[st.integers(0, 2**64)] * 16)),
     st.sampled_from(["", " ", "      "]),
 )
 def test_a_line_of_proc_net_dev_is_read_with_and_without_a_space(lines: dict[str, tuple[int, ...]], gap: str) -> None:
@@ -52,17 +48,12 @@ def test_a_line_of_proc_net_dev_is_read_with_and_without_a_space(lines: dict[str
 
 
 def test_flags_of_old_and_new_ethtool_have_one_name() -> None:
-    old = counters.features(
-        "Offload parameters for eth0:\ntcp segmentation offload: on\ngeneric segmentation offload: off\n"
-    )
+    old = counters.features("Offload parameters for eth0:\ntcp segmentation offload: on\ngeneric segmentation offload: off\n")
     new = counters.features(
         "Features for eth0:\ntcp-segmentation-offload: on\n\ttx-tcp6-segmentation: off [requested on]\n"
         "large-receive-offload: off [fixed]\nudp-fragmentation-offload: off\n"
     )
-    assert old == {
-        "tcp-segmentation-offload": Feature(True, False),
-        "generic-segmentation-offload": Feature(False, False),
-    }
+    assert old == {"tcp-segmentation-offload": Feature(True, False), "generic-segmentation-offload": Feature(False, False)}
     assert new["tcp-segmentation-offload"] == Feature(True, False)
     assert new["large-receive-offload"] == Feature(False, True)
     assert new["tx-tcp6-segmentation"] == Feature(False, False)
@@ -85,9 +76,7 @@ def test_a_receive_ring_has_its_size_and_its_limit() -> None:
 
 
 def test_counts_of_every_processor_are_added_up_from_hexadecimal() -> None:
-    text = (
-        "entries  found drop early_drop\n00000010  00000000 0000000a 00000000\n00000010  00000001 0000000b 00000000\n"
-    )
+    text = "entries  found drop early_drop\n00000010  00000000 0000000a 00000000\n00000010  00000001 0000000b 00000000\n"
     assert counters.per_processor(text)["drop"] == 21
     assert counters.per_processor("cat: no such file\n") == {}
 

@@ -23,14 +23,7 @@ BLANK = snapshot.parse("@hikkoshi 0011223344556677\n@0011223344556677 0 uname -r
 ON, OFF, FIXED = Feature(True, False), Feature(False, False), Feature(False, True)
 ZERO = dict.fromkeys(
     [
-        *(
-            "IpFragFails",
-            "IpInReceives",
-            "IpInDelivers",
-            "IpForwDatagrams",
-            "IcmpOutDestUnreachs",
-            "IcmpInDestUnreachs",
-        ),
+        *("IpFragFails", "IpInReceives", "IpInDelivers", "IpForwDatagrams", "IcmpOutDestUnreachs", "IcmpInDestUnreachs"),
         *("TcpRetransSegs", "TcpOutSegs", "TcpInErrs", "TcpExtIPReversePathFilter", "TcpExtTCPFastRetrans"),
         *("TcpExtTCPTimeouts", "TcpExtTCPToZeroWindowAdv", "TcpExtTCPWinProbe"),
     ],
@@ -51,9 +44,7 @@ def observed(path: Path) -> Diagnosis:
 def nic(name: str = "eth0", *, lro: Feature | None = None, gro: Feature | None = OFF, **more: Any) -> Nic:
     flags = {"large-receive-offload": lro, "generic-receive-offload": gro}
     features = {key: flag for key, flag in flags.items() if flag}
-    return Nic(
-        **{"name": name, "mac": "00:16:3e:05:00:00", "mtu": 1500, "driver": "vmxnet3", "features": features} | more
-    )
+    return Nic(**{"name": name, "mac": "00:16:3e:05:00:00", "mtu": 1500, "driver": "vmxnet3", "features": features} | more)
 
 
 def carried(packets: int, size: int, **more: int) -> Traffic:
@@ -129,14 +120,7 @@ class TestLro:
             result = lossy(replace(self.merged, features={"large-receive-offload": unreadable} if unreadable else {}))
             assert (result.cause, result.findings[0].rule, result.findings[0].certainty) == ("LRO", "R2", "likely")
 
-    @pytest.mark.parametrize(
-        "seen",
-        [
-            {"told": {1500: 90}},
-            {"traffic": carried(1000, 2400)},
-            {"oversized": 40, "gro": OFF},
-        ],
-    )
+    @pytest.mark.parametrize("seen", [{"told": {1500: 90}}, {"traffic": carried(1000, 2400)}, {"oversized": 40, "gro": OFF}])
     def test_needs_any_one_sign_of_merged_frames(self, seen: dict[str, Any]) -> None:
         assert lossy(nic(lro=FIXED, **seen)).cause == "LRO"
         assert lossy(nic(lro=FIXED)).cause == "unknown"
@@ -226,11 +210,7 @@ class TestMtu:
 
     def test_is_certain_where_mtus_differ_and_no_frame_is_too_long(self) -> None:
         result = lossy(self.plain, self.small, fails=16)
-        assert (result.cause, result.findings[0].rule, result.findings[0].certainty) == (
-            "MTU mismatch",
-            "R5",
-            "certain",
-        )
+        assert (result.cause, result.findings[0].rule, result.findings[0].certainty) == ("MTU mismatch", "R5", "certain")
         assert "eth1 1400" in result.plain()
 
     def test_is_likely_without_tcpdump(self) -> None:
@@ -382,13 +362,7 @@ SMALL = st.integers(0, 400)
 NICS = st.lists(
     st.builds(
         lambda lro, gro, mtu, mean, over, told, merged: nic(
-            lro=lro,
-            gro=gro,
-            mtu=mtu,
-            traffic=carried(1000, mean),
-            oversized=over,
-            told=told,
-            statistics={COUNTER: merged},
+            lro=lro, gro=gro, mtu=mtu, traffic=carried(1000, mean), oversized=over, told=told, statistics={COUNTER: merged}
         ),
         *(FLAG, FLAG, st.sampled_from([1500, 1500, 1500, 1400, 9000]), st.sampled_from([60, 900, 1514, 2400, 9100])),
         *(st.none() | SMALL, st.none() | st.dictionaries(st.sampled_from([1280, 1500, 9000]), SMALL), SMALL),

@@ -154,8 +154,7 @@ def test_a_partition_smaller_than_a_page_has_a_type_too() -> None:
 
 
 @pytest.mark.parametrize(
-    ("contents", "active"),
-    [([b"", SWAP], [1]), ([SWAP, b"", b""], [2]), ([SWAP, b"LABELONE"], [2]), ([SWAP, OLD_SWAP], [])],
+    ("contents", "active"), [([b"", SWAP], [1]), ([SWAP, b"", b""], [2]), ([SWAP, b"LABELONE"], [2]), ([SWAP, OLD_SWAP], [])]
 )
 def test_the_first_partition_that_is_not_swap_is_the_only_active_one(contents: list[bytes], active: list[int]) -> None:
     marks = [e[0] for e in entries(AssembledDisk([(n, part(c)) for n, c in enumerate(contents, 1)]))]

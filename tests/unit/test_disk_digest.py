@@ -56,9 +56,7 @@ def as_documented(content: bytes) -> str:
 
 @SHARED_FOLDER
 @given(LAYOUTS)
-def test_holes_and_written_zeros_give_the_documented_digest(
-    tmp_path: Path, layout: tuple[dict[int, bytes], int]
-) -> None:
+def test_holes_and_written_zeros_give_the_documented_digest(tmp_path: Path, layout: tuple[dict[int, bytes], int]) -> None:
     content = raw(layout)
     expected = as_documented(content)
     assert digest.content(sparse(tmp_path / "sparse", content)) == expected
@@ -67,9 +65,7 @@ def test_holes_and_written_zeros_give_the_documented_digest(
 
 @SHARED_FOLDER
 @given(LAYOUTS.filter(lambda x: len(raw(x)) > 0), st.data())
-def test_one_flipped_bit_gives_another_digest(
-    tmp_path: Path, layout: tuple[dict[int, bytes], int], data: st.DataObject
-) -> None:
+def test_one_flipped_bit_gives_another_digest(tmp_path: Path, layout: tuple[dict[int, bytes], int], data: st.DataObject) -> None:
     content = bytearray(raw(layout))
     before = digest.content(sparse(tmp_path / "a", bytes(content)))
     content[data.draw(st.integers(0, len(content) - 1))] ^= 1 << data.draw(st.integers(0, 7))
@@ -83,9 +79,7 @@ def test_a_block_in_another_place_gives_another_digest(tmp_path: Path) -> None:
 
 
 def test_zeros_at_the_end_count_by_the_size(tmp_path: Path) -> None:
-    assert digest.content(full(tmp_path / "a", b"x" + bytes(511))) != digest.content(
-        full(tmp_path / "b", b"x" + bytes(1023))
-    )
+    assert digest.content(full(tmp_path / "a", b"x" + bytes(511))) != digest.content(full(tmp_path / "b", b"x" + bytes(1023)))
 
 
 def test_a_large_disk_with_little_in_it_is_hardly_read(tmp_path: Path) -> None:

@@ -60,14 +60,10 @@ def places(content: bytes) -> list[int]:
 
 @SHARED_FOLDER
 @given(st.data())
-def test_one_flipped_bit_behind_the_descriptor_is_always_found(
-    tmp_path: Path, good_file: Path, data: st.DataObject
-) -> None:
+def test_one_flipped_bit_behind_the_descriptor_is_always_found(tmp_path: Path, good_file: Path, data: st.DataObject) -> None:
     good = good_file.read_bytes()
     used = 22 * 512 + 4 * (SIZE // GRAIN)  # entries behind the disk's end are nobody's
-    at = data.draw(
-        st.integers(DIRECTORY, DIRECTORY + 7) | st.integers(TABLES, used - 1) | st.integers(GRAINS, len(good) - 1)
-    )
+    at = data.draw(st.integers(DIRECTORY, DIRECTORY + 7) | st.integers(TABLES, used - 1) | st.integers(GRAINS, len(good) - 1))
     broken = bytearray(good)
     broken[at] ^= 1 << data.draw(st.integers(0, 7))
     assume(not TABLES <= at < GRAINS or broken[at] != 1)  # entries 0 and 1 both mean zeros
@@ -143,11 +139,7 @@ HARM: dict[str, tuple[Callable[[bytes], bytes], Callable[[bytes], int], str]] = 
         "a grain that ends at",
     ),
     "data that is no deflate": (lambda c: repacked(c, b"\x78\x9c" + b"\xff" * 20), lambda c: places(c)[0], "inflated"),
-    "a wrong checksum": (
-        lambda c: repacked(c, zlib.compress(bytes(GRAIN))[:-1] + b"\xff"),
-        lambda c: places(c)[0],
-        "inflated",
-    ),
+    "a wrong checksum": (lambda c: repacked(c, zlib.compress(bytes(GRAIN))[:-1] + b"\xff"), lambda c: places(c)[0], "inflated"),
     "a short grain": (lambda c: repacked(c, zlib.compress(bytes(1000))), lambda c: places(c)[0], "1,000 bytes instead"),
     "a long grain": (lambda c: repacked(c, zlib.compress(bytes(GRAIN + 1))), lambda c: places(c)[0], "inflated"),
     "bytes behind the data": (

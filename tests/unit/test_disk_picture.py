@@ -40,9 +40,7 @@ def test_each_part_is_what_lies_in_it(tmp_path: Path) -> None:
     st.sampled_from([0, 512, BLOCK - 512]),
     st.sampled_from([1, 3, 16, 64]),
 )
-def test_the_parts_cover_the_disk_whatever_their_number(
-    tmp_path: Path, kinds: list[str], more: int, cells: int
-) -> None:
+def test_the_parts_cover_the_disk_whatever_their_number(tmp_path: Path, kinds: list[str], more: int, cells: int) -> None:
     disk, made, _ = converted(tmp_path, kinds, more)
     found = picture.shares(disk, made, cells)
     assert found.shape == (cells, 3)

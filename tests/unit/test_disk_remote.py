@@ -15,12 +15,16 @@ from hikkoshi.errors import BadInput, ToolFailed
     ("url", "host", "path", "options"),
     [
         ("ssh://dom0/dev/vg0/gateway", "dom0", "/dev/vg0/gateway", ()),
-        ("ssh://root@dom0.example.org:2222/var/lib/xen/images/a.img", "root@dom0.example.org",
-         "/var/lib/xen/images/a.img", ("-p", "2222")),
+        (
+            "ssh://root@dom0.example.org:2222/var/lib/xen/images/a.img",
+            "root@dom0.example.org",
+            "/var/lib/xen/images/a.img",
+            ("-p", "2222"),
+        ),
         ("ssh://XenHost/a%20b%3Fc", "XenHost", "/a b?c", ()),
         ("ssh://root@[2001:db8::1]:22/disk", "root@2001:db8::1", "/disk", ("-p", "22")),
     ],
-)  # fmt: skip
+)
 def test_an_address_names_host_path_and_port(url: str, host: str, path: str, options: tuple[str, ...]) -> None:
     assert address(url) == (host, path, options)
 
@@ -63,12 +67,20 @@ def test_nothing_that_anybody_types_becomes_an_option_of_ssh(text: str) -> None:
 
 @pytest.mark.parametrize(
     "answer",
-    ["size=abc|inode=1", "size=512|x", "size=512|x=", "size=", "size=512", "size=-512|inode=1", "size=5 1 2|inode=1",
-     "size=512\nsize=1024|inode=1", "size=\u0661\u0662|inode=1", f"size={'9' * 4400}|inode=1"],
-)  # fmt: skip
-def test_an_answer_that_nobody_foresaw_is_told_as_such(
-    answer: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    [
+        "size=abc|inode=1",
+        "size=512|x",
+        "size=512|x=",
+        "size=",
+        "size=512",
+        "size=-512|inode=1",
+        "size=5 1 2|inode=1",
+        "size=512\nsize=1024|inode=1",
+        "size=\u0661\u0662|inode=1",
+        f"size={'9' * 4400}|inode=1",
+    ],
+)
+def test_an_answer_that_nobody_foresaw_is_told_as_such(answer: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "answer").write_text(answer)
     (tmp_path / "ssh").write_text(f"#!/bin/sh\ncat {tmp_path}/answer\n")
     (tmp_path / "ssh").chmod(0o755)

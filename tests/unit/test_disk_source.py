@@ -132,10 +132,13 @@ def test_a_descriptor_that_names_a_file_is_refused_however_it_begins_and_the_fil
 
 
 COMMENTS = st.lists(
-    st.one_of(st.just(""), st.text(" ", max_size=5), st.text(st.characters(codec="ascii", exclude_characters="\0\r\n"))
-              .map(lambda words: "#" + words)),
+    st.one_of(
+        st.just(""),
+        st.text(" ", max_size=5),
+        st.text(st.characters(codec="ascii", exclude_characters="\0\r\n")).map(lambda words: "#" + words),
+    ),
     max_size=8,
-)  # fmt: skip
+)
 
 
 @settings(deadline=None)

@@ -82,9 +82,7 @@ def test_what_goes_in_comes_out_and_every_number_is_true(
 
 @SHARED_FOLDER
 @given(SIZES, PIECES, st.sampled_from(["fast", "small"]))
-def test_the_bytes_depend_on_the_content_alone(
-    tmp_path: Path, size: int, pieces: list[tuple[int, bytes]], level: Level
-) -> None:
+def test_the_bytes_depend_on_the_content_alone(tmp_path: Path, size: int, pieces: list[tuple[int, bytes]], level: Level) -> None:
     """Not on the number of threads, on how sparse the image is, on its name or on the time."""
     image, full = disk(tmp_path / "d.img", size, pieces), tmp_path / "full.img"
     full.write_bytes(image.read_bytes())
@@ -164,9 +162,7 @@ def test_what_does_not_compress_is_no_longer_than_any_reader_takes(tmp_path: Pat
 
 
 def test_small_is_smaller_than_fast(tmp_path: Path) -> None:
-    words = [
-        w.encode() for w in random.Random(4).choices(["eth0", "alias", "inet", "255.255.255.0\n", "up "], k=400_000)
-    ]
+    words = [w.encode() for w in random.Random(4).choices(["eth0", "alias", "inet", "255.255.255.0\n", "up "], k=400_000)]
     (tmp_path / "d.img").write_bytes(b" ".join(words)[: 2 * MIB])
     fast, small = (write(tmp_path / "d.img", tmp_path / "d.vmdk", level) for level in ("fast", "small"))
     assert small.bytes < fast.bytes < MIB
@@ -187,9 +183,7 @@ def test_the_descriptor_says_what_vsphere_asks_for(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("size", "what"), [(0, "0 bytes"), ((2 << 40) + 512, "2,199,023,256,064 bytes")])
-def test_a_disk_that_does_not_fit_into_the_format_is_refused_with_the_reason(
-    tmp_path: Path, size: int, what: str
-) -> None:
+def test_a_disk_that_does_not_fit_into_the_format_is_refused_with_the_reason(tmp_path: Path, size: int, what: str) -> None:
     image = disk(tmp_path / "d.img", size, []) if size else tmp_path / "d.img"
     image.touch()
     with pytest.raises(BadInput, match="does not fit") as e:
@@ -199,9 +193,7 @@ def test_a_disk_that_does_not_fit_into_the_format_is_refused_with_the_reason(
     assert not (tmp_path / "d.vmdk").exists()
 
 
-def test_a_stream_that_becomes_too_long_for_its_tables_is_no_result(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_stream_that_becomes_too_long_for_its_tables_is_no_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "d.img").write_bytes(NOISE)
     monkeypatch.setattr(stream, "_SECTORS", 200)  # 100 KiB in place of 2 TiB
     for make in (write, flow):

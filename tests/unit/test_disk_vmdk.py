@@ -52,9 +52,8 @@ def stream(
 
     def header(directory: int) -> bytes:
         return struct.pack(
-            "<4sIIQQQQIQQQB4sH433x",
-            b"KDMV", version, flags, count * 128, 128, 1, 20, entries, 0, directory, 128, 0, newlines, 1,
-        )  # fmt: skip
+            "<4sIIQQQQIQQQB4sH433x", b"KDMV", version, flags, count * 128, 128, 1, 20, entries, 0, directory, 128, 0, newlines, 1
+        )
 
     directory_sector = 21
     body, at = b"", 128  # grains begin at sector 128, as with the tables up front of a small disk
@@ -106,9 +105,7 @@ GRAINS = st.dictionaries(
 
 @SHARED_FOLDER
 @given(GRAINS, st.booleans())
-def test_both_layouts_are_read_to_the_end_of_their_last_grain(
-    tmp_path: Path, grains: dict[int, bytes], footer: bool
-) -> None:
+def test_both_layouts_are_read_to_the_end_of_their_last_grain(tmp_path: Path, grains: dict[int, bytes], footer: bool) -> None:
     content = stream(grains, 1001, footer=footer)
     path = saved(tmp_path / "x.vmdk", content)
     assert red(path, 1001 * GRAIN) == []
@@ -132,9 +129,7 @@ def test_a_stream_that_was_cut_off_is_never_whole(
 
 @SHARED_FOLDER
 @example(grains={}, footer=True, damage=[(56, b"\0")])  # a footer whose directory is in another footer
-@given(
-    GRAINS, st.booleans(), st.lists(st.tuples(st.integers(0, 1 << 17), st.binary(min_size=1, max_size=8)), max_size=5)
-)
+@given(GRAINS, st.booleans(), st.lists(st.tuples(st.integers(0, 1 << 17), st.binary(min_size=1, max_size=8)), max_size=5))
 def test_no_damage_makes_the_check_itself_fail(
     tmp_path: Path, grains: dict[int, bytes], footer: bool, damage: list[tuple[int, bytes]]
 ) -> None:
@@ -192,9 +187,7 @@ def test_a_missing_file_is_a_red_check(tmp_path: Path) -> None:
         ({"entries": 256}, "the grain tables have VMware's size"),
     ],
 )
-def test_each_property_that_esxi_asks_for_has_a_check_of_its_own(
-    tmp_path: Path, wrong: dict[str, object], title: str
-) -> None:
+def test_each_property_that_esxi_asks_for_has_a_check_of_its_own(tmp_path: Path, wrong: dict[str, object], title: str) -> None:
     content = stream({3: b"x" * GRAIN}, 16, **wrong)  # type: ignore[arg-type]
     assert title in red(saved(tmp_path / "x.vmdk", content), 16 * GRAIN)
 
@@ -225,9 +218,7 @@ def test_qemu_reads_from_both_layouts_what_was_put_in(tmp_path: Path, footer: bo
         for number, grain in grains.items():
             f.seek(number * GRAIN)
             f.write(grain)
-    subprocess.run(
-        ["qemu-img", "compare", "-f", "vmdk", "-F", "raw", path, tmp_path / "x.raw"], check=True, capture_output=True
-    )
+    subprocess.run(["qemu-img", "compare", "-f", "vmdk", "-F", "raw", path, tmp_path / "x.raw"], check=True, capture_output=True)
 
 
 def names(trap: Path, how: str) -> bytes:

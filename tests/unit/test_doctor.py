@@ -17,9 +17,7 @@ def test_without_parameters_it_looks_at_the_machine_and_ends_with_1_where_someth
     tmp_path: Path, path: str
 ) -> None:
     env = {k: v for k, v in os.environ.items() if k != "HIKKOSHI_HOME"} | ({"PATH": path} if path else {})
-    done = subprocess.run(
-        [*COMMAND, "doctor", "--json"], cwd=tmp_path, env=env, capture_output=True, text=True, check=False
-    )
+    done = subprocess.run([*COMMAND, "doctor", "--json"], cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
     rows = {row["title"]: row for row in json.loads(done.stdout)}
     lacking = [title for title, row in rows.items() if row["required"] and not row["ok"]]
     assert done.returncode == (1 if lacking else 0), done.stderr

@@ -42,8 +42,12 @@ def test_a_failure_keeps_the_file_that_was_there(tmp_path: Path) -> None:
 
 def test_sizes_read_as_a_person_writes_them() -> None:
     assert [files.human(n) for n in (0, 1023, 35_000_000, 64 << 30, 3 << 40)] == [
-        "0 B", "1023 B", "33.4 MiB", "64.0 GiB", "3.0 TiB",
-    ]  # fmt: skip
+        "0 B",
+        "1023 B",
+        "33.4 MiB",
+        "64.0 GiB",
+        "3.0 TiB",
+    ]
 
 
 def _fifo(path: Path) -> None:
@@ -64,9 +68,7 @@ NO_FILES = pytest.mark.parametrize("make", [_fifo, _link, _socket, Path.mkdir])
 
 
 @NO_FILES
-def test_what_is_no_file_of_its_own_is_neither_read_nor_waited_for(
-    tmp_path: Path, make: Callable[[Path], object]
-) -> None:
+def test_what_is_no_file_of_its_own_is_neither_read_nor_waited_for(tmp_path: Path, make: Callable[[Path], object]) -> None:
     make(tmp_path / "x")
     with pytest.raises(OSError, match=r"not a regular file|a link"):
         files.read(tmp_path / "x")

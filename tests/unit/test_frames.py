@@ -21,9 +21,20 @@ DATA = Path(__file__).parents[1] / "data" / "wiring"
 RECORDED = sorted(DATA.glob("*.pcap"))
 ALL = [f.data for path in RECORDED for f in capture.read(path.read_bytes()).frames]
 KINDS = {
-    "arp": "ARP", "nanoseconds": "ARP", "priority": "ARP", "broadcast": "broadcast", "multicast": "multicast", "dhcp": "DHCP",
-    "ra": "RA", "tagged": "802.1Q", "lldp": "LLDP", "cdp": "CDP", "pvst": "PVST+", "rapid": "PVST+", "stp": "",
-}  # fmt: skip
+    "arp": "ARP",
+    "nanoseconds": "ARP",
+    "priority": "ARP",
+    "broadcast": "broadcast",
+    "multicast": "multicast",
+    "dhcp": "DHCP",
+    "ra": "RA",
+    "tagged": "802.1Q",
+    "lldp": "LLDP",
+    "cdp": "CDP",
+    "pvst": "PVST+",
+    "rapid": "PVST+",
+    "stp": "",
+}
 EVERYBODY, HOST, SWITCH = b"\xff" * 6, b"\x02\x00\x00\x03\x04\x0a", b"\x00\x1b\x54\xaa\xbb\x03"
 hosts = st.integers(1 << 24, (224 << 24) - 1).filter(lambda n: n >> 24 != 127).map(IPv4Address)
 vlans = st.integers(1, 4094)
@@ -88,9 +99,7 @@ def cdp(*tlvs: tuple[int, bytes]) -> bytes:
 @pytest.mark.parametrize("path", RECORDED, ids=lambda p: p.stem)
 def test_a_recorded_frame_tells_what_the_files_name_says(path: Path) -> None:
     found = told(path)
-    addresses = re.findall(r"\d+\.\d+\.\d+\.\d+", path.stem) + [
-        a.replace("_", ":") for a in re.findall(r"\w+__", path.stem)
-    ]
+    addresses = re.findall(r"\d+\.\d+\.\d+\.\d+", path.stem) + [a.replace("_", ":") for a in re.findall(r"\w+__", path.stem)]
     assert {str(e.address) for e in found if e.address} == set(addresses)
     assert {e.vlan for e in found if e.vlan} == {int(n) for n in re.findall(r"vlan(\d+)", path.stem)}
     if "tells-nothing" in path.stem:
@@ -263,11 +272,7 @@ class TestHostileBytes:
     def test_no_bytes_behind_a_good_beginning_raise(self, kind: bytes, beginning: bytes, data: bytes) -> None:
         frames.evidence(EVERYBODY + HOST + kind + beginning + data)
 
-    @given(
-        st.sampled_from(ALL),
-        st.lists(st.tuples(st.integers(0, 511), st.integers(0, 255)), max_size=5),
-        st.integers(0, 512),
-    )
+    @given(st.sampled_from(ALL), st.lists(st.tuples(st.integers(0, 511), st.integers(0, 255)), max_size=5), st.integers(0, 512))
     def test_no_change_of_a_recorded_frame_raises(self, frame: bytes, changes: list[tuple[int, int]], end: int) -> None:
         changed = bytearray(frame)
         for at, value in changes:

@@ -35,10 +35,7 @@ def worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 def run(path: Path, body: str) -> dict[str, object]:
     path.write_text("import json, sys, os, time\njob = json.load(sys.stdin)\n" + textwrap.dedent(body))
-    with appliance.work("inspect", Origin.whole(Path("/images/guest.img")), {}, "tcg", lambda *_: None) as (
-        raw,
-        folder,
-    ):
+    with appliance.work("inspect", Origin.whole(Path("/images/guest.img")), {}, "tcg", lambda *_: None) as (raw, folder):
         assert folder.is_dir()
     assert not folder.exists()
     return raw

@@ -155,9 +155,7 @@ def test_garbage_never_raises_anything_else(data: bytes, tmp_path_factory: pytes
 
 def test_an_archive_that_wants_a_gigabyte_of_dictionary_is_refused(tmp_path: Path) -> None:
     filters = [{"id": lzma.FILTER_LZMA2, "preset": 0, "dict_size": 4096}]
-    honest = lzma.compress(
-        newc({"a.ko": b""}), format=lzma.FORMAT_ALONE, filters=[{**filters[0], "id": lzma.FILTER_LZMA1}]
-    )
+    honest = lzma.compress(newc({"a.ko": b""}), format=lzma.FORMAT_ALONE, filters=[{**filters[0], "id": lzma.FILTER_LZMA1}])
     greedy = honest[:1] + (1 << 30).to_bytes(4, "little") + honest[5:]
     assert initrd.modules(write(tmp_path, honest.replace(honest[:5], b"\x5d\0\0\x10\0", 1))) == ("a",)
     with pytest.raises(BadInput, match="Memory"):

@@ -48,10 +48,7 @@ def raw(folder: Path, **changed: bytes | None) -> dict[str, Any]:
     versions = ("2.6.18-398.el5xen", "2.6.18-371.el5", "2.6.18-398.el5")
     return {
         "texts": {path: pack(content) for path, content in texts.items()},
-        "files": {
-            "/lib/modules/2.6.18-398.el5/modules.alias": "file-0",
-            **{f"/boot/initrd-{v}.img": "file-1" for v in versions},
-        },
+        "files": {"/lib/modules/2.6.18-398.el5/modules.alias": "file-0", **{f"/boot/initrd-{v}.img": "file-1" for v in versions}},
         "present": [*(f"/boot/vmlinuz-{v}" for v in versions), "/sbin/mkinitrd", "/etc/rc.d/rc3.d/S05kudzu"],
         "program": pack(b"\x7fELF\x02\x01" + bytes(12) + b"\x3e\0"),
         "secrets": 0,
@@ -79,11 +76,7 @@ def test_tells_what_the_guest_is(tmp_path: Path) -> None:
 def test_finds_the_kernels_by_the_menu_as_the_guest_sees_them(tmp_path: Path) -> None:
     xen, older, newest = facts(tmp_path).kernels
     assert (xen.version, xen.xen_only, xen.image) == ("2.6.18-398.el5xen", True, "/boot/vmlinuz-2.6.18-398.el5xen")
-    assert (newest.version, newest.xen_only, newest.initrd) == (
-        "2.6.18-398.el5",
-        False,
-        "/boot/initrd-2.6.18-398.el5.img",
-    )
+    assert (newest.version, newest.xen_only, newest.initrd) == ("2.6.18-398.el5", False, "/boot/initrd-2.6.18-398.el5.img")
     assert newest.initrd_modules == ("dm_mod", "ext3", "jbd", "scsi_mod", "sd_mod", "xenblk")
     assert newest.drivers == ("pvscsi", "mptsas", "mptspi", "vmxnet3", "e1000")
     assert older.drivers == ()
@@ -179,9 +172,7 @@ def test_nics_are_listed_in_their_order_with_addresses(tmp_path: Path) -> None:
         ("/etc/rc.d/rc.local", b"echo 1 > /proc/sys/net/ipv4/ip_forward\n", "ip_forward in /etc/rc.d/rc.local"),
     ],
 )
-def test_a_guest_that_routes_or_translates_is_known_by_its_files(
-    tmp_path: Path, path: str, content: bytes, because: str
-) -> None:
+def test_a_guest_that_routes_or_translates_is_known_by_its_files(tmp_path: Path, path: str, content: bytes, because: str) -> None:
     found = facts(tmp_path, **{path: content})
     assert found.forwards
     assert found.forwards_because.endswith(because)
@@ -358,9 +349,7 @@ def test_services_of_xen_are_told_by_their_names_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("count", "refused"), [(2048, False), (2049, True)])
-def test_a_disk_that_is_shorter_than_its_partition_table_says_is_refused(
-    tmp_path: Path, count: int, refused: bool
-) -> None:
+def test_a_disk_that_is_shorter_than_its_partition_table_says_is_refused(tmp_path: Path, count: int, refused: bool) -> None:
     head = bytearray(512)
     head[0:4] = b"GRUB"
     head[446:462] = struct.pack("<8BII", 0x80, 0, 0, 0, 0x83, 0, 0, 0, 2048, count)

@@ -29,9 +29,7 @@ RULE = (
 )
 EL8 = "title Linux\nversion 4.18.0-{v}.el8.x86_64\nlinux /vmlinuz-4.18.0-{v}.el8.x86_64\n"
 EL8 += "initrd /initramfs-4.18.0-{v}.el8.x86_64.img $tuned_initrd\noptions $kernelopts $tuned_params\n"
-ENVIRONMENT = (
-    "# GRUB Environment Block\nsaved_entry=abc-4.18.0-80.el8.x86_64\nkernelopts=root=/dev/xvda2 ro console=hvc0 \n"
-)
+ENVIRONMENT = "# GRUB Environment Block\nsaved_entry=abc-4.18.0-80.el8.x86_64\nkernelopts=root=/dev/xvda2 ro console=hvc0 \n"
 
 
 def block(content: str) -> str:
@@ -104,9 +102,7 @@ class TestGrub2:
 
     def test_settings_keep_their_quotes(self) -> None:
         before = "# console=hvc0\nGRUB_TIMEOUT=5\nGRUB_CMDLINE_LINUX='root=/dev/xvda1 console=hvc0' # mine\n"
-        assert grub2.defaults(before) == before.replace(
-            "'root=/dev/xvda1 console=hvc0'", "'root=/dev/sda1 console=tty0'"
-        )
+        assert grub2.defaults(before) == before.replace("'root=/dev/xvda1 console=hvc0'", "'root=/dev/sda1 console=tty0'")
 
     def test_an_environment_block_keeps_its_size(self) -> None:
         before = block(ENVIRONMENT)
@@ -125,10 +121,7 @@ class TestGrub2:
         assert 0 <= grub2.default(content) <= len(grub2.entries(content))
         grub2.loader_entries({f"{grub2.ENTRIES}x.conf": content})
 
-    @given(
-        st.lists(st.sampled_from(text.lines(TWO_KERNELS)), max_size=60).map("".join),
-        st.integers(min_value=0, max_value=5),
-    )
+    @given(st.lists(st.sampled_from(text.lines(TWO_KERNELS)), max_size=60).map("".join), st.integers(min_value=0, max_value=5))
     def test_a_menu_prepared_twice_is_the_menu_prepared_once(self, cfg: str, index: int) -> None:
         once = grub2.prepared(cfg, index)
         assert grub2.prepared(once, index) == once
@@ -324,13 +317,7 @@ class TestInterfaces:
 
     @pytest.mark.parametrize(
         "options",
-        [
-            "addresses: 5",
-            "addresses: {a: b}",
-            "addresses: [[a], {b: c}, 10.0.0.5/24]",
-            "dhcp4: [yes]",
-            "set-name: {a: b}",
-        ],
+        ["addresses: 5", "addresses: {a: b}", "addresses: [[a], {b: c}, 10.0.0.5/24]", "dhcp4: [yes]", "set-name: {a: b}"],
     )
     def test_a_value_of_another_kind_than_netplan_writes_counts_as_none(self, options: str) -> None:
         content = f"network: {{ethernets: {{eth0: {{{options}}}}}}}\n"
@@ -342,9 +329,7 @@ class TestInterfaces:
             st.text(max_size=5) | st.booleans() | st.integers() | st.none(),
             lambda inner: (
                 st.lists(inner)
-                | st.dictionaries(
-                    st.sampled_from(["eth0", "match", "macaddress", "addresses", "dhcp4", "set-name"]), inner
-                )
+                | st.dictionaries(st.sampled_from(["eth0", "match", "macaddress", "addresses", "dhcp4", "set-name"]), inner)
             ),
         )
     )
@@ -365,9 +350,7 @@ class TestLeftovers:
         assert leftovers.resume("RESUME=UUID=1234\n") == "RESUME=UUID=1234\n"
 
     def test_encrypted_disks_have_their_new_names(self) -> None:
-        assert leftovers.crypttab("# xvda\nswap /dev/xvda2 /dev/urandom swap\n").endswith(
-            "swap /dev/sda2 /dev/urandom swap\n"
-        )
+        assert leftovers.crypttab("# xvda\nswap /dev/xvda2 /dev/urandom swap\n").endswith("swap /dev/sda2 /dev/urandom swap\n")
 
     def test_xens_clock_is_switched_off_and_other_settings_stay(self) -> None:
         before = "net.ipv4.ip_forward = 1\nxen.independent_wallclock=1\n"

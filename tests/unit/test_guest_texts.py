@@ -25,15 +25,11 @@ EDITS = {
 }
 # lines that the parsers know, in any order, plus anything at all
 LINES = [
-    line
-    for p in sorted(DATA.iterdir())
-    if not p.name.startswith(("modules", "initrd"))
-    for line in p.read_text().splitlines()
+    line for p in sorted(DATA.iterdir()) if not p.name.startswith(("modules", "initrd")) for line in p.read_text().splitlines()
 ]
 ANY_TEXT = st.lists(
     st.tuples(
-        st.sampled_from(LINES)
-        | st.text(st.characters(exclude_characters="\n", exclude_categories=["Cs"]), max_size=40),
+        st.sampled_from(LINES) | st.text(st.characters(exclude_characters="\n", exclude_categories=["Cs"]), max_size=40),
         st.sampled_from(["\n", "\r\n", ""]),
     ),
     max_size=25,
@@ -202,9 +198,7 @@ class TestModprobe:
         assert modprobe.leftovers(after) == []
 
     def test_drops_the_adapters_that_are_too_many(self) -> None:
-        after = modprobe.prepared(
-            "alias scsi_hostadapter xenblk\nalias scsi_hostadapter1 sata_nv\n", [], "e1000", ["mptspi"]
-        )
+        after = modprobe.prepared("alias scsi_hostadapter xenblk\nalias scsi_hostadapter1 sata_nv\n", [], "e1000", ["mptspi"])
         assert after == "alias scsi_hostadapter mptspi\n"
 
     def test_of_two_lines_for_one_nic_one_is_left(self) -> None:
@@ -263,12 +257,7 @@ class TestIfcfg:
 
     def test_reads_mac_and_address(self) -> None:
         found = ifcfg.interface(self.path, data("ifcfg-eth0-hwaddr"))
-        assert (found.name, found.mac, found.address, found.dhcp) == (
-            "eth0",
-            "00:16:3e:05:00:00",
-            "10.3.1.254/24",
-            False,
-        )
+        assert (found.name, found.mac, found.address, found.dhcp) == ("eth0", "00:16:3e:05:00:00", "10.3.1.254/24", False)
 
     def test_reads_dhcp(self) -> None:
         found = ifcfg.interface(self.path.replace("eth0", "eth1"), data("ifcfg-eth1-dhcp-no-hwaddr"))
@@ -297,10 +286,7 @@ class TestIfcfg:
 
 
 def test_xen_names_are_found_in_lines_but_not_in_comments() -> None:
-    assert device.names_xen("# /dev/xvda1\n/dev/xvda2 /\nLABEL=SWAP-xvda3 swap\nco:xvc0\n") == [
-        "/dev/xvda2 /",
-        "co:xvc0",
-    ]
+    assert device.names_xen("# /dev/xvda1\n/dev/xvda2 /\nLABEL=SWAP-xvda3 swap\nco:xvc0\n") == ["/dev/xvda2 /", "co:xvc0"]
 
 
 def test_lvms_filters_look_at_the_new_disks() -> None:

@@ -151,16 +151,30 @@ CONTENTS: dict[str, Callable[[Path], None]] = {
     "null": content(b"null\n"),
     "a terminal's commands": content(b"\x1b]52;c;x\x07\x1b[2J\n"),
 }
-NAMES = ("bagit.txt", bag.INFO, bag.MANIFEST, bag.TAG_MANIFEST, SIGNATURE, "README.txt", "data/journal.jsonl", "data/plan.json",
-         "data/deployment.json", "data/left-out.tsv", "data/params/site.yml", "data/approvals/approval.txt",
-         "data/approvals/approval.txt.sig", f"data/{RUN}.ipynb", "data/runbook/70-cutover.ipynb",
-         "../../register.tsv", f"../{FIRST}/data/journal.jsonl", f"../{FIRST}/{bag.TAG_MANIFEST}")  # fmt: skip
+NAMES = (
+    "bagit.txt",
+    bag.INFO,
+    bag.MANIFEST,
+    bag.TAG_MANIFEST,
+    SIGNATURE,
+    "README.txt",
+    "data/journal.jsonl",
+    "data/plan.json",
+    "data/deployment.json",
+    "data/left-out.tsv",
+    "data/params/site.yml",
+    "data/approvals/approval.txt",
+    "data/approvals/approval.txt.sig",
+    f"data/{RUN}.ipynb",
+    "data/runbook/70-cutover.ipynb",
+    "../../register.tsv",
+    f"../{FIRST}/data/journal.jsonl",
+    f"../{FIRST}/{bag.TAG_MANIFEST}",
+)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_whatever_stands_in_the_place_of_a_file_verifying_ends_with_a_verdict(
-    home: Home, record: Path, name: str
-) -> None:
+def test_whatever_stands_in_the_place_of_a_file_verifying_ends_with_a_verdict(home: Home, record: Path, name: str) -> None:
     assert verdict(home, record) == []
     path = record / name
     for damage in (*PLACES.values(), *CONTENTS.values()):
@@ -178,9 +192,7 @@ def test_so_it_does_where_nobody_signed_and_all_hashes_fit(home: Home, record: P
         assert "the record is not signed" in verdict(home, record, alone=True)
 
 
-@pytest.mark.parametrize(
-    "name", ["data/left-out.tsv", "data/journal.jsonl", f"data/{RUN}.ipynb", "data/approvals/approval.txt"]
-)
+@pytest.mark.parametrize("name", ["data/left-out.tsv", "data/journal.jsonl", f"data/{RUN}.ipynb", "data/approvals/approval.txt"])
 def test_what_is_larger_than_any_of_its_kind_is_named_and_not_read(home: Home, record: Path, name: str) -> None:
     hole(record / name, 300 << 20)
     unsigned(record)
@@ -215,12 +227,8 @@ def test_a_cut_over_without_a_plan_at_all_is_judged_and_not_looked_for(home: Hom
 
 
 @pytest.mark.parametrize("key", ["Sealed", "Previous-Record", "Outcome", "Notebook", "Guest", "Record-Format", "Step"])
-@pytest.mark.parametrize(
-    "value", ["9999-12-31T23:59:59Z", "0001-01-01T00:00:00Z", "gateway/" + "a" * 5000, "none", "../x"]
-)
-def test_an_odd_word_of_the_record_itself_is_a_flaw_and_no_error(
-    home: Home, record: Path, key: str, value: str
-) -> None:
+@pytest.mark.parametrize("value", ["9999-12-31T23:59:59Z", "0001-01-01T00:00:00Z", "gateway/" + "a" * 5000, "none", "../x"])
+def test_an_odd_word_of_the_record_itself_is_a_flaw_and_no_error(home: Home, record: Path, key: str, value: str) -> None:
     list_again(record, **{key.replace("-", "_"): value})
     sign_again(record, keys.folder(home) / "operator")
     verdict(home, record)
@@ -230,21 +238,33 @@ def test_an_odd_word_of_the_record_itself_is_a_flaw_and_no_error(
 
 ODD: st.SearchStrategy[Any] = st.recursive(
     st.sampled_from(
-        [None, True, -1, 10**400, float("nan"), float("inf"), "", "\ud800", "0001-01-01T00:00:00+23:59", "\x1b[2J\0",
-         "9999-12-31T23:59:59-23:59", "2026-01-04", RUN, "Refused: x", [], {}]
+        [
+            None,
+            True,
+            -1,
+            10**400,
+            float("nan"),
+            float("inf"),
+            "",
+            "\ud800",
+            "0001-01-01T00:00:00+23:59",
+            "\x1b[2J\0",
+            "9999-12-31T23:59:59-23:59",
+            "2026-01-04",
+            RUN,
+            "Refused: x",
+            [],
+            {},
+        ]
     ),
-    lambda inner: (
-        st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(["title", "file", "sha256"]), inner, max_size=2)
-    ),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(["title", "file", "sha256"]), inner, max_size=2),
     max_leaves=3,
-)  # fmt: skip
+)
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
-def test_whatever_the_lines_of_the_journal_hold_it_is_judged_and_a_run_after_it_is_sealed(
-    home: Home, data: Any
-) -> None:
+def test_whatever_the_lines_of_the_journal_hold_it_is_judged_and_a_run_after_it_is_sealed(home: Home, data: Any) -> None:
     with contextlib.ExitStack() as stack:
         place = Path(stack.enter_context(TemporaryDirectory()))
         shutil.copytree(home.root, place / "home", symlinks=True)

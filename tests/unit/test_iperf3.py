@@ -43,10 +43,7 @@ def test_a_document_tells_what_its_name_says(path: Path) -> None:
     assert f"{measurement.throughput.bits_per_second / 1e6:.2f}" == path.stem.split("-")[-2]
     assert measurement.throughput.unit == "bits/s"
     assert measurement.tool == "iperf 3.12"
-    assert (
-        measurement.test
-        == f"{'UDP' if 'udp' in path.stem else 'TCP'}_{'MAERTS' if 'reverse' in path.stem else 'STREAM'}"
-    )
+    assert measurement.test == f"{'UDP' if 'udp' in path.stem else 'TCP'}_{'MAERTS' if 'reverse' in path.stem else 'STREAM'}"
 
 
 @pytest.mark.parametrize("path", REFUSED, ids=lambda p: p.stem)
@@ -55,9 +52,7 @@ def test_a_document_of_a_test_that_failed_is_no_measurement(path: Path) -> None:
 
 
 def test_the_error_of_iperf3_is_told_in_its_own_words() -> None:
-    assert problems((DATA / "refused-iperf3-no-server.json").read_text()) == [
-        "unable to connect to server: Connection refused"
-    ]
+    assert problems((DATA / "refused-iperf3-no-server.json").read_text()) == ["unable to connect to server: Connection refused"]
     # half a test has intervals, and sums of nought
     assert problems((DATA / "refused-iperf3-interrupted.json").read_text()) == ["interrupt - the client has terminated"]
 

@@ -90,9 +90,7 @@ def test_a_line_for_which_there_is_no_room_leaves_the_journal_as_it_was(journal:
     journal.check()
 
 
-def test_a_journal_that_another_holds_is_not_waited_for_without_end(
-    journal: Journal, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_journal_that_another_holds_is_not_waited_for_without_end(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("hikkoshi.run.journal.PATIENCE", 0.1)
     with journal.path.open() as held:
         fcntl.flock(held, fcntl.LOCK_EX)
@@ -124,8 +122,4 @@ def test_what_a_rescue_cannot_write_is_told_on_stderr_and_put_back_later(
     kept.rename(journal.path)
     rescue.append("end")
     journal.check()
-    assert [(e["event"], "told" in e) for e in journal.entries()][5:] == [
-        ("open", True),
-        ("step", True),
-        ("end", False),
-    ]
+    assert [(e["event"], "told" in e) for e in journal.entries()][5:] == [("open", True), ("step", True), ("end", False)]

@@ -154,10 +154,7 @@ def test_a_source_that_a_person_has_to_start_is_told_as_not_seen_from_here(move:
     move.serve()
     (move.folder / CutOver.filename).unlink()
     move.ran("75-rollback", result="failed", error="Refused: a person has to start idp", rows=("done", "failed"))
-    assert judged(move) == (
-        "open",
-        "Out of service in vSphere; whether it is back under Xen was not seen from here.",
-    )
+    assert judged(move) == ("open", "Out of service in vSphere; whether it is back under Xen was not seen from here.")
 
 
 def test_a_cut_over_that_left_no_record_is_not_waiting_for_one(move: Move) -> None:
@@ -458,9 +455,7 @@ def test_a_remedy_of_an_earlier_cut_over_is_none_of_this_one(move: Move) -> None
 
 def test_a_remedy_by_a_parameter_of_the_module_counts_from_the_next_start(move: Move) -> None:
     move.serve()
-    move.remedy(
-        files=[{"path": "/etc/modprobe.conf", "way": "modprobe", "feature": "lro", "nics": ["eth0"]}], restart=True
-    )
+    move.remedy(files=[{"path": "/etc/modprobe.conf", "way": "modprobe", "feature": "lro", "nics": ["eth0"]}], restart=True)
     assert "In the running guest: /etc/modprobe.conf changed, which counts from its next start" in page(move).changes
 
 
@@ -536,15 +531,7 @@ def test_while_it_is_not_known_where_it_serves_nothing_says_that_it_does(move: M
 def test_an_approval_is_listed_when_it_was_given(move: Move) -> None:
     move.results("60-deploy")
     by = move.approve()
-    before = [
-        "surveyed",
-        "planned",
-        "prepared (a copy)",
-        "converted",
-        "rehearsed",
-        "deployed",
-        f"approved by {by.principal}",
-    ]
+    before = ["surveyed", "planned", "prepared (a copy)", "converted", "rehearsed", "deployed", f"approved by {by.principal}"]
     assert when(move) == [*before, "cut over"]
     move.results("70-cutover", begin="70-cutover")
     assert when(move)[:8] == [*before, "cut over"]
@@ -619,9 +606,7 @@ class World:
                 self.on("by hand", record=False)
             case "75 killed":
                 ran("75-rollback", result="interrupted", rows=())
-                self.move.journal.append(
-                    "start", run=self.move.journal.entries()[-1]["run"], step="75-rollback", title="x"
-                )
+                self.move.journal.append("start", run=self.move.journal.entries()[-1]["run"], step="75-rollback", title="x")
                 self.where = "?"
             case "80 failed":
                 ran("80-netperf", result="failed", error="ToolFailed: netperf failed")
@@ -629,16 +614,39 @@ class World:
                 ran("85-offloads", result="interrupted", rows=("done",))
 
 
-EVENTS = ("70 done", "70 killed", "70 red at its end", "70 refused", "75 done", "75 by hand", "75 killed",
-          "80 failed", "85 killed")  # fmt: skip
+EVENTS = (
+    "70 done",
+    "70 killed",
+    "70 red at its end",
+    "70 refused",
+    "75 done",
+    "75 by hand",
+    "75 killed",
+    "80 failed",
+    "85 killed",
+)
 CONTRADICTED = {  # where it really is: what must not be said then
-    "xen": ("In service on vSphere", "since the cut-over", "a person has to start", "cut-over) has failed",
-            "cut-over) was interrupted", "rollback) was interrupted", "rollback) has failed"),
-    "vsphere": ("a person has to start", "was taken back", "rollback", "not in service", "under Xen", "cut-over) was refused",
-                "cut-over) was interrupted"),
+    "xen": (
+        "In service on vSphere",
+        "since the cut-over",
+        "a person has to start",
+        "cut-over) has failed",
+        "cut-over) was interrupted",
+        "rollback) was interrupted",
+        "rollback) has failed",
+    ),
+    "vsphere": (
+        "a person has to start",
+        "was taken back",
+        "rollback",
+        "not in service",
+        "under Xen",
+        "cut-over) was refused",
+        "cut-over) was interrupted",
+    ),
     "by hand": ("In service on vSphere", "since the cut-over", "cut-over) has failed", "cut-over) was interrupted"),
     "?": ("its NICs are unplugged", "a person has to start", "It serves from vSphere", "Rolled back: in service"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("seed", range(4))

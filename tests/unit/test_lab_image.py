@@ -79,7 +79,7 @@ def test_any_change_of_the_description_asks_for_a_new_disk(change: dict[str, Any
 def test_no_field_of_the_description_is_left_out_of_those_changes() -> None:
     hardware = {"name", "disk_bytes", "memory_mb", "vcpus", "nics"}
     assert {f.name for f in fields(GuestImage)} == hardware | {
-        *("forwards", "layout", "fstab", "root", "kernels", "drivers", "network"),
+        *("forwards", "layout", "fstab", "root", "kernels", "drivers", "network")
     }
     assert {f.name for f in fields(Nic)} == {"mac", "address", "bridge"}
 

@@ -27,12 +27,8 @@ MODULES = {
 }
 
 
-@given(
-    st.dictionaries(st.from_regex(r"[a-z]{1,9}(/[a-z_.]{1,9})?", fullmatch=True), st.binary(max_size=99), max_size=8)
-)
-def test_what_is_archived_is_found_again_in_the_order_of_names(
-    tmp_path_factory: object, content: dict[str, bytes]
-) -> None:
+@given(st.dictionaries(st.from_regex(r"[a-z]{1,9}(/[a-z_.]{1,9})?", fullmatch=True), st.binary(max_size=99), max_size=8))
+def test_what_is_archived_is_found_again_in_the_order_of_names(tmp_path_factory: object, content: dict[str, bytes]) -> None:
     path = tmp_path_factory.mktemp("initrd") / "initrd.img"  # type: ignore[attr-defined]
     path.write_bytes(initrd.gzipped(initrd.archive({k: (0o100644, v) for k, v in content.items()}, 1)))
     assert reader.names(path) == sorted(content)

@@ -44,7 +44,7 @@ FORMS: dict[str, Callable[[str], bytes]] = {
     "HEXADECIMAL": lambda v: v.encode().hex().upper().encode(),
     "list of bytes": lambda v: str(list(v.encode())).encode(),
     "utf-16": lambda v: v.encode("utf-16-le", "surrogatepass"),
-}  # fmt: skip
+}
 PIECES: dict[str, Callable[[str], bytes]] = {
     "lines": lambda v: "\n".join(v).encode(),
     "string literals": lambda v: f"{json.dumps(v[:4])} + {json.dumps(v[4:])}".encode(),
@@ -58,7 +58,7 @@ PIECES: dict[str, Callable[[str], bytes]] = {
     "base64 over lines": lambda v: base64.encodebytes(b"x" * 50 + v.encode() + b"y" * 50),
     "base64 over JSON lines": lambda v: json.dumps(base64.encodebytes(b"x" * 50 + v.encode() + b"y" * 50).decode()).encode(),
     "hexadecimal with colons": lambda v: v.encode().hex(":").encode(),
-}  # fmt: skip
+}
 
 
 @pytest.fixture(autouse=True)
@@ -97,9 +97,7 @@ def test_it_is_found_however_it_is_written(tmp_path: Path, form: str) -> None:
 )
 @example(value="n0passw0rd", form="raw", offset=BORDER - 5, around=b"\\")
 @example(value="........", form="url", offset=0, around=b" ")
-def test_any_value_is_found_in_any_form_at_any_offset(
-    tmp_path: Path, value: str, form: str, offset: int, around: bytes
-) -> None:
+def test_any_value_is_found_in_any_form_at_any_offset(tmp_path: Path, value: str, form: str, offset: int, around: bytes) -> None:
     put(tmp_path, around * offset + FORMS[form](value) + around * 50)
     assert scan(tmp_path, value), (value, form)
 
@@ -112,9 +110,7 @@ def test_any_value_is_found_in_any_form_at_any_offset(
     pieces=st.sampled_from(sorted(PIECES)),
     offset=st.integers(0, 300) | st.integers(BORDER - 600, BORDER + 50),
 )
-def test_a_value_with_eight_letters_or_digits_is_found_in_pieces(
-    tmp_path: Path, value: str, pieces: str, offset: int
-) -> None:
+def test_a_value_with_eight_letters_or_digits_is_found_in_pieces(tmp_path: Path, value: str, pieces: str, offset: int) -> None:
     put(tmp_path, b"." * (offset - 1) + b"\n" + PIECES[pieces](value) + b"\n" + b"." * 50)
     assert scan(tmp_path, value), (value, pieces)
 

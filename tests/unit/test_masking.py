@@ -95,9 +95,7 @@ def test_a_short_value_does_not_destroy_the_keys_that_a_notebook_needs() -> None
     assert Mask([Secret("env:PW", "data")]).tree({"metadata": "data"}) == {"metadata": "‹env:PW›"}
 
 
-def test_the_secrets_of_a_site_are_those_that_its_references_point_to(
-    home: Home, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_secrets_of_a_site_are_those_that_its_references_point_to(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     assert home.secrets() == [], "the lab's password file is not there"
     site = home.root / "params" / "site.yml"
     site.write_text(site.read_text().replace("file:outputs/lab/vcenter.password", "env:VC_PASSWORD"))

@@ -89,11 +89,7 @@ def test_a_run_is_a_whole_number_from_1(written, number):
 
 def test_an_unknown_column_is_named_with_the_one_that_was_meant(written):
     unknown, missing = problems(written("run,path,troughput\n1,a,1\n"))
-    assert (unknown.what, unknown.found, unknown.remedy) == (
-        "unknown column",
-        "'troughput'",
-        "did you mean throughput?",
-    )
+    assert (unknown.what, unknown.found, unknown.remedy) == ("unknown column", "'troughput'", "did you mean throughput?")
     assert missing.what == "column 'throughput' has to be there once"
 
 
@@ -124,16 +120,11 @@ def test_a_missing_file_is_refused(tmp_path):
 
 @UNHURRIED
 @given(
-    st.lists(
-        st.tuples(st.text(string.ascii_letters + " ,\"'äム", min_size=1).filter(str.strip), st.floats(0, 1e12)),
-        min_size=1,
-    )
+    st.lists(st.tuples(st.text(string.ascii_letters + " ,\"'äム", min_size=1).filter(str.strip), st.floats(0, 1e12)), min_size=1)
 )
 def test_what_pandas_writes_is_read_back(tmp_path_factory, rows):
     path = tmp_path_factory.mktemp("csv") / "table.csv"
-    frame = pd.DataFrame(
-        {"run": range(1, len(rows) + 1), "path": [p for p, _ in rows], "throughput": [t for _, t in rows]}
-    )
+    frame = pd.DataFrame({"run": range(1, len(rows) + 1), "path": [p for p, _ in rows], "throughput": [t for _, t in rows]})
     frame.to_csv(path, index=False)
     frame["path"] = frame["path"].str.strip()
     assert measurements.read(path).to_dict("records") == frame.to_dict("records")

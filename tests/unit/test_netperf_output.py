@@ -31,9 +31,7 @@ REFUSED = sorted(DATA.glob("refused-*.txt"))
 COUNTED = [
     case
     for case, path in OUTPUTS.items()
-    if ("BYTES_RECVD" in path.read_text() or "Okay Errors" in path.read_text())
-    and "-I-" not in case
-    and "rr" not in case
+    if ("BYTES_RECVD" in path.read_text() or "Okay Errors" in path.read_text()) and "-I-" not in case and "rr" not in case
 ]
 UNHURRIED = settings(deadline=None)
 
@@ -260,9 +258,7 @@ def test_a_document_of_iperf3_is_handed_on() -> None:
         ("omni-o", "", "10^6bits/s"),
     ],
 )
-def test_a_unit_that_was_lost_comes_from_the_command_and_only_where_it_is_certain(
-    case: str, command: str, unit: str
-) -> None:
+def test_a_unit_that_was_lost_comes_from_the_command_and_only_where_it_is_certain(case: str, command: str, unit: str) -> None:
     assert parsed(case, command).throughput.unit == unit
 
 
@@ -284,9 +280,7 @@ def test_a_command_that_cannot_have_printed_it_is_refused(case: str, command: st
     assert "not its own" in (what := refusal(recorded(case), command)) or "not of one test" in what
 
 
-@pytest.mark.parametrize(
-    "command", ["q", "ping pc2", "netperf -f", "netperf -f q", "netperf -t FTP", "netperf -0", "'", "-f m"]
-)
+@pytest.mark.parametrize("command", ["q", "ping pc2", "netperf -f", "netperf -f q", "netperf -t FTP", "netperf -0", "'", "-f m"])
 def test_what_is_no_command_of_netperf_is_refused(command: str) -> None:
     assert "neither a command line" in refusal(recorded("tcp-stream"), command)
     with pytest.raises(BadInput):
@@ -320,15 +314,36 @@ def test_a_figure_or_a_unit_that_what_was_counted_contradicts_is_refused(case: s
 def test_means_of_several_runs_are_not_held_against_the_counts_of_the_last() -> None:
     assert parsed("udp-stream-I-unmet").throughput.printed == "96.36"
     several = recorded("tcp-stream-k").replace("CONFIDENCE_ITERATION=1", "CONFIDENCE_ITERATION=3")
-    assert (
-        netperf_output.parse(several.replace("THROUGHPUT=93.98", "THROUGHPUT=92.00", 1)).throughput.printed == "92.00"
-    )
+    assert netperf_output.parse(several.replace("THROUGHPUT=93.98", "THROUGHPUT=92.00", 1)).throughput.printed == "92.00"
 
 
-NONSENSE = ("", "\n", "\n\n", " ", "hello\n", "94.15", "94.1\n", "94,15\n", "-94.15\n", "nan\n", "inf\n", "1e3\n", "9_4.15\n",
-            "٩٤.١٥\n", "94.15 94.15\n", "\x00\n", "THROUGHPUT=\n", "THROUGHPUT=nan\n", "THROUGHPUT=-1.00\n",
-            "THROUGHPUT=94.1\n", "THROUGHPUT=٩٤.١٥\n", "ELAPSED_TIME=1.00\n", "Throughput\n",
-            "Throughput,Throughput Units\n94.15\n", 'Throughput\n"94.15\n')  # fmt: skip
+NONSENSE = (
+    "",
+    "\n",
+    "\n\n",
+    " ",
+    "hello\n",
+    "94.15",
+    "94.1\n",
+    "94,15\n",
+    "-94.15\n",
+    "nan\n",
+    "inf\n",
+    "1e3\n",
+    "9_4.15\n",
+    "٩٤.١٥\n",
+    "94.15 94.15\n",
+    "\x00\n",
+    "THROUGHPUT=\n",
+    "THROUGHPUT=nan\n",
+    "THROUGHPUT=-1.00\n",
+    "THROUGHPUT=94.1\n",
+    "THROUGHPUT=٩٤.١٥\n",
+    "ELAPSED_TIME=1.00\n",
+    "Throughput\n",
+    "Throughput,Throughput Units\n94.15\n",
+    'Throughput\n"94.15\n',
+)
 
 
 @pytest.mark.parametrize("text", NONSENSE)
@@ -338,15 +353,7 @@ def test_what_is_no_output_of_netperf_is_refused(text: str) -> None:
 
 def test_figures_too_large_for_any_network_are_refused() -> None:
     long = "9" * 400
-    for case in (
-        "tcp-stream",
-        "tcp-stream-k",
-        "tcp-stream-D-k",
-        "tcp-stream-D",
-        "udp-stream",
-        "tcp-stream-o-all",
-        "tcp-rr",
-    ):
+    for case in ("tcp-stream", "tcp-stream-k", "tcp-stream-D-k", "tcp-stream-D", "udp-stream", "tcp-stream-o-all", "tcp-rr"):
         for figure in set(re.findall(r"\b\d+\b", recorded(case))):
             assert same_figure(read(re.sub(rf"\b{figure}\b", long, recorded(case))), parsed(case))
     assert refusal(f"{long}.00\n")
@@ -363,9 +370,7 @@ def test_lines_that_end_as_on_windows_or_have_lost_their_blanks_are_read() -> No
     for case in OUTPUTS:
         text = recorded(case)
         assert netperf_output.parse(text.replace("\n", "\r\n")) == parsed(case)
-        assert netperf_output.parse("\n".join(line.rstrip() for line in text.split("\n")).rstrip() + "\n") == parsed(
-            case
-        )
+        assert netperf_output.parse("\n".join(line.rstrip() for line in text.split("\n")).rstrip() + "\n") == parsed(case)
 
 
 # --- any figures, in the formats of netperf's source
@@ -398,9 +403,7 @@ bytes  bytes   bytes    secs.    {unit}/sec\n\n"""
 
 @UNHURRIED
 @given(SIZE, SECONDS, FIGURE, UNIT, st.floats(-100, 100))
-def test_any_stream_with_the_use_of_the_cpu_is_read_back(
-    size: int, seconds: float, figure: float, unit: str, cpu: float
-) -> None:
+def test_any_stream_with_the_use_of_the_cpu_is_read_back(size: int, seconds: float, figure: float, unit: str, cpu: float) -> None:
     title = f"""\
 Recv   Send    Send                          Utilization       Service Demand
 Socket Socket  Message  Elapsed              Send     Recv     Send    Recv
@@ -442,12 +445,7 @@ bytes  Bytes  bytes    bytes   secs.    per sec\n\n"""
 @UNHURRIED
 @given(FIGURE, UNIT, SECONDS, st.randoms(use_true_random=False))
 def test_any_keys_are_read_back_in_whatever_order(figure: float, unit: str, seconds: float, order: object) -> None:
-    lines = [
-        f"THROUGHPUT={figure:.2f}",
-        f"THROUGHPUT_UNITS={unit}/s",
-        f"ELAPSED_TIME={seconds:.2f}",
-        'COMMAND_LINE="netperf -x"',
-    ]
+    lines = [f"THROUGHPUT={figure:.2f}", f"THROUGHPUT_UNITS={unit}/s", f"ELAPSED_TIME={seconds:.2f}", 'COMMAND_LINE="netperf -x"']
     order.shuffle(lines)  # type: ignore[attr-defined]
     told("\n".join(lines) + "\n", figure, unit)
     names = "Elapsed Time (sec),Throughput,Throughput Units,Test UUID\n"
@@ -510,23 +508,17 @@ def test_one_changed_digit_or_letter_is_seen_where_something_was_counted(case: s
             assert abs(found.throughput.value - right.throughput.value) <= off
 
 
-@pytest.mark.parametrize(
-    "case", ["tcp-stream", "tcp-stream-f-M", "tcp-stream-P-0", "tcp-stream-c-C", "tcp-rr-f-M", "udp-stream"]
-)
+@pytest.mark.parametrize("case", ["tcp-stream", "tcp-stream-f-M", "tcp-stream-P-0", "tcp-stream-c-C", "tcp-rr-f-M", "udp-stream"])
 def test_a_letter_too_many_or_too_few_is_seen_by_the_width_of_the_line(case: str) -> None:
     text, right = recorded(case), parsed(case)
-    unit = range(
-        at := text.find(right.throughput.unit or "none"), at + 6
-    )  # without its M, MBytes is another unit's name
+    unit = range(at := text.find(right.throughput.unit or "none"), at + 6)  # without its M, MBytes is another unit's name
     for at in set(range(len(text))) - set(unit):
         assert same_figure(read(text[:at] + text[at + 1 :]), right), text[at:]
         assert same_figure(read(text[:at] + "1" + text[at:]), right), text[at:]
 
 
 def test_a_name_that_is_no_unit_of_netperf_is_refused() -> None:
-    for case, letters in itertools.product(
-        ("tcp-stream", "tcp-stream-k", "tcp-stream-c-C"), ("", "0^6bits", "bits", "Mbits")
-    ):
+    for case, letters in itertools.product(("tcp-stream", "tcp-stream-k", "tcp-stream-c-C"), ("", "0^6bits", "bits", "Mbits")):
         assert refusal(recorded(case).replace("10^6bits/", f"{letters}/"))
 
 

@@ -45,8 +45,15 @@ def observed(home: Home, run: str, made: Plan) -> Observation:
 
 def measurement(home: Home, run: str, started: datetime, letters: str, *, whole: bool = True) -> None:
     """A meter's file of one segment, as hikkoshi.network.outage.meter writes it."""
-    head = {"meter": 1, "started": started.isoformat(), "monotonic": 1.0, "rate": 20, "late_ms": 250, "socket": "raw",
-            "targets": {"vlan301": "10.3.1.254"}}  # fmt: skip
+    head = {
+        "meter": 1,
+        "started": started.isoformat(),
+        "monotonic": 1.0,
+        "rate": 20,
+        "late_ms": 250,
+        "socket": "raw",
+        "targets": {"vlan301": "10.3.1.254"},
+    }
     lines = [head, {"t": [50 * n for n in range(len(letters))], "f": [letters]}]
     if whole:
         lines.append({"end": "stopped", "t": 50 * len(letters), "cpu": 0.01})

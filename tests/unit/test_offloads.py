@@ -87,9 +87,7 @@ def test_a_cause_that_nothing_in_the_guest_cures_is_no_remedy_in_place(home: Hom
     assert not treatment.proved()
 
 
-@pytest.mark.parametrize(
-    ("ended", "proved"), [("decided", True), ("20 runs did not decide", True), ("the time was up", False)]
-)
+@pytest.mark.parametrize(("ended", "proved"), [("decided", True), ("20 runs did not decide", True), ("the time was up", False)])
 def test_a_series_that_could_not_end_proves_nothing(home: Home, ended: str, proved: bool) -> None:
     treatment = treated(home, "el6-flag-on.lro-certain")
     found = Offloads.load(home.folder("gateway"))
@@ -106,8 +104,10 @@ def test_a_diagnosis_of_the_guest_as_it_served_before_is_none_of_the_present_one
 
 
 def test_measuring_anew_never_takes_away_what_was_measured_under_xen(home: Home) -> None:
-    both = {when: Measured(since=since, series=series("decided"), folder="") for when, since in
-            (("before the move", ""), ("since the move", "2026-11-22T00:00:00+00:00"))}  # fmt: skip
+    both = {
+        when: Measured(since=since, series=series("decided"), folder="")
+        for when, since in (("before the move", ""), ("since the move", "2026-11-22T00:00:00+00:00"))
+    }
     Throughput.model_validate({"measured": both}).save(home.folder("gateway"))
     Bench(home, home.guest("gateway"), "run", "2026-11-22T00:00:00+00:00").forget()
     assert list(Throughput.load(home.folder("gateway")).measured) == ["before the move"]

@@ -127,11 +127,7 @@ def test_a_silent_segment_is_never_ok(tmp_path):
 
 def test_each_segment_is_checked_and_told_what_to_do(tmp_path):
     found = outage.read(write(tmp_path / "f", {"a": "....", "b": "..xx", "c": "xxxx"}))
-    assert [(bool(c), c.unseen) for c in found.checks({"a", "c"})[1:]] == [
-        (True, ""),
-        (False, ""),
-        (True, "not measured"),
-    ]
+    assert [(bool(c), c.unseen) for c in found.checks({"a", "c"})[1:]] == [(True, ""), (False, ""), (True, "not measured")]
     complete, *segments = found.checks()
     assert complete
     assert [bool(c) for c in segments] == [True, False, False]
@@ -294,9 +290,7 @@ def test_nothing_to_measure_is_refused():
     assert problems(meter.targets, [])[0].what == "there is nothing to measure"
 
 
-@pytest.mark.parametrize(
-    "argv", [[], ["file"], ["file", "soon", "a=10.3.1.1"], ["file", "nan", "a=10.3.1.1"], ["", "5"]]
-)
+@pytest.mark.parametrize("argv", [[], ["file"], ["file", "soon", "a=10.3.1.1"], ["file", "nan", "a=10.3.1.1"], ["", "5"]])
 def test_a_meter_needs_a_file_and_a_time(argv):
     assert problems(meter.arguments, argv)[0].what == "the outage meter needs a file and a number of seconds"
 
@@ -341,9 +335,7 @@ def wire():
         yield Wire(near, far)
 
 
-@pytest.mark.parametrize(
-    ("at", "letter"), [(100.001, "."), (100.055, "5"), (100.2499, "o"), (100.251, "x"), (102.0, "x")]
-)
+@pytest.mark.parametrize(("at", "letter"), [(100.001, "."), (100.055, "5"), (100.2499, "o"), (100.251, "x"), (102.0, "x")])
 def test_an_answer_later_than_250_ms_counts_as_lost(wire, at, letter):
     wire.answer()
     assert wire.fate(at) == letter + "x"
@@ -376,9 +368,7 @@ def test_the_wall_clock_may_be_set_while_answers_are_on_their_way(wire, monkeypa
     assert wire.fate(100.06) in ("4x", "6x")  # 100.04 to 100.06 is when it can have come
 
 
-@pytest.mark.parametrize(
-    "other", [{"mark": b"somebody"}, {"number": 1}, {"number": 2**32 - 1}, {"target": 2}, {"kind": 8}]
-)
+@pytest.mark.parametrize("other", [{"mark": b"somebody"}, {"number": 1}, {"number": 2**32 - 1}, {"target": 2}, {"kind": 8}])
 def test_answers_to_other_peoples_pings_are_not_ours(wire, other):
     wire.answer(**other)
     assert wire.fate(100.01) == "xx"

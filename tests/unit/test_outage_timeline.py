@@ -39,9 +39,7 @@ def found(seconds, outages, *, breaks=(), state="answers"):
         cpu=0.01,
         breaks=breaks,
         segments=tuple(
-            Segment(
-                name=name, address="10.3.1.254", answered=0, lost=0, at_the_end=state, outages=outages.get(name, ())
-            )
+            Segment(name=name, address="10.3.1.254", answered=0, lost=0, at_the_end=state, outages=outages.get(name, ()))
             for name in SEGMENTS
         ),
     )
@@ -164,9 +162,7 @@ def test_the_words_tell_every_segment():
         assert f"{segment.name}: out for {segment.outages[0].seconds:.2f} s from " in told
 
 
-@pytest.mark.parametrize(
-    ("state", "told"), [("answers", "vlan302: not out"), ("never answered", "vlan302: never answered")]
-)
+@pytest.mark.parametrize(("state", "told"), [("answers", "vlan302: not out"), ("never answered", "vlan302: never answered")])
 def test_the_words_tell_a_segment_without_outage(state, told):
     assert told in timeline.timeline_words(found(10.0, {}, state=state))
 

@@ -31,10 +31,18 @@ def texts(ax):
 
 def test_every_cell_says_verdict_and_ratio_with_a_sign():
     assert texts(overview.matrix(CELLS).axes[0]) == [
-        "▼ regressed", "0.0058 [0.0047, 0.0088]", "✓ recovered", "0.970 [0.930, 1.020]",
-        "▼ regressed", "0.0058 [0.0047, 0.0088]", "? inconclusive", "0.900 [0.850, 0.970]",
-        "▼ regressed", "0 [0, 0]", "– not measured",
-    ]  # fmt: skip
+        "▼ regressed",
+        "0.0058 [0.0047, 0.0088]",
+        "✓ recovered",
+        "0.970 [0.930, 1.020]",
+        "▼ regressed",
+        "0.0058 [0.0047, 0.0088]",
+        "? inconclusive",
+        "0.900 [0.850, 0.970]",
+        "▼ regressed",
+        "0 [0, 0]",
+        "– not measured",
+    ]
 
 
 def test_segments_stand_in_their_order_from_the_top():
@@ -72,9 +80,14 @@ def test_every_count_is_a_bar_with_its_number_written():
 
 def test_beside_a_count_stands_how_far_it_is_from_the_first_of_its_group():
     assert texts(overview.counters(COUNTS).axes[0]) == [
-        "packets that the gateway dropped", "436", "436, equal", "430, −1.4 %",
-        "segments sent again", "888", "912, +2.7 %",
-    ]  # fmt: skip
+        "packets that the gateway dropped",
+        "436",
+        "436, equal",
+        "430, −1.4 %",
+        "segments sent again",
+        "888",
+        "912, +2.7 %",
+    ]
 
 
 def test_counts_of_0_can_be_drawn():
@@ -85,16 +98,11 @@ def test_counts_of_0_can_be_drawn():
 
 def test_the_words_of_the_counters_tell_every_number():
     told = overview.counters_words(COUNTS)
-    assert (
-        "packets that the gateway dropped: gateway: IpFragFails 436, gateway: IcmpOutDestUnreachs 436, pc1 430." in told
-    )
+    assert "packets that the gateway dropped: gateway: IpFragFails 436, gateway: IcmpOutDestUnreachs 436, pc1 430." in told
     assert "segments sent again: in those packets 888, pc1: TcpRetransSegs 912." in told
 
 
-PICTURES = {
-    "matrix": overview.matrix(CELLS),
-    "counters": overview.counters(COUNTS),
-}
+PICTURES = {"matrix": overview.matrix(CELLS), "counters": overview.counters(COUNTS)}
 
 
 @pytest.mark.parametrize("fig", PICTURES.values(), ids=list(PICTURES))

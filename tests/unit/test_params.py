@@ -83,40 +83,23 @@ def test_all_mistakes_of_a_file_are_told_at_once(home: Home) -> None:
         ("site", "key: outputs/keys/operator", "valid_days: 100", "90 or less: days after which an approval"),
         ("site", "key: outputs/keys/operator", "two_persons: perhaps", "true or false: whoever carries a step out"),
         ("site", "key: outputs/keys/operator", "key: 3", "a path: private key of whoever runs the steps"),
-        (
-            "site",
-            "key: outputs/keys/operator",
-            "time_stamp: ftp://x",
-            "http or https address, without user and password, of",
-        ),
+        ("site", "key: outputs/keys/operator", "time_stamp: ftp://x", "http or https address, without user and password, of"),
         ("site", "server: 127.0.0.1:8989", "server: http://vc", "host or host:port"),
         ("site", "datacenter: campus", "datacenter: 5", "a text, in quotes where it looks like something else"),
-        (
-            "guests/gateway",
-            "segment: vlan301 }",
-            "segment: vlan 301 }",
-            "a name that begins with a letter or digit, of",
-        ),
+        ("guests/gateway", "segment: vlan301 }", "segment: vlan 301 }", "a name that begins with a letter or digit, of"),
         ("guests/gateway", "shell: netns:", "shell: telnet:", "such as here, ssh://root@gateway, netns:"),
         ("guests/gateway", "server: 10.3.2.20 }", "server: 10.3.2.x }", "an IPv4 address: address at which netserver"),
         ("guests/gateway", "seconds: 1 ", "seconds: 0 ", "1 or more: seconds of one netperf run"),
         ("guests/gateway", "dom0: xenhost", "dom0: xenhost\nvm: { nic: ne2k }", "'vmxnet3' or 'e1000'"),
         ("site", "  xenhost:", "  xen host:", "a name that begins with a letter or digit, of letters"),
         ("site", "  vlan301:", "  _vlan301:", "a name that begins with a letter or digit, of letters"),
-        (
-            "guests/gateway",
-            "    vlan301: {",
-            "    vlan 301: {",
-            "a name that begins with a letter or digit, of letters",
-        ),
+        ("guests/gateway", "    vlan301: {", "    vlan 301: {", "a name that begins with a letter or digit, of letters"),
         ("guests/gateway", "seconds: 1 ", "seconds: .inf ", "a "),
         ("guests/gateway", "dom0: xenhost", "dom0: xenhost\n3: 4", "names as keys"),
         ("guests/gateway", "dom0: xenhost", "dom0: xenhost\nvm: small", "keys with their values"),
     ],
 )
-def test_what_a_value_should_be_is_told_in_a_persons_words(
-    home: Home, file: str, old: str, new: str, expected: str
-) -> None:
+def test_what_a_value_should_be_is_told_in_a_persons_words(home: Home, file: str, old: str, new: str, expected: str) -> None:
     path = home.root / "params" / f"{file}.yml"
     assert old in path.read_text()
     path.write_text(path.read_text().replace(old, new, 1))
@@ -128,9 +111,7 @@ def test_what_a_value_should_be_is_told_in_a_persons_words(
 
 def test_a_password_in_the_address_of_a_time_stamp_service_is_not_repeated(home: Home) -> None:
     path = home.root / "params" / "site.yml"
-    path.write_text(
-        path.read_text().replace("signing:", "signing:\n  time_stamp: https://me:open-sesame@tsa.example", 1)
-    )
+    path.write_text(path.read_text().replace("signing:", "signing:\n  time_stamp: https://me:open-sesame@tsa.example", 1))
     with pytest.raises(BadInput, match="without user and password") as e:
         home.site()
     assert "sesame" not in str(e.value)
@@ -221,9 +202,7 @@ def test_a_secret_that_is_not_there_is_told_by_its_name(home: Home, monkeypatch:
 
 
 @given(st.text(max_size=200))
-def test_any_text_as_a_parameter_file_gives_a_guest_or_bad_input(
-    tmp_path_factory: pytest.TempPathFactory, text: str
-) -> None:
+def test_any_text_as_a_parameter_file_gives_a_guest_or_bad_input(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
     path = tmp_path_factory.mktemp("any") / "guest.yml"
     path.write_bytes(text.encode("utf-8", "surrogatepass"))
     with pytest.raises(BadInput):
@@ -232,9 +211,7 @@ def test_any_text_as_a_parameter_file_gives_a_guest_or_bad_input(
 
 @settings(deadline=None)
 @given(st.integers())
-def test_a_vlan_is_taken_exactly_from_0_to_4094(
-    home_text: str, tmp_path_factory: pytest.TempPathFactory, vlan: int
-) -> None:
+def test_a_vlan_is_taken_exactly_from_0_to_4094(home_text: str, tmp_path_factory: pytest.TempPathFactory, vlan: int) -> None:
     path = tmp_path_factory.mktemp("vlan") / "site.yml"
     path.write_text(home_text.replace("vlan: 301,", f"vlan: {vlan},"))
     if 0 <= vlan <= 4094:

@@ -22,43 +22,16 @@ EDITS: dict[str, Callable[[str], str]] = {
     "link": lambda t: persistence.link(t, "lro"),
 }
 LINES = [
-    *(
-        "options vmxnet3 disable_lro=0 debug=1",
-        "options vmxnet3 debug=1",
-        "options e1000 disable_lro=1",
-        "alias eth0 vmxnet3",
-    ),
+    *("options vmxnet3 disable_lro=0 debug=1", "options vmxnet3 debug=1", "options e1000 disable_lro=1", "alias eth0 vmxnet3"),
     *('ETHTOOL_OPTS="speed 100 duplex full autoneg off"', "ETHTOOL_OPTS='-K eth0 lro on gro on; -G eth0 rx 4096'"),
     *('ETHTOOL_OPTS="-K eth1 lro on"', "ETHTOOL_OPTS=", 'ETHTOOL_OPTS="broken', "DEVICE=eth0", "ONBOOT=yes", "exit 0"),
-    *(
-        "#!/bin/bash",
-        "# a comment, lro on",
-        "[ethtool]",
-        "feature-lro=true",
-        "feature-gro = true",
-        "[connection]",
-        "[Link]",
-    ),
-    *(
-        "LargeReceiveOffload=yes",
-        "Name=eth0",
-        "iface eth0 inet6 auto",
-        "    post-up /sbin/ethtool -K $IFACE lro off || true",
-    ),
-    *(
-        "iface eth1 inet static \\",
-        "    address 10.3.2.254/24",
-        "auto eth1",
-        persistence._BEGIN,
-        persistence._END,
-        "",
-        " ",
-    ),
+    *("#!/bin/bash", "# a comment, lro on", "[ethtool]", "feature-lro=true", "feature-gro = true", "[connection]", "[Link]"),
+    *("LargeReceiveOffload=yes", "Name=eth0", "iface eth0 inet6 auto", "    post-up /sbin/ethtool -K $IFACE lro off || true"),
+    *("iface eth1 inet static \\", "    address 10.3.2.254/24", "auto eth1", persistence._BEGIN, persistence._END, "", " "),
 ]
 TEXT = st.lists(
     st.tuples(
-        st.sampled_from(LINES)
-        | st.text(st.characters(exclude_characters="\n", exclude_categories=["Cs"]), max_size=30),
+        st.sampled_from(LINES) | st.text(st.characters(exclude_characters="\n", exclude_categories=["Cs"]), max_size=30),
         st.sampled_from(["\n", "\n", "\r\n"]),
     ),
     max_size=15,
@@ -169,14 +142,10 @@ class TestInterfaces:
         assert after == before.replace("inet static\n", "inet static\n" + added)
 
     def test_a_continued_line_is_not_torn(self) -> None:
-        after = persistence.interfaces(
-            "iface eth0 inet \\\n  static\n  address 10.0.0.1/8\n", "eth0", "lro", "/sbin/ethtool"
-        )
+        after = persistence.interfaces("iface eth0 inet \\\n  static\n  address 10.0.0.1/8\n", "eth0", "lro", "/sbin/ethtool")
         assert after.startswith("iface eth0 inet \\\n  static\n    post-up ")
 
-    @pytest.mark.parametrize(
-        "text", ["", "iface eth00 inet dhcp\n", "# iface eth0 inet dhcp\n", "iface eth0:1 inet static\n"]
-    )
+    @pytest.mark.parametrize("text", ["", "iface eth00 inet dhcp\n", "# iface eth0 inet dhcp\n", "iface eth0:1 inet static\n"])
     def test_a_file_without_the_nics_stanza_is_refused(self, text: str) -> None:
         with pytest.raises(BadInput, match="no stanza of eth0"):
             persistence.interfaces(text, "eth0", "lro", "/sbin/ethtool")

@@ -141,9 +141,7 @@ class TestKernel:
     def test_only_xen_kernels_is_refused_with_the_package_to_install(
         self, distribution: str, release: str, arch: str, version: str, package: str
     ) -> None:
-        found = facts(
-            kernels=(kernel(0, version, xen_only=True),), distribution=distribution, release=release, arch=arch
-        )
+        found = facts(kernels=(kernel(0, version, xen_only=True),), distribution=distribution, release=release, arch=arch)
         with pytest.raises(BadInput) as e:
             plan(found)
         assert f"install {package};" in e.value.problems[0].remedy
@@ -526,9 +524,7 @@ class TestProofs:
         kept = {e.path: e.before_sha256 for e in plan(facts()).edits}
         assert self.red(self.result(kept=kept)) == ["the originals are kept in /.pre-migration"]
         kept[plan(facts()).initrd] = "0" * 64
-        assert self.red(self.result(kept=kept | {"/etc/fstab": "1" * 64})) == [
-            "the originals are kept in /.pre-migration"
-        ]
+        assert self.red(self.result(kept=kept | {"/etc/fstab": "1" * 64})) == ["the originals are kept in /.pre-migration"]
 
 
 DIGEST = "d" * 64  # of the source, by the survey
@@ -578,10 +574,7 @@ class TestComplete:
 
     def test_another_plan(self, done: tuple[Path, Path]) -> None:
         other = plan(facts(), nic_model="e1000")
-        assert (
-            prepared.complete(done[1], Planned(other), Origin.whole(done[0])).found
-            == "the copy was made by another plan"
-        )
+        assert prepared.complete(done[1], Planned(other), Origin.whole(done[0])).found == "the copy was made by another plan"
 
     @pytest.mark.parametrize("which", [0, 1])
     def test_a_change_that_kept_the_size_is_seen(self, done: tuple[Path, Path], which: int) -> None:
@@ -616,9 +609,7 @@ class TestComplete:
 
 
 @given(size=st.integers(0, 5000), at=st.integers(0, 4999))
-def test_every_byte_of_a_small_file_counts_for_its_identity(
-    size: int, at: int, tmp_path_factory: pytest.TempPathFactory
-) -> None:
+def test_every_byte_of_a_small_file_counts_for_its_identity(size: int, at: int, tmp_path_factory: pytest.TempPathFactory) -> None:
     path = tmp_path_factory.mktemp("identity") / "disk"
     path.write_bytes(bytes(size))
     before = Identity.of(Origin.whole(path))
@@ -673,16 +664,25 @@ def test_a_vmdk_is_held_against_the_source_that_was_surveyed_step_by_step(tmp_pa
     made.save(tmp_path)
     assert found() == "there is no VMDK"
     vmdk = Conversion(
-        vmdk="g.vmdk", vmdk_bytes=1, vmdk_sha256="a" * 64, vmdk_sha1="b" * 40, virtual_bytes=1, copy_bytes=1,
-        copy_digest="c" * 64, copy_identity=copy, level="fast", threads=1, qemu_img="7.2", seconds=1, samples=(),
-    )  # fmt: skip
+        vmdk="g.vmdk",
+        vmdk_bytes=1,
+        vmdk_sha256="a" * 64,
+        vmdk_sha1="b" * 40,
+        virtual_bytes=1,
+        copy_bytes=1,
+        copy_digest="c" * 64,
+        copy_identity=copy,
+        level="fast",
+        threads=1,
+        qemu_img="7.2",
+        seconds=1,
+        samples=(),
+    )
     vmdk.save(tmp_path)
     assert descent.chain(tmp_path, Planned())
     assert found() == f"content digest {DIGEST}"
     vmdk.model_copy(update={"copy_identity": None}).save(tmp_path)
-    assert found() == "the VMDK is of another copy", (
-        "of an earlier version: 40-convert reads the copy and writes it down"
-    )
+    assert found() == "the VMDK is of another copy", "of an earlier version: 40-convert reads the copy and writes it down"
     for other in ({"sample_sha256": "f" * 64}, {"mtime_ns": 2}):  # two disks can have the same samples
         vmdk.model_copy(update={"copy_identity": copy.model_copy(update=other)}).save(tmp_path)
         assert found() == "the VMDK is of another copy"

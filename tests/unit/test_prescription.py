@@ -59,10 +59,7 @@ def test_el6_has_it_in_the_files_of_its_nics() -> None:
 
 
 class TestDangerRule:
-    el5: ClassVar[dict[str, Any]] = {
-        "release": "CentOS release 5.11 (Final)",
-        "settings": {"/etc/modprobe.conf": (), **IFCFG},
-    }
+    el5: ClassVar[dict[str, Any]] = {"release": "CentOS release 5.11 (Final)", "settings": {"/etc/modprobe.conf": (), **IFCFG}}
 
     def test_the_parameter_is_written_where_the_module_lists_it_and_needs_a_restart(self) -> None:
         plan = remedies(recorded("el5-tools"))
@@ -76,9 +73,7 @@ class TestDangerRule:
         assert "Net.Vmxnet3SwLRO" in plan.notes[0]
 
     def test_without_it_el5_runs_ethtool_when_a_nic_has_come_up(self) -> None:
-        assert places(remedies(guest(parameters=frozenset(), **self.el5))) == [
-            ("ifup-local", IFUP_LOCAL, ("eth0", "eth1"))
-        ]
+        assert places(remedies(guest(parameters=frozenset(), **self.el5))) == [("ifup-local", IFUP_LOCAL, ("eth0", "eth1"))]
 
     def test_it_is_not_written_for_another_driver(self) -> None:
         plan = remedies(guest(nic("eth0", driver="e1000", lro=None), parameters=frozenset({"disable_lro"}), **self.el5))
@@ -95,9 +90,7 @@ class TestDangerRule:
     def test_no_guest_ever_gets_a_parameter_that_its_module_does_not_list(
         self, parameters: Any, lro: Any, driver: str, whole: bool, release: str, settings: Any
     ) -> None:
-        told = guest(
-            nic("eth0", lro=lro, driver=driver), parameters=parameters, whole=whole, release=release, settings=settings
-        )
+        told = guest(nic("eth0", lro=lro, driver=driver), parameters=parameters, whole=whole, release=release, settings=settings)
         plan = remedies(told)
         written = [f for f in plan.files if f.way == "modprobe"]
         texts = [remedy.edited(f, "", plan.ethtool) for f in plan.files]
@@ -110,10 +103,7 @@ class TestFixed:
         assert remedies(recorded("tap")).switches == (Switch(nic="eth6", feature="gro"),)
         assert {s.feature for s in remedies(recorded("gro"), "receive aggregation").switches} == {"gro"}
 
-    @pytest.mark.parametrize(
-        "sign",
-        [{"oversized": 3}, {"told": {1500: 2}}, {"traffic": Traffic(2400, 1, *[0] * 14)}],
-    )
+    @pytest.mark.parametrize("sign", [{"oversized": 3}, {"told": {1500: 2}}, {"traffic": Traffic(2400, 1, *[0] * 14)}])
     def test_any_sign_of_merged_frames_will_do(self, sign: dict[str, Any]) -> None:
         assert remedies(guest(nic("eth0", lro=FIXED, **sign))).switches == (Switch(nic="eth0", feature="gro"),)
 
@@ -140,9 +130,7 @@ class TestPlaces:
     @pytest.mark.parametrize("line", ["interface-name=eth0", "mac-address=00:16:3E:05:00:30"])
     def test_a_keyfile_is_known_by_the_nics_name_or_its_mac(self, line: str) -> None:
         path = f"{CONNECTIONS}lan.nmconnection"
-        told = guest(
-            nic("eth0"), manager=(1, 40), settings={f"{CONNECTIONS}a": ("interface-name=eth9",), path: (line,)}
-        )
+        told = guest(nic("eth0"), manager=(1, 40), settings={f"{CONNECTIONS}a": ("interface-name=eth9",), path: (line,)})
         assert places(remedies(told)) == [("keyfile", path, ("eth0",))]
 
     def test_debian_has_it_in_the_stanza_and_networkmanager_leaves_that_alone(self) -> None:

@@ -43,9 +43,7 @@ def home() -> Iterator[Home]:
 def seen_by_another(outputs: Path) -> str:
     """Whatever a user without rights finds below it: contents and names."""
     another = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "--"]
-    return subprocess.run(
-        [*another, "sh", "-c", EVERYTHING, "-", outputs], capture_output=True, text=True, check=False
-    ).stdout
+    return subprocess.run([*another, "sh", "-c", EVERYTHING, "-", outputs], capture_output=True, text=True, check=False).stdout
 
 
 def as_before(home: Home) -> Path:
@@ -161,6 +159,4 @@ def test_the_doctor_names_a_site_in_which_anybody_may_exchange_outputs(home: Hom
     as_before(home)
     privacy.shut(home.outputs)
     home.root.chmod(0o777)
-    assert [d.partition(":")[0] for d in privacy.doubts(home.outputs)] == [
-        "anybody may put another folder in its place"
-    ]
+    assert [d.partition(":")[0] for d in privacy.doubts(home.outputs)] == ["anybody may put another folder in its place"]

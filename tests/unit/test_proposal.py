@@ -39,9 +39,19 @@ def done(step: str, seconds: float, state: str = "done", run: str = "1") -> dict
 
 def converted(home: Home) -> None:
     Conversion(
-        vmdk="gateway.vmdk", vmdk_bytes=1, vmdk_sha256=VMDK, vmdk_sha1="b" * 40, virtual_bytes=1, copy_bytes=1,
-        copy_digest="c", level="fast", threads=2, qemu_img="7.2.22", samples=(), seconds=9,
-    ).save(home.folder("gateway"))  # fmt: skip
+        vmdk="gateway.vmdk",
+        vmdk_bytes=1,
+        vmdk_sha256=VMDK,
+        vmdk_sha1="b" * 40,
+        virtual_bytes=1,
+        copy_bytes=1,
+        copy_digest="c",
+        level="fast",
+        threads=2,
+        qemu_img="7.2.22",
+        samples=(),
+        seconds=9,
+    ).save(home.folder("gateway"))
 
 
 def rehearsed(home: Home, decided: Plan, *, ending: Ending = Ending.LOGIN, plan_hash: str = "", nics: int = 10) -> None:
@@ -50,13 +60,22 @@ def rehearsed(home: Home, decided: Plan, *, ending: Ending = Ending.LOGIN, plan_
         for n in decided.machine.nics[:nics]
     ]
     after = Outcome(
-        ending=ending, words="gateway login:", seconds=21.4, accelerator="tcg", controller="pvscsi", nic_model="vmxnet3",
-        kernel="6.1.0-56-amd64", root="/dev/sda2", nics=tuple(seen), failed=("kudzu",), picture="p", screen="s",
-        console="c", disk_unchanged=True,
-    )  # fmt: skip
-    Rehearsal(vmdk_sha256=VMDK, plan_hash=plan_hash or decided.hash, before=None, after=after).save(
-        home.folder("gateway")
+        ending=ending,
+        words="gateway login:",
+        seconds=21.4,
+        accelerator="tcg",
+        controller="pvscsi",
+        nic_model="vmxnet3",
+        kernel="6.1.0-56-amd64",
+        root="/dev/sda2",
+        nics=tuple(seen),
+        failed=("kudzu",),
+        picture="p",
+        screen="s",
+        console="c",
+        disk_unchanged=True,
     )
+    Rehearsal(vmdk_sha256=VMDK, plan_hash=plan_hash or decided.hash, before=None, after=after).save(home.folder("gateway"))
 
 
 def test_every_nic_every_file_and_every_program_is_told(home: Home, decided: Plan) -> None:
@@ -118,9 +137,7 @@ def test_the_steps_that_a_changing_guest_needs_again_count_as_long_as_they_last_
 
 def test_a_step_that_only_looks_takes_from_its_beginning_to_its_evidence() -> None:
     lines = [("open", "01"), ("preflight", "20"), ("evidence", "31"), ("end", "59")]
-    entries = [
-        {"event": event, "step": "10-survey", "run": "1", "time": f"2026-11-22T00:00:{s}+00:00"} for event, s in lines
-    ]
+    entries = [{"event": event, "step": "10-survey", "run": "1", "time": f"2026-11-22T00:00:{s}+00:00"} for event, s in lines]
     assert proposal.seconds(entries) == {"10-survey": 30.0}
     assert proposal.seconds(entries[:2]) == {}
 
@@ -158,19 +175,28 @@ def test_what_is_red_is_told_among_what_is_open(home: Home, decided: Plan) -> No
 def test_the_machine_that_stands_in_vsphere_is_told_with_its_warnings(home: Home, decided: Plan) -> None:
     converted(home)
     Deployment(
-        guest="gateway", server="vc", moid="vm-7", name="gateway", instance_uuid="", host="esx1", plan_hash=decided.hash,
-        vmdk_bytes=1, vmdk_sha1="b" * 40, vmdk_sha256=VMDK, manifest="checksums agree", warnings=("an old ESXi",),
-        seconds=4, nics=(),
-    ).save(home.folder("gateway"))  # fmt: skip
+        guest="gateway",
+        server="vc",
+        moid="vm-7",
+        name="gateway",
+        instance_uuid="",
+        host="esx1",
+        plan_hash=decided.hash,
+        vmdk_bytes=1,
+        vmdk_sha1="b" * 40,
+        vmdk_sha256=VMDK,
+        manifest="checksums agree",
+        warnings=("an old ESXi",),
+        seconds=4,
+        nics=(),
+    ).save(home.folder("gateway"))
     told = page(home, decided)
     assert "gateway (vm-7) stands on esx1, vc, as planned; checksums agree" in told
     assert "vSphere's warning: an old ESXi" in told
     assert "60-deploy was not done" not in told
 
 
-@pytest.mark.parametrize(
-    ("reading", "words"), [(420, "about 420 s, as in the survey"), (0, "how long that takes is not known")]
-)
+@pytest.mark.parametrize(("reading", "words"), [(420, "about 420 s, as in the survey"), (0, "how long that takes is not known")])
 def test_how_long_the_outage_lasts_by_reading_a_device_again_is_told(
     home: Home, decided: Plan, reading: float, words: str
 ) -> None:
@@ -221,9 +247,7 @@ def test_what_the_cut_over_measures_is_told_as_it_is(home: Home, decided: Plan) 
     assert "measures the outage" not in told
 
 
-@pytest.mark.parametrize(
-    ("rule", "words"), [(True, "Somebody else has to carry it out."), (False, "may also carry it out.")]
-)
+@pytest.mark.parametrize(("rule", "words"), [(True, "Somebody else has to carry it out."), (False, "may also carry it out.")])
 def test_whether_the_approver_may_carry_it_out_is_told(home: Home, decided: Plan, rule: bool, words: str) -> None:
     site = home.root / "params" / "site.yml"
     site.write_text(site.read_text().replace("signing:", f"signing:\n  two_persons: {str(rule).lower()}"))
@@ -274,7 +298,7 @@ def test_a_notebook_shows_page_command_and_state_and_a_click_only_looks_again(mo
 
     def ask() -> Check:
         asked[0] += 1
-        return Check("the plan is approved", asked[0] > 1)
+        return Check(title="the plan is approved", ok=asked[0] > 1)
 
     show.approval("the page <1>", ask, "gateway")  # a batch: nobody can click
     assert ">the page &lt;1&gt;</pre>" in str(shown)

@@ -15,12 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
-from ruamel.yaml.scalarstring import (
-    DoubleQuotedScalarString,
-    FoldedScalarString,
-    LiteralScalarString,
-    SingleQuotedScalarString,
-)
+from ruamel.yaml.scalarstring import DoubleQuotedScalarString, FoldedScalarString, LiteralScalarString, SingleQuotedScalarString
 
 from hikkoshi.guest.files import fstab, grub, grub2, interfaces
 from hikkoshi.secret import redaction
@@ -28,11 +23,7 @@ from hikkoshi.secret.redaction import Redactor
 
 BRIEF = settings(max_examples=200, deadline=None)
 NM = "/etc/NetworkManager/system-connections/x"
-NETPLAN, IFUPDOWN, IFCFG = (
-    "/etc/netplan/50.yaml",
-    "/etc/network/interfaces",
-    "/etc/sysconfig/network-scripts/ifcfg-eth0",
-)
+NETPLAN, IFUPDOWN, IFCFG = ("/etc/netplan/50.yaml", "/etc/network/interfaces", "/etc/sysconfig/network-scripts/ifcfg-eth0")
 BLOCK = "# GRUB Environment Block\n"
 
 # (path in the guest, a text of it that holds CANARY in the place of a secret)
@@ -126,7 +117,7 @@ def test_what_is_shown_has_no_secret(path: str, content: str) -> None:
         ("/etc/sysctl.conf", "net.ipv4.ip_forward = 1\n"),
         ("/boot/config-4.18", "CONFIG_SECRETMEM=y\n"),
     ],
-)  # fmt: skip
+)
 def test_what_is_no_secret_stays(path: str, content: str) -> None:
     redactor = Redactor()
     assert redactor.redact(path, content.encode()) == content.encode()
@@ -166,10 +157,7 @@ def yaml(value: object) -> str:
 
 # {what: (path, text of a name and a value)}; each writes a value as its format wants it
 FORMS: dict[str, tuple[str, Callable[[str, str], str]]] = {
-    "option of a mount": (
-        "/etc/fstab",
-        lambda n, v: f"//s/x /mnt cifs rw,{n}={unquoted(v).replace(',', '')},nofail 0 0",
-    ),
+    "option of a mount": ("/etc/fstab", lambda n, v: f"//s/x /mnt cifs rw,{n}={unquoted(v).replace(',', '')},nofail 0 0"),
     "comment in a table": ("/etc/fstab", lambda n, v: f"/dev/xvda1 / ext3 defaults 1 1  # the {n}: {line(v)}"),
     "before a host": ("/etc/fstab", lambda n, v: f"root:{word(v).replace('/', '')}@server:/x /mnt nfs rw 0 0"),
     "in a share": ("/etc/fstab", lambda n, v: f"//root:{unquoted(v)}@server/x /mnt cifs rw 0 0"),
@@ -177,10 +165,7 @@ FORMS: dict[str, tuple[str, Callable[[str, str], str]]] = {
     "argument in quotes": (GRUB2, lambda n, v: f"\tlinux /v rd.{n}={in_double(line(v))} root=/dev/xvda1"),
     "argument as a shell has it": (GRUB2, lambda n, v: f"\tlinux /v rd.{n}={shlex.quote(line(v))} root=/dev/xvda1"),
     "quotes around an argument": (GRUB2, lambda n, v: f"\tlinux /v {shlex.quote(f'{n}={line(v)}')} root=/dev/xvda1"),
-    "double quotes around an argument": (
-        GRUB2,
-        lambda n, v: f'\tlinux /v "{n}={in_double(line(v))[1:]} root=/dev/xvda1',
-    ),
+    "double quotes around an argument": (GRUB2, lambda n, v: f'\tlinux /v "{n}={in_double(line(v))[1:]} root=/dev/xvda1'),
     "argument over two lines": (GRUB2, lambda n, v: f"\tlinux /v rd.{n}={word(v)}\\\n{word(v)} root=/dev/xvda1"),
     "setting for arguments": (DEFAULT, lambda n, v: f'GRUB_CMDLINE_LINUX="rd.{n}={word(v)} root=/dev/xvda1"'),
     "setting with quotes inside": (DEFAULT, lambda n, v: f'GRUB_CMDLINE_LINUX="a rd.{n}=\\"{word(v)} {word(v)}\\" b"'),
@@ -209,10 +194,7 @@ FORMS: dict[str, tuple[str, Callable[[str, str], str]]] = {
     "JSON": (NETPLAN, lambda n, v: json.dumps({"a": {n: v, "dhcp4": True}}, ensure_ascii=False)),
     "menu of the first GRUB": ("/boot/grub/grub.conf", lambda n, v: f"password --md5 {line(v)}\ntitle x"),
     "menu of the second GRUB": (GRUB2, lambda n, v: f"password root \\\n  {word(v)}\nset x=y"),
-    "environment block": (
-        "/boot/grub2/grubenv",
-        lambda n, v: f"{BLOCK}kernelopts=a {n}={word(v)} b\n".ljust(2048, "#"),
-    ),
+    "environment block": ("/boot/grub2/grubenv", lambda n, v: f"{BLOCK}kernelopts=a {n}={word(v)} b\n".ljust(2048, "#")),
     "option of X": ("/etc/X11/xorg.conf", lambda n, v: f'Option "Password" "{line(v).replace(chr(34), "")}"'),
     "comment": ("/etc/sysctl.conf", lambda n, v: f"x = 1  # {n}: {line(v)}"),
     "line that nobody could read": (redaction.UNKNOWN, lambda n, v: f"vfb = ['vnc=1,vnc{n}={line(v)}'"),
@@ -224,9 +206,7 @@ PIECE = st.text(st.sampled_from("aZ9 '\"\\,;:@/%$#{}[]()=|>&!~-é\n"), max_size=
 @pytest.mark.parametrize("form", FORMS)
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(st.sampled_from(NAMES), PIECE, PIECE, PIECE)
-def test_in_whatever_form_a_secret_is_written_it_is_not_kept(
-    form: str, name: str, begin: str, middle: str, end: str
-) -> None:
+def test_in_whatever_form_a_secret_is_written_it_is_not_kept(form: str, name: str, begin: str, middle: str, end: str) -> None:
     path, written = FORMS[form]
     content = written(name, f"{begin}CANARY{middle}CANARY{end}") + "\n"
     assert "CANARY" in content
@@ -241,9 +221,7 @@ def test_in_whatever_form_a_secret_is_written_it_is_not_kept(
 @BRIEF
 @given(
     st.sampled_from(sorted({p for p, _ in PLACES})),
-    st.lists(
-        st.sampled_from([c for _, c in PLACES]) | st.text(max_size=30) | st.just("HIKKOSHI-SECRET-0001"), max_size=6
-    ),
+    st.lists(st.sampled_from([c for _, c in PLACES]) | st.text(max_size=30) | st.just("HIKKOSHI-SECRET-0001"), max_size=6),
 )
 def test_every_text_comes_back_byte_for_byte(path: str, pieces: list[str]) -> None:
     content = "\n".join(p for p in pieces if not p.startswith(BLOCK)).encode()
@@ -309,9 +287,7 @@ def test_a_hostile_file_does_not_hang_whoever_reads_it(piece: bytes) -> None:
 
 
 def test_menus_and_tables_are_changed_in_the_same_way_with_or_without_their_secrets() -> None:
-    menu = (
-        "default=1\npassword --md5 $1$a$CANARYxyz\ntitle a\n kernel /v root=/dev/xvda1 console=xvc0 a.password=CANARY\n"
-    )
+    menu = "default=1\npassword --md5 $1$a$CANARYxyz\ntitle a\n kernel /v root=/dev/xvda1 console=xvc0 a.password=CANARY\n"
     table = "/dev/xvda1 / ext3 defaults 1 1\n//s/x /mnt cifs password=CANARY 0 0\n"
     block = f"{BLOCK}kernelopts=root=/dev/xvda2 console=hvc0 rd.iscsi.password=CANARY-that-is-longer-than-its-word\n"
     for path, content, change in (

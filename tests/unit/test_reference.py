@@ -91,9 +91,7 @@ def test_a_file_in_a_folder_that_anybody_writes_to_is_refused(home: Home) -> Non
     ],
     ids=["folder", "pipe", "device", "link to itself", "nothing"],
 )
-def test_what_is_no_file_is_refused_and_nobody_waits_for_it(
-    home: Home, make: Callable[[Path], object], told: str
-) -> None:
+def test_what_is_no_file_is_refused_and_nobody_waits_for_it(home: Home, make: Callable[[Path], object], told: str) -> None:
     make(home.root / "place")
     assert told in refused(home, "file:place")
 
@@ -116,12 +114,9 @@ def test_what_is_not_one_line_of_text_is_refused(home: Home, content: bytes, tol
 
 
 @pytest.mark.parametrize(
-    ("value", "told"),
-    [(None, "export PW before the run"), ("", "empty"), (f"{VALUE}\nx", "2 lines"), ("abc", "too short")],
+    ("value", "told"), [(None, "export PW before the run"), ("", "empty"), (f"{VALUE}\nx", "2 lines"), ("abc", "too short")]
 )
-def test_the_environment_has_to_hold_one_line(
-    home: Home, value: str | None, told: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_environment_has_to_hold_one_line(home: Home, value: str | None, told: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("PW", raising=False)
     if value is not None:
         monkeypatch.setenv("PW", value)

@@ -164,9 +164,7 @@ def test_a_rehearsal_whose_picture_is_lost_is_not_complete(tmp_path: Path) -> No
         (Ending.GRUB_ERROR, "", True),
     ],
 )
-def test_only_what_another_try_may_change_is_tried_again(
-    tmp_path: Path, ending: Ending, kernel: str, complete: bool
-) -> None:
+def test_only_what_another_try_may_change_is_tried_again(tmp_path: Path, ending: Ending, kernel: str, complete: bool) -> None:
     rehearsed(tmp_path, changed(ending=ending, kernel=kernel, nics=()))
     assert bool(rehearsal.complete(tmp_path, "a", "b")) == complete
 
@@ -184,9 +182,7 @@ def control(folder: Path) -> Job:
 def test_the_control_boot_is_done_once_per_disk_and_plan(tmp_path: Path) -> None:
     job = control(tmp_path)
     assert rehearsal.control_complete(job)
-    assert not rehearsal.control_complete(
-        replace(job, plan=ThePlan(Origin.whole(tmp_path / "source.img"), hash="plan-2"))
-    )
+    assert not rehearsal.control_complete(replace(job, plan=ThePlan(Origin.whole(tmp_path / "source.img"), hash="plan-2")))
     (tmp_path / "source.img").write_bytes(b"disk, changed")
     assert not rehearsal.control_complete(job)
 

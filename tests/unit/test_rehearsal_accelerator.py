@@ -70,9 +70,7 @@ def test_what_this_boot_found_is_used(cache: Path, device: Path, tried: list[str
         "",
     ],
 )
-def test_a_note_of_another_boot_or_a_broken_one_is_made_again(
-    cache: Path, device: Path, tried: list[str], note: str
-) -> None:
+def test_a_note_of_another_boot_or_a_broken_one_is_made_again(cache: Path, device: Path, tried: list[str], note: str) -> None:
     cache.write_text(note)
     assert accelerator.probe(device).reason == "tried just now"
     assert tried == ["kvm"]

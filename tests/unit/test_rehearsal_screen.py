@@ -31,9 +31,7 @@ def test_a_picture_that_may_show_a_secret_is_not_kept() -> None:
     drawn = Screen(b"", graphics=True)
     assert [boot._secret(s, "") for s in (login, booting, drawn)] == [False, True, False]
     assert boot._secret(drawn, f"Kernel command line: ro rd.iscsi.password={redaction.HIDDEN}")
-    assert not boot._secret(login, f"Kernel command line: ro rd.iscsi.password={redaction.HIDDEN}"), (
-        "it has scrolled away"
-    )
+    assert not boot._secret(login, f"Kernel command line: ro rd.iscsi.password={redaction.HIDDEN}"), "it has scrolled away"
 
 
 def test_reads_the_screen_that_a_kernel_has_scrolled() -> None:

@@ -42,13 +42,13 @@ def test_a_real_screen_is_judged_by_its_telling_line(ending: Ending) -> None:
         ("GRUB Hard Disk Error", Ending.GRUB_ERROR),
         ("error: unknown filesystem.\nEntering rescue mode...\ngrub rescue>", Ending.GRUB_ERROR),
         ("Missing operating system.", Ending.NO_BOOT_LOADER),
-        ("Generating \"/run/initramfs/rdsosreport.txt\"\nEntering emergency mode.\ndracut:/#", Ending.INITRAMFS_SHELL),
+        ('Generating "/run/initramfs/rdsosreport.txt"\nEntering emergency mode.\ndracut:/#', Ending.INITRAMFS_SHELL),
         ("You are in emergency mode. After logging in, type …\nGive root password for maintenance", Ending.FSCK_SHELL),
         ("(Repair filesystem) 1 #", Ending.FSCK_SHELL),
         ("gateway login: [   31.5] eth0: NIC Link is Up 10000 Mbps", Ending.LOGIN),
         ("Kernel panic - not syncing: VFS: Unable to mount root fs", Ending.KERNEL_PANIC),
     ],
-)  # fmt: skip
+)
 def test_other_words_for_the_same_ends_are_known(screen: str, ending: Ending) -> None:
     assert judged(screen) == ending
 

@@ -71,10 +71,7 @@ def test_the_old_ifconfigs_netmask_becomes_a_prefix_length() -> None:
 def test_a_nic_without_driver_or_with_two_addresses_is_read() -> None:
     told = witness.read(report(*HEAD, "nic eth0 00:16:3e:05:00:00 ", ETH0 + " 10.3.1.1/32 fd00::2/64"))
     assert told is not None
-    assert [(n.driver, n.addresses) for n in told.nics] == [
-        ("", ()),
-        ("vmxnet3", ("10.3.1.254/24", "10.3.1.1/32", "fd00::2/64")),
-    ]
+    assert [(n.driver, n.addresses) for n in told.nics] == [("", ()), ("vmxnet3", ("10.3.1.254/24", "10.3.1.1/32", "fd00::2/64"))]
 
 
 def test_what_is_no_address_spoils_the_report() -> None:
@@ -134,7 +131,5 @@ nics = st.builds(
 
 @given(st.lists(nics, max_size=12))
 def test_what_the_script_writes_is_what_is_read(seen: list[SeenNic]) -> None:
-    lines = [
-        " ".join(["nic", n.name, n.mac, n.driver, *n.addresses, *([f"lro={n.lro}"] if n.lro else [])]) for n in seen
-    ]
+    lines = [" ".join(["nic", n.name, n.mac, n.driver, *n.addresses, *([f"lro={n.lro}"] if n.lro else [])]) for n in seen]
     assert witness.read(report(*HEAD, *lines)) == Statement("2.6.18-398.el5", "/dev/sda2", tuple(seen))

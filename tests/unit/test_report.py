@@ -97,10 +97,7 @@ def test_at_every_stage_it_is_valid_html_that_asks_for_nothing(move: Move, throu
         ("10-survey", "… Under way: 20-plan (plan) is next."),
         ("50-rehearse", "… Under way: 60-deploy (deployment) is next."),
         ("60-deploy", "… Deployed and waiting for its approval and cut-over. Until now the move has not taken"),
-        (
-            "70-cutover",
-            "… In service on vSphere; its network was not measured. It was switched on",
-        ),
+        ("70-cutover", "… In service on vSphere; its network was not measured. It was switched on"),
     ],
 )
 def test_the_verdict_follows_what_was_done(move: Move, through: str, verdict: str) -> None:
@@ -176,9 +173,7 @@ def test_what_was_only_planned_is_an_open_point(move: Move) -> None:
 
 def test_each_nic_stands_with_plan_rehearsal_and_vsphere_side_by_side(move: Move) -> None:
     move.results("60-deploy")
-    assert f"eth0 {MAC} servers 210 servers-210 vmxnet3 10.2.10.5/24 servers-210, VLAN 210, unplugged" in words(
-        move.page()
-    )
+    assert f"eth0 {MAC} servers 210 servers-210 vmxnet3 10.2.10.5/24 servers-210, VLAN 210, unplugged" in words(move.page())
     move.results("70-cutover")
     assert "servers-210, VLAN 210, plugged in" in words(move.page())
 
@@ -216,8 +211,7 @@ def test_every_change_in_the_guest_is_shown_as_a_diff(move: Move) -> None:
     page = move.page()
     for edit in move.plan.preparation.edits:
         assert (
-            f"<summary><code>{edit.path}</code>: {html.escape(edit.why, quote=False).replace(chr(39), '&#39;')}</summary>"
-            in page
+            f"<summary><code>{edit.path}</code>: {html.escape(edit.why, quote=False).replace(chr(39), '&#39;')}</summary>" in page
         )
     assert "<del>-" in page
     assert "<ins>+" in page
@@ -247,12 +241,8 @@ def test_what_a_runbook_showed_is_in_the_page_and_escaped(move: Move) -> None:
             nbformat.v4.new_code_cell(
                 "x",
                 outputs=[
-                    nbformat.v4.new_output(
-                        "display_data", {"text/plain": "<b>bold</b>", "text/html": "<script>1</script>"}
-                    ),
-                    nbformat.v4.new_output(
-                        "display_data", {"image/png": "iVBORw0KGgo=", "text/plain": "<IPython.Image>"}
-                    ),
+                    nbformat.v4.new_output("display_data", {"text/plain": "<b>bold</b>", "text/html": "<script>1</script>"}),
+                    nbformat.v4.new_output("display_data", {"image/png": "iVBORw0KGgo=", "text/plain": "<IPython.Image>"}),
                     nbformat.v4.new_output("error", ename="ToolFailed", evalue="it broke"),
                 ],
             ),
@@ -319,12 +309,8 @@ def test_what_was_not_measured_of_the_network_is_an_open_point(move: Move) -> No
 
 def test_wiring_outage_speed_and_cause_stand_in_the_report_as_they_were_measured(move: Move) -> None:
     move.results("70-cutover")
-    nic = wiring.Nic(
-        name="eth0", mac=MAC, link="up", planned="servers", seen=(), verdict="silent", frames=0, sent=0, after=None
-    )
-    Wiring(run="one", since=SINCE, witness=wiring.Witness(host="idp", way="passive", seconds=20, nics=(nic,))).save(
-        move.folder
-    )
+    nic = wiring.Nic(name="eth0", mac=MAC, link="up", planned="servers", seen=(), verdict="silent", frames=0, sent=0, after=None)
+    Wiring(run="one", since=SINCE, witness=wiring.Witness(host="idp", way="passive", seconds=20, nics=(nic,))).save(move.folder)
     move.meter()
     slow, fast = (Measured(since=since, series=series(x), folder="") for x, since in ((0.5, SINCE), (94.0, "")))
     Throughput(measured={"before the move": fast, "since the move": slow}).save(move.folder)
@@ -341,9 +327,7 @@ def test_wiring_outage_speed_and_cause_stand_in_the_report_as_they_were_measured
 
 def test_what_was_measured_of_an_earlier_cut_over_proves_nothing_for_this_one(move: Move) -> None:
     move.results("70-cutover")
-    nic = wiring.Nic(
-        name="eth0", mac=MAC, link="up", planned="servers", seen=(), verdict="ok", frames=0, sent=0, after=None
-    )
+    nic = wiring.Nic(name="eth0", mac=MAC, link="up", planned="servers", seen=(), verdict="ok", frames=0, sent=0, after=None)
     earlier = "2026-11-01T00:00:00+00:00"
     seen = wiring.Witness(host="idp", way="passive", seconds=20, nics=(nic,))
     Wiring(run="one", since=earlier, witness=seen).save(move.folder)

@@ -52,14 +52,7 @@ def test_every_message_is_translated_with_the_same_placeholders(extracted: dict[
 
 def test_the_template_says_nothing_that_is_not_in_the_catalogue() -> None:
     text = (REPORT / "report.html.j2").read_text(encoding="utf-8")
-    for pattern in (
-        r"<pre>hikkoshi verify .*?</pre>",
-        r"\{%.*?%\}",
-        r"\{\{.*?\}\}",
-        r"<!DOCTYPE html>",
-        r"<[^>]*>",
-        r"&\w+;",
-    ):
+    for pattern in (r"<pre>hikkoshi verify .*?</pre>", r"\{%.*?%\}", r"\{\{.*?\}\}", r"<!DOCTYPE html>", r"<[^>]*>", r"&\w+;"):
         text = re.sub(pattern, " ", text, flags=re.DOTALL)
     left = set(re.findall(r"[A-Za-z][\w-]*", text))
     assert left == {"NIC", "MAC", "VLAN", "SHA-256"}

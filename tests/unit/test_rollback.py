@@ -58,9 +58,7 @@ def back(home: Home) -> Rollback:
     return Rollback(home, home.site(), home.guest("idp"), "a run")
 
 
-def test_a_source_that_was_asked_to_shut_down_is_watched_and_started_again_when_it_goes_off(
-    home: Home, xl: Path
-) -> None:
+def test_a_source_that_was_asked_to_shut_down_is_watched_and_started_again_when_it_goes_off(home: Home, xl: Path) -> None:
     asked(home)
     (xl / "leaving").write_text("8\n")
     way, told = back(home), []

@@ -69,7 +69,9 @@ def test_an_action_that_does_not_make_it_so_stops_the_run(home: Home, world: Pat
     r = opened(home)
     with pytest.raises(StepFailed, match="carried out, but"):
         r.ensure(
-            "make it", holds=lambda: Check("it is there", world.exists(), "nothing", "a file", "look"), act=lambda: None
+            "make it",
+            holds=lambda: Check(title="it is there", ok=world.exists(), found="nothing", expected="a file", remedy="look"),
+            act=lambda: None,
         )
     assert states(r) == ["failed"]
     r.close("failed")
@@ -83,9 +85,7 @@ def test_a_failing_action_is_in_the_journal_before_the_error_goes_on(home: Home)
     r.close("failed")
 
 
-def test_a_safe_action_is_tried_again_and_each_try_is_noted(
-    home: Home, world: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_safe_action_is_tried_again_and_each_try_is_noted(home: Home, world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pauses: list[float] = []
     monkeypatch.setattr(time, "sleep", pauses.append)
     tries: list[int] = []
@@ -93,7 +93,7 @@ def test_a_safe_action_is_tried_again_and_each_try_is_noted(
     def act() -> None:
         tries.append(1)
         if len(tries) < 3:
-            raise ToolFailed(Problem("a hiccup"))
+            raise ToolFailed(Problem(what="a hiccup"))
         world.touch()
 
     r = opened(home)
@@ -108,7 +108,7 @@ def test_without_retry_an_action_is_tried_once(home: Home) -> None:
 
     def act() -> None:
         tries.append(1)
-        raise ToolFailed(Problem("a hiccup"))
+        raise ToolFailed(Problem(what="a hiccup"))
 
     r = opened(home)
     with pytest.raises(ToolFailed):
@@ -127,14 +127,20 @@ def test_an_action_that_hangs_is_ended(home: Home) -> None:
 def test_preflight_shows_all_checks_and_refuses_with_all_the_bad_ones(home: Home, shown: list[str]) -> None:
     r = opened(home)
     with pytest.raises(Refused) as caught:
-        r.preflight([Check("good", True), Check("bad", False, "1", "2", "mend"), Check("worse", False)])
+        r.preflight(
+            [
+                Check(title="good", ok=True),
+                Check(title="bad", ok=False, found="1", expected="2", remedy="mend"),
+                Check(title="worse", ok=False),
+            ]
+        )
     assert [p.what for p in caught.value.problems] == ["not so: bad", "not so: worse"]
     assert all(word in shown[-1] for word in ("good", "bad", "worse"))
     r.close("failed")
 
 
 def test_a_check_may_wait_for_an_earlier_step_in_plan_but_not_in_apply(home: Home) -> None:
-    waiting = [Check("the copy is there", False, later=True)]
+    waiting = [Check(title="the copy is there", ok=False, later=True)]
     r = opened(home, "plan")
     r.preflight(waiting)
     r.close("completed")
@@ -146,11 +152,11 @@ def test_a_check_may_wait_for_an_earlier_step_in_plan_but_not_in_apply(home: Hom
 
 def test_verify_fails_in_apply_and_only_tells_in_plan(home: Home) -> None:
     r = opened(home, "plan")
-    r.verify([Check("moved", False)])
+    r.verify([Check(title="moved", ok=False)])
     r.close("completed")
     r = opened(home, "apply")
     with pytest.raises(StepFailed):
-        r.verify([Check("moved", False)])
+        r.verify([Check(title="moved", ok=False)])
     r.close("failed")
 
 
@@ -158,7 +164,7 @@ def test_verify_fails_in_apply_and_only_tells_in_plan(home: Home) -> None:
 def test_verify_fails_in_a_step_that_only_reads_whatever_its_mode(home: Home, step: str) -> None:
     r = run.open_run(step, {"guest": "gateway", "mode": "plan", "home": str(home.root)})
     with pytest.raises(StepFailed):
-        r.verify([Check("the report is there", False)])
+        r.verify([Check(title="the report is there", ok=False)])
     r.close("failed")
 
 
@@ -168,10 +174,10 @@ def test_what_nobody_has_looked_at_stops_nothing_and_is_never_called_done(
     home: Home, shown: list[str], mode: str, word: Unseen
 ) -> None:
     r, acted = opened(home, mode), list[str]()
-    looked = Check("the source is off", True, "a folder", unseen=word)
+    looked = Check(title="the source is off", ok=True, found="a folder", unseen=word)
     r.ensure("the source is off", holds=lambda: looked, act=lambda: acted.append("act"))
     r.preflight([looked])
-    r.verify([looked, Check("all else", True)])
+    r.verify([looked, Check(title="all else", ok=True)])
     r.close("completed")
     assert not acted
     assert states(r) == [word]
@@ -183,7 +189,7 @@ def test_what_nobody_has_looked_at_stops_nothing_and_is_never_called_done(
 
 def test_what_is_acted_upon_and_then_cannot_be_seen_is_not_done(home: Home) -> None:
     r = opened(home)
-    told = iter([Check("it runs", False), Check("it runs", True, unseen="not seen")])
+    told = iter([Check(title="it runs", ok=False), Check(title="it runs", ok=True, unseen="not seen")])
     r.ensure("it runs", holds=lambda: next(told), act=lambda: None)
     assert states(r) == ["not seen"]
     r.close("completed")
@@ -192,22 +198,23 @@ def test_what_is_acted_upon_and_then_cannot_be_seen_is_not_done(home: Home) -> N
 def test_every_state_has_its_colour_and_mark_in_a_notebook() -> None:
     states = {state for part in get_args(run.State) for state in (get_args(part) or [part])}
     assert set(show.COLOURS) == set(show.MARKS) == states
-    checks = (Check("a", True), Check("b", True, unseen="not seen"), Check("c", True, unseen="not measured"))
+    checks = (
+        Check(title="a", ok=True),
+        Check(title="b", ok=True, unseen="not seen"),
+        Check(title="c", ok=True, unseen="not measured"),
+    )
     page = show._checklist_html(run.Checklist("verify", checks))
     assert "3 checks, 1 as expected, 1 not seen, 1 not measured<" in page
     assert "1 check, 1 not measured<" in show._checklist_html(run.Checklist("preflight", checks[2:]))
     assert "2 checks, 1 not as expected, 1 not seen<" in show._checklist_html(
-        run.Checklist("verify", (checks[1], Check("bad", False)))
+        run.Checklist("verify", (checks[1], Check(title="bad", ok=False)))
     )
     assert "? not seen" in show._row_html(run.Row("off", "not seen", 0))
 
 
 def test_journals_of_before_say_what_was_not_seen_in_their_words_only() -> None:
     assert unseen({"state": "not seen", "found": "a folder"}) == "not seen"
-    assert (
-        unseen({"state": "already", "found": "not measured: params/guests/idp.yml has no measurement"})
-        == "not measured"
-    )
+    assert unseen({"state": "already", "found": "not measured: params/guests/idp.yml has no measurement"}) == "not measured"
     assert unseen({"state": "ok", "found": "not seen from here, the Dom-0 is a folder (/mnt): …"}) == "not seen"
     assert unseen({"state": "ok", "found": "not needed: no cause was named"}) == "not needed"
     assert not unseen({"state": "red", "found": "not measured"})
@@ -256,10 +263,10 @@ def test_a_secret_in_a_message_does_not_reach_the_journal(home: Home, shown: lis
     r = opened(home)
 
     def act() -> None:
-        raise StepFailed(Problem("the server said: correct horse"))
+        raise StepFailed(Problem(what="the server said: correct horse"))
 
     with pytest.raises(StepFailed):
-        r.ensure("log in", holds=lambda: Check("logged in", False, "correct horse"), act=act)
+        r.ensure("log in", holds=lambda: Check(title="logged in", ok=False, found="correct horse"), act=act)
     r.close("failed")
     assert "correct horse" not in r.journal.path.read_text() + "".join(shown)
     assert "‹file:outputs/lab/vcenter.password›" in r.journal.path.read_text()
@@ -292,9 +299,7 @@ def test_a_second_run_on_a_guest_is_refused_and_told_who_holds_it(home: Home) ->
         f"r = open_run('40-convert', {{'guest': 'idp', 'mode': 'plan', 'home': {str(home.root)!r}}})\n"
         "print('open', flush=True); sys.stdin.read()"
     )
-    with subprocess.Popen(
-        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as other:
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
         assert other.stdout is not None
         assert other.stdout.readline() == "open\n"
         with pytest.raises(Busy, match=str(other.pid)):
@@ -310,9 +315,7 @@ def test_a_child_that_outlives_its_killed_parent_keeps_the_lock(home: Home) -> N
         f"h = lock.acquire(Path({str(path)!r}), 'test', 0)\n"
         "p = subprocess.Popen(['sleep', '60'], close_fds=False); print(p.pid, flush=True); sys.stdin.read()"
     )
-    with subprocess.Popen(
-        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as parent:
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdout is not None
         child = int(parent.stdout.readline())
         parent.kill()
@@ -334,9 +337,7 @@ def test_a_program_that_a_step_starts_dies_with_the_step(tmp_path: Path) -> None
         "import subprocess, sys; from hikkoshi import tool\n"
         "p = subprocess.Popen(tool.command(['sleep', '60']), close_fds=False); print(p.pid, flush=True); sys.stdin.read()"
     )
-    with subprocess.Popen(
-        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as parent:
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdout is not None
         child = int(parent.stdout.readline())
         while Path(f"/proc/{child}/comm").read_text() != "sleep\n":  # setpriv has done its work
@@ -358,7 +359,7 @@ def test_a_tampered_journal_stops_the_next_run(home: Home) -> None:
 
 
 def test_an_error_has_four_parts_and_no_traceback_in_a_notebook() -> None:
-    error = HikkoshiError(Problem("it broke", "gateway", "1", "2", "mend it"))
+    error = HikkoshiError(Problem(what="it broke", where="gateway", found="1", expected="2", remedy="mend it"))
     assert error._render_traceback_() == [
         "HikkoshiError: it broke\n  where:      gateway\n  found:      1\n  expected:   2\n  what to do: mend it"
     ]
@@ -460,9 +461,9 @@ def test_a_rollback_goes_on_where_a_notebook_holds_the_guest(home: Home, shown: 
 
 
 def test_a_list_of_which_nothing_was_seen_is_not_ok_whatever_the_words() -> None:
-    blind = [Check("a", True, unseen="not seen"), Check("b", True, unseen="not measured")]
+    blind = [Check(title="a", ok=True, unseen="not seen"), Check(title="b", ok=True, unseen="not measured")]
     assert run._together(blind, []) == "not seen"
-    assert run._together([*blind, Check("c", True)], []) == "ok"
+    assert run._together([*blind, Check(title="c", ok=True)], []) == "ok"
 
 
 def test_before_a_cut_over_acts_a_word_that_the_machine_is_off_counts_no_more(home: Home) -> None:

@@ -52,7 +52,7 @@ def paths(measured):
     return [run.path for run in measured.runs]
 
 
-NO_NETSERVER = ToolFailed(Problem("netperf failed", found="no netserver listens"))
+NO_NETSERVER = ToolFailed(Problem(what="netperf failed", found="no netserver listens"))
 
 
 # --- the rule
@@ -281,7 +281,7 @@ def test_a_tool_that_tells_nonsense_has_not_made_a_run(nonsense):
     assert found.verdict == "regressed"
 
 
-@pytest.mark.parametrize("error", [StepFailed(Problem("SIGTERM")), ZeroDivisionError()])
+@pytest.mark.parametrize("error", [StepFailed(Problem(what="SIGTERM")), ZeroDivisionError()])
 def test_any_other_error_goes_to_the_caller_and_what_was_measured_is_kept(error):
     kept = []
     with pytest.raises(type(error)):
@@ -319,9 +319,7 @@ def test_a_series_goes_on_where_it_was_left(cut):
     so_far = Series.model_validate_json(kept[cut].model_dump_json())
     rest = played(SLOW[len(so_far.of("VLAN502")) :], FAST[len(so_far.of("VLAN302")) :])
     again = measure(rest, so_far)
-    assert [(r.number, r.path, r.throughput) for r in again.runs] == [
-        (r.number, r.path, r.throughput) for r in done.runs
-    ]
+    assert [(r.number, r.path, r.throughput) for r in again.runs] == [(r.number, r.path, r.throughput) for r in done.runs]
     assert (again.verdict, again.ended) == (done.verdict, done.ended)
     assert again.runs[:cut] == done.runs[:cut]
 
@@ -425,8 +423,15 @@ def simulated(monkeypatch, *options):
 
 def test_the_shipped_rates_are_of_1500_series_or_more_per_ratio_and_at_most_2_percent_wrong(shipped):
     assert list(shipped.columns) == [
-        "true ratio", "series", "regressed", "recovered", "inconclusive", "runs per path", "wrong", "wrong at most",
-    ]  # fmt: skip
+        "true ratio",
+        "series",
+        "regressed",
+        "recovered",
+        "inconclusive",
+        "runs per path",
+        "wrong",
+        "wrong at most",
+    ]
     assert shipped["true ratio"].tolist() == [0.006, 0.5, 0.8, 0.85, 0.88, 0.9, 0.92, 0.95, 1]
     assert (shipped["series"] >= 1500).all()
     assert (shipped["wrong"] <= shipped["wrong at most"]).all()

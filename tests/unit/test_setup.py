@@ -37,8 +37,7 @@ def test_what_builds_this_package_is_locked_too() -> None:
 
 
 @pytest.mark.parametrize(
-    "change",
-    ["hikkoshi-netperf.sources", "hikkoshi-netperf.list", "ssh.socket", "chmod a+r", "/boot/vmlinuz"],
+    "change", ["hikkoshi-netperf.sources", "hikkoshi-netperf.list", "ssh.socket", "chmod a+r", "/boot/vmlinuz"]
 )
 def test_the_page_tells_of_each_change_outside_the_clone(change: str) -> None:
     assert change in SETUP

@@ -154,14 +154,10 @@ def test_what_ssh_keygen_writes_is_canonical_by_every_kind_of_key_and_by_an_agen
 
 @given(data=st.data())
 @settings(max_examples=400, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_not_a_byte_of_a_signature_file_can_be_added_taken_or_changed(
-    written: list[bytes], data: st.DataObject
-) -> None:
+def test_not_a_byte_of_a_signature_file_can_be_added_taken_or_changed(written: list[bytes], data: st.DataObject) -> None:
     armour = data.draw(st.sampled_from(written))
     at, cut = data.draw(st.integers(0, len(armour))), data.draw(st.integers(0, 3))
-    put = data.draw(
-        st.binary(max_size=8) | st.sampled_from([b" ", b"\n", b"\t", b"=", b"\r\n", b"Comment: x\n", armour])
-    )
+    put = data.draw(st.binary(max_size=8) | st.sampled_from([b" ", b"\n", b"\t", b"=", b"\r\n", b"Comment: x\n", armour]))
     other = armour[:at] + put + armour[at + cut :]
     assume(other != armour)
     found = signature.canonical(other)
@@ -183,7 +179,7 @@ def test_not_a_byte_of_a_signature_file_can_be_added_taken_or_changed(
         ("a second block", lambda a: a + a),
         ("nothing", lambda a: b""),
     ],
-)  # fmt: skip
+)
 def test_a_signature_with_anything_beside_its_block_counts_for_nothing(
     signed: Path, trust: Trust, what: str, spoil: Callable[[bytes], bytes]
 ) -> None:

@@ -276,14 +276,7 @@ def test_paths_that_are_alike_do_not_differ():
 
 def test_the_table_of_a_comparison_tells_the_published_figures():
     answers = statistics.compare(GATEWAY, DIRECT).table()["answer"].tolist()
-    assert answers == [
-        "90.72 [87.33, 91.52]",
-        "173 [114, 214]",
-        "0.0058 [0.0047, 0.0088]",
-        "1.08e-05",
-        "1",
-        "regressed",
-    ]
+    assert answers == ["90.72 [87.33, 91.52]", "173 [114, 214]", "0.0058 [0.0047, 0.0088]", "1.08e-05", "1", "regressed"]
 
 
 def test_one_wild_run_spoils_the_means_and_not_the_ranks():

@@ -65,24 +65,25 @@ class Story:
         match step:
             case "10-survey":
                 known = Survey.model_validate_json((PROJECT / "tests/data/survey/gateway.json").read_bytes())
-                about = {
-                    "disk": source.facts(self.disk),
-                    "origin": Origin.whole(self.disk),
-                    "digest": digest.content(self.disk),
-                }
+                about = {"disk": source.facts(self.disk), "origin": Origin.whole(self.disk), "digest": digest.content(self.disk)}
                 known.model_copy(update=about).save(self.folder)
             case "20-plan":
-                plan.make(self.home, self.home.guest(self.guest), self.home.site(), Survey.load(self.folder)).save(
-                    self.folder
-                )
+                plan.make(self.home, self.home.guest(self.guest), self.home.site(), Survey.load(self.folder)).save(self.folder)
             case "30-prepare":
                 made = plan.Plan.load(self.folder)
                 files.write(copy, self.disk.read_bytes())
                 Prepared(
-                    preparation=made.preparation.hash, source=Identity.of(made.source), source_digest=made.source_digest,
-                    disk=Identity.of(Origin.whole(copy)), facts=Survey.load(self.folder).guest, kept={},
-                    initrd_modules_before=(), initrd_modules_after=(), accelerator="tcg", seconds=1,
-                ).save(self.folder)  # fmt: skip
+                    preparation=made.preparation.hash,
+                    source=Identity.of(made.source),
+                    source_digest=made.source_digest,
+                    disk=Identity.of(Origin.whole(copy)),
+                    facts=Survey.load(self.folder).guest,
+                    kept={},
+                    initrd_modules_before=(),
+                    initrd_modules_after=(),
+                    accelerator="tcg",
+                    seconds=1,
+                ).save(self.folder)
             case "40-convert":
                 files.write(vmdk, copy.read_bytes() + b"as a VMDK")
                 about = {"vmdk_bytes": vmdk.stat().st_size, "copy_identity": Identity.of(Origin.whole(copy))}
@@ -128,9 +129,7 @@ def test_a_guest_without_a_journal_was_never_run(home: Home) -> None:
     ]
 
 
-@pytest.mark.parametrize(
-    ("outcome", "state"), [("succeeded", "done"), ("failed", "failed"), ("interrupted", "interrupted")]
-)
+@pytest.mark.parametrize(("outcome", "state"), [("succeeded", "done"), ("failed", "failed"), ("interrupted", "interrupted")])
 def test_the_outcome_line_tells_the_state(story: Story, outcome: str, state: str) -> None:
     story.run("40-convert", outcome=outcome)
     assert (story.now.state, story.now.step, story.now.mode) == (state, "40-convert", "apply")
@@ -177,9 +176,7 @@ def test_asking_for_the_status_keeps_nobody_from_starting(story: Story) -> None:
 
 def test_a_run_that_was_refused_because_of_another_is_not_the_guests_state(story: Story) -> None:
     story.run("40-convert")
-    story.journal.append(
-        "outcome", run="2-50-rehearse", step="50-rehearse", mode="apply", outcome="failed", error="Busy: x"
-    )
+    story.journal.append("outcome", run="2-50-rehearse", step="50-rehearse", mode="apply", outcome="failed", error="Busy: x")
     assert (story.now.state, story.now.step) == ("done", "40-convert")
 
 
@@ -239,9 +236,7 @@ def test_a_rollback_that_could_not_be_finished_takes_the_cut_over_back_too(story
             story.run(step)
     story.run("75-rollback", outcome="failed", error="Refused: type xm create on the Dom-0")
     story.run("20-plan")
-    assert not {"70-cutover", "80-netperf", "85-offloads", "90-report"} & set(
-        status.done(status.runs(story.journal.entries()))
-    )
+    assert not {"70-cutover", "80-netperf", "85-offloads", "90-report"} & set(status.done(status.runs(story.journal.entries())))
 
 
 def test_a_rollback_whose_end_no_run_can_see_is_not_to_be_repeated(story: Story) -> None:
@@ -292,10 +287,7 @@ def test_a_network_that_was_found_slow_is_for_85_and_one_that_was_not_needs_none
 
 @pytest.mark.parametrize(
     ("state", "found"),
-    [
-        ("not measured", "no measurement"),
-        ("already", "not measured: no measurement"),
-    ],  # the second: as it was told before
+    [("not measured", "no measurement"), ("already", "not measured: no measurement")],  # the second: as it was told before
 )
 def test_a_run_that_measured_nothing_is_not_counted_as_done(story: Story, state: str, found: str) -> None:
     for step in ("10-survey", "20-plan", "30-prepare", "40-convert", "50-rehearse", "60-deploy", "70-cutover"):
@@ -314,17 +306,9 @@ def test_where_the_source_wrote_after_a_rollback_the_way_forward_begins_with_the
     story.run("75-rollback")
     assert story.now.next == f"stay with Xen, or: {APPROVE}"
     story.write()
-    written = (
-        "hikkoshi run gateway --from 10 --apply  # the disk of gateway is not as it was surveyed; shut it down first"
-    )
+    written = "hikkoshi run gateway --from 10 --apply  # the disk of gateway is not as it was surveyed; shut it down first"
     assert story.now.next == f"stay with Xen, or: {written}"
-    for step, number in (
-        ("10-survey", 20),
-        ("20-plan", 30),
-        ("30-prepare", 40),
-        ("40-convert", 50),
-        ("50-rehearse", 60),
-    ):
+    for step, number in (("10-survey", 20), ("20-plan", 30), ("30-prepare", 40), ("40-convert", 50), ("50-rehearse", 60)):
         story.run(step)
         assert story.now.next.startswith(f"hikkoshi run gateway --from {number}"), step
         assert "  # " in story.now.next, "and it says why"
@@ -347,16 +331,8 @@ def test_a_cut_over_that_refused_another_disk_is_not_to_be_repeated(story: Story
         (lambda s: (s.folder / "disk/gateway.img").write_bytes(b"another"), 30, "the copy was changed"),
         (lambda s: (s.folder / "disk/gateway.vmdk").unlink(), 40, "the VMDK is gone"),
         (lambda s: s.run("40-convert"), 0, ""),
-        (
-            lambda s: s.run("30-prepare"),
-            40,
-            "the VMDK is of another copy",
-        ),  # of other content, for all that samples tell
-        (
-            lambda s: Conversion.load(s.folder).model_copy(update={"vmdk_sha256": "0" * 64}).save(s.folder),
-            50,
-            "rehearsal",
-        ),
+        (lambda s: s.run("30-prepare"), 40, "the VMDK is of another copy"),  # of other content, for all that samples tell
+        (lambda s: Conversion.load(s.folder).model_copy(update={"vmdk_sha256": "0" * 64}).save(s.folder), 50, "rehearsal"),
         (lambda s: (s.folder / "rehearsal.json").unlink(), 50, ""),
         (lambda s: deployed(s.folder, plan.Plan.load(s.folder), "0" * 64), 60, "of another plan or disk"),
         (lambda s: (s.folder / "deployment.json").write_text("{"), 60, "deployment.json cannot be read"),

@@ -92,9 +92,7 @@ def test_the_content_is_read_whatever_size_and_time_say_and_only_the_same_one_is
     again = survey.start(home, home.site(), guest)
     assert (again.digest, again.guest, again.disk.mtime_ns) == (surveyed.digest, surveyed.guest, 1)
     looked: list[str] = []
-    monkeypatch.setattr(
-        survey.appliance, "inspect", lambda *_, **__: looked.append("at the file systems") or surveyed.guest
-    )
+    monkeypatch.setattr(survey.appliance, "inspect", lambda *_, **__: looked.append("at the file systems") or surveyed.guest)
     disk.write_bytes(b"a boot  ector".ljust(1 << 20, b"\0"))
     os.utime(disk, ns=(1, 1))
     other = survey.start(home, home.site(), guest)

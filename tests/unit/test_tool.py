@@ -66,9 +66,7 @@ def test_a_program_on_another_host_is_started_without_passwords_and_ssh_finds_it
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ssh = tmp_path / "ssh"
-    ssh.write_text(
-        f"#!{sys.executable}\nimport os\nprint(*(f'{{k}}={{v}}' for k, v in os.environ.items()), sep='\\n')\n"
-    )
+    ssh.write_text(f"#!{sys.executable}\nimport os\nprint(*(f'{{k}}={{v}}' for k, v in os.environ.items()), sep='\\n')\n")
     ssh.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     with Host("far", ("ssh", "far"), shell=True).start(["true"]) as process:
@@ -82,10 +80,7 @@ def test_whoever_starts_a_program_says_what_it_gets_of_the_environment() -> None
     package, ourselves = Path(hikkoshi.__file__).parent, "fleet/local.py"  # that starts this very program
     for path in package.rglob("*.py"):
         for call in (n for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Call)):
-            if (
-                ast.unparse(call.func) in ("subprocess.Popen", "subprocess.run", "Popen")
-                and path != package / ourselves
-            ):
+            if ast.unparse(call.func) in ("subprocess.Popen", "subprocess.run", "Popen") and path != package / ourselves:
                 given = [ast.unparse(k.value) for k in call.keywords if k.arg == "env"]
                 assert given, f"{path}:{call.lineno}"
                 assert given[0].removeprefix("tool.").startswith("environment("), f"{path}:{call.lineno}"

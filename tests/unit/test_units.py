@@ -111,8 +111,6 @@ def test_a_measurement_is_json_with_its_units() -> None:
     )
     told = json.loads(json.dumps(measurement.plain()))
     assert told["throughput"] == {"printed": "94.15", "unit": "10^6bits/s", "bits_per_second": 94150000.0}
-    assert told["interim"] == [
-        {"seconds": 0.5, "printed": "95.00", "unit": "10^6bits/s", "bits_per_second": 95000000.0}
-    ]
+    assert told["interim"] == [{"seconds": 0.5, "printed": "95.00", "unit": "10^6bits/s", "bits_per_second": 95000000.0}]
     assert told["other"] == {"TRANSPORT_MSS": "1448"}
     assert told["retransmits"] is None

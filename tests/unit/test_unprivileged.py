@@ -64,10 +64,7 @@ def test_the_qemu_of_libguestfs_has_a_sandbox(monkeypatch: pytest.MonkeyPatch) -
 
 def test_a_hypervisor_that_the_operator_named_is_the_one_in_the_sandbox(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LIBGUESTFS_HV", "/usr/libexec/qemu-kvm")
-    assert tool.guestfs_environment() == {
-        "LIBGUESTFS_HV": str(tool.SANDBOXED_QEMU),
-        "HIKKOSHI_HV": "/usr/libexec/qemu-kvm",
-    }
+    assert tool.guestfs_environment() == {"LIBGUESTFS_HV": str(tool.SANDBOXED_QEMU), "HIKKOSHI_HV": "/usr/libexec/qemu-kvm"}
 
 
 @pytest.mark.needs("chromium")
@@ -113,12 +110,7 @@ def test_without_rights_a_program_reads_no_file_of_ours_and_writes_in_its_own_fo
     secret.chmod(0o600)
     with unprivileged.folder("test") as folder:
         rights = unprivileged.rights()
-        for argv in (
-            ["cat", secret],
-            ["touch", tmp_path / "new"],
-            ["touch", folder.parent / "new"],
-            ["ls", folder.parent],
-        ):
+        for argv in (["cat", secret], ["touch", tmp_path / "new"], ["touch", folder.parent / "new"], ["ls", folder.parent]):
             with pytest.raises(ToolFailed, match="Permission denied"):
                 tool.run(argv, rights=rights)
         tool.run(["touch", folder / "new"], rights=rights)

@@ -14,22 +14,23 @@ VMWARE = vim.dvs.VmwareDistributedVirtualSwitch
 
 
 def distributed(vlan: Any, **more: Any) -> PortGroup:
-    properties = {
-        "name": "dv-a",
-        "key": "dvportgroup-1",
-        "config.defaultPortConfig": VMWARE.VmwarePortConfigPolicy(vlan=vlan),
-    }
+    properties = {"name": "dv-a", "key": "dvportgroup-1", "config.defaultPortConfig": VMWARE.VmwarePortConfigPolicy(vlan=vlan)}
     return inventory._distributed(None, properties | more, frozenset({"host-1"}))
 
 
 def nic_spec(*groups: str) -> VmSpec:
-    nics = tuple(
-        Nic(name=f"eth{n}", mac=f"00:16:3e:00:00:0{n}", segment=g, port_group=g, vlan=n) for n, g in enumerate(groups)
-    )
+    nics = tuple(Nic(name=f"eth{n}", mac=f"00:16:3e:00:00:0{n}", segment=g, port_group=g, vlan=n) for n, g in enumerate(groups))
     return VmSpec(
-        name="g", guest_id="centos64Guest", hardware_version=10, vcpus=1, memory_mb=640, disk_bytes=1 << 20,
-        controller="pvscsi", nic_model="vmxnet3", nics=nics,
-    )  # fmt: skip
+        name="g",
+        guest_id="centos64Guest",
+        hardware_version=10,
+        vcpus=1,
+        memory_mb=640,
+        disk_bytes=1 << 20,
+        controller="pvscsi",
+        nic_model="vmxnet3",
+        nics=nics,
+    )
 
 
 def standard_card(name: str, mac: str = "") -> Any:

@@ -19,9 +19,7 @@ from hikkoshi.vsphere import nfc, session, tls
 from hikkoshi_lab import certificate
 
 SENT = nfc.Sent(bytes=1000, sha1="a" * 40, sha256="b" * 64, seconds=1.0)
-TARGET = vim.HttpNfcLease.DeviceUrl(
-    key="disk-0", importKey="/g/1:0", url="https://esx1/nfc/x/disk-0.vmdk", sslThumbprint=""
-)
+TARGET = vim.HttpNfcLease.DeviceUrl(key="disk-0", importKey="/g/1:0", url="https://esx1/nfc/x/disk-0.vmdk", sslThumbprint="")
 
 
 @dataclass
@@ -58,11 +56,25 @@ class TestAddress:
     @pytest.mark.parametrize(
         "url",
         [
-            "", None, "*", "esx1", "/nfc/52/disk-0.vmdk", "https:///nfc", "https://", "http://esx1/nfc", "ftp://esx1/x",
-            "file:///etc/shadow", "https://esx1:port/x", "https://esx1:99999/x", "https://[2001:db8::1/x", "https://a@esx1/x",
-            "https://esx1/a b", "https://esx1/a\r\nHost: other", "https://esx1/\u96ea",
+            "",
+            None,
+            "*",
+            "esx1",
+            "/nfc/52/disk-0.vmdk",
+            "https:///nfc",
+            "https://",
+            "http://esx1/nfc",
+            "ftp://esx1/x",
+            "file:///etc/shadow",
+            "https://esx1:port/x",
+            "https://esx1:99999/x",
+            "https://[2001:db8::1/x",
+            "https://a@esx1/x",
+            "https://esx1/a b",
+            "https://esx1/a\r\nHost: other",
+            "https://esx1/\u96ea",
         ],
-    )  # fmt: skip
+    )
     def test_what_is_no_https_address_of_a_host_is_told_as_such(self, url: str | None) -> None:
         with pytest.raises(VSphereError) as e:
             nfc.address_of(url, "vc", 8443)  # type: ignore[arg-type]
@@ -122,10 +134,7 @@ class TestManifest:
         entries = [entry(checksum="B" * 64, checksumType="sha256")]
         assert nfc.check_manifest(entries, TARGET, SENT) == "manifest agrees: sha1, sha256, 1,000 bytes"
 
-    @pytest.mark.parametrize(
-        "fields",
-        [{"sha1": "c" * 40}, {"size": 999}, {"checksum": "c" * 64, "checksumType": "sha256"}],
-    )
+    @pytest.mark.parametrize("fields", [{"sha1": "c" * 40}, {"size": 999}, {"checksum": "c" * 64, "checksumType": "sha256"}])
     def test_another_hash_or_size_is_a_failure(self, fields: dict[str, object]) -> None:
         with pytest.raises(StepFailed, match="other bytes than were sent"):
             nfc.check_manifest([entry(**fields)], TARGET, SENT)
@@ -139,12 +148,18 @@ class TestManifest:
 
     @settings(deadline=None)
     @given(
-        st.lists(st.none() | st.builds(
-            vim.HttpNfcLease.ManifestEntry, key=st.sampled_from(["disk-0", "disk-1", ""]), sha1=st.text(max_size=41),
-            size=st.integers(-(1 << 63), (1 << 63) - 1), checksum=st.none() | st.text(max_size=65),
-            checksumType=st.none() | st.sampled_from(["sha1", "sha256", "SHA256", "md5", ""]),
-        ))
-    )  # fmt: skip
+        st.lists(
+            st.none()
+            | st.builds(
+                vim.HttpNfcLease.ManifestEntry,
+                key=st.sampled_from(["disk-0", "disk-1", ""]),
+                sha1=st.text(max_size=41),
+                size=st.integers(-(1 << 63), (1 << 63) - 1),
+                checksum=st.none() | st.text(max_size=65),
+                checksumType=st.none() | st.sampled_from(["sha1", "sha256", "SHA256", "md5", ""]),
+            )
+        )
+    )
     def test_no_manifest_is_an_error_that_nobody_foresaw(self, entries: list[vim.HttpNfcLease.ManifestEntry]) -> None:
         with contextlib.suppress(StepFailed):
             assert nfc.check_manifest(entries, TARGET, SENT)
@@ -190,9 +205,14 @@ def odd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Home, params
     (folder / "password").write_text("correct horse battery")
     (folder / "password").chmod(0o600)
     site = params.VSphere(
-        server=f"127.0.0.1:{server.server_address[1]}", ca=folder / certificate.CA, user="u", password="file:password",
-        datacenter="d", cluster="c", datastore="s",
-    )  # fmt: skip
+        server=f"127.0.0.1:{server.server_address[1]}",
+        ca=folder / certificate.CA,
+        user="u",
+        password="file:password",
+        datacenter="d",
+        cluster="c",
+        datastore="s",
+    )
     yield Home(folder), site, answers
     server.shutdown()
     thread.join()
@@ -209,8 +229,7 @@ class TestOddAnswers:
             b"<html><body>Welcome to the proxy</body></html>",
             ENVELOPE,
             ENVELOPE + b"<RetrieveServiceContentResponse/></soapenv:Body></soapenv:Envelope>",
-            ENVELOPE
-            + b'<x:Response xmlns:x="urn:vim25"><returnval>5</returnval></x:Response></soapenv:Body></soapenv:Envelope>',
+            ENVELOPE + b'<x:Response xmlns:x="urn:vim25"><returnval>5</returnval></x:Response></soapenv:Body></soapenv:Envelope>',
             ENVELOPE + b"<soapenv:Fault/></soapenv:Body></soapenv:Envelope>",
             ENVELOPE + b"<soapenv:Fault><faultcode>x</faultcode></soapenv:Fault></soapenv:Body></soapenv:Envelope>",
             LAUGHS + b"]><x>&k;</x>",
@@ -227,9 +246,7 @@ class TestOddAnswers:
 
     @settings(deadline=None, max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
     @given(st.binary(max_size=60) | st.text(max_size=60).map(lambda t: ENVELOPE + t.encode()))
-    def test_no_answer_is_an_error_that_nobody_foresaw(
-        self, odd: tuple[Home, params.VSphere, list[bytes]], body: bytes
-    ) -> None:
+    def test_no_answer_is_an_error_that_nobody_foresaw(self, odd: tuple[Home, params.VSphere, list[bytes]], body: bytes) -> None:
         home, site, answers = odd
         for answers[0], answers[1] in ((VERSIONS, body), (body, body)):
             with pytest.raises((VSphereError, BadInput)):
@@ -251,11 +268,5 @@ class TestWords:
         assert words in session.describe(error)
 
     def test_every_kind_of_error_has_an_advice(self) -> None:
-        for error in (
-            vim.fault.NoPermission(),
-            vim.fault.NotAuthenticated(),
-            vmodl.MethodFault(),
-            KeyError(""),
-            OSError(),
-        ):
+        for error in (vim.fault.NoPermission(), vim.fault.NotAuthenticated(), vmodl.MethodFault(), KeyError(""), OSError()):
             assert session.advice(error)

@@ -22,16 +22,21 @@ def spec(*port_groups: str, **changes: object) -> VmSpec:
         for n, g in enumerate(port_groups)
     )
     values: dict[str, object] = {
-        "name": "gateway", "guest_id": "centos64Guest", "hardware_version": 10, "vcpus": 1, "memory_mb": 640,
-        "disk_bytes": 64 << 30, "controller": "pvscsi", "nic_model": "vmxnet3", "nics": nics,
-    }  # fmt: skip
+        "name": "gateway",
+        "guest_id": "centos64Guest",
+        "hardware_version": 10,
+        "vcpus": 1,
+        "memory_mb": 640,
+        "disk_bytes": 64 << 30,
+        "controller": "pvscsi",
+        "nic_model": "vmxnet3",
+        "nics": nics,
+    }
     return VmSpec.model_validate(values | changes)
 
 
 def items(text: str, kind: int) -> list[dict[str, str]]:
-    every = [
-        {e.tag.removeprefix(RASD): e.text or "" for e in i} for i in ET.fromstring(text).iter(f"{{{ovf.OVF}}}Item")
-    ]
+    every = [{e.tag.removeprefix(RASD): e.text or "" for e in i} for i in ET.fromstring(text).iter(f"{{{ovf.OVF}}}Item")]
     return [i for i in every if i["ResourceType"] == str(kind)]
 
 
@@ -46,9 +51,7 @@ def test_two_nics_on_one_port_group_share_its_network() -> None:
     assert [i["Connection"] for i in items(text, 10)] == ["a", "b", "a"]
 
 
-@given(
-    st.lists(st.text(st.characters(exclude_categories=["Cc", "Cs", "Cn", "Co"]), min_size=1), min_size=1, max_size=10)
-)
+@given(st.lists(st.text(st.characters(exclude_categories=["Cc", "Cs", "Cn", "Co"]), min_size=1), min_size=1, max_size=10))
 def test_any_name_of_a_port_group_survives(names: list[str]) -> None:
     text = ovf.descriptor(spec(*names), "x.vmdk", 1)
     assert [i["Connection"] for i in items(text, 10)] == names

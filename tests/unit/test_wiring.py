@@ -19,9 +19,7 @@ from hikkoshi.params.params import Segment
 
 DATA = Path(__file__).parents[1] / "data" / "wiring"
 SEGMENTS = {
-    f"vlan{vlan}": Segment(
-        vlan=vlan, port_group=f"dv-vlan{vlan}", subnet=IPv4Network(f"10.{vlan // 100}.{vlan % 100}.0/24")
-    )
+    f"vlan{vlan}": Segment(vlan=vlan, port_group=f"dv-vlan{vlan}", subnet=IPv4Network(f"10.{vlan // 100}.{vlan % 100}.0/24"))
     for vlan in (*range(301, 306), *range(501, 506))
 }
 PLANNED = {f"eth{n}": segment for n, segment in enumerate(SEGMENTS)}
@@ -188,15 +186,18 @@ class TestSwaps:
 
     def test_two_nics_may_belong_to_one_segment(self) -> None:
         planned = {"eth3": "vlan304", "eth7": "vlan503", "eth8": "vlan503"}
-        found = wiring.witness("gw", "passive", 7.5, {
-            "eth3": heard(arp("10.5.3.9")), "eth7": heard(arp("10.3.4.9")), "eth8": heard(arp("10.5.3.9")),
-        }, planned, wiring.places(SEGMENTS))  # fmt: skip
+        found = wiring.witness(
+            "gw",
+            "passive",
+            7.5,
+            {"eth3": heard(arp("10.5.3.9")), "eth7": heard(arp("10.3.4.9")), "eth8": heard(arp("10.5.3.9"))},
+            planned,
+            wiring.places(SEGMENTS),
+        )
         assert found.swaps == [("eth3", "eth7")]
 
     def test_a_chain_that_ends_in_a_swap_is_not_part_of_it(self) -> None:
-        found = witness(
-            {"eth0": heard(arp("10.3.4.9")), "eth3": heard(arp("10.5.3.9")), "eth7": heard(arp("10.3.4.9"))}
-        )
+        found = witness({"eth0": heard(arp("10.3.4.9")), "eth3": heard(arp("10.5.3.9")), "eth7": heard(arp("10.3.4.9"))})
         assert found.swaps == [("eth3", "eth7")]
 
 
@@ -232,10 +233,19 @@ class TestFingerprint:
         return Fingerprint(host="gw", seconds=60, nics=ears)
 
     def test_it_keeps_pairs_of_senders_and_their_own_addresses(self) -> None:
-        found = Fingerprint.of("gw", 60.0, {"eth0": heard(
-            arp("10.3.1.10"), arp("10.3.1.10"), Evidence("broadcast", MAC, IPv4Address("10.3.1.11")),
-            Evidence("DHCP", MAC, IPv4Address("10.3.1.99")), port(301),
-        )})  # fmt: skip
+        found = Fingerprint.of(
+            "gw",
+            60.0,
+            {
+                "eth0": heard(
+                    arp("10.3.1.10"),
+                    arp("10.3.1.10"),
+                    Evidence("broadcast", MAC, IPv4Address("10.3.1.11")),
+                    Evidence("DHCP", MAC, IPv4Address("10.3.1.99")),
+                    port(301),
+                )
+            },
+        )
         assert found.nics["eth0"].pairs == (f"{MAC} 10.3.1.10", f"{MAC} 10.3.1.11")
 
     def test_the_same_machines_on_the_same_nics_are_ok(self) -> None:

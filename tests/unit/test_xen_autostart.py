@@ -46,8 +46,7 @@ def test_where_other_guests_only_are_started_nothing_is_red(home: Home, mounted:
 
 
 @pytest.mark.parametrize(
-    ("name", "target"),
-    [("web01", "/etc/xen/web01.cfg"), ("05 first", "../web01.cfg"), ("x", "../../xen/./web01.cfg")],
+    ("name", "target"), [("web01", "/etc/xen/web01.cfg"), ("05 first", "../web01.cfg"), ("x", "../../xen/./web01.cfg")]
 )
 def test_a_link_to_the_configuration_is_red_with_the_command_that_removes_it(
     home: Home, mounted: Path, name: str, target: str
@@ -146,9 +145,7 @@ def test_a_guest_that_libvirt_starts_is_red(home: Home, mounted: Path) -> None:
     xml = "<domain type='xen'><name>web</name><interface><mac address='00:16:3E:00:01:01'/></interface></domain>"
     put(mounted, "/etc/libvirt/libxl/web.xml", xml)
     link(mounted, "/etc/libvirt/libxl/autostart/web.xml", "/etc/libvirt/libxl/web.xml")
-    assert (
-        autostart.check(home, site(home), GUEST).remedy == "type on xenhost: virsh -c xen:/// autostart --disable web"
-    )
+    assert autostart.check(home, site(home), GUEST).remedy == "type on xenhost: virsh -c xen:/// autostart --disable web"
 
 
 def test_every_dom0_is_looked_at_and_one_that_cannot_be_is_named(home: Home, mounted: Path) -> None:

@@ -31,10 +31,7 @@ def test_the_key_value_form_of_a_real_xl_guest_is_read() -> None:
     web = from_file("web01.cfg")
     assert (web.name, web.type, web.memory_mb, web.vcpus, web.bootloader) == ("web01", "pv", 320, 1, "pygrub")
     assert web.disks == (XenDisk(vdev="xvda", target="/srv/xen/web01/disk.img"),)
-    assert [(v.mac, v.bridge) for v in web.vifs] == [
-        ("00:16:3e:00:01:01", "xenbr0"),
-        ("00:16:3e:00:01:02", "xenbr100"),
-    ]
+    assert [(v.mac, v.bridge) for v in web.vifs] == [("00:16:3e:00:01:01", "xenbr0"), ("00:16:3e:00:01:02", "xenbr100")]
     assert web.other == {"on_poweroff": "destroy", "on_reboot": "restart", "on_crash": "destroy"}
 
 
@@ -174,10 +171,7 @@ def test_the_watch_sees_code_that_is_executed() -> None:
 
 
 @settings(deadline=None)
-@given(
-    st.text(max_size=200)
-    | st.lists(st.sampled_from([*CODE[:29], *MINIMAL.splitlines(), "disk = [ 'a,b' ]"])).map("\n".join)
-)
+@given(st.text(max_size=200) | st.lists(st.sampled_from([*CODE[:29], *MINIMAL.splitlines(), "disk = [ 'a,b' ]"])).map("\n".join))
 @example("import os\nos.system('id')")
 @example("\0")
 @example("x = '\\ud800'")
@@ -217,20 +211,24 @@ GUESTS = st.builds(
     disks=st.lists(DISKS, max_size=4, unique_by=lambda d: d.vdev).map(tuple),
     vifs=st.lists(VIFS, max_size=10, unique_by=lambda v: v.mac).map(tuple),
     other=st.fixed_dictionaries({}, optional={"on_crash": st.text(), "acpi": st.integers(-(1 << 60), 1 << 60)}),
-)  # fmt: skip
+)
 
 
 def written(guest: XenGuest) -> str:
     """The guest as somebody would write it for xl."""
     disks = [
-        f"format={d.format},vdev={d.vdev},access={d.access}{',cdrom' if d.cdrom else ''},target={d.target}"
-        for d in guest.disks
+        f"format={d.format},vdev={d.vdev},access={d.access}{',cdrom' if d.cdrom else ''},target={d.target}" for d in guest.disks
     ]
     vifs = [",".join(f"{k}={v}" for k, v in n.model_dump().items() if v) for n in guest.vifs]
     settings = guest.other | {
-        "name": guest.name, "type": guest.type, "memory": guest.memory_mb, "vcpus": guest.vcpus,
-        "disk": disks, "vif": vifs, "extra": guest.extra,
-    }  # fmt: skip
+        "name": guest.name,
+        "type": guest.type,
+        "memory": guest.memory_mb,
+        "vcpus": guest.vcpus,
+        "disk": disks,
+        "vif": vifs,
+        "extra": guest.extra,
+    }
     optional = {"uuid": guest.uuid, "maxmem": guest.maxmem_mb, "kernel": guest.kernel, "ramdisk": guest.ramdisk}
     return "\n".join(f"{k} = {v!r}" for k, v in (settings | {k: v for k, v in optional.items() if v}).items())
 
@@ -289,10 +287,7 @@ def test_no_password_is_in_what_is_told_of_a_line_that_cannot_be_used(line: str)
         ("phy:/dev/vg0/a,hda,w", XenDisk(vdev="hda", target="/dev/vg0/a", prefixes=("phy",))),
         ("phy:vg0/a,sda,r", XenDisk(vdev="sda", target="/dev/vg0/a", access="r", prefixes=("phy",))),
         ("file:/x.img,ioemu:hda,w", XenDisk(vdev="hda", target="/x.img", prefixes=("file",))),
-        (
-            "tap:qcow2:/x,xvda,w!",
-            XenDisk(vdev="xvda", target="/x", format="qcow2", access="w!", prefixes=("tap", "qcow2")),
-        ),
+        ("tap:qcow2:/x,xvda,w!", XenDisk(vdev="xvda", target="/x", format="qcow2", access="w!", prefixes=("tap", "qcow2"))),
         ("tap2:tapdisk:aio:/x,/dev/xvda,w", XenDisk(vdev="xvda", target="/x", prefixes=("tap2", "tapdisk", "aio"))),
         ("/x,,xvda", XenDisk(vdev="xvda", target="/x")),
         ("/x,raw,xvda,rw", XenDisk(vdev="xvda", target="/x")),
@@ -353,9 +348,7 @@ def test_a_setting_that_xen_would_not_take_is_refused_with_its_line(setting: str
 
 
 def test_all_wrong_settings_are_told_at_once_in_the_order_of_the_file() -> None:
-    assert [p.split()[0] for p in problems("vcpus = 0\nvif = ['x']\ndisk = ['x', 'y']")] == [
-        "F", "F", "F:1", "F:2", "F:3", "F:3",
-    ]  # fmt: skip
+    assert [p.split()[0] for p in problems("vcpus = 0\nvif = ['x']\ndisk = ['x', 'y']")] == ["F", "F", "F:1", "F:2", "F:3", "F:3"]
 
 
 def test_name_and_memory_have_to_be_there() -> None:
@@ -373,10 +366,7 @@ def test_numbers_in_quotes_are_numbers_as_for_xm() -> None:
 
 
 def test_a_nic_without_a_mac_is_kept_in_its_place() -> None:
-    assert [v.mac for v in parse(MINIMAL + "vif = ['', 'mac=00:16:3e:00:00:01']", "F").vifs] == [
-        "",
-        "00:16:3e:00:00:01",
-    ]
+    assert [v.mac for v in parse(MINIMAL + "vif = ['', 'mac=00:16:3e:00:00:01']", "F").vifs] == ["", "00:16:3e:00:00:01"]
 
 
 def test_the_reader_sees_every_disk_and_nic() -> None:

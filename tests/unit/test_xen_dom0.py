@@ -185,9 +185,7 @@ def test_starting_and_stopping_on_a_mounted_dom0_is_left_to_a_person(home: Home)
     assert "run this step again" not in str(e.value)
 
 
-def test_a_running_a_lingering_and_an_absent_guest_are_told_apart(
-    xl: Path, home: Home, site: Site, db01: Guest
-) -> None:
+def test_a_running_a_lingering_and_an_absent_guest_are_told_apart(xl: Path, home: Home, site: Site, db01: Guest) -> None:
     lists(xl, "xl-list-2guests.txt", "xl-list-two-guests-shut-down-but-lingering.txt", "xl-list.txt", long=WEB01)
     running, lingering, absent = (dom0.source_off(home, site, db01) for _ in range(3))
     assert (running.ok, lingering.ok, absent.ok, absent.unseen) == (False, False, True, "")
@@ -306,19 +304,13 @@ def test_shutting_down_waits_for_a_domain_that_has_lost_its_name(xl: Path, home:
     assert (xl / "calls").read_text().splitlines().count("list") >= 3
 
 
-def test_beside_a_domain_that_could_be_the_source_it_is_not_shut_down(
-    xl: Path, home: Home, site: Site, web01: Guest
-) -> None:
+def test_beside_a_domain_that_could_be_the_source_it_is_not_shut_down(xl: Path, home: Home, site: Site, web01: Guest) -> None:
     lists(xl, "xl-list.txt", long=WEB01)
     assert dom0.others(home, site, web01)
     zombie = (DATA / "xl-list-null-dying.txt").read_text().splitlines(keepends=True)[-1].replace(" 2 ", " 7 ")
     (xl / "list.0").write_text((DATA / "xl-list.txt").read_text() + zombie)
     check = dom0.others(home, site, web01)
-    assert (check.ok, "a domain without a name (ID 7" in check.found, "web01 (ID" in check.found) == (
-        False,
-        True,
-        False,
-    )
+    assert (check.ok, "a domain without a name (ID 7" in check.found, "web01 (ID" in check.found) == (False, True, False)
     with pytest.raises(Refused, match=r"web01 is not shut down(?s:.*)without a name \(ID 7"):
         dom0.shut_down(home, site, web01, permitted(web01.name), timeout=1)
     assert calls(xl) == []
@@ -416,9 +408,7 @@ def test_beside_a_domain_that_may_be_another_guest_a_person_starts_it_and_then_i
     assert runs, runs.found
 
 
-def test_a_guest_that_has_just_shut_down_is_waited_for_and_then_started(
-    xl: Path, home: Home, site: Site, db01: Guest
-) -> None:
+def test_a_guest_that_has_just_shut_down_is_waited_for_and_then_started(xl: Path, home: Home, site: Site, db01: Guest) -> None:
     lists(xl, "xl-list-two-guests-shut-down-but-lingering.txt", "xl-list.txt", long=WEB01)
     dom0.start_again(home, site, db01)
     assert calls(xl) == [f"create {db01.config}"]
@@ -442,8 +432,6 @@ def test_whether_a_guest_of_a_mounted_dom0_runs_is_not_known_and_so_not_claimed(
     assert (check.ok, "cannot be seen" in check.found) == (False, True)
 
 
-def test_a_toolstack_that_fails_does_not_prove_that_the_guest_runs(
-    xl: Path, home: Home, site: Site, web01: Guest
-) -> None:
+def test_a_toolstack_that_fails_does_not_prove_that_the_guest_runs(xl: Path, home: Home, site: Site, web01: Guest) -> None:
     (xl / "xl").write_text("#!/bin/sh\nexit 1\n")
     assert not dom0.source_runs(home, site, web01)

@@ -12,9 +12,7 @@ from hikkoshi.xen.domains import Domain, Traits, detailed, listed, merged, store
 
 DATA = Path(__file__).parents[1] / "data" / "xen"
 WORDS = st.text(st.characters(codec="ascii", exclude_characters="()'\"\\", exclude_categories=("Cc", "Zs")), min_size=1)
-TREES = st.recursive(WORDS, lambda inner: st.lists(inner).map(tuple), max_leaves=30).filter(
-    lambda t: isinstance(t, tuple)
-)
+TREES = st.recursive(WORDS, lambda inner: st.lists(inner).map(tuple), max_leaves=30).filter(lambda t: isinstance(t, tuple))
 NAMES = st.text(st.characters(codec="ascii", categories=("L", "N", "P")), min_size=1, max_size=60)
 
 
@@ -156,9 +154,18 @@ ELSE = Domain(9, "mail", "-b----", "11111111-2222-4333-8444-555555555501", froze
 
 @pytest.mark.parametrize(
     "name",
-    ["db01", "db01--incoming", "db01--migratedaway", "db01--whatever", "migrating-db01", "Zombie-db01",
-     "Zombie-migrating-db01", "db01-20260101T1200Z", "db01-dm"],
-)  # fmt: skip
+    [
+        "db01",
+        "db01--incoming",
+        "db01--migratedaway",
+        "db01--whatever",
+        "migrating-db01",
+        "Zombie-db01",
+        "Zombie-migrating-db01",
+        "db01-20260101T1200Z",
+        "db01-dm",
+    ],
+)
 def test_a_guest_is_known_by_every_name_that_a_migration_gives_it(name: str) -> None:
     domain = Domain(9, name, "-b----", ELSE.uuid, ELSE.disks)
     found = DB01.sighting(domain)

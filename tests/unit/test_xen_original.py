@@ -47,9 +47,7 @@ def test_a_second_configuration_with_more_disks_is_red_until_it_is_said_which_is
     assert original.check(home, site, guest(tmp_path, "moved")).found == f"{tmp_path}/moved"  # db01 was an old one
 
 
-def test_other_guests_older_copies_and_files_that_are_none_do_not_make_it_red(
-    home: Home, site: Site, tmp_path: Path
-) -> None:
+def test_other_guests_older_copies_and_files_that_are_none_do_not_make_it_red(home: Home, site: Site, tmp_path: Path) -> None:
     own = guest(tmp_path)
     (tmp_path / "db01").unlink()
     (tmp_path / "same").write_text(COPY)
@@ -94,9 +92,7 @@ def test_the_source_is_started_with_all_its_disks(xl: Path, home: Home, site: Si
     assert xl.read_text() == f"create {tmp_path}/db01\n"
 
 
-def test_where_nobody_has_said_which_is_its_own_a_person_starts_it(
-    xl: Path, home: Home, site: Site, tmp_path: Path
-) -> None:
+def test_where_nobody_has_said_which_is_its_own_a_person_starts_it(xl: Path, home: Home, site: Site, tmp_path: Path) -> None:
     with pytest.raises(Refused, match="a person has to start db01") as e:
         dom0.start_again(home, site, guest(tmp_path))
     assert f"{tmp_path}/db01 has also xvdb" in str(e.value)
@@ -116,9 +112,7 @@ def test_the_order_of_things_by_hand_names_its_own_configuration_too(home: Home,
     assert "xl create /etc/xen/whole" in byhand.order(home, "idp", "no vSphere").remedy
 
 
-def test_a_rollback_tells_what_it_starts_and_whether_that_comes_back_by_itself(
-    home: Home, site: Site, tmp_path: Path
-) -> None:
+def test_a_rollback_tells_what_it_starts_and_whether_that_comes_back_by_itself(home: Home, site: Site, tmp_path: Path) -> None:
     def told(own: Guest) -> list[str]:
         return [f"{c.ok} {c.found}" for c in Rollback(home, site, own, "run").source()]
 

@@ -100,7 +100,7 @@ def look(home: Home, guest: str, plan: Plan | None, now: datetime | None = None)
     where = str(folder(home, guest))
 
     def none(found: str, remedy: str) -> tuple[Check, None]:
-        return Check(title, False, found, expected, remedy, where, later=True), None
+        return Check(title=title, ok=False, found=found, expected=expected, remedy=remedy, where=where, later=True), None
 
     if plan is None:
         return none("there is no plan to approve", f"run 20-plan, then {remedy}")
@@ -113,10 +113,10 @@ def look(home: Home, guest: str, plan: Plan | None, now: datetime | None = None)
     good = sorted((a for a in found if not a.flaw), key=lambda a: (a.until, a.path), reverse=True)
     told = "; ".join(map(str, [*good[:1], *(a for a in found if a.flaw)])) or "nobody has approved it"
     if not subject.complete:
-        return none(
-            f"nothing of this plan stands in vSphere that could be approved; {told}", f"{_deploy(guest)}, then {remedy}"
-        )
-    return Check(title, bool(good), told, expected, remedy, where, later=True), next(iter(good), None)
+        return none(f"nothing of this plan stands in vSphere that could be approved; {told}", f"{_deploy(guest)}, then {remedy}")
+    return Check(title=title, ok=bool(good), found=told, expected=expected, remedy=remedy, where=where, later=True), next(
+        iter(good), None
+    )
 
 
 def judged(home: Home, guest: str, plan: Plan, now: datetime | None = None) -> Iterator[Approval]:
@@ -130,7 +130,11 @@ def judged(home: Home, guest: str, plan: Plan, now: datetime | None = None) -> I
     written = home.folder(guest) / plan.filename
     if not written.is_file() or files.sha256(written) != plan.hash:
         words = "its SHA-256 is that of no plan as 20-plan writes it" if written.is_file() else "no such file"
-        raise BadInput(Problem("plan.json is not the plan", str(written), words, plan.hash, "run 20-plan again"))
+        raise BadInput(
+            Problem(
+                what="plan.json is not the plan", where=str(written), found=words, expected=plan.hash, remedy="run 20-plan again"
+            )
+        )
     yield from held_against(home, guest, Subject.now(home, guest, plan), now)
 
 
@@ -175,11 +179,11 @@ def approver(home: Home, guest: str, key: Path) -> Approver:
     if not fingerprint:
         raise BadInput(
             Problem(
-                "the approver's key cannot be read",
-                str(key),
-                "not a key" if key.is_file() else "no such file",
-                "an OpenSSH private key, or its .pub where an agent holds it",
-                f"name it: hikkoshi approve {guest} --key FILE",
+                what="the approver's key cannot be read",
+                where=str(key),
+                found="not a key" if key.is_file() else "no such file",
+                expected="an OpenSSH private key, or its .pub where an agent holds it",
+                remedy=f"name it: hikkoshi approve {guest} --key FILE",
             )
         )
     who, namespaces = listed(lists.allowed, fingerprint)
@@ -195,21 +199,21 @@ def to_approve(home: Home, guest: str, plan: Plan) -> Subject:
     if others:
         raise Refused(
             Problem(
-                "the parameters are not those of the plan any more",
-                str(home.folder(guest) / plan.filename),
-                "; ".join(others),
-                "what was planned",
-                f"{_put_back(guest)}; then {command(guest)}",
+                what="the parameters are not those of the plan any more",
+                where=str(home.folder(guest) / plan.filename),
+                found="; ".join(others),
+                expected="what was planned",
+                remedy=f"{_put_back(guest)}; then {command(guest)}",
             )
         )
     if not subject.complete:
         raise Refused(
             Problem(
-                "there is nothing to approve yet",
-                str(home.folder(guest)),
-                "no machine of this plan and disk stands in vSphere",
-                "the result of 60-deploy: an approval is of one disk and one machine",
-                f"{_deploy(guest)}, then {command(guest)}",
+                what="there is nothing to approve yet",
+                where=str(home.folder(guest)),
+                found="no machine of this plan and disk stands in vSphere",
+                expected="the result of 60-deploy: an approval is of one disk and one machine",
+                remedy=f"{_deploy(guest)}, then {command(guest)}",
             )
         )
     return subject
@@ -237,7 +241,9 @@ def give(
     if of not in (None, subject):
         found, expected = (f"disk {s.vmdk}, machine {s.machine}" for s in (subject, of) if s)
         what = "the page was of another disk or machine than stands there now"
-        raise Refused(Problem(what, guest, found, expected, f"read what is there now: {command(guest)}"))
+        raise Refused(
+            Problem(what=what, where=guest, found=found, expected=expected, remedy=f"read what is there now: {command(guest)}")
+        )
     approved = (now or datetime.now(UTC)).astimezone(UTC).replace(microsecond=0)
     until = approved + timedelta(days=site.signing.valid_days)
     said = Statement(
@@ -255,10 +261,18 @@ def give(
     )
     content = said.text().encode()
     if isinstance(flaw := parse(content), str):
-        raise BadInput(Problem("no approval can be written", guest, flaw, "one that can be read again", "correct it"))
+        raise BadInput(
+            Problem(
+                what="no approval can be written",
+                where=guest,
+                found=flaw,
+                expected="one that can be read again",
+                remedy="correct it",
+            )
+        )
     path = folder(home, guest) / f"{approved:%Y%m%dT%H%M%SZ}-{re.sub(r'[^A-Za-z0-9@._+-]', '_', by.principal)}.txt"
     if path.exists():
-        raise Refused(Problem("approved this very second already", str(path), remedy="nothing is left to do"))
+        raise Refused(Problem(what="approved this very second already", where=str(path), remedy="nothing is left to do"))
     with temporary.folder("approve") as private:
         draft = private / "draft"
         draft.write_bytes(content)
@@ -354,11 +368,11 @@ def _deploy(guest: str) -> str:
 def _may_not(guest: str, key: Path, fingerprint: str, lists: Trust, found: str) -> Refused:
     return Refused(
         Problem(
-            "this key may not approve",
-            str(lists.allowed),
-            f"{key} ({fingerprint}): {found}",
-            'PRINCIPAL namespaces="approval" KEYTYPE KEY, and the key not revoked',
-            f"have it listed, or name an approver's key: hikkoshi approve {guest} --key FILE",
+            what="this key may not approve",
+            where=str(lists.allowed),
+            found=f"{key} ({fingerprint}): {found}",
+            expected='PRINCIPAL namespaces="approval" KEYTYPE KEY, and the key not revoked',
+            remedy=f"have it listed, or name an approver's key: hikkoshi approve {guest} --key FILE",
         )
     )
 

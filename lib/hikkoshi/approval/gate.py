@@ -59,8 +59,15 @@ class Gate:
         self.counted = found
         if self.acting is None and (service or first):
             self.acting = now if service else None
-            self.note("permitted", approval=found.path.name, approver=said.approver, plan=said.plan, vmdk=said.vmdk,
-                      machine=said.machine, service=service)  # fmt: skip
+            self.note(
+                "permitted",
+                approval=found.path.name,
+                approver=said.approver,
+                plan=said.plan,
+                vmdk=said.vmdk,
+                machine=said.machine,
+                service=service,
+            )
         return Permission(
             run=self.run,
             step=self.step,
@@ -88,9 +95,13 @@ class Gate:
         if plan is not None and plan.hash != self.planned:
             expected = f"{self.planned}, as when this run was opened"
             found = f"another plan is there now, {plan.hash}"
-            return Check(title, False, found, expected, again + "what it holds is the plan before"), None
+            return Check(
+                title=title, ok=False, found=found, expected=expected, remedy=again + "what it holds is the plan before"
+            ), None
         if plan and not self.acting and (others := list(changed(self.home, self.guest, self.site, plan))):
             expected = "the parameters that were planned, when this run was opened"
-            return Check(title, False, "; ".join(others), expected, again + "it acts by what it read there"), None
+            return Check(
+                title=title, ok=False, found="; ".join(others), expected=expected, remedy=again + "it acts by what it read there"
+            ), None
         now = approval.look(self.home, self.guest.name, plan)
         return now if now[0] or not self.acting else approval.look(self.home, self.guest.name, plan, self.acting)

@@ -49,11 +49,12 @@ class Plan(Artefact):
                 raise
             raise BadInput(
                 Problem(
-                    "this plan was made by an earlier version",
-                    str(folder / cls.filename),
-                    "it names neither server nor place, nor the addresses that approved steps act on",
-                    "a plan that does",
-                    f"make it again: hikkoshi run {folder.name} --from 20 --apply; then a second person approves it. A guest "
+                    what="this plan was made by an earlier version",
+                    where=str(folder / cls.filename),
+                    found="it names neither server nor place, nor the addresses that approved steps act on",
+                    expected="a plan that does",
+                    remedy=f"make it again: hikkoshi run {folder.name} --from 20 --apply; then a second person "
+                    "approves it. A guest "
                     "that serves in vSphere already goes on as it is; going back with 75 needs no plan",
                 )
             ) from None
@@ -74,8 +75,15 @@ def of_survey(plan: Plan, survey: Survey) -> Check:
     """Whether the plan was made of the disk that was surveyed last."""
     same = (plan.source, plan.source_digest) == (survey.origin, survey.digest)
     found = f"source {plan.source}, content digest {plan.source_digest}"
-    return Check("the plan is of this survey", same, found, f"{survey.origin}, {survey.digest}", "run 20-plan again",
-                 plan.guest, later=True)  # fmt: skip
+    return Check(
+        title="the plan is of this survey",
+        ok=same,
+        found=found,
+        expected=f"{survey.origin}, {survey.digest}",
+        remedy="run 20-plan again",
+        where=plan.guest,
+        later=True,
+    )
 
 
 def specification(guest: Guest, site: Site, survey: Survey) -> VmSpec:
@@ -143,8 +151,7 @@ def make(home: Home, guest: Guest, site: Site, survey: Survey) -> Plan:
             memory_mb=vm.memory_mb,
             vcpus=vm.vcpus,
             nics=tuple(
-                MachineNic(name=n.name, mac=n.mac, address=inside[n.name].address if n.name in inside else "")
-                for n in vm.nics
+                MachineNic(name=n.name, mac=n.mac, address=inside[n.name].address if n.name in inside else "") for n in vm.nics
             ),
         ),
         forwards=survey.guest.forwards,
@@ -174,37 +181,38 @@ def checks(guest: Guest, site: Site, survey: Survey) -> list[Check]:
     unmapped = [f"{n.name} ({n.mac})" for n in vm.nics if not n.segment]
     return [
         Check(
-            "the configuration's name is the guest's",
-            survey.xen.name == guest.name,
-            survey.xen.name,
-            guest.name,
-            "point `config` to the right file, or rename the parameter file",
-            where,
+            title="the configuration's name is the guest's",
+            ok=survey.xen.name == guest.name,
+            found=survey.xen.name,
+            expected=guest.name,
+            remedy="point `config` to the right file, or rename the parameter file",
+            where=where,
         ),
         Check(
-            "every NIC of the Xen configuration is on a segment",
-            not unmapped,
-            f"{len(vm.nics) - len(unmapped)} of {len(vm.nics)} mapped"
+            title="every NIC of the Xen configuration is on a segment",
+            ok=not unmapped,
+            found=f"{len(vm.nics) - len(unmapped)} of {len(vm.nics)} mapped"
             + (f"; without: {', '.join(unmapped)}" if unmapped else ""),
-            "every NIC",
-            "add its MAC and segment to `nics`",
-            where,
+            expected="every NIC",
+            remedy="add its MAC and segment to `nics`",
+            where=where,
         ),
         Check(
-            "every NIC in the parameters is in the Xen configuration",
-            not stray,
-            ", ".join(stray) or "all there",
-            "only MACs that the Xen guest has",
-            "correct the MAC, or remove it",
-            where,
+            title="every NIC in the parameters is in the Xen configuration",
+            ok=not stray,
+            found=", ".join(stray) or "all there",
+            expected="only MACs that the Xen guest has",
+            remedy="correct the MAC, or remove it",
+            where=where,
         ),
         Check(
-            "every HWADDR in the guest is the MAC of one of its NICs",
-            not foreign,
-            "not a NIC of this guest: " + ", ".join(foreign) if foreign else "all are",
-            "a MAC of the Xen configuration",
-            "under Xen this interface does not come up either: correct or remove its ifcfg file in the guest, then survey again",
-            survey.disk.path,
+            title="every HWADDR in the guest is the MAC of one of its NICs",
+            ok=not foreign,
+            found="not a NIC of this guest: " + ", ".join(foreign) if foreign else "all are",
+            expected="a MAC of the Xen configuration",
+            remedy="under Xen this interface does not come up either: correct or remove its ifcfg file in the guest, "
+            "then survey again",
+            where=survey.disk.path,
         ),
         _addresses(site, survey, vm),
         *preflight.spec_checks(vm),
@@ -220,12 +228,12 @@ def _addresses(site: Site, survey: Survey, vm: VmSpec) -> Check:
         if segment and segment.subnet and address and IPv4Interface(address).ip not in segment.subnet:
             wrong.append(f"{nic.name} {address} on {nic.segment} ({segment.subnet})")
     return Check(
-        "every address lies in its segment's subnet",
-        not wrong,
-        "; ".join(wrong) or "all do",
-        "the guest's own address inside the subnet of the segment",
-        "the NIC is mapped to the wrong segment, or the subnet in params/site.yml is wrong",
-        f"params/guests/{vm.name}.yml",
+        title="every address lies in its segment's subnet",
+        ok=not wrong,
+        found="; ".join(wrong) or "all do",
+        expected="the guest's own address inside the subnet of the segment",
+        remedy="the NIC is mapped to the wrong segment, or the subnet in params/site.yml is wrong",
+        where=f"params/guests/{vm.name}.yml",
     )
 
 
@@ -239,10 +247,7 @@ def table(plan: Plan) -> list[dict[str, str]]:
         {"what": "NICs", "planned": f"{len(vm.nics)} {vm.nic_model}, MAC addresses kept"},
         {"what": "kernel", "planned": plan.preparation.kernel},
         {"what": "files changed", "planned": ", ".join(e.path for e in plan.preparation.edits)},
-        {
-            "what": "forwards",
-            "planned": "yes: switch receive offload (LRO) off after the move" if plan.forwards else "no",
-        },
+        {"what": "forwards", "planned": "yes: switch receive offload (LRO) off after the move" if plan.forwards else "no"},
         *([{"what": "NOT moved", "planned": ", ".join(plan.left_out)}] if plan.left_out else []),
         {"what": "plan hash", "planned": plan.hash},
     ]
@@ -250,7 +255,4 @@ def table(plan: Plan) -> list[dict[str, str]]:
 
 def nic_table(nics: Iterable[Nic]) -> list[dict[str, str]]:
     """Each NIC with its segment, VLAN and port group."""
-    return [
-        {"NIC": n.name, "MAC": n.mac, "segment": n.segment, "VLAN": str(n.vlan), "port group": n.port_group}
-        for n in nics
-    ]
+    return [{"NIC": n.name, "MAC": n.mac, "segment": n.segment, "VLAN": str(n.vlan), "port group": n.port_group} for n in nics]

@@ -273,19 +273,13 @@ class _Results:
         yield f"source: content digest {plan.source_digest}"
         yield (
             f"vSphere: {vc.server} as {vc.user}, known by "
-            + (
-                f"its authority's certificate, SHA-256 of the file {vc.ca}"
-                if vc.ca
-                else f"its certificate {vc.certificate}"
-            )
+            + (f"its authority's certificate, SHA-256 of the file {vc.ca}" if vc.ca else f"its certificate {vc.certificate}")
             + f"; {vc.datacenter}/{vc.cluster}, {vc.datastore}, folder {vc.folder}"
         )
         own = f"; the source is started from {host.start_config}" if host.start_config else ""
         yield f"Xen: {host.name}, read at {host.root}; the guest's configuration {host.config}{own}"
         others = ", ".join(f"{name} ({root})" for name, root in plan.terms.dom0s.items())
-        unbound = (
-            "NOT BOUND, this plan is of an earlier version: whoever carries it out can leave one out; 20 makes it anew"
-        )
+        unbound = "NOT BOUND, this plan is of an earlier version: whoever carries it out can leave one out; 20 makes it anew"
         yield f"Dom-0s that are asked whether the source is off: {others or unbound}"
         if net is None:
             yield "no address: its parameters have no `measurement`"
@@ -364,7 +358,5 @@ def _ended(outcome: Outcome) -> str:
 
 
 def _wrapped(text: str, first: str, later: str) -> list[str]:
-    wrapped = textwrap.wrap(
-        printable(text), WIDTH, initial_indent=first, subsequent_indent=later, break_on_hyphens=False
-    )
+    wrapped = textwrap.wrap(printable(text), WIDTH, initial_indent=first, subsequent_indent=later, break_on_hyphens=False)
     return [f"{line}\n" for line in wrapped]

@@ -25,7 +25,14 @@ class Signatory:
             "a key with a passphrase: ssh-add it, and start this where the agent is known; else correct `signing` in "
             "params/site.yml, or have the key listed. `hikkoshi doctor` tries it again. The way back, 75-rollback, needs none"
         )
-        return Check(title, bool(self.name), self.why or f"{self.name}, {self.key}", expected, remedy, later=True)
+        return Check(
+            title=title,
+            ok=bool(self.name),
+            found=self.why or f"{self.name}, {self.key}",
+            expected=expected,
+            remedy=remedy,
+            later=True,
+        )
 
 
 def find(home: Home) -> Signatory:

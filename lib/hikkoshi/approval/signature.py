@@ -40,12 +40,10 @@ class Trust:
             if path is not None and not path.is_file():
                 problems.append(
                     Problem(
-                        "a list of keys is missing",
+                        what="a list of keys is missing",
                         where=str(path),
                         found="no such file",
-                        expected="OpenSSH's allowed signers"
-                        if path is self.allowed
-                        else "revoked public keys, or none",
+                        expected="OpenSSH's allowed signers" if path is self.allowed else "revoked public keys, or none",
                         remedy="write it (docs/records.md has an example), or correct `signing` in params/site.yml, or the path "
                         "given with --allowed-signers or --revoked",
                     )
@@ -54,15 +52,14 @@ class Trust:
             try:
                 lines = files.read(self.allowed, limits.SIGNERS, follow=True).decode(errors="replace").splitlines()
             except OSError as e:
-                found, remedy = (
-                    e.strerror or str(e),
-                    "let this user read it, or name another: `signing` in params/site.yml",
-                )
+                found, remedy = (e.strerror or str(e), "let this user read it, or name another: `signing` in params/site.yml")
                 what, expected = "a list of keys cannot be read", "OpenSSH's allowed signers"
-                raise BadInput(Problem(what, str(self.allowed), found, expected, remedy)) from None
+                raise BadInput(
+                    Problem(what=what, where=str(self.allowed), found=found, expected=expected, remedy=remedy)
+                ) from None
             problems = [
                 Problem(
-                    "an allowed signer may sign anything",
+                    what="an allowed signer may sign anything",
                     where=f"{self.allowed}:{n}",
                     found=line[:60],
                     expected='namespaces="evidence" for operators, namespaces="approval" for approvers',
@@ -100,7 +97,7 @@ def sign(signed: Path, key: Path, namespace: Namespace, *, ask: bool = False) ->
     if not key.is_file():
         raise BadInput(
             Problem(
-                "the key to sign with is missing",
+                what="the key to sign with is missing",
                 where=str(key),
                 found="no such file",
                 expected="an OpenSSH private key, or its .pub where an agent holds it",
@@ -119,9 +116,7 @@ def sign(signed: Path, key: Path, namespace: Namespace, *, ask: bool = False) ->
     return path_of(signed)
 
 
-def verify(
-    signed: Path, trust: Trust, namespace: Namespace, at: datetime | None = None, content: bytes | None = None
-) -> Verdict:
+def verify(signed: Path, trust: Trust, namespace: Namespace, at: datetime | None = None, content: bytes | None = None) -> Verdict:
     """Whose signature stands beside a file, if it is good. `at`: when it was given, for keys with a period of validity.
 
     `content`: what the file was found to hold, where that was read already.

@@ -37,11 +37,7 @@ class Subject:
 
     def replaced(self, plan: str, vmdk: str, machine: str) -> str:
         """Why an approval of these is superseded, since this is another; empty where it is not."""
-        for what, said, now in (
-            ("plan", plan, self.plan),
-            ("disk", vmdk, self.vmdk),
-            ("machine", machine, self.machine),
-        ):
+        for what, said, now in (("plan", plan, self.plan), ("disk", vmdk, self.vmdk), ("machine", machine, self.machine)):
             if now is not None and said and said != now:
                 return f"superseded: of another {what}, {said[:16]}…, not {now[:16] + '…' if now else 'there yet'}"
         return ""

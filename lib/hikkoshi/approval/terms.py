@@ -53,9 +53,7 @@ class Terms(Frozen):
 
     vsphere: Target
     dom0: XenHost
-    dom0s: dict[str, str] = Field(
-        {}
-    )  # {name: root} of all that are asked whether the source is off; empty in older plans
+    dom0s: dict[str, str] = Field({})  # {name: root} of all that are asked whether the source is off; empty in older plans
     measurement: Addresses | None
     two_persons: bool  # whether whoever approves may not carry it out
 
@@ -83,11 +81,7 @@ class Terms(Frozen):
             ),
             dom0s={name: str(host.root) for name, host in site.dom0s.items()},
             measurement=Addresses(
-                shell=wanted.shell,
-                watch=wanted.watch,
-                through=wanted.through,
-                direct=wanted.direct,
-                segments=wanted.segments,
+                shell=wanted.shell, watch=wanted.watch, through=wanted.through, direct=wanted.direct, segments=wanted.segments
             )
             if wanted
             else None,
@@ -112,7 +106,7 @@ def _digest(ca: Path, written: str) -> str:
     except OSError as e:
         remedy = "let this user read it, or correct `vsphere.ca` in params/site.yml"
         what, expected = "the certificate authority's file cannot be read", "a certificate (PEM)"
-        raise BadInput(Problem(what, str(ca), e.strerror or str(e), expected, remedy)) from None
+        raise BadInput(Problem(what=what, where=str(ca), found=e.strerror or str(e), expected=expected, remedy=remedy)) from None
 
 
 def differences(planned: BaseModel, now: BaseModel) -> Iterator[str]:

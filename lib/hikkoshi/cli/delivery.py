@@ -80,17 +80,21 @@ def send(
     """
     site = home.site().vsphere
     spec = VmSpec(
-        name=name, guest_id="otherLinux64Guest", hardware_version=site.hardware_version, vcpus=1, memory_mb=1024,
-        disk_bytes=stream.capacity(disk.size), controller="lsilogic", nic_model="e1000", nics=(),
-    )  # fmt: skip
+        name=name,
+        guest_id="otherLinux64Guest",
+        hardware_version=site.hardware_version,
+        vcpus=1,
+        memory_mb=1024,
+        disk_bytes=stream.capacity(disk.size),
+        controller="lsilogic",
+        nic_model="e1000",
+        nics=(),
+    )
     if refused := [c for c in preflight.spec_checks(spec) if not c]:
         raise Refused(*(c.problem() for c in refused))
     read: list[Transfer] = []
     with contextlib.ExitStack() as stack:
-        run, locked = (
-            f"{datetime.now(UTC).strftime('%Y%m%dT%H%M%SZ')}-import",
-            home.outputs / "imports" / f"{name}.lock",
-        )
+        run, locked = (f"{datetime.now(UTC).strftime('%Y%m%dT%H%M%SZ')}-import", home.outputs / "imports" / f"{name}.lock")
         stack.enter_context(lock.acquire(locked, run, wait=0))
         order = importing.Order(
             vm.owner(home, run, locked), spec, {vm.GUEST: f"import:{name}"}, f"disk {disk.name}", f"{name}.vmdk", None
@@ -139,11 +143,11 @@ def _may_be_made(v: VSphere, site: Site, order: importing.Order, name: str) -> N
             *(c.problem() for c in refused),
             *(
                 Problem(
-                    "the disk was imported before",
-                    v.where,
-                    f"{m}, complete since {m.marks[vm.COMPLETE]}",
-                    f"no machine {name}",
-                    "give another name, or remove that machine in the vSphere client if nobody needs it",
+                    what="the disk was imported before",
+                    where=v.where,
+                    found=f"{m}, complete since {m.marks[vm.COMPLETE]}",
+                    expected=f"no machine {name}",
+                    remedy="give another name, or remove that machine in the vSphere client if nobody needs it",
                 )
                 for m in there
             ),

@@ -120,9 +120,7 @@ def _kernel() -> Finding:
     if usable:
         return Finding(title, True, str(usable[-1]))
     if kernels:
-        return Finding(
-            title, False, f"{kernels[-1]} cannot be read, or has no modules", f"sudo chmod a+r {kernels[-1]}"
-        )
+        return Finding(title, False, f"{kernels[-1]} cannot be read, or has no modules", f"sudo chmod a+r {kernels[-1]}")
     return Finding(title, False, "no /boot/vmlinuz-*", SETUP.format("a kernel with its modules"))
 
 
@@ -156,9 +154,7 @@ def _parameters(home: Home | BadInput) -> Iterator[Finding]:
 def _signatory(home: Home) -> Finding:
     """Whose signature the records get; none of the lab's keys are there before its first `hikkoshi lab up`."""
     found = signatory.find(home)
-    told = (
-        f"by {found.name}, {found.key}" if found.name else f"{found.why}; WHAT IS RUN NOW IS SEALED UNSIGNED, FOR GOOD"
-    )
+    told = f"by {found.name}, {found.key}" if found.name else f"{found.why}; WHAT IS RUN NOW IS SEALED UNSIGNED, FOR GOOD"
     remedy = "a site of your own: correct `signing` in params/site.yml; the lab: `hikkoshi lab up` makes its keys"
     return Finding("signatures of records (cut-over and remedies need them)", bool(found.name), told, remedy, False)
 
@@ -169,9 +165,7 @@ def _private(home: Home) -> Iterator[Finding]:
     yield Finding(found.title, found.ok, found.found, found.remedy)
     doubts = "; ".join(privacy.doubts(home.outputs))
     remedy = "see who did that, and why; then: chown and chmod go= what is named"
-    yield Finding(
-        "nobody else could open outputs/", not doubts, doubts or "it and its folders are yours", remedy, False
-    )
+    yield Finding("nobody else could open outputs/", not doubts, doubts or "it and its folders are yours", remedy, False)
 
 
 def _left() -> Finding:
@@ -179,9 +173,7 @@ def _left() -> Finding:
     place = Path(tempfile.gettempdir())
     left = [str(p) for p in temporary.of_earlier_versions(place)]
     now = len(list(temporary.leftovers(place)))
-    found = (
-        f"{', '.join(left)}, of an earlier version" if left else f"{now}, which the next run removes" if now else "none"
-    )
+    found = f"{', '.join(left)}, of an earlier version" if left else f"{now}, which the next run removes" if now else "none"
     remedy = f"where nobody uses an earlier version now: rm -r {' '.join(left)}"
     return Finding(f"folders of killed runs in {place}", not left, found, remedy, False)
 

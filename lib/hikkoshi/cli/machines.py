@@ -14,9 +14,7 @@ def machines(
     *,
     take: Annotated[
         str,
-        typer.Option(
-            metavar="ID", help="make this clone, machine of an earlier version, or unfinished one the guest's: vm-42"
-        ),
+        typer.Option(metavar="ID", help="make this clone, machine of an earlier version, or unfinished one the guest's: vm-42"),
     ] = "",
     as_json: AsJson = False,
 ) -> None:
@@ -32,7 +30,7 @@ def machines(
     home = Home.find()
     identity = home.identity()
     if take and not guest:
-        raise Refused(Problem("no guest is named", found=take, remedy=f"hikkoshi machines GUEST --take {take}"))
+        raise Refused(Problem(what="no guest is named", found=take, remedy=f"hikkoshi machines GUEST --take {take}"))
     with session.connect(home, home.site().vsphere) as v:
         if take:
             folder = home.folder(home.guest(guest).name)
@@ -40,12 +38,7 @@ def machines(
                 by = vm.owner(home, "take", folder / "lock")
                 before = next((m for m in vm.marked(v, guest) if m.id == take), None)
                 taken = vm.take(v, by, guest, take)
-                told = {
-                    "machine": taken.name,
-                    "id": take,
-                    "before": before.marks if before else {},
-                    "marks": taken.marks,
-                }
+                told = {"machine": taken.name, "id": take, "before": before.marks if before else {}, "marks": taken.marks}
                 Journal(folder / "journal.jsonl").append("take", server=v.where, **told)
         found = sorted(vm.marked(v, guest), key=lambda m: (m.marks[vm.GUEST], m.name, m.id))
     if as_json:

@@ -54,16 +54,10 @@ def _steps(incomplete: str) -> list[str]:
 
 @app.command()
 def run(
-    guests: Annotated[
-        list[str], typer.Argument(help="names of guests: params/guests/NAME.yml", autocompletion=_guests)
-    ],
+    guests: Annotated[list[str], typer.Argument(help="names of guests: params/guests/NAME.yml", autocompletion=_guests)],
     *,
-    first: Annotated[
-        str | None, typer.Option("--from", help="first step \\[default: 10-survey]", autocompletion=_steps)
-    ] = None,
-    last: Annotated[
-        str | None, typer.Option("--through", help="last step \\[default: 60-deploy]", autocompletion=_steps)
-    ] = None,
+    first: Annotated[str | None, typer.Option("--from", help="first step \\[default: 10-survey]", autocompletion=_steps)] = None,
+    last: Annotated[str | None, typer.Option("--through", help="last step \\[default: 60-deploy]", autocompletion=_steps)] = None,
     only: Annotated[str | None, typer.Option("--only", help="this step alone", autocompletion=_steps)] = None,
     apply: Annotated[bool, typer.Option("--apply", help="act; without it, look and change nothing")] = False,
     jobs: Annotated[int, typer.Option(min=1, help="guests at once")] = 2,
@@ -140,11 +134,17 @@ def approve(
     if not yes:
         remedy = f"run it in a terminal, or, where somebody has read the page: hikkoshi approve {guest} --yes"
         if not asked:
-            raise Refused(Problem("nobody can be asked: this is no terminal", guest, remedy=remedy))
+            raise Refused(Problem(what="nobody can be asked: this is no terminal", where=guest, remedy=remedy))
         terminal.say("Type the guest's name to approve this page, anything else not to: ", out, end="")
         if (typed := sys.stdin.readline().strip()) != guest:
             raise Refused(
-                Problem("nothing was approved", guest, repr(typed), repr(guest), "approve it when it is right")
+                Problem(
+                    what="nothing was approved",
+                    where=guest,
+                    found=repr(typed),
+                    expected=repr(guest),
+                    remedy="approve it when it is right",
+                )
             )
     given = approval.give(home, guest, plan, page, by, of=subject, ask=asked)
     worth = next(a for a in approval.judged(home, guest, plan) if a.path == given.path)
@@ -201,8 +201,7 @@ def doctor(as_json: AsJson = False) -> None:
 @app.command()
 def convert(
     sources: Annotated[
-        list[str],
-        typer.Argument(metavar="SRC", help="raw image, block device, or ssh://\\[user@]host\\[:port]/path of either"),
+        list[str], typer.Argument(metavar="SRC", help="raw image, block device, or ssh://\\[user@]host\\[:port]/path of either")
     ],
     target: Annotated[Path, typer.Argument(metavar="DST.vmdk", help="file to make; - for none, with --import")],
     *,
@@ -214,8 +213,7 @@ def convert(
         bool, typer.Option("--partitions", help="SRC … are the partitions xvda1, xvda2, … of one disk")
     ] = False,
     machine: Annotated[
-        str | None,
-        typer.Option("--import", metavar="NAME", help="send it to the site's vSphere, too, as a machine without NICs"),
+        str | None, typer.Option("--import", metavar="NAME", help="send it to the site's vSphere, too, as a machine without NICs")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -247,9 +245,7 @@ def convert(
 
 
 @vmdk.command("check")
-def vmdk_check(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="a sparse VMDK")], as_json: AsJson = False
-) -> None:
+def vmdk_check(file: Annotated[Path, typer.Argument(metavar="FILE", help="a sparse VMDK")], as_json: AsJson = False) -> None:
     """Decode every grain, follow every marker and table, and list what is wrong by offset; ends with 1 where anything is."""
     from hikkoshi.disk import grains  # noqa: PLC0415
 

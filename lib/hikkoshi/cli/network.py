@@ -64,12 +64,10 @@ def parse(
     found, problems = {}, []
     for file in files:
         try:
-            found[str(file)] = netperf_output.parse(
-                file.read_text(encoding="utf-8", errors="replace"), command, str(file)
-            )
+            found[str(file)] = netperf_output.parse(file.read_text(encoding="utf-8", errors="replace"), command, str(file))
         except OSError as e:
             problems.append(
-                Problem("an output cannot be read", str(file), e.strerror or str(e), remedy="correct the path")
+                Problem(what="an output cannot be read", where=str(file), found=e.strerror or str(e), remedy="correct the path")
             )
         except HikkoshiError as e:
             problems += e.problems
@@ -142,9 +140,7 @@ def diagnose(
 
 
 def outage(
-    targets: Annotated[
-        list[str], typer.Argument(metavar="NAME=ADDRESS", help="a segment and an address to ping there")
-    ],
+    targets: Annotated[list[str], typer.Argument(metavar="NAME=ADDRESS", help="a segment and an address to ping there")],
     *,
     seconds: Annotated[int, typer.Option(min=1, max=14400, help="how long, unless stopped by Ctrl-C")] = 60,
     as_json: AsJson = False,
@@ -157,10 +153,7 @@ def outage(
 
     named = meter.targets(targets)
     with temporary.folder("outage") as folder:
-        with (
-            metering.measuring(named, folder / "outage.jsonl") as running,
-            contextlib.suppress(Interrupted),
-        ):
+        with metering.measuring(named, folder / "outage.jsonl") as running, contextlib.suppress(Interrupted):
             time.sleep(seconds)
         found = running.stop()
     if as_json:
@@ -196,9 +189,7 @@ def undo_remedy(
             treatment = Treatment(home, run.guest, run.id, served.since if served else "")
             where = (home, run.site, run.guest, run.id)
             run.preflight([*run.permission(), *service.checks(*where)])
-            run.ensure(
-                "undo the remedy", treatment.undone, lambda: treatment.undo(run.permit(), service.checks(*where))
-            )
+            run.ensure("undo the remedy", treatment.undone, lambda: treatment.undo(run.permit(), service.checks(*where)))
             run.verify([treatment.undone()])
             run.evidence([run.folder / "offloads.json", treatment.aside, *run.approvals()])
             outcome = "completed"

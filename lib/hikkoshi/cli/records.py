@@ -15,8 +15,7 @@ from hikkoshi.errors import BadInput, Problem
 
 def verify(
     path: Annotated[
-        Path | None,
-        typer.Argument(metavar="[PATH]", help="a record, a guest's records, or all \\[default: outputs/records]"),
+        Path | None, typer.Argument(metavar="[PATH]", help="a record, a guest's records, or all \\[default: outputs/records]")
     ] = None,
     *,
     allowed_signers: Annotated[
@@ -70,9 +69,7 @@ def acknowledge(
     record: Annotated[Path, typer.Argument(metavar="RECORD", help="a record that was sealed unsigned")],
     *,
     because: Annotated[str, typer.Option(metavar="WORDS", help="why it is, on one line")],
-    key: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="your key \\[default: signing.key in params/site.yml]")
-    ] = None,
+    key: Annotated[Path | None, typer.Option(metavar="FILE", help="your key \\[default: signing.key in params/site.yml]")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Sign that you know of a record that nobody signed, since there was no key yet; `hikkoshi verify` tells it apart then.
@@ -92,7 +89,13 @@ def acknowledge(
     if found.path != record.resolve() or flaws != inspection.UNSIGNED or not unsigned:
         remedy = "see what hikkoshi verify tells of it: this is for records that were sealed without a key, and for nothing else"
         raise Refused(
-            Problem("this is not to be acknowledged", str(record), flaws, "unsigned, and nothing else", remedy)
+            Problem(
+                what="this is not to be acknowledged",
+                where=str(record),
+                found=flaws,
+                expected="unsigned, and nothing else",
+                remedy=remedy,
+            )
         )
     own = key.expanduser().absolute() if key else home.path(home.site().signing.key)
     given = acknowledgement.give(home, found.path, found.identifier, own, because, ask=sys.stdin.isatty())
@@ -101,8 +104,6 @@ def acknowledge(
         said = {"by": given.by, "because": given.because, "sha256": given.sha256}
         Journal(home.folder(guest) / "journal.jsonl").append("acknowledged", of=name, **said)
     if as_json:
-        terminal.print_json(
-            {"record": found.identifier, "by": given.by, "because": given.because, "sha256": given.sha256}
-        )
+        terminal.print_json({"record": found.identifier, "by": given.by, "because": given.because, "sha256": given.sha256})
     else:
         terminal.say(f"{found.identifier}: {given}")

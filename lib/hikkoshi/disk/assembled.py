@@ -104,23 +104,53 @@ def _problems(parts: Sequence[tuple[int, Source]], heads: Sequence[bytes], size:
     """All that keeps these partitions from being one disk of `size` bytes."""
     xen = "see which images the guest's Xen configuration names, and as what"
     if not parts:
-        yield Problem("there is no partition to make a disk of", "", "none", "1 to 4", xen)
+        yield Problem(what="there is no partition to make a disk of", where="", found="none", expected="1 to 4", remedy=xen)
     for number, times in Counter(number for number, _ in parts).items():
         names = ", ".join(part.name for n, part in parts if n == number)
         if not 1 <= number <= 4:
             remedy = "a table has four entries: put the file systems onto fewer partitions before the guest moves"
-            yield Problem("a partition has no place in the table", names, f"number {number}", "1, 2, 3 or 4", remedy)
+            yield Problem(
+                what="a partition has no place in the table",
+                where=names,
+                found=f"number {number}",
+                expected="1, 2, 3 or 4",
+                remedy=remedy,
+            )
         if times > 1:
-            yield Problem("partitions have the same number", names, f"{times} times {number}", "each once", xen)
+            yield Problem(
+                what="partitions have the same number",
+                where=names,
+                found=f"{times} times {number}",
+                expected="each once",
+                remedy=xen,
+            )
     for (_, part), head in zip(parts, heads, strict=True):
         if part.size == 0 or part.size % SECTOR:
             expected = "a multiple of 512 bytes, and more than none"
-            yield Problem("a partition is empty or cut off", part.name, f"{part.size:,} bytes", expected, xen)
+            yield Problem(
+                what="a partition is empty or cut off",
+                where=part.name,
+                found=f"{part.size:,} bytes",
+                expected=expected,
+                remedy=xen,
+            )
         if (table := source.table(head)) != "none":
             remedy = f"this is a whole disk: move it as such, not as a partition; {xen}"
             found = f"a partition table of its own ({table})"
-            yield Problem("a partition is divided itself", part.name, found, "a file system, swap or LVM", remedy)
+            yield Problem(
+                what="a partition is divided itself",
+                where=part.name,
+                found=found,
+                expected="a file system, swap or LVM",
+                remedy=remedy,
+            )
     if size > _LARGEST:
         remedy = "give the guest several disks: move some of the partitions as disks of their own"
         where = ", ".join(part.name for _, part in parts)
-        yield Problem("the disk is too large for its table", where, f"{size:,} bytes", f"at most {_LARGEST:,}", remedy)
+        yield Problem(
+            what="the disk is too large for its table",
+            where=where,
+            found=f"{size:,} bytes",
+            expected=f"at most {_LARGEST:,}",
+            remedy=remedy,
+        )

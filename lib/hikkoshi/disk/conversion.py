@@ -59,18 +59,22 @@ def checks(copy: Path, vmdk: Path) -> list[Check]:
     remedy = "run 30-prepare first"
     return [
         Check(
-            "the prepared copy is there",
-            there,
-            str(copy) if there else missing,
-            "a file",
-            remedy,
-            str(copy),
+            title="the prepared copy is there",
+            ok=there,
+            found=str(copy) if there else missing,
+            expected="a file",
+            remedy=remedy,
+            where=str(copy),
             later=True,
         ),
-        _is_raw(copy) if there else Check("the copy is a raw disk", False, missing, "", remedy, str(copy), later=True),
+        _is_raw(copy)
+        if there
+        else Check(
+            title="the copy is a raw disk", ok=False, found=missing, expected="", remedy=remedy, where=str(copy), later=True
+        ),
         _has_room(copy, vmdk)
         if there
-        else Check("the disk has room", False, missing, "", remedy, str(vmdk), later=True),
+        else Check(title="the disk has room", ok=False, found=missing, expected="", remedy=remedy, where=str(vmdk), later=True),
         _can_compare(),
     ]
 
@@ -79,12 +83,12 @@ def complete(copy: Path, vmdk: Path) -> Check:
     """Whether the VMDK is there, whole, as it was recorded, and made of this very copy. Reads both to the end."""
     flaw = next(_flaws(copy, vmdk), "")
     return Check(
-        f"{vmdk.name} is made of the prepared copy",
-        not flaw,
-        flaw or f"{files.human(vmdk.stat().st_size)}, hashes as recorded",
-        "the VMDK with the recorded hash, made of the copy as it is now",
-        "run 40-convert in apply",
-        str(vmdk),
+        title=f"{vmdk.name} is made of the prepared copy",
+        ok=not flaw,
+        found=flaw or f"{files.human(vmdk.stat().st_size)}, hashes as recorded",
+        expected="the VMDK with the recorded hash, made of the copy as it is now",
+        remedy="run 40-convert in apply",
+        where=str(vmdk),
     )
 
 
@@ -170,7 +174,7 @@ def unwritten(e: OSError, needed: int, unfinished: Path) -> Problem:
     room = f"{files.human(shutil.disk_usage(unfinished.parent).free)} free"
     size = files.human(unfinished.stat().st_size) if unfinished.is_file() else "nothing"
     return Problem(
-        "the disk became full during the conversion" if full else "the VMDK cannot be written",
+        what="the disk became full during the conversion" if full else "the VMDK cannot be written",
         where=str(unfinished.parent),
         found=f"{e.strerror or e}; {room} beside an unfinished VMDK of {size}",
         expected=f"room for up to {files.human(needed)}",
@@ -184,15 +188,26 @@ def compare(copy: Path, vmdk: Path) -> Check:
     remedy = "do not use this VMDK: delete it, run 40-convert again, and test the machine's memory and disk"
     if not vmdk.is_file() or not copy.is_file():
         gone = vmdk if copy.is_file() else copy
-        return Check(title, False, f"{gone.name} is not there", "both files", "run 40-convert in apply", str(gone))
+        return Check(
+            title=title,
+            ok=False,
+            found=f"{gone.name} is not there",
+            expected="both files",
+            remedy="run 40-convert in apply",
+            where=str(gone),
+        )
     try:
         self_contained(vmdk)
     except BadInput as e:
-        return Check(title, False, e.problems[0].found, e.problems[0].expected, remedy, str(vmdk))
+        return Check(
+            title=title, ok=False, found=e.problems[0].found, expected=e.problems[0].expected, remedy=remedy, where=str(vmdk)
+        )
     both = copy.absolute(), vmdk.absolute()  # what begins with a slash is never taken for one of QEMU's protocols
     answer = tool.run(["qemu-img", "compare", "-f", "raw", "-F", "vmdk", *both], timeout=None, ok=(0, 1, 2, 3, 4))
     found = tool.tail(answer.stdout + answer.stderr, 1)
-    return Check(title, answer.returncode == 0, found, "Images are identical.", remedy, str(vmdk))
+    return Check(
+        title=title, ok=answer.returncode == 0, found=found, expected="Images are identical.", remedy=remedy, where=str(vmdk)
+    )
 
 
 def proofs(copy: Path, vmdk: Path) -> list[Check]:
@@ -210,11 +225,11 @@ def whole(vmdk: Path) -> Check:
         found = grains.examine(vmdk, size=made.copy_bytes)
     except HikkoshiError as e:
         p = e.problems[0]
-        return Check(title, False, p.found or p.what, expected, p.remedy, str(vmdk))
+        return Check(title=title, ok=False, found=p.found or p.what, expected=expected, remedy=p.remedy, where=str(vmdk))
     flaws = "; ".join(map(str, found.flaws[:5])) + ("; …" if len(found.flaws) > 5 else "")
     same = found.content == made.copy_digest
     words = flaws or f"{found.grains:,} grains, content digest {found.content[:16]}…"
-    return Check(title, same and not flaws, words, expected, remedy, str(vmdk))
+    return Check(title=title, ok=same and not flaws, found=words, expected=expected, remedy=remedy, where=str(vmdk))
 
 
 def table(folder: Path) -> Sequence[dict[str, str]]:
@@ -255,9 +270,9 @@ def _is_raw(copy: Path) -> Check:
         found = source.facts(copy)
     except HikkoshiError as e:
         p = e.problems[0]
-        return Check(title, False, p.found or p.what, p.expected, p.remedy, str(copy))
+        return Check(title=title, ok=False, found=p.found or p.what, expected=p.expected, remedy=p.remedy, where=str(copy))
     return Check(
-        title, True, f"{found.bytes:,} bytes, {found.allocated_bytes:,} allocated, boot loader {found.boot_loader}"
+        title=title, ok=True, found=f"{found.bytes:,} bytes, {found.allocated_bytes:,} allocated, boot loader {found.boot_loader}"
     )
 
 
@@ -272,21 +287,21 @@ def _has_room(copy: Path, vmdk: Path) -> Check:
     free = shutil.disk_usage(folder).free + (left_over.stat().st_blocks * 512 if left_over.is_file() else 0)
     needed = _needed(copy)
     return Check(
-        "the disk has room",
-        free >= needed,
-        f"{files.human(free)} free",
-        f"{files.human(needed)}, should nothing be compressible",
-        "make room in that folder, or put outputs/ on a larger disk",
-        str(folder),
+        title="the disk has room",
+        ok=free >= needed,
+        found=f"{files.human(free)} free",
+        expected=f"{files.human(needed)}, should nothing be compressible",
+        remedy="make room in that folder, or put outputs/ on a larger disk",
+        where=str(folder),
     )
 
 
 def _can_compare() -> Check:
     title = "qemu-img is there to compare disk and VMDK"
     try:
-        return Check(title, True, f"version {_version()}")
+        return Check(title=title, ok=True, found=f"version {_version()}")
     except ToolFailed as e:
-        return Check(title, False, e.problems[0].what, "any version", e.problems[0].remedy)
+        return Check(title=title, ok=False, found=e.problems[0].what, expected="any version", remedy=e.problems[0].remedy)
 
 
 def _version() -> str:

@@ -87,22 +87,22 @@ class RawDisk:
             except OSError as e:
                 raise StepFailed(
                     Problem(
-                        "the disk cannot be read",
-                        self.name,
-                        f"{e.strerror} between bytes {at:,} and {at + missing:,}",
-                        "all of the disk readable",
-                        "the kernel's log names the failing device; save what can be saved to another disk with ddrescue, "
+                        what="the disk cannot be read",
+                        where=self.name,
+                        found=f"{e.strerror} between bytes {at:,} and {at + missing:,}",
+                        expected="all of the disk readable",
+                        remedy="the kernel's log names the failing device; save what can be saved to another disk with ddrescue, "
                         "and move the guest from that copy",
                     )
                 ) from None
             if not piece:
                 raise BadInput(
                     Problem(
-                        "the disk image became shorter while it was read",
-                        self.name,
-                        f"its end at {at:,}",
-                        f"{self.size:,} bytes",
-                        _QUIET,
+                        what="the disk image became shorter while it was read",
+                        where=self.name,
+                        found=f"its end at {at:,}",
+                        expected=f"{self.size:,} bytes",
+                        remedy=_QUIET,
                     )
                 )
             pieces.append(piece)
@@ -116,11 +116,11 @@ class RawDisk:
             return
         raise StepFailed(
             Problem(
-                "the disk was changed while it was read",
-                self.name,
-                "; ".join(f"{k} {now[k]}, before {self._before[k]}" for k in now if now[k] != self._before[k]),
-                "nobody who writes to it",
-                _QUIET,
+                what="the disk was changed while it was read",
+                where=self.name,
+                found="; ".join(f"{k} {now[k]}, before {self._before[k]}" for k in now if now[k] != self._before[k]),
+                expected="nobody who writes to it",
+                remedy=_QUIET,
             )
         )
 
@@ -161,12 +161,12 @@ def written(device: int) -> int:
 def _cannot_open(path: Path, e: OSError) -> Problem:
     if e.errno == errno.EBUSY:
         return Problem(
-            "the device is in use",
-            str(path),
-            "mounted here, attached to a running guest, or part of another device",
-            "a device that nobody uses",
-            "shut the guest down, or take a snapshot of the volume and move the guest from that",
+            what="the device is in use",
+            where=str(path),
+            found="mounted here, attached to a running guest, or part of another device",
+            expected="a device that nobody uses",
+            remedy="shut the guest down, or take a snapshot of the volume and move the guest from that",
         )
     return Problem(
-        "the disk image cannot be read", str(path), e.strerror or str(e), remedy="see whether the path is right"
+        what="the disk image cannot be read", where=str(path), found=e.strerror or str(e), remedy="see whether the path is right"
     )

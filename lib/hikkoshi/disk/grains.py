@@ -108,12 +108,7 @@ class _Findings:
 
 
 def examine(
-    path: Path,
-    *,
-    size: int | None = None,
-    sha256: bool = False,
-    threads: int | None = None,
-    progress: Progress = silent,
+    path: Path, *, size: int | None = None, sha256: bool = False, threads: int | None = None, progress: Progress = silent
 ) -> Examined:
     """Decode every grain, and follow every marker and every table.
 
@@ -127,9 +122,7 @@ def examine(
     with path.open("rb") as f:
         fd, total = f.fileno(), os.fstat(f.fileno()).st_size
         if not header.stream:
-            found.add(
-                0, f"flags {header.flags:#x}, compression {header.compression}: this is no stream of deflated grains"
-            )
+            found.add(0, f"flags {header.flags:#x}, compression {header.compression}: this is no stream of deflated grains")
             return Examined(header, total, 0, tuple(found.flaws), "", "")
         if disk.size > header.capacity:
             found.add(0, f"a capacity of {header.capacity:,} bytes for a disk of {disk.size:,}")
@@ -142,9 +135,7 @@ def examine(
                     for flaw in flaws:
                         found.add(flaw.offset, flaw.what, harmless=bool(content))
                     if content and disk.add(grain.number * header.grain, content):
-                        found.add(
-                            grain.offset, f"a grain with data behind the disk's end at {disk.size:,}", harmless=True
-                        )
+                        found.add(grain.offset, f"a grain with data behind the disk's end at {disk.size:,}", harmless=True)
                     grains += 1
                 if not sha256:
                     progress(piece[-1][0].end, total, f"{files.human(piece[-1][0].end)} examined")
@@ -194,9 +185,7 @@ def _walk(fd: int, total: int, header: Header, met: memoryview, found: _Findings
         if address * SECTOR % header.grain or address * SECTOR >= header.capacity:
             found.add(grain.offset, f"a marker for sector {address:,} of the disk, where no grain begins")
         elif grain.number <= last:
-            found.add(
-                grain.offset, f"a grain for sector {address:,} of the disk behind one for a later sector, or the same"
-            )
+            found.add(grain.offset, f"a grain for sector {address:,} of the disk behind one for a later sector, or the same")
         else:
             last = grain.number
             met[grain.number] = grain.offset // SECTOR

@@ -33,9 +33,7 @@ _NAMED = (
     "on the machine it comes from, make it whole: qemu-img convert -f qcow2 -O qcow2 OLD NEW; if nobody there knows of another "
     "file, somebody may have written its name into the image to get at a file of this machine: ask the guest's owner"
 )
-_OPENED = (
-    "on the machine that has the key, convert it with qemu-img and `--object secret` to an image without encryption"
-)
+_OPENED = "on the machine that has the key, convert it with qemu-img and `--object secret` to an image without encryption"
 _MENDED = "on a copy of it, run qemu-img check -f qcow2 -r all; look into the guest's file systems before it moves"
 _FETCHED = "copy it anew from the machine it comes from, and compare checksums"
 
@@ -93,11 +91,11 @@ class ImageDisk:
         if changed := [f"{k} {now.get(k, 'gone')}, before {before[k]}" for k in before if now.get(k) != before[k]]:
             raise StepFailed(
                 Problem(
-                    "the disk image was changed while it was read",
-                    self.name,
-                    "; ".join(changed),
-                    "nobody who writes to it",
-                    "shut the guest down and leave its disk alone, or copy the image; then run the step again",
+                    what="the disk image was changed while it was read",
+                    where=self.name,
+                    found="; ".join(changed),
+                    expected="nobody who writes to it",
+                    remedy="shut the guest down and leave its disk alone, or copy the image; then run the step again",
                 )
             )
 
@@ -135,11 +133,11 @@ class ImageDisk:
         if '" lock' in self._words():
             raise BadInput(
                 Problem(
-                    "the disk image is in use",
-                    self.name,
-                    self._words(),
-                    "an image that no program writes to",
-                    "shut the guest down, and end what else has its disk open, or copy the image; then run the step again",
+                    what="the disk image is in use",
+                    where=self.name,
+                    found=self._words(),
+                    expected="an image that no program writes to",
+                    remedy="shut the guest down, and end what else has its disk open, or copy the image; then run the step again",
                 )
             )
         raise BadInput(_unreadable(self._path, self._words()))
@@ -158,9 +156,7 @@ class ImageDisk:
         except OSError as e:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 status = self._process.wait(1)
-                raise StepFailed(
-                    self._problem(f"the end of qemu-nbd {place}, status {status}: {self._words()}")
-                ) from None
+                raise StepFailed(self._problem(f"the end of qemu-nbd {place}, status {status}: {self._words()}")) from None
             raise StepFailed(self._problem(f"{e.strerror or e} from qemu-nbd {place}")) from None
         if isinstance(answer, int):
             raise StepFailed(self._problem(f"{os.strerror(answer)} {place}"))
@@ -171,11 +167,11 @@ class ImageDisk:
 
     def _problem(self, found: str) -> Problem:
         return Problem(
-            "the disk image cannot be read",
-            self.name,
-            found,
-            "all of the disk readable",
-            "see the kernel's log for a failing device or a lack of memory; if there is nothing, " + _FETCHED,
+            what="the disk image cannot be read",
+            where=self.name,
+            found=found,
+            expected="all of the disk readable",
+            remedy="see the kernel's log for a failing device or a lack of memory; if there is nothing, " + _FETCHED,
         )
 
     def _mapped(self, options: str) -> Iterator[tuple[int, int]]:
@@ -272,11 +268,11 @@ def _driver(path: Path, format: Format) -> str:
             return _vhd(path, footer)
     raise BadInput(
         Problem(
-            "the disk image is not of the format that was given",
-            str(path),
-            "no such header" if format == "qcow2" else "no such footer",
-            "the header of qcow2, version 2 or 3" if format == "qcow2" else "the footer of a VHD at the file's end",
-            f"see which format the disk has in the guest's Xen configuration; if it is right, {_FETCHED}",
+            what="the disk image is not of the format that was given",
+            where=str(path),
+            found="no such header" if format == "qcow2" else "no such footer",
+            expected="the header of qcow2, version 2 or 3" if format == "qcow2" else "the footer of a VHD at the file's end",
+            remedy=f"see which format the disk has in the guest's Xen configuration; if it is right, {_FETCHED}",
         )
     )
 
@@ -296,7 +292,11 @@ def _qcow2(path: Path, head: bytes) -> str:
         (features & 1, "the disk image was not closed properly", "QEMU's mark dirty", closed, _MENDED),
         (features & 2, "the disk image is damaged", "QEMU's mark corrupt", "an image without damage", _MENDED),
     )
-    if problems := [Problem(what, str(path), *rest) for flawed, what, *rest in flaws if flawed]:
+    if problems := [
+        Problem(what=what, where=str(path), found=found, expected=expected, remedy=remedy)
+        for flawed, what, found, expected, remedy in flaws
+        if flawed
+    ]:
         raise BadInput(*problems)
     return "driver=qcow2"
 
@@ -307,11 +307,11 @@ def _vhd(path: Path, footer: bytes) -> str:
     if kind not in (2, 3):
         raise BadInput(
             Problem(
-                "the disk image does not hold all of the disk",
-                str(path),
-                "a differencing VHD, the upper one of several files" if kind == 4 else f"a VHD of type {kind}",
-                "a fixed or a dynamic VHD",
-                "on the machine it comes from, make it whole: vhd-util coalesce, or export the guest, or copy its disk",
+                what="the disk image does not hold all of the disk",
+                where=str(path),
+                found="a differencing VHD, the upper one of several files" if kind == 4 else f"a VHD of type {kind}",
+                expected="a fixed or a dynamic VHD",
+                remedy="on the machine it comes from, make it whole: vhd-util coalesce, or export the guest, or copy its disk",
             )
         )
     return "driver=vpc" + (",force_size_calc=current_size" if size > cylinders * heads * sectors * 512 else "")
@@ -325,9 +325,11 @@ def _refuse_damaged(path: Path, options: str) -> None:
 
 
 def _damaged(path: Path, found: str) -> Problem:
-    return Problem("the disk image is damaged or cut off", str(path), found, "a whole image", _FETCHED)
+    return Problem(
+        what="the disk image is damaged or cut off", where=str(path), found=found, expected="a whole image", remedy=_FETCHED
+    )
 
 
 def _unreadable(path: Path, found: str) -> Problem:
     remedy = f"see whether the path is right, and whether it is a file that you may read; if it is, {_FETCHED}"
-    return Problem("the disk image cannot be opened", str(path), found, "an image file", remedy)
+    return Problem(what="the disk image cannot be opened", where=str(path), found=found, expected="an image file", remedy=remedy)

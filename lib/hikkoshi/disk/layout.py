@@ -166,6 +166,12 @@ def _descriptor(capacity: int, name: str, identity: str) -> bytes:
     ).encode()
     if len(text) > _DESCRIPTOR * SECTOR:
         raise BadInput(
-            Problem("the VMDK's name is too long", name, f"{len(name)} characters", "a short one", "choose another")
+            Problem(
+                what="the VMDK's name is too long",
+                where=name,
+                found=f"{len(name)} characters",
+                expected="a short one",
+                remedy="choose another",
+            )
         )
     return text.ljust(_DESCRIPTOR * SECTOR, b"\0")

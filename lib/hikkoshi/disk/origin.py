@@ -92,10 +92,7 @@ class Origin(BaseModel):
     def occupied(self) -> int:
         """Bytes that it takes up where it is: of a device all."""
         status = [p.path.stat() for p in self.parts]
-        sizes = [
-            _size(p.path) if stat.S_ISBLK(s.st_mode) else 512 * s.st_blocks
-            for p, s in zip(self.parts, status, strict=True)
-        ]
+        sizes = [_size(p.path) if stat.S_ISBLK(s.st_mode) else 512 * s.st_blocks for p, s in zip(self.parts, status, strict=True)]
         return sum(sizes)
 
 

@@ -22,12 +22,25 @@ from hikkoshi import tool
 from hikkoshi.errors import BadInput, Problem, StepFailed, ToolFailed
 
 SECTOR = 512
-SSH = ("ssh", "-T", *(word for option in (
-    "BatchMode=yes", "ConnectTimeout=15", "ServerAliveInterval=15", "ServerAliveCountMax=4",
-    # whatever ssh_config says for people who log in: no command and no tunnels of its own, and no other session that ends
-    # with one of ours
-    "RemoteCommand=none", "ClearAllForwardings=yes", "ControlMaster=no",
-) for word in ("-o", option)))  # fmt: skip
+SSH = (
+    "ssh",
+    "-T",
+    *(
+        word
+        for option in (
+            "BatchMode=yes",
+            "ConnectTimeout=15",
+            "ServerAliveInterval=15",
+            "ServerAliveCountMax=4",
+            # whatever ssh_config says for people who log in: no command and no tunnels of its own, and no other session that ends
+            # with one of ours
+            "RemoteCommand=none",
+            "ClearAllForwardings=yes",
+            "ControlMaster=no",
+        )
+        for word in ("-o", option)
+    ),
+)
 _QUIET = "shut the guest down and leave its disk alone, or take a snapshot of the volume; then run the step again"
 # What the disk is and how it stands, in what coreutils 5.97 and Linux 2.6.18 have. How many sectors were written is the
 # seventh of a device's statistics (Linux, Documentation/block/stat.rst).
@@ -69,8 +82,8 @@ def address(url: str) -> tuple[str, str, tuple[str, ...]]:
     if split.scheme != "ssh" or port < 0 or split.query or split.fragment or not plain or not printable:
         raise BadInput(
             Problem(
-                "this is no address of a disk",
-                url,
+                what="this is no address of a disk",
+                where=url,
                 expected="ssh://[user@]host[:port]/path, the path from the root on",
                 remedy="name the host as ssh knows it; write %20 for a space, %3F for ? and %23 for # in the path",
             )
@@ -94,7 +107,13 @@ class RemoteDisk:
         if self.size == 0 or self.size % SECTOR:
             found, remedy = f"{self.size:,} bytes", "see whether the guest's Xen configuration names the right disk"
             raise BadInput(
-                Problem("the disk is empty or cut off", self.name, found, "whole sectors of 512 bytes", remedy)
+                Problem(
+                    what="the disk is empty or cut off",
+                    where=self.name,
+                    found=found,
+                    expected="whole sectors of 512 bytes",
+                    remedy=remedy,
+                )
             )
         self._plain = sha256()
         self._turn = threading.Condition()
@@ -168,31 +187,57 @@ class RemoteDisk:
             remedy = f"type `{line}` here until it works without a question: host key, key and agent, ssh_config(5)"
             found = e.problems[0].found
             raise ToolFailed(
-                Problem("the Dom-0 cannot be reached by ssh", self._host, found, "a shell there", remedy)
+                Problem(
+                    what="the Dom-0 cannot be reached by ssh",
+                    where=self._host,
+                    found=found,
+                    expected="a shell there",
+                    remedy=remedy,
+                )
             ) from None
         if said.startswith("lacks "):
             needed = "sh, dd, gzip, sha256sum, stat, readlink, blockdev"
-            raise ToolFailed(Problem("the Dom-0 lacks a program", self._host, said[6:], needed, "install it there"))
+            raise ToolFailed(
+                Problem(
+                    what="the Dom-0 lacks a program", where=self._host, found=said[6:], expected=needed, remedy="install it there"
+                )
+            )
         if not said.startswith("size="):
             remedy = "see whether the path is right, and whether this user may read it there"
             raise BadInput(
-                Problem("the disk cannot be read", self.name, said, "a raw disk image or a block device", remedy)
+                Problem(
+                    what="the disk cannot be read",
+                    where=self.name,
+                    found=said,
+                    expected="a raw disk image or a block device",
+                    remedy=remedy,
+                )
             )
         state = dict(pair.partition("=")[::2] for pair in said.split("|"))
         if not re.fullmatch(r"[0-9]{1,19}", state["size"]) or len(state) < 2 or "" in state.values():
             remedy = f"see what `ssh {self._host} sh` prints beside what it is asked: something answers in its place"
             told = "size=BYTES|…, whole numbers and no words of others"
             raise ToolFailed(
-                Problem("the Dom-0's answer about the disk is not understood", self.name, said, told, remedy)
+                Problem(
+                    what="the Dom-0's answer about the disk is not understood",
+                    where=self.name,
+                    found=said,
+                    expected=told,
+                    remedy=remedy,
+                )
             )
         return state
 
     def _broken(self, found: str) -> Problem:
         remedy = "see whether the Dom-0, its disk and the network are well, then run this again"
-        return Problem("the disk did not come over ssh", self.name, found, f"{self.size:,} bytes", remedy)
+        return Problem(
+            what="the disk did not come over ssh", where=self.name, found=found, expected=f"{self.size:,} bytes", remedy=remedy
+        )
 
     def _changed(self, found: str, expected: str) -> Problem:
-        return Problem("the disk was changed while it was read", self.name, found, expected, _QUIET)
+        return Problem(
+            what="the disk was changed while it was read", where=self.name, found=found, expected=expected, remedy=_QUIET
+        )
 
 
 class _Running:

@@ -62,9 +62,7 @@ def facts(path: Path) -> DiskFacts:
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as e:
-        raise BadInput(
-            _problem("the disk image cannot be read", path, e.strerror or str(e), "a raw disk image")
-        ) from None
+        raise BadInput(_problem("the disk image cannot be read", path, e.strerror or str(e), "a raw disk image")) from None
     try:
         status = os.fstat(fd)
         device = stat.S_ISBLK(status.st_mode)
@@ -78,15 +76,13 @@ def facts(path: Path) -> DiskFacts:
             raise BadInput(_problem("the disk image is cut off", path, f"{size:,} bytes", "a multiple of 512 bytes"))
         head, end = os.pread(fd, HEAD, 0), os.pread(fd, SECTOR, size - SECTOR)
     except OSError as e:
-        raise BadInput(
-            _problem("the disk image cannot be read", path, e.strerror or str(e), "a raw disk image")
-        ) from None
+        raise BadInput(_problem("the disk image cannot be read", path, e.strerror or str(e), "a raw disk image")) from None
     finally:
         os.close(fd)
     if other := foreign(head, end):
         raise BadInput(
             Problem(
-                "the disk image carries the header of another format",
+                what="the disk image carries the header of another format",
                 where=str(path),
                 found=f"a header of {other}",
                 expected="a raw disk: boot sector and partitions",
@@ -154,4 +150,10 @@ def boot_loader(head: bytes) -> BootLoader:
 
 
 def _problem(what: str, path: Path, found: str, expected: str) -> Problem:
-    return Problem(what, str(path), found, expected, "see whether the guest's Xen configuration names the right disk")
+    return Problem(
+        what=what,
+        where=str(path),
+        found=found,
+        expected=expected,
+        remedy="see whether the guest's Xen configuration names the right disk",
+    )

@@ -102,12 +102,7 @@ def write(
 
 
 def transfer(
-    source: Source,
-    sinks: Sequence[Sink],
-    *,
-    level: Level = "fast",
-    threads: int | None = None,
-    progress: Progress = silent,
+    source: Source, sinks: Sequence[Sink], *, level: Level = "fast", threads: int | None = None, progress: Progress = silent
 ) -> Transfer:
     """Read the disk once, and put its grains into all the sinks. Errors as of `write`, and those of the sinks."""
     _refuse_too_large(source)
@@ -233,11 +228,12 @@ def _refuse_too_large(source: Source) -> None:
         return
     raise BadInput(
         Problem(
-            "the disk does not fit into a VMDK stream",
-            source.name,
-            f"{source.size:,} bytes",
-            f"between 1 and {LARGEST:,} bytes: grain tables count sectors in 32 bits, and readers of sparse VMDKs stop at 2 TiB",
-            "move its file systems onto disks of at most 2 TiB each before the guest moves",
+            what="the disk does not fit into a VMDK stream",
+            where=source.name,
+            found=f"{source.size:,} bytes",
+            expected=f"between 1 and {LARGEST:,} bytes: grain tables count sectors in 32 bits, and readers of sparse "
+            "VMDKs stop at 2 TiB",
+            remedy="move its file systems onto disks of at most 2 TiB each before the guest moves",
         )
     )
 
@@ -245,10 +241,10 @@ def _refuse_too_large(source: Source) -> None:
 def _too_long(name: str) -> StepFailed:
     return StepFailed(
         Problem(
-            "the VMDK stream became too long",
-            name,
-            "2 TiB of stream, and more of the disk to come",
-            "less than 2 TiB: grain tables count sectors in 32 bits",
-            "move a part of the disk's content, which hardly compresses, onto another disk before the guest moves",
+            what="the VMDK stream became too long",
+            where=name,
+            found="2 TiB of stream, and more of the disk to come",
+            expected="less than 2 TiB: grain tables count sectors in 32 bits",
+            remedy="move a part of the disk's content, which hardly compresses, onto another disk before the guest moves",
         )
     )

@@ -76,7 +76,7 @@ def opened(places: Sequence[str], format: Format = "raw", *, partitions: bool = 
     if not places or (len(places) > 1 and not partitions):
         raise BadInput(
             Problem(
-                "more than one source for one disk",
+                what="more than one source for one disk",
                 found=", ".join(places) or "none",
                 expected="one disk",
                 remedy="say --partitions if they are the single partitions of one disk, in their order: xvda1, xvda2, …",
@@ -85,8 +85,8 @@ def opened(places: Sequence[str], format: Format = "raw", *, partitions: bool = 
     if partitions and any("://" in place for place in places):
         raise BadInput(
             Problem(
-                "partitions cannot be put together over ssh",
-                ", ".join(places),
+                what="partitions cannot be put together over ssh",
+                where=", ".join(places),
                 expected="image files or block devices of this machine",
                 remedy="copy them here first: a disk over ssh can be read only once, and their beginnings are looked at before",
             )
@@ -101,11 +101,11 @@ def _opened(place: str, format: Format) -> contextlib.AbstractContextManager[Sou
         if format != "raw":
             raise BadInput(
                 Problem(
-                    "a disk over ssh has to be raw",
-                    place,
-                    format,
-                    "raw",
-                    "copy the image here first, then convert the copy",
+                    what="a disk over ssh has to be raw",
+                    where=place,
+                    found=format,
+                    expected="raw",
+                    remedy="copy the image here first, then convert the copy",
                 )
             )
         return RemoteDisk(*address(place))
@@ -129,18 +129,22 @@ def alone(disk: Source, target: Path) -> Iterator[Path]:
     if not folder.is_dir():
         raise BadInput(
             Problem(
-                "the folder for the VMDK is not there", str(folder), "no folder", "a folder", "make it, or name another"
+                what="the folder for the VMDK is not there",
+                where=str(folder),
+                found="no folder",
+                expected="a folder",
+                remedy="make it, or name another",
             )
         )
     if target.exists() or target.is_symlink():
         what = "the disk itself" if str(target) == disk.name else "something of that name"
         raise Refused(
             Problem(
-                "the VMDK is there already, and nothing is overwritten",
-                str(target),
-                what,
-                "nothing",
-                "give another name, or remove it first",
+                what="the VMDK is there already, and nothing is overwritten",
+                where=str(target),
+                found=what,
+                expected="nothing",
+                remedy="give another name, or remove it first",
             )
         )
     part = target.with_name(target.name + ".part")
@@ -159,11 +163,11 @@ def _lock(fd: int, part: Path) -> None:
     except BlockingIOError:
         raise Busy(
             Problem(
-                "another conversion writes this VMDK",
-                str(part),
-                "the unfinished file is in use",
-                "nobody",
-                "wait until it ends, or give another name",
+                what="another conversion writes this VMDK",
+                where=str(part),
+                found="the unfinished file is in use",
+                expected="nobody",
+                remedy="wait until it ends, or give another name",
             )
         ) from None
 

@@ -70,9 +70,7 @@ def self_contained(path: Path) -> None:
     except OSError as e:
         raise _bad(path, e.strerror or str(e), "a VMDK that can be read") from None
     if not first[3] or not header.capacity:
-        raise _bad(
-            path, "a capacity of 0, so that its descriptor would name the disk's files", "all of the disk in the file"
-        )
+        raise _bad(path, "a capacity of 0, so that its descriptor would name the disk's files", "all of the disk in the file")
     parent = header.descriptor.get("parentCID", "ffffffff").lower()
     if b"parentfilenamehint" in text.lower() or parent != "ffffffff":
         raise _bad(path, "the name of a parent, which would be read too", "all of the disk in the file")
@@ -106,52 +104,40 @@ def check_stream(path: Path, capacity: int) -> list[Check]:
         header = read(path)
     except BadInput as e:
         p = e.problems[0]
-        return [Check("the VMDK is a sparse VMDK", False, p.found, p.expected, p.remedy, where)]
+        return [
+            Check(title="the VMDK is a sparse VMDK", ok=False, found=p.found, expected=p.expected, remedy=p.remedy, where=where)
+        ]
     try:
         end = used(path)
         whole = Check(
-            "the VMDK is whole",
-            path.stat().st_size >= end,
-            f"{path.stat().st_size:,} bytes, the last grain ends at {end:,}",
-            "nothing cut off",
-            _REMEDY,
-            where,
+            title="the VMDK is whole",
+            ok=path.stat().st_size >= end,
+            found=f"{path.stat().st_size:,} bytes, the last grain ends at {end:,}",
+            expected="nothing cut off",
+            remedy=_REMEDY,
+            where=where,
         )
     except BadInput as e:
         p = e.problems[0]
-        whole = Check("the VMDK is whole", False, p.found, p.expected, p.remedy, where)
+        whole = Check(title="the VMDK is whole", ok=False, found=p.found, expected=p.expected, remedy=p.remedy, where=where)
     kind, adapter = header.descriptor.get("createType", "none"), header.descriptor.get("ddb.adapterType", "none")
     facts = (
         ("the VMDK's version is one that ESXi takes", header.version == 3, str(header.version), "3"),
-        (
-            "the VMDK is a stream",
-            header.stream,
-            f"flags {header.flags:#x}, compression {header.compression}",
-            "deflated grains",
-        ),
+        ("the VMDK is a stream", header.stream, f"flags {header.flags:#x}, compression {header.compression}", "deflated grains"),
         ("the VMDK calls itself a stream", kind == "streamOptimized", kind, "streamOptimized"),
         ("the VMDK names a SCSI adapter", adapter == "lsilogic", adapter, "lsilogic"),
-        (
-            "the VMDK has the planned capacity",
-            header.capacity == capacity,
-            f"{header.capacity:,} bytes",
-            f"{capacity:,} bytes",
-        ),
-        (
-            "the capacity is whole grains",
-            header.capacity % header.grain == 0,
-            f"grain {header.grain:,} bytes",
-            "no rest",
-        ),
+        ("the VMDK has the planned capacity", header.capacity == capacity, f"{header.capacity:,} bytes", f"{capacity:,} bytes"),
+        ("the capacity is whole grains", header.capacity % header.grain == 0, f"grain {header.grain:,} bytes", "no rest"),
         ("the grain tables have VMware's size", header.table_entries == 512, str(header.table_entries), "512 entries"),
-        (
-            "no transfer as text has damaged the file",
-            header.newlines == b"\n \r\n",
-            repr(header.newlines),
-            repr(b"\n \r\n"),
-        ),
+        ("no transfer as text has damaged the file", header.newlines == b"\n \r\n", repr(header.newlines), repr(b"\n \r\n")),
     )
-    return [*(Check(title, ok, found, expected, _REMEDY, where) for title, ok, found, expected in facts), whole]
+    return [
+        *(
+            Check(title=title, ok=ok, found=found, expected=expected, remedy=_REMEDY, where=where)
+            for title, ok, found, expected in facts
+        ),
+        whole,
+    ]
 
 
 def _fields(fd: int, offset: int, path: Path) -> tuple[Any, ...]:
@@ -167,13 +153,9 @@ def _header(fd: int, path: Path) -> Header:
     size = os.fstat(fd).st_size
     if fields[9] == AT_END:
         fields = _fields(fd, max(0, size - 2 * SECTOR), path)  # the last two sectors: footer, end-of-stream marker
-    _, version, flags, capacity, grain, start, length, entries, _, directory, overhead, _, newlines, compression = (
-        fields
-    )
+    _, version, flags, capacity, grain, start, length, entries, _, directory, overhead, _, newlines, compression = fields
     if not 1 <= grain <= 128 or not 1 <= entries <= 1 << 16 or capacity > _LARGEST * grain:
-        raise _bad(
-            path, f"capacity {capacity} and grain {grain} sectors, {entries} entries a table", "sizes that VMware uses"
-        )
+        raise _bad(path, f"capacity {capacity} and grain {grain} sectors, {entries} entries a table", "sizes that VMware uses")
     if not 0 < length * SECTOR <= _DESCRIPTOR or (start + length) * SECTOR > size:
         raise _bad(path, f"{size:,} bytes", f"a descriptor of {length} sectors at sector {start}, and grains behind it")
     text = os.pread(fd, length * SECTOR, start * SECTOR).split(b"\0", 1)[0]
@@ -224,9 +206,7 @@ def _end_of_grains(fd: int, header: Header, path: Path) -> int:
         raise _bad(path, f"{size:,} bytes", f"a grain at byte {last * SECTOR:,}")
     address, length = map(int, MARKER.unpack(marker))
     if address * SECTOR != number * header.grain or not length:
-        raise _bad(
-            path, f"a grain for sector {address} at byte {last * SECTOR:,}", f"sector {number * header.grain // SECTOR}"
-        )
+        raise _bad(path, f"a grain for sector {address} at byte {last * SECTOR:,}", f"sector {number * header.grain // SECTOR}")
     return max(end, last * SECTOR + MARKER.size + length)
 
 
@@ -238,4 +218,4 @@ def _numbers(fd: int, offset: int, count: int, path: Path) -> tuple[int, ...]:
 
 
 def _bad(path: Path, found: str, expected: str) -> BadInput:
-    return BadInput(Problem("this is no usable VMDK", str(path), found, expected, _REMEDY))
+    return BadInput(Problem(what="this is no usable VMDK", where=str(path), found=found, expected=expected, remedy=_REMEDY))

@@ -66,8 +66,7 @@ def matrix_words(cells: Cells) -> str:
     told = "; ".join(
         f"{segment}: "
         + ", ".join(
-            f"{column} {_verdict(ratio)}" + (f" {ratio.as_share}" if ratio is not None else "")
-            for column, ratio in row.items()
+            f"{column} {_verdict(ratio)}" + (f" {ratio.as_share}" if ratio is not None else "") for column, ratio in row.items()
         )
         for segment, row in cells.items()
     )
@@ -99,11 +98,7 @@ def counters(counts: Counts) -> Figure:
                 hatch=None if solid else "////",
             )
             ax.annotate(
-                _beside(count, first, is_first=n == 1),
-                (count, y + n),
-                textcoords="offset points",
-                xytext=(5, 0),
-                va="center",
+                _beside(count, first, is_first=n == 1), (count, y + n), textcoords="offset points", xytext=(5, 0), va="center"
             )
         ax.plot([first, first], [y + 0.5, y + len(group) + 0.5], color=INK, linestyle="dashed", linewidth=1.2)
         y += len(group) + 1
@@ -120,8 +115,7 @@ def counters(counts: Counts) -> Figure:
 def counters_words(counts: Counts) -> str:
     """What `counters` shows, in words."""
     told = " ".join(
-        f"{what}: " + ", ".join(f"{where} {count}" for where, count in group.items()) + "."
-        for what, group in counts.items()
+        f"{what}: " + ", ".join(f"{where} {count}" for where, count in group.items()) + "." for what, group in counts.items()
     )
     return f"Counts that should be equal within each group. {told}"
 

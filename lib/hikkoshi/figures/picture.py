@@ -68,9 +68,7 @@ def _map(ax: Axes, cells: NDArray[np.float64], size: int) -> None:
     ax.set_yticks([0, ROWS - 1], ["0", files.human(size)])
     ax.set_title(f"the disk from its beginning to its end, {files.human(size / cells.shape[0])} in a cell", fontsize=10)
     found = cells.mean(axis=0)
-    words = [
-        Patch(color=c, label=f"{name}: {files.human(size * p)}") for (name, c), p in zip(KINDS, found, strict=True)
-    ]
+    words = [Patch(color=c, label=f"{name}: {files.human(size * p)}") for (name, c), p in zip(KINDS, found, strict=True)]
     ax.legend(handles=words, loc="upper center", bbox_to_anchor=(0.5, -0.02), ncols=3, frameon=False)
 
 

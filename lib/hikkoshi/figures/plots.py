@@ -67,9 +67,7 @@ def turns(series: Series) -> Figure:
     medians = {p: _median(series.of(p)) for p in _names(series) if series.of(p)}
     _runs(ax, made, medians, series.unit, log=_collapsed(series))
     for run in series.failures:
-        ax.annotate(
-            "×\nnot\nmade", (run.number, 0.01), xycoords=("data", "axes fraction"), ha="center", fontsize="small"
-        )
+        ax.annotate("×\nnot\nmade", (run.number, 0.01), xycoords=("data", "axes fraction"), ha="center", fontsize="small")
     for look in series.looks:
         after = max(made.loc[made["path"] == p, "run"].iloc[look.runs - 1] for p in _names(series)) + 0.5
         ax.axvline(after, color="#777777", linestyle="dotted", linewidth=1.2)

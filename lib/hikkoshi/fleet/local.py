@@ -64,9 +64,7 @@ class Fleet:
                 document = json.loads(answer.read())
             except ValueError:  # it died
                 document = {"message": last}
-        one: dict[str, Any] = document.get("guests", [{"guest": guest, "steps": [], "error": document.get("message")}])[
-            0
-        ]
+        one: dict[str, Any] = document.get("guests", [{"guest": guest, "steps": [], "error": document.get("message")}])[0]
         if self._stopped_by and code:
             code = 128 + self._stopped_by
         return {**one, "exit_code": code if code >= 0 else 128 - code}

@@ -22,7 +22,7 @@ def step(name: str) -> str:
     close = nearest(name, list(words)).removeprefix("did you mean ").removesuffix("?")
     raise BadInput(
         Problem(
-            "no such step",
+            what="no such step",
             found=repr(name),
             expected="one of: " + ", ".join(STEPS),
             remedy=f"did you mean {words[close]}?" if close else "give its number, such as 40",
@@ -37,7 +37,7 @@ def selection(first: str | None, last: str | None) -> list[str]:
     if "75-rollback" in (begin, end) and begin != end:
         raise BadInput(
             Problem(
-                "the rollback is a step of its own",
+                what="the rollback is a step of its own",
                 found=f"from {begin} through {end}",
                 expected="nothing before or after it in one command",
                 remedy="hikkoshi run GUEST --only 75 --apply",
@@ -51,7 +51,7 @@ def selection(first: str | None, last: str | None) -> list[str]:
         asked = last is None and begin in ON_REQUEST
         raise BadInput(
             Problem(
-                f"{begin} is done only when it is asked for by name" if asked else "the steps are in the wrong order",
+                what=f"{begin} is done only when it is asked for by name" if asked else "the steps are in the wrong order",
                 found=f"from {begin} through {end}",
                 expected="a first step that is not after the last",
                 remedy=f"hikkoshi run GUEST --only {begin[:2]}" if asked else "exchange the two",

@@ -100,7 +100,7 @@ def _died(status: int, errors: Sequence[bytes], listener: threading.Thread, job:
     words = b"".join(errors).decode(errors="replace")
     return ToolFailed(
         Problem(
-            "the program that opens guest disks ended without a result",
+            what="the program that opens guest disks ended without a result",
             where=job["disk"],
             found=f"exit status {status}: {tool.tail(words)}",
             expected=f"a result within {job['seconds']} s",
@@ -118,12 +118,7 @@ _KINDS: dict[str, tuple[type[HikkoshiError], str, str, str]] = {
         "a whole disk with a partition table and a boot loader",
         "check that this is the right image; single partitions have to stand as such in the Xen configuration (xvda1, xvda2 …)",
     ),
-    "crypto_LUKS": (
-        BadInput,
-        "the guest's root is encrypted",
-        "file systems that can be read without a passphrase",
-        _LATER,
-    ),
+    "crypto_LUKS": (BadInput, "the guest's root is encrypted", "file systems that can be read without a passphrase", _LATER),
     "no-root": (
         BadInput,
         "the disk holds no Linux guest",
@@ -162,12 +157,7 @@ _KINDS: dict[str, tuple[type[HikkoshiError], str, str, str]] = {
         "what the survey read",
         "run 10-survey and 20-plan again, have the new plan approved, then run 30-prepare",
     ),
-    "space": (
-        BadInput,
-        "too little room in the guest for a second initrd",
-        "",
-        "remove old kernels in the running guest",
-    ),
+    "space": (BadInput, "too little room in the guest for a second initrd", "", "remove old kernels in the running guest"),
     "fsck": (
         BadInput,
         "a file system in the guest is damaged",
@@ -198,4 +188,6 @@ _KINDS: dict[str, tuple[type[HikkoshiError], str, str, str]] = {
 def _explained(error: dict[str, str], disk: str) -> HikkoshiError:
     kind, what, expected, remedy = _KINDS[error["kind"]]
     where = f"{disk}: {error['path']}" if "path" in error else disk
-    return kind(Problem(what, where, error.get("found", ""), error.get("expected", expected), remedy))
+    return kind(
+        Problem(what=what, where=where, found=error.get("found", ""), expected=error.get("expected", expected), remedy=remedy)
+    )

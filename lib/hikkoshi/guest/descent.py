@@ -45,20 +45,21 @@ class Descent:
         if not signs or not self._source.device:
             return replace(signs, title=TITLE)
         if in_service:
-            return Check(TITLE, True, "in service in vSphere already", unseen="not needed")
+            return Check(title=TITLE, ok=True, found="in service in vSphere already", unseen="not needed")
         assert self._plan is not None  # else there is no copy of it
         surveyed = self._plan.source_digest
         if self._read is None or self._source.written_since(self._read[2]):
             return replace(signs, title=TITLE, ok=False, unseen="", expected=f"all of it, content digest {surveyed}")
         content, seconds, _ = self._read
         return Check(
-            TITLE,
-            content == surveyed,
-            f"all of it was read again in {seconds:.0f} s, content digest {content}",
-            f"content digest {surveyed}, of survey and plan",
-            f"the machine in vSphere would be an older one: start the source again (75-rollback), agree on another time; then, "
+            title=TITLE,
+            ok=content == surveyed,
+            found=f"all of it was read again in {seconds:.0f} s, content digest {content}",
+            expected=f"content digest {surveyed}, of survey and plan",
+            remedy="the machine in vSphere would be an older one: start the source again (75-rollback), agree on "
+            "another time; then, "
             f"with the source off, {prepared.anew(self._copy.stem)}",
-            str(self._source),
+            where=str(self._source),
         )
 
     def read(self, progress: Progress = silent) -> None:
@@ -103,11 +104,11 @@ def chain(folder: Path, plan: Planned | None) -> Check:
     )
     problem = next((words for words, bad in problems if bad), "")
     return Check(
-        "the VMDK is of the source that was surveyed",
-        not problem,
-        problem or f"content digest {surveyed}",
-        f"content digest {surveyed}, of survey and plan",
-        "run 20-plan, then 30-prepare and all that follows again",
-        str(folder),
+        title="the VMDK is of the source that was surveyed",
+        ok=not problem,
+        found=problem or f"content digest {surveyed}",
+        expected=f"content digest {surveyed}, of survey and plan",
+        remedy="run 20-plan, then 30-prepare and all that follows again",
+        where=str(folder),
         later=True,
     )

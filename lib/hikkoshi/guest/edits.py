@@ -72,11 +72,7 @@ def decided(
         ("/etc/default/grub", grub2.defaults, xen),
         ("/boot/grub/device.map", grub.device_map, "the boot disk's new name"),
         ("/etc/sysconfig/grub", sysconfig.boot_disk, "the boot disk's new name"),
-        (
-            "/etc/sysconfig/kernel",
-            lambda t: sysconfig.default_kernel(t, package),
-            f"updates of {package} stay the default",
-        ),
+        ("/etc/sysconfig/kernel", lambda t: sysconfig.default_kernel(t, package), f"updates of {package} stay the default"),
         ("/etc/fstab", fstab.prepared, names),
         ("/etc/crypttab", leftovers.crypttab, names),
         ("/etc/lvm/lvm.conf", lvm.prepared, names),
@@ -91,11 +87,7 @@ def decided(
             "a screen that VMware has",
         ),
         ("/etc/sysctl.conf", leftovers.sysctl, "settings that only Xen's kernel knew"),
-        (
-            "/etc/modprobe.conf",
-            lambda t: modprobe.prepared(t, macs, nic_module, modules),
-            "NICs and disk on VMware's drivers",
-        ),
+        ("/etc/modprobe.conf", lambda t: modprobe.prepared(t, macs, nic_module, modules), "NICs and disk on VMware's drivers"),
         (pinning.RULES, lambda t: pinning.rules(t, macs), "every NIC keeps its name by its MAC"),
     ]
     for interface in facts.interfaces:
@@ -108,9 +100,7 @@ def decided(
 
         def boots(text: str) -> str:
             made = menu.MENUS[menu_path].prepared(text, kernel.index)
-            return grub.with_arguments(
-                made, kernel.index, clock.arguments(facts)
-            )  # none but for GRUB legacy's releases
+            return grub.with_arguments(made, kernel.index, clock.arguments(facts))  # none but for GRUB legacy's releases
 
         changes.insert(0, (menu_path, boots, why))
     edits = [_menu_made(facts, kernel)] if facts.boot_loader == "none" else []
@@ -137,10 +127,7 @@ def decided(
             ]
     if facts.initrd_maker.endswith("/dracut") and missing and DRACUT not in facts.texts:
         edits.append(_whole(facts, DRACUT, drivers, f'add_drivers+=" {" ".join(modules)} "\n'))
-    return (
-        *edits,
-        *(_edit(facts, p, "a list of old devices; made again by itself", None) for p in CACHES if p in facts.texts),
-    )
+    return (*edits, *(_edit(facts, p, "a list of old devices; made again by itself", None) for p in CACHES if p in facts.texts))
 
 
 def relabelled(facts: GuestFacts) -> tuple[Edit, ...]:

@@ -61,9 +61,7 @@ class GuestFacts(_Fact):
     forwards: bool  # does it route or translate?
     forwards_because: str  # 'net.ipv4.ip_forward = 1 in /etc/sysctl.conf'
     texts: dict[str, str]  # {path in the guest: content without its secrets}
-    secrets: int = (
-        -1
-    )  # different values that words stand for, see hikkoshi.secret.redaction; -1: of a version that did not look
+    secrets: int = -1  # different values that words stand for, see hikkoshi.secret.redaction; -1: of a version that did not look
     latin1: tuple[str, ...] = ()  # paths of texts that are not UTF-8: each character stands for one byte
     pinned: dict[str, str] = {}  # {name of a NIC: MAC that ties it to the name, by udev or systemd}
     systemd: bool = False  # the guest's init

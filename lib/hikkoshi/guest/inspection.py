@@ -112,20 +112,33 @@ def boot_loader(disk: Path) -> str:
     except OSError as e:
         raise BadInput(
             Problem(
-                "the disk cannot be read", str(disk), e.strerror or str(e), "a disk image", "check path and permissions"
+                what="the disk cannot be read",
+                where=str(disk),
+                found=e.strerror or str(e),
+                expected="a disk image",
+                remedy="check path and permissions",
             )
         ) from None
     what, expected = "the disk has no partition table", "a whole disk with a partition table"
     if len(head) < source.SECTOR:
-        raise BadInput(Problem(what, str(disk), f"{len(head)} bytes", expected, "check that this is the right image"))
+        raise BadInput(
+            Problem(
+                what=what,
+                where=str(disk),
+                found=f"{len(head)} bytes",
+                expected=expected,
+                remedy="check that this is the right image",
+            )
+        )
     if other := source.foreign(head, b""):
         raise BadInput(
             Problem(
-                "the disk is not raw",
-                str(disk),
-                f"a header of {other}",
-                "the raw bytes of the guest's disk",
-                "if the Xen configuration calls this image raw, somebody in the guest wrote that header: do not convert it; "
+                what="the disk is not raw",
+                where=str(disk),
+                found=f"a header of {other}",
+                expected="the raw bytes of the guest's disk",
+                remedy="if the Xen configuration calls this image raw, somebody in the guest wrote that header: do "
+                "not convert it; "
                 "else convert the image to raw with `qemu-img convert` and give that",
             )
         )
@@ -138,18 +151,18 @@ def boot_loader(disk: Path) -> str:
             if lvm or ext
             else "check that this is the right image"
         )
-        raise BadInput(Problem(what, str(disk), found, expected, remedy))
+        raise BadInput(Problem(what=what, where=str(disk), found=found, expected=expected, remedy=remedy))
     entries = [head[at : at + 16] for at in range(446, 510, 16)]
     places = [struct.unpack_from("<II", e, 8) for e in entries if e[4] not in (0, GPT)]
     end = max((first + count for first, count in places), default=0) * source.SECTOR
     if end > size:
         raise BadInput(
             Problem(
-                "the disk is cut off",
-                str(disk),
-                f"{size:,} bytes, and its last partition ends at {end:,}",
-                "a disk that is as long as its partition table says",
-                "copy the image again; something ended the copy early",
+                what="the disk is cut off",
+                where=str(disk),
+                found=f"{size:,} bytes, and its last partition ends at {end:,}",
+                expected="a disk that is as long as its partition table says",
+                remedy="copy the image again; something ended the copy early",
             )
         )
     return source.boot_loader(head)
@@ -170,11 +183,11 @@ def facts(raw: dict[str, Any], folder: Path, loader: str, disk: str) -> GuestFac
     if not menu and loader != "none":
         raise BadInput(
             Problem(
-                "the guest has no boot menu",
-                f"{disk}: {loader}",
-                "none of the files",
-                " or ".join(MENUS),
-                "repair the boot loader in the running guest, or leave this guest for now",
+                what="the guest has no boot menu",
+                where=f"{disk}: {loader}",
+                found="none of the files",
+                expected=" or ".join(MENUS),
+                remedy="repair the boot loader in the running guest, or leave this guest for now",
             )
         )
     for other in MENUS:  # on Red Hat's systems menu.lst is a link to grub.conf
@@ -186,24 +199,24 @@ def facts(raw: dict[str, Any], folder: Path, loader: str, disk: str) -> GuestFac
     if len(entries) > MOST_ENTRIES:
         raise BadInput(
             Problem(
-                "the guest's boot menu is unreasonably long",
-                f"{disk}: {menu or '/boot'}",
-                f"{len(entries)} entries",
-                f"at most {MOST_ENTRIES}",
-                "remove old kernels in the running guest, or leave this guest for now",
+                what="the guest's boot menu is unreasonably long",
+                where=f"{disk}: {menu or '/boot'}",
+                found=f"{len(entries)} entries",
+                expected=f"at most {MOST_ENTRIES}",
+                remedy="remove old kernels in the running guest, or leave this guest for now",
             )
         )
     kernels = _kernels(entries, texts, partitions, fetched, warnings)
     if not kernels:
         raise BadInput(
             Problem(
-                "the guest's boot menu offers no kernel that is on the disk"
+                what="the guest's boot menu offers no kernel that is on the disk"
                 if menu
                 else "the guest has no kernel of its own",
-                f"{disk}: {menu or '/boot'}",
-                ", ".join(e.kernel or e.title for e in entries) or "no entries",
-                "entries whose kernel exists" if menu else "an ordinary kernel with its initrd",
-                "repair the menu in the running guest"
+                where=f"{disk}: {menu or '/boot'}",
+                found=", ".join(e.kernel or e.title for e in entries) or "no entries",
+                expected="entries whose kernel exists" if menu else "an ordinary kernel with its initrd",
+                remedy="repair the menu in the running guest"
                 if menu
                 else "the Dom-0 held the guest's kernel, and VMware cannot: in the running guest install one "
                 "(yum install kernel; Debian: apt-get install linux-image-amd64), then run 10-survey again",
@@ -261,17 +274,12 @@ def _kernels(
     warnings: list[str],
 ) -> tuple[Kernel, ...]:
     kernels = []
-    modules_in, aliases_in = (
-        functools.cache(initrd.modules),
-        functools.cache(_latin1),
-    )  # entries share their kernel's files
+    modules_in, aliases_in = (functools.cache(initrd.modules), functools.cache(_latin1))  # entries share their kernel's files
     for entry in entries:
         image, image_initrd = (_in_guest(path, entry.root, partitions) for path in (entry.kernel, entry.initrd))
         if image not in fetched.present:
             if entry.kernel:
-                warnings.append(
-                    f"boot menu entry {entry.index} ({entry.title}) names a kernel that is not there: {image}"
-                )
+                warnings.append(f"boot menu entry {entry.index} ({entry.title}) names a kernel that is not there: {image}")
             continue
         version = image.rsplit("/", 1)[-1].removeprefix("vmlinuz-")
         config = texts.get(f"/boot/config-{version}", "")
@@ -287,9 +295,7 @@ def _kernels(
             except BadInput as e:
                 warnings.append(f"the initrd {image_initrd} cannot be read: {e.problems[0].found}")
         elif image_initrd:
-            warnings.append(
-                f"boot menu entry {entry.index} ({entry.title}) names an initrd that is not there: {image_initrd}"
-            )
+            warnings.append(f"boot menu entry {entry.index} ({entry.title}) names an initrd that is not there: {image_initrd}")
         alias = fetched.files.get(f"/lib/modules/{version}/modules.alias")
         aliases = aliases_in(alias) if alias else ""
         claims = hardware.claims(aliases)
@@ -359,13 +365,7 @@ def _distribution(texts: dict[str, str]) -> tuple[str, str]:
     line = texts.get("/etc/redhat-release", "")
     match = re.match(r"(.*?)\s+(?:Linux\s+)?(?:\w+\s+)?release\s+([\d.]+)(?:.*Update (\d+))?", line)
     if match:
-        known = {
-            "centos": "centos",
-            "red hat": "rhel",
-            "scientific": "scientificlinux",
-            "fedora": "fedora",
-            "oracle": "oracle",
-        }
+        known = {"centos": "centos", "red hat": "rhel", "scientific": "scientificlinux", "fedora": "fedora", "oracle": "oracle"}
         name = next((v for k, v in known.items() if match[1].lower().startswith(k)), match[1].lower())
         return name, match[2] + (f".{match[3]}" if match[3] else "")
     values = sysconfig.values(texts.get("/etc/os-release", ""))
@@ -377,10 +377,7 @@ def _forwards(texts: dict[str, str]) -> tuple[bool, str]:
     for path, pattern in (
         ("/etc/sysctl.conf", r"^\s*net[./]ipv4[./](?:ip_forward|conf[./]all[./]forwarding)\s*=\s*1\s*$"),
         ("/etc/sysconfig/iptables", r"^\s*-A\s+\S+.*-j\s+(?:MASQUERADE|SNAT|DNAT|NETMAP).*$"),
-        (
-            "/etc/rc.d/rc.local",
-            r"^[^#\n]*(?:echo\s+\"?1\"?\s*>\s*/proc/sys/net/ipv4/ip_forward|-j\s+(?:MASQUERADE|[SD]NAT)).*$",
-        ),
+        ("/etc/rc.d/rc.local", r"^[^#\n]*(?:echo\s+\"?1\"?\s*>\s*/proc/sys/net/ipv4/ip_forward|-j\s+(?:MASQUERADE|[SD]NAT)).*$"),
         ("/etc/sysconfig/network", r"^\s*FORWARD_IPV4=[\"']?(?:yes|true)[\"']?\s*$"),
     ):
         lines = [line for line in text.lines(texts.get(path, "")) if re.match(pattern, line)]

@@ -39,9 +39,7 @@ class Preparation(BaseModel):
     rebuilds: bool  # whether the initrd is made again
     initrd_modules_before: tuple[str, ...]
     modules: tuple[str, ...]  # to build into the initrd, the planned controller's first
-    must_be_in_initrd: tuple[
-        str, ...
-    ]  # the planned controller's driver and the disk's, unless the kernel has them built in
+    must_be_in_initrd: tuple[str, ...]  # the planned controller's driver and the disk's, unless the kernel has them built in
     commands: tuple[tuple[str, ...], ...]  # programs of the guest, run in order after the edits
     leftovers: tuple[str, ...] = ()  # lines, 'PATH: LINE', that will still name a Xen device, for a person to judge
     notes: tuple[str, ...] = ()  # what a person should know
@@ -101,9 +99,7 @@ def plan(facts: GuestFacts, *, controller: str, nic_model: str, macs: Mapping[st
 
 def xen_lines(texts: Mapping[str, str]) -> list[str]:
     """'PATH: LINE' of every line, comments aside, that names a Xen disk, console or module in the guest's own files."""
-    found = [
-        f"{path}: {line}" for path, text in texts.items() if path not in CACHES for line in disk_names.names_xen(text)
-    ]
+    found = [f"{path}: {line}" for path, text in texts.items() if path not in CACHES for line in disk_names.names_xen(text)]
     conf = "/etc/modprobe.conf"
     return [*found, *(f"{conf}: {line}" for line in modprobe.leftovers(texts.get(conf, "")))]
 
@@ -130,11 +126,7 @@ def table(preparation: Preparation) -> list[dict[str, str]]:
             "planned": preparation.controller_module,
             "why": "already in the initrd" if preparation.controller_module in initrd else "not in the initrd today",
         },
-        {
-            "what": f"NICs {preparation.nic_model}",
-            "planned": preparation.nic_module,
-            "why": "loaded from the root disk",
-        },
+        {"what": f"NICs {preparation.nic_model}", "planned": preparation.nic_module, "why": "loaded from the root disk"},
         {
             "what": "initrd",
             "planned": f"{preparation.initrd} made again with {', '.join(preparation.modules) or 'nothing added'}"
@@ -172,12 +164,7 @@ def ordinary_package(facts: GuestFacts, xen_version: str) -> str:
 
 def _install(facts: GuestFacts) -> str:
     """The command that installs a package in the running guest."""
-    known = {
-        "debian": "apt-get install",
-        "ubuntu": "apt-get install",
-        "sles": "zypper install",
-        "suse": "zypper install",
-    }
+    known = {"debian": "apt-get install", "ubuntu": "apt-get install", "sles": "zypper install", "suse": "zypper install"}
     return known.get(facts.distribution, "yum install")
 
 
@@ -192,11 +179,11 @@ def _kernel(facts: GuestFacts, disk: hardware.Device, nic: hardware.Device) -> t
         newest = max((k.version for k in facts.kernels), key=order)
         raise BadInput(
             Problem(
-                "the guest has only kernels that boot under Xen and nowhere else",
-                f"{facts.hostname or 'guest'}: {facts.boot_config}",
-                ", ".join(k.version for k in facts.kernels),
-                "an ordinary kernel beside them",
-                f"in the running guest: {_install(facts)} {ordinary_package(facts, newest)}; leave the default boot entry "
+                what="the guest has only kernels that boot under Xen and nowhere else",
+                where=f"{facts.hostname or 'guest'}: {facts.boot_config}",
+                found=", ".join(k.version for k in facts.kernels),
+                expected="an ordinary kernel beside them",
+                remedy=f"in the running guest: {_install(facts)} {ordinary_package(facts, newest)}; leave the default boot entry "
                 "as it is, shut the guest down, then run 10-survey again",
             )
         )
@@ -205,7 +192,13 @@ def _kernel(facts: GuestFacts, disk: hardware.Device, nic: hardware.Device) -> t
         raise BadInput(*_lacking(facts, ordinary[0], disk, nic))
     best = next((k for k in able if k.index == facts.default_kernel), able[0])
     problems = [
-        Problem(what, f"{facts.boot_config}, entry {best.index} ({best.title})", found, expected, remedy)
+        Problem(
+            what=what,
+            where=f"{facts.boot_config}, entry {best.index} ({best.title})",
+            found=found,
+            expected=expected,
+            remedy=remedy,
+        )
         for bad, what, found, expected, remedy in (
             (
                 not best.initrd,
@@ -246,11 +239,11 @@ def _lacking(facts: GuestFacts, kernel: Kernel, *devices: hardware.Device) -> li
         able = [o.model for o in family.values() if hardware.module(o, kernel.claims, kernel.builtin)]
         problems.append(
             Problem(
-                f"no ordinary kernel of the guest has a driver for {d.model}",
-                f"{facts.hostname or 'guest'}: /lib/modules/{kernel.version}/modules.alias",
-                f"nothing there claims PCI id {d.pci}",
-                f"{d.module} or another module that claims it",
-                f"set `vm: {{ {key}: {' or '.join(able)} }}` in the guest's parameter file, which this kernel can drive"
+                what=f"no ordinary kernel of the guest has a driver for {d.model}",
+                where=f"{facts.hostname or 'guest'}: /lib/modules/{kernel.version}/modules.alias",
+                found=f"nothing there claims PCI id {d.pci}",
+                expected=f"{d.module} or another module that claims it",
+                remedy=f"set `vm: {{ {key}: {' or '.join(able)} }}` in the guest's parameter file, which this kernel can drive"
                 if able
                 else "install a newer ordinary kernel in the running guest, then run 10-survey again",
             )

@@ -47,17 +47,17 @@ def checks(source: Origin, copy: Path) -> list[Check]:
     there = _identity(source)
     title, expected = "libguestfs can be reached", "a Python that can import guestfs"
     try:
-        worker = Check(title, True, tool.guestfs_python(), expected)
+        worker = Check(title=title, ok=True, found=tool.guestfs_python(), expected=expected)
     except ToolFailed as e:
-        worker = Check(title, False, e.problems[0].found, expected, e.problems[0].remedy)
+        worker = Check(title=title, ok=False, found=e.problems[0].found, expected=expected, remedy=e.problems[0].remedy)
     found = [
         Check(
-            "the source disk can be read",
-            there is not None,
-            files.human(there.bytes) if there else "not there, or not readable",
-            "the disk image that the plan names",
-            "check that the Dom-0's disk is mounted and readable here; was the image moved? Then run 10-survey again",
-            str(source),
+            title="the source disk can be read",
+            ok=there is not None,
+            found=files.human(there.bytes) if there else "not there, or not readable",
+            expected="the disk image that the plan names",
+            remedy="check that the Dom-0's disk is mounted and readable here; was the image moved? Then run 10-survey again",
+            where=str(source),
         ),
         worker,
     ]
@@ -85,14 +85,14 @@ def complete(copy: Path, plan: Planned | None, source: Origin) -> Check:
     problem = _incomplete(copy, plan, source) if plan else "there is no plan"
     again = "run 30-prepare and all that follows again"
     return Check(
-        "the prepared copy is complete",
-        not problem,
-        problem
+        title="the prepared copy is complete",
+        ok=not problem,
+        found=problem
         or f"{copy.name}, {files.human(copy.stat().st_blocks * 512)} of {files.human(copy.stat().st_size)} in use"
         + (f"; {sampled(source)}" if source.device else ""),
-        "a copy of the source with this preparation carried out",
-        f"keep the guest shut down under Xen, and {anew(copy.stem) if problem == WRITTEN else again}",
-        str(copy),
+        expected="a copy of the source with this preparation carried out",
+        remedy=f"keep the guest shut down under Xen, and {anew(copy.stem) if problem == WRITTEN else again}",
+        where=str(copy),
     )
 
 
@@ -145,12 +145,7 @@ def _identity(origin: Origin) -> Identity | None:
 
 
 def start(
-    source: Origin,
-    copy: Path,
-    preparation: Preparation,
-    surveyed: str,
-    progress: Progress = silent,
-    accelerator: str = "tcg",
+    source: Origin, copy: Path, preparation: Preparation, surveyed: str, progress: Progress = silent, accelerator: str = "tcg"
 ) -> Prepared:
     """Copy the source, carry the preparation out on the copy, read all of it again, and only then give it its name.
 
@@ -163,17 +158,15 @@ def start(
     with files.part(copy) as unfinished:
         if not (room := _room(source, copy.parent)):
             raise Refused(room.problem())
-        copied = origin.copy(
-            source, unfinished, lambda done, total, text: progress(20 * done / max(total, 1), 100, text)
-        )
+        copied = origin.copy(source, unfinished, lambda done, total, text: progress(20 * done / max(total, 1), 100, text))
         if copied != surveyed:
             raise Refused(
                 Problem(
-                    "the source is not the one that was surveyed",
-                    str(source),
-                    f"content digest {copied}",
-                    f"{surveyed or 'a survey'}, of survey and plan",
-                    f"nothing was kept; {anew(copy.stem)}",
+                    what="the source is not the one that was surveyed",
+                    where=str(source),
+                    found=f"content digest {copied}",
+                    expected=f"{surveyed or 'a survey'}, of survey and plan",
+                    remedy=f"nothing was kept; {anew(copy.stem)}",
                 )
             )
         job = {
@@ -221,16 +214,24 @@ def verify(copy: Path, preparation: Preparation) -> list[Check]:
     """Every promise of the preparation, by what was read off the copy afterwards, and that the copy is still the same."""
     known = Prepared.find(copy.parent.parent)
     if known is None or not copy.is_file():
-        return [Check("the prepared copy is there", False, "not yet", str(copy), "run 30-prepare with mode apply")]
+        return [
+            Check(
+                title="the prepared copy is there",
+                ok=False,
+                found="not yet",
+                expected=str(copy),
+                remedy="run 30-prepare with mode apply",
+            )
+        ]
     same = Identity.of(Origin.whole(copy)) == known.disk
     return [
         Check(
-            "the copy is as it was when it was proved",
-            same,
-            "size, time and samples agree" if same else "it was changed since, or is another file",
-            "nobody writes to it after 30-prepare",
-            "run 30-prepare again",
-            str(copy),
+            title="the copy is as it was when it was proved",
+            ok=same,
+            found="size, time and samples agree" if same else "it was changed since, or is another file",
+            expected="nobody writes to it after 30-prepare",
+            remedy="run 30-prepare again",
+            where=str(copy),
         ),
         *_proofs(known, preparation),
     ]
@@ -265,9 +266,7 @@ def _proofs(known: Prepared, preparation: Preparation) -> list[Check]:
     xen = [line for line in xen_lines(facts.texts) if line not in p.leftovers]
     tied = {i.name: i.mac for i in facts.interfaces if ifcfg.name(i.file)} | facts.pinned
     used = {i.name for i in facts.interfaces} | set(tied)  # a NIC that nothing in the guest uses may have any name
-    wrong = [
-        f"{name}: {tied.get(name) or 'none'}" for name, mac in p.macs.items() if name in used and tied.get(name) != mac
-    ]
+    wrong = [f"{name}: {tied.get(name) or 'none'}" for name, mac in p.macs.items() if name in used and tied.get(name) != mac]
     booted = next((k for k in facts.kernels if k.index == facts.default_kernel), kernel)
     again = "run 10-survey, 20-plan and 30-prepare again; if it stays so, report it with prepared.json"
     rows = [
@@ -314,7 +313,7 @@ def _proofs(known: Prepared, preparation: Preparation) -> list[Check]:
             "every changed file, and the initrd if it was made again",
         ),
     ]
-    return [Check(title, ok, found, expected, again) for title, ok, found, expected in rows]
+    return [Check(title=title, ok=ok, found=found, expected=expected, remedy=again) for title, ok, found, expected in rows]
 
 
 def _kernel(facts: GuestFacts, preparation: Preparation) -> Kernel:
@@ -322,11 +321,11 @@ def _kernel(facts: GuestFacts, preparation: Preparation) -> Kernel:
     if found is None:
         raise StepFailed(
             Problem(
-                "the planned kernel is no longer in the boot menu",
-                facts.boot_config,
-                ", ".join(f"{k.index}: {k.version}" for k in facts.kernels),
-                f"{preparation.default}: {preparation.kernel}",
-                "run 10-survey and 20-plan again",
+                what="the planned kernel is no longer in the boot menu",
+                where=facts.boot_config,
+                found=", ".join(f"{k.index}: {k.version}" for k in facts.kernels),
+                expected=f"{preparation.default}: {preparation.kernel}",
+                remedy="run 10-survey and 20-plan again",
             )
         )
     return found
@@ -338,11 +337,11 @@ def _source(source: Origin) -> Identity:
     except OSError as e:
         raise BadInput(
             Problem(
-                "the source disk cannot be read",
-                str(source),
-                e.strerror or str(e),
-                "the disk image that the plan names",
-                "check that the Dom-0's disk is mounted and readable here",
+                what="the source disk cannot be read",
+                where=str(source),
+                found=e.strerror or str(e),
+                expected="the disk image that the plan names",
+                remedy="check that the Dom-0's disk is mounted and readable here",
             )
         ) from None
 
@@ -352,10 +351,10 @@ def _room(source: Origin, folder: Path) -> Check:
     existing = next(f for f in (folder, *folder.parents) if f.exists())
     free = shutil.disk_usage(existing).free
     return Check(
-        "there is room for the copy",
-        free >= need,
-        f"{files.human(free)} free",
-        f"{files.human(need)}",
-        "free some, or put outputs/ on a larger disk",
-        str(existing),
+        title="there is room for the copy",
+        ok=free >= need,
+        found=f"{files.human(free)} free",
+        expected=f"{files.human(need)}",
+        remedy="free some, or put outputs/ on a larger disk",
+        where=str(existing),
     )

@@ -55,11 +55,11 @@ def facts(raw: dict[str, Any], folder: Path, loader: str, disk: str, *, seconds:
 def _too_much(disk: str, found: str, seconds: float) -> BadInput:
     return BadInput(
         Problem(
-            "the files of the guest take unreasonably much to read",
-            disk,
-            found,
-            f"all of them read within {seconds:g} s and {MEMORY >> 30} GiB of memory",
-            "look in the running guest for what is strange in its boot menu, initrds, and the files of its network; if "
+            what="the files of the guest take unreasonably much to read",
+            where=disk,
+            found=found,
+            expected=f"all of them read within {seconds:g} s and {MEMORY >> 30} GiB of memory",
+            remedy="look in the running guest for what is strange in its boot menu, initrds, and the files of its network; if "
             "this machine is only busy, run the step again",
         )
     )

@@ -55,11 +55,12 @@ def system_disk(xen: XenGuest) -> tuple[XenDisk, ...]:
         return tuple(disks)
     raise BadInput(
         Problem(
-            "the guest does not have exactly one disk",
-            xen.name,
-            ", ".join(f"{d.vdev} = {d.target}" for d in disks) or "no disk",
-            "one whole disk, such as xvda, or the partitions of one, such as xvda1 and xvda2",
-            "guests with several disks come in a later version. To leave the others behind: write a copy of the configuration "
+            what="the guest does not have exactly one disk",
+            where=xen.name,
+            found=", ".join(f"{d.vdev} = {d.target}" for d in disks) or "no disk",
+            expected="one whole disk, such as xvda, or the partitions of one, such as xvda1 and xvda2",
+            remedy="guests with several disks come in a later version. To leave the others behind: write a copy of "
+            "the configuration "
             "with one disk, name it as `config` in the guest's parameters, and the guest's own file as `start_config`; "
             "75-rollback starts the source from that. A cd-rom may stay in the configuration",
         )
@@ -70,9 +71,7 @@ def origin_of(home: Home, site: Site, guest: Guest) -> Origin:
     """The image files or block devices of the guest's disk, as seen from here."""
     xen = configuration(home, site, guest)
     dom = site.dom0s[guest.dom0]
-    return Origin(
-        parts=tuple(Part(number=d.partition, path=root.disk_path(home, dom, d.target)) for d in system_disk(xen))
-    )
+    return Origin(parts=tuple(Part(number=d.partition, path=root.disk_path(home, dom, d.target)) for d in system_disk(xen)))
 
 
 def start(home: Home, site: Site, guest: Guest, *, accelerator: str = "tcg", progress: Progress = silent) -> Survey:
@@ -98,8 +97,18 @@ def start(home: Home, site: Site, guest: Guest, *, accelerator: str = "tcg", pro
     else:
         facts = appliance.inspect(origin, accelerator=accelerator, progress=progress)
     left_out = original.left_out(home, site, guest)
-    found = Survey(xen=xen, origin=origin, disk=disk, bytes=size, digest=content, reading_seconds=reading, guest=facts,
-                   writes=writes, rules=rules, left_out=left_out)  # fmt: skip
+    found = Survey(
+        xen=xen,
+        origin=origin,
+        disk=disk,
+        bytes=size,
+        digest=content,
+        reading_seconds=reading,
+        guest=facts,
+        writes=writes,
+        rules=rules,
+        left_out=left_out,
+    )
     found.save(home.folder(guest.name))
     return found
 
@@ -125,19 +134,36 @@ def unchanged(survey: Survey) -> Check:
         now = source.together([source.facts(p.path) for p in survey.origin.parts])
     except BadInput as e:
         p = e.problems[0]
-        return Check(title, False, f"{p.what}: {p.found}", expected, p.remedy, p.where, later=True)
+        return Check(
+            title=title, ok=False, found=f"{p.what}: {p.found}", expected=expected, remedy=p.remedy, where=p.where, later=True
+        )
     names = ("kind", "bytes", *(("mtime_ns",) if now.kind == "file" else ()))
-    other = [f"{n} {getattr(now, n)}, surveyed {getattr(survey.disk, n)}" for n in names
-             if getattr(now, n) != getattr(survey.disk, n)]  # fmt: skip
+    other = [
+        f"{n} {getattr(now, n)}, surveyed {getattr(survey.disk, n)}" for n in names if getattr(now, n) != getattr(survey.disk, n)
+    ]
     if survey.origin.written_since(survey.writes):
         other.append("it was written to since, by the kernel's count")
     if now.kind != "file" and not other:
-        found = (
-            "a device keeps no time of its last change; 30-prepare reads all of it, and holds that against the survey"
+        found = "a device keeps no time of its last change; 30-prepare reads all of it, and holds that against the survey"
+        return Check(
+            title=title,
+            ok=True,
+            found=found,
+            expected=expected,
+            remedy=remedy,
+            where=survey.disk.path,
+            later=True,
+            unseen="not seen",
         )
-        return Check(title, True, found, expected, remedy, survey.disk.path, later=True, unseen="not seen")
-    return Check(title, not other, "; ".join(other) or f"content digest {survey.digest}", expected, remedy,
-                 survey.disk.path, later=True)  # fmt: skip
+    return Check(
+        title=title,
+        ok=not other,
+        found="; ".join(other) or f"content digest {survey.digest}",
+        expected=expected,
+        remedy=remedy,
+        where=survey.disk.path,
+        later=True,
+    )
 
 
 def table(survey: Survey) -> list[dict[str, str]]:
@@ -148,17 +174,11 @@ def table(survey: Survey) -> list[dict[str, str]]:
         {"what": "operating system", "found": f"{g.distribution} {g.release}, {g.arch}, host name {g.hostname}"},
         {"what": "processors, memory", "found": f"{x.vcpus} vCPU, {x.memory_mb} MB"},
         {"what": "disk", "found": f"{d.path}: {d.bytes:,} bytes, {d.allocated_bytes:,} of them allocated"},
-        {
-            "what": "boot loader",
-            "found": f"{g.boot_loader}, {g.boot_config or 'no menu'}, default entry {g.default_kernel}",
-        },
+        {"what": "boot loader", "found": f"{g.boot_loader}, {g.boot_config or 'no menu'}, default entry {g.default_kernel}"},
         {"what": "kernels", "found": kernels},
         {"what": "role", "found": f"{'forwards' if g.forwards else 'does not forward'}: {g.forwards_because}"},
         *([{"what": "NOT moved", "found": ", ".join(survey.left_out)}] if survey.left_out else []),
-        {
-            "what": "passwords and keys in its files",
-            "found": f"{max(g.secrets, 0)}, none of them kept: words stand for them",
-        },
+        {"what": "passwords and keys in its files", "found": f"{max(g.secrets, 0)}, none of them kept: words stand for them"},
         {"what": "content digest", "found": survey.digest},
     ]
 

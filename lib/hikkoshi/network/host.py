@@ -31,12 +31,7 @@ class Host:
         return [*self.prefix, *([shlex.join(command)] if self.shell else command)]
 
     def run(
-        self,
-        command: Sequence[str],
-        *,
-        stdin: str | bytes | None = None,
-        timeout: float = 60,
-        ok: Sequence[int] = (0,),
+        self, command: Sequence[str], *, stdin: str | bytes | None = None, timeout: float = 60, ok: Sequence[int] = (0,)
     ) -> subprocess.CompletedProcess[str]:
         """Run a program there to its end, as `tool.run` does here.
 
@@ -82,11 +77,11 @@ def parse(address: str, folder: Path = Path()) -> Host:
         if not path.is_file():
             raise BadInput(
                 Problem(
-                    "there is no such network namespace",
-                    address,
-                    f"no file {path}",
-                    "a network namespace's file, as in /run/netns",
-                    "correct the address; for the lab, as root: hikkoshi lab up",
+                    what="there is no such network namespace",
+                    where=address,
+                    found=f"no file {path}",
+                    expected="a network namespace's file, as in /run/netns",
+                    remedy="correct the address; for the lab, as root: hikkoshi lab up",
                 )
             )
         return Host(address, ("nsenter", f"--net={path}", "--", "unshare", "--mount", "sh", "-c", _INSIDE, "-"))
@@ -95,8 +90,8 @@ def parse(address: str, folder: Path = Path()) -> Host:
     except BadInput:
         raise BadInput(
             Problem(
-                "this is no address of a host",
-                address,
+                what="this is no address of a host",
+                where=address,
                 expected="here, netns:PATH or ssh://[user@]host[:port]",
                 remedy="name the host as ssh knows it",
             )

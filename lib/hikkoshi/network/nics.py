@@ -44,7 +44,10 @@ def parsed(host: Host, told: str, names: Sequence[str]) -> dict[str, Nic]:
     if missing:
         remedy = "install it there: tcpdump, and iputils or iputils-arping"
         raise ToolFailed(
-            *(Problem("a program is missing on the host", host.name, f"no {p}", p, remedy) for p in missing)
+            *(
+                Problem(what="a program is missing on the host", where=host.name, found=f"no {p}", expected=p, remedy=remedy)
+                for p in missing
+            )
         )
     traffic = counters.traffic(told)
     found = {
@@ -53,10 +56,16 @@ def parsed(host: Host, told: str, names: Sequence[str]) -> dict[str, Nic]:
         if words[0] == "nic" and words[1] in traffic
     }
     problems = [
-        Problem("the host has no such NIC", host.name, repr(n), "one of: " + ", ".join(found),
-                nearest(n, list(found)) or "see whether its driver is loaded, and how udev has named it")
-        for n in names if n not in found
-    ]  # fmt: skip
+        Problem(
+            what="the host has no such NIC",
+            where=host.name,
+            found=repr(n),
+            expected="one of: " + ", ".join(found),
+            remedy=nearest(n, list(found)) or "see whether its driver is loaded, and how udev has named it",
+        )
+        for n in names
+        if n not in found
+    ]
     if problems:
         raise BadInput(*problems)
     return found

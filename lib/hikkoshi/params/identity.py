@@ -33,7 +33,7 @@ def of(outputs: Path) -> str:
     except OSError as e:
         remedy = "make it readable for whoever runs the steps, or outputs/ writable"
         raise BadInput(
-            Problem("the site folder's identity can neither be read nor made", str(path), str(e), remedy=remedy)
+            Problem(what="the site folder's identity can neither be read nor made", where=str(path), found=str(e), remedy=remedy)
         ) from None
     try:
         if found is not None and str(uuid.UUID(found)) == found:
@@ -42,11 +42,11 @@ def of(outputs: Path) -> str:
         pass
     raise BadInput(
         Problem(
-            "the site folder's identity is damaged",
-            str(path),
-            repr(found),
-            "a UUID" + _named(outputs),
-            "take the file from a backup, or write that UUID into it; do not invent one: machines of this site would be "
+            what="the site folder's identity is damaged",
+            where=str(path),
+            found=repr(found),
+            expected="a UUID" + _named(outputs),
+            remedy="take the file from a backup, or write that UUID into it; do not invent one: machines of this site would be "
             "strangers to it",
         )
     )
@@ -84,11 +84,11 @@ def _refuse_where_lost(outputs: Path) -> None:
     if named := _named(outputs):
         raise BadInput(
             Problem(
-                "the site folder's identity is lost",
-                str(outputs / FILE),
-                "no such file",
-                f"the UUID under which machines were made{named}",
-                "take the file from a backup, or write that UUID into it; if this folder is a copy, and the first one is "
+                what="the site folder's identity is lost",
+                where=str(outputs / FILE),
+                found="no such file",
+                expected=f"the UUID under which machines were made{named}",
+                remedy="take the file from a backup, or write that UUID into it; if this folder is a copy, and the first one is "
                 "in use, remove deployment.json of these guests from the copy instead",
             )
         )

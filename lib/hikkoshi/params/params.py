@@ -84,18 +84,14 @@ class VSphere(_Strict):
 
     server: str = Field(pattern=r"^[^:/\s]+(:\d+)?$", description="host or host:port")
     user: str
-    password: SecretRef = Field(
-        description="where the password is: env:NAME, file:PATH (mode 0600) or keyring:SERVICE/USER"
-    )
+    password: SecretRef = Field(description="where the password is: env:NAME, file:PATH (mode 0600) or keyring:SERVICE/USER")
     ca: Path | None = Field(None, description="file with the certificate authority's certificate (PEM)")
     sha256: Fingerprint | None = Field(None, description="SHA-256 fingerprint of the server's own certificate")
     datacenter: str
     cluster: str
     datastore: str
     folder: str = Field("vm", description="folder for virtual machines below the datacenter")
-    hardware_version: int = Field(
-        10, ge=4, le=22, description="virtual hardware version of new machines: 10 is ESXi 5.5"
-    )
+    hardware_version: int = Field(10, ge=4, le=22, description="virtual hardware version of new machines: 10 is ESXi 5.5")
 
     @model_validator(mode="after")
     def _one_way_to_trust(self) -> "VSphere":
@@ -165,9 +161,7 @@ class Way(_Strict):
 
     client: Address = Field(description="where netperf runs: here, ssh://user@host or netns:PATH")
     server: ipaddress.IPv4Address = Field(description="address at which netserver listens")
-    server_shell: Address | None = Field(
-        None, description="the server itself, for its state before and after; default: not told"
-    )
+    server_shell: Address | None = Field(None, description="the server itself, for its state before and after; default: not told")
 
 
 class Measurement(_Strict):
@@ -177,8 +171,7 @@ class Measurement(_Strict):
     through: Way = Field(description="the way in question: it crosses the guest")
     direct: Way = Field(description="the way to compare it with: the same, without the guest between")
     segments: dict[Name, Way] = Field(
-        default_factory=dict,
-        description="ways from other segments through the guest, each compared with the direct one too",
+        default_factory=dict, description="ways from other segments through the guest, each compared with the direct one too"
     )
     watch: Annotated[str, StringConstraints(pattern=r"^(here|netns:.+)$")] = Field(
         "here",
@@ -187,9 +180,7 @@ class Measurement(_Strict):
     )
     seconds: int = Field(10, ge=1, le=3600, description="seconds of one netperf run")
     link_mbps: int = Field(
-        1000,
-        ge=1,
-        description="rate of the slowest link of both paths, in 10^6 bits/s: a faster run counts as not made",
+        1000, ge=1, description="rate of the slowest link of both paths, in 10^6 bits/s: a faster run counts as not made"
     )
 
 
@@ -233,7 +224,7 @@ class Home:
                 return cls(folder.resolve())
         raise BadInput(
             Problem(
-                "no parameters found",
+                what="no parameters found",
                 where=str(begin),
                 found="no params/site.yml" if begin.is_dir() else "no such folder",
                 expected="a folder with params/site.yml" + ("" if named else ", here or above"),
@@ -292,7 +283,7 @@ class Home:
         if not path.is_file():
             raise BadInput(
                 Problem(
-                    "no such guest",
+                    what="no such guest",
                     where=str(path),
                     found=f"{name!r}",
                     expected="one of: " + (", ".join(self.guest_names()) or "(no guest has a file yet)"),
@@ -327,7 +318,7 @@ class Home:
 
 def _no_name(name: str, known: Sequence[str]) -> Problem:
     return Problem(
-        "this can be no guest's name",
+        what="this can be no guest's name",
         found=repr(name),
         expected=f"{NAME_WORDS}, and not {', '.join(TAKEN)}",
         remedy=nearest(name, known) or "name the guest as its file params/guests/NAME.yml, without folders",
@@ -339,13 +330,21 @@ def _cross_check(guest: Guest, site: Site, path: Path) -> None:
     if guest.name != path.stem:
         problems.append(
             Problem(
-                "the name inside differs from the file's", str(path), guest.name, path.stem, "make the two the same"
+                what="the name inside differs from the file's",
+                where=str(path),
+                found=guest.name,
+                expected=path.stem,
+                remedy="make the two the same",
             )
         )
     if guest.dom0 not in site.dom0s:
         problems.append(
             Problem(
-                "unknown Dom-0", str(path), guest.dom0, "one of: " + ", ".join(site.dom0s), "add it to params/site.yml"
+                what="unknown Dom-0",
+                where=str(path),
+                found=guest.dom0,
+                expected="one of: " + ", ".join(site.dom0s),
+                remedy="add it to params/site.yml",
             )
         )
     for n, nic in enumerate(guest.nics):
@@ -353,11 +352,11 @@ def _cross_check(guest: Guest, site: Site, path: Path) -> None:
             known = list(site.segments)
             problems.append(
                 Problem(
-                    "unknown segment",
-                    f"{path}: nics.{n} ({nic.mac})",
-                    nic.segment,
-                    "one of: " + ", ".join(known),
-                    nearest(nic.segment, known) or "add it to params/site.yml",
+                    what="unknown segment",
+                    where=f"{path}: nics.{n} ({nic.mac})",
+                    found=nic.segment,
+                    expected="one of: " + ", ".join(known),
+                    remedy=nearest(nic.segment, known) or "add it to params/site.yml",
                 )
             )
     for name in guest.measurement.segments if guest.measurement else ():
@@ -365,7 +364,13 @@ def _cross_check(guest: Guest, site: Site, path: Path) -> None:
             known = list(site.segments)
             remedy = nearest(name, known) or "add it to params/site.yml"
             problems.append(
-                Problem("unknown segment", f"{path}: measurement.segments", name, "one of: " + ", ".join(known), remedy)
+                Problem(
+                    what="unknown segment",
+                    where=f"{path}: measurement.segments",
+                    found=name,
+                    expected="one of: " + ", ".join(known),
+                    remedy=remedy,
+                )
             )
     if problems:
         raise BadInput(*problems)

@@ -78,7 +78,7 @@ def give(home: Home, record: Path, identifier: str, key: Path, because: str, *, 
         found = f"{who}, for {', '.join(namespaces)} only" if who else "not listed" if fingerprint else "no key"
         remedy = "have it listed, or name another: --key FILE"
         expected = 'a key listed with namespaces="evidence"'
-        raise Refused(Problem("this key may not acknowledge", str(key), found, expected, remedy))
+        raise Refused(Problem(what="this key may not acknowledge", where=str(key), found=found, expected=expected, remedy=remedy))
     said = Acknowledgement(identifier, files.sha256(record / bag.TAG_MANIFEST, own=True), who, now, because)
     content = said.text().encode()
     try:
@@ -86,7 +86,13 @@ def give(home: Home, record: Path, identifier: str, key: Path, because: str, *, 
     except ValueError as e:
         remedy = "say it on one line, in words that can be printed"
         raise BadInput(
-            Problem("nothing can be acknowledged with these words", identifier, str(e), "a reason", remedy)
+            Problem(
+                what="nothing can be acknowledged with these words",
+                where=identifier,
+                found=str(e),
+                expected="a reason",
+                remedy=remedy,
+            )
         ) from None
     with temporary.folder("acknowledge") as private:
         draft = private / "draft"
@@ -95,7 +101,15 @@ def give(home: Home, record: Path, identifier: str, key: Path, because: str, *, 
         verdict = signature.verify(draft, trust, "evidence", now)
         if verdict.signer != who or not verdict:
             found = verdict.flaw or f"it signs as {verdict.signer}"
-            raise Refused(Problem("this key may not acknowledge", str(key), found, who, "name another: --key FILE"))
+            raise Refused(
+                Problem(
+                    what="this key may not acknowledge",
+                    where=str(key),
+                    found=found,
+                    expected=who,
+                    remedy="name another: --key FILE",
+                )
+            )
         armour = signed.read_bytes()
     ours = register.of(home)
     with ours.locked() if path.is_relative_to(ours.path.parent.resolve()) else contextlib.nullcontext():
@@ -116,9 +130,7 @@ def _parsed(content: bytes) -> Acknowledgement:
     value: dict[str, Any] = dict(pairs)
     if tuple(name for name, _ in pairs) != NAMES or value["format"] != FORMAT:
         raise ValueError(f"its lines are not {', '.join(NAMES)}, each once, the first {FORMAT}")
-    if not re.fullmatch(r"[0-9a-f]{64}", value["sha256"]) or not all(
-        v.isprintable() and v.strip() for v in value.values()
-    ):
+    if not re.fullmatch(r"[0-9a-f]{64}", value["sha256"]) or not all(v.isprintable() and v.strip() for v in value.values()):
         raise ValueError("a part of it is empty, or cannot be printed")
     at = datetime.strptime(value["at"], statement.TIME).replace(tzinfo=UTC)
     found = Acknowledgement(value["record"], value["sha256"], value["by"], at, value["because"])
@@ -129,4 +141,10 @@ def _parsed(content: bytes) -> Acknowledgement:
 
 def _void(path: Path, found: str) -> Problem:
     remedy = "the record was changed since, or somebody else made this: find out; do not acknowledge it again before"
-    return Problem("an acknowledgement counts for nothing", str(path), found, "one of this very record", remedy)
+    return Problem(
+        what="an acknowledgement counts for nothing",
+        where=str(path),
+        found=found,
+        expected="one of this very record",
+        remedy=remedy,
+    )

@@ -17,7 +17,7 @@ def code(nb: Any) -> list[int]:
     """Indices of the code cells that have something to execute."""
     found = [i for i, c in enumerate(nb.cells) if c.cell_type == "code" and c.source.strip()]
     if not found:
-        raise BadInput(Problem("the notebook has no code", remedy="take it from the project again"))
+        raise BadInput(Problem(what="the notebook has no code", remedy="take it from the project again"))
     return found
 
 
@@ -27,9 +27,7 @@ def parameter_names(nb: Any) -> set[str]:
     for cell in nb.cells:
         if cell.cell_type == "code" and "parameters" in tags(cell):
             for statement in ast.parse(cell.source).body:
-                targets = (
-                    statement.targets if isinstance(statement, ast.Assign) else [getattr(statement, "target", None)]
-                )
+                targets = statement.targets if isinstance(statement, ast.Assign) else [getattr(statement, "target", None)]
                 names |= {t.id for t in targets if isinstance(t, ast.Name)}
     return names
 
@@ -50,9 +48,9 @@ def unproven(nb: Any) -> Iterator[tuple[int, Problem]]:
     for index in code(nb):
         cell = nb.cells[index]
         if cell.execution_count is None:
-            yield index, Problem("a cell was not executed", _name(index), remedy=remedy)
+            yield index, Problem(what="a cell was not executed", where=_name(index), remedy=remedy)
         elif any(o.output_type == "error" for o in cell.outputs):
-            yield index, Problem("a cell failed", _name(index), remedy=remedy)
+            yield index, Problem(what="a cell failed", where=_name(index), remedy=remedy)
     yield from _unverified(nb)
 
 
@@ -61,7 +59,7 @@ def obstacles(nb: Any) -> Iterator[tuple[int, HikkoshiError]]:
     given, names = nb.metadata.papermill.get("parameters", {}), sorted(parameter_names(nb))
     unknown = [
         Problem(
-            f"the notebook has no parameter {k!r}",
+            what=f"the notebook has no parameter {k!r}",
             found=f"{k} = {v!r}",
             expected=f"one of: {', '.join(names)}" if names else "none: it has no cell tagged parameters",
             remedy=nearest(k, names) or "leave it out",
@@ -75,7 +73,7 @@ def obstacles(nb: Any) -> Iterator[tuple[int, HikkoshiError]]:
     order = [t for c in nb.cells for t in tags(c) if t in ("injected-parameters", "parameters")]
     if order[:1] == ["parameters"] and order[-1] == "parameters" and "injected-parameters" in order:
         problem = Problem(
-            "the parameters given would be without effect",
+            what="the parameters given would be without effect",
             found="the defaults stand after them",
             expected="exactly one cell tagged parameters, the one with the defaults",
             remedy="take the tag parameters away from every other cell, texts too",
@@ -84,11 +82,11 @@ def obstacles(nb: Any) -> Iterator[tuple[int, HikkoshiError]]:
     for index in code(nb):
         if "skip-execution" in tags(nb.cells[index]):
             problem = Problem(
-                "a cell is not to be executed",
-                _name(index),
-                "it is tagged skip-execution",
-                "every cell executed, so that the record is whole",
-                "remove the tag",
+                what="a cell is not to be executed",
+                where=_name(index),
+                found="it is tagged skip-execution",
+                expected="every cell executed, so that the record is whole",
+                remedy="remove the tag",
             )
             yield index, StepFailed(problem)
     yield from ((index, StepFailed(problem)) for index, problem in _unverified(nb))
@@ -97,7 +95,7 @@ def obstacles(nb: Any) -> Iterator[tuple[int, HikkoshiError]]:
 def _unverified(nb: Any) -> Iterator[tuple[int, Problem]]:
     if not any("verify" in tags(nb.cells[i]) for i in code(nb)):
         problem = Problem(
-            "the notebook verifies nothing",
+            what="the notebook verifies nothing",
             found="no code cell tagged verify",
             expected="one that asks the world whether the step's promise is kept",
             remedy="add it, see CONTRIBUTING.md",

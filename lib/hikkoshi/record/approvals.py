@@ -83,7 +83,13 @@ def check(case: Case, known: Known, notes: list[str]) -> Iterator[Problem]:
                 known[key] = _worth(path, said, case.trust)
             if isinstance(said, str) or known[key].flaw:
                 remedy = "whoever sealed this record sealed a contradiction: ask how it came to be"
-                yield Problem("an approval counts for nothing", str(path), known[key].flaw, "a good signature", remedy)
+                yield Problem(
+                    what="an approval counts for nothing",
+                    where=str(path),
+                    found=known[key].flaw,
+                    expected="a good signature",
+                    remedy=remedy,
+                )
             else:
                 good.append((name, said, known[key]))
     if any(e.get("step") in APPROVED for e in case.own) or case.info.get("Step") in APPROVED:
@@ -110,13 +116,25 @@ def _unapproved(case: Case, good: list[tuple[str, Statement, Verdict]], notes: l
     if case.format > 1 and not permitted:
         first = actions[0]
         found, expected = first.title, "a line `permitted` of this run before it"
-        yield Problem("done without asking for permission", f"{journal}:{first.line}", found, expected, REMEDY)
+        yield Problem(
+            what="done without asking for permission",
+            where=f"{journal}:{first.line}",
+            found=found,
+            expected=expected,
+            remedy=REMEDY,
+        )
     since = _since(permitted, actions)
     asked = _Asked.of(case)
     for e in permitted:
         if e.get("plan", asked.plan) != asked.plan:
             where, found = f"{journal}:{e.get('n')}", str(e.get("plan"))
-            yield Problem("the gate let another plan pass than the run was made from", where, found, asked.plan, REMEDY)
+            yield Problem(
+                what="the gate let another plan pass than the run was made from",
+                where=where,
+                found=found,
+                expected=asked.plan,
+                remedy=REMEDY,
+            )
     if case.format > 1 and (lacks := [name for name, _, _ in RESULTS.values() if f"data/{name}" not in case.listed]):
         notes.append(f"disk and machine are known by the run's own word alone: {', '.join(lacks)} is not in the record")
     notes += asked.notes
@@ -133,7 +151,9 @@ def _unapproved(case: Case, good: list[tuple[str, Statement, Verdict]], notes: l
             reasons = {name.rpartition("/")[2]: why for name, why in worth.items()}
             told = "; ".join([action.title, *(f"{name}: {why}" for name, why in reasons.items())])
             expected = f"an approval of plan {asked.plan} that counted then"
-            yield Problem("done without an approval", f"{journal}:{action.line}", told, expected, REMEDY)
+            yield Problem(
+                what="done without an approval", where=f"{journal}:{action.line}", found=told, expected=expected, remedy=REMEDY
+            )
         old = old or all(not said.vmdk for name, said, _ in good if not worth[name])
     sealed = case.info.get("Sealed-By")
     for by in sorted(
@@ -238,11 +258,7 @@ class _Asked:
             plan=case.opened.get("plan.json") or case.info.get("Plan-SHA256", "none"),
             site=here if known else None,
             two_persons=two if isinstance(two, bool) else known and Signing().two_persons,
-            valid_days=days
-            if isinstance(days, int) and 0 < days <= MOST_DAYS
-            else Signing().valid_days
-            if known
-            else MOST_DAYS,
+            valid_days=days if isinstance(days, int) and 0 < days <= MOST_DAYS else Signing().valid_days if known else MOST_DAYS,
             operator=_operator(case),
             subject=_subject(case, notes),
             notes=tuple(notes),

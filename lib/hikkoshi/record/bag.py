@@ -78,7 +78,15 @@ def read_manifest(path: Path) -> tuple[dict[str, str], list[Problem]]:
     try:
         text = files.read(path, limits.MANIFEST).decode(errors="replace")
     except OSError as e:
-        return {}, [Problem("a manifest cannot be read", str(path), e.strerror or str(e), "a file", "see what it is")]
+        return {}, [
+            Problem(
+                what="a manifest cannot be read",
+                where=str(path),
+                found=e.strerror or str(e),
+                expected="a file",
+                remedy="see what it is",
+            )
+        ]
     for n, line in enumerate(text.split("\n")[:-1], 1):
         fits = re.fullmatch(r"([0-9a-f]{64})  ([!-~]+)", line)
         name = PurePosixPath(fits[2]) if fits else PurePosixPath("..")
@@ -93,10 +101,18 @@ def read_manifest(path: Path) -> tuple[dict[str, str], list[Problem]]:
             continue
         expected = f"64 hexadecimal digits, two spaces, a path {'in data/' if below else 'outside data/'}"
         problems.append(
-            Problem(flaw, f"{path}:{n}", line[:120], expected, "this record was tampered with, or is damaged")
+            Problem(
+                what=flaw,
+                where=f"{path}:{n}",
+                found=line[:120],
+                expected=expected,
+                remedy="this record was tampered with, or is damaged",
+            )
         )
     if text and not text.endswith("\n"):
-        problems.append(Problem("a manifest does not end with a whole line", str(path), remedy="take it from a backup"))
+        problems.append(
+            Problem(what="a manifest does not end with a whole line", where=str(path), remedy="take it from a backup")
+        )
     return digests, problems
 
 

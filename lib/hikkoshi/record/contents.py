@@ -124,9 +124,7 @@ def _add_runbook(home: Home, step: str, payload: dict[str, Content]) -> Path | N
 def _provenance(step: str, used: Path | None, executed: Path | None) -> Provenance:
     if used is None:
         return Provenance(software=provenance.software())
-    return provenance.of(
-        step, files.read(used, limits.NOTEBOOK), files.read(executed, limits.NOTEBOOK) if executed else None
-    )
+    return provenance.of(step, files.read(used, limits.NOTEBOOK), files.read(executed, limits.NOTEBOOK) if executed else None)
 
 
 def _changed(home: Home, guest: str, step: str, journal: bytes, run: str) -> str:
@@ -167,9 +165,7 @@ def _mode(told: LastRun | None, executed: Path | None) -> str:
     if told and told.mode:
         return told.mode
     try:
-        given = (
-            json.loads(files.read(executed, limits.NOTEBOOK))["metadata"]["papermill"]["parameters"] if executed else {}
-        )
+        given = json.loads(files.read(executed, limits.NOTEBOOK))["metadata"]["papermill"]["parameters"] if executed else {}
         return str(given.get("mode", "none"))
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return "none"  # the killed run's notebook was torn

@@ -50,13 +50,11 @@ def check(
     plan = listed.get("data/plan.json", "none")
     if info.get("Plan-SHA256", "none") != plan:
         where, said = str(record / "data" / "plan.json"), info.get("Plan-SHA256", "none")
-        yield [Problem("the plan is another", where, plan, said, REMEDY)]
+        yield [Problem(what="the plan is another", where=where, found=plan, expected=said, remedy=REMEDY)]
     yield approvals.check(Case(record, info, listed, entries, trust, format_of(info)), known, notes)
 
 
-def _earlier(
-    record: Path, listed: dict[str, str], entries: list[dict[str, Any]], notes: list[str]
-) -> Iterator[Problem]:
+def _earlier(record: Path, listed: dict[str, str], entries: list[dict[str, Any]], notes: list[str]) -> Iterator[Problem]:
     """What a record of an earlier version did not prove: a note, and no flaw."""
     lacking = list(_evidence(record, listed, entries, notes))
     without = f": without {', '.join(p.where for p in lacking)}" if lacking else ""
@@ -64,9 +62,7 @@ def _earlier(
     yield from ()
 
 
-def _of_this_run(
-    record: Path, info: dict[str, str], listed: dict[str, str], own: list[dict[str, Any]]
-) -> Iterator[Problem]:
+def _of_this_run(record: Path, info: dict[str, str], listed: dict[str, str], own: list[dict[str, Any]]) -> Iterator[Problem]:
     """Whether the journal's lines of this run are of the step and guest that the record names, made from what is in it."""
     where = str(record / "data" / "journal.jsonl")
     if info["Step"] != STORY:
@@ -76,17 +72,29 @@ def _of_this_run(
             ("Guest", {e["guest"] for e in opened if "guest" in e}),
         ):
             if others := sorted(str(x) for x in said - {info[label]}):
-                yield Problem(f"the run is of another {label.lower()}", where, ", ".join(others), info[label], REMEDY)
+                yield Problem(
+                    what=f"the run is of another {label.lower()}",
+                    where=where,
+                    found=", ".join(others),
+                    expected=info[label],
+                    remedy=REMEDY,
+                )
         if info["Outcome"] == "succeeded" and not any(map(approvals.ended_well, own)):
             found, expected = "no line that it ended well", "what bag-info.txt says: Outcome: succeeded"
-            yield Problem("the journal does not tell of this run", where, found, expected, REMEDY)
+            yield Problem(
+                what="the journal does not tell of this run", where=where, found=found, expected=expected, remedy=REMEDY
+            )
         for e in opened[:1]:
             made = {n: d for n, d in e.get("inputs", {}).items() if not (n == PLAN and info["Step"] == PLANNING)}
             changed = {n for n, digest in made.items() if listed.get(f"data/{bag.plain(n)}") != digest}
             if hidden := sorted(changed - set(info.get("Inputs-Changed-Since-Run", "").split(", "))):
                 found, expected = ", ".join(hidden), f"as the run was made from, by line {e.get('n')} of the journal"
                 yield Problem(
-                    "the record holds other inputs than the run was made from", where, found, expected, REMEDY
+                    what="the record holds other inputs than the run was made from",
+                    where=where,
+                    found=found,
+                    expected=expected,
+                    remedy=REMEDY,
                 )
 
 
@@ -97,16 +105,13 @@ def _times(record: Path, info: dict[str, str], own: list[dict[str, Any]]) -> Ite
         at = datetime.fromisoformat(e["time"])
         late = sealed is not None and at - sealed > register.CLOCKS
         if late or (last is not None and last - at > register.CLOCKS):
-            where, expected = (
-                f"{record / 'data' / 'journal.jsonl'}:{e.get('n')}",
-                f"after {last}, before {info['Sealed']}",
-            )
+            where, expected = (f"{record / 'data' / 'journal.jsonl'}:{e.get('n')}", f"after {last}, before {info['Sealed']}")
             yield Problem(
-                "a time of the run cannot be",
-                where,
-                e["time"],
-                expected,
-                "a clock was set meanwhile, or somebody wrote this",
+                what="a time of the run cannot be",
+                where=where,
+                found=e["time"],
+                expected=expected,
+                remedy="a clock was set meanwhile, or somebody wrote this",
             )
             return
         last = at
@@ -119,7 +124,11 @@ def _asked_for_time(record: Path, info: dict[str, str], listed: dict[str, str]) 
     asked = signing.get("time_stamp") if isinstance(signing, dict) else None
     if asked and info.get("Time-Stamp-Service", "none") == "none":
         yield Problem(
-            "the site asks for time stamps, and none was asked for", str(record / name), str(asked), "none", REMEDY
+            what="the site asks for time stamps, and none was asked for",
+            where=str(record / name),
+            found=str(asked),
+            expected="none",
+            remedy=REMEDY,
         )
 
 
@@ -129,14 +138,16 @@ def _version(record: Path, own: list[dict[str, Any]]) -> Iterator[Problem]:
         if (e["event"] == "open" and "clock" in e) or (e["event"] == "permitted" and "service" in e):
             where, expected = f"{record / 'data' / 'journal.jsonl'}:{e.get('n')}", f"Record-Format: {FORMAT}"
             yield Problem(
-                "a record of this version says that an earlier one sealed it", where, e["event"], expected, REMEDY
+                what="a record of this version says that an earlier one sealed it",
+                where=where,
+                found=e["event"],
+                expected=expected,
+                remedy=REMEDY,
             )
             return
 
 
-def _outcomes(
-    record: Path, info: dict[str, str], listed: dict[str, str], entries: list[dict[str, Any]]
-) -> Iterator[Problem]:
+def _outcomes(record: Path, info: dict[str, str], listed: dict[str, str], entries: list[dict[str, Any]]) -> Iterator[Problem]:
     """Whether journal and executed notebook tell the same outcome as the record."""
     journal = record / "data" / "journal.jsonl"
     ended = {str(e.get("run")): e.get("outcome") for e in entries if e.get("event") == "outcome"}
@@ -145,7 +156,9 @@ def _outcomes(
         told[str(record / info["Notebook"])] = _outcome(record / info["Notebook"]) or info["Outcome"]
     for where, outcome in told.items():
         if outcome != info["Outcome"]:
-            yield Problem("the outcome is told in two ways", where, str(outcome), info["Outcome"], REMEDY)
+            yield Problem(
+                what="the outcome is told in two ways", where=where, found=str(outcome), expected=info["Outcome"], remedy=REMEDY
+            )
 
 
 def format_of(info: dict[str, str]) -> int:
@@ -154,15 +167,10 @@ def format_of(info: dict[str, str]) -> int:
     return int(said) if said.isascii() and said.isdecimal() and len(said) < 4 else 1
 
 
-def _evidence(
-    record: Path, listed: dict[str, str], entries: list[dict[str, Any]], notes: list[str]
-) -> Iterator[Problem]:
+def _evidence(record: Path, listed: dict[str, str], entries: list[dict[str, Any]], notes: list[str]) -> Iterator[Problem]:
     """Whether what the run listed as its evidence is in the record, or named among what stays out, each by its hash."""
     rows = f"data/{evidence.LEFT_OUT}"
-    inside, out = (
-        set(listed.values()),
-        evidence.outside(files.read(record / rows, limits.LEFT_OUT)) if rows in listed else {},
-    )
+    inside, out = (set(listed.values()), evidence.outside(files.read(record / rows, limits.LEFT_OUT)) if rows in listed else {})
     kept, lost = list[str](), list[str]()
     for name, artefact in evidence.listed(entries, record.name).items():
         digest = str(artefact.get("sha256"))
@@ -174,14 +182,22 @@ def _evidence(
                 kept.append(name)
             elif out[digest] in (evidence.A_DISK, evidence.LARGE):
                 why, expected = f"{artefact['bytes']} bytes, called {out[digest]}", f"in the record, SHA-256 {digest}"
-                yield Problem("evidence that was left out for no reason", name, why, expected, REMEDY)
+                yield Problem(
+                    what="evidence that was left out for no reason", where=name, found=why, expected=expected, remedy=REMEDY
+                )
             else:
                 lost.append(f"{name} ({printable(out[digest])})")
             continue
         near = next((n for n in listed if n.endswith("/" + name.rpartition("/")[2])), "")
         found = f"{near} with SHA-256 {listed[near]}" if near else "no such file"
         remedy = "whoever sealed this record left it out: ask how it came to be"
-        yield Problem("evidence that the journal lists is not in the record", name, found, f"SHA-256 {digest}", remedy)
+        yield Problem(
+            what="evidence that the journal lists is not in the record",
+            where=name,
+            found=found,
+            expected=f"SHA-256 {digest}",
+            remedy=remedy,
+        )
     if kept:
         notes.append(f"kept outside, by hash: {', '.join(kept)}")
     if lost:

@@ -99,9 +99,7 @@ def _place(home: Home, written: str) -> Path | None:
     path = home.root / written
     if ".." in Path(written).parts or Path(written).is_absolute():
         return None
-    top = (
-        home.outputs if path.is_relative_to(home.outputs) else home.root
-    )  # outputs/ itself may be a link, to a larger disk
+    top = home.outputs if path.is_relative_to(home.outputs) else home.root  # outputs/ itself may be a link, to a larger disk
     return path if path.parent.resolve() == top.resolve() / path.parent.relative_to(top) else None
 
 

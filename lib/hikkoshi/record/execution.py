@@ -60,13 +60,7 @@ class Outcome:
 
 
 def execute(
-    home: Home,
-    guest: str,
-    step: str,
-    mode: Mode = "plan",
-    *,
-    listener: Listener = deaf,
-    timeout_per_cell: int | None = None,
+    home: Home, guest: str, step: str, mode: Mode = "plan", *, listener: Listener = deaf, timeout_per_cell: int | None = None
 ) -> Outcome:
     """Run a step's notebook for a guest and return how it ended; never raises for what happens inside the notebook.
 
@@ -91,16 +85,7 @@ class _Job:
     """One run from its name to its record. `alone`: no other runner is at work on this guest."""
 
     def __init__(
-        self,
-        home: Home,
-        guest: str,
-        step: str,
-        mode: Mode,
-        source: Path,
-        listener: Listener,
-        stop: Stop,
-        *,
-        alone: bool,
+        self, home: Home, guest: str, step: str, mode: Mode, source: Path, listener: Listener, stop: Stop, *, alone: bool
     ) -> None:
         self.home, self.guest, self.step, self.mode, self.source = home, guest, step, mode, source
         self.listener, self.stop, self.alone = listener, stop, alone
@@ -151,9 +136,20 @@ class _Job:
         if self.stop.signum is not None:  # it came while that went on, and nothing else is to be begun
             exit_code = 128 + self.stop.signum
         return Outcome(
-            self.run, self.guest, self.step, self.mode, state, exit_code, round(time.monotonic() - start, 1), self.final,
-            error, message, self.rows(), sealed, unsealed,
-        )  # fmt: skip
+            self.run,
+            self.guest,
+            self.step,
+            self.mode,
+            state,
+            exit_code,
+            round(time.monotonic() - start, 1),
+            self.final,
+            error,
+            message,
+            self.rows(),
+            sealed,
+            unsealed,
+        )
 
     def execute(self, timeout_per_cell: int | None) -> tuple[str, str]:
         """Have papermill go through the notebook; class and text of what went wrong, empty where nothing did."""
@@ -277,7 +273,9 @@ def _keeping(journal: Journal, listener: Listener) -> Listener:
 
 def _unwritten(folder: Path, e: OSError) -> StepFailed:
     remedy = "make room there, then run the same command again"
-    return StepFailed(Problem("how the run ended cannot be written", str(folder), e.strerror or str(e), remedy=remedy))
+    return StepFailed(
+        Problem(what="how the run ended cannot be written", where=str(folder), found=e.strerror or str(e), remedy=remedy)
+    )
 
 
 def _parameters(source: Path, wanted: Mapping[str, str]) -> dict[str, str]:

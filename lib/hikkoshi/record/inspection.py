@@ -5,7 +5,7 @@ import os
 import stat
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import astuple, dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
@@ -21,15 +21,7 @@ from hikkoshi.record.register import CLOCKS
 
 TAMPERED = "this is not what was sealed: keep it as it is, and take the record from a copy"
 TAGS = ("bagit.txt", bag.INFO, "README.txt", bag.MANIFEST)  # what the signed list has to name, and nothing else
-LABELS = (
-    "External-Identifier",
-    "Guest",
-    "Sealed",
-    "Outcome",
-    "Sealed-By",
-    "Previous-Record",
-    "Register-Previous-SHA256",
-)
+LABELS = ("External-Identifier", "Guest", "Sealed", "Outcome", "Sealed-By", "Previous-Record", "Register-Previous-SHA256")
 BLOCK = 1 << 20
 LONGEST_ERROR = 300  # characters of a foreseen-by-nobody error's words
 UNSIGNED = "the record is not signed"
@@ -120,14 +112,16 @@ def judged(record: Path, found: Iterable[_P]) -> Iterator[_P | Problem]:
 def _unjudged(record: Path, e: Exception) -> Problem:
     if isinstance(e, OSError) and e.filename is not None:
         where, why = str(e.filename), e.strerror or str(e)
-        return Problem("a file of the record cannot be read", where, why, "a file as it is sealed", TAMPERED)
+        return Problem(
+            what="a file of the record cannot be read", where=where, found=why, expected="a file as it is sealed", remedy=TAMPERED
+        )
     why = f"{type(e).__name__}: {e}"[:LONGEST_ERROR]
-    return Problem("the record cannot be judged", str(record), why, "a record as it is sealed", TAMPERED)
+    return Problem(
+        what="the record cannot be judged", where=str(record), found=why, expected="a record as it is sealed", remedy=TAMPERED
+    )
 
 
-def _inspect(
-    record: Path, trust: Trust, ca: Path | None, count: Callable[[int], None], known: Known, found: _Found
-) -> None:
+def _inspect(record: Path, trust: Trust, ca: Path | None, count: Callable[[int], None], known: Known, found: _Found) -> None:
     problems, notes = found.problems, found.notes
     there = dict(_walk(record))
     regular = {name for name, found in there.items() if stat.S_ISREG(found.st_mode)}
@@ -138,11 +132,23 @@ def _inspect(
             listed |= digests
             problems += flaws
         else:
-            problems.append(Problem("a manifest is missing", str(record / name), "no such file", below, TAMPERED))
+            problems.append(
+                Problem(
+                    what="a manifest is missing", where=str(record / name), found="no such file", expected=below, remedy=TAMPERED
+                )
+            )
     missing_tags = [t for t in TAGS if t not in listed]
     if missing_tags and bag.TAG_MANIFEST in regular:
         where, lacks = str(record / bag.TAG_MANIFEST), f"without {', '.join(missing_tags)}"
-        problems.append(Problem("the signed list does not name all it has to", where, lacks, ", ".join(TAGS), TAMPERED))
+        problems.append(
+            Problem(
+                what="the signed list does not name all it has to",
+                where=where,
+                found=lacks,
+                expected=", ".join(TAGS),
+                remedy=TAMPERED,
+            )
+        )
     problems += _differences(record, listed, there, regular, count)
     info = found.info = bag.read_info(record) if bag.INFO in regular else {}
     problems += _declared(record, info, listed, there)
@@ -166,7 +172,7 @@ def _inspect(
 
 def told(problem: Problem) -> Problem:
     """The same problem, safe to print."""
-    return Problem(*map(printable, astuple(problem)))
+    return Problem(**{name: printable(text) for name, text in asdict(problem).items()})
 
 
 def _walk(record: Path) -> Iterator[tuple[str, os.stat_result]]:
@@ -178,11 +184,7 @@ def _walk(record: Path) -> Iterator[tuple[str, os.stat_result]]:
 
 
 def _differences(
-    record: Path,
-    listed: dict[str, str],
-    there: dict[str, os.stat_result],
-    regular: set[str],
-    count: Callable[[int], None],
+    record: Path, listed: dict[str, str], there: dict[str, os.stat_result], regular: set[str], count: Callable[[int], None]
 ) -> Iterator[Problem]:
     """Files that are missing, changed, added, or not files."""
     asked = bag.read_info(record).get("Time-Stamp-Service", "none") != "none"
@@ -192,28 +194,52 @@ def _differences(
         where = str(record / name)
         if stat.S_ISDIR(found.st_mode):
             if name not in folders:
-                yield Problem("a folder was added", where, "a folder without a listed file", "nothing", TAMPERED)
+                yield Problem(
+                    what="a folder was added",
+                    where=where,
+                    found="a folder without a listed file",
+                    expected="nothing",
+                    remedy=TAMPERED,
+                )
         elif not stat.S_ISREG(found.st_mode):
             kind = "a symbolic link" if stat.S_ISLNK(found.st_mode) else "neither file nor folder"
             yield Problem(
-                "something stands in a record that is no file", where, kind, "files and folders only", TAMPERED
+                what="something stands in a record that is no file",
+                where=where,
+                found=kind,
+                expected="files and folders only",
+                remedy=TAMPERED,
             )
         elif name not in listed and name not in unlisted:
             yield Problem(
-                "a file was added", where, f"{found.st_size} bytes", "nothing: no manifest names it", TAMPERED
+                what="a file was added",
+                where=where,
+                found=f"{found.st_size} bytes",
+                expected="nothing: no manifest names it",
+                remedy=TAMPERED,
             )
     for name, digest in listed.items():
         if name not in there:
-            yield Problem("a file is missing", str(record / name), "no such file", f"SHA-256 {digest}", TAMPERED)
+            yield Problem(
+                what="a file is missing",
+                where=str(record / name),
+                found="no such file",
+                expected=f"SHA-256 {digest}",
+                remedy=TAMPERED,
+            )
     vast = {name for name in listed if name in regular and there[name].st_size > limits.SEALED}
     for name in sorted(vast):
         has, most = f"{there[name].st_size} bytes", f"at most {files.human(limits.SEALED)}"
-        yield Problem("a file is larger than any that is sealed", str(record / name), has, most, TAMPERED)
+        yield Problem(
+            what="a file is larger than any that is sealed", where=str(record / name), found=has, expected=most, remedy=TAMPERED
+        )
     present = [name for name in listed if name in regular - vast]
     with ThreadPoolExecutor(bag.THREADS) as pool:
         for name, digest in zip(present, pool.map(lambda n: _sha256(record / n, count), present), strict=True):
             if digest != listed[name]:
-                yield Problem("a file was changed", str(record / name), digest, listed[name], TAMPERED)
+                yield Problem(
+                    what="a file was changed", where=str(record / name), found=digest, expected=listed[name], remedy=TAMPERED
+                )
 
 
 def _sha256(path: Path, count: Callable[[int], None]) -> str:
@@ -228,26 +254,44 @@ def _sha256(path: Path, count: Callable[[int], None]) -> str:
     return digest.hexdigest()
 
 
-def _declared(
-    record: Path, info: dict[str, str], listed: dict[str, str], there: dict[str, os.stat_result]
-) -> Iterator[Problem]:
+def _declared(record: Path, info: dict[str, str], listed: dict[str, str], there: dict[str, os.stat_result]) -> Iterator[Problem]:
     """What bag-info.txt says of the record itself."""
     where = str(record / bag.INFO)
     lacking = [label for label in LABELS if not info.get(label)]
     if lacking:
-        yield Problem("the record does not say what it is", where, f"without {', '.join(lacking)}", "all", TAMPERED)
+        yield Problem(
+            what="the record does not say what it is",
+            where=where,
+            found=f"without {', '.join(lacking)}",
+            expected="all",
+            remedy=TAMPERED,
+        )
         return
     identifier, here = info["External-Identifier"], record.name
     if identifier != f"{info['Guest']}/{here}":
-        yield Problem("this is another record than its folder's name says", where, identifier, f"…/{here}", TAMPERED)
+        yield Problem(
+            what="this is another record than its folder's name says",
+            where=where,
+            found=identifier,
+            expected=f"…/{here}",
+            remedy=TAMPERED,
+        )
     elif files.regular(record.parent.parent / register.FILENAME) and record.parent.name != info["Guest"]:
         found, expected = record.parent.name, info["Guest"]
-        yield Problem("the record lies in another guest's folder", str(record), found, expected, TAMPERED)
+        yield Problem(
+            what="the record lies in another guest's folder", where=str(record), found=found, expected=expected, remedy=TAMPERED
+        )
     yield from _dated(record, info)
     payload = [name for name in listed if name.startswith("data/")]
     oxum = f"{sum(there[n].st_size for n in payload if n in there)}.{len(payload)}"
     if info.get("Payload-Oxum") != oxum:
-        yield Problem("the payload has another size", where, oxum, info.get("Payload-Oxum", "none"), TAMPERED)
+        yield Problem(
+            what="the payload has another size",
+            where=where,
+            found=oxum,
+            expected=info.get("Payload-Oxum", "none"),
+            remedy=TAMPERED,
+        )
 
 
 def _dated(record: Path, info: dict[str, str]) -> Iterator[Problem]:
@@ -255,19 +299,28 @@ def _dated(record: Path, info: dict[str, str]) -> Iterator[Problem]:
     where, sealed, began = str(record / bag.INFO), _time(info), evidence.begun(record.name)
     if sealed is None:
         expected = "such as 2026-11-27T20:00:00Z"
-        yield Problem("the record does not say when it was sealed", where, info["Sealed"], expected, TAMPERED)
+        yield Problem(
+            what="the record does not say when it was sealed",
+            where=where,
+            found=info["Sealed"],
+            expected=expected,
+            remedy=TAMPERED,
+        )
         return
-    now, remedy = (
-        datetime.now(UTC),
-        "a clock was wrong, that of the sealing machine or this one; else somebody made it up",
-    )
+    now, remedy = (datetime.now(UTC), "a clock was wrong, that of the sealing machine or this one; else somebody made it up")
     if sealed - now > CLOCKS:
         yield Problem(
-            "the record was sealed in the future", where, info["Sealed"], f"before {now:%Y-%m-%d %H:%M} UTC", remedy
+            what="the record was sealed in the future",
+            where=where,
+            found=info["Sealed"],
+            expected=f"before {now:%Y-%m-%d %H:%M} UTC",
+            remedy=remedy,
         )
     if began and began - sealed > CLOCKS:
         found = f"begun {began:%Y-%m-%d %H:%M:%S} UTC, by its name"
-        yield Problem("the record was sealed before its run began", where, info["Sealed"], found, remedy)
+        yield Problem(
+            what="the record was sealed before its run began", where=where, found=info["Sealed"], expected=found, remedy=remedy
+        )
 
 
 def _signed(
@@ -281,7 +334,7 @@ def _signed(
         if said.startswith("nobody"):
             remedy += f". Once somebody knows why it is: hikkoshi acknowledge {record} --because '…'"
         expected = "sealed by somebody on the list" if said.startswith("nobody") else f"a signature by {said}"
-        yield Problem(UNSIGNED, str(made), found, expected, remedy)
+        yield Problem(what=UNSIGNED, where=str(made), found=found, expected=expected, remedy=remedy)
         return
     at, flaw = _stamped(record, info, ca, regular, notes)
     if flaw:
@@ -291,10 +344,18 @@ def _signed(
     if not verdict:
         who = f" ({verdict.signer})" if verdict.signer else ""
         remedy = "whoever signed this may not seal, or not any more: ask how it came to be"
-        yield Problem("the signature counts for nothing", str(made), verdict.flaw + who, f"by {said}", remedy)
+        yield Problem(
+            what="the signature counts for nothing",
+            where=str(made),
+            found=verdict.flaw + who,
+            expected=f"by {said}",
+            remedy=remedy,
+        )
     elif (verdict.signer, verdict.key) != (said, key):
         found, expected = f"{verdict.signer} {verdict.key}", f"{said} {key}"
-        yield Problem("somebody else signed it than it says", str(made), found, expected, TAMPERED)
+        yield Problem(
+            what="somebody else signed it than it says", where=str(made), found=found, expected=expected, remedy=TAMPERED
+        )
 
 
 def _stamped(
@@ -313,14 +374,14 @@ def _stamped(
         at = timestamp.verify(record / SIGNATURE, ca)
     except ToolFailed as e:
         found = e.problems[0].found or e.problems[0].what
-        return None, Problem("the time stamp does not fit", token, found, "one over this signature", TAMPERED)
+        return None, Problem(
+            what="the time stamp does not fit", where=token, found=found, expected="one over this signature", remedy=TAMPERED
+        )
     said = _time(info)
     if said is not None and abs(at - said) > CLOCKS:
         found, expected = f"{at:%Y-%m-%d %H:%M:%S} UTC", f"{said:%Y-%m-%d %H:%M:%S} UTC, as the record says"
-        remedy = (
-            "the sealing machine's clock was wrong, or somebody set it back: the service's time is the one to believe"
-        )
-        return at, Problem("the time stamp tells another time", token, found, expected, remedy)
+        remedy = "the sealing machine's clock was wrong, or somebody set it back: the service's time is the one to believe"
+        return at, Problem(what="the time stamp tells another time", where=token, found=found, expected=expected, remedy=remedy)
     return at, None
 
 

@@ -176,19 +176,23 @@ class HonestClient(PapermillNotebookClient):  # type: ignore[misc]
         elif isinstance(error, CellTimeoutError):
             found = f"more than {self._get_timeout(self.nb.cells[index])} s"
             kind, remedy = "CellTimeoutError", "find out what hangs, then run the step again"
-            problem = Problem("a cell was not done in time", where, found, remedy=remedy)
+            problem = Problem(what="a cell was not done in time", where=where, found=found, remedy=remedy)
         elif isinstance(error, DeadKernelError):
             kind, remedy = "DeadKernelError", "see whether memory ran out (dmesg), then run the step again"
-            problem = Problem("the kernel died", where, self._ending(), remedy=remedy)
+            problem = Problem(what="the kernel died", where=where, found=self._ending(), remedy=remedy)
         elif isinstance(error, OSError):
             self.nb.cells[index].outputs = []  # the record cannot be written; without these, it perhaps can
             kind, remedy = "OSError", "make room there, then run the step again"
             found = f"{error.strerror}; what the cell showed is left out here"
-            problem = Problem("the record of the run cannot be written", where, found, remedy=remedy)
+            problem = Problem(what="the record of the run cannot be written", where=where, found=found, remedy=remedy)
         elif isinstance(error, CellExecutionError) and error.ename == "SystemExit":
             kind, found = "StepFailed", f"SystemExit({error.evalue})"
             problem = Problem(
-                "the notebook ended itself", where, found, "every cell executed", "take the exit out of the cell"
+                what="the notebook ended itself",
+                where=where,
+                found=found,
+                expected="every cell executed",
+                remedy="take the exit out of the cell",
             )
         else:
             self.record.cell_exception(self.nb.cells[index], cell_index=index)
@@ -274,9 +278,7 @@ def execute(
             if obstacle:
                 record.fail(obstacle[0], type(obstacle[1]).__name__, str(obstacle[1]))
             else:
-                _in_a_kernel(
-                    record, kernel_name, {**os.environ, **(environment or {})}, stop=stop, listener=listener, **options
-                )
+                _in_a_kernel(record, kernel_name, {**os.environ, **(environment or {})}, stop=stop, listener=listener, **options)
             for index, problem in anatomy.unproven(nb):
                 if not record.failed:
                     record.fail(index, "StepFailed", str(problem))

@@ -68,9 +68,7 @@ def software() -> str:
     except ToolFailed as e:
         return _installed() or f"{UNKNOWN}: {e.problems[0].found or e.problems[0].what}"
     there = {path.relative_to(PROJECT).as_posix(): path for part in PARTS[:1] for path in _files(PROJECT / part)}
-    other = [
-        n for n, blob in listed.items() if n.startswith("lib/") and (n not in there or _id(there[n], blob) != blob)
-    ]
+    other = [n for n, blob in listed.items() if n.startswith("lib/") and (n not in there or _id(there[n], blob) != blob)]
     return _told(sorted({*other, *(there.keys() - listed.keys())}), SAME)
 
 
@@ -98,45 +96,38 @@ def check(record: Path, info: Mapping[str, str], listed: Mapping[str, str], note
     said, where = info.get("Runbook", ""), str(record / bag.INFO)
     if not said or not info.get("Software"):
         yield Problem(
-            "the record does not say whose runbook it is", where, said, "a line Runbook and a line Software", REMEDY
+            what="the record does not say whose runbook it is",
+            where=where,
+            found=said,
+            expected="a line Runbook and a line Software",
+            remedy=REMEDY,
         )
         return
-    names = {
-        "used": f"data/runbook/{info.get('Step')}.ipynb",
-        "own": f"data/runbook-of-the-project/{info.get('Step')}.ipynb",
-    }
+    names = {"used": f"data/runbook/{info.get('Step')}.ipynb", "own": f"data/runbook-of-the-project/{info.get('Step')}.ipynb"}
     held = {what: files.read(record / name, limits.NOTEBOOK) for what, name in names.items() if name in listed}
     if said != NONE and listed.get(names["used"], "") != info.get("Runbook-SHA256"):
         expected = info.get("Runbook-SHA256", "none")
         yield Problem(
-            "the record holds another runbook than it says",
-            names["used"],
-            listed.get(names["used"], "none"),
-            expected,
-            REMEDY,
+            what="the record holds another runbook than it says",
+            where=names["used"],
+            found=listed.get(names["used"], "none"),
+            expected=expected,
+            remedy=REMEDY,
         )
     executed = files.read(record / info["Notebook"], limits.NOTEBOOK) if info.get("Notebook", NONE) in listed else None
     if said == SAME and "used" in held and executed is not None and cells(executed) != cells(held["used"]):
         found = "other cells than its runbook's"
         yield Problem(
-            "a runbook that was changed is called the project's own",
-            str(record / info["Notebook"]),
-            found,
-            SAME,
-            REMEDY,
+            what="a runbook that was changed is called the project's own",
+            where=str(record / info["Notebook"]),
+            found=found,
+            expected=SAME,
+            remedy=REMEDY,
         )
     commit = info.get("Runbook-Commit", "unknown")
-    if (
-        said == SAME
-        and "used" in held
-        and (own := _own(commit, info.get("Step", "")))
-        and cells(own) != cells(held["used"])
-    ):
-        what, found = (
-            "a runbook that was changed is called the project's own",
-            f"other cells than those of commit {commit}",
-        )
-        yield Problem(what, str(record / names["used"]), found, SAME, REMEDY)
+    if said == SAME and "used" in held and (own := _own(commit, info.get("Step", ""))) and cells(own) != cells(held["used"]):
+        what, found = ("a runbook that was changed is called the project's own", f"other cells than those of commit {commit}")
+        yield Problem(what=what, where=str(record / names["used"]), found=found, expected=SAME, remedy=REMEDY)
     for what, label in (("RUNBOOK", "Runbook"), ("SOFTWARE", "Software")):
         if info[label] not in (SAME, NONE):
             notes.append(f"{what} {info[label]} ({TOLD}, commit {commit})")
@@ -145,7 +136,7 @@ def check(record: Path, info: Mapping[str, str], listed: Mapping[str, str], note
 def _commit() -> str:
     commit = environment.commit()
     if commit.startswith("unknown: "):
-        raise ToolFailed(Problem("there is no commit to compare with", found=commit.removeprefix("unknown: ")))
+        raise ToolFailed(Problem(what="there is no commit to compare with", found=commit.removeprefix("unknown: ")))
     return commit.partition(",")[0]
 
 
@@ -199,9 +190,7 @@ def _earlier(step: str, ran: list[list[tuple[str, str]] | None]) -> str:
 
 def _installed() -> str:
     """The same by the list of hashes that pip wrote when it installed the package; empty where it is no such package."""
-    listed = {
-        Path(str(f.locate())): f.hash for f in metadata.files("hikkoshi") or () if f.hash and f.parts[0] == "hikkoshi"
-    }
+    listed = {Path(str(f.locate())): f.hash for f in metadata.files("hikkoshi") or () if f.hash and f.parts[0] == "hikkoshi"}
     if PROJECT / "lib" / "hikkoshi" in {p.parent for p in listed} or not listed:
         return ""
     return _told([str(p) for p, h in listed.items() if _sha256(p) != _decoded(h)], "as it was installed")

@@ -70,13 +70,21 @@ class Register:
         except OSError as e:
             remedy = "see who put it there, remove it, and bring the register back from a backup"
             raise Refused(
-                Problem("the register is no file of its own", str(self.path), e.strerror or str(e), FILENAME, remedy)
+                Problem(
+                    what="the register is no file of its own",
+                    where=str(self.path),
+                    found=e.strerror or str(e),
+                    expected=FILENAME,
+                    remedy=remedy,
+                )
             ) from None
         with opened as f:
             if not lock.take(f, wait, stopped):
                 found = f"held by {', '.join(lock.holders(self.path)) or 'a process that cannot be seen from here'}"
                 remedy = "the guest's next run seals it; where that process hangs, end it: kill PID"
-                raise Busy(Problem("another run is sealing", str(self.path), found, "nobody", remedy))
+                raise Busy(
+                    Problem(what="another run is sealing", where=str(self.path), found=found, expected="nobody", remedy=remedy)
+                )
             content = self._read()
             if not content.endswith(b"\n"):
                 f.truncate(content.rfind(b"\n") + 1)
@@ -114,7 +122,9 @@ class Register:
         raw = self._raw()
         if not raw or raw[0] != HEADING.encode():
             found = raw[0].decode(errors="replace")[:80] if raw else "nothing"
-            yield Problem("the register has no heading", f"{self.path}:1", found, HEADING, REMEDY)
+            yield Problem(
+                what="the register has no heading", where=f"{self.path}:1", found=found, expected=HEADING, remedy=REMEDY
+            )
         before, seen = _sha256(raw[0]) if raw else "", dict[str, int]()
         last = ""
         for n, (this, line) in enumerate(self._parsed(), 1):
@@ -122,23 +132,37 @@ class Register:
             if line is None:
                 found = this.decode(errors="replace")[:120]
                 yield Problem(
-                    "a line of the register cannot be read", where, found, f"{len(fields(Line))} columns", REMEDY
+                    what="a line of the register cannot be read",
+                    where=where,
+                    found=found,
+                    expected=f"{len(fields(Line))} columns",
+                    remedy=REMEDY,
                 )
             elif line.previous != before or line.n != str(n):
                 found, expected = f"n {line.n}, previous {line.previous}", f"n {n}, previous {before}"
-                yield Problem("the register was changed after it was written", where, found, expected, REMEDY)
+                yield Problem(
+                    what="the register was changed after it was written",
+                    where=where,
+                    found=found,
+                    expected=expected,
+                    remedy=REMEDY,
+                )
             if line is not None and backwards(last, line.sealed):
                 found, expected = line.sealed, f"after {last}, as the line before"
                 remedy = "a clock was set back, or somebody wrote this line: ask who sealed then"
-                yield Problem("time goes backwards in the register", where, found, expected, remedy)
+                yield Problem(
+                    what="time goes backwards in the register", where=where, found=found, expected=expected, remedy=remedy
+                )
             last = line.sealed if line is not None else last
             if line is not None and seen.setdefault(line.identifier, n + 1) != n + 1:
                 found = f"{line.identifier}, also in line {seen[line.identifier]}"
-                yield Problem("the register names a record twice", where, found, "each record once", REMEDY)
+                yield Problem(
+                    what="the register names a record twice", where=where, found=found, expected="each record once", remedy=REMEDY
+                )
             before = _sha256(this)
         if raw and not self._read().endswith(b"\n"):
             yield Problem(
-                "the register does not end with a whole line", str(self.path), remedy="the next seal mends it"
+                what="the register does not end with a whole line", where=str(self.path), remedy="the next seal mends it"
             )
 
     def _raw(self) -> list[bytes]:
@@ -150,7 +174,9 @@ class Register:
             return files.read(self.path, limits.REGISTER)
         except OSError as e:
             found = e.strerror or str(e)
-            raise BadInput(Problem("the register cannot be read", str(self.path), found, FILENAME, REMEDY)) from None
+            raise BadInput(
+                Problem(what="the register cannot be read", where=str(self.path), found=found, expected=FILENAME, remedy=REMEDY)
+            ) from None
 
     def _parsed(self) -> Iterator[tuple[bytes, Line | None]]:
         for raw in self._raw()[1:]:

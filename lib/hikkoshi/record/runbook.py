@@ -17,7 +17,7 @@ def find(home: Home, step: str) -> Path:
         known = sorted(p.stem for p in path.parent.glob("*.ipynb"))
         raise BadInput(
             Problem(
-                "there is no notebook for this step",
+                what="there is no notebook for this step",
                 where=str(path),
                 expected="one of: " + (", ".join(known) or "(the folder holds none)"),
                 remedy=nearest(step, [*known, *STEPS]) or "take the notebooks from the project again",

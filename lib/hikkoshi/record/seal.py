@@ -121,7 +121,13 @@ def gone(home: Home) -> Iterator[Problem]:
                 found = "another record" if there else "no such record"
                 where, expected = f"{journal}:{n}", f"{e.get('record')}, SHA-256 {e.get('sha256')}"
                 remedy = "bring it back from a copy, and find out who took it away or replaced it"
-                yield Problem("a record that the journal tells of is not there", where, found, expected, remedy)
+                yield Problem(
+                    what="a record that the journal tells of is not there",
+                    where=where,
+                    found=found,
+                    expected=expected,
+                    remedy=remedy,
+                )
             else:
                 yield from verification.lost_stamp(record, e, journal)
 
@@ -132,24 +138,40 @@ def complete(home: Home, guest: str) -> Check:
     expected = "a signed record that holds this report"
     newest = max(folder(home, guest).glob(f"[!.]*{GUEST}"), default=None)
     if newest is None:
-        return Check(title, False, "no record yet", expected, remedy, str(folder(home, guest)))
+        return Check(
+            title=title, ok=False, found="no record yet", expected=expected, remedy=remedy, where=str(folder(home, guest))
+        )
     held, _ = bag.read_manifest(newest / bag.MANIFEST)
     reports = [home.outputs / "reports" / f"{guest}{kind}" for kind in (".html", ".pdf")]
     there = {p.name: files.sha256(p, own=True) for p in reports if files.regular(p)}
     other = [name for name, digest in there.items() if held.get(f"data/reports/{name}") != digest]
     if other or not any(f"data/reports/{p.name}" in held for p in reports):
         told = f"{newest.name} holds another {', '.join(other)}" if other else f"{newest.name} holds no report"
-        return Check(title, False, told, expected, remedy, str(newest))
+        return Check(title=title, ok=False, found=told, expected=expected, remedy=remedy, where=str(newest))
     try:
         site = home.site()
         ca = home.path(site.signing.time_stamp_ca) if site.signing.time_stamp_ca else None
         found = verification.verify(newest, approval.trust(home, site), ca)
     except BadInput as e:
         problem = e.problems[0]
-        return Check(title, False, f"{problem.what}: {problem.found}", expected, problem.remedy, problem.where)
+        return Check(
+            title=title,
+            ok=False,
+            found=f"{problem.what}: {problem.found}",
+            expected=expected,
+            remedy=problem.remedy,
+            where=problem.where,
+        )
     problems = found.problems
     told = "; ".join(f"{p.what}: {p.found}" for p in problems) or words(home, newest)
-    return Check(title, not problems, told, expected, problems[0].remedy if problems else "", str(newest))
+    return Check(
+        title=title,
+        ok=not problems,
+        found=told,
+        expected=expected,
+        remedy=problems[0].remedy if problems else "",
+        where=str(newest),
+    )
 
 
 def words(home: Home, record: Path) -> str:
@@ -167,11 +189,25 @@ def _seal(home: Home, guest: str, name: str, gather: Callable[[], Contents], wai
     final = folder(home, guest) / name
     if name != bag.plain(name) or "/" in name or name.startswith((".", "-")):
         remedy = "runs are named by open_run; leave HIKKOSHI_RUN unset"
-        raise BadInput(Problem("a run's name cannot name a folder", guest, repr(name), "ASCII without blanks", remedy))
+        raise BadInput(
+            Problem(
+                what="a run's name cannot name a folder",
+                where=guest,
+                found=repr(name),
+                expected="ASCII without blanks",
+                remedy=remedy,
+            )
+        )
     if final.parent.is_symlink():
         found, remedy = str(final.parent.readlink()), "see who put it there, and remove it"
         raise Refused(
-            Problem("a link stands in the place of the guest's records", str(final.parent), found, "a folder", remedy)
+            Problem(
+                what="a link stands in the place of the guest's records",
+                where=str(final.parent),
+                found=found,
+                expected="a folder",
+                remedy=remedy,
+            )
         )
     list_of_all = register.of(home)
     with list_of_all.locked(wait, stopped):
@@ -180,7 +216,9 @@ def _seal(home: Home, guest: str, name: str, gather: Callable[[], Contents], wai
         if not final.exists():
             if told or any(line.identifier == f"{guest}/{name}" for line in list_of_all.lines()):
                 remedy = "bring it back from a copy; sealed again from what is there now it would hide what happened"
-                raise Refused(Problem("the record of this run is gone", str(final), "sealed before", remedy=remedy))
+                raise Refused(
+                    Problem(what="the record of this run is gone", where=str(final), found="sealed before", remedy=remedy)
+                )
             part = final.with_name(f".{name}.part")
             part.mkdir(parents=True)
             try:
@@ -267,13 +305,19 @@ def _sign(home: Home, part: Path, who: Signatory, now: datetime) -> dict[str, st
     if (verdict.signer, verdict.key) != (who.name, who.key):
         found, expected = verdict.flaw or f"{verdict.signer} {verdict.key}", f"{who.name} {who.key}"
         remedy = "somebody changed the key or the list meanwhile: run the step again"
-        raise ToolFailed(Problem("a seal was not signed by who was to sign it", str(signed), found, expected, remedy))
+        raise ToolFailed(
+            Problem(
+                what="a seal was not signed by who was to sign it",
+                where=str(signed),
+                found=found,
+                expected=expected,
+                remedy=remedy,
+            )
+        )
     if signing.time_stamp is None or signing.time_stamp_ca is None:
         return {}
     try:
-        return {
-            "time_stamp": f"{timestamp.stamp(made, signing.time_stamp, home.path(signing.time_stamp_ca)):{statement.TIME}}"
-        }
+        return {"time_stamp": f"{timestamp.stamp(made, signing.time_stamp, home.path(signing.time_stamp_ca)):{statement.TIME}}"}
     except ToolFailed as e:
         return {"time_stamp": f"none: {e.problems[0].what}: {e.problems[0].found}"}
 
@@ -288,7 +332,7 @@ def _at_its_source(problem: Problem, part: Path, found: Contents) -> Problem:
         copy = str(part / "data" / name)
         if isinstance(content, Path) and problem.where.startswith(copy):
             where = str(content) + problem.where.removeprefix(copy)
-            return Problem(problem.what, where, problem.found, problem.expected, problem.remedy)
+            return Problem(what=problem.what, where=where, found=problem.found, expected=problem.expected, remedy=problem.remedy)
     return problem
 
 

@@ -59,14 +59,22 @@ def verify(path: Path, trust: Trust, ca: Path | None = None, *, progress: Progre
     trust.check()
     if path.is_symlink():
         remedy = "name the folder itself"
-        raise BadInput(Problem("a link is no record", str(path), f"a link to {path.readlink()}", "a folder", remedy))
+        raise BadInput(
+            Problem(
+                what="a link is no record",
+                where=str(path),
+                found=f"a link to {path.readlink()}",
+                expected="a folder",
+                remedy=remedy,
+            )
+        )
     path = path.resolve()
     try:
         records, scope = _records(path)
     except OSError as e:
         remedy = "verify as somebody who may read them"
         raise BadInput(
-            Problem("the records cannot be looked at", str(e.filename), e.strerror or str(e), remedy=remedy)
+            Problem(what="the records cannot be looked at", where=str(e.filename), found=e.strerror or str(e), remedy=remedy)
         ) from None
     total, done = sum(map(size, records)), 0
 
@@ -80,9 +88,7 @@ def verify(path: Path, trust: Trust, ca: Path | None = None, *, progress: Progre
     for record in records:
         found.append(inspect(record, trust, ca, count, approvals))
     together = {v.identifier: v for v in found}
-    register = Register(
-        (path if scope == "all" else path.parent if scope == "guest" else path.parent.parent) / FILENAME
-    )
+    register = Register((path if scope == "all" else path.parent if scope == "guest" else path.parent.parent) / FILENAME)
     found = [_with(v, judged(v.path, _chain(v, together, register))) for v in found]
     notes = [] if register.exists() else ["there is no register here: newest records that are gone are not found"]
     problems = list(_forks(found))
@@ -92,16 +98,13 @@ def verify(path: Path, trust: Trust, ca: Path | None = None, *, progress: Progre
         except BadInput as e:
             problems += e.problems
     elif scope == "all":
-        found_there = (
-            "something that is no file of its own" if register.path.is_symlink() or register.path.exists() else ""
-        )
+        found_there = "something that is no file of its own" if register.path.is_symlink() or register.path.exists() else ""
         told_found = found_there or "no such file"
-        problems.append(Problem("the register is missing", str(register.path), told_found, remedy=TAMPERED))
+        problems.append(Problem(what="the register is missing", where=str(register.path), found=told_found, remedy=TAMPERED))
     if scope != "record":
         problems += _strangers(path, register, scope, found)
         notes += [
-            f"{p} is no part of any record: an acknowledging was killed, the next seal removes it"
-            for p in _left(path, scope)
+            f"{p} is no part of any record: an acknowledging was killed, the next seal removes it" for p in _left(path, scope)
         ]
     return Verification(tuple(found), tuple(map(told, problems)), tuple(notes))
 
@@ -112,7 +115,9 @@ def lost_stamp(record: Path, entry: Mapping[str, Any], journal: Path) -> Iterato
     sealed = entry.get("event") == "sealed" and entry.get("of") == record.name
     if sealed and told and not told.startswith("none") and not (record / TOKEN).is_file():
         found, expected = "no such file", f"one of {told}, by line {entry.get('n')} of {journal}"
-        yield Problem("a time stamp was taken away", str(record / TOKEN), found, expected, TAMPERED)
+        yield Problem(
+            what="a time stamp was taken away", where=str(record / TOKEN), found=found, expected=expected, remedy=TAMPERED
+        )
 
 
 def _records(path: Path) -> tuple[list[Path], str]:
@@ -129,7 +134,9 @@ def _records(path: Path) -> tuple[list[Path], str]:
             return folders, "guest"
     found = "no such folder" if not path.is_dir() else "neither a record nor records in it"
     remedy = "name a record, a guest's folder of records, or outputs/records"
-    raise BadInput(Problem("there is no record here", str(path), found, "a folder with bagit.txt", remedy))
+    raise BadInput(
+        Problem(what="there is no record here", where=str(path), found=found, expected="a folder with bagit.txt", remedy=remedy)
+    )
 
 
 def _is_record(path: Path) -> bool:
@@ -154,7 +161,13 @@ def _chain(found: Verified, together: dict[str, Verified], register: Register) -
     guest, _, name = named.partition("/")
     before, where = found.path.parent / name, str(found.path)
     if guest != found.info.get("Guest") or "/" in name or name in ("", ".", ".."):
-        yield Problem("the record before is none of this guest", where, named, f"{found.info.get('Guest')}/…", TAMPERED)
+        yield Problem(
+            what="the record before is none of this guest",
+            where=where,
+            found=named,
+            expected=f"{found.info.get('Guest')}/…",
+            remedy=TAMPERED,
+        )
         return
     digest = None if before.is_symlink() else hash_of(before / bag.TAG_MANIFEST)
     if digest is None:
@@ -163,24 +176,42 @@ def _chain(found: Verified, together: dict[str, Verified], register: Register) -
             yield f"chain not checked: the record before it, {named}, is not beside it"
         else:
             yield Problem(
-                "the record before is missing", str(before), f"{found.identifier} follows it", named, TAMPERED
+                what="the record before is missing",
+                where=str(before),
+                found=f"{found.identifier} follows it",
+                expected=named,
+                remedy=TAMPERED,
             )
         return
     expected = found.info.get("Previous-Record-SHA256", "")
     if digest != expected:
-        yield Problem("the record before is not the one that was sealed", str(before), digest, expected, TAMPERED)
+        yield Problem(
+            what="the record before is not the one that was sealed",
+            where=str(before),
+            found=digest,
+            expected=expected,
+            remedy=TAMPERED,
+        )
     earlier = together[named].info if named in together else bag.read_info(before)
     if backwards(earlier.get("Sealed", ""), found.info.get("Sealed", "")):
         remedy = "one of the two clocks was wrong, or somebody set a time back"
         times = f"{found.info.get('Sealed')}, the record before {earlier.get('Sealed')}"
         yield Problem(
-            "time goes backwards along the chain", where, times, "each record later than the one before", remedy
+            what="time goes backwards along the chain",
+            where=where,
+            found=times,
+            expected="each record later than the one before",
+            remedy=remedy,
         )
     journal, longer = before / "data" / "journal.jsonl", found.path / "data" / "journal.jsonl"
     if all(map(files.regular, (journal, longer))) and not _begins(longer, journal):
         remedy = "the journal was rewritten between the two: compare them"
         yield Problem(
-            "the journal is not that of the record before, continued", where, "another beginning", named, remedy
+            what="the journal is not that of the record before, continued",
+            where=where,
+            found="another beginning",
+            expected=named,
+            remedy=remedy,
         )
     yield from _more(before, journal, longer)
     if not found.problems and files.regular(longer):  # else its journal is nobody's word
@@ -197,7 +228,13 @@ def _more(before: Path, journal: Path, longer: Path) -> Iterator[Problem]:
         if e.get("run") == before.name and e["event"] in ACTS and e.get("n") not in known and "told" not in e:
             found, expected = f"{e['event']} {e.get('title', '')}".strip(), f"no more of run {before.name}"
             remedy = "the record of that run was sealed without its end, or it was not over: compare the two journals"
-            yield Problem("a run did more than its record tells", f"{longer}:{e.get('n')}", found, expected, remedy)
+            yield Problem(
+                what="a run did more than its record tells",
+                where=f"{longer}:{e.get('n')}",
+                found=found,
+                expected=expected,
+                remedy=remedy,
+            )
             return
 
 
@@ -223,7 +260,13 @@ def _forks(found: list[Verified]) -> Iterator[Problem]:
         if len(several) > 1:
             names = ", ".join(v.path.name for v in several)
             told = f"{names} follow {before if before not in ('', 'none') else 'nothing'}"
-            yield Problem("the chain of records forks", str(folder), told, "one record after each", TAMPERED)
+            yield Problem(
+                what="the chain of records forks",
+                where=str(folder),
+                found=told,
+                expected="one record after each",
+                remedy=TAMPERED,
+            )
 
 
 def _entries(found: list[Verified], register: Register, scope: str, path: Path) -> Iterator[Problem]:
@@ -234,7 +277,9 @@ def _entries(found: list[Verified], register: Register, scope: str, path: Path) 
         line = lines.pop(here, None)
         if line is None:
             remedy = "if sealing was killed just now, the next seal enters it; else it was put there by somebody"
-            yield Problem("a record is not in the register", str(v.path), "no line", here, remedy)
+            yield Problem(
+                what="a record is not in the register", where=str(v.path), found="no line", expected=here, remedy=remedy
+            )
             continue
         yield from _differences(v, line, expected, register.path, before.get(here))
     if scope != "record":
@@ -242,7 +287,11 @@ def _entries(found: list[Verified], register: Register, scope: str, path: Path) 
             if scope == "all" or line.guest == path.name:
                 where = f"{register.path}:{line.n}"
                 yield Problem(
-                    "a record that the register names is missing", where, "no such record", identifier, TAMPERED
+                    what="a record that the register names is missing",
+                    where=where,
+                    found="no such record",
+                    expected=identifier,
+                    remedy=TAMPERED,
                 )
 
 
@@ -258,7 +307,13 @@ def _differences(v: Verified, line: Line, digest: str, register: Path, before: s
     for what, (written, true) in said.items():
         if written != true:
             where = f"{register}, line of {line.identifier}"
-            yield Problem(f"the register does not fit the record: {what}", where, str(written), true, TAMPERED)
+            yield Problem(
+                what=f"the register does not fit the record: {what}",
+                where=where,
+                found=str(written),
+                expected=true,
+                remedy=TAMPERED,
+            )
 
 
 def _strangers(path: Path, register: Register, scope: str, found: list[Verified]) -> Iterator[Problem]:
@@ -274,13 +329,27 @@ def _strangers(path: Path, register: Register, scope: str, found: list[Verified]
                 continue
             if folder and entry.name.endswith(".part") and place in guests:
                 if not sealing:
-                    yield Problem("a half record lies among the records", str(entry), "a folder", "none", KILLED)
+                    yield Problem(
+                        what="a half record lies among the records",
+                        where=str(entry),
+                        found="a folder",
+                        expected="none",
+                        remedy=KILLED,
+                    )
                 continue
             remedy = "nobody but the sealing puts anything here: find out who did"
-            yield Problem("something lies among the records that is none", str(entry), "", "records only", remedy)
+            yield Problem(
+                what="something lies among the records that is none",
+                where=str(entry),
+                found="",
+                expected="records only",
+                remedy=remedy,
+            )
     for guest in guests:
         if not any(guest.iterdir()):
-            yield Problem("a guest's folder holds no record", str(guest), "nothing", "records", KILLED)
+            yield Problem(
+                what="a guest's folder holds no record", where=str(guest), found="nothing", expected="records", remedy=KILLED
+            )
 
 
 def _left(path: Path, scope: str) -> list[Path]:

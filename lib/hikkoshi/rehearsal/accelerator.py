@@ -29,8 +29,11 @@ PROGRAM = bytes.fromhex(
     # 64 bit: add 4,000,000 + 3,999,999 + … + 1; write 0x20 + (1 if the sum is right) to port 0x501; halt
     "b900093d0031c001c8ffc975fa3d800447a50f94c00c2066ba0105eef4ebfd"
     # descriptors: none, 64-bit code; their table's limit and address
-    "8db600000000" "0000000000000000" "00000000009a2000" "0f00907c0000"
-)  # fmt: skip
+    "8db600000000"
+    "0000000000000000"
+    "00000000009a2000"
+    "0f00907c0000"
+)
 
 
 @dataclass(frozen=True)
@@ -46,9 +49,7 @@ def probe(device: Path = DEVICE) -> Accelerator:
     if not device.exists():
         return Accelerator("tcg", f"there is no {device} here; emulation is slower and otherwise as good")
     if not os.access(device, os.R_OK | os.W_OK):
-        return Accelerator(
-            "tcg", f"{device} may not be used by this user; a member of its group ({_group(device)}) may"
-        )
+        return Accelerator("tcg", f"{device} may not be used by this user; a member of its group ({_group(device)}) may")
     boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hikkoshi" / "accelerator.json"
     known = _cached(cache, boot)
@@ -67,18 +68,7 @@ def trial(accelerator: Literal["kvm", "tcg"], limit: float = LIMIT) -> Accelerat
         disk = folder / "program"
         disk.write_bytes(PROGRAM.ljust(510, b"\0") + b"\x55\xaa")
         unprivileged.give(disk)
-        argv = [
-            "qemu-system-x86_64",
-            *SANDBOX,
-            "-machine",
-            "pc",
-            "-accel",
-            accelerator,
-            "-cpu",
-            "max,la57=off",
-            "-m",
-            "16",
-        ]
+        argv = ["qemu-system-x86_64", *SANDBOX, "-machine", "pc", "-accel", accelerator, "-cpu", "max,la57=off", "-m", "16"]
         argv += ["-no-user-config", "-nodefaults", "-display", "none", "-device", "isa-debug-exit,iobase=0x501"]
         argv += ["-drive", f"{drive(Path(disk.name), 'raw')},snapshot=on"]
         start = time.monotonic()

@@ -128,11 +128,11 @@ def _bootable(
     if "problem" in answer:
         raise ToolFailed(
             Problem(
-                answer["problem"],
-                str(disk),
-                answer["found"],
-                "a Linux guest with its root file system on the disk, started by SysV init, upstart or systemd",
-                "see 10-survey for what is on the disk; without the witness a rehearsal cannot vouch for the NICs",
+                what=answer["problem"],
+                where=str(disk),
+                found=answer["found"],
+                expected="a Linux guest with its root file system on the disk, started by SysV init, upstart or systemd",
+                remedy="see 10-survey for what is on the disk; without the witness a rehearsal cannot vouch for the NICs",
             )
         )
     unprivileged.give(overlay)

@@ -46,7 +46,7 @@ class Emulator:
             if "error" in answer:
                 raise ToolFailed(
                     Problem(
-                        f"QEMU refused {command}",
+                        what=f"QEMU refused {command}",
                         found=str(answer["error"].get("desc", answer["error"])),
                         remedy="see whether this QEMU is older than 7.1 (`qemu-system-x86_64 --version`)",
                     )
@@ -100,7 +100,13 @@ class Emulator:
         found = re.search(r"= (0x[0-9a-f]+)", answer)
         if not found:
             raise ToolFailed(
-                Problem("QEMU's answer is not understood", f"i /b {port:#x}", answer, "portb[…] = 0x…", "")
+                Problem(
+                    what="QEMU's answer is not understood",
+                    where=f"i /b {port:#x}",
+                    found=answer,
+                    expected="portb[…] = 0x…",
+                    remedy="",
+                )
             )
         return int(found[1], 16)
 
@@ -113,7 +119,7 @@ class Emulator:
         except TimeoutError:
             raise ToolFailed(
                 Problem(
-                    "QEMU does not answer any more",
+                    what="QEMU does not answer any more",
                     found=f"no answer in {ANSWER_LIMIT:g} s",
                     remedy="see whether the machine is overloaded, then run the step again",
                 )
@@ -125,7 +131,7 @@ class Emulator:
         try:
             answer: dict[str, Any] = dict(json.loads(line))
         except (ValueError, TypeError):
-            raise ToolFailed(Problem("QEMU's answer is not understood", found=line[:200], remedy=_AGAIN)) from None
+            raise ToolFailed(Problem(what="QEMU's answer is not understood", found=line[:200], remedy=_AGAIN)) from None
         return answer
 
     def _gone(self) -> NoReturn:
@@ -133,7 +139,7 @@ class Emulator:
             self._process.wait(5)
         raise ToolFailed(
             Problem(
-                "QEMU ended by itself",
+                what="QEMU ended by itself",
                 where=" ".join(map(str, self._process.args)),  # type: ignore[arg-type]
                 found=tool.tail(unprivileged.read(self._folder / "errors").decode(errors="replace")),
                 expected="a machine that runs until the rehearsal has its verdict",

@@ -104,9 +104,7 @@ def speak(g, others):
     for path in menus:
         text = g.read_file(path).decode("latin-1")
         more = rf"\1 console=tty0 console={PORT}"
-        g.write(
-            path, re.sub(r"^(\s*(?:linux(?:16|efi)?|options)\s.*?)[ \t]*$", more, text, flags=re.M).encode("latin-1")
-        )
+        g.write(path, re.sub(r"^(\s*(?:linux(?:16|efi)?|options)\s.*?)[ \t]*$", more, text, flags=re.M).encode("latin-1"))
     return [f"{path}: console={PORT}" for path in menus]
 
 

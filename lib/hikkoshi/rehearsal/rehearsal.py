@@ -97,12 +97,12 @@ def control_complete(job: Job) -> Check:
     )
     told = f"{found.outcome.ending}: {found.outcome.words}" if found else "not yet"
     return Check(
-        "the unprepared disk was booted for comparison",
-        there,
-        told if there or not found else "another disk, or by another plan",
-        "a boot of this disk, by this plan",
-        "run this notebook in apply mode",
-        str(job.folder / FOLDER),
+        title="the unprepared disk was booted for comparison",
+        ok=there,
+        found=told if there or not found else "another disk, or by another plan",
+        expected="a boot of this disk, by this plan",
+        remedy="run this notebook in apply mode",
+        where=str(job.folder / FOLDER),
     )
 
 
@@ -130,16 +130,14 @@ def complete(folder: Path, vmdk_sha256: str, plan_hash: str) -> Check:
     if found:
         seen = f", {len(found.after.nics)} NICs" if found.after.nics else ""
         told = f"{found.after.ending}: {found.after.words}{seen}" if fits else "another VMDK, or by another plan"
-    decided = found is not None and (
-        bool(found.after.kernel) or found.after.ending not in (Ending.LOGIN, Ending.TIMEOUT)
-    )
+    decided = found is not None and (bool(found.after.kernel) or found.after.ending not in (Ending.LOGIN, Ending.TIMEOUT))
     return Check(
-        "the VMDK was rehearsed",
-        fits and decided and found is not None and _pictured(folder, found.after),
-        told,
-        "a boot of this VMDK, by this plan, that came to an end and told about itself",
-        f"look at {folder / FOLDER}/after.png; if the machine is overloaded, run again when it is not",
-        str(folder / Rehearsal.filename),
+        title="the VMDK was rehearsed",
+        ok=fits and decided and found is not None and _pictured(folder, found.after),
+        found=told,
+        expected="a boot of this VMDK, by this plan, that came to an end and told about itself",
+        remedy=f"look at {folder / FOLDER}/after.png; if the machine is overloaded, run again when it is not",
+        where=str(folder / Rehearsal.filename),
     )
 
 
@@ -149,11 +147,11 @@ def start(job: Job, *, accelerator: str, progress: Progress = silent) -> Rehears
     if found != job.vmdk_sha256:
         raise BadInput(
             Problem(
-                "the VMDK is not the one that was converted",
-                str(job.vmdk),
-                f"SHA-256 {found}",
-                f"SHA-256 {job.vmdk_sha256 or 'in conversion.json'}",
-                "run 40-convert again; somebody or something has changed the file since",
+                what="the VMDK is not the one that was converted",
+                where=str(job.vmdk),
+                found=f"SHA-256 {found}",
+                expected=f"SHA-256 {job.vmdk_sha256 or 'in conversion.json'}",
+                remedy="run 40-convert again; somebody or something has changed the file since",
             )
         )
     outcome = boot(
@@ -174,7 +172,7 @@ def _planned(job: Job) -> _Plan:
     if job.plan is None:
         where = str(job.folder / "plan.json")
         raise Refused(
-            Problem("there is no plan to rehearse by", where, expected="plan.json", remedy="run 20-plan first")
+            Problem(what="there is no plan to rehearse by", where=where, expected="plan.json", remedy="run 20-plan first")
         )
     return job.plan
 
@@ -188,11 +186,11 @@ def checks(rehearsal: Rehearsal | None, machine: Machine | None) -> list[Check]:
     if rehearsal is None or machine is None:
         return [
             Check(
-                "the VMDK was rehearsed",
-                False,
-                "not yet",
-                "rehearsal.json and plan.json",
-                "run 50-rehearse",
+                title="the VMDK was rehearsed",
+                ok=False,
+                found="not yet",
+                expected="rehearsal.json and plan.json",
+                remedy="run 50-rehearse",
                 later=True,
             )
         ]
@@ -202,38 +200,47 @@ def checks(rehearsal: Rehearsal | None, machine: Machine | None) -> list[Check]:
     count = len(machine.nics)
     return [
         Check(
-            "the guest comes to its login prompt", after.ending is Ending.LOGIN, after.words, "a login prompt", prepare
+            title="the guest comes to its login prompt",
+            ok=after.ending is Ending.LOGIN,
+            found=after.words,
+            expected="a login prompt",
+            remedy=prepare,
         ),
         Check(
-            "it runs a kernel that does not need Xen",
-            bool(after.kernel) and "xen" not in after.kernel,
-            after.kernel or "it did not tell",
-            "a kernel without xen in its name",
-            "see `default` in the boot loader's configuration (30-prepare changes it)",
+            title="it runs a kernel that does not need Xen",
+            ok=bool(after.kernel) and "xen" not in after.kernel,
+            found=after.kernel or "it did not tell",
+            expected="a kernel without xen in its name",
+            remedy="see `default` in the boot loader's configuration (30-prepare changes it)",
         ),
         Check(
-            "its root file system is mounted", bool(after.root), after.root or "it did not tell", "a device", prepare
+            title="its root file system is mounted",
+            ok=bool(after.root),
+            found=after.root or "it did not tell",
+            expected="a device",
+            remedy=prepare,
         ),
         Check(
-            "every NIC has its name, driver and address",
-            whole == count,
-            f"{whole}/{count}" + (": " + "; ".join(wrong) if wrong else ""),
-            f"{count}/{count}",
-            "30-prepare ties names to MACs: HWADDR in ifcfg-*, aliases in modprobe.conf, udev's rules, systemd's link files",
+            title="every NIC has its name, driver and address",
+            ok=whole == count,
+            found=f"{whole}/{count}" + (": " + "; ".join(wrong) if wrong else ""),
+            expected=f"{count}/{count}",
+            remedy="30-prepare ties names to MACs: HWADDR in ifcfg-*, aliases in modprobe.conf, udev's rules, "
+            "systemd's link files",
         ),
         Check(
-            SERVICES,
-            True,
-            ", ".join(after.failed) or ("none" if after.asked else "the guest's init does not tell"),
-            "none; one that failed under Xen too is no harm",
+            title=SERVICES,
+            ok=True,
+            found=", ".join(after.failed) or ("none" if after.asked else "the guest's init does not tell"),
+            expected="none; one that failed under Xen too is no harm",
             unseen="" if after.asked or after.failed else "not seen",
         ),
         Check(
-            "the VMDK is unchanged",
-            after.disk_unchanged,
-            "the same before and after" if after.disk_unchanged else "changed while it was rehearsed",
-            "the same before and after",
-            "something else writes to it: find out what, then run 40-convert again",
+            title="the VMDK is unchanged",
+            ok=after.disk_unchanged,
+            found="the same before and after" if after.disk_unchanged else "changed while it was rehearsed",
+            expected="the same before and after",
+            remedy="something else writes to it: find out what, then run 40-convert again",
         ),
     ]
 
@@ -274,9 +281,7 @@ def nic_table(rehearsal: Rehearsal | None, machine: Machine | None) -> list[dict
                 "driver": seen.driver or "none" if seen else "–",
                 "addresses": ", ".join(seen.addresses) or "none" if seen else "–",
                 "LRO": seen.lro or "not told" if seen else "–",
-                "verdict": ("; ".join(faults(nic, machine, rehearsal.after)) or "as planned")
-                if rehearsal
-                else "not yet",
+                "verdict": ("; ".join(faults(nic, machine, rehearsal.after)) or "as planned") if rehearsal else "not yet",
             }
         )
     return rows
@@ -288,26 +293,28 @@ def preflight(job: Job, accelerator: Accelerator) -> list[Check]:
     wants = {CONTROLLERS[machine.controller], NICS[machine.nic_model]} if machine else set()
     return [
         Check(
-            "there is a plan",
-            machine is not None,
-            "plan.json" if machine else "none",
-            "plan.json",
-            "run 20-plan",
+            title="there is a plan",
+            ok=machine is not None,
+            found="plan.json" if machine else "none",
+            expected="plan.json",
+            remedy="run 20-plan",
             later=True,
         ),
         _file("the unprepared disk is there", job.source, "run 10-survey again; was the image moved?"),
         _file("the converted disk is there", job.vmdk, "run 40-convert in apply mode"),
         _qemu(wants),
         _guestfs(),
-        Check("what the boots run on", True, f"{accelerator.name}: {accelerator.reason}"),
+        Check(title="what the boots run on", ok=True, found=f"{accelerator.name}: {accelerator.reason}"),
     ]
 
 
 def _file(title: str, path: Path | None, remedy: str) -> Check:
     if path is None or not _is_disk(path):
-        return Check(title, False, "not there", "a disk image", remedy, str(path or ""), later=True)
+        return Check(
+            title=title, ok=False, found="not there", expected="a disk image", remedy=remedy, where=str(path or ""), later=True
+        )
     size = files.human(path.stat().st_size or Origin.whole(path).occupied())
-    return Check(title, True, f"{path.name}, {size}", "a disk image", remedy, str(path))
+    return Check(title=title, ok=True, found=f"{path.name}, {size}", expected="a disk image", remedy=remedy, where=str(path))
 
 
 def _is_disk(path: Path) -> bool:
@@ -316,22 +323,25 @@ def _is_disk(path: Path) -> bool:
 
 
 def _qemu(wants: set[str]) -> Check:
-    title, remedy = (
-        "QEMU has the hardware of the plan",
-        "install qemu-system-x86 (make setup does), version 7.1 or later",
-    )
+    title, remedy = ("QEMU has the hardware of the plan", "install qemu-system-x86 (make setup does), version 7.1 or later")
     try:
         version = tool.run(["qemu-system-x86_64", "--version"], timeout=30).stdout.splitlines()[0]
         has = tool.run(["qemu-system-x86_64", "-machine", "none", "-device", "help"], timeout=30).stdout
     except ToolFailed as e:
-        return Check(title, False, e.problems[0].what, "qemu-system-x86_64", remedy)
+        return Check(title=title, ok=False, found=e.problems[0].what, expected="qemu-system-x86_64", remedy=remedy)
     missing = sorted(w for w in wants if f'"{w}"' not in has)
-    return Check(title, not missing, f"{version}; without {', '.join(missing)}" if missing else version, "", remedy)
+    return Check(
+        title=title,
+        ok=not missing,
+        found=f"{version}; without {', '.join(missing)}" if missing else version,
+        expected="",
+        remedy=remedy,
+    )
 
 
 def _guestfs() -> Check:
     title, expected = "libguestfs can be reached", "a Python that can import guestfs"
     try:
-        return Check(title, True, tool.guestfs_python(), expected)
+        return Check(title=title, ok=True, found=tool.guestfs_python(), expected=expected)
     except ToolFailed as e:
-        return Check(title, False, e.problems[0].found, expected, e.problems[0].remedy)
+        return Check(title=title, ok=False, found=e.problems[0].found, expected=expected, remedy=e.problems[0].remedy)

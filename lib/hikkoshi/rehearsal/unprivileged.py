@@ -109,11 +109,11 @@ def opened(path: Path) -> Iterator[int]:
 def _strange(path: Path, found: str) -> ToolFailed:
     return ToolFailed(
         Problem(
-            "a program without rights left something else than the file that was asked for",
-            str(path),
-            found,
-            "a regular file of its own",
-            "what it read may have made it do this: keep the guest's disk, and ask somebody who knows about such things",
+            what="a program without rights left something else than the file that was asked for",
+            where=str(path),
+            found=found,
+            expected="a regular file of its own",
+            remedy="what it read may have made it do this: keep the guest's disk, and ask somebody who knows about such things",
         )
     )
 

@@ -124,7 +124,5 @@ def _statement(lines: list[str], promised: int) -> Statement | None:
             addresses = tuple(str(ip_interface(a)) for a in nic["rest"].split())
         except ValueError:
             return None
-        seen.append(
-            SeenNic(name=nic["name"], mac=nic["mac"], driver=nic["driver"], addresses=addresses, lro=nic["lro"] or "")
-        )
+        seen.append(SeenNic(name=nic["name"], mac=nic["mac"], driver=nic["driver"], addresses=addresses, lro=nic["lro"] or ""))
     return Statement(kernel["kernel"], root["root"], tuple(seen), tuple(failed), asked)

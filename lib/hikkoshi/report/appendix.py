@@ -112,9 +112,7 @@ def measurements(story: Story, _: Gettext = str) -> Iterator[Fact]:
     if story.wiring:
         w = story.wiring.witness
         bad = "".join(f"; {n.name} {seen(n.verdict, _)}" for n in w.nics if n.verdict != "ok")
-        found = _("{good} of {all} NICs on their segments").format(
-            good=sum(n.verdict == "ok" for n in w.nics), all=len(w.nics)
-        )
+        found = _("{good} of {all} NICs on their segments").format(good=sum(n.verdict == "ok" for n in w.nics), all=len(w.nics))
         yield Fact(_("wiring, seen from inside the guest"), found + bad)
     if story.outage:
         out = [
@@ -129,10 +127,7 @@ def measurements(story: Story, _: Gettext = str) -> Iterator[Fact]:
         yield Fact(whens[when], speed(found_then.series, _))
     if story.offloads:
         yield Fact(_("cause named from counters"), story.offloads.diagnosis.cause)
-        for what, measured in (
-            (_("before the remedy"), story.offloads.before),
-            (_("after the remedy"), story.offloads.after),
-        ):
+        for what, measured in ((_("before the remedy"), story.offloads.before), (_("after the remedy"), story.offloads.after)):
             if measured:
                 yield Fact(what, speed(measured.series, _))
 

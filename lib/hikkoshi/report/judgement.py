@@ -40,9 +40,8 @@ def _dangers(story: Story, _: Gettext) -> tuple[Rule, ...]:
         (serves and slow, "bad", _("In service on vSphere, and slows its network down.")),
         (bool(story.unreadable), "bad", _("A result cannot be read.")),
         (lost, "bad", _("A cut-over was begun, and none is on record: look where it serves.")),
-        (standing.taken_out(story), "open",
-         _("Out of service in vSphere; whether it is back under Xen was not seen from here.")),
-    )  # fmt: skip
+        (standing.taken_out(story), "open", _("Out of service in vSphere; whether it is back under Xen was not seen from here.")),
+    )
 
 
 def _last_run(story: Story, _: Gettext) -> tuple[Rule, ...]:
@@ -56,10 +55,9 @@ def _last_run(story: Story, _: Gettext) -> tuple[Rule, ...]:
         (standing.refused(story, last), "open", _("{step} was refused before anything was done.")),
         (last.state == "failed" and planned, "bad", _("{step} has failed in plan mode: nothing was changed.")),
         (last.state == "failed", "bad", _("{step} has failed.")),
-        (last.state == "interrupted" and planned, "bad",
-         _("{step} was interrupted in plan mode: nothing was changed.")),
+        (last.state == "interrupted" and planned, "bad", _("{step} was interrupted in plan mode: nothing was changed.")),
         (last.state == "interrupted", "bad", _("{step} was interrupted.")),
-    )  # fmt: skip
+    )
 
 
 def _ways(story: Story, _: Gettext) -> tuple[Rule, ...]:
@@ -70,8 +68,7 @@ def _ways(story: Story, _: Gettext) -> tuple[Rule, ...]:
         (standing.rolled_back(story), "open", _("Rolled back: in service under Xen.")),
         (serves and not standing.observed(story), "open", _("In service on vSphere; its network was not measured.")),
         (serves and not standing.proved(story), "open", _("In service on vSphere; its network is not proved.")),
-        (serves and not story.cutover_approved, "open",
-         _("In service on vSphere; no approval that counted is on record.")),
+        (serves and not story.cutover_approved, "open", _("In service on vSphere; no approval that counted is on record.")),
         (serves, "good", _("In service on vSphere.")),
         (tried and not standing.booted(story), "bad", _("The rehearsal did not succeed.")),
         (tried and not standing.of_this_plan(story), "open", _("The plan has changed since the rehearsal.")),
@@ -79,7 +76,7 @@ def _ways(story: Story, _: Gettext) -> tuple[Rule, ...]:
         (deployed and story.approved, "good", _("Deployed and waiting for its cut-over.")),
         (deployed, "open", _("Deployed and waiting for its approval and cut-over.")),
         (True, "open", _("Under way: {next} is next.")),
-    )  # fmt: skip
+    )
 
 
 def service(story: Story, _: Gettext = str) -> str:

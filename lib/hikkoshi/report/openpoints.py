@@ -17,11 +17,18 @@ ERROR = re.compile(r"(?:[A-Z]\w+: )?(.*)")  # what a run failed with: the name o
 def nouns(_: Gettext = str) -> dict[str, str]:
     """{step: what it is called in a sentence}."""
     return {
-        "10-survey": _("survey"), "20-plan": _("plan"), "30-prepare": _("preparation"), "40-convert": _("conversion"),
-        "50-rehearse": _("rehearsal"), "60-deploy": _("deployment"), "70-cutover": _("cut-over"),
-        "75-rollback": _("rollback"), "80-netperf": _("measurement of the speed"), "85-offloads": _("remedy"),
+        "10-survey": _("survey"),
+        "20-plan": _("plan"),
+        "30-prepare": _("preparation"),
+        "40-convert": _("conversion"),
+        "50-rehearse": _("rehearsal"),
+        "60-deploy": _("deployment"),
+        "70-cutover": _("cut-over"),
+        "75-rollback": _("rollback"),
+        "80-netperf": _("measurement of the speed"),
+        "85-offloads": _("remedy"),
         "90-report": _("report"),
-    }  # fmt: skip
+    }
 
 
 def step_name(step: str, _: Gettext = str) -> str:
@@ -32,17 +39,16 @@ def step_name(step: str, _: Gettext = str) -> str:
 
 def speed(series: Series, _: Gettext = str) -> str:
     """What a series proves, in a sentence: the verdict, the ratio with its interval, and the runs behind it."""
-    words = {"recovered": _("as fast as without the guest"), "regressed": _("slower than without the guest"),
-             "inconclusive": _("not decided")}[series.verdict]  # fmt: skip
-    made = _("{through} and {direct} runs").format(
-        through=len(series.of(series.through)), direct=len(series.of(series.direct))
-    )
+    words = {
+        "recovered": _("as fast as without the guest"),
+        "regressed": _("slower than without the guest"),
+        "inconclusive": _("not decided"),
+    }[series.verdict]
+    made = _("{through} and {direct} runs").format(through=len(series.of(series.through)), direct=len(series.of(series.direct)))
     if series.look is None:
         words += _(": {runs} are too few to judge").format(runs=made)
     else:
-        words += _(": {share} of the direct way's throughput, {runs}").format(
-            share=series.look.ratio.as_share, runs=made
-        )
+        words += _(": {share} of the direct way's throughput, {runs}").format(share=series.look.ratio.as_share, runs=made)
     failed = len(series.failures)
     return words + (_("; {count} runs could not be made").format(count=failed) if failed else "")
 
@@ -65,10 +71,7 @@ def open_points(story: Story, _: Gettext = str) -> Iterator[str]:
 
 def notes(story: Story, _: Gettext = str) -> list[str]:
     """What the guest's administrator should know, as survey and plan found it."""
-    found = (
-        *(story.survey.guest.warnings if story.survey else ()),
-        *(story.plan.preparation.notes if story.plan else ()),
-    )
+    found = (*(story.survey.guest.warnings if story.survey else ()), *(story.plan.preparation.notes if story.plan else ()))
     return [told(note, _) for note in dict.fromkeys(found)]
 
 
@@ -118,11 +121,7 @@ def _not_done(story: Story, _: Gettext) -> Iterator[str]:
         if how not in said or quiet or past or (step.step == "75-rollback" and how in ("never", "planned only")):
             continue
         words = said[how].format(step=step_name(step.step, _))
-        error = (
-            ERROR.match(step.run.error.partition("\n")[0])
-            if step.run and standing.state(step.run) == "failed"
-            else None
-        )
+        error = ERROR.match(step.run.error.partition("\n")[0]) if step.run and standing.state(step.run) == "failed" else None
         why = error[1] if error else ""
         yield f"{words} {original.format(error=why)}" if why else words
 
@@ -139,9 +138,7 @@ def _not_measured(story: Story, _: Gettext) -> Iterator[str]:
     if story.cutover is None:
         return
     if story.wiring is None:
-        yield _(
-            "On which segment each NIC is was read from vSphere's settings only, and not seen from inside the guest."
-        )
+        yield _("On which segment each NIC is was read from vSphere's settings only, and not seen from inside the guest.")
     elif not story.wiring.witness.ok:
         bad = ", ".join(f"{n.name} {seen(n.verdict, _)}" for n in story.wiring.witness.nics if n.verdict != "ok")
         yield _("Not every NIC was proved to be on its segment: {nics}.").format(nics=bad)
@@ -150,9 +147,7 @@ def _not_measured(story: Story, _: Gettext) -> Iterator[str]:
     if since is None:
         yield _("Whether the guest slows its network down was not measured since the cut-over: that is for 80-netperf.")
     elif since.series.verdict != "recovered":
-        yield _("The network is not proved to be as fast as without the guest: {found}.").format(
-            found=speed(since.series, _)
-        )
+        yield _("The network is not proved to be as fast as without the guest: {found}.").format(found=speed(since.series, _))
     for name, series in (since.segments if since else {}).items():
         if series.verdict != "recovered":
             yield _("From {segment} the network is not proved to be as fast as without the guest: {found}.").format(
@@ -167,13 +162,9 @@ def _outage(story: Story, _: Gettext) -> Iterator[str]:
         yield _("How long the segments were out during the cut-over was not measured.")
         return
     if out:
-        yield _("Segments that were still out when the measurement of the outage ended: {segments}.").format(
-            segments=out
-        )
+        yield _("Segments that were still out when the measurement of the outage ended: {segments}.").format(segments=out)
     if never:
-        yield _("Segments that never answered, so that nothing is known of their outage: {segments}.").format(
-            segments=never
-        )
+        yield _("Segments that never answered, so that nothing is known of their outage: {segments}.").format(segments=never)
     if left := standing.unwatched(story):
         yield _("Segments whose outage was not measured: {segments}.").format(segments=", ".join(left))
     if not found.complete:
@@ -196,9 +187,7 @@ def _not_approved(story: Story, _: Gettext) -> Iterator[str]:
     expired = [a for a in story.present if a.statement and a.until and a.flaw.startswith("expired")]
     for a in expired:
         if a.statement and a.until:
-            yield _("The approval of {who} expired on {date}.").format(
-                who=a.statement.approver, date=f"{a.until:%Y-%m-%d}"
-            )
+            yield _("The approval of {who} expired on {date}.").format(who=a.statement.approver, date=f"{a.until:%Y-%m-%d}")
     if not expired:
         yield _("Nobody has approved this plan yet.")
 
@@ -214,8 +203,13 @@ def _lro(story: Story, _: Gettext) -> Iterator[str]:
 
 def seen(verdict: str, _: Gettext) -> str:
     """The word for what was seen of a NIC's segment."""
-    words = {"ok": _("on its segment"), "wrong": _("on another segment"), "silent": _("silent"),
-             "unknown": _("on an unknown segment"), "conflicting": _("conflicting")}  # fmt: skip
+    words = {
+        "ok": _("on its segment"),
+        "wrong": _("on another segment"),
+        "silent": _("silent"),
+        "unknown": _("on an unknown segment"),
+        "conflicting": _("conflicting"),
+    }
     return words.get(verdict, verdict)
 
 

@@ -72,8 +72,13 @@ class Speed:
         """Low, value and high of the ratio and the border, in per cent of the bar's width."""
         if self.ratio is None:
             return {}
-        ends = {"low": self.ratio.low, "value": self.ratio.value, "high": self.ratio.high,
-                "border": statistics.ENOUGH_OF_DIRECT, "one": 1.0}  # fmt: skip
+        ends = {
+            "low": self.ratio.low,
+            "value": self.ratio.value,
+            "high": self.ratio.high,
+            "border": statistics.ENOUGH_OF_DIRECT,
+            "one": 1.0,
+        }
         return {name: round(100 * min(x, WIDEST) / WIDEST, 1) for name, x in ends.items()}
 
 
@@ -134,20 +139,34 @@ def first(story: Story, _: Gettext = str) -> Page:
 def times(story: Story, _: Gettext = str) -> Iterator[Moment]:
     """When the guest was surveyed, planned, … cut over, and how long each took."""
     names = {
-        "10-survey": _("surveyed"), "20-plan": _("planned"), "30-prepare": _("prepared (a copy)"),
-        "40-convert": _("converted"), "50-rehearse": _("rehearsed"), "60-deploy": _("deployed"),
-        "70-cutover": _("cut over"), "75-rollback": _("rolled back"), "80-netperf": _("speed measured"),
+        "10-survey": _("surveyed"),
+        "20-plan": _("planned"),
+        "30-prepare": _("prepared (a copy)"),
+        "40-convert": _("converted"),
+        "50-rehearse": _("rehearsed"),
+        "60-deploy": _("deployed"),
+        "70-cutover": _("cut over"),
+        "75-rollback": _("rolled back"),
+        "80-netperf": _("speed measured"),
         "85-offloads": _("cause named, remedied"),
-    }  # fmt: skip
+    }
     said = {
-        "failed": _("{what}: failed"), "interrupted": _("{what}: interrupted"), "refused": _("{what}: refused"),
-        "failed in plan": _("{what}, planned only: failed"), "planned only": _("{what}, planned only"),
-        "interrupted in plan": _("{what}, planned only: interrupted"), "taken back": _("{what}: taken back"),
-        "before the move": _("{what} before the move"), "of an earlier cut-over": _("{what}, of an earlier cut-over"),
+        "failed": _("{what}: failed"),
+        "interrupted": _("{what}: interrupted"),
+        "refused": _("{what}: refused"),
+        "failed in plan": _("{what}, planned only: failed"),
+        "planned only": _("{what}, planned only"),
+        "interrupted in plan": _("{what}, planned only: interrupted"),
+        "taken back": _("{what}: taken back"),
+        "before the move": _("{what} before the move"),
+        "of an earlier cut-over": _("{what}, of an earlier cut-over"),
         "cut over again": _("{what}, later cut over again"),
-    }  # fmt: skip
-    counted = [(a.statement.approver, a.statement.approved) for a in story.approvals
-               if a.statement and not a.flaw and not story.superseded(a)]  # fmt: skip
+    }
+    counted = [
+        (a.statement.approver, a.statement.approved)
+        for a in story.approvals
+        if a.statement and not a.flaw and not story.superseded(a)
+    ]
     given = sorted(counted, key=lambda a: a[1])
     for step in story.steps:
         begun = step.did.begun if step.did else None
@@ -167,9 +186,7 @@ def times(story: Story, _: Gettext = str) -> Iterator[Moment]:
         if step.step == "85-offloads" and how not in UNDONE and not standing.remedied(story):
             what = _("cause looked for")
         else:
-            what = (
-                nouns(_)[step.step] if how in UNDONE else names[step.step]
-            )  # "rolled back, planned only" would mislead
+            what = nouns(_)[step.step] if how in UNDONE else names[step.step]  # "rolled back, planned only" would mislead
         yield Moment(said.get(how, "{what}").format(what=what), minute(step.did), took(step.did.seconds, _))
     for who, approved in given:
         yield Moment(_("approved by {who}").format(who=who), approved.strftime(MINUTE), "–")
@@ -299,11 +316,7 @@ def _speed(what: str, series: Series, _: Gettext) -> Speed:
 
     look = series.look
     return Speed(
-        what,
-        speed(series, _),
-        middle(series.of(series.through)),
-        middle(series.of(series.direct)),
-        look.ratio if look else None,
+        what, speed(series, _), middle(series.of(series.through)), middle(series.of(series.direct)), look.ratio if look else None
     )
 
 

@@ -13,9 +13,7 @@ from hikkoshi.errors import ToolFailed
 from hikkoshi.rehearsal import unprivileged
 
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome")  # Debian and Red Hat, older Ubuntu, Google's own
-REMEDY = (
-    "install Chromium and fonts-noto-cjk (Debian, Ubuntu: `make setup`), then run 90-report again; the HTML prints too"
-)
+REMEDY = "install Chromium and fonts-noto-cjk (Debian, Ubuntu: `make setup`), then run 90-report again; the HTML prints too"
 TITLE, EXPECTED = "the report is there as PDF", "a PDF, whole to its end"
 LIMIT = 120  # seconds
 OPTIONS = (
@@ -59,7 +57,9 @@ def write(html: Path) -> Check:
         content = _printed(html)
     except ToolFailed as e:
         problem = e.problems[0]
-        return Check(TITLE, False, problem.found or problem.what, EXPECTED, REMEDY, str(made))
+        return Check(
+            title=TITLE, ok=False, found=problem.found or problem.what, expected=EXPECTED, remedy=REMEDY, where=str(made)
+        )
     if _whole(content):
         files.write(made, content)
     return complete(html)
@@ -69,7 +69,14 @@ def complete(html: Path) -> Check:
     """Whether the PDF is there, whole. It is of this very HTML: `write` alone makes it, right after."""
     made = path(html)
     there = made.is_file() and _whole(made.read_bytes())
-    return Check(TITLE, there, files.human(made.stat().st_size) if there else "no PDF", EXPECTED, REMEDY, str(made))
+    return Check(
+        title=TITLE,
+        ok=there,
+        found=files.human(made.stat().st_size) if there else "no PDF",
+        expected=EXPECTED,
+        remedy=REMEDY,
+        where=str(made),
+    )
 
 
 def sandbox() -> tuple[list[str], str]:

@@ -118,9 +118,7 @@ def throughput(story: Story, _: Gettext = str) -> Iterator[Picture]:
 
 def _runs(title: str, series: Series, _: Gettext) -> Picture:
     told = speed(series, _)
-    alt = _("{title}: every run in the order measured, in {unit}. {told}.").format(
-        title=title, unit=series.unit, told=told
-    )
+    alt = _("{title}: every run in the order measured, in {unit}. {told}.").format(title=title, unit=series.unit, told=told)
     return Picture(title, vectors(lambda: plots.turns(series), _), alt, _worded(told, _))
 
 

@@ -80,20 +80,14 @@ def complete(home: Home, guest: str) -> Check:
         named = set(manifest[1].split()) if manifest else set()
         missing = [name for key, name in wanted.items() if key not in named]
         surplus = named - set(wanted)
-        found = (
-            f"without {', '.join(missing)}"
-            if missing
-            else f"tells of {len(surplus)} that changed since"
-            if surplus
-            else ""
-        )
+        found = f"without {', '.join(missing)}" if missing else f"tells of {len(surplus)} that changed since" if surplus else ""
     return Check(
-        "the report tells of every result and run as they are now",
-        not found,
-        found or f"{len(wanted)} results and runs, {files.human(report.stat().st_size)}",
-        "the hash of every result and the last run of every step",
-        "run 90-report again",
-        str(report),
+        title="the report tells of every result and run as they are now",
+        ok=not found,
+        found=found or f"{len(wanted)} results and runs, {files.human(report.stat().st_size)}",
+        expected="the hash of every result and the last run of every step",
+        remedy="run 90-report again",
+        where=str(report),
     )
 
 
@@ -106,13 +100,19 @@ def checks(home: Home, guest: str) -> list[Check]:
         broken = "; ".join(p.where for p in e.problems)
     unreadable = gather(home, guest).unreadable
     return [
-        Check("the journal is as it was written", not broken, broken or found, found, "take it from a backup"),
         Check(
-            "every result can be read",
-            not unreadable,
-            "; ".join(unreadable) or ", ".join(s.name for s in sources(home.folder(guest))) or "none is there yet",
-            "results as this version writes them",
-            "run the step again that made it",
+            title="the journal is as it was written",
+            ok=not broken,
+            found=broken or found,
+            expected=found,
+            remedy="take it from a backup",
+        ),
+        Check(
+            title="every result can be read",
+            ok=not unreadable,
+            found="; ".join(unreadable) or ", ".join(s.name for s in sources(home.folder(guest))) or "none is there yet",
+            expected="results as this version writes them",
+            remedy="run the step again that made it",
             later=True,
         ),
     ]
@@ -144,10 +144,20 @@ def _minute(time: datetime) -> str:
 
 def _state(word: str, _: Gettext) -> str:
     """The word for the state of a run, an action or a check."""
-    words = {"done": _("done"), "already": _("already so"), "would": _("would be done"), "failed": _("failed"),
-             "interrupted": _("interrupted"), "ok": _("ok"), "later": _("later"), "red": _("not ok"),
-             "not seen": _("not seen"), "not measured": _("not measured"), "not needed": _("not needed"),
-             "not done": _("not done")}  # fmt: skip
+    words = {
+        "done": _("done"),
+        "already": _("already so"),
+        "would": _("would be done"),
+        "failed": _("failed"),
+        "interrupted": _("interrupted"),
+        "ok": _("ok"),
+        "later": _("later"),
+        "red": _("not ok"),
+        "not seen": _("not seen"),
+        "not measured": _("not measured"),
+        "not needed": _("not needed"),
+        "not done": _("not done"),
+    }
     return words.get(word, word)
 
 

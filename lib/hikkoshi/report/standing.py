@@ -12,10 +12,23 @@ from hikkoshi.run.status import MEASURED, LastRun, State
 from hikkoshi.steps.observation import targets
 from hikkoshi.steps.throughput import UNFINISHED, Measured, is_verdict
 
-Standing = Literal[
-    "never", "done", "planned only", "failed", "interrupted", "failed in plan", "interrupted in plan",
-    "refused", "taken back", "before the move", "of an earlier cut-over", "cut over again",
-] | Unseen  # fmt: skip
+Standing = (
+    Literal[
+        "never",
+        "done",
+        "planned only",
+        "failed",
+        "interrupted",
+        "failed in plan",
+        "interrupted in plan",
+        "refused",
+        "taken back",
+        "before the move",
+        "of an earlier cut-over",
+        "cut over again",
+    ]
+    | Unseen
+)
 MOVES = ("70-cutover", "75-rollback")
 MISPLACED = ("wrong", "unknown", "conflicting")  # verdicts on a NIC that is seen not to be where it belongs
 

@@ -123,9 +123,7 @@ class Story:
     reached: frozenset[str] = frozenset()  # runs that made something so, or found it so
     unseen: frozenset[str] = frozenset()  # runs in which something had to be seen that nobody could see from here
     red: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # {run: what was not so at its verification}
-    changed: Mapping[str, str] = field(
-        default_factory=dict
-    )  # {run: what of runbook and software its record calls changed}
+    changed: Mapping[str, str] = field(default_factory=dict)  # {run: what of runbook and software its record calls changed}
     register: tuple[Line, ...] = ()  # the guest's lines of the register of records
     last: LastRun | None = None  # of any step, the report's own apart
     unreadable: tuple[str, ...] = field(default=())
@@ -197,9 +195,7 @@ def gather(home: Home, guest: str) -> Story:
         past=tuple(r for r in past if r.step != "90-report"),
         begun=begun,
         reached=frozenset(
-            e["run"]
-            for e in entries
-            if e["event"] == "step" and e.get("state") in ("done", "already") and not unseen(e)
+            e["run"] for e in entries if e["event"] == "step" and e.get("state") in ("done", "already") and not unseen(e)
         ),
         unseen=frozenset(
             e["run"] for e in entries if e["event"] == "verify" if any(unseen(c) == "not seen" for c in e["checks"])
@@ -229,9 +225,7 @@ def told(past: Sequence[LastRun]) -> dict[str, LastRun]:
     return chosen | {r.step: r for r in past if r.mode == "apply" and r.step in chosen}
 
 
-def _acts(
-    step: str, run: LastRun | None, past: Sequence[LastRun], entries: Sequence[dict[str, Any]]
-) -> Iterator[dict[str, Any]]:
+def _acts(step: str, run: LastRun | None, past: Sequence[LastRun], entries: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     """What was done, or failed, in any run of a step, and what its last run found."""
     acting = {r.id for r in past if r.step == step and r.mode == "apply"}
     for e in (e for e in entries if e["event"] == "step" and e.get("step") == step):
@@ -239,9 +233,7 @@ def _acts(
             yield e
 
 
-def _step(
-    step: str, run: LastRun | None, past: Sequence[LastRun], entries: Sequence[dict[str, Any]], folder: Path
-) -> StepStory:
+def _step(step: str, run: LastRun | None, past: Sequence[LastRun], entries: Sequence[dict[str, Any]], folder: Path) -> StepStory:
     lines = [e for e in entries if run and e.get("run") == run.id]
     span = _span(run, entries) if run else None
     names = [folder / "runs" / f"{run.id}{end}.ipynb" for end in ("", ".interrupted", ".part")] if run else []
@@ -254,9 +246,7 @@ def _step(
         seconds=span.seconds if span else 0,
         begun=span.begun if span else None,
         did=_span(worked[-1], entries) if worked else span,
-        checks=tuple(
-            {**c, "of": e["event"]} for e in lines if e["event"] in ("preflight", "verify") for c in e["checks"]
-        ),
+        checks=tuple({**c, "of": e["event"]} for e in lines if e["event"] in ("preflight", "verify") for c in e["checks"]),
         actions=tuple(_acts(step, run, past, entries)),
         record=next((p for p in names if p.is_file()), None),
         attempts=sum(r.step == step for r in past),
@@ -283,12 +273,7 @@ class _Need:
         """
         lines = [n for n, e in enumerate(entries) if e.get("run") == run.id]
         first = next((n for n in lines if entries[n]["event"] == "start"), lines[0])
-        listed = (
-            a
-            for e in entries[:first]
-            if e["event"] == "evidence" and e.get("step") == "20-plan"
-            for a in e["artefacts"]
-        )
+        listed = (a for e in entries[:first] if e["event"] == "evidence" and e.get("step") == "20-plan" for a in e["artefacts"])
         hashes = [a["sha256"] for a in listed if Path(a["file"]).name == Plan.filename]
         when = datetime.fromisoformat(entries[first]["time"])
         known = next((e for e in entries if e.get("run") == run.id and e["event"] == "permitted"), None)

@@ -32,9 +32,7 @@ def order(home: Home, guest: str, why: str, *, confirm: bool = True) -> Problem:
     about = ", ".join(f"{label} {known[key]}" for key, label in labels.items() if known.get(key))
     config, dom0 = _source(home, guest)
     start = shlex.join(["xl", "create", config])
-    confirmed = (
-        f"Then say so: {confirmation.command(guest)}" if confirm else "Both on at once break the network for both."
-    )
+    confirmed = f"Then say so: {confirmation.command(guest)}" if confirm else "Both on at once break the network for both."
     begin = f"{AGAIN.format(guest)}. Or type" if confirm else "type"
     steps = [
         f"In vCenter, or on the ESXi host itself, find the machine {name} ({about or 'nothing more is known of it'}). "
@@ -46,7 +44,11 @@ def order(home: Home, guest: str, why: str, *, confirm: bool = True) -> Problem:
     ]
     remedy = "in this order:\n" + "\n".join(f"{n}. {step}" for n, step in enumerate(steps, 1))
     return Problem(
-        f"a person has to switch {name} off", guest, why, "the new machine off before the source starts", remedy
+        what=f"a person has to switch {name} off",
+        where=guest,
+        found=why,
+        expected="the new machine off before the source starts",
+        remedy=remedy,
     )
 
 
@@ -74,9 +76,7 @@ def _source(home: Home, guest: str) -> tuple[str, str]:
         return str(found.own_config), found.dom0
     with contextlib.suppress(OSError, UnicodeDecodeError):
         lines = (home.root / "params" / "guests" / f"{guest}.yml").read_text(encoding="utf-8").splitlines()
-        written = {
-            key: value.partition(" #")[0].strip().strip("'\"") for key, _, value in (x.partition(":") for x in lines)
-        }
+        written = {key: value.partition(" #")[0].strip().strip("'\"") for key, _, value in (x.partition(":") for x in lines)}
         for key in ("start_config", "config"):
             if written.get(key):
                 return written[key], ""

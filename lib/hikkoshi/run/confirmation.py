@@ -42,12 +42,16 @@ def given(folder: Path, guest: str) -> Check:
     try:
         found = Confirmation.find(folder)
     except (BadInput, OSError) as e:
-        return Check(title, False, f"it cannot be read: {e}", expected, command(guest), str(folder))
+        return Check(
+            title=title, ok=False, found=f"it cannot be read: {e}", expected=expected, remedy=command(guest), where=str(folder)
+        )
     if found is None or found.guest != guest:
-        return Check(title, False, "nobody has", expected, command(guest), str(folder))
+        return Check(title=title, ok=False, found="nobody has", expected=expected, remedy=command(guest), where=str(folder))
     age = datetime.now(UTC) - found.time
     told = str(found) if timedelta() <= age else f"{found}, which is in the future"
-    return Check(title, timedelta() <= age < VALID, told, expected, command(guest), str(folder))
+    return Check(
+        title=title, ok=timedelta() <= age < VALID, found=told, expected=expected, remedy=command(guest), where=str(folder)
+    )
 
 
 def forget(folder: Path) -> None:

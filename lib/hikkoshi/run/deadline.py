@@ -18,9 +18,7 @@ def deadline(seconds: float | None, title: str) -> Iterator[None]:
     def late(signum: int, frame: object) -> None:
         raise StepFailed(
             Problem(
-                f"{title}: not done in time",
-                found=f"more than {seconds:g} s",
-                remedy="find out what hangs, then run again",
+                what=f"{title}: not done in time", found=f"more than {seconds:g} s", remedy="find out what hangs, then run again"
             )
         )
 

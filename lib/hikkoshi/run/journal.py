@@ -37,13 +37,7 @@ FIELDS = {  # {event: what its line has to tell}
 }
 TEXTS = ("time", "run", "step", "mode", "guest", "title", "state", "found", "outcome", "error", "of", "why")
 LISTS = ("checks", "artefacts")
-KINDS: dict[str, type] = {
-    **dict.fromkeys(TEXTS, str),
-    **dict.fromkeys(LISTS, list),
-    "inputs": dict,
-    "clock": int,
-    "n": int,
-}
+KINDS: dict[str, type] = {**dict.fromkeys(TEXTS, str), **dict.fromkeys(LISTS, list), "inputs": dict, "clock": int, "n": int}
 PATIENCE = 20.0  # seconds that another may take for writing his line
 
 
@@ -83,7 +77,15 @@ class Journal:
             if not lock.take(f, wait):
                 found = f"held by {', '.join(lock.holders(self.path)) or 'a process that cannot be seen from here'}"
                 remedy = "see what that process does; where it hangs, end it: kill PID"
-                raise Busy(Problem("the journal is locked by another", str(self.path), found, "nobody", remedy))
+                raise Busy(
+                    Problem(
+                        what="the journal is locked by another",
+                        where=str(self.path),
+                        found=found,
+                        expected="nobody",
+                        remedy=remedy,
+                    )
+                )
             f.seek(0)
             content = self._read(f)
             torn = b"\n" if content and not content.endswith(b"\n") else b""
@@ -117,7 +119,7 @@ class Journal:
         for n, (_, entry) in enumerate(self._lines(), 1):
             if entry is not None and (wrong := _wrong(entry)):
                 what, expected = "a line of the journal is none of ours", "what a run writes"
-                yield Problem(what, f"{self.path}:{n}", wrong, expected, REMEDY)
+                yield Problem(what=what, where=f"{self.path}:{n}", found=wrong, expected=expected, remedy=REMEDY)
 
     def check(self) -> None:
         """`BadInput` naming every line whose chain is broken."""
@@ -126,7 +128,7 @@ class Journal:
             if entry is not None and (entry.get("prev") != before or entry.get("n") != n):
                 problems.append(
                     Problem(
-                        "the journal was changed after it was written",
+                        what="the journal was changed after it was written",
                         where=f"{self.path}:{n}",
                         found=f"n {entry.get('n')}, prev {entry.get('prev')}",
                         expected=f"n {n}, prev {before}",
@@ -149,7 +151,11 @@ class Journal:
     def _read(self, f: BinaryIO | FileIO) -> bytes:
         if (size := os.fstat(f.fileno()).st_size) > limits.JOURNAL:
             found, most = files.human(size), f"at most {files.human(limits.JOURNAL)}"
-            raise BadInput(Problem("the journal is larger than any of ours", str(self.path), found, most, REMEDY))
+            raise BadInput(
+                Problem(
+                    what="the journal is larger than any of ours", where=str(self.path), found=found, expected=most, remedy=REMEDY
+                )
+            )
         return f.read()
 
     def _opened(self, flags: int) -> int:
@@ -163,7 +169,7 @@ class Journal:
                 raise
             found = e.strerror or str(e)
             raise BadInput(
-                Problem("the journal is not a file of its own", str(self.path), found, remedy=REMEDY)
+                Problem(what="the journal is not a file of its own", where=str(self.path), found=found, remedy=REMEDY)
             ) from None
 
 
@@ -192,9 +198,7 @@ def _wrong(entry: Mapping[str, Any]) -> str:
         odd.append("clock")
     if "time" not in odd and not _is_time(entry.get("time")):
         odd.append("time")
-    return "; ".join(
-        [*(f"without {name}" for name in lacks), *(f"{name}: {str(entry.get(name))[:60]}" for name in odd)]
-    )
+    return "; ".join([*(f"without {name}" for name in lacks), *(f"{name}: {str(entry.get(name))[:60]}" for name in odd)])
 
 
 def _is_time(text: Any) -> bool:

@@ -47,7 +47,13 @@ def acquire(path: Path, who: str, wait: float) -> IO[str]:
     except OSError as e:
         remedy = "see who put it there, and remove it"
         raise Refused(
-            Problem("a guest's lock cannot be taken", str(path), e.strerror or str(e), "a regular file", remedy)
+            Problem(
+                what="a guest's lock cannot be taken",
+                where=str(path),
+                found=e.strerror or str(e),
+                expected="a regular file",
+                remedy=remedy,
+            )
         ) from None
     handle = os.fdopen(own, "a+", encoding="utf-8")
     if not take(handle, wait):
@@ -56,7 +62,7 @@ def acquire(path: Path, who: str, wait: float) -> IO[str]:
         handle.close()
         raise Busy(
             Problem(
-                "another run is at work on this guest",
+                what="another run is at work on this guest",
                 where=str(path),
                 found=f"{holder or 'unknown run'}; at work now: {', '.join(holders(path)) or 'not visible from here'}",
                 expected="nobody",

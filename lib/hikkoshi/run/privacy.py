@@ -36,11 +36,11 @@ def check(outputs: Path) -> Check:
     """Whether other users are kept out."""
     title, where = "nobody else reads outputs/", str(outputs)
     if not outputs.is_dir():
-        return Check(title, True, "there is none yet", where=where)
+        return Check(title=title, ok=True, found="there is none yet", where=where)
     there = outputs.resolve()  # it may be a link to a larger disk
     ok, mode = not _mode(there) & OTHERS, f"mode {_mode(there):04o}"
     remedy = f"chmod -R go= {there}; if the mode stays, that file system knows none: put outputs/ on another"
-    return Check(title, ok, mode, "mode 0700: other users cannot enter it", remedy, where)
+    return Check(title=title, ok=ok, found=mode, expected="mode 0700: other users cannot enter it", remedy=remedy, where=where)
 
 
 def doubts(outputs: Path) -> Iterator[str]:
@@ -57,14 +57,10 @@ def doubts(outputs: Path) -> Iterator[str]:
         yield f"{owned[0]} belongs to {_name(owned[0].stat().st_uid)}" + _more(owned)
     if wide := [f for f in _folders(outputs) if _mode(f) & OTHERS]:
         yield f"{wide[0]} has mode {_mode(wide[0]):04o}" + _more(wide)
-    linked = [
-        f for f in _folders(outputs, linked=True) if _mode(f) & OTHERS or f.stat().st_uid not in (0, os.geteuid())
-    ]
+    linked = [f for f in _folders(outputs, linked=True) if _mode(f) & OTHERS or f.stat().st_uid not in (0, os.geteuid())]
     if linked:
         there = linked[0].resolve()
-        yield f"{linked[0]} leads out to {there}, of {_name(there.stat().st_uid)}, mode {_mode(there):04o}" + _more(
-            linked
-        )
+        yield f"{linked[0]} leads out to {there}, of {_name(there.stat().st_uid)}, mode {_mode(there):04o}" + _more(linked)
 
 
 def _folders(outputs: Path, *, linked: bool = False) -> Iterator[Path]:

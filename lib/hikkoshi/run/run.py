@@ -45,10 +45,7 @@ STEPS = {
     "85-offloads": "name the cause, remedy it, prove it",
     "90-report": "the guest's whole story",
 }
-APPROVED = (
-    "70-cutover",
-    "85-offloads",
-)  # in apply, nothing is done in these without an approval; going back needs none
+APPROVED = ("70-cutover", "85-offloads")  # in apply, nothing is done in these without an approval; going back needs none
 READ_ONLY = ("10-survey", "20-plan", "90-report")  # steps that have no plan and apply: running them does them
 PARAMETERS = ("guest", "mode", "home")
 ALL_THE_SAME = "The rollback goes on all the same."  # nothing may stand between a person and the way back
@@ -162,7 +159,9 @@ class Run:
         if self.step not in APPROVED or self.mode != "apply" or self._lock.closed:
             found = f"{self.step}, mode {self.mode}{', ended' if self._lock.closed else ''}"
             expected, remedy = f"an open run of {' or '.join(APPROVED)}, mode apply", "open one: its first cells do"
-            raise Refused(Problem("this run acts on no service", self.id, found, expected, remedy))
+            raise Refused(
+                Problem(what="this run acts on no service", where=self.id, found=found, expected=expected, remedy=remedy)
+            )
         self._turn.take()
         confirmation.forget(self.folder)
         return self._gate.permit()
@@ -205,7 +204,13 @@ class Run:
         if self._lock.closed:
             remedy = "run the notebook again from its first cell"
             raise Refused(
-                Problem(f"{title}: this run has ended", self.id, "the guest was released", "an open run", remedy)
+                Problem(
+                    what=f"{title}: this run has ended",
+                    where=self.id,
+                    found="the guest was released",
+                    expected="an open run",
+                    remedy=remedy,
+                )
             )
         start = time.monotonic()
         state: State = "would"
@@ -224,12 +229,17 @@ class Run:
         self._row(title, state, start, after.found if isinstance(after, Check) else "")
         if state == "failed":
             problem = (
-                after.problem()
-                if isinstance(after, Check)
-                else Problem(f"not so: {title}", remedy="see the rows above")
+                after.problem() if isinstance(after, Check) else Problem(what=f"not so: {title}", remedy="see the rows above")
             )
-            raise StepFailed(Problem(f"{title}: carried out, but {problem.what}", problem.where or self.guest.name, problem.found,
-                                     problem.expected, problem.remedy))  # fmt: skip
+            raise StepFailed(
+                Problem(
+                    what=f"{title}: carried out, but {problem.what}",
+                    where=problem.where or self.guest.name,
+                    found=problem.found,
+                    expected=problem.expected,
+                    remedy=problem.remedy,
+                )
+            )
 
     def verify(self, checks: Iterable[Check]) -> None:
         """Ask the world, not variables, whether the step's promise is kept.
@@ -306,7 +316,7 @@ def open_run(step: str, names: Mapping[str, Any], *, wait: float = 15) -> Run:
     """
     if step not in STEPS:
         raise BadInput(
-            Problem("no such step", found=repr(step), expected=", ".join(STEPS), remedy=nearest(step, list(STEPS)))
+            Problem(what="no such step", found=repr(step), expected=", ".join(STEPS), remedy=nearest(step, list(STEPS)))
         )
     values = parameters(step, names)
     home = Home.find(values.get("home", ""))
@@ -314,11 +324,11 @@ def open_run(step: str, names: Mapping[str, Any], *, wait: float = 15) -> Run:
     if wish not in ("plan", "apply"):
         raise BadInput(
             Problem(
-                "unknown mode",
-                f"{step}: parameter mode",
-                repr(wish),
-                "plan or apply",
-                nearest(wish, ["plan", "apply"]) or "correct it",
+                what="unknown mode",
+                where=f"{step}: parameter mode",
+                found=repr(wish),
+                expected="plan or apply",
+                remedy=nearest(wish, ["plan", "apply"]) or "correct it",
             )
         )
     mode: Mode = "apply" if wish == "apply" else "plan"
@@ -357,13 +367,11 @@ def parameters(step: str, names: Mapping[str, Any]) -> dict[str, str]:
     plain = {
         k: v
         for k, v in names.items()
-        if not k.startswith("_")
-        and k not in ("In", "Out")
-        and isinstance(v, str | int | float | bool | list | dict | None)
+        if not k.startswith("_") and k not in ("In", "Out") and isinstance(v, str | int | float | bool | list | dict | None)
     }
     problems = [
         Problem(
-            f"the notebook has no parameter {k!r}",
+            what=f"the notebook has no parameter {k!r}",
             where=step,
             found=f"{k} = {plain[k]!r}",
             expected="one of: " + ", ".join(PARAMETERS),
@@ -374,7 +382,7 @@ def parameters(step: str, names: Mapping[str, Any]) -> dict[str, str]:
     ]
     problems += [
         Problem(
-            f"the parameter {k!r} is not a text",
+            what=f"the parameter {k!r} is not a text",
             where=step,
             found=f"{k} = {plain.get(k)!r}",
             expected=f'{k} = "…"',

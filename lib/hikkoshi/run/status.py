@@ -19,13 +19,7 @@ from hikkoshi.run.run import APPROVED, READ_ONLY, STEPS
 from hikkoshi.vsphere.cutover import CutOver
 from hikkoshi.xen import dom0
 
-ON_REQUEST = (
-    "70-cutover",
-    "75-rollback",
-    "80-netperf",
-    "85-offloads",
-    "90-report",
-)  # never a part of a plain `hikkoshi run`
+ON_REQUEST = ("70-cutover", "75-rollback", "80-netperf", "85-offloads", "90-report")  # never a part of a plain `hikkoshi run`
 FORWARD = ("10-survey", "20-plan", "30-prepare", "40-convert", "50-rehearse", "60-deploy", "70-cutover")
 MEASURED = ("80-netperf", "85-offloads")  # of the guest in service
 UNSEALED = "not sealed: "  # how the error of a run begins that did its work, and of which there is no record
@@ -42,9 +36,7 @@ class LastRun:
     state: State
     when: datetime  # of its last line
     error: str = ""
-    unseen: Unseen | Literal[""] = (
-        ""  # where it succeeded by doing nothing: why there was nothing that it could have done
-    )
+    unseen: Unseen | Literal[""] = ""  # where it succeeded by doing nothing: why there was nothing that it could have done
 
     @property
     def unsealed(self) -> bool:
@@ -116,16 +108,18 @@ def checks(home: Home) -> list[Check]:
     readers: list[tuple[str, Callable[[], object]]] = [("params/site.yml", home.site)]
     readers += [(f"params/guests/{name}.yml", partial(home.guest, name)) for name in home.guest_names()]
     found = [
-        Check(f"params/guests/{name}.yml can be used", False, "its name can be no guest's", remedy="rename the file")
+        Check(
+            title=f"params/guests/{name}.yml can be used", ok=False, found="its name can be no guest's", remedy="rename the file"
+        )
         for name in home.misnamed()
     ]
     for name, read in readers:
         try:
             read()
-            found.append(Check(f"{name} can be used", True))
+            found.append(Check(title=f"{name} can be used", ok=True))
         except BadInput as e:
             words = "; ".join(f"{p.where}: {p.what} {p.found}".strip() for p in e.problems)
-            found.append(Check(f"{name} can be used", False, words, remedy=e.problems[0].remedy))
+            found.append(Check(title=f"{name} can be used", ok=False, found=words, remedy=e.problems[0].remedy))
     return found
 
 
@@ -174,11 +168,7 @@ def _of(home: Home, guest: str) -> GuestStatus:
     folder = home.folder(guest)
     past = runs(Journal(folder / "journal.jsonl").entries())
     last = past[-1] if past else None
-    for name in (
-        "rollback.lock",
-        "runner.lock",
-        "lock",
-    ):  # the last is held by an open notebook, and by what outlives its runner
+    for name in ("rollback.lock", "runner.lock", "lock"):  # the last is held by an open notebook, and by what outlives its runner
         if lock.held(folder / name):
             words = (folder / name).read_text().strip()
             step = next((s for s in STEPS if s in words), last.step if last else "")
@@ -189,9 +179,7 @@ def _of(home: Home, guest: str) -> GuestStatus:
         return GuestStatus(guest, "never", next=f"hikkoshi run {guest}")
     error = last.error.splitlines()[0] if last.error else ""
     record = _record(folder, last.id)
-    return GuestStatus(
-        guest, last.unseen or last.state, last.step, last.mode, last.when, error, record, _next(home, guest, past)
-    )
+    return GuestStatus(guest, last.unseen or last.state, last.step, last.mode, last.when, error, record, _next(home, guest, past))
 
 
 def _last_run(run: str, lines: Sequence[Mapping[str, Any]], unsealed: str) -> LastRun:
@@ -205,10 +193,7 @@ def _last_run(run: str, lines: Sequence[Mapping[str, Any]], unsealed: str) -> La
     elif any(line["event"] == "end" and line["outcome"] == "completed" for line in lines):
         state, error = "done", ""
     elif red:
-        state, error = (
-            "failed",
-            f"{red[-1].get('title', red[-1]['event'])}: {red[-1].get('found') or 'not as expected'}",
-        )
+        state, error = ("failed", f"{red[-1].get('title', red[-1]['event'])}: {red[-1].get('found') or 'not as expected'}")
     else:
         state, error = "interrupted", ""
     if unsealed and state == "done":  # its work is done, but there is no record of it

@@ -19,9 +19,7 @@ from hikkoshi.run import lock
 
 FILENAME = "turn.lock"
 PATIENCE = 3.0  # seconds that a rollback waits for an action that has begun
-AGAIN = (
-    "run the notebook again from its first cell, once the rollback is through and the guest is to be moved all the same"
-)
+AGAIN = "run the notebook again from its first cell, once the rollback is through and the guest is to be moved all the same"
 
 
 class Turn:
@@ -60,7 +58,15 @@ class Turn:
                 f"kill {' '.join(p.partition(' ')[0] for p in pids) or 'PID'}; then run this again at once. It begins nothing new"
             )
             found = f"{who or 'a run'}; at work: {', '.join(pids) or 'not visible from here'}"
-            raise Busy(Problem("another run is in the middle of an action", str(self._path), found, "nobody", remedy))
+            raise Busy(
+                Problem(
+                    what="another run is in the middle of an action",
+                    where=str(self._path),
+                    found=found,
+                    expected="nobody",
+                    remedy=remedy,
+                )
+            )
         self._held, self._claimed = handle, True
 
     @contextlib.contextmanager
@@ -80,7 +86,7 @@ class Turn:
             if not lock.take(handle, 0):
                 handle.close()
                 remedy = "wait until that has ended; " + AGAIN
-                raise Refused(Problem("another run acts on this guest", str(self._path), remedy=remedy))
+                raise Refused(Problem(what="another run acts on this guest", where=str(self._path), remedy=remedy))
             self._held = handle
         self._check()
 
@@ -95,7 +101,15 @@ class Turn:
             return
         if self._mark() != self._opened:
             found = "a rollback has begun since this run was opened"
-            raise Refused(Problem("this run acts no more", str(self._path), found, "the same run as before", AGAIN))
+            raise Refused(
+                Problem(
+                    what="this run acts no more",
+                    where=str(self._path),
+                    found=found,
+                    expected="the same run as before",
+                    remedy=AGAIN,
+                )
+            )
 
     def _file(self) -> IO[bytes]:
         """The file to lock, which works on one that is open for reading only, too."""

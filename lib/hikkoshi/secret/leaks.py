@@ -33,9 +33,7 @@ SMALL = 2**26  # bytes; files up to this size are also searched as what they are
 SHORT_LINE = 40  # bytes of a line that holds a number and one value of a byte
 DIGITS = b"0123456789"
 BETWEEN = bytes(b for b in range(256) if not (b < 128 and chr(b).isalnum()))
-MARKUP = re.compile(
-    rb"<th[^<>]*>\s*\d+\s*</th>|<[^<>]*>|\\[nrt]"
-)  # a tag, the number of a table's row, a JSON line end
+MARKUP = re.compile(rb"<th[^<>]*>\s*\d+\s*</th>|<[^<>]*>|\\[nrt]")  # a tag, the number of a table's row, a JSON line end
 NUMBERED = re.compile(rb"(?m)^[ \t]*\d+[ \t:|,.]+")  # one value a line, as pandas and CSV have it
 
 
@@ -103,22 +101,22 @@ def _shown(path: Path, folder: Path, forms: list[_Form], mask: masking.Mask) -> 
 
 def _problem(secret: Secret, where: str, how: str) -> Problem:
     return Problem(
-        f"the secret {secret!r} stands in what was to be sealed",
-        where,
-        how,
-        "no secret anywhere in a record",
-        "change the secret, it may have been seen; take it out of what wrote this, and remove what was written; run the "
+        what=f"the secret {secret!r} stands in what was to be sealed",
+        where=where,
+        found=how,
+        expected="no secret anywhere in a record",
+        remedy="change the secret, it may have been seen; take it out of what wrote this, and remove what was written; run the "
         "step again",
     )
 
 
 def _unread(where: str, e: OSError) -> Problem:
     return Problem(
-        "a file could not be searched for secrets",
-        where,
-        e.strerror or str(e),
-        "a regular file that can be read",
-        "see what it is, make it readable or remove it, then run the step again",
+        what="a file could not be searched for secrets",
+        where=where,
+        found=e.strerror or str(e),
+        expected="a regular file that can be read",
+        remedy="see what it is, make it readable or remove it, then run the step again",
     )
 
 

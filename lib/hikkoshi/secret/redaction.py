@@ -63,7 +63,7 @@ _KEY = rb"(?:export[ \t]{1,200})?[\"']?" + _NAMED + rb"[\"']?[ \t]{0,200}[=:][ \
 _SETTINGS = _rules(_AT_START + _KEY + rb"(?P<s>" + _LINE + rb")")  # a line is a setting: KEY=VALUE, KEY: VALUE
 _GOES_ON = _rules(_AT_START + _KEY + rb"(?P<s>" + _OVER_LINES + rb")")
 _QUOTES = _rules(  # as a shell and YAML have them: over several lines
-    _NAMED + rb"[\"']?[ \t]{0,200}[=:][ \t]{0,200}(?P<s>\"(?:\\[\s\S]|[^\"\\]){1,2000}\"|'[^']{1,2000}')",
+    _NAMED + rb"[\"']?[ \t]{0,200}[=:][ \t]{0,200}(?P<s>\"(?:\\[\s\S]|[^\"\\]){1,2000}\"|'[^']{1,2000}')"
 )
 _WORDS = _rules(_NAMED + rb"[\"']?(?:=|:[ \t]{1,200})(?P<s>" + _WORD + rb"(?:" + _WORD_ON + _WORD + rb"){0,20})")
 _ARGUMENTS = _rules(  # quotes may stand around all of it
@@ -74,22 +74,14 @@ _ARGUMENTS = _rules(  # quotes may stand around all of it
 )
 _YAML = _rules(
     rb"[{,][ \t]{0,200}[\"']?" + _NAMED + rb"[\"']?:\s{1,200}(?P<s>" + _WORD + rb")",
-    rb"^[ \t]{0,200}\?[ \t]{1,200}[\"']?"
-    + _NAMED
-    + rb"[\"']?[ \t]{0,200}\r?\n[ \t]{0,200}:[ \t]{1,200}(?P<s>"
-    + _LINE
-    + rb")",
+    rb"^[ \t]{0,200}\?[ \t]{1,200}[\"']?" + _NAMED + rb"[\"']?[ \t]{0,200}\r?\n[ \t]{0,200}:[ \t]{1,200}(?P<s>" + _LINE + rb")",
 )
-_YAML_KEY = re.compile(
-    rb"(?P<column>[ \t]*(?:-[ \t]+){0,20})(?:\?[ \t]+)?[\"']?" + _NAMED + rb"[\"']?[ \t]*:(?:\s|$)", re.I
-)
+_YAML_KEY = re.compile(rb"(?P<column>[ \t]*(?:-[ \t]+){0,20})(?:\?[ \t]+)?[\"']?" + _NAMED + rb"[\"']?[ \t]*:(?:\s|$)", re.I)
 _COMMENT = re.compile(rb"#[^\r\n]*")
 _SAID = _rules(_NAMED + rb"[\"']?[ \t]{0,200}:[ \t]{0,200}(?P<s>" + _LINE + rb")")  # in a comment: to its end
 _REST = _rules(_NAMED + rb"[\"']?[ \t]{0,200}[=:][ \t]{0,200}(?P<s>" + _LINE + rb")")
 _MOUNTS = _rules(_NAMED + rb"=(?P<s>[^\s,]+)", rb"\buser(?:name)?=[^\s,%]{0,200}%(?P<s>[^\s,]+)")
-_IFUPDOWN = _rules(
-    _AT_START + rb"[\w-]{0,100}(?:psk|pass|secret|key|pin)[\w-]{0,100}[ \t]{1,200}(?P<s>" + _OVER_LINES + rb")",
-)
+_IFUPDOWN = _rules(_AT_START + rb"[\w-]{0,100}(?:psk|pass|secret|key|pin)[\w-]{0,100}[ \t]{1,200}(?P<s>" + _OVER_LINES + rb")")
 _IFCFG = _rules(_AT_START + rb"KEY\d?(?:_\w{1,50})?=(?P<s>\S[^\r\n]*)")
 _GRUB = _rules(_PASSWORD + rb"(?P<s>" + _OVER_LINES + rb")")
 _NETDEV = _rules(_AT_START + rb"Key[ \t]{0,200}=[ \t]{0,200}(?P<s>" + _OVER_LINES + rb")")  # of MACsec

@@ -53,17 +53,17 @@ def value(reference: str, place: Callable[[Path], Path]) -> str:
     else:
         raise BadInput(
             Problem(
-                "no reference to a secret",
+                what="no reference to a secret",
                 expected="env:NAME, file:PATH or keyring:SERVICE/USER",
                 remedy="correct it; if it was the secret itself, change the secret: it may have been seen",
             )
         )
     if not found:
-        raise BadInput(Problem("a secret is empty", where=reference, remedy=f"put the secret where {reference} points"))
+        raise BadInput(Problem(what="a secret is empty", where=reference, remedy=f"put the secret where {reference} points"))
     if "\n" in found or "\r" in found or "\0" in found:
         raise BadInput(
             Problem(
-                "a secret is more than one line",
+                what="a secret is more than one line",
                 where=reference,
                 found=f"{len(found.splitlines())} lines",
                 expected="the secret alone, on one line",
@@ -73,7 +73,7 @@ def value(reference: str, place: Callable[[Path], Path]) -> str:
     if len(found) < SHORTEST:
         raise BadInput(
             Problem(
-                "a secret is too short to be kept out of a record",
+                what="a secret is too short to be kept out of a record",
                 where=reference,
                 expected=f"at least {SHORTEST} characters, better 12",
                 remedy="have a longer secret",
@@ -94,7 +94,7 @@ def within(document: Any) -> Iterator[str]:
 def _from_environment(name: str) -> str:
     if name not in os.environ:
         raise BadInput(
-            Problem("a secret is not in the environment", where=f"env:{name}", remedy=f"export {name} before the run")
+            Problem(what="a secret is not in the environment", where=f"env:{name}", remedy=f"export {name} before the run")
         )
     return os.environ[name]
 
@@ -110,7 +110,7 @@ def _from_file(path: Path) -> str:
     except OSError as e:
         raise BadInput(
             Problem(
-                "a secret's file cannot be read",
+                what="a secret's file cannot be read",
                 where=str(path),
                 found=e.strerror or str(e),
                 remedy="correct the path in params/site.yml, or write the file (for the lab: hikkoshi lab up)",
@@ -118,15 +118,19 @@ def _from_file(path: Path) -> str:
         ) from None
     if not refused and len(content) > LONGEST:
         refused = Problem(
-            "a secret's file is too large to hold just a secret",
-            str(path),
-            f"more than {LONGEST} bytes",
-            "the secret alone, on one line",
-            "correct the path in params/site.yml",
+            what="a secret's file is too large to hold just a secret",
+            where=str(path),
+            found=f"more than {LONGEST} bytes",
+            expected="the secret alone, on one line",
+            remedy="correct the path in params/site.yml",
         )
     if not refused and not _decodes(content):
         refused = Problem(
-            "a secret's file is not text", str(path), "bytes that are not UTF-8", "UTF-8", "write it again as UTF-8"
+            what="a secret's file is not text",
+            where=str(path),
+            found="bytes that are not UTF-8",
+            expected="UTF-8",
+            remedy="write it again as UTF-8",
         )
     if refused:
         raise BadInput(refused)
@@ -140,15 +144,15 @@ def _distrusted(path: Path, found: os.stat_result) -> Problem | None:
     around = folder.stat()
     if not stat.S_ISREG(found.st_mode):
         return Problem(
-            "a secret's file is not a file",
-            str(path),
-            "a folder" if stat.S_ISDIR(found.st_mode) else "a device, pipe or socket",
-            "a regular file",
-            "correct the path in params/site.yml",
+            what="a secret's file is not a file",
+            where=str(path),
+            found="a folder" if stat.S_ISDIR(found.st_mode) else "a device, pipe or socket",
+            expected="a regular file",
+            remedy="correct the path in params/site.yml",
         )
     if mode & 0o077:
         return Problem(
-            "a secret's file can be read by others",
+            what="a secret's file can be read by others",
             where=str(path),
             found=f"mode {mode:04o}",
             expected="mode 0600",
@@ -156,7 +160,7 @@ def _distrusted(path: Path, found: os.stat_result) -> Problem | None:
         )
     if found.st_uid not in (0, os.geteuid()):
         return Problem(
-            "a secret's file belongs to another user",
+            what="a secret's file belongs to another user",
             where=str(path),
             found=f"user {found.st_uid}",
             expected=f"user {os.geteuid()}, who runs this, or root",
@@ -164,7 +168,7 @@ def _distrusted(path: Path, found: os.stat_result) -> Problem | None:
         )
     if around.st_mode & stat.S_IWOTH and not around.st_mode & stat.S_ISVTX:
         return Problem(
-            "anybody may put another file in the place of a secret's",
+            what="anybody may put another file in the place of a secret's",
             where=str(folder),
             found=f"mode {stat.S_IMODE(around.st_mode):04o}",
             expected="a folder that others cannot write to",
@@ -187,8 +191,8 @@ def _from_keyring(rest: str) -> str:
     if not service or not user:
         raise BadInput(
             Problem(
-                "a keyring's entry is not named in full",
-                where,
+                what="a keyring's entry is not named in full",
+                where=where,
                 expected="keyring:SERVICE/USER",
                 remedy="correct it in params/site.yml",
             )
@@ -196,19 +200,15 @@ def _from_keyring(rest: str) -> str:
     try:
         import keyring  # noqa: PLC0415 - optional: few servers have one
     except ImportError:
-        raise BadInput(
-            Problem("no keyring here", where=where, remedy="pip install keyring, or use env: or file:")
-        ) from None
+        raise BadInput(Problem(what="no keyring here", where=where, remedy="pip install keyring, or use env: or file:")) from None
     try:
         found = keyring.get_password(service, user)
     except Exception as e:
         raise BadInput(
-            Problem(
-                "the keyring does not answer", where=where, found=type(e).__name__, remedy="use env: or file: instead"
-            )
+            Problem(what="the keyring does not answer", where=where, found=type(e).__name__, remedy="use env: or file: instead")
         ) from None
     if found is None:
         raise BadInput(
-            Problem("the keyring has no such entry", where=where, remedy=f"keyring set {service} {user}, or correct it")
+            Problem(what="the keyring has no such entry", where=where, remedy=f"keyring set {service} {user}, or correct it")
         )
     return str(found)

@@ -27,16 +27,31 @@ if TYPE_CHECKING:  # most notebooks draw nothing, and need not wait for it
     from matplotlib.figure import Figure
 
 COLOURS = {  # state: text colour, each with a contrast of at least 4.5 on white
-    "done": "#1a6b32", "already": "#1a6b32", "ok": "#1a6b32",
-    "would": "#0b5394", "later": "#6b5900",
-    "failed": "#b00020", "red": "#b00020",
-    "not seen": "#6a3d9a", "not measured": "#6a3d9a", "not needed": "#555555",
+    "done": "#1a6b32",
+    "already": "#1a6b32",
+    "ok": "#1a6b32",
+    "would": "#0b5394",
+    "later": "#6b5900",
+    "failed": "#b00020",
+    "red": "#b00020",
+    "not seen": "#6a3d9a",
+    "not measured": "#6a3d9a",
+    "not needed": "#555555",
     "not done": "#b00020",
-}  # fmt: skip
+}
 MARKS = {
-    "done": "✔", "already": "✔", "ok": "✔", "would": "→", "later": "…", "failed": "✘", "red": "✘",
-    "not seen": "?", "not measured": "?", "not needed": "–", "not done": "✘",
-}  # fmt: skip
+    "done": "✔",
+    "already": "✔",
+    "ok": "✔",
+    "would": "→",
+    "later": "…",
+    "failed": "✘",
+    "red": "✘",
+    "not seen": "?",
+    "not measured": "?",
+    "not needed": "–",
+    "not done": "✘",
+}
 
 
 def table(rows: pd.DataFrame | Sequence[Mapping[str, Any]], caption: str = "") -> None:
@@ -45,9 +60,7 @@ def table(rows: pd.DataFrame | Sequence[Mapping[str, Any]], caption: str = "") -
     frame = frame.map(lambda v: ", ".join(map(str, v)) if isinstance(v, tuple | list) else v)
     with pd.option_context("display.max_colwidth", None, "display.max_rows", None):
         body = frame.to_html(index=False, border=0, escape=True, na_rep="–", classes="hikkoshi")
-    columns = [
-        [str(name), *("–" if pd.isna(v) else printable(str(v), keep="") for v in frame[name])] for name in frame.columns
-    ]
+    columns = [[str(name), *("–" if pd.isna(v) else printable(str(v), keep="") for v in frame[name])] for name in frame.columns]
     widths = [max(map(len, column)) for column in columns]
     lines = ["  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) for row in zip(*columns, strict=True)]
     plain = "\n".join(line.rstrip() for line in lines) if len(frame) else "(nothing)"
@@ -83,10 +96,7 @@ def figure(fig: "Figure", alt: str) -> None:
 
 def text(title: str, content: str) -> None:
     """Show a longer text folded under its title."""
-    _both(
-        f"<details><summary>{html.escape(title)}</summary><pre>{html.escape(content)}</pre></details>",
-        f"{title}\n{content}",
-    )
+    _both(f"<details><summary>{html.escape(title)}</summary><pre>{html.escape(content)}</pre></details>", f"{title}\n{content}")
 
 
 def diff(changes: Sequence[tuple[str, str]]) -> None:
@@ -216,9 +226,7 @@ def _checklist_html(checklist: _run.Checklist) -> str:
 
 
 def _evidence_html(evidence: _run.Evidence) -> str:
-    rows = "".join(
-        _row_html(r).removeprefix("<table class='hikkoshi'>").removesuffix("</table>") for r in evidence.rows
-    )
+    rows = "".join(_row_html(r).removeprefix("<table class='hikkoshi'>").removesuffix("</table>") for r in evidence.rows)
     made = "".join(
         f"<tr><td><code>{html.escape(a['file'])}</code></td><td>{a['bytes']:,}</td><td><code>{a['sha256']}</code></td></tr>"
         for a in evidence.artefacts

@@ -48,10 +48,7 @@ def matrix(cells: overview.Cells) -> None:
 
 def error_rates() -> None:
     """Show how often the rule by which a series is judged is wrong, as tests/bench/verdict.py simulated it."""
-    show.table(
-        pd.read_csv(Path(sequential.__file__).with_name("verdict-error-rates.csv")),
-        caption="how often the rule is wrong",
-    )
+    show.table(pd.read_csv(Path(sequential.__file__).with_name("verdict-error-rates.csv")), caption="how often the rule is wrong")
 
 
 def cured(before: Measured | None, after: Measured | None) -> None:
@@ -68,9 +65,7 @@ def diagnosis(found: Offloads | None) -> None:
         show.nothing("not looked at")
     else:
         named = found.diagnosis
-        show.table(
-            named.rows(), caption=f"cause: {named.cause}; {named.release}, kernel {named.kernel}; in {found.folder}"
-        )
+        show.table(named.rows(), caption=f"cause: {named.cause}; {named.release}, kernel {named.kernel}; in {found.folder}")
 
 
 def counters(counts: overview.Counts) -> None:

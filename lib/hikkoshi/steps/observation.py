@@ -83,7 +83,7 @@ class Observation:
             return self._nothing(title)
         known = self._known()
         if known and not self.file.exists() and all(known.checks(known.silent)):
-            return Check(title, True, f"the outage of this cut-over is on record, in {known.file}")
+            return Check(title=title, ok=True, found=f"the outage of this cut-over is on record, in {known.file}")
         return self._meter.running()
 
     def measure(self) -> None:
@@ -97,8 +97,15 @@ class Observation:
             return self._nothing("the outage is on record")
         known = self._known()
         ended = not self.file.exists() or outage.read(self.file).complete
-        return Check("the outage is on record", known is not None and ended, known.file if known else "not yet",
-                     Outages.filename, "run 70-cutover in apply", str(self._folder), later=True)  # fmt: skip
+        return Check(
+            title="the outage is on record",
+            ok=known is not None and ended,
+            found=known.file if known else "not yet",
+            expected=Outages.filename,
+            remedy="run 70-cutover in apply",
+            where=str(self._folder),
+            later=True,
+        )
 
     def record(self, progress: Progress = silent, limit: float = PATIENCE) -> None:
         """Wait until every segment answers that is not known to have been silent before, `limit` seconds at most; then end.
@@ -135,7 +142,14 @@ class Observation:
             return self._nothing(title)
         found = self.wiring()
         told = f"{sum(n.verdict == 'ok' for n in found.nics)} of {len(found.nics)} NICs proved" if found else "not yet"
-        return Check(title, found is not None, told, "a verdict on every NIC", "run 70-cutover in apply", later=True)
+        return Check(
+            title=title,
+            ok=found is not None,
+            found=told,
+            expected="a verdict on every NIC",
+            remedy="run 70-cutover in apply",
+            later=True,
+        )
 
     def look(self, progress: Progress = silent, limit: float = PATIENCE) -> None:
         """Wait for the guest's shell, `limit` seconds at most, and listen on every NIC, at most 20 s; writes wiring.json.
@@ -216,9 +230,7 @@ class Observation:
     def proved(self) -> list[Check]:
         """Every NIC on its segment, as seen from inside, and every segment in service that was so before."""
         seen, found = self.wiring(), self.outage()
-        inside = (
-            seen.checks() if seen else [self._nothing("every NIC is on its segment, as seen from inside the guest")]
-        )
+        inside = seen.checks() if seen else [self._nothing("every NIC is on its segment, as seen from inside the guest")]
         served = found.checks(self._silent(found)) if found else [self._nothing("every segment answers")]
         unwatched = [replace(leg, title=f"{name} answers") for name, leg in self._legs.items() if leg.unseen]
         return [*inside, *served, *(unwatched if found else ())]
@@ -229,7 +241,7 @@ class Observation:
 
     def _nothing(self, title: str) -> Check:
         unwatched = "no segment can be watched" if self._legs else "the plan knows no address of the guest"
-        return Check(title, True, self._why_not or unwatched, unseen="not measured")
+        return Check(title=title, ok=True, found=self._why_not or unwatched, unseen="not measured")
 
 
 def _legs(watching: Host, wanted: Mapping[str, IPv4Interface]) -> dict[str, Check]:
@@ -238,7 +250,10 @@ def _legs(watching: Host, wanted: Mapping[str, IPv4Interface]) -> dict[str, Chec
     except HikkoshiError as e:
         p = e.problems[0]
         title, why = "from where the segments are watched is known", f"{p.what}: {p.found}"
-        return {name: Check(title, False, why, "iproute2's ip there", p.remedy, watching.name) for name in wanted}
+        return {
+            name: Check(title=title, ok=False, found=why, expected="iproute2's ip there", remedy=p.remedy, where=watching.name)
+            for name in wanted
+        }
 
 
 def targets(plan: Plan) -> dict[str, IPv4Interface]:
@@ -257,8 +272,10 @@ def _reached(title: str, address: str, home: Home) -> Check:
         host.parse(address, home.root).run(["true"], timeout=30)
     except HikkoshiError as e:
         p = e.problems[0]
-        return Check(f"{title} can be reached", False, p.found or p.what, "a shell", p.remedy, address)
-    return Check(f"{title} can be reached", True, address)
+        return Check(
+            title=f"{title} can be reached", ok=False, found=p.found or p.what, expected="a shell", remedy=p.remedy, where=address
+        )
+    return Check(title=f"{title} can be reached", ok=True, found=address)
 
 
 def _answering(shell: Host, progress: Progress, limit: float) -> None:
@@ -274,11 +291,12 @@ def _answering(shell: Host, progress: Progress, limit: float) -> None:
             time.sleep(2)
     raise StepFailed(
         Problem(
-            "the guest's shell does not answer",
-            shell.name,
-            f"{words} for {limit:g} s",
-            "a shell, once the guest has started",
-            "look at the guest's console in the vSphere client. Has it started? Then the NIC over which you reach it may be on "
+            what="the guest's shell does not answer",
+            where=shell.name,
+            found=f"{words} for {limit:g} s",
+            expected="a shell, once the guest has started",
+            remedy="look at the guest's console in the vSphere client. Has it started? Then the NIC over which you "
+            "reach it may be on "
             "a wrong segment: put that one right first, and run this again. Has it not? 75-rollback",
         )
     )

@@ -60,7 +60,13 @@ class Treatment:
         found = self.found()
         told = f"cause: {found.diagnosis.cause}" if found else "not looked at"
         return Check(
-            title, found is not None, told, "a diagnosis", "run 85-offloads in apply", self._guest.name, later=True
+            title=title,
+            ok=found is not None,
+            found=told,
+            expected="a diagnosis",
+            remedy="run 85-offloads in apply",
+            where=self._guest.name,
+            later=True,
         )
 
     def diagnose(self, progress: Progress = silent) -> None:
@@ -82,11 +88,11 @@ class Treatment:
         if seen.failure and named.cause == diagnosis.UNKNOWN:
             raise StepFailed(
                 Problem(
-                    "without a load nothing can be named",
-                    self._guest.name,
-                    seen.failure,
-                    "netperf through the guest",
-                    "mend that first; what the machines told is kept in the folder netperf",
+                    what="without a load nothing can be named",
+                    where=self._guest.name,
+                    found=seen.failure,
+                    expected="netperf through the guest",
+                    remedy="mend that first; what the machines told is kept in the folder netperf",
                 )
             )
         Offloads(since=self._since, diagnosis=named, folder=folder.name, before=self._bench.found()).save(self._folder)
@@ -111,14 +117,24 @@ class Treatment:
             return self._bench.nothing(title)
         if self.found() is None:
             return Check(
-                title, False, "there is no diagnosis yet", "a named cause first", "run 85-offloads in apply", later=True
+                title=title,
+                ok=False,
+                found="there is no diagnosis yet",
+                expected="a named cause first",
+                remedy="run 85-offloads in apply",
+                later=True,
             )
         plan = self.plan()
         if not plan.switches and not plan.files:
             notes = " ".join(plan.notes)
-            return Check(title, self._healthy(), f"nothing to change in the guest: {notes}", "merged packets switched off",
-                         "do what the notes say; then move offloads.json away and run this again",
-                         unseen="not needed")  # fmt: skip
+            return Check(
+                title=title,
+                ok=self._healthy(),
+                found=f"nothing to change in the guest: {notes}",
+                expected="merged packets switched off",
+                remedy="do what the notes say; then move offloads.json away and run this again",
+                unseen="not needed",
+            )
         return remedy.holds(self._bench.host(self._bench.wanted().shell), plan)
 
     def apply(self, permission: Permission, serves: Sequence[Check]) -> None:
@@ -150,17 +166,29 @@ class Treatment:
         """Whether no remedy is on record as carried out."""
         there = remedy.Applied.find(self._folder)
         found = f"{len(there.flags)} flags, {len(there.files)} files of the guest" if there else "none"
-        return Check("no remedy is in place", there is None, found, "none on record",
-                     f"hikkoshi undo-remedy {self._guest.name} --apply", self._guest.name)  # fmt: skip
+        return Check(
+            title="no remedy is in place",
+            ok=there is None,
+            found=found,
+            expected="none on record",
+            remedy=f"hikkoshi undo-remedy {self._guest.name} --apply",
+            where=self._guest.name,
+        )
 
     def _approved(self, permission: Permission, serves: Sequence[Check]) -> Host:
         """The shell of the guest that was approved, and that serves."""
         subject, address = self._subject(), self._bench.wanted().shell
-        permission.covers("85-offloads", guest=self._guest.name, plan=subject.plan, vmdk=subject.vmdk or "",
-                          machine=subject.machine or "", shell=address)  # fmt: skip
+        permission.covers(
+            "85-offloads",
+            guest=self._guest.name,
+            plan=subject.plan,
+            vmdk=subject.vmdk or "",
+            machine=subject.machine or "",
+            shell=address,
+        )
         if not serves or not all(serves):
             lacking = Check(
-                "somebody has looked whether the guest serves in vSphere", False, remedy="service.checks does"
+                title="somebody has looked whether the guest serves in vSphere", ok=False, remedy="service.checks does"
             )
             raise Refused(*(c.problem() for c in (serves or [lacking]) if not c))
         return self._bench.host(address)
@@ -175,7 +203,7 @@ class Treatment:
         if unmeasured(self._guest):
             return self._bench.nothing(title)
         if not plan.restart:
-            return Check(title, True, "nothing that counts from the next start only", unseen="not needed")
+            return Check(title=title, ok=True, found="nothing that counts from the next start only", unseen="not needed")
         found = remedy.in_effect(collection.collect(self._bench.host(self._bench.wanted().shell)), plan)
         return replace(found, title=title, later=True)
 
@@ -185,10 +213,18 @@ class Treatment:
         if unmeasured(self._guest):
             return self._bench.nothing(title)
         if self._healthy():
-            return Check(title, True, "no cause was named that the remedy would cure", unseen="not needed")
+            return Check(title=title, ok=True, found="no cause was named that the remedy would cure", unseen="not needed")
         done = found is not None and found.after is not None and found.after.series.ended not in UNFINISHED
         told = found.after.series.words() if found and found.after else "not measured"
-        return Check(title, done, told, "runs that decide", "run 85-offloads in apply", self._guest.name, later=True)
+        return Check(
+            title=title,
+            ok=done,
+            found=told,
+            expected="runs that decide",
+            remedy="run 85-offloads in apply",
+            where=self._guest.name,
+            later=True,
+        )
 
     def prove(self, progress: Progress = silent) -> None:
         """Measure both paths anew, which takes the place of what 80-netperf measured."""
@@ -207,7 +243,7 @@ class Treatment:
         if unmeasured(self._guest):
             return [speed]
         if self._healthy() and self._bench.found() is None:
-            speed = Check(speed.title, True, "80-netperf has not measured it", unseen="not measured")
+            speed = Check(title=speed.title, ok=True, found="80-netperf has not measured it", unseen="not measured")
         return [self.diagnosed(), self.remedied(), self.effective(), self.proved(), speed]
 
     def before(self) -> Measured | None:
@@ -241,6 +277,6 @@ class Treatment:
         except OSError:
             raise Refused(
                 Check(
-                    "what the guest told is kept", False, f"no {path}", remedy="delete offloads.json, run again"
+                    title="what the guest told is kept", ok=False, found=f"no {path}", remedy="delete offloads.json, run again"
                 ).problem()
             ) from None

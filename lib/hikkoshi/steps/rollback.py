@@ -50,7 +50,7 @@ class Rollback:
             return found
         word = self._word()
         told = f"{self._why}; {word.found if word else 'a person can do it by hand, as will be told'}"
-        return [Check("the machine in vSphere", True, told, where=self._site.vsphere.server, unseen="not seen")]
+        return [Check(title="the machine in vSphere", ok=True, found=told, where=self._site.vsphere.server, unseen="not seen")]
 
     def out_of_service(self) -> Check:
         """Whether the machine in vSphere is off and unplugged: as vSphere sees it now, else by a person's word."""
@@ -59,16 +59,23 @@ class Rollback:
         if found is not None:
             return found  # whatever somebody has said
         if word := self._word():
-            return Check(title, True, f"{self._why}; {word.found}", unseen="not seen")
+            return Check(title=title, ok=True, found=f"{self._why}; {word.found}", unseen="not seen")
         problem = self._by_hand()
-        return Check(title, False, self._why, problem.expected, problem.remedy, self._site.vsphere.server)
+        return Check(
+            title=title,
+            ok=False,
+            found=self._why,
+            expected=problem.expected,
+            remedy=problem.remedy,
+            where=self._site.vsphere.server,
+        )
 
     def alone(self) -> Check:
         """Whether no machine that is not ours is on with the guest's MACs."""
         found = self._ask(lambda v, o: cutover.alone(v, o, self._macs))
         if found is not None:
             return found
-        return Check("no other machine in vSphere is on with one of the MACs", True, self._why, unseen="not seen")
+        return Check(title="no other machine in vSphere is on with one of the MACs", ok=True, found=self._why, unseen="not seen")
 
     def take_out(self, progress: Progress = silent) -> None:
         """Unplug the machine and switch it off; where that cannot be done from here, tell a person how."""
@@ -108,13 +115,13 @@ class Rollback:
         """Whether a shutdown that a stopped cut-over asked for is through: the source is off, or its time has passed."""
         title, asked = "the source is not about to shut down", self._asked
         if asked is None:
-            return Check(title, True, "nobody has asked it to")
+            return Check(title=title, ok=True, found="nobody has asked it to")
         if not self._serves():
-            return Check(title, True, f"{asked}; {dom0.source_runs(*self._where).found}")
+            return Check(title=title, ok=True, found=f"{asked}; {dom0.source_runs(*self._where).found}")
         if not asked.left:
-            return Check(title, True, f"{asked}; its time was over at {asked.over}, and it still runs")
+            return Check(title=title, ok=True, found=f"{asked}; its time was over at {asked.over}, and it still runs")
         expected = f"off, or still in service at {asked.over}"
-        return Check(title, False, f"{asked}; it still runs", expected, WATCH, "Dom-0")
+        return Check(title=title, ok=False, found=f"{asked}; it still runs", expected=expected, remedy=WATCH, where="Dom-0")
 
     def settle(self, progress: Progress = silent) -> None:
         """Watch a source that was asked to shut down, until it does, or its time has passed: five minutes at most."""

@@ -18,16 +18,35 @@ def checks(home: Home, site: Site, guest: Guest, run: str) -> list[Check]:
     """The machine of 60-deploy is on, plugged in and on record as in service; the source is off. Not knowing counts as no."""
     title, folder = f"{guest.name} serves from its machine in vSphere", home.folder(guest.name)
     if why := unmeasured(guest):
-        return [Check(title, True, why, unseen="not measured")]
+        return [Check(title=title, ok=True, found=why, unseen="not measured")]
     try:
         if CutOver.find(folder) is None:
             remedy = "cut over first, with 70; under Xen nothing is changed from here (hikkoshi diagnose looks)"
-            return [Check(title, False, "no cut-over is on record", CutOver.filename, remedy, guest.name, later=True)]
+            return [
+                Check(
+                    title=title,
+                    ok=False,
+                    found="no cut-over is on record",
+                    expected=CutOver.filename,
+                    remedy=remedy,
+                    where=guest.name,
+                    later=True,
+                )
+            ]
         by, plan, disk = vm.owner(home, run, folder / "lock"), Plan.find(folder), Conversion.find(folder)
         order = deployment.order(by, guest.name, plan, disk, folder)
         with session.connect(home, site.vsphere) as v:
             there = [cutover.complete(v, order, folder), cutover.deployed(v, order, folder)]
     except HikkoshiError as e:
         p = e.problems[0]
-        return [Check(title, False, f"not known: {p.what}: {p.found}", "an answer of vSphere", p.remedy, p.where)]
+        return [
+            Check(
+                title=title,
+                ok=False,
+                found=f"not known: {p.what}: {p.found}",
+                expected="an answer of vSphere",
+                remedy=p.remedy,
+                where=p.where,
+            )
+        ]
     return [*there, dom0.source_off(home, site, guest)]

@@ -94,8 +94,15 @@ class Bench:
             return self.nothing(title)
         found = self.found()
         ended = found is not None and found.series.ended not in UNFINISHED
-        return Check(title, ended, found.series.words() if found else "not measured", "runs that decide, 20 at most",
-                     "run 80-netperf in apply; it goes on where it stopped", self._guest.name, later=True)  # fmt: skip
+        return Check(
+            title=title,
+            ok=ended,
+            found=found.series.words() if found else "not measured",
+            expected="runs that decide, 20 at most",
+            remedy="run 80-netperf in apply; it goes on where it stopped",
+            where=self._guest.name,
+            later=True,
+        )
 
     def found(self) -> Measured | None:
         """What was measured of the guest as it serves now; None where nothing was."""
@@ -123,12 +130,19 @@ class Bench:
         if unmeasured(self._guest) or wanted is None:
             return self.nothing(title)
         if not wanted.segments:
-            return Check(title, True, "the parameters name no ways from other segments", unseen="not needed")
+            return Check(title=title, ok=True, found="the parameters name no ways from other segments", unseen="not needed")
         found = self.found()
         done = [s for s, series in (found.segments if found else {}).items() if series.ended not in UNFINISHED]
         left = [s for s in wanted.segments if s not in done]
         told = f"{len(done)} of {len(wanted.segments)}" + (f"; left: {', '.join(left)}" if left else "")
-        return Check(title, not left, told, "all that the parameters name", "run 80-netperf in apply", later=True)
+        return Check(
+            title=title,
+            ok=not left,
+            found=told,
+            expected="all that the parameters name",
+            remedy="run 80-netperf in apply",
+            later=True,
+        )
 
     def measure_segments(self, progress: Progress = silent) -> None:
         """Measure each other segment's way through the guest, in turn with the direct one."""
@@ -169,13 +183,16 @@ class Bench:
             return self.nothing(title)
         found = Fingerprint.find(self._folder)
         if self._since and found is None:
-            return Check(title, True, "the guest has moved, and nobody had listened before", unseen="not measured")
-        told = (
-            f"{sum(len(e.pairs) for e in found.nics.values())} machines on {len(found.nics)} NICs"
-            if found
-            else "not yet"
+            return Check(title=title, ok=True, found="the guest has moved, and nobody had listened before", unseen="not measured")
+        told = f"{sum(len(e.pairs) for e in found.nics.values())} machines on {len(found.nics)} NICs" if found else "not yet"
+        return Check(
+            title=title,
+            ok=found is not None,
+            found=told,
+            expected=Fingerprint.filename,
+            remedy="run 80-netperf in apply",
+            later=True,
         )
-        return Check(title, found is not None, told, Fingerprint.filename, "run 80-netperf in apply", later=True)
 
     def remember(self, progress: Progress = silent) -> None:
         """Listen on every NIC of the guest, without sending anything, and keep who was heard."""
@@ -191,11 +208,11 @@ class Bench:
         found = self.found()
         count = len(found.round_trips) if found else 0
         return Check(
-            title,
-            count > 0,
-            f"on {count} of 2 paths",
-            "on the paths where it can be",
-            "run 80-netperf in apply",
+            title=title,
+            ok=count > 0,
+            found=f"on {count} of 2 paths",
+            expected="on the paths where it can be",
+            remedy="run 80-netperf in apply",
             later=True,
         )
 
@@ -213,16 +230,16 @@ class Bench:
             return self.nothing(title)
         found = self.found()
         return Check(
-            title,
-            found is not None and found.series.verdict == "recovered",
-            found.series.words() if found else "not measured",
-            ENOUGH,
-            "85-offloads names the cause"
+            title=title,
+            ok=found is not None and found.series.verdict == "recovered",
+            found=found.series.words() if found else "not measured",
+            expected=ENOUGH,
+            remedy="85-offloads names the cause"
             if found and found.series.verdict == "regressed"
             else "measure again at a quieter time: bench.forget() in 80-netperf, then run it once more"
             if found
             else "run 80-netperf in apply",
-            self._guest.name,
+            where=self._guest.name,
         )
 
     def verdicts(self) -> list[Check]:
@@ -232,12 +249,13 @@ class Bench:
             self.verdict(),
             *(
                 Check(
-                    f"{self.when}: {NOR_FROM} {segment}",
-                    series.verdict == "recovered",
-                    series.words(),
-                    ENOUGH,
-                    "85-offloads looks at every NIC; if it finds nothing, the port group, cable and switch of this segment",
-                    self._guest.name,
+                    title=f"{self.when}: {NOR_FROM} {segment}",
+                    ok=series.verdict == "recovered",
+                    found=series.words(),
+                    expected=ENOUGH,
+                    remedy="85-offloads looks at every NIC; if it finds nothing, the port group, cable and switch of "
+                    "this segment",
+                    where=self._guest.name,
                 )
                 for segment, series in (found.segments if found else {}).items()
             ),
@@ -281,7 +299,7 @@ class Bench:
 
     def nothing(self, title: str) -> Check:
         """A check that says that nothing is measured, and why."""
-        return Check(title, True, unmeasured(self._guest), unseen="not measured")
+        return Check(title=title, ok=True, found=unmeasured(self._guest), unseen="not measured")
 
 
 def unmeasured(guest: Guest) -> str:
@@ -321,7 +339,7 @@ def measure(
             raise ToolFailed(made.check.problem())
         bits = made.measurement.throughput.bits_per_second
         if bits is None:
-            raise ToolFailed(Problem("netperf told no throughput", path, made.text, "bits per second"))
+            raise ToolFailed(Problem(what="netperf told no throughput", where=path, found=made.text, expected="bits per second"))
         return round(bits / 1e6, 4)
 
     return sequential.measure(one_run, series, seconds=LONGEST, keep=keep, progress=progress)
@@ -345,8 +363,7 @@ def round_trips(home: Home, wanted: Measurement, folder: Path) -> tuple[RoundTri
 def trip_table(found: Measured | None) -> pd.DataFrame:
     """The round trips as rows for a reader."""
     rows = [
-        {"path": t.path, "alone, ms": t.idle_ms, "beside a stream, ms": t.loaded_ms}
-        for t in (found.round_trips if found else ())
+        {"path": t.path, "alone, ms": t.idle_ms, "beside a stream, ms": t.loaded_ms} for t in (found.round_trips if found else ())
     ]
     return pd.DataFrame(rows, columns=["path", "alone, ms", "beside a stream, ms"])
 
@@ -362,8 +379,15 @@ def _answers(name: str, way: Way, home: Home) -> Check:
         made = netperf.run(host.parse(way.client, home.root), str(way.server), seconds=1, test="TCP_RR", limit=20)
     except HikkoshiError as e:
         p = e.problems[0]
-        return Check(title, False, f"{p.what}: {p.found}", expected, p.remedy, f"{way.client} to {way.server}")
-    return Check(title, True, f"{made.measurement.throughput}, netperf {made.version}", expected)
+        return Check(
+            title=title,
+            ok=False,
+            found=f"{p.what}: {p.found}",
+            expected=expected,
+            remedy=p.remedy,
+            where=f"{way.client} to {way.server}",
+        )
+    return Check(title=title, ok=True, found=f"{made.measurement.throughput}, netperf {made.version}", expected=expected)
 
 
 def _shell(address: str, home: Home) -> Check:
@@ -372,8 +396,15 @@ def _shell(address: str, home: Home) -> Check:
         user = host.parse(address, home.root).run(["id", "-u"], timeout=30).stdout.strip()
     except HikkoshiError as e:
         p = e.problems[0]
-        return Check(title, False, p.found or p.what, expected, p.remedy, address)
-    return Check(title, user == "0", f"user {user}", expected, "name root in the address: ssh://root@…", address)
+        return Check(title=title, ok=False, found=p.found or p.what, expected=expected, remedy=p.remedy, where=address)
+    return Check(
+        title=title,
+        ok=user == "0",
+        found=f"user {user}",
+        expected=expected,
+        remedy="name root in the address: ssh://root@…",
+        where=address,
+    )
 
 
 def _rounded(milliseconds: float | None) -> float | None:

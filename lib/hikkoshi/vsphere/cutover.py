@@ -39,17 +39,25 @@ def complete(v: VSphere, wanted: Order, folder: Path) -> Check:
     title, expected = f"{wanted.guest} is in service in vSphere", f"on, {len(wanted.nics)} NICs plugged in, on record"
     machine = _only(v, wanted)
     if machine is None:
-        return Check(title, False, "no complete machine", expected, "run 60-deploy in apply", v.where, later=True)
+        return Check(
+            title=title,
+            ok=False,
+            found="no complete machine",
+            expected=expected,
+            remedy="run 60-deploy in apply",
+            where=v.where,
+            later=True,
+        )
     plugged = _plugged(machine)
     recorded = _recorded(folder, machine)
     return Check(
-        title,
-        wanted.spec is not None and machine.power == "poweredOn" and plugged >= _macs(wanted) and recorded,
-        f"{machine.power}, {len(plugged & _macs(wanted))} of {len(wanted.nics)} NICs plugged in"
+        title=title,
+        ok=wanted.spec is not None and machine.power == "poweredOn" and plugged >= _macs(wanted) and recorded,
+        found=f"{machine.power}, {len(plugged & _macs(wanted))} of {len(wanted.nics)} NICs plugged in"
         + ("" if recorded else f", not in {CutOver.filename}"),
-        expected,
-        "run 70-cutover in apply; if it does not come up, 75-rollback",
-        v.where,
+        expected=expected,
+        remedy="run 70-cutover in apply; if it does not come up, 75-rollback",
+        where=v.where,
     )
 
 
@@ -70,34 +78,27 @@ def ready(v: VSphere, site: Site, wanted: Order) -> list[Check]:
         _host(v, machine),
         *([] if found is None else deployment.read_back(v, site, wanted)),
         Check(
-            "the datastore can be used",
-            found is not None and found.accessible,
-            site.datastore,
-            "accessible",
-            "see why it is not in the vSphere client; nothing was done yet",
-            v.where,
+            title="the datastore can be used",
+            ok=found is not None and found.accessible,
+            found=site.datastore,
+            expected="accessible",
+            remedy="see why it is not in the vSphere client; nothing was done yet",
+            where=v.where,
         ),
         Check(
-            "the machine waits, switched off",
-            since is not None or (machine.power == "poweredOff" and not machine.plugged),
-            f"in service since {since}" if since else f"{machine.power}, {len(machine.plugged)} NICs plugged in",
-            "off, every NIC unplugged",
-            "find out who switched it on or plugged it in; 75-rollback switches it off and unplugs it",
-            v.where,
+            title="the machine waits, switched off",
+            ok=since is not None or (machine.power == "poweredOff" and not machine.plugged),
+            found=f"in service since {since}" if since else f"{machine.power}, {len(machine.plugged)} NICs plugged in",
+            expected="off, every NIC unplugged",
+            remedy="find out who switched it on or plugged it in; 75-rollback switches it off and unplugs it",
+            where=v.where,
         ),
         alone(v, wanted, _macs(wanted)),
     ]
 
 
 def start(
-    v: VSphere,
-    site: Site,
-    wanted: Order,
-    permission: Permission,
-    *,
-    source: Check,
-    folder: Path,
-    progress: Progress = silent,
+    v: VSphere, site: Site, wanted: Order, permission: Permission, *, source: Check, folder: Path, progress: Progress = silent
 ) -> CutOver:
     """Plug in every NIC, switch the machine on, read both back, write it down; what is so already stays so.
 
@@ -120,10 +121,7 @@ def start(
         machine = vm.again(v, machine)
     progress(2, 3, "reading back")
     done = CutOver(
-        guest=wanted.guest,
-        moid=machine.id,
-        since=machine.marks[vm.SERVICE],
-        nics=readback.found_nics(machine, _groups(v, site)),
+        guest=wanted.guest, moid=machine.id, since=machine.marks[vm.SERVICE], nics=readback.found_nics(machine, _groups(v, site))
     )
     done.save(folder)
     progress(3, 3, "in service")
@@ -142,12 +140,12 @@ def wiring(v: VSphere, site: Site, wanted: Order) -> list[Check]:
         now = f"{seen.port_group}, VLAN {seen.vlan}, {state}" if seen else "–"
         checks.append(
             Check(
-                f"{nic.name} ({nic.mac}) is on {nic.segment}",
-                right,
-                now,
-                f"{nic.port_group}, VLAN {nic.vlan}, connected",
-                "correct the NIC in the vSphere client, or roll back with 75-rollback",
-                wanted.guest,
+                title=f"{nic.name} ({nic.mac}) is on {nic.segment}",
+                ok=right,
+                found=now,
+                expected=f"{nic.port_group}, VLAN {nic.vlan}, connected",
+                remedy="correct the NIC in the vSphere client, or roll back with 75-rollback",
+                where=wanted.guest,
                 later=machine is None,
             )
         )
@@ -190,20 +188,18 @@ def rolled_back(v: VSphere, wanted: Order) -> Check:
     ours = deployment.found(v, wanted)
     bad = not_out(ours)
     return Check(
-        f"{wanted.guest} is out of service in vSphere",
-        not bad,
-        "; ".join(f"{m}: {m.power}, {len(_plugged(m))} NICs plugged in" for m in bad or ours) or "no machine",
-        "off, every NIC unplugged",
-        "run 75-rollback in apply, or switch it off in the vSphere client",
-        v.where,
+        title=f"{wanted.guest} is out of service in vSphere",
+        ok=not bad,
+        found="; ".join(f"{m}: {m.power}, {len(_plugged(m))} NICs plugged in" for m in bad or ours) or "no machine",
+        expected="off, every NIC unplugged",
+        remedy="run 75-rollback in apply, or switch it off in the vSphere client",
+        where=v.where,
     )
 
 
 def not_out(machines: Iterable[vm.Machine]) -> list[vm.Machine]:
     """Those that are on or plugged in; those that vSphere does not see now are among them."""
-    return [
-        m for m in machines if m.power != "poweredOff" or any(n.start_connected for n in readback.found_nics(m, ()))
-    ]
+    return [m for m in machines if m.power != "poweredOff" or any(n.start_connected for n in readback.found_nics(m, ()))]
 
 
 def present(v: VSphere, wanted: Order) -> Check:
@@ -211,7 +207,7 @@ def present(v: VSphere, wanted: Order) -> Check:
     ours = deployment.found(v, wanted)
     found = ", ".join(f"{m}, {m.power}, {len(_plugged(m))} NICs plugged in" for m in ours)
     title, lost = f"machines of {wanted.guest} in vSphere", not all(m.seen for m in ours)
-    return Check(title, True, found or "none", where=v.where, unseen="not seen" if lost else "")
+    return Check(title=title, ok=True, found=found or "none", where=v.where, unseen="not seen" if lost else "")
 
 
 def strangers(v: VSphere, wanted: Order, macs: Iterable[str]) -> list[Check]:
@@ -219,9 +215,9 @@ def strangers(v: VSphere, wanted: Order, macs: Iterable[str]) -> list[Check]:
     site = wanted.owner.site
     return [
         Check(
-            f"left alone: {m}",
-            True,
-            f"{m.power}, {len(m.plugged)} NICs plugged in, {vm.told(m, site)}; {vm.way(m, site)}",
+            title=f"left alone: {m}",
+            ok=True,
+            found=f"{m.power}, {len(m.plugged)} NICs plugged in, {vm.told(m, site)}; {vm.way(m, site)}",
             where=v.where,
         )
         for m in vm.strangers(v, site, wanted.guest, macs)
@@ -234,28 +230,41 @@ def alone(v: VSphere, wanted: Order, macs: Iterable[str]) -> Check:
     there, off = vm.strangers(v, site, wanted.guest, macs), ("poweredOff", "suspended")
     bad = [m for m in there if m.power not in off and m.plugged & set(macs)]
     return Check(
-        "no other machine in vSphere is on with one of the MACs",
-        not bad,
-        "; ".join(f"{m}, {m.power}, {vm.told(m, site)}" for m in bad) or "none",
-        "none",
-        "two NICs with one MAC break the network for both. " + "; ".join(f"{m}: {vm.way(m, site)}" for m in bad),
-        v.where,
+        title="no other machine in vSphere is on with one of the MACs",
+        ok=not bad,
+        found="; ".join(f"{m}, {m.power}, {vm.told(m, site)}" for m in bad) or "none",
+        expected="none",
+        remedy="two NICs with one MAC break the network for both. " + "; ".join(f"{m}: {vm.way(m, site)}" for m in bad),
+        where=v.where,
     )
 
 
 def record_gone(folder: Path) -> Check:
     """Whether the record of a cut-over is gone."""
     path = folder / CutOver.filename
-    return Check("no cut-over stands on record", not path.exists(), path.name if path.exists() else "none", "none",
-                 "run 75-rollback in apply", str(path))  # fmt: skip
+    return Check(
+        title="no cut-over stands on record",
+        ok=not path.exists(),
+        found=path.name if path.exists() else "none",
+        expected="none",
+        remedy="run 75-rollback in apply",
+        where=str(path),
+    )
 
 
 def only_one(v: VSphere, wanted: Order) -> Check:
     """Whether there is exactly one complete machine to put into service."""
     machine, n = _only(v, wanted), len(deployment.found(v, wanted))
     found = f"{machine}, {machine.power}" if machine else f"{n} machines, not exactly one complete"
-    return Check("the machine is deployed", machine is not None, found, "one complete machine of this plan",
-                 "run 60-deploy in apply", v.where, later=True)  # fmt: skip
+    return Check(
+        title="the machine is deployed",
+        ok=machine is not None,
+        found=found,
+        expected="one complete machine of this plan",
+        remedy="run 60-deploy in apply",
+        where=v.where,
+        later=True,
+    )
 
 
 def deployed(v: VSphere, wanted: Order, folder: Path) -> Check:
@@ -263,8 +272,15 @@ def deployed(v: VSphere, wanted: Order, folder: Path) -> Check:
     known = deployment.Deployment.of(folder, wanted.plan_hash, wanted.sha256)
     machine, expected = _only(v, wanted), known.instance_uuid if known else ""
     found = machine.uuid if machine else ""
-    return Check("the machine is the one that can be approved", bool(found) and found == expected, found or "none",
-                 expected or "deployment.json", "run 60-deploy in apply, then have it approved", v.where, later=True)  # fmt: skip
+    return Check(
+        title="the machine is the one that can be approved",
+        ok=bool(found) and found == expected,
+        found=found or "none",
+        expected=expected or "deployment.json",
+        remedy="run 60-deploy in apply, then have it approved",
+        where=v.where,
+        later=True,
+    )
 
 
 def _host(v: VSphere, machine: vm.Machine) -> Check:
@@ -273,12 +289,12 @@ def _host(v: VSphere, machine: vm.Machine) -> Check:
     paths = ["name", "runtime.connectionState", "runtime.inMaintenanceMode"]
     name, state, maintained = map(v.read(host, *paths).get, paths) if host else ("no host", "none", False)
     return Check(
-        "the machine's own host can start it",
-        machine.seen and state == "connected" and not maintained,
-        f"{name}, {state}{', in maintenance' if maintained else ''}; the machine is {machine.power}",
-        "connected, not in maintenance, and the machine is seen",
-        "reconnect the host or end its maintenance, or move the machine to another one, in the vSphere client",
-        v.where,
+        title="the machine's own host can start it",
+        ok=machine.seen and state == "connected" and not maintained,
+        found=f"{name}, {state}{', in maintenance' if maintained else ''}; the machine is {machine.power}",
+        expected="connected, not in maintenance, and the machine is seen",
+        remedy="reconnect the host or end its maintenance, or move the machine to another one, in the vSphere client",
+        where=v.where,
     )
 
 

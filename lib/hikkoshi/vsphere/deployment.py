@@ -105,15 +105,20 @@ def checks(v: VSphere, site: Site, wanted: Order) -> list[Check]:
     there = bool(wanted.sha256) and wanted.vmdk.is_file()
     first = [
         Check(
-            "the guest is planned",
-            wanted.spec is not None,
-            wanted.plan_hash[:16],
-            "plan.json",
-            "run 20-plan",
+            title="the guest is planned",
+            ok=wanted.spec is not None,
+            found=wanted.plan_hash[:16],
+            expected="plan.json",
+            remedy="run 20-plan",
             later=True,
         ),
         Check(
-            "its disk is converted", there, wanted.sha256[:16], str(wanted.vmdk), "run 40-convert in apply", later=True
+            title="its disk is converted",
+            ok=there,
+            found=wanted.sha256[:16],
+            expected=str(wanted.vmdk),
+            remedy="run 40-convert in apply",
+            later=True,
         ),
     ]
     if wanted.spec is None:
@@ -134,12 +139,26 @@ def complete(v: VSphere, wanted: Order) -> Check:
     remedy = "run 60-deploy in apply"
     if wanted.spec is None or not wanted.sha256:
         return Check(
-            title, False, "no plan or no disk yet", expected, "run the earlier steps first", v.where, later=True
+            title=title,
+            ok=False,
+            found="no plan or no disk yet",
+            expected=expected,
+            remedy="run the earlier steps first",
+            where=v.where,
+            later=True,
         )
     ours = found(v, wanted)
     done = [m for m in ours if _is_ordered(m, wanted)]
     there = ", ".join(f"{m}" + ("" if vm.COMPLETE in m.marks else ", unfinished") for m in ours)
-    return Check(title, len(done) == 1 and len(ours) == 1, there or "no machine", expected, remedy, v.where, later=True)
+    return Check(
+        title=title,
+        ok=len(done) == 1 and len(ours) == 1,
+        found=there or "no machine",
+        expected=expected,
+        remedy=remedy,
+        where=v.where,
+        later=True,
+    )
 
 
 def recorded(v: VSphere, wanted: Order, folder: Path) -> Check:
@@ -168,9 +187,14 @@ def start(v: VSphere, site: Site, wanted: Order, folder: Path, progress: Progres
         sent = nfc.upload(v, lease, target, wanted.vmdk, progress)
         if sent.sha256 != wanted.sha256:
             raise StepFailed(
-                Problem("the disk file is not the one that was converted", str(wanted.vmdk), sent.sha256, wanted.sha256,
-                        "find out who changed it, then run 40-convert again")
-            )  # fmt: skip
+                Problem(
+                    what="the disk file is not the one that was converted",
+                    where=str(wanted.vmdk),
+                    found=sent.sha256,
+                    expected=wanted.sha256,
+                    remedy="find out who changed it, then run 40-convert again",
+                )
+            )
         return sent
 
     order = importing.Order(
@@ -253,12 +277,12 @@ def no_earlier(v: VSphere, wanted: Order) -> Check:
     """Whether no machine of an earlier plan or disk is left in vSphere."""
     older = _older(found(v, wanted), wanted)
     return Check(
-        "no machine of an earlier plan or disk is left",
-        not older,
-        ", ".join(_about(m) for m in older) or "none",
-        "none, or the one of this plan",
-        "run 60-deploy in apply: it removes one that was never started",
-        v.where,
+        title="no machine of an earlier plan or disk is left",
+        ok=not older,
+        found=", ".join(_about(m) for m in older) or "none",
+        expected="none, or the one of this plan",
+        remedy="run 60-deploy in apply: it removes one that was never started",
+        where=v.where,
         later=True,
     )
 
@@ -310,12 +334,12 @@ def unplugged(v: VSphere, wanted: Order) -> Check:
     since = [m.marks[vm.SERVICE] for m in ours if vm.SERVICE in m.marks]
     now = f"plugged in: {', '.join(on)}" if on else f"{len(cards)} of {len(wanted.nics)} NICs unplugged"
     return Check(
-        "every NIC is unplugged until the cut-over",
-        wanted.spec is not None and len(cards) == len(wanted.nics) and (not on or bool(since)),
-        f"in service since {since[0]}" if since else now,
-        f"{len(wanted.nics)} NICs unplugged",
-        "75-rollback unplugs them",
-        v.where,
+        title="every NIC is unplugged until the cut-over",
+        ok=wanted.spec is not None and len(cards) == len(wanted.nics) and (not on or bool(since)),
+        found=f"in service since {since[0]}" if since else now,
+        expected=f"{len(wanted.nics)} NICs unplugged",
+        remedy="75-rollback unplugs them",
+        where=v.where,
         later=not ours,
     )
 
@@ -350,11 +374,11 @@ def _nobody_at_work(ours: Sequence[vm.Machine], wanted: Order) -> Check:
     """Remains are removed by `start`; what a living run in a copy of this folder may still be making is not."""
     bad = [(m, why) for m in ours if vm.COMPLETE not in m.marks and (why := vm.unfinished(m, wanted.owner))]
     return Check(
-        f"nobody else is at work on an import of {wanted.guest}",
-        not bad,
-        "; ".join(f"{m}: {why}" for m, why in bad) or "nobody",
-        "nobody",
-        "wait until that run has ended. If it is over for sure: "
+        title=f"nobody else is at work on an import of {wanted.guest}",
+        ok=not bad,
+        found="; ".join(f"{m}: {why}" for m, why in bad) or "nobody",
+        expected="nobody",
+        remedy="wait until that run has ended. If it is over for sure: "
         + "; ".join(f"hikkoshi machines {wanted.guest} --take {m.id}" for m, _ in bad)
         + ", then run 60-deploy again, which removes it",
     )
@@ -372,10 +396,11 @@ def _about(machine: vm.Machine) -> str:
 def _replaceable(v: VSphere, ours: Sequence[vm.Machine], wanted: Order) -> Check:
     older = [(m, never_started(v, wanted, m)) for m in _older(ours, wanted)]
     return Check(
-        "a machine of an earlier plan or disk was never started",
-        not any(why for _, why in older),
-        "; ".join(f"{_about(m)}: {why or 'never started, it will be replaced'}" for m, why in older) or "there is none",
-        "none, or one that was never started, which is replaced",
-        "roll back with 75-rollback if it is in service; then remove it in the vSphere client: it may hold data by now, so "
+        title="a machine of an earlier plan or disk was never started",
+        ok=not any(why for _, why in older),
+        found="; ".join(f"{_about(m)}: {why or 'never started, it will be replaced'}" for m, why in older) or "there is none",
+        expected="none, or one that was never started, which is replaced",
+        remedy="roll back with 75-rollback if it is in service; then remove it in the vSphere client: it may hold "
+        "data by now, so "
         "Hikkoshi does not",
     )

@@ -58,7 +58,9 @@ def checks(v: VSphere, site: Site, spec: VmSpec, segments: Mapping[str, Segment]
     try:
         place = inventory.place(v, site)
     except Refused as e:
-        return [Check(p.what, False, p.found, p.expected, p.remedy, p.where) for p in e.problems]
+        return [
+            Check(title=p.what, ok=False, found=p.found, expected=p.expected, remedy=p.remedy, where=p.where) for p in e.problems
+        ]
     hosts = [_seen(v, h) for h in place.hosts if not h.why_not]
     found = []
     for nic in spec.nics:
@@ -73,13 +75,13 @@ def contradiction(seen: Sequence[Check]) -> Check:
     wrong = [c for c in seen if c.found.startswith(OTHER)]
     proved = sum(map(bool, seen))
     return Check(
-        "no host has seen another subnet on a planned VLAN",
-        not wrong,
-        "; ".join(f"{c.title}: {c.found}" for c in wrong)
+        title="no host has seen another subnet on a planned VLAN",
+        ok=not wrong,
+        found="; ".join(f"{c.title}: {c.found}" for c in wrong)
         or f"{proved} seen with their own subnet; the others prove nothing",
-        "the planned subnets, or nothing yet",
-        wrong[0].remedy if wrong else "",
-        wrong[0].where if wrong else "",
+        expected="the planned subnets, or nothing yet",
+        remedy=wrong[0].remedy if wrong else "",
+        where=wrong[0].where if wrong else "",
     )
 
 
@@ -96,14 +98,14 @@ def _check(nic: Nic, segment: Segment | None, hosts: list[_Seen], switch: str | 
         told.append(f"{h.host.name}: {words} ({ends})")
     other = "other" in verdicts
     return Check(
-        f"VLAN {nic.vlan} of {nic.name} is seen with {subnet or 'its subnet'} behind {nic.port_group or '(no port group)'}",
-        set(verdicts) == {"right"},
-        (OTHER if other else "") + ("; ".join(told) or "no host that can be asked has this port group"),
-        f"VLAN {nic.vlan} with addresses of {subnet} on every host"
+        title=f"VLAN {nic.vlan} of {nic.name} is seen with {subnet or 'its subnet'} behind {nic.port_group or '(no port group)'}",
+        ok=set(verdicts) == {"right"},
+        found=(OTHER if other else "") + ("; ".join(told) or "no host that can be asked has this port group"),
+        expected=f"VLAN {nic.vlan} with addresses of {subnet} on every host"
         if subnet
         else "a subnet in params/site.yml to compare with",
-        _WRONG.format(segment=nic.segment) if other else _UNSEEN,
-        nic.mac,
+        remedy=_WRONG.format(segment=nic.segment) if other else _UNSEEN,
+        where=nic.mac,
     )
 
 

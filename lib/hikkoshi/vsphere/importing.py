@@ -110,9 +110,13 @@ def _import_spec(v: VSphere, place: Place, host: Any, order: Order) -> Any:
     if result.error or len(result.fileItem or ()) != 1:
         errors = [str(e.msg) for e in result.error or ()] or [f"it wants {len(result.fileItem or ())} files"]
         raise VSphereError(
-            Problem("vSphere does not take the machine's description", v.where, "; ".join(errors), remedy="correct the plan: "
-                    "a device or the operating system is not known to this server")
-        )  # fmt: skip
+            Problem(
+                what="vSphere does not take the machine's description",
+                where=v.where,
+                found="; ".join(errors),
+                remedy="correct the plan: a device or the operating system is not known to this server",
+            )
+        )
     config = result.importSpec.configSpec
     _plan_nics([c.device for c in config.deviceChange], spec, place.port_groups)
     config.extraConfig = [
@@ -131,14 +135,17 @@ def _plan_nics(devices: Sequence[Any], spec: VmSpec, groups: Sequence[inventory.
         nic = next((n for n in waiting if group and n.port_group == group.name), None)
         if nic is None:
             raise VSphereError(
-                Problem("vSphere put a NIC on a network that is not planned", spec.name, str(group or "unknown"),
-                        ", ".join(n.port_group for n in waiting), "look at the port groups' names: two may be alike")
-            )  # fmt: skip
+                Problem(
+                    what="vSphere put a NIC on a network that is not planned",
+                    where=spec.name,
+                    found=str(group or "unknown"),
+                    expected=", ".join(n.port_group for n in waiting),
+                    remedy="look at the port groups' names: two may be alike",
+                )
+            )
         waiting.remove(nic)
         card.addressType, card.macAddress = "manual", nic.mac
-        card.connectable = vim.vm.device.VirtualDevice.ConnectInfo(
-            startConnected=False, connected=False, allowGuestControl=True
-        )
+        card.connectable = vim.vm.device.VirtualDevice.ConnectInfo(startConnected=False, connected=False, allowGuestControl=True)
 
 
 def _clean(v: VSphere, guest: str, owner: vm.Owner) -> None:

@@ -96,9 +96,7 @@ def port_groups(v: VSphere, datacenter: Any) -> tuple[PortGroup, ...]:
             told = v.read(p["configManager.networkSystem"], "networkInfo.portgroup")
             for group in told.get("networkInfo.portgroup", ()):
                 seen.setdefault(group.spec.name, {})[host._moId] = group.spec.vlanId
-    standard = [
-        _standard(name, seen[name], o) for o, name in networks.items() if name in seen and type(o) is vim.Network
-    ]
+    standard = [_standard(name, seen[name], o) for o, name in networks.items() if name in seen and type(o) is vim.Network]
     members = {
         o: frozenset(h._moId for h in p.get("summary.hostMember", ()))
         for o, p in v.collect("DistributedVirtualSwitch", ["summary.hostMember"], datacenter).items()
@@ -164,11 +162,11 @@ def _named(
     names = sorted({str(p["name"]) for p in found.values()})
     problems.append(
         Problem(
-            f"vSphere does not have exactly one {what} of that name",
-            f"{v.where}, params/site.yml: vsphere.{what}",
-            f"{len(fit)} called {name!r}",
-            "one of: " + (", ".join(names) or "(there is none at all)"),
-            nearest(name, names) or f"correct `{what}` in params/site.yml",
+            what=f"vSphere does not have exactly one {what} of that name",
+            where=f"{v.where}, params/site.yml: vsphere.{what}",
+            found=f"{len(fit)} called {name!r}",
+            expected="one of: " + (", ".join(names) or "(there is none at all)"),
+            remedy=nearest(name, names) or f"correct `{what}` in params/site.yml",
         )
     )
     return None, {}
@@ -184,11 +182,11 @@ def _folder(v: VSphere, top: Any, path: str, problems: list[Problem]) -> Any:
             known = ", ".join(sorted(names)) or "(no folder)"
             problems.append(
                 Problem(
-                    "vSphere does not have that folder",
-                    f"{v.where}, params/site.yml: vsphere.folder",
-                    path,
-                    f"below {path.partition('/' + name)[0]}: {known}",
-                    nearest(name, list(names)) or "make the folder in vSphere, or correct `folder` in params/site.yml",
+                    what="vSphere does not have that folder",
+                    where=f"{v.where}, params/site.yml: vsphere.folder",
+                    found=path,
+                    expected=f"below {path.partition('/' + name)[0]}: {known}",
+                    remedy=nearest(name, list(names)) or "make the folder in vSphere, or correct `folder` in params/site.yml",
                 )
             )
             return None

@@ -18,68 +18,76 @@ VMWARE_OUI, VMWARE_LAST = "00:50:56", 0x3F  # static addresses of VMware's own r
 ADDED_IN = {"pvscsi": 7, "lsisas1068": 7, "vmxnet3": 7, "lsilogic": 4, "e1000": 4}  # {device: hardware version}
 GUEST_IDS: frozenset[str] = frozenset(vim.vm.GuestOsDescriptor.GuestOsIdentifier.values)
 # (up to hardware version, memory in GB, processors, NICs)
-SIZES = ((4, 64, 4, 4), (7, 255, 8, 10), (8, 1011, 32, 10), (10, 1011, 64, 10), (11, 4080, 128, 10), (14, 6128, 128, 10),
-         (17, 6128, 256, 10), (22, 24560, 768, 10))  # fmt: skip
+SIZES = (
+    (4, 64, 4, 4),
+    (7, 255, 8, 10),
+    (8, 1011, 32, 10),
+    (10, 1011, 64, 10),
+    (11, 4080, 128, 10),
+    (14, 6128, 128, 10),
+    (17, 6128, 256, 10),
+    (22, 24560, 768, 10),
+)
 
 
 def checks(spec: VmSpec) -> list[Check]:
     """Every limit, kept or not; all at once."""
     _, memory_gb, processors, nics = next((s for s in SIZES if spec.hardware_version <= s[0]), SIZES[-1])
     unknown = spec.guest_id not in GUEST_IDS
-    old = [f"{d} (from version {ADDED_IN[d]})" for d in (spec.controller, spec.nic_model)
-           if spec.hardware_version < ADDED_IN[d]]  # fmt: skip
+    old = [f"{d} (from version {ADDED_IN[d]})" for d in (spec.controller, spec.nic_model) if spec.hardware_version < ADDED_IN[d]]
     bad_vlans = [f"{n.name}: {n.vlan}" for n in spec.nics if not 0 <= n.vlan <= 4094]
     return [
         _name(spec),
         Check(
-            "memory is a multiple of 4 MB, and allowed",
-            spec.memory_mb % 4 == 0 and 4 <= spec.memory_mb <= memory_gb * 1024,
-            f"{spec.memory_mb} MB",
-            f"a multiple of 4 from 4 to {memory_gb * 1024}",
-            f"write `vm: {{ memory_mb: {max(4, -(-spec.memory_mb // 4) * 4)} }}` in the guest's file",
+            title="memory is a multiple of 4 MB, and allowed",
+            ok=spec.memory_mb % 4 == 0 and 4 <= spec.memory_mb <= memory_gb * 1024,
+            found=f"{spec.memory_mb} MB",
+            expected=f"a multiple of 4 from 4 to {memory_gb * 1024}",
+            remedy=f"write `vm: {{ memory_mb: {max(4, -(-spec.memory_mb // 4) * 4)} }}` in the guest's file",
         ),
         Check(
-            "the number of processors is allowed",
-            1 <= spec.vcpus <= processors,
-            str(spec.vcpus),
-            f"1 to {processors} with hardware version {spec.hardware_version}",
-            "write `vm: { vcpus: … }` in the guest's file",
+            title="the number of processors is allowed",
+            ok=1 <= spec.vcpus <= processors,
+            found=str(spec.vcpus),
+            expected=f"1 to {processors} with hardware version {spec.hardware_version}",
+            remedy="write `vm: { vcpus: … }` in the guest's file",
         ),
         Check(
-            "the disk's capacity is whole MiB",
-            spec.disk_bytes > 0 and spec.disk_bytes % (1 << 20) == 0,
-            f"{spec.disk_bytes:,} bytes",
-            "a multiple of 1,048,576",
-            "plan again with 20-plan, which pads the disk",
+            title="the disk's capacity is whole MiB",
+            ok=spec.disk_bytes > 0 and spec.disk_bytes % (1 << 20) == 0,
+            found=f"{spec.disk_bytes:,} bytes",
+            expected="a multiple of 1,048,576",
+            remedy="plan again with 20-plan, which pads the disk",
         ),
         Check(
-            "there are not too many NICs",
-            len(spec.nics) <= nics,
-            f"{len(spec.nics)} NICs",
-            f"at most {nics}",
-            "put several VLANs on one NIC as sub-interfaces over a trunk port group, or drop a NIC in the Xen configuration",
+            title="there are not too many NICs",
+            ok=len(spec.nics) <= nics,
+            found=f"{len(spec.nics)} NICs",
+            expected=f"at most {nics}",
+            remedy="put several VLANs on one NIC as sub-interfaces over a trunk port group, or drop a NIC in the Xen "
+            "configuration",
         ),
         *_macs(spec),
         Check(
-            "every VLAN id is one",
-            not bad_vlans,
-            ", ".join(bad_vlans) or f"{len(spec.nics)} of {len(spec.nics)}",
-            "0 to 4094; a NIC without a segment has none",
-            "map the NIC to a segment in the guest's file",
+            title="every VLAN id is one",
+            ok=not bad_vlans,
+            found=", ".join(bad_vlans) or f"{len(spec.nics)} of {len(spec.nics)}",
+            expected="0 to 4094; a NIC without a segment has none",
+            remedy="map the NIC to a segment in the guest's file",
         ),
         Check(
-            "the devices exist in this hardware version",
-            not old,
-            ", ".join(old) or f"{spec.controller}, {spec.nic_model} in version {spec.hardware_version}",
-            f"devices of hardware version {spec.hardware_version}",
-            "write lsilogic and e1000 under `vm:` in the guest's file, or raise hardware_version in params/site.yml",
+            title="the devices exist in this hardware version",
+            ok=not old,
+            found=", ".join(old) or f"{spec.controller}, {spec.nic_model} in version {spec.hardware_version}",
+            expected=f"devices of hardware version {spec.hardware_version}",
+            remedy="write lsilogic and e1000 under `vm:` in the guest's file, or raise hardware_version in params/site.yml",
         ),
         Check(
-            "the operating system is one that vSphere has a name for",
-            not unknown,
-            spec.guest_id,
-            "a VirtualMachineGuestOsIdentifier",
-            nearest(spec.guest_id, sorted(GUEST_IDS)) or "the nearest relative of the distribution",
+            title="the operating system is one that vSphere has a name for",
+            ok=not unknown,
+            found=spec.guest_id,
+            expected="a VirtualMachineGuestOsIdentifier",
+            remedy=nearest(spec.guest_id, sorted(GUEST_IDS)) or "the nearest relative of the distribution",
         ),
     ]
 
@@ -87,11 +95,11 @@ def checks(spec: VmSpec) -> list[Check]:
 def _name(spec: VmSpec) -> Check:
     bad = sorted(set(re.findall(r"[^A-Za-z0-9 ._()+-]", spec.name)))
     return Check(
-        "the machine's name can be used",
-        0 < len(spec.name) <= NAME_LIMIT and not bad and spec.name == spec.name.strip(),
-        f"{spec.name!r}" + (f" with {' '.join(map(repr, bad))}" if bad else ""),
-        f"1 to {NAME_LIMIT} of A-Z a-z 0-9 . _ - ( ) + and spaces inside",
-        "write `vm: { name: … }` in the guest's file",
+        title="the machine's name can be used",
+        ok=0 < len(spec.name) <= NAME_LIMIT and not bad and spec.name == spec.name.strip(),
+        found=f"{spec.name!r}" + (f" with {' '.join(map(repr, bad))}" if bad else ""),
+        expected=f"1 to {NAME_LIMIT} of A-Z a-z 0-9 . _ - ( ) + and spaces inside",
+        remedy="write `vm: { name: … }` in the guest's file",
     )
 
 
@@ -105,31 +113,31 @@ def _macs(spec: VmSpec) -> list[Check]:
     where = "the Xen configuration gives every NIC its MAC"
     return [
         Check(
-            "every MAC is well-formed",
-            not malformed,
-            ", ".join(map(repr, malformed)) or f"{len(macs)} of {len(macs)}",
-            "six pairs of hexadecimal digits with colons",
-            where,
+            title="every MAC is well-formed",
+            ok=not malformed,
+            found=", ".join(map(repr, malformed)) or f"{len(macs)} of {len(macs)}",
+            expected="six pairs of hexadecimal digits with colons",
+            remedy=where,
         ),
         Check(
-            "every MAC belongs to one NIC, not to a group",
-            not group,
-            ", ".join(group) or f"{len(formed)} of {len(formed)}",
-            "an even first byte (unicast), not all zero",
-            where,
+            title="every MAC belongs to one NIC, not to a group",
+            ok=not group,
+            found=", ".join(group) or f"{len(formed)} of {len(formed)}",
+            expected="an even first byte (unicast), not all zero",
+            remedy=where,
         ),
         Check(
-            "no MAC occurs twice",
-            not twice,
-            ", ".join(twice) or f"{len(set(macs))} different",
-            "every MAC once",
-            where,
+            title="no MAC occurs twice",
+            ok=not twice,
+            found=", ".join(twice) or f"{len(set(macs))} different",
+            expected="every MAC once",
+            remedy=where,
         ),
         Check(
-            "no MAC is in VMware's reserved range",
-            not reserved,
-            ", ".join(reserved) or "none",
-            f"outside {VMWARE_OUI}, or up to {VMWARE_OUI}:{VMWARE_LAST:02x}:ff:ff",
-            "ESXi refuses such a static address; give the NIC another MAC, in Xen and in the guest",
+            title="no MAC is in VMware's reserved range",
+            ok=not reserved,
+            found=", ".join(reserved) or "none",
+            expected=f"outside {VMWARE_OUI}, or up to {VMWARE_OUI}:{VMWARE_LAST:02x}:ff:ff",
+            remedy="ESXi refuses such a static address; give the NIC another MAC, in Xen and in the guest",
         ),
     ]

@@ -34,18 +34,16 @@ def holds(v: VSphere, host: Host, wanted: Mapping[str, int] = OFF) -> Check:
     """Whether the options have these values. That the host was started anew since is not to be seen here."""
     now = read(v, host)
     return Check(
-        f"LRO of the virtual NICs on {host.name}",
-        all(now.get(name) == value for name, value in wanted.items()),
-        _listed(now) or "the host has no such options",
-        f"{_listed(wanted)}, and the host started anew since",
-        "set it in a maintenance window: it changes every virtual machine on the host",
-        v.where,
+        title=f"LRO of the virtual NICs on {host.name}",
+        ok=all(now.get(name) == value for name, value in wanted.items()),
+        found=_listed(now) or "the host has no such options",
+        expected=f"{_listed(wanted)}, and the host started anew since",
+        remedy="set it in a maintenance window: it changes every virtual machine on the host",
+        where=v.where,
     )
 
 
-def apply(
-    v: VSphere, host: Host, permission: Permission, wanted: Mapping[str, int] = OFF, *, confirmed: str
-) -> dict[str, int]:
+def apply(v: VSphere, host: Host, permission: Permission, wanted: Mapping[str, int] = OFF, *, confirmed: str) -> dict[str, int]:
     """Set the options, read them back, and give the values from before, which undo it as `wanted` of another call.
 
     `confirmed` is the host's name, typed by a person who has read which machines it changes: without it `Refused` names
@@ -59,33 +57,40 @@ def apply(
     problems = []
     if permission.machine not in [p.get("config.instanceUuid") for p in there]:
         problems.append(
-            Problem("the machine that was approved is not on this host", f"{v.where}, {host.name}",
-                    ", ".join(sorted(machines)) or "no machine", permission.machine or "a machine",
-                    "name the host on which it runs now")
-        )  # fmt: skip
+            Problem(
+                what="the machine that was approved is not on this host",
+                where=f"{v.where}, {host.name}",
+                found=", ".join(sorted(machines)) or "no machine",
+                expected=permission.machine or "a machine",
+                remedy="name the host on which it runs now",
+            )
+        )
     if confirmed != host.name:
         problems.append(
             Problem(
-                "nobody has confirmed that LRO is to change for every machine of this host",
-                v.where,
-                f"confirmed {confirmed!r}; on the host: {', '.join(sorted(machines)) or 'no machine now'}",
-                f"confirmed {host.name!r}",
-                "switch LRO off in the guest if it can be; else give the host's name as confirmation",
+                what="nobody has confirmed that LRO is to change for every machine of this host",
+                where=v.where,
+                found=f"confirmed {confirmed!r}; on the host: {', '.join(sorted(machines)) or 'no machine now'}",
+                expected=f"confirmed {host.name!r}",
+                remedy="switch LRO off in the guest if it can be; else give the host's name as confirmation",
             )
         )
     missing = [name for name in wanted if name not in before]
     if missing:
         problems.append(
-            Problem("the host has no such option", f"{v.where}, {host.name}", f"no {', '.join(missing)}", "both of them",
-                    "see the names in its advanced settings; they may be others in its version")
-        )  # fmt: skip
+            Problem(
+                what="the host has no such option",
+                where=f"{v.where}, {host.name}",
+                found=f"no {', '.join(missing)}",
+                expected="both of them",
+                remedy="see the names in its advanced settings; they may be others in its version",
+            )
+        )
     if problems:
         raise Refused(*problems)
     manager = _manager(v, host)
     long = VmomiSupport.vmodlTypes["long"]  # an int that it is not told of goes as another type, which ESXi refuses
-    with v.asking(
-        f"set {', '.join(wanted)} of {host.name}", "set them in the vSphere client: advanced system settings"
-    ):
+    with v.asking(f"set {', '.join(wanted)} of {host.name}", "set them in the vSphere client: advanced system settings"):
         manager.UpdateOptions([vim.option.OptionValue(key=name, value=long(value)) for name, value in wanted.items()])
     check = holds(v, host, wanted)
     if not check:

@@ -77,11 +77,11 @@ class Lease:
                 return url
         raise VSphereError(
             Problem(
-                "vSphere gave no address to send the disk to",
-                self._v.where,
-                ", ".join(u.importKey for u in self.urls) or "no address at all",
-                import_key,
-                RETRY,
+                what="vSphere gave no address to send the disk to",
+                where=self._v.where,
+                found=", ".join(u.importKey for u in self.urls) or "no address at all",
+                expected=import_key,
+                remedy=RETRY,
             )
         )
 
@@ -89,7 +89,7 @@ class Lease:
         """`VSphereError` where the lease can no longer be kept alive."""
         if self._error is not None:
             raise VSphereError(
-                Problem("the import lease was lost", self._v.where, describe(self._error), remedy=RETRY)
+                Problem(what="the import lease was lost", where=self._v.where, found=describe(self._error), remedy=RETRY)
             ) from self._error
 
     def told(self, done: int, total: int) -> None:
@@ -135,11 +135,11 @@ class Lease:
                     remedy = "files or a machine of this name are there already; choose another name, or remove them"
                 raise VSphereError(
                     Problem(
-                        "vSphere did not begin the import",
-                        self._v.where,
-                        describe(error) if error else f"lease {state} for too long",
-                        "a lease that is ready",
-                        remedy,
+                        what="vSphere did not begin the import",
+                        where=self._v.where,
+                        found=describe(error) if error else f"lease {state} for too long",
+                        expected="a lease that is ready",
+                        remedy=remedy,
                     )
                 )
             time.sleep(0.1)
@@ -226,7 +226,13 @@ class Upload:
         if answer.status not in (200, 201):
             found = f"HTTP status {answer.status} {answer.reason}; {self._lease.state()}"
             raise VSphereError(
-                Problem("the upload was refused", f"{self._host}:{self._port}", found, "HTTP status 200 or 201", RETRY)
+                Problem(
+                    what="the upload was refused",
+                    where=f"{self._host}:{self._port}",
+                    found=found,
+                    expected="HTTP status 200 or 201",
+                    remedy=RETRY,
+                )
             )
         self._lease.alive()
 
@@ -239,17 +245,20 @@ class Upload:
         except ssl.SSLCertVerificationError as e:
             raise VSphereError(
                 Problem(
-                    "the host that the disk goes to has another certificate than expected",
-                    where,
-                    str(e),
-                    self._target.sslThumbprint or "the one of the vSphere server",
-                    "make sure that nobody stands between; renew the host's certificate in vCenter, then run the step again",
+                    what="the host that the disk goes to has another certificate than expected",
+                    where=where,
+                    found=str(e),
+                    expected=self._target.sslThumbprint or "the one of the vSphere server",
+                    remedy="make sure that nobody stands between; renew the host's certificate in vCenter, then run "
+                    "the step again",
                 )
             ) from e
         except (OSError, http.client.HTTPException) as e:
             reasons = [describe(e), early_answer(self._connection), self._lease.state()]
             found = "; ".join(filter(None, reasons))
-            raise VSphereError(Problem("the upload was cut off", where, found, "all bytes taken", RETRY)) from e
+            raise VSphereError(
+                Problem(what="the upload was cut off", where=where, found=found, expected="all bytes taken", remedy=RETRY)
+            ) from e
 
 
 def upload(v: VSphere, lease: Lease, target: Any, path: Path, progress: Progress = silent) -> Sent:
@@ -263,7 +272,11 @@ def upload(v: VSphere, lease: Lease, target: Any, path: Path, progress: Progress
         if up.bytes != size:
             raise StepFailed(
                 Problem(
-                    "the disk became shorter while it was sent", str(path), f"{up.bytes:,} bytes", f"{size:,}", RETRY
+                    what="the disk became shorter while it was sent",
+                    where=str(path),
+                    found=f"{up.bytes:,} bytes",
+                    expected=f"{size:,}",
+                    remedy=RETRY,
                 )
             )
     return up.sent
@@ -284,11 +297,11 @@ def address_of(url: str, host: str, port: int) -> tuple[str, int]:
     if not whole:
         raise VSphereError(
             Problem(
-                "vSphere gave an address that no disk can be sent to",
-                f"{host}:{port}",
-                repr(url),
-                "https://HOST/PATH, or https://*/PATH for the server itself",
-                "look at the host's name in vSphere, and at its address there; " + RETRY,
+                what="vSphere gave an address that no disk can be sent to",
+                where=f"{host}:{port}",
+                found=repr(url),
+                expected="https://HOST/PATH, or https://*/PATH for the server itself",
+                remedy="look at the host's name in vSphere, and at its address there; " + RETRY,
             )
         )
     return str(there), at
@@ -307,11 +320,11 @@ def context_for(v: VSphere, host: str, port: int, target: Any) -> ssl.SSLContext
     except ValueError as e:
         raise VSphereError(
             Problem(
-                "vSphere gave no usable fingerprint of the host that the disk goes to",
-                f"{host}:{port}",
-                str(e),
-                "40 or 64 hexadecimal digits",
-                "disconnect the host in vCenter and connect it again, which reads its certificate anew; " + RETRY,
+                what="vSphere gave no usable fingerprint of the host that the disk goes to",
+                where=f"{host}:{port}",
+                found=str(e),
+                expected="40 or 64 hexadecimal digits",
+                remedy="disconnect the host in vCenter and connect it again, which reads its certificate anew; " + RETRY,
             )
         ) from None
 
@@ -351,11 +364,11 @@ def check_manifest(entries: list[Any], target: Any, sent: Sent) -> str:
     if differences:
         raise StepFailed(
             Problem(
-                "vSphere received other bytes than were sent",
-                "import lease",
-                "; ".join(differences),
-                "the same bytes",
-                "something between here and the host changes data: check its memory and network; " + RETRY,
+                what="vSphere received other bytes than were sent",
+                where="import lease",
+                found="; ".join(differences),
+                expected="the same bytes",
+                remedy="something between here and the host changes data: check its memory and network; " + RETRY,
             )
         )
     return f"manifest agrees: {', '.join(k for k, x in told.items() if x) or 'size'}, {sent.bytes:,} bytes"

@@ -60,15 +60,32 @@ def _hardware(system: ET.Element, spec: VmSpec) -> None:
     ):
         ET.SubElement(about, f"{{{VSSD}}}{tag}").text = text
     items: list[dict[str, str]] = [
-        {"AllocationUnits": "hertz * 10^6", "ElementName": f"{spec.vcpus} virtual CPU", "ResourceType": "3",
-         "VirtualQuantity": str(spec.vcpus)},
-        {"AllocationUnits": "byte * 2^20", "ElementName": f"{spec.memory_mb} MB of memory", "ResourceType": "4",
-         "VirtualQuantity": str(spec.memory_mb)},
-        {"Address": "0", "ElementName": "SCSI controller 0", "ResourceSubType": CONTROLLERS[spec.controller],
-         "ResourceType": "6"},
-        {"AddressOnParent": "0", "ElementName": "Hard disk 1", "HostResource": "ovf:/disk/vmdisk1", "Parent": "3",
-         "ResourceType": "17"},
-    ]  # fmt: skip
+        {
+            "AllocationUnits": "hertz * 10^6",
+            "ElementName": f"{spec.vcpus} virtual CPU",
+            "ResourceType": "3",
+            "VirtualQuantity": str(spec.vcpus),
+        },
+        {
+            "AllocationUnits": "byte * 2^20",
+            "ElementName": f"{spec.memory_mb} MB of memory",
+            "ResourceType": "4",
+            "VirtualQuantity": str(spec.memory_mb),
+        },
+        {
+            "Address": "0",
+            "ElementName": "SCSI controller 0",
+            "ResourceSubType": CONTROLLERS[spec.controller],
+            "ResourceType": "6",
+        },
+        {
+            "AddressOnParent": "0",
+            "ElementName": "Hard disk 1",
+            "HostResource": "ovf:/disk/vmdisk1",
+            "Parent": "3",
+            "ResourceType": "17",
+        },
+    ]
     items += [
         {
             "AddressOnParent": str(7 + n),

@@ -44,20 +44,22 @@ def place_checks(v: VSphere, site: Site, spec: VmSpec) -> tuple[list[Check], Pla
     try:
         place = inventory.place(v, site)
     except Refused as e:
-        return [Check(p.what, False, p.found, p.expected, p.remedy, p.where) for p in e.problems], None
+        return [
+            Check(title=p.what, ok=False, found=p.found, expected=p.expected, remedy=p.remedy, where=p.where) for p in e.problems
+        ], None
     title = "datacenter, cluster, datastore and folder are there"
-    return [Check(title, True, f"{site.datacenter}, {site.cluster}, {site.datastore}"), _host(place, spec)], place
+    return [Check(title=title, ok=True, found=f"{site.datacenter}, {site.cluster}, {site.datastore}"), _host(place, spec)], place
 
 
 def _host(place: Place, spec: VmSpec) -> Check:
     host = place.host_for(n.port_group for n in spec.nics)
     states = "; ".join(f"{h.name} {h.why_not or 'lacks a port group of this machine'}" for h in place.hosts)
     return Check(
-        "a host can take the machine",
-        host is not None,
-        host.name if host else states or "the cluster has no host",
-        "connected, not in maintenance, with the datastore and all the port groups",
-        "end the maintenance, reconnect the host, or make the port groups on it",
+        title="a host can take the machine",
+        ok=host is not None,
+        found=host.name if host else states or "the cluster has no host",
+        expected="connected, not in maintenance, with the datastore and all the port groups",
+        remedy="end the maintenance, reconnect the host, or make the port groups on it",
     )
 
 
@@ -66,22 +68,22 @@ def _space(place: Place, site: Site, spec: VmSpec, *, deployed: bool) -> Check:
     need = 0 if deployed else spec.disk_bytes + (spec.memory_mb << 20) + RESERVE
     state = "" if place.accessible else "not accessible, "
     return Check(
-        f"the datastore {site.datastore} has room",
-        place.accessible and place.free >= need,
-        f"{state}{files.human(place.free)} free" + (", and the machine is there already" if deployed else ""),
-        f"{files.human(need)}: the disk at its full size, memory, and {files.human(RESERVE)} in reserve",
-        "free some space there, or name another `datastore` in params/site.yml",
+        title=f"the datastore {site.datastore} has room",
+        ok=place.accessible and place.free >= need,
+        found=f"{state}{files.human(place.free)} free" + (", and the machine is there already" if deployed else ""),
+        expected=f"{files.human(need)}: the disk at its full size, memory, and {files.human(RESERVE)} in reserve",
+        remedy="free some space there, or name another `datastore` in params/site.yml",
     )
 
 
 def _name_free(machines: Mapping[Any, vm.Machine], own: set[Any], spec: VmSpec, identity: str) -> Check:
     others = [m for o, m in machines.items() if m.name == spec.name and o not in own]
     return Check(
-        f"the name {spec.name} is free",
-        not others,
-        ", ".join(f"{m} is {vm.told(m, identity)}" for m in others) or ("taken by our own" if own else "free"),
-        "no other machine of that name",
-        "write another `vm: { name: … }` in the guest's file; a machine that is not ours is never touched. "
+        title=f"the name {spec.name} is free",
+        ok=not others,
+        found=", ".join(f"{m} is {vm.told(m, identity)}" for m in others) or ("taken by our own" if own else "free"),
+        expected="no other machine of that name",
+        remedy="write another `vm: { name: … }` in the guest's file; a machine that is not ours is never touched. "
         + "; ".join(f"{m}: {vm.way(m, identity)}" for m in others),
     )
 
@@ -95,10 +97,14 @@ def _port_group(groups: tuple[PortGroup, ...], nic: Nic) -> Check:
         found = ", ".join(map(str, fit)) or "no such port group"
         near = nearest(nic.port_group, known)
         return Check(
-            title, False, found, expected, f"correct `port_group` of {nic.segment} in params/site.yml. {near}".strip()
+            title=title,
+            ok=False,
+            found=found,
+            expected=expected,
+            remedy=f"correct `port_group` of {nic.segment} in params/site.yml. {near}".strip(),
         )
     remedy = f"correct {nic.segment} in params/site.yml, or the port group in vSphere: one of the two is wrong"
-    return Check(title, fit[0].vlan == nic.vlan, str(fit[0]), expected, remedy)
+    return Check(title=title, ok=fit[0].vlan == nic.vlan, found=str(fit[0]), expected=expected, remedy=remedy)
 
 
 def _macs_free(machines: Mapping[Any, vm.Machine], own: set[Any], spec: VmSpec, identity: str) -> Check:
@@ -106,11 +112,11 @@ def _macs_free(machines: Mapping[Any, vm.Machine], own: set[Any], spec: VmSpec, 
     others = [m for o, m in machines.items() if o not in own and planned & set(m.macs)]
     taken = [f"{mac} by {m}, {vm.told(m, identity)}" for m in others for mac in m.macs if mac in planned]
     return Check(
-        "no other machine has one of the MACs",
-        not taken,
-        "; ".join(taken) or f"none of {len(machines) - len(own)} other machines",
-        "each MAC in one place",
-        "two NICs with one MAC break the network for both; find out what that machine is. "
+        title="no other machine has one of the MACs",
+        ok=not taken,
+        found="; ".join(taken) or f"none of {len(machines) - len(own)} other machines",
+        expected="each MAC in one place",
+        remedy="two NICs with one MAC break the network for both; find out what that machine is. "
         + "; ".join(f"{m}: {vm.way(m, identity)}" for m in others),
     )
 
@@ -124,5 +130,11 @@ def _hardware_version(v: VSphere, place: Place, spec: VmSpec) -> Check:
         can = {d.key for d in told if d.createSupported is not False}
     except (VSphereError, KeyError) as e:
         reason = e.problems[0].found if isinstance(e, HikkoshiError) else str(e)
-        return Check(title, True, f"the server does not tell: {reason}", unseen="not seen")
-    return Check(title, key in can, ", ".join(sorted(can)), key, "write another `hardware_version` in params/site.yml")
+        return Check(title=title, ok=True, found=f"the server does not tell: {reason}", unseen="not seen")
+    return Check(
+        title=title,
+        ok=key in can,
+        found=", ".join(sorted(can)),
+        expected=key,
+        remedy="write another `hardware_version` in params/site.yml",
+    )

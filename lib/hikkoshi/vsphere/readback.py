@@ -85,6 +85,13 @@ def compare(machine: vm.Machine, spec: VmSpec, place: Place) -> list[Check]:
     remedy = "correct it in the machine's settings in the vSphere client; nothing was switched on"
     remedies = {"name": f"rename {machine} to {spec.name} in the vSphere client, then run this again"}
     return [
-        Check(title, found == want, str(found), str(want), remedies.get(title, remedy), machine.name)
+        Check(
+            title=title,
+            ok=found == want,
+            found=str(found),
+            expected=str(want),
+            remedy=remedies.get(title, remedy),
+            where=machine.name,
+        )
         for title, found, want in pairs
     ]

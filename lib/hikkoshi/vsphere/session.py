@@ -35,19 +35,12 @@ Properties = dict[str, Any]  # {path: value}; a path that the object lacks is mi
 class VSphere:
     """An open session; a context manager. Made by `connect`."""
 
-    def __init__(
-        self, host: str, port: int, context: ssl.SSLContext, *, user: str, password: Secret, timeout: float
-    ) -> None:
+    def __init__(self, host: str, port: int, context: ssl.SSLContext, *, user: str, password: Secret, timeout: float) -> None:
         self.host, self.port, self.context, self.timeout = host, port, context, timeout
         self.patience = 600.0  # seconds that a task may take
         self._user, self._password = user, password
         self._stub = SoapStubAdapter(
-            host=host,
-            port=port,
-            path="/sdk",
-            version=_api_version(self),
-            sslContext=context,
-            httpConnectionTimeout=timeout,
+            host=host, port=port, path="/sdk", version=_api_version(self), sslContext=context, httpConnectionTimeout=timeout
         )
         try:
             with self.asking("log in"):
@@ -66,9 +59,7 @@ class VSphere:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
 
     def __str__(self) -> str:
@@ -99,7 +90,7 @@ class VSphere:
             yield
         except RAISED as e:
             raise VSphereError(
-                Problem(f"vSphere did not {what}", self.where, describe(e), remedy=remedy or advice(e))
+                Problem(what=f"vSphere did not {what}", where=self.where, found=describe(e), remedy=remedy or advice(e))
             ) from e
 
     def wait(self, task: Any, what: str, timeout: float | None = None, progress: Progress = silent) -> Any:
@@ -118,9 +109,9 @@ class VSphere:
             if time.monotonic() > deadline:
                 raise VSphereError(
                     Problem(
-                        f"vSphere did not {what} in time",
-                        self.where,
-                        f"the task is {state} after {timeout:g} s",
+                        what=f"vSphere did not {what} in time",
+                        where=self.where,
+                        found=f"the task is {state} after {timeout:g} s",
                         remedy="look at the task in the vSphere client; run the step again when it has ended",
                     )
                 )
@@ -133,14 +124,16 @@ class VSphere:
         except vim.fault.InvalidLogin:
             raise BadInput(
                 Problem(
-                    "vSphere does not accept user and password",
-                    self.where,
-                    f"user {self._user}, password {self._password}",
+                    what="vSphere does not accept user and password",
+                    where=self.where,
+                    found=f"user {self._user}, password {self._password}",
                     remedy="correct `user` in params/site.yml, or the secret that `password` points to",
                 )
             ) from None
         except RAISED as e:
-            raise VSphereError(Problem("vSphere did not log in", self.where, describe(e), remedy=advice(e))) from e
+            raise VSphereError(
+                Problem(what="vSphere did not log in", where=self.where, found=describe(e), remedy=advice(e))
+            ) from e
 
     def _again(self, ask: Callable[[], _T]) -> _T:
         """A read is safe to repeat: once more after a login, where the session has ended meanwhile."""
@@ -223,29 +216,32 @@ def _api_version(v: VSphere) -> str:
     except ssl.SSLCertVerificationError as e:
         raise BadInput(
             Problem(
-                "the vSphere server's certificate is not the expected one",
-                v.where,
-                e.verify_message if getattr(e, "verify_message", "") else str(e),
-                f"the fingerprint {v.context.pin}"
+                what="the vSphere server's certificate is not the expected one",
+                where=v.where,
+                found=e.verify_message if getattr(e, "verify_message", "") else str(e),
+                expected=f"the fingerprint {v.context.pin}"
                 if isinstance(v.context, tls.PinnedContext)
                 else "signed by `ca`, for this name",
-                "make sure that this is the right server, then correct `ca`, `sha256` or `server` in params/site.yml",
+                remedy="make sure that this is the right server, then correct `ca`, `sha256` or `server` in params/site.yml",
             )
         ) from None
     except socket.gaierror as e:
         raise BadInput(
             Problem(
-                "the vSphere server's name is unknown", v.where, str(e), remedy="correct `server` in params/site.yml"
+                what="the vSphere server's name is unknown",
+                where=v.where,
+                found=str(e),
+                remedy="correct `server` in params/site.yml",
             )
         ) from None
     except (OSError, http.client.HTTPException) as e:
         raise VSphereError(
             Problem(
-                "the vSphere server cannot be reached",
-                v.where,
-                describe(e),
-                "an HTTPS answer",
-                "correct `server` in params/site.yml, or start the server (the lab's: hikkoshi lab up)",
+                what="the vSphere server cannot be reached",
+                where=v.where,
+                found=describe(e),
+                expected="an HTTPS answer",
+                remedy="correct `server` in params/site.yml, or start the server (the lab's: hikkoshi lab up)",
             )
         ) from None
     except ElementTree.ParseError:
@@ -257,11 +253,11 @@ def _api_version(v: VSphere) -> str:
             return str(version)
     raise BadInput(
         Problem(
-            "the server is not a vSphere that this program knows",
-            v.where,
-            f"HTTP status {answer.status}, API versions: {', '.join(sorted(filter(None, offered))) or 'none'}",
-            "vCenter or ESXi 5.5 or later",
-            "correct `server` in params/site.yml",
+            what="the server is not a vSphere that this program knows",
+            where=v.where,
+            found=f"HTTP status {answer.status}, API versions: {', '.join(sorted(filter(None, offered))) or 'none'}",
+            expected="vCenter or ESXi 5.5 or later",
+            remedy="correct `server` in params/site.yml",
         )
     )
 

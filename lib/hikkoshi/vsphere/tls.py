@@ -55,10 +55,10 @@ def ca_context(ca: Path) -> ssl.SSLContext:
     except (OSError, ssl.SSLError) as e:
         raise BadInput(
             Problem(
-                "the certificate authority's file cannot be used",
-                str(ca),
-                str(e),
-                "a file with certificates in PEM form",
-                "correct `ca` in params/site.yml (for the lab: hikkoshi lab up)",
+                what="the certificate authority's file cannot be used",
+                where=str(ca),
+                found=str(e),
+                expected="a file with certificates in PEM form",
+                remedy="correct `ca` in params/site.yml (for the lab: hikkoshi lab up)",
             )
         ) from None

@@ -30,8 +30,18 @@ SERVICE = "hikkoshi.service"  # since when it is in service; not there before th
 STARTED = "hikkoshi.started"  # when it was first put into service; never removed
 TAKEN = "hikkoshi.taken"  # when a person made it ours: what was done with it before is not known
 LONGEST_LEASE = 330  # seconds after which a server has given up an import whose client is dead
-PATHS = ["name", "config.extraConfig", "config.hardware.device", "config.hardware.memoryMB", "config.hardware.numCPU",
-         "config.guestId", "config.version", "config.instanceUuid", "runtime.powerState", "runtime.connectionState"]  # fmt: skip
+PATHS = [
+    "name",
+    "config.extraConfig",
+    "config.hardware.device",
+    "config.hardware.memoryMB",
+    "config.hardware.numCPU",
+    "config.guestId",
+    "config.version",
+    "config.instanceUuid",
+    "runtime.powerState",
+    "runtime.connectionState",
+]
 _COMPUTER = Path("/etc/machine-id")
 Whose = Literal["ours", "clone", "other", "earlier", "nobody"]
 
@@ -191,9 +201,7 @@ def ours(v: VSphere, site: str, guest: str) -> list[Machine]:
 def strangers(v: VSphere, site: str, guest: str, macs: Iterable[str] = ()) -> list[Machine]:
     """Machines with the guest's mark that are not ours, and those of anybody with one of the guest's MACs plugged in."""
     wanted = {mac.lower() for mac in macs}
-    return [
-        m for m in every(v).values() if whose(m, site) != "ours" and (m.marks.get(GUEST) == guest or wanted & m.plugged)
-    ]
+    return [m for m in every(v).values() if whose(m, site) != "ours" and (m.marks.get(GUEST) == guest or wanted & m.plugged)]
 
 
 def again(v: VSphere, machine: Machine) -> Machine:
@@ -210,7 +218,7 @@ def complete(v: VSphere, by: Owner, machine: Machine) -> None:
     """Mark a machine of ours complete, and as the one that it is."""
     now = _ours(v, by, machine)
     if not now.uuid:
-        problem = Problem("vSphere does not tell the machine's instanceUuid", f"{v.where}, {now}", remedy="report it")
+        problem = Problem(what="vSphere does not tell the machine's instanceUuid", where=f"{v.where}, {now}", remedy="report it")
         raise VSphereError(problem)
     _mark(v, now, {MACHINE: now.uuid, COMPLETE: _time()})
 
@@ -231,19 +239,21 @@ def take(v: VSphere, by: Owner, guest: str, id: str) -> Machine:
         remedy = {
             "ours": "there is nothing to do",
             "other": way(found, by.site) + "; if that folder is lost for good, write its identity into outputs/identity of a "
-            "new site folder, before anything is deployed from there" if found else "",
-        }.get(kind, f"see `hikkoshi machines {guest}`")  # fmt: skip
+            "new site folder, before anything is deployed from there"
+            if found
+            else "",
+        }.get(kind, f"see `hikkoshi machines {guest}`")
         if found and others:
             remedy = "decide which is the right one; whoever is sure removes the other in the vSphere client"
         raise Refused(
             Problem(
-                "the machine is not taken over",
-                f"{v.where}, {found or id}",
-                told(found, by.site) + (f"; {others[0]} is ours already" if others else "")
+                what="the machine is not taken over",
+                where=f"{v.where}, {found or id}",
+                found=told(found, by.site) + (f"; {others[0]} is ours already" if others else "")
                 if found
                 else f"no machine {id} carries the mark of {guest}",
-                "a clone of ours or a machine of an earlier version, where none is ours",
-                remedy,
+                expected="a clone of ours or a machine of an earlier version, where none is ours",
+                remedy=remedy,
             )
         )
     _mark(v, found, {**by.marks(), **(_taken(found, kind) if {COMPLETE, SERVICE, STARTED} & set(found.marks) else {})})
@@ -261,9 +271,7 @@ def _taken(machine: Machine, kind: Whose) -> dict[str, str]:
     }
 
 
-def destroy(
-    v: VSphere, machine: Machine, why_not: Callable[[Machine], str], what: str, progress: Progress = silent
-) -> None:
+def destroy(v: VSphere, machine: Machine, why_not: Callable[[Machine], str], what: str, progress: Progress = silent) -> None:
     """Remove a machine of which `why_not` has nothing to say; it is read and asked of again right before every try.
 
     After a client was killed, vSphere holds the machine until the import's lease has run out; that is waited for.
@@ -279,9 +287,9 @@ def destroy(
         if reason := why_not(now):
             raise Refused(
                 Problem(
-                    f"a machine is not removed: {reason}",
-                    f"{v.where}, {now}",
-                    f"{now.power}, marks: {', '.join(f'{k}={x}' for k, x in sorted(now.marks.items())) or 'none'}",
+                    what=f"a machine is not removed: {reason}",
+                    where=f"{v.where}, {now}",
+                    found=f"{now.power}, marks: {', '.join(f'{k}={x}' for k, x in sorted(now.marks.items())) or 'none'}",
                     remedy="look at it in the vSphere client; if nobody needs it, remove it there by hand",
                 )
             )
@@ -353,8 +361,7 @@ def _permitted(machine: Machine, on: Permission | Literal[False]) -> bool:
     if on is False:
         return False
     marks = machine.marks
-    on.covers("70-cutover", guest=marks.get(GUEST, ""), plan=marks.get(PLAN, ""), vmdk=marks.get(VMDK, ""),
-              machine=machine.uuid)  # fmt: skip
+    on.covers("70-cutover", guest=marks.get(GUEST, ""), plan=marks.get(PLAN, ""), vmdk=marks.get(VMDK, ""), machine=machine.uuid)
     return True
 
 
@@ -364,11 +371,11 @@ def _ours(v: VSphere, by: Owner, machine: Machine) -> Machine:
     if whose(now, by.site) != "ours":
         raise Refused(
             Problem(
-                "a machine is not touched: it is not ours",
-                f"{v.where}, {now}",
-                told(now, by.site),
-                f"made by this site folder, {by.site}",
-                way(now, by.site),
+                what="a machine is not touched: it is not ours",
+                where=f"{v.where}, {now}",
+                found=told(now, by.site),
+                expected=f"made by this site folder, {by.site}",
+                remedy=way(now, by.site),
             )
         )
     return now

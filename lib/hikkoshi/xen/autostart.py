@@ -48,10 +48,17 @@ def check(home: Home, site: Site, guest: Guest) -> Check:
     found, unread = _look(home, site, guest)
     if found:
         remedy = "; ".join(f"type on {s.dom0}: {s.command}" for s in found)
-        return Check(title, False, "; ".join(map(str, found)), expected, remedy, ", ".join({s.dom0: 0 for s in found}))
+        return Check(
+            title=title,
+            ok=False,
+            found="; ".join(map(str, found)),
+            expected=expected,
+            remedy=remedy,
+            where=", ".join({s.dom0: 0 for s in found}),
+        )
     if unread:
-        return Check(title, True, f"not looked at: {'; '.join(unread)}", expected, unseen="not seen")
-    return Check(title, True, f"nothing in {AUTO}, nor elsewhere", expected)
+        return Check(title=title, ok=True, found=f"not looked at: {'; '.join(unread)}", expected=expected, unseen="not seen")
+    return Check(title=title, ok=True, found=f"nothing in {AUTO}, nor elsewhere", expected=expected)
 
 
 def told(home: Home, site: Site, guest: Guest) -> Check:
@@ -59,12 +66,12 @@ def told(home: Home, site: Site, guest: Guest) -> Check:
     title = "whether the source starts with its Dom-0"
     found, unread = _look(home, site, guest)
     if found:
-        return Check(title, True, f"yes, by {'; '.join(map(str, found))}")
+        return Check(title=title, ok=True, found=f"yes, by {'; '.join(map(str, found))}")
     if unread:
-        return Check(title, True, f"not looked at: {'; '.join(unread)}", unseen="not seen")
+        return Check(title=title, ok=True, found=f"not looked at: {'; '.join(unread)}", unseen="not seen")
     command = shlex.join(["ln", "-s", str(guest.own_config), f"{AUTO}/"])
     words = f"no. If it did before, and was taken out for the cut-over, type on {guest.dom0}: {command}"
-    return Check(title, True, words)
+    return Check(title=title, ok=True, found=words)
 
 
 def _look(home: Home, site: Site, guest: Guest) -> tuple[list[Start], list[str]]:
@@ -154,9 +161,7 @@ class _Files:
             found = [domains.from_sxp(tree) for tree in sxp.parse(text)]
         except ValueError:
             return self._is_named_in(text)
-        return any(
-            self.guest.shares(Traits(frozenset({d.name}), d.uuid, d.disks or frozenset(), d.macs)) for d in found
-        )
+        return any(self.guest.shares(Traits(frozenset({d.name}), d.uuid, d.disks or frozenset(), d.macs)) for d in found)
 
     def _is_xml(self, text: str) -> bool:
         names = frozenset(x.strip() for x in re.findall(r"<name>([^<]*)</name>", text))

@@ -16,18 +16,7 @@ from hikkoshi.secret import redaction
 from hikkoshi.xen import literal
 
 FORMATS = ("raw", "qcow", "qcow2", "vhd", "qed")
-SHOWN = (
-    "on_poweroff",
-    "on_reboot",
-    "on_crash",
-    "on_watchdog",
-    "boot",
-    "cpus",
-    "keymap",
-    "serial",
-    "timer_mode",
-    "tsc_mode",
-)
+SHOWN = ("on_poweroff", "on_reboot", "on_crash", "on_watchdog", "boot", "cpus", "keymap", "serial", "timer_mode", "tsc_mode")
 _REMOTE = ("iscsi", "nbd", "enbd", "drbd")
 _PREFIXES = ("tap", "tap2", "tapdisk", "aio", "sync", "ioemu", "file", "phy", *FORMATS)
 _ACCESS: dict[str, Literal["r", "w", "w!"]] = {"r": "r", "ro": "r", "w": "w", "rw": "w", "w!": "w!", "!": "w!"}
@@ -111,7 +100,13 @@ class _Reader:
         line = f":{self.lines[key]}" if key in self.lines else ""
         found = redaction.shown(found)
         self.problems.append(
-            Problem(f"{key!r} in the Xen configuration is not usable", f"{self.where}{line}", found, expected, remedy)
+            Problem(
+                what=f"{key!r} in the Xen configuration is not usable",
+                where=f"{self.where}{line}",
+                found=found,
+                expected=expected,
+                remedy=remedy,
+            )
         )
 
     def text(self, key: str, pattern: re.Pattern[str] | None = None, expected: str = "a text in quotes") -> str:
@@ -193,9 +188,7 @@ def _type(reader: _Reader) -> str:
     builder = reader.text("builder")
     kind = reader.text("type") or {"linux": "pv", "generic": "pv", "": "pv"}.get(builder, builder)
     if kind not in ("pv", "hvm", "pvh"):
-        reader.wrong(
-            "type" if "type" in reader.lines else "builder", repr(kind), "pv, hvm or pvh (builder: linux, generic, hvm)"
-        )
+        reader.wrong("type" if "type" in reader.lines else "builder", repr(kind), "pv, hvm or pvh (builder: linux, generic, hvm)")
     return kind
 
 
@@ -206,9 +199,7 @@ def _disks(reader: _Reader) -> list[XenDisk]:
             disks.append(disk(item))
         except ValueError as e:
             reader.wrong(
-                "disk",
-                f"{item!r}: {e}",
-                "TARGET,FORMAT,VDEV,ACCESS, the same as KEY=VALUE, or PREFIX:TARGET,VDEV,ACCESS",
+                "disk", f"{item!r}: {e}", "TARGET,FORMAT,VDEV,ACCESS, the same as KEY=VALUE, or PREFIX:TARGET,VDEV,ACCESS"
             )
     seen = [d.vdev for d in disks]
     for vdev in sorted({v for v in seen if seen.count(v) > 1}):
@@ -372,10 +363,7 @@ def table(guest: XenGuest) -> list[dict[str, str]]:
             for d in guest.disks
         ),
         *(
-            {
-                "what": f"NIC {n}",
-                "found": f"{v.mac or 'a new MAC at every start'} on {v.bridge or 'the default bridge'}",
-            }
+            {"what": f"NIC {n}", "found": f"{v.mac or 'a new MAC at every start'} on {v.bridge or 'the default bridge'}"}
             for n, v in enumerate(guest.vifs)
         ),
     ]

@@ -63,39 +63,45 @@ def source_off(home: Home, site: Site, guest: Guest) -> Check:
         seen = _look(home, site, guest)
     except HikkoshiError as e:
         p = e.problems[0]
-        return Check(title, False, f"not known: {p.what}: {p.found}", expected, p.remedy, p.where or "Dom-0")
+        return Check(
+            title=title,
+            ok=False,
+            found=f"not known: {p.what}: {p.found}",
+            expected=expected,
+            remedy=p.remedy,
+            where=p.where or "Dom-0",
+        )
     if seen.sightings:
         ending = all(s.domain.ending and s.domain.name == guest.name for s in seen.sightings)
         named = any(s.domain.name == guest.name for s in seen.sightings)
         remedy = "see what it is there (xl list -l), and have the migration ended, or that domain shut down"
         remedy = "wait some seconds" if ending else f"shut {guest.name} down" if named else remedy
-        return Check(title, False, seen.told, expected, remedy, seen.asked)
+        return Check(title=title, ok=False, found=seen.told, expected=expected, remedy=remedy, where=seen.asked)
     if not seen.folders:
-        return Check(title, True, "not in the list of domains", expected)
+        return Check(title=title, ok=True, found="not in the list of domains", expected=expected)
     told = _folders(home, site, seen.folders)
     found = f"not in the list of domains of {seen.asked}; {told}" if seen.asked else told
-    return Check(title, True, f"{found}: whoever applies answers for it", expected, unseen="not seen")
+    return Check(title=title, ok=True, found=f"{found}: whoever applies answers for it", expected=expected, unseen="not seen")
 
 
 def source_runs(home: Home, site: Site, guest: Guest) -> Check:
     """Whether the source guest runs, once and under its own name. Not knowing counts as no here, too."""
-    title, expected = (
-        f"the source guest {guest.name} runs",
-        f"{guest.name} in the list of domains, and no second one of it",
-    )
+    title, expected = (f"the source guest {guest.name} runs", f"{guest.name} in the list of domains, and no second one of it")
     try:
         seen = _look(home, site, guest, sure=False)
     except HikkoshiError as e:
         p = e.problems[0]
-        return Check(title, False, f"not known: {p.what}: {p.found}", expected, p.remedy, "Dom-0")
+        return Check(
+            title=title, ok=False, found=f"not known: {p.what}: {p.found}", expected=expected, remedy=p.remedy, where="Dom-0"
+        )
     if guest.dom0 in seen.folders and not seen.serving(guest):
         found = f"{_folders(home, site, (guest.dom0,))}: whether it runs cannot be seen"
-        remedy = (
-            f"start {guest.name} on the Dom-0 by hand, and look there that it runs; repeating this run shows no more"
-        )
-        return Check(title, False, found, expected, remedy, "Dom-0")
+        remedy = f"start {guest.name} on the Dom-0 by hand, and look there that it runs; repeating this run shows no more"
+        return Check(title=title, ok=False, found=found, expected=expected, remedy=remedy, where="Dom-0")
     found = seen.told or "not in the list of domains"
-    return Check(title, seen.serving(guest), found, expected, "75-rollback", seen.asked or "Dom-0")
+    return Check(
+        title=title, ok=seen.serving(guest), found=found, expected=expected, remedy="75-rollback", where=seen.asked or "Dom-0"
+    )
 
 
 def serves(home: Home, site: Site, guest: Guest) -> bool:
@@ -113,12 +119,19 @@ def others(home: Home, site: Site, guest: Guest) -> Check:
         seen = _look(home, site, guest)
     except HikkoshiError as e:
         p = e.problems[0]
-        return Check(title, False, f"not known: {p.what}: {p.found}", expected, p.remedy, p.where or "Dom-0")
+        return Check(
+            title=title,
+            ok=False,
+            found=f"not known: {p.what}: {p.found}",
+            expected=expected,
+            remedy=p.remedy,
+            where=p.where or "Dom-0",
+        )
     if rest := seen.beside(guest):
-        return Check(title, False, rest, expected, _FREE, seen.asked)
+        return Check(title=title, ok=False, found=rest, expected=expected, remedy=_FREE, where=seen.asked)
     if not seen.folders:
-        return Check(title, True, "none", expected)
-    return Check(title, True, _folders(home, site, seen.folders), expected, unseen="not seen")
+        return Check(title=title, ok=True, found="none", expected=expected)
+    return Check(title=title, ok=True, found=_folders(home, site, seen.folders), expected=expected, unseen="not seen")
 
 
 def shut_down(home: Home, site: Site, guest: Guest, permission: Permission, timeout: float = SHUTDOWN) -> None:
@@ -135,7 +148,15 @@ def shut_down(home: Home, site: Site, guest: Guest, permission: Permission, time
     seen = _look(home, site, guest)
     if any(s.domain.name == name and not s.domain.ending for s in seen.sightings):
         if rest := seen.beside(guest):
-            raise Refused(Problem(f"{name} is not shut down", "Dom-0", rest, "no other domain that could be it", _FREE))
+            raise Refused(
+                Problem(
+                    what=f"{name} is not shut down",
+                    where="Dom-0",
+                    found=rest,
+                    expected="no other domain that could be it",
+                    remedy=_FREE,
+                )
+            )
         tool.run([_toolstack(), "shutdown", "-w", name], timeout=timeout)
     elif any(not s.domain.ending for s in seen.sightings):
         raise StepFailed(_stays(source_off(home, site, guest), name, "and it is not asked to: it has another name"))
@@ -147,7 +168,13 @@ def shut_down(home: Home, site: Site, guest: Guest, permission: Permission, time
 
 def _stays(gone: Check, name: str, words: str) -> Problem:
     remedy = f"see what it does: {_toolstack()} console {name}; its disk must not be moved while it runs"
-    return Problem(f"the guest {name} did not go off", "Dom-0", f"{gone.found} {words}", gone.expected, remedy)
+    return Problem(
+        what=f"the guest {name} did not go off",
+        where="Dom-0",
+        found=f"{gone.found} {words}",
+        expected=gone.expected,
+        remedy=remedy,
+    )
 
 
 def start_again(home: Home, site: Site, guest: Guest, patience: float = 60) -> None:
@@ -160,17 +187,13 @@ def start_again(home: Home, site: Site, guest: Guest, patience: float = 60) -> N
     """
     host, line = site.dom0s[guest.dom0], ["xm", "create", str(guest.own_config)]
     if not is_local(home, host):
-        then = (
-            "then look there that it runs. This run cannot see it and stays failed; that is all right, do not repeat it"
-        )
+        then = "then look there that it runs. This run cannot see it and stays failed; that is all right, do not repeat it"
         raise _by_hand(home, host, f"start {guest.name}", line, then)
     deadline = time.monotonic() + patience
     rivals: list[str] = []
     with suppress(BadInput):  # what cannot be looked at stands in no way back
         rivals = original.rivals(home, site, guest)
-    typed = (
-        f"{_toolstack()} create FILE, with the one that is its own" if rivals else shlex.join([_toolstack(), *line[1:]])
-    )
+    typed = f"{_toolstack()} create FILE, with the one that is its own" if rivals else shlex.join([_toolstack(), *line[1:]])
     what = f"{A_PERSON} start {guest.name}"
     try:
         seen = _look(home, site, guest, sure=False)
@@ -179,23 +202,33 @@ def start_again(home: Home, site: Site, guest: Guest, patience: float = 60) -> N
             seen = _look(home, site, guest, sure=False)
     except HikkoshiError as e:
         remedy = f"see on the Dom-0 whether it runs. If it does not, type there: {typed}"
-        raise type(e)(*e.problems, Problem(what, guest.dom0, remedy=remedy)) from None
+        raise type(e)(*e.problems, Problem(what=what, where=guest.dom0, remedy=remedy)) from None
     if seen.serving(guest):
         return
     if seen.sightings:
         certain = any(s.certain for s in seen.sightings)
-        then = (
-            "this run stays red as long as that is there" if certain else "then run this again: it counts as in service"
-        )
-        remedy = (
-            f"see what that is ({_toolstack()} list -l). Once it is gone, or is another guest for sure, type there: "
-        )
+        then = "this run stays red as long as that is there" if certain else "then run this again: it counts as in service"
+        remedy = f"see what that is ({_toolstack()} list -l). Once it is gone, or is another guest for sure, type there: "
         expected = "no domain of it: a second one would write to the same disk"
-        raise Refused(Problem(what, guest.dom0, "; ".join([seen.told, *rivals]), expected, f"{remedy}{typed}; {then}"))
+        raise Refused(
+            Problem(
+                what=what,
+                where=guest.dom0,
+                found="; ".join([seen.told, *rivals]),
+                expected=expected,
+                remedy=f"{remedy}{typed}; {then}",
+            )
+        )
     if rivals:
         expected = "to know which configuration is its own"
         raise Refused(
-            Problem(what, guest.dom0, f"{guest.config}; {'; '.join(rivals)}", expected, f"type there: {typed}")
+            Problem(
+                what=what,
+                where=guest.dom0,
+                found=f"{guest.config}; {'; '.join(rivals)}",
+                expected=expected,
+                remedy=f"type there: {typed}",
+            )
         )
     tool.run([_toolstack(), *line[1:]], timeout=600)
 
@@ -268,7 +301,7 @@ def _by_hand(home: Home, dom0: Dom0, what: str, command: list[str], then: str) -
     line = shlex.join(command)
     return Refused(
         Problem(
-            f"{A_PERSON} {what}",
+            what=f"{A_PERSON} {what}",
             where=str(home.path(dom0.root)),
             found="a mounted Dom-0: its Xen cannot be reached from here",
             remedy=f"type on the Dom-0: {line}   (on newer Xen: {line.replace('xm ', 'xl ', 1)}); {then}",

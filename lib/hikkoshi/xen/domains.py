@@ -23,9 +23,7 @@ _LINE = re.compile(  # name, ID, memory, VCPUs, state, time, and with -v the UUI
     r"(?:\s+(?P<uuid>[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}))?(?:\s.*)?",
     re.ASCII,
 )
-_OFF = re.compile(
-    r".*\S\s+\d+\s+\d+\s+\d+(?:\.\d+)?\s*", re.ASCII
-)  # xm also lists guests that it knows and that are off
+_OFF = re.compile(r".*\S\s+\d+\s+\d+\s+\d+(?:\.\d+)?\s*", re.ASCII)  # xm also lists guests that it knows and that are off
 _HEADING = re.compile(r"^Name\s+ID\s+Mem.*State.*$", re.MULTILINE)
 # what xl and xend call a guest during a migration, after one, beside its restart, and while it dies
 _FORMS = r"(?:Zombie-|migrating-)?{}(?:--.*|-\d{{8}}T\d{{4}}Z|-dm)?"
@@ -183,14 +181,10 @@ def from_sxp(tree: sxp.Tree) -> Domain:
     written = sxp.value(tree, "domid")
     number = int(written) if re.fullmatch(r"[0-9]{1,9}", written) else -1
     inside = sxp.within(tree)
-    disks = {
-        sxp.value(t, key) for t in inside if not sxp.value(t, "dev").endswith(":cdrom") for key in ("uname", "physpath")
-    }
+    disks = {sxp.value(t, key) for t in inside if not sxp.value(t, "dev").endswith(":cdrom") for key in ("uname", "physpath")}
     macs = {sxp.value(t, "mac").lower() for t in inside}
     paths, state = frozenset(map(_path, disks - {""})), sxp.value(tree, "state")
-    return Domain(
-        number, sxp.value(tree, "name"), state, sxp.value(tree, "uuid").lower(), paths, frozenset(macs - {""})
-    )
+    return Domain(number, sxp.value(tree, "name"), state, sxp.value(tree, "uuid").lower(), paths, frozenset(macs - {""}))
 
 
 def stored(text: str) -> dict[int, Domain]:
@@ -236,7 +230,15 @@ def unreadable(e: ValueError | ToolFailed) -> ToolFailed:
     """The error for a list that does not tell what runs."""
     found = f"{e.problems[0].what}: {e.problems[0].found}" if isinstance(e, ToolFailed) else str(e).splitlines()[0]
     remedy = "type `xl list` there (older: `xm list`), and mend what keeps it from answering; or look there yourself"
-    return ToolFailed(Problem("what runs on the Dom-0 is not known", "Dom-0", found, "whole lists of domains", remedy))
+    return ToolFailed(
+        Problem(
+            what="what runs on the Dom-0 is not known",
+            where="Dom-0",
+            found=found,
+            expected="whole lists of domains",
+            remedy=remedy,
+        )
+    )
 
 
 def _path(written: str) -> str:

@@ -102,7 +102,7 @@ def _parsed(text: str, where: str) -> ast.Module:
     except SyntaxError as e:
         raise BadInput(
             Problem(
-                "a line of the Xen configuration cannot be understood",
+                what="a line of the Xen configuration cannot be understood",
                 where=f"{where}:{e.lineno or 1}",
                 found=f"{e.msg}: {_line(text, e.lineno or 1)}",
                 expected="KEY = VALUE, as xm or xl read it",
@@ -112,7 +112,7 @@ def _parsed(text: str, where: str) -> ast.Module:
     except (ValueError, RecursionError, MemoryError) as e:
         raise BadInput(
             Problem(
-                "the Xen configuration cannot be understood",
+                what="the Xen configuration cannot be understood",
                 where=where,
                 found=str(e) or "nested too deeply",
                 expected="a text of lines KEY = VALUE",
@@ -132,11 +132,7 @@ def _assignment(statement: ast.stmt, values: dict[str, Value], refused: set[str]
         return "", None  # a bare string is how Python writes a long comment
     if isinstance(statement, ast.Assign) and len(statement.targets) == 1 and isinstance(statement.targets[0], ast.Name):
         return statement.targets[0].id, _value(statement.value, values, refused)
-    if (
-        isinstance(statement, ast.AugAssign)
-        and isinstance(statement.target, ast.Name)
-        and isinstance(statement.op, ast.Add)
-    ):
+    if isinstance(statement, ast.AugAssign) and isinstance(statement.target, ast.Name) and isinstance(statement.op, ast.Add):
         before = _bound(statement.target.id, values, refused)
         return statement.target.id, _combined(statement.op, before, _value(statement.value, values, refused))
     raise _Unresolvable(_named(statement.value if isinstance(statement, ast.Expr) else statement))
@@ -225,7 +221,7 @@ def _named(node: ast.AST) -> str:
 
 def _problem(text: str, where: str, line: int, found: str) -> Problem:
     return Problem(
-        "a line of the Xen configuration is code, not a value",
+        what="a line of the Xen configuration is code, not a value",
         where=f"{where}:{line}",
         found=f"{found}: {_line(text, line)}",
         expected="numbers, quoted texts, lists of them, and simple sums or %-formats of these",
@@ -235,6 +231,4 @@ def _problem(text: str, where: str, line: int, found: str) -> Problem:
 
 def _line(text: str, line: int) -> str:
     lines = text.splitlines()
-    return (
-        redaction.shown(lines[line - 1].strip(), redaction.UNKNOWN)[:120] if 0 < line <= len(lines) else "(end of file)"
-    )
+    return redaction.shown(lines[line - 1].strip(), redaction.UNKNOWN)[:120] if 0 < line <= len(lines) else "(end of file)"

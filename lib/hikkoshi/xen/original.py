@@ -13,23 +13,20 @@ from hikkoshi.xen.root import LONGEST, inside, read_config
 
 def check(home: Home, site: Site, guest: Guest) -> Check:
     """Whether it is known which configuration the source is started from: no other of its name has more disks or NICs."""
-    title, expected = (
-        "the source is started from its own configuration",
-        "one configuration of this name, or `start_config`",
-    )
+    title, expected = ("the source is started from its own configuration", "one configuration of this name, or `start_config`")
     where = f"params/guests/{guest.name}.yml"
     try:
         rest = ", ".join(left_out(home, site, guest))
         others = rivals(home, site, guest)
     except BadInput as e:
         found = f"not known: {e.problems[0].what}: {e.problems[0].where}"
-        return Check(title, False, found, expected, e.problems[0].remedy, where)
+        return Check(title=title, ok=False, found=found, expected=expected, remedy=e.problems[0].remedy, where=where)
     remedy = (
         "where `config` is a copy that leaves something out, name the guest's own file as `start_config` in its parameters; "
         "where it is the guest's own, write the same path there"
     )
     found = "; ".join(others) or f"{guest.own_config}" + (f", with what is not moved: {rest}" if rest else "")
-    return Check(title, not others, found, expected, remedy if others else "", where)
+    return Check(title=title, ok=not others, found=found, expected=expected, remedy=remedy if others else "", where=where)
 
 
 def left_out(home: Home, site: Site, guest: Guest) -> tuple[str, ...]:
@@ -42,13 +39,19 @@ def left_out(home: Home, site: Site, guest: Guest) -> tuple[str, ...]:
         own = read_config(home, host, guest.start_config)
     except BadInput as e:
         if inside(home, host, guest.start_config).is_file():  # its code is why there is a copy
-            return (
-                f"what is written in {guest.start_config} beside the copy, which cannot be read: {e.problems[0].what}",
-            )
+            return (f"what is written in {guest.start_config} beside the copy, which cannot be read: {e.problems[0].what}",)
         raise
     if own.name != moved.name:
         words, remedy = f"{own.name} in {guest.start_config}", "correct `start_config` in the guest's parameters"
-        raise BadInput(Problem("the guest's own configuration has another name", guest.name, words, moved.name, remedy))
+        raise BadInput(
+            Problem(
+                what="the guest's own configuration has another name",
+                where=guest.name,
+                found=words,
+                expected=moved.name,
+                remedy=remedy,
+            )
+        )
     return beyond(own, moved)
 
 

@@ -22,27 +22,29 @@ def read_config(home: Home, dom0: Dom0, path: Path) -> XenGuest:
         if not here.is_file():
             raise BadInput(
                 Problem(
-                    "the guest's Xen configuration is not there",
-                    str(here),
-                    "something else than a file" if here.exists() else "no such file",
-                    "an xm or xl configuration",
-                    remedy,
+                    what="the guest's Xen configuration is not there",
+                    where=str(here),
+                    found="something else than a file" if here.exists() else "no such file",
+                    expected="an xm or xl configuration",
+                    remedy=remedy,
                 )
             )
         if here.stat().st_size > LONGEST:
             raise BadInput(
                 Problem(
-                    "this is no Xen configuration",
-                    str(here),
-                    f"{here.stat().st_size:,} bytes",
-                    f"a text of at most {LONGEST:,} bytes",
-                    remedy,
+                    what="this is no Xen configuration",
+                    where=str(here),
+                    found=f"{here.stat().st_size:,} bytes",
+                    expected=f"a text of at most {LONGEST:,} bytes",
+                    remedy=remedy,
                 )
             )
         raw = here.read_bytes()
     except OSError as e:
         raise BadInput(
-            Problem("the guest's Xen configuration cannot be read", str(here), e.strerror or str(e), remedy=remedy)
+            Problem(
+                what="the guest's Xen configuration cannot be read", where=str(here), found=e.strerror or str(e), remedy=remedy
+            )
         ) from None
     try:
         text = raw.decode("utf-8")
@@ -54,12 +56,12 @@ def read_config(home: Home, dom0: Dom0, path: Path) -> XenGuest:
 def disk_path(home: Home, dom0: Dom0, target: str) -> Path:
     """Where a disk's `target` is found from here. Whether it is a usable disk is for `hikkoshi.disk.source` to say."""
     if not target:
-        raise BadInput(Problem("the disk has no target", remedy="name the image file in the guest's Xen configuration"))
+        raise BadInput(Problem(what="the disk has no target", remedy="name the image file in the guest's Xen configuration"))
     here = inside(home, dom0, Path(target))
     if not is_local(home, dom0) and here.is_block_device():
         raise BadInput(
             Problem(
-                "a device node in a mounted Dom-0 means a disk of this machine, not one of the Dom-0",
+                what="a device node in a mounted Dom-0 means a disk of this machine, not one of the Dom-0",
                 where=str(here),
                 found="a block device",
                 expected="an image file below the Dom-0's root",
@@ -84,7 +86,7 @@ def inside(home: Home, dom0: Dom0, path: Path) -> Path:
     if not root.is_dir():
         raise BadInput(
             Problem(
-                "the Dom-0's folder is not there",
+                what="the Dom-0's folder is not there",
                 where=str(root),
                 found="something else than a folder" if root.exists() else "nothing",
                 expected="the Dom-0's disk, mounted here",
@@ -104,7 +106,10 @@ def inside(home: Home, dom0: Dom0, path: Path) -> Path:
             if links > _LINKS:
                 raise BadInput(
                     Problem(
-                        "a path on the Dom-0 goes in a circle", str(path), f"{links} links", remedy="correct the link"
+                        what="a path on the Dom-0 goes in a circle",
+                        where=str(path),
+                        found=f"{links} links",
+                        remedy="correct the link",
                     )
                 )
             waiting += reversed((current / part).readlink().parts)

@@ -5,8 +5,7 @@ import re
 Tree = tuple["str | Tree", ...]
 
 _TOKEN = re.compile(
-    r"""\s+|(?P<open>\()|(?P<close>\))|(?P<quoted>'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")|(?P<word>[^\s()'"]+)""",
-    re.DOTALL,
+    r"""\s+|(?P<open>\()|(?P<close>\))|(?P<quoted>'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")|(?P<word>[^\s()'"]+)""", re.DOTALL
 )
 _DEEPEST = 64  # brackets within each other; xend's own are six deep
 

@@ -32,13 +32,7 @@ def entries(conf: str) -> list[Entry]:
             found[-1].setdefault(name.lower(), rest.strip())
     return [
         Entry(
-            n,
-            e["title"],
-            "",
-            e.get("linux", e.get("kernel", "")),
-            e.get("initrd", ""),
-            tuple(e.get("append", "").split()),
-            False,
+            n, e["title"], "", e.get("linux", e.get("kernel", "")), e.get("initrd", ""), tuple(e.get("append", "").split()), False
         )
         for n, e in enumerate(found)
     ]

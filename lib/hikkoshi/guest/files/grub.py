@@ -54,13 +54,7 @@ def _entry(index: int, commands: dict[str, list[str]], top_root: str) -> Entry:
         kernel, initrd = modules[0], (modules[1][:1] if len(modules) > 1 else [])
     root = (commands.get("root") or commands.get("rootnoverify") or [top_root])[0]
     return Entry(
-        index,
-        commands["title"][0],
-        root,
-        kernel[0] if kernel else "",
-        initrd[0] if initrd else "",
-        tuple(kernel[1:]),
-        hypervisor,
+        index, commands["title"][0], root, kernel[0] if kernel else "", initrd[0] if initrd else "", tuple(kernel[1:]), hypervisor
     )
 
 
@@ -106,9 +100,7 @@ def _with_default(menu: str, index: int) -> str:
 def _line(body: str) -> str:
     # Debian's update-grub makes new entries from comments like `# kopt=root=/dev/xvda1 ro`
     if _command(body)[0] in ("kernel", "module") or re.match(r"# (?:kopt|defoptions|xenkopt)\w*=", body):
-        return (
-            re.sub(r"(# \w+=)(.*)", lambda m: m[1] + arguments(m[2]), body) if body.startswith("#") else arguments(body)
-        )
+        return re.sub(r"(# \w+=)(.*)", lambda m: m[1] + arguments(m[2]), body) if body.startswith("#") else arguments(body)
     return body
 
 

@@ -54,9 +54,7 @@ def _entry(index: int, title: str, commands: Mapping[str, list[list[str]]]) -> E
         modules = [m for name in _MODULE for m in commands.get(name, [])]
         modules = [[w for w in m if not w.startswith("--")] for m in modules]
         kernel, initrd = (modules[0] if modules else []), (modules[1] if len(modules) > 1 else [])
-    return Entry(
-        index, title, "", kernel[0] if kernel else "", initrd[-1] if initrd else "", tuple(kernel[1:]), hypervisor
-    )
+    return Entry(index, title, "", kernel[0] if kernel else "", initrd[-1] if initrd else "", tuple(kernel[1:]), hypervisor)
 
 
 def default(cfg: str, environment: Mapping[str, str] | None = None) -> int:
@@ -165,9 +163,7 @@ def _loader_entry(index: int, name: str, conf: str) -> Entry:
         if words and not words[0].startswith("#"):
             keys.setdefault(words[0], words[1:])
     kernel, initrd = keys.get("linux", []), keys.get("initrd", [])
-    return Entry(
-        index, name, "", kernel[0] if kernel else "", initrd[0] if initrd else "", tuple(keys.get("options", ())), False
-    )
+    return Entry(index, name, "", kernel[0] if kernel else "", initrd[0] if initrd else "", tuple(keys.get("options", ())), False)
 
 
 def loader_entry(conf: str) -> str:

@@ -11,14 +11,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
-from ruamel.yaml.events import (
-    AliasEvent,
-    MappingEndEvent,
-    MappingStartEvent,
-    ScalarEvent,
-    SequenceEndEvent,
-    SequenceStartEvent,
-)
+from ruamel.yaml.events import AliasEvent, MappingEndEvent, MappingStartEvent, ScalarEvent, SequenceEndEvent, SequenceStartEvent
 
 from hikkoshi.guest.facts import Interface
 from hikkoshi.guest.files import text
@@ -165,10 +158,6 @@ def _ini(content: str) -> configparser.ConfigParser:
 def _address(address: str, mask: str = "") -> str:
     """With prefix length; empty where there is none, or it is none."""
     try:
-        return (
-            str(ipaddress.IPv4Interface(f"{address}/{mask}" if mask and "/" not in address else address))
-            if address
-            else ""
-        )
+        return str(ipaddress.IPv4Interface(f"{address}/{mask}" if mask and "/" not in address else address)) if address else ""
     except ValueError:
         return ""

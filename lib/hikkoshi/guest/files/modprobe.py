@@ -32,9 +32,7 @@ def prepared(conf: str, nics: Iterable[str], nic_module: str, disk_modules: Sequ
         alias = _alias(body)
         if alias is None:
             words = body.split()
-            return (
-                None if words[:1] in (["options"], ["install"], ["remove"]) and _is_xen("".join(words[1:2])) else body
-            )
+            return None if words[:1] in (["options"], ["install"], ["remove"]) and _is_xen("".join(words[1:2])) else body
         key = f"alias {alias[0]}"
         if key in wanted:
             if key in seen:

@@ -110,9 +110,7 @@ def read(texts: Mapping[str, str]) -> dict[str, str]:
             found[pair[0]] = pair[1]
     for path, content in sorted(texts.items()):
         name = re.search(r"^Name=(\S+)$", content, re.M) if _LINK.match(path) else None
-        mac = re.search(
-            r"^(?:PermanentMACAddress|MACAddress)=((?:[0-9a-f]{2}[:-]){5}[0-9a-f]{2})$", content, re.M | re.I
-        )
+        mac = re.search(r"^(?:PermanentMACAddress|MACAddress)=((?:[0-9a-f]{2}[:-]){5}[0-9a-f]{2})$", content, re.M | re.I)
         if name and mac:
             found[name[1]] = mac[1].lower().replace("-", ":")
     return found

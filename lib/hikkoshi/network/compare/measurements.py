@@ -34,12 +34,21 @@ def read(path: Path) -> pd.DataFrame:
     except OSError as e:
         raise BadInput(
             Problem(
-                "a table of measurements cannot be read", str(path), e.strerror or str(e), remedy="correct the path"
+                what="a table of measurements cannot be read",
+                where=str(path),
+                found=e.strerror or str(e),
+                remedy="correct the path",
             )
         ) from None
     except UnicodeDecodeError as e:
         raise BadInput(
-            Problem("a table of measurements is not text", str(path), str(e), "CSV in UTF-8", "save it as CSV in UTF-8")
+            Problem(
+                what="a table of measurements is not text",
+                where=str(path),
+                found=str(e),
+                expected="CSV in UTF-8",
+                remedy="save it as CSV in UTF-8",
+            )
         ) from None
     reader = csv.reader(io.StringIO(text, newline=""))
     try:
@@ -47,7 +56,9 @@ def read(path: Path) -> pd.DataFrame:
         lines = [(reader.line_num, fields) for fields in reader if any(field.strip() for field in fields)]
     except csv.Error as e:
         where = f"{path}:{reader.line_num}"
-        raise BadInput(Problem("a line is not CSV", where, str(e), ",".join(COLUMNS), "correct the line")) from None
+        raise BadInput(
+            Problem(what="a line is not CSV", where=where, found=str(e), expected=",".join(COLUMNS), remedy="correct the line")
+        ) from None
     problems = list(_header_problems(path, header))
     if problems:
         raise BadInput(*problems)
@@ -58,11 +69,11 @@ def read(path: Path) -> pd.DataFrame:
         if len(fields) != len(COLUMNS):
             problems.append(
                 Problem(
-                    "a line has the wrong number of fields",
-                    where,
-                    ",".join(fields),
-                    ",".join(header),
-                    "correct the line",
+                    what="a line has the wrong number of fields",
+                    where=where,
+                    found=",".join(fields),
+                    expected=",".join(header),
+                    remedy="correct the line",
                 )
             )
             continue
@@ -75,11 +86,11 @@ def read(path: Path) -> pd.DataFrame:
         if key in seen:
             problems.append(
                 Problem(
-                    "a run is there twice",
-                    where,
-                    f"run {key[0]} of {key[1]}, also in line {seen[key]}",
-                    "every run of a path once",
-                    "remove one of the two, or number the runs anew in the order measured",
+                    what="a run is there twice",
+                    where=where,
+                    found=f"run {key[0]} of {key[1]}, also in line {seen[key]}",
+                    expected="every run of a path once",
+                    remedy="remove one of the two, or number the runs anew in the order measured",
                 )
             )
             continue
@@ -87,7 +98,13 @@ def read(path: Path) -> pd.DataFrame:
         rows.append((*key, float(row["throughput"])))
     if not lines:
         problems.append(
-            Problem("a table of measurements has no rows", str(path), "a header only", "one row per run", "fill it")
+            Problem(
+                what="a table of measurements has no rows",
+                where=str(path),
+                found="a header only",
+                expected="one row per run",
+                remedy="fill it",
+            )
         )
     if problems:
         raise BadInput(*problems)
@@ -99,44 +116,54 @@ def _header_problems(path: Path, names: list[str]) -> Iterator[Problem]:
     for name in names:
         if name not in COLUMNS:
             remedy = nearest(name, COLUMNS) or "remove it: a table holds nothing else"
-            yield Problem("unknown column", where, repr(name), expected, remedy)
+            yield Problem(what="unknown column", where=where, found=repr(name), expected=expected, remedy=remedy)
     for name in COLUMNS:
         if names.count(name) != 1:
             found = "it is missing" if name not in names else f"{names.count(name)} of that name"
-            yield Problem(f"column {name!r} has to be there once", where, found, expected, "correct the first line")
+            yield Problem(
+                what=f"column {name!r} has to be there once",
+                where=where,
+                found=found,
+                expected=expected,
+                remedy="correct the first line",
+            )
 
 
 def _row_problems(where: str, row: dict[str, str]) -> Iterator[Problem]:
     if not re.fullmatch(r"[1-9][0-9]{0,8}", row["run"]):
         yield Problem(
-            "a run has no number",
-            where,
-            repr(row["run"]),
-            "a whole number from 1",
-            "number the runs in the order measured",
+            what="a run has no number",
+            where=where,
+            found=repr(row["run"]),
+            expected="a whole number from 1",
+            remedy="number the runs in the order measured",
         )
     if not row["path"]:
         yield Problem(
-            "a run has no path", where, "an empty field", "the way the traffic took", "name it: VLAN302, gateway, …"
+            what="a run has no path",
+            where=where,
+            found="an empty field",
+            expected="the way the traffic took",
+            remedy="name it: VLAN302, gateway, …",
         )
     try:
         throughput = float(row["throughput"].replace("_", "?"))  # float() reads 1_000, a person may have meant anything
     except ValueError:
         yield Problem(
-            "a throughput is not a number",
-            where,
-            repr(row["throughput"]),
-            "digits with a point, without unit",
-            "correct it; leave a run that failed out, or write 0 if nothing came through",
+            what="a throughput is not a number",
+            where=where,
+            found=repr(row["throughput"]),
+            expected="digits with a point, without unit",
+            remedy="correct it; leave a run that failed out, or write 0 if nothing came through",
         )
         return
     if not math.isfinite(throughput) or throughput < 0:
         yield Problem(
-            "a throughput cannot be",
-            where,
-            row["throughput"],
-            "a finite number, 0 or more",
-            "correct it; leave a run that failed out, or write 0 if nothing came through",
+            what="a throughput cannot be",
+            where=where,
+            found=row["throughput"],
+            expected="a finite number, 0 or more",
+            remedy="correct it; leave a run that failed out, or write 0 if nothing came through",
         )
 
 
@@ -147,11 +174,11 @@ def runs(table: pd.DataFrame, path: str) -> pd.Series:
         known = sorted(set(table["path"]))
         raise BadInput(
             Problem(
-                "no runs of this path",
-                "table of measurements",
-                repr(path),
-                "one of: " + ", ".join(known),
-                nearest(path, known) or "correct the name",
+                what="no runs of this path",
+                where="table of measurements",
+                found=repr(path),
+                expected="one of: " + ", ".join(known),
+                remedy=nearest(path, known) or "correct the name",
             )
         )
     return pd.Series(chosen["throughput"].to_numpy(), index=pd.Index(chosen["run"].to_numpy(), name="run"), name=path)
@@ -169,8 +196,8 @@ def checks(table: pd.DataFrame, through: str, direct: str) -> list[Check]:
     paths = sorted(set(table["path"]))
     return [
         Check(
-            f"{path} is measured often enough",
-            count >= ENOUGH,
+            title=f"{path} is measured often enough",
+            ok=count >= ENOUGH,
             found=f"{count} runs",
             expected=f"{ENOUGH} or more, else no 95 % interval of a median exists",
             remedy="measure more runs, or correct the path's name; the table has " + ", ".join(paths),
@@ -178,8 +205,8 @@ def checks(table: pd.DataFrame, through: str, direct: str) -> list[Check]:
         for path, count in counts.items()
     ] + [
         Check(
-            "every direct run carried data",
-            bool((table.loc[table["path"] == direct, "throughput"] > 0).all()),
+            title="every direct run carried data",
+            ok=bool((table.loc[table["path"] == direct, "throughput"] > 0).all()),
             found=f"least {table.loc[table['path'] == direct, 'throughput'].min():g}",
             expected="more than 0: it is what the other path is compared with",
             remedy="mend the direct path first, then measure again",

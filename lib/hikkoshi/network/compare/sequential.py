@@ -107,7 +107,7 @@ class Series(Frozen):
         if self.through == self.direct or strangers:
             raise BadInput(
                 Problem(
-                    "a series compares two paths",
+                    what="a series compares two paths",
                     found=", ".join(sorted({self.through, self.direct} | strangers)),
                     expected="two different names, and runs of these two",
                     remedy="name the path in question and the one to compare it with",
@@ -254,7 +254,5 @@ def _state(series: Series) -> tuple[int, int, str]:
     following = next((n for n in LOOKS if n > min(made)), LOOKS[-1])
     if series.ended != "not yet":
         return sum(made), sum(made), series.words()
-    last = next(
-        (f"{r.path}: {r.throughput:.4g} {series.unit}" for r in series.runs[-1:] if r.throughput is not None), ""
-    )
+    last = next((f"{r.path}: {r.throughput:.4g} {series.unit}" for r in series.runs[-1:] if r.throughput is not None), "")
     return sum(made), 2 * following, f"{last or series.next_path}; next look after {following} runs of each path"

@@ -95,7 +95,7 @@ def ratio(a: Values, b: Values, confidence: float = 0.95) -> Estimate:
     if (top < 0).any() or (bottom <= 0).any():
         raise BadInput(
             Problem(
-                "a ratio cannot be formed",
+                what="a ratio cannot be formed",
                 found=f"least values {top.min():g} and {bottom.min():g}",
                 expected="0 or more above, more than 0 below",
                 remedy="compare with a path that carries data in every run",
@@ -114,9 +114,7 @@ def median(values: Values, confidence: float = 0.95) -> Estimate:
     # P(fewer than k values lie below the true median) is binomial
     tails = stats.binom.cdf(np.arange(n // 2), n, 0.5)
     k = _rank(tails, confidence, f"{n} runs")
-    return Estimate(
-        float(np.median(ordered)), float(ordered[k - 1]), float(ordered[n - k]), float(1 - 2 * tails[k - 1])
-    )
+    return Estimate(float(np.median(ordered)), float(ordered[k - 1]), float(ordered[n - k]), float(1 - 2 * tails[k - 1]))
 
 
 def permutation_p(a: Values, b: Values) -> float:
@@ -217,7 +215,7 @@ def least_possible(mean: float, runs: int, cap: float) -> tuple[float, float]:
     if runs < 1 or not 0 <= mean <= cap:
         raise BadInput(
             Problem(
-                "no such runs can be",
+                what="no such runs can be",
                 found=f"{runs} runs with the mean {mean:g}, none above {cap:g}",
                 expected="one run or more, and a mean from 0 to the cap",
                 remedy="correct the mean, its unit or the cap",
@@ -252,12 +250,7 @@ def _hodges_lehmann(
     pairs = np.sort(np.subtract.outer(a, b), axis=None)
     tails = np.cumsum(_rank_sum_chances(len(a), len(b)))[: (len(pairs) + 1) // 2]
     k = _rank(tails, confidence, f"{len(a)} and {len(b)} runs")
-    return Estimate(
-        back(float(np.median(pairs))),
-        back(float(pairs[k - 1])),
-        back(float(pairs[-k])),
-        float(1 - 2 * tails[k - 1]),
-    )
+    return Estimate(back(float(np.median(pairs))), back(float(pairs[k - 1])), back(float(pairs[-k])), float(1 - 2 * tails[k - 1]))
 
 
 @functools.lru_cache(maxsize=64)  # a simulation asks for the same few a hundred thousand times
@@ -283,10 +276,7 @@ def _rank(tails: NDArray[np.float64], confidence: float, of: str) -> int:
     if not 0 < confidence < 1:
         raise BadInput(
             Problem(
-                "a confidence is no probability",
-                found=f"{confidence:g}",
-                expected="between 0 and 1",
-                remedy="0.95 is usual",
+                what="a confidence is no probability", found=f"{confidence:g}", expected="between 0 and 1", remedy="0.95 is usual"
             )
         )
     # the slack keeps a level that is exactly reached from being lost to rounding
@@ -295,7 +285,7 @@ def _rank(tails: NDArray[np.float64], confidence: float, of: str) -> int:
         best = max(0.0, 1 - 2 * float(tails[0])) if len(tails) else 0.0
         raise BadInput(
             Problem(
-                "too few runs for an interval of this confidence",
+                what="too few runs for an interval of this confidence",
                 found=f"{of}: {best:.2%} at most",
                 expected=f"{confidence:.2%}",
                 remedy="measure more runs (6 on each side are enough for 95 %), or ask for less confidence",
@@ -309,7 +299,7 @@ def _finite(values: Values) -> NDArray[np.float64]:
     if x.ndim != 1 or not len(x) or not np.isfinite(x).all():
         raise BadInput(
             Problem(
-                "no runs to judge",
+                what="no runs to judge",
                 found=f"{len(x)} values, {int(np.isfinite(x).sum())} finite" if x.ndim == 1 else f"shape {x.shape}",
                 expected="a list of one or more finite numbers",
                 remedy="read them with measurements.read, which names bad lines",

@@ -127,12 +127,7 @@ def watch(host: Host, nics: Iterable[Nic], seconds: int = 3) -> str:
 
 
 def around(
-    guest: Host,
-    load: Callable[[], object],
-    *,
-    sender: Host | None = None,
-    receiver: Host | None = None,
-    seconds: int = 3,
+    guest: Host, load: Callable[[], object], *, sender: Host | None = None, receiver: Host | None = None, seconds: int = 3
 ) -> Observation:
     """Collect, put the load on and watch the guest's frames meanwhile for `seconds`, collect again.
 

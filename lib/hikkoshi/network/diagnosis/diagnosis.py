@@ -71,9 +71,7 @@ class Diagnosis(BaseModel):
         return "\n".join(lines)
 
 
-def diagnose(
-    before: Snapshot, after: Snapshot, *, sender: Pair | None = None, receiver: Pair | None = None
-) -> Diagnosis:
+def diagnose(before: Snapshot, after: Snapshot, *, sender: Pair | None = None, receiver: Pair | None = None) -> Diagnosis:
     """Hold every rule against a guest's two collections, and those of the load's sender and receiver where they were made.
 
     `BadInput` where a pair cannot be compared: a machine was started anew between, or the two are in the wrong order.
@@ -136,14 +134,14 @@ def _not_a_pair(who: str, change: Change) -> Iterator[Problem]:
     before, after = change.before, change.after
     if before.boot != after.boot:
         yield Problem(
-            f"the {who} was started anew between the two collections, or they are of two machines",
+            what=f"the {who} was started anew between the two collections, or they are of two machines",
             found=f"boot {before.boot or 'unknown'}, then {after.boot or 'unknown'}",
             expected="the same boot, whose counters can be compared",
             remedy="collect before and after again",
         )
     elif after.time < before.time:
         yield Problem(
-            f"the {who}'s second collection is older than the first",
+            what=f"the {who}'s second collection is older than the first",
             found=f"{before.time}, then {after.time} (seconds since 1970, by its clock)",
             expected="before, then after",
             remedy="exchange the two, or collect again",

@@ -92,9 +92,7 @@ def _conntrack(guest: Change) -> Iterator[Finding]:
         name=CONNTRACK,
         certainty="certain" if full and (lines or drops > 0) else "likely" if full or lines else "possible",
         evidence=(
-            f"{known} connections are known of at most {most}."
-            if most
-            else "How many connections are known is unknown.",
+            f"{known} connections are known of at most {most}." if most else "How many connections are known is unknown.",
             *((f"{drops} packets were dropped by connection tracking.",) if drops > 0 else ()),
             *((f"The kernel says: {lines[-1].strip()}",) if lines else ()),
         ),
@@ -113,9 +111,7 @@ def _rp_filter(guest: Change) -> Iterator[Finding]:
         name=RP_FILTER,
         certainty="certain" if strict and (drops or 0) >= ENOUGH else "likely" if strict else "possible",
         evidence=(
-            f"TcpExtIPReversePathFilter rose by {drops}."
-            if drops is not None
-            else f"The kernel says: {martians[-1].strip()}",
+            f"TcpExtIPReversePathFilter rose by {drops}." if drops is not None else f"The kernel says: {martians[-1].strip()}",
             f"rp_filter is strict on {', '.join(strict)}." if strict else "rp_filter is strict on no NIC.",
         ),
         refuted_by="the counter at rest while the path is slow",
@@ -136,10 +132,7 @@ def _ring(guest: Change, nic: Nic) -> Iterator[Finding]:
         rule="R10",
         name=RING,
         certainty="certain" if lost >= 0.01 * received else "likely",
-        evidence=(
-            f"{nic.name}: {_listed(rises)}, of {received} frames received.",
-            f"Its receive ring has {size} descriptors.",
-        ),
+        evidence=(f"{nic.name}: {_listed(rises)}, of {received} frames received.", f"Its receive ring has {size} descriptors."),
         refuted_by="these counters at rest with a larger ring, and the path still slow",
         remedy=f"ethtool -G {nic.name} rx {nic.ring.most if nic.ring else 4096}, and give the machine another processor",
     )
@@ -211,11 +204,7 @@ def _slow_peer(sender: Change | None, receiver: Change | None) -> Iterator[Findi
         name=SLOW,
         certainty="likely",
         evidence=(
-            *(
-                (f"The receiver closed its window {closed} times: its program did not take what came.",)
-                if closed
-                else ()
-            ),
+            *((f"The receiver closed its window {closed} times: its program did not take what came.",) if closed else ()),
             *((f"The sender probed a closed window {probes} times (TcpExtTCPWinProbe).",) if probes else ()),
             *((f"{sender.resent:.2%} of the sender's segments were sent again.",) if sender else ()),
         ),

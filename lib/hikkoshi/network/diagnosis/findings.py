@@ -82,9 +82,7 @@ class Change:
     @property
     def resent(self) -> float:
         """Segments sent again as a share of all that TCP sent."""
-        return (self.count("TcpRetransSegs") or 0) / max(
-            1, (self.count("TcpOutSegs") or 0) + (self.count("TcpRetransSegs") or 0)
-        )
+        return (self.count("TcpRetransSegs") or 0) / max(1, (self.count("TcpOutSegs") or 0) + (self.count("TcpRetransSegs") or 0))
 
     @property
     def vanished(self) -> int | None:

@@ -157,11 +157,11 @@ def _sections(raw: str, where: str) -> dict[str, Section]:
     if mark or not found:
         raise BadInput(
             Problem(
-                "this is no whole collection of a guest's network",
-                where,
-                "it is cut off" if mark else "no line '@hikkoshi …'",
-                "what `collection.collect` gave, to its last line",
-                "collect again",
+                what="this is no whole collection of a guest's network",
+                where=where,
+                found="it is cut off" if mark else "no line '@hikkoshi …'",
+                expected="what `collection.collect` gave, to its last line",
+                remedy="collect again",
             )
         )
     return found

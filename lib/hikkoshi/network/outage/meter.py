@@ -50,22 +50,50 @@ def targets(pairs: Sequence[str]) -> dict[str, str]:
     for pair in pairs:
         segment, equals, address = pair.partition("=")
         if not segment or not equals:
-            problems.append(Problem("a segment or its address is missing", pair, remedy="write SEGMENT=ADDRESS"))
+            problems.append(Problem(what="a segment or its address is missing", where=pair, remedy="write SEGMENT=ADDRESS"))
         elif segment in found:
-            problems.append(Problem("a segment is named twice", segment, f"{found[segment]} and {address}",
-                                    "one address on each segment", "leave one of them out"))  # fmt: skip
+            problems.append(
+                Problem(
+                    what="a segment is named twice",
+                    where=segment,
+                    found=f"{found[segment]} and {address}",
+                    expected="one address on each segment",
+                    remedy="leave one of them out",
+                )
+            )
         elif address in found.values():
             other = next(name for name, known in found.items() if known == address)
-            problems.append(Problem("two segments have the same address", f"{other} and {segment}", address,
-                                    "each address on one segment", "correct the one that is wrong"))  # fmt: skip
+            problems.append(
+                Problem(
+                    what="two segments have the same address",
+                    where=f"{other} and {segment}",
+                    found=address,
+                    expected="each address on one segment",
+                    remedy="correct the one that is wrong",
+                )
+            )
         elif not _pingable(address):
-            problems.append(Problem("this is no IPv4 address of one machine", segment, repr(address), "such as 10.3.1.254",
-                                    "correct it; names and IPv6 addresses cannot be measured"))  # fmt: skip
+            problems.append(
+                Problem(
+                    what="this is no IPv4 address of one machine",
+                    where=segment,
+                    found=repr(address),
+                    expected="such as 10.3.1.254",
+                    remedy="correct it; names and IPv6 addresses cannot be measured",
+                )
+            )
         else:
             found[segment] = address
     if not pairs:
-        problems.append(Problem("there is nothing to measure", "the outage meter", "no segment", "one or more",
-                                "name an address on each segment: SEGMENT=ADDRESS"))  # fmt: skip
+        problems.append(
+            Problem(
+                what="there is nothing to measure",
+                where="the outage meter",
+                found="no segment",
+                expected="one or more",
+                remedy="name an address on each segment: SEGMENT=ADDRESS",
+            )
+        )
     if problems:
         raise BadInput(*problems)
     return found
@@ -75,8 +103,15 @@ def arguments(argv: Sequence[str]) -> tuple[str, float, dict[str, str]]:
     """(file, seconds, address of each segment) from the program's arguments; `BadInput` where they are not that."""
     path, seconds = [*argv, "", ""][:2]
     if not path or not re.fullmatch(r"[0-9]{1,7}(\.[0-9]+)?", seconds):
-        raise BadInput(Problem("the outage meter needs a file and a number of seconds", "its arguments", " ".join(argv),
-                               "FILE SECONDS SEGMENT=ADDRESS …", "start it so"))  # fmt: skip
+        raise BadInput(
+            Problem(
+                what="the outage meter needs a file and a number of seconds",
+                where="its arguments",
+                found=" ".join(argv),
+                expected="FILE SECONDS SEGMENT=ADDRESS …",
+                remedy="start it so",
+            )
+        )
     return path, float(seconds), targets(argv[2:])
 
 
@@ -103,11 +138,11 @@ def link() -> tuple[socket.socket, str]:
         return found, name
     raise Refused(
         Problem(
-            "this user may not send pings",
-            f"this machine, user id {os.geteuid()}",
-            "; ".join(refused),
-            "root, the capability CAP_NET_RAW, or a group within net.ipv4.ping_group_range",
-            "run it as root, or as root once: sysctl net.ipv4.ping_group_range='0 2147483647'",
+            what="this user may not send pings",
+            where=f"this machine, user id {os.geteuid()}",
+            found="; ".join(refused),
+            expected="root, the capability CAP_NET_RAW, or a group within net.ipv4.ping_group_range",
+            remedy="run it as root, or as root once: sysctl net.ipv4.ping_group_range='0 2147483647'",
         )
     )
 
@@ -178,9 +213,16 @@ class Probes:
 def head(named: Mapping[str, str], kind: str, started: datetime, monotonic: float) -> str:
     """The first line of a file."""
     return _line(
-        {"meter": 1, "started": started.isoformat(timespec="milliseconds"), "monotonic": round(monotonic, 6), "rate": RATE,
-         "late_ms": round(LATE * 1000), "socket": kind, "targets": named}
-    )  # fmt: skip
+        {
+            "meter": 1,
+            "started": started.isoformat(timespec="milliseconds"),
+            "monotonic": round(monotonic, 6),
+            "rate": RATE,
+            "late_ms": round(LATE * 1000),
+            "socket": kind,
+            "targets": named,
+        }
+    )
 
 
 def body(probes: Sequence[tuple[float, bytearray]], start: float) -> str:
@@ -194,9 +236,7 @@ def foot(why: str, now: float, start: float) -> str:
     return _line({"end": why, "t": round((now - start) * 1000), "cpu": round(time.process_time(), 3)})
 
 
-def measure(
-    probes: Probes, named: Mapping[str, str], kind: str, file: int, seconds: float, stop: Sequence[int]
-) -> None:
+def measure(probes: Probes, named: Mapping[str, str], kind: str, file: int, seconds: float, stop: Sequence[int]) -> None:
     """Measure until `seconds` are over or `stop` is no longer empty, and write all of it to a file descriptor."""
     start = time.monotonic()
     os.write(file, head(named, kind, datetime.now(UTC), start).encode())
@@ -232,8 +272,15 @@ def main(argv: Sequence[str]) -> int:
             file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o644)
             measure(Probes(on, kind, list(named.values())), named, kind, file, seconds, stop)
         except OSError as e:
-            raise StepFailed(Problem("the outage meter cannot write its file", path, e.strerror or str(e),
-                                     "a new file, and room for 2 MB an hour", "name another file")) from None  # fmt: skip
+            raise StepFailed(
+                Problem(
+                    what="the outage meter cannot write its file",
+                    where=path,
+                    found=e.strerror or str(e),
+                    expected="a new file, and room for 2 MB an hour",
+                    remedy="name another file",
+                )
+            ) from None
     except HikkoshiError as e:
         print(e, file=sys.stderr)
         return e.exit_code

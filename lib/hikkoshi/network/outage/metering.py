@@ -48,8 +48,15 @@ class Meter:
             found = f"{len(segments) - len(silent)} of {len(segments)} segments answer" + (
                 ", silent: " + ", ".join(silent) if silent else ""
             )
-        return Check("the outage meter measures", alive, found, "it writes " + str(self.file),
-                     "start it with a new file", self.host.name, later=True)  # fmt: skip
+        return Check(
+            title="the outage meter measures",
+            ok=alive,
+            found=found,
+            expected="it writes " + str(self.file),
+            remedy="start it with a new file",
+            where=self.host.name,
+            later=True,
+        )
 
     def start(self) -> None:
         """Start it, and wait until it has measured for half a second.
@@ -59,13 +66,27 @@ class Meter:
         pairs = [f"{name}={address}" for name, address in self.targets.items()]
         meter.targets(pairs)
         if self.file.exists():
-            raise BadInput(Problem("there is a measurement of this name already", str(self.file), "a file", "nothing",
-                                   "name another file; a measurement is never overwritten"))  # fmt: skip
+            raise BadInput(
+                Problem(
+                    what="there is a measurement of this name already",
+                    where=str(self.file),
+                    found="a file",
+                    expected="nothing",
+                    remedy="name another file; a measurement is never overwritten",
+                )
+            )
         try:
             self.file.parent.mkdir(parents=True, exist_ok=True)
         except OSError as e:
-            raise BadInput(Problem("there is no place for the measurement", str(self.file.parent), e.strerror or str(e),
-                                   "a folder", "name another file")) from None  # fmt: skip
+            raise BadInput(
+                Problem(
+                    what="there is no place for the measurement",
+                    where=str(self.file.parent),
+                    found=e.strerror or str(e),
+                    expected="a folder",
+                    remedy="name another file",
+                )
+            ) from None
         program = [sys.executable, "-P", "-m", meter.__name__, str(self.file.absolute()), str(LIMIT), *pairs]
         self._process = self.host.start(program, errors=subprocess.STDOUT)
         try:
@@ -86,9 +107,14 @@ class Meter:
                 break
             time.sleep(0.05)
         raise ToolFailed(
-            Problem("the outage meter does not measure", f"{self.host.name}, {self.file}", said or f"no line in {READY:g} s",
-                    "a line every half second", "its own words above say what to do")
-        )  # fmt: skip
+            Problem(
+                what="the outage meter does not measure",
+                where=f"{self.host.name}, {self.file}",
+                found=said or f"no line in {READY:g} s",
+                expected="a line every half second",
+                remedy="its own words above say what to do",
+            )
+        )
 
     def so_far(self) -> outage.Outages:
         """What it has measured until now, but for the last second."""
@@ -139,11 +165,11 @@ def _leg(host: Host, name: str, guest: IPv4Interface, told: str) -> Check:
         own = False
     title = f"{name} is watched from an address in {guest.network}"
     if own:
-        return Check(title, True, f"{way['src']} on {way.get('dev', '?')}")
-    why = (
-        f"{host.name} has no address there: its pings would come in by another NIC of the guest ({told or 'no route'})"
+        return Check(title=title, ok=True, found=f"{way['src']} on {way.get('dev', '?')}")
+    why = f"{host.name} has no address there: its pings would come in by another NIC of the guest ({told or 'no route'})"
+    return Check(
+        title=title, ok=True, found=why, expected="an address of its own in every segment", where=host.name, unseen="not measured"
     )
-    return Check(title, True, why, "an address of its own in every segment", where=host.name, unseen="not measured")
 
 
 def permitted() -> Check:
@@ -153,6 +179,6 @@ def permitted() -> Check:
         on, kind = meter.link()
     except HikkoshiError as e:
         p = e.problems[0]
-        return Check(title, False, p.found, p.expected, p.remedy, p.where)
+        return Check(title=title, ok=False, found=p.found, expected=p.expected, remedy=p.remedy, where=p.where)
     on.close()
-    return Check(title, True, f"{kind} socket")
+    return Check(title=title, ok=True, found=f"{kind} socket")

@@ -100,10 +100,16 @@ class Outages(Artefact):
     def checks(self, excused: Collection[str] = ()) -> list[Check]:
         """Whether the measurement came to its end, and each segment answered then; of those that are excused it is not asked."""
         return [
-            Check("the outage was measured to its end", self.complete, f"measured until {self.until}", "ended by us",
-                  "its durations are true until then; ping the segments now, they may have changed since", self.file),
+            Check(
+                title="the outage was measured to its end",
+                ok=self.complete,
+                found=f"measured until {self.until}",
+                expected="ended by us",
+                remedy="its durations are true until then; ping the segments now, they may have changed since",
+                where=self.file,
+            ),
             *(_excused(s) if s.name in excused else _answers(s) for s in self.segments),
-        ]  # fmt: skip
+        ]
 
 
 def duration(o: Outage) -> str:
@@ -114,21 +120,23 @@ def duration(o: Outage) -> str:
 def _answers(s: Segment) -> Check:
     found = f"out since {s.outages[-1].start}" if s.at_the_end == "out" else s.at_the_end
     return Check(
-        f"{s.name} answers",
-        s.at_the_end == "answers",
-        found,
-        f"{s.address} answers pings",
-        "see which segment its NIC is on, then the guest's own address and firewall"
+        title=f"{s.name} answers",
+        ok=s.at_the_end == "answers",
+        found=found,
+        expected=f"{s.address} answers pings",
+        remedy="see which segment its NIC is on, then the guest's own address and firewall"
         if s.at_the_end == "out"
         else "it did not answer before either: see whether this machine reaches the segment, and may ping it",
-        s.address,
+        where=s.address,
     )
 
 
 def _excused(s: Segment) -> Check:
     if s.at_the_end == "answers":
         return _answers(s)
-    return Check(f"{s.name} answers", True, "it did not answer before either", where=s.address, unseen="not measured")
+    return Check(
+        title=f"{s.name} answers", ok=True, found="it did not answer before either", where=s.address, unseen="not measured"
+    )
 
 
 def _clock(utc: str) -> str:
@@ -173,7 +181,10 @@ def read(file: Path) -> Outages:
     except OSError as e:
         raise BadInput(
             Problem(
-                "a measurement of the outage cannot be read", str(file), e.strerror or str(e), remedy="correct the path"
+                what="a measurement of the outage cannot be read",
+                where=str(file),
+                found=e.strerror or str(e),
+                remedy="correct the path",
             )
         ) from None
     head = _line(file, 1, lines[0] if lines else b"", _Head)
@@ -196,9 +207,7 @@ def read(file: Path) -> Outages:
         rate=head.rate,
         complete=foot is not None,
         cpu=round(foot.cpu / (foot.t / 1000), 4) if foot and foot.t else None,
-        breaks=tuple(
-            Break(after=a, seconds=round(b - a, 3)) for a, b in itertools.pairwise([0.0, *at]) if b - a > meter.LATE
-        ),
+        breaks=tuple(Break(after=a, seconds=round(b - a, 3)) for a, b in itertools.pairwise([0.0, *at]) if b - a > meter.LATE),
         segments=tuple(
             _segment(name, address, head, at, "".join(b.f[n] for b in bodies))
             for n, (name, address) in enumerate(head.targets.items())
@@ -287,9 +296,14 @@ def _line(file: Path, number: int, text: bytes, kind: type[L]) -> L:
 
 def _bad(file: Path, number: int, found: str) -> BadInput:
     return BadInput(
-        Problem("this is no measurement of an outage", f"{file}:{number}", found, "the file as the outage meter wrote it",
-                "name another file, or measure again")
-    )  # fmt: skip
+        Problem(
+            what="this is no measurement of an outage",
+            where=f"{file}:{number}",
+            found=found,
+            expected="the file as the outage meter wrote it",
+            remedy="name another file, or measure again",
+        )
+    )
 
 
 def _utc(started: datetime, seconds: float) -> str:

@@ -70,8 +70,15 @@ def ask(host: Host, names: Sequence[str], addresses: Sequence[IPv4Address]) -> A
                     asked.nics = nics.parsed(host, told, names)
                 if kind == "other":
                     found = line.removeprefix("other ")[:100]
-                    raise ToolFailed(Problem("the arping there is another program of that name", host.name, found,
-                                             "arping of iputils", "install iputils-arping there"))  # fmt: skip
+                    raise ToolFailed(
+                        Problem(
+                            what="the arping there is another program of that name",
+                            where=host.name,
+                            found=found,
+                            expected="arping of iputils",
+                            remedy="install iputils-arping there",
+                        )
+                    )
                 if kind == "asked" and len(words) == 4:
                     nic, address, status, said = words
                     mac = re.search(r"\[([0-9A-Fa-f:]{17})\]", said)
@@ -79,8 +86,12 @@ def ask(host: Host, names: Sequence[str], addresses: Sequence[IPv4Address]) -> A
                         answer = Evidence("answer", mac[1].lower(), IPv4Address(address))
                         asked.answers[nic].append((time.monotonic() - begin, answer))
                     elif status != "0" and asked.nics[nic].link != "down":
-                        failed[nic] = Problem("arping failed", f"{host.name}, {nic}", f"exit status {status}: {said}",
-                                              remedy="its words name the cause; it has to run as root")  # fmt: skip
+                        failed[nic] = Problem(
+                            what="arping failed",
+                            where=f"{host.name}, {nic}",
+                            found=f"exit status {status}: {said}",
+                            remedy="its words name the cause; it has to run as root",
+                        )
                 ended = ended or kind == "done"
         finally:
             tool.end(process)
@@ -90,7 +101,7 @@ def ask(host: Host, names: Sequence[str], addresses: Sequence[IPv4Address]) -> A
             errors.seek(0)
             found = f"ended early or not within {WAIT} s: {tool.tail(errors.read().decode(errors='replace'), 4)}"
             remedy = "see whether the host can be reached, then run this again"
-            raise ToolFailed(Problem("asking did not come to its end", host.name, found, remedy=remedy))
+            raise ToolFailed(Problem(what="asking did not come to its end", where=host.name, found=found, remedy=remedy))
     return asked
 
 

@@ -71,7 +71,7 @@ def _script(text: str, word: str, patterns: Sequence[str], feature: Feature, eth
     if rest.startswith("#!") and not _SHELL.match(rest):
         raise BadInput(
             Problem(
-                "a script that NICs are set up by is not one of the shell",
+                what="a script that NICs are set up by is not one of the shell",
                 found=rest.partition("\n")[0],
                 expected="#!/bin/sh",
                 remedy=f"have it run `{ethtool} -K NIC {feature} off` for {', '.join(patterns)} by hand",
@@ -89,7 +89,7 @@ def interfaces(text: str, nic: str, feature: Feature, ethtool: str) -> str:
     if start is None:
         raise BadInput(
             Problem(
-                f"no stanza of {nic} in a file of ifupdown",
+                what=f"no stanza of {nic} in a file of ifupdown",
                 expected=f"a line `iface {nic} inet …`",
                 remedy="collect again: the file has changed",
             )

@@ -66,11 +66,7 @@ class Plan(Frozen):
             for s in self.switches
         ]
         kept = [
-            {
-                "when": "at every start",
-                "where": f.path,
-                "what": _HOW[f.way].format(nic=", ".join(f.nics), feature=f.feature),
-            }
+            {"when": "at every start", "where": f.path, "what": _HOW[f.way].format(nic=", ".join(f.nics), feature=f.feature)}
             for f in self.files
         ]
         return [*now, *kept, *({"when": "note", "where": "", "what": note} for note in self.notes)]

@@ -68,29 +68,27 @@ def holds(host: Host, plan: Plan) -> Check:
     """Whether every flag is off and every file says so, asked of the guest now."""
     lacking = _lacking(host, plan, collection.collect(host))
     return Check(
-        "received frames are no longer merged",
-        not lacking,
-        "; ".join(lacking) or _so(plan),
-        EXPECTED,
-        "run 85-offloads in apply; what ethtool cannot change is left to the host (hikkoshi.vsphere.lro)",
-        host.name,
+        title="received frames are no longer merged",
+        ok=not lacking,
+        found="; ".join(lacking) or _so(plan),
+        expected=EXPECTED,
+        remedy="run 85-offloads in apply; what ethtool cannot change is left to the host (hikkoshi.vsphere.lro)",
+        where=host.name,
     )
 
 
 def in_effect(snapshot: Snapshot, plan: Plan) -> Check:
     """The same without the files, for a guest that was started anew: flags, and the module's parameter as it was loaded."""
-    bad = [
-        f"{s.nic}: {s.feature} is on" for s in plan.switches if _on(snapshot.nics.get(s.nic), s.feature) is not False
-    ]
+    bad = [f"{s.nic}: {s.feature} is on" for s in plan.switches if _on(snapshot.nics.get(s.nic), s.feature) is not False]
     value = snapshot.values.get(f"/sys/module/vmxnet3/parameters/{PARAMETER}")
     if plan.restart and value in (None, "0"):
         bad.append(f"vmxnet3 is loaded with {PARAMETER} {value or 'unknown'}")
     return Check(
-        "the remedy is in effect",
-        not bad,
-        "; ".join(bad) or _so(plan),
-        "flags off, and the module loaded with its parameter",
-        "start the guest anew" if plan.restart else "run 85-offloads in apply",
+        title="the remedy is in effect",
+        ok=not bad,
+        found="; ".join(bad) or _so(plan),
+        expected="flags off, and the module loaded with its parameter",
+        remedy="start the guest anew" if plan.restart else "run 85-offloads in apply",
     )
 
 
@@ -109,9 +107,7 @@ def apply(
     permission.covers("85-offloads")
     before = collection.collect(host)
     _moved(host, before)
-    flags = tuple(
-        Flag(nic=s.nic, feature=s.feature, on=_on(before.nics.get(s.nic), s.feature) is True) for s in plan.switches
-    )
+    flags = tuple(Flag(nic=s.nic, feature=s.feature, on=_on(before.nics.get(s.nic), s.feature) is True) for s in plan.switches)
     done = Applied(plan=plan, flags=flags, files=())
     keep(done.after(earlier) if earlier else done)
     try:
@@ -124,11 +120,11 @@ def apply(
         if lacking:
             raise StepFailed(
                 Problem(
-                    "the remedy was carried out, but read back it is not there",
-                    host.name,
-                    "; ".join(lacking),
-                    EXPECTED,
-                    "what was done is undone; leave it to the host (hikkoshi.vsphere.lro), or use another adapter",
+                    what="the remedy was carried out, but read back it is not there",
+                    where=host.name,
+                    found="; ".join(lacking),
+                    expected=EXPECTED,
+                    remedy="what was done is undone; leave it to the host (hikkoshi.vsphere.lro), or use another adapter",
                 )
             )
     except BaseException as e:
@@ -154,7 +150,15 @@ def _moved(host: Host, now: Snapshot) -> None:
     """`Refused` where the guest that answers runs under Xen: the source has the addresses of the one that was moved."""
     if found := [f"{nic.name}: driver {nic.driver}" for nic in now.ethernet if nic.driver in XEN]:
         remedy = "see which of the two is in service; if it is the source, roll back with 75, and change nothing in it"
-        raise Refused(Problem("this guest runs under Xen", host.name, "; ".join(found), "the one in vSphere", remedy))
+        raise Refused(
+            Problem(
+                what="this guest runs under Xen",
+                where=host.name,
+                found="; ".join(found),
+                expected="the one in vSphere",
+                remedy=remedy,
+            )
+        )
 
 
 def _undo(host: Host, applied: Applied) -> None:
@@ -190,12 +194,12 @@ def undone(host: Host, applied: Applied) -> Check:
         if _sha256(now[f.path]) != f.before_sha256
     ]
     return Check(
-        "the guest is as it was before the remedy",
-        not bad,
-        "; ".join(bad) or f"{len(applied.flags)} flags, {len(applied.files)} files",
-        "every flag and file as recorded",
-        "compare by hand: a file that somebody has changed since is left alone",
-        host.name,
+        title="the guest is as it was before the remedy",
+        ok=not bad,
+        found="; ".join(bad) or f"{len(applied.flags)} flags, {len(applied.files)} files",
+        expected="every flag and file as recorded",
+        remedy="compare by hand: a file that somebody has changed since is left alone",
+        where=host.name,
     )
 
 

@@ -83,11 +83,11 @@ def parse(text: str, where: str = "the output of iperf3") -> Measurement:
         raise BadInput(
             *(
                 Problem(
-                    "the output of iperf3 is not as expected",
-                    where,
-                    f"{'.'.join(map(str, x['loc']))}: {x['msg']}",
-                    "the document of one finished test in one direction over TCP or UDP",
-                    REMEDY,
+                    what="the output of iperf3 is not as expected",
+                    where=where,
+                    found=f"{'.'.join(map(str, x['loc']))}: {x['msg']}",
+                    expected="the document of one finished test in one direction over TCP or UDP",
+                    remedy=REMEDY,
                 )
                 for x in e.errors()[:5]
             )
@@ -137,4 +137,4 @@ def _no_number(name: str) -> NoReturn:
 
 
 def _refuse(what: str, where: str, found: str, remedy: str = REMEDY) -> NoReturn:
-    raise BadInput(Problem(what, where, found, "the document of one finished test", remedy))
+    raise BadInput(Problem(what=what, where=where, found=found, expected="the document of one finished test", remedy=remedy))

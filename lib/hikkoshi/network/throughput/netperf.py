@@ -118,11 +118,11 @@ def probe(client: Host) -> Netperf:
     if not version:
         raise ToolFailed(
             Problem(
-                "netperf does not run there",
-                client.name,
-                tool.tail(told.stderr or told.stdout, 3),
-                "netperf 2.4 to 2.7",
-                "install netperf (Debian: non-free; Red Hat: EPEL), and see that the address of the machine is right",
+                what="netperf does not run there",
+                where=client.name,
+                found=tool.tail(told.stderr or told.stdout, 3),
+                expected="netperf 2.4 to 2.7",
+                remedy="install netperf (Debian: non-free; Red Hat: EPEL), and see that the address of the machine is right",
             )
         )
     return Netperf(version[0], "keyval" in told.stdout)
@@ -172,9 +172,7 @@ def run(
     )
 
 
-def under_load(
-    client: Host, server: str, *, seconds: int = 10, local: str = "", link: float | None = None
-) -> UnderLoad:
+def under_load(client: Host, server: str, *, seconds: int = 10, local: str = "", link: float | None = None) -> UnderLoad:
     """Measure the round trip alone, then beside a stream that runs all the while; `StepFailed` where it did not."""
     idle = run(client, server, seconds=seconds, test="TCP_RR", local=local)
     with ThreadPoolExecutor(1) as pool:
@@ -186,11 +184,11 @@ def under_load(
     if not beside:
         raise StepFailed(
             Problem(
-                "the stream ended before the round trip beside it was measured",
-                f"{client.name} to {server}",
-                f"stream {stream.seconds:.1f} s, round trip {loaded.seconds:.1f} s",
-                "a stream all the while",
-                "measure again; the machines or the path were held up meanwhile",
+                what="the stream ended before the round trip beside it was measured",
+                where=f"{client.name} to {server}",
+                found=f"stream {stream.seconds:.1f} s, round trip {loaded.seconds:.1f} s",
+                expected="a stream all the while",
+                remedy="measure again; the machines or the path were held up meanwhile",
             )
         )
     return UnderLoad(idle, loaded, stream)
@@ -205,8 +203,8 @@ def plausible(measurement: Measurement, link: float) -> Check:
     cap = link if full else payload_cap(link)
     least = None if figure.scale is None else (figure.value - figure.rounding) * figure.scale
     return Check(
-        "the link can carry what was measured",
-        least is not None and least <= cap * (1 + SPARE),
+        title="the link can carry what was measured",
+        ok=least is not None and least <= cap * (1 + SPARE),
         found=str(figure),
         expected=f"at most {cap / 1e6:.2f} Mbit/s, in a unit that is told",
         remedy="see whether the figure is in another unit, or whether the link is faster or the path another than thought",
@@ -240,18 +238,18 @@ exit $status
         if "-L" in command:
             remedy += f"; see that {client.name} has the address {command[command.index('-L') + 1]}"
         found = f"exit status {done.returncode}: {tool.tail(told, 4)}"
-        raise ToolFailed(Problem(what, where, found, "a measurement", remedy))
+        raise ToolFailed(Problem(what=what, where=where, found=found, expected="a measurement", remedy=remedy))
     return done.stdout
 
 
 def _hung(limit: float, where: str) -> Hung:
     return Hung(
         Problem(
-            "netperf did not end and was ended: the path died during the test, or never carried it",
-            where,
-            f"still waiting after {limit:g} s",
-            "the end of the test",
-            "see that the other side can be reached and the wiring is right; netperf from 2.6 on and netserver before 2.6 "
+            what="netperf did not end and was ended: the path died during the test, or never carried it",
+            where=where,
+            found=f"still waiting after {limit:g} s",
+            expected="the end of the test",
+            remedy="see that the other side can be reached and the wiring is right; netperf from 2.6 on and netserver before 2.6 "
             "may wait for each other too",
         )
     )
@@ -266,7 +264,11 @@ def _believed(text: str, command: list[str], where: str) -> Measurement:
         told = f"{measurement.throughput}; elapsed: {measurement.elapsed}"
         raise ToolFailed(
             Problem(
-                "netperf told less than it was asked for", where, told, "throughput, unit and time", "measure again"
+                what="netperf told less than it was asked for",
+                where=where,
+                found=told,
+                expected="throughput, unit and time",
+                remedy="measure again",
             )
         )
     return measurement

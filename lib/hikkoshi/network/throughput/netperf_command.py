@@ -55,9 +55,9 @@ def read(command: str, where: str = "") -> Command:
 
 def _problem(command: str, where: str, found: str) -> Problem:
     return Problem(
-        "this is neither a command line of netperf nor a letter of its -f",
-        where or command,
-        found,
-        f"netperf …, or one of {', '.join(LETTERS)}",
-        "give the command as it was typed, or the letter alone",
+        what="this is neither a command line of netperf nor a letter of its -f",
+        where=where or command,
+        found=found,
+        expected=f"netperf …, or one of {', '.join(LETTERS)}",
+        remedy="give the command as it was typed, or the letter alone",
     )

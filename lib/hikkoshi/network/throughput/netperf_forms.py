@@ -17,9 +17,7 @@ RR = ("TCP_RR", "UDP_RR", "TCP_CRR")
 
 # printf formats of the lines below the titles, each with the names of its columns; those without a use are called _
 STREAM = (("%6d %6d %6d    %-6.2f   %7.2f", "_ _ _ elapsed throughput"),)
-STREAM_CPU = (
-    ("%6d %6d %6d    %-6.2f     %7.2f   %-6.2f   %-6.2f   %-6.3f  %-6.3f", "_ _ _ elapsed throughput _ _ _ _"),
-)
+STREAM_CPU = (("%6d %6d %6d    %-6.2f     %7.2f   %-6.2f   %-6.2f   %-6.3f  %-6.3f", "_ _ _ elapsed throughput _ _ _ _"),)
 DATAGRAMS = (
     ("%6d  %6d   %-7.2f   %7d %6d    %7.2f", "_ size elapsed messages _ sent"),
     ("%6d           %-7.2f   %7d           %7.2f", "_ elapsed received throughput"),

@@ -145,9 +145,7 @@ def _interim(named: dict[str, str]) -> tuple[tuple[str, str, str], ...]:
     results = []
     for n in range(len(keys) // len(_INTERIM)):
         told = [named.pop(f"{key}[{n}]", "") for key in _INTERIM]
-        if max(map(len, told)) > LONGEST or not re.fullmatch(
-            r"\d+\.\d\d \S+/s \d+\.\d\d+ \d+\.\d\d\d", " ".join(told), re.ASCII
-        ):
+        if max(map(len, told)) > LONGEST or not re.fullmatch(r"\d+\.\d\d \S+/s \d+\.\d\d+ \d+\.\d\d\d", " ".join(told), re.ASCII):
             raise ValueError("an interim result is not whole", " ".join(told))
         results.append((told[0], told[1], told[2]))
     if left := [key for key in named if key.startswith(_INTERIM)]:

@@ -50,11 +50,7 @@ FAILURES = (  # (how netperf says it, what it means, what to do)
         "the two sides speak different versions of netperf's protocol",
         "use netperf and netserver both before 2.6, or both from 2.6 on",
     ),
-    (
-        "data send error",
-        "sending failed in the midst of the test",
-        "mend the path, or choose a smaller message (-- -m)",
-    ),
+    ("data send error", "sending failed in the midst of the test", "mend the path, or choose a smaller message (-- -m)"),
 )
 WORDS = {*map(word, LETTERS.values()), "Usec"}  # all that netperf ever names as a unit
 REMEDY = "give all that one run of netperf printed, as it is, or measure again with … -- -k THROUGHPUT,THROUGHPUT_UNITS"
@@ -76,7 +72,9 @@ def parse(text: str, command: str = "", where: str = "the output of netperf") ->
     except ValueError as e:  # what is wrong, what was found
         what, remedy = explain(text) or (f"an output of netperf cannot be used: {e.args[0]}", REMEDY)
         found = str(e.args[1]) if len(e.args) > 1 else text.strip()[:200]
-        raise BadInput(Problem(what, where, found or "nothing", "the output of one finished run", remedy)) from None
+        raise BadInput(
+            Problem(what=what, where=where, found=found or "nothing", expected="the output of one finished run", remedy=remedy)
+        ) from None
 
 
 def explain(text: str) -> tuple[str, str] | None:

@@ -101,9 +101,7 @@ class Measurement:
     width: float | None = None  # of the confidence interval of the throughput, both sides together, per cent
     # (seconds since the start, throughput since the one before); what the sender handed to its kernel
     interim: tuple[tuple[float, Throughput], ...] = ()
-    other: Mapping[str, str] = field(
-        default_factory=dict
-    )  # everything else that it told by name: {TRANSPORT_MSS: 1448}
+    other: Mapping[str, str] = field(default_factory=dict)  # everything else that it told by name: {TRANSPORT_MSS: 1448}
 
     def plain(self) -> dict[str, JsonValue]:
         """The same for JSON."""

@@ -62,11 +62,14 @@ class Growing:
         while self._order and len(data) - at >= RECORD:
             seconds, fraction, kept, length = struct.unpack_from(self._order + "4I", data, at)
             if kept > min(length, LONGEST) or fraction >= self._fractions:
-                raise BadInput(self._problem(
-                    "a record of a capture cannot be", f"{kept} of {length} bytes, fraction of the second {fraction}",
-                    f"at most {LONGEST} bytes, no more than the frame has, a fraction below {self._fractions}",
-                    self._read + at,
-                ))  # fmt: skip
+                raise BadInput(
+                    self._problem(
+                        "a record of a capture cannot be",
+                        f"{kept} of {length} bytes, fraction of the second {fraction}",
+                        f"at most {LONGEST} bytes, no more than the frame has, a fraction below {self._fractions}",
+                        self._read + at,
+                    )
+                )
             if len(data) - at < RECORD + kept:
                 break
             found.append(Frame(seconds + fraction / self._fractions, data[at + RECORD : at + RECORD + kept]))
@@ -78,12 +81,8 @@ class Growing:
     def _header(self, data: bytes) -> None:
         magic = data[:4]
         if magic not in MAGIC:
-            kind = (
-                "the newer format pcapng" if magic == PCAPNG else f"the beginning {data[:8].hex(' ') or 'of nothing'}"
-            )
-            raise BadInput(
-                self._problem("this is no capture in the classic pcap format", kind, "as tcpdump -w writes it")
-            )
+            kind = "the newer format pcapng" if magic == PCAPNG else f"the beginning {data[:8].hex(' ') or 'of nothing'}"
+            raise BadInput(self._problem("this is no capture in the classic pcap format", kind, "as tcpdump -w writes it"))
         order, fractions = MAGIC[magic]
         major, _, _, _, _, link = struct.unpack_from(order + "HHiIII", data, 4)
         if (major, link & 0xFFFF) != (2, ETHERNET):  # above: how long the FCS is, if there is one
@@ -93,7 +92,13 @@ class Growing:
         self._order, self._fractions = order, fractions
 
     def _problem(self, what: str, found: str, expected: str, at: int = 0) -> Problem:
-        return Problem(what, f"{self.name}, byte {at:,}", found, expected, "capture again, by tcpdump -i NIC -w FILE")
+        return Problem(
+            what=what,
+            where=f"{self.name}, byte {at:,}",
+            found=found,
+            expected=expected,
+            remedy="capture again, by tcpdump -i NIC -w FILE",
+        )
 
 
 def read(data: bytes, name: str = "a capture") -> Capture:

@@ -40,8 +40,7 @@ class Fingerprint(Artefact):
     def of(cls, host: str, seconds: float, heard: Mapping[str, Heard]) -> Self:
         """The fingerprint of what was heard."""
         pairs = {
-            name: sorted({f"{e.source} {e.address}" for e in h.evidence if e.kind in OF_SENDERS})
-            for name, h in heard.items()
+            name: sorted({f"{e.source} {e.address}" for e in h.evidence if e.kind in OF_SENDERS}) for name, h in heard.items()
         }
         nics = {n: Ear(mac=h.mac, link=h.link, pairs=tuple(pairs[n])) for n, h in heard.items()}
         return cls(host=host, seconds=round(seconds, 2), nics=nics)
@@ -55,7 +54,13 @@ class Fingerprint(Artefact):
         if set(new.nics) != set(self.nics):
             there, before = ", ".join(sorted(new.nics)), ", ".join(sorted(self.nics))
             raise BadInput(
-                Problem("these fingerprints are not of the same NICs", new.host, there, before, "take both anew")
+                Problem(
+                    what="these fingerprints are not of the same NICs",
+                    where=new.host,
+                    found=there,
+                    expected=before,
+                    remedy="take both anew",
+                )
             )
         owners: dict[str, list[str]] = {}
         for name, ear in self.nics.items():

@@ -107,7 +107,7 @@ def listen(
             elif kind == "ended" and words[2] != "0" and nics[words[0]].link != "down":
                 said = tool.tail(content.decode(errors="replace"))
                 remedy = "its words name the cause; it has to run as root"
-                problems.append(Problem("tcpdump ended early", f"{host.name}, {words[0]}", said, remedy=remedy))
+                problems.append(Problem(what="tcpdump ended early", where=f"{host.name}, {words[0]}", found=said, remedy=remedy))
             elif kind == "second":
                 if problems:
                     raise ToolFailed(*problems)
@@ -147,8 +147,15 @@ def _messages(host: Host, script: str, seconds: int) -> Generator[Message, None,
                 status = process.wait(timeout=5)
                 errors.seek(0)
                 words = tool.tail(errors.read().decode(errors="replace"), 4)
-                raise ToolFailed(Problem("listening ended early", host.name, f"after {done} s, status {status}: {words}",
-                                         f"{seconds} s", "see whether the host can be reached, then run this again"))  # fmt: skip
+                raise ToolFailed(
+                    Problem(
+                        what="listening ended early",
+                        where=host.name,
+                        found=f"after {done} s, status {status}: {words}",
+                        expected=f"{seconds} s",
+                        remedy="see whether the host can be reached, then run this again",
+                    )
+                )
         finally:
             _finish(process)
 
@@ -159,9 +166,15 @@ def _pieces(host: Host, fd: int, seconds: int) -> Iterator[bytes]:
     poll.register(fd, select.POLLIN)
     while True:
         if not poll.poll(STALLED * 1000) or time.monotonic() > deadline:
-            raise StepFailed(Problem("the host fell silent while we listened there", host.name, f"no word for {STALLED} s",
-                                     "one every second", "see whether the connection to it still stands; a NIC on a wrong "
-                                     "segment may have cut it"))  # fmt: skip
+            raise StepFailed(
+                Problem(
+                    what="the host fell silent while we listened there",
+                    where=host.name,
+                    found=f"no word for {STALLED} s",
+                    expected="one every second",
+                    remedy="see whether the connection to it still stands; a NIC on a wrong segment may have cut it",
+                )
+            )
         piece = os.read(fd, 1 << 16)
         if not piece:
             return

@@ -144,26 +144,21 @@ class Witness(Frozen):
         swapped = {name: cycle for cycle in self.swaps for name in cycle}
         return [
             Check(
-                f"{n.name} is seen on {n.planned}",
-                n.verdict == "ok",
-                f"{n.verdict}: {n.found}",
-                f"evidence for {n.planned} and for nothing else",
-                f"{' → '.join([*swapped[n.name], swapped[n.name][0]])}: each is on the next one's segment; exchange them"
+                title=f"{n.name} is seen on {n.planned}",
+                ok=n.verdict == "ok",
+                found=f"{n.verdict}: {n.found}",
+                expected=f"evidence for {n.planned} and for nothing else",
+                remedy=f"{' → '.join([*swapped[n.name], swapped[n.name][0]])}: each is on the next one's segment; exchange them"
                 if n.name in swapped
                 else REMEDIES[n.verdict],
-                f"{self.host}, {n.name} ({n.mac})",
+                where=f"{self.host}, {n.name} ({n.mac})",
             )
             for n in self.nics
         ]
 
 
 def witness(
-    host: str,
-    way: str,
-    seconds: float,
-    heard: Mapping[str, Heard],
-    planned: Mapping[str, str],
-    place: Callable[[Evidence], str],
+    host: str, way: str, seconds: float, heard: Mapping[str, Heard], planned: Mapping[str, str], place: Callable[[Evidence], str]
 ) -> Witness:
     """Judge what was heard on each NIC: `planned` is {NIC: segment}, `place` names the segment of a piece of evidence."""
     nics = [_nic(n, h, planned[n], _summed((place(e), e) for e in h.evidence)) for n, h in heard.items()]
@@ -196,9 +191,7 @@ def places(segments: Mapping[str, Segment]) -> Callable[[Evidence], str]:
         if e.vlan is not None:
             fit = [name for name, s in segments.items() if s.vlan == e.vlan]
         else:
-            held = {
-                n: s.subnet.prefixlen for n, s in segments.items() if s.subnet and e.address and e.address in s.subnet
-            }
+            held = {n: s.subnet.prefixlen for n, s in segments.items() if s.subnet and e.address and e.address in s.subnet}
             fit = [name for name, width in held.items() if width == max(held.values())]
         return fit[0] if len(fit) == 1 else ""
 
@@ -211,10 +204,22 @@ def known(planned: Mapping[str, str], segments: Mapping[str, Segment]) -> None:
     for nic, name in planned.items():
         if name not in segments:
             hint = nearest(name, list(segments)) or "correct the name"
-            problems.append(Problem("unknown segment", nic, repr(name), "one of: " + ", ".join(segments), hint))
+            problems.append(
+                Problem(
+                    what="unknown segment", where=nic, found=repr(name), expected="one of: " + ", ".join(segments), remedy=hint
+                )
+            )
         elif segments[name].subnet is None and not segments[name].vlan:
             found, remedy = "neither subnet nor VLAN", "give its subnet in params/site.yml"
-            problems.append(Problem("nothing could tell this segment", f"{nic}: {name}", found, "a subnet", remedy))
+            problems.append(
+                Problem(
+                    what="nothing could tell this segment",
+                    where=f"{nic}: {name}",
+                    found=found,
+                    expected="a subnet",
+                    remedy=remedy,
+                )
+            )
     if problems:
         raise BadInput(*problems)
 

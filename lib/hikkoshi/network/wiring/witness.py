@@ -20,12 +20,7 @@ from hikkoshi.progress import Progress, silent
 
 
 def watch(
-    host: Host,
-    planned: Mapping[str, str],
-    segments: Mapping[str, Segment],
-    *,
-    seconds: int = 20,
-    progress: Progress = silent,
+    host: Host, planned: Mapping[str, str], segments: Mapping[str, Segment], *, seconds: int = 20, progress: Progress = silent
 ) -> Witness:
     """Find each NIC's segment by listening; `planned` is {NIC: segment}, `segments` are all of the site.
 
@@ -54,8 +49,15 @@ def probe(host: Host, planned: Mapping[str, str], segments: Mapping[str, Segment
     wiring.known(planned, segments)
     lacking = sorted({name for name in planned.values() if segments[name].answers is None})
     if lacking:
-        raise BadInput(Problem("segments without an address that answers", "params/site.yml", ", ".join(lacking),
-                               "segments.NAME.answers for each", "name a machine there that always answers"))  # fmt: skip
+        raise BadInput(
+            Problem(
+                what="segments without an address that answers",
+                where="params/site.yml",
+                found=", ".join(lacking),
+                expected="segments.NAME.answers for each",
+                remedy="name a machine there that always answers",
+            )
+        )
     owners = {s.answers: name for name, s in segments.items() if s.answers}
     begin = time.monotonic()
     asked = probing.ask(host, list(planned), list(owners))
