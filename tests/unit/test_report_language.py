@@ -7,6 +7,7 @@ import pytest
 from babel.messages.extract import extract_from_dir
 from babel.messages.pofile import read_po
 
+from hikkoshi.figures import plots
 from hikkoshi.report import language
 from hikkoshi.run.run import STEPS
 
@@ -16,12 +17,16 @@ PLACE = re.compile(r"%\(\w+\)s|%%|\{\w+\}")
 
 def messages() -> dict[str, str]:
     """{message: the file that it is in}, as Babel's own extractors find them, and the titles of the steps."""
-    found = extract_from_dir(
-        REPORT,
-        [("**.py", "python"), ("**.j2", "jinja2.ext:babel_extract")],
-        {"**.j2": {"trimmed": "true"}},
-        keywords={"_": None, "N_": None},
-    )
+    found = [
+        each
+        for folder in (REPORT, Path(plots.__file__).parent)
+        for each in extract_from_dir(
+            folder,
+            [("**.py", "python"), ("**.j2", "jinja2.ext:babel_extract")],
+            {"**.j2": {"trimmed": "true"}},
+            keywords={"_": None, "N_": None},
+        )
+    ]
     return dict.fromkeys(STEPS.values(), "run.py") | {m: file for file, _, m, _, _ in found if isinstance(m, str)}
 
 

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from hikkoshi.figures.plots import FAINT, INK, STYLES
+from hikkoshi.figures.plots import FAINT, INK, STYLES, Words
 from hikkoshi.network.compare import statistics
 from hikkoshi.network.compare.statistics import Estimate
 
@@ -30,12 +30,19 @@ VERDICTS = {  # sign, ground, ink, hatch
 }
 
 
-def matrix(cells: Cells) -> Figure:
+def matrix(cells: Cells, _: Words = str) -> Figure:
     """A row for each segment and a column for each measurement: verdict, ratio to the direct path, and its interval.
 
     Every row has the columns of the first.
     """
     columns = list(next(iter(cells.values()), {}))
+    whens = {"before the move": _("before the move"), "since the move": _("since the move")}
+    said = {
+        "regressed": _("{sign} regressed"),
+        "recovered": _("{sign} recovered"),
+        "inconclusive": _("{sign} inconclusive"),
+        "not measured": _("{sign} not measured"),
+    }
     fig = Figure(figsize=(1.4 + 2.9 * len(columns), 0.9 + 0.42 * len(cells)), layout="constrained")
     ax = fig.add_subplot()
     for y, row in enumerate(cells.values()):
@@ -46,18 +53,18 @@ def matrix(cells: Cells) -> Figure:
             box = (x + 0.02, y + 0.06)
             ax.add_patch(Rectangle(box, 0.96, 0.88, facecolor=ground, edgecolor="#BBBBBB", hatch=hatch, linewidth=0.8))
             plate = {"facecolor": ground, "edgecolor": "none", "pad": 1.5}
-            ax.text(x + 0.06, y + 0.5, f"{sign} {verdict}", va="center", color=ink, bbox=plate)
+            ax.text(x + 0.06, y + 0.5, said[verdict].format(sign=sign), va="center", color=ink, bbox=plate)
             if ratio is not None:
                 ax.text(x + 0.94, y + 0.5, ratio.as_share, va="center", ha="right", color=ink, bbox=plate)
     ax.set_xlim(0, max(len(columns), 1))
     ax.set_ylim(max(len(cells), 1), 0)
-    ax.set_xticks(np.arange(len(columns)) + 0.5, columns)
+    ax.set_xticks(np.arange(len(columns)) + 0.5, [whens.get(c, c) for c in columns])
     ax.set_yticks(np.arange(len(cells)) + 0.5, list(cells))
     ax.xaxis.tick_top()
     ax.tick_params(length=0)
     ax.spines[:].set_visible(False)
-    border = statistics.ENOUGH_OF_DIRECT
-    ax.set_xlabel(f"through / direct with its interval; recovered from {border:.2f}", fontsize="small")
+    words, border = _("through / direct with its interval; recovered from {border}"), statistics.ENOUGH_OF_DIRECT
+    ax.set_xlabel(words.format(border=f"{border:.2f}"), fontsize="small")
     return fig
 
 

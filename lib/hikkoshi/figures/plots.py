@@ -5,7 +5,7 @@ which colour-blind people can tell apart.
 """
 
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import cycle
 from typing import Literal
 
@@ -30,6 +30,7 @@ COLLAPSE = 0.5  # a ratio below it needs a logarithmic axis, else the slow path 
 FEW = 0.90  # confidence of the medians of a series, which may have no more than five runs: they reach 93.75 %
 
 Rows = Sequence[tuple[str, Estimate | float]]
+Words = Callable[[str], str]  # from English to the language of the reader: `_`, for the extractors of gettext
 
 
 def throughput(table: pd.DataFrame, unit: str) -> Figure:
@@ -41,7 +42,7 @@ def throughput(table: pd.DataFrame, unit: str) -> Figure:
     fig = Figure(figsize=(7.5, 4.4), layout="constrained")
     medians = {path: statistics.median(runs) for path, runs in _paths(table).items()}
     slowest_first = dict(sorted(medians.items(), key=lambda item: item[1].value))
-    _runs(fig.add_subplot(), table, slowest_first, unit, log=True)
+    _runs(fig.add_subplot(), table, slowest_first, unit, str, log=True)
     return fig
 
 
@@ -55,7 +56,7 @@ def throughput_words(table: pd.DataFrame, unit: str) -> str:
     return f"Throughput of every run in {unit} on a logarithmic axis. {paths}."
 
 
-def turns(series: Series) -> Figure:
+def turns(series: Series, _: Words = str) -> Figure:
     """Every run of a series in the order measured, with each path's median and its interval.
 
     Dotted lines are looks, each with the runs per path that it saw. The axis is logarithmic where the path in question is
@@ -65,13 +66,13 @@ def turns(series: Series) -> Figure:
     ax = fig.add_subplot()
     made = series.table()
     medians = {p: _median(series.of(p)) for p in _names(series) if series.of(p)}
-    _runs(ax, made, medians, series.unit, log=_collapsed(series))
+    _runs(ax, made, medians, series.unit, _, log=_collapsed(series))
     for run in series.failures:
-        ax.annotate("×\nnot\nmade", (run.number, 0.01), xycoords=("data", "axes fraction"), ha="center", fontsize="small")
+        ax.annotate(_("×\nnot\nmade"), (run.number, 0.01), xycoords=("data", "axes fraction"), ha="center", fontsize="small")
     for look in series.looks:
         after = max(made.loc[made["path"] == p, "run"].iloc[look.runs - 1] for p in _names(series)) + 0.5
         ax.axvline(after, color="#777777", linestyle="dotted", linewidth=1.2)
-        words, at = f"{look.runs} each", (after, 1.01)
+        words, at = _("{count} each").format(count=look.runs), (after, 1.01)
         ax.annotate(words, at, xycoords=("data", "axes fraction"), ha="right", va="bottom", fontsize="small")
     ax.set_xlim(0.4, max((r.number for r in series.runs), default=10) + 0.6)
     _title(fig, series.words())
@@ -86,7 +87,7 @@ def turns_words(series: Series) -> str:
     return f"Every run in the order measured, in {series.unit} on a {axis} axis. {told}{looks} {series.words()}."
 
 
-def remedy(before: Series, after: Series) -> Figure:
+def remedy(before: Series, after: Series, _: Words = str) -> Figure:
     """Before and after a remedy: every run of the direct path and of the path in question, and the two ratios beside 0.90.
 
     Direct runs of both series stand together, for the path is the same; each ratio is to its own. The axis of the runs is
@@ -94,12 +95,12 @@ def remedy(before: Series, after: Series) -> Figure:
     """
     fig = Figure(figsize=(7.5, 6), layout="constrained")
     above, below = fig.subplots(2, 1, height_ratios=(5, 2))
-    groups = _groups(before, after)
+    groups = _groups(before, after, _)
     log = _collapsed(before) or _collapsed(after)
     positive = [x for runs in groups.values() for x in runs if x > 0]
     foot, head = _ends(positive, log=log)
     for place, (runs, style) in enumerate(zip(groups.values(), (STYLES[1], STYLES[0], STYLES[2]), strict=True)):
-        colour, marker, fill, _ = style
+        colour, marker, fill, _line = style
         x = place + np.linspace(-0.28, 0.06, len(runs))
         _points(above, x, np.maximum(runs, foot), colour, marker, fill)
         for zero in (at for at, run in zip(x, runs, strict=True) if run == 0):
@@ -114,19 +115,20 @@ def remedy(before: Series, after: Series) -> Figure:
     above.set_yscale("log" if log else "linear")
     above.set_ylim(foot, head)
     above.set_xlim(-0.5, 2.6)
-    above.set_xticks(range(3), [f"{name}\nruns: {len(runs)}" for name, runs in groups.items()])
+    above.set_xticks(range(3), [f"{name}\n" + _("runs: {count}").format(count=len(runs)) for name, runs in groups.items()])
     _plain_numbers(above, "y")
-    above.set_ylabel(f"throughput, {before.unit}" + (" (each step is ten times)" if log else ""))
+    above.set_ylabel(_axis(before.unit, _, log=log))
     above.grid(axis="y", color=FAINT, linewidth=0.6)
     _plain(above)
-    _ratios(below, [(name, s.look.ratio) for name, s in (("before", before), ("after", after)) if s.look], log=False)
+    looked = ((name, s.look) for name, s in ((_("before"), before), (_("after"), after)))
+    _ratios(below, [(name, look.ratio) for name, look in looked if look], _, log=False)
     _title(fig, f"before, {before.words()}", f"after, {after.words()}")
     return fig
 
 
 def remedy_words(before: Series, after: Series) -> str:
     """What `remedy` shows, in words."""
-    told = "; ".join(f"{name.replace(chr(10), ' ')}: {_told(runs)}" for name, runs in _groups(before, after).items())
+    told = "; ".join(f"{name.replace(chr(10), ' ')}: {_told(runs)}" for name, runs in _groups(before, after, str).items())
     axis = "logarithmic" if _collapsed(before) or _collapsed(after) else "linear"
     return (
         f"Throughput in {before.unit} before and after the remedy on a {axis} axis. {told}. "
@@ -141,7 +143,7 @@ def ratios(rows: Rows) -> Figure:
     The first row stands on top. What is 0 has no place on such an axis: it is drawn at its left end.
     """
     fig = Figure(figsize=(7.5, 1.3 + 0.55 * len(rows)), layout="constrained")
-    _ratios(fig.add_subplot(), rows, log=True)
+    _ratios(fig.add_subplot(), rows, str, log=True)
     return fig
 
 
@@ -155,7 +157,7 @@ def ratios_words(rows: Rows) -> str:
     return f"Throughput as a share of the direct path's on a logarithmic axis, with a line at {border:.2f}. {told}."
 
 
-def _runs(ax: Axes, table: pd.DataFrame, medians: Mapping[str, Estimate], unit: str, *, log: bool) -> None:
+def _runs(ax: Axes, table: pd.DataFrame, medians: Mapping[str, Estimate], unit: str, _: Words, *, log: bool) -> None:
     """Every run of every path, with the medians as lines and their intervals as bands; paths are named at the right."""
     foot, head = _ends(table.loc[table["throughput"] > 0, "throughput"], log=log)
     styles = dict(zip(medians, cycle(STYLES), strict=False))
@@ -170,7 +172,7 @@ def _runs(ax: Axes, table: pd.DataFrame, medians: Mapping[str, Estimate], unit: 
         share = np.log(middle / foot) / np.log(head / foot) if log else middle / head
         name_at = max(float(share), free)
         free = name_at + 0.12
-        words = f"{path}\nmedian {median.value:.5g}"
+        words = f"{_path(path, _)}\n" + _("median {value}").format(value=f"{median.value:.5g}")
         ax.annotate(words, (1.01, name_at), xycoords="axes fraction", va="center", color=colour)
         for run in runs.loc[runs["throughput"] == 0, "run"]:
             ax.annotate("0", (run, foot), textcoords="offset points", xytext=(0, 8), ha="center", color=colour)
@@ -178,8 +180,8 @@ def _runs(ax: Axes, table: pd.DataFrame, medians: Mapping[str, Estimate], unit: 
     ax.set_ylim(foot, head)
     _plain_numbers(ax, "y")
     ax.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=20, steps=[1, 2, 5, 10]))
-    ax.set_xlabel("run, in the order measured")
-    ax.set_ylabel(f"throughput, {unit}" + (" (each step is ten times)" if log else ""))
+    ax.set_xlabel(_("run, in the order measured"))
+    ax.set_ylabel(_axis(unit, _, log=log))
     ax.grid(axis="y", color=FAINT, linewidth=0.6)
     _plain(ax)
 
@@ -198,12 +200,12 @@ def _points(ax: Axes, x: Values, y: Values, colour: str, marker: str, fill: str)
     )
 
 
-def _ratios(ax: Axes, rows: Rows, *, log: bool) -> None:
-    every = [x for _, r in rows for x in ((r.low, r.value, r.high) if isinstance(r, Estimate) else (r,))]
+def _ratios(ax: Axes, rows: Rows, _: Words, *, log: bool) -> None:
+    every = [x for _label, r in rows for x in ((r.low, r.value, r.high) if isinstance(r, Estimate) else (r,))]
     left_end = min([x / 2 for x in every if x > 0] + [0.1]) if log else 0.0
     right_end = max([2.0 if log else 1.15] + [1.1 * x for x in every])
     heights, border = np.arange(len(rows))[::-1], statistics.ENOUGH_OF_DIRECT
-    for height, (_, ratio) in zip(heights, rows, strict=True):
+    for height, (_label, ratio) in zip(heights, rows, strict=True):
         if isinstance(ratio, Estimate):
             low, value, high = (max(x, left_end) for x in (ratio.low, ratio.value, ratio.high))
             ax.plot([low, high], [height, height], color=INK, linewidth=3, solid_capstyle="butt")
@@ -224,7 +226,7 @@ def _ratios(ax: Axes, rows: Rows, *, log: bool) -> None:
     ax.set_ylim(-0.6, len(rows) - 0.4)
     ax.set_yticks(heights, [label for label, _ in rows])
     _plain_numbers(ax, "x")
-    ax.set_xlabel("throughput as a share of the direct path's (no unit; 1 is as fast as direct)")
+    ax.set_xlabel(_("throughput as a share of the direct path's (no unit; 1 is as fast as direct)"))
     ax.grid(axis="x", color=FAINT, linewidth=0.6)
     _plain(ax)
 
@@ -237,16 +239,26 @@ def _paths(table: pd.DataFrame) -> dict[str, pd.Series]:
     return {str(path): group for path, group in table.groupby("path", sort=False)["throughput"]}
 
 
+def _path(name: str, _: Words) -> str:
+    """How a path is called: those of every guest in the reader's language, a segment's as the site named it."""
+    return {"through the guest": _("through the guest"), "direct": _("direct")}.get(name, name)
+
+
+def _axis(unit: str, _: Words, *, log: bool) -> str:
+    words = _("throughput, {unit} (each step is ten times)") if log else _("throughput, {unit}")
+    return words.format(unit=unit)
+
+
 def _names(series: Series) -> tuple[str, str]:
     return series.through, series.direct
 
 
-def _groups(before: Series, after: Series) -> dict[str, list[float]]:
+def _groups(before: Series, after: Series, _: Words) -> dict[str, list[float]]:
     """{what stands under the group: its runs}."""
     return {
-        "\n".join(dict.fromkeys(("direct", before.direct))): before.of(before.direct) + after.of(after.direct),
-        f"before\n{before.through}": before.of(before.through),
-        f"after\n{after.through}": after.of(after.through),
+        "\n".join(dict.fromkeys((_("direct"), _path(before.direct, _)))): before.of(before.direct) + after.of(after.direct),
+        f"{_('before')}\n{_path(before.through, _)}": before.of(before.through),
+        f"{_('after')}\n{_path(after.through, _)}": after.of(after.through),
     }
 
 

@@ -3,6 +3,7 @@
 Out of service is a dark bar, in service a thin line, never answered is hatched: it survives a grey printer.
 """
 
+import unicodedata
 from collections.abc import Iterator
 from datetime import datetime
 
@@ -13,16 +14,16 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from hikkoshi.figures.plots import STYLES
+from hikkoshi.figures.plots import STYLES, Words
 from hikkoshi.network.outage.outage import Outage, Outages, Segment, duration
 
 OUT, LINE, INK = STYLES[0][0], "#8A8A8A", STYLES[2][0]
 HEIGHT = 0.56  # of a bar; rows are 1 apart
 STEPS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1800, 3600)  # seconds between ticks of the wall clock
-LETTER = 0.0095  # width of a letter, as a share of the axis
+LETTER = 0.0095  # width of a letter, as a share of the axis; one of East Asia is twice as wide
 
 
-def timeline(found: Outages) -> Figure:
+def timeline(found: Outages, _: Words = str) -> Figure:
     """A row for each segment, in their order; each outage is a bar with its duration in seconds beside it.
 
     Below are seconds since the measurement began, above the wall clock. Shown is the time around all outages, and all of
@@ -37,7 +38,7 @@ def timeline(found: Outages) -> Figure:
         ax.plot([0, found.seconds], [row, row], color=LINE, linewidth=1.2, zorder=1)
         for o in segment.outages:
             _bar(ax, row, o, silent=segment.at_the_end == "never answered")
-        for x, words, side, colour in _labels(segment, left, right):
+        for x, words, side, colour in _labels(segment, left, right, _):
             ax.annotate(
                 words,
                 (x, row),
@@ -50,7 +51,8 @@ def timeline(found: Outages) -> Figure:
                 zorder=2.5 if side == "center" else 1.5,
             )
         if len(segment.outages) > 1:
-            words = f"{len(segment.outages)} times,\n{sum(o.seconds for o in segment.outages):.2f} s"
+            lost = f"{sum(o.seconds for o in segment.outages):.2f}"
+            words = _("{count} times,\n{seconds} s").format(count=len(segment.outages), seconds=lost)
             ax.annotate(words, (1.01, row), xycoords=("axes fraction", "data"), va="center", fontsize="small")
     for b in found.breaks:
         ax.axvspan(b.after, b.after + b.seconds, facecolor="white", edgecolor=LINE, hatch="...", linewidth=0, zorder=4)
@@ -59,12 +61,12 @@ def timeline(found: Outages) -> Figure:
     ax.set_yticks(range(rows), [s.name for s in found.segments])
     ax.tick_params(axis="y", length=0)
     ax.set_xticks([x for x in ax.get_xticks() if max(left, 0) <= x <= min(right, found.seconds)])
-    ax.set_xlabel("seconds since the measurement began")
+    ax.set_xlabel(_("seconds since the measurement began"))
     ax.grid(axis="x", color="#DDDDDD", linewidth=0.6)
     ax.set_axisbelow(True)
     ax.spines[["top", "right", "left"]].set_visible(False)
-    _wall_clock(ax, found)
-    _legend(fig, found)
+    _wall_clock(ax, found, _)
+    _legend(fig, found, _)
     return fig
 
 
@@ -112,17 +114,17 @@ def _bar(ax: Axes, row: int, o: Outage, *, silent: bool) -> None:
             ax.plot([x], [row], marker=marker, markersize=9, color=INK, zorder=3, clip_on=False)
 
 
-def _labels(segment: Segment, left: float, right: float) -> Iterator[tuple[float, str, str, str]]:
+def _labels(segment: Segment, left: float, right: float, _: Words) -> Iterator[tuple[float, str, str, str]]:
     """(place, words, the side of them that is there, colour) for each outage whose duration has room."""
     letter = LETTER * (right - left)
     free = left  # where the row is free from
     for n, o in enumerate(segment.outages):
-        words = f"{duration(o)} s"
+        words = lasted(o, _)
         if segment.at_the_end == "never answered":
-            words = "never answered"
+            words = _("never answered")
         elif o.to_the_end:
-            words += ", still out"
-        begin, end, need = o.after, o.after + o.seconds, letter * (len(words) + 2)
+            words += _(", still out")
+        begin, end, need = o.after, o.after + o.seconds, letter * (_letters(words) + 2)
         until = segment.outages[n + 1].after if n + 1 < len(segment.outages) else right
         if until - end > need:
             yield end, words, "left", INK
@@ -135,7 +137,17 @@ def _labels(segment: Segment, left: float, right: float) -> Iterator[tuple[float
             free = end
 
 
-def _wall_clock(ax: Axes, found: Outages) -> None:
+def lasted(o: Outage, _: Words = str) -> str:
+    """How long an outage lasted, as far as its ends were seen."""
+    words = _("more than {seconds} s") if o.most is None else _("{seconds} s")
+    return words.format(seconds=f"{o.seconds if o.most is not None else o.least:.2f}")
+
+
+def _letters(words: str) -> int:
+    return sum(2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in words)
+
+
+def _wall_clock(ax: Axes, found: Outages, _: Words) -> None:
     """An axis above: ticks at round times of the day, within the measurement."""
     started = datetime.fromisoformat(found.started)
     ahead = (started - started.replace(hour=0, minute=0, second=0, microsecond=0)).total_seconds()
@@ -144,7 +156,7 @@ def _wall_clock(ax: Axes, found: Outages) -> None:
     times = np.arange(np.ceil((max(left, 0) + ahead) / step), (min(right, found.seconds) + ahead) / step) * step
     top = ax.secondary_xaxis("top")
     top.set_xticks(times - ahead, [_clock(float(t), tenths=step < 1) for t in times])
-    top.set_xlabel(f"wall clock, UTC, {started:%Y-%m-%d}")
+    top.set_xlabel(_("wall clock, UTC, {date}").format(date=f"{started:%Y-%m-%d}"))
     top.spines["top"].set_visible(False)
 
 
@@ -153,11 +165,12 @@ def _clock(second: float, *, tenths: bool) -> str:
     return f"{int(second // 3600) % 24:02d}:{int(second // 60) % 60:02d}:{rest}"
 
 
-def _legend(fig: Figure, found: Outages) -> None:
+def _legend(fig: Figure, found: Outages, _: Words) -> None:
+    out = _("out of service (each end to within 1/{rate} s)")
     marks: list[Artist] = [
-        Patch(facecolor=OUT, edgecolor=OUT, label=f"out of service (each end to within 1/{found.rate} s)"),
-        Line2D([], [], color=LINE, linewidth=1.2, label="answers"),
+        Patch(facecolor=OUT, edgecolor=OUT, label=out.format(rate=found.rate)),
+        Line2D([], [], color=LINE, linewidth=1.2, label=_("answers")),
     ]
     if found.breaks:
-        marks.append(Patch(facecolor="white", edgecolor=LINE, hatch="...", label="the meter stood still"))
+        marks.append(Patch(facecolor="white", edgecolor=LINE, hatch="...", label=_("the meter stood still")))
     fig.legend(handles=marks, loc="outside lower center", ncol=len(marks), frameon=False)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from hikkoshi.figures import overview, plots, timeline
 from hikkoshi.network.compare.sequential import Series
-from hikkoshi.network.outage.outage import Outages, duration
+from hikkoshi.network.outage.outage import Outages
 from hikkoshi.rehearsal.outcome import Outcome
 from hikkoshi.report.drawing import speaks, vectors
 from hikkoshi.report.language import Gettext
@@ -60,7 +60,7 @@ def outages(found: Outages, _: Gettext = str) -> Picture:
     told = "; ".join(f"{s.name}: {out_for(found, s.name, _)}" for s in found.segments)
     return Picture(
         _("The outage during the cut-over"),
-        vectors(lambda: timeline.timeline(found), _, [s.name for s in found.segments]),
+        vectors(lambda words: timeline.timeline(found, words), _),
         _("Times without service on each segment, from {begun} to {until} UTC. {told}.").format(
             begun=found.started[:19].replace("T", " "), until=found.until[11:19], told=told
         ),
@@ -76,9 +76,7 @@ def out_for(found: Outages, name: str, _: Gettext = str) -> str:
     if not segment.outages:
         return _("not out")
     if len(segment.outages) == 1:
-        only = segment.outages[0]
-        words = _("more than {seconds} s") if only.most is None else _("{seconds} s")
-        words = words.format(seconds=duration(only).removeprefix("more than "))
+        words = timeline.lasted(segment.outages[0], _)
     else:
         words = _("{seconds} s in {times} parts").format(
             seconds=f"{sum(o.seconds for o in segment.outages):.2f}", times=len(segment.outages)
@@ -97,7 +95,7 @@ def throughput(story: Story, _: Gettext = str) -> Iterator[Picture]:
         b, a = remedied.before.series, remedied.after.series
         yield Picture(
             _("Throughput before and after the remedy"),
-            vectors(lambda: plots.remedy(b, a), _),
+            vectors(lambda words: plots.remedy(b, a, words), _),
             _("Every run before and after the remedy. Before: {before}. After: {after}.").format(
                 before=speed(b, _), after=speed(a, _)
             ),
@@ -110,7 +108,7 @@ def throughput(story: Story, _: Gettext = str) -> Iterator[Picture]:
         told = "; ".join(f"{name}: {speed(s, _)}" for name, s in now.segments.items())
         yield Picture(
             _("Throughput from other segments since the move"),
-            vectors(lambda: overview.matrix(cells), _, cells),
+            vectors(lambda words: overview.matrix(cells, words), _),
             _("Each segment's throughput as a share of the direct way's. {told}.").format(told=told),
             _worded(_("The whole interval has to lie at 0.90 or above."), _),
         )
@@ -119,7 +117,7 @@ def throughput(story: Story, _: Gettext = str) -> Iterator[Picture]:
 def _runs(title: str, series: Series, _: Gettext) -> Picture:
     told = speed(series, _)
     alt = _("{title}: every run in the order measured, in {unit}. {told}.").format(title=title, unit=series.unit, told=told)
-    return Picture(title, vectors(lambda: plots.turns(series), _), alt, _worded(told, _))
+    return Picture(title, vectors(lambda words: plots.turns(series, words), _), alt, _worded(told, _))
 
 
 def _worded(caption: str, _: Gettext) -> str:
