@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from hikkoshi import files
 from hikkoshi.errors import BadInput, Problem, Refused
+from hikkoshi.run.step import Step
 
 
 class Frozen(BaseModel):
@@ -16,14 +17,10 @@ class Frozen(BaseModel):
 
 
 class Artefact(Frozen):
-    """Base of the results; `filename` is fixed by kind, `made_by` names the step that writes it.
-
-    `read_only`: that step knows no plan and apply, running it makes the result.
-    """
+    """Base of the results; `filename` is fixed by kind, `made_by` is the step that writes it."""
 
     filename: ClassVar[str]
-    made_by: ClassVar[str]
-    read_only: ClassVar[bool] = False
+    made_by: ClassVar[Step]
 
     @classmethod
     def find(cls, folder: Path) -> Self | None:
@@ -60,14 +57,13 @@ class Artefact(Frozen):
         """The result in a guest's folder; `Refused` where the step has not been run."""
         found = cls.find(folder)
         if found is None:
-            number = cls.made_by.partition("-")[0]
-            command = f"hikkoshi run {folder.name} --only {number}"
+            command = f"hikkoshi run {folder.name} --only {cls.made_by.number}"
             raise Refused(
                 Problem(
                     what="an earlier step's result is missing",
                     where=str(folder / cls.filename),
                     expected=f"the result of {cls.made_by}",
-                    remedy=f"run {cls.made_by} first: {command}{'' if cls.read_only else ' --apply'}",
+                    remedy=f"run {cls.made_by} first: {command}{'' if cls.made_by.read_only else ' --apply'}",
                 )
             )
         return found

@@ -17,6 +17,7 @@ from hikkoshi.check import Check
 from hikkoshi.errors import BadInput, HikkoshiError, Problem, Refused, nearest
 from hikkoshi.params.params import Home, Site
 from hikkoshi.run import lock, privacy
+from hikkoshi.run.step import NETPERF, OFFLOADS
 from hikkoshi.vsphere import session
 from hikkoshi_lab import image, keys, network, site, vcsim
 
@@ -54,7 +55,7 @@ def up(home: Home, say: Say = print) -> None:
         if os.geteuid() == 0:
             network.keep(own)
         else:
-            say("network: left out, it needs root; 80-netperf and 85-offloads have nothing to measure here")
+            say(f"network: left out, it needs root; {NETPERF} and {OFFLOADS} have nothing to measure here")
     say("the lab is up")
 
 

@@ -13,6 +13,7 @@ from hikkoshi.check import Check, Permission
 from hikkoshi.errors import HikkoshiError
 from hikkoshi.network.diagnosis import aggregation
 from hikkoshi.params.params import Guest, Home, Measurement, Way
+from hikkoshi.run.step import OFFLOADS
 from hikkoshi.secret import temporary
 from hikkoshi.steps.offloads import Treatment
 from hikkoshi.steps.throughput import Bench
@@ -51,7 +52,7 @@ def guest(lab: network.Network) -> Guest:
 def _permission(patient: Guest) -> Permission:
     """The lab's own word for its own gateway: there is no plan, no second person, and no service that anybody uses."""
     shell, now = (patient.measurement.shell if patient.measurement else "", datetime.now(UTC).isoformat(timespec="seconds"))
-    return Permission("proof", "85-offloads", patient.name, "", "", "", shell, "the lab", now)
+    return Permission("proof", OFFLOADS.id, patient.name, "", "", "", shell, "the lab", now)
 
 
 def rows(home: Home, lab: network.Network) -> Iterator[Row]:

@@ -31,6 +31,7 @@ from hikkoshi.network.remedy.remedy import Applied
 from hikkoshi.params.params import Home
 from hikkoshi.run import run as running
 from hikkoshi.run.run import open_run
+from hikkoshi.run.step import APPROVED
 from hikkoshi.steps.offloads import Treatment
 from hikkoshi_lab import keys
 from processes import hikkoshi
@@ -687,7 +688,7 @@ def act(world: World, step: str, mode: str = "apply", *, retry: int = 0, then: C
     return acts
 
 
-@pytest.mark.parametrize("step", running.APPROVED)
+@pytest.mark.parametrize("step", APPROVED)
 def test_nothing_is_done_without_an_approval_and_the_journal_has_it(apart: World, step: str) -> None:
     with pytest.raises(Refused, match=r"(?s)not so: the plan is approved.*hikkoshi approve gateway"):
         act(apart, step, then=lambda: pytest.fail("acted"))
@@ -695,7 +696,7 @@ def test_nothing_is_done_without_an_approval_and_the_journal_has_it(apart: World
     assert [e["state"] for e in entries if e["event"] == "step"] == ["failed"]
 
 
-@pytest.mark.parametrize("step", running.APPROVED)
+@pytest.mark.parametrize("step", APPROVED)
 def test_with_an_approval_it_is_done(apart: World, step: str) -> None:
     apart.give(now=datetime.now(UTC))
     assert act(apart, step) == [1]
@@ -768,7 +769,7 @@ def public_half_only(world: World) -> None:
     world.edit("key: outputs/keys/operator", "key: outputs/keys/operator.pub")
 
 
-@pytest.mark.parametrize("step", running.APPROVED)
+@pytest.mark.parametrize("step", APPROVED)
 def test_whoever_has_but_the_public_half_of_an_operators_key_is_not_the_operator(
     apart: World, step: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,6 +10,8 @@ import pytest
 from rattler import MatchSpec, Version, VersionSpec
 from ruamel.yaml import YAML
 
+from hikkoshi.run.step import STEPS
+
 PROJECT = Path(__file__).parents[2]
 LIB = PROJECT / "lib" / "hikkoshi"
 LAB = PROJECT / "lib" / "hikkoshi_lab"
@@ -17,7 +19,7 @@ MODULES = sorted(p for p in LIB.rglob("*.py"))
 
 # each may import what stands in the lines above it, and itself
 ORDER = [
-    {"errors"},
+    {"errors", "run.step"},  # values only: whatever refuses names the step that helps
     {"check", "files", "progress"},
     {"tool", "artefact"},
     {"secret"},
@@ -42,18 +44,22 @@ LEVEL = {name: n for n, names in enumerate(ORDER) for name in names}
 
 
 def noun(path: Path) -> str:
-    return path.relative_to(LIB).parts[0].removesuffix(".py")
+    return _noun(*path.relative_to(LIB).with_suffix("").parts)
+
+
+def _noun(room: str, *within: str) -> str:
+    return "run.step" if (room, *within[:1]) == ("run", "step") else room
 
 
 def imported(path: Path) -> set[str]:
     found = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.ImportFrom) and node.module == "hikkoshi":
-            found |= {alias.name for alias in node.names}
+            found |= {_noun(alias.name) for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("hikkoshi."):
-            found.add(str(node.module).split(".")[1])
+            found |= {_noun(*str(node.module).split(".")[1:], alias.name) for alias in node.names}
         elif isinstance(node, ast.Import):
-            found |= {a.name.split(".")[1] for a in node.names if a.name.startswith("hikkoshi.")}
+            found |= {_noun(*a.name.split(".")[1:]) for a in node.names if a.name.startswith("hikkoshi.")}
     return found
 
 
@@ -68,6 +74,19 @@ def test_imports_go_one_way(path: Path) -> None:
 
 def test_the_top_level_holds_these_rooms_and_the_ground_they_stand_on() -> None:
     assert {noun(p) for p in MODULES} == {"__init__", *LEVEL}
+
+
+def test_only_their_registry_knows_the_ids_of_the_steps() -> None:
+    """And the words of a remedy with them: what a step is called is changed in one place. Docstrings may name one."""
+    known = re.compile(r"\b(" + "|".join(STEPS) + r")\b")
+    for path in [*MODULES, *sorted(LAB.rglob("*.py"))]:
+        tree = ast.parse(path.read_text())
+        told = {id(n.value) for n in ast.walk(tree) if isinstance(n, ast.Expr)}
+        texts = [n for n in ast.walk(tree) if isinstance(n, ast.Constant) and isinstance(n.value, str)]
+        literals = [f"{path}:{n.lineno}: {n.value}" for n in texts if id(n) not in told and known.search(n.value)]
+        assert not literals or noun(path) == "run.step", literals
+    for page in [*LIB.rglob("*.j2"), *LIB.rglob("*.po")]:
+        assert not known.search(page.read_text()), page
 
 
 def test_the_product_does_not_know_its_lab() -> None:

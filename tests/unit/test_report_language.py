@@ -9,14 +9,14 @@ from babel.messages.pofile import read_po
 
 from hikkoshi.figures import plots
 from hikkoshi.report import language
-from hikkoshi.run.run import STEPS
+from hikkoshi.run.step import STEPS
 
 REPORT = Path(language.__file__).parent
 PLACE = re.compile(r"%\(\w+\)s|%%|\{\w+\}")
 
 
 def messages() -> dict[str, str]:
-    """{message: the file that it is in}, as Babel's own extractors find them, and the titles of the steps."""
+    """{message: the file that it is in}, as Babel's own extractors find them, and the words of the steps."""
     found = [
         each
         for folder in (REPORT, Path(plots.__file__).parent)
@@ -27,7 +27,8 @@ def messages() -> dict[str, str]:
             keywords={"_": None, "N_": None},
         )
     ]
-    return dict.fromkeys(STEPS.values(), "run.py") | {m: file for file, _, m, _, _ in found if isinstance(m, str)}
+    words = [w for s in STEPS.values() for w in (s.title, s.noun, s.done)]
+    return dict.fromkeys(words, "step.py") | {m: file for file, _, m, _, _ in found if isinstance(m, str)}
 
 
 @pytest.fixture(scope="module")

@@ -19,6 +19,7 @@ from hikkoshi.params.params import Home
 from hikkoshi.run import confirmation, lock, run
 from hikkoshi.run.confirmation import Confirmation
 from hikkoshi.run.run import Run, open_run
+from hikkoshi.run.step import READ_ONLY
 from hikkoshi.run.turn import Turn
 
 
@@ -160,7 +161,7 @@ def test_verify_fails_in_apply_and_only_tells_in_plan(home: Home) -> None:
     r.close("failed")
 
 
-@pytest.mark.parametrize("step", run.READ_ONLY)
+@pytest.mark.parametrize("step", READ_ONLY)
 def test_verify_fails_in_a_step_that_only_reads_whatever_its_mode(home: Home, step: str) -> None:
     r = run.open_run(step, {"guest": "gateway", "mode": "plan", "home": str(home.root)})
     with pytest.raises(StepFailed):

@@ -21,8 +21,7 @@ from hikkoshi.rehearsal.outcome import Ending
 from hikkoshi.rehearsal.rehearsal import Rehearsal
 from hikkoshi.run import lock, reach, status
 from hikkoshi.run.journal import Journal
-from hikkoshi.run.run import STEPS
-from hikkoshi.run.status import READ_ONLY
+from hikkoshi.run.step import READ_ONLY, STEPS
 from hikkoshi.vsphere.cutover import CutOver
 from hikkoshi.vsphere.deployment import Deployment
 from hikkoshi_lab import keys
@@ -466,6 +465,6 @@ def test_a_missing_result_is_made_by_one_step_alone_and_by_apply_only_where_the_
     for kind in kinds:
         with pytest.raises(Refused) as e:
             kind.load(home.folder("gateway"))
-        number = kind.made_by[:2]
+        number = kind.made_by.number
         remedy = f"hikkoshi run gateway --only {number}"
-        assert e.value.problems[0].remedy.endswith(remedy if kind.made_by in READ_ONLY else f"{remedy} --apply")
+        assert e.value.problems[0].remedy.endswith(remedy if kind.made_by.read_only else f"{remedy} --apply")

@@ -24,6 +24,7 @@ from hikkoshi.approval.subject import Subject
 from hikkoshi.check import Check
 from hikkoshi.errors import BadInput, HikkoshiError, Problem, Refused
 from hikkoshi.params.params import Home, Site
+from hikkoshi.run.step import DEPLOY, PLAN, PREPARE
 from hikkoshi.secret import temporary
 
 FOLDER = "approvals"  # in the guest's folder
@@ -103,7 +104,7 @@ def look(home: Home, guest: str, plan: Plan | None, now: datetime | None = None)
         return Check(title=title, ok=False, found=found, expected=expected, remedy=remedy, where=where, later=True), None
 
     if plan is None:
-        return none("there is no plan to approve", f"run 20-plan, then {remedy}")
+        return none("there is no plan to approve", f"run {PLAN}, then {remedy}")
     try:
         if now is None and (others := list(changed(home, home.guest(guest), home.site(), plan))):
             return none("; ".join(others), f"{_put_back(guest)}; then {remedy}")
@@ -129,10 +130,10 @@ def judged(home: Home, guest: str, plan: Plan, now: datetime | None = None) -> I
     lists.check()
     written = home.folder(guest) / plan.filename
     if not written.is_file() or files.sha256(written) != plan.hash:
-        words = "its SHA-256 is that of no plan as 20-plan writes it" if written.is_file() else "no such file"
+        words = f"its SHA-256 is that of no plan as {PLAN} writes it" if written.is_file() else "no such file"
         raise BadInput(
             Problem(
-                what="plan.json is not the plan", where=str(written), found=words, expected=plan.hash, remedy="run 20-plan again"
+                what="plan.json is not the plan", where=str(written), found=words, expected=plan.hash, remedy=f"run {PLAN} again"
             )
         )
     yield from held_against(home, guest, Subject.now(home, guest, plan), now)
@@ -212,7 +213,7 @@ def to_approve(home: Home, guest: str, plan: Plan) -> Subject:
                 what="there is nothing to approve yet",
                 where=str(home.folder(guest)),
                 found="no machine of this plan and disk stands in vSphere",
-                expected="the result of 60-deploy: an approval is of one disk and one machine",
+                expected=f"the result of {DEPLOY}: an approval is of one disk and one machine",
                 remedy=f"{_deploy(guest)}, then {command(guest)}",
             )
         )
@@ -358,11 +359,11 @@ def _one_person(operator: Path, site: Site, lists: Trust, who: str, key: str) ->
 
 
 def _put_back(guest: str) -> str:
-    return f"put the parameters back, or plan anew: hikkoshi run {guest} --from 20 --apply"
+    return f"put the parameters back, or plan anew: hikkoshi run {guest} --from {PLAN.number} --apply"
 
 
 def _deploy(guest: str) -> str:
-    return f"run 30-prepare to 60-deploy of this plan: hikkoshi run {guest} --from 30 --apply"
+    return f"run {PREPARE} to {DEPLOY} of this plan: hikkoshi run {guest} --from {PREPARE.number} --apply"
 
 
 def _may_not(guest: str, key: Path, fingerprint: str, lists: Trust, found: str) -> Refused:

@@ -17,6 +17,7 @@ from hikkoshi.guest.preparation import Preparation
 from hikkoshi.guest.survey import Survey, names
 from hikkoshi.params.params import Guest, Home, Site
 from hikkoshi.rehearsal.machine import Machine, MachineNic
+from hikkoshi.run.step import PLAN, Step
 from hikkoshi.vsphere import preflight
 from hikkoshi.vsphere.spec import Nic, VmSpec
 
@@ -27,8 +28,7 @@ class Plan(Artefact):
     """plan.json: source, machine in vSphere, changes inside the guest, machine of the rehearsal, and where all this is."""
 
     filename: ClassVar[str] = "plan.json"
-    made_by: ClassVar[str] = "20-plan"
-    read_only: ClassVar[bool] = True
+    made_by: ClassVar[Step] = PLAN
     guest: str
     source: Origin  # opened read-only always
     source_digest: str
@@ -53,7 +53,7 @@ class Plan(Artefact):
                     where=str(folder / cls.filename),
                     found="it names neither server nor place, nor the addresses that approved steps act on",
                     expected="a plan that does",
-                    remedy=f"make it again: hikkoshi run {folder.name} --from 20 --apply; then a second person "
+                    remedy=f"make it again: hikkoshi run {folder.name} --from {PLAN.number} --apply; then a second person "
                     "approves it. A guest "
                     "that serves in vSphere already goes on as it is; going back with 75 needs no plan",
                 )
@@ -80,7 +80,7 @@ def of_survey(plan: Plan, survey: Survey) -> Check:
         ok=same,
         found=found,
         expected=f"{survey.origin}, {survey.digest}",
-        remedy="run 20-plan again",
+        remedy=f"run {PLAN} again",
         where=plan.guest,
         later=True,
     )

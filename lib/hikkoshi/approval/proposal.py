@@ -23,17 +23,18 @@ from hikkoshi.params.params import Guest, Home, Site
 from hikkoshi.rehearsal import rehearsal
 from hikkoshi.rehearsal.outcome import Outcome
 from hikkoshi.rehearsal.rehearsal import Rehearsal
+from hikkoshi.run.step import CONVERT, CUTOVER, DEPLOY, OFFLOADS, PLAN, PREPARE, REHEARSE, ROLLBACK, SURVEY
 from hikkoshi.vsphere.deployment import Deployment
 from hikkoshi.xen import root
 
 WIDTH, INDENT = 96, "    "
 AGAIN = (
-    "10-survey",
-    "20-plan",
-    "30-prepare",
-    "40-convert",
-    "50-rehearse",
-    "60-deploy",
+    SURVEY.id,
+    PLAN.id,
+    PREPARE.id,
+    CONVERT.id,
+    REHEARSE.id,
+    DEPLOY.id,
 )  # where the source has written since its copy was made
 Points = Iterator[str]  # a line that is not to be wrapped begins with INDENT
 A = TypeVar("A", bound=Artefact)
@@ -59,7 +60,7 @@ def seconds(entries: Iterable[Mapping[str, Any]]) -> dict[str, float]:
     did: dict[str, tuple[str, str]] = {}
     opened: dict[str, datetime] = {}
     for e in entries:
-        if e.get("event") == "open" and e.get("step") in (Survey.made_by, Plan.made_by):
+        if e.get("event") == "open" and e.get("step") in (Survey.made_by.id, Plan.made_by.id):
             opened[e["run"]] = datetime.fromisoformat(e["time"])
         if e.get("event") == "evidence" and e.get("run") in opened:
             did[e["step"]] = (e["step"], e["run"])
@@ -81,7 +82,7 @@ def _lines(
     yield f"plan: SHA-256 {plan.hash}\n"
     days = site.signing.valid_days
     yield from _wrapped(
-        f"Your approval counts for this plan, this disk and this machine in vSphere, for 70-cutover and 85-offloads, for {days} "
+        f"Your approval counts for this plan, this disk and this machine in vSphere, for {CUTOVER} and {OFFLOADS}, for {days} "
         f"day{'s' if days > 1 else ''}. "
         + ("Somebody else has to" if site.signing.two_persons else "Whoever approves it here may also")
         + " carry it out.",
@@ -94,8 +95,8 @@ def _lines(
         ("What your word binds", there.bound(plan)),
         ("What changes in vSphere", _machine(plan)),
         ("What changes inside the guest, in a copy of its disk; the source is only read", _inside(plan)),
-        ("What 70-cutover does", _cutover(home, guest, site, plan)),
-        ("What 85-offloads may change", _offloads(guest, plan)),
+        (f"What {CUTOVER} does", _cutover(home, guest, site, plan)),
+        (f"What {OFFLOADS} may change", _offloads(guest, plan)),
         ("What cannot be undone", _for_good()),
         ("How long it may be out of service", _outage(there, took)),
         ("What is proved so far", there.proved()),
@@ -197,8 +198,8 @@ def _offloads(guest: Guest, plan: Plan) -> Points:
 
 
 def _for_good() -> Points:
-    yield "what is written in vSphere after the cut-over stays behind there if 75-rollback goes back to Xen"
-    yield "what the source writes after its copy was made is not in vSphere; 70-cutover refuses if it has written"
+    yield f"what is written in vSphere after the cut-over stays behind there if {ROLLBACK} goes back to Xen"
+    yield f"what the source writes after its copy was made is not in vSphere; {CUTOVER} refuses if it has written"
     yield "the source is switched off: connections and sessions of its users are lost, and lost again by a rollback"
     yield "the machine in vSphere is switched off hard by a rollback: its file systems want a check at the next start"
     yield "all else can: the source's disk and its Xen configuration stay as they are, and it can be started again"
@@ -284,7 +285,7 @@ class _Results:
         if net is None:
             yield "no address: its parameters have no `measurement`"
             return
-        yield f"the guest's own shell, in which 85-offloads changes it: {net.shell}"
+        yield f"the guest's own shell, in which {OFFLOADS} changes it: {net.shell}"
         ways = {"through": net.through, "direct": net.direct, **net.segments}
         yield "measured: " + "; ".join(
             f"{name} from {w.client} to {w.server}" + (f" ({w.server_shell})" if w.server_shell else "")
@@ -321,7 +322,7 @@ class _Results:
     def open(self, guest: Guest) -> Points:
         """What is not proved, or red, or has to be judged by a person."""
         if not self._conversion:
-            yield "40-convert was not done yet"
+            yield f"{CONVERT} was not done yet"
         if not self._rehearsal:
             yield "nothing was rehearsed by this plan: whether the guest starts on VMware's hardware is not known"
         else:
@@ -334,7 +335,7 @@ class _Results:
             elif not boot.asked:
                 yield "which services start was not seen in the rehearsal: the guest's init does not tell"
         if not self._deployment:
-            yield "60-deploy was not done by this plan: no machine of it stands in vSphere"
+            yield f"{DEPLOY} was not done by this plan: no machine of it stands in vSphere"
         else:
             yield from (f"vSphere's warning: {w}" for w in self._deployment.warnings)
         yield from self._others

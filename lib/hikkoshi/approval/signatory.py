@@ -7,6 +7,7 @@ from hikkoshi.approval import approval, signature
 from hikkoshi.check import Check
 from hikkoshi.errors import HikkoshiError
 from hikkoshi.params.params import Home
+from hikkoshi.run.step import ROLLBACK
 from hikkoshi.secret import temporary
 
 
@@ -23,7 +24,7 @@ class Signatory:
         title, expected = "whoever carries this out can sign for it", 'a key at hand, listed with namespaces="evidence"'
         remedy = (
             "a key with a passphrase: ssh-add it, and start this where the agent is known; else correct `signing` in "
-            "params/site.yml, or have the key listed. `hikkoshi doctor` tries it again. The way back, 75-rollback, needs none"
+            f"params/site.yml, or have the key listed. `hikkoshi doctor` tries it again. The way back, {ROLLBACK}, needs none"
         )
         return Check(
             title=title,
@@ -59,7 +60,7 @@ def warning(home: Home, step: str) -> str:
 
     Empty for the rollback, too: the way back waits for no key.
     """
-    why = find(home).why if step != "75-rollback" else ""
+    why = find(home).why if step != ROLLBACK.id else ""
     return (
         f"\nNOBODY CAN SIGN HERE: {why}. This run's record will be UNSIGNED for good, and `hikkoshi verify` ends with 1 for "
         "it, until a person acknowledges it (hikkoshi acknowledge). Stop here, see `signing` in params/site.yml, then begin anew"

@@ -16,6 +16,7 @@ import typer
 from hikkoshi.cli import machines, network, records, rollback, terminal
 from hikkoshi.cli.terminal import AsJson
 from hikkoshi.errors import HikkoshiError, printable
+from hikkoshi.run.step import DEPLOY, STEPS, SURVEY
 
 app = typer.Typer(
     help="Moves Xen guests to VMware vSphere, proves the result and leaves a record.",
@@ -47,7 +48,6 @@ def _guests(incomplete: str) -> list[str]:
 
 
 def _steps(incomplete: str) -> list[str]:
-    from hikkoshi.run.run import STEPS  # noqa: PLC0415
 
     return [s for s in STEPS if s.startswith(incomplete)]
 
@@ -56,8 +56,8 @@ def _steps(incomplete: str) -> list[str]:
 def run(
     guests: Annotated[list[str], typer.Argument(help="names of guests: params/guests/NAME.yml", autocompletion=_guests)],
     *,
-    first: Annotated[str | None, typer.Option("--from", help="first step \\[default: 10-survey]", autocompletion=_steps)] = None,
-    last: Annotated[str | None, typer.Option("--through", help="last step \\[default: 60-deploy]", autocompletion=_steps)] = None,
+    first: Annotated[str | None, typer.Option("--from", help=f"first step \\[default: {SURVEY}]", autocompletion=_steps)] = None,
+    last: Annotated[str | None, typer.Option("--through", help=f"last step \\[default: {DEPLOY}]", autocompletion=_steps)] = None,
     only: Annotated[str | None, typer.Option("--only", help="this step alone", autocompletion=_steps)] = None,
     apply: Annotated[bool, typer.Option("--apply", help="act; without it, look and change nothing")] = False,
     jobs: Annotated[int, typer.Option(min=1, help="guests at once")] = 2,

@@ -11,6 +11,7 @@ import typer
 
 from hikkoshi.cli import terminal
 from hikkoshi.cli.terminal import AsJson
+from hikkoshi.run.step import OFFLOADS
 from hikkoshi.secret import temporary
 
 netperf = typer.Typer(help="Throughput: run netperf, read what it printed, compare two paths.")
@@ -182,7 +183,7 @@ def undo_remedy(
     home = Home.find()
     names = {"guest": guest, "mode": "apply" if apply else "plan", "home": str(home.root)}
     with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
-        run, outcome = open_run("85-offloads", names), "failed"
+        run, outcome = open_run(OFFLOADS.id, names), "failed"
         terminal.say(run)
         try:
             served = CutOver.find(run.folder)

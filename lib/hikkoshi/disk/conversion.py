@@ -23,6 +23,7 @@ from hikkoshi.disk.stream import capacity
 from hikkoshi.disk.vmdk import check_stream, read, self_contained
 from hikkoshi.errors import BadInput, HikkoshiError, Problem, Refused, StepFailed, ToolFailed
 from hikkoshi.progress import Progress, silent
+from hikkoshi.run.step import CONVERT, PREPARE, Step
 
 ANEW = "made of this content, but the copy was written anew since, or conversion.json does not tell of which it is"
 
@@ -31,7 +32,7 @@ class Conversion(Artefact):
     """conversion.json: one VMDK with its hashes, and the fingerprint of the copy that it was made from."""
 
     filename: ClassVar[str] = "conversion.json"
-    made_by: ClassVar[str] = "40-convert"
+    made_by: ClassVar[Step] = CONVERT
     vmdk: str  # file name
     vmdk_bytes: int
     vmdk_sha256: str
@@ -56,7 +57,7 @@ def checks(copy: Path, vmdk: Path) -> list[Check]:
     """What has to be so before a conversion. Without the prepared copy, what depends on it waits for 30-prepare."""
     there = copy.is_file()
     missing = "the prepared copy is not there yet"
-    remedy = "run 30-prepare first"
+    remedy = f"run {PREPARE} first"
     return [
         Check(
             title="the prepared copy is there",
@@ -87,7 +88,7 @@ def complete(copy: Path, vmdk: Path) -> Check:
         ok=not flaw,
         found=flaw or f"{files.human(vmdk.stat().st_size)}, hashes as recorded",
         expected="the VMDK with the recorded hash, made of the copy as it is now",
-        remedy="run 40-convert in apply",
+        remedy=f"run {CONVERT} in apply",
         where=str(vmdk),
     )
 
@@ -185,7 +186,7 @@ def unwritten(e: OSError, needed: int, unfinished: Path) -> Problem:
 def compare(copy: Path, vmdk: Path) -> Check:
     """Whether the VMDK holds the copy byte for byte, by `qemu-img compare`; the padding at its end has to be zeros."""
     title = "the VMDK holds the copy byte for byte"
-    remedy = "do not use this VMDK: delete it, run 40-convert again, and test the machine's memory and disk"
+    remedy = f"do not use this VMDK: delete it, run {CONVERT} again, and test the machine's memory and disk"
     if not vmdk.is_file() or not copy.is_file():
         gone = vmdk if copy.is_file() else copy
         return Check(
@@ -193,7 +194,7 @@ def compare(copy: Path, vmdk: Path) -> Check:
             ok=False,
             found=f"{gone.name} is not there",
             expected="both files",
-            remedy="run 40-convert in apply",
+            remedy=f"run {CONVERT} in apply",
             where=str(gone),
         )
     try:
@@ -218,7 +219,7 @@ def proofs(copy: Path, vmdk: Path) -> list[Check]:
 
 def whole(vmdk: Path) -> Check:
     """Whether every grain can be inflated, markers and tables agree, and the recorded content comes out."""
-    title, remedy = "every grain of the VMDK holds what was recorded", "delete it, and run 40-convert again"
+    title, remedy = "every grain of the VMDK holds what was recorded", f"delete it, and run {CONVERT} again"
     expected = "no flaw, and the recorded content digest"
     try:
         made = Conversion.load(vmdk.parents[1])

@@ -14,6 +14,7 @@ from typing import Any
 
 from hikkoshi.check import Check
 from hikkoshi.errors import BadInput, Problem
+from hikkoshi.run.step import CONVERT
 
 SECTOR = 512
 COMPRESSED = 1 << 16  # header flag: grains are deflated
@@ -23,7 +24,7 @@ HEADER = struct.Struct("<4sIIQQQQIQQQB4sH433x")
 MARKER = struct.Struct("<QI")  # first sector of the disk that the grain holds, length of the deflated data
 _LARGEST = 1 << 27  # grains: a disk of 8 TiB in grains of 64 KiB
 _DESCRIPTOR = 1 << 20  # bytes: VMware reserves 10 KiB
-_REMEDY = "run 40-convert again; if it is the same again, keep the file and report it"
+_REMEDY = f"run {CONVERT} again; if it is the same again, keep the file and report it"
 
 
 @dataclass(frozen=True)

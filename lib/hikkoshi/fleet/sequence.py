@@ -7,18 +7,17 @@ from hikkoshi.fleet.console import Console
 from hikkoshi.params.params import Home
 from hikkoshi.record import seal
 from hikkoshi.record.execution import Outcome, execute
-from hikkoshi.run.run import STEPS, Mode
-from hikkoshi.run.status import ON_REQUEST
+from hikkoshi.run.run import Mode
+from hikkoshi.run.step import DEPLOY, ON_REQUEST, ROLLBACK, STEPS, SURVEY
 
-FIRST, LAST = "10-survey", "60-deploy"  # of a run that names none
+FIRST, LAST = SURVEY.id, DEPLOY.id  # of a run that names none
 
 
 def step(name: str) -> str:
     """A step by its whole name, its number or its word: '40', 'convert' and '40-convert' are the same."""
-    for known in STEPS:
-        if name in (known, *known.split("-")):
-            return known
-    words = {part: known for known in STEPS for part in (known, *known.split("-"))}
+    words = {part: known.id for known in STEPS.values() for part in (known.id, known.number, known.word)}
+    if name in words:
+        return words[name]
     close = nearest(name, list(words)).removeprefix("did you mean ").removesuffix("?")
     raise BadInput(
         Problem(
@@ -34,19 +33,19 @@ def selection(first: str | None, last: str | None) -> list[str]:
     """The steps from `first` through `last`. The cut-over and the report come only when `last` asks for them, the
     rollback only alone."""
     begin, end = step(first or FIRST), step(last or LAST)
-    if "75-rollback" in (begin, end) and begin != end:
+    if ROLLBACK.id in (begin, end) and begin != end:
         raise BadInput(
             Problem(
                 what="the rollback is a step of its own",
                 found=f"from {begin} through {end}",
                 expected="nothing before or after it in one command",
-                remedy="hikkoshi run GUEST --only 75 --apply",
+                remedy="hikkoshi run GUEST --only " + ROLLBACK.number + " --apply",
             )
         )
     if begin == end:
         return [begin]
     order = list(STEPS)
-    chosen = [s for s in order[order.index(begin) : order.index(end) + 1] if s != "75-rollback"]
+    chosen = [s for s in order[order.index(begin) : order.index(end) + 1] if s != ROLLBACK.id]
     if not chosen:
         asked = last is None and begin in ON_REQUEST
         raise BadInput(
@@ -54,7 +53,7 @@ def selection(first: str | None, last: str | None) -> list[str]:
                 what=f"{begin} is done only when it is asked for by name" if asked else "the steps are in the wrong order",
                 found=f"from {begin} through {end}",
                 expected="a first step that is not after the last",
-                remedy=f"hikkoshi run GUEST --only {begin[:2]}" if asked else "exchange the two",
+                remedy=f"hikkoshi run GUEST --only {STEPS[begin].number}" if asked else "exchange the two",
             )
         )
     return chosen
@@ -64,7 +63,7 @@ def walk(home: Home, guest: str, steps: Sequence[str], mode: Mode, console: Cons
     """Take a guest through steps until one is not a success; that is then the last outcome of the list."""
     outcomes: list[Outcome] = []
     for name in steps:
-        console.heading(f"{name} · {STEPS[name]} · guest {guest} · {mode}")
+        console.heading(f"{name} · {STEPS[name].title} · guest {guest} · {mode}")
         outcome = execute(home, guest, name, mode, listener=console)
         console.heading(f"  {outcome.outcome} after {outcome.seconds:.1f} s · {outcome.record}")
         words = f"sealed · {seal.words(home, outcome.sealed)}" if outcome.sealed else f"NOT SEALED · {outcome.unsealed}"

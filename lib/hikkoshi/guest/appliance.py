@@ -14,6 +14,7 @@ from hikkoshi.errors import BadInput, HikkoshiError, Problem, StepFailed, ToolFa
 from hikkoshi.guest import inspection, reading
 from hikkoshi.guest.facts import GuestFacts
 from hikkoshi.progress import Progress, silent
+from hikkoshi.run.step import PLAN, PREPARE, SURVEY
 from hikkoshi.secret import redaction, temporary
 
 WORKER = Path(__file__).with_name("worker.py")
@@ -155,14 +156,14 @@ _KINDS: dict[str, tuple[type[HikkoshiError], str, str, str]] = {
         StepFailed,
         "files in the guest are not as the plan was made from",
         "what the survey read",
-        "run 10-survey and 20-plan again, have the new plan approved, then run 30-prepare",
+        f"run {SURVEY} and {PLAN} again, have the new plan approved, then run {PREPARE}",
     ),
     "space": (BadInput, "too little room in the guest for a second initrd", "", "remove old kernels in the running guest"),
     "fsck": (
         BadInput,
         "a file system in the guest is damaged",
         "a file system that its own check finds clean, or can mend by itself",
-        "start the guest under Xen and let it check its disk (shutdown -rF now), then run 10-survey again",
+        f"start the guest under Xen and let it check its disk (shutdown -rF now), then run {SURVEY} again",
     ),
     "no-extlinux": (
         ToolFailed,

@@ -17,6 +17,7 @@ from hikkoshi.errors import Refused
 from hikkoshi.guest import prepared
 from hikkoshi.guest.prepared import Planned, Prepared
 from hikkoshi.progress import Progress, silent
+from hikkoshi.run.step import PLAN, PREPARE, ROLLBACK
 
 TITLE = "the source is the one that was copied"
 
@@ -56,7 +57,7 @@ class Descent:
             ok=content == surveyed,
             found=f"all of it was read again in {seconds:.0f} s, content digest {content}",
             expected=f"content digest {surveyed}, of survey and plan",
-            remedy="the machine in vSphere would be an older one: start the source again (75-rollback), agree on "
+            remedy=f"the machine in vSphere would be an older one: start the source again ({ROLLBACK}), agree on "
             "another time; then, "
             f"with the source off, {prepared.anew(self._copy.stem)}",
             where=str(self._source),
@@ -108,7 +109,7 @@ def chain(folder: Path, plan: Planned | None) -> Check:
         ok=not problem,
         found=problem or f"content digest {surveyed}",
         expected=f"content digest {surveyed}, of survey and plan",
-        remedy="run 20-plan, then 30-prepare and all that follows again",
+        remedy=f"run {PLAN}, then {PREPARE} and all that follows again",
         where=str(folder),
         later=True,
     )

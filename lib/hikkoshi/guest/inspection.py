@@ -17,6 +17,7 @@ from hikkoshi.guest.facts import GuestFacts, Interface, Kernel, Partition
 from hikkoshi.guest.files import fstab, grub, ifcfg, interfaces, pinning, sysconfig, text
 from hikkoshi.guest.files import menu as menus
 from hikkoshi.guest.files.menu import MENUS
+from hikkoshi.run.step import SURVEY
 
 MAKERS = (  # programs that make an initrd; of several the first counts: mkinitrd of Enterprise Linux 6 only calls dracut
     *("/usr/sbin/update-initramfs", "/usr/bin/dracut", "/sbin/dracut", "/sbin/mkinitrd"),
@@ -219,7 +220,7 @@ def facts(raw: dict[str, Any], folder: Path, loader: str, disk: str) -> GuestFac
                 remedy="repair the menu in the running guest"
                 if menu
                 else "the Dom-0 held the guest's kernel, and VMware cannot: in the running guest install one "
-                "(yum install kernel; Debian: apt-get install linux-image-amd64), then run 10-survey again",
+                f"(yum install kernel; Debian: apt-get install linux-image-amd64), then run {SURVEY} again",
             )
         )
     nics = _interfaces(texts, warnings)

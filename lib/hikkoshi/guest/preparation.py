@@ -18,6 +18,7 @@ from hikkoshi.guest.edits import CACHES, INITRD_INPUTS, Edit, package_of
 from hikkoshi.guest.facts import GuestFacts, Kernel
 from hikkoshi.guest.files import clock, modprobe, pinning
 from hikkoshi.guest.version import order
+from hikkoshi.run.step import SURVEY
 
 
 class Preparation(BaseModel):
@@ -184,7 +185,7 @@ def _kernel(facts: GuestFacts, disk: hardware.Device, nic: hardware.Device) -> t
                 found=", ".join(k.version for k in facts.kernels),
                 expected="an ordinary kernel beside them",
                 remedy=f"in the running guest: {_install(facts)} {ordinary_package(facts, newest)}; leave the default boot entry "
-                "as it is, shut the guest down, then run 10-survey again",
+                f"as it is, shut the guest down, then run {SURVEY} again",
             )
         )
     able = [k for k in ordinary if all(hardware.module(d, k.claims, k.builtin) for d in (disk, nic))]
@@ -245,7 +246,7 @@ def _lacking(facts: GuestFacts, kernel: Kernel, *devices: hardware.Device) -> li
                 expected=f"{d.module} or another module that claims it",
                 remedy=f"set `vm: {{ {key}: {' or '.join(able)} }}` in the guest's parameter file, which this kernel can drive"
                 if able
-                else "install a newer ordinary kernel in the running guest, then run 10-survey again",
+                else f"install a newer ordinary kernel in the running guest, then run {SURVEY} again",
             )
         )
     return problems

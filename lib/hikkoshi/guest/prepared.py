@@ -19,6 +19,7 @@ from hikkoshi.guest.facts import GuestFacts, Kernel
 from hikkoshi.guest.files import ifcfg
 from hikkoshi.guest.preparation import Preparation, xen_lines
 from hikkoshi.progress import Progress, silent
+from hikkoshi.run.step import PLAN, PREPARE, SURVEY, Step
 
 WRITTEN = "the source is not the one that was copied, or was written to since"
 SPARE = 64 << 20  # bytes that must stay free beside the copy
@@ -28,7 +29,7 @@ class Prepared(Artefact):
     """prepared.json: what was done, and what the copy was found to be when it was read again afterwards."""
 
     filename: ClassVar[str] = "prepared.json"
-    made_by: ClassVar[str] = "30-prepare"
+    made_by: ClassVar[Step] = PREPARE
     preparation: str  # hash of the preparation that was carried out
     source: Identity
     source_digest: str = ""  # content digest of what was copied; earlier versions did not keep it
@@ -56,7 +57,7 @@ def checks(source: Origin, copy: Path) -> list[Check]:
             ok=there is not None,
             found=files.human(there.bytes) if there else "not there, or not readable",
             expected="the disk image that the plan names",
-            remedy="check that the Dom-0's disk is mounted and readable here; was the image moved? Then run 10-survey again",
+            remedy=f"check that the Dom-0's disk is mounted and readable here; was the image moved? Then run {SURVEY} again",
             where=str(source),
         ),
         worker,
@@ -83,7 +84,7 @@ def complete(copy: Path, plan: Planned | None, source: Origin) -> Check:
     survey, plan and approval are of another disk.
     """
     problem = _incomplete(copy, plan, source) if plan else "there is no plan"
-    again = "run 30-prepare and all that follows again"
+    again = f"run {PREPARE} and all that follows again"
     return Check(
         title="the prepared copy is complete",
         ok=not problem,
@@ -98,8 +99,8 @@ def complete(copy: Path, plan: Planned | None, source: Origin) -> Check:
 
 def anew(guest: str) -> str:
     """What to do where the source is another than the one that was surveyed: bytes that nobody looked at are not moved."""
-    command = f"hikkoshi run {guest} --from 10 --apply"
-    return f"begin again with 10-survey and 20-plan ({command}); then the new plan is approved"
+    command = f"hikkoshi run {guest} --from {SURVEY.number} --apply"
+    return f"begin again with {SURVEY} and {PLAN} ({command}); then the new plan is approved"
 
 
 def sampled(source: Origin) -> str:
@@ -220,7 +221,7 @@ def verify(copy: Path, preparation: Preparation) -> list[Check]:
                 ok=False,
                 found="not yet",
                 expected=str(copy),
-                remedy="run 30-prepare with mode apply",
+                remedy=f"run {PREPARE} with mode apply",
             )
         ]
     same = Identity.of(Origin.whole(copy)) == known.disk
@@ -229,8 +230,8 @@ def verify(copy: Path, preparation: Preparation) -> list[Check]:
             title="the copy is as it was when it was proved",
             ok=same,
             found="size, time and samples agree" if same else "it was changed since, or is another file",
-            expected="nobody writes to it after 30-prepare",
-            remedy="run 30-prepare again",
+            expected=f"nobody writes to it after {PREPARE}",
+            remedy=f"run {PREPARE} again",
             where=str(copy),
         ),
         *_proofs(known, preparation),
@@ -268,7 +269,7 @@ def _proofs(known: Prepared, preparation: Preparation) -> list[Check]:
     used = {i.name for i in facts.interfaces} | set(tied)  # a NIC that nothing in the guest uses may have any name
     wrong = [f"{name}: {tied.get(name) or 'none'}" for name, mac in p.macs.items() if name in used and tied.get(name) != mac]
     booted = next((k for k in facts.kernels if k.index == facts.default_kernel), kernel)
-    again = "run 10-survey, 20-plan and 30-prepare again; if it stays so, report it with prepared.json"
+    again = f"run {SURVEY}, {PLAN} and {PREPARE} again; if it stays so, report it with prepared.json"
     rows = [
         (
             "the boot menu starts the ordinary kernel",
@@ -325,7 +326,7 @@ def _kernel(facts: GuestFacts, preparation: Preparation) -> Kernel:
                 where=facts.boot_config,
                 found=", ".join(f"{k.index}: {k.version}" for k in facts.kernels),
                 expected=f"{preparation.default}: {preparation.kernel}",
-                remedy="run 10-survey and 20-plan again",
+                remedy=f"run {SURVEY} and {PLAN} again",
             )
         )
     return found

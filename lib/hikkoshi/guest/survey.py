@@ -15,6 +15,7 @@ from hikkoshi.guest import appliance
 from hikkoshi.guest.facts import GuestFacts
 from hikkoshi.params.params import Guest, Home, Site
 from hikkoshi.progress import Progress, silent
+from hikkoshi.run.step import PLAN, PREPARE, ROLLBACK, SURVEY, Step
 from hikkoshi.secret import redaction
 from hikkoshi.xen import original, root
 from hikkoshi.xen.config import XenDisk, XenGuest
@@ -24,8 +25,7 @@ class Survey(Artefact):
     """survey.json: everything that was found out about a guest, nothing decided yet."""
 
     filename: ClassVar[str] = "survey.json"
-    made_by: ClassVar[str] = "10-survey"
-    read_only: ClassVar[bool] = True
+    made_by: ClassVar[Step] = SURVEY
     xen: XenGuest
     origin: Origin
     disk: DiskFacts  # of partitions all together
@@ -62,7 +62,7 @@ def system_disk(xen: XenGuest) -> tuple[XenDisk, ...]:
             remedy="guests with several disks come in a later version. To leave the others behind: write a copy of "
             "the configuration "
             "with one disk, name it as `config` in the guest's parameters, and the guest's own file as `start_config`; "
-            "75-rollback starts the source from that. A cd-rom may stay in the configuration",
+            f"{ROLLBACK} starts the source from that. A cd-rom may stay in the configuration",
         )
     )
 
@@ -129,7 +129,7 @@ def unchanged(survey: Survey) -> Check:
     What is copied is held against the survey's content digest.
     """
     title, expected = "the source is as it was surveyed", "size and time of its last change"
-    remedy = f"shut {survey.xen.name} down, then begin again with 10-survey and 20-plan: the plan is of another disk"
+    remedy = f"shut {survey.xen.name} down, then begin again with {SURVEY} and {PLAN}: the plan is of another disk"
     try:
         now = source.together([source.facts(p.path) for p in survey.origin.parts])
     except BadInput as e:
@@ -144,7 +144,7 @@ def unchanged(survey: Survey) -> Check:
     if survey.origin.written_since(survey.writes):
         other.append("it was written to since, by the kernel's count")
     if now.kind != "file" and not other:
-        found = "a device keeps no time of its last change; 30-prepare reads all of it, and holds that against the survey"
+        found = f"a device keeps no time of its last change; {PREPARE} reads all of it, and holds that against the survey"
         return Check(
             title=title,
             ok=True,

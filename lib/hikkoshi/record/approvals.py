@@ -21,7 +21,7 @@ from hikkoshi.approval.signature import Trust, Verdict
 from hikkoshi.approval.statement import Statement
 from hikkoshi.errors import Problem
 from hikkoshi.params.params import Signing
-from hikkoshi.run.run import APPROVED
+from hikkoshi.run.step import APPROVED, CONVERT, DEPLOY
 
 REMEDY = "the runbook's own refusal was passed over: ask who did this, and how"
 SIGNS = "whoever carries this out can sign for it"  # the check's title, see hikkoshi.approval.signatory
@@ -30,8 +30,8 @@ EVER, NEVER = datetime(2000, 1, 1, tzinfo=UTC), datetime(9000, 1, 1, tzinfo=UTC)
 GOES_ON = ("start", "preflight", "verify", "evidence")  # what a run writes between its actions
 SECOND = timedelta(seconds=1)  # times in approvals are whole ones
 RESULTS = {  # {what is approved: the result that has it, its field, the step that makes it}
-    "vmdk": ("conversion.json", "vmdk_sha256", "40-convert"),
-    "machine": ("deployment.json", "instance_uuid", "60-deploy"),
+    "vmdk": ("conversion.json", "vmdk_sha256", CONVERT.id),
+    "machine": ("deployment.json", "instance_uuid", DEPLOY.id),
 }
 MOST_DAYS = 90  # that a site may let an approval count
 Known = dict[tuple[str, str], Verdict]  # {(SHA-256 of an approval, of its signature): what that is worth}

@@ -17,8 +17,8 @@ from hikkoshi.record import bag, environment, evidence, provenance, register, ru
 from hikkoshi.record.bag import Content
 from hikkoshi.record.provenance import Provenance
 from hikkoshi.run.journal import ours
-from hikkoshi.run.run import STEPS
 from hikkoshi.run.status import LastRun, runs
+from hikkoshi.run.step import REPORT, STEPS
 
 OUTCOMES = {"done": "succeeded", "failed": "failed"}
 
@@ -63,7 +63,7 @@ def of_guest(home: Home, guest: str) -> Contents:
     """The whole story so far: the reports, every result, every executed notebook, and the register."""
     folder = home.folder(guest)
     journal = _journal(folder / "journal.jsonl")
-    past = [r for r in runs(_entries(journal)) if r.step != "90-report"]
+    past = [r for r in runs(_entries(journal)) if r.step != REPORT.id]
     payload: dict[str, Content] = {}
     for report in sorted((home.outputs / "reports").glob(f"{guest}.*")):
         if report.suffix in (".html", ".pdf") and report.stem == guest and files.regular(report):
@@ -131,7 +131,7 @@ def _changed(home: Home, guest: str, step: str, journal: bytes, run: str) -> str
     """Names of the inputs that changed since a run was opened: what is sealed late is not what it was made from."""
     lines = [e for e in _entries(journal) if e.get("run") == run and e.get("event") == "open"]
     then, now = lines[0].get("inputs", {}) if lines else {}, home.inputs(guest)
-    own = [Plan.filename] if step == Plan.made_by else []
+    own = [Plan.filename] if step == Plan.made_by.id else []
     return ", ".join(name for name, digest in then.items() if name not in own and now.get(name) != digest)
 
 

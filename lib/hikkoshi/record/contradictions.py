@@ -16,11 +16,12 @@ from hikkoshi.errors import BadInput, Problem, printable
 from hikkoshi.record import approvals, bag, evidence, provenance, register
 from hikkoshi.record.approvals import Case, Known
 from hikkoshi.record.provenance import REMEDY
+from hikkoshi.run import step
 from hikkoshi.run.journal import Journal
 
 EARLIER = "sealed by an earlier version, which did not prove"
 STORY = "guest"  # the step of a record that is no run's
-PLANNING, PLAN = "20-plan", "plan.json"  # the step that makes what the others are made from
+PLANNING, PLAN = step.PLAN.id, "plan.json"  # the step that makes what the others are made from
 FORMAT = 2  # of records; the first did not say so, and is not asked for what it did not promise
 
 

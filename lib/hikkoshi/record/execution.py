@@ -26,6 +26,7 @@ from hikkoshi.record.notebook import Event, Listener, deaf
 from hikkoshi.run import byhand, lock, privacy
 from hikkoshi.run.journal import MARK, Journal
 from hikkoshi.run.run import Mode
+from hikkoshi.run.step import ROLLBACK
 from hikkoshi.secret.masking import Mask
 
 ROLLBACK_LOCK = "rollback.lock"
@@ -73,7 +74,7 @@ def execute(
     with byhand.told(home, guest, step):
         home.guest(guest)
         home.site()
-    privacy.shut(home.outputs, refuse=step != byhand.ROLLBACK)
+    privacy.shut(home.outputs, refuse=step != ROLLBACK.id)
     with contextlib.ExitStack() as stack:
         alone = _admitted(stack, home.folder(guest), step, mode)
         stop = stack.enter_context(Stop().listening())
@@ -89,7 +90,7 @@ class _Job:
     ) -> None:
         self.home, self.guest, self.step, self.mode, self.source = home, guest, step, mode, source
         self.listener, self.stop, self.alone = listener, stop, alone
-        self.rescue = step == byhand.ROLLBACK  # acts first; nothing that is only told keeps it from that
+        self.rescue = step == ROLLBACK.id  # acts first; nothing that is only told keeps it from that
         self.folder, self.runs = home.folder(guest), home.folder(guest) / "runs"
         try:
             self.runs.mkdir(exist_ok=True)
@@ -245,7 +246,7 @@ class Shelf:
 
 def _admitted(stack: contextlib.ExitStack, folder: Path, step: str, mode: Mode) -> bool:
     """Take the runner's lock. A rollback has one of its own, which it needs to have, and goes on without the other."""
-    if step != byhand.ROLLBACK:
+    if step != ROLLBACK.id:
         stack.enter_context(lock.acquire(folder / "runner.lock", f"{step} {mode}", wait=1))
         return True
     try:
@@ -295,7 +296,7 @@ def _new_run(runs: Path, step: str) -> str:
 def _keep_interrupted(runs: Path, *, apart: bool) -> None:
     """Rename what killed runs left. Nobody is at work on these: the caller holds the lock; a rollback goes on `apart`."""
     for part in runs.glob("*.part.ipynb"):
-        if apart and byhand.ROLLBACK in part.name:
+        if apart and ROLLBACK.id in part.name:
             continue
         part.rename(part.with_name(part.name.replace(".part.", ".interrupted.")))
     for torn in runs.glob("*.part.ipynb.new"):

@@ -39,6 +39,7 @@ from hikkoshi.record.register import Register
 from hikkoshi.run import lock
 from hikkoshi.run.journal import Journal
 from hikkoshi.run.lock import Asked
+from hikkoshi.run.step import REPORT
 from hikkoshi.secret import leaks
 from hikkoshi.secret.masking import Mask
 
@@ -134,7 +135,7 @@ def gone(home: Home) -> Iterator[Problem]:
 
 def complete(home: Home, guest: str) -> Check:
     """Whether the guest's newest record of its whole story is good, and holds the report as it is now."""
-    title, remedy = "the guest's story is sealed, with the report as it is now", "run 90-report again"
+    title, remedy = "the guest's story is sealed, with the report as it is now", f"run {REPORT} again"
     expected = "a signed record that holds this report"
     newest = max(folder(home, guest).glob(f"[!.]*{GUEST}"), default=None)
     if newest is None:

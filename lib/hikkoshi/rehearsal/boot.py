@@ -21,6 +21,7 @@ from hikkoshi.rehearsal.machine import CONTROLLERS, HANDED, Machine, drive
 from hikkoshi.rehearsal.outcome import Ending, Outcome
 from hikkoshi.rehearsal.screen import Screen
 from hikkoshi.rehearsal.verdict import Verdict, last_line, verdict
+from hikkoshi.run.step import SURVEY
 from hikkoshi.secret import redaction
 
 BLANK = base64.b64decode(  # a picture of one point, in the place of one on which a secret was to be read
@@ -132,7 +133,7 @@ def _bootable(
                 where=str(disk),
                 found=answer["found"],
                 expected="a Linux guest with its root file system on the disk, started by SysV init, upstart or systemd",
-                remedy="see 10-survey for what is on the disk; without the witness a rehearsal cannot vouch for the NICs",
+                remedy=f"see {SURVEY} for what is on the disk; without the witness a rehearsal cannot vouch for the NICs",
             )
         )
     unprivileged.give(overlay)

@@ -6,6 +6,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from hikkoshi.run.step import PREPARE
+
 Controller = Literal["pvscsi", "lsisas1068", "lsilogic"]
 NicModel = Literal["vmxnet3", "e1000"]
 
@@ -46,7 +48,7 @@ class Machine(BaseModel):
             return ""
         return (
             "QEMU has no LSI Logic parallel controller (53C1030): this boot ran on the SAS 1068 of the same family; "
-            "that the initrd holds mptspi is for 30-prepare to show"
+            f"that the initrd holds mptspi is for {PREPARE} to show"
         )
 
     def arguments(self, drive: str, accelerator: str, serial: Path) -> list[str]:

@@ -14,6 +14,7 @@ from hikkoshi.rehearsal.accelerator import Accelerator
 from hikkoshi.rehearsal.boot import boot, identity
 from hikkoshi.rehearsal.machine import CONTROLLERS, NICS, Machine, MachineNic
 from hikkoshi.rehearsal.outcome import Ending, Outcome, SeenNic
+from hikkoshi.run.step import CONVERT, PLAN, PREPARE, REHEARSE, SURVEY, Step
 
 FOLDER = "rehearsal"  # in the guest's folder
 SERVICES = "which services did not start"  # a check that is for a person to judge, and never red
@@ -23,7 +24,7 @@ class Control(Artefact):
     """rehearsal/before.json: the boot of the unprepared disk, and which disk that was."""
 
     filename: ClassVar[str] = "before.json"
-    made_by: ClassVar[str] = "50-rehearse"
+    made_by: ClassVar[Step] = REHEARSE
     disk: str  # its fingerprint
     plan_hash: str
     outcome: Outcome
@@ -33,7 +34,7 @@ class Rehearsal(Artefact):
     """rehearsal.json: what happened when the disk was booted as it was, and as it goes to vSphere."""
 
     filename: ClassVar[str] = "rehearsal.json"
-    made_by: ClassVar[str] = "50-rehearse"
+    made_by: ClassVar[Step] = REHEARSE
     vmdk_sha256: str
     plan_hash: str
     before: Outcome | None
@@ -151,7 +152,7 @@ def start(job: Job, *, accelerator: str, progress: Progress = silent) -> Rehears
                 where=str(job.vmdk),
                 found=f"SHA-256 {found}",
                 expected=f"SHA-256 {job.vmdk_sha256 or 'in conversion.json'}",
-                remedy="run 40-convert again; somebody or something has changed the file since",
+                remedy=f"run {CONVERT} again; somebody or something has changed the file since",
             )
         )
     outcome = boot(
@@ -172,7 +173,7 @@ def _planned(job: Job) -> _Plan:
     if job.plan is None:
         where = str(job.folder / "plan.json")
         raise Refused(
-            Problem(what="there is no plan to rehearse by", where=where, expected="plan.json", remedy="run 20-plan first")
+            Problem(what="there is no plan to rehearse by", where=where, expected="plan.json", remedy=f"run {PLAN} first")
         )
     return job.plan
 
@@ -190,7 +191,7 @@ def checks(rehearsal: Rehearsal | None, machine: Machine | None) -> list[Check]:
                 ok=False,
                 found="not yet",
                 expected="rehearsal.json and plan.json",
-                remedy="run 50-rehearse",
+                remedy=f"run {REHEARSE}",
                 later=True,
             )
         ]
@@ -211,7 +212,7 @@ def checks(rehearsal: Rehearsal | None, machine: Machine | None) -> list[Check]:
             ok=bool(after.kernel) and "xen" not in after.kernel,
             found=after.kernel or "it did not tell",
             expected="a kernel without xen in its name",
-            remedy="see `default` in the boot loader's configuration (30-prepare changes it)",
+            remedy=f"see `default` in the boot loader's configuration ({PREPARE} changes it)",
         ),
         Check(
             title="its root file system is mounted",
@@ -225,7 +226,7 @@ def checks(rehearsal: Rehearsal | None, machine: Machine | None) -> list[Check]:
             ok=whole == count,
             found=f"{whole}/{count}" + (": " + "; ".join(wrong) if wrong else ""),
             expected=f"{count}/{count}",
-            remedy="30-prepare ties names to MACs: HWADDR in ifcfg-*, aliases in modprobe.conf, udev's rules, "
+            remedy=f"{PREPARE} ties names to MACs: HWADDR in ifcfg-*, aliases in modprobe.conf, udev's rules, "
             "systemd's link files",
         ),
         Check(
@@ -240,7 +241,7 @@ def checks(rehearsal: Rehearsal | None, machine: Machine | None) -> list[Check]:
             ok=after.disk_unchanged,
             found="the same before and after" if after.disk_unchanged else "changed while it was rehearsed",
             expected="the same before and after",
-            remedy="something else writes to it: find out what, then run 40-convert again",
+            remedy=f"something else writes to it: find out what, then run {CONVERT} again",
         ),
     ]
 
@@ -297,11 +298,11 @@ def preflight(job: Job, accelerator: Accelerator) -> list[Check]:
             ok=machine is not None,
             found="plan.json" if machine else "none",
             expected="plan.json",
-            remedy="run 20-plan",
+            remedy=f"run {PLAN}",
             later=True,
         ),
-        _file("the unprepared disk is there", job.source, "run 10-survey again; was the image moved?"),
-        _file("the converted disk is there", job.vmdk, "run 40-convert in apply mode"),
+        _file("the unprepared disk is there", job.source, f"run {SURVEY} again; was the image moved?"),
+        _file("the converted disk is there", job.vmdk, f"run {CONVERT} in apply mode"),
         _qemu(wants),
         _guestfs(),
         Check(title="what the boots run on", ok=True, found=f"{accelerator.name}: {accelerator.reason}"),

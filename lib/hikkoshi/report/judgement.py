@@ -10,7 +10,7 @@ from hikkoshi.report.language import Gettext
 from hikkoshi.report.openpoints import step_name
 from hikkoshi.report.standing import measured, misplaced
 from hikkoshi.report.story import Story
-from hikkoshi.run.run import STEPS
+from hikkoshi.run.step import CUTOVER, DEPLOY, REPORT, ROLLBACK, STEPS
 
 Level = Literal["good", "open", "bad"]
 Rule = tuple[bool, Level, str]
@@ -21,7 +21,7 @@ def verdict(story: Story, _: Gettext = str) -> tuple[Level, str]:
     last = story.last
     if last is None:
         return "open", _("Nothing has been done yet.")
-    todo = next((s for s in STEPS if s not in story.done), "90-report")
+    todo = next((s for s in STEPS if s not in story.done), REPORT.id)
     rules = (*_dangers(story, _), *_last_run(story, _), *_ways(story, _))
     level, words = next((level, words) for true, level, words in rules if true)
     return level, words.format(step=step_name(last.step, _), next=step_name(todo, _))
@@ -31,7 +31,7 @@ def _dangers(story: Story, _: Gettext) -> tuple[Rule, ...]:
     """What somebody has to act upon, whatever was run last."""
     serves, move, found = story.cutover is not None, standing.moved(story), measured(story)
     slow = found is not None and standing.slow(found, "regressed")
-    lost = not serves and move is not None and move.step == "70-cutover"
+    lost = not serves and move is not None and move.step == CUTOVER.id
     return (
         (standing.half_rolled_back(story), "bad", _("A rollback was begun and did not end: look where it serves.")),
         (serves and bool(misplaced(story)), "bad", _("In service on vSphere, and not every NIC is on its segment.")),
@@ -63,7 +63,7 @@ def _last_run(story: Story, _: Gettext) -> tuple[Rule, ...]:
 def _ways(story: Story, _: Gettext) -> tuple[Rule, ...]:
     """How far it has come, where nothing is wrong. Good is only what is proved."""
     serves, tried = story.cutover is not None, story.rehearsal is not None
-    deployed = "60-deploy" in story.done
+    deployed = DEPLOY.id in story.done
     return (
         (standing.rolled_back(story), "open", _("Rolled back: in service under Xen.")),
         (serves and not standing.observed(story), "open", _("In service on vSphere; its network was not measured.")),
@@ -87,8 +87,8 @@ def service(story: Story, _: Gettext = str) -> str:
     if move is None:
         return _("Until now the move has not taken the guest out of service under Xen.")
     told = [] if standing.rolled_back(story) else [_("Look whether it serves under Xen before anything else.")]
-    before = standing.newest(story, "70-cutover")
-    if move.step == "75-rollback" and before:
+    before = standing.newest(story, CUTOVER.id)
+    if move.step == ROLLBACK.id and before:
         time = f"{before.when:%Y-%m-%d %H:%M} UTC"
         told.append(_("What was written in vSphere since {time} is not in the guest under Xen.").format(time=time))
     return " ".join(told)

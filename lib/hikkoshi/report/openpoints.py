@@ -9,32 +9,20 @@ from hikkoshi.report import standing
 from hikkoshi.report.language import Gettext, told
 from hikkoshi.report.standing import measured
 from hikkoshi.report.story import Story
-from hikkoshi.run.status import MEASURED, UNSEALED
+from hikkoshi.run.status import UNSEALED
+from hikkoshi.run.step import CUTOVER, MEASURED, NETPERF, OFFLOADS, ROLLBACK, STEPS
 
 ERROR = re.compile(r"(?:[A-Z]\w+: )?(.*)")  # what a run failed with: the name of its kind, for programs, and its words
 
 
-def nouns(_: Gettext = str) -> dict[str, str]:
-    """{step: what it is called in a sentence}."""
-    return {
-        "10-survey": _("survey"),
-        "20-plan": _("plan"),
-        "30-prepare": _("preparation"),
-        "40-convert": _("conversion"),
-        "50-rehearse": _("rehearsal"),
-        "60-deploy": _("deployment"),
-        "70-cutover": _("cut-over"),
-        "75-rollback": _("rollback"),
-        "80-netperf": _("measurement of the speed"),
-        "85-offloads": _("remedy"),
-        "90-report": _("report"),
-    }
+def noun(step: str, _: Gettext = str) -> str:
+    """What a step is called in a sentence."""
+    return _(STEPS[step].noun)
 
 
 def step_name(step: str, _: Gettext = str) -> str:
     """A step by its number and what it does."""
-    known = nouns(_)
-    return _("{step} ({title})").format(step=step, title=known[step]) if step in known else step
+    return _("{step} ({title})").format(step=step, title=noun(step, _)) if step in STEPS else step
 
 
 def speed(series: Series, _: Gettext = str) -> str:
@@ -118,7 +106,7 @@ def _not_done(story: Story, _: Gettext) -> Iterator[str]:
         how = standing.standing(story, step)
         quiet = how in ("never", "planned only") and step.step in MEASURED  # what that leaves open is told apart
         past = step.run is not None and how != "taken back" and not standing.in_force(story, step.run)
-        if how not in said or quiet or past or (step.step == "75-rollback" and how in ("never", "planned only")):
+        if how not in said or quiet or past or (step.step == ROLLBACK.id and how in ("never", "planned only")):
             continue
         words = said[how].format(step=step_name(step.step, _))
         error = ERROR.match(step.run.error.partition("\n")[0]) if step.run and standing.state(step.run) == "failed" else None
@@ -128,7 +116,7 @@ def _not_done(story: Story, _: Gettext) -> Iterator[str]:
 
 def _not_seen(story: Story, _: Gettext) -> Iterator[str]:
     """What the person who cut over answers for, because nobody could see it from here."""
-    last = standing.newest(story, "70-cutover")
+    last = standing.newest(story, CUTOVER.id)
     if story.cutover and last and last.id in story.unseen:
         yield _("That the source is off was not seen from here.")
 
@@ -145,7 +133,8 @@ def _not_measured(story: Story, _: Gettext) -> Iterator[str]:
     yield from _outage(story, _)
     since = measured(story)
     if since is None:
-        yield _("Whether the guest slows its network down was not measured since the cut-over: that is for 80-netperf.")
+        words = _("Whether the guest slows its network down was not measured since the cut-over: that is for {step}.")
+        yield words.format(step=NETPERF)
     elif since.series.verdict != "recovered":
         yield _("The network is not proved to be as fast as without the guest: {found}.").format(found=speed(since.series, _))
     for name, series in (since.segments if since else {}).items():
@@ -197,7 +186,7 @@ def _lro(story: Story, _: Gettext) -> Iterator[str]:
     if story.plan and story.plan.forwards and not (found and found.series.verdict == "recovered"):
         words = _("The guest forwards packets: receive offload (LRO) has to be off on its NICs, or it may be slow.")
         if story.remedy:
-            words += " " + _("85-offloads has carried its remedy out.")
+            words += " " + _("{step} has carried its remedy out.").format(step=OFFLOADS)
         yield words
 
 

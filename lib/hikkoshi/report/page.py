@@ -14,10 +14,11 @@ from hikkoshi.network.remedy.remedy import Applied
 from hikkoshi.report import standing
 from hikkoshi.report.judgement import Level, service, verdict
 from hikkoshi.report.language import Gettext, told
-from hikkoshi.report.openpoints import notes, nouns, open_points, speed
+from hikkoshi.report.openpoints import notes, noun, open_points, speed
 from hikkoshi.report.pictures import out_for
 from hikkoshi.report.standing import measured
 from hikkoshi.report.story import Span, Story
+from hikkoshi.run.step import CUTOVER, NETPERF, OFFLOADS, ROLLBACK, STEPS
 
 MOST_SEGMENTS = 12  # on the first page; all of them stand in the appendix
 MOST_CHANGES = 7
@@ -138,18 +139,6 @@ def first(story: Story, _: Gettext = str) -> Page:
 
 def times(story: Story, _: Gettext = str) -> Iterator[Moment]:
     """When the guest was surveyed, planned, … cut over, and how long each took."""
-    names = {
-        "10-survey": _("surveyed"),
-        "20-plan": _("planned"),
-        "30-prepare": _("prepared (a copy)"),
-        "40-convert": _("converted"),
-        "50-rehearse": _("rehearsed"),
-        "60-deploy": _("deployed"),
-        "70-cutover": _("cut over"),
-        "75-rollback": _("rolled back"),
-        "80-netperf": _("speed measured"),
-        "85-offloads": _("cause named, remedied"),
-    }
     said = {
         "failed": _("{what}: failed"),
         "interrupted": _("{what}: interrupted"),
@@ -170,23 +159,23 @@ def times(story: Story, _: Gettext = str) -> Iterator[Moment]:
     given = sorted(counted, key=lambda a: a[1])
     for step in story.steps:
         begun = step.did.begun if step.did else None
-        if begun and step.step < "70-cutover":
+        if begun and step.step < CUTOVER.id:
             begun = begun.replace(microsecond=0)  # an approval is told to the second: with these, the step was first
-        while given and (given[0][1] < begun if begun else step.step == "70-cutover"):
+        while given and (given[0][1] < begun if begun else step.step == CUTOVER.id):
             who, approved = given.pop(0)
             yield Moment(_("approved by {who}").format(who=who), approved.strftime(MINUTE), "–")
-        if step.run is None and step.step in ("75-rollback", "80-netperf", "85-offloads"):
+        if step.run is None and step.step in (ROLLBACK.id, NETPERF.id, OFFLOADS.id):
             continue
         if step.run is None or step.did is None:
-            yield Moment(names[step.step], _("not done yet"), "–")
+            yield Moment(_(STEPS[step.step].done), _("not done yet"), "–")
             continue
         how = standing.standing(story, step)
         if how in UNSEEN:
             continue  # its run did nothing: a guest whose parameters have no `measurement`
-        if step.step == "85-offloads" and how not in UNDONE and not standing.remedied(story):
+        if step.step == OFFLOADS.id and how not in UNDONE and not standing.remedied(story):
             what = _("cause looked for")
         else:
-            what = nouns(_)[step.step] if how in UNDONE else names[step.step]  # "rolled back, planned only" would mislead
+            what = noun(step.step, _) if how in UNDONE else _(STEPS[step.step].done)  # "rolled back, planned only" would mislead
         yield Moment(said.get(how, "{what}").format(what=what), minute(step.did), took(step.did.seconds, _))
     for who, approved in given:
         yield Moment(_("approved by {who}").format(who=who), approved.strftime(MINUTE), "–")

@@ -11,9 +11,10 @@ from hikkoshi import files, tool
 from hikkoshi.check import Check
 from hikkoshi.errors import ToolFailed
 from hikkoshi.rehearsal import unprivileged
+from hikkoshi.run.step import REPORT
 
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome")  # Debian and Red Hat, older Ubuntu, Google's own
-REMEDY = "install Chromium and fonts-noto-cjk (Debian, Ubuntu: `make setup`), then run 90-report again; the HTML prints too"
+REMEDY = f"install Chromium and fonts-noto-cjk (Debian, Ubuntu: `make setup`), then run {REPORT} again; the HTML prints too"
 TITLE, EXPECTED = "the report is there as PDF", "a PDF, whole to its end"
 LIMIT = 120  # seconds
 OPTIONS = (

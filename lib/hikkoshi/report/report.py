@@ -19,8 +19,8 @@ from hikkoshi.report.standing import moved, rehearsed
 from hikkoshi.report.story import Story, gather, sources
 from hikkoshi.report.story import told as runs_told
 from hikkoshi.run.journal import Journal
-from hikkoshi.run.run import READ_ONLY
 from hikkoshi.run.status import runs
+from hikkoshi.run.step import PLAN, READ_ONLY, REPORT, SURVEY
 from hikkoshi.secret.masking import Mask
 
 TEMPLATE = "report.html.j2"
@@ -43,6 +43,9 @@ def write(home: Home, guest: str) -> Path:
     text = _template(lang).render(
         lang=lang,
         read_only=READ_ONLY,
+        SURVEY=SURVEY,
+        PLAN=PLAN,
+        REPORT=REPORT,
         story=story,
         made=datetime.now(UTC),
         page=page.first(story, _),
@@ -86,7 +89,7 @@ def complete(home: Home, guest: str) -> Check:
         ok=not found,
         found=found or f"{len(wanted)} results and runs, {files.human(report.stat().st_size)}",
         expected="the hash of every result and the last run of every step",
-        remedy="run 90-report again",
+        remedy=f"run {REPORT} again",
         where=str(report),
     )
 

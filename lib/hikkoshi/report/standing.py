@@ -7,8 +7,8 @@ from hikkoshi.network.compare.statistics import Verdict
 from hikkoshi.network.diagnosis import aggregation
 from hikkoshi.rehearsal.outcome import Ending
 from hikkoshi.report.story import StepStory, Story
-from hikkoshi.run.run import READ_ONLY
-from hikkoshi.run.status import MEASURED, LastRun, State
+from hikkoshi.run.status import LastRun, State
+from hikkoshi.run.step import CUTOVER, MEASURED, NETPERF, READ_ONLY, ROLLBACK
 from hikkoshi.steps.observation import targets
 from hikkoshi.steps.throughput import UNFINISHED, Measured, is_verdict
 
@@ -29,7 +29,7 @@ Standing = (
     ]
     | Unseen
 )
-MOVES = ("70-cutover", "75-rollback")
+MOVES = (CUTOVER.id, ROLLBACK.id)
 MISPLACED = ("wrong", "unknown", "conflicting")  # verdicts on a NIC that is seen not to be where it belongs
 
 
@@ -56,13 +56,13 @@ def state(run: LastRun) -> State:
 def _overtaken(story: Story, run: LastRun) -> Standing:
     """How a step that was done stands after what was done since."""
     later = overtaken(story, run)
-    if run.step == "75-rollback":
-        return "cut over again" if any(r.step == "70-cutover" and state(r) == "done" for r in later) else "done"
-    if run.step == "70-cutover":
-        return "taken back" if any(r.step == "75-rollback" for r in later) else "done"
+    if run.step == ROLLBACK.id:
+        return "cut over again" if any(r.step == CUTOVER.id and state(r) == "done" for r in later) else "done"
+    if run.step == CUTOVER.id:
+        return "taken back" if any(r.step == ROLLBACK.id for r in later) else "done"
     if run.step in MEASURED:
         before = [r for r in story.past if r.step in MOVES and begun(story, r) and r not in later]
-        if not before or before[-1].step == "75-rollback":
+        if not before or before[-1].step == ROLLBACK.id:
             return "before the move"
         return "of an earlier cut-over" if later else "done"
     return "done"
@@ -104,7 +104,7 @@ def refused(story: Story, run: LastRun) -> bool:
 def half_rolled_back(story: Story) -> bool:
     """Whether a rollback was begun and ended before the machine in vSphere was out of service, as far as is known."""
     last = moved(story)
-    if last is None or last.step != "75-rollback" or state(last) == "done":
+    if last is None or last.step != ROLLBACK.id or state(last) == "done":
         return False
     return story.cutover is not None or last.id not in story.reached
 
@@ -112,24 +112,24 @@ def half_rolled_back(story: Story) -> bool:
 def taken_out(story: Story) -> bool:
     """Whether a rollback took the machine in vSphere out of service, and was not seen to bring the guest back under Xen."""
     last = moved(story)
-    return last is not None and last.step == "75-rollback" and state(last) != "done" and not half_rolled_back(story)
+    return last is not None and last.step == ROLLBACK.id and state(last) != "done" and not half_rolled_back(story)
 
 
 def rolled_back(story: Story) -> bool:
     """Whether the last move was a rollback that came to its end."""
     last = moved(story)
-    return last is not None and last.step == "75-rollback" and state(last) == "done" and story.cutover is None
+    return last is not None and last.step == ROLLBACK.id and state(last) == "done" and story.cutover is None
 
 
 def unplugged(story: Story) -> bool:
     """Whether the machine in vSphere was never put into service, or was seen to be taken out of it."""
     last = moved(story)
-    return story.cutover is None and (last is None or (last.step == "75-rollback" and not half_rolled_back(story)))
+    return story.cutover is None and (last is None or (last.step == ROLLBACK.id and not half_rolled_back(story)))
 
 
 def unfinished(story: Story) -> bool:
     """Whether the last cut-over of a guest in service did not come to its end."""
-    last = newest(story, "70-cutover")
+    last = newest(story, CUTOVER.id)
     return last is not None and state(last) != "done"
 
 
@@ -168,7 +168,7 @@ def measured(story: Story) -> Measured | None:
 def found_out(story: Story, run: LastRun) -> bool:
     """Whether a run ended red for what it measured alone: its series came to its end, and all else was as it should be."""
     red = story.red.get(run.id, ())
-    return run.step == "80-netperf" and bool(red) and all(map(is_verdict, red)) and _decided(story)
+    return run.step == NETPERF.id and bool(red) and all(map(is_verdict, red)) and _decided(story)
 
 
 def slow(found: Measured, *verdicts: Verdict) -> bool:

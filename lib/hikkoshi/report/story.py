@@ -24,8 +24,8 @@ from hikkoshi.record import register
 from hikkoshi.record.register import Line
 from hikkoshi.rehearsal.rehearsal import Rehearsal
 from hikkoshi.run.journal import Journal
-from hikkoshi.run.run import APPROVED, STEPS
 from hikkoshi.run.status import LastRun, done, runs
+from hikkoshi.run.step import APPROVED, CUTOVER, PLAN, REPORT, STEPS
 from hikkoshi.steps.observation import Wiring
 from hikkoshi.steps.offloads import Offloads
 from hikkoshi.steps.throughput import Throughput
@@ -162,7 +162,7 @@ def gather(home: Home, guest: str) -> Story:
     begun = frozenset(e["run"] for e in entries if e["event"] in ("start", "step", "verify"))
     needed = [_Need.of(r, entries, plan) for r in past if r.step in APPROVED and r.mode == "apply" and r.id in begun]
     approvals = _Approvals(home, guest, plan)
-    steps = tuple(_step(s, told(past).get(s), past, entries, folder) for s in STEPS if s != "90-report")
+    steps = tuple(_step(s, told(past).get(s), past, entries, folder) for s in STEPS if s != REPORT.id)
 
     def since(found: M | None) -> M | None:
         """What was measured of the machine as it serves now; of an earlier cut-over it proves nothing."""
@@ -190,9 +190,9 @@ def gather(home: Home, guest: str) -> Story:
         remedy=applied if since(offloads) else None,  # remedy.json itself does not say of which cut-over it is
         approvals=tuple(approvals.then(needed)),
         present=approvals.now(),
-        subject=next((n.subject for n in reversed(needed) if n.step == "70-cutover" and cutover), approvals.subject()),
-        cutover_approved=any(not a.flaw for n in needed if n.step == "70-cutover" for a in approvals.at(n)),
-        past=tuple(r for r in past if r.step != "90-report"),
+        subject=next((n.subject for n in reversed(needed) if n.step == CUTOVER.id and cutover), approvals.subject()),
+        cutover_approved=any(not a.flaw for n in needed if n.step == CUTOVER.id for a in approvals.at(n)),
+        past=tuple(r for r in past if r.step != REPORT.id),
         begun=begun,
         reached=frozenset(
             e["run"] for e in entries if e["event"] == "step" and e.get("state") in ("done", "already") and not unseen(e)
@@ -207,7 +207,7 @@ def gather(home: Home, guest: str) -> Story:
         },
         changed={e["of"]: e["changed"] for e in entries if e["event"] == "sealed" and "changed" in e},
         register=tuple(x for x in register.of(home).lines() if x.guest == guest),
-        last=next((r for r in reversed(past) if r.step != "90-report"), None),
+        last=next((r for r in reversed(past) if r.step != REPORT.id), None),
         unreadable=tuple(unreadable),
     )
 
@@ -221,7 +221,7 @@ def sources(folder: Path) -> tuple[Source, ...]:
 
 def told(past: Sequence[LastRun]) -> dict[str, LastRun]:
     """{step: the run that a report tells of}: the newest that acted, else the newest."""
-    chosen = {r.step: r for r in past if r.step != "90-report"}
+    chosen = {r.step: r for r in past if r.step != REPORT.id}
     return chosen | {r.step: r for r in past if r.mode == "apply" and r.step in chosen}
 
 
@@ -241,7 +241,7 @@ def _step(step: str, run: LastRun | None, past: Sequence[LastRun], entries: Sequ
     worked = [r for r in past if r.step == step and r.id in acted]
     return StepStory(
         step=step,
-        title=STEPS[step],
+        title=STEPS[step].title,
         run=run,
         seconds=span.seconds if span else 0,
         begun=span.begun if span else None,
@@ -273,7 +273,7 @@ class _Need:
         """
         lines = [n for n, e in enumerate(entries) if e.get("run") == run.id]
         first = next((n for n in lines if entries[n]["event"] == "start"), lines[0])
-        listed = (a for e in entries[:first] if e["event"] == "evidence" and e.get("step") == "20-plan" for a in e["artefacts"])
+        listed = (a for e in entries[:first] if e["event"] == "evidence" and e.get("step") == PLAN.id for a in e["artefacts"])
         hashes = [a["sha256"] for a in listed if Path(a["file"]).name == Plan.filename]
         when = datetime.fromisoformat(entries[first]["time"])
         known = next((e for e in entries if e.get("run") == run.id and e["event"] == "permitted"), None)

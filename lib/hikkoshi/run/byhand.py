@@ -14,9 +14,9 @@ from typing import Any
 from hikkoshi.errors import BadInput, HikkoshiError, Problem
 from hikkoshi.params.params import Home
 from hikkoshi.run import confirmation
+from hikkoshi.run.step import ROLLBACK
 
-ROLLBACK = "75-rollback"
-AGAIN = "hikkoshi run {} --only 75 --apply"
+AGAIN = f"hikkoshi run {{}} --only {ROLLBACK.number} --apply"
 
 
 def machine(home: Home, guest: str) -> str:
@@ -58,7 +58,7 @@ def told(home: Home, guest: str, step: str) -> Iterator[None]:
     try:
         yield
     except BadInput as e:
-        if step != ROLLBACK or not home.folder(guest).is_dir():
+        if step != ROLLBACK.id or not home.folder(guest).is_dir():
             raise
         raise BadInput(*e.problems, order(home, guest, "the parameters cannot be used", confirm=False)) from None
 

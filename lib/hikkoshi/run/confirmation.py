@@ -13,6 +13,7 @@ from pydantic import AwareDatetime
 from hikkoshi.artefact import Artefact
 from hikkoshi.check import Check
 from hikkoshi.errors import BadInput
+from hikkoshi.run.step import ROLLBACK, Step
 
 VALID = timedelta(minutes=30)
 
@@ -21,7 +22,7 @@ class Confirmation(Artefact):
     """machine-off.json: who has seen that the machine is off, and when."""
 
     filename: ClassVar[str] = "machine-off.json"
-    made_by: ClassVar[str] = "75-rollback"
+    made_by: ClassVar[Step] = ROLLBACK
     guest: str
     machine: str  # its name, as the person typed it
     by: str  # USER@HOST

@@ -52,12 +52,12 @@ def gap(folder: Path) -> Gap | None:
         try:
             known = kind.find(folder)
         except BadInput:
-            return Gap(kind.made_by, f"{kind.filename} cannot be read")
+            return Gap(kind.made_by.id, f"{kind.filename} cannot be read")
         if known is None:
-            return Gap(kind.made_by)
+            return Gap(kind.made_by.id)
         way.found[kind] = known
         if why := flaw(way):
-            return Gap(kind.made_by, why)
+            return Gap(kind.made_by.id, why)
     return None
 
 

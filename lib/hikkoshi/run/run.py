@@ -29,24 +29,10 @@ from hikkoshi.params.params import Guest, Home, Site
 from hikkoshi.run import byhand, confirmation, lock, privacy, turn
 from hikkoshi.run.deadline import deadline
 from hikkoshi.run.journal import Journal
+from hikkoshi.run.step import APPROVED, READ_ONLY, ROLLBACK, STEPS
 from hikkoshi.run.turn import Turn
 from hikkoshi.secret import masking
 
-STEPS = {
-    "10-survey": "what the guest is",
-    "20-plan": "what it will become",
-    "30-prepare": "make a copy bootable on VMware",
-    "40-convert": "disk to streamOptimized VMDK",
-    "50-rehearse": "boot that VMDK on VMware-like hardware",
-    "60-deploy": "import into vSphere, NICs disconnected",
-    "70-cutover": "connect and power on",
-    "75-rollback": "source back in service",
-    "80-netperf": "is it as fast as without the guest between?",
-    "85-offloads": "name the cause, remedy it, prove it",
-    "90-report": "the guest's whole story",
-}
-APPROVED = ("70-cutover", "85-offloads")  # in apply, nothing is done in these without an approval; going back needs none
-READ_ONLY = ("10-survey", "20-plan", "90-report")  # steps that have no plan and apply: running them does them
 PARAMETERS = ("guest", "mode", "home")
 ALL_THE_SAME = "The rollback goes on all the same."  # nothing may stand between a person and the way back
 Mode = Literal["plan", "apply"]
@@ -332,7 +318,7 @@ def open_run(step: str, names: Mapping[str, Any], *, wait: float = 15) -> Run:
             )
         )
     mode: Mode = "apply" if wish == "apply" else "plan"
-    rollback = step == byhand.ROLLBACK
+    rollback = step == ROLLBACK.id
     with byhand.told(home, values["guest"], step):
         guest, site = home.guest(values["guest"]), home.site()
     privacy.shut(home.outputs, refuse=not rollback)

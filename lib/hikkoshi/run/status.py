@@ -15,13 +15,22 @@ from hikkoshi.errors import BadInput
 from hikkoshi.params.params import Home
 from hikkoshi.run import lock, reach
 from hikkoshi.run.journal import Journal
-from hikkoshi.run.run import APPROVED, READ_ONLY, STEPS
+from hikkoshi.run.step import (
+    APPROVED,
+    CUTOVER,
+    FORWARD,
+    MEASURED,
+    NETPERF,
+    OFFLOADS,
+    ON_REQUEST,
+    READ_ONLY,
+    REPORT,
+    ROLLBACK,
+    STEPS,
+)
 from hikkoshi.vsphere.cutover import CutOver
 from hikkoshi.xen import dom0
 
-ON_REQUEST = ("70-cutover", "75-rollback", "80-netperf", "85-offloads", "90-report")  # never a part of a plain `hikkoshi run`
-FORWARD = ("10-survey", "20-plan", "30-prepare", "40-convert", "50-rehearse", "60-deploy", "70-cutover")
-MEASURED = ("80-netperf", "85-offloads")  # of the guest in service
 UNSEALED = "not sealed: "  # how the error of a run begins that did its work, and of which there is no record
 State = Literal["never", "running", "done", "failed", "interrupted"] | Unseen
 
@@ -98,7 +107,7 @@ def papers(home: Home) -> list[dict[str, str]]:
         report = home.outputs / "reports" / f"{guest}.html"
         folder = home.outputs / "records" / guest
         records = [p for p in folder.glob("*") if p.is_dir() and not p.name.startswith(".")]
-        there = str(report) if report.is_file() else "not written yet: 90-report writes it"
+        there = str(report) if report.is_file() else f"not written yet: {REPORT} writes it"
         rows.append({"guest": guest, "report": there, "records": str(len(records)), "in": str(folder)})
     return rows
 
@@ -157,9 +166,9 @@ def done(past: Sequence[LastRun]) -> list[str]:
     """
     last = {r.step: r for r in past if r.mode == "apply" or r.step in READ_ONLY}
     steps = [s for s in STEPS if s in last and last[s].state == "done" and not last[s].unseen]
-    forward, back = last.get("70-cutover"), last.get("75-rollback")
+    forward, back = last.get(CUTOVER.id), last.get(ROLLBACK.id)
     if forward and back:
-        undone = ("70-cutover", *MEASURED, "90-report") if past.index(back) > past.index(forward) else ("75-rollback",)
+        undone = (CUTOVER.id, *MEASURED, REPORT.id) if past.index(back) > past.index(forward) else (ROLLBACK.id,)
         steps = [s for s in steps if s not in undone]
     return [s for s in steps if not (forward and s in MEASURED and past.index(last[s]) < past.index(forward))]
 
@@ -217,10 +226,10 @@ def _record(folder: Path, run: str) -> str:
 def _next(home: Home, guest: str, past: Sequence[LastRun]) -> str:
     last = past[-1]
     served = (home.folder(guest) / CutOver.filename).exists()
-    slow = last.step == "80-netperf" and last.state == "failed" and "regressed" in last.error  # it was measured well
+    slow = last.step == NETPERF.id and last.state == "failed" and "regressed" in last.error  # it was measured well
     if slow and served:  # under Xen nothing is changed
-        return _command(home, guest, "85-offloads", True)
-    if last.step == "75-rollback" and f"{dom0.A_PERSON} start" in last.error:  # and vSphere's part is done
+        return _command(home, guest, OFFLOADS.id, True)
+    if last.step == ROLLBACK.id and f"{dom0.A_PERSON} start" in last.error:  # and vSphere's part is done
         return f"look on the Dom-0 whether {guest} runs, else start it there; no run can see that, do not repeat 75"
     gap = None if served else reach.gap(home.folder(guest))
     earlier = gap is not None and last.mode == "apply" and list(STEPS).index(gap.step) < list(STEPS).index(last.step)
@@ -232,13 +241,13 @@ def _next(home: Home, guest: str, past: Sequence[LastRun]) -> str:
         return _to_fill(home, guest, gap, last)
     ready = done(past)
     # 85 is for what 80 found to be slow, and neither is for a guest whose network is not measured
-    needless = MEASURED if home.guest(guest).measurement is None else ("85-offloads",) if "80-netperf" in ready else ()
-    after = [s for s in ("70-cutover", *MEASURED) if s not in ready and s not in needless] if served else ["70-cutover"]
+    needless = MEASURED if home.guest(guest).measurement is None else (OFFLOADS.id,) if NETPERF.id in ready else ()
+    after = [s for s in (CUTOVER.id, *MEASURED) if s not in ready and s not in needless] if served else [CUTOVER.id]
     report = home.outputs / "reports" / f"{guest}.html"
-    if not after and last.step == "90-report" and report.is_file():  # nothing was run since it was written
+    if not after and last.step == REPORT.id and report.is_file():  # nothing was run since it was written
         return f"read {report}"
-    words = _command(home, guest, after[0] if after else "90-report", True)
-    return f"stay with Xen, or: {words}" if last.step == "75-rollback" else words
+    words = _command(home, guest, after[0] if after else REPORT.id, True)
+    return f"stay with Xen, or: {words}" if last.step == ROLLBACK.id else words
 
 
 def _to_fill(home: Home, guest: str, gap: reach.Gap, last: LastRun) -> str:
@@ -246,17 +255,17 @@ def _to_fill(home: Home, guest: str, gap: reach.Gap, last: LastRun) -> str:
     words = _command(home, guest, gap.step, True)
     if gap.why:  # it was carried out once: what follows is carried out again, too
         words = f"{words.removesuffix(' --apply')} --apply  # {gap.why}"
-    if last.step == "75-rollback" and last.mode == "apply":
+    if last.step == ROLLBACK.id and last.mode == "apply":
         return f"stay with Xen, or: {words}"
-    if last.step == "70-cutover" and last.mode == "apply":
-        return f"{words}. Was it shut down for 70? {_command(home, guest, '75-rollback', True)} starts it again"
+    if last.step == CUTOVER.id and last.mode == "apply":
+        return f"{words}. Was it shut down for 70? {_command(home, guest, ROLLBACK.id, True)} starts it again"
     return words
 
 
 def _half_back(past: Sequence[LastRun]) -> LastRun | None:
     """A rollback that was applied and did not end well, where no cut-over came after it and it does not wait for a person."""
-    last = next((r for r in reversed(past) if r.mode == "apply" and r.step in ("70-cutover", "75-rollback")), None)
-    half = last is not None and last.step == "75-rollback" and last.state in ("failed", "interrupted")
+    last = next((r for r in reversed(past) if r.mode == "apply" and r.step in (CUTOVER.id, ROLLBACK.id)), None)
+    half = last is not None and last.step == ROLLBACK.id and last.state in ("failed", "interrupted")
     return last if last and half and not last.unsealed and f"{dom0.A_PERSON} start" not in last.error else None
 
 

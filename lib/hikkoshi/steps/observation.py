@@ -25,6 +25,7 @@ from hikkoshi.network.wiring.fingerprint import Fingerprint
 from hikkoshi.network.wiring.wiring import Witness, together
 from hikkoshi.params.params import Guest, Home, Measurement, Site
 from hikkoshi.progress import Progress, silent
+from hikkoshi.run.step import CUTOVER, ROLLBACK, Step
 from hikkoshi.steps.throughput import LISTEN, unmeasured
 from hikkoshi.vsphere.cutover import CutOver
 
@@ -35,7 +36,7 @@ class Wiring(Artefact):
     """wiring.json: on which segment each NIC of the guest was seen from inside, since it was put into service."""
 
     filename: ClassVar[str] = "wiring.json"
-    made_by: ClassVar[str] = "70-cutover"
+    made_by: ClassVar[Step] = CUTOVER
     run: str  # that looked
     since: str  # when the guest was put into service, as cutover.json has it
     witness: Witness
@@ -102,7 +103,7 @@ class Observation:
             ok=known is not None and ended,
             found=known.file if known else "not yet",
             expected=Outages.filename,
-            remedy="run 70-cutover in apply",
+            remedy=f"run {CUTOVER} in apply",
             where=str(self._folder),
             later=True,
         )
@@ -147,7 +148,7 @@ class Observation:
             ok=found is not None,
             found=told,
             expected="a verdict on every NIC",
-            remedy="run 70-cutover in apply",
+            remedy=f"run {CUTOVER} in apply",
             later=True,
         )
 
@@ -297,6 +298,6 @@ def _answering(shell: Host, progress: Progress, limit: float) -> None:
             expected="a shell, once the guest has started",
             remedy="look at the guest's console in the vSphere client. Has it started? Then the NIC over which you "
             "reach it may be on "
-            "a wrong segment: put that one right first, and run this again. Has it not? 75-rollback",
+            f"a wrong segment: put that one right first, and run this again. Has it not? {ROLLBACK}",
         )
     )

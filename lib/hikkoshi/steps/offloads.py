@@ -23,6 +23,7 @@ from hikkoshi.network.remedy import prescription, remedy
 from hikkoshi.network.throughput import netperf
 from hikkoshi.params.params import Guest, Home
 from hikkoshi.progress import Progress, silent
+from hikkoshi.run.step import NETPERF, OFFLOADS, Step
 from hikkoshi.steps.throughput import UNFINISHED, Bench, Measured, unmeasured
 
 LOAD = 5  # seconds of netperf between the two looks at the counters
@@ -32,7 +33,7 @@ class Offloads(Artefact):
     """offloads.json: the cause that was named, and what was measured after the remedy."""
 
     filename: ClassVar[str] = "offloads.json"
-    made_by: ClassVar[str] = "85-offloads"
+    made_by: ClassVar[Step] = OFFLOADS
     since: str  # since when the guest served so: the cut-over's time, or empty under Xen
     diagnosis: Diagnosis
     folder: str  # below netperf/: what the machines told
@@ -64,7 +65,7 @@ class Treatment:
             ok=found is not None,
             found=told,
             expected="a diagnosis",
-            remedy="run 85-offloads in apply",
+            remedy=f"run {OFFLOADS} in apply",
             where=self._guest.name,
             later=True,
         )
@@ -121,7 +122,7 @@ class Treatment:
                 ok=False,
                 found="there is no diagnosis yet",
                 expected="a named cause first",
-                remedy="run 85-offloads in apply",
+                remedy=f"run {OFFLOADS} in apply",
                 later=True,
             )
         plan = self.plan()
@@ -179,7 +180,7 @@ class Treatment:
         """The shell of the guest that was approved, and that serves."""
         subject, address = self._subject(), self._bench.wanted().shell
         permission.covers(
-            "85-offloads",
+            OFFLOADS.id,
             guest=self._guest.name,
             plan=subject.plan,
             vmdk=subject.vmdk or "",
@@ -221,7 +222,7 @@ class Treatment:
             ok=done,
             found=told,
             expected="runs that decide",
-            remedy="run 85-offloads in apply",
+            remedy=f"run {OFFLOADS} in apply",
             where=self._guest.name,
             later=True,
         )
@@ -243,7 +244,7 @@ class Treatment:
         if unmeasured(self._guest):
             return [speed]
         if self._healthy() and self._bench.found() is None:
-            speed = Check(title=speed.title, ok=True, found="80-netperf has not measured it", unseen="not measured")
+            speed = Check(title=speed.title, ok=True, found=f"{NETPERF} has not measured it", unseen="not measured")
         return [self.diagnosed(), self.remedied(), self.effective(), self.proved(), speed]
 
     def before(self) -> Measured | None:

@@ -11,10 +11,11 @@ from typing import Any
 
 from hikkoshi.errors import HikkoshiError
 from hikkoshi.run.journal import Journal
+from hikkoshi.run.step import CUTOVER, ROLLBACK
 from hikkoshi.xen import dom0
 
-ASKED = ("70-cutover", "the source is off")  # the action that asks, as the journal has it
-BACK = ("75-rollback", "the source is back in service")
+ASKED = (CUTOVER.id, "the source is off")  # the action that asks, as the journal has it
+BACK = (ROLLBACK.id, "the source is back in service")
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ from hikkoshi.network.wiring import witness
 from hikkoshi.network.wiring.fingerprint import Fingerprint
 from hikkoshi.params.params import Guest, Home, Measurement, Way
 from hikkoshi.progress import Progress, silent
+from hikkoshi.run.step import NETPERF, OFFLOADS, Step
 
 THROUGH, DIRECT, UNIT = "through the guest", "direct", "10^6 bits/s"
 When = Literal["before the move", "since the move"]
@@ -64,7 +65,7 @@ class Throughput(Artefact):
     """netperf.json: the last series before the move and since."""
 
     filename: ClassVar[str] = "netperf.json"
-    made_by: ClassVar[str] = "80-netperf"
+    made_by: ClassVar[Step] = NETPERF
     measured: Mapping[When, Measured] = {}
 
 
@@ -99,7 +100,7 @@ class Bench:
             ok=ended,
             found=found.series.words() if found else "not measured",
             expected="runs that decide, 20 at most",
-            remedy="run 80-netperf in apply; it goes on where it stopped",
+            remedy=f"run {NETPERF} in apply; it goes on where it stopped",
             where=self._guest.name,
             later=True,
         )
@@ -140,7 +141,7 @@ class Bench:
             ok=not left,
             found=told,
             expected="all that the parameters name",
-            remedy="run 80-netperf in apply",
+            remedy=f"run {NETPERF} in apply",
             later=True,
         )
 
@@ -190,7 +191,7 @@ class Bench:
             ok=found is not None,
             found=told,
             expected=Fingerprint.filename,
-            remedy="run 80-netperf in apply",
+            remedy=f"run {NETPERF} in apply",
             later=True,
         )
 
@@ -212,7 +213,7 @@ class Bench:
             ok=count > 0,
             found=f"on {count} of 2 paths",
             expected="on the paths where it can be",
-            remedy="run 80-netperf in apply",
+            remedy=f"run {NETPERF} in apply",
             later=True,
         )
 
@@ -234,11 +235,11 @@ class Bench:
             ok=found is not None and found.series.verdict == "recovered",
             found=found.series.words() if found else "not measured",
             expected=ENOUGH,
-            remedy="85-offloads names the cause"
+            remedy=f"{OFFLOADS} names the cause"
             if found and found.series.verdict == "regressed"
-            else "measure again at a quieter time: bench.forget() in 80-netperf, then run it once more"
+            else f"measure again at a quieter time: bench.forget() in {NETPERF}, then run it once more"
             if found
-            else "run 80-netperf in apply",
+            else f"run {NETPERF} in apply",
             where=self._guest.name,
         )
 
@@ -253,7 +254,7 @@ class Bench:
                     ok=series.verdict == "recovered",
                     found=series.words(),
                     expected=ENOUGH,
-                    remedy="85-offloads looks at every NIC; if it finds nothing, the port group, cable and switch of "
+                    remedy=f"{OFFLOADS} looks at every NIC; if it finds nothing, the port group, cable and switch of "
                     "this segment",
                     where=self._guest.name,
                 )

@@ -13,6 +13,7 @@ from hikkoshi.check import Check, Permission
 from hikkoshi.errors import BadInput, HikkoshiError, Problem, Refused, VSphereError
 from hikkoshi.params.params import VSphere as Site
 from hikkoshi.progress import Progress, silent
+from hikkoshi.run.step import CUTOVER, DEPLOY, ROLLBACK, Step
 from hikkoshi.vsphere import deployment, inventory, preflight, readback, vm
 from hikkoshi.vsphere.deployment import Order
 from hikkoshi.vsphere.session import VSphere
@@ -22,7 +23,7 @@ class CutOver(Artefact):
     """cutover.json: the machine is in service since then, with these NICs."""
 
     filename: ClassVar[str] = "cutover.json"
-    made_by: ClassVar[str] = "70-cutover"
+    made_by: ClassVar[Step] = CUTOVER
     guest: str
     moid: str
     since: str  # UTC, ISO 8601
@@ -44,7 +45,7 @@ def complete(v: VSphere, wanted: Order, folder: Path) -> Check:
             ok=False,
             found="no complete machine",
             expected=expected,
-            remedy="run 60-deploy in apply",
+            remedy=f"run {DEPLOY} in apply",
             where=v.where,
             later=True,
         )
@@ -56,7 +57,7 @@ def complete(v: VSphere, wanted: Order, folder: Path) -> Check:
         found=f"{machine.power}, {len(plugged & _macs(wanted))} of {len(wanted.nics)} NICs plugged in"
         + ("" if recorded else f", not in {CutOver.filename}"),
         expected=expected,
-        remedy="run 70-cutover in apply; if it does not come up, 75-rollback",
+        remedy=f"run {CUTOVER} in apply; if it does not come up, {ROLLBACK}",
         where=v.where,
     )
 
@@ -90,7 +91,7 @@ def ready(v: VSphere, site: Site, wanted: Order) -> list[Check]:
             ok=since is not None or (machine.power == "poweredOff" and not machine.plugged),
             found=f"in service since {since}" if since else f"{machine.power}, {len(machine.plugged)} NICs plugged in",
             expected="off, every NIC unplugged",
-            remedy="find out who switched it on or plugged it in; 75-rollback switches it off and unplugs it",
+            remedy=f"find out who switched it on or plugged it in; {ROLLBACK} switches it off and unplugs it",
             where=v.where,
         ),
         alone(v, wanted, _macs(wanted)),
@@ -106,12 +107,12 @@ def start(
     network for both, so without it nothing is done, nor while another machine is on with one of them. `permission` is of
     this guest, plan, disk and machine, or it is refused.
     """
-    permission.covers("70-cutover", guest=wanted.guest, plan=wanted.plan_hash, vmdk=wanted.sha256)
+    permission.covers(CUTOVER.id, guest=wanted.guest, plan=wanted.plan_hash, vmdk=wanted.sha256)
     machine = _only(v, wanted)
     blocked = [c for c in (source, only_one(v, wanted), alone(v, wanted, _macs(wanted))) if not c]
     if blocked or machine is None:
         raise Refused(*(c.problem() for c in blocked))
-    permission.covers("70-cutover", vmdk=machine.marks.get(vm.VMDK, ""), machine=machine.uuid)
+    permission.covers(CUTOVER.id, vmdk=machine.marks.get(vm.VMDK, ""), machine=machine.uuid)
     serving = vm.SERVICE in machine.marks and machine.power == "poweredOn" and _macs(wanted) <= _plugged(machine)
     if not serving:  # else only the record was lost: a NIC that is plugged in again loses its link for a moment
         progress(0, 3, "plugging in the NICs")
@@ -144,7 +145,7 @@ def wiring(v: VSphere, site: Site, wanted: Order) -> list[Check]:
                 ok=right,
                 found=now,
                 expected=f"{nic.port_group}, VLAN {nic.vlan}, connected",
-                remedy="correct the NIC in the vSphere client, or roll back with 75-rollback",
+                remedy=f"correct the NIC in the vSphere client, or roll back with {ROLLBACK}",
                 where=wanted.guest,
                 later=machine is None,
             )
@@ -192,7 +193,7 @@ def rolled_back(v: VSphere, wanted: Order) -> Check:
         ok=not bad,
         found="; ".join(f"{m}: {m.power}, {len(_plugged(m))} NICs plugged in" for m in bad or ours) or "no machine",
         expected="off, every NIC unplugged",
-        remedy="run 75-rollback in apply, or switch it off in the vSphere client",
+        remedy=f"run {ROLLBACK} in apply, or switch it off in the vSphere client",
         where=v.where,
     )
 
@@ -247,7 +248,7 @@ def record_gone(folder: Path) -> Check:
         ok=not path.exists(),
         found=path.name if path.exists() else "none",
         expected="none",
-        remedy="run 75-rollback in apply",
+        remedy=f"run {ROLLBACK} in apply",
         where=str(path),
     )
 
@@ -261,7 +262,7 @@ def only_one(v: VSphere, wanted: Order) -> Check:
         ok=machine is not None,
         found=found,
         expected="one complete machine of this plan",
-        remedy="run 60-deploy in apply",
+        remedy=f"run {DEPLOY} in apply",
         where=v.where,
         later=True,
     )
@@ -277,7 +278,7 @@ def deployed(v: VSphere, wanted: Order, folder: Path) -> Check:
         ok=bool(found) and found == expected,
         found=found or "none",
         expected=expected or "deployment.json",
-        remedy="run 60-deploy in apply, then have it approved",
+        remedy=f"run {DEPLOY} in apply, then have it approved",
         where=v.where,
         later=True,
     )

@@ -15,6 +15,7 @@ from hikkoshi.check import Check
 from hikkoshi.errors import BadInput, Problem, Refused, StepFailed
 from hikkoshi.params.params import VSphere as Site
 from hikkoshi.progress import Progress, silent
+from hikkoshi.run.step import CONVERT, DEPLOY, PLAN, ROLLBACK, Step
 from hikkoshi.vsphere import events, importing, inventory, nfc, preflight, readback, vm
 from hikkoshi.vsphere.session import VSphere
 from hikkoshi.vsphere.spec import Nic, VmSpec
@@ -24,7 +25,7 @@ class Deployment(Artefact):
     """deployment.json: the machine that was made, what was sent, and what was read back."""
 
     filename: ClassVar[str] = "deployment.json"
-    made_by: ClassVar[str] = "60-deploy"
+    made_by: ClassVar[Step] = DEPLOY
     guest: str
     site: str = ""  # identity of the site folder that made it; '' of an earlier version
     server: str
@@ -109,7 +110,7 @@ def checks(v: VSphere, site: Site, wanted: Order) -> list[Check]:
             ok=wanted.spec is not None,
             found=wanted.plan_hash[:16],
             expected="plan.json",
-            remedy="run 20-plan",
+            remedy=f"run {PLAN}",
             later=True,
         ),
         Check(
@@ -117,7 +118,7 @@ def checks(v: VSphere, site: Site, wanted: Order) -> list[Check]:
             ok=there,
             found=wanted.sha256[:16],
             expected=str(wanted.vmdk),
-            remedy="run 40-convert in apply",
+            remedy=f"run {CONVERT} in apply",
             later=True,
         ),
     ]
@@ -136,7 +137,7 @@ def complete(v: VSphere, wanted: Order) -> Check:
     """Whether the machine of this very plan and disk stands in vSphere, marked complete when all was read back."""
     title = f"{wanted.guest} stands in vSphere as planned"
     expected = f"one complete machine of plan {wanted.plan_hash[:16] or '?'} and disk {wanted.sha256[:16] or '?'}"
-    remedy = "run 60-deploy in apply"
+    remedy = f"run {DEPLOY} in apply"
     if wanted.spec is None or not wanted.sha256:
         return Check(
             title=title,
@@ -192,7 +193,7 @@ def start(v: VSphere, site: Site, wanted: Order, folder: Path, progress: Progres
                     where=str(wanted.vmdk),
                     found=sent.sha256,
                     expected=wanted.sha256,
-                    remedy="find out who changed it, then run 40-convert again",
+                    remedy=f"find out who changed it, then run {CONVERT} again",
                 )
             )
         return sent
@@ -281,7 +282,7 @@ def no_earlier(v: VSphere, wanted: Order) -> Check:
         ok=not older,
         found=", ".join(_about(m) for m in older) or "none",
         expected="none, or the one of this plan",
-        remedy="run 60-deploy in apply: it removes one that was never started",
+        remedy=f"run {DEPLOY} in apply: it removes one that was never started",
         where=v.where,
         later=True,
     )
@@ -338,7 +339,7 @@ def unplugged(v: VSphere, wanted: Order) -> Check:
         ok=wanted.spec is not None and len(cards) == len(wanted.nics) and (not on or bool(since)),
         found=f"in service since {since[0]}" if since else now,
         expected=f"{len(wanted.nics)} NICs unplugged",
-        remedy="75-rollback unplugs them",
+        remedy=f"{ROLLBACK} unplugs them",
         where=v.where,
         later=not ours,
     )
@@ -380,7 +381,7 @@ def _nobody_at_work(ours: Sequence[vm.Machine], wanted: Order) -> Check:
         expected="nobody",
         remedy="wait until that run has ended. If it is over for sure: "
         + "; ".join(f"hikkoshi machines {wanted.guest} --take {m.id}" for m, _ in bad)
-        + ", then run 60-deploy again, which removes it",
+        + f", then run {DEPLOY} again, which removes it",
     )
 
 
@@ -400,7 +401,7 @@ def _replaceable(v: VSphere, ours: Sequence[vm.Machine], wanted: Order) -> Check
         ok=not any(why for _, why in older),
         found="; ".join(f"{_about(m)}: {why or 'never started, it will be replaced'}" for m, why in older) or "there is none",
         expected="none, or one that was never started, which is replaced",
-        remedy="roll back with 75-rollback if it is in service; then remove it in the vSphere client: it may hold "
+        remedy=f"roll back with {ROLLBACK} if it is in service; then remove it in the vSphere client: it may hold "
         "data by now, so "
         "Hikkoshi does not",
     )

@@ -10,6 +10,7 @@ from pyVmomi import vim
 
 from hikkoshi.check import Check
 from hikkoshi.errors import nearest
+from hikkoshi.run.step import PLAN
 from hikkoshi.vsphere.spec import VmSpec
 
 NAME_LIMIT = 80
@@ -57,7 +58,7 @@ def checks(spec: VmSpec) -> list[Check]:
             ok=spec.disk_bytes > 0 and spec.disk_bytes % (1 << 20) == 0,
             found=f"{spec.disk_bytes:,} bytes",
             expected="a multiple of 1,048,576",
-            remedy="plan again with 20-plan, which pads the disk",
+            remedy=f"plan again with {PLAN}, which pads the disk",
         ),
         Check(
             title="there are not too many NICs",

@@ -11,6 +11,7 @@ from pyVmomi import VmomiSupport, vim
 
 from hikkoshi.check import Check, Permission
 from hikkoshi.errors import Problem, Refused, StepFailed
+from hikkoshi.run.step import OFFLOADS
 from hikkoshi.vsphere.inventory import Host
 from hikkoshi.vsphere.session import VSphere
 
@@ -50,7 +51,7 @@ def apply(v: VSphere, host: Host, permission: Permission, wanted: Mapping[str, i
     them. Takes effect when the host is started anew. `permission` is that of the guest's run of 85-offloads, and its machine has
     to be on this host.
     """
-    permission.covers("85-offloads")
+    permission.covers(OFFLOADS.id)
     before = read(v, host)
     there = [v.read(m, "name", "config.instanceUuid") for m in v.read(host.thing, "vm").get("vm", ())]
     machines = [str(p.get("name", "?")) for p in there]

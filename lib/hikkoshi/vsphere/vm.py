@@ -20,6 +20,7 @@ from hikkoshi.check import Permission
 from hikkoshi.errors import Problem, Refused, VSphereError
 from hikkoshi.params.params import Home
 from hikkoshi.progress import Progress, silent
+from hikkoshi.run.step import CUTOVER
 from hikkoshi.vsphere.session import Properties, VSphere
 
 GUEST, PLAN, VMDK, COMPLETE = "hikkoshi.guest", "hikkoshi.plan", "hikkoshi.vmdk", "hikkoshi.complete"
@@ -361,7 +362,7 @@ def _permitted(machine: Machine, on: Permission | Literal[False]) -> bool:
     if on is False:
         return False
     marks = machine.marks
-    on.covers("70-cutover", guest=marks.get(GUEST, ""), plan=marks.get(PLAN, ""), vmdk=marks.get(VMDK, ""), machine=machine.uuid)
+    on.covers(CUTOVER.id, guest=marks.get(GUEST, ""), plan=marks.get(PLAN, ""), vmdk=marks.get(VMDK, ""), machine=machine.uuid)
     return True
 
 

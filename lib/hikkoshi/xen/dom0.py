@@ -15,6 +15,7 @@ from hikkoshi import tool
 from hikkoshi.check import Check, Permission
 from hikkoshi.errors import BadInput, HikkoshiError, Problem, Refused, StepFailed, ToolFailed
 from hikkoshi.params.params import Dom0, Guest, Home, Site
+from hikkoshi.run.step import CUTOVER, ROLLBACK
 from hikkoshi.xen import domains, original
 from hikkoshi.xen.domains import Domain, Sighting, Traits
 from hikkoshi.xen.root import is_local, read_config
@@ -100,7 +101,7 @@ def source_runs(home: Home, site: Site, guest: Guest) -> Check:
         return Check(title=title, ok=False, found=found, expected=expected, remedy=remedy, where="Dom-0")
     found = seen.told or "not in the list of domains"
     return Check(
-        title=title, ok=seen.serving(guest), found=found, expected=expected, remedy="75-rollback", where=seen.asked or "Dom-0"
+        title=title, ok=seen.serving(guest), found=found, expected=expected, remedy=ROLLBACK.id, where=seen.asked or "Dom-0"
     )
 
 
@@ -140,7 +141,7 @@ def shut_down(home: Home, site: Site, guest: Guest, permission: Permission, time
     Never destroys it, and asks no domain of another name to go: what that is, a person has to find out.
     """
     name = guest.name
-    permission.covers("70-cutover", guest=name)
+    permission.covers(CUTOVER.id, guest=name)
     if not is_local(home, site.dom0s[guest.dom0]):
         line = ["xm", "shutdown", "-w", name]
         raise _by_hand(home, site.dom0s[guest.dom0], f"shut {name} down", line, "then run this step again")

@@ -10,13 +10,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from hikkoshi.network.diagnosis.findings import ENOUGH, FEW, Certainty, Change, Finding, agree, too_long
+from hikkoshi.run.step import OFFLOADS
 
 LRO, MERGED, MTU = "LRO", "receive aggregation", "MTU mismatch"
 COUNTER = "LRO pkts rx"  # vmxnet3: merged frames that the host handed over
 WARNING = "received packets cannot be forwarded while LRO is enabled"
 BUSY = 1000  # forwarded packets that show whether LRO hurts
 RUINED = 0.1  # share of segments sent again that no network in order has
-_OFF = "switch LRO off on every NIC that forwards, as 85-offloads does, and measure again"
+_OFF = f"switch LRO off on every NIC that forwards, as {OFFLOADS} does, and measure again"
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 from hikkoshi.network.diagnosis.findings import ENOUGH, FEW, Certainty, Change, Finding
 from hikkoshi.network.diagnosis.snapshot import Nic
+from hikkoshi.run.step import CUTOVER
 
 DUPLEX, CHECKSUMS, CONNTRACK = "duplex mismatch", "corrupted checksums", "conntrack table full"
 RP_FILTER, RING, ADAPTER = "reverse path filter", "receive ring too small", "emulated adapter"
@@ -190,7 +191,7 @@ def _segment(guest: Change) -> Iterator[Finding]:
             for nic in linked
         ),
         refuted_by="the wiring witness, which sees the planned segment on this NIC",
-        remedy="have the wiring watched and probed, as 70-cutover does",
+        remedy=f"have the wiring watched and probed, as {CUTOVER} does",
     )
 
 

@@ -17,6 +17,7 @@ from hikkoshi.network.host import Host
 from hikkoshi.network.remedy import guestfile, persistence
 from hikkoshi.network.remedy.persistence import Feature
 from hikkoshi.network.remedy.prescription import PARAMETER, SCRIPTS, File, Plan, Way
+from hikkoshi.run.step import OFFLOADS, Step
 
 EXPECTED = "every flag off, and every file saying so"
 XEN = ("vif", "netfront", "xennet", "xen_netfront", "xen-netfront")  # drivers of a NIC that Xen gives to a guest
@@ -43,7 +44,7 @@ class Applied(Artefact):
     """remedy.json: what was done, and how it was before: enough to undo it."""
 
     filename: ClassVar[str] = "remedy.json"
-    made_by: ClassVar[str] = "85-offloads"
+    made_by: ClassVar[Step] = OFFLOADS
     plan: Plan
     flags: tuple[Flag, ...]
     files: tuple[Written, ...]
@@ -72,7 +73,7 @@ def holds(host: Host, plan: Plan) -> Check:
         ok=not lacking,
         found="; ".join(lacking) or _so(plan),
         expected=EXPECTED,
-        remedy="run 85-offloads in apply; what ethtool cannot change is left to the host (hikkoshi.vsphere.lro)",
+        remedy=f"run {OFFLOADS} in apply; what ethtool cannot change is left to the host (hikkoshi.vsphere.lro)",
         where=host.name,
     )
 
@@ -88,7 +89,7 @@ def in_effect(snapshot: Snapshot, plan: Plan) -> Check:
         ok=not bad,
         found="; ".join(bad) or _so(plan),
         expected="flags off, and the module loaded with its parameter",
-        remedy="start the guest anew" if plan.restart else "run 85-offloads in apply",
+        remedy="start the guest anew" if plan.restart else f"run {OFFLOADS} in apply",
     )
 
 
@@ -104,7 +105,7 @@ def apply(
     `keep` is given what there was before, before anything is changed and after each file: killed, it can still be undone.
     `StepFailed` with everything that is not so afterwards; then what was done is undone.
     """
-    permission.covers("85-offloads")
+    permission.covers(OFFLOADS.id)
     before = collection.collect(host)
     _moved(host, before)
     flags = tuple(Flag(nic=s.nic, feature=s.feature, on=_on(before.nics.get(s.nic), s.feature) is True) for s in plan.switches)
@@ -141,7 +142,7 @@ def undo(host: Host, applied: Applied, permission: Permission) -> None:
 
     A file that somebody has changed since is left alone, and so is one of which nothing was kept any more.
     """
-    permission.covers("85-offloads")
+    permission.covers(OFFLOADS.id)
     _moved(host, collection.collect(host))
     _undo(host, applied)
 
