@@ -14,14 +14,14 @@ from hikkoshi.errors import Problem, StepFailed
 from hikkoshi.guest.facts import GuestFacts, Interface, Kernel
 from hikkoshi.guest.prepared import Prepared
 from hikkoshi.guest.survey import Survey
-from hikkoshi.network.compare.sequential import Run, Series
+from hikkoshi.network.compare.sequential import Attempt, Series
 from hikkoshi.network.diagnosis.diagnosis import Counts, Diagnosis
 from hikkoshi.network.outage import outage
-from hikkoshi.network.remedy.prescription import Plan as Prescription
+from hikkoshi.network.remedy.prescription import Prescription
 from hikkoshi.network.remedy.remedy import Applied
 from hikkoshi.network.wiring import wiring
 from hikkoshi.params.params import Home
-from hikkoshi.rehearsal.outcome import Ending, Outcome, SeenNic
+from hikkoshi.rehearsal.outcome import BootOutcome, Ending, SeenNic
 from hikkoshi.rehearsal.rehearsal import Rehearsal
 from hikkoshi.report import report
 from hikkoshi.run.journal import Journal
@@ -108,8 +108,8 @@ def survey() -> Survey:
     )
 
 
-def outcome(name: str, ending: Ending, words: str, *nics: SeenNic) -> Outcome:
-    return Outcome(
+def outcome(name: str, ending: Ending, words: str, *nics: SeenNic) -> BootOutcome:
+    return BootOutcome(
         ending=ending,
         words=words,
         seconds=12.5,
@@ -128,7 +128,7 @@ def outcome(name: str, ending: Ending, words: str, *nics: SeenNic) -> Outcome:
 
 def series(through: float) -> Series:
     runs = [
-        Run(number=n, path=path, began="2026-11-22T00:00:00.000+00:00", seconds=2, throughput=value + n / 100)
+        Attempt(number=n, path=path, began="2026-11-22T00:00:00.000+00:00", seconds=2, throughput=value + n / 100)
         for n, (path, value) in enumerate([("through", through), ("direct", 94.0)] * 5, 1)
     ]
     return Series(through="through", direct="direct", unit="10^6 bits/s", seed=1, runs=tuple(runs), ended="decided")
@@ -236,7 +236,7 @@ class Move:
 
     def see(self, verdict: str, since: str = SINCE) -> None:
         """What was seen of the NIC's segment from inside the guest."""
-        nic = wiring.Nic.model_validate(
+        nic = wiring.NicWiring.model_validate(
             {
                 "name": "eth0",
                 "mac": MAC,

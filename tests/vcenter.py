@@ -18,8 +18,8 @@ from hikkoshi.guest.survey import Survey
 from hikkoshi.params.params import Home, Site
 from hikkoshi.vsphere import cutover, deployment, inventory, session, vm
 from hikkoshi.vsphere.deployment import Order
-from hikkoshi.vsphere.session import VSphere
-from hikkoshi.vsphere.spec import Nic, VmSpec
+from hikkoshi.vsphere.session import Session
+from hikkoshi.vsphere.spec import VirtualNic, VmSpec
 from hikkoshi_lab import proxy, site, vcsim
 from hikkoshi_lab.proxy import FaultProxy
 from journey import converted, permitted
@@ -59,7 +59,7 @@ class World:
     def folder(self) -> Path:
         return self.home.folder("gateway")
 
-    def connect(self, **changes: Any) -> VSphere:
+    def connect(self, **changes: Any) -> Session:
         """A session through the proxy."""
         timeout = changes.pop("timeout", 20)
         return self.stack.enter_context(session.connect(self.home, self.params(**changes), timeout=timeout))
@@ -67,7 +67,7 @@ class World:
     def params(self, **changes: Any) -> Any:
         return self.site.vsphere.model_copy(update={"server": f"127.0.0.1:{self.proxy.port}", **changes})
 
-    def deploy(self, v: VSphere | None = None) -> deployment.Deployment:
+    def deploy(self, v: Session | None = None) -> deployment.Deployment:
         return deployment.start(v or self.connect(), self.site.vsphere, self.order, self.folder)
 
     @property
@@ -103,7 +103,7 @@ def start(home: Home, vmdk: Path) -> Iterator[World]:
             controller="pvscsi",
             nic_model="vmxnet3",
             nics=tuple(
-                Nic(name=n, mac=m, segment=s, port_group=params.segments[s].port_group, vlan=params.segments[s].vlan)
+                VirtualNic(name=n, mac=m, segment=s, port_group=params.segments[s].port_group, vlan=params.segments[s].vlan)
                 for n, m, s in nics
             ),
         )
@@ -112,12 +112,12 @@ def start(home: Home, vmdk: Path) -> Iterator[World]:
         yield world
 
 
-def named(v: VSphere) -> list[str]:
+def named(v: Session) -> list[str]:
     """Names of all machines."""
     return sorted(str(p["name"]) for p in v.collect("VirtualMachine", ["name"]).values())
 
 
-def foreign(world: World, v: VSphere, name: str, mac: str | None = None) -> vm.Machine:
+def foreign(world: World, v: Session, name: str, mac: str | None = None) -> vm.VirtualMachine:
     """A machine that Hikkoshi did not make."""
     place = inventory.place(v, world.site.vsphere)
     config = vim.vm.ConfigSpec(
@@ -128,7 +128,7 @@ def foreign(world: World, v: VSphere, name: str, mac: str | None = None) -> vm.M
         card = vim.vm.device.VirtualE1000(key=-1, backing=network, addressType="manual", macAddress=mac)
         config.deviceChange = [vim.vm.device.VirtualDeviceSpec(operation="add", device=card)]
     thing = v.wait(place.folder.CreateVM_Task(config, place.pool, place.hosts[0].thing), "make a machine")
-    return vm.again(v, vm.Machine(thing, {}))
+    return vm.again(v, vm.VirtualMachine(thing, {}))
 
 
 def options(marks: dict[str, str]) -> list[Any]:
@@ -136,13 +136,13 @@ def options(marks: dict[str, str]) -> list[Any]:
     return [vim.option.OptionValue(key=k, value=x) for k, x in marks.items()]
 
 
-def by_hand(v: VSphere, machine: vm.Machine, **change: Any) -> vm.Machine:
+def by_hand(v: Session, machine: vm.VirtualMachine, **change: Any) -> vm.VirtualMachine:
     """What a person, or another program, does to a machine in the vSphere client."""
     v.wait(machine.thing.ReconfigVM_Task(vim.vm.ConfigSpec(**change)), "change it")
     return vm.again(v, machine)
 
 
-def plug(machine: vm.Machine, mac: str) -> Any:
+def plug(machine: vm.VirtualMachine, mac: str) -> Any:
     """The change that plugs one NIC in."""
     card = machine.nics[mac.lower()]
     card.connectable = vim.vm.device.VirtualDevice.ConnectInfo(

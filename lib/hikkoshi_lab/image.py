@@ -34,7 +34,7 @@ GROUP, VOLUMES = "VolGroup00", ("LogVol00", "LogVol01")  # what anaconda called 
 
 
 @dataclass(frozen=True)
-class Nic:
+class GuestNic:
     """One NIC: MAC in lower case with colons, address with prefix length, the bridge of the Dom-0 that it is on."""
 
     mac: str
@@ -50,7 +50,7 @@ class GuestImage:
     disk_bytes: int
     memory_mb: int
     vcpus: int
-    nics: tuple[Nic, ...]
+    nics: tuple[GuestNic, ...]
     forwards: bool
     layout: Literal["disk", "lvm", "partitions"] = "disk"  # partitions: Xen gives each as a disk of its own
     fstab: Names = "device"  # how /etc/fstab names /boot and /; not with LVM
@@ -70,7 +70,7 @@ IDP = GuestImage(
     disk_bytes=9_400_000_000 // 2**20 * 2**20,
     memory_mb=1024,
     vcpus=1,
-    nics=(Nic("00:16:3e:01:00:00", ipaddress.IPv4Interface("10.2.10.20/24"), "xenbr210"),),
+    nics=(GuestNic("00:16:3e:01:00:00", ipaddress.IPv4Interface("10.2.10.20/24"), "xenbr210"),),
     forwards=False,
 )
 GATEWAY = GuestImage(
@@ -79,7 +79,7 @@ GATEWAY = GuestImage(
     memory_mb=640,
     vcpus=1,
     nics=tuple(
-        Nic(f"00:16:3e:05:00:{n:02x}", ipaddress.IPv4Interface(f"10.{side}.{vlan}.254/24"), f"xenbr{side}0{vlan}")
+        GuestNic(f"00:16:3e:05:00:{n:02x}", ipaddress.IPv4Interface(f"10.{side}.{vlan}.254/24"), f"xenbr{side}0{vlan}")
         for n, (side, vlan) in enumerate((side, vlan) for side in (3, 5) for vlan in (1, 2, 3, 4, 5))
     ),
     forwards=True,

@@ -24,7 +24,7 @@ from hikkoshi.guest.facts import GuestFacts
 from hikkoshi.network.remedy import remedy
 from hikkoshi.rehearsal import accelerator, rehearsal
 from hikkoshi.rehearsal.boot import boot
-from hikkoshi.rehearsal.machine import Machine, MachineNic
+from hikkoshi.rehearsal.machine import Hardware, MachineNic
 from hikkoshi.secret import temporary
 from hikkoshi_lab.variants import VARIANTS, Variant
 
@@ -33,7 +33,7 @@ COLUMNS = ("guest", "what it is", "before", "after", "NICs right", "LRO", "prepa
 
 
 @dataclass(frozen=True)
-class Row:
+class MatrixRow:
     """One guest. `wrong` says what is not as it has to be; nothing if all is."""
 
     guest: str
@@ -51,7 +51,7 @@ class Row:
         return self.guest, self.about, self.before, self.after, self.nics, self.lro, spent
 
 
-def row(variant: Variant, folder: Path, accelerated: str) -> Row:
+def row(variant: Variant, folder: Path, accelerated: str) -> MatrixRow:
     """Boot the guest as it was under Xen, prepare it, boot it again, and prepare the result once more."""
     guest = variant.image
     origin = origin_of(variant)
@@ -66,7 +66,7 @@ def row(variant: Variant, folder: Path, accelerated: str) -> Row:
     except BadInput as e:
         refused = "refused: " + e.problems[0].remedy.split(";")[0]
         wrong += [] if variant.refused and variant.refused in refused else [str(e)]
-        return Row(guest.name, variant.about, before.ending, refused, "–", "–", 0, tuple(wrong))
+        return MatrixRow(guest.name, variant.about, before.ending, refused, "–", "–", 0, tuple(wrong))
     with origin.opened() as disk:
         surveyed = digest.of(disk)
     done = prepared.start(origin, copy, plan, surveyed, accelerator=accelerated)
@@ -87,7 +87,7 @@ def row(variant: Variant, folder: Path, accelerated: str) -> Row:
     lro = ", ".join(sorted({nic.lro or "not told" for nic in after.nics}))
     wrong += [] if lro == ("off" if variant.lro_off else "on") else [f"LRO is {lro}"]
     nics = f"{right}/{len(machine.nics)}"
-    return Row(guest.name, variant.about, before.ending, after.ending, nics, lro, seconds, tuple(wrong))
+    return MatrixRow(guest.name, variant.about, before.ending, after.ending, nics, lro, seconds, tuple(wrong))
 
 
 def origin_of(variant: Variant) -> Origin:
@@ -96,10 +96,10 @@ def origin_of(variant: Variant) -> Origin:
     return Origin(parts=tuple(Part(number=int(vdev[4:] or 0), path=path) for vdev, path in sorted(found.items())))
 
 
-def machine_of(variant: Variant) -> Machine:
+def machine_of(variant: Variant) -> Hardware:
     """The machine that it is to become."""
     nics = tuple(MachineNic(name=f"eth{n}", mac=nic.mac, address=str(nic.address)) for n, nic in enumerate(variant.image.nics))
-    return Machine(controller="pvscsi", nic_model="vmxnet3", memory_mb=variant.image.memory_mb, vcpus=1, nics=nics)
+    return Hardware(controller="pvscsi", nic_model="vmxnet3", memory_mb=variant.image.memory_mb, vcpus=1, nics=nics)
 
 
 def _plan(variant: Variant, facts: GuestFacts) -> preparation.Preparation:
@@ -145,12 +145,12 @@ def main(names: Sequence[str]) -> int:
         return 2
     accelerated, failed = accelerator.probe().name, 0
 
-    def one(name: str) -> Row:
+    def one(name: str) -> MatrixRow:
         with temporary.folder("matrix") as folder:
             try:
                 return row(VARIANTS[name], folder, accelerated)
             except HikkoshiError as e:
-                return Row(name, VARIANTS[name].about, "", "", "", "", 0, (str(e),))
+                return MatrixRow(name, VARIANTS[name].about, "", "", "", "", 0, (str(e),))
 
     print(f"| {' | '.join(COLUMNS)} |\n|{'---|' * len(COLUMNS)}", flush=True)
     with ThreadPoolExecutor(2) as pool:  # a boot under emulation keeps one core busy

@@ -9,14 +9,14 @@ from pyVmomi import vim
 
 from hikkoshi.errors import Problem, VSphereError
 from hikkoshi.params.params import Segment, Site
-from hikkoshi.vsphere.session import VSphere
+from hikkoshi.vsphere.session import Session
 
 STANDARD_SWITCH = "vSwitch0"
 HOSTS = tuple(f"DC0_C0_H{n}" for n in range(3))  # as the simulator calls them
 DISTRIBUTED = "dv-"  # a port group whose name starts so is on the distributed switch, any other on the standard one
 
 
-def shape(v: VSphere, site: Site, storage: Path, say: Callable[[str], None]) -> None:
+def shape(v: Session, site: Site, storage: Path, say: Callable[[str], None]) -> None:
     """Name datacenter and cluster, make the datastore and every segment's port group. Does nothing twice.
 
     `storage` is the folder for the datastores: the simulator keeps a machine's files there.
@@ -45,7 +45,7 @@ def hints(site: Site) -> dict[str, list[dict[str, Any]]]:
     return {host: [{"device": device, "subnet": subnets} for device, subnets in told.items()] for host in HOSTS}
 
 
-def _rename(v: VSphere, kind: str, name: str, say: Callable[[str], None]) -> None:
+def _rename(v: Session, kind: str, name: str, say: Callable[[str], None]) -> None:
     found = v.collect(kind, ["name"])
     if name not in {p["name"] for p in found.values()}:
         thing, old = next((o, p["name"]) for o, p in found.items())
@@ -55,7 +55,7 @@ def _rename(v: VSphere, kind: str, name: str, say: Callable[[str], None]) -> Non
         say(f"{kind} {old} is now {name}")
 
 
-def _datastore(v: VSphere, folder: Path) -> None:
+def _datastore(v: Session, folder: Path) -> None:
     """Make one datastore that all hosts see. Whether a host sees it is asked: from the second host on, the simulator's
     answer is an empty reference, which pyVmomi takes for an error."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -69,7 +69,7 @@ def _datastore(v: VSphere, folder: Path) -> None:
         )
 
 
-def _distributed(v: VSphere, segments: list[Segment]) -> None:
+def _distributed(v: Session, segments: list[Segment]) -> None:
     vmware = vim.dvs.VmwareDistributedVirtualSwitch
     specs = [
         vim.dvs.DistributedVirtualPortgroup.ConfigSpec(
@@ -87,7 +87,7 @@ def _distributed(v: VSphere, segments: list[Segment]) -> None:
         v.wait(task, "make the port groups of the distributed switch")
 
 
-def _standard(v: VSphere, segments: list[Segment]) -> None:
+def _standard(v: Session, segments: list[Segment]) -> None:
     """On the first host only: the simulator takes the same name on a second host for a duplicate, a real vSphere does not."""
     hosts = v.collect("HostSystem", ["name", "configManager.networkSystem"])
     first: Any = min(hosts.values(), key=lambda p: str(p["name"]))["configManager.networkSystem"]

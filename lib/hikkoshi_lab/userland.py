@@ -81,7 +81,7 @@ def el5() -> dict[str, bytes]:
     return {p.relative_to(top).as_posix(): p.read_bytes() for p in sorted(top.rglob("*")) if p.is_file()}
 
 
-class Nic(Protocol):
+class NicFiles(Protocol):
     """What the files say of a NIC."""
 
     @property
@@ -94,7 +94,7 @@ class Nic(Protocol):
 
 
 @dataclass(frozen=True)
-class Kernel:
+class KernelFiles:
     """The ordinary kernel; `modules` are by their path below /lib/modules/VERSION."""
 
     version: str
@@ -169,7 +169,7 @@ def applets(busybox: Path) -> dict[str, Node]:
     return {name: link("/bin/busybox") for name in names if name not in ("bin/busybox", "linuxrc")}
 
 
-def kernel(package: Package) -> Kernel:
+def kernel(package: Package) -> KernelFiles:
     """The ordinary kernel with those modules that a guest on VMware can need, and what they depend on."""
     # not all 400 MB of it
     wanted = re.compile(
@@ -187,7 +187,7 @@ def kernel(package: Package) -> Kernel:
         for path, data in below.items()
         if path.endswith((".ko", ".ko.xz"))
     }
-    return Kernel(
+    return KernelFiles(
         version=version,
         image=found[image].data,
         config=found[f"boot/config-{version}"].data,
@@ -215,7 +215,9 @@ def xen_image() -> bytes:
     return initrd.gzipped((header + load + note + names).ljust(sections, b"\0") + table)
 
 
-def boot(ordinary: Kernel, programs: Tree, epoch: int, place: Places, kernels: Sequence[str], drivers: Sequence[str]) -> Tree:
+def boot(
+    ordinary: KernelFiles, programs: Tree, epoch: int, place: Places, kernels: Sequence[str], drivers: Sequence[str]
+) -> Tree:
     """What lies in /boot: the kernels, the first of them the default, and GRUB's configuration.
 
     `kernels` are "xen", which boots only there, and "ordinary"; `drivers` are in the ordinary one's initrd.
@@ -268,7 +270,7 @@ password --md5 $1$q5XJz1$Lw3sTGkuZr8UyVbNcA7pE/
 """
 
 
-def root(name: str, nics: Iterable[Nic], forwards: bool, ordinary: Kernel, programs: Tree, place: Places) -> Tree:
+def root(name: str, nics: Iterable[NicFiles], forwards: bool, ordinary: KernelFiles, programs: Tree, place: Places) -> Tree:
     """What lies in /."""
     tree: dict[str, Node] = {f: folder() for f in ("boot", "dev", "home", "mnt", "proc", "sys", "srv", "run", "var/run")}
     tree |= {f: folder() for f in ("var/lock/subsys", "var/log", "var/lib/rpm", "var/empty")}
@@ -304,7 +306,7 @@ def root(name: str, nics: Iterable[Nic], forwards: bool, ordinary: Kernel, progr
 SECRETS = ("$1$q5XJz1$Lw3sTGkuZr8UyVbNcA7pE/", "s3kai-no-owari", "kagi wa ue no tana")
 
 
-def configuration(name: str, nics: list[Nic], forwards: bool, place: Places) -> dict[str, Node]:
+def configuration(name: str, nics: list[NicFiles], forwards: bool, place: Places) -> dict[str, Node]:
     """The files of /etc that tell one guest from another, as anaconda wrote them in a Dom-U."""
     tree: dict[str, Node] = {}
     first = nics[0].address

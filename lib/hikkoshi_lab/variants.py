@@ -11,7 +11,7 @@ from pathlib import Path
 from hikkoshi.network.remedy.prescription import File
 from hikkoshi_lab import debian
 from hikkoshi_lab import image as el5
-from hikkoshi_lab.image import GuestImage, Nic
+from hikkoshi_lab.image import GuestImage, GuestNic
 
 SIZE = 1200 << 20
 
@@ -28,9 +28,10 @@ class Variant:
     lro_off: tuple[File, ...] = ()  # written into the prepared copy, as 85-offloads does in a running guest
 
 
-def _nics(count: int) -> tuple[Nic, ...]:
+def _nics(count: int) -> tuple[GuestNic, ...]:
     return tuple(
-        Nic(f"00:16:3e:0a:00:{n:02x}", ipaddress.IPv4Interface(f"10.40.{n + 1}.20/24"), f"xenbr40{n + 1}") for n in range(count)
+        GuestNic(f"00:16:3e:0a:00:{n:02x}", ipaddress.IPv4Interface(f"10.40.{n + 1}.20/24"), f"xenbr40{n + 1}")
+        for n in range(count)
     )
 
 

@@ -20,7 +20,7 @@ from hikkoshi.disk.extents import RawDisk
 from hikkoshi.errors import Busy, HikkoshiError, Refused, StepFailed, VSphereError
 from hikkoshi.params.params import Home
 from hikkoshi.vsphere import session, vm
-from hikkoshi.vsphere.session import VSphere
+from hikkoshi.vsphere.session import Session
 from hikkoshi_lab import proxy, site, vcsim
 from hikkoshi_lab.proxy import Fault, FaultProxy
 
@@ -38,10 +38,10 @@ class World:
     disk: Path
     stack: ExitStack
 
-    def connect(self) -> VSphere:
+    def connect(self) -> Session:
         return self.stack.enter_context(session.connect(self.home, self.home.site().vsphere, timeout=20))
 
-    def send(self, v: VSphere, target: Path | None = None, name: str = "data") -> Delivered:
+    def send(self, v: Session, target: Path | None = None, name: str = "data") -> Delivered:
         with RawDisk(self.disk) as source:
             return delivery.send(v, self.home, source, name, target)
 
@@ -63,7 +63,7 @@ def world(home: Home) -> Iterator[World]:
         yield world
 
 
-def named(v: VSphere) -> list[str]:
+def named(v: Session) -> list[str]:
     return sorted(str(p["name"]) for p in v.collect("VirtualMachine", ["name"]).values())
 
 

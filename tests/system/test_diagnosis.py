@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from hikkoshi.network.diagnosis import collection, diagnosis
-from hikkoshi.network.diagnosis.collection import Observation
+from hikkoshi.network.diagnosis.collection import Collection
 from hikkoshi.network.diagnosis.diagnosis import Diagnosis
 from hikkoshi.network.remedy import prescription, remedy
 from hikkoshi.network.remedy.prescription import Switch
@@ -49,7 +49,7 @@ def netperf(lab: Network, seconds: int = 3) -> float:
     return float(words[-1]) if words and words[-1].replace(".", "").isdigit() else 0.0
 
 
-def watched(lab: Network, load: Callable[[], object] | None = None) -> Observation:
+def watched(lab: Network, load: Callable[[], object] | None = None) -> Collection:
     machines = {"sender": lab.host("pc1"), "receiver": lab.host("pc2")}
     return collection.around(lab.host("gw"), load or (lambda: netperf(lab)), **machines)
 

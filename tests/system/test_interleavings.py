@@ -35,7 +35,7 @@ from hikkoshi.run import run as running
 from hikkoshi.run.run import Run, open_run
 from hikkoshi.steps.rollback import Rollback
 from hikkoshi.vsphere import cutover, deployment, inventory, session, vm
-from hikkoshi.vsphere.session import VSphere
+from hikkoshi.vsphere.session import Session
 from hikkoshi.xen import dom0
 from hikkoshi_lab import keys, site, vcsim
 from journey import MAC, converted, survey
@@ -208,7 +208,7 @@ RUNBOOKS = {"deploy": deploy, "cut over": cut_over, "roll back": roll_back}
 class World:
     """The vCenter, both folders, and what nobody may touch."""
 
-    v: VSphere
+    v: Session
     folders: tuple[Folder, Folder]
     others: State = field(default_factory=dict)  # what belongs to neither: clones
 
@@ -228,13 +228,13 @@ class World:
             if folder.pipe:
                 folder.kill()
 
-    def clone(self, id: str) -> vm.Machine:
+    def clone(self, id: str) -> vm.VirtualMachine:
         """Somebody clones a machine in the vSphere client, and switches the clone on."""
         (machine,) = (m for m in vm.every(self.v).values() if m.id == id)
         place = inventory.place(self.v, self.folders[0].home.site().vsphere)
         spec = vim.vm.CloneSpec(location=vim.vm.RelocateSpec(), powerOn=False, template=False)
         task = machine.thing.CloneVM_Task(place.folder, f"copy {len(self.others)} of {id}", spec)
-        made = vm.Machine(self.v.wait(task, "clone it"), {})
+        made = vm.VirtualMachine(self.v.wait(task, "clone it"), {})
         made = by_hand(self.v, made, extraConfig=options(machine.marks))
         self.v.wait(made.thing.PowerOnVM_Task(), "switch it on")
         return made

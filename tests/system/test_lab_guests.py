@@ -15,7 +15,7 @@ from hikkoshi.disk import digest
 from hikkoshi.errors import StepFailed
 from hikkoshi.guest import initrd
 from hikkoshi.rehearsal import boot
-from hikkoshi.rehearsal.machine import Controller, Machine, MachineNic, NicModel
+from hikkoshi.rehearsal.machine import Controller, Hardware, MachineNic, NicModel
 from hikkoshi.rehearsal.outcome import Ending
 from hikkoshi_lab import image, packages
 
@@ -91,10 +91,10 @@ def by_hand(gateway: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pa
     return edited(gateway, tmp_path_factory.mktemp("by-hand"), "all")
 
 
-def machine(guest: image.GuestImage, controller: Controller, nic: NicModel, nics: int) -> Machine:
+def machine(guest: image.GuestImage, controller: Controller, nic: NicModel, nics: int) -> Hardware:
     named = [MachineNic(name=f"eth{n}", mac=x.mac, address=str(x.address)) for n, x in enumerate(guest.nics[:nics])]
     # the last first, as a PCI bus may have them: names have to come from the MACs
-    return Machine(
+    return Hardware(
         controller=controller, nic_model=nic, memory_mb=guest.memory_mb, vcpus=guest.vcpus, nics=tuple(reversed(named))
     )
 

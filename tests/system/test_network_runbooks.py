@@ -14,7 +14,7 @@ from hikkoshi.approval.plan import Plan
 from hikkoshi.errors import BadInput, StepFailed
 from hikkoshi.network.outage.outage import Outages
 from hikkoshi.network.remedy import remedy
-from hikkoshi.network.remedy.prescription import Plan as Remedy
+from hikkoshi.network.remedy.prescription import Prescription as Remedy
 from hikkoshi.network.remedy.prescription import Switch
 from hikkoshi.params.params import Home
 from hikkoshi.steps.observation import Observation, Wiring

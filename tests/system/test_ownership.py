@@ -15,7 +15,7 @@ from hikkoshi.errors import Refused, StepFailed, VSphereError
 from hikkoshi.params.params import Home
 from hikkoshi.run.journal import Journal
 from hikkoshi.vsphere import cutover, deployment, importing, inventory, vm
-from hikkoshi.vsphere.session import VSphere
+from hikkoshi.vsphere.session import Session
 from hikkoshi_lab.proxy import Fault
 from journey import permitted
 from processes import hikkoshi
@@ -36,15 +36,15 @@ def world(home: Home, vmdk: Path) -> Iterator[World]:
         yield world
 
 
-def clone(world: World, v: VSphere, machine: vm.Machine, name: str) -> vm.Machine:
+def clone(world: World, v: Session, machine: vm.VirtualMachine, name: str) -> vm.VirtualMachine:
     """A copy as the vSphere client makes it: with all marks, and an instanceUuid of its own."""
     place = inventory.place(v, world.site.vsphere)
     spec = vim.vm.CloneSpec(location=vim.vm.RelocateSpec(), powerOn=False, template=False)
-    made = vm.Machine(v.wait(machine.thing.CloneVM_Task(place.folder, name, spec), "clone it"), {})
+    made = vm.VirtualMachine(v.wait(machine.thing.CloneVM_Task(place.folder, name, spec), "clone it"), {})
     return by_hand(v, made, extraConfig=options(vm.again(v, machine).marks))  # which vcsim does not copy
 
 
-def earlier(world: World, v: VSphere, machine: vm.Machine) -> vm.Machine:
+def earlier(world: World, v: Session, machine: vm.VirtualMachine) -> vm.VirtualMachine:
     """As the version before made it: no mark of a site."""
     gone = dict.fromkeys((vm.SITE, vm.RUN, vm.LOCK, vm.MACHINE, vm.STARTED), "")
     return by_hand(v, machine, extraConfig=options(gone))
@@ -56,11 +56,11 @@ def unplugged(card: Any) -> Any:
     return vim.vm.device.VirtualDeviceSpec(operation="edit", device=card)
 
 
-def state(machine: vm.Machine) -> tuple[Any, ...]:
+def state(machine: vm.VirtualMachine) -> tuple[Any, ...]:
     return machine.power, sorted(machine.plugged), sorted(machine.marks.items())
 
 
-def serving(world: World, v: VSphere, by: vm.Owner = BY) -> vm.Machine:
+def serving(world: World, v: Session, by: vm.Owner = BY) -> vm.VirtualMachine:
     order = replace(world.order, owner=by)
     deployment.start(v, world.site.vsphere, order, world.folder)
     cutover.start(v, world.site.vsphere, order, world.permission, source=OFF, folder=world.folder)
@@ -68,13 +68,13 @@ def serving(world: World, v: VSphere, by: vm.Owner = BY) -> vm.Machine:
     return machine
 
 
-STRANGERS: dict[str, Callable[[World, VSphere], vm.Machine]] = {
+STRANGERS: dict[str, Callable[[World, Session], vm.VirtualMachine]] = {
     "other": lambda w, v: serving(w, v, OTHER),
     "clone": lambda w, v: clone(w, v, serving(w, v), "gateway copy"),
     "earlier": lambda w, v: earlier(w, v, serving(w, v)),
     "nobody": lambda w, v: foreign(w, v, "gateway"),
 }
-ACTS: dict[str, Callable[[World, VSphere, vm.Machine], object]] = {
+ACTS: dict[str, Callable[[World, Session, vm.VirtualMachine], object]] = {
     "mark": lambda w, v, m: vm.mark(v, BY, m, {vm.PLAN: "x"}),
     "complete": lambda w, v, m: vm.complete(v, BY, m),
     "connect": lambda w, v, m: vm.connect(v, BY, m, permitted()),
@@ -179,7 +179,7 @@ def test_a_machine_carries_its_site_its_run_and_itself(world: World) -> None:
     assert (after[vm.STARTED], vm.SERVICE in after) == (first, False)
 
 
-def half_made(world: World, v: VSphere, by: vm.Owner) -> vm.Machine:
+def half_made(world: World, v: Session, by: vm.Owner) -> vm.VirtualMachine:
     """What an import of this owner's looks like before its end."""
     deployment.start(v, world.site.vsphere, replace(world.order, owner=by), world.folder)
     (machine,) = vm.ours(v, by.site, "gateway")

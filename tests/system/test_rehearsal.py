@@ -13,8 +13,8 @@ import pytest
 from hikkoshi.errors import ToolFailed
 from hikkoshi.rehearsal import accelerator, witness
 from hikkoshi.rehearsal.boot import boot
-from hikkoshi.rehearsal.machine import Controller, Machine, MachineNic, NicModel
-from hikkoshi.rehearsal.outcome import Ending, Outcome
+from hikkoshi.rehearsal.machine import Controller, Hardware, MachineNic, NicModel
+from hikkoshi.rehearsal.outcome import BootOutcome, Ending
 
 pytestmark = pytest.mark.needs("qemu-system-x86_64", "qemu-img")
 
@@ -22,9 +22,9 @@ SPIN = bytes.fromhex("ebfe")  # jmp to itself
 RESET = bytes.fromhex("b0fee664ebfe")  # the keyboard controller's reset line
 
 
-def small(controller: Controller = "pvscsi", nic_model: NicModel = "vmxnet3", memory_mb: int = 64) -> Machine:
+def small(controller: Controller = "pvscsi", nic_model: NicModel = "vmxnet3", memory_mb: int = 64) -> Hardware:
     nics = tuple(MachineNic(name=f"eth{n}", mac=f"00:16:3e:05:00:{n:02x}") for n in range(10))
-    return Machine(controller=controller, nic_model=nic_model, memory_mb=memory_mb, vcpus=1, nics=nics)
+    return Hardware(controller=controller, nic_model=nic_model, memory_mb=memory_mb, vcpus=1, nics=nics)
 
 
 def sector(folder: Path, code: bytes) -> Path:
@@ -33,7 +33,7 @@ def sector(folder: Path, code: bytes) -> Path:
     return disk
 
 
-def booted(disk: Path, folder: Path, machine: Machine | None = None, timeout: float = 60) -> Outcome:
+def booted(disk: Path, folder: Path, machine: Hardware | None = None, timeout: float = 60) -> BootOutcome:
     return boot(disk, "raw", machine or small(), folder, "boot", probe=False, accelerator="tcg", timeout=timeout)
 
 

@@ -16,7 +16,7 @@ from hikkoshi.network.diagnosis import collection
 from hikkoshi.network.diagnosis.snapshot import Snapshot
 from hikkoshi.network.host import Host
 from hikkoshi.network.remedy import guestfile, prescription, remedy
-from hikkoshi.network.remedy.prescription import DISPATCHER, IFUP_LOCAL, Plan
+from hikkoshi.network.remedy.prescription import DISPATCHER, IFUP_LOCAL, Prescription
 from hikkoshi_lab import packages
 from journey import permitted
 
@@ -239,7 +239,7 @@ SYSTEMS: dict[str, Callable[[Machine], dict[str, bytes]]] = {
 }
 
 
-def prepared(guest: Machine, way: str) -> tuple[Plan, dict[str, bytes]]:
+def prepared(guest: Machine, way: str) -> tuple[Prescription, dict[str, bytes]]:
     before = SYSTEMS[way](guest)
     for path, content in before.items():
         guest.put(path, content, 0o700 if way == "ifup-local" else 0o640)
@@ -322,7 +322,7 @@ def test_the_source_under_xen_is_neither_remedied_nor_has_a_remedy_undone(guest:
 
 
 def test_a_remedy_is_not_undone_by_a_permission_for_another_step(guest: Machine) -> None:
-    applied = remedy.Applied(plan=Plan(), flags=(), files=())
+    applied = remedy.Applied(plan=Prescription(), flags=(), files=())
     with pytest.raises(Refused, match="another step"):
         remedy.undo(guest.host, applied, permitted())
 

@@ -39,7 +39,7 @@ def looked(world: World) -> list[Check]:
     return service.checks(home, home.site(), home.guest("gateway"), "one")
 
 
-def machine(world: World) -> vm.Machine:
+def machine(world: World) -> vm.VirtualMachine:
     (found,) = vm.ours(world.connect(), world.home.identity(), "gateway")
     return found
 

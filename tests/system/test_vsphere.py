@@ -22,7 +22,7 @@ from hikkoshi.errors import BadInput, HikkoshiError, Refused, StepFailed, VSpher
 from hikkoshi.params.params import Home
 from hikkoshi.vsphere import cutover, deployment, inventory, ova, preflight, tls, vm
 from hikkoshi.vsphere.deployment import Order
-from hikkoshi.vsphere.session import VSphere
+from hikkoshi.vsphere.session import Session
 from hikkoshi_lab import certificate, proxy, vcsim
 from hikkoshi_lab.proxy import Fault
 from vcenter import BY, MIB, OFF, World, by_hand, foreign, named, options, plug
@@ -41,7 +41,7 @@ def world(home: Home, vmdk: Path) -> Iterator[World]:
         yield world
 
 
-def red(world: World, v: VSphere, wanted: Order | None = None) -> list[Check]:
+def red(world: World, v: Session, wanted: Order | None = None) -> list[Check]:
     return [c for c in deployment.checks(v, world.site.vsphere, wanted or world.order) if not c]
 
 
@@ -286,7 +286,7 @@ class TestDeployment:
         place, path = inventory.place(v, world.site.vsphere), v.read(machine.thing, "config.files.vmPathName")
         machine.thing.UnregisterVM()  # its events go with it
         register = place.folder.RegisterVM_Task(path["config.files.vmPathName"], "gateway", False, place.pool)
-        found = vm.again(v, vm.Machine(v.wait(register, "register it anew"), {}))
+        found = vm.again(v, vm.VirtualMachine(v.wait(register, "register it anew"), {}))
         marks = {**machine.marks, vm.MACHINE: found.uuid, vm.COMPLETE: "2026-11-22T00:00:00+00:00"}  # an hour or more ago
         now = by_hand(v, found, extraConfig=options(marks))  # vcsim forgets them
         newer = replace(world.order, plan_hash="b" * 64)
@@ -312,7 +312,7 @@ class TestDeployment:
         ids=["served", "on", "was on", "snapshot", "plugged in", "of others", "clone"],
     )
     def test_one_that_anybody_has_used_is_never_removed(
-        self, world: World, use: Callable[[World, VSphere, vm.Machine], object], why: str
+        self, world: World, use: Callable[[World, Session, vm.VirtualMachine], object], why: str
     ) -> None:
         v = world.connect()
         world.deploy(v)
@@ -446,7 +446,7 @@ LOST = "SET.runtime.connectionState"  # the mark by which vcsim is told what it 
 class TestReady:
     """What is asked of vSphere right before the source is shut down."""
 
-    def red(self, world: World, v: VSphere) -> list[str]:
+    def red(self, world: World, v: Session) -> list[str]:
         return [c.title for c in cutover.ready(v, world.site.vsphere, world.order) if not c]
 
     def test_a_deployed_machine_is_ready_and_stays_so_once_it_serves(self, world: World) -> None:
@@ -497,7 +497,7 @@ class TestReady:
         ],
     )
     def test_what_has_changed_since_the_preflight_keeps_the_source_on(
-        self, world: World, change: Callable[[World, VSphere, vm.Machine], object], titles: list[str]
+        self, world: World, change: Callable[[World, Session, vm.VirtualMachine], object], titles: list[str]
     ) -> None:
         v = world.connect()
         world.deploy(v)
@@ -506,30 +506,30 @@ class TestReady:
         assert self.red(world, v) == titles
 
 
-def served(world: World, v: VSphere) -> None:
+def served(world: World, v: Session) -> None:
     cutover.start(v, world.site.vsphere, world.order, world.permission, source=OFF, folder=world.folder)
     cutover.roll_back(v, world.order)
     cutover.strike(world.folder)
 
 
-def maintenance(v: VSphere) -> None:
+def maintenance(v: Session) -> None:
     for host in v.collect("HostSystem", ["name"]):
         v.wait(host.EnterMaintenanceMode_Task(0), "enter maintenance")
 
 
-def host_of(v: VSphere, machine: vm.Machine) -> Any:
+def host_of(v: Session, machine: vm.VirtualMachine) -> Any:
     return v.read(machine.thing, "runtime.host")["runtime.host"]
 
 
-def alone_in_maintenance(v: VSphere, machine: vm.Machine) -> None:
+def alone_in_maintenance(v: Session, machine: vm.VirtualMachine) -> None:
     v.wait(host_of(v, machine).EnterMaintenanceMode_Task(0), "enter maintenance")
 
 
-def lose(v: VSphere, machine: vm.Machine) -> None:
+def lose(v: Session, machine: vm.VirtualMachine) -> None:
     v.wait(host_of(v, machine).DisconnectHost_Task(), "lose it")
 
 
-def stranger_on(world: World, v: VSphere) -> vm.Machine:
+def stranger_on(world: World, v: Session) -> vm.VirtualMachine:
     old = foreign(world, v, "old", mac="00:16:3E:05:00:03")
     by_hand(v, old, deviceChange=[plug(old, "00:16:3e:05:00:03")])
     v.wait(old.thing.PowerOnVM_Task(), "on")

@@ -10,7 +10,7 @@ import pytest
 from hikkoshi.check import Check
 from hikkoshi.params.params import Home
 from hikkoshi.vsphere import hints, session
-from hikkoshi.vsphere.spec import Nic, VmSpec
+from hikkoshi.vsphere.spec import VirtualNic, VmSpec
 from hikkoshi_lab import proxy, site, vcsim
 from hikkoshi_lab.proxy import Fault
 
@@ -55,7 +55,7 @@ def ask(home: Home) -> Iterator[Ask]:
             if fault:
                 front.faults.soap["QueryNetworkHint"] = fault
             nics = tuple(
-                Nic(
+                VirtualNic(
                     name=name,
                     mac=f"00:16:3e:05:00:{n:02x}",
                     segment=s,

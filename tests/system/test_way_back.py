@@ -66,7 +66,7 @@ class World:
     def machine(self) -> tuple[str, bool]:
         """Its power, and whether a NIC is plugged in."""
         with session.connect(self.home, self.home.site().vsphere) as v:
-            now = vm.again(v, vm.Machine(vim.VirtualMachine(self.thing, v._stub), {}))
+            now = vm.again(v, vm.VirtualMachine(vim.VirtualMachine(self.thing, v._stub), {}))
         return now.power, any(d.connectable.startConnected for d in now.nics.values())
 
     def source_started(self) -> bool:
@@ -110,7 +110,7 @@ class Ended:
     seconds: float
 
 
-def serving(v: session.VSphere, world_site: Any, identity: str) -> Any:
+def serving(v: session.Session, world_site: Any, identity: str) -> Any:
     """A machine with our marks, on and plugged in, as 60 and 70 leave it; without a disk."""
     place = inventory.place(v, world_site.vsphere)
     network = vim.vm.device.VirtualEthernetCard.NetworkBackingInfo(deviceName="VM Network")

@@ -26,7 +26,7 @@ from hikkoshi.approval.terms import Terms
 from hikkoshi.check import Check
 from hikkoshi.errors import BadInput, Refused
 from hikkoshi.guest.survey import Survey
-from hikkoshi.network.remedy.prescription import Plan as Remedy
+from hikkoshi.network.remedy.prescription import Prescription as Remedy
 from hikkoshi.network.remedy.remedy import Applied
 from hikkoshi.params.params import Home
 from hikkoshi.run import run as running

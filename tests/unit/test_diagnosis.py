@@ -15,7 +15,7 @@ from hikkoshi.network.diagnosis import snapshot
 from hikkoshi.network.diagnosis.aggregation import COUNTER, WARNING
 from hikkoshi.network.diagnosis.diagnosis import Diagnosis, diagnose, reconciled
 from hikkoshi.network.diagnosis.findings import Finding
-from hikkoshi.network.diagnosis.snapshot import Nic, Snapshot
+from hikkoshi.network.diagnosis.snapshot import NicState, Snapshot
 
 DATA = Path(__file__).parents[1] / "data/diagnosis"
 CASES = sorted(DATA.glob("*.txt"))
@@ -41,10 +41,10 @@ def observed(path: Path) -> Diagnosis:
     return diagnose(before, after, sender=pairs.get("sender"), receiver=pairs.get("receiver"))
 
 
-def nic(name: str = "eth0", *, lro: Feature | None = None, gro: Feature | None = OFF, **more: Any) -> Nic:
+def nic(name: str = "eth0", *, lro: Feature | None = None, gro: Feature | None = OFF, **more: Any) -> NicState:
     flags = {"large-receive-offload": lro, "generic-receive-offload": gro}
     features = {key: flag for key, flag in flags.items() if flag}
-    return Nic(**{"name": name, "mac": "00:16:3e:05:00:00", "mtu": 1500, "driver": "vmxnet3", "features": features} | more)
+    return NicState(**{"name": name, "mac": "00:16:3e:05:00:00", "mtu": 1500, "driver": "vmxnet3", "features": features} | more)
 
 
 def carried(packets: int, size: int, **more: int) -> Traffic:
@@ -52,13 +52,13 @@ def carried(packets: int, size: int, **more: int) -> Traffic:
     return Traffic(**zero | {"rx_packets": packets, "rx_bytes": packets * size} | more)
 
 
-def machine(*nics: Nic, forwards: bool | None = True, log: tuple[str, ...] = (), **more: Any) -> Snapshot:
+def machine(*nics: NicState, forwards: bool | None = True, log: tuple[str, ...] = (), **more: Any) -> Snapshot:
     counts = ZERO | {k: v for k, v in more.items() if k in ZERO}
     rest = {k: v for k, v in more.items() if k not in ZERO}
     return replace(BLANK, nics={n.name: n for n in nics}, forwards=forwards, counts=counts, log=log, **rest)
 
 
-def still(*nics: Nic, **more: Any) -> Snapshot:
+def still(*nics: NicState, **more: Any) -> Snapshot:
     """A guest at rest: the collection before."""
     return machine(*(replace(n, traffic=carried(0, 0), oversized=None, told=None) for n in nics), **more)
 
@@ -72,7 +72,7 @@ def found(rule: str, result: Diagnosis) -> Finding | None:
     return next((f for f in result.findings if f.rule == rule), None)
 
 
-def lossy(*nics: Nic, fails: int = 200, told: int | None = None, sender: Any = None, **more: Any) -> Diagnosis:
+def lossy(*nics: NicState, fails: int = 200, told: int | None = None, sender: Any = None, **more: Any) -> Diagnosis:
     after = machine(*nics, IpFragFails=fails, IcmpOutDestUnreachs=fails if told is None else told, **more)
     return diagnose(still(*nics), after, sender=sender)
 
@@ -376,7 +376,7 @@ NICS = st.lists(
 @given(NICS, SMALL, SMALL, st.none() | st.tuples(SMALL, SMALL), st.sampled_from([True, True, False, None]))
 @example([TestLro.merged], 200, 200, (430, 200), True)
 def test_lro_is_certain_only_with_every_one_of_its_conditions(
-    nics: list[Nic], fails: int, told: int, sender: tuple[int, int] | None, forwards: bool | None
+    nics: list[NicState], fails: int, told: int, sender: tuple[int, int] | None, forwards: bool | None
 ) -> None:
     cards = [replace(n, name=f"eth{k}") for k, n in enumerate(nics)]
     before = [replace(n, statistics={COUNTER: 0}) for n in cards]

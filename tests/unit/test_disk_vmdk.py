@@ -15,7 +15,7 @@ from hikkoshi.disk import conversion, vmdk
 from hikkoshi.disk import grains as grains_of
 from hikkoshi.errors import BadInput
 from hikkoshi.rehearsal.boot import boot
-from hikkoshi.rehearsal.machine import Machine
+from hikkoshi.rehearsal.machine import Hardware
 
 GRAIN = 1 << 16
 SHARED_FOLDER = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
@@ -246,7 +246,7 @@ def test_a_vmdk_that_names_another_file_is_opened_by_no_program(tmp_path: Path, 
         vmdk.self_contained(path)
     assert all((p := e.value.problems[0], p.what, p.where, p.found, p.expected, p.remedy))
     assert not conversion.compare(copy, path)
-    machine = Machine(controller="pvscsi", nic_model="vmxnet3", memory_mb=64, vcpus=1, nics=())
+    machine = Hardware(controller="pvscsi", nic_model="vmxnet3", memory_mb=64, vcpus=1, nics=())
     with pytest.raises(BadInput):
         boot(path, "vmdk", machine, tmp_path, "after", probe=True, accelerator="tcg")
 

@@ -13,7 +13,7 @@ from matplotlib.text import Text
 
 from hikkoshi import tool
 from hikkoshi.figures import overview, plots, timeline
-from hikkoshi.network.compare.sequential import Run, Series
+from hikkoshi.network.compare.sequential import Attempt, Series
 from hikkoshi.network.compare.statistics import Estimate
 from hikkoshi.network.outage import outage
 from hikkoshi.network.outage.outage import Break, Outages
@@ -31,10 +31,10 @@ Draw = Callable[[Gettext], Figure]
 def measured(through: float) -> Series:
     """Five runs each as 80 makes them, and one that could not be made."""
     runs = [
-        Run(number=n, path=path, began="2026-11-22T00:00:00.000+00:00", seconds=2, throughput=value + n / 100)
+        Attempt(number=n, path=path, began="2026-11-22T00:00:00.000+00:00", seconds=2, throughput=value + n / 100)
         for n, (path, value) in enumerate([("through the guest", through), ("direct", 94.0)] * 5, 1)
     ]
-    failed = Run(number=11, path="direct", began="2026-11-22T00:00:00.000+00:00", seconds=2, throughput=None)
+    failed = Attempt(number=11, path="direct", began="2026-11-22T00:00:00.000+00:00", seconds=2, throughput=None)
     return Series(through="through the guest", direct="direct", unit="10^6 bits/s", seed=1, runs=(*runs, failed))
 
 

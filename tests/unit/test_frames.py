@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hikkoshi.network.wiring import capture, frames
-from hikkoshi.network.wiring.frames import Evidence
+from hikkoshi.network.wiring.frames import FrameEvidence
 
 DATA = Path(__file__).parents[1] / "data" / "wiring"
 RECORDED = sorted(DATA.glob("*.pcap"))
@@ -40,11 +40,11 @@ hosts = st.integers(1 << 24, (224 << 24) - 1).filter(lambda n: n >> 24 != 127).m
 vlans = st.integers(1, 4094)
 
 
-def told(path: Path) -> list[Evidence]:
+def told(path: Path) -> list[FrameEvidence]:
     return [e for f in capture.read(path.read_bytes()).frames for e in frames.evidence(f.data)]
 
 
-def only(frame: bytes) -> Evidence:
+def only(frame: bytes) -> FrameEvidence:
     (found,) = frames.evidence(frame)
     return found
 
@@ -111,7 +111,7 @@ def test_a_recorded_frame_tells_what_the_files_name_says(path: Path) -> None:
 class TestArp:
     @given(hosts, hosts, st.sampled_from([1, 2]))
     def test_the_sender_is_of_the_segment(self, sender: IPv4Address, asked: IPv4Address, operation: int) -> None:
-        assert only(arp(sender, asked, operation)) == Evidence("ARP", "02:00:00:03:04:0a", sender)
+        assert only(arp(sender, asked, operation)) == FrameEvidence("ARP", "02:00:00:03:04:0a", sender)
 
     @given(hosts)
     def test_who_probes_for_an_address_wants_to_have_it(self, asked: IPv4Address) -> None:
@@ -132,7 +132,7 @@ class TestIpv4:
     @given(hosts, st.integers(0, 10))
     def test_the_sender_of_a_broadcast_is_of_the_segment(self, sender: IPv4Address, words: int) -> None:
         frame = ipv4(EVERYBODY, sender, IPv4Address("255.255.255.255"), bytes(4 * words))
-        assert only(frame) == Evidence("broadcast", "02:00:00:03:04:0a", sender)
+        assert only(frame) == FrameEvidence("broadcast", "02:00:00:03:04:0a", sender)
 
     @given(hosts, st.integers(0, 255))
     def test_the_sender_of_a_multicast_that_no_router_forwards_is_too(self, sender: IPv4Address, last: int) -> None:
@@ -235,7 +235,7 @@ class TestSwitches:
     @given(vlans, st.sampled_from([0, 2]))
     def test_pvst_tells_the_vlan_of_the_tree(self, vlan: int, version: int) -> None:
         bpdu = bytes([0, 0, version, version]) + bytes(32) + struct.pack(">HHH", 0, 2, vlan)
-        assert only(snap(0x010B, bpdu)) == Evidence("PVST+", "00:1b:54:aa:bb:03", vlan=vlan)
+        assert only(snap(0x010B, bpdu)) == FrameEvidence("PVST+", "00:1b:54:aa:bb:03", vlan=vlan)
 
     @pytest.mark.parametrize("vlan", [0, 4095, 65535])
     def test_a_number_that_is_no_vlan_is_none(self, vlan: int) -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from hikkoshi.errors import BadInput
 from hikkoshi.network.throughput import iperf3
-from hikkoshi.network.throughput.units import Measurement
+from hikkoshi.network.throughput.units import Reading
 
 DATA = Path(__file__).parents[1] / "data" / "netperf"
 DOCUMENTS = sorted(DATA.glob("iperf3-*.json"))  # NAME-FIGURE-Mbit.json
@@ -29,7 +29,7 @@ def problems(text: str) -> list[str]:
     return [p.found for p in caught.value.problems]
 
 
-def read(text: str) -> Measurement | None:
+def read(text: str) -> Reading | None:
     try:
         return iperf3.parse(text)
     except BadInput:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from hikkoshi.xen import config
 from hikkoshi_lab import image, lvm, partitions, userland
-from hikkoshi_lab.image import GATEWAY, IDP, GuestImage, Nic
+from hikkoshi_lab.image import GATEWAY, IDP, GuestImage, GuestNic
 from hikkoshi_lab.packages import Package
 from hikkoshi_lab.variants import VARIANTS
 
@@ -81,7 +81,7 @@ def test_no_field_of_the_description_is_left_out_of_those_changes() -> None:
     assert {f.name for f in fields(GuestImage)} == hardware | {
         *("forwards", "layout", "fstab", "root", "kernels", "drivers", "network")
     }
-    assert {f.name for f in fields(Nic)} == {"mac", "address", "bridge"}
+    assert {f.name for f in fields(GuestNic)} == {"mac", "address", "bridge"}
 
 
 def test_another_package_or_another_tool_asks_for_a_new_disk() -> None:

@@ -104,6 +104,15 @@ def test_a_module_is_a_noun_of_at_most_400_lines(path: Path) -> None:
     assert path.stem not in {"utils", "util", "helpers", "helper", "common", "manager", "misc"}
 
 
+def test_a_public_class_has_a_name_of_its_own() -> None:
+    places: dict[str, list[str]] = {}
+    for path in [*MODULES, *LAB.rglob("*.py")]:
+        for found in ast.walk(ast.parse(path.read_text())):
+            if isinstance(found, ast.ClassDef) and not found.name.startswith("_"):
+                places.setdefault(found.name, []).append(str(path.relative_to(LIB.parent)))
+    assert not {name: where for name, where in places.items() if len(where) > 1}
+
+
 @pytest.fixture(scope="module")
 def wanted() -> dict[str, str]:
     """{package: version range} as pyproject.toml has them."""

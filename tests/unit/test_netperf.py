@@ -3,11 +3,11 @@
 import pytest
 
 from hikkoshi.network.throughput.netperf import plausible
-from hikkoshi.network.throughput.units import Measurement, Throughput
+from hikkoshi.network.throughput.units import Quantity, Reading
 
 
-def measured(printed: str, unit: str, test: str = "TCP_STREAM", **other: str) -> Measurement:
-    return Measurement("netperf", "keys", test, Throughput(printed, unit), other=other)
+def measured(printed: str, unit: str, test: str = "TCP_STREAM", **other: str) -> Reading:
+    return Reading("netperf", "keys", test, Quantity(printed, unit), other=other)
 
 
 @pytest.mark.parametrize(
@@ -24,7 +24,7 @@ def measured(printed: str, unit: str, test: str = "TCP_STREAM", **other: str) ->
         (measured("0.00", "10^6bits/s"), 100e6),
     ],
 )
-def test_what_a_link_carries_is_green(measurement: Measurement, link: float) -> None:
+def test_what_a_link_carries_is_green(measurement: Reading, link: float) -> None:
     assert plausible(measurement, link)
 
 
@@ -38,7 +38,7 @@ def test_what_a_link_carries_is_green(measurement: Measurement, link: float) -> 
         (measured("5835.18", "10^6bits/sec", "UDP_STREAM"), 1e9),  # what was sent, over a link that dropped it
     ],
 )
-def test_what_it_cannot_is_red_and_says_what_it_can(measurement: Measurement, link: float) -> None:
+def test_what_it_cannot_is_red_and_says_what_it_can(measurement: Reading, link: float) -> None:
     check = plausible(measurement, link)
     assert not check
     assert str(measurement.throughput) == check.found

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from hikkoshi.errors import BadInput
 from hikkoshi.network.throughput import netperf_command, netperf_output
-from hikkoshi.network.throughput.units import LETTERS, Measurement, word
+from hikkoshi.network.throughput.units import LETTERS, Reading, word
 
 DATA = Path(__file__).parents[1] / "data" / "netperf"
 NAME = re.compile(r"(?P<case>.+)-(?P<figure>[\d.]+)-(?P<unit>[A-Za-z]+)")
@@ -40,11 +40,11 @@ def recorded(case: str) -> str:
     return OUTPUTS[case].read_text()
 
 
-def parsed(case: str, command: str = "") -> Measurement:
+def parsed(case: str, command: str = "") -> Reading:
     return netperf_output.parse(recorded(case), command, case)
 
 
-def read(text: str) -> Measurement | None:
+def read(text: str) -> Reading | None:
     try:
         return netperf_output.parse(text)
     except BadInput:
@@ -62,7 +62,7 @@ def refusal(text: str, command: str = "") -> str:
     return problem.what
 
 
-def same_figure(found: Measurement | None, right: Measurement) -> bool:
+def same_figure(found: Reading | None, right: Reading) -> bool:
     """Whether nothing was read, or the right figure, in the right unit or with none."""
     if found is None:
         return True

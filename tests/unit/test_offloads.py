@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from hikkoshi.network.compare.sequential import Run, Series
+from hikkoshi.network.compare.sequential import Attempt, Series
 from hikkoshi.network.diagnosis import diagnosis, snapshot
 from hikkoshi.network.diagnosis.diagnosis import Diagnosis
 from hikkoshi.params.params import Home, Measurement
@@ -29,7 +29,7 @@ def treated(home: Home, case: str) -> Treatment:
 
 
 def series(ended: str) -> Series:
-    run = Run(number=1, path="direct", began="2026-11-22T00:00:00+00:00", seconds=1, throughput=94)
+    run = Attempt(number=1, path="direct", began="2026-11-22T00:00:00+00:00", seconds=1, throughput=94)
     return Series.model_validate(
         {"through": "through", "direct": "direct", "unit": "x", "seed": 1, "runs": (run,), "ended": ended}
     )

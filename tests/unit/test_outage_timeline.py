@@ -7,7 +7,7 @@ import pytest
 
 from hikkoshi.figures import timeline
 from hikkoshi.network.outage import outage
-from hikkoshi.network.outage.outage import Break, Outage, Outages, Segment
+from hikkoshi.network.outage.outage import Break, Outage, Outages, SegmentOutage
 
 RECORDED = outage.read(Path(__file__).parents[1] / "data" / "outage" / "three-2.00-five-2.05-two-6.05.jsonl")
 SEGMENTS = [f"vlan30{n}" for n in range(1, 6)] + [f"vlan50{n}" for n in range(1, 6)]
@@ -39,7 +39,7 @@ def found(seconds, outages, *, breaks=(), state="answers"):
         cpu=0.01,
         breaks=breaks,
         segments=tuple(
-            Segment(name=name, address="10.3.1.254", answered=0, lost=0, at_the_end=state, outages=outages.get(name, ()))
+            SegmentOutage(name=name, address="10.3.1.254", answered=0, lost=0, at_the_end=state, outages=outages.get(name, ()))
             for name in SEGMENTS
         ),
     )

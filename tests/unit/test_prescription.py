@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from hikkoshi.network.counters import Feature, Traffic
 from hikkoshi.network.diagnosis import snapshot
-from hikkoshi.network.diagnosis.snapshot import Nic, Snapshot
+from hikkoshi.network.diagnosis.snapshot import NicState, Snapshot
 from hikkoshi.network.remedy import remedy
-from hikkoshi.network.remedy.prescription import DISPATCHER, IFUP_LOCAL, File, Plan, Switch, remedies
+from hikkoshi.network.remedy.prescription import DISPATCHER, IFUP_LOCAL, File, Prescription, Switch, remedies
 
 DATA = Path(__file__).parents[1] / "data/diagnosis"
 BLANK = snapshot.parse("@hikkoshi 0011223344556677\n@0011223344556677 0 uname -r\n2.6.32\n@0011223344556677 end\n")
@@ -22,14 +22,14 @@ IFCFG = {f"{SCRIPTS}ifcfg-eth{n}": (f"DEVICE=eth{n}",) for n in range(2)}
 CONNECTIONS = "/etc/NetworkManager/system-connections/"
 
 
-def nic(name: str, *, lro: Feature | None = ON, gro: Feature | None = ON, **more: Any) -> Nic:
+def nic(name: str, *, lro: Feature | None = ON, gro: Feature | None = ON, **more: Any) -> NicState:
     flags = {"large-receive-offload": lro, "generic-receive-offload": gro}
     features = {key: flag for key, flag in flags.items() if flag}
     mac = f"00:16:3e:05:00:{ord(name[-1]):02x}"
-    return Nic(**{"name": name, "mac": mac, "mtu": 1500, "driver": "vmxnet3", "features": features} | more)
+    return NicState(**{"name": name, "mac": mac, "mtu": 1500, "driver": "vmxnet3", "features": features} | more)
 
 
-def guest(*nics: Nic, **more: Any) -> Snapshot:
+def guest(*nics: NicState, **more: Any) -> Snapshot:
     cards = nics or (nic("eth0"), nic("eth1"))
     rest = {"forwards": True, "whole": True, "ethtool": "/sbin/ethtool", "release": "CentOS release 6.6 (Final)"} | more
     return replace(BLANK, nics={n.name: n for n in cards}, **rest)
@@ -40,7 +40,7 @@ def recorded(name: str) -> Snapshot:
     return snapshot.parse(next(p for p in pieces if p.startswith("guest after")).partition("\n")[2])
 
 
-def places(plan: Plan) -> list[tuple[str, str, tuple[str, ...]]]:
+def places(plan: Prescription) -> list[tuple[str, str, tuple[str, ...]]]:
     return [(f.way, f.path, f.nics) for f in plan.files]
 
 
@@ -180,25 +180,25 @@ def test_a_plan_shows_what_it_would_do_and_comes_back_from_json() -> None:
     plan = remedies(guest(settings=IFCFG))
     assert [row["where"] for row in plan.rows()] == ["eth0", "eth1", f"{SCRIPTS}ifcfg-eth0", f"{SCRIPTS}ifcfg-eth1"]
     assert plan.rows()[2]["what"] == 'ETHTOOL_OPTS="-K eth0 lro off"'
-    assert Plan.model_validate_json(plan.model_dump_json()) == plan
+    assert Prescription.model_validate_json(plan.model_dump_json()) == plan
 
 
 def test_whether_it_is_in_effect_after_a_restart_is_read_from_flags_and_from_the_loaded_module() -> None:
-    plan = Plan(files=(File(path="/etc/modprobe.conf", way="modprobe"),), restart=True)
+    plan = Prescription(files=(File(path="/etc/modprobe.conf", way="modprobe"),), restart=True)
     value = "/sys/module/vmxnet3/parameters/disable_lro"
     assert not remedy.in_effect(guest(), plan)
     assert not remedy.in_effect(guest(values={value: "0"}), plan)
     assert remedy.in_effect(guest(values={value: "1"}), plan)
-    assert not remedy.in_effect(guest(), Plan(switches=LRO_OFF))
-    assert remedy.in_effect(guest(nic("eth0", lro=OFF), nic("eth1", lro=OFF)), Plan(switches=LRO_OFF))
-    assert not remedy.in_effect(guest(nic("eth0", lro=OFF)), Plan(switches=LRO_OFF))
+    assert not remedy.in_effect(guest(), Prescription(switches=LRO_OFF))
+    assert remedy.in_effect(guest(nic("eth0", lro=OFF), nic("eth1", lro=OFF)), Prescription(switches=LRO_OFF))
+    assert not remedy.in_effect(guest(nic("eth0", lro=OFF)), Prescription(switches=LRO_OFF))
 
 
 def test_a_file_written_twice_is_undone_to_the_first_unless_somebody_changed_it_between() -> None:
     def written(before: str, after: str, kept: str) -> remedy.Written:
         return remedy.Written(path="/etc/x", kept=kept, before_sha256=before, after_sha256=after)
 
-    once = remedy.Applied(plan=Plan(), flags=(), files=()).wrote(written("a", "b", "1"))
+    once = remedy.Applied(plan=Prescription(), flags=(), files=()).wrote(written("a", "b", "1"))
     assert once.wrote(written("b", "c", "2")).files == (written("a", "c", "1"),)
     assert once.wrote(written("a", "b", "2")).files == (written("a", "b", "1"),)
     assert once.wrote(written("theirs", "c", "2")).files == (written("theirs", "c", "2"),)

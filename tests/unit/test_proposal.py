@@ -13,7 +13,7 @@ from hikkoshi.approval.plan import Plan
 from hikkoshi.disk.conversion import Conversion
 from hikkoshi.guest.survey import Survey
 from hikkoshi.params.params import Home
-from hikkoshi.rehearsal.outcome import Ending, Outcome, SeenNic
+from hikkoshi.rehearsal.outcome import BootOutcome, Ending, SeenNic
 from hikkoshi.rehearsal.rehearsal import Rehearsal
 from hikkoshi.vsphere.deployment import Deployment
 from hikkoshi_lab import keys
@@ -59,7 +59,7 @@ def rehearsed(home: Home, decided: Plan, *, ending: Ending = Ending.LOGIN, plan_
         SeenNic(name=n.name, mac=n.mac, driver="vmxnet3", addresses=(n.address,) if n.address else ())
         for n in decided.machine.nics[:nics]
     ]
-    after = Outcome(
+    after = BootOutcome(
         ending=ending,
         words="gateway login:",
         seconds=21.4,

@@ -11,12 +11,12 @@ from hikkoshi.disk.origin import Origin
 from hikkoshi.errors import BadInput, Refused
 from hikkoshi.rehearsal import boot, rehearsal
 from hikkoshi.rehearsal.accelerator import Accelerator
-from hikkoshi.rehearsal.machine import Machine, MachineNic
-from hikkoshi.rehearsal.outcome import Ending, Outcome, SeenNic
+from hikkoshi.rehearsal.machine import Hardware, MachineNic
+from hikkoshi.rehearsal.outcome import BootOutcome, Ending, SeenNic
 from hikkoshi.rehearsal.rehearsal import Control, Job, Rehearsal
 
 MACS = ("00:16:3e:05:00:00", "00:16:3e:05:00:01")
-MACHINE = Machine(
+MACHINE = Hardware(
     controller="pvscsi",
     nic_model="vmxnet3",
     memory_mb=640,
@@ -30,7 +30,7 @@ NICS = (
     SeenNic(name="eth0", mac=MACS[0], driver="vmxnet3", addresses=("10.3.1.254/24",)),
     SeenNic(name="eth1", mac=MACS[1], driver="vmxnet3", addresses=()),
 )
-GOOD = Outcome(
+GOOD = BootOutcome(
     ending=Ending.LOGIN,
     words="gateway login:",
     seconds=19.5,
@@ -51,7 +51,7 @@ GOOD = Outcome(
 class ThePlan:
     source: Origin
     hash: str = "plan-1"
-    machine: Machine = MACHINE
+    machine: Hardware = MACHINE
 
 
 @dataclass(frozen=True)
@@ -59,16 +59,16 @@ class TheConversion:
     vmdk_sha256: str
 
 
-def red(outcome: Outcome, machine: Machine = MACHINE) -> list[str]:
+def red(outcome: BootOutcome, machine: Hardware = MACHINE) -> list[str]:
     done = Rehearsal(vmdk_sha256="a", plan_hash="b", before=None, after=outcome)
     return [c.title for c in rehearsal.checks(done, machine) if not c]
 
 
-def changed(**fields: object) -> Outcome:
+def changed(**fields: object) -> BootOutcome:
     return GOOD.model_copy(update=fields)
 
 
-def rehearsed(folder: Path, outcome: Outcome = GOOD, sha256: str = "a", plan_hash: str = "b") -> None:
+def rehearsed(folder: Path, outcome: BootOutcome = GOOD, sha256: str = "a", plan_hash: str = "b") -> None:
     for name in (outcome.picture, outcome.screen, outcome.console):
         files.write(folder / name, "x")
     Rehearsal(vmdk_sha256=sha256, plan_hash=plan_hash, before=None, after=outcome).save(folder)
@@ -89,7 +89,7 @@ def test_a_guest_that_is_as_planned_has_no_red_check() -> None:
         (changed(disk_unchanged=False), "the VMDK is unchanged"),
     ],
 )
-def test_each_fault_makes_its_own_check_red_and_no_other(outcome: Outcome, title: str) -> None:
+def test_each_fault_makes_its_own_check_red_and_no_other(outcome: BootOutcome, title: str) -> None:
     assert red(outcome) == [title]
 
 

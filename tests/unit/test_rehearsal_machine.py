@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from hikkoshi.rehearsal.machine import HANDED, Controller, Machine, MachineNic, NicModel, drive
+from hikkoshi.rehearsal.machine import HANDED, Controller, Hardware, MachineNic, NicModel, drive
 
 
-def machine(controller: Controller = "pvscsi", nic_model: NicModel = "vmxnet3", nics: int = 10) -> Machine:
-    return Machine(
+def machine(controller: Controller = "pvscsi", nic_model: NicModel = "vmxnet3", nics: int = 10) -> Hardware:
+    return Hardware(
         controller=controller,
         nic_model=nic_model,
         memory_mb=640,
@@ -18,7 +18,7 @@ def machine(controller: Controller = "pvscsi", nic_model: NicModel = "vmxnet3", 
     )
 
 
-def options(made: Machine, name: str, disk: str = "/d/x.vmdk", disk_format: str = "vmdk") -> list[str]:
+def options(made: Hardware, name: str, disk: str = "/d/x.vmdk", disk_format: str = "vmdk") -> list[str]:
     """The values of every option of this name."""
     arguments = made.arguments(drive(Path(disk), disk_format), "tcg", Path("/p/serial"))
     return [value for key, value in itertools.pairwise(arguments) if key == f"-{name}"]

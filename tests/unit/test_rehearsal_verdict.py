@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hikkoshi.rehearsal import boot
 from hikkoshi.rehearsal.outcome import Ending
 from hikkoshi.rehearsal.screen import Screen
-from hikkoshi.rehearsal.verdict import Verdict, verdict
+from hikkoshi.rehearsal.verdict import BootVerdict, verdict
 
 DATA = Path(__file__).parents[1] / "data" / "rehearsal"
 WORDS = {
@@ -32,7 +32,7 @@ def judged(screen: str = "", console: str = "") -> Ending | None:
 def test_a_real_screen_is_judged_by_its_telling_line(ending: Ending) -> None:
     (path,) = DATA.glob(f"{ending}.*.vga.gz")
     screen = Screen(gzip.decompress(path.read_bytes()), start=int(path.name.split(".")[1])).text
-    assert verdict(screen, "", seconds=1, timeout=180) == Verdict(ending, WORDS[ending])
+    assert verdict(screen, "", seconds=1, timeout=180) == BootVerdict(ending, WORDS[ending])
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_an_error_that_the_console_has_long_left_behind_does_not_count() -> None
 
 def test_without_a_sign_the_last_line_is_quoted_when_time_is_up() -> None:
     assert verdict("GRUB _", "", seconds=179, timeout=180) is None
-    assert verdict("GRUB _\n\n", "", seconds=180, timeout=180) == Verdict(
+    assert verdict("GRUB _\n\n", "", seconds=180, timeout=180) == BootVerdict(
         Ending.TIMEOUT, "no verdict after 180 s; the last line is: GRUB _"
     )
 

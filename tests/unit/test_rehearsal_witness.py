@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from hikkoshi.rehearsal import witness
 from hikkoshi.rehearsal.outcome import SeenNic
-from hikkoshi.rehearsal.witness import Statement
+from hikkoshi.rehearsal.witness import WitnessStatement
 
 DATA = Path(__file__).parents[1] / "data" / "rehearsal"
 
@@ -59,7 +59,7 @@ def test_an_unfinished_report_does_not_count() -> None:
 
 
 def test_the_last_report_counts() -> None:
-    assert witness.read(report("kernel a", "root ") + report("kernel b", "root ")) == Statement("b", "", ())
+    assert witness.read(report("kernel a", "root ") + report("kernel b", "root ")) == WitnessStatement("b", "", ())
 
 
 def test_the_old_ifconfigs_netmask_becomes_a_prefix_length() -> None:
@@ -132,4 +132,4 @@ nics = st.builds(
 @given(st.lists(nics, max_size=12))
 def test_what_the_script_writes_is_what_is_read(seen: list[SeenNic]) -> None:
     lines = [" ".join(["nic", n.name, n.mac, n.driver, *n.addresses, *([f"lro={n.lro}"] if n.lro else [])]) for n in seen]
-    assert witness.read(report(*HEAD, *lines)) == Statement("2.6.18-398.el5", "/dev/sda2", tuple(seen))
+    assert witness.read(report(*HEAD, *lines)) == WitnessStatement("2.6.18-398.el5", "/dev/sda2", tuple(seen))

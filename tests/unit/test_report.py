@@ -309,7 +309,9 @@ def test_what_was_not_measured_of_the_network_is_an_open_point(move: Move) -> No
 
 def test_wiring_outage_speed_and_cause_stand_in_the_report_as_they_were_measured(move: Move) -> None:
     move.results("70-cutover")
-    nic = wiring.Nic(name="eth0", mac=MAC, link="up", planned="servers", seen=(), verdict="silent", frames=0, sent=0, after=None)
+    nic = wiring.NicWiring(
+        name="eth0", mac=MAC, link="up", planned="servers", seen=(), verdict="silent", frames=0, sent=0, after=None
+    )
     Wiring(run="one", since=SINCE, witness=wiring.Witness(host="idp", way="passive", seconds=20, nics=(nic,))).save(move.folder)
     move.meter()
     slow, fast = (Measured(since=since, series=series(x), folder="") for x, since in ((0.5, SINCE), (94.0, "")))
@@ -327,7 +329,9 @@ def test_wiring_outage_speed_and_cause_stand_in_the_report_as_they_were_measured
 
 def test_what_was_measured_of_an_earlier_cut_over_proves_nothing_for_this_one(move: Move) -> None:
     move.results("70-cutover")
-    nic = wiring.Nic(name="eth0", mac=MAC, link="up", planned="servers", seen=(), verdict="ok", frames=0, sent=0, after=None)
+    nic = wiring.NicWiring(
+        name="eth0", mac=MAC, link="up", planned="servers", seen=(), verdict="ok", frames=0, sent=0, after=None
+    )
     earlier = "2026-11-01T00:00:00+00:00"
     seen = wiring.Witness(host="idp", way="passive", seconds=20, nics=(nic,))
     Wiring(run="one", since=earlier, witness=seen).save(move.folder)

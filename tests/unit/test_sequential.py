@@ -16,7 +16,7 @@ from scipy import stats
 
 from hikkoshi.errors import BadInput, Problem, StepFailed, ToolFailed
 from hikkoshi.network.compare import measurements, sequential, statistics
-from hikkoshi.network.compare.sequential import LOOKS, Look, Run, Series, judge, measure
+from hikkoshi.network.compare.sequential import LOOKS, Attempt, Look, Series, judge, measure
 from hikkoshi.network.compare.statistics import Estimate
 
 PROJECT = Path(__file__).parents[2]
@@ -346,7 +346,7 @@ def test_when_the_time_is_up_the_verdict_is_inconclusive():
 
 
 def test_no_run_is_begun_that_would_take_longer_than_there_is_time():
-    slow = Run(number=1, path="VLAN302", began="2026-01-01T00:00:00+00:00", seconds=12, throughput=91)
+    slow = Attempt(number=1, path="VLAN302", began="2026-01-01T00:00:00+00:00", seconds=12, throughput=91)
     begun = series().model_copy(update={"runs": (slow,)})
     assert measure(played([], []), begun, seconds=11).ended == "the time was up"
     assert measure(played(SLOW, FAST), begun, seconds=60).ended == "decided"
@@ -400,7 +400,7 @@ def test_a_path_cannot_be_compared_with_itself():
 
 
 def test_a_run_of_a_third_path_has_no_place_in_a_series():
-    stranger = Run(number=1, path="VLAN303", began="2026-01-01T00:00:00+00:00", seconds=1, throughput=91)
+    stranger = Attempt(number=1, path="VLAN303", began="2026-01-01T00:00:00+00:00", seconds=1, throughput=91)
     with pytest.raises(BadInput, match="VLAN303"):
         Series(through="VLAN502", direct="VLAN302", unit="Mbit/s", runs=(stranger,))
 

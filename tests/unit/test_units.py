@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hikkoshi.network.throughput.units import BITS, LETTERS, Measurement, Throughput, rows, word
+from hikkoshi.network.throughput.units import BITS, LETTERS, Quantity, Reading, rows, word
 
 FAST_ETHERNET = 94.15e6  # bit/s of payload
 
@@ -25,38 +25,38 @@ FAST_ETHERNET = 94.15e6  # bit/s of payload
     ],
 )
 def test_every_unit_of_netperf_says_the_same_of_the_same_link(printed: str, unit: str) -> None:
-    figure = Throughput(printed, unit)
+    figure = Quantity(printed, unit)
     assert figure.scale
     assert abs(figure.bits_per_second - FAST_ETHERNET) <= figure.rounding * figure.scale + 1e-6 * FAST_ETHERNET
 
 
 def test_netperfs_megabytes_are_of_two_to_the_twentieth_bytes() -> None:
-    assert Throughput("1.00", "MBytes/sec").bits_per_second == 8 * 1048576
-    assert Throughput("1.00", "10^6bits/sec").bits_per_second == 1000000
+    assert Quantity("1.00", "MBytes/sec").bits_per_second == 8 * 1048576
+    assert Quantity("1.00", "10^6bits/sec").bits_per_second == 1000000
 
 
 @pytest.mark.parametrize("unit", ["", "Usec/s", "10^0bits/s", "MBytes", "Mbytes/s", "MBytes/h", "mbit/s", "/s"])
 def test_an_unknown_unit_is_said_to_be_unknown_and_not_guessed(unit: str) -> None:
-    figure = Throughput("94.15", unit)
+    figure = Quantity("94.15", unit)
     assert (figure.bits_per_second, figure.scale, figure.transactions) == (None, None, None)
     assert str(figure).startswith(f"94.15 {unit}".rstrip())
     assert "unit unknown" in str(figure)
 
 
 def test_transactions_are_no_bits() -> None:
-    figure = Throughput("14232.58", "Trans/s")
+    figure = Quantity("14232.58", "Trans/s")
     assert (figure.transactions, figure.bits_per_second) == (14232.58, None)
     assert str(figure) == "14232.58 Trans/s"
 
 
 def test_a_figure_shows_itself_as_printed_and_in_one_unit_for_all() -> None:
-    assert str(Throughput("11.22", "MBytes/sec")) == "11.22 MBytes/sec (94.12 Mbit/s)"
-    assert Throughput("11.22", "MBytes/sec").plain() == {
+    assert str(Quantity("11.22", "MBytes/sec")) == "11.22 MBytes/sec (94.12 Mbit/s)"
+    assert Quantity("11.22", "MBytes/sec").plain() == {
         "printed": "11.22",
         "unit": "MBytes/sec",
         "bits_per_second": 11.22 * 8 * 1048576,
     }
-    assert Throughput("11.22").plain()["unit"] is None
+    assert Quantity("11.22").plain()["unit"] is None
 
 
 def test_the_same_unit_is_told_in_two_ways() -> None:
@@ -66,7 +66,7 @@ def test_the_same_unit_is_told_in_two_ways() -> None:
 
 @given(st.floats(0, 1e9), st.sampled_from(sorted(BITS)), st.sampled_from(["s", "sec"]))
 def test_what_was_printed_is_in_bits_to_the_last_digit(figure: float, counted: str, second: str) -> None:
-    throughput = Throughput(f"{figure:.2f}", f"{counted}/{second}")
+    throughput = Quantity(f"{figure:.2f}", f"{counted}/{second}")
     assert throughput.bits_per_second == pytest.approx(figure * BITS[counted], abs=0.00501 * BITS[counted])
 
 
@@ -76,16 +76,16 @@ def test_every_letter_of_netperf_names_a_unit_that_is_per_second() -> None:
 
 
 def test_a_table_has_a_row_for_all_that_is_known_and_none_for_the_rest() -> None:
-    known = Measurement(
+    known = Reading(
         "netperf",
         "classic",
         "UDP_STREAM",
-        Throughput("90.05", "10^6bits/sec"),
+        Quantity("90.05", "10^6bits/sec"),
         elapsed=10.0,
-        sent=Throughput("95.62", "10^6bits/sec"),
+        sent=Quantity("95.62", "10^6bits/sec"),
         confidence=False,
         width=6.8,
-        interim=((1.25, Throughput("91.40", "10^6bits/s")),),
+        interim=((1.25, Quantity("91.40", "10^6bits/s")),),
     )
     assert [(r["what"], r["found"]) for r in rows(known)] == [
         ("tool", "netperf (classic)"),
@@ -96,17 +96,17 @@ def test_a_table_has_a_row_for_all_that_is_known_and_none_for_the_rest() -> None
         ("confidence", "NOT reached: the interval is 6.8 % wide"),
         ("until 1.25 s", "91.40 10^6bits/s (91.40 Mbit/s)"),
     ]
-    bare = Measurement("netperf", "number", "", Throughput("94.15"))
+    bare = Reading("netperf", "number", "", Quantity("94.15"))
     assert [r["found"] for r in rows(bare)] == ["netperf (number)", "not told", "94.15, unit unknown"]
 
 
 def test_a_measurement_is_json_with_its_units() -> None:
-    measurement = Measurement(
+    measurement = Reading(
         "netperf",
         "keys",
         "TCP_STREAM",
-        Throughput("94.15", "10^6bits/s"),
-        interim=((0.5, Throughput("95.00", "10^6bits/s")),),
+        Quantity("94.15", "10^6bits/s"),
+        interim=((0.5, Quantity("95.00", "10^6bits/s")),),
         other={"TRANSPORT_MSS": "1448"},
     )
     told = json.loads(json.dumps(measurement.plain()))

@@ -31,7 +31,7 @@ def test_the_rehearsals_qemu_has_a_sandbox_and_no_rights(tmp_path: Path) -> None
     disk.parent.mkdir(mode=0o700)
     disk.write_bytes(bytes(1 << 20))
     disk.chmod(0o600)
-    made = machine.Machine(controller="pvscsi", nic_model="vmxnet3", memory_mb=32, vcpus=1, nics=())
+    made = machine.Hardware(controller="pvscsi", nic_model="vmxnet3", memory_mb=32, vcpus=1, nics=())
     arguments = made.arguments(machine.drive(machine.HANDED, "raw"), "tcg", Path("serial"))
     with unprivileged.folder("test") as folder, emulator.started(arguments, folder, disk=disk) as guest:
         told = status(guest._process.pid)

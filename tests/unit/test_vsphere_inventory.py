@@ -7,8 +7,8 @@ from pyVmomi import vim
 
 from hikkoshi.errors import VSphereError
 from hikkoshi.vsphere import importing, inventory, readback, vm
-from hikkoshi.vsphere.inventory import Host, Place, PortGroup
-from hikkoshi.vsphere.spec import Nic, VmSpec
+from hikkoshi.vsphere.inventory import EsxiHost, Place, PortGroup
+from hikkoshi.vsphere.spec import VirtualNic, VmSpec
 
 VMWARE = vim.dvs.VmwareDistributedVirtualSwitch
 
@@ -19,7 +19,9 @@ def distributed(vlan: Any, **more: Any) -> PortGroup:
 
 
 def nic_spec(*groups: str) -> VmSpec:
-    nics = tuple(Nic(name=f"eth{n}", mac=f"00:16:3e:00:00:0{n}", segment=g, port_group=g, vlan=n) for n, g in enumerate(groups))
+    nics = tuple(
+        VirtualNic(name=f"eth{n}", mac=f"00:16:3e:00:00:0{n}", segment=g, port_group=g, vlan=n) for n, g in enumerate(groups)
+    )
     return VmSpec(
         name="g",
         guest_id="centos64Guest",
@@ -80,18 +82,18 @@ class TestPortGroups:
 
 
 class TestPlace:
-    def place(self, *hosts: Host) -> Place:
+    def place(self, *hosts: EsxiHost) -> Place:
         standard = PortGroup("a", "standard", 1, hosts=frozenset({"h2"}))
         groups = (standard, PortGroup("b", "distributed", 2, hosts=frozenset({"h1", "h2"})))
         return Place(None, None, None, None, None, 0, True, hosts, groups)
 
     def test_the_host_has_all_the_port_groups(self) -> None:
-        place = self.place(Host("h1", "esx1", "", None), Host("h2", "esx2", "", None))
-        assert place.host_for(["a", "b"]) == Host("h2", "esx2", "", None)
-        assert place.host_for(["b"]) == Host("h1", "esx1", "", None)
+        place = self.place(EsxiHost("h1", "esx1", "", None), EsxiHost("h2", "esx2", "", None))
+        assert place.host_for(["a", "b"]) == EsxiHost("h2", "esx2", "", None)
+        assert place.host_for(["b"]) == EsxiHost("h1", "esx1", "", None)
 
     def test_a_host_in_maintenance_is_no_place(self) -> None:
-        assert self.place(Host("h2", "esx2", "in maintenance mode", None)).host_for(["a"]) is None
+        assert self.place(EsxiHost("h2", "esx2", "in maintenance mode", None)).host_for(["a"]) is None
 
 
 class TestNics:
@@ -124,10 +126,10 @@ class TestRemoval:
     BY = vm.Owner("site", "run", "4711")
     OURS: ClassVar = {"guest": "g", "site": "site", "run": "another run", "lock": "4711"}
 
-    def machine(self, power: str = "poweredOff", **marks: str) -> vm.Machine:
+    def machine(self, power: str = "poweredOff", **marks: str) -> vm.VirtualMachine:
         extra = [vim.option.OptionValue(key=f"hikkoshi.{k}", value=x) for k, x in marks.items()]
         known = {"name": "g", "runtime.powerState": power, "config.instanceUuid": "me", "config.extraConfig": extra}
-        return vm.Machine(vim.VirtualMachine("vm-1"), known)
+        return vm.VirtualMachine(vim.VirtualMachine("vm-1"), known)
 
     def test_the_remains_of_a_run_that_is_over_may_go(self) -> None:
         assert vm.unfinished(self.machine(**self.OURS), self.BY) == ""

@@ -6,12 +6,12 @@ from hypothesis import strategies as st
 
 from hikkoshi.check import Check
 from hikkoshi.vsphere import preflight
-from hikkoshi.vsphere.spec import Nic, VmSpec
+from hikkoshi.vsphere.spec import VirtualNic, VmSpec
 
 
-def nics(n: int) -> tuple[Nic, ...]:
+def nics(n: int) -> tuple[VirtualNic, ...]:
     return tuple(
-        Nic(name=f"eth{i}", mac=f"00:16:3e:05:00:{i:02x}", segment=f"s{i}", port_group=f"dv-vlan30{i}", vlan=300 + i)
+        VirtualNic(name=f"eth{i}", mac=f"00:16:3e:05:00:{i:02x}", segment=f"s{i}", port_group=f"dv-vlan30{i}", vlan=300 + i)
         for i in range(n)
     )
 
@@ -33,7 +33,7 @@ def bad(**changes: object) -> list[Check]:
     return [c for c in preflight.spec_checks(GATEWAY.model_copy(update=changes)) if not c]
 
 
-def with_macs(*macs: str) -> tuple[Nic, ...]:
+def with_macs(*macs: str) -> tuple[VirtualNic, ...]:
     return tuple(n.model_copy(update={"mac": m}) for n, m in zip(nics(10), macs, strict=False))
 
 

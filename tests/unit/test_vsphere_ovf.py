@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from hikkoshi import files
 from hikkoshi.vsphere import ova, ovf
-from hikkoshi.vsphere.spec import Nic, VmSpec
+from hikkoshi.vsphere.spec import VirtualNic, VmSpec
 
 GOLDEN = Path(__file__).parents[1] / "data" / "vsphere" / "gateway.ovf"
 RASD = f"{{{ovf.RASD}}}"
@@ -18,7 +18,7 @@ RASD = f"{{{ovf.RASD}}}"
 
 def spec(*port_groups: str, **changes: object) -> VmSpec:
     nics = tuple(
-        Nic(name=f"eth{n}", mac=f"00:16:3e:05:00:{n:02x}", segment=f"s{n}", port_group=g, vlan=n)
+        VirtualNic(name=f"eth{n}", mac=f"00:16:3e:05:00:{n:02x}", segment=f"s{n}", port_group=g, vlan=n)
         for n, g in enumerate(port_groups)
     )
     values: dict[str, object] = {

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from hikkoshi.errors import BadInput
 from hikkoshi.network.wiring import listening, wiring
 from hikkoshi.network.wiring.capture import Growing
-from hikkoshi.network.wiring.fingerprint import Ear, Fingerprint
-from hikkoshi.network.wiring.frames import Evidence, Kind
-from hikkoshi.network.wiring.wiring import Heard, Nic, Witness
+from hikkoshi.network.wiring.fingerprint import Fingerprint, NicFingerprint
+from hikkoshi.network.wiring.frames import FrameEvidence, Kind
+from hikkoshi.network.wiring.wiring import Heard, NicWiring, Witness
 from hikkoshi.params.params import Segment
 
 DATA = Path(__file__).parents[1] / "data" / "wiring"
@@ -26,15 +26,15 @@ PLANNED = {f"eth{n}": segment for n, segment in enumerate(SEGMENTS)}
 MAC = "02:00:00:00:00:01"
 
 
-def arp(address: str, mac: str = MAC) -> Evidence:
-    return Evidence("ARP", mac, IPv4Address(address))
+def arp(address: str, mac: str = MAC) -> FrameEvidence:
+    return FrameEvidence("ARP", mac, IPv4Address(address))
 
 
-def port(vlan: int, kind: Kind = "LLDP") -> Evidence:
-    return Evidence(kind, MAC, vlan=vlan)
+def port(vlan: int, kind: Kind = "LLDP") -> FrameEvidence:
+    return FrameEvidence(kind, MAC, vlan=vlan)
 
 
-def heard(*evidence: Evidence, link: str = "up", frames: int = 9) -> Heard:
+def heard(*evidence: FrameEvidence, link: str = "up", frames: int = 9) -> Heard:
     return Heard("00:16:3e:05:00:00", link, evidence, frames, 0, None)
 
 
@@ -42,7 +42,7 @@ def witness(found: Mapping[str, Heard], segments: Mapping[str, Segment] = SEGMEN
     return wiring.witness("gw", "passive", 7.5, found, PLANNED, wiring.places(segments))
 
 
-def eth3(*evidence: Evidence, segments: Mapping[str, Segment] = SEGMENTS) -> Nic:
+def eth3(*evidence: FrameEvidence, segments: Mapping[str, Segment] = SEGMENTS) -> NicWiring:
     """What is found about eth3, planned on vlan304, 10.3.4.0/24."""
     (nic,) = witness({"eth3": heard(*evidence)}, segments).nics
     return nic
@@ -113,10 +113,10 @@ class TestVerdict:
         assert eth3(port(305, "802.1Q"), arp("10.3.4.10")).verdict == "conflicting"
 
     def test_a_switch_that_tells_its_name_only_proves_nothing(self) -> None:
-        assert eth3(Evidence("LLDP", MAC, note="switch sw1")).verdict == "unknown"
+        assert eth3(FrameEvidence("LLDP", MAC, note="switch sw1")).verdict == "unknown"
 
     def test_an_ipv6_prefix_proves_nothing_where_subnets_are_ipv4(self) -> None:
-        assert eth3(Evidence("RA", MAC, IPv6Address("2001:db8::"))).verdict == "unknown"
+        assert eth3(FrameEvidence("RA", MAC, IPv6Address("2001:db8::"))).verdict == "unknown"
 
     @given(st.lists(st.sampled_from([*(f"10.3.{n}.9" for n in range(1, 6)), "192.168.77.5", "10.9.9.9"]), max_size=6))
     def test_ok_is_given_for_evidence_of_the_planned_segment_and_of_no_other(self, addresses: list[str]) -> None:
@@ -229,7 +229,7 @@ class TestWitness:
 
 class TestFingerprint:
     def taken(self, **nics: list[str]) -> Fingerprint:
-        ears = {n: Ear(mac=MAC, link="up", pairs=tuple(pairs)) for n, pairs in nics.items()}
+        ears = {n: NicFingerprint(mac=MAC, link="up", pairs=tuple(pairs)) for n, pairs in nics.items()}
         return Fingerprint(host="gw", seconds=60, nics=ears)
 
     def test_it_keeps_pairs_of_senders_and_their_own_addresses(self) -> None:
@@ -240,8 +240,8 @@ class TestFingerprint:
                 "eth0": heard(
                     arp("10.3.1.10"),
                     arp("10.3.1.10"),
-                    Evidence("broadcast", MAC, IPv4Address("10.3.1.11")),
-                    Evidence("DHCP", MAC, IPv4Address("10.3.1.99")),
+                    FrameEvidence("broadcast", MAC, IPv4Address("10.3.1.11")),
+                    FrameEvidence("DHCP", MAC, IPv4Address("10.3.1.99")),
                     port(301),
                 )
             },

@@ -318,7 +318,9 @@ class _Case:
     def _superseded(self, said: Statement) -> str:
         return self.subject.replaced(said.plan, said.vmdk, said.machine)
 
-    def _flaw(self, said: Statement, verdict: signature.Verdict, then: signature.Verdict, until: datetime) -> str:
+    def _flaw(
+        self, said: Statement, verdict: signature.SignatureVerdict, then: signature.SignatureVerdict, until: datetime
+    ) -> str:
         """What is wrong with a statement that somebody on the list has signed."""
         server, site = line(self.site.vsphere.server), line(self.site.name)
         reasons = (

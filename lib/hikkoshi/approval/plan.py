@@ -16,10 +16,10 @@ from hikkoshi.guest import preparation
 from hikkoshi.guest.preparation import Preparation
 from hikkoshi.guest.survey import Survey, names
 from hikkoshi.params.params import Guest, Home, Site
-from hikkoshi.rehearsal.machine import Machine, MachineNic
+from hikkoshi.rehearsal.machine import Hardware, MachineNic
 from hikkoshi.run.step import PLAN, Step
 from hikkoshi.vsphere import preflight
-from hikkoshi.vsphere.spec import Nic, VmSpec
+from hikkoshi.vsphere.spec import VirtualNic, VmSpec
 
 MIB = 1 << 20
 
@@ -34,7 +34,7 @@ class Plan(Artefact):
     source_digest: str
     vm: VmSpec
     preparation: Preparation
-    machine: Machine
+    machine: Hardware
     forwards: bool
     left_out: tuple[str, ...] = ()  # disks and NICs of the source that are not moved
     terms: Terms
@@ -98,7 +98,7 @@ def specification(guest: Guest, site: Site, survey: Survey) -> VmSpec:
         on = segments.get(vif.mac.lower(), "")
         segment = site.segments.get(on)
         nics.append(
-            Nic(
+            VirtualNic(
                 name=name,
                 mac=vif.mac.lower(),
                 segment=on,
@@ -145,7 +145,7 @@ def make(home: Home, guest: Guest, site: Site, survey: Survey) -> Plan:
         preparation=preparation.plan(
             survey.guest, controller=vm.controller, nic_model=vm.nic_model, macs={n.name: n.mac for n in vm.nics}
         ),
-        machine=Machine(
+        machine=Hardware(
             controller=vm.controller,
             nic_model=vm.nic_model,
             memory_mb=vm.memory_mb,
@@ -253,6 +253,6 @@ def table(plan: Plan) -> list[dict[str, str]]:
     ]
 
 
-def nic_table(nics: Iterable[Nic]) -> list[dict[str, str]]:
+def nic_table(nics: Iterable[VirtualNic]) -> list[dict[str, str]]:
     """Each NIC with its segment, VLAN and port group."""
     return [{"NIC": n.name, "MAC": n.mac, "segment": n.segment, "VLAN": str(n.vlan), "port group": n.port_group} for n in nics]

@@ -21,7 +21,7 @@ from hikkoshi.guest import descent
 from hikkoshi.guest.survey import Survey
 from hikkoshi.params.params import Guest, Home, Site
 from hikkoshi.rehearsal import rehearsal
-from hikkoshi.rehearsal.outcome import Outcome
+from hikkoshi.rehearsal.outcome import BootOutcome
 from hikkoshi.rehearsal.rehearsal import Rehearsal
 from hikkoshi.run.step import CONVERT, CUTOVER, DEPLOY, OFFLOADS, PLAN, PREPARE, REHEARSE, ROLLBACK, SURVEY
 from hikkoshi.vsphere.deployment import Deployment
@@ -294,7 +294,7 @@ class _Results:
         yield f"the outage is watched from {net.watch}"
 
     @property
-    def boot(self) -> Outcome | None:
+    def boot(self) -> BootOutcome | None:
         return self._rehearsal.after if self._rehearsal else None
 
     @property
@@ -354,7 +354,7 @@ class _Results:
             return None
 
 
-def _ended(outcome: Outcome) -> str:
+def _ended(outcome: BootOutcome) -> str:
     return f"by {outcome.accelerator}, and came to {outcome.ending} after {outcome.seconds:.0f} s"
 
 

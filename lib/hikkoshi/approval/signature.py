@@ -73,7 +73,7 @@ class Trust:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class SignatureVerdict:
     """What a signature is worth: who gave it and with which key (SHA256:…), or `flaw`, why it counts for nothing."""
 
     signer: str = ""
@@ -116,24 +116,26 @@ def sign(signed: Path, key: Path, namespace: Namespace, *, ask: bool = False) ->
     return path_of(signed)
 
 
-def verify(signed: Path, trust: Trust, namespace: Namespace, at: datetime | None = None, content: bytes | None = None) -> Verdict:
+def verify(
+    signed: Path, trust: Trust, namespace: Namespace, at: datetime | None = None, content: bytes | None = None
+) -> SignatureVerdict:
     """Whose signature stands beside a file, if it is good. `at`: when it was given, for keys with a period of validity.
 
     `content`: what the file was found to hold, where that was read already.
     """
     beside = path_of(signed)
     if not beside.is_file():
-        return Verdict(flaw="not signed")
+        return SignatureVerdict(flaw="not signed")
     try:
         armour = files.read(beside, limits.SIGNATURE)  # once: what is judged is what is verified
     except OSError as e:
-        return Verdict(flaw=f"the signature cannot be read: {e.strerror}")
+        return SignatureVerdict(flaw=f"the signature cannot be read: {e.strerror}")
     if not canonical(armour):
-        return Verdict(flaw="the signature is not one block as ssh-keygen writes it, and nothing else")
+        return SignatureVerdict(flaw="the signature is not one block as ssh-keygen writes it, and nothing else")
     try:
         message = files.read(signed, limits.MANIFEST) if content is None else content
     except OSError as e:
-        return Verdict(flaw=f"what is signed cannot be read: {e.strerror}")
+        return SignatureVerdict(flaw=f"what is signed cannot be read: {e.strerror}")
     with temporary.folder("verify") as private:
         copy = private / "signature"
         copy.write_bytes(armour)
@@ -152,7 +154,7 @@ def canonical(armour: bytes) -> bool:
     return blob.startswith(b"SSHSIG") and "\n".join([BEGIN, *block, END, ""]).encode() == armour
 
 
-def _verified(armour: Path, message: bytes, trust: Trust, namespace: Namespace, at: datetime | None) -> Verdict:
+def _verified(armour: Path, message: bytes, trust: Trust, namespace: Namespace, at: datetime | None) -> SignatureVerdict:
     """What ssh-keygen says of a signature."""
     when: list[str | Path] = ["-O", f"verify-time={at:%Y%m%d%H%M%S}Z"] if at else []
     keygen: list[str | Path] = ["ssh-keygen", "-Y"]
@@ -160,14 +162,14 @@ def _verified(armour: Path, message: bytes, trust: Trust, namespace: Namespace, 
     found = tool.run([*keygen, "find-principals", *listed], timeout=60, ok=range(256), env=UTC_CLOCK)
     signers = found.stdout.split()
     if not signers:
-        return Verdict(flaw=_why(found.stderr) or "signed by a key that is not among the allowed signers")
+        return SignatureVerdict(flaw=_why(found.stderr) or "signed by a key that is not among the allowed signers")
     revoked: list[str | Path] = ["-r", trust.revoked] if trust.revoked else []
     argv = [*keygen, "verify", "-I", signers[0], "-n", namespace, *listed, *revoked]
     checked = tool.run(argv, stdin=message, timeout=60, ok=range(256), env=UTC_CLOCK)
     key = re.search(r"SHA256:\S+", checked.stdout)
     if checked.returncode or key is None:
-        return Verdict(signers[0], flaw=_why(checked.stderr) or "the signature does not fit, or its key is revoked")
-    return Verdict(signers[0], key[0])
+        return SignatureVerdict(signers[0], flaw=_why(checked.stderr) or "the signature does not fit, or its key is revoked")
+    return SignatureVerdict(signers[0], key[0])
 
 
 def fingerprint(key: Path) -> str:

@@ -24,7 +24,7 @@ from hikkoshi.progress import Progress, silent
 from hikkoshi.run import lock
 from hikkoshi.vsphere import importing, nfc, preflight, vm
 from hikkoshi.vsphere.importing import Imported
-from hikkoshi.vsphere.session import VSphere
+from hikkoshi.vsphere.session import Session
 from hikkoshi.vsphere.spec import VmSpec
 
 
@@ -64,7 +64,7 @@ class Delivered(Done):
 
 
 def send(
-    v: VSphere,
+    v: Session,
     home: Home,
     disk: Source,
     name: str,
@@ -96,7 +96,7 @@ def send(
     with contextlib.ExitStack() as stack:
         run, locked = (f"{datetime.now(UTC).strftime('%Y%m%dT%H%M%SZ')}-import", home.outputs / "imports" / f"{name}.lock")
         stack.enter_context(lock.acquire(locked, run, wait=0))
-        order = importing.Order(
+        order = importing.ImportOrder(
             vm.owner(home, run, locked), spec, {vm.GUEST: f"import:{name}"}, f"disk {disk.name}", f"{name}.vmdk", None
         )
         _may_be_made(v, site, order, name)
@@ -134,7 +134,7 @@ def send(
     return Delivered(disk.name, read[0], target, imported)
 
 
-def _may_be_made(v: VSphere, site: Site, order: importing.Order, name: str) -> None:
+def _may_be_made(v: Session, site: Site, order: importing.ImportOrder, name: str) -> None:
     guest, identity = order.marks[vm.GUEST], order.owner.site
     refused = [c for c in preflight.site_checks(v, site, order.spec, guest, identity) if not c]
     there = [m for m in vm.ours(v, identity, guest) if vm.COMPLETE in m.marks]

@@ -43,7 +43,7 @@ PROGRAMS = (  # (program, arguments that print its version, what it is for, whet
 
 
 @dataclass(frozen=True)
-class Finding:
+class Requirement:
     """One thing looked at. `required`: without it guests cannot be moved here."""
 
     title: str
@@ -62,9 +62,9 @@ class Finding:
         return {"": state, "what": self.title, "found": self.found, "what to do": "" if self.ok else self.remedy}
 
 
-def findings(home: Home | BadInput) -> Iterator[Finding]:
+def findings(home: Home | BadInput) -> Iterator[Requirement]:
     """Look at everything, the quick first; the probe of KVM boots a tiny machine. `home`: or why there is none."""
-    yield Finding("Python", True, f"{platform.python_version()}, {platform.platform(terse=True)}")
+    yield Requirement("Python", True, f"{platform.python_version()}, {platform.platform(terse=True)}")
     for program, version, purpose, required in PROGRAMS:
         yield _program(program, version, purpose, required)
     yield _unprivileged()
@@ -81,117 +81,117 @@ def findings(home: Home | BadInput) -> Iterator[Finding]:
     yield _kvm()
 
 
-def _program(program: str, version: Sequence[str], purpose: str, required: bool) -> Finding:
+def _program(program: str, version: Sequence[str], purpose: str, required: bool) -> Requirement:
     title = f"{program} ({purpose})"
     try:
         path = tool.find(program)
     except HikkoshiError:
-        return Finding(title, False, "it is not installed", SETUP.format(program), required)
+        return Requirement(title, False, "it is not installed", SETUP.format(program), required)
     words: list[str] = []
     with contextlib.suppress(HikkoshiError):  # it is there all the same, and setpriv has a row of its own
         printed = tool.run([program, *version], timeout=30, ok=range(256)) if version else None
         words = (printed.stdout.strip() or printed.stderr.strip()).splitlines() if printed else []
-    return Finding(title, True, words[0] if words else path, required=required)
+    return Requirement(title, True, words[0] if words else path, required=required)
 
 
-def _unprivileged() -> Finding:
+def _unprivileged() -> Requirement:
     """As whom the programs run that meet what a guest made."""
     title, uid = "what a guest made meets programs without rights", unprivileged.user()
     if os.geteuid() != 0:
-        return Finding(title, True, "they have your own rights: you are not root", required=False)
+        return Requirement(title, True, "they have your own rights: you are not root", required=False)
     found = f"they run as user {uid}, which is nobody's" if uid else "they run as root: nobody may change the user here"
     remedy = "run Hikkoshi as an ordinary user, or in a container that has the capabilities SETUID and SETGID"
-    return Finding(title, uid is not None, found, remedy, required=False)
+    return Requirement(title, uid is not None, found, remedy, required=False)
 
 
-def _guestfs() -> Finding:
+def _guestfs() -> Requirement:
     title = "libguestfs for Python (opens guest disks)"
     try:
-        return Finding(title, True, tool.guestfs_python())
+        return Requirement(title, True, tool.guestfs_python())
     except HikkoshiError as e:
         package = "libguestfs with its Python binding (Red Hat: python3-libguestfs)"
-        return Finding(title, False, e.problems[0].found or e.problems[0].what, SETUP.format(package))
+        return Requirement(title, False, e.problems[0].found or e.problems[0].what, SETUP.format(package))
 
 
-def _kernel() -> Finding:
+def _kernel() -> Requirement:
     """The appliance of libguestfs boots a kernel of this machine, and has to be able to read it."""
     title, kernels = "kernel for the appliance of libguestfs", sorted(Path("/boot").glob("vmlinu[xz]-*"))
     usable = [k for k in kernels if os.access(k, os.R_OK) and Path("/lib/modules", k.name.partition("-")[2]).is_dir()]
     if usable:
-        return Finding(title, True, str(usable[-1]))
+        return Requirement(title, True, str(usable[-1]))
     if kernels:
-        return Finding(title, False, f"{kernels[-1]} cannot be read, or has no modules", f"sudo chmod a+r {kernels[-1]}")
-    return Finding(title, False, "no /boot/vmlinuz-*", SETUP.format("a kernel with its modules"))
+        return Requirement(title, False, f"{kernels[-1]} cannot be read, or has no modules", f"sudo chmod a+r {kernels[-1]}")
+    return Requirement(title, False, "no /boot/vmlinuz-*", SETUP.format("a kernel with its modules"))
 
 
-def _browser() -> Finding:
+def _browser() -> Requirement:
     from hikkoshi.report import pdf  # noqa: PLC0415 - the quick findings are not to wait for it
 
     title = "Chromium (reports as PDF)"
     try:
-        return Finding(title, True, f"{pdf.browser()}; {pdf.sandbox()[1]}", required=False)
+        return Requirement(title, True, f"{pdf.browser()}; {pdf.sandbox()[1]}", required=False)
     except HikkoshiError:
-        return Finding(title, False, "none is installed", pdf.REMEDY, required=False)
+        return Requirement(title, False, "none is installed", pdf.REMEDY, required=False)
 
 
-def _font() -> Finding:
+def _font() -> Requirement:
     from hikkoshi.report import drawing  # noqa: PLC0415 - the quick findings are not to wait for it
 
     title, remedy = "a Japanese font (reports in Japanese)", SETUP.format("Noto Sans CJK")
     found = "".join(drawing.font()) or "none: its characters would be boxes, and figures stay English"
-    return Finding(title, bool(drawing.font()), found, remedy, required=False)
+    return Requirement(title, bool(drawing.font()), found, remedy, required=False)
 
 
-def _parameters(home: Home | BadInput) -> Iterator[Finding]:
+def _parameters(home: Home | BadInput) -> Iterator[Requirement]:
     if isinstance(home, Home):
-        yield from (Finding(c.title, c.ok, c.found, c.remedy) for c in status.checks(home))
+        yield from (Requirement(c.title, c.ok, c.found, c.remedy) for c in status.checks(home))
     else:
         p = home.problems[0]
         remedy = f"{p.remedy}. Without one only this machine is looked at"
-        yield Finding("a site folder, with params/site.yml", False, f"{p.where}: {p.found}", remedy, required=False)
+        yield Requirement("a site folder, with params/site.yml", False, f"{p.where}: {p.found}", remedy, required=False)
 
 
-def _signatory(home: Home) -> Finding:
+def _signatory(home: Home) -> Requirement:
     """Whose signature the records get; none of the lab's keys are there before its first `hikkoshi lab up`."""
     found = signatory.find(home)
     told = f"by {found.name}, {found.key}" if found.name else f"{found.why}; WHAT IS RUN NOW IS SEALED UNSIGNED, FOR GOOD"
     remedy = "a site of your own: correct `signing` in params/site.yml; the lab: `hikkoshi lab up` makes its keys"
-    return Finding("signatures of records (cut-over and remedies need them)", bool(found.name), told, remedy, False)
+    return Requirement("signatures of records (cut-over and remedies need them)", bool(found.name), told, remedy, False)
 
 
-def _private(home: Home) -> Iterator[Finding]:
+def _private(home: Home) -> Iterator[Requirement]:
     """Guests' disks and what was found out about them are below outputs/."""
     found = privacy.check(home.outputs)
-    yield Finding(found.title, found.ok, found.found, found.remedy)
+    yield Requirement(found.title, found.ok, found.found, found.remedy)
     doubts = "; ".join(privacy.doubts(home.outputs))
     remedy = "see who did that, and why; then: chown and chmod go= what is named"
-    yield Finding("nobody else could open outputs/", not doubts, doubts or "it and its folders are yours", remedy, False)
+    yield Requirement("nobody else could open outputs/", not doubts, doubts or "it and its folders are yours", remedy, False)
 
 
-def _left() -> Finding:
+def _left() -> Requirement:
     """What was killed leaves files of guests in temporary folders."""
     place = Path(tempfile.gettempdir())
     left = [str(p) for p in temporary.of_earlier_versions(place)]
     now = len(list(temporary.leftovers(place)))
     found = f"{', '.join(left)}, of an earlier version" if left else f"{now}, which the next run removes" if now else "none"
     remedy = f"where nobody uses an earlier version now: rm -r {' '.join(left)}"
-    return Finding(f"folders of killed runs in {place}", not left, found, remedy, False)
+    return Requirement(f"folders of killed runs in {place}", not left, found, remedy, False)
 
 
-def _room(home: Home) -> Finding:
+def _room(home: Home) -> Requirement:
     folder = home.outputs if home.outputs.is_dir() else home.root
     free = shutil.disk_usage(folder).free
     remedy = f"make room, or put outputs/ on a larger disk: {files.human(ROOM)} are enough for the lab"
-    return Finding(f"room in {folder}", free >= ROOM, f"{files.human(free)} free", remedy, required=False)
+    return Requirement(f"room in {folder}", free >= ROOM, f"{files.human(free)} free", remedy, required=False)
 
 
-def _kvm() -> Finding:
+def _kvm() -> Requirement:
     from hikkoshi.rehearsal import accelerator  # noqa: PLC0415 - the quick findings are not to wait for it
 
     title = "KVM (makes rehearsals and guest disks ten times as quick)"
     try:
         found = accelerator.probe()
     except HikkoshiError as e:
-        return Finding(title, False, e.problems[0].what, "see the rows above", required=False)
+        return Requirement(title, False, e.problems[0].what, "see the rows above", required=False)
     remedy = "nothing has to be done: all works without it, and takes longer"
-    return Finding(title, found.name == "kvm", f"{found.name}: {found.reason}", remedy, required=False)
+    return Requirement(title, found.name == "kvm", f"{found.name}: {found.reason}", remedy, required=False)

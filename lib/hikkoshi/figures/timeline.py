@@ -15,7 +15,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from hikkoshi.figures.plots import STYLES, Words
-from hikkoshi.network.outage.outage import Outage, Outages, Segment, duration
+from hikkoshi.network.outage.outage import Outage, Outages, SegmentOutage, duration
 
 OUT, LINE, INK = STYLES[0][0], "#8A8A8A", STYLES[2][0]
 HEIGHT = 0.56  # of a bar; rows are 1 apart
@@ -114,7 +114,7 @@ def _bar(ax: Axes, row: int, o: Outage, *, silent: bool) -> None:
             ax.plot([x], [row], marker=marker, markersize=9, color=INK, zorder=3, clip_on=False)
 
 
-def _labels(segment: Segment, left: float, right: float, _: Words) -> Iterator[tuple[float, str, str, str]]:
+def _labels(segment: SegmentOutage, left: float, right: float, _: Words) -> Iterator[tuple[float, str, str, str]]:
     """(place, words, the side of them that is there, colour) for each outage whose duration has room."""
     letter = LETTER * (right - left)
     free = left  # where the row is free from

@@ -15,7 +15,7 @@ from hikkoshi.disk.conversion import Conversion
 from hikkoshi.disk.origin import Origin, Writes
 from hikkoshi.errors import Refused
 from hikkoshi.guest import prepared
-from hikkoshi.guest.prepared import Planned, Prepared
+from hikkoshi.guest.prepared import PreparationPlan, Prepared
 from hikkoshi.progress import Progress, silent
 from hikkoshi.run.step import PLAN, PREPARE, ROLLBACK
 
@@ -28,7 +28,7 @@ class Descent:
     What was read is known to this object alone: another run reads it again.
     """
 
-    def __init__(self, folder: Path, plan: Planned | None, source: Origin, reading: float = 0) -> None:
+    def __init__(self, folder: Path, plan: PreparationPlan | None, source: Origin, reading: float = 0) -> None:
         self._copy = folder / "disk" / f"{folder.name}.img"
         self._plan, self._source, self._reading = plan, source, reading
         self._read: tuple[str, float, Writes | None] | None = None  # content digest, seconds, writes counted before
@@ -91,7 +91,7 @@ def duration(reading: float) -> str:
     return f"all of it is read again while the source is off: about {reading:.0f} s, as in the survey"
 
 
-def chain(folder: Path, plan: Planned | None) -> Check:
+def chain(folder: Path, plan: PreparationPlan | None) -> Check:
     """Whether the VMDK is of the copy, and the copy of the source, that survey and plan are of; by what each step wrote down."""
     surveyed = plan.source_digest if plan else ""
     made, vmdk = Prepared.find(folder), Conversion.find(folder)

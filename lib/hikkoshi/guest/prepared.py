@@ -65,7 +65,7 @@ def checks(source: Origin, copy: Path) -> list[Check]:
     return [*found, _room(source, copy.parent)] if there else found
 
 
-class Planned(Protocol):
+class PreparationPlan(Protocol):
     """What is known of a plan here."""
 
     @property
@@ -77,7 +77,7 @@ class Planned(Protocol):
         """Content digest of the source that was surveyed."""
 
 
-def complete(copy: Path, plan: Planned | None, source: Origin) -> Check:
+def complete(copy: Path, plan: PreparationPlan | None, source: Origin) -> Check:
     """Is FOLDER/disk/NAME.img the finished result of exactly this preparation of exactly this source, as it still is?
 
     A guest that has been started under Xen since has written to the source, and would lose that: then it is not, and
@@ -110,7 +110,7 @@ def sampled(source: Origin) -> str:
     return f"of the source, a device, only {files.human(samples)} of samples of {files.human(whole)} were compared"
 
 
-def _incomplete(copy: Path, plan: Planned, source: Origin) -> str:
+def _incomplete(copy: Path, plan: PreparationPlan, source: Origin) -> str:
     """What is missing, in words; empty where nothing is."""
     if not copy.is_file():
         return "there is no copy"

@@ -17,7 +17,7 @@ from ruamel.yaml.events import AliasEvent
 
 from hikkoshi import files
 from hikkoshi.approval import limits, signature, statement
-from hikkoshi.approval.signature import Trust, Verdict
+from hikkoshi.approval.signature import SignatureVerdict, Trust
 from hikkoshi.approval.statement import Statement
 from hikkoshi.errors import Problem
 from hikkoshi.params.params import Signing
@@ -34,7 +34,7 @@ RESULTS = {  # {what is approved: the result that has it, its field, the step th
     "machine": ("deployment.json", "instance_uuid", DEPLOY.id),
 }
 MOST_DAYS = 90  # that a site may let an approval count
-Known = dict[tuple[str, str], Verdict]  # {(SHA-256 of an approval, of its signature): what that is worth}
+Known = dict[tuple[str, str], SignatureVerdict]  # {(SHA-256 of an approval, of its signature): what that is worth}
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def check(case: Case, known: Known, notes: list[str]) -> Iterator[Problem]:
 
     `known` keeps what an approval is worth from one record to the next: all of a guest's records hold the same ones.
     """
-    good: list[tuple[str, Statement, Verdict]] = []
+    good: list[tuple[str, Statement, SignatureVerdict]] = []
     for name, digest in case.listed.items():
         if name.startswith("data/approvals/") and name.endswith(".txt"):
             path, key = case.record / name, (digest, case.listed.get(f"{name}.sig", ""))
@@ -96,17 +96,17 @@ def check(case: Case, known: Known, notes: list[str]) -> Iterator[Problem]:
         yield from _unapproved(case, good, notes)
 
 
-def _worth(path: Path, said: Statement | str, trust: Trust) -> Verdict:
+def _worth(path: Path, said: Statement | str, trust: Trust) -> SignatureVerdict:
     """Who signed it, as of when it was given; or why it counts for nothing."""
     if isinstance(said, str):
-        return Verdict(flaw=said)
+        return SignatureVerdict(flaw=said)
     verdict = signature.verify(path, trust, "approval", said.approved)
     if verdict and verdict.signer != said.approver:
-        return Verdict(flaw=f"{said.approver} approves, and {verdict.signer} signed it")
+        return SignatureVerdict(flaw=f"{said.approver} approves, and {verdict.signer} signed it")
     return verdict
 
 
-def _unapproved(case: Case, good: list[tuple[str, Statement, Verdict]], notes: list[str]) -> Iterator[Problem]:
+def _unapproved(case: Case, good: list[tuple[str, Statement, SignatureVerdict]], notes: list[str]) -> Iterator[Problem]:
     """What the run did although no approval counted for it then, or without asking for one."""
     permitted = [e for e in case.own if e.get("event") == "permitted"]
     actions = list(_actions(case, bool(permitted), notes))
@@ -264,7 +264,7 @@ class _Asked:
             notes=tuple(notes),
         )
 
-    def flaw(self, case: Case, said: Statement, name: str, verdict: Verdict, at: datetime) -> str:  # noqa: PLR0911
+    def flaw(self, case: Case, said: Statement, name: str, verdict: SignatureVerdict, at: datetime) -> str:  # noqa: PLR0911
         """Why an approval, well signed, did not count for this run at a time; empty where it did."""
         if said.guest != case.info.get("Guest"):
             return f"of another guest, {said.guest}"

@@ -17,10 +17,10 @@ from hikkoshi.errors import Problem, ToolFailed
 from hikkoshi.progress import Progress, silent
 from hikkoshi.rehearsal import emulator, injection, unprivileged, witness
 from hikkoshi.rehearsal.accelerator import groups
-from hikkoshi.rehearsal.machine import CONTROLLERS, HANDED, Machine, drive
-from hikkoshi.rehearsal.outcome import Ending, Outcome
+from hikkoshi.rehearsal.machine import CONTROLLERS, HANDED, Hardware, drive
+from hikkoshi.rehearsal.outcome import BootOutcome, Ending
 from hikkoshi.rehearsal.screen import Screen
-from hikkoshi.rehearsal.verdict import Verdict, last_line, verdict
+from hikkoshi.rehearsal.verdict import BootVerdict, last_line, verdict
 from hikkoshi.run.step import SURVEY
 from hikkoshi.secret import redaction
 
@@ -40,7 +40,7 @@ DiskFormat = Literal["raw", "vmdk"]
 def boot(
     disk: Path,
     disk_format: DiskFormat,
-    machine: Machine,
+    machine: Hardware,
     folder: Path,
     label: str,
     *,
@@ -48,7 +48,7 @@ def boot(
     accelerator: str,
     timeout: float = TIMEOUT,
     progress: Progress = silent,
-) -> Outcome:
+) -> BootOutcome:
     """Boot a disk on `machine` until its fate is clear, and keep LABEL.png, LABEL.txt and LABEL.console.txt in `folder`.
 
     The disk is only read; `BadInput` for a VMDK that names other files. With `probe`, the guest is asked for its kernel, root
@@ -70,7 +70,7 @@ def boot(
     files.write(folder / f"{label}.png", BLANK if _secret(screen, console) else picture)
     files.write(folder / f"{label}.txt", (text or "(the screen is in a graphics mode: see the picture)") + "\n")
     files.write(folder / f"{label}.console.txt", console)
-    return Outcome(
+    return BootOutcome(
         ending=judged.ending,
         words=f"{judged.words} ({machine.remark})" if machine.remark else judged.words,
         seconds=round(seconds, 1),
@@ -148,20 +148,20 @@ def _by_grub2(disk: Path) -> bool:
 
 def _watch(
     guest: emulator.Emulator, serial: Path, probe: bool, timeout: float, progress: Progress
-) -> tuple[float, Verdict, witness.Statement | None]:
+) -> tuple[float, BootVerdict, witness.WitnessStatement | None]:
     """Look at screen and console until there is a verdict that stays, and, after a login, the witness's report."""
     begin = time.monotonic()
-    since: tuple[float, Verdict] | None = None  # (seconds, the first of the equal verdicts)
+    since: tuple[float, BootVerdict] | None = None  # (seconds, the first of the equal verdicts)
     restarted = False
     while True:
         seconds = time.monotonic() - begin
         screen, console = _hidden(guest.screen().text), _read(serial)
         now = verdict(screen, console, seconds, timeout)
         if now is None and serial.exists() and serial.lstat().st_size > LOUD:
-            now = Verdict(Ending.TIMEOUT, f"more than {files.human(LOUD)} on its console; {last_line(screen, console)}")
+            now = BootVerdict(Ending.TIMEOUT, f"more than {files.human(LOUD)} on its console; {last_line(screen, console)}")
         if now is None and guest.frozen():
             if restarted:
-                now = Verdict(Ending.TIMEOUT, f"the guest went down twice; {last_line(screen, console)}")
+                now = BootVerdict(Ending.TIMEOUT, f"the guest went down twice; {last_line(screen, console)}")
             else:  # as after relabelling for SELinux
                 restarted = True
                 guest.restart()

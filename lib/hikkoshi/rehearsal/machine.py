@@ -31,7 +31,7 @@ class MachineNic(BaseModel):
     address: str = ""  # 10.3.1.254/24
 
 
-class Machine(BaseModel):
+class Hardware(BaseModel):
     """The hardware of a rehearsal; part of the plan."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)

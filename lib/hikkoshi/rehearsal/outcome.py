@@ -29,7 +29,7 @@ class SeenNic(BaseModel):
     lro: Literal["on", "off", ""] = ""  # large receive offload as ethtool tells it; empty where it does not
 
 
-class Outcome(BaseModel):
+class BootOutcome(BaseModel):
     """One boot. Paths are relative to the guest's folder."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)

@@ -12,8 +12,8 @@ from hikkoshi.errors import BadInput, Problem, Refused, ToolFailed
 from hikkoshi.progress import Progress, silent
 from hikkoshi.rehearsal.accelerator import Accelerator
 from hikkoshi.rehearsal.boot import boot, identity
-from hikkoshi.rehearsal.machine import CONTROLLERS, NICS, Machine, MachineNic
-from hikkoshi.rehearsal.outcome import Ending, Outcome, SeenNic
+from hikkoshi.rehearsal.machine import CONTROLLERS, NICS, Hardware, MachineNic
+from hikkoshi.rehearsal.outcome import BootOutcome, Ending, SeenNic
 from hikkoshi.run.step import CONVERT, PLAN, PREPARE, REHEARSE, SURVEY, Step
 
 FOLDER = "rehearsal"  # in the guest's folder
@@ -27,7 +27,7 @@ class Control(Artefact):
     made_by: ClassVar[Step] = REHEARSE
     disk: str  # its fingerprint
     plan_hash: str
-    outcome: Outcome
+    outcome: BootOutcome
 
 
 class Rehearsal(Artefact):
@@ -37,8 +37,8 @@ class Rehearsal(Artefact):
     made_by: ClassVar[Step] = REHEARSE
     vmdk_sha256: str
     plan_hash: str
-    before: Outcome | None
-    after: Outcome
+    before: BootOutcome | None
+    after: BootOutcome
 
 
 class _Plan(Protocol):
@@ -47,7 +47,7 @@ class _Plan(Protocol):
     @property
     def hash(self) -> str: ...
     @property
-    def machine(self) -> Machine: ...
+    def machine(self) -> Hardware: ...
 
 
 class _Conversion(Protocol):
@@ -70,7 +70,7 @@ class Job:
         return self.plan.source.parts[0].path if self.plan else None
 
     @property
-    def machine(self) -> Machine | None:
+    def machine(self) -> Hardware | None:
         """The hardware that both disks are booted on."""
         return self.plan.machine if self.plan else None
 
@@ -178,11 +178,11 @@ def _planned(job: Job) -> _Plan:
     return job.plan
 
 
-def _pictured(folder: Path, outcome: Outcome) -> bool:
+def _pictured(folder: Path, outcome: BootOutcome) -> bool:
     return all((folder / name).is_file() for name in (outcome.picture, outcome.screen, outcome.console))
 
 
-def checks(rehearsal: Rehearsal | None, machine: Machine | None) -> list[Check]:
+def checks(rehearsal: Rehearsal | None, machine: Hardware | None) -> list[Check]:
     """Whether the rehearsed guest is as planned; one red check where there is nothing to judge yet."""
     if rehearsal is None or machine is None:
         return [
@@ -246,7 +246,7 @@ def checks(rehearsal: Rehearsal | None, machine: Machine | None) -> list[Check]:
     ]
 
 
-def faults(nic: MachineNic, machine: Machine, outcome: Outcome) -> list[str]:
+def faults(nic: MachineNic, machine: Hardware, outcome: BootOutcome) -> list[str]:
     """What is wrong with one NIC of the plan, found in the guest by its MAC; nothing if all is right."""
     seen = by_mac(outcome).get(nic.mac)
     if seen is None:
@@ -261,12 +261,12 @@ def faults(nic: MachineNic, machine: Machine, outcome: Outcome) -> list[str]:
     return found
 
 
-def by_mac(outcome: Outcome) -> dict[str, SeenNic]:
+def by_mac(outcome: BootOutcome) -> dict[str, SeenNic]:
     """The NICs that the guest reported, by MAC."""
     return {nic.mac: nic for nic in outcome.nics}
 
 
-def nic_table(rehearsal: Rehearsal | None, machine: Machine | None) -> list[dict[str, str]]:
+def nic_table(rehearsal: Rehearsal | None, machine: Hardware | None) -> list[dict[str, str]]:
     """Planned and seen, a row for every NIC of the plan."""
     if machine is None:
         return []

@@ -10,7 +10,7 @@ TAIL = 100_000  # characters of the console that are looked at
 
 
 @dataclass(frozen=True)
-class Verdict:
+class BootVerdict:
     """How a boot ended, and the line that tells it."""
 
     ending: Ending
@@ -43,7 +43,7 @@ _COMPILED = tuple((ending, re.compile(pattern, re.IGNORECASE | re.MULTILINE)) fo
 _FINAL = (Ending.KERNEL_PANIC, Ending.LOGIN)  # what comes after these on a console does not take them back
 
 
-def verdict(screen: str, console: str, seconds: float, timeout: float) -> Verdict | None:
+def verdict(screen: str, console: str, seconds: float, timeout: float) -> BootVerdict | None:
     """The verdict on a boot that has been running for `seconds`, or None while it may still go on.
 
     Screen and console are looked at together: a guest may write to either. Of the console, which forgets nothing, only
@@ -56,10 +56,10 @@ def verdict(screen: str, console: str, seconds: float, timeout: float) -> Verdic
         for text in (screen, console if ending in _FINAL else end):
             found = pattern.search(text)
             if found:
-                return Verdict(ending, _line(text, found.start()))
+                return BootVerdict(ending, _line(text, found.start()))
     if seconds < timeout:
         return None
-    return Verdict(Ending.TIMEOUT, f"no verdict after {timeout:g} s; {last_line(screen, console)}")
+    return BootVerdict(Ending.TIMEOUT, f"no verdict after {timeout:g} s; {last_line(screen, console)}")
 
 
 def last_line(screen: str, console: str) -> str:

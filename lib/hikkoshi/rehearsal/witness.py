@@ -82,7 +82,7 @@ _NIC = re.compile(
 
 
 @dataclass(frozen=True)
-class Statement:
+class WitnessStatement:
     """What the guest said: its kernel (`uname -r`), the device that holds /, every NIC that has hardware, and which
     services failed, where it `asked` systemd, which knows that."""
 
@@ -93,7 +93,7 @@ class Statement:
     asked: bool = False
 
 
-def read(console: str) -> Statement | None:
+def read(console: str) -> WitnessStatement | None:
     """The last whole report on a serial console, or None.
 
     The kernel may write to the same port at any moment; a report that it has broken into does not count, the script
@@ -106,7 +106,7 @@ def read(console: str) -> Statement | None:
     return None
 
 
-def _statement(lines: list[str], promised: int) -> Statement | None:
+def _statement(lines: list[str], promised: int) -> WitnessStatement | None:
     failed = [found[1] for line in lines if (found := _FAILED.fullmatch(line))]
     asked = "services asked" in lines
     heads = lines[: len(lines) - len(failed) - asked]
@@ -125,4 +125,4 @@ def _statement(lines: list[str], promised: int) -> Statement | None:
         except ValueError:
             return None
         seen.append(SeenNic(name=nic["name"], mac=nic["mac"], driver=nic["driver"], addresses=addresses, lro=nic["lro"] or ""))
-    return Statement(kernel["kernel"], root["root"], tuple(seen), tuple(failed), asked)
+    return WitnessStatement(kernel["kernel"], root["root"], tuple(seen), tuple(failed), asked)

@@ -11,7 +11,7 @@ from pathlib import Path
 from hikkoshi.figures import overview, plots, timeline
 from hikkoshi.network.compare.sequential import Series
 from hikkoshi.network.outage.outage import Outages
-from hikkoshi.rehearsal.outcome import Outcome
+from hikkoshi.rehearsal.outcome import BootOutcome
 from hikkoshi.report.drawing import speaks, vectors
 from hikkoshi.report.language import Gettext
 from hikkoshi.report.openpoints import speed
@@ -124,7 +124,7 @@ def _worded(caption: str, _: Gettext) -> str:
     return caption if speaks(_) else _("{caption} The words in the picture are English.").format(caption=caption)
 
 
-def _boot(outcome: Outcome, _: Gettext) -> str:
+def _boot(outcome: BootOutcome, _: Gettext) -> str:
     disk = _("disk unchanged by the boot") if outcome.disk_unchanged else _("disk CHANGED by the boot")
     return _("“{words}” after {seconds} s ({ending}; {devices}; {disk})").format(
         words=outcome.words,

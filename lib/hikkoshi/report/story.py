@@ -53,7 +53,7 @@ M = TypeVar("M", Wiring, Outages, Offloads)
 
 
 @dataclass(frozen=True)
-class Source:
+class SourceFile:
     """A file that the report was made from."""
 
     name: str
@@ -96,7 +96,7 @@ class Story:
     guest: str
     site: str
     folder: Path
-    sources: tuple[Source, ...]
+    sources: tuple[SourceFile, ...]
     steps: tuple[StepStory, ...]
     done: tuple[str, ...]
     survey: Survey | None
@@ -212,11 +212,11 @@ def gather(home: Home, guest: str) -> Story:
     )
 
 
-def sources(folder: Path) -> tuple[Source, ...]:
+def sources(folder: Path) -> tuple[SourceFile, ...]:
     """Those of the files that are there now."""
     approvals = sorted(f"approvals/{p.name}" for p in (folder / "approvals").glob("*.txt*"))
     there = [(name, folder / name) for name in (*SOURCES, *approvals) if (folder / name).is_file()]
-    return tuple(Source(name, path.stat().st_size, files.sha256(path)) for name, path in there)
+    return tuple(SourceFile(name, path.stat().st_size, files.sha256(path)) for name, path in there)
 
 
 def told(past: Sequence[LastRun]) -> dict[str, LastRun]:

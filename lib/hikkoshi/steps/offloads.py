@@ -104,11 +104,11 @@ class Treatment:
         found = Offloads.find(self._folder)
         return found if found and found.since == self._since else None
 
-    def plan(self) -> prescription.Plan:
+    def plan(self) -> prescription.Prescription:
         """What to change on the guest, as it said itself after the load; nothing where the cause is another or unknown."""
         found = self.found()
         if unmeasured(self._guest) or found is None:
-            return prescription.Plan()
+            return prescription.Prescription()
         return prescription.remedies(self._told(found), found.diagnosis.cause)
 
     def remedied(self) -> Check:

@@ -19,7 +19,7 @@ from hikkoshi.run.journal import Journal
 from hikkoshi.steps import shutdown
 from hikkoshi.vsphere import cutover, deployment, session, vm
 from hikkoshi.vsphere.deployment import Order
-from hikkoshi.vsphere.session import VSphere
+from hikkoshi.vsphere.session import Session
 from hikkoshi.xen import autostart, dom0, original
 
 LOGIN = 6.0  # seconds for the way from the name to the open session
@@ -38,7 +38,7 @@ class Rollback:
         self._home, self._site, self._guest, self._run = home, site, guest, run
         self._folder = home.folder(guest.name)
         self._macs = [n.mac for n in guest.nics]
-        self._server: tuple[VSphere, Order] | None = None
+        self._server: tuple[Session, Order] | None = None
         self._why, self._tried = "", 0.0
         self._stuck = ""  # why the record of the cut-over cannot be removed
         self._asked = shutdown.pending(Journal(self._folder / "journal.jsonl"))
@@ -156,7 +156,7 @@ class Rollback:
         if self._server:
             self._server[0].close()
 
-    def _lost(self, v: VSphere, order: Order) -> bool:
+    def _lost(self, v: Session, order: Order) -> bool:
         """Whether vSphere does not see what may be on all the same: a machine whose host it has lost, and tells old things
         of, or one that is in service on record, and is not there."""
         ours = deployment.found(v, order)
@@ -188,7 +188,7 @@ class Rollback:
         more = f"{self._asked}: until {self._asked.over} start it only where it is off. Look again then"
         return replace(order, remedy=f"{order.remedy}\nOf the source: {more}.")
 
-    def _ask(self, ask: Callable[[VSphere, Order], _T]) -> _T | None:
+    def _ask(self, ask: Callable[[Session, Order], _T]) -> _T | None:
         """An observation of vSphere; None where it does not answer."""
         if self._server is None and time.monotonic() - self._tried > PAUSE:
             self._reach()
@@ -205,7 +205,7 @@ class Rollback:
         """Try to log in; whatever is in the way, and be it a name server that does not answer, costs `LOGIN` seconds at most."""
         self._tried = time.monotonic()
         done, late = threading.Event(), threading.Event()
-        got: list[tuple[VSphere, Order]] = []
+        got: list[tuple[Session, Order]] = []
 
         def log_in() -> None:
             try:

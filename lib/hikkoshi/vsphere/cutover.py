@@ -16,7 +16,7 @@ from hikkoshi.progress import Progress, silent
 from hikkoshi.run.step import CUTOVER, DEPLOY, ROLLBACK, Step
 from hikkoshi.vsphere import deployment, inventory, preflight, readback, vm
 from hikkoshi.vsphere.deployment import Order
-from hikkoshi.vsphere.session import VSphere
+from hikkoshi.vsphere.session import Session
 
 
 class CutOver(Artefact):
@@ -30,12 +30,12 @@ class CutOver(Artefact):
     nics: tuple[readback.NicFound, ...]
 
 
-def checks(v: VSphere, wanted: Order, folder: Path) -> list[Check]:
+def checks(v: Session, wanted: Order, folder: Path) -> list[Check]:
     """What has to stand in vSphere before anything is taken out of service: one machine, and the one that was approved."""
     return [only_one(v, wanted), deployed(v, wanted, folder)]
 
 
-def complete(v: VSphere, wanted: Order, folder: Path) -> Check:
+def complete(v: Session, wanted: Order, folder: Path) -> Check:
     """Whether the machine is on, every planned NIC plugged in, and cutover.json in `folder` says so of this machine."""
     title, expected = f"{wanted.guest} is in service in vSphere", f"on, {len(wanted.nics)} NICs plugged in, on record"
     machine = _only(v, wanted)
@@ -62,7 +62,7 @@ def complete(v: VSphere, wanted: Order, folder: Path) -> Check:
     )
 
 
-def ready(v: VSphere, site: Site, wanted: Order) -> list[Check]:
+def ready(v: Session, site: Site, wanted: Order) -> list[Check]:
     """Everything in vSphere that the source's shutdown relies on, asked of it now: to be looked at right before.
 
     The machine is there, ours, complete, as planned, and off (or in service already, in a cut-over that is finished); its
@@ -99,7 +99,7 @@ def ready(v: VSphere, site: Site, wanted: Order) -> list[Check]:
 
 
 def start(
-    v: VSphere, site: Site, wanted: Order, permission: Permission, *, source: Check, folder: Path, progress: Progress = silent
+    v: Session, site: Site, wanted: Order, permission: Permission, *, source: Check, folder: Path, progress: Progress = silent
 ) -> CutOver:
     """Plug in every NIC, switch the machine on, read both back, write it down; what is so already stays so.
 
@@ -129,7 +129,7 @@ def start(
     return done
 
 
-def wiring(v: VSphere, site: Site, wanted: Order) -> list[Check]:
+def wiring(v: Session, site: Site, wanted: Order) -> list[Check]:
     """Each planned NIC, by MAC: on its port group, in its VLAN, connected."""
     machine = _only(v, wanted)
     found = {n.mac: n for n in readback.found_nics(machine, _groups(v, site))} if machine else {}
@@ -153,7 +153,7 @@ def wiring(v: VSphere, site: Site, wanted: Order) -> list[Check]:
     return checks
 
 
-def roll_back(v: VSphere, wanted: Order, progress: Progress = silent) -> None:
+def roll_back(v: Session, wanted: Order, progress: Progress = silent) -> None:
     """Unplug every NIC first, so that the addresses are free at once, then switch the machine off.
 
     The machine itself stays, with whatever it has written since; it is switched off, not shut down. What fails keeps nothing
@@ -170,7 +170,7 @@ def roll_back(v: VSphere, wanted: Order, progress: Progress = silent) -> None:
     progress(2, 2, "out of service")
 
 
-def _problems(act: Callable[[vm.Machine], None], machine: vm.Machine) -> tuple[Problem, ...]:
+def _problems(act: Callable[[vm.VirtualMachine], None], machine: vm.VirtualMachine) -> tuple[Problem, ...]:
     """Do it; what was wrong."""
     try:
         act(machine)
@@ -184,7 +184,7 @@ def strike(folder: Path) -> None:
     (folder / CutOver.filename).unlink(missing_ok=True)
 
 
-def rolled_back(v: VSphere, wanted: Order) -> Check:
+def rolled_back(v: Session, wanted: Order) -> Check:
     """Whether no machine of the guest that is ours is on or plugged in."""
     ours = deployment.found(v, wanted)
     bad = not_out(ours)
@@ -198,12 +198,12 @@ def rolled_back(v: VSphere, wanted: Order) -> Check:
     )
 
 
-def not_out(machines: Iterable[vm.Machine]) -> list[vm.Machine]:
+def not_out(machines: Iterable[vm.VirtualMachine]) -> list[vm.VirtualMachine]:
     """Those that are on or plugged in; those that vSphere does not see now are among them."""
     return [m for m in machines if m.power != "poweredOff" or any(n.start_connected for n in readback.found_nics(m, ()))]
 
 
-def present(v: VSphere, wanted: Order) -> Check:
+def present(v: Session, wanted: Order) -> Check:
     """What there is to take out of service. Never red: nothing is to stand in the way of a rollback."""
     ours = deployment.found(v, wanted)
     found = ", ".join(f"{m}, {m.power}, {len(_plugged(m))} NICs plugged in" for m in ours)
@@ -211,7 +211,7 @@ def present(v: VSphere, wanted: Order) -> Check:
     return Check(title=title, ok=True, found=found or "none", where=v.where, unseen="not seen" if lost else "")
 
 
-def strangers(v: VSphere, wanted: Order, macs: Iterable[str]) -> list[Check]:
+def strangers(v: Session, wanted: Order, macs: Iterable[str]) -> list[Check]:
     """What is left alone: machines with this guest's mark or with one of its MACs plugged in that are not ours. Never red."""
     site = wanted.owner.site
     return [
@@ -225,7 +225,7 @@ def strangers(v: VSphere, wanted: Order, macs: Iterable[str]) -> list[Check]:
     ]
 
 
-def alone(v: VSphere, wanted: Order, macs: Iterable[str]) -> Check:
+def alone(v: Session, wanted: Order, macs: Iterable[str]) -> Check:
     """Whether no machine that is not ours is on with one of the guest's MACs plugged in; one that is not seen may be."""
     macs, site = [mac.lower() for mac in macs], wanted.owner.site
     there, off = vm.strangers(v, site, wanted.guest, macs), ("poweredOff", "suspended")
@@ -253,7 +253,7 @@ def record_gone(folder: Path) -> Check:
     )
 
 
-def only_one(v: VSphere, wanted: Order) -> Check:
+def only_one(v: Session, wanted: Order) -> Check:
     """Whether there is exactly one complete machine to put into service."""
     machine, n = _only(v, wanted), len(deployment.found(v, wanted))
     found = f"{machine}, {machine.power}" if machine else f"{n} machines, not exactly one complete"
@@ -268,7 +268,7 @@ def only_one(v: VSphere, wanted: Order) -> Check:
     )
 
 
-def deployed(v: VSphere, wanted: Order, folder: Path) -> Check:
+def deployed(v: Session, wanted: Order, folder: Path) -> Check:
     """Whether the machine is the very one that 60-deploy wrote down, of which an approval is."""
     known = deployment.Deployment.of(folder, wanted.plan_hash, wanted.sha256)
     machine, expected = _only(v, wanted), known.instance_uuid if known else ""
@@ -284,7 +284,7 @@ def deployed(v: VSphere, wanted: Order, folder: Path) -> Check:
     )
 
 
-def _host(v: VSphere, machine: vm.Machine) -> Check:
+def _host(v: Session, machine: vm.VirtualMachine) -> Check:
     """Whether the host that the machine is on could start it now: of another one vSphere may have to move it first."""
     host = v.read(machine.thing, "runtime.host").get("runtime.host")
     paths = ["name", "runtime.connectionState", "runtime.inMaintenanceMode"]
@@ -299,14 +299,14 @@ def _host(v: VSphere, machine: vm.Machine) -> Check:
     )
 
 
-def _only(v: VSphere, wanted: Order) -> vm.Machine | None:
+def _only(v: Session, wanted: Order) -> vm.VirtualMachine | None:
     """The one machine of this plan that is complete; with two of them nobody knows which is right."""
     ours = [m for m in deployment.found(v, wanted) if vm.COMPLETE in m.marks]
     fit = [m for m in ours if m.marks.get(vm.PLAN) == wanted.plan_hash]
     return fit[0] if len(fit) == 1 and len(ours) == 1 else None
 
 
-def _recorded(folder: Path, machine: vm.Machine) -> bool:
+def _recorded(folder: Path, machine: vm.VirtualMachine) -> bool:
     try:
         found = CutOver.find(folder)
     except BadInput:  # damaged: it will be written anew
@@ -314,11 +314,11 @@ def _recorded(folder: Path, machine: vm.Machine) -> bool:
     return found is not None and found.moid == machine.id
 
 
-def _groups(v: VSphere, site: Site) -> tuple[inventory.PortGroup, ...]:
+def _groups(v: Session, site: Site) -> tuple[inventory.PortGroup, ...]:
     return inventory.place(v, site).port_groups
 
 
-def _plugged(machine: vm.Machine) -> set[str]:
+def _plugged(machine: vm.VirtualMachine) -> set[str]:
     """MACs of the NICs that will be connected at power-on, and are connected now if the machine is on."""
     plugs = {mac: card.connectable for mac, card in machine.nics.items() if card.connectable}
     return {mac for mac, p in plugs.items() if p.startConnected and (p.connected or machine.power != "poweredOn")}

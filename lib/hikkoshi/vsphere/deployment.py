@@ -17,8 +17,8 @@ from hikkoshi.params.params import VSphere as Site
 from hikkoshi.progress import Progress, silent
 from hikkoshi.run.step import CONVERT, DEPLOY, PLAN, ROLLBACK, Step
 from hikkoshi.vsphere import events, importing, inventory, nfc, preflight, readback, vm
-from hikkoshi.vsphere.session import VSphere
-from hikkoshi.vsphere.spec import Nic, VmSpec
+from hikkoshi.vsphere.session import Session
+from hikkoshi.vsphere.spec import VirtualNic, VmSpec
 
 
 class Deployment(Artefact):
@@ -52,7 +52,7 @@ class Deployment(Artefact):
         return made if made and (made.plan_hash, made.vmdk_sha256) == (plan_hash, vmdk_sha256) else None
 
 
-class Planned(Protocol):
+class DeploymentPlan(Protocol):
     """What is needed of a plan."""
 
     @property
@@ -84,12 +84,12 @@ class Order:
     sha256: str  # of the disk; '' before it is converted
 
     @property
-    def nics(self) -> tuple[Nic, ...]:
+    def nics(self) -> tuple[VirtualNic, ...]:
         """NICs of the plan, none before there is one."""
         return self.spec.nics if self.spec else ()
 
 
-def order(owner: vm.Owner, guest: str, plan: Planned | None, conversion: Converted | None, folder: Path) -> Order:
+def order(owner: vm.Owner, guest: str, plan: DeploymentPlan | None, conversion: Converted | None, folder: Path) -> Order:
     """The order for a guest, out of what earlier steps have left in its folder so far."""
     return Order(
         owner=owner,
@@ -101,7 +101,7 @@ def order(owner: vm.Owner, guest: str, plan: Planned | None, conversion: Convert
     )
 
 
-def checks(v: VSphere, site: Site, wanted: Order) -> list[Check]:
+def checks(v: Session, site: Site, wanted: Order) -> list[Check]:
     """Everything that has to be so before the import; before there is a plan, only what needs none."""
     there = bool(wanted.sha256) and wanted.vmdk.is_file()
     first = [
@@ -133,7 +133,7 @@ def checks(v: VSphere, site: Site, wanted: Order) -> list[Check]:
     ]
 
 
-def complete(v: VSphere, wanted: Order) -> Check:
+def complete(v: Session, wanted: Order) -> Check:
     """Whether the machine of this very plan and disk stands in vSphere, marked complete when all was read back."""
     title = f"{wanted.guest} stands in vSphere as planned"
     expected = f"one complete machine of plan {wanted.plan_hash[:16] or '?'} and disk {wanted.sha256[:16] or '?'}"
@@ -162,7 +162,7 @@ def complete(v: VSphere, wanted: Order) -> Check:
     )
 
 
-def recorded(v: VSphere, wanted: Order, folder: Path) -> Check:
+def recorded(v: Session, wanted: Order, folder: Path) -> Check:
     """Whether it stands there, see `complete`, and deployment.json is of this very machine, which alone can be approved."""
     there = complete(v, wanted)
     if not there or not (machine := _unrecorded(v, wanted, folder)):
@@ -170,7 +170,7 @@ def recorded(v: VSphere, wanted: Order, folder: Path) -> Check:
     return replace(there, ok=False, found=f"{machine}, but {Deployment.filename} does not tell of it")
 
 
-def start(v: VSphere, site: Site, wanted: Order, folder: Path, progress: Progress = silent) -> Deployment:
+def start(v: Session, site: Site, wanted: Order, folder: Path, progress: Progress = silent) -> Deployment:
     """Import the machine with its NICs unplugged, compare what arrived, read everything back, mark it complete.
 
     Where it stands there already, but deployment.json was lost or tells of another, that is written anew from what is read back.
@@ -198,7 +198,7 @@ def start(v: VSphere, site: Site, wanted: Order, folder: Path, progress: Progres
             )
         return sent
 
-    order = importing.Order(
+    order = importing.ImportOrder(
         owner=wanted.owner,
         spec=wanted.spec,
         marks={vm.GUEST: wanted.guest, vm.PLAN: wanted.plan_hash, vm.VMDK: wanted.sha256},
@@ -221,7 +221,7 @@ def start(v: VSphere, site: Site, wanted: Order, folder: Path, progress: Progres
     return told[0]
 
 
-def _told(v: VSphere, wanted: Order, made: importing.Imported) -> Deployment:
+def _told(v: Session, wanted: Order, made: importing.Imported) -> Deployment:
     """What deployment.json tells of a machine that was made."""
     machine, sent = made.machine, made.sent
     return Deployment(
@@ -243,7 +243,7 @@ def _told(v: VSphere, wanted: Order, made: importing.Imported) -> Deployment:
     )
 
 
-def _unrecorded(v: VSphere, wanted: Order, folder: Path) -> vm.Machine | None:
+def _unrecorded(v: Session, wanted: Order, folder: Path) -> vm.VirtualMachine | None:
     """The one machine that stands there as ordered, where deployment.json is not of it."""
     ours = found(v, wanted)
     if len(ours) != 1 or not _is_ordered(ours[0], wanted):
@@ -252,7 +252,7 @@ def _unrecorded(v: VSphere, wanted: Order, folder: Path) -> vm.Machine | None:
     return None if known and known.instance_uuid == ours[0].uuid else ours[0]
 
 
-def _written_anew(v: VSphere, site: Site, wanted: Order, machine: vm.Machine, folder: Path) -> Deployment:
+def _written_anew(v: Session, site: Site, wanted: Order, machine: vm.VirtualMachine, folder: Path) -> Deployment:
     """deployment.json from what vSphere tells of the machine now; of its import nothing is known any more."""
     assert wanted.spec is not None  # else nothing is as ordered
     place = inventory.place(v, site)
@@ -274,7 +274,7 @@ def _written_anew(v: VSphere, site: Site, wanted: Order, machine: vm.Machine, fo
     return deployment
 
 
-def no_earlier(v: VSphere, wanted: Order) -> Check:
+def no_earlier(v: Session, wanted: Order) -> Check:
     """Whether no machine of an earlier plan or disk is left in vSphere."""
     older = _older(found(v, wanted), wanted)
     return Check(
@@ -288,7 +288,7 @@ def no_earlier(v: VSphere, wanted: Order) -> Check:
     )
 
 
-def remove_earlier(v: VSphere, wanted: Order, progress: Progress = silent) -> None:
+def remove_earlier(v: Session, wanted: Order, progress: Progress = silent) -> None:
     """Remove what was imported for an earlier plan or disk and never started; `Refused` for anything else."""
     if wanted.spec is None or not wanted.sha256:
         raise Refused(complete(v, wanted).problem())
@@ -296,7 +296,7 @@ def remove_earlier(v: VSphere, wanted: Order, progress: Progress = silent) -> No
         vm.destroy(v, machine, lambda m: never_started(v, wanted, m), f"remove {_about(machine)}", progress)
 
 
-def never_started(v: VSphere, wanted: Order, machine: vm.Machine) -> str:
+def never_started(v: Session, wanted: Order, machine: vm.VirtualMachine) -> str:
     """Why a machine is not an import of ours that nobody has used since; '' if it is. Whoever used it may have data in it."""
     marks, site = machine.marks, wanted.owner.site
     if vm.whose(machine, site) != "ours":
@@ -314,12 +314,12 @@ def never_started(v: VSphere, wanted: Order, machine: vm.Machine) -> str:
     return events.switched_on(v, machine.thing, marks[vm.COMPLETE])
 
 
-def found(v: VSphere, wanted: Order) -> list[vm.Machine]:
+def found(v: Session, wanted: Order) -> list[vm.VirtualMachine]:
     """The machines of the guest that are ours: see `hikkoshi.vsphere.vm.whose`."""
     return vm.ours(v, wanted.owner.site, wanted.guest)
 
 
-def read_back(v: VSphere, site: Site, wanted: Order) -> list[Check]:
+def read_back(v: Session, site: Site, wanted: Order) -> list[Check]:
     """Ask vSphere again for everything that was ordered; the machine may be on or off, plugged in or not."""
     ours = found(v, wanted)
     if wanted.spec is None or len(ours) != 1:
@@ -327,7 +327,7 @@ def read_back(v: VSphere, site: Site, wanted: Order) -> list[Check]:
     return [complete(v, wanted), *readback.compare(ours[0], wanted.spec, inventory.place(v, site))]
 
 
-def unplugged(v: VSphere, wanted: Order) -> Check:
+def unplugged(v: Session, wanted: Order) -> Check:
     """Whether no NIC will be connected when somebody switches the machine on, unless it was cut over already."""
     ours = found(v, wanted)
     cards = {mac: card for m in ours for mac, card in m.nics.items()}
@@ -345,7 +345,7 @@ def unplugged(v: VSphere, wanted: Order) -> Check:
     )
 
 
-def nic_table(v: VSphere, site: Site, wanted: Order) -> list[dict[str, str]]:
+def nic_table(v: Session, site: Site, wanted: Order) -> list[dict[str, str]]:
     """Each planned NIC by its MAC, with what vSphere has for it."""
     ours = found(v, wanted)
     there = {n.mac: n for m in ours[:1] for n in readback.found_nics(m, inventory.place(v, site).port_groups)}
@@ -366,12 +366,12 @@ def nic_table(v: VSphere, site: Site, wanted: Order) -> list[dict[str, str]]:
     return rows
 
 
-def _is_ordered(machine: vm.Machine, wanted: Order) -> bool:
+def _is_ordered(machine: vm.VirtualMachine, wanted: Order) -> bool:
     marks = machine.marks
     return vm.COMPLETE in marks and (marks.get(vm.PLAN), marks.get(vm.VMDK)) == (wanted.plan_hash, wanted.sha256)
 
 
-def _nobody_at_work(ours: Sequence[vm.Machine], wanted: Order) -> Check:
+def _nobody_at_work(ours: Sequence[vm.VirtualMachine], wanted: Order) -> Check:
     """Remains are removed by `start`; what a living run in a copy of this folder may still be making is not."""
     bad = [(m, why) for m in ours if vm.COMPLETE not in m.marks and (why := vm.unfinished(m, wanted.owner))]
     return Check(
@@ -385,16 +385,16 @@ def _nobody_at_work(ours: Sequence[vm.Machine], wanted: Order) -> Check:
     )
 
 
-def _older(ours: Sequence[vm.Machine], wanted: Order) -> list[vm.Machine]:
+def _older(ours: Sequence[vm.VirtualMachine], wanted: Order) -> list[vm.VirtualMachine]:
     return [m for m in ours if wanted.spec and vm.COMPLETE in m.marks and not _is_ordered(m, wanted)]
 
 
-def _about(machine: vm.Machine) -> str:
+def _about(machine: vm.VirtualMachine) -> str:
     marks = machine.marks
     return f"{machine}, {machine.power}, plan {marks.get(vm.PLAN, '?')[:16]}, disk {marks.get(vm.VMDK, '?')[:16]}"
 
 
-def _replaceable(v: VSphere, ours: Sequence[vm.Machine], wanted: Order) -> Check:
+def _replaceable(v: Session, ours: Sequence[vm.VirtualMachine], wanted: Order) -> Check:
     older = [(m, never_started(v, wanted, m)) for m in _older(ours, wanted)]
     return Check(
         title="a machine of an earlier plan or disk was never started",

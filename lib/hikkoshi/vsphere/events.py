@@ -7,14 +7,14 @@ from typing import Any
 from pyVmomi import vim
 
 from hikkoshi.errors import VSphereError
-from hikkoshi.vsphere.session import VSphere
+from hikkoshi.vsphere.session import Session
 
 ON = ("VmPoweredOnEvent", "DrsVmPoweredOnEvent")
 MADE = ("VmBeingCreatedEvent", "VmCreatedEvent", "VmBeingDeployedEvent", "VmDeployedEvent")
 CLOCKS = timedelta(minutes=10)  # that the server's clock and ours may differ by
 
 
-def switched_on(v: VSphere, machine: Any, made: str) -> str:
+def switched_on(v: Session, machine: Any, made: str) -> str:
     """When a machine was first switched on, or why nobody knows; '' where its events begin with its making and have none.
 
     `made`: by when it was, UTC. One that was registered anew since is another to vSphere, which knows nothing of its past.
@@ -33,7 +33,7 @@ def switched_on(v: VSphere, machine: Any, made: str) -> str:
     return f"whether it was ever switched on is not seen: it was made by {made}, vSphere's events of it {begin}"
 
 
-def _events(v: VSphere, machine: Any, types: Sequence[str] = ()) -> list[Any]:
+def _events(v: Session, machine: Any, types: Sequence[str] = ()) -> list[Any]:
     of = vim.event.EventFilterSpec.ByEntity(entity=machine, recursion="self")
     asked = vim.event.EventFilterSpec(entity=of, eventTypeId=list(types) or None)
     with v.asking("tell whether it was ever switched on"):

@@ -15,9 +15,9 @@ from hikkoshi.errors import Refused, VSphereError
 from hikkoshi.params.params import Segment
 from hikkoshi.params.params import VSphere as Site
 from hikkoshi.vsphere import inventory
-from hikkoshi.vsphere.inventory import Host, PortGroup
-from hikkoshi.vsphere.session import VSphere
-from hikkoshi.vsphere.spec import Nic, VmSpec
+from hikkoshi.vsphere.inventory import EsxiHost, PortGroup
+from hikkoshi.vsphere.session import Session
+from hikkoshi.vsphere.spec import VirtualNic, VmSpec
 
 OTHER = "another subnet: "
 _WRONG = (
@@ -43,14 +43,14 @@ class Uplink:
 class _Seen:
     """A host's uplinks; `behind` holds those behind each switch, by name (standard) or uuid (distributed)."""
 
-    host: Host
+    host: EsxiHost
     uplinks: Mapping[str, Uplink]
     behind: Mapping[str, tuple[str, ...]]
     switch: Mapping[str, str]  # {standard port group: its switch}
     why_not: str = ""  # it tells nothing
 
 
-def checks(v: VSphere, site: Site, spec: VmSpec, segments: Mapping[str, Segment]) -> list[Check]:
+def checks(v: Session, site: Site, spec: VmSpec, segments: Mapping[str, Segment]) -> list[Check]:
     """A check per NIC: green where every host that has its port group has seen its VLAN with its subnet, and no other one.
 
     Red both for another subnet and for nothing seen; the remedy tells the two apart.
@@ -85,7 +85,7 @@ def contradiction(seen: Sequence[Check]) -> Check:
     )
 
 
-def _check(nic: Nic, segment: Segment | None, hosts: list[_Seen], switch: str | None) -> Check:
+def _check(nic: VirtualNic, segment: Segment | None, hosts: list[_Seen], switch: str | None) -> Check:
     subnet = segment.subnet if segment else None
     told, verdicts = [], []
     for h in hosts:
@@ -135,7 +135,7 @@ def _lies(text: str, subnet: ipaddress.IPv4Network) -> str:
     return "apart" if last < subnet[0] or first > subnet[-1] else ""
 
 
-def _seen(v: VSphere, host: Host) -> _Seen:
+def _seen(v: Session, host: EsxiHost) -> _Seen:
     try:
         system = v.read(host.thing, "configManager.networkSystem")["configManager.networkSystem"]
         info = v.read(system, *(f"networkInfo.{p}" for p in ("pnic", "vswitch", "proxySwitch", "portgroup")))
@@ -171,7 +171,7 @@ def _port(hint: Any) -> str:
     return ""
 
 
-def _switch(v: VSphere, group: PortGroup | None) -> str | None:
+def _switch(v: Session, group: PortGroup | None) -> str | None:
     """Uuid of the distributed switch of a port group; None for one on standard switches, whose name each host knows."""
     if group is None or group.switch == "standard":
         return None

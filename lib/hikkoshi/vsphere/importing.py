@@ -15,12 +15,12 @@ from hikkoshi.params.params import VSphere as Site
 from hikkoshi.progress import Progress, silent
 from hikkoshi.vsphere import inventory, nfc, ovf, readback, vm
 from hikkoshi.vsphere.inventory import Place
-from hikkoshi.vsphere.session import VSphere
+from hikkoshi.vsphere.session import Session
 from hikkoshi.vsphere.spec import VmSpec
 
 
 @dataclass(frozen=True)
-class Order:
+class ImportOrder:
     """What is to be made."""
 
     owner: vm.Owner
@@ -35,7 +35,7 @@ class Order:
 class Imported:
     """What was made."""
 
-    machine: vm.Machine
+    machine: vm.VirtualMachine
     host: str
     sent: nfc.Sent
     manifest: str  # what the server said about the bytes it received
@@ -44,9 +44,9 @@ class Imported:
 
 
 def start(
-    v: VSphere,
+    v: Session,
     site: Site,
-    order: Order,
+    order: ImportOrder,
     send: Callable[[nfc.Lease, Any], nfc.Sent],
     progress: Progress = silent,
     keep: Callable[[Imported], object] = lambda made: None,
@@ -73,7 +73,7 @@ def start(
             sent = send(lease, target)
             manifest = nfc.check_manifest(lease.manifest(), target, sent)
             lease.complete()
-        machine = vm.again(v, vm.Machine(lease.machine, {}))
+        machine = vm.again(v, vm.VirtualMachine(lease.machine, {}))
         wrong = [c for c in readback.compare(machine, spec, place) if not c]
         if wrong:
             raise StepFailed(*(c.problem() for c in wrong))
@@ -93,7 +93,7 @@ def start(
     return made
 
 
-def _import_spec(v: VSphere, place: Place, host: Any, order: Order) -> Any:
+def _import_spec(v: Session, place: Place, host: Any, order: ImportOrder) -> Any:
     """What vSphere makes of our descriptor, completed by MACs, unplugged NICs and our marks."""
     spec = order.spec
     networks = {g.name: g.network for g in place.port_groups}
@@ -148,7 +148,7 @@ def _plan_nics(devices: Sequence[Any], spec: VmSpec, groups: Sequence[inventory.
         card.connectable = vim.vm.device.VirtualDevice.ConnectInfo(startConnected=False, connected=False, allowGuestControl=True)
 
 
-def _clean(v: VSphere, guest: str, owner: vm.Owner) -> None:
+def _clean(v: Session, guest: str, owner: vm.Owner) -> None:
     """After a failure: remove what this very run has made. Where vSphere cannot be asked any more, the next start does it."""
     try:
         for machine in vm.ours(v, owner.site, guest):

@@ -8,7 +8,7 @@ from pyVmomi import vim
 
 from hikkoshi.errors import Problem, Refused, nearest
 from hikkoshi.params.params import VSphere as Site
-from hikkoshi.vsphere.session import Properties, VSphere
+from hikkoshi.vsphere.session import Properties, Session
 
 TRUNK = 4095  # VLAN id with which a standard switch hands all VLANs through
 UPLINK_TAG = "SYSTEM/DVS.UPLINKPG"
@@ -31,7 +31,7 @@ class PortGroup:
 
 
 @dataclass(frozen=True)
-class Host:
+class EsxiHost:
     """An ESXi host of the cluster; `why_not` says why nothing can be placed on it now."""
 
     id: str
@@ -51,17 +51,17 @@ class Place:
     datastore: Any
     free: int  # bytes on the datastore
     accessible: bool
-    hosts: tuple[Host, ...]
+    hosts: tuple[EsxiHost, ...]
     port_groups: tuple[PortGroup, ...]
 
-    def host_for(self, names: Iterable[str]) -> Host | None:
+    def host_for(self, names: Iterable[str]) -> EsxiHost | None:
         """A host that can take a machine with NICs on these port groups; the first by name."""
         ours = [g for g in self.port_groups if g.name in set(names)]
         fit = [h for h in self.hosts if not h.why_not and all(h.id in g.hosts for g in ours)]
         return min(fit, key=lambda h: h.name, default=None)
 
 
-def place(v: VSphere, site: Site) -> Place:
+def place(v: Session, site: Site) -> Place:
     """Find what params/site.yml names; `Refused` with everything that is not there."""
     problems: list[Problem] = []
     datacenter, dc = _named(v, "Datacenter", site.datacenter, problems, paths=["vmFolder"])
@@ -85,7 +85,7 @@ def place(v: VSphere, site: Site) -> Place:
     )
 
 
-def port_groups(v: VSphere, datacenter: Any) -> tuple[PortGroup, ...]:
+def port_groups(v: Session, datacenter: Any) -> tuple[PortGroup, ...]:
     """Every port group of the datacenter, standard and distributed, by name."""
     networks = {o: p["name"] for o, p in v.collect("Network", ["name"], datacenter).items()}
     hosts = v.collect("HostSystem", ["configManager.networkSystem"], datacenter)
@@ -136,7 +136,7 @@ def _distributed(thing: Any, p: Properties, hosts: frozenset[str]) -> PortGroup:
     return PortGroup(p["name"], "distributed", vlan, kind, hosts, p["key"], thing)
 
 
-def _hosts(v: VSphere, cluster: Any, datastore: Any) -> tuple[Host, ...]:
+def _hosts(v: Session, cluster: Any, datastore: Any) -> tuple[EsxiHost, ...]:
     paths = ["name", "runtime.connectionState", "runtime.inMaintenanceMode", "datastore"]
     found = []
     for thing, p in v.collect("HostSystem", paths, cluster).items():
@@ -146,12 +146,12 @@ def _hosts(v: VSphere, cluster: Any, datastore: Any) -> tuple[Host, ...]:
             why_not = "in maintenance mode"
         elif datastore not in p.get("datastore", ()):
             why_not = why_not or "does not see the datastore"
-        found.append(Host(thing._moId, p["name"], why_not, thing))
+        found.append(EsxiHost(thing._moId, p["name"], why_not, thing))
     return tuple(sorted(found, key=lambda h: h.name))
 
 
 def _named(
-    v: VSphere, kind: str, name: str, problems: list[Problem], *, paths: list[str], root: Any = None
+    v: Session, kind: str, name: str, problems: list[Problem], *, paths: list[str], root: Any = None
 ) -> tuple[Any, Properties]:
     """The one object of that name; otherwise None, and a problem more."""
     what = {"ComputeResource": "cluster"}.get(kind, kind.lower())
@@ -172,7 +172,7 @@ def _named(
     return None, {}
 
 
-def _folder(v: VSphere, top: Any, path: str, problems: list[Problem]) -> Any:
+def _folder(v: Session, top: Any, path: str, problems: list[Problem]) -> Any:
     """The folder of a path such as vm or vm/migrated, below the datacenter."""
     folder = top
     for name in path.strip("/").split("/")[1:]:

@@ -12,13 +12,13 @@ from pyVmomi import VmomiSupport, vim
 from hikkoshi.check import Check, Permission
 from hikkoshi.errors import Problem, Refused, StepFailed
 from hikkoshi.run.step import OFFLOADS
-from hikkoshi.vsphere.inventory import Host
-from hikkoshi.vsphere.session import VSphere
+from hikkoshi.vsphere.inventory import EsxiHost
+from hikkoshi.vsphere.session import Session
 
 OFF: Mapping[str, int] = {"Net.Vmxnet3SwLRO": 0, "Net.Vmxnet3HwLRO": 0}
 
 
-def read(v: VSphere, host: Host) -> dict[str, int]:
+def read(v: Session, host: EsxiHost) -> dict[str, int]:
     """{option: its value} of the host; an option that it does not have is left out."""
     manager = _manager(v, host)
     found: dict[str, int] = {}
@@ -31,7 +31,7 @@ def read(v: VSphere, host: Host) -> dict[str, int]:
     return found
 
 
-def holds(v: VSphere, host: Host, wanted: Mapping[str, int] = OFF) -> Check:
+def holds(v: Session, host: EsxiHost, wanted: Mapping[str, int] = OFF) -> Check:
     """Whether the options have these values. That the host was started anew since is not to be seen here."""
     now = read(v, host)
     return Check(
@@ -44,7 +44,9 @@ def holds(v: VSphere, host: Host, wanted: Mapping[str, int] = OFF) -> Check:
     )
 
 
-def apply(v: VSphere, host: Host, permission: Permission, wanted: Mapping[str, int] = OFF, *, confirmed: str) -> dict[str, int]:
+def apply(
+    v: Session, host: EsxiHost, permission: Permission, wanted: Mapping[str, int] = OFF, *, confirmed: str
+) -> dict[str, int]:
     """Set the options, read them back, and give the values from before, which undo it as `wanted` of another call.
 
     `confirmed` is the host's name, typed by a person who has read which machines it changes: without it `Refused` names
@@ -99,7 +101,7 @@ def apply(v: VSphere, host: Host, permission: Permission, wanted: Mapping[str, i
     return {name: before[name] for name in wanted}
 
 
-def _manager(v: VSphere, host: Host) -> Any:
+def _manager(v: Session, host: EsxiHost) -> Any:
     with v.asking(f"give the advanced settings of {host.name}"):
         return v.read(host.thing, "configManager.advancedOption")["configManager.advancedOption"]
 

@@ -22,7 +22,7 @@ from hikkoshi import files
 from hikkoshi.errors import HikkoshiError, Problem, StepFailed, VSphereError
 from hikkoshi.progress import Progress, silent
 from hikkoshi.vsphere import tls
-from hikkoshi.vsphere.session import RAISED, VSphere, advice, describe
+from hikkoshi.vsphere.session import RAISED, Session, advice, describe
 
 CHUNK = 1 << 20
 KEEPALIVE = 10.0  # seconds between signs of life; a lease's time-out is usually 300
@@ -44,7 +44,7 @@ class Sent:
 class Lease:
     """An import lease; a context manager that gives the lease up when the work within fails."""
 
-    def __init__(self, v: VSphere, thing: Any) -> None:
+    def __init__(self, v: Session, thing: Any) -> None:
         self._v, self._thing = v, thing
         self._percent = 0
         self._error: BaseException | None = None  # set by the thread that keeps the lease alive
@@ -165,7 +165,7 @@ class Upload:
     length nobody knows before its end; VMware's own Ruby library uploads like this (rbvmomi 0018bcc, `deployOVF`).
     """
 
-    def __init__(self, v: VSphere, lease: Lease, target: Any, size: int | None = None) -> None:
+    def __init__(self, v: Session, lease: Lease, target: Any, size: int | None = None) -> None:
         self._v, self._lease, self._target, self._size = v, lease, target, size
         self._host, self._port = address_of(target.url, v.host, v.port)
         self._connection = http.client.HTTPSConnection(
@@ -261,7 +261,7 @@ class Upload:
             ) from e
 
 
-def upload(v: VSphere, lease: Lease, target: Any, path: Path, progress: Progress = silent) -> Sent:
+def upload(v: Session, lease: Lease, target: Any, path: Path, progress: Progress = silent) -> Sent:
     """Send a file to a device URL of the lease, hashing it on the way."""
     size, start = path.stat().st_size, time.monotonic()
     with Upload(v, lease, target, size) as up, path.open("rb") as f:
@@ -307,7 +307,7 @@ def address_of(url: str, host: str, port: int) -> tuple[str, int]:
     return str(there), at
 
 
-def context_for(v: VSphere, host: str, port: int, target: Any) -> ssl.SSLContext:
+def context_for(v: Session, host: str, port: int, target: Any) -> ssl.SSLContext:
     """How the upload host is known: by the fingerprint that the server gives for it, else like the server itself.
 
     `VSphereError` for a fingerprint that is none.

@@ -9,8 +9,8 @@ from hikkoshi.errors import HikkoshiError, Refused, VSphereError, nearest
 from hikkoshi.params.params import VSphere as Site
 from hikkoshi.vsphere import inventory, limits, vm
 from hikkoshi.vsphere.inventory import Place, PortGroup
-from hikkoshi.vsphere.session import VSphere
-from hikkoshi.vsphere.spec import Nic, VmSpec
+from hikkoshi.vsphere.session import Session
+from hikkoshi.vsphere.spec import VirtualNic, VmSpec
 
 RESERVE = 1 << 30  # bytes left on the datastore for logs and snapshots' beginnings
 
@@ -20,7 +20,7 @@ def spec_checks(spec: VmSpec) -> list[Check]:
     return limits.checks(spec)
 
 
-def site_checks(v: VSphere, site: Site, spec: VmSpec, own_guest: str, identity: str) -> list[Check]:
+def site_checks(v: Session, site: Site, spec: VmSpec, own_guest: str, identity: str) -> list[Check]:
     """What has to be asked. The machine of `own_guest` that is ours, as the site folder of this identity, may be there already;
     everybody else's is in the way.
     """
@@ -39,7 +39,7 @@ def site_checks(v: VSphere, site: Site, spec: VmSpec, own_guest: str, identity: 
     ]
 
 
-def place_checks(v: VSphere, site: Site, spec: VmSpec) -> tuple[list[Check], Place | None]:
+def place_checks(v: Session, site: Site, spec: VmSpec) -> tuple[list[Check], Place | None]:
     """Whether the place is there, and a host on which the machine can run; and the place, if it is."""
     try:
         place = inventory.place(v, site)
@@ -76,7 +76,7 @@ def _space(place: Place, site: Site, spec: VmSpec, *, deployed: bool) -> Check:
     )
 
 
-def _name_free(machines: Mapping[Any, vm.Machine], own: set[Any], spec: VmSpec, identity: str) -> Check:
+def _name_free(machines: Mapping[Any, vm.VirtualMachine], own: set[Any], spec: VmSpec, identity: str) -> Check:
     others = [m for o, m in machines.items() if m.name == spec.name and o not in own]
     return Check(
         title=f"the name {spec.name} is free",
@@ -88,7 +88,7 @@ def _name_free(machines: Mapping[Any, vm.Machine], own: set[Any], spec: VmSpec, 
     )
 
 
-def _port_group(groups: tuple[PortGroup, ...], nic: Nic) -> Check:
+def _port_group(groups: tuple[PortGroup, ...], nic: VirtualNic) -> Check:
     title = f"{nic.name} ({nic.mac}) has its port group {nic.port_group or '(none)'} with VLAN {nic.vlan}"
     fit = [g for g in groups if g.name == nic.port_group]
     expected = f"exactly one port group {nic.port_group!r}, with VLAN {nic.vlan}"
@@ -107,7 +107,7 @@ def _port_group(groups: tuple[PortGroup, ...], nic: Nic) -> Check:
     return Check(title=title, ok=fit[0].vlan == nic.vlan, found=str(fit[0]), expected=expected, remedy=remedy)
 
 
-def _macs_free(machines: Mapping[Any, vm.Machine], own: set[Any], spec: VmSpec, identity: str) -> Check:
+def _macs_free(machines: Mapping[Any, vm.VirtualMachine], own: set[Any], spec: VmSpec, identity: str) -> Check:
     planned = {n.mac.lower() for n in spec.nics}
     others = [m for o, m in machines.items() if o not in own and planned & set(m.macs)]
     taken = [f"{mac} by {m}, {vm.told(m, identity)}" for m in others for mac in m.macs if mac in planned]
@@ -121,7 +121,7 @@ def _macs_free(machines: Mapping[Any, vm.Machine], own: set[Any], spec: VmSpec, 
     )
 
 
-def _hardware_version(v: VSphere, place: Place, spec: VmSpec) -> Check:
+def _hardware_version(v: Session, place: Place, spec: VmSpec) -> Check:
     key, title = f"vmx-{spec.hardware_version:02d}", f"the cluster can make hardware version {spec.hardware_version}"
     try:
         browser = v.read(place.cluster, "environmentBrowser")["environmentBrowser"]

@@ -32,7 +32,7 @@ class NicFound(BaseModel):
     connected: bool
 
 
-def found_nics(machine: vm.Machine, groups: Sequence[PortGroup]) -> tuple[NicFound, ...]:
+def found_nics(machine: vm.VirtualMachine, groups: Sequence[PortGroup]) -> tuple[NicFound, ...]:
     """The NICs of a machine, with port group and VLAN looked up, sorted by MAC."""
     found = []
     for mac, card in sorted(machine.nics.items()):
@@ -61,7 +61,7 @@ def group_of(backing: Any, groups: Sequence[PortGroup]) -> PortGroup | None:
     return next((g for g in groups if g.name == name and g.switch == "standard"), None)
 
 
-def compare(machine: vm.Machine, spec: VmSpec, place: Place) -> list[Check]:
+def compare(machine: vm.VirtualMachine, spec: VmSpec, place: Place) -> list[Check]:
     """Everything that was ordered against everything that is there."""
     devices, p = machine.devices, machine.p
     disks = [d for d in devices if isinstance(d, vim.vm.device.VirtualDisk)]

@@ -32,7 +32,7 @@ _T = TypeVar("_T")
 Properties = dict[str, Any]  # {path: value}; a path that the object lacks is missing
 
 
-class VSphere:
+class Session:
     """An open session; a context manager. Made by `connect`."""
 
     def __init__(self, host: str, port: int, context: ssl.SSLContext, *, user: str, password: Secret, timeout: float) -> None:
@@ -170,7 +170,7 @@ class VSphere:
         return found
 
 
-def connect(home: params.Home, site: params.VSphere, timeout: float = 60) -> VSphere:
+def connect(home: params.Home, site: params.VSphere, timeout: float = 60) -> Session:
     """Open a session with the server of params/site.yml; `timeout` in seconds bounds every single answer.
 
     A server that is not the one expected and a wrong password are `BadInput`; one that does not answer, `VSphereError`.
@@ -178,7 +178,7 @@ def connect(home: params.Home, site: params.VSphere, timeout: float = 60) -> VSp
     host, _, port = site.server.partition(":")
     context = tls.PinnedContext(site.sha256) if site.sha256 else tls.ca_context(home.path(site.ca))  # type: ignore[arg-type]
     password = home.secret(site.password)
-    return VSphere(host, int(port or 443), context, user=site.user, password=password, timeout=timeout)
+    return Session(host, int(port or 443), context, user=site.user, password=password, timeout=timeout)
 
 
 def describe(error: BaseException) -> str:
@@ -205,7 +205,7 @@ def advice(error: BaseException) -> str:
     return "see whether the server runs and can be reached from here, then run the step again"
 
 
-def _api_version(v: VSphere) -> str:
+def _api_version(v: Session) -> str:
     """The newest version of the API that both sides know; this is also where the server is met for the first time."""
     connection = http.client.HTTPSConnection(v.host, v.port, context=v.context, timeout=min(v.timeout, 20))
     try:

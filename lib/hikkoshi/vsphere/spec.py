@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 
-class Nic(BaseModel):
+class VirtualNic(BaseModel):
     """One NIC. Identified by its MAC everywhere; `name` is what the guest calls it."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -28,4 +28,4 @@ class VmSpec(BaseModel):
     disk_bytes: int  # capacity of the only disk
     controller: Literal["pvscsi", "lsisas1068", "lsilogic"]
     nic_model: Literal["vmxnet3", "e1000"]
-    nics: tuple[Nic, ...]
+    nics: tuple[VirtualNic, ...]

@@ -21,7 +21,7 @@ from hikkoshi.errors import Problem, Refused, VSphereError
 from hikkoshi.params.params import Home
 from hikkoshi.progress import Progress, silent
 from hikkoshi.run.step import CUTOVER
-from hikkoshi.vsphere.session import Properties, VSphere
+from hikkoshi.vsphere.session import Properties, Session
 
 GUEST, PLAN, VMDK, COMPLETE = "hikkoshi.guest", "hikkoshi.plan", "hikkoshi.vmdk", "hikkoshi.complete"
 SITE, RUN = "hikkoshi.site", "hikkoshi.run"  # identity of the site folder, and the run that made it
@@ -75,7 +75,7 @@ def owner(home: Home, run: str, lock: Path) -> Owner:
 
 
 @dataclass(frozen=True)
-class Machine:
+class VirtualMachine:
     """One virtual machine as found. A property that the server does not tell is empty or 0."""
 
     thing: Any
@@ -139,7 +139,7 @@ class Machine:
         return list(self.p.get("config.hardware.device", ()))
 
 
-def whose(machine: Machine, site: str) -> Whose:
+def whose(machine: VirtualMachine, site: str) -> Whose:
     """Whose a machine is, as seen by the site folder of this identity."""
     marks = machine.marks
     if GUEST not in marks:
@@ -153,7 +153,7 @@ def whose(machine: Machine, site: str) -> Whose:
     return "ours"
 
 
-def told(machine: Machine, site: str) -> str:
+def told(machine: VirtualMachine, site: str) -> str:
     """Whose a machine is, in words."""
     marks = machine.marks
     return {
@@ -165,7 +165,7 @@ def told(machine: Machine, site: str) -> str:
     }[whose(machine, site)]
 
 
-def way(machine: Machine, site: str) -> str:
+def way(machine: VirtualMachine, site: str) -> str:
     """What to do about a machine that is not ours."""
     match whose(machine, site):
         case "clone" | "earlier":
@@ -176,46 +176,46 @@ def way(machine: Machine, site: str) -> str:
             return "look at it in the vSphere client"
 
 
-def every(v: VSphere) -> dict[Any, Machine]:
+def every(v: Session) -> dict[Any, VirtualMachine]:
     """Every machine that the user may see, in the whole of vSphere."""
-    return {o: Machine(o, p) for o, p in v.collect("VirtualMachine", PATHS).items()}
+    return {o: VirtualMachine(o, p) for o, p in v.collect("VirtualMachine", PATHS).items()}
 
 
-def marked(v: VSphere, guest: str = "") -> list[Machine]:
+def marked(v: Session, guest: str = "") -> list[VirtualMachine]:
     """The machines that carry our mark for this guest, or for any: whosever they are. Only for looking."""
     marks = v.collect("VirtualMachine", ["config.extraConfig"])
     found = []
-    for thing in (o for o, p in marks.items() if GUEST in (m := Machine(o, p).marks) and guest in ("", m[GUEST])):
+    for thing in (o for o, p in marks.items() if GUEST in (m := VirtualMachine(o, p).marks) and guest in ("", m[GUEST])):
         try:
-            found.append(again(v, Machine(thing, {})))
+            found.append(again(v, VirtualMachine(thing, {})))
         except VSphereError as e:
             if not _gone(e):  # removed since it was listed
                 raise
     return found
 
 
-def ours(v: VSphere, site: str, guest: str) -> list[Machine]:
+def ours(v: Session, site: str, guest: str) -> list[VirtualMachine]:
     """This site folder's own machines of a guest: one, or none."""
     return [m for m in marked(v, guest) if whose(m, site) == "ours"]
 
 
-def strangers(v: VSphere, site: str, guest: str, macs: Iterable[str] = ()) -> list[Machine]:
+def strangers(v: Session, site: str, guest: str, macs: Iterable[str] = ()) -> list[VirtualMachine]:
     """Machines with the guest's mark that are not ours, and those of anybody with one of the guest's MACs plugged in."""
     wanted = {mac.lower() for mac in macs}
     return [m for m in every(v).values() if whose(m, site) != "ours" and (m.marks.get(GUEST) == guest or wanted & m.plugged)]
 
 
-def again(v: VSphere, machine: Machine) -> Machine:
+def again(v: Session, machine: VirtualMachine) -> VirtualMachine:
     """The same machine as it is now."""
-    return Machine(machine.thing, v.read(machine.thing, *PATHS))
+    return VirtualMachine(machine.thing, v.read(machine.thing, *PATHS))
 
 
-def mark(v: VSphere, by: Owner, machine: Machine, marks: Mapping[str, str]) -> None:
+def mark(v: Session, by: Owner, machine: VirtualMachine, marks: Mapping[str, str]) -> None:
     """Write marks into a machine of ours; an empty value removes one."""
     _mark(v, _ours(v, by, machine), marks)
 
 
-def complete(v: VSphere, by: Owner, machine: Machine) -> None:
+def complete(v: Session, by: Owner, machine: VirtualMachine) -> None:
     """Mark a machine of ours complete, and as the one that it is."""
     now = _ours(v, by, machine)
     if not now.uuid:
@@ -224,7 +224,7 @@ def complete(v: VSphere, by: Owner, machine: Machine) -> None:
     _mark(v, now, {MACHINE: now.uuid, COMPLETE: _time()})
 
 
-def take(v: VSphere, by: Owner, guest: str, id: str) -> Machine:
+def take(v: Session, by: Owner, guest: str, id: str) -> VirtualMachine:
     """Make a clone, a machine of an earlier version, or an unfinished one of a copy of this folder ours.
 
     A person has said so. Nobody knows whether a complete one ever served, so we never remove it; what is unfinished never did,
@@ -261,7 +261,7 @@ def take(v: VSphere, by: Owner, guest: str, id: str) -> Machine:
     return again(v, found)
 
 
-def _taken(machine: Machine, kind: Whose) -> dict[str, str]:
+def _taken(machine: VirtualMachine, kind: Whose) -> dict[str, str]:
     """What is written into a machine that a person takes over and that may have served."""
     started = machine.marks.get(STARTED) or machine.marks.get(SERVICE)
     return {
@@ -272,7 +272,9 @@ def _taken(machine: Machine, kind: Whose) -> dict[str, str]:
     }
 
 
-def destroy(v: VSphere, machine: Machine, why_not: Callable[[Machine], str], what: str, progress: Progress = silent) -> None:
+def destroy(
+    v: Session, machine: VirtualMachine, why_not: Callable[[VirtualMachine], str], what: str, progress: Progress = silent
+) -> None:
     """Remove a machine of which `why_not` has nothing to say; it is read and asked of again right before every try.
 
     After a client was killed, vSphere holds the machine until the import's lease has run out; that is waited for.
@@ -307,7 +309,7 @@ def destroy(v: VSphere, machine: Machine, why_not: Callable[[Machine], str], wha
             time.sleep(1)
 
 
-def unfinished(machine: Machine, by: Owner) -> str:
+def unfinished(machine: VirtualMachine, by: Owner) -> str:
     """Why a machine is not the remains of an import that only its owner could still be at work on; '' if it is."""
     marks = machine.marks
     if whose(machine, by.site) != "ours":
@@ -321,12 +323,12 @@ def unfinished(machine: Machine, by: Owner) -> str:
     return ""
 
 
-def destroy_unfinished(v: VSphere, by: Owner, machine: Machine, progress: Progress = silent) -> None:
+def destroy_unfinished(v: Session, by: Owner, machine: VirtualMachine, progress: Progress = silent) -> None:
     """Remove a machine of ours whose import did not come to its end. Anything else is refused."""
     destroy(v, machine, lambda m: unfinished(m, by), f"remove the unfinished {machine.name}", progress)
 
 
-def connect(v: VSphere, by: Owner, machine: Machine, on: Permission | Literal[False]) -> None:
+def connect(v: Session, by: Owner, machine: VirtualMachine, on: Permission | Literal[False]) -> None:
     """Plug every NIC in, or pull it out: for the next power-on, and now where the machine is on. Marks it as in service.
 
     Plugging in asks for a permission of this very machine; pulling out for none.
@@ -346,7 +348,7 @@ def connect(v: VSphere, by: Owner, machine: Machine, on: Permission | Literal[Fa
     _reconfigure(v, machine, change, f"{'connect' if on else 'disconnect'} the NICs")
 
 
-def power(v: VSphere, by: Owner, machine: Machine, on: Permission | Literal[False]) -> None:
+def power(v: Session, by: Owner, machine: VirtualMachine, on: Permission | Literal[False]) -> None:
     """Switch a machine of ours on, which asks for a permission of it, or off; nothing happens where it is so already."""
     machine = _ours(v, by, machine)
     if machine.power == ("poweredOn" if _permitted(machine, on) else "poweredOff"):
@@ -357,7 +359,7 @@ def power(v: VSphere, by: Owner, machine: Machine, on: Permission | Literal[Fals
     v.wait(task, what)
 
 
-def _permitted(machine: Machine, on: Permission | Literal[False]) -> bool:
+def _permitted(machine: VirtualMachine, on: Permission | Literal[False]) -> bool:
     """Whether it is to be put into service; `Refused` where another guest, plan, disk or machine was approved for that."""
     if on is False:
         return False
@@ -366,7 +368,7 @@ def _permitted(machine: Machine, on: Permission | Literal[False]) -> bool:
     return True
 
 
-def _ours(v: VSphere, by: Owner, machine: Machine) -> Machine:
+def _ours(v: Session, by: Owner, machine: VirtualMachine) -> VirtualMachine:
     """The machine as it is now, in the moment before something is done to it; `Refused` where it is not ours."""
     now = again(v, machine)
     if whose(now, by.site) != "ours":
@@ -382,11 +384,11 @@ def _ours(v: VSphere, by: Owner, machine: Machine) -> Machine:
     return now
 
 
-def _mark(v: VSphere, machine: Machine, marks: Mapping[str, str]) -> None:
+def _mark(v: Session, machine: VirtualMachine, marks: Mapping[str, str]) -> None:
     _reconfigure(v, machine, vim.vm.ConfigSpec(extraConfig=_options(marks)), f"write {', '.join(marks)}")
 
 
-def _reconfigure(v: VSphere, machine: Machine, change: Any, what: str) -> None:
+def _reconfigure(v: Session, machine: VirtualMachine, change: Any, what: str) -> None:
     with v.asking(what):
         task = machine.thing.ReconfigVM_Task(change)
     v.wait(task, what)

@@ -80,7 +80,7 @@ def judge(through: Values, direct: Values) -> Look | None:
     return found[-1] if found else None
 
 
-class Run(Frozen):
+class Attempt(Frozen):
     """One run, or one try at it."""
 
     number: Annotated[int, Field(ge=1)]  # in the order measured, both paths together
@@ -98,7 +98,7 @@ class Series(Frozen):
     direct: str  # the path that it is compared with
     unit: str  # of every throughput
     seed: int = Field(default_factory=lambda: secrets.randbelow(10**6))  # of the order within the pairs
-    runs: tuple[Run, ...] = ()
+    runs: tuple[Attempt, ...] = ()
     ended: Ended = "not yet"
 
     @model_validator(mode="after")
@@ -120,7 +120,7 @@ class Series(Frozen):
         return [r.throughput for r in self.runs if r.path == path and r.throughput is not None]
 
     @property
-    def failures(self) -> list[Run]:
+    def failures(self) -> list[Attempt]:
         """The runs that could not be made."""
         return [r for r in self.runs if r.throughput is None]
 
@@ -213,7 +213,7 @@ def measure(
         series = series.model_copy(update={"runs": (*series.runs, run)})
 
 
-def _run(one_run: Callable[[str], float], series: Series) -> Run:
+def _run(one_run: Callable[[str], float], series: Series) -> Attempt:
     path, began, start = series.next_path, datetime.now(UTC), time.monotonic()
     throughput: float | None = None
     failure = ""
@@ -225,7 +225,7 @@ def _run(one_run: Callable[[str], float], series: Series) -> Run:
         failure = str(e)
     except KeyboardInterrupt:
         failure = INTERRUPTED
-    return Run(
+    return Attempt(
         number=len(series.runs) + 1,
         path=path,
         began=began.isoformat(timespec="milliseconds"),

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from hikkoshi.errors import HikkoshiError
 from hikkoshi.network.diagnosis import snapshot
-from hikkoshi.network.diagnosis.snapshot import HEADER, Nic, Snapshot
+from hikkoshi.network.diagnosis.snapshot import HEADER, NicState, Snapshot
 from hikkoshi.network.host import Host
 
 Pair = tuple[Snapshot, Snapshot]  # before and after
@@ -100,7 +100,7 @@ echo "$m end"
 
 
 @dataclass(frozen=True)
-class Observation:
+class Collection:
     """Machines before and after a load, as `diagnosis.diagnose` takes them."""
 
     guest: Pair
@@ -114,7 +114,7 @@ def collect(host: Host, *, timeout: float = 60) -> Snapshot:
     return snapshot.parse(host.script(_marked(_COLLECT), timeout=timeout), host.name)
 
 
-def watch(host: Host, nics: Iterable[Nic], seconds: int = 3) -> str:
+def watch(host: Host, nics: Iterable[NicState], seconds: int = 3) -> str:
     """Count frames longer than the MTU, and messages 'fragmentation needed', for some seconds: there has to be traffic.
 
     Gives raw text to be put behind a collection's. Where there is no tcpdump, it tells of nothing. With GRO on, tcpdump sees
@@ -128,7 +128,7 @@ def watch(host: Host, nics: Iterable[Nic], seconds: int = 3) -> str:
 
 def around(
     guest: Host, load: Callable[[], object], *, sender: Host | None = None, receiver: Host | None = None, seconds: int = 3
-) -> Observation:
+) -> Collection:
     """Collect, put the load on and watch the guest's frames meanwhile for `seconds`, collect again.
 
     `load` runs in the calling thread and should last longer than `seconds`. Where it fails, that is kept and no obstacle: a path
@@ -146,7 +146,7 @@ def around(
     after = [collect(host) for host in hosts]
     after[0] = snapshot.parse(after[0].raw + watched, guest.name)
     pairs = iter(zip(before, after, strict=True))
-    return Observation(next(pairs), next(pairs) if sender else None, next(pairs) if receiver else None, failure)
+    return Collection(next(pairs), next(pairs) if sender else None, next(pairs) if receiver else None, failure)
 
 
 def _marked(script: str) -> str:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 
 from hikkoshi.network.diagnosis.findings import ENOUGH, FEW, Certainty, Change, Finding
-from hikkoshi.network.diagnosis.snapshot import Nic
+from hikkoshi.network.diagnosis.snapshot import NicState
 from hikkoshi.run.step import CUTOVER
 
 DUPLEX, CHECKSUMS, CONNTRACK = "duplex mismatch", "corrupted checksums", "conntrack table full"
@@ -33,7 +33,7 @@ def findings(guest: Change, sender: Change | None, receiver: Change | None) -> I
     yield from _congestion(guest, sender)
 
 
-def _rises(guest: Change, nic: Nic, names: re.Pattern[str]) -> dict[str, int]:
+def _rises(guest: Change, nic: NicState, names: re.Pattern[str]) -> dict[str, int]:
     """{counter of ethtool -S: how much it rose}, of those that did."""
     rises = {name: guest.statistic(nic.name, name) or 0 for name in nic.statistics if names.search(name)}
     return {name: rise for name, rise in rises.items() if rise}
@@ -43,7 +43,7 @@ def _listed(rises: dict[str, int]) -> str:
     return ", ".join(f"{name} rose by {rise}" for name, rise in rises.items())
 
 
-def _duplex(guest: Change, nic: Nic) -> Iterator[Finding]:
+def _duplex(guest: Change, nic: NicState) -> Iterator[Finding]:
     half = nic.link.get("Duplex") == "Half"
     collisions, broken = _rises(guest, nic, _COLLISIONS), _rises(guest, nic, _BROKEN)
     if not half and not collisions and sum(broken.values()) < ENOUGH:
@@ -120,7 +120,7 @@ def _rp_filter(guest: Change) -> Iterator[Finding]:
     )
 
 
-def _ring(guest: Change, nic: Nic) -> Iterator[Finding]:
+def _ring(guest: Change, nic: NicState) -> Iterator[Finding]:
     rises = {name: rise for name in _RING if (rise := guest.statistic(nic.name, name))}
     traffic = guest.traffic.get(nic.name)
     if not rises and traffic and traffic.rx_fifo and nic.driver not in EMULATED:

@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from hikkoshi.network.counters import Traffic
-from hikkoshi.network.diagnosis.snapshot import HEADER, Nic, Snapshot
+from hikkoshi.network.diagnosis.snapshot import HEADER, NicState, Snapshot
 
 Certainty = Literal["certain", "likely", "possible"]
 ENOUGH = 10  # packets: fewer prove nothing on a busy network
@@ -74,7 +74,7 @@ class Change:
         old, new = self.before.nics.get(nic), self.after.nics.get(nic)
         return _rise(old.queue_drops, new.queue_drops) or 0 if old and new else 0
 
-    def mean(self, nic: Nic) -> float | None:
+    def mean(self, nic: NicState) -> float | None:
         """Mean length of a received frame in bytes, as the driver counted; None where there were too few."""
         seen = self.traffic.get(nic.name)
         return seen.rx_bytes / seen.rx_packets if seen and seen.rx_packets >= ENOUGH else None
@@ -107,7 +107,7 @@ def agree(one: int, other: int) -> bool:
     return abs(one - other) <= max(3, 0.1 * max(one, other))
 
 
-def too_long(change: Change, nic: Nic) -> bool:
+def too_long(change: Change, nic: NicState) -> bool:
     """Whether the driver handed up frames longer than the MTU: their mean says so."""
     mean = change.mean(nic)
     return mean is not None and nic.mtu is not None and mean > nic.mtu + HEADER

@@ -28,7 +28,7 @@ class Section(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Nic:
+class NicState:
     """One NIC as it was. What the guest could not tell is None or empty."""
 
     name: str
@@ -68,7 +68,7 @@ class Snapshot:
     boot: str  # another one after each restart; empty where unknown
     whole: bool  # whether it is a whole machine for all one can tell, and not a network namespace of one
     forwards: bool | None  # whether it passes packets on, by routing or bridging
-    nics: Mapping[str, Nic]
+    nics: Mapping[str, NicState]
     counts: Mapping[str, int]  # of the protocols, as nstat(8) names them
     conntrack: tuple[int, int] | None  # connections known, and how many can be
     conntrack_drops: int | None
@@ -83,7 +83,7 @@ class Snapshot:
     missing: frozenset[str]  # programs that are not there
 
     @property
-    def ethernet(self) -> tuple[Nic, ...]:
+    def ethernet(self) -> tuple[NicState, ...]:
         """Every NIC that has a MAC address."""
         return tuple(nic for nic in self.nics.values() if nic.mac)
 
@@ -180,7 +180,7 @@ def _forwards(values: Mapping[str, str], bridges: str | None) -> bool | None:
     return False if switches else None
 
 
-def _nics(sections: Mapping[str, Section], values: Mapping[str, str]) -> Iterator[tuple[str, Nic]]:
+def _nics(sections: Mapping[str, Section], values: Mapping[str, str]) -> Iterator[tuple[str, NicState]]:
     def text(command: str) -> str:
         return sections.get(command, Section(NOT_FOUND, "")).text
 
@@ -195,7 +195,7 @@ def _nics(sections: Mapping[str, Section], values: Mapping[str, str]) -> Iterato
         told = sections.get(f"told {name}")
         yield (
             name,
-            Nic(
+            NicState(
                 name=name,
                 mac=mac if _MAC.fullmatch(mac) else "",
                 mtu=_number(values.get(f"{name}/mtu")),

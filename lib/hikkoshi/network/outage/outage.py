@@ -37,7 +37,7 @@ class Outage(Frozen):
     to_the_end: bool  # no answer after
 
 
-class Segment(Frozen):
+class SegmentOutage(Frozen):
     """What was measured on one segment: `at_the_end` is its state when the measurement ended."""
 
     name: str
@@ -69,7 +69,7 @@ class Outages(Artefact):
     complete: bool  # whether the meter came to its own end; if not, it was killed about a second after `until`
     cpu: float | None  # share of one processor that the meter used, where it came to its end
     breaks: tuple[Break, ...]
-    segments: tuple[Segment, ...]
+    segments: tuple[SegmentOutage, ...]
 
     @property
     def silent(self) -> set[str]:
@@ -118,7 +118,7 @@ def duration(o: Outage) -> str:
     return f"more than {o.least:.2f}" if o.most is None else f"{o.seconds:.2f}"
 
 
-def _answers(s: Segment) -> Check:
+def _answers(s: SegmentOutage) -> Check:
     found = f"out since {s.outages[-1].start}" if s.at_the_end == "out" else s.at_the_end
     return Check(
         title=f"{s.name} answers",
@@ -132,7 +132,7 @@ def _answers(s: Segment) -> Check:
     )
 
 
-def _excused(s: Segment) -> Check:
+def _excused(s: SegmentOutage) -> Check:
     if s.at_the_end == "answers":
         return _answers(s)
     return Check(
@@ -216,11 +216,11 @@ def read(file: Path) -> Outages:
     )
 
 
-def _segment(name: str, address: str, head: _Head, at: Sequence[float], letters: str) -> Segment:
+def _segment(name: str, address: str, head: _Head, at: Sequence[float], letters: str) -> SegmentOutage:
     runs = tuple(_runs(at, letters, 1 / head.rate))
     answered = sum(letters.count(letter) for letter in meter.ANSWERED)
     out = bool(runs) and runs[-1].after is None
-    return Segment(
+    return SegmentOutage(
         name=name,
         address=address,
         answered=answered,

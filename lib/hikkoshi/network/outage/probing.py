@@ -20,7 +20,7 @@ from hikkoshi.errors import Problem, ToolFailed
 from hikkoshi.network import nics
 from hikkoshi.network.host import SBIN, Host
 from hikkoshi.network.nics import Nic
-from hikkoshi.network.wiring.frames import Evidence
+from hikkoshi.network.wiring.frames import FrameEvidence
 
 WAIT = 15  # seconds for everything, where arping itself waits for one
 PARALLEL = 200  # questions at a time: each is two processes on the host
@@ -44,7 +44,7 @@ class Asked:
     """The host's NICs, and the answers on those that were asked: {NIC: [(seconds until it came, answer)]}."""
 
     nics: dict[str, Nic] = field(default_factory=dict)
-    answers: dict[str, list[tuple[float, Evidence]]] = field(default_factory=dict)
+    answers: dict[str, list[tuple[float, FrameEvidence]]] = field(default_factory=dict)
 
 
 def ask(host: Host, names: Sequence[str], addresses: Sequence[IPv4Address]) -> Asked:
@@ -83,7 +83,7 @@ def ask(host: Host, names: Sequence[str], addresses: Sequence[IPv4Address]) -> A
                     nic, address, status, said = words
                     mac = re.search(r"\[([0-9A-Fa-f:]{17})\]", said)
                     if mac and status == "1":
-                        answer = Evidence("answer", mac[1].lower(), IPv4Address(address))
+                        answer = FrameEvidence("answer", mac[1].lower(), IPv4Address(address))
                         asked.answers[nic].append((time.monotonic() - begin, answer))
                     elif status != "0" and asked.nics[nic].link != "down":
                         failed[nic] = Problem(

@@ -12,7 +12,7 @@ from typing import Literal
 
 from hikkoshi.artefact import Frozen
 from hikkoshi.network.diagnosis import aggregation
-from hikkoshi.network.diagnosis.snapshot import HEADER, Nic, Snapshot
+from hikkoshi.network.diagnosis.snapshot import HEADER, NicState, Snapshot
 from hikkoshi.network.remedy.persistence import Feature
 
 PARAMETER = "disable_lro"
@@ -50,7 +50,7 @@ class File(Frozen):
     feature: Feature = "lro"
 
 
-class Plan(Frozen):
+class Prescription(Frozen):
     """What has to be so. Both may be empty, and the notes then say why."""
 
     switches: tuple[Switch, ...] = ()
@@ -72,16 +72,16 @@ class Plan(Frozen):
         return [*now, *kept, *({"when": "note", "where": "", "what": note} for note in self.notes)]
 
 
-def remedies(snapshot: Snapshot, cause: str = aggregation.LRO) -> Plan:
+def remedies(snapshot: Snapshot, cause: str = aggregation.LRO) -> Prescription:
     """What to change on this guest where the diagnosis named this cause: nothing, where that is no merging of frames.
 
     LRO goes off on every NIC where the flag can be changed. Where it is fixed, and frames were merged all the same, it is GRO
     that goes off on the NICs of that driver.
     """
     if cause not in (aggregation.LRO, aggregation.MERGED):
-        return Plan(notes=(f"The cause is {cause}: what to do about it is in the diagnosis.",))
+        return Prescription(notes=(f"The cause is {cause}: what to do about it is in the diagnosis.",))
     if snapshot.forwards is False:
-        return Plan(notes=("The guest forwards nothing: LRO is good for it, and stays.",))
+        return Prescription(notes=("The guest forwards nothing: LRO is good for it, and stays.",))
     nics = [nic for nic in snapshot.ethernet if _SAFE.fullmatch(nic.name)]
     parameter = PARAMETER in (snapshot.parameters or ()) and any(nic.driver == "vmxnet3" for nic in nics)
     blamed = {nic.driver for nic in nics if _merges(nic)}
@@ -104,7 +104,7 @@ def remedies(snapshot: Snapshot, cause: str = aggregation.LRO) -> Plan:
             f"Nothing in the guest switches it off for {', '.join(helpless)}: set Net.Vmxnet3SwLRO and Net.Vmxnet3HwLRO of the "
             "ESXi host to 0 (hikkoshi.vsphere.lro), which every machine on it feels, or use an e1000, which has no LRO."
         )
-    return Plan(
+    return Prescription(
         switches=tuple(switches),
         files=tuple(files),
         ethtool=snapshot.ethtool or "/sbin/ethtool",
@@ -113,7 +113,7 @@ def remedies(snapshot: Snapshot, cause: str = aggregation.LRO) -> Plan:
     )
 
 
-def _merges(nic: Nic) -> bool:
+def _merges(nic: NicState) -> bool:
     """Whether this NIC, by any sign, has handed up frames longer than its MTU."""
     if not nic.mtu:
         return False
@@ -142,7 +142,7 @@ def _files(snapshot: Snapshot, switches: Sequence[Switch], parameter: bool) -> t
     return files, [note] if loose else []
 
 
-def _place(snapshot: Snapshot, nic: Nic) -> tuple[Way | None, str]:
+def _place(snapshot: Snapshot, nic: NicState) -> tuple[Way | None, str]:
     """The file that is read whenever this NIC comes up."""
     ifcfg = _ifcfg(snapshot, nic)
     stanza = _holding(snapshot, "/etc/network/interfaces", rf"\s*iface\s+{re.escape(nic.name)}\s.*")
@@ -166,7 +166,7 @@ def _place(snapshot: Snapshot, nic: Nic) -> tuple[Way | None, str]:
     return ("link", link) if link else (None, "")
 
 
-def _ifcfg(snapshot: Snapshot, nic: Nic) -> str:
+def _ifcfg(snapshot: Snapshot, nic: NicState) -> str:
     folder = "/etc/sysconfig/network-scripts/ifcfg-"
     named = _holding(snapshot, folder, rf"\s*DEVICE=[\"']?{re.escape(nic.name)}[\"']?\s*")
     return folder + nic.name if folder + nic.name in snapshot.settings else named
@@ -178,7 +178,7 @@ def _holding(snapshot: Snapshot, start: str, line: str) -> str:
     return next((p for p in paths if any(re.fullmatch(line, one) for one in snapshot.settings[p])), "")
 
 
-def _is_link_of(nic: Nic, path: str, lines: Sequence[str]) -> bool:
+def _is_link_of(nic: NicState, path: str, lines: Sequence[str]) -> bool:
     """Whether systemd takes this file for the NIC: of several the first by name."""
     if not path.startswith("/etc/systemd/network/"):
         return False

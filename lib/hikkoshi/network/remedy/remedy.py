@@ -12,11 +12,11 @@ from hikkoshi.artefact import Artefact, Frozen
 from hikkoshi.check import Check, Permission
 from hikkoshi.errors import HikkoshiError, Problem, Refused, StepFailed
 from hikkoshi.network.diagnosis import collection
-from hikkoshi.network.diagnosis.snapshot import Nic, Snapshot
+from hikkoshi.network.diagnosis.snapshot import NicState, Snapshot
 from hikkoshi.network.host import Host
 from hikkoshi.network.remedy import guestfile, persistence
 from hikkoshi.network.remedy.persistence import Feature
-from hikkoshi.network.remedy.prescription import PARAMETER, SCRIPTS, File, Plan, Way
+from hikkoshi.network.remedy.prescription import PARAMETER, SCRIPTS, File, Prescription, Way
 from hikkoshi.run.step import OFFLOADS, Step
 
 EXPECTED = "every flag off, and every file saying so"
@@ -45,7 +45,7 @@ class Applied(Artefact):
 
     filename: ClassVar[str] = "remedy.json"
     made_by: ClassVar[Step] = OFFLOADS
-    plan: Plan
+    plan: Prescription
     flags: tuple[Flag, ...]
     files: tuple[Written, ...]
 
@@ -65,7 +65,7 @@ class Applied(Artefact):
         return self.model_copy(update={"flags": tuple(flags.values()), "files": files})
 
 
-def holds(host: Host, plan: Plan) -> Check:
+def holds(host: Host, plan: Prescription) -> Check:
     """Whether every flag is off and every file says so, asked of the guest now."""
     lacking = _lacking(host, plan, collection.collect(host))
     return Check(
@@ -78,7 +78,7 @@ def holds(host: Host, plan: Plan) -> Check:
     )
 
 
-def in_effect(snapshot: Snapshot, plan: Plan) -> Check:
+def in_effect(snapshot: Snapshot, plan: Prescription) -> Check:
     """The same without the files, for a guest that was started anew: flags, and the module's parameter as it was loaded."""
     bad = [f"{s.nic}: {s.feature} is on" for s in plan.switches if _on(snapshot.nics.get(s.nic), s.feature) is not False]
     value = snapshot.values.get(f"/sys/module/vmxnet3/parameters/{PARAMETER}")
@@ -95,7 +95,7 @@ def in_effect(snapshot: Snapshot, plan: Plan) -> Check:
 
 def apply(
     host: Host,
-    plan: Plan,
+    plan: Prescription,
     permission: Permission,
     earlier: Applied | None = None,
     keep: Callable[[Applied], object] = lambda _: None,
@@ -204,7 +204,7 @@ def undone(host: Host, applied: Applied) -> Check:
     )
 
 
-def _lacking(host: Host, plan: Plan, snapshot: Snapshot) -> list[str]:
+def _lacking(host: Host, plan: Prescription, snapshot: Snapshot) -> list[str]:
     """What is not as planned, in words."""
     bad = [
         f"{s.nic}: {s.feature} is {'on' if on else 'unknown'}"
@@ -219,13 +219,13 @@ def _lacking(host: Host, plan: Plan, snapshot: Snapshot) -> list[str]:
     return bad
 
 
-def _so(plan: Plan) -> str:
+def _so(plan: Prescription) -> str:
     return f"flags off: {len(plan.switches)}; files that say so: {len(plan.files)}" + (
         ", from the next start on" if plan.restart else ""
     )
 
 
-def _on(nic: Nic | None, feature: Feature) -> bool | None:
+def _on(nic: NicState | None, feature: Feature) -> bool | None:
     """Whether a flag is on; None where the NIC is gone, or does not tell of it."""
     flag = None if nic is None else nic.lro if feature == "lro" else nic.gro
     return None if flag is None else flag.on
@@ -270,7 +270,7 @@ def _written(host: Host, file: File, ethtool: str) -> tuple[Written, ...]:
     return (Written(path=file.path, kept=kept, before_sha256=_sha256(before), after_sha256=_sha256(after)),)
 
 
-def _reload(host: Host, plan: Plan) -> None:
+def _reload(host: Host, plan: Prescription) -> None:
     """Tell NetworkManager of changed connections. None of them is taken down for it."""
     if any(f.way == "keyfile" for f in plan.files):
         host.run(["nmcli", "connection", "reload"], ok=range(256))

@@ -10,7 +10,7 @@ from typing import Annotated, Literal, NoReturn
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from hikkoshi.errors import BadInput, Problem
-from hikkoshi.network.throughput.units import Measurement, Throughput
+from hikkoshi.network.throughput.units import Quantity, Reading
 
 UNIT = "bits/s"
 REMEDY = "give the whole document that iperf3 -J printed, or measure again"
@@ -65,7 +65,7 @@ class _Document(_Part):
     end: _End
 
 
-def parse(text: str, where: str = "the output of iperf3") -> Measurement:
+def parse(text: str, where: str = "the output of iperf3") -> Reading:
     """The measurement in a document of `iperf3 -J`; tests are named as netperf names them.
 
     `BadInput` where iperf3 reports an error, where the document is cut off, damaged or contradicts itself, and for a test
@@ -95,7 +95,7 @@ def parse(text: str, where: str = "the output of iperf3") -> Measurement:
     return _measurement(document, where)
 
 
-def _measurement(document: _Document, where: str) -> Measurement:
+def _measurement(document: _Document, where: str) -> Reading:
     end, test = document.end, document.start.test_start
     sums = [end.sum_sent, end.sum_received, *(i.sum for i in document.intervals)]
     for each in sums:
@@ -106,7 +106,7 @@ def _measurement(document: _Document, where: str) -> Measurement:
         _refuse("the receiving side of iperf3 told no duration", where, "0 s")
     if test.protocol == "UDP" and not end.sum_received.bytes and end.sum_received.lost_percent != 100:
         _refuse("the receiving side of iperf3 told no figures", where, "0 bytes received, and not all lost")
-    return Measurement(
+    return Reading(
         tool=document.start.version,
         form="json",
         test=f"{test.protocol}_{'MAERTS' if test.reverse else 'STREAM'}",
@@ -119,8 +119,8 @@ def _measurement(document: _Document, where: str) -> Measurement:
     )
 
 
-def _throughput(figures: _Sum) -> Throughput:
-    return Throughput(f"{figures.bits_per_second:.2f}", UNIT)
+def _throughput(figures: _Sum) -> Quantity:
+    return Quantity(f"{figures.bits_per_second:.2f}", UNIT)
 
 
 def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:

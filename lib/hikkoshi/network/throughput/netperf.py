@@ -21,7 +21,7 @@ from hikkoshi.errors import BadInput, Problem, StepFailed, ToolFailed
 from hikkoshi.network.compare.measurements import MSS, payload_cap
 from hikkoshi.network.host import SBIN, Host
 from hikkoshi.network.throughput import netperf_output
-from hikkoshi.network.throughput.units import Measurement
+from hikkoshi.network.throughput.units import Reading
 
 Test = Literal["TCP_STREAM", "TCP_MAERTS", "TCP_RR", "UDP_STREAM"]
 # netperf leaves out what it does not have, but for the first
@@ -39,10 +39,10 @@ class Hung(ToolFailed):
 
 
 @dataclass(frozen=True)
-class Run:
+class NetperfRun:
     """One run of netperf: what it measured, what it printed, and who measured."""
 
-    measurement: Measurement
+    measurement: Reading
     text: str  # as netperf printed it
     command: str
     client: str
@@ -76,9 +76,9 @@ class Run:
 class UnderLoad:
     """The round trip of a small request, alone and beside a stream in the same direction."""
 
-    idle: Run
-    loaded: Run
-    stream: Run
+    idle: NetperfRun
+    loaded: NetperfRun
+    stream: NetperfRun
 
     @property
     def idle_ms(self) -> float | None:
@@ -138,7 +138,7 @@ def run(
     link: float | None = None,
     peer: Host | None = None,
     limit: float | None = None,
-) -> Run:
+) -> NetperfRun:
     """Measure from `client` to the address `server` for so many seconds.
 
     `local` is the client's address to measure from, `link` the rate in bit/s of the slowest link between (what it cannot
@@ -158,7 +158,7 @@ def run(
     started, clock = datetime.now(UTC), time.monotonic()
     text = _text(client, command, 3 * seconds + 30 if limit is None else limit, where)
     measurement = _believed(text, command, where)
-    return Run(
+    return NetperfRun(
         measurement=measurement,
         text=text,
         command=shlex.join(command),
@@ -194,7 +194,7 @@ def under_load(client: Host, server: str, *, seconds: int = 10, local: str = "",
     return UnderLoad(idle, loaded, stream)
 
 
-def plausible(measurement: Measurement, link: float) -> Check:
+def plausible(measurement: Reading, link: float) -> Check:
     """Whether a link of `link` bit/s can carry what was measured; not where the unit is unknown."""
     figure = measurement.throughput
     mss = int(measurement.other.get("TRANSPORT_MSS", MSS))
@@ -255,7 +255,7 @@ def _hung(limit: float, where: str) -> Hung:
     )
 
 
-def _believed(text: str, command: list[str], where: str) -> Measurement:
+def _believed(text: str, command: list[str], where: str) -> Reading:
     try:
         measurement = netperf_output.parse(text, shlex.join(command), where)
     except BadInput as e:
@@ -280,6 +280,6 @@ def _server_version(peer: Host) -> str:
     return told[-1] if told else ""
 
 
-def _milliseconds(run: Run) -> float | None:
+def _milliseconds(run: NetperfRun) -> float | None:
     rate = run.measurement.throughput.transactions
     return 1000 / rate if rate else None

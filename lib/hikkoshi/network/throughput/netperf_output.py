@@ -14,7 +14,7 @@ from hikkoshi.errors import BadInput, Problem
 from hikkoshi.network.throughput import iperf3, netperf_command, netperf_forms, netperf_keys
 from hikkoshi.network.throughput.netperf_command import Command
 from hikkoshi.network.throughput.netperf_forms import RR, UDP, Figures
-from hikkoshi.network.throughput.units import LETTERS, Measurement, Throughput, word
+from hikkoshi.network.throughput.units import LETTERS, Quantity, Reading, word
 
 BANNER = re.compile(r"(?:MIGRATED |OMNI )?([^\n]+) TEST (?:from|to) ([^\n]+)\n")
 TESTS = {  # {what the banner calls the test: the test}
@@ -57,7 +57,7 @@ REMEDY = "give all that one run of netperf printed, as it is, or measure again w
 SLACK = 0.002  # between a throughput and what was counted: the two are computed apart
 
 
-def parse(text: str, command: str = "", where: str = "the output of netperf") -> Measurement:
+def parse(text: str, command: str = "", where: str = "the output of netperf") -> Reading:
     """The measurement that an output tells, of whichever form it is.
 
     `command` is the -f letter or the whole command line with which netperf was started, for outputs that do not say their
@@ -111,7 +111,7 @@ def _head(text: str) -> tuple[_Head, str]:
     return head, text
 
 
-def _measurement(text: str, command: Command) -> Measurement:
+def _measurement(text: str, command: Command) -> Reading:
     text = text.replace("\r\n", "\n")
     if not text.endswith("\n"):
         raise ValueError("its last line was cut off", repr(text[-60:]))
@@ -128,7 +128,7 @@ def _measurement(text: str, command: Command) -> Measurement:
     if told.unit == "" and not command.line and "COMMAND_LINE" in told.other:
         command = netperf_command.read(told.other["COMMAND_LINE"])
     throughput = _throughput(told, command, transactions=test in RR or told.tests == RR)
-    sent = Throughput(told.sent, throughput.unit) if told.sent else None
+    sent = Quantity(told.sent, throughput.unit) if told.sent else None
     asked = command.confidence if head.asked is None else head.asked
     single = told.single if told.single is not None else asked is False
     if single:
@@ -141,7 +141,7 @@ def _measurement(text: str, command: Command) -> Measurement:
         confidence = told.width <= told.wanted
     elif asked and told.form != "keys":
         confidence = head.unmet is None
-    return Measurement(
+    return Reading(
         tool="netperf",
         form=told.form,
         test=test,
@@ -156,24 +156,24 @@ def _measurement(text: str, command: Command) -> Measurement:
     )
 
 
-def _throughput(told: Figures, command: Command, *, transactions: bool) -> Throughput:
+def _throughput(told: Figures, command: Command, *, transactions: bool) -> Quantity:
     """In the unit that the output says, or else the command; the two must not differ."""
     if told.unit and word(told.unit) not in WORDS:
         raise ValueError("its unit is none of netperf's", repr(told.unit))
     asked = command.unit(transactions=transactions)
     if told.unit and asked and word(told.unit) != word(asked):
         raise ValueError("the command line given is not its own", f"{told.unit}, where {asked} was asked for")
-    throughput = Throughput(told.throughput, told.unit or asked)
+    throughput = Quantity(told.throughput, told.unit or asked)
     if throughput.value < 0:
         raise ValueError("a throughput cannot be", told.throughput)
     return throughput
 
 
-def _agree(throughput: Throughput | None, bits: int | None, elapsed: str) -> None:
+def _agree(throughput: Quantity | None, bits: int | None, elapsed: str) -> None:
     """Refuse a throughput that is not so many bits in so many seconds, as far as the digits printed tell."""
     if throughput is None or throughput.scale is None or bits is None or not elapsed:
         return
-    seconds, off = Throughput(elapsed), throughput.rounding * throughput.scale
+    seconds, off = Quantity(elapsed), throughput.rounding * throughput.scale
     if seconds.value <= seconds.rounding:
         return
     least = bits / (seconds.value + seconds.rounding) * (1 - SLACK) - off
@@ -191,12 +191,12 @@ def _elapsed(printed: str) -> float | None:
     return float(printed)
 
 
-def _interim(told: tuple[tuple[str, str, str], ...], unit: str) -> tuple[tuple[float, Throughput], ...]:
+def _interim(told: tuple[tuple[str, str, str], ...], unit: str) -> tuple[tuple[float, Quantity], ...]:
     """Interim results with their ends, in seconds since the start; all in the unit of the result."""
-    series: list[tuple[float, Throughput]] = []
+    series: list[tuple[float, Quantity]] = []
     for printed, own, seconds in told:
         if unit and word(own) != word(unit):
             raise ValueError("its units differ", f"{unit}, and {own} of an interim result")
         before = series[-1][0] if series else 0.0
-        series.append((round(before + float(seconds), 3), Throughput(printed, own)))
+        series.append((round(before + float(seconds), 3), Quantity(printed, own)))
     return tuple(series)

@@ -43,7 +43,7 @@ def word(unit: str) -> str:
 
 
 @dataclass(frozen=True)
-class Throughput:
+class Quantity:
     """A figure and its unit, both as printed; an empty unit is an unknown one."""
 
     printed: str  # 11.22
@@ -87,20 +87,20 @@ class Throughput:
 
 
 @dataclass(frozen=True)
-class Measurement:
+class Reading:
     """What one run of netperf or iperf3 told. Whatever its output does not say is None or empty, never a guess."""
 
     tool: str  # netperf, iperf 3.12
     form: str  # of its output: classic, number (-v 0), keys (-k or -o), json
     test: str  # as netperf names it: TCP_STREAM, TCP_MAERTS, UDP_STREAM, TCP_RR, …
-    throughput: Throughput  # what arrived
+    throughput: Quantity  # what arrived
     elapsed: float | None = None  # seconds
-    sent: Throughput | None = None  # what left, where the tool counts it apart
+    sent: Quantity | None = None  # what left, where the tool counts it apart
     retransmits: int | None = None  # TCP segments that the sending side had to send again
     confidence: bool | None = None  # whether the confidence that -I asked for was reached; None: none was asked for
     width: float | None = None  # of the confidence interval of the throughput, both sides together, per cent
     # (seconds since the start, throughput since the one before); what the sender handed to its kernel
-    interim: tuple[tuple[float, Throughput], ...] = ()
+    interim: tuple[tuple[float, Quantity], ...] = ()
     other: Mapping[str, str] = field(default_factory=dict)  # everything else that it told by name: {TRANSPORT_MSS: 1448}
 
     def plain(self) -> dict[str, JsonValue]:
@@ -114,7 +114,7 @@ class Measurement:
         }
 
 
-def rows(measurement: Measurement) -> list[dict[str, str]]:
+def rows(measurement: Reading) -> list[dict[str, str]]:
     """A measurement as a table for a reader: a row for each thing that is known of it."""
     m = measurement
     told: dict[str, str | None] = {

@@ -12,14 +12,14 @@ from pydantic import BaseModel, ConfigDict
 from hikkoshi.artefact import Artefact
 from hikkoshi.errors import BadInput, Problem
 from hikkoshi.network.wiring import wiring
-from hikkoshi.network.wiring.frames import Evidence
+from hikkoshi.network.wiring.frames import FrameEvidence
 from hikkoshi.network.wiring.wiring import Heard, Witness
 from hikkoshi.run.step import NETPERF, Step
 
 OF_SENDERS = ("ARP", "broadcast", "multicast")  # kinds of evidence whose address is the sender's own
 
 
-class Ear(BaseModel):
+class NicFingerprint(BaseModel):
     """One NIC: its own MAC, its link, and the pairs `MAC address` that were heard there, sorted."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -35,7 +35,7 @@ class Fingerprint(Artefact):
     made_by: ClassVar[Step] = NETPERF
     host: str
     seconds: float
-    nics: dict[str, Ear]
+    nics: dict[str, NicFingerprint]
 
     @classmethod
     def of(cls, host: str, seconds: float, heard: Mapping[str, Heard]) -> Self:
@@ -43,7 +43,7 @@ class Fingerprint(Artefact):
         pairs = {
             name: sorted({f"{e.source} {e.address}" for e in h.evidence if e.kind in OF_SENDERS}) for name, h in heard.items()
         }
-        nics = {n: Ear(mac=h.mac, link=h.link, pairs=tuple(pairs[n])) for n, h in heard.items()}
+        nics = {n: NicFingerprint(mac=h.mac, link=h.link, pairs=tuple(pairs[n])) for n, h in heard.items()}
         return cls(host=host, seconds=round(seconds, 2), nics=nics)
 
     def compare(self, new: "Fingerprint") -> Witness:
@@ -68,13 +68,13 @@ class Fingerprint(Artefact):
             for pair in ear.pairs:
                 owners.setdefault(pair, []).append(name)
 
-        def place(e: Evidence) -> str:
+        def place(e: FrameEvidence) -> str:
             on = owners.get(f"{e.source} {e.address}", [])
             return on[0] if len(on) == 1 else ""
 
         heard = {}
         for name, ear in new.nics.items():
             split = [pair.split(" ") for pair in ear.pairs]
-            evidence = [Evidence("pair", mac, ip_address(address)) for mac, address in split]
+            evidence = [FrameEvidence("pair", mac, ip_address(address)) for mac, address in split]
             heard[name] = Heard(ear.mac, ear.link, evidence, len(evidence), 0, None)
         return wiring.witness(new.host, "fingerprint", new.seconds, heard, {n: n for n in new.nics}, place)

@@ -22,7 +22,7 @@ PVST_TLV = 36  # bytes before the TLV that names the VLAN, in a BPDU of either v
 
 
 @dataclass(frozen=True)
-class Evidence:
+class FrameEvidence:
     """What one frame tells: an address that belongs to the segment, or the segment's VLAN id, or neither.
 
     `source` is the sender's MAC; `note` is for a reader: the switch and its port, a DHCP server's offer.
@@ -45,7 +45,7 @@ def source(frame: bytes) -> str:
     return frame[6:12].hex(":") if len(frame) >= 14 else ""
 
 
-def evidence(frame: bytes) -> tuple[Evidence, ...]:
+def evidence(frame: bytes) -> tuple[FrameEvidence, ...]:
     """Everything that a frame tells; nothing for most frames.
 
     From a frame with an 802.1Q tag only the tag counts: what is inside belongs to that VLAN, and the NIC's own segment is
@@ -73,19 +73,19 @@ def evidence(frame: bytes) -> tuple[Evidence, ...]:
     if _vlan(tag) is None:
         return found
     inside = ", ".join(str(e.address) for e in found if e.address)
-    return (Evidence("802.1Q", sender, vlan=tag, note=f"inside: {inside}" if inside else ""),)
+    return (FrameEvidence("802.1Q", sender, vlan=tag, note=f"inside: {inside}" if inside else ""),)
 
 
-def _arp(sender: str, body: bytes) -> Iterator[Evidence]:
+def _arp(sender: str, body: bytes) -> Iterator[FrameEvidence]:
     """The sender's address; of a probe (sender 0.0.0.0) the one it asks for, since it wants to have it."""
     if len(body) >= 28 and body[:6] == b"\x00\x01\x08\x00\x06\x04" and _number(body, 6, 2) in (1, 2):
         own, asked = _host(body[14:18]), _host(body[24:28])
         address = own or (asked if body[14:18] == bytes(4) else None)
         if address:
-            yield Evidence("ARP", sender, address)
+            yield FrameEvidence("ARP", sender, address)
 
 
-def _ipv4(sender: str, destination: bytes, body: bytes) -> Iterator[Evidence]:
+def _ipv4(sender: str, destination: bytes, body: bytes) -> Iterator[FrameEvidence]:
     """The source of what no router forwards: broadcasts, and multicasts to 224.0.0.0/24."""
     header = (body[0] & 0xF) * 4 if body else 0
     if len(body) < 20 or body[0] >> 4 != 4 or header < 20:
@@ -96,12 +96,12 @@ def _ipv4(sender: str, destination: bytes, body: bytes) -> Iterator[Evidence]:
         return
     address = _host(body[12:16])
     if address and destination == BROADCAST:
-        yield Evidence("broadcast", sender, address)
+        yield FrameEvidence("broadcast", sender, address)
     elif address and body[16:19] == b"\xe0\x00\x00":
-        yield Evidence("multicast", sender, address)
+        yield FrameEvidence("multicast", sender, address)
 
 
-def _dhcp(sender: str, body: bytes) -> Iterator[Evidence]:
+def _dhcp(sender: str, body: bytes) -> Iterator[FrameEvidence]:
     """The address that a server gives, and the router it names."""
     if len(body) < 240 or body[0] != 2 or body[236:240] != b"\x63\x82\x53\x63":
         return
@@ -118,12 +118,12 @@ def _dhcp(sender: str, body: bytes) -> Iterator[Evidence]:
         given, router, mask = _host(body[16:20]), _host(options.get(3, b"")[:4]), options.get(1, b"")
         width = f", mask {IPv4Address(mask)}" if len(mask) == 4 else ""
         if given:
-            yield Evidence("DHCP", sender, given, note=f"{kind}{width}")
+            yield FrameEvidence("DHCP", sender, given, note=f"{kind}{width}")
         if router:
-            yield Evidence("DHCP", sender, router, note=f"named as router{width}")
+            yield FrameEvidence("DHCP", sender, router, note=f"named as router{width}")
 
 
-def _router(sender: str, body: bytes) -> Iterator[Evidence]:
+def _router(sender: str, body: bytes) -> Iterator[FrameEvidence]:
     """The prefixes of an IPv6 router advertisement; with a hop limit below 255 it was sent from elsewhere."""
     if len(body) < 56 or body[0] >> 4 != 6 or body[6:8] != b"\x3a\xff" or body[40:42] != b"\x86\x00":
         return
@@ -131,11 +131,11 @@ def _router(sender: str, body: bytes) -> Iterator[Evidence]:
     while at + 2 <= len(body) and body[at + 1]:
         option = body[at : at + 8 * body[at + 1]]
         if option[0] == 3 and len(option) == 32 and option[2] <= 128:
-            yield Evidence("RA", sender, IPv6Address(option[16:32]), note=f"prefix length {option[2]}")
+            yield FrameEvidence("RA", sender, IPv6Address(option[16:32]), note=f"prefix length {option[2]}")
         at += 8 * body[at + 1]
 
 
-def _lldp(sender: str, body: bytes) -> Iterator[Evidence]:
+def _lldp(sender: str, body: bytes) -> Iterator[FrameEvidence]:
     """The VLAN of the switch's port, with the switch and the port. Its management address is not of this segment."""
     vlan, names = None, dict.fromkeys(("switch", "port", "address"), "")
     at = 0
@@ -156,16 +156,16 @@ def _lldp(sender: str, body: bytes) -> Iterator[Evidence]:
         elif kind == 8 and content[:2] in (b"\x05\x01", b"\x11\x02"):  # length with the family's number: IPv4, IPv6
             names["address"] = names["address"] or _address(content[2 : content[0] + 1])
     if vlan or any(names.values()):
-        yield Evidence("LLDP", sender, vlan=vlan, note=_about(names))
+        yield FrameEvidence("LLDP", sender, vlan=vlan, note=_about(names))
 
 
-def _cisco(sender: str, llc: bytes) -> Iterator[Evidence]:
+def _cisco(sender: str, llc: bytes) -> Iterator[FrameEvidence]:
     """CDP: the native VLAN of the switch's port. PVST+: the VLAN to which a spanning tree's BPDU belongs."""
     kind, body = _number(llc, 6, 2), llc[8:]
     if kind == PVST and len(body) >= PVST_TLV + 6 and body[:2] == bytes(2) and body[2] in (0, 2):
         vlan = _vlan(_number(body, PVST_TLV + 4, 2))
         if body[PVST_TLV : PVST_TLV + 4] == b"\x00\x00\x00\x02" and vlan:
-            yield Evidence("PVST+", sender, vlan=vlan)
+            yield FrameEvidence("PVST+", sender, vlan=vlan)
     if kind != CDP:
         return
     vlan, names = None, dict.fromkeys(("switch", "port", "address"), "")
@@ -183,7 +183,7 @@ def _cisco(sender: str, llc: bytes) -> Iterator[Evidence]:
         elif kind == 3:
             names["port"] = _text(content)
     if vlan or any(names.values()):
-        yield Evidence("CDP", sender, vlan=vlan, note=_about(names))
+        yield FrameEvidence("CDP", sender, vlan=vlan, note=_about(names))
 
 
 def _number(data: bytes, at: int, size: int) -> int:

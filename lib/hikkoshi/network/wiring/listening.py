@@ -22,7 +22,7 @@ from hikkoshi.network.host import SBIN, Host
 from hikkoshi.network.nics import Nic
 from hikkoshi.network.wiring import frames
 from hikkoshi.network.wiring.capture import Growing
-from hikkoshi.network.wiring.frames import Evidence
+from hikkoshi.network.wiring.frames import FrameEvidence
 from hikkoshi.progress import Progress
 
 LEAST = 3  # seconds to listen even where every NIC is known: what contradicts it has its chance
@@ -77,7 +77,7 @@ class Ear:
     """What has been heard on one NIC until now; `frames` counts those of other machines."""
 
     capture: Growing
-    evidence: list[Evidence] = field(default_factory=list)
+    evidence: list[FrameEvidence] = field(default_factory=list)
     frames: int = 0
     after: float | None = None  # seconds until the first evidence that names a segment
 
@@ -87,7 +87,7 @@ def listen(
     names: Sequence[str],
     nics: Mapping[str, Nic],
     seconds: int,
-    names_segment: Callable[[Evidence], object],
+    names_segment: Callable[[FrameEvidence], object],
     progress: Progress,
 ) -> dict[str, Ear]:
     """Listen on the NICs of those names until each has evidence that names a segment, or `seconds` are over.
@@ -118,7 +118,7 @@ def listen(
     return ears
 
 
-def hear(ear: Ear, piece: bytes, own: set[str], names_segment: Callable[[Evidence], object], after: float) -> None:
+def hear(ear: Ear, piece: bytes, own: set[str], names_segment: Callable[[FrameEvidence], object], after: float) -> None:
     """Add what a piece of a NIC's capture tells; what the host itself sent, by its `own` MACs, tells nothing."""
     for frame in ear.capture.feed(piece):
         if frames.source(frame.data) not in own:

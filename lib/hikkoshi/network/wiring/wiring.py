@@ -13,7 +13,7 @@ from typing import Literal
 from hikkoshi.artefact import Frozen
 from hikkoshi.check import Check
 from hikkoshi.errors import BadInput, Problem, nearest
-from hikkoshi.network.wiring.frames import Evidence
+from hikkoshi.network.wiring.frames import FrameEvidence
 from hikkoshi.params.params import Segment
 
 Verdict = Literal["ok", "wrong", "silent", "unknown", "conflicting"]
@@ -39,7 +39,7 @@ class Heard:
 
     mac: str
     link: str  # up, no carrier, down
-    evidence: Sequence[Evidence]
+    evidence: Sequence[FrameEvidence]
     frames: int  # of other machines, telling or not
     sent: int
     after: float | None  # seconds until something was heard that names a segment
@@ -59,7 +59,7 @@ class Seen(Frozen):
         return f"{self.kind}: {many if self.frames > 1 else ''}{self.examples[0]}"
 
 
-class Nic(Frozen):
+class NicWiring(Frozen):
     """What was found about one NIC."""
 
     name: str
@@ -97,7 +97,7 @@ class Witness(Frozen):
     host: str
     way: str
     seconds: float
-    nics: tuple[Nic, ...]
+    nics: tuple[NicWiring, ...]
 
     @property
     def ok(self) -> bool:
@@ -158,7 +158,12 @@ class Witness(Frozen):
 
 
 def witness(
-    host: str, way: str, seconds: float, heard: Mapping[str, Heard], planned: Mapping[str, str], place: Callable[[Evidence], str]
+    host: str,
+    way: str,
+    seconds: float,
+    heard: Mapping[str, Heard],
+    planned: Mapping[str, str],
+    place: Callable[[FrameEvidence], str],
 ) -> Witness:
     """Judge what was heard on each NIC: `planned` is {NIC: segment}, `place` names the segment of a piece of evidence."""
     nics = [_nic(n, h, planned[n], _summed((place(e), e) for e in h.evidence)) for n, h in heard.items()]
@@ -181,13 +186,13 @@ def together(first: Witness, second: Witness) -> Witness:
     return Witness(host=second.host, way=way, seconds=seconds, nics=tuple(nics))
 
 
-def places(segments: Mapping[str, Segment]) -> Callable[[Evidence], str]:
+def places(segments: Mapping[str, Segment]) -> Callable[[FrameEvidence], str]:
     """What names the segment of a piece of evidence: by its VLAN id, else by the narrowest subnet that has its address.
 
     Empty for evidence that fits no segment, or two.
     """
 
-    def place(e: Evidence) -> str:
+    def place(e: FrameEvidence) -> str:
         if e.vlan is not None:
             fit = [name for name, s in segments.items() if s.vlan == e.vlan]
         else:
@@ -224,8 +229,8 @@ def known(planned: Mapping[str, str], segments: Mapping[str, Segment]) -> None:
         raise BadInput(*problems)
 
 
-def _nic(name: str, heard: Heard, planned: str, seen: tuple[Seen, ...]) -> Nic:
-    return Nic(
+def _nic(name: str, heard: Heard, planned: str, seen: tuple[Seen, ...]) -> NicWiring:
+    return NicWiring(
         name=name,
         mac=heard.mac,
         link=heard.link,
@@ -253,8 +258,8 @@ def _tagged(seen: Iterable[Seen]) -> bool:
     return kinds == {TAG}
 
 
-def _summed(evidence: Iterable[tuple[str, Evidence]]) -> tuple[Seen, ...]:
-    groups: dict[tuple[str, str], list[Evidence]] = {}
+def _summed(evidence: Iterable[tuple[str, FrameEvidence]]) -> tuple[Seen, ...]:
+    groups: dict[tuple[str, str], list[FrameEvidence]] = {}
     for segment, e in evidence:
         groups.setdefault((segment, e.kind), []).append(e)
     return tuple(

@@ -13,7 +13,7 @@ from hikkoshi.network.host import Host
 from hikkoshi.network.outage import probing
 from hikkoshi.network.wiring import listening, wiring
 from hikkoshi.network.wiring.fingerprint import Fingerprint
-from hikkoshi.network.wiring.frames import Evidence
+from hikkoshi.network.wiring.frames import FrameEvidence
 from hikkoshi.network.wiring.wiring import Heard, Witness
 from hikkoshi.params.params import Segment
 from hikkoshi.progress import Progress, silent
@@ -72,7 +72,7 @@ def probe(host: Host, planned: Mapping[str, str], segments: Mapping[str, Segment
 
 
 def _listen(
-    host: Host, names: Sequence[str], seconds: int, place: Callable[[Evidence], str], progress: Progress
+    host: Host, names: Sequence[str], seconds: int, place: Callable[[FrameEvidence], str], progress: Progress
 ) -> tuple[float, dict[str, Heard]]:
     """Seconds it took, and what was heard on each NIC."""
     begin = time.monotonic()
