@@ -4,7 +4,7 @@ And what the run's gate gives to whatever acts on a service, once it has looked:
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 from hikkoshi.errors import Problem, Refused
@@ -17,7 +17,8 @@ UNSEEN: tuple[Unseen, ...] = get_args(Unseen)
 class Check:
     """An observation of the world; true if it is as it should be.
 
-    `later` marks one that only an earlier step's apply can make true: in plan mode it is shown, in apply it is a failure.
+    `later` marks one that only an apply can make true, an earlier step's or this one's: in plan mode it is shown, and stops
+    nothing; in apply it is a failure like any other.
     `unseen` marks one that stops nothing, and of which nobody has seen that it is so: that word stands in place of `ok`,
     `already` and `done` wherever it is told, and nothing is done about it.
     """
@@ -33,6 +34,10 @@ class Check:
 
     def __bool__(self) -> bool:
         return self.ok
+
+    def waiting(self, yet: bool = True) -> "Check":
+        """The same, as one that only an apply can make true; `yet` is whether that is still to come."""
+        return replace(self, later=self.later or yet)
 
     def problem(self) -> Problem:
         """The same as a problem to report."""

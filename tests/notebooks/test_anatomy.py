@@ -13,6 +13,8 @@ NOTEBOOKS = sorted((PROJECT / "notebooks").glob("*.ipynb"))
 ANATOMY = ["title", "purpose", "parameters", "open", "preflight", "action", "verify", "evidence", "rollback", "next"]
 READ_ONLY = ("00", "10", "20", "81", "90")
 GOLDEN = ("81",)
+BY_ONE_CLASS = ("40",)  # those that call one class of hikkoshi.steps; the others follow
+MEASURED = ("40",)  # those whose prose has the measures; the others follow
 
 
 def cells(path: Path) -> list[nbformat.NotebookNode]:
@@ -88,6 +90,37 @@ class TestEveryNotebook:
             assert not any(isinstance(n, machinery) for n in ast.walk(ast.parse(cell.source))), cell.source
             lines = [line for line in cell.source.splitlines() if line and not line.startswith(("from ", "import "))]
             assert len(lines) <= 15, cell.source
+
+    def test_calls_one_class_of_its_step_and_show_and_nothing_else(self, path: Path) -> None:
+        if not path.stem.startswith(BY_ONE_CLASS):
+            return
+        trees = [ast.parse(c.source) for c in code(path)]
+        nodes = [n for tree in trees for n in ast.walk(tree)]
+        imports = [(n.module, [a.name for a in n.names]) for n in nodes if isinstance(n, ast.ImportFrom)]
+        (step,) = [(module, names) for module, names in imports if module != "hikkoshi"]
+        assert ("hikkoshi", ["show"]) in imports
+        assert len(imports) == 2
+        assert not any(isinstance(n, ast.Import) for n in nodes)
+        assert str(step[0]).startswith("hikkoshi.steps.")
+        assert len(step[1]) == 1
+        clever = (ast.Lambda, ast.ListComp, ast.DictComp, ast.SetComp, ast.GeneratorExp, ast.IfExp, ast.Starred)
+        assert not [ast.unparse(n) for n in nodes if isinstance(n, clever)]
+        paths = [n for n in nodes if isinstance(n, ast.BinOp) and isinstance(n.op, ast.Div)]
+        assert not [ast.unparse(n) for n in paths]
+        for tree in trees:
+            told = [n for n in tree.body if not isinstance(n, ast.ImportFrom)]
+            assert len(told) <= 4, ast.unparse(tree)
+
+    def test_says_it_in_few_words(self, path: Path) -> None:
+        if not path.stem.startswith(MEASURED):
+            return
+        prose = [c.source for c in cells(path) if c.cell_type == "markdown"]
+        assert len(prose[0].splitlines()[1].split()) <= 35 + 1  # with its mark
+        for source in prose:
+            text = [line for line in source.splitlines() if not line.startswith(("|", "!", "#"))]
+            assert len(" ".join(text).split()) <= 150, source
+            paragraphs = re.split(r"\n\s*\n|\n(?=\s*(?:\* |\d+\. ))", "\n".join(text))
+            assert [p for p in paragraphs if len(p.split()) > 70] == []
 
     def test_is_committed_without_outputs_unless_it_is_golden(self, path: Path) -> None:
         with_outputs = [c for c in code(path) if c.outputs or c.execution_count]

@@ -267,5 +267,5 @@ def test_what_was_made_is_recorded_for_later_steps(folder: Path) -> None:
     copy, made = paths(folder)
     result = conversion.start(copy, made, folder)
     assert Conversion.load(folder) == result
-    assert [row["value"] for row in conversion.header_table(made) if row["field"] == "ddb.adapterType"] == ["lsilogic"]
+    assert vmdk.read(made).descriptor["ddb.adapterType"] == "lsilogic"
     assert vmdk.used(made) <= made.stat().st_size

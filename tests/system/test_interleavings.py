@@ -169,12 +169,12 @@ def deploy(run: Run, progress: Progress) -> None:
     with session.connect(run.home, place, timeout=20) as v:
         run.preflight(deployment.checks(v, place, order))
         progress(0, 1, "checked")
-        run.ensure("remove", lambda: deployment.no_earlier(v, order), lambda: deployment.remove_earlier(v, order, progress))
+        run.ensure("remove", lambda: deployment.no_earlier(v, order), lambda _: deployment.remove_earlier(v, order, progress))
         progress(0, 1, "removed")
         run.ensure(
             "import",
             lambda: deployment.recorded(v, order, run.folder),
-            lambda: deployment.start(v, place, order, run.folder, progress),
+            lambda _: deployment.start(v, place, order, run.folder, progress),
         )
 
 
@@ -185,7 +185,7 @@ def cut_over(run: Run, progress: Progress) -> None:
         run.preflight([*cutover.checks(v, order, run.folder), *cutover.ready(v, place, order)])
         progress(0, 1, "checked")
 
-        def start() -> None:
+        def start(_: object) -> None:
             off = dom0.source_off(run.home, run.site, run.guest)
             cutover.start(v, place, order, run.permit(), source=off, folder=run.folder, progress=progress)
 
@@ -196,8 +196,8 @@ def roll_back(run: Run, progress: Progress) -> None:
     """75, up to the source, which a person starts here."""
     back = Rollback(run.home, run.site, run.guest, run.id)
     progress(0, 1, "logged in")
-    run.ensure("out of service", back.out_of_service, lambda: back.take_out(progress))
-    run.ensure("strike it", back.struck, back.strike)
+    run.ensure("out of service", back.out_of_service, lambda _: back.take_out(progress))
+    run.ensure("strike it", back.struck, lambda _: back.strike())
     back.close()
 
 

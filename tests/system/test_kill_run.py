@@ -27,14 +27,14 @@ OPEN = 'from hikkoshi.run.run import open_run\nrun = open_run("40-convert", vars
 LONG_TOOL = """
 from hikkoshi import files, tool
 done = run.folder / "disk" / "done"
-def act():
+def act(progress):
     with files.part(done) as p:
         p.write_text("half")
         (run.folder / "begun").touch()
         tool.run(["sleep", "HOW_LONG"])
 run.ensure("make it", holds=done.exists, act=act)
 """
-VERIFY = 'from hikkoshi.check import Check\nrun.verify([Check("done", done.exists(), "")])\nrun.evidence([done])'
+VERIFY = 'from hikkoshi.check import Check\nrun.verify([Check(title="done", ok=done.exists())])\nrun.evidence([done])'
 
 
 def install(home: Home, *actions: str, verify: str = VERIFY, step: str = "40-convert", parameters: str = PARAMETERS) -> None:
@@ -200,9 +200,9 @@ def test_a_success_is_told_by_record_journal_and_exit_code(home: Home) -> None:
 @pytest.mark.parametrize(
     ("cell", "error", "code"),
     [
-        ("from hikkoshi.errors import *; raise BadInput(Problem('bad'))", "BadInput", 2),
-        ("from hikkoshi.errors import *; raise Refused(Problem('no'))", "Refused", 3),
-        ("from hikkoshi.errors import *; raise ToolFailed(Problem('broken'))", "ToolFailed", 1),
+        ("from hikkoshi.errors import *; raise BadInput(Problem(what='bad'))", "BadInput", 2),
+        ("from hikkoshi.errors import *; raise Refused(Problem(what='no'))", "Refused", 3),
+        ("from hikkoshi.errors import *; raise ToolFailed(Problem(what='broken'))", "ToolFailed", 1),
         ("1 / 0", "ZeroDivisionError", 1),
         ("import os; os._exit(3)", "DeadKernelError", 1),
         ("raise SystemExit(0)", "StepFailed", 1),
@@ -227,7 +227,9 @@ def test_a_secret_of_the_site_is_in_no_record_no_journal_and_no_message(home: Ho
     site = home.root / "params" / "site.yml"
     site.write_text(site.read_text().replace("file:outputs/lab/vcenter.password", "env:VC_PASSWORD"))
     monkeypatch.setenv("VC_PASSWORD", "correct-horse")
-    install(home, "import os; from hikkoshi.errors import *; raise VSphereError(Problem('no: ' + os.environ['VC_PASSWORD']))")
+    install(
+        home, "import os; from hikkoshi.errors import *; raise VSphereError(Problem(what='no: ' + os.environ['VC_PASSWORD']))"
+    )
     outcome = execute(home, "gateway", "40-convert")
     assert outcome.message == "no: ‹env:VC_PASSWORD›"
     for path in home.outputs.rglob("*"):

@@ -677,7 +677,7 @@ def act(world: World, step: str, mode: str = "apply", *, retry: int = 0, then: C
     """Let one action be made so in a step; how often it acted."""
     run, acts = open_run(step, {"guest": "gateway", "mode": mode, "home": str(world.home.root)}, wait=0.1), list[int]()
 
-    def once() -> None:
+    def once(_: object) -> None:
         acts.append(1)
         then()
 
@@ -734,14 +734,14 @@ def test_a_run_that_has_but_measured_heeds_parameters_that_are_changed_and_an_ap
     run = open_run("70-cutover", {"guest": "gateway", "mode": "apply", "home": str(apart.home.root)}, wait=0.1)
     done = list[str]()
     try:
-        run.ensure("ping every segment", holds=lambda: bool(done), act=lambda: done.append("ping"))
+        run.ensure("ping every segment", holds=lambda: bool(done), act=lambda _: done.append("ping"))
         apart.edit("datastore: storage1", "datastore: storage2")
         with pytest.raises(Refused, match="is storage2 now"):
-            run.ensure("source off", holds=lambda: len(done) > 1, act=lambda: serve(run, done, "off"))
+            run.ensure("source off", holds=lambda: len(done) > 1, act=lambda _: serve(run, done, "off"))
         apart.edit("datastore: storage2", "datastore: storage1")
         time.sleep(max(0.0, (almost + timedelta(days=7, seconds=1) - datetime.now(UTC)).total_seconds()))
         with pytest.raises(Refused, match="expired"):
-            run.ensure("source off", holds=lambda: len(done) > 1, act=lambda: serve(run, done, "off"))
+            run.ensure("source off", holds=lambda: len(done) > 1, act=lambda _: serve(run, done, "off"))
     finally:
         run.close("completed")
     assert done == ["ping"]
@@ -754,7 +754,7 @@ def test_an_approval_that_expires_in_the_middle_does_not_leave_the_work_half_don
     done = list[str]()
     try:
         for title in ("source off", "machine on"):
-            run.ensure(title, holds=lambda t=title: t in done, act=lambda t=title: serve(run, done, t))  # type: ignore[misc]
+            run.ensure(title, holds=lambda t=title: t in done, act=lambda _, t=title: serve(run, done, t))  # type: ignore[misc]
             time.sleep(max(0.0, (almost + timedelta(days=7, seconds=1) - datetime.now(UTC)).total_seconds()))
     finally:
         run.close("completed")
@@ -811,9 +811,9 @@ def test_a_key_that_is_lost_in_the_middle_does_not_leave_the_work_half_done(apar
     run = open_run("70-cutover", {"guest": "gateway", "mode": "apply", "home": str(apart.home.root)}, wait=0.1)
     done = list[str]()
     try:
-        run.ensure("source off", holds=lambda: bool(done), act=lambda: serve(run, done, "off"))
+        run.ensure("source off", holds=lambda: bool(done), act=lambda _: serve(run, done, "off"))
         public_half_only(apart)
-        run.ensure("machine on", holds=lambda: len(done) > 1, act=lambda: serve(run, done, "on"))
+        run.ensure("machine on", holds=lambda: len(done) > 1, act=lambda _: serve(run, done, "on"))
     finally:
         run.close("completed")
     assert done == ["off", "on"]
@@ -828,7 +828,7 @@ def test_an_approval_of_a_plan_that_came_after_the_run_was_opened_is_none_for_th
     apart.give(now=datetime.now(UTC))
     try:
         with pytest.raises(Refused, match="another plan is there now"):
-            run.ensure("make it", holds=lambda: False, act=lambda: pytest.fail("acted"))
+            run.ensure("make it", holds=lambda: False, act=lambda _: pytest.fail("acted"))
     finally:
         run.close("completed")
 
@@ -837,7 +837,7 @@ def test_a_run_that_has_ended_does_nothing_more(apart: World) -> None:
     run = open_run("40-convert", {"guest": "gateway", "mode": "apply", "home": str(apart.home.root)}, wait=0.1)
     run.evidence()
     with pytest.raises(Refused, match="this run has ended"):
-        run.ensure("make it", holds=lambda: False, act=lambda: pytest.fail("acted"))
+        run.ensure("make it", holds=lambda: False, act=lambda _: pytest.fail("acted"))
 
 
 def opened(world: World, step: str = "70-cutover", mode: str = "apply") -> running.Run:

@@ -88,8 +88,6 @@ def test_a_vmdk_of_a_copy_with_the_same_content_is_kept_and_told_of_that_copy(fo
 def test_before_anything_was_prepared_the_checks_wait_instead_of_failing(tmp_path: Path) -> None:
     checks = conversion.checks(tmp_path / "g/disk/a.img", tmp_path / "g/disk/a.vmdk")
     assert [c.later for c in checks if not c] == [True, True, True]
-    assert conversion.table(tmp_path) == [{"what": "VMDK", "found": "not made yet"}]
-    assert conversion.header_table(tmp_path / "a.vmdk") == [{"field": "VMDK", "value": "not made yet"}]
     assert not any(conversion.proofs(tmp_path / "a.img", tmp_path / "a.vmdk"))
 
 
@@ -98,9 +96,3 @@ def test_a_copy_that_became_another_format_is_not_converted(folder: Path) -> Non
     with pytest.raises(Refused, match="qcow"):
         conversion.start(folder / "disk/a.img", folder / "disk/b.vmdk", folder)
     assert sorted(p.name for p in (folder / "disk").iterdir()) == ["a.img", "a.vmdk"]
-
-
-def test_the_record_shows_every_hash(folder: Path) -> None:
-    found = " ".join(row["found"] for row in conversion.table(folder))
-    assert files.sha256(folder / "disk/a.vmdk") in found
-    assert digest.content(folder / "disk/a.img") in found

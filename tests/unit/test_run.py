@@ -46,7 +46,7 @@ def states(r: Run) -> list[str]:
 
 def test_plan_only_looks_and_says_would(home: Home, world: Path) -> None:
     r = opened(home, "plan")
-    r.ensure("make it", holds=world.exists, act=world.touch)
+    r.ensure("make it", holds=world.exists, act=lambda _: world.touch())
     assert not world.exists()
     assert states(r) == ["would"]
     r.close("completed")
@@ -61,7 +61,7 @@ def test_plan_is_the_default(home: Home) -> None:
 def test_apply_acts_once_and_a_repeat_finds_it_already_done(home: Home, world: Path) -> None:
     r = opened(home)
     for _ in range(2):
-        r.ensure("make it", holds=world.exists, act=lambda: world.touch(exist_ok=False))
+        r.ensure("make it", holds=world.exists, act=lambda _: world.touch(exist_ok=False))
     assert states(r) == ["done", "already"]
     r.close("completed")
 
@@ -72,7 +72,7 @@ def test_an_action_that_does_not_make_it_so_stops_the_run(home: Home, world: Pat
         r.ensure(
             "make it",
             holds=lambda: Check(title="it is there", ok=world.exists(), found="nothing", expected="a file", remedy="look"),
-            act=lambda: None,
+            act=lambda _: None,
         )
     assert states(r) == ["failed"]
     r.close("failed")
@@ -81,7 +81,7 @@ def test_an_action_that_does_not_make_it_so_stops_the_run(home: Home, world: Pat
 def test_a_failing_action_is_in_the_journal_before_the_error_goes_on(home: Home) -> None:
     r = opened(home)
     with pytest.raises(ZeroDivisionError):
-        r.ensure("divide", holds=lambda: False, act=lambda: 1 / 0)
+        r.ensure("divide", holds=lambda: False, act=lambda _: 1 / 0)
     assert states(r) == ["failed"]
     r.close("failed")
 
@@ -91,7 +91,7 @@ def test_a_safe_action_is_tried_again_and_each_try_is_noted(home: Home, world: P
     monkeypatch.setattr(time, "sleep", pauses.append)
     tries: list[int] = []
 
-    def act() -> None:
+    def act(_: object) -> None:
         tries.append(1)
         if len(tries) < 3:
             raise ToolFailed(Problem(what="a hiccup"))
@@ -107,7 +107,7 @@ def test_a_safe_action_is_tried_again_and_each_try_is_noted(home: Home, world: P
 def test_without_retry_an_action_is_tried_once(home: Home) -> None:
     tries: list[int] = []
 
-    def act() -> None:
+    def act(_: object) -> None:
         tries.append(1)
         raise ToolFailed(Problem(what="a hiccup"))
 
@@ -121,7 +121,7 @@ def test_without_retry_an_action_is_tried_once(home: Home) -> None:
 def test_an_action_that_hangs_is_ended(home: Home) -> None:
     r = opened(home)
     with pytest.raises(StepFailed, match="not done in time"):
-        r.ensure("wait", holds=lambda: False, act=lambda: time.sleep(30), timeout=0.1)
+        r.ensure("wait", holds=lambda: False, act=lambda _: time.sleep(30), timeout=0.1)
     r.close("failed")
 
 
@@ -176,7 +176,7 @@ def test_what_nobody_has_looked_at_stops_nothing_and_is_never_called_done(
 ) -> None:
     r, acted = opened(home, mode), list[str]()
     looked = Check(title="the source is off", ok=True, found="a folder", unseen=word)
-    r.ensure("the source is off", holds=lambda: looked, act=lambda: acted.append("act"))
+    r.ensure("the source is off", holds=lambda: looked, act=lambda _: acted.append("act"))
     r.preflight([looked])
     r.verify([looked, Check(title="all else", ok=True)])
     r.close("completed")
@@ -191,7 +191,7 @@ def test_what_nobody_has_looked_at_stops_nothing_and_is_never_called_done(
 def test_what_is_acted_upon_and_then_cannot_be_seen_is_not_done(home: Home) -> None:
     r = opened(home)
     told = iter([Check(title="it runs", ok=False), Check(title="it runs", ok=True, unseen="not seen")])
-    r.ensure("it runs", holds=lambda: next(told), act=lambda: None)
+    r.ensure("it runs", holds=lambda: next(told), act=lambda _: None)
     assert states(r) == ["not seen"]
     r.close("completed")
 
@@ -263,7 +263,7 @@ def test_a_secret_in_a_message_does_not_reach_the_journal(home: Home, shown: lis
     password.chmod(0o600)
     r = opened(home)
 
-    def act() -> None:
+    def act(_: object) -> None:
         raise StepFailed(Problem(what="the server said: correct horse"))
 
     with pytest.raises(StepFailed):
@@ -379,11 +379,11 @@ def test_a_run_acts_no_more_once_a_rollback_has_begun(home: Home, world: Path) -
     before.claim()
     before.end()  # and is through already
     with pytest.raises(Refused, match="a rollback has begun since this run was opened"):
-        r.ensure("make it", holds=world.exists, act=world.touch)
+        r.ensure("make it", holds=world.exists, act=lambda _: world.touch())
     assert not world.exists()
     r.close("completed")
     r = opened(home)
-    r.ensure("make it", holds=world.exists, act=world.touch)
+    r.ensure("make it", holds=world.exists, act=lambda _: world.touch())
     assert states(r) == ["failed", "done"]
     r.close("completed")
 

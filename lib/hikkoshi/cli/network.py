@@ -190,7 +190,7 @@ def undo_remedy(
             treatment = Treatment(home, run.guest, run.id, served.since if served else "")
             where = (home, run.site, run.guest, run.id)
             run.preflight([*run.permission(), *service.checks(*where)])
-            run.ensure("undo the remedy", treatment.undone, lambda: treatment.undo(run.permit(), service.checks(*where)))
+            run.ensure("undo the remedy", treatment.undone, lambda _: treatment.undo(run.permit(), service.checks(*where)))
             run.verify([treatment.undone()])
             run.evidence([run.folder / "offloads.json", treatment.aside, *run.approvals()])
             outcome = "completed"

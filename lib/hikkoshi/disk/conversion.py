@@ -8,7 +8,7 @@ import errno
 import re
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar
 
@@ -20,7 +20,7 @@ from hikkoshi.disk.extents import RawDisk
 from hikkoshi.disk.origin import Identity, Origin
 from hikkoshi.disk.packing import MIB, Level
 from hikkoshi.disk.stream import capacity
-from hikkoshi.disk.vmdk import check_stream, read, self_contained
+from hikkoshi.disk.vmdk import check_stream, self_contained
 from hikkoshi.errors import BadInput, HikkoshiError, Problem, Refused, StepFailed, ToolFailed
 from hikkoshi.progress import Progress, silent
 from hikkoshi.run.step import CONVERT, PREPARE, Step
@@ -231,38 +231,6 @@ def whole(vmdk: Path) -> Check:
     same = found.content == made.copy_digest
     words = flaws or f"{found.grains:,} grains, content digest {found.content[:16]}…"
     return Check(title=title, ok=same and not flaws, found=words, expected=expected, remedy=remedy, where=str(vmdk))
-
-
-def table(folder: Path) -> Sequence[dict[str, str]]:
-    """The conversion as rows for a reader; one row that says so where there is none yet."""
-    made = Conversion.find(folder)
-    if made is None:
-        return [{"what": "VMDK", "found": "not made yet"}]
-    return [
-        {"what": "VMDK", "found": f"{made.vmdk}, {made.vmdk_bytes:,} bytes"},
-        {"what": "capacity", "found": f"{made.virtual_bytes:,} bytes, {made.ratio:.1f} times the file"},
-        {"what": "SHA-256", "found": made.vmdk_sha256},
-        {"what": "SHA-1", "found": made.vmdk_sha1},
-        {"what": "content digest of the copy", "found": made.copy_digest},
-        {
-            "what": "time",
-            "found": f"{made.seconds:.1f} s, level {made.level}, {made.threads} threads, compared by qemu-img {made.qemu_img}",
-        },
-    ]
-
-
-def header_table(vmdk: Path) -> Sequence[dict[str, str]]:
-    """The VMDK's header and descriptor as rows for a reader."""
-    if not vmdk.is_file():
-        return [{"field": "VMDK", "value": "not made yet"}]
-    header = read(vmdk)
-    return [
-        {"field": "header version", "value": str(header.version)},
-        {"field": "flags", "value": f"{header.flags:#x}" + (": deflated grains with markers" if header.stream else "")},
-        {"field": "capacity", "value": f"{header.capacity:,} bytes"},
-        {"field": "grain", "value": f"{header.grain:,} bytes"},
-        *({"field": key, "value": value} for key, value in header.descriptor.items()),
-    ]
 
 
 def _is_raw(copy: Path) -> Check:

@@ -1,10 +1,11 @@
 """The spine: one run of one step, observe → act → observe.
 
-    run = open_run("40-convert", vars())
-    run.preflight(conversion.checks(...))
-    run.ensure("convert the disk", holds=lambda: conversion.complete(...), act=lambda: conversion.start(...))
-    run.verify(...)
-    run.evidence(...)
+    run = Convert.open(vars())
+    convert = Convert(run)
+    run.preflight(convert.checks())
+    run.ensure("convert the disk", holds=convert.complete, act=convert.start)
+    run.verify(convert.proofs())
+    run.evidence(convert.evidence())
 
 In plan mode, the default, only `holds` is asked. In apply, `act` is called where it does not hold, and it is asked again.
 Resuming is running again. What users notice is done only by a plan that is approved (`APPROVED`).
@@ -13,7 +14,7 @@ Resuming is running again. What users notice is done only by a plan that is appr
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -26,6 +27,7 @@ from hikkoshi.approval.plan import Plan
 from hikkoshi.check import Check, Permission, Unseen
 from hikkoshi.errors import BadInput, HikkoshiError, Problem, Refused, StepFailed, nearest, printable
 from hikkoshi.params.params import Guest, Home, Site
+from hikkoshi.progress import Progress, silent
 from hikkoshi.run import byhand, confirmation, lock, privacy, turn
 from hikkoshi.run.deadline import deadline
 from hikkoshi.run.journal import Journal
@@ -39,7 +41,14 @@ Mode = Literal["plan", "apply"]
 WIDTH = 13  # of the column with the state, where rows are shown as text
 State = Literal["would", "already", "done", "failed", "ok", "later", "red"] | Unseen
 
+Act = Callable[[Progress], object]  # does something to the world, and tells how far it is
+
 display: Callable[[object], None] = print  # hikkoshi.show puts the notebook's display here
+
+
+def progress(title: str) -> Progress:
+    """Where an action tells how far it is; hikkoshi.show puts the notebook's line in place of this."""
+    return silent
 
 
 @dataclass(frozen=True)
@@ -163,27 +172,21 @@ class Run:
 
     def preflight(self, checks: Iterable[Check]) -> None:
         """Show every check; `Refused` with all the bad ones. In plan mode a check may wait for an earlier step's apply."""
-        done = tuple(checks)
+        done = tuple(checks) if self.mode == "plan" else _final(checks)
         display(Checklist("preflight", done))
-        bad = [c for c in done if not c and not (c.later and self.mode == "plan")]
+        bad = [c for c in done if not c and not c.later]
         self._note("preflight", state=_together(done, bad), checks=[_plain(c) for c in done])
         if bad:
             raise Refused(*(c.problem() for c in bad))
 
     def ensure(
-        self,
-        title: str,
-        holds: Callable[[], Check | bool],
-        act: Callable[[], object],
-        *,
-        timeout: float | None = None,
-        retry: int = 0,
+        self, title: str, holds: Callable[[], Check | bool], act: Act, *, timeout: float | None = None, retry: int = 0
     ) -> None:
         """Make something so: ask, act where it is not so, ask again.
 
-        `holds` observes and is always safe; what it calls unseen stays so, and is not acted upon. `timeout` (seconds) ends
-        an `act` that hangs. `retry` is for actions that are safe to repeat, never for destructive ones: so many more tries,
-        with a pause of 1, 2, 4… seconds before each.
+        `holds` observes and is always safe; what it calls unseen stays so, and is not acted upon. `act` is given where it tells
+        how far it is. `timeout` (seconds) ends one that hangs. `retry` is for actions that are safe to repeat, never for
+        destructive ones: so many more tries, with a pause of 1, 2, 4… seconds before each.
         In the steps of `APPROVED` every try asks for the approval first, and, until one has acted on the service, for the
         operator's signature: `Refused` where none counts.
         """
@@ -232,11 +235,12 @@ class Run:
 
         In plan mode nothing has to be true yet, but in a step that only reads: running it does it.
         """
-        done = tuple(checks)
+        acted = self.mode == "apply" or self.step in READ_ONLY
+        done = _final(checks) if acted else tuple(checks)
         display(Checklist("verify", done))
-        bad = [c for c in done if not c]
+        bad = [c for c in done if not c and not c.later]
         self._note("verify", state=_together(done, bad), mode=self.mode, checks=[_plain(c) for c in done])
-        if bad and (self.mode == "apply" or self.step in READ_ONLY):
+        if bad and acted:
             raise StepFailed(*(c.problem() for c in bad))
 
     def evidence(self, artefacts: Sequence[Path] = ()) -> Evidence:
@@ -259,13 +263,14 @@ class Run:
             self._lock.close()
             _open.pop(self.folder, None)
 
-    def _act(self, act: Callable[[], object], title: str, timeout: float | None, retry: int) -> None:
+    def _act(self, act: Act, title: str, timeout: float | None, retry: int) -> None:
+        told = progress(title)
         for attempt in range(retry + 1):
             if self.step in APPROVED:
                 self._gate.permit(service=False)
             try:
                 with self._turn.acting(), deadline(timeout, title):
-                    act()
+                    act(told)
                 return
             except HikkoshiError as e:
                 if attempt == retry or isinstance(e, BadInput | Refused):
@@ -382,9 +387,17 @@ def parameters(step: str, names: Mapping[str, Any]) -> dict[str, str]:
     return {k: v for k, v in plain.items() if isinstance(v, str)}
 
 
+def _final(checks: Iterable[Check]) -> tuple[Check, ...]:
+    """The checks, where nothing is for later any more."""
+    return tuple(replace(c, later=False) for c in checks)
+
+
 def _together(checks: Sequence[Check], bad: Sequence[Check]) -> State:
     """One word for a list: red for what is bad, and ok only where anything at all was seen."""
-    return "red" if bad else state_of(checks[0]) if checks and all(c.unseen for c in checks) else "ok"
+    if bad:
+        return "red"
+    seen = any(c and not c.unseen for c in checks)
+    return "ok" if seen or not checks else state_of(checks[0])
 
 
 def _plain(check: Check) -> dict[str, Any]:

@@ -272,7 +272,7 @@ def _activate() -> None:
     ):
         formatters["text/html"].for_type(kind, lambda o, rich=rich: printable(rich(o)))
         formatters["text/plain"].for_type(kind, lambda o, p, cycle: p.text(str(o)))
-    _run.display = display
+    _run.display, _run.progress = display, progress
     style = (
         "<style>table.hikkoshi td, table.hikkoshi th {text-align: left !important; vertical-align: top; padding: .15em .8em}"
         " table.hikkoshi th {border-bottom: 1px solid #888}</style>"
