@@ -25,9 +25,9 @@ from hikkoshi.rehearsal.outcome import BootOutcome, Ending, SeenNic
 from hikkoshi.rehearsal.rehearsal import Rehearsal
 from hikkoshi.report import report
 from hikkoshi.run.journal import Journal
-from hikkoshi.steps.observation import Wiring
+from hikkoshi.network.outage.observation import Wiring
 from hikkoshi.steps.offloads import Offloads
-from hikkoshi.steps.throughput import Measured, Throughput
+from hikkoshi.network.throughput.bench import Measured, Throughput
 from hikkoshi.vsphere.cutover import CutOver
 from hikkoshi.vsphere.deployment import Deployment
 from hikkoshi.vsphere.readback import NicFound

@@ -16,7 +16,7 @@ from hikkoshi.params.params import Guest, Home, Measurement, Way
 from hikkoshi.run.step import OFFLOADS
 from hikkoshi.secret import temporary
 from hikkoshi.steps.offloads import Treatment
-from hikkoshi.steps.throughput import Bench
+from hikkoshi.network.throughput.bench import Bench
 from hikkoshi_lab import network
 
 SLOWER, CAUSE_WITHIN, PROOF_WITHIN = 20, 60, 300  # times; seconds

@@ -17,9 +17,9 @@ from hikkoshi.network.remedy import remedy
 from hikkoshi.network.remedy.prescription import Prescription as Remedy
 from hikkoshi.network.remedy.prescription import Switch
 from hikkoshi.params.params import Home
-from hikkoshi.steps.observation import Observation, Wiring
+from hikkoshi.network.outage.observation import Observation, Wiring
 from hikkoshi.steps.offloads import Offloads, Treatment
-from hikkoshi.steps.throughput import Bench, Throughput
+from hikkoshi.network.throughput.bench import Bench, Throughput
 from hikkoshi.vsphere import cutover
 from hikkoshi.vsphere.cutover import CutOver
 from hikkoshi_lab import keys, network, proof

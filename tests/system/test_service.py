@@ -8,7 +8,7 @@ import pytest
 import vcenter
 from hikkoshi.check import Check
 from hikkoshi.params.params import Home
-from hikkoshi.steps import service
+from hikkoshi.run import service
 from hikkoshi.vsphere import cutover, vm
 from hikkoshi.vsphere.deployment import Deployment
 from vcenter import World

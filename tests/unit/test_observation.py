@@ -14,7 +14,7 @@ from hikkoshi.network import host
 from hikkoshi.network.outage import metering
 from hikkoshi.network.outage.outage import Outages
 from hikkoshi.params.params import Home
-from hikkoshi.steps.observation import Observation, targets
+from hikkoshi.network.outage.observation import Observation, targets
 from hikkoshi.vsphere.cutover import CutOver
 
 DATA = Path(__file__).parents[1] / "data"

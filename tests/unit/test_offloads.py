@@ -10,7 +10,7 @@ from hikkoshi.network.diagnosis import diagnosis, snapshot
 from hikkoshi.network.diagnosis.diagnosis import Diagnosis
 from hikkoshi.params.params import Home, Measurement
 from hikkoshi.steps.offloads import Offloads, Treatment
-from hikkoshi.steps.throughput import Bench, Measured, Throughput
+from hikkoshi.network.throughput.bench import Bench, Measured, Throughput
 
 DATA = Path(__file__).parents[1] / "data" / "diagnosis"
 

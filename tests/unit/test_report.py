@@ -22,8 +22,8 @@ from hikkoshi.report import page as first_page
 from hikkoshi.report import pdf, report
 from hikkoshi.report.language import told, translations
 from hikkoshi.report.story import gather
-from hikkoshi.steps.observation import Wiring
-from hikkoshi.steps.throughput import Measured, Throughput
+from hikkoshi.network.outage.observation import Wiring
+from hikkoshi.network.throughput.bench import Measured, Throughput
 from journey import DATA, MAC, PROJECT, SINCE, STEPS, Move, series, survey, words
 
 

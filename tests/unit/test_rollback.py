@@ -11,7 +11,8 @@ from hikkoshi.errors import Refused
 from hikkoshi.params.params import Home
 from hikkoshi.run.confirmation import Confirmation
 from hikkoshi.run.journal import Journal
-from hikkoshi.steps import rollback, shutdown
+from hikkoshi.run import shutdown
+from hikkoshi.steps import rollback
 from hikkoshi.steps.rollback import Rollback
 
 XL = """#!/bin/sh

@@ -176,7 +176,7 @@ def undo_remedy(
     from hikkoshi.params.params import Home  # noqa: PLC0415
     from hikkoshi.record import seal  # noqa: PLC0415
     from hikkoshi.run.run import open_run  # noqa: PLC0415
-    from hikkoshi.steps import service  # noqa: PLC0415
+    from hikkoshi.run import service  # noqa: PLC0415
     from hikkoshi.steps.offloads import Treatment  # noqa: PLC0415
     from hikkoshi.vsphere.cutover import CutOver  # noqa: PLC0415
 

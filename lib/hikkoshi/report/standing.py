@@ -9,8 +9,8 @@ from hikkoshi.rehearsal.outcome import Ending
 from hikkoshi.report.story import StepStory, Story
 from hikkoshi.run.status import LastRun, State
 from hikkoshi.run.step import CUTOVER, MEASURED, NETPERF, READ_ONLY, ROLLBACK
-from hikkoshi.steps.observation import targets
-from hikkoshi.steps.throughput import UNFINISHED, Measured, is_verdict
+from hikkoshi.network.outage.observation import targets
+from hikkoshi.network.throughput.bench import UNFINISHED, Measured, is_verdict
 
 Standing = (
     Literal[

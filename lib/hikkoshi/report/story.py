@@ -26,9 +26,9 @@ from hikkoshi.rehearsal.rehearsal import Rehearsal
 from hikkoshi.run.journal import Journal
 from hikkoshi.run.status import LastRun, done, runs
 from hikkoshi.run.step import APPROVED, CUTOVER, PLAN, REPORT, STEPS
-from hikkoshi.steps.observation import Wiring
+from hikkoshi.network.outage.observation import Wiring
 from hikkoshi.steps.offloads import Offloads
-from hikkoshi.steps.throughput import Throughput
+from hikkoshi.network.throughput.bench import Throughput
 from hikkoshi.vsphere.cutover import CutOver
 from hikkoshi.vsphere.deployment import Deployment
 

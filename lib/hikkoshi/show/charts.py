@@ -10,7 +10,7 @@ from hikkoshi.network.compare import sequential
 from hikkoshi.network.outage.outage import Outages
 from hikkoshi.network.wiring.wiring import Witness
 from hikkoshi.steps.offloads import Offloads
-from hikkoshi.steps.throughput import Measured
+from hikkoshi.network.throughput.bench import Measured
 
 
 def outage(found: Outages | None) -> None:

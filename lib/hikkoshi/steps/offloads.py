@@ -24,7 +24,7 @@ from hikkoshi.network.throughput import netperf
 from hikkoshi.params.params import Guest, Home
 from hikkoshi.progress import Progress, silent
 from hikkoshi.run.step import NETPERF, OFFLOADS, Step
-from hikkoshi.steps.throughput import UNFINISHED, Bench, Measured, unmeasured
+from hikkoshi.network.throughput.bench import UNFINISHED, Bench, Measured, unmeasured
 
 LOAD = 5  # seconds of netperf between the two looks at the counters
 

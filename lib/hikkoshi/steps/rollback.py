@@ -16,7 +16,7 @@ from hikkoshi.params.params import Guest, Home, Site
 from hikkoshi.progress import Progress, silent
 from hikkoshi.run import byhand, confirmation
 from hikkoshi.run.journal import Journal
-from hikkoshi.steps import shutdown
+from hikkoshi.run import shutdown
 from hikkoshi.vsphere import cutover, deployment, session, vm
 from hikkoshi.vsphere.deployment import Order
 from hikkoshi.vsphere.session import Session

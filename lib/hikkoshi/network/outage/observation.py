@@ -26,7 +26,7 @@ from hikkoshi.network.wiring.wiring import Witness, together
 from hikkoshi.params.params import Guest, Home, Measurement, Site
 from hikkoshi.progress import Progress, silent
 from hikkoshi.run.step import CUTOVER, ROLLBACK, Step
-from hikkoshi.steps.throughput import LISTEN, unmeasured
+from hikkoshi.network.throughput.bench import LISTEN, unmeasured
 from hikkoshi.vsphere.cutover import CutOver
 
 PATIENCE = 600.0  # seconds that a guest may take to start, and its segments to come back

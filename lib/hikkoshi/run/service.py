@@ -8,7 +8,7 @@ from hikkoshi.check import Check
 from hikkoshi.disk.conversion import Conversion
 from hikkoshi.errors import HikkoshiError
 from hikkoshi.params.params import Guest, Home, Site
-from hikkoshi.steps.throughput import unmeasured
+from hikkoshi.network.throughput.bench import unmeasured
 from hikkoshi.vsphere import cutover, deployment, session, vm
 from hikkoshi.vsphere.cutover import CutOver
 from hikkoshi.xen import dom0
