@@ -17,18 +17,18 @@ from hikkoshi.guest.survey import Survey
 from hikkoshi.network.compare.sequential import Attempt, Series
 from hikkoshi.network.diagnosis.diagnosis import Counts, Diagnosis
 from hikkoshi.network.outage import outage
+from hikkoshi.network.remedy.cure import Cure
 from hikkoshi.network.remedy.prescription import Prescription
 from hikkoshi.network.remedy.remedy import Applied
+from hikkoshi.network.throughput.measured import Measured, Throughput
 from hikkoshi.network.wiring import wiring
+from hikkoshi.network.wiring.wiring import Wiring
 from hikkoshi.params.params import Home
 from hikkoshi.rehearsal.outcome import BootOutcome, Ending, SeenNic
 from hikkoshi.rehearsal.rehearsal import Rehearsal
 from hikkoshi.report import report
 from hikkoshi.run.journal import Journal
-from hikkoshi.network.outage.observation import Wiring
-from hikkoshi.steps.offloads import Offloads
-from hikkoshi.network.throughput.bench import Measured, Throughput
-from hikkoshi.vsphere.cutover import CutOver
+from hikkoshi.vsphere.cutover import InService
 from hikkoshi.vsphere.deployment import Deployment
 from hikkoshi.vsphere.readback import NicFound
 from hikkoshi.xen.config import Vif, XenDisk, XenGuest
@@ -272,7 +272,7 @@ class Move:
         found = Diagnosis(
             cause="LRO", kernel="2.6.18", release="5.11", forwards=True, seconds=5, findings=(), counts=counts, missing=()
         )
-        Offloads(since=since, diagnosis=found, folder="").save(self.folder)
+        Cure(since=since, diagnosis=found, folder="").save(self.folder)
         Applied(plan=Prescription.model_validate(plan), flags=(), files=()).save(self.folder)
 
     def results(self, through: str, begin: str = STEPS[0]) -> None:
@@ -320,7 +320,7 @@ class Move:
                 case "60-deploy":
                     deployed(self.folder, self.plan, nics=nics[:1])
                 case "70-cutover":
-                    CutOver(guest="idp", moid="vm-7", since="2026-11-22T00:00:00+00:00", nics=nics[1:]).save(self.folder)
+                    InService(guest="idp", moid="vm-7", since="2026-11-22T00:00:00+00:00", nics=nics[1:]).save(self.folder)
 
     def page(self) -> str:
         return report.write(self.home, "idp").read_text(encoding="utf-8")

@@ -12,11 +12,11 @@ from datetime import UTC, datetime
 from hikkoshi.check import Check, Permission
 from hikkoshi.errors import HikkoshiError
 from hikkoshi.network.diagnosis import aggregation
+from hikkoshi.network.throughput.bench import Bench
 from hikkoshi.params.params import Guest, Home, Measurement, Way
 from hikkoshi.run.step import OFFLOADS
 from hikkoshi.secret import temporary
 from hikkoshi.steps.offloads import Treatment
-from hikkoshi.network.throughput.bench import Bench
 from hikkoshi_lab import network
 
 SLOWER, CAUSE_WITHIN, PROOF_WITHIN = 20, 60, 300  # times; seconds

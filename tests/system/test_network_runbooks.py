@@ -12,16 +12,19 @@ import pytest
 import vcenter
 from hikkoshi.approval.plan import Plan
 from hikkoshi.errors import BadInput, StepFailed
+from hikkoshi.network.outage.observation import Observation
 from hikkoshi.network.outage.outage import Outages
 from hikkoshi.network.remedy import remedy
+from hikkoshi.network.remedy.cure import Cure
 from hikkoshi.network.remedy.prescription import Prescription as Remedy
 from hikkoshi.network.remedy.prescription import Switch
+from hikkoshi.network.throughput.bench import Bench
+from hikkoshi.network.throughput.measured import Throughput
+from hikkoshi.network.wiring.wiring import Wiring
 from hikkoshi.params.params import Home
-from hikkoshi.network.outage.observation import Observation, Wiring
-from hikkoshi.steps.offloads import Offloads, Treatment
-from hikkoshi.network.throughput.bench import Bench, Throughput
+from hikkoshi.steps.offloads import Treatment
 from hikkoshi.vsphere import cutover
-from hikkoshi.vsphere.cutover import CutOver
+from hikkoshi.vsphere.cutover import InService
 from hikkoshi_lab import keys, network, proof
 from hikkoshi_lab import lab as whole_lab
 from journey import permitted
@@ -74,7 +77,7 @@ def test_the_runbooks_find_a_collapse_fail_on_it_cure_it_record_how_and_take_it_
         code, told = hikkoshi(home, "run", "gateway", "--apply", "--only", "85")
         assert code == 0, told
         folder = home.folder("gateway")
-        found = Offloads.load(folder)
+        found = Cure.load(folder)
         assert found.diagnosis.cause == "LRO"
         assert found.before is not None
         assert found.after is not None
@@ -165,7 +168,7 @@ def test_the_outage_of_a_cut_segment_is_on_record_with_the_others_in_service(wir
     assert out.pop("vlan304")[0] > 1.4
     assert set(map(len, out.values())) == {0}
     # a later run, which finds the machine serving, leaves the cut-over's outage on record
-    CutOver(guest="gateway", moid="vm-1", since=SINCE, nics=()).save(home.folder("gateway"))
+    InService(guest="gateway", moid="vm-1", since=SINCE, nics=()).save(home.folder("gateway"))
     Outages.load(home.folder("gateway")).model_copy(update={"since": SINCE}).save(home.folder("gateway"))
     again = observation(home, "two")
     assert again.measuring()  # nothing to measure: it is on record, and every segment was back
@@ -207,7 +210,7 @@ def test_a_guest_whose_shell_does_not_come_is_told_with_what_to_look_at(home: Ho
 
 def test_where_the_parameters_have_no_measurement_every_check_says_so_and_nothing_is_written(home: Home) -> None:
     idp = home.guest("idp")
-    seen = Observation(home, home.site(), idp, None, "one")
+    seen = Observation(home, home.site(), idp, "one", segments={}, addresses={})
     bench, treatment = Bench(home, idp, "one"), Treatment(home, idp, "one")
     seen.measure()
     seen.look()
@@ -269,7 +272,8 @@ def test_a_fault_that_the_lab_does_not_have_is_refused(wired: tuple[Home, networ
 
 def observation(home: Home, run: str) -> Observation:
     """The lab's gateway by the shipped parameters, with the plan that its survey gives."""
-    return Observation(home, home.site(), home.guest("gateway"), plan(home), run)
+    made = plan(home)
+    return Observation(home, home.site(), home.guest("gateway"), run, segments=made.segments, addresses=made.addresses)
 
 
 def plan(home: Home) -> Plan:

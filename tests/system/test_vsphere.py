@@ -595,7 +595,7 @@ class TestCutOver:
         cutover.start(v, world.site.vsphere, world.order, world.permission, source=OFF, folder=world.folder)
         assert cutover.complete(v, world.order, world.folder)
         assert [c for c in cutover.wiring(v, world.site.vsphere, world.order) if not c] == []
-        assert len(cutover.CutOver.load(world.folder).nics) == 10
+        assert len(cutover.InService.load(world.folder).nics) == 10
         assert not cutover.rolled_back(v, world.order)
         cutover.roll_back(v, world.order)
         assert cutover.rolled_back(v, world.order)

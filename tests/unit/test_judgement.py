@@ -19,7 +19,7 @@ from hikkoshi.report.openpoints import open_points
 from hikkoshi.report.page import Page
 from hikkoshi.report.story import gather
 from hikkoshi.run.journal import Journal
-from hikkoshi.vsphere.cutover import CutOver
+from hikkoshi.vsphere.cutover import InService
 from journey import SINCE, Move, words
 
 SLOW, FROM = "since the move: the guest does not slow its network down", "since the move: nor does it from vlan301"
@@ -139,7 +139,7 @@ def test_a_rollback_that_died_half_way_is_the_first_thing_said(move: Move) -> No
     assert judged(move) == bad
     move.ran("20-plan")
     assert judged(move) == bad
-    (move.folder / CutOver.filename).unlink()
+    (move.folder / InService.filename).unlink()
     assert judged(move) == bad, "nothing is known to be out of service"
 
 
@@ -152,7 +152,7 @@ def test_a_rollback_that_was_refused_has_not_begun(move: Move) -> None:
 
 def test_a_source_that_a_person_has_to_start_is_told_as_not_seen_from_here(move: Move) -> None:
     move.serve()
-    (move.folder / CutOver.filename).unlink()
+    (move.folder / InService.filename).unlink()
     move.ran("75-rollback", result="failed", error="Refused: a person has to start idp", rows=("done", "failed"))
     assert judged(move) == ("open", "Out of service in vSphere; whether it is back under Xen was not seen from here.")
 
@@ -167,7 +167,7 @@ def test_a_cut_over_that_left_no_record_is_not_waiting_for_one(move: Move) -> No
 
 def test_after_a_rollback_it_says_what_is_not_in_the_guest_under_xen(move: Move) -> None:
     move.serve()
-    (move.folder / CutOver.filename).unlink()
+    (move.folder / InService.filename).unlink()
     move.ran("75-rollback")
     assert judged(move) == ("open", "Rolled back: in service under Xen.")
     assert served(move).startswith("What was written in vSphere since ")
@@ -315,7 +315,7 @@ def test_a_cut_over_that_was_not_sealed_is_taken_back_by_a_rollback_like_any_oth
     move.serve()
     move.ran("70-cutover")
     unsealed(move)
-    (move.folder / CutOver.filename).unlink()
+    (move.folder / InService.filename).unlink()
     move.ran("75-rollback")
     assert "cut over: taken back" in when(move)
     assert "70-cutover (cut-over) has left no sealed record. a secret stands in it" in points(move)
@@ -323,7 +323,7 @@ def test_a_cut_over_that_was_not_sealed_is_taken_back_by_a_rollback_like_any_oth
 
 def test_a_rollback_that_was_not_sealed_has_brought_the_guest_back(move: Move) -> None:
     move.serve()
-    (move.folder / CutOver.filename).unlink()
+    (move.folder / InService.filename).unlink()
     move.ran("75-rollback")
     unsealed(move)
     assert judged(move) == ("bad", "75-rollback (rollback) has left no sealed record.")
@@ -348,7 +348,7 @@ def test_a_speed_measured_before_the_move_was_not_taken_back(move: Move) -> None
 
 def test_only_a_rollback_takes_a_cut_over_back(move: Move) -> None:
     move.serve()
-    (move.folder / CutOver.filename).unlink()
+    (move.folder / InService.filename).unlink()
     move.ran("75-rollback")
     assert "cut over: taken back" in when(move)
     assert "70-cutover (cut-over) was taken back." in points(move)
@@ -460,7 +460,7 @@ def test_a_remedy_by_a_parameter_of_the_module_counts_from_the_next_start(move: 
 
 
 def rolled_back(move: Move, result: str = "succeeded", error: str = "") -> None:
-    (move.folder / CutOver.filename).unlink(missing_ok=True)
+    (move.folder / InService.filename).unlink(missing_ok=True)
     move.ran("75-rollback", result=result, error=error, rows=("done", "done" if result == "succeeded" else "failed"))
 
 
@@ -524,7 +524,7 @@ def test_while_it_is_not_known_where_it_serves_nothing_says_that_it_does(move: M
     move.ran("75-rollback", result="interrupted", rows=("failed",))
     assert "It serves from vSphere" not in served(move)
     assert served(move).startswith("Look whether it serves under Xen before anything else.")
-    (move.folder / CutOver.filename).unlink()
+    (move.folder / InService.filename).unlink()
     assert "its NICs are unplugged" not in points(move)
 
 
@@ -578,11 +578,11 @@ class World:
 
     def on(self, where: str, *, record: bool) -> None:
         self.where, self.measured = where, False
-        (self.move.folder / CutOver.filename).unlink(missing_ok=True)
+        (self.move.folder / InService.filename).unlink(missing_ok=True)
         for name in ("wiring.json", "outage.json", "netperf.json"):
             (self.move.folder / name).unlink(missing_ok=True)
         if record:
-            CutOver(guest="idp", moid="vm-7", since=SINCE, nics=()).save(self.move.folder)
+            InService(guest="idp", moid="vm-7", since=SINCE, nics=()).save(self.move.folder)
 
     def happen(self, event: str) -> None:
         ran = self.move.ran

@@ -12,10 +12,10 @@ from hikkoshi.approval.plan import Plan
 from hikkoshi.guest.survey import Survey
 from hikkoshi.network import host
 from hikkoshi.network.outage import metering
+from hikkoshi.network.outage.observation import Observation
 from hikkoshi.network.outage.outage import Outages
 from hikkoshi.params.params import Home
-from hikkoshi.network.outage.observation import Observation, targets
-from hikkoshi.vsphere.cutover import CutOver
+from hikkoshi.vsphere.cutover import InService
 
 DATA = Path(__file__).parents[1] / "data"
 OURS = {"eth0": "127.0.0.5/8"}  # where this machine has an address of its own, whatever else it has
@@ -40,7 +40,7 @@ def plan(home: Home, addresses: dict[str, str] | None = None) -> Plan:
 
 
 def observed(home: Home, run: str, made: Plan) -> Observation:
-    return Observation(home, home.site(), home.guest("gateway"), made, run)
+    return Observation(home, home.site(), home.guest("gateway"), run, segments=made.segments, addresses=made.addresses)
 
 
 def measurement(home: Home, run: str, started: datetime, letters: str, *, whole: bool = True) -> None:
@@ -63,7 +63,7 @@ def measurement(home: Home, run: str, started: datetime, letters: str, *, whole:
 
 
 def test_every_segment_is_pinged_at_the_guests_own_address(home: Home) -> None:
-    found = targets(plan(home))
+    found = plan(home).addresses
     assert len(found) == 10
     assert str(found["vlan301"]) == "10.3.1.254/24"
 
@@ -71,7 +71,7 @@ def test_every_segment_is_pinged_at_the_guests_own_address(home: Home) -> None:
 def test_two_nics_on_one_segment_are_two_targets(home: Home) -> None:
     made = plan(home)
     nics = (made.vm.nics[0], made.vm.nics[1].model_copy(update={"segment": "vlan301"}), *made.vm.nics[2:])
-    found = targets(made.model_copy(update={"vm": made.vm.model_copy(update={"nics": nics})}))
+    found = made.model_copy(update={"vm": made.vm.model_copy(update={"nics": nics})}).addresses
     assert str(found["vlan301"].ip) == "10.3.1.254"
     assert str(found["vlan301 (eth1)"].ip) == "10.3.2.254"
 
@@ -89,7 +89,7 @@ def test_a_guest_whose_addresses_nobody_knows_is_cut_over_without_a_measured_out
 
 
 def test_the_outage_on_record_is_of_the_measurement_that_saw_the_cut_over_though_its_run_was_killed(here: Home) -> None:
-    CutOver(guest="gateway", moid="vm-1", since=SINCE.isoformat(), nics=()).save(here.folder("gateway"))
+    InService(guest="gateway", moid="vm-1", since=SINCE.isoformat(), nics=()).save(here.folder("gateway"))
     measurement(here, "much-earlier", SINCE - timedelta(days=1), "....")
     measurement(here, "killed", SINCE - timedelta(seconds=5), "..xxxx....", whole=False)
     (here.folder("gateway") / "outages" / "killed-at-once.jsonl").touch()

@@ -8,9 +8,11 @@ import pytest
 from hikkoshi.network.compare.sequential import Attempt, Series
 from hikkoshi.network.diagnosis import diagnosis, snapshot
 from hikkoshi.network.diagnosis.diagnosis import Diagnosis
+from hikkoshi.network.remedy.cure import Cure
+from hikkoshi.network.throughput.bench import Bench
+from hikkoshi.network.throughput.measured import Measured, Throughput
 from hikkoshi.params.params import Home, Measurement
-from hikkoshi.steps.offloads import Offloads, Treatment
-from hikkoshi.network.throughput.bench import Bench, Measured, Throughput
+from hikkoshi.steps.offloads import Treatment
 
 DATA = Path(__file__).parents[1] / "data" / "diagnosis"
 
@@ -24,7 +26,7 @@ def treated(home: Home, case: str) -> Treatment:
     (folder / "netperf" / "run").mkdir(parents=True)
     (folder / "netperf" / "run" / "guest-after-load.txt").write_text(told["guest", "after"])
     found: Diagnosis = diagnosis.diagnose(*pair)
-    Offloads(since="", diagnosis=found, folder="run").save(folder)
+    Cure(since="", diagnosis=found, folder="run").save(folder)
     return Treatment(home, home.guest("gateway"), "run")
 
 
@@ -90,7 +92,7 @@ def test_a_cause_that_nothing_in_the_guest_cures_is_no_remedy_in_place(home: Hom
 @pytest.mark.parametrize(("ended", "proved"), [("decided", True), ("20 runs did not decide", True), ("the time was up", False)])
 def test_a_series_that_could_not_end_proves_nothing(home: Home, ended: str, proved: bool) -> None:
     treatment = treated(home, "el6-flag-on.lro-certain")
-    found = Offloads.load(home.folder("gateway"))
+    found = Cure.load(home.folder("gateway"))
     after = Measured(since="", series=series(ended), folder="run")
     found.model_copy(update={"after": after}).save(home.folder("gateway"))
     assert bool(treatment.proved()) is proved

@@ -13,7 +13,9 @@ from hikkoshi.disk.conversion import Conversion
 from hikkoshi.guest import preparation, vmware_tools
 from hikkoshi.guest.files import clock
 from hikkoshi.network.outage import outage
+from hikkoshi.network.throughput.measured import Measured, Throughput
 from hikkoshi.network.wiring import wiring
+from hikkoshi.network.wiring.wiring import Wiring
 from hikkoshi.params.params import Home
 from hikkoshi.record import inspection
 from hikkoshi.record.register import Register
@@ -22,8 +24,6 @@ from hikkoshi.report import page as first_page
 from hikkoshi.report import pdf, report
 from hikkoshi.report.language import told, translations
 from hikkoshi.report.story import gather
-from hikkoshi.network.outage.observation import Wiring
-from hikkoshi.network.throughput.bench import Measured, Throughput
 from journey import DATA, MAC, PROJECT, SINCE, STEPS, Move, series, survey, words
 
 

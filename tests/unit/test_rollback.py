@@ -9,9 +9,9 @@ import pytest
 
 from hikkoshi.errors import Refused
 from hikkoshi.params.params import Home
+from hikkoshi.run import shutdown
 from hikkoshi.run.confirmation import Confirmation
 from hikkoshi.run.journal import Journal
-from hikkoshi.run import shutdown
 from hikkoshi.steps import rollback
 from hikkoshi.steps.rollback import Rollback
 

@@ -22,7 +22,7 @@ from hikkoshi.rehearsal.rehearsal import Rehearsal
 from hikkoshi.run import lock, reach, status
 from hikkoshi.run.journal import Journal
 from hikkoshi.run.step import READ_ONLY, STEPS
-from hikkoshi.vsphere.cutover import CutOver
+from hikkoshi.vsphere.cutover import InService
 from hikkoshi.vsphere.deployment import Deployment
 from hikkoshi_lab import keys
 from journey import converted, deployed, outcome
@@ -96,9 +96,9 @@ class Story:
             case "60-deploy":
                 deployed(self.folder, plan.Plan.load(self.folder), Conversion.load(self.folder).vmdk_sha256)
             case "70-cutover":
-                CutOver(guest=self.guest, moid="vm-7", since="2026-11-22T00:00:00+00:00", nics=()).save(self.folder)
+                InService(guest=self.guest, moid="vm-7", since="2026-11-22T00:00:00+00:00", nics=()).save(self.folder)
             case "75-rollback":
-                (self.folder / CutOver.filename).unlink(missing_ok=True)
+                (self.folder / InService.filename).unlink(missing_ok=True)
             case "90-report":
                 files.write(self.report, "the report")
 

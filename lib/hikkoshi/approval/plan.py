@@ -70,6 +70,21 @@ class Plan(Artefact):
         rest = self.model_dump(mode="json", exclude={"source_digest"})
         return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
 
+    @property
+    def segments(self) -> dict[str, str]:
+        """{NIC: the segment that it will be on}."""
+        return {nic.name: nic.segment for nic in self.vm.nics}
+
+    @property
+    def addresses(self) -> dict[str, IPv4Interface]:
+        """{segment: the guest's address there}, of the NICs that have one; a second NIC on a segment is `SEGMENT (NIC)`."""
+        found: dict[str, IPv4Interface] = {}
+        for nic in self.machine.nics:
+            if nic.address:
+                segment = self.segments[nic.name]
+                found[f"{segment} ({nic.name})" if segment in found else segment] = IPv4Interface(nic.address)
+        return found
+
 
 def of_survey(plan: Plan, survey: Survey) -> Check:
     """Whether the plan was made of the disk that was surveyed last."""

@@ -175,10 +175,10 @@ def undo_remedy(
     """
     from hikkoshi.params.params import Home  # noqa: PLC0415
     from hikkoshi.record import seal  # noqa: PLC0415
-    from hikkoshi.run.run import open_run  # noqa: PLC0415
     from hikkoshi.run import service  # noqa: PLC0415
+    from hikkoshi.run.run import open_run  # noqa: PLC0415
     from hikkoshi.steps.offloads import Treatment  # noqa: PLC0415
-    from hikkoshi.vsphere.cutover import CutOver  # noqa: PLC0415
+    from hikkoshi.vsphere.cutover import InService  # noqa: PLC0415
 
     home = Home.find()
     names = {"guest": guest, "mode": "apply" if apply else "plan", "home": str(home.root)}
@@ -186,7 +186,7 @@ def undo_remedy(
         run, outcome = open_run(OFFLOADS.id, names), "failed"
         terminal.say(run)
         try:
-            served = CutOver.find(run.folder)
+            served = InService.find(run.folder)
             treatment = Treatment(home, run.guest, run.id, served.since if served else "")
             where = (home, run.site, run.guest, run.id)
             run.preflight([*run.permission(), *service.checks(*where)])

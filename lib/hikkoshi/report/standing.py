@@ -5,12 +5,11 @@ from typing import Literal
 from hikkoshi.check import Unseen
 from hikkoshi.network.compare.statistics import Verdict
 from hikkoshi.network.diagnosis import aggregation
+from hikkoshi.network.throughput.measured import UNFINISHED, Measured, is_verdict
 from hikkoshi.rehearsal.outcome import Ending
 from hikkoshi.report.story import StepStory, Story
 from hikkoshi.run.status import LastRun, State
 from hikkoshi.run.step import CUTOVER, MEASURED, NETPERF, READ_ONLY, ROLLBACK
-from hikkoshi.network.outage.observation import targets
-from hikkoshi.network.throughput.bench import UNFINISHED, Measured, is_verdict
 
 Standing = (
     Literal[
@@ -151,7 +150,7 @@ def unanswered(story: Story) -> list[str]:
 def unwatched(story: Story) -> list[str]:
     """Segments of the guest that the measurement of the outage did not watch."""
     watched = {s.name for s in story.outage.segments} if story.outage else set()
-    return [name for name in targets(story.plan) if name not in watched] if story.outage and story.plan else []
+    return [name for name in story.plan.addresses if name not in watched] if story.outage and story.plan else []
 
 
 def gaps(story: Story) -> bool:

@@ -18,7 +18,10 @@ from hikkoshi.errors import BadInput, HikkoshiError
 from hikkoshi.guest.prepared import Prepared
 from hikkoshi.guest.survey import Survey
 from hikkoshi.network.outage.outage import Outages
+from hikkoshi.network.remedy.cure import Cure
 from hikkoshi.network.remedy.remedy import Applied
+from hikkoshi.network.throughput.measured import Throughput
+from hikkoshi.network.wiring.wiring import Wiring
 from hikkoshi.params.params import Home
 from hikkoshi.record import register
 from hikkoshi.record.register import Line
@@ -26,10 +29,7 @@ from hikkoshi.rehearsal.rehearsal import Rehearsal
 from hikkoshi.run.journal import Journal
 from hikkoshi.run.status import LastRun, done, runs
 from hikkoshi.run.step import APPROVED, CUTOVER, PLAN, REPORT, STEPS
-from hikkoshi.network.outage.observation import Wiring
-from hikkoshi.steps.offloads import Offloads
-from hikkoshi.network.throughput.bench import Throughput
-from hikkoshi.vsphere.cutover import CutOver
+from hikkoshi.vsphere.cutover import InService
 from hikkoshi.vsphere.deployment import Deployment
 
 SOURCES = (  # everything in the guest's folder that a report is made from
@@ -49,7 +49,7 @@ SOURCES = (  # everything in the guest's folder that a report is made from
     "remedy.json",
 )
 A = TypeVar("A", bound=Artefact)
-M = TypeVar("M", Wiring, Outages, Offloads)
+M = TypeVar("M", Wiring, Outages, Cure)
 
 
 @dataclass(frozen=True)
@@ -105,11 +105,11 @@ class Story:
     conversion: Conversion | None
     rehearsal: Rehearsal | None
     deployment: Deployment | None
-    cutover: CutOver | None
+    cutover: InService | None
     wiring: Wiring | None = None
     outage: Outages | None = None
     throughput: Throughput | None = None
-    offloads: Offloads | None = None
+    offloads: Cure | None = None
     remedy: Applied | None = None
     treated: bool = False  # whether any remedy was carried out, be it before an earlier move
     approvals: tuple[Approval, ...] = ()  # each as it was worth when it was needed
@@ -158,7 +158,7 @@ def gather(home: Home, guest: str) -> Story:
             unreadable.append(f"{kind.filename}: {e.problems[0].found}")
             return None
 
-    cutover, plan, offloads, applied = typed(CutOver), typed(Plan), typed(Offloads), typed(Applied)
+    cutover, plan, offloads, applied = typed(InService), typed(Plan), typed(Cure), typed(Applied)
     begun = frozenset(e["run"] for e in entries if e["event"] in ("start", "step", "verify"))
     needed = [_Need.of(r, entries, plan) for r in past if r.step in APPROVED and r.mode == "apply" and r.id in begun]
     approvals = _Approvals(home, guest, plan)

@@ -7,10 +7,10 @@ from hikkoshi.approval.plan import Plan
 from hikkoshi.check import Check
 from hikkoshi.disk.conversion import Conversion
 from hikkoshi.errors import HikkoshiError
-from hikkoshi.params.params import Guest, Home, Site
 from hikkoshi.network.throughput.bench import unmeasured
+from hikkoshi.params.params import Guest, Home, Site
 from hikkoshi.vsphere import cutover, deployment, session, vm
-from hikkoshi.vsphere.cutover import CutOver
+from hikkoshi.vsphere.cutover import InService
 from hikkoshi.xen import dom0
 
 
@@ -20,14 +20,14 @@ def checks(home: Home, site: Site, guest: Guest, run: str) -> list[Check]:
     if why := unmeasured(guest):
         return [Check(title=title, ok=True, found=why, unseen="not measured")]
     try:
-        if CutOver.find(folder) is None:
+        if InService.find(folder) is None:
             remedy = "cut over first, with 70; under Xen nothing is changed from here (hikkoshi diagnose looks)"
             return [
                 Check(
                     title=title,
                     ok=False,
                     found="no cut-over is on record",
-                    expected=CutOver.filename,
+                    expected=InService.filename,
                     remedy=remedy,
                     where=guest.name,
                     later=True,

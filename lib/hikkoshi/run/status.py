@@ -28,7 +28,7 @@ from hikkoshi.run.step import (
     ROLLBACK,
     STEPS,
 )
-from hikkoshi.vsphere.cutover import CutOver
+from hikkoshi.vsphere.cutover import InService
 from hikkoshi.xen import dom0
 
 UNSEALED = "not sealed: "  # how the error of a run begins that did its work, and of which there is no record
@@ -225,7 +225,7 @@ def _record(folder: Path, run: str) -> str:
 
 def _next(home: Home, guest: str, past: Sequence[LastRun]) -> str:
     last = past[-1]
-    served = (home.folder(guest) / CutOver.filename).exists()
+    served = (home.folder(guest) / InService.filename).exists()
     slow = last.step == NETPERF.id and last.state == "failed" and "regressed" in last.error  # it was measured well
     if slow and served:  # under Xen nothing is changed
         return _command(home, guest, OFFLOADS.id, True)

@@ -8,9 +8,9 @@ from hikkoshi import show
 from hikkoshi.figures import overview, plots, timeline
 from hikkoshi.network.compare import sequential
 from hikkoshi.network.outage.outage import Outages
+from hikkoshi.network.remedy.cure import Cure
+from hikkoshi.network.throughput.measured import Measured
 from hikkoshi.network.wiring.wiring import Witness
-from hikkoshi.steps.offloads import Offloads
-from hikkoshi.network.throughput.bench import Measured
 
 
 def outage(found: Outages | None) -> None:
@@ -59,7 +59,7 @@ def cured(before: Measured | None, after: Measured | None) -> None:
         show.figure(plots.remedy(before.series, after.series), plots.remedy_words(before.series, after.series))
 
 
-def diagnosis(found: Offloads | None) -> None:
+def diagnosis(found: Cure | None) -> None:
     """Show the cause and every finding behind it."""
     if found is None:
         show.nothing("not looked at")

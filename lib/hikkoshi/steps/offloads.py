@@ -7,38 +7,25 @@ proved by measuring again.
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import ClassVar
 
 from hikkoshi import files
 from hikkoshi.approval.plan import Plan
 from hikkoshi.approval.subject import Subject
-from hikkoshi.artefact import Artefact
 from hikkoshi.check import Check, Permission
 from hikkoshi.errors import Problem, Refused, StepFailed
 from hikkoshi.network.diagnosis import aggregation, collection, diagnosis, snapshot
-from hikkoshi.network.diagnosis.diagnosis import Diagnosis
 from hikkoshi.network.diagnosis.snapshot import Snapshot
 from hikkoshi.network.host import Host
 from hikkoshi.network.remedy import prescription, remedy
+from hikkoshi.network.remedy.cure import Cure
 from hikkoshi.network.throughput import netperf
+from hikkoshi.network.throughput.bench import Bench, unmeasured
+from hikkoshi.network.throughput.measured import UNFINISHED, Measured
 from hikkoshi.params.params import Guest, Home
 from hikkoshi.progress import Progress, silent
-from hikkoshi.run.step import NETPERF, OFFLOADS, Step
-from hikkoshi.network.throughput.bench import UNFINISHED, Bench, Measured, unmeasured
+from hikkoshi.run.step import NETPERF, OFFLOADS
 
 LOAD = 5  # seconds of netperf between the two looks at the counters
-
-
-class Offloads(Artefact):
-    """offloads.json: the cause that was named, and what was measured after the remedy."""
-
-    filename: ClassVar[str] = "offloads.json"
-    made_by: ClassVar[Step] = OFFLOADS
-    since: str  # since when the guest served so: the cut-over's time, or empty under Xen
-    diagnosis: Diagnosis
-    folder: str  # below netperf/: what the machines told
-    before: Measured | None = None  # what 80-netperf had measured
-    after: Measured | None = None
 
 
 class Treatment:
@@ -96,12 +83,12 @@ class Treatment:
                     remedy="mend that first; what the machines told is kept in the folder netperf",
                 )
             )
-        Offloads(since=self._since, diagnosis=named, folder=folder.name, before=self._bench.found()).save(self._folder)
+        Cure(since=self._since, diagnosis=named, folder=folder.name, before=self._bench.found()).save(self._folder)
         progress(1, 1, f"cause: {named.cause}")
 
-    def found(self) -> Offloads | None:
+    def found(self) -> Cure | None:
         """What was found of the guest as it serves now; None where nothing was."""
-        found = Offloads.find(self._folder)
+        found = Cure.find(self._folder)
         return found if found and found.since == self._since else None
 
     def plan(self) -> prescription.Prescription:
@@ -271,7 +258,7 @@ class Treatment:
         found = self.found()
         return found is not None and found.diagnosis.cause not in (aggregation.LRO, aggregation.MERGED)
 
-    def _told(self, found: Offloads) -> Snapshot:
+    def _told(self, found: Cure) -> Snapshot:
         path = self._folder / "netperf" / found.folder / "guest-after-load.txt"
         try:
             return snapshot.parse(files.read(path).decode(errors="replace"), str(path))

@@ -14,9 +14,8 @@ from hikkoshi.check import Check
 from hikkoshi.errors import HikkoshiError, Problem, Refused, VSphereError
 from hikkoshi.params.params import Guest, Home, Site
 from hikkoshi.progress import Progress, silent
-from hikkoshi.run import byhand, confirmation
+from hikkoshi.run import byhand, confirmation, shutdown
 from hikkoshi.run.journal import Journal
-from hikkoshi.run import shutdown
 from hikkoshi.vsphere import cutover, deployment, session, vm
 from hikkoshi.vsphere.deployment import Order
 from hikkoshi.vsphere.session import Session
@@ -164,7 +163,7 @@ class Rollback:
         if lost := bool(bad) and not any(m.seen for m in bad):
             self._why = "vSphere does not see it: " + "; ".join(f"{m}, {m.power}" for m in bad)
         elif lost := not cutover.record_gone(self._folder) and not ours:
-            self._why = f"{cutover.CutOver.filename} says that it is in service, and vSphere shows no machine of ours"
+            self._why = f"{cutover.InService.filename} says that it is in service, and vSphere shows no machine of ours"
         return lost
 
     @property

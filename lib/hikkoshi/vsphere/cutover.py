@@ -19,7 +19,7 @@ from hikkoshi.vsphere.deployment import Order
 from hikkoshi.vsphere.session import Session
 
 
-class CutOver(Artefact):
+class InService(Artefact):
     """cutover.json: the machine is in service since then, with these NICs."""
 
     filename: ClassVar[str] = "cutover.json"
@@ -55,7 +55,7 @@ def complete(v: Session, wanted: Order, folder: Path) -> Check:
         title=title,
         ok=wanted.spec is not None and machine.power == "poweredOn" and plugged >= _macs(wanted) and recorded,
         found=f"{machine.power}, {len(plugged & _macs(wanted))} of {len(wanted.nics)} NICs plugged in"
-        + ("" if recorded else f", not in {CutOver.filename}"),
+        + ("" if recorded else f", not in {InService.filename}"),
         expected=expected,
         remedy=f"run {CUTOVER} in apply; if it does not come up, {ROLLBACK}",
         where=v.where,
@@ -100,7 +100,7 @@ def ready(v: Session, site: Site, wanted: Order) -> list[Check]:
 
 def start(
     v: Session, site: Site, wanted: Order, permission: Permission, *, source: Check, folder: Path, progress: Progress = silent
-) -> CutOver:
+) -> InService:
     """Plug in every NIC, switch the machine on, read both back, write it down; what is so already stays so.
 
     `source` is the fresh observation that the source guest is off: the same MACs and addresses twice would break the
@@ -121,7 +121,7 @@ def start(
         vm.power(v, wanted.owner, machine, permission)
         machine = vm.again(v, machine)
     progress(2, 3, "reading back")
-    done = CutOver(
+    done = InService(
         guest=wanted.guest, moid=machine.id, since=machine.marks[vm.SERVICE], nics=readback.found_nics(machine, _groups(v, site))
     )
     done.save(folder)
@@ -181,7 +181,7 @@ def _problems(act: Callable[[vm.VirtualMachine], None], machine: vm.VirtualMachi
 
 def strike(folder: Path) -> None:
     """Remove the record of the cut-over."""
-    (folder / CutOver.filename).unlink(missing_ok=True)
+    (folder / InService.filename).unlink(missing_ok=True)
 
 
 def rolled_back(v: Session, wanted: Order) -> Check:
@@ -242,7 +242,7 @@ def alone(v: Session, wanted: Order, macs: Iterable[str]) -> Check:
 
 def record_gone(folder: Path) -> Check:
     """Whether the record of a cut-over is gone."""
-    path = folder / CutOver.filename
+    path = folder / InService.filename
     return Check(
         title="no cut-over stands on record",
         ok=not path.exists(),
@@ -308,7 +308,7 @@ def _only(v: Session, wanted: Order) -> vm.VirtualMachine | None:
 
 def _recorded(folder: Path, machine: vm.VirtualMachine) -> bool:
     try:
-        found = CutOver.find(folder)
+        found = InService.find(folder)
     except BadInput:  # damaged: it will be written anew
         return False
     return found is not None and found.moid == machine.id

@@ -10,53 +10,51 @@ from dataclasses import replace
 from datetime import datetime
 from ipaddress import IPv4Interface
 from pathlib import Path
-from typing import ClassVar
 
-from hikkoshi.approval.plan import Plan
-from hikkoshi.artefact import Artefact
 from hikkoshi.check import Check
 from hikkoshi.errors import BadInput, HikkoshiError, Problem, StepFailed
 from hikkoshi.network import host
 from hikkoshi.network.host import Host
 from hikkoshi.network.outage import metering, outage
 from hikkoshi.network.outage.outage import Outages
+from hikkoshi.network.throughput.bench import LISTEN, unmeasured
 from hikkoshi.network.wiring import witness
 from hikkoshi.network.wiring.fingerprint import Fingerprint
-from hikkoshi.network.wiring.wiring import Witness, together
+from hikkoshi.network.wiring.wiring import Wiring, Witness, together
 from hikkoshi.params.params import Guest, Home, Measurement, Site
 from hikkoshi.progress import Progress, silent
-from hikkoshi.run.step import CUTOVER, ROLLBACK, Step
-from hikkoshi.network.throughput.bench import LISTEN, unmeasured
-from hikkoshi.vsphere.cutover import CutOver
+from hikkoshi.run.step import CUTOVER, ROLLBACK
+from hikkoshi.vsphere.cutover import InService
 
 PATIENCE = 600.0  # seconds that a guest may take to start, and its segments to come back
 
 
-class Wiring(Artefact):
-    """wiring.json: on which segment each NIC of the guest was seen from inside, since it was put into service."""
-
-    filename: ClassVar[str] = "wiring.json"
-    made_by: ClassVar[Step] = CUTOVER
-    run: str  # that looked
-    since: str  # when the guest was put into service, as cutover.json has it
-    witness: Witness
-    fingerprint: Witness | None = None  # by who was heard on each NIC under Xen, where 80-netperf had listened then
-
-
 class Observation:
-    """What one run of the cut-over observes of the guest's network; `run` is its id."""
+    """What one run of the cut-over observes of the guest's network; `run` is its id.
 
-    def __init__(self, home: Home, site: Site, guest: Guest, plan: Plan | None, run: str) -> None:
-        self._home, self._site, self._guest, self._plan, self._run = home, site, guest, plan, run
+    `segments`: {NIC: the segment that is planned}; `addresses`: {segment: the guest's address there}.
+    """
+
+    def __init__(
+        self,
+        home: Home,
+        site: Site,
+        guest: Guest,
+        run: str,
+        *,
+        segments: Mapping[str, str],
+        addresses: Mapping[str, IPv4Interface],
+    ) -> None:
+        self._home, self._site, self._guest, self._run, self._segments = home, site, guest, run, segments
         self._folder = home.folder(guest.name)
         self._why_not = unmeasured(guest)
         self._meter = None
         self.file = self._free()  # every one of this run's probes
         self._legs: dict[str, Check] = {}
-        if (wanted := self._wanted) and plan and targets(plan):
+        if (wanted := self._wanted) and addresses:
             watching = host.parse(wanted.watch, home.root)
-            self._legs = _legs(watching, targets(plan))
-            seen = {name: str(guest.ip) for name, guest in targets(plan).items() if not self._legs[name].unseen}
+            self._legs = _legs(watching, addresses)
+            seen = {name: str(own.ip) for name, own in addresses.items() if not self._legs[name].unseen}
             self._meter = metering.Meter(seen, self.file, watching) if seen else None
 
     def checks(self) -> list[Check]:
@@ -158,10 +156,10 @@ class Observation:
         Where that does not prove all of them, ask on the NICs whose planned segments have an address that answers. Where it was
         heard under Xen who speaks on which NIC, listen for the same 20 s more.
         """
-        wanted, plan = self._wanted, self._plan
-        if wanted is None or plan is None:
+        wanted, planned = self._wanted, self._segments
+        if wanted is None or not planned:
             return
-        shell, planned = host.parse(wanted.shell, self._home.root), {n.name: n.segment for n in plan.vm.nics}
+        shell = host.parse(wanted.shell, self._home.root)
         _answering(shell, progress, limit)
         found = witness.watch(shell, planned, self._site.segments, progress=progress)
         asked = {n: s for n, s in planned.items() if self._site.segments[s].answers}
@@ -223,7 +221,7 @@ class Observation:
     def _since(self) -> str:
         """When the machine was put into service; empty before."""
         try:
-            served = CutOver.find(self._folder)
+            served = InService.find(self._folder)
         except BadInput:
             return ""
         return served.since if served else ""
@@ -255,17 +253,6 @@ def _legs(watching: Host, wanted: Mapping[str, IPv4Interface]) -> dict[str, Chec
             name: Check(title=title, ok=False, found=why, expected="iproute2's ip there", remedy=p.remedy, where=watching.name)
             for name in wanted
         }
-
-
-def targets(plan: Plan) -> dict[str, IPv4Interface]:
-    """{segment: the guest's address there}, of the NICs that have one; a second NIC on a segment is `SEGMENT (NIC)`."""
-    segments = {n.name: n.segment for n in plan.vm.nics}
-    found: dict[str, IPv4Interface] = {}
-    for nic in plan.machine.nics:
-        if nic.address:
-            segment = segments[nic.name]
-            found[f"{segment} ({nic.name})" if segment in found else segment] = IPv4Interface(nic.address)
-    return found
 
 
 def _reached(title: str, address: str, home: Home) -> Check:

@@ -7,12 +7,8 @@ without load, and what guest, client and server told of themselves before and af
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import ClassVar, Literal
-
-import pandas as pd
 
 from hikkoshi import files
-from hikkoshi.artefact import Artefact, Frozen
 from hikkoshi.check import Check
 from hikkoshi.errors import HikkoshiError, Problem, Refused, ToolFailed
 from hikkoshi.network import host
@@ -22,51 +18,27 @@ from hikkoshi.network.compare.statistics import Estimate
 from hikkoshi.network.diagnosis import collection
 from hikkoshi.network.host import Host
 from hikkoshi.network.throughput import netperf
+from hikkoshi.network.throughput.measured import (
+    DIRECT,
+    NOR_FROM,
+    SLOWS,
+    THROUGH,
+    UNFINISHED,
+    UNIT,
+    Measured,
+    RoundTrip,
+    Throughput,
+    When,
+)
 from hikkoshi.network.wiring import witness
 from hikkoshi.network.wiring.fingerprint import Fingerprint
 from hikkoshi.params.params import Guest, Home, Measurement, Way
 from hikkoshi.progress import Progress, silent
-from hikkoshi.run.step import NETPERF, OFFLOADS, Step
+from hikkoshi.run.step import NETPERF, OFFLOADS
 
-THROUGH, DIRECT, UNIT = "through the guest", "direct", "10^6 bits/s"
-When = Literal["before the move", "since the move"]
 LISTEN = 20  # seconds for a fingerprint
 ENOUGH = f"the whole interval of the ratio at {statistics.ENOUGH_OF_DIRECT:.2f} or above"
 LONGEST = 1800.0  # seconds for one series, looks and all
-SLOWS, NOR_FROM = "the guest does not slow its network down", "nor does it from"  # what verdicts are about
-# that is no end: the same series goes on when it is measured again
-UNFINISHED = ("not yet", "interrupted", "the time was up", "too many runs could not be made")
-
-
-def is_verdict(title: str) -> bool:
-    """Whether a check is about how fast the guest is, and not about whether that could be measured."""
-    return title.partition(": ")[2].startswith((SLOWS, NOR_FROM))
-
-
-class RoundTrip(Frozen):
-    """Mean round trip of a small request on one path, in ms, alone and beside a stream."""
-
-    path: str
-    idle_ms: float | None  # None: nothing came back
-    loaded_ms: float | None
-
-
-class Measured(Frozen):
-    """One series of runs and what was seen beside it."""
-
-    since: str  # since when the guest served as it did: the cut-over's time, or empty under Xen
-    series: Series
-    round_trips: tuple[RoundTrip, ...] = ()
-    segments: Mapping[str, Series] = {}  # {segment: a series of its own way through the guest}
-    folder: str  # beside netperf.json: every output as it was printed, and the machines' own words
-
-
-class Throughput(Artefact):
-    """netperf.json: the last series before the move and since."""
-
-    filename: ClassVar[str] = "netperf.json"
-    made_by: ClassVar[Step] = NETPERF
-    measured: Mapping[When, Measured] = {}
 
 
 class Bench:
@@ -359,14 +331,6 @@ def round_trips(home: Home, wanted: Measurement, folder: Path) -> tuple[RoundTri
         files.write(folder / f"round-trip-{path.replace(' ', '-')}.txt", text)
         found.append(RoundTrip(path=path, idle_ms=_rounded(trip.idle_ms), loaded_ms=_rounded(trip.loaded_ms)))
     return tuple(found)
-
-
-def trip_table(found: Measured | None) -> pd.DataFrame:
-    """The round trips as rows for a reader."""
-    rows = [
-        {"path": t.path, "alone, ms": t.idle_ms, "beside a stream, ms": t.loaded_ms} for t in (found.round_trips if found else ())
-    ]
-    return pd.DataFrame(rows, columns=["path", "alone, ms", "beside a stream, ms"])
 
 
 def _ways(wanted: Measurement) -> dict[str, Way]:

@@ -8,13 +8,14 @@ planned segment, and for no other, is `ok`.
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
-from hikkoshi.artefact import Frozen
+from hikkoshi.artefact import Artefact, Frozen
 from hikkoshi.check import Check
 from hikkoshi.errors import BadInput, Problem, nearest
 from hikkoshi.network.wiring.frames import FrameEvidence
 from hikkoshi.params.params import Segment
+from hikkoshi.run.step import CUTOVER, Step
 
 Verdict = Literal["ok", "wrong", "silent", "unknown", "conflicting"]
 TAG = "802.1Q"
@@ -155,6 +156,17 @@ class Witness(Frozen):
             )
             for n in self.nics
         ]
+
+
+class Wiring(Artefact):
+    """wiring.json: on which segment each NIC of the guest was seen from inside, since it was put into service."""
+
+    filename: ClassVar[str] = "wiring.json"
+    made_by: ClassVar[Step] = CUTOVER
+    run: str  # that looked
+    since: str  # when the guest was put into service, as cutover.json has it
+    witness: Witness
+    fingerprint: Witness | None = None  # by who was heard on each NIC under Xen, where 80-netperf had listened then
 
 
 def witness(
