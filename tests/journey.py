@@ -213,7 +213,7 @@ class Move:
         if red:
             told = [{"title": title, "state": "red", "found": "regressed", "expected": ""} for title in red]
             self.journal.append("verify", **about, mode=mode, state="red", checks=told)
-            error = error or f"StepFailed: {StepFailed(*(Problem(what=f'not so: {title}') for title in red))}"
+            error = error or f"StepFailed: {StepFailed(*(Problem(code='a-code', what=f'not so: {title}') for title in red))}"
         self.journal.append("outcome", **about, mode=mode, outcome=result, error=error)
         return about["run"]
 

@@ -26,7 +26,7 @@ from journey import converted, permitted
 
 PROJECT = Path(__file__).parents[1]
 MIB = 1 << 20
-OFF = Check(title="the source is off", ok=True)
+OFF = Check(code="a-code", title="the source is off", ok=True)
 BY = vm.Owner("5eed0000-0000-4000-8000-000000000001", "20261129T000000Z-60-deploy", "4711")
 
 

@@ -34,6 +34,7 @@ class Artefact(Frozen):
             remedy = f"see who put it there, remove it, and run {cls.made_by} again"
             raise BadInput(
                 Problem(
+                    code="result-unreadable",
                     what="an earlier step's result cannot be read",
                     where=str(path),
                     found=e.strerror or str(e),
@@ -44,6 +45,7 @@ class Artefact(Frozen):
         except ValidationError as e:
             raise BadInput(
                 Problem(
+                    code="result-unreadable",
                     what="an earlier step's result cannot be read",
                     where=str(path),
                     found="; ".join(f"{'.'.join(map(str, x['loc']))}: {x['msg']}" for x in e.errors()[:5]),
@@ -60,6 +62,7 @@ class Artefact(Frozen):
             command = f"hikkoshi run {folder.name} --only {cls.made_by.number}"
             raise Refused(
                 Problem(
+                    code="result-missing",
                     what="an earlier step's result is missing",
                     where=str(folder / cls.filename),
                     expected=f"the result of {cls.made_by}",

@@ -17,12 +17,14 @@ UNSEEN: tuple[Unseen, ...] = get_args(Unseen)
 class Check:
     """An observation of the world; true if it is as it should be.
 
+    `code` says what was looked at: whatever decides, decides by that (docs/codes.md lists them). Words are for readers.
     `later` marks one that only an apply can make true, an earlier step's or this one's: in plan mode it is shown, and stops
     nothing; in apply it is a failure like any other.
     `unseen` marks one that stops nothing, and of which nobody has seen that it is so: that word stands in place of `ok`,
     `already` and `done` wherever it is told, and nothing is done about it.
     """
 
+    code: str
     title: str
     ok: bool
     found: str = ""
@@ -42,7 +44,12 @@ class Check:
     def problem(self) -> Problem:
         """The same as a problem to report."""
         return Problem(
-            what=f"not so: {self.title}", where=self.where, found=self.found, expected=self.expected, remedy=self.remedy
+            code=self.code,
+            what=f"not so: {self.title}",
+            where=self.where,
+            found=self.found,
+            expected=self.expected,
+            remedy=self.remedy,
         )
 
 
@@ -69,6 +76,7 @@ class Permission:
         approved = {name: getattr(self, name) for name in acted}
         problems = [
             Problem(
+                code="not-what-was-approved",
                 what=f"what was approved is another {name}",
                 where=f"run {self.run}",
                 found=now or "none",

@@ -25,11 +25,13 @@ def printable(text: str, keep: str = "\n\t") -> str:
 class Problem:
     """One thing that is wrong.
 
+    `code` says which, whatever its words are (docs/codes.md lists them); that of a check that failed is the check's own.
     `what` is a sentence without a full stop, `where` names the guest, file (with its line) or server, `found` and
     `expected` are values as a person would write them, `remedy` says what to do. All but `what` and `remedy` may be
     empty where they would only repeat it.
     """
 
+    code: str
     what: str
     where: str = ""
     found: str = ""

@@ -35,6 +35,7 @@ def find(program: str) -> str:
     if path is None:
         raise ToolFailed(
             Problem(
+                code="program-missing",
                 what=f"the program {program} is not installed",
                 remedy="run `make setup`, then `hikkoshi doctor` to see what is still missing",
             )
@@ -90,6 +91,7 @@ def run(
         if isinstance(e, subprocess.TimeoutExpired):
             raise ToolFailed(
                 Problem(
+                    code="program-timed-out",
                     what=f"{argv[0]} took too long and was ended",
                     where=" ".join(map(str, argv)),
                     found=f"still running after {timeout:g} s",
@@ -103,6 +105,7 @@ def run(
     if result.returncode not in ok:
         raise ToolFailed(
             Problem(
+                code="program-failed",
                 what=f"{argv[0]} failed",
                 where=" ".join(map(str, argv)),
                 found=f"exit status {result.returncode}: {tail(result.stderr or result.stdout)}",
@@ -121,6 +124,7 @@ def talk(argv: Sequence[str | Path]) -> None:
     if done.returncode:
         raise ToolFailed(
             Problem(
+                code="program-failed",
                 what=f"{argv[0]} failed",
                 where=" ".join(map(str, argv)),
                 found=f"exit status {done.returncode}; its own words are above",
@@ -159,6 +163,7 @@ def guestfs_python() -> str:
                 return candidate
     raise ToolFailed(
         Problem(
+            code="libguestfs-python-missing",
             what="no Python of this machine can open guest disks",
             where=", ".join(PYTHONS),
             found="none of them can import guestfs",

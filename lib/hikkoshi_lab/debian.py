@@ -126,6 +126,7 @@ def disks(image: GuestImage) -> dict[str, Path]:
     if not root.is_file():
         raise BadInput(
             Problem(
+                code="lab-debian-not-made",
                 what="the Debian guest was not made",
                 where=str(root),
                 found="no file",
@@ -178,6 +179,7 @@ def _assemble(image: GuestImage, root: Path, made: Path) -> None:
     if done.returncode:
         raise StepFailed(
             Problem(
+                code="lab-debian-not-assembled",
                 what="the Debian guest could not be put together",
                 where=str(disk),
                 found=tool.tail(done.stderr),

@@ -69,6 +69,7 @@ def make(tree: Tree, image: Path, size: int, *, label: str, uuid: str, epoch: in
     if complaints:
         raise StepFailed(
             Problem(
+                code="lab-file-system-not-made",
                 what="a file system for the lab could not be made",
                 where=label,
                 found="\n".join(complaints[:20]),

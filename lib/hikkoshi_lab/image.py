@@ -174,6 +174,7 @@ def _room(guests: Path) -> None:
     if free < 2**30:
         raise StepFailed(
             Problem(
+                code="lab-no-room",
                 what="not enough room to build a guest",
                 where=str(guests),
                 found=f"{files.human(free)} free",
@@ -189,6 +190,7 @@ def _verify(deb: Mapping[str, Package]) -> None:
         raise StepFailed(
             *(
                 Problem(
+                    code="lab-package-damaged",
                     what="a package for the lab's guests is damaged",
                     where=str(package.path),
                     found=f"sha256 {files.sha256(package.path)}",
@@ -297,6 +299,7 @@ def _install_grub(disk: Path, program: bytes, libc: Package, work: Path) -> None
     if 'Running "install' not in said or said.count("succeeded") < 2 or "Error" in said:
         raise StepFailed(
             Problem(
+                code="lab-grub-not-written",
                 what="GRUB could not be written to a guest's disk",
                 where=str(disk),
                 found=tool.tail(said),

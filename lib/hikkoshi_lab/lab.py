@@ -90,7 +90,12 @@ def fault(home: Home, name: str) -> str:
         found, remedy = ("no network", "as root: hikkoshi lab up") if lab is None else (repr(name), nearest(name, list(FAULTS)))
         raise BadInput(
             Problem(
-                what="no such fault can be had", where="the lab's network", found=found, expected=", ".join(FAULTS), remedy=remedy
+                code="lab-fault-unknown",
+                what="no such fault can be had",
+                where="the lab's network",
+                found=found,
+                expected=", ".join(FAULTS),
+                remedy=remedy,
             )
         )
     lab.restore()
@@ -112,6 +117,7 @@ def status(home: Home) -> list[Check]:
             found += f"; {e.problems[0].what}: {e.problems[0].found}"
     checks = [
         Check(
+            code="lab-vcenter-answers",
             title="vCenter (vcsim) answers",
             ok=answers,
             found=found,
@@ -124,6 +130,7 @@ def status(home: Home) -> list[Check]:
         net = network.find(own)
         checks.append(
             Check(
+                code="lab-network-up",
                 title="network of ten segments",
                 ok=net is not None,
                 found=f"process {net.pid}" if net else "no process",
@@ -138,6 +145,7 @@ def status(home: Home) -> list[Check]:
         size = f"{files.human(disk.stat().st_size)}, {files.human(disk.stat().st_blocks * 512)} on disk" if there else "missing"
         checks.append(
             Check(
+                code="lab-guest-there",
                 title=f"guest {name} on the Dom-0",
                 ok=there,
                 found=size,
@@ -165,6 +173,7 @@ def _check_is_lab(home: Home, wanted: Site) -> None:
     }
     wrong = [
         Problem(
+            code="not-the-lab",
             what="this site is not the lab",
             where=f"{home.root / 'params' / 'site.yml'}: {key}",
             found=found,
@@ -187,6 +196,7 @@ def _refuse_taken_port(server: str) -> None:
         except OSError as e:
             raise Refused(
                 Problem(
+                    code="lab-port-taken",
                     what="the lab's vCenter cannot have its port",
                     where=server,
                     found=e.strerror or str(e),

@@ -118,7 +118,9 @@ def _write(file_system: str, path: str, text: str, folder: Path) -> None:
         os.fchmod(draft.fileno(), 0o755 if path.startswith("/sbin/") else 0o644)
         tool.run(["debugfs", "-w", "-f", "-", file_system], stdin=f"rm {path}\nwrite {draft.name} {path}\n")
     if _content(file_system, path) != text:
-        raise StepFailed(Problem(what="a file of a lab's guest was not written", where=f"{file_system}: {path}"))
+        raise StepFailed(
+            Problem(code="lab-file-not-written", what="a file of a lab's guest was not written", where=f"{file_system}: {path}")
+        )
 
 
 def _file_systems(disk: Path) -> list[str]:

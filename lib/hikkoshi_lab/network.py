@@ -174,7 +174,12 @@ class Network:
         while gw.run(["ip", "link", "show", nic], ok=(0, 1)).returncode:
             if time.monotonic() > deadline:
                 raise ToolFailed(
-                    Problem(what="the NIC in a program did not start", where=f"lab:gw {nic}", remedy="lab down, lab up")
+                    Problem(
+                        code="lab-nic-not-started",
+                        what="the NIC in a program did not start",
+                        where=f"lab:gw {nic}",
+                        remedy="lab down, lab up",
+                    )
                 )
             time.sleep(0.02)
         gw.script(_ADDRESS.format(nic=nic, subnet=SEGMENTS[NICS[nic]], last=GATEWAY))
@@ -254,6 +259,7 @@ def launch(*, daemon: bool) -> Network:
     if os.geteuid() != 0:
         raise BadInput(
             Problem(
+                code="lab-network-needs-root",
                 what="the lab's network needs root",
                 found=f"user id {os.geteuid()}",
                 expected="root",
@@ -283,6 +289,7 @@ def launch(*, daemon: bool) -> Network:
             process.wait()
             raise ToolFailed(
                 Problem(
+                    code="lab-network-down",
                     what="the lab's network does not come up",
                     found=tool.tail(words),
                     expected=READY,
@@ -363,6 +370,7 @@ def _known(name: str, names: Mapping[str, object]) -> str:
     if name not in names:
         raise BadInput(
             Problem(
+                code="lab-network-unknown",
                 what="the lab's network has no such thing",
                 found=repr(name),
                 expected=", ".join(names),

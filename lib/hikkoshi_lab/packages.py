@@ -56,6 +56,7 @@ def load(folder: Path | None = None) -> Mapping[str, Package]:
     if missing:
         raise BadInput(
             Problem(
+                code="lab-packages-missing",
                 what="packages for the lab's guests are missing",
                 where=str(folder),
                 found="missing: " + ", ".join(missing),
@@ -103,6 +104,7 @@ def fetch(folder: Path | None = None) -> tuple[int, int]:
         except ToolFailed as e:
             raise StepFailed(
                 Problem(
+                    code="lab-packages-not-fetched",
                     what="apt-get could not get the packages for the lab's guests",
                     where=", ".join(missing),
                     found=e.problems[0].found or e.problems[0].what,
@@ -153,7 +155,11 @@ def _kernel(own: list[str]) -> str:
     shown = tool.run([*_apt("apt-cache"), *own, "show", "--no-all-versions", KERNEL], env=settings()).stdout
     found = re.search(r"^Depends:.*?\b(linux-image-[0-9][^ ,]*)", shown, re.M)
     if found is None:
-        raise ToolFailed(Problem(what="no kernel found", found=f"{KERNEL} depends on no linux-image-VERSION", remedy=""))
+        raise ToolFailed(
+            Problem(
+                code="lab-kernel-missing", what="no kernel found", found=f"{KERNEL} depends on no linux-image-VERSION", remedy=""
+            )
+        )
     return found[1]
 
 

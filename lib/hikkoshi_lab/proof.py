@@ -79,7 +79,10 @@ def rows(home: Home, lab: network.Network) -> Iterator[Row]:
     again = counts.retransmitted or 0
     yield "segments sent again", "two or more for each", str(again), again >= 2 * (told[0] or 1)
     yield "named within", f"{CAUSE_WITHIN} s", f"{named:.0f} s", named <= CAUSE_WITHIN
-    treatment.apply(_permission(patient), [Check(title="it serves", ok=True, found="there is no other gateway in this network")])
+    treatment.apply(
+        _permission(patient),
+        [Check(code="lab-proof-serves", title="it serves", ok=True, found="there is no other gateway in this network")],
+    )
     remedied = treatment.remedied()
     yield "remedy, read back", "in place", remedied.found or remedied.title, bool(remedied)
     treatment.prove()

@@ -65,7 +65,12 @@ def _datastore(v: Session, folder: Path) -> None:
     blind = [p["name"] for p in v.collect("HostSystem", ["name", "datastore"]).values() if not p.get("datastore")]
     if blind:
         raise VSphereError(
-            Problem(what=f"the datastore {folder.name} was not made", where=v.where, found=f"missing on {', '.join(blind)}")
+            Problem(
+                code="lab-datastore-not-made",
+                what=f"the datastore {folder.name} was not made",
+                where=v.where,
+                found=f"missing on {', '.join(blind)}",
+            )
         )
 
 

@@ -127,6 +127,7 @@ def unpack(package: Package, wanted: Callable[[str], object]) -> dict[str, Node]
             process.kill()
             raise StepFailed(
                 Problem(
+                    code="lab-package-unusable",
                     what="a package for the lab's guests cannot be unpacked",
                     where=str(package.path),
                     found=str(e),

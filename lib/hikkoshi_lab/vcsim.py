@@ -79,7 +79,9 @@ def find(folder: Path) -> Server | None:
 def launch(folder: Path, listen: str, flags: Sequence[str] = (), *, daemon: bool = True) -> Server:
     """Start one and wait until it listens. A daemon outlives us; else it ends when the calling thread does."""
     if not binary().is_file():
-        raise ToolFailed(Problem(what="vcsim is not built", where=str(binary()), remedy="run `make setup`"))
+        raise ToolFailed(
+            Problem(code="vcsim-not-built", what="vcsim is not built", where=str(binary()), remedy="run `make setup`")
+        )
     shutil.rmtree(folder / TEMPORARY, ignore_errors=True)
     (folder / TEMPORARY).mkdir()
     paths = {
@@ -106,6 +108,7 @@ def launch(folder: Path, listen: str, flags: Sequence[str] = (), *, daemon: bool
             said = "\n".join((folder / LOG).read_text(errors="replace").splitlines()[:5])  # Go says the reason first
             raise ToolFailed(
                 Problem(
+                    code="vcsim-not-started",
                     what="vcsim did not start",
                     where=f"listening on {listen}",
                     found=said,

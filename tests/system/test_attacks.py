@@ -19,7 +19,7 @@ from hikkoshi.approval import signature
 from hikkoshi.approval.approval import trust
 from hikkoshi.errors import BadInput, Refused
 from hikkoshi.params.params import Home
-from hikkoshi.record import bag, contents, instructions, register, seal, timestamp, verification
+from hikkoshi.record import bag, contents, instructions, missing, register, seal, timestamp, verification
 from hikkoshi.run.journal import Journal
 from processes import hikkoshi
 from sealed import A, B, C, ended, list_again, sealed_home, sign_again, writable
@@ -102,7 +102,7 @@ def test_a_record_that_was_taken_away_is_not_sealed_again_over_forged_evidence(h
     assert seal.pending(home, "gateway") == []
     with pytest.raises(Refused, match=r"the record of this run is gone(.|\n)*bring it back"):
         seal.of_run(home, "gateway", B)
-    (gone,) = seal.gone(home)
+    (gone,) = missing.check(home)
     assert B in gone.expected
 
 

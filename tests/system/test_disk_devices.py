@@ -141,7 +141,7 @@ def test_of_a_device_it_is_said_beforehand_how_much_was_compared_and_how_long_al
 
 def test_a_device_is_the_one_that_was_copied_only_when_all_of_it_was_read_again(descent: Descent) -> None:
     assert not descent.proved()
-    off = Check(title="the source is off", ok=True)
+    off = Check(code="a-code", title="the source is off", ok=True)
     assert not descent.free(off), "the machine in vSphere may not be switched on yet"
     descent.read()
     assert "all of it was read again" in descent.proved().found

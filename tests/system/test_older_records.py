@@ -11,7 +11,7 @@ import pytest
 
 from hikkoshi.approval.approval import trust
 from hikkoshi.params.params import Home
-from hikkoshi.record import seal, verification
+from hikkoshi.record import missing, verification
 from processes import hikkoshi
 from sealed import shell
 
@@ -36,7 +36,7 @@ def test_records_of_version_0_1_verify_as_they_did(older: Home) -> None:
     assert [name.partition("Z-")[2] for name in told if name.startswith("gateway/")] == list(GATEWAY)
     assert {name: whats for name, whats in told.items() if whats} == {UNSIGNED: ["the record is not signed"]}
     assert [str(p) for p in found.register] == []
-    assert list(seal.gone(older)) == []
+    assert list(missing.check(older)) == []
     for record in found.records:  # what that version does not prove is said of each
         said = [n for n in record.notes if n.startswith("sealed by an earlier version, which did not prove whose runbook")]
         assert len(said) == 1, record.identifier

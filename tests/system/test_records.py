@@ -20,7 +20,7 @@ from hikkoshi.approval import signature
 from hikkoshi.approval.approval import trust
 from hikkoshi.approval.signature import Trust
 from hikkoshi.params.params import Home
-from hikkoshi.record import bag, register, seal, verification
+from hikkoshi.record import bag, missing, register, seal, verification
 from hikkoshi.record.execution import execute
 from hikkoshi.record.instructions import SIGNATURE, TOKEN
 from hikkoshi.run import lock, status
@@ -388,10 +388,10 @@ def test_the_time_stamp_of_the_newest_record_is_missed_by_the_guests_own_journal
     ask_for_time(signing, service)
     ended(signing, "gateway", A)
     record = seal.of_run(signing, "gateway", A)
-    assert list(seal.gone(signing)) == []
+    assert list(missing.check(signing)) == []
     writable(record)
     (record / TOKEN).unlink()
-    assert [(p.what, p.where) for p in seal.gone(signing)] == [("a time stamp was taken away", str(record / TOKEN))]
+    assert [(p.what, p.where) for p in missing.check(signing)] == [("a time stamp was taken away", str(record / TOKEN))]
 
 
 def test_a_time_stamp_is_told_in_the_journal_also_where_sealing_was_killed_before_that(
@@ -407,7 +407,7 @@ def test_a_time_stamp_is_told_in_the_journal_also_where_sealing_was_killed_befor
     assert str(journal(signing)[-1]["time_stamp"]).startswith("20")
     writable(record)
     (record / TOKEN).unlink()
-    assert [p.what for p in seal.gone(signing)] == ["a time stamp was taken away"]
+    assert [p.what for p in missing.check(signing)] == ["a time stamp was taken away"]
 
 
 @pytest.mark.parametrize(
@@ -440,7 +440,7 @@ def test_a_time_stamp_service_that_fails_or_lies_costs_no_record(
     found = verification.verify(record, trust(signing, signing.site()), service.ca)
     assert found.problems == ()
     assert "no time stamp" in found.records[0].notes[0]
-    assert list(seal.gone(signing)) == []
+    assert list(missing.check(signing)) == []
 
 
 # the whole story

@@ -540,7 +540,15 @@ class TestCutOver:
     def test_nothing_happens_while_the_source_runs(self, world: World) -> None:
         v = world.connect()
         world.deploy(v)
-        on = Check(title="the source is off", ok=False, found="running", expected="off", remedy="shut it down", where="xenhost")
+        on = Check(
+            code="a-code",
+            title="the source is off",
+            ok=False,
+            found="running",
+            expected="off",
+            remedy="shut it down",
+            where="xenhost",
+        )
         with pytest.raises(Refused, match="shut it down"):
             cutover.start(v, world.site.vsphere, world.order, world.permission, source=on, folder=world.folder)
         assert cutover.rolled_back(v, world.order)

@@ -412,7 +412,7 @@ def test_where_the_session_has_ended_and_the_password_is_another_a_person_is_tol
     back = Rollback(world.home, world.home.site(), world.home.guest("idp"), "a run")
 
     def marked(*_: object) -> None:
-        raise BadInput(Problem(what="vSphere does not accept user and password"))
+        raise BadInput(Problem(code="vsphere-login-rejected", what="vSphere does not accept user and password"))
 
     monkeypatch.setattr(vm, "marked", marked)
     with pytest.raises(VSphereError, match="a person has to switch idp off"):

@@ -715,7 +715,7 @@ def test_an_approval_that_ends_between_two_tries_ends_the_tries(apart: World, mo
     def hiccup() -> None:
         tries.append(1)
         made.path.unlink()
-        raise ToolFailed(Problem(what="a hiccup"))
+        raise ToolFailed(Problem(code="a-code", what="a hiccup"))
 
     with pytest.raises(Refused, match="nobody has approved it"):
         act(apart, "85-offloads", retry=2, then=hiccup)
@@ -962,13 +962,16 @@ def test_a_permission_for_something_else_changes_no_guest(
 ) -> None:
     treatment, right = remedied(apart)
     with pytest.raises(Refused, match=f"what was approved is {words}"):
-        change(treatment, journey.permitted(**{**right, **of}), [Check(title="it serves", ok=True)])
+        change(treatment, journey.permitted(**{**right, **of}), [Check(code="lab-proof-serves", title="it serves", ok=True)])
     with pytest.raises(BadInput, match="no such network namespace"):  # let pass, it would go on
-        change(treatment, journey.permitted(**right), [Check(title="it serves", ok=True)])
+        change(treatment, journey.permitted(**right), [Check(code="lab-proof-serves", title="it serves", ok=True)])
 
 
 @pytest.mark.parametrize("change", [Treatment.apply, Treatment.undo])
-@pytest.mark.parametrize("serves", [[], [Check(title="the machine is on", ok=True), Check(title="the source is off", ok=False)]])
+@pytest.mark.parametrize(
+    "serves",
+    [[], [Check(code="a-code", title="the machine is on", ok=True), Check(code="a-code", title="the source is off", ok=False)]],
+)
 def test_no_guest_is_changed_of_which_nobody_has_seen_that_it_serves_in_vsphere(
     apart: World, change: Callable[..., None], serves: list[Check]
 ) -> None:

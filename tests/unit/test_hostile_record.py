@@ -19,7 +19,7 @@ from hikkoshi import files
 from hikkoshi.approval.approval import trust
 from hikkoshi.approval.signature import Trust
 from hikkoshi.params.params import Home
-from hikkoshi.record import bag, seal, verification
+from hikkoshi.record import bag, missing, seal, verification
 from hikkoshi.record.instructions import SIGNATURE
 from hikkoshi.run.journal import Journal
 from hikkoshi_lab import keys
@@ -210,7 +210,7 @@ def test_a_signed_list_without_end_is_not_hashed_though_its_signature_is_in_orde
     try:
         hole(there, 1 << 43)
         with bounded():
-            assert [p.found for p in seal.gone(home)] == ["another record"]
+            assert [p.found for p in missing.check(home)] == ["another record"]
     finally:
         there.unlink()
         there.write_bytes(kept)

@@ -36,7 +36,7 @@ def series(through, direct):
     def one_run(path):
         run = next(left[path])
         if run is None:
-            raise ToolFailed(Problem(what="netperf failed"))
+            raise ToolFailed(Problem(code="a-code", what="netperf failed"))
         return run
 
     return sequential.measure(one_run, Series(through="VLAN502", direct="VLAN302", unit="Mbit/s", seed=7))

@@ -64,11 +64,17 @@ def in_a_log(text: str) -> str:
 
 
 PLACES: dict[str, Callable[[str], str]] = {
-    "a problem": lambda t: str(Problem(what=t, where=t, found=t, expected=t, remedy=t)),
-    "an error": lambda t: str(BadInput(Problem(what=t), Problem(what=t, found=t))),
+    "a problem": lambda t: str(Problem(code="a-code", what=t, where=t, found=t, expected=t, remedy=t)),
+    "an error": lambda t: str(BadInput(Problem(code="a-code", what=t), Problem(code="a-code", what=t, found=t))),
     "a row": lambda t: str(Row(t, "done", 1.0, t)),
     "a checklist": lambda t: str(
-        Checklist(t, (Check(title=t, ok=True, found=t), Check(title=t, ok=False, found=t, expected=t, remedy=t)))
+        Checklist(
+            t,
+            (
+                Check(code="a-code", title=t, ok=True, found=t),
+                Check(code="a-code", title=t, ok=False, found=t, expected=t, remedy=t),
+            ),
+        )
     ),
     "evidence": lambda t: str(Evidence((Row(t, "done", 1.0, t),), ({"file": t, "bytes": 1, "sha256": "a" * 64},))),
     "a line": said,
@@ -116,7 +122,7 @@ def test_no_notebook_shows_it_either(text: str) -> None:
         show.nothing(text)
         show.text(text, text)
         show.diff([(text, text)])
-        show.approval(text, lambda: Check(title=text, ok=False, found=text), "idp")
+        show.approval(text, lambda: Check(code="a-code", title=text, ok=False, found=text), "idp")
         show.progress(text)(1, 1, text)
     for data in shown:
         for form in data.values() if isinstance(data, dict) else [str(data)]:
@@ -129,7 +135,7 @@ def test_the_words_stay_readable_and_one_row_does_not_look_like_two() -> None:
     assert printable("a\nb", keep="") == "a\\nb"
     row = str(Row("the source is off", "failed", 1.0, "no\nok           the source is off"))
     assert [re.match(r"\S*", one)[0] for one in row.splitlines()] == ["failed", ""]  # type: ignore[index]
-    assert str(Problem(what="x\nfound: y")).splitlines() == ["x", "    found: y"]
+    assert str(Problem(code="a-code", what="x\nfound: y")).splitlines() == ["x", "    found: y"]
 
 
 def test_a_name_in_brackets_is_no_markup_of_a_progress_bar() -> None:

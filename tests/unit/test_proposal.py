@@ -298,7 +298,7 @@ def test_a_notebook_shows_page_command_and_state_and_a_click_only_looks_again(mo
 
     def ask() -> Check:
         asked[0] += 1
-        return Check(title="the plan is approved", ok=asked[0] > 1)
+        return Check(code="plan-approved", title="the plan is approved", ok=asked[0] > 1)
 
     show.approval("the page <1>", ask, "gateway")  # a batch: nobody can click
     assert ">the page &lt;1&gt;</pre>" in str(shown)

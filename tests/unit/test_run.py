@@ -71,7 +71,9 @@ def test_an_action_that_does_not_make_it_so_stops_the_run(home: Home, world: Pat
     with pytest.raises(StepFailed, match="carried out, but"):
         r.ensure(
             "make it",
-            holds=lambda: Check(title="it is there", ok=world.exists(), found="nothing", expected="a file", remedy="look"),
+            holds=lambda: Check(
+                code="a-code", title="it is there", ok=world.exists(), found="nothing", expected="a file", remedy="look"
+            ),
             act=lambda _: None,
         )
     assert states(r) == ["failed"]
@@ -94,7 +96,7 @@ def test_a_safe_action_is_tried_again_and_each_try_is_noted(home: Home, world: P
     def act(_: object) -> None:
         tries.append(1)
         if len(tries) < 3:
-            raise ToolFailed(Problem(what="a hiccup"))
+            raise ToolFailed(Problem(code="a-code", what="a hiccup"))
         world.touch()
 
     r = opened(home)
@@ -109,7 +111,7 @@ def test_without_retry_an_action_is_tried_once(home: Home) -> None:
 
     def act(_: object) -> None:
         tries.append(1)
-        raise ToolFailed(Problem(what="a hiccup"))
+        raise ToolFailed(Problem(code="a-code", what="a hiccup"))
 
     r = opened(home)
     with pytest.raises(ToolFailed):
@@ -130,9 +132,9 @@ def test_preflight_shows_all_checks_and_refuses_with_all_the_bad_ones(home: Home
     with pytest.raises(Refused) as caught:
         r.preflight(
             [
-                Check(title="good", ok=True),
-                Check(title="bad", ok=False, found="1", expected="2", remedy="mend"),
-                Check(title="worse", ok=False),
+                Check(code="a-code", title="good", ok=True),
+                Check(code="a-code", title="bad", ok=False, found="1", expected="2", remedy="mend"),
+                Check(code="a-code", title="worse", ok=False),
             ]
         )
     assert [p.what for p in caught.value.problems] == ["not so: bad", "not so: worse"]
@@ -141,7 +143,7 @@ def test_preflight_shows_all_checks_and_refuses_with_all_the_bad_ones(home: Home
 
 
 def test_a_check_may_wait_for_an_earlier_step_in_plan_but_not_in_apply(home: Home) -> None:
-    waiting = [Check(title="the copy is there", ok=False, later=True)]
+    waiting = [Check(code="a-code", title="the copy is there", ok=False, later=True)]
     r = opened(home, "plan")
     r.preflight(waiting)
     r.close("completed")
@@ -153,11 +155,11 @@ def test_a_check_may_wait_for_an_earlier_step_in_plan_but_not_in_apply(home: Hom
 
 def test_verify_fails_in_apply_and_only_tells_in_plan(home: Home) -> None:
     r = opened(home, "plan")
-    r.verify([Check(title="moved", ok=False)])
+    r.verify([Check(code="a-code", title="moved", ok=False)])
     r.close("completed")
     r = opened(home, "apply")
     with pytest.raises(StepFailed):
-        r.verify([Check(title="moved", ok=False)])
+        r.verify([Check(code="a-code", title="moved", ok=False)])
     r.close("failed")
 
 
@@ -165,7 +167,7 @@ def test_verify_fails_in_apply_and_only_tells_in_plan(home: Home) -> None:
 def test_verify_fails_in_a_step_that_only_reads_whatever_its_mode(home: Home, step: str) -> None:
     r = run.open_run(step, {"guest": "gateway", "mode": "plan", "home": str(home.root)})
     with pytest.raises(StepFailed):
-        r.verify([Check(title="the report is there", ok=False)])
+        r.verify([Check(code="a-code", title="the report is there", ok=False)])
     r.close("failed")
 
 
@@ -175,10 +177,10 @@ def test_what_nobody_has_looked_at_stops_nothing_and_is_never_called_done(
     home: Home, shown: list[str], mode: str, word: Unseen
 ) -> None:
     r, acted = opened(home, mode), list[str]()
-    looked = Check(title="the source is off", ok=True, found="a folder", unseen=word)
+    looked = Check(code="a-code", title="the source is off", ok=True, found="a folder", unseen=word)
     r.ensure("the source is off", holds=lambda: looked, act=lambda _: acted.append("act"))
     r.preflight([looked])
-    r.verify([looked, Check(title="all else", ok=True)])
+    r.verify([looked, Check(code="a-code", title="all else", ok=True)])
     r.close("completed")
     assert not acted
     assert states(r) == [word]
@@ -190,7 +192,9 @@ def test_what_nobody_has_looked_at_stops_nothing_and_is_never_called_done(
 
 def test_what_is_acted_upon_and_then_cannot_be_seen_is_not_done(home: Home) -> None:
     r = opened(home)
-    told = iter([Check(title="it runs", ok=False), Check(title="it runs", ok=True, unseen="not seen")])
+    told = iter(
+        [Check(code="a-code", title="it runs", ok=False), Check(code="a-code", title="it runs", ok=True, unseen="not seen")]
+    )
     r.ensure("it runs", holds=lambda: next(told), act=lambda _: None)
     assert states(r) == ["not seen"]
     r.close("completed")
@@ -200,15 +204,15 @@ def test_every_state_has_its_colour_and_mark_in_a_notebook() -> None:
     states = {state for part in get_args(run.State) for state in (get_args(part) or [part])}
     assert set(show.COLOURS) == set(show.MARKS) == states
     checks = (
-        Check(title="a", ok=True),
-        Check(title="b", ok=True, unseen="not seen"),
-        Check(title="c", ok=True, unseen="not measured"),
+        Check(code="a-code", title="a", ok=True),
+        Check(code="a-code", title="b", ok=True, unseen="not seen"),
+        Check(code="a-code", title="c", ok=True, unseen="not measured"),
     )
     page = show._checklist_html(run.Checklist("verify", checks))
     assert "3 checks, 1 as expected, 1 not seen, 1 not measured<" in page
     assert "1 check, 1 not measured<" in show._checklist_html(run.Checklist("preflight", checks[2:]))
     assert "2 checks, 1 not as expected, 1 not seen<" in show._checklist_html(
-        run.Checklist("verify", (checks[1], Check(title="bad", ok=False)))
+        run.Checklist("verify", (checks[1], Check(code="a-code", title="bad", ok=False)))
     )
     assert "? not seen" in show._row_html(run.Row("off", "not seen", 0))
 
@@ -264,10 +268,10 @@ def test_a_secret_in_a_message_does_not_reach_the_journal(home: Home, shown: lis
     r = opened(home)
 
     def act(_: object) -> None:
-        raise StepFailed(Problem(what="the server said: correct horse"))
+        raise StepFailed(Problem(code="a-code", what="the server said: correct horse"))
 
     with pytest.raises(StepFailed):
-        r.ensure("log in", holds=lambda: Check(title="logged in", ok=False, found="correct horse"), act=act)
+        r.ensure("log in", holds=lambda: Check(code="a-code", title="logged in", ok=False, found="correct horse"), act=act)
     r.close("failed")
     assert "correct horse" not in r.journal.path.read_text() + "".join(shown)
     assert "‹file:outputs/lab/vcenter.password›" in r.journal.path.read_text()
@@ -360,7 +364,7 @@ def test_a_tampered_journal_stops_the_next_run(home: Home) -> None:
 
 
 def test_an_error_has_four_parts_and_no_traceback_in_a_notebook() -> None:
-    error = HikkoshiError(Problem(what="it broke", where="gateway", found="1", expected="2", remedy="mend it"))
+    error = HikkoshiError(Problem(code="a-code", what="it broke", where="gateway", found="1", expected="2", remedy="mend it"))
     assert error._render_traceback_() == [
         "HikkoshiError: it broke\n  where:      gateway\n  found:      1\n  expected:   2\n  what to do: mend it"
     ]
@@ -462,9 +466,12 @@ def test_a_rollback_goes_on_where_a_notebook_holds_the_guest(home: Home, shown: 
 
 
 def test_a_list_of_which_nothing_was_seen_is_not_ok_whatever_the_words() -> None:
-    blind = [Check(title="a", ok=True, unseen="not seen"), Check(title="b", ok=True, unseen="not measured")]
+    blind = [
+        Check(code="a-code", title="a", ok=True, unseen="not seen"),
+        Check(code="a-code", title="b", ok=True, unseen="not measured"),
+    ]
     assert run._together(blind, []) == "not seen"
-    assert run._together([*blind, Check(title="c", ok=True)], []) == "ok"
+    assert run._together([*blind, Check(code="a-code", title="c", ok=True)], []) == "ok"
 
 
 def test_before_a_cut_over_acts_a_word_that_the_machine_is_off_counts_no_more(home: Home) -> None:

@@ -52,7 +52,7 @@ def paths(measured):
     return [run.path for run in measured.runs]
 
 
-NO_NETSERVER = ToolFailed(Problem(what="netperf failed", found="no netserver listens"))
+NO_NETSERVER = ToolFailed(Problem(code="a-code", what="netperf failed", found="no netserver listens"))
 
 
 # --- the rule
@@ -281,7 +281,7 @@ def test_a_tool_that_tells_nonsense_has_not_made_a_run(nonsense):
     assert found.verdict == "regressed"
 
 
-@pytest.mark.parametrize("error", [StepFailed(Problem(what="SIGTERM")), ZeroDivisionError()])
+@pytest.mark.parametrize("error", [StepFailed(Problem(code="a-code", what="SIGTERM")), ZeroDivisionError()])
 def test_any_other_error_goes_to_the_caller_and_what_was_measured_is_kept(error):
     kept = []
     with pytest.raises(type(error)):

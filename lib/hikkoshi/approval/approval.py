@@ -101,7 +101,9 @@ def look(home: Home, guest: str, plan: Plan | None, now: datetime | None = None)
     where = str(folder(home, guest))
 
     def none(found: str, remedy: str) -> tuple[Check, None]:
-        return Check(title=title, ok=False, found=found, expected=expected, remedy=remedy, where=where, later=True), None
+        return Check(
+            code="plan-approved", title=title, ok=False, found=found, expected=expected, remedy=remedy, where=where, later=True
+        ), None
 
     if plan is None:
         return none("there is no plan to approve", f"run {PLAN}, then {remedy}")
@@ -115,9 +117,9 @@ def look(home: Home, guest: str, plan: Plan | None, now: datetime | None = None)
     told = "; ".join(map(str, [*good[:1], *(a for a in found if a.flaw)])) or "nobody has approved it"
     if not subject.complete:
         return none(f"nothing of this plan stands in vSphere that could be approved; {told}", f"{_deploy(guest)}, then {remedy}")
-    return Check(title=title, ok=bool(good), found=told, expected=expected, remedy=remedy, where=where, later=True), next(
-        iter(good), None
-    )
+    return Check(
+        code="plan-approved", title=title, ok=bool(good), found=told, expected=expected, remedy=remedy, where=where, later=True
+    ), next(iter(good), None)
 
 
 def judged(home: Home, guest: str, plan: Plan, now: datetime | None = None) -> Iterator[Approval]:
@@ -133,7 +135,12 @@ def judged(home: Home, guest: str, plan: Plan, now: datetime | None = None) -> I
         words = f"its SHA-256 is that of no plan as {PLAN} writes it" if written.is_file() else "no such file"
         raise BadInput(
             Problem(
-                what="plan.json is not the plan", where=str(written), found=words, expected=plan.hash, remedy=f"run {PLAN} again"
+                code="not-the-plan",
+                what="plan.json is not the plan",
+                where=str(written),
+                found=words,
+                expected=plan.hash,
+                remedy=f"run {PLAN} again",
             )
         )
     yield from held_against(home, guest, Subject.now(home, guest, plan), now)
@@ -180,6 +187,7 @@ def approver(home: Home, guest: str, key: Path) -> Approver:
     if not fingerprint:
         raise BadInput(
             Problem(
+                code="approver-key-unreadable",
                 what="the approver's key cannot be read",
                 where=str(key),
                 found="not a key" if key.is_file() else "no such file",
@@ -200,6 +208,7 @@ def to_approve(home: Home, guest: str, plan: Plan) -> Subject:
     if others:
         raise Refused(
             Problem(
+                code="parameters-not-as-planned",
                 what="the parameters are not those of the plan any more",
                 where=str(home.folder(guest) / plan.filename),
                 found="; ".join(others),
@@ -210,6 +219,7 @@ def to_approve(home: Home, guest: str, plan: Plan) -> Subject:
     if not subject.complete:
         raise Refused(
             Problem(
+                code="nothing-to-approve",
                 what="there is nothing to approve yet",
                 where=str(home.folder(guest)),
                 found="no machine of this plan and disk stands in vSphere",
@@ -243,7 +253,14 @@ def give(
         found, expected = (f"disk {s.vmdk}, machine {s.machine}" for s in (subject, of) if s)
         what = "the page was of another disk or machine than stands there now"
         raise Refused(
-            Problem(what=what, where=guest, found=found, expected=expected, remedy=f"read what is there now: {command(guest)}")
+            Problem(
+                code="page-of-another-machine",
+                what=what,
+                where=guest,
+                found=found,
+                expected=expected,
+                remedy=f"read what is there now: {command(guest)}",
+            )
         )
     approved = (now or datetime.now(UTC)).astimezone(UTC).replace(microsecond=0)
     until = approved + timedelta(days=site.signing.valid_days)
@@ -264,6 +281,7 @@ def give(
     if isinstance(flaw := parse(content), str):
         raise BadInput(
             Problem(
+                code="approval-unwritable",
                 what="no approval can be written",
                 where=guest,
                 found=flaw,
@@ -273,7 +291,11 @@ def give(
         )
     path = folder(home, guest) / f"{approved:%Y%m%dT%H%M%SZ}-{re.sub(r'[^A-Za-z0-9@._+-]', '_', by.principal)}.txt"
     if path.exists():
-        raise Refused(Problem(what="approved this very second already", where=str(path), remedy="nothing is left to do"))
+        raise Refused(
+            Problem(
+                code="approved-already", what="approved this very second already", where=str(path), remedy="nothing is left to do"
+            )
+        )
     with temporary.folder("approve") as private:
         draft = private / "draft"
         draft.write_bytes(content)
@@ -371,6 +393,7 @@ def _deploy(guest: str) -> str:
 def _may_not(guest: str, key: Path, fingerprint: str, lists: Trust, found: str) -> Refused:
     return Refused(
         Problem(
+            code="key-may-not-approve",
             what="this key may not approve",
             where=str(lists.allowed),
             found=f"{key} ({fingerprint}): {found}",

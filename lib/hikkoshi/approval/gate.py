@@ -96,12 +96,22 @@ class Gate:
             expected = f"{self.planned}, as when this run was opened"
             found = f"another plan is there now, {plan.hash}"
             return Check(
-                title=title, ok=False, found=found, expected=expected, remedy=again + "what it holds is the plan before"
+                code="plan-approved",
+                title=title,
+                ok=False,
+                found=found,
+                expected=expected,
+                remedy=again + "what it holds is the plan before",
             ), None
         if plan and not self.acting and (others := list(changed(self.home, self.guest, self.site, plan))):
             expected = "the parameters that were planned, when this run was opened"
             return Check(
-                title=title, ok=False, found="; ".join(others), expected=expected, remedy=again + "it acts by what it read there"
+                code="plan-approved",
+                title=title,
+                ok=False,
+                found="; ".join(others),
+                expected=expected,
+                remedy=again + "it acts by what it read there",
             ), None
         now = approval.look(self.home, self.guest.name, plan)
         return now if now[0] or not self.acting else approval.look(self.home, self.guest.name, plan, self.acting)

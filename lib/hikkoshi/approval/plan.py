@@ -49,6 +49,7 @@ class Plan(Artefact):
                 raise
             raise BadInput(
                 Problem(
+                    code="plan-of-earlier-version",
                     what="this plan was made by an earlier version",
                     where=str(folder / cls.filename),
                     found="it names neither server nor place, nor the addresses that approved steps act on",
@@ -91,6 +92,7 @@ def of_survey(plan: Plan, survey: Survey) -> Check:
     same = (plan.source, plan.source_digest) == (survey.origin, survey.digest)
     found = f"source {plan.source}, content digest {plan.source_digest}"
     return Check(
+        code="plan-of-survey",
         title="the plan is of this survey",
         ok=same,
         found=found,
@@ -196,6 +198,7 @@ def checks(guest: Guest, site: Site, survey: Survey) -> list[Check]:
     unmapped = [f"{n.name} ({n.mac})" for n in vm.nics if not n.segment]
     return [
         Check(
+            code="configuration-name",
             title="the configuration's name is the guest's",
             ok=survey.xen.name == guest.name,
             found=survey.xen.name,
@@ -204,6 +207,7 @@ def checks(guest: Guest, site: Site, survey: Survey) -> list[Check]:
             where=where,
         ),
         Check(
+            code="nics-on-segments",
             title="every NIC of the Xen configuration is on a segment",
             ok=not unmapped,
             found=f"{len(vm.nics) - len(unmapped)} of {len(vm.nics)} mapped"
@@ -213,6 +217,7 @@ def checks(guest: Guest, site: Site, survey: Survey) -> list[Check]:
             where=where,
         ),
         Check(
+            code="nics-in-configuration",
             title="every NIC in the parameters is in the Xen configuration",
             ok=not stray,
             found=", ".join(stray) or "all there",
@@ -221,6 +226,7 @@ def checks(guest: Guest, site: Site, survey: Survey) -> list[Check]:
             where=where,
         ),
         Check(
+            code="hwaddrs-of-nics",
             title="every HWADDR in the guest is the MAC of one of its NICs",
             ok=not foreign,
             found="not a NIC of this guest: " + ", ".join(foreign) if foreign else "all are",
@@ -243,6 +249,7 @@ def _addresses(site: Site, survey: Survey, vm: VmSpec) -> Check:
         if segment and segment.subnet and address and IPv4Interface(address).ip not in segment.subnet:
             wrong.append(f"{nic.name} {address} on {nic.segment} ({segment.subnet})")
     return Check(
+        code="addresses-in-subnets",
         title="every address lies in its segment's subnet",
         ok=not wrong,
         found="; ".join(wrong) or "all do",

@@ -311,7 +311,7 @@ class _Results:
             yield f"the VMDK holds what the prepared copy holds, compared by qemu-img {c.qemu_img}; SHA-256 {c.vmdk_sha256}"
         if r:
             checks = rehearsal.checks(r, self._plan.machine)
-            good = [c for c in checks if c and not c.unseen and c.title != rehearsal.SERVICES]
+            good = [c for c in checks if c and not c.unseen and c.code != "services-started"]
             yield f"that very disk was booted on {r.after.controller} and {r.after.nic_model} in QEMU, {_ended(r.after)}"
             yield from (f"{check.title}: {check.found}" for check in good)
         if d:

@@ -27,6 +27,7 @@ class Signatory:
             f"params/site.yml, or have the key listed. `hikkoshi doctor` tries it again. The way back, {ROLLBACK}, needs none"
         )
         return Check(
+            code="operator-signs",
             title=title,
             ok=bool(self.name),
             found=self.why or f"{self.name}, {self.key}",

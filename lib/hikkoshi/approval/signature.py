@@ -40,6 +40,7 @@ class Trust:
             if path is not None and not path.is_file():
                 problems.append(
                     Problem(
+                        code="key-list-missing",
                         what="a list of keys is missing",
                         where=str(path),
                         found="no such file",
@@ -55,10 +56,18 @@ class Trust:
                 found, remedy = (e.strerror or str(e), "let this user read it, or name another: `signing` in params/site.yml")
                 what, expected = "a list of keys cannot be read", "OpenSSH's allowed signers"
                 raise BadInput(
-                    Problem(what=what, where=str(self.allowed), found=found, expected=expected, remedy=remedy)
+                    Problem(
+                        code="key-list-unreadable",
+                        what=what,
+                        where=str(self.allowed),
+                        found=found,
+                        expected=expected,
+                        remedy=remedy,
+                    )
                 ) from None
             problems = [
                 Problem(
+                    code="signer-without-namespace",
                     what="an allowed signer may sign anything",
                     where=f"{self.allowed}:{n}",
                     found=line[:60],
@@ -97,6 +106,7 @@ def sign(signed: Path, key: Path, namespace: Namespace, *, ask: bool = False) ->
     if not key.is_file():
         raise BadInput(
             Problem(
+                code="signing-key-missing",
                 what="the key to sign with is missing",
                 where=str(key),
                 found="no such file",

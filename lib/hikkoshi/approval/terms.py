@@ -106,7 +106,11 @@ def _digest(ca: Path, written: str) -> str:
     except OSError as e:
         remedy = "let this user read it, or correct `vsphere.ca` in params/site.yml"
         what, expected = "the certificate authority's file cannot be read", "a certificate (PEM)"
-        raise BadInput(Problem(what=what, where=str(ca), found=e.strerror or str(e), expected=expected, remedy=remedy)) from None
+        raise BadInput(
+            Problem(
+                code="ca-file-unreadable", what=what, where=str(ca), found=e.strerror or str(e), expected=expected, remedy=remedy
+            )
+        ) from None
 
 
 def differences(planned: BaseModel, now: BaseModel) -> Iterator[str]:

@@ -143,6 +143,7 @@ def _may_be_made(v: Session, site: Site, order: importing.ImportOrder, name: str
             *(c.problem() for c in refused),
             *(
                 Problem(
+                    code="imported-before",
                     what="the disk was imported before",
                     where=v.where,
                     found=f"{m}, complete since {m.marks[vm.COMPLETE]}",

@@ -30,7 +30,9 @@ def machines(
     home = Home.find()
     identity = home.identity()
     if take and not guest:
-        raise Refused(Problem(what="no guest is named", found=take, remedy=f"hikkoshi machines GUEST --take {take}"))
+        raise Refused(
+            Problem(code="no-guest-named", what="no guest is named", found=take, remedy=f"hikkoshi machines GUEST --take {take}")
+        )
     with session.connect(home, home.site().vsphere) as v:
         if take:
             folder = home.folder(home.guest(guest).name)

@@ -134,11 +134,14 @@ def approve(
     if not yes:
         remedy = f"run it in a terminal, or, where somebody has read the page: hikkoshi approve {guest} --yes"
         if not asked:
-            raise Refused(Problem(what="nobody can be asked: this is no terminal", where=guest, remedy=remedy))
+            raise Refused(
+                Problem(code="no-terminal", what="nobody can be asked: this is no terminal", where=guest, remedy=remedy)
+            )
         terminal.say("Type the guest's name to approve this page, anything else not to: ", out, end="")
         if (typed := sys.stdin.readline().strip()) != guest:
             raise Refused(
                 Problem(
+                    code="nothing-approved",
                     what="nothing was approved",
                     where=guest,
                     found=repr(typed),

@@ -68,7 +68,13 @@ def parse(
             found[str(file)] = netperf_output.parse(file.read_text(encoding="utf-8", errors="replace"), command, str(file))
         except OSError as e:
             problems.append(
-                Problem(what="an output cannot be read", where=str(file), found=e.strerror or str(e), remedy="correct the path")
+                Problem(
+                    code="output-unreadable",
+                    what="an output cannot be read",
+                    where=str(file),
+                    found=e.strerror or str(e),
+                    remedy="correct the path",
+                )
             )
         except HikkoshiError as e:
             problems += e.problems

@@ -32,7 +32,7 @@ def verify(
     from hikkoshi.approval import approval  # noqa: PLC0415 - all imports here are late: --help and completion answer at once
     from hikkoshi.approval.signature import Trust  # noqa: PLC0415
     from hikkoshi.params.params import Home, can_be_guest  # noqa: PLC0415
-    from hikkoshi.record import seal, verification  # noqa: PLC0415
+    from hikkoshi.record import missing, seal, verification  # noqa: PLC0415
 
     trust, waiting = Trust(allowed_signers, revoked) if allowed_signers else None, list[str]()
     gone: list[Problem] = []
@@ -45,7 +45,7 @@ def verify(
             for guest in names:
                 with contextlib.suppress(BadInput):  # of a journal that cannot be read: told below
                     waiting += [f"{guest}/{run}" for run in seal.waiting(home, guest)]
-            gone = list(seal.gone(home))
+            gone = list(missing.check(home))
         if trust is None:
             signing, trust = home.site().signing, approval.trust(home, home.site())
             trust = Trust(trust.allowed, revoked or trust.revoked)
@@ -79,17 +79,18 @@ def acknowledge(
     from hikkoshi.approval import approval  # noqa: PLC0415 - see above
     from hikkoshi.errors import Refused  # noqa: PLC0415
     from hikkoshi.params.params import Home  # noqa: PLC0415
-    from hikkoshi.record import acknowledgement, inspection, verification  # noqa: PLC0415
+    from hikkoshi.record import acknowledgement, attestation, verification  # noqa: PLC0415
     from hikkoshi.run.journal import Journal  # noqa: PLC0415
 
     home = Home.find()
     found = verification.verify(record, approval.trust(home, home.site())).records[0]
     flaws = "; ".join(p.what for p in found.problems) or found.acknowledged or "it is signed and good"
     unsigned = found.info.get("Sealed-By", "").startswith("nobody: ")
-    if found.path != record.resolve() or flaws != inspection.UNSIGNED or not unsigned:
+    if found.path != record.resolve() or [p.code for p in found.problems] != [attestation.UNSIGNED] or not unsigned:
         remedy = "see what hikkoshi verify tells of it: this is for records that were sealed without a key, and for nothing else"
         raise Refused(
             Problem(
+                code="not-to-be-acknowledged",
                 what="this is not to be acknowledged",
                 where=str(record),
                 found=flaws,

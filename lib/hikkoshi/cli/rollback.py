@@ -28,13 +28,26 @@ def confirm_off(
     folder = home.folder(home.guest(guest).name)
     name = byhand.machine(home, guest)
     if not sys.stdin.isatty():
-        raise Refused(Problem(what="nobody can be asked: this is no terminal", where=guest, remedy="run it in a terminal"))
+        raise Refused(
+            Problem(
+                code="no-terminal", what="nobody can be asked: this is no terminal", where=guest, remedy="run it in a terminal"
+            )
+        )
     out = sys.stderr if as_json else sys.stdout
     terminal.say(f"Only if you have seen, in vCenter or on the ESXi host, that {name} is off:", out)
     terminal.say(f"type its name, {name}, anything else not to: ", out, end="")
     if (typed := sys.stdin.readline().strip()) != name:
         remedy = f"look that {name} is off, then run this again"
-        raise Refused(Problem(what="nothing was confirmed", where=guest, found=repr(typed), expected=repr(name), remedy=remedy))
+        raise Refused(
+            Problem(
+                code="nothing-confirmed",
+                what="nothing was confirmed",
+                where=guest,
+                found=repr(typed),
+                expected=repr(name),
+                remedy=remedy,
+            )
+        )
     word = confirmation.Confirmation(guest=guest, machine=name, by=environment.operator(), time=datetime.now(UTC))
     try:
         word.save(folder)
@@ -42,7 +55,13 @@ def confirm_off(
         by_hand = byhand.order(home, guest, "your word cannot be kept", confirm=False)
         remedy = f"make room there and say it again; or go on {by_hand.remedy}"
         raise StepFailed(
-            Problem(what="your word cannot be kept", where=str(folder), found=e.strerror or str(e), remedy=remedy)
+            Problem(
+                code="word-not-kept",
+                what="your word cannot be kept",
+                where=str(folder),
+                found=e.strerror or str(e),
+                remedy=remedy,
+            )
         ) from None
     Journal(folder / "journal.jsonl", rescue=True).append("confirmed-off", **word.model_dump(mode="json"))
     if as_json:

@@ -104,12 +104,20 @@ def _problems(parts: Sequence[tuple[int, Source]], heads: Sequence[bytes], size:
     """All that keeps these partitions from being one disk of `size` bytes."""
     xen = "see which images the guest's Xen configuration names, and as what"
     if not parts:
-        yield Problem(what="there is no partition to make a disk of", where="", found="none", expected="1 to 4", remedy=xen)
+        yield Problem(
+            code="no-partitions",
+            what="there is no partition to make a disk of",
+            where="",
+            found="none",
+            expected="1 to 4",
+            remedy=xen,
+        )
     for number, times in Counter(number for number, _ in parts).items():
         names = ", ".join(part.name for n, part in parts if n == number)
         if not 1 <= number <= 4:
             remedy = "a table has four entries: put the file systems onto fewer partitions before the guest moves"
             yield Problem(
+                code="partition-number-unusable",
                 what="a partition has no place in the table",
                 where=names,
                 found=f"number {number}",
@@ -118,6 +126,7 @@ def _problems(parts: Sequence[tuple[int, Source]], heads: Sequence[bytes], size:
             )
         if times > 1:
             yield Problem(
+                code="partition-number-twice",
                 what="partitions have the same number",
                 where=names,
                 found=f"{times} times {number}",
@@ -128,6 +137,7 @@ def _problems(parts: Sequence[tuple[int, Source]], heads: Sequence[bytes], size:
         if part.size == 0 or part.size % SECTOR:
             expected = "a multiple of 512 bytes, and more than none"
             yield Problem(
+                code="partition-cut-off",
                 what="a partition is empty or cut off",
                 where=part.name,
                 found=f"{part.size:,} bytes",
@@ -138,6 +148,7 @@ def _problems(parts: Sequence[tuple[int, Source]], heads: Sequence[bytes], size:
             remedy = f"this is a whole disk: move it as such, not as a partition; {xen}"
             found = f"a partition table of its own ({table})"
             yield Problem(
+                code="partition-divided",
                 what="a partition is divided itself",
                 where=part.name,
                 found=found,
@@ -148,6 +159,7 @@ def _problems(parts: Sequence[tuple[int, Source]], heads: Sequence[bytes], size:
         remedy = "give the guest several disks: move some of the partitions as disks of their own"
         where = ", ".join(part.name for _, part in parts)
         yield Problem(
+            code="partition-table-overflow",
             what="the disk is too large for its table",
             where=where,
             found=f"{size:,} bytes",

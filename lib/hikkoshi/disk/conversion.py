@@ -60,6 +60,7 @@ def checks(copy: Path, vmdk: Path) -> list[Check]:
     remedy = f"run {PREPARE} first"
     return [
         Check(
+            code="copy-there",
             title="the prepared copy is there",
             ok=there,
             found=str(copy) if there else missing,
@@ -71,11 +72,27 @@ def checks(copy: Path, vmdk: Path) -> list[Check]:
         _is_raw(copy)
         if there
         else Check(
-            title="the copy is a raw disk", ok=False, found=missing, expected="", remedy=remedy, where=str(copy), later=True
+            code="copy-is-raw",
+            title="the copy is a raw disk",
+            ok=False,
+            found=missing,
+            expected="",
+            remedy=remedy,
+            where=str(copy),
+            later=True,
         ),
         _has_room(copy, vmdk)
         if there
-        else Check(title="the disk has room", ok=False, found=missing, expected="", remedy=remedy, where=str(vmdk), later=True),
+        else Check(
+            code="disk-has-room",
+            title="the disk has room",
+            ok=False,
+            found=missing,
+            expected="",
+            remedy=remedy,
+            where=str(vmdk),
+            later=True,
+        ),
         _can_compare(),
     ]
 
@@ -84,6 +101,7 @@ def complete(copy: Path, vmdk: Path) -> Check:
     """Whether the VMDK is there, whole, as it was recorded, and made of this very copy. Reads both to the end."""
     flaw = next(_flaws(copy, vmdk), "")
     return Check(
+        code="vmdk-of-copy",
         title=f"{vmdk.name} is made of the prepared copy",
         ok=not flaw,
         found=flaw or f"{files.human(vmdk.stat().st_size)}, hashes as recorded",
@@ -175,6 +193,7 @@ def unwritten(e: OSError, needed: int, unfinished: Path) -> Problem:
     room = f"{files.human(shutil.disk_usage(unfinished.parent).free)} free"
     size = files.human(unfinished.stat().st_size) if unfinished.is_file() else "nothing"
     return Problem(
+        code="disk-full" if full else "vmdk-unwritable",
         what="the disk became full during the conversion" if full else "the VMDK cannot be written",
         where=str(unfinished.parent),
         found=f"{e.strerror or e}; {room} beside an unfinished VMDK of {size}",
@@ -190,6 +209,7 @@ def compare(copy: Path, vmdk: Path) -> Check:
     if not vmdk.is_file() or not copy.is_file():
         gone = vmdk if copy.is_file() else copy
         return Check(
+            code="vmdk-equals-copy",
             title=title,
             ok=False,
             found=f"{gone.name} is not there",
@@ -201,13 +221,25 @@ def compare(copy: Path, vmdk: Path) -> Check:
         self_contained(vmdk)
     except BadInput as e:
         return Check(
-            title=title, ok=False, found=e.problems[0].found, expected=e.problems[0].expected, remedy=remedy, where=str(vmdk)
+            code="vmdk-equals-copy",
+            title=title,
+            ok=False,
+            found=e.problems[0].found,
+            expected=e.problems[0].expected,
+            remedy=remedy,
+            where=str(vmdk),
         )
     both = copy.absolute(), vmdk.absolute()  # what begins with a slash is never taken for one of QEMU's protocols
     answer = tool.run(["qemu-img", "compare", "-f", "raw", "-F", "vmdk", *both], timeout=None, ok=(0, 1, 2, 3, 4))
     found = tool.tail(answer.stdout + answer.stderr, 1)
     return Check(
-        title=title, ok=answer.returncode == 0, found=found, expected="Images are identical.", remedy=remedy, where=str(vmdk)
+        code="vmdk-equals-copy",
+        title=title,
+        ok=answer.returncode == 0,
+        found=found,
+        expected="Images are identical.",
+        remedy=remedy,
+        where=str(vmdk),
     )
 
 
@@ -226,11 +258,27 @@ def whole(vmdk: Path) -> Check:
         found = grains.examine(vmdk, size=made.copy_bytes)
     except HikkoshiError as e:
         p = e.problems[0]
-        return Check(title=title, ok=False, found=p.found or p.what, expected=expected, remedy=p.remedy, where=str(vmdk))
+        return Check(
+            code="vmdk-grains-whole",
+            title=title,
+            ok=False,
+            found=p.found or p.what,
+            expected=expected,
+            remedy=p.remedy,
+            where=str(vmdk),
+        )
     flaws = "; ".join(map(str, found.flaws[:5])) + ("; …" if len(found.flaws) > 5 else "")
     same = found.content == made.copy_digest
     words = flaws or f"{found.grains:,} grains, content digest {found.content[:16]}…"
-    return Check(title=title, ok=same and not flaws, found=words, expected=expected, remedy=remedy, where=str(vmdk))
+    return Check(
+        code="vmdk-grains-whole",
+        title=title,
+        ok=same and not flaws,
+        found=words,
+        expected=expected,
+        remedy=remedy,
+        where=str(vmdk),
+    )
 
 
 def _is_raw(copy: Path) -> Check:
@@ -239,9 +287,20 @@ def _is_raw(copy: Path) -> Check:
         found = source.facts(copy)
     except HikkoshiError as e:
         p = e.problems[0]
-        return Check(title=title, ok=False, found=p.found or p.what, expected=p.expected, remedy=p.remedy, where=str(copy))
+        return Check(
+            code="copy-is-raw",
+            title=title,
+            ok=False,
+            found=p.found or p.what,
+            expected=p.expected,
+            remedy=p.remedy,
+            where=str(copy),
+        )
     return Check(
-        title=title, ok=True, found=f"{found.bytes:,} bytes, {found.allocated_bytes:,} allocated, boot loader {found.boot_loader}"
+        code="copy-is-raw",
+        title=title,
+        ok=True,
+        found=f"{found.bytes:,} bytes, {found.allocated_bytes:,} allocated, boot loader {found.boot_loader}",
     )
 
 
@@ -256,6 +315,7 @@ def _has_room(copy: Path, vmdk: Path) -> Check:
     free = shutil.disk_usage(folder).free + (left_over.stat().st_blocks * 512 if left_over.is_file() else 0)
     needed = _needed(copy)
     return Check(
+        code="disk-has-room",
         title="the disk has room",
         ok=free >= needed,
         found=f"{files.human(free)} free",
@@ -268,9 +328,16 @@ def _has_room(copy: Path, vmdk: Path) -> Check:
 def _can_compare() -> Check:
     title = "qemu-img is there to compare disk and VMDK"
     try:
-        return Check(title=title, ok=True, found=f"version {_version()}")
+        return Check(code="qemu-img-there", title=title, ok=True, found=f"version {_version()}")
     except ToolFailed as e:
-        return Check(title=title, ok=False, found=e.problems[0].what, expected="any version", remedy=e.problems[0].remedy)
+        return Check(
+            code="qemu-img-there",
+            title=title,
+            ok=False,
+            found=e.problems[0].what,
+            expected="any version",
+            remedy=e.problems[0].remedy,
+        )
 
 
 def _version() -> str:

@@ -87,6 +87,7 @@ class RawDisk:
             except OSError as e:
                 raise StepFailed(
                     Problem(
+                        code="disk-unreadable",
                         what="the disk cannot be read",
                         where=self.name,
                         found=f"{e.strerror} between bytes {at:,} and {at + missing:,}",
@@ -98,6 +99,7 @@ class RawDisk:
             if not piece:
                 raise BadInput(
                     Problem(
+                        code="disk-image-shorter",
                         what="the disk image became shorter while it was read",
                         where=self.name,
                         found=f"its end at {at:,}",
@@ -116,6 +118,7 @@ class RawDisk:
             return
         raise StepFailed(
             Problem(
+                code="disk-changed-meanwhile",
                 what="the disk was changed while it was read",
                 where=self.name,
                 found="; ".join(f"{k} {now[k]}, before {self._before[k]}" for k in now if now[k] != self._before[k]),
@@ -161,6 +164,7 @@ def written(device: int) -> int:
 def _cannot_open(path: Path, e: OSError) -> Problem:
     if e.errno == errno.EBUSY:
         return Problem(
+            code="device-in-use",
             what="the device is in use",
             where=str(path),
             found="mounted here, attached to a running guest, or part of another device",
@@ -168,5 +172,9 @@ def _cannot_open(path: Path, e: OSError) -> Problem:
             remedy="shut the guest down, or take a snapshot of the volume and move the guest from that",
         )
     return Problem(
-        what="the disk image cannot be read", where=str(path), found=e.strerror or str(e), remedy="see whether the path is right"
+        code="disk-image-unreadable",
+        what="the disk image cannot be read",
+        where=str(path),
+        found=e.strerror or str(e),
+        remedy="see whether the path is right",
     )

@@ -17,6 +17,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Literal, Self
 
@@ -91,6 +92,7 @@ class ImageDisk:
         if changed := [f"{k} {now.get(k, 'gone')}, before {before[k]}" for k in before if now.get(k) != before[k]]:
             raise StepFailed(
                 Problem(
+                    code="disk-image-changed-meanwhile",
                     what="the disk image was changed while it was read",
                     where=self.name,
                     found="; ".join(changed),
@@ -133,6 +135,7 @@ class ImageDisk:
         if '" lock' in self._words():
             raise BadInput(
                 Problem(
+                    code="disk-image-in-use",
                     what="the disk image is in use",
                     where=self.name,
                     found=self._words(),
@@ -167,6 +170,7 @@ class ImageDisk:
 
     def _problem(self, found: str) -> Problem:
         return Problem(
+            code="disk-image-unreadable",
             what="the disk image cannot be read",
             where=self.name,
             found=found,
@@ -268,6 +272,7 @@ def _driver(path: Path, format: Format) -> str:
             return _vhd(path, footer)
     raise BadInput(
         Problem(
+            code="disk-image-of-another-format",
             what="the disk image is not of the format that was given",
             where=str(path),
             found="no such header" if format == "qcow2" else "no such footer",
@@ -282,21 +287,53 @@ def _qcow2(path: Path, head: bytes) -> str:
     backing, length, encrypted = *struct.unpack(">QI", head[8:20]), any(head[32:36])
     features = int.from_bytes(head[72:80], "big") if head[7] == 3 else 0
     named = f"the backing file {head[backing : backing + length].decode(errors='replace')!r}"
-    second = "the disk image names another file that would be read too"
-    whole, closed = "an image that holds all of the disk itself", "an image that was closed"
-    method, plain = "an encryption method in its header", "an image without one"
-    flaws = (
-        (backing, second, named, whole, _NAMED),
-        (features & 4, second, "an external data file", whole, _NAMED),
-        (encrypted, "the disk image is encrypted", method, plain, _OPENED),
-        (features & 1, "the disk image was not closed properly", "QEMU's mark dirty", closed, _MENDED),
-        (features & 2, "the disk image is damaged", "QEMU's mark corrupt", "an image without damage", _MENDED),
+    whole = "an image that holds all of the disk itself"
+    second = partial(
+        Problem,
+        code="disk-image-of-two-files",
+        what="the disk image names another file that would be read too",
+        where=str(path),
+        expected=whole,
+        remedy=_NAMED,
     )
-    if problems := [
-        Problem(what=what, where=str(path), found=found, expected=expected, remedy=remedy)
-        for flawed, what, found, expected, remedy in flaws
-        if flawed
-    ]:
+    flaws = (
+        (backing, second(found=named)),
+        (features & 4, second(found="an external data file")),
+        (
+            encrypted,
+            Problem(
+                code="disk-image-encrypted",
+                what="the disk image is encrypted",
+                where=str(path),
+                found="an encryption method in its header",
+                expected="an image without one",
+                remedy=_OPENED,
+            ),
+        ),
+        (
+            features & 1,
+            Problem(
+                code="disk-image-not-closed",
+                what="the disk image was not closed properly",
+                where=str(path),
+                found="QEMU's mark dirty",
+                expected="an image that was closed",
+                remedy=_MENDED,
+            ),
+        ),
+        (
+            features & 2,
+            Problem(
+                code="disk-image-damaged",
+                what="the disk image is damaged",
+                where=str(path),
+                found="QEMU's mark corrupt",
+                expected="an image without damage",
+                remedy=_MENDED,
+            ),
+        ),
+    )
+    if problems := [problem for flawed, problem in flaws if flawed]:
         raise BadInput(*problems)
     return "driver=qcow2"
 
@@ -307,6 +344,7 @@ def _vhd(path: Path, footer: bytes) -> str:
     if kind not in (2, 3):
         raise BadInput(
             Problem(
+                code="disk-image-differencing",
                 what="the disk image does not hold all of the disk",
                 where=str(path),
                 found="a differencing VHD, the upper one of several files" if kind == 4 else f"a VHD of type {kind}",
@@ -326,10 +364,22 @@ def _refuse_damaged(path: Path, options: str) -> None:
 
 def _damaged(path: Path, found: str) -> Problem:
     return Problem(
-        what="the disk image is damaged or cut off", where=str(path), found=found, expected="a whole image", remedy=_FETCHED
+        code="disk-image-cut-off",
+        what="the disk image is damaged or cut off",
+        where=str(path),
+        found=found,
+        expected="a whole image",
+        remedy=_FETCHED,
     )
 
 
 def _unreadable(path: Path, found: str) -> Problem:
     remedy = f"see whether the path is right, and whether it is a file that you may read; if it is, {_FETCHED}"
-    return Problem(what="the disk image cannot be opened", where=str(path), found=found, expected="an image file", remedy=remedy)
+    return Problem(
+        code="disk-image-unopened",
+        what="the disk image cannot be opened",
+        where=str(path),
+        found=found,
+        expected="an image file",
+        remedy=remedy,
+    )

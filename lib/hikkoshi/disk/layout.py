@@ -167,6 +167,7 @@ def _descriptor(capacity: int, name: str, identity: str) -> bytes:
     if len(text) > _DESCRIPTOR * SECTOR:
         raise BadInput(
             Problem(
+                code="vmdk-name-too-long",
                 what="the VMDK's name is too long",
                 where=name,
                 found=f"{len(name)} characters",

@@ -82,6 +82,7 @@ def address(url: str) -> tuple[str, str, tuple[str, ...]]:
     if split.scheme != "ssh" or port < 0 or split.query or split.fragment or not plain or not printable:
         raise BadInput(
             Problem(
+                code="disk-address-malformed",
                 what="this is no address of a disk",
                 where=url,
                 expected="ssh://[user@]host[:port]/path, the path from the root on",
@@ -108,6 +109,7 @@ class RemoteDisk:
             found, remedy = f"{self.size:,} bytes", "see whether the guest's Xen configuration names the right disk"
             raise BadInput(
                 Problem(
+                    code="disk-cut-off",
                     what="the disk is empty or cut off",
                     where=self.name,
                     found=found,
@@ -188,6 +190,7 @@ class RemoteDisk:
             found = e.problems[0].found
             raise ToolFailed(
                 Problem(
+                    code="dom0-unreachable",
                     what="the Dom-0 cannot be reached by ssh",
                     where=self._host,
                     found=found,
@@ -199,13 +202,19 @@ class RemoteDisk:
             needed = "sh, dd, gzip, sha256sum, stat, readlink, blockdev"
             raise ToolFailed(
                 Problem(
-                    what="the Dom-0 lacks a program", where=self._host, found=said[6:], expected=needed, remedy="install it there"
+                    code="dom0-lacks-program",
+                    what="the Dom-0 lacks a program",
+                    where=self._host,
+                    found=said[6:],
+                    expected=needed,
+                    remedy="install it there",
                 )
             )
         if not said.startswith("size="):
             remedy = "see whether the path is right, and whether this user may read it there"
             raise BadInput(
                 Problem(
+                    code="disk-unreadable",
                     what="the disk cannot be read",
                     where=self.name,
                     found=said,
@@ -219,6 +228,7 @@ class RemoteDisk:
             told = "size=BYTES|…, whole numbers and no words of others"
             raise ToolFailed(
                 Problem(
+                    code="dom0-answer-unknown",
                     what="the Dom-0's answer about the disk is not understood",
                     where=self.name,
                     found=said,
@@ -231,12 +241,22 @@ class RemoteDisk:
     def _broken(self, found: str) -> Problem:
         remedy = "see whether the Dom-0, its disk and the network are well, then run this again"
         return Problem(
-            what="the disk did not come over ssh", where=self.name, found=found, expected=f"{self.size:,} bytes", remedy=remedy
+            code="ssh-transfer-broken",
+            what="the disk did not come over ssh",
+            where=self.name,
+            found=found,
+            expected=f"{self.size:,} bytes",
+            remedy=remedy,
         )
 
     def _changed(self, found: str, expected: str) -> Problem:
         return Problem(
-            what="the disk was changed while it was read", where=self.name, found=found, expected=expected, remedy=_QUIET
+            code="disk-changed-meanwhile",
+            what="the disk was changed while it was read",
+            where=self.name,
+            found=found,
+            expected=expected,
+            remedy=_QUIET,
         )
 
 

@@ -62,26 +62,67 @@ def facts(path: Path) -> DiskFacts:
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as e:
-        raise BadInput(_problem("the disk image cannot be read", path, e.strerror or str(e), "a raw disk image")) from None
+        raise BadInput(
+            _problem(
+                code="disk-image-unreadable",
+                what="the disk image cannot be read",
+                path=path,
+                found=e.strerror or str(e),
+                expected="a raw disk image",
+            )
+        ) from None
     try:
         status = os.fstat(fd)
         device = stat.S_ISBLK(status.st_mode)
         if not device and not stat.S_ISREG(status.st_mode):
             found = "a folder" if stat.S_ISDIR(status.st_mode) else "neither file nor block device"
-            raise BadInput(_problem("the disk image is no image", path, found, "a regular file or a block device"))
+            raise BadInput(
+                _problem(
+                    code="disk-image-not-a-file",
+                    what="the disk image is no image",
+                    path=path,
+                    found=found,
+                    expected="a regular file or a block device",
+                )
+            )
         size = os.lseek(fd, 0, os.SEEK_END)
         if size == 0:
-            raise BadInput(_problem("the disk image is empty", path, "0 bytes", "a whole raw disk"))
+            raise BadInput(
+                _problem(
+                    code="disk-image-empty",
+                    what="the disk image is empty",
+                    path=path,
+                    found="0 bytes",
+                    expected="a whole raw disk",
+                )
+            )
         if size % SECTOR:
-            raise BadInput(_problem("the disk image is cut off", path, f"{size:,} bytes", "a multiple of 512 bytes"))
+            raise BadInput(
+                _problem(
+                    code="disk-image-of-odd-size",
+                    what="the disk image is cut off",
+                    path=path,
+                    found=f"{size:,} bytes",
+                    expected="a multiple of 512 bytes",
+                )
+            )
         head, end = os.pread(fd, HEAD, 0), os.pread(fd, SECTOR, size - SECTOR)
     except OSError as e:
-        raise BadInput(_problem("the disk image cannot be read", path, e.strerror or str(e), "a raw disk image")) from None
+        raise BadInput(
+            _problem(
+                code="disk-image-unreadable",
+                what="the disk image cannot be read",
+                path=path,
+                found=e.strerror or str(e),
+                expected="a raw disk image",
+            )
+        ) from None
     finally:
         os.close(fd)
     if other := foreign(head, end):
         raise BadInput(
             Problem(
+                code="disk-image-header-of-another-format",
                 what="the disk image carries the header of another format",
                 where=str(path),
                 found=f"a header of {other}",
@@ -149,8 +190,9 @@ def boot_loader(head: bytes) -> BootLoader:
     return "unknown"
 
 
-def _problem(what: str, path: Path, found: str, expected: str) -> Problem:
+def _problem(*, code: str, what: str, path: Path, found: str, expected: str) -> Problem:
     return Problem(
+        code=code,
         what=what,
         where=str(path),
         found=found,

@@ -228,6 +228,7 @@ def _refuse_too_large(source: Source) -> None:
         return
     raise BadInput(
         Problem(
+            code="disk-too-large-for-vmdk",
             what="the disk does not fit into a VMDK stream",
             where=source.name,
             found=f"{source.size:,} bytes",
@@ -241,6 +242,7 @@ def _refuse_too_large(source: Source) -> None:
 def _too_long(name: str) -> StepFailed:
     return StepFailed(
         Problem(
+            code="vmdk-too-long",
             what="the VMDK stream became too long",
             where=name,
             found="2 TiB of stream, and more of the disk to come",

@@ -76,6 +76,7 @@ def opened(places: Sequence[str], format: Format = "raw", *, partitions: bool = 
     if not places or (len(places) > 1 and not partitions):
         raise BadInput(
             Problem(
+                code="several-sources",
                 what="more than one source for one disk",
                 found=", ".join(places) or "none",
                 expected="one disk",
@@ -85,6 +86,7 @@ def opened(places: Sequence[str], format: Format = "raw", *, partitions: bool = 
     if partitions and any("://" in place for place in places):
         raise BadInput(
             Problem(
+                code="partitions-over-ssh",
                 what="partitions cannot be put together over ssh",
                 where=", ".join(places),
                 expected="image files or block devices of this machine",
@@ -101,6 +103,7 @@ def _opened(place: str, format: Format) -> contextlib.AbstractContextManager[Sou
         if format != "raw":
             raise BadInput(
                 Problem(
+                    code="ssh-disk-not-raw",
                     what="a disk over ssh has to be raw",
                     where=place,
                     found=format,
@@ -129,6 +132,7 @@ def alone(disk: Source, target: Path) -> Iterator[Path]:
     if not folder.is_dir():
         raise BadInput(
             Problem(
+                code="vmdk-folder-missing",
                 what="the folder for the VMDK is not there",
                 where=str(folder),
                 found="no folder",
@@ -140,6 +144,7 @@ def alone(disk: Source, target: Path) -> Iterator[Path]:
         what = "the disk itself" if str(target) == disk.name else "something of that name"
         raise Refused(
             Problem(
+                code="vmdk-there-already",
                 what="the VMDK is there already, and nothing is overwritten",
                 where=str(target),
                 found=what,
@@ -163,6 +168,7 @@ def _lock(fd: int, part: Path) -> None:
     except BlockingIOError:
         raise Busy(
             Problem(
+                code="vmdk-being-written",
                 what="another conversion writes this VMDK",
                 where=str(part),
                 found="the unfinished file is in use",

@@ -9,6 +9,7 @@ import re
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -106,11 +107,20 @@ def check_stream(path: Path, capacity: int) -> list[Check]:
     except BadInput as e:
         p = e.problems[0]
         return [
-            Check(title="the VMDK is a sparse VMDK", ok=False, found=p.found, expected=p.expected, remedy=p.remedy, where=where)
+            Check(
+                code="vmdk-sparse",
+                title="the VMDK is a sparse VMDK",
+                ok=False,
+                found=p.found,
+                expected=p.expected,
+                remedy=p.remedy,
+                where=where,
+            )
         ]
     try:
         end = used(path)
         whole = Check(
+            code="vmdk-whole",
             title="the VMDK is whole",
             ok=path.stat().st_size >= end,
             found=f"{path.stat().st_size:,} bytes, the last grain ends at {end:,}",
@@ -120,22 +130,73 @@ def check_stream(path: Path, capacity: int) -> list[Check]:
         )
     except BadInput as e:
         p = e.problems[0]
-        whole = Check(title="the VMDK is whole", ok=False, found=p.found, expected=p.expected, remedy=p.remedy, where=where)
+        whole = Check(
+            code="vmdk-whole",
+            title="the VMDK is whole",
+            ok=False,
+            found=p.found,
+            expected=p.expected,
+            remedy=p.remedy,
+            where=where,
+        )
     kind, adapter = header.descriptor.get("createType", "none"), header.descriptor.get("ddb.adapterType", "none")
-    facts = (
-        ("the VMDK's version is one that ESXi takes", header.version == 3, str(header.version), "3"),
-        ("the VMDK is a stream", header.stream, f"flags {header.flags:#x}, compression {header.compression}", "deflated grains"),
-        ("the VMDK calls itself a stream", kind == "streamOptimized", kind, "streamOptimized"),
-        ("the VMDK names a SCSI adapter", adapter == "lsilogic", adapter, "lsilogic"),
-        ("the VMDK has the planned capacity", header.capacity == capacity, f"{header.capacity:,} bytes", f"{capacity:,} bytes"),
-        ("the capacity is whole grains", header.capacity % header.grain == 0, f"grain {header.grain:,} bytes", "no rest"),
-        ("the grain tables have VMware's size", header.table_entries == 512, str(header.table_entries), "512 entries"),
-        ("no transfer as text has damaged the file", header.newlines == b"\n \r\n", repr(header.newlines), repr(b"\n \r\n")),
-    )
+    check = partial(Check, remedy=_REMEDY, where=where)
     return [
-        *(
-            Check(title=title, ok=ok, found=found, expected=expected, remedy=_REMEDY, where=where)
-            for title, ok, found, expected in facts
+        check(
+            code="vmdk-version",
+            title="the VMDK's version is one that ESXi takes",
+            ok=header.version == 3,
+            found=str(header.version),
+            expected="3",
+        ),
+        check(
+            code="vmdk-stream",
+            title="the VMDK is a stream",
+            ok=header.stream,
+            found=f"flags {header.flags:#x}, compression {header.compression}",
+            expected="deflated grains",
+        ),
+        check(
+            code="vmdk-named-stream",
+            title="the VMDK calls itself a stream",
+            ok=kind == "streamOptimized",
+            found=kind,
+            expected="streamOptimized",
+        ),
+        check(
+            code="vmdk-adapter",
+            title="the VMDK names a SCSI adapter",
+            ok=adapter == "lsilogic",
+            found=adapter,
+            expected="lsilogic",
+        ),
+        check(
+            code="vmdk-capacity",
+            title="the VMDK has the planned capacity",
+            ok=header.capacity == capacity,
+            found=f"{header.capacity:,} bytes",
+            expected=f"{capacity:,} bytes",
+        ),
+        check(
+            code="vmdk-whole-grains",
+            title="the capacity is whole grains",
+            ok=header.capacity % header.grain == 0,
+            found=f"grain {header.grain:,} bytes",
+            expected="no rest",
+        ),
+        check(
+            code="vmdk-grain-tables",
+            title="the grain tables have VMware's size",
+            ok=header.table_entries == 512,
+            found=str(header.table_entries),
+            expected="512 entries",
+        ),
+        check(
+            code="vmdk-newlines",
+            title="no transfer as text has damaged the file",
+            ok=header.newlines == b"\n \r\n",
+            found=repr(header.newlines),
+            expected=repr(b"\n \r\n"),
         ),
         whole,
     ]
@@ -219,4 +280,8 @@ def _numbers(fd: int, offset: int, count: int, path: Path) -> tuple[int, ...]:
 
 
 def _bad(path: Path, found: str, expected: str) -> BadInput:
-    return BadInput(Problem(what="this is no usable VMDK", where=str(path), found=found, expected=expected, remedy=_REMEDY))
+    return BadInput(
+        Problem(
+            code="vmdk-unusable", what="this is no usable VMDK", where=str(path), found=found, expected=expected, remedy=_REMEDY
+        )
+    )

@@ -21,6 +21,7 @@ def step(name: str) -> str:
     close = nearest(name, list(words)).removeprefix("did you mean ").removesuffix("?")
     raise BadInput(
         Problem(
+            code="step-unknown",
             what="no such step",
             found=repr(name),
             expected="one of: " + ", ".join(STEPS),
@@ -36,6 +37,7 @@ def selection(first: str | None, last: str | None) -> list[str]:
     if ROLLBACK.id in (begin, end) and begin != end:
         raise BadInput(
             Problem(
+                code="rollback-with-other-steps",
                 what="the rollback is a step of its own",
                 found=f"from {begin} through {end}",
                 expected="nothing before or after it in one command",
@@ -50,6 +52,7 @@ def selection(first: str | None, last: str | None) -> list[str]:
         asked = last is None and begin in ON_REQUEST
         raise BadInput(
             Problem(
+                code="step-only-by-name" if asked else "steps-out-of-order",
                 what=f"{begin} is done only when it is asked for by name" if asked else "the steps are in the wrong order",
                 found=f"from {begin} through {end}",
                 expected="a first step that is not after the last",

@@ -5,6 +5,7 @@ import json
 import subprocess
 import threading
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +102,7 @@ def _died(status: int, errors: Sequence[bytes], listener: threading.Thread, job:
     words = b"".join(errors).decode(errors="replace")
     return ToolFailed(
         Problem(
+            code="disk-reader-died",
             what="the program that opens guest disks ended without a result",
             where=job["disk"],
             found=f"exit status {status}: {tool.tail(words)}",
@@ -111,84 +113,143 @@ def _died(status: int, errors: Sequence[bytes], listener: threading.Thread, job:
 
 
 _LATER = "this version prepares guests whose file systems it can read; leave this guest where it is for now"
-_KINDS: dict[str, tuple[type[HikkoshiError], str, str, str]] = {
-    # {kind: (error, what, expected, remedy)}
+_KINDS: dict[str, tuple[type[HikkoshiError], Problem]] = {  # {kind: (error, its problem without what was found)}
     "no-partitions": (
         BadInput,
-        "the disk has no partitions",
-        "a whole disk with a partition table and a boot loader",
-        "check that this is the right image; single partitions have to stand as such in the Xen configuration (xvda1, xvda2 …)",
+        Problem(
+            code="no-partitions-on-disk",
+            what="the disk has no partitions",
+            expected="a whole disk with a partition table and a boot loader",
+            remedy="check that this is the right image; single partitions have to stand as such in the Xen configuration "
+            "(xvda1, xvda2 …)",
+        ),
     ),
-    "crypto_LUKS": (BadInput, "the guest's root is encrypted", "file systems that can be read without a passphrase", _LATER),
+    "crypto_LUKS": (
+        BadInput,
+        Problem(
+            code="root-encrypted",
+            what="the guest's root is encrypted",
+            expected="file systems that can be read without a passphrase",
+            remedy=_LATER,
+        ),
+    ),
     "no-root": (
         BadInput,
-        "the disk holds no Linux guest",
-        "a partition with a Linux root file system",
-        "check that this is the right image, and that it is the guest's whole disk",
+        Problem(
+            code="no-linux-guest",
+            what="the disk holds no Linux guest",
+            expected="a partition with a Linux root file system",
+            remedy="check that this is the right image, and that it is the guest's whole disk",
+        ),
     ),
     "no-fstab": (
         BadInput,
-        "the guest has no /etc/fstab",
-        "a table that says what is mounted as / and /boot",
-        "start the guest under Xen, see that it boots from this disk, and write its /etc/fstab",
+        Problem(
+            code="no-fstab",
+            what="the guest has no /etc/fstab",
+            expected="a table that says what is mounted as / and /boot",
+            remedy="start the guest under Xen, see that it boots from this disk, and write its /etc/fstab",
+        ),
     ),
     "missing-device": (
         BadInput,
-        "a file system that the guest's fstab names is not on this disk",
-        "/, /boot and the system's other folders on this one disk",
-        "guests of several disks come later; if the line is a leftover, remove it in the running guest",
+        Problem(
+            code="fstab-device-missing",
+            what="a file system that the guest's fstab names is not on this disk",
+            expected="/, /boot and the system's other folders on this one disk",
+            remedy="guests of several disks come later; if the line is a leftover, remove it in the running guest",
+        ),
     ),
-    "too-large": (BadInput, "a file in the guest is unreasonably large", "", "look at that file in the running guest"),
+    "too-large": (
+        BadInput,
+        Problem(
+            code="guest-file-too-large",
+            what="a file in the guest is unreasonably large",
+            remedy="look at that file in the running guest",
+        ),
+    ),
     "secrets": (
         BadInput,
-        "a file in the guest has unreasonably many passwords",
-        f"at most {redaction.MOST} in all files",
-        "look at that file in the running guest",
+        Problem(
+            code="too-many-passwords",
+            what="a file in the guest has unreasonably many passwords",
+            expected=f"at most {redaction.MOST} in all files",
+            remedy="look at that file in the running guest",
+        ),
     ),
-    "too-many": (BadInput, "the guest has unreasonably many of something", "", "clean it up in the running guest"),
+    "too-many": (
+        BadInput,
+        Problem(
+            code="guest-has-too-many",
+            what="the guest has unreasonably many of something",
+            remedy="clean it up in the running guest",
+        ),
+    ),
     "no-room": (
         StepFailed,
-        "there is too little room here for the files that are fetched from the guest",
-        "",
-        "make room there, or set TMPDIR to a folder on a larger disk, then run the step again",
+        Problem(
+            code="no-room-for-guest-files",
+            what="there is too little room here for the files that are fetched from the guest",
+            remedy="make room there, or set TMPDIR to a folder on a larger disk, then run the step again",
+        ),
     ),
     "changed": (
         StepFailed,
-        "files in the guest are not as the plan was made from",
-        "what the survey read",
-        f"run {SURVEY} and {PLAN} again, have the new plan approved, then run {PREPARE}",
+        Problem(
+            code="guest-files-changed",
+            what="files in the guest are not as the plan was made from",
+            expected="what the survey read",
+            remedy=f"run {SURVEY} and {PLAN} again, have the new plan approved, then run {PREPARE}",
+        ),
     ),
-    "space": (BadInput, "too little room in the guest for a second initrd", "", "remove old kernels in the running guest"),
+    "space": (
+        BadInput,
+        Problem(
+            code="guest-disk-full",
+            what="too little room in the guest for a second initrd",
+            remedy="remove old kernels in the running guest",
+        ),
+    ),
     "fsck": (
         BadInput,
-        "a file system in the guest is damaged",
-        "a file system that its own check finds clean, or can mend by itself",
-        f"start the guest under Xen and let it check its disk (shutdown -rF now), then run {SURVEY} again",
+        Problem(
+            code="file-system-damaged",
+            what="a file system in the guest is damaged",
+            expected="a file system that its own check finds clean, or can mend by itself",
+            remedy=f"start the guest under Xen and let it check its disk (shutdown -rF now), then run {SURVEY} again",
+        ),
     ),
     "no-extlinux": (
         ToolFailed,
-        "the boot loader for a disk put together from partitions is not here",
-        "EXTLINUX for libguestfs, and its boot code on this machine",
-        "install extlinux and syslinux-common (Debian) or syslinux-extlinux (Fedora), then run the step again",
+        Problem(
+            code="extlinux-missing",
+            what="the boot loader for a disk put together from partitions is not here",
+            expected="EXTLINUX for libguestfs, and its boot code on this machine",
+            remedy="install extlinux and syslinux-common (Debian) or syslinux-extlinux (Fedora), then run the step again",
+        ),
     ),
     "command": (
         StepFailed,
-        "a program of the guest failed in the appliance",
-        "exit status 0",
-        "its own words above name the cause; the source is untouched, and no copy was kept",
+        Problem(
+            code="guest-program-failed",
+            what="a program of the guest failed in the appliance",
+            expected="exit status 0",
+            remedy="its own words above name the cause; the source is untouched, and no copy was kept",
+        ),
     ),
     "appliance": (
         ToolFailed,
-        "libguestfs failed",
-        "",
-        "run `hikkoshi doctor`; `libguestfs-test-tool` shows what its appliance lacks; nothing it wrote is used",
+        Problem(
+            code="libguestfs-failed",
+            what="libguestfs failed",
+            remedy="run `hikkoshi doctor`; `libguestfs-test-tool` shows what its appliance lacks; nothing it wrote is used",
+        ),
     ),
 }
 
 
 def _explained(error: dict[str, str], disk: str) -> HikkoshiError:
-    kind, what, expected, remedy = _KINDS[error["kind"]]
+    kind, problem = _KINDS[error["kind"]]
     where = f"{disk}: {error['path']}" if "path" in error else disk
-    return kind(
-        Problem(what=what, where=where, found=error.get("found", ""), expected=error.get("expected", expected), remedy=remedy)
-    )
+    expected = error.get("expected", problem.expected)
+    return kind(replace(problem, where=where, found=error.get("found", ""), expected=expected))

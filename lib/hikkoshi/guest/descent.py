@@ -44,15 +44,20 @@ class Descent:
         """
         signs = self._signs()
         if not signs or not self._source.device:
-            return replace(signs, title=TITLE)
+            return replace(signs, code="source-as-copied", title=TITLE)
         if in_service:
-            return Check(title=TITLE, ok=True, found="in service in vSphere already", unseen="not needed")
+            return Check(
+                code="source-as-copied", title=TITLE, ok=True, found="in service in vSphere already", unseen="not needed"
+            )
         assert self._plan is not None  # else there is no copy of it
         surveyed = self._plan.source_digest
         if self._read is None or self._source.written_since(self._read[2]):
-            return replace(signs, title=TITLE, ok=False, unseen="", expected=f"all of it, content digest {surveyed}")
+            return replace(
+                signs, code="source-as-copied", title=TITLE, ok=False, unseen="", expected=f"all of it, content digest {surveyed}"
+            )
         content, seconds, _ = self._read
         return Check(
+            code="source-as-copied",
             title=TITLE,
             ok=content == surveyed,
             found=f"all of it was read again in {seconds:.0f} s, content digest {content}",
@@ -81,7 +86,7 @@ class Descent:
         if not signs or not self._source.device:
             return signs
         found = f"{prepared.sampled(self._source)}; {duration(self._reading)}"
-        return replace(signs, title=TITLE, found=found, unseen="not seen")
+        return replace(signs, code="source-as-copied", title=TITLE, found=found, unseen="not seen")
 
 
 def duration(reading: float) -> str:
@@ -105,6 +110,7 @@ def chain(folder: Path, plan: PreparationPlan | None) -> Check:
     )
     problem = next((words for words, bad in problems if bad), "")
     return Check(
+        code="vmdk-of-survey",
         title="the VMDK is of the source that was surveyed",
         ok=not problem,
         found=problem or f"content digest {surveyed}",

@@ -66,6 +66,7 @@ def names(path: Path, *, unpacked: int = UNPACKED) -> list[str]:
     except (_Broken, OSError, EOFError, zlib.error, lzma.LZMAError) as e:  # gzip.BadGzipFile is an OSError
         raise BadInput(
             Problem(
+                code="initrd-unreadable",
                 what="an initrd cannot be read",
                 where=str(path),
                 found=str(e) or type(e).__name__,

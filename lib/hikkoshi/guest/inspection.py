@@ -113,6 +113,7 @@ def boot_loader(disk: Path) -> str:
     except OSError as e:
         raise BadInput(
             Problem(
+                code="disk-unreadable",
                 what="the disk cannot be read",
                 where=str(disk),
                 found=e.strerror or str(e),
@@ -124,6 +125,7 @@ def boot_loader(disk: Path) -> str:
     if len(head) < source.SECTOR:
         raise BadInput(
             Problem(
+                code="no-partition-table",
                 what=what,
                 where=str(disk),
                 found=f"{len(head)} bytes",
@@ -134,6 +136,7 @@ def boot_loader(disk: Path) -> str:
     if other := source.foreign(head, b""):
         raise BadInput(
             Problem(
+                code="disk-not-raw",
                 what="the disk is not raw",
                 where=str(disk),
                 found=f"a header of {other}",
@@ -152,13 +155,16 @@ def boot_loader(disk: Path) -> str:
             if lvm or ext
             else "check that this is the right image"
         )
-        raise BadInput(Problem(what=what, where=str(disk), found=found, expected=expected, remedy=remedy))
+        raise BadInput(
+            Problem(code="no-partition-table", what=what, where=str(disk), found=found, expected=expected, remedy=remedy)
+        )
     entries = [head[at : at + 16] for at in range(446, 510, 16)]
     places = [struct.unpack_from("<II", e, 8) for e in entries if e[4] not in (0, GPT)]
     end = max((first + count for first, count in places), default=0) * source.SECTOR
     if end > size:
         raise BadInput(
             Problem(
+                code="disk-ends-early",
                 what="the disk is cut off",
                 where=str(disk),
                 found=f"{size:,} bytes, and its last partition ends at {end:,}",
@@ -184,6 +190,7 @@ def facts(raw: dict[str, Any], folder: Path, loader: str, disk: str) -> GuestFac
     if not menu and loader != "none":
         raise BadInput(
             Problem(
+                code="no-boot-menu",
                 what="the guest has no boot menu",
                 where=f"{disk}: {loader}",
                 found="none of the files",
@@ -200,6 +207,7 @@ def facts(raw: dict[str, Any], folder: Path, loader: str, disk: str) -> GuestFac
     if len(entries) > MOST_ENTRIES:
         raise BadInput(
             Problem(
+                code="boot-menu-too-long",
                 what="the guest's boot menu is unreasonably long",
                 where=f"{disk}: {menu or '/boot'}",
                 found=f"{len(entries)} entries",
@@ -211,6 +219,7 @@ def facts(raw: dict[str, Any], folder: Path, loader: str, disk: str) -> GuestFac
     if not kernels:
         raise BadInput(
             Problem(
+                code="no-kernel-in-menu" if menu else "no-kernel",
                 what="the guest's boot menu offers no kernel that is on the disk"
                 if menu
                 else "the guest has no kernel of its own",

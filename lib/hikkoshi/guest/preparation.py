@@ -180,6 +180,7 @@ def _kernel(facts: GuestFacts, disk: hardware.Device, nic: hardware.Device) -> t
         newest = max((k.version for k in facts.kernels), key=order)
         raise BadInput(
             Problem(
+                code="xen-kernels-only",
                 what="the guest has only kernels that boot under Xen and nowhere else",
                 where=f"{facts.hostname or 'guest'}: {facts.boot_config}",
                 found=", ".join(k.version for k in facts.kernels),
@@ -192,33 +193,30 @@ def _kernel(facts: GuestFacts, disk: hardware.Device, nic: hardware.Device) -> t
     if not able:
         raise BadInput(*_lacking(facts, ordinary[0], disk, nic))
     best = next((k for k in able if k.index == facts.default_kernel), able[0])
-    problems = [
-        Problem(
-            what=what,
-            where=f"{facts.boot_config}, entry {best.index} ({best.title})",
-            found=found,
-            expected=expected,
-            remedy=remedy,
+    where, problems = f"{facts.boot_config}, entry {best.index} ({best.title})", []
+    if not best.initrd:
+        problems.append(
+            Problem(
+                code="no-initrd",
+                what="the kernel to boot has no initrd",
+                where=where,
+                found="no initrd line, or the file is missing",
+                expected="an initrd, which will be made again with the new controller's driver",
+                remedy=f"in the running guest: mkinitrd /boot/initrd-{best.version}.img {best.version}, and name it in the entry",
+            )
         )
-        for bad, what, found, expected, remedy in (
-            (
-                not best.initrd,
-                "the kernel to boot has no initrd",
-                "no initrd line, or the file is missing",
-                "an initrd, which will be made again with the new controller's driver",
-                f"in the running guest: mkinitrd /boot/initrd-{best.version}.img {best.version}, and name it in the entry",
-            ),
-            (
-                not facts.initrd_maker,
-                "the guest cannot make an initrd",
-                "no mkinitrd, dracut or update-initramfs",
-                "one of them",
-                f"in the running guest: {_install(facts)} mkinitrd "
+    if not facts.initrd_maker:
+        problems.append(
+            Problem(
+                code="no-initrd-maker",
+                what="the guest cannot make an initrd",
+                where=where,
+                found="no mkinitrd, dracut or update-initramfs",
+                expected="one of them",
+                remedy=f"in the running guest: {_install(facts)} mkinitrd "
                 "(Enterprise Linux 6 and later: dracut, Debian: initramfs-tools)",
-            ),
+            )
         )
-        if bad
-    ]
     if problems:
         raise BadInput(*problems)
     if best.index == facts.default_kernel:
@@ -240,6 +238,7 @@ def _lacking(facts: GuestFacts, kernel: Kernel, *devices: hardware.Device) -> li
         able = [o.model for o in family.values() if hardware.module(o, kernel.claims, kernel.builtin)]
         problems.append(
             Problem(
+                code="no-driver",
                 what=f"no ordinary kernel of the guest has a driver for {d.model}",
                 where=f"{facts.hostname or 'guest'}: /lib/modules/{kernel.version}/modules.alias",
                 found=f"nothing there claims PCI id {d.pci}",

@@ -3,6 +3,7 @@
 import base64
 import shutil
 import time
+from functools import partial
 from pathlib import Path
 from typing import ClassVar, Protocol
 
@@ -48,11 +49,19 @@ def checks(source: Origin, copy: Path) -> list[Check]:
     there = _identity(source)
     title, expected = "libguestfs can be reached", "a Python that can import guestfs"
     try:
-        worker = Check(title=title, ok=True, found=tool.guestfs_python(), expected=expected)
+        worker = Check(code="libguestfs-there", title=title, ok=True, found=tool.guestfs_python(), expected=expected)
     except ToolFailed as e:
-        worker = Check(title=title, ok=False, found=e.problems[0].found, expected=expected, remedy=e.problems[0].remedy)
+        worker = Check(
+            code="libguestfs-there",
+            title=title,
+            ok=False,
+            found=e.problems[0].found,
+            expected=expected,
+            remedy=e.problems[0].remedy,
+        )
     found = [
         Check(
+            code="source-readable",
             title="the source disk can be read",
             ok=there is not None,
             found=files.human(there.bytes) if there else "not there, or not readable",
@@ -86,6 +95,7 @@ def complete(copy: Path, plan: PreparationPlan | None, source: Origin) -> Check:
     problem = _incomplete(copy, plan, source) if plan else "there is no plan"
     again = f"run {PREPARE} and all that follows again"
     return Check(
+        code="copy-complete",
         title="the prepared copy is complete",
         ok=not problem,
         found=problem
@@ -163,6 +173,7 @@ def start(
         if copied != surveyed:
             raise Refused(
                 Problem(
+                    code="not-the-surveyed-source",
                     what="the source is not the one that was surveyed",
                     where=str(source),
                     found=f"content digest {copied}",
@@ -217,6 +228,7 @@ def verify(copy: Path, preparation: Preparation) -> list[Check]:
     if known is None or not copy.is_file():
         return [
             Check(
+                code="copy-there",
                 title="the prepared copy is there",
                 ok=False,
                 found="not yet",
@@ -227,6 +239,7 @@ def verify(copy: Path, preparation: Preparation) -> list[Check]:
     same = Identity.of(Origin.whole(copy)) == known.disk
     return [
         Check(
+            code="copy-unchanged",
             title="the copy is as it was when it was proved",
             ok=same,
             found="size, time and samples agree" if same else "it was changed since, or is another file",
@@ -270,51 +283,58 @@ def _proofs(known: Prepared, preparation: Preparation) -> list[Check]:
     wrong = [f"{name}: {tied.get(name) or 'none'}" for name, mac in p.macs.items() if name in used and tied.get(name) != mac]
     booted = next((k for k in facts.kernels if k.index == facts.default_kernel), kernel)
     again = f"run {SURVEY}, {PLAN} and {PREPARE} again; if it stays so, report it with prepared.json"
-    rows = [
-        (
-            "the boot menu starts the ordinary kernel",
-            booted.version == p.kernel and not booted.xen_only,
-            f"entry {facts.default_kernel}, {booted.version}",
-            f"entry {p.default}, {p.kernel}",
+    check = partial(Check, remedy=again)
+    return [
+        check(
+            code="boot-menu-kernel",
+            title="the boot menu starts the ordinary kernel",
+            ok=booted.version == p.kernel and not booted.xen_only,
+            found=f"entry {facts.default_kernel}, {booted.version}",
+            expected=f"entry {p.default}, {p.kernel}",
         ),
-        (
-            "the initrd holds the disk's driver",
-            not missing,
-            ", ".join(kernel.initrd_modules) or "no modules",
-            ", ".join(p.must_be_in_initrd) or "nothing: it is built into the kernel",
+        check(
+            code="initrd-driver",
+            title="the initrd holds the disk's driver",
+            ok=not missing,
+            found=", ".join(kernel.initrd_modules) or "no modules",
+            expected=", ".join(p.must_be_in_initrd) or "nothing: it is built into the kernel",
         ),
-        (
-            "the kernel's modules claim the planned hardware",
-            not undriven,
-            f"nothing claims {', '.join(undriven)}" if undriven else f"{p.controller_module}, {p.nic_module}",
-            f"{p.controller} and {p.nic_model}",
+        check(
+            code="modules-claim-hardware",
+            title="the kernel's modules claim the planned hardware",
+            ok=not undriven,
+            found=f"nothing claims {', '.join(undriven)}" if undriven else f"{p.controller_module}, {p.nic_module}",
+            expected=f"{p.controller} and {p.nic_model}",
         ),
-        (
-            "every file is as planned",
-            not differ,
-            f"different: {', '.join(differ)}" if differ else f"{len(p.edits)} files",
-            "byte for byte",
+        check(
+            code="files-as-planned",
+            title="every file is as planned",
+            ok=not differ,
+            found=f"different: {', '.join(differ)}" if differ else f"{len(p.edits)} files",
+            expected="byte for byte",
         ),
-        (
-            "nothing of Xen is left but what the plan told",
-            not xen,
-            "; ".join(xen or p.leftovers) or "nothing",
-            "no xvd disk, xvc0, hvc0 or Xen module",
+        check(
+            code="nothing-of-xen",
+            title="nothing of Xen is left but what the plan told",
+            ok=not xen,
+            found="; ".join(xen or p.leftovers) or "nothing",
+            expected="no xvd disk, xvc0, hvc0 or Xen module",
         ),
-        (
-            "every NIC is tied to its MAC",
-            not wrong,
-            "; ".join(wrong) or f"{len(p.macs)} of {len(p.macs)} NICs",
-            "HWADDR, rule or link file as planned",
+        check(
+            code="nics-tied",
+            title="every NIC is tied to its MAC",
+            ok=not wrong,
+            found="; ".join(wrong) or f"{len(p.macs)} of {len(p.macs)} NICs",
+            expected="HWADDR, rule or link file as planned",
         ),
-        (
-            f"the originals are kept in {KEPT}",
-            not lost,
-            f"not kept: {', '.join(lost)}" if lost else f"{len(known.kept)} files",
-            "every changed file, and the initrd if it was made again",
+        check(
+            code="originals-kept",
+            title=f"the originals are kept in {KEPT}",
+            ok=not lost,
+            found=f"not kept: {', '.join(lost)}" if lost else f"{len(known.kept)} files",
+            expected="every changed file, and the initrd if it was made again",
         ),
     ]
-    return [Check(title=title, ok=ok, found=found, expected=expected, remedy=again) for title, ok, found, expected in rows]
 
 
 def _kernel(facts: GuestFacts, preparation: Preparation) -> Kernel:
@@ -322,6 +342,7 @@ def _kernel(facts: GuestFacts, preparation: Preparation) -> Kernel:
     if found is None:
         raise StepFailed(
             Problem(
+                code="planned-kernel-gone",
                 what="the planned kernel is no longer in the boot menu",
                 where=facts.boot_config,
                 found=", ".join(f"{k.index}: {k.version}" for k in facts.kernels),
@@ -338,6 +359,7 @@ def _source(source: Origin) -> Identity:
     except OSError as e:
         raise BadInput(
             Problem(
+                code="source-unreadable",
                 what="the source disk cannot be read",
                 where=str(source),
                 found=e.strerror or str(e),
@@ -352,6 +374,7 @@ def _room(source: Origin, folder: Path) -> Check:
     existing = next(f for f in (folder, *folder.parents) if f.exists())
     free = shutil.disk_usage(existing).free
     return Check(
+        code="room-for-copy",
         title="there is room for the copy",
         ok=free >= need,
         found=f"{files.human(free)} free",

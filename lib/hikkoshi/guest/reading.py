@@ -55,6 +55,7 @@ def facts(raw: dict[str, Any], folder: Path, loader: str, disk: str, *, seconds:
 def _too_much(disk: str, found: str, seconds: float) -> BadInput:
     return BadInput(
         Problem(
+            code="guest-files-too-much",
             what="the files of the guest take unreasonably much to read",
             where=disk,
             found=found,

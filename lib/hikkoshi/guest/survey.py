@@ -55,6 +55,7 @@ def system_disk(xen: XenGuest) -> tuple[XenDisk, ...]:
         return tuple(disks)
     raise BadInput(
         Problem(
+            code="not-one-disk",
             what="the guest does not have exactly one disk",
             where=xen.name,
             found=", ".join(f"{d.vdev} = {d.target}" for d in disks) or "no disk",
@@ -135,7 +136,14 @@ def unchanged(survey: Survey) -> Check:
     except BadInput as e:
         p = e.problems[0]
         return Check(
-            title=title, ok=False, found=f"{p.what}: {p.found}", expected=expected, remedy=p.remedy, where=p.where, later=True
+            code="source-as-surveyed",
+            title=title,
+            ok=False,
+            found=f"{p.what}: {p.found}",
+            expected=expected,
+            remedy=p.remedy,
+            where=p.where,
+            later=True,
         )
     names = ("kind", "bytes", *(("mtime_ns",) if now.kind == "file" else ()))
     other = [
@@ -146,6 +154,7 @@ def unchanged(survey: Survey) -> Check:
     if now.kind != "file" and not other:
         found = f"a device keeps no time of its last change; {PREPARE} reads all of it, and holds that against the survey"
         return Check(
+            code="source-as-surveyed",
             title=title,
             ok=True,
             found=found,
@@ -156,6 +165,7 @@ def unchanged(survey: Survey) -> Check:
             unseen="not seen",
         )
     return Check(
+        code="source-as-surveyed",
         title=title,
         ok=not other,
         found="; ".join(other) or f"content digest {survey.digest}",

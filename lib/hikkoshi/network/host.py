@@ -77,6 +77,7 @@ def parse(address: str, folder: Path = Path()) -> Host:
         if not path.is_file():
             raise BadInput(
                 Problem(
+                    code="namespace-unknown",
                     what="there is no such network namespace",
                     where=address,
                     found=f"no file {path}",
@@ -90,6 +91,7 @@ def parse(address: str, folder: Path = Path()) -> Host:
     except BadInput:
         raise BadInput(
             Problem(
+                code="host-address-malformed",
                 what="this is no address of a host",
                 where=address,
                 expected="here, netns:PATH or ssh://[user@]host[:port]",

@@ -45,7 +45,14 @@ def parsed(host: Host, told: str, names: Sequence[str]) -> dict[str, Nic]:
         remedy = "install it there: tcpdump, and iputils or iputils-arping"
         raise ToolFailed(
             *(
-                Problem(what="a program is missing on the host", where=host.name, found=f"no {p}", expected=p, remedy=remedy)
+                Problem(
+                    code="host-lacks-program",
+                    what="a program is missing on the host",
+                    where=host.name,
+                    found=f"no {p}",
+                    expected=p,
+                    remedy=remedy,
+                )
                 for p in missing
             )
         )
@@ -57,6 +64,7 @@ def parsed(host: Host, told: str, names: Sequence[str]) -> dict[str, Nic]:
     }
     problems = [
         Problem(
+            code="host-nic-unknown",
             what="the host has no such NIC",
             where=host.name,
             found=repr(n),

@@ -33,7 +33,13 @@ def of(outputs: Path) -> str:
     except OSError as e:
         remedy = "make it readable for whoever runs the steps, or outputs/ writable"
         raise BadInput(
-            Problem(what="the site folder's identity can neither be read nor made", where=str(path), found=str(e), remedy=remedy)
+            Problem(
+                code="identity-unusable",
+                what="the site folder's identity can neither be read nor made",
+                where=str(path),
+                found=str(e),
+                remedy=remedy,
+            )
         ) from None
     try:
         if found is not None and str(uuid.UUID(found)) == found:
@@ -42,6 +48,7 @@ def of(outputs: Path) -> str:
         pass
     raise BadInput(
         Problem(
+            code="identity-damaged",
             what="the site folder's identity is damaged",
             where=str(path),
             found=repr(found),
@@ -84,6 +91,7 @@ def _refuse_where_lost(outputs: Path) -> None:
     if named := _named(outputs):
         raise BadInput(
             Problem(
+                code="identity-lost",
                 what="the site folder's identity is lost",
                 where=str(outputs / FILE),
                 found="no such file",

@@ -224,6 +224,7 @@ class Home:
                 return cls(folder.resolve())
         raise BadInput(
             Problem(
+                code="no-parameters",
                 what="no parameters found",
                 where=str(begin),
                 found="no params/site.yml" if begin.is_dir() else "no such folder",
@@ -283,6 +284,7 @@ class Home:
         if not path.is_file():
             raise BadInput(
                 Problem(
+                    code="guest-unknown",
                     what="no such guest",
                     where=str(path),
                     found=f"{name!r}",
@@ -318,6 +320,7 @@ class Home:
 
 def _no_name(name: str, known: Sequence[str]) -> Problem:
     return Problem(
+        code="guest-name-malformed",
         what="this can be no guest's name",
         found=repr(name),
         expected=f"{NAME_WORDS}, and not {', '.join(TAKEN)}",
@@ -330,6 +333,7 @@ def _cross_check(guest: Guest, site: Site, path: Path) -> None:
     if guest.name != path.stem:
         problems.append(
             Problem(
+                code="guest-name-differs",
                 what="the name inside differs from the file's",
                 where=str(path),
                 found=guest.name,
@@ -340,6 +344,7 @@ def _cross_check(guest: Guest, site: Site, path: Path) -> None:
     if guest.dom0 not in site.dom0s:
         problems.append(
             Problem(
+                code="dom0-unknown",
                 what="unknown Dom-0",
                 where=str(path),
                 found=guest.dom0,
@@ -352,6 +357,7 @@ def _cross_check(guest: Guest, site: Site, path: Path) -> None:
             known = list(site.segments)
             problems.append(
                 Problem(
+                    code="segment-unknown",
                     what="unknown segment",
                     where=f"{path}: nics.{n} ({nic.mac})",
                     found=nic.segment,
@@ -365,6 +371,7 @@ def _cross_check(guest: Guest, site: Site, path: Path) -> None:
             remedy = nearest(name, known) or "add it to params/site.yml"
             problems.append(
                 Problem(
+                    code="segment-unknown",
                     what="unknown segment",
                     where=f"{path}: measurement.segments",
                     found=name,

@@ -50,12 +50,19 @@ def read(model: type[_M], path: Path) -> _M:
         data = YAML(typ="rt").load(path.read_text(encoding="utf-8"))
     except OSError as e:
         raise BadInput(
-            Problem(what="a parameter file cannot be read", where=str(path), found=e.strerror or str(e), remedy="write it")
+            Problem(
+                code="parameters-unreadable",
+                what="a parameter file cannot be read",
+                where=str(path),
+                found=e.strerror or str(e),
+                remedy="write it",
+            )
         ) from None
     except (YAMLError, UnicodeDecodeError) as e:
         mark = getattr(e, "problem_mark", None)
         raise BadInput(
             Problem(
+                code="parameters-not-yaml",
                 what="a parameter file is not YAML",
                 where=f"{path}:{mark.line + 1}" if mark else str(path),
                 found=re.sub(r" with value .*", "", str(getattr(e, "problem", e)), flags=re.DOTALL),
@@ -74,24 +81,29 @@ def _problem(model: type[BaseModel], path: Path, data: Any, error: dict[str, Any
     if error["type"] == "extra_forbidden":
         known = _keys(model, loc[:-1])
         return Problem(
+            code="key-unknown",
             what=f"unknown key {loc[-1]!r}",
             where=where,
             expected="one of: " + ", ".join(known),
             remedy=nearest(str(loc[-1]), known) or "remove it or correct its spelling",
         )
     if error["type"] == "missing":
-        return Problem(what=f"key {loc[-1]!r} is missing", where=where, remedy="add it; params/schema explains every key")
+        return Problem(
+            code="key-missing", what=f"key {loc[-1]!r} is missing", where=where, remedy="add it; params/schema explains every key"
+        )
     found = repr(error["input"]) if isinstance(error.get("input"), str | int | float) else ""
     if "@" in found and "://" in found and error["type"] == "string_pattern_mismatch":
         found = "an address with a user in it"  # and maybe a password
     if loc[-1:] == ("password",) or "keyring" in error.get("ctx", {}).get("pattern", ""):
         return Problem(
+            code="secret-written-down",
             what="a secret has to be named, not written down",
             where=where,
             expected="env:NAME, file:PATH or keyring:SERVICE/USER",
             remedy="name the place where it is; if this was the secret itself, change the secret: it may have been seen",
         )
     return Problem(
+        code="value-wrong",
         what="a value is not what it has to be",
         where=where,
         found=found,

@@ -78,7 +78,16 @@ def give(home: Home, record: Path, identifier: str, key: Path, because: str, *, 
         found = f"{who}, for {', '.join(namespaces)} only" if who else "not listed" if fingerprint else "no key"
         remedy = "have it listed, or name another: --key FILE"
         expected = 'a key listed with namespaces="evidence"'
-        raise Refused(Problem(what="this key may not acknowledge", where=str(key), found=found, expected=expected, remedy=remedy))
+        raise Refused(
+            Problem(
+                code="key-may-not-acknowledge",
+                what="this key may not acknowledge",
+                where=str(key),
+                found=found,
+                expected=expected,
+                remedy=remedy,
+            )
+        )
     said = Acknowledgement(identifier, files.sha256(record / bag.TAG_MANIFEST, own=True), who, now, because)
     content = said.text().encode()
     try:
@@ -87,6 +96,7 @@ def give(home: Home, record: Path, identifier: str, key: Path, because: str, *, 
         remedy = "say it on one line, in words that can be printed"
         raise BadInput(
             Problem(
+                code="acknowledgement-words",
                 what="nothing can be acknowledged with these words",
                 where=identifier,
                 found=str(e),
@@ -103,6 +113,7 @@ def give(home: Home, record: Path, identifier: str, key: Path, because: str, *, 
             found = verdict.flaw or f"it signs as {verdict.signer}"
             raise Refused(
                 Problem(
+                    code="key-may-not-acknowledge",
                     what="this key may not acknowledge",
                     where=str(key),
                     found=found,
@@ -142,6 +153,7 @@ def _parsed(content: bytes) -> Acknowledgement:
 def _void(path: Path, found: str) -> Problem:
     remedy = "the record was changed since, or somebody else made this: find out; do not acknowledge it again before"
     return Problem(
+        code="acknowledgement-void",
         what="an acknowledgement counts for nothing",
         where=str(path),
         found=found,

@@ -17,7 +17,9 @@ def code(nb: Any) -> list[int]:
     """Indices of the code cells that have something to execute."""
     found = [i for i, c in enumerate(nb.cells) if c.cell_type == "code" and c.source.strip()]
     if not found:
-        raise BadInput(Problem(what="the notebook has no code", remedy="take it from the project again"))
+        raise BadInput(
+            Problem(code="notebook-without-code", what="the notebook has no code", remedy="take it from the project again")
+        )
     return found
 
 
@@ -48,9 +50,9 @@ def unproven(nb: Any) -> Iterator[tuple[int, Problem]]:
     for index in code(nb):
         cell = nb.cells[index]
         if cell.execution_count is None:
-            yield index, Problem(what="a cell was not executed", where=_name(index), remedy=remedy)
+            yield index, Problem(code="cell-not-executed", what="a cell was not executed", where=_name(index), remedy=remedy)
         elif any(o.output_type == "error" for o in cell.outputs):
-            yield index, Problem(what="a cell failed", where=_name(index), remedy=remedy)
+            yield index, Problem(code="cell-failed", what="a cell failed", where=_name(index), remedy=remedy)
     yield from _unverified(nb)
 
 
@@ -59,6 +61,7 @@ def obstacles(nb: Any) -> Iterator[tuple[int, HikkoshiError]]:
     given, names = nb.metadata.papermill.get("parameters", {}), sorted(parameter_names(nb))
     unknown = [
         Problem(
+            code="parameter-unknown",
             what=f"the notebook has no parameter {k!r}",
             found=f"{k} = {v!r}",
             expected=f"one of: {', '.join(names)}" if names else "none: it has no cell tagged parameters",
@@ -73,6 +76,7 @@ def obstacles(nb: Any) -> Iterator[tuple[int, HikkoshiError]]:
     order = [t for c in nb.cells for t in tags(c) if t in ("injected-parameters", "parameters")]
     if order[:1] == ["parameters"] and order[-1] == "parameters" and "injected-parameters" in order:
         problem = Problem(
+            code="parameters-without-effect",
             what="the parameters given would be without effect",
             found="the defaults stand after them",
             expected="exactly one cell tagged parameters, the one with the defaults",
@@ -82,6 +86,7 @@ def obstacles(nb: Any) -> Iterator[tuple[int, HikkoshiError]]:
     for index in code(nb):
         if "skip-execution" in tags(nb.cells[index]):
             problem = Problem(
+                code="cell-not-to-execute",
                 what="a cell is not to be executed",
                 where=_name(index),
                 found="it is tagged skip-execution",
@@ -95,6 +100,7 @@ def obstacles(nb: Any) -> Iterator[tuple[int, HikkoshiError]]:
 def _unverified(nb: Any) -> Iterator[tuple[int, Problem]]:
     if not any("verify" in tags(nb.cells[i]) for i in code(nb)):
         problem = Problem(
+            code="notebook-without-verify",
             what="the notebook verifies nothing",
             found="no code cell tagged verify",
             expected="one that asks the world whether the step's promise is kept",

@@ -84,6 +84,7 @@ def check(case: Case, known: Known, notes: list[str]) -> Iterator[Problem]:
             if isinstance(said, str) or known[key].flaw:
                 remedy = "whoever sealed this record sealed a contradiction: ask how it came to be"
                 yield Problem(
+                    code="approval-void",
                     what="an approval counts for nothing",
                     where=str(path),
                     found=known[key].flaw,
@@ -117,6 +118,7 @@ def _unapproved(case: Case, good: list[tuple[str, Statement, SignatureVerdict]],
         first = actions[0]
         found, expected = first.title, "a line `permitted` of this run before it"
         yield Problem(
+            code="done-without-permission",
             what="done without asking for permission",
             where=f"{journal}:{first.line}",
             found=found,
@@ -129,6 +131,7 @@ def _unapproved(case: Case, good: list[tuple[str, Statement, SignatureVerdict]],
         if e.get("plan", asked.plan) != asked.plan:
             where, found = f"{journal}:{e.get('n')}", str(e.get("plan"))
             yield Problem(
+                code="permitted-for-another-plan",
                 what="the gate let another plan pass than the run was made from",
                 where=where,
                 found=found,
@@ -152,7 +155,12 @@ def _unapproved(case: Case, good: list[tuple[str, Statement, SignatureVerdict]],
             told = "; ".join([action.title, *(f"{name}: {why}" for name, why in reasons.items())])
             expected = f"an approval of plan {asked.plan} that counted then"
             yield Problem(
-                what="done without an approval", where=f"{journal}:{action.line}", found=told, expected=expected, remedy=REMEDY
+                code="done-without-approval",
+                what="done without an approval",
+                where=f"{journal}:{action.line}",
+                found=told,
+                expected=expected,
+                remedy=REMEDY,
             )
         old = old or all(not said.vmdk for name, said, _ in good if not worth[name])
     sealed = case.info.get("Sealed-By")

@@ -22,6 +22,7 @@ DECLARATION = "BagIt-Version: 1.0\nTag-File-Character-Encoding: UTF-8\n"
 MANIFEST, TAG_MANIFEST, INFO = "manifest-sha256.txt", "tagmanifest-sha256.txt", "bag-info.txt"
 LONGEST = 200  # characters of one name; file systems take 255 bytes
 BLOCK = 1 << 20
+TAMPERED = "this is not what was sealed: keep it as it is, and take the record from a copy"
 THREADS = 2  # hashing and writing leave Python's lock; more of them did not help on disks
 
 
@@ -80,6 +81,7 @@ def read_manifest(path: Path) -> tuple[dict[str, str], list[Problem]]:
     except OSError as e:
         return {}, [
             Problem(
+                code="manifest-unreadable",
                 what="a manifest cannot be read",
                 where=str(path),
                 found=e.strerror or str(e),
@@ -91,17 +93,18 @@ def read_manifest(path: Path) -> tuple[dict[str, str], list[Problem]]:
         fits = re.fullmatch(r"([0-9a-f]{64})  ([!-~]+)", line)
         name = PurePosixPath(fits[2]) if fits else PurePosixPath("..")
         if not fits or name.is_absolute() or ".." in name.parts or str(name) != fits[2]:
-            flaw = "a line of a manifest names no file of this record"
+            code, flaw = "manifest-line-malformed", "a line of a manifest names no file of this record"
         elif (below == "data") != (name.parts[0] == "data" and len(name.parts) > 1):
-            flaw = "a line stands in the wrong manifest"
+            code, flaw = "manifest-line-misplaced", "a line stands in the wrong manifest"
         elif fits[2] in digests:
-            flaw = "a manifest names a file twice"
+            code, flaw = "manifest-line-twice", "a manifest names a file twice"
         else:
             digests[fits[2]] = fits[1]
             continue
         expected = f"64 hexadecimal digits, two spaces, a path {'in data/' if below else 'outside data/'}"
         problems.append(
             Problem(
+                code=code,
                 what=flaw,
                 where=f"{path}:{n}",
                 found=line[:120],
@@ -111,7 +114,12 @@ def read_manifest(path: Path) -> tuple[dict[str, str], list[Problem]]:
         )
     if text and not text.endswith("\n"):
         problems.append(
-            Problem(what="a manifest does not end with a whole line", where=str(path), remedy="take it from a backup")
+            Problem(
+                code="manifest-cut-off",
+                what="a manifest does not end with a whole line",
+                where=str(path),
+                remedy="take it from a backup",
+            )
         )
     return digests, problems
 

@@ -51,7 +51,11 @@ def check(
     plan = listed.get("data/plan.json", "none")
     if info.get("Plan-SHA256", "none") != plan:
         where, said = str(record / "data" / "plan.json"), info.get("Plan-SHA256", "none")
-        yield [Problem(what="the plan is another", where=where, found=plan, expected=said, remedy=REMEDY)]
+        yield [
+            Problem(
+                code="record-of-another-plan", what="the plan is another", where=where, found=plan, expected=said, remedy=REMEDY
+            )
+        ]
     yield approvals.check(Case(record, info, listed, entries, trust, format_of(info)), known, notes)
 
 
@@ -74,6 +78,7 @@ def _of_this_run(record: Path, info: dict[str, str], listed: dict[str, str], own
         ):
             if others := sorted(str(x) for x in said - {info[label]}):
                 yield Problem(
+                    code="run-of-another",
                     what=f"the run is of another {label.lower()}",
                     where=where,
                     found=", ".join(others),
@@ -83,7 +88,12 @@ def _of_this_run(record: Path, info: dict[str, str], listed: dict[str, str], own
         if info["Outcome"] == "succeeded" and not any(map(approvals.ended_well, own)):
             found, expected = "no line that it ended well", "what bag-info.txt says: Outcome: succeeded"
             yield Problem(
-                what="the journal does not tell of this run", where=where, found=found, expected=expected, remedy=REMEDY
+                code="run-not-in-journal",
+                what="the journal does not tell of this run",
+                where=where,
+                found=found,
+                expected=expected,
+                remedy=REMEDY,
             )
         for e in opened[:1]:
             made = {n: d for n, d in e.get("inputs", {}).items() if not (n == PLAN and info["Step"] == PLANNING)}
@@ -91,6 +101,7 @@ def _of_this_run(record: Path, info: dict[str, str], listed: dict[str, str], own
             if hidden := sorted(changed - set(info.get("Inputs-Changed-Since-Run", "").split(", "))):
                 found, expected = ", ".join(hidden), f"as the run was made from, by line {e.get('n')} of the journal"
                 yield Problem(
+                    code="inputs-differ",
                     what="the record holds other inputs than the run was made from",
                     where=where,
                     found=found,
@@ -108,6 +119,7 @@ def _times(record: Path, info: dict[str, str], own: list[dict[str, Any]]) -> Ite
         if late or (last is not None and last - at > register.CLOCKS):
             where, expected = (f"{record / 'data' / 'journal.jsonl'}:{e.get('n')}", f"after {last}, before {info['Sealed']}")
             yield Problem(
+                code="time-impossible",
                 what="a time of the run cannot be",
                 where=where,
                 found=e["time"],
@@ -125,6 +137,7 @@ def _asked_for_time(record: Path, info: dict[str, str], listed: dict[str, str]) 
     asked = signing.get("time_stamp") if isinstance(signing, dict) else None
     if asked and info.get("Time-Stamp-Service", "none") == "none":
         yield Problem(
+            code="time-stamp-not-asked",
             what="the site asks for time stamps, and none was asked for",
             where=str(record / name),
             found=str(asked),
@@ -139,6 +152,7 @@ def _version(record: Path, own: list[dict[str, Any]]) -> Iterator[Problem]:
         if (e["event"] == "open" and "clock" in e) or (e["event"] == "permitted" and "service" in e):
             where, expected = f"{record / 'data' / 'journal.jsonl'}:{e.get('n')}", f"Record-Format: {FORMAT}"
             yield Problem(
+                code="record-format-false",
                 what="a record of this version says that an earlier one sealed it",
                 where=where,
                 found=e["event"],
@@ -158,7 +172,12 @@ def _outcomes(record: Path, info: dict[str, str], listed: dict[str, str], entrie
     for where, outcome in told.items():
         if outcome != info["Outcome"]:
             yield Problem(
-                what="the outcome is told in two ways", where=where, found=str(outcome), expected=info["Outcome"], remedy=REMEDY
+                code="outcome-contradicted",
+                what="the outcome is told in two ways",
+                where=where,
+                found=str(outcome),
+                expected=info["Outcome"],
+                remedy=REMEDY,
             )
 
 
@@ -184,7 +203,12 @@ def _evidence(record: Path, listed: dict[str, str], entries: list[dict[str, Any]
             elif out[digest] in (evidence.A_DISK, evidence.LARGE):
                 why, expected = f"{artefact['bytes']} bytes, called {out[digest]}", f"in the record, SHA-256 {digest}"
                 yield Problem(
-                    what="evidence that was left out for no reason", where=name, found=why, expected=expected, remedy=REMEDY
+                    code="evidence-left-out",
+                    what="evidence that was left out for no reason",
+                    where=name,
+                    found=why,
+                    expected=expected,
+                    remedy=REMEDY,
                 )
             else:
                 lost.append(f"{name} ({printable(out[digest])})")
@@ -193,6 +217,7 @@ def _evidence(record: Path, listed: dict[str, str], entries: list[dict[str, Any]
         found = f"{near} with SHA-256 {listed[near]}" if near else "no such file"
         remedy = "whoever sealed this record left it out: ask how it came to be"
         yield Problem(
+            code="evidence-missing",
             what="evidence that the journal lists is not in the record",
             where=name,
             found=found,

@@ -275,7 +275,13 @@ def _keeping(journal: Journal, listener: Listener) -> Listener:
 def _unwritten(folder: Path, e: OSError) -> StepFailed:
     remedy = "make room there, then run the same command again"
     return StepFailed(
-        Problem(what="how the run ended cannot be written", where=str(folder), found=e.strerror or str(e), remedy=remedy)
+        Problem(
+            code="outcome-unwritable",
+            what="how the run ended cannot be written",
+            where=str(folder),
+            found=e.strerror or str(e),
+            remedy=remedy,
+        )
     )
 
 

@@ -11,20 +11,19 @@ from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
 from hikkoshi import files
-from hikkoshi.approval import limits, signature
+from hikkoshi.approval import limits
 from hikkoshi.approval.signature import Trust
-from hikkoshi.errors import Problem, ToolFailed, printable
-from hikkoshi.record import acknowledgement, bag, contradictions, evidence, register, timestamp
+from hikkoshi.errors import Problem, printable
+from hikkoshi.record import acknowledgement, attestation, bag, contradictions, evidence, register
 from hikkoshi.record.approvals import Known
+from hikkoshi.record.bag import TAMPERED
 from hikkoshi.record.instructions import SIGNATURE, TOKEN
 from hikkoshi.record.register import CLOCKS
 
-TAMPERED = "this is not what was sealed: keep it as it is, and take the record from a copy"
 TAGS = ("bagit.txt", bag.INFO, "README.txt", bag.MANIFEST)  # what the signed list has to name, and nothing else
 LABELS = ("External-Identifier", "Guest", "Sealed", "Outcome", "Sealed-By", "Previous-Record", "Register-Previous-SHA256")
 BLOCK = 1 << 20
 LONGEST_ERROR = 300  # characters of a foreseen-by-nobody error's words
-UNSIGNED = "the record is not signed"
 
 
 _P = TypeVar("_P", bound=Problem | str)
@@ -113,11 +112,21 @@ def _unjudged(record: Path, e: Exception) -> Problem:
     if isinstance(e, OSError) and e.filename is not None:
         where, why = str(e.filename), e.strerror or str(e)
         return Problem(
-            what="a file of the record cannot be read", where=where, found=why, expected="a file as it is sealed", remedy=TAMPERED
+            code="record-file-unreadable",
+            what="a file of the record cannot be read",
+            where=where,
+            found=why,
+            expected="a file as it is sealed",
+            remedy=TAMPERED,
         )
     why = f"{type(e).__name__}: {e}"[:LONGEST_ERROR]
     return Problem(
-        what="the record cannot be judged", where=str(record), found=why, expected="a record as it is sealed", remedy=TAMPERED
+        code="record-unjudgeable",
+        what="the record cannot be judged",
+        where=str(record),
+        found=why,
+        expected="a record as it is sealed",
+        remedy=TAMPERED,
     )
 
 
@@ -134,7 +143,12 @@ def _inspect(record: Path, trust: Trust, ca: Path | None, count: Callable[[int],
         else:
             problems.append(
                 Problem(
-                    what="a manifest is missing", where=str(record / name), found="no such file", expected=below, remedy=TAMPERED
+                    code="manifest-missing",
+                    what="a manifest is missing",
+                    where=str(record / name),
+                    found="no such file",
+                    expected=below,
+                    remedy=TAMPERED,
                 )
             )
     missing_tags = [t for t in TAGS if t not in listed]
@@ -142,6 +156,7 @@ def _inspect(record: Path, trust: Trust, ca: Path | None, count: Callable[[int],
         where, lacks = str(record / bag.TAG_MANIFEST), f"without {', '.join(missing_tags)}"
         problems.append(
             Problem(
+                code="signed-list-incomplete",
                 what="the signed list does not name all it has to",
                 where=where,
                 found=lacks,
@@ -152,12 +167,12 @@ def _inspect(record: Path, trust: Trust, ca: Path | None, count: Callable[[int],
     problems += _differences(record, listed, there, regular, count)
     info = found.info = bag.read_info(record) if bag.INFO in regular else {}
     problems += _declared(record, info, listed, there)
-    problems += _signed(record, info, trust, ca, regular, notes)
+    problems += attestation.check(record, info, trust, ca, regular, notes)
     if info.get("Inputs-Changed-Since-Run", "none") != "none":
         notes.append(f"sealed late: {info['Inputs-Changed-Since-Run']} changed between the run and its sealing")
     if info.get("Secrets-Not-Readable", "none") != "none":
         notes.append(f"not searched for {info['Secrets-Not-Readable']}: it could not be read when this was sealed")
-    alone = [p for p in problems if p.what == UNSIGNED] == problems  # what is inside is only as good as the bag
+    alone = all(p.code == attestation.UNSIGNED for p in problems)  # what is inside is only as good as the bag
     if alone:
         for found_inside in contradictions.check(record, info, listed, trust, known, notes):
             problems += judged(record, found_inside)
@@ -166,7 +181,7 @@ def _inspect(record: Path, trust: Trust, ca: Path | None, count: Callable[[int],
         if isinstance(given, Problem):
             problems.append(given)
         elif given:
-            found.problems, found.word = [p for p in problems if p.what != UNSIGNED], printable(str(given))
+            found.problems, found.word = [p for p in problems if p.code != attestation.UNSIGNED], printable(str(given))
             notes.insert(0, found.word)
 
 
@@ -195,6 +210,7 @@ def _differences(
         if stat.S_ISDIR(found.st_mode):
             if name not in folders:
                 yield Problem(
+                    code="record-folder-added",
                     what="a folder was added",
                     where=where,
                     found="a folder without a listed file",
@@ -204,6 +220,7 @@ def _differences(
         elif not stat.S_ISREG(found.st_mode):
             kind = "a symbolic link" if stat.S_ISLNK(found.st_mode) else "neither file nor folder"
             yield Problem(
+                code="record-not-a-file",
                 what="something stands in a record that is no file",
                 where=where,
                 found=kind,
@@ -212,6 +229,7 @@ def _differences(
             )
         elif name not in listed and name not in unlisted:
             yield Problem(
+                code="record-file-added",
                 what="a file was added",
                 where=where,
                 found=f"{found.st_size} bytes",
@@ -221,6 +239,7 @@ def _differences(
     for name, digest in listed.items():
         if name not in there:
             yield Problem(
+                code="record-file-missing",
                 what="a file is missing",
                 where=str(record / name),
                 found="no such file",
@@ -231,14 +250,24 @@ def _differences(
     for name in sorted(vast):
         has, most = f"{there[name].st_size} bytes", f"at most {files.human(limits.SEALED)}"
         yield Problem(
-            what="a file is larger than any that is sealed", where=str(record / name), found=has, expected=most, remedy=TAMPERED
+            code="record-file-too-large",
+            what="a file is larger than any that is sealed",
+            where=str(record / name),
+            found=has,
+            expected=most,
+            remedy=TAMPERED,
         )
     present = [name for name in listed if name in regular - vast]
     with ThreadPoolExecutor(bag.THREADS) as pool:
         for name, digest in zip(present, pool.map(lambda n: _sha256(record / n, count), present), strict=True):
             if digest != listed[name]:
                 yield Problem(
-                    what="a file was changed", where=str(record / name), found=digest, expected=listed[name], remedy=TAMPERED
+                    code="record-file-changed",
+                    what="a file was changed",
+                    where=str(record / name),
+                    found=digest,
+                    expected=listed[name],
+                    remedy=TAMPERED,
                 )
 
 
@@ -260,6 +289,7 @@ def _declared(record: Path, info: dict[str, str], listed: dict[str, str], there:
     lacking = [label for label in LABELS if not info.get(label)]
     if lacking:
         yield Problem(
+            code="record-info-incomplete",
             what="the record does not say what it is",
             where=where,
             found=f"without {', '.join(lacking)}",
@@ -270,6 +300,7 @@ def _declared(record: Path, info: dict[str, str], listed: dict[str, str], there:
     identifier, here = info["External-Identifier"], record.name
     if identifier != f"{info['Guest']}/{here}":
         yield Problem(
+            code="record-renamed",
             what="this is another record than its folder's name says",
             where=where,
             found=identifier,
@@ -279,13 +310,19 @@ def _declared(record: Path, info: dict[str, str], listed: dict[str, str], there:
     elif files.regular(record.parent.parent / register.FILENAME) and record.parent.name != info["Guest"]:
         found, expected = record.parent.name, info["Guest"]
         yield Problem(
-            what="the record lies in another guest's folder", where=str(record), found=found, expected=expected, remedy=TAMPERED
+            code="record-misplaced",
+            what="the record lies in another guest's folder",
+            where=str(record),
+            found=found,
+            expected=expected,
+            remedy=TAMPERED,
         )
     yield from _dated(record, info)
     payload = [name for name in listed if name.startswith("data/")]
     oxum = f"{sum(there[n].st_size for n in payload if n in there)}.{len(payload)}"
     if info.get("Payload-Oxum") != oxum:
         yield Problem(
+            code="payload-size-differs",
             what="the payload has another size",
             where=where,
             found=oxum,
@@ -300,6 +337,7 @@ def _dated(record: Path, info: dict[str, str]) -> Iterator[Problem]:
     if sealed is None:
         expected = "such as 2026-11-27T20:00:00Z"
         yield Problem(
+            code="sealing-time-malformed",
             what="the record does not say when it was sealed",
             where=where,
             found=info["Sealed"],
@@ -310,6 +348,7 @@ def _dated(record: Path, info: dict[str, str]) -> Iterator[Problem]:
     now, remedy = (datetime.now(UTC), "a clock was wrong, that of the sealing machine or this one; else somebody made it up")
     if sealed - now > CLOCKS:
         yield Problem(
+            code="sealed-in-future",
             what="the record was sealed in the future",
             where=where,
             found=info["Sealed"],
@@ -319,70 +358,13 @@ def _dated(record: Path, info: dict[str, str]) -> Iterator[Problem]:
     if began and began - sealed > CLOCKS:
         found = f"begun {began:%Y-%m-%d %H:%M:%S} UTC, by its name"
         yield Problem(
-            what="the record was sealed before its run began", where=where, found=info["Sealed"], expected=found, remedy=remedy
-        )
-
-
-def _signed(
-    record: Path, info: dict[str, str], trust: Trust, ca: Path | None, regular: set[str], notes: list[str]
-) -> Iterator[Problem]:
-    """Who signed it, and when."""
-    signed, made, said = record / bag.TAG_MANIFEST, record / SIGNATURE, info.get("Sealed-By", "")
-    if SIGNATURE not in regular or bag.TAG_MANIFEST not in regular:
-        found = said.removeprefix("nobody: ") or "no signature"
-        remedy = "give the site a key that may seal, see `signing` in params/site.yml; this record stays unsigned"
-        if said.startswith("nobody"):
-            remedy += f". Once somebody knows why it is: hikkoshi acknowledge {record} --because '…'"
-        expected = "sealed by somebody on the list" if said.startswith("nobody") else f"a signature by {said}"
-        yield Problem(what=UNSIGNED, where=str(made), found=found, expected=expected, remedy=remedy)
-        return
-    at, flaw = _stamped(record, info, ca, regular, notes)
-    if flaw:
-        yield flaw
-    verdict = signature.verify(signed, trust, "evidence", at or _time(info))
-    key = info.get("Sealed-By-Key", "")
-    if not verdict:
-        who = f" ({verdict.signer})" if verdict.signer else ""
-        remedy = "whoever signed this may not seal, or not any more: ask how it came to be"
-        yield Problem(
-            what="the signature counts for nothing",
-            where=str(made),
-            found=verdict.flaw + who,
-            expected=f"by {said}",
+            code="sealed-before-run",
+            what="the record was sealed before its run began",
+            where=where,
+            found=info["Sealed"],
+            expected=found,
             remedy=remedy,
         )
-    elif (verdict.signer, verdict.key) != (said, key):
-        found, expected = f"{verdict.signer} {verdict.key}", f"{said} {key}"
-        yield Problem(
-            what="somebody else signed it than it says", where=str(made), found=found, expected=expected, remedy=TAMPERED
-        )
-
-
-def _stamped(
-    record: Path, info: dict[str, str], ca: Path | None, regular: set[str], notes: list[str]
-) -> tuple[datetime | None, Problem | None]:
-    """The time that a third party tells, or what is wrong with its token."""
-    service, token = info.get("Time-Stamp-Service", "none"), str(record / TOKEN)
-    if TOKEN not in regular:
-        if service not in ("", "none"):
-            notes.append(f"no time stamp, though {service} was asked for one")
-        return None, None
-    if ca is None:
-        notes.append("time stamp not checked: no certificate authority of the service is known")
-        return None, None
-    try:
-        at = timestamp.verify(record / SIGNATURE, ca)
-    except ToolFailed as e:
-        found = e.problems[0].found or e.problems[0].what
-        return None, Problem(
-            what="the time stamp does not fit", where=token, found=found, expected="one over this signature", remedy=TAMPERED
-        )
-    said = _time(info)
-    if said is not None and abs(at - said) > CLOCKS:
-        found, expected = f"{at:%Y-%m-%d %H:%M:%S} UTC", f"{said:%Y-%m-%d %H:%M:%S} UTC, as the record says"
-        remedy = "the sealing machine's clock was wrong, or somebody set it back: the service's time is the one to believe"
-        return at, Problem(what="the time stamp tells another time", where=token, found=found, expected=expected, remedy=remedy)
-    return at, None
 
 
 def _time(info: dict[str, str]) -> datetime | None:

@@ -19,6 +19,7 @@ class Stopped(Interrupted):
     def __init__(self, signum: int) -> None:
         super().__init__(
             Problem(
+                code="run-stopped",
                 what="the run was stopped before its end",
                 found=signal.Signals(signum).name,
                 remedy="run the same command again: what is done already is recognised",

@@ -176,18 +176,25 @@ class HonestClient(PapermillNotebookClient):  # type: ignore[misc]
         elif isinstance(error, CellTimeoutError):
             found = f"more than {self._get_timeout(self.nb.cells[index])} s"
             kind, remedy = "CellTimeoutError", "find out what hangs, then run the step again"
-            problem = Problem(what="a cell was not done in time", where=where, found=found, remedy=remedy)
+            problem = Problem(code="cell-timed-out", what="a cell was not done in time", where=where, found=found, remedy=remedy)
         elif isinstance(error, DeadKernelError):
             kind, remedy = "DeadKernelError", "see whether memory ran out (dmesg), then run the step again"
-            problem = Problem(what="the kernel died", where=where, found=self._ending(), remedy=remedy)
+            problem = Problem(code="kernel-died", what="the kernel died", where=where, found=self._ending(), remedy=remedy)
         elif isinstance(error, OSError):
             self.nb.cells[index].outputs = []  # the record cannot be written; without these, it perhaps can
             kind, remedy = "OSError", "make room there, then run the step again"
             found = f"{error.strerror}; what the cell showed is left out here"
-            problem = Problem(what="the record of the run cannot be written", where=where, found=found, remedy=remedy)
+            problem = Problem(
+                code="notebook-unwritable",
+                what="the record of the run cannot be written",
+                where=where,
+                found=found,
+                remedy=remedy,
+            )
         elif isinstance(error, CellExecutionError) and error.ename == "SystemExit":
             kind, found = "StepFailed", f"SystemExit({error.evalue})"
             problem = Problem(
+                code="notebook-ended-itself",
                 what="the notebook ended itself",
                 where=where,
                 found=found,

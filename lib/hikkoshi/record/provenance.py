@@ -96,6 +96,7 @@ def check(record: Path, info: Mapping[str, str], listed: Mapping[str, str], note
     said, where = info.get("Runbook", ""), str(record / bag.INFO)
     if not said or not info.get("Software"):
         yield Problem(
+            code="runbook-origin-missing",
             what="the record does not say whose runbook it is",
             where=where,
             found=said,
@@ -108,6 +109,7 @@ def check(record: Path, info: Mapping[str, str], listed: Mapping[str, str], note
     if said != NONE and listed.get(names["used"], "") != info.get("Runbook-SHA256"):
         expected = info.get("Runbook-SHA256", "none")
         yield Problem(
+            code="runbook-differs",
             what="the record holds another runbook than it says",
             where=names["used"],
             found=listed.get(names["used"], "none"),
@@ -118,6 +120,7 @@ def check(record: Path, info: Mapping[str, str], listed: Mapping[str, str], note
     if said == SAME and "used" in held and executed is not None and cells(executed) != cells(held["used"]):
         found = "other cells than its runbook's"
         yield Problem(
+            code="runbook-called-own",
             what="a runbook that was changed is called the project's own",
             where=str(record / info["Notebook"]),
             found=found,
@@ -127,7 +130,9 @@ def check(record: Path, info: Mapping[str, str], listed: Mapping[str, str], note
     commit = info.get("Runbook-Commit", "unknown")
     if said == SAME and "used" in held and (own := _own(commit, info.get("Step", ""))) and cells(own) != cells(held["used"]):
         what, found = ("a runbook that was changed is called the project's own", f"other cells than those of commit {commit}")
-        yield Problem(what=what, where=str(record / names["used"]), found=found, expected=SAME, remedy=REMEDY)
+        yield Problem(
+            code="runbook-called-own", what=what, where=str(record / names["used"]), found=found, expected=SAME, remedy=REMEDY
+        )
     for what, label in (("RUNBOOK", "Runbook"), ("SOFTWARE", "Software")):
         if info[label] not in (SAME, NONE):
             notes.append(f"{what} {info[label]} ({TOLD}, commit {commit})")
@@ -136,7 +141,9 @@ def check(record: Path, info: Mapping[str, str], listed: Mapping[str, str], note
 def _commit() -> str:
     commit = environment.commit()
     if commit.startswith("unknown: "):
-        raise ToolFailed(Problem(what="there is no commit to compare with", found=commit.removeprefix("unknown: ")))
+        raise ToolFailed(
+            Problem(code="no-commit", what="there is no commit to compare with", found=commit.removeprefix("unknown: "))
+        )
     return commit.partition(",")[0]
 
 

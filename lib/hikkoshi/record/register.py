@@ -71,6 +71,7 @@ class Register:
             remedy = "see who put it there, remove it, and bring the register back from a backup"
             raise Refused(
                 Problem(
+                    code="register-not-a-file",
                     what="the register is no file of its own",
                     where=str(self.path),
                     found=e.strerror or str(e),
@@ -83,7 +84,14 @@ class Register:
                 found = f"held by {', '.join(lock.holders(self.path)) or 'a process that cannot be seen from here'}"
                 remedy = "the guest's next run seals it; where that process hangs, end it: kill PID"
                 raise Busy(
-                    Problem(what="another run is sealing", where=str(self.path), found=found, expected="nobody", remedy=remedy)
+                    Problem(
+                        code="sealing-busy",
+                        what="another run is sealing",
+                        where=str(self.path),
+                        found=found,
+                        expected="nobody",
+                        remedy=remedy,
+                    )
                 )
             content = self._read()
             if not content.endswith(b"\n"):
@@ -123,7 +131,12 @@ class Register:
         if not raw or raw[0] != HEADING.encode():
             found = raw[0].decode(errors="replace")[:80] if raw else "nothing"
             yield Problem(
-                what="the register has no heading", where=f"{self.path}:1", found=found, expected=HEADING, remedy=REMEDY
+                code="register-without-heading",
+                what="the register has no heading",
+                where=f"{self.path}:1",
+                found=found,
+                expected=HEADING,
+                remedy=REMEDY,
             )
         before, seen = _sha256(raw[0]) if raw else "", dict[str, int]()
         last = ""
@@ -132,6 +145,7 @@ class Register:
             if line is None:
                 found = this.decode(errors="replace")[:120]
                 yield Problem(
+                    code="register-line-unreadable",
                     what="a line of the register cannot be read",
                     where=where,
                     found=found,
@@ -141,6 +155,7 @@ class Register:
             elif line.previous != before or line.n != str(n):
                 found, expected = f"n {line.n}, previous {line.previous}", f"n {n}, previous {before}"
                 yield Problem(
+                    code="register-changed",
                     what="the register was changed after it was written",
                     where=where,
                     found=found,
@@ -151,18 +166,31 @@ class Register:
                 found, expected = line.sealed, f"after {last}, as the line before"
                 remedy = "a clock was set back, or somebody wrote this line: ask who sealed then"
                 yield Problem(
-                    what="time goes backwards in the register", where=where, found=found, expected=expected, remedy=remedy
+                    code="register-time-backwards",
+                    what="time goes backwards in the register",
+                    where=where,
+                    found=found,
+                    expected=expected,
+                    remedy=remedy,
                 )
             last = line.sealed if line is not None else last
             if line is not None and seen.setdefault(line.identifier, n + 1) != n + 1:
                 found = f"{line.identifier}, also in line {seen[line.identifier]}"
                 yield Problem(
-                    what="the register names a record twice", where=where, found=found, expected="each record once", remedy=REMEDY
+                    code="register-line-twice",
+                    what="the register names a record twice",
+                    where=where,
+                    found=found,
+                    expected="each record once",
+                    remedy=REMEDY,
                 )
             before = _sha256(this)
         if raw and not self._read().endswith(b"\n"):
             yield Problem(
-                what="the register does not end with a whole line", where=str(self.path), remedy="the next seal mends it"
+                code="register-cut-off",
+                what="the register does not end with a whole line",
+                where=str(self.path),
+                remedy="the next seal mends it",
             )
 
     def _raw(self) -> list[bytes]:
@@ -175,7 +203,14 @@ class Register:
         except OSError as e:
             found = e.strerror or str(e)
             raise BadInput(
-                Problem(what="the register cannot be read", where=str(self.path), found=found, expected=FILENAME, remedy=REMEDY)
+                Problem(
+                    code="register-unreadable",
+                    what="the register cannot be read",
+                    where=str(self.path),
+                    found=found,
+                    expected=FILENAME,
+                    remedy=REMEDY,
+                )
             ) from None
 
     def _parsed(self) -> Iterator[tuple[bytes, Line | None]]:

@@ -17,6 +17,7 @@ def find(home: Home, step: str) -> Path:
         known = sorted(p.stem for p in path.parent.glob("*.ipynb"))
         raise BadInput(
             Problem(
+                code="notebook-missing",
                 what="there is no notebook for this step",
                 where=str(path),
                 expected="one of: " + (", ".join(known) or "(the folder holds none)"),

@@ -9,8 +9,9 @@ import contextlib
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from hikkoshi.errors import BadInput, HikkoshiError, Problem, Refused, ToolFaile
 from hikkoshi.params.params import Home
 from hikkoshi.record import (
     acknowledgement,
+    attestation,
     bag,
     contents,
     contradictions,
@@ -103,36 +105,6 @@ def waiting(home: Home, guest: str) -> list[str]:
     return [run for run in _ended(home, guest) if run not in told]
 
 
-def gone(home: Home) -> Iterator[Problem]:
-    """Records and time stamps that a guest's journal tells of, and that are not there as they were sealed."""
-    for guest in sorted((home.outputs / "guests").glob("*")):
-        journal = guest / "journal.jsonl"
-        try:
-            entries = Journal(journal).ours()
-        except BadInput as bad:
-            yield from bad.problems
-            continue
-        for n, e in enumerate(entries, 1):
-            if e.get("event") != "sealed":
-                continue
-            record = home.root / str(e.get("record", ""))
-            signed = record / bag.TAG_MANIFEST
-            there = files.regular(signed)
-            if not there or verification.hash_of(signed) != e.get("sha256"):
-                found = "another record" if there else "no such record"
-                where, expected = f"{journal}:{n}", f"{e.get('record')}, SHA-256 {e.get('sha256')}"
-                remedy = "bring it back from a copy, and find out who took it away or replaced it"
-                yield Problem(
-                    what="a record that the journal tells of is not there",
-                    where=where,
-                    found=found,
-                    expected=expected,
-                    remedy=remedy,
-                )
-            else:
-                yield from verification.lost_stamp(record, e, journal)
-
-
 def complete(home: Home, guest: str) -> Check:
     """Whether the guest's newest record of its whole story is good, and holds the report as it is now."""
     title, remedy = "the guest's story is sealed, with the report as it is now", f"run {REPORT} again"
@@ -140,7 +112,13 @@ def complete(home: Home, guest: str) -> Check:
     newest = max(folder(home, guest).glob(f"[!.]*{GUEST}"), default=None)
     if newest is None:
         return Check(
-            title=title, ok=False, found="no record yet", expected=expected, remedy=remedy, where=str(folder(home, guest))
+            code="story-sealed",
+            title=title,
+            ok=False,
+            found="no record yet",
+            expected=expected,
+            remedy=remedy,
+            where=str(folder(home, guest)),
         )
     held, _ = bag.read_manifest(newest / bag.MANIFEST)
     reports = [home.outputs / "reports" / f"{guest}{kind}" for kind in (".html", ".pdf")]
@@ -148,7 +126,7 @@ def complete(home: Home, guest: str) -> Check:
     other = [name for name, digest in there.items() if held.get(f"data/reports/{name}") != digest]
     if other or not any(f"data/reports/{p.name}" in held for p in reports):
         told = f"{newest.name} holds another {', '.join(other)}" if other else f"{newest.name} holds no report"
-        return Check(title=title, ok=False, found=told, expected=expected, remedy=remedy, where=str(newest))
+        return Check(code="story-sealed", title=title, ok=False, found=told, expected=expected, remedy=remedy, where=str(newest))
     try:
         site = home.site()
         ca = home.path(site.signing.time_stamp_ca) if site.signing.time_stamp_ca else None
@@ -156,6 +134,7 @@ def complete(home: Home, guest: str) -> Check:
     except BadInput as e:
         problem = e.problems[0]
         return Check(
+            code="story-sealed",
             title=title,
             ok=False,
             found=f"{problem.what}: {problem.found}",
@@ -166,6 +145,7 @@ def complete(home: Home, guest: str) -> Check:
     problems = found.problems
     told = "; ".join(f"{p.what}: {p.found}" for p in problems) or words(home, newest)
     return Check(
+        code="story-sealed",
         title=title,
         ok=not problems,
         found=told,
@@ -192,6 +172,7 @@ def _seal(home: Home, guest: str, name: str, gather: Callable[[], Contents], wai
         remedy = "runs are named by open_run; leave HIKKOSHI_RUN unset"
         raise BadInput(
             Problem(
+                code="run-name-malformed",
                 what="a run's name cannot name a folder",
                 where=guest,
                 found=repr(name),
@@ -203,6 +184,7 @@ def _seal(home: Home, guest: str, name: str, gather: Callable[[], Contents], wai
         found, remedy = str(final.parent.readlink()), "see who put it there, and remove it"
         raise Refused(
             Problem(
+                code="records-folder-link",
                 what="a link stands in the place of the guest's records",
                 where=str(final.parent),
                 found=found,
@@ -218,7 +200,13 @@ def _seal(home: Home, guest: str, name: str, gather: Callable[[], Contents], wai
             if told or any(line.identifier == f"{guest}/{name}" for line in list_of_all.lines()):
                 remedy = "bring it back from a copy; sealed again from what is there now it would hide what happened"
                 raise Refused(
-                    Problem(what="the record of this run is gone", where=str(final), found="sealed before", remedy=remedy)
+                    Problem(
+                        code="record-gone",
+                        what="the record of this run is gone",
+                        where=str(final),
+                        found="sealed before",
+                        remedy=remedy,
+                    )
                 )
             part = final.with_name(f".{name}.part")
             part.mkdir(parents=True)
@@ -308,6 +296,7 @@ def _sign(home: Home, part: Path, who: Signatory, now: datetime) -> dict[str, st
         remedy = "somebody changed the key or the list meanwhile: run the step again"
         raise ToolFailed(
             Problem(
+                code="sealed-by-another",
                 what="a seal was not signed by who was to sign it",
                 where=str(signed),
                 found=found,
@@ -333,7 +322,7 @@ def _at_its_source(problem: Problem, part: Path, found: Contents) -> Problem:
         copy = str(part / "data" / name)
         if isinstance(content, Path) and problem.where.startswith(copy):
             where = str(content) + problem.where.removeprefix(copy)
-            return Problem(what=problem.what, where=where, found=problem.found, expected=problem.expected, remedy=problem.remedy)
+            return replace(problem, where=where)
     return problem
 
 
@@ -365,7 +354,7 @@ def _whole(home: Home, record: Path) -> bool:
     """Whether a record is as somebody sealed it here: good, or unsigned for a reason that it tells itself."""
     found = inspection.inspect(record, approval.trust(home, home.site()), None, lambda more: None, {})
     alone = found.info.get("Sealed-By", "").startswith("nobody: ") and len(found.problems) == 1
-    return not found.problems or (alone and found.problems[0].what == inspection.UNSIGNED)
+    return not found.problems or (alone and found.problems[0].code == attestation.UNSIGNED)
 
 
 def _enter(list_of_all: Register, record: Path) -> None:

@@ -36,7 +36,13 @@ def stamp(signature: Path, service: str, ca: Path) -> datetime:
             found = str(e.reason) if isinstance(e, urllib.error.URLError) else str(e)
             remedy = "the record is sealed all the same; see whether the service is up"
             raise ToolFailed(
-                Problem(what="the time stamp service does not answer", where=service, found=found, remedy=remedy)
+                Problem(
+                    code="time-stamp-unreachable",
+                    what="the time stamp service does not answer",
+                    where=service,
+                    found=found,
+                    remedy=remedy,
+                )
             ) from None
         told = _verified(reply, ["-queryfile", query], ca)
         files.write(path_of(signature), reply.read_bytes())
@@ -46,7 +52,11 @@ def stamp(signature: Path, service: str, ca: Path) -> datetime:
 def verify(signature: Path, ca: Path) -> datetime:
     """The time in the token beside a signature; `ToolFailed` where it does not fit."""
     if (size := path_of(signature).stat().st_size) > limits.TOKEN:
-        raise ToolFailed(Problem(what="this is no time stamp", where=str(path_of(signature)), found=files.human(size)))
+        raise ToolFailed(
+            Problem(
+                code="time-stamp-malformed", what="this is no time stamp", where=str(path_of(signature)), found=files.human(size)
+            )
+        )
     return _verified(path_of(signature), ["-data", signature], ca)
 
 
@@ -67,7 +77,14 @@ def _verified(reply: Path, over: list[str | Path], ca: Path) -> datetime:
     if found is None:
         status = re.search(r"^Status: .*$", told, re.M)
         remedy = "see the service's own log"
-        raise ToolFailed(Problem(what="the time stamp service gave no time", found=status[0] if status else "", remedy=remedy))
+        raise ToolFailed(
+            Problem(
+                code="time-stamp-refused",
+                what="the time stamp service gave no time",
+                found=status[0] if status else "",
+                remedy=remedy,
+            )
+        )
     then = datetime.strptime(" ".join(found.groups()), "%b %d %H:%M:%S %Y").replace(tzinfo=UTC)
     at = str(int(then.timestamp()))
     tool.run(["openssl", "ts", "-verify", "-in", reply, *over, "-CAfile", ca, "-attime", at], timeout=60)

@@ -17,7 +17,8 @@ from hikkoshi.errors import BadInput, Problem, printable
 from hikkoshi.progress import Progress, silent
 from hikkoshi.record import acknowledgement, bag
 from hikkoshi.record.approvals import Known
-from hikkoshi.record.inspection import TAMPERED, Verified, inspect, judged, size, told
+from hikkoshi.record.bag import TAMPERED
+from hikkoshi.record.inspection import Verified, inspect, judged, size, told
 from hikkoshi.record.instructions import TOKEN
 from hikkoshi.record.register import FILENAME, Line, Register, backwards
 from hikkoshi.run import lock
@@ -61,6 +62,7 @@ def verify(path: Path, trust: Trust, ca: Path | None = None, *, progress: Progre
         remedy = "name the folder itself"
         raise BadInput(
             Problem(
+                code="record-is-link",
                 what="a link is no record",
                 where=str(path),
                 found=f"a link to {path.readlink()}",
@@ -74,7 +76,13 @@ def verify(path: Path, trust: Trust, ca: Path | None = None, *, progress: Progre
     except OSError as e:
         remedy = "verify as somebody who may read them"
         raise BadInput(
-            Problem(what="the records cannot be looked at", where=str(e.filename), found=e.strerror or str(e), remedy=remedy)
+            Problem(
+                code="records-unreadable",
+                what="the records cannot be looked at",
+                where=str(e.filename),
+                found=e.strerror or str(e),
+                remedy=remedy,
+            )
         ) from None
     total, done = sum(map(size, records)), 0
 
@@ -100,7 +108,15 @@ def verify(path: Path, trust: Trust, ca: Path | None = None, *, progress: Progre
     elif scope == "all":
         found_there = "something that is no file of its own" if register.path.is_symlink() or register.path.exists() else ""
         told_found = found_there or "no such file"
-        problems.append(Problem(what="the register is missing", where=str(register.path), found=told_found, remedy=TAMPERED))
+        problems.append(
+            Problem(
+                code="register-missing",
+                what="the register is missing",
+                where=str(register.path),
+                found=told_found,
+                remedy=TAMPERED,
+            )
+        )
     if scope != "record":
         problems += _strangers(path, register, scope, found)
         notes += [
@@ -116,7 +132,12 @@ def lost_stamp(record: Path, entry: Mapping[str, Any], journal: Path) -> Iterato
     if sealed and told and not told.startswith("none") and not (record / TOKEN).is_file():
         found, expected = "no such file", f"one of {told}, by line {entry.get('n')} of {journal}"
         yield Problem(
-            what="a time stamp was taken away", where=str(record / TOKEN), found=found, expected=expected, remedy=TAMPERED
+            code="time-stamp-gone",
+            what="a time stamp was taken away",
+            where=str(record / TOKEN),
+            found=found,
+            expected=expected,
+            remedy=TAMPERED,
         )
 
 
@@ -135,7 +156,14 @@ def _records(path: Path) -> tuple[list[Path], str]:
     found = "no such folder" if not path.is_dir() else "neither a record nor records in it"
     remedy = "name a record, a guest's folder of records, or outputs/records"
     raise BadInput(
-        Problem(what="there is no record here", where=str(path), found=found, expected="a folder with bagit.txt", remedy=remedy)
+        Problem(
+            code="no-record",
+            what="there is no record here",
+            where=str(path),
+            found=found,
+            expected="a folder with bagit.txt",
+            remedy=remedy,
+        )
     )
 
 
@@ -162,6 +190,7 @@ def _chain(found: Verified, together: dict[str, Verified], register: Register) -
     before, where = found.path.parent / name, str(found.path)
     if guest != found.info.get("Guest") or "/" in name or name in ("", ".", ".."):
         yield Problem(
+            code="record-before-of-another",
             what="the record before is none of this guest",
             where=where,
             found=named,
@@ -176,6 +205,7 @@ def _chain(found: Verified, together: dict[str, Verified], register: Register) -
             yield f"chain not checked: the record before it, {named}, is not beside it"
         else:
             yield Problem(
+                code="record-before-missing",
                 what="the record before is missing",
                 where=str(before),
                 found=f"{found.identifier} follows it",
@@ -186,6 +216,7 @@ def _chain(found: Verified, together: dict[str, Verified], register: Register) -
     expected = found.info.get("Previous-Record-SHA256", "")
     if digest != expected:
         yield Problem(
+            code="record-before-differs",
             what="the record before is not the one that was sealed",
             where=str(before),
             found=digest,
@@ -197,6 +228,7 @@ def _chain(found: Verified, together: dict[str, Verified], register: Register) -
         remedy = "one of the two clocks was wrong, or somebody set a time back"
         times = f"{found.info.get('Sealed')}, the record before {earlier.get('Sealed')}"
         yield Problem(
+            code="chain-time-backwards",
             what="time goes backwards along the chain",
             where=where,
             found=times,
@@ -207,6 +239,7 @@ def _chain(found: Verified, together: dict[str, Verified], register: Register) -
     if all(map(files.regular, (journal, longer))) and not _begins(longer, journal):
         remedy = "the journal was rewritten between the two: compare them"
         yield Problem(
+            code="journal-not-continued",
             what="the journal is not that of the record before, continued",
             where=where,
             found="another beginning",
@@ -229,6 +262,7 @@ def _more(before: Path, journal: Path, longer: Path) -> Iterator[Problem]:
             found, expected = f"{e['event']} {e.get('title', '')}".strip(), f"no more of run {before.name}"
             remedy = "the record of that run was sealed without its end, or it was not over: compare the two journals"
             yield Problem(
+                code="run-did-more",
                 what="a run did more than its record tells",
                 where=f"{longer}:{e.get('n')}",
                 found=found,
@@ -261,6 +295,7 @@ def _forks(found: list[Verified]) -> Iterator[Problem]:
             names = ", ".join(v.path.name for v in several)
             told = f"{names} follow {before if before not in ('', 'none') else 'nothing'}"
             yield Problem(
+                code="chain-forks",
                 what="the chain of records forks",
                 where=str(folder),
                 found=told,
@@ -278,7 +313,12 @@ def _entries(found: list[Verified], register: Register, scope: str, path: Path) 
         if line is None:
             remedy = "if sealing was killed just now, the next seal enters it; else it was put there by somebody"
             yield Problem(
-                what="a record is not in the register", where=str(v.path), found="no line", expected=here, remedy=remedy
+                code="record-not-in-register",
+                what="a record is not in the register",
+                where=str(v.path),
+                found="no line",
+                expected=here,
+                remedy=remedy,
             )
             continue
         yield from _differences(v, line, expected, register.path, before.get(here))
@@ -287,6 +327,7 @@ def _entries(found: list[Verified], register: Register, scope: str, path: Path) 
             if scope == "all" or line.guest == path.name:
                 where = f"{register.path}:{line.n}"
                 yield Problem(
+                    code="record-in-register-missing",
                     what="a record that the register names is missing",
                     where=where,
                     found="no such record",
@@ -308,6 +349,7 @@ def _differences(v: Verified, line: Line, digest: str, register: Path, before: s
         if written != true:
             where = f"{register}, line of {line.identifier}"
             yield Problem(
+                code="register-differs",
                 what=f"the register does not fit the record: {what}",
                 where=where,
                 found=str(written),
@@ -330,6 +372,7 @@ def _strangers(path: Path, register: Register, scope: str, found: list[Verified]
             if folder and entry.name.endswith(".part") and place in guests:
                 if not sealing:
                     yield Problem(
+                        code="half-record",
                         what="a half record lies among the records",
                         where=str(entry),
                         found="a folder",
@@ -339,6 +382,7 @@ def _strangers(path: Path, register: Register, scope: str, found: list[Verified]
                 continue
             remedy = "nobody but the sealing puts anything here: find out who did"
             yield Problem(
+                code="not-a-record",
                 what="something lies among the records that is none",
                 where=str(entry),
                 found="",
@@ -348,7 +392,12 @@ def _strangers(path: Path, register: Register, scope: str, found: list[Verified]
     for guest in guests:
         if not any(guest.iterdir()):
             yield Problem(
-                what="a guest's folder holds no record", where=str(guest), found="nothing", expected="records", remedy=KILLED
+                code="records-folder-empty",
+                what="a guest's folder holds no record",
+                where=str(guest),
+                found="nothing",
+                expected="records",
+                remedy=KILLED,
             )
 
 

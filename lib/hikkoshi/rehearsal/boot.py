@@ -129,6 +129,7 @@ def _bootable(
     if "problem" in answer:
         raise ToolFailed(
             Problem(
+                code=answer["code"],
                 what=answer["problem"],
                 where=str(disk),
                 found=answer["found"],

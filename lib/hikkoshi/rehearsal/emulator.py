@@ -46,6 +46,7 @@ class Emulator:
             if "error" in answer:
                 raise ToolFailed(
                     Problem(
+                        code="qemu-refused",
                         what=f"QEMU refused {command}",
                         found=str(answer["error"].get("desc", answer["error"])),
                         remedy="see whether this QEMU is older than 7.1 (`qemu-system-x86_64 --version`)",
@@ -101,6 +102,7 @@ class Emulator:
         if not found:
             raise ToolFailed(
                 Problem(
+                    code="qemu-answer-unknown",
                     what="QEMU's answer is not understood",
                     where=f"i /b {port:#x}",
                     found=answer,
@@ -119,6 +121,7 @@ class Emulator:
         except TimeoutError:
             raise ToolFailed(
                 Problem(
+                    code="qemu-silent",
                     what="QEMU does not answer any more",
                     found=f"no answer in {ANSWER_LIMIT:g} s",
                     remedy="see whether the machine is overloaded, then run the step again",
@@ -131,7 +134,9 @@ class Emulator:
         try:
             answer: dict[str, Any] = dict(json.loads(line))
         except (ValueError, TypeError):
-            raise ToolFailed(Problem(what="QEMU's answer is not understood", found=line[:200], remedy=_AGAIN)) from None
+            raise ToolFailed(
+                Problem(code="qemu-answer-unknown", what="QEMU's answer is not understood", found=line[:200], remedy=_AGAIN)
+            ) from None
         return answer
 
     def _gone(self) -> NoReturn:
@@ -139,6 +144,7 @@ class Emulator:
             self._process.wait(5)
         raise ToolFailed(
             Problem(
+                code="qemu-ended",
                 what="QEMU ended by itself",
                 where=" ".join(map(str, self._process.args)),  # type: ignore[arg-type]
                 found=tool.tail(unprivileged.read(self._folder / "errors").decode(errors="replace")),

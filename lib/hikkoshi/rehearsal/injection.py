@@ -5,8 +5,8 @@ from its standard input:
 
     {"disk": PATH, "format": "qcow2", "kvm": false, "witness": SCRIPT, "path": "/file-in-guest"}
 
-and writes one to its standard output: {"root": "/dev/sda2", "changed": [SENTENCE …]}, or {"problem": SENTENCE, "found": WORDS}.
-With an empty script only the kernel is made to write to the serial port, where the boot loader is GRUB 2.
+and writes one to its standard output: {"root": "/dev/sda2", "changed": [SENTENCE …]}, or {"code": CODE, "problem": SENTENCE,
+"found": WORDS}. With an empty script only the kernel is made to write to the serial port, where the boot loader is GRUB 2.
 """
 
 # mypy: ignore-errors
@@ -46,12 +46,20 @@ def main():
     devices = [*g.list_partitions(), *g.lvs(), *g.list_devices()]
     root = find_root(g, devices)
     if root is None:
-        return {"problem": "no file system with /etc/fstab was found on the disk", "found": str(devices)}
+        return {
+            "code": "witness-no-fstab",
+            "problem": "no file system with /etc/fstab was found on the disk",
+            "found": str(devices),
+        }
     changed = []
     if wish["witness"]:
         started = start(g, wish["path"])
         if started is None:
-            return {"problem": "the guest starts by no init that is known: SysV, upstart or systemd", "found": root}
+            return {
+                "code": "witness-no-init",
+                "problem": "the guest starts by no init that is known: SysV, upstart or systemd",
+                "found": root,
+            }
         g.write(wish["path"], wish["witness"])
         g.chmod(0o755, wish["path"])
         changed.append(f"{wish['path']}, started by {started}")
@@ -118,5 +126,9 @@ if __name__ == "__main__":
     try:
         answer = main()
     except (ImportError, RuntimeError) as e:
-        answer = {"problem": "the guest's disk could not be opened by libguestfs", "found": str(e)}
+        answer = {
+            "code": "witness-disk-unopened",
+            "problem": "the guest's disk could not be opened by libguestfs",
+            "found": str(e),
+        }
     json.dump(answer, sys.stdout)

@@ -17,7 +17,6 @@ from hikkoshi.rehearsal.outcome import BootOutcome, Ending, SeenNic
 from hikkoshi.run.step import CONVERT, PLAN, PREPARE, REHEARSE, SURVEY, Step
 
 FOLDER = "rehearsal"  # in the guest's folder
-SERVICES = "which services did not start"  # a check that is for a person to judge, and never red
 
 
 class Control(Artefact):
@@ -98,6 +97,7 @@ def control_complete(job: Job) -> Check:
     )
     told = f"{found.outcome.ending}: {found.outcome.words}" if found else "not yet"
     return Check(
+        code="source-booted",
         title="the unprepared disk was booted for comparison",
         ok=there,
         found=told if there or not found else "another disk, or by another plan",
@@ -133,6 +133,7 @@ def complete(folder: Path, vmdk_sha256: str, plan_hash: str) -> Check:
         told = f"{found.after.ending}: {found.after.words}{seen}" if fits else "another VMDK, or by another plan"
     decided = found is not None and (bool(found.after.kernel) or found.after.ending not in (Ending.LOGIN, Ending.TIMEOUT))
     return Check(
+        code="vmdk-rehearsed",
         title="the VMDK was rehearsed",
         ok=fits and decided and found is not None and _pictured(folder, found.after),
         found=told,
@@ -148,6 +149,7 @@ def start(job: Job, *, accelerator: str, progress: Progress = silent) -> Rehears
     if found != job.vmdk_sha256:
         raise BadInput(
             Problem(
+                code="vmdk-differs",
                 what="the VMDK is not the one that was converted",
                 where=str(job.vmdk),
                 found=f"SHA-256 {found}",
@@ -173,7 +175,13 @@ def _planned(job: Job) -> _Plan:
     if job.plan is None:
         where = str(job.folder / "plan.json")
         raise Refused(
-            Problem(what="there is no plan to rehearse by", where=where, expected="plan.json", remedy=f"run {PLAN} first")
+            Problem(
+                code="no-plan-to-rehearse",
+                what="there is no plan to rehearse by",
+                where=where,
+                expected="plan.json",
+                remedy=f"run {PLAN} first",
+            )
         )
     return job.plan
 
@@ -187,6 +195,7 @@ def checks(rehearsal: Rehearsal | None, machine: Hardware | None) -> list[Check]
     if rehearsal is None or machine is None:
         return [
             Check(
+                code="vmdk-rehearsed",
                 title="the VMDK was rehearsed",
                 ok=False,
                 found="not yet",
@@ -201,6 +210,7 @@ def checks(rehearsal: Rehearsal | None, machine: Hardware | None) -> list[Check]
     count = len(machine.nics)
     return [
         Check(
+            code="login-reached",
             title="the guest comes to its login prompt",
             ok=after.ending is Ending.LOGIN,
             found=after.words,
@@ -208,6 +218,7 @@ def checks(rehearsal: Rehearsal | None, machine: Hardware | None) -> list[Check]
             remedy=prepare,
         ),
         Check(
+            code="kernel-without-xen",
             title="it runs a kernel that does not need Xen",
             ok=bool(after.kernel) and "xen" not in after.kernel,
             found=after.kernel or "it did not tell",
@@ -215,6 +226,7 @@ def checks(rehearsal: Rehearsal | None, machine: Hardware | None) -> list[Check]
             remedy=f"see `default` in the boot loader's configuration ({PREPARE} changes it)",
         ),
         Check(
+            code="root-mounted",
             title="its root file system is mounted",
             ok=bool(after.root),
             found=after.root or "it did not tell",
@@ -222,6 +234,7 @@ def checks(rehearsal: Rehearsal | None, machine: Hardware | None) -> list[Check]
             remedy=prepare,
         ),
         Check(
+            code="nics-configured",
             title="every NIC has its name, driver and address",
             ok=whole == count,
             found=f"{whole}/{count}" + (": " + "; ".join(wrong) if wrong else ""),
@@ -230,13 +243,15 @@ def checks(rehearsal: Rehearsal | None, machine: Hardware | None) -> list[Check]
             "systemd's link files",
         ),
         Check(
-            title=SERVICES,
+            code="services-started",
+            title="which services did not start",
             ok=True,
             found=", ".join(after.failed) or ("none" if after.asked else "the guest's init does not tell"),
             expected="none; one that failed under Xen too is no harm",
             unseen="" if after.asked or after.failed else "not seen",
         ),
         Check(
+            code="vmdk-unchanged",
             title="the VMDK is unchanged",
             ok=after.disk_unchanged,
             found="the same before and after" if after.disk_unchanged else "changed while it was rehearsed",
@@ -294,6 +309,7 @@ def preflight(job: Job, accelerator: Accelerator) -> list[Check]:
     wants = {CONTROLLERS[machine.controller], NICS[machine.nic_model]} if machine else set()
     return [
         Check(
+            code="plan-there",
             title="there is a plan",
             ok=machine is not None,
             found="plan.json" if machine else "none",
@@ -301,21 +317,35 @@ def preflight(job: Job, accelerator: Accelerator) -> list[Check]:
             remedy=f"run {PLAN}",
             later=True,
         ),
-        _file("the unprepared disk is there", job.source, f"run {SURVEY} again; was the image moved?"),
-        _file("the converted disk is there", job.vmdk, f"run {CONVERT} in apply mode"),
+        _file(
+            job.source,
+            code="source-there",
+            title="the unprepared disk is there",
+            remedy=f"run {SURVEY} again; was the image moved?",
+        ),
+        _file(job.vmdk, code="vmdk-there", title="the converted disk is there", remedy=f"run {CONVERT} in apply mode"),
         _qemu(wants),
         _guestfs(),
-        Check(title="what the boots run on", ok=True, found=f"{accelerator.name}: {accelerator.reason}"),
+        Check(code="accelerator", title="what the boots run on", ok=True, found=f"{accelerator.name}: {accelerator.reason}"),
     ]
 
 
-def _file(title: str, path: Path | None, remedy: str) -> Check:
+def _file(path: Path | None, *, code: str, title: str, remedy: str) -> Check:
     if path is None or not _is_disk(path):
         return Check(
-            title=title, ok=False, found="not there", expected="a disk image", remedy=remedy, where=str(path or ""), later=True
+            code=code,
+            title=title,
+            ok=False,
+            found="not there",
+            expected="a disk image",
+            remedy=remedy,
+            where=str(path or ""),
+            later=True,
         )
     size = files.human(path.stat().st_size or Origin.whole(path).occupied())
-    return Check(title=title, ok=True, found=f"{path.name}, {size}", expected="a disk image", remedy=remedy, where=str(path))
+    return Check(
+        code=code, title=title, ok=True, found=f"{path.name}, {size}", expected="a disk image", remedy=remedy, where=str(path)
+    )
 
 
 def _is_disk(path: Path) -> bool:
@@ -329,9 +359,17 @@ def _qemu(wants: set[str]) -> Check:
         version = tool.run(["qemu-system-x86_64", "--version"], timeout=30).stdout.splitlines()[0]
         has = tool.run(["qemu-system-x86_64", "-machine", "none", "-device", "help"], timeout=30).stdout
     except ToolFailed as e:
-        return Check(title=title, ok=False, found=e.problems[0].what, expected="qemu-system-x86_64", remedy=remedy)
+        return Check(
+            code="qemu-has-hardware",
+            title=title,
+            ok=False,
+            found=e.problems[0].what,
+            expected="qemu-system-x86_64",
+            remedy=remedy,
+        )
     missing = sorted(w for w in wants if f'"{w}"' not in has)
     return Check(
+        code="qemu-has-hardware",
         title=title,
         ok=not missing,
         found=f"{version}; without {', '.join(missing)}" if missing else version,
@@ -343,6 +381,13 @@ def _qemu(wants: set[str]) -> Check:
 def _guestfs() -> Check:
     title, expected = "libguestfs can be reached", "a Python that can import guestfs"
     try:
-        return Check(title=title, ok=True, found=tool.guestfs_python(), expected=expected)
+        return Check(code="libguestfs-there", title=title, ok=True, found=tool.guestfs_python(), expected=expected)
     except ToolFailed as e:
-        return Check(title=title, ok=False, found=e.problems[0].found, expected=expected, remedy=e.problems[0].remedy)
+        return Check(
+            code="libguestfs-there",
+            title=title,
+            ok=False,
+            found=e.problems[0].found,
+            expected=expected,
+            remedy=e.problems[0].remedy,
+        )

@@ -109,6 +109,7 @@ def opened(path: Path) -> Iterator[int]:
 def _strange(path: Path, found: str) -> ToolFailed:
     return ToolFailed(
         Problem(
+            code="sandbox-left-no-file",
             what="a program without rights left something else than the file that was asked for",
             where=str(path),
             found=found,

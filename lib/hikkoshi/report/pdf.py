@@ -59,7 +59,13 @@ def write(html: Path) -> Check:
     except ToolFailed as e:
         problem = e.problems[0]
         return Check(
-            title=TITLE, ok=False, found=problem.found or problem.what, expected=EXPECTED, remedy=REMEDY, where=str(made)
+            code="report-pdf",
+            title=TITLE,
+            ok=False,
+            found=problem.found or problem.what,
+            expected=EXPECTED,
+            remedy=REMEDY,
+            where=str(made),
         )
     if _whole(content):
         files.write(made, content)
@@ -71,6 +77,7 @@ def complete(html: Path) -> Check:
     made = path(html)
     there = made.is_file() and _whole(made.read_bytes())
     return Check(
+        code="report-pdf",
         title=TITLE,
         ok=there,
         found=files.human(made.stat().st_size) if there else "no PDF",

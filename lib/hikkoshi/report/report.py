@@ -85,6 +85,7 @@ def complete(home: Home, guest: str) -> Check:
         surplus = named - set(wanted)
         found = f"without {', '.join(missing)}" if missing else f"tells of {len(surplus)} that changed since" if surplus else ""
     return Check(
+        code="report-current",
         title="the report tells of every result and run as they are now",
         ok=not found,
         found=found or f"{len(wanted)} results and runs, {files.human(report.stat().st_size)}",
@@ -104,6 +105,7 @@ def checks(home: Home, guest: str) -> list[Check]:
     unreadable = gather(home, guest).unreadable
     return [
         Check(
+            code="journal-unchanged",
             title="the journal is as it was written",
             ok=not broken,
             found=broken or found,
@@ -111,6 +113,7 @@ def checks(home: Home, guest: str) -> list[Check]:
             remedy="take it from a backup",
         ),
         Check(
+            code="results-readable",
             title="every result can be read",
             ok=not unreadable,
             found="; ".join(unreadable) or ", ".join(s.name for s in sources(home.folder(guest))) or "none is there yet",

@@ -44,6 +44,7 @@ def order(home: Home, guest: str, why: str, *, confirm: bool = True) -> Problem:
     ]
     remedy = "in this order:\n" + "\n".join(f"{n}. {step}" for n, step in enumerate(steps, 1))
     return Problem(
+        code="switch-off-by-hand",
         what=f"a person has to switch {name} off",
         where=guest,
         found=why,

@@ -44,14 +44,34 @@ def given(folder: Path, guest: str) -> Check:
         found = Confirmation.find(folder)
     except (BadInput, OSError) as e:
         return Check(
-            title=title, ok=False, found=f"it cannot be read: {e}", expected=expected, remedy=command(guest), where=str(folder)
+            code="off-confirmed",
+            title=title,
+            ok=False,
+            found=f"it cannot be read: {e}",
+            expected=expected,
+            remedy=command(guest),
+            where=str(folder),
         )
     if found is None or found.guest != guest:
-        return Check(title=title, ok=False, found="nobody has", expected=expected, remedy=command(guest), where=str(folder))
+        return Check(
+            code="off-confirmed",
+            title=title,
+            ok=False,
+            found="nobody has",
+            expected=expected,
+            remedy=command(guest),
+            where=str(folder),
+        )
     age = datetime.now(UTC) - found.time
     told = str(found) if timedelta() <= age else f"{found}, which is in the future"
     return Check(
-        title=title, ok=timedelta() <= age < VALID, found=told, expected=expected, remedy=command(guest), where=str(folder)
+        code="off-confirmed",
+        title=title,
+        ok=timedelta() <= age < VALID,
+        found=told,
+        expected=expected,
+        remedy=command(guest),
+        where=str(folder),
     )
 
 

@@ -18,7 +18,10 @@ def deadline(seconds: float | None, title: str) -> Iterator[None]:
     def late(signum: int, frame: object) -> None:
         raise StepFailed(
             Problem(
-                what=f"{title}: not done in time", found=f"more than {seconds:g} s", remedy="find out what hangs, then run again"
+                code="action-timed-out",
+                what=f"{title}: not done in time",
+                found=f"more than {seconds:g} s",
+                remedy="find out what hangs, then run again",
             )
         )
 

@@ -79,6 +79,7 @@ class Journal:
                 remedy = "see what that process does; where it hangs, end it: kill PID"
                 raise Busy(
                     Problem(
+                        code="journal-locked",
                         what="the journal is locked by another",
                         where=str(self.path),
                         found=found,
@@ -119,7 +120,14 @@ class Journal:
         for n, (_, entry) in enumerate(self._lines(), 1):
             if entry is not None and (wrong := _wrong(entry)):
                 what, expected = "a line of the journal is none of ours", "what a run writes"
-                yield Problem(what=what, where=f"{self.path}:{n}", found=wrong, expected=expected, remedy=REMEDY)
+                yield Problem(
+                    code="journal-line-foreign",
+                    what=what,
+                    where=f"{self.path}:{n}",
+                    found=wrong,
+                    expected=expected,
+                    remedy=REMEDY,
+                )
 
     def check(self) -> None:
         """`BadInput` naming every line whose chain is broken."""
@@ -128,6 +136,7 @@ class Journal:
             if entry is not None and (entry.get("prev") != before or entry.get("n") != n):
                 problems.append(
                     Problem(
+                        code="journal-changed",
                         what="the journal was changed after it was written",
                         where=f"{self.path}:{n}",
                         found=f"n {entry.get('n')}, prev {entry.get('prev')}",
@@ -153,7 +162,12 @@ class Journal:
             found, most = files.human(size), f"at most {files.human(limits.JOURNAL)}"
             raise BadInput(
                 Problem(
-                    what="the journal is larger than any of ours", where=str(self.path), found=found, expected=most, remedy=REMEDY
+                    code="journal-too-large",
+                    what="the journal is larger than any of ours",
+                    where=str(self.path),
+                    found=found,
+                    expected=most,
+                    remedy=REMEDY,
                 )
             )
         return f.read()
@@ -169,7 +183,13 @@ class Journal:
                 raise
             found = e.strerror or str(e)
             raise BadInput(
-                Problem(what="the journal is not a file of its own", where=str(self.path), found=found, remedy=REMEDY)
+                Problem(
+                    code="journal-not-a-file",
+                    what="the journal is not a file of its own",
+                    where=str(self.path),
+                    found=found,
+                    remedy=REMEDY,
+                )
             ) from None
 
 

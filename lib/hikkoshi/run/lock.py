@@ -48,6 +48,7 @@ def acquire(path: Path, who: str, wait: float) -> IO[str]:
         remedy = "see who put it there, and remove it"
         raise Refused(
             Problem(
+                code="lock-untakable",
                 what="a guest's lock cannot be taken",
                 where=str(path),
                 found=e.strerror or str(e),
@@ -62,6 +63,7 @@ def acquire(path: Path, who: str, wait: float) -> IO[str]:
         handle.close()
         raise Busy(
             Problem(
+                code="guest-busy",
                 what="another run is at work on this guest",
                 where=str(path),
                 found=f"{holder or 'unknown run'}; at work now: {', '.join(holders(path)) or 'not visible from here'}",

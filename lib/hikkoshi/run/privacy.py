@@ -36,11 +36,19 @@ def check(outputs: Path) -> Check:
     """Whether other users are kept out."""
     title, where = "nobody else reads outputs/", str(outputs)
     if not outputs.is_dir():
-        return Check(title=title, ok=True, found="there is none yet", where=where)
+        return Check(code="outputs-private", title=title, ok=True, found="there is none yet", where=where)
     there = outputs.resolve()  # it may be a link to a larger disk
     ok, mode = not _mode(there) & OTHERS, f"mode {_mode(there):04o}"
     remedy = f"chmod -R go= {there}; if the mode stays, that file system knows none: put outputs/ on another"
-    return Check(title=title, ok=ok, found=mode, expected="mode 0700: other users cannot enter it", remedy=remedy, where=where)
+    return Check(
+        code="outputs-private",
+        title=title,
+        ok=ok,
+        found=mode,
+        expected="mode 0700: other users cannot enter it",
+        remedy=remedy,
+        where=where,
+    )
 
 
 def doubts(outputs: Path) -> Iterator[str]:

@@ -155,7 +155,14 @@ class Run:
             found = f"{self.step}, mode {self.mode}{', ended' if self._lock.closed else ''}"
             expected, remedy = f"an open run of {' or '.join(APPROVED)}, mode apply", "open one: its first cells do"
             raise Refused(
-                Problem(what="this run acts on no service", where=self.id, found=found, expected=expected, remedy=remedy)
+                Problem(
+                    code="run-acts-on-no-service",
+                    what="this run acts on no service",
+                    where=self.id,
+                    found=found,
+                    expected=expected,
+                    remedy=remedy,
+                )
             )
         self._turn.take()
         confirmation.forget(self.folder)
@@ -194,6 +201,7 @@ class Run:
             remedy = "run the notebook again from its first cell"
             raise Refused(
                 Problem(
+                    code="run-ended",
                     what=f"{title}: this run has ended",
                     where=self.id,
                     found="the guest was released",
@@ -218,16 +226,12 @@ class Run:
         self._row(title, state, start, after.found if isinstance(after, Check) else "")
         if state == "failed":
             problem = (
-                after.problem() if isinstance(after, Check) else Problem(what=f"not so: {title}", remedy="see the rows above")
+                after.problem()
+                if isinstance(after, Check)
+                else Problem(code="not-so", what=f"not so: {title}", remedy="see the rows above")
             )
             raise StepFailed(
-                Problem(
-                    what=f"{title}: carried out, but {problem.what}",
-                    where=problem.where or self.guest.name,
-                    found=problem.found,
-                    expected=problem.expected,
-                    remedy=problem.remedy,
-                )
+                replace(problem, what=f"{title}: carried out, but {problem.what}", where=problem.where or self.guest.name)
             )
 
     def verify(self, checks: Iterable[Check]) -> None:
@@ -307,7 +311,13 @@ def open_run(step: str, names: Mapping[str, Any], *, wait: float = 15) -> Run:
     """
     if step not in STEPS:
         raise BadInput(
-            Problem(what="no such step", found=repr(step), expected=", ".join(STEPS), remedy=nearest(step, list(STEPS)))
+            Problem(
+                code="step-unknown",
+                what="no such step",
+                found=repr(step),
+                expected=", ".join(STEPS),
+                remedy=nearest(step, list(STEPS)),
+            )
         )
     values = parameters(step, names)
     home = Home.find(values.get("home", ""))
@@ -315,6 +325,7 @@ def open_run(step: str, names: Mapping[str, Any], *, wait: float = 15) -> Run:
     if wish not in ("plan", "apply"):
         raise BadInput(
             Problem(
+                code="mode-unknown",
                 what="unknown mode",
                 where=f"{step}: parameter mode",
                 found=repr(wish),
@@ -362,6 +373,7 @@ def parameters(step: str, names: Mapping[str, Any]) -> dict[str, str]:
     }
     problems = [
         Problem(
+            code="parameter-unknown",
             what=f"the notebook has no parameter {k!r}",
             where=step,
             found=f"{k} = {plain[k]!r}",
@@ -373,6 +385,7 @@ def parameters(step: str, names: Mapping[str, Any]) -> dict[str, str]:
     ]
     problems += [
         Problem(
+            code="parameter-not-text",
             what=f"the parameter {k!r} is not a text",
             where=step,
             found=f"{k} = {plain.get(k)!r}",

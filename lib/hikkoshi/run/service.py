@@ -18,12 +18,13 @@ def checks(home: Home, site: Site, guest: Guest, run: str) -> list[Check]:
     """The machine of 60-deploy is on, plugged in and on record as in service; the source is off. Not knowing counts as no."""
     title, folder = f"{guest.name} serves from its machine in vSphere", home.folder(guest.name)
     if why := unmeasured(guest):
-        return [Check(title=title, ok=True, found=why, unseen="not measured")]
+        return [Check(code="serves-in-vsphere", title=title, ok=True, found=why, unseen="not measured")]
     try:
         if InService.find(folder) is None:
             remedy = "cut over first, with 70; under Xen nothing is changed from here (hikkoshi diagnose looks)"
             return [
                 Check(
+                    code="serves-in-vsphere",
                     title=title,
                     ok=False,
                     found="no cut-over is on record",
@@ -41,6 +42,7 @@ def checks(home: Home, site: Site, guest: Guest, run: str) -> list[Check]:
         p = e.problems[0]
         return [
             Check(
+                code="serves-in-vsphere",
                 title=title,
                 ok=False,
                 found=f"not known: {p.what}: {p.found}",

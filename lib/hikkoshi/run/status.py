@@ -118,17 +118,23 @@ def checks(home: Home) -> list[Check]:
     readers += [(f"params/guests/{name}.yml", partial(home.guest, name)) for name in home.guest_names()]
     found = [
         Check(
-            title=f"params/guests/{name}.yml can be used", ok=False, found="its name can be no guest's", remedy="rename the file"
+            code="guest-file-usable",
+            title=f"params/guests/{name}.yml can be used",
+            ok=False,
+            found="its name can be no guest's",
+            remedy="rename the file",
         )
         for name in home.misnamed()
     ]
     for name, read in readers:
         try:
             read()
-            found.append(Check(title=f"{name} can be used", ok=True))
+            found.append(Check(code="parameters-usable", title=f"{name} can be used", ok=True))
         except BadInput as e:
             words = "; ".join(f"{p.where}: {p.what} {p.found}".strip() for p in e.problems)
-            found.append(Check(title=f"{name} can be used", ok=False, found=words, remedy=e.problems[0].remedy))
+            found.append(
+                Check(code="parameters-usable", title=f"{name} can be used", ok=False, found=words, remedy=e.problems[0].remedy)
+            )
     return found
 
 

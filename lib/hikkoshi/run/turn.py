@@ -60,6 +60,7 @@ class Turn:
             found = f"{who or 'a run'}; at work: {', '.join(pids) or 'not visible from here'}"
             raise Busy(
                 Problem(
+                    code="action-going-on",
                     what="another run is in the middle of an action",
                     where=str(self._path),
                     found=found,
@@ -86,7 +87,9 @@ class Turn:
             if not lock.take(handle, 0):
                 handle.close()
                 remedy = "wait until that has ended; " + AGAIN
-                raise Refused(Problem(what="another run acts on this guest", where=str(self._path), remedy=remedy))
+                raise Refused(
+                    Problem(code="turn-taken", what="another run acts on this guest", where=str(self._path), remedy=remedy)
+                )
             self._held = handle
         self._check()
 
@@ -103,6 +106,7 @@ class Turn:
             found = "a rollback has begun since this run was opened"
             raise Refused(
                 Problem(
+                    code="turn-lost",
                     what="this run acts no more",
                     where=str(self._path),
                     found=found,

@@ -101,6 +101,7 @@ def _shown(path: Path, folder: Path, forms: list[_Form], mask: masking.Mask) -> 
 
 def _problem(secret: Secret, where: str, how: str) -> Problem:
     return Problem(
+        code="secret-in-record",
         what=f"the secret {secret!r} stands in what was to be sealed",
         where=where,
         found=how,
@@ -112,6 +113,7 @@ def _problem(secret: Secret, where: str, how: str) -> Problem:
 
 def _unread(where: str, e: OSError) -> Problem:
     return Problem(
+        code="secret-search-failed",
         what="a file could not be searched for secrets",
         where=where,
         found=e.strerror or str(e),

@@ -53,16 +53,22 @@ def value(reference: str, place: Callable[[Path], Path]) -> str:
     else:
         raise BadInput(
             Problem(
+                code="secret-reference-malformed",
                 what="no reference to a secret",
                 expected="env:NAME, file:PATH or keyring:SERVICE/USER",
                 remedy="correct it; if it was the secret itself, change the secret: it may have been seen",
             )
         )
     if not found:
-        raise BadInput(Problem(what="a secret is empty", where=reference, remedy=f"put the secret where {reference} points"))
+        raise BadInput(
+            Problem(
+                code="secret-empty", what="a secret is empty", where=reference, remedy=f"put the secret where {reference} points"
+            )
+        )
     if "\n" in found or "\r" in found or "\0" in found:
         raise BadInput(
             Problem(
+                code="secret-of-several-lines",
                 what="a secret is more than one line",
                 where=reference,
                 found=f"{len(found.splitlines())} lines",
@@ -73,6 +79,7 @@ def value(reference: str, place: Callable[[Path], Path]) -> str:
     if len(found) < SHORTEST:
         raise BadInput(
             Problem(
+                code="secret-too-short",
                 what="a secret is too short to be kept out of a record",
                 where=reference,
                 expected=f"at least {SHORTEST} characters, better 12",
@@ -94,7 +101,12 @@ def within(document: Any) -> Iterator[str]:
 def _from_environment(name: str) -> str:
     if name not in os.environ:
         raise BadInput(
-            Problem(what="a secret is not in the environment", where=f"env:{name}", remedy=f"export {name} before the run")
+            Problem(
+                code="secret-not-in-environment",
+                what="a secret is not in the environment",
+                where=f"env:{name}",
+                remedy=f"export {name} before the run",
+            )
         )
     return os.environ[name]
 
@@ -110,6 +122,7 @@ def _from_file(path: Path) -> str:
     except OSError as e:
         raise BadInput(
             Problem(
+                code="secret-file-unreadable",
                 what="a secret's file cannot be read",
                 where=str(path),
                 found=e.strerror or str(e),
@@ -118,6 +131,7 @@ def _from_file(path: Path) -> str:
         ) from None
     if not refused and len(content) > LONGEST:
         refused = Problem(
+            code="secret-file-too-large",
             what="a secret's file is too large to hold just a secret",
             where=str(path),
             found=f"more than {LONGEST} bytes",
@@ -126,6 +140,7 @@ def _from_file(path: Path) -> str:
         )
     if not refused and not _decodes(content):
         refused = Problem(
+            code="secret-file-not-text",
             what="a secret's file is not text",
             where=str(path),
             found="bytes that are not UTF-8",
@@ -144,6 +159,7 @@ def _distrusted(path: Path, found: os.stat_result) -> Problem | None:
     around = folder.stat()
     if not stat.S_ISREG(found.st_mode):
         return Problem(
+            code="secret-file-not-a-file",
             what="a secret's file is not a file",
             where=str(path),
             found="a folder" if stat.S_ISDIR(found.st_mode) else "a device, pipe or socket",
@@ -152,6 +168,7 @@ def _distrusted(path: Path, found: os.stat_result) -> Problem | None:
         )
     if mode & 0o077:
         return Problem(
+            code="secret-file-readable",
             what="a secret's file can be read by others",
             where=str(path),
             found=f"mode {mode:04o}",
@@ -160,6 +177,7 @@ def _distrusted(path: Path, found: os.stat_result) -> Problem | None:
         )
     if found.st_uid not in (0, os.geteuid()):
         return Problem(
+            code="secret-file-of-another",
             what="a secret's file belongs to another user",
             where=str(path),
             found=f"user {found.st_uid}",
@@ -168,6 +186,7 @@ def _distrusted(path: Path, found: os.stat_result) -> Problem | None:
         )
     if around.st_mode & stat.S_IWOTH and not around.st_mode & stat.S_ISVTX:
         return Problem(
+            code="secret-file-replaceable",
             what="anybody may put another file in the place of a secret's",
             where=str(folder),
             found=f"mode {stat.S_IMODE(around.st_mode):04o}",
@@ -191,6 +210,7 @@ def _from_keyring(rest: str) -> str:
     if not service or not user:
         raise BadInput(
             Problem(
+                code="keyring-entry-malformed",
                 what="a keyring's entry is not named in full",
                 where=where,
                 expected="keyring:SERVICE/USER",
@@ -200,15 +220,30 @@ def _from_keyring(rest: str) -> str:
     try:
         import keyring  # noqa: PLC0415 - optional: few servers have one
     except ImportError:
-        raise BadInput(Problem(what="no keyring here", where=where, remedy="pip install keyring, or use env: or file:")) from None
+        raise BadInput(
+            Problem(
+                code="keyring-missing", what="no keyring here", where=where, remedy="pip install keyring, or use env: or file:"
+            )
+        ) from None
     try:
         found = keyring.get_password(service, user)
     except Exception as e:
         raise BadInput(
-            Problem(what="the keyring does not answer", where=where, found=type(e).__name__, remedy="use env: or file: instead")
+            Problem(
+                code="keyring-silent",
+                what="the keyring does not answer",
+                where=where,
+                found=type(e).__name__,
+                remedy="use env: or file: instead",
+            )
         ) from None
     if found is None:
         raise BadInput(
-            Problem(what="the keyring has no such entry", where=where, remedy=f"keyring set {service} {user}, or correct it")
+            Problem(
+                code="keyring-entry-missing",
+                what="the keyring has no such entry",
+                where=where,
+                remedy=f"keyring set {service} {user}, or correct it",
+            )
         )
     return str(found)

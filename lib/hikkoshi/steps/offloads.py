@@ -44,10 +44,11 @@ class Treatment:
         """Whether the guest as it serves now was diagnosed."""
         title = "the counters are looked at before and after a load"
         if unmeasured(self._guest):
-            return self._bench.nothing(title)
+            return self._bench.nothing(code="counters-seen", title=title)
         found = self.found()
         told = f"cause: {found.diagnosis.cause}" if found else "not looked at"
         return Check(
+            code="counters-seen",
             title=title,
             ok=found is not None,
             found=told,
@@ -76,6 +77,7 @@ class Treatment:
         if seen.failure and named.cause == diagnosis.UNKNOWN:
             raise StepFailed(
                 Problem(
+                    code="no-load",
                     what="without a load nothing can be named",
                     where=self._guest.name,
                     found=seen.failure,
@@ -102,9 +104,10 @@ class Treatment:
         """Whether everything that the plan wants is so, now and in the guest's files; asked, not remembered."""
         title = "the remedy is in place"
         if unmeasured(self._guest):
-            return self._bench.nothing(title)
+            return self._bench.nothing(code="remedy-in-place", title=title)
         if self.found() is None:
             return Check(
+                code="remedy-in-place",
                 title=title,
                 ok=False,
                 found="there is no diagnosis yet",
@@ -116,6 +119,7 @@ class Treatment:
         if not plan.switches and not plan.files:
             notes = " ".join(plan.notes)
             return Check(
+                code="remedy-in-place",
                 title=title,
                 ok=self._healthy(),
                 found=f"nothing to change in the guest: {notes}",
@@ -155,6 +159,7 @@ class Treatment:
         there = remedy.Applied.find(self._folder)
         found = f"{len(there.flags)} flags, {len(there.files)} files of the guest" if there else "none"
         return Check(
+            code="no-remedy",
             title="no remedy is in place",
             ok=there is None,
             found=found,
@@ -176,7 +181,10 @@ class Treatment:
         )
         if not serves or not all(serves):
             lacking = Check(
-                title="somebody has looked whether the guest serves in vSphere", ok=False, remedy="service.checks does"
+                code="service-seen",
+                title="somebody has looked whether the guest serves in vSphere",
+                ok=False,
+                remedy="service.checks does",
             )
             raise Refused(*(c.problem() for c in (serves or [lacking]) if not c))
         return self._bench.host(address)
@@ -189,9 +197,15 @@ class Treatment:
         """Whether what is written down also works now: a module's parameter does only after the guest was started anew."""
         title, plan = "the remedy works without a restart, or the guest was restarted", self.plan()
         if unmeasured(self._guest):
-            return self._bench.nothing(title)
+            return self._bench.nothing(code="remedy-effective", title=title)
         if not plan.restart:
-            return Check(title=title, ok=True, found="nothing that counts from the next start only", unseen="not needed")
+            return Check(
+                code="remedy-effective",
+                title=title,
+                ok=True,
+                found="nothing that counts from the next start only",
+                unseen="not needed",
+            )
         found = remedy.in_effect(collection.collect(self._bench.host(self._bench.wanted().shell)), plan)
         return replace(found, title=title, later=True)
 
@@ -199,12 +213,19 @@ class Treatment:
         """Whether the paths were measured again since, where there was anything to cure."""
         title, found = "both paths are measured after the remedy", self.found()
         if unmeasured(self._guest):
-            return self._bench.nothing(title)
+            return self._bench.nothing(code="measured-after-remedy", title=title)
         if self._healthy():
-            return Check(title=title, ok=True, found="no cause was named that the remedy would cure", unseen="not needed")
+            return Check(
+                code="measured-after-remedy",
+                title=title,
+                ok=True,
+                found="no cause was named that the remedy would cure",
+                unseen="not needed",
+            )
         done = found is not None and found.after is not None and found.after.series.ended not in UNFINISHED
         told = found.after.series.words() if found and found.after else "not measured"
         return Check(
+            code="measured-after-remedy",
             title=title,
             ok=done,
             found=told,
@@ -231,7 +252,7 @@ class Treatment:
         if unmeasured(self._guest):
             return [speed]
         if self._healthy() and self._bench.found() is None:
-            speed = Check(title=speed.title, ok=True, found=f"{NETPERF} has not measured it", unseen="not measured")
+            speed = replace(speed, ok=True, found=f"{NETPERF} has not measured it", expected="", remedy="", unseen="not measured")
         return [self.diagnosed(), self.remedied(), self.effective(), self.proved(), speed]
 
     def before(self) -> Measured | None:
@@ -265,6 +286,10 @@ class Treatment:
         except OSError:
             raise Refused(
                 Check(
-                    title="what the guest told is kept", ok=False, found=f"no {path}", remedy="delete offloads.json, run again"
+                    code="collections-kept",
+                    title="what the guest told is kept",
+                    ok=False,
+                    found=f"no {path}",
+                    remedy="delete offloads.json, run again",
                 ).problem()
             ) from None

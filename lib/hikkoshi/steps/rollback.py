@@ -49,7 +49,16 @@ class Rollback:
             return found
         word = self._word()
         told = f"{self._why}; {word.found if word else 'a person can do it by hand, as will be told'}"
-        return [Check(title="the machine in vSphere", ok=True, found=told, where=self._site.vsphere.server, unseen="not seen")]
+        return [
+            Check(
+                code="machine-in-vsphere",
+                title="the machine in vSphere",
+                ok=True,
+                found=told,
+                where=self._site.vsphere.server,
+                unseen="not seen",
+            )
+        ]
 
     def out_of_service(self) -> Check:
         """Whether the machine in vSphere is off and unplugged: as vSphere sees it now, else by a person's word."""
@@ -58,9 +67,10 @@ class Rollback:
         if found is not None:
             return found  # whatever somebody has said
         if word := self._word():
-            return Check(title=title, ok=True, found=f"{self._why}; {word.found}", unseen="not seen")
+            return Check(code="out-of-service", title=title, ok=True, found=f"{self._why}; {word.found}", unseen="not seen")
         problem = self._by_hand()
         return Check(
+            code="out-of-service",
             title=title,
             ok=False,
             found=self._why,
@@ -74,7 +84,13 @@ class Rollback:
         found = self._ask(lambda v, o: cutover.alone(v, o, self._macs))
         if found is not None:
             return found
-        return Check(title="no other machine in vSphere is on with one of the MACs", ok=True, found=self._why, unseen="not seen")
+        return Check(
+            code="macs-alone",
+            title="no other machine in vSphere is on with one of the MACs",
+            ok=True,
+            found=self._why,
+            unseen="not seen",
+        )
 
     def take_out(self, progress: Progress = silent) -> None:
         """Unplug the machine and switch it off; where that cannot be done from here, tell a person how."""
@@ -114,13 +130,26 @@ class Rollback:
         """Whether a shutdown that a stopped cut-over asked for is through: the source is off, or its time has passed."""
         title, asked = "the source is not about to shut down", self._asked
         if asked is None:
-            return Check(title=title, ok=True, found="nobody has asked it to")
+            return Check(code="source-settled", title=title, ok=True, found="nobody has asked it to")
         if not self._serves():
-            return Check(title=title, ok=True, found=f"{asked}; {dom0.source_runs(*self._where).found}")
+            return Check(code="source-settled", title=title, ok=True, found=f"{asked}; {dom0.source_runs(*self._where).found}")
         if not asked.left:
-            return Check(title=title, ok=True, found=f"{asked}; its time was over at {asked.over}, and it still runs")
+            return Check(
+                code="source-settled",
+                title=title,
+                ok=True,
+                found=f"{asked}; its time was over at {asked.over}, and it still runs",
+            )
         expected = f"off, or still in service at {asked.over}"
-        return Check(title=title, ok=False, found=f"{asked}; it still runs", expected=expected, remedy=WATCH, where="Dom-0")
+        return Check(
+            code="source-settled",
+            title=title,
+            ok=False,
+            found=f"{asked}; it still runs",
+            expected=expected,
+            remedy=WATCH,
+            where="Dom-0",
+        )
 
     def settle(self, progress: Progress = silent) -> None:
         """Watch a source that was asked to shut down, until it does, or its time has passed: five minutes at most."""

@@ -41,6 +41,7 @@ def complete(v: Session, wanted: Order, folder: Path) -> Check:
     machine = _only(v, wanted)
     if machine is None:
         return Check(
+            code="in-service",
             title=title,
             ok=False,
             found="no complete machine",
@@ -52,6 +53,7 @@ def complete(v: Session, wanted: Order, folder: Path) -> Check:
     plugged = _plugged(machine)
     recorded = _recorded(folder, machine)
     return Check(
+        code="in-service",
         title=title,
         ok=wanted.spec is not None and machine.power == "poweredOn" and plugged >= _macs(wanted) and recorded,
         found=f"{machine.power}, {len(plugged & _macs(wanted))} of {len(wanted.nics)} NICs plugged in"
@@ -79,6 +81,7 @@ def ready(v: Session, site: Site, wanted: Order) -> list[Check]:
         _host(v, machine),
         *([] if found is None else deployment.read_back(v, site, wanted)),
         Check(
+            code="datastore-usable",
             title="the datastore can be used",
             ok=found is not None and found.accessible,
             found=site.datastore,
@@ -87,6 +90,7 @@ def ready(v: Session, site: Site, wanted: Order) -> list[Check]:
             where=v.where,
         ),
         Check(
+            code="machine-off",
             title="the machine waits, switched off",
             ok=since is not None or (machine.power == "poweredOff" and not machine.plugged),
             found=f"in service since {since}" if since else f"{machine.power}, {len(machine.plugged)} NICs plugged in",
@@ -141,6 +145,7 @@ def wiring(v: Session, site: Site, wanted: Order) -> list[Check]:
         now = f"{seen.port_group}, VLAN {seen.vlan}, {state}" if seen else "–"
         checks.append(
             Check(
+                code="nic-wired",
                 title=f"{nic.name} ({nic.mac}) is on {nic.segment}",
                 ok=right,
                 found=now,
@@ -189,6 +194,7 @@ def rolled_back(v: Session, wanted: Order) -> Check:
     ours = deployment.found(v, wanted)
     bad = not_out(ours)
     return Check(
+        code="out-of-service",
         title=f"{wanted.guest} is out of service in vSphere",
         ok=not bad,
         found="; ".join(f"{m}: {m.power}, {len(_plugged(m))} NICs plugged in" for m in bad or ours) or "no machine",
@@ -208,7 +214,9 @@ def present(v: Session, wanted: Order) -> Check:
     ours = deployment.found(v, wanted)
     found = ", ".join(f"{m}, {m.power}, {len(_plugged(m))} NICs plugged in" for m in ours)
     title, lost = f"machines of {wanted.guest} in vSphere", not all(m.seen for m in ours)
-    return Check(title=title, ok=True, found=found or "none", where=v.where, unseen="not seen" if lost else "")
+    return Check(
+        code="machines-in-vsphere", title=title, ok=True, found=found or "none", where=v.where, unseen="not seen" if lost else ""
+    )
 
 
 def strangers(v: Session, wanted: Order, macs: Iterable[str]) -> list[Check]:
@@ -216,6 +224,7 @@ def strangers(v: Session, wanted: Order, macs: Iterable[str]) -> list[Check]:
     site = wanted.owner.site
     return [
         Check(
+            code="machine-left-alone",
             title=f"left alone: {m}",
             ok=True,
             found=f"{m.power}, {len(m.plugged)} NICs plugged in, {vm.told(m, site)}; {vm.way(m, site)}",
@@ -231,6 +240,7 @@ def alone(v: Session, wanted: Order, macs: Iterable[str]) -> Check:
     there, off = vm.strangers(v, site, wanted.guest, macs), ("poweredOff", "suspended")
     bad = [m for m in there if m.power not in off and m.plugged & set(macs)]
     return Check(
+        code="macs-alone",
         title="no other machine in vSphere is on with one of the MACs",
         ok=not bad,
         found="; ".join(f"{m}, {m.power}, {vm.told(m, site)}" for m in bad) or "none",
@@ -244,6 +254,7 @@ def record_gone(folder: Path) -> Check:
     """Whether the record of a cut-over is gone."""
     path = folder / InService.filename
     return Check(
+        code="no-cutover-on-record",
         title="no cut-over stands on record",
         ok=not path.exists(),
         found=path.name if path.exists() else "none",
@@ -258,6 +269,7 @@ def only_one(v: Session, wanted: Order) -> Check:
     machine, n = _only(v, wanted), len(deployment.found(v, wanted))
     found = f"{machine}, {machine.power}" if machine else f"{n} machines, not exactly one complete"
     return Check(
+        code="machine-deployed",
         title="the machine is deployed",
         ok=machine is not None,
         found=found,
@@ -274,6 +286,7 @@ def deployed(v: Session, wanted: Order, folder: Path) -> Check:
     machine, expected = _only(v, wanted), known.instance_uuid if known else ""
     found = machine.uuid if machine else ""
     return Check(
+        code="machine-approvable",
         title="the machine is the one that can be approved",
         ok=bool(found) and found == expected,
         found=found or "none",
@@ -290,6 +303,7 @@ def _host(v: Session, machine: vm.VirtualMachine) -> Check:
     paths = ["name", "runtime.connectionState", "runtime.inMaintenanceMode"]
     name, state, maintained = map(v.read(host, *paths).get, paths) if host else ("no host", "none", False)
     return Check(
+        code="own-host-ready",
         title="the machine's own host can start it",
         ok=machine.seen and state == "connected" and not maintained,
         found=f"{name}, {state}{', in maintenance' if maintained else ''}; the machine is {machine.power}",

@@ -106,6 +106,7 @@ def checks(v: Session, site: Site, wanted: Order) -> list[Check]:
     there = bool(wanted.sha256) and wanted.vmdk.is_file()
     first = [
         Check(
+            code="guest-planned",
             title="the guest is planned",
             ok=wanted.spec is not None,
             found=wanted.plan_hash[:16],
@@ -114,6 +115,7 @@ def checks(v: Session, site: Site, wanted: Order) -> list[Check]:
             later=True,
         ),
         Check(
+            code="disk-converted",
             title="its disk is converted",
             ok=there,
             found=wanted.sha256[:16],
@@ -140,6 +142,7 @@ def complete(v: Session, wanted: Order) -> Check:
     remedy = f"run {DEPLOY} in apply"
     if wanted.spec is None or not wanted.sha256:
         return Check(
+            code="deployed-as-planned",
             title=title,
             ok=False,
             found="no plan or no disk yet",
@@ -152,6 +155,7 @@ def complete(v: Session, wanted: Order) -> Check:
     done = [m for m in ours if _is_ordered(m, wanted)]
     there = ", ".join(f"{m}" + ("" if vm.COMPLETE in m.marks else ", unfinished") for m in ours)
     return Check(
+        code="deployed-as-planned",
         title=title,
         ok=len(done) == 1 and len(ours) == 1,
         found=there or "no machine",
@@ -189,6 +193,7 @@ def start(v: Session, site: Site, wanted: Order, folder: Path, progress: Progres
         if sent.sha256 != wanted.sha256:
             raise StepFailed(
                 Problem(
+                    code="disk-file-differs",
                     what="the disk file is not the one that was converted",
                     where=str(wanted.vmdk),
                     found=sent.sha256,
@@ -278,6 +283,7 @@ def no_earlier(v: Session, wanted: Order) -> Check:
     """Whether no machine of an earlier plan or disk is left in vSphere."""
     older = _older(found(v, wanted), wanted)
     return Check(
+        code="no-earlier-machine",
         title="no machine of an earlier plan or disk is left",
         ok=not older,
         found=", ".join(_about(m) for m in older) or "none",
@@ -335,6 +341,7 @@ def unplugged(v: Session, wanted: Order) -> Check:
     since = [m.marks[vm.SERVICE] for m in ours if vm.SERVICE in m.marks]
     now = f"plugged in: {', '.join(on)}" if on else f"{len(cards)} of {len(wanted.nics)} NICs unplugged"
     return Check(
+        code="nics-unplugged",
         title="every NIC is unplugged until the cut-over",
         ok=wanted.spec is not None and len(cards) == len(wanted.nics) and (not on or bool(since)),
         found=f"in service since {since[0]}" if since else now,
@@ -375,6 +382,7 @@ def _nobody_at_work(ours: Sequence[vm.VirtualMachine], wanted: Order) -> Check:
     """Remains are removed by `start`; what a living run in a copy of this folder may still be making is not."""
     bad = [(m, why) for m in ours if vm.COMPLETE not in m.marks and (why := vm.unfinished(m, wanted.owner))]
     return Check(
+        code="nobody-importing",
         title=f"nobody else is at work on an import of {wanted.guest}",
         ok=not bad,
         found="; ".join(f"{m}: {why}" for m, why in bad) or "nobody",
@@ -397,6 +405,7 @@ def _about(machine: vm.VirtualMachine) -> str:
 def _replaceable(v: Session, ours: Sequence[vm.VirtualMachine], wanted: Order) -> Check:
     older = [(m, never_started(v, wanted, m)) for m in _older(ours, wanted)]
     return Check(
+        code="earlier-machine-never-started",
         title="a machine of an earlier plan or disk was never started",
         ok=not any(why for _, why in older),
         found="; ".join(f"{_about(m)}: {why or 'never started, it will be replaced'}" for m, why in older) or "there is none",

@@ -59,7 +59,8 @@ def checks(v: Session, site: Site, spec: VmSpec, segments: Mapping[str, Segment]
         place = inventory.place(v, site)
     except Refused as e:
         return [
-            Check(title=p.what, ok=False, found=p.found, expected=p.expected, remedy=p.remedy, where=p.where) for p in e.problems
+            Check(code=p.code, title=p.what, ok=False, found=p.found, expected=p.expected, remedy=p.remedy, where=p.where)
+            for p in e.problems
         ]
     hosts = [_seen(v, h) for h in place.hosts if not h.why_not]
     found = []
@@ -75,6 +76,7 @@ def contradiction(seen: Sequence[Check]) -> Check:
     wrong = [c for c in seen if c.found.startswith(OTHER)]
     proved = sum(map(bool, seen))
     return Check(
+        code="no-vlan-contradicted",
         title="no host has seen another subnet on a planned VLAN",
         ok=not wrong,
         found="; ".join(f"{c.title}: {c.found}" for c in wrong)
@@ -98,6 +100,7 @@ def _check(nic: VirtualNic, segment: Segment | None, hosts: list[_Seen], switch:
         told.append(f"{h.host.name}: {words} ({ends})")
     other = "other" in verdicts
     return Check(
+        code="vlan-seen",
         title=f"VLAN {nic.vlan} of {nic.name} is seen with {subnet or 'its subnet'} behind {nic.port_group or '(no port group)'}",
         ok=set(verdicts) == {"right"},
         found=(OTHER if other else "") + ("; ".join(told) or "no host that can be asked has this port group"),

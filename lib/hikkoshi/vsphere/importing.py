@@ -111,6 +111,7 @@ def _import_spec(v: Session, place: Place, host: Any, order: ImportOrder) -> Any
         errors = [str(e.msg) for e in result.error or ()] or [f"it wants {len(result.fileItem or ())} files"]
         raise VSphereError(
             Problem(
+                code="description-refused",
                 what="vSphere does not take the machine's description",
                 where=v.where,
                 found="; ".join(errors),
@@ -136,6 +137,7 @@ def _plan_nics(devices: Sequence[Any], spec: VmSpec, groups: Sequence[inventory.
         if nic is None:
             raise VSphereError(
                 Problem(
+                    code="nic-on-unplanned-network",
                     what="vSphere put a NIC on a network that is not planned",
                     where=spec.name,
                     found=str(group or "unknown"),

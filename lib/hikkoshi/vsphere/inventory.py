@@ -162,6 +162,7 @@ def _named(
     names = sorted({str(p["name"]) for p in found.values()})
     problems.append(
         Problem(
+            code="not-one-of-that-name",
             what=f"vSphere does not have exactly one {what} of that name",
             where=f"{v.where}, params/site.yml: vsphere.{what}",
             found=f"{len(fit)} called {name!r}",
@@ -182,6 +183,7 @@ def _folder(v: Session, top: Any, path: str, problems: list[Problem]) -> Any:
             known = ", ".join(sorted(names)) or "(no folder)"
             problems.append(
                 Problem(
+                    code="vsphere-folder-unknown",
                     what="vSphere does not have that folder",
                     where=f"{v.where}, params/site.yml: vsphere.folder",
                     found=path,

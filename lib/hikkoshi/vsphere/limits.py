@@ -40,6 +40,7 @@ def checks(spec: VmSpec) -> list[Check]:
     return [
         _name(spec),
         Check(
+            code="memory-allowed",
             title="memory is a multiple of 4 MB, and allowed",
             ok=spec.memory_mb % 4 == 0 and 4 <= spec.memory_mb <= memory_gb * 1024,
             found=f"{spec.memory_mb} MB",
@@ -47,6 +48,7 @@ def checks(spec: VmSpec) -> list[Check]:
             remedy=f"write `vm: {{ memory_mb: {max(4, -(-spec.memory_mb // 4) * 4)} }}` in the guest's file",
         ),
         Check(
+            code="processors-allowed",
             title="the number of processors is allowed",
             ok=1 <= spec.vcpus <= processors,
             found=str(spec.vcpus),
@@ -54,6 +56,7 @@ def checks(spec: VmSpec) -> list[Check]:
             remedy="write `vm: { vcpus: … }` in the guest's file",
         ),
         Check(
+            code="capacity-whole-mib",
             title="the disk's capacity is whole MiB",
             ok=spec.disk_bytes > 0 and spec.disk_bytes % (1 << 20) == 0,
             found=f"{spec.disk_bytes:,} bytes",
@@ -61,6 +64,7 @@ def checks(spec: VmSpec) -> list[Check]:
             remedy=f"plan again with {PLAN}, which pads the disk",
         ),
         Check(
+            code="nic-count-allowed",
             title="there are not too many NICs",
             ok=len(spec.nics) <= nics,
             found=f"{len(spec.nics)} NICs",
@@ -70,6 +74,7 @@ def checks(spec: VmSpec) -> list[Check]:
         ),
         *_macs(spec),
         Check(
+            code="vlan-ids-valid",
             title="every VLAN id is one",
             ok=not bad_vlans,
             found=", ".join(bad_vlans) or f"{len(spec.nics)} of {len(spec.nics)}",
@@ -77,6 +82,7 @@ def checks(spec: VmSpec) -> list[Check]:
             remedy="map the NIC to a segment in the guest's file",
         ),
         Check(
+            code="devices-in-hardware-version",
             title="the devices exist in this hardware version",
             ok=not old,
             found=", ".join(old) or f"{spec.controller}, {spec.nic_model} in version {spec.hardware_version}",
@@ -84,6 +90,7 @@ def checks(spec: VmSpec) -> list[Check]:
             remedy="write lsilogic and e1000 under `vm:` in the guest's file, or raise hardware_version in params/site.yml",
         ),
         Check(
+            code="guest-id-known",
             title="the operating system is one that vSphere has a name for",
             ok=not unknown,
             found=spec.guest_id,
@@ -96,6 +103,7 @@ def checks(spec: VmSpec) -> list[Check]:
 def _name(spec: VmSpec) -> Check:
     bad = sorted(set(re.findall(r"[^A-Za-z0-9 ._()+-]", spec.name)))
     return Check(
+        code="machine-name-usable",
         title="the machine's name can be used",
         ok=0 < len(spec.name) <= NAME_LIMIT and not bad and spec.name == spec.name.strip(),
         found=f"{spec.name!r}" + (f" with {' '.join(map(repr, bad))}" if bad else ""),
@@ -114,6 +122,7 @@ def _macs(spec: VmSpec) -> list[Check]:
     where = "the Xen configuration gives every NIC its MAC"
     return [
         Check(
+            code="macs-well-formed",
             title="every MAC is well-formed",
             ok=not malformed,
             found=", ".join(map(repr, malformed)) or f"{len(macs)} of {len(macs)}",
@@ -121,6 +130,7 @@ def _macs(spec: VmSpec) -> list[Check]:
             remedy=where,
         ),
         Check(
+            code="macs-unicast",
             title="every MAC belongs to one NIC, not to a group",
             ok=not group,
             found=", ".join(group) or f"{len(formed)} of {len(formed)}",
@@ -128,6 +138,7 @@ def _macs(spec: VmSpec) -> list[Check]:
             remedy=where,
         ),
         Check(
+            code="macs-unique",
             title="no MAC occurs twice",
             ok=not twice,
             found=", ".join(twice) or f"{len(set(macs))} different",
@@ -135,6 +146,7 @@ def _macs(spec: VmSpec) -> list[Check]:
             remedy=where,
         ),
         Check(
+            code="macs-not-reserved",
             title="no MAC is in VMware's reserved range",
             ok=not reserved,
             found=", ".join(reserved) or "none",

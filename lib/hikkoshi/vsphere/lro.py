@@ -35,6 +35,7 @@ def holds(v: Session, host: EsxiHost, wanted: Mapping[str, int] = OFF) -> Check:
     """Whether the options have these values. That the host was started anew since is not to be seen here."""
     now = read(v, host)
     return Check(
+        code="host-lro",
         title=f"LRO of the virtual NICs on {host.name}",
         ok=all(now.get(name) == value for name, value in wanted.items()),
         found=_listed(now) or "the host has no such options",
@@ -61,6 +62,7 @@ def apply(
     if permission.machine not in [p.get("config.instanceUuid") for p in there]:
         problems.append(
             Problem(
+                code="machine-on-another-host",
                 what="the machine that was approved is not on this host",
                 where=f"{v.where}, {host.name}",
                 found=", ".join(sorted(machines)) or "no machine",
@@ -71,6 +73,7 @@ def apply(
     if confirmed != host.name:
         problems.append(
             Problem(
+                code="host-lro-unconfirmed",
                 what="nobody has confirmed that LRO is to change for every machine of this host",
                 where=v.where,
                 found=f"confirmed {confirmed!r}; on the host: {', '.join(sorted(machines)) or 'no machine now'}",
@@ -82,6 +85,7 @@ def apply(
     if missing:
         problems.append(
             Problem(
+                code="host-option-unknown",
                 what="the host has no such option",
                 where=f"{v.where}, {host.name}",
                 found=f"no {', '.join(missing)}",

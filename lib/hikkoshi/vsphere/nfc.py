@@ -77,6 +77,7 @@ class Lease:
                 return url
         raise VSphereError(
             Problem(
+                code="upload-address-missing",
                 what="vSphere gave no address to send the disk to",
                 where=self._v.where,
                 found=", ".join(u.importKey for u in self.urls) or "no address at all",
@@ -89,7 +90,13 @@ class Lease:
         """`VSphereError` where the lease can no longer be kept alive."""
         if self._error is not None:
             raise VSphereError(
-                Problem(what="the import lease was lost", where=self._v.where, found=describe(self._error), remedy=RETRY)
+                Problem(
+                    code="import-lease-lost",
+                    what="the import lease was lost",
+                    where=self._v.where,
+                    found=describe(self._error),
+                    remedy=RETRY,
+                )
             ) from self._error
 
     def told(self, done: int, total: int) -> None:
@@ -135,6 +142,7 @@ class Lease:
                     remedy = "files or a machine of this name are there already; choose another name, or remove them"
                 raise VSphereError(
                     Problem(
+                        code="import-not-begun",
                         what="vSphere did not begin the import",
                         where=self._v.where,
                         found=describe(error) if error else f"lease {state} for too long",
@@ -227,6 +235,7 @@ class Upload:
             found = f"HTTP status {answer.status} {answer.reason}; {self._lease.state()}"
             raise VSphereError(
                 Problem(
+                    code="upload-refused",
                     what="the upload was refused",
                     where=f"{self._host}:{self._port}",
                     found=found,
@@ -245,6 +254,7 @@ class Upload:
         except ssl.SSLCertVerificationError as e:
             raise VSphereError(
                 Problem(
+                    code="upload-certificate-differs",
                     what="the host that the disk goes to has another certificate than expected",
                     where=where,
                     found=str(e),
@@ -257,7 +267,14 @@ class Upload:
             reasons = [describe(e), early_answer(self._connection), self._lease.state()]
             found = "; ".join(filter(None, reasons))
             raise VSphereError(
-                Problem(what="the upload was cut off", where=where, found=found, expected="all bytes taken", remedy=RETRY)
+                Problem(
+                    code="upload-cut-off",
+                    what="the upload was cut off",
+                    where=where,
+                    found=found,
+                    expected="all bytes taken",
+                    remedy=RETRY,
+                )
             ) from e
 
 
@@ -272,6 +289,7 @@ def upload(v: Session, lease: Lease, target: Any, path: Path, progress: Progress
         if up.bytes != size:
             raise StepFailed(
                 Problem(
+                    code="upload-disk-shorter",
                     what="the disk became shorter while it was sent",
                     where=str(path),
                     found=f"{up.bytes:,} bytes",
@@ -297,6 +315,7 @@ def address_of(url: str, host: str, port: int) -> tuple[str, int]:
     if not whole:
         raise VSphereError(
             Problem(
+                code="upload-address-malformed",
                 what="vSphere gave an address that no disk can be sent to",
                 where=f"{host}:{port}",
                 found=repr(url),
@@ -320,6 +339,7 @@ def context_for(v: Session, host: str, port: int, target: Any) -> ssl.SSLContext
     except ValueError as e:
         raise VSphereError(
             Problem(
+                code="upload-fingerprint-unusable",
                 what="vSphere gave no usable fingerprint of the host that the disk goes to",
                 where=f"{host}:{port}",
                 found=str(e),
@@ -364,6 +384,7 @@ def check_manifest(entries: list[Any], target: Any, sent: Sent) -> str:
     if differences:
         raise StepFailed(
             Problem(
+                code="upload-bytes-differ",
                 what="vSphere received other bytes than were sent",
                 where="import lease",
                 found="; ".join(differences),

@@ -45,16 +45,21 @@ def place_checks(v: Session, site: Site, spec: VmSpec) -> tuple[list[Check], Pla
         place = inventory.place(v, site)
     except Refused as e:
         return [
-            Check(title=p.what, ok=False, found=p.found, expected=p.expected, remedy=p.remedy, where=p.where) for p in e.problems
+            Check(code=p.code, title=p.what, ok=False, found=p.found, expected=p.expected, remedy=p.remedy, where=p.where)
+            for p in e.problems
         ], None
     title = "datacenter, cluster, datastore and folder are there"
-    return [Check(title=title, ok=True, found=f"{site.datacenter}, {site.cluster}, {site.datastore}"), _host(place, spec)], place
+    return [
+        Check(code="place-there", title=title, ok=True, found=f"{site.datacenter}, {site.cluster}, {site.datastore}"),
+        _host(place, spec),
+    ], place
 
 
 def _host(place: Place, spec: VmSpec) -> Check:
     host = place.host_for(n.port_group for n in spec.nics)
     states = "; ".join(f"{h.name} {h.why_not or 'lacks a port group of this machine'}" for h in place.hosts)
     return Check(
+        code="host-can-take",
         title="a host can take the machine",
         ok=host is not None,
         found=host.name if host else states or "the cluster has no host",
@@ -68,6 +73,7 @@ def _space(place: Place, site: Site, spec: VmSpec, *, deployed: bool) -> Check:
     need = 0 if deployed else spec.disk_bytes + (spec.memory_mb << 20) + RESERVE
     state = "" if place.accessible else "not accessible, "
     return Check(
+        code="datastore-has-room",
         title=f"the datastore {site.datastore} has room",
         ok=place.accessible and place.free >= need,
         found=f"{state}{files.human(place.free)} free" + (", and the machine is there already" if deployed else ""),
@@ -79,6 +85,7 @@ def _space(place: Place, site: Site, spec: VmSpec, *, deployed: bool) -> Check:
 def _name_free(machines: Mapping[Any, vm.VirtualMachine], own: set[Any], spec: VmSpec, identity: str) -> Check:
     others = [m for o, m in machines.items() if m.name == spec.name and o not in own]
     return Check(
+        code="machine-name-free",
         title=f"the name {spec.name} is free",
         ok=not others,
         found=", ".join(f"{m} is {vm.told(m, identity)}" for m in others) or ("taken by our own" if own else "free"),
@@ -97,6 +104,7 @@ def _port_group(groups: tuple[PortGroup, ...], nic: VirtualNic) -> Check:
         found = ", ".join(map(str, fit)) or "no such port group"
         near = nearest(nic.port_group, known)
         return Check(
+            code="port-group-there",
             title=title,
             ok=False,
             found=found,
@@ -104,7 +112,9 @@ def _port_group(groups: tuple[PortGroup, ...], nic: VirtualNic) -> Check:
             remedy=f"correct `port_group` of {nic.segment} in params/site.yml. {near}".strip(),
         )
     remedy = f"correct {nic.segment} in params/site.yml, or the port group in vSphere: one of the two is wrong"
-    return Check(title=title, ok=fit[0].vlan == nic.vlan, found=str(fit[0]), expected=expected, remedy=remedy)
+    return Check(
+        code="port-group-there", title=title, ok=fit[0].vlan == nic.vlan, found=str(fit[0]), expected=expected, remedy=remedy
+    )
 
 
 def _macs_free(machines: Mapping[Any, vm.VirtualMachine], own: set[Any], spec: VmSpec, identity: str) -> Check:
@@ -112,6 +122,7 @@ def _macs_free(machines: Mapping[Any, vm.VirtualMachine], own: set[Any], spec: V
     others = [m for o, m in machines.items() if o not in own and planned & set(m.macs)]
     taken = [f"{mac} by {m}, {vm.told(m, identity)}" for m in others for mac in m.macs if mac in planned]
     return Check(
+        code="macs-free",
         title="no other machine has one of the MACs",
         ok=not taken,
         found="; ".join(taken) or f"none of {len(machines) - len(own)} other machines",
@@ -130,8 +141,11 @@ def _hardware_version(v: Session, place: Place, spec: VmSpec) -> Check:
         can = {d.key for d in told if d.createSupported is not False}
     except (VSphereError, KeyError) as e:
         reason = e.problems[0].found if isinstance(e, HikkoshiError) else str(e)
-        return Check(title=title, ok=True, found=f"the server does not tell: {reason}", unseen="not seen")
+        return Check(
+            code="hardware-version-possible", title=title, ok=True, found=f"the server does not tell: {reason}", unseen="not seen"
+        )
     return Check(
+        code="hardware-version-possible",
         title=title,
         ok=key in can,
         found=", ".join(sorted(can)),

@@ -67,31 +67,47 @@ def compare(machine: vm.VirtualMachine, spec: VmSpec, place: Place) -> list[Chec
     disks = [d for d in devices if isinstance(d, vim.vm.device.VirtualDisk)]
     there = {n.mac: n for n in found_nics(machine, place.port_groups)}
     controllers = sum(isinstance(d, CONTROLLERS[spec.controller]) for d in devices)
-    pairs: list[tuple[str, object, object]] = [
-        ("name", machine.name, spec.name),
-        ("operating system", p.get("config.guestId"), spec.guest_id),
-        ("hardware version", p.get("config.version"), f"vmx-{spec.hardware_version:02d}"),
-        ("processors", p.get("config.hardware.numCPU"), spec.vcpus),
-        ("memory in MB", p.get("config.hardware.memoryMB"), spec.memory_mb),
-        ("disks, in bytes", ", ".join(str(d.capacityInKB * 1024) for d in disks), str(spec.disk_bytes)),
-        (f"{spec.controller} controllers", controllers, 1),
-        ("MACs", ", ".join(sorted(there)), ", ".join(sorted(n.mac.lower() for n in spec.nics))),
+    remedy = "correct it in the machine's settings in the vSphere client; nothing was switched on"
+
+    def check(*, code: str, title: str, found: object, want: object, remedy: str = remedy) -> Check:
+        return Check(
+            code=code, title=title, ok=found == want, found=str(found), expected=str(want), remedy=remedy, where=machine.name
+        )
+
+    checks = [
+        check(
+            code="machine-name",
+            title="name",
+            found=machine.name,
+            want=spec.name,
+            remedy=f"rename {machine} to {spec.name} in the vSphere client, then run this again",
+        ),
+        check(code="machine-guest-id", title="operating system", found=p.get("config.guestId"), want=spec.guest_id),
+        check(
+            code="machine-hardware-version",
+            title="hardware version",
+            found=p.get("config.version"),
+            want=f"vmx-{spec.hardware_version:02d}",
+        ),
+        check(code="machine-processors", title="processors", found=p.get("config.hardware.numCPU"), want=spec.vcpus),
+        check(code="machine-memory", title="memory in MB", found=p.get("config.hardware.memoryMB"), want=spec.memory_mb),
+        check(
+            code="machine-disks",
+            title="disks, in bytes",
+            found=", ".join(str(d.capacityInKB * 1024) for d in disks),
+            want=str(spec.disk_bytes),
+        ),
+        check(code="machine-controllers", title=f"{spec.controller} controllers", found=controllers, want=1),
+        check(
+            code="machine-macs",
+            title="MACs",
+            found=", ".join(sorted(there)),
+            want=", ".join(sorted(n.mac.lower() for n in spec.nics)),
+        ),
     ]
     for nic in spec.nics:
         seen = there.get(nic.mac.lower())
         wanted = f"{spec.nic_model} on {nic.port_group}, VLAN {nic.vlan}"
         found = f"{seen.model} on {seen.port_group}, VLAN {seen.vlan}" if seen else "not there"
-        pairs.append((f"{nic.name} ({nic.mac})", found, wanted))
-    remedy = "correct it in the machine's settings in the vSphere client; nothing was switched on"
-    remedies = {"name": f"rename {machine} to {spec.name} in the vSphere client, then run this again"}
-    return [
-        Check(
-            title=title,
-            ok=found == want,
-            found=str(found),
-            expected=str(want),
-            remedy=remedies.get(title, remedy),
-            where=machine.name,
-        )
-        for title, found, want in pairs
-    ]
+        checks.append(check(code="machine-nic", title=f"{nic.name} ({nic.mac})", found=found, want=wanted))
+    return checks

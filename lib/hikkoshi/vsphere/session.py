@@ -90,7 +90,13 @@ class Session:
             yield
         except RAISED as e:
             raise VSphereError(
-                Problem(what=f"vSphere did not {what}", where=self.where, found=describe(e), remedy=remedy or advice(e))
+                Problem(
+                    code="vsphere-refused",
+                    what=f"vSphere did not {what}",
+                    where=self.where,
+                    found=describe(e),
+                    remedy=remedy or advice(e),
+                )
             ) from e
 
     def wait(self, task: Any, what: str, timeout: float | None = None, progress: Progress = silent) -> Any:
@@ -109,6 +115,7 @@ class Session:
             if time.monotonic() > deadline:
                 raise VSphereError(
                     Problem(
+                        code="vsphere-timed-out",
                         what=f"vSphere did not {what} in time",
                         where=self.where,
                         found=f"the task is {state} after {timeout:g} s",
@@ -124,6 +131,7 @@ class Session:
         except vim.fault.InvalidLogin:
             raise BadInput(
                 Problem(
+                    code="vsphere-login-rejected",
                     what="vSphere does not accept user and password",
                     where=self.where,
                     found=f"user {self._user}, password {self._password}",
@@ -132,7 +140,13 @@ class Session:
             ) from None
         except RAISED as e:
             raise VSphereError(
-                Problem(what="vSphere did not log in", where=self.where, found=describe(e), remedy=advice(e))
+                Problem(
+                    code="vsphere-login-failed",
+                    what="vSphere did not log in",
+                    where=self.where,
+                    found=describe(e),
+                    remedy=advice(e),
+                )
             ) from e
 
     def _again(self, ask: Callable[[], _T]) -> _T:
@@ -216,6 +230,7 @@ def _api_version(v: Session) -> str:
     except ssl.SSLCertVerificationError as e:
         raise BadInput(
             Problem(
+                code="vsphere-certificate-differs",
                 what="the vSphere server's certificate is not the expected one",
                 where=v.where,
                 found=e.verify_message if getattr(e, "verify_message", "") else str(e),
@@ -228,6 +243,7 @@ def _api_version(v: Session) -> str:
     except socket.gaierror as e:
         raise BadInput(
             Problem(
+                code="vsphere-name-unknown",
                 what="the vSphere server's name is unknown",
                 where=v.where,
                 found=str(e),
@@ -237,6 +253,7 @@ def _api_version(v: Session) -> str:
     except (OSError, http.client.HTTPException) as e:
         raise VSphereError(
             Problem(
+                code="vsphere-unreachable",
                 what="the vSphere server cannot be reached",
                 where=v.where,
                 found=describe(e),
@@ -253,6 +270,7 @@ def _api_version(v: Session) -> str:
             return str(version)
     raise BadInput(
         Problem(
+            code="vsphere-version-unknown",
             what="the server is not a vSphere that this program knows",
             where=v.where,
             found=f"HTTP status {answer.status}, API versions: {', '.join(sorted(filter(None, offered))) or 'none'}",

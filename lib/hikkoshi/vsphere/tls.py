@@ -55,6 +55,7 @@ def ca_context(ca: Path) -> ssl.SSLContext:
     except (OSError, ssl.SSLError) as e:
         raise BadInput(
             Problem(
+                code="ca-file-unusable",
                 what="the certificate authority's file cannot be used",
                 where=str(ca),
                 found=str(e),

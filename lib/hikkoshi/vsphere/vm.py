@@ -219,7 +219,12 @@ def complete(v: Session, by: Owner, machine: VirtualMachine) -> None:
     """Mark a machine of ours complete, and as the one that it is."""
     now = _ours(v, by, machine)
     if not now.uuid:
-        problem = Problem(what="vSphere does not tell the machine's instanceUuid", where=f"{v.where}, {now}", remedy="report it")
+        problem = Problem(
+            code="instance-uuid-missing",
+            what="vSphere does not tell the machine's instanceUuid",
+            where=f"{v.where}, {now}",
+            remedy="report it",
+        )
         raise VSphereError(problem)
     _mark(v, now, {MACHINE: now.uuid, COMPLETE: _time()})
 
@@ -248,6 +253,7 @@ def take(v: Session, by: Owner, guest: str, id: str) -> VirtualMachine:
             remedy = "decide which is the right one; whoever is sure removes the other in the vSphere client"
         raise Refused(
             Problem(
+                code="machine-not-taken-over",
                 what="the machine is not taken over",
                 where=f"{v.where}, {found or id}",
                 found=told(found, by.site) + (f"; {others[0]} is ours already" if others else "")
@@ -290,6 +296,7 @@ def destroy(
         if reason := why_not(now):
             raise Refused(
                 Problem(
+                    code="machine-not-removed",
                     what=f"a machine is not removed: {reason}",
                     where=f"{v.where}, {now}",
                     found=f"{now.power}, marks: {', '.join(f'{k}={x}' for k, x in sorted(now.marks.items())) or 'none'}",
@@ -374,6 +381,7 @@ def _ours(v: Session, by: Owner, machine: VirtualMachine) -> VirtualMachine:
     if whose(now, by.site) != "ours":
         raise Refused(
             Problem(
+                code="machine-not-ours",
                 what="a machine is not touched: it is not ours",
                 where=f"{v.where}, {now}",
                 found=told(now, by.site),

@@ -49,6 +49,7 @@ def check(home: Home, site: Site, guest: Guest) -> Check:
     if found:
         remedy = "; ".join(f"type on {s.dom0}: {s.command}" for s in found)
         return Check(
+            code="no-autostart",
             title=title,
             ok=False,
             found="; ".join(map(str, found)),
@@ -57,8 +58,15 @@ def check(home: Home, site: Site, guest: Guest) -> Check:
             where=", ".join({s.dom0: 0 for s in found}),
         )
     if unread:
-        return Check(title=title, ok=True, found=f"not looked at: {'; '.join(unread)}", expected=expected, unseen="not seen")
-    return Check(title=title, ok=True, found=f"nothing in {AUTO}, nor elsewhere", expected=expected)
+        return Check(
+            code="no-autostart",
+            title=title,
+            ok=True,
+            found=f"not looked at: {'; '.join(unread)}",
+            expected=expected,
+            unseen="not seen",
+        )
+    return Check(code="no-autostart", title=title, ok=True, found=f"nothing in {AUTO}, nor elsewhere", expected=expected)
 
 
 def told(home: Home, site: Site, guest: Guest) -> Check:
@@ -66,12 +74,12 @@ def told(home: Home, site: Site, guest: Guest) -> Check:
     title = "whether the source starts with its Dom-0"
     found, unread = _look(home, site, guest)
     if found:
-        return Check(title=title, ok=True, found=f"yes, by {'; '.join(map(str, found))}")
+        return Check(code="autostart-told", title=title, ok=True, found=f"yes, by {'; '.join(map(str, found))}")
     if unread:
-        return Check(title=title, ok=True, found=f"not looked at: {'; '.join(unread)}", unseen="not seen")
+        return Check(code="autostart-told", title=title, ok=True, found=f"not looked at: {'; '.join(unread)}", unseen="not seen")
     command = shlex.join(["ln", "-s", str(guest.own_config), f"{AUTO}/"])
     words = f"no. If it did before, and was taken out for the cut-over, type on {guest.dom0}: {command}"
-    return Check(title=title, ok=True, found=words)
+    return Check(code="autostart-told", title=title, ok=True, found=words)
 
 
 def _look(home: Home, site: Site, guest: Guest) -> tuple[list[Start], list[str]]:

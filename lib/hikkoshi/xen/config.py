@@ -101,6 +101,7 @@ class _Reader:
         found = redaction.shown(found)
         self.problems.append(
             Problem(
+                code="xen-value-unusable",
                 what=f"{key!r} in the Xen configuration is not usable",
                 where=f"{self.where}{line}",
                 found=found,

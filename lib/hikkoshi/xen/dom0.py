@@ -65,6 +65,7 @@ def source_off(home: Home, site: Site, guest: Guest) -> Check:
     except HikkoshiError as e:
         p = e.problems[0]
         return Check(
+            code="source-off",
             title=title,
             ok=False,
             found=f"not known: {p.what}: {p.found}",
@@ -77,12 +78,21 @@ def source_off(home: Home, site: Site, guest: Guest) -> Check:
         named = any(s.domain.name == guest.name for s in seen.sightings)
         remedy = "see what it is there (xl list -l), and have the migration ended, or that domain shut down"
         remedy = "wait some seconds" if ending else f"shut {guest.name} down" if named else remedy
-        return Check(title=title, ok=False, found=seen.told, expected=expected, remedy=remedy, where=seen.asked)
+        return Check(
+            code="source-off", title=title, ok=False, found=seen.told, expected=expected, remedy=remedy, where=seen.asked
+        )
     if not seen.folders:
-        return Check(title=title, ok=True, found="not in the list of domains", expected=expected)
+        return Check(code="source-off", title=title, ok=True, found="not in the list of domains", expected=expected)
     told = _folders(home, site, seen.folders)
     found = f"not in the list of domains of {seen.asked}; {told}" if seen.asked else told
-    return Check(title=title, ok=True, found=f"{found}: whoever applies answers for it", expected=expected, unseen="not seen")
+    return Check(
+        code="source-off",
+        title=title,
+        ok=True,
+        found=f"{found}: whoever applies answers for it",
+        expected=expected,
+        unseen="not seen",
+    )
 
 
 def source_runs(home: Home, site: Site, guest: Guest) -> Check:
@@ -93,15 +103,27 @@ def source_runs(home: Home, site: Site, guest: Guest) -> Check:
     except HikkoshiError as e:
         p = e.problems[0]
         return Check(
-            title=title, ok=False, found=f"not known: {p.what}: {p.found}", expected=expected, remedy=p.remedy, where="Dom-0"
+            code="source-runs",
+            title=title,
+            ok=False,
+            found=f"not known: {p.what}: {p.found}",
+            expected=expected,
+            remedy=p.remedy,
+            where="Dom-0",
         )
     if guest.dom0 in seen.folders and not seen.serving(guest):
         found = f"{_folders(home, site, (guest.dom0,))}: whether it runs cannot be seen"
         remedy = f"start {guest.name} on the Dom-0 by hand, and look there that it runs; repeating this run shows no more"
-        return Check(title=title, ok=False, found=found, expected=expected, remedy=remedy, where="Dom-0")
+        return Check(code="source-runs", title=title, ok=False, found=found, expected=expected, remedy=remedy, where="Dom-0")
     found = seen.told or "not in the list of domains"
     return Check(
-        title=title, ok=seen.serving(guest), found=found, expected=expected, remedy=ROLLBACK.id, where=seen.asked or "Dom-0"
+        code="source-runs",
+        title=title,
+        ok=seen.serving(guest),
+        found=found,
+        expected=expected,
+        remedy=ROLLBACK.id,
+        where=seen.asked or "Dom-0",
     )
 
 
@@ -121,6 +143,7 @@ def others(home: Home, site: Site, guest: Guest) -> Check:
     except HikkoshiError as e:
         p = e.problems[0]
         return Check(
+            code="no-other-source",
             title=title,
             ok=False,
             found=f"not known: {p.what}: {p.found}",
@@ -129,10 +152,17 @@ def others(home: Home, site: Site, guest: Guest) -> Check:
             where=p.where or "Dom-0",
         )
     if rest := seen.beside(guest):
-        return Check(title=title, ok=False, found=rest, expected=expected, remedy=_FREE, where=seen.asked)
+        return Check(code="no-other-source", title=title, ok=False, found=rest, expected=expected, remedy=_FREE, where=seen.asked)
     if not seen.folders:
-        return Check(title=title, ok=True, found="none", expected=expected)
-    return Check(title=title, ok=True, found=_folders(home, site, seen.folders), expected=expected, unseen="not seen")
+        return Check(code="no-other-source", title=title, ok=True, found="none", expected=expected)
+    return Check(
+        code="no-other-source",
+        title=title,
+        ok=True,
+        found=_folders(home, site, seen.folders),
+        expected=expected,
+        unseen="not seen",
+    )
 
 
 def shut_down(home: Home, site: Site, guest: Guest, permission: Permission, timeout: float = SHUTDOWN) -> None:
@@ -151,6 +181,7 @@ def shut_down(home: Home, site: Site, guest: Guest, permission: Permission, time
         if rest := seen.beside(guest):
             raise Refused(
                 Problem(
+                    code="source-not-shut-down",
                     what=f"{name} is not shut down",
                     where="Dom-0",
                     found=rest,
@@ -170,6 +201,7 @@ def shut_down(home: Home, site: Site, guest: Guest, permission: Permission, time
 def _stays(gone: Check, name: str, words: str) -> Problem:
     remedy = f"see what it does: {_toolstack()} console {name}; its disk must not be moved while it runs"
     return Problem(
+        code="source-stays-on",
         what=f"the guest {name} did not go off",
         where="Dom-0",
         found=f"{gone.found} {words}",
@@ -203,7 +235,7 @@ def start_again(home: Home, site: Site, guest: Guest, patience: float = 60) -> N
             seen = _look(home, site, guest, sure=False)
     except HikkoshiError as e:
         remedy = f"see on the Dom-0 whether it runs. If it does not, type there: {typed}"
-        raise type(e)(*e.problems, Problem(what=what, where=guest.dom0, remedy=remedy)) from None
+        raise type(e)(*e.problems, Problem(code="start-by-hand", what=what, where=guest.dom0, remedy=remedy)) from None
     if seen.serving(guest):
         return
     if seen.sightings:
@@ -213,6 +245,7 @@ def start_again(home: Home, site: Site, guest: Guest, patience: float = 60) -> N
         expected = "no domain of it: a second one would write to the same disk"
         raise Refused(
             Problem(
+                code="start-by-hand",
                 what=what,
                 where=guest.dom0,
                 found="; ".join([seen.told, *rivals]),
@@ -224,6 +257,7 @@ def start_again(home: Home, site: Site, guest: Guest, patience: float = 60) -> N
         expected = "to know which configuration is its own"
         raise Refused(
             Problem(
+                code="start-by-hand",
                 what=what,
                 where=guest.dom0,
                 found=f"{guest.config}; {'; '.join(rivals)}",
@@ -302,6 +336,7 @@ def _by_hand(home: Home, dom0: Dom0, what: str, command: list[str], then: str) -
     line = shlex.join(command)
     return Refused(
         Problem(
+            code="by-hand-on-dom0",
             what=f"{A_PERSON} {what}",
             where=str(home.path(dom0.root)),
             found="a mounted Dom-0: its Xen cannot be reached from here",

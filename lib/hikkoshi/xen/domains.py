@@ -232,6 +232,7 @@ def unreadable(e: ValueError | ToolFailed) -> ToolFailed:
     remedy = "type `xl list` there (older: `xm list`), and mend what keeps it from answering; or look there yourself"
     return ToolFailed(
         Problem(
+            code="domains-unknown",
             what="what runs on the Dom-0 is not known",
             where="Dom-0",
             found=found,

@@ -102,6 +102,7 @@ def _parsed(text: str, where: str) -> ast.Module:
     except SyntaxError as e:
         raise BadInput(
             Problem(
+                code="xen-line-unknown",
                 what="a line of the Xen configuration cannot be understood",
                 where=f"{where}:{e.lineno or 1}",
                 found=f"{e.msg}: {_line(text, e.lineno or 1)}",
@@ -112,6 +113,7 @@ def _parsed(text: str, where: str) -> ast.Module:
     except (ValueError, RecursionError, MemoryError) as e:
         raise BadInput(
             Problem(
+                code="xen-configuration-unknown",
                 what="the Xen configuration cannot be understood",
                 where=where,
                 found=str(e) or "nested too deeply",
@@ -221,6 +223,7 @@ def _named(node: ast.AST) -> str:
 
 def _problem(text: str, where: str, line: int, found: str) -> Problem:
     return Problem(
+        code="xen-line-is-code",
         what="a line of the Xen configuration is code, not a value",
         where=f"{where}:{line}",
         found=f"{found}: {_line(text, line)}",

@@ -20,13 +20,29 @@ def check(home: Home, site: Site, guest: Guest) -> Check:
         others = rivals(home, site, guest)
     except BadInput as e:
         found = f"not known: {e.problems[0].what}: {e.problems[0].where}"
-        return Check(title=title, ok=False, found=found, expected=expected, remedy=e.problems[0].remedy, where=where)
+        return Check(
+            code="own-configuration",
+            title=title,
+            ok=False,
+            found=found,
+            expected=expected,
+            remedy=e.problems[0].remedy,
+            where=where,
+        )
     remedy = (
         "where `config` is a copy that leaves something out, name the guest's own file as `start_config` in its parameters; "
         "where it is the guest's own, write the same path there"
     )
     found = "; ".join(others) or f"{guest.own_config}" + (f", with what is not moved: {rest}" if rest else "")
-    return Check(title=title, ok=not others, found=found, expected=expected, remedy=remedy if others else "", where=where)
+    return Check(
+        code="own-configuration",
+        title=title,
+        ok=not others,
+        found=found,
+        expected=expected,
+        remedy=remedy if others else "",
+        where=where,
+    )
 
 
 def left_out(home: Home, site: Site, guest: Guest) -> tuple[str, ...]:
@@ -45,6 +61,7 @@ def left_out(home: Home, site: Site, guest: Guest) -> tuple[str, ...]:
         words, remedy = f"{own.name} in {guest.start_config}", "correct `start_config` in the guest's parameters"
         raise BadInput(
             Problem(
+                code="own-configuration-differs",
                 what="the guest's own configuration has another name",
                 where=guest.name,
                 found=words,

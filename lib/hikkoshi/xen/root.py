@@ -22,6 +22,7 @@ def read_config(home: Home, dom0: Dom0, path: Path) -> XenGuest:
         if not here.is_file():
             raise BadInput(
                 Problem(
+                    code="xen-configuration-missing",
                     what="the guest's Xen configuration is not there",
                     where=str(here),
                     found="something else than a file" if here.exists() else "no such file",
@@ -32,6 +33,7 @@ def read_config(home: Home, dom0: Dom0, path: Path) -> XenGuest:
         if here.stat().st_size > LONGEST:
             raise BadInput(
                 Problem(
+                    code="not-a-xen-configuration",
                     what="this is no Xen configuration",
                     where=str(here),
                     found=f"{here.stat().st_size:,} bytes",
@@ -43,7 +45,11 @@ def read_config(home: Home, dom0: Dom0, path: Path) -> XenGuest:
     except OSError as e:
         raise BadInput(
             Problem(
-                what="the guest's Xen configuration cannot be read", where=str(here), found=e.strerror or str(e), remedy=remedy
+                code="xen-configuration-unreadable",
+                what="the guest's Xen configuration cannot be read",
+                where=str(here),
+                found=e.strerror or str(e),
+                remedy=remedy,
             )
         ) from None
     try:
@@ -56,11 +62,18 @@ def read_config(home: Home, dom0: Dom0, path: Path) -> XenGuest:
 def disk_path(home: Home, dom0: Dom0, target: str) -> Path:
     """Where a disk's `target` is found from here. Whether it is a usable disk is for `hikkoshi.disk.source` to say."""
     if not target:
-        raise BadInput(Problem(what="the disk has no target", remedy="name the image file in the guest's Xen configuration"))
+        raise BadInput(
+            Problem(
+                code="disk-without-target",
+                what="the disk has no target",
+                remedy="name the image file in the guest's Xen configuration",
+            )
+        )
     here = inside(home, dom0, Path(target))
     if not is_local(home, dom0) and here.is_block_device():
         raise BadInput(
             Problem(
+                code="device-of-this-machine",
                 what="a device node in a mounted Dom-0 means a disk of this machine, not one of the Dom-0",
                 where=str(here),
                 found="a block device",
@@ -86,6 +99,7 @@ def inside(home: Home, dom0: Dom0, path: Path) -> Path:
     if not root.is_dir():
         raise BadInput(
             Problem(
+                code="dom0-folder-missing",
                 what="the Dom-0's folder is not there",
                 where=str(root),
                 found="something else than a folder" if root.exists() else "nothing",
@@ -106,6 +120,7 @@ def inside(home: Home, dom0: Dom0, path: Path) -> Path:
             if links > _LINKS:
                 raise BadInput(
                     Problem(
+                        code="dom0-path-circle",
                         what="a path on the Dom-0 goes in a circle",
                         where=str(path),
                         found=f"{links} links",

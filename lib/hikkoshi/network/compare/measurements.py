@@ -34,6 +34,7 @@ def read(path: Path) -> pd.DataFrame:
     except OSError as e:
         raise BadInput(
             Problem(
+                code="measurements-unreadable",
                 what="a table of measurements cannot be read",
                 where=str(path),
                 found=e.strerror or str(e),
@@ -43,6 +44,7 @@ def read(path: Path) -> pd.DataFrame:
     except UnicodeDecodeError as e:
         raise BadInput(
             Problem(
+                code="measurements-not-text",
                 what="a table of measurements is not text",
                 where=str(path),
                 found=str(e),
@@ -57,7 +59,14 @@ def read(path: Path) -> pd.DataFrame:
     except csv.Error as e:
         where = f"{path}:{reader.line_num}"
         raise BadInput(
-            Problem(what="a line is not CSV", where=where, found=str(e), expected=",".join(COLUMNS), remedy="correct the line")
+            Problem(
+                code="line-not-csv",
+                what="a line is not CSV",
+                where=where,
+                found=str(e),
+                expected=",".join(COLUMNS),
+                remedy="correct the line",
+            )
         ) from None
     problems = list(_header_problems(path, header))
     if problems:
@@ -69,6 +78,7 @@ def read(path: Path) -> pd.DataFrame:
         if len(fields) != len(COLUMNS):
             problems.append(
                 Problem(
+                    code="line-fields-wrong",
                     what="a line has the wrong number of fields",
                     where=where,
                     found=",".join(fields),
@@ -86,6 +96,7 @@ def read(path: Path) -> pd.DataFrame:
         if key in seen:
             problems.append(
                 Problem(
+                    code="run-twice",
                     what="a run is there twice",
                     where=where,
                     found=f"run {key[0]} of {key[1]}, also in line {seen[key]}",
@@ -99,6 +110,7 @@ def read(path: Path) -> pd.DataFrame:
     if not lines:
         problems.append(
             Problem(
+                code="measurements-empty",
                 what="a table of measurements has no rows",
                 where=str(path),
                 found="a header only",
@@ -116,11 +128,14 @@ def _header_problems(path: Path, names: list[str]) -> Iterator[Problem]:
     for name in names:
         if name not in COLUMNS:
             remedy = nearest(name, COLUMNS) or "remove it: a table holds nothing else"
-            yield Problem(what="unknown column", where=where, found=repr(name), expected=expected, remedy=remedy)
+            yield Problem(
+                code="column-unknown", what="unknown column", where=where, found=repr(name), expected=expected, remedy=remedy
+            )
     for name in COLUMNS:
         if names.count(name) != 1:
             found = "it is missing" if name not in names else f"{names.count(name)} of that name"
             yield Problem(
+                code="column-not-once",
                 what=f"column {name!r} has to be there once",
                 where=where,
                 found=found,
@@ -132,6 +147,7 @@ def _header_problems(path: Path, names: list[str]) -> Iterator[Problem]:
 def _row_problems(where: str, row: dict[str, str]) -> Iterator[Problem]:
     if not re.fullmatch(r"[1-9][0-9]{0,8}", row["run"]):
         yield Problem(
+            code="run-without-number",
             what="a run has no number",
             where=where,
             found=repr(row["run"]),
@@ -140,6 +156,7 @@ def _row_problems(where: str, row: dict[str, str]) -> Iterator[Problem]:
         )
     if not row["path"]:
         yield Problem(
+            code="run-without-path",
             what="a run has no path",
             where=where,
             found="an empty field",
@@ -150,6 +167,7 @@ def _row_problems(where: str, row: dict[str, str]) -> Iterator[Problem]:
         throughput = float(row["throughput"].replace("_", "?"))  # float() reads 1_000, a person may have meant anything
     except ValueError:
         yield Problem(
+            code="throughput-no-number",
             what="a throughput is not a number",
             where=where,
             found=repr(row["throughput"]),
@@ -159,6 +177,7 @@ def _row_problems(where: str, row: dict[str, str]) -> Iterator[Problem]:
         return
     if not math.isfinite(throughput) or throughput < 0:
         yield Problem(
+            code="throughput-impossible",
             what="a throughput cannot be",
             where=where,
             found=row["throughput"],
@@ -174,6 +193,7 @@ def runs(table: pd.DataFrame, path: str) -> pd.Series:
         known = sorted(set(table["path"]))
         raise BadInput(
             Problem(
+                code="path-without-runs",
                 what="no runs of this path",
                 where="table of measurements",
                 found=repr(path),
@@ -196,6 +216,7 @@ def checks(table: pd.DataFrame, through: str, direct: str) -> list[Check]:
     paths = sorted(set(table["path"]))
     return [
         Check(
+            code="measured-often-enough",
             title=f"{path} is measured often enough",
             ok=count >= ENOUGH,
             found=f"{count} runs",
@@ -205,6 +226,7 @@ def checks(table: pd.DataFrame, through: str, direct: str) -> list[Check]:
         for path, count in counts.items()
     ] + [
         Check(
+            code="direct-runs-carried",
             title="every direct run carried data",
             ok=bool((table.loc[table["path"] == direct, "throughput"] > 0).all()),
             found=f"least {table.loc[table['path'] == direct, 'throughput'].min():g}",

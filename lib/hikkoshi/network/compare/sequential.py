@@ -107,6 +107,7 @@ class Series(Frozen):
         if self.through == self.direct or strangers:
             raise BadInput(
                 Problem(
+                    code="series-not-of-two-paths",
                     what="a series compares two paths",
                     found=", ".join(sorted({self.through, self.direct} | strangers)),
                     expected="two different names, and runs of these two",

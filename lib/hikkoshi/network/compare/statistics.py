@@ -95,6 +95,7 @@ def ratio(a: Values, b: Values, confidence: float = 0.95) -> Estimate:
     if (top < 0).any() or (bottom <= 0).any():
         raise BadInput(
             Problem(
+                code="ratio-impossible",
                 what="a ratio cannot be formed",
                 found=f"least values {top.min():g} and {bottom.min():g}",
                 expected="0 or more above, more than 0 below",
@@ -215,6 +216,7 @@ def least_possible(mean: float, runs: int, cap: float) -> tuple[float, float]:
     if runs < 1 or not 0 <= mean <= cap:
         raise BadInput(
             Problem(
+                code="runs-impossible",
                 what="no such runs can be",
                 found=f"{runs} runs with the mean {mean:g}, none above {cap:g}",
                 expected="one run or more, and a mean from 0 to the cap",
@@ -276,7 +278,11 @@ def _rank(tails: NDArray[np.float64], confidence: float, of: str) -> int:
     if not 0 < confidence < 1:
         raise BadInput(
             Problem(
-                what="a confidence is no probability", found=f"{confidence:g}", expected="between 0 and 1", remedy="0.95 is usual"
+                code="confidence-impossible",
+                what="a confidence is no probability",
+                found=f"{confidence:g}",
+                expected="between 0 and 1",
+                remedy="0.95 is usual",
             )
         )
     # the slack keeps a level that is exactly reached from being lost to rounding
@@ -285,6 +291,7 @@ def _rank(tails: NDArray[np.float64], confidence: float, of: str) -> int:
         best = max(0.0, 1 - 2 * float(tails[0])) if len(tails) else 0.0
         raise BadInput(
             Problem(
+                code="too-few-runs",
                 what="too few runs for an interval of this confidence",
                 found=f"{of}: {best:.2%} at most",
                 expected=f"{confidence:.2%}",
@@ -299,6 +306,7 @@ def _finite(values: Values) -> NDArray[np.float64]:
     if x.ndim != 1 or not len(x) or not np.isfinite(x).all():
         raise BadInput(
             Problem(
+                code="no-runs",
                 what="no runs to judge",
                 found=f"{len(x)} values, {int(np.isfinite(x).sum())} finite" if x.ndim == 1 else f"shape {x.shape}",
                 expected="a list of one or more finite numbers",

@@ -134,6 +134,7 @@ def _not_a_pair(who: str, change: Change) -> Iterator[Problem]:
     before, after = change.before, change.after
     if before.boot != after.boot:
         yield Problem(
+            code="collections-of-two-boots",
             what=f"the {who} was started anew between the two collections, or they are of two machines",
             found=f"boot {before.boot or 'unknown'}, then {after.boot or 'unknown'}",
             expected="the same boot, whose counters can be compared",
@@ -141,6 +142,7 @@ def _not_a_pair(who: str, change: Change) -> Iterator[Problem]:
         )
     elif after.time < before.time:
         yield Problem(
+            code="collections-reversed",
             what=f"the {who}'s second collection is older than the first",
             found=f"{before.time}, then {after.time} (seconds since 1970, by its clock)",
             expected="before, then after",

@@ -157,6 +157,7 @@ def _sections(raw: str, where: str) -> dict[str, Section]:
     if mark or not found:
         raise BadInput(
             Problem(
+                code="collection-unusable",
                 what="this is no whole collection of a guest's network",
                 where=where,
                 found="it is cut off" if mark else "no line '@hikkoshi …'",

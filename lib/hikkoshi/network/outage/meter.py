@@ -50,10 +50,18 @@ def targets(pairs: Sequence[str]) -> dict[str, str]:
     for pair in pairs:
         segment, equals, address = pair.partition("=")
         if not segment or not equals:
-            problems.append(Problem(what="a segment or its address is missing", where=pair, remedy="write SEGMENT=ADDRESS"))
+            problems.append(
+                Problem(
+                    code="segment-incomplete",
+                    what="a segment or its address is missing",
+                    where=pair,
+                    remedy="write SEGMENT=ADDRESS",
+                )
+            )
         elif segment in found:
             problems.append(
                 Problem(
+                    code="segment-twice",
                     what="a segment is named twice",
                     where=segment,
                     found=f"{found[segment]} and {address}",
@@ -65,6 +73,7 @@ def targets(pairs: Sequence[str]) -> dict[str, str]:
             other = next(name for name, known in found.items() if known == address)
             problems.append(
                 Problem(
+                    code="segment-address-twice",
                     what="two segments have the same address",
                     where=f"{other} and {segment}",
                     found=address,
@@ -75,6 +84,7 @@ def targets(pairs: Sequence[str]) -> dict[str, str]:
         elif not _pingable(address):
             problems.append(
                 Problem(
+                    code="segment-address-malformed",
                     what="this is no IPv4 address of one machine",
                     where=segment,
                     found=repr(address),
@@ -87,6 +97,7 @@ def targets(pairs: Sequence[str]) -> dict[str, str]:
     if not pairs:
         problems.append(
             Problem(
+                code="nothing-to-measure",
                 what="there is nothing to measure",
                 where="the outage meter",
                 found="no segment",
@@ -105,6 +116,7 @@ def arguments(argv: Sequence[str]) -> tuple[str, float, dict[str, str]]:
     if not path or not re.fullmatch(r"[0-9]{1,7}(\.[0-9]+)?", seconds):
         raise BadInput(
             Problem(
+                code="meter-arguments",
                 what="the outage meter needs a file and a number of seconds",
                 where="its arguments",
                 found=" ".join(argv),
@@ -138,6 +150,7 @@ def link() -> tuple[socket.socket, str]:
         return found, name
     raise Refused(
         Problem(
+            code="pings-not-permitted",
             what="this user may not send pings",
             where=f"this machine, user id {os.geteuid()}",
             found="; ".join(refused),
@@ -274,6 +287,7 @@ def main(argv: Sequence[str]) -> int:
         except OSError as e:
             raise StepFailed(
                 Problem(
+                    code="meter-file-unwritable",
                     what="the outage meter cannot write its file",
                     where=path,
                     found=e.strerror or str(e),

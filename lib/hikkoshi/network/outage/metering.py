@@ -49,6 +49,7 @@ class Meter:
                 ", silent: " + ", ".join(silent) if silent else ""
             )
         return Check(
+            code="meter-running",
             title="the outage meter measures",
             ok=alive,
             found=found,
@@ -68,6 +69,7 @@ class Meter:
         if self.file.exists():
             raise BadInput(
                 Problem(
+                    code="measurement-there-already",
                     what="there is a measurement of this name already",
                     where=str(self.file),
                     found="a file",
@@ -80,6 +82,7 @@ class Meter:
         except OSError as e:
             raise BadInput(
                 Problem(
+                    code="measurement-without-place",
                     what="there is no place for the measurement",
                     where=str(self.file.parent),
                     found=e.strerror or str(e),
@@ -108,6 +111,7 @@ class Meter:
             time.sleep(0.05)
         raise ToolFailed(
             Problem(
+                code="meter-not-running",
                 what="the outage meter does not measure",
                 where=f"{self.host.name}, {self.file}",
                 found=said or f"no line in {READY:g} s",
@@ -165,10 +169,16 @@ def _leg(host: Host, name: str, guest: IPv4Interface, told: str) -> Check:
         own = False
     title = f"{name} is watched from an address in {guest.network}"
     if own:
-        return Check(title=title, ok=True, found=f"{way['src']} on {way.get('dev', '?')}")
+        return Check(code="segment-watched-from-inside", title=title, ok=True, found=f"{way['src']} on {way.get('dev', '?')}")
     why = f"{host.name} has no address there: its pings would come in by another NIC of the guest ({told or 'no route'})"
     return Check(
-        title=title, ok=True, found=why, expected="an address of its own in every segment", where=host.name, unseen="not measured"
+        code="segment-watched-from-inside",
+        title=title,
+        ok=True,
+        found=why,
+        expected="an address of its own in every segment",
+        where=host.name,
+        unseen="not measured",
     )
 
 
@@ -179,6 +189,8 @@ def permitted() -> Check:
         on, kind = meter.link()
     except HikkoshiError as e:
         p = e.problems[0]
-        return Check(title=title, ok=False, found=p.found, expected=p.expected, remedy=p.remedy, where=p.where)
+        return Check(
+            code="pings-permitted", title=title, ok=False, found=p.found, expected=p.expected, remedy=p.remedy, where=p.where
+        )
     on.close()
-    return Check(title=title, ok=True, found=f"{kind} socket")
+    return Check(code="pings-permitted", title=title, ok=True, found=f"{kind} socket")

@@ -64,7 +64,7 @@ class Observation:
         """
         wanted = self._wanted
         if wanted is None:
-            return [self._nothing("the outage and the wiring are measured")]
+            return [self._nothing(code="outage-and-wiring-measured", title="the outage and the wiring are measured")]
         reached = _reached("the machine that watches the segments", wanted.watch, self._home)
         return [metering.permitted(), reached, *self.legs()]
 
@@ -79,10 +79,12 @@ class Observation:
         """Whether the outage meter measures now, or the outage of this cut-over is on record with all segments back."""
         title = "every segment is pinged"
         if self._meter is None:
-            return self._nothing(title)
+            return self._nothing(code="segments-pinged", title=title)
         known = self._known()
         if known and not self.file.exists() and all(known.checks(known.silent)):
-            return Check(title=title, ok=True, found=f"the outage of this cut-over is on record, in {known.file}")
+            return Check(
+                code="segments-pinged", title=title, ok=True, found=f"the outage of this cut-over is on record, in {known.file}"
+            )
         return self._meter.running()
 
     def measure(self) -> None:
@@ -93,10 +95,11 @@ class Observation:
     def recorded(self) -> Check:
         """Whether the measurement came to its end, and the outage of this cut-over is on record."""
         if self._meter is None:
-            return self._nothing("the outage is on record")
+            return self._nothing(code="outage-on-record", title="the outage is on record")
         known = self._known()
         ended = not self.file.exists() or outage.read(self.file).complete
         return Check(
+            code="outage-on-record",
             title="the outage is on record",
             ok=known is not None and ended,
             found=known.file if known else "not yet",
@@ -138,10 +141,11 @@ class Observation:
         """Whether wiring.json tells what was seen, whatever it was, by this run; or by an earlier one if all was proved."""
         title = "the wiring was looked at from inside the guest"
         if self._why_not:
-            return self._nothing(title)
+            return self._nothing(code="wiring-seen", title=title)
         found = self.wiring()
         told = f"{sum(n.verdict == 'ok' for n in found.nics)} of {len(found.nics)} NICs proved" if found else "not yet"
         return Check(
+            code="wiring-seen",
             title=title,
             ok=found is not None,
             found=told,
@@ -229,18 +233,28 @@ class Observation:
     def proved(self) -> list[Check]:
         """Every NIC on its segment, as seen from inside, and every segment in service that was so before."""
         seen, found = self.wiring(), self.outage()
-        inside = seen.checks() if seen else [self._nothing("every NIC is on its segment, as seen from inside the guest")]
-        served = found.checks(self._silent(found)) if found else [self._nothing("every segment answers")]
-        unwatched = [replace(leg, title=f"{name} answers") for name, leg in self._legs.items() if leg.unseen]
+        inside = (
+            seen.checks()
+            if seen
+            else [
+                self._nothing(code="nics-on-their-segments", title="every NIC is on its segment, as seen from inside the guest")
+            ]
+        )
+        served = (
+            found.checks(self._silent(found)) if found else [self._nothing(code="segments-answer", title="every segment answers")]
+        )
+        unwatched = [
+            replace(leg, code="segment-answers", title=f"{name} answers") for name, leg in self._legs.items() if leg.unseen
+        ]
         return [*inside, *served, *(unwatched if found else ())]
 
     @property
     def _wanted(self) -> Measurement | None:
         return None if self._why_not else self._guest.measurement
 
-    def _nothing(self, title: str) -> Check:
+    def _nothing(self, *, code: str, title: str) -> Check:
         unwatched = "no segment can be watched" if self._legs else "the plan knows no address of the guest"
-        return Check(title=title, ok=True, found=self._why_not or unwatched, unseen="not measured")
+        return Check(code=code, title=title, ok=True, found=self._why_not or unwatched, unseen="not measured")
 
 
 def _legs(watching: Host, wanted: Mapping[str, IPv4Interface]) -> dict[str, Check]:
@@ -250,7 +264,15 @@ def _legs(watching: Host, wanted: Mapping[str, IPv4Interface]) -> dict[str, Chec
         p = e.problems[0]
         title, why = "from where the segments are watched is known", f"{p.what}: {p.found}"
         return {
-            name: Check(title=title, ok=False, found=why, expected="iproute2's ip there", remedy=p.remedy, where=watching.name)
+            name: Check(
+                code="watching-place-known",
+                title=title,
+                ok=False,
+                found=why,
+                expected="iproute2's ip there",
+                remedy=p.remedy,
+                where=watching.name,
+            )
             for name in wanted
         }
 
@@ -261,9 +283,15 @@ def _reached(title: str, address: str, home: Home) -> Check:
     except HikkoshiError as e:
         p = e.problems[0]
         return Check(
-            title=f"{title} can be reached", ok=False, found=p.found or p.what, expected="a shell", remedy=p.remedy, where=address
+            code="host-reachable",
+            title=f"{title} can be reached",
+            ok=False,
+            found=p.found or p.what,
+            expected="a shell",
+            remedy=p.remedy,
+            where=address,
         )
-    return Check(title=f"{title} can be reached", ok=True, found=address)
+    return Check(code="host-reachable", title=f"{title} can be reached", ok=True, found=address)
 
 
 def _answering(shell: Host, progress: Progress, limit: float) -> None:
@@ -279,6 +307,7 @@ def _answering(shell: Host, progress: Progress, limit: float) -> None:
             time.sleep(2)
     raise StepFailed(
         Problem(
+            code="shell-silent",
             what="the guest's shell does not answer",
             where=shell.name,
             found=f"{words} for {limit:g} s",

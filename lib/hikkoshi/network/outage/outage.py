@@ -102,6 +102,7 @@ class Outages(Artefact):
         """Whether the measurement came to its end, and each segment answered then; of those that are excused it is not asked."""
         return [
             Check(
+                code="outage-measured",
                 title="the outage was measured to its end",
                 ok=self.complete,
                 found=f"measured until {self.until}",
@@ -121,6 +122,7 @@ def duration(o: Outage) -> str:
 def _answers(s: SegmentOutage) -> Check:
     found = f"out since {s.outages[-1].start}" if s.at_the_end == "out" else s.at_the_end
     return Check(
+        code="segment-answers",
         title=f"{s.name} answers",
         ok=s.at_the_end == "answers",
         found=found,
@@ -136,7 +138,12 @@ def _excused(s: SegmentOutage) -> Check:
     if s.at_the_end == "answers":
         return _answers(s)
     return Check(
-        title=f"{s.name} answers", ok=True, found="it did not answer before either", where=s.address, unseen="not measured"
+        code="segment-answers",
+        title=f"{s.name} answers",
+        ok=True,
+        found="it did not answer before either",
+        where=s.address,
+        unseen="not measured",
     )
 
 
@@ -182,6 +189,7 @@ def read(file: Path) -> Outages:
     except OSError as e:
         raise BadInput(
             Problem(
+                code="outage-unreadable",
                 what="a measurement of the outage cannot be read",
                 where=str(file),
                 found=e.strerror or str(e),
@@ -298,6 +306,7 @@ def _line(file: Path, number: int, text: bytes, kind: type[L]) -> L:
 def _bad(file: Path, number: int, found: str) -> BadInput:
     return BadInput(
         Problem(
+            code="outage-malformed",
             what="this is no measurement of an outage",
             where=f"{file}:{number}",
             found=found,

@@ -72,6 +72,7 @@ def ask(host: Host, names: Sequence[str], addresses: Sequence[IPv4Address]) -> A
                     found = line.removeprefix("other ")[:100]
                     raise ToolFailed(
                         Problem(
+                            code="arping-of-another-kind",
                             what="the arping there is another program of that name",
                             where=host.name,
                             found=found,
@@ -87,6 +88,7 @@ def ask(host: Host, names: Sequence[str], addresses: Sequence[IPv4Address]) -> A
                         asked.answers[nic].append((time.monotonic() - begin, answer))
                     elif status != "0" and asked.nics[nic].link != "down":
                         failed[nic] = Problem(
+                            code="arping-failed",
                             what="arping failed",
                             where=f"{host.name}, {nic}",
                             found=f"exit status {status}: {said}",
@@ -101,7 +103,11 @@ def ask(host: Host, names: Sequence[str], addresses: Sequence[IPv4Address]) -> A
             errors.seek(0)
             found = f"ended early or not within {WAIT} s: {tool.tail(errors.read().decode(errors='replace'), 4)}"
             remedy = "see whether the host can be reached, then run this again"
-            raise ToolFailed(Problem(what="asking did not come to its end", where=host.name, found=found, remedy=remedy))
+            raise ToolFailed(
+                Problem(
+                    code="arping-unfinished", what="asking did not come to its end", where=host.name, found=found, remedy=remedy
+                )
+            )
     return asked
 
 

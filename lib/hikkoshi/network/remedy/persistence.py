@@ -71,6 +71,7 @@ def _script(text: str, word: str, patterns: Sequence[str], feature: Feature, eth
     if rest.startswith("#!") and not _SHELL.match(rest):
         raise BadInput(
             Problem(
+                code="script-of-another-shell",
                 what="a script that NICs are set up by is not one of the shell",
                 found=rest.partition("\n")[0],
                 expected="#!/bin/sh",
@@ -89,6 +90,7 @@ def interfaces(text: str, nic: str, feature: Feature, ethtool: str) -> str:
     if start is None:
         raise BadInput(
             Problem(
+                code="nic-without-stanza",
                 what=f"no stanza of {nic} in a file of ifupdown",
                 expected=f"a line `iface {nic} inet …`",
                 remedy="collect again: the file has changed",

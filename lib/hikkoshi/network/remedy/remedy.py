@@ -69,6 +69,7 @@ def holds(host: Host, plan: Prescription) -> Check:
     """Whether every flag is off and every file says so, asked of the guest now."""
     lacking = _lacking(host, plan, collection.collect(host))
     return Check(
+        code="frames-not-merged",
         title="received frames are no longer merged",
         ok=not lacking,
         found="; ".join(lacking) or _so(plan),
@@ -85,6 +86,7 @@ def in_effect(snapshot: Snapshot, plan: Prescription) -> Check:
     if plan.restart and value in (None, "0"):
         bad.append(f"vmxnet3 is loaded with {PARAMETER} {value or 'unknown'}")
     return Check(
+        code="remedy-in-effect",
         title="the remedy is in effect",
         ok=not bad,
         found="; ".join(bad) or _so(plan),
@@ -121,6 +123,7 @@ def apply(
         if lacking:
             raise StepFailed(
                 Problem(
+                    code="remedy-not-kept",
                     what="the remedy was carried out, but read back it is not there",
                     where=host.name,
                     found="; ".join(lacking),
@@ -153,6 +156,7 @@ def _moved(host: Host, now: Snapshot) -> None:
         remedy = "see which of the two is in service; if it is the source, roll back with 75, and change nothing in it"
         raise Refused(
             Problem(
+                code="guest-under-xen",
                 what="this guest runs under Xen",
                 where=host.name,
                 found="; ".join(found),
@@ -195,6 +199,7 @@ def undone(host: Host, applied: Applied) -> Check:
         if _sha256(now[f.path]) != f.before_sha256
     ]
     return Check(
+        code="remedy-undone",
         title="the guest is as it was before the remedy",
         ok=not bad,
         found="; ".join(bad) or f"{len(applied.flags)} flags, {len(applied.files)} files",

@@ -53,7 +53,7 @@ class Bench:
         """What a measurement needs: a netperf on each client, a netserver that answers, the guest's shell."""
         wanted = self._guest.measurement
         if wanted is None or unmeasured(self._guest):
-            return [self.nothing("the network is measured")]
+            return [self.nothing(code="network-measured", title="the network is measured")]
         return [
             *(_answers(name, way, self._home) for name, way in _ways(wanted).items()),
             *(_answers(name, way, self._home) for name, way in wanted.segments.items()),
@@ -64,10 +64,11 @@ class Bench:
         """Whether the guest as it serves now was measured until the runs decided, or could not."""
         title = f"{self.when}: both paths are measured"
         if unmeasured(self._guest):
-            return self.nothing(title)
+            return self.nothing(code="paths-measured", title=title)
         found = self.found()
         ended = found is not None and found.series.ended not in UNFINISHED
         return Check(
+            code="paths-measured",
             title=title,
             ok=ended,
             found=found.series.words() if found else "not measured",
@@ -101,14 +102,16 @@ class Bench:
         """Whether the ways from other segments are measured until their runs decide, or cannot."""
         title, wanted = f"{self.when}: the other segments are measured", self._guest.measurement
         if unmeasured(self._guest) or wanted is None:
-            return self.nothing(title)
+            return self.nothing(code="segments-measured", title=title)
         if not wanted.segments:
-            return Check(title=title, ok=True, found="the parameters name no ways from other segments", unseen="not needed")
+            none = "the parameters name no ways from other segments"
+            return Check(code="segments-measured", title=title, ok=True, found=none, unseen="not needed")
         found = self.found()
         done = [s for s, series in (found.segments if found else {}).items() if series.ended not in UNFINISHED]
         left = [s for s in wanted.segments if s not in done]
         told = f"{len(done)} of {len(wanted.segments)}" + (f"; left: {', '.join(left)}" if left else "")
         return Check(
+            code="segments-measured",
             title=title,
             ok=not left,
             found=told,
@@ -153,12 +156,19 @@ class Bench:
         """Whether it is on record who is heard on each NIC of the guest under Xen, to know its segments by after the move."""
         title = "who is heard on each NIC under Xen is on record"
         if unmeasured(self._guest):
-            return self.nothing(title)
+            return self.nothing(code="fingerprint-on-record", title=title)
         found = Fingerprint.find(self._folder)
         if self._since and found is None:
-            return Check(title=title, ok=True, found="the guest has moved, and nobody had listened before", unseen="not measured")
+            return Check(
+                code="fingerprint-on-record",
+                title=title,
+                ok=True,
+                found="the guest has moved, and nobody had listened before",
+                unseen="not measured",
+            )
         told = f"{sum(len(e.pairs) for e in found.nics.values())} machines on {len(found.nics)} NICs" if found else "not yet"
         return Check(
+            code="fingerprint-on-record",
             title=title,
             ok=found is not None,
             found=told,
@@ -177,10 +187,11 @@ class Bench:
         """Whether the round trip on both paths is measured."""
         title = f"{self.when}: the round trip is measured, alone and beside a stream"
         if unmeasured(self._guest):
-            return self.nothing(title)
+            return self.nothing(code="round-trip-measured", title=title)
         found = self.found()
         count = len(found.round_trips) if found else 0
         return Check(
+            code="round-trip-measured",
             title=title,
             ok=count > 0,
             found=f"on {count} of 2 paths",
@@ -200,9 +211,10 @@ class Bench:
         """Whether the path through the guest is proved to be as fast as 90 % of the direct one."""
         title = f"{self.when}: {SLOWS}"
         if unmeasured(self._guest):
-            return self.nothing(title)
+            return self.nothing(code="not-slowed", title=title)
         found = self.found()
         return Check(
+            code="not-slowed",
             title=title,
             ok=found is not None and found.series.verdict == "recovered",
             found=found.series.words() if found else "not measured",
@@ -222,6 +234,7 @@ class Bench:
             self.verdict(),
             *(
                 Check(
+                    code="segment-not-slowed",
                     title=f"{self.when}: {NOR_FROM} {segment}",
                     ok=series.verdict == "recovered",
                     found=series.words(),
@@ -257,7 +270,7 @@ class Bench:
     def wanted(self) -> Measurement:
         """How the guest's network is measured; `Refused` where it is not."""
         if self._guest.measurement is None:
-            raise Refused(self.nothing("the network is measured").problem())
+            raise Refused(self.nothing(code="network-measured", title="the network is measured").problem())
         return self._guest.measurement
 
     def _describe(self, wanted: Measurement, folder: Path, name: str) -> None:
@@ -270,9 +283,9 @@ class Bench:
                 told = f"{e}\n"
             files.write(folder / f"{who}-{name}.txt", told)
 
-    def nothing(self, title: str) -> Check:
+    def nothing(self, *, code: str, title: str) -> Check:
         """A check that says that nothing is measured, and why."""
-        return Check(title=title, ok=True, found=unmeasured(self._guest), unseen="not measured")
+        return Check(code=code, title=title, ok=True, found=unmeasured(self._guest), unseen="not measured")
 
 
 def unmeasured(guest: Guest) -> str:
@@ -312,7 +325,15 @@ def measure(
             raise ToolFailed(made.check.problem())
         bits = made.measurement.throughput.bits_per_second
         if bits is None:
-            raise ToolFailed(Problem(what="netperf told no throughput", where=path, found=made.text, expected="bits per second"))
+            raise ToolFailed(
+                Problem(
+                    code="netperf-without-throughput",
+                    what="netperf told no throughput",
+                    where=path,
+                    found=made.text,
+                    expected="bits per second",
+                )
+            )
         return round(bits / 1e6, 4)
 
     return sequential.measure(one_run, series, seconds=LONGEST, keep=keep, progress=progress)
@@ -345,6 +366,7 @@ def _answers(name: str, way: MeasuredPath, home: Home) -> Check:
     except HikkoshiError as e:
         p = e.problems[0]
         return Check(
+            code="netserver-answers",
             title=title,
             ok=False,
             found=f"{p.what}: {p.found}",
@@ -352,7 +374,13 @@ def _answers(name: str, way: MeasuredPath, home: Home) -> Check:
             remedy=p.remedy,
             where=f"{way.client} to {way.server}",
         )
-    return Check(title=title, ok=True, found=f"{made.measurement.throughput}, netperf {made.version}", expected=expected)
+    return Check(
+        code="netserver-answers",
+        title=title,
+        ok=True,
+        found=f"{made.measurement.throughput}, netperf {made.version}",
+        expected=expected,
+    )
 
 
 def _shell(address: str, home: Home) -> Check:
@@ -361,8 +389,17 @@ def _shell(address: str, home: Home) -> Check:
         user = host.parse(address, home.root).run(["id", "-u"], timeout=30).stdout.strip()
     except HikkoshiError as e:
         p = e.problems[0]
-        return Check(title=title, ok=False, found=p.found or p.what, expected=expected, remedy=p.remedy, where=address)
+        return Check(
+            code="shell-answers",
+            title=title,
+            ok=False,
+            found=p.found or p.what,
+            expected=expected,
+            remedy=p.remedy,
+            where=address,
+        )
     return Check(
+        code="shell-answers",
         title=title,
         ok=user == "0",
         found=f"user {user}",

@@ -74,15 +74,22 @@ def parse(text: str, where: str = "the output of iperf3") -> Reading:
     try:
         told = json.loads(text, object_pairs_hook=_once, parse_constant=_no_number)
     except (ValueError, RecursionError) as e:
-        _refuse("the output of iperf3 is not whole JSON", where, str(e))
+        _refuse(where, code="iperf3-output-not-json", what="the output of iperf3 is not whole JSON", found=str(e))
     if isinstance(told, dict) and "error" in told:
-        _refuse("iperf3 measured nothing", where, str(told["error"]), "see that iperf3 -s runs on the other side")
+        _refuse(
+            where,
+            code="iperf3-measured-nothing",
+            what="iperf3 measured nothing",
+            found=str(told["error"]),
+            remedy="see that iperf3 -s runs on the other side",
+        )
     try:
         document = _Document.model_validate(told)
     except ValidationError as e:
         raise BadInput(
             *(
                 Problem(
+                    code="iperf3-output-unusable",
                     what="the output of iperf3 is not as expected",
                     where=where,
                     found=f"{'.'.join(map(str, x['loc']))}: {x['msg']}",
@@ -101,11 +108,16 @@ def _measurement(document: _Document, where: str) -> Reading:
     for each in sums:
         if not each.agrees():
             figures = f"{each.bytes} bytes in {each.seconds} s, {each.bits_per_second} bit/s"
-            _refuse("figures of iperf3 contradict each other", where, figures)
+            _refuse(where, code="iperf3-figures-contradict", what="figures of iperf3 contradict each other", found=figures)
     if end.sum_received.seconds == 0:
-        _refuse("the receiving side of iperf3 told no duration", where, "0 s")
+        _refuse(where, code="iperf3-no-duration", what="the receiving side of iperf3 told no duration", found="0 s")
     if test.protocol == "UDP" and not end.sum_received.bytes and end.sum_received.lost_percent != 100:
-        _refuse("the receiving side of iperf3 told no figures", where, "0 bytes received, and not all lost")
+        _refuse(
+            where,
+            code="iperf3-no-figures",
+            what="the receiving side of iperf3 told no figures",
+            found="0 bytes received, and not all lost",
+        )
     return Reading(
         tool=document.start.version,
         form="json",
@@ -136,5 +148,7 @@ def _no_number(name: str) -> NoReturn:
     raise ValueError(f"{name} is no number")
 
 
-def _refuse(what: str, where: str, found: str, remedy: str = REMEDY) -> NoReturn:
-    raise BadInput(Problem(what=what, where=where, found=found, expected="the document of one finished test", remedy=remedy))
+def _refuse(where: str, *, code: str, what: str, found: str, remedy: str = REMEDY) -> NoReturn:
+    raise BadInput(
+        Problem(code=code, what=what, where=where, found=found, expected="the document of one finished test", remedy=remedy)
+    )

@@ -8,7 +8,7 @@ import math
 import shlex
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cache
 from typing import Literal
@@ -118,6 +118,7 @@ def probe(client: Host) -> Netperf:
     if not version:
         raise ToolFailed(
             Problem(
+                code="netperf-not-running",
                 what="netperf does not run there",
                 where=client.name,
                 found=tool.tail(told.stderr or told.stdout, 3),
@@ -184,6 +185,7 @@ def under_load(client: Host, server: str, *, seconds: int = 10, local: str = "",
     if not beside:
         raise StepFailed(
             Problem(
+                code="stream-ended-early",
                 what="the stream ended before the round trip beside it was measured",
                 where=f"{client.name} to {server}",
                 found=f"stream {stream.seconds:.1f} s, round trip {loaded.seconds:.1f} s",
@@ -203,6 +205,7 @@ def plausible(measurement: Reading, link: float) -> Check:
     cap = link if full else payload_cap(link)
     least = None if figure.scale is None else (figure.value - figure.rounding) * figure.scale
     return Check(
+        code="link-carries",
         title="the link can carry what was measured",
         ok=least is not None and least <= cap * (1 + SPARE),
         found=str(figure),
@@ -234,17 +237,21 @@ exit $status
         raise _hung(limit, where)
     if done.returncode != 0:
         told = f"{done.stdout}\n{done.stderr}"  # netperf tells its failures on its output
-        what, remedy = netperf_output.explain(told) or ("netperf failed", "its own words above name the cause")
+        failed = Problem(code="netperf-failed", what="netperf failed", remedy="its own words above name the cause")
+        problem = netperf_output.explain(told) or failed
         if "-L" in command:
-            remedy += f"; see that {client.name} has the address {command[command.index('-L') + 1]}"
+            problem = replace(
+                problem, remedy=f"{problem.remedy}; see that {client.name} has the address {command[command.index('-L') + 1]}"
+            )
         found = f"exit status {done.returncode}: {tool.tail(told, 4)}"
-        raise ToolFailed(Problem(what=what, where=where, found=found, expected="a measurement", remedy=remedy))
+        raise ToolFailed(replace(problem, where=where, found=found, expected="a measurement"))
     return done.stdout
 
 
 def _hung(limit: float, where: str) -> Hung:
     return Hung(
         Problem(
+            code="netperf-hung",
             what="netperf did not end and was ended: the path died during the test, or never carried it",
             where=where,
             found=f"still waiting after {limit:g} s",
@@ -264,6 +271,7 @@ def _believed(text: str, command: list[str], where: str) -> Reading:
         told = f"{measurement.throughput}; elapsed: {measurement.elapsed}"
         raise ToolFailed(
             Problem(
+                code="netperf-told-less",
                 what="netperf told less than it was asked for",
                 where=where,
                 found=told,

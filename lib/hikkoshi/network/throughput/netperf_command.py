@@ -55,6 +55,7 @@ def read(command: str, where: str = "") -> Command:
 
 def _problem(command: str, where: str, found: str) -> Problem:
     return Problem(
+        code="netperf-command-malformed",
         what="this is neither a command line of netperf nor a letter of its -f",
         where=where or command,
         found=found,

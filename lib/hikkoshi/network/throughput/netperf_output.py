@@ -8,7 +8,7 @@ the throughput at all but a service demand; `MBytes` are of 2^20 bytes.
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hikkoshi.errors import BadInput, Problem
 from hikkoshi.network.throughput import iperf3, netperf_command, netperf_forms, netperf_keys
@@ -37,20 +37,47 @@ WARNING = re.compile(
     r"!!! must be investigated before going further\.\n!!! Confidence intervals: Throughput      : +(\d+\.\d+)%\n"
     r"!!!                       Local CPU util  : +\S+%\n!!!                       Remote CPU util : +\S+%\n\n"
 )
-FAILURES = (  # (how netperf says it, what it means, what to do)
+FAILURES = (  # (how netperf says it, what it means and what to do)
     (
         "are you sure there is a netserver",
-        "no netserver answers",
-        "start netserver on the other side, and see that its port 12865 and those above 1024 can be reached from here",
+        Problem(
+            code="netserver-missing",
+            what="netperf measured nothing: no netserver answers",
+            remedy="start netserver on the other side, and see that its port 12865 and those above 1024 can be reached from here",
+        ),
     ),
-    ("could not resolve", "the name of the other side is not known", "give its address, or correct the name"),
-    ("is unknown to this netperf", "this netperf does not have the test", "use TCP_STREAM, TCP_RR or UDP_STREAM"),
+    (
+        "could not resolve",
+        Problem(
+            code="netserver-unknown",
+            what="netperf measured nothing: the name of the other side is not known",
+            remedy="give its address, or correct the name",
+        ),
+    ),
+    (
+        "is unknown to this netperf",
+        Problem(
+            code="netperf-test-unknown",
+            what="netperf measured nothing: this netperf does not have the test",
+            remedy="use TCP_STREAM, TCP_RR or UDP_STREAM",
+        ),
+    ),
     (
         "partial response received",
-        "the two sides speak different versions of netperf's protocol",
-        "use netperf and netserver both before 2.6, or both from 2.6 on",
+        Problem(
+            code="netperf-versions-differ",
+            what="netperf measured nothing: the two sides speak different versions of netperf's protocol",
+            remedy="use netperf and netserver both before 2.6, or both from 2.6 on",
+        ),
     ),
-    ("data send error", "sending failed in the midst of the test", "mend the path, or choose a smaller message (-- -m)"),
+    (
+        "data send error",
+        Problem(
+            code="netperf-sending-failed",
+            what="netperf measured nothing: sending failed in the midst of the test",
+            remedy="mend the path, or choose a smaller message (-- -m)",
+        ),
+    ),
 )
 WORDS = {*map(word, LETTERS.values()), "Usec"}  # all that netperf ever names as a unit
 REMEDY = "give all that one run of netperf printed, as it is, or measure again with … -- -k THROUGHPUT,THROUGHPUT_UNITS"
@@ -70,16 +97,17 @@ def parse(text: str, command: str = "", where: str = "the output of netperf") ->
     try:
         return _measurement(text, said)
     except ValueError as e:  # what is wrong, what was found
-        what, remedy = explain(text) or (f"an output of netperf cannot be used: {e.args[0]}", REMEDY)
+        unusable = f"an output of netperf cannot be used: {e.args[0]}"
+        problem = explain(text) or Problem(code="netperf-output-unusable", what=unusable, remedy=REMEDY)
         found = str(e.args[1]) if len(e.args) > 1 else text.strip()[:200]
         raise BadInput(
-            Problem(what=what, where=where, found=found or "nothing", expected="the output of one finished run", remedy=remedy)
+            replace(problem, where=where, found=found or "nothing", expected="the output of one finished run")
         ) from None
 
 
-def explain(text: str) -> tuple[str, str] | None:
+def explain(text: str) -> Problem | None:
     """What went wrong and what to do, where an output tells of a failure that is known."""
-    return next((("netperf measured nothing: " + what, todo) for said, what, todo in FAILURES if said in text), None)
+    return next((problem for said, problem in FAILURES if said in text), None)
 
 
 @dataclass

@@ -64,10 +64,11 @@ class Growing:
             if kept > min(length, LONGEST) or fraction >= self._fractions:
                 raise BadInput(
                     self._problem(
-                        "a record of a capture cannot be",
-                        f"{kept} of {length} bytes, fraction of the second {fraction}",
-                        f"at most {LONGEST} bytes, no more than the frame has, a fraction below {self._fractions}",
-                        self._read + at,
+                        code="capture-record-impossible",
+                        what="a record of a capture cannot be",
+                        found=f"{kept} of {length} bytes, fraction of the second {fraction}",
+                        expected=f"at most {LONGEST} bytes, no more than the frame has, a fraction below {self._fractions}",
+                        at=self._read + at,
                     )
                 )
             if len(data) - at < RECORD + kept:
@@ -82,17 +83,29 @@ class Growing:
         magic = data[:4]
         if magic not in MAGIC:
             kind = "the newer format pcapng" if magic == PCAPNG else f"the beginning {data[:8].hex(' ') or 'of nothing'}"
-            raise BadInput(self._problem("this is no capture in the classic pcap format", kind, "as tcpdump -w writes it"))
+            raise BadInput(
+                self._problem(
+                    code="capture-malformed",
+                    what="this is no capture in the classic pcap format",
+                    found=kind,
+                    expected="as tcpdump -w writes it",
+                )
+            )
         order, fractions = MAGIC[magic]
         major, _, _, _, _, link = struct.unpack_from(order + "HHiIII", data, 4)
         if (major, link & 0xFFFF) != (2, ETHERNET):  # above: how long the FCS is, if there is one
             found = f"format version {major}, link type {link & 0xFFFF}"
             expected = f"version 2, link type {ETHERNET} (Ethernet), so not the device `any`"
-            raise BadInput(self._problem("this capture is not of an Ethernet NIC", found, expected))
+            raise BadInput(
+                self._problem(
+                    code="capture-not-ethernet", what="this capture is not of an Ethernet NIC", found=found, expected=expected
+                )
+            )
         self._order, self._fractions = order, fractions
 
-    def _problem(self, what: str, found: str, expected: str, at: int = 0) -> Problem:
+    def _problem(self, *, code: str, what: str, found: str, expected: str, at: int = 0) -> Problem:
         return Problem(
+            code=code,
             what=what,
             where=f"{self.name}, byte {at:,}",
             found=found,

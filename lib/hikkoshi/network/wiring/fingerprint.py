@@ -56,6 +56,7 @@ class Fingerprint(Artefact):
             there, before = ", ".join(sorted(new.nics)), ", ".join(sorted(self.nics))
             raise BadInput(
                 Problem(
+                    code="fingerprints-differ",
                     what="these fingerprints are not of the same NICs",
                     where=new.host,
                     found=there,

@@ -107,7 +107,15 @@ def listen(
             elif kind == "ended" and words[2] != "0" and nics[words[0]].link != "down":
                 said = tool.tail(content.decode(errors="replace"))
                 remedy = "its words name the cause; it has to run as root"
-                problems.append(Problem(what="tcpdump ended early", where=f"{host.name}, {words[0]}", found=said, remedy=remedy))
+                problems.append(
+                    Problem(
+                        code="tcpdump-ended-early",
+                        what="tcpdump ended early",
+                        where=f"{host.name}, {words[0]}",
+                        found=said,
+                        remedy=remedy,
+                    )
+                )
             elif kind == "second":
                 if problems:
                     raise ToolFailed(*problems)
@@ -149,6 +157,7 @@ def _messages(host: Host, script: str, seconds: int) -> Generator[Message, None,
                 words = tool.tail(errors.read().decode(errors="replace"), 4)
                 raise ToolFailed(
                     Problem(
+                        code="listening-ended-early",
                         what="listening ended early",
                         where=host.name,
                         found=f"after {done} s, status {status}: {words}",
@@ -168,6 +177,7 @@ def _pieces(host: Host, fd: int, seconds: int) -> Iterator[bytes]:
         if not poll.poll(STALLED * 1000) or time.monotonic() > deadline:
             raise StepFailed(
                 Problem(
+                    code="listening-silent",
                     what="the host fell silent while we listened there",
                     where=host.name,
                     found=f"no word for {STALLED} s",

@@ -145,6 +145,7 @@ class Witness(Frozen):
         swapped = {name: cycle for cycle in self.swaps for name in cycle}
         return [
             Check(
+                code="nic-on-its-segment",
                 title=f"{n.name} is seen on {n.planned}",
                 ok=n.verdict == "ok",
                 found=f"{n.verdict}: {n.found}",
@@ -223,13 +224,19 @@ def known(planned: Mapping[str, str], segments: Mapping[str, Segment]) -> None:
             hint = nearest(name, list(segments)) or "correct the name"
             problems.append(
                 Problem(
-                    what="unknown segment", where=nic, found=repr(name), expected="one of: " + ", ".join(segments), remedy=hint
+                    code="segment-unknown",
+                    what="unknown segment",
+                    where=nic,
+                    found=repr(name),
+                    expected="one of: " + ", ".join(segments),
+                    remedy=hint,
                 )
             )
         elif segments[name].subnet is None and not segments[name].vlan:
             found, remedy = "neither subnet nor VLAN", "give its subnet in params/site.yml"
             problems.append(
                 Problem(
+                    code="segment-untellable",
                     what="nothing could tell this segment",
                     where=f"{nic}: {name}",
                     found=found,

@@ -51,6 +51,7 @@ def probe(host: Host, planned: Mapping[str, str], segments: Mapping[str, Segment
     if lacking:
         raise BadInput(
             Problem(
+                code="segment-without-answer",
                 what="segments without an address that answers",
                 where="params/site.yml",
                 found=", ".join(lacking),
