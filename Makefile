@@ -57,7 +57,7 @@ lab-down:
 
 # JSON Schemas of the parameter files, for editors
 schemas:
-	@$(PY) -c 'from pathlib import Path; from hikkoshi.params.params import write_schemas; write_schemas(Path("params/schema"))'
+	@$(PY) -c 'from pathlib import Path; from hikkoshi.params import schema; schema.write(Path("params/schema"))'
 
 lock:
 	@rm -rf build/lock && /usr/bin/python3 -m venv build/lock && build/lock/bin/pip install -q --require-hashes -r .ci/pip-tools.lock

@@ -22,6 +22,7 @@ from hikkoshi.errors import BadInput, HikkoshiError, Problem, StepFailed
 from hikkoshi.guest import appliance, preparation, prepared
 from hikkoshi.guest.facts import GuestFacts
 from hikkoshi.network.remedy import remedy
+from hikkoshi.params.folder import GuestFolder
 from hikkoshi.rehearsal import accelerator, rehearsal
 from hikkoshi.rehearsal.boot import boot
 from hikkoshi.rehearsal.machine import Hardware, MachineNic
@@ -59,7 +60,7 @@ def row(variant: Variant, folder: Path, accelerated: str) -> MatrixRow:
     hashes = [_sha256(part.path) for part in origin.parts]
     before = boot(origin.parts[0].path, "raw", machine, folder, "before", probe=False, accelerator=accelerated)
     wrong = [] if before.ending == variant.before else [f"before: {before.words}, and not {variant.before}"]
-    begun, copy = time.monotonic(), folder / "disk" / f"{guest.name}.img"
+    begun, own = time.monotonic(), GuestFolder(folder / guest.name)
     try:
         facts = appliance.inspect(origin, accelerator=accelerated)
         plan = _plan(variant, facts)
@@ -69,17 +70,17 @@ def row(variant: Variant, folder: Path, accelerated: str) -> MatrixRow:
         return MatrixRow(guest.name, variant.about, before.ending, refused, "–", "–", 0, tuple(wrong))
     with origin.opened() as disk:
         surveyed = digest.of(disk)
-    done = prepared.start(origin, copy, plan, surveyed, accelerator=accelerated)
+    done = prepared.start(origin, own, plan, surveyed, accelerator=accelerated)
     seconds = time.monotonic() - begun
     again = _plan(variant, done.facts)
     if again.edits or again.commands:
         wrong.append(f"a second preparation would change {', '.join(e.path for e in again.edits)} {again.commands}")
     if variant.lro_off:
-        root = next(fs for fs in _file_systems(copy) if _content(fs, "/etc/fstab"))
+        root = next(fs for fs in _file_systems(own.prepared_copy) if _content(fs, "/etc/fstab"))
         for f in variant.lro_off:
             _write(root, f.path, remedy.edited(f, _content(root, f.path), ETHTOOL), folder)
-    after = boot(copy, "raw", machine, folder, "after", probe=True, accelerator=accelerated)
-    copy.unlink()
+    after = boot(own.prepared_copy, "raw", machine, folder, "after", probe=True, accelerator=accelerated)
+    own.prepared_copy.unlink()
     right = sum(not rehearsal.faults(nic, machine, after) for nic in machine.nics)
     wrong += [f"{nic.name}: {fault}" for nic in machine.nics for fault in rehearsal.faults(nic, machine, after)]
     wrong += [] if after.ending == "login" else [f"after: {after.words}"]

@@ -19,6 +19,7 @@ from hikkoshi.disk import conversion, digest, packing, source, stream, vmdk
 from hikkoshi.disk.conversion import Conversion
 from hikkoshi.disk.extents import RawDisk
 from hikkoshi.errors import BadInput, StepFailed
+from hikkoshi.params.folder import GuestFolder
 from hikkoshi.run import lock
 from processes import wait_for
 
@@ -45,11 +46,18 @@ def disk(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def folder(tmp_path: Path, disk: Path) -> Path:
-    """A guest's folder with the prepared copy in it."""
-    (tmp_path / "disk").mkdir()
-    run("cp", "--sparse=always", disk, tmp_path / "disk" / "web.img")
-    return tmp_path
+def empty(tmp_path: Path) -> GuestFolder:
+    """The folder of a guest called web."""
+    made = GuestFolder(tmp_path / "web")
+    made.disks.mkdir(parents=True)
+    return made
+
+
+@pytest.fixture
+def folder(empty: GuestFolder, disk: Path) -> GuestFolder:
+    """The same with the prepared copy in it."""
+    run("cp", "--sparse=always", disk, empty.prepared_copy)
+    return empty
 
 
 def run(*argv: object, text: bytes = b"") -> str:
@@ -58,22 +66,18 @@ def run(*argv: object, text: bytes = b"") -> str:
     return done.stdout.decode()
 
 
-def paths(folder: Path) -> tuple[Path, Path]:
-    return folder / "disk" / "web.img", folder / "disk" / "web.vmdk"
-
-
-def left_behind(folder: Path) -> list[str]:
+def left_behind(folder: GuestFolder) -> list[str]:
     return sorted(p.name for p in folder.rglob("*") if p.is_file() and p.name != "lock")
 
 
-def test_a_real_disk_becomes_a_stream_that_every_check_passes(folder: Path) -> None:
-    copy, made = paths(folder)
+def test_a_real_disk_becomes_a_stream_that_every_check_passes(folder: GuestFolder) -> None:
+    copy, made = folder.prepared_copy, folder.vmdk
     before = files.sha256(copy)
     seen: list[float] = []
-    assert all(conversion.checks(copy, made))
-    assert not conversion.complete(copy, made)
-    result = conversion.start(copy, made, folder, lambda done, total, text: seen.append(done / total))
-    assert [c.title for c in conversion.proofs(copy, made) if not c] == []
+    assert all(conversion.checks(folder))
+    assert not conversion.complete(folder)
+    result = conversion.start(folder, lambda done, total, text: seen.append(done / total))
+    assert [c.title for c in conversion.proofs(folder) if not c] == []
     assert files.sha256(copy) == before
     assert result.virtual_bytes == 41 * MIB  # padded from 40 MiB and a sector
     assert seen == sorted(seen)
@@ -84,9 +88,9 @@ def test_a_real_disk_becomes_a_stream_that_every_check_passes(folder: Path) -> N
 
 
 @pytest.mark.needs("vmdkinfo")
-def test_readers_of_others_agree_about_what_was_made(folder: Path) -> None:
-    copy, made = paths(folder)
-    conversion.start(copy, made, folder)
+def test_readers_of_others_agree_about_what_was_made(folder: GuestFolder) -> None:
+    copy, made = folder.prepared_copy, folder.vmdk
+    conversion.start(folder)
     words = run("vmdkinfo", made)
     assert "Stream optimized" in words
     assert f"({41 * MIB} bytes)" in words
@@ -97,9 +101,9 @@ def test_readers_of_others_agree_about_what_was_made(folder: Path) -> None:
     assert info["format-specific"]["data"]["create-type"] == "streamOptimized"
 
 
-def test_what_comes_back_out_of_the_vmdk_has_the_content_digest_of_the_copy(folder: Path) -> None:
-    copy, made = paths(folder)
-    result = conversion.start(copy, made, folder)
+def test_what_comes_back_out_of_the_vmdk_has_the_content_digest_of_the_copy(folder: GuestFolder) -> None:
+    copy, made = folder.prepared_copy, folder.vmdk
+    result = conversion.start(folder)
     back = folder / "back.img"
     run("qemu-img", "convert", "-f", "vmdk", "-O", "raw", made, back)
     os.truncate(back, copy.stat().st_size)  # the padding off again
@@ -112,31 +116,31 @@ def test_the_facts_of_a_real_disk_are_told(disk: Path) -> None:
     assert facts.allocated_bytes == disk.stat().st_blocks * 512 < facts.bytes
 
 
-def test_a_disk_that_names_a_file_of_this_machine_gives_nothing_away(folder: Path, tmp_path: Path) -> None:
+def test_a_disk_that_names_a_file_of_this_machine_gives_nothing_away(folder: GuestFolder, tmp_path: Path) -> None:
     """What root inside a guest can do to its own disk: a qcow2 header whose backing file is one of ours."""
     secret = tmp_path / "secret"
     secret.write_bytes(b"TOP SECRET OF THE HOST".ljust(MIB))
     run("qemu-img", "create", "-q", "-f", "qcow2", "-b", secret, "-F", "raw", tmp_path / "evil.qcow2", "1M")
-    copy, made = paths(folder)
+    copy, made = folder.prepared_copy, folder.vmdk
     run("dd", f"if={tmp_path / 'evil.qcow2'}", f"of={copy}", "conv=notrunc", "status=none")
     assert '"format": "qcow2"' in run("qemu-img", "info", "--output=json", copy)  # the trap is real
     with pytest.raises(BadInput, match="qcow2"):
         source.facts(copy)
-    assert not all(conversion.checks(copy, made))
+    assert not all(conversion.checks(folder))
     with RawDisk(copy) as raw:  # and should that look ever be fooled: bytes are copied as they are
         stream.write(raw, made, made.name)
     run("qemu-img", "compare", "-f", "raw", "-F", "vmdk", copy, made)
 
 
-def test_one_changed_byte_in_the_vmdk_or_the_copy_is_found(folder: Path) -> None:
-    copy, made = paths(folder)
-    conversion.start(copy, made, folder)
+def test_one_changed_byte_in_the_vmdk_or_the_copy_is_found(folder: GuestFolder) -> None:
+    copy, made = folder.prepared_copy, folder.vmdk
+    conversion.start(folder)
     flip(made, made.stat().st_size // 2)
-    assert not conversion.complete(copy, made)
-    conversion.start(copy, made, folder)
-    assert conversion.complete(copy, made)
+    assert not conversion.complete(folder)
+    conversion.start(folder)
+    assert conversion.complete(folder)
     flip(copy, 2 * MIB)
-    assert not conversion.complete(copy, made)
+    assert not conversion.complete(folder)
     assert not conversion.compare(copy, made)
     assert "mismatch" in conversion.compare(copy, made).found
 
@@ -149,32 +153,31 @@ def flip(path: Path, offset: int) -> None:
         f.write(bytes([byte ^ 1]))
 
 
-def test_a_new_copy_replaces_the_old_vmdk_only_when_the_new_one_is_whole(folder: Path) -> None:
-    copy, made = paths(folder)
-    first = conversion.start(copy, made, folder)
+def test_a_new_copy_replaces_the_old_vmdk_only_when_the_new_one_is_whole(folder: GuestFolder) -> None:
+    copy, made = folder.prepared_copy, folder.vmdk
+    first = conversion.start(folder)
     flip(copy, 2 * MIB)
-    second = conversion.start(copy, made, folder)
+    second = conversion.start(folder)
     assert first.vmdk_sha256 != second.vmdk_sha256 == files.sha256(made)
-    assert conversion.complete(copy, made)
+    assert conversion.complete(folder)
 
 
 CONVERT = """
     import sys
-    from pathlib import Path
+    from hikkoshi.params.folder import GuestFolder
     from hikkoshi.run import lock
     from hikkoshi.disk import conversion
-    folder = Path(sys.argv[1])
-    handle = lock.acquire(folder / "lock", "test", 5)
-    conversion.start(folder / "disk/web.img", folder / "disk/web.vmdk", folder, lambda done, total, text: print(done, flush=True))
+    folder = GuestFolder(sys.argv[1])
+    handle = lock.acquire(folder.lock, "test", 5)
+    conversion.start(folder, lambda done, total, text: print(done, flush=True))
 """
 
 
-def test_kill_9_in_mid_conversion_leaves_no_final_name_and_a_rerun_finishes(tmp_path: Path) -> None:
-    copy, made = paths(tmp_path)
-    copy.parent.mkdir()
-    copy.write_bytes(random.Random(2).randbytes(192 * MIB))
+def test_kill_9_in_mid_conversion_leaves_no_final_name_and_a_rerun_finishes(empty: GuestFolder) -> None:
+    made = empty.vmdk
+    empty.prepared_copy.write_bytes(random.Random(2).randbytes(192 * MIB))
     with subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(CONVERT), str(tmp_path)], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", textwrap.dedent(CONVERT), str(empty)], stdout=subprocess.PIPE, text=True
     ) as process:
         try:
             assert process.stdout is not None
@@ -184,44 +187,43 @@ def test_kill_9_in_mid_conversion_leaves_no_final_name_and_a_rerun_finishes(tmp_
             assert (made.parent / "web.vmdk.part").stat().st_size > 0
         finally:
             process.send_signal(signal.SIGKILL)
-    wait_for(lambda: not lock.held(tmp_path / "lock"), "the lock is free")
+    wait_for(lambda: not lock.held(empty.lock), "the lock is free")
     with pytest.raises(BadInput, match="no usable VMDK"):  # nobody can take what is left for one
         vmdk.read(made.with_name("web.vmdk.part"))
-    assert left_behind(tmp_path) == ["web.img", "web.vmdk.part"]
-    assert not conversion.complete(copy, made)
-    subprocess.run([sys.executable, "-c", textwrap.dedent(CONVERT), str(tmp_path)], check=True, stdout=subprocess.DEVNULL)
-    assert left_behind(tmp_path) == ["conversion.json", "web.img", "web.vmdk"]
-    assert all(conversion.proofs(copy, made))
+    assert left_behind(empty) == ["web.img", "web.vmdk.part"]
+    assert not conversion.complete(empty)
+    subprocess.run([sys.executable, "-c", textwrap.dedent(CONVERT), str(empty)], check=True, stdout=subprocess.DEVNULL)
+    assert left_behind(empty) == ["conversion.json", "web.img", "web.vmdk"]
+    assert all(conversion.proofs(empty))
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A folder on a file system of its own, of 16 MiB."""
-    folder = tmp_path / "small"
+def small_disk(tmp_path: Path) -> Iterator[GuestFolder]:
+    """A guest's folder on a file system of its own, of 16 MiB; the prepared copy lies on another."""
+    folder = GuestFolder(tmp_path / "web")
     folder.mkdir()
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", folder], capture_output=True, check=False)
     if mounted.returncode:
         pytest.skip(f"cannot mount a tmpfs: {mounted.stderr.decode().strip()}")
     try:
+        folder.disks.mkdir()
+        folder.prepared_copy.symlink_to(tmp_path / "web.img")
         yield folder
     finally:
         subprocess.run(["umount", folder], check=True)
 
 
 @pytest.mark.needs("root")
-def test_too_little_room_is_told_before_anything_starts(small_disk: Path, tmp_path: Path) -> None:
-    copy = tmp_path / "web.img"
-    copy.write_bytes(random.Random(3).randbytes(20 * MIB))
-    (room,) = [c for c in conversion.checks(copy, small_disk / "disk" / "web.vmdk") if not c]
+def test_too_little_room_is_told_before_anything_starts(small_disk: GuestFolder, tmp_path: Path) -> None:
+    (tmp_path / "web.img").write_bytes(random.Random(3).randbytes(20 * MIB))
+    (room,) = [c for c in conversion.checks(small_disk) if not c]
     assert room.title == "the disk has room"
     assert room.remedy
 
 
 @pytest.mark.needs("root")
-def test_a_disk_that_becomes_full_in_the_middle_leaves_nothing_behind(small_disk: Path, tmp_path: Path) -> None:
-    copy, made = tmp_path / "web.img", small_disk / "disk" / "web.vmdk"
-    copy.write_bytes(random.Random(3).randbytes(8 * MIB))
-    made.parent.mkdir()
+def test_a_disk_that_becomes_full_in_the_middle_leaves_nothing_behind(small_disk: GuestFolder, tmp_path: Path) -> None:
+    (tmp_path / "web.img").write_bytes(random.Random(3).randbytes(8 * MIB))
     filled = []
 
     def fill(done: float, total: float, text: str) -> None:
@@ -231,41 +233,41 @@ def test_a_disk_that_becomes_full_in_the_middle_leaves_nothing_behind(small_disk
                 filled[0].write_bytes(bytes(16 * MIB))
 
     with pytest.raises(StepFailed, match="disk became full") as e:
-        conversion.start(copy, made, small_disk, fill)
+        conversion.start(small_disk, fill)
     assert "No space left" in e.value.problems[0].found
-    assert left_behind(small_disk) == ["other"]
+    assert left_behind(small_disk) == ["other", "web.img"]
     filled[0].unlink()
-    conversion.start(copy, made, small_disk)
-    assert all(conversion.proofs(copy, made))
+    conversion.start(small_disk)
+    assert all(conversion.proofs(small_disk))
 
 
-def test_a_copy_that_is_written_to_meanwhile_is_no_conversion(tmp_path: Path) -> None:
-    copy, made = paths(tmp_path)
-    copy.parent.mkdir()
-    copy.write_bytes(random.Random(6).randbytes(16 * MIB))
+def test_a_copy_that_is_written_to_meanwhile_is_no_conversion(empty: GuestFolder) -> None:
+    empty.prepared_copy.write_bytes(random.Random(6).randbytes(16 * MIB))
     with pytest.raises(StepFailed, match="changed while it was read"):
-        conversion.start(copy, made, tmp_path, lambda done, total, text: flip(copy, 0))
-    assert left_behind(tmp_path) == ["web.img"]
+        conversion.start(empty, lambda done, total, text: flip(empty.prepared_copy, 0))
+    assert left_behind(empty) == ["web.img"]
 
 
-def test_a_writer_that_wrote_something_else_is_caught_by_the_other_reader(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_writer_that_wrote_something_else_is_caught_by_the_other_reader(
+    folder: GuestFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(packing._DEFLATE, "fast", lambda grain: zlib.compress(bytes(grain).replace(b"same line", b"SAME LINE")))
     with pytest.raises(StepFailed, match="byte for byte"):
-        conversion.start(*paths(folder), folder)
+        conversion.start(folder)
     assert left_behind(folder) == ["web.img"]
 
 
-def test_small_is_smaller_and_holds_the_same(folder: Path) -> None:
-    fast = conversion.start(*paths(folder), folder)
-    small = conversion.start(*paths(folder), folder, level="small")
+def test_small_is_smaller_and_holds_the_same(folder: GuestFolder) -> None:
+    fast = conversion.start(folder)
+    small = conversion.start(folder, level="small")
     assert (small.level, small.copy_digest) == ("small", fast.copy_digest)
     assert small.vmdk_bytes < fast.vmdk_bytes
-    assert all(conversion.proofs(*paths(folder)))
+    assert all(conversion.proofs(folder))
 
 
-def test_what_was_made_is_recorded_for_later_steps(folder: Path) -> None:
-    copy, made = paths(folder)
-    result = conversion.start(copy, made, folder)
+def test_what_was_made_is_recorded_for_later_steps(folder: GuestFolder) -> None:
+    made = folder.vmdk
+    result = conversion.start(folder)
     assert Conversion.load(folder) == result
     assert vmdk.read(made).descriptor["ddb.adapterType"] == "lsilogic"
     assert vmdk.used(made) <= made.stat().st_size

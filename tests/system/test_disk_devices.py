@@ -19,6 +19,7 @@ from hikkoshi.guest import prepared, survey
 from hikkoshi.guest.descent import Descent
 from hikkoshi.guest.prepared import Prepared
 from hikkoshi.guest.survey import Survey
+from hikkoshi.params.folder import GuestFolder
 from hikkoshi.rehearsal import boot, rehearsal
 from hikkoshi.rehearsal.accelerator import Accelerator
 
@@ -96,11 +97,11 @@ def test_a_device_that_cannot_be_read_is_named_with_the_place_and_no_vmdk_is_lef
 @pytest.fixture
 def descent(device: Path, tmp_path: Path) -> Descent:
     """Of a copy that was made of the device."""
-    return made(device, tmp_path)
+    return made(device, GuestFolder(tmp_path))
 
 
-def made(device: Path, folder: Path, reading: float = 0) -> Descent:
-    source, copy = Origin.whole(device), folder / f"disk/{folder.name}.img"
+def made(device: Path, folder: GuestFolder, reading: float = 0) -> Descent:
+    source, copy = Origin.whole(device), folder.prepared_copy
     copy.parent.mkdir(exist_ok=True)
     copy.write_bytes(b"c" * MIB)
     plan = SimpleNamespace(preparation=SimpleNamespace(hash="p"), source_digest=digest.content(device))
@@ -132,7 +133,7 @@ def write(image: Path, device: Path) -> None:
 def test_of_a_device_it_is_said_beforehand_how_much_was_compared_and_how_long_all_of_it_takes(
     device: Path, tmp_path: Path
 ) -> None:
-    checks = made(device, tmp_path, 420.3).checks()
+    checks = made(device, GuestFolder(tmp_path), 420.3).checks()
     found = next(c for c in checks if c.title == "the source is the one that was copied")
     assert found.unseen == "not seen"
     assert "only 2.0 MiB of samples of 8.0 MiB were compared" in found.found
@@ -206,7 +207,7 @@ def test_a_device_that_was_written_to_since_its_survey_is_another_before_anybody
 
 def test_the_unprepared_disk_that_is_rehearsed_may_be_a_device(device: Path, tmp_path: Path) -> None:
     plan = SimpleNamespace(source=Origin.whole(device), machine=None, hash="p")
-    job = rehearsal.Job(tmp_path, tmp_path / "x.vmdk", plan, None)  # type: ignore[arg-type]
+    job = rehearsal.Job(GuestFolder(tmp_path), tmp_path / "x.vmdk", plan, None)  # type: ignore[arg-type]
     checks = {c.title: c for c in rehearsal.preflight(job, Accelerator("tcg", "of a test"))}
     assert checks["the unprepared disk is there"].found == f"{device.name}, 8.0 MiB"
 

@@ -21,6 +21,7 @@ from hikkoshi.guest import appliance, preparation, prepared
 from hikkoshi.guest.facts import GuestFacts
 from hikkoshi.guest.preparation import Preparation
 from hikkoshi.guest.prepared import Prepared
+from hikkoshi.params.folder import GuestFolder
 from hikkoshi_lab import image, lvm, userland
 
 pytestmark = pytest.mark.needs("qemu-system-x86_64", "debugfs", "mke2fs", "cpio")
@@ -33,8 +34,12 @@ class Case:
     before: tuple[str, int]  # content digest and st_mtime_ns of the source
     facts: GuestFacts
     plan: Preparation
-    copy: Path
+    folder: GuestFolder
     result: Prepared
+
+    @property
+    def copy(self) -> Path:
+        return self.folder.prepared_copy
 
     @property
     def planned(self) -> SimpleNamespace:
@@ -56,10 +61,10 @@ def case(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Case]:
     source = image.build(image.IDP)
     before = fingerprint(source)
     facts = appliance.inspect(Origin.whole(source))
-    copy = tmp_path_factory.mktemp("idp") / "disk/idp.img"
+    folder = GuestFolder(tmp_path_factory.mktemp("prepared") / "idp")
     plan = decided(facts)
-    yield Case(source, before, facts, plan, copy, prepared.start(Origin.whole(source), copy, plan, before[0]))
-    copy.unlink(missing_ok=True)
+    yield Case(source, before, facts, plan, folder, prepared.start(Origin.whole(source), folder, plan, before[0]))
+    folder.prepared_copy.unlink(missing_ok=True)
 
 
 def start_of_partition(disk: Path, number: int) -> int:
@@ -107,8 +112,8 @@ def test_the_source_is_not_changed_in_one_byte(case: Case) -> None:
 
 
 def test_every_promise_is_kept_and_a_second_run_finds_it_already_done(case: Case) -> None:
-    assert prepared.complete(case.copy, case.planned, Origin.whole(case.source))
-    assert [c.title for c in prepared.verify(case.copy, case.plan) if not c] == []
+    assert prepared.complete(case.folder, case.planned, Origin.whole(case.source))
+    assert [c.title for c in prepared.verify(case.folder, case.plan) if not c] == []
 
 
 def test_a_prepared_guest_would_not_be_changed_again(case: Case) -> None:
@@ -172,17 +177,20 @@ from pathlib import Path
 from hikkoshi.disk.origin import Origin
 from hikkoshi.guest import prepared
 from hikkoshi.guest.preparation import Preparation
-folder = Path(sys.argv[1])
-plan = Preparation.model_validate_json((folder / "plan.json").read_text())
+from hikkoshi.params.folder import GuestFolder
+folder = GuestFolder(sys.argv[1])
+plan = Preparation.model_validate_json(folder.plan.read_text())
 say = lambda done, total, text: print(text, flush=True)
-prepared.start(Origin.whole(Path(sys.argv[2])), folder / "disk/idp.img", plan, sys.argv[3], say)
+prepared.start(Origin.whole(Path(sys.argv[2])), folder, plan, sys.argv[3], say)
 """
 
 
 def test_killed_in_the_middle_it_leaves_only_a_part_that_the_next_run_discards(case: Case, tmp_path: Path) -> None:
-    copy = tmp_path / "disk/idp.img"
-    (tmp_path / "plan.json").write_text(case.plan.model_dump_json())
-    arguments = [str(tmp_path), str(case.source), case.before[0]]
+    folder = GuestFolder(tmp_path / "idp")
+    folder.mkdir()
+    copy = folder.prepared_copy
+    folder.plan.write_text(case.plan.model_dump_json())
+    arguments = [str(folder), str(case.source), case.before[0]]
     child = subprocess.Popen([sys.executable, "-c", KILLED, *arguments], stdout=subprocess.PIPE)
     assert child.stdout is not None
     for line in child.stdout:
@@ -196,15 +204,15 @@ def test_killed_in_the_middle_it_leaves_only_a_part_that_the_next_run_discards(c
         time.sleep(0.2)
     assert holders(copy) == []
     assert [p.name for p in copy.parent.iterdir()] == ["idp.img.part"]
-    assert not (tmp_path / "prepared.json").exists()
-    assert not prepared.complete(copy, case.planned, Origin.whole(case.source))
+    assert not folder.prepared.exists()
+    assert not prepared.complete(folder, case.planned, Origin.whole(case.source))
 
     # the next run begins anew; here it also finds that the plan was made from other files, and keeps nothing
     stale = tuple(e.model_copy(update={"before_sha256": "0" * 64}) for e in case.plan.edits[:2])
     with pytest.raises(StepFailed, match="not as the plan was made from") as e:
         prepared.start(
             Origin.whole(case.source),
-            copy,
+            folder,
             case.plan.model_copy(update={"edits": (*stale, *case.plan.edits[2:])}),
             case.before[0],
         )

@@ -10,13 +10,15 @@ from hikkoshi.disk import conversion, digest
 from hikkoshi.disk.conversion import Conversion
 from hikkoshi.disk.origin import Identity, Origin
 from hikkoshi.errors import Refused
+from hikkoshi.params.folder import GuestFolder
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def folder(tmp_path: Path) -> GuestFolder:
     """A guest's folder with a copy, a file in place of its VMDK, and the record of both."""
-    copy, vmdk = tmp_path / "disk" / "a.img", tmp_path / "disk" / "a.vmdk"
-    copy.parent.mkdir()
+    made = GuestFolder(tmp_path / "a")
+    copy, vmdk = made.prepared_copy, made.vmdk
+    made.disks.mkdir(parents=True)
     copy.write_bytes(b"c" * 1024)
     vmdk.write_bytes(b"v" * 100)
     Conversion(
@@ -33,16 +35,16 @@ def folder(tmp_path: Path) -> Path:
         qemu_img="7.2.0",
         samples=((0.0, 0), (9.0, 1024)),
         seconds=1.0,
-    ).save(tmp_path)
-    return tmp_path
+    ).save(made)
+    return made
 
 
-def complete(folder: Path) -> tuple[bool, str]:
-    check = conversion.complete(folder / "disk" / "a.img", folder / "disk" / "a.vmdk")
+def complete(folder: GuestFolder) -> tuple[bool, str]:
+    check = conversion.complete(folder)
     return check.ok, check.found
 
 
-def test_a_vmdk_as_recorded_of_the_copy_as_recorded_is_complete(folder: Path) -> None:
+def test_a_vmdk_as_recorded_of_the_copy_as_recorded_is_complete(folder: GuestFolder) -> None:
     assert complete(folder)[0]
 
 
@@ -60,7 +62,7 @@ def test_a_vmdk_as_recorded_of_the_copy_as_recorded_is_complete(folder: Path) ->
     ],
     ids=lambda x: x if isinstance(x, str) else "",
 )
-def test_anything_less_is_not_complete_and_says_why(folder: Path, harm: Callable[[Path], object], found: str) -> None:
+def test_anything_less_is_not_complete_and_says_why(folder: GuestFolder, harm: Callable[[Path], object], found: str) -> None:
     harm(folder)
     ok, words = complete(folder)
     assert not ok
@@ -68,7 +70,7 @@ def test_anything_less_is_not_complete_and_says_why(folder: Path, harm: Callable
 
 
 @pytest.mark.parametrize("written", [True, False], ids=["written anew", "not told"])
-def test_a_vmdk_of_a_copy_with_the_same_content_is_kept_and_told_of_that_copy(folder: Path, *, written: bool) -> None:
+def test_a_vmdk_of_a_copy_with_the_same_content_is_kept_and_told_of_that_copy(folder: GuestFolder, *, written: bool) -> None:
     copy, vmdk = folder / "disk/a.img", folder / "disk/a.vmdk"
     before, recorded = Conversion.load(folder), vmdk.stat()
     if written:
@@ -79,20 +81,21 @@ def test_a_vmdk_of_a_copy_with_the_same_content_is_kept_and_told_of_that_copy(fo
         before.model_copy(update={"copy_identity": None}).save(folder)
     ok, words = complete(folder)
     assert (ok, words) == (False, conversion.ANEW)
-    made = conversion.start(copy, vmdk, folder)
+    made = conversion.start(folder)
     assert complete(folder)[0]
     assert vmdk.stat() == recorded, "nothing was converted again"
     assert made == before.model_copy(update={"copy_identity": Identity.of(Origin.whole(copy))})
 
 
 def test_before_anything_was_prepared_the_checks_wait_instead_of_failing(tmp_path: Path) -> None:
-    checks = conversion.checks(tmp_path / "g/disk/a.img", tmp_path / "g/disk/a.vmdk")
+    checks = conversion.checks(GuestFolder(tmp_path))
     assert [c.later for c in checks if not c] == [True, True, True]
-    assert not any(conversion.proofs(tmp_path / "a.img", tmp_path / "a.vmdk"))
+    assert not any(conversion.proofs(GuestFolder(tmp_path)))
 
 
-def test_a_copy_that_became_another_format_is_not_converted(folder: Path) -> None:
+def test_a_copy_that_became_another_format_is_not_converted(folder: GuestFolder) -> None:
+    folder.vmdk.unlink()
     (folder / "disk/a.img").write_bytes(b"QFI\xfb".ljust(1024, b"\0"))
     with pytest.raises(Refused, match="qcow"):
-        conversion.start(folder / "disk/a.img", folder / "disk/b.vmdk", folder)
-    assert sorted(p.name for p in (folder / "disk").iterdir()) == ["a.img", "a.vmdk"]
+        conversion.start(folder)
+    assert sorted(p.name for p in (folder / "disk").iterdir()) == ["a.img"]

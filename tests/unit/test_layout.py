@@ -10,6 +10,7 @@ import pytest
 from rattler import MatchSpec, Version, VersionSpec
 from ruamel.yaml import YAML
 
+from hikkoshi.params.folder import GuestFolder
 from hikkoshi.run.step import STEPS
 
 PROJECT = Path(__file__).parents[2]
@@ -177,3 +178,13 @@ def test_the_command_line_prints_in_one_place() -> None:
         printing = any(isinstance(f, ast.Name) and f.id == "print" for f in calls)
         allowed = own in {"cli/terminal.py", *OWN_PROGRAMS}
         assert not printing or allowed, f"{own} prints: let terminal.say do it"
+
+
+def test_a_file_of_a_guest_has_its_name_in_one_place() -> None:
+    names = {text for name in vars(GuestFolder) if isinstance(text := getattr(GuestFolder, name), str) and name[0] != "_"}
+    assert {"journal.jsonl", "disk"} < names
+    for path in set(MODULES) - {LIB / "params" / "folder.py"}:
+        tree = list(ast.walk(ast.parse(path.read_text())))
+        files = {n.value for n in tree if isinstance(n, ast.Constant) and "." in str(n.value)}
+        joined = {getattr(n.right, "value", "") for n in tree if isinstance(n, ast.BinOp) and isinstance(n.op, ast.Div)}
+        assert not (files | joined) & names, f"{path.relative_to(LIB)}: let GuestFolder tell"

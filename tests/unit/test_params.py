@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hikkoshi.errors import BadInput, Problem
+from hikkoshi.params import schema
 from hikkoshi.params.params import Guest, Home, Site
 from hikkoshi.params.yamlfile import read
 from hikkoshi.secret.reference import Secret
@@ -227,9 +228,7 @@ def home_text() -> str:
 
 
 def test_the_schemas_for_editors_are_those_of_the_models(tmp_path: Path) -> None:
-    from hikkoshi.params.params import write_schemas
-
-    write_schemas(tmp_path)
+    schema.write(tmp_path)
     for made in tmp_path.iterdir():
         kept = Path(__file__).parents[2] / "params" / "schema" / made.name
         assert kept.read_text() == made.read_text(), "run make schemas"

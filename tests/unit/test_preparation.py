@@ -19,6 +19,7 @@ from hikkoshi.guest.facts import GuestFacts, Interface, Kernel, Partition
 from hikkoshi.guest.files import clock, extlinux, pinning
 from hikkoshi.guest.preparation import Preparation
 from hikkoshi.guest.prepared import Prepared
+from hikkoshi.params.folder import GuestFolder
 
 DATA = Path(__file__).parents[1] / "data/guest"
 NET = "/etc/sysconfig/network-scripts"
@@ -542,70 +543,78 @@ class TestComplete:
     """Complete means this preparation of this source in this file, not that a file exists."""
 
     @pytest.fixture
-    def done(self, tmp_path: Path) -> tuple[Path, Path]:
-        source, copy = tmp_path / "source.img", tmp_path / "disk/gateway.img"
-        copy.parent.mkdir()
+    def folder(self, tmp_path: Path) -> GuestFolder:
+        return GuestFolder(tmp_path / "gateway")
+
+    @pytest.fixture
+    def done(self, tmp_path: Path, folder: GuestFolder) -> tuple[Path, Path]:
+        source, copy = tmp_path / "source.img", folder.prepared_copy
+        copy.parent.mkdir(parents=True)
         for path, byte in ((source, b"s"), (copy, b"c")):
             path.write_bytes(byte * (3 << 20))
         known = {"source": Identity.of(Origin.whole(source)), "disk": Identity.of(Origin.whole(copy))}
         result = TestProofs().result(**known, source_digest=DIGEST)
-        result.save(tmp_path)
+        result.save(folder)
         return source, copy
 
-    def check(self, done: tuple[Path, Path]) -> Check:
-        return prepared.complete(done[1], Planned(), Origin.whole(done[0]))
+    def check(self, folder: GuestFolder, done: tuple[Path, Path]) -> Check:
+        return prepared.complete(folder, Planned(), Origin.whole(done[0]))
 
-    def test_a_finished_copy_is_recognised(self, done: tuple[Path, Path]) -> None:
-        assert self.check(done)
-        assert all(prepared.verify(done[1], plan(facts())))
+    def test_a_finished_copy_is_recognised(self, folder: GuestFolder, done: tuple[Path, Path]) -> None:
+        assert self.check(folder, done)
+        assert all(prepared.verify(folder, plan(facts())))
 
-    def test_no_copy(self, done: tuple[Path, Path]) -> None:
+    def test_no_copy(self, folder: GuestFolder, done: tuple[Path, Path]) -> None:
         done[1].unlink()
-        assert self.check(done).found == "there is no copy"
-        assert not all(prepared.verify(done[1], plan(facts())))
+        assert self.check(folder, done).found == "there is no copy"
+        assert not all(prepared.verify(folder, plan(facts())))
 
-    def test_a_copy_without_a_result(self, done: tuple[Path, Path]) -> None:
-        (done[1].parents[1] / "prepared.json").unlink()
-        assert self.check(done).found == "a copy without prepared.json"
+    def test_a_copy_without_a_result(self, folder: GuestFolder, done: tuple[Path, Path]) -> None:
+        folder.prepared.unlink()
+        assert self.check(folder, done).found == "a copy without prepared.json"
 
-    def test_a_result_that_cannot_be_read(self, done: tuple[Path, Path]) -> None:
-        (done[1].parents[1] / "prepared.json").write_text("{")
-        assert self.check(done).found == "prepared.json cannot be read"
+    def test_a_result_that_cannot_be_read(self, folder: GuestFolder, done: tuple[Path, Path]) -> None:
+        folder.prepared.write_text("{")
+        assert self.check(folder, done).found == "prepared.json cannot be read"
 
-    def test_another_plan(self, done: tuple[Path, Path]) -> None:
+    def test_another_plan(self, folder: GuestFolder, done: tuple[Path, Path]) -> None:
         other = plan(facts(), nic_model="e1000")
-        assert prepared.complete(done[1], Planned(other), Origin.whole(done[0])).found == "the copy was made by another plan"
+        assert prepared.complete(folder, Planned(other), Origin.whole(done[0])).found == "the copy was made by another plan"
 
     @pytest.mark.parametrize("which", [0, 1])
-    def test_a_change_that_kept_the_size_is_seen(self, done: tuple[Path, Path], which: int) -> None:
+    def test_a_change_that_kept_the_size_is_seen(self, folder: GuestFolder, done: tuple[Path, Path], which: int) -> None:
         with done[which].open("r+b") as f:
             f.seek(2_000_000)
             f.write(b"!")
-        assert not self.check(done)
+        assert not self.check(folder, done)
 
-    def test_other_bytes_with_the_same_size_and_time_are_seen(self, done: tuple[Path, Path]) -> None:
+    def test_other_bytes_with_the_same_size_and_time_are_seen(self, folder: GuestFolder, done: tuple[Path, Path]) -> None:
         status = done[1].stat()
         done[1].write_bytes(b"c" * (1 << 20) + b"x" * (status.st_size - (1 << 20)))
         os.utime(done[1], ns=(status.st_atime_ns, status.st_mtime_ns))
-        assert "changed" in self.check(done).found
-        assert "changed" in prepared.verify(done[1], plan(facts()))[0].found
+        assert "changed" in self.check(folder, done).found
+        assert "changed" in prepared.verify(folder, plan(facts()))[0].found
 
-    def test_a_copy_of_another_source_than_the_plan_is_of_is_not_the_planned_one(self, done: tuple[Path, Path]) -> None:
-        other = prepared.complete(done[1], Planned(source_digest="0" * 64), Origin.whole(done[0]))
+    def test_a_copy_of_another_source_than_the_plan_is_of_is_not_the_planned_one(
+        self, folder: GuestFolder, done: tuple[Path, Path]
+    ) -> None:
+        other = prepared.complete(folder, Planned(source_digest="0" * 64), Origin.whole(done[0]))
         assert other.found == "the copy is of another source than survey and plan are"
         assert "run 30-prepare and all that follows" in other.remedy
-        old = Prepared.load(done[1].parents[1]).model_copy(update={"source_digest": ""})
-        old.save(done[1].parents[1])
-        assert "does not say of which source" in self.check(done).found
+        old = Prepared.load(folder).model_copy(update={"source_digest": ""})
+        old.save(folder)
+        assert "does not say of which source" in self.check(folder, done).found
 
-    def test_after_a_write_to_the_source_it_begins_again_with_survey_and_plan(self, done: tuple[Path, Path]) -> None:
+    def test_after_a_write_to_the_source_it_begins_again_with_survey_and_plan(
+        self, folder: GuestFolder, done: tuple[Path, Path]
+    ) -> None:
         done[0].write_bytes(b"t" * (3 << 20))
-        assert self.check(done).found == prepared.WRITTEN
-        assert "hikkoshi run gateway --from 10 --apply" in self.check(done).remedy
+        assert self.check(folder, done).found == prepared.WRITTEN
+        assert "hikkoshi run gateway --from 10 --apply" in self.check(folder, done).remedy
 
-    def test_a_source_that_cannot_be_read_is_no_completion(self, done: tuple[Path, Path]) -> None:
+    def test_a_source_that_cannot_be_read_is_no_completion(self, folder: GuestFolder, done: tuple[Path, Path]) -> None:
         done[0].unlink()
-        assert not self.check(done)
+        assert not self.check(folder, done)
 
 
 @given(size=st.integers(0, 5000), at=st.integers(0, 4999))
@@ -619,47 +628,47 @@ def test_every_byte_of_a_small_file_counts_for_its_identity(size: int, at: int, 
 
 
 def test_the_preflight_tells_a_missing_source(tmp_path: Path) -> None:
-    red = [c for c in prepared.checks(Origin.whole(tmp_path / "none.img"), tmp_path / "g/disk/g.img") if not c]
+    red = [c for c in prepared.checks(Origin.whole(tmp_path / "none.img"), GuestFolder(tmp_path / "g")) if not c]
     assert "the source disk can be read" in [c.title for c in red]
 
 
 def test_too_little_room_is_refused_before_anything_is_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    source, copy = tmp_path / "source.img", tmp_path / "g/disk/g.img"
+    source, folder = tmp_path / "source.img", GuestFolder(tmp_path / "g")
     source.write_bytes(b"x" * 4096)
     monkeypatch.setattr(prepared, "SPARE", 1 << 60)
     with pytest.raises(Refused, match="room for the copy"):
-        prepared.start(Origin.whole(source), copy, plan(facts()), DIGEST)
-    assert list(copy.parent.iterdir()) == []
-    assert "there is room for the copy" in [c.title for c in prepared.checks(Origin.whole(source), copy) if not c]
+        prepared.start(Origin.whole(source), folder, plan(facts()), DIGEST)
+    assert list(folder.disks.iterdir()) == []
+    assert "there is room for the copy" in [c.title for c in prepared.checks(Origin.whole(source), folder) if not c]
 
 
 def test_a_missing_source_is_refused_before_anything_is_written(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="source disk cannot be read"):
-        prepared.start(Origin.whole(tmp_path / "none.img"), tmp_path / "g/disk/g.img", plan(facts()), DIGEST)
+        prepared.start(Origin.whole(tmp_path / "none.img"), GuestFolder(tmp_path / "g"), plan(facts()), DIGEST)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_bytes_that_nobody_surveyed_are_not_prepared(tmp_path: Path) -> None:
-    source, copy = tmp_path / "source.img", tmp_path / "gateway/disk/gateway.img"
+    source, folder = tmp_path / "source.img", GuestFolder(tmp_path / "gateway")
     source.write_bytes(b"as surveyed ".ljust(65536, b".") + bytes(65536))
     surveyed, status = digest.content(source), source.stat()
     source.write_bytes(b"written since".ljust(65536, b".") + bytes(65536))
     os.utime(source, ns=(status.st_atime_ns, status.st_mtime_ns))  # the same size and time of last change
     with pytest.raises(Refused, match="not the one that was surveyed") as e:
-        prepared.start(Origin.whole(source), copy, plan(facts()), surveyed)
+        prepared.start(Origin.whole(source), folder, plan(facts()), surveyed)
     assert digest.content(source) in e.value.problems[0].found
     assert "hikkoshi run gateway --from 10 --apply" in e.value.problems[0].remedy
-    assert [p for p in copy.parents[1].rglob("*") if p.is_file()] == [], "nothing is kept"
+    assert [p for p in folder.rglob("*") if p.is_file()] == [], "nothing is kept"
 
 
 def test_a_vmdk_is_held_against_the_source_that_was_surveyed_step_by_step(tmp_path: Path) -> None:
     copy = Identity(bytes=1, mtime_ns=1, sample_sha256="e" * 64)
 
     def found() -> str:
-        return descent.chain(tmp_path, Planned()).found
+        return descent.chain(GuestFolder(tmp_path), Planned()).found
 
     assert found() == "there is no prepared copy"
-    assert descent.chain(tmp_path, None).found == "there is no plan"
+    assert descent.chain(GuestFolder(tmp_path), None).found == "there is no plan"
     made = TestProofs().result(source=copy, source_digest=DIGEST, disk=copy)
     made.save(tmp_path)
     assert found() == "there is no VMDK"
@@ -679,7 +688,7 @@ def test_a_vmdk_is_held_against_the_source_that_was_surveyed_step_by_step(tmp_pa
         samples=(),
     )
     vmdk.save(tmp_path)
-    assert descent.chain(tmp_path, Planned())
+    assert descent.chain(GuestFolder(tmp_path), Planned())
     assert found() == f"content digest {DIGEST}"
     vmdk.model_copy(update={"copy_identity": None}).save(tmp_path)
     assert found() == "the VMDK is of another copy", "of an earlier version: 40-convert reads the copy and writes it down"

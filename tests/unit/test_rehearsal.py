@@ -9,6 +9,7 @@ import pytest
 from hikkoshi import files
 from hikkoshi.disk.origin import Origin
 from hikkoshi.errors import BadInput, Refused
+from hikkoshi.params.folder import GuestFolder
 from hikkoshi.rehearsal import boot, rehearsal
 from hikkoshi.rehearsal.accelerator import Accelerator
 from hikkoshi.rehearsal.machine import Hardware, MachineNic
@@ -134,17 +135,17 @@ def test_before_there_is_anything_the_check_waits_for_apply() -> None:
 
 def test_a_rehearsal_of_this_vmdk_and_plan_is_complete(tmp_path: Path) -> None:
     rehearsed(tmp_path)
-    assert rehearsal.complete(tmp_path, "a", "b")
+    assert rehearsal.complete(GuestFolder(tmp_path), "a", "b")
 
 
 @pytest.mark.parametrize(("sha256", "plan_hash"), [("other", "b"), ("a", "other"), ("", "")])
 def test_a_rehearsal_of_another_vmdk_or_plan_is_not_complete(tmp_path: Path, sha256: str, plan_hash: str) -> None:
     rehearsed(tmp_path)
-    assert not rehearsal.complete(tmp_path, sha256, plan_hash)
+    assert not rehearsal.complete(GuestFolder(tmp_path), sha256, plan_hash)
 
 
 def test_nothing_is_not_complete(tmp_path: Path) -> None:
-    check = rehearsal.complete(tmp_path, "", "")
+    check = rehearsal.complete(GuestFolder(tmp_path), "", "")
     assert not check
     assert check.found == "not yet"
 
@@ -152,7 +153,7 @@ def test_nothing_is_not_complete(tmp_path: Path) -> None:
 def test_a_rehearsal_whose_picture_is_lost_is_not_complete(tmp_path: Path) -> None:
     rehearsed(tmp_path)
     (tmp_path / GOOD.picture).unlink()
-    assert not rehearsal.complete(tmp_path, "a", "b")
+    assert not rehearsal.complete(GuestFolder(tmp_path), "a", "b")
 
 
 @pytest.mark.parametrize(
@@ -166,16 +167,16 @@ def test_a_rehearsal_whose_picture_is_lost_is_not_complete(tmp_path: Path) -> No
 )
 def test_only_what_another_try_may_change_is_tried_again(tmp_path: Path, ending: Ending, kernel: str, complete: bool) -> None:
     rehearsed(tmp_path, changed(ending=ending, kernel=kernel, nics=()))
-    assert bool(rehearsal.complete(tmp_path, "a", "b")) == complete
+    assert bool(rehearsal.complete(GuestFolder(tmp_path), "a", "b")) == complete
 
 
 def control(folder: Path) -> Job:
     """A job whose unprepared disk has been booted."""
     source = folder / "source.img"
     source.write_bytes(b"disk")
-    job = Job(folder, folder / "x.vmdk", ThePlan(Origin.whole(source)), None)
+    job = Job(GuestFolder(folder), folder / "x.vmdk", ThePlan(Origin.whole(source)), None)
     rehearsed(folder)
-    Control(disk=boot.identity(source, "raw"), plan_hash="plan-1", outcome=GOOD).save(folder / "rehearsal")
+    Control(disk=boot.identity(source, "raw"), plan_hash="plan-1", outcome=GOOD).save(folder)
     return job
 
 
@@ -197,14 +198,14 @@ def test_the_control_boot_is_not_done_where_there_is_no_plan_or_no_disk(tmp_path
 def test_a_vmdk_that_is_not_the_converted_one_is_refused_before_it_is_booted(tmp_path: Path) -> None:
     vmdk = tmp_path / "x.vmdk"
     vmdk.write_bytes(b"tampered")
-    job = Job(tmp_path, vmdk, ThePlan("/nowhere"), TheConversion("0" * 64))
+    job = Job(GuestFolder(tmp_path), vmdk, ThePlan("/nowhere"), TheConversion("0" * 64))
     with pytest.raises(BadInput, match="not the one that was converted"):
         rehearsal.start(job, accelerator="tcg")
     assert not (tmp_path / "rehearsal.json").exists()
 
 
 def test_without_a_plan_nothing_is_booted(tmp_path: Path) -> None:
-    job = Job(tmp_path, tmp_path / "x.vmdk", None, None)
+    job = Job(GuestFolder(tmp_path), tmp_path / "x.vmdk", None, None)
     with pytest.raises(Refused, match="no plan"):
         rehearsal.start(job, accelerator="tcg")
     with pytest.raises(Refused, match="no plan"):
@@ -212,7 +213,7 @@ def test_without_a_plan_nothing_is_booted(tmp_path: Path) -> None:
 
 
 def test_what_earlier_steps_have_not_made_yet_is_later_in_the_preflight(tmp_path: Path) -> None:
-    checks = rehearsal.preflight(Job(tmp_path, tmp_path / "x.vmdk", None, None), Accelerator("tcg", "because"))
+    checks = rehearsal.preflight(Job(GuestFolder(tmp_path), tmp_path / "x.vmdk", None, None), Accelerator("tcg", "because"))
     missing = [c.title for c in checks if not c and c.later]
     assert missing == ["there is a plan", "the unprepared disk is there", "the converted disk is there"]
 

@@ -443,8 +443,8 @@ def test_a_rollback_does_not_wait_for_a_pipe_in_the_place_of_its_lock(home: Home
     folder.mkdir(parents=True, exist_ok=True)
     os.mkfifo(folder / "turn.lock")
     os.mkfifo(folder / "lock")
-    code = "import sys, pathlib; from hikkoshi.run.turn import Turn, locked; f = pathlib.Path(sys.argv[1])"
-    code += "; Turn(f).claim(); locked(f, 'r', 0)"
+    code = "import sys; from hikkoshi.run.turn import Turn, locked; from hikkoshi.params.folder import GuestFolder"
+    code += "; f = GuestFolder(sys.argv[1]); Turn(f).claim(); locked(f, 'r', 0)"
     subprocess.run([sys.executable, "-c", code, folder], check=True, timeout=20)
 
 

@@ -27,8 +27,6 @@ from hikkoshi.params.params import Home, Site
 from hikkoshi.run.step import DEPLOY, PLAN, PREPARE
 from hikkoshi.secret import temporary
 
-FOLDER = "approvals"  # in the guest's folder
-
 
 @dataclass(frozen=True)
 class Approval:
@@ -66,7 +64,7 @@ class Approval:
 
 def folder(home: Home, guest: str) -> Path:
     """Where a guest's approvals are kept."""
-    return home.folder(guest) / FOLDER
+    return home.folder(guest).approvals
 
 
 def trust(home: Home, site: Site) -> Trust:
@@ -130,7 +128,7 @@ def judged(home: Home, guest: str, plan: Plan, now: datetime | None = None) -> I
     site, now = home.site(), (now or datetime.now(UTC)).astimezone(UTC)
     lists = trust(home, site)
     lists.check()
-    written = home.folder(guest) / plan.filename
+    written = home.folder(guest).plan
     if not written.is_file() or files.sha256(written) != plan.hash:
         words = f"its SHA-256 is that of no plan as {PLAN} writes it" if written.is_file() else "no such file"
         raise BadInput(
@@ -210,7 +208,7 @@ def to_approve(home: Home, guest: str, plan: Plan) -> Subject:
             Problem(
                 code="parameters-not-as-planned",
                 what="the parameters are not those of the plan any more",
-                where=str(home.folder(guest) / plan.filename),
+                where=str(home.folder(guest).plan),
                 found="; ".join(others),
                 expected="what was planned",
                 remedy=f"{_put_back(guest)}; then {command(guest)}",

@@ -15,6 +15,7 @@ from hikkoshi.errors import BadInput, Problem
 from hikkoshi.guest import preparation
 from hikkoshi.guest.preparation import Preparation
 from hikkoshi.guest.survey import Survey, names
+from hikkoshi.params.folder import GuestFolder
 from hikkoshi.params.params import Guest, Home, Site
 from hikkoshi.rehearsal.machine import Hardware, MachineNic
 from hikkoshi.run.step import PLAN, Step
@@ -27,7 +28,7 @@ MIB = 1 << 20
 class Plan(Artefact):
     """plan.json: source, machine in vSphere, changes inside the guest, machine of the rehearsal, and where all this is."""
 
-    filename: ClassVar[str] = "plan.json"
+    filename: ClassVar[str] = GuestFolder.plan
     made_by: ClassVar[Step] = PLAN
     guest: str
     source: Origin  # opened read-only always
@@ -51,7 +52,7 @@ class Plan(Artefact):
                 Problem(
                     code="plan-of-earlier-version",
                     what="this plan was made by an earlier version",
-                    where=str(folder / cls.filename),
+                    where=str(Path(folder, cls.filename)),
                     found="it names neither server nor place, nor the addresses that approved steps act on",
                     expected="a plan that does",
                     remedy=f"make it again: hikkoshi run {folder.name} --from {PLAN.number} --apply; then a second person "

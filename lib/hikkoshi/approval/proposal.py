@@ -7,7 +7,6 @@ known it says so. Names that come from the guest's own disk are shown without an
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from pathlib import Path
 from typing import Any, TypeVar
 
 from hikkoshi import files
@@ -19,6 +18,7 @@ from hikkoshi.disk.conversion import Conversion
 from hikkoshi.errors import BadInput, HikkoshiError, printable
 from hikkoshi.guest import descent
 from hikkoshi.guest.survey import Survey
+from hikkoshi.params.folder import GuestFolder
 from hikkoshi.params.params import Guest, Home, Site
 from hikkoshi.rehearsal import rehearsal
 from hikkoshi.rehearsal.outcome import BootOutcome
@@ -236,7 +236,7 @@ def _outage(there: "_Results", took: Mapping[str, float]) -> Points:
 class _Results:
     """What earlier steps have left, as far as it is of this plan."""
 
-    def __init__(self, folder: Path, plan: Plan) -> None:
+    def __init__(self, folder: GuestFolder, plan: Plan) -> None:
         self._plan, self.unreadable = plan, list[str]()
         self._conversion = self._find(Conversion, folder)
         self._survey = self._find(Survey, folder)
@@ -346,7 +346,7 @@ class _Results:
             yield "no `measurement` in its parameters: neither wiring nor outage nor speed will be measured"
         yield "a rehearsal is QEMU, not ESXi; no application was tried, and no user has logged in"
 
-    def _find(self, kind: type[A], folder: Path) -> A | None:
+    def _find(self, kind: type[A], folder: GuestFolder) -> A | None:
         try:
             return kind.find(folder)
         except BadInput:

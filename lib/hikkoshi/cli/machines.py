@@ -36,12 +36,12 @@ def machines(
     with session.connect(home, home.site().vsphere) as v:
         if take:
             folder = home.folder(home.guest(guest).name)
-            with lock.acquire(folder / "lock", "hikkoshi machines --take", wait=0):
-                by = vm.owner(home, "take", folder / "lock")
+            with lock.acquire(folder.lock, "hikkoshi machines --take", wait=0):
+                by = vm.owner(home, "take", folder.lock)
                 before = next((m for m in vm.marked(v, guest) if m.id == take), None)
                 taken = vm.take(v, by, guest, take)
                 told = {"machine": taken.name, "id": take, "before": before.marks if before else {}, "marks": taken.marks}
-                Journal(folder / "journal.jsonl").append("take", server=v.where, **told)
+                Journal(folder.journal).append("take", server=v.where, **told)
         found = sorted(vm.marked(v, guest), key=lambda m: (m.marks[vm.GUEST], m.name, m.id))
     if as_json:
         terminal.print_json({"site": identity, "machines": [_plain(m, vm.whose(m, identity)) for m in found]})

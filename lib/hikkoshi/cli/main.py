@@ -124,7 +124,7 @@ def approve(
     plan = Plan.load(folder)
     by = approval.approver(home, guest, key.expanduser().absolute() if key else home.path(home.site().signing.key))
     subject = approval.to_approve(home, guest, plan)
-    page = proposal.page(home, guest, plan, Journal(folder / "journal.jsonl").entries())
+    page = proposal.page(home, guest, plan, Journal(folder.journal).entries())
     out = sys.stderr if as_json else sys.stdout
     terminal.say(page, out)
     terminal.say(f"You approve as {by.principal} ({by.fingerprint}).", out)

@@ -127,16 +127,16 @@ def diagnose(
 
     if (client is None) != (server is None):
         raise typer.BadParameter("a load needs both --client and --server")
-    source = host.parse(client) if client else None
+    sender = host.parse(client) if client else None
 
     def load() -> None:
-        if source and server:
-            tool.run(source, server, seconds=seconds)
+        if sender and server:
+            tool.run(sender, server, seconds=seconds)
         else:
             time.sleep(seconds)
 
-    seen = collection.around(host.parse(address), load, client=source)
-    found = diagnosis.diagnose(*seen.guest, client=seen.client)
+    seen = collection.around(host.parse(address), load, sender=sender)
+    found = diagnosis.diagnose(*seen.guest, sender=seen.sender)
     if as_json:
         terminal.print_json(json.loads(found.model_dump_json()))
     else:
@@ -198,7 +198,7 @@ def undo_remedy(
             run.preflight([*run.permission(), *service.checks(*where)])
             run.ensure("undo the remedy", treatment.undone, lambda _: treatment.undo(run.permit(), service.checks(*where)))
             run.verify([treatment.undone()])
-            run.evidence([run.folder / "offloads.json", treatment.aside, *run.approvals()])
+            run.evidence([run.folder.offloads, treatment.aside, *run.approvals()])
             outcome = "completed"
         finally:
             run.close(outcome)

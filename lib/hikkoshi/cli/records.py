@@ -39,8 +39,8 @@ def verify(
     if path is None or trust is None:
         home = Home.find()
         if path is None:
-            path = home.outputs / "records"
-            folders = [p.name for p in (home.outputs / "guests").glob("*") if p.is_dir()]  # also without parameters
+            path = home.records()
+            folders = [folder.name for folder in home.folders()]  # also without parameters
             names = sorted(filter(can_be_guest, folders))
             for guest in names:
                 with contextlib.suppress(BadInput):  # of a journal that cannot be read: told below
@@ -103,7 +103,7 @@ def acknowledge(
     guest, _, name = found.identifier.partition("/")
     if found.path == home.outputs.resolve() / "records" / guest / name:
         said = {"by": given.by, "because": given.because, "sha256": given.sha256}
-        Journal(home.folder(guest) / "journal.jsonl").append("acknowledged", of=name, **said)
+        Journal(home.folder(guest).journal).append("acknowledged", of=name, **said)
     if as_json:
         terminal.print_json({"record": found.identifier, "by": given.by, "because": given.because, "sha256": given.sha256})
     else:

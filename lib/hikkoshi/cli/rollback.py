@@ -63,7 +63,7 @@ def confirm_off(
                 remedy=remedy,
             )
         ) from None
-    Journal(folder / "journal.jsonl", rescue=True).append("confirmed-off", **word.model_dump(mode="json"))
+    Journal(folder.journal, rescue=True).append("confirmed-off", **word.model_dump(mode="json"))
     if as_json:
         terminal.print_json(word.model_dump(mode="json"))
     else:

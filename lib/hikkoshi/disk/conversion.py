@@ -1,7 +1,6 @@
 """The prepared copy as a streamOptimized VMDK, the form that vSphere imports.
 
-The copy is `disk/NAME.img` and the VMDK `disk/NAME.vmdk` in the guest's folder; conversion.json beside `disk` says what
-was made of what.
+conversion.json in the guest's folder says what was made of what.
 """
 
 import errno
@@ -22,6 +21,7 @@ from hikkoshi.disk.packing import MIB, Level
 from hikkoshi.disk.stream import capacity
 from hikkoshi.disk.vmdk import check_stream, self_contained
 from hikkoshi.errors import BadInput, HikkoshiError, Problem, Refused, StepFailed, ToolFailed
+from hikkoshi.params.folder import GuestFolder
 from hikkoshi.progress import Progress, silent
 from hikkoshi.run.step import CONVERT, PREPARE, Step
 
@@ -31,7 +31,7 @@ ANEW = "made of this content, but the copy was written anew since, or conversion
 class Conversion(Artefact):
     """conversion.json: one VMDK with its hashes, and the fingerprint of the copy that it was made from."""
 
-    filename: ClassVar[str] = "conversion.json"
+    filename: ClassVar[str] = GuestFolder.conversion
     made_by: ClassVar[Step] = CONVERT
     vmdk: str  # file name
     vmdk_bytes: int
@@ -53,8 +53,9 @@ class Conversion(Artefact):
         return self.virtual_bytes / self.vmdk_bytes
 
 
-def checks(copy: Path, vmdk: Path) -> list[Check]:
+def checks(folder: GuestFolder) -> list[Check]:
     """What has to be so before a conversion. Without the prepared copy, what depends on it waits for 30-prepare."""
+    copy, vmdk = folder.prepared_copy, folder.vmdk
     there = copy.is_file()
     missing = "the prepared copy is not there yet"
     remedy = f"run {PREPARE} first"
@@ -97,9 +98,9 @@ def checks(copy: Path, vmdk: Path) -> list[Check]:
     ]
 
 
-def complete(copy: Path, vmdk: Path) -> Check:
+def complete(folder: GuestFolder) -> Check:
     """Whether the VMDK is there, whole, as it was recorded, and made of this very copy. Reads both to the end."""
-    flaw = next(_flaws(copy, vmdk), "")
+    vmdk, flaw = folder.vmdk, next(_flaws(folder), "")
     return Check(
         code="vmdk-of-copy",
         title=f"{vmdk.name} is made of the prepared copy",
@@ -111,12 +112,13 @@ def complete(copy: Path, vmdk: Path) -> Check:
     )
 
 
-def _flaws(copy: Path, vmdk: Path) -> Iterator[str]:
+def _flaws(folder: GuestFolder) -> Iterator[str]:
     """Reasons why the conversion is not complete, what is quick to find first; only the first of them is good for use."""
+    copy, vmdk = folder.prepared_copy, folder.vmdk
     if not vmdk.is_file():
         yield "no VMDK yet"
     try:
-        made = Conversion.find(vmdk.parents[1])
+        made = Conversion.find(folder)
     except BadInput as e:
         yield f"conversion.json cannot be read: {e.problems[0].found}"
         return
@@ -139,23 +141,25 @@ def _flaws(copy: Path, vmdk: Path) -> Iterator[str]:
         yield ANEW
 
 
-def _still_holds(copy: Path, vmdk: Path) -> Identity | None:
+def _still_holds(folder: GuestFolder) -> Identity | None:
     """The copy as it was before both were read, where nothing is wrong but that the VMDK does not tell of it."""
+    copy = folder.prepared_copy
     before = Identity.of(Origin.whole(copy)) if copy.is_file() else None
-    return before if next(_flaws(copy, vmdk), "") == ANEW else None
+    return before if next(_flaws(folder), "") == ANEW else None
 
 
-def start(copy: Path, vmdk: Path, folder: Path, progress: Progress = silent, *, level: Level = "fast") -> Conversion:
+def start(folder: GuestFolder, progress: Progress = silent, *, level: Level = "fast") -> Conversion:
     """Convert, compare, and only then give the VMDK its name. On any failure nothing is left of it.
 
     The comparison is by qemu-img, whose reader shares nothing with our writer. A VMDK that holds what the copy holds, though
     the copy was written anew, is kept: only of which copy it is gets written down.
     """
-    if copy_is := _still_holds(copy, vmdk):
+    copy, vmdk = folder.prepared_copy, folder.vmdk
+    if copy_is := _still_holds(folder):
         kept = Conversion.load(folder).model_copy(update={"copy_identity": copy_is})
         kept.save(folder)
         return kept
-    refused = [c for c in checks(copy, vmdk) if not c]
+    refused = [c for c in checks(folder) if not c]
     if refused:
         raise Refused(*(c.problem() for c in refused))
     begun = time.monotonic()
@@ -243,18 +247,20 @@ def compare(copy: Path, vmdk: Path) -> Check:
     )
 
 
-def proofs(copy: Path, vmdk: Path) -> list[Check]:
+def proofs(folder: GuestFolder) -> list[Check]:
     """Everything that can be asked of a finished conversion: its hashes, its header, its content by two readers."""
+    copy, vmdk = folder.prepared_copy, folder.vmdk
     size = capacity(copy.stat().st_size) if copy.is_file() else 0
-    return [complete(copy, vmdk), *check_stream(vmdk, size), whole(vmdk), compare(copy, vmdk)]
+    return [complete(folder), *check_stream(vmdk, size), whole(folder), compare(copy, vmdk)]
 
 
-def whole(vmdk: Path) -> Check:
+def whole(folder: GuestFolder) -> Check:
     """Whether every grain can be inflated, markers and tables agree, and the recorded content comes out."""
+    vmdk = folder.vmdk
     title, remedy = "every grain of the VMDK holds what was recorded", f"delete it, and run {CONVERT} again"
     expected = "no flaw, and the recorded content digest"
     try:
-        made = Conversion.load(vmdk.parents[1])
+        made = Conversion.load(folder)
         found = grains.examine(vmdk, size=made.copy_bytes)
     except HikkoshiError as e:
         p = e.problems[0]

@@ -7,7 +7,6 @@ was not. That is done when the source is off, before the machine in vSphere is s
 
 import time
 from dataclasses import replace
-from pathlib import Path
 
 from hikkoshi.check import Check
 from hikkoshi.disk import digest
@@ -16,6 +15,7 @@ from hikkoshi.disk.origin import Origin, Writes
 from hikkoshi.errors import Refused
 from hikkoshi.guest import prepared
 from hikkoshi.guest.prepared import PreparationPlan, Prepared
+from hikkoshi.params.folder import GuestFolder
 from hikkoshi.progress import Progress, silent
 from hikkoshi.run.step import PLAN, PREPARE, ROLLBACK
 
@@ -28,14 +28,14 @@ class Descent:
     What was read is known to this object alone: another run reads it again.
     """
 
-    def __init__(self, folder: Path, plan: PreparationPlan | None, source: Origin, reading: float = 0) -> None:
-        self._copy = folder / "disk" / f"{folder.name}.img"
+    def __init__(self, folder: GuestFolder, plan: PreparationPlan | None, source: Origin, reading: float = 0) -> None:
+        self._folder = folder
         self._plan, self._source, self._reading = plan, source, reading
         self._read: tuple[str, float, Writes | None] | None = None  # content digest, seconds, writes counted before
 
     def checks(self) -> list[Check]:
         """What can be seen in a moment: each result is of the one before, and the source shows no sign of a change."""
-        return [chain(self._copy.parents[1], self._plan), self._signs()]
+        return [chain(self._folder, self._plan), self._signs()]
 
     def proved(self, in_service: Check | bool = False) -> Check:
         """Whether the source is the one that was copied: for a device, that all of it was read again.
@@ -64,7 +64,7 @@ class Descent:
             expected=f"content digest {surveyed}, of survey and plan",
             remedy=f"the machine in vSphere would be an older one: start the source again ({ROLLBACK}), agree on "
             "another time; then, "
-            f"with the source off, {prepared.anew(self._copy.stem)}",
+            f"with the source off, {prepared.anew(self._folder.name)}",
             where=str(self._source),
         )
 
@@ -82,7 +82,7 @@ class Descent:
         return off if not off or (proved := self.proved()) else proved
 
     def _signs(self) -> Check:
-        signs = replace(prepared.complete(self._copy, self._plan, self._source), later=True)
+        signs = replace(prepared.complete(self._folder, self._plan, self._source), later=True)
         if not signs or not self._source.device:
             return signs
         found = f"{prepared.sampled(self._source)}; {duration(self._reading)}"
@@ -96,7 +96,7 @@ def duration(reading: float) -> str:
     return f"all of it is read again while the source is off: about {reading:.0f} s, as in the survey"
 
 
-def chain(folder: Path, plan: PreparationPlan | None) -> Check:
+def chain(folder: GuestFolder, plan: PreparationPlan | None) -> Check:
     """Whether the VMDK is of the copy, and the copy of the source, that survey and plan are of; by what each step wrote down."""
     surveyed = plan.source_digest if plan else ""
     made, vmdk = Prepared.find(folder), Conversion.find(folder)

@@ -19,6 +19,7 @@ from hikkoshi.guest.edits import KEPT
 from hikkoshi.guest.facts import GuestFacts, Kernel
 from hikkoshi.guest.files import ifcfg
 from hikkoshi.guest.preparation import Preparation, xen_lines
+from hikkoshi.params.folder import GuestFolder
 from hikkoshi.progress import Progress, silent
 from hikkoshi.run.step import PLAN, PREPARE, SURVEY, Step
 
@@ -29,7 +30,7 @@ SPARE = 64 << 20  # bytes that must stay free beside the copy
 class Prepared(Artefact):
     """prepared.json: what was done, and what the copy was found to be when it was read again afterwards."""
 
-    filename: ClassVar[str] = "prepared.json"
+    filename: ClassVar[str] = GuestFolder.prepared
     made_by: ClassVar[Step] = PREPARE
     preparation: str  # hash of the preparation that was carried out
     source: Identity
@@ -44,7 +45,7 @@ class Prepared(Artefact):
     seconds: float
 
 
-def checks(source: Origin, copy: Path) -> list[Check]:
+def checks(source: Origin, folder: GuestFolder) -> list[Check]:
     """What a preparation needs before it can begin."""
     there = _identity(source)
     title, expected = "libguestfs can be reached", "a Python that can import guestfs"
@@ -71,7 +72,7 @@ def checks(source: Origin, copy: Path) -> list[Check]:
         ),
         worker,
     ]
-    return [*found, _room(source, copy.parent)] if there else found
+    return [*found, _room(source, folder.disks)] if there else found
 
 
 class PreparationPlan(Protocol):
@@ -86,13 +87,13 @@ class PreparationPlan(Protocol):
         """Content digest of the source that was surveyed."""
 
 
-def complete(copy: Path, plan: PreparationPlan | None, source: Origin) -> Check:
-    """Is FOLDER/disk/NAME.img the finished result of exactly this preparation of exactly this source, as it still is?
+def complete(folder: GuestFolder, plan: PreparationPlan | None, source: Origin) -> Check:
+    """Is the prepared copy the finished result of exactly this preparation of exactly this source, as it still is?
 
     A guest that has been started under Xen since has written to the source, and would lose that: then it is not, and
     survey, plan and approval are of another disk.
     """
-    problem = _incomplete(copy, plan, source) if plan else "there is no plan"
+    copy, problem = folder.prepared_copy, _incomplete(folder, plan, source) if plan else "there is no plan"
     again = f"run {PREPARE} and all that follows again"
     return Check(
         code="copy-complete",
@@ -102,7 +103,7 @@ def complete(copy: Path, plan: PreparationPlan | None, source: Origin) -> Check:
         or f"{copy.name}, {files.human(copy.stat().st_blocks * 512)} of {files.human(copy.stat().st_size)} in use"
         + (f"; {sampled(source)}" if source.device else ""),
         expected="a copy of the source with this preparation carried out",
-        remedy=f"keep the guest shut down under Xen, and {anew(copy.stem) if problem == WRITTEN else again}",
+        remedy=f"keep the guest shut down under Xen, and {anew(folder.name) if problem == WRITTEN else again}",
         where=str(copy),
     )
 
@@ -120,12 +121,13 @@ def sampled(source: Origin) -> str:
     return f"of the source, a device, only {files.human(samples)} of samples of {files.human(whole)} were compared"
 
 
-def _incomplete(copy: Path, plan: PreparationPlan, source: Origin) -> str:
+def _incomplete(folder: GuestFolder, plan: PreparationPlan, source: Origin) -> str:
     """What is missing, in words; empty where nothing is."""
+    copy = folder.prepared_copy
     if not copy.is_file():
         return "there is no copy"
     try:
-        known = Prepared.find(copy.parent.parent)
+        known = Prepared.find(folder)
     except BadInput:
         return f"{Prepared.filename} cannot be read"
     if known is None:
@@ -156,18 +158,22 @@ def _identity(origin: Origin) -> Identity | None:
 
 
 def start(
-    source: Origin, copy: Path, preparation: Preparation, surveyed: str, progress: Progress = silent, accelerator: str = "tcg"
+    source: Origin,
+    folder: GuestFolder,
+    preparation: Preparation,
+    surveyed: str,
+    progress: Progress = silent,
+    accelerator: str = "tcg",
 ) -> Prepared:
     """Copy the source, carry the preparation out on the copy, read all of it again, and only then give it its name.
 
     `Refused` where what was copied has another content digest than the one that was `surveyed`; then nothing is kept.
-    `copy` is FOLDER/disk/NAME.img, FOLDER the guest's: prepared.json is written there. Killed at any point, it leaves at
-    most NAME.img.part, which the next start discards.
+    Killed at any point, it leaves at most NAME.img.part, which the next start discards.
     """
     began = time.monotonic()
     before, writes = _source(source), source.writes()
-    with files.part(copy) as unfinished:
-        if not (room := _room(source, copy.parent)):
+    with files.part(folder.prepared_copy) as unfinished:
+        if not (room := _room(source, folder.disks)):
             raise Refused(room.problem())
         copied = origin.copy(source, unfinished, lambda done, total, text: progress(20 * done / max(total, 1), 100, text))
         if copied != surveyed:
@@ -178,7 +184,7 @@ def start(
                     where=str(source),
                     found=f"content digest {copied}",
                     expected=f"{surveyed or 'a survey'}, of survey and plan",
-                    remedy=f"nothing was kept; {anew(copy.stem)}",
+                    remedy=f"nothing was kept; {anew(folder.name)}",
                 )
             )
         job = {
@@ -199,8 +205,8 @@ def start(
         def shift(done: float, total: float, text: str) -> None:
             progress(20 + 80 * done / total, 100, text)
 
-        with appliance.work("apply", Origin.whole(unfinished), job, accelerator, shift) as (raw, folder):
-            facts = reading.facts(raw, folder, inspection.boot_loader(unfinished), str(unfinished))
+        with appliance.work("apply", Origin.whole(unfinished), job, accelerator, shift) as (raw, fetched):
+            facts = reading.facts(raw, fetched, inspection.boot_loader(unfinished), str(unfinished))
         result = Prepared(
             preparation=preparation.hash,
             source=before,
@@ -217,14 +223,14 @@ def start(
         bad = [c for c in _proofs(result, preparation) if not c]
         if bad:
             raise StepFailed(*(c.problem() for c in bad))
-        result.save(copy.parent.parent)
+        result.save(folder)
     progress(100, 100, "prepared")
     return result
 
 
-def verify(copy: Path, preparation: Preparation) -> list[Check]:
+def verify(folder: GuestFolder, preparation: Preparation) -> list[Check]:
     """Every promise of the preparation, by what was read off the copy afterwards, and that the copy is still the same."""
-    known = Prepared.find(copy.parent.parent)
+    copy, known = folder.prepared_copy, Prepared.find(folder)
     if known is None or not copy.is_file():
         return [
             Check(
@@ -251,9 +257,9 @@ def verify(copy: Path, preparation: Preparation) -> list[Check]:
     ]
 
 
-def initrd_table(copy: Path) -> list[dict[str, str]]:
+def initrd_table(folder: GuestFolder) -> list[dict[str, str]]:
     """Each module of the initrd: there before, there after; no rows before 30-prepare was applied."""
-    known = Prepared.find(copy.parent.parent)
+    known = Prepared.find(folder)
     if known is None:
         return []
     before, after = set(known.initrd_modules_before), set(known.initrd_modules_after)

@@ -13,6 +13,7 @@ from hikkoshi.disk.source import DiskFacts
 from hikkoshi.errors import BadInput, Problem
 from hikkoshi.guest import appliance
 from hikkoshi.guest.facts import GuestFacts
+from hikkoshi.params.folder import GuestFolder
 from hikkoshi.params.params import Guest, Home, Site
 from hikkoshi.progress import Progress, silent
 from hikkoshi.run.step import PLAN, PREPARE, ROLLBACK, SURVEY, Step
@@ -24,7 +25,7 @@ from hikkoshi.xen.config import XenDisk, XenGuest
 class Survey(Artefact):
     """survey.json: everything that was found out about a guest, nothing decided yet."""
 
-    filename: ClassVar[str] = "survey.json"
+    filename: ClassVar[str] = GuestFolder.survey
     made_by: ClassVar[Step] = SURVEY
     xen: XenGuest
     origin: Origin
@@ -114,7 +115,7 @@ def start(home: Home, site: Site, guest: Guest, *, accelerator: str = "tcg", pro
     return found
 
 
-def reading_seconds(folder: Path) -> float:
+def reading_seconds(folder: GuestFolder) -> float:
     """What reading a guest's disk to its end took in its survey; 0 where nobody knows."""
     try:
         known = Survey.find(folder)

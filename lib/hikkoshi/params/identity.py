@@ -14,6 +14,8 @@ from pathlib import Path
 
 from hikkoshi import files
 from hikkoshi.errors import BadInput, Problem
+from hikkoshi.params import folder
+from hikkoshi.params.folder import GuestFolder
 
 FILE = "identity"
 
@@ -105,8 +107,8 @@ def _refuse_where_lost(outputs: Path) -> None:
 def _named(outputs: Path) -> str:
     """What the guests' results say that the identity was; '' where nothing was made in vSphere."""
     told = {}
-    for path in sorted(outputs.glob("guests/*/deployment.json")):
+    for guest in folder.all_in(outputs):
         with contextlib.suppress(OSError, ValueError, AttributeError):
-            if site := json.loads(files.read(path)).get("site"):
-                told[path.parent.name] = str(site)
-    return ": " + ", ".join(f"{site} ({guest}/deployment.json)" for guest, site in told.items()) if told else ""
+            if site := json.loads(files.read(guest.deployment)).get("site"):
+                told[guest.name] = str(site)
+    return ": " + ", ".join(f"{site} ({guest}/{GuestFolder.deployment})" for guest, site in told.items()) if told else ""

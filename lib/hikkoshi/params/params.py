@@ -5,7 +5,6 @@ and what to do; all errors of a file are told at once.
 """
 
 import ipaddress
-import json
 import os
 import re
 from collections.abc import Sequence
@@ -17,7 +16,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 
 from hikkoshi import files
 from hikkoshi.errors import BadInput, Problem, nearest
-from hikkoshi.params import identity, yamlfile
+from hikkoshi.params import folder, identity, yamlfile
+from hikkoshi.params.folder import GuestFolder
 from hikkoshi.secret import reference
 from hikkoshi.secret.reference import Secret
 
@@ -156,8 +156,8 @@ class VmWish(_Strict):
     controller: Literal["pvscsi", "lsisas1068", "lsilogic"] = "pvscsi"
 
 
-class MeasuredPath(_Strict):
-    """A path that traffic takes: from a client to a netserver."""
+class Way(_Strict):
+    """A way that traffic takes: from a client to a netserver."""
 
     client: Address = Field(description="where netperf runs: here, ssh://user@host or netns:PATH")
     server: ipaddress.IPv4Address = Field(description="address at which netserver listens")
@@ -168,10 +168,10 @@ class Measurement(_Strict):
     """How a guest's network is measured. The addresses of hosts are here, ssh://[user@]host[:port] or netns:PATH."""
 
     shell: Address = Field(description="the guest itself, as root: for its wiring, its counters and remedies")
-    through: MeasuredPath = Field(description="the path in question: it crosses the guest")
-    direct: MeasuredPath = Field(description="the path to compare it with: the same, without the guest between")
-    segments: dict[Name, MeasuredPath] = Field(
-        default_factory=dict, description="paths from other segments through the guest, each compared with the direct one too"
+    through: Way = Field(description="the way in question: it crosses the guest")
+    direct: Way = Field(description="the way to compare it with: the same, without the guest between")
+    segments: dict[Name, Way] = Field(
+        default_factory=dict, description="ways from other segments through the guest, each compared with the direct one too"
     )
     watch: Annotated[str, StringConstraints(pattern=r"^(here|netns:.+)$")] = Field(
         "here",
@@ -219,9 +219,9 @@ class Home:
         """
         named = named or os.environ.get("HIKKOSHI_HOME", "")
         begin = Path(named or start or Path.cwd()).expanduser().absolute()
-        for folder in (begin,) if named else (begin, *begin.parents):
-            if (folder / "params" / "site.yml").is_file():
-                return cls(folder.resolve())
+        for place in (begin,) if named else (begin, *begin.parents):
+            if (place / "params" / "site.yml").is_file():
+                return cls(place.resolve())
         raise BadInput(
             Problem(
                 code="no-parameters",
@@ -242,11 +242,37 @@ class Home:
         """UUID of this site folder, which every machine that it makes carries; see `hikkoshi.params.identity`."""
         return identity.of(self.outputs)
 
-    def folder(self, guest: str) -> Path:
+    def folder(self, guest: str) -> GuestFolder:
         """The guest's folder in outputs/; `BadInput` for what can be no guest's name, and might lead elsewhere."""
         if not can_be_guest(guest):
             raise BadInput(_no_name(guest, self.guest_names()))
-        return self.outputs / "guests" / guest
+        return folder.of(self.outputs, guest)
+
+    def folders(self) -> list[GuestFolder]:
+        """The folder of every guest that has one, with parameters or without, sorted."""
+        return list(folder.all_in(self.outputs))
+
+    @property
+    def reports(self) -> Path:
+        """The folder of all reports."""
+        return self.outputs / "reports"
+
+    def report(self, guest: str) -> Path:
+        """The guest's report for a browser; its PDF is beside it."""
+        return self.reports / f"{guest}.html"
+
+    def records(self, guest: str = "") -> Path:
+        """The folder of a guest's sealed records; of everybody's where none is named."""
+        return self.outputs / "records" / guest
+
+    def guest_file(self, guest: str) -> Path:
+        """The guest's parameters, params/guests/NAME.yml."""
+        return self.root / "params" / "guests" / f"{guest}.yml"
+
+    @property
+    def site_file(self) -> Path:
+        """The site's parameters, params/site.yml."""
+        return self.root / "params" / "site.yml"
 
     def path(self, written: Path) -> Path:
         """A path as written in a parameter file, made absolute."""
@@ -255,15 +281,15 @@ class Home:
     def inputs(self, guest: str) -> dict[str, str]:
         """{name: SHA-256} of what a run of a guest is made from: plan and parameter files; of those that are there."""
         names = {
-            "plan.json": self.folder(guest) / "plan.json",
-            "params/site.yml": self.root / "params" / "site.yml",
-            f"params/guests/{guest}.yml": self.root / "params" / "guests" / f"{guest}.yml",
+            GuestFolder.plan: self.folder(guest).plan,
+            "params/site.yml": self.site_file,
+            f"params/guests/{guest}.yml": self.guest_file(guest),
         }
         return {name: files.sha256(path) for name, path in names.items() if path.is_file()}
 
     def site(self) -> Site:
         """Read params/site.yml."""
-        return yamlfile.read(Site, self.root / "params" / "site.yml")
+        return yamlfile.read(Site, self.site_file)
 
     def guest_names(self) -> list[str]:
         """Names of all guests that have a parameter file, sorted. A file whose name can be no guest's is left out."""
@@ -280,7 +306,7 @@ class Home:
         """Read params/guests/NAME.yml; the name inside has to be the same, and its Dom-0 and segments the site's."""
         if not can_be_guest(name):
             raise BadInput(_no_name(name, self.guest_names()))
-        path = self.root / "params" / "guests" / f"{name}.yml"
+        path = self.guest_file(name)
         if not path.is_file():
             raise BadInput(
                 Problem(
@@ -352,39 +378,19 @@ def _cross_check(guest: Guest, site: Site, path: Path) -> None:
                 remedy="add it to params/site.yml",
             )
         )
-    for n, nic in enumerate(guest.nics):
-        if nic.segment not in site.segments:
-            known = list(site.segments)
-            problems.append(
-                Problem(
-                    code="segment-unknown",
-                    what="unknown segment",
-                    where=f"{path}: nics.{n} ({nic.mac})",
-                    found=nic.segment,
-                    expected="one of: " + ", ".join(known),
-                    remedy=nearest(nic.segment, known) or "add it to params/site.yml",
-                )
-            )
-    for name in guest.measurement.segments if guest.measurement else ():
+    named = [(f"nics.{n} ({nic.mac})", nic.segment) for n, nic in enumerate(guest.nics)]
+    named += [("measurement.segments", name) for name in (guest.measurement.segments if guest.measurement else ())]
+    for key, name in named:
         if name not in site.segments:
-            known = list(site.segments)
-            remedy = nearest(name, known) or "add it to params/site.yml"
             problems.append(
                 Problem(
                     code="segment-unknown",
                     what="unknown segment",
-                    where=f"{path}: measurement.segments",
+                    where=f"{path}: {key}",
                     found=name,
-                    expected="one of: " + ", ".join(known),
-                    remedy=remedy,
+                    expected="one of: " + ", ".join(site.segments),
+                    remedy=nearest(name, list(site.segments)) or "add it to params/site.yml",
                 )
             )
     if problems:
         raise BadInput(*problems)
-
-
-def write_schemas(folder: Path) -> None:
-    """Write JSON Schemas of both files for editors."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for model, name in ((Site, "site"), (Guest, "guest")):
-        (folder / f"{name}.schema.json").write_text(json.dumps(model.model_json_schema(), indent=2) + "\n")

@@ -20,6 +20,7 @@ from hikkoshi.approval import limits, signature, statement
 from hikkoshi.approval.signature import SignatureVerdict, Trust
 from hikkoshi.approval.statement import Statement
 from hikkoshi.errors import Problem
+from hikkoshi.params.folder import GuestFolder
 from hikkoshi.params.params import Signing
 from hikkoshi.run.step import APPROVED, CONVERT, DEPLOY
 
@@ -30,8 +31,8 @@ EVER, NEVER = datetime(2000, 1, 1, tzinfo=UTC), datetime(9000, 1, 1, tzinfo=UTC)
 GOES_ON = ("start", "preflight", "verify", "evidence")  # what a run writes between its actions
 SECOND = timedelta(seconds=1)  # times in approvals are whole ones
 RESULTS = {  # {what is approved: the result that has it, its field, the step that makes it}
-    "vmdk": ("conversion.json", "vmdk_sha256", CONVERT.id),
-    "machine": ("deployment.json", "instance_uuid", DEPLOY.id),
+    "vmdk": (GuestFolder.conversion, "vmdk_sha256", CONVERT.id),
+    "machine": (GuestFolder.deployment, "instance_uuid", DEPLOY.id),
 }
 MOST_DAYS = 90  # that a site may let an approval count
 Known = dict[tuple[str, str], SignatureVerdict]  # {(SHA-256 of an approval, of its signature): what that is worth}
@@ -113,7 +114,7 @@ def _unapproved(case: Case, good: list[tuple[str, Statement, SignatureVerdict]],
     actions = list(_actions(case, bool(permitted), notes))
     if not actions:
         return
-    journal = case.record / "data" / "journal.jsonl"
+    journal = case.record / "data" / GuestFolder.journal
     if case.format > 1 and not permitted:
         first = actions[0]
         found, expected = first.title, "a line `permitted` of this run before it"
@@ -263,7 +264,7 @@ class _Asked:
         two = True if planned.get("two_persons") is True else two  # as the page said
         here = (statement.line(str(site.get("name"))), statement.line(str(vsphere.get("server"))))
         return cls(
-            plan=case.opened.get("plan.json") or case.info.get("Plan-SHA256", "none"),
+            plan=case.opened.get(GuestFolder.plan) or case.info.get("Plan-SHA256", "none"),
             site=here if known else None,
             two_persons=two if isinstance(two, bool) else known and Signing().two_persons,
             valid_days=days if isinstance(days, int) and 0 < days <= MOST_DAYS else Signing().valid_days if known else MOST_DAYS,
@@ -334,10 +335,11 @@ def _again(case: Case, step: str) -> bool:
 
 def _planned(case: Case) -> Mapping[str, Any]:
     """The terms of the plan that the run was made from, where that is in the record and has some."""
-    if "data/plan.json" not in case.listed or case.listed["data/plan.json"] != case.opened.get("plan.json"):
+    name = f"data/{GuestFolder.plan}"
+    if name not in case.listed or case.listed[name] != case.opened.get(GuestFolder.plan):
         return {}
     try:
-        tree = json.loads(files.read(case.record / "data/plan.json", limits.RESULT))
+        tree = json.loads(files.read(case.record / name, limits.RESULT))
     except (ValueError, RecursionError):
         return {}
     return _part(tree, "terms") if isinstance(tree, dict) else {}

@@ -12,6 +12,7 @@ from hikkoshi import files
 from hikkoshi.approval import limits
 from hikkoshi.approval.plan import Plan
 from hikkoshi.errors import BadInput
+from hikkoshi.params.folder import GuestFolder
 from hikkoshi.params.params import Home
 from hikkoshi.record import bag, environment, evidence, provenance, register, runbook
 from hikkoshi.record.bag import Content
@@ -40,10 +41,10 @@ class Contents:
 def of_run(home: Home, guest: str, run: str) -> Contents:
     """One run: its executed notebook, the runbook, what it listed, and what changed in the guest's folder meanwhile."""
     folder = home.folder(guest)
-    journal = _journal(folder / "journal.jsonl")
+    journal = _journal(folder.journal)
     told = next((r for r in runs(_entries(journal)) if r.id == run), None)
     payload: dict[str, Content] = {}
-    executed = notebook(folder, run)
+    executed = folder.executed(run)
     if executed:
         payload[bag.plain(executed.name)] = executed
     step = told.step if told and told.step else next((s for s in STEPS if run.endswith(s)), "unknown")
@@ -62,13 +63,13 @@ def of_run(home: Home, guest: str, run: str) -> Contents:
 def of_guest(home: Home, guest: str) -> Contents:
     """The whole story so far: the reports, every result, every executed notebook, and the register."""
     folder = home.folder(guest)
-    journal = _journal(folder / "journal.jsonl")
+    journal = _journal(folder.journal)
     past = [r for r in runs(_entries(journal)) if r.step != REPORT.id]
     payload: dict[str, Content] = {}
-    for report in sorted((home.outputs / "reports").glob(f"{guest}.*")):
+    for report in sorted(home.reports.glob(f"{guest}.*")):
         if report.suffix in (".html", ".pdf") and report.stem == guest and files.regular(report):
             payload[f"reports/{report.name}"] = report
-    for executed in sorted((folder / "runs").glob("*.ipynb")):
+    for executed in sorted(folder.runs.glob("*.ipynb")):
         if ".part." not in executed.name and files.regular(executed):
             payload[f"runs/{bag.plain(executed.name)}"] = executed
     for step in dict.fromkeys(r.step for r in past):
@@ -81,34 +82,28 @@ def of_guest(home: Home, guest: str) -> Contents:
     return Contents(payload, "guest", "none", _story(past), _plan(folder), provenance=origin)
 
 
-def notebook(folder: Path, run: str) -> Path | None:
-    """A run's executed notebook by whatever name it has; none where it was run in JupyterLab."""
-    names = (f"{run}.ipynb", f"{run}.interrupted.ipynb", f"{run}.part.ipynb")
-    return next((p for name in names if files.regular(p := folder / "runs" / name)), None)
-
-
 def _frame(home: Home, guest: str, journal: bytes, left_out: bytes) -> dict[str, Content]:
     """What every record holds."""
     signing, folder = home.site().signing, home.folder(guest)
     facts = {**environment.versions(), "operator": environment.operator()}
     found: dict[str, Content] = {
-        "journal.jsonl": journal,
+        GuestFolder.journal: journal,
         "environment.json": (json.dumps(facts, indent=2) + "\n").encode(),
         evidence.LEFT_OUT: left_out,
         # a person may have put links to these
-        "params/site.yml": (home.root / "params" / "site.yml").resolve(),
-        f"params/guests/{bag.plain(guest)}.yml": (home.root / "params" / "guests" / f"{guest}.yml").resolve(),
+        "params/site.yml": home.site_file.resolve(),
+        f"params/guests/{bag.plain(guest)}.yml": home.guest_file(guest).resolve(),
         "signers/allowed_signers": home.path(signing.allowed_signers).resolve(),
         "requirements.lock": runbook.PROJECT / "requirements.lock",
         # what an approval is of
-        "plan.json": folder / Plan.filename,
-        "conversion.json": folder / "conversion.json",
-        "deployment.json": folder / "deployment.json",
+        GuestFolder.plan: folder.plan,
+        GuestFolder.conversion: folder.conversion,
+        GuestFolder.deployment: folder.deployment,
     }
     if signing.revoked:
         found["signers/revoked"] = home.path(signing.revoked).resolve()
-    for approval in sorted((folder / "approvals").glob("*")):
-        found[f"approvals/{bag.plain(approval.name)}"] = approval
+    for approval in sorted(folder.approvals.glob("*")):
+        found[f"{GuestFolder.approvals}/{bag.plain(approval.name)}"] = approval
     return {name: content for name, content in found.items() if isinstance(content, bytes) or files.regular(content)}
 
 
@@ -171,6 +166,6 @@ def _mode(told: LastRun | None, executed: Path | None) -> str:
         return "none"  # the killed run's notebook was torn
 
 
-def _plan(folder: Path) -> str:
-    path = folder / Plan.filename
+def _plan(folder: GuestFolder) -> str:
+    path = folder.plan
     return files.sha256(path, own=True) if files.regular(path) else ""

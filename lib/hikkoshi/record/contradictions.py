@@ -13,6 +13,7 @@ from hikkoshi import files
 from hikkoshi.approval import limits
 from hikkoshi.approval.signature import Trust
 from hikkoshi.errors import BadInput, Problem, printable
+from hikkoshi.params.folder import GuestFolder
 from hikkoshi.record import approvals, bag, evidence, provenance, register
 from hikkoshi.record.approvals import Case, Known
 from hikkoshi.record.provenance import REMEDY
@@ -21,7 +22,7 @@ from hikkoshi.run.journal import Journal
 
 EARLIER = "sealed by an earlier version, which did not prove"
 STORY = "guest"  # the step of a record that is no run's
-PLANNING, PLAN = step.PLAN.id, "plan.json"  # the step that makes what the others are made from
+PLANNING, PLAN = step.PLAN.id, GuestFolder.plan  # the step that makes what the others are made from
 FORMAT = 2  # of records; the first did not say so, and is not asked for what it did not promise
 
 
@@ -29,7 +30,7 @@ def check(
     record: Path, info: dict[str, str], listed: dict[str, str], trust: Trust, known: Known, notes: list[str]
 ) -> Iterator[Iterable[Problem]]:
     """All of them, each by itself. What is listed is there, unchanged; `notes` is told what is no flaw."""
-    journal = Journal(record / "data" / "journal.jsonl")
+    journal = Journal(record / "data" / GuestFolder.journal)
     entries: list[dict[str, Any]] = []
     try:
         entries = journal.ours()
@@ -48,9 +49,9 @@ def check(
     else:
         yield _version(record, own)
         yield _earlier(record, listed, entries, notes)
-    plan = listed.get("data/plan.json", "none")
+    plan = listed.get(f"data/{PLAN}", "none")
     if info.get("Plan-SHA256", "none") != plan:
-        where, said = str(record / "data" / "plan.json"), info.get("Plan-SHA256", "none")
+        where, said = str(record / "data" / PLAN), info.get("Plan-SHA256", "none")
         yield [
             Problem(
                 code="record-of-another-plan", what="the plan is another", where=where, found=plan, expected=said, remedy=REMEDY
@@ -69,7 +70,7 @@ def _earlier(record: Path, listed: dict[str, str], entries: list[dict[str, Any]]
 
 def _of_this_run(record: Path, info: dict[str, str], listed: dict[str, str], own: list[dict[str, Any]]) -> Iterator[Problem]:
     """Whether the journal's lines of this run are of the step and guest that the record names, made from what is in it."""
-    where = str(record / "data" / "journal.jsonl")
+    where = str(record / "data" / GuestFolder.journal)
     if info["Step"] != STORY:
         opened = [e for e in own if e["event"] == "open"]
         for label, said in (
@@ -117,7 +118,7 @@ def _times(record: Path, info: dict[str, str], own: list[dict[str, Any]]) -> Ite
         at = datetime.fromisoformat(e["time"])
         late = sealed is not None and at - sealed > register.CLOCKS
         if late or (last is not None and last - at > register.CLOCKS):
-            where, expected = (f"{record / 'data' / 'journal.jsonl'}:{e.get('n')}", f"after {last}, before {info['Sealed']}")
+            where, expected = (f"{record / 'data' / GuestFolder.journal}:{e.get('n')}", f"after {last}, before {info['Sealed']}")
             yield Problem(
                 code="time-impossible",
                 what="a time of the run cannot be",
@@ -150,7 +151,7 @@ def _version(record: Path, own: list[dict[str, Any]]) -> Iterator[Problem]:
     """Whether a record of the first format tells of a run that only a later version can have written."""
     for e in own:
         if (e["event"] == "open" and "clock" in e) or (e["event"] == "permitted" and "service" in e):
-            where, expected = f"{record / 'data' / 'journal.jsonl'}:{e.get('n')}", f"Record-Format: {FORMAT}"
+            where, expected = f"{record / 'data' / GuestFolder.journal}:{e.get('n')}", f"Record-Format: {FORMAT}"
             yield Problem(
                 code="record-format-false",
                 what="a record of this version says that an earlier one sealed it",
@@ -164,7 +165,7 @@ def _version(record: Path, own: list[dict[str, Any]]) -> Iterator[Problem]:
 
 def _outcomes(record: Path, info: dict[str, str], listed: dict[str, str], entries: list[dict[str, Any]]) -> Iterator[Problem]:
     """Whether journal and executed notebook tell the same outcome as the record."""
-    journal = record / "data" / "journal.jsonl"
+    journal = record / "data" / GuestFolder.journal
     ended = {str(e.get("run")): e.get("outcome") for e in entries if e.get("event") == "outcome"}
     told = {str(journal): ended.get(record.name, info["Outcome"])}
     if info.get("Notebook", "none") in listed:
@@ -197,7 +198,7 @@ def _evidence(record: Path, listed: dict[str, str], entries: list[dict[str, Any]
         if digest in inside:
             continue
         if digest in out:
-            disk = out[digest] == evidence.A_DISK and f"/{evidence.DISKS}/" in name
+            disk = out[digest] == evidence.A_DISK and f"/{GuestFolder.disks}/" in name
             if disk or (out[digest] == evidence.LARGE and artefact["bytes"] > evidence.LARGEST):
                 kept.append(name)
             elif out[digest] in (evidence.A_DISK, evidence.LARGE):

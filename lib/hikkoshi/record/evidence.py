@@ -13,17 +13,16 @@ from pathlib import Path
 from typing import Any
 
 from hikkoshi import files
-from hikkoshi.approval.plan import Plan
+from hikkoshi.params.folder import GuestFolder
 from hikkoshi.params.params import Home
 from hikkoshi.record import bag
 from hikkoshi.record.bag import Content
 
 LEFT_OUT = "left-out.tsv"
 HEADING = "file\tbytes\tsha256\twhy\n"
-DISKS = "disk"  # the folder of copies and VMDKs in a guest's
 LARGEST = 256 << 20  # bytes of one file; what is larger stays out, too
-LOCKS = ("lock", "runner.lock", "rollback.lock", "turn.lock")
-OWN = (*LOCKS, "journal.jsonl", Plan.filename)  # no evidence, or in the record by another name
+LOCKS = (GuestFolder.lock, GuestFolder.runner_lock, GuestFolder.rollback_lock, GuestFolder.turn_lock)
+OWN = (*LOCKS, GuestFolder.journal, GuestFolder.plan)  # no evidence, or in the record by another name
 A_DISK, LARGE, ODD = "a disk", "larger than 256 MiB", "not a regular file"
 ELSEWHERE = "not in the site's folder"
 CHANGED, GONE = "changed since it was listed", "not there any more"  # of what was listed, when it is sealed later
@@ -57,7 +56,7 @@ def of_run(home: Home, guest: str, run: str, entries: Entries) -> Selection:
     for name, path, found in _files(folder):
         if name not in seen and begin <= found.st_ctime < end:
             _sort(name, path, found, _known(folder, entries), payload, rows)
-    framed = [name for name in payload if name == Plan.filename or name.startswith("approvals/")]
+    framed = [name for name in payload if name == GuestFolder.plan or name.startswith(f"{GuestFolder.approvals}/")]
     for name in framed:
         del payload[name]  # every record holds them
     return Selection(payload, "".join([HEADING, *rows]).encode())
@@ -109,7 +108,7 @@ def _why_not(path: Path, inside: str, artefact: Mapping[str, Any]) -> str:
         return GONE
     if not files.regular(path):
         return ODD
-    if inside.startswith(f"{DISKS}/"):
+    if inside.startswith(f"{GuestFolder.disks}/"):
         return f"{A_DISK}, {CHANGED}" if _written(artefact, path.stat()) else A_DISK
     if path.stat().st_size > LARGEST:
         return LARGE
@@ -117,9 +116,9 @@ def _why_not(path: Path, inside: str, artefact: Mapping[str, Any]) -> str:
 
 
 def _name(home: Home, path: Path, inside: str) -> str:
-    if inside == Plan.filename or inside.startswith("approvals/"):
+    if inside == GuestFolder.plan or inside.startswith(f"{GuestFolder.approvals}/"):
         return inside
-    if path.parent == home.outputs / "reports":
+    if path.parent == home.reports:
         return f"reports/{bag.plain(path.name)}"
     return f"evidence/{bag.plain(inside)}" if inside else f"elsewhere/{bag.plain(str(path.relative_to(home.root)))}"
 
@@ -133,7 +132,7 @@ def _sort(
     rows: list[str],
 ) -> None:
     """Put a file that is not a matter of the run's own list into the payload, or into the list of what stays out."""
-    disk, regular = name.startswith(f"{DISKS}/"), stat.S_ISREG(found.st_mode)
+    disk, regular = name.startswith(f"{GuestFolder.disks}/"), stat.S_ISREG(found.st_mode)
     if regular and not disk and found.st_size <= LARGEST:
         payload[f"evidence/{bag.plain(name)}"] = path
         return
@@ -143,7 +142,7 @@ def _sort(
     rows.append(_row(name, found.st_size, digest, A_DISK if disk else LARGE if regular else ODD))
 
 
-def _known(folder: Path, entries: Entries) -> dict[str, Mapping[str, Any]]:
+def _known(folder: GuestFolder, entries: Entries) -> dict[str, Mapping[str, Any]]:
     """{name in the guest's folder: what was listed of it}."""
     return {file.rpartition(f"/{folder.name}/")[2]: artefact for file, artefact in listed(entries).items()}
 
@@ -159,11 +158,11 @@ def _row(name: str, size: int, digest: str, why: str) -> str:
     return f"{bag.plain(name)}\t{size}\t{digest}\t{why}\n"
 
 
-def _files(folder: Path) -> Iterator[tuple[str, Path, os.stat_result]]:
+def _files(folder: GuestFolder) -> Iterator[tuple[str, Path, os.stat_result]]:
     for place, folders, names in os.walk(folder):
         here = Path(place)
         if here == folder:
-            folders[:] = [f for f in folders if f not in ("runs", "approvals")]
+            folders[:] = [f for f in folders if f not in (GuestFolder.runs, GuestFolder.approvals)]
         links = [f for f in folders if (here / f).is_symlink()]  # os.walk does not follow them
         found = [n for n in (*names, *links) if not n.endswith(".part") and not (here == folder and n in OWN)]
         for path in (here / n for n in sorted(found)):
@@ -178,7 +177,7 @@ def begun(run: str) -> datetime | None:
         return None
 
 
-def _period(folder: Path, entries: Entries, run: str) -> tuple[float, float]:
+def _period(folder: GuestFolder, entries: Entries, run: str) -> tuple[float, float]:
     """From the opening of a run until the next one was opened, by the file system's clock where the journal has it.
 
     Else, for runs that were killed before they were opened, and for those of earlier versions: by the runs' names, a
@@ -199,5 +198,5 @@ def _period(folder: Path, entries: Entries, run: str) -> tuple[float, float]:
     return begin, min(later, default=float("inf"))
 
 
-def _notebooks(folder: Path) -> Iterator[Path]:
-    return (folder / "runs").glob("*.ipynb")
+def _notebooks(folder: GuestFolder) -> Iterator[Path]:
+    return folder.runs.glob("*.ipynb")

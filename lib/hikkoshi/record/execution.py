@@ -19,6 +19,7 @@ from papermill.exceptions import PapermillExecutionError
 import hikkoshi.errors
 from hikkoshi import files
 from hikkoshi.errors import Busy, HikkoshiError, Problem, Refused, StepFailed
+from hikkoshi.params.folder import GuestFolder
 from hikkoshi.params.params import Home
 from hikkoshi.record import anatomy, register, runbook, seal
 from hikkoshi.record.interruption import Stop, Stopped
@@ -29,7 +30,6 @@ from hikkoshi.run.run import Mode
 from hikkoshi.run.step import ROLLBACK
 from hikkoshi.secret.masking import Mask
 
-ROLLBACK_LOCK = "rollback.lock"
 SEAL_SOON = 3.0  # seconds that a rollback waits for its turn to be sealed
 SAVE_EVERY = 2  # seconds, while a cell shows something: what kill -9 leaves is at most so much behind
 
@@ -91,7 +91,7 @@ class _Job:
         self.home, self.guest, self.step, self.mode, self.source = home, guest, step, mode, source
         self.listener, self.stop, self.alone = listener, stop, alone
         self.rescue = step == ROLLBACK.id  # acts first; nothing that is only told keeps it from that
-        self.folder, self.runs = home.folder(guest), home.folder(guest) / "runs"
+        self.folder, self.runs = home.folder(guest), home.folder(guest).runs
         try:
             self.runs.mkdir(exist_ok=True)
         except OSError:
@@ -106,12 +106,12 @@ class _Job:
         self.run = _new_run(self.runs, step)
         self.part, self.final = self.runs / f"{self.run}.part.ipynb", self.runs / f"{self.run}.ipynb"
         self.mask = Mask(home.secrets())
-        self.journal = Journal(self.folder / "journal.jsonl", rescue=self.rescue)
+        self.journal = Journal(self.folder.journal, rescue=self.rescue)
 
     def keep_interrupted(self) -> None:
         """Rename what killed runs left."""
         try:
-            _keep_interrupted(self.runs, apart=not self.rescue and lock.held(self.folder / ROLLBACK_LOCK))
+            _keep_interrupted(self.runs, apart=not self.rescue and lock.held(self.folder.rollback_lock))
         except OSError as e:
             if not self.rescue:
                 raise
@@ -244,16 +244,16 @@ class Shelf:
         handlers[:] = [pair for pair in handlers if pair[1] is not self]
 
 
-def _admitted(stack: contextlib.ExitStack, folder: Path, step: str, mode: Mode) -> bool:
+def _admitted(stack: contextlib.ExitStack, folder: GuestFolder, step: str, mode: Mode) -> bool:
     """Take the runner's lock. A rollback has one of its own, which it needs to have, and goes on without the other."""
     if step != ROLLBACK.id:
-        stack.enter_context(lock.acquire(folder / "runner.lock", f"{step} {mode}", wait=1))
+        stack.enter_context(lock.acquire(folder.runner_lock, f"{step} {mode}", wait=1))
         return True
     try:
-        stack.enter_context(lock.acquire(folder / ROLLBACK_LOCK, f"{step} {mode}", wait=1))
-        stack.enter_context(lock.acquire(folder / "runner.lock", f"{step} {mode}", wait=1))
+        stack.enter_context(lock.acquire(folder.rollback_lock, f"{step} {mode}", wait=1))
+        stack.enter_context(lock.acquire(folder.runner_lock, f"{step} {mode}", wait=1))
     except (Refused, OSError) as e:
-        if isinstance(e, Busy) and e.problems[0].where.endswith(ROLLBACK_LOCK):
+        if isinstance(e, Busy) and e.problems[0].where == str(folder.rollback_lock):
             raise
         return False
     return True

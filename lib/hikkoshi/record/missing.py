@@ -11,8 +11,8 @@ from hikkoshi.run.journal import Journal
 
 def check(home: Home) -> Iterator[Problem]:
     """Records and time stamps that a guest's journal tells of, and that are not there as they were sealed."""
-    for guest in sorted((home.outputs / "guests").glob("*")):
-        journal = guest / "journal.jsonl"
+    for guest in home.folders():
+        journal = guest.journal
         try:
             entries = Journal(journal).ours()
         except BadInput as bad:

@@ -244,7 +244,7 @@ def backwards(before: str, after: str) -> bool:
 
 def of(home: Home) -> Register:
     """The register of all records of a home."""
-    return Register(home.outputs / "records" / FILENAME)
+    return Register(home.records() / FILENAME)
 
 
 def _sha256(raw: bytes) -> str:

@@ -50,7 +50,7 @@ GUEST = "-guest"  # how the name of a record of a whole guest ends
 
 def folder(home: Home, guest: str) -> Path:
     """Where a guest's records are."""
-    return home.outputs / "records" / guest
+    return home.records(guest)
 
 
 def of_run(home: Home, guest: str, run: str, wait: float = register.PATIENCE, stopped: Asked = lock.never) -> Path:
@@ -77,7 +77,7 @@ def attempt(
         return of_run(home, guest, run, wait, stopped), ""
     except Exception as e:
         why = _mask(home).text(str(e) if isinstance(e, HikkoshiError) else f"{type(e).__name__}: {e}")
-        journal = Journal(home.folder(guest) / "journal.jsonl")
+        journal = Journal(home.folder(guest).journal)
         try:
             told = [x for x in journal.ours() if x.get("of") == run and x.get("event") == "unsealed"]
             if not told or told[-1].get("why") != why:
@@ -121,7 +121,7 @@ def complete(home: Home, guest: str) -> Check:
             where=str(folder(home, guest)),
         )
     held, _ = bag.read_manifest(newest / bag.MANIFEST)
-    reports = [home.outputs / "reports" / f"{guest}{kind}" for kind in (".html", ".pdf")]
+    reports = [home.report(guest).with_suffix(kind) for kind in (".html", ".pdf")]
     there = {p.name: files.sha256(p, own=True) for p in reports if files.regular(p)}
     other = [name for name, digest in there.items() if held.get(f"data/reports/{name}") != digest]
     if other or not any(f"data/reports/{p.name}" in held for p in reports):
@@ -397,16 +397,16 @@ def _ended(home: Home, guest: str) -> list[str]:
     place = home.folder(guest)
     entries: list[dict[str, Any]] = Journal(_journal(home, guest)).ours()
     over = {str(e.get("run")) for e in entries if e.get("event") in ("end", "outcome")}
-    parts = {p.name.partition(".")[0] for p in (place / "runs").glob("*.part.ipynb")}
-    executed = {p.name.partition(".")[0] for p in (place / "runs").glob("*.ipynb")}
-    at_work = parts if lock.held(place / "runner.lock") or lock.held(place / "rollback.lock") else set()
-    if lock.held(place / "lock"):
-        at_work = at_work | ({files.read(place / "lock").decode(errors="replace").partition(",")[0]} - over)
+    parts = {p.name.partition(".")[0] for p in place.runs.glob("*.part.ipynb")}
+    executed = {p.name.partition(".")[0] for p in place.runs.glob("*.ipynb")}
+    at_work = parts if lock.held(place.runner_lock) or lock.held(place.rollback_lock) else set()
+    if lock.held(place.lock):
+        at_work = at_work | ({files.read(place.lock).decode(errors="replace").partition(",")[0]} - over)
     return sorted(({str(e["run"]) for e in entries if "run" in e} | executed) - at_work)
 
 
 def _journal(home: Home, guest: str) -> Path:
-    return home.folder(guest) / "journal.jsonl"
+    return home.folder(guest).journal
 
 
 def _mask(home: Home) -> Mask:

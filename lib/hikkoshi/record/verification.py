@@ -14,6 +14,7 @@ from hikkoshi import files
 from hikkoshi.approval import limits, signature
 from hikkoshi.approval.signature import Trust
 from hikkoshi.errors import BadInput, Problem, printable
+from hikkoshi.params.folder import GuestFolder
 from hikkoshi.progress import Progress, silent
 from hikkoshi.record import acknowledgement, bag
 from hikkoshi.record.approvals import Known
@@ -235,7 +236,7 @@ def _chain(found: Verified, together: dict[str, Verified], register: Register) -
             expected="each record later than the one before",
             remedy=remedy,
         )
-    journal, longer = before / "data" / "journal.jsonl", found.path / "data" / "journal.jsonl"
+    journal, longer = before / "data" / GuestFolder.journal, found.path / "data" / GuestFolder.journal
     if all(map(files.regular, (journal, longer))) and not _begins(longer, journal):
         remedy = "the journal was rewritten between the two: compare them"
         yield Problem(

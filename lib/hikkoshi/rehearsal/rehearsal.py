@@ -9,6 +9,7 @@ from hikkoshi.artefact import Artefact
 from hikkoshi.check import Check
 from hikkoshi.disk.origin import Origin
 from hikkoshi.errors import BadInput, Problem, Refused, ToolFailed
+from hikkoshi.params.folder import GuestFolder
 from hikkoshi.progress import Progress, silent
 from hikkoshi.rehearsal.accelerator import Accelerator
 from hikkoshi.rehearsal.boot import boot, identity
@@ -16,13 +17,11 @@ from hikkoshi.rehearsal.machine import CONTROLLERS, NICS, Hardware, MachineNic
 from hikkoshi.rehearsal.outcome import BootOutcome, Ending, SeenNic
 from hikkoshi.run.step import CONVERT, PLAN, PREPARE, REHEARSE, SURVEY, Step
 
-FOLDER = "rehearsal"  # in the guest's folder
-
 
 class Control(Artefact):
     """rehearsal/before.json: the boot of the unprepared disk, and which disk that was."""
 
-    filename: ClassVar[str] = "before.json"
+    filename: ClassVar[str] = GuestFolder.control
     made_by: ClassVar[Step] = REHEARSE
     disk: str  # its fingerprint
     plan_hash: str
@@ -32,7 +31,7 @@ class Control(Artefact):
 class Rehearsal(Artefact):
     """rehearsal.json: what happened when the disk was booted as it was, and as it goes to vSphere."""
 
-    filename: ClassVar[str] = "rehearsal.json"
+    filename: ClassVar[str] = GuestFolder.rehearsal
     made_by: ClassVar[Step] = REHEARSE
     vmdk_sha256: str
     plan_hash: str
@@ -58,7 +57,7 @@ class _Conversion(Protocol):
 class Job:
     """What is to be rehearsed, from plan.json and conversion.json; both may still be missing in plan mode."""
 
-    folder: Path  # the guest's
+    folder: GuestFolder
     vmdk: Path
     plan: _Plan | None
     conversion: _Conversion | None
@@ -86,7 +85,7 @@ class Job:
 
 def control_complete(job: Job) -> Check:
     """Whether the unprepared disk has been booted on this plan's machine."""
-    found = Control.find(job.folder / FOLDER)
+    found = Control.find(job.folder)
     there = (
         found is not None
         and job.source is not None
@@ -103,24 +102,24 @@ def control_complete(job: Job) -> Check:
         found=told if there or not found else "another disk, or by another plan",
         expected="a boot of this disk, by this plan",
         remedy="run this notebook in apply mode",
-        where=str(job.folder / FOLDER),
+        where=str(job.folder.boots),
     )
 
 
 def start_control(job: Job, *, accelerator: str, progress: Progress = silent) -> Control:
     """Boot the unprepared disk, as raw and from a snapshot, and write rehearsal/before.json."""
-    source, folder = _planned(job).source.parts[0].path, job.folder / FOLDER
+    source, folder = _planned(job).source.parts[0].path, job.folder.boots
     fingerprint = identity(source, "raw")
     outcome = boot(
         source, "raw", _planned(job).machine, folder, "before", probe=False, accelerator=accelerator, progress=progress
     )
     result = Control(disk=fingerprint, plan_hash=job.plan_hash, outcome=outcome)
-    result.save(folder)
+    result.save(job.folder)
     return result
 
 
-def complete(folder: Path, vmdk_sha256: str, plan_hash: str) -> Check:
-    """Whether this very VMDK has been rehearsed on this plan's machine, to an ending. `folder` is the guest's.
+def complete(folder: GuestFolder, vmdk_sha256: str, plan_hash: str) -> Check:
+    """Whether this very VMDK has been rehearsed on this plan's machine, to an ending.
 
     A boot that came to no verdict in time, or a guest that logged in but told nothing, may have been the machine's load:
     that is not complete and is tried again. Every other ending stays what it is until there is a new VMDK.
@@ -138,8 +137,8 @@ def complete(folder: Path, vmdk_sha256: str, plan_hash: str) -> Check:
         ok=fits and decided and found is not None and _pictured(folder, found.after),
         found=told,
         expected="a boot of this VMDK, by this plan, that came to an end and told about itself",
-        remedy=f"look at {folder / FOLDER}/after.png; if the machine is overloaded, run again when it is not",
-        where=str(folder / Rehearsal.filename),
+        remedy=f"look at {folder.after_picture}; if the machine is overloaded, run again when it is not",
+        where=str(folder.rehearsal),
     )
 
 
@@ -157,10 +156,8 @@ def start(job: Job, *, accelerator: str, progress: Progress = silent) -> Rehears
                 remedy=f"run {CONVERT} again; somebody or something has changed the file since",
             )
         )
-    outcome = boot(
-        job.vmdk, "vmdk", machine, job.folder / FOLDER, "after", probe=True, accelerator=accelerator, progress=progress
-    )
-    control = Control.find(job.folder / FOLDER)
+    outcome = boot(job.vmdk, "vmdk", machine, job.folder.boots, "after", probe=True, accelerator=accelerator, progress=progress)
+    control = Control.find(job.folder)
     result = Rehearsal(
         vmdk_sha256=found,
         plan_hash=job.plan_hash,
@@ -173,20 +170,20 @@ def start(job: Job, *, accelerator: str, progress: Progress = silent) -> Rehears
 
 def _planned(job: Job) -> _Plan:
     if job.plan is None:
-        where = str(job.folder / "plan.json")
+        where = str(job.folder.plan)
         raise Refused(
             Problem(
                 code="no-plan-to-rehearse",
                 what="there is no plan to rehearse by",
                 where=where,
-                expected="plan.json",
+                expected=GuestFolder.plan,
                 remedy=f"run {PLAN} first",
             )
         )
     return job.plan
 
 
-def _pictured(folder: Path, outcome: BootOutcome) -> bool:
+def _pictured(folder: GuestFolder, outcome: BootOutcome) -> bool:
     return all((folder / name).is_file() for name in (outcome.picture, outcome.screen, outcome.console))
 
 
@@ -312,8 +309,8 @@ def preflight(job: Job, accelerator: Accelerator) -> list[Check]:
             code="plan-there",
             title="there is a plan",
             ok=machine is not None,
-            found="plan.json" if machine else "none",
-            expected="plan.json",
+            found=GuestFolder.plan if machine else "none",
+            expected=GuestFolder.plan,
             remedy=f"run {PLAN}",
             later=True,
         ),

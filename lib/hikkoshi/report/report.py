@@ -28,7 +28,7 @@ TEMPLATE = "report.html.j2"
 
 def path(home: Home, guest: str) -> Path:
     """Where a guest's report is."""
-    return home.outputs / "reports" / f"{guest}.html"
+    return home.report(guest)
 
 
 def write(home: Home, guest: str) -> Path:
@@ -75,7 +75,7 @@ def write(home: Home, guest: str) -> Path:
 def complete(home: Home, guest: str) -> Check:
     """Whether the report is there and tells of every result and run as they are now, by hash and name."""
     folder, report = home.folder(guest), path(home, guest)
-    past = runs_told(runs(Journal(folder / "journal.jsonl").entries())).values()
+    past = runs_told(runs(Journal(folder.journal).entries())).values()
     wanted = {s.sha256: s.name for s in sources(folder)} | {r.id: r.id for r in past}
     found = "no report yet"
     if files.regular(report):
@@ -99,7 +99,7 @@ def checks(home: Home, guest: str) -> list[Check]:
     """What a report can be made from: the journal whole, every result readable. A bad result is told of in the report."""
     found, broken = "every line follows from the one before it", ""
     try:
-        Journal(home.folder(guest) / "journal.jsonl").check()
+        Journal(home.folder(guest).journal).check()
     except BadInput as e:
         broken = "; ".join(p.where for p in e.problems)
     unreadable = gather(home, guest).unreadable

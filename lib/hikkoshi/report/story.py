@@ -22,6 +22,7 @@ from hikkoshi.network.remedy.cure import Cure
 from hikkoshi.network.remedy.remedy import Applied
 from hikkoshi.network.throughput.measured import Throughput
 from hikkoshi.network.wiring.wiring import Wiring
+from hikkoshi.params.folder import GuestFolder
 from hikkoshi.params.params import Home
 from hikkoshi.record import register
 from hikkoshi.record.register import Line
@@ -33,20 +34,20 @@ from hikkoshi.vsphere.cutover import InService
 from hikkoshi.vsphere.deployment import Deployment
 
 SOURCES = (  # everything in the guest's folder that a report is made from
-    "survey.json",
-    "plan.json",
-    "prepared.json",
-    "conversion.json",
-    "rehearsal.json",
-    "rehearsal/before.png",
-    "rehearsal/after.png",
-    "deployment.json",
-    "cutover.json",
-    "wiring.json",
-    "outage.json",
-    "netperf.json",
-    "offloads.json",
-    "remedy.json",
+    GuestFolder.survey,
+    GuestFolder.plan,
+    GuestFolder.prepared,
+    GuestFolder.conversion,
+    GuestFolder.rehearsal,
+    GuestFolder.before_picture,
+    GuestFolder.after_picture,
+    GuestFolder.deployment,
+    GuestFolder.cutover,
+    GuestFolder.wiring,
+    GuestFolder.outage,
+    GuestFolder.throughput,
+    GuestFolder.offloads,
+    GuestFolder.remedy,
 )
 A = TypeVar("A", bound=Artefact)
 M = TypeVar("M", Wiring, Outages, Cure)
@@ -95,7 +96,7 @@ class Story:
 
     guest: str
     site: str
-    folder: Path
+    folder: GuestFolder
     sources: tuple[SourceFile, ...]
     steps: tuple[StepStory, ...]
     done: tuple[str, ...]
@@ -147,7 +148,7 @@ class Story:
 def gather(home: Home, guest: str) -> Story:
     """Read everything there is about a guest. A result that cannot be read is named, not an error."""
     folder = home.folder(guest)
-    entries = Journal(folder / "journal.jsonl").entries()
+    entries = Journal(folder.journal).entries()
     past = runs(entries)
     unreadable: list[str] = []
 
@@ -212,9 +213,9 @@ def gather(home: Home, guest: str) -> Story:
     )
 
 
-def sources(folder: Path) -> tuple[SourceFile, ...]:
+def sources(folder: GuestFolder) -> tuple[SourceFile, ...]:
     """Those of the files that are there now."""
-    approvals = sorted(f"approvals/{p.name}" for p in (folder / "approvals").glob("*.txt*"))
+    approvals = sorted(f"{GuestFolder.approvals}/{p.name}" for p in folder.approvals.glob("*.txt*"))
     there = [(name, folder / name) for name in (*SOURCES, *approvals) if (folder / name).is_file()]
     return tuple(SourceFile(name, path.stat().st_size, files.sha256(path)) for name, path in there)
 
@@ -233,10 +234,11 @@ def _acts(step: str, run: LastRun | None, past: Sequence[LastRun], entries: Sequ
             yield e
 
 
-def _step(step: str, run: LastRun | None, past: Sequence[LastRun], entries: Sequence[dict[str, Any]], folder: Path) -> StepStory:
+def _step(
+    step: str, run: LastRun | None, past: Sequence[LastRun], entries: Sequence[dict[str, Any]], folder: GuestFolder
+) -> StepStory:
     lines = [e for e in entries if run and e.get("run") == run.id]
     span = _span(run, entries) if run else None
-    names = [folder / "runs" / f"{run.id}{end}.ipynb" for end in ("", ".interrupted", ".part")] if run else []
     acted = {e["run"] for e in entries if e["event"] == "step" and e.get("state") == "done"}
     worked = [r for r in past if r.step == step and r.id in acted]
     return StepStory(
@@ -248,7 +250,7 @@ def _step(step: str, run: LastRun | None, past: Sequence[LastRun], entries: Sequ
         did=_span(worked[-1], entries) if worked else span,
         checks=tuple({**c, "of": e["event"]} for e in lines if e["event"] in ("preflight", "verify") for c in e["checks"]),
         actions=tuple(_acts(step, run, past, entries)),
-        record=next((p for p in names if p.is_file()), None),
+        record=folder.executed(run.id) if run else None,
         attempts=sum(r.step == step for r in past),
     )
 

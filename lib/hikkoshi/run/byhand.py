@@ -67,7 +67,7 @@ def told(home: Home, guest: str, step: str) -> Iterator[None]:
 def _facts(home: Home, guest: str) -> dict[str, Any]:
     """What deployment.json tells of the machine, and where that is gone, cutover.json."""
     folder = home.folder(guest)
-    return _read(folder / "cutover.json") | _read(folder / "deployment.json")
+    return _read(folder.cutover) | _read(folder.deployment)
 
 
 def _source(home: Home, guest: str) -> tuple[str, str]:
@@ -76,7 +76,7 @@ def _source(home: Home, guest: str) -> tuple[str, str]:
         found = home.guest(guest)
         return str(found.own_config), found.dom0
     with contextlib.suppress(OSError, UnicodeDecodeError):
-        lines = (home.root / "params" / "guests" / f"{guest}.yml").read_text(encoding="utf-8").splitlines()
+        lines = home.guest_file(guest).read_text(encoding="utf-8").splitlines()
         written = {key: value.partition(" #")[0].strip().strip("'\"") for key, _, value in (x.partition(":") for x in lines)}
         for key in ("start_config", "config"):
             if written.get(key):

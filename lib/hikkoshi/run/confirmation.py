@@ -5,7 +5,6 @@ beyond the next cut-over. No ping and no other hint takes its place: a machine t
 """
 
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import ClassVar
 
 from pydantic import AwareDatetime
@@ -13,6 +12,7 @@ from pydantic import AwareDatetime
 from hikkoshi.artefact import Artefact
 from hikkoshi.check import Check
 from hikkoshi.errors import BadInput
+from hikkoshi.params.folder import GuestFolder
 from hikkoshi.run.step import ROLLBACK, Step
 
 VALID = timedelta(minutes=30)
@@ -21,7 +21,7 @@ VALID = timedelta(minutes=30)
 class Confirmation(Artefact):
     """machine-off.json: who has seen that the machine is off, and when."""
 
-    filename: ClassVar[str] = "machine-off.json"
+    filename: ClassVar[str] = GuestFolder.machine_off
     made_by: ClassVar[Step] = ROLLBACK
     guest: str
     machine: str  # its name, as the person typed it
@@ -37,7 +37,7 @@ def command(guest: str) -> str:
     return f"hikkoshi confirm-off {guest}"
 
 
-def given(folder: Path, guest: str) -> Check:
+def given(folder: GuestFolder, guest: str) -> Check:
     """Whether there is a word that counts now."""
     title, expected = f"a person has confirmed that the new machine of {guest} is off", "a word of the last 30 minutes"
     try:
@@ -75,6 +75,6 @@ def given(folder: Path, guest: str) -> Check:
     )
 
 
-def forget(folder: Path) -> None:
+def forget(folder: GuestFolder) -> None:
     """It counts no more: the machine is about to be switched on, or vSphere has been asked itself."""
-    (folder / Confirmation.filename).unlink(missing_ok=True)
+    folder.machine_off.unlink(missing_ok=True)

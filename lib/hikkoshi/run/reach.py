@@ -6,7 +6,6 @@ samples are looked at: no disk is read to its end, and vSphere is not asked.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TypeVar
 
 from hikkoshi.approval.plan import Plan, of_survey
@@ -16,6 +15,7 @@ from hikkoshi.errors import BadInput
 from hikkoshi.guest import prepared
 from hikkoshi.guest.prepared import Prepared
 from hikkoshi.guest.survey import Survey, unchanged
+from hikkoshi.params.folder import GuestFolder
 from hikkoshi.rehearsal import rehearsal
 from hikkoshi.rehearsal.rehearsal import Rehearsal
 from hikkoshi.vsphere.deployment import Deployment
@@ -35,7 +35,7 @@ class Gap:
 class _Way:
     """The results so far, each looked at when all before it are good."""
 
-    folder: Path
+    folder: GuestFolder
     found: dict[type[Artefact], Artefact] = field(default_factory=dict)
 
     def of(self, kind: type[A]) -> A:
@@ -45,7 +45,7 @@ class _Way:
         return known
 
 
-def gap(folder: Path) -> Gap | None:
+def gap(folder: GuestFolder) -> Gap | None:
     """The first gap in a guest's folder; None where everything is ready for the cut-over, the approval apart."""
     way = _Way(folder)
     for kind, flaw in _FLAWS.items():
@@ -71,7 +71,7 @@ def _plan(way: _Way) -> str:
 
 
 def _prepared(way: _Way) -> str:
-    copy, made, plan = _file(way, "img"), way.of(Prepared), way.of(Plan)
+    copy, made, plan = way.folder.prepared_copy, way.of(Prepared), way.of(Plan)
     if not copy.is_file():
         return "the copy is gone"
     now = copy.stat()
@@ -84,7 +84,7 @@ def _prepared(way: _Way) -> str:
 
 
 def _conversion(way: _Way) -> str:
-    vmdk, made = _file(way, "vmdk"), way.of(Conversion)
+    vmdk, made = way.folder.vmdk, way.of(Conversion)
     if not vmdk.is_file() or vmdk.stat().st_size != made.vmdk_bytes:
         return "the VMDK is gone, or is another file"
     return "" if prepared.same(made, way.of(Prepared)) else "the VMDK is of another copy"
@@ -99,10 +99,6 @@ def _deployment(way: _Way) -> str:
     made = way.of(Deployment)
     same = (made.plan_hash, made.vmdk_sha256) == (way.of(Plan).hash, way.of(Conversion).vmdk_sha256)
     return "" if same else "the machine in vSphere is of another plan or disk"
-
-
-def _file(way: _Way, kind: str) -> Path:
-    return way.folder / "disk" / f"{way.folder.name}.{kind}"
 
 
 _FLAWS: dict[type[Artefact], Callable[[_Way], str]] = {

@@ -26,6 +26,7 @@ from hikkoshi.approval.gate import Gate
 from hikkoshi.approval.plan import Plan
 from hikkoshi.check import Check, Permission, Unseen
 from hikkoshi.errors import BadInput, HikkoshiError, Problem, Refused, StepFailed, nearest, printable
+from hikkoshi.params.folder import GuestFolder
 from hikkoshi.params.params import Guest, Home, Site
 from hikkoshi.progress import Progress, silent
 from hikkoshi.run import byhand, confirmation, lock, privacy, turn
@@ -125,7 +126,7 @@ class Run:
     rows: list[Row] = field(default_factory=list)
 
     @property
-    def folder(self) -> Path:
+    def folder(self) -> GuestFolder:
         """The guest's folder in outputs/."""
         return self.home.folder(self.guest.name)
 
@@ -346,11 +347,11 @@ def open_run(step: str, names: Mapping[str, Any], *, wait: float = 15) -> Run:
     own = Turn(folder)
     if rollback and mode == "apply":
         own.claim()
-    handle, doubt = turn.locked(folder, run_id, wait) if rollback else (lock.acquire(folder / "lock", run_id, wait), "")
+    handle, doubt = turn.locked(folder, run_id, wait) if rollback else (lock.acquire(folder.lock, run_id, wait), "")
     if doubt:
         display(f"{doubt}\n{ALL_THE_SAME}")
     mask = _masks[home.root] = masking.Mask(home.secrets())
-    journal, inputs = Journal(folder / "journal.jsonl", rescue=rollback), dict[str, str]()
+    journal, inputs = Journal(folder.journal, rescue=rollback), dict[str, str]()
     try:
         inputs = home.inputs(guest.name)
         journal.check()

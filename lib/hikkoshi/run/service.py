@@ -34,7 +34,7 @@ def checks(home: Home, site: Site, guest: Guest, run: str) -> list[Check]:
                     later=True,
                 )
             ]
-        by, plan, disk = vm.owner(home, run, folder / "lock"), Plan.find(folder), Conversion.find(folder)
+        by, plan, disk = vm.owner(home, run, folder.lock), Plan.find(folder), Conversion.find(folder)
         order = deployment.order(by, guest.name, plan, disk, folder)
         with session.connect(home, site.vsphere) as v:
             there = [cutover.complete(v, order, folder), cutover.deployed(v, order, folder)]

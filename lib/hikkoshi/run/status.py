@@ -5,13 +5,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from pathlib import Path
 from typing import Any, Literal
 
 from hikkoshi.approval import approval
 from hikkoshi.approval.plan import Plan
 from hikkoshi.check import Check, Unseen, unseen
 from hikkoshi.errors import BadInput
+from hikkoshi.params.folder import GuestFolder
 from hikkoshi.params.params import Home
 from hikkoshi.run import lock, reach
 from hikkoshi.run.journal import Journal
@@ -28,7 +28,6 @@ from hikkoshi.run.step import (
     ROLLBACK,
     STEPS,
 )
-from hikkoshi.vsphere.cutover import InService
 from hikkoshi.xen import dom0
 
 UNSEALED = "not sealed: "  # how the error of a run begins that did its work, and of which there is no record
@@ -104,8 +103,8 @@ def papers(home: Home) -> list[dict[str, str]]:
     """What is kept of every guest: its report and how many sealed records."""
     rows = []
     for guest in home.guest_names():
-        report = home.outputs / "reports" / f"{guest}.html"
-        folder = home.outputs / "records" / guest
+        report = home.report(guest)
+        folder = home.records(guest)
         records = [p for p in folder.glob("*") if p.is_dir() and not p.name.startswith(".")]
         there = str(report) if report.is_file() else f"not written yet: {REPORT} writes it"
         rows.append({"guest": guest, "report": there, "records": str(len(records)), "in": str(folder)})
@@ -181,11 +180,12 @@ def done(past: Sequence[LastRun]) -> list[str]:
 
 def _of(home: Home, guest: str) -> GuestStatus:
     folder = home.folder(guest)
-    past = runs(Journal(folder / "journal.jsonl").entries())
+    past = runs(Journal(folder.journal).entries())
     last = past[-1] if past else None
-    for name in ("rollback.lock", "runner.lock", "lock"):  # the last is held by an open notebook, and by what outlives its runner
-        if lock.held(folder / name):
-            words = (folder / name).read_text().strip()
+    # the last is held by an open notebook, and by what outlives its runner
+    for path in (folder.rollback_lock, folder.runner_lock, folder.lock):
+        if lock.held(path):
+            words = path.read_text().strip()
             step = next((s for s in STEPS if s in words), last.step if last else "")
             mode = next((m for m in ("plan", "apply") if f" {m}" in words), last.mode if last else "")
             now = datetime.now(UTC)
@@ -222,16 +222,16 @@ def _only_planned(line: Mapping[str, Any]) -> bool:
     return line["event"] == "verify" and line.get("mode") == "plan"  # nothing has to be true yet
 
 
-def _record(folder: Path, run: str) -> str:
+def _record(folder: GuestFolder, run: str) -> str:
     """The record of a run by whatever name it has now; of the run that is going on where `run` is empty."""
     pattern = f"{run}*.ipynb" if run else "*.part.ipynb"
-    found = sorted((folder / "runs").glob(pattern))
+    found = sorted(folder.runs.glob(pattern))
     return str(found[-1]) if found else ""
 
 
 def _next(home: Home, guest: str, past: Sequence[LastRun]) -> str:
     last = past[-1]
-    served = (home.folder(guest) / InService.filename).exists()
+    served = home.folder(guest).cutover.exists()
     slow = last.step == NETPERF.id and last.state == "failed" and "regressed" in last.error  # it was measured well
     if slow and served:  # under Xen nothing is changed
         return _command(home, guest, OFFLOADS.id, True)
@@ -249,7 +249,7 @@ def _next(home: Home, guest: str, past: Sequence[LastRun]) -> str:
     # 85 is for what 80 found to be slow, and neither is for a guest whose network is not measured
     needless = MEASURED if home.guest(guest).measurement is None else (OFFLOADS.id,) if NETPERF.id in ready else ()
     after = [s for s in (CUTOVER.id, *MEASURED) if s not in ready and s not in needless] if served else [CUTOVER.id]
-    report = home.outputs / "reports" / f"{guest}.html"
+    report = home.report(guest)
     if not after and last.step == REPORT.id and report.is_file():  # nothing was run since it was written
         return f"read {report}"
     words = _command(home, guest, after[0] if after else REPORT.id, True)

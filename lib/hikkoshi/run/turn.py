@@ -15,9 +15,9 @@ from typing import IO
 
 from hikkoshi import files
 from hikkoshi.errors import Busy, Problem, Refused
+from hikkoshi.params.folder import GuestFolder
 from hikkoshi.run import lock
 
-FILENAME = "turn.lock"
 PATIENCE = 3.0  # seconds that a rollback waits for an action that has begun
 AGAIN = "run the notebook again from its first cell, once the rollback is through and the guest is to be moved all the same"
 
@@ -25,8 +25,8 @@ AGAIN = "run the notebook again from its first cell, once the rollback is throug
 class Turn:
     """The turn of one run; `folder` is the guest's."""
 
-    def __init__(self, folder: Path) -> None:
-        self._path = folder / FILENAME
+    def __init__(self, folder: GuestFolder) -> None:
+        self._folder, self._path = folder, folder.turn_lock
         self._held: IO[bytes] | None = None
         self._claimed = False  # by a rollback, for all of its time
         folder.mkdir(parents=True, exist_ok=True)
@@ -51,7 +51,7 @@ class Turn:
             return
         if not taken:
             handle.close()
-            who = _words(self._path.with_name("lock"))
+            who = _words(self._folder.lock)
             pids = lock.holders(self._path)
             remedy = (
                 "press Ctrl-C where that was started (in JupyterLab: Kernel → Interrupt), or type: "
@@ -129,19 +129,19 @@ class Turn:
             return 0
 
 
-def locked(folder: Path, run: str, wait: float) -> tuple[IO[str], str]:
+def locked(folder: GuestFolder, run: str, wait: float) -> tuple[IO[str], str]:
     """The guest's lock for a rollback that has the turn, and what is to be told of it.
 
     It goes on without: whoever holds the lock acts no more. What stands in its place is held by nobody.
     """
     try:
-        return lock.acquire(folder / "lock", run, min(wait, PATIENCE)), ""
+        return lock.acquire(folder.lock, run, min(wait, PATIENCE)), ""
     except Busy as e:
         told = f"{e}\nIt acts no more."
     except (Refused, OSError) as e:
         told = str(e)
     with contextlib.suppress(OSError):
-        handle = files.descriptor(folder / FILENAME)
+        handle = files.descriptor(folder.turn_lock)
         return os.fdopen(handle, encoding="utf-8"), told  # its time is that of the claim
     return Path(os.devnull).open(encoding="utf-8"), told
 

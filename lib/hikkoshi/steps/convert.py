@@ -24,26 +24,25 @@ class Convert(Runbook):
 
     def __init__(self, run: Run) -> None:
         super().__init__(run)
-        self._copy = run.folder / "disk" / f"{run.guest.name}.img"
-        self._vmdk = self._copy.with_suffix(".vmdk")
+        self._folder = run.folder
 
     def checks(self) -> list[Check]:
         """The copy is the one that the plan asked for, its source was not written to since, and there is room for the VMDK."""
-        run, plan = self.run, Plan.find(self.run.folder)
-        ready = prepared.complete(self._copy, plan, survey.origin_of(run.home, run.site, run.guest))
-        return [ready.waiting(), *conversion.checks(self._copy, self._vmdk)]
+        run, plan = self.run, Plan.find(self._folder)
+        ready = prepared.complete(self._folder, plan, survey.origin_of(run.home, run.site, run.guest))
+        return [ready.waiting(), *conversion.checks(self._folder)]
 
     def complete(self) -> Check:
         """Whether the VMDK is whole, as it was recorded, and made of this very copy. Reads both to the end."""
-        return conversion.complete(self._copy, self._vmdk)
+        return conversion.complete(self._folder)
 
     def start(self, progress: Progress = silent) -> None:
         """Convert and compare; on any failure nothing is left of the VMDK."""
-        conversion.start(self._copy, self._vmdk, self.run.folder, progress)
+        conversion.start(self._folder, progress)
 
     def hashes(self) -> list[dict[str, str]]:
         """The VMDK with its hashes; one row that says so where there is none yet."""
-        made = Conversion.find(self.run.folder)
+        made = Conversion.find(self._folder)
         if made is None:
             return [{"what": "VMDK", "found": "not made yet"}]
         pace = f"{made.seconds:.1f} s, level {made.level}, {made.threads} threads, compared by qemu-img {made.qemu_img}"
@@ -61,14 +60,14 @@ class Convert(Runbook):
         """Where on the disk there is data, and the rate of reading over time."""
         from hikkoshi.figures import picture  # noqa: PLC0415 - matplotlib is slow to load
 
-        made = Conversion.find(self.run.folder)
-        return picture.figure(self._copy, self._vmdk, made.samples if made else ())
+        made = Conversion.find(self._folder)
+        return picture.figure(self._folder.prepared_copy, self._folder.vmdk, made.samples if made else ())
 
     def header(self) -> list[dict[str, str]]:
         """The VMDK's header and descriptor, as vSphere's import reads them."""
-        if not self._vmdk.is_file():
+        if not self._folder.vmdk.is_file():
             return [{"field": "VMDK", "value": "not made yet"}]
-        header = vmdk.read(self._vmdk)
+        header = vmdk.read(self._folder.vmdk)
         facts = {
             "header version": str(header.version),
             "flags": f"{header.flags:#x}" + (": deflated grains with markers" if header.stream else ""),
@@ -80,9 +79,9 @@ class Convert(Runbook):
 
     def proofs(self) -> list[Check]:
         """Everything that can be asked of a finished conversion: its hashes, its header, its content by two readers."""
-        there = self._vmdk.is_file()
-        return [c.waiting(not there) for c in conversion.proofs(self._copy, self._vmdk)]
+        there = self._folder.vmdk.is_file()
+        return [c.waiting(not there) for c in conversion.proofs(self._folder)]
 
     def evidence(self) -> list[Path]:
         """The VMDK, and what was made of what."""
-        return [self._vmdk, self.run.folder / Conversion.filename]
+        return [self._folder.vmdk, self._folder.conversion]

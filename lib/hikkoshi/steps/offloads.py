@@ -60,20 +60,20 @@ class Treatment:
 
     def diagnose(self, progress: Progress = silent) -> None:
         """Collect from guest, client and server, put a load on for some seconds, collect again, and name the cause."""
-        wanted, folder = self._bench.wanted(), self._folder / "netperf" / self._run
+        wanted, folder = self._bench.wanted(), self._folder.measured / self._run
         client = self._bench.host(wanted.through.client)
         server = self._bench.host(wanted.through.server_shell) if wanted.through.server_shell else None
         progress(0, 1, f"a load of {LOAD} s between two looks at the counters")
         seen = collection.around(
             self._bench.host(wanted.shell),
             lambda: netperf.run(client, str(wanted.through.server), seconds=LOAD),
-            client=client,
-            server=server,
+            sender=client,
+            receiver=server,
         )
-        for who, pair in {"guest": seen.guest, "client": seen.client, "server": seen.server}.items():
+        for who, pair in {"guest": seen.guest, "client": seen.sender, "server": seen.receiver}.items():
             for name, told in zip(("before-load", "after-load"), pair or (), strict=False):
                 files.write(folder / f"{who}-{name}.txt", told.raw)
-        named = diagnosis.diagnose(*seen.guest, client=seen.client, server=seen.server)
+        named = diagnosis.diagnose(*seen.guest, sender=seen.sender, receiver=seen.receiver)
         if seen.failure and named.cause == diagnosis.UNKNOWN:
             raise StepFailed(
                 Problem(
@@ -147,12 +147,12 @@ class Treatment:
         found = self.found()
         if found:
             found.model_copy(update={"after": None}).save(self._folder)
-        (self._folder / remedy.Applied.filename).rename(self.aside)
+        self._folder.remedy.rename(self.aside)
 
     @property
     def aside(self) -> Path:
         """Where an undo of this run leaves remedy.json."""
-        return self._folder / "netperf" / f"{self._run}-remedy-undone.json"
+        return self._folder.measured / f"{self._run}-remedy-undone.json"
 
     def undone(self) -> Check:
         """Whether no remedy is on record as carried out."""
@@ -280,7 +280,7 @@ class Treatment:
         return found is not None and found.diagnosis.cause not in (aggregation.LRO, aggregation.MERGED)
 
     def _told(self, found: Cure) -> Snapshot:
-        path = self._folder / "netperf" / found.folder / "guest-after-load.txt"
+        path = self._folder.measured / found.folder / "guest-after-load.txt"
         try:
             return snapshot.parse(files.read(path).decode(errors="replace"), str(path))
         except OSError:

@@ -40,7 +40,7 @@ class Rollback:
         self._server: tuple[Session, Order] | None = None
         self._why, self._tried = "", 0.0
         self._stuck = ""  # why the record of the cut-over cannot be removed
-        self._asked = shutdown.pending(Journal(self._folder / "journal.jsonl"))
+        self._asked = shutdown.pending(Journal(self._folder.journal))
         self._reach()
 
     def present(self) -> list[Check]:
@@ -237,7 +237,7 @@ class Rollback:
 
         def log_in() -> None:
             try:
-                owner = vm.owner(self._home, self._run, self._folder / "lock")
+                owner = vm.owner(self._home, self._run, self._folder.lock)
                 order = deployment.order(owner, self._guest.name, None, None, self._folder)  # the marks are enough
                 found = session.connect(self._home, self._site.vsphere, timeout=ANSWER)
                 found.patience = TASK

@@ -5,12 +5,12 @@ down for good. What vSphere says of a link is checked; whether packets pass is a
 """
 
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import ClassVar
 
 from hikkoshi.artefact import Artefact
 from hikkoshi.check import Check, Permission
 from hikkoshi.errors import BadInput, HikkoshiError, Problem, Refused, VSphereError
+from hikkoshi.params.folder import GuestFolder
 from hikkoshi.params.params import VSphere as Site
 from hikkoshi.progress import Progress, silent
 from hikkoshi.run.step import CUTOVER, DEPLOY, ROLLBACK, Step
@@ -22,7 +22,7 @@ from hikkoshi.vsphere.session import Session
 class InService(Artefact):
     """cutover.json: the machine is in service since then, with these NICs."""
 
-    filename: ClassVar[str] = "cutover.json"
+    filename: ClassVar[str] = GuestFolder.cutover
     made_by: ClassVar[Step] = CUTOVER
     guest: str
     moid: str
@@ -30,12 +30,12 @@ class InService(Artefact):
     nics: tuple[readback.NicFound, ...]
 
 
-def checks(v: Session, wanted: Order, folder: Path) -> list[Check]:
+def checks(v: Session, wanted: Order, folder: GuestFolder) -> list[Check]:
     """What has to stand in vSphere before anything is taken out of service: one machine, and the one that was approved."""
     return [only_one(v, wanted), deployed(v, wanted, folder)]
 
 
-def complete(v: Session, wanted: Order, folder: Path) -> Check:
+def complete(v: Session, wanted: Order, folder: GuestFolder) -> Check:
     """Whether the machine is on, every planned NIC plugged in, and cutover.json in `folder` says so of this machine."""
     title, expected = f"{wanted.guest} is in service in vSphere", f"on, {len(wanted.nics)} NICs plugged in, on record"
     machine = _only(v, wanted)
@@ -103,7 +103,14 @@ def ready(v: Session, site: Site, wanted: Order) -> list[Check]:
 
 
 def start(
-    v: Session, site: Site, wanted: Order, permission: Permission, *, source: Check, folder: Path, progress: Progress = silent
+    v: Session,
+    site: Site,
+    wanted: Order,
+    permission: Permission,
+    *,
+    source: Check,
+    folder: GuestFolder,
+    progress: Progress = silent,
 ) -> InService:
     """Plug in every NIC, switch the machine on, read both back, write it down; what is so already stays so.
 
@@ -184,9 +191,9 @@ def _problems(act: Callable[[vm.VirtualMachine], None], machine: vm.VirtualMachi
     return ()
 
 
-def strike(folder: Path) -> None:
+def strike(folder: GuestFolder) -> None:
     """Remove the record of the cut-over."""
-    (folder / InService.filename).unlink(missing_ok=True)
+    folder.cutover.unlink(missing_ok=True)
 
 
 def rolled_back(v: Session, wanted: Order) -> Check:
@@ -250,9 +257,9 @@ def alone(v: Session, wanted: Order, macs: Iterable[str]) -> Check:
     )
 
 
-def record_gone(folder: Path) -> Check:
+def record_gone(folder: GuestFolder) -> Check:
     """Whether the record of a cut-over is gone."""
-    path = folder / InService.filename
+    path = folder.cutover
     return Check(
         code="no-cutover-on-record",
         title="no cut-over stands on record",
@@ -280,7 +287,7 @@ def only_one(v: Session, wanted: Order) -> Check:
     )
 
 
-def deployed(v: Session, wanted: Order, folder: Path) -> Check:
+def deployed(v: Session, wanted: Order, folder: GuestFolder) -> Check:
     """Whether the machine is the very one that 60-deploy wrote down, of which an approval is."""
     known = deployment.Deployment.of(folder, wanted.plan_hash, wanted.sha256)
     machine, expected = _only(v, wanted), known.instance_uuid if known else ""
@@ -290,7 +297,7 @@ def deployed(v: Session, wanted: Order, folder: Path) -> Check:
         title="the machine is the one that can be approved",
         ok=bool(found) and found == expected,
         found=found or "none",
-        expected=expected or "deployment.json",
+        expected=expected or GuestFolder.deployment,
         remedy=f"run {DEPLOY} in apply, then have it approved",
         where=v.where,
         later=True,
@@ -320,7 +327,7 @@ def _only(v: Session, wanted: Order) -> vm.VirtualMachine | None:
     return fit[0] if len(fit) == 1 and len(ours) == 1 else None
 
 
-def _recorded(folder: Path, machine: vm.VirtualMachine) -> bool:
+def _recorded(folder: GuestFolder, machine: vm.VirtualMachine) -> bool:
     try:
         found = InService.find(folder)
     except BadInput:  # damaged: it will be written anew

@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Protocol, Self
 from hikkoshi.artefact import Artefact
 from hikkoshi.check import Check
 from hikkoshi.errors import BadInput, Problem, Refused, StepFailed
+from hikkoshi.params.folder import GuestFolder
 from hikkoshi.params.params import VSphere as Site
 from hikkoshi.progress import Progress, silent
 from hikkoshi.run.step import CONVERT, DEPLOY, PLAN, ROLLBACK, Step
@@ -24,7 +25,7 @@ from hikkoshi.vsphere.spec import VirtualNic, VmSpec
 class Deployment(Artefact):
     """deployment.json: the machine that was made, what was sent, and what was read back."""
 
-    filename: ClassVar[str] = "deployment.json"
+    filename: ClassVar[str] = GuestFolder.deployment
     made_by: ClassVar[Step] = DEPLOY
     guest: str
     site: str = ""  # identity of the site folder that made it; '' of an earlier version
@@ -43,7 +44,7 @@ class Deployment(Artefact):
     nics: tuple[readback.NicFound, ...]
 
     @classmethod
-    def of(cls, folder: Path, plan_hash: str, vmdk_sha256: str) -> Self | None:
+    def of(cls, folder: GuestFolder, plan_hash: str, vmdk_sha256: str) -> Self | None:
         """The one in a guest's folder, where it can be read, and is of this plan and this disk; else None."""
         try:
             made = cls.find(folder)
@@ -89,14 +90,14 @@ class Order:
         return self.spec.nics if self.spec else ()
 
 
-def order(owner: vm.Owner, guest: str, plan: DeploymentPlan | None, conversion: Converted | None, folder: Path) -> Order:
+def order(owner: vm.Owner, guest: str, plan: DeploymentPlan | None, conversion: Converted | None, folder: GuestFolder) -> Order:
     """The order for a guest, out of what earlier steps have left in its folder so far."""
     return Order(
         owner=owner,
         guest=guest,
         spec=plan.vm if plan else None,
         plan_hash=plan.hash if plan else "",
-        vmdk=folder / "disk" / f"{guest}.vmdk",
+        vmdk=folder.vmdk,
         sha256=conversion.vmdk_sha256 if conversion else "",
     )
 
@@ -110,7 +111,7 @@ def checks(v: Session, site: Site, wanted: Order) -> list[Check]:
             title="the guest is planned",
             ok=wanted.spec is not None,
             found=wanted.plan_hash[:16],
-            expected="plan.json",
+            expected=GuestFolder.plan,
             remedy=f"run {PLAN}",
             later=True,
         ),
@@ -166,7 +167,7 @@ def complete(v: Session, wanted: Order) -> Check:
     )
 
 
-def recorded(v: Session, wanted: Order, folder: Path) -> Check:
+def recorded(v: Session, wanted: Order, folder: GuestFolder) -> Check:
     """Whether it stands there, see `complete`, and deployment.json is of this very machine, which alone can be approved."""
     there = complete(v, wanted)
     if not there or not (machine := _unrecorded(v, wanted, folder)):
@@ -174,7 +175,7 @@ def recorded(v: Session, wanted: Order, folder: Path) -> Check:
     return replace(there, ok=False, found=f"{machine}, but {Deployment.filename} does not tell of it")
 
 
-def start(v: Session, site: Site, wanted: Order, folder: Path, progress: Progress = silent) -> Deployment:
+def start(v: Session, site: Site, wanted: Order, folder: GuestFolder, progress: Progress = silent) -> Deployment:
     """Import the machine with its NICs unplugged, compare what arrived, read everything back, mark it complete.
 
     Where it stands there already, but deployment.json was lost or tells of another, that is written anew from what is read back.
@@ -221,7 +222,7 @@ def start(v: Session, site: Site, wanted: Order, folder: Path, progress: Progres
         importing.start(v, site, order, send, progress, keep)
     except BaseException:
         if told:  # of a machine that is removed again
-            (folder / Deployment.filename).unlink(missing_ok=True)
+            folder.deployment.unlink(missing_ok=True)
         raise
     return told[0]
 
@@ -248,7 +249,7 @@ def _told(v: Session, wanted: Order, made: importing.Imported) -> Deployment:
     )
 
 
-def _unrecorded(v: Session, wanted: Order, folder: Path) -> vm.VirtualMachine | None:
+def _unrecorded(v: Session, wanted: Order, folder: GuestFolder) -> vm.VirtualMachine | None:
     """The one machine that stands there as ordered, where deployment.json is not of it."""
     ours = found(v, wanted)
     if len(ours) != 1 or not _is_ordered(ours[0], wanted):
@@ -257,7 +258,7 @@ def _unrecorded(v: Session, wanted: Order, folder: Path) -> vm.VirtualMachine | 
     return None if known and known.instance_uuid == ours[0].uuid else ours[0]
 
 
-def _written_anew(v: Session, site: Site, wanted: Order, machine: vm.VirtualMachine, folder: Path) -> Deployment:
+def _written_anew(v: Session, site: Site, wanted: Order, machine: vm.VirtualMachine, folder: GuestFolder) -> Deployment:
     """deployment.json from what vSphere tells of the machine now; of its import nothing is known any more."""
     assert wanted.spec is not None  # else nothing is as ordered
     place = inventory.place(v, site)

@@ -211,7 +211,7 @@ class Observation:
     def _free(self) -> Path:
         """A file that is not there yet, after the run's name: a cell may be run again."""
         names = (f"{self._run}{n}.jsonl" for n in ("", *(f"-{n}" for n in range(2, 100))))
-        return next(f for name in names if not (f := self._folder / "outages" / name).exists())
+        return next(f for name in names if not (f := self._folder.outages / name).exists())
 
     def _known(self) -> Outages | None:
         """outage.json, if it is of this cut-over."""

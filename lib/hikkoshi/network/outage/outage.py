@@ -18,6 +18,7 @@ from hikkoshi.artefact import Artefact, Frozen
 from hikkoshi.check import Check
 from hikkoshi.errors import BadInput, Problem
 from hikkoshi.network.outage import meter
+from hikkoshi.params.folder import GuestFolder
 from hikkoshi.run.step import CUTOVER, Step
 
 State = Literal["answers", "out", "never answered"]
@@ -58,7 +59,7 @@ class Break(Frozen):
 class Outages(Artefact):
     """outage.json: how long each segment was out of service, as seen from the machine that measured."""
 
-    filename: ClassVar[str] = "outage.json"
+    filename: ClassVar[str] = GuestFolder.outage
     made_by: ClassVar[Step] = CUTOVER
     since: str = ""  # when the guest was put into service that this is the outage of; empty where it is of none
     file: str  # name of the file with every probe

@@ -5,13 +5,14 @@ from typing import ClassVar
 from hikkoshi.artefact import Artefact
 from hikkoshi.network.diagnosis.diagnosis import Diagnosis
 from hikkoshi.network.throughput.measured import Measured
+from hikkoshi.params.folder import GuestFolder
 from hikkoshi.run.step import OFFLOADS, Step
 
 
 class Cure(Artefact):
     """offloads.json: the cause that was named, and what was measured after the remedy."""
 
-    filename: ClassVar[str] = "offloads.json"
+    filename: ClassVar[str] = GuestFolder.offloads
     made_by: ClassVar[Step] = OFFLOADS
     since: str  # since when the guest served so: the cut-over's time, or empty under Xen
     diagnosis: Diagnosis

@@ -17,6 +17,7 @@ from hikkoshi.network.host import Host
 from hikkoshi.network.remedy import guestfile, persistence
 from hikkoshi.network.remedy.persistence import Feature
 from hikkoshi.network.remedy.prescription import PARAMETER, SCRIPTS, File, Prescription, Way
+from hikkoshi.params.folder import GuestFolder
 from hikkoshi.run.step import OFFLOADS, Step
 
 EXPECTED = "every flag off, and every file saying so"
@@ -43,7 +44,7 @@ class Written(Frozen):
 class Applied(Artefact):
     """remedy.json: what was done, and how it was before: enough to undo it."""
 
-    filename: ClassVar[str] = "remedy.json"
+    filename: ClassVar[str] = GuestFolder.remedy
     made_by: ClassVar[Step] = OFFLOADS
     plan: Prescription
     flags: tuple[Flag, ...]

@@ -32,7 +32,7 @@ from hikkoshi.network.throughput.measured import (
 )
 from hikkoshi.network.wiring import witness
 from hikkoshi.network.wiring.fingerprint import Fingerprint
-from hikkoshi.params.params import Guest, Home, MeasuredPath, Measurement
+from hikkoshi.params.params import Guest, Home, Measurement, Way
 from hikkoshi.progress import Progress, silent
 from hikkoshi.run.step import NETPERF, OFFLOADS
 
@@ -89,7 +89,7 @@ class Bench:
         wanted = self.wanted()
         before = self.found()
         series = before.series if before else Series(through=THROUGH, direct=DIRECT, unit=UNIT)
-        folder = self._folder / "netperf" / self._run
+        folder = self._folder.measured / self._run
         self._describe(wanted, folder, "before")
         measured = before or Measured(since=self._since, series=series, folder="")
         self.keep(measured.model_copy(update={"folder": folder.name}))
@@ -122,7 +122,7 @@ class Bench:
 
     def measure_segments(self, progress: Progress = silent) -> None:
         """Measure each other segment's way through the guest, in turn with the direct one."""
-        wanted, folder = self.wanted(), self._folder / "netperf" / self._run
+        wanted, folder = self.wanted(), self._folder.measured / self._run
         for segment, way in wanted.segments.items():
             found = self.found()
             if found is None:
@@ -204,7 +204,7 @@ class Bench:
         """Measure the round trip on both paths."""
         found = self.found()
         if found:
-            trips = round_trips(self._home, self.wanted(), self._folder / "netperf" / self._run)
+            trips = round_trips(self._home, self.wanted(), self._folder.measured / self._run)
             self.keep(found.model_copy(update={"round_trips": trips}))
 
     def verdict(self) -> Check:
@@ -300,7 +300,7 @@ def unmeasured(guest: Guest) -> str:
 def measure(
     home: Home,
     wanted: Measurement,
-    ways: Mapping[str, MeasuredPath],
+    ways: Mapping[str, Way],
     series: Series,
     folder: Path,
     keep: Callable[[Series], object] = lambda _: None,
@@ -354,11 +354,11 @@ def round_trips(home: Home, wanted: Measurement, folder: Path) -> tuple[RoundTri
     return tuple(found)
 
 
-def _ways(wanted: Measurement) -> dict[str, MeasuredPath]:
+def _ways(wanted: Measurement) -> dict[str, Way]:
     return {THROUGH: wanted.through, DIRECT: wanted.direct}
 
 
-def _answers(name: str, way: MeasuredPath, home: Home) -> Check:
+def _answers(name: str, way: Way, home: Home) -> Check:
     """Whether the client's netperf reaches netserver, by a test of one second."""
     title, expected = f"{name}: netserver answers the client's netperf", "a test of one second"
     try:

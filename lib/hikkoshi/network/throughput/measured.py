@@ -7,6 +7,7 @@ import pandas as pd
 
 from hikkoshi.artefact import Artefact, Frozen
 from hikkoshi.network.compare.sequential import Series
+from hikkoshi.params.folder import GuestFolder
 from hikkoshi.run.step import NETPERF, Step
 
 THROUGH, DIRECT, UNIT = "through the guest", "direct", "10^6 bits/s"
@@ -42,7 +43,7 @@ class Measured(Frozen):
 class Throughput(Artefact):
     """netperf.json: the last series before the move and since."""
 
-    filename: ClassVar[str] = "netperf.json"
+    filename: ClassVar[str] = GuestFolder.throughput
     made_by: ClassVar[Step] = NETPERF
     measured: Mapping[When, Measured] = {}
 

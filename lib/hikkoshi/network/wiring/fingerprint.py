@@ -14,6 +14,7 @@ from hikkoshi.errors import BadInput, Problem
 from hikkoshi.network.wiring import wiring
 from hikkoshi.network.wiring.frames import FrameEvidence
 from hikkoshi.network.wiring.wiring import Heard, Witness
+from hikkoshi.params.folder import GuestFolder
 from hikkoshi.run.step import NETPERF, Step
 
 OF_SENDERS = ("ARP", "broadcast", "multicast")  # kinds of evidence whose address is the sender's own
@@ -31,7 +32,7 @@ class NicFingerprint(BaseModel):
 class Fingerprint(Artefact):
     """wiring-fingerprint.json: who was heard on each NIC of a host, in `seconds` of listening."""
 
-    filename: ClassVar[str] = "wiring-fingerprint.json"
+    filename: ClassVar[str] = GuestFolder.fingerprint
     made_by: ClassVar[Step] = NETPERF
     host: str
     seconds: float

@@ -14,6 +14,7 @@ from hikkoshi.artefact import Artefact, Frozen
 from hikkoshi.check import Check
 from hikkoshi.errors import BadInput, Problem, nearest
 from hikkoshi.network.wiring.frames import FrameEvidence
+from hikkoshi.params.folder import GuestFolder
 from hikkoshi.params.params import Segment
 from hikkoshi.run.step import CUTOVER, Step
 
@@ -162,7 +163,7 @@ class Witness(Frozen):
 class Wiring(Artefact):
     """wiring.json: on which segment each NIC of the guest was seen from inside, since it was put into service."""
 
-    filename: ClassVar[str] = "wiring.json"
+    filename: ClassVar[str] = GuestFolder.wiring
     made_by: ClassVar[Step] = CUTOVER
     run: str  # that looked
     since: str  # when the guest was put into service, as cutover.json has it

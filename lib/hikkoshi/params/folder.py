@@ -1,0 +1,84 @@
+"""The folder of one guest in outputs/guests: every file that a run leaves there has its name here, and nowhere else."""
+
+from collections.abc import Iterator
+from pathlib import Path, PosixPath
+from typing import overload
+
+from hikkoshi import files
+
+
+class _Named:
+    """A path in a guest's folder: `GuestFolder.plan` is its name there, `folder.plan` where it is."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    @overload
+    def __get__(self, folder: None, owner: type) -> str: ...
+    @overload
+    def __get__(self, folder: Path, owner: type) -> Path: ...
+    def __get__(self, folder: Path | None, owner: type) -> str | Path:
+        return self._name if folder is None else Path(folder, self._name)
+
+
+class GuestFolder(PosixPath):
+    """A guest's folder; its own name is the guest's."""
+
+    journal = _Named("journal.jsonl")
+    lock = _Named("lock")  # of whatever works on the guest
+    runner_lock = _Named("runner.lock")  # of whoever executes a runbook
+    rollback_lock = _Named("rollback.lock")  # the same of a rollback, which goes on without the runner's
+    turn_lock = _Named("turn.lock")  # of whatever acts on the service
+
+    # results, in the order of the steps
+    survey = _Named("survey.json")
+    plan = _Named("plan.json")
+    prepared = _Named("prepared.json")
+    conversion = _Named("conversion.json")
+    control = _Named("rehearsal/before.json")
+    rehearsal = _Named("rehearsal.json")
+    deployment = _Named("deployment.json")
+    cutover = _Named("cutover.json")
+    wiring = _Named("wiring.json")
+    outage = _Named("outage.json")
+    machine_off = _Named("machine-off.json")
+    throughput = _Named("netperf.json")
+    fingerprint = _Named("wiring-fingerprint.json")
+    offloads = _Named("offloads.json")
+    remedy = _Named("remedy.json")
+
+    # folders
+    runs = _Named("runs")  # executed notebooks
+    approvals = _Named("approvals")
+    disks = _Named("disk")
+    boots = _Named("rehearsal")  # what was seen of the two boots
+    outages = _Named("outages")  # every probe of each run
+    measured = _Named("netperf")  # a folder for each run, with the tools' own words
+
+    before_picture = _Named("rehearsal/before.png")
+    after_picture = _Named("rehearsal/after.png")
+
+    @property
+    def prepared_copy(self) -> Path:
+        """The prepared copy of the guest's disk."""
+        return self.disks / f"{self.name}.img"
+
+    @property
+    def vmdk(self) -> Path:
+        """The converted disk."""
+        return self.disks / f"{self.name}.vmdk"
+
+    def executed(self, run: str) -> Path | None:
+        """A run's executed notebook by whatever name it has; none where it was run in JupyterLab."""
+        names = (f"{run}.ipynb", f"{run}.interrupted.ipynb", f"{run}.part.ipynb")
+        return next((p for name in names if files.regular(p := self.runs / name)), None)
+
+
+def all_in(outputs: Path) -> Iterator[GuestFolder]:
+    """Every guest's folder that is there, with parameters or without, sorted."""
+    return (GuestFolder(p) for p in sorted((outputs / "guests").glob("*")) if p.is_dir())
+
+
+def of(outputs: Path, guest: str) -> GuestFolder:
+    """The folder of one guest, there or not."""
+    return GuestFolder(outputs / "guests" / guest)
