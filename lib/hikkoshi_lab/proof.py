@@ -13,7 +13,7 @@ from hikkoshi.check import Check, Permission
 from hikkoshi.errors import HikkoshiError
 from hikkoshi.network.diagnosis import aggregation
 from hikkoshi.network.throughput.bench import Bench
-from hikkoshi.params.params import Guest, Home, Measurement, Way
+from hikkoshi.params.params import Guest, Home, MeasuredPath, Measurement
 from hikkoshi.run.step import OFFLOADS
 from hikkoshi.secret import temporary
 from hikkoshi.steps.offloads import Treatment
@@ -39,8 +39,8 @@ def guest(lab: network.Network) -> Guest:
             "measurement": Measurement.model_validate(
                 {
                     "shell": at("gw"),
-                    "through": Way.model_validate({"client": at("pc1"), "server": server, "server_shell": at("pc2")}),
-                    "direct": Way.model_validate({"client": at("pc3"), "server": server}),
+                    "through": MeasuredPath.model_validate({"client": at("pc1"), "server": server, "server_shell": at("pc2")}),
+                    "direct": MeasuredPath.model_validate({"client": at("pc3"), "server": server}),
                     "seconds": 2,
                     "link_mbps": 100,
                 }
@@ -75,7 +75,7 @@ def rows(home: Home, lab: network.Network) -> Iterator[Row]:
     yield "cause, from counters", aggregation.LRO, cause, cause == aggregation.LRO
     told = (counts.fragmentation_failures, counts.unreachable_told, counts.unreachable_heard)
     agree = len(set(told)) == 1 and bool(told[0])
-    yield "dropped = told = heard by the sender", "the same number", " = ".join(map(str, told)), agree
+    yield "packets dropped = ICMP errors sent = ICMP errors received", "the same number", " = ".join(map(str, told)), agree
     again = counts.retransmitted or 0
     yield "segments sent again", "two or more for each", str(again), again >= 2 * (told[0] or 1)
     yield "named within", f"{CAUSE_WITHIN} s", f"{named:.0f} s", named <= CAUSE_WITHIN

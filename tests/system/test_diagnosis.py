@@ -50,13 +50,13 @@ def netperf(lab: Network, seconds: int = 3) -> float:
 
 
 def watched(lab: Network, load: Callable[[], object] | None = None) -> Collection:
-    machines = {"sender": lab.host("pc1"), "receiver": lab.host("pc2")}
+    machines = {"client": lab.host("pc1"), "server": lab.host("pc2")}
     return collection.around(lab.host("gw"), load or (lambda: netperf(lab)), **machines)
 
 
 def diagnosed(lab: Network, load: Callable[[], object] | None = None) -> Diagnosis:
     seen = watched(lab, load)
-    return diagnosis.diagnose(*seen.guest, sender=seen.sender, receiver=seen.receiver)
+    return diagnosis.diagnose(*seen.guest, client=seen.client, server=seen.server)
 
 
 @contextlib.contextmanager
@@ -70,7 +70,7 @@ def changed(lab: Network, host: str, do: str, undo: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def mtu_mismatch(lab: Network) -> Iterator[None]:
-    """A smaller MTU on the way out, and a sender that hears nothing of it: its firewall is in the way."""
+    """A smaller MTU on the way out, and a client that hears nothing of it: its firewall is in the way."""
     chain = "add table ip deaf\nadd chain ip deaf in { type filter hook input priority 0; }"
     rules = f"nft -f - <<'E'\n{chain}\nadd rule ip deaf in icmp type destination-unreachable drop\nE"
     with (
@@ -167,11 +167,11 @@ def test_the_collapse_is_named_within_seconds_remedied_read_back_and_undone(lab:
         lab.aggregate("tap")
         start = time.monotonic()
         seen = watched(lab)
-        result = diagnosis.diagnose(*seen.guest, sender=seen.sender, receiver=seen.receiver)
+        result = diagnosis.diagnose(*seen.guest, client=seen.client, server=seen.server)
         assert time.monotonic() - start < 20
         assert result.cause == "LRO", result.plain()
         lost = {row["number"] for row in diagnosis.reconciled(result)[:3]}
-        assert len(lost) == 1  # what the kernel dropped, what it told, what the sender heard
+        assert len(lost) == 1  # what the kernel dropped, what it told, what the client heard
         assert set(seen.guest[1].nics["eth6"].told or ()) == {1500}  # an MTU that nobody can mean
         assert (result.counts.retransmitted or 0) >= (result.counts.fragmentation_failures or 0) > 20
 

@@ -38,7 +38,7 @@ def observed(path: Path) -> Diagnosis:
         machines.setdefault(who, []).append(snapshot.parse(raw, path.name))
     before, after = machines["guest"]
     pairs = {who: (pair[0], pair[1]) for who, pair in machines.items()}
-    return diagnose(before, after, sender=pairs.get("sender"), receiver=pairs.get("receiver"))
+    return diagnose(before, after, client=pairs.get("client"), server=pairs.get("server"))
 
 
 def nic(name: str = "eth0", *, lro: Feature | None = None, gro: Feature | None = OFF, **more: Any) -> NicState:
@@ -64,7 +64,7 @@ def still(*nics: NicState, **more: Any) -> Snapshot:
 
 
 def sent(again: int, first: int = 1000, **more: int) -> tuple[Snapshot, Snapshot]:
-    """A sender of a load."""
+    """A client of a load."""
     return machine(forwards=False), machine(forwards=False, TcpRetransSegs=again, TcpOutSegs=first, **more)
 
 
@@ -72,9 +72,9 @@ def found(rule: str, result: Diagnosis) -> Finding | None:
     return next((f for f in result.findings if f.rule == rule), None)
 
 
-def lossy(*nics: NicState, fails: int = 200, told: int | None = None, sender: Any = None, **more: Any) -> Diagnosis:
+def lossy(*nics: NicState, fails: int = 200, told: int | None = None, client: Any = None, **more: Any) -> Diagnosis:
     after = machine(*nics, IpFragFails=fails, IcmpOutDestUnreachs=fails if told is None else told, **more)
-    return diagnose(still(*nics), after, sender=sender)
+    return diagnose(still(*nics), after, client=client)
 
 
 @pytest.mark.parametrize("path", CASES, ids=lambda p: p.stem)
@@ -96,7 +96,7 @@ class TestLro:
     merged = nic(lro=ON, traffic=carried(1000, 2400), told={1500: 90})
 
     def test_is_certain_where_the_flag_is_on_frames_are_too_long_and_all_counts_agree(self) -> None:
-        result = lossy(self.merged, sender=sent(430, IcmpInDestUnreachs=200))
+        result = lossy(self.merged, client=sent(430, IcmpInDestUnreachs=200))
         assert (result.cause, result.findings[0].rule, result.findings[0].certainty) == ("LRO", "R1", "certain")
         words = result.plain()
         for number in ("IpFragFails rose by 200", "TcpRetransSegs by 430", "90 messages", "eth0"):
@@ -106,14 +106,14 @@ class TestLro:
         before = nic(statistics={COUNTER: 5}, traffic=carried(0, 0))
         after = nic(statistics={COUNTER: 205}, traffic=carried(1000, 900))
         lost = machine(after, IpFragFails=200, IcmpOutDestUnreachs=200)
-        result = diagnose(still(before), lost, sender=sent(430, IcmpInDestUnreachs=200))
+        result = diagnose(still(before), lost, client=sent(430, IcmpInDestUnreachs=200))
         assert (result.cause, result.findings[0].certainty) == ("LRO", "certain")
 
     def test_is_less_than_certain_where_a_tunnels_small_mtu_could_be_the_reason(self) -> None:
         unnamed = replace(self.merged, told=None)
         assert lossy(unnamed).findings[0].certainty == "likely"
-        assert lossy(unnamed, sender=sent(430, IcmpInDestUnreachs=3)).findings[0].certainty == "likely"
-        assert lossy(unnamed, sender=sent(430, IcmpInDestUnreachs=200)).findings[0].certainty == "certain"
+        assert lossy(unnamed, client=sent(430, IcmpInDestUnreachs=3)).findings[0].certainty == "likely"
+        assert lossy(unnamed, client=sent(430, IcmpInDestUnreachs=200)).findings[0].certainty == "certain"
 
     def test_is_likely_where_no_flag_can_be_read_and_only_the_frames_tell(self) -> None:
         for unreadable in (None, FIXED):
@@ -128,8 +128,8 @@ class TestLro:
     def test_frames_that_gro_may_have_merged_prove_nothing_unless_a_sender_was_told_and_could_not_help_it(self) -> None:
         blurred = nic(lro=FIXED, gro=ON, oversized=40)
         assert lossy(blurred).cause == "unknown"
-        assert lossy(blurred, sender=sent(430, IcmpInDestUnreachs=200)).cause == "LRO"
-        assert lossy(blurred, sender=sent(430, IcmpInDestUnreachs=3)).cause == "unknown"
+        assert lossy(blurred, client=sent(430, IcmpInDestUnreachs=200)).cause == "LRO"
+        assert lossy(blurred, client=sent(430, IcmpInDestUnreachs=3)).cause == "unknown"
 
     def test_is_refuted_where_it_is_off_on_every_nic(self) -> None:
         result = lossy(nic(lro=OFF, traffic=carried(1000, 2400)))
@@ -147,7 +147,7 @@ class TestLro:
         assert lossy(self.merged, told=20).cause == "unknown"
 
     def test_is_less_than_certain_where_the_sender_lost_nothing(self) -> None:
-        result = lossy(self.merged, sender=sent(0, IcmpInDestUnreachs=0))
+        result = lossy(self.merged, client=sent(0, IcmpInDestUnreachs=0))
         assert result.findings[0].certainty == "likely"
 
     def test_is_less_than_certain_where_more_was_unreachable_than_was_lost(self) -> None:
@@ -194,15 +194,15 @@ class TestReceiveAggregation:
     load: ClassVar = {"IpInReceives": 900, "IpForwDatagrams": 800}
 
     def test_is_likely_where_frames_are_merged_and_packets_vanish_in_the_guest(self) -> None:
-        result = diagnose(still(self.merged), machine(self.merged, **self.load), sender=sent(274, 394))
+        result = diagnose(still(self.merged), machine(self.merged, **self.load), client=sent(274, 394))
         assert (result.cause, result.findings[0].certainty) == ("receive aggregation", "likely")
         assert "100 packets came in" in result.plain()
 
     def test_is_no_cause_where_nothing_vanishes_or_little_is_sent_again(self) -> None:
         whole = self.load | {"IpForwDatagrams": 900}
-        assert diagnose(still(self.merged), machine(self.merged, **whole), sender=sent(274, 394)).cause == "unknown"
-        assert diagnose(still(self.merged), machine(self.merged, **self.load), sender=sent(2, 3000)).cause == "unknown"
-        assert diagnose(still(nic()), machine(nic(), **self.load), sender=sent(274, 394)).cause == "unknown"
+        assert diagnose(still(self.merged), machine(self.merged, **whole), client=sent(274, 394)).cause == "unknown"
+        assert diagnose(still(self.merged), machine(self.merged, **self.load), client=sent(2, 3000)).cause == "unknown"
+        assert diagnose(still(nic()), machine(nic(), **self.load), client=sent(274, 394)).cause == "unknown"
 
 
 class TestMtu:
@@ -222,7 +222,7 @@ class TestMtu:
         assert (result.cause, result.findings[0].certainty) == ("MTU mismatch", "certain")
 
     def test_costs_nothing_where_the_sender_heard_of_it(self) -> None:
-        result = lossy(self.plain, self.small, fails=16, sender=sent(12, 30_000, IcmpInDestUnreachs=16))
+        result = lossy(self.plain, self.small, fails=16, client=sent(12, 30_000, IcmpInDestUnreachs=16))
         assert (result.cause, result.findings[0].certainty) == ("unknown", "possible")
 
     def test_is_not_named_where_nothing_was_too_long(self) -> None:
@@ -239,7 +239,7 @@ class TestLookAlikes:
         assert diagnose(still(full), machine(full)).findings == ()
 
     def test_wrong_checksums_are_seen_on_any_machine(self) -> None:
-        for who in ("sender", "receiver"):
+        for who in ("client", "server"):
             bad = machine(forwards=False), machine(forwards=False, TcpInErrs=40)
             result = diagnose(still(nic()), machine(nic()), **{who: bad})
             assert result.cause == "corrupted checksums"
@@ -301,18 +301,18 @@ class TestLookAlikes:
 
     def test_a_receiver_that_closes_its_window_is_slow_unless_much_is_lost(self) -> None:
         closed = machine(forwards=False), machine(forwards=False, TcpExtTCPToZeroWindowAdv=17)
-        assert diagnose(still(nic()), machine(nic()), sender=sent(0), receiver=closed).cause == "slow peer"
-        assert diagnose(still(nic()), machine(nic()), sender=sent(400), receiver=closed).cause != "slow peer"
+        assert diagnose(still(nic()), machine(nic()), client=sent(0), server=closed).cause == "slow peer"
+        assert diagnose(still(nic()), machine(nic()), client=sent(400), server=closed).cause != "slow peer"
 
     def test_a_queue_without_room_is_congestion(self) -> None:
         full = {"TcpExtTCPFastRetrans": 70}
         before, after = nic(queue_drops=4), nic(queue_drops=78)
-        result = diagnose(still(before), machine(after), sender=sent(74, 2600, **full))
+        result = diagnose(still(before), machine(after), client=sent(74, 2600, **full))
         assert (result.cause, result.findings[0].certainty) == ("congestion", "certain")
         assert "74 packets found no room in the queue of eth0" in result.plain()
-        beyond = diagnose(still(before), machine(before), sender=sent(74, 2600, **full))
+        beyond = diagnose(still(before), machine(before), client=sent(74, 2600, **full))
         assert (beyond.cause, beyond.findings[0].certainty) == ("congestion", "likely")
-        assert diagnose(still(before), machine(before), sender=sent(1, 26_000)).findings == ()
+        assert diagnose(still(before), machine(before), client=sent(1, 26_000)).findings == ()
 
     def test_the_more_certain_comes_first_and_is_the_cause(self) -> None:
         card = nic(driver="e1000", statistics={"rx_missed_errors": 0}, carrier=True)
@@ -331,7 +331,7 @@ def test_nothing_to_see_is_unknown_and_says_what_was_not_there() -> None:
 def test_collections_with_a_restart_between_are_refused_for_every_machine_at_once() -> None:
     one, other = machine(nic(), boot="a", time=5), machine(nic(), boot="b", time=9)
     with pytest.raises(BadInput, match="2 problems") as e:
-        diagnose(one, other, sender=(one, other))
+        diagnose(one, other, client=(one, other))
     assert "the guest was started anew" in str(e.value)
     with pytest.raises(BadInput, match="older than the first"):
         diagnose(machine(nic(), time=9), machine(nic(), time=5))
@@ -343,12 +343,12 @@ def test_a_counter_that_went_back_is_unknown_and_not_a_rise() -> None:
 
 
 def test_counts_of_the_same_are_reconciled_row_by_row() -> None:
-    result = lossy(TestLro.merged, sender=sent(430, IcmpInDestUnreachs=200))
+    result = lossy(TestLro.merged, client=sent(430, IcmpInDestUnreachs=200))
     rows = {(str(r["count"]), str(r["where"])): r for r in reconciled(result)}
-    same = [rows["IpFragFails", "guest"], rows["IcmpOutDestUnreachs", "guest"], rows["IcmpInDestUnreachs", "sender"]]
+    same = [rows["IpFragFails", "guest"], rows["IcmpOutDestUnreachs", "guest"], rows["IcmpInDestUnreachs", "client"]]
     assert {r["number"] for r in same} == {200}
     assert len({r["meaning"] for r in same}) == 1
-    assert rows["TcpRetransSegs", "sender"]["number"] == 430
+    assert rows["TcpRetransSegs", "client"]["number"] == 430
     assert rows["tcpdump", "guest"]["number"] is None
 
 
@@ -376,13 +376,13 @@ NICS = st.lists(
 @given(NICS, SMALL, SMALL, st.none() | st.tuples(SMALL, SMALL), st.sampled_from([True, True, False, None]))
 @example([TestLro.merged], 200, 200, (430, 200), True)
 def test_lro_is_certain_only_with_every_one_of_its_conditions(
-    nics: list[NicState], fails: int, told: int, sender: tuple[int, int] | None, forwards: bool | None
+    nics: list[NicState], fails: int, told: int, client: tuple[int, int] | None, forwards: bool | None
 ) -> None:
     cards = [replace(n, name=f"eth{k}") for k, n in enumerate(nics)]
     before = [replace(n, statistics={COUNTER: 0}) for n in cards]
     after = machine(*cards, IpFragFails=fails, IcmpOutDestUnreachs=told, forwards=forwards)
-    load = sent(sender[0], IcmpInDestUnreachs=sender[1]) if sender else None
-    result = diagnose(still(*before, forwards=forwards), after, sender=load)
+    load = sent(client[0], IcmpInDestUnreachs=client[1]) if client else None
+    result = diagnose(still(*before, forwards=forwards), after, client=load)
     merged = sum(n.statistics.get(COUNTER, 0) for n in cards)
     long = [n for n in cards if n.traffic and n.mtu and n.traffic.rx_bytes > n.traffic.rx_packets * (n.mtu + 18)]
     seen = sum(n.oversized or 0 for n in cards if n.gro in (OFF, FIXED))
@@ -391,13 +391,13 @@ def test_lro_is_certain_only_with_every_one_of_its_conditions(
     conditions = {
         "the guest forwards": forwards is True,
         "packets were lost as too long": fails >= 10,
-        "senders were told as often": abs(fails - told) <= max(3, 0.1 * max(fails, told)),
+        "clients were told as often": abs(fails - told) <= max(3, 0.1 * max(fails, told)),
         "the NIC merges": merged > 0 or any(n.lro == ON for n in cards),
         "frames are longer than the MTU": bool(merged or long or seen or own),
         "all NICs have one MTU": len({n.mtu for n in cards}) == 1,
         "no message names a smaller one": small == 0,
-        "the sender sent again": sender is None or sender[0] >= 10,
-        "no MTU of a route explains it": own > 0 or (sender is not None and sender[1] >= max(10, fails / 2)),
+        "the client sent again": client is None or client[0] >= 10,
+        "no MTU of a route explains it": own > 0 or (client is not None and client[1] >= max(10, fails / 2)),
     }
     certain = any(f.name == "LRO" and f.certainty == "certain" for f in result.findings)
     assert not certain or all(conditions.values()), conditions

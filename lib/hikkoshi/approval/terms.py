@@ -13,7 +13,7 @@ from pydantic import BaseModel, Field, SerializerFunctionWrapHandler, model_seri
 from hikkoshi import files
 from hikkoshi.artefact import Frozen
 from hikkoshi.errors import BadInput, Problem
-from hikkoshi.params.params import Guest, Home, Site, Way
+from hikkoshi.params.params import Guest, Home, MeasuredPath, Site
 
 
 class Target(Frozen):
@@ -43,9 +43,9 @@ class Addresses(Frozen):
 
     shell: str
     watch: str
-    through: Way
-    direct: Way
-    segments: dict[str, Way]
+    through: MeasuredPath
+    direct: MeasuredPath
+    segments: dict[str, MeasuredPath]
 
 
 class Terms(Frozen):

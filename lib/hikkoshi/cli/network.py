@@ -127,16 +127,16 @@ def diagnose(
 
     if (client is None) != (server is None):
         raise typer.BadParameter("a load needs both --client and --server")
-    sender = host.parse(client) if client else None
+    source = host.parse(client) if client else None
 
     def load() -> None:
-        if sender and server:
-            tool.run(sender, server, seconds=seconds)
+        if source and server:
+            tool.run(source, server, seconds=seconds)
         else:
             time.sleep(seconds)
 
-    seen = collection.around(host.parse(address), load, sender=sender)
-    found = diagnosis.diagnose(*seen.guest, sender=seen.sender)
+    seen = collection.around(host.parse(address), load, client=source)
+    found = diagnosis.diagnose(*seen.guest, client=seen.client)
     if as_json:
         terminal.print_json(json.loads(found.model_dump_json()))
     else:

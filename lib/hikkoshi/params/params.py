@@ -156,8 +156,8 @@ class VmWish(_Strict):
     controller: Literal["pvscsi", "lsisas1068", "lsilogic"] = "pvscsi"
 
 
-class Way(_Strict):
-    """A way that traffic takes: from a client to a netserver."""
+class MeasuredPath(_Strict):
+    """A path that traffic takes: from a client to a netserver."""
 
     client: Address = Field(description="where netperf runs: here, ssh://user@host or netns:PATH")
     server: ipaddress.IPv4Address = Field(description="address at which netserver listens")
@@ -168,10 +168,10 @@ class Measurement(_Strict):
     """How a guest's network is measured. The addresses of hosts are here, ssh://[user@]host[:port] or netns:PATH."""
 
     shell: Address = Field(description="the guest itself, as root: for its wiring, its counters and remedies")
-    through: Way = Field(description="the way in question: it crosses the guest")
-    direct: Way = Field(description="the way to compare it with: the same, without the guest between")
-    segments: dict[Name, Way] = Field(
-        default_factory=dict, description="ways from other segments through the guest, each compared with the direct one too"
+    through: MeasuredPath = Field(description="the path in question: it crosses the guest")
+    direct: MeasuredPath = Field(description="the path to compare it with: the same, without the guest between")
+    segments: dict[Name, MeasuredPath] = Field(
+        default_factory=dict, description="paths from other segments through the guest, each compared with the direct one too"
     )
     watch: Annotated[str, StringConstraints(pattern=r"^(here|netns:.+)$")] = Field(
         "here",

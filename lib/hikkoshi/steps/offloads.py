@@ -67,13 +67,13 @@ class Treatment:
         seen = collection.around(
             self._bench.host(wanted.shell),
             lambda: netperf.run(client, str(wanted.through.server), seconds=LOAD),
-            sender=client,
-            receiver=server,
+            client=client,
+            server=server,
         )
-        for who, pair in {"guest": seen.guest, "client": seen.sender, "server": seen.receiver}.items():
+        for who, pair in {"guest": seen.guest, "client": seen.client, "server": seen.server}.items():
             for name, told in zip(("before-load", "after-load"), pair or (), strict=False):
                 files.write(folder / f"{who}-{name}.txt", told.raw)
-        named = diagnosis.diagnose(*seen.guest, sender=seen.sender, receiver=seen.receiver)
+        named = diagnosis.diagnose(*seen.guest, client=seen.client, server=seen.server)
         if seen.failure and named.cause == diagnosis.UNKNOWN:
             raise StepFailed(
                 Problem(

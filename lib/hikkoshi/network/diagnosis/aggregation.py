@@ -1,8 +1,8 @@
 """Packets lost on a guest that forwards: to frames that were merged on receipt, or to MTUs that do not fit (rules R1 to R5).
 
 A NIC with LRO hands up several TCP segments as one frame. Where its driver does not say how they were cut, the kernel cannot
-cut them again: it finds the packet longer than the next MTU, drops it, counts IpFragFails and tells the sender "fragmentation
-needed". The sender has sent nothing too long, so it changes nothing and sends again. Two things tell this from an MTU that is
+cut them again: it finds the packet longer than the next MTU, drops it, counts IpFragFails and tells the client "fragmentation
+needed". The client has sent nothing too long, so it changes nothing and sends again. Two things tell this from an MTU that is
 really too small: frames that are longer than the MTU they came in with, and messages that name an MTU which is no smaller.
 """
 
@@ -90,7 +90,7 @@ class Signs:
             yield f"All NICs have the MTU {self.mtus[0]}."
 
 
-def findings(guest: Change, sender: Change | None) -> Iterator[Finding]:
+def findings(guest: Change, client: Change | None) -> Iterator[Finding]:
     """What is lost in forwarding, and to what. A guest that does not forward is told that LRO cannot hurt it."""
     signs = Signs.of(guest)
     if guest.after.forwards is False:
@@ -104,23 +104,23 @@ def findings(guest: Change, sender: Change | None) -> Iterator[Finding]:
         )
         return
     yield from _warned(guest, signs)
-    losses = tuple(_losses(guest, sender))
-    found = _lro(guest, sender, signs, losses) or _unnamed(guest, sender, signs, losses) or _harmless(guest, signs)
+    losses = tuple(_losses(guest, client))
+    found = _lro(guest, client, signs, losses) or _unnamed(guest, client, signs, losses) or _harmless(guest, signs)
     if found:
         yield found
-    mismatch = _mtu(guest, sender, signs, losses)
+    mismatch = _mtu(guest, client, signs, losses)
     if mismatch:
         yield mismatch
 
 
-def _losses(guest: Change, sender: Change | None) -> Iterator[str]:
+def _losses(guest: Change, client: Change | None) -> Iterator[str]:
     fails, told = guest.count("IpFragFails"), guest.count("IcmpOutDestUnreachs")
     yield f"IpFragFails rose by {_or_unknown(fails)}: packets that the kernel found too long to pass on."
     yield f"IcmpOutDestUnreachs rose by {_or_unknown(told)}: senders that it told so."
-    if sender:
+    if client:
         yield (
-            f"The sender's IcmpInDestUnreachs rose by {_or_unknown(sender.count('IcmpInDestUnreachs'))}, its TcpRetransSegs by "
-            f"{_or_unknown(sender.count('TcpRetransSegs'))}, {sender.resent:.1%} of its segments."
+            f"The client's IcmpInDestUnreachs rose by {_or_unknown(client.count('IcmpInDestUnreachs'))}, its TcpRetransSegs by "
+            f"{_or_unknown(client.count('TcpRetransSegs'))}, {client.resent:.1%} of its segments."
         )
 
 
@@ -143,13 +143,13 @@ def _names(guest: Change, line: str) -> bool:
     return any(f"{nic}:" in line for nic in guest.after.nics)
 
 
-def _lro(guest: Change, sender: Change | None, signs: Signs, losses: tuple[str, ...]) -> Finding | None:
+def _lro(guest: Change, client: Change | None, signs: Signs, losses: tuple[str, ...]) -> Finding | None:
     """R1 where the NIC is seen to merge, R2 where its driver does not tell."""
     fails, told = guest.rise("IpFragFails"), guest.rise("IcmpOutDestUnreachs")
     lost = fails >= ENOUGH and (told >= fails or agree(fails, told))
-    hurt = sender is None or sender.rise("TcpRetransSegs") >= ENOUGH
-    # what a sender does when an MTU is really too small: it sends shorter ones, and hears no more
-    stubborn = sender is not None and hurt and sender.rise("IcmpInDestUnreachs") >= max(ENOUGH, fails / 2)
+    hurt = client is None or client.rise("TcpRetransSegs") >= ENOUGH
+    # what a client does when an MTU is really too small: it sends shorter ones, and hears no more
+    stubborn = client is not None and hurt and client.rise("IcmpInDestUnreachs") >= max(ENOUGH, fails / 2)
     one_mtu = len(signs.mtus) == 1 and signs.named_small <= signs.named_own // 10
     if not (lost and one_mtu and not signs.lro_off and (signs.merged or (signs.blurred and stubborn))):
         return None
@@ -165,14 +165,14 @@ def _lro(guest: Change, sender: Change | None, signs: Signs, losses: tuple[str, 
     )
 
 
-def _unnamed(guest: Change, sender: Change | None, signs: Signs, losses: tuple[str, ...]) -> Finding | None:
+def _unnamed(guest: Change, client: Change | None, signs: Signs, losses: tuple[str, ...]) -> Finding | None:
     """Merged frames are lost, but not in the way of LRO: nothing is counted, or LRO is off."""
     fails, vanished = guest.rise("IpFragFails"), guest.vanished
     if not (signs.merged or signs.blurred) or signs.named_small:
         return None
     if fails >= ENOUGH and signs.lro_off and len(signs.mtus) == 1 and signs.merged:
         certainty, why = "likely", "LRO is off on every NIC, so that something else merges."
-    elif fails < ENOUGH and sender and sender.resent > RUINED:
+    elif fails < ENOUGH and client and client.resent > RUINED:
         gone = vanished is not None and vanished >= ENOUGH
         certainty = "likely" if gone else "possible"
         why = f"{_or_unknown(vanished)} packets came in to be forwarded and neither left nor were counted as lost."
@@ -209,15 +209,15 @@ def _harmless(guest: Change, signs: Signs) -> Finding | None:
     )
 
 
-def _mtu(guest: Change, sender: Change | None, signs: Signs, losses: tuple[str, ...]) -> Finding | None:
+def _mtu(guest: Change, client: Change | None, signs: Signs, losses: tuple[str, ...]) -> Finding | None:
     """R5: packets that are too long for the next link, but were not merged."""
     fails, differ = guest.rise("IpFragFails"), len(signs.mtus) > 1
     if fails < FEW and not signs.named_small:
         return None
     unmerged = not signs.merged and not signs.blurred
     measured = unmerged and signs.watched and not signs.lro_on
-    # a sender that was told, and lost next to nothing, sends shorter packets since: that is how it should be
-    heeded = sender is not None and sender.rise("IcmpInDestUnreachs") > 0 and sender.resent < 0.01
+    # a client that was told, and lost next to nothing, sends shorter packets since: that is how it should be
+    heeded = client is not None and client.rise("IcmpInDestUnreachs") > 0 and client.resent < 0.01
     certainty: Certainty = "possible"
     if not heeded and ((signs.named_small > signs.named_own and fails) or (measured and differ)):
         certainty = "certain"
@@ -233,7 +233,7 @@ def _mtu(guest: Change, sender: Change | None, signs: Signs, losses: tuple[str, 
             *losses,
             f"MTUs: {', '.join(f'{nic.name} {nic.mtu}' for nic in guest.after.ethernet)}.",
             *(("tcpdump saw no received frame longer than its NIC's MTU.",) if unmerged and signs.watched else ()),
-            *(("The sender heard of it and sends shorter packets since, as it should.",) if heeded else ()),
+            *(("The client heard of it and sends shorter packets since, as it should.",) if heeded else ()),
             *signs.sentences(),
         ),
         refuted_by="received frames that are longer than the MTU of the NIC they came by",

@@ -104,8 +104,8 @@ class Collection:
     """Machines before and after a load, as `diagnosis.diagnose` takes them."""
 
     guest: Pair
-    sender: Pair | None
-    receiver: Pair | None
+    client: Pair | None
+    server: Pair | None
     failure: str = ""  # why the load could not be put on
 
 
@@ -127,14 +127,14 @@ def watch(host: Host, nics: Iterable[NicState], seconds: int = 3) -> str:
 
 
 def around(
-    guest: Host, load: Callable[[], object], *, sender: Host | None = None, receiver: Host | None = None, seconds: int = 3
+    guest: Host, load: Callable[[], object], *, client: Host | None = None, server: Host | None = None, seconds: int = 3
 ) -> Collection:
     """Collect, put the load on and watch the guest's frames meanwhile for `seconds`, collect again.
 
     `load` runs in the calling thread and should last longer than `seconds`. Where it fails, that is kept and no obstacle: a path
     that is dead is what a diagnosis may be asked about.
     """
-    hosts, failure = [host for host in (guest, sender, receiver) if host], ""
+    hosts, failure = [host for host in (guest, client, server) if host], ""
     before = [collect(host) for host in hosts]
     with ThreadPoolExecutor(1) as pool:
         seen = pool.submit(watch, guest, before[0].ethernet if before[0].forwards else (), seconds)
@@ -146,7 +146,7 @@ def around(
     after = [collect(host) for host in hosts]
     after[0] = snapshot.parse(after[0].raw + watched, guest.name)
     pairs = iter(zip(before, after, strict=True))
-    return Collection(next(pairs), next(pairs) if sender else None, next(pairs) if receiver else None, failure)
+    return Collection(next(pairs), next(pairs) if client else None, next(pairs) if server else None, failure)
 
 
 def _marked(script: str) -> str:

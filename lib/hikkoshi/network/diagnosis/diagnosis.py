@@ -25,8 +25,8 @@ class Counts(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
     fragmentation_failures: int | None
     unreachable_told: int | None
-    unreachable_heard: int | None  # by the sender
-    retransmitted: int | None  # by the sender
+    unreachable_heard: int | None  # by the client
+    retransmitted: int | None  # by the client
     longer_than_mtu: int | None  # a part of them: tcpdump did not watch from beginning to end
     merged_by_nic: int | None
 
@@ -71,20 +71,20 @@ class Diagnosis(BaseModel):
         return "\n".join(lines)
 
 
-def diagnose(before: Snapshot, after: Snapshot, *, sender: Pair | None = None, receiver: Pair | None = None) -> Diagnosis:
-    """Hold every rule against a guest's two collections, and those of the load's sender and receiver where they were made.
+def diagnose(before: Snapshot, after: Snapshot, *, client: Pair | None = None, server: Pair | None = None) -> Diagnosis:
+    """Hold every rule against a guest's two collections, and those of the load's client and server where they were made.
 
     `BadInput` where a pair cannot be compared: a machine was started anew between, or the two are in the wrong order.
     """
     changes = {
         who: Change(*pair)
-        for who, pair in (("guest", (before, after)), ("sender", sender), ("receiver", receiver))
+        for who, pair in (("guest", (before, after)), ("client", client), ("server", server))
         if pair is not None
     }
     problems = [problem for who, change in changes.items() for problem in _not_a_pair(who, change)]
     if problems:
         raise BadInput(*problems)
-    guest, from_there, to_there = changes["guest"], changes.get("sender"), changes.get("receiver")
+    guest, from_there, to_there = changes["guest"], changes.get("client"), changes.get("server")
     found = [*aggregation.findings(guest, from_there), *faults.findings(guest, from_there, to_there)]
     found.sort(key=lambda f: (not f.harmful, CERTAINTIES.index(f.certainty), FIRST.index(f.rule)))
     cause = found[0].name if found and found[0].harmful and found[0].certainty != "possible" else UNKNOWN
@@ -103,28 +103,28 @@ def diagnose(before: Snapshot, after: Snapshot, *, sender: Pair | None = None, r
 def reconciled(diagnosis: Diagnosis) -> list[dict[str, object]]:
     """What several machines counted of the same: rows of count, where, number (None where unknown), meaning.
 
-    Rows with the same meaning have the same number where LRO is the cause, and the sender has no part in other losses.
+    Rows with the same meaning have the same number where LRO is the cause, and the client has no part in other losses.
     """
     c = diagnosis.counts
     lost = "packets too long to pass on"
     rows = (
         ("IpFragFails", "guest", c.fragmentation_failures, lost),
         ("IcmpOutDestUnreachs", "guest", c.unreachable_told, lost),
-        ("IcmpInDestUnreachs", "sender", c.unreachable_heard, lost),
-        ("TcpRetransSegs", "sender", c.retransmitted, "segments sent again, two or more for each of these"),
+        ("IcmpInDestUnreachs", "client", c.unreachable_heard, lost),
+        ("TcpRetransSegs", "client", c.retransmitted, "segments sent again, two or more for each of these"),
         ("tcpdump", "guest", c.longer_than_mtu, "received frames longer than the MTU, for a part of the time"),
         (aggregation.COUNTER, "guest", c.merged_by_nic, "merged frames that the host handed over"),
     )
     return [dict(zip(("count", "where", "number", "meaning"), row, strict=True)) for row in rows]
 
 
-def _counts(guest: Change, sender: Change | None) -> Counts:
+def _counts(guest: Change, client: Change | None) -> Counts:
     seen = [nic.oversized for nic in guest.after.ethernet if nic.oversized is not None]
     return Counts(
         fragmentation_failures=guest.count("IpFragFails"),
         unreachable_told=guest.count("IcmpOutDestUnreachs"),
-        unreachable_heard=sender.count("IcmpInDestUnreachs") if sender else None,
-        retransmitted=sender.count("TcpRetransSegs") if sender else None,
+        unreachable_heard=client.count("IcmpInDestUnreachs") if client else None,
+        retransmitted=client.count("TcpRetransSegs") if client else None,
         longer_than_mtu=sum(seen) if seen else None,
         merged_by_nic=aggregation.Signs.of(guest).counted,
     )

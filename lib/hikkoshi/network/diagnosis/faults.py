@@ -17,11 +17,11 @@ _MISSED = re.compile(r"rx_missed|rx_no_buffer|rx_fifo|rx_over|missed_errors", re
 _RING = ("pkts rx OOB", "drv dropped rx total")  # vmxnet3
 
 
-def findings(guest: Change, sender: Change | None, receiver: Change | None) -> Iterator[Finding]:
+def findings(guest: Change, client: Change | None, server: Change | None) -> Iterator[Finding]:
     """Every fault that the counters show, in the order of the rules."""
     for nic in guest.after.ethernet:
         yield from _duplex(guest, nic)
-    yield from _checksums(("guest", guest), ("sender", sender), ("receiver", receiver))
+    yield from _checksums(("guest", guest), ("client", client), ("server", server))
     yield from _conntrack(guest)
     yield from _rp_filter(guest)
     for nic in guest.after.ethernet:
@@ -29,8 +29,8 @@ def findings(guest: Change, sender: Change | None, receiver: Change | None) -> I
     yield from _adapter(guest)
     yield from _link(guest)
     yield from _segment(guest)
-    yield from _slow_peer(sender, receiver)
-    yield from _congestion(guest, sender)
+    yield from _slow_peer(client, server)
+    yield from _congestion(guest, client)
 
 
 def _rises(guest: Change, nic: NicState, names: re.Pattern[str]) -> dict[str, int]:
@@ -195,37 +195,37 @@ def _segment(guest: Change) -> Iterator[Finding]:
     )
 
 
-def _slow_peer(sender: Change | None, receiver: Change | None) -> Iterator[Finding]:
-    closed = receiver.rise("TcpExtTCPToZeroWindowAdv") if receiver else 0
-    probes = sender.rise("TcpExtTCPWinProbe") if sender else 0
-    if max(closed, probes) < FEW or (sender and sender.resent > 0.05):
+def _slow_peer(client: Change | None, server: Change | None) -> Iterator[Finding]:
+    closed = server.rise("TcpExtTCPToZeroWindowAdv") if server else 0
+    probes = client.rise("TcpExtTCPWinProbe") if client else 0
+    if max(closed, probes) < FEW or (client and client.resent > 0.05):
         return
     yield Finding(
         rule="R14",
         name=SLOW,
         certainty="likely",
         evidence=(
-            *((f"The receiver closed its window {closed} times: its program did not take what came.",) if closed else ()),
-            *((f"The sender probed a closed window {probes} times (TcpExtTCPWinProbe).",) if probes else ()),
-            *((f"{sender.resent:.2%} of the sender's segments were sent again.",) if sender else ()),
+            *((f"The server closed its window {closed} times: its program did not take what came.",) if closed else ()),
+            *((f"The client probed a closed window {probes} times (TcpExtTCPWinProbe).",) if probes else ()),
+            *((f"{client.resent:.2%} of the client's segments were sent again.",) if client else ()),
         ),
         refuted_by="an open window (ss -ti) while the path is slow",
         remedy="look at the receiving program, its disk and its processor; the network is not what is slow",
     )
 
 
-def _congestion(guest: Change, sender: Change | None) -> Iterator[Finding]:
+def _congestion(guest: Change, client: Change | None) -> Iterator[Finding]:
     queues = {nic.name: drops for nic in guest.after.ethernet if (drops := guest.queue_drops(nic.name))}
     full = sum(queues.values()) >= ENOUGH
-    again = sender.rise("TcpRetransSegs") if sender else 0
-    if not full and (sender is None or again < ENOUGH or sender.resent < 0.001):
+    again = client.rise("TcpRetransSegs") if client else 0
+    if not full and (client is None or again < ENOUGH or client.resent < 0.001):
         return
-    quick = sender.rise("TcpExtTCPFastRetrans") if sender else 0
-    timed = sender.rise("TcpExtTCPTimeouts") if sender else 0
+    quick = client.rise("TcpExtTCPFastRetrans") if client else 0
+    timed = client.rise("TcpExtTCPTimeouts") if client else 0
     passed_all = guest.rise("IpFragFails") < ENOUGH and (guest.vanished or 0) < ENOUGH
     if not full and not passed_all:
         return
-    steady = sender is not None and sender.resent <= 0.1 and quick > timed
+    steady = client is not None and client.resent <= 0.1 and quick > timed
     yield Finding(
         rule="R15",
         name=CONGESTION,
@@ -234,10 +234,10 @@ def _congestion(guest: Change, sender: Change | None) -> Iterator[Finding]:
             *(f"{drops} packets found no room in the queue of {nic}." for nic, drops in queues.items()),
             *(
                 (
-                    f"The sender sent {again} segments again, {sender.resent:.1%}: {quick} at once, {timed} after a time-out.",
+                    f"The client sent {again} segments again, {client.resent:.1%}: {quick} at once, {timed} after a time-out.",
                     "The guest passed on all that it took in.",
                 )
-                if sender and passed_all
+                if client and passed_all
                 else ()
             ),
         ),

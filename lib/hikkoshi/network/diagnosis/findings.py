@@ -12,7 +12,7 @@ from hikkoshi.network.diagnosis.snapshot import HEADER, NicState, Snapshot
 
 Certainty = Literal["certain", "likely", "possible"]
 ENOUGH = 10  # packets: fewer prove nothing on a busy network
-FEW = 3  # packets: a sender whose connection does not even open sends no more
+FEW = 3  # packets: a client whose connection does not even open sends no more
 
 
 class Finding(BaseModel):

@@ -32,7 +32,7 @@ from hikkoshi.network.throughput.measured import (
 )
 from hikkoshi.network.wiring import witness
 from hikkoshi.network.wiring.fingerprint import Fingerprint
-from hikkoshi.params.params import Guest, Home, Measurement, Way
+from hikkoshi.params.params import Guest, Home, MeasuredPath, Measurement
 from hikkoshi.progress import Progress, silent
 from hikkoshi.run.step import NETPERF, OFFLOADS
 
@@ -300,7 +300,7 @@ def unmeasured(guest: Guest) -> str:
 def measure(
     home: Home,
     wanted: Measurement,
-    ways: Mapping[str, Way],
+    ways: Mapping[str, MeasuredPath],
     series: Series,
     folder: Path,
     keep: Callable[[Series], object] = lambda _: None,
@@ -354,11 +354,11 @@ def round_trips(home: Home, wanted: Measurement, folder: Path) -> tuple[RoundTri
     return tuple(found)
 
 
-def _ways(wanted: Measurement) -> dict[str, Way]:
+def _ways(wanted: Measurement) -> dict[str, MeasuredPath]:
     return {THROUGH: wanted.through, DIRECT: wanted.direct}
 
 
-def _answers(name: str, way: Way, home: Home) -> Check:
+def _answers(name: str, way: MeasuredPath, home: Home) -> Check:
     """Whether the client's netperf reaches netserver, by a test of one second."""
     title, expected = f"{name}: netserver answers the client's netperf", "a test of one second"
     try:
