@@ -13,8 +13,8 @@ NOTEBOOKS = sorted((PROJECT / "notebooks").glob("*.ipynb"))
 ANATOMY = ["title", "purpose", "parameters", "open", "preflight", "action", "verify", "evidence", "rollback", "next"]
 READ_ONLY = ("00", "10", "20", "81", "90")
 GOLDEN = ("81",)
-BY_ONE_CLASS = ("40",)  # those that call one class of hikkoshi.steps; the others follow
-MEASURED = ("40",)  # those whose prose has the measures; the others follow
+BY_ONE_CLASS = ("00", "10", "20", "30", "40", "50", "60")  # those that call one class of hikkoshi.steps; the others follow
+MEASURED = ("00", "10", "20", "30", "40", "50", "60")  # those whose prose has the measures; the others follow
 
 
 def cells(path: Path) -> list[nbformat.NotebookNode]:

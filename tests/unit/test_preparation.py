@@ -20,6 +20,7 @@ from hikkoshi.guest.files import clock, extlinux, pinning
 from hikkoshi.guest.preparation import Preparation
 from hikkoshi.guest.prepared import Prepared
 from hikkoshi.params.folder import GuestFolder
+from hikkoshi.steps import prepare
 
 DATA = Path(__file__).parents[1] / "data/guest"
 NET = "/etc/sysconfig/network-scripts"
@@ -326,7 +327,7 @@ class TestEdits:
 
 
 def test_the_table_shows_drivers_and_kernel_before_and_after() -> None:
-    rows = {r["what"]: r for r in preparation.table(plan(facts()))}
+    rows = {r["what"]: r for r in prepare.rows(plan(facts()))}
     assert rows["kernel"]["planned"] == "2.6.18-398.el5"
     assert rows["controller pvscsi"]["why"] == "not in the initrd today"
 
@@ -456,7 +457,7 @@ class TestBootLoader:
         assert "  linux /vmlinuz-2.6.18-398.el5\n" in str(made.after)
 
     def test_it_is_shown_in_the_plan(self) -> None:
-        rows = {r["what"]: r["planned"] for r in preparation.table(plan(facts(boot_loader="none")))}
+        rows = {r["what"]: r["planned"] for r in prepare.rows(plan(facts(boot_loader="none")))}
         assert rows["boot loader"] == "extlinux"
 
     def test_a_disk_that_has_one_keeps_it(self) -> None:

@@ -15,6 +15,7 @@ from hikkoshi.guest.survey import Survey
 from hikkoshi.params.params import Home
 from hikkoshi.rehearsal.outcome import BootOutcome, Ending, SeenNic
 from hikkoshi.rehearsal.rehearsal import Rehearsal
+from hikkoshi.steps.plan import rows
 from hikkoshi.vsphere.deployment import Deployment
 from hikkoshi_lab import keys
 
@@ -98,7 +99,7 @@ def test_what_is_not_moved_is_told_with_what_a_rollback_starts(home: Home) -> No
     told = page(home, decided)
     assert "NOT moved, left on the Dom-0: xvdb (/srv/data.img)" in told
     assert "the source is started from /etc/xen/whole" in told
-    assert {"what": "NOT moved", "planned": "xvdb (/srv/data.img)"} in plan.table(decided)
+    assert {"what": "NOT moved", "planned": "xvdb (/srv/data.img)"} in rows(decided)
     assert decided.hash != plan.make(home, guest, home.site(), survey).hash
 
 

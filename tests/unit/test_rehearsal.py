@@ -15,6 +15,7 @@ from hikkoshi.rehearsal.accelerator import Accelerator
 from hikkoshi.rehearsal.machine import Hardware, MachineNic
 from hikkoshi.rehearsal.outcome import BootOutcome, Ending, SeenNic
 from hikkoshi.rehearsal.rehearsal import Control, Job, Rehearsal
+from hikkoshi.steps.rehearse import nic_rows
 
 MACS = ("00:16:3e:05:00:00", "00:16:3e:05:00:01")
 MACHINE = Hardware(
@@ -120,11 +121,11 @@ def test_nics_are_counted_against_the_plan() -> None:
 
 def test_the_table_puts_plan_and_guest_side_by_side() -> None:
     done = Rehearsal(vmdk_sha256="a", plan_hash="b", before=None, after=changed(nics=NICS[:1]))
-    first, second = rehearsal.nic_table(done, MACHINE)
+    first, second = nic_rows(done, MACHINE)
     assert (first["addresses"], first["verdict"]) == ("10.3.1.254/24", "as planned")
     assert (second["seen as"], second["verdict"]) == ("–", f"no NIC with {MACS[1]}")
-    assert {r["verdict"] for r in rehearsal.nic_table(None, MACHINE)} == {"not yet"}
-    assert rehearsal.nic_table(None, None) == []
+    assert {r["verdict"] for r in nic_rows(None, MACHINE)} == {"not yet"}
+    assert nic_rows(None, None) == []
 
 
 def test_before_there_is_anything_the_check_waits_for_apply() -> None:

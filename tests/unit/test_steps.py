@@ -5,10 +5,19 @@ from pathlib import Path
 
 import pytest
 
+import journey
+from hikkoshi.errors import StepFailed
 from hikkoshi.params.params import Home
 from hikkoshi.run import run
 from hikkoshi.run.run import Run
 from hikkoshi.steps.convert import Convert
+from hikkoshi.steps.deploy import Deploy
+from hikkoshi.steps.plan import PlanMove
+from hikkoshi.steps.prepare import Prepare
+from hikkoshi.steps.rehearse import Rehearse
+from hikkoshi.steps.runbook import Runbook
+from hikkoshi.steps.start_here import StartHere
+from hikkoshi.steps.survey import SurveyGuest
 
 
 @pytest.fixture(autouse=True)
@@ -59,3 +68,39 @@ def test_before_anything_was_made_each_table_says_so(converting: Run) -> None:
     convert = Convert(converting)
     assert convert.hashes() == [{"what": "VMDK", "found": "not made yet"}]
     assert convert.header() == [{"field": "VMDK", "value": "not made yet"}]
+
+
+def test_before_anything_was_converted_the_rehearsal_waits(home: Home, shown: list[str]) -> None:
+    run = Rehearse.open(names(home))
+    rehearse = Rehearse(run)
+    run.verify(rehearse.proofs())
+    assert rehearse.nics() == []
+    assert shown == [shown[0]]
+    assert shown[0].startswith("later")
+    run.close("completed")
+
+
+def test_a_survey_that_is_not_the_one_just_made_fails_the_step_though_it_only_reads(home: Home, dom0: Path) -> None:
+    run = SurveyGuest.open({"guest": "idp", "home": str(home.root)})
+    journey.survey().save(run.folder)
+    with pytest.raises(StepFailed, match=r"survey\.json holds what was found"):
+        run.verify(SurveyGuest(run).proofs())
+    run.close("failed")
+
+
+def test_the_first_page_fails_where_a_parameter_file_cannot_be_used(home: Home) -> None:
+    here = StartHere.open({"home": str(home.root)})
+    assert all(here.verify().checks)
+    (home.root / "params" / "guests" / "idp.yml").write_text("nmae: idp\n")
+    with pytest.raises(StepFailed, match=r"params/guests/idp\.yml can be used"):
+        here.verify()
+
+
+@pytest.mark.parametrize("step", [SurveyGuest, PlanMove, Prepare, Convert, Rehearse, Deploy])
+def test_every_step_has_its_methods_by_the_same_names_in_the_order_of_the_notebook(step: type[Runbook]) -> None:
+    own = [name for name in vars(step) if not name.startswith("_")]
+    always = [name for name in own if name in ("checks", "start", "proofs", "evidence")]
+    assert always == ["checks", "start", "proofs", "evidence"]
+    assert [f.removesuffix("_complete") for f in own if f.endswith("_complete")] == [
+        f.removesuffix("_start") for f in own if f.endswith("_start")
+    ]

@@ -260,22 +260,6 @@ def _addresses(site: Site, survey: Survey, vm: VmSpec) -> Check:
     )
 
 
-def table(plan: Plan) -> list[dict[str, str]]:
-    """The plan as rows for a reader."""
-    vm = plan.vm
-    return [
-        {"what": "virtual machine", "planned": f"{vm.name}, {vm.guest_id}, hardware version {vm.hardware_version}"},
-        {"what": "processors, memory", "planned": f"{vm.vcpus} vCPU, {vm.memory_mb} MB"},
-        {"what": "disk", "planned": f"{vm.disk_bytes:,} bytes on {vm.controller}"},
-        {"what": "NICs", "planned": f"{len(vm.nics)} {vm.nic_model}, MAC addresses kept"},
-        {"what": "kernel", "planned": plan.preparation.kernel},
-        {"what": "files changed", "planned": ", ".join(e.path for e in plan.preparation.edits)},
-        {"what": "forwards", "planned": "yes: switch receive offload (LRO) off after the move" if plan.forwards else "no"},
-        *([{"what": "NOT moved", "planned": ", ".join(plan.left_out)}] if plan.left_out else []),
-        {"what": "plan hash", "planned": plan.hash},
-    ]
-
-
 def nic_table(nics: Iterable[VirtualNic]) -> list[dict[str, str]]:
     """Each NIC with its segment, VLAN and port group."""
     return [{"NIC": n.name, "MAC": n.mac, "segment": n.segment, "VLAN": str(n.vlan), "port group": n.port_group} for n in nics]

@@ -117,36 +117,6 @@ def diffs(preparation: Preparation, facts: GuestFacts) -> list[tuple[str, str]]:
     return shown
 
 
-def table(preparation: Preparation) -> list[dict[str, str]]:
-    """Drivers and kernel before and after, as rows for a reader."""
-    initrd = set(preparation.initrd_modules_before)
-    return [
-        {"what": "kernel", "planned": preparation.kernel, "why": preparation.kernel_because},
-        {
-            "what": f"controller {preparation.controller}",
-            "planned": preparation.controller_module,
-            "why": "already in the initrd" if preparation.controller_module in initrd else "not in the initrd today",
-        },
-        {"what": f"NICs {preparation.nic_model}", "planned": preparation.nic_module, "why": "loaded from the root disk"},
-        {
-            "what": "initrd",
-            "planned": f"{preparation.initrd} made again with {', '.join(preparation.modules) or 'nothing added'}"
-            if preparation.rebuilds
-            else f"{preparation.initrd} as it is",
-            "why": f"holds today: {', '.join(preparation.initrd_modules_before) or 'no modules'}",
-        },
-        *(
-            [{"what": "boot loader", "planned": preparation.boot_loader, "why": "there is none on the disk"}]
-            if preparation.boot_loader
-            else []
-        ),
-        *({"what": "changed", "planned": e.path, "why": e.why} for e in preparation.edits),
-        *({"what": "run in the guest", "planned": " ".join(c), "why": ""} for c in preparation.commands),
-        *({"what": "still Xen's name", "planned": line, "why": "look at it"} for line in preparation.leftovers),
-        *({"what": "note", "planned": note, "why": ""} for note in preparation.notes),
-    ]
-
-
 def ordinary_package(facts: GuestFacts, xen_version: str) -> str:
     """The package of the ordinary kernel that belongs beside a Xen one: `kernel-2.6.18-398.el5.x86_64`.
 

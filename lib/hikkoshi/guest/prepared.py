@@ -240,6 +240,7 @@ def verify(folder: GuestFolder, preparation: Preparation) -> list[Check]:
                 found="not yet",
                 expected=str(copy),
                 remedy=f"run {PREPARE} with mode apply",
+                later=True,
             )
         ]
     same = Identity.of(Origin.whole(copy)) == known.disk
@@ -254,18 +255,6 @@ def verify(folder: GuestFolder, preparation: Preparation) -> list[Check]:
             where=str(copy),
         ),
         *_proofs(known, preparation),
-    ]
-
-
-def initrd_table(folder: GuestFolder) -> list[dict[str, str]]:
-    """Each module of the initrd: there before, there after; no rows before 30-prepare was applied."""
-    known = Prepared.find(folder)
-    if known is None:
-        return []
-    before, after = set(known.initrd_modules_before), set(known.initrd_modules_after)
-    return [
-        {"module": m, "before": "there" if m in before else "–", "after": "there" if m in after else "gone"}
-        for m in sorted(before | after)
     ]
 
 

@@ -177,23 +177,6 @@ def unchanged(survey: Survey) -> Check:
     )
 
 
-def table(survey: Survey) -> list[dict[str, str]]:
-    """The survey as rows for a reader."""
-    g, x, d = survey.guest, survey.xen, survey.disk
-    kernels = "; ".join(f"{k.index}: {k.version}{' (Xen only)' if k.xen_only else ''}" for k in g.kernels)
-    return [
-        {"what": "operating system", "found": f"{g.distribution} {g.release}, {g.arch}, host name {g.hostname}"},
-        {"what": "processors, memory", "found": f"{x.vcpus} vCPU, {x.memory_mb} MB"},
-        {"what": "disk", "found": f"{d.path}: {d.bytes:,} bytes, {d.allocated_bytes:,} of them allocated"},
-        {"what": "boot loader", "found": f"{g.boot_loader}, {g.boot_config or 'no menu'}, default entry {g.default_kernel}"},
-        {"what": "kernels", "found": kernels},
-        {"what": "role", "found": f"{'forwards' if g.forwards else 'does not forward'}: {g.forwards_because}"},
-        *([{"what": "NOT moved", "found": ", ".join(survey.left_out)}] if survey.left_out else []),
-        {"what": "passwords and keys in its files", "found": f"{max(g.secrets, 0)}, none of them kept: words stand for them"},
-        {"what": "content digest", "found": survey.digest},
-    ]
-
-
 def names(survey: Survey) -> tuple[str, ...]:
     """What the guest calls each NIC of the Xen configuration, in that order.
 
@@ -214,23 +197,3 @@ def names(survey: Survey) -> tuple[str, ...]:
             free.remove(name)
         found.append(name)
     return tuple(found)
-
-
-def nic_table(survey: Survey, guest: Guest) -> list[dict[str, str]]:
-    """Each NIC: as Xen has it, as the guest has it, and the segment it belongs to."""
-    by_name = {i.name: i for i in survey.guest.interfaces}
-    segments = {n.mac.lower(): n.segment for n in guest.nics}
-    rows = []
-    for name, vif in zip(names(survey), survey.xen.vifs, strict=True):
-        inside = by_name.get(name)
-        rows.append(
-            {
-                "NIC": name,
-                "MAC (Xen)": vif.mac,
-                "bridge": vif.bridge,
-                "HWADDR (guest)": inside.mac if inside else "not configured",
-                "address": (inside.address or ("DHCP" if inside.dhcp else "none")) if inside else "–",
-                "segment": segments.get(vif.mac.lower(), "NOT MAPPED"),
-            }
-        )
-    return rows

@@ -278,28 +278,6 @@ def by_mac(outcome: BootOutcome) -> dict[str, SeenNic]:
     return {nic.mac: nic for nic in outcome.nics}
 
 
-def nic_table(rehearsal: Rehearsal | None, machine: Hardware | None) -> list[dict[str, str]]:
-    """Planned and seen, a row for every NIC of the plan."""
-    if machine is None:
-        return []
-    rows = []
-    for nic in machine.nics:
-        seen = by_mac(rehearsal.after).get(nic.mac) if rehearsal else None
-        rows.append(
-            {
-                "NIC": nic.name,
-                "MAC": nic.mac,
-                "planned address": nic.address or "any",
-                "seen as": seen.name if seen else "–",
-                "driver": seen.driver or "none" if seen else "–",
-                "addresses": ", ".join(seen.addresses) or "none" if seen else "–",
-                "LRO": seen.lro or "not told" if seen else "–",
-                "verdict": ("; ".join(faults(nic, machine, rehearsal.after)) or "as planned") if rehearsal else "not yet",
-            }
-        )
-    return rows
-
-
 def preflight(job: Job, accelerator: Accelerator) -> list[Check]:
     """What a rehearsal needs; in plan mode the results of earlier steps may still be missing."""
     machine = job.machine

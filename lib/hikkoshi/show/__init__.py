@@ -54,7 +54,10 @@ MARKS = {
 }
 
 
-def table(rows: pd.DataFrame | Sequence[Mapping[str, Any]], caption: str = "") -> None:
+Rows = pd.DataFrame | Sequence[Mapping[str, Any]]
+
+
+def table(rows: Rows, caption: str = "") -> None:
     """Show rows as one table, every row and the whole of every cell."""
     frame = rows if isinstance(rows, pd.DataFrame) else pd.DataFrame(list(rows))
     frame = frame.map(lambda v: ", ".join(map(str, v)) if isinstance(v, tuple | list) else v)
@@ -139,15 +142,15 @@ def interactive() -> bool:
     return bool(parent.get("metadata", {}).get("cellId")) and "recordTiming" in str(parent.get("metadata", {}))
 
 
-def picker(options: Sequence[str], chosen: Callable[[str], None], label: str = "guest") -> None:
-    """A drop-down in JupyterLab that calls `chosen`; in batch runs, which nobody can click, a sentence instead."""
+def picker(options: Sequence[str], chosen: Callable[[str], Rows], label: str = "guest") -> None:
+    """A drop-down in JupyterLab that shows the rows of what was chosen; in batch runs, which nobody can click, a sentence."""
     if not interactive():
         _both("<p>(a drop-down, where somebody can click)</p>", f"(a drop-down of: {', '.join(options)})")
         return
     import ipywidgets  # noqa: PLC0415 - slow, and needed only here
 
     drop_down = ipywidgets.Dropdown(options=list(options), description=label)
-    output = ipywidgets.interactive_output(chosen, {"name": drop_down})
+    output = ipywidgets.interactive_output(lambda name: table(chosen(name)), {"name": drop_down})
     display(ipywidgets.VBox([drop_down, output]))
 
 

@@ -1,0 +1,111 @@
+"""20: what the guest becomes. All is decided from the survey and the parameters, and vSphere is asked whether it can be so."""
+
+from functools import cached_property
+from pathlib import Path
+
+from hikkoshi.approval import plan
+from hikkoshi.approval.plan import Plan
+from hikkoshi.check import Check
+from hikkoshi.guest import preparation
+from hikkoshi.guest.survey import Survey
+from hikkoshi.run.step import PLAN
+from hikkoshi.steps.runbook import Runbook
+from hikkoshi.vsphere import hints, preflight, session
+from hikkoshi.vsphere.session import Session
+from hikkoshi.vsphere.spec import VmSpec
+
+
+class PlanMove(Runbook):
+    """20 · Plan the move."""
+
+    step = PLAN
+
+    def checks(self) -> list[Check]:
+        """What the guest's own data allows, what vSphere has, and that no host has seen another subnet on a planned VLAN."""
+        run = self.run
+        return [
+            *plan.checks(run.guest, run.site, self._survey),
+            *preflight.site_checks(self._server, run.site.vsphere, self._machine, run.guest.name, run.home.identity()),
+            hints.contradiction(self.vlans_seen()),
+        ]
+
+    def vlans_seen(self) -> list[Check]:
+        """What the ESXi hosts have seen of each planned VLAN."""
+        return self._seen
+
+    def decisions(self) -> list[dict[str, str]]:
+        """What the guest becomes."""
+        return rows(self._decided)
+
+    def nics(self) -> list[dict[str, str]]:
+        """Where each NIC goes."""
+        return plan.nic_table(self._decided.vm.nics)
+
+    def changes(self) -> list[tuple[str, str]]:
+        """`(path, unified diff)` of every file that changes inside the guest."""
+        return preparation.diffs(self._decided.preparation, self._survey.guest)
+
+    def start(self) -> None:
+        """Write the plan, over an earlier one."""
+        self._decided.save(self.run.folder)
+
+    def hash(self) -> str:
+        """The hash of the plan that was decided."""
+        return self._decided.hash
+
+    def proofs(self) -> list[Check]:
+        """The plan that was shown stands in the file."""
+        written = Plan.load(self.run.folder).hash
+        return [
+            Check(
+                code="plan-written",
+                title=f"{Plan.filename} holds the plan that was shown",
+                ok=written == self.hash(),
+                found=f"hash {written}",
+                expected=f"hash {self.hash()}",
+                remedy="run this notebook again from its first cell",
+                where=str(self.run.folder),
+            )
+        ]
+
+    def evidence(self) -> list[Path]:
+        """The plan. vSphere is not asked any more."""
+        self._server.close()
+        return [self.run.folder.plan]
+
+    @cached_property
+    def _survey(self) -> Survey:
+        return Survey.load(self.run.folder)
+
+    @cached_property
+    def _server(self) -> Session:
+        return session.connect(self.run.home, self.run.site.vsphere)
+
+    @cached_property
+    def _machine(self) -> VmSpec:
+        return plan.specification(self.run.guest, self.run.site, self._survey)
+
+    @cached_property
+    def _seen(self) -> list[Check]:
+        return hints.checks(self._server, self.run.site.vsphere, self._machine, self.run.site.segments)
+
+    @cached_property
+    def _decided(self) -> Plan:
+        return plan.make(self.run.home, self.run.guest, self.run.site, self._survey)
+
+
+def rows(plan: Plan) -> list[dict[str, str]]:
+    """A plan as rows for a reader."""
+    vm = plan.vm
+    facts = {
+        "virtual machine": f"{vm.name}, {vm.guest_id}, hardware version {vm.hardware_version}",
+        "processors, memory": f"{vm.vcpus} vCPU, {vm.memory_mb} MB",
+        "disk": f"{vm.disk_bytes:,} bytes on {vm.controller}",
+        "NICs": f"{len(vm.nics)} {vm.nic_model}, MAC addresses kept",
+        "kernel": plan.preparation.kernel,
+        "files changed": ", ".join(e.path for e in plan.preparation.edits),
+        "forwards": "yes: switch receive offload (LRO) off after the move" if plan.forwards else "no",
+        **({"NOT moved": ", ".join(plan.left_out)} if plan.left_out else {}),
+        "plan hash": plan.hash,
+    }
+    return [{"what": what, "planned": words} for what, words in facts.items()]

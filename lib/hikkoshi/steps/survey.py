@@ -1,0 +1,92 @@
+"""10: what the guest is, by its Xen configuration, its disk, and the files in it. Nothing is decided yet."""
+
+from pathlib import Path
+
+from hikkoshi.check import Check
+from hikkoshi.guest import survey
+from hikkoshi.guest.survey import Survey
+from hikkoshi.progress import Progress, silent
+from hikkoshi.run.run import Run
+from hikkoshi.run.step import SURVEY
+from hikkoshi.steps.runbook import Runbook
+from hikkoshi.xen import config, dom0, original
+
+
+class SurveyGuest(Runbook):
+    """10 · Survey a guest."""
+
+    step = SURVEY
+
+    def __init__(self, run: Run) -> None:
+        super().__init__(run)
+        self._found: Survey | None = None
+
+    def configuration(self) -> list[dict[str, str]]:
+        """What Xen knows of the guest; `BadInput` for a configuration with code in it."""
+        return config.table(survey.configuration(self.run.home, self.run.site, self.run.guest))
+
+    def checks(self) -> list[Check]:
+        """The guest is off, or may still be running; and it is known which configuration the source is started from."""
+        where = self.run.home, self.run.site, self.run.guest
+        return [dom0.source_off(*where).waiting(), original.check(*where)]
+
+    def start(self, progress: Progress = silent) -> None:
+        """Read the disk to its end, look at the file systems inside, and write survey.json."""
+        self._found = survey.start(self.run.home, self.run.site, self.run.guest, progress=progress)
+
+    def facts(self) -> list[dict[str, str]]:
+        """What the guest is."""
+        found = Survey.load(self.run.folder)
+        g, x, d = found.guest, found.xen, found.disk
+        kernels = "; ".join(f"{k.index}: {k.version}{' (Xen only)' if k.xen_only else ''}" for k in g.kernels)
+        facts = {
+            "operating system": f"{g.distribution} {g.release}, {g.arch}, host name {g.hostname}",
+            "processors, memory": f"{x.vcpus} vCPU, {x.memory_mb} MB",
+            "disk": f"{d.path}: {d.bytes:,} bytes, {d.allocated_bytes:,} of them allocated",
+            "boot loader": f"{g.boot_loader}, {g.boot_config or 'no menu'}, default entry {g.default_kernel}",
+            "kernels": kernels,
+            "role": f"{'forwards' if g.forwards else 'does not forward'}: {g.forwards_because}",
+            **({"NOT moved": ", ".join(found.left_out)} if found.left_out else {}),
+            "passwords and keys in its files": f"{max(g.secrets, 0)}, none of them kept: words stand for them",
+            "content digest": found.digest,
+        }
+        return [{"what": what, "found": words} for what, words in facts.items()]
+
+    def nics(self) -> list[dict[str, str]]:
+        """Each NIC: as Xen has it, as the guest has it, and the segment it belongs to."""
+        found = Survey.load(self.run.folder)
+        by_name = {i.name: i for i in found.guest.interfaces}
+        segments = {n.mac.lower(): n.segment for n in self.run.guest.nics}
+        rows = []
+        for name, vif in zip(survey.names(found), found.xen.vifs, strict=True):
+            inside = by_name.get(name)
+            rows.append(
+                {
+                    "NIC": name,
+                    "MAC (Xen)": vif.mac,
+                    "bridge": vif.bridge,
+                    "HWADDR (guest)": inside.mac if inside else "not configured",
+                    "address": (inside.address or ("DHCP" if inside.dhcp else "none")) if inside else "–",
+                    "segment": segments.get(vif.mac.lower(), "NOT MAPPED"),
+                }
+            )
+        return rows
+
+    def proofs(self) -> list[Check]:
+        """What was found stands in the file."""
+        written = Survey.load(self.run.folder)
+        return [
+            Check(
+                code="survey-written",
+                title=f"{Survey.filename} holds what was found",
+                ok=written == self._found,
+                found=f"content digest {written.digest}",
+                expected="the survey that this run has made",
+                remedy="run this notebook again from its first cell",
+                where=str(self.run.folder),
+            )
+        ]
+
+    def evidence(self) -> list[Path]:
+        """The survey."""
+        return [self.run.folder.survey]
