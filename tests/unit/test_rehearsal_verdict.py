@@ -1,6 +1,7 @@
 """What became of a boot, told by screen and console."""
 
 import gzip
+import os
 from pathlib import Path
 
 import pytest
@@ -112,3 +113,17 @@ def test_of_a_console_without_end_the_beginning_and_the_end_are_kept(tmp_path: P
     assert len(said) < 2 * boot.CONSOLE + 100
     serial.write_bytes(b"a few words")
     assert boot._read(serial) == "a few words"
+
+
+def test_a_console_may_grow_while_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    serial, read = tmp_path / "serial", os.pread
+    serial.write_bytes(b"begin")
+
+    def pread(fd: int, length: int, offset: int) -> bytes:
+        said = read(fd, length, offset)
+        with serial.open("ab") as f:
+            f.write(b"x" * 100)
+        return said
+
+    monkeypatch.setattr(os, "pread", pread)
+    assert boot._read(serial) == "begin"

@@ -181,8 +181,9 @@ def _read(serial: Path) -> str:
     """What the guest wrote to its console; of very much the beginning and the end."""
     try:
         with unprivileged.opened(serial) as fd:
-            said, size = os.pread(fd, 2 * CONSOLE, 0), os.fstat(fd).st_size
-            if size > len(said):
+            size = os.fstat(fd).st_size  # as it is now: it may grow while it is read
+            said = os.pread(fd, 2 * CONSOLE, 0)
+            if size > 2 * CONSOLE:
                 said = said[:CONSOLE] + b"\n(something is left out here)\n" + os.pread(fd, CONSOLE, size - CONSOLE)
     except FileNotFoundError:
         return ""
