@@ -8,9 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
 
-from pydantic import BaseModel, ConfigDict
-
 from hikkoshi import files
+from hikkoshi.artefact import Frozen
 from hikkoshi.disk.assembled import AssembledDisk
 from hikkoshi.disk.digest import Content
 from hikkoshi.disk.extents import BLOCK, RawDisk, Source, written
@@ -23,29 +22,26 @@ SAMPLED = (1 << 20) + _SAMPLES * _BLOCK  # bytes of each part that an Identity l
 _ZEROS = bytes(BLOCK)
 
 
-class Writes(BaseModel):
+class Writes(Frozen):
     """The kernel's counts of what was written to block devices. More of them than before: somebody has written.
 
     The same ones prove nothing: a volume that was closed and opened again begins with 0.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
     boot: str  # the start of this machine since which is counted
     sectors: dict[str, int]  # {MAJOR:MINOR: sectors of 512 bytes}
 
 
-class Part(BaseModel):
+class Part(Frozen):
     """One image file or block device, as seen from here; `number` in the guest's table, 0 for a whole disk."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
     number: int
     path: Path
 
 
-class Origin(BaseModel):
+class Origin(Frozen):
     """A guest's disk, opened read-only always."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
     parts: tuple[Part, ...]
 
     @classmethod
@@ -96,13 +92,12 @@ class Origin(BaseModel):
         return sum(sizes)
 
 
-class Identity(BaseModel):
+class Identity(Frozen):
     """Enough to see that a large file is the one we know, without reading it all.
 
     Of a block device it is samples only: that tells most disks apart, and proves nothing of what lies between.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
     bytes: int
     mtime_ns: int
     sample_sha256: str  # of the first MiB and of 256 blocks spread over each part

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
-
+from hikkoshi.artefact import Frozen
 from hikkoshi.errors import BadInput, Problem
 
 SECTOR = 512
@@ -39,10 +38,9 @@ _DESCRIPTOR = re.compile(
 )
 
 
-class DiskFacts(BaseModel):
+class DiskFacts(Frozen):
     """What a disk is, without looking at its file systems."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
     path: str  # absolute
     kind: Literal["file", "block device"]
     bytes: int

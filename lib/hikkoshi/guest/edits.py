@@ -5,8 +5,7 @@ import re
 from collections.abc import Callable, Mapping
 from functools import partial
 
-from pydantic import BaseModel, ConfigDict
-
+from hikkoshi.artefact import Frozen
 from hikkoshi.guest import leftovers, lvm
 from hikkoshi.guest.facts import GuestFacts, Kernel
 from hikkoshi.guest.files import clock, console, extlinux, fstab, grub, grub2, ifcfg, menu, modprobe, pinning, sysconfig
@@ -35,10 +34,9 @@ LOADED = ("/etc/modules", "/etc/modules-load.d/")  # modules to load at boot
 RELABEL = "/.autorelabel"  # asks SELinux, at the next boot, for labels on what was written from outside
 
 
-class Edit(BaseModel):
+class Edit(Frozen):
     """One file of the guest with its whole new text; moved away where `after` is None, made where the hash is None."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
     path: str
     why: str
     before_sha256: str | None

@@ -1,13 +1,11 @@
 """What a guest's disk says about its operating system: pure data, part of the survey."""
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import Field
+
+from hikkoshi.artefact import Frozen
 
 
-class _Fact(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Partition(_Fact):
+class Partition(Frozen):
     """One partition or file system, by the name it has inside the appliance (/dev/sda1 …)."""
 
     device: str
@@ -18,7 +16,7 @@ class Partition(_Fact):
     mountpoint: str = ""  # as the guest's own fstab has it
 
 
-class Kernel(_Fact):
+class Kernel(Frozen):
     """One kernel that the boot loader offers."""
 
     index: int  # its place in the boot loader's menu, from 0
@@ -32,10 +30,11 @@ class Kernel(_Fact):
     drivers: tuple[str, ...] = ()  # of the drivers that we may need, those in /lib/modules/VERSION or built in
     builtin: tuple[str, ...] = ()  # those of `drivers` that are built in
     scsi_disk: str = ""  # the module of SCSI disks; empty where it is built in
-    claims: dict[str, tuple[str, ...]] = {}  # {PCI id of a device that vSphere may offer: modules that drive it}
+    # {PCI id of a device that vSphere may offer: modules that drive it}
+    claims: dict[str, tuple[str, ...]] = Field(default_factory=dict)
 
 
-class Interface(_Fact):
+class Interface(Frozen):
     """One configured network interface."""
 
     name: str  # eth0
@@ -45,7 +44,7 @@ class Interface(_Fact):
     dhcp: bool = False
 
 
-class GuestFacts(_Fact):
+class GuestFacts(Frozen):
     """Everything that later steps need to know of the guest, and the whole text of every file they may change."""
 
     distribution: str  # centos
@@ -63,7 +62,7 @@ class GuestFacts(_Fact):
     texts: dict[str, str]  # {path in the guest: content without its secrets}
     secrets: int = -1  # different values that words stand for, see hikkoshi.secret.redaction; -1: of a version that did not look
     latin1: tuple[str, ...] = ()  # paths of texts that are not UTF-8: each character stands for one byte
-    pinned: dict[str, str] = {}  # {name of a NIC: MAC that ties it to the name, by udev or systemd}
+    pinned: dict[str, str] = Field(default_factory=dict)  # {name of a NIC: MAC that ties it to the name, by udev or systemd}
     systemd: bool = False  # the guest's init
     initrd_maker: str = ""  # path of the program that makes an initrd; empty where there is none
     rpm_environment: tuple[str, ...] = ()  # files of Berkeley DB's that a later rpm trips over

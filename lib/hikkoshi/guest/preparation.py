@@ -9,8 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 
-from pydantic import BaseModel, ConfigDict
-
+from hikkoshi.artefact import Frozen
 from hikkoshi.errors import BadInput, Problem
 from hikkoshi.guest import device as disk_names
 from hikkoshi.guest import edits, hardware, vmware_tools
@@ -21,10 +20,9 @@ from hikkoshi.guest.version import order
 from hikkoshi.run.step import SURVEY
 
 
-class Preparation(BaseModel):
+class Preparation(Frozen):
     """Everything that will be done inside the guest."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
     kernel: str  # version
     kernel_because: str
     default: int  # its place in the boot menu

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from hikkoshi import files
+from hikkoshi.artefact import Frozen
 from hikkoshi.errors import BadInput, Problem, nearest
 from hikkoshi.params import folder, identity, yamlfile
 from hikkoshi.params.folder import GuestFolder
@@ -47,11 +48,7 @@ Address = Annotated[
 Fingerprint = Annotated[str, StringConstraints(pattern=r"^([0-9A-Fa-f]{2}:?){31}[0-9A-Fa-f]{2}$")]
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Segment(_Strict):
+class Segment(Frozen):
     """One VLAN with its port group in vSphere and its subnet."""
 
     vlan: int = Field(ge=0, le=4094, description="802.1Q VLAN id; 0 is untagged")
@@ -70,7 +67,7 @@ class Segment(_Strict):
         return self
 
 
-class Dom0(_Strict):
+class Dom0(Frozen):
     """A Xen host as it can be read from here."""
 
     root: Path = Field(
@@ -79,7 +76,7 @@ class Dom0(_Strict):
     )
 
 
-class VSphere(_Strict):
+class VSphere(Frozen):
     """The vCenter or ESXi host to move to. The certificate is checked against `ca`, or its SHA-256 against `sha256`."""
 
     server: str = Field(pattern=r"^[^:/\s]+(:\d+)?$", description="host or host:port")
@@ -100,7 +97,7 @@ class VSphere(_Strict):
         return self
 
 
-class Signing(_Strict):
+class Signing(Frozen):
     """Who seals records and approves plans, by OpenSSH keys; and what an approval has to be."""
 
     key: Path = Field(
@@ -128,7 +125,7 @@ class Signing(_Strict):
         return self
 
 
-class Site(_Strict):
+class Site(Frozen):
     """One vSphere and one or more Dom-0s."""
 
     name: str
@@ -139,14 +136,14 @@ class Site(_Strict):
     segments: dict[Name, Segment] = Field(min_length=1)
 
 
-class NicMap(_Strict):
+class NicMap(Frozen):
     """On which segment a NIC of the guest has to be; the NIC is named by its MAC, never by its number."""
 
     mac: str
     segment: Name
 
 
-class VmWish(_Strict):
+class VmWish(Frozen):
     """What the new machine should be where it is not simply what the Xen guest was."""
 
     name: str | None = Field(None, description="the virtual machine's name; default: the guest's")
@@ -156,7 +153,7 @@ class VmWish(_Strict):
     controller: Literal["pvscsi", "lsisas1068", "lsilogic"] = "pvscsi"
 
 
-class MeasuredPath(_Strict):
+class MeasuredPath(Frozen):
     """A path that traffic takes: from a client to a netserver."""
 
     client: Address = Field(description="where netperf runs: here, ssh://user@host or netns:PATH")
@@ -164,7 +161,7 @@ class MeasuredPath(_Strict):
     server_shell: Address | None = Field(None, description="the server itself, for its state before and after; default: not told")
 
 
-class Measurement(_Strict):
+class Measurement(Frozen):
     """How a guest's network is measured. The addresses of hosts are here, ssh://[user@]host[:port] or netns:PATH."""
 
     shell: Address = Field(description="the guest itself, as root: for its wiring, its counters and remedies")
@@ -184,7 +181,7 @@ class Measurement(_Strict):
     )
 
 
-class Guest(_Strict):
+class Guest(Frozen):
     """One Xen Dom-U to move."""
 
     name: Annotated[Name, AfterValidator(_not_taken)]

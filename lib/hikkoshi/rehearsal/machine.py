@@ -4,8 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
-
+from hikkoshi.artefact import Frozen
 from hikkoshi.run.step import PREPARE
 
 Controller = Literal["pvscsi", "lsisas1068", "lsilogic"]
@@ -22,19 +21,17 @@ SANDBOX = ("-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resou
 FIRST_SLOT = 0x10  # of the NICs on the PCI bus; below are the board and the disk
 
 
-class MachineNic(BaseModel):
+class MachineNic(Frozen):
     """One NIC: what the guest is expected to call it, its MAC, and its address with prefix length (empty: any)."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
     name: str  # eth0
     mac: str  # lower case, colons
     address: str = ""  # 10.3.1.254/24
 
 
-class Hardware(BaseModel):
+class Hardware(Frozen):
     """The hardware of a rehearsal; part of the plan."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
     controller: Controller
     nic_model: NicModel
     memory_mb: int

@@ -3,7 +3,7 @@
 from enum import StrEnum
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from hikkoshi.artefact import Frozen
 
 
 class Ending(StrEnum):
@@ -18,10 +18,9 @@ class Ending(StrEnum):
     TIMEOUT = "timeout"
 
 
-class SeenNic(BaseModel):
+class SeenNic(Frozen):
     """A NIC as the booted guest reported it."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
     name: str
     mac: str
     driver: str
@@ -29,10 +28,9 @@ class SeenNic(BaseModel):
     lro: Literal["on", "off", ""] = ""  # large receive offload as ethtool tells it; empty where it does not
 
 
-class BootOutcome(BaseModel):
+class BootOutcome(Frozen):
     """One boot. Paths are relative to the guest's folder."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
     ending: Ending
     words: str  # the line of screen or console that tells it
     seconds: float

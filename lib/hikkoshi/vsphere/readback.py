@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
 from pyVmomi import vim
 
+from hikkoshi.artefact import Frozen
 from hikkoshi.check import Check
 from hikkoshi.vsphere import vm
 from hikkoshi.vsphere.inventory import Place, PortGroup
@@ -19,10 +19,9 @@ CONTROLLERS = {
 MODELS = {"vmxnet3": vim.vm.device.VirtualVmxnet3, "e1000": vim.vm.device.VirtualE1000}
 
 
-class NicFound(BaseModel):
+class NicFound(Frozen):
     """A NIC as vSphere has it."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
     mac: str
     label: str
     model: str

@@ -2,13 +2,12 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from hikkoshi.artefact import Frozen
 
 
-class VirtualNic(BaseModel):
+class VirtualNic(Frozen):
     """One NIC. Identified by its MAC everywhere; `name` is what the guest calls it."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
     name: str  # eth0
     mac: str  # lower case, colons
     segment: str
@@ -16,10 +15,9 @@ class VirtualNic(BaseModel):
     vlan: int
 
 
-class VmSpec(BaseModel):
+class VmSpec(Frozen):
     """One virtual machine."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
     name: str
     guest_id: str  # a VirtualMachineGuestOsIdentifier, e.g. centos64Guest
     hardware_version: int

@@ -9,8 +9,9 @@ import uuid
 from collections.abc import Mapping
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, JsonValue
+from pydantic import Field, JsonValue
 
+from hikkoshi.artefact import Frozen
 from hikkoshi.errors import BadInput, Problem
 from hikkoshi.secret import redaction
 from hikkoshi.xen import literal
@@ -26,11 +27,7 @@ _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:+-]*")  # what xend allows, but no
 _VIF_KEYS = ("mac", "bridge", "ip", "model", "type", "script", "vifname", "rate", "mtu", "backend", "gatewaydev")
 
 
-class _Fact(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class XenDisk(_Fact):
+class XenDisk(Frozen):
     """One disk. `target` is an absolute path on the Dom-0, empty for an empty cd-rom drive."""
 
     vdev: str  # xvda
@@ -48,7 +45,7 @@ class XenDisk(_Fact):
         return int(found[1]) if found else 0
 
 
-class Vif(_Fact):
+class Vif(Frozen):
     """One NIC; its place in the list is its number: the first is the guest's eth0."""
 
     mac: str = ""  # lower case; empty: Xen draws one at every start
@@ -62,10 +59,10 @@ class Vif(_Fact):
     mtu: str = ""
     backend: str = ""
     gatewaydev: str = ""
-    other: dict[str, str] = {}
+    other: dict[str, str] = Field(default_factory=dict)
 
 
-class XenGuest(_Fact):
+class XenGuest(Frozen):
     """One guest's configuration, without secrets. `other` has the names of settings that have no field of their own.
 
     Of these, numbers and what `SHOWN` names are there with their values; a text could be anything, a password too.
@@ -84,7 +81,7 @@ class XenGuest(_Fact):
     bootloader: str = ""
     disks: tuple[XenDisk, ...] = ()
     vifs: tuple[Vif, ...] = ()
-    other: dict[str, JsonValue] = {}
+    other: dict[str, JsonValue] = Field(default_factory=dict)
 
 
 class _Reader:

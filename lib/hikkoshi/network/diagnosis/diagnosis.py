@@ -6,8 +6,7 @@ The cause is what the most certain of them names; where nothing is at least like
 
 from collections.abc import Iterator
 
-from pydantic import BaseModel, ConfigDict
-
+from hikkoshi.artefact import Frozen
 from hikkoshi.errors import BadInput, Problem
 from hikkoshi.network.diagnosis import aggregation, faults
 from hikkoshi.network.diagnosis.collection import Pair
@@ -19,10 +18,9 @@ CERTAINTIES = ("certain", "likely", "possible")
 FIRST = ("R4", "R1", "R2", "R5", "R8", "R9", "R7", "R6", "R10", "R13", "R12", "R11", "R14", "R15", "R3")
 
 
-class Counts(BaseModel):
+class Counts(Frozen):
     """Counts that agree where merged frames are what is lost; None where one was not asked, or could not tell."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
     fragmentation_failures: int | None
     unreachable_told: int | None
     unreachable_heard: int | None  # by the client
@@ -31,10 +29,9 @@ class Counts(BaseModel):
     merged_by_nic: int | None
 
 
-class Diagnosis(BaseModel):
+class Diagnosis(Frozen):
     """What every rule found, the most certain first."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
     cause: str
     kernel: str
     release: str

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
-
+from hikkoshi.artefact import Frozen
 from hikkoshi.network.counters import Traffic
 from hikkoshi.network.diagnosis.snapshot import HEADER, NicState, Snapshot
 
@@ -15,10 +14,9 @@ ENOUGH = 10  # packets: fewer prove nothing on a busy network
 FEW = 3  # packets: a client whose connection does not even open sends no more
 
 
-class Finding(BaseModel):
+class Finding(Frozen):
     """What one rule says. `harmful` is False for what is only told so that nobody has to ask."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
     rule: str  # R1 …
     name: str
     certainty: Certainty

@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal, NamedTuple, TypeVar
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
+from pydantic import AwareDatetime, ConfigDict, Field, FiniteFloat, ValidationError
 
 from hikkoshi.artefact import Artefact, Frozen
 from hikkoshi.check import Check
@@ -155,8 +155,8 @@ def _clock(utc: str) -> str:
 _At = Annotated[int, Field(ge=0, le=10**9)]
 
 
-class _Line(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+class _Line(Frozen):
+    model_config = ConfigDict(strict=True)
 
 
 class _Head(_Line):

@@ -7,9 +7,7 @@ from collections.abc import Mapping
 from ipaddress import ip_address
 from typing import ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict
-
-from hikkoshi.artefact import Artefact
+from hikkoshi.artefact import Artefact, Frozen
 from hikkoshi.errors import BadInput, Problem
 from hikkoshi.network.wiring import wiring
 from hikkoshi.network.wiring.frames import FrameEvidence
@@ -20,10 +18,9 @@ from hikkoshi.run.step import NETPERF, Step
 OF_SENDERS = ("ARP", "broadcast", "multicast")  # kinds of evidence whose address is the sender's own
 
 
-class NicFingerprint(BaseModel):
+class NicFingerprint(Frozen):
     """One NIC: its own MAC, its link, and the pairs `MAC address` that were heard there, sorted."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
     mac: str
     link: str
     pairs: tuple[str, ...]
