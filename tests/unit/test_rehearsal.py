@@ -248,7 +248,7 @@ def test_services_that_nobody_asked_for_are_not_told_as_none(
     asked: bool, failed: tuple[str, ...], unseen: str, found: str
 ) -> None:
     done = Rehearsal(vmdk_sha256="a", plan_hash="b", before=None, after=changed(asked=asked, failed=failed))
-    (check,) = [c for c in rehearsal.checks(done, MACHINE) if c.title == rehearsal.SERVICES]
+    (check,) = [c for c in rehearsal.checks(done, MACHINE) if c.code == "services-started"]
     assert check
     assert check.unseen == unseen
     assert found in check.found
