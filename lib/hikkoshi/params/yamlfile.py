@@ -1,5 +1,6 @@
 """YAML files that people write, read into their models; every error of a file is told at once, with its line."""
 
+import functools
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -47,7 +48,7 @@ FORMS = {
 def read(model: type[_M], path: Path) -> _M:
     """Read and check one parameter file against its model; `BadInput` lists all that is wrong with it, with lines."""
     try:
-        data = YAML(typ="rt").load(path.read_text(encoding="utf-8"))
+        data = _parsed(path.read_text(encoding="utf-8"))
     except OSError as e:
         raise BadInput(
             Problem(
@@ -73,6 +74,12 @@ def read(model: type[_M], path: Path) -> _M:
         return model.model_validate(data)
     except ValidationError as e:
         raise BadInput(*(_problem(model, path, data, dict(error)) for error in e.errors())) from None
+
+
+@functools.lru_cache(maxsize=16)  # a report asks for the same file some fifty times
+def _parsed(text: str) -> Any:
+    """What a text of YAML holds, with the line of everything; the caller changes nothing in it."""
+    return YAML(typ="rt").load(text)
 
 
 def _problem(model: type[BaseModel], path: Path, data: Any, error: dict[str, Any]) -> Problem:
