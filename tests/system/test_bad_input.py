@@ -1,39 +1,49 @@
 """What a user can get wrong: each is refused with four parts and its exit code, and nothing is changed."""
 
+import json
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from hikkoshi import files
 from hikkoshi.guest.survey import Survey
-from hikkoshi.guest.survey import start as survey
 from hikkoshi.params.params import Home
-from hikkoshi_lab import image
+from hikkoshi.vsphere import session
+from hikkoshi_lab import image, vcsim
+from hikkoshi_lab import site as lab_site
 from processes import hikkoshi
 
 pytestmark = pytest.mark.needs("qemu-img", "vcsim", "qemu-system-x86_64")
+PROJECT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
-def surveyed(lab_home: Home) -> Home:
-    """The lab's home, with surveys of both guests."""
-    for name in ("idp", "gateway"):
-        survey(lab_home, lab_home.site(), lab_home.guest(name))
-    return lab_home
+def vcenter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
+    """A home whose vCenter is up, with what its parameters name."""
+    home = Home(tmp_path_factory.mktemp("vcenter"))
+    shutil.copytree(PROJECT / "params", home.root / "params")
+    own, path = home.outputs / "lab", home.root / "params" / "site.yml"
+    files.write(own / vcsim.HINTS, json.dumps(lab_site.hints(home.site())))
+    with vcsim.start(own, "-network-hints", str(own / vcsim.HINTS)) as server:
+        path.write_text(path.read_text().replace("127.0.0.1:8989", f"127.0.0.1:{server.port}"))
+        with session.connect(home, home.site().vsphere) as v:
+            lab_site.shape(v, home.site(), own / vcsim.TEMPORARY, lambda words: None)
+        yield home
 
 
 @pytest.fixture
-def site(surveyed: Home, tmp_path: Path) -> Home:
-    """A home of its own beside the lab: the same vCenter, a Dom-0 and surveys that a test may spoil."""
+def site(vcenter: Home, tmp_path: Path) -> Home:
+    """A home of its own for that vCenter, with a Dom-0 and surveys of both guests that a test may spoil."""
     home = Home(tmp_path)
-    shutil.copytree(surveyed.root / "params", tmp_path / "params")
+    shutil.copytree(vcenter.root / "params", tmp_path / "params")
     path = tmp_path / "params" / "site.yml"
     path.write_text(
-        path.read_text().replace("outputs/lab/", f"{surveyed.outputs}/lab/").replace(f"{surveyed.outputs}/lab/dom0", "dom0")
+        path.read_text().replace("outputs/lab/", f"{vcenter.outputs}/lab/").replace(f"{vcenter.outputs}/lab/dom0", "dom0")
     )
     (tmp_path / "dom0/etc/xen").mkdir(parents=True)
     (tmp_path / "dom0/var/lib/xen/images").mkdir(parents=True)
@@ -41,7 +51,7 @@ def site(surveyed: Home, tmp_path: Path) -> Home:
         (tmp_path / "dom0/etc/xen" / guest.name).write_text(image.xm_config(guest))
         (tmp_path / f"dom0/var/lib/xen/images/{guest.name}.img").write_bytes(b"a disk" * 512)
         home.folder(guest.name).mkdir(parents=True)
-        shutil.copy(surveyed.folder(guest.name) / "survey.json", home.folder(guest.name))
+        shutil.copy(PROJECT / "tests/data/survey" / f"{guest.name}.json", home.folder(guest.name) / "survey.json")
     return home
 
 
