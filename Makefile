@@ -8,6 +8,8 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 PY := .venv/bin/python
 BIN := .venv/bin
+# one process more than cores: much of a system test is waiting
+WORKERS := -n $(shell echo $$(($$(nproc) + 1))) --dist loadgroup --no-loadscope-reorder
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 .PHONY: help setup demo test check lint guests proof lab lab-down schemas lock clean
@@ -30,7 +32,7 @@ demo: setup
 	@printf '\nThe lab is still up: `make lab` opens the runbooks, `make lab-down` ends it.\n'
 
 test: setup
-	@$(PY) -m pytest -n 2 --no-loadscope-reorder tests/unit tests/notebooks tests/system
+	@$(PY) -m pytest $(WORKERS) tests/unit tests/notebooks tests/system
 
 check: lint
 	@$(PY) -m pytest -q -n 2 tests/unit

@@ -3,7 +3,6 @@
 import ctypes
 import importlib.util
 import os
-import re
 import shutil
 import socket
 from collections.abc import Callable, Iterator
@@ -14,6 +13,7 @@ import pytest
 
 from hikkoshi.params.params import Home
 from processes import hikkoshi
+from runbooks import IN_ORDER, Look, nbval
 
 PROJECT = Path(__file__).parents[1]
 
@@ -36,21 +36,31 @@ def _missing(name: str) -> str:
     return "" if found else f"needs the program {name}: run make setup"
 
 
+LONGEST = ("test_guests", "test_network_runbooks")  # files, after the lab's tests
+
+
+@pytest.hookimpl(tryfirst=True)  # xdist reads the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The slow tests first: what is left at the end is short."""
-    items.sort(key=lambda item: "system" not in item.path.parts)  # stable
+    """The longest first, so that no process ends alone: the tests that share the lab, the longest files, the other slow ones."""
+
+    def place(item: pytest.Item) -> int:
+        shared = "lab_home" in getattr(item, "fixturenames", ())
+        if shared:
+            item.add_marker(pytest.mark.xdist_group("the lab"))
+        return 0 if shared else 1 if item.path.stem in LONGEST else 2 if "system" in item.path.parts else 3
+
+    items.sort(key=place)  # stable
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """With `-n 2`: a file's tests in one process, and all files that share the lab in the same one."""
-    from xdist.scheduler import LoadScopeScheduling
+    """With `-n 3 --dist loadgroup`: the tests that share the lab in one process, and of any other file in one, too."""
+    from xdist.scheduler import LoadGroupScheduling
 
-    class ByFile(LoadScopeScheduling):
+    class ByFile(LoadGroupScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            file = nodeid.partition("::")[0]
-            shared = re.search(r"\b(lab_home|moved): Home", (config.rootpath / file).read_text(encoding="utf-8"))
-            return "the lab" if shared else file
+            group = super()._split_scope(nodeid)
+            return nodeid.partition("::")[0] if group == nodeid else group
 
     return ByFile(config, log)
 
@@ -107,8 +117,18 @@ def approve() -> Callable[[Home, str], str]:
 
 
 @pytest.fixture(scope="session")
-def moved(lab_home: Home, approve: Callable[[Home, str], str]) -> Home:
-    """The lab's home after both guests of the paper were moved once."""
+def looked(lab_home: Home) -> dict[str, Look]:
+    """Both guests of the paper, seen in plan mode: idp by the command line, the gateway by a person's notebooks."""
+    idp = hikkoshi(lab_home, "run", "idp", seconds=900)
+    return {
+        "idp": Look.after(idp, lab_home.folder("idp")),
+        "gateway": Look.after(nbval(lab_home, *IN_ORDER), lab_home.folder("gateway")),
+    }
+
+
+@pytest.fixture(scope="session")
+def moved(lab_home: Home, looked: dict[str, Look], approve: Callable[[Home, str], str]) -> Home:
+    """The lab's home after both guests of the paper were looked at, and then moved once."""
     for steps in ((), ("--from", "70", "--through", "90")):
         run = hikkoshi(lab_home, "run", "idp", "gateway", "--apply", *steps, seconds=900)
         assert run.returncode == 0, run.stdout + run.stderr

@@ -18,6 +18,7 @@ from hikkoshi.vsphere import ova, session
 from hikkoshi.vsphere.deployment import Deployment
 from hikkoshi_lab import image, userland
 from processes import hikkoshi
+from runbooks import Look
 
 pytestmark = pytest.mark.needs("qemu-img", "qemu-system-x86_64", "vcsim", "virt-v2v", "vmdkinfo")
 
@@ -26,12 +27,12 @@ def rows(home: Home, guest: str) -> list[dict[str, object]]:
     return [e for e in Journal(home.folder(guest) / "journal.jsonl").entries() if e["event"] == "step"]
 
 
-def test_plan_mode_comes_first_and_changes_nothing(plan_home: Home) -> None:
-    looked = hikkoshi(plan_home, "run", "idp", seconds=900)
-    assert looked.returncode == 0, looked.stdout + looked.stderr
-    states = {(r["state"], r["title"] if r["state"] == "already" else "") for r in rows(plan_home, "idp")}
+def test_plan_mode_comes_first_and_changes_nothing(looked: dict[str, Look]) -> None:
+    look = looked["idp"]
+    assert look.returncode == 0, look.told
+    states = {(r["state"], r["title"] if r["state"] == "already" else "") for r in look.rows}
     assert states == {("would", ""), ("already", "remove what an earlier plan or disk has left, never started")}
-    assert not (plan_home.folder("idp") / "disk").exists()
+    assert "disk" not in look.files
 
 
 @pytest.mark.parametrize(("guest", "nics"), [("idp", 1), ("gateway", 10)])
