@@ -4,8 +4,8 @@ And what the run's gate gives to whatever acts on a service, once it has looked:
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Any, Literal, get_args
+from dataclasses import dataclass, field, replace
+from typing import Literal, get_args
 
 from hikkoshi.errors import Problem, Refused
 
@@ -33,6 +33,7 @@ class Check:
     where: str = ""
     later: bool = False
     unseen: Unseen | Literal[""] = ""
+    facts: Mapping[str, str] = field(default_factory=dict)  # what was found, where something is decided by it
 
     def __bool__(self) -> bool:
         return self.ok
@@ -88,15 +89,3 @@ class Permission:
         ]
         if problems:
             raise Refused(*problems)
-
-
-def unseen(line: Mapping[str, Any]) -> Unseen | Literal[""]:
-    """What a row or a check in a journal was not: seen, measured or needed; empty where it was looked at.
-
-    Journals of earlier versions have `ok` and `already` there, and only the words that were found say so.
-    """
-    state, found = line.get("state"), str(line.get("found", ""))
-    for word in UNSEEN:
-        if state == word or (state in ("ok", "already") and found.startswith((f"{word}:", f"{word} from here"))):
-            return word
-    return ""

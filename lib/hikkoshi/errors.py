@@ -106,5 +106,9 @@ class Interrupted(StepFailed):
 
 def nearest(wrong: str, right: Sequence[str]) -> str:
     """'did you mean gateway?' where one of `right` is close to `wrong`, else an empty string."""
-    close = difflib.get_close_matches(wrong, right, n=1)
-    return f"did you mean {close[0]}?" if close else ""
+    return f"did you mean {close}?" if (close := closest(wrong, right)) else ""
+
+
+def closest(wrong: str, right: Sequence[str]) -> str:
+    """That of `right` which is close to `wrong`, else an empty string."""
+    return next(iter(difflib.get_close_matches(wrong, right, n=1)), "")

@@ -1,6 +1,5 @@
 """The way back where a cut-over was stopped while it shut the source down: who was asked to go off is not in service."""
 
-import json
 import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,8 +11,10 @@ from hikkoshi.params.params import Home
 from hikkoshi.run import shutdown
 from hikkoshi.run.confirmation import Confirmation
 from hikkoshi.run.journal import Journal
+from hikkoshi.run.step import CUTOVER, ROLLBACK
 from hikkoshi.steps import rollback
 from hikkoshi.steps.rollback import Rollback
+from hikkoshi.xen import dom0
 
 XL = """#!/bin/sh
 cd "$(dirname "$0")"
@@ -166,7 +167,14 @@ def test_a_journal_that_cannot_be_read_stands_in_nobodys_way(home: Home, xl: Pat
     assert way.source_runs()
 
 
-def test_the_runbooks_have_the_titles_that_are_looked_for() -> None:
-    for step, title in (shutdown.ASKED, shutdown.BACK):
-        text = (Path(__file__).parents[2] / "notebooks" / f"{step}.ipynb").read_text()
-        assert json.dumps(f'"{title}"')[1:-1] in text
+def test_a_shutdown_is_known_by_the_codes_of_what_70_and_75_ask_for(home: Home, xl: Path) -> None:
+    off = dom0.source_off(home, home.site(), home.guest("idp"))
+    assert ((CUTOVER.id, off.code), (ROLLBACK.id, back(home).source_runs().code)) == (shutdown.ASKED, shutdown.BACK)
+
+
+@pytest.mark.parametrize(("kind", "over"), [("Refused", True), ("BadInput", True), ("ToolFailed", False)])
+def test_an_action_that_was_never_begun_has_asked_nobody(home: Home, xl: Path, kind: str, over: bool) -> None:
+    journal = Journal(home.folder("idp") / "journal.jsonl")
+    journal.append("start", step="70-cutover", title="off with it", code="source-off", time=datetime.now(UTC).isoformat())
+    journal.append("step", step="70-cutover", title="off with it", code="source-off", state="failed", kind=kind, found="…")
+    assert (shutdown.pending(journal) is None) == over

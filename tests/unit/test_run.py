@@ -13,7 +13,7 @@ from typing import get_args
 import pytest
 
 from hikkoshi import show
-from hikkoshi.check import UNSEEN, Check, Unseen, unseen
+from hikkoshi.check import UNSEEN, Check, Unseen
 from hikkoshi.errors import BadInput, Busy, HikkoshiError, Problem, Refused, StepFailed, ToolFailed
 from hikkoshi.params.params import Home
 from hikkoshi.run import confirmation, lock, run
@@ -217,14 +217,24 @@ def test_every_state_has_its_colour_and_mark_in_a_notebook() -> None:
     assert "? not seen" in show._row_html(run.Row("off", "not seen", 0))
 
 
-def test_journals_of_before_say_what_was_not_seen_in_their_words_only() -> None:
-    assert unseen({"state": "not seen", "found": "a folder"}) == "not seen"
-    assert unseen({"state": "already", "found": "not measured: params/guests/idp.yml has no measurement"}) == "not measured"
-    assert unseen({"state": "ok", "found": "not seen from here, the Dom-0 is a folder (/mnt): …"}) == "not seen"
-    assert unseen({"state": "ok", "found": "not needed: no cause was named"}) == "not needed"
-    assert not unseen({"state": "red", "found": "not measured"})
-    assert not unseen({"state": "ok", "found": "off"})
-    assert not unseen({"event": "open"})
+def test_the_journal_has_the_codes_of_what_was_looked_at_and_of_what_went_wrong(home: Home, shown: list[str]) -> None:
+    r = opened(home)
+
+    def act(_: object) -> None:
+        raise ToolFailed(Problem(code="disk-full", what="the disk became full"))
+
+    r.verify([Check(code="copy-there", title="it is there", ok=True, facts={"size": "1"})])
+    with pytest.raises(ToolFailed):
+        r.ensure("make it", holds=lambda: Check(code="copy-complete", title="it is there", ok=False), act=act)
+    with pytest.raises(StepFailed):
+        r.ensure("make it", holds=lambda: Check(code="copy-complete", title="it is there", ok=False), act=lambda _: None)
+    lines = r.journal.entries()
+    (check,) = next(e for e in lines if e["event"] == "verify")["checks"]
+    assert (check["code"], check["facts"]) == ("copy-there", {"size": "1"})
+    assert [e["code"] for e in lines if e["event"] in ("start", "step")] == ["copy-complete"] * 4
+    failed = [(e["kind"], e["codes"]) for e in lines if e["event"] == "step"]
+    assert failed == [("ToolFailed", ["disk-full"]), ("StepFailed", ["copy-complete"])]
+    r.close("failed")
 
 
 def test_evidence_names_every_file_with_its_hash_and_ends_the_run(home: Home, world: Path) -> None:

@@ -37,12 +37,22 @@ class Approval:
     until: datetime | None = None
     key: str = ""  # SHA256:… of the key that signed it
     flaw: str = ""
-    superseded: bool = False  # well signed, of another plan, disk or machine than the one that is there now
+    code: str = ""  # of the flaw
 
     def __str__(self) -> str:
         if self.flaw or self.statement is None or self.until is None:
             return f"{line(self.path.name)}: {self.flaw}"
         return f"approved by {self.statement.approver} until {self.until:%Y-%m-%d %H:%M} UTC"
+
+    @classmethod
+    def void(cls, path: Path, problem: Problem, said: Statement | None = None) -> "Approval":
+        """One that counts for nothing, and why."""
+        return cls(path, said, flaw=problem.what, code=problem.code)
+
+    @property
+    def superseded(self) -> bool:
+        """Whether it is well signed, and of another plan, disk or machine than the one that is there now."""
+        return self.code == "approval-superseded"
 
     def plain(self) -> dict[str, str]:
         """The same as JSON can hold it; empty where it is not known."""
@@ -59,6 +69,7 @@ class Approval:
             "approved": said.approved.strftime(TIME) if said else "",
             "expires": self.until.strftime(TIME) if self.until else "",
             "flaw": self.flaw,
+            "code": self.code,
         }
 
 
@@ -321,49 +332,67 @@ class _Case:
     def judge(self, path: Path) -> Approval:
         signed = signature.path_of(path)
         if any(p.is_symlink() or (p.exists() and not p.is_file()) for p in (path, signed)):
-            return Approval(path, flaw="not a file of its own, but a link or the like")
+            return Approval.void(path, Problem(code="approval-not-a-file", what="not a file of its own, but a link or the like"))
         try:
             content = files.read(path, limits.STATEMENT)  # once: what is judged is what was signed
             said = parse(content)
             verdict = signature.verify(path, self.trust, "approval", self.now, content)
         except OSError as e:
-            return Approval(path, flaw=f"it cannot be read: {e.strerror}")
+            return Approval.void(path, Problem(code="approval-unreadable", what=f"it cannot be read: {e.strerror}"))
         if isinstance(said, str):
-            return Approval(path, flaw=f"no approval: {said}")
+            return Approval.void(path, Problem(code="approval-malformed", what=f"no approval: {said}"))
         then = signature.verify(path, self.trust, "approval", said.approved, content)
         until = said.approved + min(said.expires - said.approved, timedelta(days=self.site.signing.valid_days))
-        flaw, superseded = verdict.flaw or self._flaw(said, verdict, then, until), self._superseded(said)
-        return Approval(path, said, until, verdict.key, flaw, superseded=bool(superseded) and flaw == superseded)
+        flaw = self._flaw(said, verdict, then, until)
+        return Approval(path, said, until, verdict.key, flaw.what if flaw else "", flaw.code if flaw else "")
 
     def _superseded(self, said: Statement) -> str:
         return self.subject.replaced(said.plan, said.vmdk, said.machine)
 
     def _flaw(
         self, said: Statement, verdict: signature.SignatureVerdict, then: signature.SignatureVerdict, until: datetime
-    ) -> str:
-        """What is wrong with a statement that somebody on the list has signed."""
+    ) -> Problem | None:
+        """What is wrong with a statement that can be read; None where it counts."""
         server, site = line(self.site.vsphere.server), line(self.site.name)
+        superseded = self._superseded(said)
         reasons = (
-            (verdict.signer != said.approver, f"says that {said.approver} approves, but {line(verdict.signer)} signed"),
-            (said.guest != self.guest, f"of another guest, {said.guest}"),
+            (not verdict, Problem(code="approval-signature-void", what=verdict.flaw)),
+            (
+                verdict.signer != said.approver,
+                Problem(
+                    code="approval-signer-differs", what=f"says that {said.approver} approves, but {line(verdict.signer)} signed"
+                ),
+            ),
+            (said.guest != self.guest, Problem(code="approval-of-another-guest", what=f"of another guest, {said.guest}")),
             (
                 (said.site, said.server) != (site, server),
-                f"of another site, {said.site} with {said.server}, not {site} with {server}",
+                Problem(
+                    code="approval-of-another-site",
+                    what=f"of another site, {said.site} with {said.server}, not {site} with {server}",
+                ),
             ),
-            (bool(superseded := self._superseded(said)), superseded),
+            (bool(superseded), Problem(code="approval-superseded", what=superseded)),
             (
                 not said.vmdk and self.subject.vmdk is not None,
-                "of an earlier version: it does not bind disk and machine; approve again",
+                Problem(
+                    code="approval-of-earlier-version",
+                    what="of an earlier version: it does not bind disk and machine; approve again",
+                ),
             ),
-            (said.approved > self.now, f"from the future: {said.approved:%Y-%m-%d %H:%M:%S} UTC; look at the clocks"),
-            (until <= self.now, f"expired on {until:%Y-%m-%d at %H:%M} UTC"),
+            (
+                said.approved > self.now,
+                Problem(
+                    code="approval-from-future",
+                    what=f"from the future: {said.approved:%Y-%m-%d %H:%M:%S} UTC; look at the clocks",
+                ),
+            ),
+            (until <= self.now, Problem(code="approval-expired", what=f"expired on {until:%Y-%m-%d at %H:%M} UTC")),
+            (not then, Problem(code="approval-signed-too-early", what=f"when it was given: {then.flaw}")),
         )
-        for bad, words in reasons:
-            if bad:
-                return words
-        if not then:
-            return f"when it was given: {then.flaw}"
-        return _one_person(self.operator, self.site, self.trust, said.approver, verdict.key)
+        if flaw := next((problem for bad, problem in reasons if bad), None):
+            return flaw
+        alone = _one_person(self.operator, self.site, self.trust, said.approver, verdict.key)
+        return Problem(code="approval-by-one-person", what=alone) if alone else None
 
 
 def _one_person(operator: Path, site: Site, lists: Trust, who: str, key: str) -> str:

@@ -7,6 +7,8 @@ from ipaddress import IPv4Interface
 from pathlib import Path
 from typing import ClassVar, Self
 
+from pydantic import ValidationError
+
 from hikkoshi.approval.terms import Terms, differences
 from hikkoshi.artefact import Artefact
 from hikkoshi.check import Check
@@ -46,7 +48,8 @@ class Plan(Artefact):
         try:
             return super().find(folder)
         except BadInput as e:
-            if "terms: Field required" not in e.problems[0].found:
+            wrong = e.__context__.errors() if isinstance(e.__context__, ValidationError) else []
+            if not any((x["type"], x["loc"]) == ("missing", ("terms",)) for x in wrong):
                 raise
             raise BadInput(
                 Problem(

@@ -34,6 +34,7 @@ class Signatory:
             expected=expected,
             remedy=remedy,
             later=True,
+            facts={"name": self.name, "key": self.key} if self.name else {},
         )
 
 

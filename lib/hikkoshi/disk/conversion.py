@@ -25,8 +25,6 @@ from hikkoshi.params.folder import GuestFolder
 from hikkoshi.progress import Progress, silent
 from hikkoshi.run.step import CONVERT, PREPARE, Step
 
-ANEW = "made of this content, but the copy was written anew since, or conversion.json does not tell of which it is"
-
 
 class Conversion(Artefact):
     """conversion.json: one VMDK with its hashes, and the fingerprint of the copy that it was made from."""
@@ -100,52 +98,58 @@ def checks(folder: GuestFolder) -> list[Check]:
 
 def complete(folder: GuestFolder) -> Check:
     """Whether the VMDK is there, whole, as it was recorded, and made of this very copy. Reads both to the end."""
-    vmdk, flaw = folder.vmdk, next(_flaws(folder), "")
+    vmdk, flaw = folder.vmdk, next(_flaws(folder), None)
     return Check(
         code="vmdk-of-copy",
         title=f"{vmdk.name} is made of the prepared copy",
         ok=not flaw,
-        found=flaw or f"{files.human(vmdk.stat().st_size)}, hashes as recorded",
+        found=flaw.what if flaw else f"{files.human(vmdk.stat().st_size)}, hashes as recorded",
         expected="the VMDK with the recorded hash, made of the copy as it is now",
         remedy=f"run {CONVERT} in apply",
         where=str(vmdk),
     )
 
 
-def _flaws(folder: GuestFolder) -> Iterator[str]:
+def _flaws(folder: GuestFolder) -> Iterator[Problem]:
     """Reasons why the conversion is not complete, what is quick to find first; only the first of them is good for use."""
     copy, vmdk = folder.prepared_copy, folder.vmdk
     if not vmdk.is_file():
-        yield "no VMDK yet"
+        yield Problem(code="vmdk-missing", what="no VMDK yet")
     try:
         made = Conversion.find(folder)
     except BadInput as e:
-        yield f"conversion.json cannot be read: {e.problems[0].found}"
+        yield Problem(code="conversion-unreadable", what=f"conversion.json cannot be read: {e.problems[0].found}")
         return
     if made is None:
-        yield "no conversion.json"
+        yield Problem(code="conversion-missing", what="no conversion.json")
         return
     if not copy.is_file():
-        yield "the prepared copy is gone"
+        yield Problem(code="copy-gone", what="the prepared copy is gone")
     for name, found, recorded in (
         ("bytes in the VMDK", vmdk.stat().st_size, made.vmdk_bytes),
         ("bytes in the copy", copy.stat().st_size, made.copy_bytes),
     ):
         if found != recorded:
-            yield f"{found:,} {name}, {recorded:,} recorded"
+            yield Problem(code="conversion-size-differs", what=f"{found:,} {name}, {recorded:,} recorded")
     if (sha256 := files.sha256(vmdk)) != made.vmdk_sha256:
-        yield f"SHA-256 of the VMDK {sha256[:16]}…, {made.vmdk_sha256[:16]}… recorded"
+        yield Problem(code="vmdk-hash-differs", what=f"SHA-256 of the VMDK {sha256[:16]}…, {made.vmdk_sha256[:16]}… recorded")
     if (content := digest.content(copy)) != made.copy_digest:
-        yield f"content digest of the copy {content[:16]}…, {made.copy_digest[:16]}… recorded"
+        yield Problem(
+            code="copy-digest-differs", what=f"content digest of the copy {content[:16]}…, {made.copy_digest[:16]}… recorded"
+        )
     if made.copy_identity != Identity.of(Origin.whole(copy)):
-        yield ANEW
+        yield Problem(
+            code="copy-written-anew",
+            what="made of this content, but the copy was written anew since, or conversion.json does not tell of which it is",
+        )
 
 
 def _still_holds(folder: GuestFolder) -> Identity | None:
     """The copy as it was before both were read, where nothing is wrong but that the VMDK does not tell of it."""
     copy = folder.prepared_copy
     before = Identity.of(Origin.whole(copy)) if copy.is_file() else None
-    return before if next(_flaws(folder), "") == ANEW else None
+    flaw = next(_flaws(folder), None)
+    return before if flaw and flaw.code == "copy-written-anew" else None
 
 
 def start(folder: GuestFolder, progress: Progress = silent, *, level: Level = "fast") -> Conversion:

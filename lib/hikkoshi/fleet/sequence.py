@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from hikkoshi.errors import BadInput, Problem, nearest
+from hikkoshi.errors import BadInput, Problem, closest
 from hikkoshi.fleet.console import Console
 from hikkoshi.params.params import Home
 from hikkoshi.record import seal
@@ -18,7 +18,7 @@ def step(name: str) -> str:
     words = {part: known.id for known in STEPS.values() for part in (known.id, known.number, known.word)}
     if name in words:
         return words[name]
-    close = nearest(name, list(words)).removeprefix("did you mean ").removesuffix("?")
+    close = closest(name, list(words))
     raise BadInput(
         Problem(
             code="step-unknown",

@@ -25,8 +25,7 @@ from hikkoshi.params.params import Signing
 from hikkoshi.run.step import APPROVED, CONVERT, DEPLOY
 
 REMEDY = "the runbook's own refusal was passed over: ask who did this, and how"
-SIGNS = "whoever carries this out can sign for it"  # the check's title, see hikkoshi.approval.signatory
-REFUSED = ("Refused: ", "Busy: ", "BadInput: ")  # how an action ends that was not begun
+REFUSED = ("Refused", "Busy", "BadInput")  # errors that end an action before it is begun
 EVER, NEVER = datetime(2000, 1, 1, tzinfo=UTC), datetime(9000, 1, 1, tzinfo=UTC)
 GOES_ON = ("start", "preflight", "verify", "evidence")  # what a run writes between its actions
 SECOND = timedelta(seconds=1)  # times in approvals are whole ones
@@ -198,7 +197,7 @@ def _actions(case: Case, permitted: bool, notes: list[str]) -> Iterator[Action]:
         if event == "start":
             begun, asked = e, False
         elif event == "step" and (begun or e.get("state") == "done"):
-            refused = e.get("state") == "failed" and str(e.get("found", "")).startswith(REFUSED)
+            refused = e.get("state") == "failed" and e.get("kind") in REFUSED
             if not (refused and not (permitted and passed)):
                 began = _time(begun.get("time")) if begun else None
                 yield Action(e.get("n"), title, began or _ended(e, case.format))
@@ -306,9 +305,8 @@ def _operator(case: Case) -> tuple[str, str]:
     for e in case.own:
         checks = e.get("checks") if e.get("event") == "preflight" else None
         for tried in checks if isinstance(checks, list) else ():
-            if isinstance(tried, dict) and tried.get("title") == SIGNS and tried.get("state") == "ok":
-                name, _, key = str(tried.get("found")).partition(", ")
-                return name, key
+            if isinstance(tried, dict) and tried.get("code") == "operator-signs" and tried.get("state") == "ok":
+                return str(tried.get("facts", {}).get("name", "")), str(tried.get("facts", {}).get("key", ""))
     by = case.info.get("Sealed-By", "")
     return ("", "") if by.startswith("nobody") else (by, case.info.get("Sealed-By-Key", ""))
 

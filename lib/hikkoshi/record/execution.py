@@ -125,7 +125,7 @@ class _Job:
         state: Literal["succeeded", "failed", "interrupted"] = "succeeded"
         if error:
             state = "failed" if self.stop.signum is None else "interrupted"
-        self.write_down(state, f"{error}: {message}" if message else error)
+        self.write_down(state, error, message)
         wait = SEAL_SOON if self.rescue else register.PATIENCE
         sealed, unsealed = seal.attempt(self.home, self.guest, self.run, wait, self.stop.since())
         if unsealed:
@@ -181,11 +181,11 @@ class _Job:
             shelf.close()
         return "", ""
 
-    def write_down(self, state: str, told: str) -> None:
+    def write_down(self, state: str, kind: str, words: str) -> None:
         """Give the executed notebook its final name, and the journal its last line of this run."""
         about = {"run": self.run, "guest": self.guest, "step": self.step, "mode": self.mode, "outcome": state}
-        if self.rescue and told:
-            self.listener(Event("row", told))  # at once: sealing may take a while
+        if self.rescue and kind:
+            self.listener(Event("row", f"{kind}: {words}" if words else kind))  # at once: sealing may take a while
         try:
             _finish(self.part, self.final, self.mask, about)
         except OSError as e:
@@ -194,7 +194,7 @@ class _Job:
             self.listener(Event("row", f"the executed notebook cannot be written: {e.strerror or e}"))
         del about["guest"]
         try:
-            self.journal.append("outcome", **about, error=told, record=os.path.relpath(self.final, self.home.root))
+            self.journal.append("outcome", **about, kind=kind, error=words, record=os.path.relpath(self.final, self.home.root))
         except OSError as e:
             raise _unwritten(self.folder, e) from None
 

@@ -1,6 +1,5 @@
 """What is left to do, to look at, or not proved of a guest's move, in sentences."""
 
-import re
 from collections.abc import Iterator
 
 from hikkoshi.network.compare.sequential import Series
@@ -9,10 +8,7 @@ from hikkoshi.report import standing
 from hikkoshi.report.language import Gettext, told
 from hikkoshi.report.standing import measured
 from hikkoshi.report.story import Story
-from hikkoshi.run.status import UNSEALED
 from hikkoshi.run.step import CUTOVER, MEASURED, NETPERF, OFFLOADS, ROLLBACK, STEPS
-
-ERROR = re.compile(r"(?:[A-Z]\w+: )?(.*)")  # what a run failed with: the name of its kind, for programs, and its words
 
 
 def noun(step: str, _: Gettext = str) -> str:
@@ -102,15 +98,14 @@ def _not_done(story: Story, _: Gettext) -> Iterator[str]:
     for step in story.steps:
         if step.run and step.run.unsealed:
             words = _("{step} has left no sealed record.").format(step=step_name(step.step, _))
-            yield f"{words} {original.format(error=step.run.error.removeprefix(UNSEALED))}"
+            yield f"{words} {original.format(error=step.run.error)}"
         how = standing.standing(story, step)
         quiet = how in ("never", "planned only") and step.step in MEASURED  # what that leaves open is told apart
         past = step.run is not None and how != "taken back" and not standing.in_force(story, step.run)
         if how not in said or quiet or past or (step.step == ROLLBACK.id and how in ("never", "planned only")):
             continue
         words = said[how].format(step=step_name(step.step, _))
-        error = ERROR.match(step.run.error.partition("\n")[0]) if step.run and standing.state(step.run) == "failed" else None
-        why = error[1] if error else ""
+        why = step.run.error.partition("\n")[0] if step.run and standing.state(step.run) == "failed" else ""
         yield f"{words} {original.format(error=why)}" if why else words
 
 
@@ -173,7 +168,7 @@ def _not_approved(story: Story, _: Gettext) -> Iterator[str]:
         return
     if story.plan is None or story.approved:
         return
-    expired = [a for a in story.present if a.statement and a.until and a.flaw.startswith("expired")]
+    expired = [a for a in story.present if a.statement and a.until and a.code == "approval-expired"]
     for a in expired:
         if a.statement and a.until:
             yield _("The approval of {who} expired on {date}.").format(who=a.statement.approver, date=f"{a.until:%Y-%m-%d}")

@@ -101,12 +101,8 @@ class Page:
     more_changes: int
     points: tuple[str, ...]
     more_points: int
+    points_whole: bool  # every open point stands there in all its words
     notes: int
-
-    @property
-    def points_whole(self) -> bool:
-        """Whether every open point stands there in all its words."""
-        return self.more_points == 0 and not any(p.endswith("…") for p in self.points)
 
     @property
     def speed(self) -> Speed | None:
@@ -133,6 +129,7 @@ def first(story: Story, _: Gettext = str) -> Page:
         more_changes=len(changed[MOST_CHANGES:]),
         points=tuple(map(_short, points[:MOST_POINTS])),
         more_points=len(points[MOST_POINTS:]),
+        points_whole=len(points) <= MOST_POINTS and all(_short(p) == p for p in points),
         notes=len(notes(story, _)),
     )
 

@@ -5,7 +5,7 @@ from typing import Literal
 from hikkoshi.check import Unseen
 from hikkoshi.network.compare.statistics import Verdict
 from hikkoshi.network.diagnosis import aggregation
-from hikkoshi.network.throughput.measured import UNFINISHED, Measured, is_verdict
+from hikkoshi.network.throughput.measured import UNFINISHED, VERDICTS, Measured
 from hikkoshi.rehearsal.outcome import Ending
 from hikkoshi.report.story import StepStory, Story
 from hikkoshi.run.status import LastRun, State
@@ -167,7 +167,7 @@ def measured(story: Story) -> Measured | None:
 def found_out(story: Story, run: LastRun) -> bool:
     """Whether a run ended red for what it measured alone: its series came to its end, and all else was as it should be."""
     red = story.red.get(run.id, ())
-    return run.step == NETPERF.id and bool(red) and all(map(is_verdict, red)) and _decided(story)
+    return run.step == NETPERF.id and bool(red) and set(red) <= VERDICTS and _decided(story)
 
 
 def slow(found: Measured, *verdicts: Verdict) -> bool:

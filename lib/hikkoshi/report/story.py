@@ -12,9 +12,9 @@ from hikkoshi.approval.approval import Approval
 from hikkoshi.approval.plan import Plan
 from hikkoshi.approval.subject import Subject
 from hikkoshi.artefact import Artefact
-from hikkoshi.check import UNSEEN, unseen
+from hikkoshi.check import UNSEEN
 from hikkoshi.disk.conversion import Conversion
-from hikkoshi.errors import BadInput, HikkoshiError
+from hikkoshi.errors import BadInput, HikkoshiError, Problem
 from hikkoshi.guest.prepared import Prepared
 from hikkoshi.guest.survey import Survey
 from hikkoshi.network.outage.outage import Outages
@@ -123,7 +123,7 @@ class Story:
     begun: frozenset[str] = frozenset()  # runs that came beyond their checks beforehand
     reached: frozenset[str] = frozenset()  # runs that made something so, or found it so
     unseen: frozenset[str] = frozenset()  # runs in which something had to be seen that nobody could see from here
-    red: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # {run: what was not so at its verification}
+    red: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # {run: codes of what was not so at its verification}
     changed: Mapping[str, str] = field(default_factory=dict)  # {run: what of runbook and software its record calls changed}
     register: tuple[Line, ...] = ()  # the guest's lines of the register of records
     last: LastRun | None = None  # of any step, the report's own apart
@@ -195,14 +195,12 @@ def gather(home: Home, guest: str) -> Story:
         cutover_approved=any(not a.flaw for n in needed if n.step == CUTOVER.id for a in approvals.at(n)),
         past=tuple(r for r in past if r.step != REPORT.id),
         begun=begun,
-        reached=frozenset(
-            e["run"] for e in entries if e["event"] == "step" and e.get("state") in ("done", "already") and not unseen(e)
-        ),
+        reached=frozenset(e["run"] for e in entries if e["event"] == "step" and e.get("state") in ("done", "already")),
         unseen=frozenset(
-            e["run"] for e in entries if e["event"] == "verify" if any(unseen(c) == "not seen" for c in e["checks"])
+            e["run"] for e in entries if e["event"] == "verify" if any(c.get("state") == "not seen" for c in e["checks"])
         ),
         red={
-            e["run"]: tuple(c["title"] for c in e["checks"] if c["state"] not in ("ok", *UNSEEN))
+            e["run"]: tuple(c.get("code", "") for c in e["checks"] if c["state"] not in ("ok", *UNSEEN))
             for e in entries
             if e["event"] == "verify"
         },
@@ -323,9 +321,9 @@ class _Approvals:
         try:
             if subject.plan:
                 return tuple(approval.held_against(self.home, self.guest, subject, when))
-            why = "there is no plan that it could be of"
+            why = Problem(code="approval-of-no-plan", what="there is no plan that it could be of")
         except HikkoshiError as e:
-            why = e.problems[0].what
+            why = e.problems[0]
         paths = sorted(approval.folder(self.home, self.guest).glob("*.txt"))
         found = [(path, statement.parse(files.read(path))) for path in paths if files.regular(path)]
-        return tuple(Approval(path, None if isinstance(said, str) else said, flaw=why) for path, said in found)
+        return tuple(Approval.void(path, why, None if isinstance(said, str) else said) for path, said in found)

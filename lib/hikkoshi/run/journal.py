@@ -20,7 +20,7 @@ from typing import Any, BinaryIO
 from hikkoshi import files
 from hikkoshi.approval import limits
 from hikkoshi.errors import BadInput, Busy, Problem, printable
-from hikkoshi.run import lock
+from hikkoshi.run import earlier, lock
 
 START = "0" * 64  # `prev` of the first line
 MARK = "hikkoshi-journal: "  # how a line begins that is told on stderr
@@ -35,8 +35,8 @@ FIELDS = {  # {event: what its line has to tell}
     "sealed": ("of",),
     "unsealed": ("of", "why"),
 }
-TEXTS = ("time", "run", "step", "mode", "guest", "title", "state", "found", "outcome", "error", "of", "why")
-LISTS = ("checks", "artefacts")
+TEXTS = ("time", "run", "step", "mode", "guest", "title", "state", "found", "outcome", "error", "kind", "code", "of", "why")
+LISTS = ("checks", "artefacts", "codes")
 KINDS: dict[str, type] = {**dict.fromkeys(TEXTS, str), **dict.fromkeys(LISTS, list), "inputs": dict, "clock": int, "n": int}
 PATIENCE = 20.0  # seconds that another may take for writing his line
 
@@ -204,7 +204,7 @@ def _parsed(content: bytes) -> Iterator[tuple[bytes, dict[str, Any] | None]]:
             entry = json.loads(raw)
         except (ValueError, RecursionError):  # the second: whoever wrote that wanted to stop us from reading on
             entry = None
-        yield raw, entry if isinstance(entry, dict) else None
+        yield raw, earlier.completed(entry) if isinstance(entry, dict) else None
 
 
 def _wrong(entry: Mapping[str, Any]) -> str:

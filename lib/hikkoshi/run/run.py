@@ -60,6 +60,9 @@ class Row:
     state: State
     seconds: float
     found: str = ""
+    code: str = ""  # of the check that tells whether it is so
+    kind: str = ""  # the class of the error, where it failed
+    codes: tuple[str, ...] = ()  # of the problems, where it failed
 
     def __str__(self) -> str:
         return _shown(f"{self.state:<{WIDTH}}{self.title:<44}{self.seconds:>7.1f} s  {self.found}".rstrip())
@@ -216,24 +219,27 @@ class Run:
         if before:
             state = getattr(before, "unseen", None) or "already"
         elif self.mode == "apply":
-            self._note("start", title=title)
+            self._note("start", title=title, code=getattr(before, "code", ""))
             try:
                 self._act(act, title, timeout, retry)
                 after = holds()
             except BaseException as e:
-                self._row(title, "failed", start, f"{type(e).__name__}: {str(e).splitlines()[0] if str(e) else ''}")
+                self._row(title, "failed", start, _first_line(e), before, e)
                 raise
             state = getattr(after, "unseen", None) or "done" if after else "failed"
-        self._row(title, state, start, after.found if isinstance(after, Check) else "")
+        failure: StepFailed | None = None
         if state == "failed":
             problem = (
                 after.problem()
                 if isinstance(after, Check)
                 else Problem(code="not-so", what=f"not so: {title}", remedy="see the rows above")
             )
-            raise StepFailed(
+            failure = StepFailed(
                 replace(problem, what=f"{title}: carried out, but {problem.what}", where=problem.where or self.guest.name)
             )
+        self._row(title, state, start, after.found if isinstance(after, Check) else "", after, failure)
+        if failure:
+            raise failure
 
     def verify(self, checks: Iterable[Check]) -> None:
         """Ask the world, not variables, whether the step's promise is kept.
@@ -283,11 +289,17 @@ class Run:
                 self._note("retry", title=title, attempt=attempt + 1, error=str(e))
                 time.sleep(2**attempt)
 
-    def _row(self, title: str, state: State, start: float, found: str) -> None:
-        row = Row(title, state, round(time.monotonic() - start, 1), self._mask.text(found))
+    def _row(
+        self, title: str, state: State, start: float, found: str, seen: Check | bool, failure: BaseException | None = None
+    ) -> None:
+        kind = type(failure).__name__ if failure else ""
+        codes = tuple(p.code for p in failure.problems) if isinstance(failure, HikkoshiError) else ()
+        seconds = round(time.monotonic() - start, 1)
+        row = Row(title, state, seconds, self._mask.text(found), getattr(seen, "code", ""), kind, codes)
         self.rows.append(row)
         display(row)
-        self._note("step", title=title, state=state, seconds=row.seconds, found=found)
+        told = {"kind": kind, "codes": list(codes)} if failure else {}
+        self._note("step", title=title, code=row.code, state=state, seconds=seconds, found=found, **told)
 
     def _note(self, event: str, **fields: Any) -> None:
         self.journal.append(event, run=self.id, step=self.step, **self._mask.tree(fields))
@@ -415,4 +427,9 @@ def _together(checks: Sequence[Check], bad: Sequence[Check]) -> State:
 
 
 def _plain(check: Check) -> dict[str, Any]:
-    return {"title": check.title, "state": state_of(check), "found": check.found, "expected": check.expected}
+    told = {"code": check.code, "title": check.title, "state": state_of(check), "found": check.found, "expected": check.expected}
+    return {**told, "facts": dict(check.facts)} if check.facts else told
+
+
+def _first_line(e: BaseException) -> str:
+    return f"{type(e).__name__}: {str(e).splitlines()[0] if str(e) else ''}"

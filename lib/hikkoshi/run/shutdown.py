@@ -14,8 +14,8 @@ from hikkoshi.run.journal import Journal
 from hikkoshi.run.step import CUTOVER, ROLLBACK
 from hikkoshi.xen import dom0
 
-ASKED = (CUTOVER.id, "the source is off")  # the action that asks, as the journal has it
-BACK = (ROLLBACK.id, "the source is back in service")
+ASKED = (CUTOVER.id, "source-off")  # the action that asks, by its step and its code
+BACK = (ROLLBACK.id, "source-runs")
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def pending(journal: Journal) -> Shutdown | None:
     asked: dict[str, Any] | None = None
     try:
         for line in journal.entries():
-            which = (line.get("step"), line.get("title"))
+            which = (line.get("step"), line.get("code"))
             if which == ASKED and line["event"] == "start":
                 asked = line
             elif asked and line.get("event") == "step" and _ended(which, line):
@@ -59,7 +59,7 @@ def _ended(which: tuple[Any, Any], line: dict[str, Any]) -> bool:
     """Whether a row tells that it is off, was started since, or was never asked: a refusal comes before that."""
     if line.get("state") != "failed":
         return which == ASKED or (which == BACK and line.get("state") == "done")
-    return which == ASKED and str(line.get("found", "")).startswith(("Refused:", "BadInput:"))
+    return which == ASKED and line.get("kind") in ("Refused", "BadInput")
 
 
 def _of(line: dict[str, Any]) -> Shutdown:

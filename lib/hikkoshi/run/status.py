@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from hikkoshi.approval import approval
 from hikkoshi.approval.plan import Plan
-from hikkoshi.check import Check, Unseen, unseen
+from hikkoshi.check import UNSEEN, Check, Unseen
 from hikkoshi.errors import BadInput
 from hikkoshi.params.folder import GuestFolder
 from hikkoshi.params.params import Home
@@ -30,7 +30,6 @@ from hikkoshi.run.step import (
 )
 from hikkoshi.xen import dom0
 
-UNSEALED = "not sealed: "  # how the error of a run begins that did its work, and of which there is no record
 State = Literal["never", "running", "done", "failed", "interrupted"] | Unseen
 
 
@@ -43,13 +42,18 @@ class LastRun:
     mode: str
     state: State
     when: datetime  # of its last line
-    error: str = ""
+    error: str = ""  # in words, for readers
+    kind: str = ""  # the class of the error
+    codes: frozenset[str] = frozenset()  # of what it failed by
     unseen: Unseen | Literal[""] = ""  # where it succeeded by doing nothing: why there was nothing that it could have done
+    unsealed: bool = False  # it did its work, and only its record is missing: `error` says why
+    regressed: bool = False  # it found that the guest slows its network down
 
     @property
-    def unsealed(self) -> bool:
-        """Whether it did its work, and only its record is missing."""
-        return self.state == "failed" and self.error.startswith(UNSEALED)
+    def headline(self) -> str:
+        """The first line of its error, for a reader."""
+        first = self.error.partition("\n")[0]
+        return f"not sealed: {first}" if self.unsealed else f"{self.kind}: {first}".rstrip() if self.kind else first
 
 
 @dataclass(frozen=True)
@@ -160,7 +164,7 @@ def runs(entries: Iterable[Mapping[str, Any]]) -> list[LastRun]:
             lines = by_run.pop(entry["run"], [])
             by_run[entry["run"]] = [*lines, entry]
     found = [_last_run(run, lines, unsealed.get(run, "")) for run, lines in by_run.items()]
-    return [r for r in found if not r.error.startswith("Busy")]
+    return [r for r in found if r.kind != "Busy"]
 
 
 def done(past: Sequence[LastRun]) -> list[str]:
@@ -192,30 +196,48 @@ def _of(home: Home, guest: str) -> GuestStatus:
             return GuestStatus(guest, "running", step, mode, now, record=_record(folder, ""), next=f"wait: {words}")
     if last is None:
         return GuestStatus(guest, "never", next=f"hikkoshi run {guest}")
-    error = last.error.splitlines()[0] if last.error else ""
     record = _record(folder, last.id)
-    return GuestStatus(guest, last.unseen or last.state, last.step, last.mode, last.when, error, record, _next(home, guest, past))
+    return GuestStatus(
+        guest, last.unseen or last.state, last.step, last.mode, last.when, last.headline, record, _next(home, guest, past)
+    )
 
 
 def _last_run(run: str, lines: Sequence[Mapping[str, Any]], unsealed: str) -> LastRun:
     last, first = lines[-1], lines[0]
-    mode = next((line["mode"] for line in lines if "mode" in line), "")
+    mode, kind = next((line["mode"] for line in lines if "mode" in line), ""), ""
     outcome = next((line for line in lines if line["event"] == "outcome"), None)
     red = [line for line in lines if line.get("state") in ("failed", "red") and not _only_planned(line)]
     if outcome:
         state: State = {"succeeded": "done", "failed": "failed"}.get(outcome["outcome"], "interrupted")  # type: ignore[assignment]
-        error = outcome.get("error", "")
+        error, kind = outcome.get("error", ""), outcome.get("kind", "")
     elif any(line["event"] == "end" and line["outcome"] == "completed" for line in lines):
         state, error = "done", ""
     elif red:
         state, error = ("failed", f"{red[-1].get('title', red[-1]['event'])}: {red[-1].get('found') or 'not as expected'}")
     else:
         state, error = "interrupted", ""
-    if unsealed and state == "done":  # its work is done, but there is no record of it
-        state, error = "failed", f"{UNSEALED}{unsealed}"
-    why = [unseen(line) for line in lines if line["event"] == "step"]
-    nothing = why[0] if why and all(why) else ""
-    return LastRun(run, first.get("step", ""), mode, state, datetime.fromisoformat(last["time"]), error, nothing)
+    if worked := bool(unsealed) and state == "done":  # but there is no record of it
+        state, error = "failed", unsealed
+    states = [line.get("state") for line in lines if line["event"] == "step"]
+    idle: Unseen | Literal[""] = ""
+    if all(s in UNSEEN for s in states):  # and then by the first of them
+        idle = next((word for word in UNSEEN if states[:1] == [word]), "")
+    bad = [c for line in red[-1:] for c in line.get("checks", ()) if c.get("state") == "red"]
+    failed = state == "failed" and not worked
+    codes = (*(outcome or {}).get("codes", ()), *(red[-1].get("codes", ()) if red else ()), *(c.get("code", "") for c in bad))
+    return LastRun(
+        id=run,
+        step=first.get("step", ""),
+        mode=mode,
+        state=state,
+        when=datetime.fromisoformat(last["time"]),
+        error=error,
+        kind=kind,
+        codes=frozenset(map(str, codes)) if failed else frozenset(),
+        unseen=idle,
+        unsealed=worked,
+        regressed=failed and any(c.get("facts", {}).get("verdict") == "regressed" for c in bad),
+    )
 
 
 def _only_planned(line: Mapping[str, Any]) -> bool:
@@ -232,10 +254,10 @@ def _record(folder: GuestFolder, run: str) -> str:
 def _next(home: Home, guest: str, past: Sequence[LastRun]) -> str:
     last = past[-1]
     served = home.folder(guest).cutover.exists()
-    slow = last.step == NETPERF.id and last.state == "failed" and "regressed" in last.error  # it was measured well
+    slow = last.step == NETPERF.id and last.regressed  # it was measured well
     if slow and served:  # under Xen nothing is changed
         return _command(home, guest, OFFLOADS.id, True)
-    if last.step == ROLLBACK.id and f"{dom0.A_PERSON} start" in last.error:  # and vSphere's part is done
+    if last.step == ROLLBACK.id and dom0.START_BY_HAND in last.codes:  # and vSphere's part is done
         return f"look on the Dom-0 whether {guest} runs, else start it there; no run can see that, do not repeat 75"
     gap = None if served else reach.gap(home.folder(guest))
     earlier = gap is not None and last.mode == "apply" and list(STEPS).index(gap.step) < list(STEPS).index(last.step)
@@ -272,7 +294,7 @@ def _half_back(past: Sequence[LastRun]) -> LastRun | None:
     """A rollback that was applied and did not end well, where no cut-over came after it and it does not wait for a person."""
     last = next((r for r in reversed(past) if r.mode == "apply" and r.step in (CUTOVER.id, ROLLBACK.id)), None)
     half = last is not None and last.step == ROLLBACK.id and last.state in ("failed", "interrupted")
-    return last if last and half and not last.unsealed and f"{dom0.A_PERSON} start" not in last.error else None
+    return last if last and half and not last.unsealed and dom0.START_BY_HAND not in last.codes else None
 
 
 def _command(home: Home, guest: str, step: str, apply: bool) -> str:

@@ -207,7 +207,7 @@ class Treatment:
                 unseen="not needed",
             )
         found = remedy.in_effect(collection.collect(self._bench.host(self._bench.wanted().shell)), plan)
-        return replace(found, title=title, later=True)
+        return replace(found, code="remedy-effective", title=title, later=True)
 
     def proved(self) -> Check:
         """Whether the paths were measured again since, where there was anything to cure."""

@@ -73,7 +73,7 @@ def checks(v: Session, site: Site, spec: VmSpec, segments: Mapping[str, Segment]
 
 def contradiction(seen: Sequence[Check]) -> Check:
     """Whether any of `checks` found another subnet on a VLAN; what was not seen is no contradiction, and no proof."""
-    wrong = [c for c in seen if c.found.startswith(OTHER)]
+    wrong = [c for c in seen if c.facts.get("seen") == "other"]
     proved = sum(map(bool, seen))
     return Check(
         code="no-vlan-contradicted",
@@ -109,6 +109,7 @@ def _check(nic: VirtualNic, segment: Segment | None, hosts: list[_Seen], switch:
         else "a subnet in params/site.yml to compare with",
         remedy=_WRONG.format(segment=nic.segment) if other else _UNSEEN,
         where=nic.mac,
+        facts={"seen": "other" if other else "right" if set(verdicts) == {"right"} else "nothing"},
     )
 
 

@@ -25,7 +25,7 @@ _FREE = (
     "of it before the source is shut down"
 )
 SHUTDOWN = 300.0  # seconds that a guest may take to shut down
-A_PERSON = "a person has to"  # how the error begins where the Dom-0 is only a folder
+START_BY_HAND = "start-by-hand"  # code of the problem that only a person at the Dom-0 can start the source
 
 
 @dataclass(frozen=True)
@@ -174,7 +174,14 @@ def shut_down(home: Home, site: Site, guest: Guest, permission: Permission, time
     permission.covers(CUTOVER.id, guest=name)
     if not is_local(home, site.dom0s[guest.dom0]):
         line = ["xm", "shutdown", "-w", name]
-        raise _by_hand(home, site.dom0s[guest.dom0], f"shut {name} down", line, "then run this step again")
+        raise _by_hand(
+            home,
+            site.dom0s[guest.dom0],
+            line,
+            "then run this step again",
+            code="shut-down-by-hand",
+            what=f"a person has to shut {name} down",
+        )
     deadline = time.monotonic() + timeout
     seen = _look(home, site, guest)
     if any(s.domain.name == name and not s.domain.ending for s in seen.sightings):
@@ -221,13 +228,13 @@ def start_again(home: Home, site: Site, guest: Guest, patience: float = 60) -> N
     host, line = site.dom0s[guest.dom0], ["xm", "create", str(guest.own_config)]
     if not is_local(home, host):
         then = "then look there that it runs. This run cannot see it and stays failed; that is all right, do not repeat it"
-        raise _by_hand(home, host, f"start {guest.name}", line, then)
+        raise _by_hand(home, host, line, then, code="start-by-hand", what=f"a person has to start {guest.name}")
     deadline = time.monotonic() + patience
     rivals: list[str] = []
     with suppress(BadInput):  # what cannot be looked at stands in no way back
         rivals = original.rivals(home, site, guest)
     typed = f"{_toolstack()} create FILE, with the one that is its own" if rivals else shlex.join([_toolstack(), *line[1:]])
-    what = f"{A_PERSON} start {guest.name}"
+    what = f"a person has to start {guest.name}"
     try:
         seen = _look(home, site, guest, sure=False)
         while seen.sightings and all(s.domain.ending for s in seen.sightings) and time.monotonic() < deadline:
@@ -332,12 +339,12 @@ def _folders(home: Home, site: Site, names: Sequence[str]) -> str:
     return f"the Dom-0 is a folder here ({paths})" if len(names) == 1 else f"Dom-0s are folders here ({paths})"
 
 
-def _by_hand(home: Home, dom0: Dom0, what: str, command: list[str], then: str) -> Refused:
+def _by_hand(home: Home, dom0: Dom0, command: list[str], then: str, *, code: str, what: str) -> Refused:
     line = shlex.join(command)
     return Refused(
         Problem(
-            code="by-hand-on-dom0",
-            what=f"{A_PERSON} {what}",
+            code=code,
+            what=what,
             where=str(home.path(dom0.root)),
             found="a mounted Dom-0: its Xen cannot be reached from here",
             remedy=f"type on the Dom-0: {line}   (on newer Xen: {line.replace('xm ', 'xl ', 1)}); {then}",

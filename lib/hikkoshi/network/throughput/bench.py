@@ -18,18 +18,7 @@ from hikkoshi.network.compare.statistics import Estimate
 from hikkoshi.network.diagnosis import collection
 from hikkoshi.network.host import Host
 from hikkoshi.network.throughput import netperf
-from hikkoshi.network.throughput.measured import (
-    DIRECT,
-    NOR_FROM,
-    SLOWS,
-    THROUGH,
-    UNFINISHED,
-    UNIT,
-    Measured,
-    RoundTrip,
-    Throughput,
-    When,
-)
+from hikkoshi.network.throughput.measured import DIRECT, THROUGH, UNFINISHED, UNIT, Measured, RoundTrip, Throughput, When
 from hikkoshi.network.wiring import witness
 from hikkoshi.network.wiring.fingerprint import Fingerprint
 from hikkoshi.params.params import Guest, Home, MeasuredPath, Measurement
@@ -209,7 +198,7 @@ class Bench:
 
     def verdict(self) -> Check:
         """Whether the path through the guest is proved to be as fast as 90 % of the direct one."""
-        title = f"{self.when}: {SLOWS}"
+        title = f"{self.when}: the guest does not slow its network down"
         if unmeasured(self._guest):
             return self.nothing(code="not-slowed", title=title)
         found = self.found()
@@ -225,6 +214,7 @@ class Bench:
             if found
             else f"run {NETPERF} in apply",
             where=self._guest.name,
+            facts={"verdict": found.series.verdict} if found else {},
         )
 
     def verdicts(self) -> list[Check]:
@@ -235,13 +225,14 @@ class Bench:
             *(
                 Check(
                     code="segment-not-slowed",
-                    title=f"{self.when}: {NOR_FROM} {segment}",
+                    title=f"{self.when}: nor does it from {segment}",
                     ok=series.verdict == "recovered",
                     found=series.words(),
                     expected=ENOUGH,
                     remedy=f"{OFFLOADS} looks at every NIC; if it finds nothing, the port group, cable and switch of "
                     "this segment",
                     where=self._guest.name,
+                    facts={"verdict": series.verdict},
                 )
                 for segment, series in (found.segments if found else {}).items()
             ),

@@ -12,14 +12,9 @@ from hikkoshi.run.step import NETPERF, Step
 
 THROUGH, DIRECT, UNIT = "through the guest", "direct", "10^6 bits/s"
 When = Literal["before the move", "since the move"]
-SLOWS, NOR_FROM = "the guest does not slow its network down", "nor does it from"  # what verdicts are about
+VERDICTS = {"not-slowed", "segment-not-slowed"}  # codes of the checks that tell how fast the guest is
 # that is no end: the same series goes on when it is measured again
 UNFINISHED = ("not yet", "interrupted", "the time was up", "too many runs could not be made")
-
-
-def is_verdict(title: str) -> bool:
-    """Whether a check is about how fast the guest is, and not about whether that could be measured."""
-    return title.partition(": ")[2].startswith((SLOWS, NOR_FROM))
 
 
 class RoundTrip(Frozen):
