@@ -46,7 +46,7 @@ class Check:
         """The same as a problem to report."""
         return Problem(
             code=self.code,
-            what=f"not so: {self.title}",
+            what=f"a check failed: {self.title}",
             where=self.where,
             found=self.found,
             expected=self.expected,

@@ -203,8 +203,8 @@ class TestUnfinished:
         world.deploy(v)
         assert deployment.complete(v, world.order)
         assert seen == [
-            ["not so: the name gateway is free", "not so: no other machine has one of the MACs"],
-            ["not so: nobody else is at work on an import of gateway"],
+            ["a check failed: the name gateway is free", "a check failed: no other machine has one of the MACs"],
+            ["a check failed: nobody else is at work on an import of gateway"],
         ]
 
     def test_a_machine_that_became_complete_while_its_removal_was_tried_again_stays(self, world: World) -> None:

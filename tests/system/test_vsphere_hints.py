@@ -83,20 +83,21 @@ def ask(home: Home) -> Iterator[Ask]:
 
 def test_a_vlan_that_all_hosts_see_with_its_subnet_is_green(ask: Ask) -> None:
     found = ask(seen(*RIGHT))
-    assert [c for c in found.values() if not c] == []
+    assert [c for c in found.values() if not c or c.unseen] == []
     assert found["eth7"].found.count("10.5.3.128-10.5.3.191 (vmnic1)") == 3
     assert found["eth10"].found == "DC0_C0_H0: 10.2.10.1-10.2.10.254 (vmnic0)"
 
 
 def test_a_vlan_that_was_not_seen_is_not_green_and_called_not_proved(ask: Ask) -> None:
     found = ask(seen(RIGHT[0]))
-    assert [name for name, c in found.items() if not c] == ["eth7"]
+    assert [name for name, c in found.items() if c.unseen] == ["eth7"]
+    assert all(found.values()), "it stops nothing"
     assert "not seen" in found["eth7"].found
     assert "not proved, and not refuted" in found["eth7"].remedy
 
 
 def test_hosts_that_have_seen_nothing_at_all_are_no_proof(ask: Ask) -> None:
-    assert not any(ask({}).values())
+    assert {c.unseen for c in ask({}).values()} == {"not seen"}
 
 
 def test_two_vlans_exchanged_at_the_switch_are_told_before_anything_is_moved(ask: Ask) -> None:
@@ -111,7 +112,7 @@ def test_one_host_that_does_not_see_it_is_named(ask: Ask) -> None:
     told = seen(*RIGHT)
     told["DC0_C0_H1"] = seen(RIGHT[0])["DC0_C0_H1"]
     check = ask(told)["eth7"]
-    assert not check
+    assert check.unseen == "not seen"
     assert "DC0_C0_H1: not seen (vmnic1)" in check.found
     assert "DC0_C0_H0: 10.5.3.128-10.5.3.191" in check.found
 
@@ -121,7 +122,7 @@ def test_a_vlan_seen_behind_the_other_switch_does_not_count(ask: Ask) -> None:
         host: [{**nic, "device": {"vmnic0": "vmnic1", "vmnic1": "vmnic0"}[nic["device"]]} for nic in nics]
         for host, nics in seen(*RIGHT).items()
     }
-    assert not any(ask(told).values())
+    assert {c.unseen for c in ask(told).values()} == {"not seen"}
 
 
 @pytest.mark.parametrize(
@@ -140,5 +141,5 @@ def test_a_host_that_does_not_tell_is_no_proof_and_quoted(ask: Callable[..., dic
         "NoPermission", fields='<object type="HostSystem">host-1</object><privilegeId>Host.Config.Network</privilegeId>', times=9
     )
     found = ask(seen(*RIGHT), fault)
-    assert not any(found.values())
+    assert {c.unseen for c in found.values()} == {"not seen"}
     assert "privilegeId=Host.Config.Network" in found["eth3"].found

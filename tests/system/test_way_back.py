@@ -339,7 +339,7 @@ def test_where_outputs_has_become_read_only_the_source_starts_and_the_record_tha
     assert world.source_started(), done.told
     assert done.code == 1, done.told
     assert "cutover.json cannot be struck off: Read-only file system" in done.told
-    assert "not so: no cut-over stands on record" in done.told
+    assert "a check failed: no cut-over stands on record" in done.told
     assert "Input/output error" in done.told
 
 

@@ -690,7 +690,7 @@ def act(world: World, step: str, mode: str = "apply", *, retry: int = 0, then: C
 
 @pytest.mark.parametrize("step", APPROVED)
 def test_nothing_is_done_without_an_approval_and_the_journal_has_it(apart: World, step: str) -> None:
-    with pytest.raises(Refused, match=r"(?s)not so: the plan is approved.*hikkoshi approve gateway"):
+    with pytest.raises(Refused, match=r"(?s)a check failed: the plan is approved.*hikkoshi approve gateway"):
         act(apart, step, then=lambda: pytest.fail("acted"))
     entries = running.Journal(apart.home.folder("gateway") / "journal.jsonl").entries()
     assert [e["state"] for e in entries if e["event"] == "step"] == ["failed"]
@@ -776,7 +776,7 @@ def test_whoever_has_but_the_public_half_of_an_operators_key_is_not_the_operator
     monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
     apart.give(now=datetime.now(UTC))
     public_half_only(apart)
-    with pytest.raises(Refused, match="not so: whoever carries this out can sign for it") as e:
+    with pytest.raises(Refused, match="a check failed: whoever carries this out can sign for it") as e:
         act(apart, step, then=lambda: pytest.fail("acted"))
     assert len(e.value.problems) == 1  # by its name alone the approval counts
 

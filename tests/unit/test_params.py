@@ -11,6 +11,7 @@ from hikkoshi.errors import BadInput, Problem
 from hikkoshi.params import schema
 from hikkoshi.params.params import Guest, Home, Site
 from hikkoshi.params.yamlfile import read
+from hikkoshi.run.run import open_run
 from hikkoshi.secret.reference import Secret
 
 
@@ -245,3 +246,20 @@ def test_a_measurement_from_an_address_of_no_known_kind_is_refused_with_its_line
     line = next(n for n, text in enumerate(path.read_text().splitlines(), 1) if "telnet" in text)
     (problem,) = problems(home)
     assert problem.where.startswith(f"{path}:{line}: measurement.watch")
+
+
+def test_a_mac_that_is_none_is_refused_where_it_is_written(home: Home) -> None:
+    path = home.guest_file("idp")
+    path.write_text(path.read_text().replace("00:16:3e:01:00:00", "00:16:3e:01:00:0"))
+    with pytest.raises(BadInput, match=r"idp\.yml:7: nics\.0\.mac(?s:.*)six pairs of hexadecimal digits"):
+        home.guest("idp")
+
+
+def test_what_is_wrong_with_the_sites_file_and_with_the_guests_is_told_at_once(home: Home) -> None:
+    for path, old, new in [(home.guest_file("idp"), "dom0:", "domo:"), (home.site_file, "lang:", "lnag:")]:
+        path.write_text(path.read_text().replace(old, new))
+    with pytest.raises(BadInput) as e:
+        home.parameters("idp")
+    assert [p.what for p in e.value.problems] == ["unknown key 'lnag'", "key 'dom0' is missing", "unknown key 'domo'"]
+    with pytest.raises(BadInput, match=r"(?s)lnag.*domo"):
+        open_run("40-convert", {"guest": "idp", "home": str(home.root)})

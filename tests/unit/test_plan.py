@@ -7,6 +7,7 @@ import pytest
 
 from hikkoshi import tool
 from hikkoshi.approval import plan
+from hikkoshi.check import Check
 from hikkoshi.guest.survey import Survey, names
 from hikkoshi.params.params import Home
 
@@ -70,6 +71,31 @@ def test_nics_without_hwaddr_are_named_in_order_by_what_is_left(survey: Survey) 
 def test_a_hwaddr_that_no_nic_has_is_red(home: Home, survey: Survey) -> None:
     stale = inside(survey, eth3="00:16:3e:ff:ff:ff")
     assert "every HWADDR in the guest is the MAC of one of its NICs" in red(home, stale)
+
+
+def mapped(home: Home, survey: Survey, right: str, wrong: str) -> list[Check]:
+    """The red checks, with one MAC of the guest's parameters changed."""
+    guest = home.guest("gateway")
+    nics = tuple(n.model_copy(update={"mac": n.mac.replace(right, wrong)}) for n in guest.nics)
+    return [c for c in plan.checks(guest.model_copy(update={"nics": nics}), home.site(), survey) if not c]
+
+
+def test_a_typing_error_in_a_mac_is_one_problem_that_names_the_mac_that_is_meant(home: Home, survey: Survey) -> None:
+    right = survey.xen.vifs[4].mac.lower()
+    wrong = right[:-2] + "ee"
+    (problem,) = mapped(home, survey, right, wrong)
+    assert wrong in problem.title
+    assert problem.remedy == f"did you mean {right}?"
+
+
+def test_a_mac_like_none_of_the_guests_leaves_its_nic_on_no_segment(home: Home, survey: Survey) -> None:
+    right = survey.xen.vifs[4].mac.lower()
+    unmapped, stray = mapped(home, survey, right, "52:54:00:ab:cd:ef")
+    assert f"({right})" in unmapped.found
+    assert (stray.title, stray.remedy) == (
+        "the NIC 52:54:00:ab:cd:ef in the parameters is in the Xen configuration",
+        "correct the MAC, or remove it",
+    )
 
 
 def test_the_same_survey_gives_the_same_hash_and_any_change_another(home: Home, survey: Survey) -> None:

@@ -137,7 +137,7 @@ def test_preflight_shows_all_checks_and_refuses_with_all_the_bad_ones(home: Home
                 Check(code="a-code", title="worse", ok=False),
             ]
         )
-    assert [p.what for p in caught.value.problems] == ["not so: bad", "not so: worse"]
+    assert [p.what for p in caught.value.problems] == ["a check failed: bad", "a check failed: worse"]
     assert all(word in shown[-1] for word in ("good", "bad", "worse"))
     r.close("failed")
 

@@ -1,5 +1,6 @@
 """What a guest will become: one file of decisions with a hash, made by nothing but the survey and the parameters."""
 
+import difflib
 import hashlib
 import json
 from collections.abc import Iterable, Iterator
@@ -25,6 +26,7 @@ from hikkoshi.vsphere import preflight
 from hikkoshi.vsphere.spec import VirtualNic, VmSpec
 
 MIB = 1 << 20
+ALIKE = 0.85  # of the characters of two MACs, by which one is a typing error for the other: two digits may differ
 
 
 class Plan(Artefact):
@@ -198,8 +200,7 @@ def checks(guest: Guest, site: Site, survey: Survey) -> list[Check]:
     where = f"params/guests/{guest.name}.yml"
     in_xen = {v.mac.lower() for v in survey.xen.vifs}
     foreign = [f"{i.name} ({i.mac})" for i in survey.guest.interfaces if i.mac and i.mac.lower() not in in_xen]
-    stray = [n.mac for n in guest.nics if n.mac.lower() not in in_xen]
-    unmapped = [f"{n.name} ({n.mac})" for n in vm.nics if not n.segment]
+    stray, unmapped = _mistaken(guest, vm, in_xen)
     return [
         Check(
             code="configuration-name",
@@ -214,20 +215,22 @@ def checks(guest: Guest, site: Site, survey: Survey) -> list[Check]:
             code="nics-on-segments",
             title="every NIC of the Xen configuration is on a segment",
             ok=not unmapped,
-            found=f"{len(vm.nics) - len(unmapped)} of {len(vm.nics)} mapped"
-            + (f"; without: {', '.join(unmapped)}" if unmapped else ""),
+            found=f"without: {', '.join(unmapped)}" if unmapped else f"{len(vm.nics)} of {len(vm.nics)} mapped",
             expected="every NIC",
             remedy="add its MAC and segment to `nics`",
             where=where,
         ),
-        Check(
-            code="nics-in-configuration",
-            title="every NIC in the parameters is in the Xen configuration",
-            ok=not stray,
-            found=", ".join(stray) or "all there",
-            expected="only MACs that the Xen guest has",
-            remedy="correct the MAC, or remove it",
-            where=where,
+        *(
+            Check(
+                code="nics-in-configuration",
+                title=f"the NIC {mac} in the parameters is in the Xen configuration",
+                ok=False,
+                found="no NIC with this MAC",
+                expected="only MACs that the Xen guest has",
+                remedy=f"did you mean {meant}?" if meant else "correct the MAC, or remove it",
+                where=where,
+            )
+            for mac, meant in stray.items()
         ),
         Check(
             code="hwaddrs-of-nics",
@@ -242,6 +245,20 @@ def checks(guest: Guest, site: Site, survey: Survey) -> list[Check]:
         _addresses(site, survey, vm),
         *preflight.spec_checks(vm),
     ]
+
+
+def _mistaken(guest: Guest, vm: VmSpec, in_xen: set[str]) -> tuple[dict[str, str], list[str]]:
+    """({MAC of the parameters that the guest has not: the one that is meant, if any}, NICs that nobody has put on a segment).
+
+    A NIC that is meant is on the segment of the mistaken MAC: it is told once.
+    """
+    free = {n.mac: f"{n.name} ({n.mac})" for n in vm.nics if not n.segment}
+    stray = {}
+    for mac in (n.mac for n in guest.nics if n.mac.lower() not in in_xen):
+        (meant,) = difflib.get_close_matches(mac.lower(), free, n=1, cutoff=ALIKE) or [""]
+        stray[mac] = meant
+        free.pop(meant, None)
+    return stray, list(free.values())
 
 
 def _addresses(site: Site, survey: Survey, vm: VmSpec) -> Check:

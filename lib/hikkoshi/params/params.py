@@ -39,6 +39,11 @@ def _not_taken(name: str) -> str:
     return name
 
 
+Mac = Annotated[
+    str,
+    StringConstraints(pattern=r"^([0-9A-Fa-f]{2}:){5}[0-9A-Fa-f]{2}$"),
+    Field(description="MAC address: six pairs of hexadecimal digits, with colons", examples=["00:16:3e:05:00:0a"]),
+]
 SecretRef = Annotated[str, StringConstraints(pattern=r"^(env|file|keyring):.+$")]
 Address = Annotated[
     str,
@@ -139,7 +144,7 @@ class Site(Frozen):
 class NicMap(Frozen):
     """On which segment a NIC of the guest has to be; the NIC is named by its MAC, never by its number."""
 
-    mac: str
+    mac: Mac
     segment: Name
 
 
@@ -318,6 +323,21 @@ class Home:
         guest = yamlfile.read(Guest, path)
         _cross_check(guest, self.site(), path)
         return guest
+
+    def parameters(self, guest: str) -> tuple[Guest, Site]:
+        """A guest's parameters and the site's; `BadInput` lists all that is wrong with either file."""
+        problems: list[Problem] = []
+        try:
+            site = self.site()
+        except BadInput as e:
+            problems += e.problems
+        try:
+            found = self.guest(guest)
+        except BadInput as e:
+            problems += [p for p in e.problems if p not in problems]
+        if problems:
+            raise BadInput(*problems)
+        return found, site
 
     def secret(self, written: str) -> Secret:
         """The secret that a reference points to; `BadInput` says what is wrong with the reference or the place."""

@@ -232,7 +232,7 @@ class Run:
             problem = (
                 after.problem()
                 if isinstance(after, Check)
-                else Problem(code="not-so", what=f"not so: {title}", remedy="see the rows above")
+                else Problem(code="not-so", what=f"a check failed: {title}", remedy="see the rows above")
             )
             failure = StepFailed(
                 replace(problem, what=f"{title}: carried out, but {problem.what}", where=problem.where or self.guest.name)
@@ -349,7 +349,7 @@ def open_run(step: str, names: Mapping[str, Any], *, wait: float = 15) -> Run:
     mode: Mode = "apply" if wish == "apply" else "plan"
     rollback = step == ROLLBACK.id
     with byhand.told(home, values["guest"], step):
-        guest, site = home.guest(values["guest"]), home.site()
+        guest, site = home.parameters(values["guest"])
     privacy.shut(home.outputs, refuse=not rollback)
     folder = home.folder(guest.name)
     if folder in _open:  # the cell was run again in the same kernel

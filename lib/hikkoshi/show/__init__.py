@@ -5,6 +5,7 @@ once drawn, nobody could find these any more. Everything is plain HTML without s
 for the console and for later.
 """
 
+import base64
 import html
 import time
 from collections import Counter
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from IPython import get_ipython
-from IPython.display import HTML, Image, display
+from IPython.display import HTML, display
 from matplotlib.text import Text
 
 from hikkoshi.check import Check
@@ -83,18 +84,18 @@ def nothing(why: str) -> None:
 
 
 def picture(path: Path, alt: str) -> None:
-    """Show a PNG file; where it is not there (yet), say so."""
+    """Show a PNG file, and on a terminal where it is; where it is not there (yet), say so."""
     if path.is_file():
-        display(Image(data=path.read_bytes(), format="png", alt=alt))
+        _png(path.read_bytes(), alt, f"{alt}: {path}")
     else:
         nothing(f"{alt}: not made yet")
 
 
 def figure(fig: "Figure", alt: str) -> None:
-    """Show a matplotlib figure as PNG."""
+    """Show a matplotlib figure as PNG, and on a terminal its words."""
     png = BytesIO()
     fig.savefig(png, format="png", dpi=110, bbox_inches="tight", metadata={"Software": None})
-    display(Image(data=png.getvalue(), format="png", alt=alt))
+    _png(png.getvalue(), alt, f"(picture, in the executed notebook: {alt})")
 
 
 def text(title: str, content: str) -> None:
@@ -197,6 +198,11 @@ def _bundle(rich: str, plain: str) -> dict[str, str]:
 
 def _both(rich: str, plain: str) -> None:
     display(_bundle(rich, plain), raw=True)
+
+
+def _png(content: bytes, alt: str, plain: str) -> None:
+    bundle = {"image/png": base64.b64encode(content).decode(), "text/plain": printable(plain)}
+    display(bundle, metadata={"image/png": {"alt": alt}}, raw=True)
 
 
 def _word(state: str) -> str:

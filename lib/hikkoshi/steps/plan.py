@@ -83,7 +83,9 @@ class PlanMove(Runbook):
 
     @cached_property
     def _machine(self) -> VmSpec:
-        return plan.specification(self.run.guest, self.run.site, self._survey)
+        """What vSphere is asked about: for a NIC that is on no segment there is no port group to look for."""
+        machine = plan.specification(self.run.guest, self.run.site, self._survey)
+        return machine.model_copy(update={"nics": tuple(n for n in machine.nics if n.segment)})
 
     @cached_property
     def _seen(self) -> list[Check]:

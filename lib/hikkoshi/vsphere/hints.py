@@ -14,12 +14,11 @@ from hikkoshi.check import Check
 from hikkoshi.errors import Refused, VSphereError
 from hikkoshi.params.params import Segment
 from hikkoshi.params.params import VSphere as Site
-from hikkoshi.vsphere import inventory
+from hikkoshi.vsphere import inventory, preflight
 from hikkoshi.vsphere.inventory import EsxiHost, PortGroup
 from hikkoshi.vsphere.session import Session
 from hikkoshi.vsphere.spec import VirtualNic, VmSpec
 
-OTHER = "another subnet: "
 _WRONG = (
     "either `vlan` or `subnet` of {segment} in params/site.yml is wrong, or the switch's port carries another VLAN under this "
     "number: find out which, before anything is moved"
@@ -51,15 +50,22 @@ class _Seen:
 
 
 def checks(v: Session, site: Site, spec: VmSpec, segments: Mapping[str, Segment]) -> list[Check]:
-    """A check per NIC: green where every host that has its port group has seen its VLAN with its subnet, and no other one.
-
-    Red both for another subnet and for nothing seen; the remedy tells the two apart.
+    """A check per NIC: red where a host that has its port group has seen another subnet on its VLAN, `not seen` where one
+    has seen nothing of it, and green where every one has seen its own.
     """
     try:
         place = inventory.place(v, site)
     except Refused as e:
         return [
-            Check(code=p.code, title=p.what, ok=False, found=p.found, expected=p.expected, remedy=p.remedy, where=p.where)
+            Check(
+                code=p.code,
+                title=preflight.PLACE,
+                ok=False,
+                found=f"{p.what}: {p.found}",
+                expected=p.expected,
+                remedy=p.remedy,
+                where=p.where,
+            )
             for p in e.problems
         ]
     hosts = [_seen(v, h) for h in place.hosts if not h.why_not]
@@ -74,7 +80,7 @@ def checks(v: Session, site: Site, spec: VmSpec, segments: Mapping[str, Segment]
 def contradiction(seen: Sequence[Check]) -> Check:
     """Whether any of `checks` found another subnet on a VLAN; what was not seen is no contradiction, and no proof."""
     wrong = [c for c in seen if c.facts.get("seen") == "other"]
-    proved = sum(map(bool, seen))
+    proved = sum(c.facts.get("seen") == "right" for c in seen)
     return Check(
         code="no-vlan-contradicted",
         title="no host has seen another subnet on a planned VLAN",
@@ -98,18 +104,20 @@ def _check(nic: VirtualNic, segment: Segment | None, hosts: list[_Seen], switch:
         words = ", ".join(dict.fromkeys(ranges)) or h.why_not or "not seen"
         ends = ", ".join(f"{u.device} at {u.port}" if u.port else u.device for u in uplinks) or "no physical NIC known"
         told.append(f"{h.host.name}: {words} ({ends})")
-    other = "other" in verdicts
+    saw = "other" if "other" in verdicts else "right" if set(verdicts) == {"right"} else "nothing"
     return Check(
         code="vlan-seen",
         title=f"VLAN {nic.vlan} of {nic.name} is seen with {subnet or 'its subnet'} behind {nic.port_group or '(no port group)'}",
-        ok=set(verdicts) == {"right"},
-        found=(OTHER if other else "") + ("; ".join(told) or "no host that can be asked has this port group"),
+        ok=saw != "other",
+        unseen="not seen" if saw == "nothing" else "",
+        found=("another subnet: " if saw == "other" else "")
+        + ("; ".join(told) or "no host that can be asked has this port group"),
         expected=f"VLAN {nic.vlan} with addresses of {subnet} on every host"
         if subnet
         else "a subnet in params/site.yml to compare with",
-        remedy=_WRONG.format(segment=nic.segment) if other else _UNSEEN,
+        remedy=_WRONG.format(segment=nic.segment) if saw == "other" else _UNSEEN,
         where=nic.mac,
-        facts={"seen": "other" if other else "right" if set(verdicts) == {"right"} else "nothing"},
+        facts={"seen": saw},
     )
 
 

@@ -36,7 +36,7 @@ def checks(spec: VmSpec) -> list[Check]:
     _, memory_gb, processors, nics = next((s for s in SIZES if spec.hardware_version <= s[0]), SIZES[-1])
     unknown = spec.guest_id not in GUEST_IDS
     old = [f"{d} (from version {ADDED_IN[d]})" for d in (spec.controller, spec.nic_model) if spec.hardware_version < ADDED_IN[d]]
-    bad_vlans = [f"{n.name}: {n.vlan}" for n in spec.nics if not 0 <= n.vlan <= 4094]
+    bad_vlans = [f"{n.name}: {n.vlan}" for n in spec.nics if n.segment and not 0 <= n.vlan <= 4094]
     return [
         _name(spec),
         Check(
@@ -78,8 +78,8 @@ def checks(spec: VmSpec) -> list[Check]:
             title="every VLAN id is one",
             ok=not bad_vlans,
             found=", ".join(bad_vlans) or f"{len(spec.nics)} of {len(spec.nics)}",
-            expected="0 to 4094; a NIC without a segment has none",
-            remedy="map the NIC to a segment in the guest's file",
+            expected="0 to 4094",
+            remedy="correct `vlan` of its segment in params/site.yml",
         ),
         Check(
             code="devices-in-hardware-version",

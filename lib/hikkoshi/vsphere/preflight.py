@@ -12,6 +12,7 @@ from hikkoshi.vsphere.inventory import Place, PortGroup
 from hikkoshi.vsphere.session import Session
 from hikkoshi.vsphere.spec import VirtualNic, VmSpec
 
+PLACE = "datacenter, cluster, datastore and folder are there"
 RESERVE = 1 << 30  # bytes left on the datastore for logs and snapshots' beginnings
 
 
@@ -45,12 +46,19 @@ def place_checks(v: Session, site: Site, spec: VmSpec) -> tuple[list[Check], Pla
         place = inventory.place(v, site)
     except Refused as e:
         return [
-            Check(code=p.code, title=p.what, ok=False, found=p.found, expected=p.expected, remedy=p.remedy, where=p.where)
+            Check(
+                code=p.code,
+                title=PLACE,
+                ok=False,
+                found=f"{p.what}: {p.found}",
+                expected=p.expected,
+                remedy=p.remedy,
+                where=p.where,
+            )
             for p in e.problems
         ], None
-    title = "datacenter, cluster, datastore and folder are there"
     return [
-        Check(code="place-there", title=title, ok=True, found=f"{site.datacenter}, {site.cluster}, {site.datastore}"),
+        Check(code="place-there", title=PLACE, ok=True, found=f"{site.datacenter}, {site.cluster}, {site.datastore}"),
         _host(place, spec),
     ], place
 
