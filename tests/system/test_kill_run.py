@@ -34,7 +34,9 @@ def act(progress):
         tool.run(["sleep", "HOW_LONG"])
 run.ensure("make it", holds=done.exists, act=act)
 """
-VERIFY = 'from hikkoshi.check import Check\nrun.verify([Check(title="done", ok=done.exists())])\nrun.evidence([done])'
+VERIFY = (
+    'from hikkoshi.check import Check\nrun.verify([Check(code="a-code", title="done", ok=done.exists())])\nrun.evidence([done])'
+)
 
 
 def install(home: Home, *actions: str, verify: str = VERIFY, step: str = "40-convert", parameters: str = PARAMETERS) -> None:
@@ -200,9 +202,9 @@ def test_a_success_is_told_by_record_journal_and_exit_code(home: Home) -> None:
 @pytest.mark.parametrize(
     ("cell", "error", "code"),
     [
-        ("from hikkoshi.errors import *; raise BadInput(Problem(what='bad'))", "BadInput", 2),
-        ("from hikkoshi.errors import *; raise Refused(Problem(what='no'))", "Refused", 3),
-        ("from hikkoshi.errors import *; raise ToolFailed(Problem(what='broken'))", "ToolFailed", 1),
+        ("from hikkoshi.errors import *; raise BadInput(Problem(code='a-code', what='bad'))", "BadInput", 2),
+        ("from hikkoshi.errors import *; raise Refused(Problem(code='a-code', what='no'))", "Refused", 3),
+        ("from hikkoshi.errors import *; raise ToolFailed(Problem(code='a-code', what='broken'))", "ToolFailed", 1),
         ("1 / 0", "ZeroDivisionError", 1),
         ("import os; os._exit(3)", "DeadKernelError", 1),
         ("raise SystemExit(0)", "StepFailed", 1),
@@ -227,9 +229,8 @@ def test_a_secret_of_the_site_is_in_no_record_no_journal_and_no_message(home: Ho
     site = home.root / "params" / "site.yml"
     site.write_text(site.read_text().replace("file:outputs/lab/vcenter.password", "env:VC_PASSWORD"))
     monkeypatch.setenv("VC_PASSWORD", "correct-horse")
-    install(
-        home, "import os; from hikkoshi.errors import *; raise VSphereError(Problem(what='no: ' + os.environ['VC_PASSWORD']))"
-    )
+    error = "VSphereError(Problem(code='a-code', what='no: ' + os.environ['VC_PASSWORD']))"
+    install(home, f"import os; from hikkoshi.errors import *; raise {error}")
     outcome = execute(home, "gateway", "40-convert")
     assert outcome.message == "no: ‹env:VC_PASSWORD›"
     for path in home.outputs.rglob("*"):

@@ -60,7 +60,9 @@ from hikkoshi.run.run import open_run
 run = open_run("40-convert", {k: v for k, v in vars().items() if k in ("guest", "mode", "home")})
 """
 END = "run.verify([])\nrun.evidence([])"
-LAST = "from hikkoshi.errors import *; raise VSphereError(Problem(what='no', where=s, found=s, expected=s, remedy=s))"
+LAST = (
+    "from hikkoshi.errors import *; raise VSphereError(Problem(code='a-code', what='no', where=s, found=s, expected=s, remedy=s))"
+)
 
 # path: what a cell of the runbook does with the secret `s`, whose name in the environment is `n`
 SHOWN = {
@@ -131,13 +133,13 @@ SHOWN = {
         except ToolFailed as e: print(e)""",
     "parameter": "try: open_run('40-convert', {'guest': 'gateway', 'password': s})\nexcept BadInput as e: print(e)",
     "check": """
-        try: run.preflight([Check(title='x', ok=False, found=s, expected=s, remedy=s, where=s)])
+        try: run.preflight([Check(code='a-code', title='x', ok=False, found=s, expected=s, remedy=s, where=s)])
         except Refused as e: print(e)""",
-    "title of a check": "run.preflight([Check(title=s, ok=True, found='x')])",
-    "found by ensure": "run.ensure('x', holds=lambda: Check(title='x', ok=True, found=s), act=lambda _: None)",
+    "title of a check": "run.preflight([Check(code='a-code', title=s, ok=True, found='x')])",
+    "found by ensure": "run.ensure('x', holds=lambda: Check(code='a-code', title='x', ok=True, found=s), act=lambda _: None)",
     "title of ensure": "run.ensure(s, holds=lambda: True, act=lambda _: None)",
     "error in ensure": """
-        def act(_): raise ToolFailed(Problem(what=s))
+        def act(_): raise ToolFailed(Problem(code='a-code', what=s))
         try: run.ensure('x', holds=lambda: False, act=act)
         except ToolFailed as e: print(e)""",
     "kernel's terminal": "os.write(sys.stderr._original_stdstream_copy, s.encode() + b'\\n')",
@@ -434,7 +436,7 @@ def test_a_parameter_is_in_neither_the_cell_nor_the_metadata_of_the_record(tmp_p
 
 
 @pytest.mark.parametrize("protection", [True, False], ids=["protected", "unprotected"])
-@pytest.mark.parametrize("error", ["RuntimeError(s)", "VSphereError(Problem(what='no', found=s))"])
+@pytest.mark.parametrize("error", ["RuntimeError(s)", "VSphereError(Problem(code='a-code', what='no', found=s))"])
 def test_what_the_command_line_tells_of_an_error_is_without_the_secret(tmp_path: Path, error: str, protection: bool) -> None:
     home = Home(tmp_path)
     environment = prepare(home, {"command line": ""}, protected=True)

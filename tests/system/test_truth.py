@@ -64,8 +64,8 @@ class Case:
 CASES = {
     "success": Case("pass", "succeeded", code=0),
     "plain error": Case("1 / 0", "failed", "ZeroDivisionError"),
-    "bad input": Case("raise BadInput(Problem(what='bad'))", "failed", "BadInput", 2),
-    "refused": Case("raise Refused(Problem(what='no'))", "failed", "Refused", 3),
+    "bad input": Case("raise BadInput(Problem(code='a-code', what='bad'))", "failed", "BadInput", 2),
+    "refused": Case("raise Refused(Problem(code='a-code', what='no'))", "failed", "Refused", 3),
     "exit 0": Case("raise SystemExit(0)", "failed", "StepFailed"),
     "exit 0 by the shell": Case("import sys; sys.exit()", "failed", "StepFailed"),
     "skipped cell": Case("pass", "failed", "StepFailed", tag="skip-execution"),
