@@ -274,7 +274,7 @@ def test_a_plan_that_does_not_name_the_other_dom0s_keeps_its_hash_and_its_page_s
     world.give(now=datetime.now(UTC))
     world.edit("dom0s:\n", "dom0s:\n  other: {root: /mnt/other}\n")
     assert world.ask_now()
-    assert "NOT BOUND, this plan is of an earlier version" in " ".join(proposal.page(world.home, "gateway", found, []).split())
+    assert "NOT BOUND, this plan is of an earlier version" in " ".join(proposal.page(world.home, "gateway", found, {}).split())
 
 
 def test_what_only_says_how_long_to_measure_is_no_other_plan(world: World) -> None:

@@ -15,6 +15,8 @@ from hikkoshi.guest.survey import Survey
 from hikkoshi.params.params import Home
 from hikkoshi.rehearsal.outcome import BootOutcome, Ending, SeenNic
 from hikkoshi.rehearsal.rehearsal import Rehearsal
+from hikkoshi.run import duration
+from hikkoshi.run.entry import JournalEntry
 from hikkoshi.steps.plan import rows
 from hikkoshi.vsphere.deployment import Deployment
 from hikkoshi_lab import keys
@@ -29,13 +31,13 @@ def decided(home: Home) -> Plan:
     return plan.make(home, home.guest("gateway"), home.site(), survey)
 
 
-def page(home: Home, decided: Plan, *entries: dict[str, object]) -> str:
+def page(home: Home, decided: Plan, *entries: JournalEntry) -> str:
     """The page as one line, so that it does not matter where lines are broken."""
-    return " ".join(proposal.page(home, "gateway", decided, entries).split())
+    return " ".join(proposal.page(home, "gateway", decided, duration.seconds(entries)).split())
 
 
-def done(step: str, seconds: float, state: str = "done", run: str = "1") -> dict[str, object]:
-    return {"event": "step", "step": step, "run": run, "state": state, "seconds": seconds}
+def done(step: str, seconds: float, state: str = "done", run: str = "1") -> JournalEntry:
+    return JournalEntry.of_line({"event": "step", "step": step, "run": run, "state": state, "seconds": seconds})
 
 
 def converted(home: Home) -> None:
@@ -104,7 +106,7 @@ def test_what_is_not_moved_is_told_with_what_a_rollback_starts(home: Home) -> No
 
 
 def test_no_line_is_wider_than_a_terminal(home: Home, decided: Plan) -> None:
-    assert max(map(len, proposal.page(home, "gateway", decided, []).splitlines())) <= 100
+    assert max(map(len, proposal.page(home, "gateway", decided, {}).splitlines())) <= 100
 
 
 def test_where_nothing_was_tried_nothing_is_known(home: Home, decided: Plan) -> None:
@@ -138,9 +140,10 @@ def test_the_steps_that_a_changing_guest_needs_again_count_as_long_as_they_last_
 
 def test_a_step_that_only_looks_takes_from_its_beginning_to_its_evidence() -> None:
     lines = [("open", "01"), ("preflight", "20"), ("evidence", "31"), ("end", "59")]
-    entries = [{"event": event, "step": "10-survey", "run": "1", "time": f"2026-11-22T00:00:{s}+00:00"} for event, s in lines]
-    assert proposal.seconds(entries) == {"10-survey": 30.0}
-    assert proposal.seconds(entries[:2]) == {}
+    told = [{"event": event, "step": "10-survey", "run": "1", "time": f"2026-11-22T00:00:{s}+00:00"} for event, s in lines]
+    entries = [JournalEntry.of_line(line) for line in told]
+    assert duration.seconds(entries) == {"10-survey": 30.0}
+    assert duration.seconds(entries[:2]) == {}
 
 
 def test_a_run_that_found_all_done_says_nothing_of_how_long_it_takes(home: Home) -> None:
@@ -149,9 +152,9 @@ def test_a_run_that_found_all_done_says_nothing_of_how_long_it_takes(home: Home)
         done("40-convert", 30, run="2"),
         done("40-convert", 2, "already", run="2"),
         done("40-convert", 1, "already", run="3"),
-        {"event": "end", "step": "40-convert", "run": "2"},
+        JournalEntry.of_line({"event": "end", "step": "40-convert", "run": "2"}),
     ]
-    assert proposal.seconds(entries) == {"40-convert": 32}
+    assert duration.seconds(entries) == {"40-convert": 32}
 
 
 def test_a_rehearsal_of_another_plan_or_disk_counts_for_nothing(home: Home, decided: Plan) -> None:
@@ -270,7 +273,7 @@ def test_a_name_from_the_guests_disk_commands_no_terminal(home: Home, decided: P
     evil = edits[0].model_copy(update={"path": "/etc/\x1b[2J\x1b]0;x\x07\r\nWhat is proved so far: all\u202e"})
     preparation = decided.preparation.model_copy(update={"edits": (evil, *edits[1:])})
     made = decided.model_copy(update={"preparation": preparation})
-    lines = proposal.page(home, "gateway", made, []).split("\n")
+    lines = proposal.page(home, "gateway", made, {}).split("\n")
     assert all(line.isprintable() for line in lines)
     assert lines.count("What is proved so far") == 1
     assert "/etc/\\x1b[2J" in " ".join(lines)
@@ -282,7 +285,7 @@ def test_any_page_can_be_signed_and_read_again(home: Home, decided: Plan) -> Non
     decided.save(home.folder("gateway"))
     journey.converted(home.folder("gateway"))
     journey.deployed(home.folder("gateway"), decided)
-    shown = proposal.page(home, "gateway", decided, [])
+    shown = proposal.page(home, "gateway", decided, {})
     approval.give(home, "gateway", decided, shown, approval.approver(home, "gateway", keys.folder(home) / "approver"))
     assert approval.check(home, "gateway", decided)
     shutil.rmtree(approval.folder(home, "gateway"))

@@ -5,9 +5,8 @@ known it says so. Names that come from the guest's own disk are shown without an
 """
 
 import textwrap
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import datetime
-from typing import Any, TypeVar
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TypeVar
 
 from hikkoshi import files
 from hikkoshi.approval import approval
@@ -40,37 +39,15 @@ Points = Iterator[str]  # a line that is not to be wrapped begins with INDENT
 A = TypeVar("A", bound=Artefact)
 
 
-def page(home: Home, guest: str, plan: Plan | None, entries: Iterable[Mapping[str, Any]]) -> str:
-    """The page for a guest's plan; `entries` are its journal's, for how long earlier steps took."""
+def page(home: Home, guest: str, plan: Plan | None, took: Mapping[str, float]) -> str:
+    """The page for a guest's plan; `took`: the seconds of its earlier steps."""
     if plan is None:
         return f"Guest {guest}: there is no plan yet, and nothing to approve\n"
     try:
         before = tuple(approval.earlier(home, guest, plan))
     except HikkoshiError:  # keys or a result that cannot be read: whoever approves is told of it
         before = ()
-    return "".join(_lines(home, home.guest(guest), home.site(), plan, seconds(entries), before))
-
-
-def seconds(entries: Iterable[Mapping[str, Any]]) -> dict[str, float]:
-    """{step: how long its last run took that did anything}, without the time in which a person read.
-
-    Of a step that only looks, such as 10-survey, it is the time from its beginning to its evidence.
-    """
-    took: dict[tuple[str, str], float] = {}
-    did: dict[str, tuple[str, str]] = {}
-    opened: dict[str, datetime] = {}
-    for e in entries:
-        if e.get("event") == "open" and e.get("step") in (Survey.made_by.id, Plan.made_by.id):
-            opened[e["run"]] = datetime.fromisoformat(e["time"])
-        if e.get("event") == "evidence" and e.get("run") in opened:
-            did[e["step"]] = (e["step"], e["run"])
-            took[did[e["step"]]] = (datetime.fromisoformat(e["time"]) - opened[e["run"]]).total_seconds()
-        if e.get("event") == "step" and isinstance(e.get("seconds"), int | float):
-            run = (str(e.get("step")), str(e.get("run")))
-            took[run] = took.get(run, 0.0) + e["seconds"]
-            if e.get("state") == "done":
-                did[run[0]] = run
-    return {step: took[run] for step, run in did.items()}
+    return "".join(_lines(home, home.guest(guest), home.site(), plan, took, before))
 
 
 def _lines(

@@ -6,7 +6,6 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from hikkoshi import files
 from hikkoshi.approval import limits
@@ -17,6 +16,7 @@ from hikkoshi.params.params import Home
 from hikkoshi.record import bag, environment, evidence, provenance, register, runbook
 from hikkoshi.record.bag import Content
 from hikkoshi.record.provenance import Provenance
+from hikkoshi.run.entry import JournalEntry
 from hikkoshi.run.journal import ours
 from hikkoshi.run.status import LastRun, runs
 from hikkoshi.run.step import REPORT, STEPS
@@ -54,7 +54,7 @@ def of_run(home: Home, guest: str, run: str) -> Contents:
     found = evidence.of_run(home, guest, run, _entries(journal))
     payload |= found.payload | _frame(home, guest, journal, found.left_out)
     changed = _changed(home, guest, step, journal, run)
-    said = next((e["outcome"] for e in _entries(journal) if e.get("event") == "outcome" and e.get("run") == run), None)
+    said = next((e.outcome for e in _entries(journal) if (e.event, e.run) == ("outcome", run)), None)
     mode, outcome = _mode(told, executed), said or _outcome(told)
     name = bag.plain(executed.name) if executed else ""
     return Contents(payload, step, mode, outcome, _plan(folder), name, changed, origin)
@@ -124,8 +124,8 @@ def _provenance(step: str, used: Path | None, executed: Path | None) -> Provenan
 
 def _changed(home: Home, guest: str, step: str, journal: bytes, run: str) -> str:
     """Names of the inputs that changed since a run was opened: what is sealed late is not what it was made from."""
-    lines = [e for e in _entries(journal) if e.get("run") == run and e.get("event") == "open"]
-    then, now = lines[0].get("inputs", {}) if lines else {}, home.inputs(guest)
+    lines = [e for e in _entries(journal) if (e.event, e.run) == ("open", run)]
+    then, now = lines[0].inputs if lines else {}, home.inputs(guest)
     own = [Plan.filename] if step == Plan.made_by.id else []
     return ", ".join(name for name, digest in then.items() if name not in own and now.get(name) != digest)
 
@@ -142,9 +142,9 @@ def _journal(path: Path) -> bytes:
     return content
 
 
-def _entries(journal: bytes) -> list[dict[str, Any]]:
+def _entries(journal: bytes) -> list[JournalEntry]:
     """The lines of runs; whether sealing was refused before is no part of how a run ended."""
-    return [e for e in ours(journal) if e["event"] != "unsealed"]
+    return [e for e in ours(journal) if e.event != "unsealed"]
 
 
 def _outcome(told: LastRun | None) -> str:

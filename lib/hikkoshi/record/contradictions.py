@@ -5,9 +5,7 @@ Whoever holds the key can seal what he likes: what he seals must at least not co
 
 import json
 from collections.abc import Iterable, Iterator
-from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 from hikkoshi import files
 from hikkoshi.approval import limits
@@ -18,6 +16,7 @@ from hikkoshi.record import approvals, bag, evidence, provenance, register
 from hikkoshi.record.approvals import Case, Known
 from hikkoshi.record.provenance import REMEDY
 from hikkoshi.run import step
+from hikkoshi.run.entry import JournalEntry
 from hikkoshi.run.journal import Journal
 
 EARLIER = "sealed by an earlier version, which did not prove"
@@ -31,7 +30,7 @@ def check(
 ) -> Iterator[Iterable[Problem]]:
     """All of them, each by itself. What is listed is there, unchanged; `notes` is told what is no flaw."""
     journal = Journal(record / "data" / GuestFolder.journal)
-    entries: list[dict[str, Any]] = []
+    entries: list[JournalEntry] = []
     try:
         entries = journal.ours()
         journal.check()
@@ -39,7 +38,7 @@ def check(
         yield e.problems
     yield journal.foreign() if entries else ()
     yield _outcomes(record, info, listed, entries)
-    own = [e for e in entries if e.get("run") == record.name]
+    own = [e for e in entries if e.run == record.name]
     if format_of(info) >= FORMAT:
         yield _of_this_run(record, info, listed, own)
         yield _times(record, info, own)
@@ -60,7 +59,7 @@ def check(
     yield approvals.check(Case(record, info, listed, entries, trust, format_of(info)), known, notes)
 
 
-def _earlier(record: Path, listed: dict[str, str], entries: list[dict[str, Any]], notes: list[str]) -> Iterator[Problem]:
+def _earlier(record: Path, listed: dict[str, str], entries: list[JournalEntry], notes: list[str]) -> Iterator[Problem]:
     """What a record of an earlier version did not prove: a note, and no flaw."""
     lacking = list(_evidence(record, listed, entries, notes))
     without = f": without {', '.join(p.where for p in lacking)}" if lacking else ""
@@ -68,16 +67,13 @@ def _earlier(record: Path, listed: dict[str, str], entries: list[dict[str, Any]]
     yield from ()
 
 
-def _of_this_run(record: Path, info: dict[str, str], listed: dict[str, str], own: list[dict[str, Any]]) -> Iterator[Problem]:
+def _of_this_run(record: Path, info: dict[str, str], listed: dict[str, str], own: list[JournalEntry]) -> Iterator[Problem]:
     """Whether the journal's lines of this run are of the step and guest that the record names, made from what is in it."""
     where = str(record / "data" / GuestFolder.journal)
     if info["Step"] != STORY:
-        opened = [e for e in own if e["event"] == "open"]
-        for label, said in (
-            ("Step", {e["step"] for e in own if "step" in e}),
-            ("Guest", {e["guest"] for e in opened if "guest" in e}),
-        ):
-            if others := sorted(str(x) for x in said - {info[label]}):
+        opened = [e for e in own if e.event == "open"]
+        for label, said in (("Step", {e.step for e in own if e.step}), ("Guest", {e.guest for e in opened if e.guest})):
+            if others := sorted(said - {info[label]}):
                 yield Problem(
                     code="run-of-another",
                     what=f"the run is of another {label.lower()}",
@@ -97,10 +93,10 @@ def _of_this_run(record: Path, info: dict[str, str], listed: dict[str, str], own
                 remedy=REMEDY,
             )
         for e in opened[:1]:
-            made = {n: d for n, d in e.get("inputs", {}).items() if not (n == PLAN and info["Step"] == PLANNING)}
+            made = {n: d for n, d in e.inputs.items() if not (n == PLAN and info["Step"] == PLANNING)}
             changed = {n for n, digest in made.items() if listed.get(f"data/{bag.plain(n)}") != digest}
             if hidden := sorted(changed - set(info.get("Inputs-Changed-Since-Run", "").split(", "))):
-                found, expected = ", ".join(hidden), f"as the run was made from, by line {e.get('n')} of the journal"
+                found, expected = ", ".join(hidden), f"as the run was made from, by line {e.n} of the journal"
                 yield Problem(
                     code="inputs-differ",
                     what="the record holds other inputs than the run was made from",
@@ -111,19 +107,19 @@ def _of_this_run(record: Path, info: dict[str, str], listed: dict[str, str], own
                 )
 
 
-def _times(record: Path, info: dict[str, str], own: list[dict[str, Any]]) -> Iterator[Problem]:
+def _times(record: Path, info: dict[str, str], own: list[JournalEntry]) -> Iterator[Problem]:
     """Whether a run's lines follow each other, after it began and before it was sealed, as far as clocks can be trusted."""
     sealed, last = register.when(info["Sealed"]), evidence.begun(record.name)
-    for e in (e for e in own if "told" not in e):  # such a line is put back later, with the time at which it was told
-        at = datetime.fromisoformat(e["time"])
+    for e in (e for e in own if not e.put_back):  # such a line is put back later, with the time at which it was told
+        at = e.when
         late = sealed is not None and at - sealed > register.CLOCKS
         if late or (last is not None and last - at > register.CLOCKS):
-            where, expected = (f"{record / 'data' / GuestFolder.journal}:{e.get('n')}", f"after {last}, before {info['Sealed']}")
+            where, expected = (f"{record / 'data' / GuestFolder.journal}:{e.n}", f"after {last}, before {info['Sealed']}")
             yield Problem(
                 code="time-impossible",
                 what="a time of the run cannot be",
                 where=where,
-                found=e["time"],
+                found=e.time,
                 expected=expected,
                 remedy="a clock was set meanwhile, or somebody wrote this",
             )
@@ -147,26 +143,26 @@ def _asked_for_time(record: Path, info: dict[str, str], listed: dict[str, str]) 
         )
 
 
-def _version(record: Path, own: list[dict[str, Any]]) -> Iterator[Problem]:
+def _version(record: Path, own: list[JournalEntry]) -> Iterator[Problem]:
     """Whether a record of the first format tells of a run that only a later version can have written."""
     for e in own:
-        if (e["event"] == "open" and "clock" in e) or (e["event"] == "permitted" and "service" in e):
-            where, expected = f"{record / 'data' / GuestFolder.journal}:{e.get('n')}", f"Record-Format: {FORMAT}"
+        if (e.event == "open" and e.clock is not None) or (e.event == "permitted" and e.service is not None):
+            where, expected = f"{record / 'data' / GuestFolder.journal}:{e.n}", f"Record-Format: {FORMAT}"
             yield Problem(
                 code="record-format-false",
                 what="a record of this version says that an earlier one sealed it",
                 where=where,
-                found=e["event"],
+                found=e.event,
                 expected=expected,
                 remedy=REMEDY,
             )
             return
 
 
-def _outcomes(record: Path, info: dict[str, str], listed: dict[str, str], entries: list[dict[str, Any]]) -> Iterator[Problem]:
+def _outcomes(record: Path, info: dict[str, str], listed: dict[str, str], entries: list[JournalEntry]) -> Iterator[Problem]:
     """Whether journal and executed notebook tell the same outcome as the record."""
     journal = record / "data" / GuestFolder.journal
-    ended = {str(e.get("run")): e.get("outcome") for e in entries if e.get("event") == "outcome"}
+    ended = {e.run: e.outcome for e in entries if e.event == "outcome"}
     told = {str(journal): ended.get(record.name, info["Outcome"])}
     if info.get("Notebook", "none") in listed:
         told[str(record / info["Notebook"])] = _outcome(record / info["Notebook"]) or info["Outcome"]
@@ -188,21 +184,21 @@ def format_of(info: dict[str, str]) -> int:
     return int(said) if said.isascii() and said.isdecimal() and len(said) < 4 else 1
 
 
-def _evidence(record: Path, listed: dict[str, str], entries: list[dict[str, Any]], notes: list[str]) -> Iterator[Problem]:
+def _evidence(record: Path, listed: dict[str, str], entries: list[JournalEntry], notes: list[str]) -> Iterator[Problem]:
     """Whether what the run listed as its evidence is in the record, or named among what stays out, each by its hash."""
     rows = f"data/{evidence.LEFT_OUT}"
     inside, out = (set(listed.values()), evidence.outside(files.read(record / rows, limits.LEFT_OUT)) if rows in listed else {})
     kept, lost = list[str](), list[str]()
     for name, artefact in evidence.listed(entries, record.name).items():
-        digest = str(artefact.get("sha256"))
+        digest = artefact.sha256
         if digest in inside:
             continue
         if digest in out:
             disk = out[digest] == evidence.A_DISK and f"/{GuestFolder.disks}/" in name
-            if disk or (out[digest] == evidence.LARGE and artefact["bytes"] > evidence.LARGEST):
+            if disk or (out[digest] == evidence.LARGE and artefact.bytes > evidence.LARGEST):
                 kept.append(name)
             elif out[digest] in (evidence.A_DISK, evidence.LARGE):
-                why, expected = f"{artefact['bytes']} bytes, called {out[digest]}", f"in the record, SHA-256 {digest}"
+                why, expected = f"{artefact.bytes} bytes, called {out[digest]}", f"in the record, SHA-256 {digest}"
                 yield Problem(
                     code="evidence-left-out",
                     what="evidence that was left out for no reason",

@@ -10,13 +10,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 from hikkoshi import files
 from hikkoshi.params.folder import GuestFolder
 from hikkoshi.params.params import Home
 from hikkoshi.record import bag
 from hikkoshi.record.bag import Content
+from hikkoshi.run.entry import ArtefactTold, JournalEntry
 
 LEFT_OUT = "left-out.tsv"
 HEADING = "file\tbytes\tsha256\twhy\n"
@@ -26,8 +26,7 @@ OWN = (*LOCKS, GuestFolder.journal, GuestFolder.plan)  # no evidence, or in the 
 A_DISK, LARGE, ODD = "a disk", "larger than 256 MiB", "not a regular file"
 ELSEWHERE = "not in the site's folder"
 CHANGED, GONE = "changed since it was listed", "not there any more"  # of what was listed, when it is sealed later
-FACTS = {"file": str, "bytes": int, "sha256": str}
-Entries = Sequence[Mapping[str, Any]]
+Entries = Sequence[JournalEntry]
 
 
 @dataclass(frozen=True)
@@ -44,15 +43,14 @@ def of_run(home: Home, guest: str, run: str, entries: Entries) -> Selection:
     begin, end = _period(folder, entries, run)
     payload, rows, seen = dict[str, Content](), list[str](), set[str]()
     for artefact in listed(entries, run).values():
-        path = _place(home, artefact["file"])
+        path = _place(home, artefact.file)
         inside = path.relative_to(folder).as_posix() if path and path.is_relative_to(folder) else ""
         seen.add(inside)
         why = _why_not(path, inside, artefact) if path else ELSEWHERE
         if path and not why:
             payload[_name(home, path, inside)] = path
         elif why:
-            name = inside or artefact["file"]
-            rows.append(_row(name, artefact["bytes"], artefact["sha256"], why))
+            rows.append(_row(inside or artefact.file, artefact.bytes, artefact.sha256, why))
     for name, path, found in _files(folder):
         if name not in seen and begin <= found.st_ctime < end:
             _sort(name, path, found, _known(folder, entries), payload, rows)
@@ -71,16 +69,10 @@ def of_guest(home: Home, guest: str, entries: Entries) -> Selection:
     return Selection(payload, "".join([HEADING, *rows]).encode())
 
 
-def listed(entries: Entries, run: str = "") -> dict[str, Mapping[str, Any]]:
+def listed(entries: Entries, run: str = "") -> dict[str, ArtefactTold]:
     """{file: what a run's journal tells of it}, the last word of each; of all runs where none is named."""
-    found = dict[str, Mapping[str, Any]]()
-    for e in entries:
-        if e.get("event") == "evidence" and (not run or e.get("run") == run):
-            artefacts = e.get("artefacts")
-            for a in artefacts if isinstance(artefacts, list) else ():
-                if isinstance(a, dict) and {k: type(a.get(k)) for k in FACTS} == FACTS:  # a journal may say anything
-                    found[a["file"]] = {**a, "time": str(e.get("time", ""))}
-    return found
+    lines = [e for e in entries if e.event == "evidence" and (not run or e.run == run)]
+    return {a.file: a for e in lines for a in e.artefacts}
 
 
 def outside(rows: bytes) -> dict[str, str]:
@@ -102,7 +94,7 @@ def _place(home: Home, written: str) -> Path | None:
     return path if path.parent.resolve() == top.resolve() / path.parent.relative_to(top) else None
 
 
-def _why_not(path: Path, inside: str, artefact: Mapping[str, Any]) -> str:
+def _why_not(path: Path, inside: str, artefact: ArtefactTold) -> str:
     """Why a listed file stays out; empty where it does not."""
     if not os.path.lexists(path):
         return GONE
@@ -112,7 +104,7 @@ def _why_not(path: Path, inside: str, artefact: Mapping[str, Any]) -> str:
         return f"{A_DISK}, {CHANGED}" if _written(artefact, path.stat()) else A_DISK
     if path.stat().st_size > LARGEST:
         return LARGE
-    return "" if files.sha256(path, own=True) == artefact["sha256"] else CHANGED
+    return "" if files.sha256(path, own=True) == artefact.sha256 else CHANGED
 
 
 def _name(home: Home, path: Path, inside: str) -> str:
@@ -124,12 +116,7 @@ def _name(home: Home, path: Path, inside: str) -> str:
 
 
 def _sort(
-    name: str,
-    path: Path,
-    found: os.stat_result,
-    known: Mapping[str, Mapping[str, Any]],
-    payload: dict[str, Content],
-    rows: list[str],
+    name: str, path: Path, found: os.stat_result, known: Mapping[str, ArtefactTold], payload: dict[str, Content], rows: list[str]
 ) -> None:
     """Put a file that is not a matter of the run's own list into the payload, or into the list of what stays out."""
     disk, regular = name.startswith(f"{GuestFolder.disks}/"), stat.S_ISREG(found.st_mode)
@@ -137,21 +124,21 @@ def _sort(
         payload[f"evidence/{bag.plain(name)}"] = path
         return
     artefact = known.get(name)
-    same = artefact and artefact["bytes"] == found.st_size and not _written(artefact, found)
-    digest = str(artefact["sha256"]) if artefact and same else "unknown"
+    same = artefact and artefact.bytes == found.st_size and not _written(artefact, found)
+    digest = artefact.sha256 if artefact and same else "unknown"
     rows.append(_row(name, found.st_size, digest, A_DISK if disk else LARGE if regular else ODD))
 
 
-def _known(folder: GuestFolder, entries: Entries) -> dict[str, Mapping[str, Any]]:
+def _known(folder: GuestFolder, entries: Entries) -> dict[str, ArtefactTold]:
     """{name in the guest's folder: what was listed of it}."""
     return {file.rpartition(f"/{folder.name}/")[2]: artefact for file, artefact in listed(entries).items()}
 
 
-def _written(artefact: Mapping[str, Any], found: os.stat_result) -> bool:
+def _written(artefact: ArtefactTold, found: os.stat_result) -> bool:
     """Whether a file was written to since it was listed; earlier versions did not list its time, but their own."""
-    if "modified" in artefact:
-        return bool(artefact["modified"] != found.st_mtime_ns)
-    return found.st_mtime > datetime.fromisoformat(str(artefact["time"])).timestamp()
+    if artefact.modified is not None:
+        return artefact.modified != found.st_mtime_ns
+    return found.st_mtime > datetime.fromisoformat(artefact.time).timestamp()
 
 
 def _row(name: str, size: int, digest: str, why: str) -> str:
@@ -183,16 +170,16 @@ def _period(folder: GuestFolder, entries: Entries, run: str) -> tuple[float, flo
     Else, for runs that were killed before they were opened, and for those of earlier versions: by the runs' names, a
     second more where these tell no finer.
     """
-    opened = [(e["run"], e["clock"] / 1e9 if "clock" in e else None) for e in entries if e.get("event") == "open"]
+    opened = [(e.run, e.clock / 1e9 if e.clock is not None else None) for e in entries if e.event == "open"]
     own = next((n for n, (name, _) in enumerate(opened) if name == run), len(opened))
-    lines = [e for e in entries if e.get("run") == run]
-    named = begun(run) or (datetime.fromisoformat(lines[0]["time"]) if lines else None)
+    lines = [e for e in entries if e.run == run]
+    named = begun(run) or (lines[0].when if lines else None)
     begin = opened[own][1] if own < len(opened) else None
     if begin is None:
         begin = named.timestamp() if named else float("-inf")
     later = [clock for name, clock in opened[own + 1 :] if clock is not None and name != run]
     clocks = {name for name, clock in opened if clock is not None}
-    others = {str(e["run"]) for e in entries if "run" in e} | {p.name.partition(".")[0] for p in _notebooks(folder)}
+    others = {e.run for e in entries if e.run} | {p.name.partition(".")[0] for p in _notebooks(folder)}
     times = [b.timestamp() for b in map(begun, others - clocks) if b]
     later += [t + timedelta(seconds=1).total_seconds() for t in times if t > begin]
     return begin, min(later, default=float("inf"))

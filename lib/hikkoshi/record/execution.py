@@ -212,7 +212,7 @@ class _Job:
             if not self.rescue:
                 raise
             return ()
-        return tuple(e for e in found if e.get("run") == self.run and e["event"] == "step")
+        return tuple(dict(e) for e in found if (e.event, e.run) == ("step", self.run))
 
 
 class Shelf:

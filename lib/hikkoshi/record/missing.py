@@ -19,14 +19,14 @@ def check(home: Home) -> Iterator[Problem]:
             yield from bad.problems
             continue
         for n, e in enumerate(entries, 1):
-            if e.get("event") != "sealed":
+            if e.event != "sealed":
                 continue
-            record = home.root / str(e.get("record", ""))
+            record = home.root / e.record
             signed = record / bag.TAG_MANIFEST
             there = files.regular(signed)
-            if not there or verification.hash_of(signed) != e.get("sha256"):
+            if not there or verification.hash_of(signed) != e.sha256:
                 found = "another record" if there else "no such record"
-                where, expected = f"{journal}:{n}", f"{e.get('record')}, SHA-256 {e.get('sha256')}"
+                where, expected = f"{journal}:{n}", f"{e.record}, SHA-256 {e.sha256}"
                 remedy = "bring it back from a copy, and find out who took it away or replaced it"
                 yield Problem(
                     code="record-in-journal-missing",

@@ -14,7 +14,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from hikkoshi import files, tool
 from hikkoshi.approval import approval, signatory, signature, statement
@@ -79,8 +78,8 @@ def attempt(
         why = _mask(home).text(str(e) if isinstance(e, HikkoshiError) else f"{type(e).__name__}: {e}")
         journal = Journal(home.folder(guest).journal)
         try:
-            told = [x for x in journal.ours() if x.get("of") == run and x.get("event") == "unsealed"]
-            if not told or told[-1].get("why") != why:
+            told = [e for e in journal.ours() if (e.event, e.of) == ("unsealed", run)]
+            if not told or told[-1].why != why:
                 journal.append("unsealed", of=run, why=why)
         except (OSError, HikkoshiError):
             pass  # a full disk, a journal that is none: whoever called us tells it
@@ -101,7 +100,7 @@ def pending(home: Home, guest: str, stopped: Asked = lock.never, wait: float = r
 
 def waiting(home: Home, guest: str) -> list[str]:
     """The runs that have ended without a record, or whose record the journal does not tell of; oldest first."""
-    told = {e.get("of") for e in Journal(_journal(home, guest)).ours() if e.get("event") == "sealed"}
+    told = {e.of for e in Journal(_journal(home, guest)).ours() if e.event == "sealed"}
     return [run for run in _ended(home, guest) if run not in told]
 
 
@@ -195,7 +194,7 @@ def _seal(home: Home, guest: str, name: str, gather: Callable[[], Contents], wai
     list_of_all = register.of(home)
     with list_of_all.locked(wait, stopped):
         _mend(home, list_of_all)
-        told = any(e.get("of") == name for e in Journal(_journal(home, guest)).ours() if e.get("event") == "sealed")
+        told = any((e.event, e.of) == ("sealed", name) for e in Journal(_journal(home, guest)).ours())
         if not final.exists():
             if told or any(line.identifier == f"{guest}/{name}" for line in list_of_all.lines()):
                 remedy = "bring it back from a copy; sealed again from what is there now it would hide what happened"
@@ -395,14 +394,14 @@ def _time_of(home: Home, record: Path) -> str:
 def _ended(home: Home, guest: str) -> list[str]:
     """Names of the runs that have ended: all that nobody is at work on."""
     place = home.folder(guest)
-    entries: list[dict[str, Any]] = Journal(_journal(home, guest)).ours()
-    over = {str(e.get("run")) for e in entries if e.get("event") in ("end", "outcome")}
+    entries = Journal(_journal(home, guest)).ours()
+    over = {e.run for e in entries if e.event in ("end", "outcome")}
     parts = {p.name.partition(".")[0] for p in place.runs.glob("*.part.ipynb")}
     executed = {p.name.partition(".")[0] for p in place.runs.glob("*.ipynb")}
     at_work = parts if lock.held(place.runner_lock) or lock.held(place.rollback_lock) else set()
     if lock.held(place.lock):
         at_work = at_work | ({files.read(place.lock).decode(errors="replace").partition(",")[0]} - over)
-    return sorted(({str(e["run"]) for e in entries if "run" in e} | executed) - at_work)
+    return sorted(({e.run for e in entries if e.run} | executed) - at_work)
 
 
 def _journal(home: Home, guest: str) -> Path:

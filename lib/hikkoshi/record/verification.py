@@ -5,10 +5,9 @@ record (no link, no name in a manifest), and nothing is written.
 """
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from hikkoshi import files
 from hikkoshi.approval import limits, signature
@@ -23,6 +22,7 @@ from hikkoshi.record.inspection import Verified, inspect, judged, size, told
 from hikkoshi.record.instructions import TOKEN
 from hikkoshi.record.register import FILENAME, Line, Register, backwards
 from hikkoshi.run import lock
+from hikkoshi.run.entry import JournalEntry
 from hikkoshi.run.journal import Journal
 
 ACTS = ("open", "start", "permitted", "step")  # what only a run that is not over writes
@@ -126,12 +126,12 @@ def verify(path: Path, trust: Trust, ca: Path | None = None, *, progress: Progre
     return Verification(tuple(found), tuple(map(told, problems)), tuple(notes))
 
 
-def lost_stamp(record: Path, entry: Mapping[str, Any], journal: Path) -> Iterator[Problem]:
+def lost_stamp(record: Path, entry: JournalEntry, journal: Path) -> Iterator[Problem]:
     """The time stamp of a record that a line of a journal tells of: nothing that is signed names it, since it comes last."""
-    told = str(entry.get("time_stamp", ""))
-    sealed = entry.get("event") == "sealed" and entry.get("of") == record.name
+    told = entry.time_stamp
+    sealed = (entry.event, entry.of) == ("sealed", record.name)
     if sealed and told and not told.startswith("none") and not (record / TOKEN).is_file():
-        found, expected = "no such file", f"one of {told}, by line {entry.get('n')} of {journal}"
+        found, expected = "no such file", f"one of {told}, by line {entry.n} of {journal}"
         yield Problem(
             code="time-stamp-gone",
             what="a time stamp was taken away",
@@ -257,15 +257,15 @@ def _more(before: Path, journal: Path, longer: Path) -> Iterator[Problem]:
     """Whether a later journal tells of something that a run did and its own record does not; a run acts no more once it ended."""
     if not all(map(files.regular, (journal, longer))):
         return
-    known = {e.get("n") for e in Journal(journal).ours()}
+    known = {e.n for e in Journal(journal).ours()}
     for e in Journal(longer).ours():
-        if e.get("run") == before.name and e["event"] in ACTS and e.get("n") not in known and "told" not in e:
-            found, expected = f"{e['event']} {e.get('title', '')}".strip(), f"no more of run {before.name}"
+        if e.run == before.name and e.event in ACTS and e.n not in known and not e.put_back:
+            found, expected = f"{e.event} {e.title}".strip(), f"no more of run {before.name}"
             remedy = "the record of that run was sealed without its end, or it was not over: compare the two journals"
             yield Problem(
                 code="run-did-more",
                 what="a run did more than its record tells",
-                where=f"{longer}:{e.get('n')}",
+                where=f"{longer}:{e.n}",
                 found=found,
                 expected=expected,
                 remedy=remedy,

@@ -27,6 +27,7 @@ from hikkoshi.params.params import Home
 from hikkoshi.record import register
 from hikkoshi.record.register import Line
 from hikkoshi.rehearsal.rehearsal import Rehearsal
+from hikkoshi.run.entry import JournalEntry
 from hikkoshi.run.journal import Journal
 from hikkoshi.run.status import LastRun, done, runs
 from hikkoshi.run.step import APPROVED, CUTOVER, PLAN, REPORT, STEPS
@@ -85,7 +86,7 @@ class StepStory:
     begun: datetime | None
     did: Span | None
     checks: tuple[dict[str, Any], ...]
-    actions: tuple[dict[str, Any], ...]
+    actions: tuple[JournalEntry, ...]
     record: Path | None
     attempts: int
 
@@ -224,7 +225,7 @@ def told(past: Sequence[LastRun]) -> dict[str, LastRun]:
     return chosen | {r.step: r for r in past if r.mode == "apply" and r.step in chosen}
 
 
-def _acts(step: str, run: LastRun | None, past: Sequence[LastRun], entries: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+def _acts(step: str, run: LastRun | None, past: Sequence[LastRun], entries: Sequence[JournalEntry]) -> Iterator[JournalEntry]:
     """What was done, or failed, in any run of a step, and what its last run found."""
     acting = {r.id for r in past if r.step == step and r.mode == "apply"}
     for e in (e for e in entries if e["event"] == "step" and e.get("step") == step):
@@ -233,7 +234,7 @@ def _acts(step: str, run: LastRun | None, past: Sequence[LastRun], entries: Sequ
 
 
 def _step(
-    step: str, run: LastRun | None, past: Sequence[LastRun], entries: Sequence[dict[str, Any]], folder: GuestFolder
+    step: str, run: LastRun | None, past: Sequence[LastRun], entries: Sequence[JournalEntry], folder: GuestFolder
 ) -> StepStory:
     lines = [e for e in entries if run and e.get("run") == run.id]
     span = _span(run, entries) if run else None
@@ -253,7 +254,7 @@ def _step(
     )
 
 
-def _span(run: LastRun, entries: Sequence[dict[str, Any]]) -> Span:
+def _span(run: LastRun, entries: Sequence[JournalEntry]) -> Span:
     begun = datetime.fromisoformat(next(e["time"] for e in entries if e.get("run") == run.id))
     return Span(run.id, begun, max(0.0, (run.when - begun).total_seconds()))
 
@@ -267,7 +268,7 @@ class _Need:
     when: datetime
 
     @classmethod
-    def of(cls, run: LastRun, entries: Sequence[dict[str, Any]], plan: Plan | None) -> "_Need":
+    def of(cls, run: LastRun, entries: Sequence[JournalEntry], plan: Plan | None) -> "_Need":
         """The need of a run: what it was permitted for. Where an earlier version did not write that down, the plan only, by
         what 20-plan had listed last by then, else the present one.
         """

@@ -21,6 +21,7 @@ from hikkoshi import files
 from hikkoshi.approval import limits
 from hikkoshi.errors import BadInput, Busy, Problem, printable
 from hikkoshi.run import earlier, lock
+from hikkoshi.run.entry import JournalEntry
 
 START = "0" * 64  # `prev` of the first line
 MARK = "hikkoshi-journal: "  # how a line begins that is told on stderr
@@ -37,7 +38,14 @@ FIELDS = {  # {event: what its line has to tell}
 }
 TEXTS = ("time", "run", "step", "mode", "guest", "title", "state", "found", "outcome", "error", "kind", "code", "of", "why")
 LISTS = ("checks", "artefacts", "codes")
-KINDS: dict[str, type] = {**dict.fromkeys(TEXTS, str), **dict.fromkeys(LISTS, list), "inputs": dict, "clock": int, "n": int}
+KINDS: dict[str, type] = {
+    **dict.fromkeys(TEXTS, str),
+    **dict.fromkeys(LISTS, list),
+    "inputs": dict,
+    "clock": int,
+    "n": int,
+    "service": bool,
+}
 PATIENCE = 20.0  # seconds that another may take for writing his line
 
 
@@ -58,7 +66,7 @@ class Journal:
         entry = {"time": _now(), "event": event, **fields}
         kept = _kept.setdefault(self.path, [])
         try:
-            late = [k for k in kept if not any(k.items() <= e.items() for e in self.entries())] if kept else []
+            late = [k for k in kept if not any(k.items() <= e.line.items() for e in self.entries())] if kept else []
             written = self._written([*late, entry], wait=0 if kept else 1)
         except (OSError, BadInput, Busy):
             sys.stderr.write(printable(MARK + _line(entry).decode()) + "\n")
@@ -107,11 +115,11 @@ class Journal:
                 raise
         return made
 
-    def entries(self) -> list[dict[str, Any]]:
+    def entries(self) -> list[JournalEntry]:
         """All readable lines, oldest first; a torn line is left out."""
-        return [entry for _, entry in self._lines() if entry is not None]
+        return [JournalEntry.of_line(line) for _, line in self._lines() if line is not None]
 
-    def ours(self) -> list[dict[str, Any]]:
+    def ours(self) -> list[JournalEntry]:
         """The same without those that no run of ours wrote: every field of these is what it has to be."""
         return [entry for entry in self.entries() if not _wrong(entry)]
 
@@ -193,9 +201,9 @@ class Journal:
             ) from None
 
 
-def ours(content: bytes) -> list[dict[str, Any]]:
+def ours(content: bytes) -> list[JournalEntry]:
     """The lines of a journal, given as bytes, that are ours; see `Journal.ours`."""
-    return [entry for _, entry in _parsed(content) if entry is not None and not _wrong(entry)]
+    return [JournalEntry.of_line(line) for _, line in _parsed(content) if line is not None and not _wrong(line)]
 
 
 def _parsed(content: bytes) -> Iterator[tuple[bytes, dict[str, Any] | None]]:

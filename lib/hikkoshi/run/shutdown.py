@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from hikkoshi.errors import HikkoshiError
+from hikkoshi.run.entry import JournalEntry
 from hikkoshi.run.journal import Journal
 from hikkoshi.run.step import CUTOVER, ROLLBACK
 from hikkoshi.xen import dom0
@@ -42,7 +43,7 @@ def pending(journal: Journal) -> Shutdown | None:
     It counts for `dom0.SHUTDOWN` seconds from the time in the journal; that of another clock makes it neither more nor less
     than none.
     """
-    asked: dict[str, Any] | None = None
+    asked: JournalEntry | None = None
     try:
         for line in journal.entries():
             which = (line.get("step"), line.get("code"))
@@ -55,14 +56,14 @@ def pending(journal: Journal) -> Shutdown | None:
     return _of(asked) if asked else None
 
 
-def _ended(which: tuple[Any, Any], line: dict[str, Any]) -> bool:
+def _ended(which: tuple[Any, Any], line: JournalEntry) -> bool:
     """Whether a row tells that it is off, was started since, or was never asked: a refusal comes before that."""
     if line.get("state") != "failed":
         return which == ASKED or (which == BACK and line.get("state") == "done")
     return which == ASKED and line.get("kind") in ("Refused", "BadInput")
 
 
-def _of(line: dict[str, Any]) -> Shutdown:
+def _of(line: JournalEntry) -> Shutdown:
     now = datetime.now(UTC)
     try:
         began = datetime.fromisoformat(str(line.get("time")))

@@ -9,6 +9,7 @@ from hikkoshi.disk.conversion import Conversion
 from hikkoshi.guest import descent
 from hikkoshi.progress import Progress, silent
 from hikkoshi.rehearsal import rehearsal
+from hikkoshi.run import duration
 from hikkoshi.run.run import Run
 from hikkoshi.run.step import DEPLOY
 from hikkoshi.steps.runbook import Runbook
@@ -67,4 +68,4 @@ class Deploy(Runbook):
 
     def page_to_approve(self) -> str:
         """What a second person reads and signs."""
-        return proposal.page(self.run.home, self.run.guest.name, self._plan, self.run.journal.entries())
+        return proposal.page(self.run.home, self.run.guest.name, self._plan, duration.seconds(self.run.journal.entries()))
