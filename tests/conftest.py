@@ -1,5 +1,6 @@
 """Fixtures that more than one folder of tests uses."""
 
+import contextlib
 import ctypes
 import importlib.util
 import os
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 
 from hikkoshi.params.params import Home
+from hikkoshi.run import run as running
 from processes import hikkoshi
 from runbooks import IN_ORDER, Look, nbval
 
@@ -75,10 +77,13 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> Home:
-    """A home of its own, with the shipped parameters and nothing else."""
+def home(tmp_path: Path) -> Iterator[Home]:
+    """A home of its own, with the shipped parameters and nothing else. What a test has opened there is released after it."""
     shutil.copytree(PROJECT / "params", tmp_path / "home" / "params")
-    return Home(tmp_path / "home")
+    yield Home(tmp_path / "home")
+    for run in [r for r in running._open.values() if r.home.root == tmp_path / "home"]:
+        with contextlib.suppress(OSError):
+            run.close("completed")
 
 
 def _lab(root: Path) -> Iterator[Home]:

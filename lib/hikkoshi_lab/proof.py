@@ -12,11 +12,11 @@ from datetime import UTC, datetime
 from hikkoshi.check import Check, Permission
 from hikkoshi.errors import HikkoshiError
 from hikkoshi.network.diagnosis import aggregation
+from hikkoshi.network.remedy.treatment import Treatment
 from hikkoshi.network.throughput.bench import Bench
 from hikkoshi.params.params import Guest, Home, MeasuredPath, Measurement
 from hikkoshi.run.step import OFFLOADS
 from hikkoshi.secret import temporary
-from hikkoshi.steps.offloads import Treatment
 from hikkoshi_lab import network
 
 SLOWER, CAUSE_WITHIN, PROOF_WITHIN = 20, 60, 300  # times; seconds
@@ -85,7 +85,7 @@ def rows(home: Home, lab: network.Network) -> Iterator[Row]:
     )
     remedied = treatment.remedied()
     yield "remedy, read back", "in place", remedied.found or remedied.title, bool(remedied)
-    treatment.prove()
+    treatment.measure_again()
     proved = time.monotonic() - begin
     verdict = bench.verdict()
     yield "through the gateway after it", "recovered", verdict.found, bool(verdict)

@@ -194,11 +194,11 @@ def cut_over(run: Run, progress: Progress) -> None:
 
 def roll_back(run: Run, progress: Progress) -> None:
     """75, up to the source, which a person starts here."""
-    back = Rollback(run.home, run.site, run.guest, run.id)
+    back = Rollback(run)
     progress(0, 1, "logged in")
     run.ensure("out of service", back.out_of_service, lambda _: back.take_out(progress))
-    run.ensure("strike it", back.struck, lambda _: back.strike())
-    back.close()
+    run.ensure("strike it", back.struck, back.strike)
+    back.evidence()
 
 
 RUNBOOKS = {"deploy": deploy, "cut over": cut_over, "roll back": roll_back}

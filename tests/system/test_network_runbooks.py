@@ -18,11 +18,11 @@ from hikkoshi.network.remedy import remedy
 from hikkoshi.network.remedy.cure import Cure
 from hikkoshi.network.remedy.prescription import Prescription as Remedy
 from hikkoshi.network.remedy.prescription import Switch
-from hikkoshi.network.throughput.bench import Bench
+from hikkoshi.network.remedy.treatment import Treatment
 from hikkoshi.network.throughput.measured import Throughput
 from hikkoshi.network.wiring.wiring import Wiring
 from hikkoshi.params.params import Home
-from hikkoshi.steps.offloads import Treatment
+from hikkoshi.steps.netperf import Netperf
 from hikkoshi.vsphere import cutover
 from hikkoshi.vsphere.cutover import InService
 from hikkoshi_lab import keys, network, proof
@@ -135,17 +135,17 @@ def test_swapped_cables_are_named_from_inside_the_guest_and_are_no_green_run(wir
     seen = observation(home, "one")
     assert all(seen.checks())
     lab.swap("eth3", "eth7")
-    seen.look()
+    seen.look_at_wiring()
     found = seen.wiring()
     assert found is not None
     assert found.swaps == [("eth3", "eth7")]
-    assert sorted(c.title for c in seen.proved() if not c) == ["eth3 is seen on vlan304", "eth7 is seen on vlan503"]
-    assert seen.seen()  # that it was looked at is one thing, what was seen is another
-    assert not observation(home, "another run").seen()  # what an earlier run saw is no proof for this one
+    assert sorted(c.title for c in seen.proofs() if not c) == ["eth3 is seen on vlan304", "eth7 is seen on vlan503"]
+    assert seen.wiring_seen()  # that it was looked at is one thing, what was seen is another
+    assert not observation(home, "another run").wiring_seen()  # what an earlier run saw is no proof for this one
     lab.restore()
     again = observation(home, "two")
-    again.look()
-    assert all(again.proved())
+    again.look_at_wiring()
+    assert all(again.proofs())
     assert Wiring.load(home.folder("gateway")).run == "two"
 
 
@@ -153,15 +153,15 @@ def test_the_outage_of_a_cut_segment_is_on_record_with_the_others_in_service(wir
     home, lab = wired
     seen = observation(home, "one")
     assert {(bool(leg), leg.unseen) for leg in seen.legs()} == {(True, "")}, "the administrator has a leg in every segment"
-    assert not seen.measuring()
-    seen.measure()
-    assert seen.measuring()
+    assert not seen.pinging()
+    seen.ping()
+    assert seen.pinging()
     lab.cut("vlan304")
     time.sleep(1.5)
     lab.mend("vlan304")
     time.sleep(1)
-    seen.record()
-    assert seen.recorded()
+    seen.record_outage()
+    assert seen.outage_recorded()
     found = seen.outage()
     assert found is not None
     out = {s.name: [o.seconds for o in s.outages] for s in found.segments}
@@ -171,10 +171,10 @@ def test_the_outage_of_a_cut_segment_is_on_record_with_the_others_in_service(wir
     InService(guest="gateway", moid="vm-1", since=SINCE, nics=()).save(home.folder("gateway"))
     Outages.load(home.folder("gateway")).model_copy(update={"since": SINCE}).save(home.folder("gateway"))
     again = observation(home, "two")
-    assert again.measuring()  # nothing to measure: it is on record, and every segment was back
-    assert again.recorded()
-    again.measure()
-    again.record()
+    assert again.pinging()  # nothing to measure: it is on record, and every segment was back
+    assert again.outage_recorded()
+    again.ping()
+    again.record_outage()
     assert Outages.load(home.folder("gateway")).file == found.file
     assert sum(len(s.outages) for s in (again.outage() or found).segments) == 0
 
@@ -185,19 +185,19 @@ def test_a_segment_that_is_silent_from_the_start_is_red_where_the_source_was_off
     home, lab = wired
     lab.cut("vlan304")
     serving = observation(home, "one")
-    serving.measure()
-    serving.record()
-    assert all(serving.proved())  # it was silent while the others answered, under Xen: not the cut-over's doing
+    serving.ping()
+    serving.record_outage()
+    assert all(serving.proofs())  # it was silent while the others answered, under Xen: not the cut-over's doing
     for segment in network.SEGMENTS:
         lab.cut(segment)
     before = observation(home, "two")
-    before.measure()
+    before.ping()
     for segment in network.SEGMENTS:
         if segment != "vlan304":
             lab.mend(segment)
     time.sleep(1)
-    before.record(limit=4)
-    assert [c.title for c in before.proved() if not c] == ["vlan304 answers"]
+    before.record_outage(limit=4)
+    assert [c.title for c in before.proofs() if not c] == ["vlan304 answers"]
 
 
 def test_a_guest_whose_shell_does_not_come_is_told_with_what_to_look_at(home: Home) -> None:
@@ -205,31 +205,32 @@ def test_a_guest_whose_shell_does_not_come_is_told_with_what_to_look_at(home: Ho
     text = re.sub(r"shell: netns:\S+", "shell: ssh://root@127.0.0.1:9", parameters.read_text())
     parameters.write_text(re.sub(r"watch: netns:\S+", "watch: here", text))
     with pytest.raises(StepFailed, match="guest's console"):
-        observation(home, "one").look(limit=3)
+        observation(home, "one").look_at_wiring(limit=3)
 
 
 def test_where_the_parameters_have_no_measurement_every_check_says_so_and_nothing_is_written(home: Home) -> None:
     idp = home.guest("idp")
     seen = Observation(home, home.site(), idp, "one", segments={}, addresses={})
-    bench, treatment = Bench(home, idp, "one"), Treatment(home, idp, "one")
-    seen.measure()
-    seen.look()
-    seen.record()
+    netperf, treatment = Netperf(Netperf.open({"guest": "idp", "home": str(home.root)})), Treatment(home, idp, "one")
+    there = set(home.folder("idp").iterdir())
+    seen.ping()
+    seen.look_at_wiring()
+    seen.record_outage()
     checks = [
-        *(*seen.checks(), seen.measuring(), seen.seen(), seen.recorded()),
-        *(*bench.checks(), bench.complete(), bench.segmented(), bench.timed(), bench.verdict()),
+        *(*seen.checks(), seen.pinging(), seen.wiring_seen(), seen.outage_recorded()),
+        *(*netperf.checks(), netperf.segments_measured(), netperf.round_trips_measured(), *netperf.proofs()),
         *(
             *treatment.checks(),
             treatment.diagnosed(),
             treatment.remedied(),
-            treatment.proved(),
-            *treatment.verdicts(),
-            treatment.effective(),
+            treatment.measured_again(),
+            *treatment.proofs(),
+            treatment.in_effect(),
         ),
     ]
     assert all(checks)
     assert {(c.found, c.unseen) for c in checks} == {("params/guests/idp.yml has no measurement", "not measured")}
-    assert not home.folder("idp").exists()
+    assert set(home.folder("idp").iterdir()) == there, "of the run itself"
 
 
 def test_a_shell_that_is_not_there_is_a_red_check_before_anything_goes_off(home: Home) -> None:

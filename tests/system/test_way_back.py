@@ -377,14 +377,14 @@ def test_with_damaged_parameters_a_person_is_told_what_to_do(world: World, damag
 )
 def test_whatever_is_wrong_with_the_way_to_vsphere_the_rollback_goes_on(world: World, old: str, new: str, told: str) -> None:
     world.change(old, new)
-    back = Rollback(world.home, world.home.site(), world.home.guest("idp"), "a run")
+    back = Rollback(Rollback.open({"guest": "idp", "home": str(world.home.root)}))
     (seen,) = back.present()
     assert seen.unseen == "not seen"
     assert told in seen.found
     with pytest.raises(Refused, match="a person has to switch idp off"):
         back.take_out()
     with pytest.raises(Refused, match="idp is out of service"):
-        back.start_source()
+        back.start()
 
 
 def test_a_vcenter_that_comes_back_is_asked_again_and_one_that_has_lost_the_machine_is_not_believed(
@@ -392,7 +392,7 @@ def test_a_vcenter_that_comes_back_is_asked_again_and_one_that_has_lost_the_mach
 ) -> None:
     address = f"{world.server.host}:{world.server.port}"
     world.server.end()
-    back = Rollback(world.home, world.home.site(), world.home.guest("idp"), "a run")
+    back = Rollback(Rollback.open({"guest": "idp", "home": str(world.home.root)}))
     assert not back.out_of_service()
     world.stack.enter_context(vcsim.start(world.home.outputs / "lab", listen=address))
     monkeypatch.setattr("hikkoshi.steps.rollback.PAUSE", 0.0)
@@ -403,13 +403,13 @@ def test_a_vcenter_that_comes_back_is_asked_again_and_one_that_has_lost_the_mach
         back.take_out()
     back.strike()
     assert back.out_of_service()
-    back.close()
+    back.evidence()
 
 
 def test_where_the_session_has_ended_and_the_password_is_another_a_person_is_told_what_to_do(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    back = Rollback(world.home, world.home.site(), world.home.guest("idp"), "a run")
+    back = Rollback(Rollback.open({"guest": "idp", "home": str(world.home.root)}))
 
     def marked(*_: object) -> None:
         raise BadInput(Problem(code="vsphere-login-rejected", what="vSphere does not accept user and password"))
@@ -425,15 +425,15 @@ def test_where_the_session_has_ended_and_the_password_is_another_a_person_is_tol
 
 def test_beside_a_machine_of_an_earlier_version_that_is_on_the_source_starts_only_after_a_word(world: World) -> None:
     (world.home.outputs / "identity").write_text("5eed0000-0000-4000-8000-000000000001")  # and so it is not ours
-    back = Rollback(world.home, world.home.site(), world.home.guest("idp"), "a run")
+    back = Rollback(Rollback.open({"guest": "idp", "home": str(world.home.root)}))
     back.strike()
     assert back.out_of_service()
     with pytest.raises(Refused, match="no other machine in vSphere is on with one of the MACs"):
-        back.start_source()
+        back.start()
     assert "confirmed at" in confirm(world, "idp")
     with pytest.raises(HikkoshiError, match="Dom-0"):  # here is none, and so it was tried
-        back.start_source()
-    back.close()
+        back.start()
+    back.evidence()
 
 
 def connection(world: World, state: str) -> None:
@@ -447,7 +447,7 @@ def test_no_word_counts_against_what_vsphere_sees_but_it_does_against_what_it_sa
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", f"{world.bin}:{os.environ['PATH']}")
-    back = Rollback(world.home, world.home.site(), world.home.guest("idp"), "a run")
+    back = Rollback(Rollback.open({"guest": "idp", "home": str(world.home.root)}))
     connection(world, "disconnected")
     stale = back.out_of_service()
     assert not stale
@@ -461,26 +461,26 @@ def test_no_word_counts_against_what_vsphere_sees_but_it_does_against_what_it_sa
     connection(world, "connected")
     assert "poweredOn" in back.out_of_service().found
     with pytest.raises(Refused, match="idp is out of service"):
-        back.start_source()
+        back.start()
     assert not world.source_started()
 
     for state in ("inaccessible", "orphaned", "invalid", "disconnected"):
         connection(world, state)
         assert back.out_of_service().unseen == "not seen"
-    back.start_source()
+    back.start()
     assert world.source_started()
-    back.close()
+    back.evidence()
 
 
 def test_what_cannot_be_unplugged_is_switched_off_all_the_same(world: World) -> None:
     front = world.stack.enter_context(proxy.start(world.server, world.home.outputs / "lab", world.home.root / "kept"))
     world.change(f"127.0.0.1:{world.server.port}", f"127.0.0.1:{front.port}")
     front.faults.soap["ReconfigVM_Task"] = Fault("TaskInProgress", times=1)
-    back = Rollback(world.home, world.home.site(), world.home.guest("idp"), "a run")
+    back = Rollback(Rollback.open({"guest": "idp", "home": str(world.home.root)}))
     with pytest.raises(VSphereError) as told:
         back.take_out()
     assert "disconnect the NICs" in str(told.value)
     assert "a person has to switch idp off" in str(told.value)
     assert world.machine() == ("poweredOff", True)
     assert (world.folder / "cutover.json").exists()
-    back.close()
+    back.evidence()

@@ -32,7 +32,7 @@ from hikkoshi.params.params import Home
 from hikkoshi.run import run as running
 from hikkoshi.run.run import open_run
 from hikkoshi.run.step import APPROVED
-from hikkoshi.steps.offloads import Treatment
+from hikkoshi.steps.offloads import Offloads
 from hikkoshi_lab import keys
 from processes import hikkoshi
 
@@ -956,7 +956,7 @@ def test_parameters_that_are_changed_while_it_acts_do_not_leave_the_work_half_do
         ({"step": "70-cutover"}, "another step"),
     ],
 )
-@pytest.mark.parametrize("change", [Treatment.apply, Treatment.undo])
+@pytest.mark.parametrize("change", [Offloads.apply, Offloads.undo])
 def test_a_permission_for_something_else_changes_no_guest(
     apart: World, change: Callable[..., None], of: dict[str, str], words: str
 ) -> None:
@@ -967,7 +967,7 @@ def test_a_permission_for_something_else_changes_no_guest(
         change(treatment, journey.permitted(**right), [Check(code="lab-proof-serves", title="it serves", ok=True)])
 
 
-@pytest.mark.parametrize("change", [Treatment.apply, Treatment.undo])
+@pytest.mark.parametrize("change", [Offloads.apply, Offloads.undo])
 @pytest.mark.parametrize(
     "serves",
     [[], [Check(code="a-code", title="the machine is on", ok=True), Check(code="a-code", title="the source is off", ok=False)]],
@@ -980,11 +980,11 @@ def test_no_guest_is_changed_of_which_nobody_has_seen_that_it_serves_in_vsphere(
         change(treatment, journey.permitted(**right), serves)
 
 
-def remedied(apart: World) -> tuple[Treatment, dict[str, str]]:
+def remedied(apart: World) -> tuple[Offloads, dict[str, str]]:
     """A treatment that was carried out, and what a permission for it is of."""
     Applied(plan=Remedy(), flags=(), files=()).save(apart.home.folder("gateway"))
     of = {"step": "85-offloads", "plan": apart.plan.hash, "shell": "netns:outputs/lab/netns/gw"}
-    return Treatment(apart.home, apart.home.guest("gateway"), "one"), of
+    return Offloads(opened(apart, "85-offloads")), of
 
 
 def test_a_step_by_another_name_is_none(apart: World) -> None:

@@ -78,12 +78,12 @@ def test_two_nics_on_one_segment_are_two_targets(home: Home) -> None:
 
 def test_a_guest_whose_addresses_nobody_knows_is_cut_over_without_a_measured_outage(here: Home) -> None:
     seen = observed(here, "one", plan(here, {}))
-    seen.measure()
-    seen.record()
-    assert seen.measuring()
-    assert seen.recorded()
-    assert "knows no address" in seen.measuring().found
-    assert {c.unseen for c in (seen.measuring(), seen.recorded(), *seen.proved())} == {"not measured"}
+    seen.ping()
+    seen.record_outage()
+    assert seen.pinging()
+    assert seen.outage_recorded()
+    assert "knows no address" in seen.pinging().found
+    assert {c.unseen for c in (seen.pinging(), seen.outage_recorded(), *seen.proofs())} == {"not measured"}
     assert seen.outage() is None
     assert not (here.folder("gateway") / "outages").exists()
 
@@ -95,13 +95,13 @@ def test_the_outage_on_record_is_of_the_measurement_that_saw_the_cut_over_though
     (here.folder("gateway") / "outages" / "killed-at-once.jsonl").touch()
     seen = observed(here, "again", plan(here, OURS))
     measurement(here, "again", SINCE + timedelta(minutes=5), "........")
-    assert not seen.recorded()
-    seen.record()
+    assert not seen.outage_recorded()
+    seen.record_outage()
     on_record = Outages.load(here.folder("gateway"))
     assert (on_record.file, on_record.since) == ("killed.jsonl", SINCE.isoformat())
     assert [o.lost for o in on_record.segments[0].outages] == [4]
     assert not on_record.complete  # and it says so
-    assert seen.recorded()
+    assert seen.outage_recorded()
 
 
 def test_a_cell_that_is_run_again_measures_into_a_file_of_its_own(here: Home) -> None:
@@ -124,7 +124,7 @@ def test_a_machine_that_can_watch_no_segment_at_all_is_red_before_anything_goes_
     seen = observed(here, "one", plan(here, {"eth0": "198.51.100.254/24", "eth1": "203.0.113.254/24"}))
     assert [bool(leg) for leg in seen.legs()] == [False, False]
     assert "an address in every segment" in seen.legs()[0].remedy
-    assert seen.measuring().unseen == "not measured"
+    assert seen.pinging().unseen == "not measured"
 
 
 @pytest.mark.parametrize(

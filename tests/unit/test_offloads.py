@@ -1,6 +1,7 @@
 """From a diagnosis to a remedy, for guests of every age, by what they said after the load."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,10 +10,12 @@ from hikkoshi.network.compare.sequential import Attempt, Series
 from hikkoshi.network.diagnosis import diagnosis, snapshot
 from hikkoshi.network.diagnosis.diagnosis import Diagnosis
 from hikkoshi.network.remedy.cure import Cure
+from hikkoshi.network.remedy.treatment import Treatment
 from hikkoshi.network.throughput.bench import Bench
 from hikkoshi.network.throughput.measured import Measured, Throughput
 from hikkoshi.params.params import Home, Measurement
-from hikkoshi.steps.offloads import Treatment
+from hikkoshi.steps.netperf import Netperf
+from hikkoshi.vsphere.cutover import InService
 
 DATA = Path(__file__).parents[1] / "data" / "diagnosis"
 
@@ -39,7 +42,7 @@ def series(ended: str) -> Series:
 
 def test_before_any_diagnosis_nothing_is_in_place_and_nothing_is_proved(home: Home) -> None:
     treatment = Treatment(home, home.guest("gateway"), "run")
-    checks = [treatment.diagnosed(), treatment.remedied(), treatment.proved()]
+    checks = [treatment.diagnosed(), treatment.remedied(), treatment.measured_again()]
     assert not any(checks)
     assert all(c.later for c in checks)
 
@@ -47,19 +50,19 @@ def test_before_any_diagnosis_nothing_is_in_place_and_nothing_is_proved(home: Ho
 def test_a_guest_in_order_needs_no_remedy_and_no_second_measurement(home: Home) -> None:
     treatment = treated(home, "healthy.unknown")
     assert treatment.remedied()
-    assert treatment.proved()
-    assert all(treatment.verdicts())  # nothing was measured before either, and nothing has to be
-    states = [c.unseen for c in treatment.verdicts()]
+    assert treatment.measured_again()
+    assert all(treatment.proofs())  # nothing was measured before either, and nothing has to be
+    states = [c.unseen for c in treatment.proofs()]
     assert states == ["", "not needed", "not needed", "not needed", "not measured"], "and none of it is called ok"
 
 
 def test_without_measurement_80_and_85_find_nothing_ok_and_nothing_done(home: Home) -> None:
     idp = home.guest("idp")
-    bench, treatment = Bench(home, idp, "run"), Treatment(home, idp, "run")
+    netperf, treatment = Netperf(Netperf.open({"guest": "idp", "home": str(home.root)})), Treatment(home, idp, "run")
     checks = [
-        *(*bench.checks(), bench.complete(), bench.segmented(), bench.timed(), bench.remembered(), *bench.verdicts()),
-        *(*treatment.checks(), treatment.diagnosed(), treatment.remedied(), treatment.effective(), treatment.proved()),
-        *treatment.verdicts(),
+        *(*netperf.checks(), netperf.segments_measured(), netperf.round_trips_measured(), *netperf.proofs()),
+        *(*treatment.checks(), treatment.diagnosed(), treatment.remedied(), treatment.in_effect(), treatment.measured_again()),
+        *treatment.proofs(),
     ]
     assert {(bool(c), c.unseen) for c in checks} == {(True, "not measured")}
 
@@ -69,9 +72,11 @@ def test_what_nobody_heard_before_the_move_and_ways_that_nobody_named_are_not_al
     wanted = Measurement.model_validate_json(
         re.sub(r"netns:[^\"]+", "here", gateway.measurement.model_copy(update={"segments": {}}).model_dump_json())  # type: ignore[union-attr]
     )
-    bench = Bench(home, gateway.model_copy(update={"measurement": wanted}), "run", "2026-11-22T00:00:00+00:00")
-    assert bench.remembered().unseen == "not measured"
-    assert bench.segmented().unseen == "not needed"
+    InService(guest="gateway", moid="vm-1", since="2026-11-22T00:00:00+00:00", nics=()).save(home.folder("gateway"))
+    run = Netperf.open({"guest": "gateway", "home": str(home.root)})
+    netperf = Netperf(replace(run, guest=gateway.model_copy(update={"measurement": wanted})))
+    assert netperf.neighbours_remembered().unseen == "not measured"
+    assert netperf.segments_measured().unseen == "not needed"
 
 
 def test_the_module_parameter_of_an_old_guest_works_only_after_a_restart(home: Home) -> None:
@@ -86,7 +91,7 @@ def test_a_cause_that_nothing_in_the_guest_cures_is_no_remedy_in_place(home: Hom
     check = treatment.remedied()
     assert not check
     assert "Net.Vmxnet3SwLRO" in check.found
-    assert not treatment.proved()
+    assert not treatment.measured_again()
 
 
 @pytest.mark.parametrize(("ended", "proved"), [("decided", True), ("20 runs did not decide", True), ("the time was up", False)])
@@ -95,7 +100,7 @@ def test_a_series_that_could_not_end_proves_nothing(home: Home, ended: str, prov
     found = Cure.load(home.folder("gateway"))
     after = Measured(since="", series=series(ended), folder="run")
     found.model_copy(update={"after": after}).save(home.folder("gateway"))
-    assert bool(treatment.proved()) is proved
+    assert bool(treatment.measured_again()) is proved
 
 
 def test_a_diagnosis_of_the_guest_as_it_served_before_is_none_of_the_present_one(home: Home) -> None:

@@ -4,18 +4,16 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-import nbformat
 import pytest
 
 PROJECT = Path(__file__).parents[2]
 README = PROJECT / "README.md"
 PAGES = [README, *sorted((PROJECT / "docs").glob("*.md"))]
-RUNBOOKS = [p for p in sorted((PROJECT / "notebooks").glob("*.ipynb")) if p.stem >= "70"]
 
 
-def paragraphs(text: str) -> Iterator[str]:
+def paragraphs(page: Path) -> Iterator[str]:
     """Paragraphs and items of lists; no code, tables, headings or pictures."""
-    text = re.sub(r"^```.*?^```$", "", text, flags=re.M | re.S)
+    text = re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.M | re.S)
     for block in re.split(r"\n\s*\n|\n(?=\s*(?:\* |\d+\. ))", text):
         if block.strip() and not block.lstrip().startswith(("|", "#", "!")):
             yield " ".join(block.split())
@@ -27,7 +25,7 @@ def test_the_readme_is_read_in_a_few_minutes() -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
 def test_a_paragraph_has_at_most_seventy_words(page: Path) -> None:
-    assert [p for p in paragraphs(page.read_text()) if len(p.split()) > 70] == []
+    assert [p for p in paragraphs(page) if len(p.split()) > 70] == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
@@ -44,16 +42,3 @@ def test_every_link_leads_to_a_page_that_is_there(page: Path) -> None:
 
 def test_the_readme_leads_to_every_page() -> None:
     assert {f"docs/{p.name}" for p in PAGES[1:]} <= set(re.findall(r"\]\(([^)]+)\)", README.read_text()))
-
-
-@pytest.mark.parametrize("path", RUNBOOKS, ids=lambda p: p.stem)
-class TestARunbook:
-    def test_has_a_title_of_one_breath(self, path: Path) -> None:
-        line = nbformat.read(path, as_version=4).cells[0].source.splitlines()[1]
-        assert len(line.removeprefix("> ").split()) <= 35
-
-    def test_has_short_cells_of_short_paragraphs(self, path: Path) -> None:
-        for cell in nbformat.read(path, as_version=4).cells:
-            if cell.cell_type == "markdown":
-                assert len(cell.source.split()) <= 150, cell.source
-                assert [p for p in paragraphs(cell.source) if len(p.split()) > 70] == []

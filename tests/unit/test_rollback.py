@@ -57,14 +57,14 @@ def asked(home: Home, ago: float = 0) -> Journal:
 
 
 def back(home: Home) -> Rollback:
-    return Rollback(home, home.site(), home.guest("idp"), "a run")
+    return Rollback(Rollback.open({"guest": "idp", "home": str(home.root)}))
 
 
 def test_a_source_that_was_asked_to_shut_down_is_watched_and_started_again_when_it_goes_off(home: Home, xl: Path) -> None:
     asked(home)
     (xl / "leaving").write_text("8\n")
     way, told = back(home), []
-    runs = way.source_runs()
+    runs = way.complete()
     assert not runs, "it shows as running, and goes off by itself"
     assert "nobody can call back" in runs.found
     assert not way.settled()
@@ -73,10 +73,10 @@ def test_a_source_that_was_asked_to_shut_down_is_watched_and_started_again_when_
     assert told
     assert "watched until" in told[0]
     assert way.settled()
-    assert not way.source_runs()
-    way.start_source()
+    assert not way.complete()
+    way.start()
     assert (xl / "calls").read_text().startswith("create")
-    assert way.source_runs(), "it is another domain, which nobody has asked"
+    assert way.complete(), "it is another domain, which nobody has asked"
     assert way.settled()
 
 
@@ -85,7 +85,7 @@ def test_a_person_who_goes_back_by_hand_is_told_of_it_too(home: Home, xl: Path) 
     (home.folder("idp") / "machine-off.json").unlink()
     way = back(home)
     with pytest.raises(Refused, match="start it only where it is off"):
-        way.start_source()
+        way.start()
     with pytest.raises(Refused, match=r"xl create(.|\n)*nobody can call back: until \d\d:\d\d:\d\dZ start it only"):
         way.take_out()
 
@@ -93,10 +93,10 @@ def test_a_person_who_goes_back_by_hand_is_told_of_it_too(home: Home, xl: Path) 
 def test_one_that_is_still_there_when_its_time_is_over_is_in_service(home: Home, xl: Path) -> None:
     asked(home, ago=297)
     way = back(home)
-    assert not way.source_runs()
+    assert not way.complete()
     way.settle()
     assert way.settled()
-    runs = way.source_runs()
+    runs = way.complete()
     assert runs
     assert "it is still there" in runs.found
     assert not (xl / "calls").exists()
@@ -121,7 +121,7 @@ def test_whether_it_was_seen_through_is_told_by_the_journal(
 ) -> None:
     asked(home).append("step", step=step, title=title, state=state, found=found)
     assert (shutdown.pending(Journal(home.folder("idp") / "journal.jsonl")) is None) == over
-    assert bool(back(home).source_runs()) == over
+    assert bool(back(home).complete()) == over
 
 
 @pytest.mark.parametrize(
@@ -149,7 +149,7 @@ def test_of_a_dom0_that_is_only_a_folder_nothing_is_claimed_and_nothing_waited_f
     way = back(home)
     assert way.settled()
     assert "whether it runs cannot be seen" in way.settled().found
-    assert not way.source_runs()
+    assert not way.complete()
 
 
 def test_a_list_that_fails_for_a_moment_does_not_end_the_watch(home: Home, xl: Path) -> None:
@@ -157,19 +157,19 @@ def test_a_list_that_fails_for_a_moment_does_not_end_the_watch(home: Home, xl: P
     (xl / "deaf").touch()
     way = back(home)
     assert not way.settled()
-    assert not way.source_runs()
+    assert not way.complete()
 
 
 def test_a_journal_that_cannot_be_read_stands_in_nobodys_way(home: Home, xl: Path) -> None:
     os.mkfifo(home.folder("idp") / "journal.jsonl")
     way = back(home)
     assert way.settled()
-    assert way.source_runs()
+    assert way.complete()
 
 
 def test_a_shutdown_is_known_by_the_codes_of_what_70_and_75_ask_for(home: Home, xl: Path) -> None:
     off = dom0.source_off(home, home.site(), home.guest("idp"))
-    assert ((CUTOVER.id, off.code), (ROLLBACK.id, back(home).source_runs().code)) == (shutdown.ASKED, shutdown.BACK)
+    assert ((CUTOVER.id, off.code), (ROLLBACK.id, back(home).complete().code)) == (shutdown.ASKED, shutdown.BACK)
 
 
 @pytest.mark.parametrize(("kind", "over"), [("Refused", True), ("BadInput", True), ("ToolFailed", False)])

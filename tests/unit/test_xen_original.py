@@ -1,6 +1,7 @@
 """The source is started from its own configuration, never from a copy that leaves some of its disks out."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -113,8 +114,10 @@ def test_the_order_of_things_by_hand_names_its_own_configuration_too(home: Home,
 
 
 def test_a_rollback_tells_what_it_starts_and_whether_that_comes_back_by_itself(home: Home, site: Site, tmp_path: Path) -> None:
+    run = Rollback.open({"guest": "gateway", "home": str(home.root)})
+
     def told(own: Guest) -> list[str]:
-        return [f"{c.ok} {c.found}" for c in Rollback(home, site, own, "run").source()]
+        return [f"{c.ok} {c.found}" for c in Rollback(replace(run, site=site, guest=own)).source()]
 
     started, comes_back = told(guest(tmp_path, "db01"))
     assert started == f"True {tmp_path}/db01, with what is not moved: xvdb (/srv/xen/db01/data.img)"

@@ -3,16 +3,19 @@
 import contextlib
 import json
 import sys
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from hikkoshi.cli import terminal
 from hikkoshi.cli.terminal import AsJson
-from hikkoshi.run.step import OFFLOADS
 from hikkoshi.secret import temporary
+
+if TYPE_CHECKING:
+    from hikkoshi.steps.offloads import Offloads
 
 netperf = typer.Typer(help="Throughput: run netperf, read what it printed, compare two paths.")
 HOST = "here, ssh://\\[user@]host or netns:PATH"
@@ -179,26 +182,28 @@ def undo_remedy(
 
     Needs an approval that counts, as the remedy did, and the guest in service in vSphere. It is a run of 85, and is recorded.
     """
+    with _run_of_85(guest, apply=apply, as_json=as_json) as offloads:
+        run = offloads.run
+        run.preflight(offloads.checks_of_change())
+        run.ensure("undo the remedy", offloads.undone, offloads.take_back)
+        run.verify([offloads.undone()])
+        run.evidence(offloads.evidence_of_undo())
+
+
+@contextlib.contextmanager
+def _run_of_85(guest: str, *, apply: bool, as_json: bool) -> Iterator["Offloads"]:
+    """A run of 85 that is no notebook: opened, released whatever happens, sealed, and its rows told."""
     from hikkoshi.params.params import Home  # noqa: PLC0415
     from hikkoshi.record import seal  # noqa: PLC0415
-    from hikkoshi.run import service  # noqa: PLC0415
-    from hikkoshi.run.run import open_run  # noqa: PLC0415
-    from hikkoshi.steps.offloads import Treatment  # noqa: PLC0415
-    from hikkoshi.vsphere.cutover import InService  # noqa: PLC0415
+    from hikkoshi.steps.offloads import Offloads  # noqa: PLC0415
 
     home = Home.find()
-    names = {"guest": guest, "mode": "apply" if apply else "plan", "home": str(home.root)}
     with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
-        run, outcome = open_run(OFFLOADS.id, names), "failed"
+        run = Offloads.open({"guest": guest, "mode": "apply" if apply else "plan", "home": str(home.root)})
+        outcome = "failed"
         terminal.say(run)
         try:
-            served = InService.find(run.folder)
-            treatment = Treatment(home, run.guest, run.id, served.since if served else "")
-            where = (home, run.site, run.guest, run.id)
-            run.preflight([*run.permission(), *service.checks(*where)])
-            run.ensure("undo the remedy", treatment.undone, lambda _: treatment.undo(run.permit(), service.checks(*where)))
-            run.verify([treatment.undone()])
-            run.evidence([run.folder.offloads, treatment.aside, *run.approvals()])
+            yield Offloads(run)
             outcome = "completed"
         finally:
             run.close(outcome)

@@ -27,6 +27,8 @@ from hikkoshi.run import run as _run
 if TYPE_CHECKING:  # most notebooks draw nothing, and need not wait for it
     from matplotlib.figure import Figure
 
+    from hikkoshi.figures.exhibits import Exhibit
+
 COLOURS = {  # state: text colour, each with a contrast of at least 4.5 on white
     "done": "#1a6b32",
     "already": "#1a6b32",
@@ -96,6 +98,17 @@ def figure(fig: "Figure", alt: str) -> None:
     png = BytesIO()
     fig.savefig(png, format="png", dpi=110, bbox_inches="tight", metadata={"Software": None})
     _png(png.getvalue(), alt, f"(picture, in the executed notebook: {alt})")
+
+
+def exhibits(found: Sequence["Exhibit"]) -> None:
+    """Show pictures and tables that have their words with them, or why there is none."""
+    for one in found:
+        if one.figure is not None:
+            figure(one.figure, one.words)
+        elif one.rows is not None:
+            table(one.rows, caption=one.words)
+        else:
+            nothing(one.words)
 
 
 def text(title: str, content: str) -> None:

@@ -1,4 +1,4 @@
-"""The way back, as far as it can be gone from here: nothing stands in its way, and nothing is claimed that nobody saw.
+"""75: the way back, as far as it can be gone from here. Nothing stands in its way, and nothing is claimed that nobody saw.
 
 vSphere is asked for some seconds. Where it does not answer, a person takes the machine out of service by hand, and the source
 starts only after that person's word: both at once, with the same addresses, break the network for both.
@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import TypeVar
 
 from hikkoshi.check import Check
@@ -16,6 +17,9 @@ from hikkoshi.params.params import Guest, Home, Site
 from hikkoshi.progress import Progress, silent
 from hikkoshi.run import byhand, confirmation, shutdown
 from hikkoshi.run.journal import Journal
+from hikkoshi.run.run import Run
+from hikkoshi.run.step import ROLLBACK
+from hikkoshi.steps.runbook import Runbook
 from hikkoshi.vsphere import cutover, deployment, session, vm
 from hikkoshi.vsphere.deployment import Order
 from hikkoshi.vsphere.session import Session
@@ -30,21 +34,27 @@ WATCH = "run 75 in apply: it watches the source until then, and starts it where 
 _T = TypeVar("_T")
 
 
-class Rollback:
-    """The rollback of one guest."""
+class Rollback(Runbook):
+    """75 · Rollback. Made, it has tried to log in to vSphere, for `LOGIN` seconds at most."""
 
-    def __init__(self, home: Home, site: Site, guest: Guest, run: str) -> None:
-        self._home, self._site, self._guest, self._run = home, site, guest, run
-        self._folder = home.folder(guest.name)
-        self._macs = [n.mac for n in guest.nics]
+    step = ROLLBACK
+
+    def __init__(self, run: Run) -> None:
+        super().__init__(run)
+        self._folder = run.folder
+        self._macs = [n.mac for n in run.guest.nics]
         self._server: tuple[Session, Order] | None = None
         self._why, self._tried = "", 0.0
         self._stuck = ""  # why the record of the cut-over cannot be removed
         self._asked = shutdown.pending(Journal(self._folder.journal))
         self._reach()
 
+    def checks(self) -> list[Check]:
+        """What there is to take out of service. Never red: nothing stands in the way."""
+        return self.present()
+
     def present(self) -> list[Check]:
-        """What there is to take out of service, and what is left alone. Never red: nothing stands in the way."""
+        """The machine as it is now, and what is left alone."""
         if found := self._ask(lambda v, o: [cutover.present(v, o), *cutover.strangers(v, o, self._macs)]):
             return found
         word = self._word()
@@ -55,14 +65,14 @@ class Rollback:
                 title="the machine in vSphere",
                 ok=True,
                 found=told,
-                where=self._site.vsphere.server,
+                where=self.run.site.vsphere.server,
                 unseen="not seen",
             )
         ]
 
     def out_of_service(self) -> Check:
         """Whether the machine in vSphere is off and unplugged: as vSphere sees it now, else by a person's word."""
-        title = f"{self._guest.name} is out of service in vSphere"
+        title = f"{self.run.guest.name} is out of service in vSphere"
         found = self._ask(lambda v, o: None if self._lost(v, o) else cutover.rolled_back(v, o))
         if found is not None:
             return found  # whatever somebody has said
@@ -76,7 +86,7 @@ class Rollback:
             found=self._why,
             expected=problem.expected,
             remedy=problem.remedy,
-            where=self._site.vsphere.server,
+            where=self.run.site.vsphere.server,
         )
 
     def alone(self) -> Check:
@@ -114,7 +124,7 @@ class Rollback:
             return gone
         return replace(gone, ok=True, found=f"{gone.found} cannot be struck off: {self._stuck}", unseen="not done")
 
-    def strike(self) -> None:
+    def strike(self, progress: Progress = silent) -> None:
         """Remove the record of the cut-over, if that can be done."""
         try:
             cutover.strike(self._folder)
@@ -158,7 +168,7 @@ class Rollback:
             progress(over, dom0.SHUTDOWN, f"{self._asked}: watched until {self._asked.over}")
             time.sleep(min(LOOK, self._asked.left))
 
-    def source_runs(self) -> Check:
+    def complete(self) -> Check:
         """Whether the source is back in service: one that may still go off by itself is not."""
         runs, asked = dom0.source_runs(*self._where), self._asked
         if runs and asked and asked.left:
@@ -166,7 +176,7 @@ class Rollback:
             return replace(runs, ok=False, found=found, remedy=WATCH)
         return replace(runs, found=f"{runs.found}; {asked}, and it is still there") if runs and asked else runs
 
-    def start_source(self) -> None:
+    def start(self, progress: Progress = silent) -> None:
         """Start the source. vSphere is looked at once more right before: cells can be run in any order.
 
         A machine that is not ours, and is on with the same MACs, needs a person's word, too: it is not for us to switch off.
@@ -179,10 +189,15 @@ class Rollback:
         if not served:
             self._asked = None  # it is another domain now, which nobody has asked
 
-    def close(self) -> None:
-        """Log out."""
+    def proofs(self) -> list[Check]:
+        """The machine out of service, also on record, nobody else on with its MACs, and the source in service."""
+        return [self.out_of_service().waiting(), self.record_gone().waiting(), self.alone(), self.complete().waiting()]
+
+    def evidence(self) -> list[Path]:
+        """The word that the machine is off, where a person gave one. Logs out."""
         if self._server:
             self._server[0].close()
+        return [self.run.folder.machine_off]
 
     def _lost(self, v: Session, order: Order) -> bool:
         """Whether vSphere does not see what may be on all the same: a machine whose host it has lost, and tells old things
@@ -197,7 +212,7 @@ class Rollback:
 
     @property
     def _where(self) -> tuple[Home, Site, Guest]:
-        return self._home, self._site, self._guest
+        return self.run.home, self.run.site, self.run.guest
 
     def _serves(self) -> bool:
         """Whether the source is in service; where that is not known, it may be."""
@@ -207,10 +222,10 @@ class Rollback:
             return True
 
     def _word(self) -> Check:
-        return confirmation.given(self._folder, self._guest.name)
+        return confirmation.given(self._folder, self.run.guest.name)
 
     def _by_hand(self) -> Problem:
-        order = byhand.order(self._home, self._guest.name, self._why)
+        order = byhand.order(self.run.home, self.run.guest.name, self._why)
         if not self._asked or not self._asked.left:
             return order
         more = f"{self._asked}: until {self._asked.over} start it only where it is off. Look again then"
@@ -237,9 +252,9 @@ class Rollback:
 
         def log_in() -> None:
             try:
-                owner = vm.owner(self._home, self._run, self._folder.lock)
-                order = deployment.order(owner, self._guest.name, None, None, self._folder)  # the marks are enough
-                found = session.connect(self._home, self._site.vsphere, timeout=ANSWER)
+                owner = vm.owner(self.run.home, self.run.id, self._folder.lock)
+                order = deployment.order(owner, self.run.guest.name, None, None, self._folder)  # the marks are enough
+                found = session.connect(self.run.home, self.run.site.vsphere, timeout=ANSWER)
                 found.patience = TASK
                 if late.is_set():
                     found.close()

@@ -29,6 +29,12 @@ class InService(Artefact):
     since: str  # UTC, ISO 8601
     nics: tuple[readback.NicFound, ...]
 
+    @classmethod
+    def since_of(cls, folder: GuestFolder) -> str:
+        """Since when the machine of this guest's folder serves; empty where it does not."""
+        found = cls.find(folder)
+        return found.since if found else ""
+
 
 def checks(v: Session, wanted: Order, folder: GuestFolder) -> list[Check]:
     """What has to stand in vSphere before anything is taken out of service: one machine, and the one that was approved."""

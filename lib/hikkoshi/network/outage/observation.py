@@ -75,7 +75,7 @@ class Observation:
             return [replace(leg, ok=False, remedy=remedy) for leg in self._legs.values()]
         return list(self._legs.values())
 
-    def measuring(self) -> Check:
+    def pinging(self) -> Check:
         """Whether the outage meter measures now, or the outage of this cut-over is on record with all segments back."""
         title = "every segment is pinged"
         if self._meter is None:
@@ -87,12 +87,12 @@ class Observation:
             )
         return self._meter.running()
 
-    def measure(self) -> None:
-        """Begin to ping the guest's address on every segment; ends with `record`, or with the notebook's kernel."""
+    def ping(self) -> None:
+        """Begin to ping the guest's address on every segment; ends with `record_outage`, or with the notebook's kernel."""
         if self._meter:
             self._meter.start()
 
-    def recorded(self) -> Check:
+    def outage_recorded(self) -> Check:
         """Whether the measurement came to its end, and the outage of this cut-over is on record."""
         if self._meter is None:
             return self._nothing(code="outage-on-record", title="the outage is on record")
@@ -109,7 +109,7 @@ class Observation:
             later=True,
         )
 
-    def record(self, progress: Progress = silent, limit: float = PATIENCE) -> None:
+    def record_outage(self, progress: Progress = silent, limit: float = PATIENCE) -> None:
         """Wait until every segment answers that is not known to have been silent before, `limit` seconds at most; then end.
 
         outage.json is of the measurement that saw the machine put into service, be it an earlier run's that was killed. A
@@ -137,7 +137,7 @@ class Observation:
             return None
         return outage.read(self.file) if self.file.is_file() else self._known()
 
-    def seen(self) -> Check:
+    def wiring_seen(self) -> Check:
         """Whether wiring.json tells what was seen, whatever it was, by this run; or by an earlier one if all was proved."""
         title = "the wiring was looked at from inside the guest"
         if self._why_not:
@@ -154,7 +154,7 @@ class Observation:
             later=True,
         )
 
-    def look(self, progress: Progress = silent, limit: float = PATIENCE) -> None:
+    def look_at_wiring(self, progress: Progress = silent, limit: float = PATIENCE) -> None:
         """Wait for the guest's shell, `limit` seconds at most, and listen on every NIC, at most 20 s; writes wiring.json.
 
         Where that does not prove all of them, ask on the NICs whose planned segments have an address that answers. Where it was
@@ -225,12 +225,11 @@ class Observation:
     def _since(self) -> str:
         """When the machine was put into service; empty before."""
         try:
-            served = InService.find(self._folder)
+            return InService.since_of(self._folder)
         except BadInput:
             return ""
-        return served.since if served else ""
 
-    def proved(self) -> list[Check]:
+    def proofs(self) -> list[Check]:
         """Every NIC on its segment, as seen from inside, and every segment in service that was so before."""
         seen, found = self.wiring(), self.outage()
         inside = (

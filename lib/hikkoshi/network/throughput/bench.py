@@ -14,13 +14,10 @@ from hikkoshi.errors import HikkoshiError, Problem, Refused, ToolFailed
 from hikkoshi.network import host
 from hikkoshi.network.compare import sequential, statistics
 from hikkoshi.network.compare.sequential import Series
-from hikkoshi.network.compare.statistics import Estimate
 from hikkoshi.network.diagnosis import collection
 from hikkoshi.network.host import Host
 from hikkoshi.network.throughput import netperf
 from hikkoshi.network.throughput.measured import DIRECT, THROUGH, UNFINISHED, UNIT, Measured, RoundTrip, Throughput, When
-from hikkoshi.network.wiring import witness
-from hikkoshi.network.wiring.fingerprint import Fingerprint
 from hikkoshi.params.params import Guest, Home, MeasuredPath, Measurement
 from hikkoshi.progress import Progress, silent
 from hikkoshi.run.step import NETPERF, OFFLOADS
@@ -44,8 +41,8 @@ class Bench:
         if wanted is None or unmeasured(self._guest):
             return [self.nothing(code="network-measured", title="the network is measured")]
         return [
-            *(_answers(name, way, self._home) for name, way in _ways(wanted).items()),
-            *(_answers(name, way, self._home) for name, way in wanted.segments.items()),
+            *(_answers(name, path, self._home) for name, path in _paths(wanted).items()),
+            *(_answers(name, path, self._home) for name, path in wanted.segments.items()),
             _shell(wanted.shell, self._home),
         ]
 
@@ -82,119 +79,10 @@ class Bench:
         self._describe(wanted, folder, "before")
         measured = before or Measured(since=self._since, series=series, folder="")
         self.keep(measured.model_copy(update={"folder": folder.name}))
-        found = measure(self._home, wanted, _ways(wanted), series, folder, self._kept, progress)
+        found = measure(self._home, wanted, _paths(wanted), series, folder, self._kept, progress)
         if found.ended == "interrupted":
             raise KeyboardInterrupt
         self._describe(wanted, folder, "after")
-
-    def segmented(self) -> Check:
-        """Whether the ways from other segments are measured until their runs decide, or cannot."""
-        title, wanted = f"{self.when}: the other segments are measured", self._guest.measurement
-        if unmeasured(self._guest) or wanted is None:
-            return self.nothing(code="segments-measured", title=title)
-        if not wanted.segments:
-            none = "the parameters name no ways from other segments"
-            return Check(code="segments-measured", title=title, ok=True, found=none, unseen="not needed")
-        found = self.found()
-        done = [s for s, series in (found.segments if found else {}).items() if series.ended not in UNFINISHED]
-        left = [s for s in wanted.segments if s not in done]
-        told = f"{len(done)} of {len(wanted.segments)}" + (f"; left: {', '.join(left)}" if left else "")
-        return Check(
-            code="segments-measured",
-            title=title,
-            ok=not left,
-            found=told,
-            expected="all that the parameters name",
-            remedy=f"run {NETPERF} in apply",
-            later=True,
-        )
-
-    def measure_segments(self, progress: Progress = silent) -> None:
-        """Measure each other segment's way through the guest, in turn with the direct one."""
-        wanted, folder = self.wanted(), self._folder.measured / self._run
-        for segment, way in wanted.segments.items():
-            found = self.found()
-            if found is None:
-                return
-            series = found.segments.get(segment) or Series(through=segment, direct=DIRECT, unit=UNIT)
-
-            def kept(series: Series, segment: str = segment) -> None:
-                known = self.found()
-                if known:
-                    self.keep(known.model_copy(update={"segments": {**known.segments, segment: series}}))
-
-            if series.ended in UNFINISHED:
-                ways = {segment: way, DIRECT: wanted.direct}
-                if measure(self._home, wanted, ways, series, folder, kept, progress).ended == "interrupted":
-                    raise KeyboardInterrupt
-
-    def cells(self) -> dict[str, dict[str, Estimate | None]]:
-        """{way through the guest: {when: ratio to the direct way}}, for a picture of all segments."""
-        known = Throughput.find(self._folder)
-        columns = dict(known.measured) if known else {}
-        every = {w: {THROUGH: m.series, **m.segments} for w, m in columns.items()}
-        names = dict.fromkeys(name for series in every.values() for name in series)
-
-        def ratio(when: When, name: str) -> Estimate | None:
-            look = every[when][name].look if name in every[when] else None
-            return look.ratio if look else None
-
-        return {name: {when: ratio(when, name) for when in columns} for name in names}
-
-    def remembered(self) -> Check:
-        """Whether it is on record who is heard on each NIC of the guest under Xen, to know its segments by after the move."""
-        title = "who is heard on each NIC under Xen is on record"
-        if unmeasured(self._guest):
-            return self.nothing(code="fingerprint-on-record", title=title)
-        found = Fingerprint.find(self._folder)
-        if self._since and found is None:
-            return Check(
-                code="fingerprint-on-record",
-                title=title,
-                ok=True,
-                found="the guest has moved, and nobody had listened before",
-                unseen="not measured",
-            )
-        told = f"{sum(len(e.pairs) for e in found.nics.values())} machines on {len(found.nics)} NICs" if found else "not yet"
-        return Check(
-            code="fingerprint-on-record",
-            title=title,
-            ok=found is not None,
-            found=told,
-            expected=Fingerprint.filename,
-            remedy=f"run {NETPERF} in apply",
-            later=True,
-        )
-
-    def remember(self, progress: Progress = silent) -> None:
-        """Listen on every NIC of the guest, without sending anything, and keep who was heard."""
-        shell = self.host(self.wanted().shell)
-        names = [nic.name for nic in collection.collect(shell).ethernet]
-        witness.fingerprint(shell, names, seconds=LISTEN, progress=progress).save(self._folder)
-
-    def timed(self) -> Check:
-        """Whether the round trip on both paths is measured."""
-        title = f"{self.when}: the round trip is measured, alone and beside a stream"
-        if unmeasured(self._guest):
-            return self.nothing(code="round-trip-measured", title=title)
-        found = self.found()
-        count = len(found.round_trips) if found else 0
-        return Check(
-            code="round-trip-measured",
-            title=title,
-            ok=count > 0,
-            found=f"on {count} of 2 paths",
-            expected="on the paths where it can be",
-            remedy=f"run {NETPERF} in apply",
-            later=True,
-        )
-
-    def time(self) -> None:
-        """Measure the round trip on both paths."""
-        found = self.found()
-        if found:
-            trips = round_trips(self._home, self.wanted(), self._folder.measured / self._run)
-            self.keep(found.model_copy(update={"round_trips": trips}))
 
     def verdict(self) -> Check:
         """Whether the path through the guest is proved to be as fast as 90 % of the direct one."""
@@ -210,33 +98,12 @@ class Bench:
             expected=ENOUGH,
             remedy=f"{OFFLOADS} names the cause"
             if found and found.series.verdict == "regressed"
-            else f"measure again at a quieter time: bench.forget() in {NETPERF}, then run it once more"
+            else f"measure again at a quieter time: netperf.forget() in {NETPERF}, then run it once more"
             if found
             else f"run {NETPERF} in apply",
             where=self._guest.name,
             facts={"verdict": found.series.verdict} if found else {},
         )
-
-    def verdicts(self) -> list[Check]:
-        """The same for every way through the guest that was measured."""
-        found = self.found()
-        return [
-            self.verdict(),
-            *(
-                Check(
-                    code="segment-not-slowed",
-                    title=f"{self.when}: nor does it from {segment}",
-                    ok=series.verdict == "recovered",
-                    found=series.words(),
-                    expected=ENOUGH,
-                    remedy=f"{OFFLOADS} looks at every NIC; if it finds nothing, the port group, cable and switch of "
-                    "this segment",
-                    where=self._guest.name,
-                    facts={"verdict": series.verdict},
-                )
-                for segment, series in (found.segments if found else {}).items()
-            ),
-        ]
 
     def forget(self) -> None:
         """Take what was measured now out of netperf.json, so that it is measured anew; its outputs stay in their folder."""
@@ -291,27 +158,27 @@ def unmeasured(guest: Guest) -> str:
 def measure(
     home: Home,
     wanted: Measurement,
-    ways: Mapping[str, MeasuredPath],
+    paths: Mapping[str, MeasuredPath],
     series: Series,
     folder: Path,
     keep: Callable[[Series], object] = lambda _: None,
     progress: Progress = silent,
 ) -> Series:
-    """Go on with a series of netperf runs over `ways`, {path: way}, until they decide.
+    """Go on with a series of netperf runs over `paths` until they decide.
 
     Every output is kept in `folder` as it was printed.
     """
 
-    def one_run(path: str) -> float:
-        way, name = ways[path], path.replace(" ", "-")
-        file = folder / f"{name}-{len(list(folder.glob(f'{name}-[0-9]*.txt'))) + 1:02}.txt"
-        client = host.parse(way.client, home.root)
+    def one_run(name: str) -> float:
+        path, stem = paths[name], name.replace(" ", "-")
+        file = folder / f"{stem}-{len(list(folder.glob(f'{stem}-[0-9]*.txt'))) + 1:02}.txt"
+        client = host.parse(path.client, home.root)
         try:
-            made = netperf.run(client, str(way.server), seconds=wanted.seconds, link=wanted.link_mbps * 1e6)
+            made = netperf.run(client, str(path.server), seconds=wanted.seconds, link=wanted.link_mbps * 1e6)
         except netperf.Hung as e:  # the path died: nothing came through, and that is a figure
-            files.write(file, f"# {path}: {e}\n")
+            files.write(file, f"# {name}: {e}\n")
             return 0.0
-        files.write(file, f"# {path}: {made.client}: {made.command}\n{made.text}")
+        files.write(file, f"# {name}: {made.client}: {made.command}\n{made.text}")
         if made.check is not None and not made.check:
             raise ToolFailed(made.check.problem())
         bits = made.measurement.throughput.bits_per_second
@@ -320,7 +187,7 @@ def measure(
                 Problem(
                     code="netperf-without-throughput",
                     what="netperf told no throughput",
-                    where=path,
+                    where=name,
                     found=made.text,
                     expected="bits per second",
                 )
@@ -333,27 +200,28 @@ def measure(
 def round_trips(home: Home, wanted: Measurement, folder: Path) -> tuple[RoundTrip, ...]:
     """The round trip on both paths, alone and beside a stream; a path on which it cannot be measured is left out."""
     found = []
-    for path, way in _ways(wanted).items():
+    for name, path in _paths(wanted).items():
+        file = folder / f"round-trip-{name.replace(' ', '-')}.txt"
         try:
-            trip = netperf.under_load(host.parse(way.client, home.root), str(way.server), seconds=wanted.seconds)
+            trip = netperf.under_load(host.parse(path.client, home.root), str(path.server), seconds=wanted.seconds)
         except HikkoshiError as e:
-            files.write(folder / f"round-trip-{path.replace(' ', '-')}.txt", f"{e}\n")
+            files.write(file, f"{e}\n")
             continue
         text = "".join(f"# {r.command}\n{r.text}" for r in (trip.idle, trip.loaded, trip.stream))
-        files.write(folder / f"round-trip-{path.replace(' ', '-')}.txt", text)
-        found.append(RoundTrip(path=path, idle_ms=_rounded(trip.idle_ms), loaded_ms=_rounded(trip.loaded_ms)))
+        files.write(file, text)
+        found.append(RoundTrip(path=name, idle_ms=_rounded(trip.idle_ms), loaded_ms=_rounded(trip.loaded_ms)))
     return tuple(found)
 
 
-def _ways(wanted: Measurement) -> dict[str, MeasuredPath]:
+def _paths(wanted: Measurement) -> dict[str, MeasuredPath]:
     return {THROUGH: wanted.through, DIRECT: wanted.direct}
 
 
-def _answers(name: str, way: MeasuredPath, home: Home) -> Check:
+def _answers(name: str, path: MeasuredPath, home: Home) -> Check:
     """Whether the client's netperf reaches netserver, by a test of one second."""
     title, expected = f"{name}: netserver answers the client's netperf", "a test of one second"
     try:
-        made = netperf.run(host.parse(way.client, home.root), str(way.server), seconds=1, test="TCP_RR", limit=20)
+        made = netperf.run(host.parse(path.client, home.root), str(path.server), seconds=1, test="TCP_RR", limit=20)
     except HikkoshiError as e:
         p = e.problems[0]
         return Check(
@@ -363,7 +231,7 @@ def _answers(name: str, way: MeasuredPath, home: Home) -> Check:
             found=f"{p.what}: {p.found}",
             expected=expected,
             remedy=p.remedy,
-            where=f"{way.client} to {way.server}",
+            where=f"{path.client} to {path.server}",
         )
     return Check(
         code="netserver-answers",

@@ -102,7 +102,7 @@ class UnderLoad:
 
 
 @dataclass(frozen=True)
-class Netperf:
+class NetperfProgram:
     """The netperf of a machine: its version, and whether it has the output that names every figure (-k)."""
 
     version: str
@@ -110,7 +110,7 @@ class Netperf:
 
 
 @cache
-def probe(client: Host) -> Netperf:
+def probe(client: Host) -> NetperfProgram:
     """What the netperf of a machine can, found by asking it; asked once. `ToolFailed` where there is none."""
     # the help is printed without a server, and lists what a test of this kind can be asked for
     told = client.run(["sh"], stdin=f"{SBIN}netperf -V; netperf -t TCP_STREAM -- -h 2>&1", timeout=60, ok=range(256))
@@ -126,7 +126,7 @@ def probe(client: Host) -> Netperf:
                 remedy="install netperf (Debian: non-free; Red Hat: EPEL), and see that the address of the machine is right",
             )
         )
-    return Netperf(version[0], "keyval" in told.stdout)
+    return NetperfProgram(version[0], "keyval" in told.stdout)
 
 
 def run(

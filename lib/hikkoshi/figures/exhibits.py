@@ -1,0 +1,91 @@
+"""What was measured of a network, as it is shown: each picture with its words, each table whole, or why there is none."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from hikkoshi.figures import overview, plots, timeline
+from hikkoshi.network.compare import sequential
+from hikkoshi.network.outage.outage import Outages
+from hikkoshi.network.remedy.cure import Cure
+from hikkoshi.network.throughput.measured import Measured
+from hikkoshi.network.wiring.wiring import Witness
+
+
+@dataclass(frozen=True)
+class Exhibit:
+    """A picture with the words for whoever does not see it, or a table with its caption; with neither, `words` say why."""
+
+    words: str
+    figure: Figure | None = None
+    rows: pd.DataFrame | Sequence[Mapping[str, Any]] | None = None
+
+
+def outage(found: Outages | None) -> tuple[Exhibit, ...]:
+    """Every segment on one line of time, and each outage in a table."""
+    if found is None:
+        return (Exhibit("not measured"),)
+    return (
+        Exhibit(timeline.timeline_words(found), figure=timeline.timeline(found)),
+        Exhibit(f"measured until {found.until} (UTC), {found.rate} probes a second", rows=found.rows()),
+    )
+
+
+def witness(found: Witness | None) -> tuple[Exhibit, ...]:
+    """On which segment each NIC was seen, and which NICs have each other's."""
+    if found is None:
+        return (Exhibit("not looked at"),)
+    swaps = "; ".join(f"{' → '.join([*s, s[0]])}: each is on the next one's segment" for s in found.swaps)
+    words = f"{found.host}, {found.way}, {found.seconds:.1f} s{': ' + swaps if swaps else ''}"
+    return (Exhibit(words, rows=found.rows()),)
+
+
+def series(found: Measured | None) -> tuple[Exhibit, ...]:
+    """Every run of a series in the order measured."""
+    if found is None or not found.series.table().size:
+        return (Exhibit("not measured"),)
+    return (Exhibit(plots.turns_words(found.series), figure=plots.turns(found.series)),)
+
+
+def looks(found: Measured | None) -> tuple[Exhibit, ...]:
+    """What a series proves, look by look."""
+    return (Exhibit(found.series.words(), rows=found.series.rows()) if found else Exhibit("not measured"),)
+
+
+def error_rates() -> tuple[Exhibit, ...]:
+    """How often the rule by which a series is judged is wrong, as tests/bench/verdict.py simulated it."""
+    known = pd.read_csv(Path(sequential.__file__).with_name("verdict-error-rates.csv"))
+    return (Exhibit("how often the rule is wrong", rows=known),)
+
+
+def matrix(cells: overview.Cells) -> tuple[Exhibit, ...]:
+    """The ratio to the direct path for each path through a guest."""
+    return (Exhibit(overview.matrix_words(cells), figure=overview.matrix(cells)) if cells else Exhibit("not measured"),)
+
+
+def cured(before: Measured | None, after: Measured | None) -> tuple[Exhibit, ...]:
+    """A series before a remedy beside the one after it."""
+    if before is None or after is None:
+        return (Exhibit("no comparison: nothing was measured before the remedy"),)
+    pair = before.series, after.series
+    return (Exhibit(plots.remedy_words(*pair), figure=plots.remedy(*pair)),)
+
+
+def diagnosis(found: Cure | None) -> tuple[Exhibit, ...]:
+    """The cause and every finding behind it."""
+    if found is None:
+        return (Exhibit("not looked at"),)
+    named = found.diagnosis
+    words = f"cause: {named.cause}; {named.release}, kernel {named.kernel}; in {found.folder}"
+    return (Exhibit(words, rows=named.rows()),)
+
+
+def counters(counts: overview.Counts) -> tuple[Exhibit, ...]:
+    """Counts that should be equal where merged frames are lost."""
+    if not any(any(group.values()) for group in counts.values()):
+        return (Exhibit("nothing was counted"),)
+    return (Exhibit(overview.counters_words(counts), figure=overview.counters(counts)),)

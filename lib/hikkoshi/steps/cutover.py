@@ -1,0 +1,163 @@
+"""70: the source goes off, the machine in vSphere goes on, and what users notice of that is measured.
+
+Both have the same MACs and addresses: the one is off before the other goes on, seen in the same moment.
+"""
+
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hikkoshi.approval.plan import Plan
+from hikkoshi.check import Check
+from hikkoshi.disk.conversion import Conversion
+from hikkoshi.guest import survey
+from hikkoshi.guest.descent import Descent
+from hikkoshi.network.outage.observation import Observation
+from hikkoshi.params.params import Guest, Home, Site
+from hikkoshi.progress import Progress, silent
+from hikkoshi.rehearsal import rehearsal
+from hikkoshi.run.run import Run
+from hikkoshi.run.step import CUTOVER
+from hikkoshi.steps.runbook import Runbook
+from hikkoshi.vsphere import cutover, deployment, session, vm
+from hikkoshi.vsphere.deployment import Order
+from hikkoshi.xen import autostart, dom0
+
+if TYPE_CHECKING:
+    from hikkoshi.figures.exhibits import Exhibit
+
+
+class CutOver(Runbook):
+    """70 · Cut-over. Made, it is logged in to vSphere, and acts as this site folder, by its identity."""
+
+    step = CUTOVER
+
+    def __init__(self, run: Run) -> None:
+        super().__init__(run)
+        self._v = session.connect(run.home, run.site.vsphere)
+        self._owner = vm.owner(run.home, run.id, run.folder.lock)
+
+    def checks(self) -> list[Check]:
+        """The plan is approved, the source is what was copied and starts nowhere, the machine is there and was rehearsed."""
+        run, order = self.run, self._order
+        return [
+            *run.permission(),
+            *self._descent.checks(),
+            *autostart.checks(*self._where),
+            *cutover.checks(self._v, order, run.folder),
+            *deployment.read_back(self._v, run.site.vsphere, order),
+            rehearsal.complete(run.folder, order.sha256, order.plan_hash).waiting(),
+            *rehearsal.checks(rehearsal.Rehearsal.find(run.folder), self._plan.machine if self._plan else None),
+        ]
+
+    def checks_of_measurement(self) -> list[Check]:
+        """What has to be there to measure the outage; where the parameters have no `measurement`, that says so."""
+        return self._observation.checks()
+
+    def pinging(self) -> Check:
+        """Whether every segment is pinged now."""
+        return self._observation.pinging()
+
+    def ping(self, progress: Progress = silent) -> None:
+        """Begin to ping every segment, until `record_outage`."""
+        self._observation.ping()
+
+    def ready(self) -> list[Check]:
+        """Everything that the source's shutdown relies on, in vSphere and on the Dom-0, asked now."""
+        return [*cutover.ready(self._v, self.run.site.vsphere, self._order), dom0.others(*self._where)]
+
+    def source_off(self) -> Check:
+        """Whether the source is off, as far as can be seen from here."""
+        return dom0.source_off(*self._where)
+
+    def shut_down_source(self, progress: Progress = silent) -> None:
+        """Shut the source down, five minutes at most. It cannot be called back."""
+        dom0.shut_down(*self._where, self.run.permit())
+
+    def source_as_copied(self) -> Check:
+        """Whether the source, now that it is off, is the one that was copied: for a device, that all of it was read again."""
+        return self._descent.proved(self.complete())
+
+    def read_source(self, progress: Progress = silent) -> None:
+        """Read all of a source that is a device."""
+        self._descent.read(progress)
+
+    def complete(self) -> Check:
+        """Whether the machine in vSphere is in service, and on record so."""
+        return cutover.complete(self._v, self._order, self.run.folder)
+
+    def start(self, progress: Progress = silent) -> None:
+        """Plug in every NIC, then switch the machine on; the source is looked at once more in this moment."""
+        permission = self.run.permit()
+        source = self._descent.free(self.source_off())
+        where = self.run.site.vsphere
+        cutover.start(self._v, where, self._order, permission, source=source, folder=self.run.folder, progress=progress)
+
+    def nics(self) -> list[dict[str, str]]:
+        """Every NIC, as planned and as vSphere has it."""
+        return deployment.nic_table(self._v, self.run.site.vsphere, self._order)
+
+    def outage_recorded(self) -> Check:
+        """Whether the outage of this cut-over is on record."""
+        return self._observation.outage_recorded()
+
+    def record_outage(self, progress: Progress = silent) -> None:
+        """Wait until every segment answers that did before, ten minutes at most, and write down what was lost."""
+        self._observation.record_outage(progress)
+
+    def outages(self) -> "tuple[Exhibit, ...]":
+        """Every segment on one line of time, and each outage in a table."""
+        from hikkoshi.figures import exhibits  # noqa: PLC0415 - matplotlib is slow to load
+
+        return exhibits.outage(self._observation.outage())
+
+    def wiring_seen(self) -> Check:
+        """Whether the wiring was looked at from inside the guest, whatever was seen."""
+        return self._observation.wiring_seen()
+
+    def look_at_wiring(self, progress: Progress = silent) -> None:
+        """Wait for the guest's shell, ten minutes at most, and find each NIC's segment."""
+        self._observation.look_at_wiring(progress)
+
+    def wiring(self) -> "tuple[Exhibit, ...]":
+        """On which segment each NIC was seen: against the plan, and by who was heard under Xen."""
+        from hikkoshi.figures import exhibits  # noqa: PLC0415 - matplotlib is slow to load
+
+        return exhibits.witness(self._observation.wiring()) + exhibits.witness(self._observation.fingerprint())
+
+    def proofs(self) -> list[Check]:
+        """The source off, the machine in service, each NIC where it belongs, each segment answering."""
+        served = self.complete()
+        moved = [self.source_off(), served, *cutover.wiring(self._v, self.run.site.vsphere, self._order)]
+        return [*(c.waiting(not served) for c in moved), autostart.check(*self._where), *self._observation.proofs()]
+
+    def evidence(self) -> list[Path]:
+        """What was found, every probe of this run, and the approval that counts. Logs out."""
+        self._v.close()
+        folder = self.run.folder
+        return [folder.cutover, folder.wiring, folder.outage, self._observation.file, *self.run.approvals()]
+
+    @cached_property
+    def _plan(self) -> Plan | None:
+        return Plan.find(self.run.folder)
+
+    @cached_property
+    def _descent(self) -> Descent:
+        run = self.run
+        source = survey.origin_of(*self._where)
+        return Descent(run.folder, self._plan, source, survey.reading_seconds(run.folder))
+
+    @cached_property
+    def _order(self) -> Order:
+        run = self.run
+        return deployment.order(self._owner, run.guest.name, self._plan, Conversion.find(run.folder), run.folder)
+
+    @cached_property
+    def _observation(self) -> Observation:
+        run, plan = self.run, self._plan
+        segments, addresses = (plan.segments, plan.addresses) if plan else ({}, {})
+        return Observation(*self._where, run.id, segments=segments, addresses=addresses)
+
+    @property
+    def _where(self) -> tuple[Home, Site, Guest]:
+        return self.run.home, self.run.site, self.run.guest
