@@ -12,7 +12,7 @@ BIN := .venv/bin
 WORKERS := -n $(shell echo $$(($$(nproc) + 1))) --dist loadgroup --no-loadscope-reorder
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: help setup demo test check lint guests proof lab lab-down schemas lock clean
+.PHONY: help setup demo test check lint guests proof lab lab-down schemas codes lock clean
 
 help:
 	@sed -n 's/^# //p' Makefile | head -6
@@ -60,6 +60,9 @@ lab-down:
 # JSON Schemas of the parameter files, for editors
 schemas:
 	@$(PY) -c 'from pathlib import Path; from hikkoshi.params import schema; schema.write(Path("params/schema"))'
+
+codes:
+	@$(PY) tests/unit/test_codes.py
 
 lock:
 	@rm -rf build/lock && /usr/bin/python3 -m venv build/lock && build/lock/bin/pip install -q --require-hashes -r .ci/pip-tools.lock

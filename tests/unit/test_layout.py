@@ -3,6 +3,7 @@
 import ast
 import re
 import tomllib
+from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 
@@ -188,3 +189,74 @@ def test_a_file_of_a_guest_has_its_name_in_one_place() -> None:
         files = {n.value for n in tree if isinstance(n, ast.Constant) and "." in str(n.value)}
         joined = {getattr(n.right, "value", "") for n in tree if isinstance(n, ast.BinOp) and isinstance(n.op, ast.Div)}
         assert not (files | joined) & names, f"{path.relative_to(LIB)}: let GuestFolder tell"
+
+
+SENTENCES = {"what", "title", "found", "expected", "remedy", "error", "flaw", "why", "words", "message"}
+PARSING = {"startswith", "endswith", "removeprefix", "removesuffix", "partition", "rpartition", "split", "find", "index", "count"}
+PATTERNS = {"match", "fullmatch", "search", "findall", "sub"}
+READS_SENTENCES = {  # {module: why}
+    "run/earlier.py": "journals of earlier versions tell some things in words alone",
+    "record/approvals.py": "the row of an action is the one with the title that its start has",
+    "report/language.py": "results keep what is to be known of a guest in words",
+    "record/seal.py": "why a run was not sealed is not written twice in a row",
+}
+
+
+def sentence(node: ast.expr, caught: set[str]) -> bool:
+    """Whether this is a sentence that was made already: of a check, a problem, a line of the journal, or an error as a text."""
+    match node:
+        case ast.Attribute(attr=name) | ast.Subscript(slice=ast.Constant(value=str(name))):
+            return name in SENTENCES
+        case ast.Call(func=ast.Attribute(attr="get"), args=[ast.Constant(value=str(name)), *_]):
+            return name in SENTENCES
+        case ast.Call(func=ast.Name(id="str"), args=[inner]):
+            return (isinstance(inner, ast.Name) and inner.id in caught) or sentence(inner, caught)
+        case ast.Subscript(value=ast.Call(func=ast.Attribute(value=inner))):
+            return sentence(inner, caught)
+        case ast.Name(id=name):
+            return name in {"title", "sentence"}
+    return False
+
+
+def decided_by_sentences(tree: ast.Module) -> Iterator[str]:
+    """Where a finished sentence is compared, taken apart, or held against a pattern. Its first line may be shown."""
+    caught = {n.name for n in ast.walk(tree) if isinstance(n, ast.ExceptHandler) and n.name}
+    for node in ast.walk(tree):
+        match node:
+            case ast.Compare(left=left, comparators=others):
+                sides = [left, *others]
+                empty = any(isinstance(s, ast.Constant) and s.value in ("", None) for s in sides)
+                bad = any(sentence(s, caught) for s in sides) and not empty
+            case ast.Call(func=ast.Attribute(value=value, attr=attr), args=[ast.Constant(value="\n")]):
+                bad = False
+            case ast.Call(func=ast.Attribute(value=value, attr=attr), args=args):
+                bad = (attr in PARSING and sentence(value, caught)) or (
+                    attr in PATTERNS and any(sentence(a, caught) for a in args)
+                )
+            case _:
+                bad = False
+        if bad:
+            yield ast.unparse(node)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(LIB)))
+def test_nothing_is_decided_by_a_finished_sentence(path: Path) -> None:
+    found = list(decided_by_sentences(ast.parse(path.read_text())))
+    assert bool(found) == (str(path.relative_to(LIB)) in READS_SENTENCES), found
+
+
+@pytest.mark.parametrize(
+    "old",
+    [
+        'slow = "regressed" in last.error',
+        'return [r for r in found if not r.error.startswith("Busy")]',
+        "alone = [p for p in problems if p.what == UNSIGNED]",
+        'ok = str(line.get("found", "")).startswith(("Refused:", "BadInput:"))',
+        'if tried["title"] == SIGNS: pass',
+        'return title.partition(": ")[2].startswith(("the guest", "nor"))',
+        "return pattern.fullmatch(sentence)",
+        'try: read()\nexcept BadInput as e:\n    if "terms: Field required" in str(e): raise',
+    ],
+)
+def test_such_a_decision_is_seen(old: str) -> None:
+    assert list(decided_by_sentences(ast.parse(old.replace("return ", "x = "))))

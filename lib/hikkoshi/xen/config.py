@@ -91,21 +91,20 @@ class _Reader:
         self.left = dict(values)
         self.lines = lines
         self.where = where
-        self.problems: list[Problem] = []
+        self.problems: list[tuple[int, Problem]] = []  # each with its line, 0 where it is of none
 
     def wrong(self, key: str, found: str, expected: str, remedy: str = "correct the line") -> None:
         line = f":{self.lines[key]}" if key in self.lines else ""
         found = redaction.shown(found)
-        self.problems.append(
-            Problem(
-                code="xen-value-unusable",
-                what=f"{key!r} in the Xen configuration is not usable",
-                where=f"{self.where}{line}",
-                found=found,
-                expected=expected,
-                remedy=remedy,
-            )
+        problem = Problem(
+            code="xen-value-unusable",
+            what=f"{key!r} in the Xen configuration is not usable",
+            where=f"{self.where}{line}",
+            found=found,
+            expected=expected,
+            remedy=remedy,
         )
+        self.problems.append((self.lines.get(key, 0), problem))
 
     def text(self, key: str, pattern: re.Pattern[str] | None = None, expected: str = "a text in quotes") -> str:
         value = self.left.pop(key, None)
@@ -162,7 +161,7 @@ def parse(text: str, where: str) -> XenGuest:
         "other": {key: _shown(key, value) for key, value in reader.left.items()},
     }
     if reader.problems:
-        raise BadInput(*sorted(reader.problems, key=lambda p: lines.get(p.what.split("'")[1], 0)))
+        raise BadInput(*(problem for _, problem in sorted(reader.problems, key=lambda pair: pair[0])))
     return XenGuest.model_validate(found)
 
 
