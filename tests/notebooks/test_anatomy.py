@@ -9,12 +9,13 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from hikkoshi.run.step import STEPS
 from hikkoshi.steps.cutover import CutOver
 
 PROJECT = Path(__file__).parents[2]
 NOTEBOOKS = sorted((PROJECT / "notebooks").glob("*.ipynb"))
 ANATOMY = ["title", "purpose", "parameters", "open", "preflight", "action", "verify", "evidence", "rollback", "next"]
-READ_ONLY = ("00", "10", "20", "81", "90")
+READ_ONLY = ("00", "81", *(s.number for s in STEPS.values() if s.read_only))
 GOLDEN = ("81",)
 BY_ONE_CLASS = ("00", "10", "20", "30", "40", "50", "60", "70", "75", "80", "85")  # of hikkoshi.steps; the others follow
 
@@ -55,6 +56,12 @@ def test_vsphere_and_the_dom0_are_asked_in_the_very_cell_that_shuts_the_source_d
     asked = inspect.getsource(CutOver.ready)
     assert "cutover.ready(self._v," in asked
     assert "dom0.others(" in asked
+
+
+def test_the_first_page_says_what_each_step_changes_as_the_registry_of_the_steps_does() -> None:
+    source = "\n".join(c.source for c in cells(NOTEBOOKS[0]))
+    rows = re.findall(r"^\| \[.*?\]\(([\w-]+)\.ipynb\) \| .* \| \**(.*?)\** \|$", source, re.M)
+    assert {name: changes for name, changes in rows if name in STEPS} == {s.id: s.changes for s in STEPS.values()}
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
