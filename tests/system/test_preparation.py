@@ -6,7 +6,7 @@ import struct
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -55,12 +55,85 @@ def decided(facts: GuestFacts) -> Preparation:
     return preparation.plan(facts, controller="pvscsi", nic_model="vmxnet3", macs=macs)
 
 
+SHARED = r"""
+import contextlib, importlib.util, io, json, socket, sys
+path, folder, *disks = sys.argv[1:]
+spec = importlib.util.spec_from_file_location("worker", path)
+worker = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(worker)
+job = {"accelerator": "tcg", "folder": folder, "disks": [{"path": disk} for disk in disks]}
+g = worker.launch(job, readonly=True)
+
+class One:
+    # the appliance as if it held nothing but one of its disks
+    def __init__(self, job, readonly):
+        self.own = f"/dev/sd{chr(97 + disks.index(job['disks'][0]['path']))}"
+
+    def __getattr__(self, name):
+        def call(*told):
+            return getattr(g, name)(*(self.own + t[8:] if str(t).startswith("/dev/sda") else t for t in told))
+
+        return call
+
+    def list_partitions(self):
+        return ["/dev/sda" + p[8:] for p in g.list_partitions() if p.startswith(self.own)]
+
+    def shutdown(self):
+        pass
+
+    close = shutdown
+
+worker.launch = One
+with socket.create_server(("127.0.0.1", 0)) as door:
+    print(door.getsockname()[1], flush=True)
+    while True:
+        caller = door.accept()[0]
+        with caller, caller.makefile("rw") as stream, contextlib.redirect_stdout(stream):
+            sys.stdin = io.StringIO(stream.readline())
+            worker.main()
+            worker.signal.alarm(0)
+            g.umount_all()
+"""
+CALLER = r"""
+import socket, sys
+with socket.create_connection(("127.0.0.1", {port})) as s, s.makefile("rw") as stream:
+    print(sys.stdin.read(), file=stream, flush=True)
+    for line in stream:
+        print(line, end="", flush=True)
+"""
+
+
 @pytest.fixture(scope="module")
-def case(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Case]:
+def look(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], GuestFacts]]:
+    """Inspects a disk of `DISKS` by its name: as ever, but that one appliance, started once, holds them all."""
+    folder = tmp_path_factory.mktemp("odd")
+    disks = {}
+    for name, make in DISKS.items():
+        (folder / name).mkdir()
+        disks[name] = make(folder / name)
+    argv = [tool.guestfs_python(), "-I", "-c", SHARED, appliance.WORKER, folder, *disks.values()]
+    process = subprocess.Popen(
+        list(map(str, argv)), stdout=subprocess.PIPE, env=os.environ | tool.guestfs_environment(), start_new_session=True
+    )
+    assert process.stdout is not None
+    caller = folder / "caller.py"
+    caller.write_text(CALLER.format(port=int(process.stdout.readline())))
+
+    def inspect(name: str) -> GuestFacts:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(appliance, "WORKER", caller)
+            return appliance.inspect(Origin.whole(disks[name]))
+
+    yield inspect
+    tool.end(process)
+
+
+@pytest.fixture(scope="module")
+def case(tmp_path_factory: pytest.TempPathFactory, look: Callable[[str], GuestFacts]) -> Iterator[Case]:
     """The demo's idp, inspected and prepared once for all tests here."""
     source = image.build(image.IDP)
     before = fingerprint(source)
-    facts = appliance.inspect(Origin.whole(source))
+    facts = look("idp")
     folder = GuestFolder(tmp_path_factory.mktemp("prepared") / "idp")
     plan = decided(facts)
     yield Case(source, before, facts, plan, folder, prepared.start(Origin.whole(source), folder, plan, before[0]))
@@ -239,29 +312,24 @@ def disk_with(tmp_path: Path, kind: int, content: Path | bytes) -> Path:
     return disk
 
 
-def test_a_physical_volume_without_its_guest_is_refused(tmp_path: Path) -> None:
-    head = lvm.head("VolGroup00", [], 32 * MIB, image.IDP.uuid, "/dev/xvda1")
-    with pytest.raises(BadInput, match="holds no Linux guest"):
-        appliance.inspect(Origin.whole(disk_with(tmp_path, 0x8E, head)))
+def physical_volume(folder: Path) -> Path:
+    return disk_with(folder, 0x8E, lvm.head("VolGroup00", [], 32 * MIB, image.IDP.uuid, "/dev/xvda1"))
 
 
-def test_a_file_system_that_is_no_guest_is_refused(tmp_path: Path) -> None:
-    files = tmp_path / "files"
-    files.mkdir()
-    (files / "photo.jpg").write_bytes(b"x")
-    with pytest.raises(BadInput, match="no Linux guest"):
-        appliance.inspect(Origin.whole(disk_with(tmp_path, 0x83, files)))
+def photographs(folder: Path) -> Path:
+    (folder / "files").mkdir()
+    (folder / "files/photo.jpg").write_bytes(b"x")
+    return disk_with(folder, 0x83, folder / "files")
 
 
-def test_a_guest_without_an_fstab_is_refused(tmp_path: Path) -> None:
-    for folder in ("etc", "sbin"):
-        (tmp_path / "files" / folder).mkdir(parents=True)
-    with pytest.raises(BadInput, match="no /etc/fstab"):
-        appliance.inspect(Origin.whole(disk_with(tmp_path, 0x83, tmp_path / "files")))
+def without_fstab(folder: Path) -> Path:
+    for name in ("etc", "sbin"):
+        (folder / "files" / name).mkdir(parents=True)
+    return disk_with(folder, 0x83, folder / "files")
 
 
-def test_a_hostile_guest_cannot_make_us_read_without_end(tmp_path: Path) -> None:
-    etc = tmp_path / "files/etc"
+def without_end(folder: Path) -> Path:
+    etc = folder / "files/etc"
     (etc / "sysconfig/network-scripts").mkdir(parents=True)
     (etc / "fstab").write_text("/dev/xvda1 / ext3 defaults 1 1\n")
     os.mkfifo(etc / "inittab")  # nobody will ever write into it
@@ -269,29 +337,57 @@ def test_a_hostile_guest_cannot_make_us_read_without_end(tmp_path: Path) -> None
     (etc / "modprobe.conf").mkdir()
     with (etc / "sysconfig/network-scripts/ifcfg-eth0").open("wb") as f:
         f.truncate(1 << 30)  # sparse: costs the guest nothing
-    with pytest.raises(BadInput, match=r"unreasonably large(.|\n)*ifcfg-eth0"):
-        appliance.inspect(Origin.whole(disk_with(tmp_path, 0x83, tmp_path / "files")))
+    return disk_with(folder, 0x83, folder / "files")
 
 
-def test_a_disk_with_a_qcow2_header_is_refused_and_never_opened_as_such(case: Case, tmp_path: Path) -> None:
-    disk = tmp_path / "evil.img"
-    secret = tmp_path / "secret"
-    secret.write_bytes(b"host secret" * 1000)
-    tool.run(["qemu-img", "create", "-q", "-f", "qcow2", "-b", secret, "-F", "raw", disk, "1M"])
-    with pytest.raises(BadInput, match="qcow2"):
-        appliance.inspect(Origin.whole(disk))
-
-
-def test_links_that_lead_in_a_circle_and_words_for_a_shell_are_only_words(tmp_path: Path) -> None:
-    etc = tmp_path / "files/etc"
+def circles(folder: Path) -> Path:
+    etc = folder / "files/etc"
     (etc / "rc.d").mkdir(parents=True)
-    (tmp_path / "files/boot/grub").mkdir(parents=True)
+    (folder / "files/boot/grub").mkdir(parents=True)
     (etc / "fstab").write_text(
         "/dev/xvda1 / ext3 defaults 1 1\n$(reboot;) /boot ext3 defaults 1 2\n/dev/`reboot` /home ext3 x 1 2\n;halt / ext3\n"
     )
     (etc / "inittab").symlink_to("securetty")
     (etc / "securetty").symlink_to("inittab")
     (etc / "sysctl.conf").symlink_to("../" * 50 + "proc/self/mem")
-    (tmp_path / "files/boot/grub/grub.conf").symlink_to("grub.conf")
+    (folder / "files/boot/grub/grub.conf").symlink_to("grub.conf")
+    return disk_with(folder, 0x83, folder / "files")
+
+
+DISKS = {make.__name__: make for make in (physical_volume, photographs, without_fstab, without_end, circles)} | {
+    "idp": lambda folder: image.build(image.IDP)
+}
+
+
+def test_a_physical_volume_without_its_guest_is_refused(look: Callable[[str], GuestFacts]) -> None:
+    with pytest.raises(BadInput, match="holds no Linux guest"):
+        look("physical_volume")
+
+
+def test_a_file_system_that_is_no_guest_is_refused(look: Callable[[str], GuestFacts]) -> None:
+    with pytest.raises(BadInput, match="no Linux guest"):
+        look("photographs")
+
+
+def test_a_guest_without_an_fstab_is_refused(look: Callable[[str], GuestFacts]) -> None:
+    with pytest.raises(BadInput, match="no /etc/fstab"):
+        look("without_fstab")
+
+
+def test_a_hostile_guest_cannot_make_us_read_without_end(look: Callable[[str], GuestFacts]) -> None:
+    with pytest.raises(BadInput, match=r"unreasonably large(.|\n)*ifcfg-eth0"):
+        look("without_end")
+
+
+def test_links_that_lead_in_a_circle_and_words_for_a_shell_are_only_words(look: Callable[[str], GuestFacts]) -> None:
     with pytest.raises(BadInput, match="the guest has no boot menu"):
-        appliance.inspect(Origin.whole(disk_with(tmp_path, 0x83, tmp_path / "files")))
+        look("circles")
+
+
+def test_a_disk_with_a_qcow2_header_is_refused_and_never_opened_as_such(tmp_path: Path) -> None:
+    disk = tmp_path / "evil.img"
+    secret = tmp_path / "secret"
+    secret.write_bytes(b"host secret" * 1000)
+    tool.run(["qemu-img", "create", "-q", "-f", "qcow2", "-b", secret, "-F", "raw", disk, "1M"])
+    with pytest.raises(BadInput, match="qcow2"):
+        appliance.inspect(Origin.whole(disk))
