@@ -75,7 +75,6 @@ STRANGERS: dict[str, Callable[[World, Session], vm.VirtualMachine]] = {
     "nobody": lambda w, v: foreign(w, v, "gateway"),
 }
 ACTS: dict[str, Callable[[World, Session, vm.VirtualMachine], object]] = {
-    "mark": lambda w, v, m: vm.mark(v, BY, m, {vm.PLAN: "x"}),
     "complete": lambda w, v, m: vm.complete(v, BY, m),
     "connect": lambda w, v, m: vm.connect(v, BY, m, permitted()),
     "unplug": lambda w, v, m: vm.connect(v, BY, m, False),

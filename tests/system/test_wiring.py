@@ -19,7 +19,7 @@ from hikkoshi.network import host, nics
 from hikkoshi.network.host import Host
 from hikkoshi.network.outage import probing
 from hikkoshi.network.wiring import frames, listening, wiring, witness
-from hikkoshi.network.wiring.capture import read
+from hikkoshi.network.wiring.capture import Growing
 from hikkoshi.params.params import Segment
 from hikkoshi_lab import network
 
@@ -168,7 +168,7 @@ class TestListening:
         }
         words = []
         for n, name in enumerate(recorded):
-            words += [f"gw{n}", read((DATA / f"{name}.pcap").read_bytes()).frames[0].data.hex()]
+            words += [f"gw{n}", Growing(name).feed((DATA / f"{name}.pcap").read_bytes())[0].data.hex()]
         lab.daemon("sw", [sys.executable, "-c", SEND, *words])
         found = witness.watch(lab.host("gw"), {f"eth{n}": "vlan304" for n in range(len(recorded))}, SEGMENTS, seconds=4)
         told = [(*(s.kind for s in nic.seen), nic.verdict) for nic in found.nics]
@@ -438,7 +438,7 @@ def test_tcpdump_itself_reads_the_same_vlans_in_the_recorded_frames() -> None:
     }
     checked = 0
     for path in sorted(DATA.glob("*-vlan304.pcap")):
-        (frame,) = read(path.read_bytes()).frames
+        (frame,) = Growing(path.name).feed(path.read_bytes())
         (found,) = frames.evidence(frame.data)
         if found.kind in words:
             said = subprocess.run(["tcpdump", "-r", path, "-n", "-e", "-vv"], capture_output=True, text=True, check=True).stdout

@@ -14,12 +14,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hikkoshi.network.wiring import capture, frames
+from hikkoshi.network.wiring import frames
+from hikkoshi.network.wiring.capture import Growing
 from hikkoshi.network.wiring.frames import FrameEvidence
 
 DATA = Path(__file__).parents[1] / "data" / "wiring"
 RECORDED = sorted(DATA.glob("*.pcap"))
-ALL = [f.data for path in RECORDED for f in capture.read(path.read_bytes()).frames]
+ALL = [f.data for path in RECORDED for f in Growing(path.name).feed(path.read_bytes())]
 KINDS = {
     "arp": "ARP",
     "nanoseconds": "ARP",
@@ -41,7 +42,7 @@ vlans = st.integers(1, 4094)
 
 
 def told(path: Path) -> list[FrameEvidence]:
-    return [e for f in capture.read(path.read_bytes()).frames for e in frames.evidence(f.data)]
+    return [e for f in Growing(path.name).feed(path.read_bytes()) for e in frames.evidence(f.data)]
 
 
 def only(frame: bytes) -> FrameEvidence:

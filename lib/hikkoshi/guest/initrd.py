@@ -38,10 +38,10 @@ class _Broken(Exception):
     """The archive is not what it has to be; the text says in what."""
 
 
-def modules(path: Path, *, unpacked: int = UNPACKED) -> tuple[str, ...]:
+def modules(path: Path) -> tuple[str, ...]:
     """Names of the kernel modules in an initrd, sorted, as `lsmod` writes them: `vmw_pvscsi`."""
     found = set()
-    for name in names(path, unpacked=unpacked):
+    for name in names(path):
         base = name.rsplit("/", 1)[-1]
         for suffix in (".ko", ".ko.gz", ".ko.xz", ".ko.zst"):
             if base.endswith(suffix):

@@ -6,7 +6,6 @@ no old program knows all of it. Names of protocol counters are those of nstat(8)
 
 import re
 from collections import Counter
-from collections.abc import Iterator
 from typing import NamedTuple
 
 
@@ -126,14 +125,7 @@ def queue_drops(text: str) -> int | None:
 
 def parameters(text: str) -> frozenset[str]:
     """Names of the parameters that `modinfo -p` lists, one a line as `name:what it does`."""
-    return frozenset(_names(text))
-
-
-def _names(text: str) -> Iterator[str]:
-    for line in text.splitlines():
-        match = re.match(r"(\w+):", line)
-        if match:
-            yield match[1]
+    return frozenset(match[1] for line in text.splitlines() if (match := re.match(r"(\w+):", line)))
 
 
 def _whole(word: str) -> bool:

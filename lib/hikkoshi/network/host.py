@@ -39,9 +39,9 @@ class Host:
         """
         return tool.run(self.argv(command), stdin=stdin, timeout=timeout, ok=ok)
 
-    def script(self, text: str, *, timeout: float = 60, ok: Sequence[int] = (0,)) -> str:
+    def script(self, text: str, *, timeout: float = 60) -> str:
         """Have the shell there read a script from its standard input; gives what it printed."""
-        return self.run(["sh"], stdin=SBIN + text, timeout=timeout, ok=ok).stdout
+        return self.run(["sh"], stdin=SBIN + text, timeout=timeout).stdout
 
     def start(self, command: Sequence[str], *, errors: IO[bytes] | int = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
         """Start a program there that goes on until `tool.end` is told; its output comes through `stdout`, a pipe.

@@ -21,7 +21,6 @@ from pyVmomi.VmomiSupport import versionIdMap
 
 from hikkoshi.errors import BadInput, Problem, VSphereError
 from hikkoshi.params import params
-from hikkoshi.progress import Progress, silent
 from hikkoshi.secret.reference import Secret
 from hikkoshi.vsphere import tls
 
@@ -99,26 +98,23 @@ class Session:
                 )
             ) from e
 
-    def wait(self, task: Any, what: str, timeout: float | None = None, progress: Progress = silent) -> Any:
-        """Wait for a task and return its result; at most `timeout` seconds, by default the session's `patience`."""
-        timeout = self.patience if timeout is None else timeout
-        deadline, pause = time.monotonic() + timeout, 0.05
+    def wait(self, task: Any, what: str) -> Any:
+        """Wait for a task and return its result; at most the session's `patience`."""
+        deadline, pause = time.monotonic() + self.patience, 0.05
         while True:
             with self.asking(what):
-                info = self._read(task, ["info.state", "info.progress"])
-                state = info.get("info.state")
+                state = self._read(task, ["info.state"]).get("info.state")
                 if state == "success":
                     return self._read(task, ["info.result"]).get("info.result")
                 if state == "error":
                     raise self._read(task, ["info.error"])["info.error"]
-            progress(min(100, max(0, info.get("info.progress") or 0)), 100, f"{what}: {state}")
             if time.monotonic() > deadline:
                 raise VSphereError(
                     Problem(
                         code="vsphere-timed-out",
                         what=f"vSphere did not {what} in time",
                         where=self.where,
-                        found=f"the task is {state} after {timeout:g} s",
+                        found=f"the task is {state} after {self.patience:g} s",
                         remedy="look at the task in the vSphere client; run the step again when it has ended",
                     )
                 )

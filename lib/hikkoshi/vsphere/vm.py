@@ -210,11 +210,6 @@ def again(v: Session, machine: VirtualMachine) -> VirtualMachine:
     return VirtualMachine(machine.thing, v.read(machine.thing, *PATHS))
 
 
-def mark(v: Session, by: Owner, machine: VirtualMachine, marks: Mapping[str, str]) -> None:
-    """Write marks into a machine of ours; an empty value removes one."""
-    _mark(v, _ours(v, by, machine), marks)
-
-
 def complete(v: Session, by: Owner, machine: VirtualMachine) -> None:
     """Mark a machine of ours complete, and as the one that it is."""
     now = _ours(v, by, machine)

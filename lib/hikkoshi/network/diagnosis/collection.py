@@ -109,9 +109,9 @@ class Collection:
     failure: str = ""  # why the load could not be put on
 
 
-def collect(host: Host, *, timeout: float = 60) -> Snapshot:
-    """Ask a machine for everything once. `timeout` in seconds; `ToolFailed` where its shell cannot be had."""
-    return snapshot.parse(host.script(_marked(_COLLECT), timeout=timeout), host.name)
+def collect(host: Host) -> Snapshot:
+    """Ask a machine for everything once; `ToolFailed` where its shell cannot be had."""
+    return snapshot.parse(host.script(_marked(_COLLECT)), host.name)
 
 
 def watch(host: Host, nics: Iterable[NicState], seconds: int = 3) -> str:

@@ -46,10 +46,6 @@ class Change:
         old, new = self.before.nics.get(nic), self.after.nics.get(nic)
         return _rise(old.statistics.get(name), new.statistics.get(name)) if old and new else None
 
-    def statistics(self, name: str) -> int:
-        """The same of all NICs together, 0 where there are none."""
-        return sum(self.statistic(nic, name) or 0 for nic in self.after.nics)
-
     @cached_property
     def traffic(self) -> dict[str, Traffic]:
         """{NIC: rises of its line in /proc/net/dev}."""

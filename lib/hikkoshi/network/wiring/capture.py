@@ -1,4 +1,4 @@
-"""Captures as tcpdump writes them: the classic pcap format, whole or still growing.
+"""Captures as tcpdump writes them, in the classic pcap format, while they grow.
 
 A file header of 24 bytes, then a record per frame: seconds, fraction, bytes kept, bytes on the wire, and the bytes. Either
 byte order, fractions in microseconds or nanoseconds (draft-ietf-opsawg-pcap; libpcap's savefile.c).
@@ -29,14 +29,6 @@ class Frame:
     data: bytes
 
 
-@dataclass(frozen=True)
-class Capture:
-    """A whole capture. `cut` bytes at its end are a record that was not written to its end."""
-
-    frames: tuple[Frame, ...]
-    cut: int = 0
-
-
 class Growing:
     """A capture that comes in pieces, cut anywhere."""
 
@@ -53,7 +45,10 @@ class Growing:
         return len(self._rest)
 
     def feed(self, piece: bytes) -> list[Frame]:
-        """The frames that have become whole with this piece; `BadInput` for what tcpdump does not write."""
+        """The frames that have become whole with this piece; `BadInput` for what tcpdump does not write.
+
+        No bytes at all are a capture without frames: old tcpdump writes the header with the first frame.
+        """
         data, at = self._rest + piece, 0
         if not self._order and (len(data) >= HEADER or not any(m.startswith(data[:4]) for m in MAGIC)):
             self._header(data)
@@ -112,13 +107,3 @@ class Growing:
             expected=expected,
             remedy="capture again, by tcpdump -i NIC -w FILE",
         )
-
-
-def read(data: bytes, name: str = "a capture") -> Capture:
-    """A whole capture; its last record may be cut off, since tcpdump may have been killed. `BadInput` for anything else.
-
-    No bytes at all are a capture without frames: old tcpdump writes the header with the first frame.
-    """
-    growing = Growing(name)
-    frames = growing.feed(data) if data else []
-    return Capture(tuple(frames), growing.cut)
