@@ -350,7 +350,7 @@ class TestLeftovers:
         assert leftovers.resume("RESUME=UUID=1234\n") == "RESUME=UUID=1234\n"
 
     def test_encrypted_disks_have_their_new_names(self) -> None:
-        assert leftovers.crypttab("# xvda\nswap /dev/xvda2 /dev/urandom swap\n").endswith("swap /dev/sda2 /dev/urandom swap\n")
+        assert leftovers.disks("# xvda\nswap /dev/xvda2 /dev/urandom swap\n").endswith("swap /dev/sda2 /dev/urandom swap\n")
 
     def test_xens_clock_is_switched_off_and_other_settings_stay(self) -> None:
         before = "net.ipv4.ip_forward = 1\nxen.independent_wallclock=1\n"

@@ -6,20 +6,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hikkoshi.guest import device, lvm
+from hikkoshi.guest import device, leftovers, lvm
 from hikkoshi.guest.files import console, fstab, grub, ifcfg, modprobe, sysconfig, text
 
 DATA = Path(__file__).parents[1] / "data/guest"
 
 EDITS = {
     "grub": lambda t: grub.prepared(t, 2),
-    "device.map": grub.device_map,
+    "device.map": leftovers.disks,
     "fstab": fstab.prepared,
     "inittab": console.inittab,
     "securetty": console.securetty,
     "modprobe": lambda t: modprobe.prepared(t, ["eth0", "eth1"], "vmxnet3", ["pvscsi", "mptspi"]),
     "kernel": lambda t: sysconfig.default_kernel(t, "kernel"),
-    "boot disk": sysconfig.boot_disk,
     "lvm.conf": lvm.prepared,
     "ifcfg": lambda t: ifcfg.prepared(t, "00:16:3e:05:00:01"),
 }
@@ -159,7 +158,7 @@ class TestGrub:
         assert grub.prepared(before + "title a\n", 0).startswith("## comment root=/dev/xvda1\n# kopt=root=/dev/sda1")
 
     def test_renames_the_disk_in_device_map(self) -> None:
-        assert grub.device_map("# devices\n(fd0)\t/dev/fd0\n(hd0)\t/dev/xvda\n") == (
+        assert leftovers.disks("# devices\n(fd0)\t/dev/fd0\n(hd0)\t/dev/xvda\n") == (
             "# devices\n(fd0)\t/dev/fd0\n(hd0)\t/dev/sda\n"
         )
 
@@ -249,7 +248,7 @@ class TestSysconfig:
         assert sysconfig.values("A='x y'\n B=\"z\"\nC=1 # one\n#D=2\nA=3\n") == {"A": "3", "B": "z", "C": "1"}
 
     def test_the_boot_disk_is_renamed(self) -> None:
-        assert sysconfig.boot_disk("boot=/dev/xvda\n#boot=/dev/xvda\n") == "boot=/dev/sda\n#boot=/dev/xvda\n"
+        assert leftovers.disks("boot=/dev/xvda\n#boot=/dev/xvda\n") == "boot=/dev/sda\n#boot=/dev/xvda\n"
 
 
 class TestIfcfg:

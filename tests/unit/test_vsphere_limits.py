@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hikkoshi.check import Check
-from hikkoshi.vsphere import preflight
+from hikkoshi.vsphere import limits
 from hikkoshi.vsphere.spec import VirtualNic, VmSpec
 
 
@@ -30,7 +30,7 @@ GATEWAY = VmSpec(
 
 
 def bad(**changes: object) -> list[Check]:
-    return [c for c in preflight.spec_checks(GATEWAY.model_copy(update=changes)) if not c]
+    return [c for c in limits.checks(GATEWAY.model_copy(update=changes)) if not c]
 
 
 def with_macs(*macs: str) -> tuple[VirtualNic, ...]:

@@ -22,7 +22,7 @@ from hikkoshi.params.folder import GuestFolder
 from hikkoshi.params.params import Guest, Home, Site
 from hikkoshi.rehearsal.machine import Hardware, MachineNic
 from hikkoshi.run.step import PLAN, Step
-from hikkoshi.vsphere import preflight
+from hikkoshi.vsphere import limits
 from hikkoshi.vsphere.spec import VirtualNic, VmSpec
 
 MIB = 1 << 20
@@ -243,7 +243,7 @@ def checks(guest: Guest, site: Site, survey: Survey) -> list[Check]:
             where=survey.disk.path,
         ),
         _addresses(site, survey, vm),
-        *preflight.spec_checks(vm),
+        *limits.checks(vm),
     ]
 
 

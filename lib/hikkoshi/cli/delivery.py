@@ -22,7 +22,7 @@ from hikkoshi.params.params import Home
 from hikkoshi.params.params import VSphere as Site
 from hikkoshi.progress import Progress, silent
 from hikkoshi.run import lock
-from hikkoshi.vsphere import importing, nfc, preflight, vm
+from hikkoshi.vsphere import importing, limits, nfc, preflight, vm
 from hikkoshi.vsphere.importing import Imported
 from hikkoshi.vsphere.session import Session
 from hikkoshi.vsphere.spec import VmSpec
@@ -90,7 +90,7 @@ def send(
         nic_model="e1000",
         nics=(),
     )
-    if refused := [c for c in preflight.spec_checks(spec) if not c]:
+    if refused := [c for c in limits.checks(spec) if not c]:
         raise Refused(*(c.problem() for c in refused))
     read: list[Transfer] = []
     with contextlib.ExitStack() as stack:

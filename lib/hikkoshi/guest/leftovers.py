@@ -7,8 +7,8 @@ from hikkoshi.guest import device
 from hikkoshi.guest.files import text
 
 
-def crypttab(content: str) -> str:
-    """/etc/crypttab with the disks' new names."""
+def disks(content: str) -> str:
+    """A file with the disks' new names, comments aside: GRUB's device.map, /etc/sysconfig/grub, /etc/crypttab."""
     return text.edit(content, lambda body: body if body.lstrip().startswith("#") else device.renamed(body))
 
 

@@ -139,7 +139,10 @@ def start(
         machine = vm.again(v, machine)
     progress(2, 3, "reading back")
     done = InService(
-        guest=wanted.guest, moid=machine.id, since=machine.marks[vm.SERVICE], nics=readback.found_nics(machine, _groups(v, site))
+        guest=wanted.guest,
+        moid=machine.id,
+        since=machine.marks[vm.SERVICE],
+        nics=readback.found_nics(machine, inventory.place(v, site).port_groups),
     )
     done.save(folder)
     progress(3, 3, "in service")
@@ -149,7 +152,7 @@ def start(
 def wiring(v: Session, site: Site, wanted: Order) -> list[Check]:
     """Each planned NIC, by MAC: on its port group, in its VLAN, connected."""
     machine = _only(v, wanted)
-    found = {n.mac: n for n in readback.found_nics(machine, _groups(v, site))} if machine else {}
+    found = {n.mac: n for n in readback.found_nics(machine, inventory.place(v, site).port_groups)} if machine else {}
     checks = []
     for nic in wanted.nics:
         seen = found.get(nic.mac.lower())
@@ -339,10 +342,6 @@ def _recorded(folder: GuestFolder, machine: vm.VirtualMachine) -> bool:
     except BadInput:  # damaged: it will be written anew
         return False
     return found is not None and found.moid == machine.id
-
-
-def _groups(v: Session, site: Site) -> tuple[inventory.PortGroup, ...]:
-    return inventory.place(v, site).port_groups
 
 
 def _plugged(machine: vm.VirtualMachine) -> set[str]:

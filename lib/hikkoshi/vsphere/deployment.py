@@ -17,7 +17,7 @@ from hikkoshi.params.folder import GuestFolder
 from hikkoshi.params.params import VSphere as Site
 from hikkoshi.progress import Progress, silent
 from hikkoshi.run.step import CONVERT, DEPLOY, PLAN, ROLLBACK, Step
-from hikkoshi.vsphere import events, importing, inventory, nfc, preflight, readback, vm
+from hikkoshi.vsphere import events, importing, inventory, limits, nfc, preflight, readback, vm
 from hikkoshi.vsphere.session import Session
 from hikkoshi.vsphere.spec import VirtualNic, VmSpec
 
@@ -129,7 +129,7 @@ def checks(v: Session, site: Site, wanted: Order) -> list[Check]:
         return first
     return [
         *first,
-        *preflight.spec_checks(wanted.spec),
+        *limits.checks(wanted.spec),
         *preflight.site_checks(v, site, wanted.spec, wanted.guest, wanted.owner.site),
         _replaceable(v, ours := found(v, wanted), wanted),
         _nobody_at_work(ours, wanted),

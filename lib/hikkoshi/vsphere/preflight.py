@@ -1,4 +1,4 @@
-"""Checks before a machine is imported: its own limits, and whether the site can take it. All of them, good and bad."""
+"""Checks before a machine is imported: whether the site can take it. All of them, good and bad; its own are `limits`."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,18 +7,13 @@ from hikkoshi import files
 from hikkoshi.check import Check
 from hikkoshi.errors import HikkoshiError, Refused, VSphereError, nearest
 from hikkoshi.params.params import VSphere as Site
-from hikkoshi.vsphere import inventory, limits, vm
+from hikkoshi.vsphere import inventory, vm
 from hikkoshi.vsphere.inventory import Place, PortGroup
 from hikkoshi.vsphere.session import Session
 from hikkoshi.vsphere.spec import VirtualNic, VmSpec
 
 PLACE = "datacenter, cluster, datastore and folder are there"
 RESERVE = 1 << 30  # bytes left on the datastore for logs and snapshots' beginnings
-
-
-def spec_checks(spec: VmSpec) -> list[Check]:
-    """What can be judged without asking vSphere."""
-    return limits.checks(spec)
 
 
 def site_checks(v: Session, site: Site, spec: VmSpec, own_guest: str, identity: str) -> list[Check]:
@@ -127,8 +122,8 @@ def _port_group(groups: tuple[PortGroup, ...], nic: VirtualNic) -> Check:
 
 def _macs_free(machines: Mapping[Any, vm.VirtualMachine], own: set[Any], spec: VmSpec, identity: str) -> Check:
     planned = {n.mac.lower() for n in spec.nics}
-    others = [m for o, m in machines.items() if o not in own and planned & set(m.macs)]
-    taken = [f"{mac} by {m}, {vm.told(m, identity)}" for m in others for mac in m.macs if mac in planned]
+    others = [m for o, m in machines.items() if o not in own and planned & set(m.nics)]
+    taken = [f"{mac} by {m}, {vm.told(m, identity)}" for m in others for mac in m.nics if mac in planned]
     return Check(
         code="macs-free",
         title="no other machine has one of the MACs",

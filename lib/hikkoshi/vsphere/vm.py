@@ -123,11 +123,6 @@ class VirtualMachine:
         return {str(d.macAddress).lower(): d for d in cards}
 
     @property
-    def macs(self) -> list[str]:
-        """MACs of its NICs."""
-        return list(self.nics)
-
-    @property
     def plugged(self) -> set[str]:
         """MACs of the NICs that are connected, or will be when it is switched on."""
         plugs = {mac: card.connectable for mac, card in self.nics.items() if card.connectable}

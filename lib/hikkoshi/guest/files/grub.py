@@ -1,4 +1,4 @@
-"""GRUB legacy: its menu (grub.conf), its list of disks (device.map), and what has to change in them."""
+"""GRUB legacy: its menu (grub.conf), and what has to change in it."""
 
 import re
 from collections.abc import Sequence
@@ -138,8 +138,3 @@ def arguments(line: str) -> str:
         else:
             out.append(word)
     return "".join(out)
-
-
-def device_map(map_text: str) -> str:
-    """device.map with the disks' new names."""
-    return text.edit(map_text, lambda body: body if body.lstrip().startswith("#") else device.renamed(body))

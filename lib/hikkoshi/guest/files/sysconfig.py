@@ -2,7 +2,6 @@
 
 import re
 
-from hikkoshi.guest import device
 from hikkoshi.guest.files import text
 
 _ASSIGNMENT = re.compile(r"\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)=(\"[^\"]*\"|'[^']*'|[^\s;#]*)")
@@ -40,8 +39,3 @@ def with_value(content: str, key: str, value: str) -> str:
 def default_kernel(content: str, package: str) -> str:
     """/etc/sysconfig/kernel naming the package whose updates become the default; else the next update undoes us."""
     return with_value(content, "DEFAULTKERNEL", package)
-
-
-def boot_disk(content: str) -> str:
-    """/etc/sysconfig/grub with the boot disk's new name."""
-    return text.edit(content, lambda body: body if body.lstrip().startswith("#") else device.renamed(body))
