@@ -87,7 +87,6 @@ def acknowledge(
     flaws = "; ".join(p.what for p in found.problems) or found.acknowledged or "it is signed and good"
     unsigned = found.info.get("Sealed-By", "").startswith("nobody: ")
     if found.path != record.resolve() or [p.code for p in found.problems] != [attestation.UNSIGNED] or not unsigned:
-        remedy = "see what hikkoshi verify tells of it: this is for records that were sealed without a key, and for nothing else"
         raise Refused(
             Problem(
                 code="not-to-be-acknowledged",
@@ -95,7 +94,8 @@ def acknowledge(
                 where=str(record),
                 found=flaws,
                 expected="unsigned, and nothing else",
-                remedy=remedy,
+                remedy="see what hikkoshi verify tells of it: this is for records that were sealed without a key, and for "
+                "nothing else",
             )
         )
     own = key.expanduser().absolute() if key else home.path(home.site().signing.key)

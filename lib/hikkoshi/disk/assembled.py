@@ -135,33 +135,30 @@ def _problems(parts: Sequence[tuple[int, Source]], heads: Sequence[bytes], size:
             )
     for (_, part), head in zip(parts, heads, strict=True):
         if part.size == 0 or part.size % SECTOR:
-            expected = "a multiple of 512 bytes, and more than none"
             yield Problem(
                 code="partition-cut-off",
                 what="a partition is empty or cut off",
                 where=part.name,
                 found=f"{part.size:,} bytes",
-                expected=expected,
+                expected="a multiple of 512 bytes, and more than none",
                 remedy=xen,
             )
         if (table := source.table(head)) != "none":
             remedy = f"this is a whole disk: move it as such, not as a partition; {xen}"
-            found = f"a partition table of its own ({table})"
             yield Problem(
                 code="partition-divided",
                 what="a partition is divided itself",
                 where=part.name,
-                found=found,
+                found=f"a partition table of its own ({table})",
                 expected="a file system, swap or LVM",
                 remedy=remedy,
             )
     if size > _LARGEST:
         remedy = "give the guest several disks: move some of the partitions as disks of their own"
-        where = ", ".join(part.name for _, part in parts)
         yield Problem(
             code="partition-table-overflow",
             what="the disk is too large for its table",
-            where=where,
+            where=", ".join(part.name for _, part in parts),
             found=f"{size:,} bytes",
             expected=f"at most {_LARGEST:,}",
             remedy=remedy,

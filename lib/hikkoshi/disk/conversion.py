@@ -239,12 +239,11 @@ def compare(copy: Path, vmdk: Path) -> Check:
         )
     both = copy.absolute(), vmdk.absolute()  # what begins with a slash is never taken for one of QEMU's protocols
     answer = tool.run(["qemu-img", "compare", "-f", "raw", "-F", "vmdk", *both], timeout=None, ok=(0, 1, 2, 3, 4))
-    found = tool.tail(answer.stdout + answer.stderr, 1)
     return Check(
         code="vmdk-equals-copy",
         title=title,
         ok=answer.returncode == 0,
-        found=found,
+        found=tool.tail(answer.stdout + answer.stderr, 1),
         expected="Images are identical.",
         remedy=remedy,
         where=str(vmdk),

@@ -374,12 +374,11 @@ def _damaged(path: Path, found: str) -> Problem:
 
 
 def _unreadable(path: Path, found: str) -> Problem:
-    remedy = f"see whether the path is right, and whether it is a file that you may read; if it is, {_FETCHED}"
     return Problem(
         code="disk-image-unopened",
         what="the disk image cannot be opened",
         where=str(path),
         found=found,
         expected="an image file",
-        remedy=remedy,
+        remedy=f"see whether the path is right, and whether it is a file that you may read; if it is, {_FETCHED}",
     )

@@ -187,13 +187,12 @@ class RemoteDisk:
         except ToolFailed as e:
             line = shlex.join(["ssh", *self._ssh[len(SSH) : -2], self._host, "true"])
             remedy = f"type `{line}` here until it works without a question: host key, key and agent, ssh_config(5)"
-            found = e.problems[0].found
             raise ToolFailed(
                 Problem(
                     code="dom0-unreachable",
                     what="the Dom-0 cannot be reached by ssh",
                     where=self._host,
-                    found=found,
+                    found=e.problems[0].found,
                     expected="a shell there",
                     remedy=remedy,
                 )
@@ -239,14 +238,13 @@ class RemoteDisk:
         return state
 
     def _broken(self, found: str) -> Problem:
-        remedy = "see whether the Dom-0, its disk and the network are well, then run this again"
         return Problem(
             code="ssh-transfer-broken",
             what="the disk did not come over ssh",
             where=self.name,
             found=found,
             expected=f"{self.size:,} bytes",
-            remedy=remedy,
+            remedy="see whether the Dom-0, its disk and the network are well, then run this again",
         )
 
     def _changed(self, found: str, expected: str) -> Problem:

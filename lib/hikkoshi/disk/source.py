@@ -73,13 +73,12 @@ def facts(path: Path) -> DiskFacts:
         status = os.fstat(fd)
         device = stat.S_ISBLK(status.st_mode)
         if not device and not stat.S_ISREG(status.st_mode):
-            found = "a folder" if stat.S_ISDIR(status.st_mode) else "neither file nor block device"
             raise BadInput(
                 _problem(
                     code="disk-image-not-a-file",
                     what="the disk image is no image",
                     path=path,
-                    found=found,
+                    found="a folder" if stat.S_ISDIR(status.st_mode) else "neither file nor block device",
                     expected="a regular file or a block device",
                 )
             )

@@ -153,12 +153,11 @@ def unchanged(survey: Survey) -> Check:
     if survey.origin.written_since(survey.writes):
         other.append("it was written to since, by the kernel's count")
     if now.kind != "file" and not other:
-        found = f"a device keeps no time of its last change; {PREPARE} reads all of it, and holds that against the survey"
         return Check(
             code="source-as-surveyed",
             title=title,
             ok=True,
-            found=found,
+            found=f"a device keeps no time of its last change; {PREPARE} reads all of it, and holds that against the survey",
             expected=expected,
             remedy=remedy,
             where=survey.disk.path,

@@ -42,7 +42,6 @@ def parsed(host: Host, told: str, names: Sequence[str]) -> dict[str, Nic]:
     said = [line.split() for line in told.splitlines() if line.split()]
     missing = [words[1] for words in said if words[0] == "lacks"]
     if missing:
-        remedy = "install it there: tcpdump, and iputils or iputils-arping"
         raise ToolFailed(
             *(
                 Problem(
@@ -51,7 +50,7 @@ def parsed(host: Host, told: str, names: Sequence[str]) -> dict[str, Nic]:
                     where=host.name,
                     found=f"no {p}",
                     expected=p,
-                    remedy=remedy,
+                    remedy="install it there: tcpdump, and iputils or iputils-arping",
                 )
                 for p in missing
             )

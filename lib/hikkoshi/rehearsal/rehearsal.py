@@ -170,12 +170,11 @@ def start(job: Job, *, accelerator: str, progress: Progress = silent) -> Rehears
 
 def _planned(job: Job) -> _Plan:
     if job.plan is None:
-        where = str(job.folder.plan)
         raise Refused(
             Problem(
                 code="no-plan-to-rehearse",
                 what="there is no plan to rehearse by",
-                where=where,
+                where=str(job.folder.plan),
                 expected=GuestFolder.plan,
                 remedy=f"run {PLAN} first",
             )

@@ -283,12 +283,11 @@ def record_gone(folder: GuestFolder) -> Check:
 def only_one(v: Session, wanted: Order) -> Check:
     """Whether there is exactly one complete machine to put into service."""
     machine, n = _only(v, wanted), len(deployment.found(v, wanted))
-    found = f"{machine}, {machine.power}" if machine else f"{n} machines, not exactly one complete"
     return Check(
         code="machine-deployed",
         title="the machine is deployed",
         ok=machine is not None,
-        found=found,
+        found=f"{machine}, {machine.power}" if machine else f"{n} machines, not exactly one complete",
         expected="one complete machine of this plan",
         remedy=f"run {DEPLOY} in apply",
         where=v.where,

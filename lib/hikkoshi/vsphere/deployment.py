@@ -140,7 +140,6 @@ def complete(v: Session, wanted: Order) -> Check:
     """Whether the machine of this very plan and disk stands in vSphere, marked complete when all was read back."""
     title = f"{wanted.guest} stands in vSphere as planned"
     expected = f"one complete machine of plan {wanted.plan_hash[:16] or '?'} and disk {wanted.sha256[:16] or '?'}"
-    remedy = f"run {DEPLOY} in apply"
     if wanted.spec is None or not wanted.sha256:
         return Check(
             code="deployed-as-planned",
@@ -161,7 +160,7 @@ def complete(v: Session, wanted: Order) -> Check:
         ok=len(done) == 1 and len(ours) == 1,
         found=there or "no machine",
         expected=expected,
-        remedy=remedy,
+        remedy=f"run {DEPLOY} in apply",
         where=v.where,
         later=True,
     )

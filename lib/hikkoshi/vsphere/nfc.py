@@ -232,13 +232,12 @@ class Upload:
             answer = self._connection.getresponse()
             answer.read(1 << 16)
         if answer.status not in (200, 201):
-            found = f"HTTP status {answer.status} {answer.reason}; {self._lease.state()}"
             raise VSphereError(
                 Problem(
                     code="upload-refused",
                     what="the upload was refused",
                     where=f"{self._host}:{self._port}",
-                    found=found,
+                    found=f"HTTP status {answer.status} {answer.reason}; {self._lease.state()}",
                     expected="HTTP status 200 or 201",
                     remedy=RETRY,
                 )
@@ -265,13 +264,12 @@ class Upload:
             ) from e
         except (OSError, http.client.HTTPException) as e:
             reasons = [describe(e), early_answer(self._connection), self._lease.state()]
-            found = "; ".join(filter(None, reasons))
             raise VSphereError(
                 Problem(
                     code="upload-cut-off",
                     what="the upload was cut off",
                     where=where,
-                    found=found,
+                    found="; ".join(filter(None, reasons)),
                     expected="all bytes taken",
                     remedy=RETRY,
                 )

@@ -104,19 +104,22 @@ def _port_group(groups: tuple[PortGroup, ...], nic: VirtualNic) -> Check:
     expected = f"exactly one port group {nic.port_group!r}, with VLAN {nic.vlan}"
     if len(fit) != 1:
         known = [g.name for g in groups if g.vlan is not None]
-        found = ", ".join(map(str, fit)) or "no such port group"
         near = nearest(nic.port_group, known)
         return Check(
             code="port-group-there",
             title=title,
             ok=False,
-            found=found,
+            found=", ".join(map(str, fit)) or "no such port group",
             expected=expected,
             remedy=f"correct `port_group` of {nic.segment} in params/site.yml. {near}".strip(),
         )
-    remedy = f"correct {nic.segment} in params/site.yml, or the port group in vSphere: one of the two is wrong"
     return Check(
-        code="port-group-there", title=title, ok=fit[0].vlan == nic.vlan, found=str(fit[0]), expected=expected, remedy=remedy
+        code="port-group-there",
+        title=title,
+        ok=fit[0].vlan == nic.vlan,
+        found=str(fit[0]),
+        expected=expected,
+        remedy=f"correct {nic.segment} in params/site.yml, or the port group in vSphere: one of the two is wrong",
     )
 
 

@@ -47,14 +47,13 @@ def check(home: Home, site: Site, guest: Guest) -> Check:
     title, expected = "no Dom-0 starts the source by itself", "no link, copy, or setting that starts it"
     found, unread = _look(home, site, guest)
     if found:
-        remedy = "; ".join(f"type on {s.dom0}: {s.command}" for s in found)
         return Check(
             code="no-autostart",
             title=title,
             ok=False,
             found="; ".join(map(str, found)),
             expected=expected,
-            remedy=remedy,
+            remedy="; ".join(f"type on {s.dom0}: {s.command}" for s in found),
             where=", ".join({s.dom0: 0 for s in found}),
         )
     if unread:

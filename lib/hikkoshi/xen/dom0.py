@@ -206,14 +206,13 @@ def shut_down(home: Home, site: Site, guest: Guest, permission: Permission, time
 
 
 def _stays(gone: Check, name: str, words: str) -> Problem:
-    remedy = f"see what it does: {_toolstack()} console {name}; its disk must not be moved while it runs"
     return Problem(
         code="source-stays-on",
         what=f"the guest {name} did not go off",
         where="Dom-0",
         found=f"{gone.found} {words}",
         expected=gone.expected,
-        remedy=remedy,
+        remedy=f"see what it does: {_toolstack()} console {name}; its disk must not be moved while it runs",
     )
 
 

@@ -228,16 +228,14 @@ def merged(short: Iterable[Domain], *more: dict[int, Domain]) -> list[Domain]:
 
 def unreadable(e: ValueError | ToolFailed) -> ToolFailed:
     """The error for a list that does not tell what runs."""
-    found = f"{e.problems[0].what}: {e.problems[0].found}" if isinstance(e, ToolFailed) else str(e).splitlines()[0]
-    remedy = "type `xl list` there (older: `xm list`), and mend what keeps it from answering; or look there yourself"
     return ToolFailed(
         Problem(
             code="domains-unknown",
             what="what runs on the Dom-0 is not known",
             where="Dom-0",
-            found=found,
+            found=f"{e.problems[0].what}: {e.problems[0].found}" if isinstance(e, ToolFailed) else str(e).splitlines()[0],
             expected="whole lists of domains",
-            remedy=remedy,
+            remedy="type `xl list` there (older: `xm list`), and mend what keeps it from answering; or look there yourself",
         )
     )
 

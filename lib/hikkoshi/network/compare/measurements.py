@@ -133,12 +133,11 @@ def _header_problems(path: Path, names: list[str]) -> Iterator[Problem]:
             )
     for name in COLUMNS:
         if names.count(name) != 1:
-            found = "it is missing" if name not in names else f"{names.count(name)} of that name"
             yield Problem(
                 code="column-not-once",
                 what=f"column {name!r} has to be there once",
                 where=where,
-                found=found,
+                found="it is missing" if name not in names else f"{names.count(name)} of that name",
                 expected=expected,
                 remedy="correct the first line",
             )

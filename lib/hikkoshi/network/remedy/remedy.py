@@ -154,7 +154,6 @@ def undo(host: Host, applied: Applied, permission: Permission) -> None:
 def _moved(host: Host, now: Snapshot) -> None:
     """`Refused` where the guest that answers runs under Xen: the source has the addresses of the one that was moved."""
     if found := [f"{nic.name}: driver {nic.driver}" for nic in now.ethernet if nic.driver in XEN]:
-        remedy = "see which of the two is in service; if it is the source, roll back with 75, and change nothing in it"
         raise Refused(
             Problem(
                 code="guest-under-xen",
@@ -162,7 +161,7 @@ def _moved(host: Host, now: Snapshot) -> None:
                 where=host.name,
                 found="; ".join(found),
                 expected="the one in vSphere",
-                remedy=remedy,
+                remedy="see which of the two is in service; if it is the source, roll back with 75, and change nothing in it",
             )
         )
 

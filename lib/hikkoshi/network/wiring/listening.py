@@ -106,14 +106,13 @@ def listen(
                 hear(ears[words[0]], content, own, names_segment, time.monotonic() - begin)
             elif kind == "ended" and words[2] != "0" and nics[words[0]].link != "down":
                 said = tool.tail(content.decode(errors="replace"))
-                remedy = "its words name the cause; it has to run as root"
                 problems.append(
                     Problem(
                         code="tcpdump-ended-early",
                         what="tcpdump ended early",
                         where=f"{host.name}, {words[0]}",
                         found=said,
-                        remedy=remedy,
+                        remedy="its words name the cause; it has to run as root",
                     )
                 )
             elif kind == "second":
