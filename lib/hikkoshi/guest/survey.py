@@ -1,6 +1,7 @@
 """What the guest is: its Xen configuration, its disk and its operating system, in one typed result."""
 
 import time
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
@@ -130,22 +131,19 @@ def unchanged(survey: Survey) -> Check:
     A device keeps no such time: by the kernel's count of writes it may be seen that it is another, never that it is the same.
     What is copied is held against the survey's content digest.
     """
-    title, expected = "the source is as it was surveyed", "size and time of its last change"
+    check = partial(
+        Check,
+        code="source-as-surveyed",
+        title="the source is as it was surveyed",
+        expected="size and time of its last change",
+        later=True,
+    )
     remedy = f"shut {survey.xen.name} down, then begin again with {SURVEY} and {PLAN}: the plan is of another disk"
     try:
         now = source.together([source.facts(p.path) for p in survey.origin.parts])
     except BadInput as e:
         p = e.problems[0]
-        return Check(
-            code="source-as-surveyed",
-            title=title,
-            ok=False,
-            found=f"{p.what}: {p.found}",
-            expected=expected,
-            remedy=p.remedy,
-            where=p.where,
-            later=True,
-        )
+        return check(ok=False, found=f"{p.what}: {p.found}", remedy=p.remedy, where=p.where)
     names = ("kind", "bytes", *(("mtime_ns",) if now.kind == "file" else ()))
     other = [
         f"{n} {getattr(now, n)}, surveyed {getattr(survey.disk, n)}" for n in names if getattr(now, n) != getattr(survey.disk, n)
@@ -153,27 +151,10 @@ def unchanged(survey: Survey) -> Check:
     if survey.origin.written_since(survey.writes):
         other.append("it was written to since, by the kernel's count")
     if now.kind != "file" and not other:
-        return Check(
-            code="source-as-surveyed",
-            title=title,
-            ok=True,
-            found=f"a device keeps no time of its last change; {PREPARE} reads all of it, and holds that against the survey",
-            expected=expected,
-            remedy=remedy,
-            where=survey.disk.path,
-            later=True,
-            unseen="not seen",
-        )
-    return Check(
-        code="source-as-surveyed",
-        title=title,
-        ok=not other,
-        found="; ".join(other) or f"content digest {survey.digest}",
-        expected=expected,
-        remedy=remedy,
-        where=survey.disk.path,
-        later=True,
-    )
+        found = f"a device keeps no time of its last change; {PREPARE} reads all of it, and holds that against the survey"
+        return check(ok=True, found=found, remedy=remedy, where=survey.disk.path, unseen="not seen")
+    found = "; ".join(other) or f"content digest {survey.digest}"
+    return check(ok=not other, found=found, remedy=remedy, where=survey.disk.path)
 
 
 def names(survey: Survey) -> tuple[str, ...]:

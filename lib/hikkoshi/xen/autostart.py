@@ -8,6 +8,7 @@ import re
 import shlex
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from hikkoshi.check import Check
@@ -44,41 +45,31 @@ def checks(home: Home, site: Site, guest: Guest) -> list[Check]:
 
 def check(home: Home, site: Site, guest: Guest) -> Check:
     """Whether nothing starts the source with a Dom-0. Dom-0s whose files cannot be read are not seen, and named."""
-    title, expected = "no Dom-0 starts the source by itself", "no link, copy, or setting that starts it"
+    check = partial(
+        Check,
+        code="no-autostart",
+        title="no Dom-0 starts the source by itself",
+        expected="no link, copy, or setting that starts it",
+    )
     found, unread = _look(home, site, guest)
     if found:
-        return Check(
-            code="no-autostart",
-            title=title,
-            ok=False,
-            found="; ".join(map(str, found)),
-            expected=expected,
-            remedy="; ".join(f"type on {s.dom0}: {s.command}" for s in found),
-            where=", ".join({s.dom0: 0 for s in found}),
-        )
+        remedy = "; ".join(f"type on {s.dom0}: {s.command}" for s in found)
+        return check(ok=False, found="; ".join(map(str, found)), remedy=remedy, where=", ".join({s.dom0: 0 for s in found}))
     if unread:
-        return Check(
-            code="no-autostart",
-            title=title,
-            ok=True,
-            found=f"not looked at: {'; '.join(unread)}",
-            expected=expected,
-            unseen="not seen",
-        )
-    return Check(code="no-autostart", title=title, ok=True, found=f"nothing in {AUTO}, nor elsewhere", expected=expected)
+        return check(ok=True, found=f"not looked at: {'; '.join(unread)}", unseen="not seen")
+    return check(ok=True, found=f"nothing in {AUTO}, nor elsewhere")
 
 
 def told(home: Home, site: Site, guest: Guest) -> Check:
     """Whether the source comes back by itself when its Dom-0 starts again. Never red: it is only told."""
-    title = "whether the source starts with its Dom-0"
+    check = partial(Check, code="autostart-told", title="whether the source starts with its Dom-0", ok=True)
     found, unread = _look(home, site, guest)
     if found:
-        return Check(code="autostart-told", title=title, ok=True, found=f"yes, by {'; '.join(map(str, found))}")
+        return check(found=f"yes, by {'; '.join(map(str, found))}")
     if unread:
-        return Check(code="autostart-told", title=title, ok=True, found=f"not looked at: {'; '.join(unread)}", unseen="not seen")
+        return check(found=f"not looked at: {'; '.join(unread)}", unseen="not seen")
     command = shlex.join(["ln", "-s", str(guest.own_config), f"{AUTO}/"])
-    words = f"no. If it did before, and was taken out for the cut-over, type on {guest.dom0}: {command}"
-    return Check(code="autostart-told", title=title, ok=True, found=words)
+    return check(found=f"no. If it did before, and was taken out for the cut-over, type on {guest.dom0}: {command}")
 
 
 def _look(home: Home, site: Site, guest: Guest) -> tuple[list[Start], list[str]]:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 
 from hikkoshi import tool
 from hikkoshi.check import Check, Permission
@@ -58,73 +59,49 @@ def source_off(home: Home, site: Site, guest: Guest) -> Check:
     its MACs or its disk. Where a Dom-0 does not answer, or not all is told, not knowing counts as no. Dom-0s that are only
     folders here, mounted or copied disks, cannot be asked: the check says so and leaves them to the person who applies.
     """
-    title = f"the source guest {guest.name} is off"
-    expected = "no domain with its name, UUID, MACs or disk on any Dom-0"
+    check = partial(
+        Check,
+        code="source-off",
+        title=f"the source guest {guest.name} is off",
+        expected="no domain with its name, UUID, MACs or disk on any Dom-0",
+    )
     try:
         seen = _look(home, site, guest)
     except HikkoshiError as e:
         p = e.problems[0]
-        return Check(
-            code="source-off",
-            title=title,
-            ok=False,
-            found=f"not known: {p.what}: {p.found}",
-            expected=expected,
-            remedy=p.remedy,
-            where=p.where or "Dom-0",
-        )
+        return check(ok=False, found=f"not known: {p.what}: {p.found}", remedy=p.remedy, where=p.where or "Dom-0")
     if seen.sightings:
         ending = all(s.domain.ending and s.domain.name == guest.name for s in seen.sightings)
         named = any(s.domain.name == guest.name for s in seen.sightings)
         remedy = "see what it is there (xl list -l), and have the migration ended, or that domain shut down"
         remedy = "wait some seconds" if ending else f"shut {guest.name} down" if named else remedy
-        return Check(
-            code="source-off", title=title, ok=False, found=seen.told, expected=expected, remedy=remedy, where=seen.asked
-        )
+        return check(ok=False, found=seen.told, remedy=remedy, where=seen.asked)
     if not seen.folders:
-        return Check(code="source-off", title=title, ok=True, found="not in the list of domains", expected=expected)
+        return check(ok=True, found="not in the list of domains")
     told = _folders(home, site, seen.folders)
     found = f"not in the list of domains of {seen.asked}; {told}" if seen.asked else told
-    return Check(
-        code="source-off",
-        title=title,
-        ok=True,
-        found=f"{found}: whoever applies answers for it",
-        expected=expected,
-        unseen="not seen",
-    )
+    return check(ok=True, found=f"{found}: whoever applies answers for it", unseen="not seen")
 
 
 def source_runs(home: Home, site: Site, guest: Guest) -> Check:
     """Whether the source guest runs, once and under its own name. Not knowing counts as no here, too."""
-    title, expected = (f"the source guest {guest.name} runs", f"{guest.name} in the list of domains, and no second one of it")
+    check = partial(
+        Check,
+        code="source-runs",
+        title=f"the source guest {guest.name} runs",
+        expected=f"{guest.name} in the list of domains, and no second one of it",
+    )
     try:
         seen = _look(home, site, guest, sure=False)
     except HikkoshiError as e:
         p = e.problems[0]
-        return Check(
-            code="source-runs",
-            title=title,
-            ok=False,
-            found=f"not known: {p.what}: {p.found}",
-            expected=expected,
-            remedy=p.remedy,
-            where="Dom-0",
-        )
+        return check(ok=False, found=f"not known: {p.what}: {p.found}", remedy=p.remedy, where="Dom-0")
     if guest.dom0 in seen.folders and not seen.serving(guest):
         found = f"{_folders(home, site, (guest.dom0,))}: whether it runs cannot be seen"
         remedy = f"start {guest.name} on the Dom-0 by hand, and look there that it runs; repeating this run shows no more"
-        return Check(code="source-runs", title=title, ok=False, found=found, expected=expected, remedy=remedy, where="Dom-0")
+        return check(ok=False, found=found, remedy=remedy, where="Dom-0")
     found = seen.told or "not in the list of domains"
-    return Check(
-        code="source-runs",
-        title=title,
-        ok=seen.serving(guest),
-        found=found,
-        expected=expected,
-        remedy=ROLLBACK.id,
-        where=seen.asked or "Dom-0",
-    )
+    return check(ok=seen.serving(guest), found=found, remedy=ROLLBACK.id, where=seen.asked or "Dom-0")
 
 
 def serves(home: Home, site: Site, guest: Guest) -> bool:
@@ -137,32 +114,22 @@ def others(home: Home, site: Site, guest: Guest) -> Check:
 
     With one of another name, or one that could be the source, the source never counts as off, nor is it started again.
     """
-    title, expected = f"nothing but {guest.name} itself may be the source", "no other domain that is it, or could be"
+    check = partial(
+        Check,
+        code="no-other-source",
+        title=f"nothing but {guest.name} itself may be the source",
+        expected="no other domain that is it, or could be",
+    )
     try:
         seen = _look(home, site, guest)
     except HikkoshiError as e:
         p = e.problems[0]
-        return Check(
-            code="no-other-source",
-            title=title,
-            ok=False,
-            found=f"not known: {p.what}: {p.found}",
-            expected=expected,
-            remedy=p.remedy,
-            where=p.where or "Dom-0",
-        )
+        return check(ok=False, found=f"not known: {p.what}: {p.found}", remedy=p.remedy, where=p.where or "Dom-0")
     if rest := seen.beside(guest):
-        return Check(code="no-other-source", title=title, ok=False, found=rest, expected=expected, remedy=_FREE, where=seen.asked)
+        return check(ok=False, found=rest, remedy=_FREE, where=seen.asked)
     if not seen.folders:
-        return Check(code="no-other-source", title=title, ok=True, found="none", expected=expected)
-    return Check(
-        code="no-other-source",
-        title=title,
-        ok=True,
-        found=_folders(home, site, seen.folders),
-        expected=expected,
-        unseen="not seen",
-    )
+        return check(ok=True, found="none")
+    return check(ok=True, found=_folders(home, site, seen.folders), unseen="not seen")
 
 
 def shut_down(home: Home, site: Site, guest: Guest, permission: Permission, timeout: float = SHUTDOWN) -> None:
@@ -248,26 +215,24 @@ def start_again(home: Home, site: Site, guest: Guest, patience: float = 60) -> N
         certain = any(s.certain for s in seen.sightings)
         then = "this run stays red as long as that is there" if certain else "then run this again: it counts as in service"
         remedy = f"see what that is ({_toolstack()} list -l). Once it is gone, or is another guest for sure, type there: "
-        expected = "no domain of it: a second one would write to the same disk"
         raise Refused(
             Problem(
                 code="start-by-hand",
                 what=what,
                 where=guest.dom0,
                 found="; ".join([seen.told, *rivals]),
-                expected=expected,
+                expected="no domain of it: a second one would write to the same disk",
                 remedy=f"{remedy}{typed}; {then}",
             )
         )
     if rivals:
-        expected = "to know which configuration is its own"
         raise Refused(
             Problem(
                 code="start-by-hand",
                 what=what,
                 where=guest.dom0,
                 found=f"{guest.config}; {'; '.join(rivals)}",
-                expected=expected,
+                expected="to know which configuration is its own",
                 remedy=f"type there: {typed}",
             )
         )

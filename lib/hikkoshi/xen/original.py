@@ -2,6 +2,7 @@
 
 import re
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from hikkoshi.check import Check
@@ -13,36 +14,25 @@ from hikkoshi.xen.root import LONGEST, inside, read_config
 
 def check(home: Home, site: Site, guest: Guest) -> Check:
     """Whether it is known which configuration the source is started from: no other of its name has more disks or NICs."""
-    title, expected = ("the source is started from its own configuration", "one configuration of this name, or `start_config`")
-    where = f"params/guests/{guest.name}.yml"
+    check = partial(
+        Check,
+        code="own-configuration",
+        title="the source is started from its own configuration",
+        expected="one configuration of this name, or `start_config`",
+        where=f"params/guests/{guest.name}.yml",
+    )
     try:
         rest = ", ".join(left_out(home, site, guest))
         others = rivals(home, site, guest)
     except BadInput as e:
-        found = f"not known: {e.problems[0].what}: {e.problems[0].where}"
-        return Check(
-            code="own-configuration",
-            title=title,
-            ok=False,
-            found=found,
-            expected=expected,
-            remedy=e.problems[0].remedy,
-            where=where,
-        )
+        p = e.problems[0]
+        return check(ok=False, found=f"not known: {p.what}: {p.where}", remedy=p.remedy)
     remedy = (
         "where `config` is a copy that leaves something out, name the guest's own file as `start_config` in its parameters; "
         "where it is the guest's own, write the same path there"
     )
     found = "; ".join(others) or f"{guest.own_config}" + (f", with what is not moved: {rest}" if rest else "")
-    return Check(
-        code="own-configuration",
-        title=title,
-        ok=not others,
-        found=found,
-        expected=expected,
-        remedy=remedy if others else "",
-        where=where,
-    )
+    return check(ok=not others, found=found, remedy=remedy if others else "")
 
 
 def left_out(home: Home, site: Site, guest: Guest) -> tuple[str, ...]:
@@ -58,15 +48,14 @@ def left_out(home: Home, site: Site, guest: Guest) -> tuple[str, ...]:
             return (f"what is written in {guest.start_config} beside the copy, which cannot be read: {e.problems[0].what}",)
         raise
     if own.name != moved.name:
-        words, remedy = f"{own.name} in {guest.start_config}", "correct `start_config` in the guest's parameters"
         raise BadInput(
             Problem(
                 code="own-configuration-differs",
                 what="the guest's own configuration has another name",
                 where=guest.name,
-                found=words,
+                found=f"{own.name} in {guest.start_config}",
                 expected=moved.name,
-                remedy=remedy,
+                remedy="correct `start_config` in the guest's parameters",
             )
         )
     return beyond(own, moved)
