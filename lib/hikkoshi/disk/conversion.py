@@ -8,6 +8,7 @@ import re
 import shutil
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
@@ -55,43 +56,12 @@ def checks(folder: GuestFolder) -> list[Check]:
     """What has to be so before a conversion. Without the prepared copy, what depends on it waits for 30-prepare."""
     copy, vmdk = folder.prepared_copy, folder.vmdk
     there = copy.is_file()
-    missing = "the prepared copy is not there yet"
-    remedy = f"run {PREPARE} first"
+    found = str(copy) if there else "the prepared copy is not there yet"
+    check = partial(Check, ok=there, found=found, remedy=f"run {PREPARE} first", later=True)
     return [
-        Check(
-            code="copy-there",
-            title="the prepared copy is there",
-            ok=there,
-            found=str(copy) if there else missing,
-            expected="a file",
-            remedy=remedy,
-            where=str(copy),
-            later=True,
-        ),
-        _is_raw(copy)
-        if there
-        else Check(
-            code="copy-is-raw",
-            title="the copy is a raw disk",
-            ok=False,
-            found=missing,
-            expected="",
-            remedy=remedy,
-            where=str(copy),
-            later=True,
-        ),
-        _has_room(copy, vmdk)
-        if there
-        else Check(
-            code="disk-has-room",
-            title="the disk has room",
-            ok=False,
-            found=missing,
-            expected="",
-            remedy=remedy,
-            where=str(vmdk),
-            later=True,
-        ),
+        check(code="copy-there", title="the prepared copy is there", expected="a file", where=str(copy)),
+        _is_raw(copy) if there else check(code="copy-is-raw", title="the copy is a raw disk", where=str(copy)),
+        _has_room(copy, vmdk) if there else check(code="disk-has-room", title="the disk has room", where=str(vmdk)),
         _can_compare(),
     ]
 
@@ -212,36 +182,20 @@ def unwritten(e: OSError, needed: int, unfinished: Path) -> Problem:
 
 def compare(copy: Path, vmdk: Path) -> Check:
     """Whether the VMDK holds the copy byte for byte, by `qemu-img compare`; the padding at its end has to be zeros."""
-    title = "the VMDK holds the copy byte for byte"
+    check = partial(Check, code="vmdk-equals-copy", title="the VMDK holds the copy byte for byte")
     remedy = f"do not use this VMDK: delete it, run {CONVERT} again, and test the machine's memory and disk"
     if not vmdk.is_file() or not copy.is_file():
         gone = vmdk if copy.is_file() else copy
-        return Check(
-            code="vmdk-equals-copy",
-            title=title,
-            ok=False,
-            found=f"{gone.name} is not there",
-            expected="both files",
-            remedy=f"run {CONVERT} in apply",
-            where=str(gone),
-        )
+        apply = f"run {CONVERT} in apply"
+        return check(ok=False, found=f"{gone.name} is not there", expected="both files", remedy=apply, where=str(gone))
     try:
         self_contained(vmdk)
     except BadInput as e:
-        return Check(
-            code="vmdk-equals-copy",
-            title=title,
-            ok=False,
-            found=e.problems[0].found,
-            expected=e.problems[0].expected,
-            remedy=remedy,
-            where=str(vmdk),
-        )
+        p = e.problems[0]
+        return check(ok=False, found=p.found, expected=p.expected, remedy=remedy, where=str(vmdk))
     both = copy.absolute(), vmdk.absolute()  # what begins with a slash is never taken for one of QEMU's protocols
     answer = tool.run(["qemu-img", "compare", "-f", "raw", "-F", "vmdk", *both], timeout=None, ok=(0, 1, 2, 3, 4))
-    return Check(
-        code="vmdk-equals-copy",
-        title=title,
+    return check(
         ok=answer.returncode == 0,
         found=tool.tail(answer.stdout + answer.stderr, 1),
         expected="Images are identical.",
@@ -260,57 +214,34 @@ def proofs(folder: GuestFolder) -> list[Check]:
 def whole(folder: GuestFolder) -> Check:
     """Whether every grain can be inflated, markers and tables agree, and the recorded content comes out."""
     vmdk = folder.vmdk
-    title, remedy = "every grain of the VMDK holds what was recorded", f"delete it, and run {CONVERT} again"
-    expected = "no flaw, and the recorded content digest"
+    check = partial(
+        Check,
+        code="vmdk-grains-whole",
+        title="every grain of the VMDK holds what was recorded",
+        expected="no flaw, and the recorded content digest",
+        where=str(vmdk),
+    )
     try:
         made = Conversion.load(folder)
         found = grains.examine(vmdk, size=made.copy_bytes)
     except HikkoshiError as e:
         p = e.problems[0]
-        return Check(
-            code="vmdk-grains-whole",
-            title=title,
-            ok=False,
-            found=p.found or p.what,
-            expected=expected,
-            remedy=p.remedy,
-            where=str(vmdk),
-        )
+        return check(ok=False, found=p.found or p.what, remedy=p.remedy)
     flaws = "; ".join(map(str, found.flaws[:5])) + ("; …" if len(found.flaws) > 5 else "")
     same = found.content == made.copy_digest
     words = flaws or f"{found.grains:,} grains, content digest {found.content[:16]}…"
-    return Check(
-        code="vmdk-grains-whole",
-        title=title,
-        ok=same and not flaws,
-        found=words,
-        expected=expected,
-        remedy=remedy,
-        where=str(vmdk),
-    )
+    return check(ok=same and not flaws, found=words, remedy=f"delete it, and run {CONVERT} again")
 
 
 def _is_raw(copy: Path) -> Check:
-    title = "the copy is a raw disk"
+    check = partial(Check, code="copy-is-raw", title="the copy is a raw disk")
     try:
         found = source.facts(copy)
     except HikkoshiError as e:
         p = e.problems[0]
-        return Check(
-            code="copy-is-raw",
-            title=title,
-            ok=False,
-            found=p.found or p.what,
-            expected=p.expected,
-            remedy=p.remedy,
-            where=str(copy),
-        )
-    return Check(
-        code="copy-is-raw",
-        title=title,
-        ok=True,
-        found=f"{found.bytes:,} bytes, {found.allocated_bytes:,} allocated, boot loader {found.boot_loader}",
-    )
+        return check(ok=False, found=p.found or p.what, expected=p.expected, remedy=p.remedy, where=str(copy))
+    words = f"{found.bytes:,} bytes, {found.allocated_bytes:,} allocated, boot loader {found.boot_loader}"
+    return check(ok=True, found=words)
 
 
 def _needed(copy: Path) -> int:
@@ -335,18 +266,11 @@ def _has_room(copy: Path, vmdk: Path) -> Check:
 
 
 def _can_compare() -> Check:
-    title = "qemu-img is there to compare disk and VMDK"
+    check = partial(Check, code="qemu-img-there", title="qemu-img is there to compare disk and VMDK")
     try:
-        return Check(code="qemu-img-there", title=title, ok=True, found=f"version {_version()}")
+        return check(ok=True, found=f"version {_version()}")
     except ToolFailed as e:
-        return Check(
-            code="qemu-img-there",
-            title=title,
-            ok=False,
-            found=e.problems[0].what,
-            expected="any version",
-            remedy=e.problems[0].remedy,
-        )
+        return check(ok=False, found=e.problems[0].what, expected="any version", remedy=e.problems[0].remedy)
 
 
 def _version() -> str:

@@ -101,46 +101,18 @@ def used(path: Path) -> int:
 
 def check_stream(path: Path, capacity: int) -> list[Check]:
     """Whether vSphere's import can take the file as a disk of `capacity` bytes. A missing or broken file is one red check."""
-    where = str(path)
+    check = partial(Check, remedy=_REMEDY, where=str(path))
     try:
         header = read(path)
     except BadInput as e:
         p = e.problems[0]
-        return [
-            Check(
-                code="vmdk-sparse",
-                title="the VMDK is a sparse VMDK",
-                ok=False,
-                found=p.found,
-                expected=p.expected,
-                remedy=p.remedy,
-                where=where,
-            )
-        ]
+        return [check(code="vmdk-sparse", title="the VMDK is a sparse VMDK", ok=False, found=p.found, expected=p.expected)]
     try:
-        end = used(path)
-        whole = Check(
-            code="vmdk-whole",
-            title="the VMDK is whole",
-            ok=path.stat().st_size >= end,
-            found=f"{path.stat().st_size:,} bytes, the last grain ends at {end:,}",
-            expected="nothing cut off",
-            remedy=_REMEDY,
-            where=where,
-        )
+        end, size = used(path), path.stat().st_size
+        ok, found, expected = size >= end, f"{size:,} bytes, the last grain ends at {end:,}", "nothing cut off"
     except BadInput as e:
-        p = e.problems[0]
-        whole = Check(
-            code="vmdk-whole",
-            title="the VMDK is whole",
-            ok=False,
-            found=p.found,
-            expected=p.expected,
-            remedy=p.remedy,
-            where=where,
-        )
+        ok, found, expected = False, e.problems[0].found, e.problems[0].expected
     kind, adapter = header.descriptor.get("createType", "none"), header.descriptor.get("ddb.adapterType", "none")
-    check = partial(Check, remedy=_REMEDY, where=where)
     return [
         check(
             code="vmdk-version",
@@ -198,7 +170,7 @@ def check_stream(path: Path, capacity: int) -> list[Check]:
             found=repr(header.newlines),
             expected=repr(b"\n \r\n"),
         ),
-        whole,
+        check(code="vmdk-whole", title="the VMDK is whole", ok=ok, found=found, expected=expected),
     ]
 
 

@@ -1,6 +1,7 @@
 """The rehearsal of a guest: a control boot of its unprepared disk, then the boot of the VMDK that vSphere will get."""
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import ClassVar, Protocol
 
@@ -305,21 +306,11 @@ def preflight(job: Job, accelerator: Accelerator) -> list[Check]:
 
 
 def _file(path: Path | None, *, code: str, title: str, remedy: str) -> Check:
+    check = partial(Check, code=code, title=title, expected="a disk image", remedy=remedy, where=str(path or ""))
     if path is None or not _is_disk(path):
-        return Check(
-            code=code,
-            title=title,
-            ok=False,
-            found="not there",
-            expected="a disk image",
-            remedy=remedy,
-            where=str(path or ""),
-            later=True,
-        )
+        return check(ok=False, found="not there", later=True)
     size = files.human(path.stat().st_size or Origin.whole(path).occupied())
-    return Check(
-        code=code, title=title, ok=True, found=f"{path.name}, {size}", expected="a disk image", remedy=remedy, where=str(path)
-    )
+    return check(ok=True, found=f"{path.name}, {size}")
 
 
 def _is_disk(path: Path) -> bool:
@@ -328,40 +319,25 @@ def _is_disk(path: Path) -> bool:
 
 
 def _qemu(wants: set[str]) -> Check:
-    title, remedy = ("QEMU has the hardware of the plan", "install qemu-system-x86 (make setup does), version 7.1 or later")
+    check = partial(
+        Check,
+        code="qemu-has-hardware",
+        title="QEMU has the hardware of the plan",
+        remedy="install qemu-system-x86 (make setup does), version 7.1 or later",
+    )
     try:
         version = tool.run(["qemu-system-x86_64", "--version"], timeout=30).stdout.splitlines()[0]
         has = tool.run(["qemu-system-x86_64", "-machine", "none", "-device", "help"], timeout=30).stdout
     except ToolFailed as e:
-        return Check(
-            code="qemu-has-hardware",
-            title=title,
-            ok=False,
-            found=e.problems[0].what,
-            expected="qemu-system-x86_64",
-            remedy=remedy,
-        )
+        return check(ok=False, found=e.problems[0].what, expected="qemu-system-x86_64")
     missing = sorted(w for w in wants if f'"{w}"' not in has)
-    return Check(
-        code="qemu-has-hardware",
-        title=title,
-        ok=not missing,
-        found=f"{version}; without {', '.join(missing)}" if missing else version,
-        expected="",
-        remedy=remedy,
-    )
+    return check(ok=not missing, found=f"{version}; without {', '.join(missing)}" if missing else version)
 
 
 def _guestfs() -> Check:
-    title, expected = "libguestfs can be reached", "a Python that can import guestfs"
+    expected = "a Python that can import guestfs"
+    check = partial(Check, code="libguestfs-there", title="libguestfs can be reached", expected=expected)
     try:
-        return Check(code="libguestfs-there", title=title, ok=True, found=tool.guestfs_python(), expected=expected)
+        return check(ok=True, found=tool.guestfs_python())
     except ToolFailed as e:
-        return Check(
-            code="libguestfs-there",
-            title=title,
-            ok=False,
-            found=e.problems[0].found,
-            expected=expected,
-            remedy=e.problems[0].remedy,
-        )
+        return check(ok=False, found=e.problems[0].found, remedy=e.problems[0].remedy)

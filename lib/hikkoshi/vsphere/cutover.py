@@ -5,6 +5,7 @@ down for good. What vSphere says of a link is checked; whether packets pass is a
 """
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import ClassVar
 
 from hikkoshi.artefact import Artefact
@@ -43,30 +44,23 @@ def checks(v: Session, wanted: Order, folder: GuestFolder) -> list[Check]:
 
 def complete(v: Session, wanted: Order, folder: GuestFolder) -> Check:
     """Whether the machine is on, every planned NIC plugged in, and cutover.json in `folder` says so of this machine."""
-    title, expected = f"{wanted.guest} is in service in vSphere", f"on, {len(wanted.nics)} NICs plugged in, on record"
+    check = partial(
+        Check,
+        code="in-service",
+        title=f"{wanted.guest} is in service in vSphere",
+        expected=f"on, {len(wanted.nics)} NICs plugged in, on record",
+        where=v.where,
+    )
     machine = _only(v, wanted)
     if machine is None:
-        return Check(
-            code="in-service",
-            title=title,
-            ok=False,
-            found="no complete machine",
-            expected=expected,
-            remedy=f"run {DEPLOY} in apply",
-            where=v.where,
-            later=True,
-        )
+        return check(ok=False, found="no complete machine", remedy=f"run {DEPLOY} in apply", later=True)
     plugged = _plugged(machine)
     recorded = _recorded(folder, machine)
-    return Check(
-        code="in-service",
-        title=title,
+    return check(
         ok=wanted.spec is not None and machine.power == "poweredOn" and plugged >= _macs(wanted) and recorded,
         found=f"{machine.power}, {len(plugged & _macs(wanted))} of {len(wanted.nics)} NICs plugged in"
         + ("" if recorded else f", not in {InService.filename}"),
-        expected=expected,
         remedy=f"run {CUTOVER} in apply; if it does not come up, {ROLLBACK}",
-        where=v.where,
     )
 
 

@@ -7,6 +7,7 @@ earlier plan or disk and was never started; one that was ever in service, never.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, Self
 
@@ -138,32 +139,21 @@ def checks(v: Session, site: Site, wanted: Order) -> list[Check]:
 
 def complete(v: Session, wanted: Order) -> Check:
     """Whether the machine of this very plan and disk stands in vSphere, marked complete when all was read back."""
-    title = f"{wanted.guest} stands in vSphere as planned"
-    expected = f"one complete machine of plan {wanted.plan_hash[:16] or '?'} and disk {wanted.sha256[:16] or '?'}"
-    if wanted.spec is None or not wanted.sha256:
-        return Check(
-            code="deployed-as-planned",
-            title=title,
-            ok=False,
-            found="no plan or no disk yet",
-            expected=expected,
-            remedy="run the earlier steps first",
-            where=v.where,
-            later=True,
-        )
-    ours = found(v, wanted)
-    done = [m for m in ours if _is_ordered(m, wanted)]
-    there = ", ".join(f"{m}" + ("" if vm.COMPLETE in m.marks else ", unfinished") for m in ours)
-    return Check(
+    check = partial(
+        Check,
         code="deployed-as-planned",
-        title=title,
-        ok=len(done) == 1 and len(ours) == 1,
-        found=there or "no machine",
-        expected=expected,
-        remedy=f"run {DEPLOY} in apply",
+        title=f"{wanted.guest} stands in vSphere as planned",
+        expected=f"one complete machine of plan {wanted.plan_hash[:16] or '?'} and disk {wanted.sha256[:16] or '?'}",
         where=v.where,
         later=True,
     )
+    if wanted.spec is None or not wanted.sha256:
+        return check(ok=False, found="no plan or no disk yet", remedy="run the earlier steps first")
+    ours = found(v, wanted)
+    done = [m for m in ours if _is_ordered(m, wanted)]
+    there = ", ".join(f"{m}" + ("" if vm.COMPLETE in m.marks else ", unfinished") for m in ours)
+    ok = len(done) == 1 and len(ours) == 1
+    return check(ok=ok, found=there or "no machine", remedy=f"run {DEPLOY} in apply")
 
 
 def recorded(v: Session, wanted: Order, folder: GuestFolder) -> Check:

@@ -1,6 +1,7 @@
 """Checks before a machine is imported: whether the site can take it. All of them, good and bad; its own are `limits`."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from hikkoshi import files
@@ -99,28 +100,20 @@ def _name_free(machines: Mapping[Any, vm.VirtualMachine], own: set[Any], spec: V
 
 
 def _port_group(groups: tuple[PortGroup, ...], nic: VirtualNic) -> Check:
-    title = f"{nic.name} ({nic.mac}) has its port group {nic.port_group or '(none)'} with VLAN {nic.vlan}"
+    check = partial(
+        Check,
+        code="port-group-there",
+        title=f"{nic.name} ({nic.mac}) has its port group {nic.port_group or '(none)'} with VLAN {nic.vlan}",
+        expected=f"exactly one port group {nic.port_group!r}, with VLAN {nic.vlan}",
+    )
     fit = [g for g in groups if g.name == nic.port_group]
-    expected = f"exactly one port group {nic.port_group!r}, with VLAN {nic.vlan}"
     if len(fit) != 1:
         known = [g.name for g in groups if g.vlan is not None]
         near = nearest(nic.port_group, known)
-        return Check(
-            code="port-group-there",
-            title=title,
-            ok=False,
-            found=", ".join(map(str, fit)) or "no such port group",
-            expected=expected,
-            remedy=f"correct `port_group` of {nic.segment} in params/site.yml. {near}".strip(),
-        )
-    return Check(
-        code="port-group-there",
-        title=title,
-        ok=fit[0].vlan == nic.vlan,
-        found=str(fit[0]),
-        expected=expected,
-        remedy=f"correct {nic.segment} in params/site.yml, or the port group in vSphere: one of the two is wrong",
-    )
+        remedy = f"correct `port_group` of {nic.segment} in params/site.yml. {near}".strip()
+        return check(ok=False, found=", ".join(map(str, fit)) or "no such port group", remedy=remedy)
+    remedy = f"correct {nic.segment} in params/site.yml, or the port group in vSphere: one of the two is wrong"
+    return check(ok=fit[0].vlan == nic.vlan, found=str(fit[0]), remedy=remedy)
 
 
 def _macs_free(machines: Mapping[Any, vm.VirtualMachine], own: set[Any], spec: VmSpec, identity: str) -> Check:
