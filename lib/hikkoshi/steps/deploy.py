@@ -37,11 +37,11 @@ class Deploy(Runbook):
             *deployment.checks(self._server, self._place, self._order),
         ]
 
-    def earlier_complete(self) -> Check:
+    def earlier_removed(self) -> Check:
         """Whether no machine of an earlier plan or disk is left in vSphere."""
         return deployment.no_earlier(self._server, self._order)
 
-    def earlier_start(self, progress: Progress = silent) -> None:
+    def remove_earlier(self, progress: Progress = silent) -> None:
         """Remove what was imported for an earlier plan or disk and never started; `Refused` for anything else."""
         deployment.remove_earlier(self._server, self._order, progress)
 

@@ -31,11 +31,11 @@ class Rehearse(Runbook):
         """The VMDK is of the source that was surveyed, both disks are there, and QEMU has the hardware of the plan."""
         return [descent.chain(self.run.folder, self._plan), *rehearsal.preflight(self._job, self._runs_on)]
 
-    def control_complete(self) -> Check:
+    def control_booted(self) -> Check:
         """Whether the unprepared disk was booted on this plan's machine."""
         return rehearsal.control_complete(self._job)
 
-    def control_start(self, progress: Progress = silent) -> None:
+    def boot_control(self, progress: Progress = silent) -> None:
         """Boot the unprepared disk, from a snapshot."""
         rehearsal.start_control(self._job, accelerator=self._runs_on.name, progress=progress)
 

@@ -11,8 +11,9 @@ class Runbook:
     """One step, for one guest: what the cells of its notebook call, in the order of the notebook.
 
     Its methods have the same names in every step. `checks` is what has to be so beforehand. `complete` asks the world whether
-    the step's work is done, `start` does it; a second action has a word of its own, and the same two. What is shown is named
-    after what it shows. `proofs` is the step's promise, asked of the world, and `evidence` the files that the run leaves.
+    the step's work is done, and `start` does it; a step that only reads asks nothing. A second action has such a pair of
+    its own: `outage_recorded` and `record_outage`. What is shown is named after what it shows. `proofs` is the step's promise,
+    asked of the world, and `evidence` the files that the run leaves.
     """
 
     step: ClassVar[Step]
