@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from pyVmomi import VmomiSupport, vim
 
 import vcenter
 from hikkoshi.approval.plan import Plan
@@ -23,8 +24,10 @@ from hikkoshi.network.throughput.measured import Throughput
 from hikkoshi.network.wiring.wiring import Wiring
 from hikkoshi.params.params import Home
 from hikkoshi.steps.netperf import Netperf
-from hikkoshi.vsphere import cutover
+from hikkoshi.vsphere import cutover, inventory, lro
 from hikkoshi.vsphere.cutover import InService
+from hikkoshi.vsphere.inventory import EsxiHost
+from hikkoshi.vsphere.session import Session
 from hikkoshi_lab import keys, network, proof
 from hikkoshi_lab import lab as whole_lab
 from journey import permitted
@@ -46,6 +49,12 @@ def wired(home: Home) -> Iterator[tuple[Home, network.Network]]:
         yield home, network.keep(own)
     finally:
         network.remove(own)
+
+
+def set_options(v: Session, host: EsxiHost, values: dict[str, int]) -> None:
+    manager = v.read(host.thing, "configManager.advancedOption")["configManager.advancedOption"]
+    long = VmomiSupport.vmodlTypes["long"]
+    manager.UpdateOptions([vim.option.OptionValue(key=k, value=long(n)) for k, n in values.items()])
 
 
 def hikkoshi(home: Home, *argv: str) -> tuple[int, str]:
@@ -87,6 +96,7 @@ def test_the_runbooks_find_a_collapse_fail_on_it_cure_it_record_how_and_take_it_
         outputs = folder / "netperf" / found.after.folder
         assert len(list(outputs.glob("through-the-guest-[0-9]*.txt"))) >= 5
         assert "THROUGHPUT=" in (outputs / "direct-01.txt").read_text()
+        the_hosts_options_are_shown_set_and_put_back_by_the_same_approval(home, world)
         # and taken back: the gateway merges again, and nothing on record says otherwise
         treatment = Treatment(home, home.guest("gateway"), "one", found.since)
         assert treatment.remedied()
@@ -104,6 +114,25 @@ def test_the_runbooks_find_a_collapse_fail_on_it_cure_it_record_how_and_take_it_
         assert len(list((folder / "netperf").glob("*-remedy-undone.json"))) == 1
         code, told = hikkoshi(home, "verify")
         assert code == 0, told
+
+
+def the_hosts_options_are_shown_set_and_put_back_by_the_same_approval(home: Home, world: vcenter.World) -> None:
+    """The last resort, which this guest does not need."""
+    folder = home.folder("gateway")
+    with world.connect() as v:
+        place = inventory.place(v, world.site.vsphere)
+        (host,) = (h for h in place.hosts if "gateway" in lro.machines(v, h))
+        on = dict.fromkeys(lro.OFF, 1)
+        set_options(v, host, on)
+        code, told = hikkoshi(home, "host-offloads", "gateway")
+        assert (code, host.name in told, "gateway" in told) == (0, True, True), told
+        code, told = hikkoshi(home, "host-offloads", "gateway", "--apply")
+        assert (code, "nobody has confirmed" in told, lro.read(v, host)) == (3, True, on), told
+        code, told = hikkoshi(home, "host-offloads", "gateway", "--apply", "--host", host.name)
+        assert (code, "sealed: " in told, lro.read(v, host)) == (0, True, dict(lro.OFF)), told
+        assert lro.HostOptions.load(folder).hosts == {host.name: on}
+        code, told = hikkoshi(home, "host-offloads", "gateway", "--apply", "--host", host.name, "--undo")
+        assert (code, lro.read(v, host), lro.HostOptions.find(folder)) == (0, on, None), told
 
 
 def test_a_series_that_was_killed_goes_on_where_it_was(wired: tuple[Home, network.Network]) -> None:

@@ -190,6 +190,39 @@ def undo_remedy(
         run.evidence(offloads.evidence_of_undo())
 
 
+def host_offloads(
+    guest: Annotated[str, typer.Argument(help="name of the guest: params/guests/NAME.yml")],
+    *,
+    host: Annotated[str, typer.Option(help="name of the ESXi host, typed by a person who has read what is on it")] = "",
+    undo: Annotated[bool, typer.Option("--undo", help="put back what there was before, instead of switching off")] = False,
+    apply: Annotated[bool, typer.Option("--apply", help="do it; else it is only looked at")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show LRO of the ESXi host on which a guest's machine is; with --apply and --host switch it off, for every VM on it.
+
+    It is the last resort, where the guest itself cannot switch it off, and works once the host is restarted. Needs an approval
+    that counts, and the guest in service in vSphere. With --apply it is a run of 85, and is recorded.
+    """
+    from hikkoshi.params.params import Home  # noqa: PLC0415
+    from hikkoshi.vsphere import lro, session  # noqa: PLC0415
+
+    home = Home.find()
+    site = home.site().vsphere
+    with session.connect(home, site) as v:
+        options = lro.HostOffloads(v, site, home.folder(home.guest(guest).name), host)
+        if not apply:
+            terminal.print_json(options.rows()) if as_json else terminal.table(options.rows())
+            return
+        with _run_of_85(guest, apply=True, as_json=as_json) as offloads:
+            run, holds, act = offloads.run, options.off, options.switch_off
+            if undo:
+                holds, act = options.as_before, options.put_back
+            run.preflight(offloads.checks_of_change())
+            run.ensure("the host's LRO", holds=holds, act=lambda _: act(run.permit()))
+            run.verify([holds()])
+            run.evidence([run.folder.host_offloads, *run.approvals()])
+
+
 @contextlib.contextmanager
 def _run_of_85(guest: str, *, apply: bool, as_json: bool) -> Iterator["Offloads"]:
     """A run of 85 that is no notebook: opened, released whatever happens, sealed, and its rows told."""

@@ -46,6 +46,7 @@ class GuestFolder(PosixPath):
     fingerprint = _Named("wiring-fingerprint.json")
     offloads = _Named("offloads.json")
     remedy = _Named("remedy.json")
+    host_offloads = _Named("host-offloads.json")  # what options of ESXi hosts were before
 
     # folders
     runs = _Named("runs")  # executed notebooks

@@ -102,7 +102,7 @@ def remedies(snapshot: Snapshot, cause: str = aggregation.LRO) -> Prescription:
     if helpless:
         notes.append(
             f"Nothing in the guest switches it off for {', '.join(helpless)}: set Net.Vmxnet3SwLRO and Net.Vmxnet3HwLRO of the "
-            "ESXi host to 0 (hikkoshi.vsphere.lro), which every machine on it feels, or use an e1000, which has no LRO."
+            "ESXi host to 0 (hikkoshi host-offloads), which every machine on it feels, or use an e1000, which has no LRO."
         )
     return Prescription(
         switches=tuple(switches),

@@ -75,7 +75,7 @@ def holds(host: Host, plan: Prescription) -> Check:
         ok=not lacking,
         found="; ".join(lacking) or _so(plan),
         expected=EXPECTED,
-        remedy=f"run {OFFLOADS} in apply; what ethtool cannot change is left to the host (hikkoshi.vsphere.lro)",
+        remedy=f"run {OFFLOADS} in apply; what ethtool cannot change is left to the host: hikkoshi host-offloads",
         where=host.name,
     )
 
@@ -129,7 +129,7 @@ def apply(
                     where=host.name,
                     found="; ".join(lacking),
                     expected=EXPECTED,
-                    remedy="what was done is undone; leave it to the host (hikkoshi.vsphere.lro), or use another adapter",
+                    remedy="what was done is undone; leave it to the host (hikkoshi host-offloads), or use another adapter",
                 )
             )
     except BaseException as e:
