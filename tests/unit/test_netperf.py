@@ -1,7 +1,13 @@
 """What a link can carry, and what it cannot: the check of a figure's unit that needs no second measurement."""
 
+import os
+from pathlib import Path
+
 import pytest
 
+from hikkoshi.errors import ToolFailed
+from hikkoshi.network import host
+from hikkoshi.network.throughput import netperf
 from hikkoshi.network.throughput.netperf import plausible
 from hikkoshi.network.throughput.units import Quantity, Reading
 
@@ -49,3 +55,14 @@ def test_what_it_cannot_is_red_and_says_what_it_can(measurement: Reading, link: 
 @pytest.mark.parametrize("unit", ["", "Usec/s", "Trans/s", "10^0bits/s"])
 def test_a_figure_without_a_known_unit_is_red_however_small(unit: str) -> None:
     assert not plausible(measured("0.01", unit), 100e6)
+
+
+def test_a_client_that_ssh_cannot_find_is_no_client_without_netperf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ssh = tmp_path / "ssh"
+    ssh.write_text("#!/bin/sh\necho 'ssh: Could not resolve hostname pc9: Name or service not known' >&2\nexit 255\n")
+    ssh.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    with pytest.raises(ToolFailed, match="Could not resolve hostname pc9") as e:
+        netperf.probe(host.parse("ssh://admin@pc9"))
+    assert "install" not in str(e.value)
+    assert "ssh admin@pc9 true" in e.value.problems[0].remedy
