@@ -4,6 +4,7 @@ What the site asked for at that time (its name and server, two persons, days) is
 disk and machine are the record's, too. Keys are judged by whom the verifier trusts.
 """
 
+import functools
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -355,15 +356,19 @@ def _part(tree: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def yaml(path: Path) -> dict[str, Any] | None:
+def yaml(path: Path) -> Mapping[str, Any] | None:
     """A parameter file of a record; none where it is such that no run can have been made from it."""
     try:
-        text = files.read(path, limits.PARAMETERS).decode()
-        if any(line.count("[") + line.count("{") > limits.BRACKETS for line in text.splitlines()):
-            return None
-        if any(isinstance(e, AliasEvent) for e in YAML(typ="safe").parse(text)):
-            return None  # a few lines of them can stand for more than any memory holds
-        found = YAML(typ="safe").load(text)
+        return _tree(files.read(path, limits.PARAMETERS).decode())
     except (OSError, ValueError, YAMLError, RecursionError):
         return None
+
+
+@functools.lru_cache(maxsize=16)  # most records of a site hold the same, and each is asked twice
+def _tree(text: str) -> Mapping[str, Any] | None:
+    if any(line.count("[") + line.count("{") > limits.BRACKETS for line in text.splitlines()):
+        return None
+    if any(isinstance(e, AliasEvent) for e in YAML(typ="safe").parse(text)):
+        return None  # a few lines of them can stand for more than any memory holds
+    found = YAML(typ="safe").load(text)
     return found if isinstance(found, dict) else None
