@@ -5,6 +5,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from hikkoshi.guest.note import MEANINGS
+
 PROJECT = Path(__file__).parents[2]
 PAGE = PROJECT / "docs" / "codes.md"
 MODULES = sorted((PROJECT / "lib").rglob("*.py"))
@@ -13,6 +15,11 @@ ELSEWHERE = {  # {code: its meaning}, where the words are made elsewhere
     "approval-by-one-person": "of whoever carries it out, or nobody knows who does: two persons are asked for",
     "approval-signature-void": "not signed by anybody who may approve, as ssh-keygen tells",
     "approval-superseded": "superseded: of another plan, disk or machine than the one that is there now",
+}
+HEADINGS = {
+    "check": "Checks: what has to be so",
+    "problem": "Problems: what is wrong",
+    "note": "Notes: what is to be known of a guest, or why something in it changes",
 }
 Meaning = tuple[str, str, str]  # code, check or problem, its words with … for what differs
 
@@ -79,13 +86,13 @@ def listed() -> dict[str, tuple[str, set[str]]]:
             kept = found.setdefault(code, (kind, set()))
             if meaning := text if text.strip("… ") else ELSEWHERE.get(code):
                 kept[1].add(meaning)
-    return found
+    return found | {code: ("note", {words}) for code, words in MEANINGS.items()}
 
 
 def page() -> str:
     """docs/codes.md as the source has it."""
     text = PAGE.read_text().partition("\n## ")[0].rstrip() + "\n"
-    for kind, heading in (("check", "Checks: what has to be so"), ("problem", "Problems: what is wrong")):
+    for kind, heading in HEADINGS.items():
         text += f"\n## {heading}\n\n| code | meaning |\n| --- | --- |\n"
         rows = {code: sorted(said)[0] if said else "" for code, (what, said) in listed().items() if what == kind}
         text += "".join(f"| `{code}` | {said.replace('|', chr(92) + '|')} |\n" for code, said in sorted(rows.items()))
@@ -98,6 +105,10 @@ def test_the_page_lists_every_code_with_its_meaning() -> None:
 
 def test_no_code_has_two_meanings_and_none_has_none() -> None:
     assert {code: said for code, (_, said) in listed().items() if len(said) != 1} == {}
+
+
+def test_no_note_has_the_code_of_something_else() -> None:
+    assert set(MEANINGS) & {code for path in MODULES for code, _, _ in meanings(path)} == set()
 
 
 def test_no_code_is_overlooked() -> None:

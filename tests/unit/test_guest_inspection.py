@@ -102,7 +102,7 @@ def test_an_entry_whose_kernel_is_gone_is_left_out_and_told(tmp_path: Path) -> N
     result["present"].remove("/boot/vmlinuz-2.6.18-371.el5")
     found = inspection.facts(result, tmp_path, "grub-legacy", "x")
     assert [k.index for k in found.kernels] == [0, 2]
-    assert "entry 1" in found.warnings[0]
+    assert "entry 1" in str(found.warnings[0])
 
 
 def test_an_initrd_that_cannot_be_read_is_told_and_does_not_stop(tmp_path: Path) -> None:
@@ -219,7 +219,7 @@ def test_a_menu_without_a_kernel_that_exists_is_refused(tmp_path: Path) -> None:
 
 def test_a_mac_set_by_the_guest_itself_is_told(tmp_path: Path) -> None:
     found = facts(tmp_path, **{f"{NET}/ifcfg-eth0": b"DEVICE=eth0\nMACADDR=00:11:22:33:44:55\n"})
-    assert "MACADDR" in found.warnings[0]
+    assert "MACADDR" in str(found.warnings[0])
 
 
 @pytest.mark.parametrize(

@@ -313,7 +313,7 @@ class TestInterfaces:
         nics, (warning,) = interfaces.found({path: content, **other})
         assert time.process_time() - begun < 20  # of ours; what a guest wrote to make it hang takes for ever
         assert [n.name for n in nics] == ["eth0"]
-        assert warning.startswith(f"{path} cannot be read: ")
+        assert str(warning).startswith(f"{path} cannot be read: ")
 
     @pytest.mark.parametrize(
         "options",

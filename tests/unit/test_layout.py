@@ -197,7 +197,7 @@ PATTERNS = {"match", "fullmatch", "search", "findall", "sub"}
 READS_SENTENCES = {  # {module: why}
     "run/earlier.py": "journals of earlier versions tell some things in words alone",
     "record/approvals.py": "the row of an action is the one with the title that its start has",
-    "report/language.py": "results keep what is to be known of a guest in words",
+    "guest/note.py": "results of earlier versions keep what is to be known of a guest in words alone",
     "record/seal.py": "why a run was not sealed is not written twice in a row",
 }
 

@@ -183,6 +183,16 @@ def make(home: Home, guest: Guest, site: Site, survey: Survey) -> Plan:
     )
 
 
+def standing(folder: Path, made: Plan) -> Plan:
+    """The plan that is there, where it says the same as the one just made: an earlier version may have written it in words
+    for codes, and it keeps its hash. Else the one just made."""
+    try:
+        there = Plan.find(folder)
+    except BadInput:
+        return made
+    return there if there == made else made
+
+
 def changed(home: Home, guest: Guest, site: Site, plan: Plan) -> Iterator[str]:
     """What these parameters would make another than the plan has it, in words; nothing where it is still their plan."""
     yield from plan.terms.changed(Terms.of(home, guest, site))

@@ -318,7 +318,7 @@ class _Results:
         yield from self._others
         yield from self.unreadable
         yield from (f"still names a Xen device: {text}" for text in self._plan.preparation.leftovers)
-        yield from self._plan.preparation.notes
+        yield from map(str, self._plan.preparation.notes)
         if guest.measurement is None:
             yield "no `measurement` in its parameters: neither wiring nor outage nor speed will be measured"
         yield "a rehearsal is QEMU, not ESXi; no application was tried, and no user has logged in"

@@ -9,6 +9,7 @@ from hikkoshi.artefact import Frozen
 from hikkoshi.guest import leftovers, lvm
 from hikkoshi.guest.facts import GuestFacts, Kernel
 from hikkoshi.guest.files import clock, console, extlinux, fstab, grub, grub2, ifcfg, menu, modprobe, pinning, sysconfig
+from hikkoshi.guest.note import Note, note
 
 DRACUT = "/etc/dracut.conf.d/hikkoshi.conf"
 # what an initrd is made of, by the beginning of the path, for each program that makes one
@@ -38,7 +39,7 @@ class Edit(Frozen):
     """One file of the guest with its whole new text; moved away where `after` is None, made where the hash is None."""
 
     path: str
-    why: str
+    why: Note
     before_sha256: str | None
     after: str | None
     encoding: str = "utf-8"
@@ -62,39 +63,35 @@ def decided(
     drivers; so one list serves all systems."""
     menu_path, package = facts.boot_config, package_of(kernel.version)
     missing = [m for m in modules if m not in kernel.initrd_modules]
-    names, drivers, xen = "the disks' new names", "the disk's drivers in every initrd", "no Xen disk, no Xen console"
-    changes: list[tuple[str, Callable[[str], str], str]] = [
+    names, drivers, xen = note("disks-renamed"), note("drivers-in-initrds"), note("xen-names-gone")
+    changes: list[tuple[str, Callable[[str], str], Note]] = [
         *((p, grub2.with_arguments, xen) for p in menu.ENVIRONMENTS),
         *((p, grub2.loader_entry, xen) for p in facts.texts if p.startswith(grub2.ENTRIES)),
         ("/etc/kernel/cmdline", grub.arguments, xen),
         ("/etc/default/grub", grub2.defaults, xen),
-        ("/boot/grub/device.map", leftovers.disks, "the boot disk's new name"),
-        ("/etc/sysconfig/grub", leftovers.disks, "the boot disk's new name"),
-        ("/etc/sysconfig/kernel", lambda t: sysconfig.default_kernel(t, package), f"updates of {package} stay the default"),
+        ("/boot/grub/device.map", leftovers.disks, note("boot-disk-renamed")),
+        ("/etc/sysconfig/grub", leftovers.disks, note("boot-disk-renamed")),
+        ("/etc/sysconfig/kernel", lambda t: sysconfig.default_kernel(t, package), note("package-stays-default", package=package)),
         ("/etc/fstab", fstab.prepared, names),
         ("/etc/crypttab", leftovers.disks, names),
         ("/etc/lvm/lvm.conf", lvm.prepared, names),
         *((p, leftovers.resume, names) for p in facts.texts if p.startswith("/etc/initramfs-tools/conf.d/")),
         ("/etc/initramfs-tools/modules", lambda t: leftovers.modules(t, missing), drivers),
-        ("/etc/inittab", console.inittab, "log in on the screen, not on Xen's console"),
-        ("/etc/securetty", console.securetty, "root may log in on the screen"),
-        *((p, leftovers.loaded, "no Xen, so none of its drivers") for p in facts.texts if p.startswith(LOADED)),
-        (
-            "/etc/X11/xorg.conf",
-            lambda t: leftovers.xorg(t, "modesetting" if facts.systemd else "vesa"),
-            "a screen that VMware has",
-        ),
-        ("/etc/sysctl.conf", leftovers.sysctl, "settings that only Xen's kernel knew"),
-        ("/etc/modprobe.conf", lambda t: modprobe.prepared(t, macs, nic_module, modules), "NICs and disk on VMware's drivers"),
-        (pinning.RULES, lambda t: pinning.rules(t, macs), "every NIC keeps its name by its MAC"),
+        ("/etc/inittab", console.inittab, note("screen-login")),
+        ("/etc/securetty", console.securetty, note("screen-root")),
+        *((p, leftovers.loaded, note("xen-drivers-gone")) for p in facts.texts if p.startswith(LOADED)),
+        ("/etc/X11/xorg.conf", lambda t: leftovers.xorg(t, "modesetting" if facts.systemd else "vesa"), note("vmware-screen")),
+        ("/etc/sysctl.conf", leftovers.sysctl, note("xen-settings-gone")),
+        ("/etc/modprobe.conf", lambda t: modprobe.prepared(t, macs, nic_module, modules), note("vmware-drivers")),
+        (pinning.RULES, lambda t: pinning.rules(t, macs), note("names-by-mac")),
     ]
     for interface in facts.interfaces:
         mac = macs.get(interface.name)
         if mac is not None and ifcfg.name(interface.file):
-            why = f"{interface.name} is the NIC with MAC {mac}"
+            why = note("nic-by-mac", nic=interface.name, mac=mac)
             changes.append((interface.file, partial(ifcfg.prepared, mac=mac), why))
     if menu_path:
-        why = f"boot {kernel.version}; {xen}"
+        why = note("boots-kernel", kernel=kernel.version)
 
         def boots(text: str) -> str:
             made = menu.MENUS[menu_path].prepared(text, kernel.index)
@@ -110,29 +107,29 @@ def decided(
     loose = {i.name: macs[i.name] for i in facts.interfaces if i.name in macs and not ifcfg.name(i.file)}
     if loose and not facts.systemd and pinning.RULES not in facts.texts:
         # udev's own generator would write them at the next boot, in the order on the bus
-        edits.append(_whole(facts, pinning.RULES, "every NIC keeps its name by its MAC", pinning.rules("", loose)))
+        edits.append(_whole(facts, pinning.RULES, note("names-by-mac"), pinning.rules("", loose)))
     if facts.systemd:
         edits += [
-            _whole(facts, pinning.link_path(name), f"{name} is the NIC with MAC {mac}", pinning.link(name, mac))
+            _whole(facts, pinning.link_path(name), note("nic-by-mac", nic=name, mac=mac), pinning.link(name, mac))
             for name, mac in macs.items()
             if facts.pinned.get(name) != mac.lower()
         ]
         if any(name.startswith("eth") for name in macs):
             edits += [
-                _whole(facts, path, "the kernel's own names, given by MAC", content)
+                _whole(facts, path, note("own-names-by-mac"), content)
                 for path, content in ((pinning.SCRIPT, pinning.script(macs)), (pinning.UNIT, pinning.unit()))
                 if facts.texts.get(path) != content
             ]
     if facts.initrd_maker.endswith("/dracut") and missing and DRACUT not in facts.texts:
         edits.append(_whole(facts, DRACUT, drivers, f'add_drivers+=" {" ".join(modules)} "\n'))
-    return (*edits, *(_edit(facts, p, "a list of old devices; made again by itself", None) for p in CACHES if p in facts.texts))
+    return (*edits, *(_edit(facts, p, note("device-list-gone"), None) for p in CACHES if p in facts.texts))
 
 
 def relabelled(facts: GuestFacts) -> tuple[Edit, ...]:
     """SELinux asked for labels on what was written from outside, where it is switched on and was not asked already."""
     if not facts.selinux or RELABEL in facts.texts:
         return ()
-    return (Edit(path=RELABEL, why="labels for what was written from outside", before_sha256=None, after=""),)
+    return (Edit(path=RELABEL, why=note("relabelled"), before_sha256=None, after=""),)
 
 
 def _menu_made(facts: GuestFacts, kernel: Kernel) -> Edit:
@@ -142,18 +139,18 @@ def _menu_made(facts: GuestFacts, kernel: Kernel) -> Edit:
     title = f"{facts.distribution} {facts.release}, {kernel.version}"
     arguments = grub.arguments(" ".join((*kernel.arguments, *clock.arguments(facts))))
     text = extlinux.menu(title, image, initrd, arguments)
-    why = "a boot loader for a disk that had none: under Xen the Dom-0 did without"
+    why = note("boot-loader-made")
     return Edit(path=extlinux.CONF, why=why, before_sha256=None, after=text)
 
 
-def _whole(facts: GuestFacts, path: str, why: str, after: str) -> Edit:
+def _whole(facts: GuestFacts, path: str, why: Note, after: str) -> Edit:
     """A file of ours, in the place of one that may be there."""
     if path in facts.texts:
         return _edit(facts, path, why, after)
     return Edit(path=path, why=why, before_sha256=None, after=after)
 
 
-def _edit(facts: GuestFacts, path: str, why: str, after: str | None) -> Edit:
+def _edit(facts: GuestFacts, path: str, why: Note, after: str | None) -> Edit:
     encoding = "latin-1" if path in facts.latin1 else "utf-8"
     before = hashlib.sha256(facts.texts[path].encode(encoding)).hexdigest()
     return Edit(path=path, why=why, before_sha256=before, after=after, encoding=encoding)

@@ -3,6 +3,7 @@
 from pydantic import Field
 
 from hikkoshi.artefact import Frozen
+from hikkoshi.guest.note import Note
 
 
 class Partition(Frozen):
@@ -68,4 +69,4 @@ class GuestFacts(Frozen):
     rpm_environment: tuple[str, ...] = ()  # files of Berkeley DB's that a later rpm trips over
     selinux: bool = False  # switched on: what is written from outside needs a label
     services: tuple[str, ...] = ()  # started at boot, of those that belong to Xen, or would ask about new hardware
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[Note, ...] = ()

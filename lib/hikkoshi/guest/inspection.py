@@ -17,6 +17,7 @@ from hikkoshi.guest.facts import GuestFacts, Interface, Kernel, Partition
 from hikkoshi.guest.files import fstab, grub, ifcfg, interfaces, pinning, sysconfig, text
 from hikkoshi.guest.files import menu as menus
 from hikkoshi.guest.files.menu import MENUS
+from hikkoshi.guest.note import Note, note
 from hikkoshi.run.step import SURVEY
 
 MAKERS = (  # programs that make an initrd; of several the first counts: mkinitrd of Enterprise Linux 6 only calls dracut
@@ -201,7 +202,7 @@ def facts(raw: dict[str, Any], folder: Path, loader: str, disk: str) -> GuestFac
     for other in MENUS:  # on Red Hat's systems menu.lst is a link to grub.conf
         if other != menu and texts.get(other) == texts.get(menu):
             texts.pop(other, None)
-    warnings: list[str] = []
+    warnings: list[Note] = []
     fetched = _Fetched(frozenset(raw["present"]), {path: folder / name for path, name in raw["files"].items()})
     entries = menus.entries(texts, menu) if menu else _unlisted(texts, fetched)
     if len(entries) > MOST_ENTRIES:
@@ -281,7 +282,7 @@ def _kernels(
     texts: dict[str, str],
     partitions: tuple[Partition, ...],
     fetched: _Fetched,
-    warnings: list[str],
+    warnings: list[Note],
 ) -> tuple[Kernel, ...]:
     kernels = []
     modules_in, aliases_in = (functools.cache(initrd.modules), functools.cache(_latin1))  # entries share their kernel's files
@@ -289,7 +290,7 @@ def _kernels(
         image, image_initrd = (_in_guest(path, entry.root, partitions) for path in (entry.kernel, entry.initrd))
         if image not in fetched.present:
             if entry.kernel:
-                warnings.append(f"boot menu entry {entry.index} ({entry.title}) names a kernel that is not there: {image}")
+                warnings.append(note("menu-kernel-missing", entry=f"{entry.index} ({entry.title})", file=image))
             continue
         version = image.rsplit("/", 1)[-1].removeprefix("vmlinuz-")
         config = texts.get(f"/boot/config-{version}", "")
@@ -303,9 +304,9 @@ def _kernels(
             try:
                 modules = modules_in(fetched.files[image_initrd])
             except BadInput as e:
-                warnings.append(f"the initrd {image_initrd} cannot be read: {e.problems[0].found}")
+                warnings.append(note("initrd-not-read", file=image_initrd, why=e.problems[0].found))
         elif image_initrd:
-            warnings.append(f"boot menu entry {entry.index} ({entry.title}) names an initrd that is not there: {image_initrd}")
+            warnings.append(note("menu-initrd-missing", entry=f"{entry.index} ({entry.title})", file=image_initrd))
         alias = fetched.files.get(f"/lib/modules/{version}/modules.alias")
         aliases = aliases_in(alias) if alias else ""
         claims = hardware.claims(aliases)
@@ -351,14 +352,14 @@ def _in_guest(path: str, root: str, partitions: tuple[Partition, ...]) -> str:
     return (point.rstrip("/") if point.startswith("/") else "") + path
 
 
-def _interfaces(texts: dict[str, str], warnings: list[str]) -> tuple[Interface, ...]:
+def _interfaces(texts: dict[str, str], warnings: list[Note]) -> tuple[Interface, ...]:
     found = []
     for path, content in texts.items():
         if not ifcfg.name(path):
             continue
         found.append(ifcfg.interface(path, content))
         if "MACADDR" in sysconfig.values(content):
-            warnings.append(f"{path} sets a MAC of its own (MACADDR): the port group must allow MAC address changes")
+            warnings.append(note("mac-in-file", file=path))
     more, told = interfaces.found(texts)
     found += more
     warnings += told

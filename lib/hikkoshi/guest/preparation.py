@@ -16,6 +16,7 @@ from hikkoshi.guest import edits, hardware, vmware_tools
 from hikkoshi.guest.edits import CACHES, INITRD_INPUTS, Edit, package_of
 from hikkoshi.guest.facts import GuestFacts, Kernel
 from hikkoshi.guest.files import clock, modprobe, pinning
+from hikkoshi.guest.note import Note, note
 from hikkoshi.guest.version import order
 from hikkoshi.run.step import SURVEY
 
@@ -24,7 +25,7 @@ class Preparation(Frozen):
     """Everything that will be done inside the guest."""
 
     kernel: str  # version
-    kernel_because: str
+    kernel_because: Note
     default: int  # its place in the boot menu
     package: str  # that this kernel comes from
     controller: str
@@ -41,7 +42,7 @@ class Preparation(Frozen):
     must_be_in_initrd: tuple[str, ...]  # the planned controller's driver and the disk's, unless the kernel has them built in
     commands: tuple[tuple[str, ...], ...]  # programs of the guest, run in order after the edits
     leftovers: tuple[str, ...] = ()  # lines, 'PATH: LINE', that will still name a Xen device, for a person to judge
-    notes: tuple[str, ...] = ()  # what a person should know
+    notes: tuple[Note, ...] = ()  # what a person should know
 
     @property
     def hash(self) -> str:
@@ -137,7 +138,7 @@ def _install(facts: GuestFacts) -> str:
     return known.get(facts.distribution, "yum install")
 
 
-def _kernel(facts: GuestFacts, disk: hardware.Device, nic: hardware.Device) -> tuple[Kernel, str]:
+def _kernel(facts: GuestFacts, disk: hardware.Device, nic: hardware.Device) -> tuple[Kernel, Note]:
     """The kernel to boot, and why: the highest ordinary one that drives the planned controller and NIC."""
     ordinary = sorted(
         {k.version: k for k in reversed(facts.kernels) if not k.xen_only}.values(),  # of twins the first in the menu
@@ -187,13 +188,12 @@ def _kernel(facts: GuestFacts, disk: hardware.Device, nic: hardware.Device) -> t
         )
     if problems:
         raise BadInput(*problems)
+    drives = {"disk": disk.model, "nic": nic.model}
     if best.index == facts.default_kernel:
-        lead = "the guest's own default: it boots"
-    elif len(able) > 1:
-        lead = f"the highest of {len(able)} that boot"
-    else:
-        lead = "the only one that boots"
-    return best, f"{lead} without Xen and can drive {disk.model} and {nic.model}"
+        return best, note("kernel-default", **drives)
+    if len(able) > 1:
+        return best, note("kernel-highest", kernels=len(able), **drives)
+    return best, note("kernel-only", **drives)
 
 
 def _lacking(facts: GuestFacts, kernel: Kernel, *devices: hardware.Device) -> list[Problem]:
@@ -237,16 +237,12 @@ def _initrd_command(maker: str, kernel: Kernel, modules: Sequence[str]) -> tuple
     return (maker, "-f", "-v", *(f"--with={m}" for m in modules), kernel.initrd, kernel.version)
 
 
-def _notes(facts: GuestFacts, macs: Mapping[str, str]) -> tuple[str, ...]:
+def _notes(facts: GuestFacts, macs: Mapping[str, str]) -> tuple[Note, ...]:
     files = {i.name for i in facts.interfaces}
     return (
         *facts.warnings,
-        clock.note(facts),
-        vmware_tools.note(facts),
-        *(f"no file of the guest configures {n}: it will be there, unconfigured" for n in macs if n not in files),
-        *(
-            f"{i.file} configures {i.name}, which the plan does not have: it stays as it is"
-            for i in facts.interfaces
-            if i.name not in macs
-        ),
+        clock.advice(facts),
+        vmware_tools.advice(facts),
+        *(note("nic-unconfigured", nic=n) for n in macs if n not in files),
+        *(note("nic-not-planned", file=i.file, nic=i.name) for i in facts.interfaces if i.name not in macs),
     )

@@ -3,6 +3,7 @@
 import re
 
 from hikkoshi.guest.facts import GuestFacts
+from hikkoshi.guest.note import Note, note
 
 # {distribution: (the first release whose own repositories have open-vm-tools, the command)}
 PACKAGED = {
@@ -19,14 +20,10 @@ PACKAGED = {
 }
 
 
-def note(facts: GuestFacts) -> str:
+def advice(facts: GuestFacts) -> Note:
     """What to do in the running guest, and why."""
     first, command = PACKAGED.get(facts.distribution, (0, ""))
     major = re.match(r"\d+", facts.release)
     if first and major and int(major[0]) >= first:
-        return f"VMware Tools, after the cut-over in the running guest: {command} (from its own repositories)"
-    return (
-        f"VMware Tools: the repositories of {facts.distribution} {facts.release} have no open-vm-tools. After the cut-over "
-        "choose 'Install VMware Tools' for the machine in vSphere, mount the disc in the guest, unpack VMwareTools-*.tar.gz, run "
-        "vmware-install.pl; answer no where it would replace vmxnet3 or pvscsi: this guest starts from the drivers that it has"
-    )
+        return note("tools-packaged", command=command)
+    return note("tools-from-disc", system=f"{facts.distribution} {facts.release}")

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from hikkoshi.network.compare.sequential import Series
 from hikkoshi.rehearsal.rehearsal import Rehearsal
 from hikkoshi.report import standing
-from hikkoshi.report.language import Gettext, told
+from hikkoshi.report.language import Gettext
 from hikkoshi.report.standing import measured
 from hikkoshi.report.story import Story
 from hikkoshi.run.step import CUTOVER, MEASURED, NETPERF, OFFLOADS, ROLLBACK, STEPS
@@ -56,7 +56,7 @@ def open_points(story: Story, _: Gettext = str) -> Iterator[str]:
 def notes(story: Story, _: Gettext = str) -> list[str]:
     """What the guest's administrator should know, as survey and plan found it."""
     found = (*(story.survey.guest.warnings if story.survey else ()), *(story.plan.preparation.notes if story.plan else ()))
-    return [told(note, _) for note in dict.fromkeys(found)]
+    return list(dict.fromkeys(note.said(_) for note in found))
 
 
 def _changed(story: Story, _: Gettext) -> Iterator[str]:

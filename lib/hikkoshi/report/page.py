@@ -13,7 +13,7 @@ from hikkoshi.network.compare.statistics import Estimate
 from hikkoshi.network.remedy.remedy import Applied
 from hikkoshi.report import standing
 from hikkoshi.report.judgement import Level, service, verdict
-from hikkoshi.report.language import Gettext, told
+from hikkoshi.report.language import Gettext
 from hikkoshi.report.openpoints import notes, noun, open_points, speed
 from hikkoshi.report.pictures import out_for
 from hikkoshi.report.standing import measured
@@ -212,7 +212,7 @@ def changes(story: Story, _: Gettext = str) -> Iterator[str]:
         count=len(vm.nics),
         model=vm.nic_model,
     )
-    yield _("Kernel {kernel}: {why}").format(kernel=inside.kernel, why=told(inside.kernel_because, _))
+    yield _("Kernel {kernel}: {why}").format(kernel=inside.kernel, why=inside.kernel_because.said(_))
     if inside.rebuilds:
         yield _("Initrd made again, with {modules}").format(modules=", ".join(inside.modules) or "–")
     if inside.boot_loader:

@@ -13,7 +13,7 @@ from hikkoshi.errors import BadInput
 from hikkoshi.guest import preparation
 from hikkoshi.params.params import Home
 from hikkoshi.report import appendix, page, pdf, pictures
-from hikkoshi.report.language import Gettext, told, translations
+from hikkoshi.report.language import Gettext, translations
 from hikkoshi.report.openpoints import notes, open_points
 from hikkoshi.report.standing import moved, rehearsed
 from hikkoshi.report.story import Story, gather, sources
@@ -135,7 +135,7 @@ def _diffs(story: Story, _: Gettext) -> list[tuple[str, str, str]]:
     if not (story.plan and story.survey):
         return []
     inside = story.plan.preparation
-    why = {e.path: told(e.why, _) for e in inside.edits}
+    why = {e.path: e.why.said(_) for e in inside.edits}
     return [(file, why[file], unified) for file, unified in preparation.diffs(inside, story.survey.guest)]
 
 

@@ -93,7 +93,8 @@ class PlanMove(Runbook):
 
     @cached_property
     def _decided(self) -> Plan:
-        return plan.make(self.run.home, self.run.guest, self.run.site, self._survey)
+        made = plan.make(self.run.home, self.run.guest, self.run.site, self._survey)
+        return plan.standing(self.run.folder, made)
 
 
 def rows(plan: Plan) -> list[dict[str, str]]:

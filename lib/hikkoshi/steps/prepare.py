@@ -79,14 +79,14 @@ def rows(preparation: Preparation) -> list[dict[str, str]]:
     again = f"made again with {', '.join(p.modules) or 'nothing added'}" if p.rebuilds else "as it is"
     driven = "already in the initrd" if p.controller_module in initrd else "not in the initrd today"
     found = [
-        ("kernel", p.kernel, p.kernel_because),
+        ("kernel", p.kernel, str(p.kernel_because)),
         (f"controller {p.controller}", p.controller_module, driven),
         (f"NICs {p.nic_model}", p.nic_module, "loaded from the root disk"),
         ("initrd", f"{p.initrd} {again}", f"holds today: {', '.join(initrd) or 'no modules'}"),
         *([("boot loader", p.boot_loader, "there is none on the disk")] if p.boot_loader else []),
-        *(("changed", e.path, e.why) for e in p.edits),
+        *(("changed", e.path, str(e.why)) for e in p.edits),
         *(("run in the guest", " ".join(c), "") for c in p.commands),
         *(("still Xen's name", line, "look at it") for line in p.leftovers),
-        *(("note", note, "") for note in p.notes),
+        *(("note", str(note), "") for note in p.notes),
     ]
     return [{"what": what, "planned": planned, "why": why} for what, planned, why in found]

@@ -3,6 +3,7 @@
 import re
 
 from hikkoshi.guest.facts import GuestFacts
+from hikkoshi.guest.note import Note, note
 
 ENTERPRISE = ("centos", "rhel", "scientificlinux", "oracle")
 KB = "VMware's KB 1006427"
@@ -20,12 +21,12 @@ def arguments(facts: GuestFacts) -> tuple[str, ...]:
     return ("divider=10", "clocksource=acpi_pm") if release < (5, 4) else ()
 
 
-def note(facts: GuestFacts) -> str:
+def advice(facts: GuestFacts) -> Note:
     """What to do about the clock in the running guest."""
     release = _release(facts)
     if release is not None and release < (5, 4) and facts.arch == "x86_64":
-        return f"the clock of this kernel may drift on VMware: {KB} has the arguments for 64-bit guests of this release"
-    return f"the clock: let NTP keep it, and do not switch on VMware Tools' synchronisation beside it ({KB})"
+        return note("clock-drifts", article=KB)
+    return note("clock-by-ntp", article=KB)
 
 
 def _release(facts: GuestFacts) -> tuple[int, int] | None:

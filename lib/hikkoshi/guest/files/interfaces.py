@@ -15,13 +15,14 @@ from ruamel.yaml.events import AliasEvent, MappingEndEvent, MappingStartEvent, S
 
 from hikkoshi.guest.facts import Interface
 from hikkoshi.guest.files import text
+from hikkoshi.guest.note import Note, note
 
 _YAML, _EVENTS, _DEPTH = 1 << 16, 10_000, 20  # characters, nodes and levels of a netplan file
 _NAME = re.compile(r"(?!lo$)[a-zA-Z][\w.-]{0,14}$")
 
 
-def found(texts: Mapping[str, str]) -> tuple[list[Interface], list[str]]:
-    """The NICs of all these files, and a sentence about each file that cannot be read. Of a NIC named twice the first counts."""
+def found(texts: Mapping[str, str]) -> tuple[list[Interface], list[Note]]:
+    """The NICs of all these files, and a note about each file that cannot be read. Of a NIC named twice the first counts."""
     nics: dict[str, Interface] = {}
     warnings = []
     for path, content in sorted(texts.items()):
@@ -30,7 +31,8 @@ def found(texts: Mapping[str, str]) -> tuple[list[Interface], list[str]]:
                 if _NAME.match(nic.name):
                     nics.setdefault(nic.name, nic)
         except (YAMLError, configparser.Error, ValueError, TypeError, AttributeError) as e:
-            warnings.append(f"{path} cannot be read: {str(e).splitlines()[0] if str(e) else type(e).__name__}")
+            why = str(e).splitlines()[0] if str(e) else type(e).__name__
+            warnings.append(note("file-not-read", file=path, why=why))
     return list(nics.values()), warnings
 
 

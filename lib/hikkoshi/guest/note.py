@@ -1,0 +1,102 @@
+"""What is to be known of a guest, or why something in it changes: a code with its facts. The words are made when it is shown."""
+
+import functools
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from pydantic import SerializerFunctionWrapHandler, model_serializer, model_validator
+
+from hikkoshi.artefact import Frozen
+
+MEANINGS = {  # {code: its words; what differs stands in braces}
+    "clock-drifts": "the clock of this kernel may drift on VMware: {article} has the arguments for 64-bit guests of this release",
+    "clock-by-ntp": "the clock: let NTP keep it, and do not switch on VMware Tools' synchronisation beside it ({article})",
+    "tools-packaged": "VMware Tools, after the cut-over in the running guest: {command} (from its own repositories)",
+    "tools-from-disc": (
+        "VMware Tools: the repositories of {system} have no open-vm-tools. After the cut-over choose 'Install VMware "
+        "Tools' for the machine in vSphere, mount the disc in the guest, unpack VMwareTools-*.tar.gz, run "
+        "vmware-install.pl; answer no where it would replace vmxnet3 or pvscsi: this guest starts from the drivers that "
+        "it has"
+    ),
+    "nic-unconfigured": "no file of the guest configures {nic}: it will be there, unconfigured",
+    "nic-not-planned": "{file} configures {nic}, which the plan does not have: it stays as it is",
+    "mac-in-file": "{file} sets a MAC of its own (MACADDR): the port group must allow MAC address changes",
+    "menu-kernel-missing": "boot menu entry {entry} names a kernel that is not there: {file}",
+    "menu-initrd-missing": "boot menu entry {entry} names an initrd that is not there: {file}",
+    "initrd-not-read": "the initrd {file} cannot be read: {why}",
+    "file-not-read": "{file} cannot be read: {why}",
+    "kernel-default": "the guest's own default: it boots without Xen and can drive {disk} and {nic}",
+    "kernel-highest": "the highest of {kernels} that boot without Xen and can drive {disk} and {nic}",
+    "kernel-only": "the only one that boots without Xen and can drive {disk} and {nic}",
+    "boots-kernel": "boot {kernel}; no Xen disk, no Xen console",
+    "xen-names-gone": "no Xen disk, no Xen console",
+    "boot-disk-renamed": "the boot disk's new name",
+    "disks-renamed": "the disks' new names",
+    "drivers-in-initrds": "the disk's drivers in every initrd",
+    "package-stays-default": "updates of {package} stay the default",
+    "screen-login": "log in on the screen, not on Xen's console",
+    "screen-root": "root may log in on the screen",
+    "xen-drivers-gone": "no Xen, so none of its drivers",
+    "vmware-screen": "a screen that VMware has",
+    "xen-settings-gone": "settings that only Xen's kernel knew",
+    "vmware-drivers": "NICs and disk on VMware's drivers",
+    "names-by-mac": "every NIC keeps its name by its MAC",
+    "nic-by-mac": "{nic} is the NIC with MAC {mac}",
+    "own-names-by-mac": "the kernel's own names, given by MAC",
+    "device-list-gone": "a list of old devices; made again by itself",
+    "relabelled": "labels for what was written from outside",
+    "boot-loader-made": "a boot loader for a disk that had none: under Xen the Dom-0 did without",
+}
+
+
+class Note(Frozen):
+    """One thing that is to be known. Of an earlier version, which wrote words alone, these stay as they were written."""
+
+    code: str
+    facts: Mapping[str, str] = {}
+    words: str = ""  # as an earlier version wrote them
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read(cls, value: Any) -> Any:
+        return {**_earlier(value), "words": value} if isinstance(value, str) else value
+
+    @model_serializer(mode="wrap")
+    def _written(self, handler: SerializerFunctionWrapHandler) -> Any:
+        return self.words or {"code": self.code, "facts": dict(self.facts)}
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Note):
+            return NotImplemented
+        return (self.code, self.facts) == (other.code, other.facts) and (bool(self.code) or self.words == other.words)
+
+    def __hash__(self) -> int:
+        return hash((self.code, *self.facts.values()))
+
+    def said(self, _: Callable[[str], str] = str) -> str:
+        """Its words, in English or in the language of `_`; those of nobody known stay as they are."""
+        meaning = MEANINGS.get(self.code)
+        return _(meaning).format(**self.facts) if meaning else self.words
+
+    def __str__(self) -> str:
+        return self.said()
+
+
+def note(code: str, **facts: object) -> Note:
+    """A note by its code, with what differs."""
+    return Note(code=code, facts={name: str(value) for name, value in facts.items()})
+
+
+def _earlier(sentence: str) -> dict[str, Any]:
+    """Code and facts of what an earlier version wrote; no code where these are none of its words."""
+    for code, meaning in MEANINGS.items():
+        if found := _pattern(meaning).fullmatch(sentence):
+            return {"code": code, "facts": found.groupdict()}
+    return {"code": ""}
+
+
+@functools.cache
+def _pattern(meaning: str) -> re.Pattern[str]:
+    parts = re.split(r"\{(\w+)\}", meaning)
+    return re.compile("".join(f"(?P<{p}>.+)" if n % 2 else re.escape(p) for n, p in enumerate(parts)), re.DOTALL)
