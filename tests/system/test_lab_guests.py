@@ -1,7 +1,8 @@
-"""The lab's guests, built and booted: the same bits for everyone, a boot that fails as in the paper, and one that does not."""
+"""The lab's guests: the same bits for everyone, programs that behave as on EL5, and a boot on hardware that no move has."""
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -21,47 +22,7 @@ from hikkoshi_lab import image, packages
 
 pytestmark = pytest.mark.needs("dpkg-deb", "mke2fs", "debugfs", "e2fsck", "qemu-system-x86_64", "qemu-img", "cpio")
 NOBODY = 65534
-
-# What has to be changed by hand, as an administrator would with guestfish. Arguments: disk, "boot" for the boot loader's
-# part alone, or "all".
-EDIT = r"""
-import guestfs, json, re, sys
-disk, parts = sys.argv[1:]
-g = guestfs.GuestFS(python_return_dict=True)
-g.set_backend("direct")
-g.set_backend_settings(["force_tcg"])
-g.add_drive_opts(disk, format="raw")
-g.launch()
-g.mount("/dev/sda2", "/")
-g.mount("/dev/sda1", "/boot")
-def edit(path, *changes):
-    text = g.read_file(path).decode()
-    for old, new in changes:
-        text = re.sub(old, new, text, flags=re.M)
-    g.write(path, text)
-told = {}
-edit("/boot/grub/grub.conf", ("^default=0", "default=1"), (" console=xvc0", ""), ("/dev/xvda", "/dev/sda"))
-if parts == "all":
-    kernel = next(k for k in g.ls("/lib/modules") if not k.endswith("xen"))
-    initrd = f"/boot/initrd-{kernel}.img"
-    def mkinitrd(*options):
-        try:
-            return g.command(["/sbin/mkinitrd", *options, initrd, kernel])
-        except RuntimeError as e:
-            return "refused: " + str(e)
-    told["exists"] = mkinitrd()
-    told["xenblk"] = mkinitrd("-f")
-    edit("/etc/fstab", ("/dev/xvda", "/dev/sda"))
-    edit("/etc/inittab", ("^co:.*\n", ""))
-    edit("/etc/modprobe.conf", ("xennet", "vmxnet3"), ("xenblk", "vmw_pvscsi"))
-    told["made"] = mkinitrd("-f", "-v", "--with=mptsas", "--preload=mptspi")
-    told["unknown"] = mkinitrd("-f", "--with=nosuch")
-    g.download(initrd, disk + ".initrd")
-    g.command(["/sbin/chkconfig", "kudzu", "off"])
-    told["kudzu"] = g.glob_expand("/etc/rc.d/rc?.d/*kudzu")
-g.shutdown()
-print(json.dumps(told))
-"""
+OFFSETS = {"/boot": 63 * 512, "/": 208845 * 512}  # of the gateway's file systems on its disk, in bytes
 
 
 @pytest.fixture(scope="session")
@@ -74,21 +35,60 @@ def gateway() -> Path:
     return image.build(image.GATEWAY)
 
 
-def edited(source: Path, folder: Path, parts: str) -> tuple[Path, dict[str, str]]:
-    """A copy of a disk, changed by hand; and what the guest's own programs said meanwhile."""
-    copy = folder / "disk.img"
-    subprocess.run(["cp", "--sparse=always", source, copy], check=True)
-    copy.chmod(0o600)
-    done = subprocess.run(
-        [tool.guestfs_python(), "-c", EDIT, copy, parts], capture_output=True, text=True, check=False, timeout=300
-    )
-    assert done.returncode == 0, done.stderr
-    return copy, json.loads(done.stdout)
-
-
 @pytest.fixture(scope="module")
 def by_hand(gateway: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]]:
-    return edited(gateway, tmp_path_factory.mktemp("by-hand"), "all")
+    """A copy of the gateway's disk, put right as an administrator would; and what the guest's own programs said meanwhile.
+
+    They run on its unpacked files: it is our own guest, so that it needs no appliance.
+    """
+    folder = tmp_path_factory.mktemp("by-hand")
+    disk, tree = folder / "disk.img", folder / "tree"
+    tool.run(["cp", "--sparse=always", gateway, disk])
+    disk.chmod(0o600)
+    for point, offset in reversed(OFFSETS.items()):
+        (tree / point[1:]).mkdir(exist_ok=True)
+        tool.run(["debugfs", "-R", f'rdump / "{tree / point[1:]}"', f"{disk}?offset={offset}"])
+    (tree / "dev/null").touch()
+    kernel = next(k.name for k in (tree / "lib/modules").iterdir() if not k.name.endswith("xen"))
+    ram_disk = f"/boot/initrd-{kernel}.img"
+
+    def edit(path: str, *changes: tuple[str, str]) -> None:
+        file = tree / path[1:]
+        for old, new in changes:
+            file.write_text(re.sub(old, new, file.read_text(), flags=re.MULTILINE))
+        put(path)
+
+    def put(path: str) -> None:
+        point = "/boot" if path.startswith("/boot/") else "/"
+        place = path.removeprefix("/boot")
+        tool.run(
+            ["debugfs", "-w", "-f", "-", f"{disk}?offset={OFFSETS[point]}"],
+            stdin=f'rm {place}\nwrite "{tree / path[1:]}" {place}\n',
+        )
+
+    def said(*argv: str) -> str:
+        inside = ["chroot"] if os.geteuid() == 0 else ["unshare", "--map-root-user", "chroot"]
+        done = subprocess.run([*inside, str(tree), *argv], capture_output=True, text=True, check=False, timeout=60)
+        return done.stdout if done.returncode == 0 else f"refused: {done.stderr}"
+
+    edit(
+        "/boot/grub/grub.conf",
+        ("^timeout=5", "timeout=0"),
+        ("^default=0", "default=1"),
+        (" console=xvc0", ""),
+        ("/dev/xvda", "/dev/sda"),
+    )
+    told = {"exists": said("/sbin/mkinitrd", ram_disk, kernel), "xenblk": said("/sbin/mkinitrd", "-f", ram_disk, kernel)}
+    edit("/etc/fstab", ("/dev/xvda", "/dev/sda"))
+    edit("/etc/inittab", ("^co:.*\n", ""))
+    edit("/etc/modprobe.conf", ("xennet", "vmxnet3"), ("xenblk", "vmw_pvscsi"))
+    told["made"] = said("/sbin/mkinitrd", "-f", "-v", "--with=mptsas", "--preload=mptspi", ram_disk, kernel)
+    told["unknown"] = said("/sbin/mkinitrd", "-f", "--with=nosuch", ram_disk, kernel)
+    put(ram_disk)
+    shutil.copyfile(tree / ram_disk[1:], f"{disk}.initrd")
+    said("/sbin/chkconfig", "kudzu", "off")
+    told["kudzu"] = " ".join(sorted(str(link.relative_to(tree)) for link in tree.glob("etc/rc.d/rc?.d/*kudzu")))
+    return disk, told
 
 
 def machine(guest: image.GuestImage, controller: Controller, nic: NicModel, nics: int) -> Hardware:
@@ -159,24 +159,6 @@ def test_cpio_lists_the_ram_disk_that_has_no_driver_for_a_disk(gateway: Path, tm
     assert {"init", "bin/busybox", "lib/ext4.ko"} <= set(listed.split())
 
 
-def test_as_it_is_the_guest_ends_in_grubs_error_13(gateway: Path, tmp_path: Path) -> None:
-    seen = boot.boot(
-        gateway, "raw", machine(image.GATEWAY, "pvscsi", "vmxnet3", 1), tmp_path, "before", probe=False, accelerator="tcg"
-    )
-    assert seen.ending is Ending.GRUB_ERROR
-    assert seen.words == "Error 13: Invalid or unsupported executable format"
-    assert seen.disk_unchanged
-
-
-def test_with_the_boot_loader_alone_put_right_the_kernel_finds_no_root_and_panics(gateway: Path, tmp_path: Path) -> None:
-    disk, _ = edited(gateway, tmp_path, "boot")
-    seen = boot.boot(
-        disk, "raw", machine(image.GATEWAY, "pvscsi", "vmxnet3", 1), tmp_path, "boot", probe=False, accelerator="tcg"
-    )
-    assert seen.ending is Ending.KERNEL_PANIC
-    assert "Attempted to kill init" in seen.words
-
-
 def test_mkinitrd_behaves_as_on_el5(by_hand: tuple[Path, dict[str, str]]) -> None:
     disk, told = by_hand
     assert "already exists" in told["exists"]
@@ -190,7 +172,7 @@ def test_mkinitrd_behaves_as_on_el5(by_hand: tuple[Path, dict[str, str]]) -> Non
 
 
 def test_chkconfig_turns_kudzu_off_in_every_runlevel(by_hand: tuple[Path, dict[str, str]]) -> None:
-    assert [path.removeprefix("/etc/rc.d/") for path in by_hand[1]["kudzu"]] == [f"rc{level}.d/K95kudzu" for level in range(7)]
+    assert by_hand[1]["kudzu"].split() == [f"etc/rc.d/rc{level}.d/K95kudzu" for level in range(7)]
 
 
 def test_put_right_by_hand_the_guest_comes_up_with_every_nic_on_other_hardware(
