@@ -153,7 +153,8 @@ def test_a_stop_before_the_first_cell_is_told_as_what_it_is(home: Home, moment: 
     _, err = runner.communicate(timeout=PATIENCE)
     assert runner.returncode == 143, err
     (told,) = [e for e in Journal(home.folder("gateway") / "journal.jsonl").entries() if e["event"] == "outcome"]
-    assert (told["outcome"], told["error"].splitlines()[0]) == ("interrupted", "Interrupted: the run was stopped before its end")
+    assert (told["outcome"], told["kind"]) == ("interrupted", "Interrupted")
+    assert told["error"].splitlines()[0] == "the run was stopped before its end"
     assert "stopped before its end" in err
     assert not at_work(home)
     assert not (home.folder("gateway") / "acted").exists()
