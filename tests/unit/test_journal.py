@@ -9,10 +9,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hikkoshi.errors import BadInput, Busy
+from hikkoshi.run.entry import JournalEntry
 from hikkoshi.run.journal import MARK, Journal
 
 
@@ -59,6 +60,7 @@ def test_a_line_torn_by_a_crash_is_kept_and_the_chain_goes_on(journal: Journal) 
     assert b'"event":"st\n' in journal.path.read_bytes()
 
 
+@settings(deadline=None)  # two lines are synced to a disk that others use, too
 @given(st.dictionaries(st.text(), st.text() | st.integers() | st.none()))
 def test_any_content_comes_back_as_it_was(tmp_path_factory: pytest.TempPathFactory, content: dict[str, object]) -> None:
     journal = Journal(tmp_path_factory.mktemp("any") / "journal.jsonl")
@@ -123,3 +125,27 @@ def test_what_a_rescue_cannot_write_is_told_on_stderr_and_put_back_later(
     rescue.append("end")
     journal.check()
     assert [(e["event"], "told" in e) for e in journal.entries()][5:] == [("open", True), ("step", True), ("end", False)]
+
+
+def test_what_a_run_writes_has_a_type_and_what_it_does_not_write_is_empty(journal: Journal) -> None:
+    told = {"code": "source-off", "title": "off", "state": "ok", "found": "off", "expected": "off", "facts": {"by": "xl"}}
+    listed = {"file": "outputs/x", "bytes": 1, "sha256": "0", "modified": 5}
+    journal.append("verify", run="r", checks=[told], artefacts=[listed, {"file": "lost"}], clock=7, more=[1])
+    entry = journal.entries()[-1]
+    assert (entry.event, entry.run, entry.n, entry.clock, entry.mode, entry.seconds) == ("verify", "r", 6, 7, "", None)
+    assert [(c.code, c.state, c.facts, c.of) for c in entry.checks] == [("source-off", "ok", {"by": "xl"}, "verify")]
+    assert [(a.file, a.bytes, a.modified, a.time) for a in entry.artefacts] == [("outputs/x", 1, 5, entry.time)]
+    assert entry["more"] == [1]
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.integers() | st.text(), lambda x: st.lists(x) | st.dictionaries(st.text(), x)
+)
+
+
+@settings(deadline=None)
+@given(st.fixed_dictionaries({}, optional=dict.fromkeys((*JournalEntry.__annotations__, "more"), JSON)))
+def test_any_object_is_an_entry_whose_fields_are_of_their_type(line: dict[str, object]) -> None:
+    entry = JournalEntry.of_line(line)
+    assert dict(entry) == line or "nan" in str(line)
+    assert all(isinstance(getattr(entry, name), str) for name, kind in JournalEntry.__annotations__.items() if kind is str)

@@ -20,6 +20,7 @@ from hikkoshi.record.anatomy import parameter_names
 from hikkoshi.rehearsal.outcome import Ending
 from hikkoshi.rehearsal.rehearsal import Rehearsal
 from hikkoshi.run import lock, reach, status
+from hikkoshi.run.entry import JournalEntry
 from hikkoshi.run.journal import Journal
 from hikkoshi.run.step import READ_ONLY, STEPS
 from hikkoshi.vsphere.cutover import InService
@@ -385,9 +386,9 @@ def test_a_clock_that_was_set_back_does_not_change_what_came_last(story: Story) 
             story.run(step)
     lines = list(story.journal.entries())
     back = [
-        {**line, "run": "9-75-rollback", "step": "75-rollback", "time": "2001-01-01T00:00:00.000+00:00"}
+        JournalEntry.of_line({**line, "run": "9-75-rollback", "step": "75-rollback", "time": "2001-01-01T00:00:00.000+00:00"})
         for line in lines
-        if line["step"] == "70-cutover"
+        if line.step == "70-cutover"
     ]
     assert "70-cutover" in status.done(status.runs(lines))
     assert "70-cutover" not in status.done(status.runs([*lines, *back]))

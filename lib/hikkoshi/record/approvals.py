@@ -23,6 +23,7 @@ from hikkoshi.approval.statement import Statement
 from hikkoshi.errors import Problem
 from hikkoshi.params.folder import GuestFolder
 from hikkoshi.params.params import Signing
+from hikkoshi.run.entry import JournalEntry
 from hikkoshi.run.step import APPROVED, CONVERT, DEPLOY
 
 REMEDY = "the runbook's own refusal was passed over: ask who did this, and how"
@@ -42,7 +43,7 @@ Known = dict[tuple[str, str], SignatureVerdict]  # {(SHA-256 of an approval, of 
 class Action:
     """Something that a run did: the number of its line in the journal, what it was, when it began."""
 
-    line: object
+    line: int
     title: str
     began: datetime
 
@@ -54,20 +55,19 @@ class Case:
     record: Path
     info: Mapping[str, str]
     listed: Mapping[str, str]  # {name: SHA-256} of its manifests
-    entries: Sequence[Mapping[str, Any]]  # of its journal
+    entries: Sequence[JournalEntry]  # of its journal
     trust: Trust
     format: int
 
     @property
-    def own(self) -> list[Mapping[str, Any]]:
+    def own(self) -> list[JournalEntry]:
         """The journal's lines of this run."""
-        return [e for e in self.entries if e.get("run") == self.record.name]
+        return [e for e in self.entries if e.run == self.record.name]
 
     @property
     def opened(self) -> Mapping[str, str]:
         """{name: SHA-256} of what the run was made from."""
-        found = next((e.get("inputs") for e in self.own if e.get("event") == "open"), None)
-        return found if isinstance(found, dict) else {}
+        return next((e.inputs for e in self.own if e.event == "open"), {})
 
 
 def check(case: Case, known: Known, notes: list[str]) -> Iterator[Problem]:
@@ -94,7 +94,7 @@ def check(case: Case, known: Known, notes: list[str]) -> Iterator[Problem]:
                 )
             else:
                 good.append((name, said, known[key]))
-    if any(e.get("step") in APPROVED for e in case.own) or case.info.get("Step") in APPROVED:
+    if any(e.step in APPROVED for e in case.own) or case.info.get("Step") in APPROVED:
         yield from _unapproved(case, good, notes)
 
 
@@ -110,7 +110,7 @@ def _worth(path: Path, said: Statement | str, trust: Trust) -> SignatureVerdict:
 
 def _unapproved(case: Case, good: list[tuple[str, Statement, SignatureVerdict]], notes: list[str]) -> Iterator[Problem]:
     """What the run did although no approval counted for it then, or without asking for one."""
-    permitted = [e for e in case.own if e.get("event") == "permitted"]
+    permitted = [e for e in case.own if e.event == "permitted"]
     actions = list(_actions(case, bool(permitted), notes))
     if not actions:
         return
@@ -129,8 +129,8 @@ def _unapproved(case: Case, good: list[tuple[str, Statement, SignatureVerdict]],
     since = _since(permitted, actions)
     asked = _Asked.of(case)
     for e in permitted:
-        if e.get("plan", asked.plan) != asked.plan:
-            where, found = f"{journal}:{e.get('n')}", str(e.get("plan"))
+        if "plan" in e and e.plan != asked.plan:
+            where, found = f"{journal}:{e.n}", e.plan
             yield Problem(
                 code="permitted-for-another-plan",
                 what="the gate let another plan pass than the run was made from",
@@ -173,11 +173,11 @@ def _unapproved(case: Case, good: list[tuple[str, Statement, SignatureVerdict]],
         notes.append("approved by an earlier version: it is not proved which disk and machine that was of")
 
 
-def _since(permitted: list[Mapping[str, Any]], actions: list[Action]) -> datetime | None:
+def _since(permitted: list[JournalEntry], actions: list[Action]) -> datetime | None:
     """When the run first acted on the service; earlier versions took any action for one, and did not write down which."""
-    if not any("service" in e for e in permitted):
+    if all(e.service is None for e in permitted):
         return actions[0].began
-    return next((_time(e.get("time")) for e in permitted if e.get("service") is True), None)
+    return next((_time(e.time) for e in permitted if e.service), None)
 
 
 def _actions(case: Case, permitted: bool, notes: list[str]) -> Iterator[Action]:
@@ -186,49 +186,48 @@ def _actions(case: Case, permitted: bool, notes: list[str]) -> Iterator[Action]:
     A run that was killed leaves a last action without its end: it began where the gate had let it pass before. Where the
     gate wrote nothing, it may have been killed before it was asked, or whoever changed the code did not ask: `notes` says so.
     """
-    begun: Mapping[str, Any] | None = None
+    begun: JournalEntry | None = None
     passed = asked = False
     for e in case.own:
-        event, title = e.get("event"), str(e.get("title"))
-        if event == "permitted":
-            passed, asked = passed or e.get("service", True) is True, asked or begun is not None
-        if begun and (event in GOES_ON or ended_well(e) or (event == "step" and title != str(begun.get("title")))):
+        if e.event == "permitted":
+            passed, asked = passed or e.service is not False, asked or begun is not None
+        if begun and (e.event in GOES_ON or ended_well(e) or (e.event == "step" and e.title != begun.title)):
             yield _hanging(begun)  # no run goes on before it has told how an action ended
             begun = None
-        if event == "start":
+        if e.event == "start":
             begun, asked = e, False
-        elif event == "step" and (begun or e.get("state") == "done"):
-            refused = e.get("state") == "failed" and e.get("kind") in REFUSED
+        elif e.event == "step" and (begun or e.state == "done"):
+            refused = e.state == "failed" and e.kind in REFUSED
             if not (refused and not (permitted and passed)):
-                began = _time(begun.get("time")) if begun else None
-                yield Action(e.get("n"), title, began or _ended(e, case.format))
+                began = _time(begun.time) if begun else None
+                yield Action(e.n, e.title, began or _ended(e, case.format))
             begun = None
     if begun and (passed or asked):
         yield _hanging(begun)
     elif begun:
-        notes.append(f"killed in the middle of {begun.get('title')}: whether it was approved is not told")
+        notes.append(f"killed in the middle of {begun.title}: whether it was approved is not told")
 
 
-def ended_well(e: Mapping[str, Any]) -> bool:
+def ended_well(e: JournalEntry) -> bool:
     """Whether a line of the journal tells that its run ended well."""
-    return (e.get("event"), e.get("outcome")) in (("end", "completed"), ("outcome", "succeeded"))
+    return (e.event, e.outcome) in (("end", "completed"), ("outcome", "succeeded"))
 
 
-def _hanging(start: Mapping[str, Any]) -> Action:
-    return Action(start.get("n"), str(start.get("title")), _time(start.get("time")) or NEVER)
+def _hanging(start: JournalEntry) -> Action:
+    return Action(start.n, start.title, _time(start.time) or NEVER)
 
 
-def _ended(e: Mapping[str, Any], format: int) -> datetime:
+def _ended(e: JournalEntry, format: int) -> datetime:
     """When an action of an earlier version began: its line tells the end, and how long it took. Since then each has a start."""
-    took = e.get("seconds") if format == 1 else None
-    seconds = timedelta(seconds=took if isinstance(took, int | float) and 0 <= took < 1e9 else 0)
-    return (_time(e.get("time")) or NEVER) - seconds
+    took = e.seconds if format == 1 else None
+    seconds = timedelta(seconds=took if took is not None and 0 <= took < 1e9 else 0)
+    return (_time(e.time) or NEVER) - seconds
 
 
-def _time(text: Any) -> datetime | None:
+def _time(text: str) -> datetime | None:
     """A time of the journal in UTC; none where it is no time of this age, by which nothing can be judged."""
     try:
-        found = datetime.fromisoformat(str(text))
+        found = datetime.fromisoformat(text)
         found = found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
     except (ValueError, OverflowError):
         return None
@@ -304,18 +303,17 @@ class _Asked:
 def _operator(case: Case) -> tuple[str, str]:
     """Who carried it out: by the trial of the key before it began, else whoever sealed the record."""
     for e in case.own:
-        checks = e.get("checks") if e.get("event") == "preflight" else None
-        for tried in checks if isinstance(checks, list) else ():
-            if isinstance(tried, dict) and tried.get("code") == "operator-signs" and tried.get("state") == "ok":
-                return str(tried.get("facts", {}).get("name", "")), str(tried.get("facts", {}).get("key", ""))
+        for tried in e.checks:
+            if (tried.of, tried.code, tried.state) == ("preflight", "operator-signs", "ok"):
+                return str(tried.facts.get("name", "")), str(tried.facts.get("key", ""))
     by = case.info.get("Sealed-By", "")
     return ("", "") if by.startswith("nobody") else (by, case.info.get("Sealed-By-Key", ""))
 
 
 def _subject(case: Case, notes: list[str]) -> dict[str, str]:
     """The disk and the machine that the run acted upon: by the gate's own line, and by the record's results."""
-    gate = next((e for e in case.own if e.get("event") == "permitted"), None)
-    found = {what: str(gate.get(what)) for what in RESULTS} if gate else {}
+    gate = next((e for e in case.own if e.event == "permitted"), None)
+    found = {what: str(getattr(gate, what)) for what in RESULTS} if gate else {}
     for what, (name, field, step) in RESULTS.items():
         if f"data/{name}" in case.listed:
             sealed = _value(case.record / "data" / name, field)
@@ -328,8 +326,8 @@ def _subject(case: Case, notes: list[str]) -> dict[str, str]:
 
 def _again(case: Case, step: str) -> bool:
     """Whether a step was run after this run had begun, and before that was sealed."""
-    began = next((n for n, e in enumerate(case.entries) if e.get("run") == case.record.name), len(case.entries))
-    return any(e.get("event") == "open" and e.get("step") == step for e in case.entries[began:])
+    began = next((n for n, e in enumerate(case.entries) if e.run == case.record.name), len(case.entries))
+    return any((e.event, e.step) == ("open", step) for e in case.entries[began:])
 
 
 def _planned(case: Case) -> Mapping[str, Any]:

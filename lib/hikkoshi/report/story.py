@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from hikkoshi import files
 from hikkoshi.approval import approval, statement
@@ -27,7 +27,7 @@ from hikkoshi.params.params import Home
 from hikkoshi.record import register
 from hikkoshi.record.register import Line
 from hikkoshi.rehearsal.rehearsal import Rehearsal
-from hikkoshi.run.entry import JournalEntry
+from hikkoshi.run.entry import CheckTold, JournalEntry
 from hikkoshi.run.journal import Journal
 from hikkoshi.run.status import LastRun, done, runs
 from hikkoshi.run.step import APPROVED, CUTOVER, PLAN, REPORT, STEPS
@@ -85,7 +85,7 @@ class StepStory:
     seconds: float
     begun: datetime | None
     did: Span | None
-    checks: tuple[dict[str, Any], ...]
+    checks: tuple[CheckTold, ...]
     actions: tuple[JournalEntry, ...]
     record: Path | None
     attempts: int
@@ -161,7 +161,7 @@ def gather(home: Home, guest: str) -> Story:
             return None
 
     cutover, plan, offloads, applied = typed(InService), typed(Plan), typed(Cure), typed(Applied)
-    begun = frozenset(e["run"] for e in entries if e["event"] in ("start", "step", "verify"))
+    begun = frozenset(e.run for e in entries if e.event in ("start", "step", "verify"))
     needed = [_Need.of(r, entries, plan) for r in past if r.step in APPROVED and r.mode == "apply" and r.id in begun]
     approvals = _Approvals(home, guest, plan)
     steps = tuple(_step(s, told(past).get(s), past, entries, folder) for s in STEPS if s != REPORT.id)
@@ -196,16 +196,10 @@ def gather(home: Home, guest: str) -> Story:
         cutover_approved=any(not a.flaw for n in needed if n.step == CUTOVER.id for a in approvals.at(n)),
         past=tuple(r for r in past if r.step != REPORT.id),
         begun=begun,
-        reached=frozenset(e["run"] for e in entries if e["event"] == "step" and e.get("state") in ("done", "already")),
-        unseen=frozenset(
-            e["run"] for e in entries if e["event"] == "verify" if any(c.get("state") == "not seen" for c in e["checks"])
-        ),
-        red={
-            e["run"]: tuple(c.get("code", "") for c in e["checks"] if c["state"] not in ("ok", *UNSEEN))
-            for e in entries
-            if e["event"] == "verify"
-        },
-        changed={e["of"]: e["changed"] for e in entries if e["event"] == "sealed" and "changed" in e},
+        reached=frozenset(e.run for e in entries if e.event == "step" and e.state in ("done", "already")),
+        unseen=frozenset(e.run for e in entries if e.event == "verify" and any(c.state == "not seen" for c in e.checks)),
+        red={e.run: tuple(c.code for c in e.checks if c.state not in ("ok", *UNSEEN)) for e in entries if e.event == "verify"},
+        changed={e.of: e.changed for e in entries if e.event == "sealed" and e.changed},
         register=tuple(x for x in register.of(home).lines() if x.guest == guest),
         last=next((r for r in reversed(past) if r.step != REPORT.id), None),
         unreadable=tuple(unreadable),
@@ -228,17 +222,17 @@ def told(past: Sequence[LastRun]) -> dict[str, LastRun]:
 def _acts(step: str, run: LastRun | None, past: Sequence[LastRun], entries: Sequence[JournalEntry]) -> Iterator[JournalEntry]:
     """What was done, or failed, in any run of a step, and what its last run found."""
     acting = {r.id for r in past if r.step == step and r.mode == "apply"}
-    for e in (e for e in entries if e["event"] == "step" and e.get("step") == step):
-        if (run and e["run"] == run.id) or (e["run"] in acting and e["state"] in ("done", "failed")):
+    for e in (e for e in entries if (e.event, e.step) == ("step", step)):
+        if (run and e.run == run.id) or (e.run in acting and e.state in ("done", "failed")):
             yield e
 
 
 def _step(
     step: str, run: LastRun | None, past: Sequence[LastRun], entries: Sequence[JournalEntry], folder: GuestFolder
 ) -> StepStory:
-    lines = [e for e in entries if run and e.get("run") == run.id]
+    lines = [e for e in entries if run and e.run == run.id]
     span = _span(run, entries) if run else None
-    acted = {e["run"] for e in entries if e["event"] == "step" and e.get("state") == "done"}
+    acted = {e.run for e in entries if (e.event, e.state) == ("step", "done")}
     worked = [r for r in past if r.step == step and r.id in acted]
     return StepStory(
         step=step,
@@ -247,7 +241,7 @@ def _step(
         seconds=span.seconds if span else 0,
         begun=span.begun if span else None,
         did=_span(worked[-1], entries) if worked else span,
-        checks=tuple({**c, "of": e["event"]} for e in lines if e["event"] in ("preflight", "verify") for c in e["checks"]),
+        checks=tuple(c for e in lines for c in e.checks),
         actions=tuple(_acts(step, run, past, entries)),
         record=folder.executed(run.id) if run else None,
         attempts=sum(r.step == step for r in past),
@@ -255,7 +249,7 @@ def _step(
 
 
 def _span(run: LastRun, entries: Sequence[JournalEntry]) -> Span:
-    begun = datetime.fromisoformat(next(e["time"] for e in entries if e.get("run") == run.id))
+    begun = next(e.when for e in entries if e.run == run.id)
     return Span(run.id, begun, max(0.0, (run.when - begun).total_seconds()))
 
 
@@ -272,15 +266,15 @@ class _Need:
         """The need of a run: what it was permitted for. Where an earlier version did not write that down, the plan only, by
         what 20-plan had listed last by then, else the present one.
         """
-        lines = [n for n, e in enumerate(entries) if e.get("run") == run.id]
-        first = next((n for n in lines if entries[n]["event"] == "start"), lines[0])
-        listed = (a for e in entries[:first] if e["event"] == "evidence" and e.get("step") == PLAN.id for a in e["artefacts"])
-        hashes = [a["sha256"] for a in listed if Path(a["file"]).name == Plan.filename]
-        when = datetime.fromisoformat(entries[first]["time"])
-        known = next((e for e in entries if e.get("run") == run.id and e["event"] == "permitted"), None)
+        lines = [n for n, e in enumerate(entries) if e.run == run.id]
+        first = next((n for n in lines if entries[n].event == "start"), lines[0])
+        listed = (a for e in entries[:first] if (e.event, e.step) == ("evidence", PLAN.id) for a in e.artefacts)
+        hashes = [a.sha256 for a in listed if Path(a.file).name == Plan.filename]
+        when = entries[first].when
+        known = next((e for e in entries if (e.event, e.run) == ("permitted", run.id)), None)
         subject = Subject(hashes[-1] if hashes else plan.hash if plan else "")
         if known:
-            subject = Subject(known["plan"], known["vmdk"], known["machine"])
+            subject = Subject(known.plan, known.vmdk, known.machine)
         return cls(run.step, subject, when)
 
 

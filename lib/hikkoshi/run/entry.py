@@ -61,6 +61,7 @@ class JournalEntry(Mapping[str, Any]):
     seconds: float | None
     clock: int | None  # nanoseconds, by the file system's clock
     service: bool | None  # whether the permission was for the service; None in a line of an earlier version
+    codes: tuple[str, ...]  # of the problems that it failed by
     inputs: Mapping[str, str]
     checks: tuple[CheckTold, ...]
     artefacts: tuple[ArtefactTold, ...]
@@ -69,7 +70,8 @@ class JournalEntry(Mapping[str, Any]):
     def of_line(cls, line: Mapping[str, Any]) -> "JournalEntry":
         """The entry that a line is; any object of JSON is one."""
         texts = {f.name: found if isinstance(found := line.get(f.name), str) else "" for f in fields(cls) if f.type is str}
-        n, seconds, clock, service, inputs = (line.get(name) for name in ("n", "seconds", "clock", "service", "inputs"))
+        names = ("n", "seconds", "clock", "service", "codes", "inputs")
+        n, seconds, clock, service, codes, inputs = map(line.get, names)
         return cls(
             line=line,
             **texts,
@@ -77,6 +79,7 @@ class JournalEntry(Mapping[str, Any]):
             seconds=seconds if isinstance(seconds, int | float) else None,
             clock=clock if isinstance(clock, int) else None,
             service=service if isinstance(service, bool) else None,
+            codes=tuple(c for c in codes if isinstance(c, str)) if isinstance(codes, list) else (),
             inputs=inputs if isinstance(inputs, dict) else {},
             checks=tuple(_check(c, texts["event"]) for c in _list(line, "checks")),
             artefacts=tuple(a for part in _list(line, "artefacts") if (a := _artefact(part, texts["time"]))),

@@ -7,7 +7,6 @@ domains shows it as running meanwhile. A cut-over that was stopped in that momen
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 from hikkoshi.errors import HikkoshiError
 from hikkoshi.run.entry import JournalEntry
@@ -46,30 +45,30 @@ def pending(journal: Journal) -> Shutdown | None:
     asked: JournalEntry | None = None
     try:
         for line in journal.entries():
-            which = (line.get("step"), line.get("code"))
-            if which == ASKED and line["event"] == "start":
+            which = (line.step, line.code)
+            if which == ASKED and line.event == "start":
                 asked = line
-            elif asked and line.get("event") == "step" and _ended(which, line):
+            elif asked and line.event == "step" and _ended(which, line):
                 asked = None
     except (HikkoshiError, OSError):
         return None
     return _of(asked) if asked else None
 
 
-def _ended(which: tuple[Any, Any], line: JournalEntry) -> bool:
+def _ended(which: tuple[str, str], line: JournalEntry) -> bool:
     """Whether a row tells that it is off, was started since, or was never asked: a refusal comes before that."""
-    if line.get("state") != "failed":
-        return which == ASKED or (which == BACK and line.get("state") == "done")
-    return which == ASKED and line.get("kind") in ("Refused", "BadInput")
+    if line.state != "failed":
+        return which == ASKED or (which == BACK and line.state == "done")
+    return which == ASKED and line.kind in ("Refused", "BadInput")
 
 
 def _of(line: JournalEntry) -> Shutdown:
     now = datetime.now(UTC)
     try:
-        began = datetime.fromisoformat(str(line.get("time")))
+        began = line.when
         passed = (now - began).total_seconds()
     except (ValueError, TypeError):  # no time, or one without a zone
         passed = 0.0
     left = min(dom0.SHUTDOWN, max(0.0, dom0.SHUTDOWN - passed))
     over = f"{now + timedelta(seconds=left):%H:%M:%SZ}"
-    return Shutdown(str(line.get("run", "a run")), str(line.get("time"))[11:19] + "Z", time.monotonic() + left, over)
+    return Shutdown(line.run or "a run", line.time[11:19] + "Z", time.monotonic() + left, over)

@@ -1,7 +1,7 @@
 """Where every guest stands: by its journal, its locks and its results, for the command line and the first notebook."""
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -14,6 +14,7 @@ from hikkoshi.errors import BadInput
 from hikkoshi.params.folder import GuestFolder
 from hikkoshi.params.params import Home
 from hikkoshi.run import lock, reach
+from hikkoshi.run.entry import JournalEntry
 from hikkoshi.run.journal import Journal
 from hikkoshi.run.step import (
     APPROVED,
@@ -150,19 +151,19 @@ def age(passed: timedelta) -> str:
     return f"{seconds} s ago"
 
 
-def runs(entries: Iterable[Mapping[str, Any]]) -> list[LastRun]:
+def runs(entries: Iterable[JournalEntry]) -> list[LastRun]:
     """The runs of a journal, the one with the newest line last. One that another run kept from starting is left out."""
-    by_run: dict[str, list[Mapping[str, Any]]] = {}
+    by_run: dict[str, list[JournalEntry]] = {}
     unsealed: dict[str, str] = {}
     for entry in entries:
-        if entry.get("event") == "unsealed":
-            unsealed[entry["of"]] = entry["why"]
-        elif entry.get("event") == "sealed":
-            unsealed.pop(entry["of"], None)
-        if "run" in entry:
+        if entry.event == "unsealed":
+            unsealed[entry.of] = entry.why
+        elif entry.event == "sealed":
+            unsealed.pop(entry.of, None)
+        if entry.run:
             # the journal's own order: a clock may be set back, and two lines may have the same time
-            lines = by_run.pop(entry["run"], [])
-            by_run[entry["run"]] = [*lines, entry]
+            lines = by_run.pop(entry.run, [])
+            by_run[entry.run] = [*lines, entry]
     found = [_last_run(run, lines, unsealed.get(run, "")) for run, lines in by_run.items()]
     return [r for r in found if r.kind != "Busy"]
 
@@ -202,29 +203,29 @@ def _of(home: Home, guest: str) -> GuestStatus:
     )
 
 
-def _last_run(run: str, lines: Sequence[Mapping[str, Any]], unsealed: str) -> LastRun:
+def _last_run(run: str, lines: Sequence[JournalEntry], unsealed: str) -> LastRun:
     last, first = lines[-1], lines[0]
-    mode, kind = next((line["mode"] for line in lines if "mode" in line), ""), ""
-    outcome = next((line for line in lines if line["event"] == "outcome"), None)
-    red = [line for line in lines if line.get("state") in ("failed", "red") and not _only_planned(line)]
+    mode, kind = next((line.mode for line in lines if line.mode), ""), ""
+    outcome = next((line for line in lines if line.event == "outcome"), None)
+    red = [line for line in lines if line.state in ("failed", "red") and not _only_planned(line)]
     if outcome:
-        state: State = {"succeeded": "done", "failed": "failed"}.get(outcome["outcome"], "interrupted")  # type: ignore[assignment]
-        error, kind = outcome.get("error", ""), outcome.get("kind", "")
-    elif any(line["event"] == "end" and line["outcome"] == "completed" for line in lines):
+        state: State = {"succeeded": "done", "failed": "failed"}.get(outcome.outcome, "interrupted")  # type: ignore[assignment]
+        error, kind = outcome.error, outcome.kind
+    elif any((line.event, line.outcome) == ("end", "completed") for line in lines):
         state, error = "done", ""
     elif red:
-        state, error = ("failed", f"{red[-1].get('title', red[-1]['event'])}: {red[-1].get('found') or 'not as expected'}")
+        state, error = ("failed", f"{red[-1].title or red[-1].event}: {red[-1].found or 'not as expected'}")
     else:
         state, error = "interrupted", ""
     if worked := bool(unsealed) and state == "done":  # but there is no record of it
         state, error = "failed", unsealed
-    states = [line.get("state") for line in lines if line["event"] == "step"]
+    states = [line.state for line in lines if line.event == "step"]
     idle: Unseen | Literal[""] = ""
     if all(s in UNSEEN for s in states):  # and then by the first of them
         idle = next((word for word in UNSEEN if states[:1] == [word]), "")
-    bad = [c for line in red[-1:] for c in line.get("checks", ()) if c.get("state") == "red"]
+    bad = [c for line in red[-1:] for c in line.checks if c.state == "red"]
     failed = state == "failed" and not worked
-    codes = (*(outcome or {}).get("codes", ()), *(red[-1].get("codes", ()) if red else ()), *(c.get("code", "") for c in bad))
+    codes = (*(outcome.codes if outcome else ()), *(red[-1].codes if red else ()), *(c.code for c in bad))
     return LastRun(
         id=run,
         step=first.get("step", ""),
@@ -236,12 +237,12 @@ def _last_run(run: str, lines: Sequence[Mapping[str, Any]], unsealed: str) -> La
         codes=frozenset(map(str, codes)) if failed else frozenset(),
         unseen=idle,
         unsealed=worked,
-        regressed=failed and any(c.get("facts", {}).get("verdict") == "regressed" for c in bad),
+        regressed=failed and any(c.facts.get("verdict") == "regressed" for c in bad),
     )
 
 
-def _only_planned(line: Mapping[str, Any]) -> bool:
-    return line["event"] == "verify" and line.get("mode") == "plan"  # nothing has to be true yet
+def _only_planned(line: JournalEntry) -> bool:
+    return line.event == "verify" and line.mode == "plan"  # nothing has to be true yet
 
 
 def _record(folder: GuestFolder, run: str) -> str:
