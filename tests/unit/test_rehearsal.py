@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from hikkoshi import files
+from hikkoshi.disk.conversion import Conversion
 from hikkoshi.disk.origin import Origin
 from hikkoshi.errors import BadInput, Refused
 from hikkoshi.params.folder import GuestFolder
@@ -54,11 +55,6 @@ class ThePlan:
     source: Origin
     hash: str = "plan-1"
     machine: Hardware = MACHINE
-
-
-@dataclass(frozen=True)
-class TheConversion:
-    vmdk_sha256: str
 
 
 def red(outcome: BootOutcome, machine: Hardware = MACHINE) -> list[str]:
@@ -199,7 +195,7 @@ def test_the_control_boot_is_not_done_where_there_is_no_plan_or_no_disk(tmp_path
 def test_a_vmdk_that_is_not_the_converted_one_is_refused_before_it_is_booted(tmp_path: Path) -> None:
     vmdk = tmp_path / "x.vmdk"
     vmdk.write_bytes(b"tampered")
-    job = Job(GuestFolder(tmp_path), vmdk, ThePlan("/nowhere"), TheConversion("0" * 64))
+    job = Job(GuestFolder(tmp_path), vmdk, ThePlan("/nowhere"), Conversion.model_construct(vmdk_sha256="0" * 64))
     with pytest.raises(BadInput, match="not the one that was converted"):
         rehearsal.start(job, accelerator="tcg")
     assert not (tmp_path / "rehearsal.json").exists()

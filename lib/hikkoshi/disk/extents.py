@@ -6,7 +6,7 @@ Who reads a disk asks a `Source` for no more than that, so that a file, a device
 import errno
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Protocol, Self
 
@@ -67,15 +67,7 @@ class RawDisk:
 
     def extents(self) -> Iterator[tuple[int, int]]:
         """As in `Source`; by SEEK_DATA and SEEK_HOLE, and the whole disk where these are not known."""
-        begun, ended = 0, 0
-        for start, end in self._data():
-            if start > ended:
-                if ended > begun:
-                    yield begun, ended
-                begun = start
-            ended = end
-        if ended > begun:
-            yield begun, ended
+        return joined(self._data())
 
     def read(self, offset: int, length: int) -> bytes:
         """As in `Source`."""
@@ -116,16 +108,8 @@ class RawDisk:
         now = self._state()
         if now == self._before:
             return
-        raise StepFailed(
-            Problem(
-                code="disk-changed-meanwhile",
-                what="the disk was changed while it was read",
-                where=self.name,
-                found="; ".join(f"{k} {now[k]}, before {self._before[k]}" for k in now if now[k] != self._before[k]),
-                expected="nobody who writes to it",
-                remedy=_QUIET,
-            )
-        )
+        found = "; ".join(f"{k} {now[k]}, before {self._before[k]}" for k in now if now[k] != self._before[k])
+        raise StepFailed(changed(self.name, found, "nobody who writes to it"))
 
     def _state(self) -> dict[str, int]:
         """What differs after somebody wrote to the disk, or put another one in its place."""
@@ -153,6 +137,31 @@ class RawDisk:
                 start, end = at, self.size  # a device, or a file system that does not know holes
             start, at = start // BLOCK * BLOCK, min(self.size, -(-end // BLOCK) * BLOCK)
             yield start, at
+
+
+def joined(ranges: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    """Ascending ranges with those that touch each other made one."""
+    begun, ended = 0, 0
+    for start, end in ranges:
+        if start > ended:
+            if ended > begun:
+                yield begun, ended
+            begun = start
+        ended = end
+    if ended > begun:
+        yield begun, ended
+
+
+def changed(disk: str, found: str, expected: str) -> Problem:
+    """What is wrong with a disk that did not stand still."""
+    return Problem(
+        code="disk-changed-meanwhile",
+        what="the disk was changed while it was read",
+        where=disk,
+        found=found,
+        expected=expected,
+        remedy=_QUIET,
+    )
 
 
 def written(device: int) -> int:

@@ -7,7 +7,6 @@ the tables and never looks at what lies between. Here both are done, and have to
 import hashlib
 import mmap
 import os
-import struct
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -20,15 +19,13 @@ from hikkoshi import files
 from hikkoshi.disk import vmdk, workers
 from hikkoshi.disk.digest import Content
 from hikkoshi.disk.extents import BLOCK
-from hikkoshi.disk.vmdk import MARKER, SECTOR, Header
+from hikkoshi.disk.vmdk import KIND_DIRECTORY, KIND_END, KIND_FOOTER, MARKER, SECTOR, SPECIAL, Header
 from hikkoshi.errors import BadInput
 from hikkoshi.progress import Progress, silent
 
 MOST_FLAWS = 100  # of one file; a thousand more would help nobody
 _PIECE = 16  # grains that a thread decodes at once
 _ZEROS = bytes(1 << 20)
-_SPECIAL = struct.Struct("<QII")  # a marker that is no grain's: sectors that follow, 0, kind
-_END, _TABLE, _DIRECTORY, _FOOTER = range(4)
 
 
 @dataclass(frozen=True, order=True)
@@ -194,21 +191,21 @@ def _walk(fd: int, total: int, header: Header, met: memoryview, found: _Findings
 
 def _special(marker: bytes, at: int, total: int, header: Header, found: _Findings) -> int:
     """A marker that is no grain's, and what belongs to it: where the next one is, 0 where there is none."""
-    sectors, _, kind = map(int, _SPECIAL.unpack_from(marker))
+    sectors, _, kind = map(int, SPECIAL.unpack_from(marker))
     behind = at + SECTOR + sectors * SECTOR
-    if any(marker[_SPECIAL.size :]) or kind > _FOOTER or (kind == _END and sectors):
+    if any(marker[SPECIAL.size :]) or kind > KIND_FOOTER or (kind == KIND_END and sectors):
         found.add(at, f"no marker is like this one of kind {kind} with {sectors:,} sectors")
         return 0
-    if kind == _END:
+    if kind == KIND_END:
         if behind < total:
             found.add(behind, f"{total - behind:,} bytes behind the end of the stream", harmless=True)
         return 0
     if behind > total:
         found.add(at, f"a marker for {sectors:,} sectors, in a file of {total:,} bytes")
         return 0
-    if kind == _DIRECTORY and at + SECTOR != header.directory:
+    if kind == KIND_DIRECTORY and at + SECTOR != header.directory:
         found.add(at, f"a grain directory; the header says that it is at byte {header.directory:,}")
-    if kind == _FOOTER and behind != total - SECTOR:
+    if kind == KIND_FOOTER and behind != total - SECTOR:
         found.add(at, "a footer that is not in the last sector but one, where readers look for it")
     return behind
 

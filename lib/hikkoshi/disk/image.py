@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Literal, Self
 
 from hikkoshi import tool
-from hikkoshi.disk.extents import BLOCK
+from hikkoshi.disk.extents import BLOCK, joined
 from hikkoshi.errors import BadInput, Problem, StepFailed
 from hikkoshi.secret import temporary
 
@@ -68,7 +68,7 @@ class ImageDisk:
             self.size = self._first().size
             if format == "qcow2":
                 _refuse_damaged(path, options)
-            self._extents = list(self._mapped(options))
+            self._extents = list(joined(self._mapped(options)))
             self._open = stack.pop_all()
 
     def __enter__(self) -> Self:
@@ -179,9 +179,9 @@ class ImageDisk:
         )
 
     def _mapped(self, options: str) -> Iterator[tuple[int, int]]:
-        """What holds data according to QEMU, widened to whole blocks and joined."""
+        """What holds data according to QEMU, widened to whole blocks; neighbours not yet joined."""
         said = tool.run(["qemu-img", "map", "--output=json", "--image-opts", options]).stdout
-        decoder, at, begun, ended = json.JSONDecoder(), said.find("{"), 0, 0
+        decoder, at = json.JSONDecoder(), said.find("{")
         while at >= 0:  # one by one: there may be a million, and a list of them would take half a gigabyte
             entry, behind = decoder.raw_decode(said, at)
             at = said.find("{", behind)
@@ -190,13 +190,7 @@ class ImageDisk:
             if entry.get("offset", 0) + entry["length"] > self._before["size"]:
                 raise BadInput(_damaged(self._path, f"its end at {self._before['size']:,}, and data behind that"))
             start, stop = entry["start"] // BLOCK * BLOCK, -(-(entry["start"] + entry["length"]) // BLOCK) * BLOCK
-            if start > ended:
-                if ended > begun:
-                    yield begun, ended
-                begun = start
-            ended = min(stop, self.size)
-        if ended > begun:
-            yield begun, ended
+            yield start, min(stop, self.size)
 
 
 class _Connection:

@@ -7,13 +7,12 @@ it: each table behind its grains, then the directory, and a footer that says whe
 """
 
 import hashlib
-import struct
 import sys
 from array import array
 from typing import BinaryIO
 
 from hikkoshi.disk.packing import GRAIN
-from hikkoshi.disk.vmdk import AT_END, COMPRESSED, HEADER, MARKERS, SECTOR
+from hikkoshi.disk.vmdk import AT_END, COMPRESSED, HEADER, KIND_DIRECTORY, KIND_FOOTER, KIND_TABLE, MARKERS, SECTOR, SPECIAL
 from hikkoshi.errors import BadInput, Problem
 
 ENTRIES = 512  # of a grain table; VMware's library reads no other number
@@ -21,8 +20,6 @@ _DESCRIPTOR = 20  # sectors reserved for it
 _TABLE = ENTRIES * 4 // SECTOR  # sectors
 _OVERHEAD = 128  # sectors before the first grain of a `Trail`, as ovftool has it
 _NEWLINES = b"\n \r\n"  # a transfer as text would change them
-_SPECIAL = struct.Struct("<QII")  # a marker that is no grain's: sectors that follow, 0, kind
-_END, _GRAIN_TABLE, _GRAIN_DIRECTORY, _FOOTER = range(4)
 
 END = bytes(SECTOR)  # the marker of kind 0: end of stream
 
@@ -87,9 +84,9 @@ class Trail:
         return b"".join(
             (
                 ended,
-                _marker(sectors, _GRAIN_DIRECTORY),
+                _marker(sectors, KIND_DIRECTORY),
                 directory.ljust(sectors * SECTOR, b"\0"),
-                _marker(1, _FOOTER),
+                _marker(1, KIND_FOOTER),
                 header,
                 END,
             )
@@ -100,11 +97,11 @@ class Trail:
         self._directory[self._number] = self.sectors + 1
         self.sectors += 1 + _TABLE
         table, self._table = _little(self._table), array("I")
-        return _marker(_TABLE, _GRAIN_TABLE) + table
+        return _marker(_TABLE, KIND_TABLE) + table
 
 
 def _marker(sectors: int, kind: int) -> bytes:
-    return _SPECIAL.pack(sectors, 0, kind).ljust(SECTOR, b"\0")
+    return SPECIAL.pack(sectors, 0, kind).ljust(SECTOR, b"\0")
 
 
 def _little(numbers: "array[int]") -> bytes:

@@ -19,9 +19,10 @@ from urllib.parse import unquote, urlsplit
 from isal import igzip, igzip_lib
 
 from hikkoshi import tool
+from hikkoshi.disk.extents import changed
+from hikkoshi.disk.source import SECTOR
 from hikkoshi.errors import BadInput, Problem, StepFailed, ToolFailed
 
-SECTOR = 512
 SSH = (
     "ssh",
     "-T",
@@ -41,7 +42,6 @@ SSH = (
         for word in ("-o", option)
     ),
 )
-_QUIET = "shut the guest down and leave its disk alone, or take a snapshot of the volume; then run the step again"
 # What the disk is and how it stands, in what coreutils 5.97 and Linux 2.6.18 have. How many sectors were written is the
 # seventh of a device's statistics (Linux, Documentation/block/stat.rst).
 _LOOK = """
@@ -106,15 +106,14 @@ class RemoteDisk:
         self._before = self._state()
         self.size = int(self._before["size"])
         if self.size == 0 or self.size % SECTOR:
-            found, remedy = f"{self.size:,} bytes", "see whether the guest's Xen configuration names the right disk"
             raise BadInput(
                 Problem(
                     code="disk-cut-off",
                     what="the disk is empty or cut off",
                     where=self.name,
-                    found=found,
+                    found=f"{self.size:,} bytes",
                     expected="whole sectors of 512 bytes",
-                    remedy=remedy,
+                    remedy="see whether the guest's Xen configuration names the right disk",
                 )
             )
         self._plain = sha256()
@@ -159,16 +158,16 @@ class RemoteDisk:
         if self._at < self.size:
             raise StepFailed(self._broken(f"{self._at:,} bytes"))
         if self._take(1, least=0):
-            raise StepFailed(self._changed("more bytes than before", f"{self.size:,} bytes"))
+            raise StepFailed(changed(self.name, "more bytes than before", f"{self.size:,} bytes"))
         said = self._hash.output.read(4096).decode(errors="replace").split()
         now = self._state()
         if now != self._before:
             found = "; ".join(f"{k} {now.get(k)}, before {x}" for k, x in self._before.items() if now.get(k) != x)
-            raise StepFailed(self._changed(found, "nobody who writes to it"))
+            raise StepFailed(changed(self.name, found, "nobody who writes to it"))
         if said[:1] != [self._plain.hexdigest()]:
             there = f"{said[0][:16]}…" if said else f"unknown ({self._hash.words()})"
             found = f"SHA-256 there {there}, of what arrived {self._plain.hexdigest()[:16]}…"
-            raise StepFailed(self._changed(found, "the same bytes there and here"))
+            raise StepFailed(changed(self.name, found, "the same bytes there and here"))
 
     def _take(self, length: int, least: int | None = None) -> bytes:
         """So many bytes of the disk, or at least so many."""
@@ -198,14 +197,13 @@ class RemoteDisk:
                 )
             ) from None
         if said.startswith("lacks "):
-            needed = "sh, dd, gzip, sha256sum, stat, readlink, blockdev"
             raise ToolFailed(
                 Problem(
                     code="dom0-lacks-program",
                     what="the Dom-0 lacks a program",
                     where=self._host,
                     found=said[6:],
-                    expected=needed,
+                    expected="sh, dd, gzip, sha256sum, stat, readlink, blockdev",
                     remedy="install it there",
                 )
             )
@@ -224,14 +222,13 @@ class RemoteDisk:
         state = dict(pair.partition("=")[::2] for pair in said.split("|"))
         if not re.fullmatch(r"[0-9]{1,19}", state["size"]) or len(state) < 2 or "" in state.values():
             remedy = f"see what `ssh {self._host} sh` prints beside what it is asked: something answers in its place"
-            told = "size=BYTES|…, whole numbers and no words of others"
             raise ToolFailed(
                 Problem(
                     code="dom0-answer-unknown",
                     what="the Dom-0's answer about the disk is not understood",
                     where=self.name,
                     found=said,
-                    expected=told,
+                    expected="size=BYTES|…, whole numbers and no words of others",
                     remedy=remedy,
                 )
             )
@@ -245,16 +242,6 @@ class RemoteDisk:
             found=found,
             expected=f"{self.size:,} bytes",
             remedy="see whether the Dom-0, its disk and the network are well, then run this again",
-        )
-
-    def _changed(self, found: str, expected: str) -> Problem:
-        return Problem(
-            code="disk-changed-meanwhile",
-            what="the disk was changed while it was read",
-            where=self.name,
-            found=found,
-            expected=expected,
-            remedy=_QUIET,
         )
 
 

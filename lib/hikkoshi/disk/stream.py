@@ -13,7 +13,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing, suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -89,8 +89,7 @@ def write(
     """
     _refuse_too_large(source)
     begun = time.monotonic()
-    with ExitStack() as stack:
-        file = stack.enter_context(closing(_File(source, target, name)))
+    with closing(_File(source, target, name)) as file:
         read = transfer(source, [file, *also], level=level, threads=threads, progress=progress)
     hashes = _hashes(target)
     return Stream(

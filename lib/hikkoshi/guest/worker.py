@@ -229,10 +229,8 @@ def resolve(spec, partitions):
 def bounded(found, limit, path, what="", unit="bytes"):
     """Stops everything where something is larger than anything reasonable."""
     facts = {"path": path, "found": f"{what} {found} {unit}".strip(), "expected": f"at most {limit} {unit}"}
-    if found > limit and unit == "bytes":
-        raise Wrong("too-large", **facts)
     if found > limit:
-        raise Wrong("too-many", **facts)
+        raise Wrong("too-large" if unit == "bytes" else "too-many", **facts)
 
 
 def text(g, path):

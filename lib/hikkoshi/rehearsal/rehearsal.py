@@ -8,6 +8,7 @@ from typing import ClassVar, Protocol
 from hikkoshi import files, tool
 from hikkoshi.artefact import Artefact
 from hikkoshi.check import Check
+from hikkoshi.disk.conversion import Conversion
 from hikkoshi.disk.origin import Origin
 from hikkoshi.errors import BadInput, Problem, Refused, ToolFailed
 from hikkoshi.params.folder import GuestFolder
@@ -49,11 +50,6 @@ class _Plan(Protocol):
     def machine(self) -> Hardware: ...
 
 
-class _Conversion(Protocol):
-    @property
-    def vmdk_sha256(self) -> str: ...
-
-
 @dataclass(frozen=True)
 class Job:
     """What is to be rehearsed, from plan.json and conversion.json; both may still be missing in plan mode."""
@@ -61,7 +57,7 @@ class Job:
     folder: GuestFolder
     vmdk: Path
     plan: _Plan | None
-    conversion: _Conversion | None
+    conversion: Conversion | None
 
     @property
     def source(self) -> Path | None:

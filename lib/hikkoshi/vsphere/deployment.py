@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Protocol, Self
 
 from hikkoshi.artefact import Artefact
 from hikkoshi.check import Check
+from hikkoshi.disk.conversion import Conversion
 from hikkoshi.errors import BadInput, Problem, Refused, StepFailed
 from hikkoshi.params.folder import GuestFolder
 from hikkoshi.params.params import VSphere as Site
@@ -66,14 +67,6 @@ class DeploymentPlan(Protocol):
         """SHA-256 of the whole plan."""
 
 
-class Converted(Protocol):
-    """What is needed of a conversion."""
-
-    @property
-    def vmdk_sha256(self) -> str:
-        """SHA-256 of the disk."""
-
-
 @dataclass(frozen=True)
 class Order:
     """What is to stand in vSphere for a guest, as far as earlier steps have settled it; and who asks."""
@@ -91,7 +84,7 @@ class Order:
         return self.spec.nics if self.spec else ()
 
 
-def order(owner: vm.Owner, guest: str, plan: DeploymentPlan | None, conversion: Converted | None, folder: GuestFolder) -> Order:
+def order(owner: vm.Owner, guest: str, plan: DeploymentPlan | None, conversion: Conversion | None, folder: GuestFolder) -> Order:
     """The order for a guest, out of what earlier steps have left in its folder so far."""
     return Order(
         owner=owner,

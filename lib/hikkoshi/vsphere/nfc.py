@@ -175,10 +175,9 @@ class Upload:
 
     def __init__(self, v: Session, lease: Lease, target: Any, size: int | None = None) -> None:
         self._v, self._lease, self._target, self._size = v, lease, target, size
-        self._host, self._port = address_of(target.url, v.host, v.port)
-        self._connection = http.client.HTTPSConnection(
-            self._host, self._port, context=context_for(v, self._host, self._port, target), timeout=v.timeout
-        )
+        host, port = address_of(target.url, v.host, v.port)
+        self._where = f"{host}:{port}"
+        self._connection = http.client.HTTPSConnection(host, port, context=context_for(v, host, port, target), timeout=v.timeout)
         self._sha1, self._sha256 = hashlib.sha1(usedforsecurity=False), hashlib.sha256()
         self._start = time.monotonic()
         self.bytes = 0
@@ -236,7 +235,7 @@ class Upload:
                 Problem(
                     code="upload-refused",
                     what="the upload was refused",
-                    where=f"{self._host}:{self._port}",
+                    where=self._where,
                     found=f"HTTP status {answer.status} {answer.reason}; {self._lease.state()}",
                     expected="HTTP status 200 or 201",
                     remedy=RETRY,
@@ -247,7 +246,6 @@ class Upload:
     @contextlib.contextmanager
     def _telling(self) -> Iterator[None]:
         """Tell the true reason where the connection, often one to an ESXi host and not to vCenter, breaks."""
-        where = f"{self._host}:{self._port}"
         try:
             yield
         except ssl.SSLCertVerificationError as e:
@@ -255,7 +253,7 @@ class Upload:
                 Problem(
                     code="upload-certificate-differs",
                     what="the host that the disk goes to has another certificate than expected",
-                    where=where,
+                    where=self._where,
                     found=str(e),
                     expected=self._target.sslThumbprint or "the one of the vSphere server",
                     remedy="make sure that nobody stands between; renew the host's certificate in vCenter, then run "
@@ -268,7 +266,7 @@ class Upload:
                 Problem(
                     code="upload-cut-off",
                     what="the upload was cut off",
-                    where=where,
+                    where=self._where,
                     found="; ".join(filter(None, reasons)),
                     expected="all bytes taken",
                     remedy=RETRY,
