@@ -37,7 +37,6 @@ def confirm_off(
     terminal.say(f"Only if you have seen, in vCenter or on the ESXi host, that {name} is off:", out)
     terminal.say(f"type its name, {name}, anything else not to: ", out, end="")
     if (typed := sys.stdin.readline().strip()) != name:
-        remedy = f"look that {name} is off, then run this again"
         raise Refused(
             Problem(
                 code="nothing-confirmed",
@@ -45,7 +44,7 @@ def confirm_off(
                 where=guest,
                 found=repr(typed),
                 expected=repr(name),
-                remedy=remedy,
+                remedy=f"look that {name} is off, then run this again",
             )
         )
     word = confirmation.Confirmation(guest=guest, machine=name, by=environment.operator(), time=datetime.now(UTC))
@@ -53,14 +52,13 @@ def confirm_off(
         word.save(folder)
     except OSError as e:
         by_hand = byhand.order(home, guest, "your word cannot be kept", confirm=False)
-        remedy = f"make room there and say it again; or go on {by_hand.remedy}"
         raise StepFailed(
             Problem(
                 code="word-not-kept",
                 what="your word cannot be kept",
                 where=str(folder),
                 found=e.strerror or str(e),
-                remedy=remedy,
+                remedy=f"make room there and say it again; or go on {by_hand.remedy}",
             )
         ) from None
     Journal(folder.journal, rescue=True).append("confirmed-off", **word.model_dump(mode="json"))

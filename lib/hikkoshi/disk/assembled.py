@@ -115,14 +115,13 @@ def _problems(parts: Sequence[tuple[int, Source]], heads: Sequence[bytes], size:
     for number, times in Counter(number for number, _ in parts).items():
         names = ", ".join(part.name for n, part in parts if n == number)
         if not 1 <= number <= 4:
-            remedy = "a table has four entries: put the file systems onto fewer partitions before the guest moves"
             yield Problem(
                 code="partition-number-unusable",
                 what="a partition has no place in the table",
                 where=names,
                 found=f"number {number}",
                 expected="1, 2, 3 or 4",
-                remedy=remedy,
+                remedy="a table has four entries: put the file systems onto fewer partitions before the guest moves",
             )
         if times > 1:
             yield Problem(
@@ -144,22 +143,20 @@ def _problems(parts: Sequence[tuple[int, Source]], heads: Sequence[bytes], size:
                 remedy=xen,
             )
         if (table := source.table(head)) != "none":
-            remedy = f"this is a whole disk: move it as such, not as a partition; {xen}"
             yield Problem(
                 code="partition-divided",
                 what="a partition is divided itself",
                 where=part.name,
                 found=f"a partition table of its own ({table})",
                 expected="a file system, swap or LVM",
-                remedy=remedy,
+                remedy=f"this is a whole disk: move it as such, not as a partition; {xen}",
             )
     if size > _LARGEST:
-        remedy = "give the guest several disks: move some of the partitions as disks of their own"
         yield Problem(
             code="partition-table-overflow",
             what="the disk is too large for its table",
             where=", ".join(part.name for _, part in parts),
             found=f"{size:,} bytes",
             expected=f"at most {_LARGEST:,}",
-            remedy=remedy,
+            remedy="give the guest several disks: move some of the partitions as disks of their own",
         )

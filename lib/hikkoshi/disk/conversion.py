@@ -240,8 +240,7 @@ def _is_raw(copy: Path) -> Check:
     except HikkoshiError as e:
         p = e.problems[0]
         return check(ok=False, found=p.found or p.what, expected=p.expected, remedy=p.remedy, where=str(copy))
-    words = f"{found.bytes:,} bytes, {found.allocated_bytes:,} allocated, boot loader {found.boot_loader}"
-    return check(ok=True, found=words)
+    return check(ok=True, found=f"{found.bytes:,} bytes, {found.allocated_bytes:,} allocated, boot loader {found.boot_loader}")
 
 
 def _needed(copy: Path) -> int:

@@ -185,7 +185,6 @@ class RemoteDisk:
             said = tool.run([*self._ssh, "sh"], stdin=_LOOK % self._path, timeout=120).stdout.strip()
         except ToolFailed as e:
             line = shlex.join(["ssh", *self._ssh[len(SSH) : -2], self._host, "true"])
-            remedy = f"type `{line}` here until it works without a question: host key, key and agent, ssh_config(5)"
             raise ToolFailed(
                 Problem(
                     code="dom0-unreachable",
@@ -193,7 +192,7 @@ class RemoteDisk:
                     where=self._host,
                     found=e.problems[0].found,
                     expected="a shell there",
-                    remedy=remedy,
+                    remedy=f"type `{line}` here until it works without a question: host key, key and agent, ssh_config(5)",
                 )
             ) from None
         if said.startswith("lacks "):
@@ -208,7 +207,6 @@ class RemoteDisk:
                 )
             )
         if not said.startswith("size="):
-            remedy = "see whether the path is right, and whether this user may read it there"
             raise BadInput(
                 Problem(
                     code="disk-unreadable",
@@ -216,12 +214,11 @@ class RemoteDisk:
                     where=self.name,
                     found=said,
                     expected="a raw disk image or a block device",
-                    remedy=remedy,
+                    remedy="see whether the path is right, and whether this user may read it there",
                 )
             )
         state = dict(pair.partition("=")[::2] for pair in said.split("|"))
         if not re.fullmatch(r"[0-9]{1,19}", state["size"]) or len(state) < 2 or "" in state.values():
-            remedy = f"see what `ssh {self._host} sh` prints beside what it is asked: something answers in its place"
             raise ToolFailed(
                 Problem(
                     code="dom0-answer-unknown",
@@ -229,7 +226,7 @@ class RemoteDisk:
                     where=self.name,
                     found=said,
                     expected="size=BYTES|…, whole numbers and no words of others",
-                    remedy=remedy,
+                    remedy=f"see what `ssh {self._host} sh` prints beside what it is asked: something answers in its place",
                 )
             )
         return state

@@ -141,13 +141,12 @@ def alone(disk: Source, target: Path) -> Iterator[Path]:
             )
         )
     if target.exists() or target.is_symlink():
-        what = "the disk itself" if str(target) == disk.name else "something of that name"
         raise Refused(
             Problem(
                 code="vmdk-there-already",
                 what="the VMDK is there already, and nothing is overwritten",
                 where=str(target),
-                found=what,
+                found="the disk itself" if str(target) == disk.name else "something of that name",
                 expected="nothing",
                 remedy="give another name, or remove it first",
             )

@@ -251,5 +251,4 @@ _KINDS: dict[str, tuple[type[HikkoshiError], Problem]] = {  # {kind: (error, its
 def _explained(error: dict[str, str], disk: str) -> HikkoshiError:
     kind, problem = _KINDS[error["kind"]]
     where = f"{disk}: {error['path']}" if "path" in error else disk
-    expected = error.get("expected", problem.expected)
-    return kind(replace(problem, where=where, found=error.get("found", ""), expected=expected))
+    return kind(replace(problem, where=where, found=error.get("found", ""), expected=error.get("expected", problem.expected)))

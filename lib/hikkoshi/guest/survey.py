@@ -153,8 +153,7 @@ def unchanged(survey: Survey) -> Check:
     if now.kind != "file" and not other:
         found = f"a device keeps no time of its last change; {PREPARE} reads all of it, and holds that against the survey"
         return check(ok=True, found=found, remedy=remedy, where=survey.disk.path, unseen="not seen")
-    found = "; ".join(other) or f"content digest {survey.digest}"
-    return check(ok=not other, found=found, remedy=remedy, where=survey.disk.path)
+    return check(ok=not other, found="; ".join(other) or f"content digest {survey.digest}", remedy=remedy, where=survey.disk.path)
 
 
 def names(survey: Survey) -> tuple[str, ...]:

@@ -234,15 +234,14 @@ def known(planned: Mapping[str, str], segments: Mapping[str, Segment]) -> None:
                 )
             )
         elif segments[name].subnet is None and not segments[name].vlan:
-            found, remedy = "neither subnet nor VLAN", "give its subnet in params/site.yml"
             problems.append(
                 Problem(
                     code="segment-untellable",
                     what="nothing could tell this segment",
                     where=f"{nic}: {name}",
-                    found=found,
+                    found="neither subnet nor VLAN",
                     expected="a subnet",
-                    remedy=remedy,
+                    remedy="give its subnet in params/site.yml",
                 )
             )
     if problems:
