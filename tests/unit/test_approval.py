@@ -673,7 +673,7 @@ def apart(world: World, monkeypatch: pytest.MonkeyPatch) -> World:
     return world
 
 
-def act(world: World, step: str, mode: str = "apply", *, retry: int = 0, then: Callable[[], object] = int) -> list[int]:
+def act(world: World, step: str, mode: str = "apply", *, then: Callable[[], object] = int) -> list[int]:
     """Let one action be made so in a step; how often it acted."""
     run, acts = open_run(step, {"guest": "gateway", "mode": mode, "home": str(world.home.root)}, wait=0.1), list[int]()
 
@@ -682,7 +682,7 @@ def act(world: World, step: str, mode: str = "apply", *, retry: int = 0, then: C
         then()
 
     try:
-        run.ensure("make it", holds=lambda: bool(acts), act=once, retry=retry)
+        run.ensure("make it", holds=lambda: bool(acts), act=once)
     finally:
         run.close("completed")
     return acts
@@ -706,20 +706,19 @@ def test_looking_needs_no_approval(apart: World) -> None:
     assert act(apart, "70-cutover", "plan") == []
 
 
-def test_an_approval_that_ends_between_two_tries_ends_the_tries(apart: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    from hikkoshi.errors import Problem, ToolFailed
+def test_an_approval_that_ends_between_two_actions_ends_the_run(apart: World) -> None:
+    made, acts = apart.give(now=datetime.now(UTC)), list[str]()
+    run = open_run("85-offloads", {"guest": "gateway", "mode": "apply", "home": str(apart.home.root)}, wait=0.1)
 
-    monkeypatch.setattr(running.time, "sleep", lambda seconds: None)
-    made, tries = apart.give(now=datetime.now(UTC)), list[int]()
-
-    def hiccup() -> None:
-        tries.append(1)
+    def first(_: object) -> None:
+        acts.append("first")
         made.path.unlink()
-        raise ToolFailed(Problem(code="a-code", what="a hiccup"))
 
+    run.ensure("first", holds=lambda: bool(acts), act=first)
     with pytest.raises(Refused, match="nobody has approved it"):
-        act(apart, "85-offloads", retry=2, then=hiccup)
-    assert tries == [1]
+        run.ensure("second", holds=lambda: False, act=lambda _: acts.append("second"))
+    run.close("failed")
+    assert acts == ["first"]
 
 
 def serve(run: running.Run, done: list[str], title: str) -> None:

@@ -88,25 +88,7 @@ def test_a_failing_action_is_in_the_journal_before_the_error_goes_on(home: Home)
     r.close("failed")
 
 
-def test_a_safe_action_is_tried_again_and_each_try_is_noted(home: Home, world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pauses: list[float] = []
-    monkeypatch.setattr(time, "sleep", pauses.append)
-    tries: list[int] = []
-
-    def act(_: object) -> None:
-        tries.append(1)
-        if len(tries) < 3:
-            raise ToolFailed(Problem(code="a-code", what="a hiccup"))
-        world.touch()
-
-    r = opened(home)
-    r.ensure("make it", holds=world.exists, act=act, retry=2)
-    assert (len(tries), pauses) == (3, [1, 2])
-    assert sum(e["event"] == "retry" for e in r.journal.entries()) == 2
-    r.close("completed")
-
-
-def test_without_retry_an_action_is_tried_once(home: Home) -> None:
+def test_an_action_that_fails_is_tried_once(home: Home) -> None:
     tries: list[int] = []
 
     def act(_: object) -> None:
@@ -117,13 +99,6 @@ def test_without_retry_an_action_is_tried_once(home: Home) -> None:
     with pytest.raises(ToolFailed):
         r.ensure("make it", holds=lambda: False, act=act)
     assert tries == [1]
-    r.close("failed")
-
-
-def test_an_action_that_hangs_is_ended(home: Home) -> None:
-    r = opened(home)
-    with pytest.raises(StepFailed, match="not done in time"):
-        r.ensure("wait", holds=lambda: False, act=lambda _: time.sleep(30), timeout=0.1)
     r.close("failed")
 
 

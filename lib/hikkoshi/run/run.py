@@ -30,7 +30,6 @@ from hikkoshi.params.folder import GuestFolder
 from hikkoshi.params.params import Guest, Home, Site
 from hikkoshi.progress import Progress, silent
 from hikkoshi.run import byhand, confirmation, lock, privacy, turn
-from hikkoshi.run.deadline import deadline
 from hikkoshi.run.journal import Journal
 from hikkoshi.run.step import APPROVED, READ_ONLY, ROLLBACK, STEPS
 from hikkoshi.run.turn import Turn
@@ -190,15 +189,12 @@ class Run:
         if bad:
             raise Refused(*(c.problem() for c in bad))
 
-    def ensure(
-        self, title: str, holds: Callable[[], Check | bool], act: Act, *, timeout: float | None = None, retry: int = 0
-    ) -> None:
+    def ensure(self, title: str, holds: Callable[[], Check | bool], act: Act) -> None:
         """Make something so: ask, act where it is not so, ask again.
 
         `holds` observes and is always safe; what it calls unseen stays so, and is not acted upon. `act` is given where it tells
-        how far it is. `timeout` (seconds) ends one that hangs. `retry` is for actions that are safe to repeat, never for
-        destructive ones: so many more tries, with a pause of 1, 2, 4… seconds before each.
-        In the steps of `APPROVED` every try asks for the approval first, and, until one has acted on the service, for the
+        how far it is.
+        In the steps of `APPROVED` every action asks for the approval first, and, until one has acted on the service, for the
         operator's signature: `Refused` where none counts.
         """
         if self._lock.closed:
@@ -221,7 +217,7 @@ class Run:
         elif self.mode == "apply":
             self._note("start", title=title, code=getattr(before, "code", ""))
             try:
-                self._act(act, title, timeout, retry)
+                self._act(act, title)
                 after = holds()
             except BaseException as e:
                 self._row(title, "failed", start, _first_line(e), before, e)
@@ -274,20 +270,12 @@ class Run:
             self._lock.close()
             _open.pop(self.folder, None)
 
-    def _act(self, act: Act, title: str, timeout: float | None, retry: int) -> None:
+    def _act(self, act: Act, title: str) -> None:
         told = progress(title)
-        for attempt in range(retry + 1):
-            if self.step in APPROVED:
-                self._gate.permit(service=False)
-            try:
-                with self._turn.acting(), deadline(timeout, title):
-                    act(told)
-                return
-            except HikkoshiError as e:
-                if attempt == retry or isinstance(e, BadInput | Refused):
-                    raise
-                self._note("retry", title=title, attempt=attempt + 1, error=str(e))
-                time.sleep(2**attempt)
+        if self.step in APPROVED:
+            self._gate.permit(service=False)
+        with self._turn.acting():
+            act(told)
 
     def _row(
         self, title: str, state: State, start: float, found: str, seen: Check | bool, failure: BaseException | None = None
