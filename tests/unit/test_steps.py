@@ -16,7 +16,11 @@ from hikkoshi.run import run
 from hikkoshi.run.run import Run
 from hikkoshi.run.step import STEPS
 from hikkoshi.steps.convert import Convert
+from hikkoshi.steps.netperf import Netperf
+from hikkoshi.steps.offloads import Offloads
 from hikkoshi.steps.rehearse import Rehearse
+from hikkoshi.steps.report import Report
+from hikkoshi.steps.runbook import Runbook
 from hikkoshi.steps.start_here import StartHere
 from hikkoshi.steps.survey import SurveyGuest
 
@@ -79,6 +83,17 @@ def test_before_anything_was_converted_the_rehearsal_waits(home: Home, shown: li
     assert shown == [shown[0]]
     assert shown[0].startswith("later")
     run.close("completed")
+
+
+@pytest.mark.parametrize("step", [Netperf, Offloads, Report])
+def test_before_anything_was_approved_measured_or_reported_there_is_nothing_red(
+    home: Home, shown: list[str], step: type[Runbook]
+) -> None:
+    run = step.open({k: v for k, v in names(home).items() if k != "mode" or not step.step.read_only})
+    run.preflight(step(run).checks())  # type: ignore[attr-defined]
+    if not step.step.read_only:
+        run.verify(step(run).proofs())  # type: ignore[attr-defined]
+    assert not [line for text in shown for line in text.splitlines() if line.startswith("red")]
 
 
 def test_a_survey_that_is_not_the_one_just_made_fails_the_step_though_it_only_reads(home: Home, dom0: Path) -> None:

@@ -1,1 +1,1 @@
-"""What the runbooks of the cut-over and after it call."""
+"""What the runbooks call: one module with one class for each of them, read in the order of its notebook."""
