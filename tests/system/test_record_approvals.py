@@ -413,6 +413,17 @@ def test_what_an_operator_forges_in_his_own_record_before_he_signs_it_is_found(m
     assert not told & {"the record cannot be judged", "the signature counts for nothing"}
 
 
+def test_parameters_in_a_record_that_change_between_two_looks_are_judged_as_they_are_now(move: Move) -> None:
+    record, asked = move.seal(), "the site asks for time stamps, and none was asked for"
+    writable(record)
+    lists = trust(move.home, move.home.site())
+    assert asked not in {p.what for p in verification.verify(record, lists).problems}
+    site_asks_for_time(record)
+    list_again(record)
+    sign_again(record, keys.folder(move.home) / "operator")
+    assert asked in {p.what for p in verification.verify(record, lists).problems}
+
+
 def test_a_record_that_was_sealed_without_the_end_of_its_run_is_found_by_the_next(move: Move) -> None:
     record = move.seal()
     writable(record.parent)
