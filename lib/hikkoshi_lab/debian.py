@@ -43,6 +43,9 @@ XEN_ONLY = {  # settings of initramfs-tools for an initrd that Xen alone can sta
     "/etc/initramfs-tools/modules": "xen-blkfront\next4\n",
     "/etc/initramfs-tools/conf.d/small": "MODULES=list\nRESUME=/dev/xvda1\n",
 }
+# what takes long under emulation, and tells nothing of a move
+UNTOLD = ("e2scrub_reap.service", "modprobe@drm.service", "modprobe@efi_pstore.service")
+UNUSED = ("kvm_amd", "kvm_intel", "powernow_k8", "floppy", "psmouse", "pcspkr", "i2c_piix4", "aesni_intel", "crc32_pclmul")
 HOOKS = (  # run with the new root as $1
     'chroot "$1" update-initramfs -u',
     'cp -a "$1/etc/initramfs-tools" "$1/small"',
@@ -165,7 +168,10 @@ def _assemble(image: GuestImage, root: Path, made: Path) -> None:
         "bounds": [start // 512, (start + ROOT_BYTES) // 512, (start + ROOT_BYTES + SWAP_BYTES) // 512] if whole else [],
         "system": system,
         "files": _files(image, system, swap),
-        "commands": [["systemctl", "enable", "systemd-networkd"]] if image.network == "networkd" else [],
+        "commands": [
+            ["systemctl", "mask", *UNTOLD],
+            *([["systemctl", "enable", "systemd-networkd"]] if image.network == "networkd" else []),
+        ],
     }
     done = subprocess.run(
         [tool.guestfs_python(), "-c", _APPLIANCE],
@@ -202,8 +208,9 @@ def _files(image: GuestImage, system: str, swap: str) -> dict[str, str]:
         "/etc/hosts": f"127.0.0.1\tlocalhost\n127.0.1.1\t{image.name}\n",
         "/etc/fstab": f"{system} / ext4 errors=remount-ro 0 1\n{swap} none swap sw 0 0\nproc /proc proc defaults 0 0\n",
         **_network(image),
-        "/etc/default/grub": 'GRUB_DEFAULT=0\nGRUB_TIMEOUT=5\nGRUB_DISTRIBUTOR=Debian\nGRUB_CMDLINE_LINUX_DEFAULT=""\n'
-        'GRUB_CMDLINE_LINUX="console=hvc0"\n',
+        "/etc/default/grub": f"GRUB_DEFAULT=0\nGRUB_TIMEOUT={image.countdown}\nGRUB_DISTRIBUTOR=Debian\n"
+        'GRUB_CMDLINE_LINUX_DEFAULT=""\nGRUB_CMDLINE_LINUX="console=hvc0"\n',
+        "/etc/modprobe.d/lab.conf": "".join(f"blacklist {module}\n" for module in UNUSED),
         "/etc/modules": "# what a guest of Xen often has\nxen-netfront\n",
         "/etc/sysctl.conf": "# xen-tools left this\nxen.independent_wallclock = 1\n",
     }
