@@ -260,7 +260,8 @@ for argv in job["commands"]:
 kernel = g.glob_expand("/boot/vmlinuz-*")[0]
 version = kernel.split("-", 1)[1]
 if job["bounds"]:
-    g.command(["grub-install", "--target=i386-pc", "/dev/sda"])
+    # programs in the appliance do not see libguestfs' names: there /dev/sda may be the appliance's own disk
+    g.command(["grub-install", "--target=i386-pc", "/dev/disk/by-id/scsi-0QEMU_QEMU_HARDDISK_hd0"])
     g.command(["update-grub"])
     menu = g.read_file("/boot/grub/grub.cfg").decode()
     g.write("/boot/grub/grub.cfg", re.sub(r"root=UUID=\S+", "root=" + job["system"], menu))
