@@ -103,9 +103,9 @@ def test_status_of_one_guest_only(home: Home) -> None:
 
 
 def confuse(home: Home) -> None:
-    """Something that nobody has foreseen: a line of a journal that does not say of which run."""
+    """Something that nobody has foreseen: a line of a journal with a time that is none."""
     home.folder("gateway").mkdir(parents=True)
-    (home.folder("gateway") / "journal.jsonl").write_text('{"event": "unsealed"}\n')
+    (home.folder("gateway") / "journal.jsonl").write_text('{"event": "open", "run": "r", "time": "noon"}\n')
 
 
 def test_what_nobody_foresaw_is_one_line_and_a_log(home: Home) -> None:
@@ -113,7 +113,7 @@ def test_what_nobody_foresaw_is_one_line_and_a_log(home: Home) -> None:
     done = hikkoshi(home, "status")
     assert done.returncode == 1
     assert len(done.stderr.splitlines()) == 1
-    assert "KeyError" in done.stderr
+    assert "ValueError" in done.stderr
     (log,) = (home.outputs / "logs").iterdir()
     assert str(log) in done.stderr
     assert "Traceback" in log.read_text()
@@ -209,3 +209,11 @@ def test_an_auditor_without_parameters_is_pointed_to_the_list_that_he_named(home
     assert done.returncode == 2
     assert "a list of keys is missing" in done.stderr
     assert "or the path given with --allowed-signers" in done.stderr
+
+
+def test_help_loads_nothing_that_takes_long_to_load() -> None:
+    code = "import sys; from hikkoshi.cli.main import app; app(['--help'], standalone_mode=False); print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.splitlines()[-1].split())
+    assert "typer" in loaded
+    assert not loaded & {"pandas", "numpy", "scipy", "matplotlib", "pyVmomi", "IPython", "papermill", "nbclient", "pydantic"}

@@ -25,7 +25,7 @@ def messages() -> dict[str, str]:
             folder,
             [("**.py", "python"), ("**.j2", "jinja2.ext:babel_extract")],
             {"**.j2": {"trimmed": "true"}},
-            keywords={"_": None, "N_": None},
+            keywords={"_": None},
         )
     ]
     words = [w for s in STEPS.values() for w in (s.title, s.noun, s.done)]

@@ -14,11 +14,6 @@ Gettext = Callable[[str], str]
 LOCALE = Path(__file__).parent / "locale"
 
 
-def N_(message: str) -> str:
-    """Mark a message for the catalogue, by gettext's own name for that; it is translated later."""
-    return message
-
-
 @functools.cache
 def translations(lang: str) -> gettext.NullTranslations:
     """The catalogue of a language as `lang` in params/site.yml names it; English needs none."""
