@@ -59,6 +59,43 @@ def facts(path: Path) -> DiskFacts:
     path = path.absolute()
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            status = os.fstat(fd)
+            device = stat.S_ISBLK(status.st_mode)
+            if not device and not stat.S_ISREG(status.st_mode):
+                raise BadInput(
+                    _problem(
+                        code="disk-image-not-a-file",
+                        what="the disk image is no image",
+                        path=path,
+                        found="a folder" if stat.S_ISDIR(status.st_mode) else "neither file nor block device",
+                        expected="a regular file or a block device",
+                    )
+                )
+            size = os.lseek(fd, 0, os.SEEK_END)
+            if size == 0:
+                raise BadInput(
+                    _problem(
+                        code="disk-image-empty",
+                        what="the disk image is empty",
+                        path=path,
+                        found="0 bytes",
+                        expected="a whole raw disk",
+                    )
+                )
+            if size % SECTOR:
+                raise BadInput(
+                    _problem(
+                        code="disk-image-of-odd-size",
+                        what="the disk image is cut off",
+                        path=path,
+                        found=f"{size:,} bytes",
+                        expected="a multiple of 512 bytes",
+                    )
+                )
+            head, end = os.pread(fd, HEAD, 0), os.pread(fd, SECTOR, size - SECTOR)
+        finally:
+            os.close(fd)
     except OSError as e:
         raise BadInput(
             _problem(
@@ -69,53 +106,6 @@ def facts(path: Path) -> DiskFacts:
                 expected="a raw disk image",
             )
         ) from None
-    try:
-        status = os.fstat(fd)
-        device = stat.S_ISBLK(status.st_mode)
-        if not device and not stat.S_ISREG(status.st_mode):
-            raise BadInput(
-                _problem(
-                    code="disk-image-not-a-file",
-                    what="the disk image is no image",
-                    path=path,
-                    found="a folder" if stat.S_ISDIR(status.st_mode) else "neither file nor block device",
-                    expected="a regular file or a block device",
-                )
-            )
-        size = os.lseek(fd, 0, os.SEEK_END)
-        if size == 0:
-            raise BadInput(
-                _problem(
-                    code="disk-image-empty",
-                    what="the disk image is empty",
-                    path=path,
-                    found="0 bytes",
-                    expected="a whole raw disk",
-                )
-            )
-        if size % SECTOR:
-            raise BadInput(
-                _problem(
-                    code="disk-image-of-odd-size",
-                    what="the disk image is cut off",
-                    path=path,
-                    found=f"{size:,} bytes",
-                    expected="a multiple of 512 bytes",
-                )
-            )
-        head, end = os.pread(fd, HEAD, 0), os.pread(fd, SECTOR, size - SECTOR)
-    except OSError as e:
-        raise BadInput(
-            _problem(
-                code="disk-image-unreadable",
-                what="the disk image cannot be read",
-                path=path,
-                found=e.strerror or str(e),
-                expected="a raw disk image",
-            )
-        ) from None
-    finally:
-        os.close(fd)
     if other := foreign(head, end):
         raise BadInput(
             Problem(
