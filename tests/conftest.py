@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from hikkoshi.params.params import Home
+from hikkoshi.params.home import Home
 from hikkoshi.run import run as running
 from processes import hikkoshi
 from runbooks import IN_ORDER, Look, nbval

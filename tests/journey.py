@@ -23,7 +23,7 @@ from hikkoshi.network.remedy.remedy import Applied
 from hikkoshi.network.throughput.measured import Measured, Throughput
 from hikkoshi.network.wiring import wiring
 from hikkoshi.network.wiring.wiring import Wiring
-from hikkoshi.params.params import Home
+from hikkoshi.params.home import Home
 from hikkoshi.rehearsal.outcome import BootOutcome, Ending, SeenNic
 from hikkoshi.rehearsal.rehearsal import Rehearsal
 from hikkoshi.report import report

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from hikkoshi.params.params import Home
+from hikkoshi.params.home import Home
 
 COMMAND = [sys.executable, "-m", "hikkoshi.cli.main"]
 PATIENCE = 60  # seconds: a kernel takes some to start on a loaded machine

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hikkoshi.params.params import Home
+from hikkoshi.params.home import Home
 from hikkoshi.run.journal import Journal
 
 PROJECT = Path(__file__).parents[1]

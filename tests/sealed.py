@@ -16,7 +16,7 @@ from pathlib import Path
 from hikkoshi import files, tool
 from hikkoshi.approval import approval, signature, statement
 from hikkoshi.approval.signature import Namespace, Trust
-from hikkoshi.params.params import Home
+from hikkoshi.params.home import Home
 from hikkoshi.record import bag, instructions, seal
 from hikkoshi.run.journal import Journal
 from hikkoshi_lab import keys

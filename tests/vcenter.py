@@ -15,7 +15,8 @@ from hikkoshi.approval import plan
 from hikkoshi.approval.plan import Plan
 from hikkoshi.check import Check, Permission
 from hikkoshi.guest.survey import Survey
-from hikkoshi.params.params import Home, Site
+from hikkoshi.params.home import Home
+from hikkoshi.params.site import Site
 from hikkoshi.vsphere import cutover, deployment, inventory, session, vm
 from hikkoshi.vsphere.deployment import Order
 from hikkoshi.vsphere.session import Session

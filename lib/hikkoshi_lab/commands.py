@@ -13,7 +13,7 @@ app = typer.Typer(help="The stand-in for a site: a real guest image on a Dom-0's
 @app.command("up")
 def up(as_json: AsJson = False) -> None:
     """Build the demo guests and start vSphere's stand-in; what is there already stays."""
-    from hikkoshi.params.params import Home  # noqa: PLC0415
+    from hikkoshi.params.home import Home  # noqa: PLC0415
     from hikkoshi_lab import lab  # noqa: PLC0415 - late: --help and completion answer at once
 
     lab.up(Home.find(), _unsaid if as_json else terminal.say)
@@ -24,7 +24,7 @@ def up(as_json: AsJson = False) -> None:
 @app.command("down")
 def down(as_json: AsJson = False) -> None:
     """End it and leave nothing behind but its keys, with which records are checked."""
-    from hikkoshi.params.params import Home  # noqa: PLC0415
+    from hikkoshi.params.home import Home  # noqa: PLC0415
     from hikkoshi_lab import lab  # noqa: PLC0415
 
     lab.down(Home.find(), _unsaid if as_json else terminal.say)
@@ -41,14 +41,14 @@ def status(as_json: AsJson = False) -> None:
 @app.command("fault")
 def fault(name: Annotated[str, typer.Argument(help="lro, swap, cut, or none to undo it")]) -> None:
     """Put a fault into the lab's network, for the runbooks to find."""
-    from hikkoshi.params.params import Home  # noqa: PLC0415
+    from hikkoshi.params.home import Home  # noqa: PLC0415
     from hikkoshi_lab import lab  # noqa: PLC0415
 
     terminal.say(lab.fault(Home.find(), name))
 
 
 def _status(as_json: bool) -> bool:
-    from hikkoshi.params.params import Home  # noqa: PLC0415
+    from hikkoshi.params.home import Home  # noqa: PLC0415
     from hikkoshi_lab import lab  # noqa: PLC0415
 
     checks = lab.status(Home.find())

@@ -6,7 +6,7 @@ They are kept in outputs/keys, made once, and stay when the lab goes down: seale
 from pathlib import Path
 
 from hikkoshi import files, tool
-from hikkoshi.params.params import Home
+from hikkoshi.params.home import Home
 
 OPERATOR, APPROVER = "operator@lab", "approver@lab"
 NAMESPACES = {OPERATOR: "evidence", APPROVER: "approval"}

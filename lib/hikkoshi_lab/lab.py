@@ -15,7 +15,8 @@ from pathlib import Path
 from hikkoshi import files, tool
 from hikkoshi.check import Check
 from hikkoshi.errors import BadInput, HikkoshiError, Problem, Refused, nearest
-from hikkoshi.params.params import Home, Site
+from hikkoshi.params.home import Home
+from hikkoshi.params.site import Site
 from hikkoshi.run import lock, privacy
 from hikkoshi.run.step import NETPERF, OFFLOADS
 from hikkoshi.vsphere import session

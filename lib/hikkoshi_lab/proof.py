@@ -14,7 +14,8 @@ from hikkoshi.errors import HikkoshiError
 from hikkoshi.network.diagnosis import aggregation
 from hikkoshi.network.remedy.treatment import Treatment
 from hikkoshi.network.throughput.bench import Bench
-from hikkoshi.params.params import Guest, Home, MeasuredPath, Measurement
+from hikkoshi.params.guest import Guest, MeasuredPath, Measurement
+from hikkoshi.params.home import Home
 from hikkoshi.run.step import OFFLOADS
 from hikkoshi.secret import temporary
 from hikkoshi_lab import network

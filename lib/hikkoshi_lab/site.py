@@ -8,7 +8,7 @@ from typing import Any
 from pyVmomi import vim
 
 from hikkoshi.errors import Problem, VSphereError
-from hikkoshi.params.params import Segment, Site
+from hikkoshi.params.site import Segment, Site
 from hikkoshi.vsphere.session import Session
 
 STANDARD_SWITCH = "vSwitch0"

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from hikkoshi.approval.approval import trust
-from hikkoshi.params.params import Home
+from hikkoshi.params.home import Home
 from hikkoshi.record import seal, verification
 from hikkoshi.run.journal import Journal
 from hikkoshi.secret import leaks

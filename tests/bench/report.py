@@ -15,7 +15,7 @@ from pathlib import Path
 import pandas as pd
 
 from hikkoshi import files
-from hikkoshi.params.params import Home
+from hikkoshi.params.home import Home
 from hikkoshi.report import pdf, report
 
 MAY_TAKE = 10.0  # seconds for both

@@ -23,7 +23,7 @@ from pathlib import Path
 
 import convert
 
-from hikkoshi.params.params import Home
+from hikkoshi.params.home import Home
 from hikkoshi.vsphere import session
 from hikkoshi_lab import site, vcsim
 
@@ -34,7 +34,7 @@ UPLOAD = """
 import sys
 from pathlib import Path
 from hikkoshi.disk import vmdk
-from hikkoshi.params.params import Home
+from hikkoshi.params.home import Home
 from hikkoshi.vsphere import importing, nfc, session, vm
 from hikkoshi.vsphere.spec import VmSpec
 file, name = Path(sys.argv[1]), sys.argv[2]

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from hikkoshi.params.params import Home
+from hikkoshi.params.home import Home
 from runbooks import Look, nbval
 
 PROJECT = Path(__file__).parents[2]

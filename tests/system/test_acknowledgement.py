@@ -13,7 +13,7 @@ from hikkoshi import files, show
 from hikkoshi.approval import signature
 from hikkoshi.approval.approval import trust
 from hikkoshi.cli.doctor import _signatory
-from hikkoshi.params.params import Home
+from hikkoshi.params.home import Home
 from hikkoshi.record import acknowledgement, seal, verification
 from hikkoshi.run import run
 from hikkoshi.run.journal import Journal

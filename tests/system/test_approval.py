@@ -19,7 +19,7 @@ from hikkoshi.approval import approval, plan
 from hikkoshi.approval.plan import Plan
 from hikkoshi.errors import Refused
 from hikkoshi.guest.survey import Survey
-from hikkoshi.params.params import Home
+from hikkoshi.params.home import Home
 from hikkoshi.run.run import open_run
 from hikkoshi.vsphere import cutover, session, vm
 from hikkoshi_lab import keys, site, vcsim

@@ -18,7 +18,7 @@ from hikkoshi import files
 from hikkoshi.approval import signature
 from hikkoshi.approval.approval import trust
 from hikkoshi.errors import BadInput, Refused
-from hikkoshi.params.params import Home
+from hikkoshi.params.home import Home
 from hikkoshi.record import bag, contents, instructions, missing, register, seal, timestamp, verification
 from hikkoshi.run.journal import Journal
 from processes import hikkoshi

@@ -12,7 +12,7 @@ import pytest
 
 from hikkoshi import files
 from hikkoshi.guest.survey import Survey
-from hikkoshi.params.params import Home
+from hikkoshi.params.home import Home
 from hikkoshi.vsphere import session
 from hikkoshi_lab import image, vcsim
 from hikkoshi_lab import site as lab_site

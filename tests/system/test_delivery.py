@@ -18,7 +18,7 @@ from hikkoshi.cli.delivery import Delivered
 from hikkoshi.disk import digest, grains
 from hikkoshi.disk.extents import RawDisk
 from hikkoshi.errors import Busy, HikkoshiError, Refused, StepFailed, VSphereError
-from hikkoshi.params.params import Home
+from hikkoshi.params.home import Home
 from hikkoshi.vsphere import session, vm
 from hikkoshi.vsphere.session import Session
 from hikkoshi_lab import proxy, site, vcsim

@@ -10,7 +10,7 @@ import pytest
 from hikkoshi import files
 from hikkoshi.approval.plan import Plan
 from hikkoshi.disk.conversion import Conversion
-from hikkoshi.params.params import Home
+from hikkoshi.params.home import Home
 from hikkoshi.rehearsal.outcome import Ending
 from hikkoshi.rehearsal.rehearsal import Rehearsal, checks
 from hikkoshi.run.journal import Journal

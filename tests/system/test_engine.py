@@ -17,7 +17,7 @@ import pytest
 from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 
-from hikkoshi.params.params import Home
+from hikkoshi.params.home import Home
 from hikkoshi.record.notebook import Event
 from hikkoshi.secret.masking import Mask
 from hikkoshi.secret.reference import Secret

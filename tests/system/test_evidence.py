@@ -7,7 +7,7 @@ import pytest
 
 from hikkoshi import files
 from hikkoshi.approval.approval import trust
-from hikkoshi.params.params import Home
+from hikkoshi.params.home import Home
 from hikkoshi.record import bag, seal, verification
 from hikkoshi.run import run
 from hikkoshi.run.journal import Journal

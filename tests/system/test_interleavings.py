@@ -29,7 +29,7 @@ from hikkoshi.approval.plan import Plan
 from hikkoshi.disk.conversion import Conversion
 from hikkoshi.errors import HikkoshiError, Refused
 from hikkoshi.guest.survey import Survey
-from hikkoshi.params.params import Home
+from hikkoshi.params.home import Home
 from hikkoshi.progress import Progress
 from hikkoshi.run import run as running
 from hikkoshi.run.run import Run, open_run

@@ -14,7 +14,7 @@ import pytest
 
 from hikkoshi import files
 from hikkoshi.disk.conversion import Conversion
-from hikkoshi.params.params import Home
+from hikkoshi.params.home import Home
 from hikkoshi.vsphere import session
 from hikkoshi_lab import proxy, site, vcsim
 from processes import start

@@ -13,7 +13,7 @@ import nbformat
 import pytest
 
 from hikkoshi.errors import BadInput, Busy
-from hikkoshi.params.params import Home
+from hikkoshi.params.home import Home
 from hikkoshi.record import register
 from hikkoshi.record.execution import execute
 from hikkoshi.record.notebook import Event

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from hikkoshi.errors import BadInput, Refused, ToolFailed
-from hikkoshi.params.params import Home
+from hikkoshi.params.home import Home
 from hikkoshi.vsphere import inventory, session
 from hikkoshi_lab import keys, lab, vcsim
 from processes import hikkoshi
@@ -92,7 +92,7 @@ def test_up_twice_changes_nothing(place: Home) -> None:
 
 def test_the_vcenter_survives_the_command_that_started_it(place: Home) -> None:
     program = (
-        "import sys; from pathlib import Path; from hikkoshi_lab import lab; from hikkoshi.params.params import Home\n"
+        "import sys; from pathlib import Path; from hikkoshi_lab import lab; from hikkoshi.params.home import Home\n"
         "lab.up(Home(Path(sys.argv[1])))\n"
     )
     subprocess.run([sys.executable, "-c", program, str(place.root)], check=True, stdout=subprocess.DEVNULL, timeout=120)

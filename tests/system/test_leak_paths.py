@@ -31,7 +31,7 @@ import nbformat
 import papermill
 import pytest
 
-from hikkoshi.params.params import Home
+from hikkoshi.params.home import Home
 from hikkoshi.record.execution import Outcome, execute
 from hikkoshi.report import report
 from hikkoshi.run.journal import Journal
@@ -40,7 +40,7 @@ from hikkoshi.secret.masking import Mask
 from hikkoshi.secret.reference import Secret
 
 PROJECT = Path(__file__).parents[2]
-UNPROTECTED = "from hikkoshi.params.params import Home\nHome.secrets = lambda self: []\n"
+UNPROTECTED = "from hikkoshi.params.home import Home\nHome.secrets = lambda self: []\n"
 # the same for the runner, whose terminal is then the kernel's, too
 UNPROTECTED_RUNNER = f"""{UNPROTECTED}
 from hikkoshi.record.lastwords import LastWords
@@ -442,12 +442,12 @@ def test_what_the_command_line_tells_of_an_error_is_without_the_secret(tmp_path:
     environment = prepare(home, {"command line": ""}, protected=True)
     code = ("" if protection else UNPROTECTED) + textwrap.dedent(f"""
         import os, sys
-        from hikkoshi.cli import main as cli; from hikkoshi.params import params
+        from hikkoshi.cli import main as cli; from hikkoshi.params.home import Home
         from hikkoshi.errors import *
         def guest_names(self):
             s = os.environ["KANARI00"]
             raise {error}
-        params.Home.guest_names = guest_names
+        Home.guest_names = guest_names
         sys.argv[1:] = ["status", "--json"]
         cli.main()
         """)

@@ -22,7 +22,7 @@ from hikkoshi.network.remedy.prescription import Switch
 from hikkoshi.network.remedy.treatment import Treatment
 from hikkoshi.network.throughput.measured import Throughput
 from hikkoshi.network.wiring.wiring import Wiring
-from hikkoshi.params.params import Home
+from hikkoshi.params.home import Home
 from hikkoshi.steps.netperf import Netperf
 from hikkoshi.vsphere import cutover, inventory, lro
 from hikkoshi.vsphere.cutover import InService

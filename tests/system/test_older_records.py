@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from hikkoshi.approval.approval import trust
-from hikkoshi.params.params import Home
+from hikkoshi.params.home import Home
 from hikkoshi.record import missing, verification
 from processes import hikkoshi
 from sealed import shell

@@ -12,7 +12,7 @@ from pyVmomi import vim
 
 import vcenter
 from hikkoshi.errors import Refused, StepFailed, VSphereError
-from hikkoshi.params.params import Home
+from hikkoshi.params.home import Home
 from hikkoshi.run.journal import Journal
 from hikkoshi.vsphere import cutover, deployment, importing, inventory, vm
 from hikkoshi.vsphere.session import Session

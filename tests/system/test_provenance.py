@@ -10,7 +10,7 @@ from papermill.execute import ERROR_MARKER_TAG
 
 from hikkoshi import files
 from hikkoshi.approval.approval import trust
-from hikkoshi.params.params import Home
+from hikkoshi.params.home import Home
 from hikkoshi.record import bag, environment, provenance, runbook, seal, verification
 from hikkoshi.run.journal import Journal
 from sealed import PROJECT, A, ended, sealed_home

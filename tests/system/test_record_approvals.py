@@ -14,7 +14,7 @@ import pytest
 from hikkoshi import files
 from hikkoshi.approval import approval
 from hikkoshi.approval.approval import trust
-from hikkoshi.params.params import Home
+from hikkoshi.params.home import Home
 from hikkoshi.record import bag, seal, verification
 from hikkoshi.run.journal import Journal
 from hikkoshi_lab import keys

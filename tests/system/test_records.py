@@ -19,7 +19,7 @@ from hikkoshi import files
 from hikkoshi.approval import signature
 from hikkoshi.approval.approval import trust
 from hikkoshi.approval.signature import Trust
-from hikkoshi.params.params import Home
+from hikkoshi.params.home import Home
 from hikkoshi.record import bag, missing, register, seal, verification
 from hikkoshi.record.execution import execute
 from hikkoshi.record.instructions import SIGNATURE, TOKEN
@@ -60,7 +60,7 @@ def install(home: Home, *actions: str) -> None:
 
 def python(home: Home, code: str, *argv: str) -> "subprocess.Popen[str]":
     """A process of its own that seals, and may be killed."""
-    head = "import os, signal, sys\nfrom pathlib import Path\nfrom hikkoshi.params.params import Home\n"
+    head = "import os, signal, sys\nfrom pathlib import Path\nfrom hikkoshi.params.home import Home\n"
     head += "from hikkoshi.record import bag, register, seal\nhome = Home(Path(sys.argv[1]))\n"
     return subprocess.Popen(
         [sys.executable, "-c", head + textwrap.dedent(code), str(home.root), *argv],

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from hikkoshi.params.params import Home
+from hikkoshi.params.home import Home
 from hikkoshi.report import pdf, report
 
 pytestmark = pytest.mark.needs(

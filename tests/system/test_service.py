@@ -7,7 +7,7 @@ import pytest
 
 import vcenter
 from hikkoshi.check import Check
-from hikkoshi.params.params import Home
+from hikkoshi.params.home import Home
 from hikkoshi.run import service
 from hikkoshi.vsphere import cutover, vm
 from hikkoshi.vsphere.deployment import Deployment

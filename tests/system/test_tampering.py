@@ -20,7 +20,7 @@ from hikkoshi import files
 from hikkoshi.approval import signature
 from hikkoshi.approval.signature import Trust
 from hikkoshi.approval.statement import TIME
-from hikkoshi.params.params import Home
+from hikkoshi.params.home import Home
 from hikkoshi.record import bag, register, seal, verification
 from hikkoshi.record.instructions import SIGNATURE, TOKEN
 from hikkoshi.run.journal import Journal

@@ -18,7 +18,7 @@ from typing import Any
 import nbformat
 import pytest
 
-from hikkoshi.params.params import Home
+from hikkoshi.params.home import Home
 from hikkoshi.record import bag, seal
 from hikkoshi.report import report, story
 from hikkoshi.run.journal import Journal

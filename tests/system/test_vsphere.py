@@ -19,7 +19,7 @@ from pyVmomi import vim
 import vcenter
 from hikkoshi.check import Check
 from hikkoshi.errors import BadInput, HikkoshiError, Refused, StepFailed, VSphereError
-from hikkoshi.params.params import Home
+from hikkoshi.params.home import Home
 from hikkoshi.vsphere import cutover, deployment, inventory, ova, preflight, tls, vm
 from hikkoshi.vsphere.deployment import Order
 from hikkoshi.vsphere.session import Session
@@ -371,7 +371,7 @@ class TestDeployment:
 
     def test_after_kill_9_the_half_made_machine_is_replaced(self, world: World) -> None:
         program = (
-            "import sys; from pathlib import Path; from hikkoshi.params.params import Home\n"
+            "import sys; from pathlib import Path; from hikkoshi.params.home import Home\n"
             "from hikkoshi.vsphere import session, deployment, vm; from hikkoshi.vsphere.spec import VmSpec\n"
             "home = Home(Path(sys.argv[1])); site = home.site().vsphere.model_copy(update={'server': sys.argv[2]})\n"
             "spec, (hash, disk, sha256), by = VmSpec.model_validate_json(sys.argv[3]), sys.argv[4:7], vm.Owner(*sys.argv[7:])\n"

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from hikkoshi.check import Check
-from hikkoshi.params.params import Home
+from hikkoshi.params.home import Home
 from hikkoshi.vsphere import hints, session
 from hikkoshi.vsphere.spec import VirtualNic, VmSpec
 from hikkoshi_lab import proxy, site, vcsim

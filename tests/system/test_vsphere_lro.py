@@ -6,7 +6,7 @@ import pytest
 from pyVmomi import VmomiSupport, vim
 
 from hikkoshi.errors import Refused
-from hikkoshi.params.params import Home
+from hikkoshi.params.home import Home
 from hikkoshi.vsphere import inventory, lro, session
 from hikkoshi.vsphere.inventory import EsxiHost
 from hikkoshi.vsphere.session import Session

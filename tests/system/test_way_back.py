@@ -18,7 +18,7 @@ import pytest
 from pyVmomi import vim
 
 from hikkoshi.errors import BadInput, HikkoshiError, Problem, Refused, VSphereError
-from hikkoshi.params.params import Home
+from hikkoshi.params.home import Home
 from hikkoshi.record import register, seal
 from hikkoshi.run.journal import MARK, Journal
 from hikkoshi.steps.rollback import Rollback

@@ -20,7 +20,7 @@ from hikkoshi.network.host import Host
 from hikkoshi.network.outage import probing
 from hikkoshi.network.wiring import frames, listening, wiring, witness
 from hikkoshi.network.wiring.capture import Growing
-from hikkoshi.params.params import Segment
+from hikkoshi.params.site import Segment
 from hikkoshi_lab import network
 
 pytestmark = pytest.mark.needs("root", "ip", "nft", "ethtool", "netperf", "unshare", "nsenter", "tcpdump", "arping")

@@ -28,7 +28,7 @@ from hikkoshi.errors import BadInput, Refused
 from hikkoshi.guest.survey import Survey
 from hikkoshi.network.remedy.prescription import Prescription as Remedy
 from hikkoshi.network.remedy.remedy import Applied
-from hikkoshi.params.params import Home
+from hikkoshi.params.home import Home
 from hikkoshi.run import run as running
 from hikkoshi.run.run import open_run
 from hikkoshi.run.step import APPROVED

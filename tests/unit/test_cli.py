@@ -15,7 +15,7 @@ from hikkoshi.errors import BadInput
 from hikkoshi.fleet import sequence
 from hikkoshi.fleet.console import EVERY, SILENCE, Console
 from hikkoshi.fleet.local import worst
-from hikkoshi.params.params import Home
+from hikkoshi.params.home import Home
 from hikkoshi.record.notebook import Event
 from processes import hikkoshi
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from hikkoshi.cli import doctor
-from hikkoshi.params.params import Home
+from hikkoshi.params.home import Home
 from processes import COMMAND
 
 

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from hikkoshi import files
 from hikkoshi.approval.approval import trust
 from hikkoshi.approval.signature import Trust
-from hikkoshi.params.params import Home
+from hikkoshi.params.home import Home
 from hikkoshi.record import bag, missing, seal, verification
 from hikkoshi.record.instructions import SIGNATURE
 from hikkoshi.run.journal import Journal

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from hikkoshi.errors import BadInput
-from hikkoshi.params.params import Home
+from hikkoshi.params.home import Home
 from hikkoshi.vsphere import vm
 
 
@@ -31,7 +31,7 @@ def test_it_is_a_uuid_made_once_and_readable_by_its_owner_only(tmp_path: Path) -
 
 def test_many_processes_at_once_get_the_same_one(tmp_path: Path) -> None:
     program = (
-        "import sys; from pathlib import Path; from hikkoshi.params.params import Home; sys.stdin.readline(); "
+        "import sys; from pathlib import Path; from hikkoshi.params.home import Home; sys.stdin.readline(); "
         "print(Home(Path(sys.argv[1])).identity())"
     )
     run = [sys.executable, "-c", program, str(tmp_path)]
@@ -80,7 +80,7 @@ def test_a_pipe_in_the_place_of_a_result_is_not_waited_for(tmp_path: Path) -> No
     home = Home(tmp_path)
     home.folder("gateway").mkdir(parents=True)
     os.mkfifo(home.folder("gateway") / "deployment.json")
-    program = "import sys; from pathlib import Path; from hikkoshi.params.params import Home; Home(Path(sys.argv[1])).identity()"
+    program = "import sys; from pathlib import Path; from hikkoshi.params.home import Home; Home(Path(sys.argv[1])).identity()"
     subprocess.run([sys.executable, "-c", program, str(tmp_path)], timeout=30, check=True)
 
 

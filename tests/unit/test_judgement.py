@@ -9,7 +9,7 @@ import pytest
 from hikkoshi.disk.conversion import Conversion
 from hikkoshi.guest.prepared import Prepared
 from hikkoshi.network.outage.outage import Break, Outages
-from hikkoshi.params.params import Home
+from hikkoshi.params.home import Home
 from hikkoshi.rehearsal.rehearsal import Rehearsal
 from hikkoshi.report import appendix
 from hikkoshi.report import page as first_page

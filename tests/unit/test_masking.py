@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from hikkoshi.params.params import Home
+from hikkoshi.params.home import Home
 from hikkoshi.secret.masking import Mask
 from hikkoshi.secret.reference import Secret
 

@@ -10,7 +10,7 @@ from hikkoshi import files
 from hikkoshi.approval import plan
 from hikkoshi.guest.note import MEANINGS, Note, note
 from hikkoshi.guest.survey import Survey
-from hikkoshi.params.params import Home
+from hikkoshi.params.home import Home
 from hikkoshi.report.language import translations
 
 PROJECT = Path(__file__).parents[2]

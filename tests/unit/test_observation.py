@@ -14,7 +14,7 @@ from hikkoshi.network import host
 from hikkoshi.network.outage import metering
 from hikkoshi.network.outage.observation import Observation
 from hikkoshi.network.outage.outage import Outages
-from hikkoshi.params.params import Home
+from hikkoshi.params.home import Home
 from hikkoshi.vsphere.cutover import InService
 
 DATA = Path(__file__).parents[1] / "data"

@@ -13,7 +13,8 @@ from hikkoshi.network.remedy.cure import Cure
 from hikkoshi.network.remedy.treatment import Treatment
 from hikkoshi.network.throughput.bench import Bench
 from hikkoshi.network.throughput.measured import Measured, Throughput
-from hikkoshi.params.params import Home, Measurement
+from hikkoshi.params.guest import Measurement
+from hikkoshi.params.home import Home
 from hikkoshi.steps.netperf import Netperf
 from hikkoshi.vsphere.cutover import InService
 

@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 
 from hikkoshi.errors import BadInput, Problem
 from hikkoshi.params import schema
-from hikkoshi.params.params import Guest, Home, Site
+from hikkoshi.params.guest import Guest
+from hikkoshi.params.home import Home
+from hikkoshi.params.site import Site
 from hikkoshi.params.yamlfile import read
 from hikkoshi.run.run import open_run
 from hikkoshi.secret.reference import Secret

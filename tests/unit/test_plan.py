@@ -9,7 +9,7 @@ from hikkoshi import tool
 from hikkoshi.approval import plan
 from hikkoshi.check import Check
 from hikkoshi.guest.survey import Survey, names
-from hikkoshi.params.params import Home
+from hikkoshi.params.home import Home
 
 DATA = Path(__file__).parents[1] / "data" / "survey"
 

@@ -12,7 +12,7 @@ import pytest
 
 from hikkoshi.cli import doctor
 from hikkoshi.errors import Refused
-from hikkoshi.params.params import Home
+from hikkoshi.params.home import Home
 from hikkoshi.run import privacy
 from hikkoshi.run.run import open_run
 from processes import hikkoshi

@@ -12,7 +12,7 @@ from hikkoshi.approval import approval, plan, proposal
 from hikkoshi.approval.plan import Plan
 from hikkoshi.disk.conversion import Conversion
 from hikkoshi.guest.survey import Survey
-from hikkoshi.params.params import Home
+from hikkoshi.params.home import Home
 from hikkoshi.rehearsal.outcome import BootOutcome, Ending, SeenNic
 from hikkoshi.rehearsal.rehearsal import Rehearsal
 from hikkoshi.run import duration

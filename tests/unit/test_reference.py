@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from hikkoshi.errors import BadInput
-from hikkoshi.params.params import Home
+from hikkoshi.params.home import Home
 
 VALUE = "correct-horse"
 

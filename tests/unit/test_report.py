@@ -16,7 +16,7 @@ from hikkoshi.network.outage import outage
 from hikkoshi.network.throughput.measured import Measured, Throughput
 from hikkoshi.network.wiring import wiring
 from hikkoshi.network.wiring.wiring import Wiring
-from hikkoshi.params.params import Home
+from hikkoshi.params.home import Home
 from hikkoshi.record import inspection
 from hikkoshi.record.register import Register
 from hikkoshi.rehearsal.rehearsal import Rehearsal

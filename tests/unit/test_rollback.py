@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from hikkoshi.errors import Refused
-from hikkoshi.params.params import Home
+from hikkoshi.params.home import Home
 from hikkoshi.run import shutdown
 from hikkoshi.run.confirmation import Confirmation
 from hikkoshi.run.journal import Journal

@@ -15,7 +15,7 @@ import pytest
 from hikkoshi import show
 from hikkoshi.check import UNSEEN, Check, Unseen
 from hikkoshi.errors import BadInput, Busy, HikkoshiError, Problem, Refused, StepFailed, ToolFailed
-from hikkoshi.params.params import Home
+from hikkoshi.params.home import Home
 from hikkoshi.run import confirmation, lock, run
 from hikkoshi.run.confirmation import Confirmation
 from hikkoshi.run.run import Run, open_run

@@ -15,7 +15,7 @@ from hikkoshi.disk.origin import Identity, Origin
 from hikkoshi.errors import Refused
 from hikkoshi.guest.prepared import Prepared
 from hikkoshi.guest.survey import Survey
-from hikkoshi.params.params import Home
+from hikkoshi.params.home import Home
 from hikkoshi.record.anatomy import parameter_names
 from hikkoshi.rehearsal.outcome import Ending
 from hikkoshi.rehearsal.rehearsal import Rehearsal

@@ -11,7 +11,7 @@ import pytest
 import journey
 from hikkoshi import steps
 from hikkoshi.errors import StepFailed
-from hikkoshi.params.params import Home
+from hikkoshi.params.home import Home
 from hikkoshi.run import run
 from hikkoshi.run.run import Run
 from hikkoshi.run.step import STEPS

@@ -11,7 +11,7 @@ from hikkoshi.disk.origin import Origin
 from hikkoshi.errors import BadInput
 from hikkoshi.guest import survey
 from hikkoshi.guest.survey import Survey
-from hikkoshi.params.params import Home
+from hikkoshi.params.home import Home
 from hikkoshi.secret import redaction
 from hikkoshi.xen.config import XenDisk, XenGuest
 

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from pyVmomi import vim, vmodl
 
 from hikkoshi.errors import BadInput, HikkoshiError, StepFailed, VSphereError
-from hikkoshi.params import params
-from hikkoshi.params.params import Home
+from hikkoshi.params.home import Home
+from hikkoshi.params.site import VSphere
 from hikkoshi.vsphere import nfc, session, tls
 from hikkoshi_lab import certificate
 
@@ -173,7 +173,7 @@ LAUGHS = b"<!DOCTYPE l [<!ENTITY a 'ha'>" + b"".join(
 
 
 @pytest.fixture(scope="module")
-def odd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Home, params.VSphere, list[bytes]]]:
+def odd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Home, VSphere, list[bytes]]]:
     """A server that says it is a vSphere, and answers everything with the last of the list."""
     folder = tmp_path_factory.mktemp("odd")
     certificate.make(folder)
@@ -204,7 +204,7 @@ def odd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Home, params
     thread.start()
     (folder / "password").write_text("correct horse battery")
     (folder / "password").chmod(0o600)
-    site = params.VSphere(
+    site = VSphere(
         server=f"127.0.0.1:{server.server_address[1]}",
         ca=folder / certificate.CA,
         user="u",
@@ -235,9 +235,7 @@ class TestOddAnswers:
             LAUGHS + b"]><x>&k;</x>",
         ],
     )
-    def test_what_is_no_answer_of_a_vsphere_is_told_as_such(
-        self, odd: tuple[Home, params.VSphere, list[bytes]], body: bytes
-    ) -> None:
+    def test_what_is_no_answer_of_a_vsphere_is_told_as_such(self, odd: tuple[Home, VSphere, list[bytes]], body: bytes) -> None:
         home, site, answers = odd
         answers[:] = VERSIONS, body
         with pytest.raises(VSphereError) as e:
@@ -246,7 +244,7 @@ class TestOddAnswers:
 
     @settings(deadline=None, max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
     @given(st.binary(max_size=60) | st.text(max_size=60).map(lambda t: ENVELOPE + t.encode()))
-    def test_no_answer_is_an_error_that_nobody_foresaw(self, odd: tuple[Home, params.VSphere, list[bytes]], body: bytes) -> None:
+    def test_no_answer_is_an_error_that_nobody_foresaw(self, odd: tuple[Home, VSphere, list[bytes]], body: bytes) -> None:
         home, site, answers = odd
         for answers[0], answers[1] in ((VERSIONS, body), (body, body)):
             with pytest.raises((VSphereError, BadInput)):

@@ -15,7 +15,7 @@ from hikkoshi.network.wiring.capture import Growing
 from hikkoshi.network.wiring.fingerprint import Fingerprint, NicFingerprint
 from hikkoshi.network.wiring.frames import FrameEvidence, Kind
 from hikkoshi.network.wiring.wiring import Heard, NicWiring, Witness
-from hikkoshi.params.params import Segment
+from hikkoshi.params.site import Segment
 
 DATA = Path(__file__).parents[1] / "data" / "wiring"
 SEGMENTS = {

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from hikkoshi.params.params import Dom0, Guest, Home, Site
+from hikkoshi.params.guest import Guest
+from hikkoshi.params.home import Home
+from hikkoshi.params.site import Dom0, Site
 from hikkoshi.xen import autostart
 
 DATA = Path(__file__).parents[1] / "data" / "xen"

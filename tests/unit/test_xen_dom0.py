@@ -11,7 +11,9 @@ import pytest
 
 from hikkoshi.check import Permission
 from hikkoshi.errors import BadInput, Refused, StepFailed, ToolFailed
-from hikkoshi.params.params import Dom0, Guest, Home, Site
+from hikkoshi.params.guest import Guest
+from hikkoshi.params.home import Home
+from hikkoshi.params.site import Dom0, Site
 from hikkoshi.xen import dom0, root
 from journey import permitted
 

@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from hikkoshi.errors import BadInput, Refused
-from hikkoshi.params.params import Dom0, Guest, Home, Site
+from hikkoshi.params.guest import Guest
+from hikkoshi.params.home import Home
+from hikkoshi.params.site import Dom0, Site
 from hikkoshi.run import byhand
 from hikkoshi.steps.rollback import Rollback
 from hikkoshi.xen import dom0, original

@@ -23,7 +23,8 @@ from hikkoshi.approval.statement import TIME, Statement, line, parse
 from hikkoshi.approval.subject import Subject
 from hikkoshi.check import Check
 from hikkoshi.errors import BadInput, HikkoshiError, Problem, Refused
-from hikkoshi.params.params import Home, Site
+from hikkoshi.params.home import Home
+from hikkoshi.params.site import Site
 from hikkoshi.run.step import DEPLOY, PLAN, PREPARE
 from hikkoshi.secret import temporary
 

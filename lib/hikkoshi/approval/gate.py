@@ -14,7 +14,9 @@ from hikkoshi.approval.approval import Approval
 from hikkoshi.approval.plan import Plan, changed
 from hikkoshi.check import Check, Permission
 from hikkoshi.errors import Refused
-from hikkoshi.params.params import Guest, Home, Site
+from hikkoshi.params.guest import Guest
+from hikkoshi.params.home import Home
+from hikkoshi.params.site import Site
 
 
 @dataclass

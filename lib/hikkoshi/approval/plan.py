@@ -19,7 +19,9 @@ from hikkoshi.guest import preparation
 from hikkoshi.guest.preparation import Preparation
 from hikkoshi.guest.survey import Survey, names
 from hikkoshi.params.folder import GuestFolder
-from hikkoshi.params.params import Guest, Home, Site
+from hikkoshi.params.guest import Guest
+from hikkoshi.params.home import Home
+from hikkoshi.params.site import Site
 from hikkoshi.rehearsal.machine import Hardware, MachineNic
 from hikkoshi.run.step import PLAN, Step
 from hikkoshi.vsphere import limits

@@ -18,7 +18,9 @@ from hikkoshi.errors import BadInput, HikkoshiError, printable
 from hikkoshi.guest import descent
 from hikkoshi.guest.survey import Survey
 from hikkoshi.params.folder import GuestFolder
-from hikkoshi.params.params import Guest, Home, Site
+from hikkoshi.params.guest import Guest
+from hikkoshi.params.home import Home
+from hikkoshi.params.site import Site
 from hikkoshi.rehearsal import rehearsal
 from hikkoshi.rehearsal.outcome import BootOutcome
 from hikkoshi.rehearsal.rehearsal import Rehearsal

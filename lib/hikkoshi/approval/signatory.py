@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from hikkoshi.approval import approval, signature
 from hikkoshi.check import Check
 from hikkoshi.errors import HikkoshiError
-from hikkoshi.params.params import Home
+from hikkoshi.params.home import Home
 from hikkoshi.run.step import ROLLBACK
 from hikkoshi.secret import temporary
 

@@ -5,7 +5,7 @@ from typing import Self
 
 from hikkoshi.approval.plan import Plan
 from hikkoshi.disk.conversion import Conversion
-from hikkoshi.params.params import Home
+from hikkoshi.params.home import Home
 from hikkoshi.vsphere.deployment import Deployment
 
 

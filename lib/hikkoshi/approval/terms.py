@@ -13,7 +13,9 @@ from pydantic import BaseModel, Field, SerializerFunctionWrapHandler, model_seri
 from hikkoshi import files
 from hikkoshi.artefact import Frozen
 from hikkoshi.errors import BadInput, Problem
-from hikkoshi.params.params import Guest, Home, MeasuredPath, Site
+from hikkoshi.params.guest import Guest, MeasuredPath
+from hikkoshi.params.home import Home
+from hikkoshi.params.site import Site
 
 
 class Target(Frozen):

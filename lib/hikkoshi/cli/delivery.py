@@ -18,8 +18,8 @@ from hikkoshi.disk.packing import Level
 from hikkoshi.disk.stream import Transfer
 from hikkoshi.disk.transfer import Done, alone, telling
 from hikkoshi.errors import Problem, Refused
-from hikkoshi.params.params import Home
-from hikkoshi.params.params import VSphere as Site
+from hikkoshi.params.home import Home
+from hikkoshi.params.site import VSphere as Site
 from hikkoshi.progress import Progress, silent
 from hikkoshi.run import lock
 from hikkoshi.vsphere import importing, limits, nfc, preflight, vm

@@ -13,7 +13,7 @@ from typing import Any
 from hikkoshi import files, tool
 from hikkoshi.approval import signatory
 from hikkoshi.errors import BadInput, HikkoshiError
-from hikkoshi.params.params import Home
+from hikkoshi.params.home import Home
 from hikkoshi.rehearsal import unprivileged
 from hikkoshi.run import privacy, status
 from hikkoshi.secret import temporary

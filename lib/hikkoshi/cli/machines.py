@@ -22,7 +22,7 @@ def machines(
 
     Runbooks act on machines of this site folder only. One of another site folder is never taken over.
     """
-    from hikkoshi.params.params import Home  # noqa: PLC0415
+    from hikkoshi.params.home import Home  # noqa: PLC0415
     from hikkoshi.run import lock  # noqa: PLC0415 - all imports here are late: --help and completion answer at once
     from hikkoshi.run.journal import Journal  # noqa: PLC0415
     from hikkoshi.vsphere import session, vm  # noqa: PLC0415

@@ -40,7 +40,7 @@ for _more in metadata.entry_points(group="hikkoshi.commands"):  # the lab's: not
 
 
 def _guests(incomplete: str) -> list[str]:
-    from hikkoshi.params.params import Home  # noqa: PLC0415 - all imports here are late: --help and completion answer at once
+    from hikkoshi.params.home import Home  # noqa: PLC0415 - all imports here are late: --help and completion answer at once
 
     try:
         return [g for g in Home.find().guest_names() if g.startswith(incomplete)]
@@ -71,7 +71,7 @@ def run(
     """
     from hikkoshi.fleet import local, sequence  # noqa: PLC0415
     from hikkoshi.fleet.console import Console  # noqa: PLC0415
-    from hikkoshi.params.params import Home  # noqa: PLC0415
+    from hikkoshi.params.home import Home  # noqa: PLC0415
     from hikkoshi.run import byhand  # noqa: PLC0415
 
     home = Home.find()
@@ -117,7 +117,7 @@ def approve(
     from hikkoshi.approval import approval, proposal  # noqa: PLC0415
     from hikkoshi.approval.plan import Plan  # noqa: PLC0415
     from hikkoshi.errors import Problem, Refused  # noqa: PLC0415
-    from hikkoshi.params.params import Home  # noqa: PLC0415
+    from hikkoshi.params.home import Home  # noqa: PLC0415
     from hikkoshi.run import duration  # noqa: PLC0415
     from hikkoshi.run.journal import Journal  # noqa: PLC0415
 
@@ -168,7 +168,7 @@ def status(
 ) -> None:
     """Where every guest stands, and what to do next."""
     import hikkoshi.run.status  # noqa: PLC0415
-    from hikkoshi.params.params import Home  # noqa: PLC0415
+    from hikkoshi.params.home import Home  # noqa: PLC0415
 
     home = Home.find()
     for guest in guests or []:
@@ -189,7 +189,7 @@ def doctor(as_json: AsJson = False) -> None:
     """
     from hikkoshi.cli import doctor  # noqa: PLC0415
     from hikkoshi.errors import BadInput  # noqa: PLC0415
-    from hikkoshi.params.params import Home  # noqa: PLC0415
+    from hikkoshi.params.home import Home  # noqa: PLC0415
 
     try:
         home: Home | BadInput = Home.find()
@@ -236,7 +236,7 @@ def convert(
                 done = transfer.convert(disk, target, level=level, progress=progress)
         else:
             from hikkoshi.cli import delivery  # noqa: PLC0415
-            from hikkoshi.params.params import Home  # noqa: PLC0415
+            from hikkoshi.params.home import Home  # noqa: PLC0415
             from hikkoshi.vsphere import session  # noqa: PLC0415
 
             home = Home.find()
@@ -273,7 +273,7 @@ def _unexpected(e: BaseException) -> str:
 def _kept(story: str) -> str:
     """Write it where only this user reads it; in the folder for temporary files under a name that nobody can foresee."""
     from hikkoshi import files  # noqa: PLC0415
-    from hikkoshi.params.params import Home  # noqa: PLC0415
+    from hikkoshi.params.home import Home  # noqa: PLC0415
 
     with contextlib.suppress(HikkoshiError, OSError):  # no home; a full disk, or a folder of others
         log = Home.find().outputs / "logs" / f"{datetime.now(UTC).strftime('%Y%m%dT%H%M%SZ')}-{os.getpid()}.log"
@@ -289,7 +289,7 @@ def _kept(story: str) -> str:
 
 
 def _without_secrets(text: str) -> str:
-    from hikkoshi.params.params import Home  # noqa: PLC0415
+    from hikkoshi.params.home import Home  # noqa: PLC0415
     from hikkoshi.secret import masking  # noqa: PLC0415
 
     try:

@@ -203,7 +203,7 @@ def host_offloads(
     It is the last resort, where the guest itself cannot switch it off, and works once the host is restarted. Needs an approval
     that counts, and the guest in service in vSphere. With --apply it is a run of 85, and is recorded.
     """
-    from hikkoshi.params.params import Home  # noqa: PLC0415
+    from hikkoshi.params.home import Home  # noqa: PLC0415
     from hikkoshi.vsphere import lro, session  # noqa: PLC0415
 
     home = Home.find()
@@ -226,7 +226,7 @@ def host_offloads(
 @contextlib.contextmanager
 def _run_of_85(guest: str, *, apply: bool, as_json: bool) -> Iterator["Offloads"]:
     """A run of 85 that is no notebook: opened, released whatever happens, sealed, and its rows told."""
-    from hikkoshi.params.params import Home  # noqa: PLC0415
+    from hikkoshi.params.home import Home  # noqa: PLC0415
     from hikkoshi.record import seal  # noqa: PLC0415
     from hikkoshi.steps.offloads import Offloads  # noqa: PLC0415
 

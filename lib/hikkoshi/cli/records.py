@@ -31,7 +31,8 @@ def verify(
     """
     from hikkoshi.approval import approval  # noqa: PLC0415 - all imports here are late: --help and completion answer at once
     from hikkoshi.approval.signature import Trust  # noqa: PLC0415
-    from hikkoshi.params.params import Home, can_be_guest  # noqa: PLC0415
+    from hikkoshi.params.forms import can_be_guest  # noqa: PLC0415
+    from hikkoshi.params.home import Home  # noqa: PLC0415
     from hikkoshi.record import missing, seal, verification  # noqa: PLC0415
 
     trust, waiting = Trust(allowed_signers, revoked) if allowed_signers else None, list[str]()
@@ -78,7 +79,7 @@ def acknowledge(
     """
     from hikkoshi.approval import approval  # noqa: PLC0415 - see above
     from hikkoshi.errors import Refused  # noqa: PLC0415
-    from hikkoshi.params.params import Home  # noqa: PLC0415
+    from hikkoshi.params.home import Home  # noqa: PLC0415
     from hikkoshi.record import acknowledgement, attestation, verification  # noqa: PLC0415
     from hikkoshi.run.journal import Journal  # noqa: PLC0415
 

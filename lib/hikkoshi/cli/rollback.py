@@ -19,7 +19,7 @@ def confirm_off(
     It asks you to type the machine's name. It counts for 30 minutes, and not beyond the next cut-over. A machine that answers no
     ping may well be on: look at it.
     """
-    from hikkoshi.params.params import Home  # noqa: PLC0415
+    from hikkoshi.params.home import Home  # noqa: PLC0415
     from hikkoshi.record import environment  # noqa: PLC0415
     from hikkoshi.run import byhand, confirmation  # noqa: PLC0415 - all imports here are late, as everywhere
     from hikkoshi.run.journal import Journal  # noqa: PLC0415

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from hikkoshi import tool
-from hikkoshi.params.params import Home
+from hikkoshi.params.home import Home
 
 SEVERITY = (0, 2, 3, 1)  # exit codes from good to bad: what was refused has changed nothing, what failed may have
 PATIENCE = 30.0  # seconds that a guest's process has for ending its kernel and writing its record

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from hikkoshi.errors import BadInput, Problem, closest
 from hikkoshi.fleet.console import Console
-from hikkoshi.params.params import Home
+from hikkoshi.params.home import Home
 from hikkoshi.record import seal
 from hikkoshi.record.execution import Outcome, execute
 from hikkoshi.run.run import Mode

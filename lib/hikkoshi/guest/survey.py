@@ -15,7 +15,9 @@ from hikkoshi.errors import BadInput, Problem
 from hikkoshi.guest import appliance
 from hikkoshi.guest.facts import GuestFacts
 from hikkoshi.params.folder import GuestFolder
-from hikkoshi.params.params import Guest, Home, Site
+from hikkoshi.params.guest import Guest
+from hikkoshi.params.home import Home
+from hikkoshi.params.site import Site
 from hikkoshi.progress import Progress, silent
 from hikkoshi.run.step import PLAN, PREPARE, ROLLBACK, SURVEY, Step
 from hikkoshi.secret import redaction

@@ -3,7 +3,8 @@
 import json
 from pathlib import Path
 
-from hikkoshi.params.params import Guest, Site
+from hikkoshi.params.guest import Guest
+from hikkoshi.params.site import Site
 
 
 def write(folder: Path) -> None:

@@ -16,7 +16,7 @@ from hikkoshi import files
 from hikkoshi.approval import approval, limits, signature, statement
 from hikkoshi.approval.signature import Trust
 from hikkoshi.errors import BadInput, Problem, Refused
-from hikkoshi.params.params import Home
+from hikkoshi.params.home import Home
 from hikkoshi.record import bag, register
 from hikkoshi.secret import temporary
 

@@ -22,7 +22,7 @@ from hikkoshi.approval.signature import SignatureVerdict, Trust
 from hikkoshi.approval.statement import Statement
 from hikkoshi.errors import Problem
 from hikkoshi.params.folder import GuestFolder
-from hikkoshi.params.params import Signing
+from hikkoshi.params.site import Signing
 from hikkoshi.run.entry import JournalEntry
 from hikkoshi.run.step import APPROVED, CONVERT, DEPLOY
 

@@ -12,7 +12,7 @@ from hikkoshi.approval import limits
 from hikkoshi.approval.plan import Plan
 from hikkoshi.errors import BadInput
 from hikkoshi.params.folder import GuestFolder
-from hikkoshi.params.params import Home
+from hikkoshi.params.home import Home
 from hikkoshi.record import bag, environment, evidence, provenance, register, runbook
 from hikkoshi.record.bag import Content
 from hikkoshi.record.provenance import Provenance

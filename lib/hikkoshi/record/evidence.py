@@ -13,7 +13,7 @@ from pathlib import Path
 
 from hikkoshi import files
 from hikkoshi.params.folder import GuestFolder
-from hikkoshi.params.params import Home
+from hikkoshi.params.home import Home
 from hikkoshi.record import bag
 from hikkoshi.record.bag import Content
 from hikkoshi.run.entry import ArtefactTold, JournalEntry

@@ -20,7 +20,7 @@ import hikkoshi.errors
 from hikkoshi import files
 from hikkoshi.errors import Busy, HikkoshiError, Problem, Refused, StepFailed
 from hikkoshi.params.folder import GuestFolder
-from hikkoshi.params.params import Home
+from hikkoshi.params.home import Home
 from hikkoshi.record import anatomy, register, runbook, seal
 from hikkoshi.record.interruption import Stop, Stopped
 from hikkoshi.record.notebook import Event, Listener, deaf

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from hikkoshi import files
 from hikkoshi.errors import BadInput, Problem
-from hikkoshi.params.params import Home
+from hikkoshi.params.home import Home
 from hikkoshi.record import bag, verification
 from hikkoshi.run.journal import Journal
 

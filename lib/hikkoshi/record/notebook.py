@@ -20,7 +20,7 @@ from papermill.engines import NotebookExecutionManager
 from papermill.log import logger
 
 from hikkoshi.errors import BadInput, Problem
-from hikkoshi.params.params import Home
+from hikkoshi.params.home import Home
 from hikkoshi.record import anatomy, interruption
 from hikkoshi.record.interruption import Stop, Stopped, end_all
 from hikkoshi.record.lastwords import LastWords

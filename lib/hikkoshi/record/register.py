@@ -16,7 +16,7 @@ from pathlib import Path
 from hikkoshi import files
 from hikkoshi.approval import limits, statement
 from hikkoshi.errors import BadInput, Busy, Problem, Refused
-from hikkoshi.params.params import Home
+from hikkoshi.params.home import Home
 from hikkoshi.run import lock
 
 FILENAME = "register.tsv"

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from hikkoshi.errors import BadInput, Problem, nearest
-from hikkoshi.params.params import Home
+from hikkoshi.params.home import Home
 from hikkoshi.run.step import STEPS
 
 PROJECT = Path(__file__).parents[3]

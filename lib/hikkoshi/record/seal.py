@@ -20,7 +20,7 @@ from hikkoshi.approval import approval, signatory, signature, statement
 from hikkoshi.approval.signatory import Signatory
 from hikkoshi.check import Check
 from hikkoshi.errors import BadInput, HikkoshiError, Problem, Refused, ToolFailed
-from hikkoshi.params.params import Home
+from hikkoshi.params.home import Home
 from hikkoshi.record import (
     acknowledgement,
     attestation,

@@ -11,7 +11,7 @@ from hikkoshi import files
 from hikkoshi.check import Check
 from hikkoshi.errors import BadInput
 from hikkoshi.guest import preparation
-from hikkoshi.params.params import Home
+from hikkoshi.params.home import Home
 from hikkoshi.report import appendix, page, pdf, pictures
 from hikkoshi.report.language import Gettext, translations
 from hikkoshi.report.openpoints import notes, open_points

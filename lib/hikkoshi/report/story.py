@@ -23,7 +23,7 @@ from hikkoshi.network.remedy.remedy import Applied
 from hikkoshi.network.throughput.measured import Throughput
 from hikkoshi.network.wiring.wiring import Wiring
 from hikkoshi.params.folder import GuestFolder
-from hikkoshi.params.params import Home
+from hikkoshi.params.home import Home
 from hikkoshi.record import register
 from hikkoshi.record.register import Line
 from hikkoshi.rehearsal.rehearsal import Rehearsal

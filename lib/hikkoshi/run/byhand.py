@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from hikkoshi.errors import BadInput, HikkoshiError, Problem
-from hikkoshi.params.params import Home
+from hikkoshi.params.home import Home
 from hikkoshi.run import confirmation
 from hikkoshi.run.step import ROLLBACK
 

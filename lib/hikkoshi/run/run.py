@@ -27,7 +27,9 @@ from hikkoshi.approval.plan import Plan
 from hikkoshi.check import Check, Permission, Unseen
 from hikkoshi.errors import BadInput, HikkoshiError, Problem, Refused, StepFailed, nearest, printable
 from hikkoshi.params.folder import GuestFolder
-from hikkoshi.params.params import Guest, Home, Site
+from hikkoshi.params.guest import Guest
+from hikkoshi.params.home import Home
+from hikkoshi.params.site import Site
 from hikkoshi.progress import Progress, silent
 from hikkoshi.run import byhand, confirmation, lock, privacy, turn
 from hikkoshi.run.journal import Journal

@@ -12,7 +12,7 @@ from hikkoshi.approval.plan import Plan
 from hikkoshi.check import UNSEEN, Check, Unseen
 from hikkoshi.errors import BadInput
 from hikkoshi.params.folder import GuestFolder
-from hikkoshi.params.params import Home
+from hikkoshi.params.home import Home
 from hikkoshi.run import lock, reach
 from hikkoshi.run.entry import JournalEntry
 from hikkoshi.run.journal import Journal

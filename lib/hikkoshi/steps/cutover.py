@@ -13,7 +13,9 @@ from hikkoshi.disk.conversion import Conversion
 from hikkoshi.guest import survey
 from hikkoshi.guest.descent import Descent
 from hikkoshi.network.outage.observation import Observation
-from hikkoshi.params.params import Guest, Home, Site
+from hikkoshi.params.guest import Guest
+from hikkoshi.params.home import Home
+from hikkoshi.params.site import Site
 from hikkoshi.progress import Progress, silent
 from hikkoshi.rehearsal import rehearsal
 from hikkoshi.run.run import Run

@@ -13,7 +13,9 @@ from typing import TypeVar
 
 from hikkoshi.check import Check
 from hikkoshi.errors import HikkoshiError, Problem, Refused, VSphereError
-from hikkoshi.params.params import Guest, Home, Site
+from hikkoshi.params.guest import Guest
+from hikkoshi.params.home import Home
+from hikkoshi.params.site import Site
 from hikkoshi.progress import Progress, silent
 from hikkoshi.run import byhand, confirmation, shutdown
 from hikkoshi.run.journal import Journal

@@ -5,7 +5,7 @@ from typing import Any, Self
 
 from hikkoshi.check import Check
 from hikkoshi.errors import StepFailed
-from hikkoshi.params.params import Home
+from hikkoshi.params.home import Home
 from hikkoshi.run import status
 from hikkoshi.run.run import Checklist
 

@@ -12,7 +12,7 @@ from hikkoshi.artefact import Artefact
 from hikkoshi.check import Check, Permission
 from hikkoshi.errors import BadInput, HikkoshiError, Problem, Refused, VSphereError
 from hikkoshi.params.folder import GuestFolder
-from hikkoshi.params.params import VSphere as Site
+from hikkoshi.params.site import VSphere as Site
 from hikkoshi.progress import Progress, silent
 from hikkoshi.run.step import CUTOVER, DEPLOY, ROLLBACK, Step
 from hikkoshi.vsphere import deployment, inventory, preflight, readback, vm

@@ -16,7 +16,7 @@ from hikkoshi.check import Check
 from hikkoshi.disk.conversion import Conversion
 from hikkoshi.errors import BadInput, Problem, Refused, StepFailed
 from hikkoshi.params.folder import GuestFolder
-from hikkoshi.params.params import VSphere as Site
+from hikkoshi.params.site import VSphere as Site
 from hikkoshi.progress import Progress, silent
 from hikkoshi.run.step import CONVERT, DEPLOY, PLAN, ROLLBACK, Step
 from hikkoshi.vsphere import events, importing, inventory, limits, nfc, preflight, readback, vm

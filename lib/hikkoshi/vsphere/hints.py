@@ -12,8 +12,8 @@ from typing import Any
 
 from hikkoshi.check import Check
 from hikkoshi.errors import Refused, VSphereError
-from hikkoshi.params.params import Segment
-from hikkoshi.params.params import VSphere as Site
+from hikkoshi.params.site import Segment
+from hikkoshi.params.site import VSphere as Site
 from hikkoshi.vsphere import inventory, preflight
 from hikkoshi.vsphere.inventory import EsxiHost, PortGroup
 from hikkoshi.vsphere.session import Session

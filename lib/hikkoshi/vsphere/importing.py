@@ -11,7 +11,7 @@ from typing import Any
 from pyVmomi import vim
 
 from hikkoshi.errors import Problem, Refused, StepFailed, VSphereError
-from hikkoshi.params.params import VSphere as Site
+from hikkoshi.params.site import VSphere as Site
 from hikkoshi.progress import Progress, silent
 from hikkoshi.vsphere import inventory, nfc, ovf, readback, vm
 from hikkoshi.vsphere.inventory import Place

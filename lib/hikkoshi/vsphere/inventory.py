@@ -7,7 +7,7 @@ from typing import Any
 from pyVmomi import vim
 
 from hikkoshi.errors import Problem, Refused, nearest
-from hikkoshi.params.params import VSphere as Site
+from hikkoshi.params.site import VSphere as Site
 from hikkoshi.vsphere.session import Properties, Session
 
 TRUNK = 4095  # VLAN id with which a standard switch hands all VLANs through

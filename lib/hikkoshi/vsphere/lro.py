@@ -13,7 +13,7 @@ from hikkoshi.artefact import Artefact
 from hikkoshi.check import Check, Permission
 from hikkoshi.errors import Problem, Refused, StepFailed
 from hikkoshi.params.folder import GuestFolder
-from hikkoshi.params.params import VSphere
+from hikkoshi.params.site import VSphere
 from hikkoshi.run.step import DEPLOY, OFFLOADS, Step
 from hikkoshi.vsphere import inventory
 from hikkoshi.vsphere.deployment import Deployment

@@ -7,7 +7,7 @@ from typing import Any
 from hikkoshi import files
 from hikkoshi.check import Check
 from hikkoshi.errors import HikkoshiError, Refused, VSphereError, nearest
-from hikkoshi.params.params import VSphere as Site
+from hikkoshi.params.site import VSphere as Site
 from hikkoshi.vsphere import inventory, vm
 from hikkoshi.vsphere.inventory import Place, PortGroup
 from hikkoshi.vsphere.session import Session

@@ -20,7 +20,8 @@ from pyVmomi import SoapStubAdapter, vim, vmodl
 from pyVmomi.VmomiSupport import versionIdMap
 
 from hikkoshi.errors import BadInput, Problem, VSphereError
-from hikkoshi.params import params
+from hikkoshi.params.home import Home
+from hikkoshi.params.site import VSphere
 from hikkoshi.secret.reference import Secret
 from hikkoshi.vsphere import tls
 
@@ -180,7 +181,7 @@ class Session:
         return found
 
 
-def connect(home: params.Home, site: params.VSphere, timeout: float = 60) -> Session:
+def connect(home: Home, site: VSphere, timeout: float = 60) -> Session:
     """Open a session with the server of params/site.yml; `timeout` in seconds bounds every single answer.
 
     A server that is not the one expected and a wrong password are `BadInput`; one that does not answer, `VSphereError`.

@@ -18,7 +18,7 @@ from pyVmomi import vim, vmodl
 
 from hikkoshi.check import Permission
 from hikkoshi.errors import Problem, Refused, VSphereError
-from hikkoshi.params.params import Home
+from hikkoshi.params.home import Home
 from hikkoshi.progress import Progress, silent
 from hikkoshi.run.step import CUTOVER
 from hikkoshi.vsphere.session import Properties, Session

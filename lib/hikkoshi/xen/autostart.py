@@ -13,7 +13,9 @@ from pathlib import Path
 
 from hikkoshi.check import Check
 from hikkoshi.errors import BadInput
-from hikkoshi.params.params import Dom0, Guest, Home, Site
+from hikkoshi.params.guest import Guest
+from hikkoshi.params.home import Home
+from hikkoshi.params.site import Dom0, Site
 from hikkoshi.xen import dom0, domains, original, root, sxp
 from hikkoshi.xen.config import parse
 from hikkoshi.xen.domains import Traits

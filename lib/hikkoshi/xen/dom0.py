@@ -15,7 +15,9 @@ from functools import partial
 from hikkoshi import tool
 from hikkoshi.check import Check, Permission
 from hikkoshi.errors import BadInput, HikkoshiError, Problem, Refused, StepFailed, ToolFailed
-from hikkoshi.params.params import Dom0, Guest, Home, Site
+from hikkoshi.params.guest import Guest
+from hikkoshi.params.home import Home
+from hikkoshi.params.site import Dom0, Site
 from hikkoshi.run.step import CUTOVER, ROLLBACK
 from hikkoshi.xen import domains, original
 from hikkoshi.xen.domains import Domain, Sighting, Traits

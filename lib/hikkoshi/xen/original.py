@@ -7,7 +7,9 @@ from pathlib import Path
 
 from hikkoshi.check import Check
 from hikkoshi.errors import BadInput, Problem
-from hikkoshi.params.params import Guest, Home, Site
+from hikkoshi.params.guest import Guest
+from hikkoshi.params.home import Home
+from hikkoshi.params.site import Site
 from hikkoshi.xen.config import XenGuest, beyond, parse
 from hikkoshi.xen.root import LONGEST, inside, read_config
 

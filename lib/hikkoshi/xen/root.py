@@ -7,7 +7,8 @@ import stat
 from pathlib import Path
 
 from hikkoshi.errors import BadInput, Problem
-from hikkoshi.params.params import Dom0, Home
+from hikkoshi.params.home import Home
+from hikkoshi.params.site import Dom0
 from hikkoshi.xen.config import XenGuest, parse
 
 LONGEST = 1 << 18  # bytes: a configuration is a few hundred

@@ -21,7 +21,9 @@ from hikkoshi.network.throughput.bench import LISTEN, unmeasured
 from hikkoshi.network.wiring import witness
 from hikkoshi.network.wiring.fingerprint import Fingerprint
 from hikkoshi.network.wiring.wiring import Wiring, Witness, together
-from hikkoshi.params.params import Guest, Home, Measurement, Site
+from hikkoshi.params.guest import Guest, Measurement
+from hikkoshi.params.home import Home
+from hikkoshi.params.site import Site
 from hikkoshi.progress import Progress, silent
 from hikkoshi.run.step import CUTOVER, ROLLBACK
 from hikkoshi.vsphere.cutover import InService

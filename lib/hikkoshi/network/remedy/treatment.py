@@ -19,7 +19,8 @@ from hikkoshi.network.remedy.cure import Cure
 from hikkoshi.network.throughput import netperf
 from hikkoshi.network.throughput.bench import Bench, unmeasured
 from hikkoshi.network.throughput.measured import UNFINISHED
-from hikkoshi.params.params import Guest, Home
+from hikkoshi.params.guest import Guest
+from hikkoshi.params.home import Home
 from hikkoshi.progress import Progress, silent
 from hikkoshi.run.step import NETPERF, OFFLOADS
 

@@ -18,7 +18,8 @@ from hikkoshi.network.diagnosis import collection
 from hikkoshi.network.host import Host
 from hikkoshi.network.throughput import netperf
 from hikkoshi.network.throughput.measured import DIRECT, THROUGH, UNFINISHED, UNIT, Measured, RoundTrip, Throughput, When
-from hikkoshi.params.params import Guest, Home, MeasuredPath, Measurement
+from hikkoshi.params.guest import Guest, MeasuredPath, Measurement
+from hikkoshi.params.home import Home
 from hikkoshi.progress import Progress, silent
 from hikkoshi.run.step import NETPERF, OFFLOADS
 

@@ -15,7 +15,7 @@ from hikkoshi.check import Check
 from hikkoshi.errors import BadInput, Problem, nearest
 from hikkoshi.network.wiring.frames import FrameEvidence
 from hikkoshi.params.folder import GuestFolder
-from hikkoshi.params.params import Segment
+from hikkoshi.params.site import Segment
 from hikkoshi.run.step import CUTOVER, Step
 
 Verdict = Literal["ok", "wrong", "silent", "unknown", "conflicting"]

@@ -15,7 +15,7 @@ from hikkoshi.network.wiring import listening, wiring
 from hikkoshi.network.wiring.fingerprint import Fingerprint
 from hikkoshi.network.wiring.frames import FrameEvidence
 from hikkoshi.network.wiring.wiring import Heard, Witness
-from hikkoshi.params.params import Segment
+from hikkoshi.params.site import Segment
 from hikkoshi.progress import Progress, silent
 
 

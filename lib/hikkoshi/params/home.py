@@ -1,210 +1,23 @@
-"""What the user writes: params/site.yml and params/guests/NAME.yml, and where things are.
+"""Where things are: the folder with params/ and outputs/, and what is read from it.
 
 A misspelt key, a wrong type or a value out of range is an error that names file, line, what was found, what was expected
 and what to do; all errors of a file are told at once.
 """
 
-import ipaddress
 import os
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
-
-from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from hikkoshi import files
-from hikkoshi.artefact import Frozen
 from hikkoshi.errors import BadInput, Problem, nearest
 from hikkoshi.params import folder, identity, yamlfile
 from hikkoshi.params.folder import GuestFolder
+from hikkoshi.params.forms import NAME_WORDS, TAKEN, can_be_guest
+from hikkoshi.params.guest import Guest
+from hikkoshi.params.site import Site
 from hikkoshi.secret import reference
 from hikkoshi.secret.reference import Secret
-
-NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"
-NAME_WORDS = "a name that begins with a letter or digit, of letters, digits, dots, _ and -, at most 63"
-TAKEN = ("register.tsv",)  # stands among the guests' folders in outputs/records
-Name = Annotated[str, StringConstraints(pattern=NAME), Field(description=NAME_WORDS)]
-
-
-def can_be_guest(name: str) -> bool:
-    """Whether a guest may have this name: it becomes the name of folders and files."""
-    return bool(re.fullmatch(NAME.strip("^$"), name, re.ASCII)) and name.lower() not in TAKEN
-
-
-def _not_taken(name: str) -> str:
-    if not can_be_guest(name):
-        raise ValueError(f"another name: {name} is a file of the records")
-    return name
-
-
-Mac = Annotated[
-    str,
-    StringConstraints(pattern=r"^([0-9A-Fa-f]{2}:){5}[0-9A-Fa-f]{2}$"),
-    Field(description="MAC address: six pairs of hexadecimal digits, with colons", examples=["00:16:3e:05:00:0a"]),
-]
-SecretRef = Annotated[str, StringConstraints(pattern=r"^(env|file|keyring):.+$")]
-Address = Annotated[
-    str,
-    StringConstraints(pattern=r"^(here|netns:.+|ssh://.+)$"),
-    Field(examples=["here", "ssh://root@gateway", "netns:outputs/lab/netns/gw"]),
-]
-Fingerprint = Annotated[str, StringConstraints(pattern=r"^([0-9A-Fa-f]{2}:?){31}[0-9A-Fa-f]{2}$")]
-
-
-class Segment(Frozen):
-    """One VLAN with its port group in vSphere and its subnet."""
-
-    vlan: int = Field(ge=0, le=4094, description="802.1Q VLAN id; 0 is untagged")
-    port_group: str = Field(min_length=1, description="name of the port group in vSphere")
-    subnet: ipaddress.IPv4Network | None = Field(None, description="the segment's IPv4 subnet")
-    answers: ipaddress.IPv4Address | None = Field(
-        None,
-        description="a machine of the segment that always answers: one with a single NIC that does not move, and no router, "
-        "since Linux answers on any NIC for all its addresses; for the wiring's active probe",
-    )
-
-    @model_validator(mode="after")
-    def _answers_inside(self) -> "Segment":
-        if self.answers and self.subnet and self.answers not in self.subnet:
-            raise ValueError(f"answers has to be an address in the segment's subnet {self.subnet}")
-        return self
-
-
-class Dom0(Frozen):
-    """A Xen host as it can be read from here."""
-
-    root: Path = Field(
-        Path("/"),
-        description="folder under which the Dom-0's files are found: / on the Dom-0 itself, else where its disk is mounted",
-    )
-
-
-class VSphere(Frozen):
-    """The vCenter or ESXi host to move to. The certificate is checked against `ca`, or its SHA-256 against `sha256`."""
-
-    server: str = Field(pattern=r"^[^:/\s]+(:\d+)?$", description="host or host:port")
-    user: str
-    password: SecretRef = Field(description="where the password is: env:NAME, file:PATH (mode 0600) or keyring:SERVICE/USER")
-    ca: Path | None = Field(None, description="file with the certificate authority's certificate (PEM)")
-    sha256: Fingerprint | None = Field(None, description="SHA-256 fingerprint of the server's own certificate")
-    datacenter: str
-    cluster: str
-    datastore: str
-    folder: str = Field("vm", description="folder for virtual machines below the datacenter")
-    hardware_version: int = Field(10, ge=4, le=22, description="virtual hardware version of new machines: 10 is ESXi 5.5")
-
-    @model_validator(mode="after")
-    def _one_way_to_trust(self) -> "VSphere":
-        if (self.ca is None) == (self.sha256 is None):
-            raise ValueError("give either ca or sha256: one way to know that the server is the right one")
-        return self
-
-
-class Signing(Frozen):
-    """Who seals records and approves plans, by OpenSSH keys; and what an approval has to be."""
-
-    key: Path = Field(
-        Path("~/.ssh/id_ed25519"),
-        description="private key of whoever runs the steps; the .pub beside it where an agent holds the private one",
-    )
-    allowed_signers: Path = Field(
-        Path("params/allowed_signers"),
-        description='OpenSSH\'s list of who may sign what: PRINCIPAL namespaces="evidence" (or "approval") KEYTYPE KEY',
-    )
-    revoked: Path | None = Field(None, description="keys that are good no more: public keys, or OpenSSH's KRL")
-    two_persons: bool = Field(True, description="whoever carries a step out may not be the one who approved it")
-    valid_days: int = Field(7, ge=1, le=90, description="days after which an approval has to be given again")
-    time_stamp: str | None = Field(
-        None,
-        pattern=r"^https?://[^@]+$",
-        description="http or https address, without user and password, of an RFC 3161 service that says when",
-    )
-    time_stamp_ca: Path | None = Field(None, description="certificate authority of that service (PEM)")
-
-    @model_validator(mode="after")
-    def _time_can_be_checked(self) -> "Signing":
-        if (self.time_stamp is None) != (self.time_stamp_ca is None):
-            raise ValueError("give time_stamp and time_stamp_ca together: a time that nobody can check proves nothing")
-        return self
-
-
-class Site(Frozen):
-    """One vSphere and one or more Dom-0s."""
-
-    name: str
-    lang: Literal["en", "ja"] = "en"
-    signing: Signing = Signing()
-    vsphere: VSphere
-    dom0s: dict[Name, Dom0] = Field(min_length=1)
-    segments: dict[Name, Segment] = Field(min_length=1)
-
-
-class NicMap(Frozen):
-    """On which segment a NIC of the guest has to be; the NIC is named by its MAC, never by its number."""
-
-    mac: Mac
-    segment: Name
-
-
-class VmWish(Frozen):
-    """What the new machine should be where it is not simply what the Xen guest was."""
-
-    name: str | None = Field(None, description="the virtual machine's name; default: the guest's")
-    memory_mb: int | None = Field(None, description="memory in MB; default: as in Xen")
-    vcpus: int | None = Field(None, ge=1, description="virtual CPUs; default: as in Xen")
-    nic: Literal["vmxnet3", "e1000"] = "vmxnet3"
-    controller: Literal["pvscsi", "lsisas1068", "lsilogic"] = "pvscsi"
-
-
-class MeasuredPath(Frozen):
-    """A path that traffic takes: from a client to a netserver."""
-
-    client: Address = Field(description="where netperf runs: here, ssh://user@host or netns:PATH")
-    server: ipaddress.IPv4Address = Field(description="address at which netserver listens")
-    server_shell: Address | None = Field(None, description="the server itself, for its state before and after; default: not told")
-
-
-class Measurement(Frozen):
-    """How a guest's network is measured. The addresses of hosts are here, ssh://[user@]host[:port] or netns:PATH."""
-
-    shell: Address = Field(description="the guest itself, as root: for its wiring, its counters and remedies")
-    through: MeasuredPath = Field(description="the path in question: it crosses the guest")
-    direct: MeasuredPath = Field(description="the path to compare it with: the same, without the guest between")
-    segments: dict[Name, MeasuredPath] = Field(
-        default_factory=dict, description="paths from other segments through the guest, each compared with the direct one too"
-    )
-    watch: Annotated[str, StringConstraints(pattern=r"^(here|netns:.+)$")] = Field(
-        "here",
-        description="from where every segment is pinged during the cut-over: this computer, or a namespace of it, with an "
-        "address of its own in every segment; without one the ping may come in by another NIC of the guest",
-    )
-    seconds: int = Field(10, ge=1, le=3600, description="seconds of one netperf run")
-    link_mbps: int = Field(
-        1000, ge=1, description="rate of the slowest link of both paths, in 10^6 bits/s: a faster run counts as not made"
-    )
-
-
-class Guest(Frozen):
-    """One Xen Dom-U to move."""
-
-    name: Annotated[Name, AfterValidator(_not_taken)]
-    dom0: Name
-    config: Path = Field(description="the guest's xm or xl configuration on its Dom-0")
-    start_config: Path | None = Field(
-        None,
-        description="the configuration that the source is started from, where `config` is a copy of it that leaves out "
-        "disks, or code; default: config",
-    )
-    nics: tuple[NicMap, ...] = Field(description="every NIC with its segment")
-    vm: VmWish = VmWish()
-    measurement: Measurement | None = Field(None, description="how its network is measured; without it, it is not")
-
-    @property
-    def own_config(self) -> Path:
-        """What the source is started from on its Dom-0."""
-        return self.start_config or self.config
 
 
 @dataclass(frozen=True)

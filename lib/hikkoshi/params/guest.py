@@ -1,0 +1,76 @@
+"""params/guests/NAME.yml: one Xen Dom-U to move."""
+
+import ipaddress
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, StringConstraints
+
+from hikkoshi.artefact import Frozen
+from hikkoshi.params.forms import Address, Mac, Name, not_taken
+
+
+class NicMap(Frozen):
+    """On which segment a NIC of the guest has to be; the NIC is named by its MAC, never by its number."""
+
+    mac: Mac
+    segment: Name
+
+
+class VmWish(Frozen):
+    """What the new machine should be where it is not simply what the Xen guest was."""
+
+    name: str | None = Field(None, description="the virtual machine's name; default: the guest's")
+    memory_mb: int | None = Field(None, description="memory in MB; default: as in Xen")
+    vcpus: int | None = Field(None, ge=1, description="virtual CPUs; default: as in Xen")
+    nic: Literal["vmxnet3", "e1000"] = "vmxnet3"
+    controller: Literal["pvscsi", "lsisas1068", "lsilogic"] = "pvscsi"
+
+
+class MeasuredPath(Frozen):
+    """A path that traffic takes: from a client to a netserver."""
+
+    client: Address = Field(description="where netperf runs: here, ssh://user@host or netns:PATH")
+    server: ipaddress.IPv4Address = Field(description="address at which netserver listens")
+    server_shell: Address | None = Field(None, description="the server itself, for its state before and after; default: not told")
+
+
+class Measurement(Frozen):
+    """How a guest's network is measured. The addresses of hosts are here, ssh://[user@]host[:port] or netns:PATH."""
+
+    shell: Address = Field(description="the guest itself, as root: for its wiring, its counters and remedies")
+    through: MeasuredPath = Field(description="the path in question: it crosses the guest")
+    direct: MeasuredPath = Field(description="the path to compare it with: the same, without the guest between")
+    segments: dict[Name, MeasuredPath] = Field(
+        default_factory=dict, description="paths from other segments through the guest, each compared with the direct one too"
+    )
+    watch: Annotated[str, StringConstraints(pattern=r"^(here|netns:.+)$")] = Field(
+        "here",
+        description="from where every segment is pinged during the cut-over: this computer, or a namespace of it, with an "
+        "address of its own in every segment; without one the ping may come in by another NIC of the guest",
+    )
+    seconds: int = Field(10, ge=1, le=3600, description="seconds of one netperf run")
+    link_mbps: int = Field(
+        1000, ge=1, description="rate of the slowest link of both paths, in 10^6 bits/s: a faster run counts as not made"
+    )
+
+
+class Guest(Frozen):
+    """One Xen Dom-U to move."""
+
+    name: Annotated[Name, AfterValidator(not_taken)]
+    dom0: Name
+    config: Path = Field(description="the guest's xm or xl configuration on its Dom-0")
+    start_config: Path | None = Field(
+        None,
+        description="the configuration that the source is started from, where `config` is a copy of it that leaves out "
+        "disks, or code; default: config",
+    )
+    nics: tuple[NicMap, ...] = Field(description="every NIC with its segment")
+    vm: VmWish = VmWish()
+    measurement: Measurement | None = Field(None, description="how its network is measured; without it, it is not")
+
+    @property
+    def own_config(self) -> Path:
+        """What the source is started from on its Dom-0."""
+        return self.start_config or self.config

@@ -1,0 +1,98 @@
+"""params/site.yml: one vSphere, its segments, the Dom-0s, and who signs."""
+
+import ipaddress
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from hikkoshi.artefact import Frozen
+from hikkoshi.params.forms import Fingerprint, Name, SecretRef
+
+
+class Segment(Frozen):
+    """One VLAN with its port group in vSphere and its subnet."""
+
+    vlan: int = Field(ge=0, le=4094, description="802.1Q VLAN id; 0 is untagged")
+    port_group: str = Field(min_length=1, description="name of the port group in vSphere")
+    subnet: ipaddress.IPv4Network | None = Field(None, description="the segment's IPv4 subnet")
+    answers: ipaddress.IPv4Address | None = Field(
+        None,
+        description="a machine of the segment that always answers: one with a single NIC that does not move, and no router, "
+        "since Linux answers on any NIC for all its addresses; for the wiring's active probe",
+    )
+
+    @model_validator(mode="after")
+    def _answers_inside(self) -> "Segment":
+        if self.answers and self.subnet and self.answers not in self.subnet:
+            raise ValueError(f"answers has to be an address in the segment's subnet {self.subnet}")
+        return self
+
+
+class Dom0(Frozen):
+    """A Xen host as it can be read from here."""
+
+    root: Path = Field(
+        Path("/"),
+        description="folder under which the Dom-0's files are found: / on the Dom-0 itself, else where its disk is mounted",
+    )
+
+
+class VSphere(Frozen):
+    """The vCenter or ESXi host to move to. The certificate is checked against `ca`, or its SHA-256 against `sha256`."""
+
+    server: str = Field(pattern=r"^[^:/\s]+(:\d+)?$", description="host or host:port")
+    user: str
+    password: SecretRef = Field(description="where the password is: env:NAME, file:PATH (mode 0600) or keyring:SERVICE/USER")
+    ca: Path | None = Field(None, description="file with the certificate authority's certificate (PEM)")
+    sha256: Fingerprint | None = Field(None, description="SHA-256 fingerprint of the server's own certificate")
+    datacenter: str
+    cluster: str
+    datastore: str
+    folder: str = Field("vm", description="folder for virtual machines below the datacenter")
+    hardware_version: int = Field(10, ge=4, le=22, description="virtual hardware version of new machines: 10 is ESXi 5.5")
+
+    @model_validator(mode="after")
+    def _one_way_to_trust(self) -> "VSphere":
+        if (self.ca is None) == (self.sha256 is None):
+            raise ValueError("give either ca or sha256: one way to know that the server is the right one")
+        return self
+
+
+class Signing(Frozen):
+    """Who seals records and approves plans, by OpenSSH keys; and what an approval has to be."""
+
+    key: Path = Field(
+        Path("~/.ssh/id_ed25519"),
+        description="private key of whoever runs the steps; the .pub beside it where an agent holds the private one",
+    )
+    allowed_signers: Path = Field(
+        Path("params/allowed_signers"),
+        description='OpenSSH\'s list of who may sign what: PRINCIPAL namespaces="evidence" (or "approval") KEYTYPE KEY',
+    )
+    revoked: Path | None = Field(None, description="keys that are good no more: public keys, or OpenSSH's KRL")
+    two_persons: bool = Field(True, description="whoever carries a step out may not be the one who approved it")
+    valid_days: int = Field(7, ge=1, le=90, description="days after which an approval has to be given again")
+    time_stamp: str | None = Field(
+        None,
+        pattern=r"^https?://[^@]+$",
+        description="http or https address, without user and password, of an RFC 3161 service that says when",
+    )
+    time_stamp_ca: Path | None = Field(None, description="certificate authority of that service (PEM)")
+
+    @model_validator(mode="after")
+    def _time_can_be_checked(self) -> "Signing":
+        if (self.time_stamp is None) != (self.time_stamp_ca is None):
+            raise ValueError("give time_stamp and time_stamp_ca together: a time that nobody can check proves nothing")
+        return self
+
+
+class Site(Frozen):
+    """One vSphere and one or more Dom-0s."""
+
+    name: str
+    lang: Literal["en", "ja"] = "en"
+    signing: Signing = Signing()
+    vsphere: VSphere
+    dom0s: dict[Name, Dom0] = Field(min_length=1)
+    segments: dict[Name, Segment] = Field(min_length=1)
