@@ -113,7 +113,7 @@ def look(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], G
         disks[name] = make(folder / name)
     argv = [tool.guestfs_python(), "-I", "-c", SHARED, appliance.WORKER, folder, *disks.values()]
     process = subprocess.Popen(
-        list(map(str, argv)), stdout=subprocess.PIPE, env=os.environ | tool.guestfs_environment(), start_new_session=True
+        tool.command(argv), stdout=subprocess.PIPE, env=os.environ | tool.guestfs_environment(), start_new_session=True
     )
     assert process.stdout is not None
     caller = folder / "caller.py"
