@@ -5,7 +5,7 @@ import re
 from datetime import datetime
 from pathlib import Path
 
-from hikkoshi.approval import approval, plan
+from hikkoshi.approval import approval, approver, plan
 from hikkoshi.check import Permission
 from hikkoshi.disk.conversion import Conversion
 from hikkoshi.disk.origin import Identity, Origin
@@ -217,11 +217,11 @@ class Move:
         self.journal.append("outcome", **about, mode=mode, outcome=result, error=error)
         return about["run"]
 
-    def approve(self, **when: datetime) -> approval.Approver:
+    def approve(self, **when: datetime) -> approver.Approver:
         """The lab's approver signs the present plan."""
         if not keys.folder(self.home).exists():
             keys.make(self.home)
-        by = approval.approver(self.home, "idp", keys.folder(self.home) / "approver")
+        by = approver.of(self.home, "idp", keys.folder(self.home) / "approver")
         approval.give(self.home, "idp", self.plan, "the page", by, **when)  # type: ignore[arg-type]
         return by
 

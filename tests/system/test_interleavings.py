@@ -24,7 +24,7 @@ from pyVmomi import vim
 
 import vcenter
 from hikkoshi import files
-from hikkoshi.approval import approval, plan
+from hikkoshi.approval import approval, approver, plan
 from hikkoshi.approval.plan import Plan
 from hikkoshi.disk.conversion import Conversion
 from hikkoshi.errors import HikkoshiError, Refused
@@ -92,7 +92,7 @@ class Folder:
 
     def approve(self) -> None:
         """A second person reads the page and signs; where nothing stands in vSphere by this plan, there is nothing to sign."""
-        by = approval.approver(self.home, "idp", keys.folder(self.home) / "approver")
+        by = approver.of(self.home, "idp", keys.folder(self.home) / "approver")
         try:
             approval.give(self.home, "idp", self.plans[self.plan], "the page\n", by)
         except Refused:

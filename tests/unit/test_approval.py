@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 import journey
 from hikkoshi import tool
-from hikkoshi.approval import approval, plan, proposal, signatory, signature
+from hikkoshi.approval import approval, approver, plan, proposal, signatory, signature
 from hikkoshi.approval.approval import Approval
 from hikkoshi.approval.plan import Plan
 from hikkoshi.approval.statement import Statement, parse
@@ -55,7 +55,7 @@ class World:
         return keys.folder(self.home) / name
 
     def give(self, key: str = "approver", now: datetime = NOW, page: str = PAGE) -> Approval:
-        by = approval.approver(self.home, "gateway", self.key(key))
+        by = approver.of(self.home, "gateway", self.key(key))
         return approval.give(self.home, "gateway", self.plan, page, by, now=now)
 
     def ask(self, now: datetime = LATER, guest: str = "gateway") -> Check:
@@ -433,7 +433,7 @@ def test_one_of_another_site_does_not_count(world: World, field: str, value: str
 
 def test_whoever_carries_it_out_does_not_approve_it(world: World) -> None:
     world.edit("key: outputs/keys/operator", "key: outputs/keys/approver")
-    assert "two persons are asked for" in approval.approver(world.home, "gateway", world.key("approver")).doubt
+    assert "two persons are asked for" in approver.of(world.home, "gateway", world.key("approver")).doubt
     world.give()
     assert "two persons are asked for" in world.ask().found
 
@@ -653,7 +653,7 @@ def test_names_that_a_file_cannot_have_are_written_otherwise(world: World) -> No
 
 
 def test_what_is_deployed_anew_while_the_page_is_read_is_not_approved(world: World) -> None:
-    by = approval.approver(world.home, "gateway", world.key("approver"))
+    by = approver.of(world.home, "gateway", world.key("approver"))
     of = approval.to_approve(world.home, "gateway", world.plan)
     journey.deployed(world.home.folder("gateway"), world.plan, machine="another")
     with pytest.raises(Refused, match="the page was of another disk or machine"):

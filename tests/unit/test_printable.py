@@ -20,7 +20,7 @@ from hikkoshi.errors import BadInput, Problem, printable
 from hikkoshi.fleet.console import Console
 from hikkoshi.record.notebook import Event
 from hikkoshi.run import run
-from hikkoshi.run.run import Checklist, Evidence, Row
+from hikkoshi.run.row import Checklist, Evidence, Row
 
 NASTY = "\x1b]52;c;aGk=\x07 \x1b[2J\r\x9b31m \x00\x08\x7f \u202eevil\u2066 \u2028 \udc80 \U000e0041"
 TEXT = st.one_of(st.text(), st.text("\x1b\x9b\r\n\t\x00\x07\u202e\u2028\u200bab 漢\u3000"), st.just(NASTY))

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import journey
-from hikkoshi.approval import approval, plan, proposal
+from hikkoshi.approval import approval, approver, plan, proposal
 from hikkoshi.approval.plan import Plan
 from hikkoshi.disk.conversion import Conversion
 from hikkoshi.guest.survey import Survey
@@ -286,7 +286,7 @@ def test_any_page_can_be_signed_and_read_again(home: Home, decided: Plan) -> Non
     journey.converted(home.folder("gateway"))
     journey.deployed(home.folder("gateway"), decided)
     shown = proposal.page(home, "gateway", decided, {})
-    approval.give(home, "gateway", decided, shown, approval.approver(home, "gateway", keys.folder(home) / "approver"))
+    approval.give(home, "gateway", decided, shown, approver.of(home, "gateway", keys.folder(home) / "approver"))
     assert approval.check(home, "gateway", decided)
     shutil.rmtree(approval.folder(home, "gateway"))
     assert not approval.check(home, "gateway", decided)
@@ -330,7 +330,7 @@ def test_where_only_the_source_is_newer_the_page_says_so_beforehand(home: Home, 
         journey.deployed(folder, plan, vmdk, machine)
 
     stands(decided, VMDK, "one")
-    by = approval.approver(home, "gateway", keys.folder(home) / "approver")
+    by = approver.of(home, "gateway", keys.folder(home) / "approver")
     now = datetime(2026, 11, 27, 20, 0, tzinfo=UTC)
     approval.give(home, "gateway", decided, "page", by, now=now)
     assert "EVERY DECISION" not in page(home, decided)

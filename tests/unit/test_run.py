@@ -16,7 +16,7 @@ from hikkoshi import show
 from hikkoshi.check import UNSEEN, Check, Unseen
 from hikkoshi.errors import BadInput, Busy, HikkoshiError, Problem, Refused, StepFailed, ToolFailed
 from hikkoshi.params.home import Home
-from hikkoshi.run import confirmation, lock, run
+from hikkoshi.run import confirmation, lock, row, run
 from hikkoshi.run.confirmation import Confirmation
 from hikkoshi.run.run import Run, open_run
 from hikkoshi.run.step import READ_ONLY
@@ -183,13 +183,13 @@ def test_every_state_has_its_colour_and_mark_in_a_notebook() -> None:
         Check(code="a-code", title="b", ok=True, unseen="not seen"),
         Check(code="a-code", title="c", ok=True, unseen="not measured"),
     )
-    page = show._checklist_html(run.Checklist("verify", checks))
+    page = show._checklist_html(row.Checklist("verify", checks))
     assert "3 checks, 1 as expected, 1 not seen, 1 not measured<" in page
-    assert "1 check, 1 not measured<" in show._checklist_html(run.Checklist("preflight", checks[2:]))
+    assert "1 check, 1 not measured<" in show._checklist_html(row.Checklist("preflight", checks[2:]))
     assert "2 checks, 1 not as expected, 1 not seen<" in show._checklist_html(
-        run.Checklist("verify", (checks[1], Check(code="a-code", title="bad", ok=False)))
+        row.Checklist("verify", (checks[1], Check(code="a-code", title="bad", ok=False)))
     )
-    assert "? not seen" in show._row_html(run.Row("off", "not seen", 0))
+    assert "? not seen" in show._row_html(row.Row("off", "not seen", 0))
 
 
 def test_the_journal_has_the_codes_of_what_was_looked_at_and_of_what_went_wrong(home: Home, shown: list[str]) -> None:

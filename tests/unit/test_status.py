@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from hikkoshi import files
-from hikkoshi.approval import approval, plan
+from hikkoshi.approval import approval, approver, plan
 from hikkoshi.disk import digest, source
 from hikkoshi.disk.conversion import Conversion
 from hikkoshi.disk.origin import Identity, Origin
@@ -112,7 +112,7 @@ class Story:
 
     def approve(self) -> None:
         keys.make(self.home)
-        by = approval.approver(self.home, self.guest, keys.folder(self.home) / "approver")
+        by = approver.of(self.home, self.guest, keys.folder(self.home) / "approver")
         approval.give(self.home, self.guest, plan.Plan.load(self.folder), "the page\n", by)
 
     @property

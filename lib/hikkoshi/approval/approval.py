@@ -6,9 +6,6 @@ SHA-256 of plan.json and of the VMDK and the machine's instance UUID, for as man
 is good. It is withdrawn by revoking the key, and superseded by another plan, disk or machine.
 """
 
-import base64
-import binascii
-import hashlib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from hikkoshi import files
-from hikkoshi.approval import limits, signature
+from hikkoshi.approval import approver, limits, signature
 from hikkoshi.approval.plan import Plan, changed
 from hikkoshi.approval.signature import Trust
 from hikkoshi.approval.statement import TIME, Statement, line, parse
@@ -79,22 +76,6 @@ def folder(home: Home, guest: str) -> Path:
     return home.folder(guest).approvals
 
 
-def trust(home: Home, site: Site) -> Trust:
-    """The site's lists of keys."""
-    s = site.signing
-    return Trust(home.path(s.allowed_signers), home.path(s.revoked) if s.revoked else None)
-
-
-def listed(allowed: Path, fingerprint: str) -> tuple[str, list[str]]:
-    """Who a key is by the first line of the allowed signers that has it, and its namespaces; empty where none has."""
-    for row in allowed.read_text(encoding="utf-8", errors="replace").splitlines():
-        key = re.search(r"\s(?:ssh|ecdsa|sk-ssh|sk-ecdsa)-\S+\s+([A-Za-z0-9+/]+=*)", row)
-        if key and not row.startswith("#") and _fingerprint(key[1]) == fingerprint:
-            namespaces = re.search(r'\bnamespaces="([^"]*)"', row)
-            return row.split()[0].strip('"').split(",")[0], namespaces[1].split(",") if namespaces else []
-    return "", []
-
-
 def command(guest: str) -> str:
     """What a second person types to approve a guest's plan; the operator's own key would be refused."""
     return f"hikkoshi approve {guest} --key THEIR_KEY"
@@ -138,7 +119,7 @@ def judged(home: Home, guest: str, plan: Plan, now: datetime | None = None) -> I
     `BadInput` where that cannot be judged at all: for the site's lists, or a plan.json that is not this plan.
     """
     site, now = home.site(), (now or datetime.now(UTC)).astimezone(UTC)
-    lists = trust(home, site)
+    lists = approver.trust(home, site)
     lists.check()
     written = home.folder(guest).plan
     if not written.is_file() or files.sha256(written) != plan.hash:
@@ -159,7 +140,7 @@ def judged(home: Home, guest: str, plan: Plan, now: datetime | None = None) -> I
 def held_against(home: Home, guest: str, subject: Subject, now: datetime) -> Iterator[Approval]:
     """The same for what was, or is, to be approved, whichever is in the guest's folder by now."""
     site = home.site()
-    lists = trust(home, site)
+    lists = approver.trust(home, site)
     lists.check()
     case = _Case(site, guest, subject, lists, home.path(site.signing.key), now.astimezone(UTC))
     for path in sorted(folder(home, guest).glob("*.txt")):
@@ -174,42 +155,6 @@ def earlier(home: Home, guest: str, plan: Plan) -> Iterator[Statement]:
             then = held_against(home, guest, Subject(said.plan, said.vmdk, said.machine), said.approved)
             if any(a.path == one.path and not a.flaw for a in then):
                 yield said
-
-
-@dataclass(frozen=True)
-class Approver:
-    """Whose key it is that a plan is to be approved with; `doubt` says why that would count for nothing here."""
-
-    principal: str
-    key: Path
-    fingerprint: str
-    doubt: str
-
-
-def approver(home: Home, guest: str, key: Path) -> Approver:
-    """Who approves a guest's plan with a key.
-
-    `BadInput` for a key or list that is missing, `Refused` for a key that is not listed.
-    """
-    site, lists = home.site(), trust(home, home.site())
-    lists.check()
-    fingerprint = signature.fingerprint(key) if key.is_file() else ""
-    if not fingerprint:
-        raise BadInput(
-            Problem(
-                code="approver-key-unreadable",
-                what="the approver's key cannot be read",
-                where=str(key),
-                found="not a key" if key.is_file() else "no such file",
-                expected="an OpenSSH private key, or its .pub where an agent holds it",
-                remedy=f"name it: hikkoshi approve {guest} --key FILE",
-            )
-        )
-    who, namespaces = listed(lists.allowed, fingerprint)
-    if "approval" not in namespaces:
-        found = f"{who}, for {', '.join(namespaces)} only" if who else "not listed"
-        raise _may_not(guest, key, fingerprint, lists, found)
-    return Approver(who, key, fingerprint, _one_person(home.path(site.signing.key), site, lists, who, fingerprint))
 
 
 def to_approve(home: Home, guest: str, plan: Plan) -> Subject:
@@ -245,7 +190,7 @@ def give(
     guest: str,
     plan: Plan,
     page: str,
-    by: Approver,
+    by: approver.Approver,
     *,
     of: Subject | None = None,
     ask: bool = False,
@@ -257,7 +202,7 @@ def give(
     `of`: what stood there when the page was made; `Refused` where it is another disk or machine by now.
     `ask`: a passphrase or a touch may be asked for on the terminal.
     """
-    site, lists = home.site(), trust(home, home.site())
+    site, lists = home.site(), approver.trust(home, home.site())
     subject = to_approve(home, guest, plan)
     if of not in (None, subject):
         found, expected = (f"disk {s.vmdk}, machine {s.machine}" for s in (subject, of) if s)
@@ -313,7 +258,7 @@ def give(
         verdict = signature.verify(draft, lists, "approval", approved)
         if not verdict or verdict.signer != by.principal:
             found = verdict.flaw or f"it signs as {verdict.signer}"
-            raise _may_not(guest, by.key, by.fingerprint, lists, found)
+            raise approver.may_not(guest, by.key, by.fingerprint, lists, found)
     files.write(signature.path_of(path), signed)  # first: a text under its name is always signed
     files.write(path, content)
     return Approval(path, said, until, verdict.key)
@@ -392,22 +337,8 @@ class _Case:
         )
         if flaw := next((problem for bad, problem in reasons if bad), None):
             return flaw
-        alone = _one_person(self.operator, self.site, self.trust, said.approver, verdict.key)
+        alone = approver.one_person(self.operator, self.site, self.trust, said.approver, verdict.key)
         return Problem(code="approval-by-one-person", what=alone) if alone else None
-
-
-def _one_person(operator: Path, site: Site, lists: Trust, who: str, key: str) -> str:
-    """Why an approval by this principal and key is not a second person's, where the site asks for two."""
-    if not site.signing.two_persons:
-        return ""
-    own = signature.fingerprint(operator) if operator.is_file() else ""
-    name, _ = listed(lists.allowed, own) if own else ("", [])
-    if not name:
-        why = "not listed" if own else "not a key" if operator.is_file() else "no such file"
-        return f"by {who}, but who carries it out is not known: {operator}: {why}"
-    if key == own or who == name:
-        return f"by {who}, who carries it out too: two persons are asked for"
-    return ""
 
 
 def _put_back(guest: str) -> str:
@@ -416,24 +347,3 @@ def _put_back(guest: str) -> str:
 
 def _deploy(guest: str) -> str:
     return f"run {PREPARE} to {DEPLOY} of this plan: hikkoshi run {guest} --from {PREPARE.number} --apply"
-
-
-def _may_not(guest: str, key: Path, fingerprint: str, lists: Trust, found: str) -> Refused:
-    return Refused(
-        Problem(
-            code="key-may-not-approve",
-            what="this key may not approve",
-            where=str(lists.allowed),
-            found=f"{key} ({fingerprint}): {found}",
-            expected='PRINCIPAL namespaces="approval" KEYTYPE KEY, and the key not revoked',
-            remedy=f"have it listed, or name an approver's key: hikkoshi approve {guest} --key FILE",
-        )
-    )
-
-
-def _fingerprint(key: str) -> str:
-    try:
-        blob = base64.b64decode(key, validate=True)
-    except binascii.Error:
-        return ""
-    return "SHA256:" + base64.b64encode(hashlib.sha256(blob).digest()).decode().rstrip("=")

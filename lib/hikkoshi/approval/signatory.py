@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from hikkoshi.approval import approval, signature
+from hikkoshi.approval import approver, signature
 from hikkoshi.check import Check
 from hikkoshi.errors import HikkoshiError
 from hikkoshi.params.home import Home
@@ -42,7 +42,7 @@ def find(home: Home) -> Signatory:
     """Sign a scrap of text with the site's key, and ask the site's lists whose signature that is."""
     try:
         site = home.site()
-        trust = approval.trust(home, site)
+        trust = approver.trust(home, site)
         trust.check()
         with temporary.folder("seal") as private:
             trial = private / "trial"

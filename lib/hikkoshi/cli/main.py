@@ -114,7 +114,7 @@ def approve(
 
     Ends with 3 where what was signed counts for nothing here, such as the operator's own word where two persons are asked for.
     """
-    from hikkoshi.approval import approval, proposal  # noqa: PLC0415
+    from hikkoshi.approval import approval, approver, proposal  # noqa: PLC0415
     from hikkoshi.approval.plan import Plan  # noqa: PLC0415
     from hikkoshi.errors import Problem, Refused  # noqa: PLC0415
     from hikkoshi.params.home import Home  # noqa: PLC0415
@@ -124,7 +124,7 @@ def approve(
     home = Home.find()
     folder = home.folder(home.guest(guest).name)
     plan = Plan.load(folder)
-    by = approval.approver(home, guest, key.expanduser().absolute() if key else home.path(home.site().signing.key))
+    by = approver.of(home, guest, key.expanduser().absolute() if key else home.path(home.site().signing.key))
     subject = approval.to_approve(home, guest, plan)
     page = proposal.page(home, guest, plan, duration.seconds(Journal(folder.journal).entries()))
     out = sys.stderr if as_json else sys.stdout

@@ -29,7 +29,7 @@ def verify(
 
     Ends with 1 where anything is wrong. With PATH and --allowed-signers it needs no parameters, only the records.
     """
-    from hikkoshi.approval import approval  # noqa: PLC0415 - all imports here are late: --help and completion answer at once
+    from hikkoshi.approval import approver  # noqa: PLC0415
     from hikkoshi.approval.signature import Trust  # noqa: PLC0415
     from hikkoshi.params.forms import can_be_guest  # noqa: PLC0415
     from hikkoshi.params.home import Home  # noqa: PLC0415
@@ -48,7 +48,7 @@ def verify(
                     waiting += [f"{guest}/{run}" for run in seal.waiting(home, guest)]
             gone = list(missing.check(home))
         if trust is None:
-            signing, trust = home.site().signing, approval.trust(home, home.site())
+            signing, trust = home.site().signing, approver.trust(home, home.site())
             trust = Trust(trust.allowed, revoked or trust.revoked)
             time_stamp_ca = time_stamp_ca or (home.path(signing.time_stamp_ca) if signing.time_stamp_ca else None)
     with terminal.bar(f"verifying {path}") as progress:
@@ -77,14 +77,14 @@ def acknowledge(
 
     For records that are as they were sealed, and only unsigned: ends with 3 for every other. Any later change voids it.
     """
-    from hikkoshi.approval import approval  # noqa: PLC0415 - see above
+    from hikkoshi.approval import approver  # noqa: PLC0415
     from hikkoshi.errors import Refused  # noqa: PLC0415
     from hikkoshi.params.home import Home  # noqa: PLC0415
     from hikkoshi.record import acknowledgement, attestation, verification  # noqa: PLC0415
     from hikkoshi.run.journal import Journal  # noqa: PLC0415
 
     home = Home.find()
-    found = verification.verify(record, approval.trust(home, home.site())).records[0]
+    found = verification.verify(record, approver.trust(home, home.site())).records[0]
     flaws = "; ".join(p.what for p in found.problems) or found.acknowledged or "it is signed and good"
     unsigned = found.info.get("Sealed-By", "").startswith("nobody: ")
     if found.path != record.resolve() or [p.code for p in found.problems] != [attestation.UNSIGNED] or not unsigned:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from hikkoshi import files
-from hikkoshi.approval import approval, limits, signature, statement
+from hikkoshi.approval import approver, limits, signature, statement
 from hikkoshi.approval.signature import Trust
 from hikkoshi.errors import BadInput, Problem, Refused
 from hikkoshi.params.home import Home
@@ -69,11 +69,11 @@ def find(record: Path, identifier: str, trust: Trust) -> Acknowledgement | Probl
 
 def give(home: Home, record: Path, identifier: str, key: Path, because: str, *, ask: bool = False) -> Acknowledgement:
     """Sign one and put it beside the record, known to be unsigned and otherwise good. `Refused` for a key that may not."""
-    trust, path = approval.trust(home, home.site()), path_of(record)
+    trust, path = approver.trust(home, home.site()), path_of(record)
     trust.check()
     now = datetime.now(UTC).replace(microsecond=0)
     fingerprint = signature.fingerprint(key) if key.is_file() else ""
-    who, namespaces = approval.listed(trust.allowed, fingerprint) if fingerprint else ("", [])
+    who, namespaces = approver.listed(trust.allowed, fingerprint) if fingerprint else ("", [])
     if "evidence" not in namespaces:
         found = f"{who}, for {', '.join(namespaces)} only" if who else "not listed" if fingerprint else "no key"
         remedy = "have it listed, or name another: --key FILE"

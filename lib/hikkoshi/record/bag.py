@@ -152,3 +152,8 @@ def _copy(content: Content, target: Path) -> tuple[str, int]:
             if size > limits.SEALED:
                 raise OSError(errno.EFBIG, f"larger than {files.human(limits.SEALED)}", str(content))
     return digest.hexdigest(), size
+
+
+def is_record(path: Path) -> bool:
+    """Whether a folder is a record."""
+    return any(files.regular(path / name) for name in ("bagit.txt", INFO, MANIFEST, TAG_MANIFEST))

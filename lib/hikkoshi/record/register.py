@@ -17,6 +17,7 @@ from hikkoshi import files
 from hikkoshi.approval import limits, statement
 from hikkoshi.errors import BadInput, Busy, Problem, Refused
 from hikkoshi.params.home import Home
+from hikkoshi.record import bag
 from hikkoshi.run import lock
 
 FILENAME = "register.tsv"
@@ -249,3 +250,29 @@ def of(home: Home) -> Register:
 
 def _sha256(raw: bytes) -> str:
     return hashlib.sha256(raw).hexdigest()
+
+
+def records_at(path: Path) -> tuple[list[Path], str]:
+    """The records meant by a path, and which kind of folder it is: record, guest or all."""
+    if path.is_dir():
+        if bag.is_record(path):
+            return [path], "record"
+        below = sorted(p for p in path.iterdir() if not p.name.startswith("."))
+        folders = [p for p in below if p.is_dir() and not p.is_symlink()]
+        if os.path.lexists(path / FILENAME) or any(bag.is_record(x) for p in folders for x in p.iterdir()):
+            inside = [x for g in folders for x in sorted(g.iterdir()) if not x.name.startswith(".")]
+            return [x for x in inside if x.is_dir() and not x.is_symlink()], "all"
+        if any(map(bag.is_record, below)):
+            return folders, "guest"
+    found = "no such folder" if not path.is_dir() else "neither a record nor records in it"
+    remedy = "name a record, a guest's folder of records, or outputs/records"
+    raise BadInput(
+        Problem(
+            code="no-record",
+            what="there is no record here",
+            where=str(path),
+            found=found,
+            expected="a folder with bagit.txt",
+            remedy=remedy,
+        )
+    )

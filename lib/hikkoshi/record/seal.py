@@ -5,9 +5,7 @@ its line in the register. Whatever is killed on the way leaves no half record un
 seal. Without a key that may seal, it is sealed unsigned and says so: evidence is never lost for the want of a key.
 """
 
-import contextlib
 import os
-import shutil
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -16,20 +14,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from hikkoshi import files, tool
-from hikkoshi.approval import approval, signatory, signature, statement
+from hikkoshi.approval import approver, signatory, signature, statement
 from hikkoshi.approval.signatory import Signatory
 from hikkoshi.check import Check
 from hikkoshi.errors import BadInput, HikkoshiError, Problem, Refused, ToolFailed
 from hikkoshi.params.home import Home
 from hikkoshi.record import (
-    acknowledgement,
-    attestation,
     bag,
     contents,
     contradictions,
     environment,
-    inspection,
     instructions,
+    mending,
     provenance,
     register,
     timestamp,
@@ -129,7 +125,7 @@ def complete(home: Home, guest: str) -> Check:
     try:
         site = home.site()
         ca = home.path(site.signing.time_stamp_ca) if site.signing.time_stamp_ca else None
-        found = verification.verify(newest, approval.trust(home, site), ca)
+        found = verification.verify(newest, approver.trust(home, site), ca)
     except BadInput as e:
         problem = e.problems[0]
         return Check(
@@ -193,7 +189,7 @@ def _seal(home: Home, guest: str, name: str, gather: Callable[[], Contents], wai
         )
     list_of_all = register.of(home)
     with list_of_all.locked(wait, stopped):
-        _mend(home, list_of_all)
+        mending.mend(home, list_of_all)
         told = any((e.event, e.of) == ("sealed", name) for e in Journal(_journal(home, guest)).ours())
         if not final.exists():
             if told or any(line.identifier == f"{guest}/{name}" for line in list_of_all.lines()):
@@ -213,11 +209,11 @@ def _seal(home: Home, guest: str, name: str, gather: Callable[[], Contents], wai
                 note = _build(home, guest, name, part, gather(), list_of_all)
                 part.rename(final)
             except BaseException:
-                _remove(part)
-                _remove_empty(part.parent)
+                mending.remove(part)
+                mending.remove_empty(part.parent)
                 raise
             files.sync_folder(final.parent)
-            _enter(list_of_all, final)
+            mending.enter(list_of_all, final)
             _tell(home, guest, final, **note)
         elif not told:
             _tell(home, guest, final)
@@ -289,7 +285,7 @@ def _sign(home: Home, part: Path, who: Signatory, now: datetime) -> dict[str, st
         return {}
     signing, signed = home.site().signing, part / bag.TAG_MANIFEST
     made = signature.sign(signed, home.path(signing.key), "evidence")
-    verdict = signature.verify(signed, approval.trust(home, home.site()), "evidence", now)
+    verdict = signature.verify(signed, approver.trust(home, home.site()), "evidence", now)
     if (verdict.signer, verdict.key) != (who.name, who.key):
         found, expected = verdict.flaw or f"{verdict.signer} {verdict.key}", f"{who.name} {who.key}"
         remedy = "somebody changed the key or the list meanwhile: run the step again"
@@ -323,49 +319,6 @@ def _at_its_source(problem: Problem, part: Path, found: Contents) -> Problem:
             where = str(content) + problem.where.removeprefix(copy)
             return replace(problem, where=where)
     return problem
-
-
-def _mend(home: Home, list_of_all: Register) -> None:
-    """Remove what killed seals left, and enter the record that was named but not entered, by what it says of the register."""
-    guests = [p for p in sorted(list_of_all.path.parent.iterdir()) if p.is_dir() and not p.is_symlink()]
-    there = [p for guest in guests for p in sorted(guest.iterdir())]
-    for part in (p for p in there if p.name.startswith(".") and p.name.endswith(".part")):
-        _remove(part)
-    for guest in guests:
-        for part in acknowledgement.parts(guest):
-            part.unlink()
-        _remove_empty(guest)
-    entered = {line.identifier for line in list_of_all.lines()}
-    folders = [p for p in there if p.is_dir() and not p.is_symlink() and not p.name.startswith(".")]
-    missing = [p for p in folders if f"{p.parent.name}/{p.name}" not in entered]
-    while found := next((p for p in missing if _follows(p, list_of_all) and _whole(home, p)), None):
-        missing.remove(found)
-        _enter(list_of_all, found)
-
-
-def _follows(record: Path, list_of_all: Register) -> bool:
-    info = bag.read_info(record)
-    named = info.get("External-Identifier") == f"{record.parent.name}/{record.name}"
-    return named and info.get("Register-Previous-SHA256") == list_of_all.head()
-
-
-def _whole(home: Home, record: Path) -> bool:
-    """Whether a record is as somebody sealed it here: good, or unsigned for a reason that it tells itself."""
-    found = inspection.inspect(record, approval.trust(home, home.site()), None, lambda more: None, {})
-    alone = found.info.get("Sealed-By", "").startswith("nobody: ") and len(found.problems) == 1
-    return not found.problems or (alone and found.problems[0].code == attestation.UNSIGNED)
-
-
-def _enter(list_of_all: Register, record: Path) -> None:
-    info = bag.read_info(record)
-    list_of_all.append(
-        sealed=info["Sealed"],
-        guest=record.parent.name,
-        record=record.name,
-        outcome=info["Outcome"],
-        sha256=files.sha256(record / bag.TAG_MANIFEST, own=True),
-        signer=info["Sealed-By"].partition(":")[0],
-    )
 
 
 def _tell(home: Home, guest: str, record: Path, **note: str) -> None:
@@ -413,18 +366,3 @@ def _mask(home: Home) -> Mask:
         return Mask(home.secrets())
     except HikkoshiError:  # of parameters that cannot be read: their error holds no values
         return Mask()
-
-
-def _remove_empty(folder: Path) -> None:
-    with contextlib.suppress(OSError):  # there is something in it
-        folder.rmdir()
-
-
-def _remove(part: Path) -> None:
-    if part.is_symlink() or not part.is_dir():
-        part.unlink()
-        return
-    for path in [part, *part.rglob("*")]:
-        if path.is_dir() and not path.is_symlink():
-            path.chmod(0o700)
-    shutil.rmtree(part)

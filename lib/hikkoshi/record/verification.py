@@ -4,7 +4,6 @@ Needs the records, and a list of allowed signers got by another way; nothing of 
 record (no link, no name in a manifest), and nothing is written.
 """
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,7 +19,7 @@ from hikkoshi.record.approvals import Known
 from hikkoshi.record.bag import TAMPERED
 from hikkoshi.record.inspection import Verified, inspect, judged, size, told
 from hikkoshi.record.instructions import TOKEN
-from hikkoshi.record.register import FILENAME, Line, Register, backwards
+from hikkoshi.record.register import FILENAME, Line, Register, backwards, records_at
 from hikkoshi.run import lock
 from hikkoshi.run.entry import JournalEntry
 from hikkoshi.run.journal import Journal
@@ -73,7 +72,7 @@ def verify(path: Path, trust: Trust, ca: Path | None = None, *, progress: Progre
         )
     path = path.resolve()
     try:
-        records, scope = _records(path)
+        records, scope = records_at(path)
     except OSError as e:
         remedy = "verify as somebody who may read them"
         raise BadInput(
@@ -142,36 +141,6 @@ def lost_stamp(record: Path, entry: JournalEntry, journal: Path) -> Iterator[Pro
         )
 
 
-def _records(path: Path) -> tuple[list[Path], str]:
-    """The records meant by a path, and which kind of folder it is: record, guest or all."""
-    if path.is_dir():
-        if _is_record(path):
-            return [path], "record"
-        below = sorted(p for p in path.iterdir() if not p.name.startswith("."))
-        folders = [p for p in below if p.is_dir() and not p.is_symlink()]
-        if os.path.lexists(path / FILENAME) or any(_is_record(x) for p in folders for x in p.iterdir()):
-            inside = [x for g in folders for x in sorted(g.iterdir()) if not x.name.startswith(".")]
-            return [x for x in inside if x.is_dir() and not x.is_symlink()], "all"
-        if any(map(_is_record, below)):
-            return folders, "guest"
-    found = "no such folder" if not path.is_dir() else "neither a record nor records in it"
-    remedy = "name a record, a guest's folder of records, or outputs/records"
-    raise BadInput(
-        Problem(
-            code="no-record",
-            what="there is no record here",
-            where=str(path),
-            found=found,
-            expected="a folder with bagit.txt",
-            remedy=remedy,
-        )
-    )
-
-
-def _is_record(path: Path) -> bool:
-    return any(files.regular(path / name) for name in ("bagit.txt", bag.INFO, bag.MANIFEST, bag.TAG_MANIFEST))
-
-
 def _with(found: Verified, more: Iterator[Problem | str]) -> Verified:
     problems, notes = list(found.problems), list(found.notes)
     for word in more:
@@ -201,7 +170,7 @@ def _chain(found: Verified, together: dict[str, Verified], register: Register) -
         return
     digest = None if before.is_symlink() else hash_of(before / bag.TAG_MANIFEST)
     if digest is None:
-        alone = not register.exists() and not any(map(_is_record, _others(found.path)))
+        alone = not register.exists() and not any(map(bag.is_record, _others(found.path)))
         if alone:
             yield f"chain not checked: the record before it, {named}, is not beside it"
         else:

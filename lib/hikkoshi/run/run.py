@@ -24,8 +24,8 @@ from hikkoshi import files
 from hikkoshi.approval import signatory
 from hikkoshi.approval.gate import Gate
 from hikkoshi.approval.plan import Plan
-from hikkoshi.check import Check, Permission, Unseen
-from hikkoshi.errors import BadInput, HikkoshiError, Problem, Refused, StepFailed, nearest, printable
+from hikkoshi.check import Check, Permission
+from hikkoshi.errors import BadInput, HikkoshiError, Problem, Refused, StepFailed, nearest
 from hikkoshi.params.folder import GuestFolder
 from hikkoshi.params.guest import Guest
 from hikkoshi.params.home import Home
@@ -33,6 +33,7 @@ from hikkoshi.params.site import Site
 from hikkoshi.progress import Progress, silent
 from hikkoshi.run import byhand, confirmation, lock, privacy, turn
 from hikkoshi.run.journal import Journal
+from hikkoshi.run.row import Checklist, Evidence, Row, State, shown, state_of
 from hikkoshi.run.step import APPROVED, READ_ONLY, ROLLBACK, STEPS
 from hikkoshi.run.turn import Turn
 from hikkoshi.secret import masking
@@ -40,8 +41,6 @@ from hikkoshi.secret import masking
 PARAMETERS = ("guest", "mode", "home")
 ALL_THE_SAME = "The rollback goes on all the same."  # nothing may stand between a person and the way back
 Mode = Literal["plan", "apply"]
-WIDTH = 13  # of the column with the state, where rows are shown as text
-State = Literal["would", "already", "done", "failed", "ok", "later", "red"] | Unseen
 
 Act = Callable[[Progress], object]  # does something to the world, and tells how far it is
 
@@ -51,65 +50,6 @@ display: Callable[[object], None] = print  # hikkoshi.show puts the notebook's d
 def progress(title: str) -> Progress:
     """Where an action tells how far it is; hikkoshi.show puts the notebook's line in place of this."""
     return silent
-
-
-@dataclass(frozen=True)
-class Row:
-    """What `ensure` shows and the journal keeps: one action with what was found before and after."""
-
-    title: str
-    state: State
-    seconds: float
-    found: str = ""
-    code: str = ""  # of the check that tells whether it is so
-    kind: str = ""  # the class of the error, where it failed
-    codes: tuple[str, ...] = ()  # of the problems, where it failed
-
-    def __str__(self) -> str:
-        return _shown(f"{self.state:<{WIDTH}}{self.title:<44}{self.seconds:>7.1f} s  {self.found}".rstrip())
-
-
-@dataclass(frozen=True)
-class Checklist:
-    """All checks of one cell, good and bad."""
-
-    title: str
-    checks: tuple[Check, ...]
-
-    def __str__(self) -> str:
-        return "\n".join(
-            _shown(
-                f"{state_of(c):<{WIDTH}}{c.title}{': ' + c.found if c.found else ''}"
-                + (f"  (expected {c.expected})" if not c and c.expected else "")
-            )
-            for c in self.checks
-        )
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """What a run leaves: its actions, and every file that it made with size and SHA-256."""
-
-    rows: tuple[Row, ...]
-    artefacts: tuple[dict[str, Any], ...]
-
-    def __str__(self) -> str:
-        return "\n".join(
-            [
-                *map(str, self.rows),
-                *(_shown(f"{a['sha256'][:16]}…  {files.human(a['bytes']):>10}  {a['file']}") for a in self.artefacts),
-            ]
-        )
-
-
-def _shown(row: str) -> str:
-    """A row as text: what it found may have many lines, and none of them is to look like another row."""
-    return printable(row.replace("\n", "\n" + " " * WIDTH))
-
-
-def state_of(check: Check) -> State:
-    """The word that a check is shown with."""
-    return check.unseen or "ok" if check else "later" if check.later else "red"
 
 
 @dataclass
@@ -136,7 +76,7 @@ class Run:
 
     def __str__(self) -> str:
         words = f"run {self.id} · guest {self.guest.name} · mode {self.mode} · {self.folder}"
-        return _shown(words + self.warning)
+        return shown(words + self.warning)
 
     @cached_property
     def warning(self) -> str:

@@ -23,6 +23,7 @@ from hikkoshi.check import Check
 from hikkoshi.errors import printable
 from hikkoshi.progress import Progress
 from hikkoshi.run import run as _run
+from hikkoshi.run.row import Checklist, Evidence, Row, state_of
 
 if TYPE_CHECKING:  # most notebooks draw nothing, and need not wait for it
     from matplotlib.figure import Figure
@@ -77,7 +78,7 @@ def table(rows: Rows, caption: str = "") -> None:
 
 def checklist(title: str, checks: Sequence[Check]) -> None:
     """Show checks, good and bad, that refuse nothing."""
-    display(_run.Checklist(title, tuple(checks)))
+    display(Checklist(title, tuple(checks)))
 
 
 def nothing(why: str) -> None:
@@ -222,19 +223,19 @@ def _word(state: str) -> str:
     return f"<span style='color:{COLOURS[state]};font-weight:600;white-space:nowrap'>{MARKS[state]} {state}</span>"
 
 
-def _row_html(row: _run.Row) -> str:
+def _row_html(row: Row) -> str:
     return (
         f"<table class='hikkoshi'><tr><td>{_word(row.state)}</td><td>{html.escape(row.title)}</td>"
         f"<td>{row.seconds:.1f} s</td><td>{html.escape(row.found)}</td></tr></table>"
     )
 
 
-def _checklist_html(checklist: _run.Checklist) -> str:
+def _checklist_html(checklist: Checklist) -> str:
     bad = sum(not c for c in checklist.checks)
     names = ["", "check", "found", "expected", *(["what to do"] if bad else [])]
     head = "".join(f"<th scope='col'>{name}</th>" for name in names)
     body = "".join(
-        f"<tr><td>{_word(_run.state_of(c))}</td>"
+        f"<tr><td>{_word(state_of(c))}</td>"
         + "".join(f"<td>{html.escape(t)}</td>" for t in (c.title, c.found, c.expected))
         + (f"<td>{'' if c else html.escape(c.remedy)}</td></tr>" if bad else "</tr>")
         for c in checklist.checks
@@ -247,7 +248,7 @@ def _checklist_html(checklist: _run.Checklist) -> str:
     return f"<table class='hikkoshi'><caption style='text-align:left'>{caption}</caption><tr>{head}</tr>{body}</table>"
 
 
-def _evidence_html(evidence: _run.Evidence) -> str:
+def _evidence_html(evidence: Evidence) -> str:
     rows = "".join(_row_html(r).removeprefix("<table class='hikkoshi'>").removesuffix("</table>") for r in evidence.rows)
     made = "".join(
         f"<tr><td><code>{html.escape(a['file'])}</code></td><td>{a['bytes']:,}</td><td><code>{a['sha256']}</code></td></tr>"
@@ -286,12 +287,7 @@ def _activate() -> None:
     if shell is None:
         return
     formatters = shell.display_formatter.formatters
-    for kind, rich in (
-        (_run.Row, _row_html),
-        (_run.Checklist, _checklist_html),
-        (_run.Evidence, _evidence_html),
-        (_run.Run, _run_html),
-    ):
+    for kind, rich in ((Row, _row_html), (Checklist, _checklist_html), (Evidence, _evidence_html), (_run.Run, _run_html)):
         formatters["text/html"].for_type(kind, lambda o, rich=rich: printable(rich(o)))
         formatters["text/plain"].for_type(kind, lambda o, p, cycle: p.text(str(o)))
     _run.display, _run.progress = display, progress

@@ -7,7 +7,7 @@ from hikkoshi.check import Check
 from hikkoshi.errors import StepFailed
 from hikkoshi.params.home import Home
 from hikkoshi.run import status
-from hikkoshi.run.run import Checklist
+from hikkoshi.run.row import Checklist
 
 
 class StartHere:
