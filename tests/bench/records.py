@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from hikkoshi.approval.approval import trust
+from hikkoshi.approval.approver import trust
 from hikkoshi.params.home import Home
 from hikkoshi.record import seal, verification
 from hikkoshi.run.journal import Journal

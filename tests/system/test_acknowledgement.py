@@ -11,7 +11,7 @@ from IPython.core.formatters import DisplayFormatter
 
 from hikkoshi import files, show
 from hikkoshi.approval import signature
-from hikkoshi.approval.approval import trust
+from hikkoshi.approval.approver import trust
 from hikkoshi.cli.doctor import _signatory
 from hikkoshi.params.home import Home
 from hikkoshi.record import acknowledgement, seal, verification

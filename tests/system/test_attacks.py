@@ -16,7 +16,7 @@ import pytest
 
 from hikkoshi import files
 from hikkoshi.approval import signature
-from hikkoshi.approval.approval import trust
+from hikkoshi.approval.approver import trust
 from hikkoshi.errors import BadInput, Refused
 from hikkoshi.params.home import Home
 from hikkoshi.record import bag, contents, instructions, missing, register, seal, timestamp, verification

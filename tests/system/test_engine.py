@@ -18,7 +18,7 @@ from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 
 from hikkoshi.params.home import Home
-from hikkoshi.record.notebook import Event
+from hikkoshi.record.engine.notebook import Event
 from hikkoshi.secret.masking import Mask
 from hikkoshi.secret.reference import Secret
 
@@ -222,7 +222,7 @@ def test_a_cell_that_will_not_stop_is_made_to(tmp_path: Path, grace: float, sign
         time.sleep(300)
         """
     notebook = build(tmp_path, "1", cell, "2")
-    code = f"from hikkoshi.record import interruption; interruption.GRACE = {grace}\n{RUNNER}"
+    code = f"from hikkoshi.record.engine import interruption; interruption.GRACE = {grace}\n{RUNNER}"
     runner = subprocess.Popen([sys.executable, "-c", code, notebook, tmp_path / "out.ipynb"], stderr=subprocess.PIPE)
     try:
         assert wait_for((tmp_path / "deaf").exists)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from hikkoshi import files
-from hikkoshi.approval.approval import trust
+from hikkoshi.approval.approver import trust
 from hikkoshi.params.home import Home
 from hikkoshi.record import bag, seal, verification
 from hikkoshi.run import run

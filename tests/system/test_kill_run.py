@@ -15,8 +15,8 @@ import pytest
 from hikkoshi.errors import BadInput, Busy
 from hikkoshi.params.home import Home
 from hikkoshi.record import register
-from hikkoshi.record.execution import execute
-from hikkoshi.record.notebook import Event
+from hikkoshi.record.engine.execution import execute
+from hikkoshi.record.engine.notebook import Event
 from hikkoshi.run import lock
 from hikkoshi.run.journal import Journal
 from hikkoshi.run.status import status
@@ -135,7 +135,7 @@ def test_a_stop_before_the_first_cell_is_told_as_what_it_is(home: Home, moment: 
     nbformat.write(nb, path)
     point = {MOMENTS[0]: "notebook.Record.notebook_start", MOMENTS[2]: "notebook.HonestClient.papermill_execute_cells"}
     meddle = (
-        "import os, signal; from hikkoshi.record import notebook; before = POINT\n"
+        "import os, signal; from hikkoshi.record.engine import notebook; before = POINT\n"
         "def stopped(self, *a, **k): os.kill(os.getpid(), signal.SIGTERM); return before(self, *a, **k)\n"
         "POINT = stopped\n"
     ).replace("POINT", point.get(moment, ""))

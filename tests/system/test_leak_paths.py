@@ -32,7 +32,7 @@ import papermill
 import pytest
 
 from hikkoshi.params.home import Home
-from hikkoshi.record.execution import Outcome, execute
+from hikkoshi.record.engine.execution import Outcome, execute
 from hikkoshi.report import report
 from hikkoshi.run.journal import Journal
 from hikkoshi.secret import leaks
@@ -43,7 +43,7 @@ PROJECT = Path(__file__).parents[2]
 UNPROTECTED = "from hikkoshi.params.home import Home\nHome.secrets = lambda self: []\n"
 # the same for the runner, whose terminal is then the kernel's, too
 UNPROTECTED_RUNNER = f"""{UNPROTECTED}
-from hikkoshi.record.lastwords import LastWords
+from hikkoshi.record.engine.lastwords import LastWords
 LastWords.handle = property(lambda self: 2, lambda self, handle: None)
 LastWords.close = lambda self: None
 """

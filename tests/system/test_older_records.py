@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from hikkoshi.approval.approval import trust
+from hikkoshi.approval.approver import trust
 from hikkoshi.params.home import Home
 from hikkoshi.record import missing, verification
 from processes import hikkoshi

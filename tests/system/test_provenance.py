@@ -9,9 +9,10 @@ import pytest
 from papermill.execute import ERROR_MARKER_TAG
 
 from hikkoshi import files
-from hikkoshi.approval.approval import trust
+from hikkoshi.approval.approver import trust
 from hikkoshi.params.home import Home
-from hikkoshi.record import bag, environment, provenance, runbook, seal, verification
+from hikkoshi.record import bag, provenance, seal, verification
+from hikkoshi.record.engine import environment, runbook
 from hikkoshi.run.journal import Journal
 from sealed import PROJECT, A, ended, sealed_home
 

@@ -13,7 +13,7 @@ import pytest
 
 from hikkoshi import files
 from hikkoshi.approval import approval
-from hikkoshi.approval.approval import trust
+from hikkoshi.approval.approver import trust
 from hikkoshi.params.home import Home
 from hikkoshi.record import bag, seal, verification
 from hikkoshi.run.journal import Journal

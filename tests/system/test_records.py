@@ -17,11 +17,11 @@ import pytest
 
 from hikkoshi import files
 from hikkoshi.approval import signature
-from hikkoshi.approval.approval import trust
+from hikkoshi.approval.approver import trust
 from hikkoshi.approval.signature import Trust
 from hikkoshi.params.home import Home
 from hikkoshi.record import bag, missing, register, seal, verification
-from hikkoshi.record.execution import execute
+from hikkoshi.record.engine.execution import execute
 from hikkoshi.record.instructions import SIGNATURE, TOKEN
 from hikkoshi.run import lock, status
 from hikkoshi.run.journal import Journal
@@ -273,7 +273,7 @@ POINTS = {
     "while copying": f"bag._copy = lambda *a: {KILL}",
     "before it is signed": f"seal._sign = lambda *a: {KILL}",
     "before it takes its name": f"Path.rename = lambda *a: {KILL}",
-    "before it is registered": f"seal._enter = lambda *a: {KILL}",
+    "before it is registered": f"seal.mending.enter = lambda *a: {KILL}",
     "in the middle of its line": "write = register.Register._write\n"
     f"register.Register._write = lambda self, line: (self.path.open('ab').write(line.encode()[:30]), {KILL})",
     "before the journal tells of it": f"seal._tell = lambda *a, **k: {KILL}",

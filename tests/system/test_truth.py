@@ -42,7 +42,7 @@ resource.setrlimit(resource.RLIMIT_AS, (used + 2**26, used + 2**26))
 bytearray(2**30)
 """
 COMMAND = "from hikkoshi.cli.main import main; main()"
-IMPATIENT = "import functools; from hikkoshi.record import execution; from hikkoshi.fleet import sequence\n" + (
+IMPATIENT = "import functools; from hikkoshi.record.engine import execution; from hikkoshi.fleet import sequence\n" + (
     "sequence.execute = functools.partial(execution.execute, timeout_per_cell=1)\n"
 )
 

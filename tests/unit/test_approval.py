@@ -29,6 +29,7 @@ from hikkoshi.guest.survey import Survey
 from hikkoshi.network.remedy.prescription import Prescription as Remedy
 from hikkoshi.network.remedy.remedy import Applied
 from hikkoshi.params.home import Home
+from hikkoshi.run import row
 from hikkoshi.run import run as running
 from hikkoshi.run.run import open_run
 from hikkoshi.run.step import APPROVED
@@ -795,7 +796,7 @@ def test_looking_tells_that_nobody_can_sign_and_refuses_nothing(apart: World) ->
         run.preflight(checks)
     finally:
         run.close("completed")
-    assert [(bool(c), running.state_of(c)) for c in checks] == [(False, "later")] * 2
+    assert [(bool(c), row.state_of(c)) for c in checks] == [(False, "later")] * 2
 
 
 def test_a_machine_that_cannot_write_its_trial_says_so(apart: World, monkeypatch: pytest.MonkeyPatch) -> None:

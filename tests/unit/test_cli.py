@@ -16,7 +16,7 @@ from hikkoshi.fleet import sequence
 from hikkoshi.fleet.console import EVERY, SILENCE, Console
 from hikkoshi.fleet.local import worst
 from hikkoshi.params.home import Home
-from hikkoshi.record.notebook import Event
+from hikkoshi.record.engine.notebook import Event
 from processes import hikkoshi
 
 

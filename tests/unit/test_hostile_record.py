@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hikkoshi import files
-from hikkoshi.approval.approval import trust
+from hikkoshi.approval.approver import trust
 from hikkoshi.approval.signature import Trust
 from hikkoshi.params.home import Home
 from hikkoshi.record import bag, missing, seal, verification

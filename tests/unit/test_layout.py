@@ -3,6 +3,7 @@
 import ast
 import re
 import tomllib
+from collections import Counter
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
@@ -104,6 +105,11 @@ def test_only_show_knows_ipython() -> None:
 def test_a_module_is_a_noun_of_at_most_400_lines(path: Path) -> None:
     assert path.read_text().count("\n") <= 400
     assert path.stem not in {"utils", "util", "helpers", "helper", "common", "manager", "misc"}
+
+
+def test_a_folder_holds_at_most_20_modules() -> None:
+    inside = Counter(p.parent for p in [*MODULES, *LAB.rglob("*.py")] if p.stem != "__init__")
+    assert {str(folder) for folder, modules in inside.items() if modules > 20} == set()
 
 
 def test_a_public_class_has_a_name_of_its_own() -> None:

@@ -18,7 +18,7 @@ from hikkoshi.check import Check
 from hikkoshi.cli import terminal
 from hikkoshi.errors import BadInput, Problem, printable
 from hikkoshi.fleet.console import Console
-from hikkoshi.record.notebook import Event
+from hikkoshi.record.engine.notebook import Event
 from hikkoshi.run import run
 from hikkoshi.run.row import Checklist, Evidence, Row
 

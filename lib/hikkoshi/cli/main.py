@@ -299,7 +299,7 @@ def _without_secrets(text: str) -> str:
 
 
 def _stop(signum: int, frame: object) -> None:
-    from hikkoshi.record.interruption import Stopped  # noqa: PLC0415
+    from hikkoshi.record.engine.interruption import Stopped  # noqa: PLC0415
 
     raise Stopped(signum)
 

@@ -20,7 +20,7 @@ def confirm_off(
     ping may well be on: look at it.
     """
     from hikkoshi.params.home import Home  # noqa: PLC0415
-    from hikkoshi.record import environment  # noqa: PLC0415
+    from hikkoshi.record.engine import environment  # noqa: PLC0415
     from hikkoshi.run import byhand, confirmation  # noqa: PLC0415 - all imports here are late, as everywhere
     from hikkoshi.run.journal import Journal  # noqa: PLC0415
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import IO
 
 from hikkoshi.errors import printable
-from hikkoshi.record.notebook import Event
+from hikkoshi.record.engine.notebook import Event
 
 EVERY = 5.0  # seconds between lines of progress where lines stay
 SILENCE = 30.0  # seconds after which even a silent cell says that it is alive

@@ -6,7 +6,7 @@ from hikkoshi.errors import BadInput, Problem, closest
 from hikkoshi.fleet.console import Console
 from hikkoshi.params.home import Home
 from hikkoshi.record import seal
-from hikkoshi.record.execution import Outcome, execute
+from hikkoshi.record.engine.execution import Outcome, execute
 from hikkoshi.run.run import Mode
 from hikkoshi.run.step import DEPLOY, ON_REQUEST, ROLLBACK, STEPS, SURVEY
 

@@ -13,8 +13,9 @@ from hikkoshi.approval.plan import Plan
 from hikkoshi.errors import BadInput
 from hikkoshi.params.folder import GuestFolder
 from hikkoshi.params.home import Home
-from hikkoshi.record import bag, environment, evidence, provenance, register, runbook
+from hikkoshi.record import bag, evidence, provenance, register
 from hikkoshi.record.bag import Content
+from hikkoshi.record.engine import environment, runbook
 from hikkoshi.record.provenance import Provenance
 from hikkoshi.run.entry import JournalEntry
 from hikkoshi.run.journal import ours

@@ -19,8 +19,9 @@ from typing import Any
 from hikkoshi import files, tool
 from hikkoshi.approval import limits
 from hikkoshi.errors import Problem, ToolFailed
-from hikkoshi.record import bag, environment
-from hikkoshi.record.runbook import PROJECT
+from hikkoshi.record import bag
+from hikkoshi.record.engine import environment
+from hikkoshi.record.engine.runbook import PROJECT
 
 SAME, CHANGED, UNKNOWN, NONE = "as in the commit", "CHANGED", "not compared", "none"
 PARTS = ("lib", "notebooks")

@@ -19,19 +19,9 @@ from hikkoshi.approval.signatory import Signatory
 from hikkoshi.check import Check
 from hikkoshi.errors import BadInput, HikkoshiError, Problem, Refused, ToolFailed
 from hikkoshi.params.home import Home
-from hikkoshi.record import (
-    bag,
-    contents,
-    contradictions,
-    environment,
-    instructions,
-    mending,
-    provenance,
-    register,
-    timestamp,
-    verification,
-)
+from hikkoshi.record import bag, contents, contradictions, instructions, mending, provenance, register, timestamp, verification
 from hikkoshi.record.contents import Contents
+from hikkoshi.record.engine import environment
 from hikkoshi.record.register import Register
 from hikkoshi.run import lock
 from hikkoshi.run.journal import Journal

@@ -9,7 +9,8 @@ from pathlib import Path
 import nbformat
 from markupsafe import Markup
 
-from hikkoshi.record import anatomy, environment
+from hikkoshi.record import anatomy
+from hikkoshi.record.engine import environment
 from hikkoshi.report import pictures, standing
 from hikkoshi.report.language import Gettext
 from hikkoshi.report.openpoints import seen, speed

@@ -21,9 +21,10 @@ from hikkoshi import files
 from hikkoshi.errors import Busy, HikkoshiError, Problem, Refused, StepFailed
 from hikkoshi.params.folder import GuestFolder
 from hikkoshi.params.home import Home
-from hikkoshi.record import anatomy, register, runbook, seal
-from hikkoshi.record.interruption import Stop, Stopped
-from hikkoshi.record.notebook import Event, Listener, deaf
+from hikkoshi.record import anatomy, register, seal
+from hikkoshi.record.engine import runbook
+from hikkoshi.record.engine.interruption import Stop, Stopped
+from hikkoshi.record.engine.notebook import Event, Listener, deaf
 from hikkoshi.run import byhand, lock, privacy
 from hikkoshi.run.journal import MARK, Journal
 from hikkoshi.run.run import Mode

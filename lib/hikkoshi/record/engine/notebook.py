@@ -21,9 +21,10 @@ from papermill.log import logger
 
 from hikkoshi.errors import BadInput, Problem
 from hikkoshi.params.home import Home
-from hikkoshi.record import anatomy, interruption
-from hikkoshi.record.interruption import Stop, Stopped, end_all
-from hikkoshi.record.lastwords import LastWords
+from hikkoshi.record import anatomy
+from hikkoshi.record.engine import interruption
+from hikkoshi.record.engine.interruption import Stop, Stopped, end_all
+from hikkoshi.record.engine.lastwords import LastWords
 from hikkoshi.secret import temporary
 from hikkoshi.secret.masking import Mask
 from hikkoshi.secret.reference import Secret

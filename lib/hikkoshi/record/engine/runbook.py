@@ -6,7 +6,7 @@ from hikkoshi.errors import BadInput, Problem, nearest
 from hikkoshi.params.home import Home
 from hikkoshi.run.step import STEPS
 
-PROJECT = Path(__file__).parents[3]
+PROJECT = Path(__file__).parents[4]
 
 
 def find(home: Home, step: str) -> Path:

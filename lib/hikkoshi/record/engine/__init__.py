@@ -18,7 +18,7 @@ class HonestEngine:
     @classmethod
     def execute_notebook(cls, nb: Any, kernel_name: str, **options: Any) -> Any:
         """Run `nb` (changed in place, saved to `output_path` as it goes) and return it."""
-        from hikkoshi.record import notebook  # noqa: PLC0415 - see above
+        from hikkoshi.record.engine import notebook  # noqa: PLC0415 - see above
 
         return notebook.execute(nb, kernel_name, **options)
 

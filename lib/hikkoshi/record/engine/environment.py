@@ -11,7 +11,7 @@ from typing import Any
 
 from hikkoshi import tool
 from hikkoshi.errors import ToolFailed
-from hikkoshi.record.runbook import PROJECT
+from hikkoshi.record.engine.runbook import PROJECT
 
 TOOLS = {
     "ssh": ["ssh", "-V"],
