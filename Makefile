@@ -9,7 +9,7 @@ SHELL := /bin/bash
 PY := .venv/bin/python
 BIN := .venv/bin
 # one process more than cores: much of a system test is waiting
-WORKERS := -n $(shell echo $$(($$(nproc) + 1))) --dist loadgroup --no-loadscope-reorder
+WORKERS := -n $(shell echo $$(($$(nproc) + 1))) --dist loadscope --no-loadscope-reorder
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 .PHONY: help setup demo test check lint guests proof lab lab-down schemas codes lock clean

@@ -1,7 +1,9 @@
 """Fixtures that more than one folder of tests uses."""
 
+import ast
 import contextlib
 import ctypes
+import functools
 import importlib.util
 import os
 import shutil
@@ -41,28 +43,43 @@ def _missing(name: str) -> str:
 LONGEST = ("test_guests", "test_network_runbooks")  # files, after the lab's tests
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist reads the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The longest first, so that no process ends alone: the tests that share the lab, the longest files, the other slow ones."""
 
     def place(item: pytest.Item) -> int:
-        shared = "lab_home" in getattr(item, "fixturenames", ())
-        if shared:
-            item.add_marker(pytest.mark.xdist_group("the lab"))
-        return 0 if shared else 1 if item.path.stem in LONGEST else 2 if "system" in item.path.parts else 3
+        system = 1 if item.path.stem in LONGEST else 2 if "system" in item.path.parts else 3
+        return 0 if "lab_home" in getattr(item, "fixturenames", ()) else system
 
     items.sort(key=place)  # stable
 
 
+LAB = frozenset({"lab_home", "looked", "moved"})  # fixtures of which there is one in a whole run
+
+
+@functools.cache
+def _sharing_the_lab(file: Path) -> frozenset[str]:
+    """The functions of a file, tests and fixtures, that ask for the lab: themselves, or by a fixture of the file."""
+    asked = {
+        node.name: {a.arg for a in (*node.args.args, *node.args.kwonlyargs)}
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.FunctionDef)
+    }
+    found: frozenset[str] = frozenset()
+    while more := {name for name, fixtures in asked.items() if fixtures & (LAB | found)} - found:
+        found |= more
+    return found
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """With `-n 3 --dist loadgroup`: the tests that share the lab in one process, and of any other file in one, too."""
-    from xdist.scheduler import LoadGroupScheduling
+    """With `-n 3 --dist loadscope`: the tests that share the lab in one process, and of any other file in one, too."""
+    from xdist.scheduler import LoadScopeScheduling
 
-    class ByFile(LoadGroupScheduling):
+    class ByFile(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            group = super()._split_scope(nodeid)
-            return nodeid.partition("::")[0] if group == nodeid else group
+            file, _, name = nodeid.partition("::")
+            test = name.partition("[")[0].rpartition("::")[2]
+            return "the lab" if test in _sharing_the_lab(config.rootpath / file) else file
 
     return ByFile(config, log)
 

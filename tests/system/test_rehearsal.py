@@ -115,8 +115,8 @@ def test_qemu_dies_with_the_process_that_started_it(tmp_path: Path) -> None:
     disk = sector(tmp_path, SPIN)
     program = (
         "import sys; from pathlib import Path; from hikkoshi.rehearsal.boot import boot;"
-        "from hikkoshi.rehearsal.machine import Machine;"
-        "m = Machine(controller='pvscsi', nic_model='vmxnet3', memory_mb=64, vcpus=1, nics=());"
+        "from hikkoshi.rehearsal.machine import Hardware;"
+        "m = Hardware(controller='pvscsi', nic_model='vmxnet3', memory_mb=64, vcpus=1, nics=());"
         "boot(Path(sys.argv[1]), 'raw', m, Path(sys.argv[2]), 'x', probe=False, accelerator='tcg')"
     )
     ours = subprocess.Popen(
