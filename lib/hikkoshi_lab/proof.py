@@ -76,7 +76,7 @@ def rows(home: Home, lab: network.Network) -> Iterator[Row]:
     yield "cause, from counters", aggregation.LRO, cause, cause == aggregation.LRO
     told = (counts.fragmentation_failures, counts.unreachable_told, counts.unreachable_heard)
     agree = len(set(told)) == 1 and bool(told[0])
-    yield "packets dropped = ICMP errors sent = ICMP errors received", "the same number", " = ".join(map(str, told)), agree
+    yield "dropped = ICMP sent = ICMP received", "the same number", " = ".join(map(str, told)), agree
     again = counts.retransmitted or 0
     yield "segments sent again", "two or more for each", str(again), again >= 2 * (told[0] or 1)
     yield "named within", f"{CAUSE_WITHIN} s", f"{named:.0f} s", named <= CAUSE_WITHIN
