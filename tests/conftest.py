@@ -48,7 +48,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
     def place(item: pytest.Item) -> int:
         system = 1 if item.path.stem in LONGEST else 2 if "system" in item.path.parts else 3
-        return 0 if "lab_home" in getattr(item, "fixturenames", ()) else system
+        return 0 if _shares_the_lab(item.path, item.name) else system
 
     items.sort(key=place)  # stable
 
@@ -57,7 +57,7 @@ LAB = frozenset({"lab_home", "looked", "moved"})  # fixtures of which there is o
 
 
 @functools.cache
-def _sharing_the_lab(file: Path) -> frozenset[str]:
+def _asking_for_the_lab(file: Path) -> frozenset[str]:
     """The functions of a file, tests and fixtures, that ask for the lab: themselves, or by a fixture of the file."""
     asked = {
         node.name: {a.arg for a in (*node.args.args, *node.args.kwonlyargs)}
@@ -70,6 +70,10 @@ def _sharing_the_lab(file: Path) -> frozenset[str]:
     return found
 
 
+def _shares_the_lab(file: Path, test: str) -> bool:
+    return test.partition("[")[0] in _asking_for_the_lab(file)
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """With `-n 3 --dist loadscope`: the tests that share the lab in one process, and of any other file in one, too."""
@@ -77,9 +81,8 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
     class ByFile(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            file, _, name = nodeid.partition("::")
-            test = name.partition("[")[0].rpartition("::")[2]
-            return "the lab" if test in _sharing_the_lab(config.rootpath / file) else file
+            file, *_, test = nodeid.partition("[")[0].split("::")
+            return "the lab" if _shares_the_lab(config.rootpath / file, test) else file
 
     return ByFile(config, log)
 

@@ -69,7 +69,7 @@ class JournalEntry(Mapping[str, Any]):
     @classmethod
     def of_line(cls, line: Mapping[str, Any]) -> "JournalEntry":
         """The entry that a line is; any object of JSON is one."""
-        texts = {f.name: found if isinstance(found := line.get(f.name), str) else "" for f in fields(cls) if f.type is str}
+        texts = {f.name: _text(line, f.name) for f in fields(cls) if f.type is str}
         names = ("n", "seconds", "clock", "service", "codes", "inputs")
         n, seconds, clock, service, codes, inputs = map(line.get, names)
         return cls(

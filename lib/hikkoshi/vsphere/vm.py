@@ -31,8 +31,8 @@ SERVICE = "hikkoshi.service"  # since when it is in service; not there before th
 STARTED = "hikkoshi.started"  # when it was first put into service; never removed
 TAKEN = "hikkoshi.taken"  # when a person made it ours: what was done with it before is not known
 LONGEST_LEASE = 330  # seconds after which a server has given up an import whose client is dead
-CONFIG = ("extraConfig", "hardware.device", "hardware.memoryMB", "hardware.numCPU", "guestId", "version", "instanceUuid")
-PATHS = ["name", *(f"config.{name}" for name in CONFIG), "runtime.powerState", "runtime.connectionState"]
+_CONFIG = ("extraConfig", "hardware.device", "hardware.memoryMB", "hardware.numCPU", "guestId", "version", "instanceUuid")
+PATHS = ["name", *(f"config.{name}" for name in _CONFIG), "runtime.powerState", "runtime.connectionState"]
 _COMPUTER = Path("/etc/machine-id")
 Whose = Literal["ours", "clone", "other", "earlier", "nobody"]
 
