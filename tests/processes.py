@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from hikkoshi.params.home import Home
@@ -13,12 +13,14 @@ COMMAND = [sys.executable, "-m", "hikkoshi.cli.main"]
 PATIENCE = 60  # seconds: a kernel takes some to start on a loaded machine
 
 
-def start(home: Home | None, *argv: str, cwd: Path | None = None, stderr: int = subprocess.PIPE) -> "subprocess.Popen[str]":
-    """Begin a command in a home, or where none is named."""
+def start(
+    home: Home | None, *argv: str, cwd: Path | None = None, stderr: int = subprocess.PIPE, program: Sequence[str] = COMMAND
+) -> "subprocess.Popen[str]":
+    """Begin a command in a home, or where none is named; `program` is another way to start it."""
     env = {k: v for k, v in os.environ.items() if k != "HIKKOSHI_HOME"}
     if home:
         env["HIKKOSHI_HOME"] = str(home.root)
-    return subprocess.Popen([*COMMAND, *argv], env=env, cwd=cwd, stdout=subprocess.PIPE, stderr=stderr, text=True)
+    return subprocess.Popen([*program, *argv], env=env, cwd=cwd, stdout=subprocess.PIPE, stderr=stderr, text=True)
 
 
 def hikkoshi(home: Home, *argv: str, seconds: float = 240, **environment: str) -> "subprocess.CompletedProcess[str]":

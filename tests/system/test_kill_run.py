@@ -20,7 +20,7 @@ from hikkoshi.record.engine.notebook import Event
 from hikkoshi.run import lock
 from hikkoshi.run.journal import Journal
 from hikkoshi.run.status import status
-from processes import PATIENCE, start, wait_for
+from processes import COMMAND, PATIENCE, start, wait_for
 
 PARAMETERS = 'guest = "gateway"  # name\nmode = "plan"\nhome = ""'
 OPEN = 'from hikkoshi.run.run import open_run\nrun = open_run("40-convert", vars())'
@@ -77,7 +77,7 @@ def test_a_run_that_is_killed_leaves_nobody_at_work_and_the_same_command_finishe
     install(home, LONG_TOOL.replace("HOW_LONG", "300"))
     first = start(home, "run", "gateway", "--only", "40", "--apply")
     wait_for((home.folder("gateway") / "begun").exists, "the tool begins")
-    assert any("sleep 300" in words for words in at_work(home))
+    wait_for(lambda: any("sleep 300" in words for words in at_work(home)), "it is at work")
     assert status(home)[0].state == "running"
     first.kill()
     first.communicate()
@@ -288,15 +288,34 @@ def test_a_stop_ends_every_guest_and_those_that_wait_never_begin(home: Home) -> 
     assert not home.folder("idp").exists()
 
 
-def test_a_run_that_waits_for_another_to_seal_hears_a_stop(home: Home) -> None:
+STOPPED_BETWEEN = """
+import os, signal
+from hikkoshi.cli.main import main
+from hikkoshi.run.journal import Journal
+append = Journal.append
+def then_stopped(self, event, **fields):
+    entry = append(self, event, **fields)
+    if event == "outcome":
+        os.kill(os.getpid(), signal.SIGTERM)
+    return entry
+Journal.append = then_stopped
+main()
+"""
+
+
+@pytest.mark.parametrize("moment", ["as its outcome is written", "while it waits"])
+def test_a_run_that_waits_for_another_to_seal_hears_a_stop(home: Home, moment: str) -> None:
     install(home, verify="run.verify([])\nrun.evidence()")
     own = register.of(home).path
     own.parent.mkdir(parents=True)
+    between = moment == "as its outcome is written"
     with own.open("a") as another:
         fcntl.flock(another, fcntl.LOCK_EX)
-        runner = start(home, "run", "gateway", "--only", "40", "--apply")
-        wait_for(lambda: "succeeded" in outcomes(home), "the run ends, its record waits")
-        runner.terminate()
+        program = [sys.executable, "-c", STOPPED_BETWEEN] if between else COMMAND
+        runner = start(home, "run", "gateway", "--only", "40", "--apply", program=program)
+        if not between:
+            wait_for(lambda: "succeeded" in outcomes(home), "the run ends, its record waits")
+            runner.terminate()
         out, err = runner.communicate(timeout=PATIENCE / 2)
     assert runner.returncode == 143, err
     assert "NOT SEALED · another run is sealing" in out

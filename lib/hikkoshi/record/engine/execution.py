@@ -122,13 +122,14 @@ class _Job:
         """Execute, write down how it ended, seal."""
         start = time.monotonic()
         error, message = self.execute(timeout_per_cell)
+        late = self.stop.since()  # one that comes from here on finds no cell to stop: sealing hears it
         exit_code = 128 + self.stop.signum if self.stop.signum is not None else _exit_code(error) if error else 0
         state: Literal["succeeded", "failed", "interrupted"] = "succeeded"
         if error:
             state = "failed" if self.stop.signum is None else "interrupted"
         self.write_down(state, error, message)
         wait = SEAL_SOON if self.rescue else register.PATIENCE
-        sealed, unsealed = seal.attempt(self.home, self.guest, self.run, wait, self.stop.since())
+        sealed, unsealed = seal.attempt(self.home, self.guest, self.run, wait, late)
         if unsealed:
             _note(self.final, unsealed)
         if unsealed and state == "succeeded":
@@ -201,8 +202,9 @@ class _Job:
 
     def seal_others(self, wait: float) -> None:
         """Seal what earlier runs have left unsealed; `wait` in seconds, for another who seals."""
+        asked = self.stop.since()
         if self.stop.signum is None:
-            for late in seal.pending(self.home, self.guest, self.stop.since(), wait):
+            for late in seal.pending(self.home, self.guest, asked, wait):
                 self.listener(Event("row", f"sealed late · {seal.words(self.home, late)}"))
 
     def rows(self) -> tuple[dict[str, Any], ...]:
