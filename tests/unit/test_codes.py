@@ -10,7 +10,7 @@ from hikkoshi.guest.note import MEANINGS
 PROJECT = Path(__file__).parents[2]
 PAGE = PROJECT / "docs" / "codes.md"
 MODULES = sorted((PROJECT / "lib").rglob("*.py"))
-SAYS = {"title": "check", "what": "problem", "problem": "problem"}  # {the argument beside a code: of which of the two it is}
+SAYS = {"title": "check", "what": "problem", "problem": "problem", "remark": "remark"}  # {the argument beside a code: its kind}
 ELSEWHERE = {  # {code: its meaning}, where the words are made elsewhere
     "approval-by-one-person": "of whoever carries it out, or nobody knows who does: two persons are asked for",
     "approval-signature-void": "not signed by anybody who may approve, as ssh-keygen tells",
@@ -19,6 +19,7 @@ ELSEWHERE = {  # {code: its meaning}, where the words are made elsewhere
 HEADINGS = {
     "check": "Checks: what has to be so",
     "problem": "Problems: what is wrong",
+    "remark": "Remarks: what netperf or iperf3 says beside a figure that stands",
     "note": "Notes: what is to be known of a guest, or why something in it changes",
 }
 Meaning = tuple[str, str, str]  # code, check or problem, its words with … for what differs

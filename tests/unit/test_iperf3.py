@@ -1,6 +1,7 @@
 """Documents of iperf3: the receiver's figure, or a refusal."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hikkoshi.errors import BadInput
-from hikkoshi.network.throughput import iperf3
+from hikkoshi.network.throughput import iperf3, netperf_output
 from hikkoshi.network.throughput.units import Reading
 
 DATA = Path(__file__).parents[1] / "data" / "netperf"
@@ -20,6 +21,12 @@ UNHURRIED = settings(deadline=None)
 def recorded(name: str) -> str:
     (path,) = DATA.glob(f"{name}-[0-9]*.json")
     return path.read_text()
+
+
+def codes(text: str) -> list[str]:
+    with pytest.raises(BadInput) as caught:
+        netperf_output.parse(text)
+    return [p.code for p in caught.value.problems]
 
 
 def problems(text: str) -> list[str]:
@@ -143,3 +150,91 @@ def test_one_changed_letter_never_makes_another_figure(path: Path, data: st.Data
         # the third figure would contradict a change of one; it is printed so exactly that less than this may pass
         assert found.throughput.value == pytest.approx(right.throughput.value, rel=2e-4)
         assert found.throughput.unit == right.throughput.unit
+
+
+STREAM = (DATA / "by-hand-iperf3-stream-93.50-Mbit.jsonl").read_text()
+
+
+def test_events_are_read_as_the_document_that_they_are_of() -> None:
+    found = netperf_output.parse(STREAM)
+    assert found.throughput.printed == "93500000.00"
+    assert [seconds for seconds, _ in found.interim] == [1, 2, 3]
+    start, *intervals, end = map(json.loads, STREAM.splitlines())
+    document = {"start": start["data"], "intervals": [i["data"] for i in intervals], "end": end["data"]}
+    assert iperf3.parse(json.dumps(document)) == found
+    assert iperf3.parse(STREAM.replace("\n", "\r\n\r\n")) == found
+    assert iperf3.parse(STREAM + json.dumps(document, indent=1)) == found  # --json-stream-full
+    document["end"]["sum_received"]["retransmits"] = 7
+    assert codes(STREAM + json.dumps(document)) == ["iperf3-figures-contradict"]
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ((DATA / "refused-by-hand-iperf3-stream-cut.jsonl").read_text(), "iperf3-stream-cut-off"),
+        ((DATA / "refused-by-hand-iperf3-stream-error.jsonl").read_text(), "iperf3-measured-nothing"),
+        (STREAM.partition("\n")[2], "iperf3-stream-cut-off"),
+        (STREAM[:-20], "iperf3-output-not-json"),
+        (STREAM + STREAM, "iperf3-several-runs"),
+        (recorded("iperf3-tcp") + recorded("iperf3-udp"), "iperf3-several-runs"),
+        ("iperf3: error - the server is busy running a test. try again later\n", "iperf3-measured-nothing"),
+        ("iperf3: unrecognized option '--json-stream'\n", "iperf3-measured-nothing"),
+    ],
+    ids=range(8),
+)
+def test_what_is_no_finished_run_is_told_for_what_it_is(text: str, code: str) -> None:
+    assert codes(text) == [code]
+
+
+@pytest.mark.parametrize("path", sorted(DATA.glob("refused-iperf3-3.*.json")), ids=lambda p: p.stem)
+def test_numbers_that_are_none_are_named_with_their_line_and_version(path: Path) -> None:
+    (found,) = problems(path.read_text())
+    assert re.fullmatch(r'line \d+: "\w+": .+, by iperf 3\.\d+\.\d+', found)
+    assert codes(path.read_text()) == ["iperf3-numbers-broken"]
+
+
+@pytest.mark.parametrize(
+    "number", ["nan", "-nan", "-nan(ind)", "inf", "NaN", "-1.#IND", "1.#QNAN", "9,47392", "9,5e+07", "9.5e 07"]
+)
+def test_no_number_is_made_of_a_broken_one(number: str) -> None:
+    text = recorded("iperf3-tcp")
+    broken = re.sub(
+        r'("sum_received":\s*\{.*?"bits_per_second":\s*)[\d.e+]+', lambda m: m[1] + number, text, count=1, flags=re.DOTALL
+    )
+    assert broken != text
+    assert codes(broken) == ["iperf3-numbers-broken"]
+    assert f'"bits_per_second": {number}' in problems(broken)[0]
+
+
+def test_a_warning_between_the_lines_is_a_remark() -> None:
+    warning = "warning: UDP block size 8192 exceeds TCP MSS 1448, may result in fragmentation / drops"
+    for text in (f"{warning}\n{recorded('iperf3-udp')}", f"{recorded('iperf3-udp')}\n{warning}\n"):
+        assert [(r.code, r.said) for r in netperf_output.parse(text).remarks] == [("iperf3-warning", warning)]
+    assert netperf_output.parse(STREAM.replace("\n", f"\n{warning}\n", 1)).throughput == netperf_output.parse(STREAM).throughput
+
+
+@pytest.mark.parametrize(
+    ("error", "remedy"),
+    [
+        ("unable to connect to server: Connection refused", "iperf3 -s"),
+        ("unable to connect to server: No route to host", "5201"),
+        ("unable to connect to server - server may have stopped running or use a different port, firewall issue, etc.", "5201"),
+        ("the server is busy running a test. try again later", "wait"),
+        ("control socket has closed unexpectedly", "still runs"),
+        ("received an unknown control message (ensure other side is iperf3 and not iperf)", "versions"),
+        ("unable to create a new stream: Cannot assign requested address", "-B"),
+        ("interrupt - the client has terminated by signal Interrupt(2)", "to the end"),
+        ("something new", "own words"),
+    ],
+)
+def test_an_error_of_iperf3_has_what_to_do_about_it(error: str, remedy: str) -> None:
+    with pytest.raises(BadInput) as caught:
+        iperf3.parse(json.dumps({"start": {}, "intervals": [], "end": {}, "error": error}))
+    assert remedy in caught.value.problems[0].remedy
+
+
+def test_udp_that_only_the_sender_counted_is_refused_with_the_version_that_counts_both() -> None:
+    document = json.loads((DATA / "refused-iperf3-3.0.11-nan.json").read_text().replace("-nan", "0"))
+    with pytest.raises(BadInput) as caught:
+        iperf3.parse(json.dumps(document))
+    assert any("iperf 3.0.11" in p.remedy and "3.12" in p.remedy for p in caught.value.problems)

@@ -1,19 +1,54 @@
-"""What `iperf3 -J` printed.
+"""What `iperf3 -J` printed: one document, or with --json-stream (3.17 and later) one event a line.
 
 The receiver's sum is the honest figure: the sender's counts what still lay in its buffers. An interrupted or refused test
 prints a document too, with an `error`; it is no measurement.
 """
 
 import json
-from typing import Annotated, Literal, NoReturn
+import re
+from typing import Annotated, Any, Literal, NoReturn
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from hikkoshi.errors import BadInput, Problem
-from hikkoshi.network.throughput.units import Quantity, Reading
+from hikkoshi.network.throughput.units import Quantity, Reading, Remark
 
 UNIT = "bits/s"
+SOUND = "3.12"  # Debian 12's: since 3.11 a test over UDP tells what arrived, too
 REMEDY = "give the whole document that iperf3 -J printed, or measure again"
+WARNING = Remark(code="iperf3-warning", remark="a warning of iperf3; the figure stands")
+_WARNING = re.compile(r"^(?:iperf3: )?warning: .*$\n?", re.M | re.I)  # comes on the other channel, between lines
+_PLAIN = re.compile(r"(?:-+\n)?(iperf3: |Connecting to host |Client connecting to |Server listening on )")
+# as C's printf writes what is no number, and numbers by the rules of another language: JSON has none of these
+_NUMBERS = re.compile(
+    r'"(\w+)"\s*:\s*([-+]?(?:nan(?:\(\w*\))?|inf(?:inity)?)(?![\w"])|-?\d+\.#\w+|-?\d[\d.]*e \d+'
+    r"|-?\d+,\d+(?:e[-+ ]?\d+)?(?=\s*[,}\]]))",
+    re.I,
+)
+_ERRORS = (  # (words of iperf3's errors, what to do)
+    (r"connection refused", "start iperf3 -s on the other side, on the port that is used here (5201, or what -p says)"),
+    (
+        r"timed out|no route|unreachable|unable to connect",
+        "see that the other side is up, and that the firewall lets port 5201 through",
+    ),
+    (r"busy running a test", "wait until the other test has ended, or start a second iperf3 -s on another port (-p)"),
+    (
+        r"unknown control message|unable to (?:receive|send) (?:parameters|results|cookie)",
+        "use iperf3 of like versions on both sides",
+    ),
+    (
+        r"closed unexpectedly|connection reset|broken pipe|control (?:socket|message)|idle timeout|the server has terminated",
+        "the server ended, or the connection was cut during the test: see that iperf3 -s still runs, and that no firewall drops "
+        "idle connections; then measure again",
+    ),
+    (r"the client has terminated", "it was interrupted: measure again, to the end"),
+    (
+        r"cannot assign requested address|bind-to-device",
+        "see that the address or the device given with -B is one of this machine",
+    ),
+    (r"not known|name resolution", "give the address of the other side, or correct its name"),
+    (r"authorization", "the server asks for a name and a password (--username, --rsa-public-key-path)"),
+)
 Figure = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
@@ -65,24 +100,24 @@ class _Document(_Part):
     end: _End
 
 
+def recognised(text: str) -> bool:
+    """Whether an output is of iperf3, or of iperf 2, and not of netperf."""
+    rest = _WARNING.sub("", text).lstrip()
+    return rest.startswith("{") or bool(_PLAIN.match(rest))
+
+
 def parse(text: str, where: str = "the output of iperf3") -> Reading:
-    """The measurement in a document of `iperf3 -J`; tests are named as netperf names them.
+    """The measurement in what `iperf3 -J` or `--json-stream` printed; tests are named as netperf names them.
 
     `BadInput` where iperf3 reports an error, where the document is cut off, damaged or contradicts itself, and for a test
     in both directions at once, which has no one throughput.
     """
-    try:
-        told = json.loads(text, object_pairs_hook=_once, parse_constant=_no_number)
-    except (ValueError, RecursionError) as e:
-        _refuse(where, code="iperf3-output-not-json", what="the output of iperf3 is not whole JSON", found=str(e))
+    rest = _WARNING.sub("", text)
+    if _PLAIN.match(rest.lstrip()):
+        _refuse_plain(rest.strip(), where)
+    told = _one(_documents(rest, where), where)
     if isinstance(told, dict) and "error" in told:
-        _refuse(
-            where,
-            code="iperf3-measured-nothing",
-            what="iperf3 measured nothing",
-            found=str(told["error"]),
-            remedy="see that iperf3 -s runs on the other side",
-        )
+        _refuse_error(str(told["error"]), where)
     try:
         document = _Document.model_validate(told)
     except ValidationError as e:
@@ -94,15 +129,115 @@ def parse(text: str, where: str = "the output of iperf3") -> Reading:
                     where=where,
                     found=f"{'.'.join(map(str, x['loc']))}: {x['msg']}",
                     expected="the document of one finished test in one direction over TCP or UDP",
-                    remedy=REMEDY,
+                    remedy=f"{_version(rest)} counts UDP at the sender alone: measure with {SOUND} or later on both sides"
+                    if x["loc"] == ("end", "sum_received")
+                    else REMEDY,
                 )
                 for x in e.errors()[:5]
             )
         ) from None
-    return _measurement(document, where)
+    warnings = tuple(WARNING.of(found[0].strip()) for found in _WARNING.finditer(text))
+    return _measurement(document, warnings, where)
 
 
-def _measurement(document: _Document, where: str) -> Reading:
+def _documents(text: str, where: str) -> list[Any]:
+    """Every JSON value in the text, one behind the other."""
+    decoder = json.JSONDecoder(object_pairs_hook=_once, parse_constant=_no_number)
+    found: list[Any] = []
+    text = text.rstrip()
+    at = len(text) - len(text.lstrip())
+    try:
+        while at < len(text) or not found:
+            told, at = decoder.raw_decode(text, at)
+            found.append(told)
+            at += len(text[at:]) - len(text[at:].lstrip())
+    except (ValueError, RecursionError) as e:
+        if broken := _NUMBERS.search(text, at):
+            line = text.count("\n", 0, broken.start()) + 1
+            _refuse(
+                where,
+                code="iperf3-numbers-broken",
+                what="iperf3 printed numbers that are none",
+                found=f'line {line}: "{broken[1]}": {broken[2]}, by {_version(text)}',
+                remedy=f"measure with iperf3 {SOUND} or later, and with LC_ALL=C; what such a number meant cannot be told",
+            )
+        found_at = f"{e}, after {_events(found)}" if found and _event(found[0]) else str(e)
+        _refuse(where, code="iperf3-output-not-json", what="the output of iperf3 is not whole JSON", found=found_at)
+    return found
+
+
+def _one(found: list[Any], where: str) -> Any:
+    """The one document: of events put together, as iperf3 itself does without --json-stream."""
+    if not _event(found[0]):
+        if len(found) > 1:
+            _refuse(
+                where,
+                code="iperf3-several-runs",
+                what="this is of more than one run of iperf3",
+                found=f"{len(found)} documents",
+                remedy="give each run's document by itself",
+            )
+        return found[0]
+    whole = [x for x in found if not _event(x)]  # which --json-stream-full prints behind the events
+    events = [x for x in found if _event(x)]
+    kinds = [x["event"] for x in events]
+    named = {kind: x["data"] for kind, x in zip(kinds, events, strict=True) if kind in ("start", "end", "error")}
+    if "error" not in named and ("end" not in named or "start" not in named):
+        _refuse(where, code="iperf3-stream-cut-off", what="the events of iperf3 are cut off", found=_events(found))
+    if max(kinds.count("start"), kinds.count("end"), len(whole)) > 1:
+        _refuse(
+            where,
+            code="iperf3-several-runs",
+            what="this is of more than one run of iperf3",
+            found=_events(found),
+            remedy="give each run's events by themselves",
+        )
+    put = named | {"intervals": [x["data"] for x in events if x["event"] == "interval"]}
+    if whole and any(whole[0].get(part) != told for part, told in put.items()):
+        _refuse(
+            where,
+            code="iperf3-figures-contradict",
+            what="figures of iperf3 contradict each other",
+            found="the document behind the events is of other figures",
+        )
+    return put
+
+
+def _event(told: Any) -> bool:
+    return isinstance(told, dict) and "event" in told and "data" in told
+
+
+def _events(found: list[Any]) -> str:
+    """Their kinds, in words."""
+    kinds = [str(x["event"]) if _event(x) else "a document" for x in found]
+    return ", ".join(f"{kind} ({kinds.count(kind)})" for kind in dict.fromkeys(kinds))
+
+
+def _version(text: str) -> str:
+    told = re.search(r'"version"\s*:\s*"([^"]+)"', text)
+    return told[1] if told else "iperf3 of an unknown version"
+
+
+def _refuse_error(error: str, where: str) -> NoReturn:
+    own = "its own words above name the cause; see that iperf3 -s runs on the other side"
+    remedy = next((do for said, do in _ERRORS if re.search(said, error, re.I)), own)
+    _refuse(where, code="iperf3-measured-nothing", what="iperf3 measured nothing", found=error, remedy=remedy)
+
+
+def _refuse_plain(text: str, where: str) -> NoReturn:
+    """What iperf3 prints for people: rounded figures in units of their own, or an error alone."""
+    if error := re.search(r"^iperf3: (?:error - )?(.*)", text, re.M):
+        _refuse_error(error[1], where)
+    _refuse(
+        where,
+        code="iperf3-output-for-people",
+        what="this is what iperf prints for people, with rounded figures",
+        found=text.lstrip("-\n").partition("\n")[0][:120],
+        remedy="measure again with iperf3 -J, from the client; of iperf 2 nothing can be read",
+    )
+
+
+def _measurement(document: _Document, remarks: tuple[Remark, ...], where: str) -> Reading:
     end, test = document.end, document.start.test_start
     sums = [end.sum_sent, end.sum_received, *(i.sum for i in document.intervals)]
     for each in sums:
@@ -128,6 +263,7 @@ def _measurement(document: _Document, where: str) -> Reading:
         retransmits=end.sum_sent.retransmits,
         interim=tuple((i.sum.end, _throughput(i.sum)) for i in document.intervals if not i.sum.omitted),
         other={"LOCAL_CONG_CONTROL": end.sender_tcp_congestion} if end.sender_tcp_congestion else {},
+        remarks=remarks,
     )
 
 

@@ -20,7 +20,7 @@ from hikkoshi.check import Check
 from hikkoshi.errors import BadInput, Problem, StepFailed, ToolFailed
 from hikkoshi.network.compare.measurements import MSS, payload_cap
 from hikkoshi.network.host import SBIN, Host
-from hikkoshi.network.throughput import netperf_output
+from hikkoshi.network.throughput import netperf_output, netperf_remarks
 from hikkoshi.network.throughput.units import Reading
 
 Test = Literal["TCP_STREAM", "TCP_MAERTS", "TCP_RR", "UDP_STREAM"]
@@ -250,7 +250,7 @@ exit $status
     if done.returncode != 0:
         told = f"{done.stdout}\n{done.stderr}"  # netperf tells its failures on its output
         failed = Problem(code="netperf-failed", what="netperf failed", remedy="its own words above name the cause")
-        problem = netperf_output.explain(told) or failed
+        problem = netperf_remarks.explain(told) or failed
         if "-L" in command:
             problem = replace(
                 problem, remedy=f"{problem.remedy}; see that {client.name} has the address {command[command.index('-L') + 1]}"

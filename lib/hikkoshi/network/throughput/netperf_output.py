@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass, replace
 
 from hikkoshi.errors import BadInput, Problem
-from hikkoshi.network.throughput import iperf3, netperf_command, netperf_forms, netperf_keys
+from hikkoshi.network.throughput import iperf3, netperf_command, netperf_forms, netperf_keys, netperf_remarks
 from hikkoshi.network.throughput.netperf_command import Command
 from hikkoshi.network.throughput.netperf_forms import RR, UDP, Figures
 from hikkoshi.network.throughput.units import LETTERS, Quantity, Reading, word
@@ -37,48 +37,6 @@ WARNING = re.compile(
     r"!!! must be investigated before going further\.\n!!! Confidence intervals: Throughput      : +(\d+\.\d+)%\n"
     r"!!!                       Local CPU util  : +\S+%\n!!!                       Remote CPU util : +\S+%\n\n"
 )
-FAILURES = (  # (how netperf says it, what it means and what to do)
-    (
-        "are you sure there is a netserver",
-        Problem(
-            code="netserver-missing",
-            what="netperf measured nothing: no netserver answers",
-            remedy="start netserver on the other side, and see that its port 12865 and those above 1024 can be reached from here",
-        ),
-    ),
-    (
-        "could not resolve",
-        Problem(
-            code="netserver-unknown",
-            what="netperf measured nothing: the name of the other side is not known",
-            remedy="give its address, or correct the name",
-        ),
-    ),
-    (
-        "is unknown to this netperf",
-        Problem(
-            code="netperf-test-unknown",
-            what="netperf measured nothing: this netperf does not have the test",
-            remedy="use TCP_STREAM, TCP_RR or UDP_STREAM",
-        ),
-    ),
-    (
-        "partial response received",
-        Problem(
-            code="netperf-versions-differ",
-            what="netperf measured nothing: the two sides speak different versions of netperf's protocol",
-            remedy="use netperf and netserver both before 2.6, or both from 2.6 on",
-        ),
-    ),
-    (
-        "data send error",
-        Problem(
-            code="netperf-sending-failed",
-            what="netperf measured nothing: sending failed in the midst of the test",
-            remedy="mend the path, or choose a smaller message (-- -m)",
-        ),
-    ),
-)
 WORDS = {*map(word, LETTERS.values()), "Usec"}  # all that netperf ever names as a unit
 REMEDY = "give all that one run of netperf printed, as it is, or measure again with … -- -k THROUGHPUT,THROUGHPUT_UNITS"
 SLACK = 0.002  # between a throughput and what was counted: the two are computed apart
@@ -91,23 +49,18 @@ def parse(text: str, command: str = "", where: str = "the output of netperf") ->
     unit (it stays unknown without); one that contradicts the output is refused. `where` names the output in errors.
     `BadInput` for what is no output of one finished run, is cut off, damaged, or contradicts itself.
     """
-    if text.lstrip().startswith("{"):
+    if iperf3.recognised(text):
         return iperf3.parse(text, where)
     said = netperf_command.read(command, where)
     try:
         return _measurement(text, said)
     except ValueError as e:  # what is wrong, what was found
         unusable = f"an output of netperf cannot be used: {e.args[0]}"
-        problem = explain(text) or Problem(code="netperf-output-unusable", what=unusable, remedy=REMEDY)
+        problem = netperf_remarks.explain(text) or Problem(code="netperf-output-unusable", what=unusable, remedy=REMEDY)
         found = str(e.args[1]) if len(e.args) > 1 else text.strip()[:200]
         raise BadInput(
             replace(problem, where=where, found=found or "nothing", expected="the output of one finished run")
         ) from None
-
-
-def explain(text: str) -> Problem | None:
-    """What went wrong and what to do, where an output tells of a failure that is known."""
-    return next((problem for said, problem in FAILURES if said in text), None)
 
 
 @dataclass
@@ -144,7 +97,10 @@ def _measurement(text: str, command: Command) -> Reading:
     if not text.endswith("\n"):
         raise ValueError("its last line was cut off", repr(text[-60:]))
     # netperf ends lines with blanks, which do not survive every copy
-    head, rest = _head("\n".join(line.rstrip(" ") for line in text.split("\n")).rstrip("\n") + "\n")
+    lines = "\n".join(line.rstrip(" ") for line in text.split("\n"))
+    figures, remarks = netperf_remarks.taken_out(lines)
+    figures, histogram = netperf_remarks.histogram_taken_out(figures)
+    head, rest = _head(figures.rstrip("\n") + "\n")
     known = command.test or head.test
     told = netperf_keys.figures(rest, known) or netperf_forms.figures(rest, titled=head.banner)
     test = known or (told.tests[0] if len(told.tests) == 1 else "")
@@ -180,7 +136,8 @@ def _measurement(text: str, command: Command) -> Reading:
         confidence=confidence,
         width=told.width if head.unmet is None else head.unmet,
         interim=_interim((*head.interim, *told.interim), throughput.unit),
-        other=told.other,
+        other={**told.other, "HISTOGRAM": histogram} if histogram else told.other,
+        remarks=remarks,
     )
 
 

@@ -86,6 +86,23 @@ class Quantity:
         return {"printed": self.printed, "unit": self.unit or None, "bits_per_second": self.bits_per_second}
 
 
+@dataclass(frozen=True, kw_only=True)
+class Remark:
+    """What a tool said beside a figure, and what it means; the figure stands."""
+
+    code: str
+    remark: str  # what it means
+    said: str = ""  # the tool's own words
+
+    def of(self, said: str) -> "Remark":
+        """This remark, in the words in which it was made."""
+        return dataclasses.replace(self, said=said)
+
+    def __str__(self) -> str:
+        first = self.said.partition("\n")[0]
+        return f"'{first}': {self.remark}" if first else self.remark
+
+
 @dataclass(frozen=True)
 class Reading:
     """What one run of netperf or iperf3 told. Whatever its output does not say is None or empty, never a guess."""
@@ -102,6 +119,7 @@ class Reading:
     # (seconds since the start, throughput since the one before); what the sender handed to its kernel
     interim: tuple[tuple[float, Quantity], ...] = ()
     other: Mapping[str, str] = field(default_factory=dict)  # everything else that it told by name: {TRANSPORT_MSS: 1448}
+    remarks: tuple[Remark, ...] = ()
 
     def plain(self) -> dict[str, JsonValue]:
         """The same for JSON."""
@@ -111,6 +129,7 @@ class Reading:
             "sent": self.sent.plain() if self.sent else None,
             "interim": [{"seconds": seconds, **throughput.plain()} for seconds, throughput in self.interim],
             "other": dict(self.other),
+            "remarks": [dataclasses.asdict(remark) for remark in self.remarks],
         }
 
 
@@ -130,4 +149,5 @@ def rows(measurement: Reading) -> list[dict[str, str]]:
         + (f": the interval is {m.width:g} % wide" if m.width is not None else ""),
         **{f"until {seconds:.2f} s": str(throughput) for seconds, throughput in m.interim},
     }
-    return [{"what": what, "found": found} for what, found in told.items() if found is not None]
+    remarks = [{"what": "remark", "found": str(remark)} for remark in m.remarks]
+    return [{"what": what, "found": found} for what, found in told.items() if found is not None] + remarks
