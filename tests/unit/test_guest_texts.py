@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hikkoshi.guest import device, leftovers, lvm
-from hikkoshi.guest.files import console, fstab, grub, ifcfg, modprobe, sysconfig, text
+from hikkoshi.guest import device, leftovers
+from hikkoshi.guest.files import console, fstab, grub, ifcfg, lvm, modprobe, sysconfig, text
 
 DATA = Path(__file__).parents[1] / "data/guest"
 

@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 from functools import partial
 
 from hikkoshi.artefact import Frozen
-from hikkoshi.guest import leftovers, lvm
+from hikkoshi.guest import leftovers
 from hikkoshi.guest.facts import GuestFacts, Kernel
-from hikkoshi.guest.files import clock, console, extlinux, fstab, grub, grub2, ifcfg, menu, modprobe, pinning, sysconfig
+from hikkoshi.guest.files import clock, console, extlinux, fstab, grub, grub2, ifcfg, lvm, menu, modprobe, pinning, sysconfig
 from hikkoshi.guest.note import Note, note
 
 DRACUT = "/etc/dracut.conf.d/hikkoshi.conf"

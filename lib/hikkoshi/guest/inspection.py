@@ -1,20 +1,18 @@
 """From what was read off a disk to facts about the guest."""
 
 import base64
-import functools
 import os
 import re
 import struct
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from hikkoshi.disk import source
 from hikkoshi.errors import BadInput, Problem
-from hikkoshi.guest import hardware, initrd, kept
-from hikkoshi.guest.facts import GuestFacts, Interface, Kernel, Partition
-from hikkoshi.guest.files import fstab, grub, ifcfg, interfaces, pinning, sysconfig, text
+from hikkoshi.guest import kept, kernels
+from hikkoshi.guest.facts import GuestFacts, Interface, Partition
+from hikkoshi.guest.files import ifcfg, interfaces, pinning, sysconfig, text
 from hikkoshi.guest.files import menu as menus
 from hikkoshi.guest.files.menu import MENUS
 from hikkoshi.guest.note import Note, note
@@ -87,14 +85,6 @@ FILES = {  # that are fetched, as patterns, and how many bytes one may have
 }
 MOST_ENTRIES = 256  # of a boot menu
 PRESENT = ["/boot/vmlinuz-*", *MAKERS, "/var/lib/rpm/__db.*", *SYSTEMD, *SERVICES]
-
-
-@dataclass(frozen=True)
-class _Fetched:
-    """What the worker brought besides texts."""
-
-    present: frozenset[str]  # paths in the guest
-    files: dict[str, Path]  # {path in the guest: copy of it}
 
 
 GPT = 0xEE  # the type of the one entry that stands before a GPT, and covers more than there is
@@ -203,8 +193,8 @@ def facts(raw: dict[str, Any], folder: Path, loader: str, disk: str) -> GuestFac
         if other != menu and texts.get(other) == texts.get(menu):
             texts.pop(other, None)
     warnings: list[Note] = []
-    fetched = _Fetched(frozenset(raw["present"]), {path: folder / name for path, name in raw["files"].items()})
-    entries = menus.entries(texts, menu) if menu else _unlisted(texts, fetched)
+    fetched = kernels.Fetched(frozenset(raw["present"]), {path: folder / name for path, name in raw["files"].items()})
+    entries = menus.entries(texts, menu) if menu else kernels.unlisted(texts, fetched)
     if len(entries) > MOST_ENTRIES:
         raise BadInput(
             Problem(
@@ -216,8 +206,8 @@ def facts(raw: dict[str, Any], folder: Path, loader: str, disk: str) -> GuestFac
                 remedy="remove old kernels in the running guest, or leave this guest for now",
             )
         )
-    kernels = _kernels(entries, texts, partitions, fetched, warnings)
-    if not kernels:
+    bootable = kernels.found(entries, texts, partitions, fetched, warnings)
+    if not bootable:
         raise BadInput(
             Problem(
                 code="no-kernel-in-menu" if menu else "no-kernel",
@@ -246,7 +236,7 @@ def facts(raw: dict[str, Any], folder: Path, loader: str, disk: str) -> GuestFac
         boot_loader=loader,
         boot_config=menu,
         default_kernel=menus.default(texts, menu) if menu else 0,
-        kernels=kernels,
+        kernels=bootable,
         partitions=partitions,
         interfaces=nics,
         pinned=pinning.read(texts),
@@ -262,94 +252,6 @@ def facts(raw: dict[str, Any], folder: Path, loader: str, disk: str) -> GuestFac
         services=_services(raw["present"]),
         warnings=tuple(warnings),
     )
-
-
-def _unlisted(texts: dict[str, str], fetched: _Fetched) -> list[grub.Entry]:
-    """The kernels in /boot, newest last, as if a menu named them: the Dom-0 held the guest's kernel."""
-    root = next((spec for spec, point in fstab.mounts(texts.get("/etc/fstab", "")) if point == "/"), "")
-    images = sorted(path for path in fetched.present if path.startswith("/boot/vmlinuz-"))
-    found = []
-    for n, image in enumerate(images):
-        version = image.removeprefix("/boot/vmlinuz-")
-        names = (f"/boot/initrd-{version}.img", f"/boot/initramfs-{version}.img", f"/boot/initrd.img-{version}")
-        initrd_path = next((name for name in names if name in fetched.files), "")
-        found.append(grub.Entry(n, version, "", image, initrd_path, (f"root={root}", "ro"), False))
-    return found
-
-
-def _kernels(
-    entries: Iterable[grub.Entry],
-    texts: dict[str, str],
-    partitions: tuple[Partition, ...],
-    fetched: _Fetched,
-    warnings: list[Note],
-) -> tuple[Kernel, ...]:
-    kernels = []
-    modules_in, aliases_in = (functools.cache(initrd.modules), functools.cache(_latin1))  # entries share their kernel's files
-    for entry in entries:
-        image, image_initrd = (_in_guest(path, entry.root, partitions) for path in (entry.kernel, entry.initrd))
-        if image not in fetched.present:
-            if entry.kernel:
-                warnings.append(note("menu-kernel-missing", entry=f"{entry.index} ({entry.title})", file=image))
-            continue
-        version = image.rsplit("/", 1)[-1].removeprefix("vmlinuz-")
-        config = texts.get(f"/boot/config-{version}", "")
-        xen_only = (
-            entry.hypervisor
-            or bool(re.search(r"^CONFIG_X86(_64)?_XEN=y$", config, re.M))
-            or (not config and version.endswith("xen"))
-        )
-        modules: tuple[str, ...] = ()
-        if image_initrd in fetched.files:
-            try:
-                modules = modules_in(fetched.files[image_initrd])
-            except BadInput as e:
-                warnings.append(note("initrd-not-read", file=image_initrd, why=e.problems[0].found))
-        elif image_initrd:
-            warnings.append(note("menu-initrd-missing", entry=f"{entry.index} ({entry.title})", file=image_initrd))
-        alias = fetched.files.get(f"/lib/modules/{version}/modules.alias")
-        aliases = aliases_in(alias) if alias else ""
-        claims = hardware.claims(aliases)
-        builtin = hardware.builtin(config)
-        found = (hardware.module(d, claims, builtin) for d in hardware.DEVICES)
-        kernels.append(
-            Kernel(
-                index=entry.index,
-                title=entry.title,
-                arguments=entry.arguments,
-                version=version,
-                image=image,
-                initrd=image_initrd if image_initrd in fetched.files else "",
-                xen_only=xen_only,
-                initrd_modules=modules,
-                drivers=tuple(m for m in found if m),
-                builtin=builtin,
-                scsi_disk=hardware.scsi_disk(aliases),
-                claims=claims,
-            )
-        )
-    return tuple(kernels)
-
-
-def _latin1(path: Path) -> str:
-    return path.read_text("latin-1")
-
-
-def _in_guest(path: str, root: str, partitions: tuple[Partition, ...]) -> str:
-    """A path as GRUB writes it, as the guest sees it: `/vmlinuz` on (hd0,0) is `/boot/vmlinuz`.
-
-    GRUB 2 names no partition: it has found the one that holds /boot.
-    """
-    if not path:
-        return ""
-    if not root and not path.startswith(("(", "/boot/")) and any(p.mountpoint == "/boot" for p in partitions):
-        return "/boot" + path
-    own = re.match(r"(\(hd\d+,\d+\))(.*)", path)
-    root, path = (own[1], own[2]) if own else (root, path)
-    match = re.match(r"\(hd0,(\d+)\)", root)
-    device = f"/dev/sda{int(match[1]) + 1}" if match else ""
-    point = next((p.mountpoint for p in partitions if p.device == device), "")
-    return (point.rstrip("/") if point.startswith("/") else "") + path
 
 
 def _interfaces(texts: dict[str, str], warnings: list[Note]) -> tuple[Interface, ...]:
