@@ -228,6 +228,7 @@ def test_a_result_that_cannot_be_read_is_open_and_no_error(home: Home, decided: 
 def test_what_85_may_change_depends_on_the_guest(home: Home, decided: Plan) -> None:
     assert "is switched off on its NICs by ethtool" in page(home, decided)
     assert "forwards no packets" in page(home, decided.model_copy(update={"forwards": False}))
+    assert "forwards no packets" not in page(home, decided.model_copy(update={"forwards": None}))  # 85 asks the running guest
     guest = home.root / "params" / "guests" / "gateway.yml"
     guest.write_text(guest.read_text().partition("measurement:")[0])
     assert "have no `measurement`, so no cause is looked for" in page(home, decided)

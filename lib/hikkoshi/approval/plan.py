@@ -42,7 +42,7 @@ class Plan(Artefact):
     vm: VmSpec
     preparation: Preparation
     machine: Hardware
-    forwards: bool
+    forwards: bool | None  # None: its files leave it open
     left_out: tuple[str, ...] = ()  # disks and NICs of the source that are not moved
     terms: Terms
 

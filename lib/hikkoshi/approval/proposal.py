@@ -158,7 +158,7 @@ def _cutover(home: Home, guest: Guest, site: Site, plan: Plan) -> Points:
 
 
 def _offloads(guest: Guest, plan: Plan) -> Points:
-    if not plan.forwards:
+    if plan.forwards is False:
         yield "nothing: this guest forwards no packets, and merging received ones is good for it"
     elif guest.measurement is None:
         yield "nothing: its parameters have no `measurement`, so no cause is looked for"

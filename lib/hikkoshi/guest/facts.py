@@ -58,7 +58,7 @@ class GuestFacts(Frozen):
     kernels: tuple[Kernel, ...]
     partitions: tuple[Partition, ...]
     interfaces: tuple[Interface, ...]
-    forwards: bool  # does it route or translate?
+    forwards: bool | None  # does it route or translate? None where its files leave it open, and the running guest has to be asked
     forwards_because: str  # 'net.ipv4.ip_forward = 1 in /etc/sysctl.conf'
     texts: dict[str, str]  # {path in the guest: content without its secrets}
     secrets: int = -1  # different values that words stand for, see hikkoshi.secret.redaction; -1: of a version that did not look

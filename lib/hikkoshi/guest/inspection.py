@@ -10,9 +10,9 @@ from typing import Any
 
 from hikkoshi.disk import source
 from hikkoshi.errors import BadInput, Problem
-from hikkoshi.guest import kept, kernels
+from hikkoshi.guest import forwarding, kept, kernels
 from hikkoshi.guest.facts import GuestFacts, Interface, Partition
-from hikkoshi.guest.files import ifcfg, interfaces, pinning, sysconfig, text
+from hikkoshi.guest.files import ifcfg, interfaces, pinning, sysconfig
 from hikkoshi.guest.files import menu as menus
 from hikkoshi.guest.files.menu import MENUS
 from hikkoshi.guest.note import Note, note
@@ -67,14 +67,13 @@ TEXTS = [
     "/etc/modules",
     "/etc/modules-load.d/*.conf",
     "/etc/X11/xorg.conf",
-    "/etc/rc.d/rc.local",
     "/etc/blkid/blkid.tab",
     "/etc/blkid.tab",
     "/etc/sysconfig/grub",
     "/etc/sysconfig/kernel",
     "/etc/sysconfig/network",
-    "/etc/sysconfig/iptables",
     "/etc/sysconfig/network-scripts/ifcfg-*",
+    *forwarding.FILES,
 ]
 _INITRD = 128 << 20  # bytes
 FILES = {  # that are fetched, as patterns, and how many bytes one may have
@@ -84,7 +83,7 @@ FILES = {  # that are fetched, as patterns, and how many bytes one may have
     "/lib/modules/*/modules.alias": 8 << 20,  # of Debian 12: 1.3 MB
 }
 MOST_ENTRIES = 256  # of a boot menu
-PRESENT = ["/boot/vmlinuz-*", *MAKERS, "/var/lib/rpm/__db.*", *SYSTEMD, *SERVICES]
+PRESENT = ["/boot/vmlinuz-*", *MAKERS, "/var/lib/rpm/__db.*", *SYSTEMD, *SERVICES, forwarding.LINK]
 
 
 GPT = 0xEE  # the type of the one entry that stands before a GPT, and covers more than there is
@@ -225,7 +224,8 @@ def facts(raw: dict[str, Any], folder: Path, loader: str, disk: str) -> GuestFac
         )
     nics = _interfaces(texts, warnings)
     distribution, release = _distribution(texts)
-    forwards, because = _forwards(texts)
+    systemd = any(path in raw["present"] for path in SYSTEMD)
+    forwards, because = forwarding.of(texts, systemd=systemd, linked=forwarding.LINK in raw["present"])
     program = base64.b64decode(raw["program"])
     return GuestFacts(
         distribution=distribution,
@@ -240,7 +240,7 @@ def facts(raw: dict[str, Any], folder: Path, loader: str, disk: str) -> GuestFac
         partitions=partitions,
         interfaces=nics,
         pinned=pinning.read(texts),
-        systemd=any(path in raw["present"] for path in SYSTEMD),
+        systemd=systemd,
         forwards=forwards,
         forwards_because=because,
         texts=(needed := kept.of(texts)),
@@ -283,17 +283,3 @@ def _distribution(texts: dict[str, str]) -> tuple[str, str]:
         return name, match[2] + (f".{match[3]}" if match[3] else "")
     values = sysconfig.values(texts.get("/etc/os-release", ""))
     return values.get("ID", "unknown"), values.get("VERSION_ID", "unknown")
-
-
-def _forwards(texts: dict[str, str]) -> tuple[bool, str]:
-    """Does the guest route or translate between its NICs, and how do we know?"""
-    for path, pattern in (
-        ("/etc/sysctl.conf", r"^\s*net[./]ipv4[./](?:ip_forward|conf[./]all[./]forwarding)\s*=\s*1\s*$"),
-        ("/etc/sysconfig/iptables", r"^\s*-A\s+\S+.*-j\s+(?:MASQUERADE|SNAT|DNAT|NETMAP).*$"),
-        ("/etc/rc.d/rc.local", r"^[^#\n]*(?:echo\s+\"?1\"?\s*>\s*/proc/sys/net/ipv4/ip_forward|-j\s+(?:MASQUERADE|[SD]NAT)).*$"),
-        ("/etc/sysconfig/network", r"^\s*FORWARD_IPV4=[\"']?(?:yes|true)[\"']?\s*$"),
-    ):
-        lines = [line for line in text.lines(texts.get(path, "")) if re.match(pattern, line)]
-        if lines:
-            return True, f"{lines[-1].strip()} in {path}"
-    return False, "nothing in sysctl.conf, iptables, rc.local or network turns it on"

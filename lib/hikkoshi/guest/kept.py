@@ -3,11 +3,12 @@
 import fnmatch
 from collections.abc import Mapping
 
-from hikkoshi.guest import device
+from hikkoshi.guest import device, forwarding
 
 LOOKED_AT = (  # files that tell facts and are never changed, as patterns
     *("/etc/network/*", "/etc/netplan/*", "/etc/NetworkManager/*", "/etc/systemd/network/*.net*"),
-    *("/etc/sysconfig/network", "/etc/sysconfig/iptables", "/etc/rc.d/rc.local"),
+    "/etc/sysconfig/network",
+    *forwarding.FILES,
     *("/etc/hostname", "/etc/*-release", "/boot/config-*"),
 )
 

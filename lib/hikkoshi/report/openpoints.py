@@ -178,8 +178,10 @@ def _not_approved(story: Story, _: Gettext) -> Iterator[str]:
 
 def _lro(story: Story, _: Gettext) -> Iterator[str]:
     found = measured(story)
-    if story.plan and story.plan.forwards and not (found and found.series.verdict == "recovered"):
+    if story.plan and story.plan.forwards is not False and not (found and found.series.verdict == "recovered"):
         words = _("The guest forwards packets: receive offload (LRO) has to be off on its NICs, or it may be slow.")
+        if story.plan.forwards is None:
+            words = _("The guest's files do not tell whether it forwards packets. If it does, LRO has to be off on its NICs.")
         if story.remedy:
             words += " " + _("{step} has carried its remedy out.").format(step=OFFLOADS)
         yield words

@@ -8,11 +8,17 @@ from hikkoshi.approval.plan import Plan
 from hikkoshi.check import Check
 from hikkoshi.guest import preparation
 from hikkoshi.guest.survey import Survey
-from hikkoshi.run.step import PLAN
+from hikkoshi.run.step import OFFLOADS, PLAN
 from hikkoshi.steps.runbook import Runbook
 from hikkoshi.vsphere import hints, preflight, session
 from hikkoshi.vsphere.session import Session
 from hikkoshi.vsphere.spec import VmSpec
+
+_FORWARDS = {
+    True: "yes: switch receive offload (LRO) off after the move",
+    False: "no",
+    None: f"not known from its files: {OFFLOADS} asks the running guest",
+}
 
 
 class PlanMove(Runbook):
@@ -107,7 +113,7 @@ def rows(plan: Plan) -> list[dict[str, str]]:
         "NICs": f"{len(vm.nics)} {vm.nic_model}, MAC addresses kept",
         "kernel": plan.preparation.kernel,
         "files changed": ", ".join(e.path for e in plan.preparation.edits),
-        "forwards": "yes: switch receive offload (LRO) off after the move" if plan.forwards else "no",
+        "forwards": _FORWARDS[plan.forwards],
         **({"NOT moved": ", ".join(plan.left_out)} if plan.left_out else {}),
         "plan hash": plan.hash,
     }

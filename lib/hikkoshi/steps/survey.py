@@ -7,9 +7,11 @@ from hikkoshi.guest import survey
 from hikkoshi.guest.survey import Survey
 from hikkoshi.progress import Progress, silent
 from hikkoshi.run.run import Run
-from hikkoshi.run.step import SURVEY
+from hikkoshi.run.step import OFFLOADS, SURVEY
 from hikkoshi.steps.runbook import Runbook
 from hikkoshi.xen import config, dom0, original
+
+_ROLES = {True: "forwards", False: "does not forward", None: f"forwards or not, not known ({OFFLOADS} asks the running guest)"}
 
 
 class SurveyGuest(Runbook):
@@ -45,7 +47,7 @@ class SurveyGuest(Runbook):
             "disk": f"{d.path}: {d.bytes:,} bytes, {d.allocated_bytes:,} of them allocated",
             "boot loader": f"{g.boot_loader}, {g.boot_config or 'no menu'}, default entry {g.default_kernel}",
             "kernels": kernels,
-            "role": f"{'forwards' if g.forwards else 'does not forward'}: {g.forwards_because}",
+            "role": f"{_ROLES[g.forwards]}: {g.forwards_because}",
             **({"NOT moved": ", ".join(found.left_out)} if found.left_out else {}),
             "passwords and keys in its files": f"{max(g.secrets, 0)}, none of them kept: words stand for them",
             "content digest": found.digest,
