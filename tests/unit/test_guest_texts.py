@@ -279,10 +279,6 @@ class TestIfcfg:
         before = data("ifcfg-eth1-dhcp-no-hwaddr")
         assert ifcfg.prepared(before, "00:16:3e:05:00:01") == before + "HWADDR=00:16:3E:05:00:01\n"
 
-    @pytest.mark.parametrize("file", ["ifcfg-lo", "ifcfg-eth0:1", "ifcfg-eth0.301", "ifcfg-eth0.bak", "ifcfg-bond0"])
-    def test_aliases_vlans_and_backups_are_no_nics(self, file: str) -> None:
-        assert ifcfg.name(f"/etc/sysconfig/network-scripts/{file}") == ""
-
 
 def test_xen_names_are_found_in_lines_but_not_in_comments() -> None:
     assert device.names_xen("# /dev/xvda1\n/dev/xvda2 /\nLABEL=SWAP-xvda3 swap\nco:xvc0\n") == ["/dev/xvda2 /", "co:xvc0"]

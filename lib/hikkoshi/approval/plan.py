@@ -15,7 +15,7 @@ from hikkoshi.artefact import Artefact
 from hikkoshi.check import Check
 from hikkoshi.disk.origin import Origin
 from hikkoshi.errors import BadInput, Problem
-from hikkoshi.guest import preparation
+from hikkoshi.guest import hardware, nics, preparation
 from hikkoshi.guest.preparation import Preparation
 from hikkoshi.guest.survey import Survey, names
 from hikkoshi.params.folder import GuestFolder
@@ -118,11 +118,11 @@ def specification(guest: Guest, site: Site, survey: Survey) -> VmSpec:
     """
     wish, xen = guest.vm, survey.xen
     segments = {n.mac.lower(): n.segment for n in guest.nics}
-    nics = []
+    cards = []
     for name, vif in zip(names(survey), xen.vifs, strict=True):
         on = segments.get(vif.mac.lower(), "")
         segment = site.segments.get(on)
-        nics.append(
+        cards.append(
             VirtualNic(
                 name=name,
                 mac=vif.mac.lower(),
@@ -140,7 +140,7 @@ def specification(guest: Guest, site: Site, survey: Survey) -> VmSpec:
         disk_bytes=-(-survey.bytes // MIB) * MIB,
         controller=wish.controller,
         nic_model=wish.nic,
-        nics=tuple(nics),
+        nics=tuple(cards),
     )
 
 
@@ -161,28 +161,30 @@ def guest_id(survey: Survey) -> str:
 def make(home: Home, guest: Guest, site: Site, survey: Survey) -> Plan:
     """Decide everything; the same survey and parameters always give the same plan, and so the same hash."""
     vm = specification(guest, site, survey)
-    inside = {i.name: i for i in survey.guest.interfaces}
+    macs = {n.name: n.mac for n in vm.nics}
     return Plan(
         guest=guest.name,
         source=survey.origin,
         source_digest=survey.digest,
         vm=vm,
-        preparation=preparation.plan(
-            survey.guest, controller=vm.controller, nic_model=vm.nic_model, macs={n.name: n.mac for n in vm.nics}
-        ),
+        preparation=preparation.plan(survey.guest, controller=vm.controller, nic_model=vm.nic_model, macs=macs),
         machine=Hardware(
             controller=vm.controller,
             nic_model=vm.nic_model,
             memory_mb=vm.memory_mb,
             vcpus=vm.vcpus,
-            nics=tuple(
-                MachineNic(name=n.name, mac=n.mac, address=inside[n.name].address if n.name in inside else "") for n in vm.nics
-            ),
+            nics=tuple(MachineNic(name=n.name, mac=n.mac, address=address) for n, address in _addressed(survey, vm)),
         ),
         forwards=survey.guest.forwards,
         left_out=survey.left_out,
         terms=Terms.of(home, guest, site),
     )
+
+
+def _addressed(survey: Survey, vm: VmSpec) -> list[tuple[VirtualNic, str]]:
+    """Each NIC with the address that the guest gives it; empty for none, and for DHCP."""
+    found = nics.configured(survey.guest, {n.name: n.mac for n in vm.nics}, driver=hardware.NICS[vm.nic_model].module)
+    return [(n, next((i.address for i in found[n.name]), "")) for n in vm.nics]
 
 
 def standing(folder: Path, made: Plan) -> Plan:
@@ -211,7 +213,9 @@ def checks(guest: Guest, site: Site, survey: Survey) -> list[Check]:
     vm = specification(guest, site, survey)
     where = f"params/guests/{guest.name}.yml"
     in_xen = {v.mac.lower() for v in survey.xen.vifs}
-    foreign = [f"{i.name} ({i.mac})" for i in survey.guest.interfaces if i.mac and i.mac.lower() not in in_xen]
+    inside = [i for i in survey.guest.interfaces if i.mac and i.kind == "nic"]
+    foreign = [f"{i.name or i.place} ({i.mac})" for i in inside if i.mac.lower() not in in_xen]
+    naming = nics.naming(survey.guest, [n.mac for n in vm.nics])
     stray, unmapped = _mistaken(guest, vm, in_xen)
     return [
         Check(
@@ -250,8 +254,19 @@ def checks(guest: Guest, site: Site, survey: Survey) -> list[Check]:
             ok=not foreign,
             found="not a NIC of this guest: " + ", ".join(foreign) if foreign else "all are",
             expected="a MAC of the Xen configuration",
-            remedy="under Xen this interface does not come up either: correct or remove its ifcfg file in the guest, "
-            "then survey again",
+            remedy="under Xen this interface does not come up either: correct or remove its file in the guest, then survey again",
+            where=survey.disk.path,
+        ),
+        Check(
+            code="nic-names-known",
+            title="every NIC's name in the guest is known",
+            ok=not naming.unknown,
+            found=f"not known: {', '.join(naming.unknown)}; names in the guest's files: {', '.join(naming.left) or '–'}"
+            if naming.unknown
+            else "all are",
+            expected="names of the kernel's own kind, such as eth0, or a MAC for each name",
+            remedy="in the running guest see `ip link`, and tie each name to its MAC: by HWADDR in its ifcfg file, by a rule in "
+            "/etc/udev/rules.d/70-persistent-net.rules, or by a link file of systemd; then survey again",
             where=survey.disk.path,
         ),
         _addresses(site, survey, vm),
@@ -275,12 +290,13 @@ def _mistaken(guest: Guest, vm: VmSpec, in_xen: set[str]) -> tuple[dict[str, str
 
 def _addresses(site: Site, survey: Survey, vm: VmSpec) -> Check:
     """A NIC whose address does not belong to its segment's subnet is on the wrong segment, in the plan or in the guest."""
-    inside = {i.name: i.address for i in survey.guest.interfaces}
     wrong = []
-    for nic in vm.nics:
-        segment, address = site.segments.get(nic.segment), inside.get(nic.name, "")
-        if segment and segment.subnet and address and IPv4Interface(address).ip not in segment.subnet:
-            wrong.append(f"{nic.name} {address} on {nic.segment} ({segment.subnet})")
+    for nic, own in _addressed(survey, vm):
+        segment = site.segments.get(nic.segment)
+        untagged = [i for i in nics.above(survey.guest, nic.name) if i.kind in ("bridge", "bond")]
+        for name, address in [(nic.name, own), *((f"{i.name} on {nic.name}", i.address) for i in untagged)]:
+            if segment and segment.subnet and address and IPv4Interface(address).ip not in segment.subnet:
+                wrong.append(f"{name} {address} on {nic.segment} ({segment.subnet})")
     return Check(
         code="addresses-in-subnets",
         title="every address lies in its segment's subnet",
@@ -292,6 +308,6 @@ def _addresses(site: Site, survey: Survey, vm: VmSpec) -> Check:
     )
 
 
-def nic_table(nics: Iterable[VirtualNic]) -> list[dict[str, str]]:
+def nic_table(cards: Iterable[VirtualNic]) -> list[dict[str, str]]:
     """Each NIC with its segment, VLAN and port group."""
-    return [{"NIC": n.name, "MAC": n.mac, "segment": n.segment, "VLAN": str(n.vlan), "port group": n.port_group} for n in nics]
+    return [{"NIC": n.name, "MAC": n.mac, "segment": n.segment, "VLAN": str(n.vlan), "port group": n.port_group} for n in cards]

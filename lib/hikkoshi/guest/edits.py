@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 
 from hikkoshi.artefact import Frozen
-from hikkoshi.guest import leftovers
+from hikkoshi.guest import leftovers, nics
 from hikkoshi.guest.facts import GuestFacts, Kernel
 from hikkoshi.guest.files import clock, console, extlinux, fstab, grub, grub2, ifcfg, lvm, menu, modprobe, pinning, sysconfig
 from hikkoshi.guest.note import Note, note
@@ -62,6 +62,7 @@ def decided(
     """Every file that has to change. What a guest does not have is not made, but for what ties NICs to their MACs and names
     drivers; so one list serves all systems."""
     menu_path, package = facts.boot_config, package_of(kernel.version)
+    own = pinning.home(facts.texts)
     missing = [m for m in modules if m not in kernel.initrd_modules]
     names, drivers, xen = note("disks-renamed"), note("drivers-in-initrds"), note("xen-names-gone")
     changes: list[tuple[str, Callable[[str], str], Note]] = [
@@ -83,11 +84,15 @@ def decided(
         ("/etc/X11/xorg.conf", lambda t: leftovers.xorg(t, "modesetting" if facts.systemd else "vesa"), note("vmware-screen")),
         ("/etc/sysctl.conf", leftovers.sysctl, note("xen-settings-gone")),
         ("/etc/modprobe.conf", lambda t: modprobe.prepared(t, macs, nic_module, modules), note("vmware-drivers")),
-        (pinning.RULES, lambda t: pinning.rules(t, macs), note("names-by-mac")),
+        *(
+            (p, partial(pinning.rules, macs=macs, complete=p == own), note("names-by-mac"))
+            for p in facts.texts
+            if p.startswith(pinning.FOLDER)
+        ),
     ]
     for interface in facts.interfaces:
         mac = macs.get(interface.name)
-        if mac is not None and ifcfg.name(interface.file):
+        if mac is not None and ifcfg.ties(interface):
             why = note("nic-by-mac", nic=interface.name, mac=mac)
             changes.append((interface.file, partial(ifcfg.prepared, mac=mac), why))
     if menu_path:
@@ -104,10 +109,11 @@ def decided(
         if before is None or (after := change(before)) == before:
             continue
         edits.append(_edit(facts, path, why, after))
-    loose = {i.name: macs[i.name] for i in facts.interfaces if i.name in macs and not ifcfg.name(i.file)}
-    if loose and not facts.systemd and pinning.RULES not in facts.texts:
+    by_file = {i.name for i in facts.interfaces if ifcfg.ties(i)}
+    loose = {name: mac for name, mac in macs.items() if name not in by_file and name in nics.used(facts)}
+    if loose and not facts.systemd and own not in facts.texts:
         # udev's own generator would write them at the next boot, in the order on the bus
-        edits.append(_whole(facts, pinning.RULES, note("names-by-mac"), pinning.rules("", loose)))
+        edits.append(_whole(facts, own, note("names-by-mac"), pinning.rules("", loose)))
     if facts.systemd:
         edits += [
             _whole(facts, pinning.link_path(name), note("nic-by-mac", nic=name, mac=mac), pinning.link(name, mac))

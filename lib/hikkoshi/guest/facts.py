@@ -1,5 +1,7 @@
 """What a guest's disk says about its operating system: pure data, part of the survey."""
 
+from typing import Literal
+
 from pydantic import Field
 
 from hikkoshi.artefact import Frozen
@@ -35,14 +37,35 @@ class Kernel(Frozen):
     claims: dict[str, tuple[str, ...]] = Field(default_factory=dict)
 
 
-class Interface(Frozen):
-    """One configured network interface."""
+Kind = Literal["nic", "vlan", "bridge", "bond", "other"]  # other: a tunnel, a dummy
 
-    name: str  # eth0
+
+class Interface(Frozen):
+    """One configured network interface, and the NIC that it is tied to: by name, MAC, patterns or conditions.
+
+    It is tied to nothing, and so is for any NIC, where all four are empty.
+    """
+
+    name: str = ""  # eth0; empty where the file names none
     file: str  # /etc/sysconfig/network-scripts/ifcfg-eth0, /etc/network/interfaces …
-    mac: str = ""  # HWADDR, lower case
+    mac: str = ""  # of the NIC that it is tied to, lower case: HWADDR …
     address: str = ""  # IPv4 with prefix length, 10.3.1.254/24; empty for DHCP or none
     dhcp: bool = False
+    line: int = 0  # where it stands in the file, from 1; 0 in earlier versions
+    patterns: tuple[str, ...] = ()  # of names, as fnmatch has them; with ! those that it is not for
+    conditions: tuple[str, ...] = ()  # driver=vif, path=xen-*; of several with one key one is enough
+    further: tuple[str, ...] = ()  # more addresses
+    kind: Kind = "nic"
+    over: tuple[str, ...] = ()  # names of what a VLAN, bridge or bond is made of
+    part_of: str = ""  # name of the bridge or bond that it belongs to
+    vlan: int = -1  # 1 to 4094
+    own_mac: str = ""  # that the file gives it, whatever the NIC has
+    own_mac_by: str = ""  # the setting that does so: MACADDR …
+
+    @property
+    def place(self) -> str:
+        """`/etc/network/interfaces:4`."""
+        return f"{self.file}:{self.line}" if self.line else self.file
 
 
 class GuestFacts(Frozen):

@@ -11,11 +11,11 @@ from typing import Any
 from hikkoshi.disk import source
 from hikkoshi.errors import BadInput, Problem
 from hikkoshi.guest import forwarding, kept, kernels
-from hikkoshi.guest.facts import GuestFacts, Interface, Partition
-from hikkoshi.guest.files import ifcfg, interfaces, pinning, sysconfig
+from hikkoshi.guest.facts import GuestFacts, Partition
+from hikkoshi.guest.files import interfaces, pinning, sysconfig
 from hikkoshi.guest.files import menu as menus
 from hikkoshi.guest.files.menu import MENUS
-from hikkoshi.guest.note import Note, note
+from hikkoshi.guest.note import Note
 from hikkoshi.run.step import SURVEY
 
 MAKERS = (  # programs that make an initrd; of several the first counts: mkinitrd of Enterprise Linux 6 only calls dracut
@@ -50,14 +50,8 @@ TEXTS = [
     "/etc/dracut.conf.d/*.conf",
     "/etc/initramfs-tools/modules",
     "/etc/initramfs-tools/conf.d/*",
-    "/etc/network/interfaces",
-    "/etc/network/interfaces.d/*",
-    "/etc/netplan/*.yaml",
-    *("/etc/systemd/network/*.network", "/etc/systemd/network/*.netdev", "/etc/systemd/network/*.link"),  # no keys
-    "/etc/NetworkManager/system-connections/*",
-    pinning.RULES,
-    pinning.SCRIPT,
-    pinning.UNIT,
+    *interfaces.FILES,
+    *pinning.FILES,
     "/etc/selinux/config",
     "/.autorelabel",
     "/etc/redhat-release",
@@ -72,7 +66,6 @@ TEXTS = [
     "/etc/sysconfig/grub",
     "/etc/sysconfig/kernel",
     "/etc/sysconfig/network",
-    "/etc/sysconfig/network-scripts/ifcfg-*",
     *forwarding.FILES,
 ]
 _INITRD = 128 << 20  # bytes
@@ -222,7 +215,8 @@ def facts(raw: dict[str, Any], folder: Path, loader: str, disk: str) -> GuestFac
                 f"(yum install kernel; Debian: apt-get install linux-image-amd64), then run {SURVEY} again",
             )
         )
-    nics = _interfaces(texts, warnings)
+    nics, told = interfaces.found(texts)
+    warnings += [*told, *pinning.told(texts)]
     distribution, release = _distribution(texts)
     systemd = any(path in raw["present"] for path in SYSTEMD)
     forwards, because = forwarding.of(texts, systemd=systemd, linked=forwarding.LINK in raw["present"])
@@ -238,7 +232,7 @@ def facts(raw: dict[str, Any], folder: Path, loader: str, disk: str) -> GuestFac
         default_kernel=menus.default(texts, menu) if menu else 0,
         kernels=bootable,
         partitions=partitions,
-        interfaces=nics,
+        interfaces=tuple(sorted(nics, key=lambda i: (not i.name, len(i.name), i.name))),
         pinned=pinning.read(texts),
         systemd=systemd,
         forwards=forwards,
@@ -252,20 +246,6 @@ def facts(raw: dict[str, Any], folder: Path, loader: str, disk: str) -> GuestFac
         services=_services(raw["present"]),
         warnings=tuple(warnings),
     )
-
-
-def _interfaces(texts: dict[str, str], warnings: list[Note]) -> tuple[Interface, ...]:
-    found = []
-    for path, content in texts.items():
-        if not ifcfg.name(path):
-            continue
-        found.append(ifcfg.interface(path, content))
-        if "MACADDR" in sysconfig.values(content):
-            warnings.append(note("mac-in-file", file=path))
-    more, told = interfaces.found(texts)
-    found += more
-    warnings += told
-    return tuple(sorted(found, key=lambda i: (len(i.name), i.name)))
 
 
 def _services(present: Iterable[str]) -> tuple[str, ...]:

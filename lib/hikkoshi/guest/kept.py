@@ -4,10 +4,11 @@ import fnmatch
 from collections.abc import Mapping
 
 from hikkoshi.guest import device, forwarding
+from hikkoshi.guest.files import pinning
 
 LOOKED_AT = (  # files that tell facts and are never changed, as patterns
-    *("/etc/network/*", "/etc/netplan/*", "/etc/NetworkManager/*", "/etc/systemd/network/*.net*"),
-    "/etc/sysconfig/network",
+    *("/etc/network/*", "*/netplan/*", "*/NetworkManager/*", "/etc/systemd/network/*.net*"),
+    *("/etc/sysconfig/network", "/etc/sysconfig/network/*", "/etc/udev/*", "/etc/iftab", "/etc/mactab"),
     *forwarding.FILES,
     *("/etc/hostname", "/etc/*-release", "/boot/config-*"),
 )
@@ -17,7 +18,7 @@ def of(texts: Mapping[str, str]) -> dict[str, str]:
     """{path: text}, of files that are only looked at the lines that name a Xen device, if there are any."""
     found = {}
     for path, content in texts.items():
-        if not any(fnmatch.fnmatchcase(path, pattern) for pattern in LOOKED_AT):
+        if not any(fnmatch.fnmatchcase(path, pattern) for pattern in LOOKED_AT) or pinning.names_nics(path, content):
             found[path] = content
         elif lines := device.names_xen(content):
             found[path] = "\n".join(lines) + "\n"

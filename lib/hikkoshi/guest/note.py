@@ -21,7 +21,28 @@ MEANINGS = {  # {code: its words; what differs stands in braces}
     ),
     "nic-unconfigured": "no file of the guest configures {nic}: it will be there, unconfigured",
     "nic-not-planned": "{file} configures {nic}, which the plan does not have: it stays as it is",
-    "mac-in-file": "{file} sets a MAC of its own (MACADDR): the port group must allow MAC address changes",
+    "mac-in-file": "{file} sets a MAC of its own ({setting}): the port group must allow MAC address changes",
+    "nic-name-left": "{nic} is the NIC with MAC {mac}: nothing in the guest says so, but one NIC and one name were left",
+    "nic-tied-to-nothing": "{place} is for any NIC: no name, MAC or pattern is there. See in the running guest which NIC uses it",
+    "nic-conditions-unmet": "{place} is for NICs with {conditions}: after the move there is none, and nothing uses this file",
+    "nic-patterns-unmatched": "{place} is for NICs named {patterns}: no planned NIC has such a name, and nothing uses this file",
+    "nic-configured-twice": "{one} and {other} configure {nic} differently: see in the running guest which of them counts",
+    "nics-by-script": "{place} lets a script choose what configures {nics}: see in the running guest what it chooses",
+    "vlan-in-guest": (
+        "{place} makes VLAN {vlan} on {nic}: the port group of that NIC must let tagged frames through (VLAN 4095, or a trunk)"
+    ),
+    "bridge-in-guest": (
+        "{place} makes the bridge {name} of {nics}: if machines stand behind it, the port groups must allow promiscuous mode and "
+        "forged transmits"
+    ),
+    "bond-in-guest": (
+        "{place} makes {name} of {nics}: if they share one MAC, the port groups must allow MAC address changes and forged "
+        "transmits"
+    ),
+    "file-not-used": "{file} is not used: {by} comes first, or does not name it",
+    "source-not-read": "{place} reads {source}, which the survey does not: see there for more NICs",
+    "rule-never-fits": "{place} names a NIC {nic} by a MAC in capitals, which udev never finds: it had no effect",
+    "rule-not-by-mac": "{place} names a NIC {nic} by something else than its MAC, which may be another after the move",
     "menu-kernel-missing": "boot menu entry {entry} names a kernel that is not there: {file}",
     "menu-initrd-missing": "boot menu entry {entry} names an initrd that is not there: {file}",
     "initrd-not-read": "the initrd {file} cannot be read: {why}",
@@ -48,6 +69,7 @@ MEANINGS = {  # {code: its words; what differs stands in braces}
     "relabelled": "labels for what was written from outside",
     "boot-loader-made": "a boot loader for a disk that had none: under Xen the Dom-0 did without",
 }
+EARLIER = {"setting": "MACADDR"}  # facts that notes of earlier versions lack
 
 
 class Note(Frozen):
@@ -77,7 +99,7 @@ class Note(Frozen):
     def said(self, _: Callable[[str], str] = str) -> str:
         """Its words, in English or in the language of `_`; those of nobody known stay as they are."""
         meaning = MEANINGS.get(self.code)
-        return _(meaning).format(**self.facts) if meaning else self.words
+        return _(meaning).format(**EARLIER | dict(self.facts)) if meaning else self.words
 
     def __str__(self) -> str:
         return self.said()

@@ -12,12 +12,12 @@ from pathlib import PurePath
 from hikkoshi.artefact import Frozen
 from hikkoshi.errors import BadInput, Problem
 from hikkoshi.guest import device as disk_names
-from hikkoshi.guest import edits, hardware, vmware_tools
+from hikkoshi.guest import edits, hardware, nics, vmware_tools
 from hikkoshi.guest.edits import CACHES, INITRD_INPUTS, Edit, package_of
 from hikkoshi.guest.facts import GuestFacts, Kernel
 from hikkoshi.guest.files import clock, modprobe, pinning
+from hikkoshi.guest.files.grub2 import order
 from hikkoshi.guest.note import Note, note
-from hikkoshi.guest.version import order
 from hikkoshi.run.step import SURVEY
 
 
@@ -93,7 +93,7 @@ def plan(facts: GuestFacts, *, controller: str, nic_model: str, macs: Mapping[st
         must_be_in_initrd=tuple(m for m in modules if m in (disk_module, kernel.scsi_disk)),
         commands=tuple(commands),
         leftovers=tuple(xen_lines(after)),
-        notes=_notes(facts, macs),
+        notes=_notes(facts, macs, nic_module),
     )
 
 
@@ -237,12 +237,32 @@ def _initrd_command(maker: str, kernel: Kernel, modules: Sequence[str]) -> tuple
     return (maker, "-f", "-v", *(f"--with={m}" for m in modules), kernel.initrd, kernel.version)
 
 
-def _notes(facts: GuestFacts, macs: Mapping[str, str]) -> tuple[Note, ...]:
-    files = {i.name for i in facts.interfaces}
+def _own_only(facts: GuestFacts, macs: Mapping[str, str], file: str) -> bool:
+    """Whether a file gives NICs only the MACs that they have anyway."""
+    given = {i.own_mac for i in facts.interfaces if i.file == file and i.own_mac}
+    return bool(given) and given <= set(macs.values())
+
+
+def _notes(facts: GuestFacts, macs: Mapping[str, str], nic_module: str) -> tuple[Note, ...]:
+    found = nics.configured(facts, macs, driver=nic_module)
+    fits = {i.place for listed in found.values() for i in listed}
+    own = [i for i in facts.interfaces if i.kind == "nic"]
+    known = nics.tied(facts)
     return (
-        *facts.warnings,
+        *(w for w in facts.warnings if w.code != "mac-in-file" or not _own_only(facts, macs, w.facts["file"])),
         clock.advice(facts),
         vmware_tools.advice(facts),
-        *(note("nic-unconfigured", nic=n) for n in macs if n not in files),
-        *(note("nic-not-planned", file=i.file, nic=i.name) for i in facts.interfaces if i.name not in macs),
+        *(note("nic-name-left", nic=n, mac=mac) for n, mac in macs.items() if nics.only_left(facts, n) and mac not in known),
+        *(note("nic-unconfigured", nic=n) for n, listed in found.items() if not listed and not nics.above(facts, n)),
+        *(note("nic-not-planned", file=i.file, nic=i.name) for i in own if i.name and i.name not in macs),
+        *(
+            note("nic-conditions-unmet", place=i.place, conditions=", ".join(i.conditions))
+            for i in own
+            if not nics.meets(i, nic_module)
+        ),
+        *(
+            note("nic-patterns-unmatched", place=i.place, patterns=" ".join(i.patterns))
+            for i in own
+            if i.patterns and not (i.name or i.mac or i.place in fits) and nics.meets(i, nic_module)
+        ),
     )

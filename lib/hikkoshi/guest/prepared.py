@@ -14,7 +14,7 @@ from hikkoshi.disk import origin
 from hikkoshi.disk.conversion import Conversion
 from hikkoshi.disk.origin import SAMPLED, Identity, Origin, Writes
 from hikkoshi.errors import BadInput, Problem, Refused, StepFailed, ToolFailed
-from hikkoshi.guest import appliance, hardware, inspection, reading
+from hikkoshi.guest import appliance, hardware, inspection, nics, reading
 from hikkoshi.guest.edits import KEPT
 from hikkoshi.guest.facts import GuestFacts, Kernel
 from hikkoshi.guest.files import ifcfg
@@ -273,8 +273,8 @@ def _proofs(known: Prepared, preparation: Preparation) -> list[Check]:
         if not hardware.module(d, kernel.claims, kernel.builtin)
     ]
     xen = [line for line in xen_lines(facts.texts) if line not in p.leftovers]
-    tied = {i.name: i.mac for i in facts.interfaces if ifcfg.name(i.file)} | facts.pinned
-    used = {i.name for i in facts.interfaces} | set(tied)  # a NIC that nothing in the guest uses may have any name
+    tied = {i.name: i.mac for i in facts.interfaces if ifcfg.ties(i)} | facts.pinned
+    used = nics.used(facts) | set(tied)  # a NIC that nothing in the guest uses may have any name
     wrong = [f"{name}: {tied.get(name) or 'none'}" for name, mac in p.macs.items() if name in used and tied.get(name) != mac]
     booted = next((k for k in facts.kernels if k.index == facts.default_kernel), kernel)
     again = f"run {SURVEY}, {PLAN} and {PREPARE} again; if it stays so, report it with prepared.json"

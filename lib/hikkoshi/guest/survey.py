@@ -1,18 +1,18 @@
 """What the guest is: its Xen configuration, its disk and its operating system, in one typed result."""
 
+import hashlib
 import time
 from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
-from hikkoshi import files
 from hikkoshi.artefact import Artefact
 from hikkoshi.check import Check
 from hikkoshi.disk import digest, source
 from hikkoshi.disk.origin import Origin, Part, Writes
 from hikkoshi.disk.source import DiskFacts
 from hikkoshi.errors import BadInput, Problem
-from hikkoshi.guest import appliance
+from hikkoshi.guest import appliance, nics
 from hikkoshi.guest.facts import GuestFacts
 from hikkoshi.params.folder import GuestFolder
 from hikkoshi.params.guest import Guest
@@ -38,7 +38,7 @@ class Survey(Artefact):
     reading_seconds: float = 0  # that reading it for the digest took; 0 in earlier versions
     writes: Writes | None = None  # counted before it was read; of a device only
     guest: GuestFacts
-    rules: str = ""  # SHA-256 of those by which secrets were found in its files
+    rules: str = ""  # SHA-256 of those by which its files were read, and secrets found in them
     left_out: tuple[str, ...] = ()  # disks and NICs that the source has, and that are not moved
 
 
@@ -83,7 +83,7 @@ def start(home: Home, site: Site, guest: Guest, *, accelerator: str = "tcg", pro
     """Look at configuration, disk and operating system, and write survey.json. Opens everything read-only.
 
     The disk's content is read always. Where it is that of an earlier survey, by its content digest, its file systems are not
-    looked at again, unless secrets were found by other rules then.
+    looked at again, unless they were read, or secrets were found, by other rules then.
     """
     xen, origin = configuration(home, site, guest), origin_of(home, site, guest)
     disk = source.together([source.facts(p.path) for p in origin.parts])
@@ -95,8 +95,8 @@ def start(home: Home, site: Site, guest: Guest, *, accelerator: str = "tcg", pro
     with origin.opened() as opened:
         size, content = opened.size, digest.of(opened, progress)
     reading = round(time.monotonic() - began, 1)
-    rules = files.sha256(Path(redaction.__file__))
-    if known is not None and (known.digest, known.rules) == (content, rules):  # other rules may have kept a secret
+    rules = reading_rules()
+    if known is not None and (known.digest, known.rules) == (content, rules):  # other rules may have kept a secret, or misread
         facts = known.guest
         progress(1, 1, "the disk has not changed since it was surveyed")
     else:
@@ -116,6 +116,12 @@ def start(home: Home, site: Site, guest: Guest, *, accelerator: str = "tcg", pro
     )
     found.save(home.folder(guest.name))
     return found
+
+
+def reading_rules() -> str:
+    """SHA-256 of everything that reads a guest's files, and finds secrets in them: another version may see more."""
+    modules = sorted(Path(nics.__file__).parent.rglob("*.py"))
+    return hashlib.sha256(b"".join(p.read_bytes() for p in (Path(redaction.__file__), *modules))).hexdigest()
 
 
 def reading_seconds(folder: GuestFolder) -> float:
@@ -159,22 +165,5 @@ def unchanged(survey: Survey) -> Check:
 
 
 def names(survey: Survey) -> tuple[str, ...]:
-    """What the guest calls each NIC of the Xen configuration, in that order.
-
-    A NIC is named by the HWADDR of its ifcfg file, by udev's rules or by systemd's link files, whatever its place in the
-    configuration. Only NICs that none of them names get the names that are left, in order: ethN for the Nth where that is
-    free, or enXN, as systemd names Xen's NICs since version 253, where the guest configures such names.
-    """
-    by_mac = {i.mac.lower(): i.name for i in survey.guest.interfaces if i.mac}
-    by_mac |= {mac: name for name, mac in survey.guest.pinned.items()}
-    kind = "enX" if any(i.name.startswith("enX") for i in survey.guest.interfaces) else "eth"
-    macs = [v.mac.lower() for v in survey.xen.vifs]
-    taken = {by_mac[m] for m in macs if m in by_mac}
-    free = [f"{kind}{n}" for n in range(len(macs) + len(taken)) if f"{kind}{n}" not in taken]
-    found = []
-    for n, mac in enumerate(macs):
-        name = by_mac.get(mac) or (f"{kind}{n}" if f"{kind}{n}" in free else free[0])
-        if name in free:
-            free.remove(name)
-        found.append(name)
-    return tuple(found)
+    """What the guest calls each NIC of the Xen configuration, in that order; see `hikkoshi.guest.nics.naming`."""
+    return nics.naming(survey.guest, [v.mac for v in survey.xen.vifs]).names

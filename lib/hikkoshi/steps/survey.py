@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from hikkoshi.check import Check
-from hikkoshi.guest import survey
+from hikkoshi.guest import nics, survey
 from hikkoshi.guest.survey import Survey
 from hikkoshi.progress import Progress, silent
 from hikkoshi.run.run import Run
@@ -57,18 +57,24 @@ class SurveyGuest(Runbook):
     def nics(self) -> list[dict[str, str]]:
         """Each NIC: as Xen has it, as the guest has it, and the segment it belongs to."""
         found = Survey.load(self.run.folder)
-        by_name = {i.name: i for i in found.guest.interfaces}
+        names = survey.names(found)
+        macs = dict(zip(names, (v.mac.lower() for v in found.xen.vifs), strict=True))
+        inside = nics.configured(found.guest, macs)
         segments = {n.mac.lower(): n.segment for n in self.run.guest.nics}
         rows = []
-        for name, vif in zip(survey.names(found), found.xen.vifs, strict=True):
-            inside = by_name.get(name)
+        for name, vif in zip(names, found.xen.vifs, strict=True):
+            own = next(iter(inside[name]), None)
+            addressed = [own] if own else nics.above(found.guest, name)  # a bridge may have the address of its NIC
+            addresses = [a for i in addressed for a in (i.address, *i.further) if a]
+            by = ", ".join(i.place for i in addressed)
             rows.append(
                 {
                     "NIC": name,
                     "MAC (Xen)": vif.mac,
                     "bridge": vif.bridge,
-                    "HWADDR (guest)": inside.mac if inside else "not configured",
-                    "address": (inside.address or ("DHCP" if inside.dhcp else "none")) if inside else "–",
+                    "HWADDR (guest)": own.mac if own else "not configured",
+                    "address": ", ".join(addresses) or ("DHCP" if any(i.dhcp for i in addressed) else "none" if by else "–"),
+                    "configured in": by or "–",
                     "segment": segments.get(vif.mac.lower(), "NOT MAPPED"),
                 }
             )

@@ -8,7 +8,6 @@ import re
 import shlex
 from collections.abc import Mapping
 
-from hikkoshi.guest import version
 from hikkoshi.guest.files import grub, text
 from hikkoshi.guest.files.grub import Entry
 
@@ -152,7 +151,7 @@ def loader_entries(texts: Mapping[str, str]) -> list[Entry]:
     The title is the file's name, by which the environment's saved_entry means it.
     """
     names = [path[len(ENTRIES) :].removesuffix(".conf") for path in texts if path.startswith(ENTRIES)]
-    names.sort(key=version.order, reverse=True)
+    names.sort(key=order, reverse=True)
     return [_loader_entry(n, name, texts[f"{ENTRIES}{name}.conf"]) for n, name in enumerate(names)]
 
 
@@ -194,3 +193,8 @@ def with_arguments(block: str) -> str:
 
     content = text.edit(block.rstrip("#"), change)
     return content + "#" * (len(block.encode()) - len(content.encode()))
+
+
+def order(version: str) -> list[tuple[int, int, str]]:
+    """A sort key of kernels' versions, as rpm compares them: numbers by value and above letters."""
+    return [(1, int(part), "") if part.isdigit() else (0, 0, part) for part in re.findall(r"\d+|[A-Za-z]+", version)]

@@ -1,165 +1,113 @@
-"""Which NICs the guest configures, where that is not in ifcfg files: ifupdown, netplan, systemd-networkd, NetworkManager.
+"""Which interfaces the guest configures, by all the files that may do so, in one model: `hikkoshi.guest.facts.Interface`."""
 
-interfaces(5), netplan(5), systemd.network(5), nm-settings-keyfile(5).
-"""
-
-import configparser
-import ipaddress
 import re
 from collections.abc import Mapping
-from typing import Any
 
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
-from ruamel.yaml.events import AliasEvent, MappingEndEvent, MappingStartEvent, ScalarEvent, SequenceEndEvent, SequenceStartEvent
-
-from hikkoshi.guest.facts import Interface
-from hikkoshi.guest.files import text
+from hikkoshi.guest.facts import Interface, Kind
+from hikkoshi.guest.files import ifcfg, ifupdown, keyfile, netplan, networkd
 from hikkoshi.guest.note import Note, note
 
-_YAML, _EVENTS, _DEPTH = 1 << 16, 10_000, 20  # characters, nodes and levels of a netplan file
-_NAME = re.compile(r"(?!lo$)[a-zA-Z][\w.-]{0,14}$")
+FILES = (  # as patterns
+    *("/etc/sysconfig/network-scripts/ifcfg-*", "/etc/sysconfig/network/ifcfg-*"),
+    *("/etc/network/interfaces", "/etc/network/interfaces.d/*", "/etc/network/interfaces?*", "/etc/network/*.d/*"),
+    *("/lib/netplan/*.yaml", "/etc/netplan/*.yaml"),
+    *("/etc/systemd/network/*.network", "/etc/systemd/network/*.netdev", "/etc/systemd/network/*.link"),  # no keys
+    "/etc/systemd/network/*.d/*.conf",
+    *(f"{folder}/*" for folder in keyfile.FOLDERS),
+)
+_NAME = re.compile(r"[a-zA-Z][!-.0-9;-~]{0,14}$")
+_BY_NAME: dict[str, Kind] = {  # what an interface is by its name, where its file says nothing else
+    r"(bond|team)\d+": "bond",
+    r"(br|xenbr|virbr|vmbr|docker)[\d-].*": "bridge",
+    r"(tun|tap|ppp|ippp|sit|gre|ipip|dummy|veth|wg|ib|vti|ipsec|wlan|wl|ww|ath|ra)\d.*": "other",
+}
 
 
 def found(texts: Mapping[str, str]) -> tuple[list[Interface], list[Note]]:
-    """The NICs of all these files, and a note about each file that cannot be read. Of a NIC named twice the first counts."""
-    nics: dict[str, Interface] = {}
-    warnings = []
-    for path, content in sorted(texts.items()):
-        try:
-            for nic in _of(path, content):
-                if _NAME.match(nic.name):
-                    nics.setdefault(nic.name, nic)
-        except (YAMLError, configparser.Error, ValueError, TypeError, AttributeError) as e:
-            why = str(e).splitlines()[0] if str(e) else type(e).__name__
-            warnings.append(note("file-not-read", file=path, why=why))
-    return list(nics.values()), warnings
-
-
-def _of(path: str, content: str) -> list[Interface]:
-    if path.startswith("/etc/network/interfaces"):
-        return _ifupdown(path, content)
-    if re.match(r"/etc/netplan/.*\.yaml$", path):
-        return _netplan(path, content)
-    if re.match(r"/etc/systemd/network/.*\.network$", path):
-        return _networkd(path, content)
-    if path.startswith("/etc/NetworkManager/system-connections/"):
-        return _keyfile(path, content)
-    return []
-
-
-def _ifupdown(path: str, content: str) -> list[Interface]:
-    stanzas: list[tuple[str, str, dict[str, str]]] = []
-    open_stanza = False
-    for line in text.lines(content.replace("\\\n", " ")):
-        words = line.split()
-        if not words or words[0].startswith("#"):
-            continue
-        if words[0] == "iface" and len(words) >= 4:
-            open_stanza = words[2] == "inet" and ":" not in words[1]
-            if open_stanza:
-                stanzas.append((words[1], words[3], {}))
-        elif words[0] in ("auto", "mapping", "source", "source-directory", "iface") or words[0].startswith("allow-"):
-            open_stanza = False
-        elif open_stanza:
-            stanzas[-1][2].setdefault(words[0], words[-1] if words[0] == "hwaddress" else " ".join(words[1:]))
-    return [
-        Interface(
-            name=name,
-            file=path,
-            mac=options.get("hwaddress", "").lower(),
-            address=_address(options.get("address", ""), options.get("netmask", "")),
-            dhcp=method == "dhcp",
-        )
-        for name, method, options in stanzas
-    ]
-
-
-def _netplan(path: str, content: str) -> list[Interface]:
+    """The interfaces of all these files, and what is to be known of them and of files that cannot be read."""
+    listed = [nic for path in sorted(texts) if (nic := ifcfg.interface(path, texts[path]))]
+    notes: list[Note] = []
+    for reader in (ifupdown, netplan, keyfile, networkd):
+        more, told = reader.read(texts)
+        listed += more
+        notes += told
     nics = []
-    for name, value in _mapping(_mapping(_mapping(_plain(content)).get("network")).get("ethernets")).items():
-        options = _mapping(value)
-        listed = options.get("addresses")
-        addresses = [a for a in listed if isinstance(a, str) and "." in a] if isinstance(listed, list) else []
-        renamed = options.get("set-name")
-        mac = _mapping(options.get("match")).get("macaddress")
-        dhcp = options.get("dhcp4")
-        nics.append(
-            Interface(
-                name=renamed if isinstance(renamed, str) and renamed else name,
-                file=path,
-                mac=mac.lower() if isinstance(mac, str) else "",
-                address=_address(addresses[0]) if addresses else "",
-                dhcp=isinstance(dhcp, str) and dhcp.lower() in ("true", "yes", "on"),
-            )
-        )
+    for nic in _folded(listed):
+        if nic.name == "lo":
+            continue
+        if nic.name and not _NAME.match(nic.name):
+            notes.append(note("file-not-read", file=nic.place, why=f"{nic.name!r} cannot be the name of a NIC"))
+        else:
+            nics.append(_by_name(nic))
+    nics = _joined(nics)
+    return nics, [*notes, *(n for nic in nics for n in _known(nic)), *_twice(nics)]
+
+
+def _by_name(nic: Interface) -> Interface:
+    """With what its name tells: eth0.301 is VLAN 301 of eth0."""
+    below, dot, tag = nic.name.rpartition(".")
+    if nic.kind == "nic" and dot and tag.isdecimal() and len(tag) < 5:
+        return nic.model_copy(update={"kind": "vlan", "over": nic.over or (below,), "vlan": int(tag)})
+    kind = next((k for pattern, k in _BY_NAME.items() if re.fullmatch(pattern, nic.name)), nic.kind)
+    return nic.model_copy(update={"kind": kind}) if nic.kind == "nic" else nic
+
+
+def _folded(listed: list[Interface]) -> list[Interface]:
+    """Aliases, such as eth0:1, as further addresses of their interface."""
+    nics = [n for n in listed if ":" not in n.name]
+    for alias in (n for n in listed if ":" in n.name):
+        under = alias.name.partition(":")[0]
+        at = next((at for at, n in enumerate(nics) if n.name == under), None)
+        if at is not None:
+            more = (*nics[at].further, *filter(None, (alias.address, *alias.further)))
+            nics[at] = nics[at].model_copy(update={"further": more})
     return nics
 
 
-def _mapping(value: object) -> dict[str, Any]:
-    """A mapping, empty where there is none; ValueError for anything else."""
-    if value is None or value == "":
-        return {}
-    if not isinstance(value, dict):
-        raise ValueError(f"a {'list' if isinstance(value, list) else 'value'} stands where a mapping is expected")
-    return value
+def _joined(nics: list[Interface]) -> list[Interface]:
+    """Bridges and bonds with those that say themselves that they belong to one."""
+    members: dict[str, list[Interface]] = {}
+    for nic in nics:
+        if nic.part_of:
+            members.setdefault(nic.part_of, []).append(nic)
+    joined = []
+    for nic in nics:
+        own = members.pop(nic.name, []) if nic.name else []
+        over = tuple(dict.fromkeys([*nic.over, *(m.name or m.mac or m.place for m in own)]))
+        kind = "bond" if own and nic.kind == "nic" else nic.kind
+        joined.append(nic.model_copy(update={"over": over, "kind": kind}) if own else nic)
+    for name, own in members.items():  # no file of its own
+        over = tuple(m.name or m.mac or m.place for m in own)
+        if _NAME.match(name):
+            joined.append(Interface(name=name, file=own[0].file, line=own[0].line, kind="bond", over=over))
+    return joined
 
 
-def _plain(content: str) -> object:
-    """YAML as mappings, lists and strings, which is all that netplan's files need; ValueError where it is anything more.
-
-    Aliases are refused: a few of them make a few bytes more than any memory holds.
-    """
-    if len(content) > _YAML:
-        raise ValueError(f"it has {len(content):,} characters, more than {_YAML:,}")
-    root: list[Any] = []
-    above: list[tuple[Any, list[Any]]] = [(root, root)]  # what is open: (the thing itself, what stands in it in a row)
-    for count, event in enumerate(YAML(typ="safe", pure=True).parse(content)):
-        if isinstance(event, AliasEvent) or count > _EVENTS or len(above) > _DEPTH:
-            raise ValueError("it has aliases" if isinstance(event, AliasEvent) else "it is unreasonably long or deep")
-        if isinstance(event, ScalarEvent):
-            above[-1][1].append(event.value)
-        elif isinstance(event, MappingStartEvent | SequenceStartEvent):
-            row: list[Any] = []
-            above.append(({} if isinstance(event, MappingStartEvent) else row, row))
-            above[-2][1].append(above[-1][0])
-        elif isinstance(event, MappingEndEvent | SequenceEndEvent):
-            thing, row = above.pop()
-            if isinstance(thing, dict):
-                pairs = zip(row[::2], row[1::2], strict=True)
-                thing |= {key: value for key, value in pairs if isinstance(key, str)}
-    return root[0] if root else None
+def _known(nic: Interface) -> list[Note]:
+    """What is to be known of one interface, whatever the plan will be."""
+    told = []
+    if nic.kind == "nic" and not (nic.name or nic.mac or nic.patterns or nic.conditions):
+        told.append(note("nic-tied-to-nothing", place=nic.place))
+    if nic.own_mac and nic.own_mac != nic.mac:
+        told.append(note("mac-in-file", file=nic.file, setting=nic.own_mac_by))
+    below = ", ".join(nic.over) or "–"
+    if nic.kind == "vlan":
+        vlan = str(nic.vlan) if nic.vlan >= 0 else nic.name
+        told.append(note("vlan-in-guest", place=nic.place, vlan=vlan, nic=below))
+    elif nic.kind in ("bridge", "bond"):
+        told.append(note(f"{nic.kind}-in-guest", place=nic.place, name=nic.name, nics=below))
+    return told
 
 
-def _networkd(path: str, content: str) -> list[Interface]:
-    parsed = _ini(content)
-    names = parsed.get("Match", "Name", fallback="").split()
-    addresses = re.findall(r"^Address[ \t]*=[ \t]*(\S+)", content, re.M)  # a key that may come more than once
-    address = next((a for a in addresses if "." in a), "")
-    dhcp = parsed.get("Network", "DHCP", fallback="no").lower() in ("yes", "ipv4", "true", "both")
-    mac = parsed.get("Match", "MACAddress", fallback="").lower()
-    return [Interface(name=n, file=path, mac=mac, address=_address(address), dhcp=dhcp) for n in names if "*" not in n]
-
-
-def _keyfile(path: str, content: str) -> list[Interface]:
-    parsed = _ini(content)
-    name = parsed.get("connection", "interface-name", fallback="")
-    address = parsed.get("ipv4", "address1", fallback="").split(",")[0]
-    mac = parsed.get("ethernet", "mac-address", fallback="").lower()
-    dhcp = parsed.get("ipv4", "method", fallback="") == "auto"
-    return [Interface(name=name, file=path, mac=mac, address=_address(address), dhcp=dhcp)] if name else []
-
-
-def _ini(content: str) -> configparser.ConfigParser:
-    parsed = configparser.ConfigParser(interpolation=None, strict=False)
-    parsed.optionxform = str  # type: ignore[assignment,method-assign]
-    parsed.read_string(content)
-    return parsed
-
-
-def _address(address: str, mask: str = "") -> str:
-    """With prefix length; empty where there is none, or it is none."""
-    try:
-        return str(ipaddress.IPv4Interface(f"{address}/{mask}" if mask and "/" not in address else address)) if address else ""
-    except ValueError:
-        return ""
+def _twice(nics: list[Interface]) -> list[Note]:
+    """Files that say different things of one NIC, where it is not known which of them counts."""
+    told: list[Note] = []
+    first: dict[str, Interface] = {}
+    for nic in nics:
+        key = nic.mac if nic.mac and not nic.name else nic.name
+        if not key or nic.conditions:
+            continue
+        one = first.setdefault(key, nic)
+        if one.file != nic.file and {one.address, nic.address} - {""} and (one.address, one.dhcp) != (nic.address, nic.dhcp):
+            told.append(note("nic-configured-twice", nic=key, one=one.place, other=nic.place))
+    return told

@@ -1,21 +1,46 @@
 """NICs tied to their names by MAC, by udev's rules or by systemd: else the order on the PCI bus decides.
 
-Rules: what udev's own generator wrote, Enterprise Linux 6 and Debian up to 8 (udev 175, rules/rule_generator).
-Link files: systemd.link(5). NetworkManager and netplan tie settings to names or MACs, and leave the names to these two.
+Rules: udev(7), and its versions back to 2006; what udev's own generator wrote, in Enterprise Linux 6 and Debian up to 8
+(udev 175, rules/rule_generator). Link files: systemd.link(5). NetworkManager and netplan tie settings to names or MACs, and leave
+the names to these two.
 
 Link files alone cannot give ethN: the kernel uses these names too, and systemd's udev (252, rename_netif) gives up where the
 name is taken, so that two NICs in the other order keep each other's name. A unit steps them aside first, as cloud-init does.
 """
 
+import fnmatch
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
-from hikkoshi.guest.files import text
+from hikkoshi.guest.files import address, networkd, text
+from hikkoshi.guest.note import Note, note
 
-RULES = "/etc/udev/rules.d/70-persistent-net.rules"
+FOLDER = "/etc/udev/rules.d/"
+RULES = FOLDER + "70-persistent-net.rules"
+HOMES = (  # of Debian from 5, Enterprise Linux 6 and SUSE 11; Debian 4; SUSE 10; Ubuntu 6
+    RULES,
+    *(FOLDER + name for name in ("z25_persistent-net.rules", "30-net_persistent_names.rules", "25-net_persistent_names.rules")),
+)
+_NAME = re.compile(r"[A-Za-z][\w.-]{0,14}$")  # without anything that udev would put in
 UNIT = "/etc/systemd/system/name-nics-by-mac.service"
 SCRIPT = "/usr/local/sbin/name-nics-by-mac"
-_LINK = re.compile(r"/etc/systemd/network/.*\.link$")
+FILES = (FOLDER + "*.rules", "/etc/iftab", "/etc/mactab", SCRIPT, UNIT)  # as patterns
+# KEY{attribute} operator "value"; in newer versions with e for escapes or i for either case before it
+_TOKEN = re.compile(r'[\s,]*([A-Z_]+)(?:\{([^{}"]*)\})?\s*(==|!=|\+=|-=|:=|=)\s*([ei]?)"((?:[^"\\]|\\.)*)"')
+_PROGRAM = re.compile(r"(?:rename_netiface\s+\S+|\bip\s+link\s+set\s+(?:dev\s+)?\S+\s+name)\s+([\w.-]+)$")  # of SUSE 10, or own
+_XEN = re.compile(r"xen|\bvif|netfront", re.I)
+_DRIVERS = ("DRIVER", "DRIVERS", "SUBSYSTEMS", "KERNELS", "ID", "BUS", "DEVPATH", "ENV{ID_NET_DRIVER}", "ENV{ID_PATH}")
+
+
+@dataclass(frozen=True)
+class _Rule:
+    """What a rule does for NICs."""
+
+    names: tuple[str, ...]  # that it gives; with what udev puts in, as eth%n, they stay as they are
+    macs: tuple[str, ...]  # that it finds a NIC by, lower case
+    works: bool  # whether one of these MACs is ever found: udev compares letter by letter, and the kernel writes small ones
+    xen: bool  # fits NICs of Xen only
 
 
 def link_path(name: str) -> str:
@@ -83,48 +108,147 @@ exit 0
 """
 
 
-def rules(content: str, macs: Mapping[str, str]) -> str:
-    """The rules with exactly one for each planned NIC; those that give its name or its MAC otherwise go."""
+def home(texts: Mapping[str, str]) -> str:
+    """The file of rules that the guest's own udev writes, by whatever name its version has for it."""
+    return next((path for path in HOMES if path in texts), RULES)
+
+
+def rules(content: str, macs: Mapping[str, str], *, complete: bool = True) -> str:
+    """The rules without those that give a planned NIC its name or its MAC otherwise; where `complete`, with one for each NIC.
+
+    New ones are like those that are there: old versions of udev know other words.
+    """
     wanted = {name: mac.lower() for name, mac in macs.items()}
     right: set[str] = set()
-
-    def change(body: str) -> str | None:
-        pair = _rule(body)
-        if pair is None or (pair[0] not in wanted and pair[1] not in wanted.values()):
-            return body
-        if wanted.get(pair[0]) == pair[1] and pair[0] not in right and 'DRIVERS=="xen' not in body:
-            right.add(pair[0])
-            return body
-        return None
-
-    new = text.edit(content, change)
-    missing = [_line(name, mac) for name, mac in wanted.items() if name not in right]
+    kept, like = [], ""
+    for _, whole, body in _logical(content):
+        rule = _rule(body)
+        pairs = [(name, mac) for name in rule.names for mac in rule.macs] if rule else []
+        like = like or (body.strip() if rule and pairs and not rule.xen else "")
+        ours = [pair for pair in pairs if pair[0] in wanted or pair[1] in wanted.values()]
+        if rule and ours:
+            if ours[0][0] in right or not rule.works or rule.xen or any(wanted.get(name) != mac for name, mac in pairs):
+                continue
+            right.add(ours[0][0])
+        kept.append(whole)
+    new = "".join(kept)
+    missing = [_line(name, mac, like) for name, mac in wanted.items() if name not in right and complete]
     return text.append(new, missing) if missing else new
 
 
 def read(texts: Mapping[str, str]) -> dict[str, str]:
-    """{name: MAC} of what the guest's rules and link files tie together."""
-    found = {}
-    for line in text.lines(texts.get(RULES, "")):
-        if pair := _rule(line):
-            found[pair[0]] = pair[1]
-    for path, content in sorted(texts.items()):
-        name = re.search(r"^Name=(\S+)$", content, re.M) if _LINK.match(path) else None
-        mac = re.search(r"^(?:PermanentMACAddress|MACAddress)=((?:[0-9a-f]{2}[:-]){5}[0-9a-f]{2})$", content, re.M | re.I)
-        if name and mac:
-            found[name[1]] = mac[1].lower().replace("-", ":")
-    return found
+    """{name: MAC} of what the guest's rules, link files and lists of names tie together. A rule counts before a link file."""
+    found: dict[str, str] = {}  # {MAC: name}
+    for path in ("/etc/mactab", "/etc/iftab"):  # of nameif and ifrename
+        for line in text.lines(texts.get(path, "")):
+            words = line.partition("#")[0].split()
+            mac = next((m for w in words[1:] if (m := address.mac(w))), "")
+            if mac and words[1:2] != ["businfo"]:
+                found[mac] = words[0]
+    links: dict[str, str] = {}
+    for _, unit in networkd.units(texts, ".link", []):
+        macs = [m for w in unit.words("Match", "PermanentMACAddress", "MACAddress") if (m := address.mac(w))]
+        if len(macs) == 1 and not unit.last("Link", "NamePolicy") and unit.last("Link", "Name"):
+            links.setdefault(macs[0], unit.last("Link", "Name"))  # the first that fits counts
+    found |= links
+    for _, _, rule in _rules(texts):
+        if rule.works and _NAME.match(rule.names[0]):
+            found |= dict.fromkeys(rule.macs, rule.names[0])
+    return {name: mac for mac, name in found.items()}
 
 
-def _rule(body: str) -> tuple[str, str] | None:
-    """Name and MAC of a rule that ties them together."""
-    mac = re.search(r'ATTRS?\{address\}=="([0-9a-fA-F:]{17})"', body)
-    name = re.search(r'NAME="([^"]+)"', body)
-    return (name[1], mac[1].lower()) if mac and name and not body.lstrip().startswith("#") else None
+def names_nics(path: str, content: str) -> bool:
+    """Whether a file of rules names NICs."""
+    return any(True for _ in _rules({path: content}))
 
 
-def _line(name: str, mac: str) -> str:
+def told(texts: Mapping[str, str]) -> list[Note]:
+    """What is to be known of rules: those that never fit a NIC, and those that find one by something else than its MAC."""
+    notes = []
+    for path, line, rule in _rules(texts):
+        place, nic = f"{path}:{line}", ", ".join(rule.names)
+        if rule.macs and not rule.works:
+            notes.append(note("rule-never-fits", place=place, nic=nic))
+        elif not rule.macs:
+            notes.append(note("rule-not-by-mac", place=place, nic=nic))
+    return notes
+
+
+def _rules(texts: Mapping[str, str]) -> Iterator[tuple[str, int, _Rule]]:
+    """Every rule that names a NIC, with its file and line, in udev's order."""
+    for path in sorted(p for p in texts if p.startswith(FOLDER)):
+        for line, _, body in _logical(texts[path]):
+            if (found := _rule(body)) is not None:
+                yield path, line, found
+
+
+def _logical(content: str) -> Iterator[tuple[int, str, str]]:
+    """(number, as they stand, joined) of the lines that are one rule: a backslash at the end of a line joins the next."""
+    whole, joined, began = "", "", 0
+    for n, line in enumerate(text.lines(content), 1):
+        body = text.parts(line)[0]
+        whole, began = whole + line, began or n
+        if body.lstrip().startswith("#"):
+            if not joined:
+                yield began, whole, ""
+                whole, began = "", 0
+        elif body.endswith("\\"):
+            joined += body[:-1] + " "
+        else:
+            yield began, whole, joined + body
+            whole, joined, began = "", "", 0
+    if whole:
+        yield began, whole, joined
+
+
+def _line(name: str, mac: str, like: str) -> str:
+    """A rule for a NIC: as `like` is, where that is of an old udev, which knows no ATTR."""
+    old = _rule(like)
+    if old and old.macs and not re.search(r"ATTRS?\{address\}", like):
+        made = re.sub(re.escape(old.macs[0]), mac, like, flags=re.I)
+        made = re.sub(r'KERNEL=="[^"]*"', 'KERNEL=="eth*"', made)
+        made = re.sub(rf'([" ]){re.escape(old.names[0])}"', rf'\g<1>{name}"', made)
+        new = _rule(made)
+        if new and (new.names, new.macs, new.works) == ((name,), (mac,), True):
+            return made
     return (
         f'SUBSYSTEM=="net", ACTION=="add", DRIVERS=="?*", ATTR{{address}}=="{mac}", ATTR{{type}}=="1", '
         f'KERNEL=="eth*", NAME="{name}"'
     )
+
+
+def _rule(line: str) -> _Rule | None:
+    """What one logical line does; None where it names no NIC, or not when one is added."""
+    tokens = _tokens(line)
+    names = [v for key, op, _, v in tokens if key == "NAME" and op in ("=", ":=", "+=")][-1:]
+    names += [m[1] for key, op, _, v in tokens if key.startswith(("IMPORT", "PROGRAM", "RUN")) and (m := _PROGRAM.search(v))]
+    if not names or not _of_nics(tokens):
+        return None
+    given = [
+        (part, prefix)
+        for key, op, prefix, value in tokens
+        if key in ("ATTR{address}", "ATTRS{address}", "SYSFS{address}") and op == "=="
+        for part in value.split("|")
+    ]
+    macs = [address.mac(part) for part, _ in given]
+    works = any(mac and (part == mac or prefix == "i") for mac, (part, prefix) in zip(macs, given, strict=True))
+    xen = any(key in _DRIVERS and op == "==" and _XEN.search(value) for key, op, _, value in tokens)
+    return _Rule(tuple(names), tuple(filter(None, macs)), works, xen)
+
+
+def _tokens(line: str) -> list[tuple[str, str, str, str]]:
+    """`(key, operator, prefix, value)` of each; none of a comment."""
+    if line.lstrip().startswith("#"):
+        return []
+    return [(f"{m[1]}{{{m[2]}}}" if m[2] is not None else m[1], m[3], m[4], m[5]) for m in _TOKEN.finditer(line)]
+
+
+def _of_nics(tokens: list[tuple[str, str, str, str]]) -> bool:
+    """Whether the rule is for NICs that are added."""
+    for key, op, _, value in tokens:
+        if key in ("SUBSYSTEM", "ACTION") and op in ("==", "!="):
+            wanted = "net" if key == "SUBSYSTEM" else "add"
+            if any(fnmatch.fnmatchcase(wanted, part) for part in value.split("|")) == (op == "!="):
+                return False
+    by = [key for key, op, _, _ in tokens if op == "=="]
+    return "SUBSYSTEM" in by or any(key.endswith("{address}") for key in by)

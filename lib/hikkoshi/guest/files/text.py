@@ -3,6 +3,7 @@
 `str.splitlines` is no use here: it also splits at form feeds and at bytes of old Japanese encodings.
 """
 
+import re
 from collections.abc import Callable, Iterable
 
 
@@ -43,3 +44,8 @@ def append(text: str, bodies: Iterable[str]) -> str:
     if text and not text.endswith("\n"):
         text += end
     return text + "".join(body + end for body in bodies)
+
+
+def number(text: str, pattern: str) -> int:
+    """Which line, from 1, is the first that begins with `pattern`; 1 where none does."""
+    return next((n for n, line in enumerate(lines(text), 1) if re.match(pattern, line)), 1)

@@ -1,0 +1,96 @@
+"""NetworkManager's profiles as keyfiles, old names of sections and keys included: nm-settings-keyfile(5), nm-settings(5).
+
+Of what NetworkManager's own reader takes (nm-keyfile.c): a MAC as numbers, addresses with their gateway behind them.
+"""
+
+import posixpath
+import re
+from collections.abc import Mapping
+
+from hikkoshi.guest.facts import Interface, Kind
+from hikkoshi.guest.files import address, networkd
+from hikkoshi.guest.note import Note, note
+
+FOLDERS = ("/usr/lib/NetworkManager/system-connections", "/etc/NetworkManager/system-connections")  # the later hides the earlier
+_IGNORED = re.compile(r"\.|.*(~|\.(rpm(new|save|orig)|bak|orig|old|sw[op]|pem|der|crt|key|p12|nmmeta))$", re.S)
+_KINDS: dict[str, Kind] = {
+    **dict.fromkeys(("", "ethernet", "802-3-ethernet"), "nic"),
+    **{"vlan": "vlan", "bridge": "bridge", "bond": "bond", "team": "bond"},
+    **dict.fromkeys(("dummy", "ip-tunnel", "tun", "macvlan", "vxlan", "veth", "loopback", "ovs-bridge", "vrf"), "other"),
+}
+_WIRED = ("ethernet", "802-3-ethernet")
+_CONDITIONS = ("driver", "path", "kernel-command-line")
+
+
+def read(texts: Mapping[str, str]) -> tuple[list[Interface], list[Note]]:
+    """One interface of each profile for wired NICs, and for what is made of them; none of a wireless one or a VPN."""
+    nics, notes, uuids = [], [], {}
+    for path in _used(texts):
+        try:
+            found = networkd.sections(texts[path], goes_on=False)
+        except ValueError as e:
+            notes.append(note("file-not-read", file=path, why=e))
+            continue
+        if (nic := _interface(path, found)) is not None:
+            nics.append(nic)
+            uuids[found.last("connection", "uuid")] = nic.name
+    # a bridge may be named by its profile's UUID
+    return [n.model_copy(update={"part_of": uuids.get(n.part_of) or n.part_of}) if n.part_of else n for n in nics], notes
+
+
+def _used(texts: Mapping[str, str]) -> list[str]:
+    found: dict[str, str] = {}
+    for folder in FOLDERS:
+        inside = (p for p in texts if posixpath.dirname(p) == folder and not _IGNORED.match(posixpath.basename(p)))
+        found |= {posixpath.basename(p): p for p in inside if folder == FOLDERS[-1] or p.endswith(".nmconnection")}
+    return [path for _, path in sorted(found.items())]
+
+
+def _interface(path: str, found: networkd.Sections) -> Interface | None:
+    of = found.last("connection", "type")
+    if of not in _KINDS:
+        return None  # wifi, gsm, vpn, wireguard …
+    kind = _KINDS[of]
+    name = found.last("connection", "interface-name") or found.last(of, "interface-name")
+    own, mac = (_mac(found, "cloned-mac-address"), _mac(found, "mac-address"))
+    addresses = _addresses(found)
+    tag, parent = found.last("vlan", "id"), found.last("vlan", "parent")
+    return Interface(
+        name=name,
+        file=path,
+        line=found.line("match", *_WIRED) if not name else next((s.line for s in found if s.key == "interface-name"), 1),
+        mac=mac,
+        patterns=tuple(p.lstrip("|&") for p in _list(found, "match", "interface-name")) if not name else (),
+        conditions=tuple(f"{c}={v.lstrip('|&')}" for c in _CONDITIONS for v in _list(found, "match", c)),
+        address=addresses[0] if addresses else "",
+        further=tuple(addresses[1:]),
+        dhcp=found.last("ipv4", "method") == "auto",
+        kind=kind,
+        over=(parent,) if kind == "vlan" and parent else (),
+        vlan=int(tag) if tag.isdecimal() and len(tag) < 5 else -1,
+        part_of=found.last("connection", "controller", "master"),
+        own_mac=own,
+        own_mac_by="cloned-mac-address" if own else "",
+    )
+
+
+def _list(found: networkd.Sections, section: str, key: str) -> list[str]:
+    return [v.strip() for v in re.split("[;,]", found.last(section, key)) if v.strip()]
+
+
+def _mac(found: networkd.Sections, key: str) -> str:
+    return next((mac for section in _WIRED if (mac := address.mac(found.last(section, key)))), "")
+
+
+def _addresses(found: networkd.Sections) -> list[str]:
+    """`address1=192.0.2.61/24,192.0.2.1` with a gateway behind it, `addresses1=192.0.2.61;24;192.0.2.1;` as it was before,
+    `addresses=` for several."""
+    keys = {s.key for s in found if s.section == "ipv4" and re.match(r"address(es)?\d*$", s.key)}
+    listed = []
+    for key in sorted(keys, key=lambda k: (len(k), k)):
+        value = found.last("ipv4", key)
+        several = key == "addresses" and "/" in value
+        for one in [v for v in re.split("[;,]", value) if "/" in v] if several else [value]:
+            first, *more = [p for p in re.split(r"[\s;,/]+", one.strip()) if p] or [""]
+            listed.append(address.ipv4(first, more[0] if more and more[0].isdecimal() else "", without=24))
+    return list(dict.fromkeys(filter(None, listed)))

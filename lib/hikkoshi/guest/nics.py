@@ -1,0 +1,142 @@
+"""Which NIC of the Xen configuration has which name in the guest, and which of the guest's files configure it."""
+
+import fnmatch
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from hikkoshi.guest.facts import GuestFacts, Interface
+from hikkoshi.guest.files.networkd import matches
+
+_KERNEL = re.compile(r"(eth|enX)\d+$")  # names that the kernel and systemd give Xen's NICs in their order
+_VIRTUAL = ("yes", "vm", "vmware")  # what systemd's ConditionVirtualization= finds true on VMware
+
+
+@dataclass(frozen=True)
+class Naming:
+    """The guest's name for each NIC, in the order of the Xen configuration."""
+
+    names: tuple[str, ...]
+    unknown: tuple[str, ...]  # 'ens3 (00:16:3e:05:00:00)': names that are only a guess, or that two NICs have
+    left: tuple[str, ...]  # names that the guest configures, and that no NIC is known to have
+
+
+def naming(facts: GuestFacts, macs: Sequence[str]) -> Naming:
+    """What the guest calls the NICs with these MACs.
+
+    A NIC is named by the HWADDR of its ifcfg file, by udev's rules or by systemd's link files, whatever its place in the
+    configuration. Others get the names that are left, in order: ethN for the Nth where that is free, or enXN, as systemd names
+    Xen's NICs since version 253, where the guest configures such names. Where one NIC and one other name are left, they belong
+    together; where more are left, nobody knows which is which.
+    """
+    known = tied(facts)
+    macs = [m.lower() for m in macs]
+    taken: dict[str, str] = {}
+    for mac in macs:
+        if mac in known:
+            taken.setdefault(known[mac], mac)
+    given = {mac: name for name, mac in taken.items()}
+    twice = [m for m in macs if m in known and m not in given]
+    wanted = _wanted(facts, taken)
+    kind = _kind(facts, wanted)
+    free = [f"{kind}{n}" for n in range(len(macs) + len(taken)) if f"{kind}{n}" not in taken]
+    for n, mac in enumerate(macs):
+        if mac not in given:
+            given[mac] = f"{kind}{n}" if f"{kind}{n}" in free else free[0]
+            free.remove(given[mac])
+    by_mac = {i.mac for i in facts.interfaces if not i.name}
+    loose = [m for m in macs if m not in known and m not in by_mac and not any(matches(given[m], w) for w in wanted)]
+    odd = [w[0] for w in wanted if not any(matches(name, w) for name in given.values()) and _literal(w[0])]
+    odd = [name for name in odd if not _KERNEL.match(name)]
+    given |= dict(zip(loose, odd, strict=False))  # in order, for want of anything better
+    guessed = loose if odd and (len(loose), len(odd)) != (1, 1) else []
+    unknown = [f"{given[m]} ({m})" for m in guessed] + [f"{known[m]} ({m})" for m in twice]
+    return Naming(tuple(given[m] for m in macs), tuple(unknown), tuple(odd) if guessed else ())
+
+
+def tied(facts: GuestFacts) -> dict[str, str]:
+    """{MAC: name} of what the guest ties together."""
+    named = {i.mac.lower(): i.name for i in facts.interfaces if i.mac and i.name and i.kind == "nic"}
+    return named | {mac: name for name, mac in facts.pinned.items()}
+
+
+def configured(facts: GuestFacts, macs: Mapping[str, str], *, driver: str = "") -> dict[str, list[Interface]]:
+    """{name: what configures this NIC, what fits best first}; `macs` are the NICs' MACs by their names.
+
+    With a driver, what is only for NICs of another, or of Xen, does not fit.
+    """
+    nics = [i for i in facts.interfaces if i.kind == "nic" and (not driver or meets(i, driver))]
+    found = {}
+    for name, mac in macs.items():
+        fits = [i for i in nics if _fits(i, name, mac)]
+        found[name] = sorted(fits, key=lambda i: (i.mac != mac, not i.name))
+    empty = [name for name, fits in found.items() if not fits and not above(facts, name)]
+    if len(empty) == 1:
+        found[empty[0]] = [i for i in nics if not (i.name or i.mac or i.patterns or (i.conditions and not driver))]
+    return found
+
+
+def only_left(facts: GuestFacts, name: str) -> bool:
+    """Whether a NIC has this name only because it was the one name left; the kernel's own names need no such reason."""
+    return not _KERNEL.match(name) and any(name in wanted for wanted in _wanted(facts, {}))
+
+
+def used(facts: GuestFacts) -> set[str]:
+    """The names of NICs that the guest's files have anything to say of."""
+    own = {i.name for i in facts.interfaces if i.kind == "nic" and i.name}
+    return own | {name for i in facts.interfaces for name in i.over}
+
+
+def above(facts: GuestFacts, name: str) -> list[Interface]:
+    """The bridges, bonds and VLANs that are made of this NIC."""
+    return [i for i in facts.interfaces if i.kind != "nic" and name in i.over]
+
+
+def meets(interface: Interface, driver: str) -> bool:
+    """Whether a NIC of this driver, on VMware, meets the interface's conditions."""
+    by_key: dict[str, list[str]] = {}
+    for condition in interface.conditions:
+        key, _, value = condition.partition("=")
+        by_key.setdefault(key, []).append(value)
+    return all(_met(key, values, driver) for key, values in by_key.items())
+
+
+def _met(key: str, values: list[str], driver: str) -> bool:
+    if key == "driver":
+        return matches(driver, values)
+    if key == "virtualization":
+        return any(v in _VIRTUAL or (v.startswith("!") and v[1:] not in _VIRTUAL) for v in values)
+    return all(v == "*" or v.startswith("!") for v in values) if key == "path" else False
+
+
+def _fits(interface: Interface, name: str, mac: str) -> bool:
+    if interface.name or interface.mac:
+        return name == interface.name or (not interface.name and mac == interface.mac)
+    return bool(interface.patterns) and matches(name, interface.patterns)
+
+
+def _literal(pattern: str) -> bool:
+    return not set("*?[!") & set(pattern)
+
+
+def _wanted(facts: GuestFacts, taken: Mapping[str, str]) -> list[tuple[str, ...]]:
+    """What NICs without a MAC are called in the guest's files: of each the names and patterns that it may have, in order."""
+    uppers = {i.name for i in facts.interfaces if i.kind != "nic"}
+    below = [n for i in facts.interfaces if i.kind != "nic" for n in i.over if ":" not in n and "/" not in n]
+    names = [i.name for i in facts.interfaces if i.kind == "nic" and i.name and not i.mac]
+    names = [n for n in dict.fromkeys([*names, *below]) if n not in uppers and n not in taken]
+    patterns = [i.patterns for i in facts.interfaces if i.patterns and not i.mac]
+    return [*((n,) for n in sorted(names, key=_natural)), *patterns]
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    return [(int(part), "") if part.isdigit() else (0, part) for part in re.findall(r"\d+|\D+", name)]
+
+
+def _kind(facts: GuestFacts, wanted: list[tuple[str, ...]]) -> str:
+    """eth or enX: the names that the guest's files use, or that their patterns fit."""
+    if any(i.name.startswith("enX") for i in facts.interfaces):
+        return "enX"
+    if any(matches("eth0", w) or any(fnmatch.fnmatchcase(p, "eth*") for p in w) for w in wanted):
+        return "eth"
+    return "enX" if any(not _literal(w[0]) and matches("enX0", w) for w in wanted) else "eth"

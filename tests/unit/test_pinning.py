@@ -1,0 +1,150 @@
+"""What ties a NIC to its name: udev's rules as udev reads them, link files, and lists of names."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hikkoshi.guest import kept
+from hikkoshi.guest.files import pinning
+
+DATA = Path(__file__).parents[1] / "data/udev"
+FIRST, SECOND = "00:16:3e:05:00:00", "00:16:3e:05:00:01"
+MACS = {"eth0": FIRST, "eth1": SECOND.upper()}
+SWAPPED = {"eth1": FIRST, "eth0": SECOND}
+LINKS = "/etc/systemd/network/"
+
+
+def rules(name: str) -> str:
+    return (DATA / name).read_text()
+
+
+def read(line: str, path: str = pinning.RULES) -> dict[str, str]:
+    return pinning.read({path: line + "\n"})
+
+
+def codes(line: str) -> list[str]:
+    return [n.code for n in pinning.told({pinning.RULES: line + "\n"})]
+
+
+class TestReading:
+    def test_a_rule_may_go_over_lines_and_only_its_operators_say_what_it_does(self) -> None:
+        assert pinning.read({pinning.RULES: rules("continued.rules")}) == SWAPPED
+
+    @pytest.mark.parametrize(
+        ("name", "macs"),
+        [
+            ("suse10-30-net_persistent_names.rules", SWAPPED),
+            ("debian4-z25_persistent-net.rules", {"eth0": FIRST, "eth1": SECOND}),
+        ],
+    )
+    def test_files_of_older_systems_have_other_names_and_other_words(self, name: str, macs: dict[str, str]) -> None:
+        texts = {pinning.FOLDER + name.partition("-")[2]: rules(name)}
+        assert pinning.read(texts) == macs
+        assert pinning.home(texts) in texts
+        assert kept.of(texts) == texts
+
+    @pytest.mark.parametrize(
+        "line",
+        [
+            f'ATTR{{address}}=="{FIRST}",NAME="lan"',
+            f'SUBSYSTEM=="net" ATTRS{{address}} == "{FIRST}"  NAME = "lan"',
+            f'KERNEL=="eth?", SYSFS{{address}}=="{FIRST}", NAME+="lan"',
+            f'SUBSYSTEM=="net", ATTR{{address}}==i"{FIRST.upper()}", NAME="lan"',  # either case, of systemd 256
+            f'SUBSYSTEM=="net", ACTION=="add", ATTR{{address}}=="02:00:00:00:00:01|{FIRST}", NAME="lan"',
+            f'SUBSYSTEM=="net", ATTR{{address}}=="{FIRST}", RUN+="/sbin/ip link set dev %k name lan"',
+        ],
+    )
+    def test_spellings_of_one_rule(self, line: str) -> None:
+        assert read(line)["lan"] == FIRST
+        assert read(line, pinning.FOLDER + "10-own.rules")["lan"] == FIRST
+
+    @pytest.mark.parametrize(
+        ("line", "told"),
+        [
+            (f'SUBSYSTEM=="net", ATTR{{address}}=="{FIRST.upper()}", NAME="lan"', ["rule-never-fits"]),
+            ('SUBSYSTEM=="net", KERNELS=="vif-0", NAME="lan"', ["rule-not-by-mac"]),
+            ('SUBSYSTEM=="net", ATTR{address}=="00:16:3e:*", NAME="lan"', ["rule-not-by-mac"]),
+            ('SUBSYSTEM=="net", PROGRAM="/bin/namer %k", NAME="%c"', ["rule-not-by-mac"]),
+            ('KERNEL=="tun", NAME="net/%k"', []),  # no NIC
+            (f'# SUBSYSTEM=="net", ATTR{{address}}=="{FIRST}", NAME="lan"', []),
+            (f'SUBSYSTEM!="net", ATTR{{address}}=="{FIRST}", NAME="lan"', []),
+            (f'SUBSYSTEM=="net", ACTION!="add", ATTR{{address}}=="{FIRST}", NAME="lan"', []),
+        ],
+    )
+    def test_what_ties_no_mac_is_told_where_it_names_a_nic(self, line: str, told: list[str]) -> None:
+        assert read(line) == {}
+        assert codes(line) == told
+
+    def test_a_rule_comes_before_a_link_file_and_that_before_a_list(self) -> None:
+        texts = {
+            "/etc/iftab": f"a mac {FIRST.upper()}\nb mac {SECOND}\nc mac 00:16:3e:05:00:02 # third\n",
+            LINKS + "10-d.link": f"[Match]\nPermanentMACAddress={FIRST}\n[Link]\nName=d\n",
+            LINKS + "20-e.link": f"[Match]\nMACAddress={SECOND}\n[Link]\nName=e\n",
+            LINKS + "30-late.link": f"[Match]\nMACAddress={SECOND}\n[Link]\nName=late\n",
+            pinning.RULES: f'SUBSYSTEM=="net", ATTR{{address}}=="{FIRST}", NAME="f"\n',
+        }
+        assert pinning.read(texts) == {"f": FIRST, "e": SECOND, "c": "00:16:3e:05:00:02"}
+
+    @pytest.mark.parametrize(
+        "link",
+        [
+            f"[Match]\nMACAddress={FIRST} {SECOND}\n[Link]\nName=lan\n",  # one name for two
+            f"[Match]\nMACAddress={FIRST}\n[Link]\nNamePolicy=mac\nName=lan\n",  # the policy comes first
+            "[Match]\nOriginalName=eth*\n[Link]\nName=lan\n",
+            f"[Match]\nMACAddress={FIRST}\n[Link]\nMTUBytes=9000\n[Other]\nName=lan\n",
+        ],
+    )
+    def test_link_files_that_tie_no_name_to_one_mac(self, link: str) -> None:
+        assert pinning.read({LINKS + "x.link": link}) == {}
+
+    def test_a_drop_in_of_a_link_file_counts(self) -> None:
+        texts = {LINKS + "x.link": f"[Match]\nMACAddress={FIRST}\n", LINKS + "x.link.d/n.conf": "[Link]\nName=lan\n"}
+        assert pinning.read(texts) == {"lan": FIRST}
+
+
+class TestChanging:
+    def test_a_rule_over_lines_is_kept_or_goes_as_a_whole(self) -> None:
+        before = rules("continued.rules")
+        assert pinning.rules(before, SWAPPED) == before
+        after = pinning.rules(before, MACS)
+        assert pinning.read({pinning.RULES: after}) == {"eth0": FIRST, "eth1": SECOND}
+        assert "a comment between" not in after
+        assert 'LABEL="end"' in after
+
+    def test_an_old_udev_gets_the_words_that_it_knows(self) -> None:
+        before = rules("suse10-30-net_persistent_names.rules")
+        after = pinning.rules(before, MACS)
+        assert after == before.replace("eth0", "x").replace("eth1", "eth0").replace("x", "eth1")
+
+    def test_capitals_become_small_since_udev_compares_letter_by_letter(self) -> None:
+        line = f'SUBSYSTEM=="net", ACTION=="add", ATTR{{address}}=="{SECOND.upper()}", NAME="eth1"\n'
+        after = pinning.rules(line, {"eth1": SECOND})
+        assert SECOND in after
+        assert SECOND.upper() not in after
+
+    def test_a_file_of_the_guests_own_only_loses_what_contradicts(self) -> None:
+        keep = 'SUBSYSTEM=="net", ATTR{address}=="00:16:3e:99:00:00", NAME="dmz"\n'
+        wrong = f'SUBSYSTEM=="net", ATTR{{address}}=="{FIRST}", NAME="lan"\n'
+        assert pinning.rules(keep + wrong, MACS, complete=False) == keep
+
+    @settings(max_examples=40)
+    @given(
+        st.permutations(['SUBSYSTEM=="net"', 'ACTION=="add"', f'ATTR{{address}}=="{FIRST}"', 'NAME="lan"', 'KERNEL=="eth*"']),
+        st.sampled_from([", ", ",", " ", ", \\\n\t", ",\\\n# x\n   "]),
+    )
+    def test_order_blanks_and_lines_that_go_on_mean_the_same(self, tokens: list[str], between: str) -> None:
+        content = between.join(tokens) + "\n"
+        assert pinning.read({pinning.RULES: content}) == {"lan": FIRST}
+        assert pinning.rules(content, {"lan": FIRST}) == content
+        assert pinning.rules(content, {"lan": SECOND}).count("NAME=") == 1
+
+    @settings(max_examples=40)
+    @given(
+        st.lists(st.sampled_from([*'=:+-"\\\n#,{} ', 'NAME="eth0"', f'ATTR{{address}}=="{FIRST}"', "eth1", FIRST]), max_size=20)
+    )
+    def test_whatever_stands_there_twice_is_as_once(self, pieces: list[str]) -> None:
+        once = pinning.rules("".join(pieces), MACS)
+        assert pinning.rules(once, MACS) == once
+        pinning.told({pinning.RULES: once})
