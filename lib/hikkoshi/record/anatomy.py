@@ -1,6 +1,7 @@
 """What can be told of a notebook by looking at it: its parameters, its introductions, and why it is not green."""
 
 import ast
+import math
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -9,8 +10,9 @@ from hikkoshi.errors import BadInput, HikkoshiError, Problem, StepFailed, neares
 
 
 def tags(cell: Any) -> list[str]:
-    """A cell's tags."""
-    return list(cell.metadata.get("tags", []))
+    """A cell's tags; a text in their place is one."""
+    found = cell.metadata.get("tags", [])
+    return [found] if isinstance(found, str) else list(found)
 
 
 def code(nb: Any) -> list[int]:
@@ -24,10 +26,10 @@ def code(nb: Any) -> list[int]:
 
 
 def parameter_names(nb: Any) -> set[str]:
-    """The names that the notebook's cell tagged `parameters` gives values to."""
+    """The names that the notebook's cell tagged `parameters` gives values to; none where it is no Python, see `obstacles`."""
     names = set()
     for cell in nb.cells:
-        if cell.cell_type == "code" and "parameters" in tags(cell):
+        if cell.cell_type == "code" and "parameters" in tags(cell) and _syntax_error(cell.source) is None:
             for statement in ast.parse(cell.source).body:
                 targets = statement.targets if isinstance(statement, ast.Assign) else [getattr(statement, "target", None)]
                 names |= {t.id for t in targets if isinstance(t, ast.Name)}
@@ -59,6 +61,28 @@ def unproven(nb: Any) -> Iterator[tuple[int, Problem]]:
 def obstacles(nb: Any) -> Iterator[tuple[int, HikkoshiError]]:
     """What makes a green run impossible from the start, so that nothing is begun, as (cell, error)."""
     given, names = nb.metadata.papermill.get("parameters", {}), sorted(parameter_names(nb))
+    for index in code(nb):
+        if "parameters" in tags(nb.cells[index]) and (wrong := _syntax_error(nb.cells[index].source)):
+            problem = Problem(
+                code="parameters-not-python",
+                what="the cell of the parameters is not plain Python",
+                where=f"{_name(index)}, line {wrong.lineno}",
+                found=(wrong.text or "").strip() or wrong.msg,
+                expected='names that are given values, such as: guest = "gateway"',
+                remedy="put magics and commands into a cell of their own, after that of the parameters",
+            )
+            yield index, BadInput(problem)
+    for name, value in given.items():
+        if _not_finite(value):
+            problem = Problem(
+                code="parameter-not-finite",
+                what=f"the parameter {name} holds what no record can",
+                where=f"{name} = {value!r}",
+                found="NaN or infinity, which JSON does not have",
+                expected="a number",
+                remedy="give a number, or a text in quotes",
+            )
+            yield code(nb)[0], BadInput(problem)
     unknown = [
         Problem(
             code="parameter-unknown",
@@ -107,6 +131,23 @@ def _unverified(nb: Any) -> Iterator[tuple[int, Problem]]:
             remedy="add it, see CONTRIBUTING.md",
         )
         yield code(nb)[-1], problem
+
+
+def _not_finite(value: Any) -> bool:
+    """Whether a tree of values (dicts, lists, numbers) holds a number that is none."""
+    if isinstance(value, dict):
+        return any(map(_not_finite, value.values()))
+    if isinstance(value, list | tuple):
+        return any(map(_not_finite, value))
+    return isinstance(value, float) and not math.isfinite(value)
+
+
+def _syntax_error(source: str) -> SyntaxError | None:
+    try:
+        ast.parse(source)
+    except SyntaxError as e:
+        return e
+    return None
 
 
 def _name(index: int) -> str:

@@ -8,6 +8,7 @@ import base64
 import contextlib
 import html
 import json
+import math
 import re
 import shlex
 import urllib.parse
@@ -55,14 +56,17 @@ class Mask:
         return self._replace(self._anything, text)
 
     def tree(self, node: Any) -> Any:
-        """A copy of a JSON-like tree (dicts, lists, strings, numbers) without any secret in its values and keys."""
+        """A copy of a JSON-like tree (dicts, lists, strings, numbers) without any secret in its values and keys.
+
+        NaN and infinity, which JSON has no form for, become texts.
+        """
         if isinstance(node, str):
             return self.text(node)
         if isinstance(node, dict):  # a notebook's nodes are dicts with a class of their own
             return type(node)((self._replace(self._keys, k), self.tree(v)) for k, v in node.items())
         if isinstance(node, list | tuple):
             return [self.tree(v) for v in node]
-        return node
+        return str(node) if isinstance(node, float) and not math.isfinite(node) else node
 
     def _replace(self, pattern: re.Pattern[str] | None, text: str) -> str:
         return pattern.sub(lambda found: self._names[found[0]], text) if pattern else text

@@ -24,14 +24,11 @@ class HonestEngine:
 
     @classmethod
     def nb_kernel_name(cls, nb: Any, name: str | None = None) -> Any:
-        """The kernel that the notebook asks for."""
-        from papermill.utils import nb_kernel_name  # noqa: PLC0415 - see above
-
-        return nb_kernel_name(nb, name)
+        """The kernel that the notebook asks for; where it asks for none, a name that no kernel has."""
+        return name or nb.metadata.get("kernelspec", {}).get("name") or "none is named"
 
     @classmethod
     def nb_language(cls, nb: Any, language: str | None = None) -> Any:
-        """The notebook's language."""
-        from papermill.utils import nb_language  # noqa: PLC0415 - see above
-
-        return nb_language(nb, language)
+        """The notebook's language; Python where it names none."""
+        said = [nb.metadata.get("language_info", {}).get("name"), nb.metadata.get("kernelspec", {}).get("language")]
+        return language or next(filter(None, said), "python")

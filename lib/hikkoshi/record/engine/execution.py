@@ -22,7 +22,7 @@ from hikkoshi.errors import Busy, HikkoshiError, Problem, Refused, StepFailed
 from hikkoshi.params.folder import GuestFolder
 from hikkoshi.params.home import Home
 from hikkoshi.record import anatomy, register, seal
-from hikkoshi.record.engine import runbook
+from hikkoshi.record.engine import HonestEngine, runbook
 from hikkoshi.record.engine.interruption import Stop, Stopped
 from hikkoshi.record.engine.notebook import Event, Listener, deaf
 from hikkoshi.run import byhand, lock, privacy
@@ -72,6 +72,7 @@ def execute(
     unknown guest or step, `Busy` when another run of this guest is going on: nothing was begun then.
     """
     source = runbook.find(home, step)
+    nb = runbook.read(source)
     with byhand.told(home, guest, step):
         home.guest(guest)
         home.site()
@@ -79,7 +80,7 @@ def execute(
     with contextlib.ExitStack() as stack:
         alone = _admitted(stack, home.folder(guest), step, mode)
         stop = stack.enter_context(Stop().listening())
-        job = _Job(home, guest, step, mode, source, listener, stop, alone=alone)
+        job = _Job(home, guest, step, mode, source, nb, listener, stop, alone=alone)
         return job.carried_out(timeout_per_cell)
 
 
@@ -87,9 +88,9 @@ class _Job:
     """One run from its name to its record. `alone`: no other runner is at work on this guest."""
 
     def __init__(
-        self, home: Home, guest: str, step: str, mode: Mode, source: Path, listener: Listener, stop: Stop, *, alone: bool
+        self, home: Home, guest: str, step: str, mode: Mode, source: Path, nb: Any, listener: Listener, stop: Stop, *, alone: bool
     ) -> None:
-        self.home, self.guest, self.step, self.mode, self.source = home, guest, step, mode, source
+        self.home, self.guest, self.step, self.mode, self.source, self.nb = home, guest, step, mode, source, nb
         self.listener, self.stop, self.alone = listener, stop, alone
         self.rescue = step == ROLLBACK.id  # acts first; nothing that is only told keeps it from that
         self.folder, self.runs = home.folder(guest), home.folder(guest).runs
@@ -156,14 +157,16 @@ class _Job:
 
     def execute(self, timeout_per_cell: int | None) -> tuple[str, str]:
         """Have papermill go through the notebook; class and text of what went wrong, empty where nothing did."""
-        shelf = Shelf(self.runs, rescue=self.rescue)
+        shelf = Shelf(self.runs, {str(self.source): self.nb}, rescue=self.rescue)
         wanted = {"guest": self.guest, "mode": self.mode, "home": str(self.home.root)}
         try:
             papermill.execute_notebook(
                 str(self.source).replace("{", "{{").replace("}", "}}"),  # papermill fills in what stands in braces
                 str(self.part).replace("{", "{{").replace("}", "}}"),
-                parameters=_parameters(self.source, wanted),
+                parameters=_parameters(self.nb, wanted),
                 engine_name="hikkoshi",
+                kernel_name=HonestEngine.nb_kernel_name(self.nb),
+                language=HonestEngine.nb_language(self.nb),
                 progress_bar=False,
                 autosave_cell_every=SAVE_EVERY,
                 execution_timeout=timeout_per_cell,
@@ -219,11 +222,20 @@ class _Job:
 
 
 class Shelf:
-    """papermill's own way to write into the folder of runs: whole files; a `rescue` goes on where that cannot be done."""
+    """papermill's own way to write into the folder of runs: whole files; a `rescue` goes on where that cannot be done.
 
-    def __init__(self, runs: Path, *, rescue: bool) -> None:
-        self._scheme, self._rescue = str(runs), rescue
-        papermill.iorw.papermill_io.register(self._scheme, self)
+    `sources` are the notebooks that it reads, by their paths.
+    """
+
+    def __init__(self, runs: Path, sources: Mapping[str, Any], *, rescue: bool) -> None:
+        self._sources, self._rescue = sources, rescue
+        for scheme in (str(runs), *sources):
+            papermill.iorw.papermill_io.register(scheme, self)
+
+    def read(self, path: str) -> str:
+        """A notebook as it was read already."""
+        text: str = nbformat.writes(self._sources[path])
+        return text
 
     def write(self, text: str, path: str) -> None:
         """Write a notebook."""
@@ -288,9 +300,9 @@ def _unwritten(folder: Path, e: OSError) -> StepFailed:
     )
 
 
-def _parameters(source: Path, wanted: Mapping[str, str]) -> dict[str, str]:
+def _parameters(nb: Any, wanted: Mapping[str, str]) -> dict[str, str]:
     """Those of `wanted` that the notebook has: the read-only ones have no mode."""
-    names = anatomy.parameter_names(nbformat.read(source, as_version=4))
+    names = anatomy.parameter_names(nb)
     return {k: v for k, v in wanted.items() if k != "mode" or k in names}
 
 

@@ -4,17 +4,17 @@ import asyncio
 import contextlib
 import os
 import queue
-import re
 import signal
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
 import nbformat
 from jupyter_client.manager import AsyncKernelManager
-from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
+from nbclient.exceptions import CellExecutionComplete, CellExecutionError, CellTimeoutError, DeadKernelError
 from papermill.clientwrap import PapermillNotebookClient
 from papermill.engines import NotebookExecutionManager
 from papermill.log import logger
@@ -22,14 +22,14 @@ from papermill.log import logger
 from hikkoshi.errors import BadInput, Problem
 from hikkoshi.params.home import Home
 from hikkoshi.record import anatomy
-from hikkoshi.record.engine import interruption
+from hikkoshi.record.engine import interruption, messages, runbook
 from hikkoshi.record.engine.interruption import Stop, Stopped, end_all
 from hikkoshi.record.engine.lastwords import LastWords
 from hikkoshi.secret import temporary
 from hikkoshi.secret.masking import Mask
 from hikkoshi.secret.reference import Secret
 
-BINARY = {"image/png", "image/jpeg", "image/gif", "application/pdf"}  # what a notebook keeps as base64
+SILENCE = 4.0  # seconds without a message after a cell's answer: its output has ended, or its end was lost
 MEMORY = Path("/dev/shm")  # a file system in memory
 LONGEST_SOCKET_FOLDER = 70  # characters; the whole path of a socket may have 107
 
@@ -97,8 +97,12 @@ class HonestClient(PapermillNotebookClient):  # type: ignore[misc]
 
     def __init__(self, record: Record, *, stop: Stop, listener: Listener, words: LastWords, **options: Any) -> None:
         # force_raise_errors: a tag on a cell does not make its failure a success
-        super().__init__(record, force_raise_errors=True, coalesce_streams=True, **options)
+        # iopub_timeout: how long a cell's output takes is not known; that it ends is seen to in _async_poll_output_msg
+        super().__init__(record, force_raise_errors=True, coalesce_streams=True, iopub_timeout=10**6, **options)
+        self.extra_arguments = messages.KERNEL
         self.record, self.stop, self.listener, self.words = record, stop, listener, words
+        self._unended = False  # the end of the cell's output did not come
+        self._cells: dict[str, tuple[Any, int]] = {}  # by the msg_id of the request that began them
         self._stream = ""  # printed by the cell, not yet a whole line: a secret may come in pieces
 
     def execute(self, **kwargs: Any) -> Any:
@@ -107,6 +111,8 @@ class HonestClient(PapermillNotebookClient):  # type: ignore[misc]
         with self.setup_kernel(**kwargs):
             info = self.wait_for_reply(self.kc.kernel_info())
             self.nb.metadata["language_info"] = info["content"]["language_info"]
+            self.kc.iopub_channel.socket.rcvhwm = 0  # what we do not read at once waits; it is not dropped
+            self.kc.session.begin()
             self.papermill_execute_cells()
             self.set_widgets_metadata()
         return self.nb
@@ -129,6 +135,8 @@ class HonestClient(PapermillNotebookClient):  # type: ignore[misc]
                 if self.stop.signum is not None and cell.cell_type == "code":  # a text has no place for an error
                     raise DeadKernelError
                 self.execute_cell(cell, index)
+                if self._lost(index):
+                    return
             except (CellExecutionError, CellTimeoutError, DeadKernelError) as e:
                 self._failed(index, e)
                 if isinstance(e, CellExecutionError) and self.stop.signum is None:
@@ -140,6 +148,21 @@ class HonestClient(PapermillNotebookClient):  # type: ignore[misc]
             finally:
                 self._complete(index)
 
+    def _lost(self, index: int) -> bool:
+        """Whether a part of what the kernel sent did not come; the cell is marked as failed then."""
+        missing = self.kc.session.missing() + self._unended
+        if missing:
+            problem = Problem(
+                code="output-lost",
+                what="output of a cell was lost",
+                where=f"cell {index + 1}",
+                found=f"{missing:,} messages of the kernel did not come",
+                expected="every one",
+                remedy="have the cell print less, or into a file; then run the step again: what is done already is recognised",
+            )
+            self.record.fail(index, "StepFailed", str(problem))
+        return bool(missing)
+
     def _complete(self, index: int) -> None:
         try:
             self.record.cell_complete(self.nb.cells[index], cell_index=index)
@@ -150,7 +173,7 @@ class HonestClient(PapermillNotebookClient):  # type: ignore[misc]
     def process_message(self, message: dict[str, Any], cell: Any, cell_index: int) -> Any:
         """Mask a message before anybody else sees it, and tell the listener what it shows."""
         kind, content = message["msg_type"], self.record.mask.tree(message["content"])
-        _leave_out_torn(content.get("data"), message["content"].get("data"))
+        messages.leave_out_torn(content.get("data"), message["content"].get("data"))
         message["content"] = content
         if kind == "stream":
             self._stream += content["text"]
@@ -222,6 +245,28 @@ class HonestClient(PapermillNotebookClient):  # type: ignore[misc]
             await asyncio.sleep(0.2)  # what it showed comes on another channel
         return await super()._async_handle_timeout(timeout, cell)
 
+    async def _async_poll_output_msg(self, parent_msg_id: str, cell: Any, cell_index: int) -> None:
+        """Read a cell's messages until it is idle. Late ones of an earlier cell are put where they belong.
+
+        A flood takes longer to read than to print, and its end may be lost: after the cell's answer, silence ends it, too.
+        """
+        self._cells[parent_msg_id] = cell, cell_index
+        while True:
+            try:
+                message = await self.kc.iopub_channel.get_msg(timeout=SILENCE)
+            except queue.Empty:
+                if self.kc.session.answered == parent_msg_id:
+                    self._unended = True
+                    return
+                continue
+            parent = message["parent_header"].get("msg_id")
+            if parent in self._cells:
+                try:
+                    self.process_message(message, *self._cells[parent])
+                except CellExecutionComplete:
+                    if parent == parent_msg_id:
+                        return
+
     async def _async_poll_kernel_alive(self) -> None:
         while True:
             await asyncio.sleep(1)
@@ -232,14 +277,6 @@ class HonestClient(PapermillNotebookClient):  # type: ignore[misc]
             except DeadKernelError:
                 self.task_poll_for_reply.cancel()
                 return
-
-
-def _leave_out_torn(masked: Any, shown: Any) -> None:
-    """Take those pictures out of what a cell shows in whose bytes a secret was masked: nothing could read them any more."""
-    for kind in BINARY & (masked or {}).keys():
-        if masked[kind] != shown[kind]:
-            held = " and ".join(sorted(set(re.findall("‹.+?›", masked.pop(kind)))))
-            masked["text/plain"] = f"({kind} left out: it held {held}) {masked.get('text/plain', '')}".strip()
 
 
 def execute(
@@ -280,9 +317,12 @@ def execute(
     with contextlib.ExitStack() as stack:
         if stop is None:
             stop = stack.enter_context(Stop().listening())
+        for cell in nb.cells:
+            if "tags" in cell.metadata:
+                cell.metadata["tags"] = anatomy.tags(cell)
         record.notebook_start()
         try:
-            obstacle = next(anatomy.obstacles(nb), None)
+            obstacle = next(chain(anatomy.obstacles(nb), runbook.without_kernel(nb, kernel_name)), None)
             if obstacle:
                 record.fail(obstacle[0], type(obstacle[1]).__name__, str(obstacle[1]))
             else:
@@ -305,7 +345,11 @@ def _in_a_kernel(record: Record, kernel_name: str, environment: Mapping[str, str
     # kernels that share a folder have been seen to get each other's messages
     with temporary.folder("kernel", _place(memory=record.rescue)) as private:
         kernel = AsyncKernelManager(
-            kernel_name=kernel_name, transport="ipc", ip=f"{private}/socket", connection_file=f"{private}/kernel.json"
+            kernel_name=kernel_name,
+            transport="ipc",
+            ip=f"{private}/socket",
+            connection_file=f"{private}/kernel.json",
+            session=messages.Numbered(),
         )
         words = LastWords(record.mask)
         client = HonestClient(record, km=kernel, kernel_name=kernel_name, log=logger, words=words, **options)

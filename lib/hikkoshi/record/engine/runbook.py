@@ -1,9 +1,16 @@
-"""Which notebook a step is."""
+"""Which notebook a step is, and what stands in it."""
 
+import json
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-from hikkoshi.errors import BadInput, Problem, nearest
+import nbformat
+from jupyter_client.kernelspec import KernelSpecManager
+
+from hikkoshi.errors import BadInput, HikkoshiError, Problem, nearest
 from hikkoshi.params.home import Home
+from hikkoshi.record import anatomy
 from hikkoshi.run.step import STEPS
 
 PROJECT = Path(__file__).parents[4]
@@ -25,3 +32,53 @@ def find(home: Home, step: str) -> Path:
             )
         )
     return path
+
+
+def read(path: Path) -> Any:
+    """A notebook, as nbformat 4 has it. Keys that a cell lacks are added, and a tag that stands alone becomes a list of one.
+
+    `BadInput` for what is no notebook, before anything is begun by it.
+    """
+    try:
+        plain = json.loads(path.read_text(encoding="utf-8"))
+        plain.setdefault("metadata", {})
+        for cell in plain.get("cells", []):
+            _complete(cell)
+        return nbformat.reads(json.dumps(plain), as_version=4)
+    except (OSError, ValueError, AttributeError, TypeError, KeyError, nbformat.ValidationError) as e:
+        raise BadInput(
+            Problem(
+                code="notebook-unreadable",
+                what="the notebook cannot be read",
+                where=str(path),
+                found=str(e).splitlines()[0] if str(e) else type(e).__name__,
+                expected="a notebook, as JupyterLab saves it",
+                remedy="take it from the project again",
+            )
+        ) from None
+
+
+def without_kernel(nb: Any, name: str) -> Iterator[tuple[int, HikkoshiError]]:
+    """The obstacle that this machine does not have the kernel called `name`, as (cell, error)."""
+    known = KernelSpecManager().find_kernel_specs()
+    if name not in known:
+        problem = Problem(
+            code="kernel-unknown",
+            what="the kernel that the notebook asks for is not on this machine",
+            where="metadata.kernelspec",
+            found=name,
+            expected=f"one of: {', '.join(sorted(known))}",
+            remedy="open it in JupyterLab, choose the kernel, save it; by papermill: -k python3",
+        )
+        yield anatomy.code(nb)[0], BadInput(problem)
+
+
+def _complete(cell: Any) -> None:
+    tags = cell.setdefault("metadata", {}).get("tags", [])
+    if not (isinstance(tags, list) and all(isinstance(t, str) for t in tags)):
+        cell["metadata"]["tags"] = [str(t) for t in (tags if isinstance(tags, list) else [tags] if tags is not None else [])]
+    if cell["cell_type"] == "code":
+        cell.setdefault("outputs", [])
+        cell.setdefault("execution_count", None)
+    if not isinstance(cell["source"], str | list):
+        raise TypeError(f"a cell whose source is no text: {cell['source']!r}")
