@@ -13,7 +13,7 @@ from hikkoshi.run.step import Step
 class Frozen(BaseModel):
     """Base of results and their parts: nothing unknown is taken, and nothing changes afterwards."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
 
 class Artefact(Frozen):

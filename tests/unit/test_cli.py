@@ -211,9 +211,26 @@ def test_an_auditor_without_parameters_is_pointed_to_the_list_that_he_named(home
     assert "or the path given with --allowed-signers" in done.stderr
 
 
-def test_help_loads_nothing_that_takes_long_to_load() -> None:
-    code = "import sys; from hikkoshi.cli.main import app; app(['--help'], standalone_mode=False); print(*sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+@pytest.mark.parametrize(
+    ("code", "there", "kept_away"),
+    [
+        (
+            "from hikkoshi.cli.main import app; app(['--help'], standalone_mode=False)",
+            "typer",
+            {"pandas", "numpy", "scipy", "matplotlib", "pyVmomi", "IPython", "papermill", "nbclient", "pydantic"},
+        ),
+        (
+            "from hikkoshi.steps.prepare import Prepare; from hikkoshi import show; show.table([{'a': 1}])",
+            "IPython",
+            {"pandas", "numpy", "scipy", "matplotlib", "nbformat"},
+        ),
+    ],
+    ids=["help", "a runbook"],
+)
+def test_nothing_is_loaded_that_takes_long_and_is_not_needed(code: str, there: str, kept_away: set[str]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", f"import sys; {code}; print(*sys.modules)"], capture_output=True, text=True, check=True
+    )
     loaded = set(done.stdout.splitlines()[-1].split())
-    assert "typer" in loaded
-    assert not loaded & {"pandas", "numpy", "scipy", "matplotlib", "pyVmomi", "IPython", "papermill", "nbclient", "pydantic"}
+    assert there in loaded
+    assert not loaded & kept_away

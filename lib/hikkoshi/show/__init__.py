@@ -7,17 +7,18 @@ for the console and for later.
 
 import base64
 import html
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from importlib.machinery import ModuleSpec, PathFinder
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-import pandas as pd
 from IPython import get_ipython
 from IPython.display import HTML, display
-from matplotlib.text import Text
 
 from hikkoshi.check import Check
 from hikkoshi.errors import printable
@@ -25,8 +26,10 @@ from hikkoshi.progress import Progress
 from hikkoshi.run import run as _run
 from hikkoshi.run.row import Checklist, Evidence, Row, state_of
 
-if TYPE_CHECKING:  # most notebooks draw nothing, and need not wait for it
+if TYPE_CHECKING:  # most notebooks draw and calculate nothing, and need not wait for what does
+    import pandas as pd
     from matplotlib.figure import Figure
+    from matplotlib.text import Text
 
     from hikkoshi.figures.exhibits import Exhibit
 
@@ -58,22 +61,43 @@ MARKS = {
 }
 
 
-Rows = pd.DataFrame | Sequence[Mapping[str, Any]]
+Rows: TypeAlias = "pd.DataFrame | Sequence[Mapping[str, Any]]"
 
 
 def table(rows: Rows, caption: str = "") -> None:
     """Show rows as one table, every row and the whole of every cell."""
-    frame = rows if isinstance(rows, pd.DataFrame) else pd.DataFrame(list(rows))
-    frame = frame.map(lambda v: ", ".join(map(str, v)) if isinstance(v, tuple | list) else v)
-    with pd.option_context("display.max_colwidth", None, "display.max_rows", None):
-        body = frame.to_html(index=False, border=0, escape=True, na_rep="–", classes="hikkoshi")
-    columns = [[str(name), *("–" if pd.isna(v) else printable(str(v), keep="") for v in frame[name])] for name in frame.columns]
-    widths = [max(map(len, column)) for column in columns]
-    lines = ["  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) for row in zip(*columns, strict=True)]
-    plain = "\n".join(line.rstrip() for line in lines) if len(frame) else "(nothing)"
+    if isinstance(rows, Sequence):
+        names = list(dict.fromkeys(name for row in rows for name in row))
+        cells = [[_cell(row.get(name)) for name in names] for row in rows]
+        body = _table_html(names, cells)
+    else:
+        import pandas as pd  # noqa: PLC0415 - loaded by whoever made the frame
+
+        rows = rows.map(lambda v: _cell(v) if isinstance(v, tuple | list) else v)
+        with pd.option_context("display.max_colwidth", None, "display.max_rows", None):
+            body = rows.to_html(index=False, border=0, escape=True, na_rep="–", classes="hikkoshi")
+        names = [str(name) for name in rows.columns]
+        cells = [[_cell(None if pd.isna(v) else v) for v in row] for row in zip(*(rows[name] for name in rows), strict=True)]
+    lines = [names, *([printable(cell, keep="") for cell in row] for row in cells)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    shown = ["  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip() for line in lines]
+    plain = "\n".join(shown) if cells else "(nothing)"
     if caption:
         body = body.replace(">", f"><caption style='text-align:left'>{html.escape(caption)}</caption>", 1)
     _both(body, f"{caption}\n{plain}" if caption else plain)
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, tuple | list):
+        return ", ".join(map(str, value))
+    return "–" if value is None else str(value)
+
+
+def _table_html(names: Sequence[str], cells: Sequence[Sequence[str]]) -> str:
+    head = "".join(f"<th scope='col'>{html.escape(name)}</th>" for name in names)
+    rows = ("".join(f"<td>{html.escape(cell)}</td>" for cell in row) for row in cells)
+    body = "\n".join(f"<tr>{row}</tr>" for row in rows)
+    return f"<table class='hikkoshi'><thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody></table>"
 
 
 def checklist(title: str, checks: Sequence[Check]) -> None:
@@ -272,17 +296,37 @@ def _run_html(run: _run.Run) -> str:
     return f"<table class='hikkoshi'>{cells}</table>{loud}"
 
 
-_text_as_given = Text.get_text
+class _Drawing(PathFinder):
+    """Hides the secrets of the open run in figures, from the moment on that a notebook loads matplotlib."""
+
+    @classmethod
+    def find_spec(cls, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None) -> ModuleSpec | None:
+        if fullname != "matplotlib.text":
+            return None
+        spec = super().find_spec(fullname, path, target)
+        if spec is not None and spec.loader is not None:
+            load = spec.loader.exec_module
+
+            def loaded(module: ModuleType) -> None:
+                load(module)
+                _hide_secrets(module.Text)
+
+            spec.loader.exec_module = loaded  # type: ignore[method-assign]
+        return spec
 
 
-def _text_without_secrets(artist: Text) -> str:
-    return _run.without_secrets(_text_as_given(artist))
+def _hide_secrets(kind: "type[Text]") -> None:
+    # Every text that matplotlib draws is asked for in this one place: titles, annotations, and the tick labels that it
+    # makes up while it draws; in a figure shown by `figure`, by a notebook's own `plt`, or saved to a file.
+    as_given = kind.get_text
+    kind.get_text = lambda artist: _run.without_secrets(as_given(artist))  # type: ignore[method-assign, assignment]
 
 
 def _activate() -> None:
-    # Every text that matplotlib draws is asked for in this one place: titles, annotations, and the tick labels that it
-    # makes up while it draws; in a figure shown by `figure`, by a notebook's own `plt`, or saved to a file.
-    Text.get_text = _text_without_secrets  # type: ignore[method-assign, assignment]
+    if "matplotlib.text" in sys.modules:
+        _hide_secrets(sys.modules["matplotlib.text"].Text)
+    elif _Drawing not in sys.meta_path:
+        sys.meta_path.insert(0, _Drawing)
     shell = get_ipython()
     if shell is None:
         return
