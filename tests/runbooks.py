@@ -25,6 +25,7 @@ IN_ORDER = (
     "85-offloads",
     "90-report",
 )
+EARLY = ["-p", "hikkoshi.record"]  # before nbval: it keeps away what takes notebooks long to load
 NBVAL = ["--nbval-current-env", "--nbval-cell-timeout=300", "-q", "-p", "no:cacheprovider", "-W", "error::UserWarning", "-c"]
 
 
@@ -32,7 +33,7 @@ def nbval(home: Home, *names: str, how: str = "--nbval-lax") -> "subprocess.Comp
     """Go through runbooks with their defaults; `--nbval` compares all that they show with what is stored in them."""
     notebooks = [str(PROJECT / "notebooks" / f"{n}.ipynb") for n in names]
     return subprocess.run(
-        [sys.executable, "-m", "pytest", how, *NBVAL, os.devnull, *notebooks],
+        [sys.executable, "-m", "pytest", *EARLY, how, *NBVAL, os.devnull, *notebooks],
         env={**os.environ, "HIKKOSHI_HOME": str(home.root)},
         cwd=home.root,
         capture_output=True,
