@@ -87,6 +87,24 @@ def test_a_revoked_key_is_good_for_nothing(signed: Path, trust: Trust, operator:
     assert "revoked" in found.flaw
 
 
+def test_an_answer_is_remembered_until_anything_that_it_depends_on_is_another(
+    signed: Path, trust: Trust, operator: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert signature.verify(signed, trust, "evidence", NOW)
+    with monkeypatch.context() as nowhere:
+        nowhere.setenv("PATH", "/nowhere")
+        assert signature.verify(signed, trust, "evidence", NOW)
+    assert not signature.verify(signed, trust, "approval", NOW)
+    assert not signature.verify(signed, trust, "evidence", NOW.replace(year=2028))
+    assert not signature.verify(signed, trust, "evidence", NOW, b"another text")
+    assert trust.revoked
+    trust.revoked.write_text(operator.with_suffix(".pub").read_text())
+    assert not signature.verify(signed, trust, "evidence", NOW)
+    trust.revoked.write_text("")
+    trust.allowed.write_text("")
+    assert not signature.verify(signed, trust, "evidence", NOW)
+
+
 def test_a_text_without_a_signature_is_not_signed(tmp_path: Path, trust: Trust) -> None:
     (tmp_path / "other").write_text("x")
     assert signature.verify(tmp_path / "other", trust, "evidence", NOW).flaw == "not signed"

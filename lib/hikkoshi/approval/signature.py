@@ -7,6 +7,7 @@ which every line has to name its namespaces.
 """
 
 import base64
+import hashlib
 import re
 import shutil
 from dataclasses import dataclass
@@ -146,10 +147,29 @@ def verify(
         message = files.read(signed, limits.MANIFEST) if content is None else content
     except OSError as e:
         return SignatureVerdict(flaw=f"what is signed cannot be read: {e.strerror}")
+    question = _question(armour, message, trust, namespace, at)
+    if question in _ANSWERED:
+        return _ANSWERED[question]
     with temporary.folder("verify") as private:
         copy = private / "signature"
         copy.write_bytes(armour)
-        return _verified(copy, message, trust, namespace, at)
+        verdict = _verified(copy, message, trust, namespace, at)
+    if question:
+        _ANSWERED[question] = verdict
+    return verdict
+
+
+_ANSWERED: dict[str, SignatureVerdict] = {}  # by this process: two programs are started for an answer, and it does not change
+
+
+def _question(armour: bytes, message: bytes, trust: Trust, namespace: Namespace, at: datetime | None) -> str:
+    """All that an answer of ssh-keygen depends on, as a hash; empty where it is its own clock, or a list that it cannot read."""
+    try:
+        lists = [files.read(path, limits.SIGNERS, follow=True) for path in (trust.allowed, trust.revoked) if path]
+    except OSError:
+        return ""
+    parts = [armour, message, namespace.encode(), f"{at:%Y%m%d%H%M%S}".encode() if at else b"", *lists]
+    return hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).hexdigest() if at else ""
 
 
 def canonical(armour: bytes) -> bool:
