@@ -1,12 +1,19 @@
 """The command line as a user starts it, and waiting for what it does."""
 
+import contextlib
+import io
 import os
+import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import pytest
+
+from hikkoshi.cli.main import main
 from hikkoshi.params.home import Home
 
 COMMAND = [sys.executable, "-m", "hikkoshi.cli.main"]
@@ -34,6 +41,28 @@ def hikkoshi(home: Home, *argv: str, seconds: float = 240, **environment: str) -
         timeout=seconds,
         check=False,
     )
+
+
+def without_a_process(home: Home, *argv: str, **environment: str) -> "subprocess.CompletedProcess[str]":
+    """Run a command that starts no kernel in this process, to its end, where nobody can be asked."""
+    out, err, code = io.StringIO(), io.StringIO(), 0
+    mask, stops = os.umask(0o077), {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)}
+    with pytest.MonkeyPatch.context() as patch, Path(os.devnull).open() as nobody:
+        for name, value in {"HIKKOSHI_HOME": str(home.root), **environment}.items():
+            patch.setenv(name, value)
+        patch.setattr(sys, "argv", ["hikkoshi", *argv])
+        patch.setattr(sys, "stdin", nobody)
+        patch.setattr(tempfile, "tempdir", None)  # the environment names it
+        try:
+            with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+                main()
+        except SystemExit as e:
+            code = int(e.code or 0)
+        finally:
+            os.umask(mask)
+            for signum, handler in stops.items():
+                signal.signal(signum, handler)
+    return subprocess.CompletedProcess([*argv], code, out.getvalue(), err.getvalue())
 
 
 def wait_for(true: Callable[[], object], what: str) -> None:

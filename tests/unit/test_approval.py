@@ -35,7 +35,7 @@ from hikkoshi.run.run import open_run
 from hikkoshi.run.step import APPROVED
 from hikkoshi.steps.offloads import Offloads
 from hikkoshi_lab import keys
-from processes import hikkoshi
+from processes import without_a_process as hikkoshi
 
 pytestmark = pytest.mark.needs("ssh-keygen")
 PROJECT = Path(__file__).parents[2]
