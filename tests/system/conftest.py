@@ -1,4 +1,4 @@
-"""What makes the tests with real machines quick; they are no others for it."""
+"""What the tests with real machines share, and what makes them quick; they are no others for it."""
 
 import os
 import shutil
@@ -6,6 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+import vcenter
+from hikkoshi.params.home import Home
+from vcenter import World
 
 QEMU = Path(__file__).with_name("qemu-unpacked")
 
@@ -21,3 +25,16 @@ def unpacked_kernel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LIBGUESTFS_HV", str(here.rename(folder / QEMU.name)))
         yield
+
+
+@pytest.fixture(scope="session")
+def vmdk(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A converted disk, ready to be imported."""
+    return vcenter.disk(tmp_path_factory.mktemp("disk"))
+
+
+@pytest.fixture
+def world(home: Home, vmdk: Path) -> Iterator[World]:
+    """A vSphere of its own, shaped as the lab's site, and an order for the gateway's machine."""
+    with vcenter.start(home, vmdk) as world:
+        yield world

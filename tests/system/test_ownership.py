@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,17 +23,6 @@ from vcenter import BY, OFF, World, by_hand, foreign, named, options, plug
 
 pytestmark = pytest.mark.needs("vcsim", "qemu-img", "openssl")
 OTHER = vm.Owner("0bad0000-0000-4000-8000-000000000002", "20261129T000001Z-60-deploy", "4712")
-
-
-@pytest.fixture(scope="session")
-def vmdk(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return vcenter.disk(tmp_path_factory.mktemp("disk"))
-
-
-@pytest.fixture
-def world(home: Home, vmdk: Path) -> Iterator[World]:
-    with vcenter.start(home, vmdk) as world:
-        yield world
 
 
 def clone(world: World, v: Session, machine: vm.VirtualMachine, name: str) -> vm.VirtualMachine:

@@ -1,13 +1,11 @@
 """A guest in service is changed only where vSphere tells that the approved machine serves, and no Dom-0 that the source runs."""
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 
 import vcenter
 from hikkoshi.check import Check
-from hikkoshi.params.home import Home
 from hikkoshi.run import service
 from hikkoshi.vsphere import cutover, vm
 from hikkoshi.vsphere.deployment import Deployment
@@ -22,16 +20,11 @@ esac
 """
 
 
-@pytest.fixture(scope="module")
-def vmdk(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return vcenter.disk(tmp_path_factory.mktemp("disk"))
-
-
 @pytest.fixture
-def world(home: Home, vmdk: Path) -> Iterator[World]:
-    with vcenter.start(home, vmdk) as made:
-        vcenter.serve(made)
-        yield made
+def world(world: World) -> World:
+    """The same, with its machine in service."""
+    vcenter.serve(world)
+    return world
 
 
 def looked(world: World) -> list[Check]:

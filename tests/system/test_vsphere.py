@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,10 +16,8 @@ from typing import Any
 import pytest
 from pyVmomi import vim
 
-import vcenter
 from hikkoshi.check import Check
 from hikkoshi.errors import BadInput, HikkoshiError, Refused, StepFailed, VSphereError
-from hikkoshi.params.home import Home
 from hikkoshi.vsphere import cutover, deployment, inventory, ova, preflight, tls, vm
 from hikkoshi.vsphere.deployment import Order
 from hikkoshi.vsphere.session import Session
@@ -28,17 +26,6 @@ from hikkoshi_lab.proxy import Fault
 from vcenter import BY, MIB, OFF, World, by_hand, foreign, named, options, plug
 
 pytestmark = pytest.mark.needs("vcsim", "qemu-img", "openssl")
-
-
-@pytest.fixture(scope="session")
-def vmdk(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return vcenter.disk(tmp_path_factory.mktemp("disk"))
-
-
-@pytest.fixture
-def world(home: Home, vmdk: Path) -> Iterator[World]:
-    with vcenter.start(home, vmdk) as world:
-        yield world
 
 
 def red(world: World, v: Session, wanted: Order | None = None) -> list[Check]:

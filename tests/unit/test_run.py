@@ -189,6 +189,8 @@ def test_every_state_has_its_colour_and_mark_in_a_notebook() -> None:
     assert "2 checks, 1 not as expected, 1 not seen<" in show._checklist_html(
         row.Checklist("verify", (checks[1], Check(code="a-code", title="bad", ok=False)))
     )
+    yet = Check(code="a-code", title="made", ok=False, later=True)
+    assert "2 checks, 1 as expected, 1 later<" in show._checklist_html(row.Checklist("preflight", (checks[0], yet)))
     assert "? not seen" in show._row_html(row.Row("off", "not seen", 0))
 
 

@@ -82,7 +82,7 @@ class Register:
             ) from None
         with opened as f:
             if not lock.take(f, wait, stopped):
-                found = f"held by {', '.join(lock.holders(self.path)) or 'a process that cannot be seen from here'}"
+                found = lock.held_by(self.path)
                 remedy = "the guest's next run seals it; where that process hangs, end it: kill PID"
                 raise Busy(
                     Problem(

@@ -83,7 +83,7 @@ class Journal:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with os.fdopen(self._opened(os.O_RDWR | os.O_APPEND | os.O_CREAT), "a+b", buffering=0) as f:
             if not lock.take(f, wait):
-                found = f"held by {', '.join(lock.holders(self.path)) or 'a process that cannot be seen from here'}"
+                found = lock.held_by(self.path)
                 remedy = "see what that process does; where it hangs, end it: kill PID"
                 raise Busy(
                     Problem(

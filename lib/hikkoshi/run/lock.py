@@ -109,3 +109,8 @@ def holders(path: Path) -> list[str]:
         except OSError:
             continue
     return found
+
+
+def held_by(path: Path) -> str:
+    """The same, for a message."""
+    return f"held by {', '.join(holders(path)) or 'a process that cannot be seen from here'}"

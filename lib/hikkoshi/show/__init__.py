@@ -255,7 +255,8 @@ def _row_html(row: Row) -> str:
 
 
 def _checklist_html(checklist: Checklist) -> str:
-    bad = sum(not c for c in checklist.checks)
+    states = Counter[str](map(state_of, checklist.checks))
+    bad = states["red"] + states["later"]
     names = ["", "check", "found", "expected", *(["what to do"] if bad else [])]
     head = "".join(f"<th scope='col'>{name}</th>" for name in names)
     body = "".join(
@@ -264,10 +265,13 @@ def _checklist_html(checklist: Checklist) -> str:
         + (f"<td>{'' if c else html.escape(c.remedy)}</td></tr>" if bad else "</tr>")
         for c in checklist.checks
     )
-    count, unseen = len(checklist.checks), Counter(str(c.unseen) for c in checklist.checks if c and c.unseen)
-    good = "all" if bad == unseen.total() == 0 and count > 1 else count - bad - unseen.total()
-    numbers: dict[str, int | str] = {"not as expected": bad, "as expected": 0 if bad else good, **unseen}
-    words = [f"{n} {word}" for word, n in numbers.items() if n]
+    count, red, good = len(checklist.checks), states.pop("red", 0), states.pop("ok", 0)
+    told: dict[str, int | str] = {
+        "not as expected": red,
+        "as expected": "all" if good == count > 1 else 0 if red else good,
+        **states,
+    }
+    words = [f"{n} {word}" for word, n in told.items() if n]
     caption = f"{checklist.title}: {count} check{'s' if count != 1 else ''}, {', '.join(words)}"
     return f"<table class='hikkoshi'><caption style='text-align:left'>{caption}</caption><tr>{head}</tr>{body}</table>"
 
