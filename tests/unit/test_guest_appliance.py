@@ -16,7 +16,7 @@ import pytest
 from hikkoshi import tool
 from hikkoshi.disk.origin import Origin
 from hikkoshi.errors import BadInput, StepFailed, ToolFailed
-from hikkoshi.guest import appliance, inspection
+from hikkoshi.guest import appliance, device, inspection
 from hikkoshi.secret import redaction
 
 
@@ -137,6 +137,64 @@ class Files:
 
     def download(self, path: str, local: str) -> None:
         self.fetched += self.sizes[path]
+
+
+class Disks(Files):
+    """What it asks while it mounts: {device: its files}, each the root of its own file system."""
+
+    def __init__(self, contents: dict[str, dict[str, bytes]]) -> None:
+        self.contents, self.mounted = contents, dict[str, str]()
+
+    def mount_ro(self, device: str, point: str) -> None:
+        self.mounted[point] = device
+
+    def umount_all(self) -> None:
+        self.mounted.clear()
+
+    def is_dir(self, path: str) -> bool:
+        return False
+
+    def statns(self, path: str) -> dict[str, int]:
+        there = self.contents[self.mounted["/"]]
+        if path not in there:
+            raise RuntimeError(path)
+        return {"st_mode": stat.S_IFREG, "st_size": len(there[path])}
+
+    def pread(self, path: str, count: int, offset: int) -> bytes:
+        return self.contents[self.mounted["/"]][path]
+
+
+@pytest.mark.parametrize(
+    ("table", "names", "points"),
+    [
+        ("/dev/xvda2 / ext3\n/dev/xvda1 /boot ext3\n/dev/xvda3 none swap sw 0 0\n", (), ["/boot", "/", "swap"]),
+        ("/dev/xvde2 / ext3\n/dev/xvde1 /boot ext3\n/dev/xvde3 swap swap\n", (), ["/boot", "/", "swap"]),  # by its root
+        ("LABEL=/ / ext3\n/dev/xvde1 /boot ext3\n", ("sda", "xvde"), ["/boot", "/", ""]),  # by Xen's configuration
+        ("UUID=abc / ext3\nPARTUUID=0002f4c3-01 /boot ext3\n", (), ["/boot", "/", ""]),
+        ("LABEL=/ / ext3\n/dev/disk/by-path/xen-vbd-51713 /boot ext3\n", (), ["/boot", "/", ""]),
+        ("LABEL=/ / ext3\n/dev/xvdb1 /data ext3\n", (), ["", "/", ""]),
+        ("LABEL=/ / ext3\n/dev/xvdb1 /boot ext3\n", (), None),  # another disk, and needed
+    ],
+)
+def test_partitions_are_mounted_by_whatever_the_guest_calls_them(
+    monkeypatch: pytest.MonkeyPatch, table: str, names: tuple[str, ...], points: list[str] | None
+) -> None:
+    monkeypatch.setitem(sys.modules, "guestfs", types.ModuleType("guestfs"))
+    worker = runpy.run_path(str(appliance.WORKER))
+    known = [{}, {"label": "/", "uuid": "abc"}, {"fstype": "swap"}]
+    tags = {"fstype": "ext3", "label": "", "uuid": "", "partlabel": ""}
+    parts = []
+    for n, own in enumerate(known, 1):
+        name = f"/dev/sda{n}"
+        parts.append({**tags, **own, "device": name, "at": name, "partuuid": f"0002f4c3-0{n}"})
+    guest = Disks({"/dev/sda1": {}, "/dev/sda2": {"/etc/fstab": table.encode()}, "/dev/sda3": {}})
+    job = {"disk_of": device.Disk, "names": names}
+    if points is None:
+        with pytest.raises(worker["Wrong"], match="missing-device"):
+            worker["mount"](guest, job, parts, readonly=True)
+        return
+    worker["mount"](guest, job, parts, readonly=True)
+    assert [p["mountpoint"] for p in parts] == points
 
 
 @pytest.mark.parametrize(

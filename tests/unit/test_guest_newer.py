@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hikkoshi.guest import leftovers
-from hikkoshi.guest.files import grub2, interfaces, menu, pinning, text
+from hikkoshi.guest.files import arguments, grub2, interfaces, menu, pinning, text
 
 DATA = Path(__file__).parents[1] / "data/guest"
 CFG = (DATA / "grub-debian12.cfg").read_text()  # as update-grub of Debian 12 wrote it
@@ -102,7 +102,7 @@ class TestGrub2:
 
     def test_settings_keep_their_quotes(self) -> None:
         before = "# console=hvc0\nGRUB_TIMEOUT=5\nGRUB_CMDLINE_LINUX='root=/dev/xvda1 console=hvc0' # mine\n"
-        assert grub2.defaults(before) == before.replace("'root=/dev/xvda1 console=hvc0'", "'root=/dev/sda1 console=tty0'")
+        assert arguments.settings(before) == before.replace("'root=/dev/xvda1 console=hvc0'", "'root=/dev/sda1 console=tty0'")
 
     def test_an_environment_block_keeps_its_size(self) -> None:
         before = block(ENVIRONMENT)
@@ -343,8 +343,8 @@ class TestInterfaces:
 
 class TestLeftovers:
     def test_the_swap_that_a_hibernated_system_would_wake_from_has_its_new_name(self) -> None:
-        assert leftovers.resume("# RESUME=/dev/xvda2\nRESUME=/dev/xvda2\n") == "# RESUME=/dev/xvda2\nRESUME=/dev/sda2\n"
-        assert leftovers.resume("RESUME=UUID=1234\n") == "RESUME=UUID=1234\n"
+        assert leftovers.disks("# RESUME=/dev/xvda2\nRESUME=/dev/xvda2\n") == "# RESUME=/dev/xvda2\nRESUME=/dev/sda2\n"
+        assert leftovers.disks("RESUME=UUID=1234\n") == "RESUME=UUID=1234\n"
 
     def test_encrypted_disks_have_their_new_names(self) -> None:
         assert leftovers.disks("# xvda\nswap /dev/xvda2 /dev/urandom swap\n").endswith("swap /dev/sda2 /dev/urandom swap\n")

@@ -316,7 +316,7 @@ class TestEdits:
         assert f"{NET}/ifcfg-eth1" not in [e.path for e in p.edits]
 
     def test_a_line_that_will_still_name_a_xen_device_is_told(self) -> None:
-        assert plan(facts()).leftovers == ("/etc/fstab: /dev/sdb1\t/data\text3\tnoatime,comment=was-/dev/xvdb1\t1 2",)
+        assert plan(facts()).leftovers == ("/etc/fstab: /dev/xvdb1\t/data\text3\tnoatime,comment=was-/dev/xvdb1\t1 2",)
         local = facts(texts=facts().texts | {"/etc/rc.d/rc.local": "# /dev/xvda\nhdparm /dev/xvda\n"})
         assert "/etc/rc.d/rc.local: hdparm /dev/xvda" in plan(local).leftovers
 

@@ -12,7 +12,7 @@ from typing import Any
 from hikkoshi import tool
 from hikkoshi.disk.origin import Origin
 from hikkoshi.errors import BadInput, HikkoshiError, Problem, StepFailed, ToolFailed
-from hikkoshi.guest import inspection, reading
+from hikkoshi.guest import device, inspection, reading
 from hikkoshi.guest.facts import GuestFacts
 from hikkoshi.progress import Progress, silent
 from hikkoshi.run.step import PLAN, PREPARE, SURVEY
@@ -24,14 +24,14 @@ GRACE = 10  # seconds after which a worker that did not end itself is ended
 SECONDS = {"inspect": 600, "apply": 1800}
 
 
-def inspect(disk: Origin, *, accelerator: str = "tcg", progress: Progress = silent) -> GuestFacts:
-    """Look at the operating system on a disk, which is opened read-only.
+def inspect(disk: Origin, names: Sequence[str] = (), *, accelerator: str = "tcg", progress: Progress = silent) -> GuestFacts:
+    """Look at the operating system on a disk, which is opened read-only; `names` are those of the whole disk in the guest.
 
     `accelerator` is tcg or kvm. `BadInput` for a disk that holds no guest, or one that this version cannot prepare.
     """
     # bytes of the first sector: tells most wrong files at once
     boot_loader = "none" if disk.partitions else inspection.boot_loader(disk.parts[0].path)
-    with work("inspect", disk, {}, accelerator, progress) as (raw, folder):
+    with work("inspect", disk, {"names": names}, accelerator, progress) as (raw, folder):
         return reading.facts(raw, folder, boot_loader, str(disk))
 
 
@@ -42,6 +42,7 @@ def work(
     """Run the worker once; yields its result and the folder with the files it fetched, which is removed afterwards."""
     with temporary.folder("guest") as folder:
         job = {
+            "names": (),
             **job,
             "op": op,
             "disk": str(disk),
@@ -50,6 +51,7 @@ def work(
             "folder": str(folder),
             "seconds": SECONDS[op],
             "redaction": redaction.__file__,
+            "devices": device.__file__,
             "texts": inspection.TEXTS,
             "files": inspection.FILES,
             "present": inspection.PRESENT,

@@ -7,20 +7,35 @@ from functools import partial
 
 from hikkoshi.artefact import Frozen
 from hikkoshi.guest import leftovers, nics
+from hikkoshi.guest.device import Disk
 from hikkoshi.guest.facts import GuestFacts, Kernel
-from hikkoshi.guest.files import clock, console, extlinux, fstab, grub, grub2, ifcfg, lvm, menu, modprobe, pinning, sysconfig
+from hikkoshi.guest.files import (
+    arguments,
+    clock,
+    console,
+    extlinux,
+    fstab,
+    grub,
+    grub2,
+    ifcfg,
+    lvm,
+    menu,
+    modprobe,
+    pinning,
+    sysconfig,
+)
 from hikkoshi.guest.note import Note, note
 
 DRACUT = "/etc/dracut.conf.d/hikkoshi.conf"
 # what an initrd is made of, by the beginning of the path, for each program that makes one
 INITRD_INPUTS = {
-    "mkinitrd": ("/etc/modprobe.conf", "/etc/fstab", "/etc/lvm/lvm.conf"),
+    "mkinitrd": ("/etc/modprobe.conf", "/etc/fstab", "/etc/lvm/"),
     "dracut": (
-        *("/etc/fstab", "/etc/crypttab", "/etc/lvm/lvm.conf"),
+        *("/etc/fstab", "/etc/crypttab", "/etc/lvm/", "/etc/cmdline.d/", "/etc/mdadm.conf"),
         *("/etc/dracut.conf.d/", "/etc/systemd/network/", "/etc/udev/rules.d/"),
     ),
     # not the names of NICs: whatever the initrd called them, the booted system does it again
-    "update-initramfs": ("/etc/crypttab", "/etc/lvm/lvm.conf", "/etc/initramfs-tools/"),
+    "update-initramfs": ("/etc/crypttab", "/etc/lvm/", "/etc/mdadm/", "/etc/initramfs-tools/"),
 }
 # folder in the guest that keeps what was there before, each file under its own path; beside the new one it would be read
 # in its place: the network scripts take every ifcfg-*, initramfs-tools every file of conf.d
@@ -33,6 +48,15 @@ CACHES = (  # lists of devices that the guest makes again by itself
 )
 LOADED = ("/etc/modules", "/etc/modules-load.d/")  # modules to load at boot
 RELABEL = "/.autorelabel"  # asks SELinux, at the next boot, for labels on what was written from outside
+
+
+SETTINGS = ("/etc/default/grub", "/etc/default/extlinux", "/etc/sysconfig/bootloader", "/etc/update-extlinux.conf")
+COMMAND_LINES = ("/etc/kernel/cmdline", "/etc/cmdline.d/")
+WHOLE_DISKS = ("/boot/grub/device.map", "/boot/grub2/device.map", "/etc/sysconfig/grub")
+NAMING = (  # other files that name partitions
+    *("/etc/crypttab", "/etc/mdadm.conf", "/etc/mdadm/mdadm.conf", "/etc/kdump.conf", "/etc/uswsusp.conf", "/etc/suspend.conf"),
+    *("/etc/initramfs-tools/conf.d/", "/etc/initramfs-tools/initramfs.conf"),
+)
 
 
 class Edit(Frozen):
@@ -50,10 +74,21 @@ class Edit(Frozen):
         return None if self.after is None else self.after.encode(self.encoding)
 
 
+def disk(facts: GuestFacts) -> Disk:
+    """The guest's disk with all that its files may call it."""
+    found = Disk([p.model_dump() for p in facts.partitions], facts.disk_names)
+    if found.root:
+        spec = next((spec for spec, point in fstab.mounts(facts.texts.get("/etc/fstab", "")) if point == "/"), "")
+        found.learn(spec, found.root)
+    return found
+
+
 def package_of(version: str) -> str:
     """The package that a kernel comes from, by the flavour at the end of its version: `kernel-PAE`."""
-    match = re.search(r"(?:el\d\w*?|EL)(xen|PAE|smp|hugemem|largesmp|debug)$", version)
-    return f"kernel-{match[1]}" if match else "kernel"
+    match = re.search(
+        r"(?:(?:el\d\w*?|EL)(xen|PAE|smp|hugemem|largesmp|debug)|-(default|pae|desktop|bigsmp|trace|vmi))$", version
+    )
+    return f"kernel-{match[1] or match[2]}" if match else "kernel"
 
 
 def decided(
@@ -65,20 +100,25 @@ def decided(
     own = pinning.home(facts.texts)
     missing = [m for m in modules if m not in kernel.initrd_modules]
     names, drivers, xen = note("disks-renamed"), note("drivers-in-initrds"), note("xen-names-gone")
+    known, suse = disk(facts), sysconfig.suse(facts.texts.get("/etc/sysconfig/kernel", ""))
+
+    def packages(text: str) -> str:
+        return sysconfig.initrd_modules(text, modules) if suse else sysconfig.default_kernel(text, package)
+
     changes: list[tuple[str, Callable[[str], str], Note]] = [
-        *((p, grub2.with_arguments, xen) for p in menu.ENVIRONMENTS),
-        *((p, grub2.loader_entry, xen) for p in facts.texts if p.startswith(grub2.ENTRIES)),
-        ("/etc/kernel/cmdline", grub.arguments, xen),
-        ("/etc/default/grub", grub2.defaults, xen),
-        ("/boot/grub/device.map", leftovers.disks, note("boot-disk-renamed")),
-        ("/etc/sysconfig/grub", leftovers.disks, note("boot-disk-renamed")),
-        ("/etc/sysconfig/kernel", lambda t: sysconfig.default_kernel(t, package), note("package-stays-default", package=package)),
-        ("/etc/fstab", fstab.prepared, names),
-        ("/etc/crypttab", leftovers.disks, names),
-        ("/etc/lvm/lvm.conf", lvm.prepared, names),
-        *((p, leftovers.resume, names) for p in facts.texts if p.startswith("/etc/initramfs-tools/conf.d/")),
+        *((p, lambda t: grub2.with_arguments(t, known), xen) for p in menu.ENVIRONMENTS),
+        *((p, lambda t: grub2.loader_entry(t, known), xen) for p in facts.texts if p.startswith(grub2.ENTRIES)),
+        *((p, lambda t: arguments.prepared(t, known), xen) for p in facts.texts if p.startswith(COMMAND_LINES)),
+        *((p, lambda t: arguments.settings(t, known), xen) for p in facts.texts if p.startswith(SETTINGS)),
+        *((p, lambda t: grub2.custom(t, known), xen) for p in facts.texts if p.startswith("/etc/grub.d/")),
+        *((p, lambda t: leftovers.disks(t, known, whole=True), note("boot-disk-renamed")) for p in WHOLE_DISKS),
+        ("/etc/sysconfig/kernel", packages, drivers if suse else note("package-stays-default", package=package)),
+        ("/etc/fstab", lambda t: fstab.prepared(t, known), names),
+        *((p, lambda t: leftovers.disks(t, known), names) for p in facts.texts if p.startswith(NAMING)),
+        *((p, lambda t: lvm.prepared(t, known), names) for p in ("/etc/lvm/lvm.conf", "/etc/lvm/lvmlocal.conf")),
         ("/etc/initramfs-tools/modules", lambda t: leftovers.modules(t, missing), drivers),
-        ("/etc/inittab", console.inittab, note("screen-login")),
+        ("/etc/inittab", lambda t: console.inittab(t, facts.getty), note("screen-login")),
+        ("/etc/sysconfig/init", console.active, note("screen-login")),
         ("/etc/securetty", console.securetty, note("screen-root")),
         *((p, leftovers.loaded, note("xen-drivers-gone")) for p in facts.texts if p.startswith(LOADED)),
         ("/etc/X11/xorg.conf", lambda t: leftovers.xorg(t, "modesetting" if facts.systemd else "vesa"), note("vmware-screen")),
@@ -99,11 +139,12 @@ def decided(
         why = note("boots-kernel", kernel=kernel.version)
 
         def boots(text: str) -> str:
-            made = menu.MENUS[menu_path].prepared(text, kernel.index)
+            made = menu.MENUS[menu_path].prepared(text, kernel.index, known)
             return grub.with_arguments(made, kernel.index, clock.arguments(facts))  # none but for GRUB legacy's releases
 
         changes.insert(0, (menu_path, boots, why))
-    edits = [_menu_made(facts, kernel)] if facts.boot_loader == "none" else []
+    edits = [_menu_made(facts, kernel, known)] if facts.boot_loader == "none" else []
+    edits += [_edit(facts, path, note("screen-login"), after) for path, after in console.jobs(facts.texts).items()]
     for path, change, why in changes:
         before = facts.texts.get(path)
         if before is None or (after := change(before)) == before:
@@ -138,13 +179,13 @@ def relabelled(facts: GuestFacts) -> tuple[Edit, ...]:
     return (Edit(path=RELABEL, why=note("relabelled"), before_sha256=None, after=""),)
 
 
-def _menu_made(facts: GuestFacts, kernel: Kernel) -> Edit:
+def _menu_made(facts: GuestFacts, kernel: Kernel, known: Disk) -> Edit:
     """The menu of a boot loader that the guest never had; paths as the file system that holds /boot sees them."""
     own = any(p.mountpoint == "/boot" for p in facts.partitions)
     image, initrd = (path.removeprefix("/boot") if own else path for path in (kernel.image, kernel.initrd))
     title = f"{facts.distribution} {facts.release}, {kernel.version}"
-    arguments = grub.arguments(" ".join((*kernel.arguments, *clock.arguments(facts))))
-    text = extlinux.menu(title, image, initrd, arguments)
+    given = arguments.prepared(" ".join((*kernel.arguments, *clock.arguments(facts))), known)
+    text = extlinux.menu(title, image, initrd, given)
     why = note("boot-loader-made")
     return Edit(path=extlinux.CONF, why=why, before_sha256=None, after=text)
 

@@ -16,6 +16,8 @@ class Partition(Frozen):
     fstype: str  # ext3, swap, LVM2_member …; empty where unknown
     label: str = ""
     uuid: str = ""
+    partlabel: str = ""  # of a GPT
+    partuuid: str = ""
     mountpoint: str = ""  # as the guest's own fstab has it
 
 
@@ -91,5 +93,7 @@ class GuestFacts(Frozen):
     initrd_maker: str = ""  # path of the program that makes an initrd; empty where there is none
     rpm_environment: tuple[str, ...] = ()  # files of Berkeley DB's that a later rpm trips over
     selinux: bool = False  # switched on: what is written from outside needs a label
+    disk_names: tuple[str, ...] = ()  # of the whole disk in the guest, by Xen's configuration: xvda …; empty where nobody said
+    getty: str = ""  # path of the program that asks for a login on a terminal; empty where there is none, or nobody looked
     services: tuple[str, ...] = ()  # started at boot, of those that belong to Xen, or would ask about new hardware
     warnings: tuple[Note, ...] = ()

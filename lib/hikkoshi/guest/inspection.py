@@ -10,12 +10,12 @@ from typing import Any
 
 from hikkoshi.disk import source
 from hikkoshi.errors import BadInput, Problem
-from hikkoshi.guest import forwarding, kept, kernels
+from hikkoshi.guest import edits, forwarding, kept, kernels
 from hikkoshi.guest.facts import GuestFacts, Partition
-from hikkoshi.guest.files import interfaces, pinning, sysconfig
+from hikkoshi.guest.files import console, fstab, interfaces, pinning, sysconfig
 from hikkoshi.guest.files import menu as menus
 from hikkoshi.guest.files.menu import MENUS
-from hikkoshi.guest.note import Note
+from hikkoshi.guest.note import Note, note
 from hikkoshi.run.step import SURVEY
 
 MAKERS = (  # programs that make an initrd; of several the first counts: mkinitrd of Enterprise Linux 6 only calls dracut
@@ -27,26 +27,32 @@ SERVICES = (
     "/etc/rc.d/rc[2345].d/S*kudzu",
     "/etc/rc.d/rc[2345].d/S*xe-*",
     "/etc/rc[2345].d/S*xe-*",
-    "/etc/systemd/system/getty.target.wants/serial-getty@hvc0.service",
+    "/etc/systemd/system/*.wants/*getty@[hx]vc*.service",
     "/etc/systemd/system/*.wants/xe-*.service",
 )
 # files that are read whole, and may be changed, as patterns; a path that a pattern names twice is taken once
 TEXTS = [
     *MENUS,
     *menus.ENVIRONMENTS,
-    "/boot/grub/device.map",
+    *edits.WHOLE_DISKS,
     "/boot/config-*",
     "/etc/fstab",
     "/etc/inittab",
+    *("/etc/init/tty*.conf", "/etc/init/[hx]vc*.conf", "/etc/init/*console*.conf", "/etc/init/start-ttys.conf"),
+    *("/etc/event.d/tty*", "/etc/event.d/[hx]vc*", "/etc/event.d/*console*", "/etc/sysconfig/init"),
     "/etc/securetty",
     "/etc/modprobe.conf",
     "/etc/lvm/lvm.conf",
     "/etc/lvm/cache/.cache",
     "/etc/lvm/devices/system.devices",
-    "/etc/kernel/cmdline",
+    "/etc/lvm/lvmlocal.conf",
+    *edits.COMMAND_LINES[:1],
+    "/etc/cmdline.d/*.conf",
     "/boot/loader/entries/*.conf",
-    "/etc/crypttab",
-    "/etc/default/grub",
+    *(path for path in edits.NAMING if not path.endswith("/")),
+    *edits.SETTINGS,
+    "/etc/default/grub.d/*.cfg",
+    "/etc/grub.d/4?_custom",
     "/etc/dracut.conf.d/*.conf",
     "/etc/initramfs-tools/modules",
     "/etc/initramfs-tools/conf.d/*",
@@ -54,32 +60,39 @@ TEXTS = [
     *pinning.FILES,
     "/etc/selinux/config",
     "/.autorelabel",
-    "/etc/redhat-release",
+    *("/etc/redhat-release", "/etc/SuSE-release"),
     "/etc/os-release",
     "/etc/hostname",
     "/etc/sysctl.conf",
     "/etc/modules",
     "/etc/modules-load.d/*.conf",
     "/etc/X11/xorg.conf",
+    *("/etc/sysconfig/rawdevices", "/etc/sysconfig/oracleasm", "/etc/multipath.conf"),
+    *("/etc/hdparm.conf", "/etc/smartd.conf", "/etc/systemd/system/*.mount", "/etc/systemd/system/*.swap"),
     "/etc/blkid/blkid.tab",
     "/etc/blkid.tab",
-    "/etc/sysconfig/grub",
     "/etc/sysconfig/kernel",
     "/etc/sysconfig/network",
     *forwarding.FILES,
 ]
 _INITRD = 128 << 20  # bytes
 FILES = {  # that are fetched, as patterns, and how many bytes one may have
-    "/boot/initrd-*.img": _INITRD,
+    "/boot/initrd-*": _INITRD,  # SUSE's have no suffix
     "/boot/initramfs-*.img": _INITRD,
     "/boot/initrd.img-*": _INITRD,
     "/lib/modules/*/modules.alias": 8 << 20,  # of Debian 12: 1.3 MB
 }
 MOST_ENTRIES = 256  # of a boot menu
-PRESENT = ["/boot/vmlinuz-*", *MAKERS, "/var/lib/rpm/__db.*", *SYSTEMD, *SERVICES, forwarding.LINK]
+PRESENT = ["/boot/vmlinuz-*", *MAKERS, "/var/lib/rpm/__db.*", *SYSTEMD, *SERVICES, *console.GETTYS, forwarding.LINK]
 
 
 GPT = 0xEE  # the type of the one entry that stands before a GPT, and covers more than there is
+SWAP = (b"SWAPSPACE2", b"SWAP-SPACE")
+BARE = (
+    "write a copy of the configuration that gives it as a partition, xvda1 for xvda; in the guest's parameters name the copy as "
+    "`config`, and the guest's own as `start_config`. A disk is then put around it; where the guest's /etc/fstab calls its root "
+    "xvda, that becomes sda1"
+)
 _MACHINES = {3: "i686", 62: "x86_64"}  # e_machine of ELF
 
 
@@ -131,13 +144,9 @@ def boot_loader(disk: Path) -> str:
         )
     if head[510:512] != b"\x55\xaa":
         lvm = any(head[n : n + 8] == b"LABELONE" for n in range(0, 2048, 512))
-        ext = head[1080:1082] == b"\x53\xef"
+        ext = head[1080:1082] == b"\x53\xef" or head[:4] in (b"XFSB", b"LUKS") or head[4086:4096] in SWAP
         found = "an LVM volume" if lvm else "a file system without partitions" if ext else "no boot signature"
-        remedy = (
-            "if Xen gives the guest this as a partition, its configuration has to call it xvda1, not xvda"
-            if lvm or ext
-            else "check that this is the right image"
-        )
+        remedy = BARE if lvm or ext else "check that this is the right image"
         raise BadInput(
             Problem(code="no-partition-table", what=what, where=str(disk), found=found, expected=expected, remedy=remedy)
         )
@@ -184,7 +193,7 @@ def facts(raw: dict[str, Any], folder: Path, loader: str, disk: str) -> GuestFac
     for other in MENUS:  # on Red Hat's systems menu.lst is a link to grub.conf
         if other != menu and texts.get(other) == texts.get(menu):
             texts.pop(other, None)
-    warnings: list[Note] = []
+    warnings: list[Note] = [note("fstab-line-odd", line=line) for line in fstab.odd(texts.get("/etc/fstab", ""))]
     fetched = kernels.Fetched(frozenset(raw["present"]), {path: folder / name for path, name in raw["files"].items()})
     entries = menus.entries(texts, menu) if menu else kernels.unlisted(texts, fetched)
     if len(entries) > MOST_ENTRIES:
@@ -240,6 +249,8 @@ def facts(raw: dict[str, Any], folder: Path, loader: str, disk: str) -> GuestFac
         texts=(needed := kept.of(texts)),
         secrets=raw["secrets"],
         latin1=tuple(p for p in latin1 if p in needed),
+        disk_names=tuple(raw.get("names", ())),
+        getty=next((path for path in console.GETTYS if path in raw["present"]), ""),
         initrd_maker=next((path for path in MAKERS if path in raw["present"]), ""),
         rpm_environment=tuple(sorted(p for p in raw["present"] if p.startswith("/var/lib/rpm/__db."))),
         selinux=sysconfig.values(texts.get("/etc/selinux/config", "")).get("SELINUX", "disabled").lower() != "disabled",
@@ -262,4 +273,8 @@ def _distribution(texts: dict[str, str]) -> tuple[str, str]:
         name = next((v for k, v in known.items() if match[1].lower().startswith(k)), match[1].lower())
         return name, match[2] + (f".{match[3]}" if match[3] else "")
     values = sysconfig.values(texts.get("/etc/os-release", ""))
+    if "ID" not in values and (suse := re.match(r"((?:open)?SUSE)\b(.*)", texts.get("/etc/SuSE-release", ""), re.I)):
+        told = dict(re.findall(r"^(VERSION|PATCHLEVEL)\s*=\s*([\d.]+)", texts["/etc/SuSE-release"], re.M))
+        release = told.get("VERSION", "unknown") + (f".{told['PATCHLEVEL']}" if told.get("PATCHLEVEL", "0") != "0" else "")
+        return "sles" if "enterprise" in suse[2].lower() else suse[1].lower(), release
     return values.get("ID", "unknown"), values.get("VERSION_ID", "unknown")

@@ -10,6 +10,8 @@ LOOKED_AT = (  # files that tell facts and are never changed, as patterns
     *("/etc/network/*", "*/netplan/*", "*/NetworkManager/*", "/etc/systemd/network/*.net*"),
     *("/etc/sysconfig/network", "/etc/sysconfig/network/*", "/etc/udev/*", "/etc/iftab", "/etc/mactab"),
     *forwarding.FILES,
+    *("/etc/rc.d/rc.local", "/etc/rc.local", "/etc/sysconfig/rawdevices", "/etc/sysconfig/oracleasm", "/etc/multipath.conf"),
+    *("/etc/hdparm.conf", "/etc/smartd.conf", "/etc/systemd/system/*.mount", "/etc/systemd/system/*.swap"),
     *("/etc/hostname", "/etc/*-release", "/boot/config-*"),
 )
 

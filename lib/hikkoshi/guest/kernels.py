@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hikkoshi.errors import BadInput
+from hikkoshi.guest import device as device_names
 from hikkoshi.guest import hardware, initrd
 from hikkoshi.guest.facts import Kernel, Partition
 from hikkoshi.guest.files import fstab, grub
@@ -28,7 +29,8 @@ def unlisted(texts: dict[str, str], fetched: Fetched) -> list[grub.Entry]:
     entries = []
     for n, image in enumerate(images):
         version = image.removeprefix("/boot/vmlinuz-")
-        names = (f"/boot/initrd-{version}.img", f"/boot/initramfs-{version}.img", f"/boot/initrd.img-{version}")
+        kinds = ("initrd-{}.img", "initramfs-{}.img", "initrd.img-{}", "initrd-{}")
+        names = ("/boot/" + kind.format(version) for kind in kinds)
         initrd_path = next((name for name in names if name in fetched.files), "")
         entries.append(grub.Entry(n, version, "", image, initrd_path, (f"root={root}", "ro"), False))
     return entries
@@ -100,11 +102,11 @@ def _in_guest(path: str, root: str, partitions: tuple[Partition, ...]) -> str:
     """
     if not path:
         return ""
-    if not root and not path.startswith(("(", "/boot/")) and any(p.mountpoint == "/boot" for p in partitions):
-        return "/boot" + path
-    own = re.match(r"(\(hd\d+,\d+\))(.*)", path)
+    own = re.match(r"(\([^()]*\))(.*)", path)
     root, path = (own[1], own[2]) if own else (root, path)
-    match = re.match(r"\(hd0,(\d+)\)", root)
-    device = f"/dev/sda{int(match[1]) + 1}" if match else ""
+    if root in ("", "($root)") and not path.startswith("/boot/") and any(p.mountpoint == "/boot" for p in partitions):
+        return "/boot" + path
+    match = re.match(r"\(hd0,(?:(\d+)|(?:msdos|gpt)(\d+))\)", root)
+    device = f"{device_names.NEW}{int(match[1]) + 1 if match[1] else match[2]}" if match else ""
     point = next((p.mountpoint for p in partitions if p.device == device), "")
     return (point.rstrip("/") if point.startswith("/") else "") + path

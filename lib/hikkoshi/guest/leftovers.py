@@ -3,18 +3,14 @@
 import re
 from collections.abc import Iterable
 
-from hikkoshi.guest import device
+from hikkoshi.guest.device import UNKNOWN, Disk
 from hikkoshi.guest.files import text
 
 
-def disks(content: str) -> str:
-    """A file with the disks' new names, comments aside: GRUB's device.map, /etc/sysconfig/grub, /etc/crypttab."""
-    return text.edit(content, lambda body: body if body.lstrip().startswith("#") else device.renamed(body))
-
-
-def resume(content: str) -> str:
-    """A file of initramfs-tools' conf.d with the swap's new name: a device that is not there costs half a minute at each boot."""
-    return text.edit(content, lambda body: device.renamed(body) if body.startswith("RESUME=") else body)
+def disks(content: str, disk: Disk = UNKNOWN, whole: bool = False) -> str:
+    """A file with the disk's new name, comments aside: GRUB's device.map, /etc/crypttab, the place to resume from (one that
+    is not there costs half a minute at each boot). `whole` where it names whole disks."""
+    return text.edit(content, lambda body: body if body.lstrip().startswith("#") else disk.renamed(body, whole))
 
 
 def sysctl(content: str) -> str:

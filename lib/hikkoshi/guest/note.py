@@ -47,6 +47,13 @@ MEANINGS = {  # {code: its words; what differs stands in braces}
     "menu-initrd-missing": "boot menu entry {entry} names an initrd that is not there: {file}",
     "initrd-not-read": "the initrd {file} cannot be read: {why}",
     "file-not-read": "{file} cannot be read: {why}",
+    "fstab-line-odd": "a line of /etc/fstab mounts nothing, since a field is missing or too many: {line}",
+    "xen-arguments-gone": "arguments of the kernel that only mean something under Xen go: {arguments}",
+    "serial-first": (
+        "{file} asks for a login, or shows the boot menu, on a serial port, which the new machine does not have unless you "
+        "give it one: {line}"
+    ),
+    "screen-without-login": "/etc/inittab asks for a login on no terminal that the new machine has: add a getty on tty1",
     "kernel-default": "the guest's own default: it boots without Xen and can drive {disk} and {nic}",
     "kernel-highest": "the highest of {kernels} that boot without Xen and can drive {disk} and {nic}",
     "kernel-only": "the only one that boots without Xen and can drive {disk} and {nic}",

@@ -15,7 +15,7 @@ from hikkoshi.guest import device as disk_names
 from hikkoshi.guest import edits, hardware, nics, vmware_tools
 from hikkoshi.guest.edits import CACHES, INITRD_INPUTS, Edit, package_of
 from hikkoshi.guest.facts import GuestFacts, Kernel
-from hikkoshi.guest.files import clock, modprobe, pinning
+from hikkoshi.guest.files import arguments, clock, console, modprobe, pinning
 from hikkoshi.guest.files.grub2 import order
 from hikkoshi.guest.note import Note, note
 from hikkoshi.run.step import SURVEY
@@ -64,8 +64,10 @@ def plan(facts: GuestFacts, *, controller: str, nic_model: str, macs: Mapping[st
     modules = tuple(m for m in wanted if m and m not in kernel.builtin)
     changes = edits.decided(facts, kernel, modules, nic_module, macs)
     inputs = INITRD_INPUTS[facts.initrd_maker.rpartition("/")[2]]
+    if _suse(facts):
+        inputs = (*inputs, "/etc/sysconfig/kernel")
     rebuilds = not set(modules) <= set(kernel.initrd_modules) or any(e.path.startswith(inputs) for e in changes)
-    commands = [_initrd_command(facts.initrd_maker, kernel, modules)] if rebuilds else []
+    commands = [_initrd_command(facts, kernel, modules)] if rebuilds else []
     commands += [_off(facts, service) for service in facts.services]
     if any(e.path == pinning.UNIT for e in changes):
         commands.append(("/bin/systemctl", "enable", PurePath(pinning.UNIT).name))
@@ -93,7 +95,7 @@ def plan(facts: GuestFacts, *, controller: str, nic_model: str, macs: Mapping[st
         must_be_in_initrd=tuple(m for m in modules if m in (disk_module, kernel.scsi_disk)),
         commands=tuple(commands),
         leftovers=tuple(xen_lines(after)),
-        notes=_notes(facts, macs, nic_module),
+        notes=_notes(facts, macs, nic_module, changes),
     )
 
 
@@ -125,7 +127,7 @@ def ordinary_package(facts: GuestFacts, xen_version: str) -> str:
     if facts.distribution in ("debian", "ubuntu"):
         wide = {"x86_64": "amd64", "i686": "686-pae"}.get(facts.arch, facts.arch)
         return f"linux-image-{wide}" if facts.distribution == "debian" else "linux-image-generic"
-    if facts.distribution in ("sles", "suse"):
+    if _suse(facts):
         return {"i686": "kernel-pae"}.get(facts.arch, "kernel-default")
     flavour = {("i686", "5"): "kernel-PAE", ("i686", "4"): "kernel-smp", ("x86_64", "4"): "kernel-smp"}
     base = re.sub(r"-?xen[U0]?$", "", xen_version)
@@ -134,8 +136,9 @@ def ordinary_package(facts: GuestFacts, xen_version: str) -> str:
 
 def _install(facts: GuestFacts) -> str:
     """The command that installs a package in the running guest."""
-    known = {"debian": "apt-get install", "ubuntu": "apt-get install", "sles": "zypper install", "suse": "zypper install"}
-    return known.get(facts.distribution, "yum install")
+    if _suse(facts):
+        return "zypper install"
+    return "apt-get install" if facts.distribution in ("debian", "ubuntu") else "yum install"
 
 
 def _kernel(facts: GuestFacts, disk: hardware.Device, nic: hardware.Device) -> tuple[Kernel, Note]:
@@ -163,6 +166,9 @@ def _kernel(facts: GuestFacts, disk: hardware.Device, nic: hardware.Device) -> t
         raise BadInput(*_lacking(facts, ordinary[0], disk, nic))
     best = next((k for k in able if k.index == facts.default_kernel), able[0])
     where, problems = f"{facts.boot_config}, entry {best.index} ({best.title})", []
+    by_hand = f"mkinitrd /boot/initrd-{best.version}.img {best.version}"
+    if _suse(facts):
+        by_hand = f"mkinitrd -k vmlinuz-{best.version} -i initrd-{best.version}"
     if not best.initrd:
         problems.append(
             Problem(
@@ -171,7 +177,7 @@ def _kernel(facts: GuestFacts, disk: hardware.Device, nic: hardware.Device) -> t
                 where=where,
                 found="no initrd line, or the file is missing",
                 expected="an initrd, which will be made again with the new controller's driver",
-                remedy=f"in the running guest: mkinitrd /boot/initrd-{best.version}.img {best.version}, and name it in the entry",
+                remedy=f"in the running guest: {by_hand}, and name it in the entry",
             )
         )
     if not facts.initrd_maker:
@@ -228,8 +234,16 @@ def _off(facts: GuestFacts, service: str) -> tuple[str, ...]:
     return ("/sbin/chkconfig", service, "off")
 
 
-def _initrd_command(maker: str, kernel: Kernel, modules: Sequence[str]) -> tuple[str, ...]:
+def _suse(facts: GuestFacts) -> bool:
+    return facts.distribution.startswith(("sles", "suse", "opensuse", "sled"))
+
+
+def _initrd_command(facts: GuestFacts, kernel: Kernel, modules: Sequence[str]) -> tuple[str, ...]:
     """What makes the kernel's initrd again, in the guest."""
+    maker = facts.initrd_maker
+    if maker.endswith("/mkinitrd") and _suse(facts):  # it takes the modules from /etc/sysconfig/kernel, and names in /boot
+        image, initrd = (PurePath(path).name for path in (kernel.image, kernel.initrd))
+        return (maker, "-k", image, "-i", initrd)
     if maker.endswith("/update-initramfs"):  # it takes the modules from its own list
         return (maker, "-u", "-k", kernel.version)
     if maker.endswith("/dracut"):
@@ -243,13 +257,18 @@ def _own_only(facts: GuestFacts, macs: Mapping[str, str], file: str) -> bool:
     return bool(given) and given <= set(macs.values())
 
 
-def _notes(facts: GuestFacts, macs: Mapping[str, str], nic_module: str) -> tuple[Note, ...]:
+def _notes(facts: GuestFacts, macs: Mapping[str, str], nic_module: str, changes: Sequence[Edit]) -> tuple[Note, ...]:
     found = nics.configured(facts, macs, driver=nic_module)
     fits = {i.place for listed in found.values() for i in listed}
     own = [i for i in facts.interfaces if i.kind == "nic"]
     known = nics.tied(facts)
+    gone = {w for e in changes for w in arguments.only_xen(facts.texts.get(e.path, "")) - arguments.only_xen(e.after or "")}
+    after = facts.texts | {e.path: e.after or "" for e in changes}
     return (
         *(w for w in facts.warnings if w.code != "mac-in-file" or not _own_only(facts, macs, w.facts["file"])),
+        *([note("xen-arguments-gone", arguments=" ".join(sorted(gone)))] if gone else []),
+        *([note("screen-without-login")] if console.missing(after.get("/etc/inittab", "")) else []),
+        *(note("serial-first", file=path, line=line) for path, line in console.serial(after)),
         clock.advice(facts),
         vmware_tools.advice(facts),
         *(note("nic-name-left", nic=n, mac=mac) for n, mac in macs.items() if nics.only_left(facts, n) and mac not in known),

@@ -164,11 +164,13 @@ def start(
     surveyed: str,
     progress: Progress = silent,
     accelerator: str = "tcg",
+    names: tuple[str, ...] = (),
 ) -> Prepared:
     """Copy the source, carry the preparation out on the copy, read all of it again, and only then give it its name.
 
     `Refused` where what was copied has another content digest than the one that was `surveyed`; then nothing is kept.
-    Killed at any point, it leaves at most NAME.img.part, which the next start discards.
+    Killed at any point, it leaves at most NAME.img.part, which the next start discards. `names` are those of the whole disk in
+    the guest.
     """
     began = time.monotonic()
     before, writes = _source(source), source.writes()
@@ -189,6 +191,7 @@ def start(
             )
         job = {
             "kept": KEPT,
+            "names": names,
             "initrd": preparation.initrd if preparation.rebuilds else "",
             "boot_loader": preparation.boot_loader,
             "commands": preparation.commands,

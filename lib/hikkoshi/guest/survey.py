@@ -12,7 +12,7 @@ from hikkoshi.disk import digest, source
 from hikkoshi.disk.origin import Origin, Part, Writes
 from hikkoshi.disk.source import DiskFacts
 from hikkoshi.errors import BadInput, Problem
-from hikkoshi.guest import appliance, nics
+from hikkoshi.guest import appliance, device, nics
 from hikkoshi.guest.facts import GuestFacts
 from hikkoshi.params.folder import GuestFolder
 from hikkoshi.params.guest import Guest
@@ -96,11 +96,14 @@ def start(home: Home, site: Site, guest: Guest, *, accelerator: str = "tcg", pro
         size, content = opened.size, digest.of(opened, progress)
     reading = round(time.monotonic() - began, 1)
     rules = reading_rules()
-    if known is not None and (known.digest, known.rules) == (content, rules):  # other rules may have kept a secret, or misread
+    names = device.inside(system_disk(xen)[0].vdev)
+    same = (names, ()) if set(names) == set(device.ORDINARY) else (names,)  # an earlier version looked for these
+    # other rules may have kept a secret, or misread
+    if known is not None and (known.digest, known.rules) == (content, rules) and known.guest.disk_names in same:
         facts = known.guest
         progress(1, 1, "the disk has not changed since it was surveyed")
     else:
-        facts = appliance.inspect(origin, accelerator=accelerator, progress=progress)
+        facts = appliance.inspect(origin, names, accelerator=accelerator, progress=progress)
     left_out = original.left_out(home, site, guest)
     found = Survey(
         xen=xen,

@@ -58,6 +58,7 @@ def main():
     """Do the job on standard input."""
     job = json.load(sys.stdin)
     own = runpy.run_path(job["redaction"])["Redactor"]()  # this Python does not know the package
+    job["disk_of"] = runpy.run_path(job["devices"])["Disk"]
     signal.alarm(job["seconds"])  # the default action ends us; libguestfs then ends its machine
     apply = job["op"] == "apply"
     total = 6 if apply else 3
@@ -68,8 +69,8 @@ def main():
         partitions = volumes(g, job)
         if apply:
             check(g, partitions)
-        mount(g, partitions, readonly=not apply)
-        outcome = {}
+        mount(g, job, partitions, readonly=not apply)
+        outcome = {"names": job["names"]}
         if apply:
             say(progress=[2, total, "changing files"])
             texts(g, job, own)  # all, in the survey's order: the same words stand for the same secrets
@@ -79,7 +80,7 @@ def main():
             trim(g)
             say(progress=[4, total, "reading everything again"])
             g.umount_all()  # what is read next has been on the disk
-            mount(g, partitions, readonly=True)  # by the new fstab
+            mount(g, {**job, "names": ()}, partitions, readonly=True)  # by the new fstab
             outcome["kept"] = {path: kept_digest(g, job, own, path) for path in outcome["kept"]}
         say(progress=[total - 1, total, "reading"])
         told = [{key: value for key, value in p.items() if key != "at"} for p in partitions]
@@ -143,8 +144,10 @@ def describe(g, device, at):
         "at": at,
         "bytes": g.blockdev_getsize64(at),
         "fstype": tags.get("TYPE", ""),
-        "label": tags.get("LABEL", ""),
+        "label": re.sub(r"\\(.)", r"\1", tags.get("LABEL", "")),  # blkid writes it for a shell
         "uuid": tags.get("UUID", ""),
+        "partlabel": re.sub(r"\\(.)", r"\1", tags.get("PART_ENTRY_NAME", "")),
+        "partuuid": tags.get("PART_ENTRY_UUID", ""),
         "mountpoint": "",
     }
 
@@ -156,10 +159,11 @@ def check(g, partitions):
             raise Wrong("fsck", path=p["device"], found=f"fsck ended with {status}")
 
 
-def mount(g, partitions, readonly):
+def mount(g, job, partitions, readonly):
     """Mount what the guest's own fstab says, and tell each partition its place."""
     attach = g.mount_ro if readonly else g.mount
-    table = find_root(g, partitions)
+    disk = job["disk_of"](partitions, tuple(job["names"]))
+    table = find_root(g, disk, partitions)
     if table is None:
         if any(p["fstype"] == "crypto_LUKS" for p in partitions):
             raise Wrong("crypto_LUKS", found=", ".join(p["device"] for p in partitions if p["fstype"] == "crypto_LUKS"))
@@ -168,20 +172,21 @@ def mount(g, partitions, readonly):
     for p in partitions:
         p["mountpoint"] = ""
     for spec, point in sorted(table, key=lambda row: row[1]):
-        device = resolve(spec, partitions)
+        device = disk.partition(spec)
         if device in by_device and (point == "swap" or point.startswith("/")):
             by_device[device]["mountpoint"] = by_device[device]["mountpoint"] or point
         if point not in NEEDED:
             continue
-        if device is None and spec.startswith(("/dev/", "LABEL=", "UUID=")):
+        local = spec.strip("\"'").startswith(("/dev/", "LABEL=", "UUID=", "PARTLABEL=", "PARTUUID="))
+        if device is None and local:
             raise Wrong("missing-device", found=f"{point} is on {spec}")
         if device is not None and by_device[device]["fstype"] in LINUX:
             attach(by_device[device]["at"], point)
-        elif spec.startswith(("/dev/", "LABEL=", "UUID=")):
+        elif local:
             raise Wrong("missing-device", found=f"{point} is on {spec}, a {by_device[device]['fstype'] or 'unknown'}")
 
 
-def find_root(g, partitions):
+def find_root(g, disk, partitions):
     """The fstab of the file system that calls itself the root; leaves nothing mounted. None where there is none."""
     best = None
     no_fstab = ""
@@ -195,35 +200,23 @@ def find_root(g, partitions):
         try:
             if is_file(g, "/etc/fstab"):
                 table = [row.split() for row in text(g, "/etc/fstab").decode("latin-1").splitlines()]
-                table = [(row[0], row[1]) for row in table if len(row) > 1 and not row[0].startswith("#")][:64]
-                root = [resolve(spec, partitions) for spec, point in table if point == "/"]
-                if root == [p["device"]]:
+                table = [row for row in table if len(row) > 1 and not row[0].startswith("#")][:64]
+                table = [(row[0], "swap" if row[2:3] == ["swap"] else row[1]) for row in table]
+                roots = [spec for spec, point in table if point == "/"]
+                if [disk.partition(spec) for spec in roots] == [p["device"]]:
                     return table
-                best = best or ([*[row for row in table if row[1] != "/"], (p["device"], "/")] if root else None)
+                if roots and best is None:
+                    best = [*[row for row in table if row[1] != "/"], (p["device"], "/")], roots[0], p["device"]
             elif g.is_dir("/etc") and g.is_dir("/sbin"):
                 no_fstab = p["device"]
         finally:
             g.umount_all()
     if best is None and no_fstab:
         raise Wrong("no-fstab", found=f"{no_fstab} has /etc and /sbin, but no usable /etc/fstab")
-    return best
-
-
-def resolve(spec, partitions):
-    """The appliance's name of a device as fstab writes it; None where the disk has no such partition."""
-    key, _, value = spec.partition("=")
-    if key in ("LABEL", "UUID"):
-        value = value.strip("\"'")
-        return next((p["device"] for p in partitions if value and p[key.lower()] == value), None)
-    match = re.match(r"/dev/(?:xvd|sd|hd|vd)a(\d+)$", spec)
-    mapped = re.match(r"/dev/mapper/((?:[^-]|--)+)-((?:[^-]|--)+)$", spec)  # the device mapper doubles a name's hyphens
-    if match:
-        device = f"/dev/sda{match[1]}"
-    elif mapped:
-        device = "/dev/" + "/".join(part.replace("--", "-") for part in mapped.groups())
-    else:
-        device = spec
-    return device if any(p["device"] == device for p in partitions) else None
+    if best is None:
+        return None
+    disk.learn(*best[1:])  # where the root is, it calls the disk so
+    return best[0]
 
 
 def bounded(found, limit, path, what="", unit="bytes"):

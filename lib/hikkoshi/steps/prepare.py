@@ -51,7 +51,8 @@ class Prepare(Runbook):
         """Copy, change, read everything again, and only then give the copy its name."""
         planned = self._plan
         runs_on = accelerator.probe().name
-        prepared.start(planned.source, self.run.folder, planned.preparation, planned.source_digest, progress, runs_on)
+        names = self._survey.guest.disk_names
+        prepared.start(planned.source, self.run.folder, planned.preparation, planned.source_digest, progress, runs_on, names)
 
     def modules(self) -> list[dict[str, str]]:
         """Each module of the initrd: there before, there after; no rows before a copy was made."""

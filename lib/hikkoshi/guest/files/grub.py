@@ -4,11 +4,11 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from hikkoshi.guest import device
-from hikkoshi.guest.files import text
+from hikkoshi.guest.device import UNKNOWN, Disk
+from hikkoshi.guest.files import arguments, text
 
-_WORD = re.compile(r"\S+|\s+")
-_XEN_CONSOLE = re.compile(r"console=[xh]vc0(,\S*)?$")
+# from comments like `# kopt=root=/dev/xvda1 ro` Debian's update-grub makes new entries
+_DEBIAN = re.compile(r"# (?:kopt|defoptions|xenkopt)\w*=")
 
 
 @dataclass(frozen=True)
@@ -69,12 +69,12 @@ def default(menu: str) -> int:
     return 0
 
 
-def prepared(menu: str, index: int) -> str:
-    """The menu that boots entry `index`, with no Xen disk and no Xen console on any kernel line.
+def prepared(menu: str, index: int, disk: Disk = UNKNOWN) -> str:
+    """The menu that boots entry `index`, with every kernel's arguments put right.
 
-    A Xen console becomes tty0, once. Every entry is changed: none of them will see a Xen disk again.
+    Every entry is changed: none of them will see a Xen disk again.
     """
-    return text.edit(_with_default(menu, index), _line)
+    return text.edit(_with_default(menu, index), lambda body: _line(body, disk))
 
 
 def _with_default(menu: str, index: int) -> str:
@@ -97,11 +97,20 @@ def _with_default(menu: str, index: int) -> str:
     return "".join(out)
 
 
-def _line(body: str) -> str:
-    # Debian's update-grub makes new entries from comments like `# kopt=root=/dev/xvda1 ro`
-    if _command(body)[0] in ("kernel", "module") or re.match(r"# (?:kopt|defoptions|xenkopt)\w*=", body):
-        return re.sub(r"(# \w+=)(.*)", lambda m: m[1] + arguments(m[2]), body) if body.startswith("#") else arguments(body)
-    return body
+def _line(body: str, disk: Disk) -> str:
+    if comment := _DEBIAN.match(body):
+        return comment[0] + arguments.prepared(body[comment.end() :], disk)
+    if _command(body)[0] not in ("kernel", "module"):
+        return body
+    return behind_path(body, r"\s*\w+(?:\s*=\s*|\s+)(?:--\S+\s+)*", disk)
+
+
+def behind_path(body: str, command: str, disk: Disk) -> str:
+    """A line that loads a kernel with what stands behind its path put right; a hypervisor's own arguments stay."""
+    start = re.match(command + r"\S+", body)
+    if start is None or start[0].rsplit("/", 1)[-1].startswith("xen"):
+        return body
+    return start[0] + arguments.prepared(body[start.end() :], disk)
 
 
 def with_arguments(menu: str, index: int, wanted: Sequence[str]) -> str:
@@ -119,22 +128,3 @@ def with_arguments(menu: str, index: int, wanted: Sequence[str]) -> str:
         return " ".join((body.rstrip(), *missing)) if missing else body
 
     return text.edit(menu, change)
-
-
-def arguments(line: str) -> str:
-    """A kernel's arguments with the disks' new names, and one console=tty0 in the place of Xen's consoles."""
-    given = _WORD.findall(line)
-    seen_tty0 = "console=tty0" in given
-    out: list[str] = []
-    for word in given:
-        if _XEN_CONSOLE.match(word):
-            if not seen_tty0:
-                out.append("console=tty0")
-                seen_tty0 = True
-            elif out and out[-1].isspace():
-                out.pop()  # the blank before the word that goes
-        elif word.startswith(("root=", "resume=")):
-            out.append(device.renamed(word))
-        else:
-            out.append(word)
-    return "".join(out)

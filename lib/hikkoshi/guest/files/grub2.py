@@ -8,7 +8,8 @@ import re
 import shlex
 from collections.abc import Mapping
 
-from hikkoshi.guest.files import grub, text
+from hikkoshi.guest.device import UNKNOWN, Disk
+from hikkoshi.guest.files import arguments, grub, text
 from hikkoshi.guest.files.grub import Entry
 
 _KERNEL = ("linux", "linux16", "linuxefi")
@@ -17,7 +18,8 @@ _XEN = ("multiboot", "multiboot2", "xen_hypervisor")
 _MODULE = ("module", "module2", "xen_module")
 ENTRIES = "/boot/loader/entries/"
 _SIGNATURE = "# GRUB Environment Block\n"
-_SETTING = re.compile(r"(\s*(?:export\s+)?)(GRUB_[A-Z_]+)=(\"[^\"]*\"|'[^']*'|\S*)(.*)$")
+# `set default_kernelopts="root=…"` in menus of Enterprise Linux 8
+_KERNELOPTS = re.compile(r"(\s*set\s+\w*kernelopts=)(\"[^\"]*\"|'[^']*'|\S+)")
 
 
 def _split(body: str) -> list[str]:
@@ -105,12 +107,12 @@ def _identifiers(words: list[str]) -> set[str]:
     return set()
 
 
-def prepared(cfg: str, index: int) -> str:
-    """The menu that boots entry `index`, with no Xen disk and no Xen console on any kernel line.
+def prepared(cfg: str, index: int, disk: Disk = UNKNOWN) -> str:
+    """The menu that boots entry `index`, with every kernel's arguments put right.
 
     Where another entry is the default, the last word on it is put behind all else that the file decides.
     """
-    new = text.edit(cfg, _line)
+    new = custom(cfg, disk)
     if default(cfg) == index or index >= len(_places(cfg)):
         return new
     places = _places(cfg)
@@ -126,23 +128,20 @@ def prepared(cfg: str, index: int) -> str:
     return "".join(out)
 
 
-def _line(body: str) -> str:
-    words = body.split(maxsplit=1)
-    return grub.arguments(body) if words and words[0] in (*_KERNEL, *_MODULE) else body
+def custom(cfg: str, disk: Disk = UNKNOWN) -> str:
+    """A menu, or a part of one that somebody wrote, with every kernel's arguments put right."""
 
+    def line(body: str) -> str:
+        words = body.split(maxsplit=1)
+        if words and words[0] in (*_KERNEL, *_MODULE):
+            return grub.behind_path(body, r"\s*\w+\s+(?:--\S+\s+)*", disk)
+        if match := _KERNELOPTS.match(body):
+            quote = match[2][0] if match[2][0] in "\"'" else ""
+            inner = match[2].strip(quote) if quote else match[2]
+            return f"{match[1]}{quote}{arguments.prepared(inner, disk)}{quote}{body[match.end() :]}"
+        return body
 
-def defaults(settings: str) -> str:
-    """/etc/default/grub with the disks' new names and without Xen's consoles in the kernels' arguments."""
-
-    def change(body: str) -> str:
-        match = _SETTING.match(body)
-        if match is None or not match[2].startswith("GRUB_CMDLINE_LINUX"):
-            return body
-        quote = match[3][:1] if match[3][:1] in ("'", '"') else ""
-        inner = match[3][1:-1] if quote else match[3]
-        return f"{match[1]}{match[2]}={quote}{grub.arguments(inner)}{quote}{match[4]}"
-
-    return text.edit(settings, change)
+    return text.edit(cfg, line)
 
 
 def loader_entries(texts: Mapping[str, str]) -> list[Entry]:
@@ -160,14 +159,20 @@ def _loader_entry(index: int, name: str, conf: str) -> Entry:
     for line in text.lines(conf):
         words = text.parts(line)[0].split()
         if words and not words[0].startswith("#"):
-            keys.setdefault(words[0], words[1:])
-    kernel, initrd = keys.get("linux", []), keys.get("initrd", [])
-    return Entry(index, name, "", kernel[0] if kernel else "", initrd[0] if initrd else "", tuple(keys.get("options", ())), False)
+            keys.setdefault(words[0], []).extend(words[1:])
+    kernel, options = keys.get("linux", []), tuple(keys.get("options", ()))
+    initrds = [word for word in keys.get("initrd", []) if not word.startswith("$")]  # the last is the kernel's own
+    return Entry(index, name, "", kernel[0] if kernel else "", initrds[-1] if initrds else "", options, False)
 
 
-def loader_entry(conf: str) -> str:
+def loader_entry(conf: str, disk: Disk = UNKNOWN) -> str:
     """An entry of the Boot Loader Specification (Enterprise Linux 8 and later) with its options put right."""
-    return text.edit(conf, lambda body: grub.arguments(body) if body.startswith("options ") else body)
+
+    def line(body: str) -> str:
+        start = re.match(r"\s*options\s+", body)
+        return start[0] + arguments.prepared(body[start.end() :], disk) if start else body
+
+    return text.edit(conf, line)
 
 
 def environment(block: str) -> dict[str, str]:
@@ -178,8 +183,8 @@ def environment(block: str) -> dict[str, str]:
     return {key: value.replace("\\n", "\n").replace("\\\\", "\\") for key, _, value in pairs if not key.startswith("#")}
 
 
-def with_arguments(block: str) -> str:
-    """The environment block with Xen's disks and consoles put right in `kernelopts`, as long as it was.
+def with_arguments(block: str, disk: Disk = UNKNOWN) -> str:
+    """The environment block with `kernelopts` put right, as long as it was; as it is where it has no room for that.
 
     Enterprise Linux 8 keeps the kernels' arguments there.
     """
@@ -189,10 +194,11 @@ def with_arguments(block: str) -> str:
     def change(body: str) -> str:
         if not body.startswith("kernelopts="):
             return body
-        return "kernelopts=" + grub.arguments(body[len("kernelopts=") :])
+        return "kernelopts=" + arguments.prepared(body[len("kernelopts=") :], disk)
 
     content = text.edit(block.rstrip("#"), change)
-    return content + "#" * (len(block.encode()) - len(content.encode()))
+    room = len(block.encode()) - len(content.encode())
+    return content + "#" * room if room >= 0 else block
 
 
 def order(version: str) -> list[tuple[int, int, str]]:

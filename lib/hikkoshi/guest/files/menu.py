@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from hikkoshi.guest.device import Disk
 from hikkoshi.guest.files import extlinux, grub, grub2
 from hikkoshi.guest.files.grub import Entry
 
@@ -14,7 +15,7 @@ class Dialect:
     loader: str  # as in `hikkoshi.disk.source.boot_loader`
     entries: Callable[[str], list[Entry]]
     default: Callable[[str, Mapping[str, str]], int]  # (menu, what the loader remembers)
-    prepared: Callable[[str, int], str]  # (menu, entry to boot)
+    prepared: Callable[[str, int, Disk], str]  # (menu, entry to boot, the guest's disk)
 
 
 _LEGACY = Dialect("grub-legacy", grub.entries, lambda menu, _: grub.default(menu), grub.prepared)
@@ -24,7 +25,7 @@ MENUS = {  # by path in the guest; of several the first counts
     "/boot/grub/menu.lst": _LEGACY,
     "/boot/grub/grub.cfg": _GRUB2,
     "/boot/grub2/grub.cfg": _GRUB2,
-    extlinux.CONF: Dialect("extlinux", extlinux.entries, lambda menu, _: extlinux.default(menu), lambda menu, _: menu),
+    extlinux.CONF: Dialect("extlinux", extlinux.entries, lambda menu, _: extlinux.default(menu), extlinux.prepared),
 }
 ENVIRONMENTS = ("/boot/grub/grubenv", "/boot/grub2/grubenv")
 

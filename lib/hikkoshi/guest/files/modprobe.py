@@ -13,7 +13,8 @@ def _alias(body: str) -> tuple[str, str] | None:
     return (match[1], match[2]) if match else None
 
 
-def _is_xen(module: str) -> bool:
+def of_xen(module: str) -> bool:
+    """Whether a module is one of Xen's drivers."""
     return module.replace("-", "_") in XEN_MODULES
 
 
@@ -32,14 +33,14 @@ def prepared(conf: str, nics: Iterable[str], nic_module: str, disk_modules: Sequ
         alias = _alias(body)
         if alias is None:
             words = body.split()
-            return None if words[:1] in (["options"], ["install"], ["remove"]) and _is_xen("".join(words[1:2])) else body
+            return None if words[:1] in (["options"], ["install"], ["remove"]) and of_xen("".join(words[1:2])) else body
         key = f"alias {alias[0]}"
         if key in wanted:
             if key in seen:
                 return None
             seen.add(key)
             return body if alias[1] == wanted[key] else f"{key} {wanted[key]}"
-        if re.fullmatch(r"scsi_hostadapter\d*", alias[0]) or _is_xen(alias[1]):
+        if re.fullmatch(r"scsi_hostadapter\d*", alias[0]) or of_xen(alias[1]):
             return None
         return body
 
@@ -53,5 +54,5 @@ def leftovers(conf: str) -> list[str]:
     return [
         line.strip()
         for line in text.lines(conf)
-        if not line.lstrip().startswith("#") and any(_is_xen(word) for word in line.split())
+        if not line.lstrip().startswith("#") and any(of_xen(word) for word in line.split())
     ]

@@ -1,8 +1,9 @@
 """Files of shell assignments, as in /etc/sysconfig: KEY=value, quoted or not."""
 
 import re
+from collections.abc import Sequence
 
-from hikkoshi.guest.files import text
+from hikkoshi.guest.files import modprobe, text
 
 _ASSIGNMENT = re.compile(r"\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)=(\"[^\"]*\"|'[^']*'|[^\s;#]*)")
 
@@ -34,6 +35,25 @@ def with_value(content: str, key: str, value: str) -> str:
 
     new = text.edit(content, change)
     return new if seen else text.append(content, [f"{key}={value}"])
+
+
+def suse(content: str) -> bool:
+    """Whether /etc/sysconfig/kernel is SUSE's, which says what an initrd holds."""
+    return "INITRD_MODULES" in values(content)
+
+
+def initrd_modules(content: str, wanted: Sequence[str]) -> str:
+    """SUSE's /etc/sysconfig/kernel with the drivers that every initrd has to hold, and none of Xen's in any list."""
+    new = content
+    for key in ("INITRD_MODULES", "DOMU_INITRD_MODULES", "MODULES_LOADED_ON_BOOT"):
+        given = values(content).get(key, "").split()
+        kept = [m for m in given if not modprobe.of_xen(m)]
+        if key == "INITRD_MODULES":
+            there = {m.replace("-", "_") for m in kept}
+            kept = [*(m for m in wanted if m not in there), *kept]
+        if kept != given:
+            new = with_value(new, key, f'"{" ".join(kept)}"')
+    return new
 
 
 def default_kernel(content: str, package: str) -> str:

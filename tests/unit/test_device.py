@@ -1,0 +1,212 @@
+"""What a guest calls its disk and what is on it: which partition it means, and what that is called afterwards."""
+
+import runpy
+from pathlib import Path
+
+import pytest
+
+from hikkoshi.guest import device, leftovers
+from hikkoshi.guest.device import Disk
+from hikkoshi.guest.files import arguments, fstab, grub
+
+DATA = Path(__file__).parents[1] / "data/boot"
+UUID = "1d2f30a4-77aa-4c9b-8f02-6b0e3c9d0e77"
+
+
+def part(name: str, **known: str) -> dict[str, str]:
+    return {"device": f"/dev/{name}", "fstype": "ext4", "label": "", "uuid": "", "partlabel": "", "partuuid": "", **known}
+
+
+PARTITIONS = [
+    part("sda1", label="/boot", uuid=UUID, partuuid="0002f4c3-01"),
+    part("sda2", label="my disk", partlabel="root filesystem", mountpoint="/"),
+    part("sda3", fstype="LVM2_member"),
+    part("vg_a-b/root", uuid="ABCD-1234"),
+]
+
+
+def disk(vdev: str = "xvda") -> Disk:
+    return Disk(PARTITIONS, device.inside(vdev))
+
+
+@pytest.mark.parametrize(
+    ("vdev", "names"),
+    [
+        ("xvda", {"xvda", "hda", "sda", "vda"}),
+        ("hda1", {"xvda", "hda", "sda", "vda"}),
+        ("sda", {"xvda", "hda", "sda", "vda", "xvde"}),
+        ("sdb2", {"xvdb", "hdb", "sdb", "vdb", "xvdf"}),
+        ("sdy", {"xvdy", "hdy", "sdy", "vdy", "xvdac"}),
+        ("xvdaa", {"xvdaa", "hdaa", "sdaa", "vdaa"}),
+        ("d1p3", {"xvdb", "hdb", "sdb", "vdb"}),
+        ("51712", {"xvda", "hda", "sda", "vda"}),
+        ("0x801", {"xvda", "hda", "sda", "vda", "xvde"}),
+        ("ioemu:hda", set()),
+    ],
+)
+def test_what_linux_may_call_the_disk_that_xen_calls(vdev: str, names: set[str]) -> None:
+    assert set(device.inside(vdev)) == names
+
+
+@pytest.mark.parametrize(
+    ("written", "partition"),
+    [
+        ("/dev/xvda2", "/dev/sda2"),
+        ("/dev/hda1", "/dev/sda1"),
+        ("/dev/sda3", "/dev/sda3"),
+        ("/dev/xvda9", None),
+        ("/dev/xvdb1", None),
+        ("/dev/xvde1", None),
+        ("/dev/hdc", None),
+        ("LABEL=/boot", "/dev/sda1"),
+        ('LABEL="/boot"', "/dev/sda1"),
+        ("'LABEL=/boot'", "/dev/sda1"),
+        (r"LABEL=my\040disk", "/dev/sda2"),
+        (r"LABEL=my\x20disk", "/dev/sda2"),
+        (r"/dev/disk/by-label/my\x20disk", "/dev/sda2"),
+        (r"/dev/disk/by-label/\x2fboot", "/dev/sda1"),
+        (f"UUID={UUID.upper()}", "/dev/sda1"),
+        (f'UUID="{UUID}"', "/dev/sda1"),
+        (f"/dev/disk/by-uuid/{UUID}", "/dev/sda1"),
+        ("UUID=abcd-1234", "/dev/vg_a-b/root"),
+        ("PARTUUID=0002F4C3-01", "/dev/sda1"),
+        ("/dev/disk/by-partuuid/0002f4c3-01", "/dev/sda1"),
+        (r"PARTLABEL=root\x20filesystem", "/dev/sda2"),
+        (r"/dev/disk/by-partlabel/root\x20filesystem", "/dev/sda2"),
+        ("/dev/mapper/vg_a--b-root", "/dev/vg_a-b/root"),
+        ("/dev/vg_a-b/root", "/dev/vg_a-b/root"),
+        ("/dev/disk/by-id/dm-name-vg_a--b-root", "/dev/vg_a-b/root"),
+        ("/dev/disk/by-path/xen-vbd-51712-part2", "/dev/sda2"),
+        ("/dev/disk/by-path/xen-vbd-51714", "/dev/sda2"),  # Xen gave the partition alone
+        ("/dev/disk/by-path/xen-vbd-768-part1", "/dev/sda1"),
+        ("/dev/disk/by-path/xen-vbd-51728-part1", None),  # of xvdb
+        ("/dev/disk/by-id/ata-QEMU_HARDDISK_QM00001-part2", "/dev/sda2"),
+        ("/dev/disk/by-id/ata-QEMU_HARDDISK_QM00002-part2", None),
+        ("/dev/disk/by-path/pci-0000:00:01.1-ata-1.0-part2", "/dev/sda2"),
+        ("/dev/disk/by-path/pci-0000:00:01.1-ata-2-part2", None),
+        ("/dev/disk/by-id/scsi-1XEN_disk0-part2", "/dev/sda2"),
+        ("tmpfs", None),
+        ("LABEL=", None),
+        ("UUID=", None),
+    ],
+)
+def test_every_way_to_name_a_partition_means_it(written: str, partition: str | None) -> None:
+    assert disk().partition(written) == partition
+
+
+@pytest.mark.parametrize(
+    ("vdev", "written", "afterwards"),
+    [
+        ("xvda", "/dev/xvda2", "/dev/sda2"),
+        ("xvda", "/dev/xvda12", "/dev/sda12"),
+        ("hda", "/dev/hda2", "/dev/sda2"),
+        ("sda", "/dev/xvde3", "/dev/sda3"),
+        ("sda", "/dev/sda3", "/dev/sda3"),
+        ("xvda", "/dev/xvde3", "/dev/xvde3"),  # another disk
+        ("xvdb", "/dev/xvdb1", "/dev/sda1"),
+        ("xvda", "/dev/xvda*", "/dev/sda*"),
+        ("xvda", "/dev/disk/by-path/xen-vbd-51712-part3,discard", "/dev/sda3,discard"),
+        ("xvda", f"UUID={UUID}", f"UUID={UUID}"),
+        ("xvda", "/dev/mapper/vg_a--b-root", "/dev/mapper/vg_a--b-root"),
+        ("xvda", "/dev/disk/by-id/lvm-pv-uuid-x-part1", "/dev/disk/by-id/lvm-pv-uuid-x-part1"),
+        ("xvda", "/dev/xvdata /dev/xvda1x", "/dev/xvdata /dev/xvda1x"),
+        ("xvda", "cryptdevice=/dev/xvda3:root", "cryptdevice=/dev/sda3:root"),
+    ],
+)
+def test_what_it_is_called_afterwards(vdev: str, written: str, afterwards: str) -> None:
+    assert disk(vdev).renamed(written) == afterwards
+    assert disk(vdev).renamed(afterwards) == afterwards
+
+
+def test_a_root_on_the_whole_disk_is_the_partition_that_it_becomes() -> None:
+    bare = Disk([part("sda1", mountpoint="/"), part("sda2", fstype="swap")], device.inside("xvda1"))
+    bare.learn("/dev/xvda", "/dev/sda1")
+    assert fstab.prepared("/dev/xvda / ext4 defaults 0 1\n/dev/xvdb none swap sw 0 0\n", bare) == (
+        "/dev/sda1 / ext4 defaults 0 1\n/dev/xvdb none swap sw 0 0\n"
+    )
+    assert bare.partition("/dev/xvda") == "/dev/sda1"
+    assert arguments.prepared("root=/dev/xvda ro", bare) == "root=/dev/sda1 ro"
+    assert leftovers.disks("(hd0) /dev/xvda\n", bare, whole=True) == "(hd0) /dev/sda\n"
+
+
+def test_where_fstab_has_a_label_the_menus_root_is_the_partition_all_the_same() -> None:
+    assert arguments.prepared("root=/dev/xvda ro resume=/dev/xvda9", disk()) == "root=/dev/sda2 ro resume=/dev/sda9"
+
+
+def test_the_root_tells_what_the_disk_is_called_where_nobody_else_does() -> None:
+    told = Disk(PARTITIONS)
+    told.learn("/dev/xvde2", "/dev/sda2")
+    assert told.renamed("/dev/xvde1 /dev/xvdf1") == "/dev/sda1 /dev/xvdf1"
+    serial = disk()
+    serial.learn("/dev/disk/by-id/scsi-36001405-part2", "/dev/sda2")
+    assert serial.renamed("resume=/dev/disk/by-id/scsi-36001405-part1") == "resume=/dev/sda1"
+    copied = disk()
+    copied.learn("/dev/xvdb2", "/dev/sda2")  # the configuration says xvda
+    assert copied.renamed("/dev/xvdb1") == "/dev/xvdb1"
+
+
+def test_enterprise_linux_6_counts_from_e() -> None:
+    parts = [part("sda1", mountpoint="/"), part("sda3", fstype="swap")]
+    known = Disk(parts, device.inside("sda1"))
+    table = fstab.prepared((DATA / "fstab-xvde").read_text(), known)
+    assert [line.split()[0] for line in table.splitlines()] == ["/dev/sda1", "/dev/sda3", "tmpfs"]
+    menu = grub.prepared((DATA / "grub-xvde.conf").read_text(), 0, known)
+    assert "ro root=/dev/sda1 rd_NO_PLYMOUTH console=tty0 crashkernel=auto\n" in menu
+    assert leftovers.disks((DATA / "device.map-xvde").read_text(), known, whole=True) == "(hd0)     /dev/sda\n"
+    other = Disk(parts, device.inside("xvda"))  # the letters do not fit: nothing is guessed, all of it is told
+    assert len(device.names_xen(fstab.prepared((DATA / "fstab-xvde").read_text(), other))) == 2
+
+
+def test_ide_names_become_the_new_ones_and_a_cd_drive_stays() -> None:
+    known = Disk([part("sda1", fstype="swap"), part("sda2", mountpoint="/")], device.inside("hda"))
+    before = (DATA / "fstab-ide").read_text()
+    table = fstab.prepared(before, known)
+    assert table == before.replace("/dev/hda", "/dev/sda")
+    assert ("/dev/sda1", "swap") in fstab.mounts(table)
+    menu = grub.prepared((DATA / "menu-ide.lst").read_text(), 0, known)
+    assert "# kopt=root=/dev/sda2 ro\n" in menu
+    assert "# defoptions=console=tty0\n" in menu
+    assert "bigmem root=/dev/sda2 ro console=tty0 resume=/dev/sda1\n" in menu
+    assert device.names_xen(table + menu) == []
+    assert leftovers.disks("RESUME=/dev/hda1\n", known) == "RESUME=/dev/sda1\n"
+
+
+def test_lines_of_fstab_that_are_torn_are_told_and_keep_their_bytes() -> None:
+    before = (DATA / "fstab-torn").read_bytes().decode()
+    assert fstab.prepared(before) == before.replace("/dev/xvda", "/dev/sda")
+    assert [point for _, point in fstab.mounts(before) if point in ("/", "/boot", "swap", "/data")] == [
+        "/",
+        "/boot",
+        "swap",
+        "/data",
+    ]
+    assert [line.split()[0] for line in fstab.odd(before)] == [f'UUID="{UUID}"', "/mnt/only-a-place"]
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("/dev/xvdb1 /data ext3 defaults 1 2", True),
+        ("/dev/sdb1 /data ext3 defaults 1 2", True),
+        ("/dev/hda3 /data ext3 defaults 1 2", True),
+        ("/dev/hdc /media/cdrom0 udf,iso9660 user,noauto 0 0", False),
+        ("/dev/disk/by-path/xen-vbd-51728 /data ext3", True),
+        ("/dev/disk/by-id/scsi-1XEN_disk1-part1 /data ext3", True),
+        ("/dev/disk/by-id/dm-name-vg-data /data ext3", False),
+        ("LABEL=SWAP-xvda3 swap swap", False),
+        ("What=/dev/xvdb1", True),
+        ("Requires=dev-xvdb1.swap", True),
+        ('KERNEL=="xvdb1", SYMLINK+="asm1"', True),
+        ("set root='(xen/xvda,msdos1)'", True),
+        ("set root='(hd0,msdos1)'", False),
+        ("h0:2345:respawn:/sbin/getty 38400 hvc1", True),
+        ("# /dev/xvdb1", False),
+    ],
+)
+def test_old_names_are_told(line: str, told: bool) -> None:
+    assert device.names_xen(line) == ([line] if told else [])
+
+
+def test_the_worker_loads_it_by_itself() -> None:
+    alone = runpy.run_path(device.__file__)["Disk"](PARTITIONS, ())
+    assert alone.partition("/dev/xvda2") == "/dev/sda2"

@@ -1,0 +1,80 @@
+"""lvm.conf's filters in every spelling: a physical volume that was seen before the move is seen after it."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hikkoshi.guest import device
+from hikkoshi.guest.device import Disk
+from hikkoshi.guest.files import lvm
+
+PV = {"device": "/dev/sda2", "fstype": "LVM2_member"}
+
+
+def disk(vdev: str = "xvda") -> Disk:
+    return Disk([{"device": "/dev/sda1", "fstype": "ext3"}, PV], device.inside(vdev))
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ('filter = [ "a|^/dev/xvda2$|", "r|.*|" ]', 'filter = [ "a|^/dev/sda2$|", "r|.*|" ]'),
+        ('global_filter=["a/xvda/","r/.*/"]', 'global_filter=["a/sda/","r/.*/"]'),
+        ('filter = "a|/dev/xvd.*|"', 'filter = "a|/dev/sd.*|"'),
+        ('filter = [ "a(xvd[a-z][0-9])", "r{.*}" ]', 'filter = [ "a(sd[a-z][0-9])", "r{.*}" ]'),
+        ("filter = [\n  'a|xvda2|', # /dev/xvda2\n  'r|.*|'\n]", "filter = [\n  'a|sda2|', # /dev/xvda2\n  'r|.*|'\n]"),
+        ('devices/filter = [ "a[/dev/xvda]", "r|.*|" ]', 'devices/filter = [ "a[/dev/sda]", "r|.*|" ]'),
+        ('preferred_names = [ "^/dev/xvda", "^/dev/mapper/" ]', 'preferred_names = [ "^/dev/sda", "^/dev/mapper/" ]'),
+        ('types = [ "xvd", 16, "fd", 16 ]', 'types = [ "sd", 16, "fd", 16 ]'),
+        ('filter = [ "r|^/dev/(xvda1|xvdb)|" ]', 'filter = [ "r|^/dev/(sda1|xvdb)|" ]'),
+        ('filter = [ "a|.*|" ]', 'filter = [ "a|.*|" ]'),
+        ('# filter = [ "a|/dev/xvda|" ]', '# filter = [ "a|/dev/xvda|" ]'),
+        ('volume_list = [ "xvda" ]', 'volume_list = [ "xvda" ]'),
+        # what no rewriting of words finds: the volume's own name is taken first
+        ('filter = [ "a|^/dev/x[a-z]+|", "r|.*|" ]', 'filter = [ "a|^/dev/sda2$|", "a|^/dev/x[a-z]+|", "r|.*|" ]'),
+        ('filter = "r|^/dev/s|"', 'filter = [ "a|^/dev/sda2$|", "r|^/dev/s|" ]'),
+        (
+            'filter = [ "a|/dev/disk/by-path/xen-.*|", "r|.*|" ]',
+            'filter = [ "a|^/dev/sda2$|", "a|/dev/disk/by-path/xen-.*|", "r|.*|" ]',
+        ),
+        # it was not seen: it stays so
+        ('filter = [ "r|.*|" ]', 'filter = [ "r|.*|" ]'),
+    ],
+)
+def test_a_filter_means_the_new_disk(before: str, after: str) -> None:
+    assert lvm.prepared(before, disk()) == after
+    assert lvm.prepared(after, disk()) == after
+
+
+def test_a_disk_that_is_counted_from_e_is_meant_too() -> None:
+    assert lvm.prepared('filter = [ "a|^/dev/xvde2$|", "r|.*|" ]', disk("sda")) == 'filter = [ "a|^/dev/sda2$|", "r|.*|" ]'
+
+
+def test_a_filter_of_ide_names_is_meant_too() -> None:
+    before = 'filter = [ "a|^/dev/hda2$|", "r|/dev/hdc|", "r|.*|" ]'
+    assert lvm.prepared(before, disk("hda")) == 'filter = [ "a|^/dev/sda2$|", "r|/dev/hdc|", "r|.*|" ]'
+
+
+def test_a_pattern_that_is_no_expression_or_takes_for_ever_is_passed_over() -> None:
+    for pattern in ("a|[|", "a|" + "(.*)*" * 30 + "|", "a", "", "x|y|"):
+        conf = f'filter = [ "{pattern}", "a|xvda|", "r|.*|" ]'
+        assert '"a|sda|"' in lvm.prepared(conf, disk())
+
+
+QUOTE = st.sampled_from(['"', "'"])
+AROUND = st.sampled_from(["||", "//", "()", "[]", "{}", "!!", "##"])
+BLANK = st.sampled_from(["", " ", "\n", ' # "a|.*|"\n\t'])
+
+
+@settings(max_examples=60)
+@given(QUOTE, AROUND, BLANK, BLANK, st.sampled_from(["^/dev/xvda2$", "/dev/xvda", "xvd", "xvda[0-9]+"]))
+def test_a_filter_means_the_same_however_it_is_written(quote: str, around: str, before: str, after: str, pattern: str) -> None:
+    start, end = around
+    conf = (
+        f"devices {{\nfilter=[{before}{quote}a{start}{pattern}{end}{quote}"
+        f"{after},{before}{quote}r{start}.*{end}{quote}{after}]\n}}\n"
+    )
+    new = lvm.prepared(conf, disk())
+    assert lvm.hidden(conf, new, "filter", disk()) == []
+    assert new == conf.replace(pattern, pattern.replace("xvda", "sda").replace("xvd", "sd"))
+    assert lvm.prepared(new, disk()) == new

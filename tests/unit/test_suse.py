@@ -1,0 +1,116 @@
+"""A guest of SUSE's: its menu names the device in each path, its initrds have no suffix, and a file says what they hold."""
+
+import base64
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hikkoshi.errors import BadInput
+from hikkoshi.guest import inspection, preparation
+from hikkoshi.guest.facts import GuestFacts
+from hikkoshi.guest.files import modprobe, sysconfig
+from hikkoshi.guest.preparation import Preparation
+
+DATA = Path(__file__).parents[1] / "data"
+ORDINARY, XEN = "3.0.101-63-default", "3.0.101-63-xen"
+TEXTS = {
+    "/boot/grub/menu.lst": "boot/suse-menu.lst",
+    "/etc/SuSE-release": "boot/suse-release",
+    "/etc/sysconfig/kernel": "boot/suse-sysconfig-kernel",
+}
+FSTAB = b"/dev/xvda1 swap swap defaults 0 0\n/dev/disk/by-id/scsi-1XEN_disk0-part2 / ext3 acl,user_xattr 1 1\n"
+
+
+def raw(folder: Path, **texts: bytes) -> dict[str, Any]:
+    """A worker's result."""
+    (folder / "alias").write_bytes((DATA / "guest/modules.alias-el5-with-tools").read_bytes())
+    (folder / "initrd").write_bytes((DATA / "guest/initrd-el5-xenblk.img").read_bytes())
+    known = {path: (DATA / name).read_bytes() for path, name in TEXTS.items()} | {"/etc/fstab": FSTAB} | texts
+    return {
+        "texts": {path: base64.b64encode(content).decode() for path, content in known.items()},
+        "files": {f"/lib/modules/{ORDINARY}/modules.alias": "alias", f"/boot/initrd-{ORDINARY}": "initrd"},
+        "present": [f"/boot/vmlinuz-{ORDINARY}", f"/boot/vmlinuz-{XEN}", "/sbin/mkinitrd", "/sbin/mingetty"],
+        "program": base64.b64encode(b"\x7fELF\x02\x01" + bytes(12) + b"\x3e\0").decode(),
+        "secrets": 0,
+        "partitions": [
+            {"device": "/dev/sda1", "bytes": 1 << 20, "fstype": "swap", "mountpoint": "swap"},
+            {"device": "/dev/sda2", "bytes": 1 << 20, "fstype": "ext3", "mountpoint": "/"},
+        ],
+        "names": ["xvda", "hda", "sda", "vda"],
+    }
+
+
+def facts(folder: Path, **texts: bytes) -> GuestFacts:
+    return inspection.facts(raw(folder, **texts), folder, "grub-legacy", "dunlin.img")
+
+
+def planned(found: GuestFacts) -> Preparation:
+    return preparation.plan(found, controller="pvscsi", nic_model="vmxnet3", macs={})
+
+
+def test_its_kernels_and_initrds_are_found(tmp_path: Path) -> None:
+    found = facts(tmp_path)
+    assert (found.distribution, found.release) == ("sles", "11.4")
+    assert [(k.version, k.xen_only, k.initrd) for k in found.kernels] == [
+        (ORDINARY, False, f"/boot/initrd-{ORDINARY}"),
+        (XEN, True, ""),
+    ]
+    assert found.getty == "/sbin/mingetty"
+
+
+def test_its_own_mkinitrd_makes_an_initrd_with_the_new_controllers_driver(tmp_path: Path) -> None:
+    made = planned(facts(tmp_path))
+    assert made.package == "kernel-default"
+    (command,) = made.commands
+    assert command == ("/sbin/mkinitrd", "-k", f"vmlinuz-{ORDINARY}", "-i", f"initrd-{ORDINARY}")
+    after = {e.path: e.after or "" for e in made.edits}
+    values = sysconfig.values(after["/etc/sysconfig/kernel"])
+    modules = values["INITRD_MODULES"].split()
+    assert set(made.modules) < set(modules)
+    assert modules[-5:] == ["processor", "thermal", "fan", "jbd", "ext3"]
+    assert values["DOMU_INITRD_MODULES"] == ""
+    assert "DEFAULTKERNEL" not in values
+    assert "/etc/fstab" in after
+    menu = after["/boot/grub/menu.lst"]
+    assert "root=/dev/sda2 resume=/dev/sda1 splash=silent showopts console=tty0\n" in menu
+    assert "root=/dev/sda2 resume=/dev/sda1 splash=silent showopts\n" in menu  # Xen's entry, by-id
+    assert made.leftovers == ()
+
+
+def test_a_second_preparation_changes_nothing(tmp_path: Path) -> None:
+    found = facts(tmp_path)
+    texts = found.texts | {e.path: e.after or "" for e in planned(found).edits}
+    kernels = tuple(k.model_copy(update={"initrd_modules": planned(found).modules}) for k in found.kernels)
+    again = planned(found.model_copy(update={"texts": texts, "kernels": kernels}))
+    assert (again.edits, again.commands) == ((), ())
+
+
+def test_without_its_initrd_it_is_refused(tmp_path: Path) -> None:
+    result = raw(tmp_path)
+    del result["files"][f"/boot/initrd-{ORDINARY}"]
+    with pytest.raises(BadInput) as e:
+        planned(inspection.facts(result, tmp_path, "grub-legacy", "dunlin.img"))
+    assert f"mkinitrd -k vmlinuz-{ORDINARY} -i initrd-{ORDINARY}" in e.value.problems[0].remedy
+
+
+@pytest.mark.parametrize(
+    ("release", "named"),
+    [
+        (b"SUSE Linux Enterprise Server 10 (i586)\nVERSION = 10\n", ("sles", "10")),
+        (b"openSUSE 11.4 (x86_64)\nVERSION = 11.4\nCODENAME = Celadon\n", ("opensuse", "11.4")),
+        (b"SUSE LINUX Enterprise Server 9 (i586)\nVERSION = 9\nPATCHLEVEL = 0\n", ("sles", "9")),
+        (b"SuSE Linux 9.3 (i586)\nVERSION = 9.3\n", ("suse", "9.3")),
+    ],
+)
+def test_every_release_of_suses_is_named(tmp_path: Path, release: bytes, named: tuple[str, str]) -> None:
+    found = facts(tmp_path, **{"/etc/SuSE-release": release})
+    assert (found.distribution, found.release) == named
+
+
+def test_lists_of_modules_lose_xens_and_keep_the_rest() -> None:
+    before = "INITRD_MODULES='xen-blkfront mptspi'\nMODULES_LOADED_ON_BOOT=xennet # x\nDOMU_INITRD_MODULES=\"xennet ext3\"\n"
+    after = sysconfig.initrd_modules(before, ["vmw_pvscsi", "mptspi"])
+    assert after == ('INITRD_MODULES="vmw_pvscsi mptspi"\nMODULES_LOADED_ON_BOOT="" # x\nDOMU_INITRD_MODULES="ext3"\n')
+    assert sysconfig.initrd_modules(after, ["vmw_pvscsi", "mptspi"]) == after
+    assert modprobe.of_xen("xen-blkfront")
