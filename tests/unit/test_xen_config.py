@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from hikkoshi.errors import BadInput
-from hikkoshi.xen import config
+from hikkoshi.xen import config, disks
 from hikkoshi.xen.config import Vif, XenDisk, XenGuest, parse
 
 DATA = Path(__file__).parents[1] / "data" / "xen"
@@ -91,42 +91,39 @@ def test_a_line_with_a_password_that_cannot_be_read_is_told_without_it() -> None
 
 
 CODE = [
-    "x = open('/etc/passwd')",
-    "x = __import__('os').system('id')",
-    "x = ().__class__",
-    "x = [i for i in (1, 2)]",
-    "x = 1 if 1 else 2",
-    "x = lambda: 1",
-    "x = f'{name}'",
-    "x = {'a': 1}",
-    "x = 1 < 2",
-    "x = 2 ** 99999999",
-    "x = 1 << 99999999",
-    "x = 'a' * 99999999",
-    "x = '%99999999d' % 1",
-    "x = '%*d' % (99999999, 1)",
-    "x = 9223372036854775807 * 2",
-    "x = b'bytes'",
-    "x = on",
-    "x = memory / 0",
-    "x = memory // 0",
-    "x = 1e999",
-    "x = 'a' + 1",
-    "x = '%d' % 'a'",
-    "x, y = 1, 2",
-    "import os",
-    "from os import system",
+    "kernel = open('/etc/passwd')",
+    "kernel = __import__('os').system('id')",
+    "kernel = ().__class__",
+    "kernel = [i for i in (1, 2)]",
+    "kernel = 1 if 1 else 2",
+    "kernel = lambda: 1",
+    "kernel = f'{name}'",
+    "kernel = {'a': 1}",
+    "kernel = 1 < 2",
+    "kernel = 2 ** 99999999",
+    "kernel = 1 << 99999999",
+    "kernel = 'a' * 99999999",
+    "kernel = '%99999999d' % 1",
+    "kernel = '%*d' % (99999999, 1)",
+    "kernel = 9223372036854775807 * 2",
+    "kernel = b'bytes'",
+    "kernel = on",
+    "kernel = memory / 0",
+    "kernel = memory // 0",
+    "kernel = 1e999",
+    "kernel = 'a' + 1",
+    "kernel = '%d' % 'a'",
+    "kernel, y = 1, 2",
     "del name",
-    "while 1: pass",
-    "def f(): pass",
-    "print('x')",
-    "x = " + "1+" * 5000 + "1",
-    "x = " + "-" * 5000 + "1",
-    "x = " + "(" * 500 + ")" * 500,
-    "\n".join(["a = ['x', 'x']"] + ["a = [a, a]"] * 60),
-    "\n".join(["a = 'xx'"] + ["a = a + a"] * 60),
-    "\n".join(["a = 3"] + ["a = a * a"] * 60),
-    "\n".join(["a = 'xx'"] + ["a = '%s%s' % (a, a)"] * 60),
+    "from os import *",
+    "def f(): global name",
+    "kernel = " + "1+" * 5000 + "1",
+    "kernel = " + "-" * 5000 + "1",
+    "kernel = " + "(" * 500 + ")" * 500,
+    "\n".join(["a = ['x', 'x']"] + ["a = [a, a]"] * 60 + ["kernel = a"]),
+    "\n".join(["a = 'xx'"] + ["a = a + a"] * 60 + ["kernel = a"]),
+    "\n".join(["a = 3"] + ["a = a * a"] * 60 + ["kernel = a"]),
+    "\n".join(["a = 'xx'"] + ["a = '%s%s' % (a, a)"] * 60 + ["kernel = a"]),
 ]
 
 
@@ -171,7 +168,7 @@ def test_the_watch_sees_code_that_is_executed() -> None:
 
 
 @settings(deadline=None)
-@given(st.text(max_size=200) | st.lists(st.sampled_from([*CODE[:29], *MINIMAL.splitlines(), "disk = [ 'a,b' ]"])).map("\n".join))
+@given(st.text(max_size=200) | st.lists(st.sampled_from([*CODE[:26], *MINIMAL.splitlines(), "disk = [ 'a,b' ]"])).map("\n".join))
 @example("import os\nos.system('id')")
 @example("\0")
 @example("x = '\\ud800'")
@@ -186,7 +183,7 @@ DISKS = st.builds(
     XenDisk,
     vdev=st.from_regex(r"(xvd|sd|hd)[a-z][0-9]?", fullmatch=True),
     target=st.from_regex(r"/[a-z0-9./_:,=-]{1,20}", fullmatch=True),
-    format=st.sampled_from(config.FORMATS),
+    format=st.sampled_from(disks.FORMATS),
     access=st.sampled_from(["r", "w", "w!"]),
     cdrom=st.booleans(),
 )
@@ -269,7 +266,7 @@ def test_no_password_of_a_configuration_is_kept(line: str) -> None:
 @pytest.mark.parametrize(
     "line",
     [
-        "vfb = ['vncpasswd=canary' + open('x')]",
+        "kernel = 'vncpasswd=canary' + open('x')",
         "vncpasswd = 'canary",
         "vif = ['vncpasswd=canary,x']",
         "disk = ['password=canary']",
@@ -294,11 +291,11 @@ def test_no_password_is_in_what_is_told_of_a_line_that_cannot_be_used(line: str)
         (",hdc:cdrom,r", XenDisk(vdev="hdc", target="", access="r", cdrom=True)),
         ("/a.iso,,hdc:cdrom,r", XenDisk(vdev="hdc", target="/a.iso", access="r", cdrom=True)),
         ("vdev=d5p2,target=/x,y", XenDisk(vdev="d5p2", target="/x,y")),
-        ("vdev=xvda,target=file:/x", XenDisk(vdev="xvda", target="/dev/file:/x")),
+        ("vdev=xvda,target=file:/x", XenDisk(vdev="xvda", target="file:/x")),
     ],
 )
 def test_a_disk_entry_is_read(entry: str, expected: XenDisk) -> None:
-    assert config.disk(entry) == expected
+    assert disks.disk(entry) == expected
 
 
 @pytest.mark.parametrize(("vdev", "partition"), [("xvda", 0), ("xvda1", 1), ("sdb12", 12), ("d5p2", 2), ("d5", 0)])
@@ -309,15 +306,15 @@ def test_a_partition_is_told_from_a_whole_disk(vdev: str, partition: int) -> Non
 @pytest.mark.parametrize(
     ("setting", "word"),
     [
-        ("disk = [ 'phy:/x,xvda,w,w' ]", "too many"),
+        ("disk = [ 'phy:/x,xvda,w,0,x86_64-abi,w' ]", "too many"),
+        ("disk = [ '/x,raw,xvda,w,w' ]", "too many"),
         ("disk = [ 'file:/x,xvda,q' ]", "unknown access"),
         ("disk = [ 'file:/x' ]", "virtual device is missing"),
         ("disk = [ 'file:/x,sda-1,w' ]", "'sda-1' is no virtual device"),
         ("disk = [ '/x,sda-1,xvda,w' ]", "unknown format"),
         ("disk = [ 'vdev=xvda,vdev=xvdb,target=/x' ]", "twice"),
         ("disk = [ 'vdev=xvda' ]", "target is missing"),
-        ("disk = [ 'nbd:host:1,xvda,w' ]", "over nbd"),
-        ("disk = [ 'frob:/x,xvda,w' ]", "unknown prefix"),
+        ("disk = [ 'tap:vmdk:/x,xvda,w' ]", "unknown format 'vmdk'"),
         ("disk = [ 'file:/x,xvda,w', 'file:/y,xvda,w' ]", "on 2 disks"),
         ("disk = [ 'file:/x,xvda:tape,w' ]", "device type"),
         ("disk = 5", "5"),
@@ -355,7 +352,7 @@ def test_name_and_memory_have_to_be_there() -> None:
     assert problems("vcpus = 1") == ["F not there", "F not there"]
 
 
-@pytest.mark.parametrize("text", ["name = 'a", "print 'x'", "name = ", "a b", "(domain"])
+@pytest.mark.parametrize("text", ["name = 'a", "memory = 5L", "name = ", "a b", "(domain"])
 def test_a_line_that_is_no_setting_is_named(text: str) -> None:
     (problem,) = problems(MINIMAL + text)
     assert problem.startswith("F:3 ")

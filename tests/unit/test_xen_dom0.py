@@ -146,7 +146,7 @@ def test_a_comment_in_another_encoding_does_no_harm(mounted: tuple[Home, Dom0]) 
 
 
 def test_an_error_in_a_configuration_names_the_file_as_it_is_found_here(mounted: tuple[Home, Dom0]) -> None:
-    (mounted[0].root / "mnt/etc/xen/bad").write_text("import os\n")
+    (mounted[0].root / "mnt/etc/xen/bad").write_text("name = code()\n")
     with pytest.raises(BadInput, match=f"{mounted[0].root}/mnt/etc/xen/bad:1"):
         root.read_config(*mounted, Path("/etc/xen/bad"))
 

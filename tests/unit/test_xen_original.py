@@ -60,7 +60,7 @@ def test_other_guests_older_copies_and_files_that_are_none_do_not_make_it_red(ho
     (tmp_path / "circle").symlink_to("circle")
     os.mkfifo(tmp_path / "pipe")
     assert original.check(home, site, own)
-    (tmp_path / "code").write_text("import os\nname = 'db01'\n")
+    (tmp_path / "code").write_text("memory = code()\nname = 'db01'\n")
     assert original.check(home, site, own).found == f"{tmp_path}/code has also something that cannot be read"
 
 
@@ -69,7 +69,7 @@ def test_what_was_left_out_is_named(home: Home, site: Site, tmp_path: Path) -> N
     own = guest(tmp_path, "db01")
     (tmp_path / "moved").write_text(COPY.replace(", 'mac=00:16:3e:00:02:02,bridge=xenbr200'", ""))
     assert original.left_out(home, site, own) == ("xvdb (/srv/xen/db01/data.img)", "NIC 00:16:3e:00:02:02")
-    (tmp_path / "db01").write_text("import os\n" + OWN)
+    (tmp_path / "db01").write_text("memory = size()\n" + OWN)
     assert "cannot be read" in original.left_out(home, site, own)[0]
     (tmp_path / "db01").write_text(OWN.replace('"db01"', '"db02"'))
     with pytest.raises(BadInput, match="has another name"):

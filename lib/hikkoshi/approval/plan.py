@@ -17,7 +17,7 @@ from hikkoshi.disk.origin import Origin
 from hikkoshi.errors import BadInput, Problem
 from hikkoshi.guest import hardware, nics, preparation
 from hikkoshi.guest.preparation import Preparation
-from hikkoshi.guest.survey import Survey, names
+from hikkoshi.guest.survey import Survey, names, notes
 from hikkoshi.params.folder import GuestFolder
 from hikkoshi.params.guest import Guest
 from hikkoshi.params.home import Home
@@ -162,12 +162,13 @@ def make(home: Home, guest: Guest, site: Site, survey: Survey) -> Plan:
     """Decide everything; the same survey and parameters always give the same plan, and so the same hash."""
     vm = specification(guest, site, survey)
     macs = {n.name: n.mac for n in vm.nics}
+    inner = preparation.plan(survey.guest, controller=vm.controller, nic_model=vm.nic_model, macs=macs)
     return Plan(
         guest=guest.name,
         source=survey.origin,
         source_digest=survey.digest,
         vm=vm,
-        preparation=preparation.plan(survey.guest, controller=vm.controller, nic_model=vm.nic_model, macs=macs),
+        preparation=inner.model_copy(update={"notes": (*notes(survey.xen), *inner.notes)}),
         machine=Hardware(
             controller=vm.controller,
             nic_model=vm.nic_model,

@@ -74,6 +74,19 @@ MEANINGS = {  # {code: its words; what differs stands in braces}
     "own-names-by-mac": "the kernel's own names, given by MAC",
     "device-list-gone": "a list of old devices; made again by itself",
     "relabelled": "labels for what was written from outside",
+    "xen-kernel-arguments": (
+        "Xen gives the kernel arguments that no file of the guest has: {arguments}. They end with the move; write into the "
+        "guest's own files what it needs of them, such as its address"
+    ),
+    "xen-processors": "Xen starts the guest with {online} of {most} processors; `vm: vcpus` gives the new machine more",
+    "pci-device-stays": (
+        "the PCI device {address} of the Dom-0 stays behind. Where it is a NIC, the guest has one less, and what configures "
+        "that stays without a NIC"
+    ),
+    "xen-device-stays": "what {setting} gave the guest stays behind with the Dom-0: {value}",
+    "disk-shared": "{disk} ({target}) may be written by another guest, too, under Xen: nobody else may write to it when it moves",
+    "disk-read-only": "{disk} ({target}) cannot be written under Xen; on VMware it can",
+    "nic-rate-limited": "Xen limits NIC {nic} ({mac}) to {rate}; its port group sets no such limit by itself",
     "boot-loader-made": "a boot loader for a disk that had none: under Xen the Dom-0 did without",
 }
 EARLIER = {"setting": "MACADDR"}  # facts that notes of earlier versions lack

@@ -14,15 +14,17 @@ from hikkoshi.disk.source import DiskFacts
 from hikkoshi.errors import BadInput, Problem
 from hikkoshi.guest import appliance, device, nics
 from hikkoshi.guest.facts import GuestFacts
+from hikkoshi.guest.note import Note, note
 from hikkoshi.params.folder import GuestFolder
 from hikkoshi.params.guest import Guest
 from hikkoshi.params.home import Home
 from hikkoshi.params.site import Site
 from hikkoshi.progress import Progress, silent
-from hikkoshi.run.step import PLAN, PREPARE, ROLLBACK, SURVEY, Step
+from hikkoshi.run.step import PLAN, PREPARE, SURVEY, Step
 from hikkoshi.secret import redaction
-from hikkoshi.xen import original, root
-from hikkoshi.xen.config import XenDisk, XenGuest
+from hikkoshi.xen import behind, original, root
+from hikkoshi.xen.config import XenGuest
+from hikkoshi.xen.disks import XenDisk
 
 
 class Survey(Artefact):
@@ -50,26 +52,46 @@ def configuration(home: Home, site: Site, guest: Guest) -> XenGuest:
 def system_disk(xen: XenGuest) -> tuple[XenDisk, ...]:
     """The one disk of the guest: a whole one, or all its partitions in the order of their numbers.
 
-    More than one disk is refused: this version moves guests of one disk.
+    Refused are a disk that is no path of the Dom-0, and more than one: this version moves guests of one disk.
     """
     disks = sorted((d for d in xen.disks if not d.cdrom), key=lambda d: d.partition)
     whole = [d for d in disks if not d.partition]
     names = {d.vdev.removesuffix(str(d.partition)) if d.partition else d.vdev for d in disks}
+    if problems := behind.elsewhere(xen):
+        raise BadInput(*problems)
     if len(names) == 1 and (disks == whole or not whole):
         return tuple(disks)
+    root = xen.other.get("nfs_root")
     raise BadInput(
         Problem(
             code="not-one-disk",
             what="the guest does not have exactly one disk",
             where=xen.name,
-            found=", ".join(f"{d.vdev} = {d.target}" for d in disks) or "no disk",
+            found=", ".join(f"{d.vdev} = {d.target}" for d in disks)
+            or ("no disk" if not root else f"its root is on NFS: {root}"),
             expected="one whole disk, such as xvda, or the partitions of one, such as xvda1 and xvda2",
-            remedy="guests with several disks come in a later version. To leave the others behind: write a copy of "
-            "the configuration "
-            "with one disk, name it as `config` in the guest's parameters, and the guest's own file as `start_config`; "
-            f"{ROLLBACK} starts the source from that. A cd-rom may stay in the configuration",
+            remedy="guests with several disks come in a later version. Where each of them is a bare file system or swap "
+            "without a partition table: call them xvda1, xvda2, xvda3 in a copy, and they move as the partitions of one disk. "
+            "The guest's own fstab and menu then have to name these, or find them by LABEL= or UUID=, which stay the same. To "
+            f"leave the others behind instead: leave one disk {behind.COPY}. A cd-rom may stay in the configuration",
         )
     )
+
+
+def movable(xen: XenGuest) -> None:
+    """Raise `BadInput` for a guest that cannot move, with everything that keeps it here at once."""
+    problems = behind.refused(xen)
+    try:
+        system_disk(xen)
+    except BadInput as e:
+        problems += [p for p in e.problems if p not in problems]
+    if problems:
+        raise BadInput(*problems)
+
+
+def notes(xen: XenGuest) -> tuple[Note, ...]:
+    """What only the Xen configuration says, and somebody who approves the move has to know."""
+    return tuple(note(code, **facts) for code, facts in behind.told(xen))
 
 
 def origin_of(home: Home, site: Site, guest: Guest) -> Origin:

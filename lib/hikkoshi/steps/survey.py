@@ -24,8 +24,14 @@ class SurveyGuest(Runbook):
         self._found: Survey | None = None
 
     def configuration(self) -> list[dict[str, str]]:
-        """What Xen knows of the guest; `BadInput` for a configuration with code in it."""
-        return config.table(survey.configuration(self.run.home, self.run.site, self.run.guest))
+        """What is used of the Xen configuration; `BadInput` for one with code in it, and for a guest that cannot move."""
+        xen = survey.configuration(self.run.home, self.run.site, self.run.guest)
+        survey.movable(xen)
+        return config.table(xen)
+
+    def rest(self) -> list[dict[str, str]]:
+        """What else the Xen configuration says, and what becomes of each setting."""
+        return config.rest(survey.configuration(self.run.home, self.run.site, self.run.guest))
 
     def checks(self) -> list[Check]:
         """The guest is off, or may still be running; and it is known which configuration the source is started from."""
@@ -49,6 +55,7 @@ class SurveyGuest(Runbook):
             "kernels": kernels,
             "role": f"{_ROLES[g.forwards]}: {g.forwards_because}",
             **({"NOT moved": ", ".join(found.left_out)} if found.left_out else {}),
+            **({"to be known": " · ".join(map(str, told))} if (told := survey.notes(x)) else {}),
             "passwords and keys in its files": f"{max(g.secrets, 0)}, none of them kept: words stand for them",
             "content digest": found.digest,
         }

@@ -1,71 +1,35 @@
-"""A guest as its xm or xl configuration describes it. The file is parsed, never executed.
+"""A guest as its Xen configuration describes it: an xm or xl file, or what Xen's tools print. Parsed, never executed.
 
-Forms of disks and NICs: Xen's xl-disk-configuration(5) and xl-network-configuration(5), and the older forms that CentOS 5's
-xm wrote, such as `tap:aio:/var/lib/xen/images/web.img,xvda,w`.
+What becomes of every setting: `settings.py`. Forms of disks and NICs: `disks.py`, `vifs.py`.
 """
 
 import re
 import uuid
-from collections.abc import Mapping
-from typing import Literal
+from collections.abc import Callable, Sequence
+from typing import Literal, TypeVar
 
 from pydantic import Field, JsonValue
 
 from hikkoshi.artefact import Frozen
 from hikkoshi.errors import BadInput, Problem
 from hikkoshi.secret import redaction
-from hikkoshi.xen import literal
+from hikkoshi.xen import disks, foreign, listing, literal, settings, vifs
+from hikkoshi.xen.disks import XenDisk
+from hikkoshi.xen.literal import Settings
+from hikkoshi.xen.value import Value
+from hikkoshi.xen.vifs import Vif
 
-FORMATS = ("raw", "qcow", "qcow2", "vhd", "qed")
-SHOWN = ("on_poweroff", "on_reboot", "on_crash", "on_watchdog", "boot", "cpus", "keymap", "serial", "timer_mode", "tsc_mode")
-_REMOTE = ("iscsi", "nbd", "enbd", "drbd")
-_PREFIXES = ("tap", "tap2", "tapdisk", "aio", "sync", "ioemu", "file", "phy", *FORMATS)
-_ACCESS: dict[str, Literal["r", "w", "w!"]] = {"r": "r", "ro": "r", "w": "w", "rw": "w", "w!": "w!", "!": "w!"}
-_VDEV = re.compile(r"(?:(?:xvd|sd|hd)[a-z]{1,2}\d{0,3}|d\d+(?:p\d+)?)")
-_MAC = re.compile(r"([0-9a-f]{2}:){5}[0-9a-f]{2}")
+_T = TypeVar("_T")
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:+-]*")  # what xend allows, but no slash and no leading dash
-_VIF_KEYS = ("mac", "bridge", "ip", "model", "type", "script", "vifname", "rate", "mtu", "backend", "gatewaydev")
-
-
-class XenDisk(Frozen):
-    """One disk. `target` is an absolute path on the Dom-0, empty for an empty cd-rom drive."""
-
-    vdev: str  # xvda
-    target: str
-    format: Literal["raw", "qcow", "qcow2", "vhd", "qed"] = "raw"
-    access: Literal["r", "w", "w!"] = "w"  # w!: writable although another guest may have it too
-    cdrom: bool = False
-    prefixes: tuple[str, ...] = ()  # of the old form: ('tap', 'aio')
-    options: tuple[str, ...] = ()  # everything else, as written
-
-    @property
-    def partition(self) -> int:
-        """Number of the partition that the guest sees instead of a whole disk (xvda1: 1); 0 for a whole disk."""
-        found = re.match(r"(?:(?:xvd|sd|hd)[a-z]+|d\d+p)(\d+)$", self.vdev)
-        return int(found[1]) if found else 0
-
-
-class Vif(Frozen):
-    """One NIC; its place in the list is its number: the first is the guest's eth0."""
-
-    mac: str = ""  # lower case; empty: Xen draws one at every start
-    bridge: str = ""
-    ip: str = ""
-    model: str = ""
-    type: str = ""
-    script: str = ""
-    vifname: str = ""
-    rate: str = ""
-    mtu: str = ""
-    backend: str = ""
-    gatewaydev: str = ""
-    other: dict[str, str] = Field(default_factory=dict)
+_MOST_NICS = 64
+_LOST = "\ufffd"  # stands for bytes that are no UTF-8
+_PV_GRUB = re.compile(r"(?:.*/)?(?:pv-?grub|grub2?-?(?:i386|x86_64)?-xen)[^/]*", re.IGNORECASE)
 
 
 class XenGuest(Frozen):
     """One guest's configuration, without secrets. `other` has the names of settings that have no field of their own.
 
-    Of these, numbers and what `SHOWN` names are there with their values; a text could be anything, a password too.
+    Of these, what `settings.py` knows is there with its value, and numbers are; any other text could be a password.
     """
 
     name: str
@@ -73,38 +37,69 @@ class XenGuest(Frozen):
     type: Literal["pv", "hvm", "pvh"] = "pv"
     memory_mb: int
     maxmem_mb: int = 0  # 0: not set, so the same as memory_mb
-    vcpus: int = 1
+    vcpus: int = 1  # that it starts with
+    max_vcpus: int = 0  # that it could be given while it runs; 0: no more
     kernel: str = ""  # path on the Dom-0; empty where the guest brings its own
     ramdisk: str = ""
     root: str = ""
     extra: str = ""
+    cmdline: str = ""  # in place of root and extra
     bootloader: str = ""
     disks: tuple[XenDisk, ...] = ()
     vifs: tuple[Vif, ...] = ()
     other: dict[str, JsonValue] = Field(default_factory=dict)
+    passed: tuple[str, ...] = ()  # lines with code that sets nothing that is read
+    form: str = ""  # of the text, where it is what a tool printed: Xen starts no guest from it
+
+    @property
+    def by_pv_grub(self) -> bool:
+        """Whether `kernel` is GRUB for Xen, so that the guest boots by a menu of its own."""
+        return bool(_PV_GRUB.fullmatch(self.kernel)) or str(self.other.get("firmware", "")).startswith("pvgrub")
+
+    @property
+    def arguments(self) -> str:
+        """What Xen gives the guest's kernel, beside what the guest's own menu does. To pv-grub it only says where the menu is."""
+        if self.by_pv_grub:
+            return ""
+        parts = self._by_xm("nfs_root", "nfsroot={nfs_server}:{nfs_root}"), self._address(), self.extra
+        return self.cmdline or " ".join(filter(None, (self.root and f"root={self.root}", *parts)))
+
+    def _by_xm(self, key: str, form: str) -> str:
+        said = {k: str(self.other.get(k) or "") for k in ("nfs_root", "nfs_server")}
+        return form.format(**said) if said[key] else ""
+
+    def _address(self) -> str:
+        """The argument ip= that xm makes of several settings; xl does not."""
+        keys = ("ip", "nfs_server", "gateway", "netmask", "hostname", "interface", "dhcp")
+        said = {key: str(self.other.get(key) or "") for key in keys}
+        if not said["ip"] and said["dhcp"] in ("", "off"):
+            return ""
+        said = {"nfs_server": "127.0.255.255", "interface": "eth0", "dhcp": "off"} | {k: v for k, v in said.items() if v}
+        return "ip=" + ":".join(said.get(key, "") for key in keys)
 
 
 class _Reader:
     """Takes settings out of the resolved file one by one, and gathers what is wrong with them."""
 
-    def __init__(self, values: Mapping[str, literal.Value], lines: Mapping[str, int], where: str) -> None:
-        self.left = dict(values)
-        self.lines = lines
+    def __init__(self, found: Settings, where: str) -> None:
+        self.left = dict(found.values)
+        self.lines, self.items = found.lines, found.items
         self.where = where
         self.problems: list[tuple[int, Problem]] = []  # each with its line, 0 where it is of none
 
-    def wrong(self, key: str, found: str, expected: str, remedy: str = "correct the line") -> None:
-        line = f":{self.lines[key]}" if key in self.lines else ""
-        found = redaction.shown(found)
+    def wrong(self, key: str, found: str, expected: str, remedy: str = "correct the line", item: int = -1) -> None:
+        """Note what is wrong with a setting, or with one entry of its list."""
+        entries = self.items.get(key, [])
+        number = entries[item] if 0 <= item < len(entries) else self.lines.get(key, 0)
         problem = Problem(
             code="xen-value-unusable",
             what=f"{key!r} in the Xen configuration is not usable",
-            where=f"{self.where}{line}",
-            found=found,
+            where=f"{self.where}:{number}" if number else self.where,
+            found=redaction.shown(found),
             expected=expected,
             remedy=remedy,
         )
-        self.problems.append((self.lines.get(key, 0), problem))
+        self.problems.append((number, problem))
 
     def text(self, key: str, pattern: re.Pattern[str] | None = None, expected: str = "a text in quotes") -> str:
         value = self.left.pop(key, None)
@@ -122,8 +117,8 @@ class _Reader:
             if default is None:
                 self.wrong(key, "not there", "a whole number", f"add the line {key} = NUMBER")
             return default or 0
-        if isinstance(value, str) and re.fullmatch(r"\s*\d{1,9}\s*", value):
-            value = int(value)
+        if isinstance(value, str) and re.fullmatch(r"\s*(?:\d{1,9}|0x[0-9a-fA-F]{1,8})\s*", value):
+            value = int(value, 16 if "x" in value else 10)
         if not isinstance(value, int) or not 0 < value < 1 << 31:
             self.wrong(key, repr(value), "a whole number above 0")
             return default or 0
@@ -142,33 +137,78 @@ class _Reader:
 
 def parse(text: str, where: str) -> XenGuest:
     """The guest that a configuration describes; `BadInput` lists every line that cannot be used, as WHERE:LINE."""
-    values, lines = literal.assignments(text, where)
-    reader = _Reader(values, lines, where)
+    text = text.lstrip("\ufeff").replace("\r\n", "\n")
+    form = ""
+    if listing.is_listing(text):
+        form, values = listing.settings(text, where)
+        found = Settings(values)
+    else:
+        foreign.refuse(text, where)
+        found = literal.assignments(text, where, settings.DECISIVE)
+    reader = _Reader(found, where)
     name = reader.text("name", _NAME, "letters, digits and . _ : + -, not beginning with a dash")
-    if "name" not in values:
+    if "name" not in found.values:
         reader.wrong("name", "not there", "the guest's name", "add the line name = '…'")
-    found = {
+    maxmem = reader.number("maxmem", 0)
+    online, most = _processors(reader)
+    own_disks = _entries(reader, "disk", lambda item, _: disks.disk(item), disks.EXPECTED)
+    own_vifs = _vifs(reader)
+    guest = {
         "name": name,
         "uuid": _uuid(reader),
         "type": _type(reader),
-        "memory_mb": reader.number("memory", None),
-        "maxmem_mb": reader.number("maxmem", 0),
-        "vcpus": reader.number("vcpus", 1),
-        **{key: reader.text(key) for key in ("kernel", "ramdisk", "root", "bootloader")},
-        "extra": redaction.shown(reader.text("extra"), "/proc/cmdline"),
-        "disks": _disks(reader),
-        "vifs": _vifs(reader),
+        "memory_mb": reader.number("memory", maxmem or None),
+        "maxmem_mb": maxmem,
+        "vcpus": online,
+        "max_vcpus": most if most > online else 0,
+        **{key: reader.text(key) for key in ("kernel", "ramdisk", "bootloader")},
+        **{key: redaction.shown(_joined(reader, key), "/proc/cmdline") for key in ("root", "extra", "cmdline")},
+        "disks": own_disks,
+        "vifs": own_vifs,
         "other": {key: _shown(key, value) for key, value in reader.left.items()},
+        "passed": found.passed,
+        "form": form,
     }
+    _unique(reader, "disk", [d.vdev for d in own_disks], "disks", "every disk under a name of its own")
+    _unique(reader, "vif", [v.mac for v in own_vifs if v.mac], "NICs", "every NIC with a MAC of its own")
     if reader.problems:
         raise BadInput(*(problem for _, problem in sorted(reader.problems, key=lambda pair: pair[0])))
-    return XenGuest.model_validate(found)
+    return XenGuest.model_validate(guest)
 
 
-def _shown(key: str, value: literal.Value) -> str | int | float | None:
-    if isinstance(value, str):
-        return value if key in SHOWN else None
-    return value if isinstance(value, int | float) and not re.search(r"pass|pw|secret", key, re.I) else None
+def _joined(reader: _Reader, key: str) -> str:
+    """A text, or, as xl allows for arguments of the kernel, a list of them."""
+    return " ".join(reader.texts(key)) if isinstance(reader.left.get(key), list) else reader.text(key)
+
+
+def _processors(reader: _Reader) -> tuple[int, int]:
+    """(How many it starts with, how many it could be given). vcpu_avail is xm's: a bit for each that it starts with."""
+    written = reader.left.get("vcpu_avail")
+    vcpus, most = reader.number("vcpus", 1), reader.number("maxvcpus", 0)
+    if written is None:
+        return vcpus, max(vcpus, most)
+    text = str(written).strip()
+    mask = int(text, 16 if text.lower().startswith("0x") else 10) if re.fullmatch(r"\d{1,40}|0[xX][0-9a-fA-F]{1,32}", text) else 0
+    online = (mask & ((1 << min(vcpus, 4096)) - 1)).bit_count()
+    if not online:
+        reader.wrong("vcpu_avail", repr(written), "a number with a bit for each processor that it starts with")
+    return max(online, 1), max(vcpus, most)
+
+
+def _shown(key: str, value: Value) -> JsonValue:
+    """A value as it may be kept: of settings that are known, and numbers that are no secret."""
+    known = key in settings.SETTINGS and key not in settings.SECRET
+    if isinstance(value, int | float) and (known or not re.search(r"pass|pw|secret", key, re.IGNORECASE)):
+        return value
+    if not known:
+        return None
+    if isinstance(value, list) and all(isinstance(item, str | int | float) for item in value):
+        return [_text(str(item)) for item in value]
+    return _text(value) if isinstance(value, str) else None
+
+
+def _text(value: str) -> str:
+    return redaction.shown(redaction.shown(value, "/proc/cmdline"), redaction.LIST)
 
 
 def _uuid(reader: _Reader) -> str:
@@ -189,153 +229,30 @@ def _type(reader: _Reader) -> str:
     return kind
 
 
-def _disks(reader: _Reader) -> list[XenDisk]:
-    disks: list[XenDisk] = []
-    for item in reader.texts("disk"):
+def _entries(reader: _Reader, key: str, read: Callable[[str, int], _T], expected: str) -> list[_T]:
+    found: list[_T] = []
+    for n, item in enumerate(reader.texts(key)):
         try:
-            disks.append(disk(item))
+            if _LOST in item:
+                raise ValueError("it has bytes in it that are no UTF-8")
+            found.append(read(item, n))
         except ValueError as e:
-            reader.wrong(
-                "disk", f"{item!r}: {e}", "TARGET,FORMAT,VDEV,ACCESS, the same as KEY=VALUE, or PREFIX:TARGET,VDEV,ACCESS"
-            )
-    seen = [d.vdev for d in disks]
-    for vdev in sorted({v for v in seen if seen.count(v) > 1}):
-        reader.wrong("disk", f"{vdev} on {seen.count(vdev)} disks", "every disk under a name of its own")
-    return disks
-
-
-def disk(item: str) -> XenDisk:
-    """One entry of `disk`; `ValueError` says what is wrong with it.
-
-    Named `target=` takes the rest of the entry, so it may hold commas. In the positional form VDEV may stand second, where
-    xm has it: formats and device names cannot be confused.
-    """
-    item = redaction.shown(item, redaction.LIST)
-    found: dict[str, str] = {}
-    options: list[str] = []
-    prefixes: list[str] = []
-    rest: str | None = item.strip()
-    while rest is not None:
-        if rest.startswith("target="):
-            word, rest = rest, None
-        else:
-            head, comma, tail = rest.partition(",")
-            word, rest = head.strip(), tail.lstrip() if comma else None
-        key, equals, value = word.partition("=")
-        if equals and re.fullmatch(r"[a-z][a-z0-9-]*", key):
-            if key in ("target", "format", "vdev", "access", "devtype"):
-                _once(found, key, value.strip())
-            else:
-                options.append(word)
-        elif word in ("cdrom", "discard", "no-discard", "direct-io-safe"):
-            _once(found, "devtype", word) if word == "cdrom" else options.append(word)
-        elif "target" not in found:
-            word, prefixes = _stripped(word)
-            found["target"] = word
-        else:
-            _positional(found, word, bool(prefixes))
-    return _disk(found, prefixes, options)
-
-
-def _once(found: dict[str, str], key: str, value: str) -> None:
-    if key in found:
-        raise ValueError(f"{key} is given twice")
-    found[key] = value
-
-
-def _stripped(word: str) -> tuple[str, list[str]]:
-    """The target without its stack of old prefixes, and the prefixes: `tap:aio:/x` has two."""
-    prefixes = []
-    while (m := re.match(r"([a-z][a-z0-9]*):", word)) is not None:
-        if m[1] in _REMOTE:
-            raise ValueError(
-                f"the disk is reached over {m[1]}: copy it into an image file, or attach it to the Dom-0 as a block device, "
-                "and name that in a copy of the configuration; name the copy as `config`, and this file as `start_config`"
-            )
-        if m[1] not in _PREFIXES:
-            raise ValueError(f"unknown prefix {m[0]}")
-        prefixes.append(m[1])
-        word = word[m.end() :]
-    return word, prefixes
-
-
-def _positional(found: dict[str, str], word: str, old_form: bool) -> None:
-    if not old_form and "vdev" not in found and "format" not in found and not _is_vdev(word):
-        found["format"] = word
-    elif "vdev" not in found:
-        found["vdev"] = word
-    elif "access" not in found:
-        found["access"] = word
-    else:
-        raise ValueError(f"{word!r} is one value too many")
-
-
-def _is_vdev(word: str) -> bool:
-    return bool(_VDEV.fullmatch(re.sub(r"^(ioemu:|/dev/)", "", word).split(":")[0]))
-
-
-def _disk(found: Mapping[str, str], prefixes: list[str], options: list[str]) -> XenDisk:
-    vdev, _, kind = re.sub(r"^(ioemu:|/dev/)", "", found.get("vdev", "")).partition(":")
-    devtype = found.get("devtype") or kind or "disk"
-    if devtype not in ("disk", "cdrom"):
-        raise ValueError(f"unknown device type {devtype!r}")
-    if not _VDEV.fullmatch(vdev):
-        raise ValueError(f"{vdev!r} is no virtual device such as xvda" if vdev else "the virtual device is missing")
-    image = found.get("format") or next((p for p in prefixes if p in FORMATS), "raw")
-    if image not in FORMATS:
-        raise ValueError(f"unknown format {image!r}")
-    access = _ACCESS.get(found.get("access") or ("r" if devtype == "cdrom" else "w"))
-    if access is None:
-        raise ValueError(f"unknown access {found['access']!r}")
-    target = found.get("target", "")
-    if not target and devtype != "cdrom":
-        raise ValueError("the target is missing")
-    if target and not target.startswith("/"):
-        target = f"/dev/{target}"
-    return XenDisk.model_validate(
-        {
-            "vdev": vdev,
-            "target": target,
-            "format": image,
-            "access": access,
-            "cdrom": devtype == "cdrom",
-            "prefixes": tuple(prefixes),
-            "options": tuple(options),
-        }
-    )
+            reader.wrong(key, f"{item!r}: {e}" if key == "disk" else f"NIC {n}, {item!r}: {e}", expected, item=n)
+    return found
 
 
 def _vifs(reader: _Reader) -> list[Vif]:
-    vifs: list[Vif] = []
-    for n, item in enumerate(reader.texts("vif")):
-        try:
-            vifs.append(vif(item, n))
-        except ValueError as e:
-            reader.wrong("vif", f"NIC {n}, {item!r}: {e}", "mac=00:16:3e:…,bridge=…")
-    seen = [v.mac for v in vifs if v.mac]
-    for mac in sorted({m for m in seen if seen.count(m) > 1}):
-        reader.wrong("vif", f"{mac} on {seen.count(mac)} NICs", "every NIC with a MAC of its own")
-    return vifs
+    """The NICs; xm's `nics` adds as many as the list is short of."""
+    found = _entries(reader, "vif", vifs.vif, "mac=00:16:3e:…,bridge=…")
+    wanted = reader.number("nics", 0) if reader.left.get("nics") not in (None, 0, "0", -1) else 0
+    if wanted > _MOST_NICS:
+        reader.wrong("nics", str(wanted), f"at most {_MOST_NICS} NICs")
+    return found + [Vif()] * (min(wanted, _MOST_NICS) - len(found))
 
 
-def vif(item: str, number: int) -> Vif:
-    """One entry of `vif`, the `number`-th from 0; `ValueError` says what is wrong with it."""
-    item = redaction.shown(item, redaction.LIST)
-    found: dict[str, str] = {}
-    other: dict[str, str] = {}
-    for word in filter(None, (w.strip() for w in item.split(","))):
-        key, equals, value = (part.strip() for part in word.partition("="))
-        key = {"netdev": "gatewaydev", "dev": "gatewaydev"}.get(key, key)
-        if not equals:
-            raise ValueError(f"{word!r} is not KEY=VALUE")
-        _once(found if key in _VIF_KEYS else other, key, value)
-    if "mac" in found:
-        found["mac"] = found["mac"].lower()
-        if not _MAC.fullmatch(found["mac"]) or int(found["mac"][:2], 16) & 1:
-            raise ValueError(f"{found['mac']!r} is not the MAC of one NIC")
-    if other.get("devid", str(number)) != str(number):
-        raise ValueError(f"devid {other['devid']} is not its place in the list, {number}: put the NICs into that order")
-    return Vif(**found, other=other)
+def _unique(reader: _Reader, key: str, seen: Sequence[str], what: str, expected: str) -> None:
+    for one in sorted({x for x in seen if seen.count(x) > 1}):
+        reader.wrong(key, f"{one} on {seen.count(one)} {what}", expected)
 
 
 def beyond(own: XenGuest, moved: XenGuest) -> tuple[str, ...]:
@@ -348,19 +265,43 @@ def beyond(own: XenGuest, moved: XenGuest) -> tuple[str, ...]:
 
 
 def table(guest: XenGuest) -> list[dict[str, str]]:
-    """The configuration as rows for a reader."""
+    """What is used of the configuration, as rows for a reader."""
     memory = f"{guest.memory_mb} MB" + (f", at most {guest.maxmem_mb} MB" if guest.maxmem_mb else "")
-    loader = guest.bootloader or (f"kernel {guest.kernel} of the Dom-0" if guest.kernel else "none named")
-    return [
-        {"what": "name, kind", "found": f"{guest.name}, {guest.type}"},
-        {"what": "processors, memory", "found": f"{guest.vcpus} vCPU, {memory}"},
-        {"what": "boots by", "found": loader},
-        *(
-            {"what": d.vdev, "found": f"{d.target or '(empty)'}, {d.format}, {'cd-rom' if d.cdrom else d.access}"}
-            for d in guest.disks
-        ),
-        *(
-            {"what": f"NIC {n}", "found": f"{v.mac or 'a new MAC at every start'} on {v.bridge or 'the default bridge'}"}
-            for n, v in enumerate(guest.vifs)
-        ),
+    replaced = guest.root or guest.extra
+    processors = f"{guest.vcpus} vCPU" + (f" of {guest.max_vcpus} that it could have" if guest.max_vcpus else "")
+    rows = [
+        ("name, kind", ", ".join(filter(None, (guest.name, guest.type, guest.uuid, guest.form and f"from {guest.form}")))),
+        ("processors, memory", f"{processors}, {memory}"),
+        ("boots by", _boots_by(guest)),
+        *((("arguments of its kernel", guest.arguments),) if guest.arguments else ()),
+        *((("not used, for cmdline replaces it", f"{guest.root} {guest.extra}"),) if guest.cmdline and replaced else ()),
+        *((d.vdev, str(d)) for d in guest.disks),
+        *((f"NIC {n}", str(v)) for n, v in enumerate(guest.vifs)),
     ]
+    return [{"what": what, "found": found} for what, found in rows]
+
+
+def _boots_by(guest: XenGuest) -> str:
+    if guest.by_pv_grub:
+        told = f"; the Dom-0 names {menu}" if (menu := guest.cmdline or guest.extra) else ""
+        return f"its own menu, through pv-grub ({guest.kernel or guest.other['firmware']}{told})"
+    parts = (
+        guest.bootloader,
+        guest.kernel and f"kernel {guest.kernel} of the Dom-0",
+        guest.ramdisk and f"ramdisk {guest.ramdisk}",
+    )
+    return ", ".join(filter(None, parts)) or "none named"
+
+
+def rest(guest: XenGuest) -> list[dict[str, str]]:
+    """What else the configuration says, and what becomes of it: a row for every setting and for every line of code."""
+    rows = [(key, _words(value), settings.of(key).fate, settings.of(key).why) for key, value in guest.other.items()]
+    lines = [line.partition(", ") for line in guest.passed]
+    code = [(number, words, "means nothing", "code that sets nothing that is read") for number, _, words in lines]
+    return [dict(zip(("setting", "value", "what becomes of it", "why"), row, strict=True)) for row in (*rows, *code)]
+
+
+def _words(value: JsonValue) -> str:
+    if isinstance(value, list):
+        return "; ".join(map(str, value))
+    return "not kept" if value is None else str(value)

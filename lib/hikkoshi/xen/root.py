@@ -53,11 +53,7 @@ def read_config(home: Home, dom0: Dom0, path: Path) -> XenGuest:
                 remedy=remedy,
             )
         ) from None
-    try:
-        text = raw.decode("utf-8")
-    except UnicodeDecodeError:
-        text = raw.decode("latin-1")  # an old comment in another encoding must not stop a migration
-    return parse(text, str(here))
+    return parse(raw.decode("utf-8", errors="replace"), str(here))  # an old comment may be in another encoding
 
 
 def disk_path(home: Home, dom0: Dom0, target: str) -> Path:

@@ -1,0 +1,86 @@
+"""What stays behind with Xen: what only the Xen configuration says of a guest; and for what it cannot move at all."""
+
+import re
+from collections.abc import Iterator
+
+from hikkoshi.errors import Problem
+from hikkoshi.run.step import ROLLBACK
+from hikkoshi.xen import settings
+from hikkoshi.xen.config import XenGuest
+
+_BIOS = ("", "seabios", "rombios", "bios", "none", "pvgrub32", "pvgrub64")
+_PCI = re.compile(r"(?:[0-9a-f]{4}:)?[0-9a-f]{2}:[0-9a-f]{2}\.[0-9a-f*]", re.IGNORECASE)
+COPY = (
+    f"in a copy of the configuration; name the copy as `config` in the guest's parameters, and the guest's own file as "
+    f"`start_config`: {ROLLBACK} starts the source from that"
+)
+
+
+def told(xen: XenGuest) -> Iterator[tuple[str, dict[str, object]]]:
+    """What somebody who approves the move has to know of the configuration: codes of notes, with their facts."""
+    if xen.arguments and not (xen.form and xen.bootloader):  # a running guest's are those of its own menu, too
+        yield "xen-kernel-arguments", {"arguments": xen.arguments}
+    if xen.max_vcpus:
+        yield "xen-processors", {"online": xen.vcpus, "most": xen.max_vcpus}
+    for name, value in xen.other.items():
+        if not settings.of(name).device or value in (0, "0", "", [], None):
+            continue
+        values = value if isinstance(value, list) else [value]
+        addresses = [m[0] for v in values for m in _PCI.finditer(str(v))] if name == "pci" else []
+        for address in addresses:
+            yield "pci-device-stays", {"address": address}
+        if not addresses:
+            yield "xen-device-stays", {"setting": name, "value": "; ".join(map(str, values))}
+    for d in xen.disks:
+        if d.access == "w!" and not d.cdrom:
+            yield "disk-shared", {"disk": d.vdev, "target": d.target}
+        if d.access == "r" and not d.cdrom:
+            yield "disk-read-only", {"disk": d.vdev, "target": d.target}
+    for n, v in enumerate(xen.vifs):
+        if v.rate:
+            yield "nic-rate-limited", {"nic": n, "mac": v.mac, "rate": v.rate}
+
+
+def refused(xen: XenGuest) -> list[Problem]:
+    """Everything in the configuration that keeps the guest from moving, but for how many disks it has."""
+    return [*elsewhere(xen), *_settings(xen)]
+
+
+def elsewhere(xen: XenGuest) -> list[Problem]:
+    """The disks that are no path of the Dom-0: nobody can read them here."""
+    return [
+        Problem(
+            code="disk-elsewhere",
+            what="a disk of the guest is no path of this Dom-0",
+            where=f"{xen.name}, {d.vdev}",
+            found=d.elsewhere,
+            expected="an image file or a block device of the Dom-0",
+            remedy="copy it into an image file, or attach it to the Dom-0 as a block device while the guest is off, and name "
+            f"that {COPY}",
+        )
+        for d in xen.disks
+        if d.elsewhere and not d.cdrom
+    ]
+
+
+def _settings(xen: XenGuest) -> Iterator[Problem]:
+    for key in ("bios", "firmware"):
+        value = xen.other.get(key) or ""
+        if str(value) not in _BIOS:
+            yield Problem(
+                code="boots-by-uefi",
+                what="the guest boots by UEFI, and the machine that it moves to has a BIOS",
+                where=xen.name,
+                found=f"{key} = {value}",
+                expected="a guest that boots by a BIOS, or under Xen by a menu of its own",
+                remedy=f"install a boot loader for a BIOS in the guest, and leave {key} out {COPY}",
+            )
+    if xen.other.get("vif2"):
+        yield Problem(
+            code="nics-of-xen-4-0",
+            what="the guest has NICs of a kind that only Xen 4.0 knew",
+            where=xen.name,
+            found=f"vif2 = {xen.other['vif2']}",
+            expected="NICs in `vif`",
+            remedy=f"write them as `vif`, with the same MACs, {COPY}",
+        )

@@ -1,0 +1,78 @@
+"""Texts that are given as a guest's Xen configuration and are something else: each is told for what it is, with a way out."""
+
+import re
+
+from hikkoshi.errors import BadInput, Problem
+
+_HEAD = re.compile(r"(?:[ \t]*(?:#[^\n]*)?\n|[ \t]+)*+")  # comments and empty lines
+_BY_HAND = (
+    "write a configuration from its values: name, memory, vcpus, disk, vif with the MACs, and for a guest without a boot loader "
+    "kernel, ramdisk and root. Name that as `config` in the guest's parameters"
+)
+_RIGHT_FILE = "see whether `config` in the guest's parameters names the right file"
+_KINDS = (  # (pattern at the first line that says anything, what it is, what to do)
+    (r"<(?:!--|\?xml|\w)", "XML, and not of a Xen guest", _RIGHT_FILE),
+    (
+        r"(?:\.encoding|config\.version|virtualHW\.\w+)[ \t]*=",
+        "a configuration of VMware's (VMX)",
+        "this guest is VMware's already, or is another one: " + _RIGHT_FILE,
+    ),
+    (r"uuid[ \t]*\([ \t]*R[OW][ \t]*\)", "what XenServer's `xe` printed", _BY_HAND),
+    (
+        r"(?:Name|[ \t]*Id)[ \t]+(?:ID|Name)\b.*State|-{20,}",
+        "a list of guests, as `xl list`, `xm list` or `virsh list` print it",
+        "it does not say what a guest is made of: name the guest's own file in /etc/xen, or what `xl list -l NAME` prints",
+    ),
+    (r'/(?:@|local|vm|tool|libxl)[^\n=]* = "', "what `xenstore-ls` printed", _BY_HAND),
+    (r"\[[\w. -]+\][ \t]*(?:[#;].*)?\n", "a file in sections (INI)", _RIGHT_FILE),
+    (r"(?:---|(?!try:|else:)[\w-]+:(?:[ \t]|\n))", "lines of KEY: VALUE (YAML)", f"Xen's own has KEY = VALUE; {_RIGHT_FILE}"),
+)
+_LIBVIRT = re.compile(r"<(?:domain|domstatus|domainsnapshot)\b(?:[^>]*\btype=['\"](\w+)['\"])?")
+
+
+def refuse(text: str, where: str) -> None:
+    """Raise `BadInput` for a text that is no Xen configuration in any form, and is known as something else."""
+    if "\0" in text:
+        raise BadInput(_not_text(text, where))
+    if re.search(r"\r(?!\n)", text):
+        line = text[: re.search(r"\r(?!\n)", text).start()].count("\n") + 1  # type: ignore[union-attr]
+        found = "a carriage return inside a line: xm begins a new line there, and xl does not"
+        raise BadInput(_told(f"{where}:{line}", found, "write the file anew with plain line ends (tr '\\r' '\\n')"))
+    start = text[_HEAD.match(text).end() :]  # type: ignore[union-attr]
+    if start.startswith("<") and (found_type := _LIBVIRT.search(start)):
+        raise BadInput(_libvirt(found_type[1] or "", where))
+    for pattern, what, remedy in _KINDS:
+        if re.match(pattern, start):
+            raise BadInput(_told(where, what, remedy))
+
+
+def _libvirt(kind: str, where: str) -> Problem:
+    if kind not in ("", "xen"):
+        return _told(where, f"libvirt's XML of a guest of {kind}, not of Xen", _RIGHT_FILE)
+    remedy = (
+        f"let libvirt write Xen's form of it: virsh -c xen:/// domxml-to-native xen-xm {where} > NAME.cfg (where it knows no "
+        "xen-xm: xen-xl). See that its disk and MACs are the same, and name it as `config` in the guest's parameters"
+    )
+    return _told(where, "libvirt's XML of a Xen guest", remedy)
+
+
+def _not_text(text: str, where: str) -> Problem:
+    saved = next((s for s in ("LinuxGuestRecord", "Xen saved domain", "XenSavedDomain") if s in text[:4096]), "")
+    wide = text[:400].count("\0") * 3 > len(text[:400])
+    if saved:
+        return _told(where, "the memory of a saved guest", _RIGHT_FILE)
+    if wide:
+        remedy = f"Xen cannot read it either; write it as UTF-8: iconv -f UTF-16 -t UTF-8 {where}"
+        return _told(where, "a text in UTF-16", remedy)
+    return _told(where, "no text: it has zero bytes in it, as an image of a disk has", _RIGHT_FILE)
+
+
+def _told(where: str, found: str, remedy: str) -> Problem:
+    return Problem(
+        code="xen-configuration-unknown",
+        what="this is no Xen configuration",
+        where=where,
+        found=found,
+        expected="an xm or xl configuration, or what `xm list -l NAME` or `xl list -l NAME` prints",
+        remedy=remedy,
+    )

@@ -1,0 +1,155 @@
+"""What Xen's tools print of a guest is read as its configuration; what is something else is told for what it is."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from hikkoshi.errors import BadInput, Problem
+from hikkoshi.xen.config import XenGuest, parse
+
+DATA = Path(__file__).parents[1] / "data" / "xen"
+LEDGER = (DATA / "xm-list-long-one-guest.sxp").read_text()
+
+
+def refused(text: str) -> Problem:
+    with pytest.raises(BadInput) as e:
+        parse(text, "F")
+    (problem,) = e.value.problems
+    assert problem.what
+    assert problem.found
+    assert problem.expected
+    assert problem.remedy
+    return problem
+
+
+def web01(text: str) -> str:
+    """A list of domains with Domain-0 and web01 alone."""
+    whole = json.loads(text)
+    return json.dumps([d for d in whole if d["config"]["c_info"]["name"] in ("Domain-0", "web01")])
+
+
+def alike(guest: XenGuest) -> dict[str, object]:
+    """What two descriptions of the same guest have in common."""
+    disks = [(d.vdev, d.target, d.access, d.cdrom) for d in guest.disks]
+    nics = [(v.mac, v.bridge) for v in guest.vifs]
+    return {"name": guest.name, "type": guest.type, "memory": guest.memory_mb, "vcpus": guest.vcpus, "disks": disks, "nics": nics}
+
+
+def test_what_xl_lists_of_a_guest_is_its_configuration() -> None:
+    listed = parse((DATA / "xl-list-l.json").read_text(), "F")
+    assert alike(listed) == alike(parse((DATA / "web01.cfg").read_text(), "F"))
+    assert (listed.form, listed.uuid, listed.bootloader) == ("JSON", "731e47fd-9aa2-4a28-816e-f844cf53b22f", "pygrub")
+    (one,) = [d for d in json.loads((DATA / "xl-list-l.json").read_text()) if d["domid"]]
+    for text in (json.dumps(one), json.dumps(one["config"]), "Parsing config from /etc/xen/web01.cfg\n" + json.dumps(one)):
+        assert alike(parse(text, "F")) == alike(listed)
+
+
+def test_what_xm_lists_of_a_guest_is_its_configuration() -> None:
+    ledger = parse(LEDGER, "F")
+    assert alike(ledger) == {
+        "name": "ledger",
+        "type": "pv",
+        "memory": 1024,
+        "vcpus": 2,
+        "disks": [("xvda", "/srv/xen/ledger.img", "w", False)],
+        "nics": [("00:16:3e:51:0e:01", "xenbr0")],
+    }
+    assert (ledger.form, ledger.uuid) == ("S-expression", "5e0c7a52-1f7e-4b9c-9d8f-3a6de0a3c0f1")
+    assert "console=xvc0" in ledger.arguments
+
+
+def test_the_same_guest_as_the_first_versions_of_xl_list_it() -> None:
+    text = (DATA / "xl-4.1-list-long.sxp").read_text().replace("(max_vcpus 1)", "(max_vcpus 2)\n(target_memkb 655360)")
+    gateway = parse(text, "F")
+    assert (gateway.vcpus, gateway.memory_mb, gateway.type) == (2, 640, "pv")
+    assert [(d.vdev, d.target, d.access) for d in gateway.disks] == [("xvda", "/srv/xen/gateway.img", "w")]
+    assert [v.mac for v in gateway.vifs] == ["00:16:3e:05:00:00"]
+
+
+def test_what_xm_would_create_is_read_too() -> None:
+    text = (
+        "Using config file '/etc/xen/idp'.\n(vm\n    (name idp)\n    (memory 512)\n    (vcpus 1)\n    (bootloader pygrub)\n"
+        "    (image (linux (kernel '') (ip '192.0.2.7:127.0.255.255::::eth0:off') (root '/dev/sda1 ro') (args '4 quiet')))\n"
+        "    (device (vbd (uname phy:vg0/idp) (dev sda1) (mode w)))\n    (device (vif (bridge xenbr0)))\n"
+        "    (device (pci (dev (slot 0x00) (domain 0x0) (bus 0x04) (func 0x1))))\n)\n"
+    )  # fmt: skip
+    idp = parse(text, "F")
+    assert idp.arguments == "root=/dev/sda1 ro ip=192.0.2.7:127.0.255.255::::eth0:off 4 quiet"
+    assert idp.other["pci"] == ["0000:04:00.1"]
+    assert [(d.vdev, d.target) for d in idp.disks] == [("sda1", "/dev/vg0/idp")]
+
+
+def test_what_is_elsewhere_and_what_is_passed_through_is_in_a_listing_too() -> None:
+    config = {
+        "c_info": {"type": "hvm", "name": "a"},
+        "b_info": {"max_vcpus": 4, "avail_vcpus": [0, 1], "max_memkb": 1048576, "target_memkb": 1048570, "cmdline": "ro"},
+        "disks": [
+            {"pdev_path": "iqn.2001-05.com.example:a", "vdev": "xvda", "script": "block-iscsi", "readwrite": 1},
+            {"vdev": "hdc", "format": "empty", "is_cdrom": 1},
+            {"pdev_path": "/dev/vg/b", "vdev": "xvdb", "backend_domname": "storage", "format": "raw"},
+        ],
+        "nics": [{"devid": 0, "mac": "00:16:3e:00:00:01", "script": "vif-route", "ifname": "v0"}],
+        "pcidevs": [{"bus": 4, "dev": 16, "func": 1, "domain": 0}],
+        "p9s": [{"tag": "share", "path": "/srv"}],
+    }
+    found = parse(json.dumps({"domid": None, "config": config}), "F")
+    assert (found.type, found.vcpus, found.max_vcpus, found.memory_mb, found.cmdline) == ("hvm", 2, 4, 1024, "ro")
+    assert [d.script or d.backend for d in found.disks] == ["block-iscsi", "", "storage"]
+    assert [(d.cdrom, d.target) for d in found.disks] == [
+        (False, config["disks"][0]["pdev_path"]),
+        (True, ""),
+        (False, "/dev/vg/b"),
+    ]  # type: ignore[index]
+    assert (found.vifs[0].script, found.vifs[0].vifname) == ("vif-route", "v0")
+    assert (found.other["pci"], found.other["p9"]) == (["0000:04:10.1"], ["tag=share,path=/srv"])
+
+
+@pytest.mark.parametrize("name", ["xl-list-l-2guests.json", "xm-list-long.sxp"])
+def test_of_several_guests_the_one_is_asked_for(name: str) -> None:
+    problem = refused((DATA / name).read_text())
+    assert "2 guests: " in problem.found
+    assert "xl list -l NAME" in problem.remedy
+
+
+@pytest.mark.parametrize(
+    "text", [LEDGER[:-200], LEDGER + ")", '[\n{ "domid": 1, "config": {', "[ {} ]", "(xend-http-server no)", "{}"]
+)
+def test_what_is_cut_off_or_describes_no_guest_is_refused_as_that(text: str) -> None:
+    assert refused(text).code == "xen-listing-unusable"
+
+
+def test_what_is_wrong_in_a_listing_is_told_as_in_a_file() -> None:
+    problem = refused(LEDGER.replace("00:16:3e:51:0e:01", "00:16"))
+    assert problem.code == "xen-value-unusable"
+    assert "not the MAC" in problem.found
+
+
+@pytest.mark.parametrize(
+    ("text", "what", "remedy"),
+    [
+        ((DATA / "libvirt-domain.xml").read_text(), "libvirt's XML of a Xen guest", "virsh -c xen:/// domxml-to-native xen-xm F"),
+        ("<?xml version='1.0'?>\n<!--\nvirsh edit a\n-->\n<domain type=\"xen\"></domain>", "libvirt's XML", "virsh"),
+        ("<domstatus state='running'><domain type='xen'/></domstatus>", "libvirt's XML", "virsh"),
+        ("<domain type='kvm'><name>a</name></domain>", "of kvm, not of Xen", "names the right file"),
+        ("<Envelope xmlns='http://schemas.dmtf.org/ovf/envelope/1'/>", "XML", "names the right file"),
+        ('.encoding = "UTF-8"\nconfig.version = "8"\nmemsize = "64"\n', "VMware's (VMX)", "VMware's already"),
+        ("uuid ( RO)            : 5e0c\n   name-label ( RW): ledger\n", "XenServer's `xe`", "name, memory, vcpus, disk"),
+        ((DATA / "xl-list.txt").read_text(), "a list of guests", "xl list -l NAME"),
+        (" Id    Name              State\n----------\n 7     ledger   running\n", "a list of guests", "xl list -l NAME"),
+        ((DATA / "xenstore-ls-f-2guests.txt").read_text(), "`xenstore-ls`", "name, memory, vcpus, disk"),
+        ("# ours\n[domain]\nname = a\n", "in sections", "names the right file"),
+        ("---\nname: a\nmemory: 64\n", "YAML", "KEY = VALUE"),
+        ("name: a\nmemory: 64\n", "YAML", "KEY = VALUE"),
+        ("name = 'a'\nmemory = 64\n".encode("utf-16").decode("utf-8", "replace"), "UTF-16", "iconv"),
+        ("LinuxGuestRecord\0\0\0\x04(vm (name a))", "memory of a saved guest", "names the right file"),
+        ("\ufffd\0\0\0" * 8 + "x" * 400 + "\0", "no text", "names the right file"),
+        ("name = 'a'\n# done\rmemory = 64\n", "carriage return inside a line", "tr"),
+    ],
+    ids=lambda x: x[:16].strip() if x.isprintable() else "text",
+)  # fmt: skip
+def test_what_is_no_configuration_is_told_for_what_it_is_in_one_sentence(text: str, what: str, remedy: str) -> None:
+    problem = refused(text)
+    assert problem.code == "xen-configuration-unknown"
+    assert what in problem.found
+    assert remedy in problem.remedy
