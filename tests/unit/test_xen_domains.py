@@ -20,6 +20,45 @@ def text(name: str) -> str:
     return (DATA / name).read_text()
 
 
+STORE = (DATA / "xenstore-ls-f-2guests.txt").read_text()
+
+
+def test_a_store_that_is_cut_off_tells_nothing() -> None:
+    with pytest.raises(ValueError, match="cut off"):
+        stored(STORE[:-20])
+    with pytest.raises(ValueError, match="cut off"):
+        stored("")
+
+
+@pytest.mark.parametrize("path", ["/local/domain/0/backend/vbd/2/51728", "/local/domain/2/device"])
+def test_a_store_that_leaves_out_a_disk_does_not_say_which_disks_a_domain_has(path: str) -> None:
+    assert stored(STORE)[2].disks == {"/srv/xen/db01/disk.img", "/srv/xen/db01/data.img"}
+    rest = "".join(line for line in STORE.splitlines(keepends=True) if not line.startswith(path))
+    assert (stored(rest)[1].disks, stored(rest)[2].disks) == (stored(STORE)[1].disks, None)
+
+
+def test_a_domain_of_which_a_long_list_tells_no_device_may_be_any_guest() -> None:
+    traits = Traits(frozenset({"db01"}), disks=frozenset({"/srv/a.img"}))
+    listings = ('[{"domid": 3, "config": {"c_info": {"name": "b"}}}]', "(domain (domid 3) (name b))")
+    for one in (detailed(text)[3] for text in listings):
+        found = traits.sighting(one)
+        assert found is not None
+        assert not found.certain
+
+
+def test_a_disk_that_is_no_path_is_known_by_its_name_as_it_is_written() -> None:
+    iqn = "iqn.2001-05.com.example:a"
+    disks = f'[{{"pdev_path": "{iqn}", "script": "block-iscsi"}}, {{"pdev_path": "vg0/b"}}]'
+    found = detailed(f'[{{"domid": 3, "config": {{"c_info": {{"name": "b"}}, "disks": {disks}}}}}]')[3]
+    assert found.disks == {iqn, "/dev/vg0/b"}
+    tree = detailed("(domain (domid 3) (name b) (device (vbd (uname rbd:pool/a) (dev xvda))))")[3]
+    assert tree.disks == {"rbd:pool/a"}
+    assert Traits(frozenset({"a"}), disks=frozenset({"pool/a"})).sighting(tree)
+    blktap = STORE.replace('params = "/srv/xen/db01/disk.img"', 'params = "/dev/xen/blktap-2/tapdev0"')
+    line = '/local/domain/0/backend/vbd/2/51712/tapdisk-params = "aio:/srv/xen/db01/disk.img"\n'
+    assert "/srv/xen/db01/disk.img" in (stored(blktap + line)[2].disks or ())
+
+
 @pytest.mark.parametrize(
     ("listing", "expected"),
     [

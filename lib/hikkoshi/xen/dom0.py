@@ -282,7 +282,7 @@ def _domains() -> list[Domain]:
     if failure or any(d.id and d.disks is None for d in found):  # not all of them are made by this toolstack
         try:
             found = domains.merged(found, domains.stored(_printed("xenstore-ls", "-f")))
-        except ToolFailed:
+        except (ToolFailed, ValueError):
             if failure:
                 raise domains.unreadable(failure) from None
     if _toolstack() == "xl" and any(d.ending and d.disks is None for d in found):

@@ -7,7 +7,7 @@ its UUID, one of its MACs or one of its disks. What the lists leave open is not 
 import os
 import re
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,6 +17,7 @@ from pydantic import BaseModel, TypeAdapter
 from hikkoshi.errors import Problem, ToolFailed
 from hikkoshi.xen import sxp
 from hikkoshi.xen.config import XenGuest
+from hikkoshi.xen.disks import path as path_of
 
 _LINE = re.compile(  # name, ID, memory, VCPUs, state, time, and with -v the UUID and more
     r"(?P<name>.*?)\s+(?P<id>\d{1,9})\s+\d+\s+\d+\s+(?P<state>[a-z-]{4,10})\s+\d+(?:\.\d+)?"
@@ -29,6 +30,7 @@ _HEADING = re.compile(r"^Name\s+ID\s+Mem.*State.*$", re.MULTILINE)
 _FORMS = r"(?:Zombie-|migrating-)?{}(?:--.*|-\d{{8}}T\d{{4}}Z|-dm)?"
 _STORED = re.compile(r'^(/[^\s=]+) = "(.*)"$', re.MULTILINE)
 _UUID = re.compile(r"/vm/([0-9a-f-]{36})")
+_FRONTEND = re.compile(r"/local/domain/(?P<id>\d+)/device(?:/(?P<kind>vbd|tap|tap2)/(?P<device>\d+)/backend)?")
 _BACKEND = re.compile(r"/local/domain/\d+/backend/(?P<kind>[a-z0-9]+)/(?P<id>\d+)/(?P<device>\d+)/(?P<key>[a-z-]+)")
 
 
@@ -173,7 +175,8 @@ def detailed(text: str) -> dict[int, Domain]:
 def _from_json(d: _Detail) -> Domain:
     paths = frozenset(_path(x.pdev_path) for x in d.config.disks if x.pdev_path)
     macs = frozenset(n.mac.lower() for n in d.config.nics if n.mac)
-    return Domain(d.domid, d.config.c_info.name or "", "", (d.config.c_info.uuid or "").lower(), paths, macs)
+    told = paths if d.config.disks or d.config.nics or not d.domid else None  # while it is made, nothing is told yet
+    return Domain(d.domid, d.config.c_info.name or "", "", (d.config.c_info.uuid or "").lower(), told, macs)
 
 
 def from_sxp(tree: sxp.Tree) -> Domain:
@@ -183,15 +186,22 @@ def from_sxp(tree: sxp.Tree) -> Domain:
     inside = sxp.within(tree)
     disks = {sxp.value(t, key) for t in inside if not sxp.value(t, "dev").endswith(":cdrom") for key in ("uname", "physpath")}
     macs = {sxp.value(t, "mac").lower() for t in inside}
-    paths, state = frozenset(map(_path, disks - {""})), sxp.value(tree, "state")
+    paths = frozenset(map(_path, disks - {""})) if any(t[:1] == ("device",) for t in inside) else None
+    state = sxp.value(tree, "state")
     return Domain(number, sxp.value(tree, "name"), state, sxp.value(tree, "uuid").lower(), paths, frozenset(macs - {""}))
 
 
 def stored(text: str) -> dict[int, Domain]:
-    """{ID: domain} with what `xenstore-ls -f` tells of them, whoever made them."""
+    """{ID: domain} with what `xenstore-ls -f` tells of them, whoever made them; `ValueError` for what is cut off.
+
+    Disks are known only where all of those that the domain's own side names are told.
+    """
+    if not text.endswith("\n"):
+        raise ValueError("what xenstore-ls prints is cut off in its last line")
     names: dict[int, str] = {}
     uuids: dict[int, str] = {}
     devices: dict[tuple[int, str, str], dict[str, str]] = {}
+    wanted: dict[int, set[tuple[int, str, str]]] = {}  # disks, by the domain's own side; a domain without any has the folder
     for path, value in _STORED.findall(text):
         if m := re.fullmatch(r"/local/domain/(\d{1,9})/(name|vm)", path):
             uuid = _UUID.match(value)
@@ -199,15 +209,27 @@ def stored(text: str) -> dict[int, Domain]:
                 names[int(m[1])] = value
             elif uuid:
                 uuids[int(m[1])] = uuid[1]
+        elif m := _FRONTEND.fullmatch(path):
+            own_side = wanted.setdefault(int(m["id"]), set())
+            own_side |= {(int(m["id"]), m["kind"], m["device"])} if m["kind"] else set()
         elif m := _BACKEND.fullmatch(path):
             devices.setdefault((int(m["id"]), m["kind"], m["device"]), {})[m["key"]] = value
     found = {}
     for number, name in names.items():
         own = {kind + device: keys for (n, kind, device), keys in devices.items() if n == number}
-        paths = {k["params"] for k in own.values() if k.get("params") and k.get("device-type") != "cdrom"}
+        told = {d: _params(devices.get(d, {})) for d in wanted.get(number, ())}
+        paths = {p for keys in own.values() if keys.get("device-type") != "cdrom" for p in _params(keys)}
         macs = {k["mac"].lower() for k in own.values() if k.get("mac")}
-        found[number] = Domain(number, name, "", uuids.get(number, ""), frozenset(map(_path, paths)), frozenset(macs))
+        cdroms = {d for d, keys in devices.items() if keys.get("device-type") == "cdrom"}
+        whole = number in wanted and all(parts or d in cdroms for d, parts in told.items())
+        disks = frozenset(map(_path, paths)) if whole else None
+        found[number] = Domain(number, name, "", uuids.get(number, ""), disks, frozenset(macs))
     return found
+
+
+def _params(keys: Mapping[str, str]) -> set[str]:
+    """What one disk is made of; blktap names its own device there, and the file beside it."""
+    return {keys[key] for key in ("params", "tapdisk-params") if keys.get(key)}
 
 
 def merged(short: Iterable[Domain], *more: dict[int, Domain]) -> list[Domain]:
@@ -241,15 +263,16 @@ def unreadable(e: ValueError | ToolFailed) -> ToolFailed:
 
 
 def _path(written: str) -> str:
-    """The path in a device's name such as `tap:aio:/srv/a.img` or `phy:vg0/a`."""
-    path = re.sub(r"^(?:[a-z][a-z0-9]*:)+", "", written)
-    return path if path.startswith("/") or not path else f"/dev/{path}"
+    """The path in a device's name such as `tap:aio:/srv/a.img` or `phy:vg0/a`; what is no path stays as it is."""
+    return path_of(re.sub(r"^(?:(?:phy|file|tap|tap2|tapdisk|aio|sync|ioemu|raw|qcow2?|vhd|qed):)+", "", written))
 
 
 def _same(one: str, other: str) -> bool:
-    """Whether two paths of this machine are the same disk: by name, by file, by device number, or through a loop device."""
+    """Whether two disks of this machine are the same: by name, by file, by device number, or through a loop device."""
     if os.path.normpath(one) == os.path.normpath(other):
         return True
+    if not one.startswith("/") or not other.startswith("/"):  # of another machine: xend keeps the prefix, and a file may not
+        return re.sub(r"^[a-z][a-z0-9]*:", "", one) == re.sub(r"^[a-z][a-z0-9]*:", "", other)
     with suppress(OSError, ValueError):
         a, b = Path(one).stat(), Path(other).stat()
         if stat.S_ISBLK(a.st_mode) and stat.S_ISBLK(b.st_mode) and a.st_rdev == b.st_rdev:
