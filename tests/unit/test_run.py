@@ -194,6 +194,15 @@ def test_every_state_has_its_colour_and_mark_in_a_notebook() -> None:
     assert "? not seen" in show._row_html(row.Row("off", "not seen", 0))
 
 
+def test_a_table_without_rows_is_the_sentence_above_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    pages: list[str] = []
+    monkeypatch.setattr(show, "display", lambda data, **_: pages.append(data["text/html"]))
+    show.table([], caption="cause: unknown")
+    show.table([{"finding": "LRO"}], caption="cause: LRO")
+    assert pages[0] == "<p>cause: unknown</p>"
+    assert ">cause: LRO</caption>" in pages[1]
+
+
 def test_the_journal_has_the_codes_of_what_was_looked_at_and_of_what_went_wrong(home: Home, shown: list[str]) -> None:
     r = opened(home)
 

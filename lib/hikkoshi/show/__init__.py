@@ -83,7 +83,7 @@ def table(rows: Rows, caption: str = "") -> None:
     shown = ["  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip() for line in lines]
     plain = "\n".join(shown) if cells else "(nothing)"
     if caption:
-        body = body.replace(">", f"><caption style='text-align:left'>{html.escape(caption)}</caption>", 1)
+        body = body.replace(">", f">{_caption_html(caption)}", 1) if cells else f"<p>{html.escape(caption)}</p>"
     _both(body, f"{caption}\n{plain}" if caption else plain)
 
 
@@ -91,6 +91,11 @@ def _cell(value: object) -> str:
     if isinstance(value, tuple | list):
         return ", ".join(map(str, value))
     return "–" if value is None else str(value)
+
+
+def _caption_html(words: str) -> str:
+    """A caption that keeps its line above a narrow table, too."""
+    return f"<caption style='text-align:left;min-width:min(45em,90vw)'>{html.escape(words)}</caption>"
 
 
 def _table_html(names: Sequence[str], cells: Sequence[Sequence[str]]) -> str:
@@ -273,7 +278,7 @@ def _checklist_html(checklist: Checklist) -> str:
     }
     words = [f"{n} {word}" for word, n in told.items() if n]
     caption = f"{checklist.title}: {count} check{'s' if count != 1 else ''}, {', '.join(words)}"
-    return f"<table class='hikkoshi'><caption style='text-align:left'>{caption}</caption><tr>{head}</tr>{body}</table>"
+    return f"<table class='hikkoshi'>{_caption_html(caption)}<tr>{head}</tr>{body}</table>"
 
 
 def _evidence_html(evidence: Evidence) -> str:
