@@ -148,6 +148,9 @@ class Disks(Files):
     def mount_ro(self, device: str, point: str) -> None:
         self.mounted[point] = device
 
+    def mount_options(self, options: str, device: str, point: str) -> None:
+        self.mounted[point] = f"{device} {options}"
+
     def umount_all(self) -> None:
         self.mounted.clear()
 
@@ -195,6 +198,17 @@ def test_partitions_are_mounted_by_whatever_the_guest_calls_them(
         return
     worker["mount"](guest, job, parts, readonly=True)
     assert [p["mountpoint"] for p in parts] == points
+
+
+def test_a_part_of_btrfs_is_mounted_as_the_guest_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "guestfs", types.ModuleType("guestfs"))
+    worker = runpy.run_path(str(appliance.WORKER))
+    table = b"UUID=abc / btrfs defaults 0 0\nUUID=abc /var btrfs noatime,subvol=@/var,ro 0 0\n"
+    parts = [{"device": "/dev/sda1", "at": "/dev/sda1", "fstype": "btrfs", "uuid": "abc"}]
+    guest = Disks({"/dev/sda1": {"/etc/fstab": table}})
+    worker["mount"](guest, {"disk_of": device.Disk, "names": ()}, parts, readonly=True)
+    assert guest.mounted == {"/": "/dev/sda1", "/var": "/dev/sda1 subvol=@/var,ro"}
+    assert parts[0]["mountpoint"] == "/"
 
 
 @pytest.mark.parametrize(

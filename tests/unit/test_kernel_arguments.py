@@ -44,6 +44,9 @@ BLANKS = st.sampled_from([" ", "  ", "\t", " \\\n\t"])
         ("root=LABEL=/ rd_LVM_LV=vg/root resume=UUID=x", "root=LABEL=/ rd_LVM_LV=vg/root resume=UUID=x"),
         ("real_root=/dev/xvda3 cryptdevice=/dev/xvda2:c", "real_root=/dev/sda3 cryptdevice=/dev/sda2:c"),
         ("root=/dev/disk/by-path/xen-vbd-51712-part2", "root=/dev/sda2"),
+        ("root=ca02 resume=202:3 ro", "root=/dev/sda2 resume=/dev/sda3 ro"),
+        ("root=0x302 root=801 root=fd00", "root=/dev/sda2 root=/dev/sda1 root=fd00"),
+        ("console=tty console=hvc video=xenfb:800x600", "console=tty"),
         ("console=tty0 \\\n  console=hvc0", "console=tty0"),
     ],
 )

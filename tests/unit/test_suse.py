@@ -108,6 +108,13 @@ def test_every_release_of_suses_is_named(tmp_path: Path, release: bytes, named: 
     assert (found.distribution, found.release) == named
 
 
+def test_a_login_that_is_masked_is_told(tmp_path: Path) -> None:
+    result = raw(tmp_path)
+    result["present"].append("/etc/systemd/system/getty@tty1.service")
+    found = inspection.facts(result, tmp_path, "grub-legacy", "dunlin.img")
+    assert "screen-login-masked" in {n.code for n in found.warnings}
+
+
 def test_lists_of_modules_lose_xens_and_keep_the_rest() -> None:
     before = "INITRD_MODULES='xen-blkfront mptspi'\nMODULES_LOADED_ON_BOOT=xennet # x\nDOMU_INITRD_MODULES=\"xennet ext3\"\n"
     after = sysconfig.initrd_modules(before, ["vmw_pvscsi", "mptspi"])

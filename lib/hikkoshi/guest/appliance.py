@@ -159,7 +159,9 @@ _KINDS: dict[str, tuple[type[HikkoshiError], Problem]] = {  # {kind: (error, its
             code="fstab-device-missing",
             what="a file system that the guest's fstab names is not on this disk",
             expected="/, /boot and the system's other folders on this one disk",
-            remedy="guests of several disks come later; if the line is a leftover, remove it in the running guest",
+            remedy="guests of several disks come later. Is each of the disks one file system without a table? Then give them as "
+            "partitions of one (xvda1, xvda2 …) in a copy of the configuration, and name these in the guest's /etc/fstab. "
+            "If the line is a leftover, remove it in the running guest",
         ),
     ),
     "too-large": (

@@ -30,7 +30,7 @@ _OPTICAL = re.compile(r"iso9660|\budf\b|cd-?rom|\bdvd")
 def inside(vdev: str) -> "tuple[str, ...]":
     """What Linux may call the disk that Xen's configuration calls `vdev`; nothing where that is no known form."""
     if re.match(r"\d+$|0x[0-9a-fA-F]+$", vdev):
-        vdev = _vdev(int(vdev, 0))
+        vdev = named(int(vdev, 0))
     match = re.match(r"(xvd|sd|hd)([a-z]{1,2})\d*$|d(\d+)(?:p\d+)?$", vdev)
     if match is None:
         return ()
@@ -110,9 +110,8 @@ class Disk:
         link = re.match(r"/dev/disk/by-(label|uuid|partlabel|partuuid)/(.+)$", plain)
         if link:
             return self._tagged(link[1], link[2])
-        # the device mapper doubles a name's hyphens
-        mapped = re.match(r"/dev/(?:mapper/|disk/by-id/dm-name-)((?:[^-]|--)+)-((?:[^-]|--)+)$", plain)
-        device = "/dev/" + "/".join(p.replace("--", "-") for p in mapped.groups()) if mapped else self.afterwards(plain)
+        mapped = re.match(r"/dev/(?:mapper/|disk/by-id/dm-name-)(.+)$", plain)
+        device = "/dev/" + _mapped(mapped[1]) if mapped else self.afterwards(plain)
         return next((p["device"] for p in self.partitions if p["device"] == device), None)
 
     def _tagged(self, key: str, value: str) -> "str | None":
@@ -135,6 +134,11 @@ def unescaped(word: str) -> str:
     return re.sub(r"(?:\\x[0-9a-fA-F]{2})+", lambda m: bytes.fromhex(m[0].replace("\\x", "")).decode("utf-8", "replace"), octal)
 
 
+def _mapped(name: str) -> str:
+    """The volume that the device mapper calls `vg_a--b-root`: it doubles the hyphens of each of the two names."""
+    return "/".join(part.replace("\0", "-") for part in name.replace("--", "\0").split("-"))
+
+
 def _split(word: str) -> "tuple[str, str]":
     """The whole disk's name and the partition's number, empty where it is all of it: `/dev/xvda2` is ('xvda', '2')."""
     match = re.match(r"/dev/((?:xvd|[hsv]d)[a-z]{1,2})(\d*)$", word)
@@ -145,13 +149,13 @@ def _split(word: str) -> "tuple[str, str]":
         return "", ""
     xen = re.match(r"by-path/xen-vbd-(\d{1,10})$", link[1])
     if xen:
-        stem, number = _split("/dev/" + _vdev(int(xen[1])))
+        stem, number = _split("/dev/" + named(int(xen[1])))
         return stem, link[2] or number
     return link[1], link[2] or ""
 
 
-def _vdev(number: int) -> str:
-    """What Xen's number of a virtual disk means: 51714 is xvda2; empty for no known one."""
+def named(number: int) -> str:
+    """What Xen's number of a virtual disk, or a kernel's of a device, means: 51714 is xvda2; empty for no known one."""
     if number & 1 << 28:
         kind, disk, part = "xvd", number >> 8 & 0xFFFFF, number & 0xFF
     else:

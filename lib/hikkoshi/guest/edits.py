@@ -46,6 +46,7 @@ CACHES = (  # lists of devices that the guest makes again by itself
     "/etc/lvm/cache/.cache",
     "/etc/lvm/devices/system.devices",
 )
+LVM_DEVICES = "/etc/lvm/devices/"  # lists that lvm.conf, or a command, names in place of the system's own
 LOADED = ("/etc/modules", "/etc/modules-load.d/")  # modules to load at boot
 RELABEL = "/.autorelabel"  # asks SELinux, at the next boot, for labels on what was written from outside
 
@@ -115,6 +116,7 @@ def decided(
         ("/etc/sysconfig/kernel", packages, drivers if suse else note("package-stays-default", package=package)),
         ("/etc/fstab", lambda t: fstab.prepared(t, known), names),
         *((p, lambda t: leftovers.disks(t, known), names) for p in facts.texts if p.startswith(NAMING)),
+        *((p, lambda t: leftovers.disks(t, known), names) for p in facts.texts if p.startswith(LVM_DEVICES) and p not in CACHES),
         *((p, lambda t: lvm.prepared(t, known), names) for p in ("/etc/lvm/lvm.conf", "/etc/lvm/lvmlocal.conf")),
         ("/etc/initramfs-tools/modules", lambda t: leftovers.modules(t, missing), drivers),
         ("/etc/inittab", lambda t: console.inittab(t, facts.getty), note("screen-login")),

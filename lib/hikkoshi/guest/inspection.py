@@ -37,14 +37,14 @@ TEXTS = [
     *edits.WHOLE_DISKS,
     "/boot/config-*",
     "/etc/fstab",
-    "/etc/inittab",
+    *("/etc/inittab", console.UNIT),
     *("/etc/init/tty*.conf", "/etc/init/[hx]vc*.conf", "/etc/init/*console*.conf", "/etc/init/start-ttys.conf"),
     *("/etc/event.d/tty*", "/etc/event.d/[hx]vc*", "/etc/event.d/*console*", "/etc/sysconfig/init"),
     "/etc/securetty",
     "/etc/modprobe.conf",
     "/etc/lvm/lvm.conf",
     "/etc/lvm/cache/.cache",
-    "/etc/lvm/devices/system.devices",
+    f"{edits.LVM_DEVICES}*.devices",
     "/etc/lvm/lvmlocal.conf",
     *edits.COMMAND_LINES[:1],
     "/etc/cmdline.d/*.conf",
@@ -83,7 +83,7 @@ FILES = {  # that are fetched, as patterns, and how many bytes one may have
     "/lib/modules/*/modules.alias": 8 << 20,  # of Debian 12: 1.3 MB
 }
 MOST_ENTRIES = 256  # of a boot menu
-PRESENT = ["/boot/vmlinuz-*", *MAKERS, "/var/lib/rpm/__db.*", *SYSTEMD, *SERVICES, *console.GETTYS, forwarding.LINK]
+PRESENT = ["/boot/vmlinuz-*", *MAKERS, "/var/lib/rpm/__db.*", *SYSTEMD, *SERVICES, *console.GETTYS, console.UNIT, forwarding.LINK]
 
 
 GPT = 0xEE  # the type of the one entry that stands before a GPT, and covers more than there is
@@ -194,6 +194,8 @@ def facts(raw: dict[str, Any], folder: Path, loader: str, disk: str) -> GuestFac
         if other != menu and texts.get(other) == texts.get(menu):
             texts.pop(other, None)
     warnings: list[Note] = [note("fstab-line-odd", line=line) for line in fstab.odd(texts.get("/etc/fstab", ""))]
+    if console.UNIT in raw["present"] and console.UNIT not in texts:  # a link to /dev/null
+        warnings.append(note("screen-login-masked", unit=console.UNIT))
     fetched = kernels.Fetched(frozenset(raw["present"]), {path: folder / name for path, name in raw["files"].items()})
     entries = menus.entries(texts, menu) if menu else kernels.unlisted(texts, fetched)
     if len(entries) > MOST_ENTRIES:

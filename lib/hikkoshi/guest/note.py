@@ -53,6 +53,7 @@ MEANINGS = {  # {code: its words; what differs stands in braces}
         "{file} asks for a login, or shows the boot menu, on a serial port, which the new machine does not have unless you "
         "give it one: {line}"
     ),
+    "screen-login-masked": "no login on the screen: {unit} is masked. In the running guest: systemctl unmask getty@tty1.service",
     "screen-without-login": "/etc/inittab asks for a login on no terminal that the new machine has: add a getty on tty1",
     "kernel-default": "the guest's own default: it boots without Xen and can drive {disk} and {nic}",
     "kernel-highest": "the highest of {kernels} that boot without Xen and can drive {disk} and {nic}",

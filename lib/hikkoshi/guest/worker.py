@@ -171,7 +171,7 @@ def mount(g, job, partitions, readonly):
     by_device = {p["device"]: p for p in partitions}
     for p in partitions:
         p["mountpoint"] = ""
-    for spec, point in sorted(table, key=lambda row: row[1]):
+    for spec, point, options in sorted(table, key=lambda row: row[1]):
         device = disk.partition(spec)
         if device in by_device and (point == "swap" or point.startswith("/")):
             by_device[device]["mountpoint"] = by_device[device]["mountpoint"] or point
@@ -180,7 +180,10 @@ def mount(g, job, partitions, readonly):
         local = spec.strip("\"'").startswith(("/dev/", "LABEL=", "UUID=", "PARTLABEL=", "PARTUUID="))
         if device is None and local:
             raise Wrong("missing-device", found=f"{point} is on {spec}")
-        if device is not None and by_device[device]["fstype"] in LINUX:
+        part = re.search(r"(?:^|,)(subvol(?:id)?=[^,]+)", options)
+        if device is not None and part and point != "/":  # of btrfs; the root is its default one
+            g.mount_options(part.group(1) + (",ro" if readonly else ""), by_device[device]["at"], point)
+        elif device is not None and by_device[device]["fstype"] in LINUX:
             attach(by_device[device]["at"], point)
         elif local:
             raise Wrong("missing-device", found=f"{point} is on {spec}, a {by_device[device]['fstype'] or 'unknown'}")
@@ -201,12 +204,12 @@ def find_root(g, disk, partitions):
             if is_file(g, "/etc/fstab"):
                 table = [row.split() for row in text(g, "/etc/fstab").decode("latin-1").splitlines()]
                 table = [row for row in table if len(row) > 1 and not row[0].startswith("#")][:64]
-                table = [(row[0], "swap" if row[2:3] == ["swap"] else row[1]) for row in table]
-                roots = [spec for spec, point in table if point == "/"]
+                table = [(row[0], "swap" if row[2:3] == ["swap"] else row[1], "".join(row[3:4])) for row in table]
+                roots = [row[0] for row in table if row[1] == "/"]
                 if [disk.partition(spec) for spec in roots] == [p["device"]]:
                     return table
                 if roots and best is None:
-                    best = [*[row for row in table if row[1] != "/"], (p["device"], "/")], roots[0], p["device"]
+                    best = [*[row for row in table if row[1] != "/"], (p["device"], "/", "")], roots[0], p["device"]
             elif g.is_dir("/etc") and g.is_dir("/sbin"):
                 no_fstab = p["device"]
         finally:

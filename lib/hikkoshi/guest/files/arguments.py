@@ -6,19 +6,21 @@ Red Hat's and SUSE's kernels of Xen's own (xencons, independent_wallclock); drac
 
 import re
 
-from hikkoshi.guest.device import UNKNOWN, Disk
+from hikkoshi.guest.device import NEW, UNKNOWN, Disk, named
 from hikkoshi.guest.files import text
 
 # a word goes on behind an escaped character, and a line that goes on in the next one is a blank
 _PIECES = re.compile(r"(?:\s|\\\r?\n)+|(?:\\(?!\r?\n)|[^\s\\])+")
 _CONSOLE = re.compile(r"console=(?!$)")
-_XEN_CONSOLE = re.compile(r"console=(?:/dev/)?[xh]vc\d+(?:,\S*)?$")
-_SCREEN = re.compile(r"console=(?:/dev/)?tty\d+(?:,\S*)?$")
+_XEN_CONSOLE = re.compile(r"console=(?:/dev/)?(?:[xh]vc\d*|xen\w*)(?:,\S*)?$")
+_SCREEN = re.compile(r"console=(?:/dev/)?tty\d*(?:,\S*)?$")
+# a device by its numbers, as LILO wrote it, and old kernels of Xen's took it: root=ca01, resume=202:2
+_NUMBERS = re.compile(r"((?:real_)?root|resume)=(?:(\d{1,3}):(\d{1,3})|(?:0x)?([0-9a-fA-F]{3,4}))$")
 _XEN_MODULES = r"xen[-_]\w+(?:[,:]xen[-_]\w+)*"
 _XEN_ONLY = re.compile(
     r"""(?:
     xen(?!omai)[\w-]*(?:\.[\w-]+)?(?:=\S*)?             # xencons, xen_emul_unplug, xen_blkfront.max, xenfb.video …
-    |(?:early(?:printk|con))=(?:\w+,)*xen\S*
+    |(?:early(?:printk|con))=(?:\w+,)*xen\S*|video=xenfb\S*
     |clock(?:source)?=xen|independent_wallclock(?:=\S*)?
     |(?:no)?(?:selfballooning|selfshrink)|(?:no)?tmem(?:\.\w+)?(?:=\S*)?
     |(?:blkfront|netfront|pcifront|netloop|pciback|blkback|netback|blktap)\.\S+
@@ -64,8 +66,17 @@ def prepared(line: str, disk: Disk = UNKNOWN) -> str:
                 out.pop()  # the blank before the word that goes
         elif not (blank and n - 1 in gone and not words):  # where no word is before it, the blank behind it
             words += not blank
-            out.append(piece if blank else disk.renamed(piece, root=piece.startswith(("root=", "real_root="))))
+            out.append(piece if blank else _renamed(piece, disk))
     return "".join(out)
+
+
+def _renamed(word: str, disk: Disk) -> str:
+    numbers = _NUMBERS.match(word)
+    if numbers is None:
+        return disk.renamed(word, root=word.startswith(("root=", "real_root=")))
+    number = int(numbers[2]) << 8 | int(numbers[3]) if numbers[2] else int(numbers[4], 16)
+    new = disk.afterwards("/dev/" + named(number), root=numbers[1] != "resume")
+    return f"{numbers[1]}={new}" if new.startswith(NEW) else word
 
 
 def settings(content: str, disk: Disk = UNKNOWN) -> str:

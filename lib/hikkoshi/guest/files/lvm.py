@@ -27,6 +27,7 @@ class _Value(NamedTuple):
     start: int  # with the quotes
     end: int
     text: str  # without them
+    lone: bool  # in no array
 
     @property
     def pattern(self) -> str:
@@ -48,10 +49,8 @@ def prepared(conf: str, disk: Disk = UNKNOWN) -> str:
     for key in _FILTERS:
         for device in hidden(conf, new_conf, key, disk):
             first = next(v for v in _values(new_conf) if v.key == key)
-            # a lone string is an array of one
-            lone = not re.search(r"\[\s*(?:#[^\n]*\n\s*)*$", new_conf[: first.start])
             taken = f'"a|^{device}$|", {new_conf[first.start : first.end]}'
-            new_conf = new_conf[: first.start] + (f"[ {taken} ]" if lone else taken) + new_conf[first.end :]
+            new_conf = new_conf[: first.start] + (f"[ {taken} ]" if first.lone else taken) + new_conf[first.end :]
     return new_conf
 
 
@@ -99,7 +98,7 @@ def _values(conf: str) -> Iterator[_Value]:
             key, inside = "", False
         elif word[0] in "\"'":
             if key:
-                yield _Value(key, token.start(), token.end(), word[1:-1])
+                yield _Value(key, token.start(), token.end(), word[1:-1], not inside)
             else:
                 waiting = word[1:-1]
             key = key if inside else ""
