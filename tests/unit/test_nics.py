@@ -136,6 +136,14 @@ class TestPlan:
         assert told(home, found) == ["bridge-in-guest"]
         assert made(home, found).machine.nics[0].address == ""
 
+    def test_a_profile_for_a_nic_that_is_gone_stops_nothing(self, home: Home, survey: Survey) -> None:
+        gone = "[ethernet]\nmac-address=00:16:3e:99:00:00\n"
+        for content, red in ((gone, []), (f"[connection]\ninterface-name=eth0\n{gone}", ["hwaddrs-of-nics"])):
+            found = having(survey, 1, {PROFILES + "old": content, FILE: "iface eth0 inet dhcp\n"})
+            checks = plan.checks(home.guest("gateway"), home.site(), found)
+            assert [c.code for c in checks if c.code in ("hwaddrs-of-nics", "nic-names-known") and not c] == red
+            assert ("nic-mac-not-planned" in told(home, found)) == (not red)
+
     def test_a_mac_that_the_nic_has_anyway_is_no_concern_of_the_port_group(self, home: Home, survey: Survey) -> None:
         for mac, codes in ((MACS[0], []), ("02:00:00:00:00:01", ["mac-in-file"])):
             found = having(survey, 1, {FILE: f"iface eth0 inet dhcp\n hwaddress {mac}\n"})

@@ -104,6 +104,11 @@ class TestReading:
         assert pinning.read(texts) == {"lan": FIRST}
 
 
+def test_a_file_of_rules_is_kept_where_it_names_nics_or_will_get_such_rules() -> None:
+    texts = {pinning.RULES: "# nothing yet\n", pinning.FOLDER + "50-disks.rules": 'KERNEL=="sd*", NAME="disk"\n'}
+    assert list(kept.of(texts)) == [pinning.RULES]
+
+
 class TestChanging:
     def test_a_rule_over_lines_is_kept_or_goes_as_a_whole(self) -> None:
         before = rules("continued.rules")

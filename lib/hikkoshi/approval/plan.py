@@ -214,8 +214,8 @@ def checks(guest: Guest, site: Site, survey: Survey) -> list[Check]:
     vm = specification(guest, site, survey)
     where = f"params/guests/{guest.name}.yml"
     in_xen = {v.mac.lower() for v in survey.xen.vifs}
-    inside = [i for i in survey.guest.interfaces if i.mac and i.kind == "nic"]
-    foreign = [f"{i.name or i.place} ({i.mac})" for i in inside if i.mac.lower() not in in_xen]
+    named = [i for i in survey.guest.interfaces if i.mac and i.name and i.kind == "nic"]
+    foreign = [f"{i.name} ({i.mac})" for i in named if i.mac.lower() not in in_xen]
     naming = nics.naming(survey.guest, [n.mac for n in vm.nics])
     stray, unmapped = _mistaken(guest, vm, in_xen)
     return [

@@ -20,7 +20,8 @@ def of(texts: Mapping[str, str]) -> dict[str, str]:
     """{path: text}, of files that are only looked at the lines that name a Xen device, if there are any."""
     found = {}
     for path, content in texts.items():
-        if not any(fnmatch.fnmatchcase(path, pattern) for pattern in LOOKED_AT) or pinning.names_nics(path, content):
+        rules = path in pinning.HOMES or pinning.names_nics(path, content)
+        if rules or not any(fnmatch.fnmatchcase(path, pattern) for pattern in LOOKED_AT):
             found[path] = content
         elif lines := device.names_xen(content):
             found[path] = "\n".join(lines) + "\n"

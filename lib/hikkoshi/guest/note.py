@@ -26,6 +26,7 @@ MEANINGS = {  # {code: its words; what differs stands in braces}
     "nic-tied-to-nothing": "{place} is for any NIC: no name, MAC or pattern is there. See in the running guest which NIC uses it",
     "nic-conditions-unmet": "{place} is for NICs with {conditions}: after the move there is none, and nothing uses this file",
     "nic-patterns-unmatched": "{place} is for NICs named {patterns}: no planned NIC has such a name, and nothing uses this file",
+    "nic-mac-not-planned": "{place} is for the NIC with MAC {mac}, which the plan does not have: nothing uses this file",
     "nic-configured-twice": "{one} and {other} configure {nic} differently: see in the running guest which of them counts",
     "nics-by-script": "{place} lets a script choose what configures {nics}: see in the running guest what it chooses",
     "vlan-in-guest": (

@@ -274,6 +274,7 @@ def _notes(facts: GuestFacts, macs: Mapping[str, str], nic_module: str, changes:
         *(note("nic-name-left", nic=n, mac=mac) for n, mac in macs.items() if nics.only_left(facts, n) and mac not in known),
         *(note("nic-unconfigured", nic=n) for n, listed in found.items() if not listed and not nics.above(facts, n)),
         *(note("nic-not-planned", file=i.file, nic=i.name) for i in own if i.name and i.name not in macs),
+        *(note("nic-mac-not-planned", place=i.place, mac=i.mac) for i in own if i.mac not in ("", *macs.values()) and not i.name),
         *(
             note("nic-conditions-unmet", place=i.place, conditions=", ".join(i.conditions))
             for i in own
