@@ -152,7 +152,8 @@ class TestPreflight:
         assert check.found.endswith("not made by Hikkoshi")
 
     def test_a_datastore_without_room_is_refused(self, world: World) -> None:
-        (check,) = red(world, world.connect(), changed(world, disk_bytes=4 << 40))
+        check, too_large = sorted(red(world, world.connect(), changed(world, disk_bytes=4 << 40)), key=lambda c: c.code)
+        assert too_large.code == "disk-fits-target"
         assert check.title == "the datastore storage1 has room"
         assert "3.0 TiB free" in check.found
 
@@ -177,6 +178,11 @@ class TestPreflight:
     def test_a_hardware_version_that_the_cluster_lacks_is_refused(self, world: World) -> None:
         (check,) = red(world, world.connect(), changed(world, hardware_version=22))
         assert check.expected == "vmx-22"
+
+    def test_the_cluster_tells_which_operating_systems_it_takes(self, world: World) -> None:
+        (unknown, none) = red(world, world.connect(), changed(world, guest_id="debian99_64Guest"))
+        assert [unknown.code, none.code] == ["guest-id-known", "guest-id-possible"]
+        assert "vm: { guest_id: " in none.remedy
 
 
 class TestDeployment:

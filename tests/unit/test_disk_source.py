@@ -199,3 +199,38 @@ def test_no_first_sector_makes_the_look_fail(head: bytes) -> None:
     assert source.table(head) in ("mbr", "gpt", "none")
     assert source.boot_loader(head) in get_args(source.BootLoader)
     source.foreign(head, head[:512])
+
+
+def with_partitions(path: Path, unit: int, begins: bytes, first: int = 256) -> Path:
+    """A disk whose MBR counts in sectors of `unit` bytes, with something at the beginning of its one partition."""
+    with image(path, sector(b"code", (0x80, 0x83, first, 512)), 8 << 20).open("r+b") as f:
+        f.seek(first * unit)
+        f.write(begins)
+    return path
+
+
+@pytest.mark.parametrize(
+    "begins",
+    [bytes(1080) + b"\x53\xef", b"XFSB", bytes(512) + b"LABELONE", bytes(4086) + b"SWAPSPACE2", bytes(510) + b"\x55\xaa"],
+    ids=["ext", "xfs", "lvm", "swap", "fat or logical"],
+)
+def test_sectors_of_4096_bytes_are_told_by_what_begins_at_the_partitions(tmp_path: Path, begins: bytes) -> None:
+    assert source.facts(with_partitions(tmp_path / "a.img", 4096, begins)).sector_bytes == 4096
+    assert source.facts(with_partitions(tmp_path / "b.img", 512, begins)).sector_bytes == 512
+
+
+def test_a_gpt_in_the_second_sector_tells_how_long_a_sector_is(tmp_path: Path) -> None:
+    protective = sector(b"", (0, 0xEE, 1, 0xFFFFFFFF))
+    for unit in (512, 4096):
+        facts = source.facts(image(tmp_path / f"{unit}.img", protective.ljust(unit, b"\0") + b"EFI PART"))
+        assert (facts.table, facts.sector_bytes) == ("gpt", unit)
+
+
+def test_a_table_of_which_nothing_is_known_counts_as_vmwares(tmp_path: Path) -> None:
+    beyond = sector(b"code", (0x80, 0x83, 0xFFFFFFFF, 512), (0, 0x83, 0, 512))
+    assert source.facts(image(tmp_path / "a.img", beyond)).sector_bytes == 512
+    assert source.facts(image(tmp_path / "b.img")).sector_bytes == 512
+    assert (
+        source.DiskFacts.model_validate({**source.facts(tmp_path / "b.img").model_dump(exclude={"sector_bytes"})}).sector_bytes
+        == 512
+    )

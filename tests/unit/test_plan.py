@@ -132,3 +132,21 @@ def test_vsphere_has_its_own_name_for_the_operating_system(
 ) -> None:
     guest = survey.guest.model_copy(update={"distribution": distribution, "release": release, "arch": arch})
     assert plan.guest_id(survey.model_copy(update={"guest": guest})) == expected
+
+
+def test_a_name_that_the_hardware_version_lacks_gives_way_to_the_nearest_and_the_checks_say_so(
+    home: Home, survey: Survey
+) -> None:
+    debian = survey.guest.model_copy(update={"distribution": "debian", "release": "12"})
+    newer = survey.model_copy(update={"guest": debian})
+    assert plan.make(home, home.guest("gateway"), home.site(), newer).vm.guest_id == "debian7_64Guest"
+    told = [c for c in plan.checks(home.guest("gateway"), home.site(), newer) if c.code == "guest-id-nearest"]
+    assert [(c.ok, c.found) for c in told] == [(True, "debian7_64Guest, for debian12_64Guest (from version 20)")]
+    assert "guest-id-nearest" not in [c.code for c in plan.checks(home.guest("gateway"), home.site(), survey)]
+
+
+def test_the_guests_file_may_say_another_name(home: Home, survey: Survey) -> None:
+    guest = home.guest("gateway")
+    wished = guest.model_copy(update={"vm": guest.vm.model_copy(update={"guest_id": "otherLinux64Guest"})})
+    assert plan.make(home, wished, home.site(), survey).vm.guest_id == "otherLinux64Guest"
+    assert [c for c in plan.checks(wished, home.site(), survey) if not c] == []

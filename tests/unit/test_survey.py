@@ -53,6 +53,28 @@ def surveyed(tmp_path: Path) -> Survey:
     return known.model_copy(update=about)
 
 
+def large(path: Path, size: int) -> Path:
+    with path.open("wb") as f:
+        f.write(bytes(510) + b"\x55\xaa")
+        f.truncate(size)
+    return path
+
+
+def test_a_disk_above_2_tib_is_refused_before_it_is_read(home: Home, surveyed: Survey, monkeypatch: pytest.MonkeyPatch) -> None:
+    disk, where = surveyed.origin.parts[0].path, (home, home.site(), home.guest("gateway"))
+    monkeypatch.setattr(survey, "configuration", lambda *_: surveyed.xen)
+    monkeypatch.setattr(survey, "origin_of", lambda *_: surveyed.origin)
+    monkeypatch.setattr(survey.digest, "of", lambda *_: pytest.fail("it was read"))
+    large(disk, (2 << 40) + (1 << 20))
+    assert [c.code for c in survey.limits(*where) if not c] == ["disk-fits-target"]
+    with pytest.raises(BadInput, match="2 TiB"):
+        survey.start(*where)
+    large(disk, 2 << 40)
+    assert all(survey.limits(*where))
+    disk.unlink()
+    assert survey.limits(*where) == []  # what is wrong with it, the survey itself tells
+
+
 @pytest.mark.parametrize("rules", ["", "of an older version"])
 def test_a_survey_by_other_rules_which_may_have_kept_a_password_is_made_again(
     home: Home, surveyed: Survey, monkeypatch: pytest.MonkeyPatch, rules: str

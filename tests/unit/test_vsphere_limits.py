@@ -51,6 +51,10 @@ def test_the_papers_gateway_passes() -> None:
         ({"vcpus": 0}, "the number of processors", "0"),
         ({"disk_bytes": (64 << 30) + 512}, "the disk's capacity", "68,719,477,248 bytes"),
         ({"disk_bytes": 0}, "the disk's capacity", "0 bytes"),
+        ({"disk_bytes": (2 << 40) + (1 << 20)}, "the disk is not larger", "2,199,024,304,128 bytes"),
+        ({"hardware_version": 9, "disk_bytes": 2 << 40}, "the disk is not larger", "2,199,023,255,552 bytes"),
+        ({"guest_id": "debian12_64Guest"}, "the operating system's name exists", "debian12_64Guest (from version 20)"),
+        ({"hardware_version": 20, "guest_id": "rhel10_64Guest"}, "the operating system's name exists", "from version 22"),
         ({"nics": nics(11)}, "there are not too many NICs", "11 NICs"),
         ({"nics": with_macs("00:16:3e:05:00:0g")}, "every MAC is well-formed", "00:16:3e:05:00:0g"),
         ({"nics": with_macs("00163e050000")}, "every MAC is well-formed", "00163e050000"),
@@ -74,6 +78,16 @@ def test_a_limit_is_one_red_check_that_says_what_was_found(changes: dict[str, ob
     assert found in check.found
     assert check.expected
     assert check.remedy
+
+
+def test_a_disk_of_exactly_2_tib_can_be_moved_to_vsphere_5_5_and_later() -> None:
+    assert bad(disk_bytes=2 << 40) == []
+
+
+def test_a_name_that_is_too_new_or_unknown_is_told_with_one_to_write() -> None:
+    assert "guest_id: debian7_64Guest" in bad(guest_id="debian12_64Guest")[0].remedy
+    assert "guest_id: centos64Guest" in bad(guest_id="centos64Gest")[0].remedy
+    assert bad(guest_id="debian12_64Guest", hardware_version=20) == []
 
 
 def test_hardware_version_4_takes_four_nics_only() -> None:

@@ -24,7 +24,7 @@ from hikkoshi.params.home import Home
 from hikkoshi.params.site import Site
 from hikkoshi.rehearsal.machine import Hardware, MachineNic
 from hikkoshi.run.step import PLAN, Step
-from hikkoshi.vsphere import limits
+from hikkoshi.vsphere import guestid, limits
 from hikkoshi.vsphere.spec import VirtualNic, VmSpec
 
 MIB = 1 << 20
@@ -133,7 +133,7 @@ def specification(guest: Guest, site: Site, survey: Survey) -> VmSpec:
         )
     return VmSpec(
         name=wish.name or guest.name,
-        guest_id=guest_id(survey),
+        guest_id=wish.guest_id or guest_id(survey, site.vsphere.hardware_version),
         hardware_version=site.vsphere.hardware_version,
         vcpus=wish.vcpus or xen.vcpus,
         memory_mb=wish.memory_mb or xen.memory_mb,
@@ -144,18 +144,11 @@ def specification(guest: Guest, site: Site, survey: Survey) -> VmSpec:
     )
 
 
-def guest_id(survey: Survey) -> str:
-    """vSphere's name for the operating system; CentOS 4 and 5 share one (VirtualMachineGuestOsIdentifier)."""
+def guest_id(survey: Survey, hardware_version: int = guestid.NEWEST) -> str:
+    """vSphere's name for the operating system, of those that a hardware version has the nearest."""
     g = survey.guest
-    wide = "64" if g.arch == "x86_64" else ""
-    major = g.release.split(".")[0]
-    if g.distribution == "centos":
-        return f"centos{wide}Guest" if major in ("4", "5") else f"centos{major}{'_64' if wide else ''}Guest"
-    if g.distribution in ("rhel", "debian"):
-        return f"{g.distribution}{major}{'_64' if wide else ''}Guest"
-    if g.distribution == "ubuntu":
-        return f"ubuntu{wide}Guest"
-    return f"other26xLinux{wide}Guest"
+    kernel = next((k.version for k in g.kernels if k.index == g.default_kernel), "")
+    return guestid.nearest(guestid.names(g.distribution, g.release, g.arch, kernel), hardware_version)
 
 
 def make(home: Home, guest: Guest, site: Site, survey: Survey) -> Plan:
@@ -272,7 +265,20 @@ def checks(guest: Guest, site: Site, survey: Survey) -> list[Check]:
         ),
         _addresses(site, survey, vm),
         *limits.checks(vm),
+        *([_stepped_down(survey, vm)] if not guest.vm.guest_id and guest_id(survey) != vm.guest_id else []),
     ]
+
+
+def _stepped_down(survey: Survey, vm: VmSpec) -> Check:
+    """The operating system has a name that this hardware version does not have yet."""
+    own = guest_id(survey)
+    return Check(
+        code="guest-id-nearest",
+        title="the operating system goes by the nearest name that the hardware version has",
+        ok=True,
+        found=f"{vm.guest_id}, for {own} (from version {guestid.since(own)})",
+        expected="the nearest one; the guest runs as well by it",
+    )
 
 
 def _mistaken(guest: Guest, vm: VmSpec, in_xen: set[str]) -> tuple[dict[str, str], list[str]]:

@@ -3,7 +3,7 @@
 import os
 import re
 import stat
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -11,6 +11,13 @@ from hikkoshi.artefact import Frozen
 from hikkoshi.errors import BadInput, Problem
 
 SECTOR = 512
+LARGE = 4096  # bytes of a sector of other disks
+GPT = 0xEE  # the type of the one entry that stands before a GPT, and covers more than there is
+_BEGINNINGS = (  # (offset, bytes) of what may begin at a partition
+    *((0, b"XFSB"), (0, b"LUKS\xba\xbe"), (3, b"NTFS    "), (510, b"\x55\xaa"), (1080, b"\x53\xef")),
+    *((n, b"LABELONE") for n in (0, 512, 1024, 1536)),
+    *((4086, b"SWAPSPACE2"), (4086, b"SWAP-SPACE"), (0x8000, b"JFS1"), (0x10034, b"ReIsEr"), (0x10040, b"_BHRfS_M")),
+)
 BootLoader = Literal["grub-legacy", "grub2", "extlinux", "none", "unknown"]
 HEAD = 1 << 16  # bytes: as much of a disk's beginning as is looked at
 _MAGIC = (  # (offset, bytes that begin such an image, its format): what any program here or on a VMware host would take
@@ -48,6 +55,7 @@ class DiskFacts(Frozen):
     mtime_ns: int
     table: Literal["mbr", "gpt", "none"]
     boot_loader: BootLoader  # by the code in the first sector
+    sector_bytes: int = 512  # that its partition table counts in; VMware's disks have no others than 512
 
 
 def facts(path: Path) -> DiskFacts:
@@ -94,6 +102,7 @@ def facts(path: Path) -> DiskFacts:
                     )
                 )
             head, end = os.pread(fd, HEAD, 0), os.pread(fd, SECTOR, size - SECTOR)
+            sector_bytes = counted_in(head, lambda offset: os.pread(fd, HEAD + LARGE, offset))
         finally:
             os.close(fd)
     except OSError as e:
@@ -127,6 +136,7 @@ def facts(path: Path) -> DiskFacts:
         mtime_ns=status.st_mtime_ns,
         table=table(head),
         boot_loader=boot_loader(head),
+        sector_bytes=sector_bytes,
     )
 
 
@@ -156,13 +166,37 @@ def foreign(head: bytes, end: bytes) -> str:
 
 def table(head: bytes) -> Literal["mbr", "gpt", "none"]:
     """Kind of partition table in the first two sectors. A file system that covers the whole disk has none."""
-    if head[SECTOR : SECTOR + 8] == b"EFI PART":
+    if b"EFI PART" in (head[SECTOR : SECTOR + 8], head[LARGE : LARGE + 8]):
         return "gpt"
-    entries = [head[o : o + 16] for o in range(446, 510, 16)]
+    entries = _entries(head)
     plausible = all(e[0] in (0, 0x80) for e in entries if len(e) == 16)
     if head[510:512] == b"\x55\xaa" and plausible and any(e[4] and any(e[12:16]) for e in entries):
         return "mbr"
     return "none"
+
+
+def counted_in(head: bytes, read: Callable[[int], bytes]) -> int:
+    """Bytes of a sector, by the disk's beginning and what `read` gives from any other place: 512, or 4096.
+
+    A GPT stands in the second sector. An MBR does not tell; what begins at its partitions does.
+    """
+    if head[SECTOR : SECTOR + 8] == b"EFI PART":
+        return SECTOR
+    if head[LARGE : LARGE + 8] == b"EFI PART":
+        return LARGE
+    firsts = [int.from_bytes(e[8:12], "little") for e in _entries(head) if table(head) == "mbr" and e[4] not in (0, GPT)]
+    here = sum(_begins(read(n * SECTOR)) for n in firsts if n)
+    there = sum(_begins(read(n * LARGE)) for n in firsts if n)
+    return LARGE if there > here else SECTOR
+
+
+def _entries(head: bytes) -> list[bytes]:
+    return [head[o : o + 16] for o in range(446, 510, 16)]
+
+
+def _begins(content: bytes) -> bool:
+    """Whether a file system, a swap, a volume of LVM, or a list of logical partitions begins here."""
+    return any(content[at : at + len(magic)] == magic for at, magic in _BEGINNINGS)
 
 
 def boot_loader(head: bytes) -> BootLoader:

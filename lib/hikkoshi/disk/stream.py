@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Protocol
 
 from hikkoshi import files
+from hikkoshi.check import Check
 from hikkoshi.disk import workers
 from hikkoshi.disk.digest import Content
 from hikkoshi.disk.extents import Source
@@ -30,6 +31,10 @@ from hikkoshi.progress import Progress, silent
 
 LARGEST = 2 << 40  # bytes of a disk: what all readers of sparse VMDKs and all versions of VMFS take
 _SECTORS = 1 << 32  # of a stream: grain tables give places as 32-bit numbers of sectors
+_SMALLER = (
+    "in the running guest, move data onto another disk or an NFS share, and its file systems onto a disk of at most 2 TiB; then "
+    "survey that one"
+)
 _SAMPLES = 200  # of the progress over time, at most; when there are more, every other one is dropped
 
 
@@ -222,6 +227,20 @@ def _hashes(path: Path) -> dict[str, str]:
         return dict(zip(names, pool.map(take, names), strict=True))
 
 
+def fits(size: int, where: str = "", *, below: bool = False) -> Check:
+    """Whether a disk of `size` bytes can become a stream; `below` where the target has no disk of exactly 2 TiB either."""
+    most = LARGEST - MIB if below else LARGEST
+    return Check(
+        code="disk-fits-target",
+        title="the disk is not larger than what can be moved",
+        ok=size <= most,
+        found=f"{size:,} bytes ({files.human(size)})",
+        expected=f"at most {most:,} bytes (2 TiB): a VMDK stream has no more",
+        remedy=_SMALLER,
+        where=where,
+    )
+
+
 def _refuse_too_large(source: Source) -> None:
     if 0 < source.size <= LARGEST:
         return
@@ -233,7 +252,7 @@ def _refuse_too_large(source: Source) -> None:
             found=f"{source.size:,} bytes",
             expected=f"between 1 and {LARGEST:,} bytes: grain tables count sectors in 32 bits, and readers of sparse "
             "VMDKs stop at 2 TiB",
-            remedy="move its file systems onto disks of at most 2 TiB each before the guest moves",
+            remedy=_SMALLER,
         )
     )
 

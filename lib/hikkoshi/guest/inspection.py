@@ -86,7 +86,7 @@ MOST_ENTRIES = 256  # of a boot menu
 PRESENT = ["/boot/vmlinuz-*", *MAKERS, "/var/lib/rpm/__db.*", *SYSTEMD, *SERVICES, *console.GETTYS, console.UNIT, forwarding.LINK]
 
 
-GPT = 0xEE  # the type of the one entry that stands before a GPT, and covers more than there is
+GPT = source.GPT
 SWAP = (b"SWAPSPACE2", b"SWAP-SPACE")
 BARE = (
     "write a copy of the configuration that gives it as a partition, xvda1 for xvda; in the guest's parameters name the copy as "

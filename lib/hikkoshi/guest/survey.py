@@ -8,10 +8,10 @@ from typing import ClassVar
 
 from hikkoshi.artefact import Artefact
 from hikkoshi.check import Check
-from hikkoshi.disk import digest, source
+from hikkoshi.disk import digest, source, stream
 from hikkoshi.disk.origin import Origin, Part, Writes
 from hikkoshi.disk.source import DiskFacts
-from hikkoshi.errors import BadInput, Problem
+from hikkoshi.errors import BadInput, HikkoshiError, Problem
 from hikkoshi.guest import appliance, device, nics
 from hikkoshi.guest.facts import GuestFacts
 from hikkoshi.guest.note import Note, note
@@ -101,6 +101,32 @@ def origin_of(home: Home, site: Site, guest: Guest) -> Origin:
     return Origin(parts=tuple(Part(number=d.partition, path=root.disk_path(home, dom, d.target)) for d in system_disk(xen)))
 
 
+def fitting(disk: DiskFacts) -> list[Check]:
+    """What any target asks of a disk, whatever is on it."""
+    return [
+        stream.fits(disk.bytes, disk.path),
+        Check(
+            code="disk-sectors-of-512",
+            title="the disk's partition table counts sectors of 512 bytes",
+            ok=disk.sector_bytes == source.SECTOR,
+            found=f"sectors of {disk.sector_bytes} bytes",
+            expected=f"{source.SECTOR}: VMware's disks have no others, and nobody would find the partitions",
+            remedy="write the partition table anew on a copy of the disk, for sectors of 512 bytes: each partition at the same "
+            "byte, so that every number of a sector is eight times as large; name the copy in the guest's configuration and "
+            "survey again",
+            where=disk.path,
+        ),
+    ]
+
+
+def limits(home: Home, site: Site, guest: Guest) -> list[Check]:
+    """The same before the disk is read; nothing where it cannot be looked at, which `start` tells."""
+    try:
+        return fitting(source.together([source.facts(p.path) for p in origin_of(home, site, guest).parts]))
+    except HikkoshiError:
+        return []
+
+
 def start(home: Home, site: Site, guest: Guest, *, accelerator: str = "tcg", progress: Progress = silent) -> Survey:
     """Look at configuration, disk and operating system, and write survey.json. Opens everything read-only.
 
@@ -109,6 +135,8 @@ def start(home: Home, site: Site, guest: Guest, *, accelerator: str = "tcg", pro
     """
     xen, origin = configuration(home, site, guest), origin_of(home, site, guest)
     disk = source.together([source.facts(p.path) for p in origin.parts])
+    if wrong := [check.problem() for check in fitting(disk) if not check]:
+        raise BadInput(*wrong)
     try:
         known = Survey.find(home.folder(guest.name))
     except BadInput:

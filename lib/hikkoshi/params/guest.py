@@ -23,6 +23,9 @@ class VmWish(Frozen):
     name: str | None = Field(None, description="the virtual machine's name; default: the guest's")
     memory_mb: int | None = Field(None, description="memory in MB; default: as in Xen")
     vcpus: int | None = Field(None, ge=1, description="virtual CPUs; default: as in Xen")
+    guest_id: str | None = Field(
+        None, description="vSphere's name for the operating system, such as centos64Guest; default: by the guest's own files"
+    )
     nic: Literal["vmxnet3", "e1000"] = "vmxnet3"
     controller: Literal["pvscsi", "lsisas1068", "lsilogic"] = "pvscsi"
 

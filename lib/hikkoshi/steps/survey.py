@@ -34,9 +34,9 @@ class SurveyGuest(Runbook):
         return config.rest(survey.configuration(self.run.home, self.run.site, self.run.guest))
 
     def checks(self) -> list[Check]:
-        """The guest is off, or may still be running; and it is known which configuration the source is started from."""
+        """The guest is off, or may still be running; it is known what the source is started from; its disk can be moved."""
         where = self.run.home, self.run.site, self.run.guest
-        return [dom0.source_off(*where).waiting(), original.check(*where)]
+        return [dom0.source_off(*where).waiting(), original.check(*where), *survey.limits(*where)]
 
     def start(self, progress: Progress = silent) -> None:
         """Read the disk to its end, look at the file systems inside, and write survey.json."""

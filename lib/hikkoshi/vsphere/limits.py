@@ -6,18 +6,19 @@ Limits by hardware version are VMware's "hardware features available with virtua
 import re
 from collections import Counter
 
-from pyVmomi import vim
-
 from hikkoshi.check import Check
-from hikkoshi.errors import nearest
+from hikkoshi.disk import stream
+from hikkoshi.errors import closest
 from hikkoshi.run.step import PLAN
+from hikkoshi.vsphere import guestid
+from hikkoshi.vsphere.guestid import GUEST_IDS
 from hikkoshi.vsphere.spec import VmSpec
 
 NAME_LIMIT = 80
 MAC = re.compile(r"(?:[0-9a-f]{2}:){5}[0-9a-f]{2}")
 VMWARE_OUI, VMWARE_LAST = "00:50:56", 0x3F  # static addresses of VMware's own range end at 00:50:56:3f:ff:ff
 ADDED_IN = {"pvscsi": 7, "lsisas1068": 7, "vmxnet3": 7, "lsilogic": 4, "e1000": 4}  # {device: hardware version}
-GUEST_IDS: frozenset[str] = frozenset(vim.vm.GuestOsDescriptor.GuestOsIdentifier.values)
+BEYOND_2_TIB = 10  # from this hardware version on, vSphere has disks of 2 TiB and more
 # (up to hardware version, memory in GB, processors, NICs)
 SIZES = (
     (4, 64, 4, 4),
@@ -34,7 +35,6 @@ SIZES = (
 def checks(spec: VmSpec) -> list[Check]:
     """Every limit, kept or not; all at once."""
     _, memory_gb, processors, nics = next((s for s in SIZES if spec.hardware_version <= s[0]), SIZES[-1])
-    unknown = spec.guest_id not in GUEST_IDS
     old = [f"{d} (from version {ADDED_IN[d]})" for d in (spec.controller, spec.nic_model) if spec.hardware_version < ADDED_IN[d]]
     bad_vlans = [f"{n.name}: {n.vlan}" for n in spec.nics if n.segment and not 0 <= n.vlan <= 4094]
     return [
@@ -63,6 +63,7 @@ def checks(spec: VmSpec) -> list[Check]:
             expected="a multiple of 1,048,576",
             remedy=f"plan again with {PLAN}, which pads the disk",
         ),
+        stream.fits(spec.disk_bytes, below=spec.hardware_version < BEYOND_2_TIB),
         Check(
             code="nic-count-allowed",
             title="there are not too many NICs",
@@ -89,13 +90,32 @@ def checks(spec: VmSpec) -> list[Check]:
             expected=f"devices of hardware version {spec.hardware_version}",
             remedy="write lsilogic and e1000 under `vm:` in the guest's file, or raise hardware_version in params/site.yml",
         ),
+        *_guest_id(spec),
+    ]
+
+
+def _guest_id(spec: VmSpec) -> list[Check]:
+    """There is such a name, and the hardware version has it."""
+    known, version = spec.guest_id in GUEST_IDS, spec.hardware_version
+    near = closest(spec.guest_id, sorted(GUEST_IDS))
+    since, other = guestid.since(spec.guest_id), guestid.replacement(spec.guest_id, version)
+    return [
         Check(
             code="guest-id-known",
             title="the operating system is one that vSphere has a name for",
-            ok=not unknown,
+            ok=known,
             found=spec.guest_id,
             expected="a VirtualMachineGuestOsIdentifier",
-            remedy=nearest(spec.guest_id, sorted(GUEST_IDS)) or "the nearest relative of the distribution",
+            remedy=f"write `vm: {{ guest_id: {near or other} }}` in the guest's file"
+            + (", if that is the one" if near else ", or the name of its nearest relative"),
+        ),
+        Check(
+            code="guest-id-in-hardware-version",
+            title="the operating system's name exists in this hardware version",
+            ok=not known or since <= version,
+            found=f"{spec.guest_id}" + (f" (from version {since})" if since > version else ""),
+            expected=f"a name of hardware version {version}",
+            remedy=f"write `vm: {{ guest_id: {other} }}` in the guest's file, or raise hardware_version in params/site.yml",
         ),
     ]
 

@@ -15,7 +15,8 @@ VMW = "http://www.vmware.com/schema/ovf"
 STREAM = "http://www.vmware.com/interfaces/specifications/vmdk.html#streamOptimized"
 CONTROLLERS = {"pvscsi": "VirtualSCSI", "lsisas1068": "lsilogicsas", "lsilogic": "lsilogic"}
 NICS = {"vmxnet3": "VmxNet3", "e1000": "E1000"}
-LINUX, LINUX_64 = "36", "101"  # CIM operating system types; vmw:osType says which Linux
+LINUX, LINUX_64, OTHER = "36", "101", "1"  # CIM operating system types; vmw:osType says which
+NO_LINUX = ("win", "freebsd", "solaris", "darwin", "otherGuest", "dos", "netware", "os2")  # that a guest's file may ask for
 
 for prefix, namespace in (("ovf", OVF), ("rasd", RASD), ("vssd", VSSD), ("vmw", VMW)):
     ET.register_namespace(prefix, namespace)
@@ -42,7 +43,8 @@ def descriptor(spec: VmSpec, vmdk: str, vmdk_bytes: int | None) -> str:
     system = ET.SubElement(envelope, _ovf("VirtualSystem"), _attributes(id=spec.name))
     ET.SubElement(system, _ovf("Info")).text = "one machine"
     ET.SubElement(system, _ovf("Name")).text = spec.name
-    kind = _attributes(id=LINUX_64 if "64" in spec.guest_id else LINUX) | {f"{{{VMW}}}osType": spec.guest_id}
+    family = OTHER if spec.guest_id.startswith(NO_LINUX) else LINUX_64 if "64" in spec.guest_id else LINUX
+    kind = _attributes(id=family) | {f"{{{VMW}}}osType": spec.guest_id}
     ET.SubElement(ET.SubElement(system, _ovf("OperatingSystemSection"), kind), _ovf("Info")).text = "operating system"
     _hardware(system, spec)
     ET.indent(envelope)

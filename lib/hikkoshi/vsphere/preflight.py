@@ -4,11 +4,13 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
+from pyVmomi import vim as types
+
 from hikkoshi import files
 from hikkoshi.check import Check
 from hikkoshi.errors import HikkoshiError, Refused, VSphereError, nearest
 from hikkoshi.params.site import VSphere as Site
-from hikkoshi.vsphere import inventory, vm
+from hikkoshi.vsphere import guestid, inventory, vm
 from hikkoshi.vsphere.inventory import Place, PortGroup
 from hikkoshi.vsphere.session import Session
 from hikkoshi.vsphere.spec import VirtualNic, VmSpec
@@ -33,6 +35,7 @@ def site_checks(v: Session, site: Site, spec: VmSpec, own_guest: str, identity: 
         *(_port_group(place.port_groups, nic) for nic in spec.nics),
         _macs_free(machines, own, spec, identity),
         _hardware_version(v, place, spec),
+        _guest_id(v, place, spec),
     ]
 
 
@@ -150,4 +153,28 @@ def _hardware_version(v: Session, place: Place, spec: VmSpec) -> Check:
         found=", ".join(sorted(can)),
         expected=key,
         remedy="write another `hardware_version` in params/site.yml",
+    )
+
+
+def _guest_id(v: Session, place: Place, spec: VmSpec) -> Check:
+    """Of a hardware version the cluster tells which operating systems it takes, by their names."""
+    check = partial(Check, code="guest-id-possible", title=f"the cluster has a machine for {spec.guest_id}")
+    key = f"vmx-{spec.hardware_version:02d}"
+    try:
+        browser = v.read(place.cluster, "environmentBrowser")["environmentBrowser"]
+        with v.asking("tell the operating systems that it takes"):
+            told = browser.QueryConfigOptionEx(spec=types.EnvironmentBrowser.ConfigOptionQuerySpec(key=key))
+        names = {d.id for d in (told.guestOSDescriptor if told else ()) if d.supportedForCreate is not False}
+    except (VSphereError, KeyError) as e:
+        reason = e.problems[0].found if isinstance(e, HikkoshiError) else str(e)
+        return check(ok=True, found=f"the server does not tell: {reason}", unseen="not seen")
+    if not names:
+        return check(ok=True, found=f"the server tells of no operating system for {key}", unseen="not seen")
+    other = guestid.replacement(spec.guest_id, spec.hardware_version)
+    other = other if other in names else "otherLinux64Guest" if "64" in spec.guest_id else "otherLinuxGuest"
+    return check(
+        ok=spec.guest_id in names,
+        found=f"one of {len(names)}" if spec.guest_id in names else f"none of {len(names)}",
+        expected=spec.guest_id,
+        remedy=f"write `vm: {{ guest_id: {other} }}` in the guest's file",
     )
