@@ -208,7 +208,7 @@ def _files(image: GuestImage, system: str, swap: str) -> dict[str, str]:
         "/etc/hosts": f"127.0.0.1\tlocalhost\n127.0.1.1\t{image.name}\n",
         "/etc/fstab": f"{system} / ext4 errors=remount-ro 0 1\n{swap} none swap sw 0 0\nproc /proc proc defaults 0 0\n",
         **_network(image),
-        "/etc/default/grub": f"GRUB_DEFAULT=0\nGRUB_TIMEOUT={image.countdown}\nGRUB_DISTRIBUTOR=Debian\n"
+        "/etc/default/grub": "GRUB_DEFAULT=0\nGRUB_TIMEOUT=0\nGRUB_DISTRIBUTOR=Debian\n"
         'GRUB_CMDLINE_LINUX_DEFAULT=""\nGRUB_CMDLINE_LINUX="console=hvc0"\n',
         "/etc/modprobe.d/lab.conf": "".join(f"blacklist {module}\n" for module in UNUSED),
         "/etc/modules": "# what a guest of Xen often has\nxen-netfront\n",

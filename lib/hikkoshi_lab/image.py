@@ -57,7 +57,6 @@ class GuestImage:
     root: Names = "device"  # how the kernel's arguments name /
     kernels: tuple[Literal["xen", "ordinary"], ...] = ("xen", "ordinary")  # in the boot menu; the first is the default
     drivers: tuple[str, ...] = ()  # of VMware's controllers, in the ordinary kernel's initrd
-    countdown: int = 5  # seconds in which a person can stop the boot menu; the emulated processor is busy meanwhile
     network: Literal["scripts", "networkd"] = "scripts"  # what configures the NICs; systemd-networkd in Debian only
 
     @property
@@ -216,7 +215,7 @@ def _assemble(image: GuestImage, deb: Mapping[str, Package], work: Path, made: P
 
     progress(2, 5, f"{image.name}: making /boot")
     place = places(image)
-    boot = dict(userland.boot(ordinary, programs, EPOCH, place, image.kernels, image.drivers, image.countdown))
+    boot = dict(userland.boot(ordinary, programs, EPOCH, place, image.kernels, image.drivers))
     tree = userland.root(image.name, image.nics, image.forwards, ordinary, programs, place)
     ids = {part: str(uuid.uuid5(image.uuid, part)) for part in ("boot", "root", "swap")}
     if image.layout == "partitions":

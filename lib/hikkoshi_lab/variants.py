@@ -36,7 +36,7 @@ def _nics(count: int) -> tuple[GuestNic, ...]:
 
 
 def _guest(name: str, nics: int = 2) -> GuestImage:
-    return GuestImage(name=name, disk_bytes=SIZE, memory_mb=512, vcpus=1, nics=_nics(nics), forwards=False, countdown=0)
+    return GuestImage(name=name, disk_bytes=SIZE, memory_mb=512, vcpus=1, nics=_nics(nics), forwards=False)
 
 
 _OWN = replace(_guest("el5-panic"), kernels=("ordinary", "xen"))  # its default kernel needs no Xen

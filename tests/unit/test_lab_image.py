@@ -68,7 +68,6 @@ def test_the_guests_are_those_of_the_paper() -> None:
         {"root": "uuid"},
         {"kernels": ("xen",)},
         {"drivers": ("vmw_pvscsi",)},
-        {"countdown": 0},
         {"network": "networkd"},
     ],
     ids=str,
@@ -80,7 +79,7 @@ def test_any_change_of_the_description_asks_for_a_new_disk(change: dict[str, Any
 def test_no_field_of_the_description_is_left_out_of_those_changes() -> None:
     hardware = {"name", "disk_bytes", "memory_mb", "vcpus", "nics"}
     assert {f.name for f in fields(GuestImage)} == hardware | {
-        *("forwards", "layout", "fstab", "root", "kernels", "drivers", "countdown", "network")
+        *("forwards", "layout", "fstab", "root", "kernels", "drivers", "network")
     }
     assert {f.name for f in fields(GuestNic)} == {"mac", "address", "bridge"}
 
