@@ -3,6 +3,7 @@
 What is the same in every guest lies in el5/ as it lies in the guest; what depends on packages or on the guest is made here.
 """
 
+import functools
 import ipaddress
 import lzma
 import re
@@ -170,6 +171,7 @@ def applets(busybox: Path) -> dict[str, Node]:
     return {name: link("/bin/busybox") for name in names if name not in ("bin/busybox", "linuxrc")}
 
 
+@functools.cache  # unpacking it takes longer than all else that a guest is made by
 def kernel(package: Package) -> KernelFiles:
     """The ordinary kernel with those modules that a guest on VMware can need, and what they depend on."""
     # not all 400 MB of it
