@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hikkoshi.network.remedy.prescription import File
+from hikkoshi.rehearsal.machine import Controller, NicModel
 from hikkoshi_lab import debian
 from hikkoshi_lab import image as el5
 from hikkoshi_lab.image import GuestImage, GuestNic
@@ -25,6 +26,8 @@ class Variant:
     about: str
     refused: str = ""  # words of the advice where it cannot be prepared
     disks: Callable[[GuestImage], dict[str, Path]] = el5.disks
+    controller: Controller = "pvscsi"
+    nic_model: NicModel = "vmxnet3"
     lro_off: tuple[File, ...] = ()  # written into the prepared copy, as 85-offloads does in a running guest
 
 
@@ -57,7 +60,13 @@ VARIANTS = {
             lro_off=(File(path="/sbin/ifup-local", way="ifup-local", nics=("eth0", "eth1")),),
         ),
         Variant(replace(_guest("el5-lvm", 6), layout="lvm"), "grub-error", "/ and swap on LVM"),
-        Variant(replace(_guest("el5-partitions"), layout="partitions"), "no-boot-loader", "Xen gave single partitions"),
+        Variant(
+            replace(_guest("el5-partitions"), layout="partitions"),
+            "no-boot-loader",
+            "Xen gave single partitions; moved to LSI SAS and e1000",
+            controller="lsisas1068",
+            nic_model="e1000",
+        ),
         Variant(
             replace(_guest("el5-xen-only"), kernels=("xen",)),
             "grub-error",
