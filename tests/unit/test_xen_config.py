@@ -324,6 +324,8 @@ def test_a_partition_is_told_from_a_whole_disk(vdev: str, partition: int) -> Non
         ("vif = [ 'mac=00:16:3e:00:00:01', 'mac=00:16:3E:00:00:01' ]", "on 2 NICs"),
         ("vif = [ 'xenbr0' ]", "KEY=VALUE"),
         ("vif = [ 'bridge=a,bridge=b' ]", "twice"),
+        ("vif = [ 'bridge=a' 'bridge=b' ]", "a comma may be missing"),
+        ("disk = [ 'file:/a,xvda,w' 'file:/b,xvdb,w' ]", "unknown access 'wfile:/b'"),
         ("vif = [ 'devid=1' ]", "devid 1"),
         ("vcpus = 0", "0"),
         ("vcpus = 'two'", "two"),

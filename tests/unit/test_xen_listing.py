@@ -113,7 +113,7 @@ def test_of_several_guests_the_one_is_asked_for(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", [LEDGER[:-200], LEDGER + ")", '[\n{ "domid": 1, "config": {', "[ {} ]", "(xend-http-server no)", "{}"]
+    "text", [LEDGER[:-200], LEDGER + ")", '[\n{ "domid": 1, "config": {', "[ {} ]", "# of xend\n(xend-http-server no)", "{}"]
 )
 def test_what_is_cut_off_or_describes_no_guest_is_refused_as_that(text: str) -> None:
     assert refused(text).code == "xen-listing-unusable"

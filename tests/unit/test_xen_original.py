@@ -64,6 +64,19 @@ def test_other_guests_older_copies_and_files_that_are_none_do_not_make_it_red(ho
     assert original.check(home, site, own).found == f"{tmp_path}/code has also something that cannot be read"
 
 
+def test_a_source_is_not_started_from_what_a_tool_printed(home: Home, site: Site, tmp_path: Path) -> None:
+    printed = guest(tmp_path).model_copy(update={"config": DATA / "xm-list-long-one-guest.sxp"})
+    check = original.check(home, site, printed)
+    assert (check.ok, "is S-expression, as a tool printed it" in check.found, "start_config" in check.remedy) == (
+        False,
+        True,
+        True,
+    )
+    written = (DATA / "web01.cfg").read_text().replace("web01", "ledger")
+    (tmp_path / "ledger").write_text(written)
+    assert original.check(home, site, printed.model_copy(update={"start_config": tmp_path / "ledger"}))
+
+
 def test_what_was_left_out_is_named(home: Home, site: Site, tmp_path: Path) -> None:
     assert original.left_out(home, site, guest(tmp_path)) == ()
     own = guest(tmp_path, "db01")

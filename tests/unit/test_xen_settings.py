@@ -113,7 +113,8 @@ def test_devices_that_do_not_move_are_told_each_by_its_address() -> None:
         ("vcpus = 2\nmaxvcpus = 8", "with 2 of 8 processors"),
         ("maxvcpus = 8", "with 1 of 8 processors"),
         ("vscsi = [ '/dev/sdx,0:0:0:0' ]", "vscsi"),
-        ("usbdevice = 'host:046d:c52b'", ""),
+        ("usbdevice = 'host:046d:c52b'", "what usbdevice gave the guest stays behind with the Dom-0: host:046d:c52b"),
+        ("usbdevice = [ 'tablet', 'host:046d:c52b' ]", "host:046d:c52b"),
         ("p9 = [ 'tag=share,security_model=none,path=/srv/share' ]", "/srv/share"),
         ("driver_domain = 1", "driver_domain"),
         ("gfx_passthru = 1", "gfx_passthru"),
@@ -127,10 +128,40 @@ def test_what_only_the_xen_configuration_says_is_told(text: str, words: str) -> 
 
 
 @pytest.mark.parametrize(
-    "text", ["dhcp = 'off'", "usb = 1", "gfx_passthru = 0", "vcpus = 4", "maxvcpus = 1", "vfb = ['vnc=1']", "pci = []"]
+    "text",
+    [
+        "dhcp = 'off'",
+        "usb = 1",
+        "gfx_passthru = 0",
+        "vcpus = 4",
+        "maxvcpus = 1",
+        "vfb = ['vnc=1']",
+        "pci = []",
+        "usbdevice = 'tablet'",
+    ],
 )
 def test_what_is_as_ever_is_no_note(text: str) -> None:
     assert notes(text) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("builder = 'hvm'\nkernel = '/usr/lib/xen/boot/hvmloader'", "boots by | its own boot loader, by a BIOS"),
+        ("type = 'hvm'", "boots by | its own boot loader, by a BIOS"),
+        ("type = 'hvm'\nkernel = '/boot/vmlinuz'", "boots by | kernel /boot/vmlinuz of the Dom-0"),
+        ("bootloader = 'pygrub'\nkernel = '/k'\nramdisk = '/r'", "boots by | pygrub, kernel /k of the Dom-0, ramdisk /r"),
+        ("bootloader = 'domUloader.py'\nbootentry = 'xvda2:/boot/k,/boot/i'", "bootentry | xvda2:/boot/k"),
+        ("cdrom = '/root/boot.iso'", "cdrom | /root/boot.iso | told"),
+        ("vnuma = [ [ 'pnode=0', 'size=32' ], [ 'pnode=1', 'size=32' ] ]", "vnuma | pnode=0, size=32; pnode=1, size=32 | told"),
+        ("cmdline = 'ro'\nroot = '/dev/x'\nextra = 'quiet'", "not used, for cmdline replaces it | /dev/x quiet"),
+        ("cpus = '2-3'\ncap = 50", "cap | 50 | told"),
+        ("on_crash = 'coredump-restart'", "on_crash | coredump-restart | told"),
+        ("extra = [ 'ro', 'quiet' ]", "arguments of its kernel | ro quiet"),
+    ],
+)  # fmt: skip
+def test_what_the_survey_shows_of_a_setting(text: str, words: str) -> None:
+    assert words in shown(parse(MINIMAL + text, "F"))
 
 
 @pytest.mark.parametrize(

@@ -23,9 +23,10 @@ def told(xen: XenGuest) -> Iterator[tuple[str, dict[str, object]]]:
     if xen.max_vcpus:
         yield "xen-processors", {"online": xen.vcpus, "most": xen.max_vcpus}
     for name, value in xen.other.items():
-        if not settings.of(name).device or value in (0, "0", "", [], None):
-            continue
         values = value if isinstance(value, list) else [value]
+        taken = settings.of(name).device or (name == "usbdevice" and any(str(v).startswith("host:") for v in values))
+        if not taken or value in (0, "0", "", [], None):
+            continue
         addresses = [m[0] for v in values for m in _PCI.finditer(str(v))] if name == "pci" else []
         for address in addresses:
             yield "pci-device-stays", {"address": address}

@@ -202,8 +202,8 @@ def _shown(key: str, value: Value) -> JsonValue:
         return value
     if not known:
         return None
-    if isinstance(value, list) and all(isinstance(item, str | int | float) for item in value):
-        return [_text(str(item)) for item in value]
+    if isinstance(value, list):
+        return [_text(", ".join(map(str, item)) if isinstance(item, list) else str(item)) for item in value]
     return _text(value) if isinstance(value, str) else None
 
 
@@ -285,6 +285,8 @@ def _boots_by(guest: XenGuest) -> str:
     if guest.by_pv_grub:
         told = f"; the Dom-0 names {menu}" if (menu := guest.cmdline or guest.extra) else ""
         return f"its own menu, through pv-grub ({guest.kernel or guest.other['firmware']}{told})"
+    if guest.type == "hvm" and not guest.bootloader and (not guest.kernel or guest.kernel.rpartition("/")[2] == "hvmloader"):
+        return f"its own boot loader, by a BIOS ({guest.kernel or 'hvmloader'})" + (f", {guest.ramdisk}" if guest.ramdisk else "")
     parts = (
         guest.bootloader,
         guest.kernel and f"kernel {guest.kernel} of the Dom-0",

@@ -13,7 +13,7 @@ from hikkoshi.errors import BadInput, Problem
 from hikkoshi.xen import sxp
 from hikkoshi.xen.value import Value
 
-_SAID = re.compile(r"(?:(?:Using|Parsing|Loading) config[^\n]*\n)*")  # what xm and xl say before
+_SAID = re.compile(r"(?:(?:(?:Using|Parsing|Loading) config|[ \t]*#)[^\n]*\n|\s)*+")  # what xm and xl say before; comments
 _OF_THE_MOMENT = (
     "domid domain vm state status start_time cpu_time online_vcpus store_mfn console_mfn shadow_memory features ssidref security "
     "run_hotplug_scripts claim_mode video_memkb shadow_memkb iommu_memkb build_info create_info max_vcpus avail_vcpus hvm "
@@ -41,13 +41,13 @@ def settings(text: str, where: str) -> tuple[str, dict[str, Value]]:
         raise BadInput(_problem(where, f"{form} that cannot be read: {e}", "take it again, to its end")) from None
     names = [str(g.get("name", "?")) for g in guests]
     if len(guests) != 1:
-        found = f"{form} of {len(guests)} guests" + (f": {', '.join(names)}" if names else "")
+        found = f"{form} of {len(guests)} guests" + (f": {', '.join(names)}" if names else ", perhaps settings of xend itself")
         raise BadInput(_problem(where, found, "print the one that is to move: xm list -l NAME, or xl list -l NAME"))
     return form, guests[0]
 
 
 def _start(text: str) -> str:
-    return text[_SAID.match(text).end() :].lstrip()  # type: ignore[union-attr]
+    return text[_SAID.match(text).end() :]  # type: ignore[union-attr]
 
 
 def _problem(where: str, found: str, remedy: str) -> Problem:

@@ -36,7 +36,7 @@ _TABLE: tuple[tuple[Fate, str, str], ...] = (  # (fate, why, names)
     (
         "told",
         "its share of the host: set shares, limits and affinity in vSphere by hand",
-        "cpu cpus cpus_soft cpu_cap cap cpu_weight period slice latency extratime pool vnuma",
+        "cpu cpus cpus_soft cpu_cap cap cpu_weight period slice latency extratime sched pool nodes vnuma",
     ),
     (
         "told",
@@ -51,11 +51,15 @@ _TABLE: tuple[tuple[Fate, str, str], ...] = (  # (fate, why, names)
     ),
     ("told", "the clock of the hardware: see that the guest's own is right", "localtime rtc_timeoffset"),
     ("told", "for people", "description"),
-    ("told", "who may do what with it on Xen: set permissions in vSphere by hand", "seclabel init_seclabel access_control"),
+    (
+        "told",
+        "who may do what with it on Xen: set permissions in vSphere by hand",
+        "seclabel init_seclabel access_control ssidref",
+    ),
     (
         "told",
         "the new machine has none: add what is needed in vSphere by hand",
-        "fda fdb serial parallel soundhw channel usbdevice",
+        "cdrom fda fdb serial parallel soundhw audio channel usbdevice",
     ),
     (
         "told",
@@ -75,7 +79,7 @@ _TABLE: tuple[tuple[Fate, str, str], ...] = (  # (fate, why, names)
         "hardware of Xen's machine: VMware's has its own",
         "acpi acpi_s3 acpi_s4 acpi_laptop_slate apic pae nx hpet hap oos isa hdtype usb usbversion xen_platform_pci "
         "xen_platform_pci_bar_uc mmio_hole hvm_pirq e820_host altp2m altp2mhvm altp2m_count msr_relaxed s3_integrity "
-        "suppress_spurious_page_faults machine_address_size vhpt",
+        "usbport ne2000 pvh suppress_spurious_page_faults machine_address_size vhpt",
     ),
     ("means nothing", "how Xen keeps time for it: VMware has its own way", "tsc_mode timer_mode vpt_align"),
     (

@@ -43,6 +43,8 @@ def vif(item: str, number: int) -> Vif:
         key = {"netdev": "gatewaydev", "dev": "gatewaydev"}.get(key, key)
         if not equals:
             raise ValueError(f"{word!r} is not KEY=VALUE")
+        if "=" in value:
+            raise ValueError(f"{word!r} has two values: a comma may be missing, or a comma between two texts")
         kept = found if key in _KEYS else other
         if key in kept:
             raise ValueError(f"{key} is given twice")
