@@ -66,6 +66,7 @@ def test_a_missing_quote_and_an_empty_item_are_told_each_for_its_own_cause() -> 
         ("if 1 <> 2: memory = 5", "<> for !="),
         ("exec 'memory = 5'", "an exec statement"),
         ("try:\n    memory = f()\nexcept IOError, e:\n    pass", "an exception in Python 2's form"),
+        ("extra = ur'x'", "a text of Python 2"),
         ("raise ValueError, 'no'", "an exception in Python 2's form"),
         ("def check(val):\n    if val < 0:\n        print 'too small'\n", "print statement"),
     ],

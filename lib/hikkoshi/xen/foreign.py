@@ -11,7 +11,7 @@ _BY_HAND = (
 )
 _RIGHT_FILE = "see whether `config` in the guest's parameters names the right file"
 _KINDS = (  # (pattern at the first line that says anything, what it is, what to do)
-    (r"<(?:!--|\?xml|\w)", "XML, and not of a Xen guest", _RIGHT_FILE),
+    (r"<[!?\w]", "XML or HTML, and not of a Xen guest", _RIGHT_FILE),
     (
         r"(?:\.encoding|config\.version|virtualHW\.\w+)[ \t]*=",
         "a configuration of VMware's (VMX)",
@@ -24,9 +24,17 @@ _KINDS = (  # (pattern at the first line that says anything, what it is, what to
         "it does not say what a guest is made of: name the guest's own file in /etc/xen, or what `xl list -l NAME` prints",
     ),
     (r'/(?:@|local|vm|tool|libxl)[^\n=]* = "', "what `xenstore-ls` printed", _BY_HAND),
+    (
+        r"(?:Error|Usage|usage|libxl|xl|xm)(?:: | \[)",
+        "what a tool printed when it failed",
+        "see what it complains of, and take it again",
+    ),
+    (r"(?:diff |--- |\+\+\+ |@@ )", "a difference between two files (diff)", _RIGHT_FILE),
     (r"\[[\w. -]+\][ \t]*(?:[#;].*)?\n", "a file in sections (INI)", _RIGHT_FILE),
     (r"(?:---|(?!try:|else:)[\w-]+:(?:[ \t]|\n))", "lines of KEY: VALUE (YAML)", f"Xen's own has KEY = VALUE; {_RIGHT_FILE}"),
 )
+_TEMPLATE = re.compile(r"^[^#\n]*(?:\{\{.*\}\}|\{%.*%\}|<%.*%>)", re.MULTILINE)
+_UTF_16 = re.compile(r"[^\0]{0,4}(?:(?:[^\0]\0){4}|(?:\0[^\0]){4})")
 _LIBVIRT = re.compile(r"<(?:domain|domstatus|domainsnapshot)\b(?:[^>]*\btype=['\"](\w+)['\"])?")
 
 
@@ -41,6 +49,10 @@ def refuse(text: str, where: str) -> None:
     start = text[_HEAD.match(text).end() :]  # type: ignore[union-attr]
     if start.startswith("<") and (found_type := _LIBVIRT.search(start)):
         raise BadInput(_libvirt(found_type[1] or "", where))
+    if template := _TEMPLATE.search(text):
+        line = text.count("\n", 0, template.start()) + 1
+        found = "a template of another program, with places that it fills in: {{ … }} or <% … %>"
+        raise BadInput(_told(f"{where}:{line}", found, "name the file that this program makes of it, as it is on the Dom-0"))
     for pattern, what, remedy in _KINDS:
         if re.match(pattern, start):
             raise BadInput(_told(where, what, remedy))
@@ -58,10 +70,9 @@ def _libvirt(kind: str, where: str) -> Problem:
 
 def _not_text(text: str, where: str) -> Problem:
     saved = next((s for s in ("LinuxGuestRecord", "Xen saved domain", "XenSavedDomain") if s in text[:4096]), "")
-    wide = text[:400].count("\0") * 3 > len(text[:400])
     if saved:
         return _told(where, "the memory of a saved guest", _RIGHT_FILE)
-    if wide:
+    if _UTF_16.match(text):
         remedy = f"Xen cannot read it either; write it as UTF-8: iconv -f UTF-16 -t UTF-8 {where}"
         return _told(where, "a text in UTF-16", remedy)
     return _told(where, "no text: it has zero bytes in it, as an image of a disk has", _RIGHT_FILE)

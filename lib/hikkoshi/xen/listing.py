@@ -28,7 +28,7 @@ _DISKS = ("vbd", "tap", "tap2", "disk")
 
 def is_listing(text: str) -> bool:
     """Whether a text is of the forms that are read here."""
-    return _start(text)[:1] in ("(", "{") or bool(re.match(r"\[\s*[\[{]", _start(text)))
+    return bool(re.match(r"\(|\{\s*[\"}]|\[\s*\{", _start(text)))
 
 
 def settings(text: str, where: str) -> tuple[str, dict[str, Value]]:

@@ -22,6 +22,7 @@ _PYTHON_2 = (
     ("a long number", re.compile(r"(?<![\w.])(?:0[xX][0-9a-fA-F]+|\d+)[lL]\b")),
     ("an octal number with a leading zero", re.compile(r"(?<![\w.])0\d+\b(?!\.)")),
     ("an exception in Python 2's form", re.compile(r"^\s*(?:except|raise)\b[^\n:]*,", re.MULTILINE)),
+    ("a text", re.compile(r"(?<![\w.])[uU][rR](?= )")),
     ("<> for !=", re.compile(r"<>")),
     ("backticks", re.compile(r"`")),
 )
