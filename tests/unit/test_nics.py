@@ -28,6 +28,7 @@ def having(survey: Survey, count: int, texts: dict[str, str], **changed: object)
     facts = {
         "interfaces": tuple(found),
         "pinned": pinning.read(texts),
+        "renamed": pinning.renamed(texts),
         "warnings": (*notes, *pinning.told(texts)),
         "texts": {**{p: t for p, t in survey.guest.texts.items() if "ifcfg" not in p}, **texts},
         **changed,
@@ -95,6 +96,28 @@ class TestNames:
         found = having(survey, 2, {f"{net}{n}": f"DEVICE=eth0\nHWADDR={MACS[n]}\n" for n in range(2)})
         assert nics.naming(found.guest, MACS[:2]).unknown == (f"eth0 ({MACS[1]})",)
         assert len(set(names(found))) == 2
+
+    @pytest.mark.parametrize(
+        "texts",
+        [
+            {pinning.RULES: 'SUBSYSTEM=="net", KERNEL=="eth1", NAME="dmz"\nSUBSYSTEM=="net", KERNELS=="vif-0", NAME="lan"\n'},
+            {
+                "/etc/systemd/network/a.link": "[Match]\nOriginalName=eth0\n[Link]\nName=lan\n",
+                "/etc/systemd/network/b.link": "[Match]\nOriginalName=eth1\n[Link]\nName=dmz\n",
+            },
+        ],
+    )
+    def test_a_name_for_the_first_and_one_for_the_second_nic_are_known(self, survey: Survey, texts: dict[str, str]) -> None:
+        found = having(survey, 2, {**stanzas("lan inet dhcp", "dmz inet dhcp"), **texts})
+        assert names(found) == ("lan", "dmz")
+        assert nics.naming(found.guest, MACS[:2]).unknown == ()
+
+    def test_the_kernels_argument_ifname_ties_a_name_to_a_mac(self, survey: Survey) -> None:
+        found = having(survey, 2, stanzas("lan inet dhcp", "dmz inet dhcp"))
+        g = found.guest
+        arguments = (f"ifname=lan:{MACS[1].upper()}", f"ifname=dmz:{MACS[0]}")
+        kernels = tuple(k.model_copy(update={"arguments": arguments}) for k in g.kernels)
+        assert nics.naming(g.model_copy(update={"kernels": kernels}), MACS[:2]).names == ("dmz", "lan")
 
     def test_a_rule_in_capitals_has_no_say(self, survey: Survey) -> None:
         rule = 'SUBSYSTEM=="net", ATTR{{address}}=="{}", NAME="eth{}"\n'
@@ -180,6 +203,16 @@ class TestTies:
         net = "/etc/sysconfig/network-scripts/ifcfg-"
         texts = {f"{net}Office": "DEVICE=eth0\n", f"{net}eth0.7": "DEVICE=eth0.7\nVLAN=yes\n", f"{net}eth1.bak": "DEVICE=eth1\n"}
         assert self.edits(survey, 2, texts) == {f"{net}Office": f"DEVICE=eth0\nHWADDR={MACS[0].upper()}\n"}
+
+    def test_a_link_file_by_the_kernels_name_makes_room_for_one_by_mac(self, survey: Survey) -> None:
+        own = "/etc/systemd/network/01-own.link"
+        texts = {own: "[Match]\nOriginalName=eth0\n[Link]\nName=lan\n", **stanzas("lan inet dhcp")}
+        found = having(survey, 1, texts, systemd=True).guest
+        done = preparation.plan(found, controller="pvscsi", nic_model="vmxnet3", macs={"lan": MACS[0]})
+        assert {e.path: e.after for e in done.edits if "link" in e.path} == {
+            own: None,
+            pinning.link_path("lan"): pinning.link("lan", MACS[0]),
+        }
 
     def test_a_profile_by_mac_alone_stays_as_it_is(self, survey: Survey) -> None:
         net = "/etc/sysconfig/network-scripts/ifcfg-"

@@ -129,6 +129,11 @@ class TestChanging:
         assert SECOND in after
         assert SECOND.upper() not in after
 
+    def test_a_rule_by_place_gives_way_to_one_by_mac(self) -> None:
+        after = pinning.rules('SUBSYSTEM=="net", KERNELS=="vif-0", NAME="eth0"\n', MACS)
+        assert "vif-0" not in after
+        assert pinning.read({pinning.RULES: after}) == {"eth0": FIRST, "eth1": SECOND}
+
     def test_a_file_of_the_guests_own_only_loses_what_contradicts(self) -> None:
         keep = 'SUBSYSTEM=="net", ATTR{address}=="00:16:3e:99:00:00", NAME="dmz"\n'
         wrong = f'SUBSYSTEM=="net", ATTR{{address}}=="{FIRST}", NAME="lan"\n'

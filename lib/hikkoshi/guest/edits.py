@@ -158,6 +158,8 @@ def decided(
         # udev's own generator would write them at the next boot, in the order on the bus
         edits.append(_whole(facts, own, note("names-by-mac"), pinning.rules("", loose)))
     if facts.systemd:
+        gone = [path for path, _, new in pinning.by_name(facts.texts) if new in macs]
+        edits += [_edit(facts, path, note("names-by-mac"), None) for path in gone]
         edits += [
             _whole(facts, pinning.link_path(name), note("nic-by-mac", nic=name, mac=mac), pinning.link(name, mac))
             for name, mac in macs.items()

@@ -89,6 +89,7 @@ class GuestFacts(Frozen):
     secrets: int = -1  # different values that words stand for, see hikkoshi.secret.redaction; -1: of a version that did not look
     latin1: tuple[str, ...] = ()  # paths of texts that are not UTF-8: each character stands for one byte
     pinned: dict[str, str] = Field(default_factory=dict)  # {name of a NIC: MAC that ties it to the name, by udev or systemd}
+    renamed: dict[str, str] = Field(default_factory=dict)  # {name that the kernel gave a NIC: the one that udev gave it then}
     systemd: bool = False  # the guest's init
     initrd_maker: str = ""  # path of the program that makes an initrd; empty where there is none
     rpm_environment: tuple[str, ...] = ()  # files of Berkeley DB's that a later rpm trips over

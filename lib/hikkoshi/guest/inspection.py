@@ -245,6 +245,7 @@ def facts(raw: dict[str, Any], folder: Path, loader: str, disk: str) -> GuestFac
         partitions=partitions,
         interfaces=tuple(sorted(nics, key=lambda i: (not i.name, len(i.name), i.name))),
         pinned=pinning.read(texts),
+        renamed=pinning.renamed(texts),
         systemd=systemd,
         forwards=forwards,
         forwards_because=because,

@@ -6,9 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from hikkoshi.guest.facts import GuestFacts, Interface
+from hikkoshi.guest.files import address
 from hikkoshi.guest.files.networkd import matches
 
 _KERNEL = re.compile(r"(eth|enX)\d+$")  # names that the kernel and systemd give Xen's NICs in their order
+_IFNAME = re.compile(r"ifname=([\w.-]+):([0-9a-fA-F]{2}(?::[0-9a-fA-F]{2}){5})")
 _VIRTUAL = ("yes", "vm", "vmware")  # what systemd's ConditionVirtualization= finds true on VMware
 
 
@@ -24,10 +26,10 @@ class Naming:
 def naming(facts: GuestFacts, macs: Sequence[str]) -> Naming:
     """What the guest calls the NICs with these MACs.
 
-    A NIC is named by the HWADDR of its ifcfg file, by udev's rules or by systemd's link files, whatever its place in the
-    configuration. Others get the names that are left, in order: ethN for the Nth where that is free, or enXN, as systemd names
-    Xen's NICs since version 253, where the guest configures such names. Where one NIC and one other name are left, they belong
-    together; where more are left, nobody knows which is which.
+    A NIC is named by the HWADDR of its ifcfg file, by the kernel's argument ifname=, by udev's rules or by systemd's link files,
+    whatever its place in the configuration. Others get the names that are left, in order: ethN for the Nth where that is free,
+    or what udev makes of this, or enXN, as systemd names Xen's NICs since version 253, where the guest configures such names.
+    Where one NIC and one other name are left, they belong together; where more are left, nobody knows which is which.
     """
     known = tied(facts)
     macs = [m.lower() for m in macs]
@@ -41,7 +43,10 @@ def naming(facts: GuestFacts, macs: Sequence[str]) -> Naming:
     kind = _kind(facts, wanted)
     free = [f"{kind}{n}" for n in range(len(macs) + len(taken)) if f"{kind}{n}" not in taken]
     for n, mac in enumerate(macs):
-        if mac not in given:
+        new = next((facts.renamed[old] for old in (f"{kind}{n}", f"vif-{n}") if old in facts.renamed), "")
+        if mac not in given and new and new not in given.values():
+            given[mac] = new
+        elif mac not in given:
             given[mac] = f"{kind}{n}" if f"{kind}{n}" in free else free[0]
             free.remove(given[mac])
     by_mac = {i.mac for i in facts.interfaces if not i.name}
@@ -57,6 +62,10 @@ def naming(facts: GuestFacts, macs: Sequence[str]) -> Naming:
 def tied(facts: GuestFacts) -> dict[str, str]:
     """{MAC: name} of what the guest ties together."""
     named = {i.mac.lower(): i.name for i in facts.interfaces if i.mac and i.name and i.kind == "nic"}
+    for kernel in facts.kernels:
+        if kernel.index == facts.default_kernel:  # dracut.cmdline(7)
+            given = (_IFNAME.fullmatch(argument) for argument in kernel.arguments)
+            named |= {address.mac(m[2]): m[1] for m in given if m}
     return named | {mac: name for name, mac in facts.pinned.items()}
 
 
@@ -78,7 +87,7 @@ def configured(facts: GuestFacts, macs: Mapping[str, str], *, driver: str = "") 
 
 def only_left(facts: GuestFacts, name: str) -> bool:
     """Whether a NIC has this name only because it was the one name left; the kernel's own names need no such reason."""
-    return not _KERNEL.match(name) and any(name in wanted for wanted in _wanted(facts, {}))
+    return not _KERNEL.match(name) and name not in facts.renamed.values() and any(name in wanted for wanted in _wanted(facts, {}))
 
 
 def used(facts: GuestFacts) -> set[str]:

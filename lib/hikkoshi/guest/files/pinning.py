@@ -39,6 +39,7 @@ class _Rule:
 
     names: tuple[str, ...]  # that it gives; with what udev puts in, as eth%n, they stay as they are
     macs: tuple[str, ...]  # that it finds a NIC by, lower case
+    kernels: tuple[str, ...]  # the names that the kernel or Xen's bus has for what it is for: eth0, vif-0
     works: bool  # whether one of these MACs is ever found: udev compares letter by letter, and the kernel writes small ones
     xen: bool  # fits NICs of Xen only
 
@@ -114,7 +115,8 @@ def home(texts: Mapping[str, str]) -> str:
 
 
 def rules(content: str, macs: Mapping[str, str], *, complete: bool = True) -> str:
-    """The rules without those that give a planned NIC its name or its MAC otherwise; where `complete`, with one for each NIC.
+    """The rules without those that name a planned NIC by its place, or give its name or its MAC otherwise; where `complete`, with
+    one for each NIC.
 
     New ones are like those that are there: old versions of udev know other words.
     """
@@ -126,6 +128,8 @@ def rules(content: str, macs: Mapping[str, str], *, complete: bool = True) -> st
         pairs = [(name, mac) for name in rule.names for mac in rule.macs] if rule else []
         like = like or (body.strip() if rule and pairs and not rule.xen else "")
         ours = [pair for pair in pairs if pair[0] in wanted or pair[1] in wanted.values()]
+        if rule and not rule.macs and set(rule.names) & set(wanted):
+            continue  # by its place: that is another's now
         if rule and ours:
             if ours[0][0] in right or not rule.works or rule.xen or any(wanted.get(name) != mac for name, mac in pairs):
                 continue
@@ -155,6 +159,27 @@ def read(texts: Mapping[str, str]) -> dict[str, str]:
         if rule.works and _NAME.match(rule.names[0]):
             found |= dict.fromkeys(rule.macs, rule.names[0])
     return {name: mac for mac, name in found.items()}
+
+
+def renamed(texts: Mapping[str, str]) -> dict[str, str]:
+    """{name that the kernel gave: new name} of rules and link files that go by it, or by Xen's bus: its first NIC is vif-0."""
+    found: dict[str, str] = {}
+    for _, old, new in by_name(texts):
+        found.setdefault(old, new)
+    for _, _, rule in _rules(texts):
+        if not rule.macs and _NAME.match(rule.names[0]):
+            found |= {old: rule.names[0] for old in rule.kernels if _NAME.match(old)}
+    return found
+
+
+def by_name(texts: Mapping[str, str]) -> list[tuple[str, str, str]]:
+    """`(path, old, new)` of the link files that name a NIC by the name that the kernel gave it."""
+    found = []
+    for path, unit in networkd.units(texts, ".link", []):
+        old, new = unit.words("Match", "OriginalName"), unit.last("Link", "Name")
+        if len(old) == 1 and _NAME.match(old[0]) and new and not unit.words("Match", "MACAddress", "PermanentMACAddress"):
+            found.append((path, old[0], new))
+    return found
 
 
 def names_nics(path: str, content: str) -> bool:
@@ -233,7 +258,8 @@ def _rule(line: str) -> _Rule | None:
     macs = [address.mac(part) for part, _ in given]
     works = any(mac and (part == mac or prefix == "i") for mac, (part, prefix) in zip(macs, given, strict=True))
     xen = any(key in _DRIVERS and op == "==" and _XEN.search(value) for key, op, _, value in tokens)
-    return _Rule(tuple(names), tuple(filter(None, macs)), works, xen)
+    kernels = [v for key, op, _, v in tokens if key in ("KERNEL", "KERNELS", "ID") and op == "=="]
+    return _Rule(tuple(names), tuple(filter(None, macs)), tuple(kernels), works, xen)
 
 
 def _tokens(line: str) -> list[tuple[str, str, str, str]]:
