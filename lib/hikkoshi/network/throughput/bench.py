@@ -6,6 +6,7 @@ without load, and what guest, client and server told of themselves before and af
 
 import os
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from hikkoshi import files
@@ -23,6 +24,7 @@ from hikkoshi.params.home import Home
 from hikkoshi.progress import Progress, silent
 from hikkoshi.run.step import NETPERF, OFFLOADS
 
+AT_ONCE = 8  # paths tried, before anything is measured
 LISTEN = 20  # seconds for a fingerprint
 ENOUGH = f"the whole interval of the ratio at {statistics.ENOUGH_OF_DIRECT:.2f} or above"
 LONGEST = 1800.0  # seconds for one series, looks and all
@@ -41,11 +43,10 @@ class Bench:
         wanted = self._guest.measurement
         if wanted is None or unmeasured(self._guest):
             return [self.nothing(code="network-measured", title="the network is measured")]
-        return [
-            *(_answers(name, path, self._home) for name, path in _paths(wanted).items()),
-            *(_answers(name, path, self._home) for name, path in wanted.segments.items()),
-            _shell(wanted.shell, self._home),
-        ]
+        paths = [*_paths(wanted).items(), *wanted.segments.items()]
+        with ThreadPoolExecutor(AT_ONCE) as pool:  # each takes a second of waiting
+            answers = list(pool.map(lambda of: _answers(of[0], of[1], self._home), paths))
+        return [*answers, _shell(wanted.shell, self._home)]
 
     def complete(self) -> Check:
         """Whether the guest as it serves now was measured until the runs decided, or could not."""
