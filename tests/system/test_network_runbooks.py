@@ -23,6 +23,7 @@ from hikkoshi.network.remedy.treatment import Treatment
 from hikkoshi.network.throughput.measured import Throughput
 from hikkoshi.network.wiring.wiring import Wiring
 from hikkoshi.params.home import Home
+from hikkoshi.run import lock
 from hikkoshi.steps.netperf import Netperf
 from hikkoshi.vsphere import cutover, inventory, lro
 from hikkoshi.vsphere.cutover import InService
@@ -31,7 +32,7 @@ from hikkoshi.vsphere.session import Session
 from hikkoshi_lab import keys, network, proof
 from hikkoshi_lab import lab as whole_lab
 from journey import permitted
-from processes import start
+from processes import start, wait_for
 
 pytestmark = pytest.mark.needs("root", "ip", "nft", "ethtool", "netperf", "tcpdump", "arping", "vcsim")
 SINCE = "2026-11-22T00:00:00+00:00"
@@ -138,13 +139,10 @@ def the_hosts_options_are_shown_set_and_put_back_by_the_same_approval(home: Home
 def test_a_series_that_was_killed_goes_on_where_it_was(wired: tuple[Home, network.Network]) -> None:
     home, _ = wired
     with start(home, "run", "gateway", "--apply", "--only", "80", stderr=subprocess.STDOUT) as run:
-        deadline = time.monotonic() + 60
-        while made(home) < 3 and time.monotonic() < deadline:
-            time.sleep(0.1)
+        wait_for(lambda: made(home) >= 3, "three runs are kept")
         run.kill()
-    kept = made(home)
-    assert kept >= 3
-    time.sleep(3)  # the kernel dies with the one that started it
+    # the kernel dies with the one that started it
+    wait_for(lambda: not lock.held(home.folder("gateway").lock), "nobody is at work on the guest")
     before = Throughput.load(home.folder("gateway")).measured["before the move"].series
     code, told = hikkoshi(home, "run", "gateway", "--apply", "--only", "80")
     assert code == 0, told
