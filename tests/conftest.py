@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
 from hikkoshi.params.home import Home
@@ -21,6 +22,9 @@ from processes import hikkoshi
 from runbooks import IN_ORDER, Look, nbval
 
 PROJECT = Path(__file__).parents[1]
+# other examples each time: what matters is how many there are in a week; and no example is late on a loaded machine
+hypothesis.settings.register_profile("short", max_examples=50, deadline=None)
+hypothesis.settings.load_profile("short")
 
 
 def _missing(name: str) -> str:

@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hikkoshi import files
+from hikkoshi.approval import limits
 from hikkoshi.approval.approver import trust
 from hikkoshi.approval.signature import Trust
 from hikkoshi.params.home import Home
@@ -194,7 +195,7 @@ def test_so_it_does_where_nobody_signed_and_all_hashes_fit(home: Home, record: P
 
 @pytest.mark.parametrize("name", ["data/left-out.tsv", "data/journal.jsonl", f"data/{RUN}.ipynb", "data/approvals/approval.txt"])
 def test_what_is_larger_than_any_of_its_kind_is_named_and_not_read(home: Home, record: Path, name: str) -> None:
-    hole(record / name, 300 << 20)
+    hole(record / name, limits.JOURNAL + 1)  # no other kind may be larger
     unsigned(record)
     named = {"a file of the record cannot be read", "the journal is larger than any of ours"}
     assert set(verdict(home, record, alone=True)) & named
@@ -262,7 +263,7 @@ ODD: st.SearchStrategy[Any] = st.recursive(
 )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_whatever_the_lines_of_the_journal_hold_it_is_judged_and_a_run_after_it_is_sealed(home: Home, data: Any) -> None:
     with contextlib.ExitStack() as stack:

@@ -500,8 +500,8 @@ def test_one_changed_digit_or_letter_is_seen_where_something_was_counted(case: s
     text, right = recorded(case), parsed(case)
     assert right.throughput.scale
     off = 0.01 * right.throughput.value + 4 * right.throughput.rounding
-    for at, letter in itertools.product(range(0, len(text), 1 + len(text) // 2000), "05.M "):
-        found = read(text[:at] + letter + text[at + 1 :])
+    for at, n in itertools.product(range(0, len(text), 1 + len(text) // 2000), (0, 2)):  # two of the five letters at each place
+        found = read(text[:at] + "05.M "[(at + n) % 5] + text[at + 1 :])
         if found and found.throughput.unit and word(found.throughput.unit) != word(right.throughput.unit):
             assert found.throughput.bits_per_second is None
         elif found:

@@ -21,7 +21,7 @@ from hikkoshi.guest.files import fstab, grub, grub2, interfaces
 from hikkoshi.secret import redaction
 from hikkoshi.secret.redaction import Redactor
 
-BRIEF = settings(max_examples=200, deadline=None)
+BRIEF = settings(max_examples=100, deadline=None)
 NM = "/etc/NetworkManager/system-connections/x"
 NETPLAN, IFUPDOWN, IFCFG = ("/etc/netplan/50.yaml", "/etc/network/interfaces", "/etc/sysconfig/network-scripts/ifcfg-eth0")
 BLOCK = "# GRUB Environment Block\n"
@@ -280,10 +280,10 @@ def test_more_secrets_than_a_guest_can_have_are_refused() -> None:
     ],
 )
 def test_a_hostile_file_does_not_hang_whoever_reads_it(piece: bytes) -> None:
-    size, begin = 1 << 16, time.process_time()
+    size, begin = 1 << 15, time.process_time()
     for path in ("/etc/fstab", "/boot/grub/grub.conf", IFUPDOWN, NM, NETPLAN, RC):
         Redactor().redact(path, piece * (size // len(piece)))
-    assert time.process_time() - begin < 60  # a second each, and four on a loaded machine; without limits: hours
+    assert time.process_time() - begin < 60  # half a second each, and two on a loaded machine; without limits: hours
 
 
 def test_menus_and_tables_are_changed_in_the_same_way_with_or_without_their_secrets() -> None:
