@@ -1,11 +1,14 @@
 """What guests count, as old and new programs print it."""
 
+from pathlib import Path
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from hikkoshi.network import counters
 from hikkoshi.network.counters import Feature, Ring, Traffic
 
+DATA = Path(__file__).parents[1] / "data" / "counters"
 NAME = st.from_regex(r"[A-Z][A-Za-z0-9]{0,12}", fullmatch=True)
 COUNT = st.integers(-1, 2**63)
 PARSERS = (
@@ -106,3 +109,27 @@ def test_of_a_setting_told_twice_the_first_counts_and_colons_may_follow() -> Non
 def test_no_text_at_all_makes_a_parser_fail(text: str) -> None:
     for parser in PARSERS:
         parser(text)
+
+
+def test_complaints_and_marks_of_ethtool_make_no_flags() -> None:
+    found = counters.features((DATA / "ethtool-k-complaints.txt").read_text())
+    assert found["tcp-segmentation-offload"].on
+    assert not found["generic-receive-offload"].on
+    assert "large-receive-offload" not in found
+    assert not [name for name in found if "annot" in name]
+    marked = counters.features((DATA / "ethtool-k-marks.txt").read_text())
+    assert marked["large-receive-offload"] == Feature(False, True)
+    assert marked["generic-receive-offload"] == Feature(True, False)
+    assert marked["tx-checksum-ip-generic"] == Feature(False, False)
+
+
+def test_each_counter_of_each_kernel_is_read_by_its_name() -> None:
+    found = {path.name: counters.protocols(path.read_text()) for path in DATA.glob("snmp-*")}
+    new = found["snmp-5.x"]
+    assert [new[n] for n in ("IpFragFails", "IcmpInDestUnreachs", "IcmpInCsumErrors", "UdpInErrors", "IpOutTransmits")] == [
+        *(436, 3, 1, 5, 91234)
+    ]
+    assert (found["snmp-2.6.9"]["IpFragFails"], "IpOutTransmits" in found["snmp-2.6.9"]) == (211, False)
+    assert (found["snmp-large"]["IpExtInOctets"], found["snmp-large"]["TcpMaxConn"]) == (18446744073709551610, -1)
+    assert "UdpInErrors" not in found["snmp-twice"]  # its line is shorter than its names
+    assert found["snmp-twice"]["UdpLiteNoPorts"] == 2

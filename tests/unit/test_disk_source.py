@@ -4,6 +4,7 @@ import os
 import struct
 import subprocess
 import time
+import uuid
 from pathlib import Path
 from typing import get_args
 
@@ -234,3 +235,39 @@ def test_a_table_of_which_nothing_is_known_counts_as_vmwares(tmp_path: Path) -> 
         source.DiskFacts.model_validate({**source.facts(tmp_path / "b.img").model_dump(exclude={"sector_bytes"})}).sector_bytes
         == 512
     )
+
+
+@pytest.mark.parametrize(
+    ("kinds", "system"),
+    [
+        ((0xA5,), "FreeBSD"),
+        ((0xA9,), "NetBSD"),
+        ((0xA6,), "OpenBSD"),
+        ((0x07,), "Windows"),
+        ((0x07, 0x27), "Windows"),
+        ((0xBF,), "Solaris"),  # of Linux's swap it has the number of old
+        ((0x83, 0x07), ""),
+        ((0x8E,), ""),
+        ((0x0C,), ""),  # nobody can tell
+    ],
+)
+def test_the_system_is_told_by_the_types_of_its_partitions(tmp_path: Path, kinds: tuple[int, ...], system: str) -> None:
+    entries = [(0, kind, 2048 * (n + 1), 2048) for n, kind in enumerate(kinds)]
+    assert source.facts(image(tmp_path / "a.img", sector(b"code", *entries))).system == system
+
+
+@pytest.mark.parametrize(
+    ("kinds", "system"),
+    [
+        (("83bd6b9d-7f41-11dc-be0b-001560b84f0f", "516e7cb6-6ecf-11d6-8ff8-00022d09712b"), "FreeBSD"),
+        (("516e7cba-6ecf-11d6-8ff8-00022d09712b",), "FreeBSD"),
+        (("e3c9e316-0b5c-4db8-817d-f92df00215ae", "ebd0a0a2-b9e5-4433-87c0-68b6b72699c7"), "Windows"),
+        (("ebd0a0a2-b9e5-4433-87c0-68b6b72699c7",), ""),  # which old partitioners gave Linux, too
+        (("0fc63daf-8483-4772-8e79-3d69d8477de4",), ""),
+    ],
+)
+def test_the_system_of_a_gpt_too(tmp_path: Path, kinds: tuple[str, ...], system: str) -> None:
+    header = (b"EFI PART" + bytes(64) + (2).to_bytes(8, "little")).ljust(512, b"\0")
+    entries = b"".join(uuid.UUID(kind).bytes_le.ljust(128, b"\0") for kind in kinds)
+    protective = sector(b"", (0, 0xEE, 1, 0xFFFFFFFF))
+    assert source.facts(image(tmp_path / "a.img", protective + header + entries)).system == system

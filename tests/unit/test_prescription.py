@@ -40,6 +40,20 @@ def recorded(name: str) -> Snapshot:
     return snapshot.parse(next(p for p in pieces if p.startswith("guest after")).partition("\n")[2])
 
 
+def test_enhanced_vmxnet_has_options_of_its_own() -> None:
+    seen = snapshot.parse((DATA.parent / "prescription" / "vmxnet2-collection.txt").read_text())
+    (note,) = remedies(seen).notes
+    assert remedies(seen).switches == ()
+    assert "eth0, eth1" in note
+    assert "Net.Vmxnet2SwLRO and Net.Vmxnet2HwLRO" in note
+    assert "Vmxnet3" not in note
+    assert "disable_lro" not in note
+    (listed,) = remedies(replace(seen, old_parameters=frozenset({"disable_lro"}))).notes
+    assert "options vmxnet disable_lro=1" in listed
+    both = replace(seen, nics=seen.nics | {"eth2": nic("eth2", lro=None, gro=None)})
+    assert [("Vmxnet2" in n, "Vmxnet3" in n) for n in remedies(both).notes] == [(True, False), (False, True)]
+
+
 def places(plan: Prescription) -> list[tuple[str, str, tuple[str, ...]]]:
     return [(f.way, f.path, f.nics) for f in plan.files]
 

@@ -75,6 +75,16 @@ def test_a_disk_above_2_tib_is_refused_before_it_is_read(home: Home, surveyed: S
     assert survey.limits(*where) == []  # what is wrong with it, the survey itself tells
 
 
+def test_another_system_is_named_and_refused_before_it_is_read(surveyed: Survey) -> None:
+    (check,) = [c for c in survey.fitting(surveyed.disk.model_copy(update={"system": "FreeBSD"})) if not c]
+    assert check.code == "guest-is-linux"
+    assert "FreeBSD" in check.found
+    assert "hikkoshi convert" in check.remedy
+    (check,) = [c for c in survey.fitting(surveyed.disk.model_copy(update={"sector_bytes": 4096})) if not c]
+    assert check.code == "disk-sectors-of-512"
+    assert all(survey.fitting(surveyed.disk))
+
+
 @pytest.mark.parametrize("rules", ["", "of an older version"])
 def test_a_survey_by_other_rules_which_may_have_kept_a_password_is_made_again(
     home: Home, surveyed: Survey, monkeypatch: pytest.MonkeyPatch, rules: str

@@ -119,8 +119,14 @@ def examine(
     with path.open("rb") as f:
         fd, total = f.fileno(), os.fstat(f.fileno()).st_size
         if not header.stream:
-            found.add(0, f"flags {header.flags:#x}, compression {header.compression}: this is no stream of deflated grains")
-            return Examined(header, total, 0, tuple(found.flaws), "", "")
+            kind = header.descriptor.get("createType", "a type that is not told")
+            told = f"flags {header.flags:#x}, compression {header.compression}"
+            found.add(0, f"{kind}, {told}: this is no stream of deflated grains, and an import refuses it")
+            try:
+                grains = sum(entry > 1 for _, entries in vmdk.tables(fd, header, path) for entry in entries)  # 1: zeros
+            except BadInput as e:
+                found.add(header.directory, f"{e.problems[0].expected} is not in the file: {e.problems[0].found}")
+            return Examined(header, total, grains, tuple(found.flaws), "", "")
         if disk.size > header.capacity:
             found.add(0, f"a capacity of {header.capacity:,} bytes for a disk of {disk.size:,}")
         # {grain: sector where its marker is, 0: none}; anonymous memory takes room only where something is written

@@ -3,7 +3,8 @@
 import os
 import re
 import stat
-from collections.abc import Callable, Sequence
+import uuid
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -19,6 +20,29 @@ _BEGINNINGS = (  # (offset, bytes) of what may begin at a partition
     *((4086, b"SWAPSPACE2"), (4086, b"SWAP-SPACE"), (0x8000, b"JFS1"), (0x10034, b"ReIsEr"), (0x10040, b"_BHRfS_M")),
 )
 BootLoader = Literal["grub-legacy", "grub2", "extlinux", "none", "unknown"]
+_LINUX: frozenset[object] = frozenset(  # types of partitions: of an MBR a number, of a GPT a UUID
+    {0x82, 0x83, 0x85, 0x8E, 0xFD}
+    | {uuid.UUID(u) for u in ("0fc63daf-8483-4772-8e79-3d69d8477de4", "e6d6d379-f507-44c2-a23c-238f2a3df928")}
+    | {uuid.UUID(u) for u in ("0657fd6d-a4ab-43c4-84e5-0933c84b4f4f", "a19d880f-05fc-4d3b-a006-743f0f84911e")}
+    | {uuid.UUID(u) for u in ("4f68bce3-e8cd-4db1-96e7-fbcaf984b709", "44479540-f297-41b2-9af7-d131d5f0458a")}
+)
+_SYSTEMS: Mapping[object, str] = {
+    0xA5: "FreeBSD",
+    0xA6: "OpenBSD",
+    0xA9: "NetBSD",
+    0xBF: "Solaris",
+    0xA8: "macOS",
+    0x07: "Windows",
+    0x27: "Windows",
+    uuid.UUID("516e7cb4-6ecf-11d6-8ff8-00022d09712b"): "FreeBSD",
+    uuid.UUID("516e7cb6-6ecf-11d6-8ff8-00022d09712b"): "FreeBSD",
+    uuid.UUID("516e7cba-6ecf-11d6-8ff8-00022d09712b"): "FreeBSD",
+    uuid.UUID("83bd6b9d-7f41-11dc-be0b-001560b84f0f"): "FreeBSD",
+    uuid.UUID("49f48d5a-b10e-11dc-b99b-0019d1879648"): "NetBSD",
+    uuid.UUID("824cc7a0-36a8-11e3-890a-952519ad3f61"): "OpenBSD",
+    uuid.UUID("6a898cc3-1dd2-11b2-99a6-080020736631"): "Solaris",
+    uuid.UUID("e3c9e316-0b5c-4db8-817d-f92df00215ae"): "Windows",
+}
 HEAD = 1 << 16  # bytes: as much of a disk's beginning as is looked at
 _MAGIC = (  # (offset, bytes that begin such an image, its format): what any program here or on a VMware host would take
     (0, b"QFI\xfb", "qcow or qcow2"),
@@ -55,6 +79,7 @@ class DiskFacts(Frozen):
     mtime_ns: int
     table: Literal["mbr", "gpt", "none"]
     boot_loader: BootLoader  # by the code in the first sector
+    system: str = ""  # that its partitions are of, where that is not Linux: FreeBSD
     sector_bytes: int = 512  # that its partition table counts in; VMware's disks have no others than 512
 
 
@@ -136,6 +161,7 @@ def facts(path: Path) -> DiskFacts:
         mtime_ns=status.st_mtime_ns,
         table=table(head),
         boot_loader=boot_loader(head),
+        system=system(head),
         sector_bytes=sector_bytes,
     )
 
@@ -197,6 +223,18 @@ def _entries(head: bytes) -> list[bytes]:
 def _begins(content: bytes) -> bool:
     """Whether a file system, a swap, a volume of LVM, or a list of logical partitions begins here."""
     return any(content[at : at + len(magic)] == magic for at, magic in _BEGINNINGS)
+
+
+def system(head: bytes) -> str:
+    """The system that a disk's partitions are of, by their types; empty for Linux, and where they do not tell."""
+    if head[SECTOR : SECTOR + 8] == b"EFI PART":
+        start = int.from_bytes(head[SECTOR + 72 : SECTOR + 80], "little") * SECTOR
+        kinds: set[object] = {uuid.UUID(bytes_le=head[n : n + 16]) for n in range(start, min(start + 16384, len(head) - 16), 128)}
+    else:
+        kinds = {e[4] for e in _entries(head)} if table(head) == "mbr" else set()
+    if kinds & _LINUX:
+        return ""
+    return next((name for kind, name in _SYSTEMS.items() if kind in kinds), "")
 
 
 def boot_loader(head: bytes) -> BootLoader:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from hikkoshi.check import Check
+from hikkoshi.disk import source
 from hikkoshi.errors import BadInput, Problem
 from hikkoshi.run.step import CONVERT
 
@@ -27,7 +28,10 @@ SPECIAL = struct.Struct("<QII")  # a marker that is no grain's: sectors that fol
 KIND_END, KIND_TABLE, KIND_DIRECTORY, KIND_FOOTER = range(4)
 _LARGEST = 1 << 27  # grains: a disk of 8 TiB in grains of 64 KiB
 _DESCRIPTOR = 1 << 20  # bytes: VMware reserves 10 KiB
-_REMEDY = f"run {CONVERT} again; if it is the same again, keep the file and report it"
+_REMEDY = (
+    f"if {CONVERT} made it: run that again; if it is the same again, keep the file and report it. Of another maker's disk make a "
+    "stream: hikkoshi convert DISK NAME.vmdk"
+)
 
 
 @dataclass(frozen=True)
@@ -178,10 +182,39 @@ def check_stream(path: Path, capacity: int) -> list[Check]:
 
 def _fields(fd: int, offset: int, path: Path) -> tuple[Any, ...]:
     raw = os.pread(fd, SECTOR, offset)
+    if offset == 0 and raw and raw[:4] != b"KDMV":
+        raise _other(fd, raw, path)
     if len(raw) < SECTOR or raw[:4] != b"KDMV":
         found = "an empty file" if not raw else f"{len(raw)} bytes beginning with {raw[:4]!r}"
         raise _bad(path, found, "512 bytes beginning with b'KDMV'")
     return HEADER.unpack(raw)
+
+
+def _other(fd: int, raw: bytes, path: Path) -> BadInput:
+    """What a file is that is no sparse VMDK: told by name, for its own maker would call it a VMDK."""
+    size = os.fstat(fd).st_size
+    head = os.pread(fd, source.HEAD, 0)
+    name = source.foreign(head, os.pread(fd, SECTOR, max(0, size - SECTOR)))
+    if name == "VMDK descriptor":
+        text = head.split(b"\0", 1)[0].decode("utf-8", errors="replace")
+        extents = re.findall(r'^\s*(?:RW|RDONLY|NOACCESS)\s+\d+\s+(\w+)(?:\s+"([^"]*)")?', text, re.M)
+        return _bad(
+            path,
+            f"a descriptor only, of type {descriptor(text).get('createType', 'none')}; the disk is in "
+            + (", ".join(file for _, file in extents if file) or "no file"),
+            "a sparse VMDK, with its descriptor inside; ESXi's import takes no flat or split one",
+            code="vmdk-descriptor-only",
+            what="this is a VMDK's descriptor only, no sparse VMDK",
+        )
+    boots = raw[510:512] == b"\x55\xaa"
+    told = (
+        f"a header of {name}"
+        if name
+        else "a raw disk, or the extent of a flat VMDK"
+        if boots
+        else f"{len(raw)} bytes beginning with {raw[:4]!r}"
+    )
+    return _bad(path, told, "512 bytes beginning with b'KDMV'")
 
 
 def _header(fd: int, path: Path) -> Header:
@@ -253,9 +286,5 @@ def _numbers(fd: int, offset: int, count: int, path: Path) -> tuple[int, ...]:
     return struct.unpack(f"<{count}I", os.pread(fd, 4 * count, offset))
 
 
-def _bad(path: Path, found: str, expected: str) -> BadInput:
-    return BadInput(
-        Problem(
-            code="vmdk-unusable", what="this is no usable VMDK", where=str(path), found=found, expected=expected, remedy=_REMEDY
-        )
-    )
+def _bad(path: Path, found: str, expected: str, *, code: str = "vmdk-unusable", what: str = "this is no usable VMDK") -> BadInput:
+    return BadInput(Problem(code=code, what=what, where=str(path), found=found, expected=expected, remedy=_REMEDY))

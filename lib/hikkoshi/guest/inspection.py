@@ -280,4 +280,6 @@ def _distribution(texts: dict[str, str]) -> tuple[str, str]:
         told = dict(re.findall(r"^(VERSION|PATCHLEVEL)\s*=\s*([\d.]+)", texts["/etc/SuSE-release"], re.M))
         release = told.get("VERSION", "unknown") + (f".{told['PATCHLEVEL']}" if told.get("PATCHLEVEL", "0") != "0" else "")
         return "sles" if "enterprise" in suse[2].lower() else suse[1].lower(), release
+    if "ID" not in values and (version := texts.get("/etc/debian_version", "").strip()):  # before Debian 7
+        return "debian", version
     return values.get("ID", "unknown"), values.get("VERSION_ID", "unknown")

@@ -106,6 +106,16 @@ def fitting(disk: DiskFacts) -> list[Check]:
     return [
         stream.fits(disk.bytes, disk.path),
         Check(
+            code="guest-is-linux",
+            title="the guest is a Linux",
+            ok=not disk.system,
+            found=f"partitions of {disk.system}" if disk.system else "no partition of another system",
+            expected="a Linux: this version prepares no other system",
+            remedy=f"under Xen, give {disk.system or 'it'} the drivers that its own documentation names for VMware; then make a "
+            "VMDK of its disk as it is: hikkoshi convert DISK NAME.vmdk",
+            where=disk.path,
+        ),
+        Check(
             code="disk-sectors-of-512",
             title="the disk's partition table counts sectors of 512 bytes",
             ok=disk.sector_bytes == source.SECTOR,

@@ -48,6 +48,7 @@ say nmcli --version
 say running
 say lsmod
 say modinfo -p vmxnet3
+[ -d /sys/module/vmxnet ] && say modinfo -p vmxnet
 say log
 for f in /sys/module/vmxnet3/parameters/*; do [ -r "$f" ] && say grep -H . "$f"; done
 for f in /etc/modprobe.conf /sbin/ifup-local /etc/sysconfig/network-scripts/ifcfg-* /etc/network/interfaces \

@@ -81,6 +81,7 @@ class Snapshot:
     settings: Mapping[str, tuple[str, ...]]  # {configuration file: its telling lines}
     values: Mapping[str, str]  # {path below /proc/sys/net or /sys/class/net, or of a module's parameter: value}
     missing: frozenset[str]  # programs that are not there
+    old_parameters: frozenset[str] | None = None  # of the module vmxnet, likewise
 
     @property
     def ethernet(self) -> tuple[NicState, ...]:
@@ -106,7 +107,7 @@ def parse(raw: str, where: str = "") -> Snapshot:
         for key in ("count", "max")
     )
     drops = counters.per_processor(text("cat /proc/net/stat/nf_conntrack") or text("cat /proc/net/stat/ip_conntrack"))
-    parameters = good("modinfo -p vmxnet3")
+    parameters, old = good("modinfo -p vmxnet3"), good("modinfo -p vmxnet")
     return Snapshot(
         raw=raw,
         kernel=text("uname -r").strip(),
@@ -121,6 +122,7 @@ def parse(raw: str, where: str = "") -> Snapshot:
         conntrack_drops=drops.get("drop"),
         neighbours=_neighbours(text("cat /proc/net/arp")),
         parameters=None if parameters is None else counters.parameters(parameters),
+        old_parameters=None if old is None else counters.parameters(old),
         modules=frozenset(re.findall(r"^(\w+) +\d+ ", text("lsmod"), re.M)),
         log=tuple(line for line in text("log").splitlines() if line.strip()),
         manager=_manager(good("running") or "", good("nmcli --version") or ""),

@@ -16,6 +16,7 @@ from hikkoshi.network.diagnosis.snapshot import HEADER, NicState, Snapshot
 from hikkoshi.network.remedy.persistence import Feature
 
 PARAMETER = "disable_lro"
+OLD = "vmxnet"  # Enhanced VMXNET, vmxnet 2: a driver of VMware Tools alone
 DISPATCHER = "/etc/NetworkManager/dispatcher.d/50-forwarding-without-lro"
 IFUP_LOCAL = "/sbin/ifup-local"
 CONNECTIONS = "/etc/NetworkManager/system-connections/"
@@ -94,16 +95,12 @@ def remedies(snapshot: Snapshot, cause: str = aggregation.LRO) -> Prescription:
             continue
         elif nic.driver in blamed and nic.gro and not nic.gro.fixed:
             switches.append(Switch(nic=nic.name, feature="gro"))
-        elif nic.driver in blamed or (nic.driver == "vmxnet3" and nic.lro is None):
+        elif nic.driver in blamed or (nic.driver in ("vmxnet3", OLD) and nic.lro is None):
             helpless.append(nic.name)
     files, notes = _files(snapshot, switches, parameter)
     if not (switches or files or helpless):
         helpless = [nic.name for nic in nics]  # which of them merge, the guest cannot tell
-    if helpless:
-        notes.append(
-            f"Nothing in the guest switches it off for {', '.join(helpless)}: set Net.Vmxnet3SwLRO and Net.Vmxnet3HwLRO of the "
-            "ESXi host to 0 (hikkoshi host-offloads), which every machine on it feels, or use an e1000, which has no LRO."
-        )
+    notes += _host(snapshot, helpless)
     return Prescription(
         switches=tuple(switches),
         files=tuple(files),
@@ -111,6 +108,30 @@ def remedies(snapshot: Snapshot, cause: str = aggregation.LRO) -> Prescription:
         restart=parameter and not switches,
         notes=tuple(notes),
     )
+
+
+def _host(snapshot: Snapshot, helpless: Sequence[str]) -> list[str]:
+    """What is left for NICs on which nothing in the guest can be switched by us: each driver has options of its own."""
+    notes = []
+    if old := [name for name in helpless if snapshot.nics[name].driver == OLD]:
+        own = PARAMETER in (snapshot.old_parameters or ())
+        notes.append(
+            f"The driver of {', '.join(old)} is {OLD} (Enhanced VMXNET), which the options of vmxnet3 do not touch. "
+            + (
+                f"Its module lists {PARAMETER}: write `options {OLD} {PARAMETER}=1` in the guest's modprobe.conf. Or "
+                if own
+                else ""
+            )
+            + "set Net.Vmxnet2SwLRO and Net.Vmxnet2HwLRO of the ESXi host to 0 (esxcli system settings advanced set "
+            "-o /Net/Vmxnet2SwLRO -i 0), which every machine on it feels, or give the machine an e1000, or a vmxnet3 whose LRO "
+            "the guest can switch off."
+        )
+    if rest := [name for name in helpless if name not in old]:
+        notes.append(
+            f"Nothing in the guest switches it off for {', '.join(rest)}: set Net.Vmxnet3SwLRO and Net.Vmxnet3HwLRO of the "
+            "ESXi host to 0 (hikkoshi host-offloads), which every machine on it feels, or use an e1000, which has no LRO."
+        )
+    return notes
 
 
 def _merges(nic: NicState) -> bool:
