@@ -219,6 +219,23 @@ class TestTies:
         assert self.edits(survey, 1, {f"{net}Office": f"HWADDR={MACS[0]}\nBOOTPROTO=dhcp\n"}) == {}
 
 
+@pytest.mark.parametrize(
+    ("texts", "words"),
+    [
+        (stanzas("eth0 inet dhcp"), "its name"),
+        ({**stanzas("eth0 inet dhcp"), "/etc/iftab": f"eth0 mac {MACS[0]}\n"}, MACS[0]),
+        ({PROFILES + "x": f"[ethernet]\nmac-address={MACS[0]}\n"}, MACS[0]),
+        ({PROFILES + "x": "[match]\ninterface-name=e*;\n"}, "e*"),
+        ({"/etc/netplan/0.yaml": "network: {ethernets: {x: {match: {driver: vif}}}}"}, "driver=vif"),
+        ({PROFILES + "x": "[connection]\ntype=ethernet\n"}, "nothing"),
+    ],
+)
+def test_the_survey_says_what_an_interface_is_tied_to(survey: Survey, texts: dict[str, str], words: str) -> None:
+    found = having(survey, 1, texts).guest
+    (nic,) = nics.configured(found, {"eth0": MACS[0]})["eth0"] or found.interfaces
+    assert nics.tie(found, nic) == words
+
+
 def test_only_ifcfg_files_of_nics_are_tied() -> None:
     assert ifcfg.ties(Interface(name="eth0", file="/etc/sysconfig/network-scripts/ifcfg-x"))
     assert not ifcfg.ties(Interface(name="br0", kind="bridge", file="/etc/sysconfig/network-scripts/ifcfg-br0"))

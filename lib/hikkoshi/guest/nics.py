@@ -69,6 +69,13 @@ def tied(facts: GuestFacts) -> dict[str, str]:
     return named | {mac: name for name, mac in facts.pinned.items()}
 
 
+def tie(facts: GuestFacts, interface: Interface) -> str:
+    """What an interface is tied to: a MAC, else its name, patterns or conditions."""
+    pinned = {name: mac for mac, name in tied(facts).items()}
+    mac = interface.mac or pinned.get(interface.name, "")
+    return mac or ("its name" if interface.name else " ".join((*interface.patterns, *interface.conditions)) or "nothing")
+
+
 def configured(facts: GuestFacts, macs: Mapping[str, str], *, driver: str = "") -> dict[str, list[Interface]]:
     """{name: what configures this NIC, what fits best first}; `macs` are the NICs' MACs by their names.
 

@@ -79,7 +79,7 @@ class SurveyGuest(Runbook):
                     "NIC": name,
                     "MAC (Xen)": vif.mac,
                     "bridge": vif.bridge,
-                    "HWADDR (guest)": own.mac if own else "not configured",
+                    "HWADDR (guest)": nics.tie(found.guest, own) if own else "not configured",
                     "address": ", ".join(addresses) or ("DHCP" if any(i.dhcp for i in addressed) else "none" if by else "–"),
                     "configured in": by or "–",
                     "segment": segments.get(vif.mac.lower(), "NOT MAPPED"),
