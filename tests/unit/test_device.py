@@ -22,6 +22,7 @@ PARTITIONS = [
     part("sda2", label="my disk", partlabel="root filesystem", mountpoint="/"),
     part("sda3", fstype="LVM2_member"),
     part("vg_a-b/root", uuid="ABCD-1234"),
+    part("sda4", partlabel=r"as\x20blkid\x20says"),
 ]
 
 
@@ -73,6 +74,7 @@ def test_what_linux_may_call_the_disk_that_xen_calls(vdev: str, names: set[str])
         ("/dev/disk/by-partuuid/0002f4c3-01", "/dev/sda1"),
         (r"PARTLABEL=root\x20filesystem", "/dev/sda2"),
         (r"/dev/disk/by-partlabel/root\x20filesystem", "/dev/sda2"),
+        (r"PARTLABEL=as\x20blkid\x20says", "/dev/sda4"),
         ("/dev/mapper/vg_a--b-root", "/dev/vg_a-b/root"),
         ("/dev/vg_a-b/root", "/dev/vg_a-b/root"),
         ("/dev/disk/by-id/dm-name-vg_a--b-root", "/dev/vg_a-b/root"),

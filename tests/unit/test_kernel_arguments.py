@@ -159,6 +159,7 @@ def test_extlinux_boots_the_chosen_entry_with_its_arguments_put_right() -> None:
     assert extlinux.default(after) == 1
     assert "\tAPPEND\tinitrd=/b root=/dev/sda1 console=tty0\n" in after
     assert extlinux.prepared(after, 1) == after
+    assert extlinux.default(extlinux.prepared(before.removeprefix("DEFAULT old\n"), 1)) == 1
 
 
 def test_menus_and_logins_on_a_serial_port_are_told() -> None:

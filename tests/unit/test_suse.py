@@ -108,11 +108,25 @@ def test_every_release_of_suses_is_named(tmp_path: Path, release: bytes, named: 
     assert (found.distribution, found.release) == named
 
 
-def test_a_login_that_is_masked_is_told(tmp_path: Path) -> None:
+def test_a_menu_that_names_links_means_what_they_lead_to(tmp_path: Path) -> None:
+    menu = b"default 0\ntitle Linux\n kernel (hd0,1)/boot/vmlinuz root=/dev/xvda2\n initrd (hd0,1)/boot/initrd\n"
+    result = raw(tmp_path, **{"/boot/grub/menu.lst": menu})
+    result["present"] += ["/boot/vmlinuz", "/boot/initrd"]
+    result["links"] = {"/boot/vmlinuz": f"/boot/vmlinuz-{ORDINARY}", "/boot/initrd": f"/boot/initrd-{ORDINARY}"}
+    (kernel,) = inspection.facts(result, tmp_path, "grub-legacy", "dunlin.img").kernels
+    assert (kernel.version, kernel.initrd) == (ORDINARY, f"/boot/initrd-{ORDINARY}")
+    result["links"] = {"/boot/vmlinuz": "/boot/vmlinuz"}  # a file of no known version
+    with pytest.raises(BadInput, match="offers no kernel"):
+        inspection.facts(result, tmp_path, "grub-legacy", "dunlin.img")
+
+
+def test_a_login_that_is_masked_or_on_a_serial_port_is_told(tmp_path: Path) -> None:
     result = raw(tmp_path)
     result["present"].append("/etc/systemd/system/getty@tty1.service")
+    result["present"].append("/etc/systemd/system/getty.target.wants/serial-getty@ttyS0.service")
     found = inspection.facts(result, tmp_path, "grub-legacy", "dunlin.img")
-    assert "screen-login-masked" in {n.code for n in found.warnings}
+    assert {"screen-login-masked", "serial-first"} <= {n.code for n in found.warnings}
+    assert found.services == ()
 
 
 def test_lists_of_modules_lose_xens_and_keep_the_rest() -> None:

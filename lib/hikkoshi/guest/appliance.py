@@ -55,6 +55,7 @@ def work(
             "texts": inspection.TEXTS,
             "files": inspection.FILES,
             "present": inspection.PRESENT,
+            "links": inspection.LINKS,
         }
         yield _run(job, progress), folder
 

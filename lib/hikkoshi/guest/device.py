@@ -19,7 +19,6 @@ _KINDS = ("xvd", "hd", "sd", "vd")
 _BOUND = re.compile(
     r"/dev/(?:(?:(?:xvd|[hsv]d)[a-z]{1,2})\d{0,3}(?![A-Za-z0-9_])|disk/by-(?:path|id)/(?!dm-|lvm-pv|md-)[\w.:+@=#\\-]*\w)"
 )
-_LINKS = {"label": "label", "uuid": "uuid", "partuuid": "partuuid", "partlabel": "partlabel"}  # /dev/disk/by-…: the key
 _TOLD = re.compile(  # what is still bound to Xen, or to a disk that does not move, in a line that is no comment
     r"/dev/(?:xvd|vd)[a-z]|/dev/(?:hd[a-z]|sd[b-z])(?:\d|\b)|(?<![\w/.-])xvd[a-z*?\[]|dev-(?:xvd[a-z]|hd[a-z]\d)|\(xen/"
     r"|/dev/disk/by-(?:path|id)/(?!dm-|lvm-pv|md-)|\b[xh]vc\d\b|\bearlyprintk=(?:\w+,)*xen"
@@ -115,14 +114,11 @@ class Disk:
         return next((p["device"] for p in self.partitions if p["device"] == device), None)
 
     def _tagged(self, key: str, value: str) -> "str | None":
-        wanted = {value, unescaped(value)}
-        if key.endswith("uuid"):
-            wanted = {w.lower() for w in wanted}
-        for p in self.partitions:
-            tag = p.get(key) or ""
-            if tag and (tag.lower() if key.endswith("uuid") else tag) in wanted:
-                return p["device"]
-        return None
+        def forms(word: str) -> "set[str]":  # blkid, too, writes a name for udev
+            either = {word, unescaped(word)}
+            return {form.lower() for form in either} if key.endswith("uuid") else either
+
+        return next((p["device"] for p in self.partitions if p.get(key) and forms(p[key]) & forms(value)), None)
 
 
 UNKNOWN = Disk()  # of which nobody knows anything

@@ -111,7 +111,7 @@ def decided(
         *((p, lambda t: grub2.loader_entry(t, known), xen) for p in facts.texts if p.startswith(grub2.ENTRIES)),
         *((p, lambda t: arguments.prepared(t, known), xen) for p in facts.texts if p.startswith(COMMAND_LINES)),
         *((p, lambda t: arguments.settings(t, known), xen) for p in facts.texts if p.startswith(SETTINGS)),
-        *((p, lambda t: grub2.custom(t, known), xen) for p in facts.texts if p.startswith("/etc/grub.d/")),
+        *((p, lambda t: grub2.custom(t, known), xen) for p in facts.texts if p.startswith(menu.PIECES)),
         *((p, lambda t: leftovers.disks(t, known, whole=True), note("boot-disk-renamed")) for p in WHOLE_DISKS),
         ("/etc/sysconfig/kernel", packages, drivers if suse else note("package-stays-default", package=package)),
         ("/etc/fstab", lambda t: fstab.prepared(t, known), names),

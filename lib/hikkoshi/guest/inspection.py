@@ -1,6 +1,7 @@
 """From what was read off a disk to facts about the guest."""
 
 import base64
+import fnmatch
 import os
 import re
 import struct
@@ -52,7 +53,7 @@ TEXTS = [
     *(path for path in edits.NAMING if not path.endswith("/")),
     *edits.SETTINGS,
     "/etc/default/grub.d/*.cfg",
-    "/etc/grub.d/4?_custom",
+    *("/etc/grub.d/4?_custom", *menus.PIECES[1:]),
     "/etc/dracut.conf.d/*.conf",
     "/etc/initramfs-tools/modules",
     "/etc/initramfs-tools/conf.d/*",
@@ -83,7 +84,21 @@ FILES = {  # that are fetched, as patterns, and how many bytes one may have
     "/lib/modules/*/modules.alias": 8 << 20,  # of Debian 12: 1.3 MB
 }
 MOST_ENTRIES = 256  # of a boot menu
-PRESENT = ["/boot/vmlinuz-*", *MAKERS, "/var/lib/rpm/__db.*", *SYSTEMD, *SERVICES, *console.GETTYS, console.UNIT, forwarding.LINK]
+LINKS = (  # by which a menu may name a kernel and its initrd: the newest, of whatever version
+    *("/boot/vmlinuz", "/boot/initrd", "/boot/initrd.img", "/boot/vmlinuz.old", "/boot/initrd.img.old"),
+    *("/vmlinuz", "/initrd.img", "/vmlinuz.old", "/initrd.img.old"),
+)
+PRESENT = [
+    "/boot/vmlinuz-*",
+    *LINKS,
+    *MAKERS,
+    "/var/lib/rpm/__db.*",
+    *SYSTEMD,
+    *SERVICES,
+    *console.GETTYS,
+    *console.UNITS,
+    forwarding.LINK,
+]
 
 
 GPT = source.GPT
@@ -194,9 +209,13 @@ def facts(raw: dict[str, Any], folder: Path, loader: str, disk: str) -> GuestFac
         if other != menu and texts.get(other) == texts.get(menu):
             texts.pop(other, None)
     warnings: list[Note] = [note("fstab-line-odd", line=line) for line in fstab.odd(texts.get("/etc/fstab", ""))]
+    serial = (path for path in raw["present"] if "getty@ttyS" in path)
+    warnings += [note("serial-first", file=path, line=path.rpartition("/")[2]) for path in serial]
     if console.UNIT in raw["present"] and console.UNIT not in texts:  # a link to /dev/null
         warnings.append(note("screen-login-masked", unit=console.UNIT))
-    fetched = kernels.Fetched(frozenset(raw["present"]), {path: folder / name for path, name in raw["files"].items()})
+    fetched = kernels.Fetched(
+        frozenset(raw["present"]), {path: folder / name for path, name in raw["files"].items()}, raw.get("links", {})
+    )
     entries = menus.entries(texts, menu) if menu else kernels.unlisted(texts, fetched)
     if len(entries) > MOST_ENTRIES:
         raise BadInput(
@@ -264,7 +283,7 @@ def facts(raw: dict[str, Any], folder: Path, loader: str, disk: str) -> GuestFac
 
 def _services(present: Iterable[str]) -> tuple[str, ...]:
     """The services of SERVICES by their names: `S05kudzu` is kudzu."""
-    links = [path.rpartition("/")[2] for path in present if re.match(r"/etc/(?:rc\.d/)?rc\d\.d/|.*\.wants/", path)]
+    links = [path.rpartition("/")[2] for path in present if any(fnmatch.fnmatchcase(path, s) for s in SERVICES)]
     return tuple(sorted({re.sub(r"^S\d\d", "", link) for link in links}))
 
 

@@ -20,6 +20,7 @@ class Fetched:
 
     present: frozenset[str]  # paths in the guest
     files: dict[str, Path]  # {path in the guest: copy of it}
+    links: dict[str, str]  # {a link in the guest: the file that it leads to}
 
 
 def unlisted(texts: dict[str, str], fetched: Fetched) -> list[grub.Entry]:
@@ -47,8 +48,9 @@ def found(
     kernels = []
     modules_in, aliases_in = (functools.cache(initrd.modules), functools.cache(_latin1))  # entries share their kernel's files
     for entry in entries:
-        image, image_initrd = (_in_guest(path, entry.root, partitions) for path in (entry.kernel, entry.initrd))
-        if image not in fetched.present:
+        places = (_in_guest(path, entry.root, partitions) for path in (entry.kernel, entry.initrd))
+        image, image_initrd = (fetched.links.get(place, place) for place in places)
+        if image not in fetched.present or "/vmlinuz-" not in image:
             if entry.kernel:
                 warnings.append(note("menu-kernel-missing", entry=f"{entry.index} ({entry.title})", file=image))
             continue

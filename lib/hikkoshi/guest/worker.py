@@ -301,12 +301,14 @@ def collect(g, job, own):
                 raise Wrong("no-room", path=job["folder"], found=f"{free} bytes free", expected=f"{size + ROOM}")
             files[path] = f"file-{len(files)}"
             g.download(path, f"{job['folder']}/{files[path]}")
+    present = [p for pattern in job["present"] for p in g.glob_expand(pattern)[:LISTING]]
     head = next((p for p in ("/sbin/init", "/bin/bash", "/bin/sh") if is_file(g, p)), None)
     return {
         "texts": {p: base64.b64encode(content).decode() for p, content in found.items()},
         "secrets": len(own.tokens),
         "files": files,
-        "present": [p for pattern in job["present"] for p in g.glob_expand(pattern)[:LISTING]],
+        "present": present,
+        "links": {p: g.realpath(p) for p in job["links"] if p in present and is_file(g, p)},
         "program": base64.b64encode(g.pread(head, 20, 0) if head else b"").decode(),
     }
 

@@ -16,6 +16,7 @@ _SERIAL_GETTY = re.compile(r"[^:#]*:[^:]*:respawn:.*\b(ttyS\d+)\b|\s*exec\s.*get
 _TERMINAL = re.compile(r"(\s)(?:vt1\d\d|vt2\d\d|vt52|xterm|ansi|dumb)(?:-\w+)*(?=\s*$)")
 GETTYS = ("/sbin/mingetty", "/sbin/getty", "/sbin/agetty")  # programs that a guest may have, the usual one first
 UNIT = "/etc/systemd/system/getty@tty1.service"  # in the place of systemd's own
+UNITS = (UNIT, "/etc/systemd/system/*.wants/*getty@ttyS*.service")
 JOBS = ("/etc/init/", "/etc/event.d/")  # of upstart, and of its earlier versions
 _STARTS_ALL = ("/etc/init/start-ttys.conf", "/etc/event.d/tty1", "/etc/init/tty1.conf")  # Enterprise Linux 6 has one for all
 

@@ -72,4 +72,5 @@ def prepared(conf: str, index: int, disk: Disk = UNKNOWN) -> str:
             return start[0] + arguments.prepared(body[start.end() :], disk)
         return body if right or body[start.end() :].strip() not in titles else start[0] + titles[index]
 
-    return text.edit(conf, line)
+    new = text.edit(conf, line)
+    return new if right or default(new) == index else f"default {titles[index]}{text.ending(conf)}{new}"

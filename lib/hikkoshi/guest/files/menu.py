@@ -27,6 +27,7 @@ MENUS = {  # by path in the guest; of several the first counts
     "/boot/grub2/grub.cfg": _GRUB2,
     extlinux.CONF: Dialect("extlinux", extlinux.entries, lambda menu, _: extlinux.default(menu), extlinux.prepared),
 }
+PIECES = ("/etc/grub.d/", "/boot/grub/custom.cfg", "/boot/grub2/custom.cfg")  # that somebody wrote into GRUB 2's menu
 ENVIRONMENTS = ("/boot/grub/grubenv", "/boot/grub2/grubenv")
 
 
