@@ -13,7 +13,9 @@ from types import SimpleNamespace
 
 import pytest
 
+from appliances import one_appliance
 from hikkoshi import tool
+from hikkoshi.approval.plan import Plan
 from hikkoshi.disk import digest
 from hikkoshi.disk.origin import Origin
 from hikkoshi.errors import BadInput, StepFailed
@@ -21,7 +23,9 @@ from hikkoshi.guest import appliance, preparation, prepared
 from hikkoshi.guest.facts import GuestFacts
 from hikkoshi.guest.preparation import Preparation
 from hikkoshi.guest.prepared import Prepared
+from hikkoshi.guest.survey import Survey
 from hikkoshi.params.folder import GuestFolder
+from hikkoshi.params.home import Home
 from hikkoshi_lab import image, lvm, userland
 
 pytestmark = pytest.mark.needs("qemu-system-x86_64", "debugfs", "mke2fs", "cpio")
@@ -30,8 +34,6 @@ MIB = 1 << 20
 
 @dataclass
 class Case:
-    source: Path
-    before: tuple[str, int]  # content digest and st_mtime_ns of the source
     facts: GuestFacts
     plan: Preparation
     folder: GuestFolder
@@ -41,12 +43,9 @@ class Case:
     def copy(self) -> Path:
         return self.folder.prepared_copy
 
-    @property
-    def planned(self) -> SimpleNamespace:
-        return SimpleNamespace(preparation=self.plan, source_digest=self.before[0])
-
 
 def fingerprint(disk: Path) -> tuple[str, int]:
+    """Content digest, and time of change in nanoseconds."""
     return digest.content(disk), disk.stat().st_mtime_ns
 
 
@@ -55,89 +54,36 @@ def decided(facts: GuestFacts) -> Preparation:
     return preparation.plan(facts, controller="pvscsi", nic_model="vmxnet3", macs=macs)
 
 
-SHARED = r"""
-import contextlib, importlib.util, io, json, socket, sys
-path, folder, *disks = sys.argv[1:]
-spec = importlib.util.spec_from_file_location("worker", path)
-worker = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(worker)
-job = {"accelerator": "tcg", "folder": folder, "disks": [{"path": disk} for disk in disks]}
-g = worker.launch(job, readonly=True)
-
-class One:
-    # the appliance as if it held nothing but one of its disks
-    def __init__(self, job, readonly):
-        self.own = f"/dev/sd{chr(97 + disks.index(job['disks'][0]['path']))}"
-
-    def __getattr__(self, name):
-        def call(*told):
-            return getattr(g, name)(*(self.own + t[8:] if str(t).startswith("/dev/sda") else t for t in told))
-
-        return call
-
-    def list_partitions(self):
-        return ["/dev/sda" + p[8:] for p in g.list_partitions() if p.startswith(self.own)]
-
-    def shutdown(self):
-        pass
-
-    close = shutdown
-
-worker.launch = One
-with socket.create_server(("127.0.0.1", 0)) as door:
-    print(door.getsockname()[1], flush=True)
-    while True:
-        caller = door.accept()[0]
-        with caller, caller.makefile("rw") as stream, contextlib.redirect_stdout(stream):
-            sys.stdin = io.StringIO(stream.readline())
-            worker.main()
-            worker.signal.alarm(0)
-            g.umount_all()
-"""
-CALLER = r"""
-import socket, sys
-with socket.create_connection(("127.0.0.1", {port})) as s, s.makefile("rw") as stream:
-    print(sys.stdin.read(), file=stream, flush=True)
-    for line in stream:
-        print(line, end="", flush=True)
-"""
+@pytest.fixture(scope="session")
+def source() -> Path:
+    """The lab's idp, as it was before anybody looked at it."""
+    return image.build(image.IDP)
 
 
 @pytest.fixture(scope="module")
-def look(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], GuestFacts]]:
-    """Inspects a disk of `DISKS` by its name: as ever, but that one appliance, started once, holds them all."""
+def many(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, dict[str, Path]]]:
+    """A worker whose appliance has all of `DISKS` in it, and these by their names."""
     folder = tmp_path_factory.mktemp("odd")
     disks = {}
     for name, make in DISKS.items():
         (folder / name).mkdir()
         disks[name] = make(folder / name)
-    argv = [tool.guestfs_python(), "-I", "-c", SHARED, appliance.WORKER, folder, *disks.values()]
-    process = subprocess.Popen(
-        tool.command(argv), stdout=subprocess.PIPE, env=os.environ | tool.guestfs_environment(), start_new_session=True
-    )
-    assert process.stdout is not None
-    caller = folder / "caller.py"
-    caller.write_text(CALLER.format(port=int(process.stdout.readline())))
+    with one_appliance(list(disks.values()), folder) as worker:
+        yield worker, disks
 
-    def inspect(name: str) -> GuestFacts:
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(appliance, "WORKER", caller)
-            return appliance.inspect(Origin.whole(disks[name]))
 
-    yield inspect
-    tool.end(process)
+@pytest.fixture
+def look(many: tuple[Path, dict[str, Path]], monkeypatch: pytest.MonkeyPatch) -> Callable[[str], GuestFacts]:
+    """Inspects one of `DISKS` by its name."""
+    monkeypatch.setattr(appliance, "WORKER", many[0])
+    return lambda name: appliance.inspect(Origin.whole(many[1][name]))
 
 
 @pytest.fixture(scope="module")
-def case(tmp_path_factory: pytest.TempPathFactory, look: Callable[[str], GuestFacts]) -> Iterator[Case]:
-    """The demo's idp, inspected and prepared once for all tests here."""
-    source = image.build(image.IDP)
-    before = fingerprint(source)
-    facts = look("idp")
-    folder = GuestFolder(tmp_path_factory.mktemp("prepared") / "idp")
-    plan = decided(facts)
-    yield Case(source, before, facts, plan, folder, prepared.start(Origin.whole(source), folder, plan, before[0]))
-    folder.prepared_copy.unlink(missing_ok=True)
+def case(moved: Home) -> Case:
+    """The lab's idp, inspected and prepared."""
+    folder = moved.folder("idp")
+    return Case(Survey.load(folder).guest, Plan.load(folder).preparation, folder, Prepared.load(folder))
 
 
 def start_of_partition(disk: Path, number: int) -> int:
@@ -180,12 +126,14 @@ def test_the_guest_is_known_for_what_it_is(case: Case) -> None:
     assert facts.interfaces[0].mac == image.IDP.nics[0].mac
 
 
-def test_the_source_is_not_changed_in_one_byte(case: Case) -> None:
-    assert fingerprint(case.source) == case.before
+def test_the_source_is_not_changed_in_one_byte(case: Case, source: Path) -> None:
+    (part,) = Plan.load(case.folder).source.parts
+    assert fingerprint(part.path) == fingerprint(source)
 
 
 def test_every_promise_is_kept_and_a_second_run_finds_it_already_done(case: Case) -> None:
-    assert prepared.complete(case.folder, case.planned, Origin.whole(case.source))
+    plan = Plan.load(case.folder)
+    assert prepared.complete(case.folder, plan, plan.source)
     assert [c.title for c in prepared.verify(case.folder, case.plan) if not c] == []
 
 
@@ -196,17 +144,17 @@ def test_a_prepared_guest_would_not_be_changed_again(case: Case) -> None:
 
 
 def test_nothing_is_left_beside_the_copy(case: Case) -> None:
-    assert [p.name for p in case.copy.parent.iterdir()] == ["idp.img"]
+    assert {p.name for p in case.copy.parent.iterdir()} == {"idp.img", "idp.vmdk"}
     assert holders(case.copy) == []
 
 
-def test_e2fsprogs_reads_the_new_files_and_the_kept_ones(case: Case) -> None:
+def test_e2fsprogs_reads_the_new_files_and_the_kept_ones(case: Case, source: Path) -> None:
     for edit in case.plan.edits:
         partition, path = (1, edit.path.removeprefix("/boot")) if edit.path.startswith("/boot/") else (2, edit.path)
         before = real(case.facts.texts[edit.path])
         assert debugfs(case.copy, f"cat {path}", partition) == real(edit.after or "")
         assert debugfs(case.copy, f"cat /.pre-migration{edit.path}", 2) == before
-        assert debugfs(case.source, f"cat {path}", partition) == before
+        assert debugfs(source, f"cat {path}", partition) == before
 
 
 def test_the_guests_passwords_are_in_its_files_and_in_nothing_that_is_kept(case: Case) -> None:
@@ -220,13 +168,13 @@ def test_the_guests_passwords_are_in_its_files_and_in_nothing_that_is_kept(case:
     assert userland.SECRETS[2] in debugfs(case.copy, "cat /etc/NetworkManager/system-connections/office")
 
 
-def test_owner_and_mode_of_changed_files_stay(case: Case) -> None:
+def test_owner_and_mode_of_changed_files_stay(case: Case, source: Path) -> None:
     def owner_and_mode(disk: Path, path: str) -> list[str]:
         words = debugfs(disk, f"stat {path}").split()
         return [words[words.index(key) + 1] for key in ("Mode:", "User:", "Group:")]
 
     for path in ("/etc/fstab", "/etc/securetty", "/etc/inittab"):
-        assert owner_and_mode(case.copy, path) == owner_and_mode(case.source, path)
+        assert owner_and_mode(case.copy, path) == owner_and_mode(source, path)
 
 
 def test_cpio_finds_the_drivers_in_the_new_initrd_and_not_in_the_old_one(case: Case, tmp_path: Path) -> None:
@@ -258,12 +206,14 @@ prepared.start(Origin.whole(Path(sys.argv[2])), folder, plan, sys.argv[3], say)
 """
 
 
-def test_killed_in_the_middle_it_leaves_only_a_part_that_the_next_run_discards(case: Case, tmp_path: Path) -> None:
-    folder = GuestFolder(tmp_path / "idp")
+def test_killed_in_the_middle_it_leaves_only_a_part_that_the_next_run_discards(
+    source: Path, look: Callable[[str], GuestFacts], tmp_path: Path
+) -> None:
+    folder, plan, before = GuestFolder(tmp_path / "idp"), decided(look("idp")), fingerprint(source)
     folder.mkdir()
     copy = folder.prepared_copy
-    folder.plan.write_text(case.plan.model_dump_json())
-    arguments = [str(folder), str(case.source), case.before[0]]
+    folder.plan.write_text(plan.model_dump_json())
+    arguments = [str(folder), str(source), before[0]]
     child = subprocess.Popen([sys.executable, "-c", KILLED, *arguments], stdout=subprocess.PIPE)
     assert child.stdout is not None
     for line in child.stdout:
@@ -278,20 +228,16 @@ def test_killed_in_the_middle_it_leaves_only_a_part_that_the_next_run_discards(c
     assert holders(copy) == []
     assert [p.name for p in copy.parent.iterdir()] == ["idp.img.part"]
     assert not folder.prepared.exists()
-    assert not prepared.complete(folder, case.planned, Origin.whole(case.source))
+    planned = SimpleNamespace(preparation=plan, source_digest=before[0])
+    assert not prepared.complete(folder, planned, Origin.whole(source))
 
     # the next run begins anew; here it also finds that the plan was made from other files, and keeps nothing
-    stale = tuple(e.model_copy(update={"before_sha256": "0" * 64}) for e in case.plan.edits[:2])
+    stale = tuple(e.model_copy(update={"before_sha256": "0" * 64}) for e in plan.edits[:2])
     with pytest.raises(StepFailed, match="not as the plan was made from") as e:
-        prepared.start(
-            Origin.whole(case.source),
-            folder,
-            case.plan.model_copy(update={"edits": (*stale, *case.plan.edits[2:])}),
-            case.before[0],
-        )
+        prepared.start(Origin.whole(source), folder, plan.model_copy(update={"edits": (*stale, *plan.edits[2:])}), before[0])
     assert e.value.problems[0].found == ", ".join(edit.path for edit in stale)
     assert list(copy.parent.iterdir()) == []
-    assert fingerprint(case.source) == case.before
+    assert fingerprint(source) == before
 
 
 def disk_with(tmp_path: Path, kind: int, content: Path | bytes) -> Path:
@@ -354,8 +300,8 @@ def circles(folder: Path) -> Path:
     return disk_with(folder, 0x83, folder / "files")
 
 
-DISKS = {make.__name__: make for make in (physical_volume, photographs, without_fstab, without_end, circles)} | {
-    "idp": lambda folder: image.build(image.IDP)
+DISKS = {"idp": lambda folder: image.build(image.IDP)} | {  # idp first: `one_appliance` takes a copy of it for it
+    make.__name__: make for make in (physical_volume, photographs, without_fstab, without_end, circles)
 }
 
 
