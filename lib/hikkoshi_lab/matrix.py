@@ -10,7 +10,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +30,7 @@ from hikkoshi.secret import temporary
 from hikkoshi_lab.variants import VARIANTS, Variant
 
 ETHTOOL = "/sbin/ethtool"
+Inspection = Callable[[Origin], GuestFacts]
 COLUMNS = ("guest", "what it is", "before", "after", "NICs right", "LRO", "prepared in")
 
 
@@ -52,8 +53,11 @@ class MatrixRow:
         return self.guest, self.about, self.before, self.after, self.nics, self.lro, spent
 
 
-def row(variant: Variant, folder: Path, accelerated: str) -> MatrixRow:
-    """Boot the guest as it was under Xen, prepare it, boot it again, and prepare the result once more."""
+def row(variant: Variant, folder: Path, accelerated: str, inspect: Inspection | None = None) -> MatrixRow:
+    """Boot the guest as it was under Xen, prepare it, boot it again, and prepare the result once more.
+
+    `inspect` is for who has many guests' disks in one appliance.
+    """
     guest = variant.image
     origin = origin_of(variant)
     machine = machine_of(variant)
@@ -62,7 +66,7 @@ def row(variant: Variant, folder: Path, accelerated: str) -> MatrixRow:
     wrong = [] if before.ending == variant.before else [f"before: {before.words}, and not {variant.before}"]
     begun, own = time.monotonic(), GuestFolder(folder / guest.name)
     try:
-        facts = appliance.inspect(origin, accelerator=accelerated)
+        facts = inspect(origin) if inspect else appliance.inspect(origin, accelerator=accelerated)
         plan = _plan(variant, facts)
     except BadInput as e:
         refused = "refused: " + e.problems[0].remedy.split(";")[0]

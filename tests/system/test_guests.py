@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from appliances import one_appliance
+from hikkoshi.guest import appliance
 from hikkoshi_lab import debian, matrix
 from hikkoshi_lab.matrix import MatrixRow
 from hikkoshi_lab.variants import VARIANTS
@@ -17,10 +19,23 @@ Rows = dict[str, tuple[Future[MatrixRow], Path]]  # with the folder of what was 
 
 @pytest.fixture(scope="module")
 def rows(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rows]:
-    """Two guests at a time: a boot under emulation keeps one core busy."""
-    folders = {name: tmp_path_factory.mktemp(name) for name in sorted(VARIANTS)}  # the longest, Debian's, first
+    """All are inspected in one appliance. Then two guests at a time: a boot under emulation keeps one core busy."""
+    here = {name: v for name, v in sorted(VARIANTS.items()) if v.disks is not debian.disks or debian.available()}
+    origins = {name: matrix.origin_of(v) for name, v in here.items()}
+    parts = [part.path for origin in origins.values() for part in origin.parts]
+    with (
+        one_appliance(parts, tmp_path_factory.mktemp("looked")) as worker,
+        pytest.MonkeyPatch.context() as patch,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        patch.setattr(appliance, "WORKER", worker)
+        seen = {name: pool.submit(appliance.inspect, origin) for name, origin in origins.items()}
+    folders = {name: tmp_path_factory.mktemp(name) for name in here}  # the longest, Debian's, first
     with ThreadPoolExecutor(2) as pool:
-        yield {name: (pool.submit(matrix.row, VARIANTS[name], folder, "tcg"), folder) for name, folder in folders.items()}
+        yield {
+            name: (pool.submit(matrix.row, v, folders[name], "tcg", lambda _, name=name: seen[name].result()), folders[name])
+            for name, v in here.items()
+        }
 
 
 def _told(name: str) -> object:
