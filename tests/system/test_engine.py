@@ -179,7 +179,7 @@ def test_an_unknown_parameter_stops_the_run_before_it_begins(tmp_path: Path) -> 
 
 
 RUNNER = """
-import sys, papermill
+import sys, hikkoshi.record, papermill
 papermill.execute_notebook(sys.argv[1], sys.argv[2], engine_name="hikkoshi", progress_bar=False)
 """
 
