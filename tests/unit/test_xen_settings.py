@@ -119,6 +119,7 @@ def test_devices_that_do_not_move_are_told_each_by_its_address() -> None:
         ("driver_domain = 1", "driver_domain"),
         ("gfx_passthru = 1", "gfx_passthru"),
         ("vif = [ 'rate=10Mb/s,bridge=b' ]", "10Mb/s"),
+        ("vif = [ '' ]", "NIC 0 has no MAC in the Xen configuration"),
         ("disk = [ 'phy:/dev/drbd0,xvda,w!' ]", "may be written by another guest"),
         ("disk = [ 'file:/a,xvda,r' ]", "cannot be written under Xen"),
     ],

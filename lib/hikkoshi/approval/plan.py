@@ -227,7 +227,7 @@ def checks(guest: Guest, site: Site, survey: Survey) -> list[Check]:
             ok=not unmapped,
             found=f"without: {', '.join(unmapped)}" if unmapped else f"{len(vm.nics)} of {len(vm.nics)} mapped",
             expected="every NIC",
-            remedy="add its MAC and segment to `nics`",
+            remedy="add its MAC and segment to `nics`; the survey says how to find one that the Xen configuration lacks",
             where=where,
         ),
         *(

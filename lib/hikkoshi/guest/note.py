@@ -89,6 +89,10 @@ MEANINGS = {  # {code: its words; what differs stands in braces}
     "disk-shared": "{disk} ({target}) may be written by another guest, too, under Xen: nobody else may write to it when it moves",
     "disk-read-only": "{disk} ({target}) cannot be written under Xen; on VMware it can",
     "nic-rate-limited": "Xen limits NIC {nic} ({mac}) to {rate}; its port group sets no such limit by itself",
+    "nic-without-mac": (
+        "NIC {nic} has no MAC in the Xen configuration, so that Xen draws one. While the guest runs, `xl list -l` or "
+        "`xm list -l` shows it: write it as mac= into a copy of the configuration"
+    ),
     "boot-loader-made": "a boot loader for a disk that had none: under Xen the Dom-0 did without",
 }
 EARLIER = {"setting": "MACADDR"}  # facts that notes of earlier versions lack

@@ -38,6 +38,8 @@ def told(xen: XenGuest) -> Iterator[tuple[str, dict[str, object]]]:
         if d.access == "r" and not d.cdrom:
             yield "disk-read-only", {"disk": d.vdev, "target": d.target}
     for n, v in enumerate(xen.vifs):
+        if not v.mac:
+            yield "nic-without-mac", {"nic": n}
         if v.rate:
             yield "nic-rate-limited", {"nic": n, "mac": v.mac, "rate": v.rate}
 
