@@ -198,7 +198,7 @@ def test_a_comment_in_any_encoding_changes_nothing_that_is_read(encoding: str) -
     assert parse(raw.decode("utf-8", errors="replace").replace("\n", "\r\n"), "F") == parse(MINIMAL, "F")
 
 
-COMMENTS = st.text(st.characters(exclude_characters="\n\r\0"), max_size=20)
+COMMENTS = st.text(st.characters(codec="utf-8", exclude_characters="\n\r\0"), max_size=20)
 
 
 @settings(max_examples=60, deadline=None)

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -69,19 +70,19 @@ def test_the_same_guest_as_the_first_versions_of_xl_list_it() -> None:
 
 def test_what_xm_would_create_is_read_too() -> None:
     text = (
-        "Using config file '/etc/xen/idp'.\n(vm\n    (name idp)\n    (memory 512)\n    (vcpus 1)\n    (bootloader pygrub)\n"
+        "Using config file '/etc/xen/idp'.\n(vm\n (name idp)\n (memory 512)\n (vcpus 1)\n (bootloader pygrub) (cpus (2 3))\n"
         "    (image (linux (kernel '') (ip '192.0.2.7:127.0.255.255::::eth0:off') (root '/dev/sda1 ro') (args '4 quiet')))\n"
         "    (device (vbd (uname phy:vg0/idp) (dev sda1) (mode w)))\n    (device (vif (bridge xenbr0)))\n"
         "    (device (pci (dev (slot 0x00) (domain 0x0) (bus 0x04) (func 0x1))))\n)\n"
     )  # fmt: skip
     idp = parse(text, "F")
     assert idp.arguments == "root=/dev/sda1 ro ip=192.0.2.7:127.0.255.255::::eth0:off 4 quiet"
-    assert idp.other["pci"] == ["0000:04:00.1"]
+    assert (idp.other["pci"], idp.other["cpus"]) == (["0000:04:00.1"], "2 3")
     assert [(d.vdev, d.target) for d in idp.disks] == [("sda1", "/dev/vg0/idp")]
 
 
 def test_what_is_elsewhere_and_what_is_passed_through_is_in_a_listing_too() -> None:
-    config = {
+    config: dict[str, Any] = {
         "c_info": {"type": "hvm", "name": "a"},
         "b_info": {"max_vcpus": 4, "avail_vcpus": [0, 1], "max_memkb": 1048576, "target_memkb": 1048570, "cmdline": "ro"},
         "disks": [
@@ -92,6 +93,14 @@ def test_what_is_elsewhere_and_what_is_passed_through_is_in_a_listing_too() -> N
         "nics": [{"devid": 0, "mac": "00:16:3e:00:00:01", "script": "vif-route", "ifname": "v0"}],
         "pcidevs": [{"bus": 4, "dev": 16, "func": 1, "domain": 0}],
         "p9s": [{"tag": "share", "path": "/srv"}],
+        "channels": [{"name": "org.qemu.guest_agent.0"}],
+    }
+    config["b_info"] |= {
+        "sched_params": {"weight": 512, "cap": 50},
+        "vcpu_hard_affinity": [[2, 3], [2, 3]],
+        "extra": ["-object", "secret,id=x,data=canary"],
+        "vnc": {"enable": "True", "passwd": "canary"},
+        "irqs": [5],
     }
     found = parse(json.dumps({"domid": None, "config": config}), "F")
     assert (found.type, found.vcpus, found.max_vcpus, found.memory_mb, found.cmdline) == ("hvm", 2, 4, 1024, "ro")
@@ -100,9 +109,13 @@ def test_what_is_elsewhere_and_what_is_passed_through_is_in_a_listing_too() -> N
         (False, config["disks"][0]["pdev_path"]),
         (True, ""),
         (False, "/dev/vg/b"),
-    ]  # type: ignore[index]
+    ]
     assert (found.vifs[0].script, found.vifs[0].vifname) == ("vif-route", "v0")
     assert (found.other["pci"], found.other["p9"]) == (["0000:04:10.1"], ["tag=share,path=/srv"])
+    assert (found.other["cap"], found.other["cpu_weight"], found.other["cpus"]) == (50, 512, ["[2, 3]", "[2, 3]"])
+    assert (found.extra, found.other["irqs"], found.other["channel"]) == ("", ["5"], ["name=org.qemu.guest_agent.0"])
+    assert {"device_model_args", "vnc"} <= {*found.other}
+    assert "canary" not in found.model_dump_json()
 
 
 @pytest.mark.parametrize("name", ["xl-list-l-2guests.json", "xm-list-long.sxp"])

@@ -16,7 +16,15 @@ _HARMLESS = (  # of Python 2 and 3: they return something, and change nothing
 )
 _HARMFUL = "exec execfile eval globals locals vars setattr delattr compile __import__ input raw_input reload"
 _ALWAYS, _NEVER = frozenset(_HARMLESS.split()), frozenset(_HARMFUL.split())
-_STATEMENTS = (ast.Global, ast.Nonlocal, ast.Delete, ast.ClassDef, ast.AsyncFunctionDef, ast.Starred)  # that do too much
+_STATEMENTS = (
+    ast.Global,
+    ast.Nonlocal,
+    ast.Delete,
+    ast.ClassDef,
+    ast.AsyncFunctionDef,
+    ast.Starred,
+    ast.Match,
+)  # that do too much
 
 
 @dataclass

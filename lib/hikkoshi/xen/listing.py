@@ -18,11 +18,34 @@ _OF_THE_MOMENT = (
     "domid domain vm state status start_time cpu_time online_vcpus store_mfn console_mfn shadow_memory features ssidref security "
     "run_hotplug_scripts claim_mode video_memkb shadow_memkb iommu_memkb build_info create_info max_vcpus avail_vcpus hvm "
     "image device platformdata name_label change_home_server vm_type domain_type xend_domain_type memory_dynamic_max "
-    "memory_dynamic_min memory_static_max memory_static_min other_config sched_params type.pv type.hvm type.pvh u arch_arm "
+    "memory_dynamic_min memory_static_max memory_static_min other_config type.pv type.hvm type.pvh u arch_arm "
     "arch_x86 disks nics pcidevs pcis vfbs vkbs usbdevs vtpms cpuid_legacy target_memkb max_memkb type "
     "colo_restore_enable"
 )
 _MOMENT = frozenset(_OF_THE_MOMENT.split())
+_LISTS = {  # {setting: where JSON has its entries}
+    "vfb": "vfbs",
+    "vkb": "vkbs",
+    "vtpm": "vtpms",
+    "p9": "p9s",
+    "pvcalls": "pvcallsifs",
+    "usbdev": "usbdevs",
+    "usbctrl": "usbctrls",
+    "channel": "channels",
+    "vdispl": "vdispls",
+    "vsnd": "vsnds",
+    "virtio": "virtios",
+    "dtdev": "dtdevs",
+}
+_NAMES = {  # {what JSON calls a setting: what a configuration calls it}
+    "extra": "device_model_args",
+    "extra_pv": "device_model_args_pv",
+    "extra_hvm": "device_model_args_hvm",
+    "vcpu_hard_affinity": "cpus",
+    "vcpu_soft_affinity": "cpus_soft",
+    "serial_list": "serial",
+    "usbdevice_list": "usbdevice",
+}
 _DISKS = ("vbd", "tap", "tap2", "disk")
 
 
@@ -99,8 +122,9 @@ def _kilobytes(tree: sxp.Tree, which: str = "target") -> int | None:
 
 def _words(tree: sxp.Tree) -> Iterator[tuple[str, str]]:
     for item in _inside(tree):
-        if item[0] not in _MOMENT and len(item) > 1 and isinstance(item[1], str):
-            yield str(item[0]), item[1]
+        said = " ".join(word for part in sxp.within(item) for word in part if isinstance(word, str)).partition(" ")[2]
+        if item[0] not in _MOMENT and said not in ("", "null"):
+            yield str(item[0]), said
 
 
 def _inside(tree: sxp.Tree) -> Iterator[sxp.Tree]:
@@ -149,7 +173,9 @@ def _objects(whole: Any) -> Iterator[dict[str, Value]]:
 def _of_json(config: Mapping[str, Any]) -> dict[str, Value]:
     created, built = _part(config, "c_info"), _part(config, "b_info")
     special = {k: v for key in ("type.pv", "type.hvm", "type.pvh", "u") for k, v in _part(built, key).items()}
-    rest = {k: v for part in (built, special, config) for k, v in part.items() if k not in _MOMENT and isinstance(v, str | int)}
+    parts = (built, special, _part(built, "arch_x86"), config)
+    rest = {_NAMES.get(k, k): _said(v) for part in parts for k, v in part.items() if k not in (*_MOMENT, *_LISTS.values())}
+    rest |= {"cpu_weight": _part(built, "sched_params").get("weight"), "cap": _part(built, "sched_params").get("cap")}
     most, online = built.get("max_vcpus"), built.get("avail_vcpus")
     memory, least = built.get("max_memkb"), built.get("target_memkb")
     found: dict[str, Value] = {
@@ -166,10 +192,19 @@ def _of_json(config: Mapping[str, Any]) -> dict[str, Value]:
         "pci": [_pci({k: v for k, v in d.items() if isinstance(v, int)}) for d in _objects_of(config, "pcidevs", "pcis")],
         **{
             name: [_entry({k: v for k, v in d.items() if isinstance(v, str | int)}) for d in _objects_of(config, key)]
-            for name, key in (("vfb", "vfbs"), ("usbdev", "usbdevs"), ("vtpm", "vtpms"), ("usbctrl", "usbctrls"), ("p9", "p9s"))
+            for name, key in _LISTS.items()
         },
     }
     return {key: value for key, value in found.items() if key in ("disk", "vif") or value not in (None, "", [])}
+
+
+def _said(value: object) -> Value:
+    """A value as a setting has it; of what is no plain one, that there is something."""
+    if isinstance(value, str | int | float):
+        return value
+    if isinstance(value, list) and all(isinstance(item, str | int | list) for item in value):
+        return [item if isinstance(item, str) else json.dumps(item) for item in value]
+    return "several values" if value else None
 
 
 def _part(config: Mapping[str, Any], key: str) -> Mapping[str, Any]:
