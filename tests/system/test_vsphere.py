@@ -179,10 +179,11 @@ class TestPreflight:
         (check,) = red(world, world.connect(), changed(world, hardware_version=22))
         assert check.expected == "vmx-22"
 
-    def test_the_cluster_tells_which_operating_systems_it_takes(self, world: World) -> None:
-        (unknown, none) = red(world, world.connect(), changed(world, guest_id="debian99_64Guest"))
-        assert [unknown.code, none.code] == ["guest-id-known", "guest-id-possible"]
-        assert "vm: { guest_id: " in none.remedy
+    def test_operating_systems_that_the_server_does_not_tell_are_not_seen(self, world: World) -> None:
+        # vcsim's answer lacks what pyVmomi insists on
+        assert world.order.spec is not None
+        found = preflight.site_checks(world.connect(), world.site.vsphere, world.order.spec, "gateway", BY.site)
+        assert [(c.ok, c.unseen) for c in found if c.code == "guest-id-possible"] == [(True, "not seen")]
 
 
 class TestDeployment:

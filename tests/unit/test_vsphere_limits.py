@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hikkoshi.check import Check
-from hikkoshi.vsphere import limits
+from hikkoshi.vsphere import limits, preflight
 from hikkoshi.vsphere.spec import VirtualNic, VmSpec
 
 
@@ -115,3 +115,12 @@ def test_any_unicast_address_outside_vmwares_range_passes(raw: bytes) -> None:
     reserved = raw[:3] == b"\x00\x50\x56" and raw[3] > 0x3F
     allowed = not raw[0] & 1 and any(raw) and not reserved
     assert (not bad(nics=with_macs(mac))) == allowed
+
+
+def test_an_operating_system_that_the_cluster_does_not_take_is_red_with_one_that_it_takes() -> None:
+    newer = GATEWAY.model_copy(update={"guest_id": "debian7_64Guest"})
+    assert preflight.guest_id_taken(newer, {"debian7_64Guest", "otherLinux64Guest"})
+    missing = preflight.guest_id_taken(newer, {"debian6_64Guest", "otherLinux64Guest"})
+    assert not missing
+    assert "guest_id: otherLinux64Guest" in missing.remedy
+    assert (preflight.guest_id_taken(newer, set()).ok, preflight.guest_id_taken(newer, set()).unseen) == (True, "not seen")

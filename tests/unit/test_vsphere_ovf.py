@@ -1,5 +1,6 @@
 """The OVF descriptor: exactly as reviewed, and true to its specification whatever the names are."""
 
+import json
 import tarfile
 from pathlib import Path
 from xml.etree import ElementTree as ET
@@ -84,3 +85,21 @@ def test_an_ova_holds_descriptor_manifest_and_disk_in_this_order(tmp_path: Path)
         manifest = tar.extractfile("gateway.mf")
         assert manifest is not None
         assert f"SHA256(gateway.vmdk)= {files.sha256(disk)}" in manifest.read().decode().splitlines()
+
+
+def test_names_that_xml_has_to_escape_come_back_as_they_were() -> None:
+    told = json.loads((Path(__file__).parents[1] / "data" / "vsphere" / "spec-with-escapes.json").read_text())
+    made = ovf.descriptor(VmSpec.model_validate(told), "x.vmdk", 1)
+    assert told["nics"][0]["port_group"] not in made  # written as it is, it would be another element
+    (network,) = ET.fromstring(made).iter(f"{{{ovf.OVF}}}Network")
+    assert network.get(f"{{{ovf.OVF}}}name") == "pg-office & lab <1>"
+
+
+@pytest.mark.parametrize(
+    ("guest_id", "kind"),
+    [("centos64Guest", "101"), ("debian7Guest", "36"), ("freebsd64Guest", "1"), ("windows9_64Guest", "1"), ("otherGuest64", "1")],
+)
+def test_the_family_of_the_operating_system_is_linux_only_where_it_is_one(guest_id: str, kind: str) -> None:
+    root = ET.fromstring(ovf.descriptor(spec("a", guest_id=guest_id), "x.vmdk", 1))
+    (section,) = root.iter(f"{{{ovf.OVF}}}OperatingSystemSection")
+    assert section.get(f"{{{ovf.OVF}}}id") == kind

@@ -1,6 +1,6 @@
 """Checks before a machine is imported: whether the site can take it. All of them, good and bad; its own are `limits`."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from functools import partial
 from typing import Any
 
@@ -158,23 +158,28 @@ def _hardware_version(v: Session, place: Place, spec: VmSpec) -> Check:
 
 def _guest_id(v: Session, place: Place, spec: VmSpec) -> Check:
     """Of a hardware version the cluster tells which operating systems it takes, by their names."""
-    check = partial(Check, code="guest-id-possible", title=f"the cluster has a machine for {spec.guest_id}")
     key = f"vmx-{spec.hardware_version:02d}"
     try:
         browser = v.read(place.cluster, "environmentBrowser")["environmentBrowser"]
         with v.asking("tell the operating systems that it takes"):
             told = browser.QueryConfigOptionEx(spec=types.EnvironmentBrowser.ConfigOptionQuerySpec(key=key))
-        names = {d.id for d in (told.guestOSDescriptor if told else ()) if d.supportedForCreate is not False}
+        taken = {d.id for d in (told.guestOSDescriptor if told else ()) if d.supportedForCreate is not False}
     except (VSphereError, KeyError) as e:
-        reason = e.problems[0].found if isinstance(e, HikkoshiError) else str(e)
-        return check(ok=True, found=f"the server does not tell: {reason}", unseen="not seen")
-    if not names:
-        return check(ok=True, found=f"the server tells of no operating system for {key}", unseen="not seen")
+        return guest_id_taken(spec, set(), str(e.problems[0].found if isinstance(e, HikkoshiError) else e))
+    return guest_id_taken(spec, taken)
+
+
+def guest_id_taken(spec: VmSpec, taken: Set[str], silent: str = "none are named") -> Check:
+    """Whether the operating system is one of those `taken`; where there are none, why the server was `silent`."""
+    check = partial(Check, code="guest-id-possible", title=f"the cluster takes the operating system {spec.guest_id}")
+    if not taken:
+        return check(ok=True, found=f"the server does not tell: {silent}", unseen="not seen")
+    found = spec.guest_id in taken
     other = guestid.replacement(spec.guest_id, spec.hardware_version)
-    other = other if other in names else "otherLinux64Guest" if "64" in spec.guest_id else "otherLinuxGuest"
+    near = other if other in taken else "otherLinux64Guest" if "64" in spec.guest_id else "otherLinuxGuest"
     return check(
-        ok=spec.guest_id in names,
-        found=f"one of {len(names)}" if spec.guest_id in names else f"none of {len(names)}",
+        ok=found,
+        found=f"{'one' if found else 'none'} of {len(taken)}",
         expected=spec.guest_id,
-        remedy=f"write `vm: {{ guest_id: {other} }}` in the guest's file",
+        remedy=f"write `vm: {{ guest_id: {near} }}` in the guest's file",
     )
