@@ -214,6 +214,33 @@ class TestTies:
             pinning.link_path("lan"): pinning.link("lan", MACS[0]),
         }
 
+    @pytest.mark.parametrize(
+        ("path", "content"),
+        [
+            (
+                pinning.FOLDER + "10-net.rules",
+                f'SUBSYSTEM=="net", ACTION=="add", DRIVERS=="vif", ATTR{{address}}=="{MACS[0]}", NAME="lan0"\n',
+            ),
+            (pinning.FOLDER + "10-net.rules", f'KERNEL=="eth0", SUBSYSTEM=="net", ATTR{{address}}=="{MACS[0]}", NAME="lan0"\n'),
+            ("/etc/systemd/network/20-lan0.link", f"[Match]\nMACAddress={MACS[0]}\nDriver=vif\n[Link]\nName=lan0\n"),
+            ("/etc/systemd/network/20-lan0.link", f"[Match]\nMACAddress={MACS[0]}\nOriginalName=eth0\n[Link]\nName=lan0\n"),
+        ],
+    )
+    def test_a_name_that_only_holds_under_xen_gets_a_tie_that_holds(self, survey: Survey, path: str, content: str) -> None:
+        for systemd, made in ((True, pinning.link_path("lan0")), (False, pinning.RULES)):
+            found = having(survey, 1, {path: content, **stanzas("lan0 inet dhcp")}, systemd=systemd).guest
+            assert nics.naming(found, MACS[:1]).names == ("lan0",)
+            plan = preparation.plan(found, controller="pvscsi", nic_model="vmxnet3", macs={"lan0": MACS[0]})
+            after = found.texts | {e.path: e.after or "" for e in plan.edits}
+            assert made in after
+            assert pinning.holding(after, "vmxnet3") == {"lan0": MACS[0]}
+
+    def test_a_tie_that_holds_gets_no_second(self, survey: Survey) -> None:
+        own = {"/etc/systemd/network/20-lan0.link": f"[Match]\nMACAddress={MACS[0]}\nDriver=!vif\n[Link]\nName=lan0\n"}
+        found = having(survey, 1, {**own, **stanzas("lan0 inet dhcp")}, systemd=True).guest
+        plan = preparation.plan(found, controller="pvscsi", nic_model="vmxnet3", macs={"lan0": MACS[0]})
+        assert [e.path for e in plan.edits if "link" in e.path] == []
+
     def test_a_profile_by_mac_alone_stays_as_it_is(self, survey: Survey) -> None:
         net = "/etc/sysconfig/network-scripts/ifcfg-"
         assert self.edits(survey, 1, {f"{net}Office": f"HWADDR={MACS[0]}\nBOOTPROTO=dhcp\n"}) == {}

@@ -158,3 +158,160 @@ class TestChanging:
         once = pinning.rules("".join(pieces), MACS)
         assert pinning.rules(once, MACS) == once
         pinning.told({pinning.RULES: once})
+
+
+class TestHolding:
+    """What ties a name to a MAC on VMware, too."""
+
+    RULE = f'SUBSYSTEM=="net", ACTION=="add", {{}}, ATTR{{{{address}}}}=="{FIRST}", NAME="lan0"\n'
+
+    @pytest.mark.parametrize(
+        ("condition", "holds"),
+        [
+            ('DRIVERS=="?*"', True),
+            ('DRIVERS=="vmxnet3"', True),
+            ('DRIVERS=="e1000|vmxnet*"', True),
+            ('DRIVERS!="vif"', True),
+            ('KERNEL=="eth*"', True),
+            ('KERNEL=="eth[0-9]*|wlan*"', True),
+            ('SUBSYSTEMS=="pci"', True),
+            ('ATTR{type}=="1", ATTR{dev_id}=="0x0", KERNELS=="*"', True),
+            ('ENV{ID_NET_DRIVER}=="vmxnet3", NAME==""', True),
+            ('RUN+="/usr/local/sbin/tell"', True),
+            ('DRIVERS=="vif"', False),
+            ('DRIVERS=="e1000"', False),
+            ('DRIVERS=="8139cp"', False),
+            ('DRIVERS!="vmxnet3"', False),
+            ('SUBSYSTEMS=="xen"', False),
+            ('KERNELS=="0000:00:04.0"', False),
+            ('KERNELS=="vif-0"', False),
+            ('KERNEL=="eth0"', False),  # only by luck
+            ('KERNEL=="enX*"', False),
+            ('ATTR{ifindex}=="2"', False),
+            ('ATTRS{vendor}=="0x8086"', False),
+            ('ENV{ID_PATH}=="xen-vif-0"', False),
+            ('ENV{ID_NET_NAME_SLOT}=="?*"', False),
+            ('PROGRAM="/usr/local/sbin/lan"', False),
+            ('TEST=="/sys/hypervisor/type"', False),
+        ],
+    )
+    def test_every_key_of_a_rule_must_fit_the_new_nic(self, condition: str, holds: bool) -> None:
+        texts = {pinning.FOLDER + "10-net.rules": self.RULE.format(condition)}
+        assert pinning.read(texts) == {"lan0": FIRST}
+        assert pinning.holding(texts, "vmxnet3") == ({"lan0": FIRST} if holds else {})
+        after = pinning.rules(texts[pinning.FOLDER + "10-net.rules"], {"lan0": FIRST}, driver="vmxnet3")
+        assert pinning.holding({pinning.RULES: after}, "vmxnet3") == {"lan0": FIRST}
+        assert pinning.rules(after, {"lan0": FIRST}, driver="vmxnet3") == after
+
+    @pytest.mark.parametrize(
+        ("condition", "holds"),
+        [
+            ("OriginalName=*", True),
+            ("OriginalName=eth*", True),
+            ("OriginalName=!enp*", True),
+            ("Driver=vmxnet3", True),
+            ("Driver=!vif", True),
+            ("Path=*\nType=ether", True),
+            ("Virtualization=vmware", True),
+            ("Virtualization=!xen", True),
+            ("Driver=vif\nDriver=", True),  # taken back
+            ("Driver=vif", False),
+            ("Driver=8139cp", False),
+            ("Path=xen-vif-*", False),
+            ("Path=pci-0000:00:04.0", False),
+            ("Virtualization=xen", False),
+            ("OriginalName=eth0", False),
+            ("Type=wlan", False),
+            ("Host=other", False),
+            ("KernelCommandLine=xen", False),
+            ("Property=ID_NET_DRIVER=vif", False),
+        ],
+    )
+    def test_every_setting_of_a_link_file_must_fit_the_new_nic(self, condition: str, holds: bool) -> None:
+        texts = {LINKS + "10-lan0.link": f"[Match]\nMACAddress={FIRST}\n{condition}\n[Link]\nName=lan0\n"}
+        assert pinning.read(texts) == {"lan0": FIRST}
+        assert pinning.holding(texts, "vmxnet3") == ({"lan0": FIRST} if holds else {})
+        assert pinning.holding({LINKS + "10-lan0.link": pinning.link("lan0", FIRST)}, "vmxnet3") == {"lan0": FIRST}
+
+    def test_a_new_rule_is_never_made_like_one_that_does_not_hold(self) -> None:
+        old = f'SUBSYSTEM=="net", DRIVERS=="8139cp", SYSFS{{address}}=="{FIRST}", NAME="eth0"\n'
+        after = pinning.rules(old, MACS, driver="e1000")
+        assert pinning.holding({pinning.RULES: after}, "e1000") == {"eth0": FIRST, "eth1": SECOND}
+
+
+class TestOrder:
+    """Which of several rules counts."""
+
+    LAN = f'SUBSYSTEM=="net", ATTR{{address}}=="{FIRST}", NAME="lan0"\n'
+
+    @pytest.mark.parametrize("first", ['NAME:="lan7"', 'NAME:="lan7", OPTIONS+="last_rule"'])
+    def test_a_name_that_is_final_stays(self, first: str) -> None:
+        texts = {
+            pinning.FOLDER + "10-x.rules": f'SUBSYSTEM=="net", ATTR{{address}}=="{FIRST}", {first}\n',
+            pinning.RULES: f'SUBSYSTEM=="net", ATTR{{address}}=="{FIRST}", NAME="eth0"\n',
+        }
+        assert pinning.read(texts) == {"lan7": FIRST}
+
+    @pytest.mark.parametrize(
+        ("before", "after", "named", "holds"),
+        [
+            ('GOTO="end"\n', 'LABEL="end"\n', False, False),
+            ('SUBSYSTEM=="net", GOTO="end"\n', 'LABEL="end"\n', False, False),
+            ('SUBSYSTEM!="net", GOTO="end"\n', 'LABEL="end"\n', True, True),
+            ('ACTION!="add|change", GOTO="end"\n', 'LABEL="end"\n', True, True),
+            ('KERNEL!="eth*", GOTO="end"\n', 'LABEL="end"\n', True, True),
+            ('PROGRAM="/bin/x", GOTO="end"\n', 'LABEL="end"\n', True, False),  # nobody knows
+            ('GOTO="end"\nLABEL="end"\n', "", True, True),
+            ('GOTO="nowhere"\n', "", True, True),  # udev says so, and goes on
+            ('# GOTO="end"\n', 'LABEL="end"\n', True, True),
+        ],
+    )
+    def test_what_is_jumped_over_has_no_say(self, before: str, after: str, named: bool, holds: bool) -> None:
+        texts = {pinning.FOLDER + "10-x.rules": before + self.LAN + after}
+        assert pinning.read(texts) == ({"lan0": FIRST} if named else {})
+        assert pinning.holding(texts, "vmxnet3") == ({"lan0": FIRST} if holds else {})
+
+
+class TestSpellings:
+    @pytest.mark.parametrize(
+        "line",
+        [
+            f'KERNEL="eth*", SYSFS{{address}}="{FIRST}", NAME="lan"',  # of Enterprise Linux 4: one = compares
+            f'SUBSYSTEM=="net", ATTR{{address}}=="{FIRST}", RUN+="/sbin/nameif lan {FIRST}"',
+            f'SUBSYSTEM=="net", RUN+="/sbin/nameif lan {FIRST}"',
+            f'SUBSYSTEM=="net", ATTR{{address}}=="{FIRST}", '
+            "RUN+=\"/bin/sh -c 'ip link set eth0 name lan && ip link set lan up'\"",
+            f'SUBSYSTEM=="net", ATTR{{address}}=="{FIRST}", RUN+="/sbin/ip link set dev $env{{INTERFACE}} name lan; true"',
+        ],
+    )
+    def test_old_and_own_ways_to_name_a_nic(self, line: str) -> None:
+        assert read(line) == {"lan": FIRST}
+        assert codes(line) == []
+
+    @pytest.mark.parametrize(
+        "line",
+        [
+            'SUBSYSTEM=="net", RUN+="/bin/sh -c \'ip link set $env{INTERFACE} name lan%n\'"',
+            'SUBSYSTEM=="net", ACTION=="add", RUN+="/sbin/nameif -c /etc/mactab.own"',
+            'SUBSYSTEM=="net", PROGRAM="/bin/x %k", RUN+="/sbin/ip link set %k name %c"',
+        ],
+    )
+    def test_a_program_that_renames_by_itself_is_told(self, line: str) -> None:
+        assert read(line) == {}
+        assert codes(line) == ["rule-not-by-mac"]
+        assert kept.of({pinning.FOLDER + "90-x.rules": line + "\n"})
+
+    def test_a_program_that_only_sets_a_nic_up_is_none(self) -> None:
+        assert codes('SUBSYSTEM=="net", RUN+="/sbin/ip link set dev %k mtu 9000"') == []
+
+    @pytest.mark.parametrize(
+        ("match", "new"),
+        [
+            ("Path=xen-vif-0", {"vif-0": "lan0"}),
+            ("OriginalName=eth0", {"eth0": "lan0"}),
+            ("Path=xen-vif-*", {}),
+            ("Path=pci-0000:00:04.0", {}),
+        ],
+    )
+    def test_a_link_file_by_xens_bus_names_the_nic_in_its_place(self, match: str, new: dict[str, str]) -> None:
+        assert pinning.renamed({LINKS + "10-lan0.link": f"[Match]\n{match}\n[Link]\nName=lan0\n"}) == new

@@ -127,7 +127,7 @@ def decided(
         ("/etc/sysctl.conf", leftovers.sysctl, note("xen-settings-gone")),
         ("/etc/modprobe.conf", lambda t: modprobe.prepared(t, macs, nic_module, modules), note("vmware-drivers")),
         *(
-            (p, partial(pinning.rules, macs=macs, complete=p == own), note("names-by-mac"))
+            (p, partial(pinning.rules, macs=macs, complete=p == own, driver=nic_module), note("names-by-mac"))
             for p in facts.texts
             if p.startswith(pinning.FOLDER)
         ),
@@ -158,12 +158,13 @@ def decided(
         # udev's own generator would write them at the next boot, in the order on the bus
         edits.append(_whole(facts, own, note("names-by-mac"), pinning.rules("", loose)))
     if facts.systemd:
+        holding = pinning.holding(facts.texts, nic_module)
         gone = [path for path, _, new in pinning.by_name(facts.texts) if new in macs]
         edits += [_edit(facts, path, note("names-by-mac"), None) for path in gone]
         edits += [
             _whole(facts, pinning.link_path(name), note("nic-by-mac", nic=name, mac=mac), pinning.link(name, mac))
             for name, mac in macs.items()
-            if facts.pinned.get(name) != mac.lower()
+            if holding.get(name) != mac.lower()
         ]
         if any(name.startswith("eth") for name in macs):
             edits += [

@@ -7,11 +7,10 @@ from dataclasses import dataclass
 
 from hikkoshi.guest.facts import GuestFacts, Interface
 from hikkoshi.guest.files import address
-from hikkoshi.guest.files.networkd import matches
+from hikkoshi.guest.files.networkd import matches, met
 
 _KERNEL = re.compile(r"(eth|enX)\d+$")  # names that the kernel and systemd give Xen's NICs in their order
 _IFNAME = re.compile(r"ifname=([\w.-]+):([0-9a-fA-F]{2}(?::[0-9a-fA-F]{2}){5})")
-_VIRTUAL = ("yes", "vm", "vmware")  # what systemd's ConditionVirtualization= finds true on VMware
 
 
 @dataclass(frozen=True)
@@ -114,15 +113,7 @@ def meets(interface: Interface, driver: str) -> bool:
     for condition in interface.conditions:
         key, _, value = condition.partition("=")
         by_key.setdefault(key, []).append(value)
-    return all(_met(key, values, driver) for key, values in by_key.items())
-
-
-def _met(key: str, values: list[str], driver: str) -> bool:
-    if key == "driver":
-        return matches(driver, values)
-    if key == "virtualization":
-        return any(v in _VIRTUAL or (v.startswith("!") and v[1:] not in _VIRTUAL) for v in values)
-    return all(v == "*" or v.startswith("!") for v in values) if key == "path" else False
+    return all(met(key, values, driver) for key, values in by_key.items())
 
 
 def _fits(interface: Interface, name: str, mac: str) -> bool:

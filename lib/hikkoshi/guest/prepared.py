@@ -17,7 +17,7 @@ from hikkoshi.errors import BadInput, Problem, Refused, StepFailed, ToolFailed
 from hikkoshi.guest import appliance, hardware, inspection, nics, reading
 from hikkoshi.guest.edits import KEPT
 from hikkoshi.guest.facts import GuestFacts, Kernel
-from hikkoshi.guest.files import ifcfg
+from hikkoshi.guest.files import ifcfg, pinning
 from hikkoshi.guest.preparation import Preparation, xen_lines
 from hikkoshi.params.folder import GuestFolder
 from hikkoshi.progress import Progress, silent
@@ -276,7 +276,7 @@ def _proofs(known: Prepared, preparation: Preparation) -> list[Check]:
         if not hardware.module(d, kernel.claims, kernel.builtin)
     ]
     xen = [line for line in xen_lines(facts.texts) if line not in p.leftovers]
-    tied = {i.name: i.mac for i in facts.interfaces if ifcfg.ties(i)} | facts.pinned
+    tied = {i.name: i.mac for i in facts.interfaces if ifcfg.ties(i)} | pinning.holding(facts.texts, p.nic_module)
     used = nics.used(facts) | set(tied)  # a NIC that nothing in the guest uses may have any name
     wrong = [f"{name}: {tied.get(name) or 'none'}" for name, mac in p.macs.items() if name in used and tied.get(name) != mac]
     booted = next((k for k in facts.kernels if k.index == facts.default_kernel), kernel)

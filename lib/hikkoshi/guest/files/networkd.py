@@ -17,6 +17,7 @@ from hikkoshi.guest.note import Note, note
 FOLDER = "/etc/systemd/network/"
 _KINDS: dict[str, Kind] = {"vlan": "vlan", "bridge": "bridge", "bond": "bond"}
 _CONDITIONS = {"Driver": "driver", "Path": "path", "Property": "property", "Virtualization": "virtualization"}
+_VIRTUAL = ("yes", "vm", "vmware")  # what systemd's ConditionVirtualization= finds true on VMware
 _ANY = ("macvlan", "macvtap", "ipvlan", "ipvtap", "vxlan", "tunnel")
 
 
@@ -134,6 +135,27 @@ def matches(name: str, patterns: Iterable[str]) -> bool:
     if any(fnmatch.fnmatchcase(name, p[1:]) for p in listed if p.startswith("!")):
         return False
     return not wanted or any(fnmatch.fnmatchcase(name, p) for p in wanted)
+
+
+def meets(unit: Sections, driver: str, kernel: Iterable[str]) -> bool:
+    """Whether all that [Match] asks for beside a MAC is true on VMware of NICs of this driver, by whichever of these names
+    the kernel calls one; not where nobody knows."""
+    asked = {s.key for s in unit if s.section == "Match"} - {"MACAddress", "PermanentMACAddress"}
+    names = unit.words("Match", "OriginalName")
+    return all(
+        not (words := unit.words("Match", key)) or met(key.lower(), words, driver) for key in asked - {"OriginalName"}
+    ) and (not names or all(matches(name, names) for name in kernel))
+
+
+def met(key: str, values: list[str], driver: str) -> bool:
+    """Whether one condition is true of a NIC of this driver on VMware; not where nobody knows."""
+    if key == "driver":
+        return matches(driver, values)
+    if key == "type":
+        return matches("ether", values)
+    if key == "virtualization":
+        return any(v in _VIRTUAL or (v.startswith("!") and v[1:] not in _VIRTUAL) for v in values)
+    return all(v == "*" or v.startswith("!") for v in values) if key == "path" else False
 
 
 def _interfaces(path: str, unit: Sections) -> Iterator[Interface]:
