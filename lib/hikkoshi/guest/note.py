@@ -42,6 +42,7 @@ MEANINGS = {  # {code: its words; what differs stands in braces}
     ),
     "file-not-used": "{file} is not used: {by} comes first, or does not name it",
     "source-not-read": "{place} reads {source}, which the survey does not: see there for more NICs",
+    "setting-by-shell": "{place} sets {key} to what only a shell knows: see in the running guest what that is",
     "rule-never-fits": "{place} names a NIC {nic} by a MAC in capitals, which udev never finds: it had no effect",
     "rule-not-by-mac": "{place} names a NIC {nic} by something else than its MAC, which may be another after the move",
     "menu-kernel-missing": "boot menu entry {entry} names a kernel that is not there: {file}",

@@ -69,10 +69,15 @@ def _layer(values: dict[str, str], of: str, name: str, red_hat: bool) -> tuple[K
         tag = values.get("VLAN_ID") or (number[1] if number else "")
         return "vlan", (below,) if below else (), int(tag) if tag.isdecimal() and len(tag) < 5 else -1
     if of in ("bridge", "ovsbridge") or (not red_hat and values.get("BRIDGE", "").lower() == "yes"):
-        return "bridge", tuple(values.get("BRIDGE_PORTS", "").split()), -1
+        return "bridge", tuple(_words(values.get("BRIDGE_PORTS", ""))), -1
     if of in ("bond", "team") or "BONDING_MASTER" in values or "BONDING_OPTS" in values or "TEAM_CONFIG" in values:
         return "bond", tuple(v for key, v in sorted(values.items()) if re.match(r"BONDING_SLAVE_?\w+$", key)), -1
     return _TYPES.get(of, "other"), (), -1
+
+
+def _words(value: str) -> list[str]:
+    """Of a list; a backslash at the end of a line is a blank, also where single quotes keep it."""
+    return re.sub(r"\\\r?\n", " ", value).split()
 
 
 def _addresses(values: dict[str, str]) -> list[str]:

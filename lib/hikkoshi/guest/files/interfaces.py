@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 
 from hikkoshi.guest.facts import Interface, Kind
-from hikkoshi.guest.files import ifcfg, ifupdown, keyfile, netplan, networkd
+from hikkoshi.guest.files import address, ifcfg, ifupdown, keyfile, netplan, networkd, sysconfig
 from hikkoshi.guest.note import Note, note
 
 FILES = (  # as patterns
@@ -26,7 +26,7 @@ _BY_NAME: dict[str, Kind] = {  # what an interface is by its name, where its fil
 def found(texts: Mapping[str, str]) -> tuple[list[Interface], list[Note]]:
     """The interfaces of all these files, and what is to be known of them and of files that cannot be read."""
     listed = [nic for path in sorted(texts) if (nic := ifcfg.interface(path, texts[path]))]
-    notes: list[Note] = []
+    notes = sysconfig.told(texts)
     for reader in (ifupdown, netplan, keyfile, networkd):
         more, told = reader.read(texts)
         listed += more
@@ -39,8 +39,15 @@ def found(texts: Mapping[str, str]) -> tuple[list[Interface], list[Note]]:
             notes.append(note("file-not-read", file=nic.place, why=f"{nic.name!r} cannot be the name of a NIC"))
         else:
             nics.append(_by_name(nic))
-    nics = _joined(nics)
+    nics = [_made_of_nics(nic, notes) for nic in _joined(nics)]
     return nics, [*notes, *(n for nic in nics for n in _known(nic)), *_twice(nics)]
+
+
+def _made_of_nics(nic: Interface, notes: list[Note]) -> Interface:
+    """Without what cannot be the name of a NIC among those that it is made of."""
+    odd = [n for n in nic.over if not _NAME.match(n) and not address.mac(n) and "/" not in n]
+    notes += [note("file-not-read", file=nic.place, why=f"{n!r} cannot be the name of a NIC") for n in odd]
+    return nic.model_copy(update={"over": tuple(n for n in nic.over if n not in odd)}) if odd else nic
 
 
 def _by_name(nic: Interface) -> Interface:
