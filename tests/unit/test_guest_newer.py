@@ -37,15 +37,15 @@ def block(content: str) -> str:
 
 
 BLS = {
-    "/boot/grub2/grub.cfg": "insmod part_msdos\nblscfg\n",
+    "/boot/grub2/grub.cfg": 'set default="${saved_entry}"\ninsmod part_msdos\nblscfg\n',
     "/boot/grub2/grubenv": block(ENVIRONMENT),
-    **{f"{grub2.ENTRIES}abc-4.18.0-{v}.el8.x86_64.conf": EL8.format(v=v) for v in ("80", "147", "9")},
+    **{f"{menu.ENTRIES}abc-4.18.0-{v}.el8.x86_64.conf": EL8.format(v=v) for v in ("80", "147", "9")},
 }
 
 
 class TestGrub2:
     def test_the_entries_of_submenus_are_entries_too(self) -> None:
-        found = grub2.entries(CFG)
+        found = grub2.Script(CFG).entries
         assert [e.title for e in found] == [
             "Debian GNU/Linux",
             "Debian GNU/Linux, with Linux 6.1.0-56-amd64",
@@ -60,7 +60,7 @@ class TestGrub2:
             "menuentry 'Xen' {\n multiboot2 /boot/xen.gz dom0_mem=1G\n"
             " module2 /boot/vmlinuz-6 root=/dev/sda1\n module2 --nounzip /boot/initrd-6\n}\n"
         )
-        (found,) = grub2.entries(entry)
+        (found,) = grub2.Script(entry).entries
         assert (found.hypervisor, found.kernel, found.initrd) == (True, "/boot/vmlinuz-6", "/boot/initrd-6")
 
     @pytest.mark.parametrize(
@@ -72,27 +72,28 @@ class TestGrub2:
             ("Older", 0),
             ("gnulinux-advanced-6b9c8e0e-7b4f-4d3c-9f59-0d3b5a1c2e01>older-id", 1),
             ("Advanced options for Debian GNU/Linux>Older", 1),
-            ("older-id", 1),
+            ("older-id", 0),  # GRUB looks for it among submenus only where they are named
+            ("1", 1),
             ("not there", 0),
         ],
     )
     def test_the_default_is_found_by_number_title_and_id(self, default: str, index: int) -> None:
         cfg = TWO_KERNELS.replace('set default="0"', f'set default="{default}"')
-        assert grub2.default(cfg) == index
+        assert grub2.Script(cfg).default == index
 
     def test_a_saved_default_comes_from_the_environment(self) -> None:
         cfg = TWO_KERNELS.replace('set default="0"', 'set default="${saved_entry}"')
-        assert grub2.default(cfg, {"saved_entry": "1>1"}) == 2
-        assert grub2.default(cfg, {}) == 0
+        assert grub2.Script(cfg, {"saved_entry": "1>1"}).default == 2
+        assert grub2.Script(cfg, {}).default == 0
 
     @pytest.mark.parametrize("index", range(4))
     def test_the_wanted_entry_is_booted_afterwards(self, index: int) -> None:
-        changed = grub2.prepared(TWO_KERNELS, index)
-        assert grub2.default(changed) == index
-        assert grub2.prepared(changed, index) == changed
+        changed = grub2.prepared(TWO_KERNELS, index)[0]
+        assert grub2.Script(changed).default == index
+        assert grub2.prepared(changed, index)[0] == changed
 
     def test_nothing_but_kernel_lines_changes_where_the_default_is_right(self) -> None:
-        changed = grub2.prepared(CFG, 0)
+        changed = grub2.prepared(CFG, 0)[0]
         pairs = zip(text.lines(CFG), text.lines(changed), strict=True)
         differ = [(a, b) for a, b in pairs if a != b]
         assert len(differ) == 3
@@ -118,29 +119,29 @@ class TestGrub2:
     @given(st.text(max_size=300))
     def test_any_text_is_read_without_an_error(self, content: str) -> None:
         grub2.environment(content)
-        assert 0 <= grub2.default(content) <= len(grub2.entries(content))
-        grub2.loader_entries({f"{grub2.ENTRIES}x.conf": content})
+        script = grub2.Script(content, {}, menu.loader_entries({f"{menu.ENTRIES}x.conf": content}))
+        assert 0 <= script.default <= len(script.entries)
 
     @given(st.lists(st.sampled_from(text.lines(TWO_KERNELS)), max_size=60).map("".join), st.integers(min_value=0, max_value=5))
     def test_a_menu_prepared_twice_is_the_menu_prepared_once(self, cfg: str, index: int) -> None:
-        once = grub2.prepared(cfg, index)
-        assert grub2.prepared(once, index) == once
+        once, _ = grub2.prepared(cfg, index)
+        assert grub2.prepared(once, index)[0] == once
 
 
 class TestLoaderEntries:
     def test_the_newest_comes_first(self) -> None:
-        found = menu.entries(BLS, "/boot/grub2/grub.cfg")
+        found = menu.MENUS["/boot/grub2/grub.cfg"].entries(BLS, "/boot/grub2/grub.cfg")
         assert [e.kernel.split("-")[2] for e in found] == ["147.el8.x86_64", "80.el8.x86_64", "9.el8.x86_64"]
         assert found[0].initrd == "/initramfs-4.18.0-147.el8.x86_64.img"
 
     def test_the_environment_names_the_one_that_is_booted(self) -> None:
-        assert menu.default(BLS, "/boot/grub2/grub.cfg") == 1
+        assert menu.MENUS["/boot/grub2/grub.cfg"].default(BLS, "/boot/grub2/grub.cfg") == 1
         without = {p: t for p, t in BLS.items() if not p.endswith("grubenv")}
-        assert menu.default(without, "/boot/grub2/grub.cfg") == 0
+        assert menu.MENUS["/boot/grub2/grub.cfg"].default(without, "/boot/grub2/grub.cfg") == 0
 
     def test_their_options_are_put_right(self) -> None:
         conf = "title x\noptions root=/dev/xvda1 ro console=hvc0\n"
-        assert grub2.loader_entry(conf) == "title x\noptions root=/dev/sda1 ro console=tty0\n"
+        assert menu.loader_entry(conf) == "title x\noptions root=/dev/sda1 ro console=tty0\n"
 
 
 class TestRules:

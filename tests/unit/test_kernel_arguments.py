@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from hikkoshi.guest import device
 from hikkoshi.guest.device import Disk
-from hikkoshi.guest.files import arguments, console, extlinux, grub, grub2
+from hikkoshi.guest.files import arguments, console, extlinux, grub, grub2, menu
 
 DATA = Path(__file__).parents[1] / "data/boot"
 WORDS = [
@@ -120,30 +120,30 @@ def test_settings_of_every_program_that_writes_menus(before: str, after: str) ->
 
 
 def test_a_serial_port_is_no_last_console_and_a_name_of_grubs_own_for_xens_disk_is_told() -> None:
-    after = grub2.prepared((DATA / "grub-serial-last.cfg").read_text(), 0)
+    after = grub2.prepared((DATA / "grub-serial-last.cfg").read_text(), 0)[0]
     assert "root=/dev/sda1 ro console=ttyS0,115200n8 console=tty0 nvme_core.io_timeout=255\n" in after
     assert device.names_xen(after) == ["set root='(/dev/xvda,msdos1)'"]
 
 
 def test_an_entry_in_a_file_of_its_own_is_read_and_changed_with_tabs_too() -> None:
     before = (DATA / "entry-tab.conf").read_text()
-    after = grub2.loader_entry(before)
+    after = menu.loader_entry(before)
     assert after == before.replace("root=/dev/xvda2 ro console=hvc0", "root=/dev/sda2 ro console=tty0")
     more = before.replace("initrd /", "initrd /microcode.img\ninitrd /") + "options quiet\n"
-    (entry,) = grub2.loader_entries({f"{grub2.ENTRIES}a.conf": more})
+    (entry,) = menu.loader_entries({f"{menu.ENTRIES}a.conf": more})
     assert (entry.initrd, entry.arguments[-1]) == ("/initramfs-5.14.0-362.el9.x86_64.img", "quiet")
 
 
 def test_a_menu_that_keeps_arguments_in_a_variable_is_put_right() -> None:
     before = '  set default_kernelopts="root=/dev/xvda2 ro console=hvc0 "\n'
-    assert grub2.prepared(before, 0) == '  set default_kernelopts="root=/dev/sda2 ro console=tty0 "\n'
+    assert grub2.prepared(before, 0)[0] == '  set default_kernelopts="root=/dev/sda2 ro console=tty0 "\n'
 
 
 def test_the_hypervisors_own_arguments_stay() -> None:
     legacy = "title x\n kernel /xen.gz com1=115200 console=com1\n module /vmlinuz-x root=/dev/xvda1 console=xvc0\n"
     assert grub.prepared("default=0\n" + legacy, 0).endswith(legacy.replace("xvda1 console=xvc0", "sda1 console=tty0"))
     newer = " xen_hypervisor /xen.gz console=com1\n xen_module /vmlinuz-x x xen_nopv\n"
-    assert grub2.prepared(newer, 0) == newer.replace(" xen_nopv", "")
+    assert grub2.prepared(newer, 0)[0] == newer.replace(" xen_nopv", "")
 
 
 def test_extlinux_boots_the_chosen_entry_with_its_arguments_put_right() -> None:

@@ -97,8 +97,7 @@ def decided(
 ) -> tuple[Edit, ...]:
     """Every file that has to change. What a guest does not have is not made, but for what ties NICs to their MACs and names
     drivers; so one list serves all systems."""
-    menu_path, package = facts.boot_config, package_of(kernel.version)
-    own = pinning.home(facts.texts)
+    own, package = pinning.home(facts.texts), package_of(kernel.version)
     missing = [m for m in modules if m not in kernel.initrd_modules]
     names, drivers, xen = note("disks-renamed"), note("drivers-in-initrds"), note("xen-names-gone")
     known, suse = disk(facts), sysconfig.suse(facts.texts.get("/etc/sysconfig/kernel", ""))
@@ -106,9 +105,11 @@ def decided(
     def packages(text: str) -> str:
         return sysconfig.initrd_modules(text, modules) if suse else sysconfig.default_kernel(text, package)
 
+    made = _boots(facts, kernel, known)
     changes: list[tuple[str, Callable[[str], str], Note]] = [
-        *((p, lambda t: grub2.with_arguments(t, known), xen) for p in menu.ENVIRONMENTS),
-        *((p, lambda t: grub2.loader_entry(t, known), xen) for p in facts.texts if p.startswith(grub2.ENTRIES)),
+        *((p, partial(_instead, made[p]), note("boots-kernel", kernel=kernel.version)) for p in made),
+        *((p, lambda t: grub2.with_arguments(t, known), xen) for p in menu.ENVIRONMENTS if p not in made),
+        *((p, lambda t: menu.loader_entry(t, known), xen) for p in facts.texts if p.startswith(menu.ENTRIES)),
         *((p, lambda t: arguments.prepared(t, known), xen) for p in facts.texts if p.startswith(COMMAND_LINES)),
         *((p, lambda t: arguments.settings(t, known), xen) for p in facts.texts if p.startswith(SETTINGS)),
         *((p, lambda t: grub2.custom(t, known), xen) for p in facts.texts if p.startswith(menu.PIECES)),
@@ -137,14 +138,6 @@ def decided(
         if mac is not None and ifcfg.ties(interface):
             why = note("nic-by-mac", nic=interface.name, mac=mac)
             changes.append((interface.file, partial(ifcfg.prepared, mac=mac), why))
-    if menu_path:
-        why = note("boots-kernel", kernel=kernel.version)
-
-        def boots(text: str) -> str:
-            made = menu.MENUS[menu_path].prepared(text, kernel.index, known)
-            return grub.with_arguments(made, kernel.index, clock.arguments(facts))  # none but for GRUB legacy's releases
-
-        changes.insert(0, (menu_path, boots, why))
     edits = [_menu_made(facts, kernel, known)] if facts.boot_loader == "none" else []
     edits += [_edit(facts, path, note("screen-login"), after) for path, after in console.jobs(facts.texts).items()]
     for path, change, why in changes:
@@ -175,6 +168,20 @@ def decided(
     if facts.initrd_maker.endswith("/dracut") and missing and DRACUT not in facts.texts:
         edits.append(_whole(facts, DRACUT, drivers, f'add_drivers+=" {" ".join(modules)} "\n'))
     return (*edits, *(_edit(facts, p, note("device-list-gone"), None) for p in CACHES if p in facts.texts))
+
+
+def _boots(facts: GuestFacts, kernel: Kernel, known: Disk) -> dict[str, str]:
+    """{path: new text} of the menu, and of what its loader remembers, so that the kernel's entry is booted."""
+    path = facts.boot_config
+    if not path:
+        return {}
+    made = menu.MENUS[path].prepared(facts.texts, path, kernel.index, known)
+    # more arguments for none but GRUB legacy's releases
+    return {**made, path: grub.with_arguments(made[path], kernel.index, clock.arguments(facts))}
+
+
+def _instead(after: str, _: str) -> str:
+    return after
 
 
 def relabelled(facts: GuestFacts) -> tuple[Edit, ...]:

@@ -216,7 +216,7 @@ def facts(raw: dict[str, Any], folder: Path, loader: str, disk: str) -> GuestFac
     fetched = kernels.Fetched(
         frozenset(raw["present"]), {path: folder / name for path, name in raw["files"].items()}, raw.get("links", {})
     )
-    entries = menus.entries(texts, menu) if menu else kernels.unlisted(texts, fetched)
+    entries = MENUS[menu].entries(texts, menu) if menu else kernels.unlisted(texts, fetched)
     if len(entries) > MOST_ENTRIES:
         raise BadInput(
             Problem(
@@ -259,7 +259,7 @@ def facts(raw: dict[str, Any], folder: Path, loader: str, disk: str) -> GuestFac
         or texts.get("/etc/hostname", "").strip(),
         boot_loader=loader,
         boot_config=menu,
-        default_kernel=menus.default(texts, menu) if menu else 0,
+        default_kernel=MENUS[menu].default(texts, menu) if menu else 0,
         kernels=bootable,
         partitions=partitions,
         interfaces=tuple(sorted(nics, key=lambda i: (not i.name, len(i.name), i.name))),

@@ -279,15 +279,15 @@ def _proofs(known: Prepared, preparation: Preparation) -> list[Check]:
     tied = {i.name: i.mac for i in facts.interfaces if ifcfg.ties(i)} | pinning.holding(facts.texts, p.nic_module)
     used = nics.used(facts) | set(tied)  # a NIC that nothing in the guest uses may have any name
     wrong = [f"{name}: {tied.get(name) or 'none'}" for name, mac in p.macs.items() if name in used and tied.get(name) != mac]
-    booted = next((k for k in facts.kernels if k.index == facts.default_kernel), kernel)
+    booted = next((k for k in facts.kernels if k.index == facts.default_kernel), None)
     again = f"run {SURVEY}, {PLAN} and {PREPARE} again; if it stays so, report it with prepared.json"
     check = partial(Check, remedy=again)
     return [
         check(
             code="boot-menu-kernel",
             title="the boot menu starts the ordinary kernel",
-            ok=booted.version == p.kernel and not booted.xen_only,
-            found=f"entry {facts.default_kernel}, {booted.version}",
+            ok=booted is not None and booted.version == p.kernel and not booted.xen_only,
+            found=f"entry {facts.default_kernel}, {booted.version if booted else 'which starts no kernel that is there'}",
             expected=f"entry {p.default}, {p.kernel}",
         ),
         check(

@@ -22,6 +22,7 @@ class Entry:
     initrd: str  # /initrd-2.6.18-398.el5.img, or empty
     arguments: tuple[str, ...]
     hypervisor: bool  # the entry starts a Xen hypervisor, which then loads the kernel as a module
+    identity: str = ""  # another name than the title by which the default may mean it
 
 
 def _command(body: str) -> tuple[str, str]:
@@ -59,14 +60,16 @@ def _entry(index: int, commands: dict[str, list[str]], top_root: str) -> Entry:
 
 
 def default(menu: str) -> int:
-    """The index of the entry that is booted: the first where the menu does not say, or says `saved`."""
+    """The index of the entry that is booted: the first where the menu does not say, or says `saved`. The last word counts."""
+    found = 0
     for line in text.lines(menu):
         name, rest = _command(text.parts(line)[0])
         if name == "title":
             break
         if name == "default":
-            return int(rest) if rest.isdigit() else 0
-    return 0
+            number = re.match(r"\d{1,6}", rest)
+            found = int(number[0]) if number else 0
+    return found
 
 
 def prepared(menu: str, index: int, disk: Disk = UNKNOWN) -> str:
