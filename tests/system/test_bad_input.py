@@ -109,7 +109,7 @@ SURVEY: list[tuple[str, Callable[[Home], object], int, list[str]]] = [
     ("a missing image", lambda h: disk(h).unlink(), 2, ["idp.img"]),
     ("an empty image", lambda h: disk(h).write_bytes(b""), 2, ["idp.img", "empty"]),
     ("a raw image that carries a qcow2 header", qcow2, 2, ["idp.img", "qcow2"]),
-    ("an xm file with code in it", lambda h: edit(config(h), "memory", "import os\nmemory"), 2, ["etc/xen/idp:", "import"]),
+    ("an xm file with code in it", lambda h: edit(config(h), "memory", "memory = size()\nmemory"), 2, ["etc/xen/idp:", "size()"]),
     ("a missing configuration", lambda h: config(h).unlink(), 2, ["etc/xen/idp"]),
     (
         "a misspelt key",
