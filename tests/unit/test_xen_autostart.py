@@ -176,3 +176,119 @@ def test_after_a_rollback_it_is_told_and_never_red(home: Home, mounted: Path) ->
     link(mounted, "/etc/xen/auto/web01", "/etc/xen/web01.cfg")
     assert autostart.told(home, site(home), GUEST).found == "yes, by /etc/xen/auto/web01 on xenhost"
     assert autostart.told(home, site(home, xenhost="nowhere"), GUEST).unseen == "not seen"
+
+
+CIB = """<cib epoch="4"><configuration><crm_config>{options}</crm_config><resources>
+<primitive id="fs" class="ocf" type="Filesystem"><nvpair name="device" value="/dev/vg0/web01"/></primitive>
+<group id="g">{meta}<primitive id="{id}" class="ocf" provider="heartbeat" type="Xen"><instance_attributes id="i">
+<nvpair id="x" name="xmfile" value="{path}"/></instance_attributes></primitive></group></resources>
+<constraints><rsc_location id="c" rsc="web01" node="xenhost"/></constraints></configuration></cib>
+"""
+OFF = '<meta_attributes id="m"><nvpair id="n" name="{}" value="{}"/></meta_attributes>'
+
+
+def cib(name: str = "web01", path: str = "/etc/xen/web01.cfg", meta: str = "", options: str = "") -> str:
+    return CIB.format(id=name, path=path, meta=meta, options=options)
+
+
+STARTED = {
+    "pacemaker": ("/var/lib/pacemaker/cib/cib.xml", cib()),
+    "pacemaker, by a copy": ("/var/lib/pacemaker/cib/cib.xml", cib("www", "/srv/copy.cfg")),
+    "pacemaker, short": (
+        "/var/lib/pacemaker/cib/cib.xml",
+        '<cib><primitive id="web01" class="ocf" provider="heartbeat" type="Xen"><nvpair name="xmfile" '
+        'value="/etc/xen/web01.cfg"/></primitive></cib>',
+    ),
+    "pacemaker, by libvirt": ("/var/lib/pacemaker/cib/cib.xml", cib("vm", "/etc/libvirt/libxl/web01.xml")),
+    "pacemaker, no XML": ("/var/lib/pacemaker/cib/cib.xml", '<cib><primitive id="web01" type="Xen">'),
+    "heartbeat 2": ("/var/lib/heartbeat/crm/cib.xml", '<nvpair name="xmfile" value="/etc/xen/web01.cfg"/>'),
+    "heartbeat": ("/etc/ha.d/haresources", "# web\nnode1 drbddisk::r0 \\\n  Xen::web01\n"),
+    "heartbeat, by its file": ("/etc/ha.d/haresources", "node1 Xen::/srv/copy.cfg\n"),
+    "rgmanager": (
+        "/etc/cluster/cluster.conf",
+        '<cluster><rm><vm name="web01" path="/etc/xen" autostart="1" recovery="restart"/></rm></cluster>',
+    ),
+    "ganeti": ("/var/lib/ganeti/config.data", '{"instances": {"u": {"name": "web01", "admin_state": "up"}}}'),
+    "rc.local": ("/etc/rc.local", "#!/bin/sh\nxm create /etc/xen/web01.cfg\n"),
+    "rc.local, in /etc/xen": ("/etc/rc.d/rc.local", "xm create web01.cfg >/dev/null 2>&1\n"),
+    "rc.local, by a copy": ("/etc/rc.local", "/usr/sbin/xl -f create -q /srv/copy.cfg\n"),
+    "a loop": ("/etc/rc.local", "for g in mail web01; do\n  sleep 5; xm create /etc/xen/$g.cfg\ndone\n"),
+    "a loop over a folder": ("/etc/init.d/boot.local", "for f in /srv/*.cfg; do xl create $f; done\n"),
+    "a variable": ("/etc/init.d/guests", "XM=/usr/sbin/xm\n$XM create web01\n"),
+    "a script of its own": ("/etc/rc.local", "/root/start-guests now\n"),
+    "restored": ("/etc/rc.local", "xm restore /backup/web01.chk\n"),
+    "a unit": ("/etc/systemd/system/web01.service", "[Service]\nExecStart=/usr/sbin/xl create /etc/xen/web01.cfg\n"),
+    "an instance of a unit": (
+        "/etc/systemd/system/multi-user.target.wants/xen@web01.service",
+        "[Service]\nExecStart=/usr/sbin/xl create /etc/xen/%i.cfg\n",
+    ),
+    "cron": ("/etc/cron.d/xen", "@reboot root xl create /etc/xen/web01.cfg\n"),
+    "a watchdog": ("/var/spool/cron/tabs/root", "*/5 * * * * xm list web01 >/dev/null || xm create web01\n"),
+    "virsh": ("/etc/rc.local", "virsh -c xen:/// start web01\n"),
+    "monit": ("/etc/monit.d/web01", 'check host web01 with address 192.0.2.1\n  start program = "/usr/sbin/xm create web01"\n'),
+    "inittab": ("/etc/inittab", "x1:3:respawn:/usr/sbin/xm create -c web01\n"),
+    "Python": ("/etc/cron.hourly/guests", '#!/usr/bin/python\nsubprocess.call(["xl", "create", "/etc/xen/web01.cfg"])\n'),
+}
+
+
+@pytest.mark.parametrize(("path", "text"), STARTED.values(), ids=STARTED)
+def test_a_cluster_or_a_script_that_starts_the_guest_is_red_and_says_where(
+    home: Home, mounted: Path, path: str, text: str
+) -> None:
+    put(mounted, "/srv/copy.cfg", WEB01.replace("web01", "other"))  # with its MACs
+    put(mounted, "/root/start-guests", "#!/bin/sh\nxm create web01\n")
+    put(mounted, path, text)
+    check = autostart.check(home, site(home), GUEST)
+    assert not check
+    assert "/root/start-guests:2" in check.found if "start-guests" in text else path in check.found
+    assert "on xenhost" in check.remedy
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        ("/etc/rc.local", "#!/bin/sh\n# xm create /etc/xen/web01.cfg\nxm create /etc/xen/mail\nxm list web01\n"),
+        ("/etc/rc.local", "lvcreate -s /dev/vg0/web01  # xm create web01\nxm shutdown web01\n"),
+        ("/etc/rc.local", "xm create web012; xm create old-web01; xm create web01.old.cfg; echo web01\n"),
+        ("/etc/init.d/xendomains", 'for dom in $AUTO/*; do xm create --quiet --defconfig "$dom"; done\n'),
+        ("/etc/cron.d/backup", "0 3 * * * root rsync /srv/xen/web01 backup:\n"),
+        ("/etc/systemd/system/web01-backup.service", "[Service]\nExecStart=/usr/bin/rsync web01 backup:\n"),
+        ("/etc/systemd/system/xen@.service", "[Service]\nExecStart=/usr/sbin/xl create /etc/xen/%i.cfg\n"),
+        ("/etc/cluster/cluster.conf.old", '<rm><vm name="web01"/></rm>'),
+    ],
+)
+def test_what_starts_another_guest_or_none_is_not_red(home: Home, mounted: Path, path: str, text: str) -> None:
+    put(mounted, path, text)
+    check = autostart.check(home, site(home), GUEST)
+    assert (check.ok, check.unseen) == (True, ""), check.found
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        ("/var/lib/pacemaker/cib/cib.xml", cib("mail", "/etc/xen/mail")),
+        ("/var/lib/pacemaker/cib/cib.xml", cib(meta=OFF.format("is-managed", "false"))),
+        ("/var/lib/pacemaker/cib/cib.xml", cib(meta=OFF.format("target-role", "Stopped"))),
+        (
+            "/var/lib/pacemaker/cib/cib.xml",
+            cib(options='<cluster_property_set id="o"><nvpair name="maintenance-mode" value="true"/></cluster_property_set>'),
+        ),
+        ("/etc/ha.d/haresources", "node1 Xen::mail\n# node1 Xen::web01\n"),
+        ("/etc/cluster/cluster.conf", '<cluster><!-- <rm><vm name="web01"/></rm> --><rm><vm name="mail"/></rm></cluster>'),
+        ("/var/lib/ganeti/config.data", '{"instances": {"u": {"name": "web01", "admin_state": "down"}}}'),
+        ("/etc/corosync/corosync.conf", "totem {\n}\n"),
+        ("/etc/VRTSvcs/conf/config/main.cf", ""),
+        ("/etc/rc.local", "for f in $(cat /etc/guests); do xl create $f; done\n"),
+    ],
+)
+def test_a_cluster_that_does_not_name_the_guest_is_not_known(home: Home, mounted: Path, path: str, text: str) -> None:
+    put(mounted, path, text)
+    check = autostart.check(home, site(home), GUEST)
+    assert (check.ok, check.unseen) == (True, "not seen"), check.found
+    assert path in check.found
+
+
+def test_the_folder_of_alpine_and_gentoo_is_looked_at(home: Home, mounted: Path) -> None:
+    put(mounted, "/etc/conf.d/xendomains", "AUTODIR=/srv/xen/auto\n")
+    link(mounted, "/srv/xen/auto/web01", "/etc/xen/web01.cfg")
+    assert autostart.check(home, site(home), GUEST).found == "/srv/xen/auto/web01 on xenhost"

@@ -1,7 +1,8 @@
 """What starts a guest by itself when its Dom-0 starts, and would bring its addresses up a second time after a cut-over.
 
 Looked at are xendomains' folder of configurations, what it saved at the last shutdown, the guests that xend manages, and
-libvirt's links. These are files: a Dom-0 that is only a folder here is looked at, too. Nothing is removed from here.
+libvirt's links; and clusters and scripts (`starters.py`). These are files: a Dom-0 that is only a folder here is looked at, too.
+Nothing is removed from here.
 """
 
 import re
@@ -15,29 +16,29 @@ from hikkoshi.check import Check
 from hikkoshi.errors import BadInput
 from hikkoshi.params.guest import Guest
 from hikkoshi.params.home import Home
-from hikkoshi.params.site import Dom0, Site
-from hikkoshi.xen import dom0, domains, original, root, sxp
+from hikkoshi.params.site import Site
+from hikkoshi.xen import dom0, domains, original, sxp
 from hikkoshi.xen.config import parse
 from hikkoshi.xen.domains import Traits
+from hikkoshi.xen.starters import Starters
+from hikkoshi.xen.tree import Tree
 
 AUTO, SAVE = Path("/etc/xen/auto"), Path("/var/lib/xen/save")  # where xendomains looks if its settings do not say
-SETTINGS = (Path("/etc/default/xendomains"), Path("/etc/sysconfig/xendomains"))
+SETTINGS = (Path("/etc/default/xendomains"), Path("/etc/sysconfig/xendomains"), Path("/etc/conf.d/xendomains"))
 MANAGED, LIBVIRT = Path("/var/lib/xend/domains"), Path("/etc/libvirt/libxl/autostart")
-
-
-Fits = Callable[[Path, list[str]], bool]  # path, what could not be read → whether this is the guest
 
 
 @dataclass(frozen=True)
 class Start:
-    """One thing that starts the guest with a Dom-0; `command`, typed there, takes it away."""
+    """One thing that starts the guest with a Dom-0; `away` says how a person takes it away there. `line` 0: the whole file."""
 
     dom0: str
     path: Path
-    command: str
+    away: str
+    line: int = 0
 
     def __str__(self) -> str:
-        return f"{self.path} on {self.dom0}"
+        return f"{self.path}{f':{self.line}' if self.line else ''} on {self.dom0}"
 
 
 def checks(home: Home, site: Site, guest: Guest) -> list[Check]:
@@ -55,10 +56,10 @@ def check(home: Home, site: Site, guest: Guest) -> Check:
     )
     found, unread = _look(home, site, guest)
     if found:
-        remedy = "; ".join(f"type on {s.dom0}: {s.command}" for s in found)
+        remedy = "; ".join(s.away for s in found)
         return check(ok=False, found="; ".join(map(str, found)), remedy=remedy, where=", ".join({s.dom0: 0 for s in found}))
     if unread:
-        return check(ok=True, found=f"not looked at: {'; '.join(unread)}", unseen="not seen")
+        return check(ok=True, found=f"not known: {'; '.join(unread)}", unseen="not seen")
     return check(ok=True, found=f"nothing in {AUTO}, nor elsewhere")
 
 
@@ -69,7 +70,7 @@ def told(home: Home, site: Site, guest: Guest) -> Check:
     if found:
         return check(found=f"yes, by {'; '.join(map(str, found))}")
     if unread:
-        return check(found=f"not looked at: {'; '.join(unread)}", unseen="not seen")
+        return check(found=f"not known: {'; '.join(unread)}", unseen="not seen")
     command = shlex.join(["ln", "-s", str(guest.own_config), f"{AUTO}/"])
     return check(found=f"no. If it did before, and was taken out for the cut-over, type on {guest.dom0}: {command}")
 
@@ -87,8 +88,9 @@ def _look(home: Home, site: Site, guest: Guest) -> tuple[list[Start], list[str]]
         # a path of another Dom-0 may be another disk
         traits = known if own else Traits(known.names, known.uuid, frozenset(), known.macs)
         try:
-            root.inside(home, host, Path("/"))  # whether it is there
-            found += _Files(home, name, host, traits, (guest.config, guest.own_config) if own else ()).starts(unread)
+            tree = Tree(home, name, host, unread)
+            tree.here(Path("/"))  # whether it is there
+            found += _Files(tree, traits, (guest.config, guest.own_config) if own else ()).starts()
         except BadInput as e:
             unread.append(f"{name}: {e.problems[0].what}: {e.problems[0].where}")
     return found, unread
@@ -98,56 +100,63 @@ def _look(home: Home, site: Site, guest: Guest) -> tuple[list[Start], list[str]]
 class _Files:
     """The files of one Dom-0, and the guest that is looked for in them."""
 
-    home: Home
-    name: str
-    host: Dom0
+    tree: Tree
     guest: Traits
     configs: tuple[Path, ...]  # the guest's own configurations, on its own Dom-0
 
-    def starts(self, unread: list[str]) -> Iterator[Start]:
-        """Everything that starts the guest; what cannot be read is added to `unread`."""
-        autos, saves = self._settings(unread)
+    def starts(self) -> Iterator[Start]:
+        """Everything that starts the guest; what cannot be read is kept by the tree."""
+        autos, saves = self._settings()
         for folder in autos:
-            yield from self._matching(folder, unread, self._is_configuration, "rm {path}")
+            yield from self._matching(folder, self._is_configuration, "rm {path}")
         for folder in saves:
-            command = "mv {path} /root/"
-            yield from self._matching(folder, unread, lambda path, _: path.name in self.guest.names, command)
-        for folder in self._entries(MANAGED, unread):
-            text = self._text(folder / "config.sxp", unread)
+            yield from self._matching(folder, lambda path: path.name in self.guest.names, "mv {path} /root/")
+        for folder in self.tree.entries(MANAGED):
+            text = self.tree.text(folder / "config.sxp")
             if re.search(r"\(on_xend_start\s+'?start'?\)", text) and self._is_managed(text):
                 who, kept = folder.name, f"/root/{folder.name}.sxp"  # xm takes the UUID for a name
                 command = f"xm list -l {who} > {kept} && sed -i 's/on_xend_start start/on_xend_start ignore/' {kept}"
-                yield Start(self.name, folder / "config.sxp", f"{command} && xm delete {who} && xm new -F {kept}")
-        for path in self._entries(LIBVIRT, unread):
-            text = self._text(path, unread)
+                yield self._typed(folder / "config.sxp", f"{command} && xm delete {who} && xm new -F {kept}")
+        for path in self.tree.entries(LIBVIRT):
+            text = self.tree.text(path)
             if self._is_xml(text):
                 called = re.search(r"<name>([^<]*)</name>", text)
                 name = shlex.quote(called[1].strip() if called else path.stem)
-                yield Start(self.name, path, f"virsh -c xen:/// autostart --disable {name}")
+                yield self._typed(path, f"virsh -c xen:/// autostart --disable {name}")
+        files = frozenset(x for path in self.configs for x in (path.name, path.stem))
+        named = Starters(self.tree, self.guest.names | files | frozenset(filter(None, [self.guest.uuid])), self._is_configuration)
+        yield from (Start(self.tree.name, one.path, one.away, one.line) for one in named.found())
 
-    def _settings(self, unread: list[str]) -> tuple[list[Path], list[Path]]:
+    def _typed(self, path: Path, command: str) -> Start:
+        return Start(self.tree.name, path, f"type on {self.tree.name}: {command}")
+
+    def _settings(self) -> tuple[list[Path], list[Path]]:
         """Folders that xendomains starts guests from, and folders with guests that it saved."""
         folders = {"AUTO": [AUTO], "SAVE": [SAVE]}
         for settings in SETTINGS:
             for key, value in re.findall(
-                r"^\s*(?:export\s+)?XENDOMAINS_(AUTO|SAVE)=(.*)$", self._text(settings, unread), re.MULTILINE
+                r"^\s*(?:export\s+)?(?:XENDOMAINS_(?=AUTO=|SAVE=)|(?=(?:AUTO|SAVE)DIR=))(AUTO|SAVE)(?:DIR)?=(.*)$",
+                self.tree.text(settings),
+                re.MULTILINE,
             ):
                 path = value.partition("#")[0].strip().strip("'\"")
                 if re.search(r"[$`]", path):
-                    unread.append(f"{self.name}: XENDOMAINS_{key}={path} in {settings} is computed")
+                    self.tree.not_known(f"XENDOMAINS_{key}={path} in {settings} is computed")
                 elif path.startswith("/") and Path(path) not in folders[key]:
                     folders[key].append(Path(path))
         return folders["AUTO"], folders["SAVE"]
 
-    def _matching(self, folder: Path, unread: list[str], fits: Fits, command: str) -> Iterator[Start]:
-        for path in self._entries(folder, unread):
-            if fits(path, unread):
-                yield Start(self.name, path, command.format(path=shlex.quote(str(path))))
+    def _matching(self, folder: Path, fits: Callable[[Path], bool], command: str) -> Iterator[Start]:
+        for path in self.tree.entries(folder):
+            if fits(path):
+                yield self._typed(path, command.format(path=shlex.quote(str(path))))
 
-    def _is_configuration(self, path: Path, unread: list[str]) -> bool:
-        """Whether a file that xendomains would start is the guest's configuration itself, or one of the same guest."""
-        text = self._text(path, unread)
-        here, *own = (root.inside(self.home, self.host, p).resolve() for p in (path, *self.configs)) if text else [path]
+    def _is_configuration(self, path: Path) -> bool:
+        """Whether a file that something would start is the guest's configuration itself, or one of the same guest."""
+        text = self.tree.text(path)
+        if not text:
+            return False
+        here, *own = (self.tree.here(p).resolve() for p in (path, *self.configs))
         if here in own:
             return True
         try:
@@ -176,26 +185,3 @@ class _Files:
         named = re.search(rf"""^\s*\(?name\b[\s=]*['"]?(?:{names})['"]?\s*\)?\s*(?:#.*)?$""", text, re.MULTILINE)
         words = {*self.guest.macs, *self.guest.disks, *filter(None, [self.guest.uuid])}
         return bool(named) or any(word.lower() in text.lower() for word in words)
-
-    def _entries(self, folder: Path, unread: list[str]) -> list[Path]:
-        """What is in a folder of the Dom-0, as the Dom-0 calls it; hidden files are started by nobody."""
-        try:
-            here = root.inside(self.home, self.host, folder)
-            names = sorted(p.name for p in here.iterdir() if not p.name.startswith("."))
-        except (FileNotFoundError, NotADirectoryError):
-            return []
-        except (OSError, BadInput) as e:
-            unread.append(f"{self.name}: {folder}: {e.strerror if isinstance(e, OSError) else e.problems[0].what}")
-            return []
-        return [folder / name for name in names]
-
-    def _text(self, path: Path, unread: list[str]) -> str:
-        """A file of the Dom-0; empty where it is none, or too large to be a configuration."""
-        try:
-            here = root.inside(self.home, self.host, path)
-            if not here.is_file() or here.stat().st_size > root.LONGEST:
-                return ""
-            return here.read_bytes().decode("utf-8", errors="replace")
-        except (OSError, BadInput) as e:
-            unread.append(f"{self.name}: {path}: {e.strerror if isinstance(e, OSError) else e.problems[0].what}")
-            return ""
