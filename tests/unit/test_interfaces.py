@@ -186,6 +186,85 @@ class TestIfcfg:
         assert [(n.name, n.kind, n.over) for n in nics if n.over] == [("bond0", "bond", ("eth0", "eth1"))]
         assert codes(notes) == ["bond-in-guest"]
 
+    @pytest.mark.parametrize(
+        ("path", "content", "kind", "over"),
+        [
+            (SUSE + "ovs0", "OVS_BRIDGE='yes'\nOVS_BRIDGE_PORT_DEVICE_1='eth0'\nIPADDR='10.0.0.5/24'\n", "bridge", ("eth0",)),
+            (
+                SUSE + "team0",
+                "TEAM_RUNNER='loadbalance'\nTEAM_PORT_DEVICE_1='eth0'\nTEAM_PORT_DEVICE_2='eth1'\n",
+                "bond",
+                ("eth0", "eth1"),
+            ),
+            (SUSE + "macvlan0", "MACVLAN_DEVICE='eth0'\nIPADDR='10.0.0.5/24'\n", "other", ("eth0",)),
+            (SUSE + "lan", "VXLAN='yes'\nVXLAN_ID=5\n", "other", ()),
+            (SUSE + "vpn0", "TUNNEL='gre'\nTUNNEL_LOCAL_IPADDR='192.0.2.1'\n", "other", ()),
+            (SUSE + "dsl0", "DEVICE='eth1'\nPPPMODE=pppoe\n", "other", ()),
+            (SUSE + "modem0", "MODEM_DEVICE='/dev/ttyS0'\n", "other", ()),
+            (SUSE + "d", "DUMMY=yes\n", "other", ()),
+            (SUSE + "eth0", "VXLAN='no'\nBRIDGE=no\nBOOTPROTO=dhcp\n", "nic", ()),
+            (RED_HAT + "mv0", "DEVICE=mv0\nTYPE=macvlan\nMACVLAN_PARENT=eth0\n", "other", ("eth0",)),
+        ],
+    )
+    def test_what_is_made_of_nics_is_none(self, path: str, content: str, kind: str, over: tuple[str, ...]) -> None:
+        nic = one(path, content)
+        assert (nic.kind, nic.over) == (kind, over)
+
+    @pytest.mark.parametrize(
+        ("suffix", "mac", "conditions"),
+        [
+            (f"id-{MAC}", MAC, ()),
+            (f"eth-id-{MAC.upper()}", MAC, ()),
+            ("eth-bus-vif-0", "", ("bus=vif-0",)),
+            ("bus-pci-0000:00:04.0", "", ("bus=pci-0000:00:04.0",)),
+            ("vpid-0x10ec-0x8139", "", ("vpid=0x10ec-0x8139",)),
+        ],
+    )
+    def test_suses_old_names_of_configurations_are_no_names_of_nics(
+        self, suffix: str, mac: str, conditions: tuple[str, ...]
+    ) -> None:
+        nic = one(SUSE + suffix, "BOOTPROTO='static'\nIPADDR='10.0.0.5/24'\n")
+        assert (nic.name, nic.mac, nic.conditions, nic.address) == ("", mac, conditions, "10.0.0.5/24")
+
+    def test_members_by_such_names_are_known_by_their_mac_or_told(self) -> None:
+        content = f"BONDING_MASTER='yes'\nBONDING_SLAVE_0='eth-id-{MAC}'\nBONDING_SLAVE_1='bus-pci-0000:00:05.0'\n"
+        (nic,), notes = interfaces.found({SUSE + "bond0": content})
+        assert nic.over == (MAC,)
+        assert codes(notes) == ["file-not-read", "bond-in-guest"]
+
+    @pytest.mark.parametrize(
+        ("upper", "lower", "kind"),
+        [
+            ("TYPE=Bridge\nUUID=1-2-3\n", "BRIDGE_UUID=1-2-3\n", "bridge"),
+            ("TYPE=Bond\nBONDING_MASTER=yes\nUUID=1-2-3\n", "MASTER=1-2-3\nSLAVE=yes\n", "bond"),
+            ("TYPE=OVSBridge\nDEVICETYPE=ovs\n", "TYPE=OVSPort\nDEVICETYPE=ovs\nOVS_BRIDGE=up0\n", "bridge"),
+            ("DEVICETYPE=Team\n", "DEVICETYPE=TeamPort\nTEAM_MASTER=up0\n", "bond"),
+        ],
+    )
+    def test_profiles_name_each_other_by_uuid_or_name(self, upper: str, lower: str, kind: str) -> None:
+        nics, _ = interfaces.found({RED_HAT + "up0": f"DEVICE=up0\n{upper}", RED_HAT + "eth0": f"DEVICE=eth0\n{lower}"})
+        assert {n.name: (n.kind, n.over) for n in nics} == {"up0": (kind, ("eth0",)), "eth0": ("nic", ())}
+
+    def test_a_vlan_names_its_nic_by_uuid_and_what_no_profile_has_is_told(self) -> None:
+        head = "[connection]\ntype={}\n"
+        nics, notes = interfaces.found(
+            {
+                PROFILES + "a": head.format("ethernet") + "interface-name=eth0\nuuid=u-1\n",
+                PROFILES + "b": head.format("vlan") + "interface-name=v5\n[vlan]\nid=5\nparent=u-1\n",
+                PROFILES + "c": head.format("ethernet") + "interface-name=eth1\nmaster=My bridge\n",
+            }
+        )
+        assert [n.over for n in nics if n.kind == "vlan"] == [("eth0",)]
+        assert sorted(codes(notes)) == ["file-not-read", "vlan-in-guest"]
+
+    def test_an_alias_without_its_nics_own_file_is_that_nics(self) -> None:
+        nic = one(RED_HAT + "eth0:1", "DEVICE=eth0:1\nIPADDR=10.0.0.6\nPREFIX=24\n")
+        assert (nic.name, nic.address) == ("eth0", "10.0.0.6/24")
+
+    def test_a_range_of_addresses_is_told(self) -> None:
+        nics, notes = interfaces.found({RED_HAT + "eth0-range0": "IPADDR_START=10.0.0.10\nIPADDR_END=10.0.0.20\n"})
+        assert (nics, [(n.code, n.facts["last"]) for n in notes]) == ([], [("address-range", "10.0.0.20")])
+
     def test_suse_tied_by_mac_with_more_addresses_and_a_mac_of_its_own(self) -> None:
         nic = one(
             f"{SUSE}eth-id-{MAC}", "IPADDR=10.0.0.5\nPREFIXLEN=24\nIPADDR_1=10.0.0.6\nNETMASK_1=255.255.0.0\nLLADDR=2:0:0:0:0:1\n"
@@ -258,8 +337,89 @@ class TestIfupdown:
 
     def test_a_mapping_by_script_is_told(self) -> None:
         nics, notes = interfaces.found({self.START: "mapping eth0\n script /x.sh\n map 1 home\niface home inet dhcp\n"})
-        assert [n.name for n in nics] == ["home"]
+        assert [n.name for n in nics] == ["eth0"]
         assert [(n.code, n.facts) for n in notes] == [("nics-by-script", {"place": f"{self.START}:1", "nics": "eth0"})]
+
+    @pytest.mark.parametrize(
+        ("content", "found"),
+        [
+            ("auto eth0=home\niface home inet static\n address 10.0.0.5/24\n", {("eth0", "10.0.0.5/24")}),
+            ("allow-hotplug eth0=office\niface office inet static\n address 10.0.0.5/24\n", {("eth0", "10.0.0.5/24")}),
+            ("auto eth0\nmapping eth0\n script /x\niface work inet static\n address 10.0.0.5/24\n", {("eth0", "10.0.0.5/24")}),
+            ("mapping eth0\n script /x\niface eth1 inet static\n address 10.0.0.5/24\n", {("eth1", "10.0.0.5/24")}),
+            ("iface lan0 inet static\n address 10.0.0.5/24\n", {("lan0", "10.0.0.5/24")}),
+            ("auto eth0=home eth1\niface eth1 inet bootp\n", {("eth1", "DHCP")}),
+        ],
+    )
+    def test_a_logical_name_is_no_nic(self, content: str, found: set[tuple[str, str]]) -> None:
+        nics, _ = interfaces.found({self.START: content})
+        assert {(n.name, n.address or ("DHCP" if n.dhcp else "")) for n in nics} == found
+
+    def test_what_any_of_several_nics_may_use_has_no_name(self) -> None:
+        nics, notes = interfaces.found({self.START: "mapping eth*\n script /x\n map home\niface home inet dhcp\n"})
+        assert [(n.name, n.patterns) for n in nics] == [("", ("eth*",))]
+        assert codes(notes) == ["nics-by-script"]
+
+    @pytest.mark.parametrize(
+        "stanza",
+        [
+            "dsl-provider inet ppp\n provider dsl-provider",
+            "he-ipv6 inet6 v4tunnel\n endpoint 192.0.2.1",
+            "mygre inet tunnel\n mode gre\n address 10.9.9.1/30",
+            "modem inet wvdial",
+            "six inet6 6to4\n local 192.0.2.1",
+            "loop1 inet static\n pre-up ip link add loop1 type dummy\n address 10.9.9.1/32",
+            "lan9 inet manual\n pre-up ip link add link eth0 name $IFACE type macvlan mode bridge",
+            "vpn inet static\n pre-up openvpn --mktun --dev vpn\n address 10.9.9.1/30",
+            "any\n vxlan-id 7",
+        ],
+    )
+    def test_a_stanza_that_makes_its_interface_is_for_no_nic(self, stanza: str) -> None:
+        nics, _ = interfaces.found({self.START: f"iface eth0 inet dhcp\niface {stanza}\n"})
+        assert [n.kind for n in nics] == ["nic", "other"]
+
+    @pytest.mark.parametrize(
+        ("commands", "found"),
+        [
+            (" up ip addr add 10.0.0.5/24 dev $IFACE\n", ("10.0.0.5/24", False, "")),
+            (" up ip -4 a add 10.0.0.5/24 brd + dev eth0 || true\n", ("10.0.0.5/24", False, "")),
+            (" post-up /sbin/ifconfig eth0:1 10.0.0.5 netmask 255.255.255.0 up\n", ("10.0.0.5/24", False, "")),
+            (" pre-up ifconfig eth0 hw ether 02:00:00:00:00:01\n", ("", False, "02:00:00:00:00:01")),
+            (" pre-up ip link set dev $IFACE address 02:00:00:00:00:01\n", ("", False, "02:00:00:00:00:01")),
+            (" up dhclient -v eth0\n", ("", True, "")),
+            (" up ip route add 10.9.0.0/16 via 10.0.0.1\n down ip addr del 10.0.0.5/24 dev eth0\n", ("", False, "")),
+        ],
+    )
+    def test_plain_commands_count(self, commands: str, found: tuple[str, bool, str]) -> None:
+        nics, notes = interfaces.found({self.START: "iface eth0 inet manual\n" + commands})
+        assert [(n.address, n.dhcp, n.own_mac) for n in nics] == [found]
+        assert codes(notes) == (["mac-in-file"] if found[2] else [])
+
+    @pytest.mark.parametrize(
+        "command", ["ip addr add 10.0.0.5/24 dev eth7", "ifconfig eth7 10.0.0.5", "ip addr add 10.0.0.5/24 dev $X"]
+    )
+    def test_a_command_for_another_nic_is_told(self, command: str) -> None:
+        nics, notes = interfaces.found({self.START: f"iface eth0 inet manual\n up {command}\n"})
+        assert [n.address for n in nics] == [""]
+        assert [(n.code, n.facts["command"]) for n in notes] == [("nic-by-command", command)]
+
+    @pytest.mark.parametrize(
+        ("ports", "over", "told"),
+        [
+            ("glob eth0-1", ("eth0", "eth1"), False),
+            ("glob eth[2-3] eth0", ("eth2", "eth3"), True),
+            ("eth0 regex eth[1-9] noregex ens3", ("eth0", "eth1", "ens3"), True),
+            ("regex (a+)+b", (), True),
+            ("all", (), True),
+            ("none", (), False),
+        ],
+    )
+    def test_members_of_a_bridge_by_pattern_are_known_or_told(self, ports: str, over: tuple[str, ...], told: bool) -> None:
+        content = f"auto br0\niface br0 inet static\n address 10.0.0.5/24\n bridge_ports {ports}\niface eth1 inet manual\n"
+        nics, notes = interfaces.found({self.START: content})
+        assert [n.over for n in nics if n.kind == "bridge"] == [over]
+        assert ("nics-by-pattern" in codes(notes)) == told
+        assert not {n.name for n in nics} & {"glob", "regex", "eth0-1"}
 
     @settings(max_examples=20)
     @given(
@@ -316,6 +476,48 @@ class TestNetworkd:
 
     def test_wireless_and_the_empty_file_that_hides_another_are_none(self) -> None:
         assert interfaces.found({NETWORKD + "w.network": "[Match]\nType=wlan\n", NETWORKD + "x.network": ""}) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("path", "content", "place"),
+    [
+        (RED_HAT + "eth0", "DEVICE=eth0\nIPADDR=10.003.001.254\nNETMASK=255.255.255.0\n", 2),
+        (RED_HAT + "eth0", "DEVICE=eth0\nIPADDR=10.3.1.254\nNETMASK=0xffffff00\n", 2),
+        (RED_HAT + "eth0", "DEVICE=eth0\nNETMASK=255.255.255\nIPADDR=10.3.1.254\n", 3),
+        ("/etc/network/interfaces", "iface eth0 inet static\n address 10.0.0.05\n netmask 24\n", 1),
+        (NETPLAN + "0.yaml", "network: {ethernets: {eth0: {addresses: [10.0.0.256/24]}}}\n", 1),
+        (NETWORKD + "0.network", "[Match]\nName=eth0\n[Network]\nAddress=10.0.0.5/40\n", 4),
+        (PROFILES + "x", "[connection]\ntype=ethernet\ninterface-name=eth0\n[ipv4]\naddress1=10.0.0/24\n", 3),
+    ],
+)
+def test_what_is_no_address_is_told_with_its_place(path: str, content: str, place: int) -> None:
+    nics, notes = interfaces.found({path: content})
+    assert [n.address for n in nics] == [""]
+    assert [(n.code, n.facts["place"]) for n in notes] == [("address-odd", f"{path}:{place}")]
+
+
+@pytest.mark.parametrize(
+    ("path", "content"),
+    [
+        (NETPLAN + "0.yaml", "network: {ethernets: {eth0: {dhcp4: null, addresses: ['2001:db8::1/64', 192.0.2.1/24]}}}\n"),
+        (NETWORKD + "0.network", '[Match]\nName="eth0"\n[Network]\nAddress=fd00::1/64\nAddress=192.0.2.1/24\n'),
+        (NETWORKD + "0.network", "[Match]\nName='eth0'\nHost=other\n[Network]\nAddress=192.0.2.1/24\n"),
+        ("/etc/network/interfaces", "iface eth0 inet6 static\n address fd00::1\n netmask 64\n"),
+    ],
+)
+def test_other_spellings_are_read_without_a_word(path: str, content: str) -> None:
+    nics, notes = interfaces.found({path: content})
+    assert [(n.name, n.address) for n in nics] == [("eth0", "" if "inet6" in content else "192.0.2.1/24")]
+    assert notes == []
+
+
+def test_quoted_macs_and_conditions_on_the_host_are_kept() -> None:
+    nic = one(NETWORKD + "0.network", f'[Match]\nMACAddress="{MAC}"\nHost=x\n')
+    assert (nic.mac, nic.conditions) == (MAC, ("host=x",))
+
+
+def test_wickeds_own_files_are_told() -> None:
+    assert codes(interfaces.found({"/etc/wicked/ifconfig/eth0.xml": "<interface/>"})[1]) == ["file-not-read"]
 
 
 def test_a_nic_that_two_files_configure_differently_is_told() -> None:

@@ -7,7 +7,7 @@ from hikkoshi.guest import device, forwarding
 from hikkoshi.guest.files import pinning
 
 LOOKED_AT = (  # files that tell facts and are never changed, as patterns
-    *("/etc/network/*", "*/netplan/*", "*/NetworkManager/*", "/etc/systemd/network/*.net*"),
+    *("/etc/network/*", "*/netplan/*", "*/NetworkManager/*", "/etc/systemd/network/*.net*", "/etc/wicked/*"),
     *("/etc/sysconfig/network", "/etc/sysconfig/network/*", "/etc/udev/*", "/etc/iftab", "/etc/mactab"),
     *forwarding.FILES,
     *("/etc/rc.d/rc.local", "/etc/rc.local", "/etc/sysconfig/rawdevices", "/etc/sysconfig/oracleasm", "/etc/multipath.conf"),

@@ -99,12 +99,14 @@ def only_left(facts: GuestFacts, name: str) -> bool:
 def used(facts: GuestFacts) -> set[str]:
     """The names of NICs that the guest's files have anything to say of."""
     own = {i.name for i in facts.interfaces if i.kind == "nic" and i.name}
-    return own | {name for i in facts.interfaces for name in i.over}
+    known = tied(facts)
+    return own | {known.get(name, name) for i in facts.interfaces for name in i.over}
 
 
 def above(facts: GuestFacts, name: str) -> list[Interface]:
     """The bridges, bonds and VLANs that are made of this NIC."""
-    return [i for i in facts.interfaces if i.kind != "nic" and name in i.over]
+    known = tied(facts)
+    return [i for i in facts.interfaces if i.kind != "nic" and name in (known.get(n, n) for n in i.over)]
 
 
 def meets(interface: Interface, driver: str) -> bool:

@@ -29,6 +29,10 @@ MEANINGS = {  # {code: its words; what differs stands in braces}
     "nic-mac-not-planned": "{place} is for the NIC with MAC {mac}, which the plan does not have: nothing uses this file",
     "nic-configured-twice": "{one} and {other} configure {nic} differently: see in the running guest which of them counts",
     "nics-by-script": "{place} lets a script choose what configures {nics}: see in the running guest what it chooses",
+    "nics-by-pattern": "{place} makes {name} of the NICs that fit {patterns}: see in the running guest which these are",
+    "nic-by-command": "{place} sets up another interface by a command: {command}. See in the running guest what it does",
+    "address-odd": "{place} has an address that programs read differently, or not at all: {address}. The plan goes without it",
+    "address-range": "{place} gives the guest the addresses from {first} to {last}, which the plan does not list",
     "vlan-in-guest": (
         "{place} makes VLAN {vlan} on {nic}: the port group of that NIC must let tagged frames through (VLAN 4095, or a trunk)"
     ),

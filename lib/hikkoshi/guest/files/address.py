@@ -2,6 +2,9 @@
 
 import ipaddress
 import re
+from collections.abc import Iterable
+
+from hikkoshi.guest.note import Note, note
 
 _MAC = re.compile(r"[0-9a-f]{1,2}([:-][0-9a-f]{1,2}){5}|([0-9a-f]{4}\.){2}[0-9a-f]{4}|\d{1,3}(;\d{1,3}){5};?")
 
@@ -21,6 +24,21 @@ def ipv4(written: str, mask: str = "", *, without: int | None = None) -> str:
         return str(ipaddress.IPv4Interface(f"{found}/{size}"))
     except ValueError:
         return ""
+
+
+def told(place: str, written: Iterable[tuple[str, str]]) -> list[Note]:
+    """The addresses, with their masks, that are none of IPv4 nor of IPv6 as all programs read them: 10.003.001.254."""
+    odd = [(one, mask) for one, mask in written if one.strip() and not ipv4(one, mask) and not _ipv6(one, mask)]
+    return [note("address-odd", place=place, address=f"{one} {mask}".strip()) for one, mask in dict.fromkeys(odd)]
+
+
+def _ipv6(written: str, mask: str) -> bool:
+    try:
+        return bool(ipaddress.IPv6Interface(f"{written.strip()}/{mask}" if mask and "/" not in written else written.strip()))
+    except ValueError:
+        return (
+            ":" in written and not re.fullmatch(r"[\d.:]*", written) and bool(re.fullmatch(r"[0-9a-fA-F:.%/]+", written.strip()))
+        )
 
 
 def mac(written: str) -> str:

@@ -7,20 +7,33 @@ Sources: initscripts (sysconfig.txt, network-functions), NetworkManager's ifcfg-
 """
 
 import re
+from collections.abc import Mapping
 
 from hikkoshi.guest.facts import Interface, Kind
 from hikkoshi.guest.files import address, sysconfig, text
+from hikkoshi.guest.note import Note, note
 
 FILES = ("/etc/sysconfig/network-scripts/ifcfg-", "/etc/sysconfig/network/ifcfg-")
 _IGNORED = re.compile(r".*(~|\.(bak|old|orig|rej|rpm(new|save|orig)|scpmbackup|augnew|augtmp|swp))$|lo$|.*-range\d*$", re.S)
 _NAME = re.compile(r"[a-z][a-z0-9]*\d[\w.:]*$")  # a name of the kernel's kind, and no profile's
-_BY_MAC = re.compile(r"[a-z]+-id-([0-9a-fA-F:]{17})$")  # of SUSE up to 10
+CONFIGURATION = re.compile(r"(?:[a-z]+-)?(id|bus|vpid)-(.+)$")  # what SUSE up to 10 calls a file by: MAC, place or kind of NIC
 _VLAN = re.compile(r"(?:.+\.|vlan)(\d+)$")
 _TYPES: dict[str, Kind] = {
-    **{"": "nic", "ethernet": "nic", "eth": "nic"},
-    **{"vlan": "vlan", "bridge": "bridge", "bond": "bond", "team": "bond", "ovsbridge": "bridge"},
+    **dict.fromkeys(("", "ethernet", "eth", "ovsport", "teamport", "bondport", "slave"), "nic"),
+    **{"vlan": "vlan", "bridge": "bridge", "bond": "bond", "team": "bond", "ovsbridge": "bridge", "ovsbond": "bond"},
 }
-_WIRELESS = ("ESSID", "WIRELESS_ESSID", "WIRELESS_ESSID_0", "WIRELESS_MODE")
+_PORTS = r"(BONDING_SLAVE_?\w+|(OVS_BRIDGE|TEAM)_PORT_DEVICE_?\w*)$"
+_MADE: dict[str, tuple[Kind, str]] = {  # of SUSE's wicked and Red Hat: {setting: what it makes, the setting that says of what}
+    "OVS_BRIDGE_PORT_DEVICE": ("bridge", ""),
+    "TEAM_RUNNER": ("bond", ""),
+    "TEAM_PORT_DEVICE": ("bond", ""),
+    **{f"{of}_DEVICE": ("other", f"{of}_DEVICE") for of in ("MACVLAN", "MACVTAP", "IPVLAN", "VXLAN", "TUNNEL")},
+    **{"VXLAN": ("other", ""), "TUNNEL": ("other", ""), "DUMMY": ("other", ""), "IPOIB_MODE": ("other", "")},
+    **{"PPPMODE": ("other", "PPPOE_DEVICE"), "MODEM_DEVICE": ("other", ""), "MACVLAN_PARENT": ("other", "MACVLAN_PARENT")},
+    **{"WIREGUARD": ("other", ""), "WIREGUARD_LISTEN_PORT": ("other", ""), "PPPOE_DEVICE": ("other", "PPPOE_DEVICE")},
+}
+_MASTERS = ("MASTER", "MASTER_UUID", "TEAM_MASTER", "TEAM_MASTER_UUID", "BRIDGE", "BRIDGE_UUID", "OVS_BRIDGE")
+_WIRELESS = ("WIRELESS", "ESSID", "WIRELESS_ESSID", "WIRELESS_ESSID_0", "WIRELESS_MODE")
 
 
 def ties(interface: Interface) -> bool:
@@ -36,10 +49,10 @@ def interface(path: str, content: str) -> Interface | None:
     of = (values.get("TYPE") or values.get("DEVICETYPE") or values.get("INTERFACETYPE") or "").lower()
     if not start or _IGNORED.match(suffix) or of in ("wireless", "loopback") or any(key in values for key in _WIRELESS):
         return None
-    red_hat, by_mac = start == FILES[0], _BY_MAC.match(suffix)
-    mac = address.mac(values.get("HWADDR", "") if red_hat else by_mac[1] if by_mac else "")
+    red_hat, by = start == FILES[0], CONFIGURATION.match(suffix)
+    mac = address.mac(values.get("HWADDR", "") if red_hat else by[2] if by and by[1] == "id" else "")
     name = values.get("DEVICE", "") if red_hat else ""
-    if not name and not by_mac and (_NAME.match(suffix) or not red_hat):
+    if not name and (red_hat or not by) and (_NAME.match(suffix) or not red_hat):
         name = suffix
     kind, over, vlan = _layer(values, of, name, red_hat)
     addresses = _addresses(values)
@@ -49,13 +62,16 @@ def interface(path: str, content: str) -> Interface | None:
         file=path,
         line=text.number(content, r"\s*(?:export\s+)?(DEVICE|HWADDR|IPADDR\w*|BOOTPROTO)="),
         mac=mac,
+        conditions=(f"{by[1]}={by[2]}",) if by and not red_hat and not mac else (),
         address=addresses[0] if addresses else "",
         further=tuple(addresses[1:]),
         dhcp=values.get("BOOTPROTO", "").lower().startswith(("dhcp", "bootp")) and values["BOOTPROTO"].lower() != "dhcp6",
         kind=kind,
         over=over,
         vlan=vlan,
-        part_of=values.get("MASTER") or values.get("TEAM_MASTER") or (values.get("BRIDGE", "") if red_hat else ""),
+        part_of=next(
+            (values[key] for key in _MASTERS if red_hat and key in values and (of, key) != ("ovsbridge", "OVS_BRIDGE")), ""
+        ),
         own_mac=own,
         own_mac_by=("MACADDR" if red_hat else "LLADDR") if own else "",
     )
@@ -67,12 +83,47 @@ def _layer(values: dict[str, str], of: str, name: str, red_hat: bool) -> tuple[K
     below = values.get("PHYSDEV") or values.get("ETHERDEVICE") or (name.rpartition(".")[0] if number else "")
     if of == "vlan" or values.get("VLAN", "").lower() == "yes" or "ETHERDEVICE" in values:
         tag = values.get("VLAN_ID") or (number[1] if number else "")
-        return "vlan", (below,) if below else (), int(tag) if tag.isdecimal() and len(tag) < 5 else -1
+        return "vlan", (_member(below),) if below else (), int(tag) if tag.isdecimal() and len(tag) < 5 else -1
     if of in ("bridge", "ovsbridge") or (not red_hat and values.get("BRIDGE", "").lower() == "yes"):
-        return "bridge", tuple(_words(values.get("BRIDGE_PORTS", ""))), -1
-    if of in ("bond", "team") or "BONDING_MASTER" in values or "BONDING_OPTS" in values or "TEAM_CONFIG" in values:
-        return "bond", tuple(v for key, v in sorted(values.items()) if re.match(r"BONDING_SLAVE_?\w+$", key)), -1
+        return "bridge", tuple(map(_member, _words(values.get("BRIDGE_PORTS", "")))), -1
+    ports = tuple(_member(v) for key, v in sorted(values.items()) if re.match(_PORTS, key))
+    if not red_hat and values.get("OVS_BRIDGE", "").lower() == "yes":
+        return "bridge", ports, -1
+    if of in ("bond", "team", "ovsbond") or "BONDING_MASTER" in values or "BONDING_OPTS" in values or "TEAM_CONFIG" in values:
+        return "bond", (*ports, *_words(values.get("BOND_IFACES", ""))), -1
+    for key, (kind, under) in _MADE.items():
+        if (key in values and values[key].lower() != "no") or (
+            key.endswith("_PORT_DEVICE") and any(k.startswith(key) for k in values)
+        ):
+            below = values.get(under, "") if under else ""
+            return kind, ports or ((_member(below),) if below else ()), -1
     return _TYPES.get(of, "other"), (), -1
+
+
+def uuids(texts: Mapping[str, str]) -> dict[str, str]:
+    """{UUID of a profile: name of its interface}."""
+    read = [sysconfig.values(texts[path]) for path in texts if path.startswith(FILES[0])]
+    return {values["UUID"]: values["DEVICE"] for values in read if values.get("UUID") and values.get("DEVICE")}
+
+
+def told(texts: Mapping[str, str]) -> list[Note]:
+    """Addresses that cannot be read, and ranges of them, which no other file has."""
+    notes = []
+    for path in sorted(p for p in texts if p.startswith(FILES)):
+        values, suffix = sysconfig.values(texts[path]), path.rpartition("/ifcfg-")[2]
+        if path.startswith(FILES[0]) and re.search(r"-range\d*$", suffix):
+            first, last = values.get("IPADDR_START", ""), values.get("IPADDR_END", "")
+            notes += [note("address-range", place=path, first=first, last=last or "–")] if first else []
+        elif not _IGNORED.match(suffix):
+            line = text.number(texts[path], r"\s*(?:export\s+)?IPADDR")
+            notes += address.told(f"{path}:{line}", _written(values))
+    return notes
+
+
+def _member(written: str) -> str:
+    """What a bridge is made of: SUSE up to 10 names a NIC by its MAC, too."""
+    by = CONFIGURATION.match(written)
+    return (address.mac(by[2]) if by else "") or written
 
 
 def _words(value: str) -> list[str]:
@@ -82,12 +133,19 @@ def _words(value: str) -> list[str]:
 
 def _addresses(values: dict[str, str]) -> list[str]:
     """Of IPADDR, IPADDR0, IPADDR1, IPADDR_web …, in this order."""
+    return list(dict.fromkeys(filter(None, (address.ipv4(*pair) for pair in _written(values)))))
+
+
+def _written(values: dict[str, str]) -> list[tuple[str, str]]:
+    """The same as they are written, each with its mask."""
     found = []
     for key in sorted((k for k in values if re.match(r"IPADDR(\d*|_\w+)$", k)), key=lambda k: (len(k), k)):
+        if key in ("IPADDR_START", "IPADDR_END"):
+            continue
         tails = (key.removeprefix("IPADDR"), *(("",) if key == "IPADDR0" else ("0",) if key == "IPADDR" else ()))
         masks = (values.get(mask + tail, "") for tail in tails for mask in ("PREFIX", "PREFIXLEN", "NETMASK"))
-        found.append(address.ipv4(values[key], next(filter(None, masks), "")))
-    return list(dict.fromkeys(filter(None, found)))
+        found.append((values[key], next(filter(None, masks), "")))
+    return found
 
 
 def prepared(content: str, mac: str) -> str:

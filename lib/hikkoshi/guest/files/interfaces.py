@@ -12,7 +12,7 @@ FILES = (  # as patterns
     *("/etc/network/interfaces", "/etc/network/interfaces.d/*", "/etc/network/interfaces?*", "/etc/network/*.d/*"),
     *("/lib/netplan/*.yaml", "/etc/netplan/*.yaml"),
     *("/etc/systemd/network/*.network", "/etc/systemd/network/*.netdev", "/etc/systemd/network/*.link"),  # no keys
-    "/etc/systemd/network/*.d/*.conf",
+    *("/etc/systemd/network/*.d/*.conf", "/etc/wicked/ifconfig/*.xml"),
     *(f"{folder}/*" for folder in keyfile.FOLDERS),
 )
 _NAME = re.compile(r"[a-zA-Z][!-.0-9;-~]{0,14}$")
@@ -26,13 +26,15 @@ _BY_NAME: dict[str, Kind] = {  # what an interface is by its name, where its fil
 def found(texts: Mapping[str, str]) -> tuple[list[Interface], list[Note]]:
     """The interfaces of all these files, and what is to be known of them and of files that cannot be read."""
     listed = [nic for path in sorted(texts) if (nic := ifcfg.interface(path, texts[path]))]
-    notes = sysconfig.told(texts)
+    notes = [*sysconfig.told(texts), *ifcfg.told(texts)]
     for reader in (ifupdown, netplan, keyfile, networkd):
         more, told = reader.read(texts)
         listed += more
         notes += told
     nics = []
-    for nic in _folded(listed):
+    notes += [note("file-not-read", file=p, why="it is wicked's XML") for p in sorted(texts) if p.startswith("/etc/wicked/")]
+    uuids = ifcfg.uuids(texts) | keyfile.uuids(texts)
+    for nic in _folded([_resolved(nic, uuids) for nic in listed]):
         if nic.name == "lo":
             continue
         if nic.name and not _NAME.match(nic.name):
@@ -45,8 +47,9 @@ def found(texts: Mapping[str, str]) -> tuple[list[Interface], list[Note]]:
 
 def _made_of_nics(nic: Interface, notes: list[Note]) -> Interface:
     """Without what cannot be the name of a NIC among those that it is made of."""
-    odd = [n for n in nic.over if not _NAME.match(n) and not address.mac(n) and "/" not in n]
-    notes += [note("file-not-read", file=nic.place, why=f"{n!r} cannot be the name of a NIC") for n in odd]
+    odd = [n for n in nic.over if not (_NAME.match(n) or address.mac(n) or "/" in n) or ifcfg.CONFIGURATION.match(n)]
+    part = [nic.part_of] if nic.part_of and not _NAME.match(nic.part_of) else []
+    notes += [note("file-not-read", file=nic.place, why=f"{n!r} cannot be the name of a NIC") for n in (*odd, *part)]
     return nic.model_copy(update={"over": tuple(n for n in nic.over if n not in odd)}) if odd else nic
 
 
@@ -59,8 +62,15 @@ def _by_name(nic: Interface) -> Interface:
     return nic.model_copy(update={"kind": kind}) if nic.kind == "nic" else nic
 
 
+def _resolved(nic: Interface, uuids: Mapping[str, str]) -> Interface:
+    """With names in place of the UUIDs by which a profile names another."""
+    over = tuple(uuids.get(name, name) for name in nic.over)
+    part_of = uuids.get(nic.part_of, nic.part_of)
+    return nic if (over, part_of) == (nic.over, nic.part_of) else nic.model_copy(update={"over": over, "part_of": part_of})
+
+
 def _folded(listed: list[Interface]) -> list[Interface]:
-    """Aliases, such as eth0:1, as further addresses of their interface."""
+    """Aliases, such as eth0:1, as further addresses of their interface; one of its own where no other file has it."""
     nics = [n for n in listed if ":" not in n.name]
     for alias in (n for n in listed if ":" in n.name):
         under = alias.name.partition(":")[0]
@@ -68,6 +78,8 @@ def _folded(listed: list[Interface]) -> list[Interface]:
         if at is not None:
             more = (*nics[at].further, *filter(None, (alias.address, *alias.further)))
             nics[at] = nics[at].model_copy(update={"further": more})
+        else:
+            nics.append(alias.model_copy(update={"name": under}))
     return nics
 
 

@@ -3,6 +3,7 @@
 Of what NetworkManager's own reader takes (nm-keyfile.c): a MAC as numbers, addresses with their gateway behind them.
 """
 
+import contextlib
 import posixpath
 import re
 from collections.abc import Mapping
@@ -24,7 +25,7 @@ _CONDITIONS = ("driver", "path", "kernel-command-line")
 
 def read(texts: Mapping[str, str]) -> tuple[list[Interface], list[Note]]:
     """One interface of each profile for wired NICs, and for what is made of them; none of a wireless one or a VPN."""
-    nics, notes, uuids = [], [], {}
+    nics, notes = [], []
     for path in _used(texts):
         try:
             found = networkd.sections(texts[path], goes_on=False)
@@ -33,9 +34,20 @@ def read(texts: Mapping[str, str]) -> tuple[list[Interface], list[Note]]:
             continue
         if (nic := _interface(path, found)) is not None:
             nics.append(nic)
-            uuids[found.last("connection", "uuid")] = nic.name
-    # a bridge may be named by its profile's UUID
-    return [n.model_copy(update={"part_of": uuids.get(n.part_of) or n.part_of}) if n.part_of else n for n in nics], notes
+            notes += address.told(nic.place, _written(found))
+    return nics, notes
+
+
+def uuids(texts: Mapping[str, str]) -> dict[str, str]:
+    """{UUID of a profile: name of its interface, or the MAC of the NIC that it is for}: by it another may name it."""
+    named = {}
+    for path in _used(texts):
+        with contextlib.suppress(ValueError):
+            found = networkd.sections(texts[path], goes_on=False)
+            nic = _interface(path, found)
+            if nic and (nic.name or nic.mac):
+                named[found.last("connection", "uuid")] = nic.name or nic.mac
+    return {uuid: name for uuid, name in named.items() if uuid}
 
 
 def _used(texts: Mapping[str, str]) -> list[str]:
@@ -83,6 +95,10 @@ def _mac(found: networkd.Sections, key: str) -> str:
 
 
 def _addresses(found: networkd.Sections) -> list[str]:
+    return list(dict.fromkeys(filter(None, (address.ipv4(one, mask, without=24) for one, mask in _written(found)))))
+
+
+def _written(found: networkd.Sections) -> list[tuple[str, str]]:
     """`address1=192.0.2.61/24,192.0.2.1` with a gateway behind it, `addresses1=192.0.2.61;24;192.0.2.1;` as it was before,
     `addresses=` for several."""
     keys = {s.key for s in found if s.section == "ipv4" and re.match(r"address(es)?\d*$", s.key)}
@@ -91,6 +107,6 @@ def _addresses(found: networkd.Sections) -> list[str]:
         value = found.last("ipv4", key)
         several = key == "addresses" and "/" in value
         for one in [v for v in re.split("[;,]", value) if "/" in v] if several else [value]:
-            first, *more = [p for p in re.split(r"[\s;,/]+", one.strip()) if p] or [""]
-            listed.append(address.ipv4(first, more[0] if more and more[0].isdecimal() else "", without=24))
-    return list(dict.fromkeys(filter(None, listed)))
+            first, *more = [p for p in re.split(r"[\s;,]+", one.strip()) if p] or [""]
+            listed.append((first, more[0] if "/" not in first and more and more[0].isdecimal() else ""))
+    return listed

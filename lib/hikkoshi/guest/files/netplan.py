@@ -22,6 +22,7 @@ _SECTIONS: dict[str, Kind] = {
     **{"tunnels": "other", "vrfs": "other", "dummy-devices": "other", "virtual-ethernets": "other"},
 }
 _TRUE, _FALSE = ("true", "on", "yes", "y"), ("false", "off", "no", "n")
+_NULL = ("null", "~")
 _GLOB = frozenset("*?[")
 
 
@@ -79,7 +80,9 @@ def _interface(kind: Kind, name: str, options: Mapping[str, Any], whole: Mapping
     file, line = name.place if isinstance(name, _Key) else ("", 0)
     match = _mapping(options.get("match"))
     tied = _tied(name, options)
-    addresses = [address.ipv4(a, without=32) for a in _words(options.get("addresses"))]
+    listed = [a for a in _words(options.get("addresses")) if a not in _NULL]
+    notes += address.told(f"{file}:{line}", [(a, "") for a in listed])
+    addresses = [address.ipv4(a, without=32) for a in listed]
     addresses = list(dict.fromkeys(filter(None, addresses)))
     below = [*_words(options.get("interfaces")), *_words(options.get("link"))]
     own = address.mac(_word(options.get("macaddress")))
@@ -135,7 +138,7 @@ def _words(value: object) -> list[str]:
 
 def _true(value: object, key: str, file: str, line: int, notes: list[Note]) -> bool:
     word = _word(value).lower()
-    if word in _TRUE or word in (*_FALSE, ""):
+    if word in _TRUE or word in (*_FALSE, "", *_NULL):
         return word in _TRUE
     notes.append(note("file-not-read", file=f"{file}:{line}", why=f"{key} is {word!r}, neither true nor false"))
     return False
@@ -143,7 +146,7 @@ def _true(value: object, key: str, file: str, line: int, notes: list[Note]) -> b
 
 def _mapping(value: object) -> dict[str, Any]:
     """A mapping, empty where there is none; ValueError for anything else."""
-    if value is None or value in ("", "null", "~"):
+    if value is None or value in ("", *_NULL):
         return {}
     if not isinstance(value, dict):
         raise ValueError(f"a {'list' if isinstance(value, list) else 'value'} stands where a mapping is expected")

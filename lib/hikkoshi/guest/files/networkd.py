@@ -16,7 +16,17 @@ from hikkoshi.guest.note import Note, note
 
 FOLDER = "/etc/systemd/network/"
 _KINDS: dict[str, Kind] = {"vlan": "vlan", "bridge": "bridge", "bond": "bond"}
-_CONDITIONS = {"Driver": "driver", "Path": "path", "Property": "property", "Virtualization": "virtualization"}
+_CONDITIONS = {
+    **{"Driver": "driver", "Path": "path", "Property": "property", "Virtualization": "virtualization"},
+    **{
+        "Host": "host",
+        "KernelCommandLine": "kernel-command-line",
+        "KernelVersion": "kernel-version",
+        "Architecture": "architecture",
+    },
+}
+_OPEN = ("host", "kernel-version", "architecture")  # as true on VMware as it was before
+_WORD = re.compile(r"\"([^\"]*)\"|'([^']*)'|(\S+)")
 _VIRTUAL = ("yes", "vm", "vmware")  # what systemd's ConditionVirtualization= finds true on VMware
 _ANY = ("macvlan", "macvtap", "ipvlan", "ipvtap", "vxlan", "tunnel")
 
@@ -45,8 +55,8 @@ class Sections(tuple[IniLine, ...]):
         return found
 
     def words(self, section: str, *keys: str) -> list[str]:
-        """The same, where each value has several words."""
-        return [word for value in self.every(section, *keys) for word in value.split()]
+        """The same, where each value has several words, with or without quotes."""
+        return [word[1] or word[2] or word[3] for value in self.every(section, *keys) for word in _WORD.finditer(value)]
 
     def last(self, section: str, *keys: str) -> str:
         """The value that counts of a key that has one; empty where it is not set."""
@@ -102,6 +112,7 @@ def read(texts: Mapping[str, str]) -> tuple[list[Interface], list[Note]]:
     for path, unit in units(texts, ".network", notes):
         if set(unit.words("Match", "Type")) & {"wlan", "wwan", "loopback"} or unit.every("Match", "SSID", "WLANInterfaceType"):
             continue
+        notes += address.told(f"{path}:{unit.line('Network', 'Address')}", [(a, "") for a in _listed(unit)])
         for nic in _interfaces(path, unit):
             first = next((n for n in nics if _covers(n, nic.name)), None) if nic.name else None
             if first is not None:
@@ -140,11 +151,11 @@ def matches(name: str, patterns: Iterable[str]) -> bool:
 def meets(unit: Sections, driver: str, kernel: Iterable[str]) -> bool:
     """Whether all that [Match] asks for beside a MAC is true on VMware of NICs of this driver, by whichever of these names
     the kernel calls one; not where nobody knows."""
-    asked = {s.key for s in unit if s.section == "Match"} - {"MACAddress", "PermanentMACAddress"}
+    asked = {s.key for s in unit if s.section == "Match"} - {"MACAddress", "PermanentMACAddress", "OriginalName"}
+    given = {key.lower(): words for key in asked if (words := unit.words("Match", key))}
     names = unit.words("Match", "OriginalName")
-    return all(
-        not (words := unit.words("Match", key)) or met(key.lower(), words, driver) for key in asked - {"OriginalName"}
-    ) and (not names or all(matches(name, names) for name in kernel))
+    fits = all(key not in _OPEN and met(key, words, driver) for key, words in given.items())
+    return fits and (not names or all(matches(name, names) for name in kernel))
 
 
 def met(key: str, values: list[str], driver: str) -> bool:
@@ -155,7 +166,11 @@ def met(key: str, values: list[str], driver: str) -> bool:
         return matches("ether", values)
     if key == "virtualization":
         return any(v in _VIRTUAL or (v.startswith("!") and v[1:] not in _VIRTUAL) for v in values)
-    return all(v == "*" or v.startswith("!") for v in values) if key == "path" else False
+    return all(v == "*" or v.startswith("!") for v in values) if key == "path" else key in _OPEN
+
+
+def _listed(unit: Sections) -> list[str]:
+    return [*unit.every("Network", "Address"), *unit.every("Address", "Address")]
 
 
 def _interfaces(path: str, unit: Sections) -> Iterator[Interface]:
@@ -167,8 +182,7 @@ def _interfaces(path: str, unit: Sections) -> Iterator[Interface]:
     macs = list(filter(None, map(address.mac, unit.words("Match", "MACAddress", "PermanentMACAddress"))))
     if not names and not macs and "ether" in unit.words("Match", "Type"):
         patterns = ("*",)
-    listed = [*unit.every("Network", "Address"), *unit.every("Address", "Address")]
-    addresses = list(dict.fromkeys(filter(None, (address.ipv4(a, without=32) for a in listed))))
+    addresses = list(dict.fromkeys(filter(None, (address.ipv4(a, without=32) for a in _listed(unit)))))
     own = address.mac(unit.last("Link", "MACAddress"))
     ties = [(n, ()) for n in literal] + ([("", patterns)] if patterns or not literal else [])
     for name, globs in ties:
