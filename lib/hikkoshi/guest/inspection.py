@@ -11,11 +11,12 @@ from typing import Any
 
 from hikkoshi.disk import source
 from hikkoshi.errors import BadInput, Problem
-from hikkoshi.guest import edits, forwarding, kept, kernels
+from hikkoshi.guest import edits, kept, kernels
 from hikkoshi.guest.facts import GuestFacts, Partition
 from hikkoshi.guest.files import console, fstab, interfaces, pinning, sysconfig
 from hikkoshi.guest.files import menu as menus
 from hikkoshi.guest.files.menu import MENUS
+from hikkoshi.guest.forwarding import forwarding, starts
 from hikkoshi.guest.note import Note, note
 from hikkoshi.run.step import SURVEY
 
@@ -87,6 +88,7 @@ MOST_ENTRIES = 256  # of a boot menu
 LINKS = (  # by which a menu may name a kernel and its initrd: the newest, of whatever version
     *("/boot/vmlinuz", "/boot/initrd", "/boot/initrd.img", "/boot/vmlinuz.old", "/boot/initrd.img.old"),
     *("/vmlinuz", "/initrd.img", "/vmlinuz.old", "/initrd.img.old"),
+    *starts.LINKS,  # and what is started
 )
 PRESENT = [
     "/boot/vmlinuz-*",
@@ -97,7 +99,7 @@ PRESENT = [
     *SERVICES,
     *console.GETTYS,
     *console.UNITS,
-    forwarding.LINK,
+    *forwarding.PRESENT,
 ]
 
 
@@ -249,7 +251,8 @@ def facts(raw: dict[str, Any], folder: Path, loader: str, disk: str) -> GuestFac
     warnings += [*told, *pinning.told(texts)]
     distribution, release = _distribution(texts)
     systemd = any(path in raw["present"] for path in SYSTEMD)
-    forwards, because = forwarding.of(texts, systemd=systemd, linked=forwarding.LINK in raw["present"])
+    linked = forwarding.LINK in raw["present"]
+    forwards, because = forwarding.of(texts, systemd=systemd, linked=linked, present=raw["present"], links=raw.get("links", {}))
     program = base64.b64decode(raw["program"])
     return GuestFacts(
         distribution=distribution,

@@ -3,8 +3,9 @@
 import fnmatch
 from collections.abc import Mapping
 
-from hikkoshi.guest import device, forwarding
-from hikkoshi.guest.files import pinning
+from hikkoshi.guest import device
+from hikkoshi.guest.files import console, pinning
+from hikkoshi.guest.forwarding import forwarding
 
 LOOKED_AT = (  # files that tell facts and are never changed, as patterns
     *("/etc/network/*", "*/netplan/*", "*/NetworkManager/*", "/etc/systemd/network/*.net*", "/etc/wicked/*"),
@@ -14,6 +15,10 @@ LOOKED_AT = (  # files that tell facts and are never changed, as patterns
     *("/etc/hdparm.conf", "/etc/smartd.conf", "/etc/systemd/system/*.mount", "/etc/systemd/system/*.swap"),
     *("/etc/hostname", "/etc/*-release", "/boot/config-*"),
 )
+CHANGED = (  # files of these that may be changed all the same
+    console.UNIT,
+    *("/etc/init/tty*.conf", "/etc/init/[hx]vc*.conf", "/etc/init/*console*.conf", "/etc/init/start-ttys.conf"),
+)
 
 
 def of(texts: Mapping[str, str]) -> dict[str, str]:
@@ -21,7 +26,8 @@ def of(texts: Mapping[str, str]) -> dict[str, str]:
     found = {}
     for path, content in texts.items():
         rules = path in pinning.HOMES or pinning.names_nics(path, content)
-        if rules or not any(fnmatch.fnmatchcase(path, pattern) for pattern in LOOKED_AT):
+        changed = any(fnmatch.fnmatchcase(path, pattern) for pattern in CHANGED)
+        if rules or changed or not any(fnmatch.fnmatchcase(path, pattern) for pattern in LOOKED_AT):
             found[path] = content
         elif lines := device.names_xen(content):
             found[path] = "\n".join(lines) + "\n"

@@ -13,6 +13,7 @@ is compared or hashed is compared and hashed with these words.
 
 import base64
 import contextlib
+import fnmatch
 import hashlib
 import json
 import re
@@ -27,7 +28,7 @@ import guestfs
 
 MEMORY_MB = 640
 TEXT = 1 << 20  # bytes of one text
-TEXTS = 400  # number of texts
+TEXTS = 800  # number of texts
 ALL_TEXTS = 16 << 20  # bytes of them all
 FILES = 100  # number of files that are fetched
 ALL_FILES = 1 << 30  # bytes of them all; what one may have is said by whoever asks for it
@@ -274,21 +275,21 @@ def matching(g, patterns, limit):
 
 
 def texts(g, job, own):
-    """Texts by their path, without their secrets."""
-    paths = matching(g, job["texts"], TEXTS)
-    links = {p for p in paths if stat.S_ISLNK(g.lstatns(p)["st_mode"])}
-    # a link to a file that is taken already would be changed twice
+    """Texts by their path, without their secrets; the links to them, which would be changed twice, and where each leads."""
+    paths = dict.fromkeys(matching(g, job["texts"], TEXTS))
+    links = {p: g.realpath(p) for p in paths if stat.S_ISLNK(g.lstatns(p)["st_mode"])}
+    links = {p: place for p, place in links.items() if place in paths}
     found = {}
     for path in paths:
-        if path not in links or g.realpath(path) not in paths:
+        if path not in links:
             found[path] = hidden(g, own, path)
             bounded(sum(map(len, found.values())), ALL_TEXTS, "its configuration files", "all of them together")
-    return found
+    return found, links
 
 
 def collect(g, job, own):
     """Texts by their path; the paths of fetched files with their names in the parent's folder; which paths exist."""
-    found = texts(g, job, own)
+    found, links = texts(g, job, own)
     files, total = {}, 0
     for pattern, limit in job["files"].items():
         for path in matching(g, [pattern], FILES):
@@ -302,13 +303,15 @@ def collect(g, job, own):
             files[path] = f"file-{len(files)}"
             g.download(path, f"{job['folder']}/{files[path]}")
     present = [p for pattern in job["present"] for p in g.glob_expand(pattern)[:LISTING]]
+    asked = [p for p in present if any(fnmatch.fnmatchcase(p, pattern) for pattern in job["links"])]
+    links |= {p: g.realpath(p) for p in asked if is_file(g, p)}
     head = next((p for p in ("/sbin/init", "/bin/bash", "/bin/sh") if is_file(g, p)), None)
     return {
         "texts": {p: base64.b64encode(content).decode() for p, content in found.items()},
         "secrets": len(own.tokens),
         "files": files,
         "present": present,
-        "links": {p: g.realpath(p) for p in job["links"] if p in present and is_file(g, p)},
+        "links": links,
         "program": base64.b64encode(g.pread(head, 20, 0) if head else b"").decode(),
     }
 

@@ -1,0 +1,1 @@
+"""Whether a guest passes packets on between its networks, by its files."""
