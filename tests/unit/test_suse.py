@@ -135,3 +135,27 @@ def test_lists_of_modules_lose_xens_and_keep_the_rest() -> None:
     assert after == ('INITRD_MODULES="vmw_pvscsi mptspi"\nMODULES_LOADED_ON_BOOT="" # x\nDOMU_INITRD_MODULES="ext3"\n')
     assert sysconfig.initrd_modules(after, ["vmw_pvscsi", "mptspi"]) == after
     assert modprobe.of_xen("xen-blkfront")
+
+
+def test_its_own_places_are_looked_into(tmp_path: Path) -> None:
+    result = raw(
+        tmp_path,
+        **{
+            "/etc/HOSTNAME": b"dunlin.example\n",
+            "/etc/default/grub_installdevice": b"/dev/xvda\nactivate\n",
+            "/etc/modprobe.conf.local": b"alias eth0 xennet\noptions e1000 debug=1\n",
+            "/etc/modprobe.d/own.conf": b"alias eth1 xen-vnif\n# alias eth2 xennet\nblacklist pcspkr\n",
+            "/etc/modprobe.d/other.conf": b"blacklist pcspkr\n",
+        },
+    )
+    result["present"] += ["/etc/init.d/rc3.d/S05xe-linux-distribution", "/etc/init.d/rc3.d/S50xend"]
+    found = inspection.facts(result, tmp_path, "grub-legacy", "dunlin.img")
+    assert (found.hostname, found.services) == ("dunlin.example", ("xe-linux-distribution",))
+    assert "/etc/modprobe.d/other.conf" not in found.texts
+    after = {e.path: e.after for e in planned(found).edits}
+    assert after["/etc/default/grub_installdevice"] == "/dev/sda\nactivate\n"
+    assert after["/etc/modprobe.conf.local"] == "# alias eth0 xennet\noptions e1000 debug=1\n"
+    assert after["/etc/modprobe.d/own.conf"] == "# alias eth1 xen-vnif\n# alias eth2 xennet\nblacklist pcspkr\n"
+    assert {"/etc/HOSTNAME", "/etc/modprobe.d/*", "/etc/modprobe.conf.local", "/etc/default/grub_installdevice"} <= set(
+        inspection.TEXTS
+    )

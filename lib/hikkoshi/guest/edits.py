@@ -53,7 +53,11 @@ RELABEL = "/.autorelabel"  # asks SELinux, at the next boot, for labels on what 
 
 SETTINGS = ("/etc/default/grub", "/etc/default/extlinux", "/etc/sysconfig/bootloader", "/etc/update-extlinux.conf")
 COMMAND_LINES = ("/etc/kernel/cmdline", "/etc/cmdline.d/")
-WHOLE_DISKS = ("/boot/grub/device.map", "/boot/grub2/device.map", "/etc/sysconfig/grub")
+MODPROBE = ("/etc/modprobe.conf.local", "/etc/modprobe.d/")
+WHOLE_DISKS = (
+    *("/boot/grub/device.map", "/boot/grub2/device.map", "/etc/sysconfig/grub"),
+    "/etc/default/grub_installdevice",  # of SUSE's grub2-install
+)
 NAMING = (  # other files that name partitions
     *("/etc/crypttab", "/etc/mdadm.conf", "/etc/mdadm/mdadm.conf", "/etc/kdump.conf", "/etc/uswsusp.conf", "/etc/suspend.conf"),
     *("/etc/initramfs-tools/conf.d/", "/etc/initramfs-tools/initramfs.conf"),
@@ -126,6 +130,7 @@ def decided(
         *((p, leftovers.loaded, note("xen-drivers-gone")) for p in facts.texts if p.startswith(LOADED)),
         ("/etc/X11/xorg.conf", lambda t: leftovers.xorg(t, "modesetting" if facts.systemd else "vesa"), note("vmware-screen")),
         ("/etc/sysctl.conf", leftovers.sysctl, note("xen-settings-gone")),
+        *((p, modprobe.without_xen, note("xen-drivers-gone")) for p in facts.texts if p.startswith(MODPROBE)),
         ("/etc/modprobe.conf", lambda t: modprobe.prepared(t, macs, nic_module, modules), note("vmware-drivers")),
         *(
             (p, partial(pinning.rules, macs=macs, complete=p == own, driver=nic_module), note("names-by-mac"))

@@ -13,7 +13,7 @@ from hikkoshi.disk import source
 from hikkoshi.errors import BadInput, Problem
 from hikkoshi.guest import edits, kept, kernels
 from hikkoshi.guest.facts import GuestFacts, Partition
-from hikkoshi.guest.files import console, fstab, interfaces, pinning, sysconfig
+from hikkoshi.guest.files import console, fstab, interfaces, modprobe, pinning, sysconfig
 from hikkoshi.guest.files import menu as menus
 from hikkoshi.guest.files.menu import MENUS
 from hikkoshi.guest.forwarding import forwarding, starts
@@ -29,6 +29,7 @@ SERVICES = (
     "/etc/rc.d/rc[2345].d/S*kudzu",
     "/etc/rc.d/rc[2345].d/S*xe-*",
     "/etc/rc[2345].d/S*xe-*",
+    "/etc/init.d/rc[2345].d/S*xe-*",
     "/etc/systemd/system/*.wants/*getty@[hx]vc*.service",
     "/etc/systemd/system/*.wants/xe-*.service",
 )
@@ -43,7 +44,7 @@ TEXTS = [
     *("/etc/init/tty*.conf", "/etc/init/[hx]vc*.conf", "/etc/init/*console*.conf", "/etc/init/start-ttys.conf"),
     *("/etc/event.d/tty*", "/etc/event.d/[hx]vc*", "/etc/event.d/*console*", "/etc/sysconfig/init"),
     "/etc/securetty",
-    "/etc/modprobe.conf",
+    *modprobe.FILES,
     "/etc/lvm/lvm.conf",
     "/etc/lvm/cache/.cache",
     f"{edits.LVM_DEVICES}*.devices",
@@ -64,7 +65,7 @@ TEXTS = [
     "/.autorelabel",
     *("/etc/redhat-release", "/etc/SuSE-release"),
     "/etc/os-release",
-    "/etc/hostname",
+    *("/etc/hostname", "/etc/HOSTNAME"),
     "/etc/sysctl.conf",
     "/etc/modules",
     "/etc/modules-load.d/*.conf",
@@ -259,7 +260,8 @@ def facts(raw: dict[str, Any], folder: Path, loader: str, disk: str) -> GuestFac
         release=release,
         arch=_MACHINES.get(int.from_bytes(program[18:20], "little"), "unknown"),
         hostname=sysconfig.values(texts.get("/etc/sysconfig/network", "")).get("HOSTNAME")
-        or texts.get("/etc/hostname", "").strip(),
+        or texts.get("/etc/hostname", "").strip()
+        or texts.get("/etc/HOSTNAME", "").strip(),
         boot_loader=loader,
         boot_config=menu,
         default_kernel=MENUS[menu].default(texts, menu) if menu else 0,

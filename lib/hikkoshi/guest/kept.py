@@ -4,7 +4,7 @@ import fnmatch
 from collections.abc import Mapping
 
 from hikkoshi.guest import device
-from hikkoshi.guest.files import console, pinning
+from hikkoshi.guest.files import console, modprobe, pinning
 from hikkoshi.guest.forwarding import forwarding
 
 LOOKED_AT = (  # files that tell facts and are never changed, as patterns
@@ -13,7 +13,7 @@ LOOKED_AT = (  # files that tell facts and are never changed, as patterns
     *forwarding.FILES,
     *("/etc/rc.d/rc.local", "/etc/rc.local", "/etc/sysconfig/rawdevices", "/etc/sysconfig/oracleasm", "/etc/multipath.conf"),
     *("/etc/hdparm.conf", "/etc/smartd.conf", "/etc/systemd/system/*.mount", "/etc/systemd/system/*.swap"),
-    *("/etc/hostname", "/etc/*-release", "/boot/config-*"),
+    *("/etc/hostname", "/etc/HOSTNAME", "/etc/modprobe.d/*", "/etc/modprobe.conf.local", "/etc/*-release", "/boot/config-*"),
 )
 CHANGED = (  # files of these that may be changed all the same
     console.UNIT,
@@ -26,8 +26,9 @@ def of(texts: Mapping[str, str]) -> dict[str, str]:
     found = {}
     for path, content in texts.items():
         rules = path in pinning.HOMES or pinning.names_nics(path, content)
+        modules = path.startswith("/etc/modprobe") and modprobe.without_xen(content) != content
         changed = any(fnmatch.fnmatchcase(path, pattern) for pattern in CHANGED)
-        if rules or changed or not any(fnmatch.fnmatchcase(path, pattern) for pattern in LOOKED_AT):
+        if rules or modules or changed or not any(fnmatch.fnmatchcase(path, pattern) for pattern in LOOKED_AT):
             found[path] = content
         elif lines := device.names_xen(content):
             found[path] = "\n".join(lines) + "\n"

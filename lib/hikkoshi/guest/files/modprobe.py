@@ -1,10 +1,11 @@
-"""/etc/modprobe.conf: which module is eth0, and which ones the initrd needs to find the disk."""
+"""/etc/modprobe.conf and the files beside it: which module is eth0, and which ones the initrd needs to find the disk."""
 
 import re
 from collections.abc import Iterable, Sequence
 
 from hikkoshi.guest.files import text
 
+FILES = ("/etc/modprobe.conf", "/etc/modprobe.conf.local", "/etc/modprobe.d/*")  # the last two are SUSE's, and everybody's
 XEN_MODULES = frozenset({"xennet", "xenblk", "xen_vnif", "xen_vbd", "xen_netfront", "xen_blkfront"})
 
 
@@ -47,6 +48,19 @@ def prepared(conf: str, nics: Iterable[str], nic_module: str, disk_modules: Sequ
     new = text.edit(conf, change)
     missing = [f"{key} {module}" for key, module in wanted.items() if key not in seen]
     return text.append(new, missing) if missing else new
+
+
+def without_xen(conf: str) -> str:
+    """A file that stands beside modprobe.conf, with what it says of Xen's drivers as comments."""
+
+    def change(body: str) -> str:
+        words = body.split()
+        named = (
+            words[2:3] if words[:1] == ["alias"] else words[1:2] if words[:1] in (["options"], ["install"], ["remove"]) else []
+        )
+        return f"# {body}" if named and of_xen(named[0]) else body
+
+    return text.edit(conf, change)
 
 
 def leftovers(conf: str) -> list[str]:
