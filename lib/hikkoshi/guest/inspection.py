@@ -11,7 +11,7 @@ from typing import Any
 
 from hikkoshi.disk import source
 from hikkoshi.errors import BadInput, Problem
-from hikkoshi.guest import edits, kept, kernels
+from hikkoshi.guest import distribution, edits, kept, kernels
 from hikkoshi.guest.facts import GuestFacts, Partition
 from hikkoshi.guest.files import console, fstab, interfaces, modprobe, pinning, sysconfig
 from hikkoshi.guest.files import menu as menus
@@ -77,6 +77,7 @@ TEXTS = [
     "/etc/sysconfig/kernel",
     "/etc/sysconfig/network",
     *forwarding.FILES,
+    *distribution.FILES,
 ]
 _INITRD = 128 << 20  # bytes
 FILES = {  # that are fetched, as patterns, and how many bytes one may have
@@ -250,13 +251,13 @@ def facts(raw: dict[str, Any], folder: Path, loader: str, disk: str) -> GuestFac
         )
     nics, told = interfaces.found(texts)
     warnings += [*told, *pinning.told(texts)]
-    distribution, release = _distribution(texts)
+    name, release = distribution.of(texts)
     systemd = any(path in raw["present"] for path in SYSTEMD)
     linked = forwarding.LINK in raw["present"]
     forwards, because = forwarding.of(texts, systemd=systemd, linked=linked, present=raw["present"], links=raw.get("links", {}))
     program = base64.b64decode(raw["program"])
     return GuestFacts(
-        distribution=distribution,
+        distribution=name,
         release=release,
         arch=_MACHINES.get(int.from_bytes(program[18:20], "little"), "unknown"),
         hostname=sysconfig.values(texts.get("/etc/sysconfig/network", "")).get("HOSTNAME")
@@ -290,20 +291,3 @@ def _services(present: Iterable[str]) -> tuple[str, ...]:
     """The services of SERVICES by their names: `S05kudzu` is kudzu."""
     links = [path.rpartition("/")[2] for path in present if any(fnmatch.fnmatchcase(path, s) for s in SERVICES)]
     return tuple(sorted({re.sub(r"^S\d\d", "", link) for link in links}))
-
-
-def _distribution(texts: dict[str, str]) -> tuple[str, str]:
-    line = texts.get("/etc/redhat-release", "")
-    match = re.match(r"(.*?)\s+(?:Linux\s+)?(?:\w+\s+)?release\s+([\d.]+)(?:.*Update (\d+))?", line)
-    if match:
-        known = {"centos": "centos", "red hat": "rhel", "scientific": "scientificlinux", "fedora": "fedora", "oracle": "oracle"}
-        name = next((v for k, v in known.items() if match[1].lower().startswith(k)), match[1].lower())
-        return name, match[2] + (f".{match[3]}" if match[3] else "")
-    values = sysconfig.values(texts.get("/etc/os-release", ""))
-    if "ID" not in values and (suse := re.match(r"((?:open)?SUSE)\b(.*)", texts.get("/etc/SuSE-release", ""), re.I)):
-        told = dict(re.findall(r"^(VERSION|PATCHLEVEL)\s*=\s*([\d.]+)", texts["/etc/SuSE-release"], re.M))
-        release = told.get("VERSION", "unknown") + (f".{told['PATCHLEVEL']}" if told.get("PATCHLEVEL", "0") != "0" else "")
-        return "sles" if "enterprise" in suse[2].lower() else suse[1].lower(), release
-    if "ID" not in values and (version := texts.get("/etc/debian_version", "").strip()):  # before Debian 7
-        return "debian", version
-    return values.get("ID", "unknown"), values.get("VERSION_ID", "unknown")
