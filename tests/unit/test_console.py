@@ -62,6 +62,7 @@ def test_of_any_table_one_getty_is_on_the_screen_and_none_on_xens_console(rows: 
     assert console.inittab(after, "/sbin/getty") == after
 
 
+HVC0 = "/etc/init/hvc0.conf"
 JOB = "start on stopped rc RUNLEVEL=[2345]\nrespawn\nexec /sbin/getty -8 38400 {}\n"
 
 
@@ -72,8 +73,43 @@ JOB = "start on stopped rc RUNLEVEL=[2345]\nrespawn\nexec /sbin/getty -8 38400 {
         ({"/etc/init/hvc0.conf": JOB.format("hvc0"), "/etc/init/tty1.conf": JOB.format("tty1")}, {"/etc/init/hvc0.conf": None}),
         ({"/etc/init/tty1.conf": JOB.format("hvc0")}, {"/etc/init/tty1.conf": JOB.format("tty1")}),
         (
-            {"/etc/init/hvc0.conf": JOB.format("hvc0"), "/etc/init/start-ttys.conf": "exec initctl start tty TTY=$tty\n"},
+            {"/etc/init/hvc0.conf": JOB.format("hvc0"), "/etc/init/start-ttys.conf": "start on stopped rc\nexec x TTY=$tty\n"},
             {"/etc/init/hvc0.conf": None},
+        ),
+        *(
+            ({HVC0: JOB.format("hvc0"), **off}, {HVC0: JOB.format("tty1")})
+            for off in (
+                {"/etc/init/tty1.conf": JOB.format("tty1"), "/etc/init/tty1.override": "manual\n"},
+                {"/etc/init/tty1.conf": JOB.format("tty1") + "manual\n"},
+                {"/etc/init/tty1.conf": "#" + JOB.format("tty1")},
+                {"/etc/init/tty1.conf": "# disabled\n"},
+                {"/etc/init/tty1.conf": ""},
+                {"/etc/init/tty1.conf": "".join(f"#{line}\n" for line in JOB.format("tty1").splitlines())},
+                {"/etc/init/tty1.conf": JOB.format("tty2")},
+                {"/etc/init/tty2.conf": JOB.format("tty2")},
+                {"/etc/init/start-ttys.conf": "start on stopped rc\nmanual\nexec initctl start tty TTY=$tty\n"},
+            )
+        ),
+        (
+            {HVC0: JOB.format("hvc0"), "/etc/init/tty1.conf": JOB.format("tty1"), "/etc/init/tty1.override": "# manual\n"},
+            {HVC0: None},
+        ),
+        (
+            {HVC0: JOB.format("hvc0"), "/etc/init/tty1.conf": "manual\n" + JOB.format("tty1")},  # it is started again
+            {HVC0: None},
+        ),
+        ({HVC0: JOB.format("hvc0"), "/etc/init/hvc0.override": "manual\n"}, {HVC0: None}),
+        (
+            {HVC0: "start on filesystem\nenv TTY=hvc0\nexec /sbin/getty -8 38400 $TTY\n"},
+            {HVC0: "start on filesystem\nenv TTY=tty1\nexec /sbin/getty -8 38400 $TTY\n"},
+        ),
+        (
+            {HVC0: "start on filesystem\nscript\n exec /sbin/getty -8 \\\n 38400 hvc0\nend script\n"},
+            {HVC0: "start on filesystem\nscript\n exec /sbin/getty -8 \\\n 38400 tty1\nend script\n"},
+        ),
+        (
+            {HVC0: "start on filesystem\nexec /bin/login -f root < /dev/hvc0\n"},
+            {HVC0: "start on filesystem\nexec /bin/login -f root < /dev/tty1\n"},
         ),
         ({"/etc/event.d/xvc0": JOB.format("-L xvc0 vt100")}, {"/etc/event.d/xvc0": JOB.format("-L tty1 linux")}),
         ({"/etc/init/console.conf": "# hvc0 getty\nexec /sbin/getty tty1\n"}, {}),
@@ -84,6 +120,68 @@ def test_a_job_of_upstarts_on_xens_console_moves_to_the_screen_or_goes(
 ) -> None:
     assert console.jobs(texts) == after
     assert console.jobs({**texts, **{p: t for p, t in after.items() if t}} if None not in after.values() else {}) == {}
+
+
+@pytest.mark.parametrize(
+    ("texts", "folder"),
+    [
+        ({"/etc/init/tty1.conf": JOB.format("tty1")}, ""),
+        ({"/etc/init/tty2.conf": JOB.format("tty2")}, ""),
+        ({"/etc/init/tty1.conf": JOB.format("tty1"), "/etc/init/tty1.override": "manual\n"}, "/etc/init"),
+        ({"/etc/init/tty1.conf": "# off\n"}, "/etc/init"),
+        ({"/etc/event.d/ttyS0": JOB.format("ttyS0")}, "/etc/event.d"),
+        ({"/etc/init/start-ttys.conf": "start on stopped rc\n", "/etc/sysconfig/init": "ACTIVE_CONSOLES=/dev/tty[1-6]\n"}, ""),
+        ({"/etc/init/start-ttys.conf": "start on stopped rc\n"}, ""),
+        ({"/etc/init/start-ttys.conf": "start on stopped rc\n", "/etc/sysconfig/init": "ACTIVE_CONSOLES=\n"}, "/etc/init"),
+        ({"/etc/init/start-ttys.conf": "manual\n"}, "/etc/init"),
+        ({}, ""),
+    ],
+)
+def test_jobs_that_ask_for_no_login_on_the_screen_are_told(texts: dict[str, str], folder: str) -> None:
+    assert console.jobless(texts) == folder
+
+
+@pytest.mark.parametrize(
+    ("rows", "line"),
+    [
+        (
+            "1:S:respawn:/sbin/getty 38400 tty1\nh0:2345:respawn:/sbin/getty 38400 hvc0\n",
+            "h0:2345:respawn:/sbin/getty 38400 tty1",
+        ),
+        ("#1:S:respawn:/sbin/getty tty1\nh0:2345:respawn:/sbin/getty hvc0\n", "h0:2345:respawn:/sbin/getty tty1"),
+        ("id:3:initdefault:\n1:2:respawn:/sbin/getty tty1\nh0:3:respawn:/sbin/getty hvc0\n", "h0:3:respawn:/sbin/getty tty1"),
+        ("1:2345:off:/sbin/getty tty1\nh0:2345:respawn:/sbin/getty hvc0\n", "h0:2345:respawn:/sbin/getty tty1"),
+    ],
+)
+def test_a_getty_on_the_screen_that_does_not_run_is_none(rows: str, line: str) -> None:
+    after = console.inittab(rows, "/sbin/getty")
+    assert line in after.split("\n")
+    assert "hvc0" not in after
+    assert not console.missing(SYSINIT + after)
+
+
+def test_the_screen_by_an_older_name_is_the_screen() -> None:
+    before = "1:2345:respawn:/sbin/getty 38400 vc/1\n"
+    assert console.inittab(SYSINIT + before + "h0:2345:respawn:/sbin/getty 38400 hvc0\n", "/sbin/getty") == SYSINIT + before
+    assert not console.missing(SYSINIT + before)
+    assert console.missing(SYSINIT + "1:S:respawn:/sbin/getty 38400 tty1\n")
+    assert console.missing(SYSINIT + "1:2345:off:/sbin/getty 38400 tty1\n")
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ('ACTIVE_CONSOLES="/dev/hvc[0-1]"\n', 'ACTIVE_CONSOLES="/dev/tty1"\n'),
+        ("export ACTIVE_CONSOLES=/dev/hvc0 # xen\n", "export ACTIVE_CONSOLES=/dev/tty1 # xen\n"),
+        ('ACTIVE_CONSOLES="/dev/hvc0 /dev/tty1"\n', 'ACTIVE_CONSOLES="/dev/tty1"\n'),
+        ('ACTIVE_CONSOLES="/dev/hvc0 /dev/tty[1-6]"\n', 'ACTIVE_CONSOLES="/dev/tty[1-6]"\n'),
+        ("env ACTIVE_CONSOLES=/dev/hvc*\n", "env ACTIVE_CONSOLES=/dev/tty1\n"),
+        ("# ACTIVE_CONSOLES=/dev/hvc0\n", "# ACTIVE_CONSOLES=/dev/hvc0\n"),
+    ],
+)
+def test_consoles_of_every_spelling_become_the_screens(before: str, after: str) -> None:
+    assert console.active(before) == after
+    assert console.active(after) == after
 
 
 def test_the_consoles_of_enterprise_linux_6_are_the_screens() -> None:

@@ -125,7 +125,7 @@ def decided(
         *((p, lambda t: lvm.prepared(t, known), names) for p in ("/etc/lvm/lvm.conf", "/etc/lvm/lvmlocal.conf")),
         ("/etc/initramfs-tools/modules", lambda t: leftovers.modules(t, missing), drivers),
         ("/etc/inittab", lambda t: console.inittab(t, facts.getty), note("screen-login")),
-        ("/etc/sysconfig/init", console.active, note("screen-login")),
+        *((p, console.active, note("screen-login")) for p in console.CONSOLES),
         ("/etc/securetty", console.securetty, note("screen-root")),
         *((p, leftovers.loaded, note("xen-drivers-gone")) for p in facts.texts if p.startswith(LOADED)),
         ("/etc/X11/xorg.conf", lambda t: leftovers.xorg(t, "modesetting" if facts.systemd else "vesa"), note("vmware-screen")),

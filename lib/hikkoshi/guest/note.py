@@ -62,6 +62,7 @@ MEANINGS = {  # {code: its words; what differs stands in braces}
     "screen-login-masked": "no login on the screen: {unit} is masked. In the running guest: systemctl unmask getty@tty1.service",
     "screen-without-login": "/etc/inittab asks for a login on no terminal that the new machine has: add a getty on tty1",
     "kernel-default": "the guest's own default: it boots without Xen and can drive {disk} and {nic}",
+    "screen-without-job": "no job in {folder} asks for a login on the screen: in the running guest, let tty1 start a getty",
     "kernel-highest": "the highest of {kernels} that boot without Xen and can drive {disk} and {nic}",
     "kernel-only": "the only one that boots without Xen and can drive {disk} and {nic}",
     "boots-kernel": "boot {kernel}; no Xen disk, no Xen console",

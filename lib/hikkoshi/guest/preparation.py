@@ -271,6 +271,7 @@ def _notes(facts: GuestFacts, macs: Mapping[str, str], nic_module: str, changes:
         *(note("serial-first", file=path, line=line) for path, line in console.serial(after)),
         clock.advice(facts),
         vmware_tools.advice(facts),
+        *([note("screen-without-job", folder=folder)] if not facts.systemd and (folder := console.jobless(after)) else []),
         *(note("nic-name-left", nic=n, mac=mac) for n, mac in macs.items() if nics.only_left(facts, n) and mac not in known),
         *(note("nic-unconfigured", nic=n) for n, listed in found.items() if not listed and not nics.above(facts, n)),
         *(note("nic-not-planned", file=i.file, nic=i.name) for i in own if i.name and i.name not in macs),
