@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from hikkoshi.errors import BadInput
-from hikkoshi.guest import inspection, preparation
+from hikkoshi.guest import edits, inspection, preparation
 from hikkoshi.guest.facts import GuestFacts
 from hikkoshi.guest.files import modprobe, sysconfig
 from hikkoshi.guest.preparation import Preparation
@@ -159,3 +159,82 @@ def test_its_own_places_are_looked_into(tmp_path: Path) -> None:
     assert {"/etc/HOSTNAME", "/etc/modprobe.d/*", "/etc/modprobe.conf.local", "/etc/default/grub_installdevice"} <= set(
         inspection.TEXTS
     )
+
+
+def of_version(folder: Path, version: str, **texts: bytes) -> dict[str, Any]:
+    """The worker's result where the ordinary kernel has another version."""
+    menu = (DATA / "boot/suse-menu.lst").read_bytes().replace(ORDINARY.encode(), version.encode())
+    result = raw(folder, **{"/boot/grub/menu.lst": menu, **texts})
+    result["present"] = [path.replace(ORDINARY, version) for path in result["present"]]
+    result["files"] = {path.replace(ORDINARY, version): name for path, name in result["files"].items()}
+    return result
+
+
+@pytest.mark.parametrize(
+    ("version", "package"),
+    [
+        ("2.6.16.60-0.21-smp", "kernel-smp"),
+        ("3.0.101-63-vanilla", "kernel-vanilla"),
+        ("3.0.101-63-pae", "kernel-pae"),
+        ("5.3.18-150300.59-preempt", "kernel-preempt"),
+        ("2.6.5-7.97-bigsmp", "kernel-bigsmp"),
+        ("2.6.18-398.el5PAE", "kernel-PAE"),
+        ("2.6.9-89.ELsmp", "kernel-smp"),
+        ("4.18.0-80.el8.x86_64", "kernel"),
+    ],
+)
+def test_the_package_of_a_kernel_has_its_flavour(version: str, package: str) -> None:
+    assert edits.package_of(version) == package
+
+
+@pytest.mark.parametrize("version", ["2.6.16.60-0.21-xenpae", "3.0.101-63-xen", "2.6.9-89.ELxenU", "2.6.18-8-xen0"])
+def test_a_kernel_of_xens_own_is_known_without_its_settings_too(tmp_path: Path, version: str) -> None:
+    found = inspection.facts(of_version(tmp_path, version), tmp_path, "grub-legacy", "dunlin.img")
+    assert [k.xen_only for k in found.kernels] == [True, True]
+
+
+@pytest.mark.parametrize(
+    ("release", "package"),
+    [
+        (b"SUSE Linux Enterprise Server 10 (i586)\nVERSION = 10\n", "kernel-bigsmp"),
+        (b"SUSE LINUX Enterprise Server 9 (i586)\nVERSION = 9\n", "kernel-bigsmp"),
+        (b"SUSE Linux Enterprise Server 11 (i586)\nVERSION = 11\n", "kernel-pae"),
+    ],
+)
+def test_a_guest_of_32_bits_is_told_of_the_kernel_that_its_release_has(tmp_path: Path, release: bytes, package: str) -> None:
+    result = of_version(tmp_path, "2.6.16.60-0.21-xenpae", **{"/etc/SuSE-release": release})
+    result["program"] = base64.b64encode(b"\x7fELF\x01\x01" + bytes(12) + b"\x03\0").decode()
+    with pytest.raises(BadInput) as e:
+        planned(inspection.facts(result, tmp_path, "grub-legacy", "dunlin.img"))
+    assert f"zypper install {package};" in e.value.problems[0].remedy
+
+
+@pytest.mark.parametrize("maker", ["/sbin/mkinitrd", "/usr/bin/dracut"])
+def test_a_file_of_suses_without_a_list_of_modules_gets_no_setting_of_red_hats(tmp_path: Path, maker: str) -> None:
+    result = raw(tmp_path, **{"/etc/sysconfig/kernel": b'MODULES_LOADED_ON_BOOT=""\nSKIP_RUNNING_KERNEL="no"\n'})
+    result["present"] = [p for p in result["present"] if p != "/sbin/mkinitrd"] + [maker]
+    made = planned(inspection.facts(result, tmp_path, "grub-legacy", "dunlin.img"))
+    after = next((e.after or "" for e in made.edits if e.path == "/etc/sysconfig/kernel"), "")
+    assert "DEFAULTKERNEL" not in after
+    assert ("INITRD_MODULES=" in after) == (maker == "/sbin/mkinitrd")  # dracut is told elsewhere
+
+
+def test_the_menu_of_enterprise_linux_9_is_surveyed_and_boots_what_can_be_driven(tmp_path: Path) -> None:
+    old, new = "5.14.0-362.el9.x86_64", "5.14.0-503.el9.x86_64"
+    entry = "title Rocky ({0})\nversion {0}\nlinux /boot/vmlinuz-{0}\ninitrd /boot/initrd-{0}\noptions root=/dev/xvda2 ro\n"
+    block = f"# GRUB Environment Block\nsaved_entry=m-{new}\n".ljust(1024, "#")
+    texts = {f"/boot/loader/entries/m-{v}.conf": entry.format(v).encode() for v in (old, new)}
+    texts |= {"/boot/grub2/grub.cfg": (DATA / "boot/el8-grub.cfg").read_bytes(), "/boot/grub2/grubenv": block.encode()}
+    result = raw(tmp_path, **texts)
+    del result["texts"]["/boot/grub/menu.lst"], result["texts"]["/etc/SuSE-release"]
+    result["present"] = [f"/boot/vmlinuz-{old}", f"/boot/vmlinuz-{new}", "/usr/bin/dracut"]
+    result["files"] = {f"/boot/initrd-{v}": "initrd" for v in (old, new)} | {f"/lib/modules/{old}/modules.alias": "alias"}
+    found = inspection.facts(result, tmp_path, "grub2", "dunlin.img")
+    assert [(k.version, k.index) for k in found.kernels] == [(new, 0), (old, 1)]
+    assert found.default_kernel == 0
+    made = planned(found)
+    assert (made.kernel, made.default) == (old, 1)  # the newer one has no driver
+    (env,) = (e.after or "" for e in made.edits if e.path == "/boot/grub2/grubenv")
+    assert f"saved_entry=m-{old}\n" in env
+    result["texts"] |= {e.path: base64.b64encode(e.content or b"").decode() for e in made.edits}
+    assert inspection.facts(result, tmp_path, "grub2", "dunlin.img").default_kernel == made.default

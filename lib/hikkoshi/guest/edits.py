@@ -88,11 +88,15 @@ def disk(facts: GuestFacts) -> Disk:
     return found
 
 
+def of_suse(facts: GuestFacts) -> bool:
+    """Whether the guest is one of SUSE's, with tools of its own for kernels and initrds."""
+    return facts.distribution.startswith(("sles", "suse", "opensuse", "sled"))
+
+
 def package_of(version: str) -> str:
     """The package that a kernel comes from, by the flavour at the end of its version: `kernel-PAE`."""
-    match = re.search(
-        r"(?:(?:el\d\w*?|EL)(xen|PAE|smp|hugemem|largesmp|debug)|-(default|pae|desktop|bigsmp|trace|vmi))$", version
-    )
+    suse = "default|pae|desktop|smp|bigsmp|trace|vmi|vanilla|debug|ec2|preempt|rt|azure"
+    match = re.search(rf"(?:(?:el\d\w*?|EL)(xen|PAE|smp|hugemem|largesmp|debug)|-({suse}))$", version)
     return f"kernel-{match[1] or match[2]}" if match else "kernel"
 
 
@@ -104,10 +108,13 @@ def decided(
     own, package = pinning.home(facts.texts), package_of(kernel.version)
     missing = [m for m in modules if m not in kernel.initrd_modules]
     names, drivers, xen = note("disks-renamed"), note("drivers-in-initrds"), note("xen-names-gone")
-    known, suse = disk(facts), sysconfig.suse(facts.texts.get("/etc/sysconfig/kernel", ""))
+    known, suse = disk(facts), of_suse(facts) or sysconfig.suse(facts.texts.get("/etc/sysconfig/kernel", ""))
+    built_in = () if facts.initrd_maker.endswith("/dracut") else modules  # dracut has a list of its own
 
     def packages(text: str) -> str:
-        return sysconfig.initrd_modules(text, modules) if suse else sysconfig.default_kernel(text, package)
+        if not suse:
+            return sysconfig.default_kernel(text, package)
+        return sysconfig.initrd_modules(text, modules if sysconfig.suse(text) else built_in)
 
     made = _boots(facts, kernel, known)
     changes: list[tuple[str, Callable[[str], str], Note]] = [

@@ -59,7 +59,7 @@ def found(
         xen_only = (
             entry.hypervisor
             or bool(re.search(r"^CONFIG_X86(_64)?_XEN=y$", config, re.M))
-            or (not config and version.endswith("xen"))
+            or (not config and bool(re.search(r"xen[U0]?$|-xen\w*$", version)))
         )
         modules: tuple[str, ...] = ()
         if image_initrd in fetched.files:

@@ -13,7 +13,7 @@ from hikkoshi.artefact import Frozen
 from hikkoshi.errors import BadInput, Problem
 from hikkoshi.guest import device as disk_names
 from hikkoshi.guest import edits, hardware, nics, vmware_tools
-from hikkoshi.guest.edits import CACHES, INITRD_INPUTS, Edit, package_of
+from hikkoshi.guest.edits import CACHES, INITRD_INPUTS, Edit, of_suse, package_of
 from hikkoshi.guest.facts import GuestFacts, Kernel
 from hikkoshi.guest.files import arguments, clock, console, modprobe, pinning
 from hikkoshi.guest.files.grub2 import order
@@ -64,7 +64,7 @@ def plan(facts: GuestFacts, *, controller: str, nic_model: str, macs: Mapping[st
     modules = tuple(m for m in wanted if m and m not in kernel.builtin)
     changes = edits.decided(facts, kernel, modules, nic_module, macs)
     inputs = INITRD_INPUTS[facts.initrd_maker.rpartition("/")[2]]
-    if _suse(facts):
+    if of_suse(facts):
         inputs = (*inputs, "/etc/sysconfig/kernel")
     rebuilds = not set(modules) <= set(kernel.initrd_modules) or any(e.path.startswith(inputs) for e in changes)
     commands = [_initrd_command(facts, kernel, modules)] if rebuilds else []
@@ -127,8 +127,9 @@ def ordinary_package(facts: GuestFacts, xen_version: str) -> str:
     if facts.distribution in ("debian", "ubuntu"):
         wide = {"x86_64": "amd64", "i686": "686-pae"}.get(facts.arch, facts.arch)
         return f"linux-image-{wide}" if facts.distribution == "debian" else "linux-image-generic"
-    if _suse(facts):
-        return {"i686": "kernel-pae"}.get(facts.arch, "kernel-default")
+    if of_suse(facts):
+        wide = "kernel-bigsmp" if major.isdigit() and int(major) <= 10 else "kernel-pae"  # of a 32-bit one
+        return {"i686": wide}.get(facts.arch, "kernel-default")
     flavour = {("i686", "5"): "kernel-PAE", ("i686", "4"): "kernel-smp", ("x86_64", "4"): "kernel-smp"}
     base = re.sub(r"-?xen[U0]?$", "", xen_version)
     return f"{flavour.get((facts.arch, major), 'kernel')}-{base}.{facts.arch}"
@@ -136,7 +137,7 @@ def ordinary_package(facts: GuestFacts, xen_version: str) -> str:
 
 def _install(facts: GuestFacts) -> str:
     """The command that installs a package in the running guest."""
-    if _suse(facts):
+    if of_suse(facts):
         return "zypper install"
     return "apt-get install" if facts.distribution in ("debian", "ubuntu") else "yum install"
 
@@ -167,7 +168,7 @@ def _kernel(facts: GuestFacts, disk: hardware.Device, nic: hardware.Device) -> t
     best = next((k for k in able if k.index == facts.default_kernel), able[0])
     where, problems = f"{facts.boot_config}, entry {best.index} ({best.title})", []
     by_hand = f"mkinitrd /boot/initrd-{best.version}.img {best.version}"
-    if _suse(facts):
+    if of_suse(facts):
         by_hand = f"mkinitrd -k vmlinuz-{best.version} -i initrd-{best.version}"
     if not best.initrd:
         problems.append(
@@ -234,14 +235,10 @@ def _off(facts: GuestFacts, service: str) -> tuple[str, ...]:
     return ("/sbin/chkconfig", service, "off")
 
 
-def _suse(facts: GuestFacts) -> bool:
-    return facts.distribution.startswith(("sles", "suse", "opensuse", "sled"))
-
-
 def _initrd_command(facts: GuestFacts, kernel: Kernel, modules: Sequence[str]) -> tuple[str, ...]:
     """What makes the kernel's initrd again, in the guest."""
     maker = facts.initrd_maker
-    if maker.endswith("/mkinitrd") and _suse(facts):  # it takes the modules from /etc/sysconfig/kernel, and names in /boot
+    if maker.endswith("/mkinitrd") and of_suse(facts):  # it takes the modules from /etc/sysconfig/kernel, and names in /boot
         image, initrd = (PurePath(path).name for path in (kernel.image, kernel.initrd))
         return (maker, "-k", image, "-i", initrd)
     if maker.endswith("/update-initramfs"):  # it takes the modules from its own list
