@@ -87,6 +87,15 @@ def test_what_linux_may_call_the_disk_that_xen_calls(vdev: str, names: set[str])
         ("/dev/disk/by-path/pci-0000:00:01.1-ata-1.0-part2", "/dev/sda2"),
         ("/dev/disk/by-path/pci-0000:00:01.1-ata-2-part2", None),
         ("/dev/disk/by-id/scsi-1XEN_disk0-part2", "/dev/sda2"),
+        ("/dev/block/202:2", "/dev/sda2"),
+        ("/dev/block/3:1", "/dev/sda1"),
+        ("/dev/block/202:18", None),  # of xvdb
+        ("/dev//xvda2", "/dev/sda2"),
+        ("/dev/evms/xvda2", "/dev/sda2"),
+        ("/dev/evms/lvm2/vg/root", None),
+        ("ID=xen-vbd-51714", "/dev/sda2"),
+        ("ID=ata-QEMU_HARDDISK_QM00001-part2", "/dev/sda2"),
+        ("/dev/discs/disc0/part2", None),
         ("tmpfs", None),
         ("LABEL=", None),
         ("UUID=", None),
@@ -203,10 +212,101 @@ def test_lines_of_fstab_that_are_torn_are_told_and_keep_their_bytes() -> None:
         ("set root='(hd0,msdos1)'", False),
         ("h0:2345:respawn:/sbin/getty 38400 hvc1", True),
         ("# /dev/xvdb1", False),
+        ('blacklist { devnode "^(xvd|vd)" }', True),
+        ('ORACLEASM_SCANORDER="xvd"', True),
+        ("ORACLEASM_SCANEXCLUDE=xvd", True),
+        ("echo noop > /sys/block/xvda/queue/scheduler", True),
+        ("echo noop > /sys/class/block/xvdb/queue/scheduler", True),
+        ("for d in xvda xvdb; do :; done", True),
+        ('ENV{ID_PATH}=="xen-vbd-51712"', True),
+        ("DEVICE /dev/xvd?1", True),
+        ("/dev/discs/disc0/part2 / ext3", True),
+        ("/dev/ide/host0/bus0/target0/lun0/part2 / ext3", True),
+        ("/dev/block/8:17 /data ext3", True),
+        ("/dev/evms/lvm2/vg/root / ext3", True),
+        ("/dev//xvdb1 /data ext3", True),
+        ('ACTIVE_CONSOLES="/dev/hvc[0-1]"', True),
+        ("LABEL=xvda2 /data ext3", False),
+        ('LABEL="/xvda" /data ext3', False),
+        ("/dev/disk/by-label/xvda2 /data ext3", False),
+        ("/dev/mapper/xvda2 /data ext3", False),
+        ("/dev/xvdata/root / ext3", False),
+        ("UUID=1 /mnt/xvdb1 ext3", False),
+        ("/dev/hda /media/cdrecorder auto user,noauto 0 0", False),
     ],
 )
 def test_old_names_are_told(line: str, told: bool) -> None:
     assert device.names_xen(line) == ([line] if told else [])
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("/dev/block/202:2 / ext3 d 1 1", "/dev/sda2 / ext3 d 1 1"),
+        ("/dev//xvda2 / ext3 d 1 1", "/dev/sda2 / ext3 d 1 1"),
+        ("ID=xen-vbd-51714 / ext3 d 1 1", "/dev/sda2 / ext3 d 1 1"),
+        ("/dev/evms/xvda2 / ext3 d 1 1", "/dev/sda2 / ext3 d 1 1"),
+        ("UUID=xen-vbd-51714 / ext3 d 1 1", "UUID=xen-vbd-51714 / ext3 d 1 1"),
+        # a drive for CDs, and the whole of a disk that has partitions
+        *(
+            (line, line)
+            for line in (
+                *("/dev/hda /media/cdrom udf,iso9660 noauto", "/dev/hda /cdrom auto ro 0 0", "/dev/hda /media/cdrw auto ro"),
+                *(
+                    "/dev/hda /media/dvd auto ro",
+                    "/dev/hdc /cd iso9660 ro",
+                    "/dev/xvda /data ext3 d 1 2",
+                    "/dev/hda none swap sw",
+                ),
+            )
+        ),
+        ("/dev/hda1 /media/usb vfat noauto", "/dev/sda1 /media/usb vfat noauto"),
+        ("/dev/xvda / ext3 d 1 1", "/dev/sda2 / ext3 d 1 1"),
+    ],
+)
+def test_a_line_of_fstab_means_the_same_afterwards(before: str, after: str) -> None:
+    assert fstab.prepared(before + "\n", disk()) == after + "\n"
+    assert fstab.prepared(after + "\n", disk()) == after + "\n"
+
+
+def test_a_drive_for_cds_stays_where_nobody_knows_the_partitions_too() -> None:
+    line = "/dev/hda /media/cdrom0 udf,iso9660 user,noauto 0 0\n"
+    assert fstab.prepared(line, Disk([], device.inside("xvda"))) == line
+
+
+@pytest.mark.parametrize(
+    ("line", "unknown"),
+    [
+        *((f"{spec} /x ext3 d 0 0", True) for spec in ("/dev/cciss/c0d0p1", "/dev/sda9", "/dev/vg_b/data", "ID=x")),
+        *((f"{spec} /x ext3 d 0 0", False) for spec in ("/dev/sda1", "/dev/vg_a-b/root", "/dev/mapper/x", "/dev/md0", "LABEL=x")),
+        *((f"{spec} /x auto noauto 0 0", False) for spec in ("/dev/fd0", "/dev/sr0", "/dev/cdrom", "tmpfs")),
+        ("/dev/hdc /media/cdrom iso9660 ro", False),
+        ("# /dev/cciss/c0d0p1 /x ext3", False),
+    ],
+)
+def test_a_device_that_is_on_no_disk_that_moves_is_told(line: str, unknown: bool) -> None:
+    assert fstab.unknown(line + "\n", disk()) == ([line] if unknown else [])
+
+
+@pytest.mark.parametrize(
+    ("vdev", "before", "after"),
+    [
+        ("xvda", "DEVICE /dev/xvd*", "DEVICE /dev/sd*"),
+        ("xvda", "DEVICE /dev/xvd[a-z]*", "DEVICE /dev/sd[a-z]*"),
+        ("xvda", "DEVICE /dev/xvd?1", "DEVICE /dev/sd?1"),
+        ("xvda", "DEVICE /dev/xvd[a-d][12] # all", "DEVICE /dev/sd[a-d][12] # all"),
+        ("hda", "DEVICE /dev/hd*[0-9] /dev/md*", "DEVICE /dev/sd*[0-9] /dev/md*"),
+        ("sda", "DEVICE /dev/xvd[e-h]1", "DEVICE /dev/sda1"),  # Enterprise Linux 6 counts from e
+        ("xvda", "DEVICE /dev/xvda*", "DEVICE /dev/sda*"),
+        ("xvda", "DEVICE /dev/xvd[b-d]1", "DEVICE /dev/xvd[b-d]1"),  # of other disks: it is told
+        ("xvda", "DEVICE /dev/sd*", "DEVICE /dev/sd*"),
+        ("xvda", "DEVICE partitions", "DEVICE partitions"),
+        ("xvda", "# DEVICE /dev/xvd*", "# DEVICE /dev/xvd*"),
+    ],
+)
+def test_patterns_of_mdadms_mean_the_same_partitions_afterwards(vdev: str, before: str, after: str) -> None:
+    assert leftovers.disks(before, disk(vdev)) == after
+    assert leftovers.disks(after, disk(vdev)) == after
 
 
 def test_the_worker_loads_it_by_itself() -> None:

@@ -37,6 +37,11 @@ def disk(vdev: str = "xvda") -> Disk:
             'filter = [ "a|/dev/disk/by-path/xen-.*|", "r|.*|" ]',
             'filter = [ "a|^/dev/sda2$|", "a|/dev/disk/by-path/xen-.*|", "r|.*|" ]',
         ),
+        ('filter = [ "a|51714|", "r|.*|" ]', 'filter = [ "a|^/dev/sda2$|", "a|51714|", "r|.*|" ]'),
+        ('filter = [ "a|vbd-51712-part2$|", "r|.*|" ]', 'filter = [ "a|^/dev/sda2$|", "a|vbd-51712-part2$|", "r|.*|" ]'),
+        ('filter = [ "a|/dev/block/202:2|", "r|.*|" ]', 'filter = [ "a|/dev/sda2|", "r|.*|" ]'),
+        ('filter = [ "a|block/202:[0-9]+|", "r|.*|" ]', 'filter = [ "a|^/dev/sda2$|", "a|block/202:[0-9]+|", "r|.*|" ]'),
+        ('filter = [ "a|51730|", "r|.*|" ]', 'filter = [ "a|51730|", "r|.*|" ]'),  # of xvdb
         # it was not seen: it stays so
         ('filter = [ "r|.*|" ]', 'filter = [ "r|.*|" ]'),
     ],

@@ -17,13 +17,19 @@ ORDINARY = ("xvda", "hda", "sda", "vda")  # where nobody said what Xen's configu
 _KINDS = ("xvd", "hd", "sd", "vd")
 # a device that is bound to the machine it is in, in the middle of any text
 _BOUND = re.compile(
-    r"/dev/(?:(?:(?:xvd|[hsv]d)[a-z]{1,2})\d{0,3}(?![A-Za-z0-9_])|disk/by-(?:path|id)/(?!dm-|lvm-pv|md-)[\w.:+@=#\\-]*\w)"
+    r"/dev/+(?:(?:evms/)?(?:(?:xvd|[hsv]d)[a-z]{1,2})\d{0,3}(?![A-Za-z0-9_])|block/\d+:\d+(?!\d)"
+    r"|disk/by-(?:path|id)/(?!dm-|lvm-pv|md-)[\w.:+@=#\\-]*\w)|(?<![\w.-])ID=(?!dm-|lvm-pv|md-)[\w.:+@=#\\-]*\w"
 )
+_LABELS = re.compile(
+    r"LABEL=(?:\"[^\"]*\"|'[^']*'|\S+)|/dev/(?:mapper|disk/by-(?:part)?label)/\S+"
+)  # may look like a disk's name
 _TOLD = re.compile(  # what is still bound to Xen, or to a disk that does not move, in a line that is no comment
-    r"/dev/(?:xvd|vd)[a-z]|/dev/(?:hd[a-z]|sd[b-z])(?:\d|\b)|(?<![\w/.-])xvd[a-z*?\[]|dev-(?:xvd[a-z]|hd[a-z]\d)|\(xen/"
-    r"|/dev/disk/by-(?:path|id)/(?!dm-|lvm-pv|md-)|\b[xh]vc\d\b|\bearlyprintk=(?:\w+,)*xen"
+    r"/dev/+vd[a-z]|/dev/+(?:hd[a-z]|sd[b-z])(?:\d|\b)|dev-(?:xvd[a-z]|hd[a-z]\d)|\(xen/"
+    r"|(?:/dev/(?:\S*/)?|/sys/(?:\S*/)?|(?<![\w/.-]))xvd(?:[a-z]{1,2}\d*(?:p\d+)?)?(?![A-Za-z0-9_])"
+    r"|/dev/disk/by-(?:path|id)/(?!dm-|lvm-pv|md-)|\bxen-v(?:bd|if)-|/dev/(?:evms|discs|ide|scsi|block)/"
+    r"|\b[xh]vc(?:\d+\b|[*?\[])|\bearlyprintk=(?:\w+,)*xen"
 )
-_OPTICAL = re.compile(r"iso9660|\budf\b|cd-?rom|\bdvd")
+_OPTICAL = re.compile(r"iso9660|\budf\b|\bcd-?(?:r|w|\d|\b)|\bdvd")
 
 
 def inside(vdev: str) -> "tuple[str, ...]":
@@ -41,7 +47,12 @@ def inside(vdev: str) -> "tuple[str, ...]":
 def names_xen(text: str) -> "list[str]":
     """The lines, comments aside, that name a Xen console, or a disk by a name that it does not have on the new machine."""
     lines = [line.strip() for line in text.split("\n") if not line.lstrip().startswith(("#", ";"))]
-    return [line for line in lines if _TOLD.search(line) and not ("/dev/hd" in line and _OPTICAL.search(line))]
+    return [line for line in lines if _TOLD.search(_LABELS.sub("", line)) and not ("/dev/hd" in line and optical(line))]
+
+
+def optical(line: str) -> bool:
+    """Whether a line of fstab is about a drive for CDs or DVDs, by its place or its kinds of file systems."""
+    return bool(_OPTICAL.search(line))
 
 
 class Disk:
@@ -83,6 +94,22 @@ class Disk:
             return False
         index = int(told[1] or told[2] or 1) - 1 if told[3] is None else int(told[3])
         return "hd" + _letters(index) in self._own
+
+    def is_whole(self, word: str) -> bool:
+        """Whether a word means all of the disk, and no partition that it becomes."""
+        stem, number = _split(word)
+        return bool(stem) and self._is_own(stem) and not number and stem not in self._bare
+
+    def numbered(self, number: int) -> "list[str]":
+        """What else a partition of the disk was called by: links of its numbers, and of Xen's."""
+        found = []
+        for kind, letters in (re.findall(r"(xvd|hd)([a-z]+)$", name)[0] for name in self.names if name.startswith(("xvd", "hd"))):
+            index = _index(letters)
+            major, minor = (202, index << 4) if kind == "xvd" else ((3, 22)[index // 2 % 2], index % 2 << 6)
+            whole = major << 8 | minor
+            links = (f"block/{major}:{minor + number}", f"disk/by-path/xen-vbd-{whole}-part{number}")
+            found += [f"/dev/{link}" for link in (*links, f"disk/by-path/xen-vbd-{whole + number}") if minor < 256]
+        return found
 
     def afterwards(self, word: str, whole: bool = False, root: bool = False) -> str:
         """The new name of a device; the same word where that is bound to no machine, or is none of this disk.
@@ -137,17 +164,17 @@ def _mapped(name: str) -> str:
 
 def _split(word: str) -> "tuple[str, str]":
     """The whole disk's name and the partition's number, empty where it is all of it: `/dev/xvda2` is ('xvda', '2')."""
+    word = re.sub(r"^/dev/+(?:evms/)?", "/dev/", re.sub("^ID=", "/dev/disk/by-id/", word))
     match = re.match(r"/dev/((?:xvd|[hsv]d)[a-z]{1,2})(\d*)$", word)
     if match:
         return match[1], match[2]
     link = re.match(r"/dev/disk/(by-(?:path|id)/(?!dm-|lvm-pv|md-).+?)(?:-part(\d+))?$", word)
-    if link is None:
-        return "", ""
-    xen = re.match(r"by-path/xen-vbd-(\d{1,10})$", link[1])
-    if xen:
-        stem, number = _split("/dev/" + named(int(xen[1])))
-        return stem, link[2] or number
-    return link[1], link[2] or ""
+    numbers = re.match(r"/dev/block/(\d{1,3}):(\d{1,3})$", word)
+    xen = re.match(r"by-(?:path|id)/xen-vbd-(\d{1,10})$", link[1]) if link else None
+    if xen or numbers:
+        stem, number = _split("/dev/" + named(int(xen[1]) if xen else int(numbers[1]) << 8 | int(numbers[2]) if numbers else 0))
+        return stem, (link[2] if link else "") or number
+    return (link[1], link[2] or "") if link else ("", "")
 
 
 def named(number: int) -> str:

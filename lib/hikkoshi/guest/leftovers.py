@@ -1,16 +1,35 @@
 """What Xen left in files of newer guests: disks by their old names, and settings that only Xen's kernel knew."""
 
+import fnmatch
 import re
 from collections.abc import Iterable
 
-from hikkoshi.guest.device import UNKNOWN, Disk
+from hikkoshi.guest.device import NEW, UNKNOWN, Disk
 from hikkoshi.guest.files import text
 
 
 def disks(content: str, disk: Disk = UNKNOWN, whole: bool = False) -> str:
     """A file with the disk's new name, comments aside: GRUB's device.map, /etc/crypttab, the place to resume from (one that
-    is not there costs half a minute at each boot). `whole` where it names whole disks."""
-    return text.edit(content, lambda body: body if body.lstrip().startswith("#") else disk.renamed(body, whole))
+    is not there costs half a minute at each boot), with patterns too in mdadm.conf. `whole` where it names whole disks."""
+
+    def change(body: str) -> str:
+        if body.lstrip().startswith("#"):
+            return body
+        return re.sub(r"/dev/[^\s,\"']*[*?\[][^\s,\"']*", lambda match: _pattern(match[0], disk), disk.renamed(body, whole))
+
+    return text.edit(content, change)
+
+
+def _pattern(pattern: str, disk: Disk) -> str:
+    """A shell's pattern that means the disk's partitions by their old names, for the new ones."""
+    numbers = sorted({p["device"][len(NEW) :] for p in disk.partitions if p["device"].startswith(NEW)}) or ["1"]
+    meant = [
+        n for n in ("", *numbers) if any(fnmatch.fnmatchcase(f"/dev/{name}{n}", pattern) for name in disk.names if name != "sda")
+    ]
+    if not meant or all(fnmatch.fnmatchcase(NEW + n, pattern) for n in meant):
+        return pattern
+    new = re.sub(r"^/dev/(?:xvd|[hv]d)", "/dev/sd", pattern)
+    return new if all(fnmatch.fnmatchcase(NEW + n, new) for n in meant) else " ".join(NEW + n for n in meant)
 
 
 def sysctl(content: str) -> str:

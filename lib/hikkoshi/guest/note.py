@@ -54,6 +54,7 @@ MEANINGS = {  # {code: its words; what differs stands in braces}
     "initrd-not-read": "the initrd {file} cannot be read: {why}",
     "file-not-read": "{file} cannot be read: {why}",
     "fstab-line-odd": "a line of /etc/fstab mounts nothing, since a field is missing or too many: {line}",
+    "fstab-device-unknown": "a line of /etc/fstab names a device that is not on this disk: {line}",
     "xen-arguments-gone": "arguments of the kernel that only mean something under Xen go: {arguments}",
     "serial-first": (
         "{file} asks for a login, or shows the boot menu, on a serial port, which the new machine does not have unless you "
@@ -61,8 +62,8 @@ MEANINGS = {  # {code: its words; what differs stands in braces}
     ),
     "screen-login-masked": "no login on the screen: {unit} is masked. In the running guest: systemctl unmask getty@tty1.service",
     "screen-without-login": "/etc/inittab asks for a login on no terminal that the new machine has: add a getty on tty1",
-    "kernel-default": "the guest's own default: it boots without Xen and can drive {disk} and {nic}",
     "screen-without-job": "no job in {folder} asks for a login on the screen: in the running guest, let tty1 start a getty",
+    "kernel-default": "the guest's own default: it boots without Xen and can drive {disk} and {nic}",
     "kernel-highest": "the highest of {kernels} that boot without Xen and can drive {disk} and {nic}",
     "kernel-only": "the only one that boots without Xen and can drive {disk} and {nic}",
     "boots-kernel": "boot {kernel}; no Xen disk, no Xen console",

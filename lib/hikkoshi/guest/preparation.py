@@ -15,7 +15,7 @@ from hikkoshi.guest import device as disk_names
 from hikkoshi.guest import edits, hardware, nics, vmware_tools
 from hikkoshi.guest.edits import CACHES, INITRD_INPUTS, Edit, of_suse, package_of
 from hikkoshi.guest.facts import GuestFacts, Kernel
-from hikkoshi.guest.files import arguments, clock, console, modprobe, pinning
+from hikkoshi.guest.files import arguments, clock, console, fstab, modprobe, pinning
 from hikkoshi.guest.files.grub2 import order
 from hikkoshi.guest.note import Note, note
 from hikkoshi.run.step import SURVEY
@@ -254,6 +254,12 @@ def _own_only(facts: GuestFacts, macs: Mapping[str, str], file: str) -> bool:
     return bool(given) and given <= set(macs.values())
 
 
+def _unknown(texts: Mapping[str, str], facts: GuestFacts) -> list[str]:
+    """Lines of fstab that name what is not on this disk, but for those that are told as Xen's."""
+    lines = fstab.unknown(texts.get("/etc/fstab", ""), edits.disk(facts))
+    return [line for line in lines if not disk_names.names_xen(line)]
+
+
 def _notes(facts: GuestFacts, macs: Mapping[str, str], nic_module: str, changes: Sequence[Edit]) -> tuple[Note, ...]:
     found = nics.configured(facts, macs, driver=nic_module)
     fits = {i.place for listed in found.values() for i in listed}
@@ -265,10 +271,11 @@ def _notes(facts: GuestFacts, macs: Mapping[str, str], nic_module: str, changes:
         *(w for w in facts.warnings if w.code != "mac-in-file" or not _own_only(facts, macs, w.facts["file"])),
         *([note("xen-arguments-gone", arguments=" ".join(sorted(gone)))] if gone else []),
         *([note("screen-without-login")] if console.missing(after.get("/etc/inittab", "")) else []),
+        *([note("screen-without-job", folder=folder)] if not facts.systemd and (folder := console.jobless(after)) else []),
         *(note("serial-first", file=path, line=line) for path, line in console.serial(after)),
+        *(note("fstab-device-unknown", line=line) for line in _unknown(after, facts)),
         clock.advice(facts),
         vmware_tools.advice(facts),
-        *([note("screen-without-job", folder=folder)] if not facts.systemd and (folder := console.jobless(after)) else []),
         *(note("nic-name-left", nic=n, mac=mac) for n, mac in macs.items() if nics.only_left(facts, n) and mac not in known),
         *(note("nic-unconfigured", nic=n) for n, listed in found.items() if not listed and not nics.above(facts, n)),
         *(note("nic-not-planned", file=i.file, nic=i.name) for i in own if i.name and i.name not in macs),

@@ -2,20 +2,27 @@
 
 import re
 
+from hikkoshi.guest import device
 from hikkoshi.guest.device import UNKNOWN, Disk
 from hikkoshi.guest.files import text
 
+# of a disk, and no name that the system gives: /dev/cciss/c0d0p1, /dev/emcpowera1
+_DEVICE = re.compile(
+    r"/dev/(?!(?:fd|sr|scd|md|loop|ram|zram)\d|root\b|mapper/|cd\w*|dvd\w*|floppy|md[_/]|disk/by-|shm|pts)\S|ID="
+)
 _FIRST_FIELD = re.compile(r"\s*\S+")
 
 
 def prepared(fstab: str, disk: Disk = UNKNOWN) -> str:
-    """The table with the disks' new names; labels, UUIDs, LVM names, blanks and comments stay."""
+    """The table with the disks' new names; labels, UUIDs, LVM names, blanks and comments stay, and so does a drive for CDs."""
 
     def change(body: str) -> str:
         first = _FIRST_FIELD.match(body)
         if first is None or first[0].lstrip().startswith("#"):
             return body
         root = body.split()[1:2] == ["/"]
+        if not root and disk.is_whole(first[0].strip()) and (device.optical(body) or disk.partitions):
+            return body  # a CD, or what cannot be mounted
         options = re.sub(r"(?<=journal_dev=)\S+|(?<=logdev=)[^\s,]+", lambda m: disk.renamed(m[0]), body[first.end() :])
         return disk.renamed(first[0], root=root) + options
 
@@ -31,6 +38,15 @@ def mounts(fstab: str) -> list[tuple[str, str]]:
 def odd(fstab: str) -> list[str]:
     """The lines that mount nothing, since a field is missing, or one too many before the place."""
     return [" ".join(row) for row in _rows(fstab) if len(row) < 3 or not row[1].startswith(("/", "none", "swap"))]
+
+
+def unknown(fstab: str, disk: Disk) -> list[str]:
+    """The lines that mount a device that is none of this disk's, and that nobody else tells: another disk's, or an old name."""
+    return [
+        " ".join(row)
+        for row in _rows(fstab)
+        if _DEVICE.match(row[0]) and disk.partition(row[0]) is None and not device.optical(" ".join(row))
+    ]
 
 
 def _rows(fstab: str) -> list[list[str]]:

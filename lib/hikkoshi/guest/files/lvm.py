@@ -62,7 +62,7 @@ def hidden(before: str, after: str, key: str, disk: Disk) -> list[str]:
         number = p["device"][len(NEW) :]
         if p.get("fstype") != "LVM2_member" or not p["device"].startswith(NEW) or _sees(new, [p["device"]]):
             continue
-        names = [f"/dev/{name}{number}" for name in disk.names]
+        names = [f"/dev/{name}{number}" for name in disk.names] + disk.numbered(int(number or 0))
         by_link = any(v.text[0] == "a" and "/by-" in v.text for v in old if v.text)  # names that nobody knows here
         if by_link or any(_sees(old, [name]) for name in names):
             found.append(p["device"])
