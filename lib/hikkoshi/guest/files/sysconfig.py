@@ -217,7 +217,8 @@ def with_value(content: str, key: str, value: str) -> str:
     new = content
     for a in reversed(found):
         new = f"{new[: a.start]}={value}{new[a.end :]}"
-    return new if found else text.append(content, [f"{key}={value}"])
+    apart = [""] if re.search(r"\\\r?\n?$", content) else []  # behind a line that goes on in the next one
+    return new if found else text.append(content, [*apart, f"{key}={value}"])
 
 
 def suse(content: str) -> bool:
