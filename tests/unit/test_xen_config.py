@@ -214,7 +214,7 @@ GUESTS = st.builds(
 def written(guest: XenGuest) -> str:
     """The guest as somebody would write it for xl."""
     disks = [
-        f"format={d.format},vdev={d.vdev},access={d.access}{',cdrom' if d.cdrom else ''},target={d.target}" for d in guest.disks
+        f"format={d.format},vdev={d.vdev},access={d.access}{',cdrom' if d.cdrom else ''},target={d.target}," for d in guest.disks
     ]
     vifs = [",".join(f"{k}={v}" for k, v in n.model_dump().items() if v) for n in guest.vifs]
     settings = guest.other | {

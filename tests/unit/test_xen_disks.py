@@ -140,3 +140,67 @@ def test_order_and_blanks_of_named_values_change_nothing(keys: list[str], blanks
     entry = ",".join(blank + word for blank, word in zip(blanks, words, strict=True))
     expected = XenDisk(vdev="xvda", target="/srv/a,b.img", format="qcow2", access="r", options=("backendtype=qdisk",))
     assert disk(entry) == expected
+
+
+@pytest.mark.parametrize(
+    ("entry", "target"),
+    [
+        ("vdev=xvda,target=/dev/vg/x,", "/dev/vg/x"),
+        ("/srv/pass=x/web.img,raw,xvda,w", "/srv/pass=x/web.img"),
+        ("file:/srv/key=1/a=b.img,xvda,w", "/srv/key=1/a=b.img"),
+        ("vdev=xvda,target=/srv/password=1/a b.img", "/srv/password=1/a b.img"),
+        ("vdev=xvda,script=/etc/xen/scripts/block,target=/srv/x", "/srv/x"),
+    ],
+)
+def test_a_path_is_taken_as_it_is_written(entry: str, target: str) -> None:
+    found = disk(entry)
+    assert (found.target, found.elsewhere) == (target, "")
+
+
+@pytest.mark.parametrize(
+    ("entry", "why"),
+    [
+        ("vdev=xvda, format=qcow2, target = /srv/x", "write target= without a space"),
+        ("fmt=qcow2,/x,xvda,w", "'fmt' is no key"),
+        ("/x.iso,raw,hdc,type=cdrom", "'type' is no key"),
+        ("vdev=xvda,mode=r,target=/x", "'mode' is no key"),
+        ("vdev=xvda,Format=qcow2,target=/x", "write format="),
+        ("/x,raw,xvda,readonly=1", "'readonly' is no key"),
+        ("/x,raw,xvda,rx", "unknown access"),
+    ],
+)
+def test_a_key_that_xl_does_not_know_is_refused(entry: str, why: str) -> None:
+    with pytest.raises(ValueError, match=why):
+        disk(entry)
+
+
+@pytest.mark.parametrize(("word", "access"), [("wr", "w"), ("rw!", "w!"), ("w!r", "w!"), ("r!", "r"), ("!", "w!"), ("ro", "r")])
+def test_access_is_read_as_xms_block_script_reads_it(word: str, access: str) -> None:
+    assert disk(f"phy:vg/a,xvda,{word}").access == access
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "rbd:p/i:id=xen:key=AQBgeheim==:mon_host=a",
+        "rbd:p/i:id=xen:key=AQBgeheim==",
+        "iscsi://bob%geheim@h/iqn.2001-05.com.example/1",
+        "https://bob:geheim@h/x.img",
+        "iqn.2001-05.com.example:x,portal=192.0.2.1,auth_user=bob,chap=geheim",
+        "iqn.2001-05.com.example:x,chap=bob:geheim",
+        'json:{"file.password":"geheim"}',
+        'json:{"driver":"rbd","file":{"key": "geheim"}}',
+        "nbd://h/x,password=geheim",
+        "/srv/x.img,password=geheim",
+    ],
+)
+def test_no_secret_of_a_target_is_kept(target: str) -> None:
+    found = disk(f"vdev=xvda,target={target}")
+    assert "geheim" not in f"{found!r} {found} {found.elsewhere}"
+    assert "‹not kept›" in found.target
+
+
+def test_a_target_without_a_path_may_leave_the_format_empty() -> None:
+    found = disk("rbd:pool/image,,xvda,w")
+    assert (found.vdev, found.access, bool(found.elsewhere)) == ("xvda", "w", True)
+    assert disk("vdev=xvda,script=/opt/san/block,target=/x").elsewhere == "the script /opt/san/block reaches '/x'"

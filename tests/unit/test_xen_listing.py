@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from hikkoshi.errors import BadInput, Problem
+from hikkoshi.xen import behind, config
 from hikkoshi.xen.config import XenGuest, parse
 
 DATA = Path(__file__).parents[1] / "data" / "xen"
@@ -172,3 +173,29 @@ def test_what_is_no_configuration_is_told_for_what_it_is_in_one_sentence(text: s
     assert problem.code == "xen-configuration-unknown"
     assert what in problem.found
     assert remedy in problem.remedy
+
+
+def test_what_xl_lists_of_devices_in_several_values_is_told() -> None:
+    made: dict[str, dict[str, object]] = {
+        "c_info": {"type": "hvm", "name": "web"},
+        "b_info": {"max_vcpus": 1, "max_memkb": 65536, "bootloader_args": ["-q"]},
+    }
+    made["b_info"] |= {"type.hvm": {"usbdevice_list": ["host:1.3"]}, "extra_hvm": ["-drive", "file=/srv/geheim"]}
+    rate = {"rate_bytes_per_interval": 62500, "rate_interval_usecs": 50000}
+    devices = {
+        "nics": [{"mac": "00:16:3e:00:00:01", **rate}],
+        "channels": [{"devid": 0, "name": "org.qemu", "connection.socket": {"path": "/tmp/s"}}],
+        "dtdevs": [{"path": "/soc/eth"}],
+        "vdispls": [{"connectors": [{"id": "0"}]}],
+        "vsnds": [{"pcms": [{"name": "a"}]}],
+        "frobs": [{"x": 1}],
+    }
+    guest = parse(json.dumps([{"domid": 3, "config": {**made, **devices}}]), "F")
+    told = {row["setting"]: row["value"] for row in config.rest(guest)}
+    assert {"channel", "dtdev", "vdispl", "vsnd", "usbdevice", "bootloader_args", "frobs"} <= set(told)
+    assert (told["usbdevice"], told["bootloader_args"], told["device_model_args_hvm"]) == ("host:1.3", "-q", "-drive")
+    assert "connectors" in told["vdispl"]
+    assert not {"c_info", "b_info"} & set(told)
+    codes = [code for code, _ in behind.told(guest)]
+    assert "nic-rate-limited" in codes
+    assert guest.vifs[0].rate == "1250000B/s"

@@ -35,7 +35,7 @@ def test_every_setting_of_both_manuals_has_its_place_in_the_table_and_no_other()
     assert sorted(settings.SETTINGS) == sorted(set(NAMES))
 
 
-@pytest.mark.parametrize("name", sorted(set(NAMES) - settings.SECRET))
+@pytest.mark.parametrize("name", sorted(set(NAMES) - settings.SECRET - settings.FOR_QEMU))
 def test_every_setting_is_used_shown_or_refused(name: str) -> None:
     value = {"builder": "hvm", "type": "hvm"}.get(name, "4711")
     lists = {"disk": "file:/4711,xvda,w", "vif": "bridge=4711"}
@@ -244,3 +244,94 @@ def test_a_configuration_that_an_earlier_version_has_surveyed_is_still_read() ->
         "other": {"pci": None},
     }
     assert XenGuest.model_validate(said).disks[0].elsewhere == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        *(
+            (f"on_poweroff = '{how}'", "stays-after-shutdown")
+            for how in ("preserve", "restart", "rename-restart", "coredump-restart")
+        ),
+        ("on_poweroff = 'soft-reset'", "stays-after-shutdown"),
+        ("restart = 'always'", "stays-after-shutdown"),
+        ("type = 'pvh'\nkernel = '/usr/share/OVMF/OVMF.fd'", "boots-by-uefi"),
+        ("type = 'pvh'\nkernel = '/usr/lib/xen/boot/ovmf-pvh.bin'", "boots-by-uefi"),
+        ("type = 'hvm'\nfirmware_override = '/opt/edk2/x64.fd'", "boots-by-uefi"),
+        ("type = 'hvm'\nbios_path_override = '/opt/UEFI.fd'", "boots-by-uefi"),
+        ("type = 'hvm'\nloader = '/opt/ovmf.bin'", "boots-by-uefi"),
+    ],
+)
+def test_a_guest_that_stays_on_or_boots_by_uefi_is_refused_at_the_survey(text: str, code: str) -> None:
+    with pytest.raises(BadInput) as e:
+        survey.movable(parse(f"{MINIMAL}{text}\n", "F"))
+    assert [p.code for p in e.value.problems] == [code]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(f"on_poweroff = '{how}'" for how in ("destroy", "coredump-destroy", "")),
+        "on_reboot = 'restart'\non_crash = 'preserve'\nrestart = 'onreboot'",
+        "kernel = '/boot/vmlinuz-5.4.efi.signed'",
+    ],
+)
+def test_a_guest_that_goes_off_and_boots_otherwise_moves(text: str) -> None:
+    survey.movable(parse(f"{MINIMAL}{text}\n", "F"))
+
+
+def test_each_device_that_is_passed_through_is_told() -> None:
+    told = notes("pci = ['01:00.0', '01:00.1@7', '0000:02:00.0@8,permissive=1']\n")
+    assert len(told) == 3
+    assert all(any(at in line for line in told) for at in ("01:00.0", "01:00.1", "0000:02:00.0"))
+    assert "01:00.1@7" in shown(parse(MINIMAL + "pci = ['01:00.1@7']\n", "F"))
+
+
+@pytest.mark.parametrize("key", sorted(settings.FOR_QEMU))
+@pytest.mark.parametrize(
+    ("arguments", "kinds"),
+    [
+        ("['-drive', 'file=/srv/data.img,password=geheim']", "-drive"),
+        ("['-netdev', 'user,id=geheim', '-device', 'usb-host,x=geheim']", "-netdev user; -device usb-host"),
+        ("['-hdb', '/srv/geheim.img']", "-hdb"),
+        ("'-usb -drive if=none,file=/geheim'", "-usb; -drive"),
+    ],
+)
+def test_devices_that_arguments_of_qemu_add_are_told_without_their_values(key: str, arguments: str, kinds: str) -> None:
+    text = f"{key} = {arguments}\n"
+    everything = shown(parse(MINIMAL + text, "F"))
+    assert any(kinds.partition(";")[0].partition(" ")[0] in line for line in notes(text))
+    assert "geheim" not in everything
+    assert all(kind.split()[0] in everything for kind in kinds.split("; "))
+
+
+def test_arguments_of_qemu_that_add_no_device_mean_nothing() -> None:
+    text = "device_model_args = ['-no-fd-bootchk', '-name', 'x', '-m', '64']\n"
+    assert notes(text) == []
+    assert "device_model_args | not kept | means nothing" in shown(parse(MINIMAL + text, "F"))
+
+
+@pytest.mark.parametrize(
+    "kernel",
+    ["/usr/lib/grub2/x86_64-xen/grub.xen", "/usr/lib/grub-xen/menu.bin", "/boot/grub.xen", "/usr/lib/grub/i386-xen_pvh/core"],
+)
+def test_grub_for_xen_is_known_under_all_of_its_names(kernel: str) -> None:
+    found = parse(f"{MINIMAL}kernel = '{kernel}'\nextra = '(hd0,0)/boot/grub/menu.lst'\n", "F")
+    assert (found.by_pv_grub, found.arguments) == (True, "")
+    assert not parse(f"{MINIMAL}kernel = '/boot/2.6.18-xen/vmlinuz'\n", "F").by_pv_grub
+
+
+@pytest.mark.parametrize("mac", ["00-16-3E-00-00-01", "0:16:3e:0:0:1", "00.16.3e.00.00.01"])
+def test_a_mac_is_read_with_any_separator_as_xl_reads_it(mac: str) -> None:
+    assert parse(f"{MINIMAL}vif = ['mac={mac}']\n", "F").vifs[0].mac == "00:16:3e:00:00:01"
+
+
+def test_a_key_of_a_nic_in_capitals_is_refused() -> None:
+    with pytest.raises(BadInput, match="write 'mac'"):
+        parse(f"{MINIMAL}vif = ['MAC=00:16:3e:00:00:01,Bridge=br1']\n", "F")
+
+
+def test_a_secret_in_an_entry_that_is_refused_is_not_told() -> None:
+    with pytest.raises(BadInput) as e:
+        parse(f"{MINIMAL}disk = ['vdev=xvda,access=q,target=rbd:p/i:key=geheim']\n", "F")
+    assert "geheim" not in str(e.value)

@@ -81,6 +81,12 @@ _COMMENT = re.compile(rb"#[^\r\n]*")
 _SAID = _rules(_NAMED + rb"[\"']?[ \t]{0,200}:[ \t]{0,200}(?P<s>" + _LINE + rb")")  # in a comment: to its end
 _REST = _rules(_NAMED + rb"[\"']?[ \t]{0,200}[=:][ \t]{0,200}(?P<s>" + _LINE + rb")")
 _MOUNTS = _rules(_NAMED + rb"=(?P<s>[^\s,]+)", rb"\buser(?:name)?=[^\s,%]{0,200}%(?P<s>[^\s,]+)")
+_DRIVES = _rules(  # of a disk, as QEMU takes it
+    rb"(?<![\w.-])(?-i:key|chap|cookie|chap[-_](?:auth|secret|pass\w{0,8}))=(?P<s>[^\s,:;\"'}]+(?::(?![\w-]{1,50}=)[^\s,:;\"'}]+)?)",
+    rb"//[^\s/@,%]{0,200}%(?P<s>[^\s/@]{1,500})@",
+    rb"[\"']" + _NAMED + rb"[\"']\s{0,20}:\s{0,20}(?P<s>" + _QUOTED + rb")",
+    rb"[\"'](?:[\w.-]{0,100}\.)?(?:key|chap|cookie)[\"']\s{0,20}:\s{0,20}(?P<s>" + _QUOTED + rb")",
+)
 _IFUPDOWN = _rules(_AT_START + rb"[\w-]{0,100}(?:psk|pass|secret|key|pin)[\w-]{0,100}[ \t]{1,200}(?P<s>" + _OVER_LINES + rb")")
 _IFCFG = _rules(_AT_START + rb"KEY\d?(?:_\w{1,50})?=(?P<s>\S[^\r\n]*)")
 _GRUB = _rules(_PASSWORD + rb"(?P<s>" + _OVER_LINES + rb")")
@@ -88,8 +94,9 @@ _NETDEV = _rules(_AT_START + rb"Key[ \t]{0,200}=[ \t]{0,200}(?P<s>" + _OVER_LINE
 _SECTION = re.compile(rb"^\[([^\]\n]*)\]", re.M)
 _VALUE = re.compile(rb"^[^=\[\n]{1,500}=[ \t]{0,200}(?P<s>\S[^\r\n]*)", re.M)
 _KINDS = (  # (parts of paths, rules for these files); the first that fits
-    ((UNKNOWN,), _REST),
-    (("/etc/fstab", LIST), _MOUNTS),
+    ((UNKNOWN,), [*_REST, *_DRIVES]),
+    ((LIST,), [*_MOUNTS, *_DRIVES]),
+    (("/etc/fstab",), _MOUNTS),
     (("/boot/", "/etc/kernel/", "/proc/cmdline"), [*_ARGUMENTS, *_GRUB]),
     (("/etc/default/grub", "/etc/dracut.conf.d/"), [*_QUOTES, *_GOES_ON, *_ARGUMENTS]),
     ((".yaml", ".yml"), [*_YAML, *_QUOTES, *_SETTINGS, *_WORDS]),

@@ -8,6 +8,8 @@ from hikkoshi.run.step import ROLLBACK
 from hikkoshi.xen import settings
 from hikkoshi.xen.config import XenGuest
 
+_GOES_OFF = ("", "destroy", "coredump-destroy")  # what Xen does with a guest that has shut down
+_UEFI = re.compile(r"ovmf|uefi|edk2|tianocore", re.IGNORECASE)
 _BIOS = ("", "seabios", "rombios", "bios", "none", "pvgrub32", "pvgrub64")
 _PCI = re.compile(r"(?:[0-9a-f]{4}:)?[0-9a-f]{2}:[0-9a-f]{2}\.[0-9a-f*]", re.IGNORECASE)
 COPY = (
@@ -67,9 +69,26 @@ def elsewhere(xen: XenGuest) -> list[Problem]:
 
 
 def _settings(xen: XenGuest) -> Iterator[Problem]:
-    for key in ("bios", "firmware"):
-        value = xen.other.get(key) or ""
-        if str(value) not in _BIOS:
+    after = str(xen.other.get("on_poweroff") or "")
+    if after.lower() not in _GOES_OFF or str(xen.other.get("restart") or "") == "always":
+        yield Problem(
+            code="stays-after-shutdown",
+            what="the guest does not go off when it is shut down: Xen keeps it, or starts it again",
+            where=xen.name,
+            found=f"on_poweroff = {after}" if after else "restart = always",
+            expected="on_poweroff = 'destroy', which is what Xen does where nothing is said",
+            remedy="write on_poweroff = 'destroy' into the guest's own file, and take out `restart`. A guest that runs keeps "
+            "what it was started with: shut it down on the Dom-0 once, have it gone from the list (xl destroy NAME, or xm "
+            "destroy NAME, after it has shut down), and start it from that file. Write the same in a copy",
+        )
+    images = {
+        "kernel": xen.kernel,
+        **{k: str(xen.other.get(k) or "") for k in ("loader", "firmware_override", "bios_path_override")},
+    }
+    loaded = {key: value for key, value in images.items() if _UEFI.search(value)}
+    asked = {key: str(xen.other.get(key) or "") for key in ("bios", "firmware")}
+    for key, value in {**asked, **loaded}.items():
+        if key in loaded or value not in _BIOS:
             yield Problem(
                 code="boots-by-uefi",
                 what="the guest boots by UEFI, and the machine that it moves to has a BIOS",

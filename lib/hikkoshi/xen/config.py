@@ -22,8 +22,15 @@ from hikkoshi.xen.vifs import Vif
 _T = TypeVar("_T")
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:+-]*")  # what xend allows, but no slash and no leading dash
 _MOST_NICS = 64
+_QEMU_DEVICE = re.compile(  # an option of QEMU that gives a machine a disk, a NIC, or something of its host
+    r"(?<!\S)-(?:drive|blockdev|[hf]d[a-d]|cdrom|mtdblock|sd|pflash|netdev|nic|net|device|usbdevice|usb|fsdev|virtfs|chardev|serial"
+    r"|parallel|soundhw|audiodev|tpmdev|object)(?![\w-])(?:\s+[a-z][a-z0-9-]*(?![\w:/.]|=))?"
+)
 _LOST = "\ufffd"  # stands for bytes that are no UTF-8
-_PV_GRUB = re.compile(r"(?:.*/)?(?:pv-?grub|grub2?-?(?:i386|x86_64)?-xen)[^/]*", re.IGNORECASE)
+_PV_GRUB = re.compile(
+    r"(?:.*/)?(?:(?:pv-?grub|grub2?-?(?:i386|x86_64)?-xen|grub\.xen)[^/]*|(?:i386|x86_64|grub2?)-xen(?:_pvh)?/[^/]+)",
+    re.IGNORECASE,
+)
 
 
 class XenGuest(Frozen):
@@ -95,7 +102,7 @@ class _Reader:
             code="xen-value-unusable",
             what=f"{key!r} in the Xen configuration is not usable",
             where=f"{self.where}:{number}" if number else self.where,
-            found=redaction.shown(found),
+            found=redaction.shown(redaction.shown(found), redaction.LIST),
             expected=expected,
             remedy=remedy,
         )
@@ -197,17 +204,22 @@ def _processors(reader: _Reader) -> tuple[int, int]:
 
 def _shown(key: str, value: Value) -> JsonValue:
     """A value as it may be kept: of settings that are known, and numbers that are no secret."""
+    if key in settings.FOR_QEMU:
+        words = " ".join(map(str, value)) if isinstance(value, list) else str(value or "")
+        return [m[0] for m in _QEMU_DEVICE.finditer(words)] or None
     known = key in settings.SETTINGS and key not in settings.SECRET
     if isinstance(value, int | float) and (known or not re.search(r"pass|pw|secret", key, re.IGNORECASE)):
         return value
     if not known:
         return None
     if isinstance(value, list):
-        return [_text(", ".join(map(str, item)) if isinstance(item, list) else str(item)) for item in value]
-    return _text(value) if isinstance(value, str) else None
+        return [_text(key, ", ".join(map(str, item)) if isinstance(item, list) else str(item)) for item in value]
+    return _text(key, value) if isinstance(value, str) else None
 
 
-def _text(value: str) -> str:
+def _text(key: str, value: str) -> str:
+    if key in settings.ADDRESSES:
+        return value
     return redaction.shown(redaction.shown(value, "/proc/cmdline"), redaction.LIST)
 
 
@@ -297,10 +309,16 @@ def _boots_by(guest: XenGuest) -> str:
 
 def rest(guest: XenGuest) -> list[dict[str, str]]:
     """What else the configuration says, and what becomes of it: a row for every setting and for every line of code."""
-    rows = [(key, _words(value), settings.of(key).fate, settings.of(key).why) for key, value in guest.other.items()]
+    rows = [(key, _words(value), *_fate(key, value)) for key, value in guest.other.items()]
     lines = [line.partition(", ") for line in guest.passed]
     code = [(number, words, "means nothing", "code that sets nothing that is read") for number, _, words in lines]
     return [dict(zip(("setting", "value", "what becomes of it", "why"), row, strict=True)) for row in (*rows, *code)]
+
+
+def _fate(key: str, value: JsonValue) -> tuple[str, str]:
+    if key in settings.FOR_QEMU and not value:
+        return "means nothing", "arguments of QEMU that add no device"
+    return settings.of(key).fate, settings.of(key).why
 
 
 def _words(value: JsonValue) -> str:

@@ -6,7 +6,6 @@ Forms: xl-disk-configuration(5), as libxlu_disk_l.l of Xen's tools reads them, a
 
 import re
 from collections.abc import Mapping
-from pathlib import PurePosixPath
 from typing import Literal
 
 from hikkoshi.artefact import Frozen
@@ -19,6 +18,11 @@ _TAPS = ("tap", "tap2", "tapdisk")
 _PREFIXES = (*_TAPS, "aio", "sync", "ioemu", "file", "phy", *FORMATS)
 _FLAGS = ("discard", "no-discard", "direct-io-safe", "colo", "no-colo", "trusted", "untrusted")
 _NAMED = ("target", "format", "vdev", "access", "devtype", "script", "backend")
+_KNOWN = (  # further keys of xl's
+    *("backendtype", "direct-io-safe", "discard", "colo-host", "colo-port", "colo-export", "active-disk", "hidden-disk"),
+    *("specification", "transport", "grant_usage", "protocol"),
+)
+_USUAL_SCRIPTS = ("", "block", "/etc/xen/scripts/block")
 _ACCESS: dict[str, Literal["r", "w", "w!"]] = {"r": "r", "ro": "r", "w": "w", "rw": "w", "w!": "w!", "!": "w!"}
 _VDEV = re.compile(r"(?:(?:xvd|sd|hd|vd)[a-z]{1,2}\d{0,3}|d\d+(?:p\d+)?)")
 _NUMBER = re.compile(r"0x[0-9a-f]{1,8}|\d{3,10}", re.IGNORECASE)
@@ -77,23 +81,25 @@ def disk(item: str) -> XenDisk:
     Named `target=` takes the rest of the entry, so it may hold commas. In the positional form VDEV may stand second, where
     xm has it: formats and device names cannot be confused.
     """
-    item = redaction.shown(item, redaction.LIST)
     found: dict[str, str] = {}
     options: list[str] = []
     prefixes: list[str] = []
     rest: str | None = item.strip()
     while rest is not None:
         if rest.startswith("target="):
-            word, rest = rest, None
+            word, rest = rest.removesuffix(","), None
         else:
             head, comma, tail = rest.partition(",")
             word, rest = head.strip(), tail.lstrip() if comma else None
         key, equals, value = word.partition("=")
-        if equals and re.fullmatch(r"[a-z][a-z0-9_-]*", key):
+        if equals and re.fullmatch(r"[A-Za-z][\w-]*\s*", key):
             if key in _NAMED:
                 _once(found, key, value.strip())
-            else:
+            elif key in _KNOWN:
                 options.append(word)
+            else:
+                near = key.strip().lower()
+                raise ValueError(f"{key!r} is no key of a disk" + (f": write {near}= without a space" if near in _NAMED else ""))
         elif word in ("cdrom", *_FLAGS):
             _once(found, "devtype", word) if word == "cdrom" else options.append(word)
         elif "target" not in found:
@@ -127,7 +133,7 @@ def _stripped(word: str, prefixes: list[str], found: dict[str, str]) -> str:
 
 def _positional(found: dict[str, str], word: str, *, old_form: bool, last: bool) -> None:
     may_be_format = "vdev" not in found and "format" not in found and not _is_vdev(word)
-    if may_be_format and (word in FORMATS or not old_form):
+    if may_be_format and (word in FORMATS or not word or not old_form):
         found["format"] = word
     elif "vdev" not in found:
         found["vdev"] = word
@@ -162,6 +168,21 @@ def _named(number: str) -> str:
     return f"{names}{letter}{part or ''}" if names else number
 
 
+def _access(word: str) -> Literal["r", "w", "w!"] | None:
+    """How a guest may use a disk. xm's block script only looks for w and !: `wr` and `rw!` are fine to it."""
+    if word in _ACCESS or set(word) - set("rw!"):
+        return _ACCESS.get(word)
+    return ("w!" if "!" in word else "w") if "w" in word else "r"
+
+
+def _shown(target: str, *, local: bool) -> str:
+    """A target without secrets. A path of the Dom-0 is what it is: only behind a comma there may be more than a path."""
+    if not local or not target.startswith("/"):
+        return redaction.shown(target, redaction.LIST)
+    name, comma, more = target.partition(",")
+    return name + redaction.shown(comma + more, redaction.LIST) if comma else target
+
+
 def _disk(found: Mapping[str, str], prefixes: list[str], options: list[str]) -> XenDisk:
     vdev, _, kind = _called(found.get("vdev", "")).partition(":")
     devtype = found.get("devtype") or kind or "disk"
@@ -174,24 +195,27 @@ def _disk(found: Mapping[str, str], prefixes: list[str], options: list[str]) -> 
     image = found.get("format") or next((p for p in prefixes if p in FORMATS), "raw")
     if image not in (*FORMATS, *(("empty",) if devtype == "cdrom" else ())):
         raise ValueError(f"unknown format {image!r}")
-    access = _ACCESS.get(found.get("access") or ("r" if devtype == "cdrom" else "w"))
+    access = _access(found.get("access") or ("r" if devtype == "cdrom" else "w"))
     if access is None:
         raise ValueError(f"unknown access {found['access']!r}")
     target, script, backend = (found.get(key, "") for key in ("target", "script", "backend"))
     if not target and devtype != "cdrom":
         raise ValueError("the target is missing")
-    script, backend = "" if PurePosixPath(script).name == "block" else script, "" if backend in DOM0 else backend
+    script, backend = "" if script in _USUAL_SCRIPTS else script, "" if backend in DOM0 else backend
     below_dev = not script and not backend and (not prefixes or "phy" in prefixes)
     return XenDisk.model_validate(
         {
             "vdev": vdev,
-            "target": path(target) if below_dev else target,
+            "target": _shown(path(target) if below_dev else target, local=not script and not backend),
             "format": "raw" if image == "empty" else image,
             "access": access,
             "cdrom": devtype == "cdrom",
             "prefixes": tuple(prefixes),
-            "options": (*options, *((f"protocol={found['protocol']}",) if found.get("protocol") else ())),
-            "script": script,
+            "options": (
+                *(redaction.shown(o, redaction.LIST) for o in options),
+                *((f"protocol={found['protocol']}",) if found.get("protocol") else ()),
+            ),
+            "script": redaction.shown(script, redaction.LIST),
             "backend": backend,
         }
     )

@@ -19,7 +19,7 @@ _OF_THE_MOMENT = (
     "run_hotplug_scripts claim_mode video_memkb shadow_memkb iommu_memkb build_info create_info max_vcpus avail_vcpus hvm "
     "image device platformdata name_label change_home_server vm_type domain_type xend_domain_type memory_dynamic_max "
     "memory_dynamic_min memory_static_max memory_static_min other_config type.pv type.hvm type.pvh u arch_arm "
-    "arch_x86 disks nics pcidevs pcis vfbs vkbs usbdevs vtpms cpuid_legacy target_memkb max_memkb type "
+    "arch_x86 c_info b_info disks nics pcidevs pcis vfbs vkbs usbdevs vtpms cpuid_legacy target_memkb max_memkb type "
     "colo_restore_enable"
 )
 _MOMENT = frozenset(_OF_THE_MOMENT.split())
@@ -190,12 +190,14 @@ def _of_json(config: Mapping[str, Any]) -> dict[str, Value]:
         "disk": [_json_disk(d) for d in _objects_of(config, "disks")],
         "vif": [_json_vif(n) for n in _objects_of(config, "nics")],
         "pci": [_pci({k: v for k, v in d.items() if isinstance(v, int)}) for d in _objects_of(config, "pcidevs", "pcis")],
-        **{
-            name: [_entry({k: v for k, v in d.items() if isinstance(v, str | int)}) for d in _objects_of(config, key)]
-            for name, key in _LISTS.items()
-        },
+        **{name: [_json_entry(d) for d in _objects_of(config, key)] for name, key in _LISTS.items()},
     }
     return {key: value for key, value in found.items() if key in ("disk", "vif") or value not in (None, "", [])}
+
+
+def _json_entry(d: Mapping[str, Any]) -> str:
+    """A device as an entry of its setting; what is deeper in it only by name."""
+    return _entry({k: v if isinstance(v, str | int) else "several values" for k, v in d.items() if v not in (None, [], {})})
 
 
 def _said(value: object) -> Value:
@@ -236,5 +238,15 @@ def _json_disk(d: Mapping[str, Any]) -> str:
 
 def _json_vif(n: Mapping[str, Any]) -> str:
     names = {"ifname": "vifname", "nictype": "type", "backend_domname": "backend"}
-    kept = {names.get(k, k): v for k, v in n.items() if isinstance(v, str | int) and k != "backend_domid"}
+    rates = ("rate_bytes_per_interval", "rate_interval_usecs")
+    kept = {names.get(k, k): v for k, v in n.items() if isinstance(v, str | int) and k not in ("backend_domid", *rates)}
+    if n.get(rates[0]):
+        kept["rate"] = _rate(n[rates[0]], n.get(rates[1]))
     return _entry(kept)
+
+
+def _rate(amount: object, interval: object) -> str:
+    """Bytes in some microseconds, as a rate by the second."""
+    if isinstance(amount, int) and isinstance(interval, int) and interval > 0:
+        return f"{amount * 1_000_000 // interval}B/s"
+    return f"{amount} bytes in {interval} microseconds"

@@ -33,7 +33,12 @@ _TABLE: tuple[tuple[Fate, str, str], ...] = (  # (fate, why, names)
         "xm gives it to the kernel, where ip, dhcp or nfs_root is set",
         "ip dhcp gateway netmask hostname interface nfs_server nfs_root",
     ),
-    ("refused", "refused where it asks for UEFI: the new machine has a BIOS", "bios firmware"),
+    (
+        "refused",
+        "refused where it asks for UEFI: the new machine has a BIOS",
+        "bios firmware bios_path_override firmware_override",
+    ),
+    ("refused", "refused where the guest would stay, or start again, when it is shut down", "on_poweroff restart"),
     ("refused", "refused: NICs of a kind that only Xen 4.0 knew; write them as `vif`", "vif2"),
     ("told", "how it boots: on VMware by its own boot loader", "bootargs bootentry bootloader_args boot"),
     ("told", "the guest could be given as much while it ran; the new machine has `memory`", "maxmem"),
@@ -45,13 +50,13 @@ _TABLE: tuple[tuple[Fate, str, str], ...] = (  # (fate, why, names)
     (
         "told",
         "what follows a stop or a crash: vSphere HA, and the machine's own options, decide that",
-        "on_poweroff on_reboot on_crash on_watchdog on_soft_reset on_shutdown restart on_xend_start on_xend_stop",
+        "on_reboot on_crash on_watchdog on_soft_reset on_shutdown on_xend_start on_xend_stop",
     ),
     (
         "told",
         "what software sees of the machine becomes another: licences may ask again",
         "cpuid cpuid_check mca_caps smbios smbios_firmware acpi_firmware ms_vm_genid nestedhvm viridian vendor_device "
-        "guest_os_type bios_path_override firmware_override",
+        "guest_os_type",
     ),
     ("told", "the clock of the hardware: see that the guest's own is right", "localtime rtc_timeoffset"),
     ("told", "for people", "description"),
@@ -92,15 +97,15 @@ _TABLE: tuple[tuple[Fate, str, str], ...] = (  # (fate, why, names)
         "shadow_memory memory_sharing superpages features nomigrate max_event_channels max_grant_frames "
         "max_maptrack_frames max_grant_version vmtrace_buf_kb vpmu xenstore_feature_mask xenstore_quota "
         "xend_suspend_evtchn_compat pvshim pvshim_path pvshim_cmdline pvshim_extra bootloader_restrict "
-        "bootloader_user device_model device_model_version device_model_override device_model_user device_model_args "
-        "device_model_args_pv device_model_args_hvm device_model_stubdomain_override device_model_stubdomain_seclabel "
+        "bootloader_user device_model device_model_version device_model_override device_model_user "
+        "device_model_stubdomain_override device_model_stubdomain_seclabel "
         "stubdomain_kernel stubdomain_cmdline stubdomain_ramdisk stubdomain_memory dm_restrict target",
     ),
     ("means nothing", "of ARM", "gic_version tee sve vuart device_tree llc_colors nr_spis trap_unmapped_accesses arm_sci"),
 )
 _DEVICES = (
     "pci vscsi vusb usbdev usbctrl vtpm p9 pvcalls vsnd vdispl virtio gfx_passthru ioports iomem irq irqs dtdev blkif netif "
-    "tpmif driver_domain"
+    "tpmif driver_domain device_model_args device_model_args_pv device_model_args_hvm"
 )
 
 SETTINGS: dict[str, XenSetting] = {name: XenSetting(fate, why) for fate, why, names in _TABLE for name in names.split()} | {
@@ -108,7 +113,11 @@ SETTINGS: dict[str, XenSetting] = {name: XenSetting(fate, why) for fate, why, na
 }
 UNKNOWN = XenSetting("told", "neither manual has it: a variable of the file, or of another program")
 DECISIVE = frozenset(name for name, s in SETTINGS.items() if s.fate in ("used", "refused") or s.device)
-SECRET = frozenset(("vfb", "vncpasswd", "spicepasswd", "device_model_args", "device_model_args_pv", "device_model_args_hvm"))
+SECRET = frozenset(("vfb", "vncpasswd", "spicepasswd"))
+FOR_QEMU = frozenset(("device_model_args", "device_model_args_pv", "device_model_args_hvm"))  # kept: which devices they add
+ADDRESSES = frozenset(  # nobody can write a secret there, and 00:19.0@7 looks like one
+    ("pci", "vscsi", "vusb", "usbdev", "usbctrl", "ioports", "iomem", "irq", "irqs", "cpu", "cpus", "cpus_soft", "cpuid")
+)
 
 
 def of(name: str) -> XenSetting:

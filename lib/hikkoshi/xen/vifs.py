@@ -8,6 +8,7 @@ from hikkoshi.artefact import Frozen
 from hikkoshi.secret import redaction
 
 _MAC = re.compile(r"([0-9a-f]{2}:){5}[0-9a-f]{2}")
+_ANY_MAC = re.compile(r"[0-9a-f]{1,2}(?:[^0-9a-f][0-9a-f]{1,2}){5}")  # as xl takes it
 _KEYS = ("mac", "bridge", "ip", "model", "type", "script", "vifname", "rate", "mtu", "backend", "gatewaydev")
 
 
@@ -40,6 +41,8 @@ def vif(item: str, number: int) -> Vif:
     other: dict[str, str] = {}
     for word in filter(None, (w.strip() for w in item.split(","))):
         key, equals, value = (part.strip() for part in word.partition("="))
+        if key not in _KEYS and key.lower() in _KEYS:
+            raise ValueError(f"{key!r} is no key of a NIC: write {key.lower()!r}, for Xen knows it in small letters only")
         key = {"netdev": "gatewaydev", "dev": "gatewaydev"}.get(key, key)
         if not equals:
             raise ValueError(f"{word!r} is not KEY=VALUE")
@@ -51,6 +54,8 @@ def vif(item: str, number: int) -> Vif:
         kept[key] = value
     if "mac" in found:
         found["mac"] = found["mac"].lower()
+        if _ANY_MAC.fullmatch(found["mac"]):
+            found["mac"] = ":".join(part.zfill(2) for part in re.split(r"[^0-9a-f]", found["mac"]))
         if not _MAC.fullmatch(found["mac"]) or int(found["mac"][:2], 16) & 1:
             raise ValueError(f"{found['mac']!r} is not the MAC of one NIC")
     if other.get("devid", str(number)) != str(number):
