@@ -315,3 +315,19 @@ class TestSpellings:
     )
     def test_a_link_file_by_xens_bus_names_the_nic_in_its_place(self, match: str, new: dict[str, str]) -> None:
         assert pinning.renamed({LINKS + "10-lan0.link": f"[Match]\n{match}\n[Link]\nName=lan0\n"}) == new
+
+
+@pytest.mark.parametrize(
+    ("name", "match", "told"),
+    [
+        ("00-all.link", "OriginalName=*", ["link-file-first"]),
+        ("05-eth.link", "OriginalName=eth*\nType=ether", ["link-file-first"]),
+        ("99-default.link", "OriginalName=*", []),
+        ("00-one.link", f"MACAddress={FIRST}", []),
+        ("00-xen.link", "Virtualization=xen", []),
+        ("00-wlan.link", "Type=wlan", []),
+    ],
+)
+def test_a_link_file_for_all_that_comes_before_ours_is_told(name: str, match: str, told: list[str]) -> None:
+    text = f"[Match]\n{match}\n[Link]\nNamePolicy=kernel\n"
+    assert [n.code for n in pinning.told({LINKS + name: text})] == told

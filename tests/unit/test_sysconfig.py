@@ -82,6 +82,11 @@ def test_a_quote_without_an_end_hides_only_its_own_line() -> None:
     assert [(a.key, a.value) for a in found] == [("A", None), ("B", "y")]
 
 
+def test_brackets_without_an_end_cost_little() -> None:
+    content = "A=$(\n" * 500 + "B=y\n"
+    assert sysconfig.values(content) == {"B": "y"}
+
+
 @settings(max_examples=40)
 @given(st.lists(st.sampled_from([*"\"'`$\\\n ;#&|(){}=+", "A=", "B=", "x", "$A", "\r\n", "if ", "fi"]), max_size=14))
 def test_whatever_stands_there_a_value_set_is_set(pieces: list[str]) -> None:

@@ -48,6 +48,10 @@ MEANINGS = {  # {code: its words; what differs stands in braces}
     "source-not-read": "{place} reads {source}, which the survey does not: see there for more NICs",
     "setting-by-shell": "{place} sets {key} to what only a shell knows: see in the running guest what that is",
     "rule-never-fits": "{place} names a NIC {nic} by a MAC in capitals, which udev never finds: it had no effect",
+    "link-file-first": (
+        "{file} is for every NIC, and comes before the files that tie names to MACs, which then do nothing: give it a name that "
+        "begins with 11 or more"
+    ),
     "rule-not-by-mac": "{place} names a NIC {nic} by something else than its MAC, which may be another after the move",
     "menu-kernel-missing": "boot menu entry {entry} names a kernel that is not there: {file}",
     "menu-initrd-missing": "boot menu entry {entry} names an initrd that is not there: {file}",

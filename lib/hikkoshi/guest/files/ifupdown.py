@@ -332,6 +332,8 @@ def _matches(by: str, pattern: str, name: str) -> bool:
     if by == "glob":
         return fnmatch.fnmatchcase(name, pattern)
     try:
-        return len(pattern) < 100 and not re.search(r"[+*}][^|]*[+*{]", pattern) and bool(re.match(pattern, name))
+        return (
+            len(pattern) < 100 and len(name) < 16 and not re.search(r"[+*}][^|]*[+*{]", pattern) and bool(re.match(pattern, name))
+        )
     except re.error:
         return False

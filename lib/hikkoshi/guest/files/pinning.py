@@ -12,6 +12,7 @@ name is taken, so that two NICs in the other order keep each other's name. A uni
 """
 
 import fnmatch
+import posixpath
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -260,6 +261,10 @@ def told(texts: Mapping[str, str]) -> list[Note]:
             notes.append(note("rule-never-fits", place=place, nic=nic))
         elif not rule.macs or not rule.names:
             notes.append(note("rule-not-by-mac", place=place, nic=nic))
+    for path, unit in networkd.units(texts, ".link", []):
+        macs = unit.words("Match", "MACAddress", "PermanentMACAddress")
+        if posixpath.basename(path) < "10-" and not macs and networkd.meets(unit, "", _KERNEL):
+            notes.append(note("link-file-first", file=path))
     return notes
 
 

@@ -18,6 +18,7 @@ _DECLARES = ("export", "declare", "typeset", "readonly", "local")
 _BEFORE = ("then", "else", "do", "{", "!")
 _OPENS, _CLOSES = ("if", "case", "while", "until", "for"), ("fi", "esac", "done")
 _PARAMETER = re.compile(r"\$(?:([A-Za-z_]\w*)|\{([A-Za-z_]\w*)\})")
+_LONGEST = 4096  # characters that one command in brackets may have
 _ANSI = {"n": "\n", "t": "\t", "r": "\r", "a": "\a", "b": "\b", "e": "\x1b", "f": "\f", "v": "\v"}
 
 
@@ -168,7 +169,7 @@ class _Shell:
     def _behind(self, start: int, opening: str, closing: str) -> int:
         """Where a bracket ends that opens here; -1 where it does not."""
         depth, at = 0, start
-        while at < len(self.content):
+        while at < min(len(self.content), start + _LONGEST):
             here = self.content[at]
             if here == "\\":
                 at += 1
