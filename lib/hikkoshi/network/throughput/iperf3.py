@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, NoReturn
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from hikkoshi.errors import BadInput, Problem
+from hikkoshi.network.throughput import surroundings
 from hikkoshi.network.throughput.units import Quantity, Reading, Remark
 
 UNIT = "bits/s"
@@ -18,6 +19,8 @@ SOUND = "3.12"  # Debian 12's: since 3.11 a test over UDP tells what arrived, to
 REMEDY = "give the whole document that iperf3 -J printed, or measure again"
 WARNING = Remark(code="iperf3-warning", remark="a warning of iperf3; the figure stands")
 _WARNING = re.compile(r"^(?:iperf3: )?warning: .*$\n?", re.M | re.I)  # comes on the other channel, between lines
+_BEGIN = re.compile(r"^\s*\{", re.M)  # of a document, or of an event: netperf has no such line
+_FIGURES = re.compile(r" TEST (?:from|to) |bits/s|^iperf3?: |[{}]", re.M)  # of another output, or of this one, torn
 _PLAIN = re.compile(r"(?:-+\n)?(iperf3: |Connecting to host |Client connecting to |Server listening on )")
 # as C's printf writes what is no number, and numbers by the rules of another language: JSON has none of these
 _NUMBERS = re.compile(
@@ -26,6 +29,10 @@ _NUMBERS = re.compile(
     re.I,
 )
 _ERRORS = (  # (words of iperf3's errors, what to do)
+    (
+        r"unable to set|not set correctly|not supported on this|unrecogni[sz]ed option|invalid option",
+        "this machine or this iperf3 does not have what an option asks for: leave the option out, and measure again",
+    ),
     (r"connection refused", "start iperf3 -s on the other side, on the port that is used here (5201, or what -p says)"),
     (
         r"timed out|no route|unreachable|unable to connect",
@@ -103,7 +110,7 @@ class _Document(_Part):
 def recognised(text: str) -> bool:
     """Whether an output is of iperf3, or of iperf 2, and not of netperf."""
     rest = _WARNING.sub("", text).lstrip()
-    return rest.startswith("{") or bool(_PLAIN.match(rest))
+    return bool(_BEGIN.search(rest) or _PLAIN.match(rest))
 
 
 def parse(text: str, where: str = "the output of iperf3") -> Reading:
@@ -113,6 +120,13 @@ def parse(text: str, where: str = "the output of iperf3") -> Reading:
     in both directions at once, which has no one throughput.
     """
     rest = _WARNING.sub("", text)
+    begin, end = _BEGIN.search(rest), rest.rfind("}") + 1
+    around = ""
+    if (
+        begin and re.match(r"\s*\Z|\s*\n", rest[end:]) and not _FIGURES.search(rest[: begin.start()] + rest[end:])
+    ):  # what a login or a shell said stands around it
+        around = f"{rest[: begin.start()].strip()}\n{rest[end:].strip()}".strip()
+        rest = rest[begin.start() : end]
     if _PLAIN.match(rest.lstrip()):
         _refuse_plain(rest.strip(), where)
     told = _one(_documents(rest, where), where)
@@ -137,7 +151,8 @@ def parse(text: str, where: str = "the output of iperf3") -> Reading:
             )
         ) from None
     warnings = tuple(WARNING.of(found[0].strip()) for found in _WARNING.finditer(text))
-    return _measurement(document, warnings, where)
+    foreign = (surroundings.REMARK.of(around),) if around else ()
+    return _measurement(document, (*foreign, *warnings), where)
 
 
 def _documents(text: str, where: str) -> list[Any]:

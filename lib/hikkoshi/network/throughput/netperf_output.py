@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass, replace
 
 from hikkoshi.errors import BadInput, Problem
-from hikkoshi.network.throughput import iperf3, netperf_command, netperf_forms, netperf_keys, netperf_remarks
+from hikkoshi.network.throughput import iperf3, netperf_command, netperf_forms, netperf_keys, netperf_remarks, surroundings
 from hikkoshi.network.throughput.netperf_command import Command
 from hikkoshi.network.throughput.netperf_forms import RR, UDP, Figures
 from hikkoshi.network.throughput.units import LETTERS, Quantity, Reading, word
@@ -49,11 +49,14 @@ def parse(text: str, command: str = "", where: str = "the output of netperf") ->
     unit (it stays unknown without); one that contradicts the output is refused. `where` names the output in errors.
     `BadInput` for what is no output of one finished run, is cut off, damaged, or contradicts itself.
     """
-    if iperf3.recognised(text):
-        return iperf3.parse(text, where)
+    whole, around = surroundings.taken_out(text)
+    if iperf3.recognised(whole):
+        reading = iperf3.parse(whole, where)
+        return replace(reading, remarks=(*around, *reading.remarks))
     said = netperf_command.read(command, where)
     try:
-        return _measurement(text, said)
+        reading = _measurement(whole, said)
+        return replace(reading, remarks=(*around, *reading.remarks))
     except ValueError as e:  # what is wrong, what was found
         unusable = f"an output of netperf cannot be used: {e.args[0]}"
         problem = netperf_remarks.explain(text) or Problem(code="netperf-output-unusable", what=unusable, remedy=REMEDY)
@@ -83,6 +86,8 @@ def _head(text: str) -> tuple[_Head, str]:
             raise ValueError("its kind of test is not known here", name)
         head = _Head(banner=True, test=TESTS[name], asked="+/-" in rest)
         text = text[found.end() :]
+    elif found := re.search(rf"^{BANNER.pattern}", text, re.M):
+        raise ValueError("a line that is not its own stands above it", text[: found.start()].strip().partition("\n")[0][:200])
     while found := INTERIM.match(text) or CSV_INTERIM.match(text):
         head.interim += ((found[1], found[2], found[3]),)
         text = text[found.end() :]

@@ -22,6 +22,14 @@ REMARKS = tuple(  # (of these words one is in them, the whole lines, what they m
             ),
         ),
         (
+            ("shutdown_control",),
+            r"shutdown_control: no response received\.? *(?:errno -?\d+ counter -?\d+)?",
+            Remark(
+                code="netperf-end-unanswered",
+                remark="netserver did not answer when the test had ended: the figure is whole; see that netserver still runs",
+            ),
+        ),
+        (
             ("catcher: ",),
             r"catcher: (?:timer popped with times_up != 0|interval timer running unexpectedly!)",
             Remark(
@@ -39,8 +47,9 @@ REMARKS = tuple(  # (of these words one is in them, the whole lines, what they m
             ),
         ),
         (
-            ("not compiled", "dirty", "available"),
-            r"Packet (?:rate control|burst size) is not compiled in\.|Initial request burst functionality not compiled-in!"
+            ("not compiled", "dirty", "available", "copy avoidance"),
+            r"(?:netperf: )?create_data_socket: Could not enable receive copy avoidance"
+            r"|Packet (?:rate control|burst size) is not compiled in\.|Initial request burst functionality not compiled-in!"
             r"|I don't know how to get dirty\.|Local (?:send|recv) copy avoidance not available\."
             r"|WARNING: (?:TCP_CORK|IP_MTU_DISCOVER|TCP FASTOPEN) not available on this platform!?",
             Remark(
@@ -90,6 +99,39 @@ _HISTOGRAM = re.compile(
     r"\n+(Histogram of [^\n]*\n(?:[A-Z]+_[UM]?SEC *(?:: *\d+){10}\n)+>100_SECS: *\d+\nHIST_TOTAL: *(?P<total>\d+)\n?)\n*\Z"
 )
 FAILURES = (  # (how netperf says it, what it means and what to do); the first that is said counts
+    (
+        r"(?:netperf|iperf3?): (?:command )?not found|failed to run command ['‘`]?[\w/.-]*(?:netperf|iperf3?)\b"
+        r"|(?:netperf|iperf3?)['’]?: No such file or directory|[Cc]ommand '(?:netperf|iperf3?)' not found",
+        Problem(
+            code="measuring-tool-missing",
+            what="nothing was measured: the tool is not installed there",
+            remedy="install netperf, or iperf3, on the machine that was to measure, or give its whole path, and measure again",
+        ),
+    ),
+    (
+        r"(?m)^Usage: iperf3? ",
+        Problem(
+            code="iperf3-option-unknown",
+            what="iperf3 measured nothing: it does not know an option, and printed its usage",
+            remedy="leave out the option that it names, or use an iperf3 that has it",
+        ),
+    ),
+    (
+        r"not compiled on an IPv6 capable system",
+        Problem(
+            code="netperf-without-ipv6",
+            what="netperf measured nothing: it was built without IPv6",
+            remedy="give an IPv4 address (-4, -H), or use a netperf that was built on a system with IPv6",
+        ),
+    ),
+    (
+        r"tests must be timed",
+        Problem(
+            code="netperf-not-timed",
+            what="netperf measured nothing: this test takes seconds, not bytes or transactions",
+            remedy="give its length in seconds: a number above 0 behind -l",
+        ),
+    ),
     (
         r"are you sure there is a netserver|could not establish the control",
         Problem(
@@ -202,5 +244,5 @@ def histogram_taken_out(text: str) -> tuple[str, str]:
 
 def explain(text: str) -> Problem | None:
     """What went wrong and what to do, where an output tells of a failure that is known."""
-    text, _ = taken_out(text)
-    return next((problem for said, problem in FAILURES if re.search(said, text)), None)
+    bodies = (taken_out(text)[0], *re.findall(r"shutdown_control: .*", text))  # which is a remark where there are figures
+    return next((problem for body in bodies for said, problem in FAILURES if re.search(said, body)), None)
