@@ -98,7 +98,11 @@ JOB = "start on stopped rc RUNLEVEL=[2345]\nrespawn\nexec /sbin/getty -8 38400 {
             {HVC0: JOB.format("hvc0"), "/etc/init/tty1.conf": "manual\n" + JOB.format("tty1")},  # it is started again
             {HVC0: None},
         ),
-        ({HVC0: JOB.format("hvc0"), "/etc/init/hvc0.override": "manual\n"}, {HVC0: None}),
+        ({HVC0: JOB.format("hvc0"), "/etc/init/hvc0.override": "manual\n"}, {HVC0: JOB.format("tty1")}),
+        (
+            {HVC0: "exec /sbin/getty hvc0\n", "/etc/init/xvc0.conf": JOB.format("xvc0")},  # that which is started
+            {HVC0: None, "/etc/init/xvc0.conf": JOB.format("tty1")},
+        ),
         (
             {HVC0: "start on filesystem\nenv TTY=hvc0\nexec /sbin/getty -8 38400 $TTY\n"},
             {HVC0: "start on filesystem\nenv TTY=tty1\nexec /sbin/getty -8 38400 $TTY\n"},
@@ -150,6 +154,7 @@ def test_jobs_that_ask_for_no_login_on_the_screen_are_told(texts: dict[str, str]
         ),
         ("#1:S:respawn:/sbin/getty tty1\nh0:2345:respawn:/sbin/getty hvc0\n", "h0:2345:respawn:/sbin/getty tty1"),
         ("id:3:initdefault:\n1:2:respawn:/sbin/getty tty1\nh0:3:respawn:/sbin/getty hvc0\n", "h0:3:respawn:/sbin/getty tty1"),
+        ("h0:2345:respawn:/sbin/getty 38400 hvc0 # not tty1\n", "h0:2345:respawn:/sbin/getty 38400 tty1 # not tty1"),
         ("1:2345:off:/sbin/getty tty1\nh0:2345:respawn:/sbin/getty hvc0\n", "h0:2345:respawn:/sbin/getty tty1"),
     ],
 )

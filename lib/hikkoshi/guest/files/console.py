@@ -71,7 +71,8 @@ def _asks(row: str, terminal: re.Pattern[str], level: str, *actions: str) -> boo
     match = _ROW.match(row.strip())
     if match is None or match[2] not in ("respawn", *actions):
         return False
-    return bool(terminal.search(match[3]) and (not match[1] or set(match[1]) & set(level)))
+    process = re.sub(r"\s#.*", "", match[3])  # a shell's comment
+    return bool(terminal.search(process) and not _XEN.search(process) and (not match[1] or set(match[1]) & set(level)))
 
 
 def missing(content: str) -> bool:
@@ -87,15 +88,14 @@ def on_screen(body: str) -> str:
 
 
 def jobs(texts: Mapping[str, str]) -> dict[str, str | None]:
-    """{path: its new text} of upstart's jobs that log in on Xen's console: moved to the screen, or None where another is
-    there already, or it was never started."""
+    """{path: its new text} of upstart's jobs that log in on Xen's console: moved to the screen, one that is started before
+    one that is not, or None where another is there already."""
     mine = {p: t for p, t in texts.items() if _is_job(p) and p != CONSOLES[1] and _logs_in(t, _XEN)}
     there = any(p not in mine and _starts(p, texts) and (_logs_in(t, _TTY1) or p == CONSOLES[1]) for p, t in texts.items())
     found: dict[str, str | None] = {}
-    for path in sorted(mine):
-        moved = not there and _starts(path, texts)
-        found[path] = text.edit(mine[path], lambda b: b if b.lstrip().startswith("#") else on_screen(b)) if moved else None
-        there = there or moved
+    for path in sorted(mine, key=lambda p: (not _starts(p, texts), p)):
+        found[path] = None if there else text.edit(mine[path], lambda b: b if b.lstrip().startswith("#") else on_screen(b))
+        there = True
     return found
 
 
