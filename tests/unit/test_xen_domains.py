@@ -254,3 +254,13 @@ def test_a_domain_that_one_list_lacks_is_still_there() -> None:
     long = detailed(text("xl-list-l-2guests.json"))
     assert {d.id for d in merged(listed(text("xl-list.txt")), long)} == {0, 1, 2}
     assert json.loads(text("xl-list-l.json"))[1]["domid"] == 1
+
+
+def test_a_disk_is_found_by_the_backend_that_its_frontend_names() -> None:
+    text = (
+        '/local/domain/3/name = "other"\n/local/domain/3/vm = "/vm/11111111-5c5e-4d0e-9a62-2b8f4a6f0c11"\n'
+        '/local/domain/3/device = ""\n/local/domain/3/device/vbd/51712/backend = "/local/domain/0/backend/qdisk/3/51712"\n'
+        '/local/domain/0/backend/qdisk/3/51712/params = "aio:/srv/web.img"\n'
+        '/local/domain/0/backend/qdisk/3/51712/device-type = "disk"\n'
+    )
+    assert stored(text)[3].disks == frozenset({"/srv/web.img"})

@@ -199,3 +199,53 @@ def test_what_xl_lists_of_devices_in_several_values_is_told() -> None:
     codes = [code for code, _ in behind.told(guest)]
     assert "nic-rate-limited" in codes
     assert guest.vifs[0].rate == "1250000B/s"
+
+
+def test_an_empty_drive_of_xend_is_an_empty_cd_rom() -> None:
+    text = "(domain (name web) (memory 64) (device (vbd (dev hdc:cdrom) (uname ) (mode r))))"
+    assert [(d.vdev, d.target, d.cdrom) for d in parse(text, "F").disks] == [("hdc", "", True)]
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "[root@d ~]# xm list -l web\n",
+        "WARNING: xend is old (mac 00:16:3e:00:00:01)\n",
+        "Using <class 'grub.GrubConf.GrubConfigFile'> to parse /boot/grub/menu.lst\n",
+    ],
+)
+@pytest.mark.parametrize(
+    "listed",
+    [
+        "(domain (name web) (memory 64))\n",
+        '[\n {"domid": 3, "config": {"c_info": {"name": "web"}, "b_info": {"max_memkb": 65536}}}\n]\n',
+    ],
+)
+@pytest.mark.parametrize("after", ["", "[root@d ~]# \n", "root@d:~# "])
+def test_what_a_terminal_has_around_a_listing_is_passed_over_and_told(said: str, listed: str, after: str) -> None:
+    guest = parse(said + listed + after, "F")
+    assert guest.name == "web"
+    assert any(said[:20] in row["value"] for row in config.rest(guest))
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ("host                   : d\nrelease : 2.6\nxen_major              : 3\n", "xl info"),
+        ("Vdev  BE  handle state evt-ch ring-ref BE-path\n51712 0 3 4 9 8 /local/domain/0/backend/vbd/3/51712\n", "block-list"),
+        (
+            "Idx BE Mac Addr.         handle state evt-ch   tx-/rx-ring-ref BE-path\n0 0 00:16:3e:00:00:01 0 4 -1 -1/-1 x\n",
+            "network",
+        ),
+        ('tool = ""\n xenstored = ""\nvm = ""\n', "xenstore-ls"),
+        ('autoballoon="off"\nvif.default.script="vif-bridge"\n', "xl.conf"),
+        ("# x\nXENDOMAINS_AUTO=/etc/xen/auto\n", "xendomains"),
+        ('displayName = "web"\nmemsize = "64"\nvirtualHW.version = "7"\n', "VMX"),
+        ("", "an empty file"),
+        ("\n# nothing\n", "nothing but comments"),
+    ],
+)
+def test_other_outputs_and_settings_of_xen_are_named(text: str, what: str) -> None:
+    found = refused(text)
+    assert found.code == "xen-configuration-unknown"
+    assert what in found.found

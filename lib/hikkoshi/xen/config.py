@@ -148,7 +148,7 @@ def parse(text: str, where: str) -> XenGuest:
     form = ""
     if listing.is_listing(text):
         form, values = listing.settings(text, where)
-        found = Settings(values)
+        found = Settings(values, passed=listing.before(text))
     else:
         foreign.refuse(text, where)
         found = literal.assignments(text, where, settings.DECISIVE)
@@ -311,7 +311,8 @@ def rest(guest: XenGuest) -> list[dict[str, str]]:
     """What else the configuration says, and what becomes of it: a row for every setting and for every line of code."""
     rows = [(key, _words(value), *_fate(key, value)) for key, value in guest.other.items()]
     lines = [line.partition(", ") for line in guest.passed]
-    code = [(number, words, "means nothing", "code that sets nothing that is read") for number, _, words in lines]
+    why = "no part of what Xen lists" if guest.form else "code that sets nothing that is read"
+    code = [(number, words, "means nothing", why) for number, _, words in lines]
     return [dict(zip(("setting", "value", "what becomes of it", "why"), row, strict=True)) for row in (*rows, *code)]
 
 

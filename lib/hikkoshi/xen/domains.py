@@ -211,7 +211,9 @@ def stored(text: str) -> dict[int, Domain]:
                 uuids[int(m[1])] = uuid[1]
         elif m := _FRONTEND.fullmatch(path):
             own_side = wanted.setdefault(int(m["id"]), set())
-            own_side |= {(int(m["id"]), m["kind"], m["device"])} if m["kind"] else set()
+            there = _BACKEND.fullmatch(f"{value}/key")  # a disk of a frontend `vbd` may be one of a backend `qdisk`
+            kind = there["kind"] if there and there["id"] == m["id"] else m["kind"]
+            own_side |= {(int(m["id"]), kind, m["device"])} if m["kind"] else set()
         elif m := _BACKEND.fullmatch(path):
             devices.setdefault((int(m["id"]), m["kind"], m["device"]), {})[m["key"]] = value
     found = {}

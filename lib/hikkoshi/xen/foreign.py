@@ -33,6 +33,18 @@ _KINDS = (  # (pattern at the first line that says anything, what it is, what to
     (r"\[[\w. -]+\][ \t]*(?:[#;].*)?\n", "a file in sections (INI)", _RIGHT_FILE),
     (r"(?:---|(?!try:|else:)[\w-]+:(?:[ \t]|\n))", "lines of KEY: VALUE (YAML)", f"Xen's own has KEY = VALUE; {_RIGHT_FILE}"),
 )
+_ANYWHERE = (  # the same at any line
+    (
+        r"virtualHW\.version[ \t]*=",
+        "a configuration of VMware's (VMX)",
+        "this guest is VMware's already, or is another one: " + _RIGHT_FILE,
+    ),
+    (r"XENDOMAINS_\w+=", "settings of xendomains, which starts and stops all guests", _RIGHT_FILE),
+    (r"#?(?:vif\.default\.\w+|autoballoon|claim_mode|lockfile)[ \t]*=[^\n]*\n", "settings of xl itself (xl.conf)", _RIGHT_FILE),
+    (r"xen_(?:major|version|caps)[ \t]+: ", "what `xl info` printed: it tells of the Dom-0", _BY_HAND),
+    (r"(?:Vdev|Idx)[ \t]+BE\b", "a list of disks or NICs only, as `xl block-list` and `xl network-list` print it", _BY_HAND),
+    (r"(?:tool|vm|local|libxl)[ \t]=[ \t]\"\"", "what `xenstore-ls` printed", _BY_HAND),
+)
 _TEMPLATE = re.compile(r"^[^#\n]*(?:\{\{.*\}\}|\{%.*%\}|<%.*%>)", re.MULTILINE)
 _UTF_16 = re.compile(r"[^\0]{0,4}(?:(?:[^\0]\0){4}|(?:\0[^\0]){4})")
 _LIBVIRT = re.compile(r"<(?:domain|domstatus|domainsnapshot)\b(?:[^>]*\btype=['\"](\w+)['\"])?")
@@ -53,6 +65,11 @@ def refuse(text: str, where: str) -> None:
         line = text.count("\n", 0, template.start()) + 1
         found = "a template of another program, with places that it fills in: {{ … }} or <% … %>"
         raise BadInput(_told(f"{where}:{line}", found, "name the file that this program makes of it, as it is on the Dom-0"))
+    if not start:
+        raise BadInput(_told(where, "an empty file" if not text.strip() else "nothing but comments", _RIGHT_FILE))
+    for pattern, what, remedy in _ANYWHERE:
+        if re.search("^" + pattern, start, re.MULTILINE):
+            raise BadInput(_told(where, what, remedy))
     for pattern, what, remedy in _KINDS:
         if re.match(pattern, start):
             raise BadInput(_told(where, what, remedy))

@@ -10,10 +10,14 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from hikkoshi.errors import BadInput, Problem
+from hikkoshi.secret import redaction
 from hikkoshi.xen import sxp
 from hikkoshi.xen.value import Value
 
 _SAID = re.compile(r"(?:(?:(?:Using|Parsing|Loading) config|[ \t]*#)[^\n]*\n|\s)*+")  # what xm and xl say before; comments
+_BEGIN = re.compile(r"^(?:\((?:domain|vm)\b|\[\s*\{|\{\s*\")", re.MULTILINE)
+_SETTING = re.compile(r"^\s*\w+\s*=[^=]|^[({<]", re.MULTILINE)
+_PROMPT = re.compile(r"\n[^\n()\[\]{}]*\[?[\w.-]+@[^\n()]*[#$>][^\n()]*\s*\Z")
 _OF_THE_MOMENT = (
     "domid domain vm state status start_time cpu_time online_vcpus store_mfn console_mfn shadow_memory features ssidref security "
     "run_hotplug_scripts claim_mode video_memkb shadow_memkb iommu_memkb build_info create_info max_vcpus avail_vcpus hvm "
@@ -69,8 +73,19 @@ def settings(text: str, where: str) -> tuple[str, dict[str, Value]]:
     return form, guests[0]
 
 
+def before(text: str) -> tuple[str, ...]:
+    """The lines that somebody's terminal or a tool has put before a listing, with their numbers."""
+    lines = text[: len(text) - len(_start(text))].split("\n")
+    return tuple(f"line {n}, printed before the listing: {redaction.shown(x)[:80]}" for n, x in enumerate(lines, 1) if x.strip())
+
+
 def _start(text: str) -> str:
-    return text[_SAID.match(text).end() :]  # type: ignore[union-attr]
+    """A listing from its first bracket to its last. Only prompts and remarks may stand before it, never a setting."""
+    rest = text[_SAID.match(text).end() :]  # type: ignore[union-attr]
+    found = _BEGIN.search(rest)
+    if found is None or _SETTING.search(rest[: found.start()]):
+        return rest
+    return _PROMPT.sub("\n", rest[found.start() :])
 
 
 def _problem(where: str, found: str, remedy: str) -> Problem:
@@ -135,8 +150,10 @@ def _device(name: str, tree: sxp.Tree) -> str:
     """An entry of `disk`, `vif`, `pci` … as a configuration has it; empty for a console, which every guest has."""
     said = {str(t[0]): t[1] for t in _inside(tree) if len(t) > 1 and isinstance(t[1], str)}
     backend = said.get("backend", said.get("backend_domid", "0"))
-    if name == "disk" and "uname" in said:
-        return ",".join((said["uname"], said.get("dev", ""), said.get("mode", "w"), *((backend,) if backend != "0" else ())))
+    if name == "disk" and ("uname" in said or "dev" in said):  # an empty drive has (uname )
+        return ",".join(
+            (said.get("uname", ""), said.get("dev", ""), said.get("mode", "w"), *((backend,) if backend != "0" else ()))
+        )
     if name == "disk":
         parts = {"vdev": said.get("virtpath", ""), "access": "w" if said.get("readwrite") == "1" else "r"}
         return _entry(parts | {"devtype": "cdrom" if said.get("is_cdrom") == "1" else "", "backend": backend.strip("0")}) + (
