@@ -72,7 +72,7 @@ CASES = {
     "cell time-out": Case("time.sleep(60)", "failed", "CellTimeoutError", before=IMPATIENT),
     "kernel ended itself": Case("os._exit(0)", "failed", "DeadKernelError"),
     "SIGKILL of the kernel": Case("os.kill(os.getpid(), signal.SIGKILL)", "failed", "DeadKernelError"),
-    "kernel that does not start": Case("pass", "failed", "NoSuchKernel", kernel="no-such-kernel"),
+    "kernel that is not there": Case("pass", "failed", "BadInput", 2, kernel="no-such-kernel"),
     "kernel that dies while it starts": Case("pass", "failed", "DeadKernelError", kernel="stillborn"),
     "no memory left": Case(GREEDY, "failed", "MemoryError"),
     "SIGTERM": Case(WAITING, "interrupted", "Interrupted", 143, signal=signal.SIGTERM),
