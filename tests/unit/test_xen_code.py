@@ -266,3 +266,20 @@ def test_many_pieces_of_code_and_long_lists_take_no_time() -> None:
 def test_no_module_that_is_named_is_imported() -> None:
     parse(MINIMAL + "import this, antigravity\n", "F")
     assert "antigravity" not in sys.modules
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "match 3:\n  case vcpus: pass\n",
+        "match [1, 2]:\n  case [*disk]: pass\n",
+        "match {}:\n  case {**extra}: pass\n",
+        "match [1]:\n  case [vcpus]: pass\n",
+        "x = [vcpus := 4]\n",
+        "with open('x') as memory: pass\n",
+    ],
+)
+def test_whatever_binds_a_setting_is_never_passed_over(code: str) -> None:
+    with pytest.raises(BadInput) as e:
+        parse(f"name = 'w'\nmemory = 64\ndisk = []\n{code}", "F")
+    assert e.value.problems[0].code == "xen-line-is-code"
