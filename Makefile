@@ -35,7 +35,7 @@ test: setup
 	@$(PY) -m pytest $(WORKERS) tests/unit tests/notebooks tests/system
 
 check: lint
-	@$(PY) -m pytest -q -n 2 tests/unit
+	@$(PY) -m pytest -q $(WORKERS) tests/unit
 
 lint: setup
 	@ruff check .
