@@ -191,6 +191,7 @@ def test_the_gate_lets_the_approved_machine_into_service_and_none_that_was_made_
                 run.ensure("put it into service", holds=lambda: False, act=start)
             (machine,) = vm.ours(v, vcenter.BY.site, "gateway")
             assert (machine.power, machine.plugged) == ("poweredOff", set())
+            time.sleep(1)  # one person approves once a second at most
             assert hikkoshi(home, "approve", "gateway", "--key", key, "--yes").returncode == 0
             run.ensure("put it into service", holds=lambda: cutover.complete(v, world.order, folder), act=start)
         finally:

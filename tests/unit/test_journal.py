@@ -138,8 +138,11 @@ def test_what_a_run_writes_has_a_type_and_what_it_does_not_write_is_empty(journa
     assert entry["more"] == [1]
 
 
+WORDS = st.text(max_size=8)
 JSON = st.recursive(
-    st.none() | st.booleans() | st.floats() | st.integers() | st.text(), lambda x: st.lists(x) | st.dictionaries(st.text(), x)
+    st.none() | st.booleans() | st.floats() | st.integers() | WORDS,
+    lambda x: st.lists(x, max_size=3) | st.dictionaries(WORDS, x, max_size=3),
+    max_leaves=5,
 )
 
 

@@ -331,3 +331,9 @@ class TestSpellings:
 def test_a_link_file_for_all_that_comes_before_ours_is_told(name: str, match: str, told: list[str]) -> None:
     text = f"[Match]\n{match}\n[Link]\nNamePolicy=kernel\n"
     assert [n.code for n in pinning.told({LINKS + name: text})] == told
+
+
+def test_what_names_nics_is_kept_whole_by_a_survey_though_it_is_a_unit_like_others() -> None:
+    ours = {pinning.UNIT: pinning.unit(), pinning.SCRIPT: pinning.script({"eth0": "00:16:3e:00:00:01"})}
+    assert kept.of(ours) == ours
+    assert kept.of({"/etc/systemd/system/other.service": pinning.unit()}) == {}
