@@ -78,6 +78,14 @@ def test_a_message_that_does_not_come_turns_the_run_red_and_stops_it(tmp_path: P
     assert pending.execution_count is None
 
 
+def test_a_rollback_goes_on_where_only_output_was_lost_and_is_red_all_the_same(tmp_path: Path) -> None:
+    skipped = "get_ipython().kernel.session.message_count += 3"
+    nb = run(tmp_path, [(skipped, "action"), ("print('the source starts')", "action"), VERIFY], rescue=True)
+    assert errors(nb) == ["StepFailed"], "told once, in the cell that lost it"
+    assert all(c.execution_count for c in nb.cells if c.cell_type == "code")
+    assert nb.metadata.papermill.exception is True
+
+
 def test_output_of_an_earlier_cell_that_comes_late_stands_where_it_belongs(tmp_path: Path) -> None:
     begin = "kernel = get_ipython().kernel; mine = kernel.get_parent('shell')"
     late = "kernel.session.send(kernel.iopub_socket, 'stream', {'name': 'stdout', 'text': 'late'}, parent=mine); print('next')"

@@ -135,7 +135,7 @@ class HonestClient(PapermillNotebookClient):  # type: ignore[misc]
                 if self.stop.signum is not None and cell.cell_type == "code":  # a text has no place for an error
                     raise DeadKernelError
                 self.execute_cell(cell, index)
-                if self._lost(index):
+                if self._lost(index) and not self.record.rescue:  # a rollback is red then, and goes on
                     return
             except (CellExecutionError, CellTimeoutError, DeadKernelError) as e:
                 self._failed(index, e)
@@ -161,6 +161,8 @@ class HonestClient(PapermillNotebookClient):  # type: ignore[misc]
                 remedy="have the cell print less, or into a file; then run the step again: what is done already is recognised",
             )
             self.record.fail(index, "StepFailed", str(problem))
+            self.kc.session.begin()
+            self._unended = False
         return bool(missing)
 
     def _complete(self, index: int) -> None:
