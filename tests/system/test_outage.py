@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -213,6 +214,25 @@ def test_a_meter_that_stood_still_says_so_and_finds_no_outage_in_it(tmp_path):
     found = running.stop()
     assert len(found.breaks) == 5
     assert not any(s.lost for s in found.segments)
+
+
+class HeldBack(socket.socket):
+    """A socket whose program stands still just before each thing that it sends."""
+
+    def sendto(self, *arguments):
+        time.sleep(1.2 * meter.LATE)
+        return super().sendto(*arguments)
+
+
+def test_a_meter_that_stood_still_between_the_clock_and_its_probe_finds_no_outage_in_it():
+    on, kind = meter.link()
+    with HeldBack(fileno=on.detach()) as held_back:
+        probes = meter.Probes(held_back, kind, ["127.0.0.1"])
+        probes.send()
+        probes.receive(time.monotonic())
+    time.sleep(1.2 * meter.LATE)
+    [(_, letters)] = probes.decided(time.monotonic())
+    assert chr(letters[0]) in meter.ANSWERED
 
 
 def test_what_a_killed_meter_measured_can_be_read_until_a_second_before(tmp_path):

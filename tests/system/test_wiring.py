@@ -321,9 +321,9 @@ class TestRefusals:
         assert list((tmp_path / "t").iterdir()) == []
 
     def test_a_host_that_cannot_be_reached_is_told_with_sshs_words(self) -> None:
-        nowhere = host.ssh("gateway", ["-F", "none", "-o", "ProxyCommand=exit 1"])
+        nowhere = host.ssh("127.0.0.1", ["-F", "none", "-p", "1"])
         for act in (witness.watch, witness.probe):
-            with pytest.raises(ToolFailed, match="Connection closed"):
+            with pytest.raises(ToolFailed, match="port 1: Connection refused"):
                 act(nowhere, PLANNED, SEGMENTS)
 
 

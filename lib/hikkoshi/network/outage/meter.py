@@ -172,8 +172,11 @@ class Probes:
         self._oldest = 0  # number of the first probe under way
         self._received = time.monotonic()
 
-    def send(self, now: float) -> None:
-        """Send a probe to each address."""
+    def send(self) -> None:
+        """Send a probe to each address.
+
+        Its time is taken afterwards: where this program stood still before it sent, that is not the segment's silence.
+        """
         letters = bytearray(LOST.encode() * len(self.addresses))
         number = self._oldest + len(self.under_way)
         for n, address in enumerate(self.addresses):
@@ -182,7 +185,7 @@ class Probes:
             except OSError as e:  # no route, no neighbour, forbidden: not served
                 if e.errno in NO_ROOM:
                     letters[n] = ord(UNSENT)
-        self.under_way.append((now, letters))
+        self.under_way.append((time.monotonic(), letters))
 
     def receive(self, now: float) -> None:
         """Read all answers that have come until now.
@@ -269,7 +272,7 @@ def measure(probes: Probes, named: Mapping[str, str], kind: str, file: int, seco
             os.write(file, foot("asked" if stop else "time", now, start).encode())
             return
         if not over:
-            probes.send(now)
+            probes.send()
         turn = max(turn + 1, int((now - start) * RATE) + 1)  # turns that were slept through are left out
 
 
