@@ -164,6 +164,7 @@ def start(home: Home, site: Site, guest: Guest, *, accelerator: str = "tcg", pro
         progress(1, 1, "the disk has not changed since it was surveyed")
     else:
         facts = appliance.inspect(origin, names, accelerator=accelerator, progress=progress)
+        progress(1, 1, "the guest's files are read")
     left_out = original.left_out(home, site, guest)
     found = Survey(
         xen=xen,

@@ -52,7 +52,7 @@ class PlanMove(Runbook):
         return preparation.diffs(self._decided.preparation, self._survey.guest)
 
     def start(self) -> None:
-        """Write the plan, over an earlier one."""
+        """Write the plan, in the place of an earlier one."""
         self._decided.save(self.run.folder)
 
     def hash(self) -> str:

@@ -1,14 +1,14 @@
 """Every setting of xl.cfg(5), xmdomain.cfg(5) and `xm create --help`, and what becomes of it when the guest moves.
 
 One table: what is *used* makes the new machine, or says how to reach the old one; what is *told* is lost, and somebody should
-know of it; what is *refused* keeps a guest from moving; the rest means nothing on VMware. Only the first three are read where a
-file has code in it.
+know of it; what is *checked* can keep a guest from moving; the rest means nothing on VMware. Only the first three are read where
+a file has code in it.
 """
 
 from dataclasses import dataclass
 from typing import Literal
 
-Fate = Literal["used", "told", "refused", "means nothing"]
+Fate = Literal["used", "told", "checked", "means nothing"]
 
 
 @dataclass(frozen=True)
@@ -34,12 +34,12 @@ _TABLE: tuple[tuple[Fate, str, str], ...] = (  # (fate, why, names)
         "ip dhcp gateway netmask hostname interface nfs_server nfs_root",
     ),
     (
-        "refused",
+        "checked",
         "refused where it asks for UEFI: the new machine has a BIOS",
         "bios firmware bios_path_override firmware_override",
     ),
-    ("refused", "refused where the guest would stay, or start again, when it is shut down", "on_poweroff restart"),
-    ("refused", "refused: NICs of a kind that only Xen 4.0 knew; write them as `vif`", "vif2"),
+    ("checked", "refused where the guest would stay, or start again, when it is shut down", "on_poweroff restart"),
+    ("checked", "refused: NICs of a kind that only Xen 4.0 knew; write them as `vif`", "vif2"),
     ("told", "how it boots: on VMware by its own boot loader", "bootargs bootentry bootloader_args boot"),
     ("told", "the guest could be given as much while it ran; the new machine has `memory`", "maxmem"),
     (
@@ -112,7 +112,7 @@ SETTINGS: dict[str, XenSetting] = {name: XenSetting(fate, why) for fate, why, na
     name: XenSetting("told", "it stays behind with the Dom-0", device=True) for name in _DEVICES.split()
 }
 UNKNOWN = XenSetting("told", "neither manual has it: a variable of the file, or of another program")
-DECISIVE = frozenset(name for name, s in SETTINGS.items() if s.fate in ("used", "refused") or s.device)
+DECISIVE = frozenset(name for name, s in SETTINGS.items() if s.fate in ("used", "checked") or s.device)
 SECRET = frozenset(("vfb", "vncpasswd", "spicepasswd"))
 FOR_QEMU = frozenset(("device_model_args", "device_model_args_pv", "device_model_args_hvm"))  # kept: which devices they add
 ADDRESSES = frozenset(  # nobody can write a secret there, and 00:19.0@7 looks like one
