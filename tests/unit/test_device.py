@@ -277,8 +277,11 @@ def test_a_drive_for_cds_stays_where_nobody_knows_the_partitions_too() -> None:
 @pytest.mark.parametrize(
     ("line", "unknown"),
     [
-        *((f"{spec} /x ext3 d 0 0", True) for spec in ("/dev/cciss/c0d0p1", "/dev/sda9", "/dev/vg_b/data", "ID=x")),
-        *((f"{spec} /x ext3 d 0 0", False) for spec in ("/dev/sda1", "/dev/vg_a-b/root", "/dev/mapper/x", "/dev/md0", "LABEL=x")),
+        *((f"{spec} /x ext3 d 0 0", True) for spec in ("/dev/cciss/c0d0p1", "/dev/sda9", "/dev/vg_b/data", "ID=x", "LABEL=x")),
+        *(
+            (f"{spec} /x ext3 d 0 0", False)
+            for spec in ("/dev/sda1", "/dev/vg_a-b/root", "/dev/mapper/x", "/dev/md0", "LABEL=/boot")
+        ),
         *((f"{spec} /x auto noauto 0 0", False) for spec in ("/dev/fd0", "/dev/sr0", "/dev/cdrom", "tmpfs")),
         ("/dev/hdc /media/cdrom iso9660 ro", False),
         ("# /dev/cciss/c0d0p1 /x ext3", False),
@@ -286,6 +289,16 @@ def test_a_drive_for_cds_stays_where_nobody_knows_the_partitions_too() -> None:
 )
 def test_a_device_that_is_on_no_disk_that_moves_is_told(line: str, unknown: bool) -> None:
     assert fstab.unknown(line + "\n", disk()) == ([line] if unknown else [])
+
+
+@pytest.mark.parametrize("spec", ["UUID=9-9", "/dev/disk/by-uuid/9-9", 'LABEL="x"', "/dev/disk/by-label/x", "PARTUUID=7-1"])
+@pytest.mark.parametrize("other", ["ext4", "crypto_LUKS", "linux_raid_member"])
+def test_a_label_that_no_partition_has_is_told_unless_it_may_be_within_one(spec: str, other: str) -> None:
+    ours = {"device": "/dev/sda1", "fstype": "ext4", "label": "/", "uuid": "1-2", "partuuid": "7-0"}
+    found = Disk([ours, {"device": "/dev/sda2", "fstype": other}])
+    line = f"{spec} /x ext3 d 0 0"
+    assert fstab.unknown(line + "\n", found) == ([line] if other == "ext4" else [])
+    assert fstab.unknown(line + "\n", Disk([{"device": "/dev/sda1", "fstype": "ext4"}])) == []  # of a survey that kept none
 
 
 @pytest.mark.parametrize(

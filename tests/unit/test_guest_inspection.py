@@ -12,7 +12,7 @@ import pytest
 
 from hikkoshi.errors import BadInput
 from hikkoshi.guest import hardware, inspection, reading
-from hikkoshi.guest.facts import GuestFacts
+from hikkoshi.guest.facts import GuestFacts, Kernel
 from hikkoshi.guest.files import extlinux
 
 DATA = Path(__file__).parents[1] / "data/guest"
@@ -63,6 +63,11 @@ def facts(folder: Path, **changed: bytes | None) -> GuestFacts:
     return inspection.facts(raw(folder, **changed), folder, "grub-legacy", "gateway.img")
 
 
+def driven_by(kernel: Kernel) -> tuple[str, ...]:
+    """The kernel's module for each device that vSphere may offer; empty where it has none."""
+    return tuple(hardware.module(d, kernel.claims, kernel.builtin) or "" for d in hardware.DEVICES)
+
+
 def test_tells_what_the_guest_is(tmp_path: Path) -> None:
     found = facts(tmp_path)
     assert (found.distribution, found.release, found.arch) == ("centos", "5.11", "x86_64")
@@ -78,8 +83,8 @@ def test_finds_the_kernels_by_the_menu_as_the_guest_sees_them(tmp_path: Path) ->
     assert (xen.version, xen.xen_only, xen.image) == ("2.6.18-398.el5xen", True, "/boot/vmlinuz-2.6.18-398.el5xen")
     assert (newest.version, newest.xen_only, newest.initrd) == ("2.6.18-398.el5", False, "/boot/initrd-2.6.18-398.el5.img")
     assert newest.initrd_modules == ("dm_mod", "ext3", "jbd", "scsi_mod", "sd_mod", "xenblk")
-    assert newest.drivers == ("pvscsi", "mptsas", "mptspi", "vmxnet3", "e1000")
-    assert older.drivers == ()
+    assert driven_by(newest) == ("pvscsi", "mptsas", "mptspi", "vmxnet3", "e1000")
+    assert set(driven_by(older)) == {""}
 
 
 def test_without_a_configuration_the_name_tells_a_xen_kernel(tmp_path: Path) -> None:
@@ -94,7 +99,8 @@ def test_a_kernel_with_xen_support_that_also_boots_alone_is_ordinary(tmp_path: P
 
 def test_a_driver_that_is_built_in_counts(tmp_path: Path) -> None:
     kernel = facts(tmp_path, **{"/boot/config-2.6.18-371.el5": b"CONFIG_FUSION_SAS=y\n"}).kernels[1]
-    assert kernel.drivers == kernel.builtin == ("mptsas",)
+    assert kernel.builtin == ("mptsas",)
+    assert "mptsas" in driven_by(kernel)
 
 
 def test_an_entry_whose_kernel_is_gone_is_left_out_and_told(tmp_path: Path) -> None:

@@ -129,16 +129,20 @@ class Disk:
 
     def partition(self, spec: str) -> "str | None":
         """The device, by its new name, that a word of fstab, crypttab or a kernel's arguments means; None where there is none."""
-        key, equals, value = spec.strip("\"'").partition("=")
-        if equals and key in ("LABEL", "UUID", "PARTLABEL", "PARTUUID"):
-            return self._tagged(key.lower(), value.strip("\"'"))
+        key, value = _tag(spec)
+        if key:
+            return self._tagged(key, value)
         plain = unescaped(spec)
-        link = re.match(r"/dev/disk/by-(label|uuid|partlabel|partuuid)/(.+)$", plain)
-        if link:
-            return self._tagged(link[1], link[2])
         mapped = re.match(r"/dev/(?:mapper/|disk/by-id/dm-name-)(.+)$", plain)
         device = "/dev/" + _mapped(mapped[1]) if mapped else self.afterwards(plain)
         return next((p["device"] for p in self.partitions if p["device"] == device), None)
+
+    def lacks(self, spec: str) -> bool:
+        """Whether a word names a label or UUID that is on none of the partitions; not where one of these hides others."""
+        key, value = _tag(spec)
+        if not key or any(p.get("fstype") in ("crypto_LUKS", "linux_raid_member") for p in self.partitions):
+            return False
+        return any(p.get(key) for p in self.partitions) and self._tagged(key, value) is None
 
     def _tagged(self, key: str, value: str) -> "str | None":
         def forms(word: str) -> "set[str]":  # blkid, too, writes a name for udev
@@ -155,6 +159,13 @@ def unescaped(word: str) -> str:
     r"""A word of fstab, or a link of udev's, as it is meant: `my\040disk` and `my\x20disk` have a blank."""
     octal = re.sub(r"\\([0-3][0-7]{2})", lambda m: chr(int(m[1], 8)), word)
     return re.sub(r"(?:\\x[0-9a-fA-F]{2})+", lambda m: bytes.fromhex(m[0].replace("\\x", "")).decode("utf-8", "replace"), octal)
+
+
+def _tag(spec: str) -> "tuple[str, str]":
+    """`LABEL=/boot` and `/dev/disk/by-label/boot`: the key, in small letters, and its value; ("", "") for what is neither."""
+    tag = re.match(r"(LABEL|UUID|PARTLABEL|PARTUUID)=(.*)$", spec.strip("\"'"))
+    link = re.match(r"/dev/disk/by-(label|uuid|partlabel|partuuid)/(.+)$", unescaped(spec))
+    return (tag[1].lower(), tag[2].strip("\"'")) if tag else (link[1], link[2]) if link else ("", "")
 
 
 def _mapped(name: str) -> str:

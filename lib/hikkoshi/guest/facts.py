@@ -1,8 +1,8 @@
 """What a guest's disk says about its operating system: pure data, part of the survey."""
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from hikkoshi.artefact import Frozen
 from hikkoshi.guest.note import Note
@@ -32,11 +32,16 @@ class Kernel(Frozen):
     arguments: tuple[str, ...] = ()  # of its entry: ro, root=…
     xen_only: bool  # boots only under Xen
     initrd_modules: tuple[str, ...] = ()  # module names found in the initrd
-    drivers: tuple[str, ...] = ()  # of the drivers that we may need, those in /lib/modules/VERSION or built in
-    builtin: tuple[str, ...] = ()  # those of `drivers` that are built in
+    builtin: tuple[str, ...] = ()  # of the drivers that we may need, those that are built in
     scsi_disk: str = ""  # the module of SCSI disks; empty where it is built in
     # {PCI id of a device that vSphere may offer: modules that drive it}
     claims: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_earlier_version(cls, value: Any) -> Any:
+        """`drivers` said what `claims` and `builtin` say."""
+        return {k: v for k, v in value.items() if k != "drivers"} if isinstance(value, dict) else value
 
 
 Kind = Literal["nic", "vlan", "bridge", "bond", "other"]  # other: a tunnel, a dummy

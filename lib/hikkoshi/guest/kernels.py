@@ -73,7 +73,6 @@ def found(
         aliases = aliases_in(alias) if alias else ""
         claims = hardware.claims(aliases)
         builtin = hardware.builtin(config)
-        found = (hardware.module(d, claims, builtin) for d in hardware.DEVICES)
         kernels.append(
             Kernel(
                 index=entry.index,
@@ -84,7 +83,6 @@ def found(
                 initrd=image_initrd if image_initrd in fetched.files else "",
                 xen_only=xen_only,
                 initrd_modules=modules,
-                drivers=tuple(m for m in found if m),
                 builtin=builtin,
                 scsi_disk=hardware.scsi_disk(aliases),
                 claims=claims,

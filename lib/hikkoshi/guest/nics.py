@@ -109,6 +109,14 @@ def above(facts: GuestFacts, name: str) -> list[Interface]:
     return [i for i in facts.interfaces if i.kind != "nic" and name in (known.get(n, n) for n in i.over)]
 
 
+def stacked(facts: GuestFacts, name: str) -> list[Interface]:
+    """The same, and what is made of these in turn: the VLANs of a bond."""
+    found = above(facts, name)
+    for one in found:  # grows
+        found += [i for i in above(facts, one.name) if one.name and i not in found]
+    return found
+
+
 def meets(interface: Interface, driver: str) -> bool:
     """Whether a NIC of this driver, on VMware, meets the interface's conditions."""
     by_key: dict[str, list[str]] = {}

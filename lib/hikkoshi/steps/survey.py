@@ -1,9 +1,12 @@
 """10: what the guest is, by its Xen configuration, its disk, and the files in it. Nothing is decided yet."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
+from hikkoshi import files
 from hikkoshi.check import Check
 from hikkoshi.guest import nics, survey
+from hikkoshi.guest.facts import GuestFacts, Interface, Partition
 from hikkoshi.guest.survey import Survey
 from hikkoshi.progress import Progress, silent
 from hikkoshi.run.run import Run
@@ -44,48 +47,11 @@ class SurveyGuest(Runbook):
 
     def facts(self) -> list[dict[str, str]]:
         """What the guest is."""
-        found = Survey.load(self.run.folder)
-        g, x, d = found.guest, found.xen, found.disk
-        kernels = "; ".join(f"{k.index}: {k.version}{' (Xen only)' if k.xen_only else ''}" for k in g.kernels)
-        facts = {
-            "operating system": f"{g.distribution} {g.release}, {g.arch}, host name {g.hostname}",
-            "processors, memory": f"{x.vcpus} vCPU, {x.memory_mb} MB",
-            "disk": f"{d.path}: {d.bytes:,} bytes, {d.allocated_bytes:,} of them allocated",
-            "boot loader": f"{g.boot_loader}, {g.boot_config or 'no menu'}, default entry {g.default_kernel}",
-            "kernels": kernels,
-            "role": f"{_ROLES[g.forwards]}: {g.forwards_because}",
-            **({"NOT moved": ", ".join(found.left_out)} if found.left_out else {}),
-            **({"to be known": " · ".join(map(str, told))} if (told := survey.notes(x)) else {}),
-            "passwords and keys in its files": f"{max(g.secrets, 0)}, none of them kept: words stand for them",
-            "content digest": found.digest,
-        }
-        return [{"what": what, "found": words} for what, words in facts.items()]
+        return rows(Survey.load(self.run.folder))
 
     def nics(self) -> list[dict[str, str]]:
-        """Each NIC: as Xen has it, as the guest has it, and the segment it belongs to."""
-        found = Survey.load(self.run.folder)
-        names = survey.names(found)
-        macs = dict(zip(names, (v.mac.lower() for v in found.xen.vifs), strict=True))
-        inside = nics.configured(found.guest, macs)
-        segments = {n.mac.lower(): n.segment for n in self.run.guest.nics}
-        rows = []
-        for name, vif in zip(names, found.xen.vifs, strict=True):
-            own = next(iter(inside[name]), None)
-            addressed = [own] if own else nics.above(found.guest, name)  # a bridge may have the address of its NIC
-            addresses = [a for i in addressed for a in (i.address, *i.further) if a]
-            by = ", ".join(i.place for i in addressed)
-            rows.append(
-                {
-                    "NIC": name,
-                    "MAC (Xen)": vif.mac,
-                    "bridge": vif.bridge,
-                    "HWADDR (guest)": nics.tie(found.guest, own) if own else "not configured",
-                    "address": ", ".join(addresses) or ("DHCP" if any(i.dhcp for i in addressed) else "none" if by else "–"),
-                    "configured in": by or "–",
-                    "segment": segments.get(vif.mac.lower(), "NOT MAPPED"),
-                }
-            )
-        return rows
+        """Each NIC: as Xen has it, as the guest has it, and its segment; then whatever else the guest configures."""
+        return nic_rows(Survey.load(self.run.folder), {n.mac.lower(): n.segment for n in self.run.guest.nics})
 
     def proofs(self) -> list[Check]:
         """What was found stands in the file."""
@@ -105,3 +71,76 @@ class SurveyGuest(Runbook):
     def evidence(self) -> list[Path]:
         """The survey."""
         return [self.run.folder.survey]
+
+
+def rows(found: Survey) -> list[dict[str, str]]:
+    """A survey as rows for a reader."""
+    g, x, d = found.guest, found.xen, found.disk
+    kernels = "; ".join(f"{k.index}: {k.version}{' (Xen only)' if k.xen_only else ''}" for k in g.kernels)
+    facts = {
+        "operating system": f"{g.distribution} {g.release}, {g.arch}, host name {g.hostname}",
+        "processors, memory": f"{x.vcpus} vCPU, {x.memory_mb} MB",
+        "disk": f"{d.path}: {d.bytes:,} bytes, {d.allocated_bytes:,} of them allocated",
+        "at its beginning": f"partition table: {d.table}; boot code: {d.boot_loader}",
+        "file systems": "; ".join(map(_volume, g.partitions)),
+        "boot loader": f"{g.boot_loader}, {g.boot_config or 'no menu'}, default entry {g.default_kernel}",
+        "kernels": kernels,
+        "role": f"{_ROLES[g.forwards]}: {g.forwards_because}",
+        **({"NOT moved": ", ".join(found.left_out)} if found.left_out else {}),
+        **({"to be known": " · ".join(map(str, told))} if (told := survey.notes(x)) else {}),
+        "passwords and keys in its files": f"{max(g.secrets, 0)}, none of them kept: words stand for them",
+        "content digest": found.digest,
+    }
+    return [{"what": what, "found": words} for what, words in facts.items()]
+
+
+def nic_rows(found: Survey, segments: Mapping[str, str]) -> list[dict[str, str]]:
+    """Each NIC, and then each interface of the guest's files that stands on none; `segments` by the MACs of NICs."""
+    names = survey.names(found)
+    macs = dict(zip(names, (v.mac.lower() for v in found.xen.vifs), strict=True))
+    inside = nics.configured(found.guest, macs)
+    made, shown = [], []
+    for name, vif in zip(names, found.xen.vifs, strict=True):
+        own, above = inside[name][:1], nics.stacked(found.guest, name)
+        known = {"NIC": name, "MAC (Xen)": vif.mac, "bridge": vif.bridge}
+        segment = segments.get(vif.mac.lower(), "NOT MAPPED")
+        made.append(known | _configured(found.guest, own, above) | {"segment": segment})
+        shown += [*own, *above]
+    for other in (i for i in found.guest.interfaces if i not in shown):
+        known = {"NIC": _called(other), "MAC (Xen)": "–", "bridge": "–"}
+        made.append(known | _configured(found.guest, [other], []) | {"segment": "–"})
+    return made
+
+
+def _configured(guest: GuestFacts, own: list[Interface], above: list[Interface]) -> dict[str, str]:
+    """What the guest's files say of a NIC, and of the bridges, bonds and VLANs that stand on it."""
+    ties = (nics.tie(guest, i) + (f", sets {i.own_mac} by {i.own_mac_by}" if i.own_mac else "") for i in own)
+    addresses = [a for i in own for a in _addresses(i)]
+    addresses += [f"{a} on {i.name}" for i in above for a in _addresses(i)]
+    belongs = [*map(_called, above), *(i.part_of for i in own if i.part_of and i.part_of not in (a.name for a in above))]
+    return {
+        "HWADDR (guest)": next(ties, "not configured"),
+        "address": ", ".join(addresses) or ("none" if own or above else "–"),
+        "configured in": ", ".join(i.place for i in (*own, *above)) or "–",
+        "part of": ", ".join(belongs) or "–",
+    }
+
+
+def _addresses(interface: Interface) -> list[str]:
+    return [*filter(None, (interface.address, *interface.further)), *(["DHCP"] if interface.dhcp else [])]
+
+
+def _called(interface: Interface) -> str:
+    """`bond0 (bond of eth0, eth1)`."""
+    if interface.kind == "nic":
+        return interface.name or "–"
+    kind = {"vlan": f"VLAN {interface.vlan}" if interface.vlan >= 0 else "VLAN", "other": "no NIC"}.get(
+        interface.kind, interface.kind
+    )
+    return f"{interface.name} ({kind}{' of ' + ', '.join(interface.over) if interface.over else ''})"
+
+
+def _volume(partition: Partition) -> str:
+    """`/dev/sda1: ext3, 101.9 MiB, /boot`."""
+    told = (partition.fstype or "not known", files.human(partition.bytes), partition.mountpoint or "not mounted")
+    return f"{partition.device}: {', '.join(told)}"

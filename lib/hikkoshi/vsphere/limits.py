@@ -97,7 +97,7 @@ def checks(spec: VmSpec) -> list[Check]:
 def _guest_id(spec: VmSpec) -> list[Check]:
     """There is such a name, and the hardware version has it."""
     known, version = spec.guest_id in GUEST_IDS, spec.hardware_version
-    near = closest(spec.guest_id, sorted(GUEST_IDS))
+    near = "" if known else closest(spec.guest_id, sorted(GUEST_IDS))
     since, other = guestid.since(spec.guest_id), guestid.replacement(spec.guest_id, version)
     return [
         Check(

@@ -45,7 +45,8 @@ def unknown(fstab: str, disk: Disk) -> list[str]:
     return [
         " ".join(row)
         for row in _rows(fstab)
-        if _DEVICE.match(row[0]) and disk.partition(row[0]) is None and not device.optical(" ".join(row))
+        if (disk.lacks(row[0]) or (_DEVICE.match(row[0]) and disk.partition(row[0]) is None))
+        and not device.optical(" ".join(row))
     ]
 
 
