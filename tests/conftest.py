@@ -22,8 +22,10 @@ from processes import hikkoshi
 from runbooks import IN_ORDER, Look, nbval
 
 PROJECT = Path(__file__).parents[1]
-# other examples each time: what matters is how many there are in a week; and no example is late on a loaded machine
-hypothesis.settings.register_profile("short", max_examples=50, deadline=None)
+# other examples each time: what matters is how many there are in a week; on a loaded machine none is late, and none slow to make
+hypothesis.settings.register_profile(
+    "short", max_examples=50, deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
 hypothesis.settings.load_profile("short")
 
 

@@ -17,7 +17,7 @@ from hikkoshi.cli.main import main
 from hikkoshi.params.home import Home
 
 COMMAND = [sys.executable, "-m", "hikkoshi.cli.main"]
-PATIENCE = 60  # seconds: a kernel takes some to start on a loaded machine
+PATIENCE = 180  # seconds: a kernel takes some to start on a loaded machine
 
 
 def start(

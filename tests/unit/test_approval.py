@@ -5,10 +5,9 @@ import json
 import os
 import shutil
 import tempfile
-import time
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
 
 import pytest
@@ -728,9 +727,18 @@ def serve(run: running.Run, done: list[str], title: str) -> None:
     done.append(title)
 
 
-def test_a_run_that_has_but_measured_heeds_parameters_that_are_changed_and_an_approval_that_expires(apart: World) -> None:
-    almost = datetime.now(UTC) - timedelta(days=7) + timedelta(seconds=4)
-    apart.give(now=almost)
+class NextWeek(datetime):
+    """The clock when what is approved now has expired."""
+
+    @classmethod
+    def now(cls, tz: tzinfo | None = None) -> datetime:  # type: ignore[override]
+        return datetime.now(tz) + timedelta(days=8)
+
+
+def test_a_run_that_has_but_measured_heeds_parameters_that_are_changed_and_an_approval_that_expires(
+    apart: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    apart.give(now=datetime.now(UTC))
     run = open_run("70-cutover", {"guest": "gateway", "mode": "apply", "home": str(apart.home.root)}, wait=0.1)
     done = list[str]()
     try:
@@ -739,7 +747,7 @@ def test_a_run_that_has_but_measured_heeds_parameters_that_are_changed_and_an_ap
         with pytest.raises(Refused, match="is storage2 now"):
             run.ensure("source off", holds=lambda: len(done) > 1, act=lambda _: serve(run, done, "off"))
         apart.edit("datastore: storage2", "datastore: storage1")
-        time.sleep(max(0.0, (almost + timedelta(days=7, seconds=1) - datetime.now(UTC)).total_seconds()))
+        monkeypatch.setattr(approval, "datetime", NextWeek)
         with pytest.raises(Refused, match="expired"):
             run.ensure("source off", holds=lambda: len(done) > 1, act=lambda _: serve(run, done, "off"))
     finally:
@@ -747,15 +755,16 @@ def test_a_run_that_has_but_measured_heeds_parameters_that_are_changed_and_an_ap
     assert done == ["ping"]
 
 
-def test_an_approval_that_expires_in_the_middle_does_not_leave_the_work_half_done(apart: World) -> None:
-    almost = datetime.now(UTC) - timedelta(days=7) + timedelta(seconds=4)
-    apart.give(now=almost)
+def test_an_approval_that_expires_in_the_middle_does_not_leave_the_work_half_done(
+    apart: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    apart.give(now=datetime.now(UTC))
     run = open_run("70-cutover", {"guest": "gateway", "mode": "apply", "home": str(apart.home.root)}, wait=0.1)
     done = list[str]()
     try:
         for title in ("source off", "machine on"):
             run.ensure(title, holds=lambda t=title: t in done, act=lambda _, t=title: serve(run, done, t))  # type: ignore[misc]
-            time.sleep(max(0.0, (almost + timedelta(days=7, seconds=1) - datetime.now(UTC)).total_seconds()))
+            monkeypatch.setattr(approval, "datetime", NextWeek)
     finally:
         run.close("completed")
     assert done == ["source off", "machine on"]

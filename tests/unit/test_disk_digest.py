@@ -12,7 +12,7 @@ from hikkoshi.disk import digest
 from hikkoshi.disk.extents import BLOCK
 from hikkoshi.errors import BadInput
 
-SHARED_FOLDER = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
+SHARED_FOLDER = settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], max_examples=60)
 LAYOUTS = st.tuples(
     st.dictionaries(st.integers(0, 20 * BLOCK), st.binary(min_size=1, max_size=300), max_size=6),  # {offset: bytes}
     st.integers(0, 4 * BLOCK),  # bytes of zeros at the end

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hikkoshi.disk.extents import BLOCK, RawDisk
 from hikkoshi.errors import BadInput, StepFailed
 
-SHARED_FOLDER = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=80)
+SHARED_FOLDER = settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], max_examples=80)
 PIECES = st.dictionaries(st.integers(0, 40 * BLOCK), st.binary(min_size=1, max_size=9000), max_size=8)
 
 

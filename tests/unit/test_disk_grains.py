@@ -16,7 +16,7 @@ from hikkoshi.disk.extents import RawDisk
 from hikkoshi.disk.packing import GRAIN, MIB
 from hikkoshi.errors import BadInput
 
-SHARED_FOLDER = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=50)
+SHARED_FOLDER = settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], max_examples=50)
 SIZE = 40 * MIB  # two grain tables
 DIRECTORY, TABLES = 21 * 512, 22 * 512
 GRAINS = TABLES + 2 * 2048

@@ -34,7 +34,7 @@ def test_each_part_is_what_lies_in_it(tmp_path: Path) -> None:
     assert found.tolist() == [[1, 0, 0], [0, 0.5, 0.5], [0.5, 0, 0.5], [0, 0, 1]]
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=30)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], max_examples=30)
 @given(
     st.lists(st.sampled_from(sorted(KINDS)), min_size=1, max_size=40),
     st.sampled_from([0, 512, BLOCK - 512]),

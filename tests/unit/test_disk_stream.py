@@ -17,7 +17,7 @@ from hikkoshi.disk.packing import GRAIN, MIB, Level
 from hikkoshi.disk.stream import Stream, Transfer
 from hikkoshi.errors import BadInput, HikkoshiError, StepFailed
 
-SHARED_FOLDER = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=40)
+SHARED_FOLDER = settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], max_examples=40)
 TABLE = ENTRIES * GRAIN  # bytes of the disk that one grain table covers
 NOISE = random.Random(7).randbytes(3 * GRAIN)
 # around the borders of sector, grain, MiB and grain table

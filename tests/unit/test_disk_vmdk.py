@@ -18,7 +18,7 @@ from hikkoshi.rehearsal.boot import boot
 from hikkoshi.rehearsal.machine import Hardware
 
 GRAIN = 1 << 16
-SHARED_FOLDER = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
+SHARED_FOLDER = settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], max_examples=60)
 DESCRIPTOR = """# Disk DescriptorFile
 version=1
 CID=0badcafe

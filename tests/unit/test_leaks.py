@@ -88,7 +88,7 @@ def test_it_is_found_however_it_is_written(tmp_path: Path, form: str) -> None:
     assert VALUE not in str(problem)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=150)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], max_examples=150)
 @given(
     value=st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=8, max_size=40),
     form=st.sampled_from(sorted(FORMS)),
@@ -102,7 +102,7 @@ def test_any_value_is_found_in_any_form_at_any_offset(tmp_path: Path, value: str
     assert scan(tmp_path, value), (value, form)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], max_examples=60)
 @given(
     value=st.text("abcdefghjkmopqsuvwxyz0123456789-+/&!% ", min_size=12, max_size=30).filter(
         lambda v: sum(c.isalnum() for c in v) >= leaks.SPREAD and any(c.isalpha() for c in v)
@@ -115,7 +115,7 @@ def test_a_value_with_eight_letters_or_digits_is_found_in_pieces(tmp_path: Path,
     assert scan(tmp_path, value), (value, pieces)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(value=st.text("ghijklmnopqrstuvwxyz0123456789 &-", min_size=8).filter(lambda v: "q" in v), content=st.binary())
 def test_a_text_without_it_is_no_find(tmp_path: Path, value: str, content: bytes) -> None:
     put(tmp_path, content.replace(b"q", b"").replace(b"Q", b""), "file.json")

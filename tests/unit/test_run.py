@@ -4,7 +4,6 @@ import errno
 import os
 import subprocess
 import sys
-import time
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,6 +20,7 @@ from hikkoshi.run.confirmation import Confirmation
 from hikkoshi.run.run import Run, open_run
 from hikkoshi.run.step import READ_ONLY
 from hikkoshi.run.turn import Turn
+from processes import wait_for
 
 
 @pytest.fixture(autouse=True)
@@ -327,10 +327,7 @@ def test_a_child_that_outlives_its_killed_parent_keeps_the_lock(home: Home) -> N
             lock.acquire(path, "second", 0)
     finally:
         os.kill(child, 9)
-    deadline = time.monotonic() + 5
-    while lock.held(path) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    assert not lock.held(path)
+    wait_for(lambda: not lock.held(path), "the lock is free")
 
 
 def test_a_program_that_a_step_starts_dies_with_the_step(tmp_path: Path) -> None:
@@ -341,14 +338,10 @@ def test_a_program_that_a_step_starts_dies_with_the_step(tmp_path: Path) -> None
     with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdout is not None
         child = int(parent.stdout.readline())
-        while Path(f"/proc/{child}/comm").read_text() != "sleep\n":  # setpriv has done its work
-            time.sleep(0.005)
+        wait_for(lambda: Path(f"/proc/{child}/comm").read_text() == "sleep\n", "setpriv has done its work")
         parent.kill()
         parent.wait()
-    deadline = time.monotonic() + 5
-    while _alive(child) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    assert not _alive(child)
+    wait_for(lambda: not _alive(child), "it is dead")
 
 
 def test_a_tampered_journal_stops_the_next_run(home: Home) -> None:
@@ -369,7 +362,7 @@ def test_an_error_has_four_parts_and_no_traceback_in_a_notebook() -> None:
 def _alive(pid: int) -> bool:
     try:
         return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except FileNotFoundError:
+    except OSError:  # it ended before it was looked for, or while its state was read
         return False
 
 

@@ -3,7 +3,6 @@
 import base64
 import os
 import subprocess
-import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,6 +15,7 @@ from hikkoshi import files, tool
 from hikkoshi.approval import signature
 from hikkoshi.approval.signature import Trust
 from hikkoshi.errors import BadInput, ToolFailed
+from processes import PATIENCE, wait_for
 
 pytestmark = pytest.mark.needs("ssh-keygen")
 
@@ -150,10 +150,9 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> list[bytes]:
     socket = folder / "agent"
     agent = subprocess.Popen(["ssh-agent", "-D", "-a", socket], stdout=subprocess.DEVNULL)
     try:
-        deadline = time.monotonic() + 10
-        while not socket.exists() and time.monotonic() < deadline:
-            time.sleep(0.02)
         own = {**os.environ, "SSH_AUTH_SOCK": str(socket)}
+        asked = ["ssh-add", "-l"]  # status 2: nobody listens yet
+        wait_for(lambda: subprocess.run(asked, env=own, capture_output=True, check=False).returncode != 2, "the agent listens")
         subprocess.run(["ssh-add", "-q", folder / "rsa"], env=own, check=True)
         (folder / "rsa").unlink()
         signature.path_of(text).unlink()
@@ -162,7 +161,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> list[bytes]:
         made.append(signature.path_of(text).read_bytes())
     finally:
         agent.terminate()
-        agent.wait(10)
+        agent.wait(PATIENCE)
     return made
 
 
@@ -171,7 +170,7 @@ def test_what_ssh_keygen_writes_is_canonical_by_every_kind_of_key_and_by_an_agen
 
 
 @given(data=st.data())
-@settings(max_examples=400, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=400, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 def test_not_a_byte_of_a_signature_file_can_be_added_taken_or_changed(written: list[bytes], data: st.DataObject) -> None:
     armour = data.draw(st.sampled_from(written))
     at, cut = data.draw(st.integers(0, len(armour))), data.draw(st.integers(0, 3))

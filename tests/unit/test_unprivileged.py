@@ -17,6 +17,7 @@ from hikkoshi import tool
 from hikkoshi.errors import ToolFailed
 from hikkoshi.rehearsal import emulator, machine, unprivileged
 from hikkoshi.report import pdf
+from processes import PATIENCE
 
 ROOT = pytest.mark.needs("root")
 
@@ -134,7 +135,7 @@ sys.stdin.read()
             pass
         parent.send_signal(signal.SIGKILL)
         parent.wait()
-    assert select.select([seen], [], [], 10)[0], "it lives on"
+    assert select.select([seen], [], [], PATIENCE)[0], "it lives on"
     os.close(seen)
 
 

@@ -242,7 +242,7 @@ class TestOddAnswers:
             session.connect(home, site, timeout=5)
         four_parts(e.value, expected=False)
 
-    @settings(deadline=None, max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
     @given(st.binary(max_size=60) | st.text(max_size=60).map(lambda t: ENVELOPE + t.encode()))
     def test_no_answer_is_an_error_that_nobody_foresaw(self, odd: tuple[Home, VSphere, list[bytes]], body: bytes) -> None:
         home, site, answers = odd

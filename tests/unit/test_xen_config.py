@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from hikkoshi.errors import BadInput
@@ -12,7 +12,7 @@ from hikkoshi.xen import config, disks
 from hikkoshi.xen.config import Vif, XenDisk, XenGuest, parse
 
 DATA = Path(__file__).parents[1] / "data" / "xen"
-BRIEF = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+BRIEF = settings(max_examples=40)
 MINIMAL = "name = 'a'\nmemory = 64\n"
 
 
