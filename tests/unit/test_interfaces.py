@@ -47,8 +47,11 @@ class TestNetworkManager:
         assert [(n.code, n.facts["place"]) for n in notes] == [("nic-tied-to-nothing", f"{PROFILES}empty.nmconnection:2")]
 
     def test_a_mac_of_numbers_and_one_that_the_profile_gives_itself_are_two_things(self) -> None:
-        nic = one(PROFILES + "lan", "[connection]\ntype=802-3-ethernet\n[802-3-ethernet]\nmac-address=0;22;62;81;12;16;\n"
-                  "cloned-mac-address=02:00:00:00:00:01\n")  # fmt: skip
+        nic = one(
+            PROFILES + "lan",
+            "[connection]\ntype=802-3-ethernet\n[802-3-ethernet]\nmac-address=0;22;62;81;12;16;\n"
+            "cloned-mac-address=02:00:00:00:00:01\n",
+        )
         assert (nic.mac, nic.own_mac, nic.own_mac_by) == (MAC, "02:00:00:00:00:01", "cloned-mac-address")
 
     def test_a_bond_that_is_named_by_uuid_has_its_members(self) -> None:

@@ -170,3 +170,34 @@ def test_menus_and_logins_on_a_serial_port_are_told() -> None:
         "/etc/init/ttyS0.conf": "exec /sbin/getty -L 115200 ttyS0 vt102\n",
     }
     assert [path for path, _ in console.serial(texts)] == list(texts)
+
+
+@pytest.mark.parametrize(
+    ("settings", "first"),
+    [
+        ("GRUB_TERMINAL=serial\n", True),
+        ("export GRUB_TERMINAL='serial console'\n", True),
+        ('GRUB_TERMINAL_OUTPUT=" serial_com1 gfxterm"\n', True),
+        ("GRUB_TERMINAL=console\nGRUB_TERMINAL=serial\n", True),
+        ("GRUB_TERMINAL=serial\nGRUB_TERMINAL=console\n", False),
+        ('GRUB_TERMINAL="console serial"\n', False),
+        ("#GRUB_TERMINAL=serial\n", False),
+        ("GRUB_SERIAL_COMMAND='serial --unit=0'\n", False),
+    ],
+)
+def test_a_boot_menu_that_the_settings_put_on_a_serial_port_is_told(settings: str, first: bool) -> None:
+    assert bool(console.serial({"/etc/default/grub": settings})) is first
+
+
+@pytest.mark.parametrize(
+    ("line", "first"),
+    [
+        ("terminal_output serial_com0", True),
+        ("serial --unit=0; terminal_input serial console", True),
+        ("terminal --timeout=5 serial console", True),
+        ("# terminal serial", False),
+        ("terminal_input console serial", False),
+    ],
+)
+def test_a_menu_that_shows_itself_on_a_serial_port_is_told(line: str, first: bool) -> None:
+    assert bool(console.serial({"/boot/grub2/grub.cfg": line + "\n"})) is first

@@ -211,9 +211,7 @@ def test_comments_blanks_order_and_quotes_change_nothing_that_is_read(
     assert parse(text.replace("'", '"') if double and "'" not in "".join(comments) else text, "F") == parse(MINIMAL, "F")
 
 
-KEYS = [
-    "x", "memory", "disk", "y", "keymap",
-]  # fmt: skip
+KEYS = ["x", "memory", "disk", "y", "keymap"]
 VALUES = [
     "'a'",
     "64",

@@ -75,7 +75,7 @@ def test_what_xm_would_create_is_read_too() -> None:
         "    (image (linux (kernel '') (ip '192.0.2.7:127.0.255.255::::eth0:off') (root '/dev/sda1 ro') (args '4 quiet')))\n"
         "    (device (vbd (uname phy:vg0/idp) (dev sda1) (mode w)))\n    (device (vif (bridge xenbr0)))\n"
         "    (device (pci (dev (slot 0x00) (domain 0x0) (bus 0x04) (func 0x1))))\n)\n"
-    )  # fmt: skip
+    )
     idp = parse(text, "F")
     assert idp.arguments == "root=/dev/sda1 ro ip=192.0.2.7:127.0.255.255::::eth0:off 4 quiet"
     assert (idp.other["pci"], idp.other["cpus"]) == (["0000:04:00.1"], "2 3")
@@ -155,6 +155,10 @@ def test_what_is_wrong_in_a_listing_is_told_as_in_a_file() -> None:
         ("# ours\n[domain]\nname = a\n", "in sections", "names the right file"),
         ("---\nname: a\nmemory: 64\n", "YAML", "KEY = VALUE"),
         ("name: a\nmemory: 64\n", "YAML", "KEY = VALUE"),
+        ("config={'name': 'web', 'memory': 512}\n", "a dictionary", "a line of its own"),
+        ("# ours\n{'name': 'web'}\n", "a dictionary", "a line of its own"),
+        ("config = dict(name='web', memory=512)\n", "a dictionary", "a line of its own"),
+        ('import os\nX = {\n  "disk": []\n}\nglobals().update(X)\n', "a dictionary", "a line of its own"),
         ("name = 'a'\nmemory = 64\n".encode("utf-16").decode("utf-8", "replace"), "UTF-16", "iconv"),
         ("Error: Unable to connect to xend: No such file. Is xend running?\n", "a tool printed when it failed", "take it again"),
         ("--- a/web\n+++ b/web\n@@ -1 +1 @@\n", "(diff)", "names the right file"),
@@ -167,7 +171,7 @@ def test_what_is_wrong_in_a_listing_is_told_as_in_a_file() -> None:
         ("name = 'a'\n# done\rmemory = 64\n", "carriage return inside a line", "tr"),
     ],
     ids=lambda x: x[:16].strip() if x.isprintable() else "text",
-)  # fmt: skip
+)
 def test_what_is_no_configuration_is_told_for_what_it_is_in_one_sentence(text: str, what: str, remedy: str) -> None:
     problem = refused(text)
     assert problem.code == "xen-configuration-unknown"
@@ -204,6 +208,28 @@ def test_what_xl_lists_of_devices_in_several_values_is_told() -> None:
 def test_an_empty_drive_of_xend_is_an_empty_cd_rom() -> None:
     text = "(domain (name web) (memory 64) (device (vbd (dev hdc:cdrom) (uname ) (mode r))))"
     assert [(d.vdev, d.target, d.cdrom) for d in parse(text, "F").disks] == [("hdc", "", True)]
+
+
+@pytest.mark.parametrize(
+    ("uname", "target", "image", "script"),
+    [
+        ("tap:aio:/srv/a,b.img", "/srv/a,b.img", "raw", ""),
+        ("file:/srv/a,xvdb,w", "/srv/a,xvdb,w", "raw", ""),
+        ("phy:vg0/a,b", "/dev/vg0/a,b", "raw", ""),
+        ("tap:qcow2:/srv/a, b,c.img", "/srv/a, b,c.img", "qcow2", ""),
+        ("/srv/format=vhd,x", "/srv/format=vhd,x", "raw", ""),
+        ("drbd:r0,r1", "r0,r1", "raw", "block-drbd"),
+        ("tap:aio:/srv/plain.img", "/srv/plain.img", "raw", ""),
+    ],
+)
+def test_commas_in_a_target_of_xend_are_part_of_it(uname: str, target: str, image: str, script: str) -> None:
+    text = f"(domain (name web) (memory 64) (device (vbd (uname '{uname}') (dev xvda:disk) (mode r))))"
+    found = [(d.vdev, d.target, d.format, d.access, d.script) for d in parse(text, "F").disks]
+    assert found == [("xvda", target, image, "r", script)]
+
+
+def test_a_dictionary_beside_settings_is_passed_over() -> None:
+    assert parse("name = 'a'\nmemory = 64\nconfig = {'name': 'b'}\ndisk = []\n", "F").name == "a"
 
 
 @pytest.mark.parametrize(

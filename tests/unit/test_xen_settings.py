@@ -55,9 +55,10 @@ def test_every_field_of_a_configuration_is_shown() -> None:
     """Each field in turn with a value of its own: another word in what the survey shows."""
     plain = XenGuest(name="a", memory_mb=1)
     values: dict[str, object] = {
-        "type": "pvh", "memory_mb": 4711, "maxmem_mb": 4711, "vcpus": 47, "max_vcpus": 47, "other": {"x": 4711},
-        "passed": ("line 3, x: y",), "disks": (XenDisk(vdev="xvdq", target="/q"),), "vifs": (Vif(bridge="q"),),
-    }  # fmt: skip
+        **dict.fromkeys(("memory_mb", "maxmem_mb", "vcpus", "max_vcpus"), 47),
+        **{"type": "pvh", "other": {"x": 4711}, "passed": ("line 3, x: y",)},
+        **{"disks": (XenDisk(vdev="xvdq", target="/q"),), "vifs": (Vif(bridge="q"),)},
+    }
     for field in XenGuest.model_fields:
         other = plain.model_copy(update={field: values.get(field, "4711")})
         assert shown(other) != shown(plain), field
@@ -65,16 +66,12 @@ def test_every_field_of_a_configuration_is_shown() -> None:
 
 def test_every_field_of_a_disk_and_of_a_nic_is_shown() -> None:
     disk = XenDisk(vdev="xvda", target="/a")
-    for field, value in {
-        "vdev": "xvdb", "target": "/b", "format": "qcow2", "access": "r", "cdrom": True, "options": ("discard",), "script": "x",
-        "backend": "x",
-    }.items():  # fmt: skip
+    values = {"vdev": "xvdb", "target": "/b", "format": "qcow2", "access": "r", "cdrom": True, "options": ("discard",)}
+    for field, value in {**values, "script": "x", "backend": "x"}.items():
         other = disk.model_copy(update={field: value})
         guests = [XenGuest(name="a", memory_mb=1, disks=(d,)) for d in (disk, other)]
         assert shown(guests[0]) != shown(guests[1]), field
-    assert {*XenDisk.model_fields} - {"vdev", "target", "format", "access", "cdrom", "options", "script", "backend"} == {
-        "prefixes"
-    }
+    assert {*XenDisk.model_fields} - {*values, "script", "backend"} == {"prefixes"}  # which say how the target is to be read
     for field in Vif.model_fields:
         other_nic = Vif().model_copy(update={field: {"trusted": "0"} if field == "other" else "4711"})
         guests = [XenGuest(name="a", memory_mb=1, vifs=(v,)) for v in (Vif(), other_nic)]
@@ -123,7 +120,7 @@ def test_devices_that_do_not_move_are_told_each_by_its_address() -> None:
         ("disk = [ 'phy:/dev/drbd0,xvda,w!' ]", "may be written by another guest"),
         ("disk = [ 'file:/a,xvda,r' ]", "cannot be written under Xen"),
     ],
-)  # fmt: skip
+)
 def test_what_only_the_xen_configuration_says_is_told(text: str, words: str) -> None:
     assert words in " ".join(notes(text))
 
@@ -160,7 +157,7 @@ def test_what_is_as_ever_is_no_note(text: str) -> None:
         ("on_crash = 'coredump-restart'", "on_crash | coredump-restart | told"),
         ("extra = [ 'ro', 'quiet' ]", "arguments of its kernel | ro quiet"),
     ],
-)  # fmt: skip
+)
 def test_what_the_survey_shows_of_a_setting(text: str, words: str) -> None:
     assert words in shown(parse(MINIMAL + text, "F"))
 

@@ -109,6 +109,17 @@ def disk(item: str) -> XenDisk:
     return _disk(found, prefixes, options)
 
 
+def of_xend(uname: str, vdev: str, access: str, backend: str = "") -> str:
+    """The entry for a disk as xend lists it: a target that has commas in it only the named form can hold."""
+    if "," not in uname:
+        return ",".join((uname, vdev, access, *((backend,) if backend else ())))
+    prefixes: list[str] = []
+    found = {"vdev": vdev, "access": access, "backend": backend}
+    target = _stripped(uname, prefixes, found)
+    found["format"] = next((p for p in prefixes if p in FORMATS), "")
+    return "".join(f"{key}={value}," for key, value in found.items() if value) + f"target={target}"
+
+
 def _once(found: dict[str, str], key: str, value: str) -> None:
     if found.get(key) and found[key] != value:  # what is empty is not said yet
         raise ValueError(f"{key} is given twice")

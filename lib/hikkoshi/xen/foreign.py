@@ -46,6 +46,10 @@ _ANYWHERE = (  # the same at any line
     (r"(?:tool|vm|local|libxl)[ \t]=[ \t]\"\"", "what `xenstore-ls` printed", _BY_HAND),
 )
 _TEMPLATE = re.compile(r"^[^#\n]*(?:\{\{.*\}\}|\{%.*%\}|<%.*%>)", re.MULTILINE)
+_SETTING = re.compile(r"^[ \t]*(?:name|memory|disk)[ \t]*=", re.MULTILINE)
+_DICTIONARY = re.compile(
+    r"^(?:[ \t]*\w+[ \t]*=[ \t]*)?(?:\{\s*['\"]|dict[ \t]*\()(?=[^#]*\b(?:name|memory|disk)\b)", re.MULTILINE
+)
 _UTF_16 = re.compile(r"[^\0]{0,4}(?:(?:[^\0]\0){4}|(?:\0[^\0]){4})")
 _LIBVIRT = re.compile(r"<(?:domain|domstatus|domainsnapshot)\b(?:[^>]*\btype=['\"](\w+)['\"])?")
 
@@ -67,6 +71,12 @@ def refuse(text: str, where: str) -> None:
         raise BadInput(_told(f"{where}:{line}", found, "name the file that this program makes of it, as it is on the Dom-0"))
     if not start:
         raise BadInput(_told(where, "an empty file" if not text.strip() else "nothing but comments", _RIGHT_FILE))
+    if not _SETTING.search(start) and (told := _DICTIONARY.search(start)):
+        line = text.count("\n", 0, len(text) - len(start) + told.start()) + 1
+        remedy = (
+            "write a copy in which each entry is a line of its own, name = 'web' for 'name': 'web', and name that as `config`"
+        )
+        raise BadInput(_told(f"{where}:{line}", "a dictionary: settings as a program in Python has them", remedy))
     for pattern, what, remedy in _ANYWHERE:
         if re.search("^" + pattern, start, re.MULTILINE):
             raise BadInput(_told(where, what, remedy))

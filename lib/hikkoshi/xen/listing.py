@@ -11,7 +11,7 @@ from typing import Any
 
 from hikkoshi.errors import BadInput, Problem
 from hikkoshi.secret import redaction
-from hikkoshi.xen import sxp
+from hikkoshi.xen import disks, sxp
 from hikkoshi.xen.value import Value
 
 _SAID = re.compile(r"(?:(?:(?:Using|Parsing|Loading) config|[ \t]*#)[^\n]*\n|\s)*+")  # what xm and xl say before; comments
@@ -151,9 +151,7 @@ def _device(name: str, tree: sxp.Tree) -> str:
     said = {str(t[0]): t[1] for t in _inside(tree) if len(t) > 1 and isinstance(t[1], str)}
     backend = said.get("backend", said.get("backend_domid", "0"))
     if name == "disk" and ("uname" in said or "dev" in said):  # an empty drive has (uname )
-        return ",".join(
-            (said.get("uname", ""), said.get("dev", ""), said.get("mode", "w"), *((backend,) if backend != "0" else ()))
-        )
+        return disks.of_xend(said.get("uname", ""), said.get("dev", ""), said.get("mode", "w"), "" if backend == "0" else backend)
     if name == "disk":
         parts = {"vdev": said.get("virtpath", ""), "access": "w" if said.get("readwrite") == "1" else "r"}
         return _entry(parts | {"devtype": "cdrom" if said.get("is_cdrom") == "1" else "", "backend": backend.strip("0")}) + (

@@ -15,6 +15,7 @@ _ROW = re.compile(r"[^:#]*:([^:]*):(\w+):(.*)")  # of an inittab: identity, runl
 _SCREEN = re.compile(r"\b(?:tty|vc/)\d+\b|\bconsole\b")
 _TTY1 = re.compile(r"\btty1\b|\bvc/1\b")
 _SERIAL_GETTY = re.compile(r"[^:#]*:[^:]*:respawn:.*\b(ttyS\d+)\b|\s*exec\s.*getty.*\b(ttyS\d+)\b")
+_SERIAL_MENU = re.compile(r"(?!\s*#)(?:.*;)?\s*terminal(?:_input|_output)?\s+(?:--\S+\s+)*serial(?:_\w+)?\b")
 # of a terminal at a line, for one on the screen
 _TERMINAL = re.compile(r"(\s)(?:vt1\d\d|vt2\d\d|vt52|xterm|ansi|dumb)(?:-\w+)*(?=\s*$)")
 GETTYS = ("/sbin/mingetty", "/sbin/getty", "/sbin/agetty")  # programs that a guest may have, the usual one first
@@ -158,13 +159,15 @@ def active(content: str) -> str:
 
 def serial(texts: Mapping[str, str]) -> list[tuple[str, str]]:
     """`(path, line)` of what starts a login, or a boot menu, on a serial port first: the new machine has none."""
-    menus = re.compile(r"\s*(?:terminal(?:_input|_output)?\s+(?:--\S+\s+)*serial\b|GRUB_TERMINAL\w*=[\"']?serial\b)")
     found = []
     for path, content in texts.items():
-        for line in text.lines(content):
+        settings = sysconfig.assignments(content) if path.startswith("/etc/default/grub") else []
+        counts = {a.key: a for a in settings if a.key.startswith("GRUB_TERMINAL")}  # the last of each
+        first = {a.line for a in counts.values() if (a.value or "").lstrip().startswith("serial")}
+        for n, line in enumerate(text.lines(content), 1):
             if path == "/etc/inittab" or path.startswith(JOBS):
                 wanted = bool(_SERIAL_GETTY.match(line.strip()))
             else:
-                wanted = path.startswith(("/boot/", "/etc/default/grub")) and bool(menus.match(line))
+                wanted = n in first or (path.startswith("/boot/") and bool(_SERIAL_MENU.match(line)))
             found += [(path, line.strip())] if wanted else []
     return found
