@@ -42,6 +42,22 @@ def disk(vdev: str = "xvda") -> Disk:
         ('filter = [ "a|/dev/block/202:2|", "r|.*|" ]', 'filter = [ "a|/dev/sda2|", "r|.*|" ]'),
         ('filter = [ "a|block/202:[0-9]+|", "r|.*|" ]', 'filter = [ "a|^/dev/sda2$|", "a|block/202:[0-9]+|", "r|.*|" ]'),
         ('filter = [ "a|51730|", "r|.*|" ]', 'filter = [ "a|51730|", "r|.*|" ]'),  # of xvdb
+        # names that every device has stay
+        ('filter = [ "a|/dev/disk/by-id/lvm-pv-uuid-.*|", "r|.*|" ]', 'filter = [ "a|/dev/disk/by-id/lvm-pv-uuid-.*|", "r|.*|" ]'),
+        # it was not seen, as under DRBD, whose own device has the volume: it stays so
+        ('filter = [ "r|^/dev/xvda2$|" ]', 'filter = [ "r|^/dev/sda2$|" ]'),
+        ('filter = [ "r|/dev/xvda2|", "a|.*|" ]', 'filter = [ "r|/dev/sda2|", "a|.*|" ]'),
+        ('filter = [ "a|^/dev/drbd|", "r|^/dev/xvda|" ]', 'filter = [ "a|^/dev/drbd|", "r|^/dev/sda|" ]'),
+        ('filter = [ "a|drbd.*|", "r|xen-vbd-51714|" ]', 'filter = [ "a|drbd.*|", "r|xen-vbd-51714|" ]'),
+        # the last one counts
+        (
+            'filter = [ "r|.*|" ]\nfilter = [ "a|^/dev/x.*|", "r|.*|" ]',
+            'filter = [ "r|.*|" ]\nfilter = [ "a|^/dev/sda2$|", "a|^/dev/x.*|", "r|.*|" ]',
+        ),
+        (
+            'filter = [ "a|^/dev/x[a-z]*2|", "r|.*|" ]\nfilter = [ "a|.*|" ]',
+            'filter = [ "a|^/dev/x[a-z]*2|", "r|.*|" ]\nfilter = [ "a|.*|" ]',
+        ),
         # it was not seen: it stays so
         ('filter = [ "r|.*|" ]', 'filter = [ "r|.*|" ]'),
     ],
@@ -49,6 +65,23 @@ def disk(vdev: str = "xvda") -> Disk:
 def test_a_filter_means_the_new_disk(before: str, after: str) -> None:
     assert lvm.prepared(before, disk()) == after
     assert lvm.prepared(after, disk()) == after
+
+
+def test_of_two_volumes_the_one_that_a_link_means_is_taken() -> None:
+    two = Disk([PV, {**PV, "device": "/dev/sda3"}], device.inside("xvda"))
+    before = 'filter = [ "a|^/dev/disk/by-path/xen-vbd-51712-part2$|", "r|.*|" ]'
+    assert lvm.prepared(before, two) == 'filter = [ "a|^/dev/sda2$|", "r|.*|" ]'
+
+
+def test_where_a_volume_is_mounted_what_is_left_out_was_no_name_of_the_disk() -> None:
+    mounted = Disk([PV, {"device": "/dev/vg/root", "fstype": "ext4", "mountpoint": "/"}], device.inside("sda"))
+    assert lvm.prepared('filter = [ "r|^/dev/sd|" ]', mounted) == 'filter = [ "a|^/dev/sda2$|", "r|^/dev/sd|" ]'
+
+
+def test_classes_within_brackets_are_letters_to_lvm(recwarn: pytest.WarningsRecorder) -> None:
+    before = 'filter = [ "a|^/dev/xvda[[:digit:]]$|", "r|.*|" ]'
+    assert lvm.prepared(before, disk()) == before.replace("xvda", "sda")
+    assert not recwarn.list
 
 
 def test_a_disk_that_is_counted_from_e_is_meant_too() -> None:

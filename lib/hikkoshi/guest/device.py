@@ -60,7 +60,7 @@ class Disk:
     gives them, and are learnt from its root where nobody knows."""
 
     def __init__(self, partitions: "list[dict[str, str]]" = [], names: "tuple[str, ...]" = ()) -> None:  # noqa: B006
-        self.partitions, self._known = partitions, bool(names)
+        self.partitions, self._known, self._said = partitions, bool(names), names[:1]
         self._own = set(names or ORDINARY)
         self._bare = {}  # type: dict[str, str]
         self.root = next((p["device"] for p in partitions if p.get("mountpoint") == "/"), "")
@@ -94,6 +94,10 @@ class Disk:
             return False
         index = int(told[1] or told[2] or 1) - 1 if told[3] is None else int(told[3])
         return "hd" + _letters(index) in self._own
+
+    def is_called(self, word: str) -> bool:
+        """Whether a word names the disk, or a partition of it, as Xen's configuration does."""
+        return _split(word)[0] in self._said
 
     def is_whole(self, word: str) -> bool:
         """Whether a word means all of the disk, and no partition that it becomes."""

@@ -1,5 +1,6 @@
 """Which of a guest's files change, and into what: decided from facts alone."""
 
+import fnmatch
 import hashlib
 import re
 from collections.abc import Callable, Mapping
@@ -47,6 +48,7 @@ CACHES = (  # lists of devices that the guest makes again by itself
     "/etc/lvm/devices/system.devices",
 )
 LVM_DEVICES = "/etc/lvm/devices/"  # lists that lvm.conf, or a command, names in place of the system's own
+LVM = "/etc/lvm/lvm*.conf"  # with lvmlocal.conf, and those of tags: lvm_TAG.conf
 LOADED = ("/etc/modules", "/etc/modules-load.d/")  # modules to load at boot
 RELABEL = "/.autorelabel"  # asks SELinux, at the next boot, for labels on what was written from outside
 
@@ -129,7 +131,7 @@ def decided(
         ("/etc/fstab", lambda t: fstab.prepared(t, known), names),
         *((p, lambda t: leftovers.disks(t, known), names) for p in facts.texts if p.startswith(NAMING)),
         *((p, lambda t: leftovers.disks(t, known), names) for p in facts.texts if p.startswith(LVM_DEVICES) and p not in CACHES),
-        *((p, lambda t: lvm.prepared(t, known), names) for p in ("/etc/lvm/lvm.conf", "/etc/lvm/lvmlocal.conf")),
+        *((p, lambda t: lvm.prepared(t, known), names) for p in facts.texts if fnmatch.fnmatchcase(p, LVM)),
         ("/etc/initramfs-tools/modules", lambda t: leftovers.modules(t, missing), drivers),
         ("/etc/inittab", lambda t: console.inittab(t, facts.getty), note("screen-login")),
         *((p, console.active, note("screen-login")) for p in console.CONSOLES),
