@@ -261,6 +261,15 @@ def test_old_names_are_told(line: str, told: bool) -> None:
             )
         ),
         ("/dev/hda1 /media/usb vfat noauto", "/dev/sda1 /media/usb vfat noauto"),
+        # devices among the options
+        ("/dev/xvda2 /x btrfs device=/dev/xvda2,device=/dev/xvda3", "/dev/sda2 /x btrfs device=/dev/sda2,device=/dev/sda3"),
+        ("LABEL=x /x ext4 ro,journal_path=/dev/xvda3,sync", "LABEL=x /x ext4 ro,journal_path=/dev/sda3,sync"),
+        ("/dev/xvda2 /x xfs logdev=/dev/xvda3,rtdev=/dev/xvda4", "/dev/sda2 /x xfs logdev=/dev/sda3,rtdev=/dev/sda4"),
+        ("/dev/xvda2 /x ext4 x-systemd.requires=/dev/xvda3 0 0", "/dev/sda2 /x ext4 x-systemd.requires=/dev/sda3 0 0"),
+        ("UUID=1 /x xfs logdev=/dev/xvdb1", "UUID=1 /x xfs logdev=/dev/xvdb1"),
+        # of another machine
+        ("nas:/dev/xvda2 /x nfs ro", "nas:/dev/xvda2 /x nfs ro"),
+        ("sshfs#u@h:/dev/xvda2 /x fuse ro", "sshfs#u@h:/dev/xvda2 /x fuse ro"),
         ("/dev/xvda / ext3 d 1 1", "/dev/sda2 / ext3 d 1 1"),
     ],
 )

@@ -43,7 +43,7 @@ def disk(vdev: str = "xvda") -> Disk:
         ('filter = [ "a|block/202:[0-9]+|", "r|.*|" ]', 'filter = [ "a|^/dev/sda2$|", "a|block/202:[0-9]+|", "r|.*|" ]'),
         ('filter = [ "a|51730|", "r|.*|" ]', 'filter = [ "a|51730|", "r|.*|" ]'),  # of xvdb
         # names that every device has stay
-        ('filter = [ "a|/dev/disk/by-id/lvm-pv-uuid-.*|", "r|.*|" ]', 'filter = [ "a|/dev/disk/by-id/lvm-pv-uuid-.*|", "r|.*|" ]'),
+        ('filter = [ "a|/dev/disk/by-id/lvm-pv-.*|", "r|.*|" ]', 'filter = [ "a|/dev/disk/by-id/lvm-pv-.*|", "r|.*|" ]'),
         # it was not seen, as under DRBD, whose own device has the volume: it stays so
         ('filter = [ "r|^/dev/xvda2$|" ]', 'filter = [ "r|^/dev/sda2$|" ]'),
         ('filter = [ "r|/dev/xvda2|", "a|.*|" ]', 'filter = [ "r|/dev/sda2|", "a|.*|" ]'),

@@ -10,6 +10,7 @@ from hikkoshi.guest.files import text
 _DEVICE = re.compile(
     r"/dev/(?!(?:fd|sr|scd|md|loop|ram|zram)\d|root\b|mapper/|cd\w*|dvd\w*|floppy|md[_/]|disk/by-|shm|pts)\S|ID="
 )
+_OPTION = re.compile(r"(?<=[a-z]=)/dev/[^\s,]+")  # another device of the file system: device=, logdev=, journal_path=, jdev=
 _FIRST_FIELD = re.compile(r"\s*\S+")
 
 
@@ -23,8 +24,9 @@ def prepared(fstab: str, disk: Disk = UNKNOWN) -> str:
         root = body.split()[1:2] == ["/"]
         if not root and disk.is_whole(first[0].strip()) and (device.optical(body) or disk.partitions):
             return body  # a CD, or what cannot be mounted
-        options = re.sub(r"(?<=journal_dev=)\S+|(?<=logdev=)[^\s,]+", lambda m: disk.renamed(m[0]), body[first.end() :])
-        return disk.renamed(first[0], root=root) + options
+        own = re.match(r"[\"']?(?:/+dev/|ID=)", first[0].lstrip())  # else of another machine: nas:/dev/xvda1
+        options = _OPTION.sub(lambda match: disk.renamed(match[0]), body[first.end() :])
+        return (disk.renamed(first[0], root=root) if own else first[0]) + options
 
     return text.edit(fstab, change)
 
