@@ -16,7 +16,7 @@ import re
 from collections.abc import Collection, Iterator, Mapping
 
 from hikkoshi.guest.files import sysconfig, text
-from hikkoshi.guest.forwarding import starts
+from hikkoshi.guest.forwarding import rules, starts
 from hikkoshi.guest.forwarding.script import settings as script
 from hikkoshi.guest.forwarding.switch import Setting, doubtful, of_sysctl, replayed, switch
 
@@ -26,27 +26,17 @@ SYSCTL = ("/etc/sysctl.d", "/run/sysctl.d", "/usr/local/lib/sysctl.d", "/usr/lib
 CONF, LINK = "/etc/sysctl.conf", "/etc/sysctl.d/99-sysctl.conf"
 NETWORKD = ("/etc/systemd/networkd.conf", "/etc/systemd/networkd.conf.d/*.conf", "/etc/systemd/network/*.network")
 NETWORKD_MORE = "/etc/systemd/network/*.network.d/*.conf"
-KEYFILES = "/etc/NetworkManager/system-connections/*"
+NETWORKD_SHIPPED = "/usr/lib/systemd/network/*.network"
+KEYFILES = ("/etc/NetworkManager/system-connections/*", "/usr/lib/NetworkManager/system-connections/*.nmconnection")
 ZONES = ("/usr/lib/firewalld/zones/*.xml", "/etc/firewalld/zones/*.xml", "/etc/firewalld/zones/*/*.xml")
-INCLUDED = ("/etc/nftables.d/*", "/etc/nftables/*")
-INTERFACES = ("/etc/network/interfaces", "/etc/network/interfaces.d/*")
-RULES = (
-    *(
-        "/etc/sysconfig/iptables",
-        "/etc/sysconfig/ip6tables",
-        "/etc/iptables/rules",
-        "/etc/iptables/rules.v[46]",
-        "/etc/iptables.rules",
-        "/etc/iptables.up.rules",
-    ),
-    *("/etc/nftables.conf", "/etc/sysconfig/nftables.conf", "/etc/firewalld/direct.xml"),
-)
 ZEBRA = ("/etc/quagga/Quagga.conf", "/etc/quagga/zebra.conf", "/etc/frr/frr.conf", "/etc/frr/zebra.conf")
+LXC = tuple(f"/etc/{folder}/{name}" for name in ("lxc-net", "lxc") for folder in ("default", "sysconfig"))  # the first says it
+QUADLETS = "/etc/containers/systemd/*.[ckp]*"  # of podman
 FILES = (  # that are read for this answer, beside those that are read anyway; nothing of them is kept
     *(f"{folder}/*.conf" for folder in SYSCTL),
     *("/etc/sysconfig/sysctl", "/etc/sysconfig/SuSEfirewall2", "/etc/network/options", "/etc/debian_version"),
     *NETWORKD,
-    NETWORKD_MORE,
+    *(NETWORKD_MORE, NETWORKD_SHIPPED, *KEYFILES[1:]),
     *(
         "/etc/ufw/sysctl.conf",
         "/etc/ufw/ufw.conf",
@@ -55,23 +45,20 @@ FILES = (  # that are read for this answer, beside those that are read anyway; n
         "/etc/firewalld/policies/*.xml",
     ),
     *("/etc/shorewall/shorewall.conf", "/etc/shorewall6/shorewall6.conf", "/etc/default/shorewall", "/etc/default/shorewall6"),
-    *("/etc/docker/daemon.json", "/etc/libvirt/qemu/networks/autostart/*.xml", "/etc/default/lxc-net"),
+    *("/etc/docker/daemon.json", "/etc/default/docker", "/etc/sysconfig/docker", "/etc/libvirt/qemu/networks/autostart/*.xml"),
+    *(*LXC, QUADLETS),
     *("/etc/quagga/daemons", "/etc/frr/daemons", *ZEBRA, "/etc/keepalived/keepalived.conf"),
-    *RULES,
+    *rules.FILES,
     *("/etc/sysctl.d/*", "/etc/sysconfig/network/ifsysctl*", "/boot/sysctl.conf-*", "/etc/network/*", "/etc/network/*/*"),
     "/etc/conf.d/iptables",
     *(*ZONES, "/etc/firewalld/firewalld.conf", "/etc/firehol/firehol.conf", "/etc/default/firehol", "/etc/ipsec.conf"),
-    *(*INCLUDED, "/etc/containers/networks/*.json", "/etc/cni/net.d/*"),
+    *("/etc/containers/networks/*.json", "/etc/cni/net.d/*"),
     *starts.FILES,
 )
 PRESENT = (*starts.PRESENT, *(f"{folder}/*.conf" for folder in SYSCTL))
 _YES, _NO = ("yes", "true", "on", "1"), ("no", "false", "off", "0")
-_TRUE = ("1", "yes", "y", "true", "t", "on")  # for systemd
+_TRUE, _FALSE = ("1", "yes", "y", "true", "t", "on"), ("0", "no", "n", "false", "f", "off")  # for systemd
 _LEFT = re.compile(r"~$|\.(?:bak|old|orig|rej|rpm(?:new|save|orig)|dpkg-\w+|swp)$")  # by editors and packages: nobody reads these
-_JUMPS = re.compile(
-    r"(?!\s*#)(?!.*-A\s+OUTPUT\b).*(?:-j|--jump)\s+(?:MASQUERADE|SNAT|DNAT|NETMAP)\b|\s*nft\s.*\b(?:masquerade|[sd]nat)\b|.*--add-masquerade\b"
-)
-_NFT = re.compile(r"(?!\s*#).*\b(?:masquerade|[sd]nat\s+(?:ip6?\s+)?to)\b")
 
 
 def of(
@@ -90,6 +77,7 @@ def of(
         *_distribution(texts),
         *_networks(texts),
         *_firewalls(texts),
+        *rules.unread(texts),
         *_programs(texts),
         *starts.turned(texts, links),
     ]
@@ -100,7 +88,7 @@ def of(
     if turned:
         return True, str(turned)
     off = next((s for s in reversed(settings) if not s.on and not s.doubt and s.family == "ipv4" and s.nic == "all"), None)
-    if rule := _translation(texts):
+    if rule := rules.translation(texts):
         return (None, f"{rule}, but {off}") if off else (True, rule)
     routers = list(_on(texts, "/etc/keepalived/keepalived.conf", r"\s*vrrp_instance\s.*"))
     if routers and off is None:
@@ -163,7 +151,9 @@ def _sysctl(texts: Texts, masked: Collection[str], *, systemd: bool, linked: boo
 
 def _distribution(texts: Texts) -> Iterator[Setting]:
     """Files of distributions that say it in words of their own."""
-    yield from _on(texts, "/etc/sysconfig/network", r"\s*FORWARD_IPV4=[\"']?(?:yes|true)[\"']?\s*")
+    path = "/etc/sysconfig/network"
+    if (value := sysconfig.values(texts.get(path, "")).get("FORWARD_IPV4", "").lower()) in ("yes", "true"):  # of Red Hat Linux 6
+        yield Setting("ipv4", f"by {path}", on=True, line=f"FORWARD_IPV4={value}", path=path)
     suse, debian = "which sysctl's files may undo", "which Debian ignores since 4.0"
     version = re.match(r"\d+", texts.get("/etc/debian_version", ""))
     for path, key, family, doubt_on, doubt_off in (
@@ -182,11 +172,14 @@ def _networks(texts: Texts) -> Iterator[Setting]:
     """What configures NICs, and switches forwarding on for it; none of these switches it off."""
     doubt = "" if _started(texts, "systemd-networkd") else "and it is not seen that systemd-networkd is started"
     units: dict[str, list[str]] = {}
-    for path in starts.matching(texts, (*NETWORKD, NETWORKD_MORE)):
+    shipped = [
+        p for p in starts.matching(texts, (NETWORKD_SHIPPED,)) if not re.match(r"8\d-", p.rpartition("/")[2])
+    ]  # systemd's own
+    for path in (*shipped, *starts.matching(texts, (*NETWORKD, NETWORKD_MORE))):
         units.setdefault(re.sub(r"\.d/[^/]*$", "", path), []).append(path)
     for paths in units.values():
         yield from _networkd(texts, sorted(paths, key=lambda path: (path.count("/"), path)), doubt)
-    for path in starts.matching(texts, (KEYFILES,)):
+    for path in starts.matching(texts, KEYFILES):
         doubt = (
             "in a profile that is not brought up by itself" if re.search(r"(?m)^autoconnect=(?:false|no|0)", texts[path]) else ""
         )
@@ -194,13 +187,18 @@ def _networks(texts: Texts) -> Iterator[Setting]:
     for path in starts.matching(texts, ("/etc/sysconfig/network-scripts/ifcfg-*",)):
         if sysconfig.values(texts[path]).get("BOOTPROTO", "").lower() == "shared":
             yield Setting("ipv4", f"by {path}", on=True, line="BOOTPROTO=shared", path=path)
-    files = starts.matching(texts, INTERFACES)
+    files = starts.matching(texts, rules.INTERFACES)
     for path in files:  # grows by what these name
         content = re.sub(r"\\\r?\n", " ", texts[path])
         yield from _on({path: content}, path, r"\s*ip6?-forward\s+(?:yes|on|1)\s*", "an option that only ifupdown2 knows")
+        stanza = ""
         for line in text.lines(content):
             if m := re.match(r"\s*(?:pre-|post-)?up\s+(.*)", line):
                 yield from script(m[1], path, texts)
+            elif m := re.match(r"\s*(?:iface|interface)\s+(\S+)", line):
+                stanza = m[1]
+            elif m := re.match(r"\s*forward-(ipv[46])\s+(\S+)", line):  # of ifupdown-ng
+                yield Setting(m[1], stanza, m[2] in ("yes", "1"), line, path)
             elif m := re.match(r"\s*source(-directory)?\s+(\S+)", line):
                 pattern = m[2] if m[2].startswith("/") else f"/etc/network/{m[2]}"
                 named = starts.matching(texts, (f"{pattern.rstrip('/')}/*" if m[1] else pattern,))
@@ -210,15 +208,23 @@ def _networks(texts: Texts) -> Iterator[Setting]:
 
 
 def _networkd(texts: Texts, paths: list[str], doubt: str) -> Iterator[Setting]:
-    """A file of networkd with its drop-ins: of each key the last value counts."""
+    """A file of networkd with its drop-ins: of each key the last value counts. From systemd 256 on, no switches it off, too."""
     last: dict[str, tuple[str, str, str]] = {}
+    nics: list[str] = []
     for path in paths:
         for line in text.lines(texts[path]):
             if m := re.fullmatch(r"\s*(IPForward|IPMasquerade|IPv[46]Forwarding)\s*=\s*(.*?)\s*", line):
                 last[m[1]] = (m[2].lower(), line, path)
-    for value, line, path in last.values():
+            elif m := re.fullmatch(r"\s*Name\s*=\s*(.*?)\s*", line):
+                nics += m[1].split()
+    everywhere = paths[0].startswith(NETWORKD[0].removesuffix(".conf"))
+    for key, (value, line, path) in last.items():
+        family = "ipv6" if key == "IPv6Forwarding" else "ipv4"
         if value in (*_TRUE, "ipv4", "ipv6", "both"):
-            yield Setting("ipv4", f"by {path}", on=True, line=line, path=path, doubt=doubt)
+            yield Setting(family, "all" if everywhere else f"by {path}", on=True, line=line, path=path, doubt=doubt)
+        elif value in _FALSE and key.endswith("Forwarding"):
+            for nic in ["all"] if everywhere else nics:
+                yield Setting(family, nic, on=False, line=line, path=path, doubt=doubt)
 
 
 def _firewalls(texts: Texts) -> Iterator[Setting]:
@@ -248,18 +254,13 @@ def _firewalls(texts: Texts) -> Iterator[Setting]:
     default = sysconfig.values(texts.get("/etc/default/firehol", "")).get("START_FIREHOL", "").lower()
     doubt = "" if default == "yes" or _started(texts, "firehol") else "and it is not seen that firehol is started"
     yield from _on(texts, "/etc/firehol/firehol.conf", r"\s*router4?6?\s.*", doubt)
-    for path in starts.matching(texts, RULES):
-        for line in text.lines(texts[path]):
-            m = re.match(r"""\s*include\s+["']([^"']+)""", line)
-            if m and not starts.matching(texts, (m[1],)) and not any(starts.covers(p, m[1]) for p in INCLUDED):
-                yield doubtful(line, path, "a file that is not read here")
 
 
 def _zones(texts: Texts, doubt: str) -> Iterator[Setting]:
     """firewalld's own zones count where a NIC or the default names them, those in /etc always."""
-    default = sysconfig.values(texts.get("/etc/firewalld/firewalld.conf", "")).get("DefaultZone", "public")
-    used = {default: "/etc/firewalld/firewalld.conf"}
-    for path in starts.matching(texts, ("/etc/sysconfig/network-scripts/ifcfg-*", "/etc/sysconfig/network/ifcfg-*", KEYFILES)):
+    default = re.findall(r"^\s*DefaultZone\s*=\s*[\"']?([\w-]+)", texts.get("/etc/firewalld/firewalld.conf", ""), re.MULTILINE)
+    used = {(default or ["public"])[-1]: "/etc/firewalld/firewalld.conf"}
+    for path in starts.matching(texts, ("/etc/sysconfig/network-scripts/ifcfg-*", "/etc/sysconfig/network/ifcfg-*", *KEYFILES)):
         for zone in re.findall(r"^\s*(?:ZONE|zone)\s*=\s*[\"']?([\w-]+)", texts[path], re.MULTILINE):
             used.setdefault(zone, path)
     files = {path.rpartition("/")[2].removesuffix(".xml"): path for path in starts.matching(texts, ZONES)}  # those in /etc later
@@ -279,7 +280,13 @@ def _programs(texts: Texts) -> Iterator[Setting]:
     """Programs that switch it on when they start."""
     daemon = "/etc/docker/daemon.json"
     link = starts.names(texts).get("docker", "")
-    refused = "--ip-forward=false" in texts.get(link, "") + texts.get("/etc/default/docker", "")
+    said = (
+        link,
+        *starts.matching(texts, (f"{starts.UNITS}docker.service.d/*.conf",)),
+        "/etc/default/docker",
+        "/etc/sysconfig/docker",
+    )
+    refused = re.search(r"^[^#\n]*--ip-forward=(?:false|0|f)\b", "\n".join(texts.get(path, "") for path in said), re.M | re.I)
     config = _json(texts.get(daemon, "{}"))
     if (link or daemon in texts) and not refused and config.get("ip-forward") is not False:
         doubt = "" if link else "and it is not seen that it is started"
@@ -292,41 +299,39 @@ def _programs(texts: Texts) -> Iterator[Setting]:
     )
     for path in starts.matching(texts, ("/etc/libvirt/qemu/networks/autostart/*.xml",)):
         yield from _on(texts, path, r""".*<forward(?![^>]*\bmode=["'](?!nat|route|open))\b.*""", doubt)
-    doubt = "" if _started(texts, "lxc-net") else "and it is not seen that lxc-net is started"
-    yield from _on(texts, "/etc/default/lxc-net", r"\s*USE_LXC_BRIDGE=[\"']?true[\"']?\s*", doubt)
+    link = starts.names(texts).get("lxc-net", "")
+    doubt = "" if link else "and it is not seen that lxc-net is started"
+    bridge = {path: v for path in LXC if (v := sysconfig.values(texts.get(path, "")).get("USE_LXC_BRIDGE"))}
+    bridge = bridge or ({link: "true"} if link and not link.endswith(".conf") else {})  # as its script has it, but for upstart's
+    for path, value in list(bridge.items())[:1]:
+        if value == "true":
+            yield Setting("ipv4", "all", on=True, line=f"USE_LXC_BRIDGE={value}", path=path, doubt=doubt)
     listed = {
         s for p in ("/etc/quagga/daemons", "/etc/frr/daemons") for s in re.findall(r"^\s*(\w+)=yes", texts.get(p, ""), re.M)
     }
     seen = listed or any(_started(texts, name) for name in ("frr", "quagga", "zebra"))
     for path in starts.matching(texts, ZEBRA):
-        for line in text.lines(texts[path]):
-            if said := re.fullmatch(r"\s*(no\s+)?(ip|ipv6)\s+forwarding\s*", line):
-                family = {"ip": "ipv4", "ipv6": "ipv6"}[said[2]]
-                yield Setting(family, "all", not said[1], line, path, "" if seen else "and it is not seen that zebra is started")
-    for path in starts.matching(texts, ("/etc/containers/networks/*.json", "/etc/cni/net.d/*")):
+        switches = [m for line in text.lines(texts[path]) if (m := re.fullmatch(r"\s*(no\s+)?(ip|ipv6)\s+forwarding\s*", line))]
+        for m in switches:
+            family = {"ip": "ipv4", "ipv6": "ipv6"}[m[2]]
+            yield Setting(family, "all", not m[1], m[0], path, "" if seen else "and it is not seen that zebra is started")
+        if seen and not switches and re.search(r"^router\s|^ip route\s", texts[path], re.MULTILINE):
+            yield doubtful("zebra, without a word on forwarding", path, "which some versions switch on by themselves")
+    for path in starts.matching(texts, ("/etc/containers/networks/*.json", "/etc/cni/net.d/*", QUADLETS)):
         yield doubtful("a network of containers", path, "which is switched on where one starts")
     doubt = "" if _started(texts, "ipsec") or _started(texts, "openswan") else "and it is not seen that it is started"
-    yield from _on(texts, "/etc/ipsec.conf", r"\s*forwardcontrol\s*=\s*yes\s*", doubt)
+    yield from _on(texts, "/etc/ipsec.conf", r"\s*forwardcontrol\s*=\s*[\"']?yes[\"']?\s*(?:#.*)?", doubt)
     doubt = "" if _started(texts, "keepalived") else "and it is not seen that keepalived is started"
     yield from _on(texts, "/etc/keepalived/keepalived.conf", r"\s*(?:lvs_method|lb_kind)\s+(?:NAT|DR|TUN)\b.*", doubt)
 
 
-def _translation(texts: Texts) -> str:
-    """A rule that translates addresses of packets that pass, which only a guest has that passes some on."""
-    for path in starts.matching(texts, (*RULES, *INCLUDED, *starts.AT_START, *starts.HOOKS, *INTERFACES, *starts.TUNNELS)):
-        pattern = _NFT if "nftables" in path else _JUMPS
-        lines = [line for line in text.lines(texts[path]) if pattern.match(line)]
-        if lines:
-            return f"{lines[-1].strip()} in {path}"
-    return ""
-
-
 def _on(texts: Texts, path: str, pattern: str, doubt: str = "") -> Iterator[Setting]:
     """A setting for the last line of a file that is as the pattern; what XML has as a comment is none."""
-    content = texts.get(path, "")
-    if path.endswith(".xml"):
-        content = re.sub(r"<!--.*?-->", "", content, flags=re.DOTALL)
-    if lines := [line for line in content.splitlines() if re.fullmatch(pattern, line)]:
+    lines = texts.get(path, "").splitlines()
+    if path.endswith(".xml"):  # a tag may go over lines
+        content = re.sub(r"<!--.*?-->", "", texts.get(path, ""), flags=re.DOTALL)
+        lines = [" ".join(tag.split()) for tag in re.findall(r"<[^>]*>", content)]
+    if lines := [line for line in lines if re.fullmatch(pattern, line)]:
         yield Setting("ipv4", f"by {path}", on=True, line=lines[-1], path=path, doubt=doubt)
 
 
