@@ -54,6 +54,15 @@ class TestNetworkManager:
         )
         assert (nic.mac, nic.own_mac, nic.own_mac_by) == (MAC, "02:00:00:00:00:01", "cloned-mac-address")
 
+    @pytest.mark.parametrize("key", ["mac-address-blacklist", "mac-address-denylist"])
+    @pytest.mark.parametrize("section", ["ethernet", "802-3-ethernet"])
+    def test_nics_that_a_profile_is_not_for_are_kept_and_tie_it_to_none(self, section: str, key: str) -> None:
+        text = f"[connection]\ntype=ethernet\n[{section}]\n{key}={MAC.upper()};02:00:00:00:00:01\n"
+        (nic,), notes = interfaces.found({PROFILES + "lan": text})
+        assert nic.conditions == (f"not-mac={MAC}", "not-mac=02:00:00:00:00:01")
+        assert codes(notes) == ["nic-tied-to-nothing"]
+        assert one(PROFILES + "lan", f"[connection]\ntype=ethernet\n[{section}]\n{key}=\n").conditions == ()
+
     def test_a_bond_that_is_named_by_uuid_has_its_members(self) -> None:
         head = "[connection]\ntype={}\ninterface-name={}\n"
         nics, notes = interfaces.found(
@@ -267,6 +276,33 @@ class TestIfcfg:
     def test_a_range_of_addresses_is_told(self) -> None:
         nics, notes = interfaces.found({RED_HAT + "eth0-range0": "IPADDR_START=10.0.0.10\nIPADDR_END=10.0.0.20\n"})
         assert (nics, [(n.code, n.facts["last"]) for n in notes]) == ([], [("address-range", "10.0.0.20")])
+
+    @pytest.mark.parametrize(
+        "suffix", ["-old", ".save", "_backup", ".bck", "-2019-03-01", ".20190301", "-copy2", ".orig.1", ".old2", "-before-xen"]
+    )
+    def test_a_file_of_suses_that_is_called_as_a_copy_is_told_and_configures_nothing(self, suffix: str) -> None:
+        texts = {SUSE + "eth0": "IPADDR=10.0.0.5/24\n", f"{SUSE}eth0{suffix}": "IPADDR=10.0.0.6/24\n"}
+        (nic,), notes = interfaces.found(texts)
+        assert (nic.name, nic.address) == ("eth0", "10.0.0.5/24")
+        assert [(n.code, n.facts["file"]) for n in notes] == [("file-is-copy", f"{SUSE}eth0{suffix}")]
+
+    @pytest.mark.parametrize("suffix", ["~", ".old", ".bak", ".orig", ".rpmsave", ".rpmnew", ".rpmorig", ".scpmbackup"])
+    def test_files_that_wicked_and_suses_scripts_ignore_are_ignored(self, suffix: str) -> None:
+        texts = {SUSE + "eth0": "IPADDR=10.0.0.5/24\n", f"{SUSE}eth0{suffix}": "IPADDR=10.0.0.6/24\n"}
+        assert [n.address for n in interfaces.found(texts)[0]] == ["10.0.0.5/24"]
+
+    @pytest.mark.parametrize(
+        ("name", "content"),
+        [("eth0.5", "IPADDR=10.0.0.6/24\n"), ("eth01", "BOOTPROTO=dhcp\n"), ("eth0-old", "BRIDGE=yes\nBRIDGE_PORTS=eth1\n")],
+    )
+    def test_what_only_begins_with_the_name_of_another_is_none_of_its_copies(self, name: str, content: str) -> None:
+        nics, notes = interfaces.found({SUSE + "eth0": "IPADDR=10.0.0.5/24\n", SUSE + name: content})
+        assert [n.name for n in nics] == ["eth0", name]
+        assert "file-is-copy" not in codes(notes)
+
+    def test_a_copy_that_names_the_same_nic_counts_for_red_hats_scripts_and_is_told(self) -> None:
+        texts = {RED_HAT + f"eth0{x}": f"DEVICE=eth0\nIPADDR=10.0.0.{n}\n" for n, x in enumerate(("", ".save"), 1)}
+        assert codes(interfaces.found(texts)[1]) == ["nic-configured-twice"]
 
     def test_suse_tied_by_mac_with_more_addresses_and_a_mac_of_its_own(self) -> None:
         nic = one(

@@ -151,6 +151,14 @@ class TestPlan:
         assert (made(home, found).machine.nics[0].address == "10.3.1.254/24") == met
         assert ("nic-conditions-unmet" in told(home, found)) != met
 
+    def test_a_profile_is_for_no_nic_that_it_leaves_out(self, home: Home, survey: Survey) -> None:
+        text = "[connection]\ntype=ethernet\n{}[ethernet]\nmac-address-blacklist={};\n[ipv4]\nmethod=auto\n"
+        for name in ("", "interface-name=eth0\n"):
+            out = having(survey, 1, {PROFILES + "x": text.format(name, MACS[0])})
+            assert told(home, out) == ["nic-tied-to-nothing", "nic-unconfigured"][bool(name) :]
+            other = having(survey, 1, {PROFILES + "x": text.format(name, MACS[1])})
+            assert told(home, other) == ["nic-tied-to-nothing"][bool(name) :]
+
     def test_an_address_on_a_bridge_belongs_to_the_subnet_of_its_nic(self, home: Home, survey: Survey) -> None:
         texts = {FILE: "iface br0 inet static\n bridge_ports eth0\n address 10.99.0.1/24\n"}
         found = having(survey, 1, texts)

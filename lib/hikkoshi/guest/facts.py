@@ -60,7 +60,7 @@ class Interface(Frozen):
     dhcp: bool = False
     line: int = 0  # where it stands in the file, from 1; 0 in earlier versions
     patterns: tuple[str, ...] = ()  # of names, as fnmatch has them; with ! those that it is not for
-    conditions: tuple[str, ...] = ()  # driver=vif, path=xen-*; of several with one key one is enough
+    conditions: tuple[str, ...] = ()  # driver=vif, not-mac=…; of several with one key one is enough
     further: tuple[str, ...] = ()  # more addresses
     kind: Kind = "nic"
     over: tuple[str, ...] = ()  # names of what a VLAN, bridge or bond is made of

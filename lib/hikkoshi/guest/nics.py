@@ -87,7 +87,8 @@ def configured(facts: GuestFacts, macs: Mapping[str, str], *, driver: str = "") 
         found[name] = sorted(fits, key=lambda i: (i.mac != mac, not i.name))
     empty = [name for name, fits in found.items() if not fits and not above(facts, name)]
     if len(empty) == 1:
-        found[empty[0]] = [i for i in nics if not (i.name or i.mac or i.patterns or (i.conditions and not driver))]
+        loose = [i for i in nics if not (i.name or i.mac or i.patterns or (_of_its_kind(i) and not driver))]
+        found[empty[0]] = [i for i in loose if _takes(i, macs[empty[0]])]
     return found
 
 
@@ -120,13 +121,25 @@ def stacked(facts: GuestFacts, name: str) -> list[Interface]:
 def meets(interface: Interface, driver: str) -> bool:
     """Whether a NIC of this driver, on VMware, meets the interface's conditions."""
     by_key: dict[str, list[str]] = {}
-    for condition in interface.conditions:
+    for condition in _of_its_kind(interface):
         key, _, value = condition.partition("=")
         by_key.setdefault(key, []).append(value)
     return all(met(key, values, driver) for key, values in by_key.items())
 
 
+def _of_its_kind(interface: Interface) -> list[str]:
+    """The conditions that are about the kind of NIC, and not about one."""
+    return [c for c in interface.conditions if not c.startswith(address.NOT_MAC)]
+
+
+def _takes(interface: Interface, mac: str) -> bool:
+    """Whether an interface does not leave out the NIC with this MAC."""
+    return address.NOT_MAC + mac not in interface.conditions
+
+
 def _fits(interface: Interface, name: str, mac: str) -> bool:
+    if not _takes(interface, mac):
+        return False
     if interface.name or interface.mac:
         return name == interface.name or (not interface.name and mac == interface.mac)
     return bool(interface.patterns) and matches(name, interface.patterns)

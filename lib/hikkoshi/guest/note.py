@@ -45,6 +45,7 @@ MEANINGS = {  # {code: its words; what differs stands in braces}
         "transmits"
     ),
     "file-not-used": "{file} is not used: {by} comes first, or does not name it",
+    "file-is-copy": "{file} is called as a copy of {other}: it is for a NIC of that name, and there is none",
     "source-not-read": "{place} reads {source}, which the survey does not: see there for more NICs",
     "setting-by-shell": "{place} sets {key} to what only a shell knows: see in the running guest what that is",
     "rule-never-fits": "{place} names a NIC {nic} by a MAC in capitals, which udev never finds: it had no effect",

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from hikkoshi.guest.note import Note, note
 
+NOT_MAC = "not-mac="  # begins a condition: a NIC that the interface is not for
 _MAC = re.compile(r"[0-9a-f]{1,2}([:-][0-9a-f]{1,2}){5}|([0-9a-f]{4}\.){2}[0-9a-f]{4}|\d{1,3}(;\d{1,3}){5};?")
 
 
@@ -39,6 +40,11 @@ def _ipv6(written: str, mask: str) -> bool:
         return (
             ":" in written and not re.fullmatch(r"[\d.:]*", written) and bool(re.fullmatch(r"[0-9a-fA-F:.%/]+", written.strip()))
         )
+
+
+def refused(written: str) -> tuple[str, ...]:
+    """The conditions of NetworkManager's list of NICs that a profile is not for: `('not-mac=00:16:3e:05:00:00',)`."""
+    return tuple(f"{NOT_MAC}{found}" for word in re.split(r"[\s,;]+", written) if (found := mac(word)))
 
 
 def mac(written: str) -> str:

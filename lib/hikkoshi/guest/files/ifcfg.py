@@ -14,7 +14,13 @@ from hikkoshi.guest.files import address, sysconfig, text
 from hikkoshi.guest.note import Note, note
 
 FILES = ("/etc/sysconfig/network-scripts/ifcfg-", "/etc/sysconfig/network/ifcfg-")
+# by either system's own scripts, wicked and NetworkManager; what else is called like a copy: see `copies`
 _IGNORED = re.compile(r".*(~|\.(bak|old|orig|rej|rpm(new|save|orig)|scpmbackup|augnew|augtmp|swp))$|lo$|.*-range\d*$", re.S)
+_COPY = re.compile(
+    r"[-_.~]?(?:old|bac?k|bck|backup|save?d?|orig(?:inal)?|copy|new|tmp|temp|test|off|disabled?|unused|dist|default|before|pre|dpkg|ucf|yast)"
+    r"(?:[-_.~\d].*)?|[-_.]\d{5,}.*|[-_.]\d{2,4}[-_.]\d.*",
+    re.IGNORECASE | re.DOTALL,
+)
 _NAME = re.compile(r"[a-z][a-z0-9]*\d[\w.:]*$")  # a name of the kernel's kind, and no profile's
 CONFIGURATION = re.compile(r"(?:[a-z]+-)?(id|bus|vpid)-(.+)$")  # what SUSE up to 10 calls a file by: MAC, place or kind of NIC
 _VLAN = re.compile(r"(?:.+\.|vlan)(\d+)$")
@@ -62,7 +68,9 @@ def interface(path: str, content: str) -> Interface | None:
         file=path,
         line=text.number(content, r"\s*(?:export\s+)?(DEVICE|HWADDR|IPADDR\w*|BOOTPROTO)="),
         mac=mac,
-        conditions=(f"{by[1]}={by[2]}",) if by and not red_hat and not mac else (),
+        conditions=(f"{by[1]}={by[2]}",)
+        if by and not red_hat and not mac
+        else address.refused(values.get("HWADDR_BLACKLIST", "")),
         address=addresses[0] if addresses else "",
         further=tuple(addresses[1:]),
         dhcp=values.get("BOOTPROTO", "").lower().startswith(("dhcp", "bootp")) and values["BOOTPROTO"].lower() != "dhcp6",
@@ -100,6 +108,19 @@ def _layer(values: dict[str, str], of: str, name: str, red_hat: bool) -> tuple[K
     return _TYPES.get(of, "other"), (), -1
 
 
+def copies(texts: Mapping[str, str]) -> dict[str, str]:
+    """{SUSE's file that is called as a copy of another: that file}: for a NIC called eth0-old or eth0.save, and there is none.
+
+    A copy that makes what it is for, such as a bridge, makes another one.
+    """
+    found, own = {}, [p for p in sorted(texts) if p.startswith(FILES[1]) and not _IGNORED.match(p.removeprefix(FILES[1]))]
+    for path in own:
+        of = [o for o in own if path.startswith(o) and path != o and _COPY.fullmatch(path.removeprefix(o))]
+        made = interface(path, texts[path]) if of else None
+        found |= {path: of[-1]} if made and made.kind == "nic" else {}
+    return found
+
+
 def uuids(texts: Mapping[str, str]) -> dict[str, str]:
     """{UUID of a profile: name of its interface}."""
     read = [sysconfig.values(texts[path]) for path in texts if path.startswith(FILES[0])]
@@ -108,8 +129,9 @@ def uuids(texts: Mapping[str, str]) -> dict[str, str]:
 
 def told(texts: Mapping[str, str]) -> list[Note]:
     """Addresses that cannot be read, and ranges of them, which no other file has."""
-    notes = []
-    for path in sorted(p for p in texts if p.startswith(FILES)):
+    others = copies(texts)
+    notes = [note("file-is-copy", file=path, other=of) for path, of in others.items()]
+    for path in sorted(p for p in texts if p.startswith(FILES) and p not in others):
         values, suffix = sysconfig.values(texts[path]), path.rpartition("/ifcfg-")[2]
         if path.startswith(FILES[0]) and re.search(r"-range\d*$", suffix):
             first, last = values.get("IPADDR_START", ""), values.get("IPADDR_END", "")

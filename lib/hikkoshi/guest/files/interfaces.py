@@ -25,7 +25,8 @@ _BY_NAME: dict[str, Kind] = {  # what an interface is by its name, where its fil
 
 def found(texts: Mapping[str, str]) -> tuple[list[Interface], list[Note]]:
     """The interfaces of all these files, and what is to be known of them and of files that cannot be read."""
-    listed = [nic for path in sorted(texts) if (nic := ifcfg.interface(path, texts[path]))]
+    copies = ifcfg.copies(texts)
+    listed = [nic for path in sorted(texts) if path not in copies and (nic := ifcfg.interface(path, texts[path]))]
     notes = [*sysconfig.told(texts), *ifcfg.told(texts)]
     for reader in (ifupdown, netplan, keyfile, networkd):
         more, told = reader.read(texts)
@@ -105,7 +106,8 @@ def _joined(nics: list[Interface]) -> list[Interface]:
 def _known(nic: Interface) -> list[Note]:
     """What is to be known of one interface, whatever the plan will be."""
     told = []
-    if nic.kind == "nic" and not (nic.name or nic.mac or nic.patterns or nic.conditions):
+    asked = [c for c in nic.conditions if not c.startswith(address.NOT_MAC)]
+    if nic.kind == "nic" and not (nic.name or nic.mac or nic.patterns or asked):
         told.append(note("nic-tied-to-nothing", place=nic.place))
     if nic.own_mac and nic.own_mac != nic.mac:
         told.append(note("mac-in-file", file=nic.file, setting=nic.own_mac_by))

@@ -73,7 +73,10 @@ def _interface(path: str, found: networkd.Sections) -> Interface | None:
         line=found.line("match", *_WIRED) if not name else next((s.line for s in found if s.key == "interface-name"), 1),
         mac=mac,
         patterns=tuple(p.lstrip("|&") for p in _list(found, "match", "interface-name")) if not name else (),
-        conditions=tuple(f"{c}={v.lstrip('|&')}" for c in _CONDITIONS for v in _list(found, "match", c)),
+        conditions=(
+            *(f"{c}={v.lstrip('|&')}" for c in _CONDITIONS for v in _list(found, "match", c)),
+            *(c for s in _WIRED for c in address.refused(found.last(s, "mac-address-blacklist", "mac-address-denylist"))),
+        ),
         address=addresses[0] if addresses else "",
         further=tuple(addresses[1:]),
         dhcp=found.last("ipv4", "method") == "auto",
