@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hikkoshi.guest import leftovers
-from hikkoshi.guest.files import arguments, grub2, interfaces, menu, pinning, text
+from hikkoshi.guest.files import arguments, grub2, menu, text
+from hikkoshi.guest.interfaces import interfaces, pinning
 
 DATA = Path(__file__).parents[1] / "data/guest"
 CFG = (DATA / "grub-debian12.cfg").read_text()  # as update-grub of Debian 12 wrote it

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hikkoshi.guest import device, leftovers
-from hikkoshi.guest.files import console, fstab, grub, ifcfg, lvm, modprobe, sysconfig, text
+from hikkoshi.guest.files import console, fstab, grub, lvm, modprobe, sysconfig, text
+from hikkoshi.guest.interfaces import ifcfg
 
 DATA = Path(__file__).parents[1] / "data/guest"
 

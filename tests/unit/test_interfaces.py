@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hikkoshi.guest.facts import Interface
-from hikkoshi.guest.files import address, interfaces, netplan
+from hikkoshi.guest.interfaces import address, interfaces, netplan
 from hikkoshi.guest.note import Note
 
 DATA = Path(__file__).parents[1] / "data/interfaces"

@@ -7,7 +7,7 @@ import pytest
 from hikkoshi.approval import plan
 from hikkoshi.guest import nics, preparation
 from hikkoshi.guest.facts import GuestFacts, Interface
-from hikkoshi.guest.files import ifcfg, interfaces, pinning
+from hikkoshi.guest.interfaces import ifcfg, interfaces, pinning
 from hikkoshi.guest.survey import Survey, names
 from hikkoshi.params.home import Home
 

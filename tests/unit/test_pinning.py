@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hikkoshi.guest import kept
-from hikkoshi.guest.files import pinning
+from hikkoshi.guest.interfaces import pinning
 
 DATA = Path(__file__).parents[1] / "data/udev"
 FIRST, SECOND = "00:16:3e:05:00:00", "00:16:3e:05:00:01"
@@ -337,3 +337,68 @@ def test_what_names_nics_is_kept_whole_by_a_survey_though_it_is_a_unit_like_othe
     ours = {pinning.UNIT: pinning.unit(), pinning.SCRIPT: pinning.script({"eth0": "00:16:3e:00:00:01"})}
     assert kept.of(ours) == ours
     assert kept.of({"/etc/systemd/system/other.service": pinning.unit()}) == {}
+
+
+@pytest.mark.parametrize(
+    ("line", "renamed"),
+    [
+        ('SUBSYSTEM=="net", KERNEL=="eth*", NAME="lan%n"', {"eth0": "lan0", "eth1": "lan1", "eth9": "lan9"}),
+        ('SUBSYSTEM=="net", KERNEL=="eth[01]", NAME="net$number"', {"eth0": "net0", "eth1": "net1"}),
+        ('SUBSYSTEM=="net", ACTION=="add", NAME="x%k"', {"eth0": "xeth0", "eth9": "xeth9"}),
+        ('SUBSYSTEM=="net", KERNELS=="vif-*", NAME="lan%n"', {"vif-0": "lan0", "vif-1": "lan1"}),
+        ('SUBSYSTEM=="net", KERNEL=="eth0|eth1", NAME="a$kernel"', {"eth0": "aeth0", "eth1": "aeth1"}),
+        ('SUBSYSTEM=="net", KERNEL=="eth0", NAME="wan"', {"eth0": "wan"}),
+    ],
+)
+def test_a_name_that_udev_puts_the_number_into_is_known_and_gives_way_to_one_by_mac(line: str, renamed: dict[str, str]) -> None:
+    found = pinning.renamed({pinning.RULES: line + "\n"})
+    assert renamed.items() <= found.items()
+    assert codes(line) == ["rule-not-by-mac"]
+    wanted = dict.fromkeys(list(renamed.values())[:1], MACS["eth0"])
+    assert line not in pinning.rules(line + "\n", wanted)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        'SUBSYSTEM=="net", KERNEL=="eth*", NAME="eth%n"',
+        'SUBSYSTEM=="net", KERNEL=="*", NAME="%k"',
+        'SUBSYSTEM=="net", KERNEL=="eth*", NAME="%c"',
+        'SUBSYSTEM=="net", KERNEL=="wlan*", NAME="lan%n"',
+    ],
+)
+def test_a_name_that_stays_or_that_only_a_program_knows_is_none(line: str) -> None:
+    assert pinning.renamed({pinning.RULES: line + "\n"}) == {}
+    assert line in pinning.rules(line + "\n", {"eth0": FIRST, "lan0": SECOND})
+
+
+def test_a_name_with_a_number_in_it_is_no_tie_to_its_mac() -> None:
+    line = f'SUBSYSTEM=="net", ATTR{{address}}=="{FIRST}", NAME="lan%n"'
+    assert (read(line), codes(line)) == ({}, ["rule-not-by-mac"])
+    assert line not in pinning.rules(line + "\n", {"lan0": FIRST})
+
+
+@pytest.mark.parametrize(
+    ("content", "pinned", "renamed", "told"),
+    [
+        (f"lan mac {FIRST} arp 1\n", {"lan": FIRST}, {}, 0),
+        (f"lan arp 1 \\\n  mac {FIRST.upper()}\n", {"lan": FIRST}, {}, 0),
+        (f"lan mac={FIRST}\n", {"lan": FIRST}, {}, 0),
+        ("lan businfo vif-0\n", {}, {"vif-0": "lan"}, 1),
+        ("lan driver netfront\nwan mac 00:16:3E:*\n", {}, {}, 2),
+        (f"# lan mac {FIRST}\n\nlan\n", {}, {}, 0),
+    ],
+)
+@pytest.mark.parametrize("path", ["/etc/iftab", "/etc/mactab"])
+def test_a_list_of_names_ties_by_mac_and_whatever_else_it_goes_by_is_told(
+    path: str, content: str, pinned: dict[str, str], renamed: dict[str, str], told: int
+) -> None:
+    texts = {path: content}
+    assert (pinning.read(texts), pinning.renamed(texts)) == (pinned, renamed)
+    assert [n.code for n in pinning.told(texts)] == ["rule-not-by-mac"] * told
+
+
+def test_a_program_that_renames_by_a_list_of_its_own_is_told_and_stops_nothing() -> None:
+    texts = {pinning.RULES: f'SUBSYSTEM=="net", ATTR{{address}}=="{FIRST}", RUN+="/sbin/nameif -c /root/macs"\n'}
+    assert (pinning.read(texts), pinning.renamed(texts)) == ({}, {})
+    assert [n.code for n in pinning.told(texts)] == ["rule-not-by-mac"]

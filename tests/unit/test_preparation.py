@@ -16,7 +16,8 @@ from hikkoshi.disk.origin import Identity, Origin
 from hikkoshi.errors import BadInput, Refused
 from hikkoshi.guest import descent, preparation, prepared
 from hikkoshi.guest.facts import GuestFacts, Interface, Kernel, Partition
-from hikkoshi.guest.files import clock, extlinux, pinning
+from hikkoshi.guest.files import clock, extlinux
+from hikkoshi.guest.interfaces import pinning
 from hikkoshi.guest.preparation import Preparation
 from hikkoshi.guest.prepared import Prepared
 from hikkoshi.params.folder import GuestFolder

@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from ruamel.yaml import YAML
 from ruamel.yaml.scalarstring import DoubleQuotedScalarString, FoldedScalarString, LiteralScalarString, SingleQuotedScalarString
 
-from hikkoshi.guest.files import fstab, grub, grub2, interfaces
+from hikkoshi.guest.files import fstab, grub, grub2
+from hikkoshi.guest.interfaces import interfaces
 from hikkoshi.secret import redaction
 from hikkoshi.secret.redaction import Redactor
 

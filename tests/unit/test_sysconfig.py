@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hikkoshi.guest.files import ifcfg, interfaces, sysconfig
+from hikkoshi.guest.files import sysconfig
+from hikkoshi.guest.interfaces import ifcfg, interfaces
 
 RED_HAT, SUSE = "/etc/sysconfig/network-scripts/ifcfg-", "/etc/sysconfig/network/ifcfg-"
 DRIVERS = ["vmw_pvscsi", "mptspi"]

@@ -10,21 +10,8 @@ from hikkoshi.artefact import Frozen
 from hikkoshi.guest import leftovers, nics
 from hikkoshi.guest.device import Disk
 from hikkoshi.guest.facts import GuestFacts, Kernel
-from hikkoshi.guest.files import (
-    arguments,
-    clock,
-    console,
-    extlinux,
-    fstab,
-    grub,
-    grub2,
-    ifcfg,
-    lvm,
-    menu,
-    modprobe,
-    pinning,
-    sysconfig,
-)
+from hikkoshi.guest.files import arguments, clock, console, extlinux, fstab, grub, grub2, lvm, menu, modprobe, sysconfig
+from hikkoshi.guest.interfaces import ifcfg, pinning
 from hikkoshi.guest.note import Note, note
 
 DRACUT = "/etc/dracut.conf.d/hikkoshi.conf"

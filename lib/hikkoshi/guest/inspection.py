@@ -13,10 +13,11 @@ from hikkoshi.disk import source
 from hikkoshi.errors import BadInput, Problem
 from hikkoshi.guest import distribution, edits, kept, kernels
 from hikkoshi.guest.facts import GuestFacts, Partition
-from hikkoshi.guest.files import console, fstab, interfaces, modprobe, pinning, sysconfig
+from hikkoshi.guest.files import console, fstab, modprobe, sysconfig
 from hikkoshi.guest.files import menu as menus
 from hikkoshi.guest.files.menu import MENUS
 from hikkoshi.guest.forwarding import forwarding, starts
+from hikkoshi.guest.interfaces import interfaces, pinning
 from hikkoshi.guest.note import Note, note
 from hikkoshi.run.step import SURVEY
 

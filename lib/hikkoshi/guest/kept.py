@@ -4,8 +4,9 @@ import fnmatch
 from collections.abc import Mapping
 
 from hikkoshi.guest import device
-from hikkoshi.guest.files import console, modprobe, pinning
+from hikkoshi.guest.files import console, modprobe
 from hikkoshi.guest.forwarding import forwarding
+from hikkoshi.guest.interfaces import pinning
 
 LOOKED_AT = (  # files that tell facts and are never changed, as patterns
     *("/etc/network/*", "*/netplan/*", "*/NetworkManager/*", "/etc/systemd/network/*.net*", "/etc/wicked/*"),

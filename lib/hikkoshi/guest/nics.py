@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from hikkoshi.guest.facts import GuestFacts, Interface
-from hikkoshi.guest.files import address
-from hikkoshi.guest.files.networkd import matches, met
+from hikkoshi.guest.interfaces import address
+from hikkoshi.guest.interfaces.networkd import matches, met
 
 _KERNEL = re.compile(r"(eth|enX)\d+$")  # names that the kernel and systemd give Xen's NICs in their order
 _IFNAME = re.compile(r"ifname=([\w.-]+):([0-9a-fA-F]{2}(?::[0-9a-fA-F]{2}){5})")

@@ -15,8 +15,9 @@ from hikkoshi.guest import device as disk_names
 from hikkoshi.guest import edits, hardware, nics, vmware_tools
 from hikkoshi.guest.edits import CACHES, INITRD_INPUTS, Edit, of_suse, package_of
 from hikkoshi.guest.facts import GuestFacts, Kernel
-from hikkoshi.guest.files import arguments, clock, console, fstab, modprobe, pinning
+from hikkoshi.guest.files import arguments, clock, console, fstab, modprobe
 from hikkoshi.guest.files.grub2 import order
+from hikkoshi.guest.interfaces import pinning
 from hikkoshi.guest.note import Note, note
 from hikkoshi.run.step import SURVEY
 

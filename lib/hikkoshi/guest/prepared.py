@@ -17,7 +17,7 @@ from hikkoshi.errors import BadInput, Problem, Refused, StepFailed, ToolFailed
 from hikkoshi.guest import appliance, hardware, inspection, nics, reading
 from hikkoshi.guest.edits import KEPT
 from hikkoshi.guest.facts import GuestFacts, Kernel
-from hikkoshi.guest.files import ifcfg, pinning
+from hikkoshi.guest.interfaces import ifcfg, pinning
 from hikkoshi.guest.preparation import Preparation, xen_lines
 from hikkoshi.params.folder import GuestFolder
 from hikkoshi.progress import Progress, silent

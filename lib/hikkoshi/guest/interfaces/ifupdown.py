@@ -12,7 +12,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from hikkoshi.guest.facts import Interface, Kind
-from hikkoshi.guest.files import address, text
+from hikkoshi.guest.files import text
+from hikkoshi.guest.interfaces import address
 from hikkoshi.guest.note import Note, note
 
 START = "/etc/network/interfaces"

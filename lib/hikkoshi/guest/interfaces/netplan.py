@@ -13,7 +13,7 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.events import AliasEvent, MappingEndEvent, MappingStartEvent, ScalarEvent, SequenceEndEvent, SequenceStartEvent
 
 from hikkoshi.guest.facts import Interface, Kind
-from hikkoshi.guest.files import address
+from hikkoshi.guest.interfaces import address
 from hikkoshi.guest.note import Note, note
 
 _YAML, _EVENTS, _DEPTH = 1 << 16, 10_000, 20  # characters, nodes and levels of a file

@@ -11,7 +11,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from hikkoshi.guest.facts import Interface, Kind
-from hikkoshi.guest.files import address, text
+from hikkoshi.guest.files import text
+from hikkoshi.guest.interfaces import address
 from hikkoshi.guest.note import Note, note
 
 FOLDER = "/etc/systemd/network/"

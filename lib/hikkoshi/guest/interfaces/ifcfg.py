@@ -10,7 +10,8 @@ import re
 from collections.abc import Mapping
 
 from hikkoshi.guest.facts import Interface, Kind
-from hikkoshi.guest.files import address, sysconfig, text
+from hikkoshi.guest.files import sysconfig, text
+from hikkoshi.guest.interfaces import address
 from hikkoshi.guest.note import Note, note
 
 FILES = ("/etc/sysconfig/network-scripts/ifcfg-", "/etc/sysconfig/network/ifcfg-")
@@ -113,7 +114,8 @@ def copies(texts: Mapping[str, str]) -> dict[str, str]:
 
     A copy that makes what it is for, such as a bridge, makes another one.
     """
-    found, own = {}, [p for p in sorted(texts) if p.startswith(FILES[1]) and not _IGNORED.match(p.removeprefix(FILES[1]))]
+    found: dict[str, str] = {}
+    own = [p for p in sorted(texts) if p.startswith(FILES[1]) and not _IGNORED.match(p.removeprefix(FILES[1]))]
     for path in own:
         of = [o for o in own if path.startswith(o) and path != o and _COPY.fullmatch(path.removeprefix(o))]
         made = interface(path, texts[path]) if of else None

@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 
 from hikkoshi.guest.facts import Interface, Kind
-from hikkoshi.guest.files import address, networkd
+from hikkoshi.guest.interfaces import address, networkd
 from hikkoshi.guest.note import Note, note
 
 FOLDERS = ("/usr/lib/NetworkManager/system-connections", "/etc/NetworkManager/system-connections")  # the later hides the earlier

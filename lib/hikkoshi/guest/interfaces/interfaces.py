@@ -4,7 +4,8 @@ import re
 from collections.abc import Mapping
 
 from hikkoshi.guest.facts import Interface, Kind
-from hikkoshi.guest.files import address, ifcfg, ifupdown, keyfile, netplan, networkd, sysconfig
+from hikkoshi.guest.files import sysconfig
+from hikkoshi.guest.interfaces import address, ifcfg, ifupdown, keyfile, netplan, networkd
 from hikkoshi.guest.note import Note, note
 
 FILES = (  # as patterns
