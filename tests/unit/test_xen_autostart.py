@@ -227,6 +227,19 @@ STARTED = {
     "virsh": ("/etc/rc.local", "virsh -c xen:/// start web01\n"),
     "monit": ("/etc/monit.d/web01", 'check host web01 with address 192.0.2.1\n  start program = "/usr/sbin/xm create web01"\n'),
     "inittab": ("/etc/inittab", "x1:3:respawn:/usr/sbin/xm create -c web01\n"),
+    "a variable with its file": ("/etc/rc.local", "CFG=/srv/copy.cfg\nxl create $CFG\n"),
+    "a folder that it goes to": ("/etc/rc.local", "cd /srv\nxl create copy.cfg\n"),
+    "the toolstack of Debian": ("/etc/rc.local", "$TOOLSTACK create web01.cfg\n"),
+    "a file that it makes": ("/etc/rc.local", "printf 'name=\"web01\"\\n' > /tmp/x.cfg\nxl create /tmp/x.cfg\n"),
+    "xe": ("/etc/rc.local", "xe vm-start name-label=web01\n"),
+    "a script of a script": ("/etc/rc.local", "/root/all\n"),
+    "a job of at": ("/var/spool/at/a00001", "#!/bin/sh\nxl create /etc/xen/web01.cfg\n"),
+    "keepalived": ("/etc/keepalived/keepalived.conf", 'vrrp_instance V {\n  notify_master "/root/start-guests"\n}\n'),
+    "DRBD": ("/etc/drbd.d/r0.res", 'resource r0 { handlers { after-resync-target "/root/start-guests"; } }\n'),
+    "a rule of udev's": ("/etc/udev/rules.d/99-up.rules", 'ACTION=="add", RUN+="/usr/sbin/xl create /etc/xen/web01.cfg"\n'),
+    "Veritas": ("/etc/VRTSvcs/conf/config/main.cf", 'Xen dom1 (\n  XmFile = "/etc/xen/web01.cfg"\n)\n'),
+    "pacemaker, by libvirt, elsewhere": ("/var/lib/pacemaker/cib/cib.xml", cib("vm", "/srv/w.xml")),
+    "Python, in a loop": ("/etc/cron.hourly/guests", "for g in ['web01']:\n    subprocess.call(['xl', 'create', g])\n"),
     "Python": ("/etc/cron.hourly/guests", '#!/usr/bin/python\nsubprocess.call(["xl", "create", "/etc/xen/web01.cfg"])\n'),
 }
 
@@ -236,11 +249,13 @@ def test_a_cluster_or_a_script_that_starts_the_guest_is_red_and_says_where(
     home: Home, mounted: Path, path: str, text: str
 ) -> None:
     put(mounted, "/srv/copy.cfg", WEB01.replace("web01", "other"))  # with its MACs
+    put(mounted, "/srv/w.xml", "<domain type='xen'><name>web01</name></domain>")
     put(mounted, "/root/start-guests", "#!/bin/sh\nxm create web01\n")
+    put(mounted, "/root/all", "#!/bin/sh\n/root/start-guests &\n")
     put(mounted, path, text)
     check = autostart.check(home, site(home), GUEST)
     assert not check
-    assert "/root/start-guests:2" in check.found if "start-guests" in text else path in check.found
+    assert ("/root/start-guests:2" if "/root/" in text else path) in check.found
     assert "on xenhost" in check.remedy
 
 
@@ -279,6 +294,12 @@ def test_what_starts_another_guest_or_none_is_not_red(home: Home, mounted: Path,
         ("/etc/corosync/corosync.conf", "totem {\n}\n"),
         ("/etc/VRTSvcs/conf/config/main.cf", ""),
         ("/etc/rc.local", "for f in $(cat /etc/guests); do xl create $f; done\n"),
+        ("/etc/rc.local", "find /etc/guests -name '*.cfg' -exec xl create {} \\;\n"),
+        ("/etc/rc.local", "xl create /srv/not-mounted/first.cfg\n"),
+        ("/etc/rc.local", "cd $HOME/guests && xl create first.cfg\n"),
+        ("/etc/rc.local", "ssh keeper cat first.cfg | xl create /dev/stdin\n"),
+        ("/etc/xensource-inventory", "PRODUCT_NAME='xenenterprise'\n"),
+        ("/var/lib/libvirt/libvirt-guests", "default 0f7b2cd1-5c5e-4d0e-9a62-2b8f4a6f0c11\n"),
     ],
 )
 def test_a_cluster_that_does_not_name_the_guest_is_not_known(home: Home, mounted: Path, path: str, text: str) -> None:
@@ -286,6 +307,19 @@ def test_a_cluster_that_does_not_name_the_guest_is_not_known(home: Home, mounted
     check = autostart.check(home, site(home), GUEST)
     assert (check.ok, check.unseen) == (True, "not seen"), check.found
     assert path in check.found
+
+
+def test_a_link_to_a_file_on_a_disk_that_is_not_mounted_is_not_known(home: Home, mounted: Path) -> None:
+    link(mounted, "/etc/xen/auto/first", "/srv/not-mounted/first.cfg")
+    check = autostart.check(home, site(home), GUEST)
+    assert (check.ok, check.unseen) == (True, "not seen")
+    assert "/etc/xen/auto/first leads to a file that is not there" in check.found
+
+
+def test_libvirts_list_of_guests_to_start_again_is_read(home: Home, mounted: Path) -> None:
+    put(mounted, "/etc/xen/web01.cfg", f"{WEB01}uuid = '{UUID}'\n")
+    put(mounted, "/var/lib/libvirt/libvirt-guests", f"xen:/// 0f7b2cd1-5c5e-4d0e-9a62-2b8f4a6f0c11 {UUID}\n")
+    assert autostart.check(home, site(home), GUEST).found == "/var/lib/libvirt/libvirt-guests:1 on xenhost"
 
 
 def test_the_folder_of_alpine_and_gentoo_is_looked_at(home: Home, mounted: Path) -> None:

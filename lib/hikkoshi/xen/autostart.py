@@ -150,6 +150,8 @@ class _Files:
         for path in self.tree.entries(folder):
             if fits(path):
                 yield self._typed(path, command.format(path=shlex.quote(str(path))))
+            elif not self.tree.exists(path):
+                self.tree.not_known(f"{path} leads to a file that is not there")
 
     def _is_configuration(self, path: Path) -> bool:
         """Whether a file that something would start is the guest's configuration itself, or one of the same guest."""
@@ -159,6 +161,8 @@ class _Files:
         here, *own = (self.tree.here(p).resolve() for p in (path, *self.configs))
         if here in own:
             return True
+        if text.lstrip().startswith("<"):
+            return self._is_xml(text)
         try:
             found = parse(text, str(path))
         except BadInput:  # code, or no configuration

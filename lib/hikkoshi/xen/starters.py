@@ -10,7 +10,7 @@ systemd.unit(5), ganeti-watcher(8).
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree as ET
@@ -23,26 +23,34 @@ _GANETI = Path("/var/lib/ganeti/config.data")
 _CLUSTERS = (  # where one of these is, a cluster or a manager is installed
     *("/etc/corosync/corosync.conf", "/etc/ais/openais.conf", "/etc/ha.d/ha.cf", "/etc/VRTSvcs/conf/config/main.cf"),
     *("/var/lib/ganeti/ssconf_cluster_name", "/etc/cloudstack/agent/agent.properties", "/var/lib/one/remotes"),
+    *("/etc/xensource-inventory", "/var/lib/libvirt/libvirt-guests"),
 )
+_TEXTS = (Path("/etc/VRTSvcs/conf/config/main.cf"), Path("/var/lib/libvirt/libvirt-guests"))  # that name guests, line by line
 _FILES = (  # that a Dom-0 reads at its start, by the clock, or all the time
     *("/etc/rc.local", "/etc/rc.d/rc.local", "/etc/init.d/boot.local", "/etc/init.d/after.local", "/etc/inittab"),
     *("/etc/conf.d/local.start", "/etc/crontab", "/etc/anacrontab", "/etc/rc.conf", "/etc/monitrc", "/etc/monit.conf"),
+    *("/etc/keepalived/keepalived.conf", "/etc/drbd.conf"),
 )
 _FOLDERS = (  # (folder, how deep)
     *(("/etc/init.d", 0), ("/etc/rc.d/init.d", 0), ("/etc/rc.d", 0), ("/etc/local.d", 0), ("/etc/init", 0), ("/etc/event.d", 0)),
     *(("/etc/systemd/system", 1), ("/usr/local/lib/systemd/system", 1), ("/usr/lib/systemd/system", 0)),
     *(("/lib/systemd/system", 0), ("/etc/cron.d", 0), ("/etc/cron.hourly", 0), ("/etc/cron.daily", 0), ("/etc/cron.weekly", 0)),
     *(("/etc/cron.monthly", 0), ("/var/spool/cron", 1), ("/etc/monit.d", 0), ("/etc/monit", 1), ("/etc/service", 1)),
+    *(("/var/spool/at", 1), ("/etc/rc.local.d", 0), ("/etc/drbd.d", 0), ("/etc/udev/rules.d", 0), ("/etc/watchdog.d", 0)),
     *(("/etc/supervisor/conf.d", 0), ("/etc/network/if-up.d", 0), ("/etc/NetworkManager/dispatcher.d", 0)),
 )
 _OF_XEN = re.compile(r"(?:xendomains?|xend|xencommons|xenstored|xenconsoled|libvirtd?|libvirt-guests|functions)(?:\.\w+)?")
 _STARTS = re.compile(  # a command that starts a guest, with its arguments
-    r"(?<![\w.-])(?:x[ml]|\$\{?x[ml](?:_?(?:cmd|bin))?\}?)[ \t\"',]+(?:-\S+[ \t]+)*(?:create|start|restore|resume)\b"
-    r"(?P<xen>[^\n;&|]*)"
+    r"(?<![\w.-])(?:x[ml]|\$\{?(?:x[ml](?:_?(?:cmd|bin))?|toolstack)\}?)[ \t\"',]+(?:-\S+[ \t]+)*"
+    r"(?P<how>create|start|restore|resume)\b(?P<xen>[^\n;&|]*)"
+    r"|(?<![\w.-])xe\b[ \t\"',]+vm-(?:start|resume)\b(?P<xe>[^\n;&|]*)"
     r"|(?<![\w.-])virsh\b[^\n;&|]*?[ \t\"'](?:create|start|restore)\b(?P<virsh>[^\n;&|]*)",
     re.IGNORECASE,
 )
-_CHOSEN = re.compile(r"[$`*?%]")  # the shell's, or systemd's: which guest is not written there
+# the shell's, systemd's, or a variable of a program's: which guest is not written there
+_CHOSEN = re.compile(r"[$`*?%]|\{\}|/dev/stdin|^['\"]\s*,\s*[A-Za-z_]")
+_MOVES = re.compile(r"(?<![\w.-])(?:cd[ \t]|chdir\()|^WorkingDirectory=", re.MULTILINE)
+_PLACE = re.compile(r"(?:(?<![\w.-])cd[ \t]+|^WorkingDirectory=|chdir\([ \t]*)['\"]?(/[\w./+@-]+)", re.MULTILINE)
 _WORD = re.compile(r"[\w./+@-]+")
 _GLOB = re.compile(r"(/(?:[\w.@-]+/)+)[\w.-]*\*")
 _SCRIPT = re.compile(r"(?<![\w.$}*-])/(?:[\w.+@-]+/)*[\w.+@-]+")
@@ -54,6 +62,7 @@ _OFF = {"is-managed": "false", "target-role": "stopped", "maintenance": "true"}
 _ENDINGS = "cfg|conf|xml|xl|xm|xen|hvm|pv|sxp|service|sh|start|chk|save|saved|state"  # of a guest's file, or its memory
 _ELSEWHERE = ("/dev/", "/proc/", "/sys/", "/run/", "/bin/", "/sbin/", "/usr/bin/", "/etc/xen/scripts/", "/etc/init.d/")
 _LARGEST = 1 << 24  # bytes of a cluster's own file
+_DEEPEST = 4  # scripts that call one another
 
 
 @dataclass(frozen=True)
@@ -76,6 +85,8 @@ class Starters:
     def found(self) -> Iterator[Found]:
         """Everything that starts the guest, or keeps it running; what is not known is kept by the tree."""
         clusters = [*self._pacemaker(), *self._heartbeat(), *self._rgmanager(), *self._ganeti()]
+        for path in _TEXTS:
+            clusters += self._plain(path, self.tree.text(path, _LARGEST), "see the tool that keeps this file")
         yield from clusters
         if not clusters:
             there = [p for p in (*_CIBS, _HARESOURCES, _RGMANAGER, _GANETI, *map(Path, _CLUSTERS)) if self.tree.exists(p)]
@@ -85,7 +96,7 @@ class Starters:
                 )
         seen: set[Path] = set()
         for path in self._started():
-            yield from self._script(path, seen, follow=True)
+            yield from self._script(path, seen, _DEEPEST)
 
     def _pacemaker(self) -> Iterator[Found]:
         for path in _CIBS:
@@ -165,7 +176,7 @@ class Starters:
         for folder, depth in _FOLDERS:
             yield from self.tree.below(Path(folder), lambda path: not _OF_XEN.fullmatch(path.name), depth)
 
-    def _script(self, path: Path, seen: set[Path], *, follow: bool) -> Iterator[Found]:
+    def _script(self, path: Path, seen: set[Path], deeper: int) -> Iterator[Found]:
         """Where a file starts the guest, or a script that it names does."""
         real = self.tree.here(path).resolve() if self.tree.exists(path) else path
         instance = "@" in path.name  # xen@web01.service is a link to the file of all guests
@@ -174,37 +185,41 @@ class Starters:
         seen.add(real)
         lines = [*self._lines(text)]
         code = "\n".join(line for _, line in lines)
-        commands = [
-            (number, found[0].strip()[:80], found["xen"] or found["virsh"] or "")
-            for number, line in lines
-            for found in _STARTS.finditer(line)
-        ]
+        folders = ["/etc/xen", *dict.fromkeys(_PLACE.findall(code))]
         unknown = ""
-        for number, command, said in commands:
+        for number, found in ((number, found) for number, line in lines for found in _STARTS.finditer(line)):
+            command, said = found[0].strip()[:80], found["xen"] or found["virsh"] or found["xe"] or ""
             chosen = bool(_CHOSEN.search(said)) or not said.strip()
-            if self._meant(said, arguments=True) or (chosen and self._chosen(f"{path.name}\n{code}")):
+            chosen |= found["how"] == "create" and not self._is_there(said, folders, whole=not _MOVES.search(code))
+            if self._meant(said, folders) or (chosen and self._chosen(f"{path.name}\n{code}")):
                 yield Found(path, number, f"on {self.tree.name}, take line {number} out of {path}, or put # before it: {command}")
                 return
             if chosen and "@" not in path.name:
                 unknown = unknown or f"which guests {path}:{number} starts: {command}"
         if unknown:
             self.tree.not_known(unknown)
-        if follow:
-            for word in dict.fromkeys(_SCRIPT.findall(code)):
-                if not _OF_XEN.fullmatch(Path(word).name) and not word.startswith(_ELSEWHERE) and self.tree.is_script(Path(word)):
-                    yield from self._script(Path(word), seen, follow=False)
+        for word in dict.fromkeys(_SCRIPT.findall(code)) if deeper else ():
+            if not _OF_XEN.fullmatch(Path(word).name) and not word.startswith(_ELSEWHERE) and self.tree.is_script(Path(word)):
+                yield from self._script(Path(word), seen, deeper - 1)
 
     def _chosen(self, code: str) -> bool:
         """Whether the guest is among those that a script goes through: named in it, or in a folder of it."""
         files = (path for folder in dict.fromkeys(_GLOB.findall(code)) for path in self.tree.entries(Path(folder)))
-        return self._named(code) or any(map(self.is_configuration, files))
+        return self._meant(code) or any(map(self.is_configuration, files))
 
-    def _meant(self, text: str, *, arguments: bool = False) -> bool:
-        """Whether a text names the guest, or a file that is a configuration of it; `arguments`: one in /etc/xen, too."""
-        if self._named(text):
-            return True
-        words = {w for w in _WORD.findall(text) if w.startswith("/") or (arguments and not w.startswith("-"))}
-        return any(self.is_configuration(Path("/etc/xen", w)) for w in sorted(words)[:1000] if not w.startswith(_ELSEWHERE))
+    def _meant(self, text: str, folders: Sequence[str] = ()) -> bool:
+        """Whether a text names the guest, or a file that is a configuration of it; in `folders` without its whole path."""
+        return self._named(text) or any(map(self.is_configuration, self._paths(text, folders)))
+
+    def _is_there(self, text: str, folders: Sequence[str], *, whole: bool) -> bool:
+        """Whether a command names a file of the Dom-0 that can be read, or with `whole` none by its whole path."""
+        named = self._paths(text, () if whole else folders)
+        return not named or any(self.tree.text(path) for path in self._paths(text, folders))
+
+    @staticmethod
+    def _paths(text: str, folders: Sequence[str]) -> list[Path]:
+        words = sorted({w for w in _WORD.findall(text) if w.startswith("/") or (folders and not w.startswith("-"))})
+        return [Path(folder, w) for w in words[:1000] if not w.startswith(_ELSEWHERE) for folder in folders or ("/",)]
 
     def _named(self, text: str) -> bool:
         text = re.sub(r"/dev/\S*", " ", text)
