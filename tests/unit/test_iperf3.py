@@ -90,6 +90,42 @@ def test_udp_counted_by_the_sender_alone_is_refused() -> None:
     assert problems(json.dumps(document)) == ["end.sum_received: Field required"]
 
 
+@pytest.mark.parametrize(
+    ("part", "value", "remedy"),
+    [
+        (("start", "test_start", "protocol"), "SCTP", "leave --sctp out"),
+        (("end", "sum_received_bidir_reverse"), {}, "one direction after the other"),
+        (("end", "sum_sent"), None, "counts UDP at the sender alone"),
+    ],
+)
+def test_a_document_of_another_test_is_told_with_what_to_measure(part: tuple[str, ...], value: object, remedy: str) -> None:
+    document = json.loads(recorded("iperf3-udp"))
+    place = document
+    for key in part[:-1]:
+        place = place[key]
+    place[part[-1]] = value
+    with pytest.raises(BadInput) as caught:
+        iperf3.parse(json.dumps(document))
+    assert remedy in caught.value.problems[0].remedy
+
+
+@pytest.mark.parametrize(
+    ("error", "remedy"),
+    [
+        ("unable to start stream listener: Address already in use", "another program has the port"),
+        ("block size too large (maximum = 1048576 bytes)", "correct its value"),
+        ("this OS does not support sending by zero-copy", "leave the option out"),
+        ("parameter error - some option you are trying to set is client only", "leave the option out"),
+        ("bad TOS value (must be between 0 and 255 inclusive)", "correct its value"),
+        ("unable to set TCP/SCTP MSS: Protocol not available", "leave the option out"),
+    ],
+)
+def test_a_known_error_says_what_to_do(error: str, remedy: str) -> None:
+    with pytest.raises(BadInput) as caught:
+        iperf3.parse(json.dumps({"start": {}, "intervals": [], "end": {}, "error": f"error - {error}"}))
+    assert remedy in caught.value.problems[0].remedy
+
+
 def test_a_server_that_could_not_tell_what_it_received_is_refused() -> None:
     document = json.loads(recorded("iperf3-udp-lossy"))
     document["end"]["sum_received"] |= {"bytes": 0, "bits_per_second": 0, "lost_percent": 0}

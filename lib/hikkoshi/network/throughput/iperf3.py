@@ -30,8 +30,10 @@ _NUMBERS = re.compile(
 )
 _ERRORS = (  # (words of iperf3's errors, what to do)
     (
-        r"unable to set|not set correctly|not supported on this|unrecogni[sz]ed option|invalid option",
-        "this machine or this iperf3 does not have what an option asks for: leave the option out, and measure again",
+        r"unable to set|not set correctly|not supported on this|does not support|unrecogni[sz]ed option|invalid option"
+        r"|parameter error|too (?:large|small|long)|^(?:error - )?bad \w+ value|must be between|is client only",
+        "this machine or this iperf3 does not have what an option asks for: leave the option out, or correct its value, and "
+        "measure again",
     ),
     (r"connection refused", "start iperf3 -s on the other side, on the port that is used here (5201, or what -p says)"),
     (
@@ -53,9 +55,19 @@ _ERRORS = (  # (words of iperf3's errors, what to do)
         r"cannot assign requested address|bind-to-device",
         "see that the address or the device given with -B is one of this machine",
     ),
+    (
+        r"address already in use|unable to start (?:stream )?listener",
+        "another program has the port: end the other iperf3 -s there, or measure on another port (-p on both sides)",
+    ),
     (r"not known|name resolution", "give the address of the other side, or correct its name"),
     (r"authorization", "the server asks for a name and a password (--username, --rsa-public-key-path)"),
 )
+_SENDER = f"{{version}} counts UDP at the sender alone: measure with {SOUND} or later on both sides"
+_REMEDIES: dict[int | str, str] = {  # {what is missing of a document, or another than can be read: what to do}
+    **dict.fromkeys(("sum_sent", "sum_received"), _SENDER),
+    "protocol": "measure over TCP, or over UDP with -u: leave --sctp out",
+    "sum_received_bidir_reverse": "measure one direction after the other: without --bidir, then with -R",
+}
 Figure = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
@@ -143,9 +155,7 @@ def parse(text: str, where: str = "the output of iperf3") -> Reading:
                     where=where,
                     found=f"{'.'.join(map(str, x['loc']))}: {x['msg']}",
                     expected="the document of one finished test in one direction over TCP or UDP",
-                    remedy=f"{_version(rest)} counts UDP at the sender alone: measure with {SOUND} or later on both sides"
-                    if x["loc"] == ("end", "sum_received")
-                    else REMEDY,
+                    remedy=_REMEDIES.get(x["loc"][-1] if x["loc"] else "", REMEDY).format(version=_version(rest)),
                 )
                 for x in e.errors()[:5]
             )

@@ -39,7 +39,7 @@ EXCHANGES_CPU_OLD = (  # until 2.4, and in tests that have not changed since
 LONGEST = 20  # letters of a figure
 NUMBER = "%7.2f"  # the whole of an output with -v 0
 VERBOSE = re.compile(  # what -v 2 adds below
-    r"\n*Alignment      Offset[^\n]*\nLocal  Remote[^\n]*\nSend   Recv[^\n]*\n[ \d.e+]+\n"
+    r"\n*Alignment      Offset[^\n]*\nLocal  Remote[^\n]*\n(?:Send   Recv|Recv   Send) [^\n]*\n[ \d.e+]+\n"
     r"(\nMaximum\nSegment\nSize \(bytes\)\n *\d+\n)?"
 )
 
@@ -171,6 +171,14 @@ FORMS = (
         "bytes  bytes   bytes    secs.    WORD/s  % @      % @      us/KB   us/KB",
     ),
     _form(
+        ("TCP_MAERTS",),
+        STREAM_CPU,
+        "Recv   Send    Send                          Utilization       Service Demand",
+        "Socket Socket  Message  Elapsed              Recv     Send     Recv    Send",
+        "Size   Size    Size     Time     Throughput  local    remote   local   remote",
+        "bytes  bytes   bytes    secs.    WORD/s  % @      % @      us/KB   us/KB",
+    ),
+    _form(
         UDP,
         DATAGRAMS,
         "Socket  Message  Elapsed      Messages",
@@ -204,17 +212,23 @@ FORMS = (
         _form(RR, rows, *title)
         for rows in (EXCHANGES_CPU, EXCHANGES_CPU_OLD)
         for title in (
-            (
-                "Local /Remote",
-                "Socket Size   Request Resp.  Elapsed Trans.   CPU    CPU    S.dem   S.dem",
-                "Send   Recv   Size    Size   Time    Rate     local  remote local   remote",
-                "bytes  bytes  bytes   bytes  secs.   per sec  % @    % @    us/Tr   us/Tr",
+            *(
+                (
+                    "Local /Remote",
+                    "Socket Size   Request Resp.  Elapsed Trans.   CPU    CPU    S.dem   S.dem",
+                    "Send   Recv   Size    Size   Time    Rate     local  remote local   remote",
+                    f"bytes  bytes  bytes   bytes  secs.   per sec  {measured}us/Tr   us/Tr",
+                )
+                for measured in ("% @    % @    ", "%      %      ")  # TCP_CRR does not say how
             ),
-            (
-                "Local /Remote",
-                "Socket Size   Request Resp.  Elapsed Tput     CPU    CPU    S.dem   S.dem",
-                "Send   Recv   Size    Size   Time    WORD local  remote local   remote",
-                "bytes  bytes  bytes   bytes  secs.   per sec  % @    % @    us/KB   us/KB",
+            *(
+                (
+                    "Local /Remote",
+                    "Socket Size   Request Resp.  Elapsed Tput     CPU    CPU    S.dem   S.dem",
+                    "Send   Recv   Size    Size   Time    WORD local  remote local   remote",
+                    f"bytes  bytes  bytes   bytes  secs.   per sec  % @    % @    {demand}   {demand}",
+                )
+                for demand in ("us/KB", "us/Tr")  # 2.4 has the other word
             ),
         )
     ),
