@@ -16,11 +16,12 @@ from hikkoshi.errors import BadInput, Busy
 from hikkoshi.params.home import Home
 from hikkoshi.record import register
 from hikkoshi.record.engine.execution import execute
+from hikkoshi.record.engine.interruption import end_all
 from hikkoshi.record.engine.notebook import Event
 from hikkoshi.run import lock
 from hikkoshi.run.journal import Journal
 from hikkoshi.run.status import status
-from processes import COMMAND, PATIENCE, start, wait_for
+from processes import PATIENCE, start, wait_for
 
 PARAMETERS = 'guest = "gateway"  # name\nmode = "plan"\nhome = ""'
 OPEN = 'from hikkoshi.run.run import open_run\nrun = open_run("40-convert", vars())'
@@ -116,6 +117,28 @@ def test_a_run_that_is_stopped_tidies_up_and_says_so(home: Home, signum: int, co
     nb = nbformat.read(document["guests"][0]["steps"][0]["record"], as_version=4)
     assert nb.metadata.hikkoshi.outcome == "interrupted"
     assert not lock.held(home.folder("gateway") / "lock")
+
+
+SLOW_TO_DIE = """
+import fcntl, sys
+f = open(sys.argv[1], "a")
+fcntl.flock(f, fcntl.LOCK_EX)
+much = bytearray(1 << 28)
+print("locked", flush=True)
+input()
+"""
+
+
+def test_a_program_that_a_run_ends_has_let_go_of_its_locks_before_the_run_has_ended(tmp_path: Path) -> None:
+    mark = f"HIKKOSHI_KERNEL={tmp_path}"
+    for _ in range(3):  # it gives its memory back first, and has no environment any more
+        argv = [sys.executable, "-c", SLOW_TO_DIE, str(tmp_path / "lock")]
+        env = {"HIKKOSHI_KERNEL": str(tmp_path)}
+        with subprocess.Popen(argv, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as program:
+            assert program.stdout
+            assert program.stdout.readline() == b"locked\n"
+            end_all(mark)
+            assert not lock.held(tmp_path / "lock")
 
 
 MOMENTS = ("before the kernel", "while the kernel starts", "as the kernel is ready")
@@ -289,9 +312,14 @@ def test_a_stop_ends_every_guest_and_those_that_wait_never_begin(home: Home) -> 
     assert not home.folder("idp").exists()
 
 
+# what the run has is patience without end: were a stop not heard, it would not end either
+WAITING = """
+from hikkoshi.cli.main import main
+from hikkoshi.record import register
+register.PATIENCE = 10**6
+"""
 STOPPED_BETWEEN = """
 import os, signal
-from hikkoshi.cli.main import main
 from hikkoshi.run.journal import Journal
 append = Journal.append
 def then_stopped(self, event, **fields):
@@ -300,7 +328,6 @@ def then_stopped(self, event, **fields):
         os.kill(os.getpid(), signal.SIGTERM)
     return entry
 Journal.append = then_stopped
-main()
 """
 
 
@@ -312,12 +339,12 @@ def test_a_run_that_waits_for_another_to_seal_hears_a_stop(home: Home, moment: s
     between = moment == "as its outcome is written"
     with own.open("a") as another:
         fcntl.flock(another, fcntl.LOCK_EX)
-        program = [sys.executable, "-c", STOPPED_BETWEEN] if between else COMMAND
+        program = [sys.executable, "-c", WAITING + (STOPPED_BETWEEN if between else "") + "main()"]
         runner = start(home, "run", "gateway", "--only", "40", "--apply", program=program)
         if not between:
             wait_for(lambda: "succeeded" in outcomes(home), "the run ends, its record waits")
             runner.terminate()
-        out, err = runner.communicate(timeout=PATIENCE / 2)
+        out, err = runner.communicate(timeout=PATIENCE)
     assert runner.returncode == 143, err
     assert "NOT SEALED · another run is sealing" in out
     assert outcomes(home) == ["succeeded"]
