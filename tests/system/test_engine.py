@@ -1,19 +1,19 @@
 """The engine never calls a run green that was not: one test per way in which a run can end."""
 
+import asyncio
 import os
 import signal
 import stat
 import subprocess
 import sys
 import textwrap
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import nbformat
 import papermill
 import pytest
+from jupyter_client.channels import AsyncZMQSocketChannel
 from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 
@@ -21,8 +21,7 @@ from hikkoshi.params.home import Home
 from hikkoshi.record.engine.notebook import Event
 from hikkoshi.secret.masking import Mask
 from hikkoshi.secret.reference import Secret
-
-SLOW_START = 60  # seconds that a loaded machine may take for what usually takes one
+from processes import PATIENCE, wait_for
 
 
 def build(folder: Path, *cells: str | tuple[str, str], name: str = "step.ipynb") -> Path:
@@ -56,15 +55,6 @@ def errors(nb: Any) -> list[str]:
     return [o.ename for c in nb.cells for o in c.get("outputs", []) if o.output_type == "error"]
 
 
-def wait_for(true: Callable[[], bool], seconds: float = SLOW_START) -> bool:
-    end = time.monotonic() + seconds
-    while not true():
-        if time.monotonic() > end:
-            return False
-        time.sleep(0.05)
-    return True
-
-
 def alive(pid: int) -> bool:
     """Whether a process runs; a zombie, which nobody has waited for yet, does not."""
     try:
@@ -81,14 +71,29 @@ def test_a_good_run_is_green_in_every_cell(tmp_path: Path) -> None:
 
 
 def test_a_cell_out_of_time_is_failed_and_the_later_ones_stay_pending(tmp_path: Path) -> None:
-    notebook = build(tmp_path, "1", "import time; time.sleep(60)", "2")
+    notebook = build(tmp_path, "1", "import time; time.sleep(600)", "2")
     with pytest.raises(CellTimeoutError):
-        run(notebook, execution_timeout=1)
+        run(notebook, execution_timeout=4)
     nb = saved(notebook)
     assert states(nb) == ["completed", "failed", "pending"]
     assert nb.metadata.papermill.exception is True
     assert errors(nb) == ["KeyboardInterrupt", "CellTimeoutError"], "where it hung, and that it was too long"
     assert nb.cells[2].execution_count is None
+
+
+def test_where_a_cell_hung_is_on_record_though_it_is_heard_late(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hear = AsyncZMQSocketChannel.get_msg
+
+    async def late(channel: Any, *args: Any, **options: Any) -> Any:
+        message = await hear(channel, *args, **options)
+        await asyncio.sleep(message["msg_type"] == "error")  # the traceback: a second after the answer to the cell
+        return message
+
+    monkeypatch.setattr(AsyncZMQSocketChannel, "get_msg", late)
+    notebook = build(tmp_path, "import time; time.sleep(600)", "2")
+    with pytest.raises(CellTimeoutError):
+        run(notebook, execution_timeout=1)
+    assert errors(saved(notebook)) == ["KeyboardInterrupt", "CellTimeoutError"]
 
 
 def test_a_cell_out_of_time_may_tidy_up(tmp_path: Path) -> None:
@@ -197,10 +202,10 @@ def test_a_stopped_runner_ends_its_kernel_and_children_and_says_so(tmp_path: Pat
     notebook = build(tmp_path, "import os", cell, "2")
     runner = subprocess.Popen([sys.executable, "-c", RUNNER, notebook, tmp_path / "out.ipynb"], stderr=subprocess.PIPE)
     try:
-        assert wait_for((tmp_path / "pids").exists)
+        wait_for((tmp_path / "pids").exists, "the cell is at work")
         pids = [int(p) for p in (tmp_path / "pids").read_text().split()]
         runner.send_signal(signum)
-        _, words = runner.communicate(timeout=SLOW_START)
+        _, words = runner.communicate(timeout=PATIENCE)
     finally:
         runner.kill()
     assert b"Stopped" in words
@@ -209,10 +214,22 @@ def test_a_stopped_runner_ends_its_kernel_and_children_and_says_so(tmp_path: Pat
     assert states(nb) == ["completed", "failed", "pending"]
     assert errors(nb) == ["KeyboardInterrupt", "Interrupted"]
     assert signal.Signals(signum).name in nb.cells[-2].outputs[-1].evalue
-    assert wait_for(lambda: not any(alive(p) for p in pids), 5), "a killed process takes a moment to end"
+    assert not any(alive(p) for p in pids)
 
 
-@pytest.mark.parametrize(("grace", "signals"), [(0.5, 1), (600, 2)], ids=["after a while", "at once by a second one"])
+HEARING = """
+import os, sys
+from hikkoshi.record.engine import interruption
+interruption.GRACE = float(sys.argv.pop(1))
+ask = interruption.Stop._ask
+def heard(*signal):
+    ask(*signal)
+    os.write(2, b"heard\\n")
+interruption.Stop._ask = heard
+"""
+
+
+@pytest.mark.parametrize(("grace", "signals"), [(0.5, 1), (10**6, 2)], ids=["after a while", "at once by a second one"])
 def test_a_cell_that_will_not_stop_is_made_to(tmp_path: Path, grace: float, signals: int) -> None:
     cell = f"""
         import signal, time
@@ -222,14 +239,16 @@ def test_a_cell_that_will_not_stop_is_made_to(tmp_path: Path, grace: float, sign
         time.sleep(300)
         """
     notebook = build(tmp_path, "1", cell, "2")
-    code = f"from hikkoshi.record.engine import interruption; interruption.GRACE = {grace}\n{RUNNER}"
-    runner = subprocess.Popen([sys.executable, "-c", code, notebook, tmp_path / "out.ipynb"], stderr=subprocess.PIPE)
+    command = [sys.executable, "-c", HEARING + RUNNER, str(grace), notebook, tmp_path / "out.ipynb"]
+    runner = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     try:
-        assert wait_for((tmp_path / "deaf").exists)
-        for _ in range(signals):
+        assert runner.stderr
+        wait_for((tmp_path / "deaf").exists, "the cell is at work")
+        for _ in range(signals):  # two that come before the first is heard are one
             runner.send_signal(signal.SIGINT)
-            time.sleep(1)  # two that come before the first is heard are one
-        runner.communicate(timeout=SLOW_START)
+            while "heard" not in (line := runner.stderr.readline()):
+                assert line
+        runner.communicate(timeout=PATIENCE)
     finally:
         runner.kill()
     assert states(saved(notebook)) == ["completed", "failed", "pending"]
@@ -240,7 +259,7 @@ def test_nothing_that_a_notebook_started_outlives_it(tmp_path: Path) -> None:
     cell = "import subprocess; print(subprocess.Popen(['sleep', '300'], start_new_session=True).pid)"
     nb = run(build(tmp_path, cell, "2"))
     pid = int(nb.cells[0].outputs[0].text)
-    assert wait_for(lambda: not alive(pid), 5)
+    assert not alive(pid)
 
 
 def test_each_kernel_has_a_private_folder_that_is_gone_afterwards(tmp_path: Path) -> None:

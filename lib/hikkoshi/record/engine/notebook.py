@@ -102,6 +102,7 @@ class HonestClient(PapermillNotebookClient):  # type: ignore[misc]
         self.extra_arguments = messages.KERNEL
         self.record, self.stop, self.listener, self.words = record, stop, listener, words
         self._unended = False  # the end of the cell's output did not come
+        self._over = asyncio.Event()  # nothing more is read of the cell's output
         self._cells: dict[str, tuple[Any, int]] = {}  # by the msg_id of the request that began them
         self._stream = ""  # printed by the cell, not yet a whole line: a secret may come in pieces
 
@@ -242,9 +243,9 @@ class HonestClient(PapermillNotebookClient):  # type: ignore[misc]
     async def _async_handle_timeout(self, timeout: int, cell: Any = None) -> Any:
         """Interrupt the cell, so that it tidies up and its traceback shows where it hung; then raise `CellTimeoutError`."""
         self.stop.signal_kernel(signal.SIGINT)
-        with contextlib.suppress(queue.Empty):
+        with contextlib.suppress(queue.Empty, TimeoutError):
             await self.kc.shell_channel.get_msg(timeout=interruption.GRACE)
-            await asyncio.sleep(0.2)  # what it showed comes on another channel
+            await asyncio.wait_for(self._over.wait(), interruption.GRACE)  # what it showed comes on another channel
         return await super()._async_handle_timeout(timeout, cell)
 
     async def _async_poll_output_msg(self, parent_msg_id: str, cell: Any, cell_index: int) -> None:
@@ -253,6 +254,13 @@ class HonestClient(PapermillNotebookClient):  # type: ignore[misc]
         A flood takes longer to read than to print, and its end may be lost: after the cell's answer, silence ends it, too.
         """
         self._cells[parent_msg_id] = cell, cell_index
+        self._over.clear()
+        try:
+            await self._read_until_idle(parent_msg_id)
+        finally:
+            self._over.set()
+
+    async def _read_until_idle(self, parent_msg_id: str) -> None:
         while True:
             try:
                 message = await self.kc.iopub_channel.get_msg(timeout=SILENCE)
