@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,10 +20,11 @@ from hikkoshi.disk import digest, grains
 from hikkoshi.disk.extents import RawDisk
 from hikkoshi.errors import Busy, HikkoshiError, Refused, StepFailed, VSphereError
 from hikkoshi.params.home import Home
-from hikkoshi.vsphere import session, vm
+from hikkoshi.vsphere import nfc, session, vm
 from hikkoshi.vsphere.session import Session
 from hikkoshi_lab import proxy, site, vcsim
 from hikkoshi_lab.proxy import Fault, FaultProxy
+from processes import wait_for
 
 pytestmark = pytest.mark.needs("vcsim", "qemu-img", "openssl")
 MIB = 1 << 20
@@ -142,15 +144,27 @@ def test_where_the_file_cannot_take_its_name_the_machine_is_not_left_either(worl
     assert sorted(p.name for p in tmp_path.iterdir()) == ["data.vmdk", "home"]
 
 
-def test_a_lease_that_dies_half_way_ends_the_upload(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hikkoshi.vsphere.nfc.KEEPALIVE", 0.01)
+@pytest.mark.parametrize("moment", ["half way", "once all is sent"])
+def test_an_import_whose_lease_dies_is_not_completed(world: World, monkeypatch: pytest.MonkeyPatch, moment: str) -> None:
+    monkeypatch.setattr(nfc, "KEEPALIVE", 0.01)
     v = world.connect()
-    die = {"HttpNfcLeaseProgress": Fault("Timedout")}
-    world.proxy.faults.at = (4 * MIB, lambda: world.proxy.faults.soap.update(die))
+    refusal, compare = Fault("Timedout"), nfc.check_manifest
+
+    def die() -> None:
+        world.proxy.faults.soap["HttpNfcLeaseProgress"] = refusal
+        wait_for(lambda: refusal.times == 0, "the next sign of life")
+
+    def die_then_compare(*told: Any) -> str:
+        die()
+        return compare(*told)
+
+    if moment == "half way":
+        world.proxy.faults.at = (4 * MIB, die)
+    else:
+        monkeypatch.setattr(nfc, "check_manifest", die_then_compare)
     with pytest.raises(VSphereError, match="import lease was lost"):
-        for _ in range(20):  # one upload may be through before the next sign of life is due
-            world.send(v, name=f"data{_}")
-    assert all(vm.COMPLETE in m.marks for m in vm.every(v).values())
+        world.send(v)
+    assert named(v) == []
 
 
 def test_a_full_disk_is_told_as_such_and_not_as_a_cut_upload(world: World, tmp_path: Path) -> None:

@@ -120,6 +120,7 @@ class Lease:
         """End the import; the machine is vSphere's from here on."""
         self._stop.set()
         self._keeper.join(self._v.timeout)
+        self.alive()
         with self._v.asking("complete the import", RETRY):
             self._thing.HttpNfcLeaseComplete()
         self._completed = True
