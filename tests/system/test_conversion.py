@@ -169,16 +169,21 @@ CONVERT = """
     from hikkoshi.disk import conversion
     folder = GuestFolder(sys.argv[1])
     handle = lock.acquire(folder.lock, "test", 5)
-    conversion.start(folder, lambda done, total, text: print(done, flush=True))
+
+    def progress(done, total, text):
+        print(done, flush=True)
+        if done >= 10 << 20:  # whoever wants to kill it has all the time there is
+            sys.stdin.read()
+
+    conversion.start(folder, progress)
 """
 
 
 def test_kill_9_in_mid_conversion_leaves_no_final_name_and_a_rerun_finishes(empty: GuestFolder) -> None:
     made = empty.vmdk
     empty.prepared_copy.write_bytes(random.Random(2).randbytes(192 * MIB))
-    with subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(CONVERT), str(empty)], stdout=subprocess.PIPE, text=True
-    ) as process:
+    argv = [sys.executable, "-c", textwrap.dedent(CONVERT), str(empty)]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
             while (line := process.stdout.readline()) and float(line) < 10 * MIB:
@@ -192,7 +197,7 @@ def test_kill_9_in_mid_conversion_leaves_no_final_name_and_a_rerun_finishes(empt
         vmdk.read(made.with_name("web.vmdk.part"))
     assert left_behind(empty) == ["web.img", "web.vmdk.part"]
     assert not conversion.complete(empty)
-    subprocess.run([sys.executable, "-c", textwrap.dedent(CONVERT), str(empty)], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(argv, check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     assert left_behind(empty) == ["conversion.json", "web.img", "web.vmdk"]
     assert all(conversion.proofs(empty))
 

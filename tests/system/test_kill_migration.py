@@ -5,9 +5,7 @@ import shutil
 import signal
 import subprocess
 import threading
-import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -17,7 +15,7 @@ from hikkoshi.disk.conversion import Conversion
 from hikkoshi.params.home import Home
 from hikkoshi.vsphere import session
 from hikkoshi_lab import proxy, site, vcsim
-from processes import start
+from processes import PATIENCE, start, wait_for
 
 pytestmark = pytest.mark.needs("qemu-img", "qemu-system-x86_64", "vcsim")
 DIED = -9
@@ -47,29 +45,46 @@ def writers(file: Path) -> list[int]:
     return sorted(found)
 
 
-def begun(file: Path) -> int | None:
-    """When a file was last changed or made, which for a new one of the same name is another time."""
-    try:
-        return file.stat().st_ctime_ns
-    except FileNotFoundError:
-        return None
-
-
-@contextmanager
-def standing_still(pid: int) -> Iterator[list[int]]:
-    """A process and all that it has started stand still for as long as this lasts; gives their pids."""
-    family = [pid]
-    for member in family:  # grows on the way
+def family(pid: int) -> list[int]:
+    """A process and all that it has started."""
+    found = [pid]
+    for member in found:  # grows on the way
         for task in Path(f"/proc/{member}/task").iterdir():
-            family += map(int, (task / "children").read_text().split())
-    for member in family:
-        os.kill(member, signal.SIGSTOP)
-    try:
-        yield family
-    finally:
-        for member in family:
-            with suppress(ProcessLookupError):
-                os.kill(member, signal.SIGCONT)
+            found += map(int, (task / "children").read_text().split())
+    return found
+
+
+def kill_all(run: "subprocess.Popen[str]") -> None:
+    """The kernel too: it would have time to finish before it sees that its parent is gone."""
+    for member in family(run.pid):
+        os.kill(member, signal.SIGKILL)
+
+
+STANDING_STILL = """
+def stand_still():
+    import os, signal
+    from hikkoshi.disk import stream
+    add, stopped = stream._File.add, []
+    def half_way(self, piece):
+        add(self, piece)
+        if not stopped and self.sectors * 512 > 4 << 20:
+            stopped.append(os.kill(os.getpid(), signal.SIGSTOP))
+    stream._File.add = half_way
+stand_still()
+del stand_still
+"""
+
+
+def writer_half_way(run: "subprocess.Popen[str]", file: Path) -> int:
+    """The one process that writes to the file, once it stands still; nobody else does."""
+
+    def there() -> bool:
+        assert run.poll() is None, run.communicate()[0]
+        return any(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T" for pid in writers(file))
+
+    wait_for(there, "the conversion is half way")
+    (writer,) = writers(file)
+    return writer
 
 
 @pytest.fixture
@@ -91,37 +106,27 @@ def half_way(moved: Home, tmp_path: Path) -> Home:
     return home
 
 
-def test_a_conversion_killed_half_way_is_finished_by_the_same_command_with_one_writer_at_a_time(half_way: Home) -> None:
+def test_a_conversion_killed_half_way_is_finished_by_the_same_command_with_one_writer_at_a_time(
+    half_way: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    startup = tmp_path / "ipython" / "profile_default" / "startup"
+    startup.mkdir(parents=True)
+    (startup / "00.py").write_text(STANDING_STILL)  # else the disk is written before anybody has looked
+    monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
     disk = half_way.folder("idp") / "disk"
     made, part = disk / "idp.vmdk", disk / "idp.vmdk.part"
     made.unlink()
     with begin(half_way, "40") as run:
-        while not part.exists() or part.stat().st_size < 4 << 20:
-            assert run.poll() is None, run.communicate()[0]
-            time.sleep(0.0005)
-        with standing_still(run.pid) as family:  # else the disk is written before all processes are looked at
-            seen = writers(part)
-            # the kernel too: it would have time to finish before it sees that its parent is gone
-            for member in family:
-                os.kill(member, signal.SIGKILL)
-    assert len(seen) == 1
+        writer_half_way(run, part)
+        kill_all(run)
     assert run.returncode == DIED
-    deadline = time.monotonic() + 10
-    while writers(part) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not writers(part)
+    wait_for(lambda: not writers(part), "nobody writes any more")
+    assert part.stat().st_size > 0  # half of a file, for the next run to discard
     assert not made.exists()
 
-    left = part.stat()  # half of a file, for the next run to discard
     again = begin(half_way, "40")
-    while (now := begun(part)) in (None, left.st_ctime_ns):
-        assert again.poll() is None, again.communicate()[0]
-        time.sleep(0.0005)
-    with standing_still(again.pid):
-        seen = writers(part)
+    os.kill(writer_half_way(again, part), signal.SIGCONT)
     finish(again)
-    assert now is not None
-    assert len(seen) == 1
     assert not part.exists()
     assert files.sha256(made) == Conversion.load(half_way.folder("idp")).vmdk_sha256
 
@@ -141,12 +146,12 @@ def test_a_deployment_killed_half_way_is_finished_by_the_same_command_and_leaves
 
         def wait() -> None:
             half.set()
-            go_on.wait(60)
+            go_on.wait(PATIENCE)
 
         front.faults.at = (4 << 20, wait)
         with begin(half_way, "60") as run:
-            assert half.wait(60), "the upload did not begin"
-            run.kill()
+            assert half.wait(PATIENCE), "the upload did not begin"
+            kill_all(run)
             go_on.set()
         assert run.returncode == DIED
         front.faults.at = None
