@@ -28,7 +28,7 @@ pytestmark = pytest.mark.needs("ssh-keygen", "openssl")
 
 
 def promptly(test: Callable[..., None]) -> Callable[..., None]:
-    """A test that hangs fails after a minute."""
+    """A test that hangs fails after some minutes."""
 
     @functools.wraps(test)
     def bounded(*args: object, **kwargs: object) -> None:
@@ -36,7 +36,7 @@ def promptly(test: Callable[..., None]) -> Callable[..., None]:
             pytest.fail("it hangs")
 
         before = signal.signal(signal.SIGALRM, late)
-        signal.alarm(60)
+        signal.alarm(240)
         try:
             test(*args, **kwargs)
         finally:
@@ -263,7 +263,7 @@ def test_the_command_tells_of_a_journal_that_is_none_and_looks_at_everything_els
         seal.of_run(home, guest, A)
     journal(home).path.unlink()
     make(journal(home).path)
-    done = hikkoshi(home, "verify", "--json", seconds=60)
+    done = hikkoshi(home, "verify", "--json")
     document = json.loads(done.stdout)
     assert (done.returncode, len(document["records"])) == (1, 2)
     assert "the journal is not a file of its own" in [p["what"] for p in document["register"]]
@@ -354,6 +354,7 @@ def test_a_record_that_the_journal_does_not_tell_of_yet_is_told_by_the_next_seal
 def test_a_disk_that_was_written_to_since_it_was_hashed_has_no_known_hash(home: Home) -> None:
     disk = home.folder("gateway") / "disk" / "gateway.img"
     files.write(disk, "12345678")
+    os.utime(disk, (0, 0))  # clearly before it was listed
     journal(home).append("open", run=A, step="30-prepare", mode="apply", guest="gateway")
     made = [{"file": "outputs/guests/gateway/disk/gateway.img", "bytes": 8, "sha256": files.sha256(disk)}]
     journal(home).append("evidence", run=A, step="30-prepare", artefacts=made)

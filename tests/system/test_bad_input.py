@@ -16,7 +16,7 @@ from hikkoshi.params.home import Home
 from hikkoshi.vsphere import session
 from hikkoshi_lab import image, vcsim
 from hikkoshi_lab import site as lab_site
-from processes import hikkoshi
+from processes import PATIENCE, hikkoshi
 
 pytestmark = pytest.mark.needs("qemu-img", "vcsim", "qemu-system-x86_64")
 PROJECT = Path(__file__).parents[2]
@@ -252,7 +252,7 @@ def test_a_misspelt_notebook_parameter_stops_plain_papermill_too(site: Home, tmp
         env={**os.environ, "HIKKOSHI_HOME": str(site.root)},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=PATIENCE,
         check=False,
     )
     (tmp_path / "out.ipynb").unlink()

@@ -17,7 +17,7 @@ from hikkoshi.errors import BadInput, Refused, ToolFailed
 from hikkoshi.params.home import Home
 from hikkoshi.vsphere import inventory, session
 from hikkoshi_lab import keys, lab, vcsim
-from processes import hikkoshi
+from processes import PATIENCE, hikkoshi, wait_for
 
 pytestmark = pytest.mark.needs("vcsim", "openssl", "mke2fs")
 PROJECT = Path(__file__).parents[2]
@@ -95,7 +95,7 @@ def test_the_vcenter_survives_the_command_that_started_it(place: Home) -> None:
         "import sys; from pathlib import Path; from hikkoshi_lab import lab; from hikkoshi.params.home import Home\n"
         "lab.up(Home(Path(sys.argv[1])))\n"
     )
-    subprocess.run([sys.executable, "-c", program, str(place.root)], check=True, stdout=subprocess.DEVNULL, timeout=120)
+    subprocess.run([sys.executable, "-c", program, str(place.root)], check=True, stdout=subprocess.DEVNULL, timeout=PATIENCE)
     assert os.getsid(running(place).pid) == running(place).pid
     assert all(lab.status(place))
 
@@ -208,11 +208,7 @@ def test_a_vcenter_of_a_test_ends_with_its_parent(tmp_path: Path) -> None:
     )
     subprocess.run([sys.executable, "-c", program, str(tmp_path)], check=False)
     server = vcsim.Server(**json.loads((tmp_path / vcsim.PID_FILE).read_text()))
-    deadline = 100
-    while server.alive and deadline:
-        deadline -= 1
-        threading.Event().wait(0.05)
-    assert not server.alive
+    wait_for(lambda: not server.alive, "it ends")
     assert list((tmp_path / vcsim.TEMPORARY).iterdir()) == []
 
 

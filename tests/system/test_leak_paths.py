@@ -38,6 +38,7 @@ from hikkoshi.run.journal import Journal
 from hikkoshi.secret import leaks
 from hikkoshi.secret.masking import Mask
 from hikkoshi.secret.reference import Secret
+from processes import PATIENCE
 
 PROJECT = Path(__file__).parents[2]
 UNPROTECTED = "from hikkoshi.params.home import Home\nHome.secrets = lambda self: []\n"
@@ -46,6 +47,8 @@ UNPROTECTED_RUNNER = f"""{UNPROTECTED}
 from hikkoshi.record.engine.lastwords import LastWords
 LastWords.handle = property(lambda self: 2, lambda self, handle: None)
 LastWords.close = lambda self: None
+from jupyter_client import AsyncKernelManager
+AsyncKernelManager.shutdown_wait_time = 600.0  # what a kernel says at its end is heard, however long that takes
 """
 PARAMETERS = 'guest = "gateway"  # name\nmode = "plan"\nhome = ""'
 OPEN = """
@@ -261,7 +264,7 @@ def command(home: Home, environment: dict[str, str], *arguments: str, protected:
         env={**outside(), **environment, "HIKKOSHI_HOME": str(home.root)},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=PATIENCE,
         check=False,
     )
     return done.stdout + done.stderr
@@ -457,7 +460,7 @@ def test_what_the_command_line_tells_of_an_error_is_without_the_secret(tmp_path:
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=PATIENCE,
     )
     assert done.returncode == 1
     went = everything(home, done.stdout + done.stderr)

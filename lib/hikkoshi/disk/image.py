@@ -29,6 +29,7 @@ from hikkoshi.secret import temporary
 Format = Literal["qcow2", "vhd"]
 _FOOTER = struct.Struct(">8s40xQHBBI448x")  # VHD: cookie, current size, cylinders, heads, sectors per track, type
 _START_LIMIT = 30.0  # seconds that qemu-nbd may take to open an image; it opens them in milliseconds
+_END_LIMIT = 5.0  # seconds between the end of its connections and its own: a moment, but on a loaded machine
 _LONGEST = 32 << 20  # bytes: what every NBD server takes in one request
 _NAMED = (
     "on the machine it comes from, make it whole: qemu-img convert -f qcow2 -O qcow2 OLD NEW; if nobody there knows of another "
@@ -158,7 +159,7 @@ class ImageDisk:
             answer = self._connection().read(offset, length)
         except OSError as e:
             with contextlib.suppress(subprocess.TimeoutExpired):
-                status = self._process.wait(1)
+                status = self._process.wait(_END_LIMIT)
                 raise StepFailed(self._problem(f"the end of qemu-nbd {place}, status {status}: {self._words()}")) from None
             raise StepFailed(self._problem(f"{e.strerror or e} from qemu-nbd {place}")) from None
         if isinstance(answer, int):
