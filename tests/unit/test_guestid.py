@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from hikkoshi.vsphere import guestid
 
-GUESTS = json.loads((Path(__file__).parents[1] / "data" / "guestid" / "guests.json").read_text())
+DATA = Path(__file__).parents[1] / "data" / "guestid"
+GUESTS = json.loads((DATA / "guests.json").read_text())
 DISTRIBUTIONS = sorted(
     ["centos", "rhel", "rocky", "almalinux", "ol", "debian", "ubuntu", "sles", "opensuse-leap", "amzn", "fedora", "slackware", ""]
 )
@@ -113,9 +114,25 @@ def test_the_replacement_is_the_latest_relative(guest_id: str, expected: str) ->
     assert guestid.replacement(guest_id, 10) == expected
 
 
+def test_a_name_is_as_old_as_the_version_of_the_api_that_brought_it() -> None:
+    came_with = {"5.0": 8, "5.1": 9, "5.5": 10, "6.0": 11, "6.5": 13, "6.7": 14, "6.7.1": 15, "7.0": 17, "7.0.1.0": 18}
+    came_with |= {"8.0.0.1": 20, "8.0.3.0": 21, "9.0.0.0": 22, "2.5": 0, "4.0": 0, "4.1": 0}
+    rows = [x.split() for x in (DATA / "api-versions.txt").read_text().splitlines() if x[0] != "#"]
+    assert {name: guestid.since(name) for name, _ in rows} == {name: came_with[version] for name, version in rows}
+
+
 def test_every_other_name_is_as_old_as_vsphere_4() -> None:
     # a newer pyVmomi with newer names: look in Broadcom's reference since when they exist
-    stems = re.compile(r"(rhel|centos|debian|oracleLinux|sles|freebsd|other)(\d+)")
+    stems = re.compile(r"(rhel|centos|debian|oracleLinux|sles|freebsd|other|darwin|vmkernel|crx\w+?)(\d+)")
     found = [m for x in guestid.GUEST_IDS - set(guestid.SINCE) if (m := stems.match(x))]
-    oldest = {"rhel": 6, "centos": 64, "oracleLinux": 64, "debian": 5, "sles": 64, "freebsd": 64, "other": 26}  # 64: no release
-    assert {m[0] for m in found if int(m[2]) > oldest[m[1]]} == set()
+    oldest = {
+        "rhel": 6,
+        "centos": 64,
+        "oracleLinux": 64,
+        "debian": 5,
+        "sles": 64,
+        "freebsd": 64,
+        "other": 26,
+        "darwin": 64,
+    }  # 64: no release
+    assert {m[0] for m in found if int(m[2]) > oldest.get(m[1], 0)} == set()

@@ -1,7 +1,8 @@
 """vSphere's names for operating systems: from which hardware version on there is one, and which one a guest gets.
 
 Since when a name exists is told by Broadcom's reference (VirtualMachineGuestOsIdentifier, and `minAPIVersionForEnumValue` of
-govmomi up to 0.36) as a version of the API; here it is the hardware version that came with that one.
+govmomi: of all names up to 0.36, of those since 7.0.1 in 0.57 too) as a version of the API; here it is the hardware version
+that came with that one.
 """
 
 import re
@@ -13,19 +14,27 @@ GUEST_IDS: frozenset[str] = frozenset(vim.vm.GuestOsDescriptor.GuestOsIdentifier
 NEWEST = 22  # the hardware version of vSphere 9.0
 # names of vSphere 4 and before are left out: whatever serves today has them
 _SINCE = {  # {hardware version: names that came with it}; * is Guest and _64Guest, + is Guest and 64Guest
-    8: "debian6* solaris11_64Guest windows8* windows8Server64Guest",
+    8: "darwin10* darwin11* eComStation2Guest vmkernelGuest vmkernel5Guest "
+    "debian6* solaris11_64Guest windows8* windows8Server64Guest",
     9: "opensuse+ fedora+",
-    10: "rhel7* sles12* debian7* other3xLinux+ genericLinuxGuest mandrakeGuest windowsHyperVGuest",
-    11: "debian8* asianux5_64Guest coreos64Guest windows9* windows9Server64Guest",
-    13: "centos6* centos7* oracleLinux6* oracleLinux7* debian9* debian10* asianux7_64Guest vmwarePhoton64Guest",
-    14: "rhel8_64Guest centos8_64Guest oracleLinux8_64Guest sles15_64Guest asianux8_64Guest other4xLinux+ freebsd11* freebsd12*",
+    10: "darwin12_64Guest darwin13_64Guest "
+    "rhel7* sles12* debian7* other3xLinux+ genericLinuxGuest mandrakeGuest windowsHyperVGuest",
+    11: "darwin14_64Guest vmkernel6Guest debian8* asianux5_64Guest coreos64Guest windows9* windows9Server64Guest",
+    13: "darwin15_64Guest darwin16_64Guest vmkernel65Guest "
+    "centos6* centos7* oracleLinux6* oracleLinux7* debian9* debian10* asianux7_64Guest vmwarePhoton64Guest",
+    14: "darwin17_64Guest darwin18_64Guest "
+    "rhel8_64Guest centos8_64Guest oracleLinux8_64Guest sles15_64Guest asianux8_64Guest other4xLinux+ freebsd11* freebsd12*",
     15: "amazonlinux2_64Guest",
-    17: "debian11* windows2019srv_64Guest",
-    18: "rhel9_64Guest centos9_64Guest oracleLinux9_64Guest sles16_64Guest asianux9_64Guest amazonlinux3_64Guest other5xLinux+ "
+    17: "darwin19_64Guest vmkernel7Guest crxPod1Guest debian11* windows2019srv_64Guest",
+    18: "darwin20_64Guest darwin21_64Guest "
+    "rhel9_64Guest centos9_64Guest oracleLinux9_64Guest sles16_64Guest asianux9_64Guest amazonlinux3_64Guest other5xLinux+ "
     "freebsd13* windows2019srvNext_64Guest",
-    20: "debian12* rockylinux_64Guest almalinux_64Guest other6xLinux+ freebsd14* windows11_64Guest windows12_64Guest "
+    20: "darwin22_64Guest darwin23_64Guest vmkernel8Guest "
+    "debian12* rockylinux_64Guest almalinux_64Guest other6xLinux+ freebsd14* windows11_64Guest windows12_64Guest "
     "windows2022srvNext_64Guest",
-    22: "rhel10_64Guest oracleLinux10_64Guest debian13* miraclelinux_64Guest pardus_64Guest other7xLinux+ fusionos_64Guest "
+    21: "crxSys1Guest",
+    22: "vmkernel9Guest "
+    "rhel10_64Guest oracleLinux10_64Guest debian13* miraclelinux_64Guest pardus_64Guest other7xLinux+ fusionos_64Guest "
     "prolinux_64Guest kylinlinux_64Guest flatcar_64Guest freebsd15*",
 }
 _BOTH = {"*": ("Guest", "_64Guest"), "+": ("Guest", "64Guest")}
