@@ -139,6 +139,9 @@ def test_what_is_wrong_in_a_listing_is_told_as_in_a_file() -> None:
     assert "not the MAC" in problem.found
 
 
+FILE = "names the right file"
+
+
 @pytest.mark.parametrize(
     ("text", "what", "remedy"),
     [
@@ -168,6 +171,19 @@ def test_what_is_wrong_in_a_listing_is_told_as_in_a_file() -> None:
         ("\x1f\ufffd\x08\0\0\0\x03abcdef", "no text", "names the right file"),
         ("LinuxGuestRecord\0\0\0\x04(vm (name a))", "memory of a saved guest", "names the right file"),
         ("\ufffd\0\0\0" * 8 + "x" * 400 + "\0", "no text", "names the right file"),
+        ("name = '${NAME}'\nmemory = $MEM\n", "a template of another program", "makes of it"),
+        ("name = 'a'\nmemory = %MEM%\n", "a template of another program", "makes of it"),
+        # what says nothing of a guest
+        *(
+            (text, "no line that sets anything that Xen would make a guest of; it begins with ", FILE)
+            for text in (
+                *("/etc/xen/web01.cfg\n", "web01\n", "name,memory\nweb,512\n", "web.cfg:name='web'\nweb.cfg:memory=512\n"),
+                *("xentop - 10:00:00   Xen 4.11\n2 domains: 1 running\n", "/dev/xvda1 / ext3 defaults 1 1\n", "null\n", "[]\n"),
+                *("default=0\ntitle a\n kernel /vmlinuz\n", "#!/bin/sh\nvirt-install --name web --ram 512\n", "NAME=web\n"),
+                *("xen::domu { 'web':\n  memory => 512,\n}\n", "     1\tname='web'\n     2\tmemory=512\n", "lang en_US\n"),
+                *("#!/usr/bin/python\nimport os\nos.system('xl create web')\n", 'displayName = "x"\nmemsize = "512"\n'),
+            )
+        ),
         ("name = 'a'\n# done\rmemory = 64\n", "carriage return inside a line", "tr"),
     ],
     ids=lambda x: x[:16].strip() if x.isprintable() else "text",

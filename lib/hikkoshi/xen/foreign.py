@@ -3,6 +3,8 @@
 import re
 
 from hikkoshi.errors import BadInput, Problem
+from hikkoshi.secret import redaction
+from hikkoshi.xen.settings import DECISIVE
 
 _HEAD = re.compile(r"(?:[ \t]*(?:#[^\n]*)?\n|[ \t]+)*+")  # comments and empty lines
 _BY_HAND = (
@@ -45,7 +47,14 @@ _ANYWHERE = (  # the same at any line
     (r"(?:Vdev|Idx)[ \t]+BE\b", "a list of disks or NICs only, as `xl block-list` and `xl network-list` print it", _BY_HAND),
     (r"(?:tool|vm|local|libxl)[ \t]=[ \t]\"\"", "what `xenstore-ls` printed", _BY_HAND),
 )
-_TEMPLATE = re.compile(r"^[^#\n]*(?:\{\{.*\}\}|\{%.*%\}|<%.*%>)", re.MULTILINE)
+_TEMPLATE = re.compile(
+    r"^[^#\n]*(?:\{\{.*\}\}|\{%.*%\}|<%.*%>)"
+    r"|^[ \t]*(?:name|memory|maxmem|vcpus|uuid)[ \t]*=[ \t]*['\"]?(?:\$\{?\w+\}?|%\w+%|@\w+@|<\w+>)['\"]?[ \t]*$",
+    re.MULTILINE,
+)
+_READ = re.compile(
+    rf"(?:^|;)[ \t]*(?:{'|'.join(sorted(DECISIVE))})[ \t]*\+?=(?!>)|\b(?:execfile|exec)\b|\bimport[ \t]+\*", re.MULTILINE
+)
 _SETTING = re.compile(r"^[ \t]*(?:name|memory|disk)[ \t]*=", re.MULTILINE)
 _DICTIONARY = re.compile(
     r"^(?:[ \t]*\w+[ \t]*=[ \t]*)?(?:\{\s*['\"]|dict[ \t]*\()(?=[^#]*\b(?:name|memory|disk)\b)", re.MULTILINE
@@ -67,7 +76,7 @@ def refuse(text: str, where: str) -> None:
         raise BadInput(_libvirt(found_type[1] or "", where))
     if template := _TEMPLATE.search(text):
         line = text.count("\n", 0, template.start()) + 1
-        found = "a template of another program, with places that it fills in: {{ … }} or <% … %>"
+        found = "a template of another program, with places that it fills in: {{ … }}, <% … %>, ${NAME} or %NAME%"
         raise BadInput(_told(f"{where}:{line}", found, "name the file that this program makes of it, as it is on the Dom-0"))
     if not start:
         raise BadInput(_told(where, "an empty file" if not text.strip() else "nothing but comments", _RIGHT_FILE))
@@ -83,6 +92,10 @@ def refuse(text: str, where: str) -> None:
     for pattern, what, remedy in _KINDS:
         if re.match(pattern, start):
             raise BadInput(_told(where, what, remedy))
+    if not _READ.search(start):
+        first = redaction.shown(redaction.shown(start.partition("\n")[0].strip()), redaction.LIST)[:80]
+        found = f"no line that sets anything that Xen would make a guest of; it begins with {first!r}"
+        raise BadInput(_told(where, found, _RIGHT_FILE))
 
 
 def _libvirt(kind: str, where: str) -> Problem:
