@@ -246,7 +246,10 @@ def test_a_table_of_which_nothing_is_known_counts_as_vmwares(tmp_path: Path) -> 
         ((0x07,), "Windows"),
         ((0x07, 0x27), "Windows"),
         ((0xBF,), "Solaris"),  # of Linux's swap it has the number of old
+        ((0x6C,), "DragonFly BSD"),
+        ((0xFB, 0xFC), "VMware ESXi"),
         ((0x83, 0x07), ""),
+        ((0x07, 0x05), ""),  # Linux may be on a logical one
         ((0x8E,), ""),
         ((0x0C,), ""),  # nobody can tell
     ],
@@ -254,6 +257,10 @@ def test_a_table_of_which_nothing_is_known_counts_as_vmwares(tmp_path: Path) -> 
 def test_the_system_is_told_by_the_types_of_its_partitions(tmp_path: Path, kinds: tuple[int, ...], system: str) -> None:
     entries = [(0, kind, 2048 * (n + 1), 2048) for n, kind in enumerate(kinds)]
     assert source.facts(image(tmp_path / "a.img", sector(b"code", *entries))).system == system
+
+
+def test_bsds_own_list_of_partitions_is_of_bsd(tmp_path: Path) -> None:
+    assert source.facts(image(tmp_path / "a.img", bytes(512) + b"\x57\x45\x56\x82")).system == "BSD"
 
 
 @pytest.mark.parametrize(

@@ -50,6 +50,24 @@ GUESTS = {
     "Enterprise Linux 3": ({REDHAT: "Red Hat Enterprise Linux AS release 3 (Taroon Update 9)\n"}, "rhel", "3.9", "rhel3_64Guest"),
     "Amazon Linux": ({OS: 'ID="amzn"\nID_LIKE="rhel fedora"\nVERSION_ID="2018.03"\n'}, "amazon-linux-ami", "2018.03", None),
     "Amazon Linux 2": ({OS: 'ID="amzn"\nID_LIKE="centos rhel fedora"\nVERSION_ID="2"\n'}, "amzn", "2", "amazonlinux2_64Guest"),
+    "Amazon Linux 2 with a release file": (
+        {REDHAT: "Amazon Linux release 2 (Karoo)\n", OS: 'ID="amzn"\nID_LIKE="centos rhel fedora"\nVERSION_ID="2"\n'},
+        "amzn",
+        "2",
+        "amazonlinux2_64Guest",
+    ),
+    "Scientific Linux 7": (
+        {REDHAT: "Scientific Linux release 7.9 (Nitrogen)\n", OS: 'ID="scientific"\nID_LIKE="rhel centos"\nVERSION_ID="7.9"\n'},
+        "scientificlinux",
+        "7.9",
+        "rhel7_64Guest",
+    ),
+    "a relative of Ubuntu": (
+        {OS: 'ID=pop\nID_LIKE="ubuntu debian"\nVERSION_ID="22.04"\n', DEBIAN: "bookworm/sid\n"},
+        "ubuntu",
+        "22.04",
+        "ubuntu64Guest",
+    ),
     "CloudLinux 8": (
         {REDHAT: "CloudLinux release 8.8 (Anatoly Filipchenko)\n", OS: 'ID="cloudlinux"\nID_LIKE="rhel fedora centos"\n'},
         "rhel",

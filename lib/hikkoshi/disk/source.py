@@ -22,6 +22,7 @@ _BEGINNINGS = (  # (offset, bytes) of what may begin at a partition
 BootLoader = Literal["grub-legacy", "grub2", "extlinux", "none", "unknown"]
 _LINUX: frozenset[object] = frozenset(  # types of partitions: of an MBR a number, of a GPT a UUID
     {0x82, 0x83, 0x85, 0x8E, 0xFD}
+    | {0x05, 0x0F}  # and what a list of logical partitions may hold
     | {uuid.UUID(u) for u in ("0fc63daf-8483-4772-8e79-3d69d8477de4", "e6d6d379-f507-44c2-a23c-238f2a3df928")}
     | {uuid.UUID(u) for u in ("0657fd6d-a4ab-43c4-84e5-0933c84b4f4f", "a19d880f-05fc-4d3b-a006-743f0f84911e")}
     | {uuid.UUID(u) for u in ("4f68bce3-e8cd-4db1-96e7-fbcaf984b709", "44479540-f297-41b2-9af7-d131d5f0458a")}
@@ -31,9 +32,15 @@ _SYSTEMS: Mapping[object, str] = {
     0xA6: "OpenBSD",
     0xA9: "NetBSD",
     0xBF: "Solaris",
+    0x6C: "DragonFly BSD",
     0xA8: "macOS",
-    0x07: "Windows",
-    0x27: "Windows",
+    0xFB: "VMware ESXi",
+    0x65: "NetWare",
+    0xEB: "Haiku",
+    0x39: "Plan 9",
+    **dict.fromkeys((0x4D, 0x4E, 0x4F), "QNX"),
+    **dict.fromkeys((0x80, 0x81), "MINIX"),
+    **dict.fromkeys((0x07, 0x17, 0x27, 0x42), "Windows"),
     uuid.UUID("516e7cb4-6ecf-11d6-8ff8-00022d09712b"): "FreeBSD",
     uuid.UUID("516e7cb6-6ecf-11d6-8ff8-00022d09712b"): "FreeBSD",
     uuid.UUID("516e7cba-6ecf-11d6-8ff8-00022d09712b"): "FreeBSD",
@@ -43,6 +50,35 @@ _SYSTEMS: Mapping[object, str] = {
     uuid.UUID("6a898cc3-1dd2-11b2-99a6-080020736631"): "Solaris",
     uuid.UUID("e3c9e316-0b5c-4db8-817d-f92df00215ae"): "Windows",
 }
+_LABEL = b"\x57\x45\x56\x82"  # of BSD's own list of partitions, in the second sector
+_BARE = (  # (offset, bytes, name) of what a disk without a partition table may be as a whole
+    *((0, b"XFSB", "XFS"), (1080, b"\x53\xef", "ext2, ext3 or ext4"), (0x8000, b"JFS1", "JFS"), (0x10040, b"_BHRfS_M", "btrfs")),
+    *((at, b"ReIsEr", "ReiserFS") for at in (0x2034, 0x10034)),
+    *((at, magic, "swap") for at in (4086, 8182, 16374, 65526) for magic in (b"SWAPSPACE2", b"SWAP-SPACE")),
+    *((at, b"LABELONE", "") for at in (0, 512, 1024, 1536)),
+)
+_UNPACK, _OTHER, _RIGHT = (
+    "unpack it ({}), and name the disk that comes out",
+    "this version prepares no other system than Linux",
+    "see whether the guest's Xen configuration names the right disk",
+)
+_NO_DISK = (  # (offset, bytes, name, what to do) of what is no disk of a guest, or none of Linux
+    (0, b"\x1f\x8b", "a file packed by gzip", _UNPACK.format("gunzip")),
+    (0, b"BZh", "a file packed by bzip2", _UNPACK.format("bunzip2")),
+    (0, b"\xfd7zXZ\0", "a file packed by xz", _UNPACK.format("unxz")),
+    (0, b"\x28\xb5\x2f\xfd", "a file packed by zstd", _UNPACK.format("unzstd")),
+    (0, b"\x89LZO\0", "a file packed by lzop", _UNPACK.format("lzop -d")),
+    (0, b"PK\x03\x04", "an archive of zip", _UNPACK.format("unzip")),
+    (0, b"7z\xbc\xaf\x27\x1c", "an archive of 7-Zip", _UNPACK.format("7z x")),
+    (257, b"ustar", "an archive of tar, perhaps an OVA or XVA", _UNPACK.format("tar -x")),
+    (0, b"partclone-image", "an image of partclone", _UNPACK.format("partclone.restore")),
+    (0x8001, b"CD001", "a CD or DVD (ISO 9660)", _RIGHT),
+    (0, b"hsqs", "a file system of squashfs", _RIGHT),
+    *((at + 1372, b"\x19\x01\x54\x19", "a file system of BSD (UFS2)", _OTHER) for at in (0x2000, 0x10000)),
+    (512, _LABEL, "BSD's own list of partitions", _OTHER),
+    (3, b"NTFS    ", "a file system of Windows (NTFS)", _OTHER),
+)
+WHOLE = 1 << 17  # bytes: as much as these need
 HEAD = 1 << 16  # bytes: as much of a disk's beginning as is looked at
 _MAGIC = (  # (offset, bytes that begin such an image, its format): what any program here or on a VMware host would take
     (0, b"QFI\xfb", "qcow or qcow2"),
@@ -190,6 +226,15 @@ def foreign(head: bytes, end: bytes) -> str:
     return next((name for magic, name in _FOOTERS if end.startswith(magic)), "")
 
 
+def without_table(head: bytes) -> tuple[str, tuple[str, str] | None]:
+    """What a disk without a partition table is, by its first `WHOLE` bytes: a file system or volume that a guest may have as a
+    disk; or something else, with what to do."""
+    for at, magic, name in _BARE:
+        if head[at : at + len(magic)] == magic:
+            return f"a file system without partitions: {name}" if name else "an LVM volume", None
+    return "", next((told[2:] for told in _NO_DISK if head[told[0] : told[0] + len(told[1])] == told[1]), None)
+
+
 def table(head: bytes) -> Literal["mbr", "gpt", "none"]:
     """Kind of partition table in the first two sectors. A file system that covers the whole disk has none."""
     if b"EFI PART" in (head[SECTOR : SECTOR + 8], head[LARGE : LARGE + 8]):
@@ -234,6 +279,8 @@ def system(head: bytes) -> str:
         kinds = {e[4] for e in _entries(head)} if table(head) == "mbr" else set()
     if kinds & _LINUX:
         return ""
+    if table(head) == "none" and head[SECTOR : SECTOR + 4] == _LABEL:
+        return "BSD"
     return next((name for kind, name in _SYSTEMS.items() if kind in kinds), "")
 
 

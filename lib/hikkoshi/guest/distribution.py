@@ -39,6 +39,8 @@ def of(texts: Mapping[str, str]) -> tuple[str, str]:
             name = next((v for k, v in _ENTERPRISE.items() if words.startswith(k)), match[1].lower())
             if path != "/etc/redhat-release" or own == "oracle":
                 name = "oracle"
+            elif name not in {*_ENTERPRISE.values(), *_KNOWN} and own in _KNOWN:
+                break  # as Amazon's, which has a name in os-release alone
             elif name not in {*_ENTERPRISE.values(), *_KNOWN} and "rhel" in like:
                 name = "rhel"
             return name, match[2] + (f".{match[3]}" if match[3] else "")
@@ -62,6 +64,8 @@ def _by_itself(own: str, like: list[str], version: str, texts: Mapping[str, str]
     known = own in _KNOWN or own.startswith(("opensuse", "sle"))
     if own == "amzn" and re.match(r"201\d", version):  # before Amazon Linux 2, whose releases are no years
         return "amazon-linux-ami", version
+    if not known and "ubuntu" in like:
+        return "ubuntu", version or "unknown"
     if not known and "rhel" in like:
         return "rhel", version or "unknown"
     if own == "debian" or (not known and "debian" in like and "ubuntu" not in like):

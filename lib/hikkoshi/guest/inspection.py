@@ -105,7 +105,6 @@ PRESENT = [
 
 
 GPT = source.GPT
-SWAP = (b"SWAPSPACE2", b"SWAP-SPACE")
 BARE = (
     "write a copy of the configuration that gives it as a partition, xvda1 for xvda; in the guest's parameters name the copy as "
     "`config`, and the guest's own as `start_config`. A disk is then put around it; where the guest's /etc/fstab calls its root "
@@ -122,7 +121,7 @@ def boot_loader(disk: Path) -> str:
     """
     try:
         with disk.open("rb") as f:
-            head = f.read(4096)
+            head = f.read(source.WHOLE)
             size = f.seek(0, os.SEEK_END)
     except OSError as e:
         raise BadInput(
@@ -160,11 +159,9 @@ def boot_loader(disk: Path) -> str:
                 "else convert the image to raw with `qemu-img convert` and give that",
             )
         )
-    if head[510:512] != b"\x55\xaa":
-        lvm = any(head[n : n + 8] == b"LABELONE" for n in range(0, 2048, 512))
-        ext = head[1080:1082] == b"\x53\xef" or head[:4] in (b"XFSB", b"LUKS") or head[4086:4096] in SWAP
-        found = "an LVM volume" if lvm else "a file system without partitions" if ext else "no boot signature"
-        remedy = BARE if lvm or ext else "check that this is the right image"
+    whole, no_disk = source.without_table(head)
+    if head[510:512] != b"\x55\xaa" or (source.table(head) == "none" and (whole or no_disk)):
+        found, remedy = (whole, BARE) if whole else no_disk or ("no boot signature", "check that this is the right image")
         raise BadInput(
             Problem(code="no-partition-table", what=what, where=str(disk), found=found, expected=expected, remedy=remedy)
         )
