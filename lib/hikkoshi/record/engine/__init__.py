@@ -25,10 +25,15 @@ class HonestEngine:
     @classmethod
     def nb_kernel_name(cls, nb: Any, name: str | None = None) -> Any:
         """The kernel that the notebook asks for; where it asks for none, a name that no kernel has."""
-        return name or nb.metadata.get("kernelspec", {}).get("name") or "none is named"
+        return name or _said(nb, "kernelspec", "name") or "none is named"
 
     @classmethod
     def nb_language(cls, nb: Any, language: str | None = None) -> Any:
         """The notebook's language; Python where it names none."""
-        said = [nb.metadata.get("language_info", {}).get("name"), nb.metadata.get("kernelspec", {}).get("language")]
-        return language or next(filter(None, said), "python")
+        return language or _said(nb, "language_info", "name") or _said(nb, "kernelspec", "language") or "python"
+
+
+def _said(nb: Any, about: str, key: str) -> Any:
+    """A word of a notebook's metadata; None where it has none, or something else stands there."""
+    found = nb.metadata.get(about)
+    return found.get(key) if isinstance(found, dict) else None

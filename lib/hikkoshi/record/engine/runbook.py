@@ -40,12 +40,20 @@ def read(path: Path) -> Any:
     `BadInput` for what is no notebook, before anything is begun by it.
     """
     try:
-        plain = json.loads(path.read_text(encoding="utf-8"))
-        plain.setdefault("metadata", {})
+        plain = json.loads(path.read_text(encoding="utf-8-sig"))
+        about = plain.setdefault("metadata", {})
+        for key in ("kernelspec", "language_info", "papermill"):
+            if not isinstance(about.get(key, {}), dict):
+                del about[key]
         for cell in plain.get("cells", []):
             _complete(cell)
-        return nbformat.reads(json.dumps(plain), as_version=4)
-    except (OSError, ValueError, AttributeError, TypeError, KeyError, nbformat.ValidationError) as e:
+        nb = nbformat.reads(json.dumps(plain), as_version=4)
+        nbformat.writes(nb).encode()  # half a character has no place in a file
+        return nb
+    except (
+        *(OSError, ValueError, AttributeError, TypeError, KeyError, AssertionError, RecursionError),
+        nbformat.ValidationError,
+    ) as e:
         raise BadInput(
             Problem(
                 code="notebook-unreadable",
