@@ -589,7 +589,7 @@ def test_no_field_of_an_interface_is_lost_on_the_way_to_a_survey() -> None:
     texts = {
         **folder("network-manager", PROFILES),
         NETPLAN + "0.yaml": (DATA / "netplan-layers.yaml").read_text(),
-        RED_HAT + "eth0": "DEVICE=eth0\nMASTER=bond0\nIPADDR1=10.0.0.1\nIPADDR2=10.0.0.2\nMACADDR=02:00:00:00:00:01\n",
+        RED_HAT + "eth0": "DEVICE=eth0\nMASTER=bond0\nIPADDR1=10.0.0.1\nIPADDR2=10.0.0.2\nMACADDR=02:00:00:00:00:01\nONBOOT=no\n",
         NETWORKD + "x.network": "[Match]\nDriver=vif\n",
     }
     nics, _ = interfaces.found(texts)

@@ -176,9 +176,9 @@ def make(home: Home, guest: Guest, site: Site, survey: Survey) -> Plan:
 
 
 def _addressed(survey: Survey, vm: VmSpec) -> list[tuple[VirtualNic, str]]:
-    """Each NIC with the address that the guest gives it; empty for none, and for DHCP."""
+    """Each NIC with the address that the guest gives it at a start; empty for none, and for DHCP."""
     found = nics.configured(survey.guest, {n.name: n.mac for n in vm.nics}, driver=hardware.NICS[vm.nic_model].module)
-    return [(n, next((i.address for i in found[n.name]), "")) for n in vm.nics]
+    return [(n, next((i.address for i in found[n.name] if not i.by_hand), "")) for n in vm.nics]
 
 
 def standing(folder: Path, made: Plan) -> Plan:

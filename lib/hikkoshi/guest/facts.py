@@ -66,8 +66,9 @@ class Interface(Frozen):
     over: tuple[str, ...] = ()  # names of what a VLAN, bridge or bond is made of
     part_of: str = ""  # name of the bridge or bond that it belongs to
     vlan: int = -1  # 1 to 4094
-    own_mac: str = ""  # that the file gives it, whatever the NIC has
+    own_mac: str = ""  # that the file gives it, whatever the NIC has; random, or another word for one that changes
     own_mac_by: str = ""  # the setting that does so: MACADDR …
+    by_hand: str = ""  # why nothing brings it up by itself: ONBOOT=no …
 
     @property
     def place(self) -> str:

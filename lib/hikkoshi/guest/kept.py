@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from hikkoshi.guest import device
 from hikkoshi.guest.files import console, modprobe
 from hikkoshi.guest.forwarding import forwarding
-from hikkoshi.guest.interfaces import pinning
+from hikkoshi.guest.interfaces import interfaces, networkd, pinning
 
 LOOKED_AT = (  # files that tell facts and are never changed, as patterns
     *("/etc/network/*", "*/netplan/*", "*/NetworkManager/*", "/etc/systemd/network/*.net*", "/etc/wicked/*"),
     *("/etc/sysconfig/network", "/etc/sysconfig/network/*", "/etc/udev/*", "/etc/iftab", "/etc/mactab"),
-    *forwarding.FILES,
+    *(*forwarding.FILES, *interfaces.OTHERS, *(f"{folder}*" for folder in networkd.SHIPPED)),
     *("/etc/rc.d/rc.local", "/etc/rc.local", "/etc/sysconfig/rawdevices", "/etc/sysconfig/oracleasm", "/etc/multipath.conf"),
     *("/etc/hdparm.conf", "/etc/smartd.conf", "/etc/systemd/system/*.mount", "/etc/systemd/system/*.swap"),
     *("/etc/hostname", "/etc/HOSTNAME", "/etc/modprobe.d/*", "/etc/modprobe.conf.local", "/etc/*-release", "/boot/config-*"),

@@ -84,7 +84,7 @@ def configured(facts: GuestFacts, macs: Mapping[str, str], *, driver: str = "") 
     found = {}
     for name, mac in macs.items():
         fits = [i for i in nics if _fits(i, name, mac)]
-        found[name] = sorted(fits, key=lambda i: (i.mac != mac, not i.name))
+        found[name] = sorted(fits, key=lambda i: (bool(i.by_hand), i.mac != mac, not i.name))
     empty = [name for name, fits in found.items() if not fits and not above(facts, name)]
     if len(empty) == 1:
         loose = [i for i in nics if not (i.name or i.mac or i.patterns or (_of_its_kind(i) and not driver))]
@@ -152,7 +152,7 @@ def _literal(pattern: str) -> bool:
 def _wanted(facts: GuestFacts, taken: Mapping[str, str]) -> list[tuple[str, ...]]:
     """What NICs without a MAC are called in the guest's files: of each the names and patterns that it may have, in order."""
     uppers = {i.name for i in facts.interfaces if i.kind != "nic"}
-    below = [n for i in facts.interfaces if i.kind != "nic" for n in i.over if ":" not in n and "/" not in n]
+    below = [n for i in facts.interfaces if i.kind != "nic" for n in i.over if ":" not in n and "/" not in n and _literal(n)]
     names = [i.name for i in facts.interfaces if i.kind == "nic" and i.name and not i.mac]
     names = [n for n in dict.fromkeys([*names, *below]) if n not in uppers and n not in taken]
     patterns = [i.patterns for i in facts.interfaces if i.patterns and not i.mac]

@@ -28,6 +28,7 @@ MEANINGS = {  # {code: its words; what differs stands in braces}
     "nic-patterns-unmatched": "{place} is for NICs named {patterns}: no planned NIC has such a name, and nothing uses this file",
     "nic-mac-not-planned": "{place} is for the NIC with MAC {mac}, which the plan does not have: nothing uses this file",
     "nic-configured-twice": "{one} and {other} configure {nic} differently: see in the running guest which of them counts",
+    "nic-by-hand": "{place} is for {nic}, and nothing brings it up at a start ({setting}): the plan does not count on it",
     "nics-by-script": "{place} lets a script choose what configures {nics}: see in the running guest what it chooses",
     "nics-by-pattern": "{place} makes {name} of the NICs that fit {patterns}: see in the running guest which these are",
     "nic-by-command": "{place} sets up another interface by a command: {command}. See in the running guest what it does",

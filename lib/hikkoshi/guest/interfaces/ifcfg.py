@@ -36,6 +36,7 @@ _MADE: dict[str, tuple[Kind, str]] = {  # of SUSE's wicked and Red Hat: {setting
     "TEAM_PORT_DEVICE": ("bond", ""),
     **{f"{of}_DEVICE": ("other", f"{of}_DEVICE") for of in ("MACVLAN", "MACVTAP", "IPVLAN", "VXLAN", "TUNNEL")},
     **{"VXLAN": ("other", ""), "TUNNEL": ("other", ""), "DUMMY": ("other", ""), "IPOIB_MODE": ("other", "")},
+    "ETH": ("other", "ETH"),  # of Red Hat's xDSL
     **{"PPPMODE": ("other", "PPPOE_DEVICE"), "MODEM_DEVICE": ("other", ""), "MACVLAN_PARENT": ("other", "MACVLAN_PARENT")},
     **{"WIREGUARD": ("other", ""), "WIREGUARD_LISTEN_PORT": ("other", ""), "PPPOE_DEVICE": ("other", "PPPOE_DEVICE")},
 }
@@ -63,7 +64,10 @@ def interface(path: str, content: str) -> Interface | None:
         name = suffix
     kind, over, vlan = _layer(values, of, name, red_hat)
     addresses = _addresses(values)
-    own = address.mac(values.get("MACADDR") or values.get("LLADDR") or "")
+    given = values.get("MACADDR") or values.get("LLADDR") or ""
+    own = address.mac(given) or address.changing(given)
+    start_by, when = ("ONBOOT", ("no",)) if red_hat else ("STARTMODE", ("off", "manual"))
+    start_when = values.get(start_by, "").lower()
     return Interface(
         name=name,
         file=path,
@@ -83,6 +87,7 @@ def interface(path: str, content: str) -> Interface | None:
         ),
         own_mac=own,
         own_mac_by=("MACADDR" if red_hat else "LLADDR") if own else "",
+        by_hand=f"{start_by}={start_when}" if start_when in when else "",
     )
 
 
@@ -135,6 +140,11 @@ def told(texts: Mapping[str, str]) -> list[Note]:
     notes = [note("file-is-copy", file=path, other=of) for path, of in others.items()]
     for path in sorted(p for p in texts if p.startswith(FILES) and p not in others):
         values, suffix = sysconfig.values(texts[path]), path.rpartition("/ifcfg-")[2]
+        if not _IGNORED.match(suffix):
+            read = [
+                (n, re.match(r"\s*(?:\.|source)\s+[\"']?([^\s\"';]+)", line)) for n, line in enumerate(text.lines(texts[path]), 1)
+            ]
+            notes += [note("source-not-read", place=f"{path}:{n}", source=m[1]) for n, m in read if m]
         if path.startswith(FILES[0]) and re.search(r"-range\d*$", suffix):
             first, last = values.get("IPADDR_START", ""), values.get("IPADDR_END", "")
             notes += [note("address-range", place=path, first=first, last=last or "–")] if first else []

@@ -18,22 +18,35 @@ from hikkoshi.guest.note import Note, note
 
 START = "/etc/network/interfaces"
 _FOLDER = re.compile(r"[a-zA-Z0-9_-]+$")  # the names that source-directory takes
+SCRIPTS = ("/etc/rc.local", "/etc/rc.d/rc.local", "/etc/init.d/boot.local", "/etc/local.d/*.start")  # that may set up NICs, too
 _MEMBERS: dict[str, Kind] = {
-    **{"bridge-ports": "bridge", "vlan-raw-device": "vlan"},
+    **{"bridge-ports": "bridge", "vlan-raw-device": "vlan", "ovs-ports": "bridge", "ovs-bonds": "bond"},
     **{"bond-slaves": "bond", "bond-members": "bond", "slaves": "bond"},
+}
+_OVS: dict[str, Kind] = {
+    "ovsbridge": "bridge",
+    "ovsbond": "bond",
+    "ovsintport": "other",
+    "ovstunnel": "other",
+    "ovspatchport": "other",
+}
+_WIRELESS = re.compile(r"(wireless|wpa|wifi)-")
+_USES: dict[str, Kind] = {  # of ifupdown-ng
+    **{"bond": "bond", "bridge": "bridge", "vlan": "vlan", "team": "bond"},
+    **dict.fromkeys(("wifi", "ppp", "tunnel", "gre", "vxlan", "wireguard", "wireguard-quick", "batman", "vrf"), "other"),
 }
 _NO_NICS = ("ppp", "wvdial", "tunnel", "v4tunnel", "6to4")  # methods that make an interface
 _MAKES: dict[str, Kind] = {"vlan": "vlan", "bridge": "bridge", "bond": "bond"}  # ip link add … type
 _NAMED = re.compile(r"(eth|en|sit|tun|tap|ppp|br|bond|vlan)[\w.-]*\d")  # what a logical name is hardly like
 _HOOKS = ("pre-up", "up", "post-up")
-_IP = re.compile(r"\bip\s+(?:-\w+\s+)*a(?:ddr(?:ess)?)?\s+(?:add|replace|change)\s+(?P<address>\S+)(?=(?P<rest>[^;&|]*))")
-_IFCONFIG = re.compile(r"\bifconfig\s+(?P<dev>\S+)\s+(?:inet\s+|add\s+)?(?P<address>\d[\d.]*(?:/\d+)?)(?P<rest>[^;&|]*)")
-_OWN_MAC = re.compile(
-    r"\b(?:ifconfig\s+(?P<one>\S+)\s+hw\s+ether\s+|ip\s+link\s+set\s+(?:dev\s+)?(?P<other>\S+)\s+address\s+)"
-    r"(?P<mac>[0-9a-fA-F:]{11,17})"
-)
-_CLIENT = re.compile(r"\b(?:dhclient3?|udhcpc|dhcpcd|pump)\b")
+_SELF = ("$IFACE", "${IFACE}", '"$IFACE"', '"${IFACE}"')  # what a stanza's commands call its own interface
 _ADDED = re.compile(r"\bip\s+link\s+add\s+[^;&|]*?\btype\s+(\w+)|\b(brctl)\s+addbr\b|\b(tunctl|vconfig)\b|--(mktun)\b")
+_JOINS = re.compile(  # a NIC that a command puts into a bridge or bond, or makes a VLAN of
+    r"\bifenslave\s+(?:-\S+\s+)*(?P<bond>\S+)(?P<slaves>(?:\s+[\w.${}]+)+)"
+    r"|\bbrctl\s+addif\s+(?P<bridge>\S+)(?P<ports>(?:\s+[\w.${}]+)+)|\bovs-vsctl\s+(?:--\S+\s+)*add-port\s+(?P<ovs>\S+)\s+(?P<port>[\w.${}]+)"
+    r"|\bip\s+link\s+set\s+(?:dev\s+)?(?P<member>[\w.${}]+)\s+(?:\w+\s+)*?master\s+(?P<master>\S+)"
+    r"|\bip\s+link\s+add\s+(?=[^;&|]*\blink\s+(?P<below>[\w.]+))(?:link\s+\S+\s+)?(?:name\s+)?(?P<vlan>\S+)[^;&|]*?\bid\s+(?P<id>\d+)"
+)
 _VLAN = re.compile(r"(?:.+\.|vlan)(\d+)$")
 _HEADS = ("mapping", "auto", "rename", "source", "source-directory", "no-auto-down", "no-scripts")
 _MOST = 200  # files that read each other
@@ -175,8 +188,8 @@ def _selected(words: list[str], found: _Read, *, renames: bool) -> None:
     for word in words:
         pattern, _, logical = word.partition("=")
         variable, slash, value = pattern.partition("/")
-        if not logical:
-            found.selected.add(pattern)
+        if not renames:
+            found.selected |= {pattern, logical or pattern}
         if not slash and logical and not renames:
             found.logical.setdefault(logical, pattern)
         if not slash or not logical:
@@ -226,13 +239,15 @@ def _interface(name: str, stanzas: list[_Stanza], by_name: Mapping[str, list[_St
             dhcp = dhcp or stanza.method in ("dhcp", "bootp") or any(k == "use" and v.split()[0] == "dhcp" for k, v in options)
     nic, patterns = _nic(name, found)
     place = f"{stanzas[0].file}:{stanzas[0].line}"
-    own = next((address.mac(v.split()[-1]) for k, v in every if k in ("hwaddress", "link-hwaddress")), "")
+    given = next((v.split()[-1] for k, v in every if k in ("hwaddress", "link-hwaddress")), "")
+    own = address.mac(given) or address.changing(given)
     setting = "hwaddress"
     for command in [v for k, v in every if k in _HOOKS]:
-        by_ip, by_ifconfig, by_client = _command(command, (name, nic), place, found)
-        written += by_ip
-        setting = setting if own or not by_ifconfig else command
-        own, dhcp = own or by_ifconfig, dhcp or by_client
+        given_by = address.by_command(command, {name, nic, *_SELF})
+        written += given_by.addresses
+        setting = setting if own or not given_by.mac else command
+        own, dhcp = own or given_by.mac, dhcp or given_by.dhcp
+        found.notes += [note("nic-by-command", place=place, command=command)] if given_by.others else []
     found.notes += address.told(place, written)
     addresses = list(dict.fromkeys(filter(None, (address.ipv4(*pair) for pair in written))))
     kind, over, vlan = _layer(name, every, place, by_name, found)
@@ -250,33 +265,16 @@ def _interface(name: str, stanzas: list[_Stanza], by_name: Mapping[str, list[_St
         kind=kind,
         over=over,
         vlan=vlan,
-        part_of=next((v for k, v in every if k == "bond-master"), ""),
+        part_of=next((v for k, v in every if k in ("bond-master", "ovs-bridge") and v != name), "") or _joins((name, nic), every),
         own_mac=own,
         own_mac_by=setting if own else "",
+        by_hand="" if not found.selected or any(_is_selected(n, found) for n in (name, nic)) else "no auto, no allow-hotplug",
     )
 
 
-def _command(command: str, names: tuple[str, ...], place: str, found: _Read) -> tuple[list[tuple[str, str]], str, bool]:
-    """`(addresses with their masks, MAC, DHCP)` that a command gives the stanza's own NIC; what it gives another is told."""
-    own = {*names, "$IFACE", "${IFACE}", '"$IFACE"', '"${IFACE}"'}
-    written: list[tuple[str, str]] = []
-    others: list[tuple[str, str]] = []
-    mac = ""
-    for m in _IP.finditer(command):
-        dev = re.search(r"\bdev\s+(\S+)", m["rest"])
-        (written if dev and dev[1] in own else others).append((m["address"], ""))
-    for m in _IFCONFIG.finditer(command):
-        mask = re.search(r"\bnetmask\s+(\S+)", m["rest"])
-        mine = m["dev"].partition(":")[0] in own
-        (written if mine else others).append((m["address"], mask[1] if mask and "/" not in m["address"] else ""))
-    if given := _OWN_MAC.search(command):
-        mine = (given["one"] or given["other"]) in own
-        mac, others = (address.mac(given["mac"]), others) if mine else ("", [*others, (given["mac"], "")])
-    client = bool(_CLIENT.search(command))
-    mine = client and not own.isdisjoint(re.split(r"[\s;&|]+", command))
-    if others or (client and not mine):
-        found.notes.append(note("nic-by-command", place=place, command=command))
-    return written, mac, mine
+def _is_selected(name: str, found: _Read) -> bool:
+    patterns = (p.strip("/").partition("/")[0] if p.startswith("/") else p for p in found.selected)
+    return name in found.logical or name in found.macs or any(fnmatch.fnmatchcase(name, p) for p in patterns)
 
 
 def _layer(
@@ -291,15 +289,56 @@ def _layer(
         return "vlan", over, int(tag) if tag.isdecimal() and len(tag) < 5 else -1
     if kinds:
         return kinds[0], over, -1
-    if any(k.startswith("bond-") and k != "bond-master" for k, _ in options):
-        return "bond", (), -1
-    if any(k.startswith("bridge-") for k, _ in options):
-        return "bridge", (), -1
-    for key, value in options:
-        if key in _HOOKS and (m := _ADDED.search(value)) and re.search(rf"(?<![\w.-])({re.escape(name)}|\$\{{?IFACE\}}?)", value):
+    return _by_words(options) or _by_commands(name, options) or _by_options(options)
+
+
+_Layer = tuple[Kind, tuple[str, ...], int]
+
+
+def _by_words(options: list[tuple[str, str]]) -> _Layer | None:
+    """As Open vSwitch's ovs_type or ifupdown-ng's use say."""
+    for word in (w for k, v in options if k in ("ovs-type", "use") for w in v.lower().split()):
+        if kind := _OVS.get(word) or _USES.get(word):
+            needs = tuple(w for k, v in options if k == "requires" for w in v.split())
+            tag = next((v for k, v in options if k == "vlan-id"), "")
+            return kind, needs, int(tag) if tag.isdecimal() and len(tag) < 5 else -1
+    return ("other", (), -1) if any(_WIRELESS.match(k) for k, _ in options) else None
+
+
+def _by_commands(name: str, options: list[tuple[str, str]]) -> _Layer | None:
+    """As commands in pre-up, up and post-up make it."""
+    commands = [v for k, v in options if k in _HOOKS]
+    joined = [m for v in commands for m in _JOINS.finditer(v)]
+    below = next((m for m in joined if m["below"] and m["vlan"] in (name, *_SELF)), None)
+    if below:
+        return "vlan", (below["below"],), int(below["id"])
+    upper = [m for m in joined if any(m[g] in (name, *_SELF) for g in ("bond", "bridge", "ovs", "master"))]
+    if upper:
+        members = dict.fromkeys(w for m in upper for g in ("slaves", "ports", "port", "member") if m[g] for w in m[g].split())
+        return "bond" if any(m["bond"] for m in upper) or name.startswith("bond") else "bridge", tuple(members), -1
+    for value in commands:
+        if (m := _ADDED.search(value)) and re.search(rf"(?<![\w.-])({re.escape(name)}|\$\{{?IFACE\}}?)", value):
             return "bridge" if m[2] else _MAKES.get(m[1] or "", "other"), (), -1
-    made_up = any(k in ("link-type", "tunnel-mode", "vxlan-id", "vrf-table") for k, _ in options)
-    return "other" if made_up else "nic", (), -1
+    return None
+
+
+def _by_options(options: list[tuple[str, str]]) -> _Layer:
+    """As options tell that say nothing of members."""
+    keys = [k for k, _ in options if k != "bond-master"]
+    for kind in ("bond", "bridge"):
+        if any(k.startswith(f"{kind}-") for k in keys):
+            return _MAKES[kind], (), -1
+    return "other" if any(k in ("link-type", "tunnel-mode", "vxlan-id", "vrf-table") for k in keys) else "nic", (), -1
+
+
+def _joins(names: tuple[str, ...], options: list[tuple[str, str]]) -> str:
+    """The bridge or bond that a stanza's own commands put it into."""
+    for m in (m for k, v in options if k in _HOOKS for m in _JOINS.finditer(v)):
+        members = " ".join(m[g] or "" for g in ("slaves", "ports", "port", "member")).split()
+        upper = next((m[g] for g in ("bond", "bridge", "ovs", "master") if m[g]), "")
+        if upper not in (*names, *_SELF) and set(members) & {*names, *_SELF}:
+            return upper
+    return ""
 
 
 def _members(value: str, name: str, place: str, by_name: Mapping[str, list[_Stanza]], found: _Read) -> list[str]:
@@ -338,3 +377,13 @@ def _matches(by: str, pattern: str, name: str) -> bool:
         )
     except re.error:
         return False
+
+
+def by_scripts(texts: Mapping[str, str]) -> list[Note]:
+    """What scripts that run at a start, beside all files of settings, do to NICs."""
+    paths = [p for pattern in SCRIPTS for p in sorted(fnmatch.filter(texts, pattern))]
+    lines = [(f"{p}:{n}", line.strip()) for p in paths for n, line in enumerate(text.lines(texts[p]), 1)]
+    does = [
+        (at, s) for at, s in lines if s[:1] != "#" and (_JOINS.search(s) or _ADDED.search(s) or address.by_command(s, ()).others)
+    ]
+    return [note("nic-by-command", place=at, command=s) for at, s in does]

@@ -1,5 +1,6 @@
 """Which interfaces the guest configures, by all the files that may do so, in one model: `hikkoshi.guest.facts.Interface`."""
 
+import fnmatch
 import re
 from collections.abc import Mapping
 
@@ -8,6 +9,14 @@ from hikkoshi.guest.files import sysconfig
 from hikkoshi.guest.interfaces import address, ifcfg, ifupdown, keyfile, netplan, networkd
 from hikkoshi.guest.note import Note, note
 
+OTHERS = {  # whose files these patterns name, and nobody reads here
+    "/etc/dhcpcd.conf": "dhcpcd's",
+    "/etc/conf.d/net": "Gentoo's netifrc's",
+    "/etc/netctl/*": "netctl's",
+    "/etc/nmstate/*.yml": "nmstate's",
+    "/var/lib/connman/*/settings": "ConnMan's",
+    "/etc/rc.d/rc.inet1.conf": "Slackware's",
+}
 FILES = (  # as patterns
     *("/etc/sysconfig/network-scripts/ifcfg-*", "/etc/sysconfig/network/ifcfg-*"),
     *("/etc/network/interfaces", "/etc/network/interfaces.d/*", "/etc/network/interfaces?*", "/etc/network/*.d/*"),
@@ -15,6 +24,8 @@ FILES = (  # as patterns
     *("/etc/systemd/network/*.network", "/etc/systemd/network/*.netdev", "/etc/systemd/network/*.link"),  # no keys
     *("/etc/systemd/network/*.d/*.conf", "/etc/wicked/ifconfig/*.xml"),
     *(f"{folder}/*" for folder in keyfile.FOLDERS),
+    *(f"{folder}*.{kind}" for folder in networkd.SHIPPED for kind in ("network", "netdev")),
+    *(*ifupdown.SCRIPTS, *OTHERS),
 )
 _NAME = re.compile(r"[a-zA-Z][!-.0-9;-~]{0,14}$")
 _BY_NAME: dict[str, Kind] = {  # what an interface is by its name, where its file says nothing else
@@ -35,6 +46,8 @@ def found(texts: Mapping[str, str]) -> tuple[list[Interface], list[Note]]:
         notes += told
     nics = []
     notes += [note("file-not-read", file=p, why="it is wicked's XML") for p in sorted(texts) if p.startswith("/etc/wicked/")]
+    notes += [note("file-not-read", file=p, why=f"it is {of}") for p, of in _elsewhere(texts)]
+    notes += ifupdown.by_scripts(texts)
     uuids = ifcfg.uuids(texts) | keyfile.uuids(texts)
     for nic in _folded([_resolved(nic, uuids) for nic in listed]):
         if nic.name == "lo":
@@ -45,6 +58,15 @@ def found(texts: Mapping[str, str]) -> tuple[list[Interface], list[Note]]:
             nics.append(_by_name(nic))
     nics = [_made_of_nics(nic, notes) for nic in _joined(nics)]
     return nics, [*notes, *(n for nic in nics for n in _known(nic)), *_twice(nics)]
+
+
+def _elsewhere(texts: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Files of programs that configure NICs and are not read here, with whose they are; dhcpcd's where it says an address."""
+    paths = [(p, of) for pattern, of in OTHERS.items() for p in sorted(fnmatch.filter(texts, pattern))]
+    said = re.compile(r"^\s*(?!#)\S", re.M)
+    return [
+        (p, of) for p, of in paths if (re.search(r"^\s*static\s", texts[p], re.M) if "dhcpcd" in p else said.search(texts[p]))
+    ]
 
 
 def _made_of_nics(nic: Interface, notes: list[Note]) -> Interface:
@@ -94,14 +116,18 @@ def _joined(nics: list[Interface]) -> list[Interface]:
     joined = []
     for nic in nics:
         own = members.pop(nic.name, []) if nic.name else []
-        over = tuple(dict.fromkeys([*nic.over, *(m.name or m.mac or m.place for m in own)]))
+        over = tuple(dict.fromkeys([*nic.over, *_members(own)]))
         kind = "bond" if own and nic.kind == "nic" else nic.kind
         joined.append(nic.model_copy(update={"over": over, "kind": kind}) if own else nic)
     for name, own in members.items():  # no file of its own
-        over = tuple(m.name or m.mac or m.place for m in own)
+        over = tuple(_members(own))
         if _NAME.match(name):
             joined.append(Interface(name=name, file=own[0].file, line=own[0].line, kind="bond", over=over))
     return joined
+
+
+def _members(own: list[Interface]) -> list[str]:
+    return [what for m in own for what in ((m.name or m.mac,) if m.name or m.mac else m.patterns or (m.place,))]
 
 
 def _known(nic: Interface) -> list[Note]:
@@ -112,6 +138,8 @@ def _known(nic: Interface) -> list[Note]:
         told.append(note("nic-tied-to-nothing", place=nic.place))
     if nic.own_mac and nic.own_mac != nic.mac:
         told.append(note("mac-in-file", file=nic.file, setting=nic.own_mac_by))
+    if nic.by_hand and (nic.address or nic.dhcp) and not nic.part_of:
+        told.append(note("nic-by-hand", place=nic.place, nic=nic.name or nic.mac or "–", setting=nic.by_hand))
     below = ", ".join(nic.over) or "–"
     if nic.kind == "vlan":
         vlan = str(nic.vlan) if nic.vlan >= 0 else nic.name
@@ -127,7 +155,7 @@ def _twice(nics: list[Interface]) -> list[Note]:
     first: dict[str, Interface] = {}
     for nic in nics:
         key = nic.mac if nic.mac and not nic.name else nic.name
-        if not key or nic.conditions:
+        if not key or nic.conditions or nic.by_hand:
             continue
         one = first.setdefault(key, nic)
         if one.file != nic.file and {one.address, nic.address} - {""} and (one.address, one.dhcp) != (nic.address, nic.dhcp):

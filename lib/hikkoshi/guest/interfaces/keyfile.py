@@ -17,7 +17,10 @@ _IGNORED = re.compile(r"\.|.*(~|\.(rpm(new|save|orig)|bak|orig|old|sw[op]|pem|de
 _KINDS: dict[str, Kind] = {
     **dict.fromkeys(("", "ethernet", "802-3-ethernet"), "nic"),
     **{"vlan": "vlan", "bridge": "bridge", "bond": "bond", "team": "bond"},
-    **dict.fromkeys(("dummy", "ip-tunnel", "tun", "macvlan", "vxlan", "veth", "loopback", "ovs-bridge", "vrf"), "other"),
+    **dict.fromkeys(
+        ("dummy", "ip-tunnel", "tun", "macvlan", "vxlan", "veth", "loopback", "vrf", "ovs-interface", "pppoe"), "other"
+    ),
+    **{"ovs-bridge": "bridge", "ovs-port": "other"},
 }
 _WIRED = ("ethernet", "802-3-ethernet")
 _CONDITIONS = ("driver", "path", "kernel-command-line")
@@ -25,29 +28,47 @@ _CONDITIONS = ("driver", "path", "kernel-command-line")
 
 def read(texts: Mapping[str, str]) -> tuple[list[Interface], list[Note]]:
     """One interface of each profile for wired NICs, and for what is made of them; none of a wireless one or a VPN."""
-    nics, notes = [], []
+    nics: list[Interface] = []
+    notes: list[Note] = []
+    ranks: dict[str, tuple[bool, int]] = {}
     for path in _used(texts):
         try:
             found = networkd.sections(texts[path], goes_on=False)
         except ValueError as e:
             notes.append(note("file-not-read", file=path, why=e))
             continue
-        if (nic := _interface(path, found)) is not None:
+        nic = _interface(path, found)
+        if nic is not None and found.last("connection", "type") != "ovs-port":
             nics.append(nic)
+            ranks[path] = (bool(nic.by_hand), -_number(found.last("connection", "autoconnect-priority")))
             notes += address.told(nic.place, _written(found))
-    return nics, notes
+    return _chosen(nics, ranks), notes
+
+
+def _chosen(nics: list[Interface], ranks: Mapping[str, tuple[bool, int]]) -> list[Interface]:
+    """With those of a lower priority as brought up by hand, where another is for the same NIC."""
+    best: dict[tuple[object, ...], tuple[bool, int]] = {}
+    for n in nics:
+        key = (n.name, n.mac, n.patterns, n.conditions)
+        best[key] = min(best.get(key, ranks[n.file]), ranks[n.file])
+    lower = {n.file for n in nics if not n.by_hand and ranks[n.file] > best[n.name, n.mac, n.patterns, n.conditions]}
+    return [n.model_copy(update={"by_hand": "a lower autoconnect-priority"}) if n.file in lower else n for n in nics]
 
 
 def uuids(texts: Mapping[str, str]) -> dict[str, str]:
     """{UUID of a profile: name of its interface, or the MAC of the NIC that it is for}: by it another may name it."""
-    named = {}
+    named: dict[str, str] = {}
     for path in _used(texts):
         with contextlib.suppress(ValueError):
             found = networkd.sections(texts[path], goes_on=False)
             nic = _interface(path, found)
-            if nic and (nic.name or nic.mac):
+            if nic and found.last("connection", "type") == "ovs-port":  # it only stands between a NIC and its bridge
+                named |= dict.fromkeys((found.last("connection", "uuid"), nic.name), nic.part_of)
+            elif nic and (nic.name or nic.mac):
                 named[found.last("connection", "uuid")] = nic.name or nic.mac
-    return {uuid: name for uuid, name in named.items() if uuid}
+    for uuid, name in named.items():
+        named[uuid] = named.get(name, name)
+    return {uuid: name for uuid, name in named.items() if uuid and uuid != name}
 
 
 def _used(texts: Mapping[str, str]) -> list[str]:
@@ -65,8 +86,14 @@ def _interface(path: str, found: networkd.Sections) -> Interface | None:
     kind = _KINDS[of]
     name = found.last("connection", "interface-name") or found.last(of, "interface-name")
     own, mac = (_mac(found, "cloned-mac-address"), _mac(found, "mac-address"))
+    own = own or next((w for section in _WIRED if (w := address.changing(found.last(section, "cloned-mac-address")))), "")
     addresses = _addresses(found)
-    tag, parent = found.last("vlan", "id"), found.last("vlan", "parent")
+    tag, parent = found.last("vlan", "id"), found.last(of, "parent") if of not in _WIRED else ""
+    if of == "pppoe" and not parent:  # the name is that of the NIC below
+        name, parent = "", name
+    if of in ("vlan", "pppoe") and not parent:
+        mac, parent = "", mac
+    automatic = found.last("connection", "autoconnect").lower()
     return Interface(
         name=name,
         file=path,
@@ -81,12 +108,17 @@ def _interface(path: str, found: networkd.Sections) -> Interface | None:
         further=tuple(addresses[1:]),
         dhcp=found.last("ipv4", "method") == "auto",
         kind=kind,
-        over=(parent,) if kind == "vlan" and parent else (),
+        over=(parent,) if parent else (),
         vlan=int(tag) if tag.isdecimal() and len(tag) < 5 else -1,
         part_of=found.last("connection", "controller", "master"),
         own_mac=own,
         own_mac_by="cloned-mac-address" if own else "",
+        by_hand=f"autoconnect={automatic}" if automatic in ("false", "no", "0") else "",
     )
+
+
+def _number(written: str) -> int:
+    return int(written) if re.fullmatch(r"-?\d{1,4}", written) else 0
 
 
 def _list(found: networkd.Sections, section: str, key: str) -> list[str]:

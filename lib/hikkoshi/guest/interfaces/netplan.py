@@ -19,8 +19,9 @@ from hikkoshi.guest.note import Note, note
 _YAML, _EVENTS, _DEPTH = 1 << 16, 10_000, 20  # characters, nodes and levels of a file
 _SECTIONS: dict[str, Kind] = {
     **{"ethernets": "nic", "vlans": "vlan", "bridges": "bridge", "bonds": "bond"},
-    **{"tunnels": "other", "vrfs": "other", "dummy-devices": "other", "virtual-ethernets": "other"},
+    **{"tunnels": "other", "vrfs": "other", "dummy-devices": "other", "virtual-ethernets": "other", "nm-devices": "other"},
 }
+_OF_NM: dict[str, Kind] = {"vlan": "vlan", "bridge": "bridge", "bond": "bond", "team": "bond", "ethernet": "nic"}
 _TRUE, _FALSE = ("true", "on", "yes", "y"), ("false", "off", "no", "n")
 _NULL = ("null", "~")
 _GLOB = frozenset("*?[")
@@ -85,7 +86,13 @@ def _interface(kind: Kind, name: str, options: Mapping[str, Any], whole: Mapping
     addresses = [address.ipv4(a, without=32) for a in listed]
     addresses = list(dict.fromkeys(filter(None, addresses)))
     below = [*_words(options.get("interfaces")), *_words(options.get("link"))]
-    own = address.mac(_word(options.get("macaddress")))
+    given = _word(options.get("macaddress"))
+    own = address.mac(given) or address.changing(given)
+    if kind == "nic" and "link" in options:  # a virtual function of a NIC that Xen handed through
+        kind = "other"
+    elif said := _passed(options, "connection.type"):
+        kind = _OF_NM.get(said.removeprefix("802-3-"), "other")
+    mode = _word(options.get("activation-mode")).lower()
     tag = _word(options.get("id"))
     return Interface(
         name=tied,
@@ -102,12 +109,22 @@ def _interface(kind: Kind, name: str, options: Mapping[str, Any], whole: Mapping
         vlan=int(tag) if tag.isdecimal() and len(tag) < 5 else -1,
         own_mac=own,
         own_mac_by="macaddress" if own else "",
+        by_hand=f"activation-mode={mode}" if mode in ("manual", "off") else "",
     )
+
+
+def _passed(options: Mapping[str, Any], key: str) -> str:
+    """What NetworkManager gave to netplan to keep."""
+    kept = options.get("networkmanager")
+    passed = kept.get("passthrough") if isinstance(kept, dict) else None
+    return _word(passed.get(key)) if isinstance(passed, dict) else ""
 
 
 def _tied(name: str, options: Mapping[str, Any]) -> str:
     """The name of the interface: its own without `match`, the new one where it gets one, else that which it matches."""
-    if not isinstance(match := options.get("match"), dict):
+    if not (match := options.get("match")) and (said := _passed(options, "connection.interface-name")):
+        return said
+    if not isinstance(match, dict):
         return str(name)
     listed = _words(match.get("name"))
     literal = listed[0] if len(listed) == 1 and not _GLOB & set(listed[0]) else ""
@@ -156,22 +173,32 @@ def _mapping(value: object) -> dict[str, Any]:
 def _plain(path: str, content: str) -> object:
     """YAML as mappings, lists and strings, which is all that netplan's files need; ValueError where it is anything more.
 
-    Aliases are refused: a few of them make a few bytes more than any memory holds.
+    Aliases count with all that they stand for: a few of them make a few bytes more than any memory holds.
     """
     if len(content) > _YAML:
         raise ValueError(f"it has {len(content):,} characters, more than {_YAML:,}")
     root: list[Any] = []
     above: list[tuple[Any, list[Any]]] = [(root, root)]  # what is open: (the thing itself, what stands in it in a row)
-    for count, event in enumerate(YAML(typ="safe", pure=True).parse(content)):
-        if isinstance(event, AliasEvent) or count > _EVENTS or len(above) > _DEPTH:
-            raise ValueError("it has aliases" if isinstance(event, AliasEvent) else "it is unreasonably long or deep")
+    anchors: dict[str, tuple[Any, int]] = {}  # {name: (thing, its nodes)}
+    began: list[tuple[str, int]] = []  # of what is open: its name, and the count before it
+    count = 0
+    for event in YAML(typ="safe", pure=True).parse(content):
+        count += anchors[event.anchor][1] if isinstance(event, AliasEvent) and event.anchor in anchors else 1
+        if count > _EVENTS or len(above) > _DEPTH:
+            raise ValueError("it is unreasonably long or deep")
+        if isinstance(event, AliasEvent):
+            if event.anchor not in anchors:
+                raise ValueError(f"line {event.start_mark.line + 1}: *{event.anchor} stands for nothing that is complete")
+            above[-1][1].append(_copied(anchors[event.anchor][0]))
         if isinstance(event, ScalarEvent):
             word = _Key(event.value)
             word.encode()  # UnicodeEncodeError, a ValueError: escapes may stand for what is no character
             word.place = (path, event.start_mark.line + 1)
             above[-1][1].append(word)
+            anchors |= {event.anchor: (word, 1)} if event.anchor else {}
         elif isinstance(event, MappingStartEvent | SequenceStartEvent):
             row: list[Any] = []
+            began.append((event.anchor or "", count))
             above.append(({} if isinstance(event, MappingStartEvent) else row, row))
             above[-2][1].append(above[-1][0])
         elif isinstance(event, MappingEndEvent | SequenceEndEvent):
@@ -179,4 +206,13 @@ def _plain(path: str, content: str) -> object:
             if isinstance(thing, dict):
                 for key, value in zip(row[::2], row[1::2], strict=True):
                     _merge(thing, {key: value} if isinstance(key, str) else {})
+            name, before = began.pop()
+            anchors |= {name: (thing, count - before)} if name else {}
     return root[0] if root else None
+
+
+def _copied(thing: Any) -> Any:
+    """The same once more, which changes alone."""
+    if isinstance(thing, dict):
+        return {key: _copied(value) for key, value in thing.items()}
+    return [_copied(value) for value in thing] if isinstance(thing, list) else thing

@@ -16,6 +16,7 @@ from hikkoshi.guest.interfaces import address
 from hikkoshi.guest.note import Note, note
 
 FOLDER = "/etc/systemd/network/"
+SHIPPED = ("/usr/lib/systemd/network/", "/usr/local/lib/systemd/network/")  # a file in FOLDER hides one of its name there
 _KINDS: dict[str, Kind] = {"vlan": "vlan", "bridge": "bridge", "bond": "bond"}
 _CONDITIONS = {
     **{"Driver": "driver", "Path": "path", "Property": "property", "Virtualization": "virtualization"},
@@ -28,6 +29,7 @@ _CONDITIONS = {
 }
 _OPEN = ("host", "kernel-version", "architecture")  # as true on VMware as it was before
 _WORD = re.compile(r"\"([^\"]*)\"|'([^']*)'|(\S+)")
+_YES = ("yes", "true", "1", "on", "y", "t")
 _VIRTUAL = ("yes", "vm", "vmware")  # what systemd's ConditionVirtualization= finds true on VMware
 _ANY = ("macvlan", "macvtap", "ipvlan", "ipvtap", "vxlan", "tunnel")
 
@@ -92,10 +94,15 @@ def sections(content: str, *, goes_on: bool = True) -> Sections:
 
 def units(texts: Mapping[str, str], ending: str, notes: list[Note]) -> Iterator[tuple[str, Sections]]:
     """`(path, settings)` of all files with an ending such as .network, with their drop-ins, in the order in which they count."""
-    paths = [p for p in texts if posixpath.dirname(p) + "/" == FOLDER and p.endswith(ending)]
-    for path in sorted(paths, key=posixpath.basename):
+    named: dict[str, str] = {}
+    for folder in (*SHIPPED, FOLDER):
+        inside = (p for p in texts if posixpath.dirname(p) + "/" == folder and p.endswith(ending))
+        # 8N- are systemd's own, for containers and the like
+        named |= {posixpath.basename(p): p for p in inside if folder == FOLDER or not re.search(r"/8\d-[^/]*$", p)}
+    for name, path in sorted(named.items()):
         rows: list[IniLine] = []
-        for part in (path, *sorted(p for p in texts if posixpath.dirname(p) == path + ".d" and p.endswith(".conf"))):
+        more = sorted(p for p in texts if posixpath.dirname(p) == f"{FOLDER}{name}.d" and p.endswith(".conf"))
+        for part in (path, *more):
             try:
                 rows += sections(texts[part])
             except ValueError as e:
@@ -185,6 +192,9 @@ def _interfaces(path: str, unit: Sections) -> Iterator[Interface]:
         patterns = ("*",)
     addresses = list(dict.fromkeys(filter(None, (address.ipv4(a, without=32) for a in _listed(unit)))))
     own = address.mac(unit.last("Link", "MACAddress"))
+    policy, unmanaged = unit.last("Link", "ActivationPolicy").lower(), unit.last("Link", "Unmanaged").lower()
+    by_hand = f"ActivationPolicy={policy}" if policy in ("manual", "down", "always-down") else ""
+    by_hand = f"Unmanaged={unmanaged}" if unmanaged in _YES else by_hand
     ties = [(n, ()) for n in literal] + ([("", patterns)] if patterns or not literal else [])
     for name, globs in ties:
         for mac in macs or [""]:
@@ -197,8 +207,9 @@ def _interfaces(path: str, unit: Sections) -> Iterator[Interface]:
                 conditions=tuple(f"{word}={v}" for key, word in _CONDITIONS.items() for v in unit.words("Match", key)),
                 address=addresses[0] if addresses else "",
                 further=tuple(addresses[1:]),
-                dhcp=unit.last("Network", "DHCP").lower() in ("yes", "true", "1", "on", "ipv4", "both", "v4", "y", "t"),
+                dhcp=unit.last("Network", "DHCP").lower() in (*_YES, "ipv4", "both", "v4"),
                 part_of=unit.last("Network", "Bridge", "Bond"),
                 own_mac=own,
                 own_mac_by="MACAddress" if own else "",
+                by_hand=by_hand,
             )

@@ -123,7 +123,9 @@ def rules(content: str, macs: Mapping[str, str], *, complete: bool = True, drive
         kept.append(whole)
     new = "".join(kept)
     missing = [_line(name, mac, like) for name, mac in wanted.items() if name not in right and complete]
-    return text.append(new, missing) if missing else new
+    made = text.append(new, missing)
+    joined = missing and [body for _, _, body in udev.logical(made)][-len(missing) :] != missing  # to a last line that goes on
+    return text.append(new, ["", *missing]) if joined else made if missing else new
 
 
 def read(texts: Mapping[str, str]) -> dict[str, str]:
@@ -223,6 +225,10 @@ def told(texts: Mapping[str, str]) -> list[Note]:
     notes += [note("rule-not-by-mac", place=place, nic=name) for place, name, mac, _ in _listed(texts) if not mac]
     for path, unit in networkd.units(texts, ".link", []):
         macs = unit.words("Match", "MACAddress", "PermanentMACAddress")
+        if unit.last("Link", "MACAddressPolicy").lower() == "random":
+            notes.append(note("mac-in-file", file=path, setting="MACAddressPolicy"))
+        if address.mac(unit.last("Link", "MACAddress")):
+            notes.append(note("mac-in-file", file=path, setting="MACAddress"))
         if posixpath.basename(path) < "10-" and not macs and networkd.meets(unit, "", udev.KERNEL):
             notes.append(note("link-file-first", file=path))
     return notes
