@@ -73,6 +73,12 @@ def test_lines_joined_again_are_the_text(content: str) -> None:
     assert "".join("".join(text.parts(line)) for line in text.lines(content)) == content
 
 
+@given(st.text(alphabet="a\\\r\n"))
+def test_lines_that_go_on_are_the_text_too(content: str) -> None:
+    assert "".join(text.logical(content)) == content
+    assert not any(line.endswith(("\\\n", "\\\r\n")) for line in text.logical(content + "\na")[:-1])
+
+
 @given(st.text())
 def test_an_edit_that_changes_nothing_leaves_every_byte(content: str) -> None:
     assert text.edit(content, lambda body: body) == content
@@ -130,6 +136,16 @@ class TestGrub:
 
     def test_of_two_defaults_one_is_left(self) -> None:
         assert grub.prepared("default=0\ndefault=2\ntitle A\n", 1) == "default=1\ntitle A\n"
+
+    def test_a_line_goes_on_behind_a_backslash(self) -> None:
+        before = "default=1 \\\n\ntitle A \\\n of old\nkernel \\\n /a \\\r\n root=/dev/xvda2 \\\n console=hvc0\ninitrd /i\n"
+        (entry,) = grub.entries(before)
+        assert (entry.kernel, entry.initrd, entry.arguments) == ("/a", "/i", ("root=/dev/xvda2", "console=hvc0"))
+        assert grub.default(before) == 1
+        after = grub.prepared(before, 0)
+        assert after.endswith("kernel \\\n /a \\\r\n root=/dev/sda2 \\\n console=tty0\ninitrd /i\n")
+        assert grub.default(after) == 0
+        assert grub.with_arguments(after, 0, ["divider=10"]).endswith("console=tty0 divider=10\ninitrd /i\n")
 
     def test_renames_root_and_resume_and_puts_the_screen_for_xens_console_once(self) -> None:
         after = grub.prepared(self.before, 2)

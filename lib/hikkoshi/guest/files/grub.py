@@ -1,4 +1,7 @@
-"""GRUB legacy: its menu (grub.conf), and what has to change in it."""
+"""GRUB legacy: its menu (grub.conf), and what has to change in it.
+
+Source: GRUB 0.97, stage2/stage2.c (get_line_from_config) and stage2/cmdline.c.
+"""
 
 import re
 from collections.abc import Sequence
@@ -9,6 +12,7 @@ from hikkoshi.guest.files import arguments, text
 
 # from comments like `# kopt=root=/dev/xvda1 ro` Debian's update-grub makes new entries
 _DEBIAN = re.compile(r"# (?:kopt|defoptions|xenkopt)\w*=")
+_BLANK = r"(?:\s|\\\r?\n)"  # a line goes on behind a backslash
 
 
 @dataclass(frozen=True)
@@ -27,7 +31,7 @@ class Entry:
 
 def _command(body: str) -> tuple[str, str]:
     """First word and rest of a line; `default=0`, `default 0` and `default = 0` are the same to GRUB."""
-    match = re.match(r"\s*([^\s=#]+)(?:\s*=\s*|\s+|$)(.*)$", body)
+    match = re.match(r"\s*([^\s=#]+)(?:\s*=\s*|\s+|$)(.*)$", re.sub(r"\\\r?\n", " ", body))
     return (match[1].lower(), match[2].strip()) if match else ("", "")
 
 
@@ -35,7 +39,7 @@ def entries(menu: str) -> list[Entry]:
     """The menu's entries in order; one without a kernel (chainloader, another system) has an empty `kernel`."""
     top_root = ""
     found: list[dict[str, list[str]]] = []
-    for line in text.lines(menu):
+    for line in text.logical(menu):
         name, rest = _command(text.parts(line)[0])
         if name == "title":
             found.append({"title": [rest]})
@@ -62,7 +66,7 @@ def _entry(index: int, commands: dict[str, list[str]], top_root: str) -> Entry:
 def default(menu: str) -> int:
     """The index of the entry that is booted: the first where the menu does not say, or says `saved`. The last word counts."""
     found = 0
-    for line in text.lines(menu):
+    for line in text.logical(menu):
         name, rest = _command(text.parts(line)[0])
         if name == "title":
             break
@@ -77,13 +81,13 @@ def prepared(menu: str, index: int, disk: Disk = UNKNOWN) -> str:
 
     Every entry is changed: none of them will see a Xen disk again.
     """
-    return text.edit(_with_default(menu, index), lambda body: _line(body, disk))
+    return text.edit(_with_default(menu, index), lambda body: _line(body, disk), text.logical)
 
 
 def _with_default(menu: str, index: int) -> str:
     out: list[str] = []
     done = titles = False
-    for line in text.lines(menu):
+    for line in text.logical(menu):
         body, end = text.parts(line)
         name, rest = _command(body)
         if name == "title" and not titles:
@@ -105,7 +109,7 @@ def _line(body: str, disk: Disk) -> str:
         return comment[0] + arguments.prepared(body[comment.end() :], disk)
     if _command(body)[0] not in ("kernel", "module"):
         return body
-    return behind_path(body, r"\s*\w+(?:\s*=\s*|\s+)(?:--\S+\s+)*", disk)
+    return behind_path(body, rf"\s*\w+(?:\s*={_BLANK}*|{_BLANK}+)(?:--\S+{_BLANK}+)*", disk)
 
 
 def behind_path(body: str, command: str, disk: Disk) -> str:
@@ -130,4 +134,4 @@ def with_arguments(menu: str, index: int, wanted: Sequence[str]) -> str:
         missing = [word for word in wanted if word.partition("=")[0] not in given]
         return " ".join((body.rstrip(), *missing)) if missing else body
 
-    return text.edit(menu, change)
+    return text.edit(menu, change, text.logical)

@@ -14,6 +14,17 @@ def lines(text: str) -> list[str]:
     return [*whole, pieces[-1]] if pieces[-1] else whole
 
 
+def logical(text: str) -> list[str]:
+    r"""The same, where a backslash at its end joins a line with the next: `logical('a\\\nb\nc') == ['a\\\nb\n', 'c']`."""
+    found: list[str] = []
+    for line in lines(text):
+        if found and found[-1].removesuffix("\n").removesuffix("\r").endswith("\\"):
+            found[-1] += line
+        else:
+            found.append(line)
+    return found
+
+
 def parts(line: str) -> tuple[str, str]:
     r"""Body and ending of a line: `parts('a\r\n') == ('a', '\r\n')`."""
     for ending in ("\r\n", "\n"):
@@ -27,10 +38,10 @@ def ending(text: str) -> str:
     return next((e for _, e in map(parts, lines(text)) if e), "\n")
 
 
-def edit(text: str, change: Callable[[str], str | None]) -> str:
+def edit(text: str, change: Callable[[str], str | None], split: Callable[[str], list[str]] = lines) -> str:
     """Pass the body of every line through `change`; None drops the line, its ending stays as it was."""
     out = []
-    for line in lines(text):
+    for line in split(text):
         body, end = parts(line)
         new = change(body)
         if new is not None:
