@@ -142,6 +142,8 @@ def test_code_that_sets_nothing_that_is_read_is_passed_over_and_shown(code: str)
         ("base = f()\nkernel = base", 4),
         ("x = 'a'\nif 1:\n    x = 'b'\nkernel = x", 5),
         ("setattr(x, 'memory', 5)", 4),
+        ("import sys\nsys.modules['__main__'].memory = 5", 5),
+        ("import __main__\n__main__.disk = []", 5),
         ("pci = [ d for d in devices ]", 4),
     ],
 )

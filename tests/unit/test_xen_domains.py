@@ -264,3 +264,9 @@ def test_a_disk_is_found_by_the_backend_that_its_frontend_names() -> None:
         '/local/domain/0/backend/qdisk/3/51712/device-type = "disk"\n'
     )
     assert stored(text)[3].disks == frozenset({"/srv/web.img"})
+
+
+def test_a_guest_whose_id_is_no_number_is_not_taken_for_one_that_is_off() -> None:
+    with pytest.raises(ValueError, match="which is no number"):
+        detailed("(domain (domid 3.0) (name web01))")
+    assert detailed("(domain (domid None) (name web01))") == {}

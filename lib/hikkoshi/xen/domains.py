@@ -182,7 +182,9 @@ def _from_json(d: _Detail) -> Domain:
 def from_sxp(tree: sxp.Tree) -> Domain:
     """One `(domain …)`; one without an ID is known to xend and off, and gets the ID -1."""
     written = sxp.value(tree, "domid")
-    number = int(written) if re.fullmatch(r"[0-9]{1,9}", written) else -1
+    if not re.fullmatch(r"[0-9]{1,9}|-1|None|", written):
+        raise ValueError(f"a domain with the ID {written[:40]!r}, which is no number")
+    number = int(written) if written.isdigit() else -1
     inside = sxp.within(tree)
     disks = {sxp.value(t, key) for t in inside if not sxp.value(t, "dev").endswith(":cdrom") for key in ("uname", "physpath")}
     macs = {sxp.value(t, "mac").lower() for t in inside}

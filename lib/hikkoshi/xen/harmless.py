@@ -57,8 +57,8 @@ class Passing:
 
     def _plain(self, node: ast.AST) -> bool:
         match node:
-            case ast.Attribute(attr=attr):
-                return not attr.startswith(("_", "f_"))
+            case ast.Attribute(attr=attr, ctx=ctx):
+                return not attr.startswith(("_", "f_")) and (isinstance(ctx, ast.Load) or attr not in self.decisive)
             case ast.Name(id=name):
                 return name not in _NEVER
             case ast.Call(func=ast.Name(id=name)):
