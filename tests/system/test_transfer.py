@@ -7,7 +7,7 @@ import os
 import random
 import signal
 import subprocess
-import time
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ import pytest
 from hikkoshi.disk import digest, transfer
 from hikkoshi.disk.extents import RawDisk
 from hikkoshi.errors import Busy, StepFailed
-from processes import COMMAND
+from processes import COMMAND, wait_for
 
 pytestmark = pytest.mark.needs("qemu-img")
 MIB = 1 << 20
@@ -192,18 +192,25 @@ def test_a_second_one_is_refused_while_the_first_is_at_work(disk: Path, tmp_path
     assert compare(tmp_path, "web.img", "web.vmdk") == "Images are identical."
 
 
+SLOW = """
+import time
+from hikkoshi.cli.main import main
+from hikkoshi.disk.extents import RawDisk
+read = RawDisk.read
+RawDisk.read = lambda disk, at, length: (time.sleep(at > 32 << 20), read(disk, at, length))[1]
+main()
+"""  # the command, of a disk that becomes very slow after 32 MiB
+
+
 @pytest.mark.parametrize(("signum", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)])
 def test_a_signal_in_the_middle_leaves_no_vmdk_and_the_same_command_finishes(
     tmp_path: Path, signum: signal.Signals, code: int
 ) -> None:
-    with (tmp_path / "web.img").open("wb") as f:
-        for n in range(96):
-            f.write(random.Random(n).randbytes(4 * MIB))
+    (tmp_path / "web.img").write_bytes(NOISE * 32)
     part = tmp_path / "web.vmdk.part"
-    with subprocess.Popen([*COMMAND, "convert", "web.img", "web.vmdk"], cwd=tmp_path, stderr=subprocess.PIPE) as run:
-        while not part.exists() or part.stat().st_size < 8 * MIB:
-            assert run.poll() is None
-            time.sleep(0.002)
+    slow = [sys.executable, "-c", SLOW, "convert", "web.img", "web.vmdk"]
+    with subprocess.Popen(slow, cwd=tmp_path, stderr=subprocess.PIPE) as run:
+        wait_for(lambda: run.poll() is not None or (part.exists() and part.stat().st_size >= 8 * MIB), "it is in the middle")
         run.send_signal(signum)
         assert run.stderr is not None
         said = run.stderr.read().decode()
