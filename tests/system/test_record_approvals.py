@@ -48,6 +48,11 @@ class Move:
     def note(self, event: str, **fields: Any) -> None:
         self.journal.append(event, run=self.run, step=self.step, **fields)
 
+    def noted(self, ago: int, event: str, **fields: Any) -> None:
+        """The same, as if it had been so many seconds ago."""
+        time = (NOW - timedelta(seconds=ago)).isoformat(timespec="milliseconds")
+        self.note(event, time=time, **fields)
+
     @property
     def run(self) -> str:
         return RUN.replace("70-cutover", self.step)
@@ -235,37 +240,32 @@ def test_how_long_an_action_took_makes_it_no_older_than_its_approval(move: Move)
 
 
 def test_an_approval_that_expires_while_a_run_acts_by_it_counts_to_its_end(move: Move) -> None:
-    soon = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=2)
-    move.again(move.home, approved=NOW - timedelta(days=1), expires=soon)
-    move.note("open", mode="apply", guest="gateway", inputs={**move.home.inputs("gateway"), "plan.json": PLAN})
-    move.note("permitted", approver=keys.APPROVER, plan=PLAN, vmdk=DISK, machine=MACHINE)
-    for title in ("source off", "machine on"):
-        move.note("start", title=title)
-        while title == "source off" and datetime.now(UTC) < soon:
-            pass
-        move.note("step", title=title, state="done", seconds=1.0)
+    move.again(move.home, approved=NOW - timedelta(days=1), expires=NOW - timedelta(seconds=60))
+    move.noted(70, "open", mode="apply", guest="gateway", inputs={**move.home.inputs("gateway"), "plan.json": PLAN})
+    move.noted(70, "permitted", approver=keys.APPROVER, plan=PLAN, vmdk=DISK, machine=MACHINE)
+    move.noted(70, "start", title="source off")
+    move.noted(50, "step", title="source off", state="done", seconds=20.0)
+    move.noted(50, "start", title="machine on")
+    move.noted(40, "step", title="machine on", state="done", seconds=10.0)
     seal.of_run(move.home, "gateway", RUN)
     assert move.told() == []
 
 
 @pytest.mark.parametrize("late", ["done", "refused"])
 def test_an_approval_that_expires_after_a_mere_measurement_counts_no_more(move: Move, late: str) -> None:
-    soon = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=2)
-    move.again(move.home, approved=NOW - timedelta(days=1), expires=soon)
+    move.again(move.home, approved=NOW - timedelta(days=1), expires=NOW - timedelta(seconds=60))
     who = {"approver": keys.APPROVER, "plan": PLAN, "vmdk": DISK, "machine": MACHINE}
-    move.note("open", mode="apply", guest="gateway", inputs={**move.home.inputs("gateway"), "plan.json": PLAN})
-    move.note("start", title="ping")
-    move.note("permitted", **who, service=False)
-    move.note("step", title="ping", state="done", seconds=1.0)
-    while datetime.now(UTC) < soon:
-        pass
-    move.note("start", title="source off")
+    move.noted(70, "open", mode="apply", guest="gateway", inputs={**move.home.inputs("gateway"), "plan.json": PLAN})
+    move.noted(70, "start", title="ping")
+    move.noted(70, "permitted", **who, service=False)
+    move.noted(65, "step", title="ping", state="done", seconds=5.0)
+    move.noted(50, "start", title="source off")
     if late == "done":
-        move.note("permitted", **who, service=True)
-        move.note("step", title="source off", state="done", seconds=1.0)
+        move.noted(50, "permitted", **who, service=True)
+        move.noted(45, "step", title="source off", state="done", seconds=5.0)
     else:
         found = "Refused: not so: the plan is approved"
-        move.note("step", title="source off", state="failed", seconds=1.0, found=found)
+        move.noted(45, "step", title="source off", state="failed", seconds=5.0, found=found)
     seal.of_run(move.home, "gateway", RUN)
     assert [t.partition(";")[0] for t in move.told()] == ["done without an approval: source off"] * (late == "done")
 
