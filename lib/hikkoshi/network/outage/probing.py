@@ -24,7 +24,7 @@ from hikkoshi.network.wiring.frames import FrameEvidence
 
 WAIT = 15  # seconds for everything, where arping itself waits for one
 PARALLEL = 200  # questions at a time: each is two processes on the host
-SETTLE = 0.2  # seconds to go on after every NIC has an answer: what contradicts it has its chance
+SETTLE = 0.2  # seconds to go on after every NIC has an answer, or as long again as that took: what contradicts it has its chance
 _SCRIPT = """
 set -f
 case `arping -V 2>&1` in *iputils*|*BusyBox*) ;; *) echo "other" `arping -V 2>&1`; exit;; esac
@@ -63,7 +63,7 @@ def ask(host: Host, names: Sequence[str], addresses: Sequence[IPv4Address]) -> A
         process = host.start(["sh", "-c", script], errors=errors.fileno())
         try:
             ended, told = False, ""
-            for line in _lines(process, asked, begin + WAIT):
+            for line in _lines(process, asked, begin):
                 kind, *words = line.split(" ", 4)
                 told += "" if asked.nics else line + "\n"
                 if kind in ("looked", "other"):
@@ -111,10 +111,10 @@ def ask(host: Host, names: Sequence[str], addresses: Sequence[IPv4Address]) -> A
     return asked
 
 
-def _lines(process: "subprocess.Popen[bytes]", asked: Asked, until: float) -> Iterator[str]:
+def _lines(process: "subprocess.Popen[bytes]", asked: Asked, begin: float) -> Iterator[str]:
     """Lines as they come; the last ones a moment after every NIC has an answer."""
     assert process.stdout
-    poll, rest = select.poll(), b""
+    poll, rest, until = select.poll(), b"", begin + WAIT
     poll.register(process.stdout, select.POLLIN)
     while poll.poll(max(0, until - time.monotonic()) * 1000):
         piece = os.read(process.stdout.fileno(), 1 << 16)
@@ -124,4 +124,5 @@ def _lines(process: "subprocess.Popen[bytes]", asked: Asked, until: float) -> It
         for line in lines:
             yield line.decode(errors="replace")
         if all(asked.answers.values()):
-            until = min(until, time.monotonic() + SETTLE)
+            now = time.monotonic()
+            until = min(until, now + max(SETTLE, now - begin))

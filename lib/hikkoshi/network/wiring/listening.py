@@ -33,7 +33,7 @@ FRAMES, BYTES = 300, 512
 _SCRIPT = """
 listen() {{
   trap 'exit 1' HUP INT TERM PIPE
-  trap 'test -z "$d" || {{ kill -9 $pids; wait; rm -rf "$d"; }} 2>/dev/null' EXIT
+  trap 'trap "" HUP INT TERM PIPE; test -z "$d" || {{ kill -9 $pids; wait; rm -rf "$d"; }} 2>/dev/null' EXIT
   d=`mktemp -d "${{TMPDIR:-/tmp}}/hikkoshi.XXXXXX"` || exit
   for n in {nics}; do
     tcpdump -p -n -s {bytes} -U -c {frames} -i $n -w - 'ether multicast' >"$d/$n.pcap" 2>"$d/$n.txt" </dev/null &
@@ -215,6 +215,6 @@ def _finish(process: "subprocess.Popen[bytes]") -> None:
     if process.poll() is None:  # it hangs, or ssh does
         with contextlib.suppress(subprocess.TimeoutExpired):
             os.killpg(process.pid, signal.SIGTERM)
-            process.wait(timeout=2)
+            process.wait(timeout=10)
     if process.poll() is None:
         tool.end(process)
