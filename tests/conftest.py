@@ -7,7 +7,6 @@ import functools
 import importlib.util
 import os
 import shutil
-import socket
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,7 +17,7 @@ import pytest
 
 from hikkoshi.params.home import Home
 from hikkoshi.run import run as running
-from processes import hikkoshi
+from processes import free_port, hikkoshi
 from runbooks import IN_ORDER, Look, nbval
 
 PROJECT = Path(__file__).parents[1]
@@ -173,13 +172,6 @@ def moved(lab_home: Home, looked: dict[str, Look], approve: Callable[[Home, str]
 def plan_home(tmp_path: Path) -> Iterator[Home]:
     """A home with a lab of its own, in which nothing has been run yet."""
     yield from _lab(tmp_path)
-
-
-def free_port() -> int:
-    """A TCP port of the loopback interface that nobody listens on just now."""
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return int(s.getsockname()[1])
 
 
 @pytest.fixture

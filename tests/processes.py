@@ -3,7 +3,9 @@
 import contextlib
 import io
 import os
+import random
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -63,6 +65,15 @@ def without_a_process(home: Home, *argv: str, **environment: str) -> "subprocess
             for signum, handler in stops.items():
                 signal.signal(signum, handler)
     return subprocess.CompletedProcess([*argv], code, out.getvalue(), err.getvalue())
+
+
+def free_port(address: str = "127.0.0.1") -> int:
+    """A TCP port that nobody listens on, and that the system gives nobody who asks for any: one may come back to it later."""
+    while True:
+        port = random.randrange(10_000, 32_768)
+        with contextlib.suppress(OSError), socket.socket() as s:
+            s.bind((address, port))
+            return port
 
 
 def wait_for(true: Callable[[], object], what: str) -> None:

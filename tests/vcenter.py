@@ -24,6 +24,7 @@ from hikkoshi.vsphere.spec import VirtualNic, VmSpec
 from hikkoshi_lab import proxy, site, vcsim
 from hikkoshi_lab.proxy import FaultProxy
 from journey import converted, permitted
+from processes import free_port
 
 PROJECT = Path(__file__).parents[1]
 MIB = 1 << 20
@@ -90,7 +91,7 @@ def start(home: Home, vmdk: Path) -> Iterator[World]:
     """A world that is shaped as the lab's site."""
     with ExitStack() as stack:
         lab = home.outputs / "lab"
-        server = stack.enter_context(vcsim.start(lab))
+        server = stack.enter_context(vcsim.start(lab, listen=f"127.0.0.1:{free_port()}"))  # to which it may come back
         front = stack.enter_context(proxy.start(server, lab, home.root / "received"))
         params = home.site()
         nics = [(f"eth{n}", m.mac, m.segment) for n, m in enumerate(home.guest("gateway").nics)]

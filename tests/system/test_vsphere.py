@@ -3,8 +3,8 @@
 import hashlib
 import http.client
 import os
+import queue
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -23,6 +23,7 @@ from hikkoshi.vsphere.deployment import Order
 from hikkoshi.vsphere.session import Session
 from hikkoshi_lab import certificate, proxy, vcsim
 from hikkoshi_lab.proxy import Fault
+from processes import PATIENCE, free_port
 from vcenter import BY, MIB, OFF, World, by_hand, foreign, named, options, plug
 
 pytestmark = pytest.mark.needs("vcsim", "qemu-img", "openssl")
@@ -75,9 +76,7 @@ class TestConnecting:
         assert world.proxy.calls == []
 
     def test_a_certificate_for_another_name_is_refused(self, world: World) -> None:
-        with socket.socket() as other:
-            other.bind(("127.0.0.2", 0))
-            address = f"127.0.0.2:{other.getsockname()[1]}"
+        address = f"127.0.0.2:{free_port('127.0.0.2')}"
         with vcsim.start(world.lab, listen=address), pytest.raises(BadInput, match="certificate is not the expected one") as e:
             world.connect(server=address)
         assert "127.0.0.2" in e.value.problems[0].found
@@ -96,7 +95,7 @@ class TestConnecting:
             world.connect(server=f"127.0.0.1:{world.server.port}")
 
     def test_a_server_that_hangs_is_given_up_in_time(self, world: World) -> None:
-        v = world.connect(timeout=1, server=f"127.0.0.1:{world.server.port}")
+        v = world.connect(timeout=5, server=f"127.0.0.1:{world.server.port}")
         os.kill(world.server.pid, signal.SIGSTOP)
         start = time.monotonic()
         try:
@@ -104,7 +103,7 @@ class TestConnecting:
                 named(v)
         finally:
             os.kill(world.server.pid, signal.SIGCONT)
-        assert time.monotonic() - start < 10
+        assert time.monotonic() - start < PATIENCE
 
     def test_a_session_that_ended_is_opened_again_for_reading(self, world: World) -> None:
         v = world.connect()
@@ -376,9 +375,11 @@ class TestDeployment:
         assert o.spec is not None
         argv = [world.home.root, world.params().server, o.spec.model_dump_json(), o.plan_hash, o.vmdk, o.sha256]
         argv += [BY.site, "a run that was killed", BY.lock]
+        begun: queue.Queue[subprocess.Popen[bytes]] = queue.Queue()
+        world.proxy.faults.at = (4 * MIB, lambda: begun.get().kill())
         child = subprocess.Popen([sys.executable, "-c", program, *map(str, argv)])
-        world.proxy.faults.at = (4 * MIB, child.kill)
-        assert child.wait(60) == -signal.SIGKILL
+        begun.put(child)
+        assert child.wait(PATIENCE) == -signal.SIGKILL
         v = world.connect()
         (left,) = vm.marked(v, "gateway")
         assert not deployment.complete(v, world.order)

@@ -26,7 +26,7 @@ from hikkoshi.vsphere import inventory, session, vm
 from hikkoshi_lab import keys, proxy, site, vcsim
 from hikkoshi_lab.proxy import Fault
 from journey import MAC, Move
-from processes import COMMAND
+from processes import COMMAND, free_port
 
 pytestmark = pytest.mark.needs("vcsim", "openssl")
 BACK = ("run", "idp", "--only", "75", "--apply")
@@ -142,7 +142,7 @@ def serving(v: session.Session, world_site: Any, identity: str) -> Any:
 def world(home: Home) -> Iterator[World]:
     with ExitStack() as stack:
         lab = home.outputs / "lab"
-        server = stack.enter_context(vcsim.start(lab))
+        server = stack.enter_context(vcsim.start(lab, listen=f"127.0.0.1:{free_port()}"))  # to which it may come back
         params = home.root / "params" / "site.yml"
         text = params.read_text().replace("127.0.0.1:8989", f"127.0.0.1:{server.port}")
         params.write_text(text.replace("root: outputs/lab/dom0", "root: /"))
