@@ -211,6 +211,7 @@ def manager(m: Machine) -> None:
     """A process of NetworkManager's name, and an nmcli: the real ones are not on this machine."""
     m.put("/usr/local/bin/nmcli", '#!/bin/sh\n[ "$1" = --version ] && echo "nmcli tool, version 1.40.16"\n:\n', 0o755)
     m.host.script("cp /bin/sleep /tmp/NetworkManager; setsid -f /tmp/NetworkManager infinity >/dev/null 2>&1 </dev/null")
+    m.host.script("until cat /proc/[0-9]*/comm 2>/dev/null | grep -qx NetworkManager; do sleep 0.05; done")
 
 
 def keyfiles(m: Machine) -> dict[str, bytes]:
