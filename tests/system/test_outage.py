@@ -1,6 +1,7 @@
 """The outage meter on the lab's network and on loopback: real pings, cut cables, killed programs."""
 
 import contextlib
+import itertools
 import json
 import os
 import signal
@@ -17,10 +18,10 @@ from hikkoshi.errors import BadInput, ToolFailed
 from hikkoshi.network.host import Host
 from hikkoshi.network.outage import meter, metering, outage
 from hikkoshi_lab import network
+from processes import PATIENCE, wait_for
 
 pytestmark = pytest.mark.needs("root", "ip", "nsenter", "setpriv", "nft", "ethtool", "tc")
 
-INTERVAL = 1 / meter.RATE
 LONGER = ("vlan304", "vlan503")  # segments that come back last
 TARGETS = {segment: f"{subnet}.{network.GATEWAY}" for segment, subnet in network.SEGMENTS.items()}
 LOOPBACK = {f"lo{n}": f"127.0.0.{n}" for n in range(1, 11)}
@@ -50,10 +51,26 @@ def cables(lab, segments, state):
     return timed(lab.host("sw"), "".join(f"ip link set {port} {state}\n" for port in ports))
 
 
-def near(found, truth):
+def longest(file):
+    """The longest time between two probes: a twentieth of a second, or more where the machine let the meter wait."""
+    at = [ms / 1000 for line in file.read_text().splitlines()[1:-1] for ms in json.loads(line)["t"]]
+    return max(b - a for a, b in itertools.pairwise(at))
+
+
+def near(found, truth, file):
     """Whether a time is within an interval of the truth, which is itself known to plus or minus a few milliseconds."""
     middle, uncertain = truth
-    return abs(found - middle) <= INTERVAL + uncertain
+    return abs(found - middle) <= longest(file) + uncertain
+
+
+def with_no_long_break(tmp_path, measure):
+    """The file of a measurement in which the meter never stood still for a second, and what `measure` gave: the first of ten."""
+    for n in range(10):
+        file = tmp_path / f"{n}.jsonl"
+        told = measure(file)
+        if all(b.seconds < 1 for b in outage.read(file).breaks):  # a longer one can hide an outage
+            return file, told
+    raise AssertionError("the meter stood still for long each time: this machine is too busy for it")
 
 
 def unanswered_arp(lab, segments):
@@ -75,37 +92,43 @@ def answered_arp(lab, segments):
 
 
 def test_both_ends_of_every_outage_are_within_a_twentieth_of_a_second_of_the_truth(lab, tmp_path):
-    file = tmp_path / "outage.jsonl"
-    with metering.measuring(TARGETS, file, lab.host("admin")):
-        time.sleep(0.5)
-        down = cables(lab, TARGETS, "down")
-        time.sleep(2)
-        most = cables(lab, set(TARGETS) - set(LONGER), "up")
-        time.sleep(3)
-        longer = cables(lab, LONGER, "up")
-        time.sleep(0.5)
+    def measure(file):
+        with metering.measuring(TARGETS, file, lab.host("admin")):
+            time.sleep(0.5)
+            down = cables(lab, TARGETS, "down")
+            time.sleep(2)
+            most = cables(lab, set(TARGETS) - set(LONGER), "up")
+            time.sleep(3)
+            longer = cables(lab, LONGER, "up")
+            time.sleep(0.5)
+        return down, most, longer
+
+    file, (down, most, longer) = with_no_long_break(tmp_path, measure)
     found, zero = outage.read(file), began(file)
     assert [s.name for s in found.segments] == list(TARGETS)
     for segment in found.segments:
         (o,) = segment.outages
         up = longer if segment.name in LONGER else most
-        assert near(zero + o.after, down)
-        assert near(zero + o.after + o.seconds, up)
+        assert near(zero + o.after, down, file)
+        assert near(zero + o.after + o.seconds, up, file)
         assert o.least - up[1] - down[1] <= up[0] - down[0] <= o.most + up[1] + down[1]
     assert all(found.checks())
 
 
 def test_answers_that_waited_behind_arp_do_not_shorten_the_outage(lab, tmp_path):
-    file = tmp_path / "outage.jsonl"
-    with metering.measuring({"vlan305": TARGETS["vlan305"]}, file, lab.host("admin")):
-        down = unanswered_arp(lab, ["vlan305"])
-        time.sleep(2)
-        up = answered_arp(lab, ["vlan305"])
-        time.sleep(0.5)
+    def measure(file):
+        with metering.measuring({"vlan305": TARGETS["vlan305"]}, file, lab.host("admin")):
+            down = unanswered_arp(lab, ["vlan305"])
+            time.sleep(2)
+            up = answered_arp(lab, ["vlan305"])
+            time.sleep(0.5)
+        return down, up
+
+    file, (down, up) = with_no_long_break(tmp_path, measure)
     (segment,) = outage.read(file).segments
     (o,) = segment.outages
-    assert near(began(file) + o.after, down)
-    assert near(began(file) + o.after + o.seconds, up)
+    assert near(began(file) + o.after, down, file)
+    assert near(began(file) + o.after + o.seconds, up, file)
     assert segment.at_the_end == "answers"
 
 
@@ -126,8 +149,10 @@ def test_ten_segments_cost_at_most_a_twentieth_of_a_processor(lab, tmp_path):
         time.sleep(20)
     found = outage.read(file)
     assert found.seconds > 19.5
-    assert found.cpu <= 0.05
-    assert sum(s.answered for s in found.segments) > 10 * 19.5 * meter.RATE * 0.9
+    turns = found.segments[0].answered  # fewer where the machine let it wait
+    assert [(s.answered, s.lost) for s in found.segments] == [(turns, 0)] * 10
+    assert turns > 19.5 * meter.RATE / 2
+    assert found.cpu * found.seconds <= 0.05 * turns / meter.RATE
 
 
 def test_a_segment_without_a_route_is_lost_and_nothing_else_is(lab, tmp_path):
@@ -169,7 +194,7 @@ def test_root_is_permitted_to_measure():
 
 def started(file, *argv):
     return subprocess.run(
-        [sys.executable, "-m", meter.__name__, str(file), *argv], capture_output=True, text=True, check=False, timeout=30
+        [sys.executable, "-m", meter.__name__, str(file), *argv], capture_output=True, text=True, check=False, timeout=PATIENCE
     )
 
 
@@ -198,9 +223,10 @@ def test_bad_arguments_are_bad_input_for_the_program_too(tmp_path):
 
 def test_a_meter_that_nobody_stops_ends_by_itself(tmp_path):
     assert started(tmp_path / "f", "0.5", "lo=127.0.0.1").returncode == 0
-    found = outage.read(tmp_path / "f")
-    assert found.complete
-    assert 0.3 < found.seconds < 0.6
+    assert outage.read(tmp_path / "f").complete
+    end = json.loads((tmp_path / "f").read_text().splitlines()[-1])
+    assert end["end"] == "time"
+    assert end["t"] >= 500
 
 
 def test_a_meter_that_stood_still_says_so_and_finds_no_outage_in_it(tmp_path):
@@ -210,9 +236,10 @@ def test_a_meter_that_stood_still_says_so_and_finds_no_outage_in_it(tmp_path):
         os.kill(running._process.pid, signal.SIGSTOP)
         time.sleep(0.4)
         os.kill(running._process.pid, signal.SIGCONT)
-        time.sleep(0.11)
+        goes_on = time.monotonic() - began(running.file)
+        wait_for(lambda at=goes_on: running.so_far().seconds > at, "it has sent a probe")
     found = running.stop()
-    assert len(found.breaks) == 5
+    assert len(found.breaks) >= 5  # each, and what else made it wait
     assert not any(s.lost for s in found.segments)
 
 
@@ -229,9 +256,10 @@ def test_a_meter_that_stood_still_between_the_clock_and_its_probe_finds_no_outag
     with HeldBack(fileno=on.detach()) as held_back:
         probes = meter.Probes(held_back, kind, ["127.0.0.1"])
         probes.send()
-        probes.receive(time.monotonic())
-    time.sleep(1.2 * meter.LATE)
-    [(_, letters)] = probes.decided(time.monotonic())
+        time.sleep(1.2 * meter.LATE)
+        now = time.monotonic()
+        probes.receive(now)
+    [(_, letters)] = probes.decided(now)
     assert chr(letters[0]) in meter.ANSWERED
 
 
@@ -242,9 +270,11 @@ def test_what_a_killed_meter_measured_can_be_read_until_a_second_before(tmp_path
     for _ in range(40):  # whenever it is killed
         behind.append(time.monotonic() - began(running.file) - running.so_far().seconds)
         time.sleep(0.05)
+    last = time.monotonic() - began(running.file)
+    wait_for(lambda: running.so_far().seconds > last, "it is known how long each probe waited for the next one")
     os.kill(running._process.pid, signal.SIGKILL)
     found = running.stop()
-    assert max(behind) <= 1
+    assert max(behind) <= (meter.LINE + 1) * longest(running.file) + meter.LATE  # most of a second
     assert not found.complete
     assert not found.checks()[0]
     assert found.until in found.checks()[0].found
@@ -266,20 +296,13 @@ def alive(pid):
     return False
 
 
-def gone(pid, seconds=2.0):
-    deadline = time.monotonic() + seconds
-    while alive(pid) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    return not alive(pid)
-
-
 def test_a_meter_dies_with_the_program_that_started_it(tmp_path):
     text = RUNBOOK.format(file=str(tmp_path / "f")) + "import time; time.sleep(60)"
     with subprocess.Popen([sys.executable, "-c", text], stdout=subprocess.PIPE) as parent:
         pid = int(parent.stdout.readline())
         assert alive(pid)
         parent.kill()
-    assert gone(pid)
+    wait_for(lambda: not alive(pid), "it dies")
     assert not outage.read(tmp_path / "f").complete
 
 
@@ -289,9 +312,9 @@ def test_a_meter_goes_on_between_the_cells_of_a_notebook_and_dies_with_its_kerne
     client = manager.blocking_client()
     client.start_channels()
     try:
-        client.wait_for_ready(timeout=60)
+        client.wait_for_ready(timeout=PATIENCE)
         printed = []
-        run = {"output_hook": lambda m: printed.append(m["content"].get("text", "")), "timeout": 60}
+        run = {"output_hook": lambda m: printed.append(m["content"].get("text", "")), "timeout": PATIENCE}
         client.execute_interactive(RUNBOOK.format(file=str(tmp_path / "f")), **run)
         pid = int("".join(printed))
         time.sleep(1)  # nothing is executed: the kernel waits for the next cell
@@ -301,7 +324,7 @@ def test_a_meter_goes_on_between_the_cells_of_a_notebook_and_dies_with_its_kerne
         time.sleep(0.5)
         assert alive(pid)
         manager.shutdown_kernel(now=True)
-        assert gone(pid)
+        wait_for(lambda: not alive(pid), "it dies")
     finally:
         client.stop_channels()
         manager.shutdown_kernel(now=True)

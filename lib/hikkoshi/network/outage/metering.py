@@ -22,7 +22,7 @@ from hikkoshi.network.host import HERE, Host
 from hikkoshi.network.outage import meter, outage
 
 LIMIT = 4 * 3600.0  # seconds after which a meter that nobody stops ends
-READY = 10.0  # seconds that it has for its first line, and for its last
+READY = 30.0  # seconds that it has for its first line, and for its last
 
 
 @dataclass
