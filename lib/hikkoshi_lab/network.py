@@ -170,7 +170,7 @@ class Network:
         gw.run(["ip", "link", "set", nic, "netns", WIRE])
         wire.script(f"ip link set {nic} promisc on up; ethtool -K {nic} gro off lro off tso off gso off >/dev/null 2>&1")
         self.daemon(WIRE, [sys.executable, "-m", "hikkoshi_lab.aggregation", nic, "gw", mac])
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while gw.run(["ip", "link", "show", nic], ok=(0, 1)).returncode:
             if time.monotonic() > deadline:
                 raise ToolFailed(
