@@ -30,6 +30,7 @@ from hikkoshi.secret import temporary
 from hikkoshi_lab.variants import VARIANTS, Variant
 
 ETHTOOL = "/sbin/ethtool"
+PATIENCE = 900.0  # seconds for a boot: every guest of the lab comes to an end that can be told, on a loaded machine late
 Inspection = Callable[[Origin], GuestFacts]
 COLUMNS = ("guest", "what it is", "before", "after", "NICs right", "LRO", "prepared in")
 
@@ -62,7 +63,7 @@ def row(variant: Variant, folder: Path, accelerated: str, inspect: Inspection | 
     origin = origin_of(variant)
     machine = machine_of(variant)
     hashes = [_sha256(part.path) for part in origin.parts]
-    before = boot(origin.parts[0].path, "raw", machine, folder, "before", probe=False, accelerator=accelerated)
+    before = boot(origin.parts[0].path, "raw", machine, folder, "before", probe=False, accelerator=accelerated, timeout=PATIENCE)
     wrong = [] if before.ending == variant.before else [f"before: {before.words}, and not {variant.before}"]
     begun, own = time.monotonic(), GuestFolder(folder / guest.name)
     try:
@@ -83,7 +84,7 @@ def row(variant: Variant, folder: Path, accelerated: str, inspect: Inspection | 
         root = next(fs for fs in _file_systems(own.prepared_copy) if _content(fs, "/etc/fstab"))
         for f in variant.lro_off:
             _write(root, f.path, remedy.edited(f, _content(root, f.path), ETHTOOL), folder)
-    after = boot(own.prepared_copy, "raw", machine, folder, "after", probe=True, accelerator=accelerated)
+    after = boot(own.prepared_copy, "raw", machine, folder, "after", probe=True, accelerator=accelerated, timeout=PATIENCE)
     own.prepared_copy.unlink()
     right = sum(not rehearsal.faults(nic, machine, after) for nic in machine.nics)
     wrong += [f"{nic.name}: {fault}" for nic in machine.nics for fault in rehearsal.faults(nic, machine, after)]

@@ -17,6 +17,7 @@ from hikkoshi.disk import digest
 from hikkoshi.errors import StepFailed
 from hikkoshi.guest import initrd
 from hikkoshi_lab import image, packages
+from processes import PATIENCE
 
 pytestmark = pytest.mark.needs("dpkg-deb", "mke2fs", "debugfs", "e2fsck", "cpio")
 NOBODY = 65534
@@ -49,7 +50,7 @@ def by_hand(gateway: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pa
 
     def said(*argv: str) -> str:
         inside = ["chroot"] if os.geteuid() == 0 else ["unshare", "--map-root-user", "chroot"]
-        done = subprocess.run([*inside, str(tree), *argv], capture_output=True, text=True, check=False, timeout=60)
+        done = subprocess.run([*inside, str(tree), *argv], capture_output=True, text=True, check=False, timeout=PATIENCE)
         return done.stdout if done.returncode == 0 else f"refused: {done.stderr}"
 
     told = {"exists": said("/sbin/mkinitrd", ram_disk, kernel), "xenblk": said("/sbin/mkinitrd", "-f", ram_disk, kernel)}
