@@ -21,6 +21,7 @@ from hikkoshi.errors import Problem, ToolFailed
 from hikkoshi_lab import certificate
 
 PASSWORD = "vcenter.password"
+PATIENCE = 120  # seconds; it takes one
 PID_FILE, LOG, HINTS, TEMPORARY = "vcsim.json", "vcsim.log", "hints.json", "tmp"
 MADE = (certificate.CA, certificate.CERTIFICATE, certificate.KEY, PASSWORD, PID_FILE, LOG, HINTS)  # and the folder TEMPORARY
 
@@ -101,7 +102,7 @@ def launch(folder: Path, listen: str, flags: Sequence[str] = (), *, daemon: bool
     pid, since = process.pid, started(process.pid)
     host, _, port = listen.rpartition(":")
     _write(folder, Server(pid, since, host, int(port)))  # at once: from here on, somebody can find and end it
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + PATIENCE
     while not (url := _url(folder / LOG)):
         if process.poll() is not None or time.monotonic() > deadline:
             tool.end(process)
@@ -112,7 +113,7 @@ def launch(folder: Path, listen: str, flags: Sequence[str] = (), *, daemon: bool
                     what="vcsim did not start",
                     where=f"listening on {listen}",
                     found=said,
-                    expected="a line with its address within 30 s",
+                    expected=f"a line with its address within {PATIENCE} s",
                     remedy="if the address is in use, another program has the port: end it, or change `server` in "
                     "params/site.yml",
                 )

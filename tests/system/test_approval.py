@@ -24,7 +24,7 @@ from hikkoshi.run.run import open_run
 from hikkoshi.vsphere import cutover, session, vm
 from hikkoshi_lab import keys, site, vcsim
 from journey import converted, deployed
-from processes import hikkoshi
+from processes import PATIENCE, hikkoshi
 
 PROJECT = Path(__file__).parents[2]
 NAME = "Type the guest's name"
@@ -124,7 +124,7 @@ def typed(home: Home, key: Path, *answers: tuple[str, str]) -> tuple[int, str]:
     if pid == 0:
         os.environ["HIKKOSHI_HOME"] = str(home.root)
         os.execv(sys.executable, [sys.executable, "-m", "hikkoshi.cli.main", "approve", "gateway", "--key", str(key)])
-    told, deadline, left = b"", time.monotonic() + 60, list(answers)
+    told, deadline, left = b"", time.monotonic() + PATIENCE, list(answers)
     while time.monotonic() < deadline:
         try:
             ready = select.select([terminal], [], [], 1)[0]
