@@ -396,3 +396,47 @@ def test_a_rewriting_that_means_the_same_is_read_the_same(lines: list[tuple[str,
     first = "".join(f"{key} = {int(on)}\n" for key, on in lines[:half])
     rest = "".join(f"{key} = {int(on)}\n" for key, on in lines[half:])
     assert forwarding.of({"/usr/lib/sysctl.d/80-a.conf": first, "/etc/sysctl.d/90-b.conf": rest})[0] == right
+
+
+SWITCH = "echo 1 > /proc/sys/net/ipv4/ip_forward\n"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/etc/rc.local",
+        "/etc/rc.d/rc.local",
+        "/sbin/ifup-local",
+        "/etc/network/if-up.d/router",
+        "/etc/network/if-pre-up.d/router",
+        "/etc/NetworkManager/dispatcher.d/99-router",
+        "/usr/lib/networkd-dispatcher/routable.d/router",
+        "/etc/local.d/router.start",
+        "/etc/sysconfig/modules/router.modules",
+        "/var/lib/cloud/scripts/per-boot/router",
+    ],
+)
+def test_a_script_that_is_not_executable_is_not_run_and_is_told(path: str) -> None:
+    assert forwarding.of({path: SWITCH})[0] is True
+    found, because = forwarding.of({path: SWITCH}, plain=(path,))
+    assert found is False
+    assert because == f"{SWITCH.strip()} in {path}, but that script is not executable, and nothing runs it"
+
+
+def test_what_a_shell_is_given_to_read_need_not_be_executable() -> None:
+    for path in ("/etc/init.d/boot.local", "/etc/dhcp/dhclient-exit-hooks.d/router", "/etc/openvpn/openvpn-startup"):
+        assert forwarding.of({path: SWITCH}, plain=(path,))[0] is True
+
+
+def test_a_script_that_is_not_executable_takes_nothing_back() -> None:
+    texts = {CONF: ON, "/etc/rc.local": "sysctl -w net.ipv4.ip_forward=0\n"}
+    assert forwarding.of(texts, plain=("/etc/rc.local",))[0] is True
+    assert forwarding.of({CONF: OFF, "/etc/rc.local": "exit 0\n"}, plain=("/etc/rc.local",)) == (
+        False,
+        f"{OFF.strip()} in {CONF}",
+    )
+
+
+def test_a_link_to_a_script_that_is_not_executable_runs_nothing_either() -> None:
+    links = {"/etc/rc.local": "/etc/rc.d/rc.local"}
+    assert forwarding.of({"/etc/rc.d/rc.local": SWITCH}, links=links, plain=("/etc/rc.d/rc.local", "/etc/rc.local"))[0] is False

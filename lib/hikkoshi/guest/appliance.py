@@ -14,6 +14,7 @@ from hikkoshi.disk.origin import Origin
 from hikkoshi.errors import BadInput, HikkoshiError, Problem, StepFailed, ToolFailed
 from hikkoshi.guest import device, inspection, reading
 from hikkoshi.guest.facts import GuestFacts
+from hikkoshi.guest.forwarding import starts
 from hikkoshi.progress import Progress, silent
 from hikkoshi.run.step import PLAN, PREPARE, SURVEY
 from hikkoshi.secret import redaction, temporary
@@ -56,6 +57,7 @@ def work(
             "files": inspection.FILES,
             "present": inspection.PRESENT,
             "links": inspection.LINKS,
+            "scripts": starts.EXECUTED,
         }
         yield _run(job, progress), folder
 

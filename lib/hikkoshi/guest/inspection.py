@@ -250,7 +250,8 @@ def facts(raw: dict[str, Any], folder: Path, loader: str, disk: str) -> GuestFac
     name, release = distribution.of(texts)
     systemd = any(path in raw["present"] for path in SYSTEMD)
     linked = forwarding.LINK in raw["present"]
-    forwards, because = forwarding.of(texts, systemd=systemd, linked=linked, present=raw["present"], links=raw.get("links", {}))
+    there = {"present": raw["present"], "links": raw.get("links", {}), "plain": raw.get("plain", ())}
+    forwards, because = forwarding.of(texts, systemd=systemd, linked=linked, **there)
     program = base64.b64decode(raw["program"])
     return GuestFacts(
         distribution=name,

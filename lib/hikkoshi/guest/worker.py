@@ -305,6 +305,7 @@ def collect(g, job, own):
     present = [p for pattern in job["present"] for p in g.glob_expand(pattern)[:LISTING]]
     asked = [p for p in present if any(fnmatch.fnmatchcase(p, pattern) for pattern in job["links"])]
     links |= {p: g.realpath(p) for p in asked if is_file(g, p)}
+    scripts = [p for p in (*found, *links) if any(fnmatch.fnmatchcase(p, pattern) for pattern in job["scripts"])]
     head = next((p for p in ("/sbin/init", "/bin/bash", "/bin/sh") if is_file(g, p)), None)
     return {
         "texts": {p: base64.b64encode(content).decode() for p, content in found.items()},
@@ -312,6 +313,7 @@ def collect(g, job, own):
         "files": files,
         "present": present,
         "links": links,
+        "plain": [p for p in scripts if not g.statns(p)["st_mode"] & 0o111],
         "program": base64.b64encode(g.pread(head, 20, 0) if head else b"").decode(),
     }
 

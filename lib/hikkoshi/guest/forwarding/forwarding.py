@@ -62,15 +62,30 @@ _LEFT = re.compile(r"~$|\.(?:bak|old|orig|rej|rpm(?:new|save|orig)|dpkg-\w+|swp)
 
 
 def of(
-    found: Texts, *, systemd: bool = False, linked: bool = True, present: Collection[str] = (), links: Texts | None = None
+    found: Texts,
+    *,
+    systemd: bool = False,
+    linked: bool = True,
+    present: Collection[str] = (),
+    links: Texts | None = None,
+    plain: Collection[str] = (),
 ) -> tuple[bool | None, str]:
     """Whether it does, and how that is known; None where its files leave it open, and then why.
 
     `systemd` says whether that starts the guest, and `linked` whether `LINK` is there, by which it reads /etc/sysctl.conf.
-    `present` are paths that are there, and `links` tells where some of them lead.
+    `present` are paths that are there, `links` tells where some of them lead, and `plain` are scripts that are not executable.
     """
-    links = links or {}
-    texts = _whole(found, present, links)
+    texts = _whole(found, present, links or {})
+    idle = {path for path in starts.matching(texts, starts.EXECUTED) if path in plain}
+    run = {path: content for path, content in texts.items() if path not in idle}
+    forwards, because = _told(run, present, links or {}, systemd, linked)
+    if forwards is False and idle:
+        would, line = _told(texts, present, links or {}, systemd, linked)
+        because = because if would is False else f"{line}, but that script is not executable, and nothing runs it"
+    return forwards, because
+
+
+def _told(texts: Texts, present: Collection[str], links: Texts, systemd: bool, linked: bool) -> tuple[bool | None, str]:
     settings = [
         *_arguments(texts),
         *_sysctl(texts, {p for p in present if p not in texts}, systemd=systemd, linked=linked),

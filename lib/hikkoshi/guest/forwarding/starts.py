@@ -37,6 +37,12 @@ HOOKS = (  # whose names run-parts takes
     *("/etc/sysconfig/network/if-up.d/*", "/etc/sysconfig/network/scripts/*"),
     *("/etc/dhcp*/dhclient-*-hooks", "/etc/dhcp*/dhclient-*-hooks.d/*", "/etc/dhclient-*-hooks", "/etc/dhcp/dhclient.d/*.sh"),
 )
+EXECUTED = (  # of these, whose callers pass over what is not executable: rc and systemd, ifup, run-parts, dispatchers, OpenRC
+    *("/etc/rc.d/rc.local", "/etc/rc.local", "/sbin/ifup-local", "/sbin/ifup-pre-local", "/etc/local.d/*.start"),
+    *("/etc/rc.modules", "/etc/rc.d/rc.modules", "/etc/sysconfig/modules/*.modules", "/var/lib/cloud/scripts/per-boot/*"),
+    *(hook for hook in HOOKS if "/NetworkManager/" in hook or "networkd-dispatcher" in hook),
+    *("/etc/network/if-pre-up.d/*", "/etc/network/if-up.d/*", "/etc/ppp/ip-up.d/*", "/etc/ppp/ip-up", "/etc/ppp/ip-up.local"),
+)
 PERIODIC = "/etc/cron.*ly/*"
 TEMPORARY = "/etc/tmpfiles.d/*.conf"
 JOBS = ("/etc/crontab", "/etc/cron.d/*", "/var/spool/cron/*", "/var/spool/cron/crontabs/*", "/var/spool/cron/tabs/*")
