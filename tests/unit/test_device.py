@@ -137,6 +137,7 @@ def test_a_root_on_the_whole_disk_is_the_partition_that_it_becomes() -> None:
     )
     assert bare.partition("/dev/xvda") == "/dev/sda1"
     assert arguments.prepared("root=/dev/xvda ro", bare) == "root=/dev/sda1 ro"
+    assert leftovers.disks("RESUME=/dev/hda\n", bare) == "RESUME=/dev/sda1\n"  # by another of its names
     assert leftovers.disks("(hd0) /dev/xvda\n", bare, whole=True) == "(hd0) /dev/sda\n"
 
 

@@ -62,7 +62,7 @@ class Disk:
     def __init__(self, partitions: "list[dict[str, str]]" = [], names: "tuple[str, ...]" = ()) -> None:  # noqa: B006
         self.partitions, self._known, self._said = partitions, bool(names), names[:1]
         self._own = set(names or ORDINARY)
-        self._bare = {}  # type: dict[str, str]
+        self._bare = {}  # type: dict[str, str]  # names of the whole disk that mean its one file system
         self.root = next((p["device"] for p in partitions if p.get("mountpoint") == "/"), "")
 
     @property
@@ -83,7 +83,7 @@ class Disk:
             self._own.add(stem)
         elif not number and (not self._known or self._is_own(stem)):
             self._own.add(stem)
-            self._bare[stem] = root
+            self._bare = dict.fromkeys(self._own, root)
 
     def _is_own(self, stem: str) -> bool:
         if stem in self._own:
