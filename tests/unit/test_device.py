@@ -7,7 +7,7 @@ import pytest
 
 from hikkoshi.guest import device, leftovers
 from hikkoshi.guest.device import Disk
-from hikkoshi.guest.files import arguments, fstab, grub
+from hikkoshi.guest.files import arguments, fstab, grub, grub2
 
 DATA = Path(__file__).parents[1] / "data/boot"
 UUID = "1d2f30a4-77aa-4c9b-8f02-6b0e3c9d0e77"
@@ -210,6 +210,9 @@ def test_lines_of_fstab_that_are_torn_are_told_and_keep_their_bytes() -> None:
         ("Requires=dev-xvdb1.swap", True),
         ('KERNEL=="xvdb1", SYMLINK+="asm1"', True),
         ("set root='(xen/xvda,msdos1)'", True),
+        ("set root='xen/xvdb,gpt2'", True),
+        ("search --hint='xen/51728' --fs-uuid --set=root 1", True),
+        ("kernel /boot/xen/1", False),
         ("set root='(hd0,msdos1)'", False),
         ("h0:2345:respawn:/sbin/getty 38400 hvc1", True),
         ("# /dev/xvdb1", False),
@@ -277,6 +280,22 @@ def test_old_names_are_told(line: str, told: bool) -> None:
 def test_a_line_of_fstab_means_the_same_afterwards(before: str, after: str) -> None:
     assert fstab.prepared(before + "\n", disk()) == after + "\n"
     assert fstab.prepared(after + "\n", disk()) == after + "\n"
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("set root='xen/xvda,msdos1'", "set root='hd0,msdos1'"),
+        ("set root=(xen/xvda)", "set root=(hd0)"),
+        ("  search --hint='xen/51712,gpt2' --fs-uuid --set=root 1", "  search --hint='hd0,gpt2' --fs-uuid --set=root 1"),
+        ("set root='xen/xvdb,msdos1'", "set root='xen/xvdb,msdos1'"),
+        ("set root='hd0,msdos1'", "set root='hd0,msdos1'"),
+        ("linux /vmlinuz \\\n  root=/dev/xvda2 \\\n  console=hvc0", "linux /vmlinuz \\\n  root=/dev/sda2 \\\n  console=tty0"),
+    ],
+)
+def test_grub_2_finds_its_disk_by_the_bios(before: str, after: str) -> None:
+    assert grub2.custom(before, disk()) == after
+    assert grub2.custom(after, disk()) == after
 
 
 def test_a_drive_for_cds_stays_where_nobody_knows_the_partitions_too() -> None:

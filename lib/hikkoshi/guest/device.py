@@ -24,7 +24,7 @@ _LABELS = re.compile(
     r"LABEL=(?:\"[^\"]*\"|'[^']*'|\S+)|/dev/(?:mapper|disk/by-(?:part)?label)/\S+"
 )  # may look like a disk's name
 _TOLD = re.compile(  # what is still bound to Xen, or to a disk that does not move, in a line that is no comment
-    r"/dev/+vd[a-z]|/dev/+(?:hd[a-z]|sd[b-z])(?:\d|\b)|dev-(?:xvd[a-z]|hd[a-z]\d)|\(xen/"
+    r"/dev/+vd[a-z]|/dev/+(?:hd[a-z]|sd[b-z])(?:\d|\b)|dev-(?:xvd[a-z]|hd[a-z]\d)|(?<![\w/.-])xen/(?:xvd|\d)"
     r"|(?:/dev/(?:\S*/)?|/sys/(?:\S*/)?|(?<![\w/.-]))xvd(?:[a-z]{1,2}\d*(?:p\d+)?)?(?![A-Za-z0-9_])"
     r"|/dev/disk/by-(?:path|id)/(?!dm-|lvm-pv|md-)|\bxen-v(?:bd|if)-|/dev/(?:evms|discs|ide|scsi|block)/"
     r"|\b[xh]vc(?:\d+\b|[*?\[])|\bearlyprintk=(?:\w+,)*xen"
@@ -130,6 +130,15 @@ class Disk:
     def renamed(self, text: str, whole: bool = False, root: bool = False) -> str:
         """`renamed('root=/dev/xvda2') == 'root=/dev/sda2'`; LABEL=, UUID= and LVM's names stay as they are."""
         return _BOUND.sub(lambda match: self.afterwards(match[0], whole, root), text)
+
+    def in_grub(self, text: str) -> str:
+        """A text with the first disk of a BIOS, as GRUB calls it, for this disk as GRUB calls it under Xen: xen/xvda."""
+
+        def first(match: "re.Match[str]") -> str:
+            name = named(int(match[1])) if match[1].isdigit() else match[1]
+            return "hd0" if self.afterwards("/dev/" + name, whole=True) == NEW else match[0]
+
+        return re.sub(r"(?<![\w/.-])xen/(xvd[a-z]+|\d{3,9})(?!\w)", first, text)
 
     def partition(self, spec: str) -> "str | None":
         """The device, by its new name, that a word of fstab, crypttab or a kernel's arguments means; None where there is none."""

@@ -347,6 +347,7 @@ def custom(cfg: str, disk: Disk = UNKNOWN) -> str:
     """A menu, or a part of one that somebody wrote, with every kernel's arguments put right."""
 
     def line(body: str) -> str:
+        body = disk.in_grub(body)
         words = body.split(maxsplit=1)
         if words and words[0] in (*_KERNEL, *_MODULE):
             return grub.behind_path(body, r"\s*\w+\s+(?:--\S+\s+)*", disk)
@@ -356,7 +357,7 @@ def custom(cfg: str, disk: Disk = UNKNOWN) -> str:
             return f"{match[1]}{quote}{arguments.prepared(inner, disk)}{quote}{body[match.end() :]}"
         return body
 
-    return text.edit(cfg, line)
+    return text.edit(cfg, line, text.logical)
 
 
 def environment(block: str) -> dict[str, str]:
