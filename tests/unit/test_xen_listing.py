@@ -291,3 +291,28 @@ def test_other_outputs_and_settings_of_xen_are_named(text: str, what: str) -> No
     found = refused(text)
     assert found.code == "xen-configuration-unknown"
     assert what in found.found
+
+
+def listed(created: dict[str, object], built: dict[str, object], **more: object) -> XenGuest:
+    config = {"c_info": {"type": "hvm", "name": "web", **created}, "b_info": {"max_memkb": 65536, "type.hvm": built}, **more}
+    return parse(json.dumps([{"domid": 3, "config": config}]), "F")
+
+
+def test_what_json_calls_otherwise_is_the_setting_of_that_meaning() -> None:
+    guest = listed(
+        {"driver_domain": "False", "pool_name": "rack"}, {"system_firmware": "/usr/share/OVMF.fd", "nested_hvm": "True"}
+    )
+    assert [p.code for p in behind.refused(guest)] == ["boots-by-uefi"]
+    assert (guest.other["nestedhvm"], guest.other["pool"]) == (1, "rack")
+
+
+@pytest.mark.parametrize(("word", "notes"), [("True", 1), ("False", 0), ("<default>", 0)])
+def test_a_device_that_is_off_does_not_stay_behind(word: str, notes: int) -> None:
+    assert len(list(behind.told(listed({}, {"gfx_passthru": word})))) == notes
+
+
+def test_nics_stand_by_their_numbers_whatever_the_order_and_with_gaps() -> None:
+    nics = [{"devid": 2, "mac": "00:16:3e:00:00:02"}, {"devid": 0, "mac": "00:16:3e:00:00:01"}]
+    assert [v.mac[-1] for v in listed({}, {}, nics=nics).vifs] == ["1", "2"]
+    vifs = "".join(f"(device (vif (mac 00:16:3e:00:00:0{n}) (devid {n})))" for n in (3, 1))
+    assert [v.mac[-1] for v in parse(f"(domain (name web) (memory 64) {vifs})", "F").vifs] == ["1", "3"]

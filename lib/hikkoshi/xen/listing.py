@@ -49,7 +49,11 @@ _NAMES = {  # {what JSON calls a setting: what a configuration calls it}
     "vcpu_soft_affinity": "cpus_soft",
     "serial_list": "serial",
     "usbdevice_list": "usbdevice",
+    "system_firmware": "bios_path_override",
+    "nested_hvm": "nestedhvm",
+    "timeoffset": "rtc_timeoffset",
 }
+_TRUTHS: Mapping[str, int | None] = {"True": 1, "False": 0, "<default>": None}
 _DISKS = ("vbd", "tap", "tap2", "disk")
 
 
@@ -121,12 +125,17 @@ def _of_sxp(tree: sxp.Tree) -> dict[str, Value]:
     ):
         if said:
             found.setdefault(name, said)
-    for device in (t for t in _inside(tree) if t[0] == "device"):
-        for one in _inside(device):
-            name = "disk" if one[0] in _DISKS else str(one[0])
-            if entry := _device(name, one):
-                lists.setdefault(name, []).append(entry)
+    devices = [one for t in _inside(tree) if t[0] == "device" for one in _inside(t)]
+    for one in sorted(devices, key=lambda one: _place(sxp.value(one, "devid") if one[0] == "vif" else 0)):
+        name = "disk" if one[0] in _DISKS else str(one[0])
+        if entry := _device(name, one):
+            lists.setdefault(name, []).append(entry)
     return {key: value for key, value in found.items() if value not in ("", "0")} | {"disk": [], "vif": []} | lists
+
+
+def _place(devid: object) -> int:
+    """The number of a NIC, which is its place among the others; one that was taken out while the guest ran leaves a gap."""
+    return int(str(devid)) if re.fullmatch(r"[0-9]{1,6}", str(devid)) else 0
 
 
 def _kilobytes(tree: sxp.Tree, which: str = "target") -> int | None:
@@ -158,7 +167,8 @@ def _device(name: str, tree: sxp.Tree) -> str:
             f",target={said.get('physpath', '')}"
         )
     if name == "vif":
-        rest = {key: value for key, value in said.items() if key not in ("uuid", "backend", "backend_domid", "frontend_domid")}
+        left_out = ("uuid", "backend", "backend_domid", "frontend_domid", "devid")
+        rest = {key: value for key, value in said.items() if key not in left_out}
         return _entry(rest | {"backend": backend if backend != "0" else ""})
     if name == "pci":
         at = [dict(_words(t)) for t in _inside(tree) if t[0] == "dev"]
@@ -190,6 +200,7 @@ def _of_json(config: Mapping[str, Any]) -> dict[str, Value]:
     special = {k: v for key in ("type.pv", "type.hvm", "type.pvh", "u") for k, v in _part(built, key).items()}
     parts = (built, special, _part(built, "arch_x86"), config)
     rest = {_NAMES.get(k, k): _said(v) for part in parts for k, v in part.items() if k not in (*_MOMENT, *_LISTS.values())}
+    rest |= {"pool": _said(created.get("pool_name")), "driver_domain": _said(created.get("driver_domain"))}
     rest |= {"cpu_weight": _part(built, "sched_params").get("weight"), "cap": _part(built, "sched_params").get("cap")}
     most, online = built.get("max_vcpus"), built.get("avail_vcpus")
     memory, least = built.get("max_memkb"), built.get("target_memkb")
@@ -203,7 +214,7 @@ def _of_json(config: Mapping[str, Any]) -> dict[str, Value]:
         "memory": _megabytes(least) or _megabytes(memory),
         "maxmem": _megabytes(memory),
         "disk": [_json_disk(d) for d in _objects_of(config, "disks")],
-        "vif": [_json_vif(n) for n in _objects_of(config, "nics")],
+        "vif": [_json_vif(n) for n in sorted(_objects_of(config, "nics"), key=lambda n: _place(n.get("devid")))],
         "pci": [_pci({k: v for k, v in d.items() if isinstance(v, int)}) for d in _objects_of(config, "pcidevs", "pcis")],
         **{name: [_json_entry(d) for d in _objects_of(config, key)] for name, key in _LISTS.items()},
     }
@@ -218,7 +229,7 @@ def _json_entry(d: Mapping[str, Any]) -> str:
 def _said(value: object) -> Value:
     """A value as a setting has it; of what is no plain one, that there is something."""
     if isinstance(value, str | int | float):
-        return value
+        return _TRUTHS.get(value, value) if isinstance(value, str) else value
     if isinstance(value, list) and all(isinstance(item, str | int | list) for item in value):
         return [item if isinstance(item, str) else json.dumps(item) for item in value]
     return "several values" if value else None
@@ -254,7 +265,7 @@ def _json_disk(d: Mapping[str, Any]) -> str:
 def _json_vif(n: Mapping[str, Any]) -> str:
     names = {"ifname": "vifname", "nictype": "type", "backend_domname": "backend"}
     rates = ("rate_bytes_per_interval", "rate_interval_usecs")
-    kept = {names.get(k, k): v for k, v in n.items() if isinstance(v, str | int) and k not in ("backend_domid", *rates)}
+    kept = {names.get(k, k): v for k, v in n.items() if isinstance(v, str | int) and k not in ("backend_domid", "devid", *rates)}
     if n.get(rates[0]):
         kept["rate"] = _rate(n[rates[0]], n.get(rates[1]))
     return _entry(kept)
