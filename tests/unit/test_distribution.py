@@ -6,6 +6,7 @@ from hikkoshi.guest import distribution, inspection
 from hikkoshi.vsphere import guestid
 
 REDHAT, OS, LSB, DEBIAN = "/etc/redhat-release", "/etc/os-release", "/etc/lsb-release", "/etc/debian_version"
+SUSE = "/etc/SuSE-release"
 UBUNTU = "DISTRIB_ID=Ubuntu\nDISTRIB_RELEASE={}\nDISTRIB_CODENAME=x\n"
 GUESTS = {
     "Ubuntu 8.04": ({DEBIAN: "lenny/sid\n", LSB: UBUNTU.format("8.04")}, "ubuntu", "8.04", "ubuntu64Guest"),
@@ -62,6 +63,7 @@ GUESTS = {
         "7.9",
         "rhel7_64Guest",
     ),
+    "Novell Linux Desktop 9": ({SUSE: "Novell Linux Desktop 9 (i586)\nVERSION = 9\nRELEASE = 9\n"}, "sled", "9", "sles64Guest"),
     "a relative of Ubuntu": (
         {OS: 'ID=pop\nID_LIKE="ubuntu debian"\nVERSION_ID="22.04"\n', DEBIAN: "bookworm/sid\n"},
         "ubuntu",

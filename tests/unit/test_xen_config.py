@@ -284,6 +284,7 @@ def test_no_password_is_in_what_is_told_of_a_line_that_cannot_be_used(line: str)
         ("phy:/dev/vg0/a,hda,w", XenDisk(vdev="hda", target="/dev/vg0/a", prefixes=("phy",))),
         ("phy:vg0/a,sda,r", XenDisk(vdev="sda", target="/dev/vg0/a", access="r", prefixes=("phy",))),
         ("file:/x.img,ioemu:hda,w", XenDisk(vdev="hda", target="/x.img", prefixes=("file",))),
+        ("file:/x.img,ioemu:/dev/hda,w", XenDisk(vdev="hda", target="/x.img", prefixes=("file",))),
         ("tap:qcow2:/x,xvda,w!", XenDisk(vdev="xvda", target="/x", format="qcow2", access="w!", prefixes=("tap", "qcow2"))),
         ("tap2:tapdisk:aio:/x,/dev/xvda,w", XenDisk(vdev="xvda", target="/x", prefixes=("tap2", "tapdisk", "aio"))),
         ("/x,,xvda", XenDisk(vdev="xvda", target="/x")),

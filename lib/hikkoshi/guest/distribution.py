@@ -46,11 +46,12 @@ def of(texts: Mapping[str, str]) -> tuple[str, str]:
             return name, match[2] + (f".{match[3]}" if match[3] else "")
     if own:
         return _by_itself(own, like, told.get("VERSION_ID", ""), texts)
-    suse = re.match(r"((?:open)?SUSE)\b(.*)", texts.get("/etc/SuSE-release", ""), re.IGNORECASE)
+    suse = re.match(r"((?:open)?SUSE|Novell)\b(.*)", texts.get("/etc/SuSE-release", ""), re.IGNORECASE)
     if suse:
         said = dict(re.findall(r"^(VERSION|PATCHLEVEL)\s*=\s*([\d.]+)", texts["/etc/SuSE-release"], re.MULTILINE))
         release = said.get("VERSION", "unknown") + (f".{said['PATCHLEVEL']}" if said.get("PATCHLEVEL", "0") != "0" else "")
-        return "sles" if "enterprise" in suse[2].lower() else suse[1].lower(), release
+        name = "sles" if "enterprise" in suse[2].lower() else suse[1].lower()
+        return "sled" if name == "novell" else name, release  # Novell's Linux Desktop 9 came before SUSE's
     lsb = sysconfig.values(texts.get("/etc/lsb-release", ""))
     if (name := lsb.get("DISTRIB_ID", "").lower()) in _KNOWN and name != "debian":
         return name, lsb.get("DISTRIB_RELEASE") or "unknown"

@@ -164,7 +164,7 @@ def _is_vdev(word: str) -> bool:
 
 
 def _called(word: str) -> str:
-    return re.sub(r"^(ioemu:|/dev/)", "", word)
+    return re.sub(r"^(?:ioemu:)?(?:/dev/)?", "", word)
 
 
 def _named(number: str) -> str:
