@@ -26,11 +26,11 @@ from hikkoshi.vsphere import inventory, session, vm
 from hikkoshi_lab import keys, proxy, site, vcsim
 from hikkoshi_lab.proxy import Fault
 from journey import MAC, Move
-from processes import COMMAND, free_port
+from processes import COMMAND, PATIENCE, free_port
 
 pytestmark = pytest.mark.needs("vcsim", "openssl")
 BACK = ("run", "idp", "--only", "75", "--apply")
-WORDS = 15.0  # seconds within which all is done and said, beside what a run takes that meets nothing
+WORDS = 45.0  # seconds within which all is done and said, beside what a run takes that meets nothing; it may become slower
 XL = """#!/bin/sh
 here=$(dirname "$0")
 case "$*" in
@@ -97,7 +97,7 @@ class World:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=PATIENCE,
             check=False,
         )
         return Ended(done.returncode, done.stdout + done.stderr, time.monotonic() - start)
@@ -163,7 +163,7 @@ def world(home: Home) -> Iterator[World]:
 @pytest.fixture(scope="module")
 def usual() -> dict[str, float]:
     """What a run takes here that meets nothing; the first test finds it out."""
-    return {"seconds": 15.0}
+    return {"seconds": 30.0}
 
 
 def test_with_nothing_in_the_way_the_machine_is_off_and_the_source_runs(world: World, usual: dict[str, float]) -> None:
@@ -232,7 +232,7 @@ def confirm(world: World, typed: str | None) -> str:
     )
     if typed:
         os.write(master, f"{typed}\n".encode())
-    told, _ = process.communicate(timeout=60)
+    told, _ = process.communicate(timeout=PATIENCE)
     os.close(master)
     os.close(terminal)
     return told
