@@ -21,24 +21,36 @@ pytestmark = pytest.mark.needs(
 )
 
 
+LAST = "nobody asks any more"
+
+
 class Proxy:
-    """Every http and https request of a browser comes here, and gets no answer; `asked` are their first lines."""
+    """Every http and https request of a browser comes here, and gets no answer.
+
+    `asked` are their first lines; all of them once it is closed.
+    """
 
     def __init__(self) -> None:
         self.asked: list[str] = []
         self._socket = socket.create_server(("127.0.0.1", 0))
         self.port = self._socket.getsockname()[1]
-        threading.Thread(target=self._serve, daemon=True).start()
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._thread.start()
 
     def _serve(self) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                connection, _ = self._socket.accept()
-                with connection:
-                    self.asked.append(connection.recv(4096).decode(errors="replace").partition("\r\n")[0])
+        while (line := self._asked()) != LAST:
+            self.asked.append(line)
+
+    def _asked(self) -> str:
+        connection, _ = self._socket.accept()
+        with connection, contextlib.suppress(ConnectionError):
+            return connection.recv(4096).decode(errors="replace").partition("\r\n")[0]
+        return ""
 
     def close(self) -> None:
-        self._socket.shutdown(socket.SHUT_RDWR)
+        with socket.create_connection(("127.0.0.1", self.port)) as last:  # behind all others
+            last.sendall(LAST.encode())
+            self._thread.join()
         self._socket.close()
 
 
