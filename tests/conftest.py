@@ -152,7 +152,7 @@ def looked(lab_home: Home) -> dict[str, Look]:
     """Both guests of the paper, seen in plan mode: idp by the command line, the gateway by a person's notebooks."""
     with ThreadPoolExecutor() as pool:
         person = pool.submit(nbval, lab_home, *IN_ORDER)
-        idp = Look.after(hikkoshi(lab_home, "run", "idp", seconds=900), lab_home.folder("idp"))
+        idp = Look.after(hikkoshi(lab_home, "run", "idp", seconds=2400), lab_home.folder("idp"))
         return {"idp": idp, "gateway": Look.after(person.result(), lab_home.folder("gateway"))}
 
 
@@ -160,7 +160,7 @@ def looked(lab_home: Home) -> dict[str, Look]:
 def moved(lab_home: Home, looked: dict[str, Look], approve: Callable[[Home, str], str]) -> Home:
     """The lab's home after both guests of the paper were looked at, and then moved once."""
     for steps in ((), ("--from", "70", "--through", "90")):
-        run = hikkoshi(lab_home, "run", "idp", "gateway", "--apply", *steps, seconds=900)
+        run = hikkoshi(lab_home, "run", "idp", "gateway", "--apply", *steps, seconds=2400)
         assert run.returncode == 0, run.stdout + run.stderr
         if not steps:
             approve(lab_home, "idp")

@@ -32,7 +32,7 @@ def start(
     return subprocess.Popen([*program, *argv], env=env, cwd=cwd, stdout=subprocess.PIPE, stderr=stderr, text=True)
 
 
-def hikkoshi(home: Home, *argv: str, seconds: float = 240, **environment: str) -> "subprocess.CompletedProcess[str]":
+def hikkoshi(home: Home, *argv: str, seconds: float = 600, **environment: str) -> "subprocess.CompletedProcess[str]":
     """Run a command to its end, where nobody can be asked."""
     return subprocess.run(
         [*COMMAND, *argv],

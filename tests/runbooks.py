@@ -26,7 +26,7 @@ IN_ORDER = (
     "90-report",
 )
 EARLY = ["-p", "hikkoshi.record"]  # before nbval: it keeps away what takes notebooks long to load
-NBVAL = ["--nbval-current-env", "--nbval-cell-timeout=300", "-q", "-p", "no:cacheprovider", "-W", "error::UserWarning", "-c"]
+NBVAL = ["--nbval-current-env", "--nbval-cell-timeout=900", "-q", "-p", "no:cacheprovider", "-W", "error::UserWarning", "-c"]
 
 
 def nbval(home: Home, *names: str, how: str = "--nbval-lax") -> "subprocess.CompletedProcess[str]":
@@ -38,7 +38,7 @@ def nbval(home: Home, *names: str, how: str = "--nbval-lax") -> "subprocess.Comp
         cwd=home.root,
         capture_output=True,
         text=True,
-        timeout=900,
+        timeout=2400,
         check=False,
     )
 

@@ -15,6 +15,7 @@ import pytest
 
 from hikkoshi.params.home import Home
 from hikkoshi.report import pdf, report
+from processes import PATIENCE
 
 pytestmark = pytest.mark.needs(
     "chromium", "pdfinfo", "pdftotext", "pdffonts", "root", "vcsim", "python:pypdf", "qemu-system-x86_64"
@@ -71,7 +72,7 @@ def requests_of(page: Path) -> list[str]:
                 page.as_uri(),
             ],
             capture_output=True,
-            timeout=120,
+            timeout=PATIENCE,
             check=True,
         )
     # a connection on which nothing is asked is one that the browser opened ahead, for its own requests
@@ -114,7 +115,7 @@ class Printed:
     @classmethod
     def read(cls, path: Path) -> "Printed":
         def told(*argv: str) -> str:
-            return subprocess.run([*argv], capture_output=True, text=True, check=True, timeout=60).stdout
+            return subprocess.run([*argv], capture_output=True, text=True, check=True, timeout=PATIENCE).stdout
 
         pages = told("pdftotext", "-layout", str(path), "-").split("\f")[:-1]
         return cls(path, told("pdfinfo", str(path)), pages, told("pdffonts", str(path)).splitlines()[2:])

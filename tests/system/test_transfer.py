@@ -17,7 +17,7 @@ import pytest
 from hikkoshi.disk import digest, transfer
 from hikkoshi.disk.extents import RawDisk
 from hikkoshi.errors import Busy, StepFailed
-from processes import COMMAND, wait_for
+from processes import COMMAND, PATIENCE, wait_for
 
 pytestmark = pytest.mark.needs("qemu-img")
 MIB = 1 << 20
@@ -25,7 +25,7 @@ NOISE = random.Random(11).randbytes(4 * MIB)
 
 
 def hikkoshi(folder: Path, *argv: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run([*COMMAND, *argv], cwd=folder, capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run([*COMMAND, *argv], cwd=folder, capture_output=True, text=True, timeout=PATIENCE, check=False)
 
 
 def document(folder: Path, *argv: str, code: int = 0) -> Any:

@@ -12,6 +12,7 @@ import pytest
 from hikkoshi.errors import BadInput
 from hikkoshi.params.home import Home
 from hikkoshi.vsphere import vm
+from processes import PATIENCE
 
 
 def deployed(home: Home, guest: str, **fields: object) -> None:
@@ -81,7 +82,7 @@ def test_a_pipe_in_the_place_of_a_result_is_not_waited_for(tmp_path: Path) -> No
     home.folder("gateway").mkdir(parents=True)
     os.mkfifo(home.folder("gateway") / "deployment.json")
     program = "import sys; from pathlib import Path; from hikkoshi.params.home import Home; Home(Path(sys.argv[1])).identity()"
-    subprocess.run([sys.executable, "-c", program, str(tmp_path)], timeout=30, check=True)
+    subprocess.run([sys.executable, "-c", program, str(tmp_path)], timeout=PATIENCE, check=True)
 
 
 def test_guests_deployed_by_an_earlier_version_are_no_hindrance(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from hikkoshi.run.confirmation import Confirmation
 from hikkoshi.run.run import Run, open_run
 from hikkoshi.run.step import READ_ONLY
 from hikkoshi.run.turn import Turn
-from processes import wait_for
+from processes import PATIENCE, wait_for
 
 
 @pytest.fixture(autouse=True)
@@ -434,7 +434,7 @@ def test_a_rollback_does_not_wait_for_a_pipe_in_the_place_of_its_lock(home: Home
     os.mkfifo(folder / "lock")
     code = "import sys; from hikkoshi.run.turn import Turn, locked; from hikkoshi.params.folder import GuestFolder"
     code += "; f = GuestFolder(sys.argv[1]); Turn(f).claim(); locked(f, 'r', 0)"
-    subprocess.run([sys.executable, "-c", code, folder], check=True, timeout=20)
+    subprocess.run([sys.executable, "-c", code, folder], check=True, timeout=PATIENCE)
 
 
 def test_a_rollback_need_not_wait_for_an_action_that_only_looks(home: Home) -> None:
