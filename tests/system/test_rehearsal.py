@@ -1,20 +1,19 @@
 """Boots on a real QEMU, of small boot sectors; the lab's guests are in test_end_to_end.py and test_guests.py."""
 
 import os
-import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
+import tempfile
 from pathlib import Path
 
 import pytest
 
 from hikkoshi.errors import ToolFailed
 from hikkoshi.rehearsal import accelerator, witness
-from hikkoshi.rehearsal.boot import boot
+from hikkoshi.rehearsal.boot import TIMEOUT, boot
 from hikkoshi.rehearsal.machine import Controller, Hardware, MachineNic, NicModel
 from hikkoshi.rehearsal.outcome import BootOutcome, Ending
+from processes import PATIENCE, wait_for
 
 pytestmark = pytest.mark.needs("qemu-system-x86_64", "qemu-img")
 
@@ -33,7 +32,7 @@ def sector(folder: Path, code: bytes) -> Path:
     return disk
 
 
-def booted(disk: Path, folder: Path, machine: Hardware | None = None, timeout: float = 60) -> BootOutcome:
+def booted(disk: Path, folder: Path, machine: Hardware | None = None, timeout: float = TIMEOUT) -> BootOutcome:
     return boot(disk, "raw", machine or small(), folder, "boot", probe=False, accelerator="tcg", timeout=timeout)
 
 
@@ -67,9 +66,9 @@ def test_every_machine_of_a_plan_starts_and_keeps_picture_text_and_console(
 
 def test_a_guest_that_says_nothing_ends_by_time(tmp_path: Path) -> None:
     disk = sector(tmp_path, SPIN)
-    found = booted(disk, tmp_path, timeout=3)
+    found = booted(disk, tmp_path, timeout=10)
     assert found.ending == Ending.TIMEOUT
-    assert found.words.startswith("no verdict after 3 s; the last line is: Booting from Hard Disk")
+    assert found.words.startswith("no verdict after 10 s; the last line is: Booting from Hard Disk")
     assert not [pid for pid in children("qmp,fd=") if parent(pid) == os.getpid()]
 
 
@@ -77,7 +76,6 @@ def test_a_guest_that_restarts_again_and_again_is_given_up(tmp_path: Path) -> No
     found = booted(sector(tmp_path, RESET), tmp_path)
     assert found.ending == Ending.TIMEOUT
     assert found.words.startswith("the guest went down twice")
-    assert found.seconds < 60
 
 
 def test_a_disk_that_something_else_writes_to_meanwhile_is_reported(tmp_path: Path) -> None:
@@ -108,7 +106,7 @@ def test_a_raw_disk_that_claims_to_be_qcow2_is_booted_as_raw(tmp_path: Path) -> 
     with disk.open("r+b") as f:
         f.truncate(1 << 20)
     # read as qcow2 it would show the other file, whose boot sector spins
-    assert booted(disk, tmp_path / "kept", timeout=20).ending == Ending.NO_BOOT_LOADER
+    assert booted(disk, tmp_path / "kept").ending == Ending.NO_BOOT_LOADER
 
 
 def test_qemu_dies_with_the_process_that_started_it(tmp_path: Path) -> None:
@@ -122,11 +120,15 @@ def test_qemu_dies_with_the_process_that_started_it(tmp_path: Path) -> None:
     ours = subprocess.Popen(
         [sys.executable, "-c", program, str(disk), str(tmp_path)], env={**os.environ, "TMPDIR": str(tmp_path)}
     )
-    machines = wait_for(lambda: [p for p in children("qmp,fd=") if parent(p) == ours.pid], 20)
-    assert machines
-    os.kill(ours.pid, signal.SIGKILL)
+
+    def machines() -> list[int]:
+        return [p for p in children("qmp,fd=") if parent(p) == ours.pid and name(p).startswith("qemu")]  # and no setpriv any more
+
+    wait_for(machines, "its QEMU runs")
+    (machine,) = machines()
+    ours.kill()
     ours.wait()
-    assert not wait_for_end(machines, 10)
+    wait_for(lambda: not cmdline(machine), "QEMU ends")
 
 
 def parent(pid: int) -> int:
@@ -143,19 +145,11 @@ def cmdline(pid: int) -> str:
         return ""
 
 
-def wait_for(ask: Callable[[], list[int]], seconds: float) -> list[int]:
-    end = time.monotonic() + seconds
-    while not (found := ask()) and time.monotonic() < end:
-        time.sleep(0.2)
-    return found
-
-
-def wait_for_end(pids: list[int], seconds: float) -> list[int]:
-    """Those of `pids` that are still there after so many seconds."""
-    end = time.monotonic() + seconds
-    while any(cmdline(p) for p in pids) and time.monotonic() < end:
-        time.sleep(0.2)
-    return [p for p in pids if cmdline(p)]
+def name(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/comm").read_text()
+    except OSError:
+        return ""
 
 
 def test_the_little_program_runs_under_emulation() -> None:
@@ -163,9 +157,15 @@ def test_the_little_program_runs_under_emulation() -> None:
     assert found.reason.startswith("a trial under tcg answered")
 
 
-def test_an_accelerator_that_does_not_answer_in_time_is_not_used() -> None:
-    found = accelerator.trial("tcg", limit=0.01)
-    assert "cannot be used: still running after 0.01 s" in found.reason
+def test_an_accelerator_that_does_not_answer_in_time_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        hangs = Path(folder, "qemu-system-x86_64")  # as on a KVM that hangs
+        hangs.write_text("#!/bin/sh\nexec sleep 60\n")
+        for path in (hangs, hangs.parent):
+            path.chmod(0o755)
+        monkeypatch.setenv("PATH", folder, prepend=":")
+        found = accelerator.trial("tcg", limit=0.2)
+    assert "cannot be used: still running after 0.2 s" in found.reason
 
 
 def test_the_witness_speaks_any_shell_and_is_understood(tmp_path: Path) -> None:
@@ -173,7 +173,7 @@ def test_the_witness_speaks_any_shell_and_is_understood(tmp_path: Path) -> None:
         witness.SCRIPT.replace(f" >{witness.PORT}", "").replace("exec 2>/dev/null </dev/null", "").replace("sleep 2", "break")
     )
     (tmp_path / "script").write_text(script)
-    told = subprocess.run(["sh", tmp_path / "script"], capture_output=True, text=True, check=True, timeout=30)
+    told = subprocess.run(["sh", tmp_path / "script"], capture_output=True, text=True, check=True, timeout=PATIENCE)
     assert told.stderr == ""
     found = witness.read(told.stdout)
     assert found is not None
