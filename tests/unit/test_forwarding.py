@@ -440,3 +440,13 @@ def test_a_script_that_is_not_executable_takes_nothing_back() -> None:
 def test_a_link_to_a_script_that_is_not_executable_runs_nothing_either() -> None:
     links = {"/etc/rc.local": "/etc/rc.d/rc.local"}
     assert forwarding.of({"/etc/rc.d/rc.local": SWITCH}, links=links, plain=("/etc/rc.d/rc.local", "/etc/rc.local"))[0] is False
+
+
+def test_wickeds_own_files_switch_it_on() -> None:
+    path = "/etc/wicked/ifconfig/eth0.xml"
+    text = "<interface><name>eth0</name>\n<ipv4>\n <enabled>true</enabled>\n <forwarding>true</forwarding>\n</ipv4></interface>\n"
+    assert forwarding.of({path: text})[0] is True
+    assert (
+        forwarding.of({path: text.replace("<forwarding>", "<!-- <forwarding>").replace("</forwarding>", "</forwarding> -->")})[0]
+        is False
+    )

@@ -555,8 +555,83 @@ def test_quoted_macs_and_conditions_on_the_host_are_kept() -> None:
     assert (nic.mac, nic.conditions) == (MAC, ("host=x",))
 
 
-def test_wickeds_own_files_are_told() -> None:
-    assert codes(interfaces.found({"/etc/wicked/ifconfig/eth0.xml": "<interface/>"})[1]) == ["file-not-read"]
+WICKED = "/etc/wicked/ifconfig/"
+
+
+class TestWicked:
+    @pytest.mark.parametrize(
+        ("inside", "expected"),
+        [
+            ("<name>eth0</name><ipv4:dhcp><enabled>true</enabled></ipv4:dhcp>", ("eth0", "", "", True, "nic", (), -1)),
+            ("<name>eth0</name><ipv4:dhcp/>", ("eth0", "", "", True, "nic", (), -1)),
+            ("<name>eth0</name><ipv4:dhcp><enabled>false</enabled></ipv4:dhcp>", ("eth0", "", "", False, "nic", (), -1)),
+            (
+                "<name>eth0</name>\n<ipv4:static><address><local>10.0.0.5/24</local></address></ipv4:static>",
+                ("eth0", "", "10.0.0.5/24", False, "nic", (), -1),
+            ),
+            (
+                f'<name namespace="ethernet"><permanent-address>{MAC.upper()}</permanent-address></name>',
+                ("", MAC, "", False, "nic", (), -1),
+            ),
+            (
+                "<name>eth0.42</name><vlan><device>eth0</device><tag>42</tag></vlan>",
+                ("eth0.42", "", "", False, "vlan", ("eth0",), 42),
+            ),
+            (
+                "<name>br0</name><bridge><stp>false</stp><ports><port><device>eth0</device></port></ports></bridge>",
+                ("br0", "", "", False, "bridge", ("eth0",), -1),
+            ),
+            (
+                "<name>bond0</name><bond><slaves><slave><device>eth0</device></slave><slave><device>eth1</device></slave></slaves></bond>",
+                ("bond0", "", "", False, "bond", ("eth0", "eth1"), -1),
+            ),
+            ("<name>mv0</name><macvlan><device>eth0</device></macvlan>", ("mv0", "", "", False, "other", ("eth0",), -1)),
+        ],
+    )
+    def test_an_interface_is_read_with_what_it_is_tied_to(self, inside: str, expected: tuple[object, ...]) -> None:
+        nic = one(WICKED + "a.xml", f"<!-- ours -->\n<interface>{inside}</interface>\n")
+        assert (nic.name, nic.mac, nic.address, nic.dhcp, nic.kind, nic.over, nic.vlan) == expected
+        assert nic.line == 2
+
+    def test_a_file_holds_several_and_each_has_its_line(self) -> None:
+        text = (
+            '<?xml version="1.0"?>\n<interface>\n <name>eth0</name><link><master>br0</master></link></interface>\n'
+            "<!-- <interface><name>eth7</name></interface> -->\n<interface>\n"
+            "<name>br0</name><bridge><address>02:00:00:00:00:01</address></bridge></interface>\n"
+            "<interface><name>wlan0</name><wireless/></interface>\n"
+        )
+        nics, notes = interfaces.found({WICKED + "all.xml": text})
+        assert [(n.name, n.line, n.part_of, n.over, n.own_mac) for n in nics] == [
+            ("eth0", 2, "br0", (), ""),
+            ("br0", 5, "", ("eth0",), "02:00:00:00:00:01"),
+        ]
+        assert codes(notes) == ["mac-in-file", "bridge-in-guest"]
+
+    def test_an_address_that_programs_read_differently_is_told(self) -> None:
+        text = (
+            "<interface><name>eth0</name><ipv4:static><address><local>10.0.0.005/24</local></address></ipv4:static></interface>"
+        )
+        assert codes(interfaces.found({WICKED + "a.xml": text})[1]) == ["address-odd"]
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "<interface><name>eth0</name>",
+            '<!DOCTYPE a [<!ENTITY b "cccc">]><interface><name>&b;</name></interface>',
+            "<interface>&amp;&undefined;</interface>",
+            "<!-- <interface/>",
+            "<policy><match/></policy>",
+            "no XML at all <",
+        ],
+    )
+    def test_what_is_no_such_file_or_declares_entities_is_told(self, text: str) -> None:
+        nics, notes = interfaces.found({WICKED + "a.xml": text})
+        assert (nics, codes(notes)) == ([], ["file-not-read"])
+
+    def test_one_that_is_tied_to_nothing_or_to_something_else_is_told(self) -> None:
+        assert codes(interfaces.found({WICKED + "a.xml": "<interface/>"})[1]) == ["nic-tied-to-nothing"]
+        nic = one(WICKED + "a.xml", '<interface><name namespace="modem"><id>7</id></name></interface>')
+        assert (nic.name, nic.conditions) == ("", ("modem=7",))
 
 
 def test_a_nic_that_two_files_configure_differently_is_told() -> None:
@@ -599,10 +674,11 @@ def test_no_field_of_an_interface_is_lost_on_the_way_to_a_survey() -> None:
 
 
 @settings(max_examples=30)
-@given(st.sampled_from([RED_HAT, SUSE, PROFILES, NETWORKD, "/etc/network/interfaces.d/"]), st.text(max_size=80))
+@given(st.sampled_from([RED_HAT, SUSE, PROFILES, NETWORKD, WICKED, "/etc/network/interfaces.d/"]), st.text(max_size=80))
 def test_no_content_stops_the_survey(where: str, content: str) -> None:
-    for end in ("eth0", "a.network", "a.netdev"):
+    for end in ("eth0", "a.network", "a.netdev", "a.xml"):
         interfaces.found({"/etc/network/interfaces": "source interfaces.d/*\n", where + end: content})
+    interfaces.found({WICKED + "a.xml": f"<interface><name>{content}</name><vlan><tag>{content}</tag></vlan></interface>"})
     interfaces.found({NETPLAN + "a.yaml": json.dumps({"network": {"ethernets": {content: {"match": {"name": content}}}}})})
     assert netplan.read({}) == ([], [])
     assert list(itertools.chain(*interfaces.found({}))) == []

@@ -60,3 +60,12 @@ def append(text: str, bodies: Iterable[str]) -> str:
 def number(text: str, pattern: str) -> int:
     """Which line, from 1, is the first that begins with `pattern`; 1 where none does."""
     return next((n for n, line in enumerate(lines(text), 1) if re.match(pattern, line)), 1)
+
+
+def uncommented(xml: str) -> str:
+    """XML without its comments, but with their line feeds; one without an end stays."""
+    out, at = "", 0
+    while (start := xml.find("<!--", at)) >= 0 and (end := xml.find("-->", start + 4)) >= 0:
+        out += xml[at:start] + "\n" * xml.count("\n", start, end)
+        at = end + 3
+    return out + xml[at:]

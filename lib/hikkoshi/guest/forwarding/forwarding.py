@@ -19,6 +19,7 @@ from hikkoshi.guest.files import sysconfig, text
 from hikkoshi.guest.forwarding import rules, starts
 from hikkoshi.guest.forwarding.script import settings as script
 from hikkoshi.guest.forwarding.switch import Setting, doubtful, of_sysctl, replayed, switch
+from hikkoshi.guest.interfaces import wicked
 
 Texts = Mapping[str, str]  # {path in the guest: content}
 
@@ -169,6 +170,9 @@ def _distribution(texts: Texts) -> Iterator[Setting]:
     path = "/etc/sysconfig/network"
     if (value := sysconfig.values(texts.get(path, "")).get("FORWARD_IPV4", "").lower()) in ("yes", "true"):  # of Red Hat Linux 6
         yield Setting("ipv4", f"by {path}", on=True, line=f"FORWARD_IPV4={value}", path=path)
+    for path in starts.matching(texts, (wicked.FILES,)):
+        if re.search(r"<forwarding>\s*true\s*</forwarding>", text.uncommented(texts[path])):
+            yield Setting("ipv4", f"by {path}", on=True, line="<forwarding>true</forwarding>", path=path)
     suse, debian = "which sysctl's files may undo", "which Debian ignores since 4.0"
     version = re.match(r"\d+", texts.get("/etc/debian_version", ""))
     for path, key, family, doubt_on, doubt_off in (
@@ -344,8 +348,7 @@ def _on(texts: Texts, path: str, pattern: str, doubt: str = "") -> Iterator[Sett
     """A setting for the last line of a file that is as the pattern; what XML has as a comment is none."""
     lines = texts.get(path, "").splitlines()
     if path.endswith(".xml"):  # a tag may go over lines
-        content = re.sub(r"<!--.*?-->", "", texts.get(path, ""), flags=re.DOTALL)
-        lines = [" ".join(tag.split()) for tag in re.findall(r"<[^>]*>", content)]
+        lines = [" ".join(tag.split()) for tag in re.findall(r"<[^<>]*>", text.uncommented(texts.get(path, "")))]
     if lines := [line for line in lines if re.fullmatch(pattern, line)]:
         yield Setting("ipv4", f"by {path}", on=True, line=lines[-1], path=path, doubt=doubt)
 

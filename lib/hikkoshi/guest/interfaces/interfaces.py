@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from hikkoshi.guest.facts import Interface, Kind
 from hikkoshi.guest.files import sysconfig
-from hikkoshi.guest.interfaces import address, ifcfg, ifupdown, keyfile, netplan, networkd
+from hikkoshi.guest.interfaces import address, ifcfg, ifupdown, keyfile, netplan, networkd, wicked
 from hikkoshi.guest.note import Note, note
 
 OTHERS = {  # whose files these patterns name, and nobody reads here
@@ -22,7 +22,7 @@ FILES = (  # as patterns
     *("/etc/network/interfaces", "/etc/network/interfaces.d/*", "/etc/network/interfaces?*", "/etc/network/*.d/*"),
     *("/lib/netplan/*.yaml", "/etc/netplan/*.yaml"),
     *("/etc/systemd/network/*.network", "/etc/systemd/network/*.netdev", "/etc/systemd/network/*.link"),  # no keys
-    *("/etc/systemd/network/*.d/*.conf", "/etc/wicked/ifconfig/*.xml"),
+    *("/etc/systemd/network/*.d/*.conf", wicked.FILES),
     *(f"{folder}/*" for folder in keyfile.FOLDERS),
     *(f"{folder}*.{kind}" for folder in networkd.SHIPPED for kind in ("network", "netdev")),
     *(*ifupdown.SCRIPTS, *OTHERS),
@@ -40,12 +40,11 @@ def found(texts: Mapping[str, str]) -> tuple[list[Interface], list[Note]]:
     copies = ifcfg.copies(texts)
     listed = [nic for path in sorted(texts) if path not in copies and (nic := ifcfg.interface(path, texts[path]))]
     notes = [*sysconfig.told(texts), *ifcfg.told(texts)]
-    for reader in (ifupdown, netplan, keyfile, networkd):
+    for reader in (ifupdown, netplan, keyfile, networkd, wicked):
         more, told = reader.read(texts)
         listed += more
         notes += told
     nics = []
-    notes += [note("file-not-read", file=p, why="it is wicked's XML") for p in sorted(texts) if p.startswith("/etc/wicked/")]
     notes += [note("file-not-read", file=p, why=f"it is {of}") for p, of in _elsewhere(texts)]
     notes += ifupdown.by_scripts(texts)
     uuids = ifcfg.uuids(texts) | keyfile.uuids(texts)
