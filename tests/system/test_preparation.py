@@ -305,6 +305,22 @@ DISKS = {"idp": lambda folder: image.build(image.IDP)} | {  # idp first: `one_ap
 }
 
 
+def test_a_file_of_ours_takes_the_place_of_a_link_to_nothing_and_of_a_folder(tmp_path: Path) -> None:
+    """Whoever wanted udev to write no rules made their place a link to /dev/null, or a folder."""
+    rules = tmp_path / "files/etc/udev/rules.d"
+    (rules / "z25_persistent-net.rules").mkdir(parents=True)
+    (rules / "70-persistent-net.rules").symlink_to("/dev/null")
+    (tmp_path / "files/etc/fstab").write_text("/dev/xvda1 / ext3 defaults 1 1\n")
+    (tmp_path / "files/sbin").mkdir()
+    (tmp_path / "files/sbin/init").write_bytes(bytes(64))
+    disk, names = disk_with(tmp_path, 0x83, tmp_path / "files"), ("70-persistent-net.rules", "z25_persistent-net.rules")
+    edits = [{"path": f"/etc/udev/rules.d/{n}", "before_sha256": None, "after": "bGFuMAo="} for n in names]  # lan0
+    job = {"kept": "/.kept", "names": ["xvda"], "initrd": "", "boot_loader": "grub-legacy", "commands": [], "edits": edits}
+    with appliance.work("apply", Origin.whole(disk), job, "tcg", lambda *_: None) as (raw, _):
+        assert {path for path in raw["texts"] if path.startswith("/etc/udev/")} == {edit["path"] for edit in edits}
+    assert [debugfs(disk, f"cat /etc/udev/rules.d/{name}", 1) for name in names] == ["lan0\n"] * 2
+
+
 def test_a_physical_volume_without_its_guest_is_refused(look: Callable[[str], GuestFacts]) -> None:
     with pytest.raises(BadInput, match="holds no Linux guest"):
         look("physical_volume")

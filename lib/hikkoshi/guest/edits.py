@@ -156,11 +156,12 @@ def decided(
         gone = [path for path, _, new in pinning.by_name(facts.texts) if new in macs]
         edits += [_edit(facts, path, note("names-by-mac"), None) for path in gone]
         edits += [
-            _whole(facts, pinning.link_path(name), note("nic-by-mac", nic=name, mac=mac), pinning.link(name, mac))
+            _whole(facts, path, note("nic-by-mac", nic=name, mac=mac), content)
             for name, mac in macs.items()
             if holding.get(name) != mac.lower()
+            for path, content in (pinning.link_file(facts.texts, name, mac, nic_module),)
         ]
-        if any(name.startswith("eth") for name in macs):
+        if any(name.startswith("eth") for name in macs) or facts.links_masked or not pinning.links_work(facts.texts):
             edits += [
                 _whole(facts, path, note("own-names-by-mac"), content)
                 for path, content in ((pinning.SCRIPT, pinning.script(macs)), (pinning.UNIT, pinning.unit()))

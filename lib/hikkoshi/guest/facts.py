@@ -96,6 +96,7 @@ class GuestFacts(Frozen):
     latin1: tuple[str, ...] = ()  # paths of texts that are not UTF-8: each character stands for one byte
     pinned: dict[str, str] = Field(default_factory=dict)  # {name of a NIC: MAC that ties it to the name, by udev or systemd}
     renamed: dict[str, str] = Field(default_factory=dict)  # {name that the kernel gave a NIC: the one that udev gave it then}
+    links_masked: bool = False  # udev does not read systemd's link files: a link to /dev/null hides the rule that does so
     systemd: bool = False  # the guest's init
     initrd_maker: str = ""  # path of the program that makes an initrd; empty where there is none
     rpm_environment: tuple[str, ...] = ()  # files of Berkeley DB's that a later rpm trips over

@@ -100,7 +100,7 @@ PRESENT = [
     *SERVICES,
     *console.GETTYS,
     *console.UNITS,
-    *forwarding.PRESENT,
+    *(*forwarding.PRESENT, pinning.LINKS_RULE),
 ]
 
 
@@ -268,6 +268,7 @@ def facts(raw: dict[str, Any], folder: Path, loader: str, disk: str) -> GuestFac
         interfaces=tuple(sorted(nics, key=lambda i: (not i.name, len(i.name), i.name))),
         pinned=pinning.read(texts),
         renamed=pinning.renamed(texts),
+        links_masked=pinning.LINKS_RULE in raw["present"] and pinning.LINKS_RULE not in texts,
         systemd=systemd,
         forwards=forwards,
         forwards_because=because,

@@ -36,9 +36,8 @@ ROOM = 256 << 20  # bytes that stay free where they are fetched to
 VOLUMES = 256  # partitions and logical volumes
 LISTING = 5000  # names that a pattern may match
 LINUX = ("ext2", "ext3", "ext4", "xfs", "reiserfs", "btrfs", "jfs")
-MBR = [  # EXTLINUX's boot code on this machine: Debian, Fedora, Arch
-    Path(p) for p in ("/usr/lib/EXTLINUX/mbr.bin", "/usr/share/syslinux/mbr.bin", "/usr/lib/syslinux/bios/mbr.bin")
-]
+# EXTLINUX's boot code on this machine: Debian, Fedora, Arch
+MBR = [Path(p) for p in ("/usr/lib/EXTLINUX/mbr.bin", "/usr/share/syslinux/mbr.bin", "/usr/lib/syslinux/bios/mbr.bin")]
 NEEDED = ("/", "/boot", "/usr", "/var", "/etc", "/lib", "/sbin", "/opt", "/tmp")
 
 
@@ -353,6 +352,9 @@ def change(g, job, own, tell):
     for edit in job["edits"]:
         if edit["before_sha256"] is not None:
             keep(edit["path"])
+        elif g.is_symlink(edit["path"]) or g.is_dir(edit["path"]):  # to /dev/null, say: whatever is written there is lost
+            g.mkdir_p((job["kept"] + edit["path"]).rpartition("/")[0])
+            g.mv(edit["path"], job["kept"] + edit["path"])
         if edit["after"] is None:
             g.rm(edit["path"])
         else:

@@ -27,6 +27,7 @@ HOMES = (  # of Debian from 5, Enterprise Linux 6 and SUSE 11; Debian 4; SUSE 10
 )
 UNIT = "/etc/systemd/system/name-nics-by-mac.service"
 SCRIPT = "/usr/local/sbin/name-nics-by-mac"
+LINKS_RULE = FOLDER + "80-net-setup-link.rules"  # hides systemd's own, which makes udev read link files
 FILES = (FOLDER + "*.rules", "/etc/iftab", "/etc/mactab", SCRIPT, UNIT)  # as patterns
 
 
@@ -134,11 +135,7 @@ def read(texts: Mapping[str, str]) -> dict[str, str]:
     for _, name, mac, _ in _listed(texts):
         if mac:
             found[mac] = name
-    links: dict[str, str] = {}
-    for _, unit in networkd.units(texts, ".link", []):
-        if pair := _linked(unit):
-            links.setdefault(*pair)  # the first that fits counts
-    found |= links | _named(texts)
+    found |= _linked(texts) | _named(texts)
     return {name: mac for mac, name in found.items()}
 
 
@@ -156,19 +153,55 @@ def _listed(texts: Mapping[str, str]) -> Iterator[tuple[str, str, str, str]]:
 def holding(texts: Mapping[str, str], driver: str) -> dict[str, str]:
     """{name: MAC} of what ties them together on VMware as well, with NICs of this driver: what does so only under Xen, or
     perhaps, is left out."""
-    found: dict[str, str] = {}
-    for _, unit in networkd.units(texts, ".link", []):
-        if (pair := _linked(unit)) and networkd.meets(unit, driver, udev.KERNEL):
-            found.setdefault(*pair)
-    found |= _named(texts, driver)
+    found = _linked(texts, driver) | _named(texts, driver)
     return {name: mac for mac, name in found.items()}
 
 
-def _linked(unit: networkd.Sections) -> tuple[str, str] | None:
-    """MAC and name that a link file ties together."""
-    macs = [m for w in unit.words("Match", "PermanentMACAddress", "MACAddress") if (m := address.mac(w))]
-    name = unit.last("Link", "Name")
-    return (macs[0], name) if len(macs) == 1 and name and not unit.last("Link", "NamePolicy") else None
+def _linked(texts: Mapping[str, str], driver: str | None = None) -> dict[str, str]:
+    """{MAC: name} of link files; with a driver, of those that fit a NIC of it on VMware. Of files that fit the first counts, and
+    one that gives no name hides those behind it."""
+    found: dict[str, str] = {}
+    for _, unit in networkd.units(texts, ".link", []):
+        macs = _macs(unit)
+        name = unit.last("Link", "Name") if len(macs) == 1 and not unit.last("Link", "NamePolicy") else ""
+        fits = networkd.meets(unit, driver or "", udev.KERNEL)
+        if macs and (fits or (driver is None and name)):
+            found = dict.fromkeys(macs, name) | found
+        elif fits and not unit.words("Match", "MACAddress", "PermanentMACAddress"):
+            break  # for every NIC
+    return {mac: name for mac, name in found.items() if name}
+
+
+def _macs(unit: networkd.Sections) -> list[str]:
+    return [m for w in unit.words("Match", "PermanentMACAddress", "MACAddress") if (m := address.mac(w))]
+
+
+def link_file(texts: Mapping[str, str], name: str, mac: str, driver: str) -> tuple[str, str]:
+    """`(path, content)` of the link file that gives a NIC its name: the one that is for it already and sets other things, else a
+    new one."""
+    for path, unit in networkd.units(texts, ".link", []):
+        if _macs(unit) == [mac.lower()] and networkd.meets(unit, driver, udev.KERNEL):
+            kept = [s for s in unit if s.section == "Link" and s.key not in ("Name", "NamePolicy")]
+            return path, _with_name(texts[path], name) if kept else link(name, mac)
+    return link_path(name), link(name, mac)
+
+
+def _with_name(content: str, name: str) -> str:
+    section = ""
+
+    def change(body: str) -> str | None:
+        nonlocal section
+        section = body.strip() if body.strip().startswith("[") else section
+        return None if section == "[Link]" and re.match(r"\s*Name(?:Policy)?\s*=", body) else body
+
+    return text.append(text.edit(content, change), ["", "[Link]", f"Name={name}"])
+
+
+def links_work(texts: Mapping[str, str]) -> bool:
+    """Whether udev gives names by link files at all, and ours come first."""
+    masks = texts.get(LINKS_RULE)
+    first = (p for p, unit in networkd.units(texts, ".link", []) if not unit.words("Match", "MACAddress", "PermanentMACAddress"))
+    return (masks is None or "net_setup_link" in masks) and not any(posixpath.basename(p) < "10-" for p in first)
 
 
 def _named(texts: Mapping[str, str], driver: str | None = None) -> dict[str, str]:

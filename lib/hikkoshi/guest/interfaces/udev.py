@@ -33,7 +33,7 @@ class NicRule:
     works: bool  # whether one of these MACs is ever found: udev compares letter by letter, and the kernel writes small ones
     xen: bool  # fits NICs of Xen only
     tokens: list[tuple[str, str, str, str]]  # all of it: key, operator, prefix, value
-    final: bool = False  # no later rule changes the name
+    final: bool = False  # no later rule changes the name, as with := or OPTIONS="last_rule"
     reached: bool | None = True  # not where a GOTO jumps over it; None where nobody knows
 
     def holds(self, driver: str) -> bool:
@@ -69,7 +69,8 @@ class _Jump:
         self.perhaps -= labels
         there = False if self.over else None if self.perhaps else True
         label = next((v for key, _, _, v in tokens if key == "GOTO"), "")
-        if f'LABEL="{label}"' in later and not self.over and (fits := _fits(tokens, "")) is not False:
+        fits = None if any(op != "=" and _XEN.search(v) for _, op, _, v in tokens) else _fits(tokens, "")  # before, or after
+        if f'LABEL="{label}"' in later and not self.over and fits is not False:
             self.over, self.perhaps = (label, self.perhaps) if fits and there else ("", self.perhaps | {label})
         return there
 
@@ -122,12 +123,23 @@ def rule_of(line: str) -> NicRule | None:
     given = [
         (part, prefix) for key, op, prefix, value in tokens if key in _ADDRESS and op == "==" for part in value.split("|")
     ] or [(m[1].lower(), "") for v in programs if (m := re.search(r"\bnameif\s+\S+\s+([0-9a-fA-F:]{17})", v))]
+    given = given or [(mac, "") for key, op, _, v in tokens if op == "==" and (mac := _mac_in(key, v))]
     macs = [address.mac(part) for part, _ in given]
     works = any(mac and (part == mac or prefix == "i") for mac, (part, prefix) in zip(macs, given, strict=True))
     xen = any(key in _DRIVERS and op == "==" and _XEN.search(value) for key, op, _, value in tokens)
     kernels = [v for key, op, _, v in tokens if key in ("KERNEL", "KERNELS", "ID") and op == "=="]
-    final = any(key == "NAME" and op == ":=" for key, op, _, _ in tokens)
+    kernels += [
+        p for k, op, _, v in tokens if k in ("DEVPATH", "ENV{ID_PATH}") and op == "==" for p in re.findall(r"\bvif-\d+", v)
+    ]
+    final = any((key, op) == ("NAME", ":=") or (key == "OPTIONS" and "last_rule" in v) for key, op, _, v in tokens)
     return NicRule(tuple(names), tuple(filter(None, macs)), tuple(kernels), works, xen, tokens, final)
+
+
+def _mac_in(key: str, value: str) -> str:
+    """The MAC by which other words find a NIC: what a program printed, the name that systemd makes of it."""
+    if key == "ENV{ID_NET_NAME_MAC}" and (m := re.fullmatch(r"[a-z]{2}x([0-9a-f]{12})", value)):
+        return ":".join(re.findall("..", m[1]))
+    return address.mac(value) if key == "RESULT" else ""
 
 
 def _fits(tokens: list[tuple[str, str, str, str]], driver: str) -> bool | None:
