@@ -23,6 +23,12 @@ SAID = {  # {a remark as it is printed: its code}
     "Initial request burst functionality not compiled-in!": "netperf-option-without-effect",
     "I don't know how to get dirty.": "netperf-option-without-effect",
     "WARNING: IP_MTU_DISCOVER not available on this platform": "netperf-option-without-effect",
+    "failed to set PID 4711's CPU affinity errno 22": "netperf-option-without-effect",
+    "CPU number larger than pre-compiled limits. Consider a recompile.": "netperf-option-without-effect",
+    "Processor affinity not available for this platform!": "netperf-option-without-effect",
+    "bind_to_processor: unable to perform processor binding": "netperf-option-without-effect",
+    "Could not open requested fill file: No such file or directory": "netperf-fill-file-unread",
+    "WARNING! Histograms and first bursts are incompatible!": "netperf-histogram-with-burst",
     "netperf: create_data_socket: nodelay: errno 92": "netperf-socket-option-refused",
     "netperf: setsockopt: SO_MAX_PACING_RATE: errno 92": "netperf-socket-option-refused",
     "set_socket_tos ip_tos failed with Operation not permitted (errno 1)": "netperf-socket-option-refused",
@@ -113,3 +119,22 @@ def test_a_failure_is_told_by_its_cause(case: str, code: str) -> None:
 def test_a_remark_alone_explains_no_failure() -> None:
     for said in SAID:
         assert netperf_remarks.explain(said) is None
+
+
+@pytest.mark.parametrize(
+    ("said", "code"),
+    [
+        (
+            "Sorry, this system has more CPUs (768) than I can handle (512).\nPlease alter MAXCPUS in netlib.h and recompile.\n",
+            "netperf-too-many-processors",
+        ),
+        (
+            "alloc_sendfile_buf_ring: specified file too small.\nfile must be larger than send_width * send_size\n",
+            "netperf-file-too-small",
+        ),
+    ],
+)
+def test_a_failure_before_anything_was_sent_is_told_by_its_cause(said: str, code: str) -> None:
+    with pytest.raises(BadInput) as e:
+        netperf_output.parse(said)
+    assert [p.code for p in e.value.problems] == [code]

@@ -47,14 +47,34 @@ REMARKS = tuple(  # (of these words one is in them, the whole lines, what they m
             ),
         ),
         (
-            ("not compiled", "dirty", "available", "copy avoidance"),
+            ("not compiled", "dirty", "available", "copy avoidance", "affinity", "processor binding", "CPU number larger"),
             r"(?:netperf: )?create_data_socket: Could not enable receive copy avoidance"
             r"|Packet (?:rate control|burst size) is not compiled in\.|Initial request burst functionality not compiled-in!"
             r"|I don't know how to get dirty\.|Local (?:send|recv) copy avoidance not available\."
+            r"|failed to set PID \d+'s CPU affinity errno \d+|Invalid use_cpu_affinity specified: -?\d+"
+            r"|CPU number larger than pre-compiled limits\. Consider a recompile\."
+            r"|Processor affinity not available for this platform!|bind_to_processor: unable to perform processor binding"
             r"|WARNING: (?:TCP_CORK|IP_MTU_DISCOVER|TCP FASTOPEN) not available on this platform!?",
             Remark(
                 code="netperf-option-without-effect",
                 remark="netperf or the system is built without an option that was asked for: the figure is of a test without it",
+            ),
+        ),
+        (
+            ("fill file",),
+            r"Could not open requested fill file: .*",
+            Remark(
+                code="netperf-fill-file-unread",
+                remark="netperf could not read the file that it was to send (-F), and sent bytes of its own: where the path "
+                "compresses, the figure is another",
+            ),
+        ),
+        (
+            ("first bursts",),
+            r"WARNING! Histograms and first bursts are incompatible!",
+            Remark(
+                code="netperf-histogram-with-burst",
+                remark="a histogram (-v 2) tells nothing where several requests are under way at once (-b): the rate is right",
             ),
         ),
         (
@@ -114,6 +134,22 @@ FAILURES = (  # (how netperf says it, what it means and what to do); the first t
             code="iperf3-option-unknown",
             what="iperf3 measured nothing: it does not know an option, and printed its usage",
             remedy="leave out the option that it names, or use an iperf3 that has it",
+        ),
+    ),
+    (
+        r"more CPUs \(\d+\) than I can handle",
+        Problem(
+            code="netperf-too-many-processors",
+            what="netperf measured nothing: it was built for fewer processors than there are",
+            remedy="install a netperf that was built with a larger MAXCPUS, or measure with iperf3",
+        ),
+    ),
+    (
+        r"specified file too small",
+        Problem(
+            code="netperf-file-too-small",
+            what="netperf measured nothing: the file that it was to send (-F) is smaller than what it sends at once",
+            remedy="give a larger file, or leave -F out",
         ),
     ),
     (
