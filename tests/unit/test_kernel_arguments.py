@@ -201,3 +201,31 @@ def test_a_boot_menu_that_the_settings_put_on_a_serial_port_is_told(settings: st
 )
 def test_a_menu_that_shows_itself_on_a_serial_port_is_told(line: str, first: bool) -> None:
     assert bool(console.serial({"/boot/grub2/grub.cfg": line + "\n"})) is first
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("if true; then linux /vmlinuz console=hvc0; fi\n", "if true; then linux /vmlinuz console=tty0; fi\n"),
+        (
+            "menuentry 'x; y { linux' { linux /v root=/dev/sda1 console=hvc0; initrd /i; }\n",
+            "menuentry 'x; y { linux' { linux /v root=/dev/sda1 console=tty0; initrd /i; }\n",
+        ),
+        ("\tlinux /vmlinuz \"ro\" 'console=hvc0'\n", '\tlinux /vmlinuz "ro" console=tty0\n'),
+        ('set more="quiet console=hvc0"\n', 'set more="quiet console=tty0"\n'),
+        ("more='console=xvc0 ro'\n", "more='console=tty0 ro'\n"),
+        ("  echo 'Loading linux console=hvc0'\n", "  echo 'Loading linux console=hvc0'\n"),
+        ("# linux /v console=hvc0\n", "# linux /v console=hvc0\n"),
+        ("set timeout=5\n", "set timeout=5\n"),
+    ],
+)
+def test_a_command_of_grub_2_is_found_wherever_it_stands_and_a_variable_with_a_console(before: str, after: str) -> None:
+    assert grub2.custom(before) == after
+    assert grub2.custom(after) == after
+
+
+@pytest.mark.parametrize(
+    "word", ["kgdboc=hvc0,115200", "systemd.journald.tty_path=/dev/hvc0", "module_blacklist=xen_blkfront,xen_netfront"]
+)
+def test_other_words_that_name_xens_console_or_drivers_alone_go(word: str) -> None:
+    assert arguments.prepared(f"ro {word} quiet") == "ro quiet"

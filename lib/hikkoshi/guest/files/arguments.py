@@ -25,7 +25,8 @@ _XEN_ONLY = re.compile(
     |(?:no)?(?:selfballooning|selfshrink)|(?:no)?tmem(?:\.\w+)?(?:=\S*)?
     |(?:blkfront|netfront|pcifront|netloop|pciback|blkback|netback|blktap)\.\S+
     |(?:ide\d|hd[a-t])=noprobe                          # in the way of Xen's drivers beside emulated disks
-    |(?:rd\.driver\.(?:pre|post|blacklist)|rd_?(?:NO_)?(?:loaddriver|blacklist)|modprobe\.blacklist)="""
+    |(?:kgdboc|systemd\.journald\.tty_path)=(?:/dev/)?[xh]vc\S*
+    |(?:rd\.driver\.(?:pre|post|blacklist)|rd_?(?:NO_)?(?:loaddriver|blacklist)|mod(?:probe\.|ule_)blacklist)="""
     + _XEN_MODULES
     + r""")$""",
     re.X,

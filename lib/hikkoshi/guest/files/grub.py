@@ -120,6 +120,21 @@ def behind_path(body: str, command: str, disk: Disk) -> str:
     return start[0] + arguments.prepared(body[start.end() :], disk)
 
 
+def in_script(line: str, commands: Sequence[str], disk: Disk) -> str:
+    """A line of GRUB 2's script, with every command that loads a kernel put right, wherever it stands: behind `then`, or `{`."""
+    before = r"(?:(?:'[^']*'|\"(?:\\.|[^\"\\])*\"|[^'\"])*?(?:\{|\bthen|\belse|\bdo)(?=\s))?\s*"
+    head = re.compile(rf"{before}(?=(?:{'|'.join(commands)})\s)")
+
+    def change(piece: re.Match[str]) -> str:
+        start = head.match(piece[0])
+        if start is None:
+            return piece[0]
+        said = re.sub(r"(?<=\s)(['\"])(console=[^\s'\"$]+)\1(?=\s|$)", r"\2", piece[0][start.end() :])
+        return start[0] + behind_path(said, r"\w+\s+(?:--\S+\s+)*", disk)
+
+    return re.sub(r"(?:'[^']*'|\"(?:\\.|[^\"\\])*\"|\\[\s\S]|[^;'\"\\])+", change, line)
+
+
 def with_arguments(menu: str, index: int, wanted: Sequence[str]) -> str:
     """The menu with more arguments for the kernel of entry `index`, but for those of which it has some value already."""
     entry = -1

@@ -27,8 +27,8 @@ _TOKEN = re.compile(  # a word with its quotes, a comment, or the end of a comma
 _GIVEN = {"grub_platform": "pc", "grub_cpu": "i386", "menuentry_id_option": "--id"}  # variables of GRUB's own
 _LONGEST, _DEEPEST = 60, 20  # of conditions, in words, and of submenus, one in the other: what is more is not looked at
 _UNKNOWN = "\1"  # stands for what nobody knows here
-# `set default_kernelopts="root=…"` in menus of Enterprise Linux 8
-_KERNELOPTS = re.compile(r"(\s*set\s+\w*kernelopts=)(\"[^\"]*\"|'[^']*'|\S+)")
+# `set default_kernelopts="root=…"` in menus of Enterprise Linux 8, and any other variable with a console
+_VARIABLE = re.compile(r"(\s*(?:set\s+)?(?:\w*kernelopts=|\w+=(?=[\"']?(?:[^\"'\n]*\s)?console=)))(\"[^\"]*\"|'[^']*'|\S+)")
 
 
 @dataclass
@@ -348,14 +348,11 @@ def custom(cfg: str, disk: Disk = UNKNOWN) -> str:
 
     def line(body: str) -> str:
         body = disk.in_grub(body)
-        words = body.split(maxsplit=1)
-        if words and words[0] in (*_KERNEL, *_MODULE):
-            return grub.behind_path(body, r"\s*\w+\s+(?:--\S+\s+)*", disk)
-        if match := _KERNELOPTS.match(body):
+        if match := _VARIABLE.match(body):
             quote = match[2][0] if match[2][0] in "\"'" else ""
             inner = match[2].strip(quote) if quote else match[2]
             return f"{match[1]}{quote}{arguments.prepared(inner, disk)}{quote}{body[match.end() :]}"
-        return body
+        return body if body.lstrip().startswith("#") else grub.in_script(body, (*_KERNEL, *_MODULE), disk)
 
     return text.edit(cfg, line, text.logical)
 
