@@ -1,11 +1,10 @@
 """From what was read off a disk to facts about the guest."""
 
 import base64
-import fnmatch
 import os
 import re
 import struct
-from collections.abc import Iterable
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -285,7 +284,7 @@ def facts(raw: dict[str, Any], folder: Path, loader: str, disk: str) -> GuestFac
     )
 
 
-def _services(present: Iterable[str]) -> tuple[str, ...]:
+def _services(present: Collection[str]) -> tuple[str, ...]:
     """The services of SERVICES by their names: `S05kudzu` is kudzu."""
-    links = [path.rpartition("/")[2] for path in present if any(fnmatch.fnmatchcase(path, s) for s in SERVICES)]
+    links = [path.rpartition("/")[2] for path in starts.matching(present, SERVICES)]
     return tuple(sorted({re.sub(r"^S\d\d", "", link) for link in links}))

@@ -10,9 +10,15 @@ from hikkoshi.errors import BadInput, HikkoshiError, Problem, StepFailed, neares
 
 
 def tags(cell: Any) -> list[str]:
-    """A cell's tags; a text in their place is one."""
-    found = cell.metadata.get("tags", [])
-    return [found] if isinstance(found, str) else list(found)
+    """A cell's tags; a text in their place, or anything else but a list, is one."""
+    found = cell.get("metadata", {}).get("tags")
+    return [str(tag) for tag in (found if isinstance(found, list | tuple) else [] if found is None else [found])]
+
+
+def put_right(cell: Any) -> None:
+    """Give a cell its tags as a list, where it has any."""
+    if "tags" in cell.setdefault("metadata", {}):
+        cell["metadata"]["tags"] = tags(cell)
 
 
 def code(nb: Any) -> list[int]:

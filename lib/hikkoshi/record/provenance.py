@@ -19,7 +19,7 @@ from typing import Any
 from hikkoshi import files, tool
 from hikkoshi.approval import limits
 from hikkoshi.errors import Problem, ToolFailed
-from hikkoshi.record import bag
+from hikkoshi.record import anatomy, bag
 from hikkoshi.record.engine import environment
 from hikkoshi.record.engine.runbook import PROJECT
 
@@ -78,7 +78,7 @@ def cells(notebook: bytes) -> list[tuple[str, str]] | None:
     try:
         found: list[tuple[str, str]] = []
         for cell in json.loads(notebook)["cells"]:
-            tags, kind = cell.get("metadata", {}).get("tags", []), cell["cell_type"]
+            tags, kind = anatomy.tags(cell), cell["cell_type"]
             if "injected-parameters" not in tags and not (kind == "markdown" and MARKER in tags):
                 source = cell["source"]
                 found.append((kind, source if isinstance(source, str) else "".join(source)))

@@ -231,8 +231,8 @@ def _tunnels(texts: Mapping[str, str]) -> Iterator[Setting]:
                         yield dataclasses.replace(s, doubt=s.doubt or doubt)
 
 
-def matching(texts: Mapping[str, str], patterns: tuple[str, ...]) -> list[str]:
-    """The paths of files there, in the order of the patterns; one that two of them name once."""
+def matching(texts: Collection[str], patterns: tuple[str, ...]) -> list[str]:
+    """The paths that are there and fit, in the order of the patterns; one that two of them name once."""
     return list(
         dict.fromkeys(path for pattern in patterns for path in sorted(fnmatch.filter(texts, pattern)) if _inside(path, pattern))
     )

@@ -328,8 +328,7 @@ def execute(
         if stop is None:
             stop = stack.enter_context(Stop().listening())
         for cell in nb.cells:
-            if "tags" in cell.metadata:
-                cell.metadata["tags"] = anatomy.tags(cell)
+            anatomy.put_right(cell)
         record.notebook_start()
         try:
             obstacle = next(chain(anatomy.obstacles(nb), runbook.without_kernel(nb, kernel_name)), None)

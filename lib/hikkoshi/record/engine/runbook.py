@@ -82,9 +82,7 @@ def without_kernel(nb: Any, name: str) -> Iterator[tuple[int, HikkoshiError]]:
 
 
 def _complete(cell: Any) -> None:
-    tags = cell.setdefault("metadata", {}).get("tags", [])
-    if not (isinstance(tags, list) and all(isinstance(t, str) for t in tags)):
-        cell["metadata"]["tags"] = [str(t) for t in (tags if isinstance(tags, list) else [tags] if tags is not None else [])]
+    anatomy.put_right(cell)
     if cell["cell_type"] == "code":
         cell.setdefault("outputs", [])
         cell.setdefault("execution_count", None)
