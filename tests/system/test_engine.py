@@ -18,10 +18,17 @@ from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 
 from hikkoshi.params.home import Home
+from hikkoshi.record.engine import interruption
 from hikkoshi.record.engine.notebook import Event
 from hikkoshi.secret.masking import Mask
 from hikkoshi.secret.reference import Secret
 from processes import PATIENCE, wait_for
+
+
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cell has all the time that a loaded machine takes for tidying up."""
+    monkeypatch.setattr(interruption, "GRACE", PATIENCE)
 
 
 def build(folder: Path, *cells: str | tuple[str, str], name: str = "step.ipynb") -> Path:
@@ -184,9 +191,17 @@ def test_an_unknown_parameter_stops_the_run_before_it_begins(tmp_path: Path) -> 
 
 
 RUNNER = """
-import sys, hikkoshi.record, papermill
+import os, sys, hikkoshi.record, papermill
+from hikkoshi.record.engine import interruption
+interruption.GRACE = float(os.environ["GRACE"])
 papermill.execute_notebook(sys.argv[1], sys.argv[2], engine_name="hikkoshi", progress_bar=False)
 """
+
+
+def start(notebook: Path, code: str, grace: float) -> "subprocess.Popen[str]":
+    """Have another process run it."""
+    command = [sys.executable, "-c", code, notebook, notebook.with_name("out.ipynb")]
+    return subprocess.Popen(command, env={**os.environ, "GRACE": str(grace)}, stderr=subprocess.PIPE, text=True)
 
 
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
@@ -200,7 +215,7 @@ def test_a_stopped_runner_ends_its_kernel_and_children_and_says_so(tmp_path: Pat
         time.sleep(300)
         """
     notebook = build(tmp_path, "import os", cell, "2")
-    runner = subprocess.Popen([sys.executable, "-c", RUNNER, notebook, tmp_path / "out.ipynb"], stderr=subprocess.PIPE)
+    runner = start(notebook, RUNNER, PATIENCE)
     try:
         wait_for((tmp_path / "pids").exists, "the cell is at work")
         pids = [int(p) for p in (tmp_path / "pids").read_text().split()]
@@ -208,7 +223,7 @@ def test_a_stopped_runner_ends_its_kernel_and_children_and_says_so(tmp_path: Pat
         _, words = runner.communicate(timeout=PATIENCE)
     finally:
         runner.kill()
-    assert b"Stopped" in words
+    assert "Stopped" in words
     assert runner.returncode == 1
     nb = saved(notebook)
     assert states(nb) == ["completed", "failed", "pending"]
@@ -218,9 +233,8 @@ def test_a_stopped_runner_ends_its_kernel_and_children_and_says_so(tmp_path: Pat
 
 
 HEARING = """
-import os, sys
+import os
 from hikkoshi.record.engine import interruption
-interruption.GRACE = float(sys.argv.pop(1))
 ask = interruption.Stop._ask
 def heard(*signal):
     ask(*signal)
@@ -239,8 +253,7 @@ def test_a_cell_that_will_not_stop_is_made_to(tmp_path: Path, grace: float, sign
         time.sleep(300)
         """
     notebook = build(tmp_path, "1", cell, "2")
-    command = [sys.executable, "-c", HEARING + RUNNER, str(grace), notebook, tmp_path / "out.ipynb"]
-    runner = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    runner = start(notebook, HEARING + RUNNER, grace)
     try:
         assert runner.stderr
         wait_for((tmp_path / "deaf").exists, "the cell is at work")

@@ -99,10 +99,19 @@ def test_a_run_that_is_killed_leaves_nobody_at_work_and_the_same_command_finishe
     assert status(home)[0].state == "done"
 
 
+PATIENT = f"""
+from hikkoshi.cli.main import main
+from hikkoshi.record.engine import interruption
+interruption.GRACE = {PATIENCE}
+main()
+"""
+
+
 @pytest.mark.parametrize(("signum", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_run_that_is_stopped_tidies_up_and_says_so(home: Home, signum: int, code: int) -> None:
     install(home, LONG_TOOL.replace("HOW_LONG", "300"))
-    runner = start(home, "run", "gateway", "--only", "40", "--apply", "--json")
+    patient = [sys.executable, "-c", PATIENT]  # with the time that a loaded machine takes for tidying up
+    runner = start(home, "run", "gateway", "--only", "40", "--apply", "--json", program=patient)
     wait_for((home.folder("gateway") / "begun").exists, "the tool begins")
     runner.send_signal(signum)
     out, err = runner.communicate(timeout=PATIENCE)
