@@ -108,6 +108,7 @@ OPEN: dict[str, dict[str, str]] = {
     },
     "a drop-in of what may not be started": {"/etc/systemd/system/ssh.service.d/r.conf": UNIT},
     "a profile of tuned 2.24": {"/etc/tuned/profiles/r/tuned.conf": f"[sysctl]\n{SYSCTL}", "/etc/tuned/active_profile": "r\n"},
+    "a default of NetworkManager's": {"/etc/NetworkManager/conf.d/fw.conf": "[connection]\nipv4.forwarding=1\n"},
     "a tunnel's script": {"/etc/ipsec.conf": "conn a\n  leftupdown=/etc/ipsec.d/updown.sh\n"},
     "a child's script": {"/etc/swanctl/conf.d/a.conf": "children { b {\n updown = /usr/local/sbin/updown.sh\n}}\n"},
     "rules that nobody read": {INTERFACES: "iface eth0 inet dhcp\n pre-up iptables-restore < /srv/fw\n"},

@@ -103,6 +103,17 @@ def test_a_driver_that_is_built_in_counts(tmp_path: Path) -> None:
     assert "mptsas" in driven_by(kernel)
 
 
+def test_a_rule_that_hides_systemds_link_files_is_seen_where_it_is_no_file(tmp_path: Path) -> None:
+    rule = "/etc/udev/rules.d/80-net-setup-link.rules"
+    assert not facts(tmp_path).links_masked
+    result = raw(tmp_path)
+    result["present"].append(rule)
+    assert inspection.facts(result, tmp_path, "grub-legacy", "x").links_masked
+    result["texts"][rule] = base64.b64encode(b"# mine\n").decode()
+    assert not inspection.facts(result, tmp_path, "grub-legacy", "x").links_masked
+    assert rule in inspection.PRESENT
+
+
 def test_an_entry_whose_kernel_is_gone_is_left_out_and_told(tmp_path: Path) -> None:
     result = raw(tmp_path)
     result["present"].remove("/boot/vmlinuz-2.6.18-371.el5")

@@ -29,6 +29,7 @@ NETWORKD = ("/etc/systemd/networkd.conf", "/etc/systemd/networkd.conf.d/*.conf",
 NETWORKD_MORE = "/etc/systemd/network/*.network.d/*.conf"
 NETWORKD_SHIPPED = "/usr/lib/systemd/network/*.network"
 KEYFILES = ("/etc/NetworkManager/system-connections/*", "/usr/lib/NetworkManager/system-connections/*.nmconnection")
+DEFAULTS = ("/etc/NetworkManager/NetworkManager.conf", "/etc/NetworkManager/conf.d/*.conf")
 ZONES = ("/usr/lib/firewalld/zones/*.xml", "/etc/firewalld/zones/*.xml", "/etc/firewalld/zones/*/*.xml")
 ZEBRA = ("/etc/quagga/Quagga.conf", "/etc/quagga/zebra.conf", "/etc/frr/frr.conf", "/etc/frr/zebra.conf")
 LXC = tuple(f"/etc/{folder}/{name}" for name in ("lxc-net", "lxc") for folder in ("default", "sysconfig"))  # the first says it
@@ -37,7 +38,7 @@ FILES = (  # that are read for this answer, beside those that are read anyway; n
     *(f"{folder}/*.conf" for folder in SYSCTL),
     *("/etc/sysconfig/sysctl", "/etc/sysconfig/SuSEfirewall2", "/etc/network/options", "/etc/debian_version"),
     *NETWORKD,
-    *(NETWORKD_MORE, NETWORKD_SHIPPED, *KEYFILES[1:]),
+    *(NETWORKD_MORE, NETWORKD_SHIPPED, *KEYFILES[1:], *DEFAULTS),
     *(
         "/etc/ufw/sysctl.conf",
         "/etc/ufw/ufw.conf",
@@ -203,6 +204,8 @@ def _networks(texts: Texts) -> Iterator[Setting]:
             "in a profile that is not brought up by itself" if re.search(r"(?m)^autoconnect=(?:false|no|0)", texts[path]) else ""
         )
         yield from _on(texts, path, r"\s*(?:method\s*=\s*shared|forwarding\s*=\s*(?:1|yes|true))\s*", doubt)
+    default = r"\s*ipv4\.forwarding\s*=\s*(?:1|yes|true)\s*"
+    yield from (s for path in starts.matching(texts, DEFAULTS) for s in _on(texts, path, default, "which a profile may undo"))
     for path in starts.matching(texts, ("/etc/sysconfig/network-scripts/ifcfg-*",)):
         if sysconfig.values(texts[path]).get("BOOTPROTO", "").lower() == "shared":
             yield Setting("ipv4", f"by {path}", on=True, line="BOOTPROTO=shared", path=path)

@@ -21,7 +21,13 @@ RULES = (
     *("/etc/iptables/iptables.rules", "/etc/iptables/rules-save", "/etc/iptables/rules6-save", "/var/lib/iptables/rules-save"),
     "/etc/ufw/before.rules",
 )
-RESTORED = ("/etc/*iptables*", "/etc/*firewall*", "/etc/*.rules", "/etc/*.nft", "/etc/iptables/*")  # where a script may name one
+RESTORED = (
+    "/etc/*iptables*",
+    "/etc/*firewall*",
+    "/etc/*.rules",
+    "/etc/*.nft",
+    "/etc/iptables/*rules*",
+)  # where a script may name one
 _RESTORE = re.compile(
     r"(?!\s*#).*\b(?:ip6?tables-(?:restore|apply)\s+(?:-\w+\s+)*<?\s*|nft\s+(?:-\w+\s+)*-f\s*)[\"']?(/[^\s\"';|&)]+)"
 )
