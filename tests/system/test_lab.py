@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+import processes
 from hikkoshi.errors import BadInput, Refused, ToolFailed
 from hikkoshi.params.home import Home
 from hikkoshi.vsphere import inventory, session
@@ -38,11 +39,7 @@ def place(home: Home, free_port: int) -> Iterator[Home]:
 
 @pytest.fixture
 def free_port() -> int:
-    import socket
-
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return int(s.getsockname()[1])
+    return processes.free_port()
 
 
 def contents(home: Home) -> dict[str, tuple[int, int]]:
