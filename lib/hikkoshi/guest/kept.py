@@ -17,7 +17,7 @@ LOOKED_AT = (  # files that tell facts and are never changed, as patterns
     *("/etc/hostname", "/etc/HOSTNAME", "/etc/modprobe.d/*", "/etc/modprobe.conf.local", "/etc/*-release", "/boot/config-*"),
 )
 CHANGED = (  # files of these that may be changed all the same
-    *(console.UNIT, pinning.UNIT, pinning.SCRIPT),
+    *("/etc/inittab", console.UNIT, pinning.UNIT, pinning.SCRIPT),
     *("/etc/init/tty*.conf", "/etc/init/[hx]vc*.conf", "/etc/init/*console*.conf", "/etc/init/start-ttys.conf"),
 )
 
