@@ -71,6 +71,14 @@ def guests(disk: Path) -> dict[str, Survey]:
                 nic.model_copy(update={"name": "", "mac": "", "patterns": ("eth0",), "own_mac": "00:16:3e:0a:0b:0c"}),
             ),
         },
+        "with names of its own for NICs": {
+            "systemd": True,
+            "distribution": "debian",
+            "release": "12",
+            "interfaces": tuple(
+                i.model_copy(update={"name": f"lan{n}", "file": f"/a{n}"}) for n, i in enumerate(el5.guest.interfaces[:2])
+            ),
+        },
         "without a boot loader": {"boot_loader": "none", "boot_config": ""},
         "with a VLAN of a bond": {
             "interfaces": (
