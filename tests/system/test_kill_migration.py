@@ -5,7 +5,7 @@ import shutil
 import signal
 import subprocess
 import threading
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
@@ -34,14 +34,14 @@ def finish(run: "subprocess.Popen[str]") -> None:
 def writers(file: Path) -> list[int]:
     """Processes that have the file open for writing."""
     found = set()
-    for fd in Path("/proc").glob("[0-9]*/fd/*"):
-        try:
-            if fd.readlink() == file:
-                flags = int((fd.parents[1] / "fdinfo" / fd.name).read_text().split("flags:")[1].split()[0], 8)
-                if flags & os.O_ACCMODE != os.O_RDONLY:
-                    found.add(int(fd.parts[2]))
-        except OSError:  # closed meanwhile
-            continue
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # gone meanwhile
+            for fd in (process / "fd").iterdir():
+                with suppress(OSError):  # closed meanwhile
+                    if fd.readlink() == file:
+                        flags = int((process / "fdinfo" / fd.name).read_text().split("flags:")[1].split()[0], 8)
+                        if flags & os.O_ACCMODE != os.O_RDONLY:
+                            found.add(int(process.name))
     return sorted(found)
 
 
@@ -49,15 +49,17 @@ def family(pid: int) -> list[int]:
     """A process and all that it has started."""
     found = [pid]
     for member in found:  # grows on the way
-        for task in Path(f"/proc/{member}/task").iterdir():
-            found += map(int, (task / "children").read_text().split())
+        with suppress(OSError):  # gone meanwhile
+            for task in Path(f"/proc/{member}/task").iterdir():
+                found += map(int, (task / "children").read_text().split())
     return found
 
 
 def kill_all(run: "subprocess.Popen[str]") -> None:
     """The kernel too: it would have time to finish before it sees that its parent is gone."""
     for member in family(run.pid):
-        os.kill(member, signal.SIGKILL)
+        with suppress(ProcessLookupError):
+            os.kill(member, signal.SIGKILL)
 
 
 STANDING_STILL = """
@@ -80,7 +82,9 @@ def writer_half_way(run: "subprocess.Popen[str]", file: Path) -> int:
 
     def there() -> bool:
         assert run.poll() is None, run.communicate()[0]
-        return any(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T" for pid in writers(file))
+        with suppress(OSError):  # gone meanwhile
+            return any(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T" for pid in writers(file))
+        return False
 
     wait_for(there, "the conversion is half way")
     (writer,) = writers(file)
