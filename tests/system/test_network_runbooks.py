@@ -20,6 +20,7 @@ from hikkoshi.network.remedy.cure import Cure
 from hikkoshi.network.remedy.prescription import Prescription as Remedy
 from hikkoshi.network.remedy.prescription import Switch
 from hikkoshi.network.remedy.treatment import Treatment
+from hikkoshi.network.throughput.bench import Bench
 from hikkoshi.network.throughput.measured import Throughput
 from hikkoshi.network.wiring.wiring import Wiring
 from hikkoshi.params.home import Home
@@ -74,6 +75,19 @@ def test_a_gateway_collapses_its_cause_is_named_and_its_recovery_is_proved(tmp_p
     assert len(rows) == 8
 
 
+def cured(home: Home) -> Cure:
+    """What 85 has done; where the noise of a busy machine left a series open, it measures once more, twice at most."""
+    for _ in range(3):
+        code, told = hikkoshi(home, "run", "gateway", "--apply", "--only", "85")
+        found = Cure.load(home.folder("gateway"))
+        if found.after is None or found.after.series.verdict != "inconclusive":
+            break
+        Bench(home, home.guest("gateway"), "quieter", found.since).forget()
+        found.model_copy(update={"after": None}).save(home.folder("gateway"))
+    assert code == 0, told
+    return found
+
+
 def test_the_runbooks_find_a_collapse_fail_on_it_cure_it_record_how_and_take_it_back(
     wired: tuple[Home, network.Network], approve: Callable[[Home, str], str], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
@@ -87,15 +101,12 @@ def test_the_runbooks_find_a_collapse_fail_on_it_cure_it_record_how_and_take_it_
         assert code == 1
         assert "85-offloads names the cause" in told
         approve(home, "gateway")
-        code, told = hikkoshi(home, "run", "gateway", "--apply", "--only", "85")
         folder = home.folder("gateway")
-        found = Cure.load(folder)
+        found = cured(home)
         assert found.diagnosis.cause == "LRO"
         assert found.before is not None
         assert found.after is not None
-        after = found.after.series.verdict  # on a busy machine the series may leave it open, which is red and no regression
-        assert (found.before.series.verdict, after in ("recovered", "inconclusive")) == ("regressed", True)
-        assert (code == 0) == (after == "recovered"), told
+        assert (found.before.series.verdict, found.after.series.verdict) == ("regressed", "recovered")
         assert Throughput.load(folder).measured["since the move"].series == found.after.series
         assert [f.on for f in remedy.Applied.load(folder).flags] == [True]
         outputs = folder / "netperf" / found.after.folder
