@@ -10,7 +10,8 @@ import nbformat
 import pytest
 
 from hikkoshi.disk.conversion import Conversion
-from hikkoshi.guest import preparation, vmware_tools
+from hikkoshi.guest import preparation
+from hikkoshi.guest.additions import tools
 from hikkoshi.guest.files import clock
 from hikkoshi.network.outage import outage
 from hikkoshi.network.throughput.measured import Measured, Throughput
@@ -602,7 +603,7 @@ def test_what_other_modules_tell_of_a_guest_is_known_to_the_catalogue() -> None:
         planned.kernel_because,
         *(note for note in planned.notes if note not in facts.warnings),
         *(clock.advice(f) for f in (facts, old)),
-        *(vmware_tools.advice(f) for f in (facts, new)),
+        *(tools.advice(f) for f in (facts, new)),
     ]
     assert len(sentences) > 12
     assert [n for n in sentences if not re.search(r"[\u3040-\u30ff\u4e00-\u9fff]", n.said(ja))] == []

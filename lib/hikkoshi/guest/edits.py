@@ -150,25 +150,25 @@ def decided(
     loose = {name: mac for name, mac in macs.items() if name not in by_file and name in nics.used(facts)}
     if loose and not facts.systemd and own not in facts.texts:
         # udev's own generator would write them at the next boot, in the order on the bus
-        edits.append(_whole(facts, own, note("names-by-mac"), pinning.rules("", loose)))
+        edits.append(whole(facts, own, note("names-by-mac"), pinning.rules("", loose)))
     if facts.systemd:
         holding = pinning.holding(facts.texts, nic_module)
         gone = [path for path, _, new in pinning.by_name(facts.texts) if new in macs]
         edits += [_edit(facts, path, note("names-by-mac"), None) for path in gone]
         edits += [
-            _whole(facts, path, note("nic-by-mac", nic=name, mac=mac), content)
+            whole(facts, path, note("nic-by-mac", nic=name, mac=mac), content)
             for name, mac in macs.items()
             if holding.get(name) != mac.lower()
             for path, content in (pinning.link_file(facts.texts, name, mac, nic_module),)
         ]
         if any(name.startswith("eth") for name in macs) or facts.links_masked or not pinning.links_work(facts.texts):
             edits += [
-                _whole(facts, path, note("own-names-by-mac"), content)
+                whole(facts, path, note("own-names-by-mac"), content)
                 for path, content in ((pinning.SCRIPT, pinning.script(macs)), (pinning.UNIT, pinning.unit()))
                 if facts.texts.get(path) != content
             ]
     if facts.initrd_maker.endswith("/dracut") and missing and DRACUT not in facts.texts:
-        edits.append(_whole(facts, DRACUT, drivers, f'add_drivers+=" {" ".join(modules)} "\n'))
+        edits.append(whole(facts, DRACUT, drivers, f'add_drivers+=" {" ".join(modules)} "\n'))
     return (*edits, *(_edit(facts, p, note("device-list-gone"), None) for p in CACHES if p in facts.texts))
 
 
@@ -204,7 +204,7 @@ def _menu_made(facts: GuestFacts, kernel: Kernel, known: Disk) -> Edit:
     return Edit(path=extlinux.CONF, why=why, before_sha256=None, after=text)
 
 
-def _whole(facts: GuestFacts, path: str, why: Note, after: str) -> Edit:
+def whole(facts: GuestFacts, path: str, why: Note, after: str) -> Edit:
     """A file of ours, in the place of one that may be there."""
     if path in facts.texts:
         return _edit(facts, path, why, after)

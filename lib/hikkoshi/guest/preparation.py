@@ -12,7 +12,8 @@ from pathlib import PurePath
 from hikkoshi.artefact import Frozen
 from hikkoshi.errors import BadInput, Problem
 from hikkoshi.guest import device as disk_names
-from hikkoshi.guest import edits, hardware, nics, vmware_tools
+from hikkoshi.guest import edits, hardware, nics
+from hikkoshi.guest.additions import tools
 from hikkoshi.guest.edits import CACHES, INITRD_INPUTS, Edit, of_suse, package_of
 from hikkoshi.guest.facts import GuestFacts, Kernel
 from hikkoshi.guest.files import arguments, clock, console, fstab, modprobe
@@ -276,7 +277,7 @@ def _notes(facts: GuestFacts, macs: Mapping[str, str], nic_module: str, changes:
         *(note("serial-first", file=path, line=line) for path, line in console.serial(after)),
         *(note("fstab-device-unknown", line=line) for line in _unknown(after, facts)),
         clock.advice(facts),
-        vmware_tools.advice(facts),
+        tools.advice(facts),
         *(note("nic-name-left", nic=n, mac=mac) for n, mac in macs.items() if nics.only_left(facts, n) and mac not in known),
         *(note("nic-unconfigured", nic=n) for n, listed in found.items() if not listed and not nics.above(facts, n)),
         *(note("nic-not-planned", file=i.file, nic=i.name) for i in own if i.name and i.name not in macs),

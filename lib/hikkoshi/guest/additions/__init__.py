@@ -1,0 +1,1 @@
+"""What is brought into a guest from outside: scripts of the site's own, and VMware Tools."""
