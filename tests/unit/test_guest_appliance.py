@@ -10,6 +10,7 @@ import threading
 import types
 from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
@@ -17,6 +18,7 @@ from hikkoshi import tool
 from hikkoshi.disk.origin import Origin
 from hikkoshi.errors import BadInput, StepFailed, ToolFailed
 from hikkoshi.guest import appliance, device, inspection
+from hikkoshi.guest.additions import addition
 from hikkoshi.secret import redaction
 
 
@@ -105,7 +107,7 @@ def test_without_guestfs_the_error_says_what_to_install(monkeypatch: pytest.Monk
 def test_every_error_that_the_worker_knows_is_explained() -> None:
     source = (Path(appliance.__file__).parent / "worker.py").read_text()
     kinds = set(re.findall(r"Wrong\(\s*\"([\w-]+)\"", source))
-    assert kinds | {"appliance"} == set(appliance._KINDS)
+    assert kinds | {"appliance", *get_args(addition.Kind)} == set(appliance._KINDS)
 
 
 def test_the_worker_needs_nothing_but_the_standard_library_and_guestfs() -> None:

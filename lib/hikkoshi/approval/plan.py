@@ -16,6 +16,7 @@ from hikkoshi.check import Check
 from hikkoshi.disk.origin import Origin
 from hikkoshi.errors import BadInput, Problem
 from hikkoshi.guest import hardware, nics, preparation
+from hikkoshi.guest.additions import addition
 from hikkoshi.guest.preparation import Preparation
 from hikkoshi.guest.survey import Survey, names, notes
 from hikkoshi.params.folder import GuestFolder
@@ -155,7 +156,9 @@ def make(home: Home, guest: Guest, site: Site, survey: Survey) -> Plan:
     """Decide everything; the same survey and parameters always give the same plan, and so the same hash."""
     vm = specification(guest, site, survey)
     macs = {n.name: n.mac for n in vm.nics}
-    inner = preparation.plan(survey.guest, controller=vm.controller, nic_model=vm.nic_model, macs=macs)
+    inner = preparation.plan(
+        survey.guest, controller=vm.controller, nic_model=vm.nic_model, macs=macs, additions=addition.of(home, guest)
+    )
     return Plan(
         guest=guest.name,
         source=survey.origin,

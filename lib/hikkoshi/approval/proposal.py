@@ -134,6 +134,8 @@ def _inside(plan: Plan) -> Points:
     yield f"initrd: {p.initrd} " + (f"is made again, with {', '.join(p.modules)}" if p.rebuilds else "stays as it is")
     for edit in p.edits:
         yield f"{edit.path}: {edit.why}"
+    for what, which, does in p.additions.rows():
+        yield f"{what}: {which}; it {does}"
     for command in p.commands:
         yield f"run there: {' '.join(command)}"
     yield (

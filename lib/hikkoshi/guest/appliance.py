@@ -13,6 +13,7 @@ from hikkoshi import tool
 from hikkoshi.disk.origin import Origin
 from hikkoshi.errors import BadInput, HikkoshiError, Problem, StepFailed, ToolFailed
 from hikkoshi.guest import device, inspection, reading
+from hikkoshi.guest.additions import installer
 from hikkoshi.guest.facts import GuestFacts
 from hikkoshi.guest.forwarding import starts
 from hikkoshi.progress import Progress, silent
@@ -53,6 +54,7 @@ def work(
             "seconds": SECONDS[op],
             "redaction": redaction.__file__,
             "devices": device.__file__,
+            "installer": installer.__file__,
             "texts": inspection.TEXTS,
             "files": inspection.FILES,
             "present": inspection.PRESENT,
@@ -242,6 +244,16 @@ _KINDS: dict[str, tuple[type[HikkoshiError], Problem]] = {  # {kind: (error, its
             what="a program of the guest failed in the appliance",
             expected="exit status 0",
             remedy="its own words above name the cause; the source is untouched, and no copy was kept",
+        ),
+    ),
+    "script": (
+        StepFailed,
+        Problem(
+            code="script-failed",
+            what="a script of `prepare` failed on the copy",
+            expected="exit status 0",
+            remedy="correct the script: its own words are above. Then run "
+            f"{PLAN} again, since its hash is part of the plan; the source is untouched, and no copy was kept",
         ),
     ),
     "appliance": (

@@ -11,6 +11,7 @@ from typing import Any
 from hikkoshi.disk import source
 from hikkoshi.errors import BadInput, Problem
 from hikkoshi.guest import distribution, edits, kept, kernels
+from hikkoshi.guest.additions import addition, firststart
 from hikkoshi.guest.facts import GuestFacts, Partition
 from hikkoshi.guest.files import console, fstab, modprobe, sysconfig
 from hikkoshi.guest.files import menu as menus
@@ -76,6 +77,7 @@ TEXTS = [
     "/etc/sysconfig/network",
     *forwarding.FILES,
     *distribution.FILES,
+    *(addition.BROUGHT, *firststart.FILES),
 ]
 _INITRD = 128 << 20  # bytes
 FILES = {  # that are fetched, as patterns, and how many bytes one may have
@@ -83,6 +85,7 @@ FILES = {  # that are fetched, as patterns, and how many bytes one may have
     "/boot/initramfs-*.img": _INITRD,
     "/boot/initrd.img-*": _INITRD,
     "/lib/modules/*/modules.alias": 8 << 20,  # of Debian 12: 1.3 MB
+    f"{addition.STARTING}/*": 512 << 20,  # of a copy: what waits there
 }
 MOST_ENTRIES = 256  # of a boot menu
 LINKS = (  # by which a menu may name a kernel and its initrd: the newest, of whatever version

@@ -4,6 +4,7 @@ import fnmatch
 from collections.abc import Mapping
 
 from hikkoshi.guest import device
+from hikkoshi.guest.additions import firststart
 from hikkoshi.guest.files import console, modprobe
 from hikkoshi.guest.forwarding import forwarding
 from hikkoshi.guest.interfaces import interfaces, networkd, pinning
@@ -17,7 +18,7 @@ LOOKED_AT = (  # files that tell facts and are never changed, as patterns
     *("/etc/hostname", "/etc/HOSTNAME", "/etc/modprobe.d/*", "/etc/modprobe.conf.local", "/etc/*-release", "/boot/config-*"),
 )
 CHANGED = (  # files of these that may be changed all the same
-    *("/etc/inittab", console.UNIT, pinning.UNIT, pinning.SCRIPT),
+    *("/etc/inittab", console.UNIT, pinning.UNIT, pinning.SCRIPT, *firststart.FILES),
     *("/etc/init/tty*.conf", "/etc/init/[hx]vc*.conf", "/etc/init/*console*.conf", "/etc/init/start-ttys.conf"),
 )
 

@@ -88,6 +88,8 @@ MEANINGS = {  # {code: its words; what differs stands in braces}
     "nic-by-mac": "{nic} is the NIC with MAC {mac}",
     "own-names-by-mac": "the kernel's own names, given by MAC",
     "device-list-gone": "a list of old devices; made again by itself",
+    "first-start": "what was brought along for the first start runs once, and takes itself away",
+    "brought-along": "the list of what was brought along, so that nothing comes twice",
     "relabelled": "labels for what was written from outside",
     "xen-kernel-arguments": (
         "Xen gives the kernel arguments that no file of the guest has: {arguments}. They end with the move; write into the "

@@ -8,12 +8,16 @@ import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import PurePath
+from typing import Any
+
+from pydantic import SerializerFunctionWrapHandler, model_serializer
 
 from hikkoshi.artefact import Frozen
 from hikkoshi.errors import BadInput, Problem
 from hikkoshi.guest import device as disk_names
 from hikkoshi.guest import edits, hardware, nics
-from hikkoshi.guest.additions import tools
+from hikkoshi.guest.additions import addition, firststart, tools
+from hikkoshi.guest.additions.addition import Additions
 from hikkoshi.guest.edits import CACHES, INITRD_INPUTS, Edit, of_suse, package_of
 from hikkoshi.guest.facts import GuestFacts, Kernel
 from hikkoshi.guest.files import arguments, clock, console, fstab, modprobe
@@ -45,6 +49,13 @@ class Preparation(Frozen):
     commands: tuple[tuple[str, ...], ...]  # programs of the guest, run in order after the edits
     leftovers: tuple[str, ...] = ()  # lines, 'PATH: LINE', that will still name a Xen device, for a person to judge
     notes: tuple[Note, ...] = ()  # what a person should know
+    additions: Additions = Additions()  # what is brought from outside
+
+    @model_serializer(mode="wrap")
+    def _written(self, rest: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """As JSON has it: of a guest that gets nothing from outside as earlier versions wrote it, so that it keeps its hash."""
+        tree: dict[str, Any] = rest(self)
+        return tree if self.additions else {name: value for name, value in tree.items() if name != "additions"}
 
     @property
     def hash(self) -> str:
@@ -52,8 +63,10 @@ class Preparation(Frozen):
         return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
 
 
-def plan(facts: GuestFacts, *, controller: str, nic_model: str, macs: Mapping[str, str]) -> Preparation:
-    """Decide what to change; `macs` are the planned NICs by the guest's names for them.
+def plan(
+    facts: GuestFacts, *, controller: str, nic_model: str, macs: Mapping[str, str], additions: Additions | None = None
+) -> Preparation:
+    """Decide what to change; `macs` are the planned NICs by the guest's names for them. Of `additions` what it has not got yet.
 
     The same facts always give the same result. `BadInput` where no kernel of the guest can start on this hardware.
     """
@@ -64,7 +77,8 @@ def plan(facts: GuestFacts, *, controller: str, nic_model: str, macs: Mapping[st
     others = (hardware.module(d, kernel.claims, kernel.builtin) for d in hardware.CONTROLLERS.values() if d != disk)
     wanted = dict.fromkeys((disk_module, kernel.scsi_disk, *others))
     modules = tuple(m for m in wanted if m and m not in kernel.builtin)
-    changes = edits.decided(facts, kernel, modules, nic_module, macs)
+    added = (additions or Additions()).left(facts.texts)
+    changes = (*edits.decided(facts, kernel, modules, nic_module, macs), *_added(facts, added))
     inputs = INITRD_INPUTS[facts.initrd_maker.rpartition("/")[2]]
     if of_suse(facts):
         inputs = (*inputs, "/etc/sysconfig/kernel")
@@ -73,6 +87,8 @@ def plan(facts: GuestFacts, *, controller: str, nic_model: str, macs: Mapping[st
     commands += [_off(facts, service) for service in facts.services]
     if any(e.path == pinning.UNIT for e in changes):
         commands.append(("/bin/systemctl", "enable", PurePath(pinning.UNIT).name))
+    if added.first_start:
+        commands += firststart.commands(facts.systemd, facts.distribution)
     if facts.rpm_environment:
         commands.append(("/bin/rm", "-f", *facts.rpm_environment))
     if changes or commands:
@@ -98,7 +114,19 @@ def plan(facts: GuestFacts, *, controller: str, nic_model: str, macs: Mapping[st
         commands=tuple(commands),
         leftovers=tuple(xen_lines(after)),
         notes=_notes(facts, macs, nic_module, changes),
+        additions=added,
     )
+
+
+def _added(facts: GuestFacts, additions: Additions) -> list[Edit]:
+    """The files of ours that start what is brought, and tell that it was."""
+    wanted = firststart.texts(facts.systemd) if additions.first_start else {}
+    found = [
+        edits.whole(facts, path, note("first-start"), text) for path, text in wanted.items() if facts.texts.get(path) != text
+    ]
+    if additions:
+        found.append(edits.whole(facts, addition.BROUGHT, note("brought-along"), additions.brought(facts.texts)))
+    return found
 
 
 def xen_lines(texts: Mapping[str, str]) -> list[str]:

@@ -7,6 +7,8 @@ from functools import partial
 from pathlib import Path
 from typing import ClassVar, Protocol
 
+from pydantic import Field
+
 from hikkoshi import files, tool
 from hikkoshi.artefact import Artefact
 from hikkoshi.check import Check
@@ -15,6 +17,8 @@ from hikkoshi.disk.conversion import Conversion
 from hikkoshi.disk.origin import SAMPLED, Identity, Origin, Writes
 from hikkoshi.errors import BadInput, Problem, Refused, StepFailed, ToolFailed
 from hikkoshi.guest import appliance, hardware, inspection, nics, reading
+from hikkoshi.guest.additions import addition
+from hikkoshi.guest.additions.addition import Ran
 from hikkoshi.guest.edits import KEPT
 from hikkoshi.guest.facts import GuestFacts, Kernel
 from hikkoshi.guest.interfaces import ifcfg, pinning
@@ -22,6 +26,7 @@ from hikkoshi.guest.preparation import Preparation, xen_lines
 from hikkoshi.params.folder import GuestFolder
 from hikkoshi.progress import Progress, silent
 from hikkoshi.run.step import PLAN, PREPARE, SURVEY, Step
+from hikkoshi.secret import temporary
 
 WRITTEN = "the source is not the one that was copied, or was written to since"
 SPARE = 64 << 20  # bytes that must stay free beside the copy
@@ -43,6 +48,8 @@ class Prepared(Artefact):
     initrd_modules_after: tuple[str, ...]
     accelerator: str
     seconds: float
+    ran: tuple[Ran, ...] = ()
+    brought: dict[str, str] = Field(default_factory=dict)  # {path in the guest: SHA-256} of what waits there for the first start
 
 
 def checks(source: Origin, folder: GuestFolder) -> list[Check]:
@@ -165,16 +172,18 @@ def start(
     progress: Progress = silent,
     accelerator: str = "tcg",
     names: tuple[str, ...] = (),
+    root: Path = Path(),
 ) -> Prepared:
     """Copy the source, carry the preparation out on the copy, read all of it again, and only then give it its name.
 
     `Refused` where what was copied has another content digest than the one that was `surveyed`; then nothing is kept.
     Killed at any point, it leaves at most NAME.img.part, which the next start discards. `names` are those of the whole disk in
-    the guest.
+    the guest; at `root` begin the paths of what is brought into it.
     """
     began = time.monotonic()
     before, writes = _source(source), source.writes()
-    with files.part(folder.prepared_copy) as unfinished:
+    with files.part(folder.prepared_copy) as unfinished, temporary.folder("brought") as bringing:
+        added = addition.job(root, preparation.additions, bringing)
         if not (room := _room(source, folder.disks)):
             raise Refused(room.problem())
         copied = origin.copy(source, unfinished, lambda done, total, text: progress(20 * done / max(total, 1), 100, text))
@@ -195,6 +204,7 @@ def start(
             "initrd": preparation.initrd if preparation.rebuilds else "",
             "boot_loader": preparation.boot_loader,
             "commands": preparation.commands,
+            "additions": added,
             "edits": [
                 {
                     "path": e.path,
@@ -210,6 +220,7 @@ def start(
 
         with appliance.work("apply", Origin.whole(unfinished), job, accelerator, shift) as (raw, fetched):
             facts = reading.facts(raw, fetched, inspection.boot_loader(unfinished), str(unfinished))
+            brought = {p: files.sha256(fetched / f) for p, f in raw["files"].items() if p.startswith(addition.STARTING)}
         result = Prepared(
             preparation=preparation.hash,
             source=before,
@@ -222,6 +233,8 @@ def start(
             initrd_modules_after=_kernel(facts, preparation).initrd_modules,
             accelerator=accelerator,
             seconds=round(time.monotonic() - began, 1),
+            ran=tuple(Ran(**told) for told in raw["ran"]),
+            brought=brought,
         )
         bad = [c for c in _proofs(result, preparation) if not c]
         if bad:
@@ -325,6 +338,7 @@ def _proofs(known: Prepared, preparation: Preparation) -> list[Check]:
             found="; ".join(wrong) or f"{len(p.macs)} of {len(p.macs)} NICs",
             expected="HWADDR, rule or link file as planned",
         ),
+        *addition.proofs(p.additions, known.ran, known.brought),
         check(
             code="originals-kept",
             title=f"the originals are kept in {KEPT}",

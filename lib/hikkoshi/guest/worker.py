@@ -59,6 +59,7 @@ def main():
     job = json.load(sys.stdin)
     own = runpy.run_path(job["redaction"])["Redactor"]()  # this Python does not know the package
     job["disk_of"] = runpy.run_path(job["devices"])["Disk"]
+    job["bring"] = runpy.run_path(job["installer"])["bring"]
     signal.alarm(job["seconds"])  # the default action ends us; libguestfs then ends its machine
     apply = job["op"] == "apply"
     total = 6 if apply else 3
@@ -74,7 +75,7 @@ def main():
         if apply:
             say(progress=[2, total, "changing files"])
             texts(g, job, own)  # all, in the survey's order: the same words stand for the same secrets
-            outcome["kept"] = change(g, job, own, lambda text: say(progress=[3, total, text]))
+            outcome["kept"], outcome["ran"] = change(g, job, own, lambda text: say(progress=[3, total, text]))
             if job["boot_loader"] == "extlinux":
                 boot_from(g, partitions)
             trim(g)
@@ -83,8 +84,7 @@ def main():
             mount(g, {**job, "names": ()}, partitions, readonly=True)  # by the new fstab
             outcome["kept"] = {path: kept_digest(g, job, own, path) for path in outcome["kept"]}
         say(progress=[total - 1, total, "reading"])
-        told = [{key: value for key, value in p.items() if key != "at"} for p in partitions]
-        outcome.update(collect(g, job, own), partitions=told)
+        outcome.update(collect(g, job, own), partitions=[{k: v for k, v in p.items() if k != "at"} for p in partitions])
         g.umount_all()
         g.shutdown()
         g.close()
@@ -336,7 +336,7 @@ def unchanged(g, job, own):
 
 
 def change(g, job, own, tell):
-    """Make the edits, keep what was there, rebuild the initrd, run the commands; gives the paths that were kept.
+    """Make the edits, keep what was there, bring and run what is added, run the commands; gives the paths kept, and what ran.
 
     Nothing is touched if one of the files is not what the plan was made from. Files are written in place: owner, mode
     and SELinux label stay.
@@ -358,13 +358,17 @@ def change(g, job, own, tell):
         if edit["after"] is None:
             g.rm(edit["path"])
         else:
-            g.mkdir_p(edit["path"].rpartition("/")[0] or "/")
+            with contextlib.suppress(RuntimeError):  # there already, by a link
+                g.mkdir_p(edit["path"].rpartition("/")[0] or "/")
             g.write(edit["path"], own.restore(base64.b64decode(edit["after"])))
     if job["initrd"]:
         keep(job["initrd"])
         for module in ("loop", "ext2"):  # mkinitrd of Enterprise Linux 5 wants a loop device, that of 3 an ext2 one
             with contextlib.suppress(RuntimeError):
                 g.modprobe(module)
+    ran, failed = job["bring"](g, job, own, tell)  # before the initrd is made, which then has what these changed
+    if failed:
+        raise Wrong(**failed)
     for argv in job["commands"]:
         tell("in the guest: " + " ".join(argv))
         try:
@@ -372,7 +376,7 @@ def change(g, job, own, tell):
         except RuntimeError as e:
             raise Wrong("command", path=" ".join(argv), found=str(e)[-2000:]) from None
     g.sync()
-    return kept
+    return kept, ran
 
 
 def boot_from(g, partitions):

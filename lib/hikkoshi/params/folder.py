@@ -41,6 +41,7 @@ class GuestFolder(PosixPath):
     cutover = _Named("cutover.json")
     wiring = _Named("wiring.json")
     outage = _Named("outage.json")
+    arrival = _Named("arrival.json")
     machine_off = _Named("machine-off.json")
     throughput = _Named("netperf.json")
     fingerprint = _Named("wiring-fingerprint.json")

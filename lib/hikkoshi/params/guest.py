@@ -72,6 +72,12 @@ class Guest(Frozen):
     nics: tuple[NicMap, ...] = Field(description="every NIC with its segment")
     vm: VmWish = VmWish()
     measurement: Measurement | None = Field(None, description="how its network is measured; without it, it is not")
+    prepare: tuple[Path, ...] = Field(
+        (), description="scripts of your own that change the copy, in the appliance, each once, in this order"
+    )
+    first_start: tuple[Path, ...] = Field(
+        (), description="scripts of your own that run once in the moved guest, when it starts first, in this order"
+    )
 
     @property
     def own_config(self) -> Path:

@@ -14,6 +14,7 @@ from hikkoshi import files, tool
 from hikkoshi.disk import source, vmdk
 from hikkoshi.disk.origin import Identity, Origin
 from hikkoshi.errors import Problem, ToolFailed
+from hikkoshi.guest.additions import firststart
 from hikkoshi.progress import Progress, silent
 from hikkoshi.rehearsal import emulator, injection, unprivileged, witness
 from hikkoshi.rehearsal.accelerator import groups
@@ -30,6 +31,7 @@ BLANK = base64.b64decode(  # a picture of one point, in the place of one on whic
 TIMEOUT = 180.0  # seconds; under emulation a boot takes 15 to 45
 POLL = 1.0  # seconds between two looks at the screen
 SETTLE = 2.5  # seconds that a sign has to stay: GRUB may try another entry, a kernel goes on after its first line
+FIRST_LIMIT = 300.0  # the same for what runs at the first start
 WITNESS_LIMIT = 60.0  # seconds after the login prompt in which the guest has to have told about itself
 LARGE = 1 << 30  # bytes; a larger raw image is identified by its inode's facts, reading it whole would take minutes
 CONSOLE = 1 << 20  # bytes that are kept of a console's beginning, and of its end
@@ -82,6 +84,8 @@ def boot(
         nics=told.nics if told else (),
         failed=told.failed if told else (),
         asked=told is not None and told.asked,
+        first_state=told.first_state if told else None,
+        first=firststart.read(told.first)[1] if told else (),
         overlay=overlay,
         picture=f"{folder.name}/{label}.png",
         screen=f"{folder.name}/{label}.txt",
@@ -170,7 +174,10 @@ def _watch(
             since = (seconds, now) if now else None
         if since and (since[1].ending is Ending.TIMEOUT or seconds - since[0] >= SETTLE):
             told = witness.read(console) if probe else None
-            if told or not probe or since[1].ending is not Ending.LOGIN or seconds - since[0] > WITNESS_LIMIT:
+            busy = told is not None and told.first_state == "running"
+            passed = seconds - since[0]
+            silent = passed > (FIRST_LIMIT if busy else WITNESS_LIMIT)
+            if (told and not busy) or not probe or since[1].ending is not Ending.LOGIN or silent:
                 progress(timeout, timeout, f"{since[1].ending}: {since[1].words}")
                 return since[0], since[1], told
         progress(min(seconds, timeout), timeout, last_line(screen, console))

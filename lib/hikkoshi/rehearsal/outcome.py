@@ -4,6 +4,7 @@ from enum import StrEnum
 from typing import Literal
 
 from hikkoshi.artefact import Frozen
+from hikkoshi.guest.additions.firststart import Started, State
 
 
 class Ending(StrEnum):
@@ -42,6 +43,8 @@ class BootOutcome(Frozen):
     nics: tuple[SeenNic, ...] = ()
     failed: tuple[str, ...] = ()  # services that did not start, where the guest's init tells
     asked: bool = False  # whether it was asked for these
+    first_state: State | None = None  # how far came what runs at the first start; None where nothing does
+    first: tuple[Started, ...] = ()  # each script of it
     overlay: tuple[str, ...] = ()  # what was changed for this boot, in an overlay that was thrown away afterwards
     picture: str  # PNG of the screen
     screen: str  # text of the screen

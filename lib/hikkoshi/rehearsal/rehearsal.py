@@ -243,6 +243,7 @@ def checks(rehearsal: Rehearsal | None, machine: Hardware | None) -> list[Check]
             expected="none; one that failed under Xen too is no harm",
             unseen="" if after.asked or after.failed else "not seen",
         ),
+        *([_first_start(after)] if after.first_state else []),
         Check(
             code="vmdk-unchanged",
             title="the VMDK is unchanged",
@@ -252,6 +253,19 @@ def checks(rehearsal: Rehearsal | None, machine: Hardware | None) -> list[Check]
             remedy=f"something else writes to it: find out what, then run {CONVERT} again",
         ),
     ]
+
+
+def _first_start(after: BootOutcome) -> Check:
+    """What ran at the first start; it has no network in a rehearsal, so that no red follows from it."""
+    good = after.first_state == "complete" and not any(s.status for s in after.first)
+    return Check(
+        code="first-start-rehearsed",
+        title="what runs at the first start ran to its end",
+        ok=True,
+        found="; ".join([str(after.first_state), *map(str, after.first)]),
+        expected="complete, each with exit status 0; what needs a network cannot, in a rehearsal",
+        unseen="" if good else "not seen",
+    )
 
 
 def faults(nic: MachineNic, machine: Hardware, outcome: BootOutcome) -> list[str]:

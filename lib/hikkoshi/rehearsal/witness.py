@@ -8,6 +8,7 @@ import re
 from dataclasses import dataclass
 from ipaddress import ip_interface
 
+from hikkoshi.guest.additions import firststart
 from hikkoshi.rehearsal.outcome import SeenNic
 
 PATH = "/hikkoshi-witness"  # in the overlay only
@@ -15,8 +16,9 @@ PORT = "/dev/ttyS0"
 TAIL = 64_000  # bytes of the console that are looked at; a report of ten NICs has about 1,000
 MOST_NICS = 64
 MOST_FAILED = 30
+MOST_FIRST = 80  # lines about the first start
 
-SCRIPT = rf"""# prints what this machine is to the serial port, four times, and ends
+SCRIPT = rf"""# prints what this machine is to the serial port, four times, and again when the first start is through
 PATH=/sbin:/usr/sbin:/bin:/usr/bin
 export PATH
 exec 2>/dev/null </dev/null
@@ -61,20 +63,35 @@ report() {{
             echo "failed $unit"
         done
     fi
+    [ ! -e {firststart.RUNNER} ] || echo "first waits"
+    [ ! -e {firststart.RESULT} ] || tail -n {MOST_FIRST - 1} {firststart.RESULT} | sed 's/^/first /'
 }}
 
-for again in 1 2 3 4; do
-    told=$(report)
-    # opened anew each time: a getty that starts on the port hangs up on all who have it open
-    printf '\nHIKKOSHI begin\n%s\nHIKKOSHI end %s\n' "$told" "$(echo "$told" | wc -l | tr -d ' ')" >{PORT}
-    sleep 2
-done
+say() {{
+    for again in 1 2 3 4; do
+        told=$(report)
+        # opened anew each time: a getty that starts on the port hangs up on all who have it open
+        printf '\nHIKKOSHI begin\n%s\nHIKKOSHI end %s\n' "$told" "$(echo "$told" | wc -l | tr -d ' ')" >{PORT}
+        sleep 2
+    done
+}}
+
+if [ -e {firststart.RUNNER} ]; then # it removes itself in the end
+    say
+    n=0
+    while [ -e {firststart.RUNNER} ] && [ $n -lt 150 ]; do
+        n=$((n + 1))
+        sleep 2
+    done
+fi
+say
 """
 
 _BLOCK = re.compile(r"^HIKKOSHI begin\n(?P<body>(?:(?!HIKKOSHI).*\n)*?)HIKKOSHI end (?P<lines>\d{1,3})$", re.MULTILINE)
 _KERNEL = re.compile(r"kernel (?P<kernel>[\w.+~-]{1,64})")
 _ROOT = re.compile(r"root (?P<root>(?:/dev/[\w./-]{1,64})?)")
 _FAILED = re.compile(r"failed ([\w@:.\\-]{1,100})")
+_FIRST = re.compile(r"first ([\w.+~ -]{1,220})")
 _NIC = re.compile(
     r"nic (?P<name>[\w.-]{1,15}) (?P<mac>(?:[0-9a-f]{2}:){5}[0-9a-f]{2}) (?P<driver>[\w-]{0,32})(?P<rest>[ 0-9a-f.:/]*?)"
     r"(?: lro=(?P<lro>on|off))?"
@@ -84,13 +101,19 @@ _NIC = re.compile(
 @dataclass(frozen=True)
 class WitnessStatement:
     """What the guest said: its kernel (`uname -r`), the device that holds /, every NIC that has hardware, and which
-    services failed, where it `asked` systemd, which knows that."""
+    services failed, where it `asked` systemd, which knows that; and lines about the first start, as its runner writes them."""
 
     kernel: str
     root: str
     nics: tuple[SeenNic, ...]
     failed: tuple[str, ...] = ()
     asked: bool = False
+    first: tuple[str, ...] = ()
+
+    @property
+    def first_state(self) -> firststart.State | None:
+        """How far the first start came; None where nothing runs at it."""
+        return firststart.read(self.first)[0] if self.first else None
 
 
 def read(console: str) -> WitnessStatement | None:
@@ -108,9 +131,10 @@ def read(console: str) -> WitnessStatement | None:
 
 def _statement(lines: list[str], promised: int) -> WitnessStatement | None:
     failed = [found[1] for line in lines if (found := _FAILED.fullmatch(line))]
+    first = tuple(found[1] for line in lines if (found := _FIRST.fullmatch(line)))
     asked = "services asked" in lines
-    heads = lines[: len(lines) - len(failed) - asked]
-    if len(lines) != promised or not 2 <= len(heads) <= MOST_NICS + 2 or len(failed) > MOST_FAILED:
+    heads = lines[: len(lines) - len(failed) - len(first) - asked]
+    if len(first) > MOST_FIRST or len(lines) != promised or not 2 <= len(heads) <= MOST_NICS + 2 or len(failed) > MOST_FAILED:
         return None
     kernel, root = _KERNEL.fullmatch(heads[0]), _ROOT.fullmatch(heads[1])
     nics = [_NIC.fullmatch(line) for line in heads[2:]]
@@ -125,4 +149,4 @@ def _statement(lines: list[str], promised: int) -> WitnessStatement | None:
         except ValueError:
             return None
         seen.append(SeenNic(name=nic["name"], mac=nic["mac"], driver=nic["driver"], addresses=addresses, lro=nic["lro"] or ""))
-    return WitnessStatement(kernel["kernel"], root["root"], tuple(seen), tuple(failed), asked)
+    return WitnessStatement(kernel["kernel"], root["root"], tuple(seen), tuple(failed), asked, first)

@@ -44,6 +44,7 @@ def open_points(story: Story, _: Gettext = str) -> Iterator[str]:
     yield from _not_done(story, _)
     yield from _not_seen(story, _)
     yield from _not_measured(story, _)
+    yield from _first_start(story, _)
     yield from _not_approved(story, _)
     yield from _changed(story, _)
     yield from _lro(story, _)
@@ -137,6 +138,20 @@ def _not_measured(story: Story, _: Gettext) -> Iterator[str]:
             yield _("From {segment} the network is not proved to be as fast as without the guest: {found}.").format(
                 segment=name, found=speed(series, _)
             )
+
+
+def _first_start(story: Story, _: Gettext) -> Iterator[str]:
+    """What did not end well, or was not seen, of what a moved guest runs once."""
+    if story.cutover is None or story.plan is None or not story.plan.preparation.additions.first_start:
+        return
+    if story.arrival is None:
+        yield _("Scripts run at the guest's first start: what became of them was not seen.")
+    for script in story.arrival.first if story.arrival else ():
+        if script.status is None:
+            yield _("{script} at the first start has not come to its end.").format(script=script.name)
+        elif script.status:
+            words = _("{script} at the first start ended with exit status {status}: see arrival.json for the end of its log.")
+            yield words.format(script=script.name, status=script.status)
 
 
 def _outage(story: Story, _: Gettext) -> Iterator[str]:

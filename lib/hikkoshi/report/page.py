@@ -7,6 +7,7 @@ import numpy as np
 
 from hikkoshi import files
 from hikkoshi.check import UNSEEN
+from hikkoshi.guest.additions.addition import Carried
 from hikkoshi.network.compare import statistics
 from hikkoshi.network.compare.sequential import Series
 from hikkoshi.network.compare.statistics import Estimate
@@ -221,8 +222,18 @@ def changes(story: Story, _: Gettext = str) -> Iterator[str]:
         paths = [e.path for e in inside.edits]
         shown = ", ".join(paths[:5]) + (", …" if len(paths) > 5 else "")
         yield _("{count} files of the guest changed: {paths}").format(count=len(paths), paths=shown)
+    if inside.additions.prepare:
+        yield _("Scripts of the site run on the copy: {names}").format(names=_names(inside.additions.prepare))
+    if inside.additions.first_start:
+        yield _("Scripts of the site for the moved guest's first start: {names}").format(
+            names=_names(inside.additions.first_start)
+        )
     if story.remedy:
         yield _remedied(story.remedy, _)
+
+
+def _names(brought: Sequence[Carried]) -> str:
+    return ", ".join(f"{b.name} ({b.sha256[:16]}…)" for b in brought)
 
 
 def _remedied(done: Applied, _: Gettext) -> str:

@@ -17,6 +17,7 @@ from hikkoshi.disk.conversion import Conversion
 from hikkoshi.errors import BadInput, HikkoshiError, Problem
 from hikkoshi.guest.prepared import Prepared
 from hikkoshi.guest.survey import Survey
+from hikkoshi.network.arrival import Arrival
 from hikkoshi.network.outage.outage import Outages
 from hikkoshi.network.remedy.cure import Cure
 from hikkoshi.network.remedy.remedy import Applied
@@ -46,12 +47,13 @@ SOURCES = (  # everything in the guest's folder that a report is made from
     GuestFolder.cutover,
     GuestFolder.wiring,
     GuestFolder.outage,
+    GuestFolder.arrival,
     GuestFolder.throughput,
     GuestFolder.offloads,
     GuestFolder.remedy,
 )
 A = TypeVar("A", bound=Artefact)
-M = TypeVar("M", Wiring, Outages, Cure)
+M = TypeVar("M", Wiring, Outages, Arrival, Cure)
 
 
 @dataclass(frozen=True)
@@ -110,6 +112,7 @@ class Story:
     cutover: InService | None
     wiring: Wiring | None = None
     outage: Outages | None = None
+    arrival: Arrival | None = None
     throughput: Throughput | None = None
     offloads: Cure | None = None
     remedy: Applied | None = None
@@ -186,6 +189,7 @@ def gather(home: Home, guest: str) -> Story:
         cutover=cutover,
         wiring=since(typed(Wiring)),
         outage=since(typed(Outages)),
+        arrival=since(typed(Arrival)),
         throughput=typed(Throughput),
         offloads=since(offloads),
         treated=applied is not None,

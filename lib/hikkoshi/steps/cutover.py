@@ -10,9 +10,15 @@ from typing import TYPE_CHECKING
 from hikkoshi.approval.plan import Plan
 from hikkoshi.check import Check
 from hikkoshi.disk.conversion import Conversion
+from hikkoshi.errors import BadInput
 from hikkoshi.guest import survey
+from hikkoshi.guest.additions.addition import Additions
 from hikkoshi.guest.descent import Descent
+from hikkoshi.network import arrival, host
+from hikkoshi.network.outage import observation
 from hikkoshi.network.outage.observation import Observation
+from hikkoshi.network.throughput.bench import unmeasured
+from hikkoshi.params.folder import GuestFolder
 from hikkoshi.params.guest import Guest
 from hikkoshi.params.home import Home
 from hikkoshi.params.site import Site
@@ -22,6 +28,7 @@ from hikkoshi.run.run import Run
 from hikkoshi.run.step import CUTOVER
 from hikkoshi.steps.runbook import Runbook
 from hikkoshi.vsphere import cutover, deployment, session, vm
+from hikkoshi.vsphere.cutover import InService
 from hikkoshi.vsphere.deployment import Order
 from hikkoshi.xen import autostart, dom0
 
@@ -127,17 +134,35 @@ class CutOver(Runbook):
 
         return exhibits.witness(self._observation.wiring()) + exhibits.witness(self._observation.fingerprint())
 
+    def first_start_seen(self) -> Check:
+        """Whether it is on record what became of all that runs at the guest's first start."""
+        return arrival.seen(*self._arrived)
+
+    def look_at_first_start(self, progress: Progress = silent) -> None:
+        """Wait for the guest's shell, ten minutes at most, and until all has run, half an hour at most."""
+        folder, _, since, _ = self._arrived
+        if (wanted := self.run.guest.measurement) is not None:
+            shell = host.parse(wanted.shell, self.run.home.root)
+            observation.answering(shell, progress, observation.PATIENCE)
+            arrival.look(shell, folder, since, progress)
+
+    def first_start(self) -> list[dict[str, str]]:
+        """Each script of the first start, and the end of its log."""
+        folder, _, since, _ = self._arrived
+        return arrival.rows(folder, since)
+
     def proofs(self) -> list[Check]:
-        """The source off, the machine in service, each NIC where it belongs, each segment answering."""
+        """The source off, the machine in service, each NIC in its place, each segment answering, the first start well ended."""
         served = self.complete()
         moved = [self.source_off(), served, *cutover.wiring(self._v, self.run.site.vsphere, self._order)]
-        return [*(c.waiting(not served) for c in moved), autostart.check(*self._where), *self._observation.proofs()]
+        arrived = arrival.proofs(*self._arrived)
+        return [*(c.waiting(not served) for c in moved), autostart.check(*self._where), *self._observation.proofs(), *arrived]
 
     def evidence(self) -> list[Path]:
         """What was found, every probe of this run, and the approval that counts. Logs out."""
         self._v.close()
         folder = self.run.folder
-        return [folder.cutover, folder.wiring, folder.outage, self._observation.file, *self.run.approvals()]
+        return [folder.cutover, folder.wiring, folder.outage, folder.arrival, self._observation.file, *self.run.approvals()]
 
     @cached_property
     def _plan(self) -> Plan | None:
@@ -159,6 +184,16 @@ class CutOver(Runbook):
         run, plan = self.run, self._plan
         segments, addresses = (plan.segments, plan.addresses) if plan else ({}, {})
         return Observation(*self._where, run.id, segments=segments, addresses=addresses)
+
+    @property
+    def _arrived(self) -> tuple[GuestFolder, Additions, str, str]:
+        """What `hikkoshi.network.arrival` asks for."""
+        added = self._plan.preparation.additions if self._plan else Additions()
+        try:
+            since = InService.since_of(self.run.folder)
+        except BadInput:
+            since = ""
+        return self.run.folder, added, since, unmeasured(self.run.guest)
 
     @property
     def _where(self) -> tuple[Home, Site, Guest]:

@@ -7,6 +7,7 @@ from hikkoshi.approval import plan
 from hikkoshi.approval.plan import Plan
 from hikkoshi.check import Check
 from hikkoshi.guest import preparation
+from hikkoshi.guest.additions import addition
 from hikkoshi.guest.survey import Survey
 from hikkoshi.run.step import OFFLOADS, PLAN
 from hikkoshi.steps.runbook import Runbook
@@ -31,6 +32,7 @@ class PlanMove(Runbook):
         run = self.run
         return [
             *plan.checks(run.guest, run.site, self._survey),
+            *addition.checks(run.home, run.guest),
             *preflight.site_checks(self._server, run.site.vsphere, self._machine, run.guest.name, run.home.identity()),
             hints.contradiction(self.vlans_seen()),
         ]
@@ -113,6 +115,7 @@ def rows(plan: Plan) -> list[dict[str, str]]:
         "NICs": f"{len(vm.nics)} {vm.nic_model}, MAC addresses kept",
         "kernel": plan.preparation.kernel,
         "files changed": ", ".join(e.path for e in plan.preparation.edits),
+        **{f"brought along: {what}": f"{which} {does}" for what, which, does in plan.preparation.additions.rows()},
         "forwards": _FORWARDS[plan.forwards],
         **({"NOT moved": ", ".join(plan.left_out)} if plan.left_out else {}),
         "plan hash": plan.hash,

@@ -2,10 +2,12 @@
 
 from pathlib import Path
 
+from hikkoshi import tool
 from hikkoshi.approval import plan
 from hikkoshi.approval.plan import Plan
 from hikkoshi.check import Check
 from hikkoshi.guest import preparation, prepared, survey
+from hikkoshi.guest.additions import addition
 from hikkoshi.guest.preparation import Preparation
 from hikkoshi.guest.prepared import Prepared
 from hikkoshi.guest.survey import Survey
@@ -32,6 +34,7 @@ class Prepare(Runbook):
             dom0.source_off(self.run.home, self.run.site, self.run.guest).waiting(),
             survey.unchanged(self._survey),
             plan.of_survey(self._plan, self._survey),
+            *addition.as_planned(self.run.home.root, self._plan.preparation.additions),
             *prepared.checks(self._plan.source, self.run.folder),
         ]
 
@@ -52,7 +55,16 @@ class Prepare(Runbook):
         planned = self._plan
         runs_on = accelerator.probe().name
         names = self._survey.guest.disk_names
-        prepared.start(planned.source, self.run.folder, planned.preparation, planned.source_digest, progress, runs_on, names)
+        prepared.start(
+            planned.source,
+            self.run.folder,
+            planned.preparation,
+            planned.source_digest,
+            progress,
+            runs_on,
+            names,
+            self.run.home.root,
+        )
 
     def modules(self) -> list[dict[str, str]]:
         """Each module of the initrd: there before, there after; no rows before a copy was made."""
@@ -63,6 +75,14 @@ class Prepare(Runbook):
         return [
             {"module": m, "before": "there" if m in before else "–", "after": "there" if m in after else "gone"}
             for m in sorted(before | after)
+        ]
+
+    def outputs(self) -> list[dict[str, str]]:
+        """What was brought into the copy and run there, with the end of what it printed."""
+        known = Prepared.find(self.run.folder)
+        return [
+            {"run on the copy": r.name, "exit status": str(r.status), "it printed": tool.tail(r.output)}
+            for r in (known.ran if known else ())
         ]
 
     def proofs(self) -> list[Check]:
@@ -86,6 +106,7 @@ def rows(preparation: Preparation) -> list[dict[str, str]]:
         ("initrd", f"{p.initrd} {again}", f"holds today: {', '.join(initrd) or 'no modules'}"),
         *([("boot loader", p.boot_loader, "there is none on the disk")] if p.boot_loader else []),
         *(("changed", e.path, str(e.why)) for e in p.edits),
+        *p.additions.rows(),
         *(("run in the guest", " ".join(c), "") for c in p.commands),
         *(("still Xen's name", line, "look at it") for line in p.leftovers),
         *(("note", str(note), "") for note in p.notes),

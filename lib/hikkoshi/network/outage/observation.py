@@ -166,7 +166,7 @@ class Observation:
         if wanted is None or not planned:
             return
         shell = host.parse(wanted.shell, self._home.root)
-        _answering(shell, progress, limit)
+        answering(shell, progress, limit)
         found = witness.watch(shell, planned, self._site.segments, progress=progress)
         asked = {n: s for n, s in planned.items() if self._site.segments[s].answers}
         if not found.ok and asked:
@@ -295,7 +295,7 @@ def _reached(title: str, address: str, home: Home) -> Check:
     return Check(code="host-reachable", title=f"{title} can be reached", ok=True, found=address)
 
 
-def _answering(shell: Host, progress: Progress, limit: float) -> None:
+def answering(shell: Host, progress: Progress, limit: float) -> None:
     """Wait until the guest has started and its shell answers."""
     begin, words = time.monotonic(), ""
     while (passed := time.monotonic() - begin) < limit:

@@ -1,0 +1,133 @@
+"""What is brought into a guest: held by its hash, once, and refused where it is another than was planned."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+
+from hikkoshi.approval import plan as planning
+from hikkoshi.errors import BadInput, Refused
+from hikkoshi.guest.additions import addition, firststart
+from hikkoshi.guest.additions.addition import Additions, Ran
+from hikkoshi.guest.preparation import Preparation
+from hikkoshi.guest.survey import Survey
+from hikkoshi.params.guest import Guest
+from hikkoshi.params.home import Home
+
+DATA = Path(__file__).parents[1] / "data" / "survey"
+
+
+@pytest.fixture
+def survey() -> Survey:
+    return Survey.model_validate_json((DATA / "gateway.json").read_bytes())
+
+
+@pytest.fixture
+def guest(home: Home) -> Guest:
+    """The gateway, with a script for the copy and one for the first start."""
+    (home.root / "one.sh").write_text("#!/bin/sh\necho one\n")
+    (home.root / "two.sh").write_text("#!/bin/sh\necho two\n")
+    return home.guest("gateway").model_copy(update={"prepare": (Path("one.sh"),), "first_start": (Path("two.sh"),)})
+
+
+def planned(home: Home, guest: Guest, survey: Survey) -> Preparation:
+    return planning.make(home, guest, home.site(), survey).preparation
+
+
+def test_the_plan_holds_each_script_by_its_hash_and_another_script_is_another_plan(
+    home: Home, guest: Guest, survey: Survey
+) -> None:
+    before = planning.make(home, guest, home.site(), survey)
+    (one,) = before.preparation.additions.prepare
+    assert one.sha256 == hashlib.sha256(b"#!/bin/sh\necho one\n").hexdigest()
+    (home.root / "one.sh").write_text("#!/bin/sh\necho another\n")
+    assert planning.make(home, guest, home.site(), survey).hash != before.hash
+
+
+def test_a_plan_that_brings_nothing_is_written_as_an_earlier_version_wrote_it(home: Home, survey: Survey) -> None:
+    made = planning.make(home, home.guest("gateway"), home.site(), survey)
+    assert "additions" not in json.loads(made.text())["preparation"]
+
+
+def test_a_plan_is_read_back_with_what_it_brings(home: Home, guest: Guest, survey: Survey) -> None:
+    made = planned(home, guest, survey)
+    assert Preparation.model_validate_json(made.model_dump_json()) == made
+
+
+def test_a_guest_that_got_everything_gets_nothing_again(home: Home, guest: Guest, survey: Survey) -> None:
+    made = planned(home, guest, survey)
+    texts = survey.guest.texts | {e.path: e.after or "" for e in made.edits}
+    again = survey.model_copy(update={"guest": survey.guest.model_copy(update={"texts": texts})})
+    found = planned(home, guest, again)
+    assert not found.additions
+    assert {e.path for e in found.edits} & {addition.BROUGHT, *firststart.FILES} == set()
+    assert not [c for c in found.commands if firststart.SERVICE in " ".join(c)]
+
+
+@pytest.mark.parametrize(
+    ("systemd", "distribution", "path", "command"),
+    [
+        (True, "debian", firststart.UNIT, ("/bin/systemctl", "enable", "hikkoshi-first-start.service")),
+        (False, "debian", firststart.SCRIPT, ("/usr/sbin/update-rc.d", "hikkoshi-first-start", "defaults")),
+        (False, "centos", firststart.SCRIPT, ("/sbin/chkconfig", "--add", "hikkoshi-first-start")),
+    ],
+)
+def test_the_first_start_is_started_as_the_guest_starts_its_services(
+    home: Home, guest: Guest, survey: Survey, systemd: bool, distribution: str, path: str, command: tuple[str, ...]
+) -> None:
+    facts = survey.guest.model_copy(update={"systemd": systemd, "distribution": distribution})
+    made = planned(home, guest, survey.model_copy(update={"guest": facts}))
+    assert {firststart.RUNNER, path, addition.BROUGHT} <= {e.path for e in made.edits}
+    assert command in made.commands
+
+
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [(None, "No such file"), (b"echo no interpreter\n", "does not begin with #!"), (b"#!" + b"x" * (1 << 20), "1,048,578 bytes")],
+    ids=["missing", "no interpreter", "too large"],
+)
+def test_what_is_no_script_is_told_before_anything_is_planned(
+    home: Home, guest: Guest, survey: Survey, content: bytes | None, found: str
+) -> None:
+    path = home.root / "one.sh"
+    path.unlink()
+    if content is not None:
+        path.write_bytes(content)
+    (bad,) = (c for c in addition.checks(home, guest) if not c)
+    assert found in bad.found
+    with pytest.raises(BadInput, match=r"one\.sh"):
+        planned(home, guest, survey)
+
+
+def test_a_script_that_is_another_by_now_is_refused(home: Home, guest: Guest, tmp_path: Path) -> None:
+    added = addition.of(home, guest)
+    assert all(addition.as_planned(home.root, added))
+    (home.root / "two.sh").write_text("#!/bin/sh\necho another\n")
+    assert [c.where for c in addition.as_planned(home.root, added) if not c] == ["two.sh"]
+    with pytest.raises(Refused, match=r"two\.sh is as it was planned"):
+        addition.job(home.root, added, tmp_path)
+
+
+def test_a_script_that_did_not_run_or_does_not_wait_is_red(home: Home, guest: Guest) -> None:
+    added = addition.of(home, guest)
+    ran = [Ran(kind="script", name="one.sh", status=0, output="one\n")]
+    waits = {f"{addition.STARTING}/01-two.sh": added.first_start[0].sha256}
+    assert all(addition.proofs(added, ran, waits))
+    assert [c.code for c in addition.proofs(added, [], {}) if not c] == ["scripts-ran", "first-start-waits"]
+    assert addition.proofs(Additions(), [], {}) == []
+
+
+@pytest.mark.parametrize(
+    ("lines", "state", "statuses"),
+    [
+        ([], "not begun", []),
+        (["begun 01-a"], "running", [None]),
+        (["begun 01-a", "ended 01-a 0", "begun 02-b", "ended 02-b 3", "complete"], "complete", [0, 3]),
+        (["begun 01-a", "interrupted"], "interrupted", [None]),
+        (["begun 01-a", "what else", "ended 01-a 999999"], "running", [None]),
+    ],
+)
+def test_the_result_of_a_first_start_is_read(lines: list[str], state: str, statuses: list[int | None]) -> None:
+    found, started = firststart.read(lines)
+    assert (found, [s.status for s in started]) == (state, statuses)
