@@ -1,15 +1,20 @@
 """What runs at the first start, run by a real shell in a folder that plays the guest: once, and then it is gone."""
 
+import io
+import tarfile
 from pathlib import Path
 
 import pytest
 
 from hikkoshi import tool
+from hikkoshi.check import Check, Permission
+from hikkoshi.errors import Refused
 from hikkoshi.guest.additions import firststart
-from hikkoshi.guest.additions.addition import STARTING, Additions, Carried
+from hikkoshi.guest.additions.addition import STARTING, WAITING, Additions, Carried
 from hikkoshi.network import arrival
 from hikkoshi.network.host import Host
 from hikkoshi.params.folder import GuestFolder
+from hikkoshi.run.step import CUTOVER
 from hikkoshi_lab import packages, userland
 
 pytestmark = pytest.mark.needs("root", "chroot", "dpkg-deb")
@@ -33,7 +38,7 @@ def guest(tmp_path: Path) -> Path:
         (root / name).mkdir()
     (root / "dev/null").touch(mode=0o666)
     tool.run(["chroot", root, "/bin/busybox", "--install", "-s", "/bin"])
-    for path, text in firststart.texts(systemd=False).items():
+    for path, text in firststart.texts(False, added()).items():
         (root / path.strip("/")).write_text(text)
     for name, text in SCRIPTS.items():
         script = root / STARTING.strip("/") / name
@@ -43,6 +48,15 @@ def guest(tmp_path: Path) -> Path:
     (root / "sbin/update-rc.d").write_text('#!/bin/sh\nrm /etc/rc3.d/S99"$2"\n')
     (root / "sbin/update-rc.d").chmod(0o755)
     return root
+
+
+def serves(ok: bool) -> Check:
+    return Check(code="serves", title="it serves", ok=ok)
+
+
+def permission(shell: str = "netns:gw") -> Permission:
+    names = ("run", "guest", "plan", "vmdk", "machine", "approver", "given")
+    return Permission(step=CUTOVER.id, shell=shell, **dict.fromkeys(names, "x"))
 
 
 def added() -> Additions:
@@ -101,3 +115,62 @@ def test_without_a_shell_nobody_can_look_and_that_is_said(tmp_path: Path) -> Non
     assert only.unseen == "not measured"
     assert firststart.LOG in only.found
     assert arrival.seen(folder, Additions(), SINCE, "").unseen == "not needed"
+
+
+def test_the_guests_own_shell_installs_tools_by_the_approved_command_and_only_while_it_serves(guest: Path) -> None:
+    shell, address = Host("the guest", ("chroot", str(guest))), "netns:gw"
+    script = "printf '#!/bin/sh\\necho 12.2.0.41219\\n' >/bin/vmware-toolbox-cmd; chmod 755 /bin/vmware-toolbox-cmd"
+    wanted = Additions(repository=script)
+    assert not arrival.tools(shell, wanted, "")
+    for allowed, seen in ((permission("netns:other"), serves(True)), (permission(), serves(False))):
+        with pytest.raises(Refused):
+            arrival.install(shell, wanted, allowed, [seen], address)
+    assert not arrival.tools(shell, wanted, "")
+    arrival.install(shell, wanted, permission(), [serves(True)], address)
+    assert arrival.tools(shell, wanted, "").found == "12.2.0.41219"
+
+
+def test_nobody_asks_for_tools_that_are_not_brought_or_of_a_machine_that_does_not_serve() -> None:
+    assert arrival.tools(None, Additions(no_tools="the vendor forbids it"), "").found == "the vendor forbids it"
+    assert arrival.tools(None, Additions(repository="x"), "no shell").unseen == "not measured"
+    assert not arrival.tools(None, Additions(repository="x"), "")
+
+
+STAND_IN = """\
+#!/bin/sh
+# as the real one's options are told
+for option; do
+    case $option in
+    --help) echo "Usage: vmware-install.pl [--default] [--force-install] [--clobber-kernel-modules=<…>]" && exit 0 ;;
+    --default | -d | --force-install) ;;
+    *) echo "unknown option $option" >&2 && exit 2 ;;
+    esac
+done
+echo "installing with $*"
+printf '#!/bin/sh\\necho 10.3.26.22757\\n' >/bin/vmware-toolbox-cmd
+chmod 755 /bin/vmware-toolbox-cmd
+echo "$*" >>/installed
+"""
+
+
+def test_an_archives_installer_runs_once_and_unattended_and_its_log_is_read(guest: Path, tmp_path: Path) -> None:
+    shell, folder = Host("the guest", ("chroot", str(guest))), GuestFolder(tmp_path / "gateway")
+    folder.mkdir()
+    wanted = added().model_copy(update={"archive": (Carried(file="VMwareTools-10.tar.gz", sha256="a" * 64, bytes=1),)})
+    for path, text in firststart.texts(False, wanted).items():
+        (guest / path.strip("/")).write_text(text)
+    (guest / WAITING.strip("/")).mkdir()
+    (guest / "tmp").mkdir()
+    with tarfile.open(guest / WAITING.strip("/") / "VMwareTools-10.tar.gz", "w:gz") as tar:
+        member = tarfile.TarInfo("vmware-tools-distrib/vmware-install.pl")
+        member.size, member.mode = len(STAND_IN.encode()), 0o755
+        tar.addfile(member, io.BytesIO(STAND_IN.encode()))
+    run(guest)
+    found = arrival.look(shell, folder, SINCE)
+    assert [s.name for s in found.first] == ["00-vmware-tools.sh", "01-good.sh", "02-bad.sh"]
+    assert found.first[0].status == 0
+    assert "installing with --default --force-install" in found.log
+    assert (guest / "installed").read_text() == "--default --force-install\n"
+    assert list((guest / "tmp").iterdir()) == []
+    assert not (guest / WAITING.strip("/")).exists()
+    assert arrival.tools(shell, wanted, "").found == "10.3.26.22757"

@@ -101,7 +101,7 @@ def test_what_is_no_script_is_told_before_anything_is_planned(
 
 
 def test_a_script_that_is_another_by_now_is_refused(home: Home, guest: Guest, tmp_path: Path) -> None:
-    added = addition.of(home, guest)
+    added = addition.scripts(home, guest)
     assert all(addition.as_planned(home.root, added))
     (home.root / "two.sh").write_text("#!/bin/sh\necho another\n")
     assert [c.where for c in addition.as_planned(home.root, added) if not c] == ["two.sh"]
@@ -110,7 +110,7 @@ def test_a_script_that_is_another_by_now_is_refused(home: Home, guest: Guest, tm
 
 
 def test_a_script_that_did_not_run_or_does_not_wait_is_red(home: Home, guest: Guest) -> None:
-    added = addition.of(home, guest)
+    added = addition.scripts(home, guest)
     ran = [Ran(kind="script", name="one.sh", status=0, output="one\n")]
     waits = {f"{addition.STARTING}/01-two.sh": added.first_start[0].sha256}
     assert all(addition.proofs(added, ran, waits))

@@ -7,14 +7,16 @@ from pathlib import Path
 import pytest
 
 from hikkoshi import files
+from hikkoshi.check import Check
 from hikkoshi.disk.conversion import Conversion
 from hikkoshi.disk.origin import Origin
 from hikkoshi.errors import BadInput, Refused
+from hikkoshi.guest.additions.firststart import Started
 from hikkoshi.params.folder import GuestFolder
 from hikkoshi.rehearsal import boot, rehearsal
 from hikkoshi.rehearsal.accelerator import Accelerator
 from hikkoshi.rehearsal.machine import Hardware, MachineNic
-from hikkoshi.rehearsal.outcome import BootOutcome, Ending, SeenNic
+from hikkoshi.rehearsal.outcome import BootOutcome, Ending, SeenNic, ToolsSeen
 from hikkoshi.rehearsal.rehearsal import Control, Job, Rehearsal
 from hikkoshi.steps.rehearse import nic_rows
 
@@ -248,3 +250,29 @@ def test_services_that_nobody_asked_for_are_not_told_as_none(
     assert check
     assert check.unseen == unseen
     assert found in check.found
+
+
+def told(code: str, outcome: BootOutcome, machine: Hardware = MACHINE) -> Check:
+    done = Rehearsal(vmdk_sha256="a", plan_hash="b", before=None, after=outcome)
+    (found,) = (c for c in rehearsal.checks(done, machine) if c.code == code)
+    return found
+
+
+def test_a_first_start_that_failed_without_a_network_is_told_and_stops_nothing() -> None:
+    good = changed(first_state="complete", first=(Started(name="01-a.sh", status=0),))
+    assert told("first-start-rehearsed", good).unseen == ""
+    bad = changed(first_state="complete", first=(Started(name="01-a.sh", status=3),))
+    found = told("first-start-rehearsed", bad)
+    assert (bool(found), found.unseen, found.found) == (True, "not seen", "complete; 01-a.sh: exit status 3")
+
+
+def test_tools_are_looked_at_only_on_a_machine_that_calls_itself_vmwares() -> None:
+    seen = changed(tools=ToolsSeen(unit="open-vm-tools", enabled=True, condition=True, started=True))
+    assert not [
+        c
+        for c in rehearsal.checks(Rehearsal(vmdk_sha256="a", plan_hash="b", before=None, after=seen), MACHINE)
+        if c.code == "tools-start"
+    ]
+    vmware = MACHINE.model_copy(update={"as_vmware": True})
+    assert told("tools-start", seen, vmware).unseen == ""
+    assert told("tools-start", GOOD, vmware).unseen == "not seen"

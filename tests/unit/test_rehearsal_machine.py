@@ -75,3 +75,14 @@ def test_a_controller_that_qemu_lacks_is_replaced_and_that_is_said(controller: C
 def test_memory_and_processors_are_the_plans() -> None:
     assert options(machine(), "m") == ["640"]
     assert options(machine(), "smp") == ["1"]
+
+
+def test_a_machine_calls_itself_vmwares_where_tools_are_to_start_and_nothing_else_differs() -> None:
+    plain = machine()
+    as_vmware = plain.model_copy(update={"as_vmware": True})
+    told = [m.arguments("driver=raw", "tcg", Path("serial")) for m in (plain, as_vmware)]
+    assert [a for a in told[1] if a not in told[0]] == [
+        *("pc,vmport=on", "max,la57=off,-hypervisor"),
+        *("-smbios", "type=1,manufacturer=VMware,, Inc.,product=VMware Virtual Platform"),
+    ]
+    assert "as_vmware" not in plain.model_dump_json()

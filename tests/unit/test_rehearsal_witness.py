@@ -133,3 +133,26 @@ nics = st.builds(
 def test_what_the_script_writes_is_what_is_read(seen: list[SeenNic]) -> None:
     lines = [" ".join(["nic", n.name, n.mac, n.driver, *n.addresses, *([f"lro={n.lro}"] if n.lro else [])]) for n in seen]
     assert witness.read(report(*HEAD, *lines)) == WitnessStatement("2.6.18-398.el5", "/dev/sda2", tuple(seen))
+
+
+def test_the_first_start_and_its_scripts_are_read() -> None:
+    told = witness.read(report(*HEAD, ETH0, "first begun 01-a.sh", "first ended 01-a.sh 3", "first complete"))
+    assert told is not None
+    assert (told.first_state, told.first) == ("complete", ("begun 01-a.sh", "ended 01-a.sh 3", "complete"))
+    waiting = witness.read(report(*HEAD, ETH0, "first waits"))
+    assert waiting is not None
+    assert waiting.first_state == "running"
+
+
+TOLD = ("LoadState loaded", "UnitFileState enabled", "ConditionResult yes", "ExecMainStartTimestampMonotonic 23419182")
+
+
+def test_the_service_of_vmware_tools_is_read_as_systemd_tells_it() -> None:
+    none = [f"tools vmtoolsd {line}" for line in ("LoadState not-found", "UnitFileState ", "ConditionResult no")]
+    told = witness.read(report(*HEAD, "services asked", *none, *(f"tools open-vm-tools {line}" for line in TOLD)))
+    assert told is not None
+    assert str(told.tools) == "open-vm-tools: enabled, started, its condition met"
+    assert not told.busy
+    waits = witness.read(report(*HEAD, "services asked", *(f"tools open-vm-tools {line}" for line in TOLD[:3])))
+    assert waits is not None
+    assert waits.busy

@@ -16,7 +16,7 @@ from hikkoshi.check import Check
 from hikkoshi.disk.origin import Origin
 from hikkoshi.errors import BadInput, Problem
 from hikkoshi.guest import hardware, nics, preparation
-from hikkoshi.guest.additions import addition
+from hikkoshi.guest.additions import tools
 from hikkoshi.guest.preparation import Preparation
 from hikkoshi.guest.survey import Survey, names, notes
 from hikkoshi.params.folder import GuestFolder
@@ -157,7 +157,7 @@ def make(home: Home, guest: Guest, site: Site, survey: Survey) -> Plan:
     vm = specification(guest, site, survey)
     macs = {n.name: n.mac for n in vm.nics}
     inner = preparation.plan(
-        survey.guest, controller=vm.controller, nic_model=vm.nic_model, macs=macs, additions=addition.of(home, guest)
+        survey.guest, controller=vm.controller, nic_model=vm.nic_model, macs=macs, additions=tools.of(home, guest, survey.guest)
     )
     return Plan(
         guest=guest.name,
@@ -171,6 +171,7 @@ def make(home: Home, guest: Guest, site: Site, survey: Survey) -> Plan:
             memory_mb=vm.memory_mb,
             vcpus=vm.vcpus,
             nics=tuple(MachineNic(name=n.name, mac=n.mac, address=address) for n, address in _addressed(survey, vm)),
+            as_vmware=bool(inner.additions.packages or inner.additions.archive),
         ),
         forwards=survey.guest.forwards,
         left_out=survey.left_out,

@@ -256,6 +256,16 @@ _KINDS: dict[str, tuple[type[HikkoshiError], Problem]] = {  # {kind: (error, its
             f"{PLAN} again, since its hash is part of the plan; the source is untouched, and no copy was kept",
         ),
     ),
+    "packages": (
+        StepFailed,
+        Problem(
+            code="tools-packages-failed",
+            what="the packages of VMware Tools could not be installed in the copy",
+            expected="exit status 0 of the guest's own package manager, and nothing half installed",
+            remedy="its own words above name the cause. Correct `tools: packages` in the guest's parameters, run "
+            f"{PLAN} again, have the new plan approved; the source is untouched, and no copy was kept",
+        ),
+    ),
     "appliance": (
         ToolFailed,
         Problem(

@@ -103,5 +103,6 @@ class GuestFacts(Frozen):
     selinux: bool = False  # switched on: what is written from outside needs a label
     disk_names: tuple[str, ...] = ()  # of the whole disk in the guest, by Xen's configuration: xvda …; empty where nobody said
     getty: str = ""  # path of the program that asks for a login on a terminal; empty where there is none, or nobody looked
+    installed: dict[str, str] = Field(default_factory=dict)  # {package: version}, where dpkg keeps them; else nobody looked
     services: tuple[str, ...] = ()  # started at boot, of those that belong to Xen, or would ask about new hardware
     warnings: tuple[Note, ...] = ()

@@ -4,14 +4,14 @@ import base64
 import os
 import re
 import struct
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 from hikkoshi.disk import source
 from hikkoshi.errors import BadInput, Problem
 from hikkoshi.guest import distribution, edits, kept, kernels
-from hikkoshi.guest.additions import addition, firststart
+from hikkoshi.guest.additions import addition, firststart, packages
 from hikkoshi.guest.facts import GuestFacts, Partition
 from hikkoshi.guest.files import console, fstab, modprobe, sysconfig
 from hikkoshi.guest.files import menu as menus
@@ -85,7 +85,9 @@ FILES = {  # that are fetched, as patterns, and how many bytes one may have
     "/boot/initramfs-*.img": _INITRD,
     "/boot/initrd.img-*": _INITRD,
     "/lib/modules/*/modules.alias": 8 << 20,  # of Debian 12: 1.3 MB
-    f"{addition.STARTING}/*": 512 << 20,  # of a copy: what waits there
+    f"{addition.STARTING}/*": 1 << 20,  # of a copy: what waits there
+    f"{addition.WAITING}/*": addition.LARGEST_FILE,
+    packages.STATUS: 32 << 20,  # of Debian 12 with 3000 packages: 3 MB
 }
 MOST_ENTRIES = 256  # of a boot menu
 LINKS = (  # by which a menu may name a kernel and its initrd: the newest, of whatever version
@@ -282,9 +284,17 @@ def facts(raw: dict[str, Any], folder: Path, loader: str, disk: str) -> GuestFac
         initrd_maker=next((path for path in MAKERS if path in raw["present"]), ""),
         rpm_environment=tuple(sorted(p for p in raw["present"] if p.startswith("/var/lib/rpm/__db."))),
         selinux=sysconfig.values(texts.get("/etc/selinux/config", "")).get("SELINUX", "disabled").lower() != "disabled",
+        installed=_installed(raw["files"], folder),
         services=_services(raw["present"]),
         warnings=tuple(warnings),
     )
+
+
+def _installed(fetched: Mapping[str, str], folder: Path) -> dict[str, str]:
+    """Debian's packages."""
+    if packages.STATUS not in fetched:
+        return {}
+    return packages.installed((folder / fetched[packages.STATUS]).read_text(errors="replace"))
 
 
 def _services(present: Collection[str]) -> tuple[str, ...]:

@@ -19,6 +19,10 @@ MEANINGS = {  # {code: its words; what differs stands in braces}
         "vmware-install.pl; answer no where it would replace vmxnet3 or pvscsi: this guest starts from the drivers that "
         "it has"
     ),
+    "tools-none": "VMware Tools: none, on purpose: {reason}",
+    "tools-by-shell": "VMware Tools, in the cut-over by the moved guest's own shell: {command}",
+    "tools-by-archive": "VMware Tools, at the moved guest's first start: the installer of {archive}, unattended",
+    "tools-by-packages": "VMware Tools, installed on the copy by the guest's own package manager: {packages}",
     "nic-unconfigured": "no file of the guest configures {nic}: it will be there, unconfigured",
     "nic-not-planned": "{file} configures {nic}, which the plan does not have: it stays as it is",
     "mac-in-file": "{file} sets a MAC of its own ({setting}): the port group must allow MAC address changes",

@@ -87,7 +87,7 @@ def plan(
     commands += [_off(facts, service) for service in facts.services]
     if any(e.path == pinning.UNIT for e in changes):
         commands.append(("/bin/systemctl", "enable", PurePath(pinning.UNIT).name))
-    if added.first_start:
+    if added.starts:
         commands += firststart.commands(facts.systemd, facts.distribution)
     if facts.rpm_environment:
         commands.append(("/bin/rm", "-f", *facts.rpm_environment))
@@ -113,18 +113,18 @@ def plan(
         must_be_in_initrd=tuple(m for m in modules if m in (disk_module, kernel.scsi_disk)),
         commands=tuple(commands),
         leftovers=tuple(xen_lines(after)),
-        notes=_notes(facts, macs, nic_module, changes),
+        notes=_notes(facts, macs, nic_module, changes, additions or Additions()),
         additions=added,
     )
 
 
 def _added(facts: GuestFacts, additions: Additions) -> list[Edit]:
     """The files of ours that start what is brought, and tell that it was."""
-    wanted = firststart.texts(facts.systemd) if additions.first_start else {}
+    wanted = firststart.texts(facts.systemd, additions) if additions.starts else {}
     found = [
         edits.whole(facts, path, note("first-start"), text) for path, text in wanted.items() if facts.texts.get(path) != text
     ]
-    if additions:
+    if additions.listed():
         found.append(edits.whole(facts, addition.BROUGHT, note("brought-along"), additions.brought(facts.texts)))
     return found
 
@@ -290,7 +290,9 @@ def _unknown(texts: Mapping[str, str], facts: GuestFacts) -> list[str]:
     return [line for line in lines if not disk_names.names_xen(line)]
 
 
-def _notes(facts: GuestFacts, macs: Mapping[str, str], nic_module: str, changes: Sequence[Edit]) -> tuple[Note, ...]:
+def _notes(
+    facts: GuestFacts, macs: Mapping[str, str], nic_module: str, changes: Sequence[Edit], additions: Additions
+) -> tuple[Note, ...]:
     found = nics.configured(facts, macs, driver=nic_module)
     fits = {i.place for listed in found.values() for i in listed}
     own = [i for i in facts.interfaces if i.kind == "nic"]
@@ -305,7 +307,7 @@ def _notes(facts: GuestFacts, macs: Mapping[str, str], nic_module: str, changes:
         *(note("serial-first", file=path, line=line) for path, line in console.serial(after)),
         *(note("fstab-device-unknown", line=line) for line in _unknown(after, facts)),
         clock.advice(facts),
-        tools.advice(facts),
+        tools.advice(facts, additions),
         *(note("nic-name-left", nic=n, mac=mac) for n, mac in macs.items() if nics.only_left(facts, n) and mac not in known),
         *(note("nic-unconfigured", nic=n) for n, listed in found.items() if not listed and not nics.above(facts, n)),
         *(note("nic-not-planned", file=i.file, nic=i.name) for i in own if i.name and i.name not in macs),

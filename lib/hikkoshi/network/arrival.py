@@ -1,12 +1,16 @@
-"""What a moved guest tells by its own shell, once it serves: what became of all that was brought along for its first start."""
+"""What a moved guest tells by its own shell, once it serves: what became of its first start, and which VMware Tools it has.
+
+Where the plan says so, they are installed by this shell, from the guest's own repositories.
+"""
 
 import time
+from collections.abc import Sequence
 from functools import partial
 from typing import ClassVar
 
 from hikkoshi.artefact import Artefact
-from hikkoshi.check import Check
-from hikkoshi.errors import BadInput
+from hikkoshi.check import Check, Permission
+from hikkoshi.errors import BadInput, HikkoshiError, Refused
 from hikkoshi.guest.additions import firststart
 from hikkoshi.guest.additions.addition import Additions
 from hikkoshi.guest.additions.firststart import Started, State
@@ -24,6 +28,13 @@ _ASK = f"""
 [ ! -e {firststart.RESULT} ] || head -n 500 {firststart.RESULT}
 echo =
 [ ! -e {firststart.LOG} ] || tail -c {LONGEST} {firststart.LOG}
+"""
+
+_TOOLS = """
+vmware-toolbox-cmd -v 2>/dev/null | head -n 1 | grep . && exit 0
+vmtoolsd -v 2>/dev/null | head -n 1 | grep . && exit 0
+command -v vmtoolsd >/dev/null && echo "there, and does not tell its version"
+:
 """
 
 
@@ -66,7 +77,7 @@ def known(folder: GuestFolder, since: str) -> Arrival | None:
 def seen(folder: GuestFolder, additions: Additions, since: str, why_not: str) -> Check:
     """Whether it is on record what became of the first start; `why_not`: why no shell of the guest can be asked."""
     check = partial(Check, code="first-start-seen", title="it was seen what ran at the guest's first start")
-    if not additions.first_start:
+    if not additions.starts:
         return check(ok=True, found="nothing was brought along for it", unseen="not needed")
     if why_not:
         return check(ok=True, found=f"{why_not}; the guest keeps it in {firststart.LOG}", unseen="not measured")
@@ -97,17 +108,50 @@ def proofs(folder: GuestFolder, additions: Additions, since: str, why_not: str) 
     return [
         Check(
             code="first-start-ended-well",
-            title=f"{f.name} ran at the first start",
+            title=f"{name} ran at the first start",
             ok=name in by_name and by_name[name].status == 0,
             found=str(by_name[name]) if name in by_name else f"it did not run; the first start: {found.state}",
             expected="exit status 0",
             remedy=remedy,
             where=firststart.LOG,
         )
-        for what, f, place in additions.placed()
-        if what == "first_start"
-        for name in [place.rpartition("/")[2]]
+        for name in additions.waiting
     ]
+
+
+def tools(shell: Host | None, additions: Additions, why_not: str) -> Check:
+    """Whether the guest has the VMware Tools that the plan brings, asked of it now; `shell` is None where it does not serve."""
+    check = partial(Check, code="tools-in-guest", title="VMware Tools are installed in the guest", expected="a version")
+    if not additions.brings_tools:
+        return check(ok=True, found=additions.no_tools or "the plan brings none", unseen="not needed")
+    if why_not:
+        return check(ok=True, found=why_not, unseen="not measured")
+    if shell is None:
+        return check(ok=False, found="the machine in vSphere does not serve yet", remedy=f"run {CUTOVER} in apply", later=True)
+    try:
+        found = shell.script(_TOOLS).strip()
+    except HikkoshiError as e:
+        return check(ok=False, found=e.problems[0].found, remedy=e.problems[0].remedy, where=shell.name, later=True)
+    return check(
+        ok=bool(found),
+        found=found or "none of their programs is there",
+        remedy=f"run {CUTOVER} again: it installs them"
+        if additions.repository
+        else "install them in the guest by hand; the log of the first start, or the table of 30, says what went wrong",
+        where=shell.name,
+        later=True,
+    )
+
+
+def install(shell: Host, additions: Additions, permission: Permission, serves: Sequence[Check], address: str) -> None:
+    """Have the guest install VMware Tools from its own repositories, by the command that was approved.
+
+    `serves` is what was seen in this moment of the guest that serves: the source has the same address.
+    """
+    permission.covers(CUTOVER.id, shell=address)
+    if not all(serves):
+        raise Refused(*(c.problem() for c in serves if not c))
+    shell.script(f"exec 2>&1\n{additions.repository}\n", timeout=PATIENCE)
 
 
 def rows(folder: GuestFolder, since: str) -> list[dict[str, str]]:

@@ -2,9 +2,9 @@
 
 import ipaddress
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field, StringConstraints
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from hikkoshi.artefact import Frozen
 from hikkoshi.params.forms import Address, Mac, Name, not_taken
@@ -58,6 +58,29 @@ class Measurement(Frozen):
     )
 
 
+class ToolsWish(Frozen):
+    """Where VMware Tools come from: one of four. Without any, the plan only says what to do in the running guest."""
+
+    packages: tuple[Path, ...] = Field(
+        (), description="deb or rpm files, with what they need, installed on the copy by the guest's own package manager"
+    )
+    archive: Path | None = Field(
+        None, description="VMwareTools-*.tar.gz, whose installer runs unattended at the moved guest's first start"
+    )
+    repository: bool = Field(
+        False, description="true: the moved guest installs them from its own repositories, by its own shell, in the cut-over"
+    )
+    none: Annotated[str, StringConstraints(min_length=1)] | None = Field(
+        None, description="the reason why this guest gets none; it goes on record"
+    )
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        if sum(map(bool, (self.packages, self.archive, self.repository, self.none))) != 1:
+            raise ValueError("exactly one of packages, archive, repository and none")
+        return self
+
+
 class Guest(Frozen):
     """One Xen Dom-U to move."""
 
@@ -72,6 +95,7 @@ class Guest(Frozen):
     nics: tuple[NicMap, ...] = Field(description="every NIC with its segment")
     vm: VmWish = VmWish()
     measurement: Measurement | None = Field(None, description="how its network is measured; without it, it is not")
+    tools: ToolsWish | None = Field(None, description="where VMware Tools come from")
     prepare: tuple[Path, ...] = Field(
         (), description="scripts of your own that change the copy, in the appliance, each once, in this order"
     )

@@ -82,7 +82,8 @@ def boot(
         kernel=told.kernel if told else "",
         root=told.root if told else "",
         nics=told.nics if told else (),
-        failed=told.failed if told else (),
+        failed=tuple(u for u in told.failed if not (machine.as_vmware and witness.NO_VMWARE.match(u))) if told else (),
+        tools=told.tools if told else None,
         asked=told is not None and told.asked,
         first_state=told.first_state if told else None,
         first=firststart.read(told.first)[1] if told else (),
@@ -175,9 +176,10 @@ def _watch(
         if since and (since[1].ending is Ending.TIMEOUT or seconds - since[0] >= SETTLE):
             told = witness.read(console) if probe else None
             busy = told is not None and told.first_state == "running"
+            waits = busy or (told is not None and told.busy)
             passed = seconds - since[0]
             silent = passed > (FIRST_LIMIT if busy else WITNESS_LIMIT)
-            if (told and not busy) or not probe or since[1].ending is not Ending.LOGIN or silent:
+            if (told and not waits) or not probe or since[1].ending is not Ending.LOGIN or silent:
                 progress(timeout, timeout, f"{since[1].ending}: {since[1].words}")
                 return since[0], since[1], told
         progress(min(seconds, timeout), timeout, last_line(screen, console))

@@ -2,7 +2,9 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
+
+from pydantic import SerializerFunctionWrapHandler, model_serializer
 
 from hikkoshi.artefact import Frozen
 from hikkoshi.run.step import PREPARE
@@ -18,6 +20,8 @@ SET = 1  # QEMU's number of the descriptor that the disk is handed to it by
 HANDED = Path(f"/dev/fdset/{SET}")
 # QEMU's own filter of system calls, on a host of any architecture: it starts nothing, and changes no user and no priority
 SANDBOX = ("-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny")
+# what systemd-detect-virt looks at where the processor names no hypervisor; QEMU doubles a comma
+VMWARE = ("-smbios", "type=1,manufacturer=VMware,, Inc.,product=VMware Virtual Platform")
 FIRST_SLOT = 0x10  # of the NICs on the PCI bus; below are the board and the disk
 
 
@@ -37,6 +41,13 @@ class Hardware(Frozen):
     memory_mb: int
     vcpus: int
     nics: tuple[MachineNic, ...]
+    as_vmware: bool = False  # whether it calls itself VMware's, which VMware Tools ask for before they start
+
+    @model_serializer(mode="wrap")
+    def _written(self, rest: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """As JSON has it: as earlier versions wrote it, where it says the same, so that a plan keeps its hash."""
+        tree: dict[str, Any] = rest(self)
+        return tree if self.as_vmware else {name: value for name, value in tree.items() if name != "as_vmware"}
 
     @property
     def remark(self) -> str:
@@ -62,7 +73,9 @@ class Hardware(Frozen):
             place = f"scsi-hd,drive=disk,bus={bus},channel=0,scsi-id=0,wwn=0x5000c500a1b2c3d4,port_index=0"
         return [
             # without five-level page tables, as libguestfs starts its appliance: no guest of this age uses them
-            *("-machine", "pc", "-accel", accelerator, "-cpu", "max,la57=off"),
+            *("-machine", "pc,vmport=on" if self.as_vmware else "pc", "-accel", accelerator),
+            *("-cpu", f"max,la57=off{',-hypervisor' if self.as_vmware else ''}"),
+            *(VMWARE if self.as_vmware else ()),
             *("-smp", str(self.vcpus), "-m", str(self.memory_mb)),
             *("-no-user-config", "-nodefaults", "-no-reboot", "-no-shutdown"),
             *("-display", "none", "-vga", "std"),

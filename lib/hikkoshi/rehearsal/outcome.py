@@ -29,6 +29,19 @@ class SeenNic(Frozen):
     lro: Literal["on", "off", ""] = ""  # large receive offload as ethtool tells it; empty where it does not
 
 
+class ToolsSeen(Frozen):
+    """The service of VMware Tools as systemd tells it. In a rehearsal it ends at once: QEMU is no VMware."""
+
+    unit: str
+    enabled: bool
+    condition: bool  # whether that of its unit was met
+    started: bool
+
+    def __str__(self) -> str:
+        words = (("not ", "")[held] + said for held, said in ((self.enabled, "enabled"), (self.started, "started")))
+        return f"{self.unit}: {', '.join(words)}, its condition {'' if self.condition else 'not '}met"
+
+
 class BootOutcome(Frozen):
     """One boot. Paths are relative to the guest's folder."""
 
@@ -45,6 +58,7 @@ class BootOutcome(Frozen):
     asked: bool = False  # whether it was asked for these
     first_state: State | None = None  # how far came what runs at the first start; None where nothing does
     first: tuple[Started, ...] = ()  # each script of it
+    tools: ToolsSeen | None = None  # None where it has none, or its init does not tell
     overlay: tuple[str, ...] = ()  # what was changed for this boot, in an overlay that was thrown away afterwards
     picture: str  # PNG of the screen
     screen: str  # text of the screen

@@ -244,6 +244,7 @@ def checks(rehearsal: Rehearsal | None, machine: Hardware | None) -> list[Check]
             unseen="" if after.asked or after.failed else "not seen",
         ),
         *([_first_start(after)] if after.first_state else []),
+        *([_tools(after)] if machine.as_vmware else []),
         Check(
             code="vmdk-unchanged",
             title="the VMDK is unchanged",
@@ -265,6 +266,19 @@ def _first_start(after: BootOutcome) -> Check:
         found="; ".join([str(after.first_state), *map(str, after.first)]),
         expected="complete, each with exit status 0; what needs a network cannot, in a rehearsal",
         unseen="" if good else "not seen",
+    )
+
+
+def _tools(after: BootOutcome) -> Check:
+    """The service of VMware Tools, as far as QEMU can show it: no red follows from it."""
+    seen = after.tools
+    return Check(
+        code="tools-start",
+        title="VMware Tools are enabled, and their service starts",
+        ok=True,
+        found=str(seen) if seen else "no unit of systemd's for them was seen",
+        expected="enabled, condition met, started; that it ends at once says nothing, since QEMU is no VMware",
+        unseen="" if seen and seen.enabled and seen.condition and seen.started else "not seen",
     )
 
 

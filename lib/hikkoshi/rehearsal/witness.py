@@ -5,17 +5,21 @@ into a throw-away overlay of the disk, see `injection`.
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from ipaddress import ip_interface
 
 from hikkoshi.guest.additions import firststart
-from hikkoshi.rehearsal.outcome import SeenNic
+from hikkoshi.rehearsal.outcome import SeenNic, ToolsSeen
 
 PATH = "/hikkoshi-witness"  # in the overlay only
 PORT = "/dev/ttyS0"
 TAIL = 64_000  # bytes of the console that are looked at; a report of ten NICs has about 1,000
 MOST_NICS = 64
 MOST_FAILED = 30
+TOOLS = ("open-vm-tools", "vmtoolsd", "vmware-tools")  # units of VMware Tools
+# services of VMware Tools that end on QEMU, since it is no VMware: no fault of the guest
+NO_VMWARE = re.compile(r"(?:open-vm-tools|vmtoolsd|vmware-tools|vgauthd?|run-vmblock\S*fuse)\.")
 MOST_FIRST = 80  # lines about the first start
 
 SCRIPT = rf"""# prints what this machine is to the serial port, four times, and again when the first start is through
@@ -62,6 +66,13 @@ report() {{
         systemctl --failed --no-legend --plain | head -n {MOST_FAILED} | while read -r unit rest; do
             echo "failed $unit"
         done
+        for unit in {" ".join(TOOLS)}; do
+            systemctl show "$unit.service" | while IFS='=' read -r key value; do
+                case $key in LoadState | UnitFileState | ConditionResult | ExecMainStartTimestampMonotonic)
+                    echo "tools $unit $key $value" ;;
+                esac
+            done
+        done
     fi
     [ ! -e {firststart.RUNNER} ] || echo "first waits"
     [ ! -e {firststart.RESULT} ] || tail -n {MOST_FIRST - 1} {firststart.RESULT} | sed 's/^/first /'
@@ -92,6 +103,7 @@ _KERNEL = re.compile(r"kernel (?P<kernel>[\w.+~-]{1,64})")
 _ROOT = re.compile(r"root (?P<root>(?:/dev/[\w./-]{1,64})?)")
 _FAILED = re.compile(r"failed ([\w@:.\\-]{1,100})")
 _FIRST = re.compile(r"first ([\w.+~ -]{1,220})")
+_TOOLS = re.compile(r"tools ([\w-]{1,40}) (\w{1,40}) ([\w-]{0,40})")
 _NIC = re.compile(
     r"nic (?P<name>[\w.-]{1,15}) (?P<mac>(?:[0-9a-f]{2}:){5}[0-9a-f]{2}) (?P<driver>[\w-]{0,32})(?P<rest>[ 0-9a-f.:/]*?)"
     r"(?: lro=(?P<lro>on|off))?"
@@ -109,6 +121,12 @@ class WitnessStatement:
     failed: tuple[str, ...] = ()
     asked: bool = False
     first: tuple[str, ...] = ()
+    tools: ToolsSeen | None = None
+
+    @property
+    def busy(self) -> bool:
+        """Whether something is to start yet that is waited for."""
+        return self.tools is not None and self.tools.enabled and self.tools.condition and not self.tools.started
 
     @property
     def first_state(self) -> firststart.State | None:
@@ -132,9 +150,16 @@ def read(console: str) -> WitnessStatement | None:
 def _statement(lines: list[str], promised: int) -> WitnessStatement | None:
     failed = [found[1] for line in lines if (found := _FAILED.fullmatch(line))]
     first = tuple(found[1] for line in lines if (found := _FIRST.fullmatch(line)))
+    tools = [found.groups() for line in lines if (found := _TOOLS.fullmatch(line))]
     asked = "services asked" in lines
-    heads = lines[: len(lines) - len(failed) - len(first) - asked]
-    if len(first) > MOST_FIRST or len(lines) != promised or not 2 <= len(heads) <= MOST_NICS + 2 or len(failed) > MOST_FAILED:
+    heads = lines[: len(lines) - len(failed) - len(first) - len(tools) - asked]
+    if (
+        len(first) > MOST_FIRST
+        or len(tools) > 4 * len(TOOLS)
+        or len(lines) != promised
+        or not 2 <= len(heads) <= MOST_NICS + 2
+        or len(failed) > MOST_FAILED
+    ):
         return None
     kernel, root = _KERNEL.fullmatch(heads[0]), _ROOT.fullmatch(heads[1])
     nics = [_NIC.fullmatch(line) for line in heads[2:]]
@@ -149,4 +174,18 @@ def _statement(lines: list[str], promised: int) -> WitnessStatement | None:
         except ValueError:
             return None
         seen.append(SeenNic(name=nic["name"], mac=nic["mac"], driver=nic["driver"], addresses=addresses, lro=nic["lro"] or ""))
-    return WitnessStatement(kernel["kernel"], root["root"], tuple(seen), tuple(failed), asked, first)
+    return WitnessStatement(kernel["kernel"], root["root"], tuple(seen), tuple(failed), asked, first, _tools(tools))
+
+
+def _tools(told: Sequence[tuple[str, ...]]) -> ToolsSeen | None:
+    """The first unit of VMware Tools that the guest has."""
+    for unit in TOOLS:
+        known = {key: value for name, key, value in told if name == unit}
+        if known.get("LoadState") == "loaded":
+            return ToolsSeen(
+                unit=unit,
+                enabled=known.get("UnitFileState") in ("enabled", "alias", "generated"),
+                condition=known.get("ConditionResult") == "yes",
+                started=known.get("ExecMainStartTimestampMonotonic", "0") not in ("", "0"),
+            )
+    return None

@@ -142,7 +142,7 @@ def _not_measured(story: Story, _: Gettext) -> Iterator[str]:
 
 def _first_start(story: Story, _: Gettext) -> Iterator[str]:
     """What did not end well, or was not seen, of what a moved guest runs once."""
-    if story.cutover is None or story.plan is None or not story.plan.preparation.additions.first_start:
+    if story.cutover is None or story.plan is None or not story.plan.preparation.additions.starts:
         return
     if story.arrival is None:
         yield _("Scripts run at the guest's first start: what became of them was not seen.")

@@ -222,6 +222,8 @@ def changes(story: Story, _: Gettext = str) -> Iterator[str]:
         paths = [e.path for e in inside.edits]
         shown = ", ".join(paths[:5]) + (", …" if len(paths) > 5 else "")
         yield _("{count} files of the guest changed: {paths}").format(count=len(paths), paths=shown)
+    if inside.additions.brings_tools or inside.additions.no_tools:
+        yield from (n.said(_) for n in inside.notes if n.code.startswith("tools-"))
     if inside.additions.prepare:
         yield _("Scripts of the site run on the copy: {names}").format(names=_names(inside.additions.prepare))
     if inside.additions.first_start:

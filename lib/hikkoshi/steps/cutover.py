@@ -141,8 +141,7 @@ class CutOver(Runbook):
     def look_at_first_start(self, progress: Progress = silent) -> None:
         """Wait for the guest's shell, ten minutes at most, and until all has run, half an hour at most."""
         folder, _, since, _ = self._arrived
-        if (wanted := self.run.guest.measurement) is not None:
-            shell = host.parse(wanted.shell, self.run.home.root)
+        if (shell := self._shell) is not None:
             observation.answering(shell, progress, observation.PATIENCE)
             arrival.look(shell, folder, since, progress)
 
@@ -151,11 +150,26 @@ class CutOver(Runbook):
         folder, _, since, _ = self._arrived
         return arrival.rows(folder, since)
 
+    def tools_installed(self) -> Check:
+        """Whether VMware Tools are in the guest, where the plan has it install them itself."""
+        _, added, _, why_not = self._arrived
+        shell = self._shell if added.repository and self.complete() else None
+        return arrival.tools(shell, added if added.repository else Additions(), why_not)
+
+    def install_tools(self, progress: Progress = silent) -> None:
+        """Have the guest install VMware Tools from its own repositories, half an hour at most."""
+        shell, wanted = self._shell, self.run.guest.measurement
+        if shell is not None and wanted is not None:
+            serves = [self.source_off(), self.complete()]
+            arrival.install(shell, self._arrived[1], self.run.permit(), serves, wanted.shell)
+
     def proofs(self) -> list[Check]:
         """The source off, the machine in service, each NIC in its place, each segment answering, the first start well ended."""
         served = self.complete()
         moved = [self.source_off(), served, *cutover.wiring(self._v, self.run.site.vsphere, self._order)]
-        arrived = arrival.proofs(*self._arrived)
+        _, added, _, why_not = self._arrived
+        there = arrival.tools(self._shell if served else None, added, why_not)
+        arrived = [*arrival.proofs(*self._arrived), there]
         return [*(c.waiting(not served) for c in moved), autostart.check(*self._where), *self._observation.proofs(), *arrived]
 
     def evidence(self) -> list[Path]:
@@ -194,6 +208,12 @@ class CutOver(Runbook):
         except BadInput:
             since = ""
         return self.run.folder, added, since, unmeasured(self.run.guest)
+
+    @property
+    def _shell(self) -> host.Host | None:
+        """The guest's own shell; None where its parameters name none that can be asked."""
+        wanted = self.run.guest.measurement
+        return None if wanted is None or unmeasured(self.run.guest) else host.parse(wanted.shell, self.run.home.root)
 
     @property
     def _where(self) -> tuple[Home, Site, Guest]:

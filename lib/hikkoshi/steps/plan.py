@@ -7,7 +7,7 @@ from hikkoshi.approval import plan
 from hikkoshi.approval.plan import Plan
 from hikkoshi.check import Check
 from hikkoshi.guest import preparation
-from hikkoshi.guest.additions import addition
+from hikkoshi.guest.additions import tools
 from hikkoshi.guest.survey import Survey
 from hikkoshi.run.step import OFFLOADS, PLAN
 from hikkoshi.steps.runbook import Runbook
@@ -32,7 +32,7 @@ class PlanMove(Runbook):
         run = self.run
         return [
             *plan.checks(run.guest, run.site, self._survey),
-            *addition.checks(run.home, run.guest),
+            *tools.checks(run.home, run.guest, self._survey.guest),
             *preflight.site_checks(self._server, run.site.vsphere, self._machine, run.guest.name, run.home.identity()),
             hints.contradiction(self.vlans_seen()),
         ]

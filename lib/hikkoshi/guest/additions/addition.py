@@ -13,7 +13,8 @@ from typing import Any, Literal
 from hikkoshi import files, tool
 from hikkoshi.artefact import Frozen
 from hikkoshi.check import Check
-from hikkoshi.errors import BadInput, Refused
+from hikkoshi.errors import Refused
+from hikkoshi.guest.additions.packages import Software
 from hikkoshi.params.guest import Guest
 from hikkoshi.params.home import Home
 from hikkoshi.run.step import PLAN, PREPARE
@@ -21,11 +22,15 @@ from hikkoshi.run.step import PLAN, PREPARE
 FOLDER = "/var/lib/hikkoshi"  # in the guest
 BROUGHT = f"{FOLDER}/brought"
 PREPARING, STARTING = f"{FOLDER}/prepare", f"{FOLDER}/first-start"  # folders of scripts
+INSTALLING, WAITING = f"{FOLDER}/packages", f"{FOLDER}/archive"  # of packages, and of what the first start unpacks
 AGAIN = f"run {PREPARE} again; if it stays so, report it with prepared.json"
-LARGEST = 1 << 20  # bytes of a script
+LARGEST, LARGEST_FILE = 1 << 20, 512 << 20  # bytes of a script, and of anything else
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+~-]{0,120}")
 
-Kind = Literal["script"]  # of what runs on the copy, and of what went wrong with it
+Kind = Literal["script", "packages"]  # of what runs on the copy, and of what went wrong with it
+
+PLACES = {"packages": INSTALLING, "prepare": PREPARING, "archive": WAITING, "first_start": STARTING}
+ARCHIVE_SCRIPT = f"{STARTING}/00-vmware-tools.sh"
 
 
 class Carried(Frozen):
@@ -58,28 +63,50 @@ class Additions(Frozen):
 
     prepare: tuple[Carried, ...] = ()
     first_start: tuple[Carried, ...] = ()
+    packages: tuple[Carried, ...] = ()  # of VMware Tools, all of one kind
+    software: tuple[Software, ...] = ()  # what these hold, in the same order
+    archive: tuple[Carried, ...] = ()  # of VMware Tools; one at most
+    repository: str = ""  # the command by which the moved guest installs them
+    no_tools: str = ""  # the reason why it gets none
 
     def __bool__(self) -> bool:
-        return bool(self.listed())
+        return bool(self.listed() or self.repository or self.no_tools)
 
     def listed(self) -> list[tuple[str, Carried]]:
         """(what it is for, file) of every file, in the order of their use."""
-        return [*(("prepare", f) for f in self.prepare), *(("first_start", f) for f in self.first_start)]
+        return [(what, f) for what in PLACES for f in getattr(self, what)]
+
+    @property
+    def starts(self) -> bool:
+        """Whether anything runs at the first start."""
+        return bool(self.archive or self.first_start)
+
+    @property
+    def brings_tools(self) -> bool:
+        """Whether VMware Tools are brought, by whatever way."""
+        return bool(self.packages or self.archive or self.repository)
+
+    @property
+    def waiting(self) -> list[str]:
+        """The names of the scripts of the first start, in their order."""
+        own = [place.rpartition("/")[2] for what, _, place in self.placed() if what == "first_start"]
+        return [*([ARCHIVE_SCRIPT.rpartition("/")[2]] if self.archive else []), *own]
 
     def placed(self) -> list[tuple[str, Carried, str]]:
         """(what it is for, file, its path in the guest)."""
         return [
-            (what, carried, f"{place}/{n:02}-{carried.name}")
-            for what, place, these in (("prepare", PREPARING, self.prepare), ("first_start", STARTING, self.first_start))
-            for n, carried in enumerate(these, 1)
+            (what, f, f"{place}/{f.name}" if what in ("packages", "archive") else f"{place}/{n:02}-{f.name}")
+            for what, place in PLACES.items()
+            for n, f in enumerate(getattr(self, what), 1)
         ]
 
     def left(self, texts: Mapping[str, str]) -> "Additions":
         """Without what the guest's own list says that it got already."""
         done = {tuple(line.split(" ", 2)[:2]) for line in texts.get(BROUGHT, "").splitlines()}
-        return Additions(
-            **{name: tuple(f for f in getattr(self, name) if (name, f.sha256) not in done) for name in ("prepare", "first_start")}
-        )
+        kept = {name: tuple(f for f in getattr(self, name) if (name, f.sha256) not in done) for name in PLACES}
+        pairs = zip(self.packages, self.software, strict=True)
+        software = tuple(s for f, s in pairs if f in kept["packages"])
+        return self.model_copy(update={**kept, "software": software})
 
     def brought(self, texts: Mapping[str, str]) -> str:
         """The guest's list with these."""
@@ -87,16 +114,24 @@ class Additions(Frozen):
 
     def rows(self) -> Iterator[tuple[str, str, str]]:
         """(what, which file, what is done with it), for a reader."""
-        does = {"prepare": "runs in the appliance, on the copy", "first_start": "runs once, at the moved guest's first start"}
-        yield from ((f"script, {what}", str(f), does[what]) for what, f in self.listed())
+        does = {
+            "packages": "installed on the copy by the guest's own package manager",
+            "prepare": "runs in the appliance, on the copy",
+            "archive": "its installer runs once, unattended, at the moved guest's first start",
+            "first_start": "runs once, at the moved guest's first start",
+        }
+        for what, f in self.listed():
+            yield f"{'script' if what in ('prepare', 'first_start') else 'VMware Tools'}, {what}", str(f), does[what]
+        if self.repository:
+            yield "VMware Tools, repository", self.repository, "run by the moved guest's own shell, in the cut-over"
+        if self.no_tools:
+            yield "VMware Tools, none", self.no_tools, "on purpose"
 
 
-def of(home: Home, guest: Guest) -> Additions:
-    """What the guest's parameters name, as it is now; `BadInput` with everything that is wrong with it."""
-    if wrong := [c.problem() for c in checks(home, guest) if not c]:
-        raise BadInput(*wrong)
+def scripts(home: Home, guest: Guest) -> Additions:
+    """The scripts that the guest's parameters name, as they are now."""
     return Additions(
-        prepare=tuple(_carried(home, p) for p in guest.prepare), first_start=tuple(_carried(home, p) for p in guest.first_start)
+        prepare=tuple(carried(home, p) for p in guest.prepare), first_start=tuple(carried(home, p) for p in guest.first_start)
     )
 
 
@@ -130,7 +165,8 @@ def _usable(home: Home, written: Path, guest: str) -> Check:
     )
 
 
-def _carried(home: Home, written: Path) -> Carried:
+def carried(home: Home, written: Path) -> Carried:
+    """A file that the parameters name, as it is now."""
     path = home.path(written)
     return Carried(file=str(written), sha256=files.sha256(path), bytes=path.stat().st_size)
 
@@ -170,14 +206,31 @@ def job(root: Path, additions: Additions, folder: Path) -> dict[str, Any]:
         taken.append({"from": str(copy), "to": place, "mode": 0o700})
         if not (same := _same(carried, _copied(root / carried.file, copy))):
             raise Refused(same.problem())
-    runs = [{"kind": "script", "name": c.file, "argv": [place]} for what, c, place in placed if what == "prepare"]
-    return {"folder": FOLDER, "files": taken, "runs": runs, "gone": [PREPARING] if runs else []}
+    runs = _installs([place for what, _, place in placed if what == "packages"], additions.software)
+    runs += [{"kind": "script", "name": c.file, "argv": [place]} for what, c, place in placed if what == "prepare"]
+    return {"folder": FOLDER, "files": taken, "runs": runs, "gone": [INSTALLING, PREPARING]}
+
+
+def _installs(paths: Sequence[str], software: Sequence[Software]) -> list[dict[str, Any]]:
+    """What has the guest's own package manager install these, and say that they are whole, and which versions it has."""
+    names = [s.name for s in software]
+    whole = 'out=$(dpkg --audit) && printf "%s" "$out" && [ -z "$out" ]'
+    steps: list[list[str]] = []
+    if paths and paths[0].endswith(".rpm"):
+        stale = ["/bin/sh", "-c", "rm -f /var/lib/rpm/__db.*"]  # of another machine; rpm trips over them
+        ask = ["rpm", "-q", *names]
+        steps = [stale, ["rpm", "-U", "--test", *paths], ["rpm", "-U", *paths], ["rpm", "-V", *names], stale, ask]
+    elif paths:
+        told = ["dpkg-query", "-W", "-f", "${Package} ${Version} ${Status}\\n", *names]
+        steps = [["dpkg", "--force-confold", "-i", *paths], ["/bin/sh", "-c", whole], told]
+    return [{"kind": "packages", "name": " ".join(argv), "argv": argv} for argv in steps]
 
 
 def proofs(additions: Additions, ran: Sequence[Ran], brought: Mapping[str, str]) -> list[Check]:
     """Whether all scripts of the copy ran to their end, and those of the first start are there, as they were planned."""
     wanted = [f.file for f in additions.prepare]
-    waiting = {place: f.sha256 for what, f, place in additions.placed() if what == "first_start"}
+    waiting = {place: f.sha256 for what, f, place in additions.placed() if what in ("archive", "first_start")}
+    installs = [r for r in ran if r.kind == "packages"]
     return [
         *(
             Check(
@@ -189,6 +242,17 @@ def proofs(additions: Additions, ran: Sequence[Ran], brought: Mapping[str, str])
                 remedy=AGAIN,
             )
             for _ in wanted[:1]
+        ),
+        *(
+            Check(
+                code="tools-installed",
+                title="VMware Tools are installed in the copy, whole",
+                ok=bool(installs) and not any(r.status for r in installs),
+                found=tool.tail(installs[-1].output, 40) if installs else "nothing was installed",
+                expected=", ".join(f"{s.name} {s.version}" for s in additions.software),
+                remedy=AGAIN,
+            )
+            for _ in additions.packages[:1]
         ),
         *(
             Check(

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from hikkoshi.artefact import Frozen
-from hikkoshi.guest.additions.addition import FOLDER, STARTING
+from hikkoshi.guest.additions.addition import ARCHIVE_SCRIPT, FOLDER, STARTING, WAITING, Additions
 
 RUNNER = f"{FOLDER}/first-start.sh"
 RESULT = f"{FOLDER}/first-start.result"
@@ -16,7 +16,7 @@ LOG = "/var/log/hikkoshi-first-start.log"
 SERVICE = "hikkoshi-first-start"
 UNIT = f"/etc/systemd/system/{SERVICE}.service"
 SCRIPT = f"/etc/init.d/{SERVICE}"  # of a guest without systemd
-FILES = (RUNNER, UNIT, SCRIPT)
+FILES = (RUNNER, UNIT, SCRIPT, ARCHIVE_SCRIPT)
 
 _RUNNER = f"""\
 #!/bin/sh
@@ -32,6 +32,7 @@ else
     : >{RESULT}
     for script in {STARTING}/*; do
         [ -f "$script" ] || continue
+        chmod 700 "$script"
         name=${{script##*/}}
         echo "begun $name" >>{RESULT}
         sync
@@ -43,7 +44,7 @@ else
     done
     echo complete >>{RESULT}
 fi
-rm -rf {STARTING}
+rm -rf {STARTING} {WAITING}
 """
 _AWAY_UNIT = f"""\
 systemctl disable {SERVICE}.service
@@ -90,6 +91,21 @@ exit 0
 """
 
 
+# --default answers every question with its default, by which drivers that the kernel has of its own (vmxnet3, pvscsi) stay:
+# they go only where --clobber-kernel-modules names them. --force-install is for where the installer advises open-vm-tools
+_ARCHIVE = f"""\
+#!/bin/sh
+# written when this guest moved to VMware: unpacks VMware Tools, and runs their installer unattended
+work=$(mktemp -d /tmp/vmware-tools.XXXXXX) || exit 1
+trap 'rm -rf "$work"' 0
+gzip -dc {WAITING}/*.tar.gz | tar -xf - -C "$work" || exit 1
+cd "$work/vmware-tools-distrib" || exit 1
+options=--default
+./vmware-install.pl --help 2>&1 | grep -q -- --force-install && options="$options --force-install"
+./vmware-install.pl $options
+"""
+
+
 class Started(Frozen):
     """One script of the first start."""
 
@@ -103,11 +119,12 @@ class Started(Frozen):
 State = Literal["not begun", "running", "interrupted", "complete"]
 
 
-def texts(systemd: bool) -> dict[str, str]:
-    """{path: content} of what starts it: a unit of systemd's, or a script for any other init."""
+def texts(systemd: bool, additions: Additions) -> dict[str, str]:
+    """{path: content} of what starts it: a unit of systemd's, or a script for any other init; and of the archive's script."""
+    archive = {ARCHIVE_SCRIPT: _ARCHIVE} if additions.archive else {}
     if systemd:
-        return {RUNNER: _RUNNER + _AWAY_UNIT, UNIT: _UNIT}
-    return {RUNNER: _RUNNER + _AWAY_SCRIPT, SCRIPT: _SCRIPT}
+        return {RUNNER: _RUNNER + _AWAY_UNIT, UNIT: _UNIT, **archive}
+    return {RUNNER: _RUNNER + _AWAY_SCRIPT, SCRIPT: _SCRIPT, **archive}
 
 
 def commands(systemd: bool, distribution: str) -> list[tuple[str, ...]]:
