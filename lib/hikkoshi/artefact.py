@@ -1,9 +1,9 @@
 """The typed result that a step writes, exactly one, into its guest's folder; later steps read it from there."""
 
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from hikkoshi import files
 from hikkoshi.errors import BadInput, Problem, Refused
@@ -14,6 +14,11 @@ class Frozen(BaseModel):
     """Base of results and their parts: nothing unknown is taken, and nothing changes afterwards."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
+
+
+def unsaid(default: Any) -> Any:
+    """A field that was added later: left out where it says no more than its default, so older files keep their hash."""
+    return Field(default=default, exclude_if=lambda value: value == default)
 
 
 class Artefact(Frozen):

@@ -205,6 +205,13 @@ class TestDeployment:
         assert {r["at power-on"] for r in rows} == {"disconnected"}
         assert len(rows) == 10
 
+    def test_a_guest_that_starts_by_uefi_gets_a_machine_that_does(self, world: World) -> None:
+        v, other = world.connect(), world.order
+        world.order = changed(world, firmware="efi")
+        world.deploy(v)
+        assert [c for c in deployment.read_back(v, world.site.vsphere, world.order) if not c] == []
+        assert [c.code for c in deployment.read_back(v, world.site.vsphere, other) if not c] == ["machine-firmware"]
+
     def test_done_is_done(self, world: World) -> None:
         v = world.connect()
         assert not deployment.complete(v, world.order)

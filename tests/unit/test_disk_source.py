@@ -194,6 +194,15 @@ def test_the_boot_loader_is_told_by_the_code_in_the_first_sector(code: bytes, lo
     assert source.boot_loader(sector(code, LINUX)) == loader
 
 
+@pytest.mark.parametrize(("code", "loader"), [(b"", "uefi"), (b"\xeb\x63\x90".ljust(0x180, b"\0") + b"GRUB ", "grub2")])
+def test_a_disk_with_an_efi_system_partition_and_no_code_starts_by_uefi(code: bytes, loader: str) -> None:
+    entry = source.ESP.bytes_le + bytes(112)
+    header = b"EFI PART".ljust(72, b"\0") + (2).to_bytes(8, "little")
+    head = sector(code, (0, source.GPT, 1, 1000)) + header.ljust(512, b"\0") + entry
+    assert source.boot_loader(head) == loader
+    assert source.boot_loader(sector(code, (0, source.MBR_ESP, 1, 1000))) == loader  # an MBR may have one, too
+
+
 @settings(deadline=None)
 @given(st.binary(max_size=1024))
 def test_no_first_sector_makes_the_look_fail(head: bytes) -> None:

@@ -106,7 +106,8 @@ def test_without_guestfs_the_error_says_what_to_install(monkeypatch: pytest.Monk
 
 def test_every_error_that_the_worker_knows_is_explained() -> None:
     source = (Path(appliance.__file__).parent / "worker.py").read_text()
-    kinds = set(re.findall(r"Wrong\(\s*\"([\w-]+)\"", source))
+    found = re.findall(r"Wrong\(\s*\"([\w-]+)\"(?: if [^,\"]* else \"([\w-]+)\")?", source)
+    kinds = {kind for pair in found for kind in pair if kind}
     assert kinds | {"appliance", *get_args(addition.Kind)} == set(appliance._KINDS)
 
 
@@ -152,6 +153,9 @@ class Disks(Files):
 
     def mount_options(self, options: str, device: str, point: str) -> None:
         self.mounted[point] = f"{device} {options}"
+
+    def ls(self, folder: str) -> list[str]:
+        return sorted({path.split("/")[1] for path in self.contents[self.mounted[folder]]})
 
     def umount_all(self) -> None:
         self.mounted.clear()
@@ -211,6 +215,32 @@ def test_a_part_of_btrfs_is_mounted_as_the_guest_does(monkeypatch: pytest.Monkey
     worker["mount"](guest, {"disk_of": device.Disk, "names": ()}, parts, readonly=True)
     assert guest.mounted == {"/": "/dev/sda1", "/var": "/dev/sda1 subvol=@/var,ro"}
     assert parts[0]["mountpoint"] == "/"
+
+
+def test_the_root_of_btrfs_may_be_one_of_its_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "guestfs", types.ModuleType("guestfs"))
+    worker = runpy.run_path(str(appliance.WORKER))
+    table = b"/dev/xvda1 / btrfs defaults,subvol=@rootfs 0 0\n/dev/xvda1 /home btrfs subvol=@home 0 0\n"
+    parts = [{"device": "/dev/sda1", "at": "/dev/sda1", "fstype": "btrfs", "uuid": "abc"}]
+    whole = {"/@home/someone": b"", "/@rootfs/etc/fstab": table}
+    guest = Disks({"/dev/sda1": whole, "/dev/sda1 subvol=@rootfs,ro": {"/etc/fstab": table}})
+    worker["mount"](guest, {"disk_of": device.Disk, "names": ()}, parts, readonly=True)
+    assert guest.mounted == {"/": "/dev/sda1 subvol=@rootfs,ro"}
+    assert (parts[0]["mountpoint"], parts[0]["subvolume"]) == ("/", "@rootfs")
+
+
+@pytest.mark.parametrize("table", ["/dev/mapper/cvar /var ext4", "/dev/xvda3 /var ext4"])
+def test_a_folder_of_the_system_on_an_encrypted_volume_is_told_as_that(monkeypatch: pytest.MonkeyPatch, table: str) -> None:
+    monkeypatch.setitem(sys.modules, "guestfs", types.ModuleType("guestfs"))
+    worker = runpy.run_path(str(appliance.WORKER))
+    parts = [
+        {"device": f"/dev/sda{n}", "at": f"/dev/sda{n}", "fstype": kind, "uuid": kind}
+        for n, kind in enumerate(("ext4", "crypto_LUKS"), 1)
+    ]
+    guest = Disks({"/dev/sda1": {"/etc/fstab": f"UUID=ext4 / ext4\n{table}\n".encode()}})
+    with pytest.raises(worker["Wrong"], match="crypto_LUKS") as e:
+        worker["mount"](guest, {"disk_of": device.Disk, "names": ()}, parts, readonly=True)
+    assert "encrypted: /dev/sda2" in e.value.report["found"]
 
 
 @pytest.mark.parametrize(

@@ -136,6 +136,14 @@ def test_without_a_partition_for_boot_paths_are_the_roots_own(tmp_path: Path) ->
     assert kernel.image == "/boot/vmlinuz-2.6.18-398.el5"
 
 
+def test_of_btrfs_the_menu_names_the_part_that_is_the_root(tmp_path: Path) -> None:
+    menu = b"title A\nroot (hd0,1)\nkernel /@/boot/vmlinuz-2.6.18-398.el5 ro rootflags=subvol=@\n"
+    result = raw(tmp_path, **{"/boot/grub/grub.conf": menu})
+    result["partitions"][-1] |= {"fstype": "btrfs", "mountpoint": "/", "subvolume": "@"}
+    (kernel,) = inspection.facts(result, tmp_path, "grub-legacy", "x").kernels
+    assert kernel.image == "/boot/vmlinuz-2.6.18-398.el5"
+
+
 def test_a_guest_that_pygrub_booted_is_read_by_pygrubs_menu(tmp_path: Path) -> None:
     menu = b"title A\nroot (hd0)\nkernel /boot/vmlinuz-2.6.18-398.el5 ro root=/dev/xvda1 console=hvc0\n"
     found = inspection.facts(raw(tmp_path, **{"/boot/grub/grub.conf": menu}), tmp_path, "none", "x")

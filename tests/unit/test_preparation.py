@@ -441,6 +441,29 @@ class TestDebian:
             plan(self.guest(()).model_copy(update={"kernels": (xen,)}))
 
 
+class TestUefi:
+    def efi(self, *loaders: str) -> GuestFacts:
+        return facts(boot_loader="uefi", efi_loaders=loaders)
+
+    def test_the_boot_loader_is_put_where_a_new_machine_looks_for_one(self) -> None:
+        found = plan(self.efi("/boot/efi/EFI/BOOT/fbx64.efi", "/boot/efi/EFI/a/grubx64.efi", "/boot/efi/EFI/centos/grubx64.efi"))
+        assert found.commands[-2:] == (
+            ("/bin/mkdir", "-p", "/boot/efi/EFI/BOOT"),
+            ("/bin/cp", "/boot/efi/EFI/centos/grubx64.efi", "/boot/efi/EFI/BOOT/BOOTX64.EFI"),
+        )
+        assert found.boot_loader == ""
+
+    def test_one_that_is_there_stays(self) -> None:
+        same = plan(facts()).commands
+        assert plan(self.efi("/boot/efi/EFI/Boot/bootx64.efi", "/boot/efi/EFI/centos/grubx64.efi")).commands == same
+
+    @pytest.mark.parametrize("loaders", [(), ("/boot/efi/EFI/debian/fwupdx64.efi",)])
+    def test_a_disk_without_one_is_refused(self, loaders: tuple[str, ...]) -> None:
+        with pytest.raises(BadInput, match="grub-install --removable") as e:
+            plan(self.efi(*loaders))
+        assert e.value.problems[0].code == "no-efi-loader"
+
+
 class TestBootLoader:
     def test_a_disk_that_has_none_gets_one_with_a_menu_of_its_own(self) -> None:
         kernels = (KERNELS[0], kernel(1, "2.6.18-398.el5", arguments=("ro", "root=/dev/xvda1", "console=hvc0")))

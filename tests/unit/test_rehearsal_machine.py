@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from hikkoshi.errors import ToolFailed
 from hikkoshi.rehearsal.machine import HANDED, Controller, Hardware, MachineNic, NicModel, drive
 
 
@@ -40,6 +41,22 @@ def test_what_is_below_an_overlay_is_named_by_us_and_not_by_the_overlay() -> Non
         "driver=qcow2,file.driver=file,file.filename=overlay.qcow2,backing.driver=vmdk,backing.file.driver=host_device,"
         "backing.file.filename=/dev/fdset/1"
     )
+
+
+def test_a_machine_that_starts_by_uefi_has_a_new_machines_variables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pair = (tmp_path / "code.fd", tmp_path / "vars.fd")
+    monkeypatch.setattr("hikkoshi.rehearsal.machine.UEFI", ((tmp_path / "none", pair[1]), pair))
+    efi = machine().model_copy(update={"firmware": "efi"})
+    with pytest.raises(ToolFailed, match="install ovmf"):
+        options(efi, "drive")
+    for path in pair:
+        path.touch()
+    code, variables, again, disk = options(efi, "drive")
+    assert code == f"if=pflash,unit=0,driver=raw,file.driver=file,file.filename={pair[0]},readonly=on"
+    assert variables == f"if=pflash,unit=1,driver=raw,file.driver=file,file.filename={pair[1]},snapshot=on"
+    assert again == disk.replace("id=disk", "id=again")  # the same disk where this firmware can read it
+    assert "SATA" in efi.remark
+    assert "firmware" not in machine().model_dump_json()  # an older plan keeps its hash
 
 
 def test_no_nic_reaches_a_network() -> None:

@@ -73,6 +73,13 @@ def test_the_serial_console_counts_like_the_screen() -> None:
     assert judged(console="CentOS release 5.11 (Final)\r\n\r\nidp login: ") == Ending.LOGIN
 
 
+def test_a_uefi_that_finds_nothing_to_start_says_so_in_colours() -> None:
+    told = verdict("", (DATA / "no-boot-loader-uefi.console.txt").read_text(), seconds=9, timeout=180)
+    assert told is not None
+    assert told.ending == Ending.NO_BOOT_LOADER
+    assert told.words.startswith('BdsDxe: starting Boot0002 "EFI Internal Shell" from Fv(')
+
+
 def test_a_panic_is_not_taken_back_by_an_earlier_login_prompt() -> None:
     assert judged("idp login:", "Kernel panic - not syncing: Fatal exception\n" + "trace\n" * 60) == Ending.KERNEL_PANIC
 

@@ -46,6 +46,15 @@ def test_the_gateways_descriptor_is_the_reviewed_one() -> None:
     assert ovf.descriptor(spec(*groups), "gateway.vmdk", 123_456_789) == GOLDEN.read_text()
 
 
+def test_a_machine_that_starts_by_uefi_says_so_and_only_such_a_one() -> None:
+    text = ovf.descriptor(spec("a", firmware="efi"), "x.vmdk", 1)
+    (setting,) = ET.fromstring(text).iter(f"{{{ovf.VMW}}}Config")
+    found = {name.partition("}")[2]: value for name, value in setting.items()}
+    assert found == {"required": "false", "key": "firmware", "value": "efi"}
+    assert "firmware" not in ovf.descriptor(spec("a"), "x.vmdk", 1) + spec("a").model_dump_json()  # an older plan keeps its hash
+    assert '"firmware":"efi"' in spec("a", firmware="efi").model_dump_json()
+
+
 def test_two_nics_on_one_port_group_share_its_network() -> None:
     text = ovf.descriptor(spec("a", "b", "a"), "x.vmdk", 1)
     assert [n.get(f"{{{ovf.OVF}}}name") for n in ET.fromstring(text).iter(f"{{{ovf.OVF}}}Network")] == ["a", "b"]

@@ -302,7 +302,7 @@ def test_what_json_calls_otherwise_is_the_setting_of_that_meaning() -> None:
     guest = listed(
         {"driver_domain": "False", "pool_name": "rack"}, {"system_firmware": "/usr/share/OVMF.fd", "nested_hvm": "True"}
     )
-    assert [p.code for p in behind.refused(guest)] == ["boots-by-uefi"]
+    assert behind.by_uefi(guest) == {"bios_path_override": "/usr/share/OVMF.fd"}
     assert (guest.other["nestedhvm"], guest.other["pool"]) == (1, "rack")
 
 

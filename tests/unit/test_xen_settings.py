@@ -7,7 +7,7 @@ from pydantic import JsonValue
 
 from hikkoshi.errors import BadInput
 from hikkoshi.guest import survey
-from hikkoshi.xen import config, settings
+from hikkoshi.xen import behind, config, settings
 from hikkoshi.xen.config import XenGuest, parse
 from hikkoshi.xen.disks import XenDisk
 from hikkoshi.xen.vifs import Vif
@@ -195,9 +195,6 @@ def test_xms_nics_adds_those_that_the_list_is_short_of() -> None:
 @pytest.mark.parametrize(
     ("text", "code"),
     [
-        ("type = 'hvm'\nbios = 'ovmf'", "boots-by-uefi"),
-        ("type = 'hvm'\nfirmware = 'uefi'", "boots-by-uefi"),
-        ("firmware = '/usr/lib/OVMF.fd'", "boots-by-uefi"),
         ("vif2 = [ 'bridge=b' ]", "nics-of-xen-4-0"),
         ("disk = [ 'iscsi:iqn.2001-05.com.example:a,xvda,w' ]", "disk-elsewhere"),
         ("disk = [ 'vdev=xvda,backend=storage,target=/dev/vg0/a' ]", "disk-elsewhere"),
@@ -252,14 +249,9 @@ def test_a_configuration_that_an_earlier_version_has_surveyed_is_still_read() ->
         ),
         ("on_poweroff = 'soft-reset'", "stays-after-shutdown"),
         ("restart = 'always'", "stays-after-shutdown"),
-        ("type = 'pvh'\nkernel = '/usr/share/OVMF/OVMF.fd'", "boots-by-uefi"),
-        ("type = 'pvh'\nkernel = '/usr/lib/xen/boot/ovmf-pvh.bin'", "boots-by-uefi"),
-        ("type = 'hvm'\nfirmware_override = '/opt/edk2/x64.fd'", "boots-by-uefi"),
-        ("type = 'hvm'\nbios_path_override = '/opt/UEFI.fd'", "boots-by-uefi"),
-        ("type = 'hvm'\nloader = '/opt/ovmf.bin'", "boots-by-uefi"),
     ],
 )
-def test_a_guest_that_stays_on_or_boots_by_uefi_is_refused_at_the_survey(text: str, code: str) -> None:
+def test_a_guest_that_stays_on_is_refused_at_the_survey(text: str, code: str) -> None:
     with pytest.raises(BadInput) as e:
         survey.movable(parse(f"{MINIMAL}{text}\n", "F"))
     assert [p.code for p in e.value.problems] == [code]
@@ -332,3 +324,31 @@ def test_a_secret_in_an_entry_that_is_refused_is_not_told() -> None:
     with pytest.raises(BadInput) as e:
         parse(f"{MINIMAL}disk = ['vdev=xvda,access=q,target=rbd:p/i:key=geheim']\n", "F")
     assert "geheim" not in str(e.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "type = 'hvm'\nbios = 'ovmf'",
+        "type = 'hvm'\nfirmware = 'uefi'",
+        "firmware = '/usr/lib/OVMF.fd'",
+        "type = 'pvh'\nkernel = '/usr/share/OVMF/OVMF.fd'",
+        "type = 'pvh'\nkernel = '/usr/lib/xen/boot/ovmf-pvh.bin'",
+        "type = 'hvm'\nfirmware_override = '/opt/edk2/x64.fd'",
+        "type = 'hvm'\nbios_path_override = '/opt/UEFI.fd'",
+        "type = 'hvm'\nloader = '/opt/ovmf.bin'",
+    ],
+)
+def test_a_guest_that_xen_starts_by_uefi_moves_where_its_disk_starts_so(text: str) -> None:
+    xen = parse(MINIMAL + text, "F")
+    survey.movable(xen)
+    assert behind.firmware(xen, "uefi").ok
+    refused = behind.firmware(xen, "grub2")
+    assert (refused.ok, refused.code) == (False, "boots-by-uefi")
+    assert refused.remedy
+    assert "on the disk: grub2" in refused.found
+
+
+def test_a_guest_that_xen_starts_otherwise_moves_with_any_disk() -> None:
+    for loader in ("grub2", "none", "uefi"):
+        assert behind.firmware(parse(MINIMAL + "type = 'hvm'\nbios = 'seabios'", "F"), loader).ok

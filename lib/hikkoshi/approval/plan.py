@@ -142,6 +142,7 @@ def specification(guest: Guest, site: Site, survey: Survey) -> VmSpec:
         controller=wish.controller,
         nic_model=wish.nic,
         nics=tuple(cards),
+        firmware="efi" if survey.guest.boot_loader == "uefi" else "bios",
     )
 
 
@@ -170,6 +171,7 @@ def make(home: Home, guest: Guest, site: Site, survey: Survey) -> Plan:
             nic_model=vm.nic_model,
             memory_mb=vm.memory_mb,
             vcpus=vm.vcpus,
+            firmware=vm.firmware,
             nics=tuple(MachineNic(name=n.name, mac=n.mac, address=address) for n, address in _addressed(survey, vm)),
             as_vmware=bool(inner.additions.packages or inner.additions.archive),
         ),

@@ -113,6 +113,7 @@ def _machine(plan: Plan) -> Points:
     yield (
         f"a new machine {vm.name} in {vc.datacenter}/{vc.cluster}, on {vc.datastore}: {vm.vcpus} vCPU, {vm.memory_mb} MB, "
         f"{vm.guest_id}, hardware version {vm.hardware_version}, a disk of {files.human(vm.disk_bytes)} on {vm.controller}"
+        + (", started by UEFI" if vm.firmware == "efi" else "")
     )
     if plan.left_out:
         rest, own = ", ".join(plan.left_out), plan.terms.dom0.start_config

@@ -19,7 +19,9 @@ _BEGINNINGS = (  # (offset, bytes) of what may begin at a partition
     *((n, b"LABELONE") for n in (0, 512, 1024, 1536)),
     *((4086, b"SWAPSPACE2"), (4086, b"SWAP-SPACE"), (0x8000, b"JFS1"), (0x10034, b"ReIsEr"), (0x10040, b"_BHRfS_M")),
 )
-BootLoader = Literal["grub-legacy", "grub2", "extlinux", "none", "unknown"]
+BootLoader = Literal["grub-legacy", "grub2", "extlinux", "uefi", "none", "unknown"]
+MBR_ESP = 0xEF
+ESP = uuid.UUID("c12a7328-f81f-11d2-ba4b-00a0c93ec93b")  # type of an EFI system partition
 _LINUX: frozenset[object] = frozenset(  # types of partitions: of an MBR a number, of a GPT a UUID
     {0x82, 0x83, 0x85, 0x8E, 0xFD}
     | {0x05, 0x0F}  # and what a list of logical partitions may hold
@@ -114,7 +116,7 @@ class DiskFacts(Frozen):
     allocated_bytes: int  # what a sparse file really takes; the same as `bytes` for a device
     mtime_ns: int
     table: Literal["mbr", "gpt", "none"]
-    boot_loader: BootLoader  # by the code in the first sector
+    boot_loader: BootLoader  # by the code in the first sector; uefi where there is none, and an EFI system partition
     system: str = ""  # that its partitions are of, where that is not Linux: FreeBSD
     sector_bytes: int = 512  # that its partition table counts in; VMware's disks have no others than 512
 
@@ -272,23 +274,29 @@ def _begins(content: bytes) -> bool:
 
 def system(head: bytes) -> str:
     """The system that a disk's partitions are of, by their types; empty for Linux, and where they do not tell."""
-    if head[SECTOR : SECTOR + 8] == b"EFI PART":
-        start = int.from_bytes(head[SECTOR + 72 : SECTOR + 80], "little") * SECTOR
-        kinds: set[object] = {uuid.UUID(bytes_le=head[n : n + 16]) for n in range(start, min(start + 16384, len(head) - 16), 128)}
-    else:
-        kinds = {e[4] for e in _entries(head)} if table(head) == "mbr" else set()
-    if kinds & _LINUX:
+    if (kinds := _kinds(head)) & _LINUX:
         return ""
     if table(head) == "none" and head[SECTOR : SECTOR + 4] == _LABEL:
         return "BSD"
     return next((name for kind, name in _SYSTEMS.items() if kind in kinds), "")
 
 
+def _kinds(head: bytes) -> set[object]:
+    """The types of the partitions."""
+    if head[SECTOR : SECTOR + 8] == b"EFI PART":
+        start = int.from_bytes(head[SECTOR + 72 : SECTOR + 80], "little") * SECTOR
+        return {uuid.UUID(bytes_le=head[n : n + 16]) for n in range(start, min(start + 16384, len(head) - 16), 128)}
+    return {e[4] for e in _entries(head)} if table(head) == "mbr" else set()
+
+
 def boot_loader(head: bytes) -> BootLoader:
-    """Boot loader by the code in the first sector: both GRUBs hold the word GRUB, and begin with different jumps."""
+    """Boot loader by the code in the first sector: both GRUBs hold the word GRUB, and begin with different jumps.
+
+    Without code a disk starts by UEFI where it has an EFI system partition; for that `head` has to hold the list of partitions.
+    """
     code = head[:440]
     if not any(code):
-        return "none"
+        return "uefi" if _kinds(head) & {ESP, MBR_ESP} else "none"
     if b"GRUB" in code:
         return "grub-legacy" if code[:2] == b"\xeb\x48" else "grub2"
     if b"Operating system load error." in code:

@@ -135,7 +135,7 @@ _KINDS: dict[str, tuple[type[HikkoshiError], Problem]] = {  # {kind: (error, its
         BadInput,
         Problem(
             code="root-encrypted",
-            what="the guest's root is encrypted",
+            what="the guest's root, or another folder of its system, is encrypted",
             expected="file systems that can be read without a passphrase",
             remedy=_LATER,
         ),

@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from hikkoshi.artefact import Frozen
+from hikkoshi.artefact import Frozen, unsaid
 from hikkoshi.guest.note import Note
 
 
@@ -19,6 +19,7 @@ class Partition(Frozen):
     partlabel: str = ""  # of a GPT
     partuuid: str = ""
     mountpoint: str = ""  # as the guest's own fstab has it
+    subvolume: str = ""  # of btrfs, that is mounted there: @rootfs; empty for its default one
 
 
 class Kernel(Frozen):
@@ -83,7 +84,8 @@ class GuestFacts(Frozen):
     release: str  # 5.11
     arch: str  # x86_64
     hostname: str
-    boot_loader: str  # grub-legacy, grub2, extlinux; none where Xen's pygrub or the Dom-0 did its work
+    # grub-legacy, grub2, extlinux; uefi where the firmware starts a file; none where Xen's pygrub or the Dom-0 did its work
+    boot_loader: str
     boot_config: str  # path in the guest; empty where the Dom-0 held the kernel, and the guest has no menu
     default_kernel: int  # index
     kernels: tuple[Kernel, ...]
@@ -102,6 +104,7 @@ class GuestFacts(Frozen):
     rpm_environment: tuple[str, ...] = ()  # files of Berkeley DB's that a later rpm trips over
     selinux: bool = False  # switched on: what is written from outside needs a label
     disk_names: tuple[str, ...] = ()  # of the whole disk in the guest, by Xen's configuration: xvda …; empty where nobody said
+    efi_loaders: tuple[str, ...] = unsaid(())  # the files that a firmware may start: /boot/efi/EFI/debian/grubx64.efi
     getty: str = ""  # path of the program that asks for a login on a terminal; empty where there is none, or nobody looked
     installed: dict[str, str] = Field(default_factory=dict)  # {package: version}, where dpkg keeps them; else nobody looked
     services: tuple[str, ...] = ()  # started at boot, of those that belong to Xen, or would ask about new hardware

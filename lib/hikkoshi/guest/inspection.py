@@ -95,8 +95,10 @@ LINKS = (  # by which a menu may name a kernel and its initrd: the newest, of wh
     *("/vmlinuz", "/initrd.img", "/vmlinuz.old", "/initrd.img.old"),
     *starts.LINKS,  # and what is started
 )
+EFI_LOADERS = "/boot/efi/[Ee][Ff][Ii]/*/*.[Ee][Ff][Ii]"  # where the guest's fstab mounts its EFI system partition
 PRESENT = [
     "/boot/vmlinuz-*",
+    EFI_LOADERS,
     *LINKS,
     *MAKERS,
     "/var/lib/rpm/__db.*",
@@ -280,6 +282,7 @@ def facts(raw: dict[str, Any], folder: Path, loader: str, disk: str) -> GuestFac
         secrets=raw["secrets"],
         latin1=tuple(p for p in latin1 if p in needed),
         disk_names=tuple(raw.get("names", ())),
+        efi_loaders=tuple(sorted(p for p in raw["present"] if fnmatch.fnmatchcase(p, EFI_LOADERS))),
         getty=next((path for path in console.GETTYS if path in raw["present"]), ""),
         initrd_maker=next((path for path in MAKERS if path in raw["present"]), ""),
         rpm_environment=tuple(sorted(p for p in raw["present"] if p.startswith("/var/lib/rpm/__db."))),

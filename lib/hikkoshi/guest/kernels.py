@@ -98,12 +98,15 @@ def _latin1(path: Path) -> str:
 def _in_guest(path: str, root: str, partitions: tuple[Partition, ...]) -> str:
     """A path as GRUB writes it, as the guest sees it: `/vmlinuz` on (hd0,0) is `/boot/vmlinuz`.
 
-    GRUB 2 names no partition: it has found the one that holds /boot.
+    GRUB 2 names no partition: it has found the one that holds /boot. Of btrfs it names the subvolume, as a folder.
     """
     if not path:
         return ""
     own = re.match(r"(\([^()]*\))(.*)", path)
     root, path = (own[1], own[2]) if own else (root, path)
+    for p in partitions:
+        if p.subvolume and path.startswith(f"/{p.subvolume}/"):
+            return p.mountpoint.rstrip("/") + path.removeprefix(f"/{p.subvolume}")
     if root in ("", "($root)") and not path.startswith("/boot/") and any(p.mountpoint == "/boot" for p in partitions):
         return "/boot" + path
     match = re.match(r"\(hd0,(?:(\d+)|(?:msdos|gpt)(\d+))\)", root)

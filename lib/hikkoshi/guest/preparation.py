@@ -85,6 +85,8 @@ def plan(
     rebuilds = not set(modules) <= set(kernel.initrd_modules) or any(e.path.startswith(inputs) for e in changes)
     commands = [_initrd_command(facts, kernel, modules)] if rebuilds else []
     commands += [_off(facts, service) for service in facts.services]
+    if facts.boot_loader == "uefi":
+        commands += _started_by_uefi(facts)
     if any(e.path == pinning.UNIT for e in changes):
         commands.append(("/bin/systemctl", "enable", PurePath(pinning.UNIT).name))
     if added.starts:
@@ -276,6 +278,32 @@ def _initrd_command(facts: GuestFacts, kernel: Kernel, modules: Sequence[str]) -
     if maker.endswith("/dracut"):
         return (maker, "-f", "--add-drivers", " ".join(modules), kernel.initrd, kernel.version)
     return (maker, "-f", "-v", *(f"--with={m}" for m in modules), kernel.initrd, kernel.version)
+
+
+def _started_by_uefi(facts: GuestFacts) -> list[tuple[str, ...]]:
+    """What puts the guest's boot loader where the firmware of a new machine looks, which remembers no entry.
+
+    Source: Unified Extensible Firmware Interface Specification 2.10, section 3.5.1.1, Removable Media Boot Behavior.
+    """
+    names = {path: path.lower().rsplit("/", 2)[1:] for path in facts.efi_loaders}
+    if ["boot", "bootx64.efi"] in names.values():
+        return []
+    own = [path for path, (_, file) in names.items() if file == "grubx64.efi"]
+    own.sort(key=lambda path: names[path][0] != facts.distribution)
+    if not own:
+        raise BadInput(
+            Problem(
+                code="no-efi-loader",
+                what="the disk starts by UEFI, and no boot loader was found on its EFI system partition",
+                where=facts.hostname or "guest",
+                found=", ".join(facts.efi_loaders) or "no file under /boot/efi/EFI",
+                expected="EFI/BOOT/BOOTX64.EFI, or a grubx64.efi, on a partition that /etc/fstab mounts as /boot/efi",
+                remedy=f"in the running guest: mount the EFI system partition as /boot/efi by /etc/fstab, and run grub-install "
+                f"--removable there; then run {SURVEY} again",
+            )
+        )
+    folder = own[0].rsplit("/", 2)[0] + "/BOOT"
+    return [("/bin/mkdir", "-p", folder), ("/bin/cp", own[0], f"{folder}/BOOTX64.EFI")]
 
 
 def _own_only(facts: GuestFacts, macs: Mapping[str, str], file: str) -> bool:

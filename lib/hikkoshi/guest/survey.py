@@ -132,7 +132,9 @@ def fitting(disk: DiskFacts) -> list[Check]:
 def limits(home: Home, site: Site, guest: Guest) -> list[Check]:
     """The same before the disk is read; nothing where it cannot be looked at, which `start` tells."""
     try:
-        return fitting(source.together([source.facts(p.path) for p in origin_of(home, site, guest).parts]))
+        xen, origin = configuration(home, site, guest), origin_of(home, site, guest)
+        disk = source.together([source.facts(p.path) for p in origin.parts])
+        return [*fitting(disk), behind.firmware(xen, disk.boot_loader)]
     except HikkoshiError:
         return []
 
@@ -145,7 +147,8 @@ def start(home: Home, site: Site, guest: Guest, *, accelerator: str = "tcg", pro
     """
     xen, origin = configuration(home, site, guest), origin_of(home, site, guest)
     disk = source.together([source.facts(p.path) for p in origin.parts])
-    if wrong := [check.problem() for check in fitting(disk) if not check]:
+    checks = (*fitting(disk), behind.firmware(xen, disk.boot_loader))
+    if wrong := [check.problem() for check in checks if not check]:
         raise BadInput(*wrong)
     try:
         known = Survey.find(home.folder(guest.name))

@@ -36,9 +36,8 @@ ROOM = 256 << 20  # bytes that stay free where they are fetched to
 VOLUMES = 256  # partitions and logical volumes
 LISTING = 5000  # names that a pattern may match
 LINUX = ("ext2", "ext3", "ext4", "xfs", "reiserfs", "btrfs", "jfs")
-# EXTLINUX's boot code on this machine: Debian, Fedora, Arch
-MBR = [Path(p) for p in ("/usr/lib/EXTLINUX/mbr.bin", "/usr/share/syslinux/mbr.bin", "/usr/lib/syslinux/bios/mbr.bin")]
-NEEDED = ("/", "/boot", "/usr", "/var", "/etc", "/lib", "/sbin", "/opt", "/tmp")
+MBR = [Path(p, "mbr.bin") for p in ("/usr/lib/EXTLINUX", "/usr/share/syslinux", "/usr/lib/syslinux/bios")]  # of EXTLINUX
+NEEDED = ("/", "/boot", "/boot/efi", "/usr", "/var", "/etc", "/lib", "/sbin", "/opt", "/tmp")
 
 
 class Wrong(Exception):
@@ -61,8 +60,7 @@ def main():
     job["disk_of"] = runpy.run_path(job["devices"])["Disk"]
     job["bring"] = runpy.run_path(job["installer"])["bring"]
     signal.alarm(job["seconds"])  # the default action ends us; libguestfs then ends its machine
-    apply = job["op"] == "apply"
-    total = 6 if apply else 3
+    total = 6 if (apply := job["op"] == "apply") else 3
     try:
         say(progress=[0, total, "starting the appliance"])
         g = launch(job, readonly=not apply)
@@ -164,29 +162,28 @@ def mount(g, job, partitions, readonly):
     attach = g.mount_ro if readonly else g.mount
     disk = job["disk_of"](partitions, tuple(job["names"]))
     table = find_root(g, disk, partitions)
+    locked = [p["device"] for p in partitions if p["fstype"] == "crypto_LUKS"]
     if table is None:
-        if any(p["fstype"] == "crypto_LUKS" for p in partitions):
-            raise Wrong("crypto_LUKS", found=", ".join(p["device"] for p in partitions if p["fstype"] == "crypto_LUKS"))
-        raise Wrong("no-root", found=", ".join(f"{p['device']} {p['fstype'] or 'unknown'}" for p in partitions))
+        seen = locked or [f"{p['device']} {p['fstype'] or 'unknown'}" for p in partitions]
+        raise Wrong("crypto_LUKS" if locked else "no-root", found=", ".join(seen))
     by_device = {p["device"]: p for p in partitions}
     for p in partitions:
         p["mountpoint"] = ""
     for spec, point, options in sorted(table, key=lambda row: row[1]):
-        device = disk.partition(spec)
-        if device in by_device and (point == "swap" or point.startswith("/")):
-            by_device[device]["mountpoint"] = by_device[device]["mountpoint"] or point
+        found = by_device.get(disk.partition(spec))
+        if found and (point == "swap" or point.startswith("/")):
+            found["mountpoint"] = found["mountpoint"] or point
         if point not in NEEDED:
             continue
-        local = spec.strip("\"'").startswith(("/dev/", "LABEL=", "UUID=", "PARTLABEL=", "PARTUUID="))
-        if device is None and local:
-            raise Wrong("missing-device", found=f"{point} is on {spec}")
-        part = re.search(r"(?:^|,)(subvol(?:id)?=[^,]+)", options)
-        if device is not None and part and point != "/":  # of btrfs; the root is its default one
-            g.mount_options(part.group(1) + (",ro" if readonly else ""), by_device[device]["at"], point)
-        elif device is not None and by_device[device]["fstype"] in LINUX:
-            attach(by_device[device]["at"], point)
-        elif local:
-            raise Wrong("missing-device", found=f"{point} is on {spec}, a {by_device[device]['fstype'] or 'unknown'}")
+        part = re.search(r"(?:^|,)(subvol(?:id)?=[^,]+)", options)  # of btrfs; the root's: see `attached`
+        part = (found or {}).get("subvolume") and f"subvol={found['subvolume']}" if point == "/" else part and part.group(1)
+        if found and part:
+            g.mount_options(part + (",ro" if readonly else ""), found["at"], point)
+        elif found and found["fstype"] in (LINUX if point != "/boot/efi" else ("vfat",)):
+            attach(found["at"], point)
+        elif spec.strip("\"'").startswith(("/dev/", "LABEL=", "UUID=", "PARTLABEL=", "PARTUUID=")):
+            kind = f", a {found['fstype'] or 'unknown'}" if found else f"; encrypted: {', '.join(locked)}" if locked else ""
+            raise Wrong("missing-device" if found or not locked else "crypto_LUKS", found=f"{point} is on {spec}{kind}")
 
 
 def find_root(g, disk, partitions):
@@ -194,11 +191,7 @@ def find_root(g, disk, partitions):
     best = None
     no_fstab = ""
     for p in partitions:
-        if p["fstype"] not in LINUX:
-            continue
-        try:
-            g.mount_ro(p["at"], "/")
-        except RuntimeError:
+        if p["fstype"] not in LINUX or not attached(g, p):
             continue
         try:
             if is_file(g, "/etc/fstab"):
@@ -220,6 +213,20 @@ def find_root(g, disk, partitions):
         return None
     disk.learn(*best[1:])  # where the root is, it calls the disk so
     return best[0]
+
+
+def attached(g, p):
+    """Whether a file system can be mounted, to be read: of btrfs its default subvolume, or the one with /etc/fstab."""
+    try:
+        g.mount_ro(p["at"], "/")
+    except RuntimeError:
+        return False
+    names = g.ls("/")[:LISTING] if p["fstype"] == "btrfs" and not is_file(g, "/etc/fstab") else []
+    p["subvolume"] = next((name for name in names if is_file(g, f"/{name}/etc/fstab")), "")
+    if p["subvolume"]:
+        g.umount_all()
+        g.mount_options(f"subvol={p['subvolume']},ro", p["at"], "/")
+    return True
 
 
 def bounded(found, limit, path, what="", unit="bytes"):
@@ -319,13 +326,9 @@ def collect(g, job, own):
 
 def unchanged(g, job, own):
     """The guest's files are what the plan was made from, and there is room for the new initrd."""
-    differ = []
-    for edit in job["edits"]:
-        there = is_file(g, edit["path"])
-        found = hashlib.sha256(hidden(g, own, edit["path"])).hexdigest() if there else None
-        if found != edit["before_sha256"]:
-            differ.append(edit["path"])
-    if differ:
+    now = {e["path"]: hidden(g, own, e["path"]) if is_file(g, e["path"]) else None for e in job["edits"]}
+    now = {path: content if content is None else hashlib.sha256(content).hexdigest() for path, content in now.items()}
+    if differ := [edit["path"] for edit in job["edits"] if now[edit["path"]] != edit["before_sha256"]]:
         raise Wrong("changed", found=", ".join(differ))
     if initrd := job["initrd"]:
         need = 2 * g.filesize(initrd) + (2 << 20)  # the new one beside the old one; the kept one
@@ -384,10 +387,8 @@ def boot_from(g, partitions):
     code = next((path for path in MBR if path.exists()), None)
     if code is None or not g.feature_available(["extlinux"]):
         raise Wrong("no-extlinux", found="no " + ("extlinux in the appliance" if code else " or ".join(map(str, MBR))))
-    point = next(p for p in ("/boot", "/") if any(v["mountpoint"] == p for v in partitions))
-    device = next(v["device"] for v in partitions if v["mountpoint"] == point)
-    for entry in g.part_list("/dev/sda"):
-        number = entry["part_num"]
+    device = next(v["device"] for point in ("/boot", "/") for v in partitions if v["mountpoint"] == point)
+    for number in (entry["part_num"] for entry in g.part_list("/dev/sda")):
         g.part_set_bootable("/dev/sda", number, device == f"/dev/sda{number}")
     g.extlinux("/boot/extlinux")
     g.pwrite_device("/dev/sda", code.read_bytes()[:440], 0)

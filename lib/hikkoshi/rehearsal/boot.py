@@ -18,7 +18,7 @@ from hikkoshi.guest.additions import firststart
 from hikkoshi.progress import Progress, silent
 from hikkoshi.rehearsal import emulator, injection, unprivileged, witness
 from hikkoshi.rehearsal.accelerator import groups
-from hikkoshi.rehearsal.machine import CONTROLLERS, HANDED, Hardware, drive
+from hikkoshi.rehearsal.machine import CONTROLLERS, HANDED, UNSEEN, Hardware, drive
 from hikkoshi.rehearsal.outcome import BootOutcome, Ending
 from hikkoshi.rehearsal.screen import Screen
 from hikkoshi.rehearsal.verdict import BootVerdict, last_line, verdict
@@ -63,7 +63,8 @@ def boot(
     fingerprint, writes = identity(disk, disk_format), Origin.whole(disk).writes()
     with unprivileged.folder("machine") as private:
         serial = private / "serial"
-        with _bootable(disk, disk_format, private, accelerator, probe, progress) as (shown, overlay):
+        more = UNSEEN if machine.firmware == "efi" else ""
+        with _bootable(disk, disk_format, private, accelerator, probe, more, progress) as (shown, overlay):
             arguments = machine.arguments(shown, accelerator, Path(serial.name))
             with emulator.started(arguments, private, disk=disk, groups=groups(accelerator)) as guest:
                 seconds, judged, told = _watch(guest, serial, probe, timeout, progress)
@@ -110,12 +111,15 @@ def identity(disk: Path, disk_format: DiskFormat) -> str:
 
 @contextmanager
 def _bootable(
-    disk: Path, disk_format: DiskFormat, private: Path, accelerator: str, probe: bool, progress: Progress
+    disk: Path, disk_format: DiskFormat, private: Path, accelerator: str, probe: bool, more: str, progress: Progress
 ) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """The disk itself; or an overlay of it into which the witness was put, or, where GRUB 2 would switch the screen to
-    graphics before the kernel says a word, whose kernel writes to the serial port. And what was changed in the overlay."""
+    """The disk itself; or an overlay of it into which the witness was put, or, where GRUB 2, or the firmware, would switch the
+    screen to graphics before the kernel says a word, whose kernel writes to the serial port. And what was changed in it.
+
+    `more` are further arguments of the kernel.
+    """
     whole = drive(HANDED, disk_format, device=stat.S_ISBLK(disk.stat().st_mode))
-    if not probe and not (disk_format == "raw" and _by_grub2(disk)):
+    if not (probe or more or (disk_format == "raw" and _by_grub2(disk))):
         yield whole, ()
         return
     progress(0, 1, "making an overlay of the disk speak")
@@ -127,6 +131,7 @@ def _bootable(
         "kvm": accelerator == "kvm",
         "path": witness.PATH,
         "witness": witness.SCRIPT if probe else "",
+        "more": more,
     }
     argv, sandboxed = [tool.guestfs_python(), injection.__file__], tool.guestfs_environment()
     result = tool.run(argv, stdin=json.dumps(wish), timeout=300, env=sandboxed)

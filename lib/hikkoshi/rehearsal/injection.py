@@ -3,7 +3,7 @@
 Run by any Python 3 that has libguestfs' `guestfs` module, not necessarily ours: standard library only. Reads a JSON object
 from its standard input:
 
-    {"disk": PATH, "format": "qcow2", "kvm": false, "witness": SCRIPT, "path": "/file-in-guest"}
+    {"disk": PATH, "format": "qcow2", "kvm": false, "witness": SCRIPT, "path": "/file-in-guest", "more": ARGUMENTS}
 
 and writes one to its standard output: {"root": "/dev/sda2", "changed": [SENTENCE …]}, or {"code": CODE, "problem": SENTENCE,
 "found": WORDS}. With an empty script only the kernel is made to write to the serial port, where the boot loader is GRUB 2.
@@ -63,7 +63,7 @@ def main():
         g.write(wish["path"], wish["witness"])
         g.chmod(0o755, wish["path"])
         changed.append(f"{wish['path']}, started by {started}")
-    changed += speak(g, [d for d in devices if d != root])
+    changed += speak(g, [d for d in devices if d != root], wish["more"])
     g.shutdown()
     return {"root": root, "changed": changed}
 
@@ -74,6 +74,10 @@ def find_root(g, devices):
         if g.vfs_type(device) not in LINUX:
             continue
         g.mount(device, "/")
+        inner = [name for name in g.ls("/") if g.is_file(f"/{name}/etc/fstab")] if g.vfs_type(device) == "btrfs" else []
+        if not g.is_file("/etc/fstab") and inner:  # a subvolume
+            g.umount_all()
+            g.mount_options(f"subvol={inner[0]}", device, "/")
         if g.is_file("/etc/fstab"):
             return device
         g.umount_all()
@@ -99,8 +103,9 @@ def start(g, path):
     return None
 
 
-def speak(g, others):
-    """Have the kernel write to the serial port too, where GRUB 2 switches the screen to graphics; gives what was changed."""
+def speak(g, others, wanted):
+    """Have the kernel write to the serial port too, where GRUB 2 switches the screen to graphics, and give it the arguments that
+    are wanted; gives what was changed."""
     menus = find_menus(g)
     for device in others:
         if menus or g.vfs_type(device) not in LINUX:
@@ -111,9 +116,9 @@ def speak(g, others):
             g.umount("/boot")
     for path in menus:
         text = g.read_file(path).decode("latin-1")
-        more = rf"\1 console=tty0 console={PORT}"
+        more = rf"\1 console=tty0 console={PORT} {wanted}".rstrip()
         g.write(path, re.sub(r"^(\s*(?:linux(?:16|efi)?|options)\s.*?)[ \t]*$", more, text, flags=re.M).encode("latin-1"))
-    return [f"{path}: console={PORT}" for path in menus]
+    return [f"{path}: console={PORT} {wanted}".rstrip() for path in menus]
 
 
 def find_menus(g):

@@ -2,15 +2,15 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from pydantic import SerializerFunctionWrapHandler, model_serializer
-
-from hikkoshi.artefact import Frozen
+from hikkoshi.artefact import Frozen, unsaid
+from hikkoshi.errors import Problem, ToolFailed
 from hikkoshi.run.step import PREPARE
 
 Controller = Literal["pvscsi", "lsisas1068", "lsilogic"]
 NicModel = Literal["vmxnet3", "e1000"]
+Firmware = Literal["bios", "efi"]
 
 # QEMU's name of each controller. It has no 53C1030, the chip of ESXi's parallel "LSI Logic": the SAS 1068 stands in,
 # which the same driver family (mptbase, mptscsih) serves with another last module.
@@ -22,6 +22,14 @@ HANDED = Path(f"/dev/fdset/{SET}")
 SANDBOX = ("-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny")
 # what systemd-detect-virt looks at where the processor names no hypervisor; QEMU doubles a comma
 VMWARE = ("-smbios", "type=1,manufacturer=VMware,, Inc.,product=VMware Virtual Platform")
+# UEFI for QEMU, code and variables: as Debian, Fedora and Arch have it
+UEFI = (
+    (Path("/usr/share/OVMF/OVMF_CODE_4M.fd"), Path("/usr/share/OVMF/OVMF_VARS_4M.fd")),
+    (Path("/usr/share/OVMF/OVMF_CODE.fd"), Path("/usr/share/OVMF/OVMF_VARS.fd")),
+    (Path("/usr/share/edk2/ovmf/OVMF_CODE.fd"), Path("/usr/share/edk2/ovmf/OVMF_VARS.fd")),
+    (Path("/usr/share/edk2/x64/OVMF_CODE.4m.fd"), Path("/usr/share/edk2/x64/OVMF_VARS.4m.fd")),
+)
+UNSEEN = "libata.force=disable"  # of Linux: argument by which the kernel takes no disk on SATA
 FIRST_SLOT = 0x10  # of the NICs on the PCI bus; below are the board and the disk
 
 
@@ -41,23 +49,23 @@ class Hardware(Frozen):
     memory_mb: int
     vcpus: int
     nics: tuple[MachineNic, ...]
-    as_vmware: bool = False  # whether it calls itself VMware's, which VMware Tools ask for before they start
-
-    @model_serializer(mode="wrap")
-    def _written(self, rest: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """As JSON has it: as earlier versions wrote it, where it says the same, so that a plan keeps its hash."""
-        tree: dict[str, Any] = rest(self)
-        return tree if self.as_vmware else {name: value for name, value in tree.items() if name != "as_vmware"}
+    as_vmware: bool = unsaid(False)  # whether it calls itself VMware's, which VMware Tools ask for before they start
+    firmware: Firmware = unsaid("bios")
 
     @property
     def remark(self) -> str:
         """What the rehearsal cannot show on this hardware; empty where it is the target's own."""
-        if self.controller != "lsilogic":
-            return ""
-        return (
-            "QEMU has no LSI Logic parallel controller (53C1030): this boot ran on the SAS 1068 of the same family; "
-            f"that the initrd holds mptspi is for {PREPARE} to show"
-        )
+        remarks = []
+        if self.controller == "lsilogic":
+            remarks.append(
+                "QEMU has no LSI Logic parallel controller (53C1030): this boot ran on the SAS 1068 of the same family; "
+                f"that the initrd holds mptspi is for {PREPARE} to show"
+            )
+        if self.firmware == "efi":
+            remarks.append(
+                "QEMU's UEFI has no driver for this controller: it read boot loader and kernel of the same disk by SATA"
+            )
+        return "; ".join(remarks)
 
     def arguments(self, drive: str, accelerator: str, serial: Path) -> list[str]:
         """QEMU's arguments, without those for its control channel.
@@ -79,11 +87,28 @@ class Hardware(Frozen):
             *("-smp", str(self.vcpus), "-m", str(self.memory_mb)),
             *("-no-user-config", "-nodefaults", "-no-reboot", "-no-shutdown"),
             *("-display", "none", "-vga", "std"),
+            *self._firmware(drive),
             *("-chardev", f"file,id=serial,path={escaped(serial)}", "-serial", "chardev:serial"),
             *("-drive", f"{drive},if=none,id=disk,snapshot=on"),
             *("-device", f"{controller},id=scsi0,bus=pci.0,addr=0x5"),
             *("-device", f"{place},bootindex=0"),
             *self._network(),
+        ]
+
+    def _firmware(self, disk: str) -> Sequence[str]:
+        """QEMU's own BIOS; or UEFI with no variables of its own, as a new machine in vSphere has none.
+
+        QEMU's UEFI drives none of these controllers, in most builds. It gets the disk a second time, by SATA, and reads boot
+        loader, kernel and initrd from that. `UNSEEN` keeps the kernel from it.
+        """
+        if self.firmware == "bios":
+            return []
+        code, variables = uefi()
+        options = (f"{drive(code, 'raw')},readonly=on", f"{drive(variables, 'raw')},snapshot=on")
+        return [
+            *(word for n, option in enumerate(options) for word in ("-drive", f"if=pflash,unit={n},{option}")),
+            *("-drive", f"{disk},if=none,id=again,snapshot=on", "-device", "ich9-ahci,id=sata,bus=pci.0,addr=0x6"),
+            *("-device", "ide-hd,drive=again,bus=sata.0,bootindex=1"),
         ]
 
     def _network(self) -> Sequence[str]:
@@ -95,6 +120,22 @@ class Hardware(Frozen):
             arguments += ["-netdev", f"hubport,id=net{n},hubid={n}"]
             arguments += ["-device", f"{NICS[self.nic_model]},netdev=net{n},mac={nic.mac},{slot},romfile="]
         return arguments
+
+
+def uefi() -> tuple[Path, Path]:
+    """UEFI for QEMU on this machine: its code, and the variables of a new machine; `ToolFailed` where there is none."""
+    found = next((pair for pair in UEFI if all(path.is_file() for path in pair)), None)
+    if found is None:
+        raise ToolFailed(
+            Problem(
+                code="uefi-missing",
+                what="UEFI for QEMU is not on this machine, and the guest starts by UEFI",
+                found=f"none of {', '.join(str(code) for code, _ in UEFI)}",
+                expected="OVMF, code and variables",
+                remedy="install ovmf (Debian), edk2-ovmf (Fedora, Arch), then run the step again",
+            )
+        )
+    return found
 
 
 def drive(path: Path, disk_format: str, *, device: bool = False, backing: str = "") -> str:

@@ -15,7 +15,7 @@ from hikkoshi.params.folder import GuestFolder
 from hikkoshi.progress import Progress, silent
 from hikkoshi.rehearsal.accelerator import Accelerator
 from hikkoshi.rehearsal.boot import boot, identity
-from hikkoshi.rehearsal.machine import CONTROLLERS, NICS, Hardware, MachineNic
+from hikkoshi.rehearsal.machine import CONTROLLERS, NICS, Hardware, MachineNic, uefi
 from hikkoshi.rehearsal.outcome import BootOutcome, Ending, SeenNic
 from hikkoshi.run.step import CONVERT, PLAN, PREPARE, REHEARSE, SURVEY, Step
 
@@ -325,8 +325,18 @@ def preflight(job: Job, accelerator: Accelerator) -> list[Check]:
         _file(job.vmdk, code="vmdk-there", title="the converted disk is there", remedy=f"run {CONVERT} in apply mode"),
         _qemu(wants),
         _guestfs(),
+        *([_uefi()] if machine and machine.firmware == "efi" else []),
         Check(code="accelerator", title="what the boots run on", ok=True, found=f"{accelerator.name}: {accelerator.reason}"),
     ]
+
+
+def _uefi() -> Check:
+    title, expected = "UEFI for QEMU is there: the guest starts by it", "OVMF, code and variables"
+    check = partial(Check, code="uefi-there", title=title, expected=expected)
+    try:
+        return check(ok=True, found=str(uefi()[0]))
+    except ToolFailed as e:
+        return check(ok=False, found=e.problems[0].found, remedy=e.problems[0].remedy)
 
 
 def _file(path: Path | None, *, code: str, title: str, remedy: str) -> Check:

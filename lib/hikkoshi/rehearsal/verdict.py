@@ -36,10 +36,12 @@ _SIGNS: tuple[tuple[Ending, str], ...] = (
     (
         Ending.NO_BOOT_LOADER,
         r"No bootable device|Missing operating system|Operating system not found|Invalid partition table"
-        r"|Error loading operating system|not a bootable disk",
+        r"|Error loading operating system|not a bootable disk|BdsDxe: No bootable option or device was found"
+        r"|BdsDxe: starting \w+ \"EFI Internal Shell\"",  # of a UEFI that finds nothing else to start
     ),
 )
 _COMPILED = tuple((ending, re.compile(pattern, re.IGNORECASE | re.MULTILINE)) for ending, pattern in _SIGNS)
+_COLOURS = re.compile(r"\x1b\[[0-9;=?]*[A-Za-z]")
 _FINAL = (Ending.KERNEL_PANIC, Ending.LOGIN)  # what comes after these on a console does not take them back
 
 
@@ -50,7 +52,7 @@ def verdict(screen: str, console: str, seconds: float, timeout: float) -> BootVe
     the end counts, except for a panic and a login. After `timeout` seconds without any sign the verdict is TIMEOUT, with
     the last line that was written.
     """
-    console = console[-TAIL:].replace("\r", "")
+    console = _COLOURS.sub("", console[-TAIL:].replace("\r", ""))
     end = "\n".join(console.splitlines()[-ROWS:])
     for ending, pattern in _COMPILED:
         for text in (screen, console if ending in _FINAL else end):

@@ -109,7 +109,8 @@ def rows(plan: Plan) -> list[dict[str, str]]:
     """A plan as rows for a reader."""
     vm = plan.vm
     facts = {
-        "virtual machine": f"{vm.name}, {vm.guest_id}, hardware version {vm.hardware_version}",
+        "virtual machine": f"{vm.name}, {vm.guest_id}, hardware version {vm.hardware_version}"
+        + (", starts by UEFI" if vm.firmware == "efi" else ""),
         "processors, memory": f"{vm.vcpus} vCPU, {vm.memory_mb} MB",
         "disk": f"{vm.disk_bytes:,} bytes on {vm.controller}",
         "NICs": f"{len(vm.nics)} {vm.nic_model}, MAC addresses kept",

@@ -124,6 +124,7 @@ def _import_spec(v: Session, place: Place, host: Any, order: ImportOrder) -> Any
         *(config.extraConfig or ()),
         *(vim.option.OptionValue(key=k, value=x) for k, x in {**order.marks, **order.owner.marks()}.items()),
     ]
+    config.firmware = spec.firmware  # not every server reads it from a descriptor
     config.annotation = f"moved from Xen by Hikkoshi: {order.about}"
     return result
 

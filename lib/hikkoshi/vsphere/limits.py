@@ -17,7 +17,15 @@ from hikkoshi.vsphere.spec import VmSpec
 NAME_LIMIT = 80
 MAC = re.compile(r"(?:[0-9a-f]{2}:){5}[0-9a-f]{2}")
 VMWARE_OUI, VMWARE_LAST = "00:50:56", 0x3F  # static addresses of VMware's own range end at 00:50:56:3f:ff:ff
-ADDED_IN = {"pvscsi": 7, "lsisas1068": 7, "vmxnet3": 7, "lsilogic": 4, "e1000": 4}  # {device: hardware version}
+ADDED_IN = {
+    "pvscsi": 7,
+    "lsisas1068": 7,
+    "vmxnet3": 7,
+    "lsilogic": 4,
+    "e1000": 4,
+    "efi": 8,
+    "bios": 4,
+}  # {device: hardware version}
 BEYOND_2_TIB = 10  # from this hardware version on, vSphere has disks of 2 TiB and more
 # (up to hardware version, memory in GB, processors, NICs)
 SIZES = (
@@ -35,7 +43,11 @@ SIZES = (
 def checks(spec: VmSpec) -> list[Check]:
     """Every limit, kept or not; all at once."""
     _, memory_gb, processors, nics = next((s for s in SIZES if spec.hardware_version <= s[0]), SIZES[-1])
-    old = [f"{d} (from version {ADDED_IN[d]})" for d in (spec.controller, spec.nic_model) if spec.hardware_version < ADDED_IN[d]]
+    old = [
+        f"{d} (from version {ADDED_IN[d]})"
+        for d in (spec.controller, spec.nic_model, spec.firmware)
+        if spec.hardware_version < ADDED_IN[d]
+    ]
     bad_vlans = [f"{n.name}: {n.vlan}" for n in spec.nics if n.segment and not 0 <= n.vlan <= 4094]
     return [
         _name(spec),
@@ -88,7 +100,8 @@ def checks(spec: VmSpec) -> list[Check]:
             ok=not old,
             found=", ".join(old) or f"{spec.controller}, {spec.nic_model} in version {spec.hardware_version}",
             expected=f"devices of hardware version {spec.hardware_version}",
-            remedy="write lsilogic and e1000 under `vm:` in the guest's file, or raise hardware_version in params/site.yml",
+            remedy="write lsilogic and e1000 under `vm:` in the guest's file, or raise hardware_version in params/site.yml; "
+            "for efi only the latter helps",
         ),
         *_guest_id(spec),
     ]

@@ -103,6 +103,9 @@ def _hardware(system: ET.Element, spec: VmSpec) -> None:
         element = ET.SubElement(hardware, _ovf("Item"))
         for tag, text in sorted({**item, "InstanceID": str(number)}.items()):  # the schema wants them in this order
             ET.SubElement(element, f"{{{RASD}}}{tag}").text = text
+    if spec.firmware != "bios":
+        setting = {f"{{{VMW}}}key": "firmware", f"{{{VMW}}}value": spec.firmware}
+        ET.SubElement(hardware, f"{{{VMW}}}Config", _attributes(required="false") | setting)
 
 
 def _section(parent: ET.Element, tag: str, info: str) -> ET.Element:

@@ -88,6 +88,7 @@ def compare(machine: vm.VirtualMachine, spec: VmSpec, place: Place) -> list[Chec
             found=p.get("config.version"),
             want=f"vmx-{spec.hardware_version:02d}",
         ),
+        check(code="machine-firmware", title="firmware", found=p.get("config.firmware") or "bios", want=spec.firmware),
         check(code="machine-processors", title="processors", found=p.get("config.hardware.numCPU"), want=spec.vcpus),
         check(code="machine-memory", title="memory in MB", found=p.get("config.hardware.memoryMB"), want=spec.memory_mb),
         check(

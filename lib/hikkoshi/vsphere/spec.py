@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from hikkoshi.artefact import Frozen
+from hikkoshi.artefact import Frozen, unsaid
 
 
 class VirtualNic(Frozen):
@@ -27,3 +27,4 @@ class VmSpec(Frozen):
     controller: Literal["pvscsi", "lsisas1068", "lsilogic"]
     nic_model: Literal["vmxnet3", "e1000"]
     nics: tuple[VirtualNic, ...]
+    firmware: Literal["bios", "efi"] = unsaid("bios")

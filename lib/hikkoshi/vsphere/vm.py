@@ -32,7 +32,7 @@ STARTED = "hikkoshi.started"  # when it was first put into service; never remove
 TAKEN = "hikkoshi.taken"  # when a person made it ours: what was done with it before is not known
 LONGEST_LEASE = 330  # seconds after which a server has given up an import whose client is dead
 _CONFIG = ("extraConfig", "hardware.device", "hardware.memoryMB", "hardware.numCPU", "guestId", "version", "instanceUuid")
-PATHS = ["name", *(f"config.{name}" for name in _CONFIG), "runtime.powerState", "runtime.connectionState"]
+PATHS = ["name", "config.firmware", *(f"config.{name}" for name in _CONFIG), "runtime.powerState", "runtime.connectionState"]
 _COMPUTER = Path("/etc/machine-id")
 Whose = Literal["ours", "clone", "other", "earlier", "nobody"]
 

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 
+from hikkoshi.check import Check
 from hikkoshi.errors import Problem
 from hikkoshi.run.step import ROLLBACK
 from hikkoshi.xen import settings
@@ -68,6 +69,33 @@ def elsewhere(xen: XenGuest) -> list[Problem]:
     ]
 
 
+def by_uefi(xen: XenGuest) -> dict[str, str]:
+    """The settings by which Xen starts the guest by UEFI."""
+    images = {
+        "kernel": xen.kernel,
+        **{k: str(xen.other.get(k) or "") for k in ("loader", "firmware_override", "bios_path_override")},
+    }
+    asked = {key: str(xen.other.get(key) or "") for key in ("bios", "firmware")}
+    other = {key: value for key, value in asked.items() if value not in _BIOS}
+    return other | {key: value for key, value in images.items() if _UEFI.search(value)}
+
+
+def firmware(xen: XenGuest, boot_loader: str) -> Check:
+    """Whether the disk, by its boot loader, starts by the firmware that Xen starts it by; the new machine has that."""
+    uefi, asked = boot_loader == "uefi", by_uefi(xen)
+    keys = " and ".join(asked)
+    return Check(
+        code="boots-by-uefi",
+        title="the disk starts by the firmware that Xen starts it by",
+        ok=uefi or not asked,
+        found="; ".join((*(f"{key} = {value}" for key, value in asked.items()), f"on the disk: {boot_loader}")),
+        expected="where Xen starts a guest by UEFI: a disk with an EFI system partition, and no boot loader for a BIOS",
+        remedy=f"where the disk has a boot loader for a BIOS too, leave {keys} out {COPY}; the new machine then has a BIOS. Else "
+        "the guest cannot start from this disk: name the right one",
+        where=xen.name,
+    )
+
+
 def _settings(xen: XenGuest) -> Iterator[Problem]:
     after = str(xen.other.get("on_poweroff") or "")
     if after.lower() not in _GOES_OFF or str(xen.other.get("restart") or "") == "always":
@@ -81,22 +109,6 @@ def _settings(xen: XenGuest) -> Iterator[Problem]:
             "what it was started with: shut it down on the Dom-0 once, have it gone from the list (xl destroy NAME, or xm "
             "destroy NAME, after it has shut down), and start it from that file. Write the same in a copy",
         )
-    images = {
-        "kernel": xen.kernel,
-        **{k: str(xen.other.get(k) or "") for k in ("loader", "firmware_override", "bios_path_override")},
-    }
-    loaded = {key: value for key, value in images.items() if _UEFI.search(value)}
-    asked = {key: str(xen.other.get(key) or "") for key in ("bios", "firmware")}
-    for key, value in {**asked, **loaded}.items():
-        if key in loaded or value not in _BIOS:
-            yield Problem(
-                code="boots-by-uefi",
-                what="the guest boots by UEFI, and the machine that it moves to has a BIOS",
-                where=xen.name,
-                found=f"{key} = {value}",
-                expected="a guest that boots by a BIOS, or under Xen by a menu of its own",
-                remedy=f"install a boot loader for a BIOS in the guest, and leave {key} out {COPY}",
-            )
     if xen.other.get("vif2"):
         yield Problem(
             code="nics-of-xen-4-0",

@@ -35,7 +35,7 @@ _TABLE: tuple[tuple[Fate, str, str], ...] = (  # (fate, why, names)
     ),
     (
         "checked",
-        "refused where it asks for UEFI: the new machine has a BIOS",
+        "refused where it asks for UEFI, and the disk does not start by it",
         "bios firmware bios_path_override firmware_override",
     ),
     ("checked", "refused where the guest would stay, or start again, when it is shut down", "on_poweroff restart"),

@@ -75,7 +75,8 @@ def find(texts: Mapping[str, str], loader: str) -> str:
 
     Without a loader on the disk it was pygrub's: the first menu that there is.
     """
-    return next((p for p, dialect in MENUS.items() if p in texts and loader in (dialect.loader, "none")), "")
+    told = "grub2" if loader == "uefi" else loader
+    return next((p for p, dialect in MENUS.items() if p in texts and told in (dialect.loader, "none")), "")
 
 
 def loader_entries(texts: Mapping[str, str]) -> list[Entry]:
