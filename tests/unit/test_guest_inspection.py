@@ -136,6 +136,13 @@ def test_without_a_partition_for_boot_paths_are_the_roots_own(tmp_path: Path) ->
     assert kernel.image == "/boot/vmlinuz-2.6.18-398.el5"
 
 
+def test_an_encrypted_volume_is_told_at_the_survey(tmp_path: Path) -> None:
+    result = raw(tmp_path)
+    result["partitions"].append({**result["partitions"][-1], "device": "/dev/sda9", "fstype": "crypto_LUKS", "mountpoint": ""})
+    (told,) = inspection.facts(result, tmp_path, "grub-legacy", "x").warnings
+    assert (told.code, told.facts) == ("volume-encrypted", {"volume": "/dev/sda9"})
+
+
 def test_of_btrfs_the_menu_names_the_part_that_is_the_root(tmp_path: Path) -> None:
     menu = b"title A\nroot (hd0,1)\nkernel /@/boot/vmlinuz-2.6.18-398.el5 ro rootflags=subvol=@\n"
     result = raw(tmp_path, **{"/boot/grub/grub.conf": menu})

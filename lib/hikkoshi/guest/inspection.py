@@ -12,6 +12,8 @@ from hikkoshi.disk import source
 from hikkoshi.errors import BadInput, Problem
 from hikkoshi.guest import distribution, edits, kept, kernels
 from hikkoshi.guest.additions import addition, firststart, packages
+from hikkoshi.guest.additions import addition, firststart
+from hikkoshi.guest.bound import licence
 from hikkoshi.guest.facts import GuestFacts, Partition
 from hikkoshi.guest.files import console, fstab, modprobe, sysconfig
 from hikkoshi.guest.files import menu as menus
@@ -78,6 +80,7 @@ TEXTS = [
     *forwarding.FILES,
     *distribution.FILES,
     *(addition.BROUGHT, *firststart.FILES),
+    *licence.FILES,
 ]
 _INITRD = 128 << 20  # bytes
 FILES = {  # that are fetched, as patterns, and how many bytes one may have
@@ -252,7 +255,8 @@ def facts(raw: dict[str, Any], folder: Path, loader: str, disk: str) -> GuestFac
             )
         )
     nics, told = interfaces.found(texts)
-    warnings += [*told, *pinning.told(texts)]
+    warnings += [*told, *pinning.told(texts), *licence.told(texts)]
+    warnings += [note("volume-encrypted", volume=p.device) for p in partitions if p.fstype == "crypto_LUKS"]
     name, release = distribution.of(texts)
     systemd = any(path in raw["present"] for path in SYSTEMD)
     linked = forwarding.LINK in raw["present"]

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 from hikkoshi.guest import device
 from hikkoshi.guest.additions import firststart
+from hikkoshi.guest.bound import licence
 from hikkoshi.guest.files import console, modprobe
 from hikkoshi.guest.forwarding import forwarding
 from hikkoshi.guest.interfaces import interfaces, networkd, pinning
@@ -13,6 +14,7 @@ LOOKED_AT = (  # files that tell facts and are never changed, as patterns
     *("/etc/network/*", "*/netplan/*", "*/NetworkManager/*", "/etc/systemd/network/*.net*", "/etc/wicked/*"),
     *("/etc/sysconfig/network", "/etc/sysconfig/network/*", "/etc/udev/*", "/etc/iftab", "/etc/mactab"),
     *(*forwarding.FILES, *interfaces.OTHERS, *(f"{folder}*" for folder in networkd.SHIPPED)),
+    *licence.FILES,
     *("/etc/rc.d/rc.local", "/etc/rc.local", "/etc/sysconfig/rawdevices", "/etc/sysconfig/oracleasm", "/etc/multipath.conf"),
     *("/etc/hdparm.conf", "/etc/smartd.conf", "/etc/systemd/system/*.mount", "/etc/systemd/system/*.swap"),
     *("/etc/hostname", "/etc/HOSTNAME", "/etc/modprobe.d/*", "/etc/modprobe.conf.local", "/etc/*-release", "/boot/config-*"),

@@ -112,6 +112,18 @@ MEANINGS = {  # {code: its words; what differs stands in braces}
         "NIC {nic} has no MAC in the Xen configuration, so that Xen draws one. While the guest runs, `xl list -l` or "
         "`xm list -l` shows it: write it as mac= into a copy of the configuration"
     ),
+    "volume-encrypted": (
+        "{volume} is encrypted (LUKS): it moves as it is, and nobody has looked into it. If the guest asks for its passphrase at "
+        "the start, somebody has to type that on the new machine's screen, and a rehearsal comes to no login"
+    ),
+    "licence-by-mac": (
+        "{file} has a licence for the MAC {mac}: it stays valid as long as a NIC of the new machine has that MAC, as the plan "
+        "gives it"
+    ),
+    "licence-by-machine": (
+        "{file} has a licence for one machine alone ({bound}): the new one is another. Ask who sold it for a new licence before "
+        "the cut-over"
+    ),
     "boot-loader-made": "a boot loader for a disk that had none: under Xen the Dom-0 did without",
 }
 EARLIER = {"setting": "MACADDR"}  # facts that notes of earlier versions lack

@@ -1,0 +1,1 @@
+"""What binds a guest to the machine that it is on."""
