@@ -326,6 +326,8 @@ def configuration(name: str, nics: list[NicFiles], forwards: bool, place: Places
         f"{place.swap:<23} swap                    swap    defaults        0 0\n"
         f"//files.example.ac.jp/{name} /mnt cifs noauto,username={name},password={SECRETS[1]} 0 0\n"
     )
+    if place.root.startswith("/dev/VolGroup"):  # it looks for its volumes on this disk alone
+        tree["etc/lvm/lvm.conf"] = file('devices {\n    filter = [ "a|^/dev/xvda[0-9]$|", "r|.*|" ]\n}\n')
     wired = f"[connection]\nid=office\ntype=ethernet\n\n[802-1x]\neap=peap;\nidentity={name}\npassword={SECRETS[2]}\n"
     tree["etc/NetworkManager/system-connections/office"] = file(wired, 0o600)
     for n, nic in enumerate(nics):
