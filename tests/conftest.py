@@ -39,9 +39,9 @@ def _missing(name: str) -> str:
 
         return "" if vcsim.binary().is_file() else "needs vcsim: run make setup"
     if name == "debian guest":
-        from hikkoshi_lab import debian
+        from hikkoshi_lab.debian import tree
 
-        return "" if debian.available() else "needs the lab's Debian guest: run make setup as root"
+        return "" if tree.available("debian") else "needs the lab's Debian guest: run make setup as root"
     found = shutil.which(name, path=os.environ["PATH"] + ":/usr/sbin:/sbin")
     return "" if found else f"needs the program {name}: run make setup"
 

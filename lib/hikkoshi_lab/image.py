@@ -57,7 +57,14 @@ class GuestImage:
     root: Names = "device"  # how the kernel's arguments name /
     kernels: tuple[Literal["xen", "ordinary"], ...] = ("xen", "ordinary")  # in the boot menu; the first is the default
     drivers: tuple[str, ...] = ()  # of VMware's controllers, in the ordinary kernel's initrd
-    network: Literal["scripts", "networkd"] = "scripts"  # what configures the NICs; systemd-networkd in Debian only
+    network: Literal["scripts", "networkd", "netplan", "keyfile"] = "scripts"  # what configures the NICs; others in Debian only
+    # of Debian only
+    tree: str = "debian"  # its root file system, as in hikkoshi_lab.debian.tree
+    file_system: Literal["ext4", "xfs", "btrfs"] = "ext4"  # of its root
+    firmware: Literal["bios", "efi"] = "bios"
+    small_initrd: bool = False  # one that Xen alone can start from
+    disk_names: tuple[str, str] = ("xvda", "xvda")  # what its files call the disk: of / and of swap
+    nic_names: str = "eth"
 
     @property
     def uuid(self) -> uuid.UUID:

@@ -104,13 +104,17 @@ def origin_of(variant: Variant) -> Origin:
 
 def machine_of(variant: Variant) -> Hardware:
     """The machine that it is to become."""
-    nics = tuple(MachineNic(name=f"eth{n}", mac=nic.mac, address=str(nic.address)) for n, nic in enumerate(variant.image.nics))
+    nics = tuple(
+        MachineNic(name=f"{variant.image.nic_names}{n}", mac=nic.mac, address=str(nic.address))
+        for n, nic in enumerate(variant.image.nics)
+    )
     model, memory = variant.nic_model, variant.image.memory_mb
-    return Hardware(controller=variant.controller, nic_model=model, memory_mb=memory, vcpus=1, nics=nics)
+    firmware = variant.image.firmware
+    return Hardware(controller=variant.controller, nic_model=model, memory_mb=memory, vcpus=1, nics=nics, firmware=firmware)
 
 
 def _plan(variant: Variant, facts: GuestFacts) -> preparation.Preparation:
-    macs = {f"eth{n}": nic.mac for n, nic in enumerate(variant.image.nics)}
+    macs = {f"{variant.image.nic_names}{n}": nic.mac for n, nic in enumerate(variant.image.nics)}
     return preparation.plan(facts, controller=variant.controller, nic_model=variant.nic_model, macs=macs)
 
 

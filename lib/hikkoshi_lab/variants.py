@@ -10,8 +10,8 @@ from pathlib import Path
 
 from hikkoshi.network.remedy.prescription import File
 from hikkoshi.rehearsal.machine import Controller, NicModel
-from hikkoshi_lab import debian
 from hikkoshi_lab import image as el5
+from hikkoshi_lab.debian.disks import disks as debian
 from hikkoshi_lab.image import GuestImage, GuestNic
 
 SIZE = 1200 << 20
@@ -77,17 +77,23 @@ VARIANTS = {
             replace(_guest("debian", 4), memory_mb=1024),
             "initramfs-shell",
             "Debian 12, GRUB 2, root=/dev/xvda1",
-            disks=debian.disks,
+            disks=debian,
             lro_off=(File(path="/etc/network/interfaces", way="interfaces", nics=("eth0", "eth1", "eth2", "eth3")),),
         ),
         Variant(
-            replace(_guest("debian-partitions", 3), memory_mb=1024, layout="partitions", network="networkd"),
+            replace(_guest("debian-partitions", 3), memory_mb=1024, layout="partitions", network="networkd", small_initrd=True),
             "no-boot-loader",
             "Debian 12 on single partitions, with systemd-networkd",
-            disks=debian.disks,
+            disks=debian,
             lro_off=tuple(
                 File(path=f"/etc/systemd/network/10-{nic}.link", way="link", nics=(nic,)) for nic in ("eth0", "eth1", "eth2")
             ),
+        ),
+        Variant(
+            replace(_guest("debian-uefi"), memory_mb=1024, firmware="efi", disk_names=("xvda", "hda")),
+            "no-boot-loader",
+            "Debian 12 by UEFI, GPT; swap is /dev/hda3",
+            disks=debian,
         ),
     )
 }

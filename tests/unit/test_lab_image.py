@@ -69,6 +69,12 @@ def test_the_guests_are_those_of_the_paper() -> None:
         {"kernels": ("xen",)},
         {"drivers": ("vmw_pvscsi",)},
         {"network": "networkd"},
+        {"tree": "debian-11"},
+        {"file_system": "xfs"},
+        {"firmware": "efi"},
+        {"small_initrd": True},
+        {"disk_names": ("hda", "xvda")},
+        {"nic_names": "enX"},
     ],
     ids=str,
 )
@@ -79,7 +85,8 @@ def test_any_change_of_the_description_asks_for_a_new_disk(change: dict[str, Any
 def test_no_field_of_the_description_is_left_out_of_those_changes() -> None:
     hardware = {"name", "disk_bytes", "memory_mb", "vcpus", "nics"}
     assert {f.name for f in fields(GuestImage)} == hardware | {
-        *("forwards", "layout", "fstab", "root", "kernels", "drivers", "network")
+        *("forwards", "layout", "fstab", "root", "kernels", "drivers", "network"),
+        *("tree", "file_system", "firmware", "small_initrd", "disk_names", "nic_names"),
     }
     assert {f.name for f in fields(GuestNic)} == {"mac", "address", "bridge"}
 

@@ -12,7 +12,6 @@ from hikkoshi.disk import source
 from hikkoshi.errors import BadInput, Problem
 from hikkoshi.guest import distribution, edits, kept, kernels
 from hikkoshi.guest.additions import addition, firststart, packages
-from hikkoshi.guest.additions import addition, firststart
 from hikkoshi.guest.bound import licence
 from hikkoshi.guest.facts import GuestFacts, Partition
 from hikkoshi.guest.files import console, fstab, modprobe, sysconfig

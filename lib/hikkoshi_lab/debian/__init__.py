@@ -1,0 +1,1 @@
+"""Real Debian guests, as Xen administrators made theirs."""
