@@ -12,6 +12,7 @@ from hikkoshi.approval import approval, approver, plan, proposal
 from hikkoshi.approval.plan import Plan
 from hikkoshi.disk.conversion import Conversion
 from hikkoshi.guest.survey import Survey
+from hikkoshi.params.guest import ToolsWish
 from hikkoshi.params.home import Home
 from hikkoshi.rehearsal.outcome import BootOutcome, Ending, SeenNic
 from hikkoshi.rehearsal.rehearsal import Rehearsal
@@ -367,3 +368,14 @@ def test_the_page_says_what_the_word_binds(home: Home, decided: Plan) -> None:
         "watched from netns:outputs/lab/netns/admin",
     ):
         assert words in told
+
+
+def test_the_page_names_every_file_that_is_brought_along_by_its_hash(home: Home) -> None:
+    (home.root / "one.sh").write_text("#!/bin/sh\n")
+    survey = Survey.model_validate_json((DATA / "gateway.json").read_bytes())
+    wish = {"first_start": (Path("one.sh"),), "tools": ToolsWish(none="the vendor forbids it")}
+    made = plan.make(home, home.guest("gateway").model_copy(update=wish), home.site(), survey)
+    told = page(home, made)
+    (script,) = made.preparation.additions.first_start
+    assert f"script, first_start: one.sh, 10 bytes, SHA-256 {script.sha256} (runs once, at the moved guest's first" in told
+    assert "VMware Tools: none, on purpose: the vendor forbids it" in told

@@ -12,7 +12,10 @@ import pytest
 from hikkoshi.disk.conversion import Conversion
 from hikkoshi.guest import preparation
 from hikkoshi.guest.additions import tools
+from hikkoshi.guest.additions.addition import Additions, Carried
+from hikkoshi.guest.additions.firststart import Started
 from hikkoshi.guest.files import clock
+from hikkoshi.network.arrival import Arrival
 from hikkoshi.network.outage import outage
 from hikkoshi.network.throughput.measured import Measured, Throughput
 from hikkoshi.network.wiring import wiring
@@ -607,3 +610,18 @@ def test_what_other_modules_tell_of_a_guest_is_known_to_the_catalogue() -> None:
     ]
     assert len(sentences) > 12
     assert [n for n in sentences if not re.search(r"[\u3040-\u30ff\u4e00-\u9fff]", n.said(ja))] == []
+
+
+def test_a_first_start_that_failed_or_that_nobody_saw_is_an_open_point(move: Move) -> None:
+    carried = Carried(file="scripts/one.sh", sha256="a" * 64, bytes=1)
+    inside = move.plan.preparation.model_copy(update={"additions": Additions(first_start=(carried,))})
+    move.plan = move.plan.model_copy(update={"preparation": inside})
+    move.serve()
+    assert "Scripts run at the guest's first start: what became of them was not seen." in words(move.page())
+    assert "Scripts of the site for the moved guest's first start: one.sh (aaaaaaaaaaaaaaaa…)" in words(move.page())
+    Arrival(since=SINCE, state="complete", first=(Started(name="01-one.sh", status=3),), log="").save(move.folder)
+    assert "01-one.sh at the first start ended with exit status 3" in words(move.page())
+    Arrival(since=SINCE, state="interrupted", first=(Started(name="01-one.sh", status=None),), log="").save(move.folder)
+    assert "01-one.sh at the first start has not come to its end." in words(move.page())
+    Arrival(since=SINCE, state="complete", first=(Started(name="01-one.sh", status=0),), log="").save(move.folder)
+    assert "first start ended" not in words(move.page())

@@ -136,7 +136,7 @@ def _inside(plan: Plan) -> Points:
     for edit in p.edits:
         yield f"{edit.path}: {edit.why}"
     for what, which, does in p.additions.rows():
-        yield f"{what}: {which}; it {does}"
+        yield f"{what}: {which} ({does})"
     for command in p.commands:
         yield f"run there: {' '.join(command)}"
     yield (
@@ -311,6 +311,8 @@ class _Results:
             for check in rehearsal.checks(self._rehearsal, self._plan.machine):
                 if not check:
                     yield f"RED: {check.title}: {check.found}"
+                elif check.unseen and check.code != "services-started":
+                    yield f"not seen in the rehearsal: {check.title}: {check.found}"
             boot = self._rehearsal.after
             if boot.failed:
                 yield f"services that did not start in the rehearsal: {', '.join(boot.failed)}"

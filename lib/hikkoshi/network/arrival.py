@@ -84,7 +84,7 @@ def seen(folder: GuestFolder, additions: Additions, since: str, why_not: str) ->
     found = known(folder, since)
     return check(
         ok=found is not None,
-        found=found.state if found else "not yet",
+        found=found.state if found else "not yet to its end",
         expected="complete",
         remedy=f"run {CUTOVER} in apply",
         later=True,

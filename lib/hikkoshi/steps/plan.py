@@ -116,7 +116,7 @@ def rows(plan: Plan) -> list[dict[str, str]]:
         "NICs": f"{len(vm.nics)} {vm.nic_model}, MAC addresses kept",
         "kernel": plan.preparation.kernel,
         "files changed": ", ".join(e.path for e in plan.preparation.edits),
-        **{f"brought along: {what}": f"{which} {does}" for what, which, does in plan.preparation.additions.rows()},
+        **{f"brought along: {what}": f"{which} ({does})" for what, which, does in plan.preparation.additions.rows()},
         "forwards": _FORWARDS[plan.forwards],
         **({"NOT moved": ", ".join(plan.left_out)} if plan.left_out else {}),
         "plan hash": plan.hash,

@@ -17,6 +17,7 @@ from hikkoshi.guest.facts import GuestFacts
 from hikkoshi.guest.note import Note, note
 from hikkoshi.params.guest import Guest
 from hikkoshi.params.home import Home
+from hikkoshi.run.step import SURVEY
 
 # {distribution: (the first release whose own repositories have open-vm-tools, the command)}
 PACKAGED = {
@@ -142,7 +143,7 @@ def _packages(paths: list[Path], facts: GuestFacts, where: str) -> list[Check]:
             bad.append(f"{path.name}: {getattr(e, 'strerror', None) or e}")
         if not addition.NAME.fullmatch(path.name):
             bad.append(f"{path.name}: a name with other signs than letters, digits and . _ + ~ -")
-    kind = "deb" if facts.distribution in DEBS else "rpm"
+    kind = "deb" if facts.installed or facts.distribution in DEBS else "rpm"
     archs = ARCHITECTURES.get(facts.arch, ((), ()))[kind == "rpm"]
     strange = [
         f"{p.name}: a {f.kind} for {f.software.arch}"
@@ -194,8 +195,10 @@ def _packages(paths: list[Path], facts: GuestFacts, where: str) -> list[Check]:
             ok=not unmet and bool(facts.installed),
             found="; ".join(unmet) or ("everything" if facts.installed else "what the guest has installed is not known"),
             expected="each relation met by the guest, or by another of these packages",
-            remedy="add the packages that are named, of the guest's own release. What the guest has: dpkg -l, in it; "
-            "all that is missing comes with: apt-get install --download-only open-vm-tools",
+            remedy="add the packages that are named, of the guest's own release; in the running guest, "
+            "apt-get install --download-only open-vm-tools puts all of them into /var/cache/apt/archives"
+            if facts.installed
+            else f"run {SURVEY} again: this survey was made by an earlier version",
         ),
         check(
             code="tools-packages-not-older",
