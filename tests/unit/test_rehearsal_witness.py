@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hikkoshi.rehearsal import witness
+from hikkoshi.rehearsal.machine import MachineNic
 from hikkoshi.rehearsal.outcome import SeenNic
 from hikkoshi.rehearsal.witness import WitnessStatement
 
@@ -33,6 +34,15 @@ def test_a_nic_that_its_start_script_refused_has_no_address() -> None:
     told = witness.read((DATA / "login-eth1-without-address.console.txt").read_text())
     assert told is not None
     assert [n.addresses for n in told.nics] == [("10.3.1.254/24",), (), ("10.3.3.254/24",)]
+
+
+def test_an_address_that_is_not_there_yet_is_waited_for_and_one_by_dhcp_is_not() -> None:
+    told = witness.read((DATA / "login-eth1-without-address.console.txt").read_text())
+    assert told is not None
+    eth0, eth1, _ = (MachineNic(name=nic.name, mac=nic.mac, address="10.3.1.254/24") for nic in told.nics)
+    assert not told.lacks([eth0])
+    assert told.lacks([eth0, eth1])
+    assert not told.lacks([eth0, eth1.model_copy(update={"address": ""})])
 
 
 def test_carriage_returns_and_other_output_around_a_report_are_no_matter() -> None:

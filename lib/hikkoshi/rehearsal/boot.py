@@ -30,6 +30,7 @@ BLANK = base64.b64decode(  # a picture of one point, in the place of one on whic
 )
 TIMEOUT = 180.0  # seconds; under emulation a boot takes 15 to 45
 POLL = 1.0  # seconds between two looks at the screen
+ADDRESS_LIMIT = 30.0  # seconds after it in which NetworkManager, say, may still be giving the NICs their addresses
 SETTLE = 2.5  # seconds that a sign has to stay: GRUB may try another entry, a kernel goes on after its first line
 FIRST_LIMIT = 300.0  # the same for what runs at the first start
 WITNESS_LIMIT = 60.0  # seconds after the login prompt in which the guest has to have told about itself
@@ -67,7 +68,7 @@ def boot(
         with _bootable(disk, disk_format, private, accelerator, probe, more, progress) as (shown, overlay):
             arguments = machine.arguments(shown, accelerator, Path(serial.name))
             with emulator.started(arguments, private, disk=disk, groups=groups(accelerator)) as guest:
-                seconds, judged, told = _watch(guest, serial, probe, timeout, progress)
+                seconds, judged, told = _watch(guest, serial, machine if probe else None, timeout, progress)
                 picture, screen = guest.picture(), guest.screen()
         console, text = _read(serial), _hidden(screen.text)
     files.write(folder / f"{label}.png", BLANK if _secret(screen, console) else picture)
@@ -158,9 +159,10 @@ def _by_grub2(disk: Path) -> bool:
 
 
 def _watch(
-    guest: emulator.Emulator, serial: Path, probe: bool, timeout: float, progress: Progress
+    guest: emulator.Emulator, serial: Path, asked: Hardware | None, timeout: float, progress: Progress
 ) -> tuple[float, BootVerdict, witness.WitnessStatement | None]:
-    """Look at screen and console until there is a verdict that stays, and, after a login, the witness's report."""
+    """Look at screen and console until there is a verdict that stays, and, after a login, the report of the witness, if that
+    is `asked`."""
     begin = time.monotonic()
     since: tuple[float, BootVerdict] | None = None  # (seconds, the first of the equal verdicts)
     restarted = False
@@ -179,12 +181,13 @@ def _watch(
         if now is None or since is None or since[1].ending != now.ending:
             since = (seconds, now) if now else None
         if since and (since[1].ending is Ending.TIMEOUT or seconds - since[0] >= SETTLE):
-            told = witness.read(console) if probe else None
+            told = witness.read(console) if asked else None
             busy = told is not None and told.first_state == "running"
-            waits = busy or (told is not None and told.busy)
             passed = seconds - since[0]
+            lacking = asked is not None and told is not None and passed < ADDRESS_LIMIT and told.lacks(asked.nics)
+            waits = busy or lacking or (told is not None and told.busy)
             silent = passed > (FIRST_LIMIT if busy else WITNESS_LIMIT)
-            if (told and not waits) or not probe or since[1].ending is not Ending.LOGIN or silent:
+            if (told and not waits) or not asked or since[1].ending is not Ending.LOGIN or silent:
                 progress(timeout, timeout, f"{since[1].ending}: {since[1].words}")
                 return since[0], since[1], told
         progress(min(seconds, timeout), timeout, last_line(screen, console))

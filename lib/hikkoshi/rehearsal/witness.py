@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from ipaddress import ip_interface
 
 from hikkoshi.guest.additions import firststart
+from hikkoshi.rehearsal.machine import MachineNic
 from hikkoshi.rehearsal.outcome import SeenNic, ToolsSeen
 
 PATH = "/hikkoshi-witness"  # in the overlay only
@@ -22,7 +23,7 @@ TOOLS = ("open-vm-tools", "vmtoolsd", "vmware-tools")  # units of VMware Tools
 NO_VMWARE = re.compile(r"(?:open-vm-tools|vmtoolsd|vmware-tools|vgauthd?|run-vmblock\S*fuse)\.")
 MOST_FIRST = 80  # lines about the first start
 
-SCRIPT = rf"""# prints what this machine is to the serial port, four times, and again when the first start is through
+SCRIPT = rf"""# prints what this machine is to the serial port, some times, and again when the first start is through
 PATH=/sbin:/usr/sbin:/bin:/usr/bin
 export PATH
 exec 2>/dev/null </dev/null
@@ -79,7 +80,9 @@ report() {{
 }}
 
 say() {{
-    for again in 1 2 3 4; do
+    again=0
+    while [ $again -lt "$1" ]; do
+        again=$((again + 1))
         told=$(report)
         # opened anew each time: a getty that starts on the port hangs up on all who have it open
         printf '\nHIKKOSHI begin\n%s\nHIKKOSHI end %s\n' "$told" "$(echo "$told" | wc -l | tr -d ' ')" >{PORT}
@@ -88,14 +91,14 @@ say() {{
 }}
 
 if [ -e {firststart.RUNNER} ]; then # it removes itself in the end
-    say
+    say 4
     n=0
     while [ -e {firststart.RUNNER} ] && [ $n -lt 150 ]; do
         n=$((n + 1))
         sleep 2
     done
 fi
-say
+say 20 # addresses may be late
 """
 
 _BLOCK = re.compile(r"^HIKKOSHI begin\n(?P<body>(?:(?!HIKKOSHI).*\n)*?)HIKKOSHI end (?P<lines>\d{1,3})$", re.MULTILINE)
@@ -127,6 +130,11 @@ class WitnessStatement:
     def busy(self) -> bool:
         """Whether something is to start yet that is waited for."""
         return self.tools is not None and self.tools.enabled and self.tools.condition and not self.tools.started
+
+    def lacks(self, planned: Sequence[MachineNic]) -> bool:
+        """Whether an address is not there yet that a NIC is to have; one by DHCP nobody can know."""
+        seen = {nic.mac: nic.addresses for nic in self.nics}
+        return any(nic.address and nic.address not in seen.get(nic.mac, ()) for nic in planned)
 
     @property
     def first_state(self) -> firststart.State | None:
