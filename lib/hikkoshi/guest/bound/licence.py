@@ -7,7 +7,8 @@ Source: FlexNet Publisher, License Administration Guide, "Hostids for Supported 
 import re
 from collections.abc import Iterator, Mapping
 
-from hikkoshi.guest.files import address, text
+from hikkoshi.guest.files import text
+from hikkoshi.guest.interfaces import address
 from hikkoshi.guest.note import Note, note
 
 FILES = (
