@@ -220,7 +220,8 @@ def start(
 
         with appliance.work("apply", Origin.whole(unfinished), job, accelerator, shift) as (raw, fetched):
             facts = reading.facts(raw, fetched, inspection.boot_loader(unfinished), str(unfinished))
-            brought = {p: files.sha256(fetched / f) for p, f in raw["files"].items() if p.startswith(addition.STARTING)}
+            own = (addition.STARTING, addition.WAITING)
+            brought = {p: files.sha256(fetched / f) for p, f in raw["files"].items() if p.startswith(own)}
         result = Prepared(
             preparation=preparation.hash,
             source=before,
