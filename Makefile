@@ -44,6 +44,7 @@ lint: setup
 	@nbstripout --verify --keep-id $(filter-out notebooks/81-table1.ipynb,$(wildcard notebooks/*.ipynb))
 
 guests: setup
+	@$(PY) -m hikkoshi_lab.debian all
 	@$(PY) -m hikkoshi_lab.matrix
 
 proof: setup

@@ -95,5 +95,11 @@ VARIANTS = {
             "Debian 12 by UEFI, GPT; swap is /dev/hda3",
             disks=debian,
         ),
+        Variant(
+            replace(_guest("debian-11", 3), memory_mb=1024, tree="debian-11", file_system="xfs", network="keyfile"),
+            "initramfs-shell",
+            "Debian 11, / is xfs, NetworkManager's keyfiles",
+            disks=debian,
+        ),
     )
 }

@@ -94,7 +94,13 @@ class RootTree:
 
 
 _KERNEL, _DEBIAN = "linux-image-amd64", ("initramfs-tools", "ifupdown")
-TREES = {t.name: t for t in (RootTree("debian", (_KERNEL, *_DEBIAN, "grub-efi-amd64-bin", "dosfstools")),)}
+TREES = {
+    t.name: t
+    for t in (
+        RootTree("debian", (_KERNEL, *_DEBIAN, "grub-efi-amd64-bin", "dosfstools")),
+        RootTree("debian-11", (_KERNEL, "initramfs-tools", "network-manager", "xfsprogs"), "bullseye", kept=("fs/xfs",)),
+    )
+}
 
 
 def available(name: str) -> bool:
