@@ -285,7 +285,7 @@ def facts(raw: dict[str, Any], folder: Path, loader: str, disk: str) -> GuestFac
         secrets=raw["secrets"],
         latin1=tuple(p for p in latin1 if p in needed),
         disk_names=tuple(raw.get("names", ())),
-        efi_loaders=tuple(sorted(p for p in raw["present"] if fnmatch.fnmatchcase(p, EFI_LOADERS))),
+        efi_loaders=tuple(sorted(starts.matching(raw["present"], (EFI_LOADERS,)))),
         getty=next((path for path in console.GETTYS if path in raw["present"]), ""),
         initrd_maker=next((path for path in MAKERS if path in raw["present"]), ""),
         rpm_environment=tuple(sorted(p for p in raw["present"] if p.startswith("/var/lib/rpm/__db."))),

@@ -146,7 +146,6 @@ def describe(g, device, at):
         "uuid": tags.get("UUID", ""),
         "partlabel": re.sub(r"\\(.)", r"\1", tags.get("PART_ENTRY_NAME", "")),
         "partuuid": tags.get("PART_ENTRY_UUID", ""),
-        "mountpoint": "",
     }
 
 
@@ -188,8 +187,7 @@ def mount(g, job, partitions, readonly):
 
 def find_root(g, disk, partitions):
     """The fstab of the file system that calls itself the root; leaves nothing mounted. None where there is none."""
-    best = None
-    no_fstab = ""
+    best, no_fstab = None, ""
     for p in partitions:
         if p["fstype"] not in LINUX or not attached(g, p):
             continue
@@ -283,13 +281,11 @@ def matching(g, patterns, limit):
 def texts(g, job, own):
     """Texts by their path, without their secrets; the links to them, which would be changed twice, and where each leads."""
     paths = dict.fromkeys(matching(g, job["texts"], TEXTS))
-    links = {p: g.realpath(p) for p in paths if stat.S_ISLNK(g.lstatns(p)["st_mode"])}
-    links = {p: place for p, place in links.items() if place in paths}
+    links = {p: at for p in paths if stat.S_ISLNK(g.lstatns(p)["st_mode"]) and (at := g.realpath(p)) in paths}
     found = {}
-    for path in paths:
-        if path not in links:
-            found[path] = hidden(g, own, path)
-            bounded(sum(map(len, found.values())), ALL_TEXTS, "its configuration files", "all of them together")
+    for path in (p for p in paths if p not in links):
+        found[path] = hidden(g, own, path)
+        bounded(sum(map(len, found.values())), ALL_TEXTS, "its configuration files", "all of them together")
     return found, links
 
 
@@ -341,8 +337,7 @@ def unchanged(g, job, own):
 def change(g, job, own, tell):
     """Make the edits, keep what was there, bring and run what is added, run the commands; gives the paths kept, and what ran.
 
-    Nothing is touched if one of the files is not what the plan was made from. Files are written in place: owner, mode
-    and SELinux label stay.
+    Nothing is touched if a file is not what the plan was made from. Files are written in place: owner, mode, label stay.
     """
     unchanged(g, job, own)
     kept = []
