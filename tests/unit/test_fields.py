@@ -79,6 +79,7 @@ def guests(disk: Path) -> dict[str, Survey]:
                 i.model_copy(update={"name": f"lan{n}", "file": f"/a{n}"}) for n, i in enumerate(el5.guest.interfaces[:2])
             ),
         },
+        "that starts by UEFI": {"boot_loader": "uefi", "efi_loaders": ("/boot/efi/EFI/centos/grubx64.efi",)},
         "without a boot loader": {"boot_loader": "none", "boot_config": ""},
         "with a VLAN of a bond": {
             "interfaces": (

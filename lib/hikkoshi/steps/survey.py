@@ -85,6 +85,7 @@ def rows(found: Survey) -> list[dict[str, str]]:
         "file systems": "; ".join(map(_volume, g.partitions)),
         "boot loader": f"{g.boot_loader}, {g.boot_config or 'no menu'}, default entry {g.default_kernel}",
         "kernels": kernels,
+        **({"packages": f"{len(g.installed)} that dpkg has installed"} if g.installed else {}),
         "role": f"{_ROLES[g.forwards]}: {g.forwards_because}",
         **({"NOT moved": ", ".join(found.left_out)} if found.left_out else {}),
         **({"to be known": " · ".join(map(str, told))} if (told := survey.notes(x)) else {}),
@@ -142,5 +143,6 @@ def _called(interface: Interface) -> str:
 
 def _volume(partition: Partition) -> str:
     """`/dev/sda1: ext3, 101.9 MiB, /boot`."""
-    told = (partition.fstype or "not known", files.human(partition.bytes), partition.mountpoint or "not mounted")
+    part = f" (subvolume {partition.subvolume})" if partition.subvolume else ""
+    told = ((partition.fstype or "not known") + part, files.human(partition.bytes), partition.mountpoint or "not mounted")
     return f"{partition.device}: {', '.join(told)}"
