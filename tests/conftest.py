@@ -42,6 +42,10 @@ def _missing(name: str) -> str:
         from hikkoshi_lab.debian import tree
 
         return "" if tree.available("debian") else "needs the lab's Debian guest: run make setup as root"
+    if name == "open-vm-tools":
+        from hikkoshi_lab.debian import archives
+
+        return "" if archives.there(name) else "needs open-vm-tools for the lab's Debian guest: run make setup as root"
     found = shutil.which(name, path=os.environ["PATH"] + ":/usr/sbin:/sbin")
     return "" if found else f"needs the program {name}: run make setup"
 

@@ -4,7 +4,9 @@ import sys
 from collections.abc import Sequence
 
 from hikkoshi.errors import HikkoshiError
-from hikkoshi_lab.debian import tree
+from hikkoshi_lab.debian import archives, tree
+
+TOOLS = "open-vm-tools"
 
 
 def main(argv: Sequence[str]) -> int:
@@ -12,6 +14,7 @@ def main(argv: Sequence[str]) -> int:
     try:
         for wanted in tree.TREES.values() if "all" in argv else [tree.TREES["debian"]]:
             print(f"{wanted.name}: {tree.fetch(wanted)}", flush=True)
+        print(f"{TOOLS} for it: {archives.fetch(TOOLS)}", flush=True)
     except HikkoshiError as error:
         print(error, file=sys.stderr)
         return 1
