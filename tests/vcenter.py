@@ -18,7 +18,7 @@ from hikkoshi.guest.survey import Survey
 from hikkoshi.params.home import Home
 from hikkoshi.params.site import Site
 from hikkoshi.vsphere import cutover, deployment, inventory, session, vm
-from hikkoshi.vsphere.deployment import Order
+from hikkoshi.vsphere.order import Order
 from hikkoshi.vsphere.session import Session
 from hikkoshi.vsphere.spec import VirtualNic, VmSpec
 from hikkoshi_lab import proxy, site, vcsim

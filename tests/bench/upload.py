@@ -42,8 +42,8 @@ home = Home.find()
 spec = VmSpec(name=name, guest_id="otherLinux64Guest", hardware_version=10, vcpus=1, memory_mb=1024,
               disk_bytes=vmdk.read(file).capacity, controller="lsilogic", nic_model="e1000", nics=())
 with session.connect(home, home.site().vsphere) as v:
-    order = importing.Order(vm.Owner(name, name, name), spec, {vm.GUEST: name}, name, file.name, file.stat().st_size)
-    importing.start(v, home.site().vsphere, order, lambda lease, url: nfc.upload(v, lease, url, file))
+    order = importing.ImportOrder(vm.Owner(name, name, name), spec, {vm.GUEST: name}, name, ((file.name, file.stat().st_size),))
+    importing.start(v, home.site().vsphere, order, lambda lease, url, _: nfc.upload(v, lease, url, file))
 """
 
 

@@ -67,7 +67,7 @@ def test_independent_readers_agree_on_what_was_made(moved: Home, guest: str, tmp
     told = subprocess.run(["vmdkinfo", vmdk], check=True, capture_output=True, text=True).stdout
     assert "Stream optimized" in told
     assert f"({plan.vm.disk_bytes} bytes)" in told
-    package = ova.write(plan.vm, vmdk, tmp_path / f"{guest}.ova")
+    package = ova.write(plan.vm, [vmdk], tmp_path / f"{guest}.ova")
     source = subprocess.run(
         ["virt-v2v", "-i", "ova", "--print-source", package], check=True, capture_output=True, text=True
     ).stdout

@@ -35,6 +35,7 @@ from hikkoshi.run import run as running
 from hikkoshi.run.run import Run, open_run
 from hikkoshi.steps.rollback import Rollback
 from hikkoshi.vsphere import cutover, deployment, inventory, session, vm
+from hikkoshi.vsphere.order import Order
 from hikkoshi.vsphere.session import Session
 from hikkoshi.xen import dom0
 from hikkoshi_lab import keys, site, vcsim
@@ -158,9 +159,9 @@ class Folder:
             pipe.send(f"failed: {e}")
 
 
-def ordered(run: Run) -> deployment.Order:
+def ordered(run: Run) -> Order:
     owner, folder = vm.owner(run.home, run.id, run.folder / "lock"), run.folder
-    return deployment.order(owner, "idp", Plan.find(folder), Conversion.find(folder), folder)
+    return Order.of(owner, "idp", Plan.find(folder), Conversion.find(folder), folder)
 
 
 def deploy(run: Run, progress: Progress) -> None:

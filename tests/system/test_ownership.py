@@ -15,6 +15,7 @@ from hikkoshi.errors import Refused, StepFailed, VSphereError
 from hikkoshi.params.home import Home
 from hikkoshi.run.journal import Journal
 from hikkoshi.vsphere import cutover, deployment, importing, inventory, vm
+from hikkoshi.vsphere.order import Order
 from hikkoshi.vsphere.session import Session
 from hikkoshi_lab.proxy import Fault
 from journey import permitted
@@ -95,7 +96,7 @@ def test_nothing_is_done_to_a_machine_that_is_not_ours(world: World, kind: str) 
 def test_a_rollback_from_another_folder_leaves_the_first_ones_machine_in_service(world: World) -> None:
     v = world.connect()
     machine = serving(world, v, OTHER)
-    second = deployment.order(BY, "gateway", None, None, world.folder)
+    second = Order.of(BY, "gateway", None, None, world.folder)
     assert cutover.rolled_back(v, second), "there is nothing of ours"
     cutover.roll_back(v, second)
     now = vm.again(v, machine)

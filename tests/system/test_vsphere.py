@@ -19,7 +19,7 @@ from pyVmomi import vim
 from hikkoshi.check import Check
 from hikkoshi.errors import BadInput, HikkoshiError, Refused, StepFailed, VSphereError
 from hikkoshi.vsphere import cutover, deployment, inventory, ova, preflight, tls, vm
-from hikkoshi.vsphere.deployment import Order
+from hikkoshi.vsphere.order import Order
 from hikkoshi.vsphere.session import Session
 from hikkoshi_lab import certificate, proxy, vcsim
 from hikkoshi_lab.proxy import Fault
@@ -116,7 +116,7 @@ class TestPreflight:
         assert red(world, world.connect()) == []
 
     def test_before_a_plan_only_the_plan_is_missing(self, world: World) -> None:
-        nothing = deployment.order(BY, "gateway", None, None, world.folder)
+        nothing = Order.of(BY, "gateway", None, None, world.folder)
         found = red(world, world.connect(), nothing)
         assert [c.title for c in found] == ["the guest is planned", "its disk is converted"]
         assert all(c.later for c in found)
@@ -373,9 +373,10 @@ class TestDeployment:
         program = (
             "import sys; from pathlib import Path; from hikkoshi.params.home import Home\n"
             "from hikkoshi.vsphere import session, deployment, vm; from hikkoshi.vsphere.spec import VmSpec\n"
+            "from hikkoshi.vsphere.order import Order\n"
             "home = Home(Path(sys.argv[1])); site = home.site().vsphere.model_copy(update={'server': sys.argv[2]})\n"
             "spec, (hash, disk, sha256), by = VmSpec.model_validate_json(sys.argv[3]), sys.argv[4:7], vm.Owner(*sys.argv[7:])\n"
-            "order = deployment.Order(by, 'gateway', spec, hash, Path(disk), sha256)\n"
+            "order = Order(by, 'gateway', spec, hash, Path(disk), sha256)\n"
             "with session.connect(home, site) as v: deployment.start(v, site, order, home.folder('gateway'))\n"
         )
         o = world.order
@@ -434,7 +435,7 @@ class TestDeployment:
     @pytest.mark.needs("virt-v2v")
     def test_an_independent_reader_names_all_ten_networks(self, world: World, tmp_path: Path) -> None:
         assert world.order.spec is not None
-        package = ova.write(world.order.spec, world.order.vmdk, tmp_path / "gateway.ova")
+        package = ova.write(world.order.spec, [world.order.vmdk], tmp_path / "gateway.ova")
         argv = ["virt-v2v", "-i", "ova", "--print-source", str(package)]
         told = subprocess.run(argv, check=True, capture_output=True, text=True).stdout
         assert [n.port_group for n in world.order.nics if f'"{n.port_group}" [vmxnet3]' not in told] == []

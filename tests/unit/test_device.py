@@ -7,7 +7,7 @@ import pytest
 
 from hikkoshi.guest import device, leftovers
 from hikkoshi.guest.device import Disk
-from hikkoshi.guest.files import arguments, fstab, grub, grub2
+from hikkoshi.guest.files import arguments, fstab, grub, grub2, lvm
 
 DATA = Path(__file__).parents[1] / "data/boot"
 UUID = "1d2f30a4-77aa-4c9b-8f02-6b0e3c9d0e77"
@@ -354,3 +354,73 @@ def test_patterns_of_mdadms_mean_the_same_partitions_afterwards(vdev: str, befor
 def test_the_worker_loads_it_by_itself() -> None:
     alone = runpy.run_path(device.__file__)["Disk"](PARTITIONS, ())
     assert alone.partition("/dev/xvda2") == "/dev/sda2"
+
+
+SEVERAL = Disk(
+    [
+        part("sda1", mountpoint="/", uuid="1111"),
+        part("sdb", fstype="swap", uuid="2222"),
+        part("sdc1", uuid="3333"),
+        part("sdc2", uuid="4444"),
+        part("sdd", uuid="4444"),
+        part("vault/old", uuid="5555"),
+    ],
+    device.inside("xvda"),
+    (device.inside("xvdb"), device.inside("xvdd"), device.inside("hde")),
+)
+
+
+@pytest.mark.parametrize(
+    ("written", "afterwards"),
+    [
+        ("/dev/xvda1", "/dev/sda1"),
+        ("/dev/xvdb", "/dev/sdb"),
+        ("/dev/xvdd1", "/dev/sdc1"),
+        ("/dev/disk/by-path/xen-vbd-51761", "/dev/sdc1"),
+        ("/dev/hde", "/dev/sdd"),
+        ("/dev/xvdc1", "/dev/xvdc1"),
+        ("/dev/vault/old", "/dev/vault/old"),
+    ],
+)
+def test_each_of_several_disks_has_its_new_name_and_keeps_it(written: str, afterwards: str) -> None:
+    assert SEVERAL.renamed(written) == afterwards
+    assert SEVERAL.renamed(afterwards) == afterwards
+
+
+def test_with_several_disks_fstab_finds_each_by_its_uuid() -> None:
+    table = "/dev/xvda1 / ext3 defaults 1 1\n/dev/xvdb swap swap sw 0 0\n/dev/xvdd1 /srv ext3 defaults 1 2\n"
+    after = fstab.prepared(table, SEVERAL)
+    assert after == "UUID=1111 / ext3 defaults 1 1\nUUID=2222 swap swap sw 0 0\nUUID=3333 /srv ext3 defaults 1 2\n"
+    assert fstab.prepared(after, SEVERAL) == after
+    assert [SEVERAL.partition(row.split()[0]) for row in after.splitlines()] == ["/dev/sda1", "/dev/sdb", "/dev/sdc1"]
+    assert fstab.prepared("/dev/hde /old ext3 noauto 0 0\n", SEVERAL) == "/dev/sdd /old ext3 noauto 0 0\n"  # two share its UUID
+
+
+def test_the_kernel_is_given_a_uuid_only_where_the_initrd_understands_it() -> None:
+    line = "linux /vmlinuz root=/dev/xvda1 ro resume=/dev/xvdb"
+    assert arguments.prepared(line, SEVERAL) == "linux /vmlinuz root=/dev/sda1 ro resume=/dev/sdb"
+    newer = Disk(SEVERAL.partitions, device.inside("xvda"), (device.inside("xvdb"),))
+    newer.finds_uuids = True
+    assert arguments.prepared(line, newer) == "linux /vmlinuz root=UUID=1111 ro resume=UUID=2222"
+
+
+def test_disks_that_changed_places_are_told_apart_and_put_right_once() -> None:
+    swapped = Disk([part("sda1", mountpoint="/"), part("sdb1")], device.inside("xvdb"), (device.inside("xvda"),))
+    assert swapped.renamed("/dev/xvdb1 /dev/xvda1") == "/dev/sda1 /dev/sdb1"
+    assert swapped.renamed("/dev/sda1 /dev/sdb1") == "/dev/sda1 /dev/sdb1"
+
+
+def test_lines_that_name_disks_which_moved_too_are_not_told_as_left_over() -> None:
+    lines = "/dev/sdb1 /b\n/dev/sdc1 /c\n/dev/xvdb1 /d\n"
+    assert device.names_xen(lines) == ["/dev/sdb1 /b", "/dev/sdc1 /c", "/dev/xvdb1 /d"]
+    assert device.names_xen(lines, 2) == ["/dev/sdc1 /c", "/dev/xvdb1 /d"]
+
+
+def test_mdadm_and_lvm_look_at_every_disk_by_its_new_name() -> None:
+    raid = Disk([part("sda1"), part("sdb1")], device.inside("xvda"), (device.inside("xvdc"),))
+    assert leftovers.disks("DEVICE /dev/xvda1 /dev/xvdc1\n", raid) == "DEVICE /dev/sda1 /dev/sdb1\n"
+    assert leftovers.disks("DEVICE /dev/xvd[ac]1\n", raid) == "DEVICE /dev/sda1 /dev/sdb1\n"
+    own = Disk([part("sda1", fstype="LVM2_member"), part("sdb", fstype="LVM2_member")], raid.called("/dev/sda"), (("xvdc",),))
+    before = 'devices { filter = [ "a|/dev/xvda1|", "a|/dev/xvdc$|", "r|.*|" ] }\n'
+    assert lvm.prepared(before, own) == 'devices { filter = [ "a|/dev/sda1|", "a|/dev/sdb$|", "r|.*|" ] }\n'
+    assert lvm.prepared(lvm.prepared(before, own), own) == lvm.prepared(before, own)

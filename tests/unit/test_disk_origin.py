@@ -1,5 +1,6 @@
 """A guest's disk wherever it is: a whole one or single partitions are copied the same way, and recognised again."""
 
+import hashlib
 import os
 from pathlib import Path
 
@@ -82,3 +83,27 @@ def test_a_missing_part_is_bad_input(tmp_path: Path) -> None:
     (tmp_path / "swap.img").unlink()
     with pytest.raises(BadInput, match=r"swap\.img"), found.opened():
         pass
+
+
+def test_each_of_several_disks_is_read_and_told_by_itself(tmp_path: Path) -> None:
+    parts = partitions(tmp_path).parts
+    data = tmp_path / "data.img"
+    data.write_bytes(b"d" * MIB)
+    found = Origin(
+        parts=(*(p.model_copy(update={"vdev": f"xvda{p.number}"}) for p in parts), Part(number=0, path=data, disk=1, vdev="xvdb"))
+    )
+    assert [[p.path.name for p in disk.parts] for disk in found.disks] == [["root.img", "swap.img"], ["data.img"]]
+    assert str(found) == f"xvda1: {tmp_path}/root.img, xvda2: {tmp_path}/swap.img, xvdb: {data}"
+    seen: list[float] = []
+    first, second = origin.contents(found, lambda done, total, _: seen.append(done / total))
+    assert (first.bytes, second.bytes) == (3 * MIB, MIB)
+    assert second.digest == digest.content(data)
+    assert seen == sorted(seen)
+    assert seen[-1] == 1
+    assert Origin.model_validate_json(found.model_dump_json()) == found
+
+
+def test_one_disk_is_written_as_it_always_was(tmp_path: Path) -> None:
+    assert Origin.whole(Path("/x")).model_dump_json() == '{"parts":[{"number":0,"path":"/x"}]}'
+    assert digest.together(["abc"]) == "abc"
+    assert digest.together(["a", "b"]) == hashlib.sha256(b"a\nb\n").hexdigest()

@@ -30,7 +30,7 @@ def converted(folder: Path, kinds: list[str], more: int = 0) -> tuple[Path, Path
 
 def test_each_part_is_what_lies_in_it(tmp_path: Path) -> None:
     disk, made, _ = converted(tmp_path, ["data", "data", "zeros", "hole", "data", "hole", "hole", "hole"])
-    found = picture.shares(disk, made, cells=4)
+    found = picture.shares([(disk, made)], cells=4)
     assert found.tolist() == [[1, 0, 0], [0, 0.5, 0.5], [0.5, 0, 0.5], [0, 0, 1]]
 
 
@@ -42,7 +42,7 @@ def test_each_part_is_what_lies_in_it(tmp_path: Path) -> None:
 )
 def test_the_parts_cover_the_disk_whatever_their_number(tmp_path: Path, kinds: list[str], more: int, cells: int) -> None:
     disk, made, _ = converted(tmp_path, kinds, more)
-    found = picture.shares(disk, made, cells)
+    found = picture.shares([(disk, made)], cells)
     assert found.shape == (cells, 3)
     assert np.allclose(found.sum(axis=1), 1)
     blocks = len(kinds) + bool(more)
@@ -52,12 +52,12 @@ def test_the_parts_cover_the_disk_whatever_their_number(tmp_path: Path, kinds: l
 
 def test_the_picture_says_how_much_there_is_of_each(tmp_path: Path) -> None:
     disk, made, done = converted(tmp_path, ["data"] * 16 + ["zeros"] * 8 + ["hole"] * 8)
-    fig = picture.figure(disk, made, done.samples)
+    fig = picture.figure([(disk, made)], done.samples)
     words = [t.get_text() for t in fig.axes[0].get_legend().get_texts()]  # type: ignore[union-attr]
     assert words == ["data: 1.0 MiB", "zeros that were written: 512.0 KiB", "holes: 512.0 KiB"]
     fig.savefig(BytesIO(), format="png")
 
 
 def test_before_a_conversion_the_picture_says_so(tmp_path: Path) -> None:
-    fig = picture.figure(tmp_path / "d.img", tmp_path / "d.vmdk", ())
+    fig = picture.figure([(tmp_path / "d.img", tmp_path / "d.vmdk")], ())
     assert [t.get_text() for t in fig.texts] == ["nothing converted yet"]

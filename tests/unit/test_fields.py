@@ -14,7 +14,7 @@ from pydantic import BaseModel
 
 from hikkoshi.approval import plan
 from hikkoshi.disk import source
-from hikkoshi.disk.origin import Origin, Part
+from hikkoshi.disk.origin import DiskContent, Origin, Part
 from hikkoshi.disk.source import DiskFacts
 from hikkoshi.errors import BadInput
 from hikkoshi.guest import survey as surveys
@@ -29,7 +29,7 @@ from hikkoshi.steps.survey import nic_rows, rows
 DATA = Path(__file__).parents[1] / "data" / "survey"
 HOME = Home(Path(__file__).parents[2])
 GUEST, SITE = HOME.guest("gateway"), HOME.site()
-MODELS = (GuestFacts, Kernel, Partition, Interface, DiskFacts, Origin, Part, Note)
+MODELS = (GuestFacts, Kernel, Partition, Interface, DiskFacts, DiskContent, Origin, Part, Note)
 OF_READING = {"writes", "rules", "reading_seconds"}  # of a Survey: when it was read, by which rules; not what the guest is
 OTHERS: dict[str, list[Any]] = {  # where a value of the same type alone says nothing
     "pinned": [{"eth1": "00:16:3e:05:00:00"}],
@@ -89,9 +89,16 @@ def guests(disk: Path) -> dict[str, Survey]:
         },
     }
     about = {"xen": xen, "disk": source.facts(disk), "origin": Origin.whole(disk)}
-    return {
+    kinds = {
         name: el5.model_copy(update={**about, "guest": el5.guest.model_copy(update=changed)}) for name, changed in facts.items()
     }
+    parts = tuple(Part(number=n, path=disk, disk=d, vdev=f"xvd{'ab'[d]}{n}") for d, n in ((0, 1), (0, 2), (1, 3)))
+    each = tuple(DiskContent(bytes=512, digest=str(n)) for n in (0, 1))
+    several = el5.guest.model_copy(update={"further_disks": (("xvdb", "sdb"),)})
+    kinds["of two disks"] = el5.model_copy(
+        update={**about, "guest": several, "origin": Origin(parts=parts), "disks": each, "bytes": 1024}
+    )
+    return kinds
 
 
 def seen(survey: Survey) -> list[object]:

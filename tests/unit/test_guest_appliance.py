@@ -105,14 +105,14 @@ def test_without_guestfs_the_error_says_what_to_install(monkeypatch: pytest.Monk
 
 
 def test_every_error_that_the_worker_knows_is_explained() -> None:
-    source = (Path(appliance.__file__).parent / "worker.py").read_text()
+    source = "".join(path.read_text() for path in (appliance.WORKER, *appliance.WORKER.parent.glob("inside/*.py")))
     found = re.findall(r"Wrong\(\s*\"([\w-]+)\"(?: if [^,\"]* else \"([\w-]+)\")?", source)
     kinds = {kind for pair in found for kind in pair if kind}
     assert kinds | {"appliance", *get_args(addition.Kind)} == set(appliance._KINDS)
 
 
 def test_the_worker_needs_nothing_but_the_standard_library_and_guestfs() -> None:
-    source = (Path(appliance.__file__).parent / "worker.py").read_text()
+    source = "".join(path.read_text() for path in (appliance.WORKER, *appliance.WORKER.parent.glob("inside/*.py")))
     modules = {m.split(".")[0] for m in re.findall(r"^(?:import|from) (\S+)", source, re.M)}
     assert modules - set(sys.stdlib_module_names) == {"guestfs"}
 
@@ -197,7 +197,7 @@ def test_partitions_are_mounted_by_whatever_the_guest_calls_them(
         name = f"/dev/sda{n}"
         parts.append({**tags, **own, "device": name, "at": name, "partuuid": f"0002f4c3-0{n}"})
     guest = Disks({"/dev/sda1": {}, "/dev/sda2": {"/etc/fstab": table.encode()}, "/dev/sda3": {}})
-    job = {"disk_of": device.Disk, "names": names}
+    job = {"disk_of": device.Disk, "names": names, "further": ()}
     if points is None:
         with pytest.raises(worker["Wrong"], match="missing-device"):
             worker["mount"](guest, job, parts, readonly=True)
@@ -212,7 +212,7 @@ def test_a_part_of_btrfs_is_mounted_as_the_guest_does(monkeypatch: pytest.Monkey
     table = b"UUID=abc / btrfs defaults 0 0\nUUID=abc /var btrfs noatime,subvol=@/var,ro 0 0\n"
     parts = [{"device": "/dev/sda1", "at": "/dev/sda1", "fstype": "btrfs", "uuid": "abc"}]
     guest = Disks({"/dev/sda1": {"/etc/fstab": table}})
-    worker["mount"](guest, {"disk_of": device.Disk, "names": ()}, parts, readonly=True)
+    worker["mount"](guest, {"disk_of": device.Disk, "names": (), "further": ()}, parts, readonly=True)
     assert guest.mounted == {"/": "/dev/sda1", "/var": "/dev/sda1 subvol=@/var,ro"}
     assert parts[0]["mountpoint"] == "/"
 
@@ -224,7 +224,7 @@ def test_the_root_of_btrfs_may_be_one_of_its_parts(monkeypatch: pytest.MonkeyPat
     parts = [{"device": "/dev/sda1", "at": "/dev/sda1", "fstype": "btrfs", "uuid": "abc"}]
     whole = {"/@home/someone": b"", "/@rootfs/etc/fstab": table}
     guest = Disks({"/dev/sda1": whole, "/dev/sda1 subvol=@rootfs,ro": {"/etc/fstab": table}})
-    worker["mount"](guest, {"disk_of": device.Disk, "names": ()}, parts, readonly=True)
+    worker["mount"](guest, {"disk_of": device.Disk, "names": (), "further": ()}, parts, readonly=True)
     assert guest.mounted == {"/": "/dev/sda1 subvol=@rootfs,ro"}
     assert (parts[0]["mountpoint"], parts[0]["subvolume"]) == ("/", "@rootfs")
 
@@ -239,7 +239,7 @@ def test_a_folder_of_the_system_on_an_encrypted_volume_is_told_as_that(monkeypat
     ]
     guest = Disks({"/dev/sda1": {"/etc/fstab": f"UUID=ext4 / ext4\n{table}\n".encode()}})
     with pytest.raises(worker["Wrong"], match="crypto_LUKS") as e:
-        worker["mount"](guest, {"disk_of": device.Disk, "names": ()}, parts, readonly=True)
+        worker["mount"](guest, {"disk_of": device.Disk, "names": (), "further": ()}, parts, readonly=True)
     assert "encrypted: /dev/sda2" in e.value.report["found"]
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from hikkoshi.errors import ToolFailed
-from hikkoshi.rehearsal.machine import HANDED, Controller, Hardware, MachineNic, NicModel, drive
+from hikkoshi.rehearsal.machine import HANDED, Controller, Hardware, MachineNic, NicModel, drive, handed
 
 
 def machine(controller: Controller = "pvscsi", nic_model: NicModel = "vmxnet3", nics: int = 10) -> Hardware:
@@ -103,3 +103,19 @@ def test_a_machine_calls_itself_vmwares_where_tools_are_to_start_and_nothing_els
         *("-smbios", "type=1,manufacturer=VMware,, Inc.,product=VMware Virtual Platform"),
     ]
     assert "as_vmware" not in plain.model_dump_json()
+
+
+@pytest.mark.parametrize(
+    ("controller", "ids", "controllers"),
+    [("pvscsi", [0, 1, 2, 3, 4, 5, 6, 8, 9], 1), ("lsisas1068", [0, 1, 2, 3, 4, 5, 6, 7, 0], 2)],
+)
+def test_several_disks_are_attached_in_their_order(controller: Controller, ids: list[int], controllers: int) -> None:
+    further = [drive(handed(n), "vmdk") for n in range(1, 9)]
+    made = machine(controller).arguments(drive(handed(0), "vmdk"), "tcg", Path("/p/serial"), further)
+    devices = [value for key, value in itertools.pairwise(made) if key == "-device"]
+    disks = [d for d in devices if d.startswith("scsi-hd")]
+    assert [int(d.split("scsi-id=")[1].split(",")[0]) for d in disks] == ids
+    assert [d.split(",")[1] for d in disks] == ["drive=disk", *(f"drive=disk{n}" for n in range(2, 10))]
+    assert ["bootindex" in d for d in disks] == [True, *[False] * 8]
+    assert sum(",id=scsi" in d for d in devices) == controllers
+    assert handed(8) == Path("/dev/fdset/9")

@@ -19,20 +19,63 @@ def guest(*disks: str) -> XenGuest:
     return XenGuest(name="a", memory_mb=512, disks=made)
 
 
-def test_a_whole_disk_beside_a_drive_for_discs_is_the_disk() -> None:
-    assert [d.vdev for d in survey.system_disk(guest("xvda", "hdc"))] == ["xvda"]
+def named(xen: XenGuest) -> list[list[str]]:
+    return [[d.vdev for d in disk] for disk in survey.disks(xen)]
+
+
+def test_a_drive_for_discs_is_no_disk() -> None:
+    assert named(guest("xvda", "hdc")) == [["xvda"]]
 
 
 def test_single_partitions_are_one_disk_in_the_order_of_their_numbers() -> None:
-    assert [d.vdev for d in survey.system_disk(guest("xvda2", "xvda1"))] == ["xvda1", "xvda2"]
-    assert [d.vdev for d in survey.system_disk(guest("sda1"))] == ["sda1"]
+    assert named(guest("xvda2", "xvda1")) == [["xvda1", "xvda2"]]
+    assert named(guest("sda1")) == [["sda1"]]
 
 
-@pytest.mark.parametrize("disks", [(), ("hdc",), ("xvda", "xvdb"), ("xvda1", "xvdb1"), ("xvda", "xvda1")])
-def test_none_or_several_are_refused_with_what_there_is(disks: tuple[str, ...]) -> None:
-    with pytest.raises(BadInput, match="exactly one disk") as e:
-        survey.system_disk(guest(*disks))
-    assert all(d in e.value.problems[0].found for d in disks if d != "hdc")
+def test_several_disks_are_in_the_order_of_their_names() -> None:
+    assert named(guest("xvdaa", "xvdc", "xvdb1", "xvda2", "xvda1")) == [["xvda1", "xvda2"], ["xvdb1"], ["xvdc"], ["xvdaa"]]
+    assert named(guest("d10", "d2p1")) == [["d2p1"], ["d10"]]
+
+
+def test_a_guest_without_a_disk_is_refused() -> None:
+    with pytest.raises(BadInput, match="no disk"):
+        survey.disks(guest("hdc"))
+
+
+def test_a_whole_disk_of_the_same_name_as_a_partition_is_refused_with_both() -> None:
+    with pytest.raises(BadInput, match="same one by their names") as e:
+        survey.disks(guest("xvda", "xvda1", "xvdb"))
+    assert [p.found for p in e.value.problems] == ["xvda = /images/xvda.img, xvda1 = /images/xvda1.img"]
+
+
+def origin(home: Home, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, **disks: bytes) -> Origin:
+    """Where the disks of a guest are, whose images begin with these bytes."""
+    xen = guest(*disks)
+    monkeypatch.setattr(survey, "configuration", lambda *_: xen)
+    monkeypatch.setattr(survey.root, "disk_path", lambda _, __, target: tmp_path / Path(target).name)
+    for name, head in disks.items():
+        (tmp_path / f"{name}.img").write_bytes(head.ljust(1 << 20, b"\0"))
+    return survey.origin_of(home, home.site(), home.guest("gateway"))
+
+
+MBR = b"\xeb\x48 GRUB ".ljust(510, b"\0") + b"\x55\xaa"
+EXT3, SWAP = bytes(1080) + b"\x53\xef", bytes(4086) + b"SWAPSPACE2"
+
+
+def test_the_disk_with_a_boot_loader_comes_first(home: Home, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    found = origin(home, monkeypatch, tmp_path, xvda=EXT3, xvdb=MBR, xvdc=SWAP)
+    assert [(p.vdev, p.disk, p.number) for p in found.parts] == [("xvdb", 0, 0), ("xvda", 1, 0), ("xvdc", 2, 0)]
+    assert survey.called(guest("xvda", "xvdb", "xvdc"), found)[1][0] == "xvda"
+
+
+def test_a_bare_file_system_that_comes_first_becomes_a_partition(
+    home: Home, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    found = origin(home, monkeypatch, tmp_path, xvda=SWAP, xvdb=EXT3)
+    assert [(p.vdev, p.disk, p.number) for p in found.parts] == [("xvdb", 0, 1), ("xvda", 1, 0)]
+    alone = origin(home, monkeypatch, tmp_path, xvda=EXT3)
+    assert [(p.vdev, p.disk, p.number) for p in alone.parts] == [("", 0, 1)]
+    assert "disk" not in alone.model_dump_json()
 
 
 @pytest.fixture

@@ -124,3 +124,14 @@ def test_an_operating_system_that_the_cluster_does_not_take_is_red_with_one_that
     assert not missing
     assert "guest_id: otherLinux64Guest" in missing.remedy
     assert (preflight.guest_id_taken(newer, set()).ok, preflight.guest_id_taken(newer, set()).unseen) == (True, "not seen")
+
+
+@pytest.mark.parametrize(("disks", "allowed"), [(1, True), (15, True), (16, True), (60, True), (61, False)])
+def test_four_controllers_have_fifteen_disks_each(disks: int, allowed: bool) -> None:
+    capacities = (1 << 20,) * disks if disks > 1 else ()
+    assert [c.code for c in bad(capacities=capacities)] == ([] if allowed else ["disk-count-allowed"])
+
+
+def test_every_disk_has_to_fit() -> None:
+    assert [c.code for c in bad(capacities=(1 << 20, (1 << 20) + 512))] == ["capacity-whole-mib"]
+    assert [c.code for c in bad(capacities=(1 << 20, 3 << 40))] == ["disk-fits-target"]

@@ -15,7 +15,7 @@ from hikkoshi.artefact import Artefact
 from hikkoshi.check import Check
 from hikkoshi.disk.origin import Origin
 from hikkoshi.errors import BadInput, Problem
-from hikkoshi.guest import hardware, nics, preparation
+from hikkoshi.guest import device, hardware, nics, preparation
 from hikkoshi.guest.additions import tools
 from hikkoshi.guest.preparation import Preparation
 from hikkoshi.guest.survey import Survey, names, notes
@@ -26,7 +26,7 @@ from hikkoshi.params.site import Site
 from hikkoshi.rehearsal.machine import Hardware, MachineNic
 from hikkoshi.run.step import PLAN, Step
 from hikkoshi.vsphere import guestid, limits
-from hikkoshi.vsphere.spec import VirtualNic, VmSpec
+from hikkoshi.vsphere.spec import VirtualNic, VmSpec, place
 
 MIB = 1 << 20
 ALIKE = 0.85  # of the characters of two MACs, by which one is a typing error for the other: two digits may differ
@@ -39,7 +39,7 @@ class Plan(Artefact):
     made_by: ClassVar[Step] = PLAN
     guest: str
     source: Origin  # opened read-only always
-    source_digest: str
+    source_digest: str  # content digest; of several disks, of their digests together
     vm: VmSpec
     preparation: Preparation
     machine: Hardware
@@ -115,11 +115,12 @@ def of_survey(plan: Plan, survey: Survey) -> Check:
 def specification(guest: Guest, site: Site, survey: Survey) -> VmSpec:
     """The virtual machine: as the Xen guest was, except where the guest's file wishes otherwise.
 
-    The disk is padded to 1 MiB: a stream's capacity is a multiple of its grain.
+    Each disk is padded to 1 MiB: a stream's capacity is a multiple of its grain.
     """
     wish, xen = guest.vm, survey.xen
     segments = {n.mac.lower(): n.segment for n in guest.nics}
     cards = []
+    padded = [-(-disk.bytes // MIB) * MIB for disk in survey.disks]
     for name, vif in zip(names(survey), xen.vifs, strict=True):
         on = segments.get(vif.mac.lower(), "")
         segment = site.segments.get(on)
@@ -138,7 +139,8 @@ def specification(guest: Guest, site: Site, survey: Survey) -> VmSpec:
         hardware_version=site.vsphere.hardware_version,
         vcpus=wish.vcpus or xen.vcpus,
         memory_mb=wish.memory_mb or xen.memory_mb,
-        disk_bytes=-(-survey.bytes // MIB) * MIB,
+        disk_bytes=sum(padded) or -(-survey.bytes // MIB) * MIB,
+        capacities=tuple(padded),
         controller=wish.controller,
         nic_model=wish.nic,
         nics=tuple(cards),
@@ -319,6 +321,20 @@ def _addresses(site: Site, survey: Survey, vm: VmSpec) -> Check:
         remedy="the NIC is mapped to the wrong segment, or the subnet in params/site.yml is wrong",
         where=f"params/guests/{vm.name}.yml",
     )
+
+
+def disk_table(plan: Plan) -> list[dict[str, str]]:
+    """Which disk of the Xen guest becomes which one of the machine."""
+    return [
+        {
+            "under Xen": ", ".join(p.vdev for p in source.parts) or "the disk",
+            "from": ", ".join(str(p.path) for p in source.parts),
+            "afterwards": device.new(n),
+            "bytes": f"{capacity:,}",
+            "place": "{}:{}".format(*place(n)),
+        }
+        for n, (source, capacity) in enumerate(zip(plan.source.disks, plan.vm.disks, strict=True))
+    ]
 
 
 def nic_table(cards: Iterable[VirtualNic]) -> list[dict[str, str]]:

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from hikkoshi import files
 from hikkoshi.approval import approval
-from hikkoshi.approval.plan import Plan, nic_table
+from hikkoshi.approval.plan import Plan, disk_table, nic_table
 from hikkoshi.approval.statement import Statement
 from hikkoshi.artefact import Artefact
 from hikkoshi.disk.conversion import Conversion
@@ -112,9 +112,13 @@ def _machine(plan: Plan) -> Points:
     vm, vc = plan.vm, plan.terms.vsphere
     yield (
         f"a new machine {vm.name} in {vc.datacenter}/{vc.cluster}, on {vc.datastore}: {vm.vcpus} vCPU, {vm.memory_mb} MB, "
-        f"{vm.guest_id}, hardware version {vm.hardware_version}, a disk of {files.human(vm.disk_bytes)} on {vm.controller}"
+        f"{vm.guest_id}, hardware version {vm.hardware_version}, "
+        + (f"{len(vm.disks)} disks" if vm.capacities else "a disk")
+        + f" of {files.human(vm.disk_bytes)} on {vm.controller}"
         + (", started by UEFI" if vm.firmware == "efi" else "")
     )
+    for row in disk_table(plan) if vm.capacities else ():
+        yield printable(f"{row['under Xen']} becomes {row['afterwards']}: {row['from']}, {row['bytes']} bytes", keep="")
     if plan.left_out:
         rest, own = ", ".join(plan.left_out), plan.terms.dom0.start_config
         yield f"NOT moved, left on the Dom-0: {rest}; the source has it, and a rollback starts it with that, from {own}"

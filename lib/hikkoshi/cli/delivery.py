@@ -37,15 +37,16 @@ class Delivered(Done):
     def plain(self) -> dict[str, Any]:
         """As JSON; sizes in bytes, hashes in hexadecimal."""
         made = self.imported
+        (sent,) = made.sent
         return {
             **super().plain(),
             "machine": {
                 "name": made.machine.name,
                 "id": made.machine.id,
                 "host": made.host,
-                "bytes": made.sent.bytes,
-                "sha256": made.sent.sha256,
-                "sha1": made.sent.sha1,
+                "bytes": sent.bytes,
+                "sha256": sent.sha256,
+                "sha1": sent.sha1,
                 "manifest": made.manifest,
                 "warnings": list(made.warnings),
             },
@@ -54,11 +55,12 @@ class Delivered(Done):
     def rows(self) -> list[dict[str, str]]:
         """For a reader."""
         made = self.imported
+        (sent,) = made.sent
         told = {
             "machine": f"{made.machine.name} ({made.machine.id}) on {made.host}, off, no NIC",
-            "sent": f"{made.sent.bytes:,} bytes; {made.manifest}",
-            "SHA-256 as sent": made.sent.sha256,
-            "SHA-1 as sent": made.sent.sha1,
+            "sent": f"{sent.bytes:,} bytes; {made.manifest}",
+            "SHA-256 as sent": sent.sha256,
+            "SHA-1 as sent": sent.sha1,
         }
         return [*super().rows(), *({"what": what, "found": found} for what, found in told.items())]
 
@@ -97,14 +99,14 @@ def send(
         run, locked = (f"{datetime.now(UTC).strftime('%Y%m%dT%H%M%SZ')}-import", home.outputs / "imports" / f"{name}.lock")
         stack.enter_context(lock.acquire(locked, run, wait=0))
         order = importing.ImportOrder(
-            vm.owner(home, run, locked), spec, {vm.GUEST: f"import:{name}"}, f"disk {disk.name}", f"{name}.vmdk", None
+            vm.owner(home, run, locked), spec, {vm.GUEST: f"import:{name}"}, f"disk {disk.name}", ((f"{name}.vmdk", None),)
         )
         _may_be_made(v, site, order, name)
         file = stack.enter_context(contextlib.ExitStack())
         unfinished = file.enter_context(alone(disk, target)) if target else None
         named: list[Path] = []
 
-        def go(lease: nfc.Lease, url: Any) -> nfc.Sent:
+        def go(lease: nfc.Lease, url: Any, _: int) -> nfc.Sent:
             def told(done: float, total: float, text: str) -> None:
                 lease.told(int(done), int(total))
                 progress(done, total, text)

@@ -1,19 +1,21 @@
-"""The prepared copy as a streamOptimized VMDK, the form that vSphere imports.
+"""The prepared copies as streamOptimized VMDKs, the form that vSphere imports.
 
 conversion.json in the guest's folder says what was made of what.
 """
 
+import contextlib
 import errno
+import hashlib
 import re
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 from hikkoshi import files, tool
-from hikkoshi.artefact import Artefact
+from hikkoshi.artefact import Artefact, Frozen, unsaid
 from hikkoshi.check import Check
 from hikkoshi.disk import digest, grains, source, stream
 from hikkoshi.disk.extents import RawDisk
@@ -23,15 +25,13 @@ from hikkoshi.disk.stream import capacity
 from hikkoshi.disk.vmdk import check_stream, self_contained
 from hikkoshi.errors import BadInput, HikkoshiError, Problem, Refused, StepFailed, ToolFailed
 from hikkoshi.params.folder import GuestFolder
-from hikkoshi.progress import Progress, silent
+from hikkoshi.progress import Progress, shares, silent
 from hikkoshi.run.step import CONVERT, PREPARE, Step
 
 
-class Conversion(Artefact):
-    """conversion.json: one VMDK with its hashes, and the fingerprint of the copy that it was made from."""
+class ConvertedDisk(Frozen):
+    """One VMDK with its hashes, and the fingerprint of the copy that it was made from."""
 
-    filename: ClassVar[str] = GuestFolder.conversion
-    made_by: ClassVar[Step] = CONVERT
     vmdk: str  # file name
     vmdk_bytes: int
     vmdk_sha256: str
@@ -40,129 +40,222 @@ class Conversion(Artefact):
     copy_bytes: int
     copy_digest: str  # content digest, see hikkoshi.disk.digest
     copy_identity: Identity | None = None  # that very copy, without reading it; earlier versions did not keep it
+
+
+class Conversion(Artefact):
+    """conversion.json: the guest's VMDK with its hashes. Of several disks: their sums and their hashes together, and each."""
+
+    filename: ClassVar[str] = GuestFolder.conversion
+    made_by: ClassVar[Step] = CONVERT
+    vmdk: str  # file name; of several the first
+    vmdk_bytes: int
+    vmdk_sha256: str  # of several: see `together`
+    vmdk_sha1: str
+    virtual_bytes: int
+    copy_bytes: int
+    copy_digest: str
+    copy_identity: Identity | None = None
     level: Level
     threads: int
     qemu_img: str  # version of the one that compared both
     seconds: float  # with the comparison
     samples: tuple[tuple[float, int], ...]  # (seconds since the beginning, bytes read until then), for the rate
+    disks: tuple[ConvertedDisk, ...] = unsaid(())  # each, where there are several
+
+    @property
+    def each(self) -> tuple[ConvertedDisk, ...]:
+        """Every disk, one too."""
+        return self.disks or (ConvertedDisk(**{name: getattr(self, name) for name in ConvertedDisk.model_fields}),)
 
     @property
     def ratio(self) -> float:
-        """How many times smaller the VMDK is than the disk."""
+        """How many times smaller the VMDKs are than the disks."""
         return self.virtual_bytes / self.vmdk_bytes
 
 
-def checks(folder: GuestFolder) -> list[Check]:
-    """What has to be so before a conversion. Without the prepared copy, what depends on it waits for 30-prepare."""
-    copy, vmdk = folder.prepared_copy, folder.vmdk
-    there = copy.is_file()
-    found = str(copy) if there else "the prepared copy is not there yet"
-    check = partial(Check, ok=there, found=found, remedy=f"run {PREPARE} first", later=True)
-    return [
-        check(code="copy-there", title="the prepared copy is there", expected="a file", where=str(copy)),
-        _is_raw(copy) if there else check(code="copy-is-raw", title="the copy is a raw disk", where=str(copy)),
-        _has_room(copy, vmdk) if there else check(code="disk-has-room", title="the disk has room", where=str(vmdk)),
-        _can_compare(),
-    ]
+def together(algorithm: str, names: Sequence[str], sums: Sequence[str]) -> str:
+    """One sum for several files; of one file, its own. `sha256sum NAME.vmdk NAME-2.vmdk | sha256sum` prints the same."""
+    lines = "".join(f"{sum_}  {name}\n" for name, sum_ in zip(names, sums, strict=True))
+    return sums[0] if len(sums) == 1 else hashlib.new(algorithm, lines.encode(), usedforsecurity=False).hexdigest()
 
 
-def complete(folder: GuestFolder) -> Check:
-    """Whether the VMDK is there, whole, as it was recorded, and made of this very copy. Reads both to the end."""
-    vmdk, flaw = folder.vmdk, next(_flaws(folder), None)
+class _Pair(NamedTuple):
+    """The copy of one disk, its VMDK, and what was made of it before."""
+
+    copy: Path
+    vmdk: Path
+    made: ConvertedDisk | None
+
+    @classmethod
+    def all(cls, folder: GuestFolder, disks: int, made: Conversion | None) -> "list[_Pair]":
+        """Of every disk."""
+        known = {disk.vmdk: disk for disk in (made.each if made else ())}
+        pairs = zip(folder.copies(disks), folder.vmdks(disks), strict=True)
+        return [cls(copy, vmdk, known.get(vmdk.name)) for copy, vmdk in pairs]
+
+
+def checks(folder: GuestFolder, disks: int = 1) -> list[Check]:
+    """What has to be so before a conversion. Without the prepared copies, what depends on them waits for 30-prepare."""
+    copies, vmdks = folder.copies(disks), folder.vmdks(disks)
+    missing = [copy for copy in copies if not copy.is_file()]
+    found = ", ".join(map(str, copies)) if not missing else "the prepared copy is not there yet"
+    check = partial(Check, ok=not missing, found=found, remedy=f"run {PREPARE} first", later=True)
+    there = check(code="copy-there", title="the prepared copy is there", expected="a file", where=", ".join(map(str, copies)))
+    if missing:
+        return [
+            there,
+            check(code="copy-is-raw", title="the copy is a raw disk", where=str(missing[0])),
+            check(code="disk-has-room", title="the disk has room", where=str(vmdks[0])),
+            _can_compare(),
+        ]
+    return [there, *map(_is_raw, copies), _has_room(copies, vmdks), _can_compare()]
+
+
+def complete(folder: GuestFolder, disks: int = 1) -> Check:
+    """Whether each VMDK is there, whole, as it was recorded, and made of this very copy. Reads all of them to the end."""
+    vmdks, flaw = folder.vmdks(disks), next(_flaws(folder, disks), None)
+    what = vmdks[0].name if disks == 1 else f"each of the {disks} VMDKs"
     return Check(
         code="vmdk-of-copy",
-        title=f"{vmdk.name} is made of the prepared copy",
+        title=f"{what} is made of the prepared copy",
         ok=not flaw,
-        found=flaw.what if flaw else f"{files.human(vmdk.stat().st_size)}, hashes as recorded",
+        found=flaw.what if flaw else f"{files.human(sum(v.stat().st_size for v in vmdks))}, hashes as recorded",
         expected="the VMDK with the recorded hash, made of the copy as it is now",
         remedy=f"run {CONVERT} in apply",
-        where=str(vmdk),
+        where=flaw.where if flaw and flaw.where else str(vmdks[0]),
     )
 
 
-def _flaws(folder: GuestFolder) -> Iterator[Problem]:
+def _flaws(folder: GuestFolder, disks: int) -> Iterator[Problem]:
     """Reasons why the conversion is not complete, what is quick to find first; only the first of them is good for use."""
-    copy, vmdk = folder.prepared_copy, folder.vmdk
-    if not vmdk.is_file():
-        yield Problem(code="vmdk-missing", what="no VMDK yet")
+    if missing := [vmdk for vmdk in folder.vmdks(disks) if not vmdk.is_file()]:
+        yield Problem(code="vmdk-missing", what="no VMDK yet", where=str(missing[0]))
     try:
-        made = Conversion.find(folder)
+        pairs = _Pair.all(folder, disks, Conversion.find(folder))
     except BadInput as e:
         yield Problem(code="conversion-unreadable", what=f"conversion.json cannot be read: {e.problems[0].found}")
         return
+    for pair in pairs:
+        yield from _flaws_of(*pair)
+
+
+def _flaws_of(copy: Path, vmdk: Path, made: ConvertedDisk | None) -> Iterator[Problem]:
+    flaw = partial(Problem, where=str(vmdk))
+    if not vmdk.is_file():
+        yield flaw(code="vmdk-missing", what="no VMDK yet")
     if made is None:
-        yield Problem(code="conversion-missing", what="no conversion.json")
+        yield flaw(code="conversion-missing", what="no conversion.json, or none of this disk")
         return
     if not copy.is_file():
-        yield Problem(code="copy-gone", what="the prepared copy is gone")
+        yield flaw(code="copy-gone", what="the prepared copy is gone")
     for name, found, recorded in (
         ("bytes in the VMDK", vmdk.stat().st_size, made.vmdk_bytes),
         ("bytes in the copy", copy.stat().st_size, made.copy_bytes),
     ):
         if found != recorded:
-            yield Problem(code="conversion-size-differs", what=f"{found:,} {name}, {recorded:,} recorded")
+            yield flaw(code="conversion-size-differs", what=f"{found:,} {name}, {recorded:,} recorded")
     if (sha256 := files.sha256(vmdk)) != made.vmdk_sha256:
-        yield Problem(code="vmdk-hash-differs", what=f"SHA-256 of the VMDK {sha256[:16]}…, {made.vmdk_sha256[:16]}… recorded")
+        yield flaw(code="vmdk-hash-differs", what=f"SHA-256 of the VMDK {sha256[:16]}…, {made.vmdk_sha256[:16]}… recorded")
     if (content := digest.content(copy)) != made.copy_digest:
-        yield Problem(
+        yield flaw(
             code="copy-digest-differs", what=f"content digest of the copy {content[:16]}…, {made.copy_digest[:16]}… recorded"
         )
     if made.copy_identity != Identity.of(Origin.whole(copy)):
-        yield Problem(
+        yield flaw(
             code="copy-written-anew",
             what="made of this content, but the copy was written anew since, or conversion.json does not tell of which it is",
         )
 
 
-def _still_holds(folder: GuestFolder) -> Identity | None:
-    """The copy as it was before both were read, where nothing is wrong but that the VMDK does not tell of it."""
-    copy = folder.prepared_copy
-    before = Identity.of(Origin.whole(copy)) if copy.is_file() else None
-    flaw = next(_flaws(folder), None)
-    return before if flaw and flaw.code == "copy-written-anew" else None
+def _earlier(folder: GuestFolder) -> Conversion | None:
+    try:
+        return Conversion.find(folder)
+    except BadInput:
+        return None
 
 
-def start(folder: GuestFolder, progress: Progress = silent, *, level: Level = "fast") -> Conversion:
-    """Convert, compare, and only then give the VMDK its name. On any failure nothing is left of it.
+def _kept(pair: _Pair, *, several: bool) -> ConvertedDisk | None:
+    """What needs not be made again: the VMDK holds what the copy holds. Of which copy it is, is told anew."""
+    if not pair.copy.is_file():
+        return None
+    before = Identity.of(Origin.whole(pair.copy))  # before both are read
+    flaw = next(_flaws_of(*pair), None)
+    if pair.made is None or (flaw is None and not several) or (flaw and flaw.code != "copy-written-anew"):
+        return None
+    return pair.made.model_copy(update={"copy_identity": before})
+
+
+def start(folder: GuestFolder, progress: Progress = silent, *, level: Level = "fast", disks: int = 1) -> Conversion:
+    """Convert, compare, and only then give each VMDK its name. On any failure nothing is left of it.
 
     The comparison is by qemu-img, whose reader shares nothing with our writer. A VMDK that holds what the copy holds, though
-    the copy was written anew, is kept: only of which copy it is gets written down.
+    the copy was written anew, is kept: only of which copy it is gets written down. So is one of several disks that was made
+    before a failure.
     """
-    copy, vmdk = folder.prepared_copy, folder.vmdk
-    if copy_is := _still_holds(folder):
-        kept = Conversion.load(folder).model_copy(update={"copy_identity": copy_is})
-        kept.save(folder)
-        return kept
-    refused = [c for c in checks(folder) if not c]
-    if refused:
+    begun, earlier = time.monotonic(), _earlier(folder)
+    pairs = _Pair.all(folder, disks, earlier)
+    kept = [_kept(pair, several=disks > 1) for pair in pairs]
+    if not all(kept) and (refused := [c for c in checks(folder, disks) if not c]):
         raise Refused(*(c.problem() for c in refused))
-    begun = time.monotonic()
-    with files.part(vmdk) as unfinished:
-        try:
-            with RawDisk(copy) as disk:
-                written = stream.write(disk, unfinished, vmdk.name, level=level, progress=progress)
-            same = compare(copy, unfinished)
-            if not same:
-                raise StepFailed(same.problem())
-            made = Conversion(
-                vmdk=vmdk.name,
-                vmdk_bytes=written.bytes,
-                vmdk_sha256=written.sha256,
-                vmdk_sha1=written.sha1,
-                virtual_bytes=written.capacity,
-                copy_bytes=disk.size,
-                copy_digest=written.content,
-                copy_identity=Identity.of(Origin.whole(copy)),
-                level=level,
-                threads=written.threads,
-                qemu_img=_version(),
-                seconds=round(time.monotonic() - begun, 1),
-                samples=written.samples,
-            )
+    about: dict[str, Any] = {"level": level, "threads": 0, "qemu_img": _version(), "seconds": 0.0, "samples": ()}
+    if earlier and any(kept):
+        about = {name: getattr(earlier, name) for name in about}
+    done: list[ConvertedDisk] = []
+    for pair, one, share in zip(pairs, kept, shares(progress, [_needed([p.copy]) for p in pairs]), strict=True):
+        late, read = time.monotonic() - begun if done else 0, sum(disk.copy_bytes for disk in done)
+        with contextlib.ExitStack() as stack:
+            if one is None:
+                unfinished = stack.enter_context(files.part(pair.vmdk))
+                new, written = _converted(pair, unfinished, level, share)
+                samples = (*about["samples"], *((round(s + late, 3), b + read) for s, b in written.samples))
+                seconds = round(time.monotonic() - begun, 1)
+                about |= {"threads": written.threads, "seconds": seconds, "samples": samples}
+            done.append(one or new)
+            made = _all_of(done, about, folder.copies(disks))
             made.save(folder)
-        except OSError as e:
-            raise StepFailed(unwritten(e, _needed(copy), unfinished)) from None
     return made
+
+
+def _converted(pair: _Pair, unfinished: Path, level: Level, progress: Progress) -> tuple[ConvertedDisk, stream.Stream]:
+    """One disk, in a file that has no name yet."""
+    try:
+        with RawDisk(pair.copy) as disk:
+            written = stream.write(disk, unfinished, pair.vmdk.name, level=level, progress=progress)
+        same = compare(pair.copy, unfinished)
+    except OSError as e:
+        raise StepFailed(unwritten(e, _needed([pair.copy]), unfinished)) from None
+    if not same:
+        raise StepFailed(same.problem())
+    made = ConvertedDisk(
+        vmdk=pair.vmdk.name,
+        vmdk_bytes=written.bytes,
+        vmdk_sha256=written.sha256,
+        vmdk_sha1=written.sha1,
+        virtual_bytes=written.capacity,
+        copy_bytes=disk.size,
+        copy_digest=written.content,
+        copy_identity=Identity.of(Origin.whole(pair.copy)),
+    )
+    return made, written
+
+
+def _all_of(done: Sequence[ConvertedDisk], about: Mapping[str, Any], copies: Sequence[Path]) -> Conversion:
+    """conversion.json, of those that are made so far of these copies."""
+    first, names = done[0], [disk.vmdk for disk in done]
+    if len(copies) == 1:
+        return Conversion(**{name: getattr(first, name) for name in ConvertedDisk.model_fields}, **about)
+    return Conversion(
+        vmdk=first.vmdk,
+        vmdk_bytes=sum(disk.vmdk_bytes for disk in done),
+        vmdk_sha256=together("sha256", names, [disk.vmdk_sha256 for disk in done]),
+        vmdk_sha1=together("sha1", names, [disk.vmdk_sha1 for disk in done]),
+        virtual_bytes=sum(disk.virtual_bytes for disk in done),
+        copy_bytes=sum(disk.copy_bytes for disk in done),
+        copy_digest=digest.together([disk.copy_digest for disk in done]),
+        copy_identity=Identity.of(Origin.several(copies)),
+        disks=tuple(done),
+        **about,
+    )
 
 
 def unwritten(e: OSError, needed: int, unfinished: Path) -> Problem:
@@ -204,16 +297,17 @@ def compare(copy: Path, vmdk: Path) -> Check:
     )
 
 
-def proofs(folder: GuestFolder) -> list[Check]:
-    """Everything that can be asked of a finished conversion: its hashes, its header, its content by two readers."""
-    copy, vmdk = folder.prepared_copy, folder.vmdk
-    size = capacity(copy.stat().st_size) if copy.is_file() else 0
-    return [complete(folder), *check_stream(vmdk, size), whole(folder), compare(copy, vmdk)]
+def proofs(folder: GuestFolder, disks: int = 1) -> list[Check]:
+    """Everything that can be asked of a finished conversion: its hashes, its headers, its content by two readers."""
+    found = [complete(folder, disks)]
+    for copy, vmdk in zip(folder.copies(disks), folder.vmdks(disks), strict=True):
+        size = capacity(copy.stat().st_size) if copy.is_file() else 0
+        found += [*check_stream(vmdk, size), whole(folder, vmdk), compare(copy, vmdk)]
+    return found
 
 
-def whole(folder: GuestFolder) -> Check:
+def whole(folder: GuestFolder, vmdk: Path) -> Check:
     """Whether every grain can be inflated, markers and tables agree, and the recorded content comes out."""
-    vmdk = folder.vmdk
     check = partial(
         Check,
         code="vmdk-grains-whole",
@@ -222,8 +316,10 @@ def whole(folder: GuestFolder) -> Check:
         where=str(vmdk),
     )
     try:
-        made = Conversion.load(folder)
+        made = next(disk for disk in Conversion.load(folder).each if disk.vmdk == vmdk.name)
         found = grains.examine(vmdk, size=made.copy_bytes)
+    except StopIteration:
+        return check(ok=False, found="conversion.json does not tell of it", remedy=f"run {CONVERT} again")
     except HikkoshiError as e:
         p = e.problems[0]
         return check(ok=False, found=p.found or p.what, remedy=p.remedy)
@@ -243,16 +339,19 @@ def _is_raw(copy: Path) -> Check:
     return check(ok=True, found=f"{found.bytes:,} bytes, {found.allocated_bytes:,} allocated, boot loader {found.boot_loader}")
 
 
-def _needed(copy: Path) -> int:
-    """Bytes that the VMDK can take at worst: all of the copy's data, not compressible, with markers and tables."""
-    return int(copy.stat().st_blocks * 512 * 1.03) + capacity(copy.stat().st_size) // 4096 + 4 * MIB
+def _needed(copies: Sequence[Path]) -> int:
+    """Bytes that the VMDKs can take at worst: all of the copies' data, not compressible, with markers and tables."""
+    status = [copy.stat() for copy in copies]
+    return sum(int(s.st_blocks * 512 * 1.03) + capacity(s.st_size) // 4096 + 4 * MIB for s in status)
 
 
-def _has_room(copy: Path, vmdk: Path) -> Check:
-    folder = next(p for p in (vmdk.parent, *vmdk.parents) if p.is_dir())
-    left_over = vmdk.with_name(vmdk.name + ".part")  # of a run that was killed; the next one begins by removing it
-    free = shutil.disk_usage(folder).free + (left_over.stat().st_blocks * 512 if left_over.is_file() else 0)
-    needed = _needed(copy)
+def _has_room(copies: Sequence[Path], vmdks: Sequence[Path]) -> Check:
+    folder = next(p for p in vmdks[0].parents if p.is_dir())
+    # of a run that was killed; the next one begins by removing it
+    left_over = [part for vmdk in vmdks if (part := vmdk.with_name(vmdk.name + ".part")).is_file()]
+    free = shutil.disk_usage(folder).free + sum(part.stat().st_blocks * 512 for part in left_over)
+    missing = [copy for copy, vmdk in zip(copies, vmdks, strict=True) if len(copies) == 1 or not vmdk.is_file()]
+    needed = _needed(missing)
     return Check(
         code="disk-has-room",
         title="the disk has room",

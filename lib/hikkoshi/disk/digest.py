@@ -10,6 +10,7 @@ endian). The last block may be shorter. Holes cost nothing, so 64 GB with little
 """
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 
 from hikkoshi import files
@@ -34,6 +35,14 @@ class Content:
         """The digest of a disk of `size` bytes; asked once, at the end."""
         self._hash.update(size.to_bytes(8, "little"))
         return self._hash.hexdigest()
+
+
+def together(digests: Sequence[str]) -> str:
+    """One digest for several disks: the SHA-256 of theirs, a line each in their order; of one disk, its own.
+
+    `printf '%s\\n' FIRST SECOND | sha256sum` prints the same.
+    """
+    return digests[0] if len(digests) == 1 else hashlib.sha256("".join(f"{d}\n" for d in digests).encode()).hexdigest()
 
 
 def content(path: Path, progress: Progress = silent) -> str:

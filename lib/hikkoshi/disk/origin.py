@@ -1,19 +1,21 @@
-"""Where a guest's disk is on its Dom-0: one whole disk, or single partitions that become one."""
+"""Where a guest's disks are on its Dom-0: each a whole disk, or single partitions that become one."""
 
 import contextlib
 import hashlib
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Self
 
 from hikkoshi import files
-from hikkoshi.artefact import Frozen
+from hikkoshi.artefact import Frozen, unsaid
+from hikkoshi.disk import digest as digests
 from hikkoshi.disk.assembled import AssembledDisk
 from hikkoshi.disk.digest import Content
 from hikkoshi.disk.extents import BLOCK, RawDisk, Source, written
-from hikkoshi.progress import Progress, silent
+from hikkoshi.errors import BadInput, Problem
+from hikkoshi.progress import Progress, shares, silent
 
 _SAMPLES, _BLOCK = 256, 4096
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
@@ -37,29 +39,46 @@ class Part(Frozen):
 
     number: int
     path: Path
+    disk: int = unsaid(0)  # which of the guest's disks it is, or is of, in the order that vSphere will have them in
+    vdev: str = unsaid("")  # what Xen's configuration calls it; where there are several disks only
 
 
 class Origin(Frozen):
-    """A guest's disk, opened read-only always."""
+    """A guest's disks, opened read-only always."""
 
     parts: tuple[Part, ...]
 
     @classmethod
     def whole(cls, path: Path) -> Self:
         """A disk with its own partition table."""
-        return cls(parts=(Part(number=0, path=path),))
+        return cls.several([path])
+
+    @classmethod
+    def several(cls, paths: Sequence[Path]) -> Self:
+        """Disks, each with its own partition table, or with none."""
+        return cls(parts=tuple(Part(number=0, path=path, disk=n) for n, path in enumerate(paths)))
+
+    @property
+    def disks(self) -> tuple[Self, ...]:
+        """Each disk by itself, in the order that vSphere will have them in."""
+        count = max(p.disk for p in self.parts) + 1
+        if count == 1:
+            return (self,)
+        own = [[p.model_copy(update={"disk": 0}) for p in self.parts if p.disk == n] for n in range(count)]
+        return tuple(type(self)(parts=tuple(parts)) for parts in own)
 
     @property
     def partitions(self) -> bool:
-        """Whether a disk has to be put around it."""
+        """Whether a disk has to be put around it, or around what the first disk is."""
         return self.parts[0].number > 0
 
     def __str__(self) -> str:
-        return ", ".join(f"{p.number}: {p.path}" if p.number else str(p.path) for p in self.parts)
+        return ", ".join(f"{p.vdev or p.number}: {p.path}" if p.vdev or p.number else str(p.path) for p in self.parts)
 
     @contextlib.contextmanager
     def opened(self) -> Iterator[Source]:
-        """The disk as vSphere will have it; `BadInput` for what is no disk, or no partition of one."""
+        """One disk as vSphere will have it; `BadInput` for what is no disk, or no partition of one."""
+        assert all(p.disk == 0 for p in self.parts), "each of several is opened by itself"
         with contextlib.ExitStack() as stack:
             disks = [stack.enter_context(RawDisk(p.path)) for p in self.parts]
             numbers = [p.number for p in self.parts]
@@ -92,6 +111,22 @@ class Origin(Frozen):
         return sum(sizes)
 
 
+class DiskContent(Frozen):
+    """One of several disks: its size in bytes as vSphere will have it, and its content digest."""
+
+    bytes: int
+    digest: str
+
+
+def contents(origin: Origin, progress: Progress = silent) -> tuple[DiskContent, ...]:
+    """What each disk holds; all of it is read."""
+    found = []
+    for disk, share in zip(origin.disks, shares(progress, [d.occupied() for d in origin.disks]), strict=True):
+        with disk.opened() as opened:
+            found.append(DiskContent(bytes=opened.size, digest=digests.of(opened, share)))
+    return tuple(found)
+
+
 class Identity(Frozen):
     """Enough to see that a large file is the one we know, without reading it all.
 
@@ -120,8 +155,25 @@ class Identity(Frozen):
         return cls(bytes=size, mtime_ns=mtime, sample_sha256=sample.hexdigest())
 
 
+def identified(source: Origin) -> Identity:
+    """Its identity; `BadInput` where it cannot be read."""
+    try:
+        return Identity.of(source)
+    except OSError as e:
+        raise BadInput(
+            Problem(
+                code="source-unreadable",
+                what="the source disk cannot be read",
+                where=str(source),
+                found=e.strerror or str(e),
+                expected="the disk image that the plan names",
+                remedy="check that the Dom-0's disk is mounted and readable here",
+            )
+        ) from None
+
+
 def copy(origin: Origin, target: Path, progress: Progress = silent) -> str:
-    """Copy the disk into a new raw file with holes where it has zeros; gives the content digest of what was copied.
+    """Copy one disk into a new raw file with holes where it has zeros; gives the content digest of what was copied.
 
     `StepFailed` where it cannot be read or changes.
     """

@@ -205,15 +205,16 @@ def facts(path: Path) -> DiskFacts:
 
 
 def together(found: Sequence[DiskFacts]) -> DiskFacts:
-    """Of the partitions that Xen gives a guest as disks of their own; of one whole disk, that disk's facts."""
+    """Of the disks of a guest, and of partitions that Xen gives it as disks of their own; of one whole disk, that disk's."""
     if len(found) == 1:
         return found[0]
     return found[0].model_copy(
         update={
             "path": ", ".join(f.path for f in found),
+            "kind": next((f.kind for f in found if f.kind != "file"), "file"),
             "bytes": sum(f.bytes for f in found),
             "allocated_bytes": sum(f.allocated_bytes for f in found),
-            "mtime_ns": max(f.mtime_ns for f in found),
+            "mtime_ns": max((f.mtime_ns for f in found if f.kind == "file"), default=0),
         }
     )
 
@@ -270,6 +271,20 @@ def _entries(head: bytes) -> list[bytes]:
 def _begins(content: bytes) -> bool:
     """Whether a file system, a swap, a volume of LVM, or a list of logical partitions begins here."""
     return any(content[at : at + len(magic)] == magic for at, magic in _BEGINNINGS)
+
+
+def bare(path: Path) -> Literal["swap", "volume", ""]:
+    """Whether a disk without a table is one swap, or one file system or volume of LVM; empty for all else, and where it cannot
+    be read."""
+    try:
+        with path.open("rb") as f:
+            head = f.read(WHOLE)
+    except OSError:
+        return ""
+    if table(head) != "none" or boot_loader(head) in ("grub-legacy", "grub2", "extlinux"):
+        return ""
+    found, _ = without_table(head)
+    return "swap" if found.endswith(": swap") else "volume" if found else ""
 
 
 def system(head: bytes) -> str:

@@ -19,11 +19,27 @@ KINDS = (("data", "#005F9E"), ("zeros that were written", "#E69F00"), ("holes", 
 MIB = 1 << 20
 
 
-def shares(disk: Path, stream: Path, cells: int = COLUMNS * ROWS) -> NDArray[np.float64]:
-    """Of each of the disk's equal parts, the share (0 to 1) of data, of zeros that were written, and of holes.
+Disk = tuple[Path, Path]  # a raw disk, and the VMDK that was made of it
+
+
+def shares(disks: Sequence[Disk], cells: int = COLUMNS * ROWS) -> NDArray[np.float64]:
+    """Of each of the disks' equal parts, one disk after the other, the share (0 to 1) of data, of zeros that were written, and
+    of holes.
 
     Shape (cells, 3). By what the file system says of the raw disk, and by which grains the VMDK made of it holds.
     """
+    allocated, stored = (np.concatenate(blocks) for blocks in zip(*(_blocks(*disk) for disk in disks), strict=True))
+    edges = np.linspace(0, len(stored), cells + 1).astype(int)
+    sums = [np.concatenate(([0], np.cumsum(kind))) for kind in (stored, allocated & ~stored, ~allocated & ~stored)]
+    width = np.maximum(1, np.diff(edges))
+    # a part narrower than a block looks like the block that it lies in
+    ends = np.maximum(edges[1:], np.minimum(edges[:-1] + 1, len(stored)))
+    starts = np.minimum(edges[:-1], len(stored) - 1)
+    return np.stack([(s[ends] - s[starts]) / width for s in sums], axis=1)
+
+
+def _blocks(disk: Path, stream: Path) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Of each block, whether it is allocated in the raw disk, and whether the VMDK holds it."""
     with RawDisk(disk) as source:
         blocks = -(-source.size // BLOCK)
         allocated = np.zeros(blocks, dtype=bool)
@@ -34,31 +50,25 @@ def shares(disk: Path, stream: Path, cells: int = COLUMNS * ROWS) -> NDArray[np.
         for n, (_, entries) in enumerate(vmdk.tables(f.fileno(), vmdk.read(stream), stream)):
             part = stored[n * len(entries) : (n + 1) * len(entries)]
             part[:] = (np.array(entries) > 1)[: len(part)]
-    edges = np.linspace(0, blocks, cells + 1).astype(int)
-    sums = [np.concatenate(([0], np.cumsum(kind))) for kind in (stored, allocated & ~stored, ~allocated & ~stored)]
-    width = np.maximum(1, np.diff(edges))
-    # a part narrower than a block looks like the block that it lies in
-    ends = np.maximum(edges[1:], np.minimum(edges[:-1] + 1, blocks))
-    starts = np.minimum(edges[:-1], blocks - 1)
-    return np.stack([(s[ends] - s[starts]) / width for s in sums], axis=1)
+    return allocated, stored
 
 
-def figure(disk: Path, stream: Path, samples: Sequence[tuple[float, int]]) -> Figure:
-    """The map of the disk, row by row from its beginning, above the rate over time.
+def figure(disks: Sequence[Disk], samples: Sequence[tuple[float, int]]) -> Figure:
+    """The map of the disks, one after the other, row by row from its beginning, above the rate over time.
 
     `samples` as of a conversion: (seconds, bytes read until then). Where nothing is converted yet, a picture that says so.
     """
     fig = Figure(figsize=(8.5, 5.2), layout="constrained")
-    if not (disk.is_file() and stream.is_file()):
+    if not all(path.is_file() for disk in disks for path in disk):
         fig.text(0.5, 0.5, "nothing converted yet", ha="center")
         return fig
     top, bottom = fig.subplots(2, 1, height_ratios=[3, 2])
-    _map(top, shares(disk, stream), disk.stat().st_size)
+    _map(top, shares(disks), sum(disk.stat().st_size for disk, _ in disks), len(disks))
     _rate(bottom, samples)
     return fig
 
 
-def _map(ax: Axes, cells: NDArray[np.float64], size: int) -> None:
+def _map(ax: Axes, cells: NDArray[np.float64], size: int, disks: int) -> None:
     colours = np.array([[int(c[k : k + 2], 16) / 255 for k in (1, 3, 5)] for _, c in KINDS])
     # a little data in a large cell has to be seen
     weights = np.sqrt(cells)
@@ -66,7 +76,8 @@ def _map(ax: Axes, cells: NDArray[np.float64], size: int) -> None:
     ax.imshow(image.reshape(ROWS, COLUMNS, 3), aspect="auto", interpolation="nearest")
     ax.set_xticks([])
     ax.set_yticks([0, ROWS - 1], ["0", files.human(size)])
-    ax.set_title(f"the disk from its beginning to its end, {files.human(size / cells.shape[0])} in a cell", fontsize=10)
+    what = "the disk from its beginning to its end" if disks == 1 else f"the {disks} disks, one after the other"
+    ax.set_title(f"{what}, {files.human(size / cells.shape[0])} in a cell", fontsize=10)
     found = cells.mean(axis=0)
     words = [Patch(color=c, label=f"{name}: {files.human(size * p)}") for (name, c), p in zip(KINDS, found, strict=True)]
     ax.legend(handles=words, loc="upper center", bbox_to_anchor=(0.5, -0.02), ncols=3, frameon=False)

@@ -26,14 +26,22 @@ GRACE = 10  # seconds after which a worker that did not end itself is ended
 SECONDS = {"inspect": 600, "apply": 1800}
 
 
-def inspect(disk: Origin, names: Sequence[str] = (), *, accelerator: str = "tcg", progress: Progress = silent) -> GuestFacts:
-    """Look at the operating system on a disk, which is opened read-only; `names` are those of the whole disk in the guest.
+def inspect(
+    disk: Origin,
+    names: Sequence[str] = (),
+    further: Sequence[Sequence[str]] = (),
+    *,
+    accelerator: str = "tcg",
+    progress: Progress = silent,
+) -> GuestFacts:
+    """Look at the operating system on disks, which are opened read-only; `names` are those of the first whole disk in the guest,
+    `further` those of each other one.
 
-    `accelerator` is tcg or kvm. `BadInput` for a disk that holds no guest, or one that this version cannot prepare.
+    `accelerator` is tcg or kvm. `BadInput` for disks that hold no guest, or one that this version cannot prepare.
     """
     # bytes of the first sector: tells most wrong files at once
     boot_loader = "none" if disk.partitions else inspection.boot_loader(disk.parts[0].path)
-    with work("inspect", disk, {"names": names}, accelerator, progress) as (raw, folder):
+    with work("inspect", disk, {"names": names, "further": further}, accelerator, progress) as (raw, folder):
         return reading.facts(raw, folder, boot_loader, str(disk))
 
 
@@ -45,10 +53,14 @@ def work(
     with temporary.folder("guest") as folder:
         job = {
             "names": (),
+            "further": (),
             **job,
             "op": op,
             "disk": str(disk),
-            "disks": [{"number": p.number, "path": str(p.path.resolve())} for p in disk.parts],
+            "disks": [
+                {"number": p.number, "path": str(p.path.resolve()), "device": device.new(p.disk), "at": device.new(n)}
+                for n, p in enumerate(disk.parts)
+            ],
             "accelerator": accelerator,
             "folder": str(folder),
             "seconds": SECONDS[op],
@@ -162,11 +174,10 @@ _KINDS: dict[str, tuple[type[HikkoshiError], Problem]] = {  # {kind: (error, its
         BadInput,
         Problem(
             code="fstab-device-missing",
-            what="a file system that the guest's fstab names is not on this disk",
-            expected="/, /boot and the system's other folders on this one disk",
-            remedy="guests of several disks come later. Is each of the disks one file system without a table? Then give them as "
-            "partitions of one (xvda1, xvda2 …) in a copy of the configuration, and name these in the guest's /etc/fstab. "
-            "If the line is a leftover, remove it in the running guest",
+            what="a file system that the guest's fstab names is on none of its disks",
+            expected="/, /boot and the system's other folders on the disks of the Xen configuration",
+            remedy="see whether the Xen configuration, or the copy of it that `config` names, has all disks of the guest. If the "
+            "line is a leftover, remove it in the running guest",
         ),
     ),
     "too-large": (
@@ -235,6 +246,16 @@ _KINDS: dict[str, tuple[type[HikkoshiError], Problem]] = {  # {kind: (error, its
             what="the boot loader for a disk put together from partitions is not here",
             expected="EXTLINUX for libguestfs, and its boot code on this machine",
             remedy="install extlinux and syslinux-common (Debian) or syslinux-extlinux (Fedora), then run the step again",
+        ),
+    ),
+    "boot-elsewhere": (
+        BadInput,
+        Problem(
+            code="boot-on-another-disk",
+            what="the kernels are not on the disk that the new machine starts from",
+            expected="/boot, or / with it, on a partition of the first disk, where none of the disks has a boot loader",
+            remedy="let the disk with /boot come first by its name, xvda, in a copy of the configuration; then run "
+            f"{SURVEY} again",
         ),
     ),
     "command": (

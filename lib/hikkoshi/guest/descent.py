@@ -11,7 +11,7 @@ from dataclasses import replace
 from hikkoshi.check import Check
 from hikkoshi.disk import digest
 from hikkoshi.disk.conversion import Conversion
-from hikkoshi.disk.origin import Origin, Writes
+from hikkoshi.disk.origin import Origin, Writes, contents
 from hikkoshi.errors import Refused
 from hikkoshi.guest import prepared
 from hikkoshi.guest.prepared import PreparationPlan, Prepared
@@ -73,8 +73,7 @@ class Descent:
         if not (signs := self._signs()):
             raise Refused(signs.problem())
         began, writes = time.monotonic(), self._source.writes()
-        with self._source.opened() as disk:
-            content = digest.of(disk, progress)
+        content = digest.together([disk.digest for disk in contents(self._source, progress)])
         self._read = content, time.monotonic() - began, writes
 
     def free(self, off: Check) -> Check:

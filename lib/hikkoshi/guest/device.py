@@ -1,8 +1,8 @@
-r"""What a guest calls its disk and all that is on it: by which partition it means, and by what that is called afterwards.
+r"""What a guest calls its disks and all that is on them: by which partition it means, and by what that is called afterwards.
 
-A guest has one disk here, and it becomes /dev/sda on every controller that vSphere offers. Before, Linux called it by what
-Xen's configuration says and by its own driver: the disk sda of the configuration is sda under a kernel of Xen's own, xvda for
-most others, and xvde for Enterprise Linux 6 and its kin, which count from e on.
+A guest's first disk becomes /dev/sda on every controller that vSphere offers, the next one /dev/sdb. Before, Linux called each
+by what Xen's configuration says and by its own driver: the disk sda of the configuration is sda under a kernel of Xen's own,
+xvda for most others, and xvde for Enterprise Linux 6 and its kin, which count from e on.
 
 The worker runs in the system's own Python, of 3.6 as well, and loads this file by itself: nothing but the standard library here.
 
@@ -36,18 +36,34 @@ def inside(vdev: str) -> "tuple[str, ...]":
     """What Linux may call the disk that Xen's configuration calls `vdev`; nothing where that is no known form."""
     if re.match(r"\d+$|0x[0-9a-fA-F]+$", vdev):
         vdev = named(int(vdev, 0))
-    match = re.match(r"(xvd|sd|hd)([a-z]{1,2})\d*$|d(\d+)(?:p\d+)?$", vdev)
+    match = re.match(r"(xvd|sd|hd|vd)([a-z]{1,2})\d*$|d(\d+)(?:p\d+)?$", vdev)
     if match is None:
         return ()
-    kind, letters = (match[1], match[2]) if match[1] else ("xvd", _letters(int(match[3])))
-    later = ["xvd" + _letters(_index(letters) + 4)] if kind == "sd" else []
+    kind, letters = (match[1], match[2]) if match[1] else ("xvd", lettered(int(match[3])))
+    later = ["xvd" + lettered(_index(letters) + 4)] if kind == "sd" else []
     return tuple(dict.fromkeys([kind + letters, *(k + letters for k in _KINDS), *later]))
 
 
-def names_xen(text: str) -> "list[str]":
-    """The lines, comments aside, that name a Xen console, or a disk by a name that it does not have on the new machine."""
+def new(place: int) -> str:
+    """What the guest's disk of this place, from 0, is called on the new machine."""
+    return "/dev/sd" + lettered(place)
+
+
+def place(vdev: str) -> "tuple[int, str]":
+    """Where a disk of Xen's configuration stands among the others: xvda is before xvdb, d0 before d1."""
+    match = re.match(r"(xvd|sd|hd|vd)([a-z]{1,2})$|(d)(\d+)$", vdev)
+    if match is None:
+        return 0, vdev
+    return (_index(match[2]), match[1]) if match[1] else (int(match[4]), match[3])
+
+
+def names_xen(text: str, disks: int = 1) -> "list[str]":
+    """The lines, comments aside, that name a Xen console, or a disk by a name that none of so many has on the new machine."""
+    others = "|".join(lettered(n) for n in range(1, disks))
+    ours = re.compile(f"/dev/+sd(?:{others})(?![a-z])" if others else "(?!)")
     lines = [line.strip() for line in text.split("\n") if not line.lstrip().startswith(("#", ";"))]
-    return [line for line in lines if _TOLD.search(_LABELS.sub("", line)) and not ("/dev/hd" in line and optical(line))]
+    told = [line for line in lines if _TOLD.search(ours.sub("", _LABELS.sub("", line)))]
+    return [line for line in told if not ("/dev/hd" in line and optical(line))]
 
 
 def optical(line: str) -> bool:
@@ -55,20 +71,48 @@ def optical(line: str) -> bool:
     return bool(_OPTICAL.search(line))
 
 
-class Disk:
-    """The disk of a guest. `partitions` are as the worker describes them; `names` are those of the whole disk, as `inside`
-    gives them, and are learnt from its root where nobody knows."""
+def lettered(index: int) -> str:
+    """0 is a, 25 is z, 26 is aa."""
+    return (lettered(index // 26 - 1) if index > 25 else "") + chr(97 + index % 26)
 
-    def __init__(self, partitions: "list[dict[str, str]]" = [], names: "tuple[str, ...]" = ()) -> None:  # noqa: B006
-        self.partitions, self._known, self._said = partitions, bool(names), names[:1]
-        self._own = set(names or ORDINARY)
-        self._bare = {}  # type: dict[str, str]  # names of the whole disk that mean its one file system
+
+def _index(letters: str) -> int:
+    index = 0
+    for letter in letters:
+        index = 26 * index + ord(letter) - 96
+    return index - 1
+
+
+class Disk:
+    """The disks of a guest. `partitions` are as the worker describes them; `names` are those of the first whole disk, as `inside`
+    gives them, and are learnt from its root where nobody knows; `further` are those of each other disk."""
+
+    def __init__(
+        self,
+        partitions: "list[dict[str, str]]" = [],  # noqa: B006
+        names: "tuple[str, ...]" = (),
+        further: "tuple[tuple[str, ...], ...]" = (),
+    ) -> None:
+        self.partitions, self._known = partitions, bool(names)
+        self._said = {own[0] for own in (names, *further) if own}
+        self.disks = [new(n) for n in range(1 + len(further))]
+        self._own = {}  # type: dict[str, str]
+        # a disk's own name comes before what another one may be called by another driver
+        each = [list(own) for own in (names or ORDINARY, *further)]
+        ranked = [(rank, n) for n, own in enumerate(each) for rank in range(len(own))]
+        for rank, n in sorted(ranked):
+            if rank == 1 and further:
+                for there in self.disks:
+                    self._own.setdefault(there[5:], there)
+            self._own.setdefault(each[n][rank], self.disks[n])
+        self.finds_uuids = False  # whether the guest's initrd understands root=UUID=
+        self._bare = {}  # type: dict[str, str]  # names of a whole disk that mean its one file system
+        self._devices = {p["device"] for p in partitions}
         self.root = next((p["device"] for p in partitions if p.get("mountpoint") == "/"), "")
 
-    @property
-    def names(self) -> "tuple[str, ...]":
-        """What the guest may call the whole disk in /dev, the new name too."""
-        return tuple(sorted({"sda", *(n for n in self._own if "/" not in n)}))
+    def called(self, disk: str) -> "tuple[str, ...]":
+        """What the guest may call one whole disk in /dev, its new name too."""
+        return tuple(sorted({disk[5:], *(n for n, there in self._own.items() if "/" not in n and there == disk)}))
 
     def learn(self, spec: str, root: str) -> None:
         """The guest's fstab calls its root, which is the partition `root`, `spec`: so the whole disk's name is known.
@@ -77,38 +121,43 @@ class Disk:
         """
         self.root = root
         stem, number = _split(spec)
-        if not stem or not root.startswith(NEW):
+        disk, own = split(root)
+        if not stem or not disk:
             return
-        if number and root == NEW + number and (not self._known or "/" in stem):
-            self._own.add(stem)
-        elif not number and (not self._known or self._is_own(stem)):
-            self._own.add(stem)
-            self._bare = dict.fromkeys(self._own, root)
+        if number and number == own and (not self._known or "/" in stem):
+            self._own[stem] = disk
+        elif not number and (not self._known or self._moved(stem)):
+            self._own[stem] = disk
+            self._bare = {name: root for name, there in self._own.items() if there == disk}
 
-    def _is_own(self, stem: str) -> bool:
+    def _moved(self, stem: str) -> str:
+        """The new name of the disk that this one is; empty for none of the guest's."""
         if stem in self._own:
-            return True
+            return self._own[stem]
         # of emulated disks the first is hda, whatever its bus
         told = re.search(r"QEMU_HARDDISK_QM0000(\d)$|-ata-(\d)(?:\.0)?$|XEN\w*disk(\d)$|-ide-0:0$", stem)
         if told is None:
-            return False
+            return ""
         index = int(told[1] or told[2] or 1) - 1 if told[3] is None else int(told[3])
-        return "hd" + _letters(index) in self._own
+        return self._own.get("hd" + lettered(index), "")
 
     def is_called(self, word: str) -> bool:
         """Whether a word names the disk, or a partition of it, as Xen's configuration does."""
         return _split(word)[0] in self._said
 
     def is_whole(self, word: str) -> bool:
-        """Whether a word means all of the disk, and no partition that it becomes."""
+        """Whether a word means all of a disk, and no partition that it becomes, and no file system that it is."""
         stem, number = _split(word)
-        return bool(stem) and self._is_own(stem) and not number and stem not in self._bare
+        there = self._moved(stem) if stem else ""
+        return bool(there) and not number and stem not in self._bare and there not in self._devices
 
-    def numbered(self, number: int) -> "list[str]":
-        """What else a partition of the disk was called by: links of its numbers, and of Xen's."""
+    def numbered(self, device: str) -> "list[str]":
+        """What else a partition, by its new name, was called by: links of its disk's numbers, and of Xen's."""
         found = []
-        for kind, letters in (re.findall(r"(xvd|hd)([a-z]+)$", name)[0] for name in self.names if name.startswith(("xvd", "hd"))):
-            index = _index(letters)
+        disk, word = split(device)
+        number = int(word or 0)
+        for kind, own in (re.findall(r"(xvd|hd)([a-z]+)$", n)[0] for n in self.called(disk) if n.startswith(("xvd", "hd"))):
+            index = _index(own)
             major, minor = (202, index << 4) if kind == "xvd" else ((3, 22)[index // 2 % 2], index % 2 << 6)
             whole = major << 8 | minor
             links = (f"block/{major}:{minor + number}", f"disk/by-path/xen-vbd-{whole}-part{number}")
@@ -116,16 +165,27 @@ class Disk:
         return found
 
     def afterwards(self, word: str, whole: bool = False, root: bool = False) -> str:
-        """The new name of a device; the same word where that is bound to no machine, or is none of this disk.
+        """The new name of a device; the same word where that is bound to no machine, or is of no disk of the guest's.
 
         `whole` where a whole disk is meant, as by a boot loader; `root` where the root is, as by a kernel.
         """
         stem, number = _split(word)
-        if not stem or not self._is_own(stem):
+        there = self._moved(stem) if stem else ""
+        if not there:
             return word
         if number or whole:
-            return NEW + number
-        return self._bare.get(stem) or (self.root if root and self.root.startswith(NEW) else NEW)
+            return there + number
+        of_root = self.root if root and split(self.root)[0] and there not in self._devices else there
+        return self._bare.get(stem) or of_root
+
+    def lasting(self, text: str) -> str:
+        """The same device by its UUID, where there are several disks: which of them the kernel finds first may change at any
+        start, since Linux 5.1 looks at all of them at once. What has no UUID, or shares it, stays as it is."""
+        found = next((p for p in self.partitions if p["device"] == text.strip() and p.get("uuid")), None)
+        if found is None or len(self.disks) == 1 or not split(found["device"])[0]:
+            return text
+        alike = [p for p in self.partitions if p.get("uuid") == found["uuid"]]
+        return text if len(alike) > 1 else text.replace(text.strip(), f"UUID={found['uuid']}")
 
     def renamed(self, text: str, whole: bool = False, root: bool = False) -> str:
         """`renamed('root=/dev/xvda2') == 'root=/dev/sda2'`; LABEL=, UUID= and LVM's names stay as they are."""
@@ -148,7 +208,8 @@ class Disk:
         plain = unescaped(spec)
         mapped = re.match(r"/dev/(?:mapper/|disk/by-id/dm-name-)(.+)$", plain)
         device = "/dev/" + _mapped(mapped[1]) if mapped else self.afterwards(plain)
-        return next((p["device"] for p in self.partitions if p["device"] == device), None)
+        device = re.sub(r"^/dev/md/(?:d?)(?=\d+$)", "/dev/md", device)
+        return device if device in self._devices else None
 
     def lacks(self, spec: str) -> bool:
         """Whether a word names a label or UUID that is on none of the partitions; not where one of these hides others."""
@@ -186,6 +247,12 @@ def _mapped(name: str) -> str:
     return "/".join(part.replace("\0", "-") for part in name.replace("--", "\0").split("-"))
 
 
+def split(device: str) -> "tuple[str, str]":
+    """The disk's new name and the partition's number: `/dev/sdb2` is ('/dev/sdb', '2'); empty for what is on no disk alone."""
+    match = re.match(r"(/dev/sd[a-z]{1,2})(\d*)$", device)
+    return (match[1], match[2]) if match else ("", "")
+
+
 def _split(word: str) -> "tuple[str, str]":
     """The whole disk's name and the partition's number, empty where it is all of it: `/dev/xvda2` is ('xvda', '2')."""
     word = re.sub(r"^/dev/+(?:evms/)?", "/dev/", re.sub("^ID=", "/dev/disk/by-id/", word))
@@ -215,16 +282,4 @@ def named(number: int) -> str:
             kind, disk, part = "sd" if major in sd else "xvd", 16 * sd.get(major, 0) + (minor >> 4), minor & 15
         else:
             return ""
-    return kind + _letters(disk) + (str(part) if part else "") if disk < 702 else ""
-
-
-def _letters(index: int) -> str:
-    """0 is a, 25 is z, 26 is aa."""
-    return (_letters(index // 26 - 1) if index > 25 else "") + chr(97 + index % 26)
-
-
-def _index(letters: str) -> int:
-    index = 0
-    for letter in letters:
-        index = 26 * index + ord(letter) - 96
-    return index - 1
+    return kind + lettered(disk) + (str(part) if part else "") if disk < 702 else ""

@@ -70,7 +70,8 @@ class Edit(Frozen):
 
 def disk(facts: GuestFacts) -> Disk:
     """The guest's disk with all that its files may call it."""
-    found = Disk([p.model_dump() for p in facts.partitions], facts.disk_names)
+    found = Disk([p.model_dump() for p in facts.partitions], facts.disk_names, facts.further_disks)
+    found.finds_uuids = facts.initrd_maker.endswith(("/dracut", "/update-initramfs"))
     if found.root:
         spec = next((spec for spec, point in fstab.mounts(facts.texts.get("/etc/fstab", "")) if point == "/"), "")
         found.learn(spec, found.root)

@@ -104,6 +104,7 @@ class GuestFacts(Frozen):
     rpm_environment: tuple[str, ...] = ()  # files of Berkeley DB's that a later rpm trips over
     selinux: bool = False  # switched on: what is written from outside needs a label
     disk_names: tuple[str, ...] = ()  # of the whole disk in the guest, by Xen's configuration: xvda …; empty where nobody said
+    further_disks: tuple[tuple[str, ...], ...] = unsaid(())  # the same of each disk after the first
     efi_loaders: tuple[str, ...] = unsaid(())  # the files that a firmware may start: /boot/efi/EFI/debian/grubx64.efi
     getty: str = ""  # path of the program that asks for a login on a terminal; empty where there is none, or nobody looked
     installed: dict[str, str] = Field(default_factory=dict)  # {package: version}, where dpkg keeps them; else nobody looked

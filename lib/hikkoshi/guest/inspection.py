@@ -113,11 +113,6 @@ PRESENT = [
 
 
 GPT = source.GPT
-BARE = (
-    "write a copy of the configuration that gives it as a partition, xvda1 for xvda; in the guest's parameters name the copy as "
-    "`config`, and the guest's own as `start_config`. A disk is then put around it; where the guest's /etc/fstab calls its root "
-    "xvda, that becomes sda1"
-)
 _MACHINES = {3: "i686", 62: "x86_64"}  # e_machine of ELF
 
 
@@ -169,7 +164,7 @@ def boot_loader(disk: Path) -> str:
         )
     whole, no_disk = source.without_table(head)
     if head[510:512] != b"\x55\xaa" or (source.table(head) == "none" and (whole or no_disk)):
-        found, remedy = (whole, BARE) if whole else no_disk or ("no boot signature", "check that this is the right image")
+        found, remedy = no_disk or (whole or "no boot signature", "check that this is the right image")
         raise BadInput(
             Problem(code="no-partition-table", what=what, where=str(disk), found=found, expected=expected, remedy=remedy)
         )
@@ -285,6 +280,7 @@ def facts(raw: dict[str, Any], folder: Path, loader: str, disk: str) -> GuestFac
         secrets=raw["secrets"],
         latin1=tuple(p for p in latin1 if p in needed),
         disk_names=tuple(raw.get("names", ())),
+        further_disks=tuple(map(tuple, raw.get("further", ()))),
         efi_loaders=tuple(sorted(starts.matching(raw["present"], (EFI_LOADERS,)))),
         getty=next((path for path in console.GETTYS if path in raw["present"]), ""),
         initrd_maker=next((path for path in MAKERS if path in raw["present"]), ""),

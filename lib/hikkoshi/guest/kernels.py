@@ -109,7 +109,7 @@ def _in_guest(path: str, root: str, partitions: tuple[Partition, ...]) -> str:
             return p.mountpoint.rstrip("/") + path.removeprefix(f"/{p.subvolume}")
     if root in ("", "($root)") and not path.startswith("/boot/") and any(p.mountpoint == "/boot" for p in partitions):
         return "/boot" + path
-    match = re.match(r"\(hd0,(?:(\d+)|(?:msdos|gpt)(\d+))\)", root)
-    device = f"{device_names.NEW}{int(match[1]) + 1 if match[1] else match[2]}" if match else ""
+    match = re.match(r"\(hd(\d),(?:(\d+)|(?:msdos|gpt)(\d+))\)", root)
+    device = f"{device_names.new(int(match[1]))}{int(match[2]) + 1 if match[2] else match[3]}" if match else ""
     point = next((p.mountpoint for p in partitions if p.device == device), "")
     return (point.rstrip("/") if point.startswith("/") else "") + path

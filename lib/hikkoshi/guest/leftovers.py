@@ -4,7 +4,7 @@ import fnmatch
 import re
 from collections.abc import Iterable
 
-from hikkoshi.guest.device import NEW, UNKNOWN, Disk
+from hikkoshi.guest.device import UNKNOWN, Disk, split
 from hikkoshi.guest.files import text
 
 
@@ -22,14 +22,20 @@ def disks(content: str, disk: Disk = UNKNOWN, whole: bool = False) -> str:
 
 def _pattern(pattern: str, disk: Disk) -> str:
     """A shell's pattern that means the disk's partitions by their old names, for the new ones."""
-    numbers = sorted({p["device"][len(NEW) :] for p in disk.partitions if p["device"].startswith(NEW)}) or ["1"]
+    devices = [p["device"] for p in disk.partitions if split(p["device"])[1]] or [f"{disk.disks[0]}1"]
     meant = [
-        n for n in ("", *numbers) if any(fnmatch.fnmatchcase(f"/dev/{name}{n}", pattern) for name in disk.names if name != "sda")
+        device
+        for device in sorted({*disk.disks, *devices})
+        if any(fnmatch.fnmatchcase(f"/dev/{name}{split(device)[1]}", pattern) for name in _before(disk, split(device)[0]))
     ]
-    if not meant or all(fnmatch.fnmatchcase(NEW + n, pattern) for n in meant):
+    if not meant or all(fnmatch.fnmatchcase(device, pattern) for device in meant):
         return pattern
     new = re.sub(r"^/dev/(?:xvd|[hv]d)", "/dev/sd", pattern)
-    return new if all(fnmatch.fnmatchcase(NEW + n, new) for n in meant) else " ".join(NEW + n for n in meant)
+    return new if all(fnmatch.fnmatchcase(device, new) for device in meant) else " ".join(meant)
+
+
+def _before(disk: Disk, whole: str) -> list[str]:
+    return [name for name in disk.called(whole) if f"/dev/{name}" != whole]
 
 
 def sysctl(content: str) -> str:

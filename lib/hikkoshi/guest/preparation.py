@@ -114,7 +114,7 @@ def plan(
         modules=modules,
         must_be_in_initrd=tuple(m for m in modules if m in (disk_module, kernel.scsi_disk)),
         commands=tuple(commands),
-        leftovers=tuple(xen_lines(after)),
+        leftovers=tuple(xen_lines(after, 1 + len(facts.further_disks))),
         notes=_notes(facts, macs, nic_module, changes, additions or Additions()),
         additions=added,
     )
@@ -131,9 +131,11 @@ def _added(facts: GuestFacts, additions: Additions) -> list[Edit]:
     return found
 
 
-def xen_lines(texts: Mapping[str, str]) -> list[str]:
-    """'PATH: LINE' of every line, comments aside, that names a Xen disk, console or module in the guest's own files."""
-    found = [f"{path}: {line}" for path, text in texts.items() if path not in CACHES for line in disk_names.names_xen(text)]
+def xen_lines(texts: Mapping[str, str], disks: int = 1) -> list[str]:
+    """'PATH: LINE' of every line, comments aside, that names a Xen disk, console or module in the files of a guest of so many
+    disks."""
+    told = {path: disk_names.names_xen(text, disks) for path, text in texts.items() if path not in CACHES}
+    found = [f"{path}: {line}" for path, lines in told.items() for line in lines]
     conf = "/etc/modprobe.conf"
     return [*found, *(f"{conf}: {line}" for line in modprobe.leftovers(texts.get(conf, "")))]
 
@@ -315,7 +317,7 @@ def _own_only(facts: GuestFacts, macs: Mapping[str, str], file: str) -> bool:
 def _unknown(texts: Mapping[str, str], facts: GuestFacts) -> list[str]:
     """Lines of fstab that name what is not on this disk, but for those that are told as Xen's."""
     lines = fstab.unknown(texts.get("/etc/fstab", ""), edits.disk(facts))
-    return [line for line in lines if not disk_names.names_xen(line)]
+    return [line for line in lines if not disk_names.names_xen(line, 1 + len(facts.further_disks))]
 
 
 def _notes(

@@ -1,6 +1,7 @@
-"""The prepared copy of a guest's disk: made, proved and recognised again. The source is only ever read."""
+"""The prepared copies of a guest's disks: made, proved and recognised again. The source is only ever read."""
 
 import base64
+import contextlib
 import shutil
 import time
 from functools import partial
@@ -12,7 +13,7 @@ from pydantic import Field
 from hikkoshi import files, tool
 from hikkoshi.artefact import Artefact
 from hikkoshi.check import Check
-from hikkoshi.disk import origin
+from hikkoshi.disk import digest, origin
 from hikkoshi.disk.conversion import Conversion
 from hikkoshi.disk.origin import SAMPLED, Identity, Origin, Writes
 from hikkoshi.errors import BadInput, Problem, Refused, StepFailed, ToolFailed
@@ -24,7 +25,7 @@ from hikkoshi.guest.facts import GuestFacts, Kernel
 from hikkoshi.guest.interfaces import ifcfg, pinning
 from hikkoshi.guest.preparation import Preparation, xen_lines
 from hikkoshi.params.folder import GuestFolder
-from hikkoshi.progress import Progress, silent
+from hikkoshi.progress import Progress, shares, silent
 from hikkoshi.run.step import PLAN, PREPARE, SURVEY, Step
 from hikkoshi.secret import temporary
 
@@ -39,9 +40,9 @@ class Prepared(Artefact):
     made_by: ClassVar[Step] = PREPARE
     preparation: str  # hash of the preparation that was carried out
     source: Identity
-    source_digest: str = ""  # content digest of what was copied; earlier versions did not keep it
+    source_digest: str = ""  # content digest of what was copied, of several disks all together; earlier versions did not keep it
     source_writes: Writes | None = None  # counted before it was copied; of a device only
-    disk: Identity  # the copy
+    disk: Identity  # the copy; of several disks all copies together
     facts: GuestFacts
     kept: dict[str, str]  # {path: SHA-256 of what is kept beside it}
     initrd_modules_before: tuple[str, ...]
@@ -100,19 +101,25 @@ def complete(folder: GuestFolder, plan: PreparationPlan | None, source: Origin) 
     A guest that has been started under Xen since has written to the source, and would lose that: then it is not, and
     survey, plan and approval are of another disk.
     """
-    copy, problem = folder.prepared_copy, _incomplete(folder, plan, source) if plan else "there is no plan"
+    copies, problem = copies_of(folder, source), _incomplete(folder, plan, source) if plan else "there is no plan"
     again = f"run {PREPARE} and all that follows again"
     return Check(
         code="copy-complete",
         title="the prepared copy is complete",
         ok=not problem,
         found=problem
-        or f"{copy.name}, {files.human(copy.stat().st_blocks * 512)} of {files.human(copy.stat().st_size)} in use"
+        or f"{', '.join(c.name for c in copies)}, {files.human(Origin.several(copies).occupied())} of "
+        f"{files.human(sum(c.stat().st_size for c in copies))} in use"
         + (f"; {sampled(source)}" if source.device else ""),
         expected="a copy of the source with this preparation carried out",
         remedy=f"keep the guest shut down under Xen, and {anew(folder.name) if problem == WRITTEN else again}",
-        where=str(copy),
+        where=str(copies[0]),
     )
+
+
+def copies_of(folder: GuestFolder, source: Origin) -> tuple[Path, ...]:
+    """Where the prepared copy of each disk is, or will be."""
+    return folder.copies(len(source.disks))
 
 
 def anew(guest: str) -> str:
@@ -130,9 +137,9 @@ def sampled(source: Origin) -> str:
 
 def _incomplete(folder: GuestFolder, plan: PreparationPlan, source: Origin) -> str:
     """What is missing, in words; empty where nothing is."""
-    copy = folder.prepared_copy
-    if not copy.is_file():
-        return "there is no copy"
+    copies = copies_of(folder, source)
+    if not all(copy.is_file() for copy in copies):
+        return "there is no copy" if len(copies) == 1 else "not every disk has a copy"
     try:
         known = Prepared.find(folder)
     except BadInput:
@@ -144,7 +151,7 @@ def _incomplete(folder: GuestFolder, plan: PreparationPlan, source: Origin) -> s
         ("the copy does not say of which source it is: an earlier version made it", not known.source_digest),
         ("the copy is of another source than survey and plan are", known.source_digest != plan.source_digest),
         (WRITTEN, _identity(source) != known.source or source.written_since(known.source_writes)),
-        ("the copy was changed since, or is another file", _identity(Origin.whole(copy)) != known.disk),
+        ("the copy was changed since, or is another file", _identity(Origin.several(copies)) != known.disk),
     )
     return next((words for words, bad in problems if bad), "")
 
@@ -171,22 +178,25 @@ def start(
     surveyed: str,
     progress: Progress = silent,
     accelerator: str = "tcg",
-    names: tuple[str, ...] = (),
+    names: tuple[tuple[str, ...], ...] = (),
     root: Path = Path(),
 ) -> Prepared:
-    """Copy the source, carry the preparation out on the copy, read all of it again, and only then give it its name.
+    """Copy every disk of the source, carry the preparation out on the copies, read it again, and only then give them their names.
 
     `Refused` where what was copied has another content digest than the one that was `surveyed`; then nothing is kept.
-    Killed at any point, it leaves at most NAME.img.part, which the next start discards. `names` are those of the whole disk in
-    the guest; at `root` begin the paths of what is brought into it.
+    Killed at any point, it leaves at most files NAME.img.part, which the next start discards. `names` are those of each whole
+    disk in the guest; at `root` begin the paths of what is brought into it.
     """
     began = time.monotonic()
-    before, writes = _source(source), source.writes()
-    with files.part(folder.prepared_copy) as unfinished, temporary.folder("brought") as bringing:
-        added = addition.job(root, preparation.additions, bringing)
+    before, writes = origin.identified(source), source.writes()
+    copies, disks = copies_of(folder, source), source.disks
+    with contextlib.ExitStack() as stack:
+        unfinished = [stack.enter_context(files.part(copy)) for copy in copies]
+        added = addition.job(root, preparation.additions, stack.enter_context(temporary.folder("brought")))
         if not (room := _room(source, folder.disks)):
             raise Refused(room.problem())
-        copied = origin.copy(source, unfinished, lambda done, total, text: progress(20 * done / max(total, 1), 100, text))
+        told = shares(lambda done, total, text: progress(20 * done / max(total, 1), 100, text), [d.occupied() for d in disks])
+        copied = digest.together([origin.copy(*pair) for pair in zip(disks, unfinished, told, strict=True)])
         if copied != surveyed:
             raise Refused(
                 Problem(
@@ -200,7 +210,8 @@ def start(
             )
         job = {
             "kept": KEPT,
-            "names": names,
+            "names": names[0] if names else (),
+            "further": names[1:],
             "initrd": preparation.initrd if preparation.rebuilds else "",
             "boot_loader": preparation.boot_loader,
             "commands": preparation.commands,
@@ -218,8 +229,9 @@ def start(
         def shift(done: float, total: float, text: str) -> None:
             progress(20 + 80 * done / total, 100, text)
 
-        with appliance.work("apply", Origin.whole(unfinished), job, accelerator, shift) as (raw, fetched):
-            facts = reading.facts(raw, fetched, inspection.boot_loader(unfinished), str(unfinished))
+        made = Origin.several(unfinished)
+        with appliance.work("apply", made, job, accelerator, shift) as (raw, fetched):
+            facts = reading.facts(raw, fetched, inspection.boot_loader(unfinished[0]), str(unfinished[0]))
             own = (addition.STARTING, addition.WAITING)
             brought = {p: files.sha256(fetched / f) for p, f in raw["files"].items() if p.startswith(own)}
         result = Prepared(
@@ -227,7 +239,7 @@ def start(
             source=before,
             source_digest=copied,
             source_writes=writes,
-            disk=Identity.of(Origin.whole(unfinished)),
+            disk=Identity.of(made),
             facts=facts,
             kept=raw["kept"],
             initrd_modules_before=preparation.initrd_modules_before,
@@ -245,22 +257,22 @@ def start(
     return result
 
 
-def verify(folder: GuestFolder, preparation: Preparation) -> list[Check]:
+def verify(folder: GuestFolder, preparation: Preparation, disks: int = 1) -> list[Check]:
     """Every promise of the preparation, by what was read off the copy afterwards, and that the copy is still the same."""
-    copy, known = folder.prepared_copy, Prepared.find(folder)
-    if known is None or not copy.is_file():
+    copies, known = folder.copies(disks), Prepared.find(folder)
+    if known is None or not all(copy.is_file() for copy in copies):
         return [
             Check(
                 code="copy-there",
                 title="the prepared copy is there",
                 ok=False,
                 found="not yet",
-                expected=str(copy),
+                expected=", ".join(map(str, copies)),
                 remedy=f"run {PREPARE} with mode apply",
                 later=True,
             )
         ]
-    same = Identity.of(Origin.whole(copy)) == known.disk
+    same = Identity.of(Origin.several(copies)) == known.disk
     return [
         Check(
             code="copy-unchanged",
@@ -269,7 +281,7 @@ def verify(folder: GuestFolder, preparation: Preparation) -> list[Check]:
             found="size, time and samples agree" if same else "it was changed since, or is another file",
             expected=f"nobody writes to it after {PREPARE}",
             remedy=f"run {PREPARE} again",
-            where=str(copy),
+            where=str(copies[0]),
         ),
         *_proofs(known, preparation),
     ]
@@ -289,7 +301,7 @@ def _proofs(known: Prepared, preparation: Preparation) -> list[Check]:
         for d in (hardware.CONTROLLERS[p.controller], hardware.NICS[p.nic_model])
         if not hardware.module(d, kernel.claims, kernel.builtin)
     ]
-    xen = [line for line in xen_lines(facts.texts) if line not in p.leftovers]
+    xen = [line for line in xen_lines(facts.texts, 1 + len(facts.further_disks)) if line not in p.leftovers]
     tied = {i.name: i.mac for i in facts.interfaces if ifcfg.ties(i)} | pinning.holding(facts.texts, p.nic_module)
     used = nics.used(facts) | set(tied)  # a NIC that nothing in the guest uses may have any name
     wrong = [f"{name}: {tied.get(name) or 'none'}" for name, mac in p.macs.items() if name in used and tied.get(name) != mac]
@@ -364,22 +376,6 @@ def _kernel(facts: GuestFacts, preparation: Preparation) -> Kernel:
             )
         )
     return found
-
-
-def _source(source: Origin) -> Identity:
-    try:
-        return Identity.of(source)
-    except OSError as e:
-        raise BadInput(
-            Problem(
-                code="source-unreadable",
-                what="the source disk cannot be read",
-                where=str(source),
-                found=e.strerror or str(e),
-                expected="the disk image that the plan names",
-                remedy="check that the Dom-0's disk is mounted and readable here",
-            )
-        ) from None
 
 
 def _room(source: Origin, folder: Path) -> Check:

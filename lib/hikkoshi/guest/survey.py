@@ -1,15 +1,18 @@
-"""What the guest is: its Xen configuration, its disk and its operating system, in one typed result."""
+"""What the guest is: its Xen configuration, its disks and its operating system, in one typed result."""
 
 import hashlib
+import itertools
+import re
 import time
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
-from hikkoshi.artefact import Artefact
+from hikkoshi.artefact import Artefact, unsaid
 from hikkoshi.check import Check
 from hikkoshi.disk import digest, source, stream
-from hikkoshi.disk.origin import Origin, Part, Writes
+from hikkoshi.disk.origin import DiskContent, Origin, Part, Writes, contents
 from hikkoshi.disk.source import DiskFacts
 from hikkoshi.errors import BadInput, HikkoshiError, Problem
 from hikkoshi.guest import appliance, device, nics
@@ -34,9 +37,10 @@ class Survey(Artefact):
     made_by: ClassVar[Step] = SURVEY
     xen: XenGuest
     origin: Origin
-    disk: DiskFacts  # of partitions all together
-    bytes: int  # of the whole disk, as vSphere will have it
-    digest: str  # content digest of the disk, see hikkoshi.disk.digest
+    disk: DiskFacts  # of all disks and partitions together
+    bytes: int  # of the whole disk, as vSphere will have it; of several the sum
+    digest: str  # content digest of the disk, see hikkoshi.disk.digest; of several, of their digests together
+    disks: tuple[DiskContent, ...] = unsaid(())  # each of them, where there are several
     reading_seconds: float = 0  # that reading it for the digest took; 0 in earlier versions
     writes: Writes | None = None  # counted before it was read; of a device only
     guest: GuestFacts
@@ -49,40 +53,71 @@ def configuration(home: Home, site: Site, guest: Guest) -> XenGuest:
     return root.read_config(home, site.dom0s[guest.dom0], guest.config)
 
 
-def system_disk(xen: XenGuest) -> tuple[XenDisk, ...]:
-    """The one disk of the guest: a whole one, or all its partitions in the order of their numbers.
+def disks(xen: XenGuest) -> tuple[tuple[XenDisk, ...], ...]:
+    """The guest's disks by their names: each a whole one, or all its partitions in the order of their numbers.
 
-    Refused are a disk that is no path of the Dom-0, and more than one: this version moves guests of one disk.
+    Refused are a guest without a disk, a disk that is no path of the Dom-0, and a name for a whole disk and partitions too.
     """
-    disks = sorted((d for d in xen.disks if not d.cdrom), key=lambda d: d.partition)
-    whole = [d for d in disks if not d.partition]
-    names = {d.vdev.removesuffix(str(d.partition)) if d.partition else d.vdev for d in disks}
+    found = sorted((d for d in xen.disks if not d.cdrom), key=lambda d: (device.place(_whole(d)), d.partition))
     if problems := behind.elsewhere(xen):
         raise BadInput(*problems)
-    if len(names) == 1 and (disks == whole or not whole):
-        return tuple(disks)
-    root = xen.other.get("nfs_root")
-    raise BadInput(
-        Problem(
-            code="not-one-disk",
-            what="the guest does not have exactly one disk",
-            where=xen.name,
-            found=", ".join(f"{d.vdev} = {d.target}" for d in disks)
-            or ("no disk" if not root else f"its root is on NFS: {root}"),
-            expected="one whole disk, such as xvda, or the partitions of one, such as xvda1 and xvda2",
-            remedy="guests with several disks come in a later version. Where each of them is a bare file system or swap "
-            "without a partition table: call them xvda1, xvda2, xvda3 in a copy, and they move as the partitions of one disk. "
-            "The guest's own fstab and menu then have to name these, or find them by LABEL= or UUID=, which stay the same. To "
-            f"leave the others behind instead: leave one disk {behind.COPY}. A cd-rom may stay in the configuration",
+    nfs = xen.other.get("nfs_root")
+    if not found:
+        raise BadInput(
+            Problem(
+                code="no-disk",
+                what="the guest has no disk",
+                where=xen.name,
+                found=f"its root is on NFS: {nfs}" if nfs else "no disk",
+                expected="whole disks, such as xvda, or partitions of one, such as xvda1 and xvda2",
+                remedy="a guest without a disk of its own is moved by its server of files; nothing is here to convert",
+            )
         )
-    )
+    groups = [tuple(group) for _, group in itertools.groupby(found, _whole)]
+    if twice := [g for g in groups if len(g) != len({d.partition for d in g}) or (len(g) > 1 and not g[0].partition)]:
+        raise BadInput(
+            *(
+                Problem(
+                    code="disk-named-twice",
+                    what="two disks of the guest are the same one by their names",
+                    where=xen.name,
+                    found=", ".join(f"{d.vdev} = {d.target}" for d in group),
+                    expected="one whole disk, such as xvda, or the partitions of one, such as xvda1 and xvda2",
+                    remedy=f"give each a name of its own {behind.COPY}. The guest's fstab then has to name them so, or find them "
+                    "by LABEL= or UUID=",
+                )
+                for group in twice
+            )
+        )
+    return tuple(groups)
+
+
+def _whole(disk: XenDisk) -> str:
+    """What a disk, or that around a partition, is called: xvda of xvda2."""
+    return re.sub(r"p?\d+$", "", disk.vdev) if disk.partition else disk.vdev
+
+
+def _several(xen: XenGuest) -> list[Problem]:
+    """Why a guest of several disks stays for now; nothing for one disk."""
+    if len(disks(xen)) == 1:
+        return []
+    return [
+        Problem(
+            code="several-disks",
+            what="the guest has several disks, and this version moves guests of one",
+            where=xen.name,
+            found=", ".join(d.vdev for disk in disks(xen) for d in disk),
+            expected="one whole disk, such as xvda, or the partitions of one, such as xvda1 and xvda2",
+            remedy=f"leave this guest for now; or leave one disk {behind.COPY}",
+        )
+    ]
 
 
 def movable(xen: XenGuest) -> None:
     """Raise `BadInput` for a guest that cannot move, with everything that keeps it here at once."""
     problems = behind.refused(xen)
     try:
-        system_disk(xen)
+        problems += _several(xen)
     except BadInput as e:
         problems += [p for p in e.problems if p not in problems]
     if problems:
@@ -95,26 +130,52 @@ def notes(xen: XenGuest) -> tuple[Note, ...]:
 
 
 def origin_of(home: Home, site: Site, guest: Guest) -> Origin:
-    """The image files or block devices of the guest's disk, as seen from here."""
-    xen = configuration(home, site, guest)
-    dom = site.dom0s[guest.dom0]
-    return Origin(parts=tuple(Part(number=d.partition, path=root.disk_path(home, dom, d.target)) for d in system_disk(xen)))
+    """The image files or block devices of the guest's disks, as seen from here, in the order that vSphere will have them in.
+
+    That is the order of their names; but what a machine starts from comes first: a disk with a boot loader, else one with more
+    on it than swap. A first disk that is one file system without a table becomes the first partition of a disk around it.
+    """
+    xen, dom = configuration(home, site, guest), site.dom0s[guest.dom0]
+    groups = [[(d, root.disk_path(home, dom, d.target)) for d in group] for group in disks(xen)]
+    first = min(groups, key=lambda g: _starts(*g[0])) if len(groups) > 1 else groups[0]
+    groups = [first, *(g for g in groups if g is not first)]
+    around = not first[0][0].partition and source.bare(first[0][1]) == "volume"
+    parts = []
+    for n, group in enumerate(groups):
+        for d, path in group:
+            number = 1 if around and n == 0 else d.partition
+            parts.append(Part(number=number, path=path, disk=n, vdev=d.vdev if len(groups) > 1 else ""))
+    return Origin(parts=tuple(parts))
 
 
-def fitting(disk: DiskFacts) -> list[Check]:
-    """What any target asks of a disk, whatever is on it."""
+def _starts(disk: XenDisk, path: Path) -> int:
+    """The less, the likelier a machine starts from it."""
+    try:
+        loader = "none" if disk.partition else source.facts(path).boot_loader
+    except BadInput:
+        loader = "none"  # what is wrong with it, the survey tells
+    return 0 if loader in ("grub-legacy", "grub2", "extlinux", "uefi") else 2 if source.bare(path) == "swap" else 1
+
+
+def called(xen: XenGuest, origin: Origin) -> tuple[tuple[str, ...], ...]:
+    """What Linux may call each whole disk, in the order of `origin`."""
+    names = {_whole(d): device.inside(_whole(d)) for group in disks(xen) for d in group}
+    if len(names) == 1:
+        return tuple(names.values())
+    vdevs = {d.vdev: _whole(d) for group in disks(xen) for d in group}
+    return tuple(names[vdevs[disk.parts[0].vdev]] for disk in origin.disks)
+
+
+def facts_of(origin: Origin) -> list[DiskFacts]:
+    """Of each disk, without looking at its file systems; `BadInput` for what is none."""
+    return [source.together([source.facts(p.path) for p in disk.parts]) for disk in origin.disks]
+
+
+def fitting(disk: DiskFacts, *, first: bool = True) -> list[Check]:
+    """What any target asks of a disk, whatever is on it; `first`: of that with the system."""
     return [
         stream.fits(disk.bytes, disk.path),
-        Check(
-            code="guest-is-linux",
-            title="the guest is a Linux",
-            ok=not disk.system,
-            found=f"partitions of {disk.system}" if disk.system else "no partition of another system",
-            expected="a Linux: this version prepares no other system",
-            remedy=f"under Xen, give {disk.system or 'it'} the drivers that its own documentation names for VMware; then make a "
-            "VMDK of its disk as it is: hikkoshi convert DISK NAME.vmdk",
-            where=disk.path,
-        ),
+        *([_is_linux(disk)] if first else []),
         Check(
             code="disk-sectors-of-512",
             title="the disk's partition table counts sectors of 512 bytes",
@@ -129,25 +190,43 @@ def fitting(disk: DiskFacts) -> list[Check]:
     ]
 
 
+def _is_linux(disk: DiskFacts) -> Check:
+    return Check(
+        code="guest-is-linux",
+        title="the guest is a Linux",
+        ok=not disk.system,
+        found=f"partitions of {disk.system}" if disk.system else "no partition of another system",
+        expected="a Linux: this version prepares no other system",
+        remedy=f"under Xen, give {disk.system or 'it'} the drivers that its own documentation names for VMware; then make a "
+        "VMDK of its disk as it is: hikkoshi convert DISK NAME.vmdk",
+        where=disk.path,
+    )
+
+
 def limits(home: Home, site: Site, guest: Guest) -> list[Check]:
-    """The same before the disk is read; nothing where it cannot be looked at, which `start` tells."""
+    """The same before the disks are read; nothing where they cannot be looked at, which `start` tells."""
     try:
-        xen, origin = configuration(home, site, guest), origin_of(home, site, guest)
-        disk = source.together([source.facts(p.path) for p in origin.parts])
-        return [*fitting(disk), behind.firmware(xen, disk.boot_loader)]
+        xen, each = configuration(home, site, guest), facts_of(origin_of(home, site, guest))
+        return [*_fitting(each), behind.firmware(xen, each[0].boot_loader)]
     except HikkoshiError:
         return []
 
 
-def start(home: Home, site: Site, guest: Guest, *, accelerator: str = "tcg", progress: Progress = silent) -> Survey:
-    """Look at configuration, disk and operating system, and write survey.json. Opens everything read-only.
+def _fitting(each: Sequence[DiskFacts]) -> list[Check]:
+    return [check for n, disk in enumerate(each) for check in fitting(disk, first=n == 0)]
 
-    The disk's content is read always. Where it is that of an earlier survey, by its content digest, its file systems are not
+
+def start(home: Home, site: Site, guest: Guest, *, accelerator: str = "tcg", progress: Progress = silent) -> Survey:
+    """Look at configuration, disks and operating system, and write survey.json. Opens everything read-only.
+
+    The disks' content is read always. Where it is that of an earlier survey, by its content digest, its file systems are not
     looked at again, unless they were read, or secrets were found, by other rules then.
     """
     xen, origin = configuration(home, site, guest), origin_of(home, site, guest)
-    disk = source.together([source.facts(p.path) for p in origin.parts])
-    checks = (*fitting(disk), behind.firmware(xen, disk.boot_loader))
+    if several := _several(xen):
+        raise BadInput(*several)
+    each = facts_of(origin)
+    checks = (*_fitting(each), behind.firmware(xen, each[0].boot_loader))
     if wrong := [check.problem() for check in checks if not check]:
         raise BadInput(*wrong)
     try:
@@ -155,26 +234,28 @@ def start(home: Home, site: Site, guest: Guest, *, accelerator: str = "tcg", pro
     except BadInput:
         known = None  # of another version, or damaged: look again
     began, writes = time.monotonic(), origin.writes()
-    with origin.opened() as opened:
-        size, content = opened.size, digest.of(opened, progress)
+    read = contents(origin, progress)
+    content = digest.together([disk.digest for disk in read])
     reading = round(time.monotonic() - began, 1)
     rules = reading_rules()
-    names = device.inside(system_disk(xen)[0].vdev)
+    names, *further = called(xen, origin)
     same = (names, ()) if set(names) == set(device.ORDINARY) else (names,)  # an earlier version looked for these
     # other rules may have kept a secret, or misread
-    if known is not None and (known.digest, known.rules) == (content, rules) and known.guest.disk_names in same:
+    as_before = known is not None and known.guest.disk_names in same and known.guest.further_disks == tuple(further)
+    if known is not None and as_before and (known.digest, known.rules) == (content, rules):
         facts = known.guest
         progress(1, 1, "the disk has not changed since it was surveyed")
     else:
-        facts = appliance.inspect(origin, names, accelerator=accelerator, progress=progress)
+        facts = appliance.inspect(origin, names, further, accelerator=accelerator, progress=progress)
         progress(1, 1, "the guest's files are read")
     left_out = original.left_out(home, site, guest)
     found = Survey(
         xen=xen,
         origin=origin,
-        disk=disk,
-        bytes=size,
+        disk=source.together(each),
+        bytes=sum(disk.bytes for disk in read),
         digest=content,
+        disks=read if len(read) > 1 else (),
         reading_seconds=reading,
         guest=facts,
         writes=writes,
@@ -201,7 +282,7 @@ def reading_seconds(folder: GuestFolder) -> float:
 
 
 def unchanged(survey: Survey) -> Check:
-    """Whether the disk has the size and the time of last change that it was surveyed with.
+    """Whether each disk has the size and the time of last change that it was surveyed with.
 
     A device keeps no such time: by the kernel's count of writes it may be seen that it is another, never that it is the same.
     What is copied is held against the survey's content digest.
@@ -215,11 +296,12 @@ def unchanged(survey: Survey) -> Check:
     )
     remedy = f"shut {survey.xen.name} down, then begin again with {SURVEY} and {PLAN}: the plan is of another disk"
     try:
-        now = source.together([source.facts(p.path) for p in survey.origin.parts])
+        now = source.together(facts_of(survey.origin))
     except BadInput as e:
         p = e.problems[0]
         return check(ok=False, found=f"{p.what}: {p.found}", remedy=p.remedy, where=p.where)
-    names = ("kind", "bytes", *(("mtime_ns",) if now.kind == "file" else ()))
+    some = now.kind == "file" or any(p.path.is_file() for p in survey.origin.parts)  # that keep the time
+    names = ("kind", "bytes", *(("mtime_ns",) if some else ()))
     other = [
         f"{n} {getattr(now, n)}, surveyed {getattr(survey.disk, n)}" for n in names if getattr(now, n) != getattr(survey.disk, n)
     ]

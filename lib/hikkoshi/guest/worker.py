@@ -33,19 +33,12 @@ ALL_TEXTS = 16 << 20  # bytes of them all
 FILES = 100  # number of files that are fetched
 ALL_FILES = 1 << 30  # bytes of them all; what one may have is said by whoever asks for it
 ROOM = 256 << 20  # bytes that stay free where they are fetched to
-VOLUMES = 256  # partitions and logical volumes
 LISTING = 5000  # names that a pattern may match
 LINUX = ("ext2", "ext3", "ext4", "xfs", "reiserfs", "btrfs", "jfs")
-MBR = [Path(p, "mbr.bin") for p in ("/usr/lib/EXTLINUX", "/usr/share/syslinux", "/usr/lib/syslinux/bios")]  # of EXTLINUX
 NEEDED = ("/", "/boot", "/boot/efi", "/usr", "/var", "/etc", "/lib", "/sbin", "/opt", "/tmp")
 
-
-class Wrong(Exception):
-    """What the parent has to know: a kind, and facts about it."""
-
-    def __init__(self, kind, **facts):
-        super().__init__(kind)
-        self.report = {"kind": kind, **facts}
+_VOLUMES = runpy.run_path(str(Path(__file__).parent / "inside" / "volumes.py"))
+Wrong, volumes, boot_from, trim = (_VOLUMES[name] for name in ("Wrong", "volumes", "boot_from", "trim"))
 
 
 def say(**message):
@@ -69,7 +62,7 @@ def main():
         if apply:
             check(g, partitions)
         mount(g, job, partitions, readonly=not apply)
-        outcome = {"names": job["names"]}
+        outcome = {"names": job["names"], "further": job["further"]}
         if apply:
             say(progress=[2, total, "changing files"])
             texts(g, job, own)  # all, in the survey's order: the same words stand for the same secrets
@@ -95,7 +88,7 @@ def main():
 
 
 def launch(job, readonly):
-    """The running appliance with the job's disks as /dev/sda, /dev/sdb …, without any network."""
+    """The running appliance with the job's disks, each as its `at`: /dev/sda, /dev/sdb …, without any network."""
     g = guestfs.GuestFS(python_return_dict=True)
     g.set_backend("direct")
     g.set_backend_settings(["force_tcg"] if job["accelerator"] == "tcg" else [])
@@ -110,45 +103,6 @@ def launch(job, readonly):
     return g
 
 
-def volumes(g, job):
-    """All that may hold a file system: partitions and LVM's logical volumes.
-
-    `device` is the name on the disk as it will be, `at` the appliance's: they differ where Xen gave single partitions, which
-    come as disks of their own. What libguestfs does not know of one is empty.
-    """
-    if job["disks"][0]["number"]:
-        pairs = [(f"/dev/sda{disk['number']}", f"/dev/sd{chr(97 + n)}") for n, disk in enumerate(job["disks"])]
-    else:
-        pairs = [(device, device) for device in g.list_partitions()]
-    found = [describe(g, device, at) for device, at in pairs[:VOLUMES]]
-    if any(p["fstype"] == "LVM2_member" for p in found):
-        pairs += [(device, device) for device in g.lvs()]
-        found += [describe(g, device, at) for device, at in pairs[len(found) : VOLUMES]]
-    if len(pairs) > VOLUMES:
-        raise Wrong("too-many", path="partitions and volumes", found=str(len(pairs)), expected=f"at most {VOLUMES}")
-    if not found:
-        raise Wrong("no-partitions", found=g.vfs_type("/dev/sda") or "nothing known")
-    return found
-
-
-def describe(g, device, at):
-    """One partition or logical volume."""
-    try:
-        tags = g.blkid(at)
-    except RuntimeError:
-        tags = {}
-    return {
-        "device": device,
-        "at": at,
-        "bytes": g.blockdev_getsize64(at),
-        "fstype": tags.get("TYPE", ""),
-        "label": re.sub(r"\\(.)", r"\1", tags.get("LABEL", "")),  # blkid writes it for a shell
-        "uuid": tags.get("UUID", ""),
-        "partlabel": re.sub(r"\\(.)", r"\1", tags.get("PART_ENTRY_NAME", "")),
-        "partuuid": tags.get("PART_ENTRY_UUID", ""),
-    }
-
-
 def check(g, partitions):
     """The file systems' own check, which also replays a journal; what it cannot mend by itself stops everything."""
     for p in partitions:
@@ -159,7 +113,7 @@ def check(g, partitions):
 def mount(g, job, partitions, readonly):
     """Mount what the guest's own fstab says, and tell each partition its place."""
     attach = g.mount_ro if readonly else g.mount
-    disk = job["disk_of"](partitions, tuple(job["names"]))
+    disk = job["disk_of"](partitions, tuple(job["names"]), tuple(map(tuple, job["further"])))
     table = find_root(g, disk, partitions)
     locked = [p["device"] for p in partitions if p["fstype"] == "crypto_LUKS"]
     if table is None:
@@ -375,25 +329,6 @@ def change(g, job, own, tell):
             raise Wrong("command", path=" ".join(argv), found=str(e)[-2000:]) from None
     g.sync()
     return kept, ran
-
-
-def boot_from(g, partitions):
-    """EXTLINUX on the file system that holds /boot, made the active partition, and its code in front of the disk."""
-    code = next((path for path in MBR if path.exists()), None)
-    if code is None or not g.feature_available(["extlinux"]):
-        raise Wrong("no-extlinux", found="no " + ("extlinux in the appliance" if code else " or ".join(map(str, MBR))))
-    device = next(v["device"] for point in ("/boot", "/") for v in partitions if v["mountpoint"] == point)
-    for number in (entry["part_num"] for entry in g.part_list("/dev/sda")):
-        g.part_set_bootable("/dev/sda", number, device == f"/dev/sda{number}")
-    g.extlinux("/boot/extlinux")
-    g.pwrite_device("/dev/sda", code.read_bytes()[:440], 0)
-
-
-def trim(g):
-    """Give what the file systems do not use back to the sparse copy: old content need not be moved."""
-    for point in g.mountpoints().values():
-        with contextlib.suppress(RuntimeError):  # not all file systems know how
-            g.fstrim(point)
 
 
 if __name__ == "__main__":

@@ -62,13 +62,21 @@ class GuestFolder(PosixPath):
 
     @property
     def prepared_copy(self) -> Path:
-        """The prepared copy of the guest's disk."""
-        return self.disks / f"{self.name}.img"
+        """The prepared copy of the guest's first disk."""
+        return self.copies(1)[0]
 
     @property
     def vmdk(self) -> Path:
-        """The converted disk."""
-        return self.disks / f"{self.name}.vmdk"
+        """The first disk, converted."""
+        return self.vmdks(1)[0]
+
+    def copies(self, disks: int) -> tuple[Path, ...]:
+        """The prepared copies of a guest of so many disks: NAME.img, NAME-2.img …"""
+        return tuple(self.disks / f"{self.name}{f'-{n}' if n > 1 else ''}.img" for n in range(1, disks + 1))
+
+    def vmdks(self, disks: int) -> tuple[Path, ...]:
+        """The converted disks: NAME.vmdk, NAME-2.vmdk …"""
+        return tuple(copy.with_suffix(".vmdk") for copy in self.copies(disks))
 
     def executed(self, run: str) -> Path | None:
         """A run's executed notebook by whatever name it has; none where it was run in JupyterLab."""

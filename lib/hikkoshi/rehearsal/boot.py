@@ -1,11 +1,11 @@
-"""One boot of one disk: watched until its fate is clear, and kept as a picture, the screen's text and the console."""
+"""One boot of a guest's disks: watched until its fate is clear, and kept as a picture, the screen's text and the console."""
 
 import base64
 import json
 import os
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
@@ -18,7 +18,7 @@ from hikkoshi.guest.additions import firststart
 from hikkoshi.progress import Progress, silent
 from hikkoshi.rehearsal import emulator, injection, unprivileged, witness
 from hikkoshi.rehearsal.accelerator import groups
-from hikkoshi.rehearsal.machine import CONTROLLERS, HANDED, UNSEEN, Hardware, drive
+from hikkoshi.rehearsal.machine import CONTROLLERS, UNSEEN, Hardware, drive, handed
 from hikkoshi.rehearsal.outcome import BootOutcome, Ending
 from hikkoshi.rehearsal.screen import Screen
 from hikkoshi.rehearsal.verdict import BootVerdict, last_line, verdict
@@ -49,25 +49,27 @@ def boot(
     *,
     probe: bool,
     accelerator: str,
+    further: Sequence[Path] = (),
     timeout: float = TIMEOUT,
     progress: Progress = silent,
 ) -> BootOutcome:
     """Boot a disk on `machine` until its fate is clear, and keep LABEL.png, LABEL.txt and LABEL.console.txt in `folder`.
 
-    The disk is only read; `BadInput` for a VMDK that names other files. With `probe`, the guest is asked for its kernel, root
-    and NICs: the question is put into an overlay that is thrown away. `timeout` in seconds, from power-on. `ToolFailed` where
-    QEMU or libguestfs fail; however badly the guest itself does, that is an outcome.
+    The machine has the `further` disks too, in this order. The disks are only read; `BadInput` for a VMDK that names other files.
+    With `probe`, the guest is asked for its kernel, root and NICs: the question is put into an overlay that is thrown away.
+    `timeout` in seconds, from power-on. `ToolFailed` where QEMU or libguestfs fail; however badly the guest itself does, that is
+    an outcome.
     """
-    disk = disk.absolute()  # what begins with a slash is never taken for one of QEMU's protocols
-    if disk_format == "vmdk":
-        vmdk.self_contained(disk)
-    fingerprint, writes = identity(disk, disk_format), Origin.whole(disk).writes()
+    disks = [path.absolute() for path in (disk, *further)]  # what begins with a slash is none of QEMU's protocols
+    for path in disks if disk_format == "vmdk" else ():
+        vmdk.self_contained(path)
+    before = identities(disks, disk_format), Origin.several(disks).writes()
     with unprivileged.folder("machine") as private:
         serial = private / "serial"
         more = UNSEEN if machine.firmware == "efi" else ""
-        with _bootable(disk, disk_format, private, accelerator, probe, more, progress) as (shown, overlay):
-            arguments = machine.arguments(shown, accelerator, Path(serial.name))
-            with emulator.started(arguments, private, disk=disk, groups=groups(accelerator)) as guest:
+        with _bootable(disks, disk_format, private, accelerator, probe, more, progress) as (shown, overlay):
+            arguments = machine.arguments(shown[0], accelerator, Path(serial.name), shown[1:])
+            with emulator.started(arguments, private, disk=disks[0], further=disks[1:], groups=groups(accelerator)) as guest:
                 seconds, judged, told = _watch(guest, serial, machine if probe else None, timeout, progress)
                 picture, screen = guest.picture(), guest.screen()
         console, text = _read(serial), _hidden(screen.text)
@@ -93,8 +95,13 @@ def boot(
         picture=f"{folder.name}/{label}.png",
         screen=f"{folder.name}/{label}.txt",
         console=f"{folder.name}/{label}.console.txt",
-        disk_unchanged=(identity(disk, disk_format), Origin.whole(disk).writes()) == (fingerprint, writes),
+        disk_unchanged=(identities(disks, disk_format), Origin.several(disks).writes()) == before,
     )
+
+
+def identities(disks: Sequence[Path], disk_format: DiskFormat) -> str:
+    """What tells whether these disks are unchanged."""
+    return "; ".join(identity(disk, disk_format) for disk in disks)
 
 
 def identity(disk: Path, disk_format: DiskFormat) -> str:
@@ -112,22 +119,24 @@ def identity(disk: Path, disk_format: DiskFormat) -> str:
 
 @contextmanager
 def _bootable(
-    disk: Path, disk_format: DiskFormat, private: Path, accelerator: str, probe: bool, more: str, progress: Progress
-) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """The disk itself; or an overlay of it into which the witness was put, or, where GRUB 2, or the firmware, would switch the
-    screen to graphics before the kernel says a word, whose kernel writes to the serial port. And what was changed in it.
+    disks: Sequence[Path], disk_format: DiskFormat, private: Path, accelerator: str, probe: bool, more: str, progress: Progress
+) -> Iterator[tuple[list[str], tuple[str, ...]]]:
+    """The disks themselves; or overlays of them into which the witness was put, or, where GRUB 2, or the firmware, would switch
+    the screen to graphics before the kernel says a word, whose kernel writes to the serial port. And what was changed in them.
 
     `more` are further arguments of the kernel.
     """
-    whole = drive(HANDED, disk_format, device=stat.S_ISBLK(disk.stat().st_mode))
-    if not (probe or more or (disk_format == "raw" and _by_grub2(disk))):
-        yield whole, ()
+    wholes = [drive(handed(n), disk_format, device=stat.S_ISBLK(d.stat().st_mode)) for n, d in enumerate(disks)]
+    if not (probe or more or (disk_format == "raw" and _by_grub2(disks[0]))):
+        yield wholes, ()
         return
     progress(0, 1, "making an overlay of the disk speak")
-    overlay = private / "overlay.qcow2"
-    tool.run(["qemu-img", "create", "-q", "-f", "qcow2", "-b", disk.resolve(), "-F", disk_format, overlay])
+    overlays = [private / f"overlay{n or ''}.qcow2" for n in range(len(disks))]
+    for disk, overlay in zip(disks, overlays, strict=True):
+        tool.run(["qemu-img", "create", "-q", "-f", "qcow2", "-b", disk.resolve(), "-F", disk_format, overlay])
     wish = {
-        "disk": str(overlay),
+        "disk": str(overlays[0]),
+        "further": [str(overlay) for overlay in overlays[1:]],
         "format": "qcow2",
         "kvm": accelerator == "kvm",
         "path": witness.PATH,
@@ -142,15 +151,18 @@ def _bootable(
             Problem(
                 code=answer["code"],
                 what=answer["problem"],
-                where=str(disk),
+                where=str(disks[0]),
                 found=answer["found"],
                 expected="a Linux guest with its root file system on the disk, started by SysV init, upstart or systemd",
                 remedy=f"see {SURVEY} for what is on the disk; without the witness a rehearsal cannot vouch for the NICs",
             )
         )
-    unprivileged.give(overlay)
-    yield drive(Path(overlay.name), "qcow2", backing=whole), tuple(answer["changed"])
-    overlay.unlink()
+    for overlay in overlays:
+        unprivileged.give(overlay)
+    shown = [drive(Path(o.name), "qcow2", backing=whole) for o, whole in zip(overlays, wholes, strict=True)]
+    yield shown, tuple(answer["changed"])
+    for overlay in overlays:
+        overlay.unlink()
 
 
 def _by_grub2(disk: Path) -> bool:

@@ -156,12 +156,17 @@ class Emulator:
 
 @contextlib.contextmanager
 def started(
-    arguments: Sequence[str | Path], folder: Path, *, disk: Path | None = None, groups: Sequence[int] = ()
+    arguments: Sequence[str | Path],
+    folder: Path,
+    *,
+    disk: Path | None = None,
+    further: Sequence[Path] = (),
+    groups: Sequence[int] = (),
 ) -> Iterator[Emulator]:
     """Start QEMU with `arguments`, in `folder` (of `unprivileged`), where its temporary files are; it is killed at the end.
 
     It has no rights but those of `groups`, and its own sandbox: no other program is started by it, no other user entered.
-    `disk` is handed to it open, for reading only, as `machine.HANDED`.
+    `disk` and those `further` are handed to it open, for reading only, as `machine.handed` says.
 
     `ToolFailed` with QEMU's own words where it does not start.
     """
@@ -170,9 +175,9 @@ def started(
     with contextlib.ExitStack() as stack, ours, theirs, (folder / "errors").open("wb") as errors:
         channel = ["-chardev", f"socket,id=qmp,fd={theirs.fileno()}", "-mon", "chardev=qmp,mode=control"]
         handed = [theirs.fileno()]
-        if disk is not None:  # its folder is closed to a user without rights
-            handed.append(stack.enter_context(_reading(disk)))
-            channel += ["-add-fd", f"fd={handed[-1]},set={SET}"]
+        for n, path in enumerate([disk, *further] if disk else []):  # its folder is closed to a user without rights
+            handed.append(stack.enter_context(_reading(path)))
+            channel += ["-add-fd", f"fd={handed[-1]},set={SET + n}"]
         for fd in handed:
             os.set_inheritable(fd, True)
         process = subprocess.Popen(

@@ -1,9 +1,10 @@
-"""Stand-alone: makes a throw-away overlay of a guest's disk speak: what it says goes to the serial port.
+"""Stand-alone: makes throw-away overlays of a guest's disks speak: what it says goes to the serial port.
 
 Run by any Python 3 that has libguestfs' `guestfs` module, not necessarily ours: standard library only. Reads a JSON object
 from its standard input:
 
-    {"disk": PATH, "format": "qcow2", "kvm": false, "witness": SCRIPT, "path": "/file-in-guest", "more": ARGUMENTS}
+    {"disk": PATH, "further": [PATH …], "format": "qcow2", "kvm": false, "witness": SCRIPT, "path": "/file-in-guest",
+     "more": ARGUMENTS}
 
 and writes one to its standard output: {"root": "/dev/sda2", "changed": [SENTENCE …]}, or {"code": CODE, "problem": SENTENCE,
 "found": WORDS}. With an empty script only the kernel is made to write to the serial port, where the boot loader is GRUB 2.
@@ -41,9 +42,10 @@ def main():
     if not wish["kvm"]:
         g.set_backend_settings(["force_tcg"])  # without it the appliance dies where KVM is there and broken
     g.set_network(False)
-    g.add_drive_opts(wish["disk"], format=wish["format"], cachemode="unsafe")  # the overlay is thrown away
+    for disk in (wish["disk"], *wish["further"]):
+        g.add_drive_opts(disk, format=wish["format"], cachemode="unsafe")  # the overlay is thrown away
     g.launch()
-    devices = [*g.list_partitions(), *g.lvs(), *g.list_devices()]
+    devices = [*g.list_partitions(), *g.list_md_devices(), *g.lvs(), *g.list_devices()]
     root = find_root(g, devices)
     if root is None:
         return {

@@ -18,6 +18,7 @@ CONTROLLERS: dict[Controller, str] = {"pvscsi": "pvscsi", "lsisas1068": "mptsas1
 NICS: dict[NicModel, str] = {"vmxnet3": "vmxnet3", "e1000": "e1000-82545em"}  # ESXi's e1000 is an 82545EM
 SET = 1  # QEMU's number of the descriptor that the disk is handed to it by
 HANDED = Path(f"/dev/fdset/{SET}")
+PORTS = {"pvscsi": 15, "mptsas1068": 8}  # disks on one of QEMU's controllers; ESXi's have 15
 # QEMU's own filter of system calls, on a host of any architecture: it starts nothing, and changes no user and no priority
 SANDBOX = ("-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny")
 # what systemd-detect-virt looks at where the processor names no hypervisor; QEMU doubles a comma
@@ -30,6 +31,7 @@ UEFI = (
     (Path("/usr/share/edk2/x64/OVMF_CODE.4m.fd"), Path("/usr/share/edk2/x64/OVMF_VARS.4m.fd")),
 )
 UNSEEN = "libata.force=disable"  # of Linux: argument by which the kernel takes no disk on SATA
+OWN_UNIT = 7  # of ESXi's controllers
 FIRST_SLOT = 0x10  # of the NICs on the PCI bus; below are the board and the disk
 
 
@@ -67,18 +69,14 @@ class Hardware(Frozen):
             )
         return "; ".join(remarks)
 
-    def arguments(self, drive: str, accelerator: str, serial: Path) -> list[str]:
+    def arguments(self, drive: str, accelerator: str, serial: Path, further: Sequence[str] = ()) -> list[str]:
         """QEMU's arguments, without those for its control channel.
 
-        `drive` names the disk and its format, see `drive` below; every write goes to a snapshot that is thrown away. Each NIC
-        hangs on a hub of its own: its link is up, and nothing is at the other end. The serial port writes to the file
-        `serial`. A guest that restarts or halts is frozen, so that its last screen can still be read.
+        `drive` names the disk and its format, see `drive` below, and `further` those after it, in their order. Every write goes
+        to a snapshot that is thrown away. Each NIC hangs on a hub of its own: its link is up, and nothing is at the other end.
+        The serial port writes to the file `serial`. A guest that restarts or halts is frozen, so that its last screen can still
+        be read.
         """
-        controller, bus = CONTROLLERS[self.controller], "scsi0.0"
-        place = f"scsi-hd,drive=disk,bus={bus},channel=0,scsi-id=0,lun=0"
-        if controller == "mptsas1068":
-            # without a world-wide name Linux' mptsas sees no disk, and the rehearsal would report a panic that ESXi has not
-            place = f"scsi-hd,drive=disk,bus={bus},channel=0,scsi-id=0,wwn=0x5000c500a1b2c3d4,port_index=0"
         return [
             # without five-level page tables, as libguestfs starts its appliance: no guest of this age uses them
             *("-machine", "pc,vmport=on" if self.as_vmware else "pc", "-accel", accelerator),
@@ -89,9 +87,7 @@ class Hardware(Frozen):
             *("-display", "none", "-vga", "std"),
             *self._firmware(drive),
             *("-chardev", f"file,id=serial,path={escaped(serial)}", "-serial", "chardev:serial"),
-            *("-drive", f"{drive},if=none,id=disk,snapshot=on"),
-            *("-device", f"{controller},id=scsi0,bus=pci.0,addr=0x5"),
-            *("-device", f"{place},bootindex=0"),
+            *self._disks([drive, *further]),
             *self._network(),
         ]
 
@@ -107,9 +103,26 @@ class Hardware(Frozen):
         options = (f"{drive(code, 'raw')},readonly=on", f"{drive(variables, 'raw')},snapshot=on")
         return [
             *(word for n, option in enumerate(options) for word in ("-drive", f"if=pflash,unit={n},{option}")),
-            *("-drive", f"{disk},if=none,id=again,snapshot=on", "-device", "ich9-ahci,id=sata,bus=pci.0,addr=0x6"),
+            *("-drive", f"{disk},if=none,id=again,snapshot=on", "-device", "ich9-ahci,id=sata,bus=pci.0,addr=0xf"),
             *("-device", "ide-hd,drive=again,bus=sata.0,bootindex=1"),
         ]
+
+    def _disks(self, drives: Sequence[str]) -> Sequence[str]:
+        model = CONTROLLERS[self.controller]
+        arguments: list[str] = []
+        for n, drive in enumerate(drives):
+            number, unit = divmod(n, PORTS[model])
+            name = f"disk{n + 1}" if n else "disk"
+            place = f"scsi-hd,drive={name},bus=scsi{number}.0,channel=0"
+            if model == "mptsas1068":
+                # without a world-wide name Linux' mptsas sees no disk, and the rehearsal would report a panic that ESXi has not
+                place += f",scsi-id={unit},wwn={0x5000C500A1B2C3D4 + n:#x},port_index={unit}"
+            else:
+                place += f",scsi-id={unit + (unit >= OWN_UNIT)},lun=0"
+            arguments += ["-drive", f"{drive},if=none,id={name},snapshot=on"]
+            arguments += ["-device", f"{model},id=scsi{number},bus=pci.0,addr={5 + number:#x}"] if unit == 0 else []
+            arguments += ["-device", place + ("" if n else ",bootindex=0")]
+        return arguments
 
     def _network(self) -> Sequence[str]:
         arguments = []
@@ -136,6 +149,11 @@ def uefi() -> tuple[Path, Path]:
             )
         )
     return found
+
+
+def handed(disk: int) -> Path:
+    """What QEMU knows the disk of this number by, from 0, which is handed to it open."""
+    return Path(f"/dev/fdset/{SET + disk}")
 
 
 def drive(path: Path, disk_format: str, *, device: bool = False, backing: str = "") -> str:

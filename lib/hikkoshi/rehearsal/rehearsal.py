@@ -1,4 +1,4 @@
-"""The rehearsal of a guest: a control boot of its unprepared disk, then the boot of the VMDK that vSphere will get."""
+"""The rehearsal of a guest: a control boot of its unprepared disks, then the boot of the VMDKs that vSphere will get."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -8,13 +8,13 @@ from typing import ClassVar, Protocol
 from hikkoshi import files, tool
 from hikkoshi.artefact import Artefact
 from hikkoshi.check import Check
-from hikkoshi.disk.conversion import Conversion
+from hikkoshi.disk.conversion import Conversion, together
 from hikkoshi.disk.origin import Origin
 from hikkoshi.errors import BadInput, Problem, Refused, ToolFailed
 from hikkoshi.params.folder import GuestFolder
 from hikkoshi.progress import Progress, silent
 from hikkoshi.rehearsal.accelerator import Accelerator
-from hikkoshi.rehearsal.boot import boot, identity
+from hikkoshi.rehearsal.boot import boot, identities
 from hikkoshi.rehearsal.machine import CONTROLLERS, NICS, Hardware, MachineNic, uefi
 from hikkoshi.rehearsal.outcome import BootOutcome, Ending, SeenNic
 from hikkoshi.run.step import CONVERT, PLAN, PREPARE, REHEARSE, SURVEY, Step
@@ -35,7 +35,7 @@ class Rehearsal(Artefact):
 
     filename: ClassVar[str] = GuestFolder.rehearsal
     made_by: ClassVar[Step] = REHEARSE
-    vmdk_sha256: str
+    vmdk_sha256: str  # of several disks, of their sums together, as in conversion.json
     plan_hash: str
     before: BootOutcome | None
     after: BootOutcome
@@ -61,8 +61,18 @@ class Job:
 
     @property
     def source(self) -> Path | None:
-        """The unprepared disk; where Xen gave the guest single partitions, the first of them."""
-        return self.plan.source.parts[0].path if self.plan else None
+        """The first unprepared disk; where Xen gave the guest single partitions, the first of them."""
+        return self.sources[0] if self.sources else None
+
+    @property
+    def sources(self) -> list[Path]:
+        """The same of every disk."""
+        return [disk.parts[0].path for disk in self.plan.source.disks] if self.plan else []
+
+    @property
+    def further(self) -> list[Path]:
+        """The converted disks after the first."""
+        return [self.vmdk.with_name(disk.vmdk) for disk in self.conversion.disks[1:]] if self.conversion else []
 
     @property
     def machine(self) -> Hardware | None:
@@ -85,10 +95,10 @@ def control_complete(job: Job) -> Check:
     found = Control.find(job.folder)
     there = (
         found is not None
-        and job.source is not None
-        and _is_disk(job.source)
+        and bool(job.sources)
+        and all(map(_is_disk, job.sources))
         and found.plan_hash == job.plan_hash
-        and found.disk == identity(job.source, "raw")
+        and found.disk == identities(job.sources, "raw")
         and _pictured(job.folder, found.outcome)
     )
     told = f"{found.outcome.ending}: {found.outcome.words}" if found else "not yet"
@@ -104,11 +114,11 @@ def control_complete(job: Job) -> Check:
 
 
 def start_control(job: Job, *, accelerator: str, progress: Progress = silent) -> Control:
-    """Boot the unprepared disk, as raw and from a snapshot, and write rehearsal/before.json."""
-    source, folder = _planned(job).source.parts[0].path, job.folder.boots
-    fingerprint = identity(source, "raw")
+    """Boot the unprepared disks, as raw and from a snapshot, and write rehearsal/before.json."""
+    machine, folder = _planned(job).machine, job.folder.boots
+    fingerprint, (source, *further) = identities(job.sources, "raw"), job.sources
     outcome = boot(
-        source, "raw", _planned(job).machine, folder, "before", probe=False, accelerator=accelerator, progress=progress
+        source, "raw", machine, folder, "before", probe=False, accelerator=accelerator, further=further, progress=progress
     )
     result = Control(disk=fingerprint, plan_hash=job.plan_hash, outcome=outcome)
     result.save(job.folder)
@@ -141,19 +151,23 @@ def complete(folder: GuestFolder, vmdk_sha256: str, plan_hash: str) -> Check:
 
 def start(job: Job, *, accelerator: str, progress: Progress = silent) -> Rehearsal:
     """Boot the VMDK, ask the guest about itself, and write rehearsal.json. A guest that fails to boot is written too."""
-    machine, found = _planned(job).machine, files.sha256(job.vmdk)
+    machine, vmdks = _planned(job).machine, [job.vmdk, *job.further]
+    found = together("sha256", [vmdk.name for vmdk in vmdks], [files.sha256(vmdk) for vmdk in vmdks])
     if found != job.vmdk_sha256:
         raise BadInput(
             Problem(
                 code="vmdk-differs",
                 what="the VMDK is not the one that was converted",
-                where=str(job.vmdk),
+                where=", ".join(map(str, vmdks)),
                 found=f"SHA-256 {found}",
                 expected=f"SHA-256 {job.vmdk_sha256 or 'in conversion.json'}",
                 remedy=f"run {CONVERT} again; somebody or something has changed the file since",
             )
         )
-    outcome = boot(job.vmdk, "vmdk", machine, job.folder.boots, "after", probe=True, accelerator=accelerator, progress=progress)
+    folder = job.folder.boots
+    outcome = boot(
+        job.vmdk, "vmdk", machine, folder, "after", probe=True, accelerator=accelerator, further=job.further, progress=progress
+    )
     control = Control.find(job.folder)
     result = Rehearsal(
         vmdk_sha256=found,
@@ -316,13 +330,19 @@ def preflight(job: Job, accelerator: Accelerator) -> list[Check]:
             remedy=f"run {PLAN}",
             later=True,
         ),
-        _file(
-            job.source,
-            code="source-there",
-            title="the unprepared disk is there",
-            remedy=f"run {SURVEY} again; was the image moved?",
+        *(
+            _file(
+                source,
+                code="source-there",
+                title="the unprepared disk is there",
+                remedy=f"run {SURVEY} again; was the image moved?",
+            )
+            for source in (job.sources or (None,))
         ),
-        _file(job.vmdk, code="vmdk-there", title="the converted disk is there", remedy=f"run {CONVERT} in apply mode"),
+        *(
+            _file(vmdk, code="vmdk-there", title="the converted disk is there", remedy=f"run {CONVERT} in apply mode")
+            for vmdk in (job.vmdk, *job.further)
+        ),
         _qemu(wants),
         _guestfs(),
         *([_uefi()] if machine and machine.firmware == "efi" else []),

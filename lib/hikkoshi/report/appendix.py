@@ -62,6 +62,8 @@ def facts(story: Story, _: Gettext = str) -> Iterator[Fact]:
         yield Fact(_("guest"), f"{g.distribution} {g.release}, {g.arch}, {size}")
         yield Fact(_("source disk"), _("{path}, {count} bytes").format(path=s.disk.path, count=f"{s.disk.bytes:,}"))
         yield Fact(_("content digest of the source, as surveyed last"), s.digest)
+        for source, disk in zip(s.origin.disks, s.disks, strict=False):  # of one alone the line above tells
+            yield Fact(_("content digest of {disk}").format(disk=source), disk.digest)
     if p:
         vm = p.vm
         version = _("hardware version {version}").format(version=vm.hardware_version)
@@ -70,14 +72,14 @@ def facts(story: Story, _: Gettext = str) -> Iterator[Fact]:
     if story.prepared and story.prepared.source_digest:
         yield Fact(_("content digest of the source that was copied"), story.prepared.source_digest)
     if c:
-        yield Fact(
-            "VMDK",
-            _("{path}, {count} bytes, {times} times smaller than the disk").format(
-                path=c.vmdk, count=f"{c.vmdk_bytes:,}", times=f"{c.ratio:.1f}"
-            ),
-        )
-        yield Fact(_("SHA-256 of the VMDK"), c.vmdk_sha256)
-        yield Fact(_("SHA-1 of the VMDK"), c.vmdk_sha1)
+        for made in c.each:
+            times = f"{made.virtual_bytes / made.vmdk_bytes:.1f}"
+            size = _("{path}, {count} bytes, {times} times smaller than the disk")
+            yield Fact("VMDK", size.format(path=made.vmdk, count=f"{made.vmdk_bytes:,}", times=times))
+            yield Fact(_("SHA-256 of the VMDK"), made.vmdk_sha256)
+            yield Fact(_("SHA-1 of the VMDK"), made.vmdk_sha1)
+        if c.disks:
+            yield Fact(_("SHA-256 of all VMDKs together, of what sha256sum prints"), c.vmdk_sha256)
     if d:
         on = _("{name} ({id}) on {host}, {server}").format(name=d.name, id=d.moid, host=d.host, server=d.server)
         yield Fact(_("machine in vSphere"), on)

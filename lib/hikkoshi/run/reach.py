@@ -71,21 +71,24 @@ def _plan(way: _Way) -> str:
 
 
 def _prepared(way: _Way) -> str:
-    copy, made, plan = way.folder.prepared_copy, way.of(Prepared), way.of(Plan)
-    if not copy.is_file():
+    made, plan = way.of(Prepared), way.of(Plan)
+    copies = way.folder.copies(len(plan.vm.disks))
+    if not all(copy.is_file() for copy in copies):
         return "the copy is gone"
-    now = copy.stat()
+    now = [copy.stat() for copy in copies]
+    size, changed = sum(s.st_size for s in now), max(s.st_mtime_ns for s in now)
     problems = (
         ("the copy was made by another plan", made.preparation != plan.preparation.hash),
         ("the copy is of another source", made.source_digest != plan.source_digest),
-        ("the copy was changed", (now.st_size, now.st_mtime_ns) != (made.disk.bytes, made.disk.mtime_ns)),
+        ("the copy was changed", (size, changed) != (made.disk.bytes, made.disk.mtime_ns)),
     )
     return next((words for words, bad in problems if bad), "")
 
 
 def _conversion(way: _Way) -> str:
-    vmdk, made = way.folder.vmdk, way.of(Conversion)
-    if not vmdk.is_file() or vmdk.stat().st_size != made.vmdk_bytes:
+    made, disks = way.of(Conversion), len(way.of(Plan).vm.disks)
+    sizes = [vmdk.stat().st_size if vmdk.is_file() else -1 for vmdk in way.folder.vmdks(disks)]
+    if sizes != [disk.vmdk_bytes for disk in made.each]:
         return "the VMDK is gone, or is another file"
     return "" if prepared.same(made, way.of(Prepared)) else "the VMDK is of another copy"
 

@@ -11,8 +11,9 @@ from hikkoshi.network.throughput.bench import unmeasured
 from hikkoshi.params.guest import Guest
 from hikkoshi.params.home import Home
 from hikkoshi.params.site import Site
-from hikkoshi.vsphere import cutover, deployment, session, vm
+from hikkoshi.vsphere import cutover, session, vm
 from hikkoshi.vsphere.cutover import InService
+from hikkoshi.vsphere.order import Order
 from hikkoshi.xen import dom0
 
 
@@ -37,7 +38,7 @@ def checks(home: Home, site: Site, guest: Guest, run: str) -> list[Check]:
                 )
             ]
         by, plan, disk = vm.owner(home, run, folder.lock), Plan.find(folder), Conversion.find(folder)
-        order = deployment.order(by, guest.name, plan, disk, folder)
+        order = Order.of(by, guest.name, plan, disk, folder)
         with session.connect(home, site.vsphere) as v:
             there = [cutover.complete(v, order, folder), cutover.deployed(v, order, folder)]
     except HikkoshiError as e:

@@ -29,7 +29,7 @@ from hikkoshi.run.step import CUTOVER
 from hikkoshi.steps.runbook import Runbook
 from hikkoshi.vsphere import cutover, deployment, session, vm
 from hikkoshi.vsphere.cutover import InService
-from hikkoshi.vsphere.deployment import Order
+from hikkoshi.vsphere.order import Order
 from hikkoshi.xen import autostart, dom0
 
 if TYPE_CHECKING:
@@ -191,7 +191,7 @@ class CutOver(Runbook):
     @cached_property
     def _order(self) -> Order:
         run = self.run
-        return deployment.order(self._owner, run.guest.name, self._plan, Conversion.find(run.folder), run.folder)
+        return Order.of(self._owner, run.guest.name, self._plan, Conversion.find(run.folder), run.folder)
 
     @cached_property
     def _observation(self) -> Observation:

@@ -14,6 +14,7 @@ from hikkoshi.run.run import Run
 from hikkoshi.run.step import DEPLOY
 from hikkoshi.steps.runbook import Runbook
 from hikkoshi.vsphere import deployment, session, vm
+from hikkoshi.vsphere.order import Order
 
 
 class Deploy(Runbook):
@@ -26,7 +27,7 @@ class Deploy(Runbook):
         self._server, self._place = session.connect(run.home, run.site.vsphere), run.site.vsphere
         self._plan = Plan.find(run.folder)
         owner = vm.owner(run.home, run.id, run.folder.lock)
-        self._order = deployment.order(owner, run.guest.name, self._plan, Conversion.find(run.folder), run.folder)
+        self._order = Order.of(owner, run.guest.name, self._plan, Conversion.find(run.folder), run.folder)
 
     def checks(self) -> list[Check]:
         """The VMDK is of the source that was surveyed, this very disk was rehearsed, and vSphere can take the machine."""

@@ -4,7 +4,7 @@ from functools import cached_property
 from pathlib import Path
 
 from hikkoshi.approval import plan
-from hikkoshi.approval.plan import Plan
+from hikkoshi.approval.plan import Plan, disk_table
 from hikkoshi.check import Check
 from hikkoshi.guest import preparation
 from hikkoshi.guest.additions import tools
@@ -112,7 +112,10 @@ def rows(plan: Plan) -> list[dict[str, str]]:
         "virtual machine": f"{vm.name}, {vm.guest_id}, hardware version {vm.hardware_version}"
         + (", starts by UEFI" if vm.firmware == "efi" else ""),
         "processors, memory": f"{vm.vcpus} vCPU, {vm.memory_mb} MB",
-        "disk": f"{vm.disk_bytes:,} bytes on {vm.controller}",
+        "disk": f"{vm.disk_bytes:,} bytes on {vm.controller}"
+        if not vm.capacities
+        else f"{len(vm.disks)} disks on {vm.controller}: "
+        + "; ".join(f"{d['under Xen']} becomes {d['afterwards']}, {d['bytes']} bytes" for d in disk_table(plan)),
         "NICs": f"{len(vm.nics)} {vm.nic_model}, MAC addresses kept",
         "kernel": plan.preparation.kernel,
         "files changed": ", ".join(e.path for e in plan.preparation.edits),

@@ -54,7 +54,7 @@ class Prepare(Runbook):
         """Copy, change, read everything again, and only then give the copy its name."""
         planned = self._plan
         runs_on = accelerator.probe().name
-        names = self._survey.guest.disk_names
+        names = (self._survey.guest.disk_names, *self._survey.guest.further_disks)
         prepared.start(
             planned.source,
             self.run.folder,
@@ -87,7 +87,7 @@ class Prepare(Runbook):
 
     def proofs(self) -> list[Check]:
         """Every promise of the preparation, by what was read off the copy afterwards; and that it is still the same copy."""
-        return prepared.verify(self.run.folder, self._plan.preparation)
+        return prepared.verify(self.run.folder, self._plan.preparation, len(self._plan.vm.disks))
 
     def evidence(self) -> list[Path]:
         """What was done, and what the copy was found to be."""

@@ -23,7 +23,7 @@ from hikkoshi.run.run import Run
 from hikkoshi.run.step import ROLLBACK
 from hikkoshi.steps.runbook import Runbook
 from hikkoshi.vsphere import cutover, deployment, session, vm
-from hikkoshi.vsphere.deployment import Order
+from hikkoshi.vsphere.order import Order
 from hikkoshi.vsphere.session import Session
 from hikkoshi.xen import autostart, dom0, original
 
@@ -255,7 +255,7 @@ class Rollback(Runbook):
         def log_in() -> None:
             try:
                 owner = vm.owner(self.run.home, self.run.id, self._folder.lock)
-                order = deployment.order(owner, self.run.guest.name, None, None, self._folder)  # the marks are enough
+                order = Order.of(owner, self.run.guest.name, None, None, self._folder)  # the marks are enough
                 found = session.connect(self.run.home, self.run.site.vsphere, timeout=ANSWER)
                 found.patience = TASK
                 if late.is_set():

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from hikkoshi import files
 from hikkoshi.check import Check
-from hikkoshi.guest import nics, survey
+from hikkoshi.guest import device, nics, survey
 from hikkoshi.guest.facts import GuestFacts, Interface, Partition
 from hikkoshi.guest.survey import Survey
 from hikkoshi.progress import Progress, silent
@@ -81,6 +81,10 @@ def rows(found: Survey) -> list[dict[str, str]]:
         "operating system": f"{g.distribution} {g.release}, {g.arch}, host name {g.hostname}",
         "processors, memory": f"{x.vcpus} vCPU, {x.memory_mb} MB",
         "disk": f"{d.path}: {d.bytes:,} bytes, {d.allocated_bytes:,} of them allocated",
+        **{
+            f"becomes {device.new(n)}": f"{source}: {content.bytes:,} bytes, content digest {content.digest}"
+            for n, (source, content) in enumerate(zip(found.origin.disks, found.disks, strict=False))
+        },
         "at its beginning": f"partition table: {d.table}; boot code: {d.boot_loader}",
         "file systems": "; ".join(map(_volume, g.partitions)),
         "boot loader": f"{g.boot_loader}, {g.boot_config or 'no menu'}, default entry {g.default_kernel}",

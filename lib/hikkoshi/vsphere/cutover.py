@@ -16,7 +16,7 @@ from hikkoshi.params.site import VSphere as Site
 from hikkoshi.progress import Progress, silent
 from hikkoshi.run.step import CUTOVER, DEPLOY, ROLLBACK, Step
 from hikkoshi.vsphere import deployment, inventory, preflight, readback, vm
-from hikkoshi.vsphere.deployment import Order
+from hikkoshi.vsphere.order import Order
 from hikkoshi.vsphere.session import Session
 
 

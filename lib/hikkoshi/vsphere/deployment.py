@@ -6,22 +6,30 @@ earlier plan or disk and was never started; one that was ever in service, never.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
-from pathlib import Path
-from typing import Any, ClassVar, Protocol, Self
+from typing import Any, ClassVar, Self
 
-from hikkoshi.artefact import Artefact
+from hikkoshi.artefact import Artefact, Frozen, unsaid
 from hikkoshi.check import Check
-from hikkoshi.disk.conversion import Conversion
+from hikkoshi.disk.conversion import together
 from hikkoshi.errors import BadInput, Problem, Refused, StepFailed
 from hikkoshi.params.folder import GuestFolder
 from hikkoshi.params.site import VSphere as Site
 from hikkoshi.progress import Progress, silent
 from hikkoshi.run.step import CONVERT, DEPLOY, PLAN, ROLLBACK, Step
 from hikkoshi.vsphere import events, importing, inventory, limits, nfc, preflight, readback, vm
+from hikkoshi.vsphere.order import Order
 from hikkoshi.vsphere.session import Session
-from hikkoshi.vsphere.spec import VirtualNic, VmSpec
+
+
+class SentDisk(Frozen):
+    """One of several disks that were sent."""
+
+    vmdk: str  # file name
+    bytes: int
+    sha1: str
+    sha256: str
 
 
 class Deployment(Artefact):
@@ -39,7 +47,8 @@ class Deployment(Artefact):
     plan_hash: str
     vmdk_bytes: int
     vmdk_sha1: str
-    vmdk_sha256: str
+    vmdk_sha256: str  # of several disks, of their sums together, as in conversion.json; and so are bytes and SHA-1
+    disks: tuple[SentDisk, ...] = unsaid(())  # each of them, where there are several
     manifest: str  # what the server said about the bytes it received
     warnings: tuple[str, ...]  # of the server, about the descriptor
     seconds: float  # of the upload
@@ -55,50 +64,10 @@ class Deployment(Artefact):
         return made if made and (made.plan_hash, made.vmdk_sha256) == (plan_hash, vmdk_sha256) else None
 
 
-class DeploymentPlan(Protocol):
-    """What is needed of a plan."""
-
-    @property
-    def vm(self) -> VmSpec:
-        """The machine."""
-
-    @property
-    def hash(self) -> str:
-        """SHA-256 of the whole plan."""
-
-
-@dataclass(frozen=True)
-class Order:
-    """What is to stand in vSphere for a guest, as far as earlier steps have settled it; and who asks."""
-
-    owner: vm.Owner
-    guest: str
-    spec: VmSpec | None  # None before there is a plan
-    plan_hash: str
-    vmdk: Path
-    sha256: str  # of the disk; '' before it is converted
-
-    @property
-    def nics(self) -> tuple[VirtualNic, ...]:
-        """NICs of the plan, none before there is one."""
-        return self.spec.nics if self.spec else ()
-
-
-def order(owner: vm.Owner, guest: str, plan: DeploymentPlan | None, conversion: Conversion | None, folder: GuestFolder) -> Order:
-    """The order for a guest, out of what earlier steps have left in its folder so far."""
-    return Order(
-        owner=owner,
-        guest=guest,
-        spec=plan.vm if plan else None,
-        plan_hash=plan.hash if plan else "",
-        vmdk=folder.vmdk,
-        sha256=conversion.vmdk_sha256 if conversion else "",
-    )
-
-
 def checks(v: Session, site: Site, wanted: Order) -> list[Check]:
     """Everything that has to be so before the import; before there is a plan, only what needs none."""
-    there = bool(wanted.sha256) and wanted.vmdk.is_file()
+    count = len(wanted.spec.disks) if wanted.spec else 1
+    there = bool(wanted.sha256) and len(wanted.files) == count and all(path.is_file() for path, _ in wanted.files)
     first = [
         Check(
             code="guest-planned",
@@ -114,7 +83,7 @@ def checks(v: Session, site: Site, wanted: Order) -> list[Check]:
             title="its disk is converted",
             ok=there,
             found=wanted.sha256[:16],
-            expected=str(wanted.vmdk),
+            expected=", ".join(str(path) for path, _ in wanted.files),
             remedy=f"run {CONVERT} in apply",
             later=True,
         ),
@@ -171,16 +140,19 @@ def start(v: Session, site: Site, wanted: Order, folder: GuestFolder, progress: 
     if known := _unrecorded(v, wanted, folder):
         return _written_anew(v, site, wanted, known, folder)
 
-    def send(lease: nfc.Lease, target: Any) -> nfc.Sent:
-        sent = nfc.upload(v, lease, target, wanted.vmdk, progress)
-        if sent.sha256 != wanted.sha256:
+    sizes = [path.stat().st_size for path, _ in wanted.files]
+
+    def send(lease: nfc.Lease, target: Any, number: int) -> nfc.Sent:
+        path, sha256 = wanted.files[number]
+        sent = nfc.upload(v, lease, target, path, progress, before=sum(sizes[:number]), whole=sum(sizes))
+        if sent.sha256 != sha256:
             raise StepFailed(
                 Problem(
                     code="disk-file-differs",
                     what="the disk file is not the one that was converted",
-                    where=str(wanted.vmdk),
+                    where=str(path),
                     found=sent.sha256,
-                    expected=wanted.sha256,
+                    expected=sha256,
                     remedy=f"find out who changed it, then run {CONVERT} again",
                 )
             )
@@ -191,8 +163,7 @@ def start(v: Session, site: Site, wanted: Order, folder: GuestFolder, progress: 
         spec=wanted.spec,
         marks={vm.GUEST: wanted.guest, vm.PLAN: wanted.plan_hash, vm.VMDK: wanted.sha256},
         about=f"guest {wanted.guest}, plan {wanted.plan_hash}",
-        vmdk=wanted.vmdk.name,
-        vmdk_bytes=wanted.vmdk.stat().st_size,
+        files=tuple((path.name, size) for (path, _), size in zip(wanted.files, sizes, strict=True)),
     )
     told: list[Deployment] = []
 
@@ -212,6 +183,8 @@ def start(v: Session, site: Site, wanted: Order, folder: GuestFolder, progress: 
 def _told(v: Session, wanted: Order, made: importing.Imported) -> Deployment:
     """What deployment.json tells of a machine that was made."""
     machine, sent = made.machine, made.sent
+    names = [path.name for path, _ in wanted.files]
+    disks = [SentDisk(vmdk=name, bytes=s.bytes, sha1=s.sha1, sha256=s.sha256) for name, s in zip(names, sent, strict=True)]
     return Deployment(
         guest=wanted.guest,
         site=wanted.owner.site,
@@ -221,12 +194,13 @@ def _told(v: Session, wanted: Order, made: importing.Imported) -> Deployment:
         instance_uuid=machine.uuid,
         host=made.host,
         plan_hash=wanted.plan_hash,
-        vmdk_bytes=sent.bytes,
-        vmdk_sha1=sent.sha1,
-        vmdk_sha256=sent.sha256,
+        vmdk_bytes=sum(s.bytes for s in sent),
+        vmdk_sha1=together("sha1", names, [s.sha1 for s in sent]),
+        vmdk_sha256=wanted.sha256,
+        disks=tuple(disks) if len(disks) > 1 else (),
         manifest=made.manifest,
         warnings=made.warnings,
-        seconds=round(sent.seconds, 1),
+        seconds=round(sum(s.seconds for s in sent), 1),
         nics=made.nics,
     )
 
@@ -251,7 +225,7 @@ def _written_anew(v: Session, site: Site, wanted: Order, machine: vm.VirtualMach
     made = importing.Imported(
         machine=machine,
         host=str(v.read(host, "name").get("name", "")) if host else "",
-        sent=nfc.Sent(wanted.vmdk.stat().st_size, "", wanted.sha256, 0),
+        sent=tuple(nfc.Sent(path.stat().st_size, "", sha256, 0) for path, sha256 in wanted.files),
         manifest="no manifest: written anew from what vSphere tells of the machine, not at its import"
         + (f"; taken over at {taken}, and nobody knows what was done with its disk before" if taken else ""),
         warnings=(),

@@ -27,8 +27,7 @@ class ImportOrder:
     spec: VmSpec
     marks: Mapping[str, str]  # {key: value}, with that of the guest; the owner's come on top
     about: str  # for people, in the machine's notes
-    vmdk: str  # file name of the disk
-    vmdk_bytes: int | None  # of the stream; None where nobody knows before its end
+    files: tuple[tuple[str, int | None], ...]  # each disk's name and bytes of its stream; None where nobody knows before its end
 
 
 @dataclass(frozen=True)
@@ -37,7 +36,7 @@ class Imported:
 
     machine: vm.VirtualMachine
     host: str
-    sent: nfc.Sent
+    sent: tuple[nfc.Sent, ...]  # of each disk
     manifest: str  # what the server said about the bytes it received
     warnings: tuple[str, ...]  # of the server, about the descriptor
     nics: tuple[readback.NicFound, ...]
@@ -47,12 +46,12 @@ def start(
     v: Session,
     site: Site,
     order: ImportOrder,
-    send: Callable[[nfc.Lease, Any], nfc.Sent],
+    send: Callable[[nfc.Lease, Any, int], nfc.Sent],
     progress: Progress = silent,
     keep: Callable[[Imported], object] = lambda made: None,
 ) -> Imported:
-    """Import the machine; `send(lease, device URL)` has to bring the disk there, and `keep` does what has to be done before the
-    machine is marked complete.
+    """Import the machine; `send(lease, device URL, number)` has to bring each of the disks there, which are numbered from 0, and
+    `keep` does what has to be done before the machine is marked complete.
 
     Removes the remains of the owner's earlier imports of the same guest first. After any failure, Ctrl-C included, the lease
     is given up and what it made is removed; where vSphere cannot be reached any more, the next start does that. The checks
@@ -69,9 +68,11 @@ def start(
         thing = place.pool.ImportVApp(described.importSpec, place.folder, host.thing)
     try:
         with nfc.Lease(v, thing) as lease:
-            target = lease.url(described.fileItem[0].deviceId)
-            sent = send(lease, target)
-            manifest = nfc.check_manifest(lease.manifest(), target, sent)
+            items = {item.path: item.deviceId for item in described.fileItem}
+            targets = [lease.url(items[name]) for name, _ in order.files]
+            sent = tuple(send(lease, target, n) for n, target in enumerate(targets))
+            received = lease.manifest()
+            told = [nfc.check_manifest(received, target, disk) for target, disk in zip(targets, sent, strict=True)]
             lease.complete()
         machine = vm.again(v, vm.VirtualMachine(lease.machine, {}))
         wrong = [c for c in readback.compare(machine, spec, place) if not c]
@@ -81,7 +82,7 @@ def start(
             machine=machine,
             host=host.name,
             sent=sent,
-            manifest=manifest,
+            manifest="; ".join(told if len(set(told)) > 1 else told[:1]),
             warnings=tuple(str(w.msg) for w in described.warning or ()),
             nics=readback.found_nics(machine, place.port_groups),
         )
@@ -104,11 +105,12 @@ def _import_spec(v: Session, place: Place, host: Any, order: ImportOrder) -> Any
         hostSystem=host,
         networkMapping=[vim.OvfManager.NetworkMapping(name=n, network=networks[n]) for n in names],
     )
-    descriptor = ovf.descriptor(spec, order.vmdk, order.vmdk_bytes)
+    descriptor = ovf.descriptor(spec, *order.files)
     with v.asking("read our descriptor"):
         result = v.content.ovfManager.CreateImportSpec(descriptor, place.pool, place.datastore, settings)
-    if result.error or len(result.fileItem or ()) != 1:
-        errors = [str(e.msg) for e in result.error or ()] or [f"it wants {len(result.fileItem or ())} files"]
+    wanted = [str(item.path) for item in result.fileItem or ()]
+    if result.error or sorted(wanted) != sorted(name for name, _ in order.files):
+        errors = [str(e.msg) for e in result.error or ()] or [f"it wants {len(wanted)} files: {', '.join(wanted)}"]
         raise VSphereError(
             Problem(
                 code="description-refused",

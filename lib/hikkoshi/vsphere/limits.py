@@ -12,7 +12,7 @@ from hikkoshi.errors import closest
 from hikkoshi.run.step import PLAN
 from hikkoshi.vsphere import guestid
 from hikkoshi.vsphere.guestid import GUEST_IDS
-from hikkoshi.vsphere.spec import VmSpec
+from hikkoshi.vsphere.spec import CONTROLLERS, DISKS, VmSpec, place
 
 NAME_LIMIT = 80
 MAC = re.compile(r"(?:[0-9a-f]{2}:){5}[0-9a-f]{2}")
@@ -70,12 +70,13 @@ def checks(spec: VmSpec) -> list[Check]:
         Check(
             code="capacity-whole-mib",
             title="the disk's capacity is whole MiB",
-            ok=spec.disk_bytes > 0 and spec.disk_bytes % (1 << 20) == 0,
-            found=f"{spec.disk_bytes:,} bytes",
+            ok=all(capacity > 0 and capacity % (1 << 20) == 0 for capacity in spec.disks),
+            found=", ".join(f"{capacity:,} bytes" for capacity in spec.disks),
             expected="a multiple of 1,048,576",
             remedy=f"plan again with {PLAN}, which pads the disk",
         ),
-        stream.fits(spec.disk_bytes, below=spec.hardware_version < BEYOND_2_TIB),
+        *(stream.fits(capacity, below=spec.hardware_version < BEYOND_2_TIB) for capacity in spec.disks),
+        *([_disks(spec)] if len(spec.disks) > 1 else []),
         Check(
             code="nic-count-allowed",
             title="there are not too many NICs",
@@ -131,6 +132,19 @@ def _guest_id(spec: VmSpec) -> list[Check]:
             remedy=f"write `vm: {{ guest_id: {other} }}` in the guest's file, or raise hardware_version in params/site.yml",
         ),
     ]
+
+
+def _disks(spec: VmSpec) -> Check:
+    last, _ = place(len(spec.disks) - 1)
+    return Check(
+        code="disk-count-allowed",
+        title="there are not too many disks",
+        ok=last < CONTROLLERS,
+        found=f"{len(spec.disks)} disks on {last + 1} {spec.controller}",
+        expected=f"at most {CONTROLLERS * DISKS}: {DISKS} on each of {CONTROLLERS} controllers",
+        remedy="put several of the volumes onto one disk before the guest moves, or leave some behind by a copy of the "
+        "configuration",
+    )
 
 
 def _name(spec: VmSpec) -> Check:

@@ -275,14 +275,17 @@ class Upload:
             ) from e
 
 
-def upload(v: Session, lease: Lease, target: Any, path: Path, progress: Progress = silent) -> Sent:
-    """Send a file to a device URL of the lease, hashing it on the way."""
+def upload(
+    v: Session, lease: Lease, target: Any, path: Path, progress: Progress = silent, *, before: int = 0, whole: int = 0
+) -> Sent:
+    """Send a file to a device URL of the lease, hashing it on the way; `before` bytes of `whole` have gone already."""
     size, start = path.stat().st_size, time.monotonic()
+    whole = whole or size
     with Upload(v, lease, target, size) as up, path.open("rb") as f:
         while up.bytes < size and (chunk := f.read(min(CHUNK, size - up.bytes))):
             up.put(chunk)
-            lease.told(up.bytes, size)
-            progress(up.bytes, size, f"{files.human(up.bytes / max(0.001, time.monotonic() - start))}/s")
+            lease.told(before + up.bytes, whole)
+            progress(before + up.bytes, whole, f"{files.human(up.bytes / max(0.001, time.monotonic() - start))}/s")
         if up.bytes != size:
             raise StepFailed(
                 Problem(

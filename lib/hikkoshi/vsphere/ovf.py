@@ -6,7 +6,7 @@ network they do not know on just any.
 
 from xml.etree import ElementTree as ET
 
-from hikkoshi.vsphere.spec import VmSpec
+from hikkoshi.vsphere.spec import VmSpec, place
 
 OVF = "http://schemas.dmtf.org/ovf/envelope/1"
 RASD = "http://schemas.dmtf.org/wbem/wscim/1/cim-schema/2/CIM_ResourceAllocationSettingData"
@@ -22,18 +22,18 @@ for prefix, namespace in (("ovf", OVF), ("rasd", RASD), ("vssd", VSSD), ("vmw", 
     ET.register_namespace(prefix, namespace)
 
 
-def descriptor(spec: VmSpec, vmdk: str, vmdk_bytes: int | None) -> str:
-    """The descriptor for one machine whose disk is the file `vmdk` (name, size in bytes where that is known already)."""
+def descriptor(spec: VmSpec, *files: tuple[str, int | None]) -> str:
+    """The descriptor for one machine whose disks are these files (name, size in bytes where that is known already)."""
     envelope = ET.Element(_ovf("Envelope"))
-    size = {} if vmdk_bytes is None else {"size": str(vmdk_bytes)}
     references = ET.SubElement(envelope, _ovf("References"))
-    ET.SubElement(references, _ovf("File"), _attributes(href=vmdk, id="file1", **size))
+    for n, (name, known) in enumerate(files, 1):
+        size = {} if known is None else {"size": str(known)}
+        ET.SubElement(references, _ovf("File"), _attributes(href=name, id=f"file{n}", **size))
 
-    disks = _section(envelope, "DiskSection", "the disk")
-    disk = _attributes(
-        capacity=str(spec.disk_bytes), capacityAllocationUnits="byte", diskId="vmdisk1", fileRef="file1", format=STREAM
-    )
-    ET.SubElement(disks, _ovf("Disk"), disk)
+    disks = _section(envelope, "DiskSection", "the disk" if len(files) == 1 else "the disks")
+    for n, (_, capacity) in enumerate(zip(files, spec.disks, strict=True), 1):
+        about = {"capacityAllocationUnits": "byte", "diskId": f"vmdisk{n}", "fileRef": f"file{n}", "format": STREAM}
+        ET.SubElement(disks, _ovf("Disk"), _attributes(capacity=str(capacity), **about))
 
     networks = _section(envelope, "NetworkSection", "port groups")
     for name in dict.fromkeys(n.port_group for n in spec.nics):
@@ -74,19 +74,26 @@ def _hardware(system: ET.Element, spec: VmSpec) -> None:
             "ResourceType": "4",
             "VirtualQuantity": str(spec.memory_mb),
         },
+    ]
+    places, first = [place(n) for n in range(len(spec.disks))], len(items) + 1
+    items += [
         {
-            "Address": "0",
-            "ElementName": "SCSI controller 0",
+            "Address": str(number),
+            "ElementName": f"SCSI controller {number}",
             "ResourceSubType": CONTROLLERS[spec.controller],
             "ResourceType": "6",
-        },
+        }
+        for number in sorted({controller for controller, _ in places})
+    ]
+    items += [
         {
-            "AddressOnParent": "0",
-            "ElementName": "Hard disk 1",
-            "HostResource": "ovf:/disk/vmdisk1",
-            "Parent": "3",
+            "AddressOnParent": str(unit),
+            "ElementName": f"Hard disk {n}",
+            "HostResource": f"ovf:/disk/vmdisk{n}",
+            "Parent": str(first + controller),
             "ResourceType": "17",
-        },
+        }
+        for n, (controller, unit) in enumerate(places, 1)
     ]
     items += [
         {

@@ -1,6 +1,6 @@
 """What vSphere has, compared with what was ordered: by MAC, by leaf properties, never by a device's place in a list."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from pyVmomi import vim
@@ -10,6 +10,7 @@ from hikkoshi.check import Check
 from hikkoshi.vsphere import vm
 from hikkoshi.vsphere.inventory import Place, PortGroup
 from hikkoshi.vsphere.spec import VmSpec
+from hikkoshi.vsphere.spec import place as place_of
 
 CONTROLLERS = {
     "pvscsi": vim.vm.device.ParaVirtualSCSIController,
@@ -60,12 +61,20 @@ def group_of(backing: Any, groups: Sequence[PortGroup]) -> PortGroup | None:
     return next((g for g in groups if g.name == name and g.switch == "standard"), None)
 
 
+def _told(places: Iterable[tuple[int, int]]) -> str:
+    """`0:0, 0:1`, as the vSphere client has it."""
+    return ", ".join(f"{controller}:{unit}" for controller, unit in places)
+
+
 def compare(machine: vm.VirtualMachine, spec: VmSpec, place: Place) -> list[Check]:
     """Everything that was ordered against everything that is there."""
     devices, p = machine.devices, machine.p
-    disks = [d for d in devices if isinstance(d, vim.vm.device.VirtualDisk)]
+    buses = {d.key: d.busNumber for d in devices if isinstance(d, CONTROLLERS[spec.controller])}
+    places = [place_of(n) for n in range(len(spec.disks))]
+    there_are = [d for d in devices if isinstance(d, vim.vm.device.VirtualDisk)]
+    placed = [((buses.get(d.controllerKey or 0, -1), d.unitNumber or 0), d) for d in there_are]
+    disks = sorted(placed, key=lambda disk: disk[0])
     there = {n.mac: n for n in found_nics(machine, place.port_groups)}
-    controllers = sum(isinstance(d, CONTROLLERS[spec.controller]) for d in devices)
     remedy = "correct it in the machine's settings in the vSphere client; nothing was switched on"
 
     def check(*, code: str, title: str, found: object, want: object, remedy: str = remedy) -> Check:
@@ -94,10 +103,20 @@ def compare(machine: vm.VirtualMachine, spec: VmSpec, place: Place) -> list[Chec
         check(
             code="machine-disks",
             title="disks, in bytes",
-            found=", ".join(str(d.capacityInKB * 1024) for d in disks),
-            want=str(spec.disk_bytes),
+            found=", ".join(str(d.capacityInKB * 1024) for _, d in disks),
+            want=", ".join(map(str, spec.disks)),
         ),
-        check(code="machine-controllers", title=f"{spec.controller} controllers", found=controllers, want=1),
+        *(
+            [check(code="machine-disk-places", title="the disks' places", found=_told(p for p, _ in disks), want=_told(places))]
+            if len(places) > 1
+            else []
+        ),
+        check(
+            code="machine-controllers",
+            title=f"{spec.controller} controllers",
+            found=len(buses),
+            want=len({controller for controller, _ in places}),
+        ),
         check(
             code="machine-macs",
             title="MACs",

@@ -4,6 +4,9 @@ from typing import Literal
 
 from hikkoshi.artefact import Frozen, unsaid
 
+DISKS, CONTROLLERS = 15, 4  # disks on a SCSI controller, and such controllers in a machine, at most
+OWN_UNIT = 7  # of a SCSI controller
+
 
 class VirtualNic(Frozen):
     """One NIC. Identified by its MAC everywhere; `name` is what the guest calls it."""
@@ -23,8 +26,20 @@ class VmSpec(Frozen):
     hardware_version: int
     vcpus: int
     memory_mb: int
-    disk_bytes: int  # capacity of the only disk
+    disk_bytes: int  # capacity of the disk; of several, of all together
+    capacities: tuple[int, ...] = unsaid(())  # of each, where there are several
     controller: Literal["pvscsi", "lsisas1068", "lsilogic"]
     nic_model: Literal["vmxnet3", "e1000"]
     nics: tuple[VirtualNic, ...]
     firmware: Literal["bios", "efi"] = unsaid("bios")
+
+    @property
+    def disks(self) -> tuple[int, ...]:
+        """The capacity of each disk in bytes, in the order of their places."""
+        return self.capacities or (self.disk_bytes,)
+
+
+def place(disk: int) -> tuple[int, int]:
+    """(SCSI controller, unit on it) of the machine's disk of this number, from 0: unit 7 is the controller's own."""
+    controller, unit = divmod(disk, DISKS)
+    return controller, unit + (unit >= OWN_UNIT)

@@ -6,7 +6,7 @@ Red Hat's and SUSE's kernels of Xen's own (xencons, independent_wallclock); drac
 
 import re
 
-from hikkoshi.guest.device import NEW, UNKNOWN, Disk, named
+from hikkoshi.guest.device import UNKNOWN, Disk, named, split
 from hikkoshi.guest.files import text
 
 # a word goes on behind an escaped character, and a line that goes on in the next one is a blank
@@ -74,10 +74,11 @@ def prepared(line: str, disk: Disk = UNKNOWN) -> str:
 def _renamed(word: str, disk: Disk) -> str:
     numbers = _NUMBERS.match(word)
     if numbers is None:
-        return disk.renamed(word, root=word.startswith(("root=", "real_root=")))
+        key, equals, device = disk.renamed(word, root=word.startswith(("root=", "real_root="))).partition("=")
+        return key + equals + (disk.lasting(device) if disk.finds_uuids and key in ("root", "resume") else device)
     number = int(numbers[2]) << 8 | int(numbers[3]) if numbers[2] else int(numbers[4], 16)
     new = disk.afterwards("/dev/" + named(number), root=numbers[1] != "resume")
-    return f"{numbers[1]}={new}" if new.startswith(NEW) else word
+    return f"{numbers[1]}={new}" if split(new)[0] in disk.disks else word
 
 
 def settings(content: str, disk: Disk = UNKNOWN) -> str:

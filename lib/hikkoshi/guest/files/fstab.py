@@ -26,7 +26,7 @@ def prepared(fstab: str, disk: Disk = UNKNOWN) -> str:
             return body  # a CD, or what cannot be mounted
         own = re.match(r"[\"']?(?:/+dev/|ID=)", first[0].lstrip())  # else of another machine: nas:/dev/xvda1
         options = _OPTION.sub(lambda match: disk.renamed(match[0]), body[first.end() :])
-        return (disk.renamed(first[0], root=root) if own else first[0]) + options
+        return (disk.lasting(disk.renamed(first[0], root=root)) if own else first[0]) + options
 
     return text.edit(fstab, change)
 

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from hikkoshi.guest.device import NEW, UNKNOWN, Disk
+from hikkoshi.guest.device import UNKNOWN, Disk, split
 
 _FILTERS = ("filter", "global_filter")
 _TOKEN = re.compile(r"#[^\n]*|\"(?:\\.|[^\"\\\n])*\"|'[^'\n]*'|[A-Za-z_][\w./-]*|[=\[\]{},]")
@@ -57,20 +57,20 @@ def prepared(conf: str, disk: Disk = UNKNOWN) -> str:
 
 
 def hidden(before: str, after: str, key: str, disk: Disk) -> list[str]:
-    """The disk's physical volumes that `before` let LVM see, and `after` does not."""
+    """The disks' physical volumes that `before` let LVM see, and `after` does not."""
     old, new = _counting(before, key), _counting(after, key)
-    own = [p["device"] for p in disk.partitions if p.get("fstype") == "LVM2_member" and p["device"].startswith(NEW)]
+    own = [p["device"] for p in disk.partitions if p.get("fstype") == "LVM2_member" and split(p["device"])[0]]
     seen = [device for device in own if _seen(old, device, disk)]
-    if not seen and any(p.get("mountpoint") and not p["device"].startswith(NEW) for p in disk.partitions):
-        seen = own  # a volume is mounted, so what is left out there is no name of this disk
+    if not seen and any(p.get("mountpoint") and not split(p["device"])[0] for p in disk.partitions):
+        seen = own  # a volume is mounted, so what is left out there is no name of these disks
     return [device for device in seen if (first := _first(new, device)) and first.text[0] == "r"]
 
 
 def _seen(old: list[_Value], device: str, disk: Disk) -> bool:
     """Whether a filter let LVM see a physical volume by what it was called before. Which of the disk's names the guest had is
     not sure: it had those that a pattern means in particular, but for one that only leaves out all disks of another kind."""
-    number = device[len(NEW) :]
-    names = [f"/dev/{name}{number}" for name in disk.names] + disk.numbered(int(number or 0))
+    whole, number = split(device)
+    names = [f"/dev/{name}{number}" for name in disk.called(whole)] + disk.numbered(device)
     unknown = any(v.text[0] == "a" and re.search(r"/by-(?!path/xen|id/lvm-pv)", v.text) for v in old if v.text)  # links
     firsts = [(name, first) for name in names if (first := _first(old, name))]
     particular = [(name, first) for name, first in firsts if not _fits(first.pattern, "/dev/loop0")]
@@ -138,10 +138,9 @@ def _renamed(value: _Value, disk: Disk) -> str:
     pattern = value.pattern if value.key in _FILTERS else value.text
     if not pattern:
         return value.text
-    new = pattern
-    for name in sorted(disk.names, key=len, reverse=True):
-        if name != "sda":
-            new = re.sub(rf"(?<![A-Za-z0-9]){name}(?![a-z])", "sda", new)
+    names = {name: whole[5:] for whole in disk.disks for name in disk.called(whole)}
+    longest = "|".join(sorted(names, key=len, reverse=True))
+    new = re.sub(rf"(?<![A-Za-z0-9])(?:{longest})(?![a-z])", lambda m: names[m[0]], pattern)
     # a class of letters, or any: xvd[a-z], xvd.*, xvd
     new = re.sub(r"(?<![A-Za-z0-9])xvd(?![a-z])", "sd", new)
     new = disk.renamed(new)
