@@ -14,7 +14,7 @@ from hikkoshi.disk import digest
 from hikkoshi.disk.conversion import Conversion
 from hikkoshi.disk.origin import Identity, Origin
 from hikkoshi.errors import BadInput, Refused
-from hikkoshi.guest import descent, preparation, prepared
+from hikkoshi.guest import descent, edits, preparation, prepared
 from hikkoshi.guest.facts import GuestFacts, Interface, Kernel, Partition
 from hikkoshi.guest.files import clock, extlinux
 from hikkoshi.guest.interfaces import pinning
@@ -722,3 +722,20 @@ def test_a_vmdk_is_held_against_the_source_that_was_surveyed_step_by_step(tmp_pa
         assert found() == "the VMDK is of another copy"
     made.model_copy(update={"source_digest": "0" * 64}).save(tmp_path)
     assert found() == "the copy is of another source"
+
+
+@pytest.mark.parametrize(
+    ("distribution", "release", "maker", "takes"),
+    [
+        ("centos", "5.11", "/sbin/mkinitrd", True),
+        ("centos", "4.9", "/sbin/mkinitrd", False),
+        ("sles", "11.4", "/sbin/mkinitrd", True),
+        ("sles", "9", "/sbin/mkinitrd", False),
+        ("debian", "12", "/usr/sbin/update-initramfs", True),
+        ("fedora", "rawhide", "/usr/bin/dracut", True),
+    ],
+)
+def test_a_kernel_is_given_its_root_by_uuid_where_its_initrd_takes_that(
+    distribution: str, release: str, maker: str, takes: bool
+) -> None:
+    assert edits.disk(facts(distribution=distribution, release=release, initrd_maker=maker)).finds_uuids is takes

@@ -71,11 +71,19 @@ class Edit(Frozen):
 def disk(facts: GuestFacts) -> Disk:
     """The guest's disk with all that its files may call it."""
     found = Disk([p.model_dump() for p in facts.partitions], facts.disk_names, facts.further_disks)
-    found.finds_uuids = facts.initrd_maker.endswith(("/dracut", "/update-initramfs"))
+    found.finds_uuids = _finds_uuids(facts)
     if found.root:
         spec = next((spec for spec, point in fstab.mounts(facts.texts.get("/etc/fstab", "")) if point == "/"), "")
         found.learn(spec, found.root)
     return found
+
+
+def _finds_uuids(facts: GuestFacts) -> bool:
+    """Whether the guest's initrd takes `root=UUID=`: nash does since Enterprise Linux 5, SUSE's since 10, all others always."""
+    if facts.initrd_maker.endswith(("/dracut", "/update-initramfs")):
+        return True
+    major = facts.release.split(".")[0]
+    return major.isdigit() and int(major) >= (10 if of_suse(facts) else 5)
 
 
 def of_suse(facts: GuestFacts) -> bool:
