@@ -97,27 +97,11 @@ def _whole(disk: XenDisk) -> str:
     return re.sub(r"p?\d+$", "", disk.vdev) if disk.partition else disk.vdev
 
 
-def _several(xen: XenGuest) -> list[Problem]:
-    """Why a guest of several disks stays for now; nothing for one disk."""
-    if len(disks(xen)) == 1:
-        return []
-    return [
-        Problem(
-            code="several-disks",
-            what="the guest has several disks, and this version moves guests of one",
-            where=xen.name,
-            found=", ".join(d.vdev for disk in disks(xen) for d in disk),
-            expected="one whole disk, such as xvda, or the partitions of one, such as xvda1 and xvda2",
-            remedy=f"leave this guest for now; or leave one disk {behind.COPY}",
-        )
-    ]
-
-
 def movable(xen: XenGuest) -> None:
     """Raise `BadInput` for a guest that cannot move, with everything that keeps it here at once."""
     problems = behind.refused(xen)
     try:
-        problems += _several(xen)
+        disks(xen)
     except BadInput as e:
         problems += [p for p in e.problems if p not in problems]
     if problems:
@@ -223,8 +207,6 @@ def start(home: Home, site: Site, guest: Guest, *, accelerator: str = "tcg", pro
     looked at again, unless they were read, or secrets were found, by other rules then.
     """
     xen, origin = configuration(home, site, guest), origin_of(home, site, guest)
-    if several := _several(xen):
-        raise BadInput(*several)
     each = facts_of(origin)
     checks = (*_fitting(each), behind.firmware(xen, each[0].boot_loader))
     if wrong := [check.problem() for check in checks if not check]:

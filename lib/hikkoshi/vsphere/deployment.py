@@ -195,7 +195,7 @@ def _told(v: Session, wanted: Order, made: importing.Imported) -> Deployment:
         host=made.host,
         plan_hash=wanted.plan_hash,
         vmdk_bytes=sum(s.bytes for s in sent),
-        vmdk_sha1=together("sha1", names, [s.sha1 for s in sent]),
+        vmdk_sha1=together("sha1", names, [s.sha1 for s in sent]) if all(s.sha1 for s in sent) else "",
         vmdk_sha256=wanted.sha256,
         disks=tuple(disks) if len(disks) > 1 else (),
         manifest=made.manifest,

@@ -1,0 +1,200 @@
+"""A guest of five disks, moved as one: root, swap and data on disks of their own, and LVM across two that nothing mounts."""
+
+import json
+import random
+import re
+import shutil
+import subprocess
+from dataclasses import dataclass, replace
+
+import pytest
+
+import vcenter
+from hikkoshi import tool
+from hikkoshi.approval import plan
+from hikkoshi.approval.plan import Plan
+from hikkoshi.disk import conversion, digest
+from hikkoshi.disk.conversion import Conversion
+from hikkoshi.guest import descent, prepared, survey
+from hikkoshi.guest.prepared import Prepared
+from hikkoshi.guest.survey import Survey
+from hikkoshi.params.folder import GuestFolder
+from hikkoshi.params.home import Home
+from hikkoshi.rehearsal import rehearsal
+from hikkoshi.rehearsal.outcome import Ending
+from hikkoshi.run import reach
+from hikkoshi.vsphere import deployment
+from hikkoshi.vsphere.order import Order
+from hikkoshi_lab import image
+
+pytestmark = pytest.mark.needs("qemu-img", "qemu-system-x86_64", "vcsim", "mke2fs", "debugfs", "dpkg-deb")
+MIB = 1 << 20
+FILLED = """
+import guestfs, json, sys
+g = guestfs.GuestFS(python_return_dict=True)
+g.set_backend("direct")
+g.set_backend_settings(["force_tcg"])
+root, *others = json.load(sys.stdin)
+for disk in (root, *others):
+    g.add_drive(disk, format="raw")
+g.launch()
+g.mkswap("/dev/sdb")
+g.mkfs("ext3", "/dev/sdc")
+for device in ("/dev/sdd", "/dev/sde"):
+    g.pvcreate(device)
+g.vgcreate("vault", ["/dev/sdd", "/dev/sde"])
+g.lvcreate_free("old", "vault", 100)
+g.mkfs("ext3", "/dev/vault/old")
+for device, text in (("/dev/vault/old", b"kept"), ("/dev/sdc", b"served")):
+    g.mount(device, "/")
+    g.write("/" + text.decode(), text)
+    g.umount_all()
+g.mount("/dev/sda2", "/")
+g.mkdir_p("/srv")
+g.write_append("/etc/fstab", b"/dev/xvdb swap swap defaults 0 0\\n/dev/xvdc /srv ext3 defaults 1 2\\n")
+g.shutdown()
+"""
+
+
+@dataclass(frozen=True)
+class Several:
+    """The guest with what became of it, up to the VMDKs."""
+
+    home: Home
+    folder: GuestFolder
+    survey: Survey
+    plan: Plan
+    hashes: tuple[str, ...]  # content digests of the sources before anything was done
+
+    @property
+    def job(self) -> rehearsal.Job:
+        return rehearsal.Job(self.folder, self.folder.vmdk, self.plan, Conversion.find(self.folder))
+
+
+@pytest.fixture(scope="module")
+def several(tmp_path_factory: pytest.TempPathFactory) -> Several:
+    home = Home(tmp_path_factory.mktemp("several") / "home")
+    shutil.copytree(vcenter.PROJECT / "params", home.root / "params")
+    guest, site = home.guest("idp"), home.site()
+    dom0 = home.root / "outputs/lab/dom0"
+    disks, configuration = dom0 / "var/lib/xen/images", dom0 / "etc/xen/idp"
+    disks.mkdir(parents=True)
+    configuration.parent.mkdir(parents=True)
+    recipe = replace(image.IDP, disk_bytes=1200 * MIB)
+    paths = [disks / "idp.img", *(disks / f"idp-{name}.img" for name in ("swap", "srv", "old1", "old2"))]
+    subprocess.run(["cp", "--sparse=always", image.build(recipe), paths[0]], check=True)
+    paths[0].chmod(0o600)
+    for path, size in zip(paths[1:], (64, 64, 48, 48), strict=True):
+        with path.open("wb") as f:
+            f.truncate(size * MIB)
+    env = tool.guestfs_environment()
+    tool.run([tool.guestfs_python(), "-c", FILLED], stdin=json.dumps(list(map(str, paths))), timeout=300, env=env)
+    entries = [f"tap:aio:/var/lib/xen/images/{p.name},xvd{letter},w" for letter, p in zip("abcde", paths, strict=True)]
+    own = image.xm_config(recipe).split("disk = ")
+    configuration.write_text(own[0] + f"disk = {entries}\n" + own[1].split("\n", 1)[1])
+    hashes = tuple(digest.content(path) for path in paths)
+    found = survey.start(home, site, guest)
+    planned = plan.make(home, guest, site, found)
+    folder = home.folder("idp")
+    planned.save(folder)
+    names = (found.guest.disk_names, *found.guest.further_disks)
+    prepared.start(planned.source, folder, planned.preparation, planned.source_digest, names=names)
+    conversion.start(folder, disks=5)
+    return Several(home, folder, found, planned, hashes)
+
+
+def test_every_disk_is_told_with_the_volumes_on_it(several: Several) -> None:
+    found = several.survey
+    assert [d.digest for d in found.disks] == list(several.hashes)
+    assert found.digest == digest.together(several.hashes)
+    assert {p.device: (p.fstype, p.mountpoint) for p in found.guest.partitions if p.device[:8] != "/dev/sda"} == {
+        "/dev/sdb": ("swap", "swap"),
+        "/dev/sdc": ("ext3", "/srv"),
+        "/dev/sdd": ("LVM2_member", ""),
+        "/dev/sde": ("LVM2_member", ""),
+        "/dev/vault/old": ("ext3", ""),
+    }
+    assert [row["afterwards"] for row in plan.disk_table(several.plan)] == [f"/dev/sd{letter}" for letter in "abcde"]
+    assert several.plan.vm.disks == tuple(size * MIB for size in (1200, 64, 64, 48, 48))
+
+
+def test_each_disk_is_found_whatever_the_kernel_calls_it(several: Several) -> None:
+    (table,) = [e.after or "" for e in several.plan.preparation.edits if e.path == "/etc/fstab"]
+    uuids = {p.device: p.uuid for p in several.survey.guest.partitions}
+    assert [f"UUID={uuids['/dev/sdb']} swap swap defaults 0 0", f"UUID={uuids['/dev/sdc']} /srv ext3 defaults 1 2"] == (
+        table.splitlines()[-2:]
+    )
+    (menu,) = [e.after or "" for e in several.plan.preparation.edits if e.path == "/boot/grub/grub.conf"]
+    assert f"root=UUID={uuids['/dev/sda2']} " in menu
+    assert several.plan.preparation.leftovers == ()
+
+
+def test_the_copies_are_of_the_sources_and_the_vmdks_of_the_copies(several: Several) -> None:
+    folder = several.folder
+    assert prepared.complete(folder, several.plan, several.plan.source)
+    assert [str(c.problem()) for c in conversion.proofs(folder, 5) if not c] == []
+    assert descent.chain(folder, several.plan)
+    assert prepared.same(Conversion.load(folder), Prepared.load(folder))
+    untouched = [digest.content(copy) for copy in folder.copies(5)]
+    assert (untouched[1], untouched[4]) == (several.hashes[1], several.hashes[4])  # nothing mounts these
+    missing = reach.gap(several.folder)
+    assert missing is not None
+    assert missing.step == "50-rehearse"
+    assert tuple(digest.content(p.path) for p in several.plan.source.parts) == several.hashes
+
+
+def test_what_was_converted_of_one_disk_is_not_done_again(several: Several) -> None:
+    before, vmdks = Conversion.load(several.folder), several.folder.vmdks(5)
+    times = [vmdk.stat().st_mtime_ns for vmdk in vmdks]
+    vmdks[2].unlink()
+    assert not conversion.complete(several.folder, 5)
+    again = conversion.start(several.folder, disks=5)
+    assert [v.stat().st_mtime_ns == t for v, t in zip(vmdks, times, strict=True)] == [True, True, False, True, True]
+    assert (again.vmdk_sha256, again.copy_identity) == (before.vmdk_sha256, before.copy_identity)
+    lines = subprocess.run(["sha256sum", *(v.name for v in vmdks)], cwd=vmdks[0].parent, capture_output=True, check=True).stdout
+    told = subprocess.run(["sha256sum"], input=lines, capture_output=True, check=True).stdout
+    assert told.decode().split()[0] == again.vmdk_sha256
+    assert conversion.complete(several.folder, 5)
+
+
+def test_all_disks_are_rehearsed_together_and_the_guest_logs_in(several: Several) -> None:
+    made = rehearsal.start(several.job, accelerator="tcg")
+    assert [str(c.problem()) for c in rehearsal.checks(made, several.plan.machine) if not c] == []
+    assert made.after.ending == Ending.LOGIN
+    assert re.fullmatch(r"/dev/sd[a-e]2", made.after.root)  # this kernel looks at all disks at once
+    assert rehearsal.complete(several.folder, Conversion.load(several.folder).vmdk_sha256, several.plan.hash)
+
+
+def test_the_machine_in_vsphere_has_every_disk_in_its_place(several: Several) -> None:
+    with vcenter.start(several.home, several.folder.vmdk) as world, world.connect() as v:
+        order = Order.of(vcenter.BY, "idp", several.plan, Conversion.load(several.folder), several.folder)
+        made = deployment.start(v, world.site.vsphere, order, several.folder)
+        assert [d.vmdk for d in made.disks] == ["idp.vmdk", *(f"idp-{n}.vmdk" for n in range(2, 6))]
+        assert made.vmdk_sha256 == Conversion.load(several.folder).vmdk_sha256
+        red = [c.problem() for c in deployment.read_back(v, world.site.vsphere, order) if not c]
+        assert [str(problem) for problem in red] == []
+        assert deployment.recorded(v, order, several.folder)
+
+
+def test_seventeen_disks_are_on_two_controllers_and_all_that_was_sent_is_told(home: Home) -> None:
+    folder, count = home.folder("gateway"), 17
+    folder.disks.mkdir(parents=True)
+    for n, copy in enumerate(folder.copies(count)):
+        copy.write_bytes(random.Random(n).randbytes(MIB // 4).ljust((n + 1) * MIB, b"\0"))
+    seen: list[float] = []
+    made = conversion.start(folder, lambda done, total, _: seen.append(done / total), disks=count)
+    assert (seen, seen[-1]) == (sorted(seen), 1)
+    assert all(conversion.proofs(folder, count))
+    with vcenter.start(home, folder.vmdk) as world, world.connect() as v:
+        assert world.order.spec is not None
+        sizes = tuple((n + 1) * MIB for n in range(count))
+        spec = world.order.spec.model_copy(update={"disk_bytes": sum(sizes), "capacities": sizes})
+        files = tuple(zip(folder.vmdks(count), [disk.vmdk_sha256 for disk in made.disks], strict=True))
+        order = replace(world.order, spec=spec, sha256=made.vmdk_sha256, each=files)
+        told = deployment.start(v, world.site.vsphere, order, folder)
+        assert [(d.vmdk, d.sha256) for d in told.disks] == [(path.name, sha256) for path, sha256 in files]
+        assert (told.vmdk_bytes, told.vmdk_sha1) == (made.vmdk_bytes, made.vmdk_sha1)
+        back = {c.code: c.found for c in deployment.read_back(v, world.site.vsphere, order)}
+        assert back["machine-disk-places"].split(", ")[6:9] == ["0:6", "0:8", "0:9"]
+        assert back["machine-disk-places"].endswith("0:15, 1:0, 1:1")
+        assert all(deployment.read_back(v, world.site.vsphere, order))
