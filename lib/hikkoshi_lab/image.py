@@ -147,7 +147,7 @@ def disks(image: GuestImage, progress: Progress = silent) -> dict[str, Path]:
     `progress` counts stages. `BadInput` where packages are missing: building downloads nothing.
     """
     deb = packages.load()
-    guests = packages.cache() / "guests"
+    guests = tool.cache() / "guests"
     tools = tool.run(["mke2fs", "-V"]).stderr + zlib.ZLIB_RUNTIME_VERSION
     done = guests / inputs_hash(image, deb, tools)[:32]
     guests.mkdir(parents=True, exist_ok=True)

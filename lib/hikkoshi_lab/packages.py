@@ -43,14 +43,9 @@ class Package:
     sha256: str
 
 
-def cache() -> Path:
-    """Where everything is kept that can be made again: $XDG_CACHE_HOME/hikkoshi, by default ~/.cache/hikkoshi."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hikkoshi"
-
-
 def load(folder: Path | None = None) -> Mapping[str, Package]:
     """The fetched packages by the names of `NAMES`; `BadInput` where one is missing or incomplete."""
-    folder = folder or cache() / "packages"
+    folder = folder or tool.cache() / "packages"
     listed = _listed(folder)
     missing = [name for name in NAMES if name not in listed or not _there(folder, listed[name])]
     if missing:
@@ -76,7 +71,7 @@ def fetch(folder: Path | None = None) -> tuple[int, int]:
 
     Each file gets its final name when it is complete, the list that `load` goes by is written last.
     """
-    folder = folder or cache() / "packages"
+    folder = folder or tool.cache() / "packages"
     listed = _listed(folder)
     missing = [name for name in NAMES if name not in listed or not _there(folder, listed[name])]
     if missing:

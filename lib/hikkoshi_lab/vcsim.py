@@ -54,8 +54,7 @@ class Server:
 
 def binary() -> Path:
     """Where `make setup` puts the program."""
-    cache = os.environ.get("XDG_CACHE_HOME")
-    return (Path(cache) if cache else Path.home() / ".cache") / "hikkoshi" / "vcsim"
+    return tool.cache() / "vcsim"
 
 
 def prepare(folder: Path) -> None:

@@ -66,7 +66,7 @@ def by_hand(gateway: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pa
 @pytest.fixture
 def fetched() -> Callable[[Path], object]:
     """Copies what the set-up has fetched, without the Debian guest, into a cache of one's own."""
-    return partial(shutil.copytree, packages.cache() / "packages", ignore=shutil.ignore_patterns("debian*"))
+    return partial(shutil.copytree, tool.cache() / "packages", ignore=shutil.ignore_patterns("debian*"))
 
 
 def test_an_ordinary_user_builds_the_same_bits_elsewhere_and_later(idp: Path, fetched: Callable[[Path], object]) -> None:

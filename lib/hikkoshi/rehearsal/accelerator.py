@@ -51,7 +51,7 @@ def probe(device: Path = DEVICE) -> Accelerator:
     if not os.access(device, os.R_OK | os.W_OK):
         return Accelerator("tcg", f"{device} may not be used by this user; a member of its group ({_group(device)}) may")
     boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hikkoshi" / "accelerator.json"
+    cache = tool.cache() / "accelerator.json"
     known = _cached(cache, boot)
     if known is None:
         try:

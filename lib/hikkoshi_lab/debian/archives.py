@@ -10,13 +10,13 @@ from hikkoshi_lab.debian import tree
 
 def there(name: str) -> list[Path]:
     """The files for one package; none where nobody has fetched them."""
-    return sorted((packages.cache() / "packages" / name).glob("*.deb"))
+    return sorted((tool.cache() / "packages" / name).glob("*.deb"))
 
 
 def fetch(name: str) -> str:
     """Download them, by apt, which looks at the guest's own list of what is installed; a sentence about it."""
     if not there(name) and tree.available("debian"):
-        part = packages.cache() / "packages" / f"{name}.part"
+        part = tool.cache() / "packages" / f"{name}.part"
         shutil.rmtree(part, ignore_errors=True)
         (part / "partial").mkdir(parents=True)
         try:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from hikkoshi import tool
 from hikkoshi.errors import Problem, StepFailed
-from hikkoshi_lab import packages, partitions
+from hikkoshi_lab import partitions
 from hikkoshi_lab.debian import maker, tree
 from hikkoshi_lab.image import GuestImage
 
@@ -31,7 +31,7 @@ def disks(image: GuestImage) -> dict[str, Path]:
     """
     root = tree.made(image.tree)
     sources = b"".join(path.read_bytes() for path in (Path(__file__), Path(maker.__file__)))
-    done = packages.cache() / "guests" / hashlib.sha256(f"{image} {root.name}".encode() + sources).hexdigest()[:32]
+    done = tool.cache() / "guests" / hashlib.sha256(f"{image} {root.name}".encode() + sources).hexdigest()[:32]
     done.parent.mkdir(parents=True, exist_ok=True)
     with (done.parent / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

@@ -90,7 +90,7 @@ class RootTree:
     def path(self) -> Path:
         """Where it is kept, once it was made."""
         content = json.dumps(self.recipe, sort_keys=True).encode()
-        return packages.cache() / "packages" / f"{self.name}-{hashlib.sha256(content).hexdigest()[:16]}.ext4"
+        return tool.cache() / "packages" / f"{self.name}-{hashlib.sha256(content).hexdigest()[:16]}.ext4"
 
 
 _KERNEL, _DEBIAN = "linux-image-amd64", ("initramfs-tools", "ifupdown")

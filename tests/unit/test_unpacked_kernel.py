@@ -1,0 +1,95 @@
+"""The appliance's kernel, unpacked once where each start would have to emulate that."""
+
+import gzip
+import lzma
+import os
+import struct
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from hikkoshi import tool
+from hikkoshi.guest.inside import unpacked
+
+PROGRAM = b"\x7fELF" + bytes(4000) + struct.pack("<III4sQ", 4, 8, 18, b"Xen\0", 0x1000000) + b"code" * 1000
+
+
+def image(payload: bytes, sectors: int = 27) -> bytes:
+    """A bzImage with a payload behind its set-up code, and a signature at the end as Debian's has one."""
+    head = bytearray(512 * (sectors + 1 if sectors else 5))
+    head[0x1F1] = sectors
+    head[0x202:0x206] = b"HdrS"
+    struct.pack_into("<II", head, 0x248, 64, len(payload) + 4)
+    return bytes(head) + bytes(64) + payload + struct.pack("<I", len(PROGRAM)) + b"signature"
+
+
+def xz(data: bytes) -> bytes:
+    return lzma.compress(data, check=lzma.CHECK_CRC32)
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, xz, lambda data: lzma.compress(data, lzma.FORMAT_ALONE)])
+@pytest.mark.parametrize("sectors", [0, 4, 39])
+def test_what_is_packed_comes_out(pack: Callable[[bytes], bytes], sectors: int) -> None:
+    assert unpacked.unpacked(image(pack(PROGRAM), sectors)) == PROGRAM
+
+
+@pytest.mark.parametrize(
+    "kernel",
+    [
+        b"",
+        b"MZ" + bytes(5000),
+        image(b"\x02\x21\x4c\x18" + PROGRAM),  # lz4
+        image(b"\x28\xb5\x2f\xfd" + PROGRAM),  # zstd
+        image(xz(os.urandom(9000)))[:20000],
+        image(xz(PROGRAM)[:-20]),
+        image(xz(b"\x7fELF without an entry")),
+        image(gzip.compress(PROGRAM[1:])),
+    ],
+    ids=["empty", "short", "lz4", "zstd", "cut", "cut-xz", "no-entry", "no-elf"],
+)
+def test_a_kernel_that_qemu_could_not_start_unpacked_is_started_as_it_is(tmp_path: Path, kernel: bytes) -> None:
+    (tmp_path / "kernel").write_bytes(kernel)
+    with pytest.raises((ValueError, struct.error)):
+        unpacked.unpacked(kernel)
+    assert told(tmp_path / "kernel", tmp_path / "kept") == str(tmp_path / "kernel")
+
+
+def told(kernel: Path, folder: Path) -> str:
+    env = os.environ | {"HIKKOSHI_KERNELS": str(folder)}
+    return subprocess.run(
+        [sys.executable, "-I", tool.UNPACKED_KERNEL, kernel], env=env, capture_output=True, text=True, check=True
+    ).stdout.rstrip("\n")
+
+
+def test_one_copy_is_kept_and_another_kernel_takes_its_place(tmp_path: Path) -> None:
+    kernel, folder = tmp_path / "kernel", tmp_path / "kept"
+    kernel.write_bytes(image(gzip.compress(PROGRAM)))
+    first = unpacked.kept(kernel, folder)
+    assert first.read_bytes() == PROGRAM
+    inode = first.stat().st_ino
+    assert unpacked.kept(kernel, folder).stat().st_ino == inode
+    kernel.write_bytes(image(xz(PROGRAM)))
+    second = unpacked.kept(kernel, folder)
+    assert list(folder.iterdir()) == [second]
+
+
+def test_where_no_copy_can_be_kept_the_kernel_is_started_as_it_is(tmp_path: Path) -> None:
+    kernel = tmp_path / "kernel"
+    kernel.write_bytes(image(gzip.compress(PROGRAM)))
+    assert told(kernel, Path("/proc/no/folder")) == str(kernel)
+
+
+@pytest.mark.parametrize(("machine", "given"), [("accel=tcg", True), ("accel=kvm:tcg", False)])
+def test_the_hypervisor_gets_it_where_it_has_to_emulate(tmp_path: Path, machine: str, given: bool) -> None:
+    kernel = tmp_path / "a kernel"
+    kernel.write_bytes(image(gzip.compress(PROGRAM)))
+    env = os.environ | tool.guestfs_environment() | {"HIKKOSHI_HV": "/bin/echo", "HIKKOSHI_KERNELS": str(tmp_path / "kept")}
+    argv = [tool.SANDBOXED_QEMU, "-machine", machine, "-kernel", kernel, "-append", "panic=1 x", ""]
+    printed = subprocess.run(argv, env=env, capture_output=True, text=True, check=True).stdout.rstrip("\n")
+    sandbox, _, rest = printed.partition("spawn=deny,resourcecontrol=deny ")
+    assert sandbox.startswith("-sandbox on")
+    copies = list((tmp_path / "kept").glob("*"))
+    assert rest == f"-machine {machine} -kernel {copies[0] if given else kernel} -append panic=1 x "
