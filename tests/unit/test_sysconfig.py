@@ -89,7 +89,7 @@ def test_brackets_without_an_end_cost_little() -> None:
 
 
 @settings(max_examples=40)
-@given(st.lists(st.sampled_from([*"\"'`$\\\n ;#&|(){}=+", "A=", "B=", "x", "$A", "\r\n", "if ", "fi"]), max_size=14))
+@given(st.lists(st.sampled_from([*"\"'`$\\\n ;#&|(){}=+", "A=", "A=(", "B=", "x", "$A", "$(", "\r\n", "if ", "fi"]), max_size=14))
 def test_whatever_stands_there_a_value_set_is_set(pieces: list[str]) -> None:
     content = "".join(pieces)
     sysconfig.unknown(content)
@@ -152,3 +152,8 @@ class TestNics:
         (nic,), notes = interfaces.found({SUSE + "br0": "BRIDGE=yes\nBRIDGE_PORTS='eth0 \"eth1\"'\n"})
         assert nic.over == ("eth0",)
         assert [n.code for n in notes] == ["file-not-read", "bridge-in-guest"]
+
+
+@pytest.mark.parametrize("opened", ["(", "(a 'b", "`", "$(", "${", "'", '"'])
+def test_what_is_opened_and_never_closed_ends_with_its_line(opened: str) -> None:
+    assert sysconfig.values(f"A={opened}\nB=1\n") == {"B": "1"}

@@ -84,11 +84,12 @@ class _Shell:
         return Assignment(key, value, self.content.count("\n", 0, start) + 1, start, self.at)
 
     def _word(self, start: int) -> str | None:
-        """The word from here; afterwards `at` is behind it. A quote without its end is taken for the rest of its line."""
+        """The word from here; afterwards `at` is behind it. A quote or bracket without its end takes the rest of its line."""
         content, self.at = self.content, start
         pieces: list[str | None] = []
         if content.startswith("(", start):  # an array
-            self.at = self._behind(start, "(", ")")
+            behind = self._behind(start, "(", ")")
+            self.at = behind if behind > 0 else (content + "\n").index("\n", start)
             return None
         while self.at < len(content):
             here, then = content[self.at], content[self.at + 1 : self.at + 2]
@@ -218,8 +219,10 @@ def with_value(content: str, key: str, value: str) -> str:
     new = content
     for a in reversed(found):
         new = f"{new[: a.start]}={value}{new[a.end :]}"
+    if found or [line.strip() for line in text.lines(content)[-1:]] == [f"{key}={value}"]:  # behind what no shell can read
+        return new
     apart = [""] if re.search(r"\\\r?\n?$", content) else []  # behind a line that goes on in the next one
-    return new if found else text.append(content, [*apart, f"{key}={value}"])
+    return text.append(content, [*apart, f"{key}={value}"])
 
 
 def suse(content: str) -> bool:
@@ -235,8 +238,8 @@ def initrd_modules(content: str, wanted: Sequence[str]) -> str:
     new = content
     for key in ("INITRD_MODULES", "DOMU_INITRD_MODULES", "MODULES_LOADED_ON_BOOT"):
         if key in {a.key for a in unknown(content)}:
-            line = f'{key}="{" ".join(wanted)} ${key}"'
-            if key == "INITRD_MODULES" and line not in map(str.strip, text.lines(content)):
+            line, alone = (f'{key}="{" ".join((*wanted, *more))}"' for more in ([f"${key}"], []))  # the latter in an `if`, say
+            if key == "INITRD_MODULES" and not {line, alone} & set(map(str.strip, text.lines(content))):
                 new = text.append(new, [line])
             continue
         given = values(content).get(key, "").split()
