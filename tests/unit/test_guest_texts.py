@@ -3,11 +3,12 @@
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from hikkoshi.guest import device, leftovers
-from hikkoshi.guest.files import console, fstab, grub, lvm, modprobe, sysconfig, text
+from hikkoshi.guest.device import Disk
+from hikkoshi.guest.files import arguments, console, extlinux, fstab, grub, grub2, lvm, menu, modprobe, sysconfig, text
 from hikkoshi.guest.interfaces import ifcfg
 
 DATA = Path(__file__).parents[1] / "data/guest"
@@ -23,6 +24,37 @@ EDITS = {
     "lvm.conf": lvm.prepared,
     "ifcfg": lambda t: ifcfg.prepared(t, "00:16:3e:05:00:01"),
 }
+SEVERAL = Disk(
+    [
+        {"device": "/dev/sda1", "fstype": "ext4", "mountpoint": "/", "uuid": "11-22", "label": "root"},
+        {"device": "/dev/sda5", "fstype": "LVM2_member", "uuid": "33"},
+        {"device": "/dev/sdb", "fstype": "swap", "uuid": "44"},
+        {"device": "/dev/sdc1", "fstype": "LVM2_member", "uuid": "55"},
+    ],
+    device.inside("xvda"),
+    (device.inside("xvdb"), device.inside("sdc")),
+)
+KNOWN = {  # the other edits, and those that go by what is known of the disks
+    "arguments": lambda t: arguments.prepared(t, SEVERAL),
+    "settings": lambda t: arguments.settings(t, SEVERAL),
+    "grub.cfg": lambda t: grub2.prepared(t, 0, SEVERAL)[0],
+    "grub.d": lambda t: grub2.custom(t, SEVERAL),
+    "grubenv": lambda t: grub2.with_arguments(t, SEVERAL),
+    "loader entry": lambda t: menu.loader_entry(t, SEVERAL),
+    "extlinux.conf": lambda t: extlinux.prepared(t, 0, SEVERAL),
+    "menu.lst": lambda t: grub.prepared(t, 1, SEVERAL),
+    "fstab": lambda t: fstab.prepared(t, SEVERAL),
+    "lvm.conf": lambda t: lvm.prepared(t, SEVERAL),
+    "devices": lambda t: leftovers.disks(t, SEVERAL),
+    "grub-install": lambda t: leftovers.disks(t, SEVERAL, whole=True),
+    "modules": lambda t: leftovers.modules(t, ["vmw_pvscsi", "vmxnet3"]),
+    "loaded": leftovers.loaded,
+    "sysctl": leftovers.sysctl,
+    "xorg": lambda t: leftovers.xorg(t, "vesa"),
+    "modprobe": modprobe.without_xen,
+    "consoles": console.active,
+    "initrd modules": lambda t: sysconfig.initrd_modules(t, ["vmw_pvscsi"]),
+}
 # lines that the parsers know, in any order, plus anything at all
 LINES = [
     line for p in sorted(DATA.iterdir()) if not p.name.startswith(("modules", "initrd")) for line in p.read_text().splitlines()
@@ -34,6 +66,8 @@ ANY_TEXT = st.lists(
     ),
     max_size=25,
 ).map(lambda lines: "".join(a + b for a, b in lines))
+
+BOOT_LINES = [line for p in sorted((DATA.parent / "boot").iterdir()) for line in p.read_text().splitlines()] + LINES
 
 
 def data(name: str) -> str:
@@ -54,6 +88,15 @@ def removed(before: str, after: str) -> list[str]:
 def test_an_edit_made_twice_is_the_edit_made_once(name: str, content: str) -> None:
     once = EDITS[name](content)
     assert EDITS[name](once) == once
+
+
+@pytest.mark.parametrize("name", KNOWN)
+@settings(max_examples=40)
+@given(lines=st.lists(st.sampled_from(BOOT_LINES) | ANY_TEXT.map(lambda t: t.partition("\n")[0]), max_size=12))
+@example(lines=BOOT_LINES)
+def test_with_all_that_is_known_of_the_disks_too_twice_is_once(name: str, lines: list[str]) -> None:
+    once = KNOWN[name]("\n".join(lines) + "\n")
+    assert KNOWN[name](once) == once
 
 
 @pytest.mark.parametrize("name", EDITS)
