@@ -84,6 +84,11 @@ def test_routing_on_any_nic_and_bridging_are_forwarding(switches: str, bridges: 
     assert snapshot.parse(text).forwards is forwards
 
 
+def test_our_own_mark_in_what_a_guest_prints_is_what_it_printed() -> None:
+    raw = f"@hikkoshi {MARK}\n@{MARK} 0 uname -r\n@{MARK} as printed\n@{MARK} \n@{MARK} end\n"
+    assert snapshot.parse(raw).kernel == f"@{MARK} as printed\n@{MARK}"
+
+
 @pytest.mark.parametrize("cut", ["", "hello\n", f"@hikkoshi {MARK}\n@{MARK} 0 uname -r\n6.1\n"])
 def test_what_is_no_whole_collection_is_refused_and_names_its_file(cut: str) -> None:
     with pytest.raises(BadInput, match=r"(?s)no whole collection.*guest-before.txt"):

@@ -146,7 +146,7 @@ def _sections(raw: str, where: str) -> dict[str, Section]:
         begin = _BEGIN.fullmatch(line)
         if not mark and begin:
             mark = begin[1]
-        elif mark and line.startswith(f"@{mark} "):
+        elif mark and re.match(rf"@{mark} (?:end|\d{{1,3}})(?: |$)", line, re.ASCII):  # else a guest has printed our own mark
             if command:
                 found[command] = Section(status, "\n".join(body).strip("\n"))
             word, _, command = line.removeprefix(f"@{mark} ").partition(" ")
