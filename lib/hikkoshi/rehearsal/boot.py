@@ -56,7 +56,7 @@ def boot(
     """Boot a disk on `machine` until its fate is clear, and keep LABEL.png, LABEL.txt and LABEL.console.txt in `folder`.
 
     The machine has the `further` disks too, in this order. The disks are only read; `BadInput` for a VMDK that names other files.
-    With `probe`, the guest is asked for its kernel, root and NICs: the question is put into an overlay that is thrown away.
+    With `probe`, the guest is asked for its kernel, disks and NICs: the question is put into an overlay that is thrown away.
     `timeout` in seconds, from power-on. `ToolFailed` where QEMU or libguestfs fail; however badly the guest itself does, that is
     an outcome.
     """
@@ -86,6 +86,7 @@ def boot(
         kernel=told.kernel if told else "",
         root=told.root if told else "",
         nics=told.nics if told else (),
+        mounts=told.mounts if told else (),
         failed=tuple(u for u in told.failed if not (machine.as_vmware and witness.NO_VMWARE.match(u))) if told else (),
         tools=told.tools if told else None,
         asked=told is not None and told.asked,

@@ -113,7 +113,8 @@ class Hardware(Frozen):
         for n, drive in enumerate(drives):
             number, unit = divmod(n, PORTS[model])
             name = f"disk{n + 1}" if n else "disk"
-            place = f"scsi-hd,drive={name},bus=scsi{number}.0,channel=0"
+            # its revision tells the guest which disk of the plan it is: the kernel's names may be in another order
+            place = f"scsi-hd,drive={name},ver={n + 1:04},bus=scsi{number}.0,channel=0"
             if model == "mptsas1068":
                 # without a world-wide name Linux' mptsas sees no disk, and the rehearsal would report a panic that ESXi has not
                 place += f",scsi-id={unit},wwn={0x5000C500A1B2C3D4 + n:#x},port_index={unit}"

@@ -29,6 +29,17 @@ class SeenNic(Frozen):
     lro: Literal["on", "off", ""] = ""  # large receive offload as ethtool tells it; empty where it does not
 
 
+class Mount(Frozen):
+    """A file system, or swap, that is in use.
+
+    `device` is its name in the plan, by the place of its disk: /dev/sdb1 is on the second, whatever the kernel called that.
+    """
+
+    device: str
+    point: str  # swap for swap
+    called: str = ""  # what the kernel called the device
+
+
 class ToolsSeen(Frozen):
     """The service of VMware Tools as systemd tells it. In a rehearsal it ends at once: QEMU is no VMware."""
 
@@ -54,6 +65,7 @@ class BootOutcome(Frozen):
     kernel: str = ""  # uname -r
     root: str = ""  # device mounted at /
     nics: tuple[SeenNic, ...] = ()
+    mounts: tuple[Mount, ...] = ()  # of an earlier version none: it did not ask
     failed: tuple[str, ...] = ()  # services that did not start, where the guest's init tells
     asked: bool = False  # whether it was asked for these
     first_state: State | None = None  # how far came what runs at the first start; None where nothing does

@@ -5,18 +5,20 @@ from functools import partial
 from pathlib import Path
 from typing import ClassVar, Protocol
 
-from hikkoshi import files, tool
+from hikkoshi import files
 from hikkoshi.artefact import Artefact
 from hikkoshi.check import Check
 from hikkoshi.disk.conversion import Conversion, together
 from hikkoshi.disk.origin import Origin
-from hikkoshi.errors import BadInput, Problem, Refused, ToolFailed
+from hikkoshi.errors import BadInput, Problem, Refused
+from hikkoshi.guest.prepared import Prepared
 from hikkoshi.params.folder import GuestFolder
 from hikkoshi.progress import Progress, silent
+from hikkoshi.rehearsal import equipment, mounts
 from hikkoshi.rehearsal.accelerator import Accelerator
 from hikkoshi.rehearsal.boot import boot, identities
-from hikkoshi.rehearsal.machine import CONTROLLERS, NICS, Hardware, MachineNic, uefi
-from hikkoshi.rehearsal.outcome import BootOutcome, Ending, SeenNic
+from hikkoshi.rehearsal.machine import Hardware, MachineNic
+from hikkoshi.rehearsal.outcome import BootOutcome, Ending, Mount, SeenNic
 from hikkoshi.run.step import CONVERT, PLAN, PREPARE, REHEARSE, SURVEY, Step
 
 
@@ -39,6 +41,7 @@ class Rehearsal(Artefact):
     plan_hash: str
     before: BootOutcome | None
     after: BootOutcome
+    mounts: tuple[Mount, ...] = ()  # that the prepared guest's fstab asks for; none where nobody knew, and in earlier versions
 
 
 class _Plan(Protocol):
@@ -168,12 +171,13 @@ def start(job: Job, *, accelerator: str, progress: Progress = silent) -> Rehears
     outcome = boot(
         job.vmdk, "vmdk", machine, folder, "after", probe=True, accelerator=accelerator, further=job.further, progress=progress
     )
-    control = Control.find(job.folder)
+    control, prepared = Control.find(job.folder), Prepared.find(job.folder)
     result = Rehearsal(
         vmdk_sha256=found,
         plan_hash=job.plan_hash,
         before=control.outcome if control and control.plan_hash == job.plan_hash else None,
         after=outcome,
+        mounts=mounts.planned(prepared.facts) if prepared else (),
     )
     result.save(job.folder)
     return result
@@ -240,6 +244,7 @@ def checks(rehearsal: Rehearsal | None, machine: Hardware | None) -> list[Check]
             expected="a device",
             remedy=prepare,
         ),
+        *([mounts.check(rehearsal.mounts, after)] if rehearsal.mounts else []),
         Check(
             code="nics-configured",
             title="every NIC has its name, driver and address",
@@ -319,7 +324,6 @@ def by_mac(outcome: BootOutcome) -> dict[str, SeenNic]:
 def preflight(job: Job, accelerator: Accelerator) -> list[Check]:
     """What a rehearsal needs; in plan mode the results of earlier steps may still be missing."""
     machine = job.machine
-    wants = {CONTROLLERS[machine.controller], NICS[machine.nic_model]} if machine else set()
     return [
         Check(
             code="plan-there",
@@ -343,20 +347,9 @@ def preflight(job: Job, accelerator: Accelerator) -> list[Check]:
             _file(vmdk, code="vmdk-there", title="the converted disk is there", remedy=f"run {CONVERT} in apply mode")
             for vmdk in (job.vmdk, *job.further)
         ),
-        _qemu(wants),
-        _guestfs(),
-        *([_uefi()] if machine and machine.firmware == "efi" else []),
+        *equipment.checks(machine),
         Check(code="accelerator", title="what the boots run on", ok=True, found=f"{accelerator.name}: {accelerator.reason}"),
     ]
-
-
-def _uefi() -> Check:
-    title, expected = "UEFI for QEMU is there: the guest starts by it", "OVMF, code and variables"
-    check = partial(Check, code="uefi-there", title=title, expected=expected)
-    try:
-        return check(ok=True, found=str(uefi()[0]))
-    except ToolFailed as e:
-        return check(ok=False, found=e.problems[0].found, remedy=e.problems[0].remedy)
 
 
 def _file(path: Path | None, *, code: str, title: str, remedy: str) -> Check:
@@ -370,28 +363,3 @@ def _file(path: Path | None, *, code: str, title: str, remedy: str) -> Check:
 def _is_disk(path: Path) -> bool:
     """Whether it is an image file or a block device, such as an LVM volume."""
     return path.is_file() or path.is_block_device()
-
-
-def _qemu(wants: set[str]) -> Check:
-    check = partial(
-        Check,
-        code="qemu-has-hardware",
-        title="QEMU has the hardware of the plan",
-        remedy="install qemu-system-x86 (make setup does), version 7.1 or later",
-    )
-    try:
-        version = tool.run(["qemu-system-x86_64", "--version"], timeout=30).stdout.splitlines()[0]
-        has = tool.run(["qemu-system-x86_64", "-machine", "none", "-device", "help"], timeout=30).stdout
-    except ToolFailed as e:
-        return check(ok=False, found=e.problems[0].what, expected="qemu-system-x86_64")
-    missing = sorted(w for w in wants if f'"{w}"' not in has)
-    return check(ok=not missing, found=f"{version}; without {', '.join(missing)}" if missing else version)
-
-
-def _guestfs() -> Check:
-    expected = "a Python that can import guestfs"
-    check = partial(Check, code="libguestfs-there", title="libguestfs can be reached", expected=expected)
-    try:
-        return check(ok=True, found=tool.guestfs_python())
-    except ToolFailed as e:
-        return check(ok=False, found=e.problems[0].found, remedy=e.problems[0].remedy)

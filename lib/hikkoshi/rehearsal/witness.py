@@ -5,19 +5,22 @@ into a throw-away overlay of the disk, see `injection`.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_interface
 
 from hikkoshi.guest.additions import firststart
+from hikkoshi.guest.device import new, split
 from hikkoshi.rehearsal.machine import MachineNic
-from hikkoshi.rehearsal.outcome import SeenNic, ToolsSeen
+from hikkoshi.rehearsal.outcome import Mount, SeenNic, ToolsSeen
 
 PATH = "/hikkoshi-witness"  # in the overlay only
 PORT = "/dev/ttyS0"
 TAIL = 64_000  # bytes of the console that are looked at; a report of ten NICs has about 1,000
 MOST_NICS = 64
 MOST_FAILED = 30
+MOST_MOUNTS = 100
+MOST_DISKS = 64
 TOOLS = ("open-vm-tools", "vmtoolsd", "vmware-tools")  # units of VMware Tools
 # services of VMware Tools that end on QEMU, since it is no VMware: no fault of the guest
 NO_VMWARE = re.compile(r"(?:open-vm-tools|vmtoolsd|vmware-tools|vgauthd?|run-vmblock\S*fuse)\.")
@@ -54,6 +57,17 @@ root() {{
     done </proc/mounts | grep '^/dev/' | tail -n 1
 }}
 
+volumes() {{
+    for device in /sys/block/sd*/device/rev; do
+        [ ! -e "$device" ] || echo "$device" $(cat "$device")
+    done | sed -n 's|^/sys/block/\([^/]*\)/device/rev|disk \1|p'
+    while read -r device point rest; do
+        case $device in /dev/root) device=$(root) ;; /dev/disk/*) device=$(readlink -f "$device") ;; esac
+        case $device in /dev/loop*) ;; /dev/*) echo "mount $device $point" ;; esac
+    done </proc/mounts | head -n {MOST_MOUNTS}
+    sed -n 's|^\(/dev/[^ \t]*\).*|mount \1 swap|p' /proc/swaps | head -n {MOST_MOUNTS}
+}}
+
 report() {{
     echo "kernel $(uname -r)"
     echo "root $(root)"
@@ -62,6 +76,7 @@ report() {{
         driver=$(readlink "$device/device/driver")
         echo "nic ${{device##*/}} $(cat "$device/address") ${{driver##*/}}$(addresses "${{device##*/}}")$(lro "${{device##*/}}")"
     done
+    volumes
     if [ -d /run/systemd/system ]; then
         echo "services asked"
         systemctl --failed --no-legend --plain | head -n {MOST_FAILED} | while read -r unit rest; do
@@ -104,6 +119,8 @@ say 20 # addresses may be late
 _BLOCK = re.compile(r"^HIKKOSHI begin\n(?P<body>(?:(?!HIKKOSHI).*\n)*?)HIKKOSHI end (?P<lines>\d{1,3})$", re.MULTILINE)
 _KERNEL = re.compile(r"kernel (?P<kernel>[\w.+~-]{1,64})")
 _ROOT = re.compile(r"root (?P<root>(?:/dev/[\w./-]{1,64})?)")
+_DISK = re.compile(r"disk (sd[a-z]{1,2}) ([\w.+ -]{0,8})")
+_MOUNT = re.compile(r"mount (/dev/\S{1,256}) (\S{1,1000})")
 _FAILED = re.compile(r"failed ([\w@:.\\-]{1,100})")
 _FIRST = re.compile(r"first ([\w.+~ -]{1,220})")
 _TOOLS = re.compile(r"tools ([\w-]{1,40}) (\w{1,40}) ([\w-]{0,40})")
@@ -115,8 +132,9 @@ _NIC = re.compile(
 
 @dataclass(frozen=True)
 class WitnessStatement:
-    """What the guest said: its kernel (`uname -r`), the device that holds /, every NIC that has hardware, and which
-    services failed, where it `asked` systemd, which knows that; and lines about the first start, as its runner writes them."""
+    """What the guest said: its kernel (`uname -r`), the device that holds /, every NIC that has hardware, what it mounted, which
+    services failed, where it `asked` systemd, which knows that; and lines about the first start, as its runner writes them.
+    """
 
     kernel: str
     root: str
@@ -125,6 +143,7 @@ class WitnessStatement:
     asked: bool = False
     first: tuple[str, ...] = ()
     tools: ToolsSeen | None = None
+    mounts: tuple[Mount, ...] = ()
 
     @property
     def busy(self) -> bool:
@@ -159,14 +178,18 @@ def _statement(lines: list[str], promised: int) -> WitnessStatement | None:
     failed = [found[1] for line in lines if (found := _FAILED.fullmatch(line))]
     first = tuple(found[1] for line in lines if (found := _FIRST.fullmatch(line)))
     tools = [found.groups() for line in lines if (found := _TOOLS.fullmatch(line))]
+    disks = [found for line in lines if (found := _DISK.fullmatch(line))]
+    mounted = [found for line in lines if (found := _MOUNT.fullmatch(line))]
     asked = "services asked" in lines
-    heads = lines[: len(lines) - len(failed) - len(first) - len(tools) - asked]
+    heads = lines[: len(lines) - len(failed) - len(first) - len(tools) - len(disks) - len(mounted) - asked]
     if (
         len(first) > MOST_FIRST
         or len(tools) > 4 * len(TOOLS)
         or len(lines) != promised
         or not 2 <= len(heads) <= MOST_NICS + 2
         or len(failed) > MOST_FAILED
+        or len(disks) > MOST_DISKS
+        or len(mounted) > 2 * MOST_MOUNTS
     ):
         return None
     kernel, root = _KERNEL.fullmatch(heads[0]), _ROOT.fullmatch(heads[1])
@@ -182,7 +205,19 @@ def _statement(lines: list[str], promised: int) -> WitnessStatement | None:
         except ValueError:
             return None
         seen.append(SeenNic(name=nic["name"], mac=nic["mac"], driver=nic["driver"], addresses=addresses, lro=nic["lro"] or ""))
-    return WitnessStatement(kernel["kernel"], root["root"], tuple(seen), tuple(failed), asked, first, _tools(tools))
+    places = {found[1]: int(found[2]) - 1 for found in disks if found[2].isascii() and found[2].isdigit()}
+    mounts = tuple(Mount(device=_shown(_planned(m[1], places)), point=_shown(m[2]), called=_shown(m[1])) for m in mounted)
+    return WitnessStatement(kernel["kernel"], root["root"], tuple(seen), tuple(failed), asked, first, _tools(tools), mounts)
+
+
+def _shown(word: str) -> str:
+    return "".join(c if c.isprintable() else "?" for c in word)
+
+
+def _planned(device: str, places: Mapping[str, int]) -> str:
+    """The name that the plan has for a disk's partition, by the place that the disk has."""
+    name, number = split(device)
+    return new(places[name[5:]]) + number if 0 <= places.get(name[5:], -1) < MOST_DISKS else device
 
 
 def _tools(told: Sequence[tuple[str, ...]]) -> ToolsSeen | None:

@@ -8,7 +8,7 @@ from hikkoshi.check import Check
 from hikkoshi.disk.conversion import Conversion
 from hikkoshi.guest import descent
 from hikkoshi.progress import Progress, silent
-from hikkoshi.rehearsal import accelerator, rehearsal
+from hikkoshi.rehearsal import accelerator, mounts, rehearsal
 from hikkoshi.rehearsal.accelerator import Accelerator
 from hikkoshi.rehearsal.machine import Hardware
 from hikkoshi.rehearsal.rehearsal import Rehearsal
@@ -59,6 +59,10 @@ class Rehearse(Runbook):
         """What the guest said about its NICs, beside the plan."""
         return nic_rows(Rehearsal.find(self.run.folder), self._job.machine)
 
+    def mounts(self) -> list[dict[str, str]]:
+        """What the guest mounted at its start, and its swap, beside its fstab."""
+        return mount_rows(Rehearsal.find(self.run.folder))
+
     def proofs(self) -> list[Check]:
         """The guest came to its login prompt, with every NIC as planned, and the VMDK is unchanged."""
         return rehearsal.checks(Rehearsal.find(self.run.folder), self._job.machine)
@@ -92,3 +96,18 @@ def nic_rows(found: Rehearsal | None, machine: Hardware | None) -> list[dict[str
             }
         )
     return rows
+
+
+def mount_rows(found: Rehearsal | None) -> list[dict[str, str]]:
+    """What the guest's fstab asks for, and what the guest's kernel called it, a row each."""
+    if found is None:
+        return []
+    return [
+        {
+            "mounted at": m.point,
+            "planned from": m.device,
+            "seen as": mounts.seen(m, found.after),
+            "verdict": mounts.fault(m, found.after) or "as planned",
+        }
+        for m in found.mounts
+    ]

@@ -37,6 +37,12 @@ def mounts(fstab: str) -> list[tuple[str, str]]:
     return [(row[0], "swap" if row[2:3] == ["swap"] else row[1]) for row in rows]
 
 
+def by_hand(fstab: str) -> set[str]:
+    """The mount points of lines that mount nothing at a start: `noauto`, or only at the first use."""
+    late = {"noauto", "x-systemd.automount"}
+    return {row[1] for row in _rows(fstab) if len(row) > 3 and late & set(row[3].split(","))}
+
+
 def odd(fstab: str) -> list[str]:
     """The lines that mount nothing, since a field is missing, or one too many before the place."""
     return [" ".join(row) for row in _rows(fstab) if len(row) < 3 or not row[1].startswith(("/", "none", "swap"))]
