@@ -99,13 +99,13 @@ class Plan(Artefact):
 def of_survey(plan: Plan, survey: Survey) -> Check:
     """Whether the plan was made of the disk that was surveyed last."""
     same = (plan.source, plan.source_digest) == (survey.origin, survey.digest)
-    found = f"source {plan.source}, content digest {plan.source_digest}"
+    found = f"content digest {plan.source_digest}" if same else f"source {plan.source}, content digest {plan.source_digest}"
     return Check(
         code="plan-of-survey",
         title="the plan is of this survey",
         ok=same,
         found=found,
-        expected=f"{survey.origin}, {survey.digest}",
+        expected=survey.digest if same else f"{survey.origin}, {survey.digest}",
         remedy=f"run {PLAN} again",
         where=plan.guest,
         later=True,

@@ -227,14 +227,17 @@ def _hashes(path: Path) -> dict[str, str]:
         return dict(zip(names, pool.map(take, names), strict=True))
 
 
-def fits(size: int, where: str = "", *, below: bool = False) -> Check:
-    """Whether a disk of `size` bytes can become a stream; `below` where the target has no disk of exactly 2 TiB either."""
+def fits(size: int, where: str = "", *, below: bool = False, which: str = "") -> Check:
+    """Whether a disk of `size` bytes can become a stream; `below` where the target has no disk of exactly 2 TiB either.
+
+    `which` names it to a reader of several.
+    """
     most = LARGEST - MIB if below else LARGEST
     return Check(
         code="disk-fits-target",
         title="the disk is not larger than what can be moved",
         ok=size <= most,
-        found=f"{size:,} bytes ({files.human(size)})",
+        found=f"{which}: {size:,} bytes ({files.human(size)})".removeprefix(": "),
         expected=f"at most {most:,} bytes (2 TiB): a VMDK stream has no more",
         remedy=_SMALLER,
         where=where,

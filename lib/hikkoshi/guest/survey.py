@@ -157,14 +157,15 @@ def facts_of(origin: Origin) -> list[DiskFacts]:
 
 def fitting(disk: DiskFacts, *, first: bool = True) -> list[Check]:
     """What any target asks of a disk, whatever is on it; `first`: of that with the system."""
+    names = ", ".join(Path(path).name for path in disk.path.split(", "))
     return [
-        stream.fits(disk.bytes, disk.path),
+        stream.fits(disk.bytes, disk.path, which=names),
         *([_is_linux(disk)] if first else []),
         Check(
             code="disk-sectors-of-512",
             title="the disk's partition table counts sectors of 512 bytes",
             ok=disk.sector_bytes == source.SECTOR,
-            found=f"sectors of {disk.sector_bytes} bytes",
+            found=f"{names}: sectors of {disk.sector_bytes} bytes",
             expected=f"{source.SECTOR}: VMware's disks have no others, and nobody would find the partitions",
             remedy="write the partition table anew on a copy of the disk, for sectors of 512 bytes: each partition at the same "
             "byte, so that every number of a sector is eight times as large; name the copy in the guest's configuration and "

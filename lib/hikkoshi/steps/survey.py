@@ -76,11 +76,12 @@ class SurveyGuest(Runbook):
 def rows(found: Survey) -> list[dict[str, str]]:
     """A survey as rows for a reader."""
     g, x, d = found.guest, found.xen, found.disk
+    count = len(found.origin.disks)
     kernels = "; ".join(f"{k.index}: {k.version}{' (Xen only)' if k.xen_only else ''}" for k in g.kernels)
     facts = {
         "operating system": f"{g.distribution} {g.release}, {g.arch}, host name {g.hostname}",
         "processors, memory": f"{x.vcpus} vCPU, {x.memory_mb} MB",
-        "disk": f"{d.path}: {d.bytes:,} bytes, {d.allocated_bytes:,} of them allocated",
+        "disk": f"{f'{count} disks' if count > 1 else d.path}: {d.bytes:,} bytes, {d.allocated_bytes:,} of them allocated",
         **{
             f"becomes {device.new(n)}": f"{source}: {content.bytes:,} bytes, content digest {content.digest}"
             for n, (source, content) in enumerate(zip(found.origin.disks, found.disks, strict=False))

@@ -9,6 +9,7 @@ from collections import Counter
 from hikkoshi.check import Check
 from hikkoshi.disk import stream
 from hikkoshi.errors import closest
+from hikkoshi.guest import device
 from hikkoshi.run.step import PLAN
 from hikkoshi.vsphere import guestid
 from hikkoshi.vsphere.guestid import GUEST_IDS
@@ -75,7 +76,10 @@ def checks(spec: VmSpec) -> list[Check]:
             expected="a multiple of 1,048,576",
             remedy=f"plan again with {PLAN}, which pads the disk",
         ),
-        *(stream.fits(capacity, below=spec.hardware_version < BEYOND_2_TIB) for capacity in spec.disks),
+        *(
+            stream.fits(capacity, below=spec.hardware_version < BEYOND_2_TIB, which=device.new(n) if len(spec.disks) > 1 else "")
+            for n, capacity in enumerate(spec.disks)
+        ),
         *([_disks(spec)] if len(spec.disks) > 1 else []),
         Check(
             code="nic-count-allowed",
