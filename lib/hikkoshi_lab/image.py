@@ -26,6 +26,7 @@ from hikkoshi_lab.packages import Package
 from hikkoshi_lab.userland import Places
 
 SWAP_BYTES = 512 << 20  # on LVM, and as a partition of its own
+FURTHER_BYTES = 64 << 20  # of swap, and of data, on disks of their own
 EPOCH = 1416787200  # 2014-11-24: the last day anything in the guests was changed
 
 
@@ -52,7 +53,8 @@ class GuestImage:
     vcpus: int
     nics: tuple[GuestNic, ...]
     forwards: bool
-    layout: Literal["disk", "lvm", "partitions"] = "disk"  # partitions: Xen gives each as a disk of its own
+    # disks: swap is a disk, and so is /srv; partitions: Xen gives each as a disk of its own
+    layout: Literal["disk", "disks", "lvm", "partitions"] = "disk"
     fstab: Names = "device"  # how /etc/fstab names /boot and /; not with LVM
     root: Names = "device"  # how the kernel's arguments name /
     kernels: tuple[Literal["xen", "ordinary"], ...] = ("xen", "ordinary")  # in the boot menu; the first is the default
@@ -79,6 +81,7 @@ IDP = GuestImage(
     vcpus=1,
     nics=(GuestNic("00:16:3e:01:00:00", ipaddress.IPv4Interface("10.2.10.20/24"), "xenbr210"),),
     forwards=False,
+    layout="disks",
 )
 GATEWAY = GuestImage(
     name="gateway",
@@ -93,14 +96,20 @@ GATEWAY = GuestImage(
 )
 
 
+# what the files of each disk of a guest are called after its name, by the disk's name under Xen
+FILES = {
+    "disk": {"xvda": ""},
+    "disks": {"xvda": "", "xvdb": "-swap", "xvdc": "-srv"},
+    "lvm": {"xvda": ""},
+    "partitions": {"xvda1": "-root", "xvda2": "-swap"},
+}
 VNC_PASSWORD = "hon-no-mushi"
 
 
 def xm_config(image: GuestImage) -> str:
     """The guest's file in /etc/xen, as CentOS 5's virt-install wrote it."""
     where = f"tap:aio:/var/lib/xen/images/{image.name}"
-    parts = (("", "xvda"),) if image.layout != "partitions" else (("-root", "xvda1"), ("-swap", "xvda2"))
-    disks = ", ".join(f'"{where}{part}.img,{vdev},w"' for part, vdev in parts)
+    disks = ", ".join(f'"{where}{part}.img,{vdev},w"' for vdev, part in FILES[image.layout].items())
     vifs = ", ".join(f'"mac={nic.mac},bridge={nic.bridge},script=vif-bridge"' for nic in image.nics)
     return f"""\
 name = "{image.name}"
@@ -137,7 +146,7 @@ def inputs_hash(image: GuestImage, deb: Mapping[str, Package], tools: str) -> st
 
 
 def build(image: GuestImage, progress: Progress = silent) -> Path:
-    """`disks` of a guest with one whole disk."""
+    """The first of the `disks` of a guest that has whole ones."""
     return disks(image, progress)["xvda"]
 
 
@@ -230,22 +239,19 @@ def _assemble(image: GuestImage, deb: Mapping[str, Package], work: Path, made: P
         whole = {**tree, **{f"boot/{path}": node for path, node in boot.items()}}
         size = image.disk_bytes - SWAP_BYTES
         ext3.make(whole, made / "xvda1.img", size, label="/", uuid=ids["root"], epoch=EPOCH)
-        with (made / "xvda2.img").open("wb") as f:
-            f.write(partitions.swap_header(SWAP_BYTES, uuid.UUID(ids["swap"]), place.swap_label))
-            f.truncate(SWAP_BYTES)
+        _swap(made / "xvda2.img", 0, SWAP_BYTES, ids["swap"], place.swap_label)
         return
     disk, on_lvm = made / "xvda.img", image.layout == "lvm"
-    at = partitions.bounds(image.disk_bytes, lvm=on_lvm)
+    kinds = {"disk": partitions.KINDS, "disks": partitions.KINDS[:2]}.get(image.layout, (partitions.LINUX, partitions.LVM))
+    at = partitions.bounds(image.disk_bytes, kinds)
     grub = userland.unpack(deb["grub-legacy"], lambda p: p.startswith(("usr/lib/grub/x86_64-pc/", "usr/sbin/grub")))
     for stage in ("stage1", "stage2", "e2fs_stage1_5"):
         boot[f"grub/{stage}"] = ext3.file(grub[f"usr/lib/grub/x86_64-pc/{stage}"].data)
-    with disk.open("wb") as f:
-        f.write(partitions.table(image.disk_bytes, image.uuid, lvm=on_lvm))
+    disk.write_bytes(partitions.table(image.disk_bytes, image.uuid, kinds))
     ext3.make(boot, work / "boot.img", at[1] - at[0], label="/boot", uuid=ids["boot"], epoch=EPOCH)
     partitions.sparse_copy(work / "boot.img", disk, at[0])
     # GRUB sees the disk only as far as /boot goes: its installer was never meant for 64 GiB of file
-    with disk.open("r+b") as f:
-        f.truncate(at[1])
+    os.truncate(disk, at[1])
     _install_grub(disk, grub["usr/sbin/grub"].data, deb["libc6-i386"], work)
 
     progress(3, 5, f"{image.name}: making /")
@@ -264,10 +270,21 @@ def _assemble(image: GuestImage, deb: Mapping[str, Package], work: Path, made: P
     ext3.make(tree, work / "root.img", root_end - root_at, label="/", uuid=ids["root"], epoch=EPOCH)
     progress(4, 5, f"{image.name}: putting the disk together")
     partitions.sparse_copy(work / "root.img", disk, root_at)
-    with disk.open("r+b") as f:
-        f.seek(swap_at)
-        f.write(partitions.swap_header(swap_end - swap_at, uuid.UUID(ids["swap"]), place.swap_label))
-        f.truncate(image.disk_bytes)
+    os.truncate(disk, image.disk_bytes)
+    if image.layout == "disks":
+        _swap(made / "xvdb.img", 0, FURTHER_BYTES, ids["swap"])
+        data, identity = {"idp/members": ext3.file(f"{image.name}\n")}, str(uuid.uuid5(image.uuid, "srv"))
+        ext3.make(data, made / "xvdc.img", FURTHER_BYTES, label="/srv", uuid=identity, epoch=EPOCH)
+    else:
+        _swap(disk, swap_at, swap_end, ids["swap"], place.swap_label)
+
+
+def _swap(disk: Path, at: int, end: int, identity: str, label: str = "") -> None:
+    """Swap space between two places of a disk, which is made, or grows, to the second of them."""
+    with disk.open("r+b" if disk.exists() else "wb") as f:
+        f.seek(at)
+        f.write(partitions.swap_header(end - at, uuid.UUID(identity), label))
+        f.truncate(max(end, os.fstat(f.fileno()).st_size))
 
 
 def places(image: GuestImage) -> Places:
@@ -284,6 +301,8 @@ def places(image: GuestImage) -> Places:
         return Places(argument, root, "", "/dev/xvda2", "SWAP-xvda2", "(hd0)", "/boot")
     root, argument = (named(names, "root", "/", "/dev/xvda2") for names in (image.fstab, image.root))
     boot = named(image.fstab, "boot", "/boot", "/dev/xvda1")
+    if image.layout == "disks":
+        return Places(argument, root, boot, "/dev/xvdb", "", "(hd0,0)", "", data="/dev/xvdc")
     return Places(argument, root, boot, "LABEL=SWAP-xvda3", "SWAP-xvda3", "(hd0,0)", "")
 
 

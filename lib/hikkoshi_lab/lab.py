@@ -140,19 +140,19 @@ def status(home: Home) -> list[Check]:
                 where=str(own),
             )
         )
-    for name in GUESTS:
-        disk = own / "dom0" / IMAGES / f"{name}.img"
-        there = disk.is_file() and (own / "dom0" / CONFIGURATIONS / name).is_file()
-        size = f"{files.human(disk.stat().st_size)}, {files.human(disk.stat().st_blocks * 512)} on disk" if there else "missing"
+    for name, recipe in GUESTS.items():
+        disks = [own / "dom0" / IMAGES / f"{name}{part}.img" for part in image.FILES[recipe.layout].values()]
+        there = all(disk.is_file() for disk in disks) and (own / "dom0" / CONFIGURATIONS / name).is_file()
+        size = "; ".join(map(_size, disks)) if there else "missing"
         checks.append(
             Check(
                 code="lab-guest-there",
                 title=f"guest {name} on the Dom-0",
                 ok=there,
                 found=size,
-                expected="configuration and image",
+                expected="configuration and images",
                 remedy="hikkoshi lab up",
-                where=str(disk),
+                where=str(disks[0]),
             )
         )
     return checks
@@ -209,17 +209,24 @@ def _refuse_taken_port(server: str) -> None:
 
 
 def _install(dom0: Path, name: str, recipe: image.GuestImage, say: Say) -> None:
-    """Put a guest's configuration and a copy of its image on the Dom-0, read-only as the image of a live guest should be."""
-    config, disk = dom0 / CONFIGURATIONS / name, dom0 / IMAGES / f"{name}.img"
-    built = image.build(recipe, lambda done, total, words: say(f"Dom-0: {words}") if done < total else None)
+    """Put a guest's configuration and copies of its images on the Dom-0, read-only as those of a live guest should be."""
+    config = dom0 / CONFIGURATIONS / name
+    made = image.disks(recipe, lambda done, total, words: say(f"Dom-0: {words}") if done < total else None)
     if not config.is_file() or config.read_text() != image.xm_config(recipe):
         files.write(config, image.xm_config(recipe))
-    if not _same(disk, built):
+    copies = {dom0 / IMAGES / f"{name}{part}.img": made[vdev] for vdev, part in image.FILES[recipe.layout].items()}
+    wrong = {disk: built for disk, built in copies.items() if not _same(disk, built)}
+    for disk, built in wrong.items():
         disk.unlink(missing_ok=True)
         with files.part(disk) as unfinished:
             tool.run(["cp", "--reflink=auto", "--sparse=always", "--preserve=timestamps", built, unfinished])
             unfinished.chmod(0o400)
-        say(f"Dom-0: {name} is there, {files.human(disk.stat().st_blocks * 512)} of {files.human(disk.stat().st_size)}")
+    if wrong:
+        say(f"Dom-0: {name} is there, {'; '.join(map(_size, copies))}")
+
+
+def _size(disk: Path) -> str:
+    return f"{files.human(image.allocated(disk))} of {files.human(disk.stat().st_size)}"
 
 
 def _same(copy: Path, original: Path) -> bool:

@@ -3,7 +3,7 @@
 import os
 import struct
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 SECTOR = 512
@@ -11,16 +11,17 @@ CYLINDER = 255 * 63 * SECTOR  # anaconda let partitions begin and end with cylin
 BOOT_CYLINDERS = 13
 SWAP_CYLINDERS = 65
 LINUX, SWAP, LVM = 0x83, 0x82, 0x8E
+KINDS = (LINUX, LINUX, SWAP)
 
 
-def bounds(size: int, *, lvm: bool = False) -> list[int]:
-    """Where the partitions of a disk begin, and where the last one ends, in bytes: /boot, / and swap, or /boot and LVM."""
+def bounds(size: int, kinds: Sequence[int] = KINDS) -> list[int]:
+    """Where the partitions of a disk begin, and where the last one ends, in bytes: /boot, the rest, and swap if it is there."""
     cylinders = size // CYLINDER
-    inner = [] if lvm else [(cylinders - SWAP_CYLINDERS) * CYLINDER]
+    inner = [(cylinders - SWAP_CYLINDERS) * CYLINDER] if SWAP in kinds else []
     return [63 * SECTOR, BOOT_CYLINDERS * CYLINDER, *inner, cylinders * CYLINDER]
 
 
-def table(size: int, identity: uuid.UUID, *, lvm: bool = False) -> bytes:
+def table(size: int, identity: uuid.UUID, kinds: Sequence[int] = KINDS) -> bytes:
     """The MBR with its primary partitions and no code yet."""
 
     def chs(sector: int) -> bytes:
@@ -30,8 +31,7 @@ def table(size: int, identity: uuid.UUID, *, lvm: bool = False) -> bytes:
             cylinder, head, number = 1023, 254, 62
         return bytes((head, number + 1 | cylinder >> 2 & 0xC0, cylinder & 0xFF))
 
-    entries, at = b"", bounds(size, lvm=lvm)
-    kinds = (LINUX, LVM) if lvm else (LINUX, LINUX, SWAP)
+    entries, at = b"", bounds(size, kinds)
     for n, kind in enumerate(kinds):
         first, count = at[n] // SECTOR, (at[n + 1] - at[n]) // SECTOR
         active = 0 if n else 0x80

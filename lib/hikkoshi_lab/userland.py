@@ -74,6 +74,7 @@ class Places:
     swap_label: str
     grub: str  # the device that holds /boot, as GRUB calls it
     prefix: str  # of paths in the menu
+    data: str = ""  # in fstab too; empty where /srv is a folder of /
 
 
 def el5() -> dict[str, bytes]:
@@ -319,6 +320,7 @@ def configuration(name: str, nics: list[NicFiles], forwards: bool, place: Places
     tree["etc/fstab"] = file(
         f"{place.root:<23} /                       ext3    defaults        1 1\n"
         + (f"{place.boot:<23} /boot                   ext3    defaults        1 2\n" if place.boot else "")
+        + (f"{place.data:<23} /srv                    ext3    defaults        1 2\n" if place.data else "")
         + "tmpfs                   /dev/shm                tmpfs   defaults        0 0\n"
         "devpts                  /dev/pts                devpts  gid=5,mode=620  0 0\n"
         "sysfs                   /sys                    sysfs   defaults        0 0\n"

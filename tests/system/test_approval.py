@@ -46,10 +46,8 @@ def ready(moved: Home, tmp_path: Path) -> Iterator[Home]:
         home.folder("idp"),
         ignore=shutil.ignore_patterns("*.img", "runs", "deployment.json", "cutover.json", "approvals"),
     )
-    image = Path("disk") / "idp.img"
-    subprocess.run(
-        ["cp", "--sparse=always", "--preserve=timestamps", moved.folder("idp") / image, home.folder("idp") / image], check=True
-    )
+    copies = moved.folder("idp").copies(3)
+    subprocess.run(["cp", "--sparse=always", "--preserve=timestamps", *copies, home.folder("idp").disks], check=True)
     own.mkdir(parents=True)
     with vcsim.start(own) as server:
         params = tmp_path / "params" / "site.yml"

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -47,7 +48,7 @@ def site(vcenter: Home, tmp_path: Path) -> Home:
     )
     (tmp_path / "dom0/etc/xen").mkdir(parents=True)
     (tmp_path / "dom0/var/lib/xen/images").mkdir(parents=True)
-    for guest in (image.IDP, image.GATEWAY):
+    for guest in (replace(image.IDP, layout="disk"), image.GATEWAY):
         (tmp_path / "dom0/etc/xen" / guest.name).write_text(image.xm_config(guest))
         (tmp_path / f"dom0/var/lib/xen/images/{guest.name}.img").write_bytes(b"a disk" * 512)
         home.folder(guest.name).mkdir(parents=True)

@@ -41,7 +41,9 @@ def test_the_unprepared_disk_fails_and_the_prepared_one_logs_in_with_all_nics(mo
     assert rehearsal.before is not None
     assert rehearsal.before.ending == Ending.GRUB_ERROR
     assert rehearsal.before.words == "Error 13: Invalid or unsupported executable format"
-    assert (rehearsal.after.ending, rehearsal.after.root) == (Ending.LOGIN, "/dev/sda2")
+    assert rehearsal.after.ending == Ending.LOGIN
+    further = {"swap": "/dev/sdb", "/srv": "/dev/sdc"} if guest == "idp" else {"swap": "/dev/sda3"}
+    assert {m.point: m.device for m in rehearsal.mounts} == {"/boot": "/dev/sda1", "/": "/dev/sda2", **further}
     plan = Plan.load(moved.folder(guest))
     assert [str(c.problem()) for c in checks(rehearsal, plan.machine) if not c] == []
     planned = {(n.name, n.mac) for n in plan.vm.nics}
@@ -54,20 +56,23 @@ def test_the_unprepared_disk_fails_and_the_prepared_one_logs_in_with_all_nics(mo
 
 @pytest.mark.parametrize("guest", ["idp", "gateway"])
 def test_the_disk_that_goes_to_vsphere_is_not_changed_by_its_rehearsal(moved: Home, guest: str) -> None:
-    vmdk = moved.folder(guest) / "disk" / f"{guest}.vmdk"
-    assert b"HIKKOSHI" not in vmdk.read_bytes()  # by which the witness in the rehearsed disk is known
-    assert files.sha256(vmdk) == Conversion.load(moved.folder(guest)).vmdk_sha256
+    for disk in Conversion.load(moved.folder(guest)).each:
+        vmdk = moved.folder(guest).disks / disk.vmdk
+        assert b"HIKKOSHI" not in vmdk.read_bytes()  # by which the witness in the rehearsed disk is known
+        assert files.sha256(vmdk) == disk.vmdk_sha256
 
 
 @pytest.mark.parametrize("guest", ["idp", "gateway"])
 def test_independent_readers_agree_on_what_was_made(moved: Home, guest: str, tmp_path: Path) -> None:
     folder, plan = moved.folder(guest), Plan.load(moved.folder(guest))
-    disk, vmdk = folder / "disk" / f"{guest}.img", folder / "disk" / f"{guest}.vmdk"
-    subprocess.run(["qemu-img", "compare", "-f", "raw", "-F", "vmdk", disk, vmdk], check=True, stdout=subprocess.PIPE)
-    told = subprocess.run(["vmdkinfo", vmdk], check=True, capture_output=True, text=True).stdout
-    assert "Stream optimized" in told
-    assert f"({plan.vm.disk_bytes} bytes)" in told
-    package = ova.write(plan.vm, [vmdk], tmp_path / f"{guest}.ova")
+    count = len(plan.vm.disks)
+    vmdks = folder.vmdks(count)
+    for disk, vmdk, size in zip(folder.copies(count), vmdks, plan.vm.disks, strict=True):
+        subprocess.run(["qemu-img", "compare", "-f", "raw", "-F", "vmdk", disk, vmdk], check=True, stdout=subprocess.PIPE)
+        told = subprocess.run(["vmdkinfo", vmdk], check=True, capture_output=True, text=True).stdout
+        assert "Stream optimized" in told
+        assert f"({size} bytes)" in told
+    package = ova.write(plan.vm, vmdks, tmp_path / f"{guest}.ova")
     source = subprocess.run(
         ["virt-v2v", "-i", "ova", "--print-source", package], check=True, capture_output=True, text=True
     ).stdout
@@ -80,12 +85,17 @@ def test_independent_readers_agree_on_what_was_made(moved: Home, guest: str, tmp
 def test_the_machine_in_vsphere_carries_the_plan_and_the_disks_hash(moved: Home, guest: str) -> None:
     folder = moved.folder(guest)
     with session.connect(moved, moved.site().vsphere) as server:
-        machines = server.collect("VirtualMachine", ["name", "runtime.powerState", "config.extraConfig"])
+        machines = server.collect(
+            "VirtualMachine", ["name", "runtime.powerState", "config.extraConfig", "config.hardware.device"]
+        )
     mine = [m for m in machines.values() if m["name"] == guest]
     assert len(mine) == 1
     extra = {o.key: o.value for o in mine[0]["config.extraConfig"]}
     assert extra["hikkoshi.plan"] == Plan.load(folder).hash
-    assert extra["hikkoshi.vmdk"] == Conversion.load(folder).vmdk_sha256 == files.sha256(folder / "disk" / f"{guest}.vmdk")
+    assert extra["hikkoshi.vmdk"] == Conversion.load(folder).vmdk_sha256
+    disks = [d for d in mine[0]["config.hardware.device"] if hasattr(d, "capacityInBytes")]
+    assert tuple(d.capacityInBytes for d in disks) == Plan.load(folder).vm.disks
+    assert len(disks) == {"idp": 3, "gateway": 1}[guest]
     assert str(mine[0]["runtime.powerState"]) == "poweredOn"
     assert len(Deployment.load(folder).nics) == len(Plan.load(folder).vm.nics)
 
@@ -95,9 +105,9 @@ def test_the_source_image_is_as_it_was(moved: Home, guest: str) -> None:
     from hikkoshi.disk import digest
     from hikkoshi_lab import image
 
-    source = Plan.load(moved.folder(guest)).source.parts[0].path
-    built = image.build(image.GATEWAY if guest == "gateway" else image.IDP)
-    assert digest.content(source) == digest.content(built)
+    sources = [digest.content(part.path) for part in Plan.load(moved.folder(guest)).source.parts]
+    built = image.disks(image.GATEWAY if guest == "gateway" else image.IDP)
+    assert sources == [digest.content(path) for _, path in sorted(built.items())]
 
 
 def test_a_second_run_finds_everything_already_done(moved: Home) -> None:

@@ -103,10 +103,8 @@ def half_way(moved: Home, tmp_path: Path) -> Home:
         home.folder("idp"),
         ignore=lambda folder, names: [n for n in names if n.endswith((".img", "runs", "deployment.json", "cutover.json"))],
     )
-    image = Path("disk") / "idp.img"
-    subprocess.run(
-        ["cp", "--sparse=always", "--preserve=timestamps", moved.folder("idp") / image, home.folder("idp") / image], check=True
-    )
+    copies = moved.folder("idp").copies(3)
+    subprocess.run(["cp", "--sparse=always", "--preserve=timestamps", *copies, home.folder("idp").disks], check=True)
     return home
 
 
@@ -132,7 +130,7 @@ def test_a_conversion_killed_half_way_is_finished_by_the_same_command_with_one_w
     os.kill(writer_half_way(again, part), signal.SIGCONT)
     finish(again)
     assert not part.exists()
-    assert files.sha256(made) == Conversion.load(half_way.folder("idp")).vmdk_sha256
+    assert files.sha256(made) == Conversion.load(half_way.folder("idp")).each[0].vmdk_sha256
 
 
 def test_a_deployment_killed_half_way_is_finished_by_the_same_command_and_leaves_one_machine(half_way: Home) -> None:
@@ -163,7 +161,8 @@ def test_a_deployment_killed_half_way_is_finished_by_the_same_command_and_leaves
         finish(begin(half_way, "60"))
         left = machines(half_way)
         assert [extra.get("hikkoshi.complete") is not None for extra in left] == [True]
-        assert front.received[-1].read_bytes() == (half_way.folder("idp") / "disk" / "idp.vmdk").read_bytes()
+        sent = [path.read_bytes() for path in front.received[-3:]]
+        assert sent == [vmdk.read_bytes() for vmdk in half_way.folder("idp").vmdks(3)]
 
 
 def machines(home: Home) -> list[dict[str, str]]:

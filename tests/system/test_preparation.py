@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -30,6 +30,7 @@ from hikkoshi_lab import image, lvm, userland
 
 pytestmark = pytest.mark.needs("qemu-system-x86_64", "debugfs", "mke2fs", "cpio")
 MIB = 1 << 20
+ONE = replace(image.IDP, layout="disk")
 
 
 @dataclass
@@ -56,8 +57,14 @@ def decided(facts: GuestFacts) -> Preparation:
 
 @pytest.fixture(scope="session")
 def source() -> Path:
-    """The lab's idp, as it was before anybody looked at it."""
+    """The first disk of the lab's idp, as it was before anybody looked at it."""
     return image.build(image.IDP)
+
+
+@pytest.fixture(scope="session")
+def whole() -> Path:
+    """The same guest on one disk."""
+    return image.build(ONE)
 
 
 @pytest.fixture(scope="module")
@@ -122,19 +129,19 @@ def test_the_guest_is_known_for_what_it_is(case: Case) -> None:
     assert (facts.distribution, facts.release, facts.arch) == ("centos", "5.11", "x86_64")
     assert facts.default_kernel == 0
     assert [k.xen_only for k in facts.kernels] == [True, False]
-    assert [p.mountpoint for p in facts.partitions] == ["/boot", "/", "swap"]
+    assert [p.mountpoint for p in facts.partitions] == ["/boot", "/", "swap", "/srv"]
     assert facts.interfaces[0].mac == image.IDP.nics[0].mac
 
 
-def test_the_source_is_not_changed_in_one_byte(case: Case, source: Path) -> None:
-    (part,) = Plan.load(case.folder).source.parts
-    assert fingerprint(part.path) == fingerprint(source)
+def test_the_source_is_not_changed_in_one_byte(case: Case) -> None:
+    parts = [part.path for part in Plan.load(case.folder).source.parts]
+    assert [fingerprint(path) for path in parts] == [fingerprint(made) for made in image.disks(image.IDP).values()]
 
 
 def test_every_promise_is_kept_and_a_second_run_finds_it_already_done(case: Case) -> None:
     plan = Plan.load(case.folder)
     assert prepared.complete(case.folder, plan, plan.source)
-    assert [c.title for c in prepared.verify(case.folder, case.plan) if not c] == []
+    assert [c.title for c in prepared.verify(case.folder, case.plan, disks=3) if not c] == []
 
 
 def test_a_prepared_guest_would_not_be_changed_again(case: Case) -> None:
@@ -144,7 +151,9 @@ def test_a_prepared_guest_would_not_be_changed_again(case: Case) -> None:
 
 
 def test_nothing_is_left_beside_the_copy(case: Case) -> None:
-    assert {p.name for p in case.copy.parent.iterdir()} == {"idp.img", "idp.vmdk"}
+    assert {p.name for p in case.copy.parent.iterdir()} == {
+        f"idp{n}.{kind}" for n in ("", "-2", "-3") for kind in ("img", "vmdk")
+    }
     assert holders(case.copy) == []
 
 
@@ -207,13 +216,13 @@ prepared.start(Origin.whole(Path(sys.argv[2])), folder, plan, sys.argv[3], say)
 
 
 def test_killed_in_the_middle_it_leaves_only_a_part_that_the_next_run_discards(
-    source: Path, look: Callable[[str], GuestFacts], tmp_path: Path
+    whole: Path, look: Callable[[str], GuestFacts], tmp_path: Path
 ) -> None:
-    folder, plan, before = GuestFolder(tmp_path / "idp"), decided(look("idp")), fingerprint(source)
+    folder, plan, before = GuestFolder(tmp_path / "idp"), decided(look("idp")), fingerprint(whole)
     folder.mkdir()
     copy = folder.prepared_copy
     folder.plan.write_text(plan.model_dump_json())
-    arguments = [str(folder), str(source), before[0]]
+    arguments = [str(folder), str(whole), before[0]]
     child = subprocess.Popen([sys.executable, "-c", KILLED, *arguments], stdout=subprocess.PIPE)
     assert child.stdout is not None
     for line in child.stdout:
@@ -229,15 +238,15 @@ def test_killed_in_the_middle_it_leaves_only_a_part_that_the_next_run_discards(
     assert [p.name for p in copy.parent.iterdir()] == ["idp.img.part"]
     assert not folder.prepared.exists()
     planned = SimpleNamespace(preparation=plan, source_digest=before[0])
-    assert not prepared.complete(folder, planned, Origin.whole(source))
+    assert not prepared.complete(folder, planned, Origin.whole(whole))
 
     # the next run begins anew; here it also finds that the plan was made from other files, and keeps nothing
     stale = tuple(e.model_copy(update={"before_sha256": "0" * 64}) for e in plan.edits[:2])
     with pytest.raises(StepFailed, match="not as the plan was made from") as e:
-        prepared.start(Origin.whole(source), folder, plan.model_copy(update={"edits": (*stale, *plan.edits[2:])}), before[0])
+        prepared.start(Origin.whole(whole), folder, plan.model_copy(update={"edits": (*stale, *plan.edits[2:])}), before[0])
     assert e.value.problems[0].found == ", ".join(edit.path for edit in stale)
     assert list(copy.parent.iterdir()) == []
-    assert fingerprint(source) == before
+    assert fingerprint(whole) == before
 
 
 def disk_with(tmp_path: Path, kind: int, content: Path | bytes) -> Path:
@@ -300,7 +309,7 @@ def circles(folder: Path) -> Path:
     return disk_with(folder, 0x83, folder / "files")
 
 
-DISKS = {"idp": lambda folder: image.build(image.IDP)} | {  # idp first: `one_appliance` takes a copy of it for it
+DISKS = {"idp": lambda folder: image.build(ONE)} | {  # idp first: `one_appliance` takes a copy of it for it
     make.__name__: make for make in (physical_volume, photographs, without_fstab, without_end, circles)
 }
 

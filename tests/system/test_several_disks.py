@@ -1,4 +1,7 @@
-"""A guest of five disks, moved as one: root, swap and data on disks of their own, and LVM across two that nothing mounts."""
+"""A guest of all kinds of disks, moved as one: partitions that Xen gave singly, a bare disk, LVM and md across two each.
+
+Root, swap and data on whole disks of their own are the lab's idp, in every other test.
+"""
 
 import json
 import random
@@ -38,20 +41,23 @@ root, *others = json.load(sys.stdin)
 for disk in (root, *others):
     g.add_drive(disk, format="raw")
 g.launch()
-g.mkswap("/dev/sdb")
 g.mkfs("ext3", "/dev/sdc")
 for device in ("/dev/sdd", "/dev/sde"):
     g.pvcreate(device)
 g.vgcreate("vault", ["/dev/sdd", "/dev/sde"])
 g.lvcreate_free("old", "vault", 100)
 g.mkfs("ext3", "/dev/vault/old")
-for device, text in (("/dev/vault/old", b"kept"), ("/dev/sdc", b"served")):
+g.md_create("mirror", ["/dev/sdf", "/dev/sdg"], level="raid1")
+(mirror,) = g.list_md_devices()
+g.mkfs("ext3", mirror)
+for device, text in (("/dev/vault/old", b"kept"), (mirror, b"twice"), ("/dev/sdc", b"served")):
     g.mount(device, "/")
     g.write("/" + text.decode(), text)
     g.umount_all()
-g.mount("/dev/sda2", "/")
-g.mkdir_p("/srv")
-g.write_append("/etc/fstab", b"/dev/xvdb swap swap defaults 0 0\\n/dev/xvdc /srv ext3 defaults 1 2\\n")
+g.mount("/dev/sda", "/")
+g.write_append("/etc/fstab", b"/dev/xvdb /srv ext3 defaults 1 2\\n")
+g.umount_all()
+g.md_stop(mirror)
 g.shutdown()
 """
 
@@ -64,7 +70,7 @@ class Several:
     folder: GuestFolder
     survey: Survey
     plan: Plan
-    hashes: tuple[str, ...]  # content digests of the sources before anything was done
+    hashes: tuple[str, ...]  # content digests of the sources' parts before anything was done
 
     @property
     def job(self) -> rehearsal.Job:
@@ -80,16 +86,18 @@ def several(tmp_path_factory: pytest.TempPathFactory) -> Several:
     disks, configuration = dom0 / "var/lib/xen/images", dom0 / "etc/xen/idp"
     disks.mkdir(parents=True)
     configuration.parent.mkdir(parents=True)
-    recipe = replace(image.IDP, disk_bytes=1200 * MIB)
-    paths = [disks / "idp.img", *(disks / f"idp-{name}.img" for name in ("swap", "srv", "old1", "old2"))]
-    subprocess.run(["cp", "--sparse=always", image.build(recipe), paths[0]], check=True)
-    paths[0].chmod(0o600)
-    for path, size in zip(paths[1:], (64, 64, 48, 48), strict=True):
+    recipe = replace(image.IDP, disk_bytes=1200 * MIB, layout="partitions")
+    paths = [disks / f"idp-{name}.img" for name in ("root", "swap", "srv", "old1", "old2", "mirror1", "mirror2")]
+    for path, made in zip(paths, image.disks(recipe).values(), strict=False):
+        subprocess.run(["cp", "--sparse=always", made, path], check=True)
+        path.chmod(0o600)
+    for path, size in zip(paths[2:], (64, 48, 48, 32, 32), strict=True):
         with path.open("wb") as f:
             f.truncate(size * MIB)
     env = tool.guestfs_environment()
     tool.run([tool.guestfs_python(), "-c", FILLED], stdin=json.dumps(list(map(str, paths))), timeout=300, env=env)
-    entries = [f"tap:aio:/var/lib/xen/images/{p.name},xvd{letter},w" for letter, p in zip("abcde", paths, strict=True)]
+    names = ("xvda1", "xvda2", *(f"xvd{letter}" for letter in "bcdef"))
+    entries = [f"tap:aio:/var/lib/xen/images/{p.name},{name},w" for name, p in zip(names, paths, strict=True)]
     own = image.xm_config(recipe).split("disk = ")
     configuration.write_text(own[0] + f"disk = {entries}\n" + own[1].split("\n", 1)[1])
     hashes = tuple(digest.content(path) for path in paths)
@@ -97,46 +105,55 @@ def several(tmp_path_factory: pytest.TempPathFactory) -> Several:
     planned = plan.make(home, guest, site, found)
     folder = home.folder("idp")
     planned.save(folder)
-    names = (found.guest.disk_names, *found.guest.further_disks)
-    prepared.start(planned.source, folder, planned.preparation, planned.source_digest, names=names)
-    conversion.start(folder, disks=5)
+    called = (found.guest.disk_names, *found.guest.further_disks)
+    prepared.start(planned.source, folder, planned.preparation, planned.source_digest, names=called)
+    conversion.start(folder, disks=6)
     return Several(home, folder, found, planned, hashes)
 
 
 def test_every_disk_is_told_with_the_volumes_on_it(several: Several) -> None:
     found = several.survey
-    assert [d.digest for d in found.disks] == list(several.hashes)
-    assert found.digest == digest.together(several.hashes)
-    assert {p.device: (p.fstype, p.mountpoint) for p in found.guest.partitions if p.device[:8] != "/dev/sda"} == {
-        "/dev/sdb": ("swap", "swap"),
-        "/dev/sdc": ("ext3", "/srv"),
+    each = [d.digest for d in found.disks]
+    assert each[1:] == list(several.hashes[2:])
+    assert found.digest == digest.together(each)
+    assert {p.device: (p.fstype, p.mountpoint) for p in found.guest.partitions} == {
+        "/dev/sda1": ("ext3", "/"),
+        "/dev/sda2": ("swap", "swap"),
+        "/dev/sdb": ("ext3", "/srv"),
+        "/dev/sdc": ("LVM2_member", ""),
         "/dev/sdd": ("LVM2_member", ""),
-        "/dev/sde": ("LVM2_member", ""),
+        "/dev/sde": ("linux_raid_member", ""),
+        "/dev/sdf": ("linux_raid_member", ""),
+        "/dev/md/mirror": ("ext3", ""),
         "/dev/vault/old": ("ext3", ""),
     }
-    assert [row["afterwards"] for row in plan.disk_table(several.plan)] == [f"/dev/sd{letter}" for letter in "abcde"]
-    assert several.plan.vm.disks == tuple(size * MIB for size in (1200, 64, 64, 48, 48))
+    afterwards = [row["afterwards"] for row in plan.disk_table(several.plan)]
+    assert list(dict.fromkeys(afterwards)) == [f"/dev/sd{letter}" for letter in "abcdef"]
+    assert several.plan.vm.disks[1:] == tuple(size * MIB for size in (64, 48, 48, 32, 32))
 
 
 def test_each_disk_is_found_whatever_the_kernel_calls_it(several: Several) -> None:
     (table,) = [e.after or "" for e in several.plan.preparation.edits if e.path == "/etc/fstab"]
     uuids = {p.device: p.uuid for p in several.survey.guest.partitions}
-    assert [f"UUID={uuids['/dev/sdb']} swap swap defaults 0 0", f"UUID={uuids['/dev/sdc']} /srv ext3 defaults 1 2"] == (
-        table.splitlines()[-2:]
-    )
-    (menu,) = [e.after or "" for e in several.plan.preparation.edits if e.path == "/boot/grub/grub.conf"]
-    assert f"root=UUID={uuids['/dev/sda2']} " in menu
+    assert [line.split()[:2] for line in table.splitlines() if line.startswith("UUID=")] == [
+        [f"UUID={uuids['/dev/sda1']}", "/"],
+        [f"UUID={uuids['/dev/sda2']}", "swap"],
+        [f"UUID={uuids['/dev/sdb']}", "/srv"],
+    ]
+    (menu,) = [e.after or "" for e in several.plan.preparation.edits if e.path == "/boot/extlinux/extlinux.conf"]
+    assert f"root=UUID={uuids['/dev/sda1']} " in menu
     assert several.plan.preparation.leftovers == ()
 
 
 def test_the_copies_are_of_the_sources_and_the_vmdks_of_the_copies(several: Several) -> None:
     folder = several.folder
     assert prepared.complete(folder, several.plan, several.plan.source)
-    assert [str(c.problem()) for c in conversion.proofs(folder, 5) if not c] == []
+    assert [str(c.problem()) for c in conversion.proofs(folder, 6) if not c] == []
     assert descent.chain(folder, several.plan)
     assert prepared.same(Conversion.load(folder), Prepared.load(folder))
-    untouched = [digest.content(copy) for copy in folder.copies(5)]
-    assert (untouched[1], untouched[4]) == (several.hashes[1], several.hashes[4])  # nothing mounts these
+    assert digest.content(folder.copies(6)[3]) == several.hashes[4]  # the volume's file system is on the disk before it
+    volumes = {(p.device, p.fstype, p.uuid) for p in several.survey.guest.partitions}
+    assert {(p.device, p.fstype, p.uuid) for p in Prepared.load(folder).facts.partitions} == volumes
     missing = reach.gap(several.folder)
     assert missing is not None
     assert missing.step == "50-rehearse"
@@ -144,24 +161,26 @@ def test_the_copies_are_of_the_sources_and_the_vmdks_of_the_copies(several: Seve
 
 
 def test_what_was_converted_of_one_disk_is_not_done_again(several: Several) -> None:
-    before, vmdks = Conversion.load(several.folder), several.folder.vmdks(5)
+    before, vmdks = Conversion.load(several.folder), several.folder.vmdks(6)
     times = [vmdk.stat().st_mtime_ns for vmdk in vmdks]
     vmdks[2].unlink()
-    assert not conversion.complete(several.folder, 5)
-    again = conversion.start(several.folder, disks=5)
-    assert [v.stat().st_mtime_ns == t for v, t in zip(vmdks, times, strict=True)] == [True, True, False, True, True]
+    assert not conversion.complete(several.folder, 6)
+    again = conversion.start(several.folder, disks=6)
+    assert [v.stat().st_mtime_ns == t for v, t in zip(vmdks, times, strict=True)] == [True, True, False, True, True, True]
     assert (again.vmdk_sha256, again.copy_identity) == (before.vmdk_sha256, before.copy_identity)
     lines = subprocess.run(["sha256sum", *(v.name for v in vmdks)], cwd=vmdks[0].parent, capture_output=True, check=True).stdout
     told = subprocess.run(["sha256sum"], input=lines, capture_output=True, check=True).stdout
     assert told.decode().split()[0] == again.vmdk_sha256
-    assert conversion.complete(several.folder, 5)
+    assert conversion.complete(several.folder, 6)
 
 
 def test_all_disks_are_rehearsed_together_and_the_guest_logs_in(several: Several) -> None:
     made = rehearsal.start(several.job, accelerator="tcg")
     assert [str(c.problem()) for c in rehearsal.checks(made, several.plan.machine) if not c] == []
     assert made.after.ending == Ending.LOGIN
-    assert re.fullmatch(r"/dev/sd[a-e]2", made.after.root)  # this kernel looks at all disks at once
+    assert re.fullmatch(r"/dev/sd[a-f]1", made.after.root)  # this kernel looks at all disks at once
+    assert {m.point: m.device for m in made.mounts} == {"/": "/dev/sda1", "swap": "/dev/sda2", "/srv": "/dev/sdb"}
+    assert {m.point for m in made.after.mounts} >= {"/", "swap", "/srv"}
     assert rehearsal.complete(several.folder, Conversion.load(several.folder).vmdk_sha256, several.plan.hash)
 
 
@@ -169,7 +188,7 @@ def test_the_machine_in_vsphere_has_every_disk_in_its_place(several: Several) ->
     with vcenter.start(several.home, several.folder.vmdk) as world, world.connect() as v:
         order = Order.of(vcenter.BY, "idp", several.plan, Conversion.load(several.folder), several.folder)
         made = deployment.start(v, world.site.vsphere, order, several.folder)
-        assert [d.vmdk for d in made.disks] == ["idp.vmdk", *(f"idp-{n}.vmdk" for n in range(2, 6))]
+        assert [d.vmdk for d in made.disks] == ["idp.vmdk", *(f"idp-{n}.vmdk" for n in range(2, 7))]
         assert made.vmdk_sha256 == Conversion.load(several.folder).vmdk_sha256
         red = [c.problem() for c in deployment.read_back(v, world.site.vsphere, order) if not c]
         assert [str(problem) for problem in red] == []

@@ -32,7 +32,8 @@ def test_the_idp_is_written_as_centos_5_wrote_it() -> None:
         'on_reboot = "restart"\n'
         'on_crash = "restart"\n'
         'vfb = [ "type=vnc,vncunused=1,vncpasswd=hon-no-mushi,keymap=ja" ]\n'
-        'disk = [ "tap:aio:/var/lib/xen/images/idp.img,xvda,w" ]\n'
+        'disk = [ "tap:aio:/var/lib/xen/images/idp.img,xvda,w", '
+        '"tap:aio:/var/lib/xen/images/idp-swap.img,xvdb,w", "tap:aio:/var/lib/xen/images/idp-srv.img,xvdc,w" ]\n'
         'vif = [ "mac=00:16:3e:01:00:00,bridge=xenbr210,script=vif-bridge" ]\n'
     )
 
@@ -142,6 +143,8 @@ def test_every_file_that_tells_where_something_is_tells_it_the_same_way() -> Non
     assert by_uuid.argument == by_uuid.root
     assert by_uuid.root.startswith("UUID=")
     assert by_uuid.boot.startswith("UUID=")
+    several = image.places(IDP)
+    assert (several.root, several.swap, several.data) == ("/dev/xvda2", "/dev/xvdb", "/dev/xvdc")
     on_lvm = image.places(VARIANTS["el5-lvm"].image)
     assert (on_lvm.argument, on_lvm.swap) == ("/dev/VolGroup00/LogVol00", "/dev/VolGroup00/LogVol01")
 
