@@ -59,7 +59,8 @@ class GuestImage:
     root: Names = "device"  # how the kernel's arguments name /
     kernels: tuple[Literal["xen", "ordinary"], ...] = ("xen", "ordinary")  # in the boot menu; the first is the default
     drivers: tuple[str, ...] = ()  # of VMware's controllers, in the ordinary kernel's initrd
-    network: Literal["scripts", "networkd", "netplan", "keyfile"] = "scripts"  # what configures the NICs; others in Debian only
+    # what configures the NICs, `rules` with names by udev's; in Debian only but for the first
+    network: Literal["scripts", "rules", "networkd", "netplan", "keyfile"] = "scripts"
     # of Debian only
     tree: str = "debian"  # its root file system, as in hikkoshi_lab.debian.tree
     file_system: Literal["ext4", "xfs", "btrfs"] = "ext4"  # of its root

@@ -42,6 +42,8 @@ def _guest(name: str, nics: int = 2) -> GuestImage:
     return GuestImage(name=name, disk_bytes=SIZE, memory_mb=512, vcpus=1, nics=_nics(nics), forwards=False)
 
 
+_13 = replace(_guest("debian-13", 3), memory_mb=1024, tree="debian-13")
+_I386 = replace(_guest("debian-i386"), memory_mb=1024, tree="debian-i386")
 _OWN = replace(_guest("el5-panic"), kernels=("ordinary", "xen"))  # its default kernel needs no Xen
 
 
@@ -100,6 +102,20 @@ VARIANTS = {
             "initramfs-shell",
             "Debian 11, / is xfs, NetworkManager's keyfiles",
             disks=debian,
+        ),
+        Variant(
+            replace(_13, file_system="btrfs", network="netplan", nic_names="enX"),
+            "initramfs-shell",
+            "Debian 13, / is a subvolume of btrfs, dracut, netplan, NICs enX0 …",
+            disks=debian,
+        ),
+        Variant(
+            replace(_I386, small_initrd=True, disk_names=("hda", "xvda"), network="rules"),
+            "initramfs-shell",
+            "Debian 12 of 32 bits, / is /dev/hda1, swap /dev/xvda2, names by udev's rules; moved to LSI SAS and e1000",
+            disks=debian,
+            controller="lsisas1068",
+            nic_model="e1000",
         ),
     )
 }

@@ -20,6 +20,13 @@ ESP_BYTES = 64 * MIB
 # what takes long under emulation, and tells nothing of a move
 UNTOLD = ("e2scrub_reap.service", "modprobe@drm.service", "modprobe@efi_pstore.service")
 UNUSED = ("kvm_amd", "kvm_intel", "powernow_k8", "floppy", "psmouse", "pcspkr", "i2c_piix4", "aesni_intel", "crc32_pclmul")
+# an emulated processor finds its disks late
+PATIENT = "[Manager]\nDefaultTimeoutStartSec=300\nDefaultDeviceTimeoutSec=300\n"
+# as udev's own generator wrote it, up to Debian 8, and as an administrator may have
+RULE = (
+    'SUBSYSTEM=="net", ACTION=="add", DRIVERS=="{driver}", ATTR{{address}}=="{mac}", ATTR{{type}}=="1", '
+    'KERNEL=="eth*", NAME="{name}"\n'
+)
 
 
 def disks(image: GuestImage) -> dict[str, Path]:
@@ -114,6 +121,7 @@ def _files(image: GuestImage, number: int, system: str, swap: str) -> dict[str, 
         "/etc/default/grub": "GRUB_DEFAULT=0\nGRUB_TIMEOUT=0\nGRUB_DISTRIBUTOR=Debian\n"
         'GRUB_CMDLINE_LINUX_DEFAULT=""\nGRUB_CMDLINE_LINUX="console=hvc0"\n',
         **({"/boot/grub/device.map": f"(hd0)\t/dev/{image.disk_names[0]}\n"} if image.layout == "disk" else {}),
+        "/etc/systemd/system.conf.d/lab.conf": PATIENT,
         "/etc/modprobe.d/lab.conf": "".join(f"blacklist {module}\n" for module in UNUSED),
         "/etc/modules": "# what a guest of Xen often has\nxen-netfront\n",
         "/etc/sysctl.conf": "# xen-tools left this\nxen.independent_wallclock = 1\n",
@@ -156,4 +164,8 @@ def _network(image: GuestImage) -> dict[str, str]:
         f"\n{'allow-hotplug' if n % 2 else 'auto'} {name}\niface {name} inet static\n    address {nic.address}\n"
         for name, n, nic in nics
     )
-    return {"/etc/network/interfaces": f"auto lo\niface lo inet loopback\n{stanzas}"}
+    rules = "".join(RULE.format(driver="vif" if n % 2 else "?*", mac=nic.mac, name=name) for name, n, nic in nics)
+    return {
+        "/etc/network/interfaces": f"auto lo\niface lo inet loopback\n{stanzas}",
+        **({"/etc/udev/rules.d/70-persistent-net.rules": rules} if image.network == "rules" else {}),
+    }

@@ -52,6 +52,7 @@ def main():
     maps = {path: content for path, content in job["files"].items() if path.startswith("/boot/grub/")}  # of devices not here
     for path, content in job["files"].items():
         if path not in maps:
+            g.mkdir_p(path.rpartition("/")[0])
             g.write(path, content)
         if path.startswith(OWNERS_ONLY):
             g.chmod(0o600, path)

@@ -99,6 +99,8 @@ TREES = {
     for t in (
         RootTree("debian", (_KERNEL, *_DEBIAN, "grub-efi-amd64-bin", "dosfstools")),
         RootTree("debian-11", (_KERNEL, "initramfs-tools", "network-manager", "xfsprogs"), "bullseye", kept=("fs/xfs",)),
+        RootTree("debian-13", (_KERNEL, "dracut", "netplan.io", "btrfs-progs"), "trixie", kept=("fs/btrfs",)),
+        RootTree("debian-i386", ("linux-image-686-pae", *_DEBIAN), "bookworm", "i386"),
     )
 }
 
