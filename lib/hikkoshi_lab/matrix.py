@@ -20,19 +20,25 @@ from hikkoshi.disk import digest
 from hikkoshi.disk.origin import Origin, Part
 from hikkoshi.errors import BadInput, HikkoshiError, Problem, StepFailed
 from hikkoshi.guest import appliance, preparation, prepared
+from hikkoshi.guest.additions import tools
+from hikkoshi.guest.additions.addition import Additions
 from hikkoshi.guest.facts import GuestFacts
 from hikkoshi.network.remedy import remedy
 from hikkoshi.params.folder import GuestFolder
-from hikkoshi.rehearsal import accelerator, rehearsal
+from hikkoshi.params.guest import Guest, ToolsWish
+from hikkoshi.params.home import Home
+from hikkoshi.rehearsal import accelerator, mounts, rehearsal
 from hikkoshi.rehearsal.boot import boot
 from hikkoshi.rehearsal.machine import Hardware, MachineNic
+from hikkoshi.rehearsal.outcome import ToolsSeen
 from hikkoshi.secret import temporary
+from hikkoshi_lab.debian import archives
 from hikkoshi_lab.variants import VARIANTS, Variant
 
 ETHTOOL = "/sbin/ethtool"
 PATIENCE = 900.0  # seconds for a boot: every guest of the lab comes to an end that can be told, on a loaded machine late
 Inspection = Callable[[Origin], GuestFacts]
-COLUMNS = ("guest", "what it is", "before", "after", "NICs right", "LRO", "prepared in")
+COLUMNS = ("guest", "what it is", "before", "after", "NICs right", "disks right", "LRO", "Tools", "prepared in")
 
 
 @dataclass(frozen=True)
@@ -44,14 +50,16 @@ class MatrixRow:
     before: str
     after: str
     nics: str
+    disks: str  # what its fstab names, swap too, in use from where it was
     lro: str  # of its NICs after the boot; off where a remedy was written into its files, and where there are no vmxnet3
+    tools: str  # what its init tells of VMware Tools; nothing where none came along
     seconds: float  # for looking at the guest and preparing it
     wrong: tuple[str, ...]
 
     def cells(self) -> tuple[str, ...]:
         """For the table."""
         spent = f"{self.seconds:.0f} s" if self.seconds else "–"
-        return self.guest, self.about, self.before, self.after, self.nics, self.lro, spent
+        return self.guest, self.about, self.before, self.after, self.nics, self.disks, self.lro, self.tools, spent
 
 
 def row(variant: Variant, folder: Path, accelerated: str, inspect: Inspection | None = None) -> MatrixRow:
@@ -68,22 +76,24 @@ def row(variant: Variant, folder: Path, accelerated: str, inspect: Inspection | 
     begun, own = time.monotonic(), GuestFolder(folder / guest.name)
     try:
         facts = inspect(origin) if inspect else appliance.inspect(origin, accelerator=accelerated)
-        plan = _plan(variant, facts)
+        added = _additions(variant, facts, folder)
+        plan = _plan(variant, facts, added)
     except BadInput as e:
         refused = "refused: " + e.problems[0].remedy.split(";")[0]
         wrong += [] if variant.refused and variant.refused in refused else [str(e)]
-        return MatrixRow(guest.name, variant.about, before.ending, refused, "–", "–", 0, tuple(wrong))
+        return MatrixRow(guest.name, variant.about, before.ending, refused, "–", "–", "–", "–", 0, tuple(wrong))
     with origin.opened() as disk:
         surveyed = digest.of(disk)
-    done = prepared.start(origin, own, plan, surveyed, accelerator=accelerated)
+    done = prepared.start(origin, own, plan, surveyed, accelerator=accelerated, root=folder)
     seconds = time.monotonic() - begun
-    again = _plan(variant, done.facts)
-    if again.edits or again.commands:
+    again = _plan(variant, done.facts, added)
+    if again.edits or again.commands or again.additions:
         wrong.append(f"a second preparation would change {', '.join(e.path for e in again.edits)} {again.commands}")
     if variant.lro_off:
         root = next(fs for fs in _file_systems(own.prepared_copy) if _content(fs, "/etc/fstab"))
         for f in variant.lro_off:
             _write(root, f.path, remedy.edited(f, _content(root, f.path), ETHTOOL), folder)
+    machine = machine.model_copy(update={"as_vmware": bool(variant.tools)})
     after = boot(own.prepared_copy, "raw", machine, folder, "after", probe=True, accelerator=accelerated, timeout=PATIENCE)
     own.prepared_copy.unlink()
     right = sum(not rehearsal.faults(nic, machine, after) for nic in machine.nics)
@@ -92,8 +102,13 @@ def row(variant: Variant, folder: Path, accelerated: str, inspect: Inspection | 
     wrong += [] if hashes == [_sha256(part.path) for part in origin.parts] else ["the source was changed"]
     lro = ", ".join(sorted({nic.lro or "not told" for nic in after.nics}))
     wrong += [] if lro == ("off" if variant.lro_off or variant.nic_model != "vmxnet3" else "on") else [f"LRO is {lro}"]
-    nics = f"{right}/{len(machine.nics)}"
-    return MatrixRow(guest.name, variant.about, before.ending, after.ending, nics, lro, seconds, tuple(wrong))
+    wanted = mounts.planned(done.facts)
+    lost = [f"{m.device} ({m.point}) {fault}" for m in wanted if (fault := mounts.fault(m, after))]
+    wrong += lost or ([] if wanted else ["nothing is to be mounted"])
+    nics, disks = f"{right}/{len(machine.nics)}", f"{len(wanted) - len(lost)}/{len(wanted)}"
+    tools_seen = _tools(after.tools)
+    wrong += [] if tools_seen == ("started" if variant.tools else "–") else [f"Tools: {after.tools}"]
+    return MatrixRow(guest.name, variant.about, before.ending, after.ending, nics, disks, lro, tools_seen, seconds, tuple(wrong))
 
 
 def origin_of(variant: Variant) -> Origin:
@@ -113,9 +128,22 @@ def machine_of(variant: Variant) -> Hardware:
     return Hardware(controller=variant.controller, nic_model=model, memory_mb=memory, vcpus=1, nics=nics, firmware=firmware)
 
 
-def _plan(variant: Variant, facts: GuestFacts) -> preparation.Preparation:
+def _additions(variant: Variant, facts: GuestFacts, home: Path) -> Additions:
+    wish = ToolsWish(packages=tuple(archives.there(variant.tools))) if variant.tools else None
+    guest = Guest(name=variant.image.name, dom0="lab", config=Path(variant.image.name), nics=(), tools=wish)
+    return tools.of(Home(home), guest, facts)
+
+
+def _tools(seen: ToolsSeen | None) -> str:
+    """What became of VMware Tools: on QEMU they start, and end at once."""
+    if seen is None:
+        return "–"
+    return "started" if seen.enabled and seen.condition and seen.started else "not started"
+
+
+def _plan(variant: Variant, facts: GuestFacts, added: Additions) -> preparation.Preparation:
     macs = {f"{variant.image.nic_names}{n}": nic.mac for n, nic in enumerate(variant.image.nics)}
-    return preparation.plan(facts, controller=variant.controller, nic_model=variant.nic_model, macs=macs)
+    return preparation.plan(facts, controller=variant.controller, nic_model=variant.nic_model, macs=macs, additions=added)
 
 
 def _write(file_system: str, path: str, text: str, folder: Path) -> None:
@@ -163,7 +191,7 @@ def main(names: Sequence[str]) -> int:
             try:
                 return row(VARIANTS[name], folder, accelerated)
             except HikkoshiError as e:
-                return MatrixRow(name, VARIANTS[name].about, "", "", "", "", 0, (str(e),))
+                return MatrixRow(name, VARIANTS[name].about, "", "", "", "", "", "", 0, (str(e),))
 
     print(f"| {' | '.join(COLUMNS)} |\n|{'---|' * len(COLUMNS)}", flush=True)
     with ThreadPoolExecutor(2) as pool:  # a boot under emulation keeps one core busy

@@ -29,6 +29,7 @@ class Variant:
     controller: Controller = "pvscsi"
     nic_model: NicModel = "vmxnet3"
     lro_off: tuple[File, ...] = ()  # written into the prepared copy, as 85-offloads does in a running guest
+    tools: str = ""  # the package of VMware Tools that is brought along with what it needs; as a rule none is
 
 
 def _nics(count: int) -> tuple[GuestNic, ...]:
@@ -78,8 +79,9 @@ VARIANTS = {
         Variant(
             replace(_guest("debian", 4), memory_mb=1024),
             "initramfs-shell",
-            "Debian 12, GRUB 2, root=/dev/xvda1",
+            "Debian 12, GRUB 2, root=/dev/xvda1; gets open-vm-tools",
             disks=debian,
+            tools="open-vm-tools",
             lro_off=(File(path="/etc/network/interfaces", way="interfaces", nics=("eth0", "eth1", "eth2", "eth3")),),
         ),
         Variant(

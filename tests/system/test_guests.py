@@ -42,8 +42,8 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rows]:
 
 
 def _told(name: str) -> object:
-    marks = [pytest.mark.needs("debian guest")] if TESTED[name].disks is disks else []
-    return pytest.param(name, marks=marks)
+    needed = [*(["debian guest"] if TESTED[name].disks is disks else []), *filter(None, [TESTED[name].tools])]
+    return pytest.param(name, marks=pytest.mark.needs(*needed))
 
 
 @pytest.mark.parametrize("name", [_told(name) for name in TESTED])
