@@ -81,6 +81,7 @@ def test_a_disk_is_known_by_its_place_whatever_the_kernel_called_it() -> None:
         ("mount /dev/sda swap", "mount /dev/sdc swap", "4/5: /dev/sdb (swap) is no swap in use"),
         ("disk sdc 0003", "disk sdc 0004", "4/5: /dev/sdc1 (/srv) /dev/sdd1 is mounted there"),
         ("mount /dev/mapper/vg--a-data /data", "mount /dev/dm-7 /data", "5/5"),
+        ("mount /dev/mapper/vg--a-data /data", "mount /dev/vg-a/data /data", "5/5"),
         ("mount /dev/mapper/vg--a-data /data", "mount /dev/md7 /data", "4/5: /dev/vg-a/data (/data) /dev/md7 is mounted there"),
     ],
 )

@@ -50,10 +50,14 @@ def check(wanted: Sequence[Mount], outcome: BootOutcome) -> Check:
     )
 
 
+def _mapped(device: str) -> str:
+    """A logical volume as device mapper names it, which doubles a dash; an old guest's / has the name by its group."""
+    mapped = _MAPPED.fullmatch(device)
+    return "/dev/mapper/" + "-".join(part.replace("-", "--") for part in mapped.groups()) if mapped else device
+
+
 def _same(planned: str, seen: str) -> bool:
-    mapped = _MAPPED.fullmatch(planned)
-    if mapped:  # device mapper doubles what its own dash is
-        planned = "/dev/mapper/" + "-".join(part.replace("-", "--") for part in mapped.groups())
+    planned, seen = _mapped(planned), _mapped(seen)
     number = _NUMBERED.fullmatch(seen)
     kinds = {"dm-": "/dev/mapper/", "md": "/dev/md"}
     return seen == planned or (number is not None and planned.startswith(kinds[number[1]]))
