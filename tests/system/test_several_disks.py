@@ -9,6 +9,8 @@ import re
 import shutil
 import subprocess
 from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,8 +18,10 @@ import vcenter
 from hikkoshi import tool
 from hikkoshi.approval import plan
 from hikkoshi.approval.plan import Plan
-from hikkoshi.disk import conversion, digest
+from hikkoshi.disk import conversion, digest, stream
 from hikkoshi.disk.conversion import Conversion
+from hikkoshi.disk.extents import RawDisk
+from hikkoshi.disk.origin import Identity, Origin
 from hikkoshi.guest import descent, prepared, survey
 from hikkoshi.guest.prepared import Prepared
 from hikkoshi.guest.survey import Survey
@@ -217,3 +221,28 @@ def test_seventeen_disks_are_on_two_controllers_and_all_that_was_sent_is_told(ho
         assert back["machine-disk-places"].split(", ")[6:9] == ["0:6", "0:8", "0:9"]
         assert back["machine-disk-places"].endswith("0:15, 1:0, 1:1")
         assert all(deployment.read_back(v, world.site.vsphere, order))
+
+
+def test_of_disks_that_a_stopped_run_has_converted_only_these_are_said_to_be_of_their_copies(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = GuestFolder(tmp_path / "guest")
+    folder.disks.mkdir(parents=True)
+    copies = folder.copies(3)
+    for n, copy in enumerate(copies):
+        copy.write_bytes(random.Random(n).randbytes(MIB))
+    write = stream.write
+
+    def stopped(disk: RawDisk, file: Path, *rest: Any, **more: Any) -> stream.Stream:
+        if file.name.startswith(folder.vmdks(3)[1].name):
+            raise KeyboardInterrupt
+        return write(disk, file, *rest, **more)
+
+    monkeypatch.setattr(stream, "write", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        conversion.start(folder, disks=3)
+    left = Conversion.load(folder)
+    assert left.copy_identity == Identity.of(Origin.several(copies[:1])) != Identity.of(Origin.several(copies))
+    assert not conversion.complete(folder, 3)
+    monkeypatch.undo()
+    assert conversion.start(folder, disks=3).copy_identity == Identity.of(Origin.several(copies))

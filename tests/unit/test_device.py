@@ -356,6 +356,7 @@ def test_the_worker_loads_it_by_itself() -> None:
     assert alone.partition("/dev/xvda2") == "/dev/sda2"
 
 
+SEVERAL_NAMES = (device.inside("xvdb"), device.inside("xvdd"), device.inside("hde"))
 SEVERAL = Disk(
     [
         part("sda1", mountpoint="/", uuid="1111"),
@@ -366,7 +367,7 @@ SEVERAL = Disk(
         part("vault/old", uuid="5555"),
     ],
     device.inside("xvda"),
-    (device.inside("xvdb"), device.inside("xvdd"), device.inside("hde")),
+    SEVERAL_NAMES,
 )
 
 
@@ -424,3 +425,39 @@ def test_mdadm_and_lvm_look_at_every_disk_by_its_new_name() -> None:
     before = 'devices { filter = [ "a|/dev/xvda1|", "a|/dev/xvdc$|", "r|.*|" ] }\n'
     assert lvm.prepared(before, own) == 'devices { filter = [ "a|/dev/sda1|", "a|/dev/sdb$|", "r|.*|" ] }\n'
     assert lvm.prepared(lvm.prepared(before, own), own) == lvm.prepared(before, own)
+
+
+STEADY = Disk(
+    [
+        part("sda1", mountpoint="/", uuid="1111", partuuid="ab-01"),
+        part("sdb1", fstype="", partuuid="cd-01"),
+        part("sdb2", fstype="", partuuid="ab-01"),
+        part("sdc", fstype="crypto_LUKS", uuid="3333"),
+    ],
+    device.inside("xvda"),
+    (device.inside("xvdb"), device.inside("xvdc")),
+)
+
+
+@pytest.mark.parametrize(
+    ("written", "afterwards"),
+    [
+        ("swap0 /dev/sdb1 /dev/urandom swap", "swap0 /dev/disk/by-partuuid/cd-01 /dev/urandom swap"),
+        ("data /dev/sdc none luks", "data /dev/disk/by-uuid/3333 none luks"),
+        ("raw /dev/sdb2", "raw /dev/sdb2"),  # another one has the same
+        ("raw /dev/sdd", "raw /dev/sdd"),
+        ("RESUME=/dev/sdb1", "RESUME=/dev/disk/by-partuuid/cd-01"),
+        ("DEVICE /dev/sd*", "DEVICE /dev/sd*"),
+        ("DEVICE /dev/sdb[12]", "DEVICE /dev/sdb[12]"),
+    ],
+)
+def test_of_several_disks_a_link_stands_for_a_letter(written: str, afterwards: str) -> None:
+    assert STEADY.steady(written) == afterwards
+    assert STEADY.steady(afterwards) == afterwards
+    assert Disk(STEADY.partitions[:1], device.inside("xvda")).steady(written) == written
+
+
+def test_a_drive_for_cds_stays_where_a_disk_without_a_table_has_its_name() -> None:
+    line = "/dev/hdd /media/cdrom0 iso9660,udf user,noauto 0 0\n/dev/xvdd /srv ext3 defaults 0 2\n"
+    alone = Disk([*SEVERAL.partitions[:2], part("sdc", uuid="3333")], device.inside("xvda"), SEVERAL_NAMES[:2])
+    assert fstab.prepared(line, alone) == line.replace("/dev/xvdd", "UUID=3333")

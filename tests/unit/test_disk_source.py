@@ -87,7 +87,6 @@ def test_an_image_that_may_not_be_read_is_refused(tmp_path: Path) -> None:
         (b"vhdxfile", "VHDX"),
         (b"QED\0", "QED"),
         (b"<<< Oracle VM VirtualBox Disk Image >>>".ljust(0x40, b"\0") + b"\x7f\x10\xda\xbe", "VDI"),
-        (b"LUKS\xba\xbe", "LUKS"),
         (b"WithoutFreeSpace", "Parallels"),
         (b"#!/bin/sh\n#V2.0 Format\nmodprobe cloop file=$0", "cloop"),
         (b"\xbe\xba\xfe\xca\0\0\0\0", "SESparse"),

@@ -414,6 +414,27 @@ class TestDebian:
         conf = {"/etc/initramfs-tools/conf.d/resume": "RESUME=/dev/xvda2\n"}
         assert plan(self.guest(self.every, **conf)).rebuilds
 
+    def test_of_several_disks_no_file_names_one_by_a_letter_that_may_be_anothers_or_it_is_told(self) -> None:
+        """Swap that is encrypted anew at each start would take the place of whatever has the letter then."""
+        written = {
+            "/etc/crypttab": "swap1 /dev/xvdb1 /dev/urandom swap\nswap2 /dev/xvdc /dev/urandom swap\n",
+            "/etc/mdadm/mdadm.conf": "DEVICE /dev/xvdb1\n",
+            "/etc/lvm/lvm.conf": 'devices {\n filter = [ "a|^/dev/xvda2$|", "r|.*|" ]\n}\n',
+        }
+        partitions = (
+            Partition(device="/dev/sda1", bytes=1, fstype="ext4", mountpoint="/"),
+            Partition(device="/dev/sdb1", bytes=1, fstype="", partuuid="ab-01"),
+        )
+        several = {"partitions": partitions, "further_disks": (("xvdb",), ("xvdc",)), "disk_names": ("xvda",)}
+        found = plan(self.guest(self.every, **written).model_copy(update=several))
+        (table,) = [e.after for e in found.edits if e.path == "/etc/crypttab"]
+        left = "swap2 /dev/sdc /dev/urandom swap"
+        assert table == f"swap1 /dev/disk/by-partuuid/ab-01 /dev/urandom swap\n{left}\n"
+        told = [n.facts["line"] for n in found.notes if n.code == "disk-by-letter"]
+        assert sorted(told) == sorted(['filter = [ "a|^/dev/sda2$|", "r|.*|" ]', left, "DEVICE /dev/sdb1"])
+        alone = plan(self.guest(self.every, **written).model_copy(update={"partitions": partitions[:1]}))
+        assert "disk-by-letter" not in [n.code for n in alone.notes]
+
     def test_xens_console_is_given_up(self) -> None:
         found = plan(self.guest(self.every).model_copy(update={"services": ("serial-getty@hvc0.service",)}))
         assert ("/bin/systemctl", "disable", "serial-getty@hvc0.service") in found.commands

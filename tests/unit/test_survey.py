@@ -1,14 +1,16 @@
-"""Which of a Xen guest's disks are its one disk."""
+"""Which disks a Xen guest has, and which of them it starts from."""
 
 import os
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
 
 from hikkoshi.disk import digest, source
-from hikkoshi.disk.origin import Origin
+from hikkoshi.disk.origin import Identity, Origin
 from hikkoshi.errors import BadInput
 from hikkoshi.guest import survey
+from hikkoshi.guest.facts import Partition
 from hikkoshi.guest.survey import Survey
 from hikkoshi.params.home import Home
 from hikkoshi.xen.config import XenDisk, XenGuest
@@ -48,9 +50,23 @@ def test_a_whole_disk_of_the_same_name_as_a_partition_is_refused_with_both() -> 
     assert [p.found for p in e.value.problems] == ["xvda = /images/xvda.img, xvda1 = /images/xvda1.img"]
 
 
-def origin(home: Home, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, **disks: bytes) -> Origin:
-    """Where the disks of a guest are, whose images begin with these bytes."""
-    xen = guest(*disks)
+Origins = Callable[..., list[tuple[str, int, int]]]
+
+
+@pytest.fixture
+def origins(home: Home, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Origins:
+    """(vdev, disk, number) of each part of a guest whose images begin with these bytes; `how` Xen starts it."""
+
+    def of(how: Mapping[str, object], **disks: bytes) -> list[tuple[str, int, int]]:
+        return [(p.vdev, p.disk, p.number) for p in origin(home, monkeypatch, tmp_path, how, **disks).parts]
+
+    return of
+
+
+def origin(
+    home: Home, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, how: Mapping[str, object] | None = None, **disks: bytes
+) -> Origin:
+    xen = guest(*disks).model_copy(update=how or {})
     monkeypatch.setattr(survey, "configuration", lambda *_: xen)
     monkeypatch.setattr(survey.root, "disk_path", lambda _, __, target: tmp_path / Path(target).name)
     for name, head in disks.items():
@@ -59,13 +75,66 @@ def origin(home: Home, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, **disks:
 
 
 MBR = b"\xeb\x48 GRUB ".ljust(510, b"\0") + b"\x55\xaa"
+TABLE = (bytes(446) + bytes([0x80, 0, 0, 0, 0x83, 0, 0, 0, 0, 8, 0, 0, 0, 4, 0, 0])).ljust(510, b"\0") + b"\x55\xaa"
 EXT3, SWAP = bytes(1080) + b"\x53\xef", bytes(4086) + b"SWAPSPACE2"
 
 
-def test_the_disk_with_a_boot_loader_comes_first(home: Home, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    found = origin(home, monkeypatch, tmp_path, xvda=EXT3, xvdb=MBR, xvdc=SWAP)
+def test_of_a_guest_with_a_bios_the_disk_with_a_boot_loader_comes_first(
+    home: Home, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    found = origin(home, monkeypatch, tmp_path, {"type": "hvm"}, xvda=EXT3, xvdb=MBR, xvdc=SWAP)
     assert [(p.vdev, p.disk, p.number) for p in found.parts] == [("xvdb", 0, 0), ("xvda", 1, 0), ("xvdc", 2, 0)]
     assert survey.called(guest("xvda", "xvdb", "xvdc"), found)[1][0] == "xvda"
+
+
+@pytest.mark.parametrize("kernel", ["", "/usr/lib/xen/boot/pv-grub-x86_64.gz"])
+def test_where_xen_looks_for_a_menu_the_first_disk_of_the_configuration_comes_first(origins: Origins, kernel: str) -> None:
+    """An old boot loader on a data disk is nothing that Xen has ever seen."""
+    assert origins({"kernel": kernel}, xvda=TABLE, xvdb=MBR) == [("xvda", 0, 0), ("xvdb", 1, 0)]
+    assert origins({"kernel": kernel}, xvdc=EXT3, xvda=MBR) == [("xvdc", 0, 1), ("xvda", 1, 0)]
+
+
+@pytest.mark.parametrize("root", [{"root": "/dev/xvdb1 ro"}, {"root": "/dev/sdb1"}, {"cmdline": "quiet root=/dev/xvdb1"}])
+def test_where_xen_gives_the_kernel_the_disk_of_its_root_comes_first(origins: Origins, root: dict[str, str]) -> None:
+    assert origins({"kernel": "/boot/vmlinuz", **root}, xvda=MBR, xvdb=TABLE) == [("xvdb", 0, 0), ("xvda", 1, 0)]
+
+
+def test_where_the_root_is_a_volume_the_disk_with_a_boot_loader_comes_first(origins: Origins) -> None:
+    how = {"kernel": "/boot/vmlinuz", "root": "/dev/mapper/vg-root"}
+    assert origins(how, xvda=SWAP, xvdb=MBR) == [("xvdb", 0, 0), ("xvda", 1, 0)]
+
+
+def test_one_file_for_two_disks_is_refused(home: Home, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "xvdb.img").symlink_to("xvda.img")
+    with pytest.raises(BadInput, match="the same file or device") as e:
+        origin(home, monkeypatch, tmp_path, xvda=EXT3, xvdb=EXT3)
+    assert e.value.problems[0].found == "xvda = /images/xvda.img, xvdb = /images/xvdb.img"
+
+
+@pytest.mark.parametrize(
+    ("loader", "mounted", "refused"),
+    [
+        ("none", {"/dev/sda1": "/boot", "/dev/vg/root": "/"}, ""),
+        ("none", {"/dev/sdb1": "/", "/dev/sda1": "/srv"}, "/ is on /dev/sdb1"),
+        ("none", {"/dev/sda1": "/", "/dev/sdb1": "/boot"}, "/boot is on /dev/sdb1"),
+        ("none", {"/dev/vg/root": "/"}, "/ is on /dev/vg/root"),
+        ("grub2", {"/dev/vg/root": "/"}, ""),
+    ],
+)
+def test_where_no_boot_loader_can_be_made_the_survey_says_so(
+    surveyed: Survey, home: Home, monkeypatch: pytest.MonkeyPatch, loader: str, mounted: dict[str, str], refused: str
+) -> None:
+    partitions = tuple(Partition(device=d, bytes=1, fstype="ext3", mountpoint=m) for d, m in mounted.items())
+    facts = surveyed.guest.model_copy(update={"boot_loader": loader, "partitions": partitions})
+    monkeypatch.setattr(survey, "configuration", lambda *_: surveyed.xen)
+    monkeypatch.setattr(survey, "origin_of", lambda *_: surveyed.origin)
+    monkeypatch.setattr(survey.original, "left_out", lambda *_: ())
+    monkeypatch.setattr(survey.appliance, "inspect", lambda *_, **__: facts)
+    if refused:
+        with pytest.raises(BadInput, match=f"not on the disk that the new machine starts from(.|\n)*{refused}"):
+            survey.start(home, home.site(), home.guest("gateway"))
+    else:
+        assert survey.start(home, home.site(), home.guest("gateway")).guest == facts
 
 
 def test_a_bare_file_system_that_comes_first_becomes_a_partition(
@@ -171,3 +240,18 @@ def test_the_content_is_read_whatever_size_and_time_say_and_only_the_same_one_is
     other = survey.start(home, home.site(), guest)
     assert looked == ["at the file systems"]
     assert other.digest == digest.content(disk) != surveyed.digest
+
+
+def test_the_newest_of_several_disks_does_not_hide_that_another_one_was_changed(tmp_path: Path, surveyed: Survey) -> None:
+    paths = [tmp_path / "a.img", tmp_path / "b.img"]
+    for path in paths:
+        path.write_bytes(bytes(1 << 20))
+    os.utime(paths[0], ns=(10**18, 10**18))  # by a clock that was ahead
+    origin = Origin.several(paths)
+    known = surveyed.model_copy(update={"origin": origin, "disk": survey.of_all(survey.facts_of(origin))})
+    identity = Identity.of(origin)
+    assert survey.unchanged(known)
+    later = paths[1].stat().st_mtime_ns + 10**9
+    os.utime(paths[1], ns=(later, later))
+    assert not survey.unchanged(known)
+    assert Identity.of(origin) != identity

@@ -113,8 +113,8 @@ def _machine(plan: Plan) -> Points:
     yield (
         f"a new machine {vm.name} in {vc.datacenter}/{vc.cluster}, on {vc.datastore}: {vm.vcpus} vCPU, {vm.memory_mb} MB, "
         f"{vm.guest_id}, hardware version {vm.hardware_version}, "
-        + (f"{len(vm.disks)} disks" if vm.capacities else "a disk")
-        + f" of {files.human(vm.disk_bytes)} on {vm.controller}"
+        + (f"{len(vm.disks)} disks, together" if vm.capacities else "a disk of")
+        + f" {files.human(vm.disk_bytes)} on {vm.controller}"
         + (", started by UEFI" if vm.firmware == "efi" else "")
     )
     for row in disk_table(plan) if vm.capacities else ():

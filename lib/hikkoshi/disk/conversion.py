@@ -252,7 +252,7 @@ def _all_of(done: Sequence[ConvertedDisk], about: Mapping[str, Any], copies: Seq
         virtual_bytes=sum(disk.virtual_bytes for disk in done),
         copy_bytes=sum(disk.copy_bytes for disk in done),
         copy_digest=digest.together([disk.copy_digest for disk in done]),
-        copy_identity=Identity.of(Origin.several(copies)),
+        copy_identity=Identity.of(Origin.several(copies[: len(done)])),
         disks=tuple(done),
         **about,
     )
@@ -350,7 +350,8 @@ def _has_room(copies: Sequence[Path], vmdks: Sequence[Path]) -> Check:
     # of a run that was killed; the next one begins by removing it
     left_over = [part for vmdk in vmdks if (part := vmdk.with_name(vmdk.name + ".part")).is_file()]
     free = shutil.disk_usage(folder).free + sum(part.stat().st_blocks * 512 for part in left_over)
-    missing = [copy for copy, vmdk in zip(copies, vmdks, strict=True) if len(copies) == 1 or not vmdk.is_file()]
+    there = [v.stat().st_mtime if len(copies) > 1 and v.is_file() else 0 for v in vmdks]  # of several, what is made already stays
+    missing = [copy for copy, made in zip(copies, there, strict=True) if made < copy.stat().st_mtime]
     needed = _needed(missing)
     return Check(
         code="disk-has-room",

@@ -135,12 +135,13 @@ class Identity(Frozen):
 
     bytes: int
     mtime_ns: int
-    sample_sha256: str  # of the first MiB and of 256 blocks spread over each part
+    sample_sha256: str  # of the first MiB and of 256 blocks spread over each part; of several disks with each one's size, time
 
     @classmethod
     def of(cls, origin: Origin) -> Self:
         """Opened read-only; OSError where it cannot be read."""
         size, mtime, sample = 0, 0, hashlib.sha256()
+        several = any(part.disk for part in origin.parts)  # else the newest hides that another one was changed
         for part in origin.parts:
             with part.path.open("rb", buffering=0) as f:
                 end = f.seek(0, os.SEEK_END)
@@ -150,8 +151,9 @@ class Identity(Frozen):
                     f.seek(end * n // _SAMPLES // _BLOCK * _BLOCK)
                     sample.update(f.read(_BLOCK))
                 status = os.fstat(f.fileno())
-            size += end
-            mtime = max(mtime, 0 if stat.S_ISBLK(status.st_mode) else status.st_mtime_ns)
+            changed = 0 if stat.S_ISBLK(status.st_mode) else status.st_mtime_ns
+            sample.update(f"{end} {changed}".encode() if several else b"")
+            size, mtime = size + end, max(mtime, changed)
         return cls(bytes=size, mtime_ns=mtime, sample_sha256=sample.hexdigest())
 
 

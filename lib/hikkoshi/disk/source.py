@@ -54,6 +54,7 @@ _SYSTEMS: Mapping[object, str] = {
 }
 _LABEL = b"\x57\x45\x56\x82"  # of BSD's own list of partitions, in the second sector
 _BARE = (  # (offset, bytes, name) of what a disk without a partition table may be as a whole
+    (0, b"LUKS\xba\xbe", "LUKS"),
     *((0, b"XFSB", "XFS"), (1080, b"\x53\xef", "ext2, ext3 or ext4"), (0x8000, b"JFS1", "JFS"), (0x10040, b"_BHRfS_M", "btrfs")),
     *((at, b"ReIsEr", "ReiserFS") for at in (0x2034, 0x10034)),
     *((at, magic, "swap") for at in (4086, 8182, 16374, 65526) for magic in (b"SWAPSPACE2", b"SWAP-SPACE")),
@@ -90,7 +91,6 @@ _MAGIC = (  # (offset, bytes that begin such an image, its format): what any pro
     (0, b"conectix", "VHD"),
     (0, b"vhdxfile", "VHDX"),
     (0, b"QED\0", "QED"),
-    (0, b"LUKS\xba\xbe", "LUKS"),
     (0, b"WithoutFreeSpace", "Parallels"),
     (0, b"WithouFreSpacExt", "Parallels"),
     (0, b"Bochs Virtual HD Image", "Bochs"),

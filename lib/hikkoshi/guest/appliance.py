@@ -102,7 +102,7 @@ def _run(job: dict[str, Any], progress: Progress) -> dict[str, Any]:
             if "progress" in message:
                 progress(*message["progress"])
             elif "error" in message:
-                raise _explained(message["error"], job["disk"])
+                raise explained(message["error"], job["disk"])
             else:
                 process.wait()
                 result: dict[str, Any] = message["result"]
@@ -254,8 +254,8 @@ _KINDS: dict[str, tuple[type[HikkoshiError], Problem]] = {  # {kind: (error, its
             code="boot-on-another-disk",
             what="the kernels are not on the disk that the new machine starts from",
             expected="/boot, or / with it, on a partition of the first disk, where none of the disks has a boot loader",
-            remedy="let the disk with /boot come first by its name, xvda, in a copy of the configuration; then run "
-            f"{SURVEY} again",
+            remedy="see whether the guest's configuration names the disk with /boot as the one to start from: as `root`, or as "
+            f"the first of its disks. If not, write it so in a copy of the configuration; then run {SURVEY} again",
         ),
     ),
     "command": (
@@ -298,7 +298,8 @@ _KINDS: dict[str, tuple[type[HikkoshiError], Problem]] = {  # {kind: (error, its
 }
 
 
-def _explained(error: dict[str, str], disk: str) -> HikkoshiError:
+def explained(error: dict[str, str], disk: str) -> HikkoshiError:
+    """What keeps a guest here, by its `kind` and what was found."""
     kind, problem = _KINDS[error["kind"]]
     where = f"{disk}: {error['path']}" if "path" in error else disk
     return kind(replace(problem, where=where, found=error.get("found", ""), expected=error.get("expected", problem.expected)))

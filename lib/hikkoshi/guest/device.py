@@ -187,6 +187,22 @@ class Disk:
         alike = [p for p in self.partitions if p.get("uuid") == found["uuid"]]
         return text if len(alike) > 1 else text.replace(text.strip(), f"UUID={found['uuid']}")
 
+    def steady(self, text: str) -> str:
+        """A text in which udev's links stand for partitions, and for disks without any, where there are several disks: by what
+        udev finds in the partition table, else on them. What has neither keeps its letter, which may be another disk's one day.
+        """
+        if len(self.disks) == 1:
+            return text
+
+        def link(match: "re.Match[str]") -> str:
+            own = next((p for p in self.partitions if p["device"] == match[0]), {})  # type: dict[str, str]
+            for key in ("partuuid", "uuid"):
+                if own.get(key) and sum(p.get(key) == own[key] for p in self.partitions) == 1:
+                    return f"/dev/disk/by-{key}/{own[key]}"
+            return match[0]
+
+        return re.sub(r"/dev/sd[a-z]{1,2}\d*(?![\w*?\[])", link, text)
+
     def renamed(self, text: str, whole: bool = False, root: bool = False) -> str:
         """`renamed('root=/dev/xvda2') == 'root=/dev/sda2'`; LABEL=, UUID= and LVM's names stay as they are."""
         return _BOUND.sub(lambda match: self.afterwards(match[0], whole, root), text)

@@ -64,6 +64,11 @@ MEANINGS = {  # {code: its words; what differs stands in braces}
     "initrd-not-read": "the initrd {file} cannot be read: {why}",
     "file-not-read": "{file} cannot be read: {why}",
     "fstab-line-odd": "a line of /etc/fstab mounts nothing, since a field is missing or too many: {line}",
+    "disk-by-letter": (
+        "{file} names one of several disks by its letter, which the kernel may give another disk at any start: {line}. Where it "
+        "makes swap or a file system there, another disk's data would be lost. Write a link of /dev/disk/by-id there in the "
+        "running guest, or have one disk"
+    ),
     "fstab-device-unknown": "a line of /etc/fstab names a device that is not on this disk: {line}",
     "xen-arguments-gone": "arguments of the kernel that only mean something under Xen go: {arguments}",
     "serial-first": (

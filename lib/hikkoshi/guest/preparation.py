@@ -336,6 +336,7 @@ def _notes(
         *([note("screen-without-job", folder=folder)] if not facts.systemd and (folder := console.jobless(after)) else []),
         *(note("serial-first", file=path, line=line) for path, line in console.serial(after)),
         *(note("fstab-device-unknown", line=line) for line in _unknown(after, facts)),
+        *(note("disk-by-letter", file=path, line=line) for path, line in edits.by_letter(facts, after)),
         clock.advice(facts),
         tools.advice(facts, additions),
         *(note("nic-name-left", nic=n, mac=mac) for n, mac in macs.items() if nics.only_left(facts, n) and mac not in known),

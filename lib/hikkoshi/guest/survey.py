@@ -1,5 +1,6 @@
 """What the guest is: its Xen configuration, its disks and its operating system, in one typed result."""
 
+import contextlib
 import hashlib
 import itertools
 import re
@@ -116,12 +117,13 @@ def notes(xen: XenGuest) -> tuple[Note, ...]:
 def origin_of(home: Home, site: Site, guest: Guest) -> Origin:
     """The image files or block devices of the guest's disks, as seen from here, in the order that vSphere will have them in.
 
-    That is the order of their names; but what a machine starts from comes first: a disk with a boot loader, else one with more
-    on it than swap. A first disk that is one file system without a table becomes the first partition of a disk around it.
+    That is the order of their names; but what Xen starts the guest from comes first.
+    A first disk that is one file system without a table becomes the first partition of a disk around it.
     """
     xen, dom = configuration(home, site, guest), site.dom0s[guest.dom0]
     groups = [[(d, root.disk_path(home, dom, d.target)) for d in group] for group in disks(xen)]
-    first = min(groups, key=lambda g: _starts(*g[0])) if len(groups) > 1 else groups[0]
+    _apart([pair for group in groups for pair in group], xen.name)
+    first = _first(xen, groups) if len(groups) > 1 else groups[0]
     groups = [first, *(g for g in groups if g is not first)]
     around = not first[0][0].partition and source.bare(first[0][1]) == "volume"
     parts = []
@@ -130,6 +132,43 @@ def origin_of(home: Home, site: Site, guest: Guest) -> Origin:
             number = 1 if around and n == 0 else d.partition
             parts.append(Part(number=number, path=path, disk=n, vdev=d.vdev if len(groups) > 1 else ""))
     return Origin(parts=tuple(parts))
+
+
+def _apart(disks: Sequence[tuple[XenDisk, Path]], guest: str) -> None:
+    """Raise `BadInput` where two disks of the guest are the same file or device: they would be two after the move."""
+    seen: dict[object, XenDisk] = {}
+    for disk, path in disks:
+        with contextlib.suppress(OSError):  # what cannot be looked at is told by whoever opens it
+            status = path.stat()
+            first = seen.setdefault(status.st_rdev or (status.st_dev, status.st_ino), disk)
+            if first is not disk:
+                raise BadInput(
+                    Problem(
+                        code="two-disks-are-one",
+                        what="two disks of the guest are the same file or device",
+                        where=guest,
+                        found=f"{first.vdev} = {first.target}, {disk.vdev} = {disk.target}",
+                        expected="a file or device for each disk",
+                        remedy=f"see which of the two the guest uses, and leave the other out {behind.COPY}",
+                    )
+                )
+
+
+_Disks = list[tuple[XenDisk, Path]]  # one whole disk, or the partitions of one
+
+
+def _first(xen: XenGuest, groups: Sequence[_Disks]) -> _Disks:
+    """The disk that Xen starts the guest from: that of `root=` where Xen gives the kernel; the first of the configuration that is
+    no swap where pygrub or pv-grub looks for a menu; else one with a boot loader. What an old boot loader is on besides, Xen does
+    not see."""
+    root = re.search(r"(?:^|\s)root=/dev/(\w+)", xen.arguments)
+    named = [g for g in groups if root and re.sub(r"\d+$", "", root[1]) in device.inside(_whole(g[0][0]))]
+    if named:
+        return named[0]
+    if xen.type != "hvm" and (not xen.kernel or xen.by_pv_grub):
+        places = {d.vdev: n for n, d in enumerate(xen.disks)}
+        return min(groups, key=lambda g: (source.bare(g[0][1]) == "swap", min(places[d.vdev] for d, _ in g)))
+    return min(groups, key=lambda g: _starts(*g[0]))
 
 
 def _starts(disk: XenDisk, path: Path) -> int:
@@ -231,11 +270,12 @@ def start(home: Home, site: Site, guest: Guest, *, accelerator: str = "tcg", pro
     else:
         facts = appliance.inspect(origin, names, further, accelerator=accelerator, progress=progress)
         progress(1, 1, "the guest's files are read")
+    _bootable(facts, str(origin))
     left_out = original.left_out(home, site, guest)
     found = Survey(
         xen=xen,
         origin=origin,
-        disk=source.together(each),
+        disk=of_all(each),
         bytes=sum(disk.bytes for disk in read),
         digest=content,
         disks=read if len(read) > 1 else (),
@@ -247,6 +287,20 @@ def start(home: Home, site: Site, guest: Guest, *, accelerator: str = "tcg", pro
     )
     found.save(home.folder(guest.name))
     return found
+
+
+def _bootable(facts: GuestFacts, where: str) -> None:
+    """Raise `BadInput` where a boot loader has to be made, and cannot be: /boot is not on a partition of the first disk."""
+    mounted = {p.mountpoint: p.device for p in facts.partitions}
+    point = "/boot" if "/boot" in mounted else "/"
+    if facts.boot_loader == "none" and not re.match(r"/dev/sda\d+$", mounted.get(point, "/dev/sda1")):
+        raise appliance.explained({"kind": "boot-elsewhere", "found": f"{point} is on {mounted[point]}"}, where)
+
+
+def of_all(each: Sequence[DiskFacts]) -> DiskFacts:
+    """Of all disks of a guest; of several, the times of their last changes added up, so that none hides another one's."""
+    found = source.together(each)
+    return found if len(each) == 1 else found.model_copy(update={"mtime_ns": sum(disk.mtime_ns for disk in each)})
 
 
 def reading_rules() -> str:
@@ -279,7 +333,7 @@ def unchanged(survey: Survey) -> Check:
     )
     remedy = f"shut {survey.xen.name} down, then begin again with {SURVEY} and {PLAN}: the plan is of another disk"
     try:
-        now = source.together(facts_of(survey.origin))
+        now = of_all(facts_of(survey.origin))
     except BadInput as e:
         p = e.problems[0]
         return check(ok=False, found=f"{p.what}: {p.found}", remedy=p.remedy, where=p.where)

@@ -22,7 +22,8 @@ def prepared(fstab: str, disk: Disk = UNKNOWN) -> str:
         if first is None or first[0].lstrip().startswith("#"):
             return body
         root = body.split()[1:2] == ["/"]
-        if not root and disk.is_whole(first[0].strip()) and (device.optical(body) or disk.partitions):
+        whole = not first[0][-1].isdigit()
+        if not root and ((device.optical(body) and whole) or (disk.is_whole(first[0].strip()) and disk.partitions)):
             return body  # a CD, or what cannot be mounted
         own = re.match(r"[\"']?(?:/+dev/|ID=)", first[0].lstrip())  # else of another machine: nas:/dev/xvda1
         options = _OPTION.sub(lambda match: disk.renamed(match[0]), body[first.end() :])
