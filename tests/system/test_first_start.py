@@ -65,7 +65,7 @@ def added() -> Additions:
 
 
 def run(guest: Path) -> None:
-    tool.run(["chroot", guest, "/bin/sh", firststart.RUNNER])
+    tool.run(["chroot", guest, "/bin/env", "-i", "/bin/sh", firststart.RUNNER])  # as init starts it
 
 
 def test_each_script_runs_once_and_what_started_it_is_gone(guest: Path) -> None:
@@ -78,6 +78,34 @@ def test_each_script_runs_once_and_what_started_it_is_gone(guest: Path) -> None:
     log = guest / firststart.LOG.strip("/")
     assert oct(log.stat().st_mode & 0o777) == "0o600"
     assert "no luck" in log.read_text()
+
+
+def test_a_script_has_the_rights_and_the_home_that_an_administrator_has(guest: Path) -> None:
+    script = guest / STARTING.strip("/") / "01-good.sh"
+    script.write_text('#!/bin/sh\necho "$HOME" >/told\nmkdir /made\n')
+    run(guest)
+    assert (guest / "told").read_text() == "/root\n"
+    assert [oct((guest / name).stat().st_mode & 0o777) for name in ("told", "made")] == ["0o644", "0o755"]
+    assert oct((guest / firststart.RESULT.strip("/")).stat().st_mode & 0o777) == "0o600"
+
+
+@pytest.mark.parametrize(
+    ("place", "program", "asked"),
+    [
+        ("run/systemd/system", "bin/systemctl", "start network-online.target"),
+        ("usr/bin", "usr/bin/nm-online", f"-q -x -t {firststart.ONLINE}"),
+    ],
+    ids=["systemd", "NetworkManager"],
+)
+def test_the_scripts_wait_for_the_guests_addresses_and_run_where_none_come(
+    guest: Path, place: str, program: str, asked: str
+) -> None:
+    (guest / place).mkdir(parents=True)
+    (guest / program).write_text('#!/bin/sh\n[ -e /ran ] || echo "$*" >/asked\nexit 1\n')
+    (guest / program).chmod(0o755)
+    run(guest)
+    assert (guest / "asked").read_text() == f"{asked}\n"
+    assert (guest / "ran").read_text() == "once\n"
 
 
 def test_what_went_down_in_the_middle_is_not_run_a_second_time(guest: Path) -> None:

@@ -16,19 +16,26 @@ LOG = "/var/log/hikkoshi-first-start.log"
 SERVICE = "hikkoshi-first-start"
 UNIT = f"/etc/systemd/system/{SERVICE}.service"
 SCRIPT = f"/etc/init.d/{SERVICE}"  # of a guest without systemd
+ONLINE = 120  # seconds that it waits for the guest's addresses
 FILES = (RUNNER, UNIT, SCRIPT, ARCHIVE_SCRIPT)
 
 _RUNNER = f"""\
 #!/bin/sh
 # written when this guest moved to VMware: runs what was brought along, once, and takes itself away
-PATH=/sbin:/usr/sbin:/bin:/usr/bin
-export PATH
-umask 077
+PATH=/sbin:/usr/sbin:/bin:/usr/bin HOME=/root
+export PATH HOME
+umask 077 # of the log and the result
 exec >>{LOG} 2>&1 </dev/null
 if [ -e {RESULT} ]; then
     echo "the guest went down before all was done: nothing is run a second time"
     echo interrupted >>{RESULT}
 else
+    # the login waits for none of this, and this waits no longer where no network comes
+    if [ -d /run/systemd/system ]; then
+        timeout {ONLINE} systemctl start network-online.target
+    elif [ -x /usr/bin/nm-online ]; then
+        nm-online -q -x -t {ONLINE}
+    fi
     : >{RESULT}
     for script in {STARTING}/*; do
         [ -f "$script" ] || continue
@@ -37,7 +44,7 @@ else
         echo "begun $name" >>{RESULT}
         sync
         echo "== $name begins: $(date)"
-        (cd / && "$script")
+        (umask 022 && cd / && "$script")
         status=$?
         echo "== $name ended with $status: $(date)"
         echo "ended $name $status" >>{RESULT}
@@ -56,11 +63,12 @@ if [ -x /sbin/chkconfig ]; then chkconfig --del {SERVICE}; else update-rc.d -f {
 rm -f {SCRIPT} /etc/rc*.d/[SK][0-9][0-9]{SERVICE} {RUNNER}
 sync
 """
+# after all else: what waits for addresses lets Debian's rc.local wait for them too, and the login waits for that
 _UNIT = f"""\
 # written when this guest moved to VMware
 [Unit]
 Description=what was brought along for the first start, once
-After=local-fs.target network.target
+After=local-fs.target network.target multi-user.target
 ConditionPathExists={RUNNER}
 
 [Service]
