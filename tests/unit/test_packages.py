@@ -38,6 +38,16 @@ Version: 1
 """
 
 
+CONTENTS = """\
+drwxr-xr-x root/root         0 2016-12-04 11:14 ./
+-rwxr-xr-x root/root     10344 2016-12-04 11:14 ./usr/bin/vmtoolsd
+-rw-r--r-- root/root     59344 2016-12-04 11:14 ./lib/modules/6.1/misc/vmxnet3.ko
+lrwxrwxrwx root/root         0 2016-12-04 11:14 ./lib/modules/6.1/updates/vmw_pvscsi.ko -> ../misc/other
+-rw-r--r-- root/root     93441 2016-12-04 11:14 ./usr/src/open-vm-tools-10.1.5/modules/linux/vmxnet/vmxnet.c
+-rw-r--r-- root/root       441 2016-12-04 11:14 ./usr/share/doc/vmxnet/README
+"""  # as dpkg-deb writes it
+
+
 @pytest.fixture
 def survey() -> Survey:
     return Survey.model_validate_json((DATA / "survey" / "gateway.json").read_bytes())
@@ -88,10 +98,14 @@ def test_a_relation_is_met_by_a_package_its_version_or_who_provides_it(relation:
 def test_a_deb_is_known_by_its_control_file_and_drivers_in_it_are_told() -> None:
     control = "Package: open-vm-tools\nVersion: 2:12.2.0-1\nArchitecture: amd64\nPre-Depends: init-system-helpers (>= 1.54~)\n"
     control += "Depends: libc6 (>= 2.36),\n libfuse3-3\n"
-    found = packages.deb(control, ["./usr/bin/vmtoolsd", "./lib/modules/6.1/misc/vmxnet3.ko"])
+    found = packages.deb(control, CONTENTS.splitlines())
     assert (found.software.name, found.software.version, found.software.arch) == ("open-vm-tools", "2:12.2.0-1", "amd64")
     assert found.depends == ("init-system-helpers (>= 1.54~)", "libc6 (>= 2.36)", "libfuse3-3")
-    assert found.drivers == ("./lib/modules/6.1/misc/vmxnet3.ko",)
+    assert found.drivers == (
+        "./lib/modules/6.1/misc/vmxnet3.ko",
+        "./lib/modules/6.1/updates/vmw_pvscsi.ko",
+        "./usr/src/open-vm-tools-10.1.5/modules/linux/vmxnet/vmxnet.c",
+    )
 
 
 def rpm(path: Path, arch: str, folders: list[str], names: list[str]) -> Path:
@@ -130,6 +144,8 @@ def test_an_rpm_is_known_by_its_header(tmp_path: Path) -> None:
     found = packages.read(rpm(tmp_path / "a.rpm", "x86_64", ["/lib/modules/3.10/"], ["vmxnet3.ko.xz", "other.ko"]))
     assert (found.software.name, found.software.version, found.software.arch) == ("open-vm-tools", "11.0-1.el7", "x86_64")
     assert found.drivers == ("/lib/modules/3.10/vmxnet3.ko.xz",)
+    sources = packages.read(rpm(tmp_path / "b.rpm", "noarch", ["/usr/src/pvscsi-1.0/"], ["pvscsi.c", "Makefile"]))
+    assert sources.drivers == ("/usr/src/pvscsi-1.0/pvscsi.c", "/usr/src/pvscsi-1.0/Makefile")
 
 
 @pytest.mark.parametrize("content", [b"", b"text", b"\xed\xab\xee\xdb" + b"\0" * 200, b"\xed\xab\xee\xdb"])

@@ -20,7 +20,9 @@ ARCHITECTURES = {  # {the guest's: (of deb, of rpm)}
     "x86_64": (("amd64", "all"), ("x86_64", "noarch")),
     "i686": (("i386", "all"), ("i386", "i486", "i586", "i686", "noarch")),
 }
-DRIVERS = re.compile(r"/(?:vmxnet3?|vmw_pvscsi|pvscsi|vmw_vmxnet3|mptspi|mptsas)\.ko(?:\.\w+)?$|^/?usr/src/.*(?:vmxnet|pvscsi)")
+DRIVERS = re.compile(
+    r"/(?:vmxnet3?|vmw_pvscsi|pvscsi|vmw_vmxnet3|mptspi|mptsas)\.ko(?:\.\w+)?$|^(?:\.?/)?usr/src/.*(?:vmxnet|pvscsi|mptspi|mptsas)"
+)
 _LEAD, _HEADER = b"\xed\xab\xee\xdb", b"\x8e\xad\xe8\x01"
 _LARGEST = 64 << 20  # bytes of a header
 _TAGS = {1000: "name", 1001: "version", 1002: "release", 1003: "epoch", 1022: "arch", 1116: "at", 1117: "base", 1118: "folder"}
@@ -57,17 +59,18 @@ def read(path: Path) -> PackageFile:
         listed = tool.run(["dpkg-deb", "--contents", path], timeout=300).stdout
     except ToolFailed as e:
         raise ValueError(e.problems[0].found or e.problems[0].what) from None
-    return deb(told, (line.split(maxsplit=5)[-1] for line in listed.splitlines()))
+    return deb(told, listed.splitlines())
 
 
-def deb(control: str, paths: Iterable[str] = ()) -> PackageFile:
-    """A deb by its control file, and the paths that it would write; `ValueError` where it does not name itself."""
+def deb(control: str, listed: Iterable[str] = ()) -> PackageFile:
+    """A deb by its control file, and what `dpkg-deb --contents` lists; `ValueError` where it does not name itself."""
     fields = _fields(control)
     try:
         own = Software(name=fields["Package"], version=fields["Version"], arch=fields["Architecture"])
     except KeyError as e:
         raise ValueError(f"its control file has no {e.args[0]}") from None
     depends = [d for key in ("Pre-Depends", "Depends") for d in fields.get(key, "").split(",") if d.strip()]
+    paths = (re.split(r" -> | link to ", line.split(maxsplit=5)[-1])[0] for line in listed)
     drivers = tuple(p for p in paths if DRIVERS.search(p))
     return PackageFile(own, "deb", tuple(" ".join(d.split()) for d in depends), drivers)
 
