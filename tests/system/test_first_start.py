@@ -10,7 +10,7 @@ from hikkoshi import tool
 from hikkoshi.check import Check, Permission
 from hikkoshi.errors import Refused
 from hikkoshi.guest.additions import firststart
-from hikkoshi.guest.additions.addition import STARTING, WAITING, Additions, Carried
+from hikkoshi.guest.additions.addition import RESULT, STARTING, WAITING, Additions, Carried
 from hikkoshi.network import arrival
 from hikkoshi.network.host import Host
 from hikkoshi.params.folder import GuestFolder
@@ -86,7 +86,7 @@ def test_a_script_has_the_rights_and_the_home_that_an_administrator_has(guest: P
     run(guest)
     assert (guest / "told").read_text() == "/root\n"
     assert [oct((guest / name).stat().st_mode & 0o777) for name in ("told", "made")] == ["0o644", "0o755"]
-    assert oct((guest / firststart.RESULT.strip("/")).stat().st_mode & 0o777) == "0o600"
+    assert oct((guest / RESULT.strip("/")).stat().st_mode & 0o777) == "0o600"
 
 
 @pytest.mark.parametrize(
@@ -109,10 +109,10 @@ def test_the_scripts_wait_for_the_guests_addresses_and_run_where_none_come(
 
 
 def test_what_went_down_in_the_middle_is_not_run_a_second_time(guest: Path) -> None:
-    (guest / firststart.RESULT.strip("/")).write_text("begun 01-good.sh\n")
+    (guest / RESULT.strip("/")).write_text("begun 01-good.sh\n")
     run(guest)
     assert not (guest / "ran").exists()
-    lines = (guest / firststart.RESULT.strip("/")).read_text().splitlines()
+    lines = (guest / RESULT.strip("/")).read_text().splitlines()
     assert firststart.read(lines)[0] == "interrupted"
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from hikkoshi.approval import plan as planning
 from hikkoshi.errors import BadInput, Refused
-from hikkoshi.guest.additions import addition, firststart
+from hikkoshi.guest.additions import addition, firststart, installer
 from hikkoshi.guest.additions.addition import Additions, Ran
 from hikkoshi.guest.preparation import Preparation
 from hikkoshi.guest.survey import Survey
@@ -107,6 +107,36 @@ def test_a_script_that_is_another_by_now_is_refused(home: Home, guest: Guest, tm
     assert [c.where for c in addition.as_planned(home.root, added) if not c] == ["two.sh"]
     with pytest.raises(Refused, match=r"two\.sh is as it was planned"):
         addition.job(home.root, added, tmp_path)
+
+
+class Copy:
+    """What the installer asks of an appliance, answered for a copy of these files: {path: bytes}."""
+
+    def __init__(self, files: dict[str, bytes]) -> None:
+        self.files = files
+
+    def mkdir_p(self, path: str) -> None:
+        pass
+
+    def chmod(self, mode: int, path: str) -> None:
+        pass
+
+    def rm_rf(self, path: str) -> None:
+        self.files = {p: content for p, content in self.files.items() if p != path and not p.startswith(path + "/")}
+
+    def upload(self, local: str, path: str) -> None:
+        self.files[path] = Path(local).read_bytes()
+
+
+def test_a_guest_that_was_moved_once_runs_the_new_scripts_of_its_second_move(home: Home, guest: Guest, tmp_path: Path) -> None:
+    old = {addition.RESULT: b"begun 01-old.sh\n", f"{addition.STARTING}/01-old.sh": b"", addition.BROUGHT: b"x"}
+    copy = Copy(dict(old))
+    added = addition.scripts(home, guest).model_copy(update={"prepare": ()})
+    installer.bring(copy, {"additions": addition.job(home.root, added, tmp_path)}, None, print)
+    assert copy.files == {addition.BROUGHT: b"x", f"{addition.STARTING}/01-two.sh": b"#!/bin/sh\necho two\n"}
+    kept = Copy(dict(old))
+    installer.bring(kept, {"additions": addition.job(home.root, Additions(), tmp_path)}, None, print)
+    assert kept.files == old, "what did not end is not run a second time"
 
 
 def test_a_script_that_did_not_run_or_does_not_wait_is_red(home: Home, guest: Guest) -> None:

@@ -12,7 +12,7 @@ from hikkoshi.artefact import Artefact
 from hikkoshi.check import Check, Permission
 from hikkoshi.errors import BadInput, HikkoshiError, Refused
 from hikkoshi.guest.additions import firststart
-from hikkoshi.guest.additions.addition import Additions
+from hikkoshi.guest.additions.addition import RESULT, Additions
 from hikkoshi.guest.additions.firststart import Started, State
 from hikkoshi.network.host import Host
 from hikkoshi.params.folder import GuestFolder
@@ -25,7 +25,7 @@ POLL = 5.0  # seconds
 LONGEST = 32_000  # bytes of the log's end that are kept
 _ASK = f"""
 [ ! -e {firststart.RUNNER} ] || echo waits
-[ ! -e {firststart.RESULT} ] || head -n 500 {firststart.RESULT}
+[ ! -e {RESULT} ] || head -n 500 {RESULT}
 echo =
 [ ! -e {firststart.LOG} ] || tail -c {LONGEST} {firststart.LOG}
 """

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from ipaddress import ip_interface
 
 from hikkoshi.guest.additions import firststart
+from hikkoshi.guest.additions.addition import RESULT
 from hikkoshi.guest.device import new, split
 from hikkoshi.rehearsal.machine import MachineNic
 from hikkoshi.rehearsal.outcome import Mount, SeenNic, ToolsSeen
@@ -91,7 +92,7 @@ report() {{
         done
     fi
     [ ! -e {firststart.RUNNER} ] || echo "first waits"
-    [ ! -e {firststart.RESULT} ] || tail -n {MOST_FIRST - 1} {firststart.RESULT} | sed 's/^/first /'
+    [ ! -e {RESULT} ] || tail -n {MOST_FIRST - 1} {RESULT} | sed 's/^/first /'
 }}
 
 say() {{

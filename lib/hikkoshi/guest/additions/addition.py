@@ -21,6 +21,7 @@ from hikkoshi.run.step import PLAN, PREPARE
 
 FOLDER = "/var/lib/hikkoshi"  # in the guest
 BROUGHT = f"{FOLDER}/brought"
+RESULT = f"{FOLDER}/first-start.result"  # of the first start
 PREPARING, STARTING = f"{FOLDER}/prepare", f"{FOLDER}/first-start"  # folders of scripts
 INSTALLING, WAITING = f"{FOLDER}/packages", f"{FOLDER}/archive"  # of packages, and of what the first start unpacks
 AGAIN = f"run {PREPARE} again; if it stays so, report it with prepared.json"
@@ -208,7 +209,8 @@ def job(root: Path, additions: Additions, folder: Path) -> dict[str, Any]:
             raise Refused(same.problem())
     runs = _installs([place for what, _, place in placed if what == "packages"], additions.software)
     runs += [{"kind": "script", "name": c.file, "argv": [place]} for what, c, place in placed if what == "prepare"]
-    return {"folder": FOLDER, "files": taken, "runs": runs, "gone": [INSTALLING, PREPARING]}
+    stale = [RESULT, STARTING, WAITING] if additions.starts else []  # of an earlier move: by its result nothing would run
+    return {"folder": FOLDER, "files": taken, "runs": runs, "stale": stale, "gone": [INSTALLING, PREPARING]}
 
 
 def _installs(paths: Sequence[str], software: Sequence[Software]) -> list[dict[str, Any]]:

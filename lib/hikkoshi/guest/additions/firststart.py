@@ -8,10 +8,9 @@ from collections.abc import Sequence
 from typing import Literal
 
 from hikkoshi.artefact import Frozen
-from hikkoshi.guest.additions.addition import ARCHIVE_SCRIPT, FOLDER, STARTING, WAITING, Additions
+from hikkoshi.guest.additions.addition import ARCHIVE_SCRIPT, FOLDER, RESULT, STARTING, WAITING, Additions
 
 RUNNER = f"{FOLDER}/first-start.sh"
-RESULT = f"{FOLDER}/first-start.result"
 LOG = "/var/log/hikkoshi-first-start.log"
 SERVICE = "hikkoshi-first-start"
 UNIT = f"/etc/systemd/system/{SERVICE}.service"

@@ -30,6 +30,8 @@ def bring(g, job, own, tell):
     The guest's services are not started meanwhile. `own` knows the guest's secrets, of which none is in what is given back.
     """
     wanted, ran = job["additions"], []
+    for path in wanted["stale"]:
+        g.rm_rf(path)
     for file in wanted["files"]:
         g.mkdir_p(file["to"].rpartition("/")[0])
         g.upload(file["from"], file["to"])
