@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hikkoshi.check import Check
+from hikkoshi.errors import BadInput
 from hikkoshi.guest.additions import packages, tools
 from hikkoshi.guest.facts import GuestFacts
 from hikkoshi.guest.survey import Survey
@@ -170,6 +171,19 @@ def test_packages_for_another_system_and_drivers_are_refused(home: Home, survey:
     assert set(red(home, other, survey.guest)) == {"tools-packages-of-system", "tools-keep-drivers"}
     debian = survey.guest.model_copy(update={"distribution": "debian", "release": "12", "installed": {"libc6": "2"}})
     assert set(red(home, guest, debian)) == {"tools-packages-of-system"}
+
+
+def test_two_packages_of_one_file_name_are_refused(home: Home, survey: Survey) -> None:
+    for folder in ("one", "other"):
+        (home.root / folder).mkdir()
+        rpm(home.root / folder / "tools.rpm", "x86_64", ["/usr/bin/"], [folder])
+    named = (Path("one/tools.rpm"), Path("other/tools.rpm"))
+    guest = home.guest("gateway").model_copy(update={"tools": ToolsWish(packages=named)})
+    (bad,) = red(home, guest, survey.guest).values()
+    assert bad.code == "tools-packages-distinct"
+    assert all(str(path) in bad.found for path in named)
+    with pytest.raises(BadInput, match="one file name"):
+        tools.of(home, guest, survey.guest)
 
 
 def archive(path: Path, name: str) -> None:

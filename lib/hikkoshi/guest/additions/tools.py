@@ -5,6 +5,7 @@ A driver that the guest's kernel has of its own, vmxnet3 or pvscsi, is never rep
 
 import re
 import tarfile
+from collections import Counter
 from functools import partial
 from pathlib import Path
 
@@ -143,6 +144,8 @@ def _packages(paths: list[Path], facts: GuestFacts, where: str) -> list[Check]:
             bad.append(f"{path.name}: {getattr(e, 'strerror', None) or e}")
         if not addition.NAME.fullmatch(path.name):
             bad.append(f"{path.name}: a name with other signs than letters, digits and . _ + ~ -")
+    names = Counter(path.name for path in paths)
+    twice = [str(path) for path in paths if names[path.name] > 1]
     kind = "deb" if facts.installed or facts.distribution in DEBS else "rpm"
     archs = ARCHITECTURES.get(facts.arch, ((), ()))[kind == "rpm"]
     strange = [
@@ -167,6 +170,14 @@ def _packages(paths: list[Path], facts: GuestFacts, where: str) -> list[Check]:
             found="; ".join(bad) or ", ".join(f"{f.software.name} {f.software.version}" for f in read.values()),
             expected="deb or rpm files",
             remedy="correct `tools: packages`, or fetch the files once more; deb files need dpkg-deb here (package dpkg)",
+        ),
+        check(
+            code="tools-packages-distinct",
+            title="no two of the packages have one file name",
+            ok=not twice,
+            found=", ".join(twice) or "each has its own",
+            expected="a file name of its own for each: they lie in one folder of the guest",
+            remedy="leave out what is named twice in `tools: packages`, or rename the file",
         ),
         check(
             code="tools-packages-of-system",
