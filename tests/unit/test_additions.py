@@ -124,6 +124,25 @@ class Copy:
     def rm_rf(self, path: str) -> None:
         self.files = {p: content for p, content in self.files.items() if p != path and not p.startswith(path + "/")}
 
+    def is_dir(self, path: str) -> bool:
+        return path == "/etc/dpkg"
+
+    def is_file(self, path: str) -> bool:
+        return not self.files.get(path, b"->").startswith(b"->")
+
+    def is_symlink(self, path: str) -> bool:
+        return self.files.get(path, b"").startswith(b"->")
+
+    def mv(self, path: str, new: str) -> None:
+        self.files[new] = self.files.pop(path)
+
+    def write(self, path: str, content: bytes) -> None:
+        link = self.files.get(path, b"")
+        self.files[link[2:].decode() if link.startswith(b"->") else path] = content
+
+    def rm_f(self, path: str) -> None:
+        self.files.pop(path, None)
+
     def upload(self, local: str, path: str) -> None:
         self.files[path] = Path(local).read_bytes()
 
@@ -137,6 +156,15 @@ def test_a_guest_that_was_moved_once_runs_the_new_scripts_of_its_second_move(hom
     kept = Copy(dict(old))
     installer.bring(kept, {"additions": addition.job(home.root, Additions(), tmp_path)}, None, print)
     assert kept.files == old, "what did not end is not run a second time"
+
+
+@pytest.mark.parametrize("own", [{}, {installer.POLICY: b"#!/bin/sh\n"}, {installer.POLICY: b"->/etc/policy", "/etc/policy": b"x"}])
+def test_what_says_whether_services_start_is_put_back_as_it_was(own: dict[str, bytes]) -> None:
+    copy = Copy(dict(own))
+    installer.denied(copy)
+    assert copy.files[installer.POLICY] == installer.DENIED
+    installer.allowed(copy)
+    assert copy.files == own
 
 
 def test_a_script_that_did_not_run_or_does_not_wait_is_red(home: Home, guest: Guest) -> None:

@@ -12,6 +12,7 @@ HIDDEN = "‹not kept›".encode()
 TAIL = 32 << 10  # bytes of an output that are kept
 SHORTEST = 4  # bytes: a shorter value is no secret, and may stand anywhere
 POLICY = "/usr/sbin/policy-rc.d"  # of Debian's packages: whether a service may be started
+ASIDE = POLICY + ".hikkoshi"
 DENIED = b"#!/bin/sh\n# there while a copy of this guest is prepared: no service is started\nexit 101\n"
 RUN = """\
 PATH=/sbin:/usr/sbin:/bin:/usr/bin HOME=/root LC_ALL=C DEBIAN_FRONTEND=noninteractive
@@ -37,7 +38,8 @@ def bring(g, job, own, tell):
         g.upload(file["from"], file["to"])
         g.chmod(file["mode"], file["to"])
     if wanted["runs"]:
-        output, policy = wanted["folder"] + "/output", denied(g)
+        output = wanted["folder"] + "/output"
+        denied(g)
         for run in wanted["runs"]:
             tell("in the guest: " + run["name"])
             status = int(g.command(["/bin/sh", "-c", RUN, "sh", output, *run["argv"]]).split()[-1])
@@ -47,7 +49,7 @@ def bring(g, job, own, tell):
             if status:
                 break
         g.rm_f(output)
-        allowed(g, policy)
+        allowed(g)
         if ran[-1]["status"]:
             last = "\n".join(ran[-1]["output"].strip().splitlines()[-12:]) or "(it printed nothing)"
             return ran, {"kind": ran[-1]["kind"], "path": ran[-1]["name"], "found": f"exit status {ran[-1]['status']}: {last}"}
@@ -57,23 +59,20 @@ def bring(g, job, own, tell):
 
 
 def denied(g):
-    """Have Debian's packages start no service; gives what was there before, None where nothing was."""
-    if not g.is_dir("/etc/dpkg"):
-        return b""
-    before = g.read_file(POLICY) if g.is_file(POLICY) else None
-    mode = g.statns(POLICY)["st_mode"] & 0o7777 if before is not None else 0o755
-    g.write(POLICY, DENIED)
-    g.chmod(0o755, POLICY)
-    return None if before is None else (before, mode)
+    """Have Debian's packages start no service; what the guest has there itself, a link too, is put aside."""
+    if g.is_dir("/etc/dpkg"):
+        if g.is_file(POLICY) or g.is_symlink(POLICY):
+            g.mv(POLICY, ASIDE)
+        g.write(POLICY, DENIED)
+        g.chmod(0o755, POLICY)
 
 
-def allowed(g, before):
+def allowed(g):
     """Put back what was there."""
-    if before is None:
+    if g.is_dir("/etc/dpkg"):
         g.rm_f(POLICY)
-    elif before:
-        g.write(POLICY, before[0])
-        g.chmod(before[1], POLICY)
+        if g.is_file(ASIDE) or g.is_symlink(ASIDE):
+            g.mv(ASIDE, POLICY)
 
 
 def hidden(own, output):
