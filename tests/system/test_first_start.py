@@ -2,7 +2,7 @@
 
 import io
 import tarfile
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import pytest
 
@@ -10,7 +10,7 @@ from hikkoshi import tool
 from hikkoshi.check import Check, Permission
 from hikkoshi.errors import Refused
 from hikkoshi.guest.additions import firststart
-from hikkoshi.guest.additions.addition import RESULT, STARTING, WAITING, Additions, Carried
+from hikkoshi.guest.additions.addition import FOLDER, RESULT, STARTING, WAITING, Additions, Carried
 from hikkoshi.network import arrival
 from hikkoshi.network.host import Host
 from hikkoshi.params.folder import GuestFolder
@@ -188,7 +188,6 @@ def test_an_archives_installer_runs_once_and_unattended_and_its_log_is_read(gues
     for path, text in firststart.texts(False, wanted).items():
         (guest / path.strip("/")).write_text(text)
     (guest / WAITING.strip("/")).mkdir()
-    (guest / "tmp").mkdir()
     with tarfile.open(guest / WAITING.strip("/") / "VMwareTools-10.tar.gz", "w:gz") as tar:
         member = tarfile.TarInfo("vmware-tools-distrib/vmware-install.pl")
         member.size, member.mode = len(STAND_IN.encode()), 0o755
@@ -199,6 +198,6 @@ def test_an_archives_installer_runs_once_and_unattended_and_its_log_is_read(gues
     assert found.first[0].status == 0
     assert "installing with --default --force-install" in found.log
     assert (guest / "installed").read_text() == "--default --force-install\n"
-    assert list((guest / "tmp").iterdir()) == []
+    assert [p.name for p in (guest / FOLDER.strip("/")).iterdir()] == [PurePath(RESULT).name], "it has unpacked nothing for good"
     assert not (guest / WAITING.strip("/")).exists()
     assert arrival.tools(shell, wanted, "").found == "10.3.26.22757"

@@ -158,7 +158,9 @@ def test_a_guest_that_was_moved_once_runs_the_new_scripts_of_its_second_move(hom
     assert kept.files == old, "what did not end is not run a second time"
 
 
-@pytest.mark.parametrize("own", [{}, {installer.POLICY: b"#!/bin/sh\n"}, {installer.POLICY: b"->/etc/policy", "/etc/policy": b"x"}])
+@pytest.mark.parametrize(
+    "own", [{}, {installer.POLICY: b"#!/bin/sh\n"}, {installer.POLICY: b"->/etc/policy", "/etc/policy": b"x"}]
+)
 def test_what_says_whether_services_start_is_put_back_as_it_was(own: dict[str, bytes]) -> None:
     copy = Copy(dict(own))
     installer.denied(copy)

@@ -103,8 +103,11 @@ exit 0
 _ARCHIVE = f"""\
 #!/bin/sh
 # written when this guest moved to VMware: unpacks VMware Tools, and runs their installer unattended
-work=$(mktemp -d /tmp/vmware-tools.XXXXXX) || exit 1
+# not in /tmp: a guest may let nothing run from there; the installer takes TMPDIR for what it unpacks itself
+work=$(mktemp -d {FOLDER}/vmware-tools.XXXXXX) || exit 1
 trap 'rm -rf "$work"' 0
+TMPDIR=$work
+export TMPDIR
 gzip -dc {WAITING}/*.tar.gz | tar -xf - -C "$work" || exit 1
 cd "$work/vmware-tools-distrib" || exit 1
 options=--default
