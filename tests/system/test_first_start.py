@@ -20,7 +20,7 @@ from hikkoshi_lab import packages, userland
 pytestmark = pytest.mark.needs("root", "chroot", "dpkg-deb")
 SINCE = "2026-11-22T00:00:00+00:00"
 SCRIPTS = {
-    "01-good.sh": "#!/bin/sh\necho here; pwd; echo password=hunter2secret\necho once >>/ran\n",
+    "01-good.sh": "#!/bin/sh\necho here; pwd; echo password=hunter2secret; echo curl -u root:hunter2secret x\necho once >>/ran\n",
     "02-bad.sh": "#!/bin/sh\necho no luck >&2\nexit 3\n",
 }
 

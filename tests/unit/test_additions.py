@@ -14,6 +14,7 @@ from hikkoshi.guest.preparation import Preparation
 from hikkoshi.guest.survey import Survey
 from hikkoshi.params.guest import Guest
 from hikkoshi.params.home import Home
+from hikkoshi.secret.redaction import Redactor
 
 DATA = Path(__file__).parents[1] / "data" / "survey"
 
@@ -156,6 +157,14 @@ def test_a_guest_that_was_moved_once_runs_the_new_scripts_of_its_second_move(hom
     kept = Copy(dict(old))
     installer.bring(kept, {"additions": addition.job(home.root, Additions(), tmp_path)}, None, print)
     assert kept.files == old, "what did not end is not run a second time"
+
+
+def test_the_output_of_a_script_is_kept_without_the_guests_secrets_and_without_credentials() -> None:
+    own = Redactor()
+    own.redact("/etc/sysctl.conf", b"password = topsecret\n")
+    said = b"+ curl -u admin:other https://x\nAuthorization: Bearer third\nit is topsecret\n"
+    kept = "+ curl -u admin:‹not kept› https://x\nAuthorization: ‹not kept›\nit is ‹not kept›\n"
+    assert installer.hidden(own, said) == kept
 
 
 @pytest.mark.parametrize(

@@ -87,6 +87,18 @@ PLACES = [
     ("/etc/rc.d/rc.local", "curl ftp://user:CANARY@host/x # /dev/xvdb\n"),
     ("/etc/inittab", "x:5:respawn:/usr/bin/x11vnc -display :0 -passwd CANARY -forever\n"),
     ("/etc/inittab", "x:5:respawn:/usr/bin/x11vnc -viewpasswd 'CAN CANARY' --pass \"CAN CANARY\"\n"),
+    (redaction.OUTPUT, "password=CANARY\nPGPASSWORD=CANARY psql\nhttps://u:CANARY@h/\n"),
+    (redaction.OUTPUT, "+ curl -u admin:CANARY https://x\n+ curl -s -uadmin:CANARY x\n+ curl --user=admin:CANARY x\n"),
+    (redaction.OUTPUT, "+ curl -u 'admin:CAN ARY CANARY' x\n+ curl --proxy-user \"admin:CAN ARY CANARY\" x\n"),
+    (redaction.OUTPUT, "+ curl -H 'Authorization: Bearer CANARY' x\n> Proxy-Authorization: Basic CANARY==\nbearer CANARY.x\n"),
+    (redaction.OUTPUT, "+ curl -H 'X-Auth-Token: CANARY' x\n< Set-Cookie: a=b; sid=CANARY; Path=/\n"),
+    (redaction.OUTPUT, 'token: CANARY\nAPI_KEY=CANARY\n{"access_token": "CANARY", "expires": 3600}\n'),
+    (redaction.OUTPUT, "+ subscription-manager register --activationkey CANARY\n+ x --token CANARY\nregcode = CANARY\n"),
+    (redaction.OUTPUT, "+ sshpass -p CANARY ssh x\n+ mysql -u root -pCANARY -e 'x'\n"),
+    (redaction.OUTPUT, "got eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIx.CANARY_x\n"),
+    (redaction.OUTPUT, "x\n-----BEGIN RSA PRIVATE KEY-----\nDEK-Info: x\n\nCANARY\nCANARY\n-----END RSA PRIVATE KEY-----\ny\n"),
+    (redaction.OUTPUT, "-----BEGIN OPENSSH PRIVATE KEY-----\nCANARY\nCANARY"),
+    (redaction.OUTPUT, "CANARY\nCANARY=\n-----END PRIVATE KEY-----\nit is there\n"),
     ("/etc/X11/xorg.conf", 'Option "Password" "CANARY"\n'),
     ("/etc/sysctl.conf", "x.password = CANARY\n"),
 ]
@@ -116,6 +128,8 @@ def test_what_is_shown_has_no_secret(path: str, content: str) -> None:
         ("/etc/inittab", "id:3:initdefault:\n1:2345:respawn:/sbin/mingetty tty1\n"),
         ("/etc/inittab", "x:5:respawn:/usr/bin/x11vnc -rfbauth /etc/x -passwdfile /etc/y -passive z\n"),
         ("/etc/sysctl.conf", "net.ipv4.ip_forward = 1\n"),
+        (redaction.OUTPUT, "== 01-a.sh begins\n+ docker run --user web -u 33 x --exit-code 3\n+ cp -pr a b\n"),
+        (redaction.OUTPUT, "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\nhttp://x:80/a (1:2.3-4)\n"),
         ("/boot/config-4.18", "CONFIG_SECRETMEM=y\n"),
     ],
 )
@@ -278,11 +292,16 @@ def test_more_secrets_than_a_guest_can_have_are_refused() -> None:
         b'pw=a"',
         b"# pw:",
         b"{pw: ",
+        b"-u a:",
+        b"token",
+        b"mysql -",
+        b"eyJ",
+        b"-----BEGIN PRIVATE KEY-----",
     ],
 )
 def test_a_hostile_file_does_not_hang_whoever_reads_it(piece: bytes) -> None:
     size, begin = 1 << 15, time.process_time()
-    for path in ("/etc/fstab", "/boot/grub/grub.conf", IFUPDOWN, NM, NETPLAN, RC):
+    for path in ("/etc/fstab", "/boot/grub/grub.conf", IFUPDOWN, NM, NETPLAN, RC, redaction.OUTPUT):
         Redactor().redact(path, piece * (size // len(piece)))
     assert time.process_time() - begin < 60  # half a second each, and two on a loaded machine; without limits: hours
 

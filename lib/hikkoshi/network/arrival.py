@@ -60,7 +60,7 @@ def look(shell: Host, folder: GuestFolder, since: str, progress: Progress = sile
         if state in ("complete", "interrupted") or passed > limit or not told:
             break
         time.sleep(POLL)
-    found = Arrival(since=since, state=state, first=first, log=redaction.shown(log))
+    found = Arrival(since=since, state=state, first=first, log=redaction.shown(log, redaction.OUTPUT))
     found.save(folder)
     return found
 

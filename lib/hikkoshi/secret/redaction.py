@@ -7,6 +7,8 @@ that changes a guest's disk, puts the values back.
 The worker runs in the system's own Python, of 3.6 as well, and loads this file by itself: nothing but the standard library here.
 Files are hostile: every repetition that could be tried again and again has a limit.
 
+Of what programs print only the usual forms of credentials are known.
+
 Sources: GNU GRUB Manual (password, password_pbkdf2), mount.cifs(8), nm-settings-keyfile(5), netplan(5), interfaces(5),
 dracut.cmdline(7), systemd.netdev(5), xl.cfg(5), crypt(5).
 """
@@ -17,6 +19,7 @@ MOST = 9999  # different secrets of a guest
 TOKEN = re.compile(rb"HIKKOSHI-SECRET-\d{4}")
 LIST = "KEY=VALUE,KEY=VALUE"  # in place of a path: entries as fstab and xl have them
 UNKNOWN = "a line that nobody could read"  # in place of a path: where a secret ends is not known
+OUTPUT = "what a program printed"  # in place of a path: lines of all kinds, commands with their arguments among them
 HIDDEN = "‹not kept›"  # where nobody has to put anything back
 
 _NAMED = rb"""(?<![\w.-])(?:[\w.-]{0,100}(?:passw(?:or)?d|passphrase|secret|psk|vncpass|spicepass|set_credential
@@ -93,8 +96,29 @@ _GRUB = _rules(_PASSWORD + rb"(?P<s>" + _OVER_LINES + rb")")
 _NETDEV = _rules(_AT_START + rb"Key[ \t]{0,200}=[ \t]{0,200}(?P<s>" + _OVER_LINES + rb")")  # of MACsec
 _SECTION = re.compile(rb"^\[([^\]\n]*)\]", re.M)
 _VALUE = re.compile(rb"^[^=\[\n]{1,500}=[ \t]{0,200}(?P<s>\S[^\r\n]*)", re.M)
+_TOKENS = (
+    rb"(?<![\w.-])[\w.-]{0,100}(?:token|api[_-]?key|access[_-]?key|activation[_-]?key|(?:reg|registration)[_-]?(?:code|key)"
+    rb"|credentials?)[\w.-]{0,100}"
+)
+_PRINTED = _rules(
+    # keys, whole or cut off at either end
+    rb"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY[A-Z ]{0,10}-----(?P<s>(?:[^-]|-(?!----)){1,20000})",
+    rb"\A(?P<s>[A-Za-z0-9+/=\s]{1,20000})-----END [A-Z0-9 ]{0,40}PRIVATE KEY",
+    rb"\b(?:(?:proxy-)?authorization|cookie)[\"']?[ \t]{0,20}[:=][ \t]{0,20}[\"']?(?P<s>[^\s\"'][^\"'\r\n]{0,4000})",
+    rb"\bbearer[ \t]{1,20}(?P<s>[\w.~+/=-]{8,4000})",
+    rb"(?<!\w)(?P<s>eyJ[\w-]{10,4000}\.[\w-]{10,4000}\.[\w-]{0,4000})",  # of RFC 7519
+    # USER:PASSWORD behind -u, as curl takes it
+    rb"(?<!\S)(?:-u[ \t]{0,20}|--(?:proxy-)?user(?:[ \t]{1,20}|=))(?:\"[^\s:\"]{1,200}:(?P<s>[^\"\r\n]{1,500})\")",
+    rb"(?<!\S)(?:-u[ \t]{0,20}|--(?:proxy-)?user(?:[ \t]{1,20}|=))(?:'[^\s:']{1,200}:(?P<s>[^'\r\n]{1,500})')",
+    rb"(?<!\S)(?:-u[ \t]{0,20}|--(?:proxy-)?user(?:[ \t]{1,20}|=))[^\s:\"']{1,200}:(?P<s>[^\s]{1,500})",
+    rb"\bsshpass[ \t]{1,20}-p[ \t]{0,20}(?P<s>" + _ARGUMENT + rb")",
+    rb"\b(?:mysql|mariadb)\w{0,20}\b[^\r\n]{0,300}?[ \t]-p(?P<s>" + _ARGUMENT + rb")",
+    _TOKENS + rb"[\"']?(?:[ \t]{0,20}[=:][ \t]{0,20})(?P<s>" + _WORD + rb")",
+    rb"(?<!\S)--(?:[\w-]{0,50}(?:token|key|secret|reg-?code))[ \t]{1,20}(?P<s>" + _ARGUMENT + rb")",
+)
 _KINDS = (  # (parts of paths, rules for these files); the first that fits
     ((UNKNOWN,), [*_REST, *_DRIVES]),
+    ((OUTPUT,), [*_PRINTED, *_QUOTES, *_GOES_ON, *_WORDS]),
     ((LIST,), [*_MOUNTS, *_DRIVES]),
     (("/etc/fstab",), _MOUNTS),
     (("/boot/", "/etc/kernel/", "/proc/cmdline"), [*_ARGUMENTS, *_GRUB]),
@@ -113,6 +137,8 @@ _SIGNATURE = b"# GRUB Environment Block\n"
 
 class Redactor:
     """One guest's secrets while its files are read: {value: what stands in its place}."""
+
+    OUTPUT = OUTPUT  # for whoever has this class alone
 
     def __init__(self) -> None:
         self.tokens: dict[bytes, bytes] = {}

@@ -78,7 +78,7 @@ def allowed(g):
 def hidden(own, output):
     """An output as a text without the guest's secrets, nor anything that looks like one."""
     try:
-        text = type(own)().redact("", output)
+        text = type(own)().redact(own.OUTPUT, output)
     except ValueError:
         return "(it printed more passwords than anybody has)"
     for value in sorted(own.tokens, key=len, reverse=True):
