@@ -98,7 +98,7 @@ def checks(folder: GuestFolder, disks: int = 1) -> list[Check]:
     """What has to be so before a conversion. Without the prepared copies, what depends on them waits for 30-prepare."""
     copies, vmdks = folder.copies(disks), folder.vmdks(disks)
     missing = [copy for copy in copies if not copy.is_file()]
-    found = ", ".join(map(str, copies)) if not missing else "the prepared copy is not there yet"
+    found = ", ".join(copy.name for copy in copies) if not missing else "the prepared copy is not there yet"
     check = partial(Check, ok=not missing, found=found, remedy=f"run {PREPARE} first", later=True)
     there = check(code="copy-there", title="the prepared copy is there", expected="a file", where=", ".join(map(str, copies)))
     if missing:
@@ -336,7 +336,8 @@ def _is_raw(copy: Path) -> Check:
     except HikkoshiError as e:
         p = e.problems[0]
         return check(ok=False, found=p.found or p.what, expected=p.expected, remedy=p.remedy, where=str(copy))
-    return check(ok=True, found=f"{found.bytes:,} bytes, {found.allocated_bytes:,} allocated, boot loader {found.boot_loader}")
+    told = f"{copy.name}: {found.bytes:,} bytes, {found.allocated_bytes:,} allocated, boot loader {found.boot_loader}"
+    return check(ok=True, found=told)
 
 
 def _needed(copies: Sequence[Path]) -> int:
