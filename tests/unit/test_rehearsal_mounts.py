@@ -66,6 +66,15 @@ def test_what_the_prepared_guest_mounts_by_itself_is_expected() -> None:
     }
 
 
+def test_one_file_system_on_several_devices_is_not_asked_for_by_one_of_them() -> None:
+    parts = [
+        Partition(device=f"/dev/sd{n}", bytes=1, fstype="btrfs", uuid="1", mountpoint=point)
+        for n, point in (("a", "/"), ("b", ""))
+    ]
+    facts = GuestFacts.model_construct(texts={}, partitions=tuple(parts))
+    assert mounts.planned(facts) == ()
+
+
 def test_a_disk_is_known_by_its_place_whatever_the_kernel_called_it() -> None:
     outcome = booted(*LINES)
     assert outcome.mounts[0] == Mount(device="/dev/sda2", point="/", called="/dev/sdb2")

@@ -1,6 +1,7 @@
 """Whether a rehearsed guest uses every file system and swap that its own fstab names, each from the disk that it is on."""
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 
 from hikkoshi.check import Check
@@ -13,12 +14,16 @@ _NUMBERED = re.compile(r"/dev/(dm-|md)\d+")  # by the kernel's own number, which
 
 
 def planned(facts: GuestFacts) -> tuple[Mount, ...]:
-    """What the prepared guest mounts at a start, by the device's name in the plan. It does not mount `noauto` by itself."""
+    """What the prepared guest mounts at a start, by the device's name in the plan. It does not mount `noauto` by itself.
+
+    One file system on several devices, as btrfs has it, is mounted by any of them: it is left out.
+    """
     by_hand = fstab.by_hand(facts.texts.get("/etc/fstab", ""))
+    uuids = Counter(p.uuid for p in facts.partitions)
     return tuple(
         Mount(device=p.device, point=_point(p.mountpoint))
         for p in facts.partitions
-        if p.mountpoint and p.mountpoint not in by_hand
+        if p.mountpoint and p.mountpoint not in by_hand and not (p.uuid and uuids[p.uuid] > 1)
     )
 
 
