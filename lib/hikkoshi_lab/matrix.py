@@ -28,7 +28,7 @@ from hikkoshi.params.folder import GuestFolder
 from hikkoshi.params.guest import Guest, ToolsWish
 from hikkoshi.params.home import Home
 from hikkoshi.rehearsal import accelerator, mounts, rehearsal
-from hikkoshi.rehearsal.boot import boot
+from hikkoshi.rehearsal.boot import TIMEOUT, boot
 from hikkoshi.rehearsal.machine import Hardware, MachineNic
 from hikkoshi.rehearsal.outcome import ToolsSeen
 from hikkoshi.secret import temporary
@@ -71,8 +71,10 @@ def row(variant: Variant, folder: Path, accelerated: str, inspect: Inspection | 
     origin = origin_of(variant)
     machine = machine_of(variant)
     hashes = [_sha256(part.path) for part in origin.parts]
-    before = boot(origin.parts[0].path, "raw", machine, folder, "before", probe=False, accelerator=accelerated, timeout=PATIENCE)
-    wrong = [] if before.ending == variant.before else [f"before: {before.words}, and not {variant.before}"]
+    limit = TIMEOUT if variant.waits else PATIENCE
+    before = boot(origin.parts[0].path, "raw", machine, folder, "before", probe=False, accelerator=accelerated, timeout=limit)
+    told = variant.waits in (folder / "before.console.txt").read_text()
+    wrong = [] if before.ending == variant.before and told else [f"before: {before.words}, and not {variant.before}"]
     begun, own = time.monotonic(), GuestFolder(folder / guest.name)
     try:
         facts = inspect(origin) if inspect else appliance.inspect(origin, accelerator=accelerated)
@@ -81,6 +83,7 @@ def row(variant: Variant, folder: Path, accelerated: str, inspect: Inspection | 
     except BadInput as e:
         refused = "refused: " + e.problems[0].remedy.split(";")[0]
         wrong += [] if variant.refused and variant.refused in refused else [str(e)]
+        wrong += _changed(origin, hashes)
         return MatrixRow(guest.name, variant.about, before.ending, refused, "–", "–", "–", "–", 0, tuple(wrong))
     with origin.opened() as disk:
         surveyed = digest.of(disk)
@@ -99,7 +102,7 @@ def row(variant: Variant, folder: Path, accelerated: str, inspect: Inspection | 
     right = sum(not rehearsal.faults(nic, machine, after) for nic in machine.nics)
     wrong += [f"{nic.name}: {fault}" for nic in machine.nics for fault in rehearsal.faults(nic, machine, after)]
     wrong += [] if after.ending == "login" else [f"after: {after.words}"]
-    wrong += [] if hashes == [_sha256(part.path) for part in origin.parts] else ["the source was changed"]
+    wrong += _changed(origin, hashes)
     lro = ", ".join(sorted({nic.lro or "not told" for nic in after.nics}))
     wrong += [] if lro == ("off" if variant.lro_off or variant.nic_model != "vmxnet3" else "on") else [f"LRO is {lro}"]
     wanted = mounts.planned(done.facts)
@@ -126,6 +129,10 @@ def machine_of(variant: Variant) -> Hardware:
     model, memory = variant.nic_model, variant.image.memory_mb
     firmware = variant.image.firmware
     return Hardware(controller=variant.controller, nic_model=model, memory_mb=memory, vcpus=1, nics=nics, firmware=firmware)
+
+
+def _changed(origin: Origin, hashes: list[str]) -> list[str]:
+    return [] if hashes == [_sha256(part.path) for part in origin.parts] else ["the source was changed"]
 
 
 def _additions(variant: Variant, facts: GuestFacts, home: Path) -> Additions:

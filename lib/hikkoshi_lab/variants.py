@@ -29,6 +29,7 @@ class Variant:
     controller: Controller = "pvscsi"
     nic_model: NicModel = "vmxnet3"
     lro_off: tuple[File, ...] = ()  # written into the prepared copy, as 85-offloads does in a running guest
+    waits: str = ""  # the unit that its unprepared disk waits for without an end, as its console says
     tools: str = ""  # the package of VMware Tools that is brought along with what it needs; as a rule none is
 
 
@@ -107,8 +108,9 @@ VARIANTS = {
         ),
         Variant(
             replace(_13, file_system="btrfs", network="netplan", nic_names="enX"),
-            "initramfs-shell",
+            "timeout",
             "Debian 13, / is a subvolume of btrfs, dracut, netplan, NICs enX0 …",
+            waits="dev-xvda1.device",
             disks=debian,
         ),
         Variant(
