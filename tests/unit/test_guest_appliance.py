@@ -152,7 +152,8 @@ class Disks(Files):
         self.mounted[point] = device
 
     def mount_options(self, options: str, device: str, point: str) -> None:
-        self.mounted[point] = f"{device} {options}"
+        whole = options == "subvolid=5,ro" and f"{device} {options}" not in self.contents
+        self.mounted[point] = device if whole else f"{device} {options}"
 
     def ls(self, folder: str) -> list[str]:
         return sorted({path.split("/")[1] for path in self.contents[self.mounted[folder]]})
@@ -168,6 +169,10 @@ class Disks(Files):
         if path not in there:
             raise RuntimeError(path)
         return {"st_mode": stat.S_IFREG, "st_size": len(there[path])}
+
+    def btrfs_subvolume_list(self, path: str) -> list[dict[str, object]]:
+        names = sorted({path.split("/")[1] for path in self.contents[self.mounted[path]]})
+        return [{"btrfssubvolume_id": n, "btrfssubvolume_path": name} for n, name in enumerate(names, 256)]
 
     def pread(self, path: str, count: int, offset: int) -> bytes:
         return self.contents[self.mounted["/"]][path]
@@ -227,6 +232,27 @@ def test_the_root_of_btrfs_may_be_one_of_its_parts(monkeypatch: pytest.MonkeyPat
     worker["mount"](guest, {"disk_of": device.Disk, "names": (), "further": ()}, parts, readonly=True)
     assert guest.mounted == {"/": "/dev/sda1 subvol=@rootfs,ro"}
     assert (parts[0]["mountpoint"], parts[0]["subvolume"]) == ("/", "@rootfs")
+
+
+OF_ROOT, OF_258 = b"x / btrfs rw,subvol=/root 0 0\n", b"x / btrfs subvolid=258 0 0\n"
+TOP = "/dev/sda1 subvolid=5,ro"
+
+
+@pytest.mark.parametrize(
+    ("contents", "name"),
+    [
+        ({"/dev/sda1": {"/old-root/etc/fstab": OF_ROOT, "/root/etc/fstab": OF_ROOT}}, "root"),
+        ({"/dev/sda1": {"/home/x": b"", "/old-root/etc/fstab": OF_258, "/root/etc/fstab": OF_258}}, "root"),
+        ({"/dev/sda1": {"/etc/fstab": b"x / btrfs defaults 0 0\n", "/root/etc/fstab": OF_ROOT}}, ""),
+        ({"/dev/sda1": {"/etc/fstab": OF_ROOT, "/root/etc/fstab": OF_ROOT}}, "root"),
+        ({"/dev/sda1": {"/etc/fstab": OF_ROOT}, TOP: {"/old/etc/fstab": OF_ROOT, "/s/root/etc/fstab": OF_ROOT}}, ""),
+        ({"/dev/sda1": {"/data": b""}, TOP: {"/old/etc/fstab": OF_ROOT, "/root/etc/fstab": b"x / btrfs rw 0 0\n"}}, "root"),
+        ({"/dev/sda1": {"/home/x": b""}}, ""),
+    ],
+    ids=["snapshot", "by its number", "default", "moved into one", "default of a snapshot", "says nothing", "no root"],
+)
+def test_the_root_of_btrfs_is_the_part_that_calls_itself_so(contents: dict[str, dict[str, bytes]], name: str) -> None:
+    assert runpy.run_path(str(appliance.WORKER.parent / "inside" / "subvolumes.py"))["root"](Disks(contents), "/dev/sda1") == name
 
 
 @pytest.mark.parametrize("table", ["/dev/mapper/cvar /var ext4", "/dev/xvda3 /var ext4"])

@@ -39,6 +39,7 @@ NEEDED = ("/", "/boot", "/boot/efi", "/usr", "/var", "/etc", "/lib", "/sbin", "/
 
 _VOLUMES = runpy.run_path(str(Path(__file__).parent / "inside" / "volumes.py"))
 Wrong, volumes, boot_from, trim = (_VOLUMES[name] for name in ("Wrong", "volumes", "boot_from", "trim"))
+root_of = runpy.run_path(str(Path(__file__).parent / "inside" / "subvolumes.py"))["root"]
 
 
 def say(**message):
@@ -168,16 +169,17 @@ def find_root(g, disk, partitions):
 
 
 def attached(g, p):
-    """Whether a file system can be mounted, to be read: of btrfs its default subvolume, or the one with /etc/fstab."""
+    """Whether a file system can be mounted, to be read: of btrfs the subvolume that is the root."""
+    p["subvolume"] = ""
     try:
-        g.mount_ro(p["at"], "/")
+        if p["fstype"] == "btrfs" and (name := root_of(g, p["at"])):
+            p["subvolume"] = name
+            g.mount_options(f"subvol={name},ro", p["at"], "/")
+        else:
+            g.mount_ro(p["at"], "/")
     except RuntimeError:
-        return False
-    names = g.ls("/")[:LISTING] if p["fstype"] == "btrfs" and not is_file(g, "/etc/fstab") else []
-    p["subvolume"] = next((name for name in names if is_file(g, f"/{name}/etc/fstab")), "")
-    if p["subvolume"]:
         g.umount_all()
-        g.mount_options(f"subvol={p['subvolume']},ro", p["at"], "/")
+        return False
     return True
 
 
