@@ -1,5 +1,6 @@
 """What is brought into a guest: held by its hash, once, and refused where it is another than was planned."""
 
+import fnmatch
 import hashlib
 import json
 from pathlib import Path
@@ -122,6 +123,10 @@ class Copy:
     def chmod(self, mode: int, path: str) -> None:
         pass
 
+    def glob_expand(self, pattern: str) -> list[str]:
+        parts = [path.split("/") for path in self.files]
+        return fnmatch.filter({"/".join(p[:n]) for p in parts for n in range(2, len(p) + 1)}, pattern)
+
     def rm_rf(self, path: str) -> None:
         self.files = {p: content for p, content in self.files.items() if p != path and not p.startswith(path + "/")}
 
@@ -154,6 +159,16 @@ def test_a_guest_that_was_moved_once_runs_the_new_scripts_of_its_second_move(hom
     added = addition.scripts(home, guest).model_copy(update={"prepare": ()})
     installer.bring(copy, {"additions": addition.job(home.root, added, tmp_path)}, None, print)
     assert copy.files == {addition.BROUGHT: b"x", f"{addition.STARTING}/01-two.sh": b"#!/bin/sh\necho two\n"}
+    archive = addition.Carried(file="tools.tar.gz", sha256=hashlib.sha256(b"tools").hexdigest(), bytes=5)
+    (home.root / archive.file).write_bytes(b"tools")
+    both = Copy({**old, addition.ARCHIVE_SCRIPT: b"one of the edits"})
+    job = addition.job(home.root, added.model_copy(update={"archive": (archive,)}), tmp_path)
+    installer.bring(both, {"additions": job}, None, print)
+    assert both.files == {
+        **copy.files,
+        addition.ARCHIVE_SCRIPT: b"one of the edits",
+        f"{addition.WAITING}/tools.tar.gz": b"tools",
+    }
     kept = Copy(dict(old))
     installer.bring(kept, {"additions": addition.job(home.root, Additions(), tmp_path)}, None, print)
     assert kept.files == old, "what did not end is not run a second time"

@@ -209,7 +209,9 @@ def job(root: Path, additions: Additions, folder: Path) -> dict[str, Any]:
             raise Refused(same.problem())
     runs = _installs([place for what, _, place in placed if what == "packages"], additions.software)
     runs += [{"kind": "script", "name": c.file, "argv": [place]} for what, c, place in placed if what == "prepare"]
-    stale = [RESULT, STARTING, WAITING] if additions.starts else []  # of an earlier move: by its result nothing would run
+    # of an earlier move: by its result nothing would run; the archive's script, 00, is there already, as one of the edits
+    scripts = [f"{STARTING}/0[1-9]-*", f"{STARTING}/[1-9]*"] if additions.archive else [STARTING]
+    stale = [RESULT, WAITING, *scripts] if additions.starts else []
     return {"folder": FOLDER, "files": taken, "runs": runs, "stale": stale, "gone": [INSTALLING, PREPARING]}
 
 

@@ -31,7 +31,7 @@ def bring(g, job, own, tell):
     The guest's services are not started meanwhile. `own` knows the guest's secrets, of which none is in what is given back.
     """
     wanted, ran = job["additions"], []
-    for path in wanted["stale"]:
+    for path in (path for pattern in wanted["stale"] for path in g.glob_expand(pattern)):
         g.rm_rf(path)
     for file in wanted["files"]:
         g.mkdir_p(file["to"].rpartition("/")[0])
