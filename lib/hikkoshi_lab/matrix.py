@@ -30,12 +30,13 @@ from hikkoshi.params.home import Home
 from hikkoshi.rehearsal import accelerator, mounts, rehearsal
 from hikkoshi.rehearsal.boot import TIMEOUT, boot
 from hikkoshi.rehearsal.machine import Hardware, MachineNic
-from hikkoshi.rehearsal.outcome import ToolsSeen
+from hikkoshi.rehearsal.outcome import BootOutcome
 from hikkoshi.secret import temporary
 from hikkoshi_lab.debian import archives
 from hikkoshi_lab.variants import VARIANTS, Variant
 
 ETHTOOL = "/sbin/ethtool"
+STARTS = "#!/bin/sh\nexit 3\n"  # run once in the moved guest where Tools come along; its status has to be told
 PATIENCE = 900.0  # seconds for a boot: every guest of the lab comes to an end that can be told, on a loaded machine late
 Inspection = Callable[[Origin], GuestFacts]
 COLUMNS = ("guest", "what it is", "before", "after", "NICs right", "disks right", "LRO", "Tools", "prepared in")
@@ -109,8 +110,10 @@ def row(variant: Variant, folder: Path, accelerated: str, inspect: Inspection | 
     lost = [f"{m.device} ({m.point}) {fault}" for m in wanted if (fault := mounts.fault(m, after))]
     wrong += lost or ([] if wanted else ["nothing is to be mounted"])
     nics, disks = f"{right}/{len(machine.nics)}", f"{len(wanted) - len(lost)}/{len(wanted)}"
-    tools_seen = _tools(after.tools)
-    wrong += [] if tools_seen == ("started" if variant.tools else "–") else [f"Tools: {after.tools}"]
+    tools_seen = _tools(after)
+    wrong += [] if tools_seen == ("started" if variant.tools else "–") else [f"Tools: {after.tools}, failed: {after.failed}"]
+    first = [(s.name, s.status) for s in after.first]
+    wrong += [] if first == ([("01-starts.sh", 3)] if variant.tools else []) else [f"first start: {after.first_state}, {first}"]
     return MatrixRow(guest.name, variant.about, before.ending, after.ending, nics, disks, lro, tools_seen, seconds, tuple(wrong))
 
 
@@ -136,16 +139,21 @@ def _changed(origin: Origin, hashes: list[str]) -> list[str]:
 
 
 def _additions(variant: Variant, facts: GuestFacts, home: Path) -> Additions:
-    wish = ToolsWish(packages=tuple(archives.there(variant.tools))) if variant.tools else None
-    guest = Guest(name=variant.image.name, dom0="lab", config=Path(variant.image.name), nics=(), tools=wish)
+    guest = Guest(name=variant.image.name, dom0="lab", config=Path(variant.image.name), nics=())
+    if variant.tools:
+        (home / "starts.sh").write_text(STARTS)
+        wish = ToolsWish(packages=tuple(archives.there(variant.tools)))
+        guest = guest.model_copy(update={"tools": wish, "first_start": (Path("starts.sh"),)})
     return tools.of(Home(home), guest, facts)
 
 
-def _tools(seen: ToolsSeen | None) -> str:
+def _tools(after: BootOutcome) -> str:
     """What became of VMware Tools: on QEMU they start, and end at once."""
+    seen = after.tools
     if seen is None:
         return "–"
-    return "started" if seen.enabled and seen.condition and seen.started else "not started"
+    failed = any("vm" in unit or "vgauth" in unit for unit in after.failed)
+    return "started" if seen.enabled and seen.condition and seen.started and not failed else "not started"
 
 
 def _plan(variant: Variant, facts: GuestFacts, added: Additions) -> preparation.Preparation:

@@ -23,7 +23,6 @@ from hikkoshi.params.home import Home
 from hikkoshi.rehearsal.boot import boot
 from hikkoshi.rehearsal.outcome import BootOutcome, Ending
 from hikkoshi_lab import matrix
-from hikkoshi_lab.debian import archives
 from hikkoshi_lab.variants import VARIANTS, Variant
 
 pytestmark = pytest.mark.needs("qemu-system-x86_64", "debugfs", "mke2fs", "dpkg-deb")
@@ -102,12 +101,6 @@ def el5(tmp_path_factory: pytest.TempPathFactory) -> Brought:
     return brought("el5-fsck", root, ToolsWish(archive=Path("VMwareTools-10.3.26-1.tar.gz")))
 
 
-@pytest.fixture(scope="module")
-def debian(tmp_path_factory: pytest.TempPathFactory) -> Brought:
-    """With open-vm-tools and all that it needs."""
-    return brought("debian", tmp_path_factory.mktemp("debian"), ToolsWish(packages=tuple(archives.there("open-vm-tools"))))
-
-
 def test_a_script_changed_the_copy_and_its_output_is_kept_without_secrets(el5: Brought) -> None:
     (ran,) = el5.result.ran
     assert (ran.name, ran.status, ran.output) == ("changes.sh", 0, "password=‹not kept›\n")
@@ -119,33 +112,10 @@ def test_an_old_guest_runs_the_archives_installer_and_the_scripts_once(el5: Brou
     assert [(s.name, s.status) for s in el5.outcome.first] == [("00-vmware-tools.sh", 0), ("01-starts.sh", 3)]
 
 
-@pytest.mark.parametrize("which", ["el5", pytest.param("debian", marks=pytest.mark.needs("debian guest", "open-vm-tools"))])
-def test_a_second_preparation_changes_nothing_and_the_source_is_as_it_was(which: str, request: pytest.FixtureRequest) -> None:
-    made: Brought = request.getfixturevalue(which)
-    again = made.again()
+def test_a_second_preparation_changes_nothing_and_the_source_is_as_it_was(el5: Brought) -> None:
+    again = el5.again()
     assert (again.edits, again.commands, again.additions.listed()) == ((), (), [])
-    assert made.sources[0] == made.sources[1]
-
-
-@pytest.mark.needs("debian guest", "open-vm-tools")
-def test_debians_own_dpkg_has_installed_the_tools_whole(debian: Brought) -> None:
-    installs = [r for r in debian.result.ran if r.kind == "packages"]
-    assert [r.status for r in installs] == [0] * len(installs)
-    assert any("dpkg --audit" in r.name and r.output == "" for r in installs)
-    assert any("policy-rc.d denied execution of start" in r.output for r in installs)
-    version = {s.name: s.version for s in debian.additions.software}["open-vm-tools"]
-    assert debian.result.facts.installed["open-vm-tools"] == version
-    assert "open-vm-tools" not in debian.facts.installed
-
-
-@pytest.mark.needs("debian guest", "open-vm-tools")
-def test_the_tools_unit_is_enabled_its_condition_met_and_started(debian: Brought) -> None:
-    seen = debian.outcome.tools
-    assert seen is not None
-    assert (seen.enabled, seen.condition, seen.started) == (True, True, True)
-    assert [u for u in debian.outcome.failed if "vm" in u or "vgauth" in u] == []
-    assert [(s.name, s.status) for s in debian.outcome.first] == [("01-starts.sh", 3)]
-    assert len(debian.outcome.nics) == len(debian.variant.image.nics)
+    assert el5.sources[0] == el5.sources[1]
 
 
 def test_a_script_that_fails_on_the_copy_keeps_no_copy(el5: Brought, tmp_path: Path) -> None:

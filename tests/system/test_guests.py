@@ -8,8 +8,10 @@ import pytest
 
 from appliances import one_appliance
 from hikkoshi.guest import appliance
+from hikkoshi.guest.prepared import Prepared
+from hikkoshi.params.folder import GuestFolder
 from hikkoshi_lab import matrix
-from hikkoshi_lab.debian import tree
+from hikkoshi_lab.debian import archives, tree
 from hikkoshi_lab.debian.disks import disks
 from hikkoshi_lab.matrix import MatrixRow
 from hikkoshi_lab.variants import VARIANTS
@@ -56,6 +58,19 @@ def test_a_guest_fails_for_its_reason_and_boots_once_it_is_prepared(name: str, r
         assert variant.refused in made.after
     else:
         assert (made.after, made.nics) == ("login", f"{len(variant.image.nics)}/{len(variant.image.nics)}")
+
+
+@pytest.mark.needs("debian guest", "open-vm-tools")
+def test_debians_own_dpkg_has_installed_the_tools_whole(rows: Rows) -> None:
+    made, folder = rows["debian"]
+    assert made.result().tools == "started"
+    result = Prepared.load(GuestFolder(folder / "debian"))
+    installs = [r for r in result.ran if r.kind == "packages"]
+    assert [r.status for r in installs] == [0] * len(installs)
+    assert any("dpkg --audit" in r.name and r.output == "" for r in installs)
+    assert any("policy-rc.d denied execution of start" in r.output for r in installs)
+    (brought,) = (p.name.split("_")[1] for p in archives.there("open-vm-tools") if p.name.startswith("open-vm-tools_"))
+    assert result.facts.installed["open-vm-tools"].replace(":", ".") == brought  # as its file is called
 
 
 def test_an_ordinary_kernel_that_finds_no_disk_loses_its_init_and_panics(rows: Rows) -> None:
