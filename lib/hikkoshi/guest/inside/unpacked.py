@@ -45,7 +45,7 @@ def kept(kernel: Path, folder: Path) -> Path:
     if not copy.exists():
         program = unpacked(content)
         folder.mkdir(parents=True, exist_ok=True)
-        others = list(folder.glob("*.elf"))
+        others = [other for other in folder.glob("*.elf") if other != copy]  # which another process may have made by now
         with tempfile.NamedTemporaryFile(dir=folder, delete=False) as f:
             f.write(program)
         Path(f.name).replace(copy)
