@@ -20,6 +20,8 @@ from hikkoshi.disk import digest
 from hikkoshi.disk.origin import Origin
 from hikkoshi.errors import BadInput, StepFailed
 from hikkoshi.guest import appliance, preparation, prepared
+from hikkoshi.guest.additions import addition
+from hikkoshi.guest.additions.addition import Additions
 from hikkoshi.guest.facts import GuestFacts
 from hikkoshi.guest.preparation import Preparation
 from hikkoshi.guest.prepared import Prepared
@@ -324,9 +326,9 @@ def test_a_file_of_ours_takes_the_place_of_a_link_to_nothing_and_of_a_folder(tmp
     (tmp_path / "files/sbin/init").write_bytes(bytes(64))
     disk, names = disk_with(tmp_path, 0x83, tmp_path / "files"), ("70-persistent-net.rules", "z25_persistent-net.rules")
     edits = [{"path": f"/etc/udev/rules.d/{n}", "before_sha256": None, "after": "bGFuMAo="} for n in names]  # lan0
-    nothing = dict.fromkeys(("files", "runs", "gone"), ())
     job = {"kept": "/.kept", "names": ["xvda"], "initrd": "", "boot_loader": "grub-legacy", "commands": [], "edits": edits}
-    with appliance.work("apply", Origin.whole(disk), job | {"additions": nothing}, "tcg", lambda *_: None) as (raw, _):
+    job |= {"additions": addition.job(tmp_path, Additions(), tmp_path)}
+    with appliance.work("apply", Origin.whole(disk), job, "tcg", lambda *_: None) as (raw, _):
         assert {path for path in raw["texts"] if path.startswith("/etc/udev/")} == {edit["path"] for edit in edits}
     assert [debugfs(disk, f"cat /etc/udev/rules.d/{name}", 1) for name in names] == ["lan0\n"] * 2
 
