@@ -181,27 +181,25 @@ class Disk:
     def lasting(self, text: str) -> str:
         """The same device by its UUID, where there are several disks: which of them the kernel finds first may change at any
         start, since Linux 5.1 looks at all of them at once. What has no UUID, or shares it, stays as it is."""
-        found = next((p for p in self.partitions if p["device"] == text.strip() and p.get("uuid")), None)
-        if found is None or len(self.disks) == 1 or not split(found["device"])[0]:
-            return text
-        alike = [p for p in self.partitions if p.get("uuid") == found["uuid"]]
-        return text if len(alike) > 1 else text.replace(text.strip(), f"UUID={found['uuid']}")
+        device = text.strip()
+        uuid = self._alone(device, "uuid") if split(device)[0] else ""
+        return text.replace(device, f"UUID={uuid}") if uuid else text
 
     def steady(self, text: str) -> str:
         """A text in which udev's links stand for partitions, and for disks without any, where there are several disks: by what
         udev finds in the partition table, else on them. What has neither keeps its letter, which may be another disk's one day.
         """
-        if len(self.disks) == 1:
-            return text
 
         def link(match: "re.Match[str]") -> str:
-            own = next((p for p in self.partitions if p["device"] == match[0]), {})  # type: dict[str, str]
-            for key in ("partuuid", "uuid"):
-                if own.get(key) and sum(p.get(key) == own[key] for p in self.partitions) == 1:
-                    return f"/dev/disk/by-{key}/{own[key]}"
-            return match[0]
+            tags = ((key, self._alone(match[0], key)) for key in ("partuuid", "uuid"))
+            return next((f"/dev/disk/by-{key}/{tag}" for key, tag in tags if tag), match[0])
 
         return re.sub(r"/dev/sd[a-z]{1,2}\d*(?![\w*?\[])", link, text)
+
+    def _alone(self, device: str, key: str) -> str:
+        """The UUID of a partition that no other one has; empty where there is none, or but one disk, whose name is sure."""
+        found = next((p[key] for p in self.partitions if p["device"] == device and p.get(key)), "")
+        return found if len(self.disks) > 1 and sum(p.get(key) == found for p in self.partitions) == 1 else ""
 
     def renamed(self, text: str, whole: bool = False, root: bool = False) -> str:
         """`renamed('root=/dev/xvda2') == 'root=/dev/sda2'`; LABEL=, UUID= and LVM's names stay as they are."""

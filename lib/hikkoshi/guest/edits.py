@@ -10,7 +10,7 @@ from hikkoshi.artefact import Frozen
 from hikkoshi.guest import leftovers, nics
 from hikkoshi.guest.device import Disk
 from hikkoshi.guest.facts import GuestFacts, Kernel
-from hikkoshi.guest.files import arguments, clock, console, extlinux, fstab, grub, grub2, lvm, menu, modprobe, sysconfig, text
+from hikkoshi.guest.files import arguments, clock, console, extlinux, fstab, grub, grub2, lvm, menu, modprobe, sysconfig
 from hikkoshi.guest.interfaces import ifcfg, pinning
 from hikkoshi.guest.note import Note, note
 
@@ -47,8 +47,9 @@ WHOLE_DISKS = (
     *("/boot/grub/device.map", "/boot/grub2/device.map", "/etc/sysconfig/grub"),
     "/etc/default/grub_installdevice",  # of SUSE's grub2-install
 )
+ARRAYS = ("/etc/mdadm.conf", "/etc/mdadm/mdadm.conf")  # mdadm knows its devices by no links
 NAMING = (  # other files that name partitions
-    *("/etc/crypttab", "/etc/mdadm.conf", "/etc/mdadm/mdadm.conf", "/etc/kdump.conf", "/etc/uswsusp.conf", "/etc/suspend.conf"),
+    *("/etc/crypttab", "/etc/kdump.conf", "/etc/uswsusp.conf", "/etc/suspend.conf"),
     *("/etc/initramfs-tools/conf.d/", "/etc/initramfs-tools/initramfs.conf"),
 )
 
@@ -72,7 +73,7 @@ def by_letter(facts: GuestFacts, texts: Mapping[str, str]) -> list[tuple[str, st
     """(path, line) of what names one of several disks by its letter, where the kernel may give the letters anew at each start."""
     if not (facts.systemd and facts.further_disks):
         return []
-    asked = [path for path in texts if path.startswith(NAMING) or fnmatch.fnmatchcase(path, LVM)]
+    asked = [path for path in texts if path.startswith((*NAMING, *ARRAYS)) or fnmatch.fnmatchcase(path, LVM)]
     lines = [(path, line.strip()) for path in asked for line in texts[path].splitlines()]
     return [(p, line) for p, line in lines if not line.startswith("#") and re.search(r"/dev/sd[a-z]{1,2}(?:\d|\s|$)", line)]
 
@@ -118,14 +119,12 @@ def decided(
     known, suse = disk(facts), of_suse(facts) or sysconfig.suse(facts.texts.get("/etc/sysconfig/kernel", ""))
     built_in = () if facts.initrd_maker.endswith("/dracut") else modules  # dracut has a list of its own
 
-    def steady(content: str) -> str:  # old kernels give the letters in one order, and old udev does not know all links
-        return text.edit(content, lambda b: b if b.lstrip().startswith("#") else known.steady(b)) if facts.systemd else content
-
     def packages(content: str) -> str:
         if not suse:
             return sysconfig.default_kernel(content, package)
         return sysconfig.initrd_modules(content, modules if sysconfig.suse(content) else built_in)
 
+    links = facts.systemd  # old kernels give the letters in one order, and old udev does not know all links
     made = _boots(facts, kernel, known)
     changes: list[tuple[str, Callable[[str], str], Note]] = [
         *((p, partial(_instead, made[p]), note("boots-kernel", kernel=kernel.version)) for p in made),
@@ -137,12 +136,8 @@ def decided(
         *((p, lambda t: leftovers.disks(t, known, whole=True), note("boot-disk-renamed")) for p in WHOLE_DISKS),
         ("/etc/sysconfig/kernel", packages, drivers if suse else note("package-stays-default", package=package)),
         ("/etc/fstab", lambda t: fstab.prepared(t, known), names),
-        *((p, lambda t: leftovers.disks(t, known), names) for p in facts.texts if p.startswith(NAMING) and "mdadm" in p),
-        *(
-            (p, lambda t: steady(leftovers.disks(t, known)), names)
-            for p in facts.texts
-            if p.startswith(NAMING) and "mdadm" not in p
-        ),
+        *((p, lambda t: leftovers.disks(t, known, links=links), names) for p in facts.texts if p.startswith(NAMING)),
+        *((p, lambda t: leftovers.disks(t, known), names) for p in facts.texts if p in ARRAYS),
         *((p, lambda t: leftovers.disks(t, known), names) for p in facts.texts if p.startswith(LVM_DEVICES) and p not in CACHES),
         *((p, lambda t: lvm.prepared(t, known), names) for p in facts.texts if fnmatch.fnmatchcase(p, LVM)),
         ("/etc/initramfs-tools/modules", lambda t: leftovers.modules(t, missing), drivers),

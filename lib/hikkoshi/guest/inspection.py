@@ -52,7 +52,7 @@ TEXTS = [
     *edits.COMMAND_LINES[:1],
     "/etc/cmdline.d/*.conf",
     "/boot/loader/entries/*.conf",
-    *(path for path in edits.NAMING if not path.endswith("/")),
+    *(path for path in (*edits.NAMING, *edits.ARRAYS) if not path.endswith("/")),
     *edits.SETTINGS,
     "/etc/default/grub.d/*.cfg",
     *("/etc/grub.d/4?_custom", *menus.PIECES[1:]),

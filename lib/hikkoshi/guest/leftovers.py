@@ -8,14 +8,18 @@ from hikkoshi.guest.device import UNKNOWN, Disk, split
 from hikkoshi.guest.files import text
 
 
-def disks(content: str, disk: Disk = UNKNOWN, whole: bool = False) -> str:
+def disks(content: str, disk: Disk = UNKNOWN, whole: bool = False, links: bool = False) -> str:
     """A file with the disk's new name, comments aside: GRUB's device.map, /etc/crypttab, the place to resume from (one that
-    is not there costs half a minute at each boot), with patterns too in mdadm.conf. `whole` where it names whole disks."""
+    is not there costs half a minute at each boot), with patterns too in mdadm.conf.
+
+    `whole` where it names whole disks; `links` where udev's links may stand there for names.
+    """
 
     def change(body: str) -> str:
         if body.lstrip().startswith("#"):
             return body
-        return re.sub(r"/dev/[^\s,\"']*[*?\[][^\s,\"']*", lambda match: _pattern(match[0], disk), disk.renamed(body, whole))
+        new = re.sub(r"/dev/[^\s,\"']*[*?\[][^\s,\"']*", lambda match: _pattern(match[0], disk), disk.renamed(body, whole))
+        return disk.steady(new) if links else new
 
     return text.edit(content, change)
 
