@@ -26,7 +26,6 @@ AGENTS = re.compile(  # how a key is used that lies elsewhere: for those program
     "SSH_AUTH_SOCK|SSH_ASKPASS(_REQUIRE)?|SSH_SK_PROVIDER|DISPLAY|WAYLAND_DISPLAY|XAUTHORITY|KRB5CCNAME|KRB5_CONFIG"
 )
 SANDBOXED_QEMU = Path(__file__).with_name("sandboxed-qemu")
-UNPACKED_KERNEL = Path(__file__).parent / "guest" / "inside" / "unpacked.py"
 PYTHONS = (sys.executable, "/usr/bin/python3", "/usr/libexec/platform-python")
 
 
@@ -159,8 +158,8 @@ def guestfs_environment() -> dict[str, str]:
     Where it emulates the processor, the kernel of its appliance is unpacked before, once: each start is then shorter.
     """
     own = os.environ.get("LIBGUESTFS_HV") or find(f"qemu-system-{platform.machine()}")
-    unpacked = {"HIKKOSHI_UNPACKED": str(UNPACKED_KERNEL), "HIKKOSHI_KERNELS": str(cache() / "kernels")}
-    return {"LIBGUESTFS_HV": str(SANDBOXED_QEMU), "HIKKOSHI_HV": own, "HIKKOSHI_PYTHON": sys.executable, **unpacked}
+    unpacking = {"HIKKOSHI_PYTHON": sys.executable, "HIKKOSHI_KERNELS": str(cache() / "kernels")}
+    return {"LIBGUESTFS_HV": str(SANDBOXED_QEMU), "HIKKOSHI_HV": own, **unpacking}
 
 
 @functools.cache

@@ -60,7 +60,7 @@ def test_a_kernel_that_qemu_could_not_start_unpacked_is_started_as_it_is(tmp_pat
 def told(kernel: Path, folder: Path) -> str:
     env = os.environ | {"HIKKOSHI_KERNELS": str(folder)}
     return subprocess.run(
-        [sys.executable, "-I", tool.UNPACKED_KERNEL, kernel], env=env, capture_output=True, text=True, check=True
+        [sys.executable, "-I", unpacked.__file__, kernel], env=env, capture_output=True, text=True, check=True
     ).stdout.rstrip("\n")
 
 

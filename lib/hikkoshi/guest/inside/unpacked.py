@@ -46,9 +46,9 @@ def kept(kernel: Path, folder: Path) -> Path:
         program = unpacked(content)
         folder.mkdir(parents=True, exist_ok=True)
         others = [other for other in folder.glob("*.elf") if other != copy]  # which another process may have made by now
-        with tempfile.NamedTemporaryFile(dir=folder, delete=False) as f:
-            f.write(program)
-        Path(f.name).replace(copy)
+        with tempfile.TemporaryDirectory(dir=folder) as own:  # of which nothing stays where the disk is full
+            (Path(own) / copy.name).write_bytes(program)
+            (Path(own) / copy.name).replace(copy)
         for other in others:
             with contextlib.suppress(OSError):
                 other.unlink()
