@@ -9,12 +9,16 @@ import functools
 import os
 import platform
 import re
+import selectors
 import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from hikkoshi.errors import Problem, ToolFailed
 
@@ -26,6 +30,12 @@ AGENTS = re.compile(  # how a key is used that lies elsewhere: for those program
     "SSH_AUTH_SOCK|SSH_ASKPASS(_REQUIRE)?|SSH_SK_PROVIDER|DISPLAY|WAYLAND_DISPLAY|XAUTHORITY|KRB5CCNAME|KRB5_CONFIG"
 )
 SANDBOXED_QEMU = Path(__file__).with_name("sandboxed-qemu")
+_PIECE = 1 << 16  # bytes written or read at once
+_MARK = 256  # bytes that what is waited for has, at most
+_COMPLAINTS = 1 << 20  # bytes that a program may complain
+_WORDS = 4096  # bytes of its complaints that are kept
+_LAST = 2.0  # seconds that a program has to end, or to say why it did, after its last word
+Ending = Literal["told", "ended", "slow", "endless"]
 PYTHONS = (sys.executable, "/usr/bin/python3", "/usr/libexec/platform-python")
 
 
@@ -94,31 +104,142 @@ def run(
     except BaseException as e:
         end(process)
         if isinstance(e, subprocess.TimeoutExpired):
-            raise ToolFailed(
-                Problem(
-                    code="program-timed-out",
-                    what=f"{argv[0]} took too long and was ended",
-                    where=" ".join(map(str, argv)),
-                    found=f"still running after {timeout:g} s",
-                    remedy="see whether the machine is overloaded, then run the step again",
-                )
-            ) from None
+            raise timed_out(argv, timeout or 0) from None
         raise
     result = subprocess.CompletedProcess(
         list(map(str, argv)), process.returncode, out.decode(errors="replace"), err.decode(errors="replace")
     )
     if result.returncode not in ok:
-        raise ToolFailed(
-            Problem(
-                code="program-failed",
-                what=f"{argv[0]} failed",
-                where=" ".join(map(str, argv)),
-                found=f"exit status {result.returncode}: {tail(result.stderr or result.stdout)}",
-                expected=f"exit status {' or '.join(map(str, ok))}",
-                remedy="the program's own words above name the cause; nothing it wrote is used",
-            )
-        )
+        raise failed(argv, result.returncode, result.stderr or result.stdout, ok)
     return result
+
+
+def timed_out(argv: Sequence[str | Path], timeout: float, where: str = "") -> ToolFailed:
+    """The error for a program that was ended after `timeout` seconds, on the machine `where`, or here."""
+    return ToolFailed(
+        Problem(
+            code="program-timed-out",
+            what=f"{argv[0]} took too long and was ended",
+            where=(f"{where}: " if where else "") + " ".join(map(str, argv)),
+            found=f"still running after {timeout:g} s",
+            remedy="see whether the machine is overloaded, then run the step again",
+        )
+    )
+
+
+def failed(argv: Sequence[str | Path], status: int, words: str, ok: Sequence[int] = (0,), where: str = "") -> ToolFailed:
+    """The error for a program that ended with a wrong status, on the machine `where`, or here."""
+    return ToolFailed(
+        Problem(
+            code="program-failed",
+            what=f"{argv[0]} failed",
+            where=(f"{where}: " if where else "") + " ".join(map(str, argv)),
+            found=f"exit status {status}: {tail(words)}",
+            expected=f"exit status {' or '.join(map(str, ok))}",
+            remedy="the program's own words above name the cause; nothing it wrote is used",
+        )
+    )
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a program printed, and how that ended: `told`, all that was waited for; `ended` by itself; `slow`; `endless`."""
+
+    out: bytes
+    err: bytes  # its last words
+    ending: Ending
+    status: int  # of the program; meaningless where it was ended
+
+
+def converse(
+    argv: Sequence[str | Path], stdin: bytes | None, *, until: "re.Pattern[bytes] | None" = None, timeout: float, largest: int
+) -> Said:
+    """Run a program that is not to be trusted with our time and memory.
+
+    `stdin` is written, and stays open until the end; None: there is none. It is read until `until` is found in what it prints,
+    until it ends, for `timeout` seconds, or `largest` bytes, or a MiB of complaints. Then it is killed, unless it has ended.
+    """
+    process = subprocess.Popen(
+        command(argv),
+        stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=environment(argv[0]),
+        close_fds=False,
+        start_new_session=True,
+    )
+    listener = _Listener(stdin or b"", until, largest)
+    try:
+        ending = listener.listen(process, timeout)
+        if process.stdin:
+            with contextlib.suppress(OSError):
+                process.stdin.close()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(_LAST if ending in ("told", "ended") else 0)
+    finally:
+        status = process.poll()
+        if status is None:
+            end(process)
+        else:  # what it left behind may be meant to stay, as ssh's shared connection is
+            _let_go(process)
+    return Said(bytes(listener.out[:largest]), listener.err, ending, -signal.SIGKILL if status is None else status)
+
+
+class _Listener:
+    """Writes to a program, and gathers what it prints until there is a reason to listen no more."""
+
+    def __init__(self, waiting: bytes, until: "re.Pattern[bytes] | None", largest: int) -> None:
+        self._waiting, self._until, self._largest = waiting, until, largest
+        self._errors, self._told = 0, False
+        self.out, self.err = bytearray(), b""
+
+    def listen(self, process: "subprocess.Popen[bytes]", timeout: float) -> Ending:
+        """For `timeout` seconds at most; gives why it is over."""
+        deadline = time.monotonic() + timeout
+        assert process.stdout
+        assert process.stderr
+        with selectors.DefaultSelector() as ready:
+            ready.register(process.stdout, selectors.EVENT_READ, self._hear)
+            ready.register(process.stderr, selectors.EVENT_READ, self._complain)
+            if process.stdin and self._waiting:
+                os.set_blocking(process.stdin.fileno(), False)
+                ready.register(process.stdin, selectors.EVENT_WRITE, self._feed)
+            speaks = True
+            ending: Ending = "ended"
+            while speaks or process.stderr in ready.get_map():
+                if (left := deadline - time.monotonic()) <= 0:
+                    return "slow" if speaks else ending
+                for key, _ in ready.select(left):
+                    if not key.data(key.fd):
+                        ready.unregister(key.fileobj)
+                if len(self.out) > self._largest or self._errors > _COMPLAINTS:
+                    return "endless"
+                if speaks and process.stdout not in ready.get_map():
+                    # its complaints may come later; and something that it left behind may hold the way that they come
+                    speaks, deadline = False, min(deadline, time.monotonic() + _LAST)
+                    ending = "told" if self._told else "ended"
+        return ending
+
+    def _hear(self, stdout: int) -> bool:
+        piece, start = os.read(stdout, _PIECE), max(0, len(self.out) - _MARK)
+        self.out += piece
+        self._told = bool(self._until and self._until.search(self.out, start))
+        return bool(piece) and not self._told
+
+    def _complain(self, stderr: int) -> bool:
+        piece = os.read(stderr, _PIECE)
+        self._errors += len(piece)
+        self.err = (self.err + piece)[-_WORDS:]
+        return bool(piece)
+
+    def _feed(self, stdin: int) -> bool:
+        try:
+            self._waiting = self._waiting[os.write(stdin, self._waiting[:_PIECE]) :]
+        except BlockingIOError:
+            return True
+        except OSError:  # it listens no more; why, it tells itself
+            return False
+        return bool(self._waiting)
 
 
 def talk(argv: Sequence[str | Path]) -> None:
@@ -143,6 +264,10 @@ def end(process: subprocess.Popen[bytes]) -> None:
     """Kill a program and everything it started, and wait for it."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
+    _let_go(process)
+
+
+def _let_go(process: subprocess.Popen[bytes]) -> None:
     with process:  # closes its pipes and waits
         pass
 

@@ -2,6 +2,8 @@
 
 import ast
 import os
+import re
+import signal
 import sys
 from pathlib import Path
 
@@ -11,6 +13,8 @@ import hikkoshi
 from hikkoshi import tool
 from hikkoshi.errors import ToolFailed
 from hikkoshi.network.host import Host
+
+END = re.compile(rb"END\n")
 
 
 def test_what_a_program_printed_comes_back() -> None:
@@ -84,3 +88,24 @@ def test_whoever_starts_a_program_says_what_it_gets_of_the_environment() -> None
                 given = [ast.unparse(k.value) for k in call.keywords if k.arg == "env"]
                 assert given, f"{path}:{call.lineno}"
                 assert given[0].removeprefix("tool.").startswith("environment("), f"{path}:{call.lineno}"
+
+
+def test_a_program_that_is_not_trusted_is_listened_to_until_it_has_told_enough() -> None:
+    said = tool.converse(
+        ["sh"], b"echo one; echo so >&2; echo END; cat >/dev/null; echo never\n", until=END, timeout=20, largest=99
+    )
+    assert (said.out, said.err, said.ending) == (b"one\nEND\n", b"so\n", "told")
+
+
+@pytest.mark.parametrize(
+    ("script", "ending"),
+    [("exit 3", "ended"), ("sleep 60", "slow"), ("cat /dev/zero", "endless"), ("cat /dev/zero >&2", "endless")],
+)
+def test_why_it_is_listened_to_no_more_is_told_and_it_has_ended_by_then(script: str, ending: str) -> None:
+    said = tool.converse(["sh", "-c", script], None, timeout=0.5 if ending == "slow" else 20, largest=1 << 20)
+    assert (said.ending, said.status) == (ending, 3 if ending == "ended" else -signal.SIGKILL)
+    assert max(len(said.out), len(said.err)) <= 1 << 20
+
+
+def test_it_need_not_listen_to_all_that_is_said_to_it() -> None:
+    assert tool.converse(["true"], bytes(1 << 20), timeout=20, largest=99).ending == "ended"
