@@ -26,7 +26,6 @@ from hikkoshi.rehearsal.outcome import BootOutcome
 from hikkoshi.rehearsal.rehearsal import Rehearsal
 from hikkoshi.run.step import CONVERT, CUTOVER, DEPLOY, OFFLOADS, PLAN, PREPARE, REHEARSE, ROLLBACK, SURVEY
 from hikkoshi.vsphere.deployment import Deployment
-from hikkoshi.xen import root
 
 WIDTH, INDENT = 96, "    "
 AGAIN = (
@@ -150,7 +149,7 @@ def _inside(plan: Plan) -> Points:
 
 
 def _cutover(home: Home, guest: Guest, site: Site, plan: Plan) -> Points:
-    if root.is_local(home, site.dom0s[guest.dom0]):
+    if site.dom0s[guest.dom0].kind != "folder":
         yield "shuts the source down under Xen, in an orderly way"
     else:
         yield (

@@ -77,11 +77,11 @@ class Terms(Frozen):
             ),
             dom0=XenHost(
                 name=guest.dom0,
-                root=str(site.dom0s[guest.dom0].root),
+                root=str(site.dom0s[guest.dom0]),
                 config=str(guest.config),
                 start_config=str(guest.start_config or ""),
             ),
-            dom0s={name: str(host.root) for name, host in site.dom0s.items()},
+            dom0s={name: str(host) for name, host in site.dom0s.items()},
             measurement=Addresses(
                 shell=wanted.shell, watch=wanted.watch, through=wanted.through, direct=wanted.direct, segments=wanted.segments
             )

@@ -1,6 +1,8 @@
 """params/site.yml: one vSphere, its segments, the Dom-0s, and who signs."""
 
 import ipaddress
+import os
+import re
 from pathlib import Path
 from typing import Literal
 
@@ -8,6 +10,8 @@ from pydantic import Field, model_validator
 
 from hikkoshi.artefact import Frozen
 from hikkoshi.params.forms import Fingerprint, Name, SecretRef
+
+_HOST = r"([A-Za-z0-9_][A-Za-z0-9_.-]*|\[[0-9A-Fa-f:.]+(%[A-Za-z0-9_.-]+)?\])"
 
 
 class Segment(Frozen):
@@ -30,12 +34,47 @@ class Segment(Frozen):
 
 
 class Dom0(Frozen):
-    """A Xen host as it can be read from here."""
+    """A Xen host as it is reached from here: `root: /` is this machine, `root: FOLDER` its files, `ssh` another machine."""
 
-    root: Path = Field(
-        Path("/"),
-        description="folder under which the Dom-0's files are found: / on the Dom-0 itself, else where its disk is mounted",
+    root: Path | None = Field(
+        None,
+        description="/ where hikkoshi runs on the Dom-0 itself, else the folder where its disk is mounted or copied to; a Dom-0 "
+        "over ssh has `ssh` in its place",
     )
+    ssh: str | None = Field(
+        None,
+        pattern=rf"^([A-Za-z0-9_][A-Za-z0-9_.-]*@)?{_HOST}(:[0-9]{{1,5}})?$",
+        description="the Dom-0 over ssh: [user@]host[:port], the host as ssh knows it, an IPv6 address in brackets",
+        examples=["xenhost", "root@xenhost.example.org:2222", "root@[2001:db8::5]"],
+    )
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> "Dom0":
+        if self.root is not None and self.ssh is not None:
+            raise ValueError("give either root or ssh: a Dom-0 is reached in one way")
+        if self.root is not None and re.search(r"^[^/]+:/|^[^/]*@[^/]*:|^ssh:", str(self.root)):
+            raise ValueError("root is / or a folder here; for a Dom-0 over ssh write ssh: [user@]host[:port] in its place")
+        if self.root == Path():
+            raise ValueError("root is / or a folder here; it is not empty, nor is it this folder")
+        if self.ssh and (port := re.search(r":([0-9]+)$", self.ssh)) and not 0 < int(port[1]) < 65536:
+            raise ValueError(f"a port from 1 to 65535, not {port[1]}")
+        return self
+
+    @property
+    def kind(self) -> Literal["here", "folder", "ssh"]:
+        """How it is reached."""
+        if self.ssh is not None:
+            return "ssh"
+        return "folder" if self.root is not None and os.path.normpath(self.root).strip("/") else "here"
+
+    def by_ssh(self) -> tuple[str, tuple[str, ...]]:
+        """What ssh calls it, and options for ssh; of the kind `ssh` only."""
+        found = re.fullmatch(r"(.*?@)?\[?(.*?)\]?(?::([0-9]+))?", self.ssh or "")
+        assert found
+        return f"{found[1] or ''}{found[2]}", ("-p", found[3]) if found[3] else ()
+
+    def __str__(self) -> str:
+        return f"ssh://{self.ssh}" if self.kind == "ssh" else str(self.root or "/")
 
 
 class VSphere(Frozen):

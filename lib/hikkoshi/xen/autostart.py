@@ -13,14 +13,15 @@ from functools import partial
 from pathlib import Path
 
 from hikkoshi.check import Check
-from hikkoshi.errors import BadInput
+from hikkoshi.errors import BadInput, ToolFailed
 from hikkoshi.params.guest import Guest
 from hikkoshi.params.home import Home
 from hikkoshi.params.site import Site
 from hikkoshi.xen import dom0, domains, original, sxp
 from hikkoshi.xen.config import parse
 from hikkoshi.xen.domains import Traits
-from hikkoshi.xen.starters import Starters
+from hikkoshi.xen.reach.kinds import reached
+from hikkoshi.xen.starters import FOLDERS, Starters
 from hikkoshi.xen.tree import Tree
 
 AUTO, SAVE = Path("/etc/xen/auto"), Path("/var/lib/xen/save")  # where xendomains looks if its settings do not say
@@ -81,17 +82,16 @@ def _look(home: Home, site: Site, guest: Guest) -> tuple[list[Start], list[str]]
     unread: list[str] = []
     try:
         known = dom0.traits(home, site, guest)
-    except BadInput as e:
+    except (BadInput, ToolFailed) as e:
         return [], [f"{e.problems[0].what}: {e.problems[0].where}"]
     for name, host in site.dom0s.items():
         own = name == guest.dom0
         # a path of another Dom-0 may be another disk
         traits = known if own else Traits(known.names, known.uuid, frozenset(), known.macs)
         try:
-            tree = Tree(home, name, host, unread)
-            tree.here(Path("/"))  # whether it is there
+            tree = Tree(name, reached(home, host), unread)
             found += _Files(tree, traits, (guest.config, guest.own_config) if own else ()).starts()
-        except BadInput as e:
+        except (BadInput, ToolFailed) as e:
             unread.append(f"{name}: {e.problems[0].what}: {e.problems[0].where}")
     return found, unread
 
@@ -106,6 +106,8 @@ class _Files:
 
     def starts(self) -> Iterator[Start]:
         """Everything that starts the guest; what cannot be read is kept by the tree."""
+        configs = [(Path("/etc/xen"), 0), *((path.parent, 0) for path in self.configs)]
+        self.tree.expect(files=SETTINGS, folders=[*configs, (AUTO, 0), (SAVE, 0), (MANAGED, 1), (LIBVIRT, 0), *FOLDERS])
         autos, saves = self._settings()
         for folder in autos:
             yield from self._matching(folder, self._is_configuration, "rm {path}")
@@ -158,7 +160,7 @@ class _Files:
         text = self.tree.text(path)
         if not text:
             return False
-        here, *own = (self.tree.here(p).resolve() for p in (path, *self.configs))
+        here, *own = map(self.tree.real, (path, *self.configs))
         if here in own:
             return True
         if text.lstrip().startswith("<"):

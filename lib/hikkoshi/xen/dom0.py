@@ -1,18 +1,16 @@
 """The Dom-0s: whether a guest runs, and how it is started and stopped.
 
-A Dom-0 is either this very machine (`root: /`) or a disk mounted somewhere here; from a mounted disk nothing can run, so
-there starting and stopping a guest is left to the person who sits at the Dom-0.
+A Dom-0 is this very machine (`root: /`), a machine over ssh, or a disk mounted somewhere here; from a mounted disk nothing can
+run, so there starting and stopping a guest is left to the person who sits at the Dom-0.
 """
 
 import shlex
-import shutil
 import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
-from hikkoshi import tool
 from hikkoshi.check import Check, Permission
 from hikkoshi.errors import BadInput, HikkoshiError, Problem, Refused, StepFailed, ToolFailed
 from hikkoshi.params.guest import Guest
@@ -21,12 +19,16 @@ from hikkoshi.params.site import Dom0, Site
 from hikkoshi.run.step import CUTOVER, ROLLBACK
 from hikkoshi.xen import domains, original
 from hikkoshi.xen.domains import Domain, Sighting, Traits
-from hikkoshi.xen.root import is_local, read_config
+from hikkoshi.xen.reach.connection import Dom0Unreached
+from hikkoshi.xen.reach.host import Dom0Host
+from hikkoshi.xen.reach.kinds import asked
+from hikkoshi.xen.root import read_config
 
 _FREE = (
     "run this again in a minute. If it stays, see which guest it was (xl list -v, xenstore-ls), and have the Dom-0 freed "
     "of it before the source is shut down"
 )
+LISTING = 20.0  # seconds that a list of domains may take
 SHUTDOWN = 300.0  # seconds that a guest may take to shut down
 START_BY_HAND = "start-by-hand"  # code of the problem that only a person at the Dom-0 can start the source
 
@@ -35,17 +37,24 @@ START_BY_HAND = "start-by-hand"  # code of the problem that only a person at the
 class _Seen:
     """What the Dom-0s of the site tell of a guest: where it is seen, who was asked, and which are only folders here."""
 
-    sightings: tuple[Sighting, ...]
+    found: tuple[tuple[str, Sighting], ...]  # with the Dom-0 where it is seen
     asked: str
     folders: tuple[str, ...]
 
     @property
+    def sightings(self) -> tuple[Sighting, ...]:
+        return tuple(s for _, s in self.found)
+
+    @property
     def told(self) -> str:
-        return "; ".join(map(str, self.sightings))
+        return self._told(self.found)
 
     def beside(self, guest: Guest) -> str:
         """What there is beside the domain of the guest's own name; empty where nothing is."""
-        return "; ".join(str(s) for s in self.sightings if not s.certain or s.domain.name != guest.name)
+        return self._told([(at, s) for at, s in self.found if not s.certain or s.domain.name != guest.name])
+
+    def _told(self, found: Sequence[tuple[str, Sighting]]) -> str:
+        return "; ".join(f"{s} on {at}" if "," in self.asked else str(s) for at, s in found)
 
     def serving(self, guest: Guest) -> bool:
         """Whether the guest runs under its own name, and is the only domain of it."""
@@ -141,7 +150,7 @@ def shut_down(home: Home, site: Site, guest: Guest, permission: Permission, time
     """
     name = guest.name
     permission.covers(CUTOVER.id, guest=name)
-    if not is_local(home, site.dom0s[guest.dom0]):
+    if site.dom0s[guest.dom0].kind == "folder":
         line = ["xm", "shutdown", "-w", name]
         raise _by_hand(
             home,
@@ -153,39 +162,42 @@ def shut_down(home: Home, site: Site, guest: Guest, permission: Permission, time
         )
     deadline = time.monotonic() + timeout
     seen = _look(home, site, guest)
-    if any(s.domain.name == name and not s.domain.ending for s in seen.sightings):
+    host = asked(site.dom0s[guest.dom0])
+    if there := [at for at, s in seen.found if s.domain.name == name and not s.domain.ending]:
         if rest := seen.beside(guest):
             raise Refused(
                 Problem(
                     code="source-not-shut-down",
                     what=f"{name} is not shut down",
-                    where="Dom-0",
+                    where=seen.asked,
                     found=rest,
                     expected="no other domain that could be it",
                     remedy=_FREE,
                 )
             )
+        host = asked(site.dom0s[there[0]])
         try:
-            tool.run([_toolstack(), "shutdown", "-w", name], timeout=timeout)
+            host.run([host.toolstack(), "shutdown", "-w", name], timeout=timeout)
         except ToolFailed as e:
-            if e.problems[0].code != "program-timed-out":  # it waits for the guest, which is what has to be told then
+            # it waits for the guest, which is what has to be told then; and whoever was cut off has to look again
+            if e.problems[0].code not in ("program-timed-out", "dom0-answer-cut-off"):
                 raise
     elif any(not s.domain.ending for s in seen.sightings):
-        raise StepFailed(_stays(source_off(home, site, guest), name, "and it is not asked to: it has another name"))
+        raise StepFailed(_stays(host, source_off(home, site, guest), name, "and it is not asked to: it has another name"))
     while not (gone := source_off(home, site, guest)):  # it stays in the list for some seconds after it has shut down
         if time.monotonic() > deadline:
-            raise StepFailed(_stays(gone, name, f"after {timeout:g} s"))
+            raise StepFailed(_stays(host, gone, name, f"after {timeout:g} s"))
         time.sleep(1)
 
 
-def _stays(gone: Check, name: str, words: str) -> Problem:
+def _stays(host: Dom0Host, gone: Check, name: str, words: str) -> Problem:
     return Problem(
         code="source-stays-on",
         what=f"the guest {name} did not go off",
-        where="Dom-0",
+        where=gone.where or "Dom-0",
         found=f"{gone.found} {words}",
         expected=gone.expected,
-        remedy=f"see what it does: {_toolstack()} console {name}; its disk must not be moved while it runs",
+        remedy=f"see what it does: {_stack(host)} console {name}; its disk must not be moved while it runs",
     )
 
 
@@ -197,15 +209,18 @@ def start_again(home: Home, site: Site, guest: Guest, patience: float = 60) -> N
     own, a person decides: started from a copy that leaves disks out, it would be there without its data. Whatever is refused
     or fails, the command by which a person starts it is told.
     """
-    host, line = site.dom0s[guest.dom0], ["xm", "create", str(guest.own_config)]
-    if not is_local(home, host):
+    line = ["xm", "create", str(guest.own_config)]
+    if site.dom0s[guest.dom0].kind == "folder":
         then = "then look there that it runs. This run cannot see it and stays failed; that is all right, do not repeat it"
-        raise _by_hand(home, host, line, then, code="start-by-hand", what=f"a person has to start {guest.name}")
+        what = f"a person has to start {guest.name}"
+        raise _by_hand(home, site.dom0s[guest.dom0], line, then, code="start-by-hand", what=what)
+    host = asked(site.dom0s[guest.dom0])
+    stack = _stack(host)
     deadline = time.monotonic() + patience
     rivals: list[str] = []
-    with suppress(BadInput):  # what cannot be looked at stands in no way back
+    with suppress(BadInput, ToolFailed):  # what cannot be looked at stands in no way back
         rivals = original.rivals(home, site, guest)
-    typed = f"{_toolstack()} create FILE, with the one that is its own" if rivals else shlex.join([_toolstack(), *line[1:]])
+    typed = f"{stack} create FILE, with the one that is its own" if rivals else shlex.join([stack, *line[1:]])
     what = f"a person has to start {guest.name}"
     try:
         seen = _look(home, site, guest, sure=False)
@@ -220,7 +235,7 @@ def start_again(home: Home, site: Site, guest: Guest, patience: float = 60) -> N
     if seen.sightings:
         certain = any(s.certain for s in seen.sightings)
         then = "this run stays red as long as that is there" if certain else "then run this again: it counts as in service"
-        remedy = f"see what that is ({_toolstack()} list -l). Once it is gone, or is another guest for sure, type there: "
+        remedy = f"see what that is ({stack} list -l). Once it is gone, or is another guest for sure, type there: "
         raise Refused(
             Problem(
                 code="start-by-hand",
@@ -242,7 +257,7 @@ def start_again(home: Home, site: Site, guest: Guest, patience: float = 60) -> N
                 remedy=f"type there: {typed}",
             )
         )
-    tool.run([_toolstack(), *line[1:]], timeout=600)
+    host.run([stack, *line[1:]], timeout=600, acts=True)
 
 
 def traits(home: Home, site: Site, guest: Guest) -> Traits:
@@ -259,9 +274,9 @@ def traits(home: Home, site: Site, guest: Guest) -> Traits:
 def _look(home: Home, site: Site, guest: Guest, *, sure: bool = True) -> _Seen:
     """Ask every Dom-0 of the site that can be asked. A configuration that cannot be read is an error where `sure`, else
     the guest is looked for by its name alone."""
-    folders = tuple(name for name, host in site.dom0s.items() if not is_local(home, host))
-    asked = ", ".join(name for name in site.dom0s if name not in folders)
-    if not asked:
+    folders = tuple(name for name, host in site.dom0s.items() if host.kind == "folder")
+    names = [name for name in site.dom0s if name not in folders]
+    if not names:
         return _Seen((), "", folders)
     try:
         known = traits(home, site, guest)
@@ -269,44 +284,59 @@ def _look(home: Home, site: Site, guest: Guest, *, sure: bool = True) -> _Seen:
         if sure:
             raise
         known = Traits.of(guest.name)
-    return _Seen(tuple(filter(None, map(known.sighting, _domains()))), asked, folders)
+    found: list[tuple[str, Sighting]] = []
+    for name in names:
+        host = asked(site.dom0s[name])
+        every = _domains(host, name)
+        marks = host.marks({*known.disks, *(disk for d in every for disk in d.disks or ())})
+        found += [(name, s) for d in every if (s := known.sighting(d, marks.__getitem__))]
+    return _Seen(tuple(found), ", ".join(names), folders)
 
 
-def _domains() -> list[Domain]:
-    """Every domain of this machine, with all that its lists tell; `ToolFailed` where these are not whole."""
+def _domains(host: Dom0Host, name: str) -> list[Domain]:
+    """Every domain of a Dom-0, with all that its lists tell; `ToolFailed` where these are not whole."""
+    stack = host.toolstack()
     try:
-        found = domains.listed(_printed(_toolstack(), "list"))
+        found = domains.listed(_printed(host, stack, "list"))
+    except Dom0Unreached:
+        raise
     except (ToolFailed, ValueError) as e:
-        raise domains.unreadable(e) from None
+        raise domains.unreadable(e, name) from None
     failure: ToolFailed | ValueError | None = None
     try:
-        found = domains.merged(found, domains.detailed(_printed(_toolstack(), "list", "-l")))
+        found = domains.merged(found, domains.detailed(_printed(host, stack, "list", "-l")))
     except (ToolFailed, ValueError) as e:
         failure = e
     if failure or any(d.id and d.disks is None for d in found):  # not all of them are made by this toolstack
         try:
-            found = domains.merged(found, domains.stored(_printed("xenstore-ls", "-f")))
+            found = domains.merged(found, domains.stored(_printed(host, "xenstore-ls", "-f")))
         except (ToolFailed, ValueError):
             if failure:
-                raise domains.unreadable(failure) from None
-    if _toolstack() == "xl" and any(d.ending and d.disks is None for d in found):
+                raise domains.unreadable(failure, name) from None
+    if stack == "xl" and any(d.ending and d.disks is None for d in found):
         with suppress(ToolFailed, ValueError):
-            found = domains.merged(found, {d.id: d for d in domains.listed(_printed("xl", "list", "-v"))})
+            found = domains.merged(found, {d.id: d for d in domains.listed(_printed(host, "xl", "list", "-v"))})
     return found
 
 
-def _printed(*argv: str) -> str:
-    return tool.run(argv, timeout=20).stdout
+def _printed(host: Dom0Host, *argv: str) -> str:
+    return host.run(argv, timeout=LISTING)
 
 
-def _toolstack() -> str:
-    """xl, or xm where xl is not there yet (Xen 3 and 4.0, CentOS 5)."""
-    return "xl" if shutil.which("xl") or not shutil.which("xm") else "xm"
+def _stack(host: Dom0Host) -> str:
+    """What a person types there."""
+    with suppress(ToolFailed):
+        return host.toolstack()
+    return "xl"
 
 
 def _folders(home: Home, site: Site, names: Sequence[str]) -> str:
-    paths = ", ".join(f"{name}: {home.path(site.dom0s[name].root)}" for name in names)
+    paths = ", ".join(f"{name}: {_where(home, site.dom0s[name])}" for name in names)
     return f"the Dom-0 is a folder here ({paths})" if len(names) == 1 else f"Dom-0s are folders here ({paths})"
+
+
+def _where(home: Home, dom0: Dom0) -> str:
+    return str(home.path(dom0.root)) if dom0.root else str(dom0)
 
 
 def _by_hand(home: Home, dom0: Dom0, command: list[str], then: str, *, code: str, what: str) -> Refused:
@@ -315,7 +345,7 @@ def _by_hand(home: Home, dom0: Dom0, command: list[str], then: str, *, code: str
         Problem(
             code=code,
             what=what,
-            where=str(home.path(dom0.root)),
+            where=_where(home, dom0),
             found="a mounted Dom-0: its Xen cannot be reached from here",
             remedy=f"type on the Dom-0: {line}   (on newer Xen: {line.replace('xm ', 'xl ', 1)}); {then}",
         )

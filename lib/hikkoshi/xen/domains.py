@@ -4,13 +4,9 @@ A guest is there under its name; under the name that a migration or a restart gi
 its UUID, one of its MACs or one of its disks. What the lists leave open is not known, and not known never counts as off.
 """
 
-import os
 import re
-import stat
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from pydantic import BaseModel, TypeAdapter
 
@@ -18,6 +14,7 @@ from hikkoshi.errors import Problem, ToolFailed
 from hikkoshi.xen import sxp
 from hikkoshi.xen.config import XenGuest
 from hikkoshi.xen.disks import path as path_of
+from hikkoshi.xen.reach.local import marks
 
 _LINE = re.compile(  # name, ID, memory, VCPUs, state, time, and with -v the UUID and more
     r"(?P<name>.*?)\s+(?P<id>\d{1,9})\s+\d+\s+\d+\s+(?P<state>[a-z-]{4,10})\s+\d+(?:\.\d+)?"
@@ -90,10 +87,10 @@ class Traits:
         both = bool(self.uuid) and self.uuid == other.uuid
         return both or bool(self.names & other.names or self.macs & other.macs or self.disks & other.disks)
 
-    def sighting(self, domain: Domain) -> Sighting | None:
-        """Whether a domain is this guest, or could be; None where it is another one for sure."""
+    def sighting(self, domain: Domain, marks: Callable[[str], frozenset[str]] = marks) -> Sighting | None:
+        """Whether a domain is this guest, or could be; None where it is another one for sure. `marks`: of disks, there."""
         macs = self.macs & domain.macs
-        disks = [own for own in sorted(self.disks) for other in domain.disks or () if _same(own, other)]
+        disks = [own for own in sorted(self.disks) for other in domain.disks or () if marks(own) & marks(other)]
         forms = [_FORMS.format(re.escape(name)) for name in self.names]
         ending = "shut down, but not yet gone" if domain.ending else "it has the guest's name"
         reasons = (
@@ -252,13 +249,13 @@ def merged(short: Iterable[Domain], *more: dict[int, Domain]) -> list[Domain]:
     return list(found.values())
 
 
-def unreadable(e: ValueError | ToolFailed) -> ToolFailed:
+def unreadable(e: ValueError | ToolFailed, dom0: str) -> ToolFailed:
     """The error for a list that does not tell what runs."""
     return ToolFailed(
         Problem(
             code="domains-unknown",
             what="what runs on the Dom-0 is not known",
-            where="Dom-0",
+            where=dom0,
             found=f"{e.problems[0].what}: {e.problems[0].found}" if isinstance(e, ToolFailed) else str(e).splitlines()[0],
             expected="whole lists of domains",
             remedy="type `xl list` there (older: `xm list`), and mend what keeps it from answering; or look there yourself",
@@ -269,23 +266,3 @@ def unreadable(e: ValueError | ToolFailed) -> ToolFailed:
 def _path(written: str) -> str:
     """The path in a device's name such as `tap:aio:/srv/a.img` or `phy:vg0/a`; what is no path stays as it is."""
     return path_of(re.sub(r"^(?:(?:phy|file|tap|tap2|tapdisk|aio|sync|ioemu|raw|qcow2?|vhd|qed):)+", "", written))
-
-
-def _same(one: str, other: str) -> bool:
-    """Whether two disks of this machine are the same: by name, by file, by device number, or through a loop device."""
-    if os.path.normpath(one) == os.path.normpath(other):
-        return True
-    if not one.startswith("/") or not other.startswith("/"):  # of another machine: xend keeps the prefix, and a file may not
-        return re.sub(r"^[a-z][a-z0-9]*:", "", one) == re.sub(r"^[a-z][a-z0-9]*:", "", other)
-    with suppress(OSError, ValueError):
-        a, b = Path(one).stat(), Path(other).stat()
-        if stat.S_ISBLK(a.st_mode) and stat.S_ISBLK(b.st_mode) and a.st_rdev == b.st_rdev:
-            return True
-        return os.path.samestat(a, b) or any(_behind(x, y) for x, y in ((one, other), (other, one)))
-    return False
-
-
-def _behind(loop: str, file: str) -> bool:
-    """Whether a loop device shows this file."""
-    backing = Path("/sys/block", Path(loop).name, "loop/backing_file")
-    return loop.startswith("/dev/loop") and backing.is_file() and Path(backing.read_text().strip()).samefile(file)

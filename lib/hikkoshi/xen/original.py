@@ -1,17 +1,18 @@
 """Which configuration the source is started from, where what is moved is a copy of it that leaves something out."""
 
 import re
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
 from hikkoshi.check import Check
-from hikkoshi.errors import BadInput, Problem
+from hikkoshi.errors import BadInput, Problem, ToolFailed
 from hikkoshi.params.guest import Guest
 from hikkoshi.params.home import Home
 from hikkoshi.params.site import Site
 from hikkoshi.xen.config import XenGuest, beyond, parse
-from hikkoshi.xen.root import LONGEST, inside, read_config
+from hikkoshi.xen.reach.kinds import reached
+from hikkoshi.xen.root import read_config, read_from
+from hikkoshi.xen.tree import Tree
 
 
 def check(home: Home, site: Site, guest: Guest) -> Check:
@@ -27,7 +28,7 @@ def check(home: Home, site: Site, guest: Guest) -> Check:
         printed = _printed(home, site, guest)
         rest = ", ".join(left_out(home, site, guest))
         others = rivals(home, site, guest)
-    except BadInput as e:
+    except (BadInput, ToolFailed) as e:
         p = e.problems[0]
         return check(ok=False, found=f"not known: {p.what}: {p.where}", remedy=p.remedy)
     if printed:
@@ -59,12 +60,13 @@ def left_out(home: Home, site: Site, guest: Guest) -> tuple[str, ...]:
     """The disks and NICs that the source has by its own configuration, and that `config` leaves out; `BadInput` without one."""
     if guest.start_config is None or guest.start_config == guest.config:
         return ()
-    host = site.dom0s[guest.dom0]
-    moved = read_config(home, host, guest.config)
+    host = reached(home, site.dom0s[guest.dom0])
+    host.expect(files=[guest.config, guest.start_config])
+    moved = read_from(host, guest.config)
     try:
-        own = read_config(home, host, guest.start_config)
+        own = read_from(host, guest.start_config)
     except BadInput as e:
-        if inside(home, host, guest.start_config).is_file():  # its code is why there is a copy
+        if e.problems[0].code != "xen-configuration-missing":  # its code is why there is a copy
             return (f"what is written in {guest.start_config} beside the copy, which cannot be read: {e.problems[0].what}",)
         raise
     if own.name != moved.name:
@@ -88,26 +90,24 @@ def rivals(home: Home, site: Site, guest: Guest) -> list[str]:
     """
     if guest.start_config:
         return []
-    host = site.dom0s[guest.dom0]
-    moved, found = read_config(home, host, guest.config), dict[Path, str]()
-    for folder in dict.fromkeys((guest.config.parent, Path("/etc/xen"))):
-        here = inside(home, host, folder)
-        with suppress(OSError):  # not there, or not for us to read
-            for name in sorted(p.name for p in here.iterdir() if not p.name.startswith(".")):
-                with suppress(OSError, BadInput):
-                    path = inside(home, host, folder / name)
-                    if path != inside(home, host, guest.config) and (more := _more(path, moved)):
-                        found[path] = f"{folder / name} has also {more}"
+    tree = Tree(guest.dom0, reached(home, site.dom0s[guest.dom0]))
+    folders = list(dict.fromkeys((guest.config.parent, Path("/etc/xen"))))
+    tree.expect(folders=[(folder, 0) for folder in folders])
+    moved, found = read_from(tree.host, guest.config), dict[Path, str]()
+    own = tree.real(guest.config)
+    for path in (path for folder in folders for path in tree.entries(folder)):
+        real = tree.real(path)
+        if real != own and (more := _more(tree.text(path), str(path), moved)):
+            found[real] = f"{path} has also {more}"
     return list(found.values())
 
 
-def _more(path: Path, moved: XenGuest) -> str:
+def _more(text: str, where: str, moved: XenGuest) -> str:
     """What a file has beside a configuration of the same name; empty where it is none, or of another guest."""
-    if not path.is_file() or path.stat().st_size > LONGEST:
+    if not text:
         return ""
-    text = path.read_bytes().decode("utf-8", errors="replace")
     try:
-        other = parse(text, str(path))
+        other = parse(text, where)
     except BadInput:
         named = re.search(rf"""^\s*name\s*=\s*['"]{re.escape(moved.name)}['"]""", text, re.MULTILINE)
         return "something that cannot be read" if named else ""

@@ -31,7 +31,7 @@ _FILES = (  # that a Dom-0 reads at its start, by the clock, or all the time
     *("/etc/conf.d/local.start", "/etc/crontab", "/etc/anacrontab", "/etc/rc.conf", "/etc/monitrc", "/etc/monit.conf"),
     *("/etc/keepalived/keepalived.conf", "/etc/drbd.conf"),
 )
-_FOLDERS = (  # (folder, how deep)
+_PLACES = (  # (folder, how deep)
     *(("/etc/init.d", 0), ("/etc/rc.d/init.d", 0), ("/etc/rc.d", 0), ("/etc/local.d", 0), ("/etc/init", 0), ("/etc/event.d", 0)),
     *(("/etc/systemd/system", 1), ("/usr/local/lib/systemd/system", 1), ("/usr/lib/systemd/system", 0)),
     *(("/lib/systemd/system", 0), ("/etc/cron.d", 0), ("/etc/cron.hourly", 0), ("/etc/cron.daily", 0), ("/etc/cron.weekly", 0)),
@@ -39,6 +39,7 @@ _FOLDERS = (  # (folder, how deep)
     *(("/var/spool/at", 1), ("/etc/rc.local.d", 0), ("/etc/drbd.d", 0), ("/etc/udev/rules.d", 0), ("/etc/watchdog.d", 0)),
     *(("/etc/supervisor/conf.d", 0), ("/etc/network/if-up.d", 0), ("/etc/NetworkManager/dispatcher.d", 0)),
 )
+FOLDERS = tuple((Path(folder), depth) for folder, depth in _PLACES)
 _OF_XEN = re.compile(r"(?:xendomains?|xend|xencommons|xenstored|xenconsoled|libvirtd?|libvirt-guests|functions)(?:\.\w+)?")
 _STARTS = re.compile(  # a command that starts a guest, with its arguments
     r"(?<![\w.-])(?:x[ml]|\$\{?(?:x[ml](?:_?(?:cmd|bin))?|toolstack)\}?)[ \t\"',]+(?:-\S+[ \t]+)*"
@@ -84,6 +85,7 @@ class Starters:
 
     def found(self) -> Iterator[Found]:
         """Everything that starts the guest, or keeps it running; what is not known is kept by the tree."""
+        self.tree.expect(files=[*_CIBS, _HARESOURCES, _RGMANAGER, _GANETI, *_TEXTS, *map(Path, (*_CLUSTERS, *_FILES))])
         clusters = [*self._pacemaker(), *self._heartbeat(), *self._rgmanager(), *self._ganeti()]
         for path in _TEXTS:
             clusters += self._plain(path, self.tree.text(path, _LARGEST), "see the tool that keeps this file")
@@ -95,7 +97,9 @@ class Starters:
                     f"a cluster or a manager of guests is installed ({path}): see there whether it starts the guest"
                 )
         seen: set[Path] = set()
-        for path in self._started():
+        started = [*self._started()]
+        self.tree.expect(scripts=[word for path in started for word in self._called(self.tree.text(path))])
+        for path in started:
             yield from self._script(path, seen, _DEEPEST)
 
     def _pacemaker(self) -> Iterator[Found]:
@@ -173,12 +177,12 @@ class Starters:
 
     def _started(self) -> Iterator[Path]:
         yield from map(Path, _FILES)
-        for folder, depth in _FOLDERS:
-            yield from self.tree.below(Path(folder), lambda path: not _OF_XEN.fullmatch(path.name), depth)
+        for folder, depth in FOLDERS:
+            yield from self.tree.below(folder, lambda path: not _OF_XEN.fullmatch(path.name), depth)
 
     def _script(self, path: Path, seen: set[Path], deeper: int) -> Iterator[Found]:
         """Where a file starts the guest, or a script that it names does."""
-        real = self.tree.here(path).resolve() if self.tree.exists(path) else path
+        real = self.tree.real(path)
         instance = "@" in path.name  # xen@web01.service is a link to the file of all guests
         if (real in seen and not instance) or not (text := self.tree.text(path)) or "\0" in text:
             return
@@ -198,9 +202,16 @@ class Starters:
                 unknown = unknown or f"which guests {path}:{number} starts: {command}"
         if unknown:
             self.tree.not_known(unknown)
-        for word in dict.fromkeys(_SCRIPT.findall(code)) if deeper else ():
-            if not _OF_XEN.fullmatch(Path(word).name) and not word.startswith(_ELSEWHERE) and self.tree.is_script(Path(word)):
-                yield from self._script(Path(word), seen, deeper - 1)
+        called = self._called(text) if deeper else []
+        self.tree.expect(scripts=called)
+        for word in filter(self.tree.is_script, called):
+            yield from self._script(word, seen, deeper - 1)
+
+    def _called(self, text: str) -> list[Path]:
+        """The paths in a file that may be those of scripts."""
+        code = "\n".join(line for _, line in self._lines(text))
+        words = dict.fromkeys(_SCRIPT.findall(code))
+        return [Path(w) for w in words if not _OF_XEN.fullmatch(Path(w).name) and not w.startswith(_ELSEWHERE)]
 
     def _chosen(self, code: str) -> bool:
         """Whether the guest is among those that a script goes through: named in it, or in a folder of it."""
@@ -209,7 +220,11 @@ class Starters:
 
     def _meant(self, text: str, folders: Sequence[str] = ()) -> bool:
         """Whether a text names the guest, or a file that is a configuration of it; in `folders` without its whole path."""
-        return self._named(text) or any(map(self.is_configuration, self._paths(text, folders)))
+        if self._named(text):
+            return True
+        paths = self._paths(text, folders)
+        self.tree.expect(files=paths)
+        return any(map(self.is_configuration, paths))
 
     def _is_there(self, text: str, folders: Sequence[str], *, whole: bool) -> bool:
         """Whether a command names a file of the Dom-0 that can be read, or with `whole` none by its whole path."""

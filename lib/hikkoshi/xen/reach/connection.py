@@ -1,0 +1,176 @@
+"""One connection to a Dom-0 by the OpenSSH client, shared by all that a process asks there.
+
+A question is a script for the sh there. It begins only once all of it has arrived, and its answer stands between two marks that
+nobody can guess: what a login shell prints before is not taken for an answer, nor is one that is cut off. Nothing stays there,
+neither when its time is over nor when we die: the other side ends what it runs when this side goes. Address, keys, jump hosts and
+old algorithms are the business of the user's ssh_config(5); a host key that is not known is always refused.
+"""
+
+import atexit
+import re
+import secrets
+import shlex
+import tempfile
+from collections.abc import Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from hikkoshi import tool
+from hikkoshi.disk import remote
+from hikkoshi.errors import Problem, ToolFailed, printable
+from hikkoshi.secret import temporary
+from hikkoshi.xen.reach.host import PRINTED
+from hikkoshi.xen.reach.local import endless
+
+PERSIST = 15  # seconds that the connection stays when nobody asks: so long it is there, too, after we were killed
+_LONGEST_PLACE = 50  # bytes of the path of the folder for temporary files: a socket's has 107 at most, and ssh needs 17 of them
+# The whole is one function: of a script that is cut off nothing is run. Each watcher ends the whole process group, and its trap
+# its own program, so that nothing stays. `$!` in it is that program, or one that has ended already.
+_WRAPPED = """\
+f() {{
+PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin; LC_ALL=C; export PATH LC_ALL
+m={mark}
+nl='
+'
+exec 3<&0
+{before}
+( exec 3<&- </dev/null; printf '\\n%s begin\\n' $m
+{script}
+) & p=$!
+{watchers}
+wait $p; s=$?
+kill $w 2>/dev/null; wait $w 2>/dev/null
+printf '\\n%s done %s\\n' $m $s
+exit 0
+}}
+f
+"""
+_WATCHER = "( trap 'kill -9 $! 2>/dev/null; exit 0' TERM; {} & wait $!; kill -9 0 ) >/dev/null 2>&1 & w=\"$w $!\"\n"
+
+
+class Dom0Unreached(ToolFailed):
+    """No shell of the Dom-0 could be asked at all."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a script printed there, and the status that it ended with."""
+
+    status: int
+    out: bytes
+    mark: str  # that stands in nothing but what the script itself put it into
+    err: str  # its last words, as they may be shown
+
+
+class Connection:
+    """The way to one Dom-0: `host` as ssh knows it, and more options for ssh."""
+
+    def __init__(self, host: str, options: Sequence[str], socket: Path) -> None:
+        own = {
+            "ControlMaster": "auto",
+            "ControlPath": socket,
+            "ControlPersist": PERSIST,
+            "StrictHostKeyChecking": "yes",
+            "ForwardAgent": "no",
+            "ForwardX11": "no",
+            "PermitLocalCommand": "no",
+        }
+        self.host = host
+        self.toolstack = ""  # of Xen there, once somebody has asked
+        self._options = [word for key, value in own.items() for word in ("-o", f"{key}={value}")]  # of two, ssh takes the first
+        self._by_hand = shlex.join(["ssh", *options, host, "true"])
+        self._ssh = [remote.SSH[0], *self._options, *remote.SSH[1:], *options, "--", host]
+
+    def ask(self, script: str, *, timeout: float, acts: bool = False) -> Answer:
+        """Have a script run there; `ToolFailed` where no whole answer comes. See `Dom0Host.run` for `acts`."""
+        mark = f"hikkoshi-{secrets.token_hex(12)}"
+        watched = [f"sleep {int(timeout) + 5} 3<&-", *([] if acts else ["cat <&3"])]
+        whole = _WRAPPED.format(
+            mark=mark,
+            before="trap '' PIPE HUP" if acts else "",  # of what acts, nobody watches whether we are still there
+            script=script,
+            watchers="".join(map(_WATCHER.format, watched)),
+        )
+        end = re.compile(rb"\n%s done (\d{1,3})\n" % mark.encode())
+        said = tool.converse([*self._ssh, "exec sh"], whole.encode(), until=end, timeout=timeout, largest=PRINTED)
+        head, begun, rest = said.out.partition(b"\n%s begin\n" % mark.encode())
+        found = end.search(rest)
+        if not begun:
+            raise self._unreached(said, head, timeout)
+        if found is None:
+            raise self._broken(said, script, timeout)
+        return Answer(int(found[1]), rest[: found.start()], mark, _words(said.err))
+
+    def close(self) -> None:
+        """End the connection, if it is there."""
+        with suppress(ToolFailed):
+            tool.run(["ssh", *self._options, "-O", "exit", "--", self.host], timeout=10, ok=range(256))
+
+    def _unreached(self, said: tool.Said, head: bytes, timeout: float) -> Dom0Unreached:
+        """The error where no script was begun."""
+        words, typed, expected = _words(said.err), self._by_hand, "a shell there"
+        if "REMOTE HOST IDENTIFICATION HAS CHANGED" in words:
+            code, what = "dom0-key-changed", "the Dom-0 shows another host key than before: it may be another machine"
+            remedy = (
+                "find out why before anything else. Where the machine was installed anew, take its old key out (ssh-keygen -R "
+                f"HOST), and type `{typed}` here once, with its new key before you"
+            )
+        elif "Host key verification failed" in words:
+            code, what = "dom0-key-unknown", "the Dom-0's host key is not known here"
+            remedy = f"type `{typed}` here once, and compare the key that it shows with the one that the Dom-0 has in /etc/ssh"
+        elif "Permission denied" in words:
+            code, what = "dom0-login-refused", "the Dom-0 does not let this user in"
+            remedy = f"type `{typed}` here until it works without a question: key and agent, user, ssh_config(5)"
+        elif said.status == 255 or said.ending == "slow":
+            code, what = "dom0-unreachable", "the Dom-0 cannot be reached by ssh"
+            remedy = f"type `{typed}` here until it works without a question: host key, key and agent, ssh_config(5)"
+            words = f"no answer in {timeout:g} s; {words}" if said.ending == "slow" else words
+        else:
+            code, what = "dom0-without-shell", "on the Dom-0 no shell answers"
+            remedy = f"see what `{typed}` prints here; the user's login shell there has to run commands"
+            words, expected = words or _words(head[-1000:]), "sh, by a login shell that starts it"
+        found = tool.tail(words, 3)
+        return Dom0Unreached(Problem(code=code, what=what, where=self.host, found=found, expected=expected, remedy=remedy))
+
+    def _broken(self, said: tool.Said, script: str, timeout: float) -> ToolFailed:
+        """The error where a script was begun, and its end did not come."""
+        if said.ending == "slow":
+            return tool.timed_out([script.strip().split("\n")[-1]], timeout, self.host)
+        if said.ending == "endless":
+            return endless([script.strip().split("\n")[-1]], self.host)
+        return ToolFailed(
+            Problem(
+                code="dom0-answer-cut-off",
+                what="the Dom-0's answer is cut off",
+                where=self.host,
+                found=f"{len(said.out):,} bytes, without their end; {tool.tail(_words(said.err), 3)}",
+                expected="a whole answer",
+                remedy="see whether the network and the Dom-0 are well, then run this again; nothing of the answer is used",
+            )
+        )
+
+
+_open: dict[tuple[str, ...], Connection] = {}
+_stack = ExitStack()
+
+
+def connection(host: str, options: Sequence[str]) -> Connection:
+    """This process' connection to a Dom-0. It ends with the process, or `PERSIST` seconds after that was killed."""
+    if (host, *options) not in _open:
+        place = Path(tempfile.gettempdir())
+        folder = temporary.folder("ssh", place if len(str(place)) <= _LONGEST_PLACE else Path("/tmp"))
+        _open[host, *options] = Connection(host, options, _stack.enter_context(folder) / "s")
+    return _open[host, *options]
+
+
+@atexit.register
+def close() -> None:
+    """End all connections."""
+    while _open:
+        _open.popitem()[1].close()
+    _stack.close()
+
+
+def _words(raw: bytes) -> str:
+    return printable(raw.decode(errors="replace")).strip()

@@ -1,0 +1,130 @@
+"""A Dom-0 over ssh for tests: this machine by a real sshd, which ssh starts itself, with stand-ins for Xen's programs.
+
+No network, no service, no key of the user's. `xl` and `xenstore-ls` keep what runs in files: `running` holds the names, and each
+guest's answers are what a real Xen printed.
+"""
+
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from hikkoshi.params.site import Dom0
+from hikkoshi.xen.reach import connection
+from processes import wait_for
+
+DATA = Path(__file__).parent / "data" / "xen"
+CONFIG = """\
+HostKey {0}/host
+AuthorizedKeysFile {0}/user.pub
+StrictModes no
+UsePAM no
+PasswordAuthentication no
+KbdInteractiveAuthentication no
+PidFile none
+LogLevel VERBOSE
+SetEnv PATH={0}/bin:/usr/bin:/bin HOME={0}
+"""
+XL = """\
+here={0}
+echo "$*" >> $here/calls
+case "$*" in
+list)
+  head -n 2 $here/list
+  while read name; do grep "^$name " $here/list; done < $here/running;;
+'list -l') cat "$here/long.`sort $here/running | tr '\\n' '+'`";;
+'list -v') cat $here/uuids;;
+'shutdown -w '*) grep -vx "$3" $here/running > $here/rest; mv $here/rest $here/running;;
+'create '*) test -f "$2" || {{ echo "no such file: $2" >&2; exit 2; }}
+  echo "Parsing config from $2"; basename "$2" .cfg >> $here/running;;
+*) echo "xl: unknown: $*" >&2; exit 1;;
+esac
+"""
+
+
+@dataclass
+class OverSsh:
+    """The other machine. Programs in `bin` come before those of the system; `calls` of xl are noted."""
+
+    folder: Path
+
+    @property
+    def dom0(self) -> Dom0:
+        return Dom0(ssh="dom0")
+
+    @property
+    def calls(self) -> list[str]:
+        """What xl was asked to do, but for lists."""
+        noted = self.folder / "calls"
+        return [x for x in noted.read_text().splitlines() if not x.startswith("list")] if noted.exists() else []
+
+    @property
+    def logins(self) -> int:
+        """How often somebody has logged in."""
+        return (self.folder / "log").read_text().count("Accepted publickey")
+
+    @property
+    def running(self) -> list[str]:
+        """The guests that run."""
+        return (self.folder / "running").read_text().split()
+
+    @property
+    def processes(self) -> list[str]:
+        """What runs on it, by command lines: all that a login starts has its PATH."""
+        found = []
+        for process in Path("/proc").glob("[0-9]*"):
+            try:
+                inside, line = (process / "environ").read_bytes(), (process / "cmdline").read_bytes()
+            except OSError:
+                continue
+            if f"PATH={self.folder}/bin:".encode() in inside:
+                found.append(f"{process.name} {line.replace(bytes(1), b' ').decode(errors='replace')}")
+        return found
+
+    def program(self, name: str, script: str) -> None:
+        """Put a program in the place of the system's."""
+        (self.folder / "bin" / name).write_text(f"#!/bin/sh\n{script}\n")
+        (self.folder / "bin" / name).chmod(0o755)
+
+    def configure(self, line: str) -> None:
+        """Add a line to the configuration of its sshd."""
+        with (self.folder / "sshd_config").open("a") as f:
+            f.write(line + "\n")
+
+    def xen(self, *running: str) -> None:
+        """A Xen on which these guests run, of web01 and db01."""
+        self.program("xl", XL.format(self.folder))
+        lines = (DATA / "xl-list-2guests.txt").read_text()
+        (self.folder / "list").write_text(lines)
+        (self.folder / "running").write_text("".join(f"{name}\n" for name in running))
+        for names, data in (("", "[]\n"), ("web01+", "xl-list-l.json"), ("db01+web01+", "xl-list-l-2guests.json")):
+            (self.folder / f"long.{names}").write_text((DATA / data).read_text() if data.endswith("json") else data)
+        for name in ("web01", "db01"):
+            shutil.copy(DATA / f"{name}.cfg", self.folder)
+
+
+@contextmanager
+def over_ssh(folder: Path, place: Path) -> Iterator[OverSsh]:
+    """The machine in `folder`; its client `ssh` is put into `place`, which has to be on the PATH."""
+    (folder / "bin").mkdir(parents=True)
+    for name in ("host", "user"):
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / name], check=True)
+    (folder / "sshd_config").write_text(CONFIG.format(folder))
+    (folder / "known_hosts").write_text("dom0 " + (folder / "host.pub").read_text())
+    (folder / "ssh_config").write_text(
+        "Host *\n"
+        f"ProxyCommand /usr/sbin/sshd -i -e -f {folder}/sshd_config 2>>{folder}/log\n"
+        f"UserKnownHostsFile {folder}/known_hosts\n"
+        "GlobalKnownHostsFile none\n"
+        f"IdentityFile {folder}/user\n"
+        "IdentitiesOnly yes\nIdentityAgent none\n"
+    )
+    (place / "ssh").write_text(f'#!/bin/sh\nexec /usr/bin/ssh -F {folder}/ssh_config "$@"\n')
+    (place / "ssh").chmod(0o755)
+    Path("/run/sshd").mkdir(exist_ok=True)  # sshd insists on it; it stays, for whoever else tests beside us
+    machine = OverSsh(folder)
+    yield machine
+    connection.close()
+    wait_for(lambda: not machine.processes, "all that ssh started ends")

@@ -1,0 +1,398 @@
+"""A Dom-0 over a real sshd, with stand-ins for Xen's programs: what is asked and done there, and what nobody believes."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext, suppress
+from pathlib import Path
+
+import pytest
+
+from hikkoshi.errors import HikkoshiError, StepFailed, ToolFailed
+from hikkoshi.params.guest import Guest
+from hikkoshi.params.home import Home
+from hikkoshi.params.site import Site
+from hikkoshi.xen import autostart, dom0, original, root
+from hikkoshi.xen.reach import connection, remote
+from hikkoshi.xen.reach.remote import RemoteDom0
+from journey import permitted
+from overssh import DATA, OverSsh, over_ssh
+from processes import wait_for
+
+pytestmark = pytest.mark.needs("ssh", "sshd", "ssh-keygen", "root")
+
+
+@pytest.fixture
+def there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[OverSsh]:
+    """A Dom-0 on which web01 and db01 run."""
+    (tmp_path / "client").mkdir()
+    monkeypatch.setenv("PATH", f"{tmp_path}/client:{os.environ['PATH']}")
+    with over_ssh(tmp_path / "dom0", tmp_path / "client") as machine:
+        machine.xen("web01", "db01")
+        yield machine
+
+
+@pytest.fixture
+def site(home: Home, there: OverSsh) -> Site:
+    return home.site().model_copy(update={"dom0s": {"xenhost": there.dom0}})
+
+
+@pytest.fixture
+def db01(there: OverSsh) -> Guest:
+    return guest(there, "db01")
+
+
+def guest(there: OverSsh, name: str) -> Guest:
+    return Guest(name=name, dom0="xenhost", config=there.folder / f"{name}.cfg", nics=())
+
+
+def test_a_guest_is_seen_shut_down_and_started_again_and_one_connection_serves_all(
+    there: OverSsh, home: Home, site: Site, db01: Guest
+) -> None:
+    runs = dom0.source_runs(home, site, db01)
+    assert runs, runs.found
+    assert dom0.serves(home, site, db01)
+    assert not dom0.source_off(home, site, db01)
+    assert dom0.others(home, site, db01)
+    dom0.shut_down(home, site, db01, permitted("db01"), timeout=30)
+    off = dom0.source_off(home, site, db01)
+    assert (off.ok, off.unseen, off.found) == (True, "", "not in the list of domains")
+    assert there.running == ["web01"]
+    dom0.start_again(home, site, db01)
+    assert dom0.source_runs(home, site, db01)
+    dom0.start_again(home, site, db01)
+    assert there.calls == ["shutdown -w db01", f"create {db01.config}"]
+    assert there.logins == 1
+
+
+@pytest.mark.parametrize("shell", [s for s in ("dash", "bash", "busybox", "ksh") if shutil.which(s)])
+def test_any_sh_there_will_do(there: OverSsh, home: Home, site: Site, db01: Guest, shell: str) -> None:
+    (there.folder / "bin/sh").symlink_to(str(shutil.which(shell)))
+    assert dom0.source_runs(home, site, db01)
+    dom0.shut_down(home, site, db01, permitted("db01"), timeout=30)
+    there.program("xl", "sleep 1000")
+    with pytest.raises(ToolFailed, match="took too long"):
+        RemoteDom0(there.dom0).run(["xl", "list"], timeout=1)
+    wait_for(lambda: not there.processes, "all that was started there ends")
+
+
+def test_xm_is_asked_where_there_is_no_xl(there: OverSsh, home: Home, site: Site) -> None:
+    (there.folder / "bin/xl").rename(there.folder / "bin/xm")
+    (there.folder / "list").write_bytes((DATA / "xm-list-migrating.txt").read_bytes())
+    (there.folder / "running").write_text("Zombie-billing\nmigrating-ledger\nidp\n")
+    (there.folder / "long.Zombie-billing+idp+migrating-ledger+").write_bytes((DATA / "xm-list-long.sxp").read_bytes())
+    (there.folder / "ledger.cfg").write_text("name = 'ledger'\nmemory = 320\n")
+    assert "migrating-ledger (ID 7" in dom0.source_off(home, site, guest(there, "ledger")).found
+
+
+@pytest.mark.needs("losetup")
+def test_a_disk_that_another_domain_has_by_another_name_is_known_as_the_dom0_has_it(
+    there: OverSsh, home: Home, site: Site, db01: Guest, tmp_path: Path
+) -> None:
+    image, other = tmp_path / "disk.img", tmp_path / "link"
+    image.write_bytes(bytes(1 << 20))
+    other.symlink_to(image)
+    there.xen("web01")
+    db01.config.write_text(f"name = 'db01'\nmemory = 320\ndisk = ['file:{image},xvda,w']\n")
+    for name, seen in ((str(other), True), (str(tmp_path / "another"), False)):
+        long = (DATA / "xl-list-l.json").read_text().replace("/srv/xen/web01/disk.img", name)
+        (there.folder / "long.web01+").write_text(long)
+        assert ("it has the guest's disk" in dom0.source_off(home, site, db01).found) == seen
+
+
+def test_its_files_are_looked_at_for_what_starts_the_guest_in_few_questions(
+    there: OverSsh, home: Home, site: Site, db01: Guest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    ask = connection.Connection.ask
+    monkeypatch.setattr(
+        connection.Connection, "ask", lambda self, script, **more: asked.append(script) or ask(self, script, **more)
+    )
+    check = autostart.check(home, site, db01)
+    assert (check.ok, check.unseen) == (True, ""), check.found
+    assert len(asked) <= 12
+    monkeypatch.setattr("hikkoshi.xen.autostart.AUTO", there.folder / "auto")
+    (there.folder / "auto").mkdir()
+    (there.folder / "auto/db01").symlink_to("../db01.cfg")
+    check = autostart.check(home, site, db01)
+    assert not check
+    assert f"rm {there.folder}/auto/db01" in check.remedy
+
+
+def test_a_second_configuration_with_more_disks_is_found_there(there: OverSsh, home: Home, site: Site, db01: Guest) -> None:
+    moved = there.folder / "moved"
+    moved.write_text(db01.config.read_text().replace(", 'file:/srv/xen/db01/data.img,xvdb,w'", ""))
+    copy = db01.model_copy(update={"config": moved})
+    check = original.check(home, site, copy)
+    assert check.found == f"{db01.config} has also xvdb (/srv/xen/db01/data.img)"
+    own = original.check(home, site, copy.model_copy(update={"start_config": db01.config}))
+    assert "with what is not moved: xvdb" in own.found
+
+
+def test_a_disk_there_is_not_taken_for_one_of_this_machine(home: Home, there: OverSsh) -> None:
+    with pytest.raises(HikkoshiError, match="the disk is on another machine"):
+        root.disk_path(home, there.dom0, "/dev/null")
+
+
+def test_a_path_may_have_spaces_quotes_and_dollars_and_nothing_in_it_is_run(there: OverSsh) -> None:
+    path = there.folder / """it's "a" $(touch pwned) `touch pwned`;touch pwned *.cfg"""
+    path.write_text("name = 'a'\n")
+    host = RemoteDom0(there.dom0)
+    assert host.read(path, 100) == b"name = 'a'\n"
+    assert path.name in host.names(there.folder)
+    assert not list(there.folder.rglob("pwned")) + list(Path.home().glob("pwned"))
+
+
+def test_what_is_no_file_is_not_opened_and_a_large_one_is_not_read_whole(there: OverSsh) -> None:
+    host = RemoteDom0(there.dom0)
+    os.mkfifo(there.folder / "pipe")
+    (there.folder / "circle").symlink_to("circle")
+    for name in ("pipe", "bin", "circle", "nothing"):
+        with pytest.raises(OSError, match=r"something else than a file|No such file"):
+            host.read(there.folder / name, 100)
+    (there.folder / "large").write_bytes(bytes(range(256)) * 4096)
+    assert host.read(there.folder / "large", 1000) == (bytes(range(256)) * 4)[:1001]
+    assert len(host.read(there.folder / "large", 1 << 19)) == (1 << 19) + 1
+
+
+def test_what_a_login_shell_prints_is_no_answer(there: OverSsh, home: Home, site: Site, db01: Guest) -> None:
+    there.configure("ForceCommand echo Welcome; printf 'Name\\033[2J ID Mem VCPUs State Time\\n'; eval \"$SSH_ORIGINAL_COMMAND\"")
+    assert dom0.source_runs(home, site, db01)
+
+
+def test_nothing_stays_there_when_a_question_takes_too_long(there: OverSsh) -> None:
+    host = RemoteDom0(there.dom0)
+    there.program("xl", "sleep 1000 & sleep 1000")
+    with pytest.raises(ToolFailed, match="xl list took too long"):
+        host.run(["xl", "list"], timeout=1)
+    wait_for(lambda: not there.processes, "all that was started there ends")
+
+
+@pytest.mark.parametrize("sign", [signal.SIGKILL, signal.SIGTERM])
+def test_nothing_stays_there_or_here_when_we_are_killed(
+    there: OverSsh, tmp_path: Path, sign: signal.Signals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there.program("xl", f"touch {there.folder}/begun; sleep 1000")
+    code = (
+        "from hikkoshi.params.site import Dom0; from hikkoshi.xen.reach import connection; connection.PERSIST = 1\n"
+        "from hikkoshi.xen.reach.remote import RemoteDom0\n"
+        "RemoteDom0(Dom0(ssh='dom0')).run(['xl', 'list'], timeout=900)\n"
+    )
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    with subprocess.Popen([sys.executable, "-c", code]) as process:
+        wait_for((there.folder / "begun").exists, "it is asked")
+        process.send_signal(sign)
+    wait_for(lambda: not there.processes, "all that was started there ends")
+    wait_for(lambda: not masters(), "the connection ends")
+
+
+def masters() -> list[str]:
+    """Connections of ours that are open: ssh calls itself by its socket then."""
+    lines = [p.read_bytes().decode(errors="replace") for p in Path("/proc").glob("[0-9]*/cmdline") if p.parent.exists()]
+    return [line for line in lines if "[mux]" in line and "hikkoshi-" in line]
+
+
+def test_a_connection_that_has_ended_meanwhile_is_made_again(there: OverSsh) -> None:
+    host = RemoteDom0(there.dom0)
+    assert host.toolstack() == "xl"
+    connection.close()
+    assert RemoteDom0(there.dom0).run(["xl", "list"], timeout=20).startswith("Name")
+    assert there.logins == 2
+
+
+def test_what_acts_goes_on_when_we_are_cut_off(there: OverSsh) -> None:
+    there.program("xl", f"echo begun; sleep 1; echo more; echo more >&2; touch {there.folder}/done")
+    with pytest.raises(ToolFailed, match="took too long"):
+        RemoteDom0(there.dom0).run(["xl", "create"], timeout=0.7, acts=True)
+    wait_for((there.folder / "done").exists, "it goes on")
+
+
+LIST = (DATA / "xl-list-2guests.txt").read_text()
+LONG = (DATA / "xl-list-l-2guests.json").read_text()
+Breaking = Callable[[OverSsh], object]
+
+
+def prints(text: str, *, status: int = 0, errors: str = "") -> Breaking:
+    """xl prints this for every list."""
+    return lambda m: [
+        (m.folder / "said").write_text(text),
+        (m.folder / "errors").write_text(errors),
+        m.program("xl", f"echo $* >> {m.folder}/calls; cat {m.folder}/said; cat {m.folder}/errors >&2; exit {status}"),
+    ]
+
+
+def long(text: str) -> Breaking:
+    """`xl list -l` prints this, and xenstore cannot be asked."""
+    return lambda m: (m.folder / "long.db01+web01+").write_text(text)
+
+
+def runs(script: str) -> Breaking:
+    return lambda m: m.program("xl", script.replace("HERE", str(m.folder)))
+
+
+def config(act: Callable[[Path], object]) -> Breaking:
+    """Something else is in the place of the guest's configuration."""
+    return lambda m: [(m.folder / "db01.cfg").unlink(), act(m.folder / "db01.cfg")]
+
+
+def forced(command: str) -> Breaking:
+    return lambda m: m.configure(f"ForceCommand {command}")
+
+
+def client(line: str) -> Breaking:
+    """ssh's own configuration has this line first."""
+
+    def act(m: OverSsh) -> None:
+        path = m.folder / "ssh_config"
+        path.write_text(f"{line}\n" + path.read_text())
+
+    return act
+
+
+def stranger(m: OverSsh) -> None:
+    """The machine has another host key than the one that is known."""
+    (m.folder / "host").unlink()
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", m.folder / "host"], check=True)
+
+
+HOSTILE: dict[str, tuple[Breaking, str]] = {
+    "nothing at all": (prints(""), "no list of domains: nothing was printed"),
+    "an error with status 0": (prints("libxl: error: cannot open privcmd\n"), "no list of domains: libxl: error"),
+    "an error beside it with status 0": (prints("", errors="xend is not running\n"), "nothing was printed"),
+    "a status": (prints(LIST, status=1, errors="sorry\n"), "exit status 1: sorry"),
+    "status 127": (prints("", status=127, errors="no such library\n"), "lacks a program: xl: no such library"),
+    "status 255": (prints("", status=255, errors="Permission denied\n"), "exit status 255: Permission denied"),
+    "a list that is cut off in a line": (prints(LIST[:-9]), "cut off in its last line"),
+    "a heading only": (prints(LIST.splitlines(keepends=True)[0]), "no Domain-0 in it"),
+    "a list without Domain-0": (prints((DATA / "xl-list-without-domain-0.txt").read_text()), "no Domain-0 in it"),
+    "a page of HTML": (prints("<html><body>Login</body></html>\n"), "no list of domains: <html>"),
+    "words between the lines": (prints(LIST + "WARNING: something\n"), "cannot be read: WARNING"),
+    "zero bytes": (prints("\0" * 5000), "no list of domains"),
+    "terminal escapes": (prints("\x1b]0;title\x07\x1b[2J\x9b31m\n" + LIST + "\x1b[5n\n"), r"cannot be read: \\x1b\[5n"),
+    "escapes in an error": (prints("", status=1, errors="\x1b[31mred\r\x1bc\n"), r"\\x1b\[31mred\\r\\x1bc"),
+    "letters turned around": (prints("", status=1, errors="\u202egnirts\n"), r"\\u202egnirts"),
+    "random bytes": (runs("head -c 100000 /dev/urandom"), "not known"),
+    "bytes without end": (runs("cat /dev/zero"), "answers more than it can have to tell|took too long"),
+    "errors without end": (runs("cat /dev/zero >&2"), "answers more than it can have to tell|took too long"),
+    "no answer": (runs("sleep 1000"), "took too long"),
+    "an answer drop by drop": (runs("while :; do echo x; sleep 0.1; done"), "took too long"),
+    "a program that kills itself": (runs("kill -9 $$"), "exit status 137"),
+    "a program that kills the shell": (runs("kill -9 0"), "answer is cut off"),
+    "half an answer and then the connection ends": (runs("head -n 2 HERE/list; kill -9 $PPID; kill -9 0"), "answer is cut off"),
+    "no xl and no xm": (lambda m: (m.folder / "bin/xl").unlink(), "lacks a program: xl"),
+    "a program that is a folder": (lambda m: [(m.folder / "bin/xl").unlink(), (m.folder / "bin/xl").mkdir()], "lacks a program"),
+    "JSON that is none": (long("[{domid: 1}]"), "what runs on the Dom-0 is not known"),
+    "JSON that is cut off": (long(LONG[: len(LONG) // 2]), "what runs on the Dom-0 is not known"),
+    "JSON of another form": (long('[{"domid": "many", "config": []}]'), "what runs on the Dom-0 is not known"),
+    "JSON as deep as a well": (long("[" * 200_000), "what runs on the Dom-0 is not known"),
+    "an ID without end": (long('[{"domid": ' + "9" * 5000 + ', "config": {}}]'), "what runs on the Dom-0 is not known"),
+    "brackets as deep as a well": (long("(domain " * 50_000), "brackets within each other"),
+    "an empty long list": (long(""), "nothing was printed"),
+    "a configuration that is not there": (config(lambda p: None), "is not there"),
+    "a folder for a configuration": (config(lambda p: p.mkdir()), "is not there"),
+    "a pipe for a configuration": (config(os.mkfifo), "is not there"),
+    "a link in a circle for a configuration": (config(lambda p: p.symlink_to(p)), "is not there"),
+    "a configuration without end": (config(lambda p: p.symlink_to("/dev/zero")), "is not there"),
+    "a configuration as large as a disk": (config(lambda p: p.write_bytes(bytes(1 << 20))), "this is no Xen configuration"),
+    "a configuration of random bytes": (config(lambda p: p.write_bytes(os.urandom(4096))), "not known"),
+    "a configuration that is code": (config(lambda p: p.write_text("import os\nname = os.popen('touch pwned')\n")), "not known"),
+    "another host key": (stranger, "shows another host key than before"),
+    "an unknown host key": (lambda m: (m.folder / "known_hosts").write_text(""), "host key is not known here"),
+    "an unknown host key that ssh is told to take": (
+        lambda m: [(m.folder / "known_hosts").write_text(""), client("StrictHostKeyChecking no")(m)],
+        "host key is not known here",
+    ),
+    "a key that is not let in": (lambda m: (m.folder / "user.pub").write_text(""), "does not let this user in"),
+    "nobody there": (client("ProxyCommand false"), "cannot be reached"),
+    "somebody who says nothing": (client("ProxyCommand sleep 1000"), "cannot be reached"),
+    "another protocol": (client("ProxyCommand echo HTTP/1.1 400 Bad Request"), "cannot be reached"),
+    "no sh": (lambda m: m.program("sh", "").__class__ and (m.folder / "bin/sh").write_text("#!/bin/false\n"), "no shell answers"),
+    "no login": (forced("echo 'This account is currently not available.'; exit 1"), "no shell answers: This account"),
+    "a menu for a shell": (forced("echo '1) start 2) stop'; exit 0"), "no shell answers"),
+    "a login shell without end": (forced("yes"), "no shell answers"),
+    "a mirror for a shell": (forced("cat"), "cannot be reached"),
+    "a shell that stops in the middle": (forced("head -c 300 | sh"), "no shell answers"),
+    "other paths than those that were asked for": (
+        lambda m: m.program("readlink", "echo relative"),
+        "answer about its files is not understood",
+    ),
+    "more of a file than was asked for": (lambda m: m.program("head", "exec cat /dev/zero"), "more than it can have to tell"),
+    "numbers of disks that are none": (lambda m: m.program("stat", "echo '$(touch pwned)|`id`'"), "not understood"),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_or_broken_dom0_is_told_clearly_and_nothing_is_done(
+    there: OverSsh, home: Home, site: Site, db01: Guest, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    breaking, told = HOSTILE[name]
+    monkeypatch.setattr(dom0, "LISTING", 1.5)
+    monkeypatch.setattr(remote, "PATIENCE", 2.5)
+    before = {p: p.stat().st_mtime_ns for p in home.root.rglob("*")}
+    breaking(there)
+    check = dom0.source_off(home, site, db01)
+    assert not check
+    assert re.search(told, f"{check.found}: {check.remedy}"), check.found
+    assert check.remedy
+    assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202e]", f"{check}")
+    with pytest.raises(HikkoshiError):
+        dom0.shut_down(home, site, db01, permitted("db01"), timeout=1)
+    with suppress(HikkoshiError):  # where only its configuration cannot be read, it is seen to run
+        dom0.start_again(home, site, db01, patience=0)
+    assert there.calls == []
+    assert not list(there.folder.rglob("pwned")) + list(Path.home().glob("pwned")) + list(Path.cwd().glob("pwned"))
+    assert {p: p.stat().st_mtime_ns for p in home.root.rglob("*")} == before
+    wait_for(lambda: not there.processes, "all that was started there ends")
+
+
+def test_a_name_of_a_domain_is_never_run(there: OverSsh, home: Home, site: Site, db01: Guest) -> None:
+    line = LIST.splitlines(keepends=True)[2].replace("web01 ", "$(touch pwned);`touch pwned` ", 1).replace("  1 ", "  7 ", 1)
+    prints(LIST + line)(there)
+    check = dom0.source_off(home, site, db01)
+    assert (check.ok, "not known" in check.found) == (False, True)
+    assert not list(there.folder.rglob("pwned")) + list(Path.home().glob("pwned"))
+
+
+@pytest.mark.parametrize(
+    ("script", "told"),
+    [
+        ("exit 0", "db01 did not go off"),
+        ("echo 'db01 is being shut down' >&2; exit 0", "db01 did not go off"),
+        ("sleep 1000", "db01 did not go off"),
+        ("kill -9 0", "db01 did not go off"),
+        ("echo 'libxl: no such domain' >&2; exit 3", "exit status 3: libxl: no such domain"),
+    ],
+)
+def test_a_shutdown_that_fails_hangs_lies_or_is_cut_off_is_a_failure(
+    there: OverSsh, home: Home, site: Site, db01: Guest, script: str, told: str
+) -> None:
+    program = (there.folder / "bin/xl").read_text().removeprefix("#!/bin/sh\n")
+    there.program("xl", f'case "$*" in shutdown*) echo "$*" >> {there.folder}/calls; {script};; esac\n{program}')
+    with pytest.raises(StepFailed, match=told):
+        dom0.shut_down(home, site, db01, permitted("db01"), timeout=1)
+    assert set(there.calls) == {"shutdown -w db01"}
+    assert there.running == ["web01", "db01"]
+    wait_for(lambda: not there.processes, "all that was started there ends")
+
+
+@pytest.mark.parametrize(
+    ("script", "told"),
+    [
+        ("exit 0", ""),
+        ("echo 'xl: cannot allocate memory' >&2; exit 3", "exit status 3: xl: cannot allocate memory"),
+        ("kill -9 0", "answer is cut off"),
+    ],
+)
+def test_a_start_that_fails_lies_or_is_cut_off_does_not_count_as_one(
+    there: OverSsh, home: Home, site: Site, db01: Guest, script: str, told: str
+) -> None:
+    there.xen("web01")
+    program = (there.folder / "bin/xl").read_text().removeprefix("#!/bin/sh\n")
+    there.program("xl", f'case "$*" in create*) {script};; esac\n{program}')
+    with pytest.raises(ToolFailed, match=told) if told else nullcontext():
+        dom0.start_again(home, site, db01)
+    assert not dom0.source_runs(home, site, db01)
