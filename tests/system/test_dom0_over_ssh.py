@@ -13,10 +13,11 @@ from pathlib import Path
 import pytest
 
 from hikkoshi.errors import HikkoshiError, StepFailed, ToolFailed
-from hikkoshi.params.guest import Guest
+from hikkoshi.params.guest import Guest, NicMap
 from hikkoshi.params.home import Home
 from hikkoshi.params.site import Site
 from hikkoshi.xen import autostart, dom0, original, root
+from hikkoshi.xen.live import backing, segments
 from hikkoshi.xen.reach import connection, remote
 from hikkoshi.xen.reach.remote import RemoteDom0
 from journey import permitted
@@ -89,7 +90,6 @@ def test_xm_is_asked_where_there_is_no_xl(there: OverSsh, home: Home, site: Site
     assert "migrating-ledger (ID 7" in dom0.source_off(home, site, guest(there, "ledger")).found
 
 
-@pytest.mark.needs("losetup")
 def test_a_disk_that_another_domain_has_by_another_name_is_known_as_the_dom0_has_it(
     there: OverSsh, home: Home, site: Site, db01: Guest, tmp_path: Path
 ) -> None:
@@ -209,6 +209,52 @@ def test_what_acts_goes_on_when_we_are_cut_off(there: OverSsh) -> None:
     with pytest.raises(ToolFailed, match="took too long"):
         RemoteDom0(there.dom0).run(["xl", "create"], timeout=0.7, acts=True)
     wait_for((there.folder / "done").exists, "it goes on")
+
+
+def test_the_segment_of_each_nic_is_told_and_what_differs(
+    there: OverSsh, home: Home, site: Site, db01: Guest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (there.folder / "store").write_bytes((DATA / "xenstore-ls-f-2guests.txt").read_bytes())
+    there.program("xenstore-ls", f"cat {there.folder}/store")
+    answer = "@out eth0\\n@port xenbr100 eth0.100\\n@port xenbr100 vif2.0\\n@port xenbr200 eth0.200\\n"
+    monkeypatch.setattr(segments, "_SCRIPT", f"printf '{answer}'; cat {DATA}/ip-d-link.txt")
+    vlans = {name: site.segments["servers"].model_copy(update={"vlan": vlan}) for name, vlan in (("lan", 100), ("dmz", 200))}
+    site = site.model_copy(update={"segments": vlans})
+    macs = ("00:16:3e:00:02:01", "00:16:3e:00:02:02")
+    for names, unseen in ((("lan", "dmz"), ""), (("lan", "lan"), "not seen")):
+        nics = tuple(NicMap(mac=mac, segment=name) for mac, name in zip(macs, names, strict=True))
+        told = segments.told(site, db01.model_copy(update={"nics": nics}))
+        assert (told.ok, told.unseen) == (True, unseen), told.found
+    assert "00:16:3e:00:02:01 on xenbr100: VLAN 100 by eth0.100, lan;" in told.found
+    assert "00:16:3e:00:02:02 on xenbr200: VLAN 200 by eth0.200, dmz; its parameters say lan" in told.found
+    db01.config.write_text(db01.config.read_text().replace("bridge=xenbr200", "bridge=xenbr0"))
+    told = segments.told(site, db01)
+    assert "NIC 1 runs with the bridge xenbr200, its file has xenbr0" in told.found
+
+
+@pytest.mark.needs("losetup")
+def test_what_each_disk_is_there_is_told(there: OverSsh, site: Site, db01: Guest, tmp_path: Path) -> None:
+    image = tmp_path / "disk.img"
+    image.write_bytes(bytes(1 << 20))
+    made = subprocess.run(["losetup", "--find", "--show", image], capture_output=True, text=True, check=False)
+    if made.returncode:
+        pytest.skip(f"no loop device to be had: {made.stderr.strip()}")
+    loop = made.stdout.strip()
+    try:
+        db01.config.write_text(
+            f"name = 'db01'\nmemory = 1\ndisk = ['file:{image},xvda,w', 'phy:{loop},xvdb,w', 'phy:vg0/a,xvdc,w']\n"
+        )
+        (check,) = backing.checks(site, db01)
+    finally:
+        subprocess.run(["losetup", "--detach", loop], check=True)
+    assert re.search(r"xvda: a file, 1.0 MiB; \S+ \S+ free in /", check.found), check.found
+    assert f"xvdb: a loop device ({image}), 1.0 MiB; xvdc: not there" in check.found
+    assert check.unseen == "not seen"
+
+
+def test_the_bridges_of_this_kernel_can_be_asked(there: OverSsh) -> None:
+    said = RemoteDom0(there.dom0).run(["sh", "-c", segments._SCRIPT], timeout=20)
+    assert segments.Ways.of(said).vlan("nothing") == (None, "no bridge nothing with a port is there")
 
 
 LIST = (DATA / "xl-list-2guests.txt").read_text()

@@ -13,6 +13,7 @@ from hikkoshi.run.run import Run
 from hikkoshi.run.step import OFFLOADS, SURVEY
 from hikkoshi.steps.runbook import Runbook
 from hikkoshi.xen import config, dom0, original
+from hikkoshi.xen.live import backing, segments
 
 _ROLES = {True: "forwards", False: "does not forward", None: f"forwards or not, not known ({OFFLOADS} asks the running guest)"}
 
@@ -37,9 +38,10 @@ class SurveyGuest(Runbook):
         return config.rest(survey.configuration(self.run.home, self.run.site, self.run.guest))
 
     def checks(self) -> list[Check]:
-        """The guest is off, or may still be running; it is known what the source is started from; its disk can be moved."""
+        """The guest is off, or may be running; what it is started from; where its NICs and disks are; whether these can move."""
         where = self.run.home, self.run.site, self.run.guest
-        return [dom0.source_off(*where).waiting(), original.check(*where), *survey.limits(*where)]
+        told = [*segments.checks(*where[1:]), *backing.checks(*where[1:])]
+        return [dom0.source_off(*where).waiting(), original.check(*where), *told, *survey.limits(*where)]
 
     def start(self, progress: Progress = silent) -> None:
         """Read the disk to its end, look at the file systems inside, and write survey.json."""

@@ -228,6 +228,24 @@ def stored(text: str) -> dict[int, Domain]:
     return found
 
 
+def vifs(text: str, name: str) -> dict[int, tuple[str, str]]:
+    """{number: (MAC, bridge)} of the NICs with which a domain runs, out of what `xenstore-ls -f` prints; none of one that is off.
+
+    `ValueError` for what is cut off, or where several have the name.
+    """
+    if not text.endswith("\n"):
+        raise ValueError("what xenstore-ls prints is cut off in its last line")
+    told = dict(_STORED.findall(text))
+    numbers = [m[1] for path, value in told.items() if (m := re.fullmatch(r"/local/domain/(\d+)/name", path)) and value == name]
+    if len(numbers) > 1:
+        raise ValueError(f"{len(numbers)} domains are called {name}")
+    found = {}
+    for path, mac in told.items() if numbers else ():
+        if m := re.fullmatch(rf"(/local/domain/\d+/backend/vif/{numbers[0]}/(\d{{1,3}}))/mac", path):
+            found[int(m[2])] = (mac.lower(), told.get(f"{m[1]}/bridge", ""))
+    return found
+
+
 def _params(keys: Mapping[str, str]) -> set[str]:
     """What one disk is made of; blktap names its own device there, and the file beside it."""
     return {keys[key] for key in ("params", "tapdisk-params") if keys.get(key)}
