@@ -36,6 +36,7 @@ list)
   while read name; do grep "^$name " $here/list; done < $here/running;;
 'list -l') cat "$here/long.`sort $here/running | tr '\\n' '+'`";;
 'list -v') cat $here/uuids;;
+info) cat {1};;
 'shutdown -w '*) grep -vx "$3" $here/running > $here/rest; mv $here/rest $here/running;;
 'create '*) test -f "$2" || {{ echo "no such file: $2" >&2; exit 2; }}
   echo "Parsing config from $2"; basename "$2" .cfg >> $here/running;;
@@ -95,7 +96,7 @@ class OverSsh:
 
     def xen(self, *running: str) -> None:
         """A Xen on which these guests run, of web01 and db01."""
-        self.program("xl", XL.format(self.folder))
+        self.program("xl", XL.format(self.folder, DATA / "xl-info.txt"))
         lines = (DATA / "xl-list-2guests.txt").read_text()
         (self.folder / "list").write_text(lines)
         (self.folder / "running").write_text("".join(f"{name}\n" for name in running))

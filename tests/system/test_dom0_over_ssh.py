@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from hikkoshi.cli import doctor
 from hikkoshi.errors import HikkoshiError, StepFailed, ToolFailed
 from hikkoshi.params.guest import Guest, NicMap
 from hikkoshi.params.home import Home
@@ -230,6 +231,18 @@ def test_the_segment_of_each_nic_is_told_and_what_differs(
     db01.config.write_text(db01.config.read_text().replace("bridge=xenbr200", "bridge=xenbr0"))
     told = segments.told(site, db01)
     assert "NIC 1 runs with the bridge xenbr200, its file has xenbr0" in told.found
+
+
+def test_the_doctor_says_whether_it_answers_and_what_to_do_where_it_does_not(there: OverSsh, home: Home) -> None:
+    path = home.root / "params/site.yml"
+    path.write_text(path.read_text().replace("root: outputs/lab/dom0", "ssh: dom0"))
+    (row,) = doctor._dom0s(home)
+    assert (row.ok, row.title, row.found) == (True, "the Dom-0 xenhost answers (ssh://dom0)", "xl, Xen 4.17.7")
+    connection.close()
+    (there.folder / "user.pub").write_text("")
+    (row,) = doctor._dom0s(home)
+    assert (row.ok, row.found.startswith("the Dom-0 does not let this user in: ")) == (False, True)
+    assert "type `ssh dom0 true` here" in row.remedy
 
 
 @pytest.mark.needs("losetup")

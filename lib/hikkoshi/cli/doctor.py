@@ -17,6 +17,8 @@ from hikkoshi.params.home import Home
 from hikkoshi.rehearsal import unprivileged
 from hikkoshi.run import privacy, status
 from hikkoshi.secret import temporary
+from hikkoshi.xen.live.version import xen_version
+from hikkoshi.xen.reach.kinds import asked
 
 SETUP = "run `make setup` in the project's folder (Debian, Ubuntu); elsewhere install {}"
 ROOM = 10 << 30  # bytes: copy, VMDK and rehearsal of the two guests of the lab need a third of it
@@ -25,7 +27,7 @@ PROGRAMS = (  # (program, arguments that print its version, what it is for, whet
     ("qemu-system-x86_64", ("--version",), "the rehearsal", True),
     ("setpriv", ("--version",), "starts and ends every program", True),
     ("qemu-nbd", ("--version",), "disks in qcow2 and VHD", False),
-    ("ssh", ("-V",), "disks on a Dom-0", False),
+    ("ssh", ("-V",), "a Dom-0 over ssh", False),
     ("ssh-keygen", (), "signatures of records and approvals", True),
     ("zstd", ("--version",), "initrds of Debian 12 and newer guests", False),
     ("lz4", ("--version",), "initrds of Ubuntu 19.10 to 21.04", False),
@@ -76,9 +78,22 @@ def findings(home: Home | BadInput) -> Iterator[Requirement]:
     if isinstance(home, Home):
         yield _signatory(home)
         yield from _private(home)
+        yield from _dom0s(home)
         yield _room(home)
     yield _left()
     yield _kvm()
+
+
+def _dom0s(home: Home) -> Iterator[Requirement]:
+    """Whether those over ssh answer. What is wrong with the parameters has rows of its own."""
+    with contextlib.suppress(BadInput):
+        for name, dom0 in home.site().dom0s.items():
+            if dom0.kind == "ssh":
+                title = f"the Dom-0 {name} answers ({dom0})"
+                try:
+                    yield Requirement(title, True, xen_version(asked(dom0)))
+                except HikkoshiError as e:
+                    yield Requirement(title, False, f"{e.problems[0].what}: {e.problems[0].found}", e.problems[0].remedy)
 
 
 def _program(program: str, version: Sequence[str], purpose: str, required: bool) -> Requirement:
