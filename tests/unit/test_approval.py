@@ -188,6 +188,7 @@ def test_another_machine_withdraws_it(world: World) -> None:
         ("site", "user: administrator", "user: root", "vsphere.user was administrator"),
         ("site", "ca: outputs/lab/ca.pem", f"sha256: {'ab' * 32}", "vsphere.certificate was nothing"),
         ("site", "root: outputs/lab/dom0", "root: /", "dom0.root was outputs/lab/dom0 when it was planned, is / now"),
+        ("site", "root: outputs/lab/dom0", "ssh: root@xen:22", "is ssh://root@xen:22 now"),
         ("site", "signing:", "signing:\n  two_persons: false\n ", "two_persons was True when it was planned, is False now"),
         ("guest", "config: /etc/xen/gateway", "config: /etc/xen/other", "dom0.config was /etc/xen/gateway"),
         (

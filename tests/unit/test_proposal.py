@@ -235,10 +235,11 @@ def test_what_85_may_change_depends_on_the_guest(home: Home, decided: Plan) -> N
     assert "have no `measurement`, so no cause is looked for" in page(home, decided)
 
 
-def test_whether_the_cut_over_shuts_the_source_down_depends_on_the_dom0(home: Home, decided: Plan) -> None:
+@pytest.mark.parametrize("reached", ["root: /", "ssh: root@xenhost"])
+def test_whether_the_cut_over_shuts_the_source_down_depends_on_the_dom0(home: Home, decided: Plan, reached: str) -> None:
     assert "relies on somebody having shut the source down under Xen" in page(home, decided)
     site = home.root / "params" / "site.yml"
-    site.write_text(re.sub(r"root: outputs/lab/dom0\b", "root: /", site.read_text()))
+    site.write_text(re.sub(r"root: outputs/lab/dom0\b", reached, site.read_text()))
     told = page(home, decided)
     assert "shuts the source down under Xen, in an orderly way" in told
     assert "relies on" not in told
