@@ -16,7 +16,8 @@ from hikkoshi.xen.reach import connection
 from processes import wait_for
 
 DATA = Path(__file__).parent / "data" / "xen"
-CONFIG = """\
+KEPT = ("bin", "host", "host.pub", "user", "user.pub", "log")
+SSHD = """\
 HostKey {0}/host
 AuthorizedKeysFile {0}/user.pub
 StrictModes no
@@ -26,6 +27,15 @@ KbdInteractiveAuthentication no
 PidFile none
 LogLevel VERBOSE
 SetEnv PATH={0}/bin:/usr/bin:/bin HOME={0}
+"""
+SSH = """\
+Host *
+ProxyCommand /usr/sbin/sshd -i -e -f {0}/sshd_config 2>>{0}/log
+UserKnownHostsFile {0}/known_hosts
+GlobalKnownHostsFile none
+IdentityFile {0}/user
+IdentitiesOnly yes
+IdentityAgent none
 """
 XL = """\
 here={0}
@@ -50,6 +60,7 @@ class OverSsh:
     """The other machine. Programs in `bin` come before those of the system; `calls` of xl are noted."""
 
     folder: Path
+    _odd: bool = False  # whether a connection may have been made while ssh or sshd were told something else
 
     @property
     def dom0(self) -> Dom0:
@@ -89,10 +100,42 @@ class OverSsh:
         (self.folder / "bin" / name).write_text(f"#!/bin/sh\n{script}\n")
         (self.folder / "bin" / name).chmod(0o755)
 
-    def configure(self, line: str) -> None:
-        """Add a line to the configuration of its sshd."""
-        with (self.folder / "sshd_config").open("a") as f:
-            f.write(line + "\n")
+    def sshd(self, line: str) -> None:
+        """Have a line first in the configuration of its sshd."""
+        self._configure("sshd_config", line)
+
+    def ssh(self, line: str) -> None:
+        """Have a line first in the configuration of its client."""
+        self._configure("ssh_config", line)
+
+    def known(self, key: str) -> None:
+        """Have its client know this host key, or none, for it."""
+        (self.folder / "known_hosts").write_text(f"dom0 {key}\n" if key else "")
+        self.log_out()
+
+    def log_out(self) -> None:
+        """End the connection: what is asked next needs a new one."""
+        connection.close()
+        self._odd = True
+
+    def as_new(self) -> None:
+        """Take back all that a test did to it. A connection that was made as others are stays."""
+        if self._odd:
+            connection.close()
+        for path in [*self.folder.iterdir(), *(self.folder / "bin").iterdir()]:
+            if path.is_dir() and not path.is_symlink() and path.name not in KEPT:
+                shutil.rmtree(path)
+            elif path.name not in KEPT:
+                path.unlink()
+        (self.folder / "sshd_config").write_text(SSHD.format(self.folder))
+        (self.folder / "ssh_config").write_text(SSH.format(self.folder))
+        (self.folder / "known_hosts").write_text("dom0 " + (self.folder / "host.pub").read_text())
+        self._odd = False
+
+    def _configure(self, name: str, line: str) -> None:
+        path = self.folder / name  # of two lines the first one counts
+        path.write_text(f"{line}\n{path.read_text()}")
+        self.log_out()
 
     def xen(self, *running: str) -> None:
         """A Xen on which these guests run, of web01 and db01."""
@@ -112,20 +155,12 @@ def over_ssh(folder: Path, place: Path) -> Iterator[OverSsh]:
     (folder / "bin").mkdir(parents=True)
     for name in ("host", "user"):
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / name], check=True)
-    (folder / "sshd_config").write_text(CONFIG.format(folder))
-    (folder / "known_hosts").write_text("dom0 " + (folder / "host.pub").read_text())
-    (folder / "ssh_config").write_text(
-        "Host *\n"
-        f"ProxyCommand /usr/sbin/sshd -i -e -f {folder}/sshd_config 2>>{folder}/log\n"
-        f"UserKnownHostsFile {folder}/known_hosts\n"
-        "GlobalKnownHostsFile none\n"
-        f"IdentityFile {folder}/user\n"
-        "IdentitiesOnly yes\nIdentityAgent none\n"
-    )
     (place / "ssh").write_text(f'#!/bin/sh\nexec /usr/bin/ssh -F {folder}/ssh_config "$@"\n')
     (place / "ssh").chmod(0o755)
     Path("/run/sshd").mkdir(exist_ok=True)  # sshd insists on it; it stays, for whoever else tests beside us
+    (folder / "log").touch()
     machine = OverSsh(folder)
+    machine.as_new()
     yield machine
     connection.close()
     wait_for(lambda: not machine.processes, "all that ssh started ends")
