@@ -4,12 +4,15 @@ No network, no service, no key of the user's. `xl` and `xenstore-ls` keep what r
 guest's answers are what a real Xen printed.
 """
 
+import os
 import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+import pytest
 
 from hikkoshi.params.site import Dom0
 from hikkoshi.xen.reach import connection
@@ -150,17 +153,21 @@ class OverSsh:
 
 
 @contextmanager
-def over_ssh(folder: Path, place: Path) -> Iterator[OverSsh]:
-    """The machine in `folder`; its client `ssh` is put into `place`, which has to be on the PATH."""
+def over_ssh(place: Path) -> Iterator[OverSsh]:
+    """The machine, in an empty folder; as long as it is there, ssh reaches it by the name of `dom0`, and nothing else."""
+    folder, client = place / "dom0", place / "client"
     (folder / "bin").mkdir(parents=True)
+    client.mkdir()
     for name in ("host", "user"):
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / name], check=True)
-    (place / "ssh").write_text(f'#!/bin/sh\nexec /usr/bin/ssh -F {folder}/ssh_config "$@"\n')
-    (place / "ssh").chmod(0o755)
+    (client / "ssh").write_text(f'#!/bin/sh\nexec /usr/bin/ssh -F {folder}/ssh_config "$@"\n')
+    (client / "ssh").chmod(0o755)
     Path("/run/sshd").mkdir(exist_ok=True)  # sshd insists on it; it stays, for whoever else tests beside us
     (folder / "log").touch()
     machine = OverSsh(folder)
     machine.as_new()
-    yield machine
-    connection.close()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PATH", f"{client}:{os.environ['PATH']}")
+        yield machine
+        connection.close()
     wait_for(lambda: not machine.processes, "all that ssh started ends")

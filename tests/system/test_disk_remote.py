@@ -6,7 +6,6 @@ import shlex
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -15,75 +14,31 @@ from hikkoshi.disk import digest, stream
 from hikkoshi.disk.extents import RawDisk
 from hikkoshi.disk.remote import RemoteDisk
 from hikkoshi.errors import BadInput, HikkoshiError, StepFailed, ToolFailed
+from hikkoshi.ssh import Login
+from overssh import OverSsh, over_ssh
 from processes import wait_for
 
 pytestmark = pytest.mark.needs("ssh", "sshd", "ssh-keygen", "root")
 MIB = 1 << 20
 GRAIN = 1 << 16
 NOISE = random.Random(5).randbytes(3 * MIB)
-CONFIG = """\
-HostKey {0}/host
-AuthorizedKeysFile {0}/user.pub
-StrictModes no
-UsePAM no
-PasswordAuthentication no
-PidFile none
-SetEnv PATH={0}/bin:/usr/bin:/bin
-"""
 
 
-@dataclass
-class Dom0:
-    """The other machine: this one, by its own sshd. Programs in `bin` come before those of the system."""
-
-    folder: Path
-    options: list[str] = field(default_factory=list)
-
-    @property
-    def bin(self) -> Path:
-        return self.folder / "bin"
-
-    def disk(self, path: Path | str) -> RemoteDisk:
-        return RemoteDisk("dom0", str(path), self.options)
-
-    def program(self, name: str, script: str) -> None:
-        """Put a program in the place of the system's."""
-        (self.bin / name).write_text(f"#!/bin/sh\n{script}\n")
-        (self.bin / name).chmod(0o755)
+@pytest.fixture(scope="module")
+def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OverSsh]:
+    with over_ssh(tmp_path_factory.mktemp("ssh")) as machine:
+        yield machine
 
 
 @pytest.fixture
-def dom0(tmp_path: Path) -> Iterator[Dom0]:
-    folder = tmp_path / "ssh"
-    (folder / "bin").mkdir(parents=True)
-    for name in ("host", "user"):
-        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / name], check=True)
-    (folder / "sshd_config").write_text(CONFIG.format(folder))
-    (folder / "known_hosts").write_text("dom0 " + (folder / "host.pub").read_text())
-    options = {
-        "ProxyCommand": f"/usr/sbin/sshd -i -f {folder}/sshd_config 2>{folder}/log",
-        "UserKnownHostsFile": f"{folder}/known_hosts",
-        "IdentityFile": f"{folder}/user",
-        "IdentitiesOnly": "yes",
-        "IdentityAgent": "none",
-    }
-    Path("/run/sshd").mkdir(exist_ok=True)  # sshd insists on it; it stays, for whoever else tests beside us
-    words = ["-F", "none", *(word for k, x in options.items() for word in ("-o", f"{k}={x}"))]
-    yield Dom0(folder, words)
-    wait_for(lambda: not ours(folder), "all that ssh started ends")  # the other side hears of an end a moment later
+def dom0(machine: OverSsh) -> Iterator[OverSsh]:
+    machine.as_new()
+    yield machine
+    wait_for(lambda: not machine.processes, "all that ssh started ends")  # the other side hears of an end a moment later
 
 
-def ours(folder: Path) -> list[str]:
-    """Processes that have something to do with this Dom-0, by their command lines."""
-    found = []
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            line = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-        except OSError:
-            continue
-        if str(folder) in line and int(process.name) != os.getpid():
-            found.append(f"{process.name} {line}")
-    return found
+def disk(path: Path | str) -> RemoteDisk:
+    return RemoteDisk(Login("dom0"), str(path))
 
 
 def image(path: Path, size: int = 8 * MIB + 512) -> Path:
@@ -110,31 +65,31 @@ def written(disk: RemoteDisk | RawDisk, target: Path, threads: int = 2, act: Cal
 
 @pytest.mark.parametrize("threads", [1, 2, 5])
 @pytest.mark.parametrize("size", [512, GRAIN, GRAIN + 512, MIB - 512, MIB, 9 * MIB + 512])
-def test_what_comes_is_what_is_there(dom0: Dom0, tmp_path: Path, size: int, threads: int) -> None:
+def test_what_comes_is_what_is_there(dom0: OverSsh, tmp_path: Path, size: int, threads: int) -> None:
     there = image(tmp_path / "d.img", size)
-    remote = written(dom0.disk(there), tmp_path / "remote.vmdk", threads)
+    remote = written(disk(there), tmp_path / "remote.vmdk", threads)
     local = written(RawDisk(there), tmp_path / "local.vmdk")
     assert remote.sha256 == local.sha256
     assert remote.content == digest.content(there)
 
 
-def test_a_path_may_have_spaces_quotes_and_dollars(dom0: Dom0, tmp_path: Path) -> None:
+def test_a_path_may_have_spaces_quotes_and_dollars(dom0: OverSsh, tmp_path: Path) -> None:
     there = image(tmp_path / """it's "a" $HOME `id` disk;.img""", MIB)
-    assert written(dom0.disk(there), tmp_path / "d.vmdk").content == digest.content(there)
+    assert written(disk(there), tmp_path / "d.vmdk").content == digest.content(there)
 
 
 @pytest.mark.needs("losetup")
-def test_a_volume_behind_a_link_is_read_as_a_device(dom0: Dom0, tmp_path: Path) -> None:
+def test_a_volume_behind_a_link_is_read_as_a_device(dom0: OverSsh, tmp_path: Path) -> None:
     there = image(tmp_path / "d.img")
     made = subprocess.run(["losetup", "--find", "--show", there], capture_output=True, text=True, check=False)
     if made.returncode:
         pytest.skip(f"no loop device to be had: {made.stderr.strip()}")
     try:
         (tmp_path / "vg").symlink_to(made.stdout.strip())
-        assert written(dom0.disk(tmp_path / "vg"), tmp_path / "d.vmdk").content == digest.content(there)
+        assert written(disk(tmp_path / "vg"), tmp_path / "d.vmdk").content == digest.content(there)
         with (
             pytest.raises(StepFailed, match="changed while it was read") as e,
-            dom0.disk(tmp_path / "vg") as source,
+            disk(tmp_path / "vg") as source,
             Path(made.stdout.strip()).open("r+b", buffering=0) as device,
         ):
             stream.write(source, tmp_path / "d.vmdk", "d")  # all is well, and then somebody writes
@@ -149,50 +104,49 @@ def test_a_volume_behind_a_link_is_read_as_a_device(dom0: Dom0, tmp_path: Path) 
 @pytest.mark.parametrize(
     ("name", "found"), [("nothing", "no such file"), (".", "neither a file"), ("empty", "0 bytes"), ("odd", "1,000 bytes")]
 )
-def test_what_is_no_disk_there_is_refused(dom0: Dom0, tmp_path: Path, name: str, found: str) -> None:
+def test_what_is_no_disk_there_is_refused(dom0: OverSsh, tmp_path: Path, name: str, found: str) -> None:
     (tmp_path / "empty").touch()
     (tmp_path / "odd").write_bytes(bytes(1000))
     with pytest.raises(BadInput) as e:
-        dom0.disk(tmp_path / name)
+        disk(tmp_path / name)
     assert found in e.value.problems[0].found
     assert e.value.problems[0].where == f"dom0:{tmp_path / name}"
 
 
-def test_a_missing_program_is_named(dom0: Dom0, tmp_path: Path) -> None:
+def test_a_missing_program_is_named(dom0: OverSsh, tmp_path: Path) -> None:
     for program in ("sh", "cat", "id", "dd", "sha256sum", "stat", "readlink"):
-        (dom0.bin / program).symlink_to(f"/usr/bin/{program}")
-    config = dom0.folder / "sshd_config"
-    config.write_text(config.read_text().replace(":/usr/bin:/bin", ""))
+        (dom0.folder / "bin" / program).symlink_to(f"/usr/bin/{program}")
+    dom0.sshd(f"SetEnv PATH={dom0.folder}/bin")
     with pytest.raises(ToolFailed, match="lacks a program") as e:
-        dom0.disk(image(tmp_path / "d.img"))
+        disk(image(tmp_path / "d.img"))
     assert e.value.problems[0].found == "gzip"
 
 
-def test_an_unknown_host_is_not_trusted(dom0: Dom0, tmp_path: Path) -> None:
-    (dom0.folder / "known_hosts").write_text("")
-    with pytest.raises(ToolFailed, match="cannot be reached by ssh") as e:
-        dom0.disk(image(tmp_path / "d.img"))
+def test_an_unknown_host_is_not_trusted(dom0: OverSsh, tmp_path: Path) -> None:
+    dom0.known("")
+    with pytest.raises(ToolFailed, match="host key is not known here") as e:
+        disk(image(tmp_path / "d.img"))
     assert "Host key verification failed" in e.value.problems[0].found
     assert "dom0 true" in e.value.problems[0].remedy
 
 
-def test_a_changed_host_key_is_told_in_ssh_s_own_words(dom0: Dom0, tmp_path: Path) -> None:
-    (dom0.folder / "known_hosts").write_text("dom0 " + (dom0.folder / "user.pub").read_text())
-    with pytest.raises(ToolFailed, match="cannot be reached by ssh") as e:
-        dom0.disk(image(tmp_path / "d.img"))
+def test_a_changed_host_key_is_told_in_ssh_s_own_words(dom0: OverSsh, tmp_path: Path) -> None:
+    dom0.known((dom0.folder / "user.pub").read_text())
+    with pytest.raises(ToolFailed, match="another host key than before") as e:
+        disk(image(tmp_path / "d.img"))
     assert "Host key verification failed" in e.value.problems[0].found
 
 
-def test_a_key_that_is_not_let_in_is_told(dom0: Dom0, tmp_path: Path) -> None:
-    (dom0.folder / "user.pub").write_text("")
-    with pytest.raises(ToolFailed) as e:
-        dom0.disk(image(tmp_path / "d.img"))
+def test_a_key_that_is_not_let_in_is_told(dom0: OverSsh, tmp_path: Path) -> None:
+    dom0.sshd("AuthorizedKeysFile none")
+    with pytest.raises(ToolFailed, match="does not let this user in") as e:
+        disk(image(tmp_path / "d.img"))
     assert "Permission denied" in e.value.problems[0].found
 
 
 def test_a_machine_that_nobody_answers_for_is_told() -> None:
     with pytest.raises(ToolFailed, match="cannot be reached by ssh") as e:
-        RemoteDisk("127.0.0.1", "/disk", ("-F", "none", "-p", "9"))
+        RemoteDisk(Login("127.0.0.1", ("-F", "none", "-p", "9")), "/disk")
     assert "Connection refused" in e.value.problems[0].found
 
 
@@ -226,56 +180,56 @@ def overwrite(path: Path) -> None:
     ids=["grown", "cut off", "written to", "replaced"],
 )
 def test_a_disk_that_changes_while_it_is_read_is_no_result(
-    dom0: Dom0, tmp_path: Path, act: Callable[[Path], object], what: str
+    dom0: OverSsh, tmp_path: Path, act: Callable[[Path], object], what: str
 ) -> None:
     there = big(tmp_path / "d.img")
     with pytest.raises(StepFailed, match=what):
-        written(dom0.disk(there), tmp_path / "d.vmdk", act=lambda: act(there))
+        written(disk(there), tmp_path / "d.vmdk", act=lambda: act(there))
 
 
-def test_bytes_that_arrive_different_are_found_by_the_hash_from_the_other_side(dom0: Dom0, tmp_path: Path) -> None:
+def test_bytes_that_arrive_different_are_found_by_the_hash_from_the_other_side(dom0: OverSsh, tmp_path: Path) -> None:
     there = image(tmp_path / "d.img")
     dom0.program("gzip", "/usr/bin/tr 'e' 'f' | /usr/bin/gzip \"$@\"")
     with pytest.raises(StepFailed) as e:
-        written(dom0.disk(there), tmp_path / "d.vmdk")
+        written(disk(there), tmp_path / "d.vmdk")
     assert e.value.problems[0].found.startswith("SHA-256 there ")
 
 
-def test_damage_on_the_way_is_found_at_once(dom0: Dom0, tmp_path: Path) -> None:
+def test_damage_on_the_way_is_found_at_once(dom0: OverSsh, tmp_path: Path) -> None:
     there = big(tmp_path / "d.img")
     dom0.program("gzip", f"/usr/bin/gzip \"$@\" | {{ head -c {5 * MIB}; printf 'damage'; cat; }}")
     with pytest.raises(StepFailed, match="did not come over ssh"):
-        written(dom0.disk(there), tmp_path / "d.vmdk")
+        written(disk(there), tmp_path / "d.vmdk")
 
 
-def test_a_disk_that_cannot_be_read_there_is_told_in_dd_s_words(dom0: Dom0, tmp_path: Path) -> None:
+def test_a_disk_that_cannot_be_read_there_is_told_in_dd_s_words(dom0: OverSsh, tmp_path: Path) -> None:
     there = big(tmp_path / "d.img")
     script = f"head -c {20 * MIB} {shlex.quote(str(there))}; echo \"dd: error reading '$1': Input/output error\" >&2; exit 1"
     dom0.program("dd", script)
     with pytest.raises(StepFailed, match="did not come over ssh") as e:
-        written(dom0.disk(there), tmp_path / "d.vmdk")
+        written(disk(there), tmp_path / "d.vmdk")
     assert f"its end at {20 * MIB:,}" in e.value.problems[0].found
     assert "Input/output error" in e.value.problems[0].found
     assert "dd ended with status 1" in e.value.problems[0].found
 
 
 @pytest.mark.parametrize("threads", [1, 5])
-def test_a_connection_that_breaks_ends_all_threads(dom0: Dom0, tmp_path: Path, threads: int) -> None:
-    disk = dom0.disk(big(tmp_path / "d.img"))
+def test_a_connection_that_breaks_ends_all_threads(dom0: OverSsh, tmp_path: Path, threads: int) -> None:
+    remote = disk(big(tmp_path / "d.img"))
     with pytest.raises(StepFailed, match="did not come over ssh"):
-        written(disk, tmp_path / "d.vmdk", threads, act=lambda: os.killpg(disk._disk._process.pid, signal.SIGKILL))
+        written(remote, tmp_path / "d.vmdk", threads, act=lambda: os.killpg(remote._disk._process.pid, signal.SIGKILL))
 
 
-def test_ctrl_c_in_the_middle_leaves_nobody_behind(dom0: Dom0, tmp_path: Path) -> None:
+def test_ctrl_c_in_the_middle_leaves_nobody_behind(dom0: OverSsh, tmp_path: Path) -> None:
     def interrupt() -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        written(dom0.disk(big(tmp_path / "d.img")), tmp_path / "d.vmdk", act=interrupt)
+        written(disk(big(tmp_path / "d.img")), tmp_path / "d.vmdk", act=interrupt)
 
 
-def test_each_byte_comes_once(dom0: Dom0, tmp_path: Path) -> None:
-    with dom0.disk(image(tmp_path / "d.img")) as source:
+def test_each_byte_comes_once(dom0: OverSsh, tmp_path: Path) -> None:
+    with disk(image(tmp_path / "d.img")) as source:
         assert source.read(0, 512) == NOISE[:512]
         with pytest.raises(HikkoshiError, match="no byte 0"):
             source.read(0, 512)

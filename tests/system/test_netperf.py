@@ -1,6 +1,8 @@
 """Runs of the real netperf in the lab's network: what it measures, and how it fails."""
 
 import contextlib
+import os
+import shlex
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -13,6 +15,7 @@ from hikkoshi.errors import StepFailed, ToolFailed
 from hikkoshi.network.host import Host
 from hikkoshi.network.throughput import netperf
 from hikkoshi.network.throughput.netperf import NetperfRun, UnderLoad
+from hikkoshi.ssh import Login
 from hikkoshi_lab import network
 from processes import PATIENCE, wait_for
 
@@ -115,8 +118,14 @@ def test_a_collapsed_path_is_measured_with_what_had_to_be_sent_again(lab: networ
     assert run.measurement.retransmits > 10
 
 
-def test_a_host_that_takes_one_line_for_a_shell_as_over_ssh_measures_the_same(lab: network.Network) -> None:
-    host = Host("pc3 by a shell", (*lab.host("pc3").prefix, "sh", "-c"), shell=True)
+def test_a_host_over_ssh_which_takes_one_line_for_a_shell_measures_the_same(
+    lab: network.Network, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ssh = tmp_path / "ssh"
+    ssh.write_text(f'#!/bin/sh\nfor line; do :; done\nexec {shlex.join(lab.host("pc3").prefix)} sh -c "$line"\n')
+    ssh.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    host = Host("pc3 by a shell", login=Login("pc3"))
     run = netperf.run(host, network.SERVER, seconds=1, local=f"{network.SEGMENTS['vlan302']}.{network.PC3}")
     assert run.measurement.throughput.unit == "10^6bits/s"
 

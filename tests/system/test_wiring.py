@@ -21,6 +21,7 @@ from hikkoshi.network.outage import probing
 from hikkoshi.network.wiring import frames, listening, wiring, witness
 from hikkoshi.network.wiring.capture import Growing
 from hikkoshi.params.site import Segment
+from hikkoshi.ssh import Login
 from hikkoshi_lab import network
 from processes import wait_for
 
@@ -334,7 +335,7 @@ class TestRefusals:
         assert list((tmp_path / "t").iterdir()) == []
 
     def test_a_host_that_cannot_be_reached_is_told_with_sshs_words(self) -> None:
-        nowhere = host.ssh("127.0.0.1", ["-F", "none", "-p", "1"])
+        nowhere = host.by_ssh(Login("127.0.0.1", ("-F", "none", "-p", "1")))
         for act in (witness.watch, witness.probe):
             with pytest.raises(ToolFailed, match="port 1: Connection refused"):
                 act(nowhere, PLANNED, SEGMENTS)
@@ -381,7 +382,8 @@ class TestNothingIsLeft:
 def killed_in_the_middle(expression: str, tmp_path: Path) -> None:
     """Have another process listen on the host of this expression, kill it, and see its traces vanish."""
     program = (
-        "from hikkoshi.network import host; from hikkoshi.network.wiring import witness; from hikkoshi.network.host import Host\n"
+        "from hikkoshi import ssh; from hikkoshi.network import host\n"
+        "from hikkoshi.network.wiring import witness; from hikkoshi.network.host import Host\n"
         f"witness.fingerprint({expression}, {list(PLANNED)!r}, seconds=60, progress=lambda *words: print(words, flush=True))"
     )
     caller = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE)
@@ -421,7 +423,7 @@ class TestOverSsh:
             "IdentityAgent": "none",
         }
         Path("/run/sshd").mkdir(exist_ok=True)  # sshd insists on it; it stays, for whoever else tests beside us
-        yield host.ssh("gateway", ["-F", "none", *(word for k, x in options.items() for word in ("-o", f"{k}={x}"))])
+        yield host.by_ssh(Login("gateway", ("-F", "none", *(word for k, x in options.items() for word in ("-o", f"{k}={x}")))))
         assert gone(lambda: processes(str(folder)))
         assert gone(lambda: list((tmp_path / "t").iterdir()))
 
@@ -444,8 +446,7 @@ class TestOverSsh:
         assert found.swaps == [("eth3", "eth7")]
 
     def test_nothing_is_left_after_the_caller_is_killed(self, gw: Host, tmp_path: Path) -> None:
-        options = gw.prefix[gw.prefix.index("-F") : -2]
-        killed_in_the_middle(f"host.ssh('gateway', {options!r})", tmp_path)
+        killed_in_the_middle(f"host.by_ssh(ssh.{gw.login!r})", tmp_path)
 
 
 def test_tcpdump_itself_reads_the_same_vlans_in_the_recorded_frames() -> None:

@@ -25,7 +25,7 @@ ORDER = [
     {"errors", "run.step"},  # values only: whatever refuses names the step that helps
     {"check", "files", "progress"},
     {"tool", "artefact"},
-    {"secret"},
+    {"secret", "ssh"},
     {"params"},
     {"disk"},
     {"xen"},

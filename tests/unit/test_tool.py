@@ -13,6 +13,7 @@ import hikkoshi
 from hikkoshi import tool
 from hikkoshi.errors import ToolFailed
 from hikkoshi.network.host import Host
+from hikkoshi.ssh import Login
 
 END = re.compile(rb"END\n")
 
@@ -73,7 +74,7 @@ def test_a_program_on_another_host_is_started_without_passwords_and_ssh_finds_it
     ssh.write_text(f"#!{sys.executable}\nimport os\nprint(*(f'{{k}}={{v}}' for k, v in os.environ.items()), sep='\\n')\n")
     ssh.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    with Host("far", ("ssh", "far"), shell=True).start(["true"]) as process:
+    with Host("far", login=Login("far")).start(["true"]) as process:
         assert process.stdout
         printed = process.stdout.read().decode()
     assert "SSH_AUTH_SOCK=/run/agent" in printed

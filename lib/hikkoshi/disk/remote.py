@@ -1,8 +1,7 @@
 """A disk on a Dom-0, read over the OpenSSH client; the other side needs sh, dd, gzip, sha256sum, stat and blockdev.
 
 The disk comes once, by `dd | gzip`, and is inflated here. At the same time sha256sum hashes it there: what it read and what
-arrived here have to be the same, and both readers share the Dom-0's page cache. Address, keys, jump hosts and old algorithms
-are the business of the user's ssh_config(5).
+arrived here have to be the same, and both readers share the Dom-0's page cache.
 """
 
 import re
@@ -10,7 +9,7 @@ import shlex
 import subprocess
 import tempfile
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack
 from hashlib import sha256
 from typing import IO, Self
@@ -21,27 +20,9 @@ from isal import igzip, igzip_lib
 from hikkoshi import tool
 from hikkoshi.disk.extents import changed
 from hikkoshi.disk.source import SECTOR
-from hikkoshi.errors import BadInput, Problem, StepFailed, ToolFailed
+from hikkoshi.errors import BadInput, Problem, StepFailed, ToolFailed, printable
+from hikkoshi.ssh import Login
 
-SSH = (
-    "ssh",
-    "-T",
-    *(
-        word
-        for option in (
-            "BatchMode=yes",
-            "ConnectTimeout=15",
-            "ServerAliveInterval=15",
-            "ServerAliveCountMax=4",
-            # whatever ssh_config says for people who log in: no command and no tunnels of its own, and no other session that ends
-            # with one of ours
-            "RemoteCommand=none",
-            "ClearAllForwardings=yes",
-            "ControlMaster=no",
-        )
-        for word in ("-o", option)
-    ),
-)
 # What the disk is and how it stands, in what coreutils 5.97 and Linux 2.6.18 have. How many sectors were written is the
 # seventh of a device's statistics (Linux, Documentation/block/stat.rst).
 _LOOK = """
@@ -66,43 +47,38 @@ _READ = "{ dd if=%s bs=1048576 || echo dd ended with status $? >&2; } | gzip -1"
 _HASH = "sha256sum < %s"
 
 
-def address(url: str) -> tuple[str, str, tuple[str, ...]]:
-    """Host, absolute path and options for ssh of ssh://[user@]host[:port]/path; in the path, `%20` and the like are decoded."""
-    split = urlsplit(url)
+def address(url: str) -> tuple[Login, str]:
+    """The machine and the absolute path of ssh://[user@]host[:port]/path; in the path, `%20` and the like are decoded."""
     try:
-        port = split.port or 0
-    except ValueError:
-        port = -1
-    # the host as it was written: ssh_config(5) tells capital letters apart
-    user, _, host = split.netloc.rpartition("@")
-    host = re.sub(r":\d*$", "", host).strip("[]")
-    path = unquote(split.path)
-    plain = re.fullmatch(r"(?!-)[\w.:-]+", host, re.ASCII) and re.fullmatch(r"(?!-)[\w.-]*", user, re.ASCII)
-    printable = path.isprintable() and path.rstrip("/")
-    if split.scheme != "ssh" or port < 0 or split.query or split.fragment or not plain or not printable:
+        split = urlsplit(url)
+        login, path = Login.of(split.netloc), unquote(split.path)
+        if split.scheme != "ssh" or split.query or split.fragment or not path.isprintable() or not path.rstrip("/"):
+            raise ValueError("no path, or more than that")
+    except ValueError as e:
         raise BadInput(
             Problem(
                 code="disk-address-malformed",
                 what="this is no address of a disk",
                 where=url,
+                found=printable(str(e)),
                 expected="ssh://[user@]host[:port]/path, the path from the root on",
                 remedy="name the host as ssh knows it; write %20 for a space, %3F for ? and %23 for # in the path",
             )
-        )
-    return (f"{user}@{host}" if user else host), path, ("-p", str(port)) if port else ()
+        ) from None
+    return login, path
 
 
 class RemoteDisk:
     """A raw image file or block device on another machine; a context manager, looked at from the beginning.
 
-    `host` is what ssh calls it, `options` go to ssh. The disk comes once and in order: threads wait for their turn. Holes
+    The disk comes once and in order: threads wait for their turn. Holes
     cannot be seen from here, so all of the disk is read there; zeros cost next to nothing on the way. When the network stalls,
     that is noticed after a minute. `BadInput` for what is no disk, `ToolFailed` where the machine cannot be reached.
     """
 
-    def __init__(self, host: str, path: str, options: Sequence[str] = ()) -> None:
-        self.name = f"{host}:{path}"
-        self._ssh, self._path, self._host = [*SSH, *options, "--", host], shlex.quote(path), host
+    def __init__(self, login: Login, path: str) -> None:
+        self.name = f"{login.host}:{path}"
+        self._login, self._path, self._host = login, shlex.quote(path), login.host
         self._before = self._state()
         self.size = int(self._before["size"])
         if self.size == 0 or self.size % SECTOR:
@@ -124,8 +100,8 @@ class RemoteDisk:
     def __enter__(self) -> Self:
         # here and not at the first read: what a thread starts dies with that thread
         with ExitStack() as stack:
-            self._disk = stack.enter_context(_Running(self._ssh, _READ % self._path))
-            self._hash = stack.enter_context(_Running(self._ssh, _HASH % self._path))
+            self._disk = stack.enter_context(_Running(self._login, _READ % self._path))
+            self._hash = stack.enter_context(_Running(self._login, _HASH % self._path))
             self._content: IO[bytes] = igzip.open(self._disk.output, "rb")  # type: ignore[no-untyped-call]
             self._open = stack.pop_all()
         return self
@@ -181,20 +157,10 @@ class RemoteDisk:
 
     def _state(self) -> dict[str, str]:
         """{what: value} of the disk's size, identity and last change."""
-        try:
-            said = tool.run([*self._ssh, "sh"], stdin=_LOOK % self._path, timeout=120).stdout.strip()
-        except ToolFailed as e:
-            line = shlex.join(["ssh", *self._ssh[len(SSH) : -2], self._host, "true"])
-            raise ToolFailed(
-                Problem(
-                    code="dom0-unreachable",
-                    what="the Dom-0 cannot be reached by ssh",
-                    where=self._host,
-                    found=e.problems[0].found,
-                    expected="a shell there",
-                    remedy=f"type `{line}` here until it works without a question: host key, key and agent, ssh_config(5)",
-                )
-            ) from None
+        asked = tool.run([*self._login.argv(), "sh"], stdin=_LOOK % self._path, timeout=120, ok=range(256))
+        if asked.returncode:
+            raise ToolFailed(self._login.unreached(asked.stderr or asked.stdout))
+        said = asked.stdout.strip()
         if said.startswith("lacks "):
             raise ToolFailed(
                 Problem(
@@ -245,15 +211,15 @@ class RemoteDisk:
 class _Running:
     """A program on the other side; a context manager, at whose end it is ended."""
 
-    def __init__(self, ssh: Sequence[str], script: str) -> None:
+    def __init__(self, login: Login, script: str) -> None:
         # not a pipe: one that nobody empties would stop the program
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed at the end
         self._process = subprocess.Popen(
-            tool.command([*ssh, f"exec sh -c {shlex.quote(script)}"]),
+            tool.command([*login.argv(), f"exec sh -c {shlex.quote(script)}"]),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=self._errors,
-            env=tool.environment(ssh[0]),
+            env=tool.environment("ssh"),
             close_fds=False,
             start_new_session=True,
         )

@@ -1,7 +1,6 @@
 """Where a measurement's commands run: on this machine, in a network namespace of it, or on another machine over ssh.
 
-The other side needs a POSIX shell and the programs that are asked for; nothing is installed there. Address, keys, jump
-hosts and old algorithms are the business of the user's ssh_config(5).
+The other side needs a POSIX shell and the programs that are asked for; nothing is installed there.
 """
 
 import shlex
@@ -12,23 +11,23 @@ from pathlib import Path
 from typing import IO
 
 from hikkoshi import tool
-from hikkoshi.disk import remote
 from hikkoshi.errors import BadInput, Problem
+from hikkoshi.ssh import Login
 
 SBIN = "PATH=$PATH:/usr/sbin:/sbin; export PATH; LC_ALL=C; export LC_ALL\n"  # ssh gives old guests no sbin
 
 
 @dataclass(frozen=True)
 class Host:
-    """A machine on which commands run. `prefix` is what stands before each; `shell` whether it takes one line for a shell."""
+    """A machine on which commands run: by ssh where there is a `login`, else here, with `prefix` before each command."""
 
     name: str
     prefix: tuple[str, ...] = ()
-    shell: bool = field(default=False, kw_only=True)
+    login: Login | None = field(default=None, kw_only=True)
 
     def argv(self, command: Sequence[str]) -> list[str]:
         """The arguments that start `command` there, from here."""
-        return [*self.prefix, *([shlex.join(command)] if self.shell else command)]
+        return [*self.login.argv(), shlex.join(command)] if self.login else [*self.prefix, *command]
 
     def run(
         self, command: Sequence[str], *, stdin: str | bytes | None = None, timeout: float = 60, ok: Sequence[int] = (0,)
@@ -87,8 +86,10 @@ def parse(address: str, folder: Path = Path()) -> Host:
             )
         return Host(address, ("nsenter", f"--net={path}", "--", "unshare", "--mount", "sh", "-c", _INSIDE, "-"))
     try:
-        host, _, options = remote.address(address.rstrip("/") + "/-")
-    except BadInput:
+        if not address.startswith("ssh://"):
+            raise ValueError(address)
+        login = Login.of(address.removeprefix("ssh://").rstrip("/"))
+    except ValueError:
         raise BadInput(
             Problem(
                 code="host-address-malformed",
@@ -98,9 +99,9 @@ def parse(address: str, folder: Path = Path()) -> Host:
                 remedy="name the host as ssh knows it",
             )
         ) from None
-    return ssh(host, options)
+    return by_ssh(login)
 
 
-def ssh(host: str, options: Sequence[str] = ()) -> Host:
-    """A machine over ssh, named as ssh knows it, with more options for ssh."""
-    return Host(host, (*remote.SSH, *options, "--", host), shell=True)
+def by_ssh(login: Login) -> Host:
+    """A machine over ssh."""
+    return Host(login.host, login=login)

@@ -10,8 +10,7 @@ from pydantic import Field, model_validator
 
 from hikkoshi.artefact import Frozen
 from hikkoshi.params.forms import Fingerprint, Name, SecretRef
-
-_HOST = r"([A-Za-z0-9_][A-Za-z0-9_.-]*|\[[0-9A-Fa-f:.]+(%[A-Za-z0-9_.-]+)?\])"
+from hikkoshi.ssh import ADDRESS, Login
 
 
 class Segment(Frozen):
@@ -43,7 +42,7 @@ class Dom0(Frozen):
     )
     ssh: str | None = Field(
         None,
-        pattern=rf"^([A-Za-z0-9_][A-Za-z0-9_.-]*@)?{_HOST}(:[0-9]{{1,5}})?$",
+        pattern=ADDRESS,
         description="the Dom-0 over ssh: [user@]host[:port], the host as ssh knows it, an IPv6 address in brackets",
         examples=["xenhost", "root@xenhost.example.org:2222", "root@[2001:db8::5]"],
     )
@@ -56,8 +55,8 @@ class Dom0(Frozen):
             raise ValueError("root is / or a folder here; for a Dom-0 over ssh write ssh: [user@]host[:port] in its place")
         if self.root == Path():
             raise ValueError("root is / or a folder here; it is not empty, nor is it this folder")
-        if self.ssh and (port := re.search(r":([0-9]+)$", self.ssh)) and not 0 < int(port[1]) < 65536:
-            raise ValueError(f"a port from 1 to 65535, not {port[1]}")
+        if self.ssh is not None:
+            Login.of(self.ssh)
         return self
 
     @property
@@ -67,11 +66,10 @@ class Dom0(Frozen):
             return "ssh"
         return "folder" if self.root is not None and os.path.normpath(self.root).strip("/") else "here"
 
-    def by_ssh(self) -> tuple[str, tuple[str, ...]]:
-        """What ssh calls it, and options for ssh; of the kind `ssh` only."""
-        found = re.fullmatch(r"(.*?@)?\[?(.*?)\]?(?::([0-9]+))?", self.ssh or "")
-        assert found
-        return f"{found[1] or ''}{found[2]}", ("-p", found[3]) if found[3] else ()
+    @property
+    def login(self) -> Login:
+        """What ssh is told; of the kind `ssh` only."""
+        return Login.of(self.ssh or "")
 
     def __str__(self) -> str:
         return f"ssh://{self.ssh}" if self.kind == "ssh" else str(self.root or "/")

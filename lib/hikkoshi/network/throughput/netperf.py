@@ -22,6 +22,7 @@ from hikkoshi.network.compare.measurements import MSS, payload_cap
 from hikkoshi.network.host import SBIN, Host
 from hikkoshi.network.throughput import netperf_output, netperf_remarks
 from hikkoshi.network.throughput.units import Reading
+from hikkoshi.ssh import FAILED
 
 Test = Literal["TCP_STREAM", "TCP_MAERTS", "TCP_RR", "UDP_STREAM"]
 # netperf leaves out what it does not have, but for the first
@@ -31,7 +32,6 @@ KEYS = (
     "REMOTE_TRANSPORT_RETRANS,TRANSPORT_MSS,LOCAL_CONG_CONTROL,REMOTE_CONG_CONTROL,P50_LATENCY,P99_LATENCY,UUID,COMMAND_LINE"
 )
 SPARE = 0.02  # above what a link carries: what its buffers hold is in the figure of a short run, and digits are rounded
-UNREACHED = 255  # the status with which ssh itself fails
 LEAD = 1  # seconds that a stream runs before the round trip is measured beside it, and after
 
 
@@ -116,17 +116,8 @@ def probe(client: Host) -> NetperfProgram:
     # the help is printed without a server, and lists what a test of this kind can be asked for
     told = client.run(["sh"], stdin=f"{SBIN}netperf -V; netperf -t TCP_STREAM -- -h 2>&1", timeout=60, ok=range(256))
     version = told.stdout.partition("Netperf version ")[2].split()[:1]
-    if not version and client.shell and told.returncode == UNREACHED:
-        raise ToolFailed(
-            Problem(
-                code="client-unreachable",
-                what="ssh does not reach the machine",
-                where=client.name,
-                found=tool.tail(told.stderr, 3),
-                expected="a shell",
-                remedy=f"correct its name where it is given, or what ~/.ssh/config says of it. Try: ssh {client.name} true",
-            )
-        )
+    if not version and client.login and told.returncode == FAILED:
+        raise ToolFailed(client.login.unreached(told.stderr))
     if not version:
         raise ToolFailed(
             Problem(

@@ -2,24 +2,22 @@
 
 A question is a script for the sh there. It begins only once all of it has arrived, and its answer stands between two marks that
 nobody can guess: what a login shell prints before is not taken for an answer, nor is one that is cut off. Nothing stays there,
-neither when its time is over nor when we die: the other side ends what it runs when this side goes. Address, keys, jump hosts and
-old algorithms are the business of the user's ssh_config(5); a host key that is not known is always refused.
+neither when its time is over nor when we die: the other side ends what it runs when this side goes. A host key that is not known
+is always refused, whatever ssh_config(5) says.
 """
 
 import atexit
 import re
 import secrets
-import shlex
 import tempfile
-from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from hikkoshi import tool
-from hikkoshi.disk import remote
 from hikkoshi.errors import Problem, ToolFailed, printable
 from hikkoshi.secret import temporary
+from hikkoshi.ssh import FAILED, Login
 from hikkoshi.xen.reach.host import PRINTED
 from hikkoshi.xen.reach.local import endless
 
@@ -64,23 +62,20 @@ class Answer:
 
 
 class Connection:
-    """The way to one Dom-0: `host` as ssh knows it, and more options for ssh."""
+    """The way to one Dom-0, which all that this process asks there takes."""
 
-    def __init__(self, host: str, options: Sequence[str], socket: Path) -> None:
-        own = {
-            "ControlMaster": "auto",
-            "ControlPath": socket,
-            "ControlPersist": PERSIST,
-            "StrictHostKeyChecking": "yes",
-            "ForwardAgent": "no",
-            "ForwardX11": "no",
-            "PermitLocalCommand": "no",
-        }
-        self.host = host
+    def __init__(self, login: Login, socket: Path) -> None:
+        self.login, self.host = login, login.host
         self.toolstack = ""  # of Xen there, once somebody has asked
-        self._options = [word for key, value in own.items() for word in ("-o", f"{key}={value}")]  # of two, ssh takes the first
-        self._by_hand = shlex.join(["ssh", *options, host, "true"])
-        self._ssh = [remote.SSH[0], *self._options, *remote.SSH[1:], *options, "--", host]
+        self._own = (
+            "ControlMaster=auto",
+            f"ControlPath={socket}",
+            f"ControlPersist={PERSIST}",
+            "StrictHostKeyChecking=yes",
+            "ForwardAgent=no",
+            "ForwardX11=no",
+            "PermitLocalCommand=no",
+        )
 
     def ask(self, script: str, *, timeout: float, acts: bool = False) -> Answer:
         """Have a script run there; `ToolFailed` where no whole answer comes. See `Dom0Host.run` for `acts`."""
@@ -93,7 +88,9 @@ class Connection:
             watchers="".join(map(_WATCHER.format, watched)),
         )
         end = re.compile(rb"\n%s done (\d{1,3})\n" % mark.encode())
-        said = tool.converse([*self._ssh, "exec sh"], whole.encode(), until=end, timeout=timeout, largest=PRINTED)
+        said = tool.converse(
+            [*self.login.argv(*self._own), "exec sh"], whole.encode(), until=end, timeout=timeout, largest=PRINTED
+        )
         head, begun, rest = said.out.partition(b"\n%s begin\n" % mark.encode())
         found = end.search(rest)
         if not begun:
@@ -105,33 +102,23 @@ class Connection:
     def close(self) -> None:
         """End the connection, if it is there."""
         with suppress(ToolFailed):
-            tool.run(["ssh", *self._options, "-O", "exit", "--", self.host], timeout=10, ok=range(256))
+            tool.run(self.login.asking("exit", *self._own), timeout=10, ok=range(256))
 
     def _unreached(self, said: tool.Said, head: bytes, timeout: float) -> Dom0Unreached:
         """The error where no script was begun."""
-        words, typed, expected = _words(said.err), self._by_hand, "a shell there"
-        if "REMOTE HOST IDENTIFICATION HAS CHANGED" in words:
-            code, what = "dom0-key-changed", "the Dom-0 shows another host key than before: it may be another machine"
-            remedy = (
-                "find out why before anything else. Where the machine was installed anew, take its old key out (ssh-keygen -R "
-                f"HOST), and type `{typed}` here once, with its new key before you"
+        words = _words(said.err)
+        if said.status == FAILED or said.ending == "slow":
+            return Dom0Unreached(self.login.unreached(f"{words}\nno answer in {timeout:g} s" if said.ending == "slow" else words))
+        return Dom0Unreached(
+            Problem(
+                code="dom0-without-shell",
+                what="on the Dom-0 no shell answers",
+                where=self.host,
+                found=tool.tail(words or _words(head[-1000:]), 3),
+                expected="sh, by a login shell that starts it",
+                remedy=f"see what `{self.login.by_hand}` prints here; the user's login shell there has to run commands",
             )
-        elif "Host key verification failed" in words:
-            code, what = "dom0-key-unknown", "the Dom-0's host key is not known here"
-            remedy = f"type `{typed}` here once, and compare the key that it shows with the one that the Dom-0 has in /etc/ssh"
-        elif "Permission denied" in words:
-            code, what = "dom0-login-refused", "the Dom-0 does not let this user in"
-            remedy = f"type `{typed}` here until it works without a question: key and agent, user, ssh_config(5)"
-        elif said.status == 255 or said.ending == "slow":
-            code, what = "dom0-unreachable", "the Dom-0 cannot be reached by ssh"
-            remedy = f"type `{typed}` here until it works without a question: host key, key and agent, ssh_config(5)"
-            words = f"no answer in {timeout:g} s; {words}" if said.ending == "slow" else words
-        else:
-            code, what = "dom0-without-shell", "on the Dom-0 no shell answers"
-            remedy = f"see what `{typed}` prints here; the user's login shell there has to run commands"
-            words, expected = words or _words(head[-1000:]), "sh, by a login shell that starts it"
-        found = tool.tail(words, 3)
-        return Dom0Unreached(Problem(code=code, what=what, where=self.host, found=found, expected=expected, remedy=remedy))
+        )
 
     def _broken(self, said: tool.Said, script: str, timeout: float) -> ToolFailed:
         """The error where a script was begun, and its end did not come."""
@@ -151,17 +138,17 @@ class Connection:
         )
 
 
-_open: dict[tuple[str, ...], Connection] = {}
+_open: dict[Login, Connection] = {}
 _stack = ExitStack()
 
 
-def connection(host: str, options: Sequence[str]) -> Connection:
+def connection(login: Login) -> Connection:
     """This process' connection to a Dom-0. It ends with the process, or `PERSIST` seconds after that was killed."""
-    if (host, *options) not in _open:
+    if login not in _open:
         place = Path(tempfile.gettempdir())
         folder = temporary.folder("ssh", place if len(str(place)) <= _LONGEST_PLACE else Path("/tmp"))
-        _open[host, *options] = Connection(host, options, _stack.enter_context(folder) / "s")
-    return _open[host, *options]
+        _open[login] = Connection(login, _stack.enter_context(folder) / "s")
+    return _open[login]
 
 
 @atexit.register
@@ -173,4 +160,4 @@ def close() -> None:
 
 
 def _words(raw: bytes) -> str:
-    return printable(raw.decode(errors="replace")).strip()
+    return printable(raw.decode(errors="replace").replace("\r\n", "\n")).strip()  # so ssh ends its lines

@@ -19,7 +19,7 @@ class RemoteDom0(Dom0Host):
     """One look at a Dom-0 over ssh: what it has told of its files is not asked again."""
 
     def __init__(self, dom0: Dom0) -> None:
-        self._connection = connection(*dom0.by_ssh())
+        self._connection = connection(dom0.login)
         self._files = Files()
 
     def shown(self, path: Path) -> str:
