@@ -99,10 +99,15 @@ def test_a_machine_calls_itself_vmwares_where_tools_are_to_start_and_nothing_els
     as_vmware = plain.model_copy(update={"as_vmware": True})
     told = [m.arguments("driver=raw", "tcg", Path("serial")) for m in (plain, as_vmware)]
     assert [a for a in told[1] if a not in told[0]] == [
-        *("pc,vmport=on", "max,la57=off,-hypervisor"),
+        *("pc,vmport=on", "max,la57=off,-erms,-fsrm,-hypervisor"),
         *("-smbios", "type=1,manufacturer=VMware,, Inc.,product=VMware Virtual Platform"),
     ]
     assert "as_vmware" not in plain.model_dump_json()
+
+
+def test_an_emulated_processor_lacks_what_emulation_is_slow_at_and_the_hosts_own_has_it() -> None:
+    cpus = [machine().arguments("driver=raw", a, Path("serial"))[5] for a in ("tcg", "kvm")]
+    assert cpus == ["max,la57=off,-erms,-fsrm", "max,la57=off"]
 
 
 @pytest.mark.parametrize(

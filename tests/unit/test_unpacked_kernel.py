@@ -13,6 +13,7 @@ import pytest
 
 from hikkoshi import tool
 from hikkoshi.guest.inside import unpacked
+from hikkoshi.rehearsal.machine import PROCESSORS
 
 PROGRAM = b"\x7fELF" + bytes(4000) + struct.pack("<III4sQ", 4, 8, 18, b"Xen\0", 0x1000000) + b"code" * 1000
 
@@ -83,13 +84,14 @@ def test_where_no_copy_can_be_kept_the_kernel_is_started_as_it_is(tmp_path: Path
 
 
 @pytest.mark.parametrize(("machine", "given"), [("accel=tcg", True), ("accel=kvm:tcg", False)])
-def test_the_hypervisor_gets_it_where_it_has_to_emulate(tmp_path: Path, machine: str, given: bool) -> None:
+def test_the_hypervisor_gets_it_and_a_quick_processor_where_it_has_to_emulate(tmp_path: Path, machine: str, given: bool) -> None:
     kernel = tmp_path / "a kernel"
     kernel.write_bytes(image(gzip.compress(PROGRAM)))
     env = os.environ | tool.guestfs_environment() | {"HIKKOSHI_HV": "/bin/echo", "HIKKOSHI_KERNELS": str(tmp_path / "kept")}
-    argv = [tool.SANDBOXED_QEMU, "-machine", machine, "-kernel", kernel, "-append", "panic=1 x", ""]
+    argv = [tool.SANDBOXED_QEMU, "-machine", machine, "-cpu", "max,la57=off", "-kernel", kernel, "-append", "panic=1 x", ""]
     printed = subprocess.run(argv, env=env, capture_output=True, text=True, check=True).stdout.rstrip("\n")
     sandbox, _, rest = printed.partition("spawn=deny,resourcecontrol=deny ")
     assert sandbox.startswith("-sandbox on")
     copies = list((tmp_path / "kept").glob("*"))
-    assert rest == f"-machine {machine} -kernel {copies[0] if given else kernel} -append panic=1 x "
+    cpu = PROCESSORS["tcg" if given else "kvm"]
+    assert rest == f"-machine {machine} -cpu {cpu} -kernel {copies[0] if given else kernel} -append panic=1 x "

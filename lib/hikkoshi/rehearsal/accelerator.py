@@ -14,7 +14,7 @@ from typing import Literal
 from hikkoshi import files, tool
 from hikkoshi.errors import ToolFailed
 from hikkoshi.rehearsal import unprivileged
-from hikkoshi.rehearsal.machine import SANDBOX, drive
+from hikkoshi.rehearsal.machine import PROCESSORS, SANDBOX, drive
 
 DEVICE = Path("/dev/kvm")
 LIMIT = 4.0  # seconds; a sound KVM needs 0.3, emulation 0.5
@@ -68,7 +68,8 @@ def trial(accelerator: Literal["kvm", "tcg"], limit: float = LIMIT) -> Accelerat
         disk = folder / "program"
         disk.write_bytes(PROGRAM.ljust(510, b"\0") + b"\x55\xaa")
         unprivileged.give(disk)
-        argv = ["qemu-system-x86_64", *SANDBOX, "-machine", "pc", "-accel", accelerator, "-cpu", "max,la57=off", "-m", "16"]
+        argv = ["qemu-system-x86_64", *SANDBOX, "-machine", "pc", "-accel", accelerator, "-m", "16"]
+        argv += ["-cpu", PROCESSORS[accelerator]]
         argv += ["-no-user-config", "-nodefaults", "-display", "none", "-device", "isa-debug-exit,iobase=0x501"]
         argv += ["-drive", f"{drive(Path(disk.name), 'raw')},snapshot=on"]
         start = time.monotonic()

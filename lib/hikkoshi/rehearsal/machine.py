@@ -21,6 +21,9 @@ HANDED = Path(f"/dev/fdset/{SET}")
 PORTS = {"pvscsi": 15, "mptsas1068": 8}  # disks on one of QEMU's controllers; ESXi's have 15
 # QEMU's own filter of system calls, on a host of any architecture: it starts nothing, and changes no user and no priority
 SANDBOX = ("-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny")
+# QEMU's processor by accelerator, without five-level page tables, as libguestfs starts its appliance: no guest of this age uses
+# them. An emulated one is slow at ERMS and FSRM, copies of single bytes; without them the kernel copies words.
+PROCESSORS = {"kvm": "max,la57=off", "tcg": "max,la57=off,-erms,-fsrm"}
 # what systemd-detect-virt looks at where the processor names no hypervisor; QEMU doubles a comma
 VMWARE = ("-smbios", "type=1,manufacturer=VMware,, Inc.,product=VMware Virtual Platform")
 # UEFI for QEMU, code and variables: as Debian, Fedora and Arch have it
@@ -78,9 +81,8 @@ class Hardware(Frozen):
         be read.
         """
         return [
-            # without five-level page tables, as libguestfs starts its appliance: no guest of this age uses them
             *("-machine", "pc,vmport=on" if self.as_vmware else "pc", "-accel", accelerator),
-            *("-cpu", f"max,la57=off{',-hypervisor' if self.as_vmware else ''}"),
+            *("-cpu", f"{PROCESSORS[accelerator]}{',-hypervisor' if self.as_vmware else ''}"),
             *(VMWARE if self.as_vmware else ()),
             *("-smp", str(self.vcpus), "-m", str(self.memory_mb)),
             *("-no-user-config", "-nodefaults", "-no-reboot", "-no-shutdown"),
