@@ -17,9 +17,9 @@ from pathlib import Path
 
 from hikkoshi import tool
 from hikkoshi.disk import digest
-from hikkoshi.disk.origin import Origin, Part
+from hikkoshi.disk.origin import Origin, Part, contents
 from hikkoshi.errors import BadInput, HikkoshiError, Problem, StepFailed
-from hikkoshi.guest import appliance, preparation, prepared
+from hikkoshi.guest import appliance, device, preparation, prepared
 from hikkoshi.guest.additions import tools
 from hikkoshi.guest.additions.addition import Additions
 from hikkoshi.guest.facts import GuestFacts
@@ -73,12 +73,13 @@ def row(variant: Variant, folder: Path, accelerated: str, inspect: Inspection | 
     machine = machine_of(variant)
     hashes = [_sha256(part.path) for part in origin.parts]
     limit = TIMEOUT if variant.waits else PATIENCE
-    before = boot(origin.parts[0].path, "raw", machine, folder, "before", probe=False, accelerator=accelerated, timeout=limit)
+    disk, *further = [one.parts[0].path for one in origin.disks]
+    before = boot(disk, "raw", machine, folder, "before", probe=False, accelerator=accelerated, further=further, timeout=limit)
     told = variant.waits in (folder / "before.console.txt").read_text()
     wrong = [] if before.ending == variant.before and told else [f"before: {before.words}, and not {variant.before}"]
-    begun, own = time.monotonic(), GuestFolder(folder / guest.name)
+    begun, own, (names, *others) = time.monotonic(), GuestFolder(folder / guest.name), _called(origin)
     try:
-        facts = inspect(origin) if inspect else appliance.inspect(origin, accelerator=accelerated)
+        facts = inspect(origin) if inspect else appliance.inspect(origin, names, others, accelerator=accelerated)
         added = _additions(variant, facts, folder)
         plan = _plan(variant, facts, added)
     except BadInput as e:
@@ -86,20 +87,23 @@ def row(variant: Variant, folder: Path, accelerated: str, inspect: Inspection | 
         wrong += [] if variant.refused and variant.refused in refused else [str(e)]
         wrong += _changed(origin, hashes)
         return MatrixRow(guest.name, variant.about, before.ending, refused, "–", "–", "–", "–", 0, tuple(wrong))
-    with origin.opened() as disk:
-        surveyed = digest.of(disk)
-    done = prepared.start(origin, own, plan, surveyed, accelerator=accelerated, root=folder)
+    surveyed = digest.together([content.digest for content in contents(origin)])
+    done = prepared.start(origin, own, plan, surveyed, accelerator=accelerated, names=(names, *others), root=folder)
     seconds = time.monotonic() - begun
     again = _plan(variant, done.facts, added)
     if again.edits or again.commands or again.additions:
         wrong.append(f"a second preparation would change {', '.join(e.path for e in again.edits)} {again.commands}")
+    copies = prepared.copies_of(own, origin)
     if variant.lro_off:
-        root = next(fs for fs in _file_systems(own.prepared_copy) if _content(fs, "/etc/fstab"))
+        root = next(fs for fs in _file_systems(copies[0]) if _content(fs, "/etc/fstab"))
         for f in variant.lro_off:
             _write(root, f.path, remedy.edited(f, _content(root, f.path), ETHTOOL), folder)
     machine = machine.model_copy(update={"as_vmware": bool(variant.tools)})
-    after = boot(own.prepared_copy, "raw", machine, folder, "after", probe=True, accelerator=accelerated, timeout=PATIENCE)
-    own.prepared_copy.unlink()
+    after = boot(
+        copies[0], "raw", machine, folder, "after", probe=True, accelerator=accelerated, further=copies[1:], timeout=PATIENCE
+    )
+    for copy in copies:
+        copy.unlink()
     right = sum(not rehearsal.faults(nic, machine, after) for nic in machine.nics)
     wrong += [f"{nic.name}: {fault}" for nic in machine.nics for fault in rehearsal.faults(nic, machine, after)]
     wrong += [] if after.ending == "login" else [f"after: {after.words}"]
@@ -118,9 +122,16 @@ def row(variant: Variant, folder: Path, accelerated: str, inspect: Inspection | 
 
 
 def origin_of(variant: Variant) -> Origin:
-    """The guest's disk, or its partitions by their numbers."""
-    found = variant.disks(variant.image)
-    return Origin(parts=tuple(Part(number=int(vdev[4:] or 0), path=path) for vdev, path in sorted(found.items())))
+    """The guest's disks, or the partitions of its only one by their numbers."""
+    found = sorted(variant.disks(variant.image).items())
+    if variant.image.layout == "disks":
+        return Origin(parts=tuple(Part(number=0, path=path, disk=n, vdev=vdev) for n, (vdev, path) in enumerate(found)))
+    return Origin(parts=tuple(Part(number=int(vdev[4:] or 0), path=path) for vdev, path in found))
+
+
+def _called(origin: Origin) -> tuple[tuple[str, ...], ...]:
+    """What Linux may call each disk, where the guest has several; of an only one its fstab tells."""
+    return tuple(device.inside(p.vdev) for p in origin.parts) if len(origin.disks) > 1 else ((),)
 
 
 def machine_of(variant: Variant) -> Hardware:
