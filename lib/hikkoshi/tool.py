@@ -120,7 +120,7 @@ def timed_out(argv: Sequence[str | Path], timeout: float, where: str = "") -> To
         Problem(
             code="program-timed-out",
             what=f"{argv[0]} took too long and was ended",
-            where=(f"{where}: " if where else "") + " ".join(map(str, argv)),
+            where=told(argv, where),
             found=f"still running after {timeout:g} s",
             remedy="see whether the machine is overloaded, then run the step again",
         )
@@ -133,12 +133,18 @@ def failed(argv: Sequence[str | Path], status: int, words: str, ok: Sequence[int
         Problem(
             code="program-failed",
             what=f"{argv[0]} failed",
-            where=(f"{where}: " if where else "") + " ".join(map(str, argv)),
+            where=told(argv, where),
             found=f"exit status {status}: {tail(words)}",
             expected=f"exit status {' or '.join(map(str, ok))}",
             remedy="the program's own words above name the cause; nothing it wrote is used",
         )
     )
+
+
+def told(argv: Sequence[str | Path], where: str = "") -> str:
+    """A command on the machine `where`, or here, as it is told: of a script in it, the first line."""
+    line, _, more = " ".join(map(str, argv)).partition("\n")
+    return (f"{where}: " if where else "") + line + (" …" if more else "")
 
 
 @dataclass(frozen=True)

@@ -242,6 +242,7 @@ def test_whether_the_cut_over_shuts_the_source_down_depends_on_the_dom0(home: Ho
     site.write_text(re.sub(r"root: outputs/lab/dom0\b", reached, site.read_text()))
     told = page(home, decided)
     assert "shuts the source down under Xen, in an orderly way" in told
+    assert "moves what starts the source from xendomains' folder" in told
     assert "relies on" not in told
 
 

@@ -62,6 +62,14 @@ def test_a_link_to_the_configuration_is_red_with_the_command_that_removes_it(
     assert (mounted / "etc/xen/auto" / name).is_symlink()  # it is not removed from here
 
 
+def test_what_is_no_link_is_moved_by_hand_and_never_removed(home: Home, mounted: Path) -> None:
+    put(mounted, "/etc/xen/auto/copy", WEB01)
+    assert autostart.check(home, site(home), GUEST).remedy == "type on xenhost: mv /etc/xen/auto/copy /root/"
+    own = GUEST.model_copy(update={"config": Path("/etc/xen/auto/copy")})
+    remedy = autostart.check(home, site(home), own).remedy
+    assert remedy == "type on xenhost: mv /etc/xen/auto/copy /etc/xen/   and correct the path in the guest's parameters"
+
+
 @pytest.mark.parametrize(
     "text",
     [

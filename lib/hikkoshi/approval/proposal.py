@@ -150,6 +150,7 @@ def _inside(plan: Plan) -> Points:
 
 def _cutover(home: Home, guest: Guest, site: Site, plan: Plan) -> Points:
     if site.dom0s[guest.dom0].kind != "folder":
+        yield "moves what starts the source from xendomains' folder (/etc/xen/auto) into one beside it; a rollback puts it back"
         yield "shuts the source down under Xen, in an orderly way"
     else:
         yield (

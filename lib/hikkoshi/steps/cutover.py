@@ -71,6 +71,14 @@ class CutOver(Runbook):
         """Begin to ping every segment, until `record_outage`."""
         self._observation.ping()
 
+    def autostart_aside(self) -> Check:
+        """Whether no Dom-0 starts the source by itself any more."""
+        return autostart.check(*self._where)
+
+    def move_autostart(self, progress: Progress = silent) -> None:
+        """Move aside what starts the source, where that can be done from here."""
+        autostart.move_aside(*self._where, self.run.permit())
+
     def ready(self) -> list[Check]:
         """Everything that the source's shutdown relies on, in vSphere and on the Dom-0, asked now."""
         return [*cutover.ready(self._v, self.run.site.vsphere, self._order), dom0.others(*self._where)]

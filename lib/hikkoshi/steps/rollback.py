@@ -191,9 +191,18 @@ class Rollback(Runbook):
         if not served:
             self._asked = None  # it is another domain now, which nobody has asked
 
+    def autostart_back(self) -> Check:
+        """Whether nothing of what starts the source with its Dom-0 is aside any more."""
+        return autostart.back(*self._where)
+
+    def put_autostart_back(self, progress: Progress = silent) -> None:
+        """Put back what a cut-over has moved aside."""
+        autostart.put_back(*self._where)
+
     def proofs(self) -> list[Check]:
-        """The machine out of service, also on record, nobody else on with its MACs, and the source in service."""
-        return [self.out_of_service().waiting(), self.record_gone().waiting(), self.alone(), self.complete().waiting()]
+        """The machine out of service, also on record, nobody else on with its MACs, the source in service, as it was started."""
+        vsphere = [self.out_of_service().waiting(), self.record_gone().waiting(), self.alone()]
+        return [*vsphere, self.complete().waiting(), self.autostart_back().waiting()]
 
     def evidence(self) -> list[Path]:
         """The word that the machine is off, where a person gave one. Logs out."""

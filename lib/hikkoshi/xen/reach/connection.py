@@ -10,6 +10,7 @@ import atexit
 import re
 import secrets
 import tempfile
+from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,8 +78,11 @@ class Connection:
             "PermitLocalCommand=no",
         )
 
-    def ask(self, script: str, *, timeout: float, acts: bool = False) -> Answer:
-        """Have a script run there; `ToolFailed` where no whole answer comes. See `Dom0Host.run` for `acts`."""
+    def ask(self, script: str, *, named: Sequence[str], timeout: float, acts: bool = False) -> Answer:
+        """Have a script run there, which errors call by the words `named`; `ToolFailed` where no whole answer comes.
+
+        See `Dom0Host.run` for `acts`.
+        """
         mark = f"hikkoshi-{secrets.token_hex(12)}"
         watched = [f"sleep {int(timeout) + 5} 3<&-", *([] if acts else ["cat <&3"])]
         whole = _WRAPPED.format(
@@ -96,7 +100,7 @@ class Connection:
         if not begun:
             raise self._unreached(said, head, timeout)
         if found is None:
-            raise self._broken(said, script, timeout)
+            raise self._broken(said, named, timeout)
         return Answer(int(found[1]), rest[: found.start()], mark, _words(said.err))
 
     def close(self) -> None:
@@ -120,12 +124,12 @@ class Connection:
             )
         )
 
-    def _broken(self, said: tool.Said, script: str, timeout: float) -> ToolFailed:
+    def _broken(self, said: tool.Said, named: Sequence[str], timeout: float) -> ToolFailed:
         """The error where a script was begun, and its end did not come."""
         if said.ending == "slow":
-            return tool.timed_out([script.strip().split("\n")[-1]], timeout, self.host)
+            return tool.timed_out(named, timeout, self.host)
         if said.ending == "endless":
-            return endless([script.strip().split("\n")[-1]], self.host)
+            return endless(named, self.host)
         return ToolFailed(
             Problem(
                 code="dom0-answer-cut-off",

@@ -59,7 +59,7 @@ def endless(argv: Sequence[str], where: str = "") -> ToolFailed:
         Problem(
             code="dom0-answer-too-long",
             what="the Dom-0 answers more than it can have to tell",
-            where=(f"{where}: " if where else "") + " ".join(argv),
+            where=tool.told(argv, where),
             found=f"more than {PRINTED >> 20} MiB, or a MiB of complaints",
             expected="a list, or some files",
             remedy="see on the Dom-0 what this prints; nothing of it is used",

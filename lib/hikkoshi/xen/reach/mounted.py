@@ -79,7 +79,8 @@ class MountedDom0(Dom0Files):
 
     def found(self, path: Path) -> Located:
         """As in `Dom0Files`."""
-        return looked_at(self.inside(path))
+        here = self.inside(path)
+        return Located(looked_at(here).kind, Path("/", here.relative_to(self.root)))
 
     def read(self, path: Path, longest: int) -> bytes:
         """As in `Dom0Files`."""

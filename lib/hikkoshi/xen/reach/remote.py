@@ -70,7 +70,7 @@ class RemoteDom0(Dom0Host):
 
     def run(self, argv: Sequence[str], *, timeout: float, acts: bool = False) -> str:
         """As in `Dom0Host`."""
-        answer = self._connection.ask(shlex.join(argv), timeout=timeout, acts=acts)
+        answer = self._connection.ask(shlex.join(argv), named=argv, timeout=timeout, acts=acts)
         out = printable(answer.out.decode(errors="replace"))
         if answer.status == 127:
             raise ToolFailed(
@@ -130,7 +130,7 @@ class RemoteDom0(Dom0Host):
 
     def _whole(self, text: str) -> Answer:
         """The answer to a question that cannot fail."""
-        answer = self._connection.ask(text, timeout=PATIENCE)
+        answer = self._connection.ask(text, named=["a look at its files and programs"], timeout=PATIENCE)
         if answer.status:
             raise tool.failed(["sh"], answer.status, answer.err, where=self._connection.host)
         return answer
