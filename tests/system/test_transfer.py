@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from exports import export, tar
 from hikkoshi.disk import digest, transfer
 from hikkoshi.disk.extents import RawDisk
 from hikkoshi.errors import Busy, StepFailed
@@ -121,6 +122,24 @@ def test_a_qcow2_is_read_when_it_is_called_one(disk: Path, tmp_path: Path) -> No
     assert done["content_digest"] == digest.content(disk)
     run = hikkoshi(tmp_path, "convert", "web.qcow2", "other.vmdk")
     assert (run.returncode, "header of another format" in run.stderr) == (2, True)
+
+
+def test_an_export_of_two_disks_becomes_two_vmdks_that_qemu_finds_identical(disk: Path, tmp_path: Path) -> None:
+    second = NOISE[: 3 * MIB // 2]
+    (tmp_path / "second.img").write_bytes(second)
+    (tmp_path / "web.xva").write_bytes(tar(export({"Ref:4": second, "Ref:7": disk.read_bytes()}, "xxhash", idle=[9])))
+    done = document(tmp_path, "convert", "web.xva", "web.vmdk")
+    assert [one["file"]["path"] for one in done["disks"]] == ["web.vmdk", "web-2.vmdk"]
+    assert done["disks"][0]["content_digest"] == digest.content(disk)
+    assert compare(tmp_path, "web.img", "web.vmdk") == "Images are identical."
+    padded = tmp_path / "second.img"
+    os.truncate(padded, 2 * MIB)
+    assert compare(tmp_path, "second.img", "web-2.vmdk") == "Images are identical."
+    one = document(tmp_path, "convert", "web.xva", "--disk", "xvda", "one.vmdk")
+    assert one["file"]["sha256"] != done["disks"][1]["file"]["sha256"]  # the file's name is in it
+    assert one["content_digest"] == done["disks"][1]["content_digest"]
+    run = hikkoshi(tmp_path, "convert", "web.xva", "-", "--import", "web")
+    assert (run.returncode, "name one by --disk" in run.stderr) == (2, True)
 
 
 def test_partitions_become_one_disk_with_a_table(tmp_path: Path) -> None:

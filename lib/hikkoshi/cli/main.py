@@ -206,14 +206,19 @@ def doctor(as_json: AsJson = False) -> None:
 @app.command()
 def convert(
     sources: Annotated[
-        list[str], typer.Argument(metavar="SRC", help="raw image, block device, or ssh://\\[user@]host\\[:port]/path of either")
+        list[str],
+        typer.Argument(metavar="SRC", help="raw image, block device, ssh://\\[user@]host\\[:port]/path of either, or NAME.xva"),
     ],
-    target: Annotated[Path, typer.Argument(metavar="DST.vmdk", help="file to make; - for none, with --import")],
+    target: Annotated[
+        Path, typer.Argument(metavar="DST.vmdk", help="file to make, DST-2.vmdk for a second disk; - for none, with --import")
+    ],
     *,
     small: Annotated[bool, typer.Option("--small", help="some 7 % smaller, at half the speed")] = False,
     format: Annotated[
-        Literal["raw", "qcow2", "vhd"], typer.Option(help="what SRC is; never guessed: a guest can write any header")
-    ] = "raw",
+        Literal["raw", "qcow2", "vhd", "xva"] | None,
+        typer.Option(help="what SRC is; never guessed, for a guest can write any header. Default: raw, and xva for NAME.xva"),
+    ] = None,
+    vdev: Annotated[str, typer.Option("--disk", metavar="xvda", help="only this disk of an XVA; default: all")] = "",
     partitions: Annotated[
         bool, typer.Option("--partitions", help="SRC … are the partitions xvda1, xvda2, … of one disk")
     ] = False,
@@ -229,24 +234,29 @@ def convert(
     if file is None and machine is None:
         raise typer.BadParameter("- keeps no file, which only makes sense with --import", param_hint="DST.vmdk")
     with contextlib.ExitStack() as stack:
-        disk = stack.enter_context(transfer.opened(sources, format, partitions=partitions))
+        disks = stack.enter_context(transfer.opened(sources, format, partitions=partitions, vdev=vdev))
         level: Literal["fast", "small"] = "small" if small else "fast"
+        done: list[transfer.Done] = []
         if machine is None:
-            with terminal.bar(f"converting {disk.name}") as progress:
-                done = transfer.convert(disk, target, level=level, progress=progress)
+            for disk, name in zip(disks, transfer.targets(target, disks), strict=True):
+                with terminal.bar(f"converting {disk.name}") as progress:
+                    done.append(transfer.convert(disk, name, level=level, progress=progress))
+                if not as_json:
+                    terminal.table(done[-1].rows())
         else:
             from hikkoshi.cli import delivery  # noqa: PLC0415
             from hikkoshi.params.home import Home  # noqa: PLC0415
             from hikkoshi.vsphere import session  # noqa: PLC0415
 
+            disk = transfer.only(disks)
             home = Home.find()
             v = stack.enter_context(session.connect(home, home.site().vsphere))
             with terminal.bar(f"sending {disk.name}") as progress:
-                done = delivery.send(v, home, disk, machine, file, level=level, progress=progress)
+                done.append(delivery.send(v, home, disk, machine, file, level=level, progress=progress))
+            if not as_json:
+                terminal.table(done[-1].rows())
     if as_json:
-        terminal.print_json(done.plain())
-    else:
-        terminal.table(done.rows())
+        terminal.print_json(done[0].plain() if len(done) == 1 else {"disks": [one.plain() for one in done]})
 
 
 @vmdk.command("check")

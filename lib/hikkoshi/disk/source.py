@@ -96,6 +96,7 @@ _MAGIC = (  # (offset, bytes that begin such an image, its format): what any pro
     (0, b"Bochs Virtual HD Image", "Bochs"),
     (0, b"#!/bin/sh\n#V2.0 Format", "cloop"),
     (0x40, b"\x7f\x10\xda\xbe", "VDI"),
+    (0, b"ova.xml\0", "XVA"),
 )
 _FOOTERS = ((b"conectix", "VHD"), (b"koly", "DMG"))
 # A descriptor of VMDK is text that names other files. VMware begins it with a comment of its own; QEMU takes any comments and
@@ -186,9 +187,10 @@ def facts(path: Path) -> DiskFacts:
                 where=str(path),
                 found=f"a header of {other}",
                 expected="a raw disk: boot sector and partitions",
-                remedy="if it is really an image of that format, convert it to raw with qemu-img and an explicit -f; if the "
-                "guest is known to use a raw disk, somebody inside it wrote that header, possibly to make this machine "
-                "read files of its own: do not open it with anything that detects formats, and ask the guest's owner",
+                remedy="if it is really an image of that format, convert it to raw with qemu-img and an explicit -f, or an XVA "
+                "with `hikkoshi convert --format xva`; if the guest is known to use a raw disk, somebody inside it wrote that "
+                "header, possibly to make this machine read files of its own: do not open it with anything that detects "
+                "formats, and ask the guest's owner",
             )
         )
     return DiskFacts(

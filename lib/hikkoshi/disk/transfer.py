@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from hikkoshi import files
+from hikkoshi.disk import export, stream
 from hikkoshi.disk import source as raw
-from hikkoshi.disk import stream
 from hikkoshi.disk.assembled import AssembledDisk
 from hikkoshi.disk.conversion import unwritten
 from hikkoshi.disk.extents import RawDisk, Source
@@ -20,10 +20,11 @@ from hikkoshi.disk.image import ImageDisk
 from hikkoshi.disk.packing import Level
 from hikkoshi.disk.remote import RemoteDisk, address
 from hikkoshi.disk.stream import Stream, Transfer
+from hikkoshi.disk.xva import ExportedDisk, Xva
 from hikkoshi.errors import BadInput, Busy, Problem, Refused, StepFailed
 from hikkoshi.progress import Progress, silent
 
-Format = Literal["raw", "qcow2", "vhd"]
+Format = Literal["raw", "qcow2", "vhd", "xva"]
 
 
 @dataclass(frozen=True)
@@ -68,11 +69,26 @@ class Done:
 
 
 @contextlib.contextmanager
-def opened(places: Sequence[str], format: Format = "raw", *, partitions: bool = False) -> Iterator[Source]:
-    """The disk at a path or at ssh://[user@]host[:port]/path; with `partitions` one disk made of several partitions.
+def opened(
+    places: Sequence[str], format: Format | None = None, *, partitions: bool = False, vdev: str = ""
+) -> Iterator[tuple[Source, ...]]:
+    """The disk at a path or at ssh://[user@]host[:port]/path; with `partitions` one disk made of several partitions. Of an
+    XVA all its disks, or the one that `vdev` names: xvda.
 
-    The format is what is said here, and never guessed: a guest's administrator can write anything into the first sector.
+    The format is what is said here, and never guessed: a guest's administrator can write anything into the first sector. Where
+    nothing is said it is raw, and of what is called NAME.xva XVA: the file's name is no guest's.
     """
+    format = format or ("xva" if len(places) == 1 and places[0].lower().endswith(".xva") else "raw")
+    _refuse_unfit(places, format, partitions=partitions, vdev=vdev)
+    with contextlib.ExitStack() as stack:
+        if format == "xva":
+            yield _chosen(stack.enter_context(Xva(Path(places[0]))), vdev)
+            return
+        disks = [stack.enter_context(_opened(place, format)) for place in places]
+        yield (AssembledDisk(list(enumerate(disks, 1))),) if partitions else (disks[0],)
+
+
+def _refuse_unfit(places: Sequence[str], format: Format, *, partitions: bool, vdev: str) -> None:
     if not places or (len(places) > 1 and not partitions):
         raise BadInput(
             Problem(
@@ -93,12 +109,61 @@ def opened(places: Sequence[str], format: Format = "raw", *, partitions: bool = 
                 remedy="copy them here first: a disk over ssh can be read only once, and their beginnings are looked at before",
             )
         )
-    with contextlib.ExitStack() as stack:
-        disks = [stack.enter_context(_opened(place, format)) for place in places]
-        yield AssembledDisk(list(enumerate(disks, 1))) if partitions else disks[0]
+    if (partitions or "://" in places[0]) and format == "xva":
+        raise BadInput(
+            Problem(
+                code="xva-not-a-file",
+                what="an export is read as one file of this machine",
+                where=", ".join(places),
+                expected="the path of an XVA, which holds whole disks",
+                remedy="copy it here first, or say by --format what the file is",
+            )
+        )
+    if vdev and format != "xva":
+        raise BadInput(
+            Problem(
+                code="disk-of-no-export",
+                what="only an export has several disks to choose from",
+                where=", ".join(places),
+                found=f"--disk {vdev}, of {format}",
+                expected="an XVA",
+                remedy="leave --disk out, or say --format xva if the file is one",
+            )
+        )
 
 
-def _opened(place: str, format: Format) -> contextlib.AbstractContextManager[Source]:
+def _chosen(xva: Xva, vdev: str) -> tuple[ExportedDisk, ...]:
+    chosen = tuple(disk for disk in xva.disks if vdev in ("", disk.entry.vdev))
+    if not chosen:
+        raise BadInput(
+            Problem(
+                code="xva-without-disk",
+                what="the export has no such disk",
+                where=xva.name,
+                found=", ".join(disk.entry.vdev for disk in xva.disks) or "none",
+                expected=vdev or "at least one disk",
+                remedy="name one of those, or leave --disk out for all of them" if xva.disks else export.ANEW,
+            )
+        )
+    return chosen
+
+
+def only(disks: Sequence[Source]) -> Source:
+    """The one disk; `BadInput` where there are several."""
+    if len(disks) == 1:
+        return disks[0]
+    raise BadInput(
+        Problem(
+            code="several-disks-to-send",
+            what="a machine that is made for a disk has one disk",
+            found=", ".join(disk.name for disk in disks),
+            expected="one",
+            remedy="name one by --disk, and send the others each as a machine of its own",
+        )
+    )
+
+
+def _opened(place: str, format: Literal["raw", "qcow2", "vhd"]) -> contextlib.AbstractContextManager[Source]:
     if "://" in place:
         if format != "raw":
             raise BadInput(
@@ -117,6 +182,14 @@ def _opened(place: str, format: Format) -> contextlib.AbstractContextManager[Sou
         return ImageDisk(path, format)
     raw.facts(path)
     return RawDisk(path)
+
+
+def targets(first: Path, disks: Sequence[Source]) -> tuple[Path, ...]:
+    """A file for each disk, as a guest's folder calls them: NAME.vmdk, NAME-2.vmdk …; `Refused` where one is there."""
+    found = tuple(first.with_stem(f"{first.stem}-{n}") if n > 1 else first for n in range(1, len(disks) + 1))
+    for target, disk in zip(found, disks, strict=True):
+        _refuse_there(target, disk.name)
+    return found
 
 
 def convert(disk: Source, target: Path, *, level: Level = "fast", progress: Progress = silent) -> Done:
@@ -140,17 +213,7 @@ def alone(disk: Source, target: Path) -> Iterator[Path]:
                 remedy="make it, or name another",
             )
         )
-    if target.exists() or target.is_symlink():
-        raise Refused(
-            Problem(
-                code="vmdk-there-already",
-                what="the VMDK is there already, and nothing is overwritten",
-                where=str(target),
-                found="the disk itself" if str(target) == disk.name else "something of that name",
-                expected="nothing",
-                remedy="give another name, or remove it first",
-            )
-        )
+    _refuse_there(target, disk.name)
     part = target.with_name(target.name + ".part")
     if part.exists():
         with part.open("rb") as f:
@@ -158,6 +221,20 @@ def alone(disk: Source, target: Path) -> Iterator[Path]:
     with files.part(target) as unfinished, unfinished.open("ab") as held:
         _lock(held.fileno(), unfinished)
         yield unfinished
+
+
+def _refuse_there(target: Path, source: str) -> None:
+    if target.exists() or target.is_symlink():
+        raise Refused(
+            Problem(
+                code="vmdk-there-already",
+                what="the VMDK is there already, and nothing is overwritten",
+                where=str(target),
+                found="the disk itself" if str(target) == source else "something of that name",
+                expected="nothing",
+                remedy="give another name, or remove it first",
+            )
+        )
 
 
 def _lock(fd: int, part: Path) -> None:
