@@ -1,4 +1,5 @@
-"""A guest as its Xen configuration describes it: an xm or xl file, or what Xen's tools print. Parsed, never executed.
+"""A guest as its Xen configuration describes it: an xm or xl file, what Xen's tools print, or the ova.xml of an XVA. Parsed,
+never executed.
 
 What becomes of every setting: `settings.py`. Forms of disks and NICs: `disks.py`, `vifs.py`.
 """
@@ -11,9 +12,10 @@ from typing import Literal, TypeVar
 from pydantic import Field, JsonValue
 
 from hikkoshi.artefact import Frozen
+from hikkoshi.disk import export
 from hikkoshi.errors import BadInput, Problem
 from hikkoshi.secret import redaction
-from hikkoshi.xen import disks, foreign, listing, literal, settings, vifs
+from hikkoshi.xen import disks, foreign, listing, literal, settings, vifs, xva
 from hikkoshi.xen.disks import XenDisk
 from hikkoshi.xen.literal import Settings
 from hikkoshi.xen.value import Value
@@ -146,7 +148,9 @@ def parse(text: str, where: str) -> XenGuest:
     """The guest that a configuration describes; `BadInput` lists every line that cannot be used, as WHERE:LINE."""
     text = text.lstrip("\ufeff").replace("\r\n", "\n")
     form = ""
-    if listing.is_listing(text):
+    if export.is_export(text):
+        form, found = "XVA", Settings(xva.settings(text, where))
+    elif listing.is_listing(text):
         form, values = listing.settings(text, where)
         found = Settings(values, passed=listing.before(text))
     else:

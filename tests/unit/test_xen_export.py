@@ -1,0 +1,107 @@
+"""ova.xml, as XenServer and XCP-ng write it, is read as a guest's configuration; what people wrote beside it is not kept."""
+
+from pathlib import Path
+
+import pytest
+
+from exports import ova
+from hikkoshi.errors import BadInput
+from hikkoshi.xen import behind, config
+from hikkoshi.xen.config import parse
+
+DATA = Path(__file__).parents[1] / "data" / "xen"
+SIX = (DATA / "ova-xenserver-6.2-pv.xml").read_text()
+EIGHT = (DATA / "ova-xcp-ng-8.3-uefi.xml").read_text()
+
+
+def test_a_paravirtual_guest_of_xenserver_is_read_with_its_disks_and_nics() -> None:
+    guest = parse(SIX, "ova.xml")
+    assert (guest.form, guest.type, guest.uuid) == ("XVA", "pv", "3b1d8a52-94c7-7a0e-2f0b-6e1d5c9a7b10")
+    assert (guest.memory_mb, guest.vcpus, guest.max_vcpus) == (1024, 2, 0)
+    assert (guest.bootloader, guest.arguments) == ("pygrub", "console=hvc0 ro root=/dev/VolGroup00/LogVol00")
+    assert [(d.vdev, d.target, d.access) for d in guest.disks] == [("xvda", "Ref:3", "w"), ("xvdb", "Ref:5", "w")]
+    assert [(v.mac, v.bridge, v.rate) for v in guest.vifs] == [
+        ("b6:0e:3a:51:7c:01", "xenbr0", ""),
+        ("b6:0e:3a:51:7c:02", "xapi3", "10240KB/s"),
+    ]
+    assert "network Modalities VLAN 212" in str(guest.vifs[1])
+    assert guest.other["on_crash"] == "coredump-restart"
+
+
+def test_a_uefi_guest_of_xcp_ng_is_read_without_its_snapshot_and_with_its_bootable_disk_first() -> None:
+    guest = parse(EIGHT, "ova.xml")
+    assert (guest.name, guest.type, guest.extra, guest.bootloader) == ("pacs-web", "hvm", "", "")
+    assert (guest.memory_mb, guest.vcpus, guest.max_vcpus) == (4096, 2, 4)
+    assert [(d.vdev, d.target) for d in guest.disks] == [("xvdb", "Ref:2"), ("xvda", "Ref:4")]
+    assert guest.vifs[0].mtu == "9000"
+    assert behind.by_uefi(guest) == {"firmware": "uefi"}
+
+
+def test_what_cannot_move_of_an_exported_guest_is_told_by_the_codes_of_every_other() -> None:
+    told = dict(behind.told(parse(EIGHT, "ova.xml")))
+    assert told["pci-device-stays"] == {"address": "0000:04:01.0"}
+    assert told["xen-device-stays"] == {"setting": "vtpm", "value": "1"}
+    assert told["xen-processors"] == {"online": 2, "most": 4}
+    assert [p.code for p in behind.refused(parse(EIGHT, "ova.xml"))] == ["disk-elsewhere"] * 2
+    after = "<name>actions_after_shutdown</name><value>"
+    stays = parse(EIGHT.replace(f"{after}destroy", f"{after}restart"), "F")
+    assert "stays-after-shutdown" in {p.code for p in behind.refused(stays)}
+
+
+@pytest.mark.parametrize("text", [SIX, EIGHT], ids=["XenServer", "XCP-ng"])
+def test_nothing_that_people_wrote_beside_it_is_kept_or_shown(text: str) -> None:
+    guest = parse(text, "ova.xml")
+    shown = guest.model_dump_json() + str(config.table(guest)) + str(config.rest(guest))
+    for secret in ("hunter2", "aHVudGVyMg"):
+        assert secret in SIX + EIGHT
+        assert secret not in shown
+    broken = text.replace("<name>memory_static_max</name><value>", "<name>memory_static_max</name><value>?")
+    with pytest.raises(BadInput) as e:
+        parse(broken, "ova.xml")
+    assert "memory" in str(e.value)
+    assert "hunter2" not in str(e.value)
+
+
+@pytest.mark.parametrize(
+    ("label", "name", "description"),
+    [
+        ("web01", "web01", None),
+        ("Radiology Gateway (prod)", "Radiology-Gateway-prod", "Radiology Gateway (prod)"),
+        ("--/etc/passwd", "etc-passwd", "--/etc/passwd"),
+        ("放射線", "vm-3b1d8a52", "放射線"),
+    ],
+)
+def test_a_label_becomes_a_name_that_xen_allows(label: str, name: str, description: str | None) -> None:
+    guest = parse(SIX.replace("Radiology Gateway (prod)", label), "ova.xml")
+    assert (guest.name, guest.other.get("description")) == (name, description)
+
+
+def test_a_guest_is_chosen_among_its_snapshots_and_two_guests_are_refused() -> None:
+    alone = ova({"Ref:1": 512}, is_a_snapshot="<value><boolean>1</boolean></value>")  # of a snapshot, as backups are made
+    assert parse(alone, "F").name == "web"
+    vm = ova({"Ref:1": 512}).split("<data>")[1].split("</struct></value></member></struct></value>")[0]
+    other = vm.replace("Ref:0", "Ref:7") + "</struct></value></member></struct></value>"
+    with pytest.raises(BadInput, match="2 guests: web, web"):
+        parse(ova({"Ref:1": 512}, more=other), "F")
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (lambda t: t[: len(t) // 2], "no element found|unclosed token"),
+        (lambda t: t.replace("<name>objects</name>", "<name>things</name>"), "no list of objects"),
+        (lambda t: t.replace("<value>Ref:3</value>", "<value>Ref:0</value>"), "with the id of another"),
+        (lambda t: t.replace("<name>bootable</name>", "", 1), "a <member> without name or value"),
+        (lambda t: t.replace("<name>device</name>", "<name>VDI</name>", 1), "or twice"),
+        (lambda t: t.replace("<i4>2</i4>", "<i4>two</i4>"), "a number that is none"),
+        (lambda t: t.replace("<value>xvdb</value>", "<value><string>x</string><string>y</string></value>"), "several values"),
+        (lambda t: t.replace("<name>userdevice</name><value>1", "<name>userdevice</name><value>first"), "the place 'first'"),
+        (lambda t: "<?xml version='1.0'?>\n<value><struct></struct></value>", "no list of objects"),
+        (lambda t: t.replace("b6:0e:3a:51:7c:02", "b6:0e"), "is not the MAC of one NIC"),
+        (lambda t: t.replace("b6:0e:3a:51:7c:02", "b6:0e:3a:51:7c:01"), "on 2 NICs"),
+    ],
+)
+def test_an_ova_xml_that_describes_no_guest_is_refused(damage: object, words: str) -> None:
+    with pytest.raises(BadInput, match=words) as e:
+        parse(damage(SIX), "ova.xml")  # type: ignore[operator]
+    assert all(p.remedy and p.found and p.expected for p in e.value.problems)
