@@ -3,7 +3,9 @@
 import contextlib
 import io
 import os
+import pty
 import random
+import select
 import signal
 import socket
 import subprocess
@@ -43,6 +45,31 @@ def hikkoshi(home: Home, *argv: str, seconds: float = 600, **environment: str) -
         timeout=seconds,
         check=False,
     )
+
+
+def on_a_terminal(home: Home | None, *argv: str, answers: Sequence[tuple[str, str]]) -> tuple[int, str]:
+    """Run a command on a terminal of its own, and type an answer at each prompt, given as (prompt, answer), in their order.
+
+    The exit code, and what the terminal showed.
+    """
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.environ.pop("HIKKOSHI_HOME", None)
+        if home:
+            os.environ["HIKKOSHI_HOME"] = str(home.root)
+        os.execv(COMMAND[0], [*COMMAND, *argv])
+    told, seen, deadline, left = b"", 0, time.monotonic() + PATIENCE, list(answers)
+    while time.monotonic() < deadline:
+        try:
+            ready = select.select([terminal], [], [], 1)[0]
+            told += os.read(terminal, 4096) if ready else b""
+        except OSError:  # the other end is closed
+            break
+        if left and (at := told.find(left[0][0].encode(), seen)) >= 0:
+            seen = at + len(left[0][0])
+            os.write(terminal, left.pop(0)[1].encode() + b"\n")
+    os.close(terminal)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), told.decode(errors="replace")
 
 
 def without_a_process(home: Home, *argv: str, **environment: str) -> "subprocess.CompletedProcess[str]":

@@ -1,12 +1,8 @@
 """The approval between a person and the service: a real cut-over with and without it, and the command on a real terminal."""
 
-import os
-import pty
 import re
-import select
 import shutil
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -24,7 +20,7 @@ from hikkoshi.run.run import open_run
 from hikkoshi.vsphere import cutover, session, vm
 from hikkoshi_lab import keys, site, vcsim
 from journey import converted, deployed
-from processes import PATIENCE, hikkoshi
+from processes import hikkoshi, on_a_terminal
 
 PROJECT = Path(__file__).parents[2]
 NAME = "Type the guest's name"
@@ -117,22 +113,7 @@ def planned(home: Home) -> Home:
 
 
 def typed(home: Home, key: Path, *answers: tuple[str, str]) -> tuple[int, str]:
-    """Run the command on a terminal of its own, and type an answer at each prompt, given as (prompt, answer)."""
-    pid, terminal = pty.fork()
-    if pid == 0:
-        os.environ["HIKKOSHI_HOME"] = str(home.root)
-        os.execv(sys.executable, [sys.executable, "-m", "hikkoshi.cli.main", "approve", "gateway", "--key", str(key)])
-    told, deadline, left = b"", time.monotonic() + PATIENCE, list(answers)
-    while time.monotonic() < deadline:
-        try:
-            ready = select.select([terminal], [], [], 1)[0]
-            told += os.read(terminal, 4096) if ready else b""
-        except OSError:  # the other end is closed
-            break
-        if left and left[0][0].encode() in told:
-            os.write(terminal, left.pop(0)[1].encode() + b"\n")
-    os.close(terminal)
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), told.decode(errors="replace")
+    return on_a_terminal(home, "approve", "gateway", "--key", str(key), answers=answers)
 
 
 @pytest.mark.needs("ssh-keygen")
