@@ -51,6 +51,7 @@ def up(home: Home, say: Say = print) -> None:
             say(f"vCenter: vcsim listens on {wanted.vsphere.server} after {time.monotonic() - start:.1f} s")
         with session.connect(home, wanted.vsphere) as v:
             site.shape(v, wanted, own / vcsim.TEMPORARY, lambda words: say(f"vCenter: {words}"))
+        _network(own / "dom0")
         for name, recipe in GUESTS.items():
             _install(own / "dom0", name, recipe, say)
         if os.geteuid() == 0:
@@ -206,6 +207,16 @@ def _refuse_taken_port(server: str) -> None:
                     "folder is ended by `hikkoshi lab down` there",
                 )
             ) from None
+
+
+def _network(dom0: Path) -> None:
+    """The Dom-0's own network files, as CentOS has them: a VLAN and a bridge for each segment of the guests."""
+    texts = {"eth0": "ONBOOT=yes"}
+    for bridge in sorted({nic.bridge for recipe in GUESTS.values() for nic in recipe.nics}):
+        texts[f"eth0.{bridge.removeprefix('xenbr')}"] = f"ONBOOT=yes\nVLAN=yes\nBRIDGE={bridge}"
+        texts[bridge] = "TYPE=Bridge\nONBOOT=yes"
+    for name, text in texts.items():
+        files.write(dom0 / "etc/sysconfig/network-scripts" / f"ifcfg-{name}", f"DEVICE={name}\n{text}\n")
 
 
 def _install(dom0: Path, name: str, recipe: image.GuestImage, say: Say) -> None:

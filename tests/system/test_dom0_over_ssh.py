@@ -13,10 +13,11 @@ from pathlib import Path
 import pytest
 
 from hikkoshi.cli import doctor
-from hikkoshi.errors import HikkoshiError, StepFailed, ToolFailed
+from hikkoshi.errors import BadInput, HikkoshiError, StepFailed, ToolFailed
 from hikkoshi.params.guest import Guest, NicMap
 from hikkoshi.params.home import Home
 from hikkoshi.params.site import Dom0, Site
+from hikkoshi.sitefolder import pages, sources
 from hikkoshi.xen import autostart, dom0, original, root
 from hikkoshi.xen.live import backing, segments
 from hikkoshi.xen.reach import connection, remote
@@ -295,6 +296,31 @@ def test_the_segment_of_each_nic_is_told_and_what_differs(
     db01.config.write_text(db01.config.read_text().replace("bridge=xenbr200", "bridge=xenbr0"))
     told = segments.told(site, db01)
     assert "NIC 1 runs with the bridge xenbr200, its file has xenbr0" in told.found
+
+
+def test_all_its_guests_are_found_with_their_macs_and_vlans_and_where_they_run(
+    there: OverSsh, home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there.xen("db01")
+    monkeypatch.setattr(sources, "FOLDER", there.folder)
+    (there.folder / "db01.cfg").unlink()  # it runs, and its file is elsewhere
+    (there.folder / "store").write_bytes((DATA / "xenstore-ls-f-2guests.txt").read_bytes())
+    there.program("xenstore-ls", f"cat {there.folder}/store")
+    answer = "@out eth0\\n@port xenbr0 eth0\\n@port xenbr100 eth0.100\\n@port xenbr200 eth0.200\\n"
+    monkeypatch.setattr(segments, "_SCRIPT", f"printf '{answer}'; cat {DATA}/ip-d-link.txt")
+    (db01, web01), unread = sources.every(home, {"xenhost": there.dom0})
+    assert (db01.name, db01.runs, db01.config, unread) == ("db01", True, there.folder / "db01", [])
+    assert [(n.mac, n.bridge, n.vlan) for n in db01.nics] == [
+        ("00:16:3e:00:02:01", "xenbr100", 100),
+        ("00:16:3e:00:02:02", "xenbr200", 200),
+    ]
+    assert "FILL IN: it runs, and no file in" in pages.guest(db01, {100: ["lan"], 200: ["dmz"]})
+    assert (web01.name, web01.runs, web01.config) == ("web01", False, there.folder / "web01.cfg")
+    assert [n.vlan for n in web01.nics] == [0, 100]
+    there.log_out()
+    there.known("")
+    with pytest.raises(BadInput, match="the machine's host key is not known here"):
+        sources.every(home, {"xenhost": there.dom0})
 
 
 def test_the_doctor_says_whether_it_answers_and_what_to_do_where_it_does_not(there: OverSsh, home: Home) -> None:

@@ -35,6 +35,7 @@ ORDER = [
     {"network"},
     {"figures"},
     {"approval"},
+    {"sitefolder"},
     {"run"},
     {"record"},
     {"report"},

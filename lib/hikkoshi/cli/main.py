@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from hikkoshi.cli import machines, network, records, rollback, terminal
+from hikkoshi.cli import init, machines, network, records, rollback, terminal
 from hikkoshi.cli.terminal import AsJson
 from hikkoshi.errors import HikkoshiError, printable
 from hikkoshi.run.step import DEPLOY, STEPS, SURVEY
@@ -35,6 +35,7 @@ app.command()(records.verify)
 app.command()(records.acknowledge)
 app.command()(machines.machines)
 app.command()(rollback.confirm_off)
+app.command()(init.init)
 for _more in metadata.entry_points(group="hikkoshi.commands"):  # the lab's: nothing here knows it
     app.add_typer(_more.load(), name=_more.name, no_args_is_help=True)
 

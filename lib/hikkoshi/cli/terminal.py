@@ -8,7 +8,7 @@ from typing import IO, Annotated, Any
 
 import typer
 
-from hikkoshi.errors import printable
+from hikkoshi.errors import BadInput, Problem, printable
 from hikkoshi.progress import Progress
 
 AsJson = Annotated[bool, typer.Option("--json", help="print one JSON document, and nothing else, on stdout")]
@@ -17,6 +17,21 @@ AsJson = Annotated[bool, typer.Option("--json", help="print one JSON document, a
 def say(text: object, out: IO[str] | None = None, end: str = "\n") -> None:
     """Print lines. The only `print` of the command line: nothing that a terminal would obey passes here."""
     print(printable(str(text)), end=end, file=out or sys.stdout, flush=True)
+
+
+def ask(question: str) -> str:
+    """What a person types after a question, without blanks around it; `BadInput` where the terminal is closed instead."""
+    try:
+        return input(printable(question)).strip()
+    except EOFError:
+        raise BadInput(
+            Problem(
+                code="no-answer",
+                what="a question was not answered",
+                found="the end of the input",
+                remedy="run it again, and answer",
+            )
+        ) from None
 
 
 def table(rows: Sequence[Mapping[str, str]], out: IO[str] | None = None) -> None:

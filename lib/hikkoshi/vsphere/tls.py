@@ -6,6 +6,7 @@ not verify. Nor is a context ever left out: for loopback names pyVmomi would the
 
 import hashlib
 import re
+import socket
 import ssl
 from pathlib import Path
 from typing import Any, NoReturn
@@ -46,6 +47,17 @@ class PinnedContext(ssl.SSLContext):
     def wrap_bio(self, *args: Any, **kwargs: Any) -> NoReturn:
         """Refused: there the handshake comes later, and the pin could not be checked."""
         raise NotImplementedError("a pinned context works on sockets only")
+
+
+def shown(host: str, port: int, timeout: float = 20) -> str:
+    """SHA-256 fingerprint of the certificate that a server shows to anybody, AB:CD:…; `OSError` where it cannot be reached.
+
+    It proves nothing: a person compares it with what the server's own console tells.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    with socket.create_connection((host, port), timeout) as plain, context.wrap_socket(plain, server_hostname=host) as wrapped:
+        return hashlib.sha256(wrapped.getpeercert(True) or b"").digest().hex(":").upper()
 
 
 def ca_context(ca: Path) -> ssl.SSLContext:

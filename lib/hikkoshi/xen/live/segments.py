@@ -99,19 +99,24 @@ def told(site: Site, guest: Guest) -> Check:
     host = asked(site.dom0s[guest.dom0])
     try:
         nics, differs = _nics(host, guest)
-        ways = Ways.of(host.run(["sh", "-c", _SCRIPT], timeout=PATIENCE))
+        found_ways = ways(host)
     except HikkoshiError as e:
         return check(found=f"not known: {e.problems[0].what}: {e.problems[0].found}", unseen="not seen")
     wanted = {n.mac.lower(): n.segment for n in guest.nics}
-    lines = [_line(nic, ways, site, wanted.get(nic.mac, "")) for nic in nics]
+    lines = [_line(nic, found_ways, site, wanted.get(nic.mac, "")) for nic in nics]
     found = "; ".join([*(words for words, _ in lines), *differs])
     sure = all(agrees for _, agrees in lines) and not differs and bool(nics)
     return check(found=found or "it has no NIC", unseen="" if sure else "not seen", where=guest.dom0)
 
 
-def _line(nic: _Nic, ways: Ways, site: Site, wanted: str) -> tuple[str, bool]:
+def ways(host: Dom0Host) -> Ways:
+    """How the NICs and bridges of a Dom-0 hang together now; `ToolFailed` where it does not answer."""
+    return Ways.of(host.run(["sh", "-c", _SCRIPT], timeout=PATIENCE))
+
+
+def _line(nic: _Nic, known: Ways, site: Site, wanted: str) -> tuple[str, bool]:
     """What is told of a NIC, and whether the Dom-0 and the parameters agree about it."""
-    vlan, why = ways.vlan(nic.bridge)
+    vlan, why = known.vlan(nic.bridge)
     named = f"{nic.mac or 'a NIC without a MAC'} on {nic.bridge or 'the default bridge'}"
     if vlan is None:
         return f"{named}: not known, {why}", False
