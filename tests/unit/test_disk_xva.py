@@ -1,6 +1,7 @@
 """XVA, the export of XenServer and XCP-ng, as a source: nothing of a disk is lost, and nothing damaged gets through."""
 
 import ctypes
+import gzip
 import io
 from collections.abc import Callable
 from pathlib import Path
@@ -223,11 +224,13 @@ def test_each_disk_becomes_a_vmdk_or_the_one_that_is_named(tmp_path: Path) -> No
 
 def test_what_an_export_cannot_be_is_refused(tmp_path: Path) -> None:
     path = str(at(tmp_path, tar(SOUND)))
+    (tmp_path / "web.xva.gz").write_bytes(gzip.compress(tar(SOUND)[:512], 1))
     for places, format, partitions, vdev, code in (
         ([path], None, False, "xvdz", "xva-without-disk"),
         ([path], "raw", False, "", "disk-image-header-of-another-format"),
         ([path], "raw", False, "xvda", "disk-of-no-export"),
         ([path], None, True, "", "xva-not-a-file"),
+        ([f"{path}.gz"], None, False, "", "xva-packed"),
         (["ssh://dom0/web.xva"], None, False, "", "xva-not-a-file"),
     ):
         with pytest.raises(BadInput) as e, transfer.opened(places, format, partitions=partitions, vdev=vdev):  # type: ignore[arg-type]
