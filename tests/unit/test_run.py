@@ -184,6 +184,7 @@ def test_every_state_has_its_colour_and_mark_in_a_notebook() -> None:
         Check(code="a-code", title="c", ok=True, unseen="not measured"),
     )
     page = show._checklist_html(row.Checklist("verify", checks))
+    assert "overflow-wrap:anywhere" in page  # two digests side by side, or they would be cut off where the page ends
     assert "3 checks, 1 as expected, 1 not seen, 1 not measured<" in page
     assert "1 check, 1 not measured<" in show._checklist_html(row.Checklist("preflight", checks[2:]))
     assert "2 checks, 1 not as expected, 1 not seen<" in show._checklist_html(

@@ -278,7 +278,8 @@ def _checklist_html(checklist: Checklist) -> str:
     }
     words = [f"{n} {word}" for word, n in told.items() if n]
     caption = f"{checklist.title}: {count} check{'s' if count != 1 else ''}, {', '.join(words)}"
-    return f"<table class='hikkoshi'>{_caption_html(caption)}<tr>{head}</tr>{body}</table>"
+    # a digest is broken rather than the page made wider than it is: what stands at its right would be cut off
+    return f"<table class='hikkoshi' style='overflow-wrap:anywhere'>{_caption_html(caption)}<tr>{head}</tr>{body}</table>"
 
 
 def _evidence_html(evidence: Evidence) -> str:
