@@ -27,7 +27,7 @@ def checksum(name: str, block: bytes, kind: str) -> Member:
         return f"{name}.checksum", hashlib.sha1(block, usedforsecurity=False).hexdigest().encode()
     xxh64 = ctypes.CDLL("libxxhash.so.0").XXH64
     xxh64.restype, xxh64.argtypes = ctypes.c_uint64, (ctypes.c_char_p, ctypes.c_size_t, ctypes.c_uint64)
-    return f"{name}.xxhash", f"{xxh64(block, len(block), 0):X}".encode()
+    return f"{name}.xxhash", f"{xxh64(block, len(block), 0):016X}".encode()
 
 
 def blocks(reference: str, disk: bytes, kind: str = "checksum", idle: Sequence[int] = ()) -> list[Member]:

@@ -4,6 +4,7 @@ First comes ova.xml (`hikkoshi.disk.export`). Block n of a disk is the file `Ref
 as is left. Blocks of zeros are left out, but for the first and the last. Behind each block stands its checksum: SHA-1 in
 `Ref:4/0000000n.checksum`, or XXH64 in `Ref:4/0000000n.xxhash` (https://github.com/Cyan4973/xxHash), both in hexadecimal. Where an
 export had nothing to send for some seconds it sends a block without content, which has a number and no place on the disk.
+Source: xapi, ocaml/xapi/stream_vdi.ml (`send_one`, `write_block`).
 
 The tar is looked through once, by its headers; after that each block is read from its place, and held against its checksum.
 """
