@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from hikkoshi.cli import doctor
-from hikkoshi.errors import BadInput, HikkoshiError, StepFailed, ToolFailed
+from hikkoshi.errors import HikkoshiError, StepFailed, ToolFailed
 from hikkoshi.params.guest import Guest, NicMap
 from hikkoshi.params.home import Home
 from hikkoshi.params.site import Dom0, Site
@@ -319,7 +319,7 @@ def test_all_its_guests_are_found_with_their_macs_and_vlans_and_where_they_run(
     assert [n.vlan for n in web01.nics] == [0, 100]
     there.log_out()
     there.known("")
-    with pytest.raises(BadInput, match="the machine's host key is not known here"):
+    with pytest.raises(ToolFailed, match="the machine's host key is not known here"):
         sources.every(home, {"xenhost": there.dom0})
 
 

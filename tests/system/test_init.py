@@ -100,8 +100,24 @@ def test_on_a_terminal_it_asks_and_makes_a_key_with_a_passphrase_and_writes_no_s
     texts = {p: p.read_text() for p in place.root.rglob("*") if p.is_file()}
     assert not [p for p, text in texts.items() if password in text or "words of mine" in text]
     assert [p.name for p in tmp_path.iterdir()] == ["mine"]
-    following = told.split("Next:")[1].splitlines()[1:4]
-    assert [x.strip() for x in following] == [f"cd {place.root}", "hikkoshi doctor", "hikkoshi run gateway --through 20-plan"]
+    first, second, third = (line.strip() for line in told.split("Next:")[1].splitlines()[1:4])
+    assert (first, third) == (f"cd {place.root}", "hikkoshi run gateway --through 20-plan")
+    assert second.endswith("ssh-add outputs/keys/operator; hikkoshi doctor")
+
+
+def test_for_a_new_guest_on_a_vlan_that_the_site_lacks_the_line_is_told_and_the_site_stays(mine: Home, tmp_path: Path) -> None:
+    later = Home(tmp_path)
+    shutil.copytree(mine.root / "params", later.root / "params")
+    later.guest_file("gateway").unlink()
+    line = "  vlan301: { vlan: 301, port_group: dv-vlan301 }\n"
+    later.site_file.write_text(later.site_file.read_text().replace(line, ""))
+    before = later.site_file.read_text()
+    done = without_a_process(later, "init", str(later.root))
+    assert done.returncode == 0, done.stderr
+    assert f"params/site.yml, below segments: {line.strip()}" in done.stdout
+    assert later.site_file.read_text() == before
+    assert '  # - { mac: "00:16:3e:05:00:00", segment: vlan301 }' in later.guest_file("gateway").read_text().splitlines()
+    assert len(later.guest("gateway").nics) == 9
 
 
 @pytest.mark.parametrize(

@@ -345,6 +345,7 @@ def test_all_that_is_missing_is_named_at_once_and_nothing_is_made(tmp_path: Path
     [
         (["--dom0", "xenhost"], "write NAME=here"),
         (["--dom0", "a b=here"], "'a b' is not a name"),
+        (["--dom0", "a=here", "--dom0", "a=/srv"], "a is named twice"),
         (["--dom0", "a=ssh:-oProxyCommand=id"], "String should match pattern"),
         (["--vcenter", "https://vc/"], "write a host, or host:port"),
         (["--password-from", "hunter2-hunter2"], "no reference to a secret"),

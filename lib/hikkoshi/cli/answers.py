@@ -42,17 +42,23 @@ class VSphereOptions:
 
 def dom0s(questions: Questions, written: Sequence[str]) -> dict[str, Dom0]:
     """The Dom-0s, by their names."""
-    if not written and questions.asks:
-        first = questions.one("--dom0", "", _dom0, f"A Dom-0 ({_DOM0})", _DOM0)
-        found = dict([first]) if first else {}
-        while more := terminal.ask("One more Dom-0 (Enter: none): "):
-            try:
-                found |= dict([_dom0(more)])
-            except ValueError as e:
-                terminal.say(f"  {e}")
+    found: dict[str, Dom0] = {}
+
+    def read(typed: str) -> bool:
+        name, dom0 = _dom0(typed)
+        if name in found:
+            raise ValueError(f"{name} is named twice")
+        found[name] = dom0
+        return True
+
+    if written or not questions.asks:
+        for one in written or [""]:
+            questions.one("--dom0", one, read, "", _DOM0)
         return found
-    read = [questions.one("--dom0", one, _dom0, "", _DOM0) for one in written or [""]]
-    return dict(pair for pair in read if pair)
+    questions.one("--dom0", "", read, f"A Dom-0 ({_DOM0})", _DOM0)
+    while questions.one("--dom0", "", lambda typed: typed != "none" and read(typed), "One more Dom-0", _DOM0, default="none"):
+        pass
+    return found
 
 
 def _dom0(written: str) -> tuple[str, Dom0]:

@@ -170,7 +170,10 @@ def _signatory(home: Home) -> Requirement:
     """Whose signature the records get; none of the lab's keys are there before its first `hikkoshi lab up`."""
     found = signatory.find(home)
     told = f"by {found.name}, {found.key}" if found.name else f"{found.why}; WHAT IS RUN NOW IS SEALED UNSIGNED, FOR GOOD"
-    remedy = "a site of your own: correct `signing` in params/site.yml; the lab: `hikkoshi lab up` makes its keys"
+    remedy = (
+        "a key with a passphrase: ssh-add it, where this is started; else correct `signing` in params/site.yml; "
+        "the lab: `hikkoshi lab up` makes its keys"
+    )
     return Requirement("signatures of records (cut-over and remedies need them)", bool(found.name), told, remedy, False)
 
 

@@ -181,19 +181,23 @@ def _told(
     unread: Sequence[str],
 ) -> dict[str, Any]:
     """What was done, what is left to a person, and what to do next."""
-    from hikkoshi.sitefolder import pages  # noqa: PLC0415
+    from hikkoshi.sitefolder import pages, signers  # noqa: PLC0415
 
     first = next((g.name for g in guests if _file(g) in made), guests[0].name if guests else "NAME")
     change = f"cd {shlex.quote(str(home.root))}"
     if os.environ.get("HIKKOSHI_HOME"):
         change += "; unset HIKKOSHI_HOME"
+    look = "hikkoshi doctor"
+    if signers.OWN in made:  # it has a passphrase, as a rule
+        agent = "" if os.environ.get("SSH_AUTH_SOCK") else "eval $(ssh-agent); "
+        look = f"{agent}ssh-add {signers.OWN}; {look}"
     return {
         "folder": str(home.root),
         "made": sorted(str(home.root / path) for path in made),
         "kept": sorted(str(home.root / path) for path in kept),
         "unread": list(unread),
         "open": [line for path in made if path in texts for line in pages.open_lines(path, texts[path])],
-        "next": [change, "hikkoshi doctor", f"hikkoshi run {first} --through {PLAN}"],
+        "next": [change, look, f"hikkoshi run {first} --through {PLAN}"],
     }
 
 

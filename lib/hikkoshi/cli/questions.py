@@ -56,7 +56,7 @@ class Questions:
             try:
                 if typed:
                     answer = read(typed)
-                    self.typed += [option, typed]
+                    self.typed += [option, typed] if typed != default else []
                     return answer
             except BadInput as e:
                 terminal.say(e)

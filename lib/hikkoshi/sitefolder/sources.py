@@ -97,15 +97,16 @@ def look(home: Home, name: str, dom0: Dom0) -> SourceHost:
 
 
 def every(home: Home, dom0s: Mapping[str, Dom0]) -> tuple[list[SourceGuest], list[str]]:
-    """All guests of these Dom-0s, and what could not be looked at; `BadInput` with all errors of all Dom-0s at once."""
-    hosts, problems = {}, list[Problem]()
+    """All guests of these Dom-0s, and what could not be looked at; all errors of all Dom-0s at once."""
+    hosts, errors = {}, list[HikkoshiError]()
     for name, dom0 in dom0s.items():
         try:
             hosts[name] = look(home, name, dom0)
-        except HikkoshiError as e:
-            problems += e.problems
-    if problems:
-        raise BadInput(*problems)
+        except (BadInput, ToolFailed) as e:
+            errors.append(e)
+    if errors:
+        kind = ToolFailed if all(isinstance(e, ToolFailed) for e in errors) else BadInput
+        raise kind(*(p for e in errors for p in e.problems))
     found = merged(hosts)
     unread = [line for host in hosts.values() for line in host.unread]
     unread += [
