@@ -11,6 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
+from hikkoshi.cli import answers
 from hikkoshi.cli.questions import Questions
 from hikkoshi.errors import BadInput, Refused
 from hikkoshi.params import yamlfile
@@ -360,6 +361,17 @@ def test_an_option_that_cannot_be_used_is_told_and_a_password_is_not(tmp_path: P
     assert (done.returncode, told in done.stderr) == (2, True), done.stderr
     assert "hunter2" not in done.stderr
     assert not list(tmp_path.iterdir())
+
+
+def test_a_dom0_is_given_as_this_machine_a_folder_or_an_address() -> None:
+    written = ["here=here", "old=/mnt/old", "far=ssh:root@xen1:2222", "six=ssh:[2001:db8::5]"]
+    found = answers.dom0s(Questions(asks=False), written)
+    assert [(name, d.kind, str(d)) for name, d in found.items()] == [
+        ("here", "here", "/"),
+        ("old", "folder", "/mnt/old"),
+        ("far", "ssh", "ssh://root@xen1:2222"),
+        ("six", "ssh", "ssh://[2001:db8::5]"),
+    ]
 
 
 def test_one_of_several_is_chosen_by_name_and_the_only_one_by_itself() -> None:
