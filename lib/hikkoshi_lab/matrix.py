@@ -5,9 +5,11 @@ has to be.
 """
 
 import hashlib
+import io
 import json
 import os
 import sys
+import tarfile
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -36,7 +38,14 @@ from hikkoshi_lab.debian import archives
 from hikkoshi_lab.variants import VARIANTS, Variant
 
 ETHTOOL = "/sbin/ethtool"
-STARTS = "#!/bin/sh\nexit 3\n"  # run once in the moved guest where Tools come along; its status has to be told
+# where Tools come along, a script runs on the copy, and one once in the moved guest; what these say and end with has to be told
+CHANGES = "#!/bin/sh\necho password=hunter2secret; echo prepared >/etc/motd; ls /boot/initrd* >/dev/null\n"
+STARTS = '#!/bin/sh\ntest "$(cat /etc/motd)" = prepared || exit 4\nexit 3\n'
+INSTALLER = """\
+#!/bin/sh
+[ "$*" = --help ] && echo "vmware-install.pl [--default] [--force-install]" && exit
+[ "$*" = "--default --force-install" ]
+"""  # stands for that of VMware's archive, with its options
 PATIENCE = 900.0  # seconds for a boot: every guest of the lab comes to an end that can be told, on a loaded machine late
 Inspection = Callable[[Origin], GuestFacts]
 COLUMNS = ("guest", "what it is", "before", "after", "NICs right", "disks right", "LRO", "Tools", "prepared in")
@@ -81,7 +90,7 @@ def row(variant: Variant, folder: Path, accelerated: str, inspect: Inspection | 
     try:
         facts = inspect(origin) if inspect else appliance.inspect(origin, names, others, accelerator=accelerated)
         added = _additions(variant, facts, folder)
-        plan = _plan(variant, facts, added)
+        plan = planned(variant, facts, added)
     except BadInput as e:
         refused = "refused: " + e.problems[0].remedy.split(";")[0]
         wrong += [] if variant.refused and variant.refused in refused else [str(e)]
@@ -90,7 +99,7 @@ def row(variant: Variant, folder: Path, accelerated: str, inspect: Inspection | 
     surveyed = digest.together([content.digest for content in contents(origin)])
     done = prepared.start(origin, own, plan, surveyed, accelerator=accelerated, names=(names, *others), root=folder)
     seconds = time.monotonic() - begun
-    again = _plan(variant, done.facts, added)
+    again = planned(variant, done.facts, added)
     if again.edits or again.commands or again.additions:
         wrong.append(f"a second preparation would change {', '.join(e.path for e in again.edits)} {again.commands}")
     copies = prepared.copies_of(own, origin)
@@ -115,9 +124,12 @@ def row(variant: Variant, folder: Path, accelerated: str, inspect: Inspection | 
     wrong += lost or ([] if wanted else ["nothing is to be mounted"])
     nics, disks = f"{right}/{len(machine.nics)}", f"{len(wanted) - len(lost)}/{len(wanted)}"
     tools_seen = _tools(after)
-    wrong += [] if tools_seen == ("started" if variant.tools else "–") else [f"Tools: {after.tools}, failed: {after.failed}"]
-    first = [(s.name, s.status) for s in after.first]
-    wrong += [] if first == ([("01-starts.sh", 3)] if variant.tools else []) else [f"first start: {after.first_state}, {first}"]
+    by = {"open-vm-tools": "started", "archive": "installed", "": "–"}[variant.tools]
+    wrong += [] if tools_seen == by else [f"Tools: {after.tools}, failed: {after.failed}"]
+    first = (after.first_state, [(s.name, s.status) for s in after.first])
+    installed = [("00-vmware-tools.sh", 0)] if variant.tools == "archive" else []
+    wanted_first = ("complete", [*installed, ("01-starts.sh", 3)]) if variant.tools else (None, [])
+    wrong += [] if first == wanted_first else [f"first start: {first}"]
     return MatrixRow(guest.name, variant.about, before.ending, after.ending, nics, disks, lro, tools_seen, seconds, tuple(wrong))
 
 
@@ -152,22 +164,35 @@ def _changed(origin: Origin, hashes: list[str]) -> list[str]:
 def _additions(variant: Variant, facts: GuestFacts, home: Path) -> Additions:
     guest = Guest(name=variant.image.name, dom0="lab", config=Path(variant.image.name), nics=())
     if variant.tools:
+        (home / "changes.sh").write_text(CHANGES)
         (home / "starts.sh").write_text(STARTS)
-        wish = ToolsWish(packages=tuple(archives.there(variant.tools)))
-        guest = guest.model_copy(update={"tools": wish, "first_start": (Path("starts.sh"),)})
+        scripts = {"prepare": (Path("changes.sh"),), "first_start": (Path("starts.sh"),)}
+        guest = guest.model_copy(update={"tools": _wish(variant, home), **scripts})
     return tools.of(Home(home), guest, facts)
 
 
+def _wish(variant: Variant, home: Path) -> ToolsWish:
+    if variant.tools != "archive":
+        return ToolsWish(packages=tuple(archives.there(variant.tools)))
+    name = Path("VMwareTools-10.3.26-1.tar.gz")
+    with tarfile.open(home / name, "w:gz") as tar:
+        member = tarfile.TarInfo(tools.INSTALLER)
+        member.size, member.mode = len(INSTALLER), 0o755
+        tar.addfile(member, io.BytesIO(INSTALLER.encode()))
+    return ToolsWish(archive=name)
+
+
 def _tools(after: BootOutcome) -> str:
-    """What became of VMware Tools: on QEMU they start, and end at once."""
+    """What became of VMware Tools: on QEMU packages start, and end at once; an archive's installer has run."""
     seen = after.tools
     if seen is None:
-        return "–"
+        return "installed" if any((s.name, s.status) == ("00-vmware-tools.sh", 0) for s in after.first) else "–"
     failed = any("vm" in unit or "vgauth" in unit for unit in after.failed)
     return "started" if seen.enabled and seen.condition and seen.started and not failed else "not started"
 
 
-def _plan(variant: Variant, facts: GuestFacts, added: Additions) -> preparation.Preparation:
+def planned(variant: Variant, facts: GuestFacts, added: Additions) -> preparation.Preparation:
+    """What is to be done to the guest's copy."""
     macs = {f"{variant.image.nic_names}{n}": nic.mac for n, nic in enumerate(variant.image.nics)}
     return preparation.plan(facts, controller=variant.controller, nic_model=variant.nic_model, macs=macs, additions=added)
 

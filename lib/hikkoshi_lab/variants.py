@@ -7,6 +7,7 @@ import ipaddress
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 from hikkoshi.network.remedy.prescription import File
 from hikkoshi.rehearsal.machine import Controller, NicModel
@@ -30,7 +31,7 @@ class Variant:
     nic_model: NicModel = "vmxnet3"
     lro_off: tuple[File, ...] = ()  # written into the prepared copy, as 85-offloads does in a running guest
     waits: str = ""  # the unit that its unprepared disk waits for without an end, as its console says
-    tools: str = ""  # the package of VMware Tools that is brought along with what it needs; as a rule none is
+    tools: Literal["", "open-vm-tools", "archive"] = ""  # VMware Tools that are brought along: the package with what it needs
 
     @property
     def tested(self) -> bool:
@@ -65,7 +66,8 @@ VARIANTS = {
         Variant(
             replace(_OWN, name="el5-fsck", root="label", drivers=("vmw_pvscsi",)),
             "fsck-shell",
-            "fstab names /dev/xvda",
+            "fstab names /dev/xvda; gets an archive of VMware Tools",
+            tools="archive",
             lro_off=(File(path="/sbin/ifup-local", way="ifup-local", nics=("eth0", "eth1")),),
         ),
         Variant(

@@ -44,7 +44,8 @@ TOLD: dict[str, Callable[[Variant], bool]] = {
     "NICs called enX0, which nothing ties to their MACs": lambda v: v.image.nic_names == "enX",
     "a kernel of 32 bits": lambda v: "i386" in v.image.tree,
     "moved to LSI SAS and e1000": lambda v: (v.controller, v.nic_model) == ("lsisas1068", "e1000"),
-    "VMware Tools as packages": lambda v: bool(v.tools),
+    "VMware Tools as packages": lambda v: v.tools == "open-vm-tools",
+    "VMware Tools as an archive": lambda v: v.tools == "archive",
 }
 
 
