@@ -266,6 +266,19 @@ def test_where_one_dom0_can_be_asked_and_another_not_both_are_told(xl: Path, hom
     assert (found.ok, found.where) == (False, "xen2")
 
 
+def test_a_guest_of_the_same_name_on_another_dom0_is_never_shut_down_for_it(xl: Path, home: Home, db01: Guest) -> None:
+    site = home.site().model_copy(update={"dom0s": {"xen2": HERE, "xenhost": HERE}})
+    lists(xl, "xl-list-2guests.txt", "xl-list.txt", long=WEB01)  # on xen2 it is there, on its own it is off
+    with pytest.raises(Refused, match="its UUID and MACs do not tell"):
+        dom0.shut_down(home, site, db01, permitted("db01"), timeout=1)
+    lists(xl, "xl-list-2guests.txt", long="xl-list-l-2guests.json")  # there on both, with all that it is known by
+    (xl / "n").unlink()
+    assert "db01 (ID 2, state -b----): it has the guest's name on xen2" in dom0.others(home, site, db01).found
+    with pytest.raises(Refused, match="is not shut down"):
+        dom0.shut_down(home, site, db01, permitted("db01"), timeout=1)
+    assert calls(xl) == []
+
+
 def test_what_xend_tells_counts_too(xl: Path, home: Home, site: Site, tmp_path: Path) -> None:
     (xl / "xl").rename(xl / "xm")
     (xl / "xenstore-ls").unlink()

@@ -50,8 +50,9 @@ class _Seen:
         return self._told(self.found)
 
     def beside(self, guest: Guest) -> str:
-        """What there is beside the domain of the guest's own name; empty where nothing is."""
-        return self._told([(at, s) for at, s in self.found if not s.certain or s.domain.name != guest.name])
+        """What there is beside the one domain of the guest's own name; empty where nothing is. Of several none is the one."""
+        several = sum(s.domain.name == guest.name and not s.domain.ending for s in self.sightings) > 1
+        return self._told([(at, s) for at, s in self.found if several or not s.certain or s.domain.name != guest.name])
 
     def _told(self, found: Sequence[tuple[str, Sighting]]) -> str:
         return "; ".join(f"{s} on {at}" if "," in self.asked else str(s) for at, s in found)
@@ -289,7 +290,8 @@ def _look(home: Home, site: Site, guest: Guest, *, sure: bool = True) -> _Seen:
         host = asked(site.dom0s[name])
         every = _domains(host, name)
         marks = host.marks({*known.disks, *(disk for d in every for disk in d.disks or ())})
-        found += [(name, s) for d in every if (s := known.sighting(d, marks.__getitem__))]
+        seen = filter(None, (known.sighting(d, marks.__getitem__) for d in every))
+        found += [(name, s if name == guest.dom0 else known.elsewhere(s)) for s in seen]
     return _Seen(tuple(found), ", ".join(names), folders)
 
 

@@ -108,6 +108,15 @@ class Traits:
             return Sighting(domain, "not known which guest it is: no list tells its disks", certain=False)
         return None
 
+    def elsewhere(self, seen: Sighting) -> Sighting:
+        """A sighting on another Dom-0 than the guest's own. There its name, or a path, may be another guest's."""
+        domain = seen.domain
+        if not seen.certain or self.macs & domain.macs or (self.uuid and domain.uuid == self.uuid):
+            return seen
+        return replace(
+            seen, why=f"{seen.why}; whether it is the guest or another one, its UUID and MACs do not tell", certain=False
+        )
+
 
 def listed(text: str) -> list[Domain]:
     """The domains that exist, out of what `xl list` or `xm list` prints; `ValueError` for a list that is not whole."""
