@@ -189,6 +189,31 @@ def test_what_may_be_another_guest_s_is_left_to_a_person(home: Home, site: Site,
         assert (check.ok, check.remedy) == (False, f"type on xenhost: mv {auto}/test /root/")
 
 
+def test_of_what_was_moved_aside_a_rollback_puts_back_that_of_its_own_guest_only(
+    home: Home, site: Site, db01: Guest, auto: Path
+) -> None:
+    kept = auto.with_name("auto.hikkoshi") / "web02"
+    kept.parent.mkdir()
+    kept.write_text(db01.config.read_text().replace('name = "db01"', 'name = "web02"'))  # it shares db01's disks
+    assert autostart.back(home, site, db01), "it is no business of db01's"
+    autostart.put_back(home, site, db01)
+    assert kept.exists()
+
+
+@pytest.mark.parametrize(("macs", "moved"), [("00:16:3e", True), ("00:16:3f", False)])
+def test_of_another_dom0_what_has_only_the_name_of_the_guest_is_left_to_a_person(
+    home: Home, site: Site, db01: Guest, auto: Path, tmp_path: Path, macs: str, moved: bool
+) -> None:
+    site = site.model_copy(update={"dom0s": {"xen2": Dom0(root=Path("/")), "xenhost": Dom0(root=tmp_path / "mnt")}})
+    text = db01.config.read_text()
+    own = tmp_path / "mnt" / str(db01.config)[1:]
+    own.parent.mkdir(parents=True)
+    own.write_text(text)
+    (auto / "db01").write_text(text.replace("00:16:3e", macs))
+    check = autostart.check(home, site, db01, before=True)
+    assert (check.ok, "xen2" in check.found) == (moved, True), check.found
+
+
 def test_a_second_configuration_with_more_disks_is_found_there(there: OverSsh, home: Home, site: Site, db01: Guest) -> None:
     moved = there.folder / "moved"
     moved.write_text(db01.config.read_text().replace(", 'file:/srv/xen/db01/data.img,xvdb,w'", ""))

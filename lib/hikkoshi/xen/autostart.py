@@ -205,27 +205,32 @@ class _Files:
         yield from (Start(self.tree.name, one.path, one.away, one.line) for one in named.found())
 
     def kept(self) -> Iterator[Start]:
-        """What was moved aside, each as what it was."""
+        """What was moved aside of this guest's, each as what it was. What is another guest's is there, too."""
         for folder in self._settings()[0] if isinstance(self.tree.host, Dom0Host) else []:
-            for path in filter(self._is_configuration, self.tree.entries(_beside(folder))):
+            for path in self._matching(_beside(folder), self._is_its_own):
                 was = folder / path.name
                 yield replace(self._typed(was, shlex.join(["mv", str(path), str(was)])), aside=path)
 
     def _auto(self, path: Path) -> Start:
-        """One that xendomains starts. It is moved from here where it is the guest's for sure, by its file or its name."""
-        real, written, own = self.tree.real(path), shlex.quote(str(path)), [*map(self.tree.real, self.configs)]
-        if real == path and real in own:  # there is no other one
+        """One that xendomains starts. It is moved from here where it is the guest's for sure."""
+        real, written = self.tree.real(path), shlex.quote(str(path))
+        if real == path and real in map(self.tree.real, self.configs):  # there is no other one
             return self._typed(path, f"mv {written} /etc/xen/   and correct the path in the guest's parameters")
         start = self._typed(path, f"rm {written}" if real != path else f"mv {written} /root/")
         here = isinstance(self.tree.host, Dom0Host) and self.tree.real(path.parent) == path.parent
-        sure = real in own or self._is_called(path)
-        return replace(start, aside=_beside(path.parent) / path.name) if here and sure else start
+        return replace(start, aside=_beside(path.parent) / path.name) if here and self._is_its_own(path) else start
 
-    def _is_called(self, path: Path) -> bool:
+    def _is_its_own(self, path: Path) -> bool:
+        """Whether it is the guest's for sure: by its file, by its name, and on another Dom-0 by its UUID or a MAC, too."""
+        if self.tree.real(path) in map(self.tree.real, self.configs):
+            return True
         try:
-            return parse(self.tree.text(path), str(path)).name in self.guest.names
+            found = parse(self.tree.text(path), str(path))
         except BadInput:
             return False
+        known = Traits.of(found.name, found)
+        same = bool(self.guest.macs & known.macs or (self.guest.uuid and self.guest.uuid == known.uuid))
+        return found.name in self.guest.names and bool(self.configs or same)
 
     def _typed(self, path: Path, command: str) -> Start:
         return Start(self.tree.name, path, f"type on {self.tree.name}: {command}")
