@@ -13,16 +13,20 @@ from hikkoshi.tool import tail
 ADDRESS = (  # [user@]host[:port], an IPv6 address in brackets; nothing in it is taken for an option
     r"^([A-Za-z0-9_][A-Za-z0-9_.-]*@)?([A-Za-z0-9_][A-Za-z0-9_.-]*|\[[0-9A-Fa-f:.]+(%[A-Za-z0-9_.-]+)?\])(:[0-9]{1,5})?$"
 )
+STRICT = "StrictHostKeyChecking=yes"  # for whoever does not leave to ssh_config whether a host key that is not known is taken
 FAILED = 255  # the status with which ssh itself fails
 _OPTIONS = (
     "BatchMode=yes",
     "ConnectTimeout=15",
     "ServerAliveInterval=15",
     "ServerAliveCountMax=4",
-    # whatever ssh_config says for people who log in: no command and no tunnels of its own, and no other session that ends with
-    # one of ours
+    # whatever ssh_config says for people who log in: no command and no tunnels of its own, nothing of ours to be used there, and
+    # no other session that ends with one of ours
     "RemoteCommand=none",
+    "PermitLocalCommand=no",
     "ClearAllForwardings=yes",
+    "ForwardAgent=no",
+    "ForwardX11=no",
     "ControlMaster=no",
 )
 _OLD = re.compile(r"no matching (key exchange method|host key type|cipher|MAC) found\. Their offer: ([\w@.,-]+)", re.ASCII)

@@ -124,6 +124,7 @@ def test_a_missing_program_is_named(dom0: OverSsh, tmp_path: Path) -> None:
 
 def test_an_unknown_host_is_not_trusted(dom0: OverSsh, tmp_path: Path) -> None:
     dom0.known("")
+    dom0.ssh("StrictHostKeyChecking no")
     with pytest.raises(ToolFailed, match="host key is not known here") as e:
         disk(image(tmp_path / "d.img"))
     assert "Host key verification failed" in e.value.problems[0].found

@@ -21,7 +21,7 @@ from hikkoshi import tool
 from hikkoshi.disk.extents import changed
 from hikkoshi.disk.source import SECTOR
 from hikkoshi.errors import BadInput, Problem, StepFailed, ToolFailed, printable
-from hikkoshi.ssh import Login
+from hikkoshi.ssh import STRICT, Login
 
 # What the disk is and how it stands, in what coreutils 5.97 and Linux 2.6.18 have. How many sectors were written is the
 # seventh of a device's statistics (Linux, Documentation/block/stat.rst).
@@ -157,7 +157,7 @@ class RemoteDisk:
 
     def _state(self) -> dict[str, str]:
         """{what: value} of the disk's size, identity and last change."""
-        asked = tool.run([*self._login.argv(), "sh"], stdin=_LOOK % self._path, timeout=120, ok=range(256))
+        asked = tool.run([*self._login.argv(STRICT), "sh"], stdin=_LOOK % self._path, timeout=120, ok=range(256))
         if asked.returncode:
             raise ToolFailed(self._login.unreached(asked.stderr or asked.stdout))
         said = asked.stdout.strip()
@@ -215,7 +215,7 @@ class _Running:
         # not a pipe: one that nobody empties would stop the program
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed at the end
         self._process = subprocess.Popen(
-            tool.command([*login.argv(), f"exec sh -c {shlex.quote(script)}"]),
+            tool.command([*login.argv(STRICT), f"exec sh -c {shlex.quote(script)}"]),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=self._errors,

@@ -18,7 +18,7 @@ from pathlib import Path
 from hikkoshi import tool
 from hikkoshi.errors import Problem, ToolFailed, printable
 from hikkoshi.secret import temporary
-from hikkoshi.ssh import FAILED, Login
+from hikkoshi.ssh import FAILED, STRICT, Login
 from hikkoshi.xen.reach.host import PRINTED
 from hikkoshi.xen.reach.local import endless
 
@@ -68,15 +68,7 @@ class Connection:
     def __init__(self, login: Login, socket: Path) -> None:
         self.login, self.host = login, login.host
         self.toolstack = ""  # of Xen there, once somebody has asked
-        self._own = (
-            "ControlMaster=auto",
-            f"ControlPath={socket}",
-            f"ControlPersist={PERSIST}",
-            "StrictHostKeyChecking=yes",
-            "ForwardAgent=no",
-            "ForwardX11=no",
-            "PermitLocalCommand=no",
-        )
+        self._own = ("ControlMaster=auto", f"ControlPath={socket}", f"ControlPersist={PERSIST}", STRICT)
 
     def ask(self, script: str, *, named: Sequence[str], timeout: float, acts: bool = False) -> Answer:
         """Have a script run there, which errors call by the words `named`; `ToolFailed` where no whole answer comes.
