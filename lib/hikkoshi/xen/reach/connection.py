@@ -127,7 +127,7 @@ class Connection:
                 code="dom0-answer-cut-off",
                 what="the Dom-0's answer is cut off",
                 where=self.host,
-                found=f"{len(said.out):,} bytes, without their end; {tool.tail(_words(said.err), 3)}",
+                found="; ".join(filter(None, [f"{len(said.out):,} bytes, without their end", _words(said.err)[-300:]])),
                 expected="a whole answer",
                 remedy="see whether the network and the Dom-0 are well, then run this again; nothing of the answer is used",
             )

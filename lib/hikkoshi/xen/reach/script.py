@@ -122,8 +122,8 @@ def _parts(piece: bytes) -> tuple[str, str, str, bytes]:
     if len(lines) != 4:
         raise ValueError("a line that is cut off")
     head, path, real = (line.decode(errors="backslashreplace") for line in lines[:3])
-    if not path.startswith("/") or (real and not real.startswith("/")):
-        raise ValueError(f"no path: {path[:40]!r}")
+    if wrong := [p for p in (path, real or "/") if not p.startswith("/")]:
+        raise ValueError(f"no path: {wrong[0][:40]!r}")
     return head, path, real, lines[3]
 
 
