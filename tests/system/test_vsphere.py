@@ -62,7 +62,10 @@ class TestConnecting:
             (tmp_path / "mixed").mkdir(exist_ok=True)
             (tmp_path / "mixed" / name).write_bytes((tmp_path / "other" / name).read_bytes())
         (tmp_path / "mixed" / certificate.CA).write_bytes((world.lab / certificate.CA).read_bytes())
-        with proxy.start(world.server, tmp_path / "mixed", tmp_path) as wrong, pytest.raises(OSError, match="fingerprint is"):
+        with (
+            proxy.start(world.server, tmp_path / "mixed", tmp_path) as wrong,
+            pytest.raises(OSError, match=r"^its sha256 fingerprint is"),
+        ):
             get(wrong.port, context)
         with proxy.start(world.server, world.lab, tmp_path) as right:
             get(right.port, context)

@@ -41,7 +41,7 @@ class PinnedContext(ssl.SSLContext):
         seen = hashlib.new(self.algorithm, wrapped.getpeercert(True) or b"", usedforsecurity=False).hexdigest()
         if seen != self.pin:
             wrapped.close()
-            raise ssl.SSLCertVerificationError(f"its {self.algorithm} fingerprint is {seen}")
+            raise ssl.SSLCertVerificationError(1, f"its {self.algorithm} fingerprint is {seen}")
         return wrapped
 
     def wrap_bio(self, *args: Any, **kwargs: Any) -> NoReturn:
