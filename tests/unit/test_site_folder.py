@@ -142,7 +142,16 @@ def test_a_guest_on_two_dom0s_is_taken_where_it_runs() -> None:
     there = replace(DB01, dom0="xen2", runs=True)
     for order in ((DB01, there), (there, DB01)):
         (one,) = sources.merged({g.dom0: sources.SourceHost([g]) for g in order})
-        assert (one.dom0, one.remarks) == ("xen2", ("xenhost has it too (/etc/xen/db01.cfg); it does not run there",))
+        told = "xenhost has it too (/etc/xen/db01.cfg); it was not seen to run there"
+        assert (one.dom0, one.remarks, one.open) == ("xen2", (told,), ())
+
+
+def test_a_guest_on_two_dom0s_that_runs_on_both_or_on_none_is_left_to_a_person() -> None:
+    for runs, told in ((True, "it runs on both"), (False, "it was not seen to run on either")):
+        hosts = {name: sources.SourceHost([replace(DB01, dom0=name, runs=runs)]) for name in ("xen1", "xen2")}
+        (one,) = sources.merged(hosts)
+        (line,) = pages.open_lines(Path("db01.yml"), pages.guest(one, {100: ["lan"]}))
+        assert f"xen2 has it too (/etc/xen/db01.cfg), and {told}: find out which one is the guest" in line
 
 
 def test_a_name_that_no_file_can_have_is_told_and_left_out(tmp_path: Path) -> None:
@@ -306,6 +315,9 @@ def test_a_checkout_and_a_file_are_no_place_for_it(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="it is no folder"):
         folder.check(tmp_path / "file")
     folder.check(tmp_path / "new")
+    (tmp_path / "circle").symlink_to("circle")
+    with pytest.raises(BadInput, match="the site folder cannot be written"):
+        folder.check(tmp_path / "circle/mine")
 
 
 def test_a_public_key_is_taken_by_its_own_name_or_that_of_the_private_one(tmp_path: Path) -> None:
@@ -349,6 +361,11 @@ def test_all_that_is_missing_is_named_at_once_and_nothing_is_made(tmp_path: Path
         (["--dom0", "a=here", "--dom0", "a=/srv"], "a is named twice"),
         (["--dom0", "a=ssh:-oProxyCommand=id"], "String should match pattern"),
         (["--vcenter", "https://vc/"], "write a host, or host:port"),
+        (["--vcenter", "vc:99999"], "write a host, or host:port"),
+        (["--vcenter", "vc..example"], "is no name of a host"),
+        (["--ca", "~nobody-here/ca.pem"], "~nobody-here/ca.pem"),
+        (["--dom0", "a=~nobody-here", "--key", "~nobody-here/id.pub"], "~nobody-here/id.pub"),
+        (["--password-from", "hunter2-hunter2"], "--password-from"),
         (["--password-from", "hunter2-hunter2"], "no reference to a secret"),
         (["--password-from", "env:NOT_THERE"], "a secret is not in the environment"),
         (["--ca", "/nothing.pem"], "no such file: /nothing.pem"),
@@ -383,6 +400,20 @@ def test_one_of_several_is_chosen_by_name_and_the_only_one_by_itself() -> None:
     with pytest.raises(BadInput) as e:
         questions.settled()
     assert [p.code for p in e.value.problems] == ["not-given", "option-unusable", "nothing-to-choose"]
+
+
+def test_no_new_key_is_made_beside_a_private_one_whose_public_half_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = tmp_path / signers.OWN
+    own.parent.mkdir(parents=True)
+    own.write_text("a private key")
+    (tmp_path / "id.pub").write_text(f"{KEY.kind} {KEY.blob} ops@example\n")
+    typed = iter(["new", str(tmp_path / "id")])
+    monkeypatch.setattr("hikkoshi.cli.terminal.ask", lambda question: next(typed))
+    key = answers.public_key(Home(tmp_path), Questions(asks=True), "")
+    assert key == replace(KEY, path=tmp_path / "id.pub")
+    assert f"{own} is there already, without its .pub" in capsys.readouterr().out
 
 
 @pytest.fixture

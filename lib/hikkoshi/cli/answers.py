@@ -1,5 +1,6 @@
 """What `hikkoshi init` has to know of the Dom-0s and the vSphere: by its options, or asked for."""
 
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from hikkoshi.errors import Problem
 from hikkoshi.params.forms import NAME, NAME_WORDS
 from hikkoshi.params.home import Home
 from hikkoshi.params.site import Dom0, VSphere
-from hikkoshi.sitefolder import signers
+from hikkoshi.sitefolder import folder, signers
 from hikkoshi.sitefolder.signers import PublicKey
 from hikkoshi.vsphere import tls
 from hikkoshi.vsphere.session import Session
@@ -70,7 +71,7 @@ def _dom0(written: str) -> tuple[str, Dom0]:
     try:
         if where.startswith("ssh:"):
             return name, Dom0(ssh=where.removeprefix("ssh:").removeprefix("//"))
-        return name, Dom0(root=Path("/") if where == "here" else Path(where).expanduser().absolute())
+        return name, Dom0(root=Path("/") if where == "here" else folder.named(where))
     except ValidationError as e:
         raise ValueError(str(e.errors()[0]["msg"])) from None
 
@@ -79,8 +80,13 @@ def vsphere(home: Home, questions: Questions, given: VSphereOptions) -> VSphere 
     """The vSphere, without the place in it; None where something is wrong or missing."""
 
     def server(typed: str) -> str:
-        if not re.fullmatch(r"[^:/\s]+(:\d+)?", typed):
+        host, _, port = typed.partition(":")
+        if not re.fullmatch(r"[^:/\s]+(:\d{1,5})?", typed) or int(port or 443) not in range(1, 65536):
             raise ValueError("write a host, or host:port")
+        try:
+            host.encode("idna")
+        except UnicodeError:
+            raise ValueError(f"{host!r} is no name of a host") from None
         return typed
 
     name = questions.one("--vcenter", given.vcenter, server, "The vCenter (host, or host:port)", "a host, or host:port")
@@ -116,7 +122,9 @@ def public_key(home: Home, questions: Questions, given: str) -> PublicKey | None
     def read(typed: str) -> PublicKey | None:
         if typed == "new" and not questions.asks:
             raise ValueError("nobody can be asked for the passphrase of a new one")
-        return signers.taken(Path(typed).expanduser().absolute()) if typed != "new" else None
+        if typed == "new" and os.path.lexists(own.with_suffix("")):
+            raise ValueError(f"{own.with_suffix('')} is there already, without its .pub; ssh-keygen -y tells that")
+        return signers.taken(folder.named(typed)) if typed != "new" else None
 
     if questions.asks:
         terminal.say("Your key signs the records. A new one is made here; ssh-keygen asks for its passphrase.")
@@ -127,7 +135,7 @@ def _reference(home: Home, typed: str) -> str:
     """Where a password is, as params/site.yml has it; `BadInput` where it cannot be read there."""
     kind, colon, rest = typed.partition(":")
     if kind == "file" and colon:
-        typed = f"file:{Path(rest).expanduser().absolute()}"
+        typed = f"file:{folder.named(rest)}"
     home.secret(typed)
     return typed
 
@@ -140,7 +148,7 @@ def _trust(questions: Questions, given: VSphereOptions, server: str | None) -> d
             raise ValueError("--sha256 is given too: give one of the two")
         if typed.lower() == "yes" and shown:
             return {"sha256": shown}
-        path = Path(typed).expanduser().absolute()
+        path = folder.named(typed)
         if not path.is_file():
             raise ValueError(f"no such file: {path}")
         return {"ca": path}
@@ -163,7 +171,7 @@ def _shown(server: str) -> str:
     host, _, port = server.partition(":")
     try:
         return tls.shown(host, int(port or 443))
-    except OSError:
+    except (OSError, ValueError):
         return ""
 
 

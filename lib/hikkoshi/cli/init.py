@@ -61,7 +61,7 @@ def init(
     from hikkoshi.params.home import Home  # noqa: PLC0415
     from hikkoshi.sitefolder import folder as site_folder  # noqa: PLC0415
 
-    home = Home(Path(os.path.normpath(folder.expanduser().absolute())))
+    home = Home(Path(os.path.normpath(site_folder.named(folder))))
     site_folder.check(home.root)
     questions = Questions(sys.stdin.isatty() and not as_json)
     given = VSphereOptions(vcenter, user, password_from, ca, sha256, datacenter, cluster, datastore)
@@ -183,7 +183,8 @@ def _told(
     """What was done, what is left to a person, and what to do next."""
     from hikkoshi.sitefolder import pages, signers  # noqa: PLC0415
 
-    first = next((g.name for g in guests if _file(g) in made), guests[0].name if guests else "NAME")
+    left = {path: pages.open_lines(path, texts[path]) for path in made if path in texts}
+    first = min(guests, key=lambda g: (_file(g) not in made, len(left.get(_file(g), ()))))
     change = f"cd {shlex.quote(str(home.root))}"
     if os.environ.get("HIKKOSHI_HOME"):
         change += "; unset HIKKOSHI_HOME"
@@ -196,8 +197,8 @@ def _told(
         "made": sorted(str(home.root / path) for path in made),
         "kept": sorted(str(home.root / path) for path in kept),
         "unread": list(unread),
-        "open": [line for path in made if path in texts for line in pages.open_lines(path, texts[path])],
-        "next": [change, look, f"hikkoshi run {first} --through {PLAN}"],
+        "open": [line for lines in left.values() for line in lines],
+        "next": [change, look, f"hikkoshi run {first.name} --through {PLAN}"],
     }
 
 

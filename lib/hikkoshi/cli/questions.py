@@ -1,7 +1,7 @@
 """What a command needs to know: taken from options, asked for on a terminal, else all that is missing told at once."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from hikkoshi.cli import terminal
@@ -95,7 +95,7 @@ class Questions:
 
     def _wrong(self, option: str, given: str, expected: str, e: ValueError | BadInput) -> None:
         if isinstance(e, BadInput):
-            self.problems += e.problems
+            self.problems += (replace(p, where=p.where or option) for p in e.problems)
             return
         self.problems.append(
             Problem(

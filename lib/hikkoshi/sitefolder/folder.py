@@ -22,9 +22,20 @@ class Publication:
     kept: list[Path] = field(default_factory=list)
 
 
+def named(typed: str | Path) -> Path:
+    """The path that a person means. One whose ~ is nobody's stays as it is, as the shell leaves it."""
+    path = Path(typed)
+    with contextlib.suppress(RuntimeError):
+        path = path.expanduser()
+    return path.absolute()
+
+
 def check(folder: Path) -> None:
     """`Refused` for a place in a checkout of the project, `BadInput` for one that is no folder."""
-    real = folder.resolve()
+    try:
+        real, is_file = folder.resolve(), folder.exists() and not folder.is_dir()
+    except (OSError, RuntimeError) as e:  # links in a circle, and a folder that is not to be looked into
+        raise _not_written(folder, getattr(e, "strerror", "") or str(e)) from None
     if inside := next((p for p in (real, *real.parents) if (p / _PROGRAM).is_file()), None):
         raise Refused(
             Problem(
@@ -36,7 +47,7 @@ def check(folder: Path) -> None:
                 remedy="name another one, such as ~/move",
             )
         )
-    if folder.exists() and not folder.is_dir():
+    if is_file:
         raise _not_written(folder, "it is no folder")
 
 

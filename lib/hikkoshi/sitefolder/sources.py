@@ -40,7 +40,7 @@ class SourceNic:
 
 @dataclass(frozen=True)
 class SourceGuest:
-    """One guest as its Dom-0 has it. `remarks` is what a person has to know of it, a line each."""
+    """One guest as its Dom-0 has it. `remarks` is what a person has to know of it, `open` what they have to find out."""
 
     name: str
     dom0: str
@@ -49,6 +49,7 @@ class SourceGuest:
     shape: str = ""  # its processors, memory and disks, in words; empty where its file tells nothing
     nics: tuple[SourceNic, ...] = ()
     remarks: tuple[str, ...] = ()
+    open: tuple[str, ...] = ()
 
 
 @dataclass
@@ -136,15 +137,19 @@ def chosen(guests: Sequence[SourceGuest], wanted: Sequence[str]) -> list[SourceG
 
 
 def merged(hosts: Mapping[str, SourceHost]) -> list[SourceGuest]:
-    """Every guest once: of several Dom-0s the one on which it runs, else the first that has its file."""
+    """Every guest once: of several Dom-0s the only one on which it runs, else the first that has it, and a person decides."""
     found: dict[str, SourceGuest] = {}
     for guest in (g for host in hosts.values() for g in host.guests):
         first = found.setdefault(guest.name, guest)
         if first is not guest:
             kept, other = (guest, first) if guest.runs and not first.runs else (first, guest)
-            state = "runs there too" if other.runs else "does not run there"
-            more = f"{other.dom0} has it too ({other.config}); it {state}"
-            found[guest.name] = replace(kept, remarks=(*kept.remarks, more))
+            more = f"{other.dom0} has it too ({other.config})"
+            if kept.runs and not other.runs:
+                kept = replace(kept, remarks=(*kept.remarks, f"{more}; it was not seen to run there"))
+            else:
+                which = "it runs on both" if kept.runs else "it was not seen to run on either"
+                kept = replace(kept, open=(*kept.open, f"{more}, and {which}: find out which one is the guest"))
+            found[guest.name] = kept
     return [found[name] for name in sorted(found)]
 
 
@@ -201,13 +206,13 @@ def _guest(
     if not files:
         nics = tuple(_nic(n, *told, ways) for n, told in sorted(running.items()))
         remark = f"it runs, and no file in {FOLDER} is its own: write where its configuration is"
-        return SourceGuest(name, tree.name, FOLDER / name, runs, "", nics, (remark,))
+        return SourceGuest(name, tree.name, FOLDER / name, runs, "", nics, open=(remark,))
     first, *others = files
     remarks = [f"another file of this name is there: {file.path}" for file in others]
     if first.xen is None:
-        remarks.append(f"its configuration cannot be used as it is: {first.why}; the survey says what to do")
+        why = f"its configuration cannot be used as it is: {first.why}; the survey says what to do"
         nics = tuple(_nic(n, *told, ways) for n, told in sorted(running.items()))
-        return SourceGuest(name, tree.name, first.path, runs, "", nics, tuple(remarks))
+        return SourceGuest(name, tree.name, first.path, runs, "", nics, tuple(remarks), (why,))
     if first.xen.form:
         remarks.append(f"{first.path} is {first.xen.form}: Xen starts no guest from that. Write start_config")
     told = [(vif, running.get(n, ("", ""))) for n, vif in enumerate(first.xen.vifs)]
