@@ -179,6 +179,7 @@ def test_what_is_in_the_way_of_a_move_is_not_written_over(home: Home, site: Site
         autostart.move_aside(home, site, db01, permitted("db01"))
     assert (kept.read_text(), (auto / "db01").is_symlink()) == ("of somebody else", True)
     assert "move()" not in str(e.value)
+    assert f"mkdir -p {kept.parent} && mv -i {auto}/db01 {kept}" in e.value.problems[0].remedy  # it asks before it overwrites
     kept.unlink()
     kept.symlink_to("../db01.cfg")  # as after a rollback by hand
     autostart.move_aside(home, site, db01, permitted("db01"))

@@ -130,6 +130,7 @@ def put_back(home: Home, site: Site, guest: Guest) -> None:
 
 def _move(site: Site, start: Start, old: Path, new: Path) -> None:
     """Move a file on a Dom-0. Nothing is written over, and a folder of ours that is empty then is removed."""
+    typed = f"{shlex.join(['mkdir', '-p', str(new.parent)])} && {shlex.join(['mv', '-i', str(old), str(new)])}"
     script = f"{_MOVE}{shlex.join(['move', str(old), str(new)])}"
     try:
         asked(site.dom0s[start.dom0]).run(["sh", "-c", script], timeout=PATIENCE, acts=True)
@@ -141,7 +142,7 @@ def _move(site: Site, start: Start, old: Path, new: Path) -> None:
                 where=start.dom0,
                 found=e.problems[0].found,
                 expected=f"{old} at {new}",
-                remedy=f"type there: {shlex.join(['mv', str(old), str(new)])}   and then run this again",
+                remedy=f"see what is in the way, then type there: {typed}   and then run this again",
             )
         ) from None
 
