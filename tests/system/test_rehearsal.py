@@ -17,7 +17,7 @@ from processes import PATIENCE, wait_for
 
 pytestmark = pytest.mark.needs("qemu-system-x86_64", "qemu-img")
 
-SPIN = bytes.fromhex("ebfe")  # jmp to itself
+HALT = bytes.fromhex("faf4ebfd")  # cli; hlt; jmp to hlt: says nothing, and keeps no processor busy
 RESET = bytes.fromhex("b0fee664ebfe")  # the keyboard controller's reset line
 
 
@@ -65,7 +65,7 @@ def test_every_machine_of_a_plan_starts_and_keeps_picture_text_and_console(
 
 
 def test_a_guest_that_says_nothing_ends_by_time(tmp_path: Path) -> None:
-    disk = sector(tmp_path, SPIN)
+    disk = sector(tmp_path, HALT)
     found = booted(disk, tmp_path, timeout=10)
     assert found.ending == Ending.TIMEOUT
     assert found.words.startswith("no verdict after 10 s; the last line is: Booting from Hard Disk")
@@ -79,7 +79,7 @@ def test_a_guest_that_restarts_again_and_again_is_given_up(tmp_path: Path) -> No
 
 
 def test_a_disk_that_something_else_writes_to_meanwhile_is_reported(tmp_path: Path) -> None:
-    disk = sector(tmp_path, SPIN)
+    disk = sector(tmp_path, HALT)
 
     def meddle(done: float, total: float, text: str) -> None:
         with disk.open("r+b") as f:
@@ -91,7 +91,7 @@ def test_a_disk_that_something_else_writes_to_meanwhile_is_reported(tmp_path: Pa
 
 
 def test_qemus_own_words_are_told_when_it_does_not_start(tmp_path: Path) -> None:
-    disk = sector(tmp_path, SPIN)
+    disk = sector(tmp_path, HALT)
     with pytest.raises(ToolFailed, match="QEMU ended by itself") as failure:
         booted(disk, tmp_path / "kept", small(memory_mb=10**10))
     assert "memory" in failure.value.problems[0].found.lower() or "RAM" in failure.value.problems[0].found
@@ -100,17 +100,17 @@ def test_qemus_own_words_are_told_when_it_does_not_start(tmp_path: Path) -> None
 
 def test_a_raw_disk_that_claims_to_be_qcow2_is_booted_as_raw(tmp_path: Path) -> None:
     secret = tmp_path / "secret"
-    secret.write_bytes((SPIN.ljust(510, b"\0") + b"\x55\xaa").ljust(1 << 20, b"\0"))
+    secret.write_bytes((HALT.ljust(510, b"\0") + b"\x55\xaa").ljust(1 << 20, b"\0"))
     disk = tmp_path / "evil.img"
     subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", "-b", secret, "-F", "raw", disk], check=True)
     with disk.open("r+b") as f:
         f.truncate(1 << 20)
-    # read as qcow2 it would show the other file, whose boot sector spins
+    # read as qcow2 it would show the other file, whose boot sector does not return
     assert booted(disk, tmp_path / "kept").ending == Ending.NO_BOOT_LOADER
 
 
 def test_qemu_dies_with_the_process_that_started_it(tmp_path: Path) -> None:
-    disk = sector(tmp_path, SPIN)
+    disk = sector(tmp_path, HALT)
     program = (
         "import sys; from pathlib import Path; from hikkoshi.rehearsal.boot import boot;"
         "from hikkoshi.rehearsal.machine import Hardware;"
@@ -181,7 +181,7 @@ def test_the_witness_speaks_any_shell_and_is_understood(tmp_path: Path) -> None:
 
 
 def test_without_a_system_the_witness_cannot_be_placed_and_that_is_said(tmp_path: Path) -> None:
-    disk = sector(tmp_path, SPIN)
+    disk = sector(tmp_path, HALT)
     with pytest.raises(ToolFailed, match="no file system with /etc/fstab"):
         boot(disk, "raw", small(), tmp_path / "kept", "x", probe=True, accelerator="tcg")
     assert not (tmp_path / "kept").exists()
