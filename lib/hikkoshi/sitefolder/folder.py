@@ -53,10 +53,13 @@ def check(folder: Path) -> None:
 
 @contextlib.contextmanager
 def draft(folder: Path) -> Iterator[Path]:
-    """An empty folder beside it, that nobody else can enter, and that is gone afterwards."""
+    """An empty folder that nobody else can enter, and that is gone afterwards: in it, or beside where it will be.
+
+    One that is there may be all that its owner may write into, or a file system of its own.
+    """
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.folder("init", folder.parent) as private:
+        with temporary.folder("init", folder if folder.is_dir() else folder.parent) as private:
             (private / "site").mkdir(mode=0o700)
             yield private / "site"
     except OSError as e:
