@@ -1,5 +1,6 @@
 """A site folder: what is found on Dom-0s that are folders, what is written of it, and what is never written."""
 
+import errno
 import json
 import stat
 from dataclasses import replace
@@ -23,6 +24,8 @@ from hikkoshi.sitefolder.mapping import SegmentChoice
 from hikkoshi.sitefolder.signers import PublicKey
 from hikkoshi.sitefolder.sources import SourceGuest, SourceNic
 from hikkoshi.vsphere.inventory import PortGroup
+from hikkoshi.xen.reach.host import Located
+from hikkoshi.xen.reach.mounted import MountedDom0
 from processes import without_a_process as hikkoshi
 
 PROJECT = Path(__file__).parents[2]
@@ -136,6 +139,32 @@ def test_a_folder_without_configurations_and_a_guest_that_is_not_there_are_refus
     assert len(e.value.problems) == 1
     with pytest.raises(BadInput, match="no guest at all"):
         sources.chosen([], [])
+
+
+class _Locked(MountedDom0):
+    """A Dom-0 whose files are not for this user to read."""
+
+    def found(self, path: Path) -> Located:
+        if path == self.locked:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return super().found(path)
+
+    def read(self, path: Path, longest: int) -> bytes:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    locked = Path()
+
+
+@pytest.mark.parametrize("locked", [Path(), Path("/etc/xen")])
+def test_what_may_not_be_read_is_told_and_not_called_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, locked: Path
+) -> None:
+    place = dom0(tmp_path / "mnt", {"etc/xen/db01": config("db01")})
+    monkeypatch.setattr(_Locked, "locked", locked)
+    monkeypatch.setattr(sources, "reached", lambda home, dom0: _Locked(dom0.root))
+    with pytest.raises(BadInput, match="Permission denied"):
+        found, unread = sources.every(Home(tmp_path), {"xenhost": place})
+        sources.chosen(found, [], unread)
 
 
 def test_a_guest_on_two_dom0s_is_taken_where_it_runs() -> None:

@@ -99,7 +99,7 @@ def _new(
     questions.settled()
     assert server is not None
     every, unread = sources.every(home, dom0s)
-    guests = sources.chosen(every, wanted)
+    guests = sources.chosen(every, wanted, unread)
     try:
         with session.connect(home, server) as v:
             site, datacenter = answers.place(v, questions, given, server)
@@ -154,7 +154,7 @@ def _more_guests(home: "Home", questions: "Questions", dom0: Sequence[str], want
             )
         )
     every, unread = sources.every(home, named or site.dom0s)
-    wished = sources.chosen(every, wanted)
+    wished = sources.chosen(every, wanted, unread)
     guests = [g for g in wished if not home.guest_file(g.name).exists()]
     names = mapping.names(site.segments)
     lines: list[str] = []

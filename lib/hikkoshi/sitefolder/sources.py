@@ -14,7 +14,7 @@ from hikkoshi.xen import domains, listing
 from hikkoshi.xen.config import XenGuest, parse
 from hikkoshi.xen.dom0 import LISTING
 from hikkoshi.xen.live.segments import Ways
-from hikkoshi.xen.reach.host import PATIENCE, Dom0Host
+from hikkoshi.xen.reach.host import PATIENCE, Dom0Files, Dom0Host
 from hikkoshi.xen.reach.kinds import reached
 from hikkoshi.xen.tree import Tree
 
@@ -75,15 +75,16 @@ def look(home: Home, name: str, dom0: Dom0) -> SourceHost:
     tree = Tree(name, reached(home, dom0))
     running, store = _running(tree, tree.host) if isinstance(tree.host, Dom0Host) else (frozenset[str](), "")
     tree.expect(folders=[(FOLDER, 1)])
-    if not tree.exists(FOLDER) and not running:
+    if not running and (why := _hidden(tree.host, FOLDER)):
         raise BadInput(
             Problem(
                 code="no-xen-here",
                 what="the Dom-0 has no configurations of guests",
                 where=tree.host.shown(FOLDER),
-                found="no such folder",
-                expected="the files of a Dom-0, or Xen itself",
-                remedy=f"see whether {name} is the right machine or folder; of a copied disk, /etc/xen has to be there",
+                found=why,
+                expected="the files of a Dom-0, readable, or Xen itself",
+                remedy=f"see whether {name} is the right machine or folder, and its user root; of a copied disk, "
+                "/etc/xen has to be there",
             )
         )
     ways = bridges.ways(tree)
@@ -116,8 +117,11 @@ def every(home: Home, dom0s: Mapping[str, Dom0]) -> tuple[list[SourceGuest], lis
     return [g for g in found if can_be_guest(g.name)], unread
 
 
-def chosen(guests: Sequence[SourceGuest], wanted: Sequence[str]) -> list[SourceGuest]:
-    """Those of the guests that are wanted, or all; `BadInput` for one that is not there, and where there is none."""
+def chosen(guests: Sequence[SourceGuest], wanted: Sequence[str], unread: Sequence[str] = ()) -> list[SourceGuest]:
+    """Those of the guests that are wanted, or all; `BadInput` for one that is not there, and where there is none.
+
+    `unread`: what could not be looked at, where it may be.
+    """
     names = [g.name for g in guests]
     if missing := [name for name in dict.fromkeys(wanted) if name not in names] or [""] * (not names):
         raise BadInput(
@@ -126,7 +130,7 @@ def chosen(guests: Sequence[SourceGuest], wanted: Sequence[str]) -> list[SourceG
                     code="guest-not-found",
                     what="no Dom-0 has this guest",
                     where=f"--guest {name}" if name else "the Dom-0s",
-                    found=", ".join(names) or "no guest at all",
+                    found="; ".join([", ".join(names) or "no guest at all", *(f"not looked at: {what}" for what in unread)]),
                     expected="a configuration in /etc/xen, or a guest that runs",
                     remedy=nearest(name, names) or "correct the name, or name the Dom-0 that has it",
                 )
@@ -151,6 +155,14 @@ def merged(hosts: Mapping[str, SourceHost]) -> list[SourceGuest]:
                 kept = replace(kept, open=(*kept.open, f"{more}, and {which}: find out which one is the guest"))
             found[guest.name] = kept
     return [found[name] for name in sorted(found)]
+
+
+def _hidden(host: Dom0Files, folder: Path) -> str:
+    """Why a folder cannot be looked at; empty where it can."""
+    try:
+        return "" if host.found(folder).kind == "folder" else "something else than a folder"
+    except OSError as e:
+        return e.strerror or str(e)
 
 
 def _running(tree: Tree, host: Dom0Host) -> tuple[frozenset[str], str]:
