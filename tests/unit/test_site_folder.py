@@ -2,6 +2,7 @@
 
 import errno
 import json
+import re
 import stat
 from dataclasses import replace
 from pathlib import Path
@@ -270,6 +271,16 @@ def test_this_machine_without_xen_is_refused(tmp_path: Path, monkeypatch: pytest
         sources.look(Home(tmp_path), "xenhost", Dom0())
 
 
+def test_a_guest_that_has_shut_down_and_is_not_yet_gone_does_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    dom0(tmp_path, {"etc/xen/db01": config("db01"), "etc/xen/web01": config("web01"), "bin/xl": "#!/bin/sh\ncat $0.list\n"})
+    told = (DATA / "xl-list-2guests.txt").read_text()
+    (tmp_path / "bin/xl.list").write_text(re.sub(r"(?m)^(db01 .*)-b----", r"\1---s--", told))
+    (tmp_path / "bin/xl").chmod(0o755)
+    monkeypatch.setattr(sources, "FOLDER", tmp_path / "etc/xen")
+    monkeypatch.setenv("PATH", f"{tmp_path}/bin:/usr/bin:/bin")
+    assert {g.name: g.runs for g in sources.look(Home(tmp_path), "xenhost", Dom0()).guests} == {"db01": False, "web01": True}
+
+
 def test_a_vlan_of_which_the_site_has_two_segments_or_none_is_a_line_to_fill_in() -> None:
     text = pages.guest(replace(DB01, nics=(NIC, replace(NIC, number=1, vlan=300))), {100: ["lan", "dmz"]})
     assert "FILL IN NIC 0, xenbr100: VLAN 100, lan or dmz" in text
@@ -357,7 +368,8 @@ def test_a_public_key_is_taken_by_its_own_name_or_that_of_the_private_one(tmp_pa
         assert signers.taken(tmp_path / name) == replace(KEY, path=tmp_path / "id.pub")
     (tmp_path / "id.pub").write_text(f'{KEY.kind} {KEY.blob} a "comment", that can be no principal\n')
     assert signers.taken(tmp_path / "id").principal == signers.principal()
-    for text in ("", "-----BEGIN OPENSSH PRIVATE KEY-----\n", "ssh-ed25519 AAAA\nssh-ed25519 AAAA\n"):
+    certificate = f"ssh-ed25519-cert-v01@openssh.com {KEY.blob} ops@example\n"
+    for text in ("", certificate, "-----BEGIN OPENSSH PRIVATE KEY-----\n", "ssh-ed25519 AAAA\nssh-ed25519 AAAA\n"):
         (tmp_path / "id.pub").write_text(text)
         with pytest.raises(BadInput, match="no public key that can be used"):
             signers.taken(tmp_path / "id.pub")
