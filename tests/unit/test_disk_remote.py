@@ -79,6 +79,7 @@ def test_whatever_anybody_types_is_an_address_or_refused(text: str) -> None:
         "size=512\nsize=1024|inode=1",
         "size=\u0661\u0662|inode=1",
         f"size={'9' * 4400}|inode=1",
+        f"size=512|inode={'9' * 70000}",
     ],
 )
 def test_an_answer_that_nobody_foresaw_is_told_as_such(answer: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -41,7 +41,10 @@ elif test -f "$p"; then
 else
   echo "neither a file nor a block device"
 fi
+exit
 """
+_ANSWER = 1 << 16  # bytes of what it answers
+_PATIENCE = 120  # seconds for that
 # a failed first program of a pipe is forgotten by old shells: it has to be told
 _READ = "{ dd if=%s bs=1048576 || echo dd ended with status $? >&2; } | gzip -1"
 _HASH = "sha256sum < %s"
@@ -157,10 +160,17 @@ class RemoteDisk:
 
     def _state(self) -> dict[str, str]:
         """{what: value} of the disk's size, identity and last change."""
-        asked = tool.run([*self._login.argv(STRICT), "sh"], stdin=_LOOK % self._path, timeout=120, ok=range(256))
-        if asked.returncode:
-            raise ToolFailed(self._login.unreached(asked.stderr or asked.stdout))
-        said = asked.stdout.strip()
+        asked = tool.converse(
+            [*self._login.argv(STRICT), "sh"], (_LOOK % self._path).encode(), timeout=_PATIENCE, largest=_ANSWER
+        )
+        words = asked.err.decode(errors="replace")
+        said = printable(asked.out.decode(errors="replace").strip())
+        if asked.ending == "endless":
+            raise ToolFailed(self._not_understood(f"more than {_ANSWER:,} bytes"))
+        if asked.ending == "slow":
+            raise ToolFailed(self._login.unreached(f"{words}\nno answer in {_PATIENCE} s"))
+        if asked.status:
+            raise ToolFailed(self._login.unreached(words or said[-1000:]))
         if said.startswith("lacks "):
             raise ToolFailed(
                 Problem(
@@ -178,24 +188,25 @@ class RemoteDisk:
                     code="disk-unreadable",
                     what="the disk cannot be read",
                     where=self.name,
-                    found=said,
+                    found=said[:1000],
                     expected="a raw disk image or a block device",
                     remedy="see whether the path is right, and whether this user may read it there",
                 )
             )
         state = dict(pair.partition("=")[::2] for pair in said.split("|"))
         if not re.fullmatch(r"[0-9]{1,19}", state["size"]) or len(state) < 2 or "" in state.values():
-            raise ToolFailed(
-                Problem(
-                    code="dom0-answer-unknown",
-                    what="the Dom-0's answer about the disk is not understood",
-                    where=self.name,
-                    found=said,
-                    expected="size=BYTES|…, whole numbers and no words of others",
-                    remedy=f"see what `ssh {self._host} sh` prints beside what it is asked: something answers in its place",
-                )
-            )
+            raise ToolFailed(self._not_understood(said[:1000]))
         return state
+
+    def _not_understood(self, found: str) -> Problem:
+        return Problem(
+            code="dom0-answer-unknown",
+            what="the Dom-0's answer about the disk is not understood",
+            where=self.name,
+            found=found,
+            expected="size=BYTES|…, whole numbers and no words of others",
+            remedy=f"see what `ssh {self._host} sh` prints beside what it is asked: something answers in its place",
+        )
 
     def _broken(self, found: str) -> Problem:
         return Problem(
