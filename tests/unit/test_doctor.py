@@ -47,3 +47,12 @@ def test_parameters_that_no_run_could_read_are_told_with_their_remedy_and_are_ne
     bad = [found for found in doctor._parameters(home) if not found.ok]
     assert {"params/site.yml can be used", "params/guests/idp.yml can be used"} <= {found.title for found in bad}
     assert all(found.required and found.found and found.remedy for found in bad)
+
+
+def test_what_init_has_left_to_a_person_is_told_with_its_line_and_stops_nobody(home: Home) -> None:
+    path = home.guest_file("gateway")
+    path.write_text(f"# FILL IN: xen2 has it too.\n{path.read_text()}")
+    told = doctor._filled_in(home)
+    assert (told.ok, told.required, told.found) == (False, False, "params/guests/gateway.yml:1: FILL IN: xen2 has it too.")
+    path.write_text(path.read_text().partition("\n")[2])
+    assert doctor._filled_in(home).ok

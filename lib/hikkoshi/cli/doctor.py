@@ -17,6 +17,7 @@ from hikkoshi.params.home import Home
 from hikkoshi.rehearsal import unprivileged
 from hikkoshi.run import privacy, status
 from hikkoshi.secret import temporary
+from hikkoshi.sitefolder import pages
 from hikkoshi.xen.live.version import xen_version
 from hikkoshi.xen.reach.kinds import asked
 
@@ -76,6 +77,7 @@ def findings(home: Home | BadInput) -> Iterator[Requirement]:
     yield _font()
     yield from _parameters(home)
     if isinstance(home, Home):
+        yield _filled_in(home)
         yield _signatory(home)
         yield from _private(home)
         yield from _dom0s(home)
@@ -164,6 +166,16 @@ def _parameters(home: Home | BadInput) -> Iterator[Requirement]:
         p = home.problems[0]
         remedy = f"{p.remedy}. Without one only this machine is looked at"
         yield Requirement("a site folder, with params/site.yml", False, f"{p.where}: {p.found}", remedy, required=False)
+
+
+def _filled_in(home: Home) -> Requirement:
+    """What `hikkoshi init` has left to a person. A file with such a line can be used as a rule, and may be wrong."""
+    paths = [home.site_file, home.root / "params/allowed_signers", *map(home.guest_file, home.guest_names())]
+    there = [path for path in paths if path.is_file()]
+    texts = {path.relative_to(home.root): path.read_text(encoding="utf-8", errors="replace") for path in there}
+    left = "; ".join(line for path, text in texts.items() for line in pages.open_lines(path, text))
+    remedy = f"find out what is asked there, then take the line with {pages.FILL_IN} out"
+    return Requirement(f"no line of params/ says {pages.FILL_IN}", not left, left or "none does", remedy, required=False)
 
 
 def _signatory(home: Home) -> Requirement:
