@@ -14,11 +14,12 @@ import pytest
 
 from hikkoshi.cli import doctor
 from hikkoshi.errors import HikkoshiError, StepFailed, ToolFailed
+from hikkoshi.guest import survey
 from hikkoshi.params.guest import Guest, NicMap
 from hikkoshi.params.home import Home
 from hikkoshi.params.site import Dom0, Site
 from hikkoshi.sitefolder import pages, sources
-from hikkoshi.xen import autostart, dom0, original, root
+from hikkoshi.xen import autostart, dom0, original
 from hikkoshi.xen.live import backing, segments
 from hikkoshi.xen.reach import connection, remote
 from hikkoshi.xen.reach.remote import RemoteDom0
@@ -228,9 +229,10 @@ def test_a_second_configuration_with_more_disks_is_found_there(there: OverSsh, h
     assert "with what is not moved: xvdb" in own.found
 
 
-def test_a_disk_there_is_not_taken_for_one_of_this_machine(home: Home, there: OverSsh) -> None:
-    with pytest.raises(HikkoshiError, match="the disk is on another machine"):
-        root.disk_path(home, there.dom0, "/dev/null")
+def test_a_disk_there_is_not_taken_for_one_of_this_machine(home: Home, site: Site, db01: Guest) -> None:
+    origin = survey.origin_of(home, site, db01)
+    assert [p.path.relative_to(home.folder("db01")) for p in origin.parts] == [Path("source/xvda.img"), Path("source/xvdb.img")]
+    assert str(origin) == "xvda: ssh://dom0/srv/xen/db01/disk.img, xvdb: ssh://dom0/srv/xen/db01/data.img"
 
 
 def test_a_path_may_have_spaces_quotes_and_dollars_and_nothing_in_it_is_run(there: OverSsh) -> None:

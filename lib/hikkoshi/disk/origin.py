@@ -41,6 +41,7 @@ class Part(Frozen):
     path: Path
     disk: int = unsaid(0)  # which of the guest's disks it is, or is of, in the order that vSphere will have them in
     vdev: str = unsaid("")  # what Xen's configuration calls it; where there are several disks only
+    place: str = unsaid("")  # the address ssh://… where it really is, where `path` is what was read from there
 
 
 class Origin(Frozen):
@@ -73,7 +74,7 @@ class Origin(Frozen):
         return self.parts[0].number > 0
 
     def __str__(self) -> str:
-        return ", ".join(f"{p.vdev or p.number}: {p.path}" if p.vdev or p.number else str(p.path) for p in self.parts)
+        return ", ".join(f"{f'{p.vdev or p.number}: ' if p.vdev or p.number else ''}{p.place or p.path}" for p in self.parts)
 
     @contextlib.contextmanager
     def opened(self) -> Iterator[Source]:

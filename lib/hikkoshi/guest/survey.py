@@ -15,7 +15,7 @@ from hikkoshi.check import Check
 from hikkoshi.disk import digest, source, stream
 from hikkoshi.disk.origin import DiskContent, Origin, Part, Writes, contents
 from hikkoshi.disk.source import DiskFacts
-from hikkoshi.errors import BadInput, HikkoshiError, Problem
+from hikkoshi.errors import BadInput, HikkoshiError, Problem, Refused
 from hikkoshi.guest import appliance, device, nics
 from hikkoshi.guest.facts import GuestFacts
 from hikkoshi.guest.note import Note, note
@@ -26,9 +26,11 @@ from hikkoshi.params.site import Site
 from hikkoshi.progress import Progress, silent
 from hikkoshi.run.step import PLAN, PREPARE, SURVEY, Step
 from hikkoshi.secret import redaction
-from hikkoshi.xen import behind, original, root
+from hikkoshi.xen import behind, dom0, original, root
 from hikkoshi.xen.config import XenGuest
 from hikkoshi.xen.disks import XenDisk
+from hikkoshi.xen.wire import reading
+from hikkoshi.xen.wire.place import url
 
 
 class Survey(Artefact):
@@ -117,11 +119,18 @@ def notes(xen: XenGuest) -> tuple[Note, ...]:
 def origin_of(home: Home, site: Site, guest: Guest) -> Origin:
     """The image files or block devices of the guest's disks, as seen from here, in the order that vSphere will have them in.
 
+    Of a Dom-0 over ssh these are what `bring` has read from there.
+
     That is the order of their names; but what Xen starts the guest from comes first.
     A first disk that is one file system without a table becomes the first partition of a disk around it.
     """
     xen, dom = configuration(home, site, guest), site.dom0s[guest.dom0]
-    groups = [[(d, root.disk_path(home, dom, d.target)) for d in group] for group in disks(xen)]
+    over_ssh, folder = dom.kind == "ssh", home.folder(guest.name)
+
+    def found(disk: XenDisk) -> Path:
+        return reading.image(folder, disk) if over_ssh else root.disk_path(home, dom, disk.target)
+
+    groups = [[(d, found(d)) for d in group] for group in disks(xen)]
     _apart([pair for group in groups for pair in group], xen.name)
     first = _first(xen, groups) if len(groups) > 1 else groups[0]
     groups = [first, *(g for g in groups if g is not first)]
@@ -130,7 +139,8 @@ def origin_of(home: Home, site: Site, guest: Guest) -> Origin:
     for n, group in enumerate(groups):
         for d, path in group:
             number = 1 if around and n == 0 else d.partition
-            parts.append(Part(number=number, path=path, disk=n, vdev=d.vdev if len(groups) > 1 else ""))
+            place = url(dom, d.target) if over_ssh else ""
+            parts.append(Part(number=number, path=path, disk=n, vdev=d.vdev if len(groups) > 1 else "", place=place))
     return Origin(parts=tuple(parts))
 
 
@@ -240,12 +250,22 @@ def _fitting(each: Sequence[DiskFacts]) -> list[Check]:
     return [check for n, disk in enumerate(each) for check in fitting(disk, first=n == 0)]
 
 
+def bring(home: Home, site: Site, guest: Guest, progress: Progress = silent) -> None:
+    """Read the disks from a Dom-0 over ssh; nothing to do for any other. `Refused` while the guest runs."""
+    if site.dom0s[guest.dom0].kind == "ssh":
+        if not (off := dom0.source_off(home, site, guest)):
+            raise Refused(off.problem())
+        each = [d for group in disks(configuration(home, site, guest)) for d in group]
+        reading.bring(reading.wanted(home.folder(guest.name), site.dom0s[guest.dom0], each), progress)
+
+
 def start(home: Home, site: Site, guest: Guest, *, accelerator: str = "tcg", progress: Progress = silent) -> Survey:
     """Look at configuration, disks and operating system, and write survey.json. Opens everything read-only.
 
     The disks' content is read always. Where it is that of an earlier survey, by its content digest, its file systems are not
     looked at again, unless they were read, or secrets were found, by other rules then.
     """
+    bring(home, site, guest, progress)
     xen, origin = configuration(home, site, guest), origin_of(home, site, guest)
     each = facts_of(origin)
     checks = (*_fitting(each), behind.firmware(xen, each[0].boot_loader))
@@ -275,7 +295,7 @@ def start(home: Home, site: Site, guest: Guest, *, accelerator: str = "tcg", pro
     found = Survey(
         xen=xen,
         origin=origin,
-        disk=of_all(each),
+        disk=of_all(each).model_copy(update={"path": str(origin)}) if any(p.place for p in origin.parts) else of_all(each),
         bytes=sum(disk.bytes for disk in read),
         digest=content,
         disks=read if len(read) > 1 else (),

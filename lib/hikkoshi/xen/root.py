@@ -9,7 +9,6 @@ from hikkoshi.xen.config import XenGuest, parse
 from hikkoshi.xen.reach.host import Dom0Files
 from hikkoshi.xen.reach.kinds import reached
 from hikkoshi.xen.reach.mounted import MountedDom0
-from hikkoshi.xen.reach.remote import RemoteDom0
 
 LONGEST = 1 << 18  # bytes: a configuration is a few hundred
 _REMEDY = "correct `config` in the guest's parameters, or `root` or `ssh` of the Dom-0 in params/site.yml"
@@ -61,28 +60,13 @@ def read_from(host: Dom0Files, path: Path) -> XenGuest:
 
 
 def disk_path(home: Home, dom0: Dom0, target: str) -> Path:
-    """Where a disk's `target` is found from here. Whether it is a usable disk is for `hikkoshi.disk.source` to say."""
-    if not target:
-        raise BadInput(
-            Problem(
-                code="disk-without-target",
-                what="the disk has no target",
-                remedy="name the image file in the guest's Xen configuration",
-            )
-        )
+    """Where a disk's `target` is found from here. Whether it is a usable disk is for `hikkoshi.disk.source` to say.
+
+    Of a Dom-0 over ssh nothing is: `hikkoshi.xen.wire` brings it.
+    """
+    assert dom0.kind != "ssh", "a disk of another machine"
+    named(target)
     host = reached(home, dom0)
-    if isinstance(host, RemoteDom0):
-        raise BadInput(
-            Problem(
-                code="disk-over-ssh",
-                what="the disk is on another machine, and this version reads none from there",
-                where=host.shown(Path(target)),
-                found=f"a Dom-0 over ssh: {dom0}",
-                expected="a disk that can be read here",
-                remedy="run hikkoshi on the Dom-0 itself (root: /), or copy its configurations and disks into a folder here, and "
-                "name that as `root` in the place of `ssh`",
-            )
-        )
     if not isinstance(host, MountedDom0):
         return Path(target)
     here = host.inside(Path(target))
@@ -99,3 +83,16 @@ def disk_path(home: Home, dom0: Dom0, target: str) -> Path:
             )
         )
     return here
+
+
+def named(target: str) -> str:
+    """The `target` of a disk; `BadInput` where there is none."""
+    if not target:
+        raise BadInput(
+            Problem(
+                code="disk-without-target",
+                what="the disk has no target",
+                remedy="name the image file in the guest's Xen configuration",
+            )
+        )
+    return target

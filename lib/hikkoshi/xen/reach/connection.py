@@ -70,7 +70,7 @@ class Connection:
         self.toolstack = ""  # of Xen there, once somebody has asked
         self._own = ("ControlMaster=auto", f"ControlPath={socket}", f"ControlPersist={PERSIST}", STRICT)
 
-    def ask(self, script: str, *, named: Sequence[str], timeout: float, acts: bool = False) -> Answer:
+    def ask(self, script: str, *, named: Sequence[str], timeout: float, acts: bool = False, largest: int = PRINTED) -> Answer:
         """Have a script run there, which errors call by the words `named`; `ToolFailed` where no whole answer comes.
 
         See `Dom0Host.run` for `acts`.
@@ -85,7 +85,7 @@ class Connection:
         )
         end = re.compile(rb"\n%s done (\d{1,3})\n" % mark.encode())
         said = tool.converse(
-            [*self.login.argv(*self._own), "exec sh"], whole.encode(), until=end, timeout=timeout, largest=PRINTED
+            [*self.login.argv(*self._own), "exec sh"], whole.encode(), until=end, timeout=timeout, largest=largest
         )
         head, begun, rest = said.out.partition(b"\n%s begin\n" % mark.encode())
         found = end.search(rest)

@@ -1,0 +1,170 @@
+"""A disk of a Dom-0 over ssh comes to here: what is here already does not come again, whatever has cut it off before."""
+
+import errno
+import shutil
+import time
+from collections.abc import Iterable, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from dataclasses import replace as changed_to
+from pathlib import Path
+
+from hikkoshi.check import Check
+from hikkoshi.disk import source, stream
+from hikkoshi.disk.extents import changed
+from hikkoshi.disk.pieces import PIECE, Arriving, Listed
+from hikkoshi.disk.standing import Standing
+from hikkoshi.errors import BadInput, Problem, Refused, StepFailed
+from hikkoshi.files import human
+from hikkoshi.params.folder import GuestFolder
+from hikkoshi.params.site import Dom0
+from hikkoshi.progress import Progress, silent
+from hikkoshi.xen import behind, root
+from hikkoshi.xen.disks import XenDisk
+from hikkoshi.xen.wire import asking, pieces
+from hikkoshi.xen.wire.pieces import Told
+from hikkoshi.xen.wire.place import DiskPlace, url
+
+SPARE = 64 << 20  # bytes that must stay free beside the image
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """One disk that is wanted here: where it is, and the image that it becomes."""
+
+    place: DiskPlace
+    image: Path
+
+
+def image(folder: GuestFolder, disk: XenDisk) -> Path:
+    """What a disk of a Dom-0 over ssh becomes here."""
+    return folder.sources / f"{disk.vdev}.img"
+
+
+def wanted(folder: GuestFolder, dom0: Dom0, disks: Iterable[XenDisk]) -> list[Wanted]:
+    """These disks of a Dom-0 over ssh."""
+    return [Wanted(DiskPlace.of(url(dom0, root.named(d.target))), image(folder, d)) for d in disks]
+
+
+def bring(wanted: Sequence[Wanted], progress: Progress = silent) -> None:
+    """Have all these disks here, as they stand there now; nothing is read again of one that is here and has not changed.
+
+    `Refused` where there is no room for them, `BadInput` for what is no disk, `StepFailed` where one does not come, or changes
+    meanwhile. What came so far is kept for the next time.
+    """
+    now = [one.place.standing() for one in wanted]
+    apart(wanted, now)
+    fit = [stream.fits(standing.bytes, one.place.url, which=one.image.stem) for one, standing in zip(wanted, now, strict=True)]
+    if refused := [check.problem() for check in (*fit, room(wanted, now)) if not check]:
+        raise Refused(*refused)
+    whole, before = sum(s.bytes for s in now), 0
+    for one, standing in zip(wanted, now, strict=True):
+        known = Listed.of(one.image)
+        as_before = known is not None and (known.place, known.standing) == (one.place.url, standing) and not standing.device
+        if known is None or not as_before or not known.complete(one.image):
+            told = _share(progress, before, whole, one.image.stem)
+            _Reading(one, standing, told, believed=as_before).read()
+        before += standing.bytes
+
+
+def apart(wanted: Sequence[Wanted], now: Sequence[Standing]) -> None:
+    """Raise `BadInput` where two of them are the same file or device there: they would be two after the move."""
+    seen: dict[tuple[bool, str], Wanted] = {}
+    for one, standing in zip(wanted, now, strict=True):
+        if (first := seen.setdefault((standing.device, standing.name), one)) is not one:
+            raise BadInput(
+                Problem(
+                    code="two-disks-are-one",
+                    what="two disks of the guest are the same file or device",
+                    where=one.place.login.host,
+                    found=f"{first.image.stem} = {first.place.path}, {one.image.stem} = {one.place.path}",
+                    expected="a file or device for each disk",
+                    remedy=f"see which of the two the guest uses, and leave the other out {behind.COPY}",
+                )
+            )
+
+
+def room(wanted: Sequence[Wanted], now: Sequence[Standing]) -> Check:
+    """Whether there is room here for what has still to come, at most."""
+    folder = next(f for f in wanted[0].image.parents if f.is_dir())
+    there = [p for one in wanted for p in (one.image, one.image.with_name(one.image.name + ".part")) if p.is_file()]
+    need = max(0, sum(s.allocated for s in now) - sum(p.stat().st_blocks * 512 for p in there)) + SPARE
+    free = shutil.disk_usage(folder).free
+    return Check(
+        code="room-for-source",
+        title="there is room for what is read from the Dom-0",
+        ok=free >= need,
+        found=f"{human(free)} free",
+        expected=human(need),
+        remedy="free some, or put outputs/ on a larger disk",
+        where=str(folder),
+    )
+
+
+class _Reading:
+    """One disk on its way."""
+
+    def __init__(self, wanted: Wanted, standing: Standing, progress: Progress, *, believed: bool) -> None:
+        self._wanted, self._place, self._before = wanted, wanted.place, standing
+        self._progress, self._believed = progress, believed
+        self._began, self._wire, self._left = time.monotonic(), 0, 0
+
+    def read(self) -> None:
+        """To its end."""
+        arriving = Arriving(self._wanted.image, self._place.url, self._before, PIECE, self._progress)
+        try:
+            with arriving:
+                done = [bool(d) and self._believed for d in arriving.digests]
+                ends = [n for n in sorted({0, len(done) - 1}) if not done[n]]
+                self._left = done.count(False)
+                self._take(arriving, ends)
+                self._disk(arriving.part)
+                self._take(arriving, [n for n, here in enumerate(done) if not here and n not in ends])
+                if told := self._before.other(self._place.standing()):
+                    raise StepFailed(changed(self._place.url, told, "nobody who writes to it"))
+                arriving.finish()
+        except OSError as e:
+            raise StepFailed(self._unwritten(e)) from None
+
+    def _take(self, arriving: Arriving, wanted: Sequence[int]) -> None:
+        """Have these pieces come."""
+        asked = pieces.questions(arriving.digests, wanted, asking.TOGETHER)
+        with closing(asking.answers(self._place, arriving.size, PIECE, asked)) as answers:
+            for found in answers:
+                self._keep(arriving, found)
+
+    def _keep(self, arriving: Arriving, found: Sequence[Told]) -> None:
+        for one in found:
+            if one.kind != "same":
+                arriving.keep(one.n, one.content, one.sha256)
+            self._wire += len(one.content or b"")
+        self._left -= len(found)
+        count = len(arriving.digests)
+        done, rate = arriving.size * (1 - self._left / count), self._wire / max(time.monotonic() - self._began, 0.1)
+        self._progress(done, arriving.size, f"{human(done)} of {human(arriving.size)}, {human(rate)}/s over ssh")
+
+    def _disk(self, part: Path) -> None:
+        """Raise `BadInput` for what is no raw disk, before all of it has come."""
+        try:
+            source.facts(part)
+        except BadInput as e:
+            raise BadInput(*(changed_to(p, where=self._place.url) for p in e.problems)) from None
+
+    def _unwritten(self, e: OSError) -> Problem:
+        full = e.errno in (errno.ENOSPC, errno.EDQUOT)
+        folder = self._wanted.image.parent
+        return Problem(
+            code="source-unwritable",
+            what="what comes from the Dom-0 cannot be written",
+            where=str(folder),
+            found=f"{e.strerror or e}; {human(shutil.disk_usage(folder).free)} free" if full else str(e),
+            expected=f"room for up to {human(self._before.allocated)}",
+            remedy="make room, or put outputs/ on a larger disk, then run this again: what has come is kept",
+        )
+
+
+def _share(progress: Progress, before: int, whole: int, name: str) -> Progress:
+    def told(done: float, total: float, text: str) -> None:
+        progress(before + done, whole, f"{name}: {text}")
+
+    return told

@@ -1,0 +1,303 @@
+"""Disks of a Dom-0 over a real sshd: each crosses the wire once, whatever happens on the way, and is asked after there."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from unittest.mock import ANY
+
+import pytest
+
+from hikkoshi.disk.pieces import list_of
+from hikkoshi.errors import BadInput, Busy, Refused, StepFailed, ToolFailed
+from hikkoshi.guest import survey
+from hikkoshi.guest.survey import Survey
+from hikkoshi.params.guest import Guest
+from hikkoshi.params.home import Home
+from hikkoshi.params.site import Site
+from hikkoshi.xen.wire import asking, reading
+from hikkoshi.xen.wire.place import DiskPlace, url
+from hikkoshi.xen.wire.reading import Wanted
+from overssh import DATA as CAPTURED
+from overssh import OverSsh, over_ssh
+from processes import wait_for
+
+pytestmark = pytest.mark.needs("ssh", "sshd", "ssh-keygen", "root")
+MIB = 1 << 20
+DATA = (0, 1, 2, 5, 9, 11)  # pieces of the disk that hold something
+
+
+@pytest.fixture(scope="module")
+def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OverSsh]:
+    """All tests share it, and its connection but where that is what they are about."""
+    with over_ssh(tmp_path_factory.mktemp("ssh")) as machine:
+        yield machine
+
+
+@pytest.fixture
+def there(machine: OverSsh, monkeypatch: pytest.MonkeyPatch) -> OverSsh:
+    """A Dom-0 that tells how often gzip was started; a piece is a MiB."""
+    machine.as_new()
+    packs(machine)
+    monkeypatch.setattr(reading, "PIECE", MIB)
+    monkeypatch.setattr(asking, "PAUSES", (0.05, 0.05))
+    return machine
+
+
+@pytest.fixture
+def disk(there: OverSsh) -> Wanted:
+    """A disk of 11.5 MiB, much of it zeros."""
+    path = there.folder / "it's a disk.img"
+    path.write_bytes(bytes(512) + b"\x99" * (3 * MIB - 512))
+    with path.open("r+b") as f:
+        for n in DATA[3:]:
+            f.seek(n * MIB + n)
+            f.write(os.urandom(MIB // 2 - n))
+        f.truncate(11 * MIB + MIB // 2)
+    return wanted(there, path)
+
+
+def wanted(there: OverSsh, path: Path, vdev: str = "xvda") -> Wanted:
+    return Wanted(DiskPlace.of(url(there.dom0, str(path))), there.folder / "here/source" / f"{vdev}.img")
+
+
+def packs(there: OverSsh, before: str = "") -> None:
+    """Have gzip note that it was started; `before` are lines of sh that come first, each time."""
+    there.program("gzip", f'echo x >> {there.folder}/packed; {before}\nexec /usr/bin/gzip "$@"')
+
+
+def once(there: OverSsh, what: str) -> str:
+    """A line of sh that happens once, when some pieces have come."""
+    few = f"test -e {there.folder}/happened || test `wc -l < {there.folder}/packed` -lt 4"
+    return f"{few} || {{ : > {there.folder}/happened; {what}; }}"
+
+
+def packed(there: OverSsh) -> int:
+    """How many pieces have been packed since this was asked last."""
+    noted = there.folder / "packed"
+    count = len(noted.read_text().splitlines()) if noted.exists() else 0
+    noted.unlink(missing_ok=True)
+    return count
+
+
+def here(disk: Wanted) -> bytes:
+    return disk.image.read_bytes()
+
+
+def source(disk: Wanted) -> bytes:
+    return Path(disk.place.path).read_bytes()
+
+
+def test_a_disk_comes_once_and_afterwards_only_what_has_changed(there: OverSsh, disk: Wanted) -> None:
+    said: list[str] = []
+    reading.bring([disk], lambda done, total, text: said.append(f"{done / total:.2f} {text}"))
+    assert here(disk) == source(disk)
+    assert packed(there) == len(DATA)
+    assert disk.image.stat().st_blocks * 512 < 8 * MIB
+    assert said[-1].startswith("1.00 xvda: 11.5 MiB of 11.5 MiB, ")
+    before = disk.image.stat().st_mtime_ns
+    reading.bring([disk])
+    assert (packed(there), disk.image.stat().st_mtime_ns) == (0, before)
+    with Path(disk.place.path).open("r+b") as f:
+        f.seek(5 * MIB)
+        f.write(bytes(MIB))
+        f.seek(7 * MIB)
+        f.write(b"new")
+    reading.bring([disk])
+    assert here(disk) == source(disk)
+    assert packed(there) == 1
+    with disk.image.open("r+b") as f:  # somebody here
+        f.write(b"other")
+    reading.bring([disk])
+    assert here(disk) == source(disk)
+    assert packed(there) == 1
+
+
+def test_several_disks_come_and_two_that_are_one_do_not(there: OverSsh, disk: Wanted) -> None:
+    other = there.folder / "other"
+    other.write_bytes(b"\x01" * MIB)
+    second = wanted(there, other, "xvdb1")
+    reading.bring([disk, second])
+    assert (here(disk), here(second)) == (source(disk), source(second))
+    (there.folder / "link").symlink_to(disk.place.path)
+    with pytest.raises(BadInput, match="two disks of the guest are the same"):
+        reading.bring([disk, wanted(there, there.folder / "link", "xvdc")])
+
+
+CUT = 'p=$$; while read -r c < /proc/$p/comm; test "$c" != sshd; do read -r x x x p x < /proc/$p/stat; done; kill -9 $p'
+
+
+def test_a_cut_connection_is_tried_again_and_nothing_comes_twice(there: OverSsh, disk: Wanted) -> None:
+    packs(there, once(there, CUT))
+    reading.bring([disk])
+    assert here(disk) == source(disk)
+    assert (there.folder / "happened").exists()
+    assert packed(there) <= len(DATA) + asking.AT_ONCE
+
+
+def test_where_it_stays_cut_what_has_come_is_kept(there: OverSsh, disk: Wanted) -> None:
+    packs(there, f"test `wc -l < {there.folder}/packed` -lt 4 || {{ {CUT}; }}")
+    with pytest.raises(ToolFailed, match=r"cut off|cannot be reached"):
+        reading.bring([disk])
+    assert not disk.image.exists()
+    packs(there)
+    packed(there)
+    reading.bring([disk])
+    assert here(disk) == source(disk)
+    assert packed(there) < len(DATA)
+
+
+def test_killed_here_nothing_stays_there_and_the_next_one_goes_on(
+    there: OverSsh, disk: Wanted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there.log_out()
+    packs(there, once(there, f": > {there.folder}/stopped; sleep 1000"))
+    code = f"""if True:
+        from pathlib import Path
+        from hikkoshi.disk import pieces
+        from hikkoshi.xen.reach import connection
+        from hikkoshi.xen.wire import reading
+        from hikkoshi.xen.wire.place import DiskPlace
+        connection.PERSIST, reading.PIECE, pieces._SYNCED = 1, {MIB}, 1
+        reading.bring([reading.Wanted(DiskPlace.of({disk.place.url!r}), Path({str(disk.image)!r}))])"""
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    with subprocess.Popen([sys.executable, "-c", code]) as process:
+        wait_for((there.folder / "stopped").exists, "some pieces have come")
+        wait_for(lambda: len(list_of(disk.image).read_text().splitlines()) > 2, "they are listed")
+        with pytest.raises(Busy):
+            reading.bring([disk])
+        process.send_signal(signal.SIGKILL)
+    wait_for(lambda: not there.processes, "all that was started there ends")
+    packs(there)
+    packed(there)
+    reading.bring([disk])
+    assert here(disk) == source(disk)
+    assert packed(there) < len(DATA)
+
+
+def test_what_arrives_damaged_comes_again_and_what_stays_damaged_is_told(there: OverSsh, disk: Wanted) -> None:
+    packs(there, once(there, "echo nonsense; exit 0"))
+    reading.bring([disk])
+    assert here(disk) == source(disk)
+    disk.image.unlink()
+    there.program("sha256sum", f"cat > /dev/null; echo {'0' * 64}")
+    with pytest.raises(StepFailed, match=r"(?s)does not come as it is on the Dom-0.*SHA-256 of.*there 0000.*tried 3 times"):
+        reading.bring([disk])
+    assert not disk.image.exists()
+
+
+@pytest.mark.parametrize(("program", "told"), [("sleep 1000", "took too long"), ("cat /dev/zero", "more than it can have")])
+def test_a_piece_that_never_ends_is_ended(
+    there: OverSsh, disk: Wanted, monkeypatch: pytest.MonkeyPatch, program: str, told: str
+) -> None:
+    monkeypatch.setattr(asking, "SLOW", 0.5)
+    monkeypatch.setattr(asking, "PAUSES", ())
+    there.program("gzip", program)
+    with pytest.raises(ToolFailed, match=told):
+        reading.bring([disk])
+    wait_for(lambda: not any("gzip" in p or "sleep 1000" in p for p in there.processes), "all that was started there ends")
+
+
+def test_a_disk_that_is_written_to_meanwhile_is_none(there: OverSsh, disk: Wanted) -> None:
+    packs(there, once(there, f"echo new | dd of={str(disk.place.path)!r} conv=notrunc seek=20000 2>/dev/null"))
+    with pytest.raises(StepFailed, match=r"(?s)was changed while it was read.*time of last change"):
+        reading.bring([disk])
+    assert not disk.image.exists()
+    reading.bring([disk])
+    assert here(disk) == source(disk)
+
+
+def test_what_is_no_raw_disk_is_found_out_before_all_of_it_has_come(there: OverSsh, disk: Wanted) -> None:
+    with Path(disk.place.path).open("r+b") as f:
+        f.write(b"QFI\xfb")
+    with pytest.raises(BadInput, match=r"(?s)another format.*ssh://dom0/"):
+        reading.bring([disk])
+    assert packed(there) <= 2
+    for name, told in (("nothing", "no such file"), ("bin", "neither a file"), ("known_hosts", "empty or cut off")):
+        with pytest.raises(BadInput, match=told):
+            reading.bring([wanted(there, there.folder / name)])
+
+
+def test_a_program_that_is_missing_there_is_named(there: OverSsh, disk: Wanted) -> None:
+    there.sshd(f"SetEnv PATH={there.folder}/bin HOME={there.folder}")
+    for name in ("sh", "sleep", "cat", "dd", "stat", "readlink", "sha256sum"):
+        (there.folder / "bin" / name).symlink_to(f"/usr/bin/{name}")
+    (there.folder / "bin/gzip").unlink()
+    with pytest.raises(ToolFailed, match=r"(?s)lacks a program.*gzip"):
+        reading.bring([disk])
+
+
+@contextmanager
+def small(folder: Path, size: str) -> Iterator[None]:
+    folder.mkdir(parents=True)
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder], capture_output=True, check=False)
+    if mounted.returncode:
+        pytest.skip(f"cannot mount a tmpfs: {mounted.stderr.decode().strip()}")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", folder], check=True)
+
+
+def test_room_is_asked_for_first_and_a_disk_that_becomes_full_is_told(
+    there: OverSsh, disk: Wanted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with small(disk.image.parent, "4m"):
+        with pytest.raises(Refused, match="there is room for what is read"):
+            reading.bring([disk])
+        assert packed(there) == 0
+        monkeypatch.setattr(reading, "SPARE", -8 * MIB)  # somebody else takes it meanwhile
+        with pytest.raises(StepFailed, match=r"(?s)cannot be written.*No space left.*what has come is kept"):
+            reading.bring([disk])
+        assert not disk.image.exists()
+
+
+@dataclass(frozen=True)
+class Surveyed:
+    """A guest that is off, with a disk that is a file and one that is a device, and what 10 has found."""
+
+    where: tuple[Home, Site, Guest]
+    found: Survey
+    file: Path
+    device: Path
+    behind: Path  # what the device is, where the kernel does not count writes to it
+
+
+@pytest.fixture
+def surveyed(there: OverSsh, disk: Wanted, home: Home, monkeypatch: pytest.MonkeyPatch) -> Iterator[Surveyed]:
+    known = Survey.model_validate_json((CAPTURED.parent / "survey/gateway.json").read_bytes())
+    monkeypatch.setattr(survey.appliance, "inspect", lambda *_, **__: known.guest)
+    behind, file = there.folder / "behind", Path(disk.place.path)
+    behind.write_bytes(b"\x02" * 3 * MIB)
+    made = subprocess.run(["losetup", "--find", "--show", behind], capture_output=True, text=True, check=False)
+    if made.returncode:
+        pytest.skip(f"no loop device to be had: {made.stderr.strip()}")
+    device = made.stdout.strip()
+    try:
+        there.xen("web01")
+        config = there.folder / "db01.cfg"
+        config.write_text(f"name = 'db01'\nmemory = 320\ndisk = [\"file:{file},xvda,w\", 'phy:{device},xvdb,w']\n")
+        site = home.site().model_copy(update={"dom0s": {"xenhost": there.dom0}})
+        where = home, site, Guest(name="db01", dom0="xenhost", config=config, nics=())
+        yield Surveyed(where, survey.start(*where), file, Path(device), behind)
+    finally:
+        subprocess.run(["losetup", "--detach", device], check=True)
+
+
+def test_a_survey_reads_the_disks_of_a_guest_that_is_off_and_says_where_they_are(there: OverSsh, surveyed: Surveyed) -> None:
+    found, (home, _, guest) = surveyed.found, surveyed.where
+    paths = [p.path for p in found.origin.parts]
+    assert [p.relative_to(home.folder(guest.name)) for p in paths] == [Path("source/xvda.img"), Path("source/xvdb.img")]
+    assert [p.read_bytes() for p in paths] == [surveyed.file.read_bytes(), surveyed.behind.read_bytes()]
+    assert f"xvdb: ssh://dom0{surveyed.device}" in found.disk.path
+    assert survey.unchanged(found), survey.unchanged(found)
+    packed(there)
+    assert survey.start(*surveyed.where) == found.model_copy(update={"reading_seconds": ANY})
+    assert packed(there) == 0
+    (there.folder / "running").write_text("db01\n")
+    with pytest.raises(Refused, match="the source guest db01 is off"):
+        survey.start(*surveyed.where)

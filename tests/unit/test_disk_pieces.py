@@ -1,0 +1,173 @@
+"""An image that comes in pieces, the list of them, and the questions that bring them: cut anywhere, the same image comes out."""
+
+import gzip
+import hashlib
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hikkoshi.disk import pieces as images
+from hikkoshi.disk.pieces import Arriving, Listed
+from hikkoshi.disk.standing import Standing
+from hikkoshi.errors import Busy
+from hikkoshi.xen.wire import pieces
+from hikkoshi.xen.wire.pieces import Damaged, Question
+
+MIB = 1 << 20
+PLACE = "ssh://dom0/srv/disk.img"
+MARK = "hikkoshi-0123"
+SHELLS = [shell for shell in (["dash"], ["bash", "--posix"], ["busybox", "sh"], ["ksh"]) if shutil.which(shell[0])]
+SMALL = 1 << 17  # bytes of a piece where nobody is asked for one
+
+
+def content(size: int, *data: tuple[int, bytes]) -> bytes:
+    disk = bytearray(size)
+    for at, some in data:
+        disk[at : at + len(some)] = some
+    return bytes(disk)
+
+
+def standing(disk: bytes, changed: str = "once") -> Standing:
+    return Standing(device=False, bytes=len(disk), allocated=len(disk), name="1:2", changed=changed)
+
+
+def keep(arriving: Arriving, disk: bytes, n: int) -> None:
+    piece = disk[n * SMALL : (n + 1) * SMALL]
+    arriving.keep(n, piece if any(piece) else None, hashlib.sha256(piece).hexdigest())
+
+
+def completed(image: Path, disk: bytes) -> None:
+    with Arriving(image, PLACE, standing(disk), SMALL) as arriving:
+        for n, here in enumerate(arriving.digests):
+            if here != hashlib.sha256(disk[n * SMALL : (n + 1) * SMALL]).hexdigest():
+                keep(arriving, disk, n)
+        arriving.finish()
+
+
+DISK = content(5 * SMALL + 512, (0, b"boot" * 99), (SMALL * 2 - 5, bytes(range(1, 11))), (SMALL * 4, b"x" * SMALL))
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    st.lists(st.integers(0, 5), max_size=6),
+    st.integers(0, 900),
+    st.lists(st.tuples(st.integers(0, len(DISK) - 9), st.binary(max_size=9)), max_size=2),
+)
+def test_cut_off_at_any_place_and_damaged_anywhere_the_same_image_comes_out(
+    tmp_path_factory: pytest.TempPathFactory, here: list[int], listed: int, damage: list[tuple[int, bytes]]
+) -> None:
+    image = tmp_path_factory.mktemp("cut") / "xvda.img"
+    with Arriving(image, PLACE, standing(DISK), SMALL) as arriving:
+        for n in here:
+            keep(arriving, DISK, n)
+    with images.list_of(image).open("r+b") as f:
+        f.truncate(listed)
+    with arriving.part.open("r+b") as f:
+        for at, some in damage:
+            f.seek(at)
+            f.write(some)
+    completed(image, DISK)
+    assert image.read_bytes() == DISK
+    assert not arriving.part.exists()
+    assert Listed.of(image) is not None
+
+
+def test_what_is_complete_is_believed_until_somebody_writes_to_it(tmp_path: Path) -> None:
+    image = tmp_path / "xvda.img"
+    completed(image, DISK)
+    known, before = Listed.of(image), image.stat().st_mtime_ns
+    assert known
+    assert known.complete(image)
+    completed(image, DISK)
+    assert image.stat().st_mtime_ns == before
+    with image.open("r+b") as f:
+        f.write(b"other")
+    assert not known.complete(image)
+    completed(image, DISK)
+    assert image.read_bytes() == DISK
+
+
+def test_zeros_are_holes_and_what_becomes_zeros_later_is_zeros(tmp_path: Path) -> None:
+    image = tmp_path / "xvda.img"
+    completed(image, DISK)
+    assert image.stat().st_blocks * 512 < len(DISK)
+    completed(image, content(len(DISK), (SMALL * 3, b"new")))
+    assert image.read_bytes() == content(len(DISK), (SMALL * 3, b"new"))
+
+
+def test_of_another_disk_nothing_is_kept(tmp_path: Path) -> None:
+    image = tmp_path / "xvda.img"
+    completed(image, DISK)
+    with Arriving(image, PLACE + "2", standing(DISK), SMALL) as arriving:
+        assert set(arriving.digests) == {""}
+    with Arriving(image, PLACE + "2", standing(DISK[:SMALL]), SMALL) as arriving:
+        assert arriving.digests == [""]
+
+
+def test_two_do_not_complete_images_of_one_guest_at_once(tmp_path: Path) -> None:
+    with Arriving(tmp_path / "xvda.img", PLACE, standing(DISK)), pytest.raises(Busy, match="at this moment"):
+        Arriving(tmp_path / "xvdb.img", PLACE, standing(DISK)).__enter__()
+
+
+@pytest.fixture(scope="module")
+def disk(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Pieces of a MiB: data, three of zeros, data, and half a one of data."""
+    path = tmp_path_factory.mktemp("dom0") / "it's a $(disk)"
+    path.write_bytes(content(5 * MIB + MIB // 2, (0, b"boot"), (4 * MIB, b"x" * 9), (5 * MIB + 5, b"end")))
+    return path
+
+
+def answer(shell: list[str], disk: Path, question: Question) -> bytes:
+    text = f"m={MARK}\n( {pieces.script(str(disk), question, disk.stat().st_size, MIB)} )"
+    return subprocess.run(shell, input=text.encode(), capture_output=True, check=True).stdout
+
+
+def asked(shell: list[str], disk: Path, *known: tuple[int, str], comes: bool = True) -> list[pieces.Told]:
+    question = Question(known, comes)
+    return pieces.told(answer(shell, disk, question), MARK, question, disk.stat().st_size, MIB)
+
+
+@pytest.mark.parametrize("shell", SHELLS, ids=lambda s: s[0])
+def test_any_sh_tells_zeros_what_is_known_and_the_first_piece_that_is_neither(shell: list[str], disk: Path) -> None:
+    whole = disk.read_bytes()
+    first, last = (hashlib.sha256(whole[n * MIB : (n + 1) * MIB]).hexdigest() for n in (0, 5))
+    zeros = images.of_zeros(MIB)
+    told = asked(shell, disk, (0, first), (1, ""), (2, "0" * 64), (3, zeros), (4, ""), (5, last))
+    assert [(t.n, t.kind) for t in told] == [(0, "same"), (1, "zeros"), (2, "zeros"), (3, "same"), (4, "piece")]
+    assert told[-1].content == whole[4 * MIB : 5 * MIB]
+    assert [(t.n, t.kind) for t in asked(shell, disk, (1, ""), (2, zeros), (3, ""))] == [(n, "zeros") for n in (1, 2, 3)]
+    assert [t.kind for t in asked(shell, disk, (5, last))] == ["same"]
+    assert asked(shell, disk, (5, ""))[0].content == whole[5 * MIB :]
+    assert [t.kind for t in asked(shell, disk, (0, last), (1, zeros), (5, first), comes=False)] == ["other", "same", "other"]
+
+
+def test_an_answer_that_is_not_what_was_asked_for_is_damaged(disk: Path) -> None:
+    size, question = disk.stat().st_size, Question(((0, ""), (1, "")))
+    good = answer(["sh"], disk, question)
+    line = b"\n%s " % MARK.encode()
+    wrong = [
+        *(b"", good[:-1], good[:-40], good[:60], good.replace(b"piece 0", b"piece 1"), good[:200] + b"!" + good[201:]),
+        *(line + words + b"\n" for words in (b"same 0 1", b"other 0 1", b"zeros 0 3", b"zeros 1 1", b"zeros 0 0", b"piece 0 77")),
+        good.replace(hashlib.sha256(disk.read_bytes()[:MIB]).hexdigest().encode(), b"0" * 64),
+    ]
+    for said in wrong:
+        with pytest.raises(Damaged):
+            pieces.told(said, MARK, question, size, MIB)
+
+
+def test_what_would_fill_the_memory_is_not_unpacked(disk: Path) -> None:
+    size, question = disk.stat().st_size, Question(((0, ""),))
+    bomb = gzip.compress(bytes(50 * MIB), 1)
+    line = b"\n%s " % MARK.encode()
+    with pytest.raises(Damaged, match="1,048,577 bytes"):
+        pieces.told(b"%spiece 0 %s\n%s%send\n" % (line, b"0" * 64, bomb, line), MARK, question, size, MIB)
+
+
+def test_pieces_that_follow_each_other_are_asked_for_together() -> None:
+    digests = ["", "a", "", "", "b", ""]
+    found = pieces.questions(digests, [0, 1, 2, 4, 5], 2)
+    assert list(found) == [Question(((0, ""), (1, "a"))), Question(((2, ""),)), Question(((4, "b"), (5, "")))]
