@@ -15,7 +15,7 @@ from hikkoshi.disk.extents import RawDisk
 from hikkoshi.disk.origin import Identity, Origin
 from hikkoshi.disk.source import facts
 from hikkoshi.errors import BadInput, Refused, StepFailed
-from hikkoshi.guest import prepared, survey
+from hikkoshi.guest import survey, traces
 from hikkoshi.guest.descent import Descent
 from hikkoshi.guest.prepared import Prepared
 from hikkoshi.guest.survey import Survey
@@ -166,7 +166,7 @@ def test_writes_that_the_kernel_has_counted_are_red_before_anything_goes_off(des
         f.seek(MIB + 16_384)
         f.write(bytes(4096))
         os.fsync(f.fileno())
-    assert prepared.WRITTEN in [c.found for c in descent.checks()]
+    assert traces.WRITTEN in [c.found for c in descent.checks()]
     assert not descent.proved()
     with pytest.raises(Refused):
         descent.read()

@@ -8,18 +8,23 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from unittest.mock import ANY
 
 import pytest
 
+from hikkoshi.check import Check
+from hikkoshi.disk.origin import Identity, Origin
 from hikkoshi.disk.pieces import list_of
 from hikkoshi.errors import BadInput, Busy, Refused, StepFailed, ToolFailed
-from hikkoshi.guest import survey
+from hikkoshi.guest import survey, traces
+from hikkoshi.guest.descent import Descent
+from hikkoshi.guest.prepared import Prepared
 from hikkoshi.guest.survey import Survey
 from hikkoshi.params.guest import Guest
 from hikkoshi.params.home import Home
 from hikkoshi.params.site import Site
-from hikkoshi.xen.wire import asking, reading
+from hikkoshi.xen.wire import asking, proving, reading
 from hikkoshi.xen.wire.place import DiskPlace, url
 from hikkoshi.xen.wire.reading import Wanted
 from overssh import DATA as CAPTURED
@@ -266,6 +271,31 @@ class Surveyed:
     device: Path
     behind: Path  # what the device is, where the kernel does not count writes to it
 
+    def descent(self) -> Descent:
+        """Of copies that were made of both."""
+        home, _, guest = self.where
+        folder, source = home.folder(guest.name), survey.origin_of(*self.where)
+        for copy in folder.copies(2):
+            copy.parent.mkdir(exist_ok=True)
+            copy.write_bytes(b"c" * MIB)
+        Prepared(
+            preparation="p",
+            source=Identity.of(source),
+            source_digest=self.found.digest,
+            disk=Identity.of(Origin.several(folder.copies(2))),
+            facts=self.found.guest,
+            kept={},
+            initrd_modules_before=(),
+            initrd_modules_after=(),
+            accelerator="tcg",
+            seconds=1,
+        ).save(folder)
+        plan = SimpleNamespace(preparation=SimpleNamespace(hash="p"), source_digest=self.found.digest)
+        return Descent(folder, plan, source)
+
+    def signs(self) -> Check:
+        return next(c for c in self.descent().checks() if c.code != "vmdk-of-survey")
+
 
 @pytest.fixture
 def surveyed(there: OverSsh, disk: Wanted, home: Home, monkeypatch: pytest.MonkeyPatch) -> Iterator[Surveyed]:
@@ -301,3 +331,45 @@ def test_a_survey_reads_the_disks_of_a_guest_that_is_off_and_says_where_they_are
     (there.folder / "running").write_text("db01\n")
     with pytest.raises(Refused, match="the source guest db01 is off"):
         survey.start(*surveyed.where)
+
+
+def test_that_a_file_was_written_to_since_is_seen_there(there: OverSsh, surveyed: Surveyed) -> None:
+    signs = surveyed.signs()
+    assert "samples of 3.0 MiB were compared" in signs.found
+    with surveyed.file.open("r+b") as f:
+        f.write(b"boot")
+    for check in (survey.unchanged(surveyed.found), surveyed.signs()):
+        assert not check
+        assert f"{traces.WRITTEN}: ssh://dom0/" in check.found
+        assert "time of last change" in check.found
+        assert "begin again with 10-survey" in check.remedy
+    descent = surveyed.descent()
+    there.sshd("AuthorizedKeysFile none")
+    signs = descent.checks()[1]
+    assert signs.found.startswith(f"{traces.SILENT}: the machine does not let this user in")
+    assert "have the Dom-0 answer" in signs.remedy
+
+
+def test_of_a_device_all_is_hashed_there_once_it_is_off_and_nothing_crosses(
+    there: OverSsh, surveyed: Surveyed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(proving, "SAMPLES", 1)
+    descent = surveyed.descent()
+    assert not descent.proved()
+    packed(there)
+    descent.read()
+    proved = descent.proved()
+    assert proved, proved
+    assert "all of it was hashed on the Dom-0 again" in proved.found
+    assert packed(there) == 0
+    with surveyed.behind.open("r+b") as f:  # as a guest does, past this kernel's count
+        f.seek(MIB + 100)
+        f.write(b"written")
+    assert surveyed.signs(), "the samples do not show it"
+    descent.read()
+    assert not descent.proved()
+    assert "other bytes than were read, in 1 of 3 pieces, the first at byte 1,048,576" in descent.proved().found
+    with surveyed.device.open("r+b", buffering=0) as f:
+        f.write(b"\x02" * 512)
+        os.fsync(f.fileno())
+    assert "bytes were written to it, by the kernel's count" in surveyed.signs().found

@@ -14,7 +14,7 @@ from hikkoshi.disk import digest
 from hikkoshi.disk.conversion import Conversion
 from hikkoshi.disk.origin import Identity, Origin
 from hikkoshi.errors import BadInput, Refused
-from hikkoshi.guest import descent, edits, preparation, prepared
+from hikkoshi.guest import descent, edits, preparation, prepared, traces
 from hikkoshi.guest.facts import GuestFacts, Interface, Kernel, Partition
 from hikkoshi.guest.files import clock, extlinux
 from hikkoshi.guest.interfaces import pinning
@@ -655,7 +655,7 @@ class TestComplete:
         self, folder: GuestFolder, done: tuple[Path, Path]
     ) -> None:
         done[0].write_bytes(b"t" * (3 << 20))
-        assert self.check(folder, done).found == prepared.WRITTEN
+        assert self.check(folder, done).found == traces.WRITTEN
         assert "hikkoshi run gateway --from 10 --apply" in self.check(folder, done).remedy
 
     def test_a_source_that_cannot_be_read_is_no_completion(self, folder: GuestFolder, done: tuple[Path, Path]) -> None:

@@ -13,11 +13,12 @@ from hikkoshi.disk import digest
 from hikkoshi.disk.conversion import Conversion
 from hikkoshi.disk.origin import Origin, Writes, contents
 from hikkoshi.errors import Refused
-from hikkoshi.guest import prepared
+from hikkoshi.guest import prepared, traces
 from hikkoshi.guest.prepared import PreparationPlan, Prepared
 from hikkoshi.params.folder import GuestFolder
 from hikkoshi.progress import Progress, silent
 from hikkoshi.run.step import PLAN, PREPARE, ROLLBACK
+from hikkoshi.xen.wire import proving
 
 TITLE = "the source is the one that was copied"
 
@@ -43,7 +44,7 @@ class Descent:
         Not needed where the machine in vSphere is `in_service` already: then it was proved before that.
         """
         signs = self._signs()
-        if not signs or not self._source.device:
+        if not signs or not traces.device(self._source):
             return replace(signs, code="source-as-copied", title=TITLE)
         if in_service:
             return Check(
@@ -60,7 +61,7 @@ class Descent:
             code="source-as-copied",
             title=TITLE,
             ok=content == surveyed,
-            found=f"all of it was read again in {seconds:.0f} s, content digest {content}",
+            found=f"all of it was {self._how} again in {seconds:.0f} s, {self._words(content)}",
             expected=f"content digest {surveyed}, of survey and plan",
             remedy=f"the machine in vSphere would be an older one: start the source again ({ROLLBACK}), agree on "
             "another time; then, "
@@ -69,12 +70,26 @@ class Descent:
         )
 
     def read(self, progress: Progress = silent) -> None:
-        """Read all of a device; `Refused` where signs alone tell that it is another one, `BadInput` where somebody uses it."""
+        """Read all of a device, or have a Dom-0 over ssh hash it.
+
+        `Refused` where signs alone tell that it is another one, `BadInput` where somebody uses it.
+        """
         if not (signs := self._signs()):
             raise Refused(signs.problem())
         began, writes = time.monotonic(), self._source.writes()
-        content = digest.together([disk.digest for disk in contents(self._source, progress)])
+        if proving.over_ssh(self._source):
+            assert self._plan is not None  # else the signs are bad
+            content = proving.hashed(self._source, progress) or self._plan.source_digest  # that of what is here, and the same
+        else:
+            content = digest.together([disk.digest for disk in contents(self._source, progress)])
         self._read = content, time.monotonic() - began, writes
+
+    @property
+    def _how(self) -> str:
+        return "hashed on the Dom-0" if proving.over_ssh(self._source) else "read"
+
+    def _words(self, content: str) -> str:
+        return content if proving.over_ssh(self._source) and " " in content else f"content digest {content}"
 
     def free(self, off: Check) -> Check:
         """The first of the two that is not so, else that it is off: with these the machine in vSphere may be switched on."""
@@ -82,9 +97,9 @@ class Descent:
 
     def _signs(self) -> Check:
         signs = replace(prepared.complete(self._folder, self._plan, self._source), later=True)
-        if not signs or not self._source.device:
+        if not signs or not traces.device(self._source):
             return signs
-        found = f"{prepared.sampled(self._source)}; {duration(self._reading)}"
+        found = f"{traces.sampled(self._source)}; {duration(0 if proving.over_ssh(self._source) else self._reading)}"
         return replace(signs, code="source-as-copied", title=TITLE, found=found, unseen="not seen")
 
 

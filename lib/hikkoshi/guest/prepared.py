@@ -15,9 +15,9 @@ from hikkoshi.artefact import Artefact
 from hikkoshi.check import Check
 from hikkoshi.disk import digest, origin
 from hikkoshi.disk.conversion import Conversion
-from hikkoshi.disk.origin import SAMPLED, Identity, Origin, Writes
+from hikkoshi.disk.origin import Identity, Origin, Writes
 from hikkoshi.errors import BadInput, Problem, Refused, StepFailed, ToolFailed
-from hikkoshi.guest import appliance, hardware, inspection, nics, reading
+from hikkoshi.guest import appliance, hardware, inspection, nics, reading, traces
 from hikkoshi.guest.additions import addition
 from hikkoshi.guest.additions.addition import Ran
 from hikkoshi.guest.edits import KEPT
@@ -29,7 +29,6 @@ from hikkoshi.progress import Progress, shares, silent
 from hikkoshi.run.step import PLAN, PREPARE, SURVEY, Step
 from hikkoshi.secret import temporary
 
-WRITTEN = "the source is not the one that was copied, or was written to since"
 SPARE = 64 << 20  # bytes that must stay free beside the copy
 
 
@@ -55,7 +54,7 @@ class Prepared(Artefact):
 
 def checks(source: Origin, folder: GuestFolder) -> list[Check]:
     """What a preparation needs before it can begin."""
-    there = _identity(source)
+    there = traces.identity(source)
     title, expected = "libguestfs can be reached", "a Python that can import guestfs"
     try:
         worker = Check(code="libguestfs-there", title=title, ok=True, found=tool.guestfs_python(), expected=expected)
@@ -110,9 +109,11 @@ def complete(folder: GuestFolder, plan: PreparationPlan | None, source: Origin) 
         found=problem
         or f"{', '.join(c.name for c in copies)}, {files.human(Origin.several(copies).occupied())} of "
         f"{files.human(sum(c.stat().st_size for c in copies))} in use"
-        + (f"; {sampled(source)}" if source.device else ""),
+        + (f"; {traces.sampled(source)}" if traces.device(source) else ""),
         expected="a copy of the source with this preparation carried out",
-        remedy=f"keep the guest shut down under Xen, and {anew(folder.name) if problem == WRITTEN else again}",
+        remedy="have the Dom-0 answer, then run this again: `hikkoshi doctor` says what is the matter with it"
+        if problem.startswith(traces.SILENT)
+        else f"keep the guest shut down under Xen, and {anew(folder.name) if problem.startswith(traces.WRITTEN) else again}",
         where=str(copies[0]),
     )
 
@@ -126,13 +127,6 @@ def anew(guest: str) -> str:
     """What to do where the source is another than the one that was surveyed: bytes that nobody looked at are not moved."""
     command = f"hikkoshi run {guest} --from {SURVEY.number} --apply"
     return f"begin again with {SURVEY} and {PLAN} ({command}); then the new plan is approved"
-
-
-def sampled(source: Origin) -> str:
-    """What was compared of a source that is a device."""
-    whole = there.bytes if (there := _identity(source)) else 0
-    samples = min(whole, SAMPLED * len(source.parts))
-    return f"of the source, a device, only {files.human(samples)} of samples of {files.human(whole)} were compared"
 
 
 def _incomplete(folder: GuestFolder, plan: PreparationPlan, source: Origin) -> str:
@@ -150,10 +144,10 @@ def _incomplete(folder: GuestFolder, plan: PreparationPlan, source: Origin) -> s
         ("the copy was made by another plan", known.preparation != plan.preparation.hash),
         ("the copy does not say of which source it is: an earlier version made it", not known.source_digest),
         ("the copy is of another source than survey and plan are", known.source_digest != plan.source_digest),
-        (WRITTEN, _identity(source) != known.source or source.written_since(known.source_writes)),
-        ("the copy was changed since, or is another file", _identity(Origin.several(copies)) != known.disk),
+        (traces.WRITTEN, traces.identity(source) != known.source or source.written_since(known.source_writes)),
+        ("the copy was changed since, or is another file", traces.identity(Origin.several(copies)) != known.disk),
     )
-    return next((words for words, bad in problems if bad), "")
+    return next((words for words, bad in problems if bad), "") or traces.elsewhere(source)
 
 
 def same(vmdk: Conversion, made: Prepared) -> bool:
@@ -162,13 +156,6 @@ def same(vmdk: Conversion, made: Prepared) -> bool:
     Samples alone do not tell: two disks may differ between them.
     """
     return vmdk.copy_identity == made.disk
-
-
-def _identity(origin: Origin) -> Identity | None:
-    try:
-        return Identity.of(origin)
-    except OSError:
-        return None
 
 
 def start(

@@ -16,7 +16,7 @@ from hikkoshi.disk import digest, source, stream
 from hikkoshi.disk.origin import DiskContent, Origin, Part, Writes, contents
 from hikkoshi.disk.source import DiskFacts
 from hikkoshi.errors import BadInput, HikkoshiError, Problem, Refused
-from hikkoshi.guest import appliance, device, nics
+from hikkoshi.guest import appliance, device, nics, traces
 from hikkoshi.guest.facts import GuestFacts
 from hikkoshi.guest.note import Note, note
 from hikkoshi.params.folder import GuestFolder
@@ -364,6 +364,8 @@ def unchanged(survey: Survey) -> Check:
     ]
     if survey.origin.written_since(survey.writes):
         other.append("it was written to since, by the kernel's count")
+    if not other and (told := traces.elsewhere(survey.origin)):
+        other.append(told)
     if now.kind != "file" and not other:
         found = f"a device keeps no time of its last change; {PREPARE} reads all of it, and holds that against the survey"
         return check(ok=True, found=found, remedy=remedy, where=survey.disk.path, unseen="not seen")
