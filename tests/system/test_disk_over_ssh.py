@@ -1,6 +1,7 @@
 """Disks of a Dom-0 over a real sshd: each crosses the wire once, whatever happens on the way, and is asked after there."""
 
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -21,10 +22,12 @@ from hikkoshi.guest import survey, traces
 from hikkoshi.guest.descent import Descent
 from hikkoshi.guest.prepared import Prepared
 from hikkoshi.guest.survey import Survey
+from hikkoshi.params import identity
 from hikkoshi.params.guest import Guest
 from hikkoshi.params.home import Home
 from hikkoshi.params.site import Site
-from hikkoshi.xen.wire import asking, proving, reading
+from hikkoshi.steps.survey import rows
+from hikkoshi.xen.wire import asking, proving, reading, snapshots
 from hikkoshi.xen.wire.place import DiskPlace, url
 from hikkoshi.xen.wire.reading import Wanted
 from overssh import DATA as CAPTURED
@@ -328,8 +331,8 @@ def test_a_survey_reads_the_disks_of_a_guest_that_is_off_and_says_where_they_are
     packed(there)
     assert survey.start(*surveyed.where) == found.model_copy(update={"reading_seconds": ANY})
     assert packed(there) == 0
-    (there.folder / "running").write_text("db01\n")
-    with pytest.raises(Refused, match="the source guest db01 is off"):
+    (there.folder / "running").write_text("db01\nweb01\n")
+    with pytest.raises(Refused, match=r"(?s)2 problems.*no snapshot can be made of its disk"):
         survey.start(*surveyed.where)
 
 
@@ -373,3 +376,124 @@ def test_of_a_device_all_is_hashed_there_once_it_is_off_and_nothing_crosses(
         f.write(b"\x02" * 512)
         os.fsync(f.fileno())
     assert "bytes were written to it, by the kernel's count" in surveyed.signs().found
+
+
+LVM = """
+case "$0 $*" in
+*/lvcreate\\ *) set -- $*; test "$1 $2 $3 $4 $6 ${8}" = '-s -p r -n -L GROUP/LV' || { echo "odd: $*" >&2; exit 3; }
+  mkdir -p HERE/dev/GROUP; cp BEHIND HERE/dev/GROUP/$5; echo $5 >> HERE/snapshots; MEANWHILE;;
+*/lvs\\ *lv_attr*) test ! -e HERE/full || { echo '  sri-I-s---|100.00'; exit 0; }; echo '  sri-a-s---|12.50';;
+*/lvs\\ *) echo '  GROUP|LV|'; echo '  GROUP|hikkoshi-of-others|LV'; echo '  other|hikkoshi-x|lv'
+  for s in `cat HERE/snapshots 2>/dev/null`; do echo "  GROUP|$s|LV"; done;;
+*/lvremove\\ -f\\ *) test ! -e HERE/busy || { rm HERE/busy; echo 'in use' >&2; exit 5; }
+  s=${2#GROUP/}; rm HERE/dev/GROUP/$s; grep -vx "$s" HERE/snapshots > HERE/rest; mv HERE/rest HERE/snapshots;;
+*) echo "odd: $0 $*" >&2; exit 3;;
+esac
+"""
+
+
+@dataclass(frozen=True)
+class Running:
+    """A guest that runs, on a volume of LVM by stand-ins for LVM's programs."""
+
+    there: OverSsh
+    where: tuple[Home, Site, Guest]
+    file: Path
+
+    @property
+    def snapshots(self) -> list[str]:
+        noted = self.there.folder / "snapshots"
+        return noted.read_text().split() if noted.exists() else []
+
+    @property
+    def image(self) -> Path:
+        home, _, guest = self.where
+        return home.folder(guest.name) / "source/xvda.img"
+
+    def programs(self, meanwhile: str = ":") -> None:
+        """Those of LVM; `meanwhile` happens when a snapshot was made."""
+        text = LVM.replace("HERE", str(self.there.folder)).replace("BEHIND", shlex.quote(str(self.file)))
+        for name in ("lvcreate", "lvs", "lvremove"):
+            self.there.program(name, text.replace("GROUP", "vg0").replace("LV", "web").replace("MEANWHILE", meanwhile))
+
+
+@pytest.fixture
+def running(there: OverSsh, disk: Wanted, home: Home, monkeypatch: pytest.MonkeyPatch) -> Iterator[Running]:
+    known = Survey.model_validate_json((CAPTURED.parent / "survey/gateway.json").read_bytes())
+    monkeypatch.setattr(survey.appliance, "inspect", lambda *_, **__: known.guest)
+    monkeypatch.setattr(snapshots, "FOLDER", str(there.folder / "dev"))
+    monkeypatch.setattr(snapshots.time, "sleep", lambda _: None)
+    behind = Path(disk.place.path).rename(there.folder / "behind")
+    made = subprocess.run(["losetup", "--find", "--show", behind], capture_output=True, text=True, check=False)
+    if made.returncode:
+        pytest.skip(f"no loop device to be had: {made.stderr.strip()}")
+    device = made.stdout.strip()
+    try:
+        there.xen("web01", "db01")
+        there.program("dmsetup", "case $* in *name,*) echo 'vg0-web LVM-abc';; *) echo LVM-abc;; esac")
+        there.program("vgs", "echo '  vg0 8388608'")
+        config = there.folder / "db01.cfg"
+        config.write_text(f"name = 'db01'\nmemory = 320\ndisk = ['phy:{device},xvda,w']\n")
+        site = home.site().model_copy(update={"dom0s": {"xenhost": there.dom0}})
+        running = Running(there, (home, site, Guest(name="db01", dom0="xenhost", config=config, nics=())), behind)
+        running.programs()
+        yield running
+    finally:
+        subprocess.run(["losetup", "--detach", device], check=True)
+
+
+def test_a_guest_that_runs_on_lvm_is_read_from_a_snapshot_that_is_gone_afterwards(running: Running) -> None:
+    before = running.file.read_bytes()
+    running.programs(f"echo new | dd of={shlex.quote(str(running.file))} conv=notrunc 2>/dev/null")
+    (running.there.folder / "busy").touch()
+    found = survey.start(*running.where, run="20270101T000000Z-10-survey")
+    assert running.image.read_bytes() == before != running.file.read_bytes()
+    assert running.snapshots == []
+    assert found.crash_consistent
+    assert "crash-consistent: as after a power cut" in next(r["found"] for r in rows(found) if r["what"] == "read while it ran")
+    running.programs()
+    (running.there.folder / "running").write_text("web01\n")
+    packed(running.there)
+    off = survey.start(*running.where)
+    assert running.image.read_bytes() == running.file.read_bytes()
+    assert (off.crash_consistent, packed(running.there)) == (False, 1)
+
+
+def test_a_snapshot_that_becomes_full_is_told_and_is_gone_too(running: Running) -> None:
+    packs(running.there, once(running.there, f": > {running.there.folder}/full; exit 1"))
+    with pytest.raises(StepFailed, match=r"(?s)the snapshot became full.*sri-I-s"):
+        survey.start(*running.where, run="r")
+    assert running.snapshots == []
+    assert not running.image.exists()
+
+
+def test_a_snapshot_that_a_killed_run_has_left_is_removed_and_those_of_others_are_not(running: Running) -> None:
+    home = running.where[0]
+    mark = f"hikkoshi-{identity.of(home.outputs)[:8]}"
+    (running.there.folder / "snapshots").write_text(f"{mark}-r-xvda\nhikkoshi-00000000-r-xvda\nbackup\n")
+    (running.there.folder / "dev/vg0").mkdir(parents=True)
+    (running.there.folder / f"dev/vg0/{mark}-r-xvda").touch()
+    (running.there.folder / "running").write_text("web01\n")
+    survey.start(*running.where)
+    assert running.snapshots == ["hikkoshi-00000000-r-xvda", "backup"]
+
+
+def test_a_guest_that_runs_is_not_read_where_no_snapshot_can_be_made_of_it(running: Running) -> None:
+    running.there.program("vgs", "echo '  vg0 4096'")
+    with pytest.raises(Refused, match=r"(?s)no room for a snapshot.*4.0 KiB free in vg0"):
+        survey.start(*running.where, run="r")
+    running.there.program("dmsetup", "exit 1")
+    with pytest.raises(Refused, match=r"(?s)no snapshot can be made of its disk.*a loop device"):
+        survey.start(*running.where, run="r")
+    running.there.program("dmsetup", "case $* in *name,*) echo 'vg0-web LVM-abc';; *) echo LVM-abc;; esac")
+    running.there.program("vgs", "echo '  vg0 8388608'")
+    running.there.program("lvcreate", "echo 'snapshot: Required device-mapper target(s) not detected' >&2; exit 5")
+    with pytest.raises(ToolFailed, match="target"):
+        survey.start(*running.where, run="r")
+    assert not running.image.exists()
+
+
+def test_a_snapshot_that_cannot_be_removed_is_told_with_the_command_that_removes_it(running: Running) -> None:
+    running.there.program("lvremove", "echo 'Logical volume in use' >&2; exit 5")
+    with pytest.raises(StepFailed, match=r"(?s)could not be removed.*in use.*type there: lvremove -f vg0/hikkoshi-"):
+        survey.start(*running.where, run="r")

@@ -25,6 +25,7 @@ elif test -b "$q"; then
   set -- `stat -c '%%t %%T' "$q"`
   d=${q##*/}; n=$((0x$1)); k=$((0x$2))
   u=`cat "/sys/block/$d/dm/uuid" 2>/dev/null || dmsetup info -c --noheadings -o uuid -j $n -m $k 2>/dev/null`
+  case $u in *' '*) u=;; esac
   set -- `cat "/sys/block/$d/stat" 2>/dev/null || cat /sys/class/block/"$d"/stat 2>/dev/null`
   echo "@device `blockdev --getsize64 "$q"` ${u:-$n:$k} `cat /proc/sys/kernel/random/boot_id` ${7:--}"
 else echo "@none neither a file nor a block device"

@@ -19,6 +19,7 @@ from hikkoshi.errors import BadInput, HikkoshiError, Problem, Refused
 from hikkoshi.guest import appliance, device, nics, traces
 from hikkoshi.guest.facts import GuestFacts
 from hikkoshi.guest.note import Note, note
+from hikkoshi.params import identity
 from hikkoshi.params.folder import GuestFolder
 from hikkoshi.params.guest import Guest
 from hikkoshi.params.home import Home
@@ -29,7 +30,8 @@ from hikkoshi.secret import redaction
 from hikkoshi.xen import behind, dom0, original, root
 from hikkoshi.xen.config import XenGuest
 from hikkoshi.xen.disks import XenDisk
-from hikkoshi.xen.wire import reading
+from hikkoshi.xen.reach.kinds import asked
+from hikkoshi.xen.wire import reading, snapshots
 from hikkoshi.xen.wire.place import url
 
 
@@ -49,6 +51,7 @@ class Survey(Artefact):
     guest: GuestFacts
     rules: str = ""  # SHA-256 of those by which its files were read, and secrets found in them
     left_out: tuple[str, ...] = ()  # disks and NICs that the source has, and that are not moved
+    crash_consistent: bool = unsaid(False)  # read while the guest ran, from snapshots: as a power cut would have left it
 
 
 def configuration(home: Home, site: Site, guest: Guest) -> XenGuest:
@@ -250,22 +253,36 @@ def _fitting(each: Sequence[DiskFacts]) -> list[Check]:
     return [check for n, disk in enumerate(each) for check in fitting(disk, first=n == 0)]
 
 
-def bring(home: Home, site: Site, guest: Guest, progress: Progress = silent) -> None:
-    """Read the disks from a Dom-0 over ssh; nothing to do for any other. `Refused` while the guest runs."""
-    if site.dom0s[guest.dom0].kind == "ssh":
-        if not (off := dom0.source_off(home, site, guest)):
-            raise Refused(off.problem())
-        each = [d for group in disks(configuration(home, site, guest)) for d in group]
-        reading.bring(reading.wanted(home.folder(guest.name), site.dom0s[guest.dom0], each), progress)
+def bring(home: Home, site: Site, guest: Guest, run: str, progress: Progress = silent) -> bool:
+    """Read the disks from a Dom-0 over ssh; nothing to do for any other. Gives whether the guest ran meanwhile.
+
+    Then they are read from snapshots, whose names hold the `run`; `Refused` where there can be none.
+    """
+    if (dom := site.dom0s[guest.dom0]).kind != "ssh":
+        return False
+    each = [d for group in disks(configuration(home, site, guest)) for d in group]
+    host, mark = asked(dom), f"hikkoshi-{identity.of(home.outputs)[:8]}"
+    wanted = reading.wanted(home.folder(guest.name), dom, each)
+    snapshots.sweep(host, wanted, mark)
+    if off := dom0.source_off(home, site, guest):
+        reading.bring(wanted, progress)
+    elif dom0.source_runs(home, site, guest):
+        with snapshots.taken(host, wanted, mark, run) as moments:
+            reading.bring(moments, progress)
+    else:
+        raise Refused(off.problem())
+    return not off
 
 
-def start(home: Home, site: Site, guest: Guest, *, accelerator: str = "tcg", progress: Progress = silent) -> Survey:
+def start(
+    home: Home, site: Site, guest: Guest, *, run: str = "", accelerator: str = "tcg", progress: Progress = silent
+) -> Survey:
     """Look at configuration, disks and operating system, and write survey.json. Opens everything read-only.
 
     The disks' content is read always. Where it is that of an earlier survey, by its content digest, its file systems are not
     looked at again, unless they were read, or secrets were found, by other rules then.
     """
-    bring(home, site, guest, progress)
+    running = bring(home, site, guest, run, progress)
     xen, origin = configuration(home, site, guest), origin_of(home, site, guest)
     each = facts_of(origin)
     checks = (*_fitting(each), behind.firmware(xen, each[0].boot_loader))
@@ -304,6 +321,7 @@ def start(home: Home, site: Site, guest: Guest, *, accelerator: str = "tcg", pro
         writes=writes,
         rules=rules,
         left_out=left_out,
+        crash_consistent=running,
     )
     found.save(home.folder(guest.name))
     return found

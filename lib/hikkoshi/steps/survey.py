@@ -10,12 +10,14 @@ from hikkoshi.guest.facts import GuestFacts, Interface, Partition
 from hikkoshi.guest.survey import Survey
 from hikkoshi.progress import Progress, silent
 from hikkoshi.run.run import Run
-from hikkoshi.run.step import OFFLOADS, SURVEY
+from hikkoshi.run.step import OFFLOADS, PREPARE, SURVEY
 from hikkoshi.steps.runbook import Runbook
 from hikkoshi.xen import config, dom0, original
 from hikkoshi.xen.live import backing, segments
 
 _ROLES = {True: "forwards", False: "does not forward", None: f"forwards or not, not known ({OFFLOADS} asks the running guest)"}
+
+_MOMENT = f"crash-consistent: as after a power cut, from snapshots. Shut it down and survey it again before {PREPARE}"
 
 
 class SurveyGuest(Runbook):
@@ -45,7 +47,7 @@ class SurveyGuest(Runbook):
 
     def start(self, progress: Progress = silent) -> None:
         """Read the disk to its end, look at the file systems inside, and write survey.json."""
-        self._found = survey.start(self.run.home, self.run.site, self.run.guest, progress=progress)
+        self._found = survey.start(self.run.home, self.run.site, self.run.guest, run=self.run.id, progress=progress)
 
     def facts(self) -> list[dict[str, str]]:
         """What the guest is."""
@@ -97,6 +99,7 @@ def rows(found: Survey) -> list[dict[str, str]]:
         **({"NOT moved": ", ".join(found.left_out)} if found.left_out else {}),
         **({"to be known": " · ".join(map(str, told))} if (told := survey.notes(x)) else {}),
         "passwords and keys in its files": f"{max(g.secrets, 0)}, none of them kept: words stand for them",
+        **({"read while it ran": _MOMENT} if found.crash_consistent else {}),
         "content digest": found.digest,
     }
     return [{"what": what, "found": words} for what, words in facts.items()]

@@ -15,7 +15,7 @@ from hikkoshi.errors import HikkoshiError
 from hikkoshi.files import human
 from hikkoshi.params.guest import Guest
 from hikkoshi.params.site import Site
-from hikkoshi.xen.reach.host import PATIENCE
+from hikkoshi.xen.reach.host import PATIENCE, Dom0Host
 from hikkoshi.xen.reach.kinds import asked
 from hikkoshi.xen.root import read_from
 
@@ -77,6 +77,11 @@ def script(paths: Sequence[str]) -> str:
     return _SCRIPT + "\n".join(f"back {n} {shlex.quote(path)}" for n, path in enumerate(paths)) + _END
 
 
+def of(host: Dom0Host, paths: Sequence[str]) -> list[Backing]:
+    """What stands behind these, asked now; `ValueError` where the answer is none."""
+    return backings(host.run(["sh", "-c", script(paths)], timeout=PATIENCE), len(paths))
+
+
 def backings(text: str, count: int) -> list[Backing]:
     """What the answer says of each; `ValueError` for what is none."""
     block = text.partition("\nBlock devices:\n")[2]
@@ -115,7 +120,7 @@ def checks(site: Site, guest: Guest) -> list[Check]:
     host = asked(site.dom0s[guest.dom0])
     try:
         disks = [d for d in read_from(host, guest.config).disks if not d.cdrom and not d.elsewhere]
-        told = backings(host.run(["sh", "-c", script([d.target for d in disks])], timeout=PATIENCE), len(disks))
+        told = of(host, [d.target for d in disks])
     except (HikkoshiError, ValueError) as e:
         why = f"{e.problems[0].what}: {e.problems[0].found}" if isinstance(e, HikkoshiError) else str(e)
         return [check(found=f"not known: {why}", unseen="not seen")]

@@ -8,6 +8,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from dataclasses import replace as changed_to
 from pathlib import Path
+from typing import Protocol
 
 from hikkoshi.check import Check
 from hikkoshi.disk import source, stream
@@ -25,15 +26,32 @@ from hikkoshi.xen.wire import asking, pieces
 from hikkoshi.xen.wire.pieces import Told
 from hikkoshi.xen.wire.place import DiskPlace, url
 
+WATCHED = 20.0  # seconds between two looks at whether what is read still stands still
 SPARE = 64 << 20  # bytes that must stay free beside the image
+
+
+class StillDisk(Protocol):
+    """What stands still there, and holds what a disk that is written to held at one moment."""
+
+    @property
+    def place(self) -> DiskPlace:
+        """Where that is."""
+
+    @property
+    def before(self) -> Standing:
+        """How the disk stood before that moment."""
+
+    def whole(self) -> None:
+        """`StepFailed` where it does not hold that any more."""
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """One disk that is wanted here: where it is, and the image that it becomes."""
+    """One disk that is wanted here: where it is, the image that it becomes, and what is read in its place while it is in use."""
 
     place: DiskPlace
     image: Path
+    moment: StillDisk | None = None
 
 
 def image(folder: GuestFolder, disk: XenDisk) -> Path:
@@ -52,7 +70,7 @@ def bring(wanted: Sequence[Wanted], progress: Progress = silent) -> None:
     `Refused` where there is no room for them, `BadInput` for what is no disk, `StepFailed` where one does not come, or changes
     meanwhile. What came so far is kept for the next time.
     """
-    now = [one.place.standing() for one in wanted]
+    now = [one.moment.before if one.moment else one.place.standing() for one in wanted]
     apart(wanted, now)
     fit = [stream.fits(standing.bytes, one.place.url, which=one.image.stem) for one, standing in zip(wanted, now, strict=True)]
     if refused := [check.problem() for check in (*fit, room(wanted, now)) if not check]:
@@ -106,6 +124,7 @@ class _Reading:
 
     def __init__(self, wanted: Wanted, standing: Standing, progress: Progress, *, believed: bool) -> None:
         self._wanted, self._place, self._before = wanted, wanted.place, standing
+        self._read_from, self._looked = wanted.moment.place if wanted.moment else wanted.place, time.monotonic()
         self._progress, self._believed = progress, believed
         self._began, self._wire, self._left = time.monotonic(), 0, 0
 
@@ -120,8 +139,7 @@ class _Reading:
                 self._take(arriving, ends)
                 self._disk(arriving.part)
                 self._take(arriving, [n for n, here in enumerate(done) if not here and n not in ends])
-                if told := self._before.other(self._place.standing()):
-                    raise StepFailed(changed(self._place.url, told, "nobody who writes to it"))
+                self._still()
                 arriving.finish()
         except OSError as e:
             raise StepFailed(self._unwritten(e)) from None
@@ -129,9 +147,24 @@ class _Reading:
     def _take(self, arriving: Arriving, wanted: Sequence[int]) -> None:
         """Have these pieces come."""
         asked = pieces.questions(arriving.digests, wanted, asking.TOGETHER)
-        with closing(asking.answers(self._place, arriving.size, PIECE, asked)) as answers:
-            for found in answers:
-                self._keep(arriving, found)
+        with closing(asking.answers(self._read_from, arriving.size, PIECE, asked)) as answers:
+            try:
+                for found in answers:
+                    self._keep(arriving, found)
+            except StepFailed:
+                self._watch()
+                raise
+
+    def _watch(self) -> None:
+        self._looked = time.monotonic()
+        if self._wanted.moment:
+            self._wanted.moment.whole()
+
+    def _still(self) -> None:
+        """Raise `StepFailed` where what was read is not what the disk was at one moment."""
+        self._watch()
+        if not self._wanted.moment and (told := self._before.other(self._place.standing())):
+            raise StepFailed(changed(self._place.url, told, "nobody who writes to it"))
 
     def _keep(self, arriving: Arriving, found: Sequence[Told]) -> None:
         for one in found:
@@ -139,6 +172,8 @@ class _Reading:
                 arriving.keep(one.n, one.content, one.sha256)
             self._wire += len(one.content or b"")
         self._left -= len(found)
+        if time.monotonic() > self._looked + WATCHED:
+            self._watch()
         count = len(arriving.digests)
         done, rate = arriving.size * (1 - self._left / count), self._wire / max(time.monotonic() - self._began, 0.1)
         self._progress(done, arriving.size, f"{human(done)} of {human(arriving.size)}, {human(rate)}/s over ssh")

@@ -1,0 +1,163 @@
+"""Snapshots of LVM volumes of a guest that runs: each is ours, is read in the volume's place, and is removed again, always.
+
+What it holds is what a power cut would have left: the guest's file systems have to be mended by their journals. It has room
+for a part of the volume; when the guest has written more than that, it holds nothing any more. One that a killed run has left
+is known by its name, which begins with who this site folder is, and is removed by the next run. See lvcreate(8), `--snapshot`.
+"""
+
+import re
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, replace
+
+from hikkoshi.disk.standing import Standing
+from hikkoshi.errors import HikkoshiError, Problem, Refused, StepFailed, ToolFailed
+from hikkoshi.files import human
+from hikkoshi.xen.live import backing
+from hikkoshi.xen.live.backing import Backing
+from hikkoshi.xen.reach.host import PATIENCE, Dom0Host
+from hikkoshi.xen.wire.place import DiskPlace
+from hikkoshi.xen.wire.reading import Wanted
+
+SHARE, LEAST = 0.2, 0.05  # of the volume: the room of a snapshot, and what is refused below
+TRIES = 3  # to remove one: a program of the Dom-0 may be looking at it
+FOLDER = "/dev"  # of the Dom-0, where VG/LV is
+
+
+@dataclass(frozen=True)
+class VolumeSnapshot:
+    """One that is there: VG/NAME of the volume VG/LV."""
+
+    host: Dom0Host
+    name: str
+    place: DiskPlace
+    before: Standing
+
+    def whole(self) -> None:
+        """As in `StillDisk`: `StepFailed` where it is full."""
+        argv = ["lvs", "--noheadings", "--nosuffix", "--separator", "|", "-o", "lv_attr,snap_percent", self.name]
+        said = self.host.run(argv, timeout=PATIENCE).strip()
+        attributes, _, used = said.partition("|")
+        if attributes[4:5] != "a" or not re.fullmatch(r"\d+(\.\d+)?", used) or float(used) >= 100:
+            raise StepFailed(
+                Problem(
+                    code="snapshot-full",
+                    what="the snapshot became full: the guest has written more than it has room for",
+                    where=self.place.url,
+                    found=f"{said}",
+                    expected="a snapshot that is active, with room left",
+                    remedy="read it at a quieter time, or shut the guest down; or make room in the volume group",
+                )
+            )
+
+
+def volumes(host: Dom0Host, wanted: Sequence[Wanted]) -> list[Backing]:
+    """What stands behind each disk; `Refused` with all that are no LVM volumes, and so are not read while the guest runs."""
+    try:
+        found = backing.of(host, [one.place.path for one in wanted])
+    except ValueError as e:
+        raise ToolFailed(
+            Problem(
+                code="dom0-answer-unknown",
+                what="the Dom-0's answer about the disk is not understood",
+                where=wanted[0].place.login.host,
+                found=str(e),
+                expected="what each disk is there",
+                remedy=f"see what `{wanted[0].place.login.by_hand}` prints: something answers in its place",
+            )
+        ) from None
+    if other := [
+        Problem(
+            code="running-guest-not-on-lvm",
+            what="the guest runs, and no snapshot can be made of its disk",
+            where=one.place.url,
+            found=str(behind),
+            expected="an LVM volume, or a guest that is off",
+            remedy="shut the guest down; then run this again",
+        )
+        for one, behind in zip(wanted, found, strict=True)
+        if not behind.volume
+    ]:
+        raise Refused(*other)
+    return found
+
+
+def sweep(host: Dom0Host, wanted: Sequence[Wanted], mark: str) -> None:
+    """Remove what killed runs have left of these disks."""
+    with suppress(ValueError):  # whoever needs to know what they are asks again
+        remove(host, left(host, mark, backing.of(host, [one.place.path for one in wanted])))
+
+
+@contextmanager
+def taken(host: Dom0Host, wanted: Sequence[Wanted], mark: str, run: str) -> Iterator[list[Wanted]]:
+    """The same disks, each read from a snapshot that is made now, and removed at the end. `mark` begins the names of ours."""
+    with ExitStack() as stack:
+        made = []
+        for one, volume in zip(wanted, volumes(host, wanted), strict=True):
+            made.append(replace(one, moment=stack.enter_context(_taken(host, one, volume, f"{mark}-{run}-{one.image.stem}"))))
+        yield made
+
+
+@contextmanager
+def _taken(host: Dom0Host, one: Wanted, volume: Backing, name: str) -> Iterator[VolumeSnapshot]:
+    group, before, own = volume.volume.partition("/")[0], one.place.standing(), ""
+    free = volume.free or 0
+    room = min(int(before.bytes * SHARE), free)
+    if room < before.bytes * LEAST:
+        raise Refused(
+            Problem(
+                code="no-room-for-snapshot",
+                what="the volume group has no room for a snapshot",
+                where=one.place.url,
+                found=f"{human(free)} free in {group}",
+                expected=f"{human(before.bytes * LEAST)} at least, better {human(before.bytes * SHARE)}",
+                remedy="make room in the volume group, or shut the guest down; then run this again",
+            )
+        )
+    own = f"{group}/{name}"
+    try:
+        size = f"{room >> 10}k"
+        host.run(["lvcreate", "-s", "-p", "r", "-n", name, "-L", size, volume.volume], timeout=PATIENCE, acts=True)
+        place = DiskPlace(one.place.url, f"{FOLDER}/{own}", one.place.login)
+        yield VolumeSnapshot(host, own, place, before)
+    except BaseException as e:
+        try:
+            remove(host, left(host, name, [volume]))
+        except HikkoshiError as failed:
+            if isinstance(e, HikkoshiError):
+                raise type(e)(*e.problems, *failed.problems) from None
+        raise
+    remove(host, [own])
+
+
+def left(host: Dom0Host, mark: str, found: Sequence[Backing]) -> list[str]:
+    """VG/NAME of each snapshot of these volumes whose name begins with `mark`."""
+    ours = {behind.volume for behind in found if behind.volume}
+    if not ours:
+        return []
+    said = host.run(["lvs", "--noheadings", "--separator", "|", "-o", "vg_name,lv_name,origin"], timeout=PATIENCE)
+    rows = [line.strip().split("|") for line in said.splitlines()]
+    return [f"{r[0]}/{r[1]}" for r in rows if len(r) == 3 and r[1].startswith(mark) and f"{r[0]}/{r[2].strip('[]')}" in ours]
+
+
+def remove(host: Dom0Host, names: Sequence[str]) -> None:
+    """Remove these snapshots; `StepFailed` where one stays."""
+    for name in names:
+        for last in (*[False] * (TRIES - 1), True):
+            try:
+                host.run(["lvremove", "-f", name], timeout=PATIENCE, acts=True)
+                break
+            except ToolFailed as e:
+                if last:
+                    raise StepFailed(
+                        Problem(
+                            code="snapshot-stays",
+                            what="a snapshot of ours could not be removed from the Dom-0",
+                            where=name,
+                            found=e.problems[0].found,
+                            expected="no snapshot: it slows the guest down, and fills",
+                            remedy=f"type there: lvremove -f {name}. The next survey of the guest tries it again, too",
+                        )
+                    ) from None
+                time.sleep(1)
