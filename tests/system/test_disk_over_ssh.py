@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
 from unittest.mock import ANY
@@ -27,7 +27,8 @@ from hikkoshi.params.guest import Guest
 from hikkoshi.params.home import Home
 from hikkoshi.params.site import Site
 from hikkoshi.steps.survey import rows
-from hikkoshi.xen.wire import asking, proving, reading, snapshots
+from hikkoshi.xen.reach.remote import RemoteDom0
+from hikkoshi.xen.wire import asking, pausing, proving, reading, snapshots
 from hikkoshi.xen.wire.place import DiskPlace, url
 from hikkoshi.xen.wire.reading import Wanted
 from overssh import DATA as CAPTURED
@@ -497,3 +498,72 @@ def test_a_snapshot_that_cannot_be_removed_is_told_with_the_command_that_removes
     running.there.program("lvremove", "echo 'Logical volume in use' >&2; exit 5")
     with pytest.raises(StepFailed, match=r"(?s)could not be removed.*in use.*type there: lvremove -f vg0/hikkoshi-"):
         survey.start(*running.where, run="r")
+
+
+PAUSED = """
+case "$1" in
+pause) echo "$*" >> HERE/calls; : > HERE/paused;;
+unpause) echo "$*" >> HERE/calls; test -e HERE/stays || rm HERE/paused;;
+list) xl.real "$@" > HERE/printed || exit; if test -e HERE/paused; then sed '/^db01 /s/[-rb]\\{6\\}/--p---/' HERE/printed
+  else cat HERE/printed; fi;;
+*) exec xl.real "$@";;
+esac
+"""
+
+
+@pytest.fixture
+def pausing_one(running: Running, monkeypatch: pytest.MonkeyPatch) -> Running:
+    """A guest that runs on a file, and that may be paused."""
+    folder, (home, site, guest) = running.there.folder, running.where
+    running.there.program("dmsetup", "exit 1")
+    (folder / "bin/xl").rename(folder / "bin/xl.real")
+    running.there.program("xl", PAUSED.replace("HERE", str(folder)))
+    monkeypatch.setattr(pausing, "SETTLED", 0.0)
+    return replace(running, where=(home, site, guest.model_copy(update={"pause": True})))
+
+
+def test_a_guest_that_may_be_paused_stands_still_while_it_is_read_and_goes_on(
+    pausing_one: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there, said = pausing_one.there, list[str]()
+    monkeypatch.setattr(pausing, "RENEWED", 0.05)
+    monkeypatch.setattr(pausing, "LEASE", 1000)
+    packs(there, f"test -e {there.folder}/paused || echo no >> {there.folder}/went_on")
+    found = survey.start(*pausing_one.where, run="r", progress=lambda done, total, text: said.append(text))
+    assert pausing_one.image.read_bytes() == pausing_one.file.read_bytes()
+    assert there.calls == ["pause db01", "unpause db01"]
+    assert not (there.folder / "went_on").exists()
+    assert any("; paused for " in text for text in said)
+    assert found.crash_consistent
+    assert found.paused_seconds > 0
+    assert "paused for" in next(r["found"] for r in rows(found) if r["what"] == "read while it ran")
+    wait_for(lambda: not any("unpause" in p for p in there.processes), "nothing watches any more")
+
+
+def test_a_paused_guest_goes_on_when_the_reading_fails_and_when_nobody_hears_of_us_any_more(
+    pausing_one: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = pausing_one.there
+    packs(there, "exit 1")
+    with pytest.raises(StepFailed, match="does not come as it is"):
+        survey.start(*pausing_one.where, run="r")
+    assert there.calls == ["pause db01", "unpause db01"]
+    host = RemoteDom0(there.dom0)
+    monkeypatch.setattr(pausing, "LEASE", 1)
+    pausing._watched(host, "xl", "db01", pausing._watched(host, "xl", "db01", ""))
+    host.run(["xl", "pause", "db01"], timeout=9)  # and we are gone
+    wait_for(lambda: not (there.folder / "paused").exists(), "it goes on")
+    assert there.calls[2:] == ["pause db01", "unpause db01"]
+
+
+def test_a_guest_that_a_killed_run_has_left_paused_goes_on_and_one_that_does_not_is_told(pausing_one: Running) -> None:
+    there, sources = pausing_one.there, pausing_one.image.parent
+    sources.mkdir(parents=True)
+    (sources / pausing.NOTE).write_text("db01\n")
+    (there.folder / "paused").touch()
+    (there.folder / "stays").touch()
+    with pytest.raises(StepFailed, match=r"(?s)does not go on.*type there at once: xl unpause db01"):
+        survey.start(*pausing_one.where, run="r")
+    (there.folder / "stays").unlink()
+    survey.start(*pausing_one.where, run="r")
+    assert not (sources / pausing.NOTE).exists()

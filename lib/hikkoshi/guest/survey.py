@@ -15,11 +15,10 @@ from hikkoshi.check import Check
 from hikkoshi.disk import digest, source, stream
 from hikkoshi.disk.origin import DiskContent, Origin, Part, Writes, contents
 from hikkoshi.disk.source import DiskFacts
-from hikkoshi.errors import BadInput, HikkoshiError, Problem, Refused
+from hikkoshi.errors import BadInput, HikkoshiError, Problem
 from hikkoshi.guest import appliance, device, nics, traces
 from hikkoshi.guest.facts import GuestFacts
 from hikkoshi.guest.note import Note, note
-from hikkoshi.params import identity
 from hikkoshi.params.folder import GuestFolder
 from hikkoshi.params.guest import Guest
 from hikkoshi.params.home import Home
@@ -27,11 +26,10 @@ from hikkoshi.params.site import Site
 from hikkoshi.progress import Progress, silent
 from hikkoshi.run.step import PLAN, PREPARE, SURVEY, Step
 from hikkoshi.secret import redaction
-from hikkoshi.xen import behind, dom0, original, root
+from hikkoshi.xen import behind, original, root
 from hikkoshi.xen.config import XenGuest
 from hikkoshi.xen.disks import XenDisk
-from hikkoshi.xen.reach.kinds import asked
-from hikkoshi.xen.wire import reading, snapshots
+from hikkoshi.xen.wire import bringing, reading
 from hikkoshi.xen.wire.place import url
 
 
@@ -51,7 +49,8 @@ class Survey(Artefact):
     guest: GuestFacts
     rules: str = ""  # SHA-256 of those by which its files were read, and secrets found in them
     left_out: tuple[str, ...] = ()  # disks and NICs that the source has, and that are not moved
-    crash_consistent: bool = unsaid(False)  # read while the guest ran, from snapshots: as a power cut would have left it
+    crash_consistent: bool = unsaid(False)  # read while the guest ran: as a power cut would have left it
+    paused_seconds: float = unsaid(0.0)  # that the guest was paused for it
 
 
 def configuration(home: Home, site: Site, guest: Guest) -> XenGuest:
@@ -122,7 +121,7 @@ def notes(xen: XenGuest) -> tuple[Note, ...]:
 def origin_of(home: Home, site: Site, guest: Guest) -> Origin:
     """The image files or block devices of the guest's disks, as seen from here, in the order that vSphere will have them in.
 
-    Of a Dom-0 over ssh these are what `bring` has read from there.
+    Of a Dom-0 over ssh these are what `hikkoshi.xen.wire` has read from there.
 
     That is the order of their names; but what Xen starts the guest from comes first.
     A first disk that is one file system without a table becomes the first partition of a disk around it.
@@ -253,27 +252,6 @@ def _fitting(each: Sequence[DiskFacts]) -> list[Check]:
     return [check for n, disk in enumerate(each) for check in fitting(disk, first=n == 0)]
 
 
-def bring(home: Home, site: Site, guest: Guest, run: str, progress: Progress = silent) -> bool:
-    """Read the disks from a Dom-0 over ssh; nothing to do for any other. Gives whether the guest ran meanwhile.
-
-    Then they are read from snapshots, whose names hold the `run`; `Refused` where there can be none.
-    """
-    if (dom := site.dom0s[guest.dom0]).kind != "ssh":
-        return False
-    each = [d for group in disks(configuration(home, site, guest)) for d in group]
-    host, mark = asked(dom), f"hikkoshi-{identity.of(home.outputs)[:8]}"
-    wanted = reading.wanted(home.folder(guest.name), dom, each)
-    snapshots.sweep(host, wanted, mark)
-    if off := dom0.source_off(home, site, guest):
-        reading.bring(wanted, progress)
-    elif dom0.source_runs(home, site, guest):
-        with snapshots.taken(host, wanted, mark, run) as moments:
-            reading.bring(moments, progress)
-    else:
-        raise Refused(off.problem())
-    return not off
-
-
 def start(
     home: Home, site: Site, guest: Guest, *, run: str = "", accelerator: str = "tcg", progress: Progress = silent
 ) -> Survey:
@@ -282,8 +260,9 @@ def start(
     The disks' content is read always. Where it is that of an earlier survey, by its content digest, its file systems are not
     looked at again, unless they were read, or secrets were found, by other rules then.
     """
-    running = bring(home, site, guest, run, progress)
-    xen, origin = configuration(home, site, guest), origin_of(home, site, guest)
+    xen = configuration(home, site, guest)
+    brought = bringing.bring(home, site, guest, (d for group in disks(xen) for d in group), run, progress)
+    origin = origin_of(home, site, guest)
     each = facts_of(origin)
     checks = (*_fitting(each), behind.firmware(xen, each[0].boot_loader))
     if wrong := [check.problem() for check in checks if not check]:
@@ -321,7 +300,8 @@ def start(
         writes=writes,
         rules=rules,
         left_out=left_out,
-        crash_consistent=running,
+        crash_consistent=brought.running,
+        paused_seconds=round(brought.paused, 1),
     )
     found.save(home.folder(guest.name))
     return found

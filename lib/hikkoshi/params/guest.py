@@ -99,6 +99,11 @@ class Guest(Frozen):
     prepare: tuple[Path, ...] = Field(
         (), description="scripts of your own that change the copy, in the appliance, each once, in this order"
     )
+    pause: bool = Field(
+        False,
+        description="true: 10 may pause a guest that runs on a Dom-0 over ssh, while it reads disks that are no LVM volumes; "
+        "all who use the guest wait that long",
+    )
     first_start: tuple[Path, ...] = Field(
         (), description="scripts of your own that run once in the moved guest, when it starts first, in this order"
     )

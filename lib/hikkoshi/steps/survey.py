@@ -17,8 +17,6 @@ from hikkoshi.xen.live import backing, segments
 
 _ROLES = {True: "forwards", False: "does not forward", None: f"forwards or not, not known ({OFFLOADS} asks the running guest)"}
 
-_MOMENT = f"crash-consistent: as after a power cut, from snapshots. Shut it down and survey it again before {PREPARE}"
-
 
 class SurveyGuest(Runbook):
     """10 · Survey a guest."""
@@ -99,10 +97,15 @@ def rows(found: Survey) -> list[dict[str, str]]:
         **({"NOT moved": ", ".join(found.left_out)} if found.left_out else {}),
         **({"to be known": " · ".join(map(str, told))} if (told := survey.notes(x)) else {}),
         "passwords and keys in its files": f"{max(g.secrets, 0)}, none of them kept: words stand for them",
-        **({"read while it ran": _MOMENT} if found.crash_consistent else {}),
+        **({"read while it ran": _moment(found)} if found.crash_consistent else {}),
         "content digest": found.digest,
     }
     return [{"what": what, "found": words} for what, words in facts.items()]
+
+
+def _moment(found: Survey) -> str:
+    how = f"paused for {found.paused_seconds:.0f} s" if found.paused_seconds else "from snapshots"
+    return f"crash-consistent: as after a power cut, {how}. Shut it down and survey it again before {PREPARE}"
 
 
 def nic_rows(found: Survey, segments: Mapping[str, str]) -> list[dict[str, str]]:

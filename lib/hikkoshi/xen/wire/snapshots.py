@@ -54,8 +54,27 @@ class VolumeSnapshot:
 
 def volumes(host: Dom0Host, wanted: Sequence[Wanted]) -> list[Backing]:
     """What stands behind each disk; `Refused` with all that are no LVM volumes, and so are not read while the guest runs."""
+    found = _behind(host, wanted)
+    if other := [
+        Problem(
+            code="running-guest-not-on-lvm",
+            what="the guest runs, and no snapshot can be made of its disk",
+            where=one.place.url,
+            found=str(behind),
+            expected="an LVM volume, or a guest that is off",
+            remedy="shut the guest down; then run this again. Where it may stand still for as long as its disks are read, write "
+            "pause: true into its parameters",
+        )
+        for one, behind in zip(wanted, found, strict=True)
+        if not behind.volume
+    ]:
+        raise Refused(*other)
+    return found
+
+
+def _behind(host: Dom0Host, wanted: Sequence[Wanted]) -> list[Backing]:
     try:
-        found = backing.of(host, [one.place.path for one in wanted])
+        return backing.of(host, [one.place.path for one in wanted])
     except ValueError as e:
         raise ToolFailed(
             Problem(
@@ -67,20 +86,11 @@ def volumes(host: Dom0Host, wanted: Sequence[Wanted]) -> list[Backing]:
                 remedy=f"see what `{wanted[0].place.login.by_hand}` prints: something answers in its place",
             )
         ) from None
-    if other := [
-        Problem(
-            code="running-guest-not-on-lvm",
-            what="the guest runs, and no snapshot can be made of its disk",
-            where=one.place.url,
-            found=str(behind),
-            expected="an LVM volume, or a guest that is off",
-            remedy="shut the guest down; then run this again",
-        )
-        for one, behind in zip(wanted, found, strict=True)
-        if not behind.volume
-    ]:
-        raise Refused(*other)
-    return found
+
+
+def possible(host: Dom0Host, wanted: Sequence[Wanted]) -> bool:
+    """Whether all these disks are LVM volumes."""
+    return all(behind.volume for behind in _behind(host, wanted))
 
 
 def sweep(host: Dom0Host, wanted: Sequence[Wanted], mark: str) -> None:
