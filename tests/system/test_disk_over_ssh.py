@@ -126,6 +126,28 @@ def test_a_disk_comes_once_and_afterwards_only_what_has_changed(there: OverSsh, 
     assert packed(there) == 1
 
 
+def test_holes_are_not_read_there_where_the_dom0_knows_them_and_zeros_are_found_where_it_does_not(
+    there: OverSsh, disk: Wanted
+) -> None:
+    with Path(disk.place.path).open("r+b") as f:
+        f.truncate(300 * MIB)
+        f.seek(200 * MIB)
+        f.write(bytes(MIB))
+        f.seek(299 * MIB)
+        f.write(b"end")
+    data = disk.place.data(disk.place.standing(), MIB)
+    assert data is not None
+    assert {*DATA, 200, 299} <= data
+    assert len(data) < 30
+    there.program("cmp", f'echo x >> {there.folder}/compared; exec /usr/bin/cmp "$@"')
+    for perl, most in ("exec /usr/bin/perl", 30), ("echo '@data 0 0'; exit 1", 999), ("exit 127", 999):
+        there.program("perl", f'{perl} "$@"')
+        reading.bring([disk])
+        assert here(disk) == source(disk)
+        assert len((there.folder / "compared").read_text().splitlines()) < most
+        disk.image.unlink()
+
+
 def test_several_disks_come_and_two_that_are_one_do_not(there: OverSsh, disk: Wanted) -> None:
     other = there.folder / "other"
     other.write_bytes(b"\x01" * MIB)

@@ -13,7 +13,7 @@ from typing import Protocol
 from hikkoshi.check import Check
 from hikkoshi.disk import source, stream
 from hikkoshi.disk.extents import changed
-from hikkoshi.disk.pieces import PIECE, Arriving, Listed
+from hikkoshi.disk.pieces import PIECE, Arriving, Listed, of_zeros
 from hikkoshi.disk.standing import Standing
 from hikkoshi.errors import BadInput, Problem, Refused, StepFailed
 from hikkoshi.files import human
@@ -134,8 +134,11 @@ class _Reading:
         try:
             with arriving:
                 done = [bool(d) and self._believed for d in arriving.digests]
-                ends = [n for n in sorted({0, len(done) - 1}) if not done[n]]
                 self._left = done.count(False)
+                holes = self._holes(len(done))
+                self._keep(arriving, [Told(n, "zeros", of_zeros(arriving.length(n))) for n in sorted(holes) if not done[n]])
+                done = [here or n in holes for n, here in enumerate(done)]
+                ends = [n for n in sorted({0, len(done) - 1}) if not done[n]]
                 self._take(arriving, ends)
                 self._disk(arriving.part)
                 self._take(arriving, [n for n, here in enumerate(done) if not here and n not in ends])
@@ -143,6 +146,11 @@ class _Reading:
                 arriving.finish()
         except OSError as e:
             raise StepFailed(self._unwritten(e)) from None
+
+    def _holes(self, count: int) -> set[int]:
+        """The pieces that the Dom-0 knows to be holes; none where nobody tells."""
+        data = None if self._wanted.moment else self._place.data(self._before, PIECE)
+        return set() if data is None else set(range(count)) - data
 
     def _take(self, arriving: Arriving, wanted: Sequence[int]) -> None:
         """Have these pieces come."""
