@@ -12,7 +12,7 @@ import pytest
 from hikkoshi.check import Check
 from hikkoshi.disk import digest, grains, stream, vmdk
 from hikkoshi.disk.extents import RawDisk
-from hikkoshi.disk.origin import Identity, Origin
+from hikkoshi.disk.origin import Identity, Origin, copy
 from hikkoshi.disk.source import facts
 from hikkoshi.errors import BadInput, Refused, StepFailed
 from hikkoshi.guest import survey, traces
@@ -218,3 +218,25 @@ def test_a_device_is_told_from_another_without_reading_it_all(device: Path) -> N
     with device.open("r+b", buffering=0) as f:
         f.write(b"another")
     assert boot.identity(device, "raw") != before
+
+
+@pytest.mark.needs("mkfs.btrfs")
+def test_a_copy_on_a_file_system_that_can_takes_no_room_and_is_the_same(tmp_path: Path) -> None:
+    volume, folder = tmp_path / "volume", tmp_path / "mounted"
+    folder.mkdir()
+    with volume.open("wb") as f:
+        f.truncate(256 * MIB)
+    subprocess.run(["mkfs.btrfs", "-q", volume], check=True)
+    mounted = subprocess.run(["mount", "-o", "loop", volume, folder], capture_output=True, text=True, check=False)
+    if mounted.returncode:
+        pytest.skip(f"btrfs cannot be mounted: {mounted.stderr.strip()}")
+    try:
+        disk = folder / "disk.img"
+        disk.write_bytes(os.urandom(32 * MIB) + bytes(4 * MIB))
+        os.sync()
+        before = os.statvfs(folder).f_bfree
+        assert copy(Origin.whole(disk), folder / "copy.img") == digest.content(disk) == digest.content(folder / "copy.img")
+        os.sync()
+        assert (before - os.statvfs(folder).f_bfree) * 4096 < 8 * MIB
+    finally:
+        subprocess.run(["umount", folder], check=True)

@@ -1,12 +1,13 @@
 """Where a guest's disks are on its Dom-0: each a whole disk, or single partitions that become one."""
 
 import contextlib
+import fcntl
 import hashlib
 import os
 import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Self
+from typing import BinaryIO, Self
 
 from hikkoshi import files
 from hikkoshi.artefact import Frozen, unsaid
@@ -18,6 +19,7 @@ from hikkoshi.errors import BadInput, Problem
 from hikkoshi.progress import Progress, shares, silent
 
 _SAMPLES, _BLOCK = 256, 4096
+_FICLONE = 0x40049409  # linux/fs.h
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 _PIECE = 1 << 20  # bytes read at once
 SAMPLED = (1 << 20) + _SAMPLES * _BLOCK  # bytes of each part that an Identity looks at, at most
@@ -178,10 +180,13 @@ def identified(source: Origin) -> Identity:
 def copy(origin: Origin, target: Path, progress: Progress = silent) -> str:
     """Copy one disk into a new raw file with holes where it has zeros; gives the content digest of what was copied.
 
-    `StepFailed` where it cannot be read or changes.
+    Where the file system can, the copy shares the blocks of the disk until one of them is written to: it takes no room, and the
+    disk is only read. `StepFailed` where it cannot be read or changes.
     """
     digest = Content()
     with origin.opened() as disk, target.open("wb") as f:
+        if not origin.partitions and _cloned(origin.parts[0].path, f):
+            return digests.of(disk, progress)
         total, done = sum(end - start for start, end in disk.extents()), 0
         for start, end in disk.extents():
             for at in range(start, end, _PIECE):
@@ -197,6 +202,16 @@ def copy(origin: Origin, target: Path, progress: Progress = silent) -> str:
         f.truncate(disk.size)
         disk.unchanged()
         return digest.hexdigest(disk.size)
+
+
+def _cloned(source: Path, target: BinaryIO) -> bool:
+    """Whether the target is a clone of the file now, as it can be on XFS and btrfs; see ioctl_ficlone(2)."""
+    try:
+        with source.open("rb") as f:
+            fcntl.ioctl(target, _FICLONE, f.fileno())
+    except OSError:
+        return False
+    return True
 
 
 def _size(path: Path) -> int:
