@@ -182,8 +182,9 @@ def test_where_it_stays_cut_what_has_come_is_kept(there: OverSsh, disk: Wanted) 
     assert packed(there) < len(DATA)
 
 
-def test_killed_here_nothing_stays_there_and_the_next_one_goes_on(
-    there: OverSsh, disk: Wanted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+def test_killed_or_interrupted_here_nothing_stays_there_and_the_next_one_goes_on(
+    there: OverSsh, disk: Wanted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: signal.Signals
 ) -> None:
     there.log_out()
     packs(there, once(there, f": > {there.folder}/stopped; sleep 1000"))
@@ -196,12 +197,13 @@ def test_killed_here_nothing_stays_there_and_the_next_one_goes_on(
         connection.PERSIST, reading.PIECE, pieces._SYNCED = 1, {MIB}, 1
         reading.bring([reading.Wanted(DiskPlace.of({disk.place.url!r}), Path({str(disk.image)!r}))])"""
     monkeypatch.setenv("TMPDIR", str(tmp_path))
-    with subprocess.Popen([sys.executable, "-c", code]) as process:
+    with subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL) as process:
         wait_for((there.folder / "stopped").exists, "some pieces have come")
         wait_for(lambda: len(list_of(disk.image).read_text().splitlines()) > 2, "they are listed")
         with pytest.raises(Busy):
             reading.bring([disk])
-        process.send_signal(signal.SIGKILL)
+        process.send_signal(how)
+        process.wait(20)
     wait_for(lambda: not there.processes, "all that was started there ends")
     packs(there)
     packed(there)

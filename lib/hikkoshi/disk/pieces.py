@@ -1,9 +1,10 @@
 """A disk that comes from elsewhere in pieces, and so may be cut off anywhere: its image here, and the list of what is in it.
 
-Until all of it is here, the image is called NAME.img.part. The list, NAME.pieces, is lines of JSON: of which disk it is; then
-the SHA-256 of each piece, once that is on this machine's disk; at its end, that all are. It is only ever added to, so that a
-last line that is cut off costs no more than itself. Of an image whose list has no end, nothing is believed that was not read
-and hashed again.
+Until all of it is here, the image is called NAME.img.part. The list, NAME.pieces, is lines of JSON: of which disk it is, and how
+that stood; then the SHA-256 of each piece, once that is on this machine's disk; at its end, that all are. It is only ever added
+to, so that a last line that is cut off costs no more than itself. Of an image whose list has no end, nothing is believed that
+was not read and hashed again. A piece that is of an earlier reading, when the disk stood otherwise, is listed as old: it may be
+the same there still, but somebody has to see that.
 """
 
 import contextlib
@@ -45,6 +46,7 @@ class _Line(Frozen):
     standing: Standing | None = None
     n: int = -1
     sha256: str = ""
+    old: bool = False  # of how the disk stood before
     whole: Whole | None = None
 
     def __str__(self) -> str:
@@ -52,12 +54,14 @@ class _Line(Frozen):
 
 
 class Listed(Frozen):
-    """What the list says. `digests` has '' for a piece that is not here; `whole` is None where not all are."""
+    """What the list says. `digests` has '' for a piece that is not here, and `old` those that were read before the disk stood as
+    it does; `whole` is None where not all are."""
 
     place: str
     standing: Standing
     piece_bytes: int
     digests: tuple[str, ...]
+    old: frozenset[int]
     whole: Whole | None
 
     @classmethod
@@ -70,7 +74,7 @@ class Listed(Frozen):
             assert head.piece_bytes > 0
         except (OSError, ValidationError, IndexError, AssertionError):
             return None
-        digests, whole = [""] * -(-head.standing.bytes // head.piece_bytes), None
+        digests, old, whole = [""] * -(-head.standing.bytes // head.piece_bytes), set[int](), None
         for text in lines[1:]:
             try:
                 line = _Line.model_validate_json(text)
@@ -78,9 +82,16 @@ class Listed(Frozen):
                 break  # cut off
             if 0 <= line.n < len(digests):
                 digests[line.n] = line.sha256
+                (old.add if line.old else old.discard)(line.n)
             whole = line.whole
-        whole = whole if all(digests) else None
-        return cls(place=head.place, standing=head.standing, piece_bytes=head.piece_bytes, digests=tuple(digests), whole=whole)
+        return cls(
+            place=head.place,
+            standing=head.standing,
+            piece_bytes=head.piece_bytes,
+            digests=tuple(digests),
+            old=frozenset(old),
+            whole=whole if all(digests) and not old else None,
+        )
 
     def complete(self, image: Path) -> bool:
         """Whether all is here, and nobody has written to the image since."""
@@ -91,7 +102,11 @@ class Listed(Frozen):
 
 
 class Arriving:
-    """An image that is being completed. A context manager; nobody else completes an image of the same folder meanwhile."""
+    """An image that is being completed. A context manager; nobody else completes an image of the same folder meanwhile.
+
+    `digests` are those of the pieces that are here, `wanted` the numbers of those that still have to come, or to be seen to be
+    the same there.
+    """
 
     def __init__(
         self, image: Path, place: str, standing: Standing, piece_bytes: int = PIECE, progress: Progress = silent
@@ -119,7 +134,10 @@ class Arriving:
                 self._file.truncate(self.size)
             digests = known.digests if known and same else ("",) * -(-self.size // self._piece)
             self.digests = list(digests if believed else self._confirmed(digests))
-            pieces = [_Line(n=n, sha256=sha256) for n, sha256 in enumerate(self.digests) if sha256]
+            as_before = known is not None and known.standing == self._head.standing and not known.standing.device
+            old = known.old if known and as_before else range(len(digests))
+            self.wanted = {n for n, sha256 in enumerate(self.digests) if not sha256} | set(old)
+            pieces = [_Line(n=n, sha256=x, old=n in self.wanted) for n, x in enumerate(self.digests) if x]
             files.write(list_of(self.image), "".join(map(str, (self._head, *pieces))))
             self._list: BinaryIO = stack.enter_context(files.updated(list_of(self.image)))
             self._stack = stack.pop_all()
@@ -145,13 +163,18 @@ class Arriving:
                 if not empty or block != _ZEROS[: len(block)]:
                     os.pwrite(self._file.fileno(), block, at + offset)
         self.digests[n] = sha256
-        self._pending.append(_Line(n=n, sha256=sha256))
+        self.same(n)
+
+    def same(self, n: int) -> None:
+        """Take it that a piece is here as it is there now."""
+        self.wanted.discard(n)
+        self._pending.append(_Line(n=n, sha256=self.digests[n]))
         if len(self._pending) * self._piece >= _SYNCED:
             self._sync()
 
     def finish(self) -> None:
         """Give the image its name; all pieces have to be here."""
-        assert all(self.digests)
+        assert not self.wanted
         self._sync()
         os.fsync(self._file.fileno())
         self.part.replace(self.image)

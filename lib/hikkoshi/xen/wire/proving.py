@@ -64,7 +64,7 @@ def _known(origin: Origin) -> Iterator[tuple[Part, Listed | None]]:
     for part in origin.parts:
         if part.place:
             known = Listed.of(part.path)
-            yield part, known if known and known.place == part.place and all(known.digests) else None
+            yield part, known if known and known.place == part.place and known.complete(part.path) else None
 
 
 def _spread(digests: Sequence[str], piece: int) -> list[int]:

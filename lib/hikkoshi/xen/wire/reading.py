@@ -3,7 +3,7 @@
 import errno
 import shutil
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from contextlib import closing
 from dataclasses import dataclass
 from dataclasses import replace as changed_to
@@ -80,8 +80,7 @@ def bring(wanted: Sequence[Wanted], progress: Progress = silent) -> None:
         known = Listed.of(one.image)
         as_before = known is not None and (known.place, known.standing) == (one.place.url, standing) and not standing.device
         if known is None or not as_before or not known.complete(one.image):
-            told = _share(progress, before, whole, one.image.stem)
-            _Reading(one, standing, told, believed=as_before).read()
+            _Reading(one, standing, _share(progress, before, whole, one.image.stem)).read()
         before += standing.bytes
 
 
@@ -122,26 +121,21 @@ def room(wanted: Sequence[Wanted], now: Sequence[Standing]) -> Check:
 class _Reading:
     """One disk on its way."""
 
-    def __init__(self, wanted: Wanted, standing: Standing, progress: Progress, *, believed: bool) -> None:
+    def __init__(self, wanted: Wanted, standing: Standing, progress: Progress) -> None:
         self._wanted, self._place, self._before = wanted, wanted.place, standing
         self._read_from, self._looked = wanted.moment.place if wanted.moment else wanted.place, time.monotonic()
-        self._progress, self._believed = progress, believed
-        self._began, self._wire, self._left = time.monotonic(), 0, 0
+        self._progress, self._began, self._wire = progress, time.monotonic(), 0
 
     def read(self) -> None:
         """To its end."""
         arriving = Arriving(self._wanted.image, self._place.url, self._before, PIECE, self._progress)
         try:
             with arriving:
-                done = [bool(d) and self._believed for d in arriving.digests]
-                self._left = done.count(False)
-                holes = self._holes(len(done))
-                self._keep(arriving, [Told(n, "zeros", of_zeros(arriving.length(n))) for n in sorted(holes) if not done[n]])
-                done = [here or n in holes for n, here in enumerate(done)]
-                ends = [n for n in sorted({0, len(done) - 1}) if not done[n]]
-                self._take(arriving, ends)
+                holes = self._holes(len(arriving.digests)) & arriving.wanted
+                self._keep(arriving, [Told(n, "zeros", of_zeros(arriving.length(n))) for n in sorted(holes)])
+                self._take(arriving, arriving.wanted & {0, len(arriving.digests) - 1})
                 self._disk(arriving.part)
-                self._take(arriving, [n for n, here in enumerate(done) if not here and n not in ends])
+                self._take(arriving, arriving.wanted)
                 self._still()
                 arriving.finish()
         except OSError as e:
@@ -152,9 +146,9 @@ class _Reading:
         data = None if self._wanted.moment else self._place.data(self._before, PIECE)
         return set() if data is None else set(range(count)) - data
 
-    def _take(self, arriving: Arriving, wanted: Sequence[int]) -> None:
+    def _take(self, arriving: Arriving, wanted: Set[int]) -> None:
         """Have these pieces come."""
-        asked = pieces.questions(arriving.digests, wanted, asking.TOGETHER)
+        asked = pieces.questions(arriving.digests, sorted(wanted), asking.TOGETHER)
         with closing(asking.answers(self._read_from, arriving.size, PIECE, asked)) as answers:
             try:
                 for found in answers:
@@ -176,14 +170,15 @@ class _Reading:
 
     def _keep(self, arriving: Arriving, found: Sequence[Told]) -> None:
         for one in found:
-            if one.kind != "same":
+            if one.kind == "same":
+                arriving.same(one.n)
+            else:
                 arriving.keep(one.n, one.content, one.sha256)
             self._wire += len(one.content or b"")
-        self._left -= len(found)
         if time.monotonic() > self._looked + WATCHED:
             self._watch()
-        count = len(arriving.digests)
-        done, rate = arriving.size * (1 - self._left / count), self._wire / max(time.monotonic() - self._began, 0.1)
+        left = len(arriving.wanted) / len(arriving.digests)
+        done, rate = arriving.size * (1 - left), self._wire / max(time.monotonic() - self._began, 0.1)
         self._progress(done, arriving.size, f"{human(done)} of {human(arriving.size)}, {human(rate)}/s over ssh")
 
     def _disk(self, part: Path) -> None:
