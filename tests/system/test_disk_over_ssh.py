@@ -372,6 +372,7 @@ def test_that_a_file_was_written_to_since_is_seen_there(there: OverSsh, surveyed
         assert "time of last change" in check.found
         assert "begin again with 10-survey" in check.remedy
     descent = surveyed.descent()
+    assert survey.unchanged(surveyed.found, asked=False), "what does not ask does not know"
     there.sshd("AuthorizedKeysFile none")
     signs = descent.checks()[1]
     assert signs.found.startswith(f"{traces.SILENT}: the machine does not let this user in")

@@ -11,6 +11,9 @@ import journey
 from hikkoshi.approval import approval, approver, plan, proposal
 from hikkoshi.approval.plan import Plan
 from hikkoshi.disk.conversion import Conversion
+from hikkoshi.disk.origin import Origin, Part
+from hikkoshi.disk.pieces import Arriving, of_zeros
+from hikkoshi.disk.standing import Standing
 from hikkoshi.guest.survey import Survey
 from hikkoshi.params.guest import ToolsWish
 from hikkoshi.params.home import Home
@@ -218,6 +221,18 @@ def test_how_long_the_outage_lasts_by_reading_a_device_again_is_told(
     told = page(home, decided, *took)
     assert words in told
     assert ("so at least 441 s as rehearsed (ESXi may differ), or 501 s" in told) is (reading > 0)
+
+
+def test_that_a_device_on_a_dom0_over_ssh_is_hashed_once_more_is_told(home: Home, decided: Plan) -> None:
+    image, place = home.folder("gateway").sources / "xvda.img", "ssh://dom0/dev/vg0/gateway"
+    volume = Standing(device=True, bytes=512, allocated=512, name="LVM-a", boot="b", sectors=1)
+    with Arriving(image, place, volume) as arriving:
+        arriving.keep(0, None, of_zeros(512))
+        arriving.finish()
+    known = Survey.model_validate_json((DATA / "gateway.json").read_bytes())
+    parts = (Part(number=0, path=image, place=place),)
+    known.model_copy(update={"origin": Origin(parts=parts), "reading_seconds": 9}).save(home.folder("gateway"))
+    assert "the source is a block device: all of it is read again while the source is off; how long" in page(home, decided)
 
 
 def test_a_result_that_cannot_be_read_is_open_and_no_error(home: Home, decided: Plan) -> None:

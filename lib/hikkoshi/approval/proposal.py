@@ -26,6 +26,7 @@ from hikkoshi.rehearsal.outcome import BootOutcome
 from hikkoshi.rehearsal.rehearsal import Rehearsal
 from hikkoshi.run.step import CONVERT, CUTOVER, DEPLOY, OFFLOADS, PLAN, PREPARE, REHEARSE, ROLLBACK, SURVEY
 from hikkoshi.vsphere.deployment import Deployment
+from hikkoshi.xen.wire import proving
 
 WIDTH, INDENT = 96, "    "
 AGAIN = (
@@ -285,7 +286,12 @@ class _Results:
 
     @property
     def read_again(self) -> float | None:
-        """Seconds that reading the source once more takes, 0 where nobody knows; None for a file, of which that is not done."""
+        """Seconds that reading the source once more takes, 0 where nobody knows; None for a file, of which that is not done.
+
+        How long a Dom-0 over ssh takes to hash a device, nobody knows.
+        """
+        if self._survey is not None and proving.device(self._survey.origin):
+            return 0
         if self._survey is None or self._survey.disk.kind == "file":
             return None
         return self._survey.reading_seconds

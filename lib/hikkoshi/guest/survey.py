@@ -336,8 +336,8 @@ def reading_seconds(folder: GuestFolder) -> float:
     return known.reading_seconds if known else 0
 
 
-def unchanged(survey: Survey) -> Check:
-    """Whether each disk has the size and the time of last change that it was surveyed with.
+def unchanged(survey: Survey, *, asked: bool = True) -> Check:
+    """Whether each disk has the size and the time of last change that it was surveyed with; `asked` on a Dom-0 over ssh, too.
 
     A device keeps no such time: by the kernel's count of writes it may be seen that it is another, never that it is the same.
     What is copied is held against the survey's content digest.
@@ -362,7 +362,7 @@ def unchanged(survey: Survey) -> Check:
     ]
     if survey.origin.written_since(survey.writes):
         other.append("it was written to since, by the kernel's count")
-    if not other and (told := traces.elsewhere(survey.origin)):
+    if not other and asked and (told := traces.elsewhere(survey.origin)):
         other.append(told)
     if now.kind != "file" and not other:
         found = f"a device keeps no time of its last change; {PREPARE} reads all of it, and holds that against the survey"

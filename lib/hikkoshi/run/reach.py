@@ -1,7 +1,7 @@
 """How far a guest's results reach on the way to its cut-over: which step has to be run, or run again, and why.
 
 It is told by what is true of the results and files now, not by what a journal says was done. Only results, sizes, times and
-samples are looked at: no disk is read to its end, and vSphere is not asked.
+samples are looked at: no disk is read to its end, and neither vSphere nor a Dom-0 is asked.
 """
 
 from collections.abc import Callable
@@ -63,7 +63,7 @@ def gap(folder: GuestFolder) -> Gap | None:
 
 def _survey(way: _Way) -> str:
     known = way.of(Survey)
-    return "" if unchanged(known) else f"the disk of {known.xen.name} is not as it was surveyed; shut it down first"
+    return "" if unchanged(known, asked=False) else f"the disk of {known.xen.name} is not as it was surveyed; shut it down first"
 
 
 def _plan(way: _Way) -> str:
