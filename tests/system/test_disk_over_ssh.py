@@ -356,6 +356,7 @@ def test_a_survey_reads_the_disks_of_a_guest_that_is_off_and_says_where_they_are
     packed(there)
     assert survey.start(*surveyed.where) == found.model_copy(update={"reading_seconds": ANY})
     assert packed(there) == 0
+    assert "room-for-source" in [c.code for c in survey.limits(*surveyed.where)]
     (there.folder / "running").write_text("db01\nweb01\n")
     with pytest.raises(Refused, match=r"(?s)2 problems.*no snapshot can be made of its disk"):
         survey.start(*surveyed.where)

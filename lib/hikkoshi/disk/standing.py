@@ -51,18 +51,20 @@ class Standing(Frozen):
 
         That proves something of a file only: of a device, nobody knows what was written before it was opened again.
         """
-        named = {"size": "bytes", "kind": "device", "file": "name", "time of last change": "changed"}
-        if self.device:
-            named = {"size": "bytes", "kind": "device"}
-        told = [f"{word} {getattr(now, x)}, before {getattr(self, x)}" for word, x in named.items() if self._differs(now, x)]
+        if self.device != now.device:
+            kinds = ("a file", "a device")
+            return f"{kinds[now.device]} now, {kinds[self.device]} before"
+        named = {"bytes": "bytes"} if self.device else {"bytes": "bytes", "file": "name", "time of last change": "changed"}
+        told = [
+            f"{word} {getattr(now, x)}, before {getattr(self, x)}"
+            for word, x in named.items()
+            if getattr(now, x) != getattr(self, x)
+        ]
         if self.device and self.name.startswith("LVM-") and now.name != self.name:
             told.append("another LVM volume under this name")
         if self.device and self.boot == now.boot and now.sectors > self.sectors >= 0:
             told.append(f"{(now.sectors - self.sectors) * SECTOR:,} bytes were written to it, by the kernel's count")
         return "; ".join(told)
-
-    def _differs(self, now: "Standing", name: str) -> bool:
-        return bool(getattr(self, name) != getattr(now, name))
 
 
 def script(path: str) -> str:
@@ -81,4 +83,4 @@ def told(answer: str) -> Standing | str:
     if found := _DEVICE.fullmatch(answer):
         size, sectors = int(found[1]), -1 if found[4] == "-" else int(found[4])
         return Standing(device=True, bytes=size, allocated=size, name=found[2], boot=found[3], sectors=sectors)
-    raise ValueError(answer[:80])
+    raise ValueError(f"no standing of a disk: {answer[:80]}")

@@ -241,11 +241,13 @@ def _is_linux(disk: DiskFacts) -> Check:
 
 def limits(home: Home, site: Site, guest: Guest) -> list[Check]:
     """The same before the disks are read; nothing where they cannot be looked at, which `start` tells."""
-    try:
-        xen, each = configuration(home, site, guest), facts_of(origin_of(home, site, guest))
-        return [*_fitting(each), behind.firmware(xen, each[0].boot_loader)]
-    except HikkoshiError:
-        return []
+    room: list[Check] = []
+    with contextlib.suppress(HikkoshiError):
+        xen = configuration(home, site, guest)
+        room = bringing.checks(home, site, guest, (d for group in disks(xen) for d in group))
+        each = facts_of(origin_of(home, site, guest))
+        return [*room, *_fitting(each), behind.firmware(xen, each[0].boot_loader)]
+    return room
 
 
 def _fitting(each: Sequence[DiskFacts]) -> list[Check]:

@@ -1,9 +1,11 @@
 """A guest's disks come from its Dom-0 over ssh, whether it is off or runs."""
 
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 
-from hikkoshi.errors import Refused
+from hikkoshi.check import Check
+from hikkoshi.errors import HikkoshiError, Refused
 from hikkoshi.params import identity
 from hikkoshi.params.guest import Guest
 from hikkoshi.params.home import Home
@@ -21,6 +23,16 @@ class Brought:
 
     running: bool = False
     paused: float = 0.0
+
+
+def checks(home: Home, site: Site, guest: Guest, disks: Iterable[XenDisk]) -> list[Check]:
+    """Whether there is room here for what has to come; nothing where that cannot be asked, which `bring` tells."""
+    if (dom := site.dom0s[guest.dom0]).kind != "ssh":
+        return []
+    with suppress(HikkoshiError):
+        wanted = reading.wanted(home.folder(guest.name), dom, disks)
+        return [reading.room(wanted, [one.place.standing() for one in wanted])]
+    return []
 
 
 def bring(home: Home, site: Site, guest: Guest, disks: Iterable[XenDisk], run: str, progress: Progress = silent) -> Brought:
