@@ -223,11 +223,13 @@ def test_what_arrives_damaged_comes_again_and_what_stays_damaged_is_told(there: 
     assert not disk.image.exists()
 
 
-@pytest.mark.parametrize(("program", "told"), [("sleep 1000", "took too long"), ("cat /dev/zero", "more than it can have")])
+@pytest.mark.parametrize(
+    ("program", "slow", "told"), [("sleep 1000", 0.5, "took too long"), ("cat /dev/zero", 60, "more than it can have")]
+)
 def test_a_piece_that_never_ends_is_ended(
-    there: OverSsh, disk: Wanted, monkeypatch: pytest.MonkeyPatch, program: str, told: str
+    there: OverSsh, disk: Wanted, monkeypatch: pytest.MonkeyPatch, program: str, slow: float, told: str
 ) -> None:
-    monkeypatch.setattr(asking, "SLOW", 0.5)
+    monkeypatch.setattr(asking, "SLOW", slow)
     monkeypatch.setattr(asking, "PAUSES", ())
     there.program("gzip", program)
     with pytest.raises(ToolFailed, match=told):
