@@ -123,6 +123,20 @@ def test_of_another_disk_nothing_is_kept(tmp_path: Path) -> None:
         assert arriving.digests == [""]
 
 
+def test_a_list_that_is_none_or_would_fill_the_memory_is_no_list(tmp_path: Path) -> None:
+    image = tmp_path / "xvda.img"
+    completed(image, DISK)
+    good = images.list_of(image).read_text()
+    head = good.splitlines()[0]
+    for text in ("", "{}\n", "x\n", head[:40], good.replace(f'"piece_bytes":{SMALL}', '"piece_bytes":0')):
+        images.list_of(image).write_text(text)
+        assert Listed.of(image) is None
+    images.list_of(image).write_text(good.replace(f'"bytes":{len(DISK)}', f'"bytes":{1 << 62}'))
+    assert Listed.of(image) is None
+    images.list_of(image).write_text(good)
+    assert Listed.of(image) is not None
+
+
 def test_two_do_not_complete_images_of_one_guest_at_once(tmp_path: Path) -> None:
     with Arriving(tmp_path / "xvda.img", PLACE, standing(DISK)), pytest.raises(Busy, match="at this moment"):
         Arriving(tmp_path / "xvdb.img", PLACE, standing(DISK)).__enter__()

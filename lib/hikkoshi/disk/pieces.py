@@ -28,6 +28,7 @@ from hikkoshi.progress import Progress, silent
 
 PIECE = 8 << 20  # bytes: as much of each is in memory, some times over
 _SYNCED = 64 << 20  # bytes that are written before they are brought to the disk, and listed
+_MOST = 20  # as a power of 2, pieces of one disk: 2 TiB has a quarter of them
 _ZEROS = bytes(BLOCK)
 
 
@@ -71,7 +72,7 @@ class Listed(Frozen):
             lines = files.read(list_of(image)).decode(errors="replace").splitlines()
             head = _Line.model_validate_json(lines[0])
             assert head.standing is not None
-            assert head.piece_bytes > 0
+            assert 0 < head.standing.bytes <= head.piece_bytes << _MOST
         except (OSError, ValidationError, IndexError, AssertionError):
             return None
         digests, old, whole = [""] * -(-head.standing.bytes // head.piece_bytes), set[int](), None
