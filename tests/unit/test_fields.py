@@ -44,6 +44,7 @@ OTHERS: dict[str, list[Any]] = {  # where a value of the same type alone says no
     "version": ["2.6.18-398.el5xen", "2.6.39"],
     "parts": [(Part(number=0, path=Path("/b")),)],
     "getty": ["/sbin/getty"],
+    "paused_seconds": [12.0],
 }
 
 
@@ -92,6 +93,7 @@ def guests(disk: Path) -> dict[str, Survey]:
     kinds = {
         name: el5.model_copy(update={**about, "guest": el5.guest.model_copy(update=changed)}) for name, changed in facts.items()
     }
+    kinds["that ran while it was read"] = el5.model_copy(update={**about, "crash_consistent": True})
     parts = tuple(Part(number=n, path=disk, disk=d, vdev=f"xvd{'ab'[d]}{n}") for d, n in ((0, 1), (0, 2), (1, 3)))
     each = tuple(DiskContent(bytes=512, digest=str(n)) for n in (0, 1))
     several = el5.guest.model_copy(update={"further_disks": (("xvdb", "sdb"),)})
