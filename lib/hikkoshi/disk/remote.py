@@ -71,6 +71,20 @@ def address(url: str) -> tuple[Login, str]:
     return login, path
 
 
+def lacking(host: str, found: str, expected: str) -> ToolFailed:
+    """The error for a Dom-0 where a program is missing."""
+    return ToolFailed(
+        Problem(
+            code="dom0-lacks-program",
+            what="the Dom-0 lacks a program",
+            where=host,
+            found=found,
+            expected=expected,
+            remedy="install it there",
+        )
+    )
+
+
 class RemoteDisk:
     """A raw image file or block device on another machine; a context manager, looked at from the beginning.
 
@@ -172,16 +186,7 @@ class RemoteDisk:
         if asked.status:
             raise ToolFailed(self._login.unreached(words or said[-1000:]))
         if said.startswith("lacks "):
-            raise ToolFailed(
-                Problem(
-                    code="dom0-lacks-program",
-                    what="the Dom-0 lacks a program",
-                    where=self._host,
-                    found=said[6:],
-                    expected="sh, dd, gzip, sha256sum, stat, readlink, blockdev",
-                    remedy="install it there",
-                )
-            )
+            raise lacking(self._host, said[6:], "sh, dd, gzip, sha256sum, stat, readlink, blockdev")
         if not said.startswith("size="):
             raise BadInput(
                 Problem(

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from hikkoshi import tool
+from hikkoshi.disk.remote import lacking
 from hikkoshi.errors import Problem, ToolFailed, printable
 from hikkoshi.params.site import Dom0
 from hikkoshi.xen.reach import script
@@ -73,16 +74,7 @@ class RemoteDom0(Dom0Host):
         answer = self._connection.ask(shlex.join(argv), named=argv, timeout=timeout, acts=acts)
         out = printable(answer.out.decode(errors="replace"))
         if answer.status == 127:
-            raise ToolFailed(
-                Problem(
-                    code="dom0-lacks-program",
-                    what="the Dom-0 lacks a program",
-                    where=self._connection.host,
-                    found=f"{argv[0]}: {tool.tail(answer.err, 2)}",
-                    expected="sh and coreutils, and xl or xm",
-                    remedy="install it there",
-                )
-            )
+            raise lacking(self._connection.host, f"{argv[0]}: {tool.tail(answer.err, 2)}", "sh and coreutils, and xl or xm")
         if answer.status:
             raise tool.failed(argv, answer.status, answer.err or out, where=self._connection.host)
         return out

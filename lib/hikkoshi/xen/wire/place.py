@@ -7,7 +7,7 @@ from typing import Self
 from urllib.parse import quote
 
 from hikkoshi.disk import standing
-from hikkoshi.disk.remote import address
+from hikkoshi.disk.remote import address, lacking
 from hikkoshi.disk.source import SECTOR
 from hikkoshi.disk.standing import Standing
 from hikkoshi.errors import BadInput, Problem, ToolFailed, printable
@@ -58,16 +58,7 @@ class DiskPlace:
         try:
             found = standing.told(answer)
         except ValueError as e:
-            raise ToolFailed(
-                Problem(
-                    code="dom0-answer-unknown",
-                    what="the Dom-0's answer about the disk is not understood",
-                    where=self.url,
-                    found=printable(str(e)),
-                    expected="its size, and how it stands",
-                    remedy=f"see what `{self.login.by_hand}` prints: something answers in its place",
-                )
-            ) from None
+            raise not_understood(self.login, self.url, printable(str(e)), "its size, and how it stands") from None
         if isinstance(found, str):
             raise self._none(found)
         if found.bytes == 0 or found.bytes % SECTOR:
@@ -101,16 +92,7 @@ class DiskPlace:
 
     def _none(self, why: str) -> ToolFailed | BadInput:
         if why.startswith("lacks "):
-            return ToolFailed(
-                Problem(
-                    code="dom0-lacks-program",
-                    what="the Dom-0 lacks a program",
-                    where=self.login.host,
-                    found=why[6:],
-                    expected="sh, coreutils and gzip",
-                    remedy="install it there",
-                )
-            )
+            return lacking(self.login.host, why[6:], "sh, coreutils and gzip")
         return BadInput(
             Problem(
                 code="disk-unreadable",
@@ -121,6 +103,20 @@ class DiskPlace:
                 remedy="see whether the path is right, and whether this user may read it there",
             )
         )
+
+
+def not_understood(login: Login, where: str, found: str, expected: str) -> ToolFailed:
+    """The error for a Dom-0 that answers something else about its disks."""
+    return ToolFailed(
+        Problem(
+            code="dom0-answer-unknown",
+            what="the Dom-0's answer about the disk is not understood",
+            where=where,
+            found=found,
+            expected=expected,
+            remedy=f"see what `{login.by_hand}` prints: something answers in its place",
+        )
+    )
 
 
 def url(dom0: Dom0, path: str) -> str:

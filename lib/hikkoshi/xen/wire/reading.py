@@ -19,7 +19,7 @@ from hikkoshi.errors import BadInput, Problem, Refused, StepFailed
 from hikkoshi.files import human
 from hikkoshi.params.folder import GuestFolder
 from hikkoshi.params.site import Dom0
-from hikkoshi.progress import Progress, silent
+from hikkoshi.progress import Progress, shares, silent
 from hikkoshi.xen import behind, root
 from hikkoshi.xen.disks import XenDisk
 from hikkoshi.xen.wire import asking, pieces
@@ -75,13 +75,11 @@ def bring(wanted: Sequence[Wanted], progress: Progress = silent) -> None:
     fit = [stream.fits(standing.bytes, one.place.url, which=one.image.stem) for one, standing in zip(wanted, now, strict=True)]
     if refused := [check.problem() for check in (*fit, room(wanted, now)) if not check]:
         raise Refused(*refused)
-    whole, before = sum(s.bytes for s in now), 0
-    for one, standing in zip(wanted, now, strict=True):
+    for one, standing, share in zip(wanted, now, shares(progress, [s.bytes for s in now]), strict=True):
         known = Listed.of(one.image)
         as_before = known is not None and (known.place, known.standing) == (one.place.url, standing) and not standing.device
         if known is None or not as_before or not known.complete(one.image):
-            _Reading(one, standing, _share(progress, before, whole, one.image.stem)).read()
-        before += standing.bytes
+            _Reading(one, standing, share).read()
 
 
 def apart(wanted: Sequence[Wanted], now: Sequence[Standing]) -> None:
@@ -124,7 +122,8 @@ class _Reading:
     def __init__(self, wanted: Wanted, standing: Standing, progress: Progress) -> None:
         self._wanted, self._place, self._before = wanted, wanted.place, standing
         self._read_from, self._looked = wanted.moment.place if wanted.moment else wanted.place, time.monotonic()
-        self._progress, self._began, self._wire = progress, time.monotonic(), 0
+        self._progress: Progress = lambda done, total, text: progress(done, total, f"{wanted.image.stem}: {text}")
+        self._began, self._wire = time.monotonic(), 0
 
     def read(self) -> None:
         """To its end."""
@@ -199,10 +198,3 @@ class _Reading:
             expected=f"room for up to {human(self._before.allocated)}",
             remedy="make room, or put outputs/ on a larger disk, then run this again: what has come is kept",
         )
-
-
-def _share(progress: Progress, before: int, whole: int, name: str) -> Progress:
-    def told(done: float, total: float, text: str) -> None:
-        progress(before + done, whole, f"{name}: {text}")
-
-    return told

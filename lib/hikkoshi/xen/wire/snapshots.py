@@ -17,7 +17,7 @@ from hikkoshi.files import human
 from hikkoshi.xen.live import backing
 from hikkoshi.xen.live.backing import Backing
 from hikkoshi.xen.reach.host import PATIENCE, Dom0Host
-from hikkoshi.xen.wire.place import DiskPlace
+from hikkoshi.xen.wire.place import DiskPlace, not_understood
 from hikkoshi.xen.wire.reading import Wanted
 
 SHARE, LEAST = 0.2, 0.05  # of the volume: the room of a snapshot, and what is refused below
@@ -45,7 +45,7 @@ class VolumeSnapshot:
                     code="snapshot-full",
                     what="the snapshot became full: the guest has written more than it has room for",
                     where=self.place.url,
-                    found=f"{said}",
+                    found=said,
                     expected="a snapshot that is active, with room left",
                     remedy="read it at a quieter time, or shut the guest down; or make room in the volume group",
                 )
@@ -76,16 +76,8 @@ def _behind(host: Dom0Host, wanted: Sequence[Wanted]) -> list[Backing]:
     try:
         return backing.of(host, [one.place.path for one in wanted])
     except ValueError as e:
-        raise ToolFailed(
-            Problem(
-                code="dom0-answer-unknown",
-                what="the Dom-0's answer about the disk is not understood",
-                where=wanted[0].place.login.host,
-                found=str(e),
-                expected="what each disk is there",
-                remedy=f"see what `{wanted[0].place.login.by_hand}` prints: something answers in its place",
-            )
-        ) from None
+        login = wanted[0].place.login
+        raise not_understood(login, login.host, str(e), "what each disk is there") from None
 
 
 def possible(host: Dom0Host, wanted: Sequence[Wanted]) -> bool:
@@ -111,7 +103,7 @@ def taken(host: Dom0Host, wanted: Sequence[Wanted], mark: str, run: str) -> Iter
 
 @contextmanager
 def _taken(host: Dom0Host, one: Wanted, volume: Backing, name: str) -> Iterator[VolumeSnapshot]:
-    group, before, own = volume.volume.partition("/")[0], one.place.standing(), ""
+    group, before = volume.volume.partition("/")[0], one.place.standing()
     free = volume.free or 0
     room = min(int(before.bytes * SHARE), free)
     if room < before.bytes * LEAST:
