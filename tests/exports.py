@@ -3,6 +3,8 @@
 import ctypes
 import hashlib
 from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
 
 MIB = 1 << 20
 Member = tuple[str, bytes]  # name, content
@@ -77,3 +79,18 @@ def export(disks: Mapping[str, bytes], kind: str = "checksum", idle: Sequence[in
     """All of an export of a guest with the disks `{reference: content}`."""
     first = ("ova.xml", ova({reference: len(disk) for reference, disk in disks.items()}).encode())
     return [first, *(one for reference, disk in disks.items() for one in blocks(reference, disk, kind, idle))]
+
+
+def write(path: Path, text: str, disks: Mapping[str, Path]) -> None:
+    """An export of large disks, of which one block at a time is in memory."""
+    zeros = bytes(MIB)
+    with path.open("wb") as f:
+        f.write(member("ova.xml", text.encode()))
+        for reference, disk in disks.items():
+            last = -(-disk.stat().st_size // MIB) - 1
+            with disk.open("rb") as raw:
+                for number, block in enumerate(iter(partial(raw.read, MIB), b"")):
+                    if number in (0, last) or block != zeros[: len(block)]:
+                        name = f"{reference}/{number:08d}"
+                        f.write(member(name, block) + member(*checksum(name, block, "checksum")))
+        f.write(bytes(1024))

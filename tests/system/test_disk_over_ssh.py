@@ -15,6 +15,7 @@ from unittest.mock import ANY
 import pytest
 
 from hikkoshi.check import Check
+from hikkoshi.disk import expanded
 from hikkoshi.disk.origin import Identity, Origin
 from hikkoshi.disk.pieces import list_of
 from hikkoshi.errors import BadInput, Busy, Refused, StepFailed, ToolFailed
@@ -285,8 +286,8 @@ def test_room_is_asked_for_first_and_a_disk_that_becomes_full_is_told(
         with pytest.raises(Refused, match="there is room for what is read"):
             reading.bring([disk])
         assert packed(there) == 0
-        monkeypatch.setattr(reading, "SPARE", -8 * MIB)  # somebody else takes it meanwhile
-        with pytest.raises(StepFailed, match=r"(?s)cannot be written.*No space left.*what has come is kept"):
+        monkeypatch.setattr(expanded, "SPARE", -8 * MIB)  # somebody else takes it meanwhile
+        with pytest.raises(StepFailed, match=r"(?s)cannot be written.*No space left.*what has come over ssh is kept"):
             reading.bring([disk])
         assert not disk.image.exists()
 

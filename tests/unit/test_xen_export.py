@@ -4,9 +4,16 @@ from pathlib import Path
 
 import pytest
 
-from exports import ova
-from hikkoshi.errors import BadInput
-from hikkoshi.xen import behind, config
+from exports import MIB, export, ova, tar
+from hikkoshi.check import Check
+from hikkoshi.errors import BadInput, Refused
+from hikkoshi.guest import survey
+from hikkoshi.params.guest import Guest
+from hikkoshi.params.home import Home
+from hikkoshi.params.site import Dom0, Site
+from hikkoshi.run import byhand
+from hikkoshi.sitefolder import sources
+from hikkoshi.xen import behind, config, dom0, original, root
 from hikkoshi.xen.config import parse
 
 DATA = Path(__file__).parents[1] / "data" / "xen"
@@ -105,3 +112,102 @@ def test_an_ova_xml_that_describes_no_guest_is_refused(damage: object, words: st
     with pytest.raises(BadInput, match=words) as e:
         parse(damage(SIX), "ova.xml")  # type: ignore[operator]
     assert all(p.remedy and p.found and p.expected for p in e.value.problems)
+
+
+@pytest.fixture
+def exports(home: Home) -> Path:
+    """A Dom-0 that is a folder with one export in it, of a guest `web`."""
+    folder = home.root / "exports"
+    folder.mkdir()
+    (folder / "web.xva").write_bytes(tar(export({"Ref:4": bytes([4]) * MIB, "Ref:5": bytes([5]) * MIB})))
+    return folder
+
+
+def where(home: Home, exports: Path, **other: object) -> tuple[Home, Site, Guest]:
+    site = home.site().model_copy(update={"dom0s": {"exports": Dom0(root=exports)}})
+    return home, site, Guest.model_validate({"name": "web", "dom0": "exports", "config": "/web.xva", "nics": (), **other})
+
+
+def test_an_export_that_is_named_as_the_configuration_tells_of_its_guest_and_each_disk_in_it(home: Home, exports: Path) -> None:
+    found = survey.configuration(*where(home, exports))
+    assert (found.form, found.name, found.memory_mb) == ("XVA", "web", 1024)
+    assert [(d.vdev, d.target, d.format) for d in found.disks] == [("xvdb", "/web.xva", "xva"), ("xvda", "/web.xva", "xva")]
+    survey.movable(found, "folder")
+    assert [n.code for n in survey.notes(found)] == ["source-exported"]
+    folder, origin = home.folder("web"), survey.origin_of(*where(home, exports))
+    assert [(p.path, p.place, p.form) for p in origin.parts] == [
+        (folder.sources / f"{vdev}.img", str(exports / "web.xva"), "xva") for vdev in ("xvdb", "xvda")
+    ]
+
+
+def test_over_ssh_neither_an_export_nor_another_form_is_read_and_what_to_do_is_told(home: Home, exports: Path) -> None:
+    found = survey.configuration(*where(home, exports))
+    with pytest.raises(BadInput, match=r"(?s)2 problems.*is not read from this Dom-0.*over ssh a raw disk.*copy the export to"):
+        survey.movable(found, "ssh")
+    vhd = parse("name = 'web'\nmemory = 64\ndisk = ['tap:vhd:/a,xvda,w', 'tap:qcow2:/b,xvdb,w']\n", "F")
+    survey.movable(vhd, "here")
+    with pytest.raises(BadInput, match=r"(?s)qemu-img convert -f vpc.*qemu-img convert -f qcow2.*root: FOLDER"):
+        survey.movable(vhd, "ssh")
+
+
+def own(home: Home, exports: Path, **other: object) -> Check:
+    return original.check(*where(home, exports, **other))
+
+
+def test_of_two_exports_of_one_guest_a_person_has_to_say_which(home: Home, exports: Path) -> None:
+    assert own(home, exports)
+    assert "an export: its XenServer starts the guest, by xe vm-start vm=web" in own(home, exports).found
+    (exports / "other.xva").write_bytes(tar([("ova.xml", ova({}, name_label="mail").encode())]))
+    (exports / "broken.xva").write_bytes(b"ova.xml\0")
+    assert own(home, exports)
+    (exports / "web-2.xva").write_bytes((exports / "web.xva").read_bytes())
+    assert not own(home, exports)
+    assert own(home, exports).found.endswith("; /web-2.xva is an export of it, too")
+    assert "the same path as `start_config`" in own(home, exports).remedy
+    assert own(home, exports, start_config="/web.xva")
+
+
+def test_the_source_of_an_export_is_started_by_hand_on_its_xenserver(home: Home, exports: Path) -> None:
+    with pytest.raises(Refused) as e:
+        dom0.start_again(*where(home, exports))
+    assert "type on the XenServer: xe vm-start vm=web; then" in e.value.problems[0].remedy
+    found = survey.configuration(*where(home, exports))
+    (home.folder("web")).mkdir(parents=True)
+    home.folder("web").survey.write_text(f'{{"xen": {found.model_dump_json()}}}')
+    assert "type on the XenServer: xe vm-start vm=web." in byhand.order(home, "web", "why").remedy
+
+
+@pytest.mark.parametrize(
+    ("content", "name", "told"),
+    [
+        (tar([("ova.xml", ova({"Ref:4": MIB}).replace(">VDI<", ">X<", 2).encode())]), "web.xva", "not part of the export"),
+        (b"\x28\xb5\x2f\xfd" + bytes(root.LONGEST), "web.xva", "zstd -dc < PACKED"),
+        (b"\x1f\x8b" + bytes(root.LONGEST), "web.xva.gz", "gunzip -c < PACKED"),
+        (bytes(root.LONGEST + 1), "web.xva", "no export of XenServer or XCP-ng"),
+        (bytes(root.LONGEST + 1), "web", "expected: .*at most 262,144 bytes"),
+        (tar([("ova.xml", ova({"Ref:4": MIB}).encode())])[:900], "web.xva", "the export is cut off"),
+        (b"ova.xml\0" + bytes(root.LONGEST), "web", "no export of XenServer or XCP-ng"),
+    ],
+    ids=["a disk left out", "zstd", "gzip", "something else called xva", "something else", "cut off", "a name alone"],
+)
+def test_a_file_that_is_no_export_of_a_guest_is_refused_as_its_configuration(
+    home: Home, exports: Path, content: bytes, name: str, told: str
+) -> None:
+    (exports / name).write_bytes(content)
+    with pytest.raises(BadInput, match=told):
+        survey.configuration(*where(home, exports, config=f"/{name}"))
+
+
+def test_init_finds_the_exports_in_a_folder(home: Home, exports: Path) -> None:
+    (exports / "mail.xva").write_bytes(b"\x1f\x8b" + bytes(root.LONGEST))
+    (exports / "web-2.XVA").write_bytes((exports / "web.xva").read_bytes())
+    mail, web = sources.look(home, "exports", Dom0(root=exports)).guests
+    assert (web.name, str(web.config), web.shape) == ("web", "/web.xva", "pv, 1 vCPU, 1024 MB, disks xvdb, xvda")
+    assert web.remarks == (
+        "another file of this name is there: /web-2.XVA",
+        "/web.xva is an export: what the guest has written since is not in it",
+    )
+    assert (mail.name, mail.open) == (
+        "mail",
+        ("its configuration cannot be used as it is: the export is packed as a whole; the survey says what to do",),
+    )

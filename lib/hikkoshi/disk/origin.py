@@ -7,7 +7,7 @@ import os
 import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO, Self
+from typing import BinaryIO, Literal, Self
 
 from hikkoshi import files
 from hikkoshi.artefact import Frozen, unsaid
@@ -43,7 +43,8 @@ class Part(Frozen):
     path: Path
     disk: int = unsaid(0)  # which of the guest's disks it is, or is of, in the order that vSphere will have them in
     vdev: str = unsaid("")  # what Xen's configuration calls it; where there are several disks only
-    place: str = unsaid("")  # the address ssh://… where it really is, where `path` is what was read from there
+    place: str = unsaid("")  # where it really is, where `path` is what was read from there: ssh://…, or a file of another form
+    form: Literal["", "qcow2", "vhd", "xva"] = unsaid("")  # of that file, which is on this machine
 
 
 class Origin(Frozen):
@@ -183,25 +184,33 @@ def copy(origin: Origin, target: Path, progress: Progress = silent) -> str:
     Where the file system can, the copy shares the blocks of the disk until one of them is written to: it takes no room, and the
     disk is only read. `StepFailed` where it cannot be read or changes.
     """
-    digest = Content()
     with origin.opened() as disk, target.open("wb") as f:
         if not origin.partitions and _cloned(origin.parts[0].path, f):
             return digests.of(disk, progress)
-        total, done = sum(end - start for start, end in disk.extents()), 0
-        for start, end in disk.extents():
-            for at in range(start, end, _PIECE):
-                piece = memoryview(disk.read(at, min(_PIECE, end - at)))
-                for offset in range(0, len(piece), BLOCK):
-                    block = piece[offset : offset + BLOCK]
-                    if block != _ZEROS[: len(block)]:
-                        f.seek(at + offset)
-                        f.write(block)
-                        digest.add(at + offset, block)
-                done += len(piece)
-                progress(done, total, f"copying the disk, {files.human(done)}")
-        f.truncate(disk.size)
-        disk.unchanged()
-        return digest.hexdigest(disk.size)
+        return fill(f, disk, progress)
+
+
+def fill(target: BinaryIO, disk: Source, progress: Progress = silent) -> str:
+    """Copy a disk into an empty file, with holes where it has zeros; gives the content digest of what was copied.
+
+    `StepFailed` where it cannot be read or changes, `OSError` where the file cannot be written.
+    """
+    digest = Content()
+    total, done = sum(end - start for start, end in disk.extents()), 0
+    for start, end in disk.extents():
+        for at in range(start, end, _PIECE):
+            piece = memoryview(disk.read(at, min(_PIECE, end - at)))
+            for offset in range(0, len(piece), BLOCK):
+                block = piece[offset : offset + BLOCK]
+                if block != _ZEROS[: len(block)]:
+                    target.seek(at + offset)
+                    target.write(block)
+                    digest.add(at + offset, block)
+            done += len(piece)
+            progress(done, total, f"copying the disk, {files.human(done)}")
+    target.truncate(disk.size)
+    disk.unchanged()
+    return digest.hexdigest(disk.size)
 
 
 def _cloned(source: Path, target: BinaryIO) -> bool:

@@ -187,10 +187,10 @@ def facts(path: Path) -> DiskFacts:
                 where=str(path),
                 found=f"a header of {other}",
                 expected="a raw disk: boot sector and partitions",
-                remedy="if it is really an image of that format, convert it to raw with qemu-img and an explicit -f, or an XVA "
-                "with `hikkoshi convert --format xva`; if the guest is known to use a raw disk, somebody inside it wrote that "
-                "header, possibly to make this machine read files of its own: do not open it with anything that detects "
-                "formats, and ask the guest's owner",
+                remedy="if it is really an image of that format, say so: format=qcow2 or format=vhd in the guest's Xen "
+                "configuration, --format for `hikkoshi convert`; any other, convert to raw with qemu-img and an explicit -f. If "
+                "the guest is known to use a raw disk, somebody inside it wrote that header, possibly to make this machine read "
+                "files of its own: do not open it with anything that detects formats, and ask the guest's owner",
             )
         )
     return DiskFacts(

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from hikkoshi import files
-from hikkoshi.disk import export, stream
+from hikkoshi.disk import export, stream, xva
 from hikkoshi.disk import source as raw
 from hikkoshi.disk.assembled import AssembledDisk
 from hikkoshi.disk.conversion import unwritten
@@ -25,7 +25,6 @@ from hikkoshi.errors import BadInput, Busy, Problem, Refused, StepFailed
 from hikkoshi.progress import Progress, silent
 
 Format = Literal["raw", "qcow2", "vhd", "xva"]
-_EXPORTS = (".xva", ".xva.gz", ".xva.zst")  # ends of a file's name; the packed ones are told as such
 
 
 @dataclass(frozen=True)
@@ -79,7 +78,7 @@ def opened(
     The format is what is said here, and never guessed: a guest's administrator can write anything into the first sector. Where
     nothing is said it is raw, and of what is called NAME.xva XVA: the file's name is no guest's.
     """
-    format = format or ("xva" if len(places) == 1 and places[0].lower().endswith(_EXPORTS) else "raw")
+    format = format or ("xva" if len(places) == 1 and places[0].lower().endswith(xva.EXPORTS) else "raw")
     _refuse_unfit(places, format, partitions=partitions, vdev=vdev)
     with contextlib.ExitStack() as stack:
         if format == "xva":

@@ -30,6 +30,8 @@ from hikkoshi.errors import BadInput, Problem, StepFailed
 BLOCK_OF_XVA = 1 << 20  # bytes
 _HEADER = 512  # bytes of a header of tar, and what everything in it is a multiple of
 _FIRST = "ova.xml"
+BEGINNING = _HEADER + export.LARGEST  # bytes that hold the description, at most
+EXPORTS = (".xva", ".xva.gz", ".xva.zst")  # ends of a file's name; the packed ones are told as such
 _PACKED = (  # (bytes that begin such a file, what it is, what unpacks it)
     (b"\x28\xb5\x2f\xfd", "zstd", "zstd -dc"),
     (b"\x1f\x8b", "gzip", "gunzip -c"),
@@ -50,7 +52,7 @@ class Xva:
         self.name = str(path)
         with ExitStack() as stack:
             self._file = stack.enter_context(RawDisk(path))
-            self.text, behind = self._described()
+            self.text, behind = described(self._file.read(0, min(BEGINNING, self._file.size)), self.name)
             self.export: Export = export.parse(self.text, f"{self.name}, {_FIRST}")
             blocks = {reference: _Blocks(reference, size) for reference, size in self.export.sizes.items()}
             self._index(blocks, behind)
@@ -65,45 +67,6 @@ class Xva:
     def __exit__(self, *_: object) -> None:
         self._open.close()
 
-    def _described(self) -> tuple[str, int]:
-        """ova.xml, and where it ends."""
-        head = self._file.read(0, min(_HEADER, self._file.size))
-        for magic, name, program in _PACKED:
-            if head.startswith(magic):
-                raise BadInput(
-                    Problem(
-                        code="xva-packed",
-                        what="the export is packed as a whole",
-                        where=self.name,
-                        found=name,
-                        expected="an XVA that is not packed: blocks are read from their places",
-                        remedy=f"unpack it where there is room for all of it: {program} < PACKED > NAME.xva; then name that",
-                    )
-                )
-        try:
-            first = tarfile.TarInfo.frombuf(head, "utf-8", "surrogateescape")
-        except tarfile.HeaderError:
-            first = tarfile.TarInfo("something that is no tar")
-        if first.name != _FIRST or not first.isreg():
-            raise BadInput(
-                Problem(
-                    code="xva-unknown",
-                    what="this is no export of XenServer or XCP-ng",
-                    where=self.name,
-                    found=f"{first.name[:80]} at its beginning",
-                    expected=f"a tar that begins with {_FIRST}",
-                    remedy="see whether the path is right, and say by --format what the file is",
-                )
-            )
-        if first.size > export.LARGEST:
-            found, most = f"{_FIRST} of {files.human(first.size)}", f"at most {files.human(export.LARGEST)}"
-            raise BadInput(self._problem(0, found, most))
-        content = self._taken(_HEADER, first.size)
-        try:
-            return content.decode(), _behind(_HEADER, first.size)
-        except UnicodeDecodeError:
-            raise BadInput(self._problem(_HEADER, f"{_FIRST} is no text in UTF-8", "UTF-8")) from None
-
     def _index(self, blocks: dict[str, "_Blocks"], at: int) -> None:
         """Where each block is, by the headers from `at` on."""
         before, needed = "", False  # the block just before, and whether its checksum has to follow
@@ -113,7 +76,7 @@ class Xva:
                 raise BadInput(self._problem(at, f"{name!r}, which is no file", "blocks of disks and their checksums"))
             at, end = _behind(begin, size), begin + size
             if end > self._file.size:
-                raise BadInput(self._cut_off(f"its end in {name!r}"))
+                raise BadInput(_cut_off(self.name, f"its end in {name!r}"))
             if before and name in (f"{before}.checksum", f"{before}.xxhash"):
                 if name.endswith(".xxhash"):
                     _xxh64()  # where there is none, now is the time to say so
@@ -138,7 +101,7 @@ class Xva:
                 raise BadInput(self._problem(begin - _HEADER, f"{name!r}, {wrong[0]}", wrong[1]))
             before, needed = name, size > 0
         if needed:
-            raise BadInput(self._cut_off(f"its end behind {before!r}"))
+            raise BadInput(_cut_off(self.name, f"its end behind {before!r}"))
 
     def _member(self, at: int) -> tarfile.TarInfo | None:
         """The header at `at`; None for the zeros that end a tar."""
@@ -152,21 +115,56 @@ class Xva:
 
     def _taken(self, at: int, size: int) -> bytes:
         if at + size > self._file.size:
-            raise BadInput(self._cut_off(f"its end at {self._file.size:,}"))
+            raise BadInput(_cut_off(self.name, f"its end at {self._file.size:,}"))
         return self._file.read(at, size)
-
-    def _cut_off(self, found: str) -> Problem:
-        return Problem(
-            code="xva-cut-off",
-            what="the export is cut off",
-            where=self.name,
-            found=found,
-            expected="two sectors of zeros, which end a tar",
-            remedy=_FETCHED,
-        )
 
     def _problem(self, at: int, found: str, expected: str) -> Problem:
         return _damaged(f"{self.name}, byte {at:,}", found, expected)
+
+
+def begins(head: bytes) -> bool:
+    """Whether a file that begins so is an export, and not packed."""
+    return head.startswith(f"{_FIRST}\0".encode())
+
+
+def described(begin: bytes, where: str) -> tuple[str, int]:
+    """ova.xml out of an export's first `BEGINNING` bytes, and where it ends; `BadInput` for what is no export."""
+    for magic, name, program in _PACKED:
+        if begin.startswith(magic):
+            raise BadInput(
+                Problem(
+                    code="xva-packed",
+                    what="the export is packed as a whole",
+                    where=where,
+                    found=name,
+                    expected="an XVA that is not packed: blocks are read from their places",
+                    remedy=f"unpack it where there is room for all of it: {program} < PACKED > NAME.xva; then name that",
+                )
+            )
+    try:
+        first = tarfile.TarInfo.frombuf(begin[:_HEADER], "utf-8", "surrogateescape")
+    except tarfile.HeaderError:
+        first = tarfile.TarInfo("something that is no tar")
+    if first.name != _FIRST or not first.isreg():
+        raise BadInput(
+            Problem(
+                code="xva-unknown",
+                what="this is no export of XenServer or XCP-ng",
+                where=where,
+                found=f"{first.name[:80]} at its beginning",
+                expected=f"a tar that begins with {_FIRST}",
+                remedy="see whether the path is right; `hikkoshi convert` has to be told by --format what else the file is",
+            )
+        )
+    if first.size > export.LARGEST:
+        found, most = f"{_FIRST} of {files.human(first.size)}", f"at most {files.human(export.LARGEST)}"
+        raise BadInput(_damaged(f"{where}, byte 0", found, most))
+    if _HEADER + first.size > len(begin):
+        raise BadInput(_cut_off(where, f"its end at {len(begin):,}"))
+    try:
+        return begin[_HEADER : _HEADER + first.size].decode(), _behind(_HEADER, first.size)
+    except UnicodeDecodeError:
+        raise BadInput(_damaged(f"{where}, byte {_HEADER:,}", f"{_FIRST} is no text in UTF-8", "UTF-8")) from None
 
 
 class ExportedDisk:
@@ -288,6 +286,17 @@ def _xxh64() -> Callable[[bytes, int, int], int]:
         ) from None
     found.argtypes, found.restype = (ctypes.c_char_p, ctypes.c_size_t, ctypes.c_uint64), ctypes.c_uint64
     return found
+
+
+def _cut_off(where: str, found: str) -> Problem:
+    return Problem(
+        code="xva-cut-off",
+        what="the export is cut off",
+        where=where,
+        found=found,
+        expected="two sectors of zeros, which end a tar",
+        remedy=_FETCHED,
+    )
 
 
 def _damaged(where: str, found: str, expected: str) -> Problem:

@@ -104,6 +104,10 @@ MEANINGS = {  # {code: its words; what differs stands in braces}
         "Xen gives the kernel arguments that no file of the guest has: {arguments}. They end with the move; write into the "
         "guest's own files what it needs of them, such as its address"
     ),
+    "source-exported": (
+        "the source is an export of XenServer or XCP-ng. What {guest} has written since the export is not moved, and nobody here "
+        "sees whether it runs: it has to be off since it was exported, and stay off"
+    ),
     "xen-processors": "Xen starts the guest with {online} of {most} processors; `vm: vcpus` gives the new machine more",
     "pci-device-stays": (
         "the PCI device {address} of the Dom-0 stays behind. Where it is a NIC, the guest has one less, and what configures "

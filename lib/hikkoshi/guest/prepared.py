@@ -111,7 +111,7 @@ def complete(folder: GuestFolder, plan: PreparationPlan | None, source: Origin) 
         f"{files.human(sum(c.stat().st_size for c in copies))} in use"
         + (f"; {traces.sampled(source)}" if traces.device(source) else ""),
         expected="a copy of the source with this preparation carried out",
-        remedy="have the Dom-0 answer, then run this again: `hikkoshi doctor` says what is the matter with it"
+        remedy="have the Dom-0 answer, or its files be here, then run this again: `hikkoshi doctor` asks those over ssh"
         if problem.startswith(traces.SILENT)
         else f"keep the guest shut down under Xen, and {anew(folder.name) if problem.startswith(traces.WRITTEN) else again}",
         where=str(copies[0]),

@@ -13,7 +13,7 @@ from typing import ClassVar
 from hikkoshi.artefact import Artefact, unsaid
 from hikkoshi.check import Check
 from hikkoshi.disk import digest, source, stream
-from hikkoshi.disk.origin import DiskContent, Origin, Part, Writes, contents
+from hikkoshi.disk.origin import DiskContent, Origin, Writes, contents
 from hikkoshi.disk.source import DiskFacts
 from hikkoshi.errors import BadInput, HikkoshiError, Problem
 from hikkoshi.guest import appliance, device, nics, traces
@@ -22,15 +22,14 @@ from hikkoshi.guest.note import Note, note
 from hikkoshi.params.folder import GuestFolder
 from hikkoshi.params.guest import Guest
 from hikkoshi.params.home import Home
-from hikkoshi.params.site import Site
+from hikkoshi.params.site import Dom0, Site
 from hikkoshi.progress import Progress, silent
 from hikkoshi.run.step import PLAN, PREPARE, SURVEY, Step
 from hikkoshi.secret import redaction
 from hikkoshi.xen import behind, original, root
 from hikkoshi.xen.config import XenGuest
 from hikkoshi.xen.disks import XenDisk
-from hikkoshi.xen.wire import bringing, reading
-from hikkoshi.xen.wire.place import url
+from hikkoshi.xen.wire import bringing
 
 
 class Survey(Artefact):
@@ -102,9 +101,9 @@ def _whole(disk: XenDisk) -> str:
     return re.sub(r"p?\d+$", "", disk.vdev) if disk.partition else disk.vdev
 
 
-def movable(xen: XenGuest) -> None:
-    """Raise `BadInput` for a guest that cannot move, with everything that keeps it here at once."""
-    problems = behind.refused(xen)
+def movable(xen: XenGuest, kind: str = "here") -> None:
+    """Raise `BadInput` for a guest that cannot move from a Dom-0 of this kind, with everything that keeps it here at once."""
+    problems = [*behind.refused(xen), *behind.forms(xen, kind)]
     try:
         disks(xen)
     except BadInput as e:
@@ -121,29 +120,34 @@ def notes(xen: XenGuest) -> tuple[Note, ...]:
 def origin_of(home: Home, site: Site, guest: Guest) -> Origin:
     """The image files or block devices of the guest's disks, as seen from here, in the order that vSphere will have them in.
 
-    Of a Dom-0 over ssh these are what `hikkoshi.xen.wire` has read from there.
+    Of a Dom-0 over ssh these are what `hikkoshi.xen.wire` has read from there; of files of another form, what was written out.
 
     That is the order of their names; but what Xen starts the guest from comes first.
     A first disk that is one file system without a table becomes the first partition of a disk around it.
     """
-    xen, dom = configuration(home, site, guest), site.dom0s[guest.dom0]
-    over_ssh, folder = dom.kind == "ssh", home.folder(guest.name)
-
-    def found(disk: XenDisk) -> Path:
-        return reading.image(folder, disk) if over_ssh else root.disk_path(home, dom, disk.target)
-
-    groups = [[(d, found(d)) for d in group] for group in disks(xen)]
-    _apart([pair for group in groups for pair in group], xen.name)
+    xen, dom, folder = configuration(home, site, guest), site.dom0s[guest.dom0], home.folder(guest.name)
+    every = _readable(xen, dom)
+    found = {d.vdev: bringing.part(home, dom, folder, d) for d in every}
+    own = {d.vdev: Path(p.place) if (p := found[d.vdev]).form in ("qcow2", "vhd") else p.path for d in every}
+    _apart([(d, own[d.vdev]) for d in every], xen.name)
+    groups = [[(d, found[d.vdev].path) for d in group] for group in disks(xen)]
     first = _first(xen, groups) if len(groups) > 1 else groups[0]
     groups = [first, *(g for g in groups if g is not first)]
     around = not first[0][0].partition and source.bare(first[0][1]) == "volume"
     parts = []
     for n, group in enumerate(groups):
-        for d, path in group:
+        for d, _ in group:
             number = 1 if around and n == 0 else d.partition
-            place = url(dom, d.target) if over_ssh else ""
-            parts.append(Part(number=number, path=path, disk=n, vdev=d.vdev if len(groups) > 1 else "", place=place))
+            update = {"number": number, "disk": n, "vdev": d.vdev if len(groups) > 1 else ""}
+            parts.append(found[d.vdev].model_copy(update=update))
     return Origin(parts=tuple(parts))
+
+
+def _readable(xen: XenGuest, dom: Dom0) -> list[XenDisk]:
+    """Every disk of `disks`; `BadInput` for a form that is not read from this Dom-0, too."""
+    if problems := behind.forms(xen, dom.kind):
+        raise BadInput(*problems)
+    return [d for group in disks(xen) for d in group]
 
 
 def _apart(disks: Sequence[tuple[XenDisk, Path]], guest: str) -> None:
@@ -244,7 +248,7 @@ def limits(home: Home, site: Site, guest: Guest) -> list[Check]:
     room: list[Check] = []
     with contextlib.suppress(HikkoshiError):
         xen = configuration(home, site, guest)
-        room = bringing.checks(home, site, guest, (d for group in disks(xen) for d in group))
+        room = bringing.checks(home, site, guest, _readable(xen, site.dom0s[guest.dom0]))
         each = facts_of(origin_of(home, site, guest))
         return [*room, *_fitting(each), behind.firmware(xen, each[0].boot_loader)]
     return room
@@ -263,7 +267,7 @@ def start(
     looked at again, unless they were read, or secrets were found, by other rules then.
     """
     xen = configuration(home, site, guest)
-    brought = bringing.bring(home, site, guest, (d for group in disks(xen) for d in group), run, progress)
+    brought = bringing.bring(home, site, guest, _readable(xen, site.dom0s[guest.dom0]), run, progress)
     origin = origin_of(home, site, guest)
     each = facts_of(origin)
     checks = (*_fitting(each), behind.firmware(xen, each[0].boot_loader))

@@ -1,6 +1,7 @@
 """Signs that a guest's source is another than the one that was read, or was written to since, wherever it is."""
 
 from hikkoshi import files
+from hikkoshi.disk import expanded
 from hikkoshi.disk.origin import SAMPLED, Identity, Origin
 from hikkoshi.errors import HikkoshiError
 from hikkoshi.xen.wire import proving
@@ -32,14 +33,12 @@ def sampled(source: Origin) -> str:
 
 
 def elsewhere(source: Origin) -> str:
-    """What a Dom-0 over ssh shows of it, which is asked now; empty for nothing, and for every other source.
+    """What a Dom-0 over ssh shows of it, or the files that it was written out of; empty for nothing, and every other source.
 
-    It begins with `WRITTEN`, or with `SILENT` where no Dom-0 answers.
+    It begins with `WRITTEN`, or with `SILENT` where no Dom-0 answers, or a file cannot be read.
     """
-    if not proving.over_ssh(source):
-        return ""
     try:
-        told = proving.other(source)
+        told = expanded.other(source) or proving.other(source)
     except HikkoshiError as e:
         return f"{SILENT}: {e.problems[0].what}: {e.problems[0].found}"
     return f"{WRITTEN}: {told}" if told else ""

@@ -15,6 +15,7 @@ from hikkoshi.errors import BadInput, HikkoshiError, Problem
 from hikkoshi.params.home import Home
 from hikkoshi.run import confirmation
 from hikkoshi.run.step import ROLLBACK
+from hikkoshi.xen import xva
 
 AGAIN = f"hikkoshi run {{}} --only {ROLLBACK.number} --apply"
 
@@ -31,7 +32,9 @@ def order(home: Home, guest: str, why: str, *, confirm: bool = True) -> Problem:
     labels = {"moid": "moid", "instance_uuid": "instance UUID", "host": "made on host"}
     about = ", ".join(f"{label} {known[key]}" for key, label in labels.items() if known.get(key))
     config, dom0 = _source(home, guest)
-    start = shlex.join(["xl", "create", config])
+    start = f"on the Dom-0{' ' + dom0 if dom0 else ''}: {shlex.join(['xl', 'create', config])} (on older Xen: xm create)"
+    if (xen := _read(home.folder(guest).survey).get("xen")) and isinstance(xen, dict) and xen.get("form") == xva.FORM:
+        start = f"on the XenServer: {shlex.join(xva.command('start', guest, str(xen.get('uuid') or '')))}"
     confirmed = f"Then say so: {confirmation.command(guest)}" if confirm else "Both on at once break the network for both."
     begin = f"{AGAIN.format(guest)}. Or type" if confirm else "type"
     steps = [
@@ -40,7 +43,7 @@ def order(home: Home, guest: str, why: str, *, confirm: bool = True) -> Problem:
         f"Power it off. On the ESXi host: vim-cmd vmsvc/getallvms, then vim-cmd vmsvc/power.off with the ID of {name}.",
         f"Look that it is off: vim-cmd vmsvc/power.getstate with its ID. Where the host is dead, cut its power, so that it "
         f"does not come back with the machine on; look in vCenter that no other host has started it. {confirmed}",
-        f"Start the source: {begin} on the Dom-0{' ' + dom0 if dom0 else ''}: {start} (on older Xen: xm create).",
+        f"Start the source: {begin} {start}.",
     ]
     remedy = "in this order:\n" + "\n".join(f"{n}. {step}" for n, step in enumerate(steps, 1))
     return Problem(

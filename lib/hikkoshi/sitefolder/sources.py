@@ -5,12 +5,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from hikkoshi.disk.xva import EXPORTS
 from hikkoshi.errors import BadInput, HikkoshiError, Problem, ToolFailed, nearest
 from hikkoshi.params.forms import NAME_WORDS, can_be_guest
 from hikkoshi.params.home import Home
 from hikkoshi.params.site import Dom0
 from hikkoshi.sitefolder import bridges
-from hikkoshi.xen import domains, listing
+from hikkoshi.xen import domains, listing, root, xva
 from hikkoshi.xen.config import XenGuest, parse
 from hikkoshi.xen.dom0 import LISTING
 from hikkoshi.xen.live.segments import Ways
@@ -75,21 +76,22 @@ def look(home: Home, name: str, dom0: Dom0) -> SourceHost:
     tree = Tree(name, reached(home, dom0))
     running, store = _running(tree, tree.host) if isinstance(tree.host, Dom0Host) else (frozenset[str](), "")
     tree.expect(folders=[(FOLDER, 1)])
-    if not running and (why := _hidden(tree.host, FOLDER)):
+    exported = list(_exports(tree)) if dom0.kind == "folder" else []
+    if not running and not exported and (why := _hidden(tree.host, FOLDER)):
         raise BadInput(
             Problem(
                 code="no-xen-here",
                 what="the Dom-0 has no configurations of guests",
                 where=tree.host.shown(FOLDER),
                 found=why,
-                expected="the files of a Dom-0, readable, or Xen itself",
+                expected="the files of a Dom-0, readable, or exports (XVA), or Xen itself",
                 remedy=f"see whether {name} is the right machine or folder, and its user root; of a copied disk, "
                 "/etc/xen has to be there",
             )
         )
     ways = bridges.ways(tree)
     own: dict[str, list[_File]] = {}
-    for file in _files(tree):
+    for file in (*_files(tree), *exported):
         own.setdefault(file.name, []).append(file)
     guests = []
     for guest in sorted({*own, *running}):
@@ -212,6 +214,17 @@ def _files(tree: Tree) -> Iterator[_File]:
                     yield _File(own, named[1], None, e.problems[0].what)
 
 
+def _exports(tree: Tree) -> Iterator[_File]:
+    """The exports of XenServer or XCP-ng that lie in a folder itself."""
+    for path in tree.entries(Path("/")):
+        if path.name.lower().endswith(EXPORTS):
+            try:
+                xen = root.read_from(tree.host, path)
+                yield _File(path, xen.name, xen)
+            except BadInput as e:
+                yield _File(path, path.name.partition(".")[0], None, e.problems[0].what)
+
+
 def _guest(
     tree: Tree, name: str, files: list[_File], ways: Ways, running: Mapping[int, tuple[str, str]], *, runs: bool
 ) -> SourceGuest:
@@ -225,7 +238,9 @@ def _guest(
         why = f"its configuration cannot be used as it is: {first.why}; the survey says what to do"
         nics = tuple(_nic(n, *told, ways) for n, told in sorted(running.items()))
         return SourceGuest(name, tree.name, first.path, runs, "", nics, tuple(remarks), (why,))
-    if first.xen.form:
+    if first.xen.form == xva.FORM:
+        remarks.append(f"{first.path} is an export: what the guest has written since is not in it")
+    elif first.xen.form:
         remarks.append(f"{first.path} is {first.xen.form}: Xen starts no guest from that. Write start_config")
     told = [(vif, running.get(n, ("", ""))) for n, vif in enumerate(first.xen.vifs)]
     nics = tuple(

@@ -30,7 +30,7 @@ class SurveyGuest(Runbook):
     def configuration(self) -> list[dict[str, str]]:
         """What is used of the Xen configuration; `BadInput` for one with code in it, and for a guest that cannot move."""
         xen = survey.configuration(self.run.home, self.run.site, self.run.guest)
-        survey.movable(xen)
+        survey.movable(xen, self.run.site.dom0s[self.run.guest.dom0].kind)
         return config.table(xen)
 
     def rest(self) -> list[dict[str, str]]:

@@ -156,6 +156,8 @@ def _look(home: Home, site: Site, guest: Guest) -> tuple[list[Start], list[Start
         known = dom0.traits(home, site, guest)
     except (BadInput, ToolFailed) as e:
         return [], [], [f"{e.problems[0].what}: {e.problems[0].where}"]
+    if typed := dom0.by_xenserver(home, site, guest, "start"):
+        unread.append(f"whether XenServer starts it, as `{shlex.join(typed)}` does: see other-config:auto_poweron there")
     for name, host in site.dom0s.items():
         own = name == guest.dom0
         # a path of another Dom-0 may be another disk

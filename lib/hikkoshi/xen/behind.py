@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from hikkoshi.check import Check
 from hikkoshi.errors import Problem
 from hikkoshi.run.step import ROLLBACK
-from hikkoshi.xen import settings
+from hikkoshi.xen import settings, xva
 from hikkoshi.xen.config import XenGuest
 
 _GOES_OFF = ("", "destroy", "coredump-destroy")  # what Xen does with a guest that has shut down
@@ -23,6 +23,8 @@ def told(xen: XenGuest) -> Iterator[tuple[str, dict[str, object]]]:
     """What somebody who approves the move has to know of the configuration: codes of notes, with their facts."""
     if xen.arguments and not (xen.form and xen.bootloader):  # a running guest's are those of its own menu, too
         yield "xen-kernel-arguments", {"arguments": xen.arguments}
+    if xen.form == xva.FORM:
+        yield "source-exported", {"guest": xen.name}
     if xen.max_vcpus:
         yield "xen-processors", {"online": xen.vcpus, "most": xen.max_vcpus}
     for name, value in xen.other.items():
@@ -35,6 +37,10 @@ def told(xen: XenGuest) -> Iterator[tuple[str, dict[str, object]]]:
             yield "pci-device-stays", {"address": address}
         if not addresses:
             yield "xen-device-stays", {"setting": name, "value": "; ".join(map(str, values))}
+    yield from _told_of_devices(xen)
+
+
+def _told_of_devices(xen: XenGuest) -> Iterator[tuple[str, dict[str, object]]]:
     for d in xen.disks:
         if d.access == "w!" and not d.cdrom:
             yield "disk-shared", {"disk": d.vdev, "target": d.target}
@@ -66,6 +72,27 @@ def elsewhere(xen: XenGuest) -> list[Problem]:
         )
         for d in xen.disks
         if d.elsewhere and not d.cdrom
+    ]
+
+
+def forms(xen: XenGuest, kind: str) -> list[Problem]:
+    """The disks whose form is not read from a Dom-0 of this kind."""
+    over_ssh = kind == "ssh"
+    read = ("raw",) if over_ssh else ("raw", "qcow2", "vhd", "xva")
+    export = "copy the export to this machine, and name the folder that it is in as a Dom-0: root: FOLDER"
+    image = f"with the guest off, make a raw image: qemu-img convert -f {{}} -O raw OLD NEW; name that {COPY}"
+    here = ". Or copy the Dom-0's files to this machine: root: FOLDER" if over_ssh else ""
+    return [
+        Problem(
+            code="disk-format-not-read",
+            what="the format of a disk is not read from this Dom-0",
+            where=f"{xen.name}, {d.vdev}",
+            found=f"{d.target}: {d.format}",
+            expected="over ssh a raw disk" if over_ssh else "raw, qcow2, VHD, or an export (XVA)",
+            remedy=export if d.format == "xva" else image.format("vpc" if d.format == "vhd" else d.format) + here,
+        )
+        for d in xen.disks
+        if d.format not in read and not d.cdrom
     ]
 
 

@@ -149,7 +149,7 @@ def parse(text: str, where: str) -> XenGuest:
     text = text.lstrip("\ufeff").replace("\r\n", "\n")
     form = ""
     if export.is_export(text):
-        form, found = "XVA", Settings(xva.settings(text, where))
+        form, found = xva.FORM, Settings(xva.settings(text, where))
     elif listing.is_listing(text):
         form, values = listing.settings(text, where)
         found = Settings(values, passed=listing.before(text))

@@ -35,7 +35,7 @@ class XenDisk(Frozen):
 
     vdev: str  # xvda
     target: str
-    format: Literal["raw", "qcow", "qcow2", "vhd", "qed"] = "raw"
+    format: Literal["raw", "qcow", "qcow2", "vhd", "qed", "xva"] = "raw"  # xva: `target` is the export that has this disk in it
     access: Literal["r", "w", "w!"] = "w"  # w!: writable although another guest may have it too
     cdrom: bool = False
     prefixes: tuple[str, ...] = ()  # of the old form: ('tap', 'aio')

@@ -17,7 +17,7 @@ from hikkoshi.params.guest import Guest
 from hikkoshi.params.home import Home
 from hikkoshi.params.site import Dom0, Site
 from hikkoshi.run.step import CUTOVER, ROLLBACK
-from hikkoshi.xen import domains, original
+from hikkoshi.xen import domains, original, xva
 from hikkoshi.xen.domains import Domain, Sighting, Traits
 from hikkoshi.xen.reach.connection import Dom0Unreached
 from hikkoshi.xen.reach.host import Dom0Host
@@ -151,12 +151,12 @@ def shut_down(home: Home, site: Site, guest: Guest, permission: Permission, time
     """
     name = guest.name
     permission.covers(CUTOVER.id, guest=name)
-    if site.dom0s[guest.dom0].kind == "folder":
-        line = ["xm", "shutdown", "-w", name]
+    line = by_xenserver(home, site, guest, "shutdown")
+    if line or site.dom0s[guest.dom0].kind == "folder":
         raise _by_hand(
             home,
             site.dom0s[guest.dom0],
-            line,
+            line or ["xm", "shutdown", "-w", name],
             "then run this step again",
             code="shut-down-by-hand",
             what=f"a person has to shut {name} down",
@@ -210,11 +210,11 @@ def start_again(home: Home, site: Site, guest: Guest, patience: float = 60) -> N
     own, a person decides: started from a copy that leaves disks out, it would be there without its data. Whatever is refused
     or fails, the command by which a person starts it is told.
     """
-    line = ["xm", "create", str(guest.own_config)]
-    if site.dom0s[guest.dom0].kind == "folder":
+    exported, line = by_xenserver(home, site, guest, "start"), ["xm", "create", str(guest.own_config)]
+    if exported or site.dom0s[guest.dom0].kind == "folder":
         then = "then look there that it runs. This run cannot see it and stays failed; that is all right, do not repeat it"
         what = f"a person has to start {guest.name}"
-        raise _by_hand(home, site.dom0s[guest.dom0], line, then, code="start-by-hand", what=what)
+        raise _by_hand(home, site.dom0s[guest.dom0], exported or line, then, code="start-by-hand", what=what)
     host = asked(site.dom0s[guest.dom0])
     stack = _stack(host)
     deadline = time.monotonic() + patience
@@ -259,6 +259,17 @@ def start_again(home: Home, site: Site, guest: Guest, patience: float = 60) -> N
             )
         )
     host.run([stack, *line[1:]], timeout=600, acts=True)
+
+
+def by_xenserver(home: Home, site: Site, guest: Guest, act: str) -> list[str]:
+    """What a person types on the XenServer, where the source is an export of it; nothing where it is none.
+
+    `act` is start or shutdown.
+    """
+    with suppress(BadInput):
+        if (host := site.dom0s[guest.dom0]).kind != "ssh" and (xen := read_config(home, host, guest.config)).form == xva.FORM:
+            return xva.command(act, xen.name, xen.uuid)
+    return []
 
 
 def traits(home: Home, site: Site, guest: Guest) -> Traits:
@@ -342,13 +353,14 @@ def _where(home: Home, dom0: Dom0) -> str:
 
 
 def _by_hand(home: Home, dom0: Dom0, command: list[str], then: str, *, code: str, what: str) -> Refused:
-    line = shlex.join(command)
+    line, exported = shlex.join(command), command[0] == "xe"
+    place, newer = ("XenServer", "") if exported else ("Dom-0", f"   (on newer Xen: {line.replace('xm ', 'xl ', 1)})")
     return Refused(
         Problem(
             code=code,
             what=what,
             where=_where(home, dom0),
-            found="a mounted Dom-0: its Xen cannot be reached from here",
-            remedy=f"type on the Dom-0: {line}   (on newer Xen: {line.replace('xm ', 'xl ', 1)}); {then}",
+            found=f"{'an export' if exported else 'a mounted Dom-0'}: its Xen cannot be reached from here",
+            remedy=f"type on the {place}: {line}{newer}; {then}",
         )
     )

@@ -1,14 +1,17 @@
 """Which configuration the source is started from, where what is moved is a copy of it that leaves something out."""
 
 import re
+import shlex
 from functools import partial
 from pathlib import Path
 
 from hikkoshi.check import Check
+from hikkoshi.disk.xva import EXPORTS
 from hikkoshi.errors import BadInput, Problem, ToolFailed
 from hikkoshi.params.guest import Guest
 from hikkoshi.params.home import Home
 from hikkoshi.params.site import Site
+from hikkoshi.xen import xva
 from hikkoshi.xen.config import XenGuest, beyond, parse
 from hikkoshi.xen.reach.kinds import reached
 from hikkoshi.xen.root import read_config, read_from
@@ -25,12 +28,21 @@ def check(home: Home, site: Site, guest: Guest) -> Check:
         where=f"params/guests/{guest.name}.yml",
     )
     try:
+        moved = read_config(home, site.dom0s[guest.dom0], guest.config)
         printed = _printed(home, site, guest)
         rest = ", ".join(left_out(home, site, guest))
         others = rivals(home, site, guest)
     except (BadInput, ToolFailed) as e:
         p = e.problems[0]
         return check(ok=False, found=f"not known: {p.what}: {p.where}", remedy=p.remedy)
+    if moved.form == xva.FORM:
+        remedy = (
+            "see which export is the last one, made when the guest was off; name that as `config` in the guest's parameters, and "
+            "the same path as `start_config`"
+        )
+        typed = shlex.join(xva.command("start", moved.name, moved.uuid))
+        found = "; ".join([f"{guest.config} is an export: its XenServer starts the guest, by {typed}", *others])
+        return check(ok=not others, found=found, remedy=remedy if others else "")
     if printed:
         remedy = (
             "name the file that the source is started from as `start_config` in the guest's parameters. Where there is none, "
@@ -97,9 +109,25 @@ def rivals(home: Home, site: Site, guest: Guest) -> list[str]:
     own = tree.real(guest.config)
     for path in (path for folder in folders for path in tree.entries(folder)):
         real = tree.real(path)
-        if real != own and (more := _more(tree.text(path), str(path), moved)):
+        if real == own:
+            continue
+        if moved.form == xva.FORM:
+            if _same_export(tree, path, moved):
+                found[real] = f"{path} is an export of it, too"
+        elif more := _more(tree.text(path), str(path), moved):
             found[real] = f"{path} has also {more}"
     return list(found.values())
+
+
+def _same_export(tree: Tree, path: Path, moved: XenGuest) -> bool:
+    """Whether a file is another export of the same guest, by its UUID or its name."""
+    if not path.name.lower().endswith(EXPORTS):
+        return False
+    try:
+        other = read_from(tree.host, path)
+    except BadInput:
+        return False
+    return other.name == moved.name or bool(moved.uuid and other.uuid == moved.uuid)
 
 
 def _more(text: str, where: str, moved: XenGuest) -> str:

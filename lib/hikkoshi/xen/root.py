@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from hikkoshi.disk import xva
 from hikkoshi.errors import BadInput, Problem
 from hikkoshi.params.home import Home
 from hikkoshi.params.site import Dom0
@@ -15,7 +16,10 @@ _REMEDY = "correct `config` in the guest's parameters, or `root` or `ssh` of the
 
 
 def read_config(home: Home, dom0: Dom0, path: Path) -> XenGuest:
-    """The guest's configuration, `path` as it is called on the Dom-0. Parsed, never executed."""
+    """The guest's configuration, `path` as it is called on the Dom-0: a text, or an export, which describes its guest.
+
+    Parsed, never executed.
+    """
     return read_from(reached(home, dom0), path)
 
 
@@ -24,6 +28,8 @@ def read_from(host: Dom0Files, path: Path) -> XenGuest:
     where = host.shown(path)
     try:
         raw = host.read(path, LONGEST)
+        if exported := xva.begins(raw) or (len(raw) > LONGEST and path.name.lower().endswith(xva.EXPORTS)):
+            raw = host.read(path, xva.BEGINNING)
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as e:
         raise BadInput(
             Problem(
@@ -31,7 +37,7 @@ def read_from(host: Dom0Files, path: Path) -> XenGuest:
                 what="the guest's Xen configuration is not there",
                 where=where,
                 found="something else than a file" if isinstance(e, IsADirectoryError) else "no such file",
-                expected="an xm or xl configuration",
+                expected="an xm or xl configuration, or an export (XVA)",
                 remedy=_REMEDY,
             )
         ) from None
@@ -45,6 +51,11 @@ def read_from(host: Dom0Files, path: Path) -> XenGuest:
                 remedy=_REMEDY,
             )
         ) from None
+    if exported:
+        text, _ = xva.described(raw[: xva.BEGINNING], where)
+        found = parse(text, f"{where}, ova.xml")
+        inside = {"target": str(Path("/", path)), "format": "xva"}
+        return found.model_copy(update={"disks": tuple(d.model_copy(update=inside) for d in found.disks)})
     if len(raw) > LONGEST:
         raise BadInput(
             Problem(

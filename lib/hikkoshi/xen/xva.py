@@ -11,6 +11,7 @@ from hikkoshi.disk import export
 from hikkoshi.disk.export import Export, number, part, word
 from hikkoshi.xen.value import Value
 
+FORM = "XVA"  # of a guest that an export describes, as `XenGuest.form` says it
 _MIB = 1 << 20
 _KINDS = {"hvm": "hvm", "pv": "pv", "pv_in_pvh": "pv", "pvh": "pvh"}
 _OF_PLATFORM = {"viridian": "viridian", "nested-virt": "nestedhvm", "timeoffset": "rtc_timeoffset"}
@@ -49,6 +50,11 @@ def settings(text: str, where: str) -> dict[str, Value]:
         "vif": _vifs(exported),
     }
     return {key: value for key, value in found.items() if value not in ("", 0, []) and (key, value) not in _NOTHING} | lists
+
+
+def command(act: str, name: str, uuid: str) -> list[str]:
+    """What a person types on the XenServer: `act` is start or shutdown."""
+    return ["xe", f"vm-{act}", f"uuid={uuid}" if uuid else f"vm={name}"]
 
 
 def _started(exported: Export) -> dict[str, Value]:

@@ -1,7 +1,5 @@
 """A disk of a Dom-0 over ssh comes to here: what is here already does not come again, whatever has cut it off before."""
 
-import errno
-import shutil
 import time
 from collections.abc import Iterable, Sequence, Set
 from contextlib import closing
@@ -11,7 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from hikkoshi.check import Check
-from hikkoshi.disk import source, stream
+from hikkoshi.disk import expanded, source, stream
 from hikkoshi.disk.extents import changed
 from hikkoshi.disk.pieces import PIECE, Arriving, Listed, of_zeros
 from hikkoshi.disk.standing import Standing
@@ -27,7 +25,6 @@ from hikkoshi.xen.wire.pieces import Told
 from hikkoshi.xen.wire.place import DiskPlace, url
 
 WATCHED = 20.0  # seconds between two looks at whether what is read still stands still
-SPARE = 64 << 20  # bytes that must stay free beside the image
 
 
 class StillDisk(Protocol):
@@ -101,19 +98,7 @@ def apart(wanted: Sequence[Wanted], now: Sequence[Standing]) -> None:
 
 def room(wanted: Sequence[Wanted], now: Sequence[Standing]) -> Check:
     """Whether there is room here for what has still to come, at most."""
-    folder = next(f for f in wanted[0].image.parents if f.is_dir())
-    there = [p for one in wanted for p in (one.image, one.image.with_name(one.image.name + ".part")) if p.is_file()]
-    need = max(0, sum(s.allocated for s in now) - sum(p.stat().st_blocks * 512 for p in there)) + SPARE
-    free = shutil.disk_usage(folder).free
-    return Check(
-        code="room-for-source",
-        title="there is room for what is read from the Dom-0",
-        ok=free >= need,
-        found=f"{human(free)} free",
-        expected=human(need),
-        remedy="free some, or put outputs/ on a larger disk",
-        where=str(folder),
-    )
+    return expanded.room([one.image for one in wanted], sum(s.allocated for s in now))
 
 
 class _Reading:
@@ -138,7 +123,7 @@ class _Reading:
                 self._still()
                 arriving.finish()
         except OSError as e:
-            raise StepFailed(self._unwritten(e)) from None
+            raise StepFailed(expanded.unwritten(e, self._wanted.image.parent, self._before.allocated)) from None
 
     def _holes(self, count: int) -> set[int]:
         """The pieces that the Dom-0 knows to be holes; none where nobody tells."""
@@ -186,15 +171,3 @@ class _Reading:
             source.facts(part)
         except BadInput as e:
             raise BadInput(*(changed_to(p, where=self._place.url) for p in e.problems)) from None
-
-    def _unwritten(self, e: OSError) -> Problem:
-        full = e.errno in (errno.ENOSPC, errno.EDQUOT)
-        folder = self._wanted.image.parent
-        return Problem(
-            code="source-unwritable",
-            what="what comes from the Dom-0 cannot be written",
-            where=str(folder),
-            found=f"{e.strerror or e}; {human(shutil.disk_usage(folder).free)} free" if full else str(e),
-            expected=f"room for up to {human(self._before.allocated)}",
-            remedy="make room, or put outputs/ on a larger disk, then run this again: what has come is kept",
-        )

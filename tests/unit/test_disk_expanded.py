@@ -1,0 +1,134 @@
+"""A disk in a file of another form is written out once; what stands in its way, or changes later, is told."""
+
+import os
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from exports import MIB, export, tar
+from hikkoshi.disk import expanded
+from hikkoshi.disk.expanded import PackedDisk
+from hikkoshi.disk.origin import Origin, Part
+from hikkoshi.errors import BadInput, Refused, StepFailed
+
+FULL = random.Random(5).randbytes(MIB)
+DISK = FULL + bytes(2 * MIB) + FULL[: MIB // 2]
+SOUND = tar(export({"Ref:4": DISK}))
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> PackedDisk:
+    file = tmp_path / "web.xva"
+    file.write_bytes(SOUND)
+    return PackedDisk(file, "xva", "xvda", tmp_path / "source" / "xvda.img")
+
+
+def origin(disk: PackedDisk) -> Origin:
+    return Origin(parts=(Part(number=0, path=disk.image, place=str(disk.file), form=disk.form),))
+
+
+def left(disk: PackedDisk) -> list[str]:
+    return sorted(p.name for p in disk.image.parent.iterdir()) if disk.image.parent.exists() else []
+
+
+def test_a_disk_is_written_out_byte_by_byte_with_holes_and_only_once(disk: PackedDisk) -> None:
+    assert [c.code for c in expanded.checks([disk])] == ["disk-form-readable", "disk-fits-target", "room-for-source"]
+    assert all(expanded.checks([disk]))
+    said: list[str] = []
+    expanded.make([disk], lambda done, total, text: said.append(f"{done / total:.0%} {text}"))
+    assert disk.image.read_bytes() == DISK
+    assert disk.image.stat().st_blocks * 512 < 2 * MIB
+    assert left(disk) == ["xvda.img", "xvda.json"]
+    assert said[-1] == "100% xvda: copying the disk, 1.5 MiB"
+    assert expanded.other(origin(disk)) == ""
+    before = disk.image.stat().st_mtime_ns
+    expanded.make([disk])
+    assert disk.image.stat().st_mtime_ns == before
+    assert expanded.checks([disk]) == []
+
+
+def test_after_a_file_was_replaced_that_is_told_and_the_image_is_made_anew(disk: PackedDisk) -> None:
+    expanded.make([disk])
+    other = bytes(MIB // 2) + FULL[: MIB // 2] + bytes(MIB)
+    disk.file.write_bytes(tar(export({"Ref:4": other})))
+    assert f"{disk.file}: bytes " in expanded.other(origin(disk))
+    assert "; time of last change" in expanded.other(origin(disk))
+    expanded.make([disk])
+    assert disk.image.read_bytes() == other
+    assert expanded.other(origin(disk)) == ""
+
+
+def test_a_file_of_the_same_size_and_time_with_other_bytes_is_told_by_samples(disk: PackedDisk) -> None:
+    expanded.make([disk])
+    before = disk.file.stat()
+    disk.file.write_bytes(tar(export({"Ref:4": DISK.replace(FULL[:9], b"otherwise")})))
+    os.utime(disk.file, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert expanded.other(origin(disk)) == f"{disk.file}: other bytes, by samples"
+
+
+def test_an_image_that_somebody_has_written_to_counts_no_more(disk: PackedDisk) -> None:
+    expanded.make([disk])
+    with disk.image.open("r+b") as f:
+        f.write(b"other")
+    assert "was changed since" in expanded.other(origin(disk))
+    expanded.make([disk])
+    assert disk.image.read_bytes() == DISK
+
+
+def test_where_the_file_cannot_be_read_nobody_can_tell(disk: PackedDisk) -> None:
+    expanded.make([disk])
+    disk.file.unlink()
+    with pytest.raises(BadInput, match="cannot be read"):
+        expanded.other(origin(disk))
+    os.mkfifo(disk.file)
+    assert expanded.other(origin(disk)) == f"{disk.file}: no file now"
+    assert [c.found for c in expanded.checks([disk])] == ["the disk image cannot be read: neither file nor block device"]
+
+
+def damaged(disk: PackedDisk, _: pytest.MonkeyPatch) -> None:
+    at = SOUND.index(FULL) + 4711
+    disk.file.write_bytes(SOUND[:at] + b"\0\0\0" + SOUND[at + 3 :])
+
+
+def cut_off(disk: PackedDisk, _: pytest.MonkeyPatch) -> None:
+    disk.file.write_bytes(SOUND[: len(SOUND) // 2])
+
+
+def no_room(_: PackedDisk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(expanded, "SPARE", 1 << 60)
+
+
+def full(_: PackedDisk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(expanded.origin, "fill", lambda *_: os.close(-1))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "error", "told"),
+    [
+        (damaged, BadInput, r"Ref:4/00000000\n.*SHA-1"),
+        (cut_off, BadInput, r"the export is cut off"),
+        (no_room, Refused, r"there is room for what is read.*put outputs/ on a larger disk"),
+        (full, StepFailed, r"cannot be written.*Bad file descriptor"),
+    ],
+)
+def test_what_cannot_be_written_out_is_told_and_nothing_is_left_of_it(
+    disk: PackedDisk, monkeypatch: pytest.MonkeyPatch, spoil: Callable[..., None], error: type[Exception], told: str
+) -> None:
+    spoil(disk, monkeypatch)
+    with pytest.raises(error, match=f"(?s){told}"):
+        expanded.make([disk])
+    assert left(disk) == []
+
+
+def test_stopped_half_way_nothing_is_left_and_what_a_killed_one_has_left_gives_way(disk: PackedDisk) -> None:
+    def stop(done: float, total: float, text: str) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        expanded.make([disk], stop)
+    assert left(disk) == []
+    disk.image.with_name("xvda.img.part").write_bytes(b"x" * 4 * MIB)
+    expanded.make([disk])
+    assert disk.image.read_bytes() == DISK
