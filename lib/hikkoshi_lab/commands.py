@@ -8,6 +8,8 @@ from hikkoshi.cli import terminal
 from hikkoshi.cli.terminal import AsJson
 
 app = typer.Typer(help="The stand-in for a site: a real guest image on a Dom-0's disk, a real vSphere simulator.")
+xen = typer.Typer(help="A real Xen with a real Dom-0 and two running guests, in QEMU: built once, as root, then up in seconds.")
+app.add_typer(xen, name="xen")
 
 
 @app.command("up")
@@ -45,6 +47,27 @@ def fault(name: Annotated[str, typer.Argument(help="lro, swap, cut, or none to u
     from hikkoshi_lab import lab  # noqa: PLC0415
 
     terminal.say(lab.fault(Home.find(), name))
+
+
+@xen.command("up")
+def xen_up() -> None:
+    """Start it; the first time it is made, which takes minutes."""
+    from hikkoshi.params.home import Home  # noqa: PLC0415
+    from hikkoshi_lab import lab  # noqa: PLC0415
+    from hikkoshi_lab.xen import machine  # noqa: PLC0415
+
+    machine.up(lab.folder(Home.find()) / lab.XEN, terminal.say)
+
+
+@xen.command("down")
+def xen_down() -> None:
+    """End it, with its disks; the next one begins anew."""
+    from hikkoshi.params.home import Home  # noqa: PLC0415
+    from hikkoshi_lab import lab  # noqa: PLC0415
+    from hikkoshi_lab.xen import machine  # noqa: PLC0415
+
+    machine.down(lab.folder(Home.find()) / lab.XEN)
+    terminal.say("Xen is down")
 
 
 def _status(as_json: bool) -> bool:

@@ -21,11 +21,13 @@ from hikkoshi.run import lock, privacy
 from hikkoshi.run.step import NETPERF, OFFLOADS
 from hikkoshi.vsphere import session
 from hikkoshi_lab import image, keys, network, site, vcsim
+from hikkoshi_lab.xen import machine
 
 Say = Callable[[str], None]
 GUESTS = {"idp": image.IDP, "gateway": image.GATEWAY}
 IMAGES = Path("var/lib/xen/images")
 CONFIGURATIONS = Path("etc/xen")
+XEN = "xen"  # folder of the real one, which is asked for by itself
 
 
 def folder(home: Home) -> Path:
@@ -67,6 +69,7 @@ def down(home: Home, say: Say = print) -> None:
     if not own.is_dir():
         say("the lab is down")
         return
+    machine.down(own / XEN)
     with closing(lock.acquire(own / "lock", "hikkoshi lab down", 600)):
         vcsim.remove(own)
         network.remove(own)
@@ -156,7 +159,7 @@ def status(home: Home) -> list[Check]:
                 where=str(disks[0]),
             )
         )
-    return checks
+    return [*checks, *machine.status(own / XEN)]
 
 
 def _check_is_lab(home: Home, wanted: Site) -> None:

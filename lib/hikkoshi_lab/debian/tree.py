@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 import tempfile
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -134,9 +135,7 @@ def fetch(wanted: RootTree) -> str:
         return f"there already, {files.human(path.stat().st_blocks * 512)}"
     if os.geteuid() != 0:
         return "not made: only root can (its tests are skipped)"
-    release = Path("/etc/os-release").read_text()
-    own = re.search(r"^VERSION_CODENAME=(\S+)", release, re.M)
-    sources = _sources(own[1], wanted.suite) if own else ""
+    suite, sources = origin(wanted.suite)
     if not sources:
         return "not made: no apt sources of Debian or Ubuntu were found here"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -145,7 +144,7 @@ def fetch(wanted: RootTree) -> str:
         if not path.is_file():
             _forget(path.parent)
             with tempfile.TemporaryDirectory(prefix="debian-part.", dir=path.parent) as folder:
-                _make(wanted, Path(folder), wanted.suite or (own[1] if own else ""), sources)
+                _make(wanted, Path(folder), suite, sources)
     return f"made, {files.human(path.stat().st_blocks * 512)}"
 
 
@@ -159,19 +158,31 @@ def _forget(folder: Path) -> None:
             older.unlink()
 
 
-def _make(wanted: RootTree, folder: Path, suite: str, sources: str) -> None:
-    tree, archive, recipe = folder / "root", folder / "root.tar", wanted.recipe
-    (folder / "apt.sources").write_text(sources)
-    options = [f"--dpkgopt=path-exclude={path}" for path in recipe["excluded"]]
+def origin(suite: str = "") -> tuple[str, str]:
+    """A suite, this machine's own where none is named, and the apt sources for it: none where this is no Debian or Ubuntu."""
+    own = re.search(r"^VERSION_CODENAME=(\S+)", Path("/etc/os-release").read_text(), re.M)
+    return (suite or own[1], _sources(own[1], suite)) if own else (suite, "")
+
+
+def unpacked(tree: Path, suite: str, sources: str, recipe: Mapping[str, Sequence[str]], options: Sequence[str] = ()) -> None:
+    """Have a new folder hold the root file system of a recipe: what it has `included` and `excluded`, and `hooks` run in it."""
+    archive, listed = tree.with_suffix(".tar"), tree.with_suffix(".sources")
+    listed.write_text(sources)
+    options = [*options, *(f"--dpkgopt=path-exclude={path}" for path in recipe["excluded"])]
     options += [f"--customize-hook={hook}" for hook in recipe["hooks"]]
-    # every x86_64 runs programs of i386: nobody has to test that
-    options += [f"--architectures={wanted.architecture}", "--skip=check/qemu"] if wanted.architecture else []
     quiet = ["--quiet", "--mode=root", "--variant=minbase", '--aptopt=APT::Install-Recommends "false"']
-    include = f"--include={','.join(recipe['included'])}"
-    argv: list[str | Path] = ["mmdebstrap", *quiet, *options, include, suite, archive, folder / "apt.sources"]
+    argv = ["mmdebstrap", *quiet, *options, f"--include={','.join(recipe['included'])}", suite, archive, listed]
     tool.run(argv, timeout=1800, env=packages.settings())
     tree.mkdir()
     tool.run(["tar", "-xpf", archive, "-C", tree, "--numeric-owner", "--exclude=./dev/*"])
+    archive.unlink()
+
+
+def _make(wanted: RootTree, folder: Path, suite: str, sources: str) -> None:
+    tree = folder / "root"
+    # every x86_64 runs programs of i386: nobody has to test that
+    options = [f"--architectures={wanted.architecture}", "--skip=check/qemu"] if wanted.architecture else []
+    unpacked(tree, suite, sources, wanted.recipe, options)
     with files.part(wanted.path) as unfinished:
         with unfinished.open("wb") as f:
             f.truncate(BYTES)
