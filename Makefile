@@ -1,6 +1,7 @@
 # make demo    sets up what is missing, moves the paper's two guests in the lab, prints where the reports are
 # make test    sets up what is missing, then all tests
 # make check   lint, types, unit tests: under three minutes
+# make test-xen  tests against a real Xen with a real Dom-0, in QEMU; as root, some twenty minutes the first time
 # make guests  every guest of the lab, booted before it is prepared and after, as a table
 # make proof   a gateway collapses in the lab's network, its cause is named, it is cured, as a table
 # make lab     the runbooks in JupyterLab, on this machine only, with a token
@@ -12,10 +13,10 @@ BIN := .venv/bin
 WORKERS := -n $(shell echo $$(($$(nproc) + 1))) --dist loadscope --no-loadscope-reorder
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: help setup demo test check lint guests proof lab lab-down schemas codes lock clean
+.PHONY: help setup demo test test-xen check lint guests proof lab lab-down schemas codes lock clean
 
 help:
-	@sed -n 's/^# //p' Makefile | head -6
+	@sed -n 's/^# //p' Makefile | head -7
 
 setup:
 	@.ci/setup
@@ -33,6 +34,9 @@ demo: setup
 
 test: setup
 	@$(PY) -m pytest $(WORKERS) tests/unit tests/notebooks tests/system
+
+test-xen: setup
+	@$(PY) -m pytest tests/xen --durations=5
 
 check: lint
 	@$(PY) -m pytest -q $(WORKERS) tests/unit

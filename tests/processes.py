@@ -103,9 +103,9 @@ def free_port(address: str = "127.0.0.1") -> int:
             return port
 
 
-def wait_for(true: Callable[[], object], what: str) -> None:
+def wait_for(true: Callable[[], object], what: str, seconds: float = PATIENCE) -> None:
     """Wait until something is so; fails where it does not become so."""
-    end = time.monotonic() + PATIENCE
+    end = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < end, f"waited in vain: {what}"
         time.sleep(0.05)

@@ -171,7 +171,7 @@ def unpacked(tree: Path, suite: str, sources: str, recipe: Mapping[str, Sequence
     options = [*options, *(f"--dpkgopt=path-exclude={path}" for path in recipe["excluded"])]
     options += [f"--customize-hook={hook}" for hook in recipe["hooks"]]
     quiet = ["--quiet", "--mode=root", "--variant=minbase", '--aptopt=APT::Install-Recommends "false"']
-    argv = ["mmdebstrap", *quiet, *options, f"--include={','.join(recipe['included'])}", suite, archive, listed]
+    argv: list[str | Path] = ["mmdebstrap", *quiet, *options, f"--include={','.join(recipe['included'])}", suite, archive, listed]
     tool.run(argv, timeout=1800, env=packages.settings())
     tree.mkdir()
     tool.run(["tar", "-xpf", archive, "-C", tree, "--numeric-owner", "--exclude=./dev/*"])

@@ -82,9 +82,9 @@ def _make(folder: Path, say: Say) -> None:
         for written in recipe.guest_files(one, _kernel(guest)):
             (guest / written[1:]).unlink()
     _write(dom0, recipe.dom0_files())
-    for path, leads in recipe.dom0_links().items():
-        (dom0 / path[1:]).parent.mkdir(parents=True, exist_ok=True)
-        (dom0 / path[1:]).symlink_to(leads)
+    for link, target in recipe.dom0_links().items():
+        (dom0 / link[1:]).parent.mkdir(parents=True, exist_ok=True)
+        (dom0 / link[1:]).symlink_to(target)
     raw = _filesystem(dom0, folder / "dom0.raw", recipe.DOM0_BYTES), _group(folder / "guests.raw", volumes)
     for path, name in zip(raw, DISKS, strict=True):
         tool.run(["qemu-img", "convert", "-f", "raw", "-O", "qcow2", path, out / name])

@@ -6,12 +6,14 @@ Always emulated, with QEMU's oldest processor: with the newer ones Xen's Dom-0 c
 
 import contextlib
 import hashlib
+import ipaddress
 import re
 import shutil
 import socket
 import subprocess
 import time
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
@@ -49,9 +51,9 @@ def up(folder: Path, say: Say) -> None:
             began = time.monotonic()
         _layers(kept, folder)
         _launch(base, folder, moment.incoming(kept))
-        for name in (DOM0, *(guest.name for guest in recipe.GUESTS)):
-            _await(folder, name, ANSWER)
-            shell(folder, name, f"date -u -s @{int(time.time())}")  # it went on from when the moment was kept
+        moment.go_on(folder / MONITOR)
+        with ThreadPoolExecutor() as pool:  # each went on from when the moment was kept
+            list(pool.map(lambda name: _await(folder, name, ANSWER, f"date -u -s @{int(time.time())}"), _names()))
         (folder / READY).touch()
         took = time.monotonic() - began
         say(f"Xen: Dom-0 and {len(recipe.GUESTS)} guests answer after {took:.0f} s: ssh -F {folder / CONFIG} {DOM0}")
@@ -143,7 +145,7 @@ def _first(base: Path, folder: Path, kept: Path, say: Say) -> None:
             say(f"Xen: guest {guest.name} answers")
         shell(folder, DOM0, SOUND, timeout=BOOT)
         shell(folder, DOM0, "systemctl is-system-running --wait; sync", timeout=BOOT)
-        moment.keep(folder / MONITOR, part / moment.MEMORY)
+        moment.keep(folder / MONITOR, part)
     finally:
         if server := find(folder):
             server.end()
@@ -175,7 +177,7 @@ def _hardware(folder: Path) -> list[str]:
 
 def _launch(base: Path, folder: Path, more: list[str], doors: Mapping[str, int] | None = None) -> None:
     """Start QEMU; it outlives us. `doors`: the ports of the loopback interface by which its shells are reached."""
-    names = {DOM0: recipe.DOM0.ip} | {g.name: g.nics[0].address.ip for g in recipe.GUESTS}
+    names = _names()
     with _free(len(names)) as ports:
         doors = doors or dict(zip(names, ports, strict=True))
     forwarded = "".join(f",hostfwd=tcp:127.0.0.1:{doors[name]}-{address}:22" for name, address in names.items())
@@ -215,11 +217,16 @@ def _doors(folder: Path) -> dict[str, int]:
     return {}
 
 
-def _await(folder: Path, name: str, limit: float) -> None:
+def _names() -> Mapping[str, ipaddress.IPv4Address]:
+    """The shells, each with its address."""
+    return {DOM0: recipe.DOM0.ip} | {guest.name: guest.nics[0].address.ip for guest in recipe.GUESTS}
+
+
+def _await(folder: Path, name: str, limit: float, script: str = "true") -> None:
     end = time.monotonic() + limit
     while True:
         try:
-            shell(folder, name, "true")
+            shell(folder, name, script)
         except ToolFailed as e:
             if find(folder) is None or time.monotonic() > end:
                 raise StepFailed(
