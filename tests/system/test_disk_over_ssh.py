@@ -360,6 +360,12 @@ def test_a_survey_reads_the_disks_of_a_guest_that_is_off_and_says_where_they_are
     assert survey.start(*surveyed.where) == found.model_copy(update={"reading_seconds": ANY})
     assert packed(there) == 0
     assert "room-for-source" in [c.code for c in survey.limits(*surveyed.where)]
+    before = paths[1].stat()
+    with paths[1].open("r+b") as f:
+        f.write(b"\x03")
+    os.utime(paths[1], ns=(before.st_atime_ns, before.st_mtime_ns))  # as a disk does that fails
+    with pytest.raises(StepFailed, match=r"(?s)not what came from the Dom-0.*xvdb.img"):
+        survey.start(*surveyed.where)
     (there.folder / "running").write_text("db01\nweb01\n")
     with pytest.raises(Refused, match=r"(?s)2 problems.*no snapshot can be made of its disk"):
         survey.start(*surveyed.where)

@@ -1,7 +1,10 @@
 """An image that comes in pieces, the list of them, and the questions that bring them: cut anywhere, the same image comes out."""
 
+import errno
 import gzip
 import hashlib
+import os
+import resource
 import shutil
 import subprocess
 from pathlib import Path
@@ -10,10 +13,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hikkoshi.disk import digest
 from hikkoshi.disk import pieces as images
-from hikkoshi.disk.pieces import Arriving, Listed
+from hikkoshi.disk.pieces import ArrivedDisk, Arriving, Listed
 from hikkoshi.disk.standing import Standing
-from hikkoshi.errors import Busy
+from hikkoshi.errors import Busy, StepFailed
 from hikkoshi.xen.wire import pieces
 from hikkoshi.xen.wire.pieces import Damaged, Question
 
@@ -200,3 +204,55 @@ def test_pieces_that_follow_each_other_are_asked_for_together() -> None:
     digests = ["", "a", "", "", "b", ""]
     found = pieces.questions(digests, [0, 1, 2, 4, 5], 2)
     assert list(found) == [Question(((0, ""), (1, "a"))), Question(((2, ""),)), Question(((4, "b"), (5, "")))]
+
+
+def test_a_piece_that_is_only_half_written_is_an_error(tmp_path: Path) -> None:
+    disk, before = content(SMALL * 2, (0, b"x" * SMALL * 2)), resource.getrlimit(resource.RLIMIT_FSIZE)
+    with Arriving(tmp_path / "xvda.img", PLACE, standing(disk), SMALL) as arriving:
+        take(arriving, disk, 0)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (SMALL * 2 - 512, before[1]))  # as a file system that becomes full
+        try:
+            with pytest.raises(OSError, match="File too large"):
+                take(arriving, disk, 1)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    known = Listed.of(tmp_path / "xvda.img")
+    assert known
+    assert known.digests[1] == ""
+
+
+def test_of_pieces_that_could_not_be_brought_to_the_disk_none_is_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    failing = iter([True])  # Linux tells it once
+
+    def synced(_: int) -> None:
+        if next(failing, False):
+            raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(images.os, "fdatasync", synced)
+    monkeypatch.setattr(images, "_SYNCED", 1)
+    with pytest.raises(OSError, match="Input"), Arriving(tmp_path / "xvda.img", PLACE, standing(DISK), SMALL) as arriving:
+        take(arriving, DISK, 0)
+    known = Listed.of(tmp_path / "xvda.img")
+    assert known
+    assert not any(known.digests)
+
+
+@pytest.mark.parametrize("at", [0, SMALL * 3, SMALL * 4 + 9, len(DISK) - 1])
+def test_what_is_read_here_is_held_against_what_was_hashed_there(tmp_path: Path, at: int) -> None:
+    image = tmp_path / "xvda.img"
+    completed(image, DISK)
+    before = image.stat()
+    with ArrivedDisk(image) as disk:
+        assert disk.read(0, 4096) == DISK[:4096]
+        assert digest.of(disk) == digest.content(image)
+    with image.open("r+b") as f:
+        f.seek(at)
+        f.write(bytes([DISK[at] ^ 1]))
+    os.utime(image, ns=(before.st_atime_ns, before.st_mtime_ns))  # as a disk or memory does that fails
+    with ArrivedDisk(image) as disk, pytest.raises(StepFailed, match=rf"(?s)not what came.*byte {at // SMALL * SMALL:,}"):
+        digest.of(disk)
+    image.touch()
+    with pytest.raises(StepFailed, match="not known"), ArrivedDisk(image) as disk:
+        pass
+    completed(image, DISK)
+    assert image.read_bytes() == DISK

@@ -15,6 +15,7 @@ from hikkoshi.disk import digest as digests
 from hikkoshi.disk.assembled import AssembledDisk
 from hikkoshi.disk.digest import Content
 from hikkoshi.disk.extents import BLOCK, RawDisk, Source, written
+from hikkoshi.disk.pieces import ArrivedDisk
 from hikkoshi.errors import BadInput, Problem
 from hikkoshi.progress import Progress, shares, silent
 
@@ -84,7 +85,7 @@ class Origin(Frozen):
         """One disk as vSphere will have it; `BadInput` for what is no disk, or no partition of one."""
         assert all(p.disk == 0 for p in self.parts), "each of several is opened by itself"
         with contextlib.ExitStack() as stack:
-            disks = [stack.enter_context(RawDisk(p.path)) for p in self.parts]
+            disks = [stack.enter_context(ArrivedDisk(p.path) if p.place else RawDisk(p.path)) for p in self.parts]
             numbers = [p.number for p in self.parts]
             yield AssembledDisk(list(zip(numbers, disks, strict=True))) if self.partitions else disks[0]
 

@@ -21,13 +21,14 @@ from pydantic import ValidationError
 
 from hikkoshi import files
 from hikkoshi.artefact import Frozen
-from hikkoshi.disk.extents import BLOCK
+from hikkoshi.disk.extents import BLOCK, RawDisk
 from hikkoshi.disk.standing import Standing
-from hikkoshi.errors import Busy, Problem
+from hikkoshi.errors import Busy, Problem, StepFailed
 from hikkoshi.progress import Progress, silent
 
 PIECE = 8 << 20  # bytes: as much of each is in memory, some times over
 _SYNCED = 64 << 20  # bytes that are written before they are brought to the disk, and listed
+_UNLISTED = 4096  # pieces that wait to be listed, where little or nothing was written for them
 _MOST = 20  # as a power of 2, pieces of one disk: 2 TiB has a quarter of them
 _ZEROS = bytes(BLOCK)
 
@@ -117,6 +118,7 @@ class Arriving:
         self.size, self._piece = standing.bytes, piece_bytes
         self._progress = progress
         self._pending: list[_Line] = []
+        self._written = 0  # bytes, for what is pending
 
     def __enter__(self) -> Self:
         with contextlib.ExitStack() as stack:
@@ -162,7 +164,7 @@ class Arriving:
             for offset in range(0, len(content), BLOCK):
                 block = content[offset : offset + BLOCK]
                 if not empty or block != _ZEROS[: len(block)]:
-                    os.pwrite(self._file.fileno(), block, at + offset)
+                    self._write(block, at + offset)
         self.digests[n] = sha256
         self.same(n)
 
@@ -170,7 +172,7 @@ class Arriving:
         """Take it that a piece is here as it is there now."""
         self.wanted.discard(n)
         self._pending.append(_Line(n=n, sha256=self.digests[n]))
-        if len(self._pending) * self._piece >= _SYNCED:
+        if self._written >= _SYNCED or len(self._pending) >= _UNLISTED:
             self._sync()
 
     def finish(self) -> None:
@@ -183,14 +185,24 @@ class Arriving:
         self._list.write(str(_Line(whole=_whole(self.image))).encode())
         os.fsync(self._list.fileno())
 
+    def _write(self, block: bytes | memoryview, at: int) -> None:
+        """All of it: where the disk becomes full, the kernel writes a part, and tells only whoever writes on."""
+        written = 0
+        while written < len(block):
+            written += os.pwrite(self._file.fileno(), block[written:], at + written)
+        self._written += written
+
     def _sync(self) -> None:
         """First the bytes, then the lines that say that they are here."""
-        if self._pending:
+        pending, self._pending = (
+            self._pending,
+            [],
+        )  # of a failure the kernel tells once: asked again, it would say that all is well
+        if pending:
             os.fdatasync(self._file.fileno())
-            self._list.write("".join(map(str, self._pending)).encode())
+            self._list.write("".join(map(str, pending)).encode())
             self._list.flush()
             os.fsync(self._list.fileno())
-            self._pending.clear()
 
     def _confirmed(self, digests: Sequence[str]) -> Iterator[str]:
         """Those that the image really has; '' for others."""
@@ -204,6 +216,86 @@ class Arriving:
         if not _holds(self._file, at, end):
             return of_zeros(end - at)
         return hashlib.sha256(os.pread(self._file.fileno(), end - at, at)).hexdigest()
+
+
+class ArrivedDisk(RawDisk):
+    """An image that is all here: whoever reads it sees that it still holds what was hashed on the other machine. Since it came it
+    was only here, on a disk that may fail, in a folder to which others may write.
+
+    It is read once, in order, by its `extents`; its beginning may be looked at before. `StepFailed` where a piece of it is
+    another one than the list says, and where there is no list.
+    """
+
+    def __init__(self, path: Path) -> None:
+        known = Listed.of(path)
+        if known is None or not known.complete(path):
+            raise StepFailed(
+                Problem(
+                    code="arrived-image-unknown",
+                    what="whether an image here is what came from the Dom-0 is not known",
+                    where=str(path),
+                    found=f"it was written to since, or {list_of(path).name} is not its list",
+                    expected="an image that is as it came",
+                    remedy="survey the guest again: what is not as it is on the Dom-0 comes again",
+                )
+            )
+        super().__init__(path)
+        self._known, self._seen, self._hash = known, 0, hashlib.sha256()
+
+    def read(self, offset: int, length: int) -> bytes:
+        """As in `Source`."""
+        content = super().read(offset, length)
+        if offset + length > self._seen:
+            self._hole(offset)
+            self._take(memoryview(content)[self._seen - offset :])
+        return content
+
+    def unchanged(self) -> None:
+        """As in `Source`: all of it has been read."""
+        super().unchanged()
+        self._hole(self.size)
+
+    def _hole(self, end: int) -> None:
+        """There are zeros up to `end`."""
+        while self._seen < end:
+            inside = self._seen % self._known.piece_bytes
+            length = min(self._left(), end - self._seen)
+            if inside or length < self._left():
+                self._take(memoryview(bytes(length)))
+            else:
+                self._seen += length
+                self._compare(of_zeros(length))
+
+    def _take(self, content: memoryview) -> None:
+        while content:
+            left = self._left()
+            self._hash.update(content[:left])
+            self._seen += len(content[:left])
+            if len(content) >= left:
+                self._compare(self._hash.hexdigest())
+                self._hash = hashlib.sha256()
+            content = content[left:]
+
+    def _left(self) -> int:
+        """Bytes to the end of this piece."""
+        piece = self._known.piece_bytes
+        return min(piece - self._seen % piece, self.size - self._seen)
+
+    def _compare(self, sha256: str) -> None:
+        """Hold the piece that ends here against the list."""
+        n = (self._seen - 1) // self._known.piece_bytes
+        if sha256 != (came := self._known.digests[n]):
+            raise StepFailed(
+                Problem(
+                    code="arrived-image-damaged",
+                    what="an image here is not what came from the Dom-0",
+                    where=self.name,
+                    found=f"SHA-256 {sha256[:16]}… of the piece at byte {n * self._known.piece_bytes:,}",
+                    expected=f"{came[:16]}…, as it was hashed on the Dom-0",
+                    remedy="see whether this machine's disk and memory are well. Then type `touch` and this path, and survey the "
+                    "guest again: only what is damaged comes again",
+                )
+            )
 
 
 def list_of(image: Path) -> Path:
