@@ -415,6 +415,10 @@ def test_of_a_device_all_is_hashed_there_once_it_is_off_and_nothing_crosses(
 
 
 LVM = """
+case "$0 $1 $2" in */lvcreate\\ *|*/lvremove\\ *)
+  test "$1 $2" = '--config activation { monitoring = 0 }' || { echo "dmeventd would stay: $*" >&2; exit 3; }
+  shift 2;;
+esac
 case "$0 $*" in
 */lvcreate\\ *) set -- $*; test "$1 $2 $3 $4 $6 ${8}" = '-s -p r -n -L GROUP/LV' || { echo "odd: $*" >&2; exit 3; }
   mkdir -p HERE/dev/GROUP; cp BEHIND HERE/dev/GROUP/$5; echo $5 >> HERE/snapshots; MEANWHILE;;
@@ -422,6 +426,7 @@ case "$0 $*" in
 */lvs\\ *) echo '  GROUP|LV|'; echo '  GROUP|hikkoshi-of-others|LV'; echo '  other|hikkoshi-x|lv'
   for s in `cat HERE/snapshots 2>/dev/null`; do echo "  GROUP|$s|LV"; done;;
 */lvremove\\ -f\\ *) test ! -e HERE/busy || { rm HERE/busy; echo 'in use' >&2; exit 5; }
+  test -e HERE/dev/$2 || { echo "Failed to find logical volume $2" >&2; exit 5; }
   s=${2#GROUP/}; rm HERE/dev/GROUP/$s; grep -vx "$s" HERE/snapshots > HERE/rest; mv HERE/rest HERE/snapshots;;
 *) echo "odd: $0 $*" >&2; exit 3;;
 esac

@@ -8,7 +8,7 @@ is known by its name, which begins with who this site folder is, and is removed 
 import re
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 
 from hikkoshi.disk.standing import Standing
@@ -23,6 +23,8 @@ from hikkoshi.xen.wire.reading import Wanted
 SHARE, LEAST = 0.2, 0.05  # of the volume: the room of a snapshot, and what is refused below
 TRIES = 3  # to remove one: a program of the Dom-0 may be looking at it
 FOLDER = "/dev"  # of the Dom-0, where VG/LV is
+# else LVM starts dmeventd to watch each snapshot, which then stays on the Dom-0
+UNWATCHED = ("--config", "activation { monitoring = 0 }")
 
 
 @dataclass(frozen=True)
@@ -93,16 +95,25 @@ def sweep(host: Dom0Host, wanted: Sequence[Wanted], mark: str) -> None:
 
 @contextmanager
 def taken(host: Dom0Host, wanted: Sequence[Wanted], mark: str, run: str) -> Iterator[list[Wanted]]:
-    """The same disks, each read from a snapshot that is made now, and removed at the end. `mark` begins the names of ours."""
-    with ExitStack() as stack:
-        made = []
-        for one, volume in zip(wanted, volumes(host, wanted), strict=True):
-            made.append(replace(one, moment=stack.enter_context(_taken(host, one, volume, f"{mark}-{run}-{one.image.stem}"))))
-        yield made
+    """The same disks, each read from a snapshot that is made now, and removed at the end. `mark` begins the names of ours.
+
+    They go by one command: who is interrupted has little time for it, and the Dom-0 ends what it has begun.
+    """
+    found = volumes(host, wanted)
+    ours = [f"{v.volume.partition('/')[0]}/{mark}-{run}-{one.image.stem}" for one, v in zip(wanted, found, strict=True)]
+    try:
+        yield [replace(one, moment=_made(host, one, v, own)) for one, v, own in zip(wanted, found, ours, strict=True)]
+    except BaseException as e:
+        try:
+            remove(host, ours)
+        except HikkoshiError as failed:
+            if isinstance(e, HikkoshiError):
+                raise type(e)(*e.problems, *failed.problems) from None
+        raise
+    remove(host, ours)
 
 
-@contextmanager
-def _taken(host: Dom0Host, one: Wanted, volume: Backing, name: str) -> Iterator[VolumeSnapshot]:
+def _made(host: Dom0Host, one: Wanted, volume: Backing, own: str) -> VolumeSnapshot:
     group, before = volume.volume.partition("/")[0], one.place.standing()
     free = volume.free or 0
     room = min(int(before.bytes * SHARE), free)
@@ -117,20 +128,9 @@ def _taken(host: Dom0Host, one: Wanted, volume: Backing, name: str) -> Iterator[
                 remedy="make room in the volume group, or shut the guest down; then run this again",
             )
         )
-    own = f"{group}/{name}"
-    try:
-        size = f"{room >> 10}k"
-        host.run(["lvcreate", "-s", "-p", "r", "-n", name, "-L", size, volume.volume], timeout=PATIENCE, acts=True)
-        place = DiskPlace(one.place.url, f"{FOLDER}/{own}", one.place.login)
-        yield VolumeSnapshot(host, own, place, before)
-    except BaseException as e:
-        try:
-            remove(host, left(host, name, [volume]))
-        except HikkoshiError as failed:
-            if isinstance(e, HikkoshiError):
-                raise type(e)(*e.problems, *failed.problems) from None
-        raise
-    remove(host, [own])
+    argv = ["lvcreate", *UNWATCHED, "-s", "-p", "r", "-n", own.partition("/")[2], "-L", f"{room >> 10}k", volume.volume]
+    host.run(argv, timeout=PATIENCE, acts=True)
+    return VolumeSnapshot(host, own, DiskPlace(one.place.url, f"{FOLDER}/{own}", one.place.login), before)
 
 
 def left(host: Dom0Host, mark: str, found: Sequence[Backing]) -> list[str]:
@@ -138,28 +138,39 @@ def left(host: Dom0Host, mark: str, found: Sequence[Backing]) -> list[str]:
     ours = {behind.volume for behind in found if behind.volume}
     if not ours:
         return []
-    said = host.run(["lvs", "--noheadings", "--separator", "|", "-o", "vg_name,lv_name,origin"], timeout=PATIENCE)
-    rows = [line.strip().split("|") for line in said.splitlines()]
-    return [f"{r[0]}/{r[1]}" for r in rows if len(r) == 3 and r[1].startswith(mark) and f"{r[0]}/{r[2].strip('[]')}" in ours]
+    return [f"{vg}/{lv}" for vg, lv, origin in _volumes(host) if lv.startswith(mark) and f"{vg}/{origin}" in ours]
 
 
 def remove(host: Dom0Host, names: Sequence[str]) -> None:
-    """Remove these snapshots; `StepFailed` where one stays."""
-    for name in names:
-        for last in (*[False] * (TRIES - 1), True):
-            try:
-                host.run(["lvremove", "-f", name], timeout=PATIENCE, acts=True)
-                break
-            except ToolFailed as e:
-                if last:
-                    raise StepFailed(
-                        Problem(
-                            code="snapshot-stays",
-                            what="a snapshot of ours could not be removed from the Dom-0",
-                            where=name,
-                            found=e.problems[0].found,
-                            expected="no snapshot: it slows the guest down, and fills",
-                            remedy=f"type there: lvremove -f {name}. The next survey of the guest tries it again, too",
-                        )
-                    ) from None
-                time.sleep(1)
+    """Remove these snapshots, as far as they are there; `StepFailed` where one stays."""
+    for n in range(TRIES):
+        if not names:
+            return
+        time.sleep(min(n, 1))
+        try:
+            host.run(["lvremove", *UNWATCHED, "-f", *names], timeout=PATIENCE, acts=True)
+            return
+        except ToolFailed as e:
+            failed = e.problems[0].found
+        with suppress(ToolFailed):
+            there = {f"{vg}/{lv}" for vg, lv, _ in _volumes(host)}
+            names = [name for name in names if name in there]
+    if names:
+        typed = f"lvremove -f {' '.join(names)}"
+        raise StepFailed(
+            Problem(
+                code="snapshot-stays",
+                what="a snapshot of ours could not be removed from the Dom-0",
+                where=", ".join(names),
+                found=failed,
+                expected="no snapshot: it slows the guest down, and fills",
+                remedy=f"type there: {typed}. The next survey of the guest tries it again, too",
+            )
+        )
+
+
+def _volumes(host: Dom0Host) -> list[tuple[str, str, str]]:
+    """(group, name, name of its origin) of all that LVM has there."""
+    said = host.run(["lvs", "--noheadings", "--separator", "|", "-o", "vg_name,lv_name,origin"], timeout=PATIENCE)
+    rows = [line.strip().split("|") for line in said.splitlines()]
+    return [(r[0], r[1], r[2].strip("[]")) for r in rows if len(r) == 3]
