@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from hikkoshi.params.home import Home
 from hikkoshi.xen.domains import vifs
+from hikkoshi.xen.live import segments
 from hikkoshi.xen.live.segments import Ways
 
 DATA = Path(__file__).parents[1] / "data" / "xen"
@@ -63,3 +65,11 @@ def test_a_store_that_is_cut_off_or_has_a_name_twice_tells_no_nics() -> None:
         vifs(STORE[:-20], "db01")
     with pytest.raises(ValueError, match="2 domains are called db01"):
         vifs(STORE + '/local/domain/7/name = "db01"\n', "db01")
+
+
+@pytest.mark.parametrize(("wanted", "says"), [("vlan301", "its parameters say vlan301"), ("", "its parameters name no segment")])
+def test_of_an_untagged_nic_only_the_switch_knows_the_segment(home: Home, wanted: str, says: str) -> None:
+    known = Ways.of("@out eth0\n@port xenbr0 eth0\n")
+    told, agrees = segments._line(segments._Nic("00:16:3e:07:01:00", "xenbr0", runs=True), known, home.site(), wanted)
+    assert told == f"00:16:3e:07:01:00 on xenbr0: untagged by eth0, which VLAN that is only the switch knows; {says}"
+    assert not agrees

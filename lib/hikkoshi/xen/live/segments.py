@@ -121,6 +121,9 @@ def _line(nic: _Nic, known: Ways, site: Site, wanted: str) -> tuple[str, bool]:
     if vlan is None:
         return f"{named}: not known, {why}", False
     segments = [name for name, segment in site.segments.items() if segment.vlan == vlan]
+    if vlan == 0 and not segments:
+        told = f"its parameters say {wanted}" if wanted else "its parameters name no segment"
+        return f"{named}: untagged by {why}, which VLAN that is only the switch knows; {told}", False
     at = f"{named}: VLAN {vlan} by {why}, {' or '.join(segments) or 'no segment of params/site.yml'}"
     if not wanted:
         return f"{at}; its parameters name no segment", False
