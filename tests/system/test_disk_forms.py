@@ -11,8 +11,9 @@ import pytest
 from exports import ova, write
 from hikkoshi.approval import plan
 from hikkoshi.check import Check
-from hikkoshi.disk import conversion, digest
+from hikkoshi.disk import conversion, digest, stream
 from hikkoshi.disk.conversion import Conversion
+from hikkoshi.disk.extents import RawDisk
 from hikkoshi.errors import BadInput
 from hikkoshi.guest import descent, prepared, survey, traces
 from hikkoshi.guest.survey import Survey
@@ -104,79 +105,93 @@ def _vifs() -> str:
 
 
 @dataclass(frozen=True)
-class Moved:
-    """What became of the guest from one of its Dom-0s, up to the VMDKs."""
+class Planned:
+    """What is known of the guest from one of its Dom-0s."""
 
     where: tuple[Home, Site, Guest]
     found: Survey
-    planned: plan.Plan
+    plan: plan.Plan
+
+    @property
+    def folder(self) -> GuestFolder:
+        return self.where[0].folder(GUEST.name)
+
+    @property
+    def signs(self) -> list[Check]:
+        """What shows whether the source still is what was read: to 30, to 40, and to 70."""
+        source = survey.origin_of(*self.where)
+        chain = descent.Descent(self.folder, self.plan, source)
+        return [survey.unchanged(self.found), prepared.complete(self.folder, self.plan, source), *chain.checks()]
 
 
-@pytest.fixture(scope="module", params=["xen", "exports"])
-def moved(request: pytest.FixtureRequest, world: World) -> Moved:
-    """Surveyed, planned, prepared and converted. The second time the survey knows the files of a disk with this digest."""
-    where = home, site, guest = world.where(request.param)
+def planned(world: World, dom0: str) -> Planned:
+    """Surveyed and planned. The second time, the survey knows the files of disks with these digests."""
+    where = home, site, guest = world.where(dom0)
     assert all(c for c in survey.limits(*where) if c.code != "room-for-source")
     found = survey.start(*where)
-    planned = plan.make(home, guest, site, found)
-    planned.save(world.folder)
-    names = (found.guest.disk_names, *found.guest.further_disks)
-    prepared.start(planned.source, world.folder, planned.preparation, planned.source_digest, names=names)
+    made = plan.make(home, guest, site, found)
+    made.save(world.folder)
+    return Planned(where, found, made)
+
+
+@pytest.fixture(scope="module")
+def exported(world: World) -> Planned:
+    """From its export as far as 40."""
+    made = planned(world, "exports")
+    names = (made.found.guest.disk_names, *made.found.guest.further_disks)
+    prepared.start(made.plan.source, world.folder, made.plan.preparation, made.plan.source_digest, names=names)
     conversion.start(world.folder, disks=3)
-    return Moved(where, found, planned)
+    return made
 
 
-def signs(moved: Moved) -> list[Check]:
-    """What shows whether the source still is what was read: to 30, to 40, and to 70."""
-    home, _, guest = moved.where
-    source = survey.origin_of(*moved.where)
-    chain = descent.Descent(home.folder(guest.name), moved.planned, source)
-    return [survey.unchanged(moved.found), prepared.complete(home.folder(guest.name), moved.planned, source), *chain.checks()]
+def same_disks(made: Planned, world: World) -> None:
+    """The disks that were written out, and VMDKs of them, are those of the raw ones."""
+    assert [d.digest for d in made.found.disks] == list(world.raw)
+    assert made.plan.source_digest == digest.together(world.raw)
+    assert [p.fstype for p in made.found.guest.partitions if p.mountpoint] == ["ext3", "ext3", "swap", "ext3"]
+    assert [n.mac for n in made.plan.vm.nics] == [nic.mac for nic in GUEST.nics]
+    for part, raw in zip(made.found.origin.parts, image.disks(GUEST).values(), strict=True):
+        vmdks = [world.home.root / f"{name}.vmdk" for name in ("one", "two")]
+        one, two = (stream.write(*pair, "same.vmdk") for pair in zip((RawDisk(part.path), RawDisk(raw)), vmdks, strict=True))
+        assert one.sha256 == two.sha256
 
 
-def test_it_is_surveyed_planned_prepared_and_converted_as_from_its_raw_disks(world: World, moved: Moved) -> None:
-    assert [d.digest for d in moved.found.disks] == list(world.raw)
-    assert [p.fstype for p in moved.found.guest.partitions if p.mountpoint] == ["ext3", "ext3", "swap", "ext3"]
-    assert [n.mac for n in moved.planned.vm.nics] == [nic.mac for nic in GUEST.nics]
-    assert moved.planned.source_digest == digest.together(world.raw)
-    assert [str(c.problem()) for c in signs(moved) if not c] == []
-    assert [str(c.problem()) for c in conversion.proofs(world.folder, 3) if not c] == []
+def test_an_export_is_surveyed_planned_prepared_and_converted_as_its_raw_disks_are(world: World, exported: Planned) -> None:
+    same_disks(exported, world)
+    assert [p.place for p in exported.found.origin.parts] == [str(world.export)] * 3
+    assert exported.found.disk.path == str(exported.found.origin)
+    assert [n.code for n in survey.notes(exported.found.xen)] == ["source-exported"]
+    assert [str(c.problem()) for c in (*exported.signs, *conversion.proofs(world.folder, 3)) if not c] == []
     assert Conversion.load(world.folder).each[2].copy_digest == world.raw[2]  # nothing is changed on it
-    assert dom0.source_off(*moved.where).unseen == "not seen"
+    assert f"xe vm-start uuid={UUID}" in original.check(*exported.where).found
+    assert "auto_poweron" in autostart.check(*exported.where).found
+    assert dom0.source_off(*exported.where).unseen == "not seen"
 
 
-def test_where_each_disk_really_is_is_told(world: World, moved: Moved) -> None:
-    home = world.home.root
-    places = [p.place for p in moved.found.origin.parts]
-    if moved.where[2].dom0 == "xen":
-        assert places == [f"{home}/dom0/images/xvda.qcow2", f"{home}/dom0/images/xvdb.vpc", ""]
-        assert moved.found.origin.parts[2].path == home / "dom0/images/xvdc.img"
-    else:
-        assert places == [str(world.export)] * 3
-        assert [n.code for n in survey.notes(moved.found.xen)] == ["source-exported"]
-        assert f"xe vm-start uuid={UUID}" in original.check(*moved.where).found
-        assert "auto_poweron" in autostart.check(*moved.where).found
-    assert moved.found.disk.path == str(moved.found.origin)
-
-
-def test_a_file_that_is_another_one_now_is_told_before_30_40_and_70(world: World, moved: Moved) -> None:
-    file = Path(moved.found.origin.parts[0].place)
-    before = file.stat()
-    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns + 1))
-    told = [c.found for c in signs(moved) if not c]
-    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+def test_an_export_that_is_another_one_now_is_told_before_30_40_and_70(world: World, exported: Planned) -> None:
+    before = world.export.stat()
+    os.utime(world.export, ns=(before.st_atime_ns, before.st_mtime_ns + 1))
+    told = [c.found for c in exported.signs if not c]
+    os.utime(world.export, ns=(before.st_atime_ns, before.st_mtime_ns))
     assert len(told) == 3
-    assert all(f"{file}: time of last change" in found for found in told)
-    assert all(signs(moved))
+    assert all(f"{world.export}: time of last change" in found for found in told)
+    assert all(exported.signs)
 
 
-def test_where_a_file_is_not_there_any_more_nobody_can_tell(moved: Moved) -> None:
-    file = Path(moved.found.origin.parts[0].place)
-    away = file.rename(file.with_suffix(".away"))
-    try:
-        assert traces.SILENT in survey.unchanged(moved.found).found
-    finally:
-        away.rename(file)
+def test_disks_in_qcow2_and_vhd_are_surveyed_and_planned_as_raw_ones_and_asked_for_changes(world: World) -> None:
+    made = planned(world, "xen")
+    same_disks(made, world)
+    images = world.home.root / "dom0/images"
+    assert [p.place for p in made.found.origin.parts] == [str(images / "xvda.qcow2"), str(images / "xvdb.vpc"), ""]
+    assert made.found.origin.parts[2].path == images / "xvdc.img"
+    assert survey.unchanged(made.found)
+    with (images / "xvdb.vpc").open("r+b") as f:
+        f.seek(-1, os.SEEK_END)
+        f.write(b"x")
+    assert f"{traces.WRITTEN}: {images}/xvdb.vpc: time of last change" in survey.unchanged(made.found).found
+    away = (images / "xvda.qcow2").rename(images / "away")
+    assert f"{traces.SILENT}: the source disk cannot be read" in survey.unchanged(made.found).found
+    away.rename(images / "xvda.qcow2")
 
 
 @pytest.mark.parametrize(
