@@ -13,7 +13,7 @@ from hikkoshi.params.home import Home
 from hikkoshi.params.site import Dom0, Site
 from hikkoshi.run import byhand
 from hikkoshi.sitefolder import sources
-from hikkoshi.xen import behind, config, dom0, original, root
+from hikkoshi.xen import autostart, behind, config, dom0, original, root
 from hikkoshi.xen.config import parse
 
 DATA = Path(__file__).parents[1] / "data" / "xen"
@@ -165,6 +165,19 @@ def test_of_two_exports_of_one_guest_a_person_has_to_say_which(home: Home, expor
     assert own(home, exports).found.endswith("; /web-2.xva is an export of it, too")
     assert "the same path as `start_config`" in own(home, exports).remedy
     assert own(home, exports, start_config="/web.xva")
+
+
+@pytest.mark.parametrize("here", [False, True])
+def test_whether_the_guest_of_an_export_runs_nobody_sees(home: Home, exports: Path, here: bool) -> None:
+    home, site, guest = where(home, exports)
+    if here:
+        site = site.model_copy(update={"dom0s": {"exports": Dom0(root=Path("/"))}})
+        guest = guest.model_copy(update={"config": exports / "web.xva"})
+    off = dom0.source_off(home, site, guest)
+    assert off.unseen == "not seen"
+    assert off.found.endswith("web.xva is an export, whose XenServer is not asked: whoever applies answers for it")
+    assert "auto_poweron" in autostart.check(home, site, guest).found
+    assert not dom0.source_runs(home, site, guest)
 
 
 def test_the_source_of_an_export_is_started_by_hand_on_its_xenserver(home: Home, exports: Path) -> None:

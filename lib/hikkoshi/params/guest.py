@@ -86,7 +86,7 @@ class Guest(Frozen):
 
     name: Annotated[Name, AfterValidator(not_taken)]
     dom0: Name
-    config: Path = Field(description="the guest's xm or xl configuration on its Dom-0")
+    config: Path = Field(description="the guest's xm or xl configuration on its Dom-0, or its export (XVA)")
     start_config: Path | None = Field(
         None,
         description="the configuration that the source is started from, where `config` is a copy of it that leaves out "

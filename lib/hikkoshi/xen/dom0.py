@@ -91,6 +91,8 @@ def source_off(home: Home, site: Site, guest: Guest) -> Check:
     if not seen.folders:
         return check(ok=True, found="not in the list of domains")
     told = _folders(home, site, seen.folders)
+    if by_xenserver(home, site, guest, "start"):
+        told = f"{told}; {guest.config} is an export, whose XenServer is not asked"
     found = f"not in the list of domains of {seen.asked}; {told}" if seen.asked else told
     return check(ok=True, found=f"{found}: whoever applies answers for it", unseen="not seen")
 
@@ -286,7 +288,8 @@ def traits(home: Home, site: Site, guest: Guest) -> Traits:
 def _look(home: Home, site: Site, guest: Guest, *, sure: bool = True) -> _Seen:
     """Ask every Dom-0 of the site that can be asked. A configuration that cannot be read is an error where `sure`, else
     the guest is looked for by its name alone."""
-    folders = tuple(name for name, host in site.dom0s.items() if host.kind == "folder")
+    exported = by_xenserver(home, site, guest, "start")  # of such a guest, its Dom-0 knows no more than a folder
+    folders = tuple(n for n, host in site.dom0s.items() if host.kind == "folder" or (exported and n == guest.dom0))
     names = [name for name in site.dom0s if name not in folders]
     if not names:
         return _Seen((), "", folders)
