@@ -1,7 +1,7 @@
 """A proxy between us and the lab's vCenter that keeps what is uploaded, and breaks things on request.
 
-The simulator throws uploaded bytes away and seldom fails; with this in front, tests see the very bytes that a host would
-have received, and everything that can go wrong on the way.
+The simulator seldom fails; with this in front, tests see everything that can go wrong on the way, and each upload as a host
+would have received it, also one that was refused.
 """
 
 import contextlib

@@ -1,7 +1,7 @@
 """The lab's vCenter: govmomi's simulator as a real process that speaks the real protocol.
 
-It keeps its state in memory and its files in a folder of ours; it checks little of what a real vSphere checks, and throws
-the bytes of uploaded disks away after it has hashed them.
+It keeps its state in memory and its files in a folder of ours: the disks that it is sent too, each byte as it came. It checks
+some of what ESXi checks, see `vcsim/host.go`, and starts no machine.
 """
 
 import contextlib

@@ -19,6 +19,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/vmware/govmomi/simulator"
 	"github.com/vmware/govmomi/vim25/types"
@@ -35,6 +36,7 @@ func main() {
 	delays := flag.String("method-delay", "", "milliseconds before one method's answer, or in one task: METHOD:MS,TASK:MS")
 	flag.StringVar(&model.ServiceContent.About.ApiVersion, "api-version", model.ServiceContent.About.ApiVersion, "API version to announce")
 	seen := flag.String("network-hints", "", "JSON file, {host: [PhysicalNicHintInfo]}: what each host has seen on its NICs")
+	lease := flag.Duration("lease-timeout", 5*time.Minute, "after which an import lease without a sign of life is over")
 	flag.IntVar(&model.ClusterHost, "host", 3, "hosts in the cluster")
 	flag.Parse()
 
@@ -60,6 +62,7 @@ func main() {
 	}
 	defer model.Remove()
 	addUplinks(model.Map(), hints)
+	newHost(model.Service, model.Map(), *lease)
 	model.Service.TLS = &tls.Config{Certificates: certificates}
 	model.Service.Listen = &url.URL{Host: *listen, User: url.UserPassword(*user, secret)}
 	server := model.Service.NewServer()
