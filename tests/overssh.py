@@ -4,6 +4,7 @@ No network, no service, no key of the user's. `xl` and `xenstore-ls` keep what r
 guest's answers are what a real Xen printed.
 """
 
+import json
 import os
 import shutil
 import subprocess
@@ -48,6 +49,7 @@ list)
   head -n 2 $here/list
   while read name; do grep "^$name " $here/list; done < $here/running;;
 'list -l') cat "$here/long.`sort $here/running | tr '\\n' '+'`";;
+'list -l '*) cat "$here/.domains/$3";;
 'list -v') cat $here/uuids;;
 info) cat {1};;
 'shutdown -w '*) grep -vx "$3" $here/running > $here/rest; mv $here/rest $here/running;;
@@ -148,6 +150,9 @@ class OverSsh:
         (self.folder / "running").write_text("".join(f"{name}\n" for name in running))
         for names, data in (("", "[]\n"), ("web01+", "xl-list-l.json"), ("db01+web01+", "xl-list-l-2guests.json")):
             (self.folder / f"long.{names}").write_text((DATA / data).read_text() if data.endswith("json") else data)
+        (self.folder / ".domains").mkdir(exist_ok=True)
+        for domain in json.loads((DATA / "xl-list-l-2guests.json").read_text()):
+            (self.folder / ".domains" / str(domain["domid"])).write_text(json.dumps([domain]))
         for name in ("web01", "db01"):
             shutil.copy(DATA / f"{name}.cfg", self.folder)
 

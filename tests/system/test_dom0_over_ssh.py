@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from hikkoshi.check import Check
 from hikkoshi.cli import doctor
 from hikkoshi.errors import HikkoshiError, StepFailed, ToolFailed
 from hikkoshi.guest import survey
@@ -20,7 +21,7 @@ from hikkoshi.params.home import Home
 from hikkoshi.params.site import Dom0, Site
 from hikkoshi.sitefolder import pages, sources
 from hikkoshi.xen import autostart, dom0, original
-from hikkoshi.xen.live import backing, segments
+from hikkoshi.xen.live import backing, differences, machines, segments
 from hikkoshi.xen.reach import connection, remote
 from hikkoshi.xen.reach.remote import RemoteDom0
 from journey import permitted
@@ -288,7 +289,10 @@ def test_nothing_stays_there_or_here_when_we_are_killed(there: OverSsh, tmp_path
 
 def masters() -> list[str]:
     """Connections of ours that are open: ssh calls itself by its socket then."""
-    lines = [p.read_bytes().decode(errors="replace") for p in Path("/proc").glob("[0-9]*/cmdline") if p.parent.exists()]
+    lines = []
+    for process in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):  # it may end meanwhile
+            lines.append(process.read_bytes().decode(errors="replace"))
     return [line for line in lines if "[mux]" in line and "hikkoshi-" in line]
 
 
@@ -324,9 +328,73 @@ def test_the_segment_of_each_nic_is_told_and_what_differs(
         assert (told.ok, told.unseen) == (True, unseen), told.found
     assert "00:16:3e:00:02:01 on xenbr100: VLAN 100 by eth0.100, lan;" in told.found
     assert "00:16:3e:00:02:02 on xenbr200: VLAN 200 by eth0.200, dmz; its parameters say lan" in told.found
-    db01.config.write_text(db01.config.read_text().replace("bridge=xenbr200", "bridge=xenbr0"))
-    told = segments.told(site, db01)
-    assert "NIC 1 runs with the bridge xenbr200, its file has xenbr0" in told.found
+
+
+def test_the_guest_as_it_runs_is_held_against_its_file(there: OverSsh, site: Site, db01: Guest) -> None:
+    (alone,) = differences.checks(site, db01)  # there is no xenstore-ls
+    assert (alone.ok, alone.unseen) == (True, "not seen")
+    assert "what was attached since its start is not known: " in alone.found
+    store = (DATA / "xenstore-ls-f-2guests.txt").read_text()
+    (there.folder / "store").write_text(store)
+    there.program("xenstore-ls", f"cat {there.folder}/store")
+    (fine,) = differences.checks(site, db01)
+    assert (fine.unseen, fine.found[:34]) == ("", "320 MB, 1 vCPU, xvda = /srv/xen/db")
+    image = there.folder / "extra.img"
+    image.touch()
+    extra = f'/local/domain/0/backend/vbd/2/51744/params = "{image}"\n/local/domain/0/backend/vbd/2/51744/dev = "xvdc"\n'
+    (there.folder / "store").write_text(store + extra)
+    (left,) = differences.checks(site, db01)
+    assert (left.ok, left.code) == (False, "disk-left-behind")
+    own = there.folder / "own.cfg"
+    own.write_text(db01.config.read_text().replace("disk = [", f"disk = ['file:{image},xvdc,w',"))
+    copied = db01.model_copy(update={"start_config": own})
+    assert differences.checks(site, copied)[0].ok
+    (there.folder / "link.img").symlink_to(image)
+    db01.config.write_text(own.read_text().replace("extra.img", "link.img").replace("memory = 320", "memory = 640"))
+    (memory,) = differences.checks(site, db01)
+    assert memory.code == "memory-as-it-runs"
+    there.xen("web01")
+    (off,) = differences.checks(site, db01)
+    assert (off.unseen, off.found) == ("not needed", "it does not run: there is nothing to compare")
+
+
+@pytest.mark.parametrize(
+    ("printed", "told"),
+    [
+        ("", "not known: "),
+        ("[]", "this is no Xen configuration"),
+        ('[{"domid": 2', "JSON that cannot be read"),
+        ('[{"domid": 2, "config": {"c_info": {"name": "db01"}, "b_info": {"target_memkb": -5}}}]', "is not usable"),
+        ("(domain (name web01) (memory 5))", "tells of web01, not of db01"),
+    ],
+)
+def test_a_list_of_one_guest_that_tells_something_else_is_not_believed(
+    there: OverSsh, site: Site, db01: Guest, printed: str, told: str
+) -> None:
+    (there.folder / ".domains/2").write_text(printed)
+    (check,) = differences.checks(site, db01)
+    assert (check.ok, check.unseen, told in check.found) == (True, "not seen", True), check.found
+
+
+def test_one_machine_by_two_names_is_told_and_so_is_one_folder(there: OverSsh, home: Home, site: Site, tmp_path: Path) -> None:
+    def named(**dom0s: Dom0) -> Check:
+        (check,) = machines.checks(home, site.model_copy(update={"dom0s": dom0s}))
+        return check
+
+    mounted, link = tmp_path / "mnt", tmp_path / "link"
+    mounted.mkdir()
+    link.symlink_to("mnt")
+    folder = Dom0(root=mounted)
+    assert machines.checks(home, site) == []
+    assert named(xen1=Dom0(ssh="dom0"), folder=folder).unseen == ""
+    for twice in (Dom0(root=Path("/")), Dom0(ssh="root@dom0")):
+        check = named(xen1=Dom0(ssh="dom0"), xen2=twice, folder=folder)
+        assert (check.ok, check.found) == (False, f"one machine or folder: xen1 (ssh://dom0); xen2 ({twice})")
+    assert not named(old=folder, new=Dom0(root=link))
+    there.program("head", "echo 7f")
+    unknown = named(xen1=Dom0(ssh="dom0"), xen2=Dom0(root=Path("/")))
+    assert (unknown.ok, unknown.unseen) == (True, "not seen")
+    assert "has no number in it" in unknown.found
 
 
 def test_all_its_guests_are_found_with_their_macs_and_vlans_and_where_they_run(

@@ -5,13 +5,11 @@ from pathlib import Path
 import pytest
 
 from hikkoshi.params.home import Home
-from hikkoshi.xen.domains import vifs
 from hikkoshi.xen.live import segments
 from hikkoshi.xen.live.segments import Ways
 
 DATA = Path(__file__).parents[1] / "data" / "xen"
 LINKS = (DATA / "ip-d-link.txt").read_text()
-STORE = (DATA / "xenstore-ls-f-2guests.txt").read_text()
 PORTS = {"xenbr0": ("eth0", "vif1.0"), "xenbr100": ("eth0.100", "vif1.1", "vif2.0"), "xenbr200": ("eth0.200", "vif2.1")}
 CONFIG = """\
 VLAN Dev name    | VLAN ID
@@ -55,21 +53,9 @@ def test_a_bond_and_a_nic_of_old_xens_network_script_are_no_vlan() -> None:
     assert (found.vlan("lan"), found.vlan("san")) == ((0, "peth0"), (0, "bond0"))
 
 
-def test_the_nics_that_run_have_the_macs_and_bridges_that_the_store_has() -> None:
-    assert vifs(STORE, "db01") == {0: ("00:16:3e:00:02:01", "xenbr100"), 1: ("00:16:3e:00:02:02", "xenbr200")}
-    assert vifs(STORE, "nobody") == {}
-
-
-def test_a_store_that_is_cut_off_or_has_a_name_twice_tells_no_nics() -> None:
-    with pytest.raises(ValueError, match="cut off"):
-        vifs(STORE[:-20], "db01")
-    with pytest.raises(ValueError, match="2 domains are called db01"):
-        vifs(STORE + '/local/domain/7/name = "db01"\n', "db01")
-
-
 @pytest.mark.parametrize(("wanted", "says"), [("vlan301", "its parameters say vlan301"), ("", "its parameters name no segment")])
 def test_of_an_untagged_nic_only_the_switch_knows_the_segment(home: Home, wanted: str, says: str) -> None:
     known = Ways.of("@out eth0\n@port xenbr0 eth0\n")
-    told, agrees = segments._line(segments._Nic("00:16:3e:07:01:00", "xenbr0", runs=True), known, home.site(), wanted)
+    told, agrees = segments._line(segments._Nic("00:16:3e:07:01:00", "xenbr0"), known, home.site(), wanted)
     assert told == f"00:16:3e:07:01:00 on xenbr0: untagged by eth0, which VLAN that is only the switch knows; {says}"
     assert not agrees

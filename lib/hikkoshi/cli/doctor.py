@@ -18,6 +18,7 @@ from hikkoshi.rehearsal import unprivileged
 from hikkoshi.run import privacy, status
 from hikkoshi.secret import temporary
 from hikkoshi.sitefolder import pages
+from hikkoshi.xen.live import machines
 from hikkoshi.xen.live.version import xen_version
 from hikkoshi.xen.reach.kinds import asked
 
@@ -87,9 +88,11 @@ def findings(home: Home | BadInput) -> Iterator[Requirement]:
 
 
 def _dom0s(home: Home) -> Iterator[Requirement]:
-    """Whether those over ssh answer. What is wrong with the parameters has rows of its own."""
+    """Whether those over ssh answer, and each is a machine of its own. What is wrong with the parameters has rows of its own."""
     with contextlib.suppress(BadInput):
-        for name, dom0 in home.site().dom0s.items():
+        site = home.site()
+        yield from (Requirement(c.title, c.ok, c.found, c.remedy) for c in machines.checks(home, site))
+        for name, dom0 in site.dom0s.items():
             if dom0.kind == "ssh":
                 title = f"the Dom-0 {name} answers ({dom0})"
                 try:

@@ -26,9 +26,10 @@ from hikkoshi.params.site import Dom0, Site
 from hikkoshi.progress import Progress, silent
 from hikkoshi.run.step import PLAN, PREPARE, SURVEY, Step
 from hikkoshi.secret import redaction
-from hikkoshi.xen import behind, original, root
+from hikkoshi.xen import autostart, behind, original, root
 from hikkoshi.xen.config import XenGuest
 from hikkoshi.xen.disks import XenDisk
+from hikkoshi.xen.live import version
 from hikkoshi.xen.wire import bringing
 
 
@@ -50,6 +51,8 @@ class Survey(Artefact):
     left_out: tuple[str, ...] = ()  # disks and NICs that the source has, and that are not moved
     crash_consistent: bool = unsaid(False)  # read while the guest ran: as a power cut would have left it
     paused_seconds: float = unsaid(0.0)  # that the guest was paused for it
+    xen_version: str = unsaid("")  # and toolstack, of its Dom-0: xl, Xen 4.17.7; empty where that could not be asked
+    autostart: tuple[str, ...] = unsaid(())  # what starts it with its Dom-0: /etc/xen/auto/web01 on xenhost
 
 
 def configuration(home: Home, site: Site, guest: Guest) -> XenGuest:
@@ -308,6 +311,8 @@ def start(
         left_out=left_out,
         crash_consistent=brought.running,
         paused_seconds=round(brought.paused, 1),
+        xen_version=version.known(site, guest),
+        autostart=autostart.starts(home, site, guest),
     )
     found.save(home.folder(guest.name))
     return found

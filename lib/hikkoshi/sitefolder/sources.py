@@ -14,6 +14,7 @@ from hikkoshi.sitefolder import bridges
 from hikkoshi.xen import domains, listing, root, xva
 from hikkoshi.xen.config import XenGuest, parse
 from hikkoshi.xen.dom0 import LISTING
+from hikkoshi.xen.live import stored
 from hikkoshi.xen.live.segments import Ways
 from hikkoshi.xen.reach.host import PATIENCE, Dom0Files, Dom0Host
 from hikkoshi.xen.reach.kinds import reached
@@ -188,7 +189,7 @@ def _running(tree: Tree, host: Dom0Host) -> tuple[frozenset[str], str]:
 
 def _vifs(store: str, guest: str) -> Mapping[int, tuple[str, str]]:
     try:
-        return domains.vifs(store, guest) if store else {}
+        return stored.vifs(store, guest) if store else {}
     except ValueError:
         return {}
 

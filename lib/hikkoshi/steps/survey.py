@@ -12,8 +12,8 @@ from hikkoshi.progress import Progress, silent
 from hikkoshi.run.run import Run
 from hikkoshi.run.step import OFFLOADS, PREPARE, SURVEY
 from hikkoshi.steps.runbook import Runbook
-from hikkoshi.xen import config, dom0, original
-from hikkoshi.xen.live import backing, segments
+from hikkoshi.xen import autostart, config, dom0, original
+from hikkoshi.xen.live import backing, differences, machines, segments, version
 
 _ROLES = {True: "forwards", False: "does not forward", None: f"forwards or not, not known ({OFFLOADS} asks the running guest)"}
 
@@ -38,10 +38,11 @@ class SurveyGuest(Runbook):
         return config.rest(survey.configuration(self.run.home, self.run.site, self.run.guest))
 
     def checks(self) -> list[Check]:
-        """The guest is off, or may be running; what it is started from; where its NICs and disks are; whether these can move."""
-        where = self.run.home, self.run.site, self.run.guest
-        told = [*segments.checks(*where[1:]), *backing.checks(*where[1:])]
-        return [dom0.source_off(*where).waiting(), original.check(*where), *told, *survey.limits(*where)]
+        """Whether the guest is off; what it is started from and by; how it runs; where its NICs and disks are; what can move."""
+        home, site, guest = where = self.run.home, self.run.site, self.run.guest
+        known = [*machines.checks(home, site), *version.checks(site, guest), autostart.told(*where, before=True)]
+        told = [*differences.checks(site, guest), *segments.checks(site, guest), *backing.checks(site, guest)]
+        return [dom0.source_off(*where).waiting(), original.check(*where), *known, *told, *survey.limits(*where)]
 
     def start(self, progress: Progress = silent) -> None:
         """Read the disk to its end, look at the file systems inside, and write survey.json."""
@@ -97,6 +98,8 @@ def rows(found: Survey) -> list[dict[str, str]]:
         **({"NOT moved": ", ".join(found.left_out)} if found.left_out else {}),
         **({"to be known": " · ".join(map(str, told))} if (told := survey.notes(x)) else {}),
         "passwords and keys in its files": f"{max(g.secrets, 0)}, none of them kept: words stand for them",
+        **({"Xen": found.xen_version} if found.xen_version else {}),
+        **({"starts with its Dom-0": f"by {', '.join(found.autostart)}"} if found.autostart else {}),
         **({"read while it ran": _moment(found)} if found.crash_consistent else {}),
         "content digest": found.digest,
     }

@@ -86,12 +86,19 @@ def check(home: Home, site: Site, guest: Guest, *, before: bool = False) -> Chec
     return check(ok=True, found="; ".join(told) or f"nothing in {AUTO}, nor elsewhere", unseen=unseen)
 
 
-def told(home: Home, site: Site, guest: Guest) -> Check:
-    """Whether the source comes back by itself when its Dom-0 starts again. Never red: it is only told."""
+def starts(home: Home, site: Site, guest: Guest) -> tuple[str, ...]:
+    """What starts the guest with a Dom-0, as far as it can be looked at: `/etc/xen/auto/web01 on xenhost`."""
+    return tuple(map(str, _look(home, site, guest)[0]))
+
+
+def told(home: Home, site: Site, guest: Guest, *, before: bool = False) -> Check:
+    """Whether the source comes back by itself when its Dom-0 starts again. Only told, never red; `before` a cut-over, too."""
     check = partial(Check, code="autostart-told", title="whether the source starts with its Dom-0", ok=True)
     found, kept, unread = _look(home, site, guest)
     if found:
         return check(found=f"yes, by {'; '.join(map(str, found))}")
+    if before:
+        return check(found=f"not known: {'; '.join(unread)}" if unread else "no", unseen="not seen" if unread else "")
     if kept:
         return check(found=f"no. Once it serves, this is put back: {'; '.join(map(str, kept))}")
     if unread:

@@ -179,7 +179,7 @@ def detailed(text: str) -> dict[int, Domain]:
 
 
 def _from_json(d: _Detail) -> Domain:
-    paths = frozenset(_path(x.pdev_path) for x in d.config.disks if x.pdev_path)
+    paths = frozenset(device_path(x.pdev_path) for x in d.config.disks if x.pdev_path)
     macs = frozenset(n.mac.lower() for n in d.config.nics if n.mac)
     told = paths if d.config.disks or d.config.nics or not d.domid else None  # while it is made, nothing is told yet
     return Domain(d.domid, d.config.c_info.name or "", "", (d.config.c_info.uuid or "").lower(), told, macs)
@@ -194,7 +194,7 @@ def from_sxp(tree: sxp.Tree) -> Domain:
     inside = sxp.within(tree)
     disks = {sxp.value(t, key) for t in inside if not sxp.value(t, "dev").endswith(":cdrom") for key in ("uname", "physpath")}
     macs = {sxp.value(t, "mac").lower() for t in inside}
-    paths = frozenset(map(_path, disks - {""})) if any(t[:1] == ("device",) for t in inside) else None
+    paths = frozenset(map(device_path, disks - {""})) if any(t[:1] == ("device",) for t in inside) else None
     state = sxp.value(tree, "state")
     return Domain(number, sxp.value(tree, "name"), state, sxp.value(tree, "uuid").lower(), paths, frozenset(macs - {""}))
 
@@ -232,26 +232,8 @@ def stored(text: str) -> dict[int, Domain]:
         macs = {k["mac"].lower() for k in own.values() if k.get("mac")}
         cdroms = {d for d, keys in devices.items() if keys.get("device-type") == "cdrom"}
         whole = number in wanted and all(parts or d in cdroms for d, parts in told.items())
-        disks = frozenset(map(_path, paths)) if whole else None
+        disks = frozenset(map(device_path, paths)) if whole else None
         found[number] = Domain(number, name, "", uuids.get(number, ""), disks, frozenset(macs))
-    return found
-
-
-def vifs(text: str, name: str) -> dict[int, tuple[str, str]]:
-    """{number: (MAC, bridge)} of the NICs with which a domain runs, out of what `xenstore-ls -f` prints; none of one that is off.
-
-    `ValueError` for what is cut off, or where several have the name.
-    """
-    if not text.endswith("\n"):
-        raise ValueError("what xenstore-ls prints is cut off in its last line")
-    told = dict(_STORED.findall(text))
-    numbers = [m[1] for path, value in told.items() if (m := re.fullmatch(r"/local/domain/(\d+)/name", path)) and value == name]
-    if len(numbers) > 1:
-        raise ValueError(f"{len(numbers)} domains are called {name}")
-    found = {}
-    for path, mac in told.items() if numbers else ():
-        if m := re.fullmatch(rf"(/local/domain/\d+/backend/vif/{numbers[0]}/(\d{{1,3}}))/mac", path):
-            found[int(m[2])] = (mac.lower(), told.get(f"{m[1]}/bridge", ""))
     return found
 
 
@@ -290,6 +272,6 @@ def unreadable(e: ValueError | ToolFailed, dom0: str) -> ToolFailed:
     )
 
 
-def _path(written: str) -> str:
+def device_path(written: str) -> str:
     """The path in a device's name such as `tap:aio:/srv/a.img` or `phy:vg0/a`; what is no path stays as it is."""
     return path_of(re.sub(r"^(?:(?:phy|file|tap|tap2|tapdisk|aio|sync|ioemu|raw|qcow2?|vhd|qed):)+", "", written))

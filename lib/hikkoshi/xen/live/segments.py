@@ -14,7 +14,7 @@ from hikkoshi.check import Check
 from hikkoshi.errors import HikkoshiError
 from hikkoshi.params.guest import Guest
 from hikkoshi.params.site import Site
-from hikkoshi.xen import domains
+from hikkoshi.xen.live import stored
 from hikkoshi.xen.reach.host import PATIENCE, Dom0Host
 from hikkoshi.xen.reach.kinds import asked
 from hikkoshi.xen.root import read_from
@@ -85,7 +85,6 @@ class _Nic:
 
     mac: str
     bridge: str
-    runs: bool
 
 
 def checks(site: Site, guest: Guest) -> list[Check]:
@@ -94,18 +93,18 @@ def checks(site: Site, guest: Guest) -> list[Check]:
 
 
 def told(site: Site, guest: Guest) -> Check:
-    """On which segment each NIC is, and what differs from the parameters. Never red: it is only told."""
+    """On which segment each NIC is, and where the parameters say another. Never red: it is only told."""
     check = partial(Check, code="segments-told", title="the segment of each NIC, as the Dom-0 tells", ok=True)
     host = asked(site.dom0s[guest.dom0])
     try:
-        nics, differs = _nics(host, guest)
+        nics, unknown = _nics(host, guest)
         found_ways = ways(host)
     except HikkoshiError as e:
         return check(found=f"not known: {e.problems[0].what}: {e.problems[0].found}", unseen="not seen")
     wanted = {n.mac.lower(): n.segment for n in guest.nics}
     lines = [_line(nic, found_ways, site, wanted.get(nic.mac, "")) for nic in nics]
-    found = "; ".join([*(words for words, _ in lines), *differs])
-    sure = all(agrees for _, agrees in lines) and not differs and bool(nics)
+    found = "; ".join([*(words for words, _ in lines), *unknown])
+    sure = all(agrees for _, agrees in lines) and not unknown and bool(nics)
     return check(found=found or "it has no NIC", unseen="" if sure else "not seen", where=guest.dom0)
 
 
@@ -131,23 +130,16 @@ def _line(nic: _Nic, known: Ways, site: Site, wanted: str) -> tuple[str, bool]:
 
 
 def _nics(host: Dom0Host, guest: Guest) -> tuple[list[_Nic], list[str]]:
-    """The guest's NICs, as its file has them and as they run; and what is another in the two."""
-    vifs = read_from(host, guest.config).vifs
+    """The guest's NICs, as they run where they do, else as its file has them; and what is not known of that."""
+    own = read_from(host, guest.config).vifs
     running: Mapping[int, tuple[str, str]] = {}
     try:
-        running = domains.vifs(host.run(["xenstore-ls", "-f"], timeout=PATIENCE), guest.name)
+        running = stored.vifs(host.run(["xenstore-ls", "-f"], timeout=PATIENCE), guest.name)
     except (HikkoshiError, ValueError) as e:
         why = e.problems[0].what if isinstance(e, HikkoshiError) else str(e)
-        return [_Nic(v.mac, v.bridge, runs=False) for v in vifs], [f"what runs is not known: {why}"]
-    nics, differs = [], []
-    for n, vif in enumerate(vifs):
+        return [_Nic(v.mac, v.bridge) for v in own], [f"what runs is not known: {why}"]
+    nics = []
+    for n, vif in enumerate(own):
         mac, bridge = running.get(n, ("", ""))
-        nics.append(_Nic(vif.mac or mac, bridge or vif.bridge, runs=bool(mac)))
-        for what, file, now in (("MAC", vif.mac, mac), ("bridge", vif.bridge, bridge)):
-            if file and now and file != now:
-                differs.append(f"NIC {n} runs with the {what} {now}, its file has {file}")
-        if running and n not in running:
-            differs.append(f"NIC {n} is in its file only")
-    extra = sorted(n for n in running if n >= len(vifs))
-    nics += [_Nic(*running[n], runs=True) for n in extra]
-    return nics, [*differs, *(f"NIC {n} runs, and is not in its file" for n in extra)]
+        nics.append(_Nic(vif.mac or mac, bridge or vif.bridge))
+    return [*nics, *(_Nic(*running[n]) for n in sorted(running) if n >= len(own))], []
