@@ -14,8 +14,9 @@ from hikkoshi.params.home import Home
 from hikkoshi.rehearsal.outcome import Ending
 from hikkoshi.rehearsal.rehearsal import Rehearsal, checks
 from hikkoshi.run.journal import Journal
-from hikkoshi.vsphere import ova, session
+from hikkoshi.vsphere import session
 from hikkoshi.vsphere.deployment import Deployment
+from hikkoshi.vsphere.ova import OvfPackage
 from hikkoshi_lab import image, userland
 from processes import hikkoshi
 from runbooks import Look
@@ -72,7 +73,8 @@ def test_independent_readers_agree_on_what_was_made(moved: Home, guest: str, tmp
         told = subprocess.run(["vmdkinfo", vmdk], check=True, capture_output=True, text=True).stdout
         assert "Stream optimized" in told
         assert f"({size} bytes)" in told
-    package = ova.write(plan.vm, vmdks, tmp_path / f"{guest}.ova")
+    package = tmp_path / f"{guest}.ova"
+    OvfPackage.of(plan.vm, Conversion.load(folder), folder).write_ova(package)
     source = subprocess.run(
         ["virt-v2v", "-i", "ova", "--print-source", package], check=True, capture_output=True, text=True
     ).stdout
