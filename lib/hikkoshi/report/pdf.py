@@ -14,7 +14,8 @@ from hikkoshi.rehearsal import unprivileged
 from hikkoshi.run.step import REPORT
 
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome")  # Debian and Red Hat, older Ubuntu, Google's own
-REMEDY = f"install Chromium and fonts-noto-cjk (Debian, Ubuntu: `make setup`), then run {REPORT} again; the HTML prints too"
+BROWSER = "install Chromium and fonts-noto-cjk (Debian, Ubuntu: `make setup`)"
+REMEDY = f"{BROWSER}, then run {REPORT} again; the HTML prints too"
 TITLE, EXPECTED = "the report is there as PDF", "a PDF, whole to its end"
 LIMIT = 120  # seconds
 OPTIONS = (
@@ -55,7 +56,7 @@ def write(html: Path) -> Check:
     made = path(html)
     made.unlink(missing_ok=True)
     try:
-        content = _printed(html)
+        content = printed(html)
     except ToolFailed as e:
         problem = e.problems[0]
         return Check(
@@ -102,8 +103,8 @@ def sandbox() -> tuple[list[str], str]:
     return [], "its own sandbox, as a user without rights"
 
 
-def _printed(html: Path) -> bytes:
-    """The PDF. The browser sees a copy of the HTML, and nothing else of ours."""
+def printed(html: Path) -> bytes:
+    """The PDF; `ToolFailed` without a Chromium that can. The browser sees a copy of the HTML, and nothing else of ours."""
     with unprivileged.folder("pdf") as fresh:
         copy, made = fresh / "report.html", fresh / "report.pdf"
         copy.write_bytes(html.read_bytes())

@@ -1,18 +1,15 @@
 """The report: everything about one guest on one page that needs nothing but a browser, now and in ten years."""
 
-import functools
 import re
 from datetime import UTC, datetime
 from pathlib import Path
-
-import jinja2
 
 from hikkoshi import files
 from hikkoshi.check import Check
 from hikkoshi.errors import BadInput
 from hikkoshi.guest import preparation
 from hikkoshi.params.home import Home
-from hikkoshi.report import appendix, page, pdf, pictures
+from hikkoshi.report import appendix, page, pdf, pictures, template
 from hikkoshi.report.language import Gettext, translations
 from hikkoshi.report.openpoints import notes, open_points
 from hikkoshi.report.standing import moved, rehearsed
@@ -40,7 +37,7 @@ def write(home: Home, guest: str) -> Path:
     story = gather(home, guest)
     lang = home.site().lang
     _ = translations(lang).gettext
-    text = _template(lang).render(
+    text = template.of(TEMPLATE, lang).render(
         lang=lang,
         read_only=READ_ONLY,
         SURVEY=SURVEY,
@@ -139,15 +136,6 @@ def _diffs(story: Story, _: Gettext) -> list[tuple[str, str, str]]:
     return [(file, why[file], unified) for file, unified in preparation.diffs(inside, story.survey.guest)]
 
 
-def _utc(time: datetime | str) -> str:
-    time = datetime.fromisoformat(time) if isinstance(time, str) else time
-    return time.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-
-
-def _minute(time: datetime) -> str:
-    return time.astimezone(UTC).strftime("%Y-%m-%d %H:%M")
-
-
 def _state(word: str, _: Gettext) -> str:
     """The word for the state of a run, an action or a check."""
     words = {
@@ -165,21 +153,3 @@ def _state(word: str, _: Gettext) -> str:
         "not done": _("not done"),
     }
     return words.get(word, word)
-
-
-@functools.cache
-def _template(lang: str) -> jinja2.Template:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        extensions=["jinja2.ext.i18n"],
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.install_gettext_translations(translations(lang), newstyle=True)  # type: ignore[attr-defined]
-    environment.policies["ext.i18n.trimmed"] = True
-    environment.filters["diff"] = appendix.diff
-    environment.filters["utc"] = _utc
-    environment.filters["minute"] = _minute
-    return environment.get_template(TEMPLATE)
