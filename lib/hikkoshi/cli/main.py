@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from hikkoshi.cli import init, machines, network, records, rollback, terminal
+from hikkoshi.cli import handover, init, machines, network, records, rollback, terminal
 from hikkoshi.cli.terminal import AsJson
 from hikkoshi.errors import HikkoshiError, printable
 from hikkoshi.run.step import DEPLOY, STEPS, SURVEY
@@ -34,6 +34,7 @@ app.command()(network.host_offloads)
 app.command()(records.verify)
 app.command()(records.acknowledge)
 app.command()(machines.machines)
+app.command()(handover.handover)
 app.command()(rollback.confirm_off)
 app.command()(init.init)
 for _more in metadata.entry_points(group="hikkoshi.commands"):  # the lab's: nothing here knows it

@@ -38,6 +38,8 @@ class GuestFolder(PosixPath):
     control = _Named("rehearsal/before.json")
     rehearsal = _Named("rehearsal.json")
     deployment = _Named("deployment.json")
+    handover = _Named("handover.json")
+    handover_sheet = _Named("handover-sheet.html")
     cutover = _Named("cutover.json")
     wiring = _Named("wiring.json")
     outage = _Named("outage.json")

@@ -76,6 +76,11 @@ class Home:
         """The guest's report for a browser; its PDF is beside it."""
         return self.reports / f"{guest}.html"
 
+    @property
+    def handovers(self) -> Path:
+        """The folder of all that is handed to others."""
+        return self.outputs / "handover"
+
     def records(self, guest: str = "") -> Path:
         """The folder of a guest's sealed records; of everybody's where none is named."""
         return self.outputs / "records" / guest

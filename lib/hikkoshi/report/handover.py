@@ -1,0 +1,225 @@
+"""What is handed to somebody who imports a guest's machine in our place: its files and a sheet, in a folder of their own.
+
+It needs what an import by us needs and vSphere is not asked for; and that the rehearsed guest was as planned, since nobody of
+ours sees it start. No approval is asked for: one counts for a machine in vSphere, and there is none yet; the service is not
+touched. handover.json and a copy of the sheet stay in the guest's folder, so that the guest's record has them, and the
+journal has a line with every sum.
+"""
+
+import contextlib
+import os
+import shutil
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from pydantic import AwareDatetime
+
+from hikkoshi import files
+from hikkoshi.approval.plan import Plan, changed
+from hikkoshi.artefact import Artefact, Frozen
+from hikkoshi.check import Check
+from hikkoshi.disk.conversion import Conversion
+from hikkoshi.errors import Problem, Refused, StepFailed, ToolFailed
+from hikkoshi.guest import descent
+from hikkoshi.params.folder import GuestFolder
+from hikkoshi.params.home import Home
+from hikkoshi.progress import Progress, silent
+from hikkoshi.rehearsal import rehearsal
+from hikkoshi.rehearsal.rehearsal import Rehearsal
+from hikkoshi.report import pdf, sheet
+from hikkoshi.run import lock
+from hikkoshi.run.journal import Journal
+from hikkoshi.run.step import CONVERT, DEPLOY, PLAN, Step
+from hikkoshi.secret.masking import Mask
+from hikkoshi.vsphere import limits
+from hikkoshi.vsphere.ova import OvfPackage, PackedFile
+
+Form = Literal["ova", "ovf"]
+STAMP = "%Y%m%dT%H%M%SZ"
+SHEET = "sheet.html"
+ROOM = 16 << 20  # bytes beside the disks
+
+
+class HandedFile(Frozen):
+    """One file of a hand-over."""
+
+    name: str
+    bytes: int
+    sha256: str
+
+
+class HandOver(Artefact):
+    """handover.json: what was handed over last, and of which plan and disk it is."""
+
+    filename: ClassVar[str] = GuestFolder.handover
+    made_by: ClassVar[Step] = DEPLOY  # whose place it takes
+    guest: str
+    time: AwareDatetime
+    form: Form
+    folder: str
+    plan_hash: str
+    vmdk_sha256: str  # of the converted disk; of several, of their sums together
+    files: tuple[HandedFile, ...]
+    no_pdf: str = ""  # why the sheet is there as HTML alone
+
+
+def checks(home: Home, guest: str, parent: Path) -> list[Check]:
+    """All that has to be so before a guest is handed over into a new folder in `parent`."""
+    parameters, site = home.parameters(guest)
+    folder = home.folder(guest)
+    plan, conversion = Plan.find(folder), Conversion.find(folder)
+    vmdks = [folder.disks / disk.vmdk for disk in conversion.each] if conversion else []
+    there = bool(vmdks) and all(map(files.regular, vmdks))
+    found = [
+        Check(
+            code="guest-planned",
+            title="the guest is planned",
+            ok=plan is not None,
+            found=plan.hash[:16] if plan else "",
+            expected=GuestFolder.plan,
+            remedy=f"run {PLAN}",
+        ),
+        Check(
+            code="disk-converted",
+            title="its disk is converted",
+            ok=there,
+            found=conversion.vmdk_sha256[:16] if conversion else "",
+            expected=", ".join(map(str, vmdks)),
+            remedy=f"run {CONVERT} in apply",
+        ),
+    ]
+    if plan is None or conversion is None or not there:
+        return found
+    others = list(changed(home, parameters, site, plan))
+    unmapped = [f"{nic.name} ({nic.mac})" for nic in plan.vm.nics if not nic.port_group]
+    rehearsed = rehearsal.complete(folder, conversion.vmdk_sha256, plan.hash)
+    return [
+        *found,
+        Check(
+            code="plan-of-parameters",
+            title="the plan is of the parameters as they are now",
+            ok=not others,
+            found="; ".join(others) or "the same",
+            expected="the parameters that were planned",
+            remedy=f"run {PLAN} again, and all that follows",
+        ),
+        Check(
+            code="nics-have-port-groups",
+            title="every NIC of the plan has a port group",
+            ok=not unmapped,
+            found=f"without: {', '.join(unmapped)}" if unmapped else f"{len(plan.vm.nics)} of {len(plan.vm.nics)}",
+            expected="every NIC",
+            remedy="add its MAC and segment to `nics` of the guest's file, then plan again",
+        ),
+        descent.chain(folder, plan),
+        rehearsed,
+        *(rehearsal.checks(Rehearsal.find(folder), plan.machine) if rehearsed else []),
+        *limits.checks(plan.vm),
+        _room(parent, sum(vmdk.stat().st_size for vmdk in vmdks) + ROOM),
+    ]
+
+
+def _room(parent: Path, needed: int) -> Check:
+    near = next(p for p in (parent, *parent.parents) if p.is_dir())
+    free = shutil.disk_usage(near).free
+    return Check(
+        code="hand-over-has-room",
+        title="there is room for the hand-over",
+        ok=free >= needed,
+        found=f"{files.human(free)} free",
+        expected=files.human(needed),
+        remedy="make room there, or name another folder by --to",
+        where=str(parent),
+    )
+
+
+def write(home: Home, guest: str, form: Form, into: Path | None = None, progress: Progress = silent) -> HandOver:
+    """Write a new folder GUEST-TIME in outputs/handover, or `into` a folder that is there; on any failure there is none.
+
+    `Refused` where one of `checks` is red. Holds the guest's lock, as a run does.
+    """
+    home.parameters(guest)
+    if into is not None and not into.is_dir():
+        raise Refused(
+            Problem(
+                code="no-folder-to-hand-over",
+                what="the folder for the hand-over is not there",
+                where=str(into),
+                expected="a folder",
+                remedy="make it, or mount the disk that it is on",
+            )
+        )
+    parent, now, folder = (into or home.handovers).absolute(), datetime.now(UTC), home.folder(guest)
+    target = parent / f"{guest}-{now.strftime(STAMP)}"
+    with lock.acquire(folder.lock, f"{now.strftime(STAMP)}-handover", wait=0):
+        if refused := [c for c in checks(home, guest, parent) if not c]:
+            raise Refused(*(c.problem() for c in refused))
+        if into is None:
+            _clear(parent, guest)
+        try:
+            return _written(home, guest, form, target, now, progress)
+        except OSError as e:
+            raise StepFailed(
+                Problem(
+                    code="hand-over-unwritable",
+                    what="the hand-over cannot be written",
+                    where=str(target),
+                    found=e.strerror or str(e),
+                    expected="a new folder with all of its files",
+                    remedy="nothing is left of it: make room, or name another folder by --to (FAT32 holds no file of 4 GiB)",
+                )
+            ) from None
+
+
+def _written(home: Home, guest: str, form: Form, target: Path, now: datetime, progress: Progress) -> HandOver:
+    folder, site = home.folder(guest), home.site()
+    plan, conversion = Plan.load(folder), Conversion.load(folder)
+    package = OvfPackage.of(plan.vm, conversion, folder)
+    part = target.with_name(f"{target.name}.part")
+    part.mkdir(parents=True)
+    with contextlib.ExitStack() as undo:
+        undo.callback(shutil.rmtree, part, ignore_errors=True)
+        if form == "ova":
+            made: tuple[PackedFile, ...] = (package.write_ova(part / f"{package.stem}.ova", progress),)
+        else:
+            made = package.write_folder(part, progress)
+        page, no_pdf = part / SHEET, ""
+        sheet.write(page, plan, site, made, now, Mask(home.secrets()))
+        try:
+            files.write(pdf.path(page), pdf.printed(page))
+        except ToolFailed as e:
+            no_pdf = e.problems[0].found or e.problems[0].what
+        papers = [path for path in (page, pdf.path(page)) if path.is_file()]
+        told = HandOver(
+            guest=guest,
+            time=now,
+            form=form,
+            folder=str(target),
+            plan_hash=plan.hash,
+            vmdk_sha256=conversion.vmdk_sha256,
+            files=(
+                *(HandedFile(name=f.name, bytes=f.bytes, sha256=f.sha256) for f in made),
+                *(HandedFile(name=p.name, bytes=p.stat().st_size, sha256=files.sha256(p)) for p in papers),
+            ),
+            no_pdf=no_pdf,
+        )
+        content = files.read(page)
+        if os.path.lexists(target):
+            raise FileExistsError(0, "it is there already", str(target))
+        part.rename(target)
+        undo.callback(shutil.rmtree, target, ignore_errors=True)
+        files.sync_folder(target.parent)
+        for copy in (folder.handover, folder.handover_sheet):
+            undo.callback(copy.unlink, missing_ok=True)
+        told.save(folder)
+        files.write(folder.handover_sheet, content)
+        Journal(folder.journal).append("handed-over", **told.model_dump(mode="json", exclude={"time"}))
+        undo.pop_all()
+    return told
+
+
+def _clear(parent: Path, guest: str) -> None:
+    """Remove what hand-overs of this guest left that were killed: the lock is held, so that none is at work."""
+    for left in parent.glob(f"{guest}-{'[0-9]' * 8}T{'[0-9]' * 6}Z.part"):
+        shutil.rmtree(left, ignore_errors=True)
