@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import tarfile
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,10 @@ from hikkoshi.disk.origin import Identity, Origin
 from hikkoshi.guest.prepared import Prepared
 from hikkoshi.params.home import Home
 from hikkoshi.rehearsal.rehearsal import Rehearsal
-from hikkoshi.vsphere.ova import OvfPackage
+from hikkoshi.report import pdf, sheet
+from hikkoshi.secret.masking import Mask
+from hikkoshi.vsphere.ova import OvfPackage, PackedFile
+from hikkoshi.vsphere.spec import VirtualNic
 from journey import Move
 from processes import hikkoshi
 
@@ -57,6 +61,24 @@ def test_the_package_is_read_by_others_and_the_sheet_is_one_page(move: Move, tmp
     subprocess.run(["qemu-img", "compare", "-f", "raw", "-F", "vmdk", *both], check=True, stdout=subprocess.PIPE)
     pages = subprocess.run(["pdfinfo", folder / "sheet.pdf"], check=True, capture_output=True, text=True).stdout
     assert re.search(r"^Pages: +1$", pages, re.M)
+
+
+def test_the_sheet_of_ten_nics_and_three_disks_is_one_page_in_japanese_too(home: Home, tmp_path: Path) -> None:
+    nics = tuple(
+        VirtualNic(name=f"eth{n}", mac=f"00:16:3e:05:00:{n:02x}", segment=f"s{n}", port_group=f"dv-ward-{n}", vlan=300 + n)
+        for n in range(10)
+    )
+    plan = Move(home).plan
+    vm = plan.vm.model_copy(update={"nics": nics, "capacities": (64 << 30, 10 << 30, 2 << 40)})
+    package = [
+        PackedFile(f"gateway{end}", 64 << 30, "0123456789abcdef" * 4) for end in (".ovf", ".mf", ".vmdk", "-2.vmdk", "-3.vmdk")
+    ]
+    page, site = tmp_path / "sheet.html", home.site().model_copy(update={"lang": "ja"})
+    planned = plan.model_copy(update={"vm": vm, "forwards": True})
+    sheet.write(page, planned, site, package, datetime.now(UTC), Mask([]))
+    pdf.path(page).write_bytes(pdf.printed(page))
+    told = subprocess.run(["pdfinfo", pdf.path(page)], check=True, capture_output=True, text=True).stdout
+    assert re.search(r"^Pages: +1$", told, re.M)
 
 
 def test_a_flipped_byte_of_a_disk_is_found_by_its_manifest(move: Move, tmp_path: Path) -> None:
