@@ -10,6 +10,7 @@ import nbformat
 import pytest
 
 from hikkoshi.run.step import STEPS
+from hikkoshi.steps import cutover
 from hikkoshi.steps.cutover import CutOver
 
 PROJECT = Path(__file__).parents[2]
@@ -53,8 +54,9 @@ def test_vsphere_and_the_dom0_are_asked_in_the_very_cell_that_shuts_the_source_d
     (cell,) = (c.source for p in NOTEBOOKS for c in code(p) if ".shut_down_source" in c.source)
     assert cell.startswith("run.preflight(cutover.ready())\n")
     asked = inspect.getsource(CutOver.ready)
-    assert "cutover.ready(self._v," in asked
+    assert "self._machine.ready()" in asked
     assert "dom0.others(" in asked
+    assert "cutover.ready(self._v," in inspect.getsource(cutover)
 
 
 def test_the_first_page_says_what_each_step_changes_as_the_registry_of_the_steps_does() -> None:

@@ -25,6 +25,7 @@ from hikkoshi.run.journal import Journal
 from hikkoshi.run.step import READ_ONLY, STEPS
 from hikkoshi.vsphere.cutover import InService
 from hikkoshi.vsphere.deployment import Deployment
+from hikkoshi.vsphere.handover import HandOver
 from hikkoshi_lab import keys
 from journey import converted, deployed, outcome
 
@@ -352,6 +353,22 @@ def test_the_next_command_is_taken_from_what_is_there_and_not_from_what_was_done
     found = story.now.next
     assert found.startswith(f"hikkoshi run gateway --from {number} --apply" if number else APPROVE)
     assert why in found
+
+
+def test_what_a_contractor_imports_is_ready_for_the_cut_over_when_it_was_handed_over(story: Story) -> None:
+    path = story.home.site_file
+    text = path.read_text()
+    path.write_text(text[: text.index("vsphere:")] + "vsphere: { handover: true }\n\n" + text[text.index("dom0s:") :])
+    story.through("60-deploy")
+    assert story.now.next == "hikkoshi run gateway --from 60 --apply", "the machine in a vSphere of ours counts for nothing"
+    of = {"plan_hash": plan.Plan.load(story.folder).hash, "vmdk_sha256": Conversion.load(story.folder).vmdk_sha256}
+    rest = {"time": "2026-11-22T00:00:00Z", "form": "ova", "folder": "away", "descriptor_sha256": "d" * 64, "files": ()}
+    made = HandOver.model_validate({"guest": "gateway", "name": "gateway", **of, **rest})
+    made.save(story.folder)
+    assert reach.gap(story.folder) is None
+    assert story.now.next == APPROVE
+    made.model_copy(update={"plan_hash": "0" * 64}).save(story.folder)
+    assert "what was handed over is of another plan or disk" in story.now.next
 
 
 def test_a_guest_in_service_is_not_sent_back_to_its_preparation(story: Story) -> None:

@@ -222,7 +222,7 @@ def give(
     said = Statement(
         guest=guest,
         site=line(site.name),
-        server=line(site.vsphere.server),
+        server=line(str(site.vsphere)),
         plan=plan.hash,
         decisions=plan.decisions,
         vmdk=subject.vmdk or "",
@@ -299,7 +299,7 @@ class _Case:
         self, said: Statement, verdict: signature.SignatureVerdict, then: signature.SignatureVerdict, until: datetime
     ) -> Problem | None:
         """What is wrong with a statement that can be read; None where it counts."""
-        server, site = line(self.site.vsphere.server), line(self.site.name)
+        server, site = line(str(self.site.vsphere)), line(self.site.name)
         superseded = self._superseded(said)
         reasons = (
             (not verdict, Problem(code="approval-signature-void", what=verdict.flaw)),

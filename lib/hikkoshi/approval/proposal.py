@@ -26,6 +26,7 @@ from hikkoshi.rehearsal.outcome import BootOutcome
 from hikkoshi.rehearsal.rehearsal import Rehearsal
 from hikkoshi.run.step import CONVERT, CUTOVER, DEPLOY, OFFLOADS, PLAN, PREPARE, REHEARSE, ROLLBACK, SURVEY
 from hikkoshi.vsphere.deployment import Deployment
+from hikkoshi.vsphere.handover import HandOver
 from hikkoshi.xen.wire import proving
 
 WIDTH, INDENT = 96, "    "
@@ -57,7 +58,7 @@ def _lines(
 ) -> Iterator[str]:
     there = _Results(home.folder(guest.name), plan)
     yield f"Guest {guest.name}: from Xen ({guest.dom0}) to vSphere\n"
-    yield from _wrapped(f"site: {site.name}, {site.vsphere.server}", "", INDENT)
+    yield from _wrapped(f"site: {site.name}, {site.vsphere}", "", INDENT)
     yield f"plan: SHA-256 {plan.hash}\n"
     days = site.signing.valid_days
     yield from _wrapped(
@@ -110,8 +111,9 @@ def _approved_before(plan: Plan, there: "_Results", before: Sequence[Statement])
 
 def _machine(plan: Plan) -> Points:
     vm, vc = plan.vm, plan.terms.vsphere
+    place = f"in {vc}, made by them" if vc.handover else f"in {vc.datacenter}/{vc.cluster}, on {vc.datastore}"
     yield (
-        f"a new machine {vm.name} in {vc.datacenter}/{vc.cluster}, on {vc.datastore}: {vm.vcpus} vCPU, {vm.memory_mb} MB, "
+        f"a new machine {vm.name} {place}: {vm.vcpus} vCPU, {vm.memory_mb} MB, "
         f"{vm.guest_id}, hardware version {vm.hardware_version}, "
         + (f"{len(vm.disks)} disks, together" if vm.capacities else "a disk of")
         + f" {files.human(vm.disk_bytes)} on {vm.controller}"
@@ -158,8 +160,15 @@ def _cutover(home: Home, guest: Guest, site: Site, plan: Plan) -> Points:
             "relies on somebody having shut the source down under Xen: the Dom-0 is only a folder here, from where nobody "
             "can shut it down, or see whether it is off"
         )
-    yield f"connects the machine in vSphere, NICs: {len(plan.vm.nics)}, and switches it on, with the source's MACs and addresses"
-    if guest.measurement is None:
+    if plan.terms.vsphere.handover:
+        yield f"has you call {site.vsphere.contractor}, who connects the machine's NICs, {len(plan.vm.nics)}, and switches it on"
+        yield "waits until the guest answers; whether each NIC is on its port group, nobody here can ask the contractor's vSphere"
+    else:
+        nics = len(plan.vm.nics)
+        yield f"connects the machine in vSphere, NICs: {nics}, and switches it on, with the source's MACs and addresses"
+    if guest.measurement is None and plan.terms.vsphere.handover:
+        yield "looks at no NIC from inside the guest: its parameters have no `measurement`"
+    elif guest.measurement is None:
         yield "looks in vSphere whether each NIC is on its port group; its parameters have no `measurement`, so no more"
     else:
         yield "looks whether each NIC is on its segment, and measures the outage: its parameters have `measurement`"
@@ -228,11 +237,14 @@ class _Results:
         self._conversion = self._find(Conversion, folder)
         self._survey = self._find(Survey, folder)
         rehearsed = self._find(Rehearsal, folder)
-        deployed = self._find(Deployment, folder)
+        deployed, handed = self._find(Deployment, folder), self._find(HandOver, folder)
         sha256 = self._conversion.vmdk_sha256 if self._conversion else ""
         same = (plan.hash, sha256)
         self._rehearsal = rehearsed if rehearsed and (rehearsed.plan_hash, rehearsed.vmdk_sha256) == same else None
         self._deployment = deployed if deployed and (deployed.plan_hash, deployed.vmdk_sha256) == same else None
+        self._handed = (
+            handed if plan.terms.vsphere.handover and handed and (handed.plan_hash, handed.vmdk_sha256) == same else None
+        )
         self._others = [
             f"{name} is of another plan or disk, and counts for nothing"
             for name, known, own in (
@@ -245,11 +257,14 @@ class _Results:
     @property
     def vmdk(self) -> str:
         """SHA-256 of the disk that was deployed."""
-        return self._deployment.vmdk_sha256 if self._deployment else ""
+        made = self._handed or self._deployment
+        return made.vmdk_sha256 if made else ""
 
     @property
     def machine(self) -> str:
-        """Instance UUID of the machine that was made of it."""
+        """Instance UUID of the machine that was made of it; of a contractor's the SHA-256 of the OVF descriptor."""
+        if self._handed:
+            return self._handed.descriptor_sha256
         return self._deployment.instance_uuid if self._deployment else ""
 
     def bound(self, plan: Plan) -> Points:
@@ -257,10 +272,13 @@ class _Results:
         vc, host, net = plan.terms.vsphere, plan.terms.dom0, plan.terms.measurement
         yield "the plan with the SHA-256 above: every decision on this page, and all that follows but disk and machine"
         yield f"disk: SHA-256 {self.vmdk}" if self.vmdk else "disk: not there yet, nothing can be approved"
-        yield f"machine: {self.machine}, its instance UUID" if self.machine else "machine: not there yet"
+        known = "the SHA-256 of the OVF descriptor that the contractor has" if self._handed else "its instance UUID"
+        yield f"machine: {self.machine}, {known}" if self.machine else "machine: not there yet"
         yield f"source: content digest {plan.source_digest}"
         yield (
-            f"vSphere: {vc.server} as {vc.user}, known by "
+            f"vSphere: {vc}, which nobody here logs in to"
+            if vc.handover
+            else f"vSphere: {vc.server} as {vc.user}, known by "
             + (f"its authority's certificate, SHA-256 of the file {vc.ca}" if vc.ca else f"its certificate {vc.certificate}")
             + f"; {vc.datacenter}/{vc.cluster}, {vc.datastore}, folder {vc.folder}"
         )
@@ -308,6 +326,9 @@ class _Results:
             yield from (f"{check.title}: {check.found}" for check in good)
         if d:
             yield f"{d.name} ({d.moid}) stands on {d.host}, {d.server}, as planned; {d.manifest}"
+        if self._handed:
+            names = ", ".join(f.name for f in self._handed.files)
+            yield f"handed over on {self._handed.time:%Y-%m-%d at %H:%M} UTC: {names}"
         if not (c or r or d):
             yield "nothing yet: this is a plan, and no more"
 
@@ -328,10 +349,7 @@ class _Results:
                 yield f"services that did not start in the rehearsal: {', '.join(boot.failed)}"
             elif not boot.asked:
                 yield "which services start was not seen in the rehearsal: the guest's init does not tell"
-        if not self._deployment:
-            yield f"{DEPLOY} was not done by this plan: no machine of it stands in vSphere"
-        else:
-            yield from (f"vSphere's warning: {w}" for w in self._deployment.warnings)
+        yield from self._in_vsphere()
         yield from self._others
         yield from self.unreadable
         yield from (f"still names a Xen device: {text}" for text in self._plan.preparation.leftovers)
@@ -339,6 +357,17 @@ class _Results:
         if guest.measurement is None:
             yield "no `measurement` in its parameters: neither wiring nor outage nor speed will be measured"
         yield "a rehearsal is QEMU, not ESXi; no application was tried, and no user has logged in"
+
+    def _in_vsphere(self) -> Points:
+        """What is open of the machine itself."""
+        if self._plan.terms.vsphere.handover:
+            yield "whether the contractor's vSphere can take the machine was asked by nobody here: the sheet has them confirm it"
+            if not self._handed:
+                yield f"{DEPLOY} was not done by this plan: nothing of it was handed over"
+        elif not self._deployment:
+            yield f"{DEPLOY} was not done by this plan: no machine of it stands in vSphere"
+        else:
+            yield from (f"vSphere's warning: {w}" for w in self._deployment.warnings)
 
     def _find(self, kind: type[A], folder: GuestFolder) -> A | None:
         try:

@@ -1,4 +1,4 @@
-"""What an approval is of: one plan, one disk, one machine."""
+"""What an approval is of: one plan, one disk, one machine. A machine that a contractor makes is known by its OVF descriptor."""
 
 from dataclasses import dataclass
 from typing import Self
@@ -7,11 +7,12 @@ from hikkoshi.approval.plan import Plan
 from hikkoshi.disk.conversion import Conversion
 from hikkoshi.params.home import Home
 from hikkoshi.vsphere.deployment import Deployment
+from hikkoshi.vsphere.handover import HandOver
 
 
 @dataclass(frozen=True)
 class Subject:
-    """The plan by its SHA-256, the VMDK by its own, the machine by its instance UUID in vSphere.
+    """The plan by its SHA-256, the VMDK by its own, the machine by its instance UUID in vSphere, or what was handed over for it.
 
     An empty one is not there yet. None is not known: of runs of earlier versions, which did not write it down.
     """
@@ -25,6 +26,9 @@ class Subject:
         """What stands there of this plan; without disk and machine where 60-deploy was not done of this plan and disk."""
         folder = home.folder(guest)
         disk = Conversion.find(folder)
+        if disk and plan.terms.vsphere.handover:
+            handed = HandOver.of(folder, plan.hash, disk.vmdk_sha256)
+            return cls(plan.hash, disk.vmdk_sha256 if handed else "", handed.descriptor_sha256 if handed else "")
         made = Deployment.of(folder, plan.hash, disk.vmdk_sha256) if disk else None
         if disk is None or made is None:
             return cls(plan.hash, "", "")

@@ -11,11 +11,11 @@ from typing import Any, Self
 from pydantic import BaseModel, Field, SerializerFunctionWrapHandler, model_serializer
 
 from hikkoshi import files
-from hikkoshi.artefact import Frozen
+from hikkoshi.artefact import Frozen, unsaid
 from hikkoshi.errors import BadInput, Problem
 from hikkoshi.params.guest import Guest, MeasuredPath
 from hikkoshi.params.home import Home
-from hikkoshi.params.site import Site
+from hikkoshi.params.site import HANDED_OVER, Site
 
 
 class Target(Frozen):
@@ -29,6 +29,10 @@ class Target(Frozen):
     cluster: str
     datastore: str
     folder: str
+    handover: bool = unsaid(False)  # it is a contractor's, and has none of these
+
+    def __str__(self) -> str:
+        return HANDED_OVER if self.handover else self.server
 
 
 class XenHost(Frozen):
@@ -73,7 +77,8 @@ class Terms(Frozen):
                 datacenter=vc.datacenter,
                 cluster=vc.cluster,
                 datastore=vc.datastore,
-                folder=vc.folder,
+                folder="" if vc.handover else vc.folder,
+                handover=vc.handover,
             ),
             dom0=XenHost(
                 name=guest.dom0,

@@ -6,11 +6,13 @@ import re
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from hikkoshi.artefact import Frozen
 from hikkoshi.params.forms import Fingerprint, Name, SecretRef
 from hikkoshi.ssh import ADDRESS, Login
+
+HANDED_OVER = "the contractor's vSphere"  # what one is called that nobody here can ask
 
 
 class Segment(Frozen):
@@ -75,22 +77,57 @@ class Dom0(Frozen):
         return f"ssh://{self.ssh}" if self.kind == "ssh" else str(self.root or "/")
 
 
-class VSphere(Frozen):
-    """The vCenter or ESXi host to move to. The certificate is checked against `ca`, or its SHA-256 against `sha256`."""
+_LOGIN = ("server", "user", "password", "datacenter", "cluster", "datastore")  # what a vSphere needs that we log in to
+_PLACE = ("ca", "sha256", "folder")
 
-    server: str = Field(pattern=r"^[^:/\s]+(:\d+)?$", description="host or host:port")
-    user: str
-    password: SecretRef = Field(description="where the password is: env:NAME, file:PATH (mode 0600) or keyring:SERVICE/USER")
+
+class VSphere(Frozen):
+    """The vCenter or ESXi host to move to. The certificate is checked against `ca`, or its SHA-256 against `sha256`.
+
+    With `handover` it is a contractor's, and nobody logs in to it from here; as a text it is what it is called.
+    """
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "if": {"properties": {"handover": {"const": True}}, "required": ["handover"]},
+            "then": {"properties": dict.fromkeys((*_LOGIN, *_PLACE), False)},
+            "else": {"required": list(_LOGIN)},
+        }
+    )
+
+    handover: bool = Field(
+        False,
+        description="true: a contractor runs the vSphere, and nobody logs in to it from here; then server, user, password, ca, "
+        "sha256, datacenter, cluster, datastore and folder are left out",
+    )
+    contractor: str = Field(
+        "the contractor", min_length=1, description="with handover: who runs the vSphere, and their telephone, as at night"
+    )
+    server: str = Field("", pattern=r"^[^:/\s]+(:\d+)?$", description="host or host:port")
+    user: str = ""
+    password: SecretRef = Field("", description="where the password is: env:NAME, file:PATH (mode 0600) or keyring:SERVICE/USER")
     ca: Path | None = Field(None, description="file with the certificate authority's certificate (PEM)")
     sha256: Fingerprint | None = Field(None, description="SHA-256 fingerprint of the server's own certificate")
-    datacenter: str
-    cluster: str
-    datastore: str
+    datacenter: str = ""
+    cluster: str = ""
+    datastore: str = ""
     folder: str = Field("vm", description="folder for virtual machines below the datacenter")
     hardware_version: int = Field(10, ge=4, le=22, description="virtual hardware version of new machines: 10 is ESXi 5.5")
 
+    def __str__(self) -> str:
+        return HANDED_OVER if self.handover else self.server
+
     @model_validator(mode="after")
-    def _one_way_to_trust(self) -> "VSphere":
+    def _whose(self) -> "VSphere":
+        given = self.model_fields_set
+        if self.handover and (much := [key for key in (*_LOGIN, *_PLACE) if key in given]):
+            raise ValueError(f"with `handover: true` nobody logs in, so leave out {', '.join(much)}")
+        if self.handover:
+            return self
+        if lacking := [key for key in _LOGIN if key not in given]:
+            raise ValueError(f"give {', '.join(lacking)}; or `handover: true`, where a contractor runs the vSphere")
+        if "contractor" in given:
+            raise ValueError("contractor is for `handover: true` alone: leave it out, or write that")
         if (self.ca is None) == (self.sha256 is None):
             raise ValueError("give either ca or sha256: one way to know that the server is the right one")
         return self

@@ -22,7 +22,7 @@ from hikkoshi.approval.signature import SignatureVerdict, Trust
 from hikkoshi.approval.statement import Statement
 from hikkoshi.errors import Problem
 from hikkoshi.params.folder import GuestFolder
-from hikkoshi.params.site import Signing
+from hikkoshi.params.site import HANDED_OVER, Signing
 from hikkoshi.run.entry import JournalEntry
 from hikkoshi.run.step import APPROVED, CONVERT, DEPLOY
 
@@ -35,6 +35,7 @@ RESULTS = {  # {what is approved: the result that has it, its field, the step th
     "vmdk": (GuestFolder.conversion, "vmdk_sha256", CONVERT.id),
     "machine": (GuestFolder.deployment, "instance_uuid", DEPLOY.id),
 }
+OF_CONTRACTOR = {**RESULTS, "machine": (GuestFolder.handover, "descriptor_sha256", DEPLOY.id)}  # whose machine has no such UUID
 MOST_DAYS = 90  # that a site may let an approval count
 Known = dict[tuple[str, str], SignatureVerdict]  # {(SHA-256 of an approval, of its signature): what that is worth}
 
@@ -139,7 +140,7 @@ def _unapproved(case: Case, good: list[tuple[str, Statement, SignatureVerdict]],
                 expected=asked.plan,
                 remedy=REMEDY,
             )
-    if case.format > 1 and (lacks := [name for name, _, _ in RESULTS.values() if f"data/{name}" not in case.listed]):
+    if case.format > 1 and (lacks := [name for name, _, _ in _results(case).values() if f"data/{name}" not in case.listed]):
         notes.append(f"disk and machine are known by the run's own word alone: {', '.join(lacks)} is not in the record")
     notes += asked.notes
     reasons: dict[str, str] = {}
@@ -261,7 +262,8 @@ class _Asked:
         days, two = signing.get("valid_days"), signing.get("two_persons")
         planned = _planned(case)
         two = True if planned.get("two_persons") is True else two  # as the page said
-        here = (statement.line(str(site.get("name"))), statement.line(str(vsphere.get("server"))))
+        server = HANDED_OVER if vsphere.get("handover") is True else str(vsphere.get("server"))
+        here = (statement.line(str(site.get("name"))), statement.line(server))
         return cls(
             plan=case.opened.get(GuestFolder.plan) or case.info.get("Plan-SHA256", "none"),
             site=here if known else None,
@@ -314,7 +316,7 @@ def _subject(case: Case, notes: list[str]) -> dict[str, str]:
     """The disk and the machine that the run acted upon: by the gate's own line, and by the record's results."""
     gate = next((e for e in case.own if e.event == "permitted"), None)
     found = {what: str(getattr(gate, what)) for what in RESULTS} if gate else {}
-    for what, (name, field, step) in RESULTS.items():
+    for what, (name, field, step) in _results(case).items():
         if f"data/{name}" in case.listed:
             sealed = _value(case.record / "data" / name, field)
             if found.get(what, sealed) != sealed and _again(case, step):
@@ -322,6 +324,10 @@ def _subject(case: Case, notes: list[str]) -> dict[str, str]:
             else:
                 found[what] = sealed
     return found
+
+
+def _results(case: Case) -> Mapping[str, tuple[str, str, str]]:
+    return OF_CONTRACTOR if _part(_planned(case), "vsphere").get("handover") is True else RESULTS
 
 
 def _again(case: Case, step: str) -> bool:

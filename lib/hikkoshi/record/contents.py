@@ -100,6 +100,7 @@ def _frame(home: Home, guest: str, journal: bytes, left_out: bytes) -> dict[str,
         GuestFolder.plan: folder.plan,
         GuestFolder.conversion: folder.conversion,
         GuestFolder.deployment: folder.deployment,
+        GuestFolder.handover: folder.handover,
     }
     if signing.revoked:
         found["signers/revoked"] = home.path(signing.revoked).resolve()

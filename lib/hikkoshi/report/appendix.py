@@ -84,6 +84,12 @@ def facts(story: Story, _: Gettext = str) -> Iterator[Fact]:
         on = _("{name} ({id}) on {host}, {server}").format(name=d.name, id=d.moid, host=d.host, server=d.server)
         yield Fact(_("machine in vSphere"), on)
         yield Fact(_("received by vSphere (its own words)"), d.manifest)
+    if h := story.handed:
+        size = _("{path}, {count} bytes")
+        yield Fact(_("handed over"), f"{h.time:%Y-%m-%d %H:%M} UTC, {h.folder}")
+        yield Fact(_("SHA-256 of the OVF descriptor"), h.descriptor_sha256)
+        for file in h.files:
+            yield Fact(size.format(path=file.name, count=f"{file.bytes:,}"), f"SHA-256 {file.sha256}")
     if story.cutover:
         yield Fact(_("in service since"), story.cutover.since)
 
@@ -105,7 +111,9 @@ def nics(story: Story, _: Gettext = str) -> Iterator[NicRow]:
             port_group=n.port_group,
             driver=guest.driver if guest else missing[story.rehearsal is not None],
             addresses=", ".join(guest.addresses) if guest else "–",
-            deployed=_in_vsphere(card, _) if card else missing[bool(there)],
+            deployed=_in_vsphere(card, _)
+            if card
+            else missing[bool(there) or (story.cutover is not None and standing.theirs(story))],
             seen=seen(inside[n.name], _) if n.name in inside else _("not looked at"),
         )
 

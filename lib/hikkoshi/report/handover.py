@@ -11,13 +11,9 @@ import os
 import shutil
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import ClassVar, Literal
-
-from pydantic import AwareDatetime
 
 from hikkoshi import files
 from hikkoshi.approval.plan import Plan, changed
-from hikkoshi.artefact import Artefact, Frozen
 from hikkoshi.check import Check
 from hikkoshi.disk.conversion import Conversion
 from hikkoshi.errors import Problem, Refused, StepFailed, ToolFailed
@@ -30,38 +26,15 @@ from hikkoshi.rehearsal.rehearsal import Rehearsal
 from hikkoshi.report import pdf, sheet
 from hikkoshi.run import lock
 from hikkoshi.run.journal import Journal
-from hikkoshi.run.step import CONVERT, DEPLOY, PLAN, Step
+from hikkoshi.run.step import CONVERT, PLAN
 from hikkoshi.secret.masking import Mask
 from hikkoshi.vsphere import limits
+from hikkoshi.vsphere.handover import Form, HandedFile, HandOver
 from hikkoshi.vsphere.ova import OvfPackage, PackedFile
 
-Form = Literal["ova", "ovf"]
 STAMP = "%Y%m%dT%H%M%SZ"
 SHEET = "sheet.html"
 ROOM = 16 << 20  # bytes beside the disks
-
-
-class HandedFile(Frozen):
-    """One file of a hand-over."""
-
-    name: str
-    bytes: int
-    sha256: str
-
-
-class HandOver(Artefact):
-    """handover.json: what was handed over last, and of which plan and disk it is."""
-
-    filename: ClassVar[str] = GuestFolder.handover
-    made_by: ClassVar[Step] = DEPLOY  # whose place it takes
-    guest: str
-    time: AwareDatetime
-    form: Form
-    folder: str
-    plan_hash: str
-    vmdk_sha256: str  # of the converted disk; of several, of their sums together
-    files: tuple[HandedFile, ...]
-    no_pdf: str = ""  # why the sheet is there as HTML alone
 
 
 def checks(home: Home, guest: str, parent: Path) -> list[Check]:
@@ -79,6 +52,7 @@ def checks(home: Home, guest: str, parent: Path) -> list[Check]:
             found=plan.hash[:16] if plan else "",
             expected=GuestFolder.plan,
             remedy=f"run {PLAN}",
+            later=True,
         ),
         Check(
             code="disk-converted",
@@ -87,6 +61,7 @@ def checks(home: Home, guest: str, parent: Path) -> list[Check]:
             found=conversion.vmdk_sha256[:16] if conversion else "",
             expected=", ".join(map(str, vmdks)),
             remedy=f"run {CONVERT} in apply",
+            later=True,
         ),
     ]
     if plan is None or conversion is None or not there:
@@ -113,7 +88,7 @@ def checks(home: Home, guest: str, parent: Path) -> list[Check]:
             remedy="add its MAC and segment to `nics` of the guest's file, then plan again",
         ),
         descent.chain(folder, plan),
-        rehearsed,
+        rehearsed.waiting(),
         *(rehearsal.checks(Rehearsal.find(folder), plan.machine) if rehearsed else []),
         *limits.checks(plan.vm),
         _room(parent, sum(vmdk.stat().st_size for vmdk in vmdks) + ROOM),
@@ -140,6 +115,12 @@ def write(home: Home, guest: str, form: Form, into: Path | None = None, progress
     `Refused` where one of `checks` is red. Holds the guest's lock, as a run does.
     """
     home.parameters(guest)
+    with lock.acquire(home.folder(guest).lock, f"{datetime.now(UTC).strftime(STAMP)}-handover", wait=0):
+        return make(home, guest, form, into, progress)
+
+
+def make(home: Home, guest: str, form: Form = "ova", into: Path | None = None, progress: Progress = silent) -> HandOver:
+    """The same for whoever holds the guest's lock already."""
     if into is not None and not into.is_dir():
         raise Refused(
             Problem(
@@ -150,26 +131,44 @@ def write(home: Home, guest: str, form: Form, into: Path | None = None, progress
                 remedy="make it, or mount the disk that it is on",
             )
         )
-    parent, now, folder = (into or home.handovers).absolute(), datetime.now(UTC), home.folder(guest)
+    parent, now = (into or home.handovers).absolute(), datetime.now(UTC)
     target = parent / f"{guest}-{now.strftime(STAMP)}"
-    with lock.acquire(folder.lock, f"{now.strftime(STAMP)}-handover", wait=0):
-        if refused := [c for c in checks(home, guest, parent) if not c]:
-            raise Refused(*(c.problem() for c in refused))
-        if into is None:
-            _clear(parent, guest)
-        try:
-            return _written(home, guest, form, target, now, progress)
-        except OSError as e:
-            raise StepFailed(
-                Problem(
-                    code="hand-over-unwritable",
-                    what="the hand-over cannot be written",
-                    where=str(target),
-                    found=e.strerror or str(e),
-                    expected="a new folder with all of its files",
-                    remedy="nothing is left of it: make room, or name another folder by --to (FAT32 holds no file of 4 GiB)",
-                )
-            ) from None
+    if refused := [c for c in checks(home, guest, parent) if not c]:
+        raise Refused(*(c.problem() for c in refused))
+    if into is None:
+        _clear(parent, guest)
+    try:
+        return _written(home, guest, form, target, now, progress)
+    except OSError as e:
+        raise StepFailed(
+            Problem(
+                code="hand-over-unwritable",
+                what="the hand-over cannot be written",
+                where=str(target),
+                found=e.strerror or str(e),
+                expected="a new folder with all of its files",
+                remedy="nothing is left of it: make room, or name another folder by --to (FAT32 holds no file of 4 GiB)",
+            )
+        ) from None
+
+
+def as_written(home: Home, guest: str) -> Check:
+    """Whether the files that were handed over last are as they were written; those that were taken away are not seen."""
+    made, title = HandOver.find(home.folder(guest)), "the files are as they were handed over"
+    if made is None or not Path(made.folder).is_dir():
+        found = f"{made.folder} is not there any more" if made else "nothing was handed over"
+        return Check(code="handed-files", title=title, ok=True, found=found, unseen="not seen")
+    there = {f.name: Path(made.folder, f.name) for f in made.files}
+    wrong = [f.name for f in made.files if not files.regular(there[f.name]) or files.sha256(there[f.name]) != f.sha256]
+    return Check(
+        code="handed-files",
+        title=title,
+        ok=not wrong,
+        found=f"another content, or none: {', '.join(wrong)}" if wrong else f"{len(there)} files in {made.folder}",
+        expected=f"the sums of {HandOver.filename}",
+        remedy=f"hand over again: hikkoshi handover {guest}",
+        where=made.folder,
+    )
 
 
 def _written(home: Home, guest: str, form: Form, target: Path, now: datetime, progress: Progress) -> HandOver:
@@ -194,10 +193,12 @@ def _written(home: Home, guest: str, form: Form, target: Path, now: datetime, pr
         told = HandOver(
             guest=guest,
             time=now,
+            name=plan.vm.name,
             form=form,
             folder=str(target),
             plan_hash=plan.hash,
             vmdk_sha256=conversion.vmdk_sha256,
+            descriptor_sha256=package.descriptor_sha256,
             files=(
                 *(HandedFile(name=f.name, bytes=f.bytes, sha256=f.sha256) for f in made),
                 *(HandedFile(name=p.name, bytes=p.stat().st_size, sha256=files.sha256(p)) for p in papers),
@@ -211,12 +212,20 @@ def _written(home: Home, guest: str, form: Form, target: Path, now: datetime, pr
         undo.callback(shutil.rmtree, target, ignore_errors=True)
         files.sync_folder(target.parent)
         for copy in (folder.handover, folder.handover_sheet):
-            undo.callback(copy.unlink, missing_ok=True)
+            undo.callback(_put_back, copy, files.read(copy) if copy.is_file() else None)
         told.save(folder)
         files.write(folder.handover_sheet, content)
         Journal(folder.journal).append("handed-over", **told.model_dump(mode="json", exclude={"time"}))
         undo.pop_all()
     return told
+
+
+def _put_back(path: Path, before: bytes | None) -> None:
+    """What told of an earlier hand-over, which is still there."""
+    if before is None:
+        path.unlink(missing_ok=True)
+    else:
+        files.write(path, before)
 
 
 def _clear(parent: Path, guest: str) -> None:

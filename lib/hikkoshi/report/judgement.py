@@ -63,7 +63,7 @@ def _last_run(story: Story, _: Gettext) -> tuple[Rule, ...]:
 def _ways(story: Story, _: Gettext) -> tuple[Rule, ...]:
     """How far it has come, where nothing is wrong. Good is only what is proved."""
     serves, tried = story.cutover is not None, story.rehearsal is not None
-    deployed = DEPLOY.id in story.done
+    deployed, theirs = DEPLOY.id in story.done, standing.theirs(story)
     return (
         (standing.rolled_back(story), "open", _("Rolled back: in service under Xen.")),
         (serves and not standing.observed(story), "open", _("In service on vSphere; its network was not measured.")),
@@ -73,6 +73,8 @@ def _ways(story: Story, _: Gettext) -> tuple[Rule, ...]:
         (tried and not standing.booted(story), "bad", _("The rehearsal did not succeed.")),
         (tried and not standing.of_this_plan(story), "open", _("The plan has changed since the rehearsal.")),
         (tried and not standing.of_this_vmdk(story), "open", _("The VMDK has changed since the rehearsal.")),
+        (deployed and theirs and story.approved, "good", _("Handed over to the contractor, and waiting for its cut-over.")),
+        (deployed and theirs, "open", _("Handed over to the contractor, and waiting for its approval and cut-over.")),
         (deployed and story.approved, "good", _("Deployed and waiting for its cut-over.")),
         (deployed, "open", _("Deployed and waiting for its approval and cut-over.")),
         (True, "open", _("Under way: {next} is next.")),
@@ -97,6 +99,8 @@ def service(story: Story, _: Gettext = str) -> str:
 def _served(story: Story, since: str, _: Gettext) -> list[str]:
     """What was seen of a guest in service."""
     words = _("It was switched on and connected in vSphere at {time}.")
+    if standing.theirs(story):
+        words = _("The contractor has switched it on: an address of it answered at {time}.")
     if standing.answered(story):
         words = _("It serves from vSphere since {time}.")
     told, found = [words.format(time=f"{since[:19].replace('T', ' ')} UTC")], measured(story)

@@ -42,13 +42,14 @@ def open_points(story: Story, _: Gettext = str) -> Iterator[str]:
     yield from (_("A result cannot be read: {found}").format(found=words) for words in story.unreadable)
     yield from _not_surveyed(story, _)
     yield from _not_done(story, _)
+    yield from _not_asked(story, _)
     yield from _not_seen(story, _)
     yield from _not_measured(story, _)
     yield from _first_start(story, _)
     yield from _not_approved(story, _)
     yield from _changed(story, _)
     yield from _lro(story, _)
-    if story.deployment and standing.unplugged(story):
+    if story.deployment and standing.unplugged(story) and not standing.theirs(story):
         yield _("The machine in vSphere is not in service: its NICs are unplugged until the cut-over.")
     if story.rehearsal:
         yield from _not_rehearsed(story, story.rehearsal, _)
@@ -80,7 +81,7 @@ def _not_surveyed(story: Story, _: Gettext) -> Iterator[str]:
         yield _("Which state of the source was copied is not on record: an earlier version made the copy.")
     elif copy and plan and copy.source_digest != plan.source_digest:
         yield _("The source that was copied is not the one that survey and plan are of.")
-    if there and plan and there.plan_hash != plan.hash:
+    if there and plan and there.plan_hash != plan.hash and not standing.theirs(story):
         yield _("The machine in vSphere is of another plan than the present one.")
 
 
@@ -110,6 +111,18 @@ def _not_done(story: Story, _: Gettext) -> Iterator[str]:
         yield f"{words} {original.format(error=why)}" if why else words
 
 
+def _not_asked(story: Story, _: Gettext) -> Iterator[str]:
+    """What only the contractor can tell who runs the vSphere."""
+    if not standing.theirs(story):
+        return
+    yield _(
+        "The vSphere is a contractor's, and nobody here has asked it: room, hardware version, operating system, port groups with "
+        "their VLANs, free name and MACs are the contractor's word."
+    )
+    if story.handed and not story.cutover:
+        yield _("The machine was handed over, and has to stay off at the contractor's until the cut-over.")
+
+
 def _not_seen(story: Story, _: Gettext) -> Iterator[str]:
     """What the person who cut over answers for, because nobody could see it from here."""
     last = standing.newest(story, CUTOVER.id)
@@ -121,7 +134,9 @@ def _not_measured(story: Story, _: Gettext) -> Iterator[str]:
     """What is not proved of the network of a guest in service."""
     if story.cutover is None:
         return
-    if story.wiring is None:
+    if story.wiring is None and standing.theirs(story):
+        yield _("On which segment each NIC is was not seen: neither in the contractor's vSphere nor from inside the guest.")
+    elif story.wiring is None:
         yield _("On which segment each NIC is was read from vSphere's settings only, and not seen from inside the guest.")
     elif not story.wiring.witness.ok:
         bad = ", ".join(f"{n.name} {seen(n.verdict, _)}" for n in story.wiring.witness.nics if n.verdict != "ok")

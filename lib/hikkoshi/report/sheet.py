@@ -54,6 +54,11 @@ def _facts(spec: VmSpec, _: Gettext) -> Iterator[tuple[str, str]]:
 
 def _work(plan: Plan, package: Sequence[PackedFile], _: Gettext) -> Iterator[str]:
     yield _("Compare the sums of the files.")
+    spec, size = plan.vm, files.human(plan.vm.disk_bytes)
+    yield _(
+        "Tell us before the import that you have {size} of room for it, take {hardware} and {id}, have each port group with its "
+        "VLAN, and no machine of this name or with one of these MACs."
+    ).format(size=size, hardware=f"vmx-{spec.hardware_version:02d}", id=spec.guest_id)
     yield _("Import {file} by Deploy OVF Template. Give each network the port group of the same name. Leave it off.").format(
         file=package[0].name
     )

@@ -126,6 +126,11 @@ def unplugged(story: Story) -> bool:
     return story.cutover is None and (last is None or (last.step == ROLLBACK.id and not half_rolled_back(story)))
 
 
+def theirs(story: Story) -> bool:
+    """Whether a contractor makes the machine, in a vSphere that nobody here can ask."""
+    return story.plan is not None and story.plan.terms.vsphere.handover
+
+
 def unfinished(story: Story) -> bool:
     """Whether the last cut-over of a guest in service did not come to its end."""
     last = newest(story, CUTOVER.id)

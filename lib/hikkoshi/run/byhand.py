@@ -37,14 +37,18 @@ def order(home: Home, guest: str, why: str, *, confirm: bool = True) -> Problem:
         start = f"on the XenServer: {shlex.join(xva.command('start', guest, str(xen.get('uuid') or '')))}"
     confirmed = f"Then say so: {confirmation.command(guest)}" if confirm else "Both on at once break the network for both."
     begin = f"{AGAIN.format(guest)}. Or type" if confirm else "type"
-    steps = [
-        f"In vCenter, or on the ESXi host itself, find the machine {name} ({about or 'nothing more is known of it'}). "
-        "Disconnect all its NICs: take off Connected and Connect at power on.",
-        f"Power it off. On the ESXi host: vim-cmd vmsvc/getallvms, then vim-cmd vmsvc/power.off with the ID of {name}.",
-        f"Look that it is off: vim-cmd vmsvc/power.getstate with its ID. Where the host is dead, cut its power, so that it "
-        f"does not come back with the machine on; look in vCenter that no other host has started it. {confirmed}",
-        f"Start the source: {begin} {start}.",
-    ]
+    steps = (
+        _called(contractor, name, confirmed)
+        if (contractor := _contractor(home))
+        else [
+            f"In vCenter, or on the ESXi host itself, find the machine {name} ({about or 'nothing more is known of it'}). "
+            "Disconnect all its NICs: take off Connected and Connect at power on.",
+            f"Power it off. On the ESXi host: vim-cmd vmsvc/getallvms, then vim-cmd vmsvc/power.off with the ID of {name}.",
+            f"Look that it is off: vim-cmd vmsvc/power.getstate with its ID. Where the host is dead, cut its power, so that it "
+            f"does not come back with the machine on; look in vCenter that no other host has started it. {confirmed}",
+        ]
+    )
+    steps.append(f"Start the source: {begin} {start}.")
     remedy = "in this order:\n" + "\n".join(f"{n}. {step}" for n, step in enumerate(steps, 1))
     return Problem(
         code="switch-off-by-hand",
@@ -67,10 +71,27 @@ def told(home: Home, guest: str, step: str) -> Iterator[None]:
         raise BadInput(*e.problems, order(home, guest, "the parameters cannot be used", confirm=False)) from None
 
 
+def _contractor(home: Home) -> str:
+    """Who runs the vSphere, where nobody here logs in to it; else nothing."""
+    with contextlib.suppress(HikkoshiError, OSError):
+        vsphere = home.site().vsphere
+        return vsphere.contractor if vsphere.handover else ""
+    return ""
+
+
+def _called(contractor: str, name: str, confirmed: str) -> list[str]:
+    """What a contractor is asked for on the telephone."""
+    return [
+        f"Call {contractor}. Ask them to take off both ticks, Connected and Connect At Power On, of every NIC of {name}. That "
+        "frees the addresses at once.",
+        f"Ask them to power {name} off. Stay on the telephone until they say that they see it powered off. {confirmed}",
+    ]
+
+
 def _facts(home: Home, guest: str) -> dict[str, Any]:
-    """What deployment.json tells of the machine, and where that is gone, cutover.json."""
+    """What deployment.json tells of the machine, and where that is gone, cutover.json, or what was handed over."""
     folder = home.folder(guest)
-    return _read(folder.cutover) | _read(folder.deployment)
+    return _read(folder.handover) | _read(folder.cutover) | _read(folder.deployment)
 
 
 def _source(home: Home, guest: str) -> tuple[str, str]:

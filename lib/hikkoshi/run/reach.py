@@ -19,6 +19,7 @@ from hikkoshi.params.folder import GuestFolder
 from hikkoshi.rehearsal import rehearsal
 from hikkoshi.rehearsal.rehearsal import Rehearsal
 from hikkoshi.vsphere.deployment import Deployment
+from hikkoshi.vsphere.handover import HandOver
 
 A = TypeVar("A", bound=Artefact)
 
@@ -49,6 +50,8 @@ def gap(folder: GuestFolder) -> Gap | None:
     """The first gap in a guest's folder; None where everything is ready for the cut-over, the approval apart."""
     way = _Way(folder)
     for kind, flaw in _FLAWS.items():
+        if kind is Deployment and way.of(Plan).terms.vsphere.handover:
+            kind, flaw = HandOver, _handed_over  # noqa: PLW2901 - a contractor makes the machine
         try:
             known = kind.find(folder)
         except BadInput:
@@ -102,6 +105,12 @@ def _deployment(way: _Way) -> str:
     made = way.of(Deployment)
     same = (made.plan_hash, made.vmdk_sha256) == (way.of(Plan).hash, way.of(Conversion).vmdk_sha256)
     return "" if same else "the machine in vSphere is of another plan or disk"
+
+
+def _handed_over(way: _Way) -> str:
+    made = way.of(HandOver)
+    same = (made.plan_hash, made.vmdk_sha256) == (way.of(Plan).hash, way.of(Conversion).vmdk_sha256)
+    return "" if same else "what was handed over is of another plan or disk"
 
 
 _FLAWS: dict[type[Artefact], Callable[[_Way], str]] = {

@@ -113,6 +113,10 @@ class Run:
         confirmation.forget(self.folder)
         return self._gate.permit()
 
+    def give_way(self) -> None:
+        """Let a rollback begin while this run only waits; it asks for a permission again before it goes on."""
+        self._turn.end()
+
     def approvals(self) -> list[Path]:
         """The approval that counts for this run, with its signature; see `Gate.files`."""
         return self._gate.files()

@@ -11,6 +11,7 @@ from hikkoshi.network.throughput.bench import unmeasured
 from hikkoshi.params.guest import Guest
 from hikkoshi.params.home import Home
 from hikkoshi.params.site import Site
+from hikkoshi.run.contractor import ContractorsMachine
 from hikkoshi.vsphere import cutover, session, vm
 from hikkoshi.vsphere.cutover import InService
 from hikkoshi.vsphere.order import Order
@@ -37,6 +38,9 @@ def checks(home: Home, site: Site, guest: Guest, run: str) -> list[Check]:
                     later=True,
                 )
             ]
+        if site.vsphere.handover:
+            theirs = ContractorsMachine(home, site, guest, Plan.find(folder))
+            return [theirs.complete(), dom0.source_off(home, site, guest)]
         by, plan, disk = vm.owner(home, run, folder.lock), Plan.find(folder), Conversion.find(folder)
         order = Order.of(by, guest.name, plan, disk, folder)
         with session.connect(home, site.vsphere) as v:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hikkoshi.approval.plan import Plan
-from hikkoshi.check import Check
+from hikkoshi.check import Check, Permission
 from hikkoshi.disk.conversion import Conversion
 from hikkoshi.errors import BadInput
 from hikkoshi.guest import survey
@@ -24,6 +24,7 @@ from hikkoshi.params.home import Home
 from hikkoshi.params.site import Site
 from hikkoshi.progress import Progress, silent
 from hikkoshi.rehearsal import rehearsal
+from hikkoshi.run.contractor import ContractorsMachine
 from hikkoshi.run.run import Run
 from hikkoshi.run.step import CUTOVER
 from hikkoshi.steps.runbook import Runbook
@@ -37,25 +38,29 @@ if TYPE_CHECKING:
 
 
 class CutOver(Runbook):
-    """70 · Cut-over. Made, it is logged in to vSphere, and acts as this site folder, by its identity."""
+    """70 · Cut-over. Made, it is logged in to vSphere, and acts as this site folder, by its identity.
+
+    Not to a contractor's: there a person calls them, and this waits for the guest.
+    """
 
     step = CUTOVER
 
     def __init__(self, run: Run) -> None:
         super().__init__(run)
-        self._v = session.connect(run.home, run.site.vsphere)
-        self._owner = vm.owner(run.home, run.id, run.folder.lock)
+        self._machine: _OurMachine | ContractorsMachine = (
+            ContractorsMachine(*self._where, self._plan) if run.site.vsphere.handover else _OurMachine(run, self._plan)
+        )
 
     def checks(self) -> list[Check]:
         """The plan is approved, the source is what was copied and starts nowhere, the machine is there and was rehearsed."""
-        run, order = self.run, self._order
+        run, disk = self.run, Conversion.find(self.run.folder)
+        hashes = disk.vmdk_sha256 if disk else "", self._plan.hash if self._plan else ""
         return [
             *run.permission(),
             *self._descent.checks(),
             *autostart.checks(*self._where),
-            *cutover.checks(self._v, order, run.folder),
-            *deployment.read_back(self._v, run.site.vsphere, order),
-            rehearsal.complete(run.folder, order.sha256, order.plan_hash).waiting(),
+            *self._machine.checks(),
+            rehearsal.complete(run.folder, *hashes).waiting(),
             *rehearsal.checks(rehearsal.Rehearsal.find(run.folder), self._plan.machine if self._plan else None),
         ]
 
@@ -81,7 +86,7 @@ class CutOver(Runbook):
 
     def ready(self) -> list[Check]:
         """Everything that the source's shutdown relies on, in vSphere and on the Dom-0, asked now."""
-        return [*cutover.ready(self._v, self.run.site.vsphere, self._order), dom0.others(*self._where)]
+        return [*self._machine.ready(), dom0.others(*self._where)]
 
     def source_off(self) -> Check:
         """Whether the source is off, as far as can be seen from here."""
@@ -101,18 +106,23 @@ class CutOver(Runbook):
 
     def complete(self) -> Check:
         """Whether the machine in vSphere is in service, and on record so."""
-        return cutover.complete(self._v, self._order, self.run.folder)
+        return self._machine.complete()
 
     def start(self, progress: Progress = silent) -> None:
-        """Plug in every NIC, then switch the machine on; the source is looked at once more in this moment."""
+        """Plug in every NIC, then switch the machine on; the source is looked at once more in this moment.
+
+        Where a contractor does that, wait for the guest's first answer, half an hour at most.
+        """
         permission = self.run.permit()
         source = self._descent.free(self.source_off())
-        where = self.run.site.vsphere
-        cutover.start(self._v, where, self._order, permission, source=source, folder=self.run.folder, progress=progress)
+        if isinstance(self._machine, ContractorsMachine):
+            self._machine.start(self.run.permit, self.run.give_way, source, progress)
+        else:
+            self._machine.start(permission, source, progress)
 
     def nics(self) -> list[dict[str, str]]:
         """Every NIC, as planned and as vSphere has it."""
-        return deployment.nic_table(self._v, self.run.site.vsphere, self._order)
+        return self._machine.nics()
 
     def outage_recorded(self) -> Check:
         """Whether the outage of this cut-over is on record."""
@@ -174,7 +184,7 @@ class CutOver(Runbook):
     def proofs(self) -> list[Check]:
         """The source off, the machine in service, each NIC in its place, each segment answering, the first start well ended."""
         served = self.complete()
-        moved = [self.source_off(), served, *cutover.wiring(self._v, self.run.site.vsphere, self._order)]
+        moved = [self.source_off(), served, *self._machine.wiring()]
         _, added, _, why_not = self._arrived
         there = arrival.tools(self._shell if served else None, added, why_not)
         arrived = [*arrival.proofs(*self._arrived), there]
@@ -182,7 +192,8 @@ class CutOver(Runbook):
 
     def evidence(self) -> list[Path]:
         """What was found, every probe of this run, and the approval that counts. Logs out."""
-        self._v.close()
+        if isinstance(self._machine, _OurMachine):
+            self._machine.close()
         folder = self.run.folder
         return [folder.cutover, folder.wiring, folder.outage, folder.arrival, self._observation.file, *self.run.approvals()]
 
@@ -195,11 +206,6 @@ class CutOver(Runbook):
         run = self.run
         source = survey.origin_of(*self._where)
         return Descent(run.folder, self._plan, source, survey.reading_seconds(run.folder))
-
-    @cached_property
-    def _order(self) -> Order:
-        run = self.run
-        return Order.of(self._owner, run.guest.name, self._plan, Conversion.find(run.folder), run.folder)
 
     @cached_property
     def _observation(self) -> Observation:
@@ -226,3 +232,34 @@ class CutOver(Runbook):
     @property
     def _where(self) -> tuple[Home, Site, Guest]:
         return self.run.home, self.run.site, self.run.guest
+
+
+class _OurMachine:
+    """The machine in a vSphere that we are logged in to."""
+
+    def __init__(self, run: Run, plan: Plan | None) -> None:
+        self._v, self._site, self._folder = session.connect(run.home, run.site.vsphere), run.site.vsphere, run.folder
+        owner = vm.owner(run.home, run.id, run.folder.lock)
+        self._order = Order.of(owner, run.guest.name, plan, Conversion.find(run.folder), run.folder)
+
+    def checks(self) -> list[Check]:
+        v, order = self._v, self._order
+        return [*cutover.checks(v, order, self._folder), *deployment.read_back(v, self._site, order)]
+
+    def ready(self) -> list[Check]:
+        return cutover.ready(self._v, self._site, self._order)
+
+    def complete(self) -> Check:
+        return cutover.complete(self._v, self._order, self._folder)
+
+    def start(self, permission: Permission, source: Check, progress: Progress) -> None:
+        cutover.start(self._v, self._site, self._order, permission, source=source, folder=self._folder, progress=progress)
+
+    def nics(self) -> list[dict[str, str]]:
+        return deployment.nic_table(self._v, self._site, self._order)
+
+    def wiring(self) -> list[Check]:
+        return cutover.wiring(self._v, self._site, self._order)
+
+    def close(self) -> None:
+        self._v.close()

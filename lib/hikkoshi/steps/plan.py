@@ -1,5 +1,8 @@
-"""20: what the guest becomes. All is decided from the survey and the parameters, and vSphere is asked whether it can be so."""
+"""20: what the guest becomes. All is decided from the survey and the parameters, and vSphere is asked whether it can be so.
 
+A contractor's vSphere is not asked, and each check of it says so."""
+
+from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
 
@@ -11,7 +14,7 @@ from hikkoshi.guest.additions import tools
 from hikkoshi.guest.survey import Survey
 from hikkoshi.run.step import OFFLOADS, PLAN
 from hikkoshi.steps.runbook import Runbook
-from hikkoshi.vsphere import hints, preflight, session
+from hikkoshi.vsphere import handover, hints, preflight, session
 from hikkoshi.vsphere.session import Session
 from hikkoshi.vsphere.spec import VmSpec
 
@@ -33,7 +36,7 @@ class PlanMove(Runbook):
         return [
             *plan.checks(run.guest, run.site, self._survey),
             *tools.checks(run.home, run.guest, self._survey.guest),
-            *preflight.site_checks(self._server, run.site.vsphere, self._machine, run.guest.name, run.home.identity()),
+            *self._vsphere(),
             hints.contradiction(self.vlans_seen()),
         ]
 
@@ -78,12 +81,19 @@ class PlanMove(Runbook):
 
     def evidence(self) -> list[Path]:
         """The plan. vSphere is not asked any more."""
-        self._server.close()
+        if not self.run.site.vsphere.handover:
+            self._server.close()
         return [self.run.folder.plan]
 
     @cached_property
     def _survey(self) -> Survey:
         return Survey.load(self.run.folder)
+
+    def _vsphere(self) -> Iterable[Check]:
+        run = self.run
+        if run.site.vsphere.handover:
+            return handover.unasked(self._machine)
+        return preflight.site_checks(self._server, run.site.vsphere, self._machine, run.guest.name, run.home.identity())
 
     @cached_property
     def _server(self) -> Session:
@@ -97,6 +107,8 @@ class PlanMove(Runbook):
 
     @cached_property
     def _seen(self) -> list[Check]:
+        if self.run.site.vsphere.handover:
+            return handover.vlans(self._machine, self.run.site.segments)
         return hints.checks(self._server, self.run.site.vsphere, self._machine, self.run.site.segments)
 
     @cached_property

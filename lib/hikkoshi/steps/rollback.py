@@ -1,7 +1,7 @@
 """75: the way back, as far as it can be gone from here. Nothing stands in its way, and nothing is claimed that nobody saw.
 
-vSphere is asked for some seconds. Where it does not answer, a person takes the machine out of service by hand, and the source
-starts only after that person's word: both at once, with the same addresses, break the network for both.
+vSphere is asked for some seconds. Where it does not answer, or is a contractor's, a person takes the machine out of service by
+hand, and the source starts only after that person's word: both at once, with the same addresses, break the network for both.
 """
 
 import threading
@@ -22,7 +22,7 @@ from hikkoshi.run.journal import Journal
 from hikkoshi.run.run import Run
 from hikkoshi.run.step import ROLLBACK
 from hikkoshi.steps.runbook import Runbook
-from hikkoshi.vsphere import cutover, deployment, session, vm
+from hikkoshi.vsphere import cutover, deployment, handover, session, vm
 from hikkoshi.vsphere.order import Order
 from hikkoshi.vsphere.session import Session
 from hikkoshi.xen import autostart, dom0, original
@@ -37,7 +37,7 @@ _T = TypeVar("_T")
 
 
 class Rollback(Runbook):
-    """75 · Rollback. Made, it has tried to log in to vSphere, for `LOGIN` seconds at most."""
+    """75 · Rollback. Made, it has tried to log in to vSphere, for `LOGIN` seconds at most; not to a contractor's."""
 
     step = ROLLBACK
 
@@ -67,7 +67,7 @@ class Rollback(Runbook):
                 title="the machine in vSphere",
                 ok=True,
                 found=told,
-                where=self.run.site.vsphere.server,
+                where=str(self.run.site.vsphere),
                 unseen="not seen",
             )
         ]
@@ -88,7 +88,7 @@ class Rollback(Runbook):
             found=self._why,
             expected=problem.expected,
             remedy=problem.remedy,
-            where=self.run.site.vsphere.server,
+            where=str(self.run.site.vsphere),
         )
 
     def alone(self) -> Check:
@@ -244,7 +244,7 @@ class Rollback(Runbook):
 
     def _ask(self, ask: Callable[[Session, Order], _T]) -> _T | None:
         """An observation of vSphere; None where it does not answer."""
-        if self._server is None and time.monotonic() - self._tried > PAUSE:
+        if self._server is None and not self.run.site.vsphere.handover and time.monotonic() - self._tried > PAUSE:
             self._reach()
         if self._server is None:
             return None
@@ -258,6 +258,9 @@ class Rollback(Runbook):
     def _reach(self) -> None:
         """Try to log in; whatever is in the way, and be it a name server that does not answer, costs `LOGIN` seconds at most."""
         self._tried = time.monotonic()
+        if self.run.site.vsphere.handover:
+            self._why = handover.NOT_ASKED
+            return
         done, late = threading.Event(), threading.Event()
         got: list[tuple[Session, Order]] = []
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import ClassVar
 
-from hikkoshi.artefact import Artefact
+from hikkoshi.artefact import Artefact, unsaid
 from hikkoshi.check import Check, Permission
 from hikkoshi.errors import BadInput, HikkoshiError, Problem, Refused, VSphereError
 from hikkoshi.params.folder import GuestFolder
@@ -29,6 +29,8 @@ class InService(Artefact):
     moid: str
     since: str  # UTC, ISO 8601
     nics: tuple[readback.NicFound, ...]
+    handed_over: str = unsaid("")  # of a contractor's machine, which has no moid here: the SHA-256 of its OVF descriptor
+    known_by: str = unsaid("")  # of the same: what was seen of it; empty where it may have been the source that answered
 
     @classmethod
     def since_of(cls, folder: GuestFolder) -> str:

@@ -74,6 +74,11 @@ class OvfPackage:
         """What descriptor, manifest and OVA are called, without their endings."""
         return self.disks[0].path.stem
 
+    @property
+    def descriptor_sha256(self) -> str:
+        """What the machine is known by before there is one: the same machine and disks have the same."""
+        return hashlib.sha256(self.texts()[f"{self.stem}.ovf"]).hexdigest()
+
     def texts(self) -> dict[str, bytes]:
         """{name: content} of descriptor and manifest, in this order. The descriptor is the one that vSphere's import is given."""
         name = f"{self.stem}.ovf"

@@ -19,7 +19,7 @@ from xml.parsers.expat import ExpatError
 from pyVmomi import SoapStubAdapter, vim, vmodl
 from pyVmomi.VmomiSupport import versionIdMap
 
-from hikkoshi.errors import BadInput, Problem, VSphereError
+from hikkoshi.errors import BadInput, Problem, Refused, VSphereError
 from hikkoshi.params.home import Home
 from hikkoshi.params.site import VSphere
 from hikkoshi.secret.reference import Secret
@@ -184,8 +184,20 @@ class Session:
 def connect(home: Home, site: VSphere, timeout: float = 60) -> Session:
     """Open a session with the server of params/site.yml; `timeout` in seconds bounds every single answer.
 
-    A server that is not the one expected and a wrong password are `BadInput`; one that does not answer, `VSphereError`.
+    A server that is not the one expected and a wrong password are `BadInput`; one that does not answer, `VSphereError`; a
+    contractor's is `Refused`.
     """
+    if site.handover:
+        raise Refused(
+            Problem(
+                code="vsphere-of-contractor",
+                what="nobody logs in to this vSphere from here",
+                where="params/site.yml: vsphere.handover",
+                found=f"it is run by {site.contractor}",
+                expected="a vSphere with an account for you",
+                remedy=f"ask {site.contractor} for what has to be known or done there",
+            )
+        )
     host, _, port = site.server.partition(":")
     context = tls.PinnedContext(site.sha256) if site.sha256 else tls.ca_context(home.path(site.ca))  # type: ignore[arg-type]
     password = home.secret(site.password)

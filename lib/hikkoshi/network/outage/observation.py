@@ -114,15 +114,17 @@ class Observation:
     def record_outage(self, progress: Progress = silent, limit: float = PATIENCE) -> None:
         """Wait until every segment answers that is not known to have been silent before, `limit` seconds at most; then end.
 
+        A segment whose NIC was seen on another one is not waited for: it comes back when somebody has put the NIC right.
+
         outage.json is of the measurement that saw the machine put into service, be it an earlier run's that was killed. A
         later one has its own file only.
         """
         if self._meter is None:
             return
-        begin = time.monotonic()
+        begin, misplaced = time.monotonic(), self._misplaced()
         while (passed := time.monotonic() - begin) < limit:
             now = self._meter.so_far()
-            out = [s.name for s in now.segments if s.at_the_end != "answers" and s.name not in self._silent(now)]
+            out = [s.name for s in now.segments if s.at_the_end != "answers" and s.name not in self._silent(now) | misplaced]
             progress(passed, limit, f"out: {', '.join(out)}" if out else "every segment answers that did before")
             if not out:
                 break
@@ -200,6 +202,11 @@ class Observation:
     def _silent(self, now: Outages) -> set[str]:
         """Segments that were silent before the cut-over, by the measurement on record, or the present one where there is none."""
         return (self._known() or now).silent
+
+    def _misplaced(self) -> set[str]:
+        """Segments of NICs that were seen on another one."""
+        found = self.wiring()
+        return {n.planned for n in found.nics if n.verdict == "wrong"} if found else set()
 
     def _witness_of(self, since: str) -> Path:
         """The file of the measurement that ran when the machine was put into service; this run's where there is none."""
