@@ -228,13 +228,31 @@ def test_of_pieces_that_could_not_be_brought_to_the_disk_none_is_listed(tmp_path
         if next(failing, False):
             raise OSError(errno.EIO, "Input/output error")
 
-    monkeypatch.setattr(images.os, "fdatasync", synced)
+    monkeypatch.setattr("hikkoshi.disk.pieces.os.fdatasync", synced)
     monkeypatch.setattr(images, "_SYNCED", 1)
     with pytest.raises(OSError, match="Input"), Arriving(tmp_path / "xvda.img", PLACE, standing(DISK), SMALL) as arriving:
         take(arriving, DISK, 0)
     known = Listed.of(tmp_path / "xvda.img")
     assert known
     assert not any(known.digests)
+
+
+def test_what_came_is_brought_to_the_disk_and_listed_after_so_many_bytes_or_so_many_seconds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced, full = list[int](), b"x" * len(DISK)
+    monkeypatch.setattr("hikkoshi.disk.pieces.os.fdatasync", synced.append)
+    with Arriving(tmp_path / "xvda.img", PLACE, standing(full), SMALL) as arriving:
+        monkeypatch.setattr(images, "_SYNCED", 2 * SMALL)
+        take(arriving, full, 0)
+        assert synced == []
+        take(arriving, full, 2)
+        assert len(synced) == 1
+        take(arriving, full, 3)
+        assert len(synced) == 1
+        monkeypatch.setattr(images, "_SYNCED_AFTER", 0)
+        take(arriving, full, 4)
+        assert len(synced) == 2
 
 
 @pytest.mark.parametrize("at", [0, SMALL * 3, SMALL * 4 + 9, len(DISK) - 1])

@@ -12,6 +12,7 @@ import errno
 import fcntl
 import hashlib
 import os
+import time
 from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
@@ -28,6 +29,7 @@ from hikkoshi.progress import Progress, silent
 
 PIECE = 8 << 20  # bytes: as much of each is in memory, some times over
 _SYNCED = 64 << 20  # bytes that are written before they are brought to the disk, and listed
+_SYNCED_AFTER = 20.0  # seconds after which they are in any case: on a slow wire, a kill costs no more than that
 _UNLISTED = 4096  # pieces that wait to be listed, where little or nothing was written for them
 _MOST = 20  # as a power of 2, pieces of one disk: 2 TiB has a quarter of them
 _ZEROS = bytes(BLOCK)
@@ -119,6 +121,7 @@ class Arriving:
         self._progress = progress
         self._pending: list[_Line] = []
         self._written = 0  # bytes, for what is pending
+        self._synced = time.monotonic()
 
     def __enter__(self) -> Self:
         with contextlib.ExitStack() as stack:
@@ -172,7 +175,8 @@ class Arriving:
         """Take it that a piece is here as it is there now."""
         self.wanted.discard(n)
         self._pending.append(_Line(n=n, sha256=self.digests[n]))
-        if self._written >= _SYNCED or len(self._pending) >= _UNLISTED:
+        late = time.monotonic() - self._synced >= _SYNCED_AFTER
+        if late or self._written >= _SYNCED or len(self._pending) >= _UNLISTED:
             self._sync()
 
     def finish(self) -> None:
@@ -194,10 +198,9 @@ class Arriving:
 
     def _sync(self) -> None:
         """First the bytes, then the lines that say that they are here."""
-        pending, self._pending = (
-            self._pending,
-            [],
-        )  # of a failure the kernel tells once: asked again, it would say that all is well
+        # of a failure the kernel tells once: asked again, it would say that all is well
+        pending, self._pending = self._pending, []
+        self._written, self._synced = 0, time.monotonic()
         if pending:
             os.fdatasync(self._file.fileno())
             self._list.write("".join(map(str, pending)).encode())
