@@ -101,8 +101,12 @@ def taken(host: Dom0Host, wanted: Sequence[Wanted], mark: str, run: str) -> Iter
     """
     found = volumes(host, wanted)
     ours = [f"{v.volume.partition('/')[0]}/{mark}-{run}-{one.image.stem}" for one, v in zip(wanted, found, strict=True)]
+    made: dict[str, Wanted] = {}
     try:
-        yield [replace(one, moment=_made(host, one, v, own)) for one, v, own in zip(wanted, found, ours, strict=True)]
+        for one, volume, own in sorted(zip(wanted, found, ours, strict=True), key=lambda disk: disk[1].bytes):
+            now = volumes(host, [one])[0] if made else volume  # what the smaller ones have left free
+            made[own] = replace(one, moment=_made(host, one, now, own))
+        yield [made[own] for own in ours]
     except BaseException as e:
         try:
             remove(host, ours)
