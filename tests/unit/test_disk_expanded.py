@@ -3,6 +3,7 @@
 import os
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from exports import MIB, export, tar
 from hikkoshi.disk import expanded
 from hikkoshi.disk.expanded import PackedDisk
-from hikkoshi.disk.origin import Origin, Part
+from hikkoshi.disk.origin import Origin, Part, contents
 from hikkoshi.errors import BadInput, Refused, StepFailed
 
 FULL = random.Random(5).randbytes(MIB)
@@ -49,6 +50,24 @@ def test_a_disk_is_written_out_byte_by_byte_with_holes_and_only_once(disk: Packe
     assert expanded.checks([disk]) == []
 
 
+def test_the_disks_of_an_export_are_written_out_together_but_for_those_that_are_here(disk: PackedDisk) -> None:
+    disk.file.write_bytes(tar(export({"Ref:4": DISK, "Ref:5": FULL})))
+    disks = [disk, replace(disk, vdev="xvdb", image=disk.image.with_name("xvdb.img"))]
+    readable, *rest = expanded.checks(disks)
+    assert (readable.title, readable.found) == (
+        "the disks in web.xva can be read",
+        "xva: xvda, xvdb, at most 2.5 MiB to write out",
+    )
+    assert [c.found.partition(":")[0] for c in rest[:-1]] == ["xvda", "xvdb"]
+    expanded.make(disks[:1])
+    assert expanded.checks(disks)[0].found == "xva: xvdb, at most 1.0 MiB to write out"
+    expanded.make(disks)
+    assert [d.image.read_bytes() for d in disks] == [DISK, FULL]
+    disk.file.write_bytes(SOUND)  # exported anew without one of them
+    with pytest.raises(BadInput, match="the export has no such disk"):
+        expanded.make(disks)
+
+
 def test_after_a_file_was_replaced_that_is_told_and_the_image_is_made_anew(disk: PackedDisk) -> None:
     expanded.make([disk])
     other = bytes(MIB // 2) + FULL[: MIB // 2] + bytes(MIB)
@@ -75,6 +94,19 @@ def test_an_image_that_somebody_has_written_to_counts_no_more(disk: PackedDisk) 
     assert "was changed since" in expanded.other(origin(disk))
     expanded.make([disk])
     assert disk.image.read_bytes() == DISK
+
+
+def test_an_image_that_is_read_as_something_else_than_was_written_is_told(disk: PackedDisk) -> None:
+    expanded.make([disk])
+    expanded.held(origin(disk), contents(origin(disk)))
+    before = disk.image.stat()
+    with disk.image.open("r+b") as f:  # between the samples, and nobody has written: this machine's disk fails
+        f.seek(180 * len(DISK) // 256 + 5000)
+        f.write(b"\x01")
+    os.utime(disk.image, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert expanded.other(origin(disk)) == ""
+    with pytest.raises(StepFailed, match=r"(?s)is not what came from the Dom-0.*as it was written out of .*web.xva"):
+        expanded.held(origin(disk), contents(origin(disk)))
 
 
 def test_where_the_file_cannot_be_read_nobody_can_tell(disk: PackedDisk) -> None:

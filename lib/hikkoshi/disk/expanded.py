@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from pydantic import ValidationError
 
@@ -20,7 +20,9 @@ from hikkoshi.artefact import Frozen
 from hikkoshi.check import Check
 from hikkoshi.disk import origin, stream, transfer
 from hikkoshi.disk.extents import Source
-from hikkoshi.disk.origin import Identity, Origin
+from hikkoshi.disk.image import ImageDisk
+from hikkoshi.disk.origin import DiskContent, Identity, Origin
+from hikkoshi.disk.xva import Xva
 from hikkoshi.errors import HikkoshiError, Problem, Refused, StepFailed
 from hikkoshi.files import human
 from hikkoshi.progress import Progress, shares, silent
@@ -39,6 +41,7 @@ class Expanded(Frozen):
     vdev: str  # which disk of an export
     before: Identity
     image: Identity
+    digest: str  # content digest of what was written
 
 
 @dataclass(frozen=True)
@@ -56,47 +59,42 @@ class PackedDisk:
         same = known is not None and (known.file, known.form, known.vdev) == (self.file, self.form, self.vdev)
         return bool(known and same and self.file.is_file() and known.before == _identity(self.file))
 
-    def measured(self) -> tuple[int, int]:
-        """Bytes of the disk, and at most so many that the image takes up; `BadInput` for what is none of its form."""
-        with self._opened() as disk:
-            return disk.size, sum(end - begin for begin, end in disk.extents())
+    def write(self, disk: Source, before: Identity, progress: Progress = silent) -> None:
+        """Make the image of the disk, open already; `before`: the file, looked at before that was opened.
 
-    def write(self, progress: Progress = silent) -> None:
-        """Make the image. `BadInput` and `StepFailed` where the file cannot be read, or changes meanwhile."""
-        before = _identity(self.file)
+        `BadInput` and `StepFailed` where it cannot be read, or changes meanwhile; `OSError` where the image cannot be written.
+        """
         for old in (_list_of(self.image), self.image):
             old.unlink(missing_ok=True)
-        with files.part(self.image) as unfinished, self._opened() as disk, unfinished.open("wb") as f:
-            origin.fill(f, disk, lambda done, total, text: progress(done, total, f"{self.vdev}: {text}"))
-        made = Expanded(file=self.file, form=self.form, vdev=self.vdev, before=before, image=_identity(self.image))
+        with files.part(self.image) as unfinished, unfinished.open("wb") as f:
+            content = origin.fill(f, disk, lambda done, total, text: progress(done, total, f"{self.vdev}: {text}"))
+        image = _identity(self.image)
+        made = Expanded(file=self.file, form=self.form, vdev=self.vdev, before=before, image=image, digest=content)
         files.write(_list_of(self.image), made.model_dump_json(indent=2) + "\n")
-
-    @contextlib.contextmanager
-    def _opened(self) -> Iterator[Source]:
-        with transfer.opened([str(self.file)], self.form, vdev=self.vdev if self.form == "xva" else "") as (disk,):
-            yield disk
 
 
 def checks(wanted: Sequence[PackedDisk]) -> list[Check]:
     """Whether those that have still to be written out can be read and moved, and there is room for them."""
-    missing, found, need = [], list[Check](), 0
-    for disk in wanted:
-        check = partial(Check, code="disk-form-readable", title=f"the disk {disk.vdev} can be read")
+    found, missing, need = list[Check](), [], 0
+    for file, disks in _by_file(wanted):
+        title = f"the disks in {file.name} can be read"
+        check = partial(Check, code="disk-form-readable", title=title)
         try:
-            if disk.here():
+            if not (left := [disk for disk in disks if not disk.here()]):
                 continue
-            size, inside = disk.measured()
+            with _opened(file, left) as sources:
+                told = [_measured(disk, source) for disk, source in zip(left, sources, strict=True)]
         except HikkoshiError as e:
             p = e.problems[0]
-            told = f"{p.what}: {p.found}"
-            found.append(check(ok=False, found=told, expected=p.expected, remedy=p.remedy, where=p.where))
+            words = f"{p.what}: {p.found}"
+            found.append(check(ok=False, found=words, expected=p.expected, remedy=p.remedy, where=p.where))
             continue
-        told = f"{disk.form}: {human(size)}, at most {human(inside)} to write out"
-        found.append(check(ok=True, found=told, where=str(disk.file)))
-        found.append(stream.fits(size, str(disk.file), which=disk.vdev))
-        missing.append(disk)
+        inside = sum(one.inside for one in told)
+        words = f"{left[0].form}: {', '.join(disk.vdev for disk in left)}, at most {human(inside)} to write out"
+        found += [check(ok=True, found=words, where=str(file)), *(one.fits for one in told)]
+        missing += left
         need += inside
-    return [*found, *([room([d.image for d in missing], need)] if missing else [])]
+    return [*found, *([room([disk.image for disk in missing], need)] if missing else [])]
 
 
 def make(wanted: Sequence[PackedDisk], progress: Progress = silent) -> None:
@@ -107,16 +105,51 @@ def make(wanted: Sequence[PackedDisk], progress: Progress = silent) -> None:
     """
     if not (missing := [disk for disk in wanted if not disk.here()]):
         return
-    measured = [disk.measured() for disk in missing]
-    fit = [stream.fits(size, str(disk.file), which=disk.vdev) for disk, (size, _) in zip(missing, measured, strict=True)]
-    need = sum(inside for _, inside in measured)
-    if refused := [check.problem() for check in (*fit, room([d.image for d in missing], need)) if not check]:
-        raise Refused(*refused)
-    for disk, share in zip(missing, shares(progress, [inside for _, inside in measured]), strict=True):
-        try:
-            disk.write(share)
-        except OSError as e:
-            raise StepFailed(unwritten(e, disk.image.parent, need)) from None
+    groups, before = _by_file(missing), {disk.file: _identity(disk.file) for disk in missing if disk.file.is_file()}
+    with contextlib.ExitStack() as stack:
+        pairs = [pair for file, disks in groups for pair in zip(disks, stack.enter_context(_opened(file, disks)), strict=True)]
+        told = [_measured(*pair) for pair in pairs]
+        need = sum(one.inside for one in told)
+        asked = (*(one.fits for one in told), room([disk.image for disk in missing], need))
+        if refused := [check.problem() for check in asked if not check]:
+            raise Refused(*refused)
+        for (disk, source), share in zip(pairs, shares(progress, [one.inside for one in told]), strict=True):
+            try:
+                disk.write(source, before[disk.file], share)
+            except OSError as e:
+                raise StepFailed(unwritten(e, disk.image.parent, need)) from None
+
+
+class _Measured(NamedTuple):
+    """`inside`: bytes that an image takes up at most."""
+
+    inside: int
+    fits: Check
+
+
+def _measured(disk: PackedDisk, source: Source) -> _Measured:
+    inside = sum(end - begin for begin, end in source.extents())
+    return _Measured(inside, stream.fits(source.size, str(disk.file), which=disk.vdev))
+
+
+def _by_file(wanted: Sequence[PackedDisk]) -> list[tuple[Path, list[PackedDisk]]]:
+    """The disks of each file, which is opened once: to know an export, all of it is looked through."""
+    found: dict[Path, list[PackedDisk]] = {}
+    for disk in wanted:
+        found.setdefault(disk.file, []).append(disk)
+    return list(found.items())
+
+
+@contextlib.contextmanager
+def _opened(file: Path, disks: Sequence[PackedDisk]) -> Iterator[list[Source]]:
+    """These disks of one file, in their order."""
+    form = disks[0].form
+    with contextlib.ExitStack() as stack:
+        if form == "xva":
+            export = stack.enter_context(Xva(file))
+            yield [transfer.chosen(export, disk.vdev)[0] for disk in disks]
+        else:
+            yield [stack.enter_context(ImageDisk(file, form)) for _ in disks]
 
 
 def other(source: Origin) -> str:
@@ -138,6 +171,23 @@ def other(source: Origin) -> str:
         if now != before:
             return f"{part.place}: {'; '.join(told) or 'other bytes, by samples'}"
     return ""
+
+
+def held(source: Origin, read: Sequence[DiskContent]) -> None:
+    """`StepFailed` where an image, all of which was read now, is not what was written: a disk of this machine may fail."""
+    for disk, content in zip(source.disks, read, strict=True):
+        part, known = disk.parts[0], _known(disk.parts[0].path) if disk.parts[0].form and not disk.partitions else None
+        if known is not None and known.digest != content.digest:
+            raise StepFailed(
+                Problem(
+                    code="arrived-image-damaged",
+                    what="an image here is not what came from the Dom-0",
+                    where=str(part.path),
+                    found=f"content digest {content.digest}",
+                    expected=f"{known.digest}, as it was written out of {known.file}",
+                    remedy="see whether this machine's disk and memory are well. Then remove the image, and survey again",
+                )
+            )
 
 
 def room(images: Sequence[Path], need: int) -> Check:

@@ -47,6 +47,11 @@ class Part(Frozen):
     place: str = unsaid("")  # where it really is, where `path` is what was read from there: ssh://…, or a file of another form
     form: Literal["", "qcow2", "vhd", "xva"] = unsaid("")  # of that file, which is on this machine
 
+    @property
+    def over_ssh(self) -> bool:
+        """Whether it really is on another machine."""
+        return bool(self.place) and not self.form
+
 
 class Origin(Frozen):
     """A guest's disks, opened read-only always."""
@@ -85,7 +90,7 @@ class Origin(Frozen):
         """One disk as vSphere will have it; `BadInput` for what is no disk, or no partition of one."""
         assert all(p.disk == 0 for p in self.parts), "each of several is opened by itself"
         with contextlib.ExitStack() as stack:
-            disks = [stack.enter_context(ArrivedDisk(p.path) if p.place else RawDisk(p.path)) for p in self.parts]
+            disks = [stack.enter_context(ArrivedDisk(p.path) if p.over_ssh else RawDisk(p.path)) for p in self.parts]
             numbers = [p.number for p in self.parts]
             yield AssembledDisk(list(zip(numbers, disks, strict=True))) if self.partitions else disks[0]
 

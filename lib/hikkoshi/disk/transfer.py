@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from hikkoshi import files
-from hikkoshi.disk import export, stream, xva
+from hikkoshi.disk import export, stream
 from hikkoshi.disk import source as raw
 from hikkoshi.disk.assembled import AssembledDisk
 from hikkoshi.disk.conversion import unwritten
@@ -20,7 +20,7 @@ from hikkoshi.disk.image import ImageDisk
 from hikkoshi.disk.packing import Level
 from hikkoshi.disk.remote import RemoteDisk, address
 from hikkoshi.disk.stream import Stream, Transfer
-from hikkoshi.disk.xva import ExportedDisk, Xva
+from hikkoshi.disk.xva import EXPORTS, ExportedDisk, Xva
 from hikkoshi.errors import BadInput, Busy, Problem, Refused, StepFailed
 from hikkoshi.progress import Progress, silent
 
@@ -78,11 +78,11 @@ def opened(
     The format is what is said here, and never guessed: a guest's administrator can write anything into the first sector. Where
     nothing is said it is raw, and of what is called NAME.xva XVA: the file's name is no guest's.
     """
-    format = format or ("xva" if len(places) == 1 and places[0].lower().endswith(xva.EXPORTS) else "raw")
+    format = format or ("xva" if len(places) == 1 and places[0].lower().endswith(EXPORTS) else "raw")
     _refuse_unfit(places, format, partitions=partitions, vdev=vdev)
     with contextlib.ExitStack() as stack:
         if format == "xva":
-            yield _chosen(stack.enter_context(Xva(Path(places[0]))), vdev)
+            yield chosen(stack.enter_context(Xva(Path(places[0]))), vdev)
             return
         disks = [stack.enter_context(_opened(place, format)) for place in places]
         yield (AssembledDisk(list(enumerate(disks, 1))),) if partitions else (disks[0],)
@@ -132,7 +132,8 @@ def _refuse_unfit(places: Sequence[str], format: Format, *, partitions: bool, vd
         )
 
 
-def _chosen(xva: Xva, vdev: str) -> tuple[ExportedDisk, ...]:
+def chosen(xva: Xva, vdev: str) -> tuple[ExportedDisk, ...]:
+    """The disk of an export that `vdev` names, all for ''; `BadInput` where there is none."""
     chosen = tuple(disk for disk in xva.disks if vdev in ("", disk.entry.vdev))
     if not chosen:
         raise BadInput(

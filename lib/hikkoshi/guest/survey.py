@@ -12,7 +12,7 @@ from typing import ClassVar
 
 from hikkoshi.artefact import Artefact, unsaid
 from hikkoshi.check import Check
-from hikkoshi.disk import digest, source, stream
+from hikkoshi.disk import digest, expanded, source, stream
 from hikkoshi.disk.origin import DiskContent, Origin, Writes, contents
 from hikkoshi.disk.source import DiskFacts
 from hikkoshi.errors import BadInput, HikkoshiError, Problem
@@ -282,6 +282,7 @@ def start(
         known = None  # of another version, or damaged: look again
     began, writes = time.monotonic(), origin.writes()
     read = contents(origin, progress)
+    expanded.held(origin, read)
     content = digest.together([disk.digest for disk in read])
     reading = round(time.monotonic() - began, 1)
     rules = reading_rules()

@@ -19,7 +19,7 @@ _UNKNOWN = "what is here does not say how the disk was when it was read"
 
 def over_ssh(origin: Origin) -> bool:
     """Whether its disks are on another machine."""
-    return any(p.place and not p.form for p in origin.parts)
+    return any(p.over_ssh for p in origin.parts)
 
 
 def device(origin: Origin) -> bool:
@@ -62,7 +62,7 @@ def hashed(origin: Origin, progress: Progress = silent) -> str:
 
 def _known(origin: Origin) -> Iterator[tuple[Part, Listed | None]]:
     for part in origin.parts:
-        if part.place and not part.form:
+        if part.over_ssh:
             known = Listed.of(part.path)
             yield part, known if known and known.place == part.place and known.complete(part.path) else None
 
