@@ -16,6 +16,8 @@ from hikkoshi.check import Check
 from hikkoshi.cli import doctor
 from hikkoshi.errors import HikkoshiError, StepFailed, ToolFailed
 from hikkoshi.guest import survey
+from hikkoshi.guest.survey import Survey
+from hikkoshi.network import interview
 from hikkoshi.params.guest import Guest, NicMap
 from hikkoshi.params.home import Home
 from hikkoshi.params.site import Dom0, Site
@@ -24,6 +26,7 @@ from hikkoshi.xen import autostart, dom0, original
 from hikkoshi.xen.live import backing, differences, machines, segments
 from hikkoshi.xen.reach import connection, remote
 from hikkoshi.xen.reach.remote import RemoteDom0
+from hikkoshi.xen.vifs import Vif
 from journey import permitted
 from overssh import DATA, OverSsh, over_ssh
 from processes import wait_for
@@ -54,6 +57,14 @@ def site(home: Home, there: OverSsh) -> Site:
 @pytest.fixture
 def db01(there: OverSsh) -> Guest:
     return guest(there, "db01")
+
+
+MEASURED = {"shell": "ssh://dom0", **{path: {"client": "here", "server": "192.0.2.7"} for path in ("through", "direct")}}
+
+
+@pytest.fixture
+def surveyed() -> Survey:
+    return Survey.model_validate_json((DATA.parent / "survey" / "idp.json").read_bytes())
 
 
 def guest(there: OverSsh, name: str) -> Guest:
@@ -395,6 +406,43 @@ def test_one_machine_by_two_names_is_told_and_so_is_one_folder(there: OverSsh, h
     unknown = named(xen1=Dom0(ssh="dom0"), xen2=Dom0(root=Path("/")))
     assert (unknown.ok, unknown.unseen) == (True, "not seen")
     assert "has no number in it" in unknown.found
+
+
+def test_the_guest_itself_is_asked_in_one_login_and_nothing_is_changed(there: OverSsh, home: Home, surveyed: Survey) -> None:
+    idp = Guest.model_validate({**home.guest("idp").model_dump(), "measurement": MEASURED})
+    (another,) = interview.checks(idp, surveyed, off=False)
+    assert (another.ok, another.code) == (False, "shell-of-another"), another.found
+    there.log_out()
+    before = there.logins
+    macs = [p.read_text().strip() for p in Path("/sys/class/net").glob("*/address") if (p.parent / "device").exists()]
+    vifs = tuple(Vif(mac=mac) for mac in macs)
+    own = surveyed.model_copy(update={"xen": surveyed.xen.model_copy(update={"vifs": vifs})})
+    found = "\n".join(c.found for c in interview.checks(idp, own, off=False))
+    assert there.logins == before + 1
+    assert f"it runs {os.uname().release}; its survey: 2.6.18-398.el5xen" in found
+    assert (f"it has {os.cpu_count()} processors; its survey: 1" in found) == (os.cpu_count() != 1)
+
+
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        ("cat /dev/zero", "it does not answer: "),
+        ("cat >/dev/null", "the machine cannot be reached by ssh: no answer in"),
+        ("echo hello; exit 0", "it does not answer: hello"),
+        ("exit 255", "the machine cannot be reached by ssh"),
+    ],
+)
+def test_a_guest_that_does_not_answer_well_is_not_red(
+    there: OverSsh, home: Home, surveyed: Survey, command: str, told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(interview, "PATIENCE", 1.0)
+    there.sshd(f"ForceCommand {command}")
+    idp = Guest.model_validate({**home.guest("idp").model_dump(), "measurement": MEASURED})
+    (check,) = interview.checks(idp, surveyed, off=False)
+    assert (check.ok, check.unseen) == (True, "not seen")
+    assert check.found.startswith("not asked: "), check.found
+    assert told in check.found
+    wait_for(lambda: not there.processes, "all that was started there ends")
 
 
 def test_all_its_guests_are_found_with_their_macs_and_vlans_and_where_they_run(

@@ -8,6 +8,7 @@ from hikkoshi.check import Check
 from hikkoshi.guest import device, nics, survey
 from hikkoshi.guest.facts import GuestFacts, Interface, Partition
 from hikkoshi.guest.survey import Survey
+from hikkoshi.network import interview
 from hikkoshi.progress import Progress, silent
 from hikkoshi.run.run import Run
 from hikkoshi.run.step import OFFLOADS, PREPARE, SURVEY
@@ -57,8 +58,10 @@ class SurveyGuest(Runbook):
         return nic_rows(Survey.load(self.run.folder), {n.mac.lower(): n.segment for n in self.run.guest.nics})
 
     def proofs(self) -> list[Check]:
-        """What was found stands in the file."""
+        """What was found stands in the file; and the guest, where it runs and its shell can be asked, says the same of itself."""
         written = Survey.load(self.run.folder)
+        off = dom0.source_off(self.run.home, self.run.site, self.run.guest)
+        said = interview.checks(self.run.guest, written, off=off.ok and not off.unseen)
         return [
             Check(
                 code="survey-written",
@@ -68,7 +71,8 @@ class SurveyGuest(Runbook):
                 expected="the survey that this run has made",
                 remedy="run this notebook again from its first cell",
                 where=str(self.run.folder),
-            )
+            ),
+            *said,
         ]
 
     def evidence(self) -> list[Path]:
