@@ -1,4 +1,7 @@
-"""What a user can get wrong: each is refused with four parts and its exit code, and nothing is changed."""
+"""What a user can get wrong: each is refused with four parts and its exit code, and nothing is changed.
+
+Some go through the command, as a user meets them; most through the runbook's cells in this process, which takes a tenth.
+"""
 
 import json
 import os
@@ -12,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from hikkoshi import files
+from hikkoshi.errors import HikkoshiError
 from hikkoshi.guest.survey import Survey
 from hikkoshi.params.home import Home
 from hikkoshi.vsphere import session
@@ -78,11 +82,31 @@ def refused(home: Home, code: int, words: list[str], *argv: str) -> str:
     result = hikkoshi(home, *argv)
     told = result.stdout + result.stderr
     assert result.returncode == code, told
-    for word in [*words, "what to do:"]:
-        assert word in told, told
     assert "Traceback" not in told
+    told_in_full(told, words)
     assert everything(home) == before
     return told
+
+
+def refuses(home: Home, code: int, words: list[str], name: str, guest: str) -> str:
+    """The same of a runbook's cells, one after the other, without a kernel."""
+    before = everything(home)
+    cells = json.loads((PROJECT / "notebooks" / f"{name}.ipynb").read_text())["cells"]
+    names: dict[str, object] = {"__name__": "__main__"}
+    with pytest.raises(HikkoshiError) as stopped:
+        for cell in (c for c in cells if c["cell_type"] == "code"):
+            exec("".join(cell["source"]), names)
+            if "parameters" in cell["metadata"].get("tags", ()):
+                names.update(guest=guest, home=str(home.root))
+    assert stopped.value.exit_code == code
+    told_in_full(str(stopped.value), words)
+    assert everything(home) == before
+    return str(stopped.value)
+
+
+def told_in_full(told: str, words: list[str]) -> None:
+    for word in [*words, "what to do:"]:
+        assert word in told, told
 
 
 def disk(home: Home) -> Path:
@@ -124,7 +148,12 @@ SURVEY: list[tuple[str, Callable[[Home], object], int, list[str]]] = [
 @pytest.mark.parametrize(("what", "spoil", "code", "words"), SURVEY, ids=[s[0] for s in SURVEY])
 def test_the_survey_refuses(site: Home, what: str, spoil: Callable[[Home], object], code: int, words: list[str]) -> None:
     spoil(site)
-    refused(site, code, words, "run", "idp", "--through", "10")
+    refuses(site, code, words, "10-survey", "idp")
+
+
+def test_the_command_ends_with_what_the_survey_refuses(site: Home) -> None:
+    disk(site).unlink()
+    refused(site, 2, ["idp.img"], "run", "idp", "--through", "10")
 
 
 def resurvey(home: Home, guest: str, **xen: object) -> None:
@@ -229,7 +258,7 @@ def test_the_plan_refuses(
     site: Home, what: str, guest: str, spoil: Callable[[Home], object], code: int, words: list[str]
 ) -> None:
     spoil(site)
-    told = refused(site, code, words, "run", guest, "--only", "20")
+    told = refuses(site, code, words, "20-plan", guest)
     assert "not-the-password" not in told
 
 
