@@ -185,6 +185,9 @@ def test_the_source_of_an_export_is_started_by_hand_on_its_xenserver(home: Home,
         dom0.start_again(*where(home, exports))
     assert "type on the XenServer: xe vm-start vm=web; then" in e.value.problems[0].remedy
     found = survey.configuration(*where(home, exports))
+    (exports / "web.xva").unlink()
+    with pytest.raises(Refused, match="xe vm-start vm=web; then"):
+        dom0.start_again(*where(home, exports))
     (home.folder("web")).mkdir(parents=True)
     home.folder("web").survey.write_text(f'{{"xen": {found.model_dump_json()}}}')
     assert "type on the XenServer: xe vm-start vm=web." in byhand.order(home, "web", "why").remedy

@@ -55,7 +55,7 @@ class GuestFolder(PosixPath):
     runs = _Named("runs")  # executed notebooks
     approvals = _Named("approvals")
     disks = _Named("disk")
-    sources = _Named("source")  # what was read from a Dom-0 over ssh
+    sources = _Named("source")  # what was read over ssh, or written out of another form
     boots = _Named("rehearsal")  # what was seen of the two boots
     outages = _Named("outages")  # every probe of each run
     measured = _Named("netperf")  # a folder for each run, with the tools' own words

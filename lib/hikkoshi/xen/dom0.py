@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from hikkoshi.check import Check, Permission
+from hikkoshi.disk.xva import EXPORTS
 from hikkoshi.errors import BadInput, HikkoshiError, Problem, Refused, StepFailed, ToolFailed
 from hikkoshi.params.guest import Guest
 from hikkoshi.params.home import Home
@@ -268,10 +269,13 @@ def by_xenserver(home: Home, site: Site, guest: Guest, act: str) -> list[str]:
 
     `act` is start or shutdown.
     """
-    with suppress(BadInput):
-        if (host := site.dom0s[guest.dom0]).kind != "ssh" and (xen := read_config(home, host, guest.config)).form == xva.FORM:
-            return xva.command(act, xen.name, xen.uuid)
-    return []
+    if (host := site.dom0s[guest.dom0]).kind == "ssh":
+        return []
+    try:
+        xen = read_config(home, host, guest.config)
+    except BadInput:  # its name tells, too
+        return xva.command(act, guest.name, "") if guest.config.name.lower().endswith(EXPORTS) else []
+    return xva.command(act, xen.name, xen.uuid) if xen.form == xva.FORM else []
 
 
 def traits(home: Home, site: Site, guest: Guest) -> Traits:
