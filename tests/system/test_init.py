@@ -91,6 +91,7 @@ def test_on_a_terminal_it_asks_and_makes_a_key_with_a_passphrase_and_writes_no_s
             ("A Dom-0", "xenhost"),
             ("A Dom-0", given[1]),
             ("One more Dom-0", ""),
+            ("Does a contractor run the vSphere", ""),
             ("The vCenter", given[3]),
             ("Its user", given[5]),
         ),

@@ -80,6 +80,28 @@ def test_a_source_that_was_asked_to_shut_down_is_watched_and_started_again_when_
     assert way.settled()
 
 
+def test_a_source_whose_new_machine_is_a_contractors_starts_after_a_persons_word_alone(home: Home, xl: Path) -> None:
+    text = home.site_file.read_text()
+    line = 'vsphere: { handover: true, contractor: "Kita, 0166-00-0000" }\n\n'
+    home.site_file.write_text(text[: text.index("vsphere:")] + line + text[text.index("dom0s:") :])
+    (xl / "running").unlink()
+    word = home.folder("idp") / "machine-off.json"
+    said = word.read_bytes()
+    word.unlink()
+    way = back(home)
+    assert not way.out_of_service()
+    with pytest.raises(
+        Refused, match=r"1\. Call Kita, 0166-00-0000(.|\n)*2\. Ask them to power idp off(.|\n)*3\. Start the source"
+    ):
+        way.start()
+    assert not (xl / "calls").exists()
+    word.write_bytes(said)
+    assert way.out_of_service().unseen == "not seen", "a person's word, and nothing that was seen"
+    way.start()
+    assert (xl / "calls").read_text().startswith("create")
+    assert way.complete()
+
+
 def test_a_person_who_goes_back_by_hand_is_told_of_it_too(home: Home, xl: Path) -> None:
     asked(home)
     (home.folder("idp") / "machine-off.json").unlink()

@@ -13,7 +13,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
-from hikkoshi.cli import answers
+from hikkoshi.cli import answers, doctor
 from hikkoshi.cli.questions import Questions
 from hikkoshi.errors import BadInput, Refused
 from hikkoshi.params import yamlfile
@@ -412,6 +412,7 @@ def test_all_that_is_missing_is_named_at_once_and_nothing_is_made(tmp_path: Path
         (["--password-from", "env:NOT_THERE"], "a secret is not in the environment"),
         (["--ca", "/nothing.pem"], "no such file: /nothing.pem"),
         (["--ca", "/nothing.pem", "--sha256", "AB"], "give one of the two"),
+        (["--contractor", "Kita", "--vcenter", "vc", "--user", "me"], "nobody logs in to it: leave --vcenter, --user out"),
         (["--key", "new"], "nobody can be asked for the passphrase of a new one"),
     ],
 )
@@ -466,6 +467,26 @@ def grown(home: Home) -> Home:
     scripts = {f"etc/sysconfig/network-scripts/ifcfg-{n}": f"DEVICE={n}\n{t}\n" for n, t in network.items()}
     dom0(home.outputs / "lab/dom0", {**scripts, "etc/xen/mail": text, "etc/xen/gateway": text.replace("mail", "gateway")})
     return home
+
+
+def test_where_a_contractor_runs_the_vsphere_every_port_group_is_to_be_asked_for(grown: Home, tmp_path: Path) -> None:
+    mine, key = Home(tmp_path / "mine"), tmp_path / "me.pub"
+    key.write_text(f"{KEY.kind} {KEY.blob} {KEY.principal}\n")
+    given = ["--dom0", f"xenhost={grown.outputs / 'lab/dom0'}", "--contractor", "Kita, 0166-00-0000", "--key", str(key)]
+    done = hikkoshi(mine, "init", str(mine.root), *given, "--guest", "mail")
+    assert done.returncode == 0, done.stderr
+    assert "FILL IN port_group of vlan301: ask the contractor which of theirs has VLAN 301" in done.stdout
+    assert "FILL IN hardware_version: ask the contractor" in done.stdout
+    read(tmp_path / "again", mine.site_file.read_text())
+    site = mine.site()
+    assert (site.vsphere.handover, site.vsphere.contractor) == (True, "Kita, 0166-00-0000")
+    assert site.segments["vlan301"].port_group == "FILL-IN"
+    asked = next(r for r in doctor._vsphere(mine))
+    assert (asked.title, asked.ok) == ("the contractor's vSphere is not asked", True)
+    text = "name = 'web'\nmemory = 512\nvif = [ 'mac=00:16:3e:05:00:0b,bridge=xenbr7' ]\ndisk = [ 'file:/a,xvda,w' ]\n"
+    alone = dom0(tmp_path / "alone", {"etc/xen/web": text})
+    nothing = hikkoshi(mine, "init", str(tmp_path / "none"), "--dom0", f"x={alone.root}", *given[2:])
+    assert (nothing.returncode, "of no NIC the VLAN is known" in nothing.stderr) == (2, True), nothing.stderr
 
 
 def test_a_second_time_it_adds_the_new_guest_and_touches_nothing_else(grown: Home) -> None:

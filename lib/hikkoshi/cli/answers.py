@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import ValidationError
 
@@ -24,6 +24,9 @@ from hikkoshi.vsphere.session import Session
 _DOM0 = "NAME=here, NAME=FOLDER with its files, or NAME=ssh:[user@]host[:port]"
 _TRUST = "the file of the authority's certificate (PEM), or the SHA-256 fingerprint of the server's own"
 _KEY = "your public key (.pub); ssh-keygen -t ed25519 makes one"
+_SERVER = "a host, or host:port; where you have no account on the vSphere, --contractor in its place"
+_WHO = "who runs the vSphere and gives you no account, by name and telephone"
+_WHOSE = "Does a contractor run the vSphere, with no account for you? Then their name and telephone"
 _PASSWORD = "env:NAME, file:PATH (mode 0600) or keyring:SERVICE/USER; never the password itself"
 
 
@@ -39,6 +42,7 @@ class VSphereOptions:
     datacenter: str
     cluster: str
     datastore: str
+    contractor: str = ""
 
 
 def dom0s(questions: Questions, written: Sequence[str]) -> dict[str, Dom0]:
@@ -77,7 +81,11 @@ def _dom0(written: str) -> tuple[str, Dom0]:
 
 
 def vsphere(home: Home, questions: Questions, given: VSphereOptions) -> VSphere | None:
-    """The vSphere, without the place in it; None where something is wrong or missing."""
+    """The vSphere, without the place in it; None where something is wrong or missing. A contractor's has none for us."""
+    if given.contractor or (questions.asks and not given.vcenter):
+        whose = questions.one("--contractor", given.contractor, partial(_contractor, given), _WHOSE, _WHO, default="none")
+        if whose or given.contractor:
+            return whose or None
 
     def server(typed: str) -> str:
         host, _, port = typed.partition(":")
@@ -89,7 +97,7 @@ def vsphere(home: Home, questions: Questions, given: VSphereOptions) -> VSphere 
             raise ValueError(f"{host!r} is no name of a host") from None
         return typed
 
-    name = questions.one("--vcenter", given.vcenter, server, "The vCenter (host, or host:port)", "a host, or host:port")
+    name = questions.one("--vcenter", given.vcenter, server, "The vCenter (host, or host:port)", _SERVER)
     user = questions.one("--user", given.user, str, "Its user", "a user of vSphere")
     where = f"Where its password is ({_PASSWORD})"
     password = questions.one("--password-from", given.password, partial(_reference, home), where, _PASSWORD)
@@ -111,6 +119,15 @@ def vsphere(home: Home, questions: Questions, given: VSphereOptions) -> VSphere 
             )
         )
         return None
+
+
+def _contractor(given: VSphereOptions, typed: str) -> VSphere | Literal[False]:
+    """The vSphere of somebody else; False for `none`."""
+    if typed == "none":
+        return False
+    if more := [f"--{key.replace('_', '-')}" for key in ("vcenter", "user", "ca", "sha256", "datacenter") if getattr(given, key)]:
+        raise ValueError(f"nobody logs in to it: leave {', '.join(more)} out")
+    return VSphere(handover=True, contractor=typed)
 
 
 def public_key(home: Home, questions: Questions, given: str) -> PublicKey | None:

@@ -16,6 +16,7 @@ from hikkoshi.errors import BadInput, HikkoshiError
 from hikkoshi.params.home import Home
 from hikkoshi.rehearsal import unprivileged
 from hikkoshi.run import privacy, status
+from hikkoshi.run.step import DEPLOY, PLAN
 from hikkoshi.secret import temporary
 from hikkoshi.sitefolder import pages
 from hikkoshi.xen.live import machines
@@ -82,6 +83,7 @@ def findings(home: Home | BadInput) -> Iterator[Requirement]:
         yield _signatory(home)
         yield from _private(home)
         yield from _dom0s(home)
+        yield from _vsphere(home)
         yield _room(home)
     yield _left()
     yield _kvm()
@@ -99,6 +101,14 @@ def _dom0s(home: Home) -> Iterator[Requirement]:
                     yield Requirement(title, True, xen_version(asked(dom0)))
                 except HikkoshiError as e:
                     yield Requirement(title, False, f"{e.problems[0].what}: {e.problems[0].found}", e.problems[0].remedy)
+
+
+def _vsphere(home: Home) -> Iterator[Requirement]:
+    """That nobody asks a contractor's; another is asked by 20."""
+    with contextlib.suppress(BadInput):
+        if (vsphere := home.site().vsphere).handover:
+            found = f"run by {vsphere.contractor}: {PLAN} asks it nothing, {DEPLOY} writes what they import"
+            yield Requirement(f"{vsphere} is not asked", True, found, required=False)
 
 
 def _program(program: str, version: Sequence[str], purpose: str, required: bool) -> Requirement:

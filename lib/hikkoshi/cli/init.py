@@ -47,6 +47,9 @@ def init(
     datacenter: Annotated[str, typer.Option(help="where it has several")] = "",
     cluster: Annotated[str, typer.Option(help="where it has several")] = "",
     datastore: Annotated[str, typer.Option(help="where it has several")] = "",
+    contractor: Annotated[
+        str, typer.Option(metavar="WHO", help="who runs the vSphere, where you have no account on it: name and telephone")
+    ] = "",
     key: Annotated[str, typer.Option(metavar="PUB", help="your public key, in the place of a new one")] = "",
     guest: Annotated[list[str] | None, typer.Option(metavar="NAME", help="this guest only; may be given again")] = None,
     as_json: AsJson = False,
@@ -64,7 +67,7 @@ def init(
     home = Home(Path(os.path.normpath(site_folder.named(folder))))
     site_folder.check(home.root)
     questions = Questions(sys.stdin.isatty() and not as_json)
-    given = VSphereOptions(vcenter, user, password_from, ca, sha256, datacenter, cluster, datastore)
+    given = VSphereOptions(vcenter, user, password_from, ca, sha256, datacenter, cluster, datastore, contractor)
     try:
         if home.site_file.exists():
             told = _more_guests(home, questions, dom0 or [], guest or [])
@@ -92,6 +95,7 @@ def _new(
     from hikkoshi.params import schema  # noqa: PLC0415
     from hikkoshi.sitefolder import folder, mapping, pages, signers, sources  # noqa: PLC0415
     from hikkoshi.vsphere import inventory, session  # noqa: PLC0415
+    from hikkoshi.vsphere.inventory import PortGroup  # noqa: PLC0415
 
     dom0s = answers.dom0s(questions, dom0)
     server = answers.vsphere(home, questions, given)
@@ -100,16 +104,29 @@ def _new(
     assert server is not None
     every, unread = sources.every(home, dom0s)
     guests = sources.chosen(every, wanted, unread)
+    site, groups = server, tuple[PortGroup, ...]()
     try:
-        with session.connect(home, server) as v:
-            site, datacenter = answers.place(v, questions, given, server)
-            questions.settled()
-            groups = inventory.port_groups(v, datacenter)
+        if not server.handover:
+            with session.connect(home, server) as v:
+                site, datacenter = answers.place(v, questions, given, server)
+                questions.settled()
+                groups = inventory.port_groups(v, datacenter)
     except HikkoshiError as e:
         if not any(p.code in _REMEDIES for p in e.problems):
             raise
         raise type(e)(*(replace(p, remedy=_REMEDIES.get(p.code, p.remedy)) for p in e.problems)) from None
     segments = mapping.of([nic.vlan for g in every for nic in g.nics], groups)
+    if not segments and server.handover:
+        raise BadInput(
+            Problem(
+                code="no-vlan-known",
+                what="of no NIC the VLAN is known, and nobody here can ask the contractor's vSphere",
+                where=", ".join(dom0s),
+                found="no bridge on a VLAN",
+                expected="one bridge at least whose VLAN its Dom-0 tells",
+                remedy="reach the Dom-0 itself (here, or over ssh), or write params/site.yml by hand, as the project's own is",
+            )
+        )
     if not segments:
         raise BadInput(
             Problem(
@@ -139,6 +156,7 @@ def _more_guests(home: "Home", questions: "Questions", dom0: Sequence[str], want
     from hikkoshi.cli import answers  # noqa: PLC0415
     from hikkoshi.sitefolder import folder, mapping, pages, sources  # noqa: PLC0415
     from hikkoshi.vsphere import inventory, session  # noqa: PLC0415
+    from hikkoshi.vsphere.inventory import PortGroup  # noqa: PLC0415
 
     site, named = home.site(), answers.dom0s(questions, dom0) if dom0 else {}
     questions.settled()
@@ -159,9 +177,12 @@ def _more_guests(home: "Home", questions: "Questions", dom0: Sequence[str], want
     names = mapping.names(site.segments)
     lines: list[str] = []
     if lacking := {n.vlan for g in guests for n in g.nics if n.vlan is not None} - set(names):
-        with session.connect(home, site.vsphere) as v:
-            groups = inventory.port_groups(v, inventory.place(v, site.vsphere).datacenter)
-        more = [line.strip() for choice in mapping.choices(lacking, groups) for line in pages.segment(choice)]
+        groups: tuple[PortGroup, ...] = ()
+        if not site.vsphere.handover:
+            with session.connect(home, site.vsphere) as v:
+                groups = inventory.port_groups(v, inventory.place(v, site.vsphere).datacenter)
+        found = [pages.segment(choice, theirs=site.vsphere.handover) for choice in mapping.choices(lacking, groups)]
+        more = [line.strip() for lines in found for line in lines]
         lines = [f"{_SITE}, below segments: {line}" for line in more]
     texts = {_file(g): pages.guest(g, names) for g in guests}
     with folder.draft(home.root) as drafted:

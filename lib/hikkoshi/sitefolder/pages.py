@@ -13,9 +13,9 @@ from hikkoshi.params.site import Dom0, VSphere
 from hikkoshi.sitefolder.mapping import SegmentChoice
 from hikkoshi.sitefolder.signers import PublicKey
 from hikkoshi.sitefolder.sources import SourceGuest, SourceNic
+from hikkoshi.vsphere.handover import FILL_IN as _HERE
 
 FILL_IN = "FILL IN"
-_HERE = "FILL-IN"  # a value that is none yet: it is refused by 20, which names what there is
 _PLAIN = re.compile(r"[A-Za-z_/][A-Za-z0-9_./@+-]*")
 _WORDS = frozenset(["y", "n", "yes", "no", "on", "off", "true", "false", "null"])
 
@@ -34,7 +34,6 @@ def remark(words: str) -> str:
 
 def site(name: str, key: PublicKey, vsphere: VSphere, dom0s: Mapping[str, Dom0], segments: Sequence[SegmentChoice]) -> str:
     """params/site.yml."""
-    trust = f"ca: {scalar(str(vsphere.ca))}" if vsphere.ca else f"sha256: {scalar(str(vsphere.sha256))}"
     lines = [
         "# yaml-language-server: $schema=schema/site.schema.json",
         "# Written by `hikkoshi init`. It is yours: nothing writes over it.",
@@ -49,12 +48,7 @@ def site(name: str, key: PublicKey, vsphere: VSphere, dom0s: Mapping[str, Dom0],
         "  # time_stamp: https://… # an RFC 3161 service that says when, with time_stamp_ca",
         "",
         "vsphere:",
-        f"  server: {scalar(vsphere.server)}",
-        f"  user: {scalar(vsphere.user)}",
-        f"  password: {scalar(vsphere.password)} # a reference, never the value",
-        f"  {trust}",
-        *(f"  {key}: {scalar(getattr(vsphere, key))}" for key in ("datacenter", "cluster", "datastore")),
-        "  # folder: vm/migrated # for the machines, below the datacenter; default: vm",
+        *(_theirs(vsphere) if vsphere.handover else _login(vsphere)),
         f"  hardware_version: {vsphere.hardware_version} # 10 is ESXi 5.5",
         "",
         "dom0s:",
@@ -63,9 +57,29 @@ def site(name: str, key: PublicKey, vsphere: VSphere, dom0s: Mapping[str, Dom0],
         "# Write `subnet: 10.3.1.0/24` too, where you know it: the plan then holds each guest's address against it.",
         "# `answers` is a machine there that always answers, for the proof of the wiring.",
         "segments:",
-        *(line for choice in segments for line in segment(choice)),
+        *(line for choice in segments for line in segment(choice, theirs=vsphere.handover)),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _login(vsphere: VSphere) -> list[str]:
+    trust = f"ca: {scalar(str(vsphere.ca))}" if vsphere.ca else f"sha256: {scalar(str(vsphere.sha256))}"
+    return [
+        f"  server: {scalar(vsphere.server)}",
+        f"  user: {scalar(vsphere.user)}",
+        f"  password: {scalar(vsphere.password)} # a reference, never the value",
+        f"  {trust}",
+        *(f"  {key}: {scalar(getattr(vsphere, key))}" for key in ("datacenter", "cluster", "datastore")),
+        "  # folder: vm/migrated # for the machines, below the datacenter; default: vm",
+    ]
+
+
+def _theirs(vsphere: VSphere) -> list[str]:
+    return [
+        "  handover: true # a contractor runs it, and nobody logs in from here: docs/migration.md",
+        f"  contractor: {scalar(vsphere.contractor)} # whom you call",
+        f"  # {FILL_IN} hardware_version: ask the contractor for their version of ESXi",
+    ]
 
 
 def _dom0(dom0: Dom0) -> str:
@@ -73,9 +87,10 @@ def _dom0(dom0: Dom0) -> str:
     return f"{{ {way} }}"
 
 
-def segment(choice: SegmentChoice) -> list[str]:
-    """The lines of one segment."""
-    said = [] if choice.port_group else [remark(f"  # {FILL_IN} port_group of {choice.name}: {_several(choice)}")]
+def segment(choice: SegmentChoice, *, theirs: bool = False) -> list[str]:
+    """The lines of one segment; `theirs`: of a vSphere that a contractor runs."""
+    what = f"ask the contractor which of theirs has VLAN {choice.vlan}" if theirs else _several(choice)
+    said = [] if choice.port_group else [remark(f"  # {FILL_IN} port_group of {choice.name}: {what}")]
     return [*said, f"  {choice.name}: {{ vlan: {choice.vlan}, port_group: {scalar(choice.port_group or _HERE)} }}"]
 
 

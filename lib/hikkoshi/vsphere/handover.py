@@ -20,7 +20,7 @@ from hikkoshi.vsphere.spec import VirtualNic, VmSpec
 
 Form = Literal["ova", "ovf"]
 NOT_ASKED = f"not asked: {HANDED_OVER}"
-FILL_IN = "FILL-IN"  # a port group that nobody has named yet, as `hikkoshi init` writes it
+FILL_IN = "FILL-IN"  # a value that is none yet, as `hikkoshi init` writes it: 20 refuses it
 
 
 class HandedFile(Frozen):
