@@ -14,7 +14,7 @@ import pytest
 
 from hikkoshi.check import Check
 from hikkoshi.cli import doctor
-from hikkoshi.errors import HikkoshiError, StepFailed, ToolFailed
+from hikkoshi.errors import HikkoshiError, Refused, StepFailed, ToolFailed
 from hikkoshi.guest import survey
 from hikkoshi.guest.survey import Survey
 from hikkoshi.network import interview
@@ -22,6 +22,7 @@ from hikkoshi.params.guest import Guest, NicMap
 from hikkoshi.params.home import Home
 from hikkoshi.params.site import Dom0, Site
 from hikkoshi.sitefolder import pages, sources
+from hikkoshi.steps.survey import SurveyGuest
 from hikkoshi.xen import autostart, dom0, original
 from hikkoshi.xen.live import backing, differences, machines, segments
 from hikkoshi.xen.reach import connection, remote
@@ -677,3 +678,22 @@ def test_a_start_that_fails_lies_or_is_cut_off_does_not_count_as_one(
     with pytest.raises(ToolFailed, match=told) if told else nullcontext():
         dom0.start_again(home, site, db01)
     assert not dom0.source_runs(home, site, db01)
+
+
+def test_the_survey_has_a_row_for_all_that_is_told_and_is_stopped_by_a_disk_left_behind(
+    there: OverSsh, home: Home, db01: Guest, auto: Path
+) -> None:
+    site = home.root / "params/site.yml"
+    site.write_text(site.read_text().replace("root: outputs/lab/dom0", "ssh: dom0"))
+    (home.root / "params/guests/db01.yml").write_text(f"name: db01\ndom0: xenhost\nconfig: {db01.config}\nnics: []\n")
+    (auto / "10 db01").symlink_to("../db01.cfg")
+    disk = '/local/domain/0/backend/vbd/2/51744/params = "/srv/extra.img"\n/local/domain/0/backend/vbd/2/51744/dev = "xvdc"\n'
+    (there.folder / "store").write_text((DATA / "xenstore-ls-f-2guests.txt").read_text() + disk)
+    there.program("xenstore-ls", f"cat {there.folder}/store")
+    run = SurveyGuest.open({"guest": "db01", "home": str(home.root)})
+    rows = {c.code: c for c in SurveyGuest(run).checks()}
+    assert rows["xen-told"].found == "xl, Xen 4.17.7"
+    assert rows["autostart-told"].found == f"yes, by {auto}/10 db01 on xenhost"
+    assert not rows["disk-left-behind"]
+    with pytest.raises(Refused, match="WOULD BE LEFT BEHIND"):
+        run.preflight([rows["disk-left-behind"]])
