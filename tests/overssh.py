@@ -73,9 +73,9 @@ class OverSsh:
 
     @property
     def calls(self) -> list[str]:
-        """What xl was asked to do, but for lists."""
+        """What xl was asked to do, but for what it is only asked to tell."""
         noted = self.folder / "calls"
-        return [x for x in noted.read_text().splitlines() if not x.startswith("list")] if noted.exists() else []
+        return [x for x in noted.read_text().splitlines() if not x.startswith(("list", "info"))] if noted.exists() else []
 
     @property
     def logins(self) -> int:

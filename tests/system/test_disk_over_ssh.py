@@ -5,6 +5,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -28,10 +29,12 @@ from hikkoshi.params.guest import Guest
 from hikkoshi.params.home import Home
 from hikkoshi.params.site import Site
 from hikkoshi.steps.survey import rows
+from hikkoshi.xen.live.backing import Backing
 from hikkoshi.xen.reach.remote import RemoteDom0
-from hikkoshi.xen.wire import asking, pausing, proving, reading, snapshots
+from hikkoshi.xen.wire import asking, pausing, proving, reading, snapshots, watcher
 from hikkoshi.xen.wire.place import DiskPlace, url
 from hikkoshi.xen.wire.reading import Wanted
+from hikkoshi.xen.wire.watcher import Watcher
 from overssh import DATA as CAPTURED
 from overssh import OverSsh, over_ssh
 from processes import wait_for
@@ -440,6 +443,7 @@ class Running:
     there: OverSsh
     where: tuple[Home, Site, Guest]
     file: Path
+    device: str
 
     @property
     def snapshots(self) -> list[str]:
@@ -476,7 +480,7 @@ def running(there: OverSsh, disk: Wanted, home: Home, monkeypatch: pytest.Monkey
         config = there.folder / "db01.cfg"
         config.write_text(f"name = 'db01'\nmemory = 320\ndisk = ['phy:{device},xvda,w']\n")
         site = home.site().model_copy(update={"dom0s": {"xenhost": there.dom0}})
-        running = Running(there, (home, site, Guest(name="db01", dom0="xenhost", config=config, nics=())), behind)
+        running = Running(there, (home, site, Guest(name="db01", dom0="xenhost", config=config, nics=())), behind, device)
         running.programs()
         yield running
     finally:
@@ -508,6 +512,25 @@ def test_a_snapshot_that_becomes_full_is_told_and_is_gone_too(running: Running) 
     assert not running.image.exists()
 
 
+def test_a_snapshot_that_nobody_reads_any_more_the_dom0_removes_by_itself(
+    running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host, behind = RemoteDom0(running.there.dom0), Backing("device", bytes=12 * MIB, volume="vg0/web", free=8 * MIB)
+    place = DiskPlace.of(url(running.there.dom0, str(running.device)))
+    monkeypatch.setattr(snapshots, "LEASE", 0.3)
+    reading_one = snapshots.taken(host, [Wanted(place, running.image)], [behind], "hikkoshi-r")
+    reading_one.__enter__()
+    assert running.snapshots == ["hikkoshi-r-xvda"]
+    wait_for(lambda: running.snapshots == [], "we were killed, and it is removed")
+
+
+def test_a_guest_that_starts_while_its_disks_are_read_makes_them_none(running: Running) -> None:
+    (running.there.folder / "running").write_text("web01\n")
+    packs(running.there, once(running.there, f"echo db01 >> {running.there.folder}/running"))
+    with pytest.raises(StepFailed, match="the source guest db01 is off"):
+        survey.start(*running.where, run="r")
+
+
 def test_a_snapshot_that_a_killed_run_has_left_is_removed_and_those_of_others_are_not(running: Running) -> None:
     home = running.where[0]
     mark = f"hikkoshi-{identity.of(home.outputs)[:8]}"
@@ -534,7 +557,10 @@ def test_a_guest_that_runs_is_not_read_where_no_snapshot_can_be_made_of_it(runni
     assert not running.image.exists()
 
 
-def test_a_snapshot_that_cannot_be_removed_is_told_with_the_command_that_removes_it(running: Running) -> None:
+def test_a_snapshot_that_cannot_be_removed_is_told_with_the_command_that_removes_it(
+    running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(snapshots, "LEASE", 2)
     running.there.program("lvremove", "echo 'Logical volume in use' >&2; exit 5")
     with pytest.raises(StepFailed, match=r"(?s)could not be removed.*in use.*type there: lvremove -f vg0/hikkoshi-"):
         survey.start(*running.where, run="r")
@@ -566,7 +592,7 @@ def test_a_guest_that_may_be_paused_stands_still_while_it_is_read_and_goes_on(
     pausing_one: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     there, said = pausing_one.there, list[str]()
-    monkeypatch.setattr(pausing, "RENEWED", 0.05)
+    monkeypatch.setattr(watcher, "RENEWED", 0.05)
     monkeypatch.setattr(pausing, "LEASE", 1000)
     packs(there, f"test -e {there.folder}/paused || echo no >> {there.folder}/went_on")
     found = survey.start(*pausing_one.where, run="r", progress=lambda done, total, text: said.append(text))
@@ -589,11 +615,26 @@ def test_a_paused_guest_goes_on_when_the_reading_fails_and_when_nobody_hears_of_
         survey.start(*pausing_one.where, run="r")
     assert there.calls == ["pause db01", "unpause db01"]
     host = RemoteDom0(there.dom0)
-    monkeypatch.setattr(pausing, "LEASE", 1)
-    pausing._watched(host, "xl", "db01", pausing._watched(host, "xl", "db01", ""))
-    host.run(["xl", "pause", "db01"], timeout=9)  # and we are gone
+    monkeypatch.setattr(watcher, "RENEWED", 0.1)
+    with Watcher(host, ["xl", "unpause", "db01"], 1):
+        host.run(["xl", "pause", "db01"], timeout=9)
+        time.sleep(1.5)
+        assert (there.folder / "paused").exists()  # and we are gone
     wait_for(lambda: not (there.folder / "paused").exists(), "it goes on")
     assert there.calls[2:] == ["pause db01", "unpause db01"]
+
+
+@pytest.mark.parametrize("again", ["", "; : > HERE/paused"])
+def test_what_was_read_of_a_paused_guest_does_not_count_where_it_went_on_meanwhile(
+    pausing_one: Running, monkeypatch: pytest.MonkeyPatch, again: str
+) -> None:
+    there = pausing_one.there
+    monkeypatch.setattr(pausing, "LEASE", 0.2)  # as where we cannot be heard for longer than it waits
+    gone_on = f"while test -e {there.folder}/paused; do sleep 0.1; done{again.replace('HERE', str(there.folder))}"
+    packs(there, once(there, gone_on))
+    with pytest.raises(StepFailed, match="did not stand still while its disks were read"):
+        survey.start(*pausing_one.where, run="r")
+    assert not (there.folder / "paused").exists()
 
 
 def test_a_guest_that_a_killed_run_has_left_paused_goes_on_and_one_that_does_not_is_told(pausing_one: Running) -> None:

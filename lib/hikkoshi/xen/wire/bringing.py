@@ -9,7 +9,7 @@ from hikkoshi.check import Check
 from hikkoshi.disk import expanded
 from hikkoshi.disk.expanded import PackedDisk
 from hikkoshi.disk.origin import Part
-from hikkoshi.errors import HikkoshiError, Refused
+from hikkoshi.errors import HikkoshiError, Refused, StepFailed
 from hikkoshi.params import identity
 from hikkoshi.params.folder import GuestFolder
 from hikkoshi.params.guest import Guest
@@ -63,6 +63,7 @@ def bring(home: Home, site: Site, guest: Guest, disks: Iterable[XenDisk], run: s
 
     Over ssh, those of a guest that runs are read from snapshots, whose names hold the `run`; or while it is paused, where its
     parameters say so. Else `Refused`. What a killed run has left on the Dom-0 is undone first.
+    `StepFailed` where the guest starts meanwhile.
     """
     if (dom := site.dom0s[guest.dom0]).kind != "ssh":
         expanded.make(list(_packed(home, dom, home.folder(guest.name), disks)), progress)
@@ -71,16 +72,19 @@ def bring(home: Home, site: Site, guest: Guest, disks: Iterable[XenDisk], run: s
     folder = home.folder(guest.name)
     wanted = reading.wanted(folder, dom, disks)
     pausing.release(host, folder.sources)
-    snapshots.sweep(host, wanted, mark)
+    behind = snapshots.backings(host, wanted)
+    snapshots.remove(host, snapshots.left(host, mark, behind))
     if off := dom0.source_off(home, site, guest):
         reading.bring(wanted, progress)
+        if not (off := dom0.source_off(home, site, guest)):  # not every device tells that a guest has written to it
+            raise StepFailed(off.problem())
         return Brought()
     if not dom0.source_runs(home, site, guest):
         raise Refused(off.problem())
-    if guest.pause and not snapshots.possible(host, wanted):
+    if guest.pause and not all(one.volume for one in behind):
         with pausing.paused(host, guest.name, folder.sources) as pause:
             reading.bring(wanted, pause.told(progress))
         return Brought(running=True, paused=pause.seconds)
-    with snapshots.taken(host, wanted, mark, run) as moments:
+    with snapshots.taken(host, wanted, behind, f"{mark}-{run}") as moments:
         reading.bring(moments, progress)
     return Brought(running=True)

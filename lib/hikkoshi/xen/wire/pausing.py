@@ -1,33 +1,26 @@
 """A guest that is paused while its disks are read: it stands still, and all who use it wait.
 
-Xen keeps it in memory, and it goes on where it was. It may not stay so: a watcher on the Dom-0 lets it go on as soon as nobody
-has told it for a minute to wait, whether we were killed or the network was cut; the next run sees to it once more.
+Xen keeps it in memory, and it goes on where it was. It may not stay so: the Dom-0 lets it go on by itself as soon as nobody has
+told it for a minute to wait, whether we were killed or the network was cut; the next run sees to it once more. What was read is
+believed only where the guest stood still from the beginning to the end: not every device tells that somebody writes to it.
 """
 
 import shlex
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from hikkoshi import files
-from hikkoshi.errors import HikkoshiError, Problem, Refused, StepFailed, ToolFailed
+from hikkoshi.errors import HikkoshiError, Problem, StepFailed, ToolFailed
 from hikkoshi.progress import Progress
 from hikkoshi.xen import domains
 from hikkoshi.xen.reach.host import PATIENCE, Dom0Host
+from hikkoshi.xen.wire.watcher import Watcher
 
-LEASE, RENEWED = 60, 15.0  # seconds until the watcher lets the guest go on, and after which it is told anew to wait
+LEASE = 60.0  # seconds until the Dom-0 lets the guest go on
 SETTLED = 2.0  # seconds in which the Dom-0 ends what the guest had begun to write
 NOTE = "paused"  # file in the guest's folder of images, as long as the guest may be paused
-# the new watcher is there before the old one goes; each is the first of a session of its own
-_WATCH = """\
-command -v setsid >/dev/null || { echo "no program setsid" >&2; exit 1; }
-setsid sh -c 'sleep "$2"; exec "$0" unpause "$1"' "$1" "$2" "$3" </dev/null >/dev/null 2>&1 &
-echo $!
-test -z "$4" || kill -9 "-$4" 2>/dev/null
-true
-"""
 
 
 class Pause:
@@ -48,57 +41,40 @@ class Pause:
 
 @contextmanager
 def paused(host: Dom0Host, name: str, folder: Path) -> Iterator[Pause]:
-    """Pause the guest, and let it go on at the end, whatever happens; `StepFailed` where it does not."""
-    stack, over = host.toolstack(), threading.Event()
+    """Pause the guest, and let it go on at the end, whatever happens; `StepFailed` where it does not, or has not stood still."""
+    stack = host.toolstack()
     files.write(folder / NOTE, f"{name}\n")
-    watchers = [_watched(host, stack, name, "")]
-
-    def renew() -> None:
-        while not over.wait(RENEWED):
-            with suppress(HikkoshiError):  # then it goes on, and what is read changes, which is told
-                watchers.append(_watched(host, stack, name, watchers[-1]))
-
-    keeper, pause = threading.Thread(target=renew, name="pause", daemon=True), Pause()
-    keeper.start()
-    try:
-        host.run([stack, "pause", name], timeout=PATIENCE, acts=True)
-        if not _is_paused(host, stack, name):
-            raise StepFailed(_problem(name, "does not pause", "running", f"see what the Dom-0 says: {stack} list"))
-        time.sleep(SETTLED)
-        yield pause
-    except BaseException as e:
-        over.set()
+    with Watcher(host, [stack, "unpause", name], LEASE) as watcher:
+        pause = Pause()
         try:
+            host.run([stack, "pause", name], timeout=PATIENCE, acts=True)
+            if not _is_paused(host, stack, name):
+                raise StepFailed(_problem(name, "does not pause", "running", f"see what the Dom-0 says: {stack} list"))
+            time.sleep(SETTLED)
+            yield pause
+            if not (_is_paused(host, stack, name) and watcher.held):
+                found = "the Dom-0 may have heard nothing of us for too long, or somebody has let it go on"
+                raise StepFailed(_problem(name, "did not stand still while its disks were read", found, "run this again"))
+        except BaseException as e:
+            try:
+                _go_on(host, stack, name, folder)
+            except HikkoshiError as failed:
+                if isinstance(e, HikkoshiError):
+                    raise type(e)(*e.problems, *failed.problems) from None
+            else:
+                watcher.end()
+            raise
+        else:
             _go_on(host, stack, name, folder)
-        except HikkoshiError as failed:
-            if isinstance(e, HikkoshiError):
-                raise type(e)(*e.problems, *failed.problems) from None
-        raise
-    else:
-        over.set()
-        _go_on(host, stack, name, folder)
-    finally:
-        pause.end()
-        keeper.join(PATIENCE)
-        if not (folder / NOTE).exists():  # else they are still needed
-            with suppress(HikkoshiError):
-                host.run(["sh", "-c", f"kill -9 -{watchers[-1]} 2>/dev/null; true"], timeout=PATIENCE)
+            watcher.end()
+        finally:
+            pause.end()
 
 
 def release(host: Dom0Host, folder: Path) -> None:
     """Let a guest go on that a killed run may have left paused."""
     if (folder / NOTE).is_file():
         _go_on(host, host.toolstack(), files.read(folder / NOTE, 1000).decode().strip(), folder)
-
-
-def _watched(host: Dom0Host, stack: str, name: str, before: str) -> str:
-    """Have a watcher in the place of the one `before`; gives its number there."""
-    said = host.run(["sh", "-c", _WATCH, "sh", stack, name, str(LEASE), before], timeout=PATIENCE).strip()
-    if not said.isdigit():
-        raise Refused(
-            _problem(name, "is not paused, as nothing there would let it go on", said[:80], "see what the Dom-0 prints")
-        )
-    return said
 
 
 def _go_on(host: Dom0Host, stack: str, name: str, folder: Path) -> None:
@@ -111,7 +87,9 @@ def _go_on(host: Dom0Host, stack: str, name: str, folder: Path) -> None:
     if stays:
         by_hand = shlex.join([stack, "unpause", name])
         raise StepFailed(
-            _problem(name, "does not go on", stays, f"type there at once: {by_hand}. After {LEASE} s the Dom-0 does so by itself")
+            _problem(
+                name, "does not go on", stays, f"type there at once: {by_hand}. After {LEASE:.0f} s the Dom-0 does so by itself"
+            )
         )
     (folder / NOTE).unlink(missing_ok=True)
 

@@ -1,8 +1,9 @@
 """Snapshots of LVM volumes of a guest that runs: each is ours, is read in the volume's place, and is removed again, always.
 
 What it holds is what a power cut would have left: the guest's file systems have to be mended by their journals. It has room
-for a part of the volume; when the guest has written more than that, it holds nothing any more. One that a killed run has left
-is known by its name, which begins with who this site folder is, and is removed by the next run. See lvcreate(8), `--snapshot`.
+for a part of the volume; when the guest has written more than that, it holds nothing any more. The Dom-0 removes it by itself
+when it has not heard of us for some minutes. One that stays all the same is known by its name, which begins with who this site
+folder is, and is removed by the next run. See lvcreate(8), `--snapshot`.
 """
 
 import re
@@ -19,8 +20,10 @@ from hikkoshi.xen.live.backing import Backing
 from hikkoshi.xen.reach.host import PATIENCE, Dom0Host
 from hikkoshi.xen.wire.place import DiskPlace, not_understood
 from hikkoshi.xen.wire.reading import Wanted
+from hikkoshi.xen.wire.watcher import Watcher
 
 SHARE, LEAST = 0.2, 0.05  # of the volume: the room of a snapshot, and what is refused below
+LEASE = 600.0  # seconds until the Dom-0 removes one by itself: the network may be cut for as long
 TRIES = 3  # to remove one: a program of the Dom-0 may be looking at it
 FOLDER = "/dev"  # of the Dom-0, where VG/LV is
 # else LVM starts dmeventd to watch each snapshot, which then stays on the Dom-0
@@ -54,27 +57,26 @@ class VolumeSnapshot:
             )
 
 
-def volumes(host: Dom0Host, wanted: Sequence[Wanted]) -> list[Backing]:
-    """What stands behind each disk; `Refused` with all that are no LVM volumes, and so are not read while the guest runs."""
-    found = _behind(host, wanted)
+def _refuse_others(wanted: Sequence[Wanted], behind: Sequence[Backing]) -> None:
+    """Raise `Refused` with all that are no LVM volumes, and so are not read while the guest runs."""
     if other := [
         Problem(
             code="running-guest-not-on-lvm",
             what="the guest runs, and no snapshot can be made of its disk",
             where=one.place.url,
-            found=str(behind),
+            found=str(found),
             expected="an LVM volume, or a guest that is off",
             remedy="shut the guest down; then run this again. Where it may stand still for as long as its disks are read, write "
             "pause: true into its parameters",
         )
-        for one, behind in zip(wanted, found, strict=True)
-        if not behind.volume
+        for one, found in zip(wanted, behind, strict=True)
+        if not found.volume
     ]:
         raise Refused(*other)
-    return found
 
 
-def _behind(host: Dom0Host, wanted: Sequence[Wanted]) -> list[Backing]:
+def backings(host: Dom0Host, wanted: Sequence[Wanted]) -> list[Backing]:
+    """What stands behind each disk."""
     try:
         return backing.of(host, [one.place.path for one in wanted])
     except ValueError as e:
@@ -82,39 +84,33 @@ def _behind(host: Dom0Host, wanted: Sequence[Wanted]) -> list[Backing]:
         raise not_understood(login, login.host, str(e), "what each disk is there") from None
 
 
-def possible(host: Dom0Host, wanted: Sequence[Wanted]) -> bool:
-    """Whether all these disks are LVM volumes."""
-    return all(behind.volume for behind in _behind(host, wanted))
-
-
-def sweep(host: Dom0Host, wanted: Sequence[Wanted], mark: str) -> None:
-    """Remove what killed runs have left of these disks."""
-    with suppress(ValueError):  # whoever needs to know what they are asks again
-        remove(host, left(host, mark, backing.of(host, [one.place.path for one in wanted])))
-
-
 @contextmanager
-def taken(host: Dom0Host, wanted: Sequence[Wanted], mark: str, run: str) -> Iterator[list[Wanted]]:
-    """The same disks, each read from a snapshot that is made now, and removed at the end. `mark` begins the names of ours.
+def taken(host: Dom0Host, wanted: Sequence[Wanted], behind: Sequence[Backing], name: str) -> Iterator[list[Wanted]]:
+    """The same disks, each read from a snapshot that is made now, and removed at the end; `name` begins what they are called.
 
-    They go by one command: who is interrupted has little time for it, and the Dom-0 ends what it has begun.
+    They go by one command: who is interrupted has little time for it, and the Dom-0 ends what it has begun. `Refused` where a
+    disk is no LVM volume, or has no room for a snapshot.
     """
-    found = volumes(host, wanted)
-    ours = [f"{v.volume.partition('/')[0]}/{mark}-{run}-{one.image.stem}" for one, v in zip(wanted, found, strict=True)]
+    _refuse_others(wanted, behind)
+    ours = [f"{v.volume.partition('/')[0]}/{name}-{one.image.stem}" for one, v in zip(wanted, behind, strict=True)]
     made: dict[str, Wanted] = {}
-    try:
-        for one, volume, own in sorted(zip(wanted, found, ours, strict=True), key=lambda disk: disk[1].bytes):
-            now = volumes(host, [one])[0] if made else volume  # what the smaller ones have left free
-            made[own] = replace(one, moment=_made(host, one, now, own))
-        yield [made[own] for own in ours]
-    except BaseException as e:
+    with Watcher(host, _removing(ours), LEASE) as watcher:
         try:
-            remove(host, ours)
-        except HikkoshiError as failed:
-            if isinstance(e, HikkoshiError):
-                raise type(e)(*e.problems, *failed.problems) from None
-        raise
-    remove(host, ours)
+            for one, volume, own in sorted(zip(wanted, behind, ours, strict=True), key=lambda disk: disk[1].bytes):
+                now = backings(host, [one])[0] if made else volume  # what the smaller ones have left free
+                made[own] = replace(one, moment=_made(host, one, now, own))
+            yield [made[own] for own in ours]
+        except BaseException as e:
+            try:
+                remove(host, ours)
+            except HikkoshiError as failed:
+                if isinstance(e, HikkoshiError):
+                    raise type(e)(*e.problems, *failed.problems) from None
+            else:
+                watcher.end()
+            raise
+        remove(host, ours)
+        watcher.end()
 
 
 def _made(host: Dom0Host, one: Wanted, volume: Backing, own: str) -> VolumeSnapshot:
@@ -152,7 +148,7 @@ def remove(host: Dom0Host, names: Sequence[str]) -> None:
             return
         time.sleep(min(n, 1))
         try:
-            host.run(["lvremove", *UNWATCHED, "-f", *names], timeout=PATIENCE, acts=True)
+            host.run(_removing(names), timeout=PATIENCE, acts=True)
             return
         except ToolFailed as e:
             failed = e.problems[0].found
@@ -171,6 +167,10 @@ def remove(host: Dom0Host, names: Sequence[str]) -> None:
                 remedy=f"type there: {typed}. The next survey of the guest tries it again, too",
             )
         )
+
+
+def _removing(names: Sequence[str]) -> list[str]:
+    return ["lvremove", *UNWATCHED, "-f", *names]
 
 
 def _volumes(host: Dom0Host) -> list[tuple[str, str, str]]:
