@@ -6,7 +6,7 @@ was not. That is done when the source is off, before the machine in vSphere is s
 """
 
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from hikkoshi.check import Check
 from hikkoshi.disk import digest
@@ -23,6 +23,19 @@ from hikkoshi.xen.wire import proving
 TITLE = "the source is the one that was copied"
 
 
+@dataclass(frozen=True)
+class _Reading:
+    """What came out when all of the source was read: its content digest, or how a Dom-0 over ssh has seen that it is another."""
+
+    content: str
+    differs: str
+    seconds: float
+    writes: Writes | None  # counted before
+
+    def __str__(self) -> str:
+        return self.differs or f"content digest {self.content}"
+
+
 class Descent:
     """The descent of one guest's disk; `folder` is the guest's, `reading` how many seconds the survey read the source.
 
@@ -32,7 +45,7 @@ class Descent:
     def __init__(self, folder: GuestFolder, plan: PreparationPlan | None, source: Origin, reading: float = 0) -> None:
         self._folder = folder
         self._plan, self._source, self._reading = plan, source, reading
-        self._read: tuple[str, float, Writes | None] | None = None  # content digest, seconds, writes counted before
+        self._read: _Reading | None = None
 
     def checks(self) -> list[Check]:
         """What can be seen in a moment: each result is of the one before, and the source shows no sign of a change."""
@@ -52,16 +65,15 @@ class Descent:
             )
         assert self._plan is not None  # else there is no copy of it
         surveyed = self._plan.source_digest
-        if self._read is None or self._source.written_since(self._read[2]):
+        if self._read is None or self._source.written_since(self._read.writes):
             return replace(
                 signs, code="source-as-copied", title=TITLE, ok=False, unseen="", expected=f"all of it, content digest {surveyed}"
             )
-        content, seconds, _ = self._read
         return Check(
             code="source-as-copied",
             title=TITLE,
-            ok=content == surveyed,
-            found=f"all of it was {self._how} again in {seconds:.0f} s, {self._words(content)}",
+            ok=self._read.content == surveyed,
+            found=f"all of it was {self._how} again in {self._read.seconds:.0f} s, {self._read}",
             expected=f"content digest {surveyed}, of survey and plan",
             remedy=f"the machine in vSphere would be an older one: start the source again ({ROLLBACK}), agree on "
             "another time; then, "
@@ -79,17 +91,15 @@ class Descent:
         began, writes = time.monotonic(), self._source.writes()
         if proving.over_ssh(self._source):
             assert self._plan is not None  # else the signs are bad
-            content = proving.hashed(self._source, progress) or self._plan.source_digest  # that of what is here, and the same
+            differs = proving.hashed(self._source, progress)
+            content = "" if differs else self._plan.source_digest  # that of what is here, and the same
         else:
-            content = digest.together([disk.digest for disk in contents(self._source, progress)])
-        self._read = content, time.monotonic() - began, writes
+            differs, content = "", digest.together([disk.digest for disk in contents(self._source, progress)])
+        self._read = _Reading(content, differs, time.monotonic() - began, writes)
 
     @property
     def _how(self) -> str:
         return "hashed on the Dom-0" if proving.over_ssh(self._source) else "read"
-
-    def _words(self, content: str) -> str:
-        return content if proving.over_ssh(self._source) and " " in content else f"content digest {content}"
 
     def free(self, off: Check) -> Check:
         """The first of the two that is not so, else that it is off: with these the machine in vSphere may be switched on."""

@@ -24,6 +24,7 @@ from hikkoshi.guest.edits import KEPT
 from hikkoshi.guest.facts import GuestFacts, Kernel
 from hikkoshi.guest.interfaces import ifcfg, pinning
 from hikkoshi.guest.preparation import Preparation, xen_lines
+from hikkoshi.guest.traces import Sign
 from hikkoshi.params.folder import GuestFolder
 from hikkoshi.progress import Progress, shares, silent
 from hikkoshi.run.step import PLAN, PREPARE, SURVEY, Step
@@ -100,20 +101,24 @@ def complete(folder: GuestFolder, plan: PreparationPlan | None, source: Origin) 
     A guest that has been started under Xen since has written to the source, and would lose that: then it is not, and
     survey, plan and approval are of another disk.
     """
-    copies, problem = copies_of(folder, source), _incomplete(folder, plan, source) if plan else "there is no plan"
-    again = f"run {PREPARE} and all that follows again"
+    copies, sign = copies_of(folder, source), _incomplete(folder, plan, source) if plan else Sign("stale", "there is no plan")
+    off = "keep the guest shut down under Xen, and "
+    remedies = {
+        "silent": "have the Dom-0 answer, or its files be here, then run this again: `hikkoshi doctor` asks those over ssh",
+        "written": off + anew(folder.name),
+        "stale": f"{off}run {PREPARE} and all that follows again",
+    }
     return Check(
         code="copy-complete",
         title="the prepared copy is complete",
-        ok=not problem,
-        found=problem
-        or f"{', '.join(c.name for c in copies)}, {files.human(Origin.several(copies).occupied())} of "
+        ok=sign is None,
+        found=sign.found
+        if sign
+        else f"{', '.join(c.name for c in copies)}, {files.human(Origin.several(copies).occupied())} of "
         f"{files.human(sum(c.stat().st_size for c in copies))} in use"
         + (f"; {traces.sampled(source)}" if traces.device(source) else ""),
         expected="a copy of the source with this preparation carried out",
-        remedy="have the Dom-0 answer, or its files be here, then run this again: `hikkoshi doctor` asks those over ssh"
-        if problem.startswith(traces.SILENT)
-        else f"keep the guest shut down under Xen, and {anew(folder.name) if problem.startswith(traces.WRITTEN) else again}",
+        remedy=remedies[sign.code if sign else "stale"],
         where=str(copies[0]),
     )
 
@@ -129,25 +134,27 @@ def anew(guest: str) -> str:
     return f"begin again with {SURVEY} and {PLAN} ({command}); then the new plan is approved"
 
 
-def _incomplete(folder: GuestFolder, plan: PreparationPlan, source: Origin) -> str:
-    """What is missing, in words; empty where nothing is."""
+def _incomplete(folder: GuestFolder, plan: PreparationPlan, source: Origin) -> Sign | None:
+    """What is missing; None where nothing is."""
     copies = copies_of(folder, source)
     if not all(copy.is_file() for copy in copies):
-        return "there is no copy" if len(copies) == 1 else "not every disk has a copy"
+        return Sign("stale", "there is no copy" if len(copies) == 1 else "not every disk has a copy")
     try:
         known = Prepared.find(folder)
     except BadInput:
-        return f"{Prepared.filename} cannot be read"
+        return Sign("stale", f"{Prepared.filename} cannot be read")
     if known is None:
-        return f"a copy without {Prepared.filename}"
-    problems = (
-        ("the copy was made by another plan", known.preparation != plan.preparation.hash),
-        ("the copy does not say of which source it is: an earlier version made it", not known.source_digest),
-        ("the copy is of another source than survey and plan are", known.source_digest != plan.source_digest),
-        (traces.WRITTEN, traces.identity(source) != known.source or source.written_since(known.source_writes)),
-        ("the copy was changed since, or is another file", traces.identity(Origin.several(copies)) != known.disk),
+        return Sign("stale", f"a copy without {Prepared.filename}")
+    other, unsaid = "the copy is of another source than survey and plan are", "the copy does not say of which source it is"
+    written = traces.identity(source) != known.source or source.written_since(known.source_writes)
+    signs = (
+        (Sign("stale", "the copy was made by another plan"), known.preparation != plan.preparation.hash),
+        (Sign("stale", f"{unsaid}: an earlier version made it"), not known.source_digest),
+        (Sign("stale", other), known.source_digest != plan.source_digest),
+        (Sign("written", traces.WRITTEN), written),
+        (Sign("stale", "the copy was changed since, or is another file"), traces.identity(Origin.several(copies)) != known.disk),
     )
-    return next((words for words, bad in problems if bad), "") or traces.elsewhere(source)
+    return next((sign for sign, bad in signs if bad), None) or traces.elsewhere(source)
 
 
 def same(vmdk: Conversion, made: Prepared) -> bool:

@@ -374,8 +374,8 @@ def unchanged(survey: Survey, *, asked: bool = True) -> Check:
     ]
     if survey.origin.written_since(survey.writes):
         other.append("it was written to since, by the kernel's count")
-    if not other and asked and (told := traces.elsewhere(survey.origin)):
-        other.append(told)
+    if not other and asked and (sign := traces.elsewhere(survey.origin)):
+        other.append(sign.found)
     if now.kind != "file" and not other:
         found = f"a device keeps no time of its last change; {PREPARE} reads all of it, and holds that against the survey"
         return check(ok=True, found=found, remedy=remedy, where=survey.disk.path, unseen="not seen")
