@@ -496,6 +496,8 @@ def test_a_guest_that_runs_on_lvm_is_read_from_a_snapshot_that_is_gone_afterward
     assert running.snapshots == []
     assert found.crash_consistent
     assert "crash-consistent: as after a power cut" in next(r["found"] for r in rows(found) if r["what"] == "read while it ran")
+    assert not (since := survey.unchanged(found))
+    assert "it was surveyed while the guest ran" in since.found
     running.programs()
     (running.there.folder / "running").write_text("web01\n")
     packed(running.there)

@@ -374,6 +374,8 @@ def unchanged(survey: Survey, *, asked: bool = True) -> Check:
     ]
     if survey.origin.written_since(survey.writes):
         other.append("it was written to since, by the kernel's count")
+    if asked and survey.crash_consistent:
+        other.append("it was surveyed while the guest ran, which has written to it since")
     if not other and asked and (sign := traces.elsewhere(survey.origin)):
         other.append(sign.found)
     if now.kind != "file" and not other:
