@@ -188,7 +188,7 @@ def converse(
             end(process)
         else:  # what it left behind may be meant to stay, as ssh's shared connection is
             _let_go(process)
-    return Said(bytes(listener.out[:largest]), listener.err, ending, -signal.SIGKILL if status is None else status)
+    return Said(bytes(memoryview(listener.out)[:largest]), listener.err, ending, -signal.SIGKILL if status is None else status)
 
 
 class _Listener:

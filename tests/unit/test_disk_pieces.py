@@ -18,7 +18,7 @@ from hikkoshi.disk import pieces as images
 from hikkoshi.disk.pieces import ArrivedDisk, Arriving, Listed
 from hikkoshi.disk.standing import Standing
 from hikkoshi.errors import Busy, StepFailed
-from hikkoshi.xen.wire import pieces
+from hikkoshi.xen.wire import asking, pieces
 from hikkoshi.xen.wire.pieces import Damaged, Question
 
 MIB = 1 << 20
@@ -159,8 +159,8 @@ def answer(shell: list[str], disk: Path, question: Question) -> bytes:
     return subprocess.run(shell, input=text.encode(), capture_output=True, check=True).stdout
 
 
-def asked(shell: list[str], disk: Path, *known: tuple[int, str], comes: bool = True) -> list[pieces.Told]:
-    question = Question(known, comes)
+def asked(shell: list[str], disk: Path, *known: tuple[int, str], comes: bool = True, packed: bool = True) -> list[pieces.Told]:
+    question = Question(known, comes, packed)
     return pieces.told(answer(shell, disk, question), MARK, question, disk.stat().st_size, MIB)
 
 
@@ -174,7 +174,8 @@ def test_any_sh_tells_zeros_what_is_known_and_the_first_piece_that_is_neither(sh
     assert told[-1].content == whole[4 * MIB : 5 * MIB]
     assert [(t.n, t.kind) for t in asked(shell, disk, (1, ""), (2, zeros), (3, ""))] == [(n, "zeros") for n in (1, 2, 3)]
     assert [t.kind for t in asked(shell, disk, (5, last))] == ["same"]
-    assert asked(shell, disk, (5, ""))[0].content == whole[5 * MIB :]
+    for packed in (True, False):
+        assert asked(shell, disk, (5, ""), packed=packed)[0].content == whole[5 * MIB :]
     assert [t.kind for t in asked(shell, disk, (0, last), (1, zeros), (5, first), comes=False)] == ["other", "same", "other"]
 
 
@@ -190,6 +191,19 @@ def test_an_answer_that_is_not_what_was_asked_for_is_damaged(disk: Path) -> None
     for said in wrong:
         with pytest.raises(Damaged):
             pieces.told(said, MARK, question, size, MIB)
+
+
+def test_pieces_come_packed_as_long_as_that_is_faster() -> None:
+    packing, seconds = asking.Packing(), {True: 0.2, False: 0.1}
+    forms = []
+    for _ in range(200):
+        forms.append(packing.next())
+        packing.took(forms[-1], seconds[forms[-1]])
+        if len(forms) == 100:
+            seconds[False] = 0.9  # the network is slower now
+    assert all(forms[: asking.FIRST])
+    assert forms[asking.FIRST : 90].count(False) > 75
+    assert forms[110:].count(True) > 80
 
 
 def test_what_would_fill_the_memory_is_not_unpacked(disk: Path) -> None:

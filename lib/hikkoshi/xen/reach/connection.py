@@ -88,7 +88,7 @@ class Connection:
             [*self.login.argv(*self._own), "exec sh"], whole.encode(), until=end, timeout=timeout, largest=largest
         )
         head, begun, rest = said.out.partition(b"\n%s begin\n" % mark.encode())
-        found = end.search(rest)
+        found = end.match(rest, max(0, rest.rfind(b"\n%s done " % mark.encode())))
         if not begun:
             raise self._unreached(said, head, timeout)
         if found is None:

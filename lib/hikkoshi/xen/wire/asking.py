@@ -2,9 +2,11 @@
 
 import re
 import threading
+import time
 from collections import deque
 from collections.abc import Generator, Iterable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import replace
 
 from hikkoshi.errors import Problem, StepFailed, ToolFailed
 from hikkoshi.xen.wire import pieces
@@ -15,23 +17,47 @@ AT_ONCE = 3  # questions
 TOGETHER = 64  # pieces of one question, where they are zeros or here already
 SLOW = 300.0  # seconds for one question: a piece at 30 KB/s
 PAUSES = (1.0, 5.0, 15.0)  # seconds before it is asked again
+FIRST, SEEN = 8, 32  # pieces that come packed in any case, and after which the other form is tried once more
 _AGAIN = frozenset({"ssh-unreachable", "dom0-answer-cut-off", "program-timed-out"})  # the network may come back
 _COUNTS = re.compile(r"\d+\+\d+ records (in|out)|.* (copied|transferred).*|\d+ bytes .*")
+
+
+class Packing:
+    """Whether a piece comes packed: as long as it is here sooner by that, which the network decides, and the processors there."""
+
+    def __init__(self) -> None:
+        self._seconds: dict[bool, float] = {}  # {packed: that the last pieces took, the newest counting most}
+        self._count = 0
+
+    def next(self) -> bool:
+        """Whether the next one is packed. Now and then it has the other form, to see."""
+        self._count += 1
+        if len(self._seconds) < 2:
+            return self._count <= FIRST
+        return (self._seconds[True] <= self._seconds[False]) != (self._count % SEEN == 0)
+
+    def took(self, packed: bool, seconds: float) -> None:
+        """One has come."""
+        self._seconds[packed] = (self._seconds.get(packed, seconds) + seconds) / 2
 
 
 def answers(place: DiskPlace, size: int, piece: int, asked: Iterable[Question]) -> Generator[list[Told], None, None]:
     """What is told of all these pieces, in any order. Whoever stops listening ends the connection, and all that is on its way."""
     waiting, over = deque(asked), threading.Event()
     running: dict[Future[list[Told]], Question] = {}
-    pool = ThreadPoolExecutor(AT_ONCE, "wire")
+    pool, packing = ThreadPoolExecutor(AT_ONCE, "wire"), Packing()
 
     def ask(question: Question) -> list[Told]:
-        return _answered(place, size, piece, question, over)
+        began = time.monotonic()
+        found = _answered(place, size, piece, question, over)
+        if [one.kind for one in found] == ["piece"]:  # and nothing else has taken time
+            packing.took(question.packed, time.monotonic() - began)
+        return found
 
     try:
         while waiting or running:
             while waiting and len(running) < AT_ONCE:
-                question = waiting.popleft()
+                question = replace(waiting.popleft(), packed=packing.next())
                 running[pool.submit(ask, question)] = question
             for future in wait(running, return_when=FIRST_COMPLETED).done:
                 question, found = running.pop(future), future.result()

@@ -1,15 +1,15 @@
 """Pieces of a disk as the sh of a Dom-0 is asked for them, and what it answers.
 
 One question is about several. Of each that is zeros, or that is here already, a line tells so, until one has to come: that is
-packed by gzip, and ends the answer. What it says is read twice there, once for the SHA-256 and once to be packed, the second
-time from its page cache. Where only is asked whether they are as they are here, none comes.
+packed by gzip, or as it is where that is faster, and ends the answer. What it says is read twice there, once for the SHA-256
+and once to be sent, the second time from its page cache. Where only is asked whether they are as they are here, none comes.
 """
 
 import hashlib
 import re
 import shlex
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal
 
@@ -34,7 +34,7 @@ for x in {asked}; do
   elif test {comes} = no; then printf '\\n%s other %s 1\\n' $m $n
   else
     printf '\\n%s piece %s %s\\n' $m $n "$h"
-    dd if="$p" bs=1048576 skip=$((n*{mib})) count={mib} | nice gzip -1
+    dd if="$p" bs=1048576 skip=$((n*{mib})) count={mib}{packer}
     printf '\\n%s end\\n' $m
     exit 0
   fi
@@ -52,10 +52,11 @@ class Question:
 
     pieces: tuple[tuple[int, str], ...]
     comes: bool = True
+    packed: bool = True
 
     def after(self, count: int) -> "Question | None":
         """Without the first ones; None where nothing is left."""
-        return Question(self.pieces[count:], self.comes) if count < len(self.pieces) else None
+        return replace(self, pieces=self.pieces[count:]) if count < len(self.pieces) else None
 
 
 @dataclass(frozen=True)
@@ -99,6 +100,7 @@ def script(path: str, question: Question, size: int, piece: int) -> str:
         zero=of_zeros(piece),
         last=of_zeros(rest),
         comes="yes" if question.comes else "no",
+        packer=" | nice gzip -1" if question.packed else "",
     )
 
 
@@ -117,7 +119,7 @@ def told(answer: bytes, mark: str, question: Question, size: int, piece: int) ->
             end = b"\n%s end\n" % mark.encode()
             if not question.comes or not answer.endswith(end):
                 raise Damaged(f"piece {n} has no end")
-            content = _unpacked(memoryview(answer)[at : -len(end)], length(n))
+            content = _content(memoryview(answer)[at : -len(end)], length(n), packed=question.packed)
             if (sha256 := hashlib.sha256(content).hexdigest()) != line[5].decode():
                 raise Damaged(f"SHA-256 of piece {n} there {line[5].decode()[:16]}…, of what arrived {sha256[:16]}…")
             return [*found, Told(n, "piece", sha256, content)]
@@ -139,13 +141,13 @@ def _length(size: int, piece: int, n: int) -> int:
     return min(piece, size - n * piece)
 
 
-def _unpacked(packed: memoryview, length: int) -> bytes:
-    """At most a byte more than `length`: what would fill the memory is not unpacked."""
+def _content(came: memoryview, length: int, *, packed: bool) -> bytes:
+    """A piece of this length. Of what is packed, what would fill the memory is not unpacked."""
     try:
         unpacker = igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_GZIP)
-        content = unpacker.decompress(packed, length + 1)
+        content = unpacker.decompress(came, length + 1) if packed else bytes(came)
     except igzip_lib.IsalError as e:  # type: ignore[misc]
         raise Damaged(f"what arrived cannot be unpacked: {e}") from None
     if len(content) != length:
         raise Damaged(f"{len(content):,} bytes where {length:,} were expected")
-    return bytes(content)
+    return content
