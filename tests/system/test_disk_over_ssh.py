@@ -241,9 +241,12 @@ def test_a_piece_that_never_ends_is_ended(
     wait_for(lambda: not any("gzip" in p or "sleep 1000" in p for p in there.processes), "all that was started there ends")
 
 
-def test_a_disk_that_is_written_to_meanwhile_is_none(there: OverSsh, disk: Wanted) -> None:
-    packs(there, once(there, f"echo new | dd of={str(disk.place.path)!r} conv=notrunc seek=20000 2>/dev/null"))
-    with pytest.raises(StepFailed, match=r"(?s)was changed while it was read.*time of last change"):
+@pytest.mark.parametrize("told", ["time of last change", "time of last touch"])
+def test_a_disk_that_is_written_to_meanwhile_is_none(there: OverSsh, disk: Wanted, told: str) -> None:
+    path, when = str(disk.place.path), there.folder / "when"
+    write = f"touch -r {path!r} {when}; echo new | dd of={path!r} conv=notrunc seek=20000 2>/dev/null"
+    packs(there, once(there, write + (f"; touch -r {when} {path!r}" if told.endswith("touch") else "")))
+    with pytest.raises(StepFailed, match=rf"(?s)was changed while it was read.*{told}"):
         reading.bring([disk])
     assert not disk.image.exists()
     reading.bring([disk])

@@ -32,6 +32,11 @@ def test_any_sh_tells_how_a_file_stands(tmp_path: Path, shell: list[str]) -> Non
     assert (found.device, found.bytes, found.allocated) == (False, 1 << 20, disk.stat().st_blocks * 512)
     assert found.changed.startswith("2025-11-30 02:02:03")
     assert found.changed.endswith(" UTC")
+    disk.write_bytes(b"y" * (1 << 20))
+    os.utime(disk, ns=(0, 1_764_468_123_500_000_000))
+    now = asked(link, shell)
+    assert isinstance(now, Standing)
+    assert (found.other(now), found.other(now, touched=True)[:18]) == ("", "time of last touch")
     assert asked(tmp_path / "nothing", shell) == "no such file"
     assert asked(tmp_path, shell) == "neither a file nor a block device"
 
@@ -74,7 +79,7 @@ def test_what_is_no_answer_is_not_believed() -> None:
     for said in (
         *("", "\n", good * 2, good[:-1], f"motd\n{good}", good.replace("512", "-1"), good.replace("512", "5" * 20)),
         *(good.replace("LVM-a", "a b"), good.replace(BOOT, "x"), good.replace(" 9", " 9x"), "@file 1 1 1:1 1 now\n"),
-        *("@file 1 1 1:1 1764468123 2025-11-30 02:02:03 \x1b[2J\n", "@none a\nb\n", "@nothing\n"),
+        *("@file 1 1 1:1 1764468123 2025-11-30 02:02:03|1 2025-11-30 02:02:03 \x1b[2J\n", "@none a\nb\n", "@nothing\n"),
     ):
         with pytest.raises(ValueError, match="no standing"):
             standing.told(said)

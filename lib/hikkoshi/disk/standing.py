@@ -19,7 +19,7 @@ for t in dd gzip sha256sum stat readlink; do command -v $t >/dev/null || { echo 
 q=`readlink -f "$p"`
 if test ! -e "$q"; then echo "@none no such file"
 elif test ! -r "$q"; then echo "@none not readable for `id -un`"
-elif test -f "$q"; then stat -c '@file %%s %%b %%d:%%i %%Y %%y' "$q"
+elif test -f "$q"; then stat -c '@file %%s %%b %%d:%%i %%Y %%y|%%Z %%z' "$q"
 elif test -b "$q"; then
   blockdev --flushbufs "$q" 2>/dev/null
   set -- `stat -c '%%t %%T' "$q"`
@@ -31,30 +31,36 @@ elif test -b "$q"; then
 else echo "@none neither a file nor a block device"
 fi
 """
-_FILE = re.compile(r"@file (\d{1,19}) (\d{1,19}) (\d+:\d+) (\d{1,11}) \S+ \d\d:\d\d:\d\d(\.\d+)?[ +\d-]*\n")
+_TIME = r"(\d{1,11}) \S+ \d\d:\d\d:\d\d(\.\d+)?[ +\d-]*"
+_FILE = re.compile(rf"@file (\d{{1,19}}) (\d{{1,19}}) (\d+:\d+) {_TIME}\|{_TIME}\n")
 _DEVICE = re.compile(r"@device (\d{1,19}) (\S{1,200}) ([0-9a-f-]{36}) (\d{1,19}|-)\n")
 
 
 class Standing(Frozen):
-    """A disk at one moment. A file has a time of its last change, `changed`; a device has counted `sectors` since `boot`."""
+    """A disk at one moment. A file has a time of its last change, `changed`, and `touched`, which nobody can set: when anything
+    of it changed. A device has counted `sectors` since `boot`."""
 
     device: bool
     bytes: int
     allocated: int  # bytes that it takes up there; of a device all
     name: str  # of a file its device and inode; of a device what LVM or device-mapper calls it for ever, else its numbers
     changed: str = ""
+    touched: str = ""  # earlier versions did not ask
     boot: str = ""  # the start of the machine since which sectors are counted
     sectors: int = -1  # of 512 bytes; -1 where the kernel does not count
 
-    def other(self, now: "Standing") -> str:
+    def other(self, now: "Standing", *, touched: bool = False) -> str:
         """How it is seen that it is another disk now, or was written to; empty where nothing shows that.
 
+        `touched`: whether it counts, too, that somebody has done anything to a file, as between two looks while it is read.
         That proves something of a file only: of a device, nobody knows what was written before it was opened again.
         """
         if self.device != now.device:
             kinds = ("a file", "a device")
             return f"{kinds[now.device]} now, {kinds[self.device]} before"
         named = {"bytes": "bytes"} if self.device else {"bytes": "bytes", "file": "name", "time of last change": "changed"}
+        if touched and not self.device:
+            named["time of last touch"] = "touched"
         told = [
             f"{word} {getattr(now, x)}, before {getattr(self, x)}"
             for word, x in named.items()
@@ -78,9 +84,13 @@ def told(answer: str) -> Standing | str:
         return found[1]
     if found := _FILE.fullmatch(answer):
         size, blocks = int(found[1]), int(found[2])
-        changed = datetime.fromtimestamp(int(found[4]), UTC).strftime("%Y-%m-%d %H:%M:%S") + (found[5] or "") + " UTC"
-        return Standing(device=False, bytes=size, allocated=blocks * SECTOR, name=found[3], changed=changed)
+        changed, touched = _time(found[4], found[5]), _time(found[6], found[7])
+        return Standing(device=False, bytes=size, allocated=blocks * SECTOR, name=found[3], changed=changed, touched=touched)
     if found := _DEVICE.fullmatch(answer):
         size, sectors = int(found[1]), -1 if found[4] == "-" else int(found[4])
         return Standing(device=True, bytes=size, allocated=size, name=found[2], boot=found[3], sectors=sectors)
     raise ValueError(f"no standing of a disk: {answer[:80]}")
+
+
+def _time(seconds: str, fraction: str | None) -> str:
+    return datetime.fromtimestamp(int(seconds), UTC).strftime("%Y-%m-%d %H:%M:%S") + (fraction or "") + " UTC"

@@ -149,7 +149,7 @@ class _Reading:
     def _still(self) -> None:
         """Raise `StepFailed` where what was read is not what the disk was at one moment."""
         self._watch()
-        if not self._wanted.moment and (told := self._before.other(self._place.standing())):
+        if not self._wanted.moment and (told := self._before.other(self._place.standing(), touched=True)):
             raise StepFailed(changed(self._place.url, told, "nobody who writes to it"))
 
     def _keep(self, arriving: Arriving, found: Sequence[Told]) -> None:
