@@ -87,11 +87,11 @@ class World:
 
 
 @contextmanager
-def start(home: Home, vmdk: Path) -> Iterator[World]:
-    """A world that is shaped as the lab's site."""
+def start(home: Home, vmdk: Path, *flags: str) -> Iterator[World]:
+    """A world that is shaped as the lab's site, with more flags of vcsim's."""
     with ExitStack() as stack:
         lab = home.outputs / "lab"
-        server = stack.enter_context(vcsim.start(lab, listen=f"127.0.0.1:{free_port()}"))  # to which it may come back
+        server = stack.enter_context(vcsim.start(lab, *flags, listen=f"127.0.0.1:{free_port()}"))  # to which it may come back
         front = stack.enter_context(proxy.start(server, lab, home.root / "received"))
         params = home.site()
         nics = [(f"eth{n}", m.mac, m.segment) for n, m in enumerate(home.guest("gateway").nics)]

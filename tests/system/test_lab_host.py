@@ -1,6 +1,7 @@
 """The lab's vSphere, where it does more than its simulator: it keeps what it is sent, and refuses what ESXi refuses."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,10 +10,9 @@ from pyVmomi import vim, vmodl
 import vcenter
 from hikkoshi import files
 from hikkoshi.errors import VSphereError
+from hikkoshi.params.home import Home
 from hikkoshi.vsphere import inventory, vm
 from hikkoshi.vsphere.session import Session
-from hikkoshi_lab import site as lab_site
-from hikkoshi_lab import vcsim
 from processes import wait_for
 from vcenter import World
 
@@ -52,11 +52,9 @@ def test_a_machine_whose_disk_is_on_its_way_is_not_switched_on(world: World) -> 
     assert refused
 
 
-def test_a_lease_that_nobody_keeps_alive_ends_and_its_machine_goes(world: World) -> None:
-    with vcsim.start(world.home.root / "strict", "-lease-timeout", "1s") as server:
-        world.home.root.joinpath("strict", vcsim.PASSWORD).replace(world.lab / vcsim.PASSWORD)
-        v = world.connect(server=f"127.0.0.1:{server.port}", ca=world.home.root / "strict/ca.pem")
-        lab_site.shape(v, world.site, world.home.root / "strict/tmp", lambda words: None)
+def test_a_lease_that_nobody_keeps_alive_ends_and_its_machine_goes(home: Home, vmdk: Path) -> None:
+    with vcenter.start(home, vmdk, "-lease-timeout", "1s") as world:
+        v = world.connect()
         lease = lease_for(v, world)
         wait_for(lambda: str(lease.state) == "error", "the end of the lease")
         assert isinstance(lease.error, vim.fault.Timedout)
@@ -68,6 +66,13 @@ def test_a_lease_that_is_kept_alive_stays(world: World) -> None:
     lease = lease_for(v, world)
     lease.HttpNfcLeaseProgress(50)
     assert (str(lease.state), lease.info.leaseTimeout) == ("ready", 300)
+
+
+def test_a_user_without_the_privilege_switches_nothing_on(home: Home, vmdk: Path) -> None:
+    with vcenter.start(home, vmdk, "-without", "VirtualMachine.Interact.PowerOn") as world:
+        there = vcenter.foreign(world, world.connect(), "somebody")
+        with pytest.raises(vim.fault.NoPermission):
+            there.thing.PowerOnVM_Task()
 
 
 def test_a_disk_of_another_size_than_the_machines_is_not_taken(world: World) -> None:

@@ -16,8 +16,10 @@ from typing import Any
 import pytest
 from pyVmomi import vim
 
+import vcenter
 from hikkoshi.check import Check
 from hikkoshi.errors import BadInput, HikkoshiError, Refused, StepFailed, VSphereError
+from hikkoshi.params.home import Home
 from hikkoshi.vsphere import cutover, deployment, inventory, preflight, tls, vm
 from hikkoshi.vsphere.order import Order
 from hikkoshi.vsphere.session import Session
@@ -180,6 +182,19 @@ class TestPreflight:
     def test_a_hardware_version_that_the_cluster_lacks_is_refused(self, world: World) -> None:
         (check,) = red(world, world.connect(), changed(world, hardware_version=22))
         assert check.expected == "vmx-22"
+
+    def test_privileges_that_our_user_lacks_are_told_with_where(self, home: Home, vmdk: Path) -> None:
+        with vcenter.start(home, vmdk, "-without", "VApp.Import,Network.Assign") as world:
+            (check,) = red(world, world.connect())
+            assert check.code == "privileges-granted"
+            assert "VApp.Import on the resource pool" in check.found
+            assert check.found.count("Network.Assign on the port group dv-vlan") == 10
+
+    def test_privileges_that_the_server_does_not_tell_are_not_seen(self, world: World) -> None:
+        world.proxy.faults.soap["HasPrivilegeOnEntities"] = Fault("NotSupported")
+        assert world.order.spec is not None
+        found = preflight.site_checks(world.connect(), world.site.vsphere, world.order.spec, "gateway", BY.site)
+        assert [(c.ok, c.unseen) for c in found if c.code == "privileges-granted"] == [(True, "not seen")]
 
     def test_operating_systems_that_the_server_does_not_tell_are_not_seen(self, world: World) -> None:
         # vcsim's answer lacks what pyVmomi insists on

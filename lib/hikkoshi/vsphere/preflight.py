@@ -17,6 +17,25 @@ from hikkoshi.vsphere.spec import VirtualNic, VmSpec
 
 PLACE = "datacenter, cluster, datastore and folder are there"
 RESERVE = 1 << 30  # bytes left on the datastore for logs and snapshots' beginnings
+# What our user has to be allowed, and on what. Importing: Broadcom's KB 322346 (minimum permissions for deploying an OVF). The
+# rest: the API reference, "Required Privileges" of ReconfigVM_Task (of a device's connection, and of extraConfig),
+# PowerOnVM_Task, PowerOffVM_Task, Destroy_Task
+ON_FOLDER = (
+    "VirtualMachine.Inventory.Create",
+    "VirtualMachine.Inventory.Delete",  # of what a failed import leaves
+    "VirtualMachine.Config.AddNewDisk",
+    "VirtualMachine.Config.AddRemoveDevice",
+    "VirtualMachine.Config.AdvancedConfig",  # our marks
+    "VirtualMachine.Config.EditDevice",
+    "VirtualMachine.Config.Memory",
+    "VirtualMachine.Config.Settings",
+    "VirtualMachine.Interact.DeviceConnection",  # NICs in, at the cut-over
+    "VirtualMachine.Interact.PowerOff",
+    "VirtualMachine.Interact.PowerOn",
+)
+ON_POOL = ("VApp.Import", "Resource.AssignVMToPool")
+ON_DATASTORE = ("Datastore.AllocateSpace",)
+ON_NETWORK = ("Network.Assign",)
 
 
 def site_checks(v: Session, site: Site, spec: VmSpec, own_guest: str, identity: str) -> list[Check]:
@@ -36,6 +55,7 @@ def site_checks(v: Session, site: Site, spec: VmSpec, own_guest: str, identity: 
         _macs_free(machines, own, spec, identity),
         _hardware_version(v, place, spec),
         _guest_id(v, place, spec),
+        _privileges(v, place, spec),
     ]
 
 
@@ -183,3 +203,35 @@ def guest_id_taken(spec: VmSpec, taken: Set[str], silent: str = "none are named"
         expected=spec.guest_id,
         remedy=f"write `vm: {{ guest_id: {near} }}` in the guest's file",
     )
+
+
+def _privileges(v: Session, place: Place, spec: VmSpec) -> Check:
+    """Whether our user has them; asked, since what is missing would be met after hours of uploading, or at the cut-over."""
+    check = partial(
+        Check,
+        code="privileges-granted",
+        title="our user may import the machine, plug it in, start and stop it, and remove a failed import",
+        expected="each privilege that docs/migration.md lists",
+        remedy="have the administrator of vSphere give the user's role these privileges, on these objects and what is below",
+    )
+    ours = {n.port_group for n in spec.nics}
+    wanted = [
+        ("folder", place.folder, ON_FOLDER),
+        ("resource pool", place.pool, ON_POOL),
+        ("datastore", place.datastore, ON_DATASTORE),
+        *((f"port group {g.name}", g.network, ON_NETWORK) for g in place.port_groups if g.name in ours),
+    ]
+    try:
+        with v.asking("tell what our user may do"):
+            own, manager = v.content.sessionManager.currentSession, v.content.authorizationManager
+            missing = [f"{p} on the {where}" for where, thing, ids in wanted for p in _lacking(manager, own.key, thing, ids)]
+    except VSphereError as e:
+        return check(ok=True, found=f"the server does not tell: {e.problems[0].found}", unseen="not seen")
+    return check(ok=not missing, found=f"missing: {'; '.join(missing)}" if missing else f"{own.userName} has them")
+
+
+def _lacking(manager: Any, session: str, thing: Any, ids: tuple[str, ...]) -> list[str]:
+    """Those of the privileges that the session does not have on a thing."""
+    (answer,) = manager.HasPrivilegeOnEntities([thing], session, list(ids))
+    granted = {told.privId for told in answer.privAvailability if told.isGranted}
+    return [p for p in ids if p not in granted]

@@ -14,7 +14,9 @@ import (
 
 	"github.com/vmware/govmomi/object"
 	"github.com/vmware/govmomi/simulator"
+	"github.com/vmware/govmomi/vim25/methods"
 	"github.com/vmware/govmomi/vim25/mo"
+	"github.com/vmware/govmomi/vim25/soap"
 	"github.com/vmware/govmomi/vim25/types"
 )
 
@@ -24,13 +26,15 @@ const (
 	vmdkHeader  = 20   // bytes of it that say the capacity: magic, version, flags, sectors
 	staticLast  = 0x3f // fourth byte of the last static address in VMware's own range, 00:50:56
 	sectorBytes = 512
+	powerOn     = "VirtualMachine.Interact.PowerOn"
 )
 
 // host is what the simulator is not: it keeps the disks that are sent to it, in the datastore, where whoever runs the machines
 // finds them, and it refuses what ESXi refuses.
 type host struct {
 	registry *simulator.Registry
-	timeout  time.Duration // after which a lease without a sign of life is over
+	timeout  time.Duration   // after which a lease without a sign of life is over
+	without  map[string]bool // privileges that the user does not have
 
 	mu     sync.Mutex
 	leases map[string]*openLease // by the lease's own name
@@ -43,8 +47,14 @@ type openLease struct {
 }
 
 // newHost takes its place in front of a simulator that has not been started yet.
-func newHost(service *simulator.Service, registry *simulator.Registry, timeout time.Duration) *host {
-	h := &host{registry: registry, timeout: timeout, leases: map[string]*openLease{}}
+func newHost(service *simulator.Service, registry *simulator.Registry, timeout time.Duration, without string) *host {
+	h := &host{registry: registry, timeout: timeout, without: map[string]bool{}, leases: map[string]*openLease{}}
+	for _, privilege := range strings.Split(without, ",") {
+		h.without[privilege] = true
+	}
+	for _, manager := range registry.AllReference("AuthorizationManager") {
+		registry.Put(&privileges{manager.(*simulator.AuthorizationManager), h.without})
+	}
 	registry.AddHandler(h)
 	registry.Handler = h.handle
 	if service.ServeMux == nil {
@@ -120,6 +130,9 @@ func (h *host) handle(ctx *simulator.Context, method *simulator.Method) (mo.Refe
 			return nil, refused(&request.Spec, vm.Config.Hardware.Device)
 		}
 	case *types.PowerOnVM_Task:
+		if h.without[powerOn] {
+			return nil, &types.NoPermission{Object: &method.This, PrivilegeId: powerOn}
+		}
 		return nil, h.underLease(method.This)
 	case *types.Destroy_Task:
 		return nil, h.underLease(method.This)
@@ -208,6 +221,23 @@ func allowed(mac string) bool {
 	}
 	text := strings.ToLower(mac)
 	return !strings.HasPrefix(text, "00:0c:29") && !(strings.HasPrefix(text, "00:50:56") && address[3] > staticLast)
+}
+
+// privileges answers for a user who does not have all of them.
+type privileges struct {
+	*simulator.AuthorizationManager
+	without map[string]bool
+}
+
+// HasPrivilegeOnEntities says the same of each object.
+func (p *privileges) HasPrivilegeOnEntities(request *types.HasPrivilegeOnEntities) soap.HasFault {
+	answer := p.AuthorizationManager.HasPrivilegeOnEntities(request)
+	for _, entity := range answer.(*methods.HasPrivilegeOnEntitiesBody).Res.Returnval {
+		for n, told := range entity.PrivAvailability {
+			entity.PrivAvailability[n].IsGranted = !p.without[told.PrivId]
+		}
+	}
+	return answer
 }
 
 // upload keeps a disk that comes in: whole, under the name that its machine has for it, or not at all.

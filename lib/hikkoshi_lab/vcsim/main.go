@@ -37,6 +37,7 @@ func main() {
 	flag.StringVar(&model.ServiceContent.About.ApiVersion, "api-version", model.ServiceContent.About.ApiVersion, "API version to announce")
 	seen := flag.String("network-hints", "", "JSON file, {host: [PhysicalNicHintInfo]}: what each host has seen on its NICs")
 	lease := flag.Duration("lease-timeout", 5*time.Minute, "after which an import lease without a sign of life is over")
+	without := flag.String("without", "", "privileges that the user does not have: ID,ID")
 	flag.IntVar(&model.ClusterHost, "host", 3, "hosts in the cluster")
 	flag.Parse()
 
@@ -62,7 +63,7 @@ func main() {
 	}
 	defer model.Remove()
 	addUplinks(model.Map(), hints)
-	newHost(model.Service, model.Map(), *lease)
+	newHost(model.Service, model.Map(), *lease, *without)
 	model.Service.TLS = &tls.Config{Certificates: certificates}
 	model.Service.Listen = &url.URL{Host: *listen, User: url.UserPassword(*user, secret)}
 	server := model.Service.NewServer()
