@@ -2,6 +2,7 @@
 
 import os
 import re
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -82,6 +83,17 @@ class RealXen:
     def traces(self) -> list[str]:
         """Volumes, mapped devices, loop devices, domains, files and processes of the Dom-0, but for those that look."""
         return sorted(x for x in self.dom0(_TRACES).splitlines() if not _OURS.fullmatch(x))
+
+    def beside(self, before: list[str]) -> list[str]:
+        """What is there that was not before."""
+        return [x for x in self.traces() if x not in before]
+
+    def as_before(self, before: list[str], of: str = "") -> None:
+        """Nothing of ours stays: at once, or when the Dom-0 has seen that nobody is there any more."""
+        end = time.monotonic() + 60
+        while found := [x for x in self.beside(before) if x.startswith(of)]:
+            assert time.monotonic() < end, found
+            time.sleep(1)
 
     def sha256(self, *paths: str) -> str:
         """Of disks, taken on the Dom-0."""

@@ -37,4 +37,5 @@ def mine(xen: RealXen, lab_home: Home, tmp_path_factory: pytest.TempPathFactory)
         assert untagged, text
         path.write_text(text.replace(untagged[0], f"  {untagged[1]}, segment: vlan210 }}"))
     shutil.copy(keys / "allowed_signers", made.root / "params/allowed_signers")
+    shutil.copytree(keys, made.outputs / "keys")
     return made
