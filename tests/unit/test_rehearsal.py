@@ -1,6 +1,7 @@
 """What a rehearsal promises, and when it counts as done."""
 
 import os
+import struct
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -192,6 +193,16 @@ def test_the_control_boot_is_not_done_where_there_is_no_plan_or_no_disk(tmp_path
     assert not rehearsal.control_complete(replace(job, plan=None))
     (tmp_path / "source.img").unlink()
     assert not rehearsal.control_complete(job)
+
+
+@pytest.mark.parametrize(("code", "patience"), [(b"", rehearsal.SPEECHLESS), (b"\xeb\x48GRUB", boot.TIMEOUT)])
+def test_a_disk_without_a_boot_loader_which_no_bios_tells_of_is_not_waited_for_long(
+    tmp_path: Path, code: bytes, patience: float
+) -> None:
+    disk = tmp_path / "disk.img"  # with a partition table, as sfdisk makes it for pygrub
+    table = struct.pack("<B3xB3xII", 0x80, 0x83, 2048, 2048).ljust(64, b"\0")
+    disk.write_bytes((code.ljust(446, b"\0") + table + b"\x55\xaa").ljust(2 << 20, b"\0"))
+    assert rehearsal._patience(disk) == patience
 
 
 def test_a_vmdk_that_is_not_the_converted_one_is_refused_before_it_is_booted(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The rehearsal of a guest: a control boot of its unprepared disks, then the boot of the VMDKs that vSphere will get."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -10,16 +11,19 @@ from hikkoshi.artefact import Artefact
 from hikkoshi.check import Check
 from hikkoshi.disk.conversion import Conversion, together
 from hikkoshi.disk.origin import Origin
+from hikkoshi.disk.source import facts
 from hikkoshi.errors import BadInput, Problem, Refused
 from hikkoshi.guest.prepared import Prepared
 from hikkoshi.params.folder import GuestFolder
 from hikkoshi.progress import Progress, silent
 from hikkoshi.rehearsal import equipment, mounts
 from hikkoshi.rehearsal.accelerator import Accelerator
-from hikkoshi.rehearsal.boot import boot, identities
+from hikkoshi.rehearsal.boot import TIMEOUT, boot, identities
 from hikkoshi.rehearsal.machine import Hardware, MachineNic
 from hikkoshi.rehearsal.outcome import BootOutcome, Ending, Mount, SeenNic
 from hikkoshi.run.step import CONVERT, PLAN, PREPARE, REHEARSE, SURVEY, Step
+
+SPEECHLESS = 30.0  # seconds for a disk without a boot loader: a BIOS takes some to come to it
 
 
 class Control(Artefact):
@@ -121,11 +125,27 @@ def start_control(job: Job, *, accelerator: str, progress: Progress = silent) ->
     machine, folder = _planned(job).machine, job.folder.boots
     fingerprint, (source, *further) = identities(job.sources, "raw"), job.sources
     outcome = boot(
-        source, "raw", machine, folder, "before", probe=False, accelerator=accelerator, further=further, progress=progress
+        source,
+        "raw",
+        machine,
+        folder,
+        "before",
+        probe=False,
+        accelerator=accelerator,
+        further=further,
+        timeout=_patience(source),
+        progress=progress,
     )
     result = Control(disk=fingerprint, plan_hash=job.plan_hash, outcome=outcome)
     result.save(job.folder)
     return result
+
+
+def _patience(disk: Path) -> float:
+    """Seconds for its boot: without a boot loader, as Xen's pygrub needs none, a BIOS starts zeros, and nobody says a word."""
+    with suppress(BadInput):  # a partition alone: the BIOS says at once that it is no disk to boot from
+        return SPEECHLESS if facts(disk).boot_loader == "none" else TIMEOUT
+    return TIMEOUT
 
 
 def complete(folder: GuestFolder, vmdk_sha256: str, plan_hash: str) -> Check:
