@@ -10,7 +10,7 @@ from hikkoshi.approval import approval, proposal
 from hikkoshi.approval.subject import Subject
 from hikkoshi.check import Check
 from hikkoshi.disk.conversion import Conversion
-from hikkoshi.errors import BadInput, Refused
+from hikkoshi.errors import BadInput, Busy, Refused
 from hikkoshi.guest.prepared import Prepared
 from hikkoshi.params.home import Home
 from hikkoshi.rehearsal.rehearsal import Rehearsal
@@ -20,6 +20,7 @@ from hikkoshi.report.handover import HandOver
 from hikkoshi.run import run, service
 from hikkoshi.run.contractor import ContractorsMachine
 from hikkoshi.run.step import CUTOVER, DEPLOY
+from hikkoshi.run.turn import Turn
 from hikkoshi.steps.cutover import CutOver
 from hikkoshi.steps.deploy import Deploy
 from hikkoshi.steps.plan import PlanMove
@@ -222,6 +223,21 @@ def test_without_an_approval_or_with_a_source_that_is_on_nobody_is_called(move: 
     with pytest.raises(Refused, match="it runs"):
         machine(move).start(cut.run.permit, called, on)
     assert not move.folder.cutover.exists()
+
+
+def test_while_the_contractor_is_waited_for_a_rollback_may_begin_and_the_wait_then_puts_nothing_into_service(move: Move) -> None:
+    files_for_contractor.write(move.home, "idp", "ova")
+    move.approve()
+    waiting = opened(CutOver, move.home, "apply")
+    waiting.permit()
+    back = Turn(move.folder)
+    with pytest.raises(Busy):
+        back.claim(wait=0)
+    waiting.give_way()
+    back.claim(wait=0)
+    back.end()
+    with pytest.raises(Refused, match="this run acts no more"):
+        waiting.permit()
 
 
 @pytest.fixture
