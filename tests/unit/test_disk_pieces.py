@@ -206,6 +206,13 @@ def test_pieces_come_packed_as_long_as_that_is_faster() -> None:
     assert forms[110:].count(True) > 80
 
 
+def test_where_the_first_pieces_need_not_come_the_next_ones_still_come_packed() -> None:
+    packing = asking.Packing()
+    assert all(packing.next() for _ in range(3 * asking.FIRST))
+    packing.took(True, 0.2)
+    assert not packing.next()
+
+
 def test_what_would_fill_the_memory_is_not_unpacked(disk: Path) -> None:
     size, question = disk.stat().st_size, Question(((0, ""),))
     bomb = gzip.compress(bytes(50 * MIB), 1)

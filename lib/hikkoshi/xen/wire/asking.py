@@ -32,8 +32,8 @@ class Packing:
     def next(self) -> bool:
         """Whether the next one is packed. Now and then it has the other form, to see."""
         self._count += 1
-        if len(self._seconds) < 2:
-            return self._count <= FIRST
+        if len(self._seconds) < 2:  # of the first ones, perhaps none had to come
+            return self._count <= FIRST or True not in self._seconds
         return (self._seconds[True] <= self._seconds[False]) != (self._count % SEEN == 0)
 
     def took(self, packed: bool, seconds: float) -> None:
