@@ -199,12 +199,14 @@ def test_the_source_of_an_export_is_started_by_hand_on_its_xenserver(home: Home,
         (tar([("ova.xml", ova({"Ref:4": MIB}).replace(">VDI<", ">X<", 2).encode())]), "web.xva", "not part of the export"),
         (b"\x28\xb5\x2f\xfd" + bytes(root.LONGEST), "web.xva", "zstd -dc < PACKED"),
         (b"\x1f\x8b" + bytes(root.LONGEST), "web.xva.gz", "gunzip -c < PACKED"),
+        (b"\x1f\x8b" + b"small", "web.xva.gz", "gunzip -c < PACKED"),
+        (b"", "web.xva", "no export of XenServer or XCP-ng"),
         (bytes(root.LONGEST + 1), "web.xva", "no export of XenServer or XCP-ng"),
         (bytes(root.LONGEST + 1), "web", "expected: .*at most 262,144 bytes"),
         (tar([("ova.xml", ova({"Ref:4": MIB}).encode())])[:900], "web.xva", "the export is cut off"),
         (b"ova.xml\0" + bytes(root.LONGEST), "web", "no export of XenServer or XCP-ng"),
     ],
-    ids=["a disk left out", "zstd", "gzip", "something else called xva", "something else", "cut off", "a name alone"],
+    ids=["a disk left out", "zstd", "gzip", "small", "empty", "other xva", "other", "cut off", "a name alone"],
 )
 def test_a_file_that_is_no_export_of_a_guest_is_refused_as_its_configuration(
     home: Home, exports: Path, content: bytes, name: str, told: str

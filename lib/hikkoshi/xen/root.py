@@ -28,7 +28,7 @@ def read_from(host: Dom0Files, path: Path) -> XenGuest:
     where = host.shown(path)
     try:
         raw = host.read(path, LONGEST)
-        if exported := xva.begins(raw) or (len(raw) > LONGEST and path.name.lower().endswith(xva.EXPORTS)):
+        if exported := xva.begins(raw) or path.name.lower().endswith(xva.EXPORTS):
             raw = host.read(path, xva.BEGINNING)
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as e:
         raise BadInput(
