@@ -40,6 +40,7 @@ ASKED = {  # what an import by us would ask
     "vlan-seen",
 }
 OFF = Check(code="source-off", title="the source is off", ok=True)
+OURS = "vsphere: { server: 127.0.0.1:1, user: u, password: env:P, ca: params/site.yml, datacenter: d, cluster: c, datastore: s }"
 CALL = 'vsphere: { handover: true, contractor: "Kita, 0166-00-0000", hardware_version: 11 }'
 
 
@@ -295,6 +296,22 @@ def test_75_says_whom_to_ask_for_what_and_in_which_order(move: Move, serving: Ca
     assert "vCenter" not in told
     with pytest.raises(Refused, match="power idp off"):
         back.start()
+
+
+def test_75_goes_by_telephone_too_where_the_site_was_given_an_account_after_the_plan(move: Move) -> None:
+    files_for_contractor.write(move.home, "idp", "ova")  # it may be on, and 70 has not recorded it
+    vsphere(move.home, OURS)
+    back = Rollback(opened(Rollback, move.home, "apply"))
+    assert not back.out_of_service()
+    with pytest.raises(Refused, match="Call the contractor"):
+        back.take_out()
+    with pytest.raises(Refused, match="power idp off"):
+        back.start()
+
+
+def test_an_earlier_cut_over_into_a_vsphere_of_ours_is_not_the_contractors(move: Move) -> None:
+    InService(guest="idp", moid="vm-7", since=SINCE, nics=()).save(move.folder)
+    assert not machine(move).complete(), "nothing is handed over yet"
 
 
 def test_the_report_says_what_is_the_contractors_word(move: Move, serving: Callable[[str], InService]) -> None:

@@ -34,10 +34,8 @@ def confirm_off(
             )
         )
     out = sys.stderr if as_json else sys.stdout
-    vsphere = home.site().vsphere
-    seen = (
-        f"if {vsphere.contractor} says that they see" if vsphere.handover else "if you have seen, in vCenter or on the ESXi host,"
-    )
+    who = byhand.contractor(home, guest)
+    seen = f"if {who} says that they see" if who else "if you have seen, in vCenter or on the ESXi host,"
     terminal.say(f"Only {seen} that {name} is off:", out)
     terminal.say(f"type its name, {name}, anything else not to: ", out, end="")
     if (typed := sys.stdin.readline().strip()) != name:

@@ -38,8 +38,8 @@ def order(home: Home, guest: str, why: str, *, confirm: bool = True) -> Problem:
     confirmed = f"Then say so: {confirmation.command(guest)}" if confirm else "Both on at once break the network for both."
     begin = f"{AGAIN.format(guest)}. Or type" if confirm else "type"
     steps = (
-        _called(contractor, name, confirmed)
-        if (contractor := _contractor(home))
+        _called(who, name, confirmed)
+        if (who := contractor(home, guest))
         else [
             f"In vCenter, or on the ESXi host itself, find the machine {name} ({about or 'nothing more is known of it'}). "
             "Disconnect all its NICs: take off Connected and Connect at power on.",
@@ -71,27 +71,36 @@ def told(home: Home, guest: str, step: str) -> Iterator[None]:
         raise BadInput(*e.problems, order(home, guest, "the parameters cannot be used", confirm=False)) from None
 
 
-def _contractor(home: Home) -> str:
-    """Who runs the vSphere, where nobody here logs in to it; else nothing."""
+def contractor(home: Home, guest: str) -> str:
+    """Who has the guest's machine, where nobody here logs in to its vSphere; else nothing.
+
+    By the site's file; and whatever that says by now, by the guest's plan, and by the cut-over that is on record.
+    """
+    who = ""
     with contextlib.suppress(HikkoshiError, OSError):
         vsphere = home.site().vsphere
-        return vsphere.contractor if vsphere.handover else ""
-    return ""
+        who = vsphere.contractor if vsphere.handover else ""
+    folder = home.folder(guest)
+    theirs = bool(_read(folder.cutover).get("handed_over"))
+    with contextlib.suppress(KeyError, TypeError):
+        theirs = theirs or _read(folder.plan)["terms"]["vsphere"]["handover"] is True
+    return who or ("the contractor" if theirs else "")
 
 
-def _called(contractor: str, name: str, confirmed: str) -> list[str]:
+def _called(who: str, name: str, confirmed: str) -> list[str]:
     """What a contractor is asked for on the telephone."""
     return [
-        f"Call {contractor}. Ask them to take off both ticks, Connected and Connect At Power On, of every NIC of {name}. That "
+        f"Call {who}. Ask them to take off both ticks, Connected and Connect At Power On, of every NIC of {name}. That "
         "frees the addresses at once.",
         f"Ask them to power {name} off. Stay on the telephone until they say that they see it powered off. {confirmed}",
     ]
 
 
 def _facts(home: Home, guest: str) -> dict[str, Any]:
-    """What deployment.json tells of the machine, and where that is gone, cutover.json, or what was handed over."""
+    """What deployment.json tells of the machine, else cutover.json; of a contractor's, what was handed over."""
     folder = home.folder(guest)
-    return _read(folder.handover) | _read(folder.cutover) | _read(folder.deployment)
+    handed, ours = _read(folder.handover), _read(folder.cutover) | _read(folder.deployment)
+    return ours | handed if contractor(home, guest) else handed | ours
 
 
 def _source(home: Home, guest: str) -> tuple[str, str]:

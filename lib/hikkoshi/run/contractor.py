@@ -28,7 +28,11 @@ from hikkoshi.vsphere import handover
 from hikkoshi.vsphere.cutover import InService
 
 PATIENCE = 1800.0  # seconds that a contractor may take, from the call to the guest's first answer
-UNDER_XEN = "grep -qs xen /sys/hypervisor/type || [ -e /proc/xen/xenbus ] && echo xen; :"
+# the last two are of a fully virtualized guest without Xen's drivers: Xen's own SMBIOS
+UNDER_XEN = (
+    "grep -qs xen /sys/hypervisor/type || [ -e /proc/xen/xenbus ] || grep -qs '^Xen' /sys/class/dmi/id/sys_vendor "
+    "/sys/class/dmi/id/bios_vendor && echo xen; :"
+)
 
 
 class ContractorsMachine:
@@ -69,7 +73,7 @@ class ContractorsMachine:
             found = InService.find(self._folder)
         except BadInput:  # damaged: it is looked at anew
             found = None
-        if found is None or found.handed_over != self._subject.machine:
+        if found is None or not found.handed_over or found.handed_over != self._subject.machine:
             remedy = f"run {CUTOVER} in apply; if it does not come up, {ROLLBACK}"
             return check(ok=False, found="not on record", remedy=remedy, later=True)
         if not found.known_by:

@@ -47,6 +47,7 @@ class Rollback(Runbook):
         self._macs = [n.mac for n in run.guest.nics]
         self._server: tuple[Session, Order] | None = None
         self._why, self._tried = "", 0.0
+        self._theirs = bool(byhand.contractor(run.home, run.guest.name))  # the machine may be on where nobody logs in
         self._stuck = ""  # why the record of the cut-over cannot be removed
         self._asked = shutdown.pending(Journal(self._folder.journal))
         self._reach()
@@ -244,7 +245,7 @@ class Rollback(Runbook):
 
     def _ask(self, ask: Callable[[Session, Order], _T]) -> _T | None:
         """An observation of vSphere; None where it does not answer."""
-        if self._server is None and not self.run.site.vsphere.handover and time.monotonic() - self._tried > PAUSE:
+        if self._server is None and not self._theirs and time.monotonic() - self._tried > PAUSE:
             self._reach()
         if self._server is None:
             return None
@@ -258,7 +259,7 @@ class Rollback(Runbook):
     def _reach(self) -> None:
         """Try to log in; whatever is in the way, and be it a name server that does not answer, costs `LOGIN` seconds at most."""
         self._tried = time.monotonic()
-        if self.run.site.vsphere.handover:
+        if self._theirs:
             self._why = handover.NOT_ASKED
             return
         done, late = threading.Event(), threading.Event()
