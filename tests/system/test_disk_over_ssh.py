@@ -653,3 +653,16 @@ def test_a_guest_that_a_killed_run_has_left_paused_goes_on_and_one_that_does_not
     (there.folder / "stays").unlink()
     survey.start(*pausing_one.where, run="r")
     assert not (sources / pausing.NOTE).exists()
+
+
+def test_what_watches_for_a_killed_run_does_not_let_the_guest_go_on_while_the_next_one_reads(pausing_one: Running) -> None:
+    there, sources = pausing_one.there, pausing_one.image.parent
+    sources.mkdir(parents=True)
+    host = RemoteDom0(there.dom0)
+    with Watcher(host, ["xl", "unpause", "db01"], 60) as killed, Watcher(host, ["xl", "unpause", "web01"], 60) as another:
+        (sources / pausing.NOTE).write_text(f"db01\n{killed.word}\n")
+    pausing.release(host, sources)
+    wait_for(lambda: not any(killed.word in p for p in there.processes), "nobody watches for the killed run")
+    assert any(another.word in p for p in there.processes)
+    another.end()
+    wait_for(lambda: not any("unpause" in p for p in there.processes), "nobody watches")

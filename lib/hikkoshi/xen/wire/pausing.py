@@ -16,6 +16,7 @@ from hikkoshi.errors import HikkoshiError, Problem, StepFailed, ToolFailed
 from hikkoshi.progress import Progress
 from hikkoshi.xen import domains
 from hikkoshi.xen.reach.host import PATIENCE, Dom0Host
+from hikkoshi.xen.wire import watcher
 from hikkoshi.xen.wire.watcher import Watcher
 
 LEASE = 60.0  # seconds until the Dom-0 lets the guest go on
@@ -43,8 +44,9 @@ class Pause:
 def paused(host: Dom0Host, name: str, folder: Path) -> Iterator[Pause]:
     """Pause the guest, and let it go on at the end, whatever happens; `StepFailed` where it does not, or has not stood still."""
     stack = host.toolstack()
-    files.write(folder / NOTE, f"{name}\n")
-    with Watcher(host, [stack, "unpause", name], LEASE) as watcher:
+    watching = Watcher(host, [stack, "unpause", name], LEASE)
+    files.write(folder / NOTE, f"{name}\n{watching.word}\n")
+    with watching:
         pause = Pause()
         try:
             host.run([stack, "pause", name], timeout=PATIENCE, acts=True)
@@ -52,7 +54,7 @@ def paused(host: Dom0Host, name: str, folder: Path) -> Iterator[Pause]:
                 raise StepFailed(_problem(name, "does not pause", "running", f"see what the Dom-0 says: {stack} list"))
             time.sleep(SETTLED)
             yield pause
-            if not (_is_paused(host, stack, name) and watcher.held):
+            if not (_is_paused(host, stack, name) and watching.held):
                 found = "the Dom-0 may have heard nothing of us for too long, or somebody has let it go on"
                 raise StepFailed(_problem(name, "did not stand still while its disks were read", found, "run this again"))
         except BaseException as e:
@@ -62,19 +64,21 @@ def paused(host: Dom0Host, name: str, folder: Path) -> Iterator[Pause]:
                 if isinstance(e, HikkoshiError):
                     raise type(e)(*e.problems, *failed.problems) from None
             else:
-                watcher.end()
+                watching.end()
             raise
         else:
             _go_on(host, stack, name, folder)
-            watcher.end()
+            watching.end()
         finally:
             pause.end()
 
 
 def release(host: Dom0Host, folder: Path) -> None:
-    """Let a guest go on that a killed run may have left paused."""
+    """Let a guest go on that a killed run may have left paused. The Dom-0 does so no more: it would, while we read, too."""
     if (folder / NOTE).is_file():
-        _go_on(host, host.toolstack(), files.read(folder / NOTE, 1000).decode().strip(), folder)
+        name, _, word = files.read(folder / NOTE, 1000).decode().strip().partition("\n")
+        _go_on(host, host.toolstack(), name, folder)
+        watcher.end(host, word)
 
 
 def _go_on(host: Dom0Host, stack: str, name: str, folder: Path) -> None:

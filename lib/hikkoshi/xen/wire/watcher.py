@@ -3,6 +3,7 @@
 A watcher there waits, and then does it. Each time that it is told to wait on, a new watcher takes the place of the old one.
 """
 
+import re
 import secrets
 import threading
 import time
@@ -26,6 +27,12 @@ true
 """
 
 
+_END = """\
+for f in `grep -l "$1" /proc/[0-9]*/cmdline 2>/dev/null`; do f=${f#/proc/}; kill -9 "-${f%/*}" 2>/dev/null; done
+true
+"""
+
+
 class Watcher:
     """As long as this lasts, the Dom-0 waits `seconds` longer and longer; then it runs `undo`. A context manager.
 
@@ -34,7 +41,7 @@ class Watcher:
 
     def __init__(self, host: Dom0Host, undo: Sequence[str], seconds: float) -> None:
         self._host, self._undo, self._seconds = host, undo, seconds
-        self._word, self._number = f"hikkoshi-{secrets.token_hex(8)}", ""
+        self.word, self._number = f"hikkoshi-{secrets.token_hex(8)}", ""
         self._over, self._lost, self._told = threading.Event(), False, 0.0
         self._keeper = threading.Thread(target=self._keep, name="watcher", daemon=True)
 
@@ -57,7 +64,7 @@ class Watcher:
         """There is nothing left to undo."""
         self.__exit__()
         with suppress(HikkoshiError):
-            self._host.run(["sh", "-c", _END, "sh", self._word, self._number], timeout=PATIENCE)
+            end(self._host, self.word)
 
     def _keep(self) -> None:
         while not self._over.wait(RENEWED):
@@ -68,7 +75,7 @@ class Watcher:
                 self._told = began
 
     def _watch(self) -> None:
-        argv = ["sh", "-c", _WATCH, "sh", self._word, self._number, f"{self._seconds:g}", *self._undo]
+        argv = ["sh", "-c", _WATCH, "sh", self.word, self._number, f"{self._seconds:g}", *self._undo]
         said = self._host.run(argv, timeout=PATIENCE).strip()
         if not said.isdigit():
             raise Refused(
@@ -84,7 +91,10 @@ class Watcher:
         self._number = said
 
 
-_END = 'grep -q "$1" "/proc/$2/cmdline" 2>/dev/null && kill -9 "-$2" 2>/dev/null; true'
+def end(host: Dom0Host, word: str) -> None:
+    """Have the watcher that is known by this word undo nothing more, where it is still there: of a killed run, too."""
+    if re.fullmatch(r"hikkoshi-[0-9a-f]{16}", word):  # any other one might be in the command line of another program
+        host.run(["sh", "-c", _END, "sh", word], timeout=PATIENCE)
 
 
 def _now() -> float:
