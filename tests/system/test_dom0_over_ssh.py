@@ -9,9 +9,11 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from hikkoshi import tool
 from hikkoshi.check import Check
 from hikkoshi.cli import doctor
 from hikkoshi.errors import HikkoshiError, Refused, StepFailed, ToolFailed
@@ -182,6 +184,27 @@ def test_what_starts_the_guest_is_moved_aside_and_put_back_as_it_was(
     assert (auto / "10 db01").readlink() == Path("../db01.cfg")
     assert not aside.exists()
     assert autostart.back(home, site, db01)
+
+
+def test_where_its_scripts_cannot_be_looked_at_in_time_what_xendomains_starts_is_moved_aside_all_the_same(
+    there: OverSsh, home: Home, site: Site, db01: Guest, auto: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (auto / "db01").symlink_to("../db01.cfg")
+    monkeypatch.setattr("hikkoshi.xen.autostart.FOLDERS", ((there.folder, 0),))
+    expect = RemoteDom0.expect
+
+    def late(self: RemoteDom0, **wanted: Any) -> None:
+        if wanted.get("folders") == ((there.folder, 0),):
+            raise tool.timed_out(["look"], 60, "dom0")
+        expect(self, **wanted)
+
+    monkeypatch.setattr(RemoteDom0, "expect", late)
+    assert not autostart.check(home, site, db01)
+    autostart.move_aside(home, site, db01, permitted("db01"))
+    check = autostart.check(home, site, db01)
+    assert (check.ok, check.unseen, (auto / "db01").is_symlink()) == (True, "not seen", False)
+    assert "took too long" in check.found
+    assert not autostart.back(home, site, db01)
 
 
 def test_what_is_in_the_way_of_a_move_is_not_written_over(home: Home, site: Site, db01: Guest, auto: Path) -> None:

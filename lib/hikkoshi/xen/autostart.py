@@ -174,6 +174,7 @@ def _look(home: Home, site: Site, guest: Guest) -> tuple[list[Start], list[Start
             files = _Files(tree, traits, (guest.config, guest.own_config) if own else ())
             found += files.starts()
             kept += files.kept()
+            found += files.starters()  # last: what takes too long there hides nothing of the others
         except (BadInput, ToolFailed) as e:
             unread.append(f"{name}: {e.problems[0].what}: {e.problems[0].where}")
     return found, kept, unread
@@ -188,10 +189,10 @@ class _Files:
     configs: tuple[Path, ...]  # the guest's own configurations, on its own Dom-0
 
     def starts(self) -> Iterator[Start]:
-        """Everything that starts the guest; what cannot be read is kept by the tree."""
+        """What starts the guest by Xen's own tools, or libvirt; what cannot be read is kept by the tree."""
         configs = [(Path("/etc/xen"), 0), *((path.parent, 0) for path in self.configs)]
         places = [AUTO, _beside(AUTO), SAVE, LIBVIRT]
-        self.tree.expect(files=SETTINGS, folders=[*configs, *((place, 0) for place in places), (MANAGED, 1), *FOLDERS])
+        self.tree.expect(files=SETTINGS, folders=[*configs, *((place, 0) for place in places), (MANAGED, 1)])
         autos, saves = self._settings()
         for folder in autos:
             yield from map(self._auto, self._matching(folder, self._is_configuration))
@@ -210,6 +211,10 @@ class _Files:
                 called = re.search(r"<name>([^<]*)</name>", text)
                 name = shlex.quote(called[1].strip() if called else path.stem)
                 yield self._typed(path, f"virsh -c xen:/// autostart --disable {name}")
+
+    def starters(self) -> Iterator[Start]:
+        """Clusters and scripts that start it."""
+        self.tree.expect(folders=FOLDERS)
         files = frozenset(x for path in self.configs for x in (path.name, path.stem))
         named = Starters(self.tree, self.guest.names | files | frozenset(filter(None, [self.guest.uuid])), self._is_configuration)
         yield from (Start(self.tree.name, one.path, one.away, one.line) for one in named.found())
