@@ -101,7 +101,7 @@ class RealXen:
 
     def start(self, name: str) -> None:
         """As its administrator does; until it lets us in."""
-        self.dom0(f"xl create -q /etc/xen/{name}.cfg")
+        self.dom0(machine.STARTED.format(name), timeout=900)
         wait_for(lambda: self.answers(name), f"{name} answers", 300)
 
     def end(self, name: str) -> None:
