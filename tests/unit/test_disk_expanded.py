@@ -74,9 +74,29 @@ def test_after_a_file_was_replaced_that_is_told_and_the_image_is_made_anew(disk:
     disk.file.write_bytes(tar(export({"Ref:4": other})))
     assert f"{disk.file}: bytes " in expanded.other(origin(disk))
     assert "; time of last change" in expanded.other(origin(disk))
-    expanded.make([disk])
+    expanded.make([disk], lambda *_: _gone(disk.image))
     assert disk.image.read_bytes() == other
     assert expanded.other(origin(disk)) == ""
+
+
+def _gone(image: Path) -> None:
+    assert not image.exists()  # its room is for the new one
+    assert not image.with_suffix(".json").exists()
+
+
+def test_an_image_of_another_file_than_the_one_that_is_named_now_does_not_count(disk: PackedDisk) -> None:
+    expanded.make([disk])
+    other = replace(disk, file=disk.file.rename(disk.file.with_name("other.xva")))
+    disk.file.write_bytes(SOUND)
+    assert not other.here()
+    assert "does not say of which file it is" in expanded.other(origin(other))
+
+
+def test_what_is_here_of_an_image_is_room_for_the_next_one(disk: PackedDisk) -> None:
+    before = expanded.room([disk.image], 8 * MIB).expected
+    disk.image.parent.mkdir()
+    disk.image.with_name("xvda.img.part").write_bytes(b"x" * 4 * MIB)
+    assert (before, expanded.room([disk.image], 8 * MIB).expected) == ("72.0 MiB", "68.0 MiB")
 
 
 def test_a_file_of_the_same_size_and_time_with_other_bytes_is_told_by_samples(disk: PackedDisk) -> None:
@@ -132,6 +152,10 @@ def no_room(_: PackedDisk, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(expanded, "SPARE", 1 << 60)
 
 
+def too_large(_: PackedDisk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(expanded.stream, "LARGEST", MIB)
+
+
 def full(_: PackedDisk, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(expanded.origin, "fill", lambda *_: os.close(-1))
 
@@ -142,6 +166,7 @@ def full(_: PackedDisk, monkeypatch: pytest.MonkeyPatch) -> None:
         (damaged, BadInput, r"Ref:4/00000000\n.*SHA-1"),
         (cut_off, BadInput, r"the export is cut off"),
         (no_room, Refused, r"there is room for what is read.*put outputs/ on a larger disk"),
+        (too_large, Refused, r"not larger than what can be moved"),
         (full, StepFailed, r"cannot be written.*Bad file descriptor"),
     ],
 )

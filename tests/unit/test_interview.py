@@ -122,6 +122,15 @@ def test_nics_of_a_bond_are_known_by_their_own_macs() -> None:
     assert [c.code for c in told(said)] == ["guest-asked"]
 
 
+def test_a_nic_whose_mac_xen_draws_is_one_that_its_survey_has() -> None:
+    vif, drawn = IDP.xen.vifs[0], IDP.xen.vifs[0].model_copy(update={"mac": ""})
+    surveyed = IDP.model_copy(update={"xen": IDP.xen.model_copy(update={"vifs": (vif, drawn)})})
+    said = SAID.replace("@mount", "@nic eth1 00:16:3e:77:00:01\n@mount", 1)
+    assert [c.code for c in told(said, surveyed)] == ["guest-asked"]
+    (check,) = told(said.replace("@mount", "@nic eth2 00:16:3e:77:00:02\n@mount", 1), surveyed)
+    assert (check.ok, check.found) == (True, "eth2 (00:16:3e:77:00:02) is in no survey, and is NOT MOVED")
+
+
 def test_a_disk_that_stays_behind_on_purpose_is_not_red() -> None:
     surveyed = IDP.model_copy(update={"left_out": ("xvdb (/srv/old.img)",)})
     (check,) = told(SAID + "@mount /dev/xvdb1 /old ext3\n", surveyed)

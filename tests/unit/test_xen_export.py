@@ -165,6 +165,11 @@ def test_of_two_exports_of_one_guest_a_person_has_to_say_which(home: Home, expor
     assert own(home, exports).found.endswith("; /web-2.xva is an export of it, too")
     assert "the same path as `start_config`" in own(home, exports).remedy
     assert own(home, exports, start_config="/web.xva")
+    for name, label in (("web.xva", "web"), ("web-2.xva", "renamed")):
+        (exports / name).write_bytes(
+            tar([("ova.xml", ova({}, name_label=label, uuid="3b1d8a52-94c7-7a0e-2f0b-6e1d5c9a7b10").encode())])
+        )
+    assert own(home, exports).found.endswith("; /web-2.xva is an export of it, too")
 
 
 @pytest.mark.parametrize("here", [False, True])

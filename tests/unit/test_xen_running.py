@@ -72,6 +72,13 @@ def test_memory_and_processors_that_it_was_given_while_it_ran_are_told_and_how_t
     assert compared(runs(store=store), guest=wished) == []
 
 
+def test_memory_of_an_emulated_screen_is_none_that_the_guest_was_given() -> None:
+    store = STORE.replace('2/memory/target = "327680"', '2/memory/target = "331776"')
+    assert compared(runs(store=store + '/local/domain/2/memory/videoram = "8192"\n')) == []
+    assert runs(store=store + '/local/domain/2/memory/videoram = "8192"\n').memory_mb == runs().memory_mb
+    assert runs(store=store).memory_mb == 324
+
+
 def test_a_disk_that_was_attached_while_it_ran_is_red_unless_its_own_file_has_it_and_a_copy_leaves_it_out() -> None:
     now = runs(store=attached(51744, "vbd", dev="xvdc", params="/srv/xen/extra.img"))
     check = one(now)
@@ -121,6 +128,7 @@ def test_a_device_that_is_in_its_file_only_is_told() -> None:
 def test_a_nic_that_was_attached_while_it_ran_is_told_loudly() -> None:
     check = one(runs(store=attached(2, "vif", mac="00:16:3E:00:02:03", bridge="xenbr0")))
     assert "the NIC 00:16:3e:00:02:03 on xenbr0 was attached while it ran, and is NOT MOVED" in check.found
+    assert compared(runs(store=attached(2, "vif", mac="00:16:3e:00:02:03")), own={"00:16:3e:00:02:03"}) == []
     open_ = DB01.model_copy(update={"vifs": tuple(v.model_copy(update={"mac": ""}) for v in DB01.vifs)})
     assert compared(runs(), open_) == [], "Xen has drawn them"
 
