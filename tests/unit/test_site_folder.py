@@ -413,6 +413,8 @@ def test_all_that_is_missing_is_named_at_once_and_nothing_is_made(tmp_path: Path
         (["--ca", "/nothing.pem"], "no such file: /nothing.pem"),
         (["--ca", "/nothing.pem", "--sha256", "AB"], "give one of the two"),
         (["--contractor", "Kita", "--vcenter", "vc", "--user", "me"], "nobody logs in to it: leave --vcenter, --user out"),
+        (["--contractor", "Kita", "--datastore", "d", "--password-from", "env:P"], "leave --datastore, --password-from out"),
+        (["--contractor", "none"], "--vcenter"),
         (["--key", "new"], "nobody can be asked for the passphrase of a new one"),
     ],
 )

@@ -3,7 +3,7 @@
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -84,8 +84,8 @@ def vsphere(home: Home, questions: Questions, given: VSphereOptions) -> VSphere 
     """The vSphere, without the place in it; None where something is wrong or missing. A contractor's has none for us."""
     if given.contractor or (questions.asks and not given.vcenter):
         whose = questions.one("--contractor", given.contractor, partial(_contractor, given), _WHOSE, _WHO, default="none")
-        if whose or given.contractor:
-            return whose or None
+        if whose is not False:
+            return whose
 
     def server(typed: str) -> str:
         host, _, port = typed.partition(":")
@@ -125,8 +125,10 @@ def _contractor(given: VSphereOptions, typed: str) -> VSphere | Literal[False]:
     """The vSphere of somebody else; False for `none`."""
     if typed == "none":
         return False
-    if more := [f"--{key.replace('_', '-')}" for key in ("vcenter", "user", "ca", "sha256", "datacenter") if getattr(given, key)]:
-        raise ValueError(f"nobody logs in to it: leave {', '.join(more)} out")
+    others = {**asdict(given), "contractor": "", "password": ""}
+    more = [key for key, value in others.items() if value] + ["password-from"] * bool(given.password)
+    if more:
+        raise ValueError(f"nobody logs in to it: leave {', '.join(f'--{key}' for key in more)} out")
     return VSphere(handover=True, contractor=typed)
 
 
