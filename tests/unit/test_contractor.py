@@ -196,8 +196,13 @@ def test_an_approval_is_of_what_was_handed_over(move: Move) -> None:
 
 def test_what_70_asks_before_the_source_goes_off_is_who_is_called(move: Move) -> None:
     assert [c.code for c in machine(move).checks() if not c] == ["handed-over"]
-    files_for_contractor.write(move.home, "idp", "ova")
+    done = files_for_contractor.write(move.home, "idp", "ova")
     assert all(machine(move).checks())
+    handed, _ = machine(move).checks()
+    assert f"the sheet reads: plan {move.plan.hash[:16]}, idp.ova {done.files[0].sha256[:16]}" in handed.found
+    page = move.folder.handover_sheet.read_text()
+    assert move.plan.hash[:16] in page
+    assert done.files[0].sha256 in page
     (waits,) = (c for c in machine(move).ready() if c.unseen)
     assert "call Kita, 0166-00-0000 before you go on" in waits.found
 

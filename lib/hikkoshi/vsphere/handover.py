@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import ClassVar, Literal, Self
 
-from pydantic import AwareDatetime
+from pydantic import AwareDatetime, Field
 
 from hikkoshi import files
 from hikkoshi.artefact import Artefact, Frozen
@@ -44,8 +44,14 @@ class HandOver(Artefact):
     plan_hash: str
     vmdk_sha256: str  # of the converted disk; of several, of their sums together
     descriptor_sha256: str  # of the OVF descriptor, alone or in the OVA: the same machine has the same
-    files: tuple[HandedFile, ...]
+    files: tuple[HandedFile, ...] = Field(min_length=1)
     no_pdf: str = ""  # why the sheet is there as HTML alone
+
+    def __str__(self) -> str:
+        """When, and what its sheet reads, so that a contractor who has an earlier one imported knows it by telephone."""
+        largest = max(self.files, key=lambda f: f.bytes)  # the descriptor does not tell what is on a disk
+        sheet = f"plan {self.plan_hash[:16]}, {largest.name} {largest.sha256[:16]}"
+        return f"on {self.time:%Y-%m-%d at %H:%M} UTC; the sheet reads: {sheet}"
 
     @classmethod
     def of(cls, folder: GuestFolder, plan_hash: str, vmdk_sha256: str) -> Self | None:
@@ -64,7 +70,7 @@ def recorded(folder: GuestFolder, guest: str, plan_hash: str, vmdk_sha256: str) 
         code="handed-over",
         title=f"{guest} was handed over as planned",
         ok=made is not None,
-        found=f"on {made.time:%Y-%m-%d at %H:%M} UTC, descriptor {made.descriptor_sha256[:16]}" if made else "not yet",
+        found=str(made) if made else "not yet",
         expected=f"files of plan {plan_hash[:16] or '?'} and disk {vmdk_sha256[:16] or '?'}",
         remedy=f"run {DEPLOY} in apply",
         where=guest,
