@@ -39,6 +39,7 @@ done < /proc/mounts
 true
 """
 _MOST = 500  # NICs, or mounts, of a guest
+_LINE = 1000  # characters; a guest may print what it likes, and all that differs is shown
 _OF_DISCS = ("iso9660", "udf")
 _EXT = ("ext2", "ext3", "ext4")  # a later driver mounts the earlier ones, too, and calls them by its own name
 _LEAST, _KEPT = 0.8, 160  # of the memory, and MB: what the kernel keeps for itself, and for a crash
@@ -60,6 +61,8 @@ class Answers:
         """Out of what the script printed; `ValueError` where it is none of that."""
         found, slave = cls(), ""
         for line in text.splitlines():
+            if len(line) > _LINE:
+                raise ValueError(f"it prints a line of {len(line):,} characters")
             word, _, rest = line.partition(" ")
             rest = rest.strip()
             if word == "@kernel":
