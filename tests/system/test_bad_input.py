@@ -18,6 +18,7 @@ from hikkoshi import files
 from hikkoshi.errors import HikkoshiError
 from hikkoshi.guest.survey import Survey
 from hikkoshi.params.home import Home
+from hikkoshi.run.run import Run
 from hikkoshi.vsphere import session
 from hikkoshi_lab import image, vcsim
 from hikkoshi_lab import site as lab_site
@@ -98,6 +99,8 @@ def refuses(home: Home, code: int, words: list[str], name: str, guest: str) -> s
             exec("".join(cell["source"]), names)
             if "parameters" in cell["metadata"].get("tags", ()):
                 names.update(guest=guest, home=str(home.root))
+    if isinstance(run := names.get("run"), Run):
+        run.close("failed")  # or its lock stays open in this process
     assert stopped.value.exit_code == code
     told_in_full(str(stopped.value), words)
     assert everything(home) == before
