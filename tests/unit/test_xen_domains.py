@@ -66,6 +66,7 @@ def test_a_disk_that_is_no_path_is_known_by_its_name_as_it_is_written() -> None:
         ("xl-list-2guests.txt", {"Domain-0": "r-----", "web01": "-b----", "db01": "-b----"}),
         ("xl-list-v.txt", {"Domain-0": "r-----", "web01": "r-----"}),
         ("xl-list-two-guests-shut-down-but-lingering.txt", {"Domain-0": "r-----", "db01": "--ps--", "web01": "--ps--"}),
+        ("xl-list-creating.txt", {"Domain-0": "r-----", "files": "-b----", "router": "--p---"}),  # 0 MB and no processor yet
         ("xm-list-managed-guests.txt", {"Domain-0": "r-----", "gateway": "-b----"}),
         ("xl-list-null-dying.txt", {"Domain-0": "r-----", "": "--psd-"}),
         ("xm-list-migrating.txt", {"Domain-0": "r-----", "Zombie-billing": "--p--d", "migrating-ledger": "-b----"}),
