@@ -221,6 +221,13 @@ def test_a_file_that_is_no_export_of_a_guest_is_refused_as_its_configuration(
         survey.configuration(*where(home, exports, config=f"/{name}"))
 
 
+def test_what_cannot_be_used_of_an_export_is_no_line_to_correct(home: Home, exports: Path) -> None:
+    (exports / "web.xva").write_bytes(tar([("ova.xml", ova({"Ref:4": MIB}, memory_static_max="0").encode())]))
+    with pytest.raises(BadInput, match="'memory' in") as e:
+        survey.configuration(*where(home, exports))
+    assert e.value.problems[0].remedy.startswith("set it on the XenServer, and export the guest anew")
+
+
 def test_init_finds_the_exports_in_a_folder(home: Home, exports: Path) -> None:
     (exports / "mail.xva").write_bytes(b"\x1f\x8b" + bytes(root.LONGEST))
     (exports / "web-2.XVA").write_bytes((exports / "web.xva").read_bytes())

@@ -90,7 +90,8 @@ class XenGuest(Frozen):
 class _Reader:
     """Takes settings out of the resolved file one by one, and gathers what is wrong with them."""
 
-    def __init__(self, found: Settings, where: str) -> None:
+    def __init__(self, found: Settings, where: str, *, exported: bool) -> None:
+        self._exported = exported
         self.left = dict(found.values)
         self.lines, self.items = found.lines, found.items
         self.where = where
@@ -106,7 +107,7 @@ class _Reader:
             where=f"{self.where}:{number}" if number else self.where,
             found=redaction.shown(redaction.shown(found), redaction.LIST),
             expected=expected,
-            remedy=remedy,
+            remedy=f"set it on the XenServer, and {export.ANEW}" if self._exported else remedy,
         )
         self.problems.append((number, problem))
 
@@ -156,7 +157,7 @@ def parse(text: str, where: str) -> XenGuest:
     else:
         foreign.refuse(text, where)
         found = literal.assignments(text, where, settings.DECISIVE)
-    reader = _Reader(found, where)
+    reader = _Reader(found, where, exported=form == xva.FORM)
     name = reader.text("name", _NAME, "letters, digits and . _ : + -, not beginning with a dash")
     if "name" not in found.values:
         reader.wrong("name", "not there", "the guest's name", "add the line name = '…'")
