@@ -2,7 +2,9 @@
 
 import hashlib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -10,7 +12,7 @@ from hikkoshi.approval import approval, proposal
 from hikkoshi.approval.subject import Subject
 from hikkoshi.check import Check
 from hikkoshi.disk.conversion import Conversion
-from hikkoshi.errors import BadInput, Busy, Refused
+from hikkoshi.errors import BadInput, Refused
 from hikkoshi.guest.prepared import Prepared
 from hikkoshi.params.home import Home
 from hikkoshi.rehearsal.rehearsal import Rehearsal
@@ -231,19 +233,36 @@ def test_without_an_approval_or_with_a_source_that_is_on_nobody_is_called(move: 
     assert not move.folder.cutover.exists()
 
 
-def test_while_the_contractor_is_waited_for_a_rollback_may_begin_and_the_wait_then_puts_nothing_into_service(move: Move) -> None:
+def test_while_the_contractor_is_waited_for_a_rollback_may_begin_and_the_wait_then_puts_nothing_into_service(
+    move: Move, monkeypatch: pytest.MonkeyPatch
+) -> None:
     files_for_contractor.write(move.home, "idp", "ova")
     move.approve()
     waiting = opened(CutOver, move.home, "apply")
-    waiting.permit()
     back = Turn(move.folder)
-    with pytest.raises(Busy):
+
+    def answer(*_: object) -> str:
         back.claim(wait=0)
-    waiting.give_way()
-    back.claim(wait=0)
-    back.end()
+        back.end()
+        return "10.2.10.5"
+
+    monkeypatch.setattr(ContractorsMachine, "_answer", answer)
     with pytest.raises(Refused, match="this run acts no more"):
-        waiting.permit()
+        machine(move).start(waiting.permit, waiting.give_way, OFF)
+    assert not move.folder.cutover.exists()
+
+
+@pytest.mark.parametrize(("unseen", "known_by"), [("", "10.2.10.5 answers"), ("not seen", "")])
+def test_an_answer_is_the_new_machines_only_where_the_source_was_seen_to_be_off(
+    move: Move, monkeypatch: pytest.MonkeyPatch, unseen: Literal["", "not seen"], known_by: str
+) -> None:
+    done = files_for_contractor.write(move.home, "idp", "ova")
+    move.approve()
+    waiting = opened(CutOver, move.home, "apply")
+    monkeypatch.setattr(ContractorsMachine, "_answer", lambda *_: "10.2.10.5")
+    machine(move).start(waiting.permit, waiting.give_way, replace(OFF, unseen=unseen))
+    found = InService.load(move.folder)
+    assert (found.handed_over, found.known_by) == (done.descriptor_sha256, known_by)
 
 
 @pytest.fixture

@@ -173,8 +173,9 @@ class ContractorsMachine:
                 where=", ".join(self._targets.values()),
                 found=f"no answer for {PATIENCE:g} s",
                 expected=f"{self._name} switched on by {self._contractor}",
-                remedy=f"is it on, with both ticks of every NIC? Then a NIC is on a wrong VLAN, or it has not started: have them "
-                f"look at its console. Run this again to go on waiting; {ROLLBACK} goes back, the source is off",
+                remedy="is it on, with both ticks of every NIC? Then a NIC is on a wrong VLAN, or it has not started, or it "
+                f"answers no ping of {watching.name}: have them look at its console. Run this again to go on waiting; "
+                f"{ROLLBACK} goes back, the source is off",
             )
         )
 
