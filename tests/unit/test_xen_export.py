@@ -183,6 +183,8 @@ def test_whether_the_guest_of_an_export_runs_nobody_sees(home: Home, exports: Pa
     assert off.found.endswith("web.xva is an export, whose XenServer is not asked: whoever applies answers for it")
     assert "auto_poweron" in autostart.check(home, site, guest).found
     assert not dom0.source_runs(home, site, guest)
+    with pytest.raises(Refused, match="type on the XenServer: xe vm-start vm=web; then"):  # never xm create, of an export
+        dom0.start_again(home, site, guest)
 
 
 def test_the_source_of_an_export_is_started_by_hand_on_its_xenserver(home: Home, exports: Path) -> None:
