@@ -9,8 +9,8 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 PY := .venv/bin/python
 BIN := .venv/bin
-# one process more than cores: much of a system test is waiting
-WORKERS := -n $(shell echo $$(($$(nproc) + 1))) --dist loadscope --no-loadscope-reorder
+# two processes more than cores: much of a system test is waiting
+WORKERS := -n $(shell echo $$(($$(nproc) + 2))) --dist loadscope --no-loadscope-reorder
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 .PHONY: help setup demo test test-xen check lint guests proof lab lab-down schemas codes lock clean
