@@ -319,15 +319,16 @@ def test_nothing_stays_there_or_here_when_we_are_killed(there: OverSsh, tmp_path
         wait_for((there.folder / "begun").exists, "it is asked")
         process.send_signal(signal.SIGKILL)
     wait_for(lambda: not there.processes, "all that was started there ends")
-    wait_for(lambda: not masters(), "the connection ends")
+    wait_for(lambda: not masters(tmp_path), "the connection ends")
 
 
-def masters() -> list[str]:
-    """Connections of ours that are open: ssh calls itself by its socket then."""
+def masters(temporary: Path) -> list[str]:
+    """Connections that are open, of those whose temporary files are there: ssh calls itself by its socket then."""
     lines = []
-    for process in Path("/proc").glob("[0-9]*/cmdline"):
+    for process in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):  # it may end meanwhile
-            lines.append(process.read_bytes().decode(errors="replace"))
+            if f"TMPDIR={temporary}\0".encode() in (process / "environ").read_bytes():
+                lines.append((process / "cmdline").read_bytes().decode(errors="replace"))
     return [line for line in lines if "[mux]" in line and "hikkoshi-" in line]
 
 
