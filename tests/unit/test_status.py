@@ -362,8 +362,9 @@ def test_what_a_contractor_imports_is_ready_for_the_cut_over_when_it_was_handed_
     story.through("60-deploy")
     assert story.now.next == "hikkoshi run gateway --from 60 --apply", "the machine in a vSphere of ours counts for nothing"
     of = {"plan_hash": plan.Plan.load(story.folder).hash, "vmdk_sha256": Conversion.load(story.folder).vmdk_sha256}
-    rest = {"time": "2026-11-22T00:00:00Z", "form": "ova", "folder": "away", "descriptor_sha256": "d" * 64, "files": ()}
-    made = HandOver.model_validate({"guest": "gateway", "name": "gateway", **of, **rest})
+    rest = {"time": "2026-11-22T00:00:00Z", "form": "ova", "folder": "away", "descriptor_sha256": "d" * 64}
+    file = {"name": "gateway.ova", "bytes": 1, "sha256": "e" * 64}
+    made = HandOver.model_validate({"guest": "gateway", "name": "gateway", "files": (file,), **of, **rest})
     made.save(story.folder)
     assert reach.gap(story.folder) is None
     assert story.now.next == APPROVE
