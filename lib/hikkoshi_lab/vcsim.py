@@ -20,6 +20,7 @@ from hikkoshi import files, tool
 from hikkoshi.errors import Problem, ToolFailed
 from hikkoshi_lab import certificate
 
+LEASE = "20s"  # after which an import whose sender was killed is given up; a real vSphere waits five minutes
 PASSWORD = "vcenter.password"
 PATIENCE = 120  # seconds; it takes one
 PID_FILE, LOG, HINTS, TEMPORARY = "vcsim.json", "vcsim.log", "hints.json", "tmp"
@@ -88,7 +89,7 @@ def launch(folder: Path, listen: str, flags: Sequence[str] = (), *, daemon: bool
         f"-{flag}": str(folder / name)
         for flag, name in (("tlscert", certificate.CERTIFICATE), ("tlskey", certificate.KEY), ("password-file", PASSWORD))
     }
-    argv = [str(binary()), "-l", listen, *(word for pair in paths.items() for word in pair), *flags]
+    argv = [str(binary()), "-l", listen, "-lease-timeout", LEASE, *(word for pair in paths.items() for word in pair), *flags]
     with (folder / LOG).open("wb") as log:
         process = subprocess.Popen(
             argv if daemon else [tool.find("setpriv"), "--pdeathsig", "TERM", "--", *argv],
