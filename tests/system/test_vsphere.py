@@ -414,12 +414,13 @@ class TestDeployment:
         assert made.id != left.id
         assert deployment.complete(v, world.order)
 
-    def test_remains_that_the_server_still_holds_are_waited_for(self, world: World) -> None:
+    @pytest.mark.parametrize("fault", ["TaskInProgress", "ManagedObjectNotFound"])
+    def test_remains_that_the_server_still_holds_or_just_removes_are_looked_at_again(self, world: World, fault: str) -> None:
         v = world.connect()
         world.deploy(v)
         (machine,) = vm.marked(v, "gateway")
         by_hand(v, machine, extraConfig=options({vm.COMPLETE: "", vm.MACHINE: ""}))
-        world.proxy.faults.soap["Destroy_Task"] = Fault("TaskInProgress", times=1)
+        world.proxy.faults.soap["Destroy_Task"] = Fault(fault, times=1)
         world.deploy(v)
         assert world.proxy.calls.count("Destroy_Task") == 2
         assert named(v) == ["gateway"]

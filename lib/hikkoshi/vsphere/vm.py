@@ -263,7 +263,8 @@ def destroy(
 ) -> None:
     """Remove a machine of which `why_not` has nothing to say; it is read and asked of again right before every try.
 
-    After a client was killed, vSphere holds the machine until the import's lease has run out; that is waited for.
+    After a client was killed, vSphere holds the machine until the import's lease has run out, and may remove it then by itself;
+    that is waited for.
     """
     deadline = time.monotonic() + LONGEST_LEASE
     while True:
@@ -290,7 +291,7 @@ def destroy(
             return
         except VSphereError as e:
             busy = isinstance(e.__cause__, vim.fault.TaskInProgress | vim.fault.InvalidState)
-            if not busy or time.monotonic() > deadline:
+            if not (busy or _gone(e)) or time.monotonic() > deadline:
                 raise
             progress(0, 1, "vSphere still holds the unfinished machine of the last try, waiting")
             time.sleep(1)
