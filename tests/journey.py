@@ -1,9 +1,11 @@
 """A guest's folder as the steps would fill it, without any step being run: for what is told of a move."""
 
+import hashlib
 import html
 import re
 from datetime import datetime
 from pathlib import Path
+from typing import Self
 
 from hikkoshi.approval import approval, approver, plan
 from hikkoshi.check import Permission
@@ -216,6 +218,21 @@ class Move:
             error = error or f"StepFailed: {StepFailed(*(Problem(code='a-code', what=f'not so: {title}') for title in red))}"
         self.journal.append("outcome", **about, mode=mode, outcome=result, error=error)
         return about["run"]
+
+    def with_vmdk(self) -> Self:
+        """Rehearsed, with a file in the place of the VMDK, and what the console and the screen showed."""
+        self.results("50-rehearse")
+        vmdk = self.folder.vmdk
+        vmdk.parent.mkdir(exist_ok=True)
+        vmdk.write_bytes(b"bytes of a disk" * 999)
+        sums = {f"vmdk_{a}": hashlib.new(a, vmdk.read_bytes()).hexdigest() for a in ("sha256", "sha1")}
+        copy = {"copy_identity": Prepared.load(self.folder).disk}
+        Conversion.load(self.folder).model_copy(update=sums | copy).save(self.folder)
+        seen = Rehearsal.load(self.folder).model_copy(update={"vmdk_sha256": sums["vmdk_sha256"]})
+        seen.save(self.folder)
+        for name in (seen.after.console, seen.after.screen):
+            (self.folder / name).write_text("seen")
+        return self
 
     def approve(self, **when: datetime) -> approver.Approver:
         """The lab's approver signs the present plan."""

@@ -24,13 +24,13 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import convert
+import link
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from hikkoshi.xen.wire.place import url
 from overssh import OverSsh, over_ssh
 from processes import wait_for
 
-INSIDE = "HIKKOSHI_BENCH_NAMESPACE"
 PORTS = {"data": 2021, "sshd": 2022}
 REFERENCE = "the data alone"
 MOST = 1.3, 200  # times the data alone, and MiB of memory
@@ -83,12 +83,7 @@ def main() -> None:
     options.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()))
     options.add_argument("--json", type=Path, help="write every single run there")
     asked = options.parse_args()
-    if INSIDE not in os.environ:
-        os.environ[INSIDE] = "1"
-        os.execvp("unshare", ["unshare", "--net", sys.executable, *sys.argv])
-    subprocess.run(["ip", "link", "set", "lo", "mtu", "1500", "up"], check=True)
-    shape = ["tc", "qdisc", "add", "dev", "lo", "root", "tbf", "rate", "1gbit", "burst", "256kb", "latency", "20ms"]
-    subprocess.run(shape, check=True)
+    link.enter()
     with tempfile.TemporaryDirectory(dir=asked.folder) as name, over_ssh(Path(name)) as there:
         # in a process of its own: the peak memory of what we start counts from our own at that moment (Linux)
         with ProcessPoolExecutor(1, get_context("spawn")) as pool:

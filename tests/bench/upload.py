@@ -22,13 +22,13 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import convert
+import link
 
 from hikkoshi.params.home import Home
 from hikkoshi.vsphere import session
 from hikkoshi_lab import site, vcsim
 
 PROJECT = Path(__file__).parents[2]
-INSIDE = "HIKKOSHI_BENCH_NAMESPACE"
 REFERENCE = "upload alone"
 UPLOAD = """
 import sys
@@ -55,12 +55,7 @@ def main() -> None:
     options.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()))
     options.add_argument("--json", type=Path, help="write every single run there")
     asked = options.parse_args()
-    if INSIDE not in os.environ:
-        os.environ[INSIDE] = "1"
-        os.execvp("unshare", ["unshare", "--net", sys.executable, *sys.argv])
-    subprocess.run(["ip", "link", "set", "lo", "mtu", "1500", "up"], check=True)
-    shape = ["tc", "qdisc", "add", "dev", "lo", "root", "tbf", "rate", "1gbit", "burst", "256kb", "latency", "20ms"]
-    subprocess.run(shape, check=True)
+    link.enter()
     with tempfile.TemporaryDirectory(dir=asked.folder) as name:
         home = Home(Path(name))
         os.environ["HIKKOSHI_HOME"] = name

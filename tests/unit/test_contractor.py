@@ -1,6 +1,5 @@
 """A contractor runs the vSphere: nobody logs in to it, and nothing of it is ever green. The sheet asks, and people talk."""
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,11 +10,8 @@ import pytest
 from hikkoshi.approval import approval, proposal
 from hikkoshi.approval.subject import Subject
 from hikkoshi.check import Check
-from hikkoshi.disk.conversion import Conversion
 from hikkoshi.errors import BadInput, Refused
-from hikkoshi.guest.prepared import Prepared
 from hikkoshi.params.home import Home
-from hikkoshi.rehearsal.rehearsal import Rehearsal
 from hikkoshi.report import handover as files_for_contractor
 from hikkoshi.report import judgement, openpoints, pdf, story
 from hikkoshi.report.handover import HandOver
@@ -70,19 +66,7 @@ def theirs(home: Home) -> Home:
 @pytest.fixture
 def move(theirs: Home) -> Move:
     """Rehearsed, with a file in the place of the VMDK."""
-    move = Move(theirs)
-    move.results("50-rehearse")
-    vmdk = move.folder.vmdk
-    vmdk.parent.mkdir(exist_ok=True)
-    vmdk.write_bytes(b"bytes of a disk" * 999)
-    sums = {f"vmdk_{a}": hashlib.new(a, vmdk.read_bytes()).hexdigest() for a in ("sha256", "sha1")}
-    copy = {"copy_identity": Prepared.load(move.folder).disk}
-    Conversion.load(move.folder).model_copy(update=sums | copy).save(move.folder)
-    seen = Rehearsal.load(move.folder).model_copy(update={"vmdk_sha256": sums["vmdk_sha256"]})
-    seen.save(move.folder)
-    for name in (seen.after.console, seen.after.screen):
-        (move.folder / name).write_text("seen")
-    return move
+    return Move(theirs).with_vmdk()
 
 
 def opened(step: type, home: Home, mode: str = "plan") -> run.Run:

@@ -8,9 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from hikkoshi.disk.conversion import Conversion
 from hikkoshi.errors import BadInput, Busy, Refused, StepFailed
-from hikkoshi.guest.prepared import Prepared
 from hikkoshi.params.home import Home
 from hikkoshi.record import evidence
 from hikkoshi.rehearsal.outcome import Ending
@@ -25,19 +23,7 @@ from journey import MAC, Move, words
 def move(home: Home, monkeypatch: pytest.MonkeyPatch) -> Move:
     """Rehearsed, with a file in the place of the VMDK. There is no Chromium: nothing is started here."""
     monkeypatch.setattr(pdf, "PROGRAMS", ("no-such-chromium",))
-    move = Move(home)
-    move.results("50-rehearse")
-    vmdk = move.folder.vmdk
-    vmdk.parent.mkdir(exist_ok=True)
-    vmdk.write_bytes(b"bytes of a disk" * 999)
-    sums = {f"vmdk_{a}": hashlib.new(a, vmdk.read_bytes()).hexdigest() for a in ("sha256", "sha1")}
-    copy = {"copy_identity": Prepared.load(move.folder).disk}
-    Conversion.load(move.folder).model_copy(update=sums | copy).save(move.folder)
-    rehearsed = Rehearsal.load(move.folder).model_copy(update={"vmdk_sha256": sums["vmdk_sha256"]})
-    rehearsed.save(move.folder)
-    for name in (rehearsed.after.console, rehearsed.after.screen):
-        (move.folder / name).write_text("seen")
-    return move
+    return Move(home).with_vmdk()
 
 
 def left(move: Move) -> list[Path]:

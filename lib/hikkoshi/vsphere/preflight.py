@@ -215,23 +215,23 @@ def _privileges(v: Session, place: Place, spec: VmSpec) -> Check:
         remedy="have the administrator of vSphere give the user's role these privileges, on these objects and what is below",
     )
     ours = {n.port_group for n in spec.nics}
-    wanted = [
-        ("folder", place.folder, ON_FOLDER),
-        ("resource pool", place.pool, ON_POOL),
-        ("datastore", place.datastore, ON_DATASTORE),
-        *((f"port group {g.name}", g.network, ON_NETWORK) for g in place.port_groups if g.name in ours),
-    ]
+    wanted: tuple[tuple[dict[Any, str], tuple[str, ...]], ...] = (
+        ({place.folder: "folder"}, ON_FOLDER),
+        ({place.pool: "resource pool"}, ON_POOL),
+        ({place.datastore: "datastore"}, ON_DATASTORE),
+        ({g.network: f"port group {g.name}" for g in place.port_groups if g.name in ours}, ON_NETWORK),
+    )
     try:
         with v.asking("tell what our user may do"):
             own, manager = v.content.sessionManager.currentSession, v.content.authorizationManager
-            missing = [f"{p} on the {where}" for where, thing, ids in wanted for p in _lacking(manager, own.key, thing, ids)]
+            missing = [p for things, ids in wanted for p in _lacking(manager, own.key, things, ids)]
     except VSphereError as e:
         return check(ok=True, found=f"the server does not tell: {e.problems[0].found}", unseen="not seen")
     return check(ok=not missing, found=f"missing: {'; '.join(missing)}" if missing else f"{own.userName} has them")
 
 
-def _lacking(manager: Any, session: str, thing: Any, ids: tuple[str, ...]) -> list[str]:
-    """Those of the privileges that the session does not have on a thing."""
-    (answer,) = manager.HasPrivilegeOnEntities([thing], session, list(ids))
-    granted = {told.privId for told in answer.privAvailability if told.isGranted}
-    return [p for p in ids if p not in granted]
+def _lacking(manager: Any, session: str, things: Mapping[Any, str], ids: tuple[str, ...]) -> list[str]:
+    """Those of the privileges that the session does not have on each of these things, which are called so."""
+    answers = manager.HasPrivilegeOnEntities(list(things), session, list(ids)) if things else ()
+    granted = {(answer.entity, told.privId) for answer in answers for told in answer.privAvailability if told.isGranted}
+    return [f"{p} on the {name}" for thing, name in things.items() for p in ids if (thing, p) not in granted]
