@@ -522,7 +522,7 @@ def test_a_snapshot_that_nobody_reads_any_more_the_dom0_removes_by_itself(
 ) -> None:
     host, behind = RemoteDom0(running.there.dom0), Backing("device", bytes=12 * MIB, volume="vg0/web", free=8 * MIB)
     place = DiskPlace.of(url(running.there.dom0, str(running.device)))
-    monkeypatch.setattr(snapshots, "LEASE", 0.3)
+    monkeypatch.setattr(snapshots, "LEASE", 3)
     reading_one = snapshots.taken(host, [Wanted(place, running.image)], [behind], "hikkoshi-r")
     reading_one.__enter__()
     assert running.snapshots == ["hikkoshi-r-xvda"]
@@ -621,9 +621,9 @@ def test_a_paused_guest_goes_on_when_the_reading_fails_and_when_nobody_hears_of_
     assert there.calls == ["pause db01", "unpause db01"]
     host = RemoteDom0(there.dom0)
     monkeypatch.setattr(watcher, "RENEWED", 0.1)
-    with Watcher(host, ["xl", "unpause", "db01"], 1):
+    with Watcher(host, ["xl", "unpause", "db01"], 3):
         host.run(["xl", "pause", "db01"], timeout=9)
-        time.sleep(1.5)
+        time.sleep(4)
         assert (there.folder / "paused").exists()  # and we are gone
     wait_for(lambda: not (there.folder / "paused").exists(), "it goes on")
     assert there.calls[2:] == ["pause db01", "unpause db01"]
@@ -634,7 +634,7 @@ def test_what_was_read_of_a_paused_guest_does_not_count_where_it_went_on_meanwhi
     pausing_one: Running, monkeypatch: pytest.MonkeyPatch, again: str
 ) -> None:
     there = pausing_one.there
-    monkeypatch.setattr(pausing, "LEASE", 0.2)  # as where we cannot be heard for longer than it waits
+    monkeypatch.setattr(pausing, "LEASE", 5)  # as where we cannot be heard for longer than it waits: long enough to see it paused
     gone_on = f"while test -e {there.folder}/paused; do sleep 0.1; done{again.replace('HERE', str(there.folder))}"
     packs(there, once(there, gone_on))
     with pytest.raises(StepFailed, match="did not stand still while its disks were read"):
