@@ -17,6 +17,7 @@ import pytest
 from pyVmomi import vim
 
 import vcenter
+from hikkoshi.approval import capacity
 from hikkoshi.check import Check
 from hikkoshi.errors import BadInput, HikkoshiError, Refused, StepFailed, VSphereError
 from hikkoshi.params.home import Home
@@ -38,6 +39,10 @@ def red(world: World, v: Session, wanted: Order | None = None) -> list[Check]:
 def changed(world: World, **changes: Any) -> Order:
     assert world.order.spec is not None
     return replace(world.order, spec=world.order.spec.model_copy(update=changes))
+
+
+def ours(world: World) -> dict[str, str]:
+    return {vm.GUEST: "gateway", vm.SITE: world.home.identity()}
 
 
 class TestConnecting:
@@ -131,6 +136,31 @@ class TestPreflight:
         first, *rest = world.order.spec.nics
         (check,) = red(world, world.connect(), changed(world, nics=(first.model_copy(update={"vlan": 999}), *rest)))
         assert ("VLAN 301" in check.found, "VLAN 999" in check.expected) == (True, True)
+
+    def test_the_capacity_is_that_of_the_cluster_with_its_running_machines(self, world: World) -> None:
+        v = world.connect()
+        place = inventory.place(v, world.site.vsphere)
+        before = inventory.capacity(v, place)
+        assert (before.hosts, len(before.memory), before.running) == (3, 3, 0)
+        assert 0 < before.free <= before.room
+        made = foreign(world, v, "old")
+        v.wait(made.thing.PowerOnVM_Task(), "switch it on")
+        after = inventory.capacity(v, place)
+        assert (after.machines, after.running) == (before.machines + 1, 1)
+        assert (after.taken, after.spare) == (64 * MIB, before.spare - 64 * MIB)
+
+    def test_a_guest_that_is_there_already_is_no_longer_planned(self, world: World) -> None:
+        v, spec = world.connect(), world.order.spec
+        assert spec is not None
+        place = inventory.place(v, world.site.vsphere)
+
+        def planned() -> str:
+            return capacity.rows(v, world.home, world.site, place, {"gateway": spec})[-1]["planned"]
+
+        assert planned() == "1: gateway"
+        machine = foreign(world, v, "gateway")
+        v.wait(machine.thing.ReconfigVM_Task(vim.vm.ConfigSpec(extraConfig=options(ours(world)))), "mark it")
+        assert planned() == "none"
 
     @pytest.mark.parametrize("group", ["dv-vlan399", "DVS0-DVUplinks-8", "VM Network"])
     def test_a_port_group_that_is_absent_or_no_vlan_of_ours_is_refused(self, world: World, group: str) -> None:

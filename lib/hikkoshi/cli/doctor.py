@@ -5,10 +5,11 @@ import os
 import platform
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hikkoshi import files, tool
 from hikkoshi.approval import signatory
@@ -22,6 +23,10 @@ from hikkoshi.sitefolder import pages
 from hikkoshi.xen.live import machines
 from hikkoshi.xen.live.version import xen_version
 from hikkoshi.xen.reach.kinds import asked
+
+if TYPE_CHECKING:
+    from hikkoshi.params.site import Segment
+    from hikkoshi.vsphere.inventory import Place
 
 SETUP = "run `make setup` in the project's folder (Debian, Ubuntu); elsewhere install {}"
 ROOM = 10 << 30  # bytes: copy, VMDK and rehearsal of the two guests of the lab need a third of it
@@ -87,6 +92,33 @@ def findings(home: Home | BadInput) -> Iterator[Requirement]:
         yield _room(home)
     yield _left()
     yield _kvm()
+
+
+def site(home: Home) -> dict[str, list[dict[str, str]]]:
+    """What the site's vSphere has: its capacity before and after all planned guests, and what each segment's port group is."""
+    from hikkoshi.approval import capacity  # noqa: PLC0415 - the rest of the doctor is not to wait for it
+    from hikkoshi.vsphere import inventory, session  # noqa: PLC0415
+
+    params = home.site()
+    with session.connect(home, params.vsphere) as v:
+        place = inventory.place(v, params.vsphere)
+        return {
+            "capacity": capacity.rows(v, home, params, place, {}),
+            "segments": [_segment(home, name, segment, place) for name, segment in params.segments.items()],
+        }
+
+
+def _segment(home: Home, name: str, segment: "Segment", place: "Place") -> dict[str, str]:
+    fit = [g for g in place.port_groups if g.name == segment.port_group]
+    nics = [guest for guest in home.guest_names() for nic in home.guest(guest).nics if nic.segment == name]
+    return {
+        "": "ok" if [g.vlan for g in fit] == [segment.vlan] else "red",
+        "segment": name,
+        "VLAN": str(segment.vlan),
+        "port group": segment.port_group,
+        "vSphere has": ", ".join(g.what for g in fit) or "no such port group",
+        "NICs of guests": ", ".join(f"{g} ({n})" if n > 1 else g for g, n in Counter(nics).items()),
+    }
 
 
 def _dom0s(home: Home) -> Iterator[Requirement]:

@@ -184,10 +184,17 @@ def status(
 
 
 @app.command()
-def doctor(as_json: AsJson = False) -> None:
+def doctor(
+    *,
+    site: Annotated[
+        bool, typer.Option("--site", help="ask vSphere instead: room before and after all planned guests, and each segment")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
     """What this machine and the site's parameters lack, and what to do about it; ends with 1 where a row says MISSING.
 
-    What says `missing` in small letters is needed for some things only, which its row names.
+    What says `missing` in small letters is needed for some things only, which its row names. With --site, it ends with 1 where
+    a port group is not the VLAN that params/site.yml has.
     """
     from hikkoshi.cli import doctor  # noqa: PLC0415
     from hikkoshi.errors import BadInput  # noqa: PLC0415
@@ -197,6 +204,14 @@ def doctor(as_json: AsJson = False) -> None:
         home: Home | BadInput = Home.find()
     except BadInput as e:
         home = e
+    if site:
+        tables = doctor.site(home if isinstance(home, Home) else Home.find())
+        if as_json:
+            terminal.print_json(tables)
+        else:
+            for rows in tables.values():
+                terminal.table(rows)
+        raise typer.Exit(1 if any(row[""] == "red" for row in tables["segments"]) else 0)
     found = list(doctor.findings(home))
     if as_json:
         terminal.print_json([f.plain() for f in found])

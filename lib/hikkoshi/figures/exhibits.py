@@ -9,6 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from hikkoshi.figures import overview, plots, timeline
+from hikkoshi.figures import wires as cables
 from hikkoshi.network.compare import sequential
 from hikkoshi.network.outage.outage import Outages
 from hikkoshi.network.remedy.cure import Cure
@@ -42,6 +43,11 @@ def witness(found: Witness | None) -> tuple[Exhibit, ...]:
     swaps = "; ".join(f"{' → '.join([*s, s[0]])}: each is on the next one's segment" for s in found.swaps)
     words = f"{found.host}, {found.way}, {found.seconds:.1f} s{': ' + swaps if swaps else ''}"
     return (Exhibit(words, rows=found.rows()),)
+
+
+def wires(found: Sequence[cables.Wire]) -> tuple[Exhibit, ...]:
+    """Each NIC from its bridge to its port group."""
+    return (Exhibit(cables.wires_words(found), figure=cables.wires(found)) if found else Exhibit("the guest has no NIC"),)
 
 
 def series(found: Measured | None) -> tuple[Exhibit, ...]:

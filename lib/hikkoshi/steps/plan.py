@@ -5,18 +5,25 @@ A contractor's vSphere is not asked, and each check of it says so."""
 from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from hikkoshi.approval import plan
+from hikkoshi.approval import capacity, plan
 from hikkoshi.approval.plan import Plan, disk_table
 from hikkoshi.check import Check
+from hikkoshi.errors import Refused
 from hikkoshi.guest import preparation
 from hikkoshi.guest.additions import tools
 from hikkoshi.guest.survey import Survey
 from hikkoshi.run.step import OFFLOADS, PLAN
 from hikkoshi.steps.runbook import Runbook
-from hikkoshi.vsphere import handover, hints, preflight, session
+from hikkoshi.vsphere import handover, hints, inventory, preflight, session
+from hikkoshi.vsphere.inventory import Place, PortGroup
 from hikkoshi.vsphere.session import Session
-from hikkoshi.vsphere.spec import VmSpec
+from hikkoshi.vsphere.spec import VirtualNic, VmSpec
+
+if TYPE_CHECKING:
+    from hikkoshi.figures.exhibits import Exhibit
+    from hikkoshi.figures.wires import Wire
 
 _FORWARDS = {
     True: "yes: switch receive offload (LRO) off after the move",
@@ -29,6 +36,24 @@ class PlanMove(Runbook):
     """20 · Plan the move."""
 
     step = PLAN
+
+    def wires(self) -> "tuple[Exhibit, ...]":
+        """Each NIC from its bridge under Xen to its port group, as vSphere has that now; a contractor's is not asked."""
+        from hikkoshi.figures import exhibits  # noqa: PLC0415 - matplotlib is slow to load
+
+        try:
+            groups = None if self.run.site.vsphere.handover else self._place.port_groups
+        except Refused as e:  # the checks say more
+            return (exhibits.Exhibit("; ".join(f"{p.what}: {p.found}" for p in e.problems)),)
+        bridges = {vif.mac.lower(): vif.bridge for vif in self._survey.xen.vifs}
+        return exhibits.wires([_wire(nic, bridges.get(nic.mac, ""), groups) for nic in self._specified.nics])
+
+    def capacity(self) -> list[dict[str, str]]:
+        """What the site has, before and after all guests that have a plan; nothing of a contractor's."""
+        run = self.run
+        if run.site.vsphere.handover:
+            return [{"what": "a contractor's vSphere is not asked"}]
+        return capacity.rows(self._server, run.home, run.site, self._place, {run.guest.name: self._machine})
 
     def checks(self) -> list[Check]:
         """What the guest's own data allows, what vSphere has, and that no host has seen another subnet on a planned VLAN."""
@@ -102,8 +127,15 @@ class PlanMove(Runbook):
     @cached_property
     def _machine(self) -> VmSpec:
         """What vSphere is asked about: for a NIC that is on no segment there is no port group to look for."""
-        machine = plan.specification(self.run.guest, self.run.site, self._survey)
-        return machine.model_copy(update={"nics": tuple(n for n in machine.nics if n.segment)})
+        return self._specified.model_copy(update={"nics": tuple(n for n in self._specified.nics if n.segment)})
+
+    @cached_property
+    def _specified(self) -> VmSpec:
+        return plan.specification(self.run.guest, self.run.site, self._survey)
+
+    @cached_property
+    def _place(self) -> Place:
+        return inventory.place(self._server, self.run.site.vsphere)
 
     @cached_property
     def _seen(self) -> list[Check]:
@@ -115,6 +147,23 @@ class PlanMove(Runbook):
     def _decided(self) -> Plan:
         made = plan.make(self.run.home, self.run.guest, self.run.site, self._survey)
         return plan.standing(self.run.folder, made)
+
+
+def _wire(nic: VirtualNic, bridge: str, groups: Iterable[PortGroup] | None) -> "Wire":
+    """`groups` are all that vSphere has, None where it is not asked."""
+    from hikkoshi.figures.wires import Wire  # noqa: PLC0415 - matplotlib is slow to load
+
+    fit = [g for g in groups or () if g.name == nic.port_group]
+    return Wire(
+        bridge=bridge,
+        nic=nic.name,
+        mac=nic.mac,
+        segment=nic.segment or "(no segment)",
+        vlan=nic.vlan,
+        port_group=nic.port_group or "(none)",
+        found="not asked" if groups is None else ", ".join(g.what for g in fit) or "no such port group",
+        wrong=groups is not None and [g.vlan for g in fit] != [nic.vlan],
+    )
 
 
 def rows(plan: Plan) -> list[dict[str, str]]:

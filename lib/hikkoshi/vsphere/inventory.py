@@ -27,7 +27,12 @@ class PortGroup:
     network: Any = field(default=None, compare=False)
 
     def __str__(self) -> str:
-        return f"{self.name} ({self.switch}, {self.kind or f'VLAN {self.vlan}'})"
+        return f"{self.name} ({self.what})"
+
+    @property
+    def what(self) -> str:
+        """Its switch and its VLAN."""
+        return f"{self.switch}, {self.kind or f'VLAN {self.vlan}'}"
 
 
 @dataclass(frozen=True)
@@ -61,6 +66,27 @@ class Place:
         return min(fit, key=lambda h: h.name, default=None)
 
 
+@dataclass(frozen=True)
+class Capacity:
+    """What a cluster and a datastore have, and how much of it is taken; all but the counts in bytes.
+
+    Memory is counted as configured, not as used at this moment: a machine may want all of what it was given.
+    """
+
+    hosts: int
+    memory: tuple[int, ...]  # of each host that machines can be placed on now
+    machines: int  # on this cluster's hosts
+    running: int  # of these, those that are switched on
+    taken: int  # memory of those that are switched on
+    room: int  # of the datastore
+    free: int
+
+    @property
+    def spare(self) -> int:
+        """Memory that is left when the largest of its hosts fails."""
+        return sum(self.memory) - max(self.memory, default=0) - self.taken
+
+
 def place(v: Session, site: Site) -> Place:
     """Find what params/site.yml names; `Refused` with everything that is not there."""
     problems: list[Problem] = []
@@ -83,6 +109,31 @@ def place(v: Session, site: Site) -> Place:
         hosts=_hosts(v, cluster, datastore),
         port_groups=port_groups(v, datacenter),
     )
+
+
+def capacity(v: Session, place: Place) -> Capacity:
+    """Count what the place has."""
+    sizes = v.collect("HostSystem", ["summary.hardware.memorySize"], place.cluster)
+    hosts = {h.id for h in place.hosts}
+    usable = {h.id for h in place.hosts if not h.why_not}
+    paths = ["runtime.host", "runtime.powerState", "summary.config.memorySizeMB"]
+    machines = [p for p in v.collect("VirtualMachine", paths, place.datacenter).values() if _on(p) in hosts]
+    running = [p for p in machines if p.get("runtime.powerState") == "poweredOn"]
+    return Capacity(
+        hosts=len(hosts),
+        memory=tuple(int(p.get("summary.hardware.memorySize", 0)) for h, p in sizes.items() if h._moId in usable),
+        machines=len(machines),
+        running=len(running),
+        taken=sum(int(p.get("summary.config.memorySizeMB") or 0) for p in running) << 20,
+        room=int(v.read(place.datastore, "summary.capacity").get("summary.capacity", 0)),
+        free=place.free,
+    )
+
+
+def _on(machine: Properties) -> str:
+    """The id of the host that a machine is on, as far as it is told."""
+    host = machine.get("runtime.host")
+    return str(host._moId) if host else ""
 
 
 def port_groups(v: Session, datacenter: Any) -> tuple[PortGroup, ...]:

@@ -1,0 +1,80 @@
+"""What the site has, and what is left of it when every guest that has a plan is in it."""
+
+from collections.abc import Mapping, Sequence
+
+from hikkoshi import files
+from hikkoshi.approval.plan import Plan
+from hikkoshi.errors import HikkoshiError
+from hikkoshi.params.home import Home
+from hikkoshi.params.site import Site
+from hikkoshi.vsphere import inventory, vm
+from hikkoshi.vsphere.inventory import Capacity, Place
+from hikkoshi.vsphere.session import Session
+from hikkoshi.vsphere.spec import VmSpec
+
+NAMED = 10  # machines, at most; a fleet is a number
+
+
+def rows(v: Session, home: Home, site: Site, place: Place, own: Mapping[str, VmSpec]) -> list[dict[str, str]]:
+    """The site before and after. `own`: {guest: machine} of a plan that is not written yet."""
+    there = {m.marks[vm.GUEST] for m in vm.marked(v) if vm.whose(m, home.identity()) == "ours"}
+    coming, unread = dict[str, VmSpec](), list[str]()
+    for folder in home.folders():
+        try:
+            if plan := Plan.find(folder):
+                coming[folder.name] = plan.vm
+        except HikkoshiError:  # another guest's, and its own runs say what is wrong with it
+            unread.append(folder.name)
+    coming |= own
+    specs = [spec for guest, spec in coming.items() if guest not in there]
+    return table(inventory.capacity(v, place), specs, site.vsphere.datastore, unread)
+
+
+def table(has: Capacity, coming: Sequence[VmSpec], datastore: str, unread: Sequence[str] = ()) -> list[dict[str, str]]:
+    """Memory, disk and machines: what there is, what is taken, what the machines that are planned take, and what is left.
+
+    A disk counts as large as it may become. Less than nothing is possible, for vSphere gives out more than there is: it is
+    said, and a person decides. `unread` are guests whose plan cannot be read.
+    """
+    memory, disk = (sum(sizes) for sizes in ([s.memory_mb << 20 for s in coming], [s.disk_bytes for s in coming]))
+    whole = sum(has.memory)
+    return [
+        {
+            "what": "hosts that can take machines",
+            "there is": f"{len(has.memory)} of {has.hosts}",
+            "taken": "",
+            "planned": "",
+            "left": "",
+        },
+        {
+            "what": "memory",
+            "there is": files.human(whole),
+            "taken": f"{files.human(has.taken)}, by {has.running} that are switched on",
+            "planned": files.human(memory),
+            "left": f"{_left(whole - has.taken - memory)}; with one host less: {_left(has.spare - memory)}",
+        },
+        {
+            "what": f"datastore {datastore}",
+            "there is": files.human(has.room),
+            "taken": files.human(has.room - has.free),
+            "planned": f"{files.human(disk)}, when every disk is full",
+            "left": _left(has.free - disk),
+        },
+        {
+            "what": "machines",
+            "there is": "",
+            "taken": str(has.machines),
+            "planned": _named(coming) + (f"; not counted, for the plan cannot be read: {', '.join(unread)}" if unread else ""),
+            "left": f"{has.machines + len(coming)} then",
+        },
+    ]
+
+
+def _named(coming: Sequence[VmSpec]) -> str:
+    names = sorted(spec.name for spec in coming)
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return f"{len(names)}: {', '.join(names[:NAMED])}{more}" if names else "none"
+
+
+def _left(size: int) -> str:
+    return files.human(size) if size >= 0 else f"▼ {files.human(-size)} more than there is"

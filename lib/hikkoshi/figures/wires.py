@@ -1,0 +1,86 @@
+"""Where each NIC goes, as cables: bridge under Xen, NIC, segment, port group in vSphere."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from hikkoshi.figures.plots import INK
+
+RED, GROUND = "#9C3D00", "#F3F6F9"
+HEADS = ("under Xen", "NIC", "segment", "port group in vSphere")
+LEFT, WIDTH = (0.0, 1.15, 2.3, 3.45), (0.85, 0.85, 0.85, 1.2)
+
+
+@dataclass(frozen=True)
+class Wire:
+    """One NIC. `found` is the VLAN that vSphere has on the port group, or why there is none; `wrong` that it differs."""
+
+    bridge: str
+    nic: str
+    mac: str
+    segment: str
+    vlan: int
+    port_group: str
+    found: str
+    wrong: bool
+
+    def __str__(self) -> str:
+        sign = "✘ " if self.wrong else ""
+        return f"{sign}{self.nic} ({self.mac}) from {self.bridge} to {self.port_group} ({self.found}), planned as {self.planned}"
+
+    @property
+    def planned(self) -> str:
+        """The segment with its VLAN."""
+        return f"{self.segment}, VLAN {self.vlan}"
+
+
+def wires(found: Sequence[Wire]) -> Figure:
+    """A row for each NIC; what vSphere has otherwise than planned is cut, red, and has a sign."""
+    fig = Figure(figsize=(9.0, 0.46 * (len(found) + 0.6)), layout="constrained")
+    ax = fig.add_subplot()
+    for left, width, head in zip(LEFT, WIDTH, HEADS, strict=True):
+        ax.text(left + width / 2, 0.3, head, ha="center", va="center", weight="bold", color=INK)
+    for y, wire in enumerate(found, 1):
+        sign = "✘ " if wire.wrong else ""
+        cells = (
+            _short(wire.bridge or "default bridge", 21),
+            f"{_short(wire.nic, 21)}\n{wire.mac}",
+            f"{_short(wire.segment, 21)}\nVLAN {wire.vlan}",
+            f"{_short(wire.port_group, 34)}\n{sign}{_short(wire.found, 32)}",
+        )
+        for n, words in enumerate(cells):
+            wrong = wire.wrong and n == len(cells) - 1
+            _box(ax, n, y, words, RED if wrong else INK)
+            if n:
+                _cable(ax, n, y, cut=wrong)
+    ax.set_xlim(-0.02, LEFT[-1] + WIDTH[-1] + 0.02)
+    ax.set_ylim(len(found) + 0.5, 0)
+    ax.set_axis_off()
+    return fig
+
+
+def wires_words(found: Sequence[Wire]) -> str:
+    """What `wires` shows, in words."""
+    wrong = sum(w.wrong for w in found)
+    return f"Where each NIC goes, {wrong or 'none'} of {len(found)} otherwise than planned. {'; '.join(map(str, found))}."
+
+
+def _short(words: str, most: int) -> str:
+    """Its beginning and its end: what differs may stand at either; the whole name is in the words of the picture."""
+    half = most // 2
+    return words if len(words) <= most else f"{words[:half]}…{words[-half:]}"
+
+
+def _box(ax: Axes, n: int, y: float, words: str, colour: str) -> None:
+    ax.add_patch(Rectangle((LEFT[n], y - 0.38), WIDTH[n], 0.76, facecolor=GROUND, edgecolor=colour, linewidth=0.9))
+    ax.text(LEFT[n] + WIDTH[n] / 2, y, words, ha="center", va="center", color=colour, fontsize=8, linespacing=1.1)
+
+
+def _cable(ax: Axes, n: int, y: float, *, cut: bool) -> None:
+    begin, end = LEFT[n - 1] + WIDTH[n - 1], LEFT[n]
+    ax.plot([begin, end], [y, y], color=RED if cut else INK, linewidth=1.4, linestyle="dotted" if cut else "solid")
+    if cut:
+        ax.text((begin + end) / 2, y - 0.04, "✘", ha="center", va="center", color=RED, weight="bold")
