@@ -150,7 +150,12 @@ def plug(machine: vm.VirtualMachine, mac: str) -> Any:
     card.connectable = vim.vm.device.VirtualDevice.ConnectInfo(
         startConnected=True, connected=machine.power == "poweredOn", allowGuestControl=True
     )
-    return vim.vm.device.VirtualDeviceSpec(operation="edit", device=card)
+    return edited(card)
+
+
+def edited(device: Any) -> Any:
+    """The change that makes a device what it is here."""
+    return vim.vm.device.VirtualDeviceSpec(operation="edit", device=device)
 
 
 def serve(world: World) -> Plan:

@@ -93,7 +93,7 @@ def main(nic: str, namespace: str, mac: str) -> None:
     wire.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 22)
     wire.bind((nic, ETH_P_ALL))
     wire.setblocking(False)
-    _enter(namespace)
+    enter(Path("/run/netns", namespace))
     tap = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK)
     fcntl.ioctl(tap, TUNSETIFF, struct.pack("16sH14x", nic.encode(), IFF_TAP | IFF_NO_PI | IFF_VNET_HDR))
     control = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -118,6 +118,13 @@ def main(nic: str, namespace: str, mac: str) -> None:
                 _write(tap, up)
         if tap in ready:
             _down(tap, wire)
+
+
+def enter(namespace: Path) -> None:
+    """Have the calling thread enter a namespace by its file."""
+    with namespace.open("rb") as f:
+        if ctypes.CDLL(None, use_errno=True).setns(f.fileno(), 0):
+            raise OSError(ctypes.get_errno(), f"namespace {namespace}")
 
 
 def _sum(content: bytes) -> int:
@@ -163,12 +170,6 @@ def _gro(control: socket.socket, nic: str) -> bool:
     value = ctypes.create_string_buffer(struct.pack("II", ETHTOOL_GGRO, 0))
     fcntl.ioctl(control, SIOCETHTOOL, struct.pack("16sQ16x", nic.encode(), ctypes.addressof(value)))
     return bool(struct.unpack("II", value.raw[:8])[1])
-
-
-def _enter(namespace: str) -> None:
-    with Path("/run/netns", namespace).open("rb") as f:
-        if ctypes.CDLL(None, use_errno=True).setns(f.fileno(), 0):
-            raise OSError(ctypes.get_errno(), f"namespace {namespace}")
 
 
 if __name__ == "__main__":

@@ -28,13 +28,11 @@ MADE = (certificate.CA, certificate.CERTIFICATE, certificate.KEY, PASSWORD, PID_
 
 
 @dataclass(frozen=True)
-class Server:
-    """A running vcsim. `started` is the process's start time in clock ticks since boot: a pid alone may be recycled."""
+class Daemon:
+    """A running process. `started` is its start time in clock ticks since boot: a pid alone may be recycled."""
 
     pid: int
     started: str
-    host: str
-    port: int
 
     @property
     def alive(self) -> bool:
@@ -51,6 +49,14 @@ class Server:
                 time.sleep(0.02)
         with contextlib.suppress(ChildProcessError):
             os.waitpid(self.pid, 0)  # where it is a child of ours
+
+
+@dataclass(frozen=True)
+class Server(Daemon):
+    """A running vcsim."""
+
+    host: str
+    port: int
 
 
 def binary() -> Path:

@@ -72,13 +72,22 @@ class Hardware(Frozen):
             )
         return "; ".join(remarks)
 
-    def arguments(self, drive: str, accelerator: str, serial: Path, further: Sequence[str] = ()) -> list[str]:
+    def arguments(
+        self,
+        drive: str,
+        accelerator: str,
+        serial: Path,
+        further: Sequence[str] = (),
+        *,
+        keep: bool = False,
+        cables: Sequence[int] = (),
+    ) -> list[str]:
         """QEMU's arguments, without those for its control channel.
 
         `drive` names the disk and its format, see `drive` below, and `further` those after it, in their order. Every write goes
-        to a snapshot that is thrown away. Each NIC hangs on a hub of its own: its link is up, and nothing is at the other end.
-        The serial port writes to the file `serial`. A guest that restarts or halts is frozen, so that its last screen can still
-        be read.
+        to a snapshot that is thrown away, unless the disks are to `keep` it. The NICs hang on `cables`, descriptors of TAP
+        devices; without these each is on a hub of its own: its link is up, and nothing is at the other end. The serial port
+        writes to the file `serial`. A guest that restarts or halts is frozen, so that its last screen can still be read.
         """
         return [
             *("-machine", "pc,vmport=on" if self.as_vmware else "pc", "-accel", accelerator),
@@ -89,8 +98,8 @@ class Hardware(Frozen):
             *("-display", "none", "-vga", "std"),
             *self._firmware(drive),
             *("-chardev", f"file,id=serial,path={escaped(serial)}", "-serial", "chardev:serial"),
-            *self._disks([drive, *further]),
-            *self._network(),
+            *self._disks([drive, *further], keep),
+            *self._network(cables),
         ]
 
     def _firmware(self, disk: str) -> Sequence[str]:
@@ -109,7 +118,7 @@ class Hardware(Frozen):
             *("-device", "ide-hd,drive=again,bus=sata.0,bootindex=1"),
         ]
 
-    def _disks(self, drives: Sequence[str]) -> Sequence[str]:
+    def _disks(self, drives: Sequence[str], keep: bool) -> Sequence[str]:
         model = CONTROLLERS[self.controller]
         arguments: list[str] = []
         for n, drive in enumerate(drives):
@@ -122,18 +131,18 @@ class Hardware(Frozen):
                 place += f",scsi-id={unit},wwn={0x5000C500A1B2C3D4 + n:#x},port_index={unit}"
             else:
                 place += f",scsi-id={unit + (unit >= OWN_UNIT)},lun=0"
-            arguments += ["-drive", f"{drive},if=none,id={name},snapshot=on"]
+            arguments += ["-drive", f"{drive},if=none,id={name},snapshot={'off' if keep else 'on'}"]
             arguments += ["-device", f"{model},id=scsi{number},bus=pci.0,addr={5 + number:#x}"] if unit == 0 else []
             arguments += ["-device", place + ("" if n else ",bootindex=0")]
         return arguments
 
-    def _network(self) -> Sequence[str]:
+    def _network(self, cables: Sequence[int]) -> Sequence[str]:
         arguments = []
         for n, nic in enumerate(self.nics):
             # the last one first: vSphere promises no order, and names have to come from the MACs; without its ROM no NIC
             # tries to boot from the network
             slot = f"bus=pci.0,addr={FIRST_SLOT + len(self.nics) - 1 - n:#x}"
-            arguments += ["-netdev", f"hubport,id=net{n},hubid={n}"]
+            arguments += ["-netdev", f"tap,id=net{n},fd={cables[n]}" if cables else f"hubport,id=net{n},hubid={n}"]
             arguments += ["-device", f"{NICS[self.nic_model]},netdev=net{n},mac={nic.mac},{slot},romfile="]
         return arguments
 
