@@ -195,6 +195,26 @@ def test_every_state_has_its_colour_and_mark_in_a_notebook() -> None:
     assert "? not seen" in show._row_html(row.Row("off", "not seen", 0))
 
 
+def test_a_long_list_shows_what_is_red_then_what_is_open_and_folds_what_is_good() -> None:
+    good = [Check(code="a-code", title=f"NIC {n}", ok=True) for n in range(8)]
+    open_one = Check(code="a-code", title="the vlan", ok=True, unseen="not seen")
+    bad = Check(code="a-code", title="the port group", ok=False, remedy="correct it")
+    page = show._checklist_html(row.Checklist("preflight", (*good, open_one, bad)))
+    places = [
+        page.index(words)
+        for words in ("the port group", "correct it", "the vlan", "<details>", "8 as expected", "NIC 0", "NIC 7")
+    ]
+    assert places == sorted(places)
+    whole = show._checklist_html(row.Checklist("verify", tuple(good)))
+    assert (whole.index("8 checks, all as expected") < whole.index("<details>"), "open" in whole) == (True, False)
+
+
+def test_a_short_list_is_folded_nowhere_and_every_state_has_its_place() -> None:
+    few = tuple(Check(code="a-code", title=f"NIC {n}", ok=True) for n in range(5))
+    assert "<details>" not in show._checklist_html(row.Checklist("preflight", few))
+    assert set(show.URGENCY) == set(show.MARKS)
+
+
 def test_a_table_without_rows_is_the_sentence_above_it(monkeypatch: pytest.MonkeyPatch) -> None:
     pages: list[str] = []
     monkeypatch.setattr(show, "display", lambda data, **_: pages.append(data["text/html"]))

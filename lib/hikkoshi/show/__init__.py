@@ -60,6 +60,9 @@ MARKS = {
     "not done": "✘",
 }
 
+URGENCY = ("red", "failed", "not done", "later", "not seen", "not measured", "would", "done", "already", "not needed", "ok")
+FOLDED = 5  # good checks, above which they are one line that opens
+
 
 Rows: TypeAlias = "pd.DataFrame | Sequence[Mapping[str, Any]]"
 
@@ -260,26 +263,38 @@ def _row_html(row: Row) -> str:
 
 
 def _checklist_html(checklist: Checklist) -> str:
+    """What is red stands first, then what is open. Many good rows are one line that opens."""
     states = Counter[str](map(state_of, checklist.checks))
-    bad = states["red"] + states["later"]
+    worst_first = sorted(checklist.checks, key=lambda c: URGENCY.index(state_of(c)))
+    good = [c for c in worst_first if state_of(c) == "ok"]
+    folded = good if len(good) > FOLDED else []
+    seen = [c for c in worst_first if not (folded and state_of(c) == "ok")]
+    count, red = len(checklist.checks), states.pop("red", 0)
+    told: dict[str, int | str] = {
+        "not as expected": red,
+        "as expected": "all" if states.pop("ok", 0) == count > 1 else 0 if red else len(good),
+        **states,
+    }
+    words = [f"{n} {word}" for word, n in told.items() if n]
+    caption = f"{checklist.title}: {count} check{'s' if count != 1 else ''}, {', '.join(words)}"
+    page = _checks_html(seen, caption) if seen else f"<p>{html.escape(caption)}</p>"
+    more = f"<details><summary>{_word('ok')} {len(folded)} as expected</summary>{_checks_html(folded)}</details>"
+    return page + more if folded else page
+
+
+def _checks_html(checks: Sequence[Check], caption: str = "") -> str:
+    bad = not all(checks)
     names = ["", "check", "found", "expected", *(["what to do"] if bad else [])]
     head = "".join(f"<th scope='col'>{name}</th>" for name in names)
     body = "".join(
         f"<tr><td>{_word(state_of(c))}</td>"
         + "".join(f"<td>{html.escape(t)}</td>" for t in (c.title, c.found, c.expected))
         + (f"<td>{'' if c else html.escape(c.remedy)}</td></tr>" if bad else "</tr>")
-        for c in checklist.checks
+        for c in checks
     )
-    count, red, good = len(checklist.checks), states.pop("red", 0), states.pop("ok", 0)
-    told: dict[str, int | str] = {
-        "not as expected": red,
-        "as expected": "all" if good == count > 1 else 0 if red else good,
-        **states,
-    }
-    words = [f"{n} {word}" for word, n in told.items() if n]
-    caption = f"{checklist.title}: {count} check{'s' if count != 1 else ''}, {', '.join(words)}"
     # a digest is broken rather than the page made wider than it is: what stands at its right would be cut off
-    return f"<table class='hikkoshi' style='overflow-wrap:anywhere'>{_caption_html(caption)}<tr>{head}</tr>{body}</table>"
+    title = _caption_html(caption) if caption else ""
+    return f"<table class='hikkoshi' style='overflow-wrap:anywhere'>{title}<tr>{head}</tr>{body}</table>"
 
 
 def _evidence_html(evidence: Evidence) -> str:
