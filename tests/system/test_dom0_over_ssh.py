@@ -28,6 +28,7 @@ from hikkoshi.steps.survey import SurveyGuest
 from hikkoshi.xen import autostart, dom0, original
 from hikkoshi.xen.live import backing, differences, machines, segments
 from hikkoshi.xen.reach import connection, remote
+from hikkoshi.xen.reach.kinds import one_look
 from hikkoshi.xen.reach.remote import RemoteDom0
 from hikkoshi.xen.vifs import Vif
 from journey import permitted
@@ -130,14 +131,20 @@ def test_a_disk_that_another_domain_has_by_another_name_is_known_as_the_dom0_has
         assert ("it has the guest's disk" in dom0.source_off(home, site, db01).found) == seen
 
 
-def test_its_files_are_looked_at_for_what_starts_the_guest_in_few_questions(
-    there: OverSsh, home: Home, site: Site, db01: Guest, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """All questions from here on."""
     asked: list[str] = []
     ask = connection.Connection.ask
     monkeypatch.setattr(
         connection.Connection, "ask", lambda self, script, **more: asked.append(script) or ask(self, script, **more)
     )
+    return asked
+
+
+def test_its_files_are_looked_at_for_what_starts_the_guest_in_few_questions(
+    there: OverSsh, home: Home, site: Site, db01: Guest, asked: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("hikkoshi.xen.autostart.AUTO", there.folder / "auto")
     some = tuple(place for place in autostart.FOLDERS if "systemd" not in str(place))  # those are large where systemd runs
     monkeypatch.setattr("hikkoshi.xen.autostart.FOLDERS", some)
@@ -147,7 +154,20 @@ def test_its_files_are_looked_at_for_what_starts_the_guest_in_few_questions(
     check = autostart.check(home, site, db01)
     assert (check.ok, check.found) == (False, f"{there.folder}/auto/db01 on xenhost")
     assert f"rm {there.folder}/auto/db01" in check.remedy
-    assert len(asked) <= 12
+    assert len(asked) <= 8
+
+
+def test_in_one_look_nothing_is_asked_twice_and_after_it_everything_is_asked_anew(
+    there: OverSsh, home: Home, site: Site, db01: Guest, asked: list[str]
+) -> None:
+    with one_look():
+        assert not dom0.source_off(home, site, db01)
+        differences.checks(site, db01)
+        segments.checks(site, db01)
+        assert original.check(home, site, db01)
+    assert len(asked) == len(set(asked)) <= 10
+    there.xen("web01")
+    assert dom0.source_off(home, site, db01)
 
 
 @pytest.fixture

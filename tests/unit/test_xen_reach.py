@@ -98,7 +98,9 @@ def test_files_come_as_they_are_and_with_what_they_are(tmp_path: Path, shell: li
     assert files.items[f"{folder}/empty"].content == b""
     assert files.items[f"{folder}/{odd}"].content == (b"\0\1\n\n" + bytes(range(256)))[:21]
     assert (files.items[f"{folder}/large"].whole, files.items[f"{folder}/link"].whole) == (False, True)
-    assert (files.items[elf].script, files.items[elf].content, files.items[f"{folder}/link"].script) == (False, None, True)
+    assert (files.items[elf].script, files.items[elf].content) == (False, None)
+    assert files.file(files.items[f"{folder}/link"]).content == b"#!/bin/sh\n"
+    assert files.unread() == []
     assert files.items["/nowhere/at/all"].kind == "nothing"
     assert f"{folder}/below/deep/not" not in files.items
 
@@ -108,6 +110,61 @@ def test_a_folder_with_a_name_of_several_lines_in_it_is_not_known_whole(tmp_path
     files = Files()
     files.add(asked(script.look(folders=[(str(tmp_path), 0)]), ["sh"]), MARK)
     assert files.untold == {str(tmp_path)}
+
+
+def test_a_folder_by_two_names_is_told_once(tmp_path: Path) -> None:
+    (tmp_path / "lib").mkdir()
+    (tmp_path / "lib/unit").write_text("x")
+    (tmp_path / "usr").symlink_to("lib")
+    files, (first, second) = Files(), (str(tmp_path / "lib"), str(tmp_path / "usr"))
+    told = asked(script.look(folders=[(first, 0), (second, 0)]), ["sh"])
+    files.add(told, MARK)
+    assert files.listed == {first: ["unit"], second: ["unit"]}
+    assert files.items[f"{second}/unit"].content == b"x"
+    assert told.count(b"unit\n") == 3  # once with where it is, once with how long it is
+
+
+def test_what_links_lead_to_and_programs_that_are_texts_come_together(tmp_path: Path) -> None:
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d/link").symlink_to("../far")
+    (tmp_path / "far").write_text("far away")
+    (tmp_path / "program").write_text("#!/bin/sh\nexit")
+    files, program = Files(), str(tmp_path / "program")
+    files.add(asked(script.look((), [program, "/nowhere"], [(str(tmp_path / "d"), 0)]), ["sh"]), MARK)
+    assert files.unread() == [str(tmp_path / "far"), program]
+    files.add(asked(script.many(files.unread()), ["sh"]), MARK)
+    assert files.unread() == []
+    assert files.file(files.items[str(tmp_path / "d/link")]).content == b"far away"
+    assert files.items[program].content == b"#!/bin/sh\nexit"
+
+
+def test_where_readlink_takes_one_path_links_are_followed_one_by_one(tmp_path: Path) -> None:
+    """As before coreutils 8.13."""
+    for name in "ab":
+        (tmp_path / name).symlink_to("far")
+    (tmp_path / "far").touch()
+    old = 'readlink() { test $# = 2 || return 1; command readlink "$@"; }\n'
+    files = Files()
+    files.add(asked(old + script.look(folders=[(str(tmp_path), 0)]), ["sh"]), MARK)
+    assert {files.items[str(tmp_path / name)].real for name in "ab"} == {str(tmp_path / "far")}
+
+
+def test_a_link_that_leads_to_a_name_of_several_lines_makes_its_folder_not_known_whole(tmp_path: Path) -> None:
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d/link").symlink_to("../a\nb")
+    (tmp_path / "a\nb").write_text("x")
+    files = Files()
+    files.add(asked(script.look(folders=[(str(tmp_path / "d"), 0)]), ["sh"]), MARK)
+    assert files.untold == {str(tmp_path / "d")}
+
+
+def test_contents_that_are_not_as_long_as_was_told_are_not_believed() -> None:
+    """One that was written to in this moment."""
+    files = Files()
+    files.add(answer("file no\n/a\n/a\n", "holds 9\n/\n\n/a\n2\n", "bytes no\n/\n\nabc"), MARK)
+    assert files.items["/a"].content is None
+    files.add(answer("holds 9\n/\n\n/a\n3\n", "bytes no\n/\n\nabc"), MARK)
+    assert files.items["/a"].content == b"abc"
 
 
 def answer(*pieces: str) -> bytes:
@@ -127,6 +184,8 @@ def answer(*pieces: str) -> bytes:
         (answer("file no\n/a\nrelative\n"), "no path"),
         (answer("sofa no\n/a\n/a\n"), "a path that is 'sofa'"),
         (answer("end 0\n"), "a line that is cut off"),
+        (answer("holds 9\n/\n\n/a\n3\n"), "a line that is cut off"),
+        (answer("again no\n/a\n/b\n"), "no folder that is /a, too"),
         (b"\n", "words that belong to nothing"),
         (b"\0" * 100, "words that belong to nothing"),
     ],

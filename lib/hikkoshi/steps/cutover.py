@@ -32,6 +32,7 @@ from hikkoshi.vsphere import cutover, deployment, session, vm
 from hikkoshi.vsphere.cutover import InService
 from hikkoshi.vsphere.order import Order
 from hikkoshi.xen import autostart, dom0
+from hikkoshi.xen.reach.kinds import one_look
 
 if TYPE_CHECKING:
     from hikkoshi.figures.exhibits import Exhibit
@@ -51,6 +52,7 @@ class CutOver(Runbook):
             ContractorsMachine(*self._where, self._plan) if run.site.vsphere.handover else _OurMachine(run, self._plan)
         )
 
+    @one_look()
     def checks(self) -> list[Check]:
         """The plan is approved, the source is what was copied and starts nowhere, the machine is there and was rehearsed."""
         run, disk = self.run, Conversion.find(self.run.folder)
@@ -181,6 +183,7 @@ class CutOver(Runbook):
             serves = [self.source_off(), self.complete()]
             arrival.install(shell, self._arrived[1], self.run.permit(), serves, wanted.shell)
 
+    @one_look()
     def proofs(self) -> list[Check]:
         """The source off, the machine in service, each NIC in its place, each segment answering, the first start well ended."""
         served = self.complete()

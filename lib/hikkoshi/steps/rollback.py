@@ -26,6 +26,7 @@ from hikkoshi.vsphere import cutover, deployment, handover, session, vm
 from hikkoshi.vsphere.order import Order
 from hikkoshi.vsphere.session import Session
 from hikkoshi.xen import autostart, dom0, original
+from hikkoshi.xen.reach.kinds import one_look
 
 LOGIN = 6.0  # seconds for the way from the name to the open session
 ANSWER = 10.0  # seconds for every answer after that
@@ -134,6 +135,7 @@ class Rollback(Runbook):
         except OSError as e:
             self._stuck = e.strerror or str(e)
 
+    @one_look()
     def source(self) -> list[Check]:
         """What the source is started from, with what was not moved; and whether it comes back with its Dom-0. Only told."""
         asked = [self.settled()] if self._asked else []
@@ -200,6 +202,7 @@ class Rollback(Runbook):
         """Put back what a cut-over has moved aside."""
         autostart.put_back(*self._where)
 
+    @one_look()
     def proofs(self) -> list[Check]:
         """The machine out of service, also on record, nobody else on with its MACs, the source in service, as it was started."""
         vsphere = [self.out_of_service().waiting(), self.record_gone().waiting(), self.alone()]

@@ -15,6 +15,7 @@ from hikkoshi.run.step import OFFLOADS, PREPARE, SURVEY
 from hikkoshi.steps.runbook import Runbook
 from hikkoshi.xen import autostart, config, dom0, original
 from hikkoshi.xen.live import backing, differences, machines, segments, version
+from hikkoshi.xen.reach.kinds import one_look
 
 _ROLES = {True: "forwards", False: "does not forward", None: f"forwards or not, not known ({OFFLOADS} asks the running guest)"}
 
@@ -38,6 +39,7 @@ class SurveyGuest(Runbook):
         """What else the Xen configuration says, and what becomes of each setting."""
         return config.rest(survey.configuration(self.run.home, self.run.site, self.run.guest))
 
+    @one_look()
     def checks(self) -> list[Check]:
         """Whether the guest is off; what it is started from and by; how it runs; where its NICs and disks are; what can move."""
         home, site, guest = where = self.run.home, self.run.site, self.run.guest
@@ -57,6 +59,7 @@ class SurveyGuest(Runbook):
         """Each NIC: as Xen has it, as the guest has it, and its segment; then whatever else the guest configures."""
         return nic_rows(Survey.load(self.run.folder), {n.mac.lower(): n.segment for n in self.run.guest.nics})
 
+    @one_look()
     def proofs(self) -> list[Check]:
         """What was found stands in the file; and the guest, where it runs and its shell can be asked, says the same of itself."""
         written = Survey.load(self.run.folder)

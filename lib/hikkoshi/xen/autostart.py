@@ -110,7 +110,7 @@ def told(home: Home, site: Site, guest: Guest, *, before: bool = False) -> Check
 def move_aside(home: Home, site: Site, guest: Guest, permission: Permission) -> None:
     """Move out of xendomains' folders what starts the source, into a folder beside each."""
     permission.covers(CUTOVER.id, guest=guest.name)
-    found, _, _ = _look(home, site, guest)
+    found, _, _ = _look(home, site, guest, scripts=False)
     for start in found:
         if start.aside:
             _move(site, start, start.path, start.aside)
@@ -119,7 +119,7 @@ def move_aside(home: Home, site: Site, guest: Guest, permission: Permission) -> 
 def back(home: Home, site: Site, guest: Guest) -> Check:
     """Whether nothing is aside that a cut-over moved there. Where that is not known, nobody is kept from anything."""
     check = partial(Check, code="autostart-back", title="what starts the source with its Dom-0 is in its place")
-    _, kept, unread = _look(home, site, guest)
+    _, kept, unread = _look(home, site, guest, scripts=False)
     if kept:
         found, remedy = "; ".join(map(str, kept)), "; ".join(s.away for s in kept)
         return check(ok=False, found=found, expected="nothing that was moved aside", remedy=remedy, where=kept[0].dom0)
@@ -129,7 +129,7 @@ def back(home: Home, site: Site, guest: Guest) -> Check:
 
 def put_back(home: Home, site: Site, guest: Guest) -> None:
     """Move back what a cut-over has moved aside."""
-    _, kept, _ = _look(home, site, guest)
+    _, kept, _ = _look(home, site, guest, scripts=False)
     for start in kept:
         if start.aside:
             _move(site, start, start.aside, start.path)
@@ -154,8 +154,9 @@ def _move(site: Site, start: Start, old: Path, new: Path) -> None:
         ) from None
 
 
-def _look(home: Home, site: Site, guest: Guest) -> tuple[list[Start], list[Start], list[str]]:
-    """What starts the guest, what has been moved aside, and what could not be looked at."""
+def _look(home: Home, site: Site, guest: Guest, *, scripts: bool = True) -> tuple[list[Start], list[Start], list[str]]:
+    """What starts the guest, what has been moved aside, and what could not be looked at. `scripts`: and clusters, too; of these
+    nothing is moved, and to look at all of them takes longest."""
     found: list[Start] = []
     kept: list[Start] = []
     unread: list[str] = []
@@ -174,7 +175,7 @@ def _look(home: Home, site: Site, guest: Guest) -> tuple[list[Start], list[Start
             files = _Files(tree, traits, (guest.config, guest.own_config) if own else ())
             found += files.starts()
             kept += files.kept()
-            found += files.starters()  # last: what takes too long there hides nothing of the others
+            found += files.starters() if scripts else ()  # last: what takes too long there hides nothing of the others
         except (BadInput, ToolFailed) as e:
             unread.append(f"{name}: {e.problems[0].what}: {e.problems[0].where}")
     return found, kept, unread

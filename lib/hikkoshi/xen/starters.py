@@ -97,8 +97,11 @@ class Starters:
                     f"a cluster or a manager of guests is installed ({path}): see there whether it starts the guest"
                 )
         seen: set[Path] = set()
-        started = [*self._started()]
-        self.tree.expect(scripts=[word for path in started for word in self._called(self.tree.text(path))])
+        started = wave = [*self._started()]
+        for _ in range(_DEEPEST):
+            called = dict.fromkeys(word for path in wave for word in self._called(self.tree.text(path)))
+            self.tree.expect(scripts=called)
+            wave = [*filter(self.tree.is_script, called)]
         for path in started:
             yield from self._script(path, seen, _DEEPEST)
 

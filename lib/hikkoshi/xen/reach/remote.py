@@ -17,11 +17,12 @@ from hikkoshi.xen.reach.script import Files, Item
 
 
 class RemoteDom0(Dom0Host):
-    """One look at a Dom-0 over ssh: what it has told of its files is not asked again."""
+    """One look at a Dom-0 over ssh: of its files it is asked once; if this `remembers`, of what its programs print, too."""
 
-    def __init__(self, dom0: Dom0) -> None:
+    def __init__(self, dom0: Dom0, *, remembers: bool = False) -> None:
         self._connection = connection(dom0.login)
         self._files = Files()
+        self._answers: dict[str, Answer] | None = {} if remembers else None
 
     def shown(self, path: Path) -> str:
         """As in `Dom0Host`."""
@@ -37,6 +38,7 @@ class RemoteDom0(Dom0Host):
         item = self._item(path)
         if item.kind != "file":
             raise IsADirectoryError(errno.EISDIR, "something else than a file", str(path))
+        item = self._files.file(item)
         if item.content is None or not (item.whole or len(item.content) > longest):
             self._look(script.look([str(path)], largest=longest), longest)
             item = self._item(path)
@@ -46,7 +48,7 @@ class RemoteDom0(Dom0Host):
 
     def is_script(self, path: Path) -> bool:
         """As in `Dom0Host`."""
-        known = self._item(path).script
+        known = self._files.file(self._item(path)).script
         return super().is_script(path) if known is None else known
 
     def names(self, folder: Path) -> list[str]:
@@ -68,10 +70,12 @@ class RemoteDom0(Dom0Host):
         places = [(str(p), depth) for p, depth in folders if _plain(p) and str(p) not in known.listed]
         if wanted or texts or places:
             self._look(script.look(wanted, texts, places))
+            if rest := known.unread():
+                self._look(script.many(rest))
 
     def run(self, argv: Sequence[str], *, timeout: float, acts: bool = False) -> str:
         """As in `Dom0Host`."""
-        answer = self._connection.ask(shlex.join(argv), named=argv, timeout=timeout, acts=acts)
+        answer = self._asked(shlex.join(argv), named=argv, timeout=timeout, acts=acts)
         out = printable(answer.out.decode(errors="replace"))
         if answer.status == 127:
             raise lacking(self._connection.host, f"{argv[0]}: {tool.tail(answer.err, 2)}", "sh and coreutils, and xl or xm")
@@ -122,10 +126,18 @@ class RemoteDom0(Dom0Host):
 
     def _whole(self, text: str) -> Answer:
         """The answer to a question that cannot fail."""
-        answer = self._connection.ask(text, named=["a look at its files and programs"], timeout=PATIENCE)
+        answer = self._asked(text, named=["a look at its files and programs"], timeout=PATIENCE)
         if answer.status:
             raise tool.failed(["sh"], answer.status, answer.err, where=self._connection.host)
         return answer
+
+    def _asked(self, text: str, *, named: Sequence[str], timeout: float, acts: bool = False) -> Answer:
+        """The answer to a question: what only looks is asked once, if this remembers."""
+        if self._answers is None or acts:
+            return self._connection.ask(text, named=named, timeout=timeout, acts=acts)
+        if text not in self._answers:
+            self._answers[text] = self._connection.ask(text, named=named, timeout=timeout)
+        return self._answers[text]
 
     def _unknown(self, found: str, path: Path) -> ToolFailed:
         return ToolFailed(

@@ -3,13 +3,17 @@
 import re
 import shlex
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 BATCH = 1 << 18  # bytes of each file that come in a batch: a configuration has a few hundred
 _MOST = 2000  # files of one folder
+_TOGETHER = 500  # paths that are given to one program: Linux 2.6.18 takes 128 KiB of arguments
+_BEGINNING = 2  # bytes: whether a file is a script
 
 # Of each path: a line with its kind, and whether its content comes; the path; where its links lead; the content, and a line with
 # the status of what read it. A path with a line's end in it cannot be told: its folder is called odd.
+# Each program that is started there takes its time, so that one serves many paths where it can: `leads` has a line for each path,
+# and then one for where it leads; `holds` a line for each path, and then one for how long it is, and `bytes` what is in them.
 _LOOK = """\
 kind() {
   k=other
@@ -25,30 +29,67 @@ kind() {
 item() {
   case $1$2 in *"$nl"*) k=odd; printf '\\n%s odd no\\n%s\\n\\n' $m "${1%/*}"; return;; esac
   kind "$1"
-  h=no
-  case $k$3 in
-  filescript) h=yes; test "`head -c 2 "$1" 2>/dev/null | tr -d '\\000'`" = '#!' || h=other;;
-  file*) h=yes;;
-  esac
+  h=no; test $k != file || h=$3
   printf '\\n%s %s %s\\n%s\\n%s\\n' $m $k $h "$1" "$2"
-  test $h != yes || { head -c $4 < "$1"; printf '\\n%s end %s\\n' $m $?; }
 }
-one() { item "$1" "`readlink -f "$1"`" $2 $3; }
+one() {
+  r=; test ! -e "$1" || r=`readlink -f "$1"`
+  item "$1" "$r" yes
+  test $k != file || { head -c $2 < "$1"; printf '\\n%s end %s\\n' $m $?; }
+}
+leads() {
+  printf '\\n%s leads no\\n/\\n\\n' $m
+  printf '%s\\n' "$@"
+  q=`readlink -f "$@" 2>/dev/null`; n=$#
+  if ( IFS=$nl; set -f; set -- $q; test $# = $n ); then echo "$q"
+  else for x; do readlink -f "$x" || echo; done # coreutils before 8.13 take one
+  fi
+}
+holds() {
+  t=$1; shift
+  printf '\\n%s holds %s\\n/\\n\\n' $m $t
+  printf '%s\\n' "$@"
+  stat -L -c %s "$@"
+  printf '\\n%s bytes no\\n/\\n\\n' $m
+  head -q -c $t "$@"
+}
+many() {
+  t=$1; shift; n=$#
+  for x; do item "$x" '' no; test $k != file || set -- "$@" "$x"; done
+  shift $n
+  test $# = 0 || { leads "$@"; holds $t "$@"; }
+}
 walk() {
-  r=`readlink -f "$1"`
-  item "$1" "$r" whole $3
+  r=; test ! -e "$1" || r=`readlink -f "$1"`
+  item "$1" "$r" no
   test $k = folder || return
+  case $w in *"$nl$2$r$nl"*) printf '\\n%s again no\\n%s\\n%s\\n' $m "$1" "$r"; return;; esac
+  w="$w$nl$2$r$nl"
   printf '\\n%s listed no\\n%s\\n\\n' $m "$1"
-  c=0
-  for x in "$1"/*; do
+  d=$1; z=$2; t=$3; o=$4; c=0
+  set --
+  for x in "$d"/*; do
     test -e "$x" || test -h "$x" || continue
     c=$((c+1))
-    test $c -le $4 || { printf '\\n%s crowded no\\n%s\\n\\n' $m "$1"; break; }
-    if test -d "$x" && test $2 -gt 0; then ( walk "$x" $(($2-1)) $3 $4 )
-    elif test -h "$x"; then one "$x" whole $3
-    else item "$x" "$r/${x##*/}" whole $3; fi
+    test $c -le $o || { printf '\\n%s crowded no\\n%s\\n\\n' $m "$d"; break; }
+    if test -d "$x" && test $z -gt 0; then ( walk "$x" $((z-1)) $t $o )
+    elif test -h "$x"; then item "$x" '' no; case $k in odd|nothing|denied) ;; *) set -- "$@" "$x";; esac
+    else item "$x" "$r/${x##*/}" no
+    fi
   done
+  test $# = 0 || leads "$@"
+  c=0
+  set --
+  for x in "$d"/*; do
+    test -f "$x" && test -r "$x" && test ! -h "$x" || continue
+    case $x in *"$nl"*) continue;; esac
+    c=$((c+1)); test $c -le $o || break
+    set -- "$@" "$x"
+    test $# -lt 500 || { holds $t "$@"; set --; }
+  done
+  test $# = 0 || holds $t "$@"
 }
+w=
 """
 _MARKS = """\
 mark() {
@@ -96,25 +137,74 @@ class Files:
             kind, _, comes = head.partition(" ")
             if kind == "listed":
                 self.listed.setdefault(path, [])
+            elif kind == "again":
+                self._again(path, real)
+            elif kind == "leads":
+                self._leads(*_halves(rest))
+            elif kind == "holds":
+                self._holds(*_halves(rest), _parts(next(at, b""))[3], int(comes) if comes.isdigit() else 0)
             elif kind in ("odd", "crowded"):
                 self.untold.add(path)
-            elif kind in _KINDS:
-                told: bytes | None = None
-                if comes == "yes":
-                    end = re.fullmatch(rb"end (\d+)\n", next(at, b""))
-                    if end is None:
-                        raise ValueError(f"no end of {path}")
-                    told, kind = rest, kind if end[1] == b"0" else "denied"
-                elif rest:
-                    raise ValueError(f"a content that {path} has not")
-                script = False if comes == "other" else None if told is None else told.startswith(b"#!")
-                content = None if told is None else told[: largest + 1]
-                self.items[path] = Item(kind, real, content, len(told or b"") <= largest, script)
-                folder, _, name = path.rpartition("/")
-                if folder in self.listed and name not in self.listed[folder]:
-                    self.listed[folder].append(name)
+            elif kind in _KINDS and comes == "yes":
+                if (end := re.fullmatch(rb"end (\d+)\n", next(at, b""))) is None:
+                    raise ValueError(f"no end of {path}")
+                kind = kind if end[1] == b"0" else "denied"
+                self._item(path, Item(kind, real, rest[: largest + 1], len(rest) <= largest, rest.startswith(b"#!")))
+            elif kind in _KINDS and not rest:
+                self._item(path, Item(kind, real))
             else:
-                raise ValueError(f"a path that is {kind[:40]!r}")
+                raise ValueError(f"a path that is {kind[:40]!r}" if kind not in _KINDS else f"a content that {path} has not")
+
+    def file(self, item: Item) -> Item:
+        """What is told of a file, by another name that links give it, too."""
+        return item if item.content is not None else self.items.get(item.real, item)
+
+    def unread(self) -> list[str]:
+        """The files that links lead to, and the programs that are texts, as far as their content has not come."""
+        files = [self.file(x) for x in self.items.values() if x.kind == "file"]
+        return sorted({x.real for x in files if x.real and x.content is None and x.script is not False})
+
+    def _item(self, path: str, item: Item) -> None:
+        self.items[path] = item
+        folder, _, name = path.rpartition("/")
+        if folder in self.listed and name not in self.listed[folder]:
+            self.listed[folder].append(name)
+
+    def _again(self, path: str, real: str) -> None:
+        """A folder that is listed already, by another name."""
+        first = next((p for p in self.listed if self.items[p].real == real), "")
+        if not first:
+            raise ValueError(f"no folder that is {path}, too")
+        self.listed[path] = self.listed[first]
+        self.untold |= {path for p in self.untold if p == first}
+        for name in self.listed[first]:
+            self.items[f"{path}/{name}"] = self.items[f"{first}/{name}"]
+
+    def _leads(self, paths: Sequence[str], reals: Sequence[str]) -> None:
+        known = [path for path in paths if path in self.items]
+        if len(paths) != len(reals) or len(known) != len(paths):  # one of them has several lines
+            self.untold |= {path.rpartition("/")[0] for path in known}
+            return
+        for path, real in zip(paths, reals, strict=True):
+            self.items[path] = replace(self.items[path], real=real)
+
+    def _holds(self, paths: Sequence[str], sizes: Sequence[str], content: bytes, limit: int) -> None:
+        lengths = [min(int(size), limit) for size in sizes if size.isdigit()]
+        if len(lengths) != len(paths) or sum(lengths) != len(content):  # one was written to meanwhile: they are asked singly
+            return
+        at = 0
+        for path, size, length in zip(paths, sizes, lengths, strict=True):
+            told, at = content[at : at + length], at + length
+            if item := self.items.get(path):
+                script = told.startswith(b"#!")
+                known = replace(item, script=script) if limit == _BEGINNING else replace(item, content=told, script=script)
+                self.items[path] = replace(known, whole=int(size) < limit)
+
+
+def _halves(told: bytes) -> tuple[list[str], list[str]]:
+    """The lines of an answer about several paths: these, and one for each."""
+    lines = told.decode(errors="backslashreplace").split("\n")[:-1]
+    return lines[: len(lines) // 2], lines[len(lines) // 2 :]
 
 
 def _parts(piece: bytes) -> tuple[str, str, str, bytes]:
@@ -128,13 +218,22 @@ def _parts(piece: bytes) -> tuple[str, str, str, bytes]:
 
 
 def look(
-    files: Iterable[str] = (), scripts: Iterable[str] = (), folders: Iterable[tuple[str, int]] = (), largest: int = BATCH
+    files: Iterable[str] = (), scripts: Sequence[str] = (), folders: Iterable[tuple[str, int]] = (), largest: int = BATCH
 ) -> str:
-    """The script that looks at these: files, those of them that are scripts, and folders with how deep."""
-    lines = [f"one {shlex.quote(path)} whole {largest + 1}" for path in files]
-    lines += [f"one {shlex.quote(path)} script {largest + 1}" for path in scripts]
+    """The script that looks at these: files, others of which only is told whether they are scripts, and folders with how deep."""
+    lines = _many(scripts, _BEGINNING)
+    lines += [f"one {shlex.quote(path)} {largest + 1}" for path in files]
     lines += [f"walk {shlex.quote(path)} {depth} {largest + 1} {_MOST}" for path, depth in folders]
     return _LOOK + "\n".join([*lines, "true"])
+
+
+def many(files: Sequence[str]) -> str:
+    """The script that has the contents of many files come."""
+    return _LOOK + "\n".join([*_many(files, BATCH + 1), "true"])
+
+
+def _many(paths: Sequence[str], limit: int) -> list[str]:
+    return [f"many {limit} {shlex.join(paths[n : n + _TOGETHER])}" for n in range(0, len(paths), _TOGETHER)]
 
 
 def marks(paths: Sequence[str]) -> str:
