@@ -21,7 +21,7 @@ from hikkoshi.approval import capacity
 from hikkoshi.check import Check
 from hikkoshi.errors import BadInput, HikkoshiError, Refused, StepFailed, VSphereError
 from hikkoshi.params.home import Home
-from hikkoshi.vsphere import cutover, deployment, inventory, preflight, tls, vm
+from hikkoshi.vsphere import cutover, deployment, inventory, preflight, readback, tls, vm
 from hikkoshi.vsphere.order import Order
 from hikkoshi.vsphere.session import Session
 from hikkoshi_lab import certificate, proxy, vcsim
@@ -234,6 +234,19 @@ class TestPreflight:
 
 
 class TestDeployment:
+    @pytest.mark.parametrize("kind", ["thin", "thick", "eager"])
+    def test_its_disk_takes_the_room_that_the_plan_says(self, world: World, kind: str) -> None:
+        v = world.connect()
+        order = changed(world, provisioning=kind)
+        deployment.start(v, world.site.vsphere, order, world.folder)
+        (machine,) = vm.marked(v, "gateway")
+        backing = next(d.backing for d in machine.devices if isinstance(d, vim.vm.device.VirtualDisk))
+        assert (bool(backing.thinProvisioned), bool(backing.eagerlyScrub)) == (kind == "thin", kind == "eager")
+        place = inventory.place(v, world.site.vsphere)
+        other = order.spec.model_copy(update={"provisioning": "eager" if kind == "thick" else "thick"})
+        red = [c.code for c in readback.compare(machine, other, place) if not c]
+        assert red == ["machine-disks-provisioned"]
+
     def test_the_bytes_that_arrive_are_the_disks(self, world: World, vmdk: Path) -> None:
         done = world.deploy()
         (received,) = world.proxy.received

@@ -145,6 +145,7 @@ def specification(guest: Guest, site: Site, survey: Survey) -> VmSpec:
         nic_model=wish.nic,
         nics=tuple(cards),
         firmware="efi" if survey.guest.boot_loader == "uefi" else "bios",
+        provisioning=wish.disks,
     )
 
 

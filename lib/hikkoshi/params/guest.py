@@ -28,6 +28,11 @@ class VmWish(Frozen):
     )
     nic: Literal["vmxnet3", "e1000"] = "vmxnet3"
     controller: Literal["pvscsi", "lsisas1068", "lsilogic"] = "pvscsi"
+    disks: Literal["thin", "thick", "eager"] = Field(
+        "thin",
+        description="what they take of the datastore: thin, as much as is written; thick, all of it at once; eager, all of it, "
+        "filled with zeros first",
+    )
 
 
 class MeasuredPath(Frozen):

@@ -30,6 +30,11 @@ _FORWARDS = {
     False: "no",
     None: f"not known from its files: {OFFLOADS} asks the running guest",
 }
+_PROVISIONING = {
+    "thin": "thin: as much as is written",
+    "thick": "thick: all of it at once",
+    "eager": "thick, filled with zeros before it is used: all of it at once",
+}
 
 
 class PlanMove(Runbook):
@@ -177,6 +182,7 @@ def rows(plan: Plan) -> list[dict[str, str]]:
         if not vm.capacities
         else f"{len(vm.disks)} disks on {vm.controller}: "
         + "; ".join(f"{d['under Xen']} becomes {d['afterwards']}, {d['bytes']} bytes" for d in disk_table(plan)),
+        "room of the disks": _PROVISIONING[vm.provisioning],
         "NICs": f"{len(vm.nics)} {vm.nic_model}, MAC addresses kept",
         "kernel": plan.preparation.kernel,
         "files changed": ", ".join(e.path for e in plan.preparation.edits),

@@ -18,6 +18,9 @@ from hikkoshi.vsphere.inventory import Place
 from hikkoshi.vsphere.session import Session
 from hikkoshi.vsphere.spec import VmSpec
 
+# {as the plan has it: as the API does}: VirtualDisk's flags say the same
+PROVISIONING = {"thin": "thin", "thick": "thick", "eager": "eagerZeroedThick"}
+
 
 @dataclass(frozen=True)
 class ImportOrder:
@@ -101,7 +104,7 @@ def _import_spec(v: Session, place: Place, host: Any, order: ImportOrder) -> Any
     names = list(dict.fromkeys(n.port_group for n in spec.nics))
     settings = vim.OvfManager.CreateImportSpecParams(
         entityName=spec.name,
-        diskProvisioning="thin",
+        diskProvisioning=PROVISIONING[spec.provisioning],
         hostSystem=host,
         networkMapping=[vim.OvfManager.NetworkMapping(name=n, network=networks[n]) for n in names],
     )
@@ -121,7 +124,11 @@ def _import_spec(v: Session, place: Place, host: Any, order: ImportOrder) -> Any
             )
         )
     config = result.importSpec.configSpec
-    _plan_nics([c.device for c in config.deviceChange], spec, place.port_groups)
+    devices: list[Any] = [c.device for c in config.deviceChange]
+    _plan_nics(devices, spec, place.port_groups)
+    for disk in (d for d in devices if isinstance(d, vim.vm.device.VirtualDisk)):  # not every server heeds `diskProvisioning`
+        backing: Any = disk.backing
+        backing.thinProvisioned, backing.eagerlyScrub = spec.provisioning == "thin", spec.provisioning == "eager"
     config.extraConfig = [
         *(config.extraConfig or ()),
         *(vim.option.OptionValue(key=k, value=x) for k, x in {**order.marks, **order.owner.marks()}.items()),

@@ -66,6 +66,11 @@ def _told(places: Iterable[tuple[int, int]]) -> str:
     return ", ".join(f"{controller}:{unit}" for controller, unit in places)
 
 
+def _provisioned(backing: Any) -> str:
+    """As `VmSpec.provisioning` has it."""
+    return "thin" if backing.thinProvisioned else "eager" if backing.eagerlyScrub else "thick"
+
+
 def compare(machine: vm.VirtualMachine, spec: VmSpec, place: Place) -> list[Check]:
     """Everything that was ordered against everything that is there."""
     devices, p = machine.devices, machine.p
@@ -105,6 +110,19 @@ def compare(machine: vm.VirtualMachine, spec: VmSpec, place: Place) -> list[Chec
             title="disks, in bytes",
             found=", ".join(str(d.capacityInKB * 1024) for _, d in disks),
             want=", ".join(map(str, spec.disks)),
+        ),
+        *(
+            [
+                check(
+                    code="machine-disks-provisioned",
+                    title="room of the disks",
+                    found=", ".join(sorted({_provisioned(d.backing) for _, d in disks})),
+                    want=spec.provisioning,
+                    remedy="some datastores decide that themselves: take `disks` out of the guest's file, then plan again",
+                )
+            ]
+            if spec.provisioning != "thin"  # of which not every server tells
+            else []
         ),
         *(
             [check(code="machine-disk-places", title="the disks' places", found=_told(p for p, _ in disks), want=_told(places))]

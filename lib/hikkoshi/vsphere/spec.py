@@ -32,6 +32,7 @@ class VmSpec(Frozen):
     nic_model: Literal["vmxnet3", "e1000"]
     nics: tuple[VirtualNic, ...]
     firmware: Literal["bios", "efi"] = unsaid("bios")
+    provisioning: Literal["thin", "thick", "eager"] = unsaid("thin")  # of its disks: see VmWish.disks
 
     @property
     def disks(self) -> tuple[int, ...]:
