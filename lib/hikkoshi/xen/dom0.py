@@ -29,7 +29,7 @@ _FREE = (
     "run this again in a minute. If it stays, see which guest it was (xl list -v, xenstore-ls), and have the Dom-0 freed "
     "of it before the source is shut down"
 )
-LISTING = 20.0  # seconds that a list of domains may take
+LISTING = 60.0  # seconds that a list of domains may take: for each domain xl asks xenstore some hundred times
 SHUTDOWN = 300.0  # seconds that a guest may take to shut down
 START_BY_HAND = "start-by-hand"  # code of the problem that only a person at the Dom-0 can start the source
 
