@@ -62,6 +62,17 @@ def test_a_link_to_the_configuration_is_red_with_the_command_that_removes_it(
     assert (mounted / "etc/xen/auto" / name).is_symlink()  # it is not removed from here
 
 
+def test_before_a_cutover_every_start_is_told_and_in_it_one_is_enough(home: Home, mounted: Path) -> None:
+    """To look at all scripts takes longest."""
+    link(mounted, "/etc/xen/auto/web01", "/etc/xen/web01.cfg")
+    put(mounted, "/etc/rc.local", "xm create web01.cfg\n")
+    both = "/etc/xen/auto/web01 on xenhost; /etc/rc.local:1 on xenhost"
+    assert autostart.check(home, site(home), GUEST, before=True).found == both
+    assert autostart.check(home, site(home), GUEST).found == "/etc/xen/auto/web01 on xenhost"
+    (mounted / "etc/xen/auto/web01").unlink()
+    assert autostart.check(home, site(home), GUEST).found == "/etc/rc.local:1 on xenhost"
+
+
 def test_what_is_no_link_is_moved_by_hand_and_never_removed(home: Home, mounted: Path) -> None:
     put(mounted, "/etc/xen/auto/copy", WEB01)
     assert autostart.check(home, site(home), GUEST).remedy == "type on xenhost: mv /etc/xen/auto/copy /root/"

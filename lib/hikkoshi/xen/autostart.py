@@ -77,7 +77,7 @@ def check(home: Home, site: Site, guest: Guest, *, before: bool = False) -> Chec
         title="no Dom-0 starts the source by itself",
         expected="no link, copy, or setting that starts it",
     )
-    found, _, unread = _look(home, site, guest)
+    found, _, unread = _look(home, site, guest, every=before)
     if left := [s for s in found if not (before and s.aside)]:
         remedy = "; ".join(s.away for s in left)
         return check(ok=False, found="; ".join(map(str, left)), remedy=remedy, where=", ".join({s.dom0: 0 for s in left}))
@@ -154,9 +154,14 @@ def _move(site: Site, start: Start, old: Path, new: Path) -> None:
         ) from None
 
 
-def _look(home: Home, site: Site, guest: Guest, *, scripts: bool = True) -> tuple[list[Start], list[Start], list[str]]:
-    """What starts the guest, what has been moved aside, and what could not be looked at. `scripts`: and clusters, too; of these
-    nothing is moved, and to look at all of them takes longest."""
+def _look(
+    home: Home, site: Site, guest: Guest, *, scripts: bool = True, every: bool = True
+) -> tuple[list[Start], list[Start], list[str]]:
+    """What starts the guest, what has been moved aside, and what could not be looked at.
+
+    To look at `scripts`, and clusters, takes longest, and nothing of them is moved: they are left out where the caller only moves
+    something, and where not `every` start has to be found, and there is one.
+    """
     found: list[Start] = []
     kept: list[Start] = []
     unread: list[str] = []
@@ -175,7 +180,8 @@ def _look(home: Home, site: Site, guest: Guest, *, scripts: bool = True) -> tupl
             files = _Files(tree, traits, (guest.config, guest.own_config) if own else ())
             found += files.starts()
             kept += files.kept()
-            found += files.starters() if scripts else ()  # last: what takes too long there hides nothing of the others
+            if scripts and (every or not found):
+                found += files.starters()  # last: what takes too long there hides nothing of the others
         except (BadInput, ToolFailed) as e:
             unread.append(f"{name}: {e.problems[0].what}: {e.problems[0].where}")
     return found, kept, unread
