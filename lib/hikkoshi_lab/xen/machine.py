@@ -27,7 +27,7 @@ from hikkoshi_lab.xen.build import Say
 
 CONFIG, READY, LOG, ERRORS, MONITOR = "ssh_config", "ready", "console.log", "qemu.log", "monitor"
 DOM0 = "dom0"  # what ssh calls it, with the file CONFIG; a guest has its own name
-BOOT, ANSWER = 900.0, 60.0  # seconds
+BOOT, WAKE, ANSWER = 900.0, 300.0, 60.0  # seconds
 PROGRAM = "qemu-system-x86_64"
 # where scripts take more than 40 s for a NIC, Xen gives a guest up; it is less busy when the others are there
 STARTED = "for n in 1 2 3; do xl domid {0} >/dev/null 2>&1 || xl create -q /etc/xen/{0}.cfg && exit 0; done; exit 1"
@@ -55,7 +55,7 @@ def up(folder: Path, say: Say) -> None:
         _launch(base, folder, moment.incoming(kept))
         moment.go_on(folder / MONITOR)
         with ThreadPoolExecutor() as pool:  # each went on from when the moment was kept
-            list(pool.map(lambda name: _await(folder, name, ANSWER, f"date -u -s @{int(time.time())}"), _names()))
+            list(pool.map(lambda name: _await(folder, name, WAKE, f"date -u -s @{int(time.time())}"), _names()))
         (folder / READY).touch()
         took = time.monotonic() - began
         say(f"Xen: Dom-0 and {len(recipe.GUESTS)} guests answer after {took:.0f} s: ssh -F {folder / CONFIG} {DOM0}")
@@ -206,7 +206,7 @@ def _launch(base: Path, folder: Path, more: list[str], doors: Mapping[str, int] 
 def _ssh(base: Path, folder: Path, doors: Mapping[str, int]) -> None:
     """Write what ssh needs to reach each shell by its name."""
     shared = f"  HostName 127.0.0.1\n  User root\n  IdentityFile {base / build.KEY}\n  IdentitiesOnly yes\n  BatchMode yes\n"
-    shared += f"  UserKnownHostsFile {base / build.HOSTS}\n  ConnectTimeout 10\n"
+    shared += f"  UserKnownHostsFile {base / build.HOSTS}\n  ConnectTimeout 30\n"
     entries = [
         f"Host {name}\n  Port {port}\n  HostKeyAlias xenlab-{DOM0 if name == DOM0 else 'guest'}\n{shared}"
         for name, port in doors.items()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 MIB = 1 << 20
-ROOT_BYTES, SWAP_BYTES = 1024 * MIB, 64 * MIB
+ROOT_BYTES, SWAP_BYTES = 512 * MIB, 64 * MIB
 DOM0_BYTES = 6 << 30
 GROUP = "guests"  # LVM's volume group on the Dom-0's second disk
 UNTAGGED = "xenbr0"  # the way in from outside, by which shells are reached
