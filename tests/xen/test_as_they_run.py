@@ -1,4 +1,7 @@
-"""Guests of a real Xen that run while they are read: where that cannot be done, and what is left then."""
+"""Guests of a real Xen that run while they are read: where that cannot be done, and what is left then.
+
+They come before those in test_move that end the guest on LVM, and after the move of the router, which brings its disk to here.
+"""
 
 import re
 
