@@ -6,6 +6,7 @@ always asked of the world, never of the journal.
 """
 
 import errno
+import functools
 import hashlib
 import json
 import os
@@ -47,6 +48,7 @@ KINDS: dict[str, type] = {
     "service": bool,
 }
 PATIENCE = 20.0  # seconds that another may take for writing his line
+_Line = tuple[bytes, JournalEntry | None, str]  # as it stands, what it says if anything, and what a run of ours does not write
 
 
 @dataclass(frozen=True)
@@ -117,16 +119,16 @@ class Journal:
 
     def entries(self) -> list[JournalEntry]:
         """All readable lines, oldest first; a torn line is left out."""
-        return [JournalEntry.of_line(line) for _, line in self._lines() if line is not None]
+        return [entry for _, entry, _ in self._lines() if entry is not None]
 
     def ours(self) -> list[JournalEntry]:
         """The same without those that no run of ours wrote: every field of these is what it has to be."""
-        return [entry for entry in self.entries() if not _wrong(entry)]
+        return [entry for _, entry, wrong in self._lines() if entry is not None and not wrong]
 
     def foreign(self) -> Iterator[Problem]:
         """Every line that no run of ours wrote, though it can be read."""
-        for n, (_, entry) in enumerate(self._lines(), 1):
-            if entry is not None and (wrong := _wrong(entry)):
+        for n, (_, entry, wrong) in enumerate(self._lines(), 1):
+            if entry is not None and wrong:
                 what, expected = "a line of the journal is none of ours", "what a run writes"
                 yield Problem(
                     code="journal-line-foreign",
@@ -140,7 +142,7 @@ class Journal:
     def check(self) -> None:
         """`BadInput` naming every line whose chain is broken."""
         problems, before = [], START
-        for n, (raw, entry) in enumerate(self._lines(), 1):
+        for n, (raw, entry, _) in enumerate(self._lines(), 1):
             if entry is not None and (entry.get("prev") != before or entry.get("n") != n):
                 problems.append(
                     Problem(
@@ -156,7 +158,7 @@ class Journal:
         if problems:
             raise BadInput(*problems)
 
-    def _lines(self) -> Iterator[tuple[bytes, dict[str, Any] | None]]:
+    def _lines(self) -> Iterator[_Line]:
         try:
             handle = self._opened(os.O_RDONLY)
         except FileNotFoundError:
@@ -203,16 +205,23 @@ class Journal:
 
 def ours(content: bytes) -> list[JournalEntry]:
     """The lines of a journal, given as bytes, that are ours; see `Journal.ours`."""
-    return [JournalEntry.of_line(line) for _, line in _parsed(content) if line is not None and not _wrong(line)]
+    return [entry for _, entry, wrong in _parsed(content) if entry is not None and not wrong]
 
 
-def _parsed(content: bytes) -> Iterator[tuple[bytes, dict[str, Any] | None]]:
-    for raw in content.splitlines():
-        try:
-            entry = json.loads(raw)
-        except (ValueError, RecursionError):  # the second: whoever wrote that wanted to stop us from reading on
-            entry = None
-        yield raw, earlier.completed(entry) if isinstance(entry, dict) else None
+def _parsed(content: bytes) -> Iterator[_Line]:
+    return map(_line_of, content.splitlines())
+
+
+@functools.lru_cache(maxsize=1024)  # a line that is written stays as it is, and sealing alone reads all of them ten times
+def _line_of(raw: bytes) -> _Line:
+    try:
+        found = json.loads(raw)
+    except (ValueError, RecursionError):  # the second: whoever wrote that wanted to stop us from reading on
+        found = None
+    if not isinstance(found, dict):
+        return raw, None, ""
+    line = earlier.completed(found)
+    return raw, JournalEntry.of_line(line), _wrong(line)
 
 
 def _wrong(entry: Mapping[str, Any]) -> str:
