@@ -39,7 +39,7 @@ def commit() -> str:
 @functools.cache
 def versions() -> dict[str, Any]:
     """Python, system, every Python package and every tool, as a tree that JSON can hold."""
-    packages = {d.metadata["Name"]: d.version for d in metadata.distributions() if d.metadata["Name"]}
+    packages = dict(filter(None, map(_package, metadata.distributions())))
     return {
         "hikkoshi": metadata.version("hikkoshi"),
         "commit": commit(),
@@ -48,6 +48,13 @@ def versions() -> dict[str, Any]:
         "tools": {name: _version(argv) for name, argv in TOOLS.items()},
         "packages": dict(sorted(packages.items(), key=lambda item: item[0].lower())),
     }
+
+
+def _package(installed: metadata.Distribution) -> tuple[str, str] | None:
+    """Its name and version. Only these two lines are looked at: all that packages tell of themselves takes 0.1 s to parse."""
+    told = (installed.read_text("METADATA") or installed.read_text("PKG-INFO") or "").partition("\n\n")[0]
+    found = [re.search(rf"^{name}: *(.+?) *$", told, re.M) for name in ("Name", "Version")]
+    return (found[0][1], found[1][1]) if found[0] and found[1] else None
 
 
 def operator() -> str:
