@@ -12,17 +12,16 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
-import nbformat
 from jupyter_client.manager import AsyncKernelManager
 from nbclient.exceptions import CellExecutionComplete, CellExecutionError, CellTimeoutError, DeadKernelError
 from papermill.clientwrap import PapermillNotebookClient
-from papermill.engines import NotebookExecutionManager
 from papermill.log import logger
 
 from hikkoshi.errors import BadInput, Problem
 from hikkoshi.params.home import Home
 from hikkoshi.record import anatomy
 from hikkoshi.record.engine import interruption, messages, runbook
+from hikkoshi.record.engine.executed import Record
 from hikkoshi.record.engine.interruption import Stop, Stopped, end_all
 from hikkoshi.record.engine.lastwords import LastWords
 from hikkoshi.secret import temporary
@@ -47,49 +46,6 @@ Listener = Callable[[Event], None]
 
 def deaf(event: Event) -> None:
     """A listener that does nothing."""
-
-
-class Record(NotebookExecutionManager):  # type: ignore[misc]
-    """The executed notebook on disk: replaced atomically, without secrets, and only what happened is called completed."""
-
-    def __init__(self, nb: Any, mask: Mask, output_path: str | None, *, rescue: bool = False, **options: Any) -> None:
-        super().__init__(nb, output_path=output_path, **options)
-        self.mask, self.rescue = mask, rescue
-
-    def save(self, **kwargs: Any) -> None:
-        """Write the notebook as it is now."""
-        if self.output_path:
-            path = Path(self.output_path)
-            new = path.with_name(path.name + ".new")
-            try:
-                new.write_text(nbformat.writes(self.mask.tree(self.nb)) + "\n", encoding="utf-8")
-                new.replace(path)
-            except OSError:
-                with contextlib.suppress(OSError):
-                    new.unlink(missing_ok=True)  # on a full disk others need the room: the journal, above all
-                if not self.rescue:
-                    raise
-        self.last_save_time = self.now()
-
-    def fail(self, index: int, kind: str, text: str) -> None:
-        """Mark a code cell as the one where the run ended, with an error output that says why."""
-        cell, text = self.nb.cells[index], self.mask.text(text)
-        cell.outputs.append(nbformat.v4.new_output("error", ename=kind, evalue=text, traceback=[f"{kind}: {text}"]))
-        self.cell_exception(cell, cell_index=index)
-
-    @property
-    def failed(self) -> bool:
-        """Whether a cell was marked as failed."""
-        return bool(self.nb.metadata.papermill["exception"])
-
-    def notebook_complete(self, **kwargs: Any) -> None:
-        """Close the record. Cells that never ran stay pending; papermill writes `nb` once more, so no secret stays in it."""
-        self.end_time = self.now()
-        self.nb.metadata.papermill["end_time"] = self.end_time.isoformat()
-        self.nb.metadata.papermill["duration"] = (self.end_time - self.start_time).total_seconds()
-        clean = self.mask.tree(self.nb)
-        self.nb.cells, self.nb.metadata = clean.cells, clean.metadata
-        self.save()
 
 
 class HonestClient(PapermillNotebookClient):  # type: ignore[misc]
@@ -127,9 +83,16 @@ class HonestClient(PapermillNotebookClient):  # type: ignore[misc]
             raise Stopped(self.stop.signum)
 
     def papermill_execute_cells(self) -> None:
-        """Run every cell until one fails. What was not an error of the cell's own code is raised."""
+        """Run every cell until one fails. What was not an error of the cell's own code is raised.
+
+        Before a cell of code begins, it is on disk that it does, and all that came before it.
+        """
+        ended = anatomy.code(self.nb)[0]
         for index, cell in enumerate(self.nb.cells):
             self.record.cell_start(cell, cell_index=index)
+            if cell.cell_type == "code":
+                self._save(ended, begins=cell)
+                ended = index
             if cell.cell_type == "code" and not {"parameters", "injected-parameters"} & set(anatomy.tags(cell)):
                 self.listener(Event("cell", anatomy.introduction(self.nb, index)))
             try:
@@ -147,7 +110,10 @@ class HonestClient(PapermillNotebookClient):  # type: ignore[misc]
                 self._failed(index, e)
                 raise
             finally:
-                self._complete(index)
+                self.record.cell_complete(cell, cell_index=index)
+                if self.record.failed:
+                    self._save(index)
+        self._save(ended)
 
     def _lost(self, index: int) -> bool:
         """Whether a part of what the kernel sent did not come; the cell is marked as failed then."""
@@ -166,11 +132,14 @@ class HonestClient(PapermillNotebookClient):  # type: ignore[misc]
             self._unended = False
         return bool(missing)
 
-    def _complete(self, index: int) -> None:
+    def _save(self, ended: int, begins: Any = None) -> None:
+        """Write down what happened until now; the cell `ended` showed something last. Where that fails, none `begins`."""
         try:
-            self.record.cell_complete(self.nb.cells[index], cell_index=index)
+            self.record.save()
         except OSError as e:
-            self._failed(index, e)
+            if begins is not None:
+                begins.metadata.papermill.update(status=self.record.PENDING, start_time=None, exception=None)
+            self._failed(ended, e)
             raise
 
     def process_message(self, message: dict[str, Any], cell: Any, cell_index: int) -> Any:

@@ -1,0 +1,73 @@
+"""The executed notebook on disk."""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import nbformat
+from papermill.engines import NotebookExecutionManager
+
+from hikkoshi.secret.masking import Mask
+
+
+class Record(NotebookExecutionManager):  # type: ignore[misc]
+    """The executed notebook on disk: replaced atomically, without secrets, and only what happened is called completed."""
+
+    def __init__(self, nb: Any, mask: Mask, output_path: str | None, *, rescue: bool = False, **options: Any) -> None:
+        super().__init__(nb, output_path=output_path, **options)
+        self.mask, self.rescue = mask, rescue
+        self._waits = False
+
+    def cell_start(self, cell: Any, cell_index: int | None = None, **kwargs: Any) -> None:
+        """Note that a cell begins; `save` writes it."""
+        with self._unwritten():
+            super().cell_start(cell, cell_index=cell_index, **kwargs)
+
+    def cell_complete(self, cell: Any, cell_index: int | None = None, **kwargs: Any) -> None:
+        """Note that a cell has ended; `save` writes it."""
+        with self._unwritten():
+            super().cell_complete(cell, cell_index=cell_index, **kwargs)
+
+    @contextlib.contextmanager
+    def _unwritten(self) -> Iterator[None]:
+        self._waits = True
+        try:
+            yield
+        finally:
+            self._waits = False
+
+    def save(self, **kwargs: Any) -> None:
+        """Write the notebook as it is now."""
+        if self.output_path and not self._waits:
+            path = Path(self.output_path)
+            new = path.with_name(path.name + ".new")
+            try:
+                new.write_text(nbformat.writes(self.mask.tree(self.nb)) + "\n", encoding="utf-8")
+                new.replace(path)
+            except OSError:
+                with contextlib.suppress(OSError):
+                    new.unlink(missing_ok=True)  # on a full disk others need the room: the journal, above all
+                if not self.rescue:
+                    raise
+        self.last_save_time = self.now()
+
+    def fail(self, index: int, kind: str, text: str) -> None:
+        """Mark a code cell as the one where the run ended, with an error output that says why."""
+        cell, text = self.nb.cells[index], self.mask.text(text)
+        cell.outputs.append(nbformat.v4.new_output("error", ename=kind, evalue=text, traceback=[f"{kind}: {text}"]))
+        self.cell_exception(cell, cell_index=index)
+
+    @property
+    def failed(self) -> bool:
+        """Whether a cell was marked as failed."""
+        return bool(self.nb.metadata.papermill["exception"])
+
+    def notebook_complete(self, **kwargs: Any) -> None:
+        """Close the record. Cells that never ran stay pending; papermill writes `nb` once more, so no secret stays in it."""
+        self.end_time = self.now()
+        self.nb.metadata.papermill["end_time"] = self.end_time.isoformat()
+        self.nb.metadata.papermill["duration"] = (self.end_time - self.start_time).total_seconds()
+        clean = self.mask.tree(self.nb)
+        self.nb.cells, self.nb.metadata = clean.cells, clean.metadata
+        self.save()
