@@ -6,6 +6,7 @@ from hikkoshi.errors import BadInput, Problem, closest
 from hikkoshi.fleet.console import Console
 from hikkoshi.params.home import Home
 from hikkoshi.record import seal
+from hikkoshi.record.engine import forked
 from hikkoshi.record.engine.execution import Outcome, execute
 from hikkoshi.run.run import Mode
 from hikkoshi.run.step import DEPLOY, ON_REQUEST, ROLLBACK, STEPS, SURVEY
@@ -65,13 +66,14 @@ def selection(first: str | None, last: str | None) -> list[str]:
 def walk(home: Home, guest: str, steps: Sequence[str], mode: Mode, console: Console) -> list[Outcome]:
     """Take a guest through steps until one is not a success; that is then the last outcome of the list."""
     outcomes: list[Outcome] = []
-    for name in steps:
-        console.heading(f"{name} · {STEPS[name].title} · guest {guest} · {mode}")
-        outcome = execute(home, guest, name, mode, listener=console)
-        console.heading(f"  {outcome.outcome} after {outcome.seconds:.1f} s · {outcome.record}")
-        words = f"sealed · {seal.words(home, outcome.sealed)}" if outcome.sealed else f"NOT SEALED · {outcome.unsealed}"
-        console.heading(f"  {words.splitlines()[0]}")
-        outcomes.append(outcome)
-        if outcome.exit_code:
-            break
+    with forked.server() as kernels:
+        for name in steps:
+            console.heading(f"{name} · {STEPS[name].title} · guest {guest} · {mode}")
+            outcome = execute(home, guest, name, mode, listener=console, kernels=kernels)
+            console.heading(f"  {outcome.outcome} after {outcome.seconds:.1f} s · {outcome.record}")
+            words = f"sealed · {seal.words(home, outcome.sealed)}" if outcome.sealed else f"NOT SEALED · {outcome.unsealed}"
+            console.heading(f"  {words.splitlines()[0]}")
+            outcomes.append(outcome)
+            if outcome.exit_code:
+                break
     return outcomes

@@ -23,6 +23,7 @@ from hikkoshi.params.folder import GuestFolder
 from hikkoshi.params.home import Home
 from hikkoshi.record import anatomy, register, seal
 from hikkoshi.record.engine import HonestEngine, runbook
+from hikkoshi.record.engine.forked import ForkServer
 from hikkoshi.record.engine.interruption import Stop, Stopped
 from hikkoshi.record.engine.notebook import Event, Listener, deaf
 from hikkoshi.run import byhand, lock, privacy
@@ -62,14 +63,21 @@ class Outcome:
 
 
 def execute(
-    home: Home, guest: str, step: str, mode: Mode = "plan", *, listener: Listener = deaf, timeout_per_cell: int | None = None
+    home: Home,
+    guest: str,
+    step: str,
+    mode: Mode = "plan",
+    *,
+    listener: Listener = deaf,
+    timeout_per_cell: int | None = None,
+    kernels: ForkServer | None = None,
 ) -> Outcome:
     """Run a step's notebook for a guest and return how it ended; never raises for what happens inside the notebook.
 
     The record is outputs/guests/NAME/runs/RUN.ipynb; RUN.part.ipynb while the run lasts. What a killed run left is kept as
     RUN.interrupted.ipynb. The journal gets an `outcome` line when the kernel is gone; then the run is sealed, and before it
-    those that ended without. A success of which there is no sealed record ends with 1 all the same. `BadInput` for an
-    unknown guest or step, `Busy` when another run of this guest is going on: nothing was begun then.
+    those that ended without. A success of which there is no sealed record ends with 1 all the same. `kernels` forks its kernel.
+    `BadInput` for an unknown guest or step, `Busy` when another run of this guest is going on: nothing was begun then.
     """
     source = runbook.find(home, step)
     nb = runbook.read(source)
@@ -81,7 +89,7 @@ def execute(
         alone = _admitted(stack, home.folder(guest), step, mode)
         stop = stack.enter_context(Stop().listening())
         job = _Job(home, guest, step, mode, source, nb, listener, stop, alone=alone)
-        return job.carried_out(timeout_per_cell)
+        return job.carried_out(timeout_per_cell, kernels)
 
 
 class _Job:
@@ -119,10 +127,10 @@ class _Job:
                 raise
             self.listener(Event("row", f"what a killed run left stays as it is: {e.strerror or e}"))
 
-    def carried_out(self, timeout_per_cell: int | None) -> Outcome:
+    def carried_out(self, timeout_per_cell: int | None, kernels: ForkServer | None) -> Outcome:
         """Execute, write down how it ended, seal."""
         start = time.monotonic()
-        error, message = self.execute(timeout_per_cell)
+        error, message = self.execute(timeout_per_cell, kernels)
         late = self.stop.since()  # one that comes from here on finds no cell to stop: sealing hears it
         exit_code = 128 + self.stop.signum if self.stop.signum is not None else _exit_code(error) if error else 0
         state: Literal["succeeded", "failed", "interrupted"] = "succeeded"
@@ -155,7 +163,7 @@ class _Job:
             unsealed,
         )
 
-    def execute(self, timeout_per_cell: int | None) -> tuple[str, str]:
+    def execute(self, timeout_per_cell: int | None, kernels: ForkServer | None) -> tuple[str, str]:
         """Have papermill go through the notebook; class and text of what went wrong, empty where nothing did."""
         shelf = Shelf(self.runs, {str(self.source): self.nb}, rescue=self.rescue)
         wanted = {"guest": self.guest, "mode": self.mode, "home": str(self.home.root)}
@@ -176,6 +184,7 @@ class _Job:
                 mask=self.mask,
                 rescue=self.rescue,
                 stop=self.stop,
+                kernels=kernels,
             )
         except PapermillExecutionError as e:
             return e.ename, self.mask.text(e.evalue)

@@ -22,6 +22,7 @@ from hikkoshi.params.home import Home
 from hikkoshi.record import anatomy
 from hikkoshi.record.engine import interruption, messages, runbook
 from hikkoshi.record.engine.executed import Record
+from hikkoshi.record.engine.forked import ForkServer, Provisioner
 from hikkoshi.record.engine.interruption import Stop, Stopped, end_all
 from hikkoshi.record.engine.lastwords import LastWords
 from hikkoshi.secret import temporary
@@ -274,14 +275,15 @@ def execute(
     stop: Stop | None = None,
     listener: Listener = deaf,
     environment: Mapping[str, str] | None = None,
+    kernels: ForkServer | None = None,
     **options: Any,
 ) -> Any:
     """Run a notebook in a kernel of its own and return it; the engine's work, see `HonestEngine`.
 
     `mask` hides secrets (default: those of the home that the notebook is run for). A `rescue` goes on where the notebook
-    cannot be written. `stop` is given by a caller that takes
-    signals itself. `environment` is added to the kernel's. Other options are nbclient's. After this returns or raises, no
-    process that the kernel started is left.
+    cannot be written. `stop` is given by a caller that takes signals itself. `environment` is added to the kernel's, which is
+    forked by `kernels` where these are given. Other options are nbclient's. After this returns or raises, no process that the
+    kernel started is left.
     """
     record = Record(
         nb,
@@ -304,7 +306,8 @@ def execute(
             if obstacle:
                 record.fail(obstacle[0], type(obstacle[1]).__name__, str(obstacle[1]))
             else:
-                _in_a_kernel(record, kernel_name, {**os.environ, **(environment or {})}, stop=stop, listener=listener, **options)
+                own = {**os.environ, **(environment or {})}
+                _in_a_kernel(record, kernel_name, own, kernels, stop=stop, listener=listener, **options)
             for index, problem in anatomy.unproven(nb):
                 if not record.failed:
                     record.fail(index, "StepFailed", str(problem))
@@ -319,7 +322,9 @@ def execute(
     return nb
 
 
-def _in_a_kernel(record: Record, kernel_name: str, environment: Mapping[str, str], **options: Any) -> None:
+def _in_a_kernel(
+    record: Record, kernel_name: str, environment: Mapping[str, str], kernels: ForkServer | None, **options: Any
+) -> None:
     # kernels that share a folder have been seen to get each other's messages
     with temporary.folder("kernel", _place(memory=record.rescue)) as private:
         kernel = AsyncKernelManager(
@@ -329,6 +334,9 @@ def _in_a_kernel(record: Record, kernel_name: str, environment: Mapping[str, str
             connection_file=f"{private}/kernel.json",
             session=messages.Numbered(),
         )
+        if kernels and "kernel_provisioner" not in kernel.kernel_spec.metadata:
+            kernel.provisioner = Provisioner(kernel_id=private.name, kernel_spec=kernel.kernel_spec, parent=kernel)
+            kernel.provisioner.kernels = kernels
         words = LastWords(record.mask)
         client = HonestClient(record, km=kernel, kernel_name=kernel_name, log=logger, words=words, **options)
         own = {"HIKKOSHI_KERNEL": str(private)}
