@@ -3,6 +3,7 @@
 The other side needs a POSIX shell and the programs that are asked for; nothing is installed there.
 """
 
+import os
 import shlex
 import subprocess
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ from typing import IO
 
 from hikkoshi import tool
 from hikkoshi.errors import BadInput, Problem
+from hikkoshi.params.guest import Guest
 from hikkoshi.ssh import Login
 
 SBIN = "PATH=$PATH:/usr/sbin:/sbin; export PATH; LC_ALL=C; export LC_ALL\n"  # ssh gives old guests no sbin
@@ -105,3 +107,12 @@ def parse(address: str, folder: Path = Path()) -> Host:
 def by_ssh(login: Login) -> Host:
     """A machine over ssh."""
     return Host(login.host, login=login)
+
+
+def unmeasured(guest: Guest) -> str:
+    """Why a guest's network is not measured; empty where it is."""
+    if guest.measurement is None:
+        return f"params/guests/{guest.name}.yml has no measurement"
+    if os.geteuid() != 0 and "netns:" in str(guest.measurement):
+        return "its parameters name network namespaces, which root alone can enter"
+    return ""

@@ -1,13 +1,11 @@
 """The appendix of a report, for whoever checks it: NICs, hashes, versions, and what the runbooks showed."""
 
 import base64
-import html
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import nbformat
-from markupsafe import Markup
 
 from hikkoshi.record import anatomy
 from hikkoshi.record.engine import environment
@@ -175,16 +173,6 @@ def outputs(record: Path | None) -> Iterator[Output]:
         shown = "\n".join(t.rstrip() for t in texts if t.strip())
         if images or shown:
             yield Output(title, shown[:LONGEST_OUTPUT], tuple(images))
-
-
-def diff(unified: str) -> Markup:
-    """A unified diff as HTML: signs stay, colours only repeat what they say."""
-    kinds = {"+": "ins", "-": "del"}
-    lines = []
-    for line in unified.splitlines():
-        kind, words = kinds.get(line[:1]), html.escape(line)
-        lines.append(f"<{kind}>{words}</{kind}>" if kind and not line.startswith(("+++", "---")) else words)
-    return Markup("\n".join(lines))
 
 
 def _in_vsphere(nic: NicFound, _: Gettext) -> str:

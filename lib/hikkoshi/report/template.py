@@ -1,12 +1,13 @@
 """The templates of pages in this folder: words by the catalogue of a language, every value escaped, nothing left undefined."""
 
 import functools
+import html
 from datetime import UTC, datetime
 from pathlib import Path
 
 import jinja2
+from markupsafe import Markup
 
-from hikkoshi.report import appendix
 from hikkoshi.report.language import translations
 
 
@@ -23,10 +24,20 @@ def of(name: str, lang: str) -> jinja2.Template:
     )
     environment.install_gettext_translations(translations(lang), newstyle=True)  # type: ignore[attr-defined]
     environment.policies["ext.i18n.trimmed"] = True
-    environment.filters["diff"] = appendix.diff
+    environment.filters["diff"] = _diff
     environment.filters["utc"] = _utc
     environment.filters["minute"] = _minute
     return environment.get_template(name)
+
+
+def _diff(unified: str) -> Markup:
+    """A unified diff as HTML: signs stay, colours only repeat what they say."""
+    kinds = {"+": "ins", "-": "del"}
+    lines = []
+    for line in unified.splitlines():
+        kind, words = kinds.get(line[:1]), html.escape(line)
+        lines.append(f"<{kind}>{words}</{kind}>" if kind and not line.startswith(("+++", "---")) else words)
+    return Markup("\n".join(lines))
 
 
 def _utc(time: datetime | str) -> str:

@@ -15,9 +15,8 @@ from hikkoshi.check import Check, Permission
 from hikkoshi.disk.conversion import Conversion
 from hikkoshi.errors import BadInput, HikkoshiError, Problem, Refused, StepFailed
 from hikkoshi.network import host
-from hikkoshi.network.host import HERE
+from hikkoshi.network.host import HERE, unmeasured
 from hikkoshi.network.outage import metering
-from hikkoshi.network.throughput.bench import unmeasured
 from hikkoshi.params.guest import Guest
 from hikkoshi.params.home import Home
 from hikkoshi.params.site import Site

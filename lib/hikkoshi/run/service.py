@@ -7,7 +7,7 @@ from hikkoshi.approval.plan import Plan
 from hikkoshi.check import Check
 from hikkoshi.disk.conversion import Conversion
 from hikkoshi.errors import HikkoshiError
-from hikkoshi.network.throughput.bench import unmeasured
+from hikkoshi.network.host import unmeasured
 from hikkoshi.params.guest import Guest
 from hikkoshi.params.home import Home
 from hikkoshi.params.site import Site

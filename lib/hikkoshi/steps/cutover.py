@@ -15,9 +15,9 @@ from hikkoshi.guest import survey
 from hikkoshi.guest.additions.addition import Additions
 from hikkoshi.guest.descent import Descent
 from hikkoshi.network import arrival, host
+from hikkoshi.network.host import unmeasured
 from hikkoshi.network.outage import observation
 from hikkoshi.network.outage.observation import Observation
-from hikkoshi.network.throughput.bench import unmeasured
 from hikkoshi.params.folder import GuestFolder
 from hikkoshi.params.guest import Guest
 from hikkoshi.params.home import Home

@@ -8,12 +8,13 @@ import pandas as pd
 
 from hikkoshi.approval.plan import Plan
 from hikkoshi.check import Check
+from hikkoshi.network import host
 from hikkoshi.network.compare.sequential import Series
 from hikkoshi.network.compare.statistics import Estimate
 from hikkoshi.network.diagnosis import collection
 from hikkoshi.network.outage.observation import Observation
 from hikkoshi.network.throughput import bench
-from hikkoshi.network.throughput.bench import ENOUGH, LISTEN, Bench
+from hikkoshi.network.throughput.bench import ENOUGH, Bench
 from hikkoshi.network.throughput.measured import DIRECT, THROUGH, UNFINISHED, UNIT, Measured, Throughput, When, trip_table
 from hikkoshi.network.wiring import witness
 from hikkoshi.network.wiring.fingerprint import Fingerprint
@@ -65,7 +66,7 @@ class Netperf(Runbook):
     def segments_measured(self) -> Check:
         """Whether the paths from other segments are measured until their runs decide, or cannot."""
         title, wanted = f"{self._bench.when}: the other segments are measured", self.run.guest.measurement
-        if bench.unmeasured(self.run.guest) or wanted is None:
+        if host.unmeasured(self.run.guest) or wanted is None:
             return self._bench.nothing(code="segments-measured", title=title)
         if not wanted.segments:
             none = "the parameters name no paths from other segments"
@@ -114,7 +115,7 @@ class Netperf(Runbook):
     def round_trips_measured(self) -> Check:
         """Whether the round trip on both paths is measured."""
         title = f"{self._bench.when}: the round trip is measured, alone and beside a stream"
-        if bench.unmeasured(self.run.guest):
+        if host.unmeasured(self.run.guest):
             return self._bench.nothing(code="round-trip-measured", title=title)
         found = self._bench.found()
         count = len(found.round_trips) if found else 0
@@ -142,7 +143,7 @@ class Netperf(Runbook):
     def neighbours_remembered(self) -> Check:
         """Whether it is on record who is heard on each NIC of the guest under Xen, to know its segments by after the move."""
         title = "who is heard on each NIC under Xen is on record"
-        if bench.unmeasured(self.run.guest):
+        if host.unmeasured(self.run.guest):
             return self._bench.nothing(code="fingerprint-on-record", title=title)
         found = Fingerprint.find(self.run.folder)
         if self._since and found is None:
@@ -168,7 +169,7 @@ class Netperf(Runbook):
         """Listen on every NIC of the guest, without sending anything, and keep who was heard."""
         shell = self._bench.host(self._bench.wanted().shell)
         names = [nic.name for nic in collection.collect(shell).ethernet]
-        witness.fingerprint(shell, names, seconds=LISTEN, progress=progress).save(self.run.folder)
+        witness.fingerprint(shell, names, seconds=witness.LISTEN, progress=progress).save(self.run.folder)
 
     def proofs(self) -> list[Check]:
         """What was measured, and the verdict on every path through the guest."""

@@ -14,10 +14,9 @@ from pathlib import Path
 from hikkoshi.check import Check
 from hikkoshi.errors import BadInput, HikkoshiError, Problem, StepFailed
 from hikkoshi.network import host
-from hikkoshi.network.host import Host
+from hikkoshi.network.host import Host, unmeasured
 from hikkoshi.network.outage import metering, outage
 from hikkoshi.network.outage.outage import Outages
-from hikkoshi.network.throughput.bench import LISTEN, unmeasured
 from hikkoshi.network.wiring import witness
 from hikkoshi.network.wiring.fingerprint import Fingerprint
 from hikkoshi.network.wiring.wiring import Wiring, Witness, together
@@ -177,7 +176,7 @@ class Observation:
         seen.save(self._folder)
         before = Fingerprint.find(self._folder)
         if before and set(planned) <= set(before.nics):  # else the NICs had other names, and nothing can be compared
-            now = witness.fingerprint(shell, list(planned), seconds=LISTEN, progress=progress)
+            now = witness.fingerprint(shell, list(planned), seconds=witness.LISTEN, progress=progress)
             then = before.model_copy(update={"nics": {n: before.nics[n] for n in planned}})
             seen.model_copy(update={"fingerprint": then.compare(now)}).save(self._folder)
 

@@ -13,11 +13,11 @@ from hikkoshi.check import Check, Permission
 from hikkoshi.errors import Problem, Refused, StepFailed
 from hikkoshi.network.diagnosis import aggregation, collection, diagnosis, snapshot
 from hikkoshi.network.diagnosis.snapshot import Snapshot
-from hikkoshi.network.host import Host
+from hikkoshi.network.host import Host, unmeasured
 from hikkoshi.network.remedy import prescription, remedy
 from hikkoshi.network.remedy.cure import Cure
 from hikkoshi.network.throughput import netperf
-from hikkoshi.network.throughput.bench import Bench, unmeasured
+from hikkoshi.network.throughput.bench import Bench
 from hikkoshi.network.throughput.measured import UNFINISHED
 from hikkoshi.params.guest import Guest
 from hikkoshi.params.home import Home

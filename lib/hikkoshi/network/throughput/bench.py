@@ -4,7 +4,6 @@ What was measured before the cut-over, under Xen, and since is kept apart. Besid
 without load, and what guest, client and server told of themselves before and after.
 """
 
-import os
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,7 +15,7 @@ from hikkoshi.network import host
 from hikkoshi.network.compare import sequential, statistics
 from hikkoshi.network.compare.sequential import Series
 from hikkoshi.network.diagnosis import collection
-from hikkoshi.network.host import Host
+from hikkoshi.network.host import Host, unmeasured
 from hikkoshi.network.throughput import netperf
 from hikkoshi.network.throughput.measured import DIRECT, THROUGH, UNFINISHED, UNIT, Measured, RoundTrip, Throughput, When
 from hikkoshi.params.guest import Guest, MeasuredPath, Measurement
@@ -25,7 +24,6 @@ from hikkoshi.progress import Progress, silent
 from hikkoshi.run.step import NETPERF, OFFLOADS
 
 AT_ONCE = 8  # paths tried, before anything is measured
-LISTEN = 20  # seconds for a fingerprint
 ENOUGH = f"the whole interval of the ratio at {statistics.ENOUGH_OF_DIRECT:.2f} or above"
 LONGEST = 1800.0  # seconds for one series, looks and all
 
@@ -146,15 +144,6 @@ class Bench:
     def nothing(self, *, code: str, title: str) -> Check:
         """A check that says that nothing is measured, and why."""
         return Check(code=code, title=title, ok=True, found=unmeasured(self._guest), unseen="not measured")
-
-
-def unmeasured(guest: Guest) -> str:
-    """Why a guest's network is not measured; empty where it is."""
-    if guest.measurement is None:
-        return f"params/guests/{guest.name}.yml has no measurement"
-    if os.geteuid() != 0 and "netns:" in str(guest.measurement):
-        return "its parameters name network namespaces, which root alone can enter"
-    return ""
 
 
 def measure(

@@ -18,6 +18,8 @@ from hikkoshi.network.wiring.wiring import Heard, Witness
 from hikkoshi.params.site import Segment
 from hikkoshi.progress import Progress, silent
 
+LISTEN = 20  # seconds for a fingerprint
+
 
 def watch(
     host: Host, planned: Mapping[str, str], segments: Mapping[str, Segment], *, seconds: int = 20, progress: Progress = silent
