@@ -2,6 +2,8 @@
 
 import ipaddress
 import struct
+import subprocess
+import sys
 from dataclasses import fields, replace
 from itertools import pairwise
 from pathlib import Path
@@ -16,6 +18,7 @@ from hikkoshi_lab import image, lvm, partitions, userland
 from hikkoshi_lab.image import GATEWAY, IDP, GuestImage, GuestNic
 from hikkoshi_lab.packages import Package
 from hikkoshi_lab.variants import VARIANTS
+from hikkoshi_lab.xen import build
 
 DEB = {"libc6": Package("2.36", Path("/nowhere/libc6.deb"), "ab" * 32)}
 
@@ -182,3 +185,14 @@ def test_every_nic_has_its_xen_mac_and_address_in_a_file_of_its_own() -> None:
     last = tree["etc/sysconfig/network-scripts/ifcfg-eth9"].data.decode().splitlines()
     assert {"DEVICE=eth9", "HWADDR=00:16:3E:05:00:09", "IPADDR=10.5.5.254", "NETMASK=255.255.255.0"} <= set(last)
     assert "etc/sysconfig/network-scripts/ifcfg-eth10" not in tree
+
+
+def test_of_what_a_xen_of_the_lab_was_made_of_nothing_is_removed_while_it_runs(tmp_path: Path) -> None:
+    """Though there is another recipe by now: its disks are layers above."""
+    (tmp_path / "made").mkdir()
+    argv = [sys.executable, "-c", "input()", "-kernel", str(tmp_path / "made/xen")]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE) as process:
+        assert build.in_use(tmp_path / "made")
+        assert not build.in_use(tmp_path / "mad")
+        process.communicate(b"\n")
+    assert not build.in_use(tmp_path / "made")

@@ -3,6 +3,7 @@
 Nothing of it is started here, and no loop device is used.
 """
 
+import contextlib
 import fcntl
 import hashlib
 import os
@@ -48,12 +49,22 @@ def made(say: Say) -> Path:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not done.is_dir():
             for older in done.parent.iterdir():  # of another recipe, or of a build that was killed
-                if older.is_dir():
+                if older.is_dir() and not in_use(older):
                     shutil.rmtree(older)
             with tempfile.TemporaryDirectory(prefix="part.", dir=done.parent) as folder:
                 _make(Path(folder), say)
                 (Path(folder) / "made").replace(done)
     return done
+
+
+def in_use(made: Path) -> bool:
+    """Whether a QEMU runs that began with what is in a folder."""
+    inside = f"{made}/".encode()
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if inside in (process / "cmdline").read_bytes():
+                return True
+    return False
 
 
 def _make(folder: Path, say: Say) -> None:
