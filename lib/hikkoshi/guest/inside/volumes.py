@@ -10,6 +10,7 @@ import re
 from pathlib import Path
 
 VOLUMES = 256  # partitions, arrays and logical volumes
+EXTENDED = ("0x5", "0xf", "0x85")  # types of a partition that holds others
 MBR = [  # EXTLINUX's boot code on this machine: Debian, Fedora, Arch
     Path(p) for p in ("/usr/lib/EXTLINUX/mbr.bin", "/usr/share/syslinux/mbr.bin", "/usr/lib/syslinux/bios/mbr.bin")
 ]
@@ -66,10 +67,12 @@ def describe(g, device, at):
         tags = g.blkid(at)
     except RuntimeError:
         tags = {}
+    # of what holds others, the kernel has but the first sectors; of what is in no table, nobody else tells it
+    size = tags.get("PART_ENTRY_SIZE") if tags.get("PART_ENTRY_TYPE") not in EXTENDED else ""
     return {
         "device": device,
         "at": at,
-        "bytes": g.blockdev_getsize64(at),
+        "bytes": int(size) * 512 if size else g.blockdev_getsize64(at),
         "fstype": tags.get("TYPE", ""),
         "label": re.sub(r"\\(.)", r"\1", tags.get("LABEL", "")),  # blkid writes it for a shell
         "uuid": tags.get("UUID", ""),
