@@ -289,3 +289,50 @@ def test_what_is_fetched_from_a_guest_is_bounded_in_all(
         worker["collect"](guest, job, redaction.Redactor())
     assert e.value.report["kind"] == kind
     assert guest.fetched <= 1 << 30
+
+
+class Tree:
+    """A folder as if it were the whole of a guest."""
+
+    def __init__(self, root: Path) -> None:
+        self.root, self.asked = root, 0
+
+    def readlinklist(self, folder: str, names: list[str]) -> list[str]:
+        self.asked += 1
+        paths = [Path(f"{self.root}{folder}/{name}") for name in names]
+        return [str(path.readlink()) if path.is_symlink() else "" for path in paths]
+
+
+@pytest.mark.parametrize(
+    ("path", "there"),
+    [
+        ("/etc/rc3.d/S10network", "/etc/rc.d/init.d/network"),  # by a folder that is a link, and by ../
+        ("/etc/init.d/network", "/etc/rc.d/init.d/network"),
+        ("/etc/rc3.d/S99local", "/etc/rc.d/rc.local"),
+        ("/vmlinuz", "/boot/vmlinuz-6"),  # from the root on, which is the guest's
+        ("/up", "/etc"),  # above the root there is nothing
+        ("/nowhere", "/boot/none"),
+        ("/loop", "/loop"),
+        ("/etc/", "/etc"),
+    ],
+)
+def test_a_link_is_followed_inside_the_guest_without_starting_a_program_there(tmp_path: Path, path: str, there: str) -> None:
+    (tmp_path / "etc/rc.d/rc3.d").mkdir(parents=True)
+    for link, to in {
+        "etc/rc3.d": "rc.d/rc3.d",
+        "etc/init.d": "/etc/rc.d/init.d",
+        "etc/rc.d/rc3.d/S10network": "../init.d/network",
+        "etc/rc.d/rc3.d/S99local": "../rc.local",
+        "vmlinuz": "/boot/vmlinuz-6",
+        "up": "../../etc/.",
+        "nowhere": "boot/none",
+        "loop": "loop",
+    }.items():
+        (tmp_path / link).symlink_to(to)
+    end = runpy.run_path(str(appliance.WORKER.parent / "inside" / "paths.py"))["end"]
+    known: dict[str, str] = {}
+    guest = Tree(tmp_path)
+    assert end(guest, path, known) == there
+    asked = guest.asked
+    assert end(guest, path, known) == there
+    assert guest.asked == asked

@@ -39,6 +39,7 @@ NEEDED = ("/", "/boot", "/boot/efi", "/usr", "/var", "/etc", "/lib", "/sbin", "/
 
 _VOLUMES = runpy.run_path(str(Path(__file__).parent / "inside" / "volumes.py"))
 Wrong, volumes, boot_from, trim = (_VOLUMES[name] for name in ("Wrong", "volumes", "boot_from", "trim"))
+end = runpy.run_path(str(Path(__file__).parent / "inside" / "paths.py"))["end"]
 root_of = runpy.run_path(str(Path(__file__).parent / "inside" / "subvolumes.py"))["root"]
 
 
@@ -237,7 +238,8 @@ def matching(g, patterns, limit):
 def texts(g, job, own):
     """Texts by their path, without their secrets; the links to them, which would be changed twice, and where each leads."""
     paths = dict.fromkeys(matching(g, job["texts"], TEXTS))
-    links = {p: at for p in paths if stat.S_ISLNK(g.lstatns(p)["st_mode"]) and (at := g.realpath(p)) in paths}
+    known = {}
+    links = {p: at for p in paths if stat.S_ISLNK(g.lstatns(p)["st_mode"]) and (at := end(g, p, known)) in paths}
     found = {}
     for path in (p for p in paths if p not in links):
         found[path] = hidden(g, own, path)
@@ -262,7 +264,10 @@ def collect(g, job, own):
             g.download(path, f"{job['folder']}/{files[path]}")
     present = [p for pattern in job["present"] for p in g.glob_expand(pattern)[:LISTING]]
     asked = [p for p in present if any(fnmatch.fnmatchcase(p, pattern) for pattern in job["links"])]
-    links |= {p: g.realpath(p) for p in asked if is_file(g, p)}
+    known = {}
+    ends = {p: end(g, p, known) for p in asked}
+    there = {at for at in {*ends.values()} if is_file(g, at)}
+    links |= {p: at for p, at in ends.items() if at in there}
     scripts = [p for p in (*found, *links) if any(fnmatch.fnmatchcase(p, pattern) for pattern in job["scripts"])]
     head = next((p for p in ("/sbin/init", "/bin/bash", "/bin/sh") if is_file(g, p)), None)
     return {
@@ -300,7 +305,7 @@ def change(g, job, own, tell):
 
     def keep(path):
         g.mkdir_p((job["kept"] + path).rpartition("/")[0])
-        g.cp_a(g.realpath(path), job["kept"] + path)
+        g.cp_a(end(g, path, {}), job["kept"] + path)
         kept.append(path)
 
     for edit in job["edits"]:
