@@ -286,7 +286,8 @@ def tail(text: str, lines: int = 12) -> str:
 def guestfs_environment() -> dict[str, str]:
     """What libguestfs' programs get besides: their QEMU, which opens guests' disks, is started in its own sandbox.
 
-    Where it emulates the processor, the kernel of its appliance is unpacked before, once: each start is then shorter.
+    Where it emulates the processor, the kernel of its appliance is unpacked before, and its initrd made smaller, once: each start
+    is then shorter.
     """
     own = os.environ.get("LIBGUESTFS_HV") or find(f"qemu-system-{platform.machine()}")
     unpacking = {"HIKKOSHI_PYTHON": sys.executable, "HIKKOSHI_KERNELS": str(cache() / "kernels")}
