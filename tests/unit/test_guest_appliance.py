@@ -125,7 +125,8 @@ class Files:
         self.fetched = 0
 
     def glob_expand(self, pattern: str) -> list[str]:
-        return sorted(p for p in self.sizes if fnmatch.fnmatch(p, pattern))
+        each = pattern[2:-1].split(",") if pattern.startswith("/{") else [pattern[1:]]
+        return [p for one in each for p in sorted(self.sizes) if fnmatch.fnmatch(p, f"/{one}")]
 
     def statns(self, path: str) -> dict[str, int]:
         return {"st_mode": stat.S_IFREG, "st_size": self.sizes[path]}
@@ -336,3 +337,14 @@ def test_a_link_is_followed_inside_the_guest_without_starting_a_program_there(tm
     asked = guest.asked
     assert end(guest, path, known) == there
     assert guest.asked == asked
+
+
+def test_what_many_patterns_name_is_asked_at_once_and_of_too_many_names_pattern_by_pattern() -> None:
+    named = runpy.run_path(str(appliance.WORKER.parent / "inside" / "paths.py"))["named"]
+    guest = Files({"/etc/b.conf": 1, "/etc/a.conf": 1, "/boot/b": 1})
+    assert named(guest, ["/etc/*.conf", "/boot/*"], 3) == [("/etc/*.conf, /boot/*", ["/etc/a.conf", "/etc/b.conf", "/boot/b"])]
+    assert named(guest, ["/etc/*.conf", "/boot/*"], 2) == [("/etc/*.conf", ["/etc/a.conf", "/etc/b.conf"]), ("/boot/*", ["/boot/b"])]
+
+
+def test_no_pattern_says_what_braces_would_take_for_something_else() -> None:
+    assert [p for p in (*inspection.TEXTS, *inspection.PRESENT) if not p.startswith("/") or set(p) & set("{},\\")] == []

@@ -39,7 +39,8 @@ NEEDED = ("/", "/boot", "/boot/efi", "/usr", "/var", "/etc", "/lib", "/sbin", "/
 
 _VOLUMES = runpy.run_path(str(Path(__file__).parent / "inside" / "volumes.py"))
 Wrong, volumes, boot_from, trim = (_VOLUMES[name] for name in ("Wrong", "volumes", "boot_from", "trim"))
-end = runpy.run_path(str(Path(__file__).parent / "inside" / "paths.py"))["end"]
+_PATHS = runpy.run_path(str(Path(__file__).parent / "inside" / "paths.py"))
+named, end = _PATHS["named"], _PATHS["end"]
 root_of = runpy.run_path(str(Path(__file__).parent / "inside" / "subvolumes.py"))["root"]
 
 
@@ -225,8 +226,7 @@ def is_file(g, path):
 def matching(g, patterns, limit):
     """The regular files that the patterns name."""
     found = []
-    for pattern in patterns:
-        paths = g.glob_expand(pattern)
+    for pattern, paths in named(g, patterns, LISTING):
         if len(paths) > LISTING:
             raise Wrong("too-many", path=pattern, found=f"{len(paths)} names", expected=f"at most {LISTING}")
         found += [p for p in paths if is_file(g, p)]
@@ -262,7 +262,7 @@ def collect(g, job, own):
                 raise Wrong("no-room", path=job["folder"], found=f"{free} bytes free", expected=f"{size + ROOM}")
             files[path] = f"file-{len(files)}"
             g.download(path, f"{job['folder']}/{files[path]}")
-    present = [p for pattern in job["present"] for p in g.glob_expand(pattern)[:LISTING]]
+    present = [p for _, paths in named(g, job["present"], LISTING) for p in paths[:LISTING]]
     asked = [p for p in present if any(fnmatch.fnmatchcase(p, pattern) for pattern in job["links"])]
     known = {}
     ends = {p: end(g, p, known) for p in asked}

@@ -5,7 +5,22 @@ A part of the worker: of its `g`, the running appliance, and of nothing else.
 
 # mypy: ignore-errors
 
+import contextlib
+
 LINKS = 40  # on one way, as many as Linux follows
+
+
+def named(g, patterns, most):
+    """(pattern, paths that it names) of each; of all as one, in the same order, where together they name no more than `most`.
+
+    It is one question then: of what stands in braces, glob(7) takes one after the other.
+    """
+    if len(patterns) > 1:
+        with contextlib.suppress(RuntimeError):  # too long an answer
+            paths = g.glob_expand("/{" + ",".join(pattern.lstrip("/") for pattern in patterns) + "}")
+            if len(paths) <= most:
+                return [(", ".join(patterns), paths)]
+    return [(pattern, g.glob_expand(pattern)) for pattern in patterns]
 
 
 def end(g, path, known):
