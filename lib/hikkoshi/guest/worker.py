@@ -117,7 +117,10 @@ def mount(g, job, partitions, readonly):
     """Mount what the guest's own fstab says, and tell each partition its place."""
     attach = g.mount_ro if readonly else g.mount
     disk = job["disk_of"](partitions, tuple(job["names"]), tuple(map(tuple, job["further"])))
-    table = find_root(g, disk, partitions)
+    table, there = find_root(g, disk, partitions)
+    if there and not readonly:
+        g.umount_all()
+        there = None
     locked = [p["device"] for p in partitions if p["fstype"] == "crypto_LUKS"]
     if table is None:
         seen = locked or [f"{p['device']} {p['fstype'] or 'unknown'}" for p in partitions]
@@ -129,7 +132,7 @@ def mount(g, job, partitions, readonly):
         found = by_device.get(disk.partition(spec))
         if found and (point == "swap" or point.startswith("/")):
             found["mountpoint"] = found["mountpoint"] or point
-        if point not in NEEDED:
+        if point not in NEEDED or (point == "/" and there):
             continue
         part = re.search(r"(?:^|,)(subvol(?:id)?=[^,]+)", options)  # of btrfs; the root's: see `attached`
         part = (found or {}).get("subvolume") and f"subvol={found['subvolume']}" if point == "/" else part and part.group(1)
@@ -143,31 +146,33 @@ def mount(g, job, partitions, readonly):
 
 
 def find_root(g, disk, partitions):
-    """The fstab of the file system that calls itself the root; leaves nothing mounted. None where there is none."""
+    """The fstab of the file system that calls itself the root, and that file system, which stays mounted to be read; of one that is
+    taken for the root all the same, only the fstab. (None, None) where there is none.
+
+    One that was found before is looked at first.
+    """
     best, no_fstab = None, ""
-    for p in partitions:
+    for p in sorted(partitions, key=lambda p: p.get("mountpoint") != "/"):
         if p["fstype"] not in LINUX or not attached(g, p):
             continue
-        try:
-            if is_file(g, "/etc/fstab"):
-                table = [row.split() for row in text(g, "/etc/fstab").decode("latin-1").splitlines()]
-                table = [row for row in table if len(row) > 1 and not row[0].startswith("#")][:64]
-                table = [(row[0], "swap" if row[2:3] == ["swap"] else row[1], "".join(row[3:4])) for row in table]
-                roots = [row[0] for row in table if row[1] == "/"]
-                if [disk.partition(spec) for spec in roots] == [p["device"]]:
-                    return table
-                if roots and best is None:
-                    best = [*[row for row in table if row[1] != "/"], (p["device"], "/", "")], roots[0], p["device"]
-            elif g.is_dir("/etc") and g.is_dir("/sbin"):
-                no_fstab = p["device"]
-        finally:
-            g.umount_all()
+        if is_file(g, "/etc/fstab"):
+            table = [row.split() for row in text(g, "/etc/fstab").decode("latin-1").splitlines()]
+            table = [row for row in table if len(row) > 1 and not row[0].startswith("#")][:64]
+            table = [(row[0], "swap" if row[2:3] == ["swap"] else row[1], "".join(row[3:4])) for row in table]
+            roots = [row[0] for row in table if row[1] == "/"]
+            if [disk.partition(spec) for spec in roots] == [p["device"]]:
+                return table, p
+            if roots and best is None:
+                best = [*[row for row in table if row[1] != "/"], (p["device"], "/", "")], roots[0], p["device"]
+        elif g.is_dir("/etc") and g.is_dir("/sbin"):
+            no_fstab = p["device"]
+        g.umount_all()
     if best is None and no_fstab:
         raise Wrong("no-fstab", found=f"{no_fstab} has /etc and /sbin, but no usable /etc/fstab")
     if best is None:
-        return None
+        return None, None
     disk.learn(*best[1:])  # where the root is, it calls the disk so
-    return best[0]
+    return best[0], None
 
 
 def attached(g, p):
