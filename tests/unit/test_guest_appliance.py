@@ -4,6 +4,7 @@ import fnmatch
 import re
 import runpy
 import stat
+import subprocess
 import sys
 import textwrap
 import threading
@@ -343,8 +344,39 @@ def test_what_many_patterns_name_is_asked_at_once_and_of_too_many_names_pattern_
     named = runpy.run_path(str(appliance.WORKER.parent / "inside" / "paths.py"))["named"]
     guest = Files({"/etc/b.conf": 1, "/etc/a.conf": 1, "/boot/b": 1})
     assert named(guest, ["/etc/*.conf", "/boot/*"], 3) == [("/etc/*.conf, /boot/*", ["/etc/a.conf", "/etc/b.conf", "/boot/b"])]
-    assert named(guest, ["/etc/*.conf", "/boot/*"], 2) == [("/etc/*.conf", ["/etc/a.conf", "/etc/b.conf"]), ("/boot/*", ["/boot/b"])]
+    assert named(guest, ["/etc/*.conf", "/boot/*"], 2) == [
+        ("/etc/*.conf", ["/etc/a.conf", "/etc/b.conf"]),
+        ("/boot/*", ["/boot/b"]),
+    ]
 
 
 def test_no_pattern_says_what_braces_would_take_for_something_else() -> None:
     assert [p for p in (*inspection.TEXTS, *inspection.PRESENT) if not p.startswith("/") or set(p) & set("{},\\")] == []
+
+
+class Shell:
+    """Runs commands as the appliance does."""
+
+    def command(self, argv: list[str]) -> str:
+        done = subprocess.run(argv, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise RuntimeError(f"command: {done.stderr}")
+        return done.stdout
+
+
+def test_the_programs_of_a_guest_run_in_one_go_and_the_first_that_fails_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "guestfs", types.ModuleType("guestfs"))
+    worker = runpy.run_path(str(appliance.WORKER))
+    odd, told = tmp_path / "it's $HOME", list[str]()
+    first, last = ("touch", str(odd)), ("touch", str(tmp_path / "last"))
+    worker["run"](Shell(), [first], told.append)
+    assert odd.exists()
+    with pytest.raises(worker["Wrong"]) as e:
+        worker["run"](Shell(), [first, ("sh", "-c", "echo no luck >&2; exit 7"), last], told.append)
+    report = e.value.report
+    assert (report["kind"], report["path"]) == ("command", "sh -c echo no luck >&2; exit 7")
+    assert report["found"].endswith("no luck")
+    assert not Path(last[1]).exists()
+    assert told[0] == f"in the guest: touch {odd}"

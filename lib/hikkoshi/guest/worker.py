@@ -18,6 +18,7 @@ import hashlib
 import json
 import re
 import runpy
+import shlex
 import shutil
 import signal
 import stat
@@ -146,8 +147,8 @@ def mount(g, job, partitions, readonly):
 
 
 def find_root(g, disk, partitions):
-    """The fstab of the file system that calls itself the root, and that file system, which stays mounted to be read; of one that is
-    taken for the root all the same, only the fstab. (None, None) where there is none.
+    """The fstab of the file system that calls itself the root, and that file system, which stays mounted to be read; of one that
+    is taken for the root all the same, only the fstab. (None, None) where there is none.
 
     One that was found before is looked at first.
     """
@@ -327,20 +328,29 @@ def change(g, job, own, tell):
             g.write(edit["path"], own.restore(base64.b64decode(edit["after"])))
     if job["initrd"]:
         keep(job["initrd"])
-        for module in ("loop", "ext2"):  # mkinitrd of Enterprise Linux 5 wants a loop device, that of 3 an ext2 one
-            with contextlib.suppress(RuntimeError):
-                g.modprobe(module)
+        with contextlib.suppress(RuntimeError):  # mkinitrd of Enterprise Linux 5 wants a loop device, that of 3 an ext2 one
+            g.filesystem_available("ext2")  # which loads it where no other driver is called so
+            g.modprobe("loop")
     ran, failed = job["bring"](g, job, own, tell)  # before the initrd is made, which then has what these changed
     if failed:
         raise Wrong(**failed)
-    for argv in job["commands"]:
-        tell("in the guest: " + " ".join(argv))
-        try:
-            g.command(argv)
-        except RuntimeError as e:
-            raise Wrong("command", path=" ".join(argv), found=str(e)[-2000:]) from None
-    g.sync()
+    run(g, job["commands"], tell)
     return kept, ran
+
+
+def run(g, commands, tell):
+    """Run programs of the guest until one fails. They are one script: for each call, libguestfs mounts five file systems."""
+    told = [" ".join(argv) for argv in commands]
+    lines = [" ".join(map(shlex.quote, argv)) for argv in commands]
+    if not commands:
+        return
+    tell("in the guest: " + "; ".join(told))
+    try:
+        g.command(["/bin/sh", "-c", "\n".join(f"{line} || {{ echo command {n} >&2; exit 1; }}" for n, line in enumerate(lines))])
+    except RuntimeError as e:
+        words, _, n = str(e).rstrip().rpartition("command ")
+        path = told[int(n)] if n in map(str, range(len(told))) else told[0]
+        raise Wrong("command", path=path, found=(words or n)[-2000:].rstrip()) from None
 
 
 if __name__ == "__main__":

@@ -24,10 +24,9 @@ _ENTRY = re.compile(rb"\x04\0\0\0[\x04\x08]\0\0\0\x12\0\0\0Xen\0")  # the head o
 _CPIO = b"070701"
 _SIGNED = b"~Module signature appended~\n"
 _FORCED = re.compile(r"^CONFIG_(?:MODULE_SIG_FORCE|LOCK_DOWN_KERNEL_FORCE_(?:INTEGRITY|CONFIDENTIALITY))=y$", re.MULTILINE)
-_WITHOUT = frozenset(  # for what the appliance's machine has not got, or for what nobody asks of it
-    "libnvdimm nfit nd_btt nd_pmem nd_virtio virtio_pmem failover net_failover virtio_net crypto_engine virtio_crypto libata"
-    " ata_piix virtio_blk virtio_balloon virtio_dma_buf virtio_input virtio_mem virtio_mmio fuse virtiofs crc_itu_t crc7 crc8"
-    " libcrc32c".split()
+_WITHOUT = re.compile(  # for what the appliance's machine has not got, or for what nobody asks of it
+    "libnvdimm|nfit|nd_(?:btt|pmem|virtio)|failover|net_failover|crypto_engine|libata|ata_piix|fuse|virtiofs|crc_itu_t|crc[78]"
+    "|libcrc32c|virtio_(?:pmem|net|crypto|blk|balloon|dma_buf|input|mem|mmio)"
 )
 
 
@@ -51,7 +50,8 @@ def unpacked(kernel: bytes) -> bytes:
 def lean(initrd: bytes, configurations: Path = Path("/boot")) -> bytes:
     """supermin's initrd without the modules of `_WITHOUT`, unless others need them; without the signatures of the rest, where the
     kernel's configuration shows that it loads them all the same. `ValueError` where it is no such initrd."""
-    entries, at = [], 0
+    entries: list[tuple[list[int], str, bytes]] = []
+    at = 0
     while not entries or entries[-1][1] != "TRAILER!!!":
         if initrd[at : at + 6] != _CPIO:
             raise ValueError("no plain cpio archive")
@@ -60,26 +60,31 @@ def lean(initrd: bytes, configurations: Path = Path("/boot")) -> bytes:
         entries.append((fields, initrd[at + 110 : at + 109 + fields[11]].decode(), initrd[begin : begin + fields[6]]))
         at = begin + fields[6] + -fields[6] % 4
     contents = {name: body for _, name, body in entries}
-    modules = {file[:-3].replace("-", "_"): contents[file] for file in contents.get("modules", b"").decode().split()}
+    modules = {_name(file): contents[file] for file in contents.get("modules", b"").decode().split()}
     if not modules or not all(body.startswith(b"\x7fELF") for body in modules.values()):
         raise ValueError("no plain modules")
-    wanted = [name for name in modules if name not in _WITHOUT]
+    wanted = [name for name in modules if not _WITHOUT.fullmatch(name)]
     for name in wanted:  # grows
         wanted += [n for n in _told(modules[name], b"depends").split(",") if n in modules and n not in wanted]
     configuration = configurations / f"config-{_told(modules[wanted[0]], b'vermagic').split()[0]}"
     unsigned = configuration.exists() and not _FORCED.search(configuration.read_text())
     made = bytearray()
     for fields, name, body in entries:
-        if name.endswith(".ko"):
-            if name[:-3].replace("-", "_") not in wanted:
-                continue
-            body = _unsigned(body) if unsigned else body
-        elif name == "modules":
-            body = "".join(f"{f}\n" for f in body.decode().split() if f[:-3].replace("-", "_") in wanted).encode()
-        head = _CPIO + b"".join(b"%08X" % n for n in [*fields[:6], len(body), *fields[7:]]) + name.encode() + b"\0"
-        for part in (head, body):
+        if name.endswith(".ko") and _name(name) not in wanted:
+            continue
+        if name == "modules":
+            content = "".join(f"{file}\n" for file in body.decode().split() if _name(file) in wanted).encode()
+        else:
+            content = _unsigned(body) if unsigned else body
+        head = _CPIO + b"".join(b"%08X" % n for n in [*fields[:6], len(content), *fields[7:]]) + name.encode() + b"\0"
+        for part in (head, content):
             made += part + bytes(-len(part) % 4)
     return bytes(made)
+
+
+def _name(file: str) -> str:
+    """A module's name by that of its file."""
+    return file[:-3].replace("-", "_")
 
 
 def _told(module: bytes, key: bytes) -> str:
