@@ -5,14 +5,18 @@
 Needs root. The link is the loopback interface of a network namespace that is made for this and goes with it: MTU 1500,
 shaped by a token bucket. The Dom-0 at its other end is this machine by a real sshd: it packs, hashes and encrypts on the
 cores that unpack, hash and decrypt here, as a real one would not. The data alone are sent by a plain TCP connection, as they
-are. Each round has both once, in another order, from the page cache; what counts are the ratios within a round.
+are. Each round has both once, in another order, from the page cache; what counts are the ratios within a round. What it costs
+the processors of each side is told besides, as on a busy machine that counts more than the clock.
 """
 
 import argparse
+import ctypes
 import json
 import os
 import platform
+import resource
 import socket
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -88,11 +92,13 @@ def main() -> None:
         # in a process of its own: the peak memory of what we start counts from our own at that moment (Linux)
         with ProcessPoolExecutor(1, get_context("spawn")) as pool:
             image = pool.submit(build, Path(name), asked.mib, random=asked.random).result()
-        with listening(there, image):
-            runs = measure(there, image, Path(name) / "here" / "xvda.img", asked.rounds)
+        with listening(there, image) as sshd:
+            runs, sides = measure(there, image, Path(name) / "here" / "xvda.img", asked.rounds, sshd)
         allocated = image.stat().st_blocks * 512 / convert.MIB
     print(f"64 GiB, {allocated:.0f} MiB of them allocated; {os.cpu_count()} CPUs, {asked.rounds} rounds, 1 Gbit/s")
     print("\n".join(convert.table(runs, REFERENCE)))
+    gib = [statistics.median(side) * 1024 / allocated for side in zip(*sides, strict=True)]
+    print(f"CPU seconds for each GiB over ssh: {gib[0]:.1f} here, {gib[1]:.1f} there")
     print(f"to hold: at least {1 / MOST[0]:.2f}x, at most {MOST[1]} MiB")
     if asked.json:
         facts = {"machine": platform.platform(), "cpus": os.cpu_count(), "mib": asked.mib, "random": asked.random}
@@ -117,8 +123,8 @@ def build(folder: Path, mib: int, *, random: bool) -> Path:
 
 
 @contextmanager
-def listening(there: OverSsh, image: Path) -> Iterator[None]:
-    """The other ends: what sends the data as they are, and the sshd."""
+def listening(there: OverSsh, image: Path) -> Iterator[int]:
+    """The other ends: what sends the data as they are, and the sshd, whose process is given."""
     there.ssh(f"HostName 127.0.0.1\nPort {PORTS['sshd']}\nHostKeyAlias dom0\nProxyCommand none")
     where = ["-o", f"Port={PORTS['sshd']}", "-o", "ListenAddress=127.0.0.1", "-f", there.folder / "sshd_config"]
     servers = (["/usr/sbin/sshd", "-D", "-e", *where], [sys.executable, "-c", SEND, image, str(PORTS["data"])])
@@ -126,7 +132,7 @@ def listening(there: OverSsh, image: Path) -> Iterator[None]:
         started = [subprocess.Popen(argv, stderr=log, start_new_session=True) for argv in servers]
     try:
         wait_for(lambda: all(map(listens, PORTS.values())), "both listen")
-        yield
+        yield started[0].pid
     finally:
         for process in started:
             process.kill()
@@ -139,14 +145,33 @@ def listens(port: int) -> bool:
         return not s.connect_ex(("127.0.0.1", port))
 
 
-def measure(there: OverSsh, image: Path, here: Path, rounds: int) -> list[convert.Measured]:
-    """Both in every round."""
+def measure(
+    there: OverSsh, image: Path, here: Path, rounds: int, sshd: int
+) -> tuple[list[convert.Measured], list[tuple[float, float]]]:
+    """Both in every round; and the CPU seconds of each way over ssh, here and there."""
     candidates = {
         REFERENCE: [sys.executable, "-c", TAKE, str(PORTS["data"])],
         "over ssh": [sys.executable, "-c", READ, url(there.dom0, str(image)), str(here)],
     }
-    names = list(candidates)
-    return [convert.run(n, candidates[n], image, here, k) for k in range(rounds) for n in (names[k % 2 :] + names)[:2]]
+    names, runs, sides = list(candidates), [], []
+    ctypes.CDLL(None).prctl(36, 1)  # PR_SET_CHILD_SUBREAPER: the shared connection, which leaves its parent, counts too
+    for k in range(rounds):
+        for name in (names[k % 2 :] + names)[:2]:
+            before = spent(sshd)
+            runs.append(convert.run(name, candidates[name], image, here, k))
+            wait_for(lambda: not Path(f"/proc/{sshd}/task/{sshd}/children").read_text(), "nobody is logged in")
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+            if name != REFERENCE:
+                sides.append(tuple(b - a for a, b in zip(before, spent(sshd), strict=True)))
+    return runs, sides
+
+
+def spent(sshd: int) -> tuple[float, float]:
+    """CPU seconds of what has ended here, and of all that sshd started."""
+    own = resource.getrusage(resource.RUSAGE_CHILDREN)
+    ticks = Path(f"/proc/{sshd}/stat").read_text().rpartition(")")[2].split()[11:15]
+    return own.ru_utime + own.ru_stime, sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK")
 
 
 if __name__ == "__main__":
