@@ -18,17 +18,19 @@ from isal import igzip_lib
 from hikkoshi.disk.pieces import of_zeros
 
 _MIB = 1 << 20
+# openssl is up to seven times as quick, and says `SHA2-256(stdin)= …`, or earlier the sum alone;
 # cmp reads no further than the first byte that is none; where there is no such cmp, SHA-256 finds the zeros
 _SCRIPT = """\
 p={path}
 part() {{ dd if="$p" bs=1048576 skip=$(($1*{mib})) count=$(($2*{mib})) 2>/dev/null; }}
+sum() {{ if command -v openssl >/dev/null; then nice openssl dgst -sha256; else nice sha256sum; fi; }}
 empty() {{ part $1 $2 | nice cmp -s -n $3 - /dev/zero 2>/dev/null; }}
 if test {zeros} = yes && empty {first} {count} {length}; then printf '\\n%s zeros %s %s\\n' $m {first} {count}; exit 0; fi
 for x in {asked}; do
   n=${{x%:*}}; k=${{x#*:}}; z={zero}; l={piece}
   test $n -lt {end} || {{ z={last}; l={rest}; }}
   if {{ test $k = - || test $k = $z; }} && empty $n 1 $l; then h=$z
-  else h=`part $n 1 | nice sha256sum`; h=${{h%% *}}; fi
+  else h=`part $n 1 | sum`; h=${{h##*= }}; h=${{h%% *}}; fi
   if test "$h" = $k; then printf '\\n%s same %s 1\\n' $m $n
   elif test "$h" = $z; then printf '\\n%s zeros %s 1\\n' $m $n
   elif test {comes} = no; then printf '\\n%s other %s 1\\n' $m $n
