@@ -213,6 +213,16 @@ def test_where_the_first_pieces_need_not_come_the_next_ones_still_come_packed() 
     assert not packing.next()
 
 
+def test_what_packing_makes_no_smaller_comes_as_it_is_and_is_tried_again_now_and_then() -> None:
+    packing = asking.Packing()
+    packing.took(packing.next(), 0.1, 0.99)
+    forms = [packing.next() for _ in range(2 * asking.SEEN)]
+    assert forms.count(True) == 2
+    packing.took(True, 0.1, 0.4)
+    packing.took(False, 0.9, 1.0)
+    assert packing.next()
+
+
 def test_what_would_fill_the_memory_is_not_unpacked(disk: Path) -> None:
     size, question = disk.stat().st_size, Question(((0, ""),))
     bomb = gzip.compress(bytes(50 * MIB), 1)
