@@ -1,5 +1,6 @@
 """An image that comes in pieces, the list of them, and the questions that bring them: cut anywhere, the same image comes out."""
 
+import contextlib
 import errno
 import gzip
 import hashlib
@@ -7,7 +8,9 @@ import os
 import resource
 import shutil
 import subprocess
+import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given, settings
@@ -221,6 +224,21 @@ def test_what_packing_makes_no_smaller_comes_as_it_is_and_is_tried_again_now_and
     packing.took(True, 0.1, 0.4)
     packing.took(False, 0.9, 1.0)
     assert packing.next()
+
+
+def test_the_pieces_of_one_question_are_split_up_as_long_as_nothing_else_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    met = threading.Barrier(asking.AT_ONCE)
+
+    def answered(place: object, size: int, piece: int, question: Question, over: object) -> tuple[list[pieces.Told], int]:
+        with contextlib.suppress(threading.BrokenBarrierError):
+            met.wait(5)  # so many at once
+        return [pieces.Told(question.pieces[0][0], "piece", "", b"x")], 1
+
+    monkeypatch.setattr(asking, "_answered", answered)
+    asked = [Question(tuple((n, "") for n in range(3 * asking.AT_ONCE)))]
+    told = [one.n for found in asking.answers(SimpleNamespace(), 0, MIB, asked) for one in found]
+    assert sorted(told) == list(range(3 * asking.AT_ONCE))
+    assert not met.broken
 
 
 def test_what_would_fill_the_memory_is_not_unpacked(disk: Path) -> None:

@@ -63,7 +63,12 @@ def answers(place: DiskPlace, size: int, piece: int, asked: Iterable[Question]) 
     try:
         while waiting or running:
             while waiting and len(running) < AT_ONCE:
-                question = replace(waiting.popleft(), packed=packing.next())
+                question = waiting.popleft()
+                if len(question.pieces) > 1 and len(waiting) + len(running) + 1 < AT_ONCE:  # else nothing is read there meanwhile
+                    half = len(question.pieces) // 2
+                    waiting.appendleft(replace(question, pieces=question.pieces[half:]))
+                    question = replace(question, pieces=question.pieces[:half])
+                question = replace(question, packed=packing.next())
                 running[pool.submit(ask, question)] = question
             for future in wait(running, return_when=FIRST_COMPLETED).done:
                 question, found = running.pop(future), future.result()
