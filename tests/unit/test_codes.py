@@ -1,6 +1,7 @@
 """Every check and every problem has a code; docs/codes.md lists them all, each with the one meaning that it has."""
 
 import ast
+import functools
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -56,8 +57,13 @@ def given(function: ast.AST) -> dict[str, list[ast.expr]]:
     return found
 
 
-def meanings(path: Path) -> Iterator[Meaning]:
-    tree = ast.parse(path.read_text())
+@functools.cache
+def meanings(path: Path) -> tuple[Meaning, ...]:
+    return tuple(_meanings(ast.parse(path.read_text())))
+
+
+def _meanings(tree: ast.Module) -> Iterator[Meaning]:
+    everywhere = given(tree)
     functions = [(f, given(f)) for f in ast.walk(tree) if isinstance(f, ast.FunctionDef)]
     for node in ast.walk(tree):
         if isinstance(node, ast.Call):
@@ -70,7 +76,7 @@ def meanings(path: Path) -> Iterator[Meaning]:
         if "code" not in said or beside is None:
             continue
         around = [names for f, names in functions if f.lineno <= node.lineno <= (f.end_lineno or 0)]
-        names = {k: v for each in [given(tree), *around] for k, v in each.items()}
+        names = {k: v for each in [everywhere, *around] for k, v in each.items()}
         codes = [c.value for c in choices(said["code"], names) if isinstance(c, ast.Constant)]
         texts = [words(t) for t in choices(said[beside], names)]
         if len(codes) > 1 and len(codes) == len(texts):
@@ -79,6 +85,7 @@ def meanings(path: Path) -> Iterator[Meaning]:
             yield from ((code, SAYS[beside], text) for code in codes for text in texts)
 
 
+@functools.cache
 def listed() -> dict[str, tuple[str, set[str]]]:
     """{code: (check or problem, its meanings)} of all of the source."""
     found: dict[str, tuple[str, set[str]]] = {}

@@ -1,6 +1,7 @@
 """The rules of the layout, checked: imports go one way, modules are nouns of readable size, environments agree."""
 
 import ast
+import functools
 import re
 import tomllib
 from collections import Counter
@@ -47,6 +48,12 @@ ORDER = [
 LEVEL = {name: n for n, names in enumerate(ORDER) for name in names}
 
 
+@functools.cache
+def parsed(path: Path) -> ast.Module:
+    """What a file of the source says; it stays as it is meanwhile."""
+    return ast.parse(path.read_text())
+
+
 def noun(path: Path) -> str:
     return _noun(*path.relative_to(LIB).with_suffix("").parts)
 
@@ -57,7 +64,7 @@ def _noun(room: str, *within: str) -> str:
 
 def imported(path: Path) -> set[str]:
     found = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(parsed(path)):
         if isinstance(node, ast.ImportFrom) and node.module == "hikkoshi":
             found |= {_noun(alias.name) for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("hikkoshi."):
@@ -84,7 +91,7 @@ def test_only_their_registry_knows_the_ids_of_the_steps() -> None:
     """And the words of a remedy with them: what a step is called is changed in one place. Docstrings may name one."""
     known = re.compile(r"\b(" + "|".join(STEPS) + r")\b")
     for path in [*MODULES, *sorted(LAB.rglob("*.py"))]:
-        tree = ast.parse(path.read_text())
+        tree = parsed(path)
         told = {id(n.value) for n in ast.walk(tree) if isinstance(n, ast.Expr)}
         texts = [n for n in ast.walk(tree) if isinstance(n, ast.Constant) and isinstance(n.value, str)]
         literals = [f"{path}:{n.lineno}: {n.value}" for n in texts if id(n) not in told and known.search(n.value)]
@@ -116,7 +123,7 @@ def test_a_folder_holds_at_most_20_modules() -> None:
 def test_a_public_class_has_a_name_of_its_own() -> None:
     places: dict[str, list[str]] = {}
     for path in [*MODULES, *LAB.rglob("*.py")]:
-        for found in ast.walk(ast.parse(path.read_text())):
+        for found in ast.walk(parsed(path)):
             if isinstance(found, ast.ClassDef) and not found.name.startswith("_"):
                 places.setdefault(found.name, []).append(str(path.relative_to(LIB.parent)))
     assert not {name: where for name, where in places.items() if len(where) > 1}
@@ -182,7 +189,7 @@ def test_the_command_line_prints_in_one_place() -> None:
     """By `terminal.say`, which lets nothing pass that a terminal would obey."""
     for path in MODULES:
         own = str(path.relative_to(LIB))
-        calls = [n.func for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Call)]
+        calls = [n.func for n in ast.walk(parsed(path)) if isinstance(n, ast.Call)]
         printing = any(isinstance(f, ast.Name) and f.id == "print" for f in calls)
         allowed = own in {"cli/terminal.py", *OWN_PROGRAMS}
         assert not printing or allowed, f"{own} prints: let terminal.say do it"
@@ -192,7 +199,7 @@ def test_a_file_of_a_guest_has_its_name_in_one_place() -> None:
     names = {text for name in vars(GuestFolder) if isinstance(text := getattr(GuestFolder, name), str) and name[0] != "_"}
     assert {"journal.jsonl", "disk"} < names
     for path in set(MODULES) - {LIB / "params" / "folder.py"}:
-        tree = list(ast.walk(ast.parse(path.read_text())))
+        tree = list(ast.walk(parsed(path)))
         files = {n.value for n in tree if isinstance(n, ast.Constant) and "." in str(n.value)}
         joined = {getattr(n.right, "value", "") for n in tree if isinstance(n, ast.BinOp) and isinstance(n.op, ast.Div)}
         assert not (files | joined) & names, f"{path.relative_to(LIB)}: let GuestFolder tell"
@@ -248,7 +255,7 @@ def decided_by_sentences(tree: ast.Module) -> Iterator[str]:
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(LIB)))
 def test_nothing_is_decided_by_a_finished_sentence(path: Path) -> None:
-    found = list(decided_by_sentences(ast.parse(path.read_text())))
+    found = list(decided_by_sentences(parsed(path)))
     assert bool(found) == (str(path.relative_to(LIB)) in READS_SENTENCES), found
 
 
