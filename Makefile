@@ -4,6 +4,7 @@
 # make test-xen  tests against a real Xen with a real Dom-0, in QEMU; as root, some twenty minutes the first time
 # make guests  every guest of the lab, booted before it is prepared and after, as a table
 # make proof   a gateway collapses in the lab's network, its cause is named, it is cured, as a table
+# make faults  whatever can go wrong while a guest is deployed, cut over or rolled back, and what became of it, as a table
 # make lab     the runbooks in JupyterLab, on this machine only, with a token
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
@@ -13,10 +14,10 @@ BIN := .venv/bin
 WORKERS := -n $(shell echo $$(($$(nproc) + 2))) --dist loadscope --no-loadscope-reorder
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: help setup demo test test-xen check lint guests proof lab lab-down schemas codes lock clean
+.PHONY: help setup demo test test-xen check lint guests proof faults lab lab-down schemas codes lock clean
 
 help:
-	@sed -n 's/^# //p' Makefile | head -7
+	@sed -n 's/^# //p' Makefile | head -8
 
 setup:
 	@.ci/setup
@@ -53,6 +54,9 @@ guests: setup
 
 proof: setup
 	@$(PY) -m hikkoshi_lab.proof
+
+faults: setup
+	@$(PY) -m hikkoshi_lab.faults
 
 lab: setup
 	@hikkoshi lab up

@@ -9,11 +9,12 @@ import http.client
 import re
 import ssl
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from hikkoshi_lab import certificate
 from hikkoshi_lab.vcsim import Server
@@ -37,10 +38,16 @@ class Fault:
     times: int = 1
 
 
+Trouble = Fault | int | Literal["dropped", "late"]  # int: an HTTP status; late: the server has done it, and its answer comes late
+UPLOAD, GET = "upload", "GET"  # what is asked of the two that are no SOAP methods
+
+
 @dataclass
 class Faults:
     """What is to go wrong; all of it can be changed while the proxy runs. Offsets and counts are in bytes of an upload."""
 
+    ask: Callable[[str, int], Trouble | None] = lambda method, sent: None  # before each call, and each piece of an upload
+    delay: float = 3.0  # seconds by which an answer is late
     soap: dict[str, Fault] = field(default_factory=dict)  # {method: fault}
     cut_after: int | None = None  # drop the connection when so many bytes have come
     flip: int | None = None  # invert the byte at this offset
@@ -97,12 +104,15 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True  # head and body of an answer are two writes
     server: _Server
+    _kept: http.client.HTTPSConnection | None = None
 
     def setup(self) -> None:
         self.request = self.server.tls.wrap_socket(self.request, server_side=True)
         super().setup()
 
     def finish(self) -> None:
+        if self._kept:
+            self._kept.close()
         with contextlib.suppress(OSError):
             super().finish()
         with contextlib.suppress(OSError):
@@ -112,7 +122,7 @@ class _Handler(BaseHTTPRequestHandler):
         """Be silent."""
 
     def do_GET(self) -> None:
-        self._forward(b"")
+        self._forward(b"", GET)
 
     def do_POST(self) -> None:
         if self.path.startswith("/nfc/"):
@@ -124,13 +134,27 @@ class _Handler(BaseHTTPRequestHandler):
         fault = self.server.proxy.faults.soap.get(method)
         if fault and fault.times > 0:
             fault.times -= 1
-            answer = FAULT.format(name=fault.name, text=fault.text, fields=fault.fields)
-            self._answer(500, "text/xml; charset=utf-8", answer.encode())
+            self._troubled(fault)
         else:
-            self._forward(body)
+            self._forward(body, method)
 
-    def _forward(self, body: bytes) -> None:
-        connection = self._upstream()
+    def _troubled(self, trouble: Trouble | None) -> bool:
+        """Whether it was answered, or will never be."""
+        if isinstance(trouble, Fault):
+            answer = FAULT.format(name=trouble.name, text=trouble.text, fields=trouble.fields)
+            self._answer(500, "text/xml; charset=utf-8", answer.encode())
+        elif isinstance(trouble, int):
+            self.close_connection = True
+            self._answer(trouble, "text/plain", b"no", {"Connection": "close"})
+        elif trouble == "dropped":
+            self.close_connection = True
+        return trouble not in (None, "late")
+
+    def _forward(self, body: bytes, method: str) -> None:
+        trouble = self.server.proxy.faults.ask(method, 0)
+        if self._troubled(trouble):
+            return
+        connection = self._kept = self._kept or self._upstream()  # a handshake costs more than all the rest
         try:
             skip = {"host", "content-length", "accept-encoding", "connection"}
             headers = {k: x for k, x in self.headers.items() if k.lower() not in skip}
@@ -142,9 +166,12 @@ class _Handler(BaseHTTPRequestHandler):
             content = content.replace(f"https://{theirs}/nfc/".encode(), f"https://{ours}/nfc/".encode())
             cookie = answer.getheader("Set-Cookie")
             kind = answer.getheader("Content-Type") or "text/xml"
+            time.sleep(self.server.proxy.faults.delay if trouble == "late" else 0)
             self._answer(answer.status, kind, content, {"Set-Cookie": cookie} if cookie else {})
-        finally:
+        except BaseException:
             connection.close()
+            self._kept = None
+            raise
 
     def _upload(self) -> None:
         proxy, faults = self.server.proxy, self.server.proxy.faults
@@ -175,6 +202,10 @@ class _Handler(BaseHTTPRequestHandler):
                     if faults.at and done >= faults.at[0]:
                         what, faults.at = faults.at[1], None
                         what()
+                    trouble = faults.ask(UPLOAD, done)
+                    if self._troubled(trouble):
+                        return
+                    time.sleep(faults.delay if trouble == "late" else 0)
                     if faults.cut_after is not None and done >= faults.cut_after:
                         return
             if chunked:

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import ClassVar
 
+from pyVmomi import vim
+
 from hikkoshi.artefact import Artefact, unsaid
 from hikkoshi.check import Check, Permission
 from hikkoshi.errors import BadInput, HikkoshiError, Problem, Refused, VSphereError
@@ -187,12 +189,13 @@ def roll_back(v: Session, wanted: Order, progress: Progress = silent) -> None:
     progress(2, 2, "out of service")
 
 
-def _problems(act: Callable[[vm.VirtualMachine], None], machine: vm.VirtualMachine) -> tuple[Problem, ...]:
-    """Do it; what was wrong."""
+def _problems(act: Callable[[vm.VirtualMachine], None], machine: vm.VirtualMachine, *, again: bool = True) -> tuple[Problem, ...]:
+    """Do it; what was wrong. What was refused because the session has ended was not done: once more, after a login."""
     try:
         act(machine)
     except HikkoshiError as e:
-        return e.problems
+        ended = isinstance(e.__cause__, vim.fault.NotAuthenticated)
+        return _problems(act, machine, again=False) if ended and again else e.problems
     return ()
 
 

@@ -1,6 +1,7 @@
 """Checks before a machine is imported: whether the site can take it. All of them, good and bad; its own are `limits`."""
 
 from collections.abc import Mapping, Set
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -47,8 +48,7 @@ def site_checks(v: Session, site: Site, spec: VmSpec, own_guest: str, identity: 
         return there
     machines = vm.every(v)
     own = {o for o, m in machines.items() if m.marks.get(vm.GUEST) == own_guest and vm.whose(m, identity) == "ours"}
-    return [
-        *there,
+    asked = [
         _space(place, site, spec, deployed=bool(own)),
         _name_free(machines, own, spec, identity),
         *(_port_group(place.port_groups, nic) for nic in spec.nics),
@@ -57,6 +57,7 @@ def site_checks(v: Session, site: Site, spec: VmSpec, own_guest: str, identity: 
         _guest_id(v, place, spec),
         _privileges(v, place, spec),
     ]
+    return [*there, *(replace(c, where=v.where) for c in asked)]
 
 
 def place_checks(v: Session, site: Site, spec: VmSpec) -> tuple[list[Check], Place | None]:
@@ -78,7 +79,7 @@ def place_checks(v: Session, site: Site, spec: VmSpec) -> tuple[list[Check], Pla
         ], None
     return [
         Check(code="place-there", title=PLACE, ok=True, found=f"{site.datacenter}, {site.cluster}, {site.datastore}"),
-        _host(place, spec),
+        replace(_host(place, spec), where=v.where),
     ], place
 
 

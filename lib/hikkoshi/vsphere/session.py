@@ -26,6 +26,7 @@ from hikkoshi.secret.reference import Secret
 from hikkoshi.vsphere import tls
 
 PAGE = 500  # objects per answer
+ANSWER = 60.0  # seconds that every single answer may take, where nobody says another number
 ODD = (KeyError, AttributeError, TypeError, ValueError, LookupError, ExpatError)  # what pyVmomi does with odd answers
 RAISED = (vmodl.MethodFault, http.client.HTTPException, OSError, *ODD)  # what it raises at all
 _T = TypeVar("_T")
@@ -176,13 +177,16 @@ class Session:
         page = collector.RetrievePropertiesEx([asked], vmodl.query.PropertyCollector.RetrieveOptions(maxObjects=PAGE))
         found: dict[Any, Properties] = {}
         while page:
+            for lacking in (m.fault for o in page.objects for m in o.missingSet or ()):
+                if isinstance(lacking, vim.fault.NotAuthenticated):
+                    raise lacking  # the session has ended; what looks like nothing is not known
             found |= {o.obj: {p.name: p.val for p in o.propSet} for o in page.objects}
             page = collector.ContinueRetrievePropertiesEx(page.token) if page.token else None
         return found
 
 
-def connect(home: Home, site: VSphere, timeout: float = 60) -> Session:
-    """Open a session with the server of params/site.yml; `timeout` in seconds bounds every single answer.
+def connect(home: Home, site: VSphere, timeout: float = 0) -> Session:
+    """Open a session with the server of params/site.yml; `timeout` in seconds bounds every single answer; 0: `ANSWER`.
 
     A server that is not the one expected and a wrong password are `BadInput`; one that does not answer, `VSphereError`; a
     contractor's is `Refused`.
@@ -201,7 +205,7 @@ def connect(home: Home, site: VSphere, timeout: float = 60) -> Session:
     host, _, port = site.server.partition(":")
     context = tls.PinnedContext(site.sha256) if site.sha256 else tls.ca_context(home.path(site.ca))  # type: ignore[arg-type]
     password = home.secret(site.password)
-    return Session(host, int(port or 443), context, user=site.user, password=password, timeout=timeout)
+    return Session(host, int(port or 443), context, user=site.user, password=password, timeout=timeout or ANSWER)
 
 
 def describe(error: BaseException) -> str:
