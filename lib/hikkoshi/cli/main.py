@@ -16,7 +16,7 @@ import typer
 from hikkoshi.cli import handover, init, machines, network, records, rollback, terminal
 from hikkoshi.cli.terminal import AsJson
 from hikkoshi.errors import HikkoshiError, printable
-from hikkoshi.run.step import DEPLOY, STEPS, SURVEY
+from hikkoshi.run.step import CUTOVER, DEPLOY, STEPS, SURVEY
 
 app = typer.Typer(
     help="Moves Xen guests to VMware vSphere, proves the result and leaves a record.",
@@ -63,6 +63,9 @@ def run(
     last: Annotated[str | None, typer.Option("--through", help=f"last step \\[default: {DEPLOY}]", autocompletion=_steps)] = None,
     only: Annotated[str | None, typer.Option("--only", help="this step alone", autocompletion=_steps)] = None,
     apply: Annotated[bool, typer.Option("--apply", help="act; without it, look and change nothing")] = False,
+    at: Annotated[
+        str | None, typer.Option(metavar="22:30", help="with --only 70 --apply: look now, wait until then, look again, act")
+    ] = None,
     jobs: Annotated[int, typer.Option(min=1, help="guests at once")] = 2,
     as_json: AsJson = False,
 ) -> None:
@@ -71,7 +74,7 @@ def run(
     The cut-over (70), measurement (80), its remedy (85) and the report (90) come only with --through or --only, the rollback
     only with --only 75. To resume, run the same command again.
     """
-    from hikkoshi.fleet import local, sequence  # noqa: PLC0415
+    from hikkoshi.fleet import appointment, local, sequence  # noqa: PLC0415
     from hikkoshi.fleet.console import Console  # noqa: PLC0415
     from hikkoshi.params.home import Home  # noqa: PLC0415
     from hikkoshi.run import byhand  # noqa: PLC0415
@@ -80,6 +83,10 @@ def run(
     if only and (first or last):
         raise typer.BadParameter("it names one step: leave --from and --through out", param_hint="--only")
     steps = sequence.selection(only or first, only or last)
+    if at and (steps != [CUTOVER.id] or not apply or len(set(guests)) > 1):
+        raise typer.BadParameter(f"it is for --only {CUTOVER.number} --apply of one guest", param_hint="--at")
+    now = datetime.now().astimezone()
+    until = appointment.at(at, now) if at else None
     guests = list(dict.fromkeys(guests))
     for guest in guests:
         with byhand.told(home, guest, steps[0]):
@@ -87,7 +94,10 @@ def run(
     out = sys.stderr if as_json else sys.stdout
     if len(guests) == 1:
         console = Console(out, redraw=out.isatty())
-        outcomes = sequence.walk(home, guests[0], steps, "apply" if apply else "plan", console)
+        outcomes = sequence.walk(home, guests[0], steps, "apply" if apply and not until else "plan", console)
+        if until and not outcomes[-1].exit_code:
+            appointment.wait(until, console, lambda: datetime.now(until.tzinfo))
+            outcomes += sequence.walk(home, guests[0], steps, "apply", console)
         code, done = outcomes[-1].exit_code, [o.plain() for o in outcomes]
         documents: list[dict[str, Any]] = [{"guest": guests[0], "exit_code": code, "steps": done}]
         if outcomes[-1].error:

@@ -8,8 +8,9 @@ from hikkoshi.params.home import Home
 from hikkoshi.record import seal
 from hikkoshi.record.engine import forked
 from hikkoshi.record.engine.execution import Outcome, execute
+from hikkoshi.run import decision
 from hikkoshi.run.run import Mode
-from hikkoshi.run.step import DEPLOY, ON_REQUEST, ROLLBACK, STEPS, SURVEY
+from hikkoshi.run.step import CUTOVER, DEPLOY, ON_REQUEST, ROLLBACK, STEPS, SURVEY
 
 FIRST, LAST = SURVEY.id, DEPLOY.id  # of a run that names none
 
@@ -74,6 +75,8 @@ def walk(home: Home, guest: str, steps: Sequence[str], mode: Mode, console: Cons
             words = f"sealed · {seal.words(home, outcome.sealed)}" if outcome.sealed else f"NOT SEALED · {outcome.unsealed}"
             console.heading(f"  {words.splitlines()[0]}")
             outcomes.append(outcome)
+            if name == CUTOVER.id and mode == "apply":
+                console.heading(f"  {decision.told(home, guest)}")
             if outcome.exit_code:
                 break
     return outcomes

@@ -109,6 +109,12 @@ class Guest(Frozen):
         description="true: 10 may pause a guest that runs on a Dom-0 over ssh, while it reads disks that are no LVM volumes; "
         "all who use the guest wait that long",
     )
+    window: int | None = Field(
+        None,
+        ge=5,
+        le=1440,
+        description="minutes of the maintenance window, from the source's shutdown on: until then 70 shows that you can go back",
+    )
     first_start: tuple[Path, ...] = Field(
         (), description="scripts of your own that run once in the moved guest, when it starts first, in this order"
     )

@@ -24,6 +24,7 @@ from hikkoshi.params.home import Home
 from hikkoshi.params.site import Site
 from hikkoshi.progress import Progress, silent
 from hikkoshi.rehearsal import rehearsal
+from hikkoshi.run import decision
 from hikkoshi.run.contractor import ContractorsMachine
 from hikkoshi.run.run import Run
 from hikkoshi.run.step import CUTOVER
@@ -182,6 +183,10 @@ class CutOver(Runbook):
         if shell is not None and wanted is not None:
             serves = [self.source_off(), self.complete()]
             arrival.install(shell, self._arrived[1], self.run.permit(), serves, wanted.shell)
+
+    def decision(self) -> list[dict[str, str]]:
+        """Keep the machine in service, or go back: what to do for either, and until when there is time."""
+        return decision.of(self.run.guest, self.run.journal.entries()).rows()
 
     @one_look()
     def proofs(self) -> list[Check]:
