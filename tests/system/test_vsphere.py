@@ -21,8 +21,9 @@ from hikkoshi.approval import capacity
 from hikkoshi.check import Check
 from hikkoshi.errors import BadInput, HikkoshiError, Refused, StepFailed, VSphereError
 from hikkoshi.params.home import Home
-from hikkoshi.vsphere import cutover, deployment, inventory, preflight, readback, tls, vm
+from hikkoshi.vsphere import cutover, deployment, inventory, readback, tls, vm
 from hikkoshi.vsphere.order import Order
+from hikkoshi.vsphere.preflight import readiness
 from hikkoshi.vsphere.session import Session
 from hikkoshi_lab import certificate, proxy, vcsim
 from hikkoshi_lab.proxy import Fault
@@ -203,7 +204,7 @@ class TestPreflight:
     def test_a_misspelt_name_is_told_with_what_there_is(self, world: World, key: str) -> None:
         params = world.site.vsphere.model_copy(update={key: {"folder": "vm/migrated"}.get(key, "storag1")})
         assert world.order.spec is not None
-        (check,) = preflight.site_checks(world.connect(), params, world.order.spec, "gateway", BY.site)
+        (check,) = readiness.site_checks(world.connect(), params, world.order.spec, "gateway", BY.site)
         assert not check
         assert check.expected
         with pytest.raises(Refused):
@@ -223,13 +224,13 @@ class TestPreflight:
     def test_privileges_that_the_server_does_not_tell_are_not_seen(self, world: World) -> None:
         world.proxy.faults.soap["HasPrivilegeOnEntities"] = Fault("NotSupported")
         assert world.order.spec is not None
-        found = preflight.site_checks(world.connect(), world.site.vsphere, world.order.spec, "gateway", BY.site)
+        found = readiness.site_checks(world.connect(), world.site.vsphere, world.order.spec, "gateway", BY.site)
         assert [(c.ok, c.unseen) for c in found if c.code == "privileges-granted"] == [(True, "not seen")]
 
     def test_operating_systems_that_the_server_does_not_tell_are_not_seen(self, world: World) -> None:
         # vcsim's answer lacks what pyVmomi insists on
         assert world.order.spec is not None
-        found = preflight.site_checks(world.connect(), world.site.vsphere, world.order.spec, "gateway", BY.site)
+        found = readiness.site_checks(world.connect(), world.site.vsphere, world.order.spec, "gateway", BY.site)
         assert [(c.ok, c.unseen) for c in found if c.code == "guest-id-possible"] == [(True, "not seen")]
 
 

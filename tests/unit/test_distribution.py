@@ -3,7 +3,7 @@
 import pytest
 
 from hikkoshi.guest import distribution, inspection
-from hikkoshi.vsphere import guestid
+from hikkoshi.vsphere.preflight import guestid
 
 REDHAT, OS, LSB, DEBIAN = "/etc/redhat-release", "/etc/os-release", "/etc/lsb-release", "/etc/debian_version"
 SUSE = "/etc/SuSE-release"

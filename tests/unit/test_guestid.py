@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hikkoshi.vsphere import guestid
+from hikkoshi.vsphere.preflight import guestid
 
 DATA = Path(__file__).parents[1] / "data" / "guestid"
 GUESTS = json.loads((DATA / "guests.json").read_text())

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hikkoshi.check import Check
-from hikkoshi.vsphere import limits, preflight
+from hikkoshi.vsphere.preflight import limits, readiness
 from hikkoshi.vsphere.spec import VirtualNic, VmSpec
 
 
@@ -119,11 +119,11 @@ def test_any_unicast_address_outside_vmwares_range_passes(raw: bytes) -> None:
 
 def test_an_operating_system_that_the_cluster_does_not_take_is_red_with_one_that_it_takes() -> None:
     newer = GATEWAY.model_copy(update={"guest_id": "debian7_64Guest"})
-    assert preflight.guest_id_taken(newer, {"debian7_64Guest", "otherLinux64Guest"})
-    missing = preflight.guest_id_taken(newer, {"debian6_64Guest", "otherLinux64Guest"})
+    assert readiness.guest_id_taken(newer, {"debian7_64Guest", "otherLinux64Guest"})
+    missing = readiness.guest_id_taken(newer, {"debian6_64Guest", "otherLinux64Guest"})
     assert not missing
     assert "guest_id: otherLinux64Guest" in missing.remedy
-    assert (preflight.guest_id_taken(newer, set()).ok, preflight.guest_id_taken(newer, set()).unseen) == (True, "not seen")
+    assert (readiness.guest_id_taken(newer, set()).ok, readiness.guest_id_taken(newer, set()).unseen) == (True, "not seen")
 
 
 @pytest.mark.parametrize(("disks", "allowed"), [(1, True), (15, True), (16, True), (60, True), (61, False)])

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from hikkoshi.vsphere import preflight
+from hikkoshi.vsphere.preflight import readiness
 
 PAGE = Path(__file__).parents[2] / "docs" / "migration.md"
 
@@ -14,4 +14,4 @@ def test_the_page_lists_exactly_what_is_asked_for() -> None:
     for word in re.findall(r"`([A-Za-z.]+)`", "".join(line for line in section.splitlines(True) if line.startswith("|"))):
         group = group if word.startswith(".") else word.rpartition(".")[0]
         listed.add(f"{group}.{word.rpartition('.')[2]}")
-    assert listed == {*preflight.ON_FOLDER, *preflight.ON_POOL, *preflight.ON_DATASTORE, *preflight.ON_NETWORK}
+    assert listed == {*readiness.ON_FOLDER, *readiness.ON_POOL, *readiness.ON_DATASTORE, *readiness.ON_NETWORK}

@@ -25,7 +25,7 @@ from hikkoshi.params.home import Home
 from hikkoshi.params.site import Site
 from hikkoshi.rehearsal.machine import Hardware, MachineNic
 from hikkoshi.run.step import PLAN, Step
-from hikkoshi.vsphere import guestid, limits
+from hikkoshi.vsphere.preflight import guestid, limits
 from hikkoshi.vsphere.spec import VirtualNic, VmSpec, place
 
 MIB = 1 << 20

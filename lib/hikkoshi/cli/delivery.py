@@ -22,8 +22,9 @@ from hikkoshi.params.home import Home
 from hikkoshi.params.site import VSphere as Site
 from hikkoshi.progress import Progress, silent
 from hikkoshi.run import lock
-from hikkoshi.vsphere import importing, limits, nfc, preflight, vm
+from hikkoshi.vsphere import importing, nfc, vm
 from hikkoshi.vsphere.importing import Imported
+from hikkoshi.vsphere.preflight import limits, readiness
 from hikkoshi.vsphere.session import Session
 from hikkoshi.vsphere.spec import VmSpec
 
@@ -138,7 +139,7 @@ def send(
 
 def _may_be_made(v: Session, site: Site, order: importing.ImportOrder, name: str) -> None:
     guest, identity = order.marks[vm.GUEST], order.owner.site
-    refused = [c for c in preflight.site_checks(v, site, order.spec, guest, identity) if not c]
+    refused = [c for c in readiness.site_checks(v, site, order.spec, guest, identity) if not c]
     there = [m for m in vm.ours(v, identity, guest) if vm.COMPLETE in m.marks]
     if refused or there:
         raise Refused(

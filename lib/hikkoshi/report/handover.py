@@ -28,9 +28,9 @@ from hikkoshi.run import lock
 from hikkoshi.run.journal import Journal
 from hikkoshi.run.step import CONVERT, PLAN
 from hikkoshi.secret.masking import Mask
-from hikkoshi.vsphere import limits
 from hikkoshi.vsphere.handover import Form, HandedFile, HandOver
 from hikkoshi.vsphere.ova import OvfPackage, PackedFile
+from hikkoshi.vsphere.preflight import limits
 
 STAMP = "%Y%m%dT%H%M%SZ"
 SHEET = "sheet.html"

@@ -16,8 +16,9 @@ from hikkoshi.guest.additions import tools
 from hikkoshi.guest.survey import Survey
 from hikkoshi.run.step import OFFLOADS, PLAN
 from hikkoshi.steps.runbook import Runbook
-from hikkoshi.vsphere import handover, hints, inventory, preflight, session
+from hikkoshi.vsphere import handover, hints, inventory, session
 from hikkoshi.vsphere.inventory import Place, PortGroup
+from hikkoshi.vsphere.preflight import readiness
 from hikkoshi.vsphere.session import Session
 from hikkoshi.vsphere.spec import VirtualNic, VmSpec
 
@@ -123,7 +124,7 @@ class PlanMove(Runbook):
         run = self.run
         if run.site.vsphere.handover:
             return handover.unasked(self._machine)
-        return preflight.site_checks(self._server, run.site.vsphere, self._machine, run.guest.name, run.home.identity())
+        return readiness.site_checks(self._server, run.site.vsphere, self._machine, run.guest.name, run.home.identity())
 
     @cached_property
     def _server(self) -> Session:

@@ -17,8 +17,9 @@ from hikkoshi.params.folder import GuestFolder
 from hikkoshi.params.site import VSphere as Site
 from hikkoshi.progress import Progress, silent
 from hikkoshi.run.step import CUTOVER, DEPLOY, ROLLBACK, Step
-from hikkoshi.vsphere import deployment, inventory, preflight, readback, vm
+from hikkoshi.vsphere import deployment, inventory, readback, vm
 from hikkoshi.vsphere.order import Order
+from hikkoshi.vsphere.preflight import readiness
 from hikkoshi.vsphere.session import Session
 
 
@@ -77,7 +78,7 @@ def ready(v: Session, site: Site, wanted: Order) -> list[Check]:
     machine = _only(v, wanted)
     if wanted.spec is None or machine is None:
         return [only_one(v, wanted)]
-    place, found = preflight.place_checks(v, site, wanted.spec)
+    place, found = readiness.place_checks(v, site, wanted.spec)
     since = machine.marks.get(vm.SERVICE)
     return [
         only_one(v, wanted),

@@ -18,8 +18,9 @@ from hikkoshi.params.folder import GuestFolder
 from hikkoshi.params.site import VSphere as Site
 from hikkoshi.progress import Progress, silent
 from hikkoshi.run.step import CONVERT, DEPLOY, PLAN, ROLLBACK, Step
-from hikkoshi.vsphere import events, importing, inventory, limits, nfc, preflight, readback, vm
+from hikkoshi.vsphere import events, importing, inventory, nfc, readback, vm
 from hikkoshi.vsphere.order import Order
+from hikkoshi.vsphere.preflight import limits, readiness
 from hikkoshi.vsphere.session import Session
 
 
@@ -93,7 +94,7 @@ def checks(v: Session, site: Site, wanted: Order) -> list[Check]:
     return [
         *first,
         *limits.checks(wanted.spec),
-        *preflight.site_checks(v, site, wanted.spec, wanted.guest, wanted.owner.site),
+        *readiness.site_checks(v, site, wanted.spec, wanted.guest, wanted.owner.site),
         _replaceable(v, ours := found(v, wanted), wanted),
         _nobody_at_work(ours, wanted),
     ]

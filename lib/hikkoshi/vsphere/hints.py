@@ -14,8 +14,9 @@ from hikkoshi.check import Check
 from hikkoshi.errors import Refused, VSphereError
 from hikkoshi.params.site import Segment
 from hikkoshi.params.site import VSphere as Site
-from hikkoshi.vsphere import inventory, preflight
+from hikkoshi.vsphere import inventory
 from hikkoshi.vsphere.inventory import EsxiHost, PortGroup
+from hikkoshi.vsphere.preflight import readiness
 from hikkoshi.vsphere.session import Session
 from hikkoshi.vsphere.spec import VirtualNic, VmSpec
 
@@ -59,7 +60,7 @@ def checks(v: Session, site: Site, spec: VmSpec, segments: Mapping[str, Segment]
         return [
             Check(
                 code=p.code,
-                title=preflight.PLACE,
+                title=readiness.PLACE,
                 ok=False,
                 found=f"{p.what}: {p.found}",
                 expected=p.expected,

@@ -58,7 +58,7 @@ def start(
 
     Removes the remains of the owner's earlier imports of the same guest first. After any failure, Ctrl-C included, the lease
     is given up and what it made is removed; where vSphere cannot be reached any more, the next start does that. The checks
-    of `hikkoshi.vsphere.preflight` are taken for granted.
+    of `hikkoshi.vsphere.preflight.readiness` are taken for granted.
     """
     guest, spec = order.marks[vm.GUEST], order.spec
     for remains in vm.ours(v, order.owner.site, guest):

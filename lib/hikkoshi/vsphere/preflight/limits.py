@@ -11,8 +11,8 @@ from hikkoshi.disk import stream
 from hikkoshi.errors import closest
 from hikkoshi.guest import device
 from hikkoshi.run.step import PLAN
-from hikkoshi.vsphere import guestid
-from hikkoshi.vsphere.guestid import GUEST_IDS
+from hikkoshi.vsphere.preflight import guestid
+from hikkoshi.vsphere.preflight.guestid import GUEST_IDS
 from hikkoshi.vsphere.spec import CONTROLLERS, DISKS, VmSpec, place
 
 NAME_LIMIT = 80

@@ -11,8 +11,9 @@ from hikkoshi import files
 from hikkoshi.check import Check
 from hikkoshi.errors import HikkoshiError, Refused, VSphereError, nearest
 from hikkoshi.params.site import VSphere as Site
-from hikkoshi.vsphere import guestid, inventory, vm
+from hikkoshi.vsphere import inventory, vm
 from hikkoshi.vsphere.inventory import Place, PortGroup
+from hikkoshi.vsphere.preflight import guestid
 from hikkoshi.vsphere.session import Session
 from hikkoshi.vsphere.spec import VirtualNic, VmSpec
 
