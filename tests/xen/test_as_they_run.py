@@ -27,7 +27,8 @@ def test_one_on_lvm_that_writes_more_than_there_is_room_for_is_told_and_nothing_
     xen.dom0("lvcreate -q -n filler -L 416m guests")  # so that 32 MiB are left for the swap, and 64 MiB for the root
     try:
         run = start(mine, "run", "files", "--apply", "--only", "10")
-        wait_for(lambda: "-xvda2" in xen.dom0("lvs --noheadings -o lv_name") or run.poll() is not None, "a snapshot is made")
+        images = mine.folder("files").sources  # nothing of a disk is here before all snapshots are there
+        wait_for(lambda: [*images.glob("xvda*")] or run.poll() is not None, "snapshots are made", 600)
         xen.guest("files", "dd if=/dev/zero of=/root/much bs=1M count=90 conv=fsync 2>/dev/null; rm /root/much")
         out, err = run.communicate(timeout=600)
     finally:
