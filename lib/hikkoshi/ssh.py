@@ -1,11 +1,12 @@
 """Another machine by the OpenSSH client: how it is named, and why nobody answers there.
 
-Address, keys, jump hosts and old algorithms are the business of the user's ssh_config(5).
+Address, keys, jump hosts and old algorithms are the business of the user's ssh_config(5), or of one that an address names.
 """
 
 import re
 import shlex
 from dataclasses import dataclass
+from pathlib import Path
 
 from hikkoshi.errors import Problem, printable
 from hikkoshi.tool import tail
@@ -47,6 +48,19 @@ class Login:
 
     host: str
     options: tuple[str, ...] = ()
+
+    @classmethod
+    def at(cls, address: str, folder: Path) -> "Login":
+        """That of ssh://[user@]host[:port][?config=PATH]; `ValueError` for anything else.
+
+        PATH is of an ssh_config(5) in the place of the user's own; a relative one starts at `folder`.
+        """
+        scheme, _, rest = address.partition("://")
+        written, _, config = rest.partition("?config=")
+        if scheme != "ssh":
+            raise ValueError(address)
+        login = cls.of(written.rstrip("/"))
+        return cls(login.host, (*login.options, "-F", str((folder / config).absolute()))) if config else login
 
     @classmethod
     def of(cls, written: str) -> "Login":

@@ -22,6 +22,8 @@ from hikkoshi import files, tool
 from hikkoshi.errors import Problem, StepFailed
 from hikkoshi.progress import Progress, silent
 from hikkoshi_lab import ext3, lvm, packages, partitions, userland
+from hikkoshi_lab.body import access
+from hikkoshi_lab.body.access import Access
 from hikkoshi_lab.packages import Package
 from hikkoshi_lab.userland import Places
 
@@ -59,6 +61,7 @@ class GuestImage:
     root: Names = "device"  # how the kernel's arguments name /
     kernels: tuple[Literal["xen", "ordinary"], ...] = ("xen", "ordinary")  # in the boot menu; the first is the default
     drivers: tuple[str, ...] = ()  # of VMware's controllers, in the ordinary kernel's initrd
+    reached: bool = False  # by ssh, as `hikkoshi_lab.body.access` says
     # what configures the NICs, `rules` with names by udev's; in Debian only but for the first
     network: Literal["scripts", "rules", "networkd", "netplan", "keyfile"] = "scripts"
     # of Debian only
@@ -94,6 +97,7 @@ GATEWAY = GuestImage(
         for n, (side, vlan) in enumerate((side, vlan) for side in (3, 5) for vlan in (1, 2, 3, 4, 5))
     ),
     forwards=True,
+    reached=True,
 )
 
 
@@ -128,7 +132,7 @@ vif = [ {vifs} ]
 """
 
 
-def inputs_hash(image: GuestImage, deb: Mapping[str, Package], tools: str) -> str:
+def inputs_hash(image: GuestImage, deb: Mapping[str, Package], tools: str, keys: Access | None = None) -> str:
     """SHA-256 over all that the disk is made of: the description, packages, our files and the tools' versions."""
     digest = hashlib.sha256()
 
@@ -138,11 +142,13 @@ def inputs_hash(image: GuestImage, deb: Mapping[str, Package], tools: str) -> st
     add("description", json.dumps(asdict(image), default=str, sort_keys=True).encode())
     for name in sorted(deb):
         add(f"package {name}", deb[name].sha256.encode())
-    for module in ("image", "userland", "partitions", "lvm", "ext3", "initrd"):
+    for module in ("image", "userland", "partitions", "lvm", "ext3", "initrd", "body/access"):
         add(module, (Path(__file__).parent / f"{module}.py").read_bytes())
     for path, data in userland.el5().items():
         add(f"el5/{path}", data)
     add("tools", tools.encode())
+    if keys:
+        add("keys", keys.host_key + keys.authorized)
     return digest.hexdigest()
 
 
@@ -159,7 +165,8 @@ def disks(image: GuestImage, progress: Progress = silent) -> dict[str, Path]:
     deb = packages.load()
     guests = tool.cache() / "guests"
     tools = tool.run(["mke2fs", "-V"]).stderr + zlib.ZLIB_RUNTIME_VERSION
-    done = guests / inputs_hash(image, deb, tools)[:32]
+    keys = access.keys() if image.reached else None
+    done = guests / inputs_hash(image, deb, tools, keys)[:32]
     guests.mkdir(parents=True, exist_ok=True)
     # one builder at a time; the others wait and find the image made
     with (guests / "lock").open("w") as lock:
@@ -224,7 +231,7 @@ def _assemble(image: GuestImage, deb: Mapping[str, Package], work: Path, made: P
     progress(0, 5, f"{image.name}: unpacking the kernel")
     ordinary = userland.kernel(deb[packages.KERNEL])
     progress(1, 5, f"{image.name}: unpacking programs")
-    programs = userland.programs(deb, lvm=image.layout == "lvm")
+    programs = userland.programs(deb, lvm=image.layout == "lvm", reached=image.reached)
     busybox = work / "busybox"
     busybox.write_bytes(programs["bin/busybox"].data)
     busybox.chmod(0o755)
@@ -233,7 +240,9 @@ def _assemble(image: GuestImage, deb: Mapping[str, Package], work: Path, made: P
     progress(2, 5, f"{image.name}: making /boot")
     place = places(image)
     boot = dict(userland.boot(ordinary, programs, EPOCH, place, image.kernels, image.drivers))
-    tree = userland.root(image.name, image.nics, image.forwards, ordinary, programs, place)
+    tree = userland.root(
+        image.name, image.nics, image.forwards, ordinary, programs, place, access.keys() if image.reached else None
+    )
     ids = {part: str(uuid.uuid5(image.uuid, part)) for part in ("boot", "root", "swap")}
     if image.layout == "partitions":
         progress(3, 5, f"{image.name}: making / and swap")

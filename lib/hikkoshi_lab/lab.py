@@ -9,7 +9,7 @@ import shutil
 import socket
 import time
 from collections.abc import Callable, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 from hikkoshi import files, tool
@@ -21,6 +21,7 @@ from hikkoshi.run import lock, privacy
 from hikkoshi.run.step import NETPERF, OFFLOADS
 from hikkoshi.vsphere import session
 from hikkoshi_lab import image, keys, network, site, vcsim
+from hikkoshi_lab.body import access, process
 from hikkoshi_lab.xen import machine
 
 Say = Callable[[str], None]
@@ -47,6 +48,7 @@ def up(home: Home, say: Say = print) -> None:
             say(f"keys: an operator's and an approver's are in {keys.folder(home)}")
         if vcsim.find(own) is None:
             start = time.monotonic()
+            process.remove(own)
             _refuse_taken_port(wanted.vsphere.server)
             files.write(own / vcsim.HINTS, json.dumps(site.hints(wanted)))
             vcsim.launch(own, wanted.vsphere.server, ["-network-hints", str(own / vcsim.HINTS)])
@@ -57,7 +59,7 @@ def up(home: Home, say: Say = print) -> None:
         for name, recipe in GUESTS.items():
             _install(own / "dom0", name, recipe, say)
         if os.geteuid() == 0:
-            network.keep(own)
+            _connect(home, own, say)
         else:
             say(f"network: left out, it needs root; {NETPERF} and {OFFLOADS} have nothing to measure here")
     say("the lab is up")
@@ -71,8 +73,10 @@ def down(home: Home, say: Say = print) -> None:
         return
     machine.down(own / XEN)
     with closing(lock.acquire(own / "lock", "hikkoshi lab down", 600)):
+        process.remove(own)
         vcsim.remove(own)
         network.remove(own)
+        access.remove(own)
         shutil.rmtree(own / "dom0", ignore_errors=True)
         (own / "lock").unlink()
     if not any(own.iterdir()):
@@ -80,6 +84,29 @@ def down(home: Home, say: Say = print) -> None:
     say("the lab is down")
 
 
+def _shell(home: Home) -> str:
+    """Where the gateway's parameters say that its shell is: in the namespace that plays it, or in the moved one, by ssh."""
+    with suppress(BadInput):
+        measured = home.guest("gateway").measurement
+        return measured.shell if measured else ""
+    return ""
+
+
+def _connect(home: Home, own: Path, say: Say) -> None:
+    """The network; and what runs vSphere's machines, where the gateway's parameters mean the moved one."""
+    moved = _shell(home).startswith("ssh://")
+    if not moved and process.find(own):
+        process.remove(own)
+        network.remove(own)  # it is as the moved gateway needs it
+    net = network.keep(own)
+    if moved and process.find(own) is None:
+        net.slow()
+        access.configure(own, str(image.GATEWAY.nics[0].address.ip))
+        process.keep(home, own)
+        say(f"machines: what is on in vSphere runs here; the moved gateway is reached by ssh -F {own / access.CONFIG} gateway")
+
+
+PLAYED = "netns:outputs/lab/netns/gw"  # the gateway's shell, where the network plays it
 FAULTS: Mapping[str, tuple[str, Callable[[network.Network], None]]] = {
     "lro": ("the gateway's NIC towards PC1 merges what it receives", lambda lab: lab.aggregate("tap")),
     "swap": ("the cables of the gateway's eth3 and eth7 are exchanged", lambda lab: lab.swap("eth3", "eth7")),
@@ -101,6 +128,17 @@ def fault(home: Home, name: str) -> str:
                 found=found,
                 expected=", ".join(FAULTS),
                 remedy=remedy,
+            )
+        )
+    if process.find(folder(home)):
+        raise Refused(
+            Problem(
+                code="lab-fault-of-namespace",
+                what="the lab's faults are for the namespace that plays the gateway",
+                where="params/guests/gateway.yml: measurement.shell",
+                found=_shell(home),
+                expected=PLAYED,
+                remedy="write it so, and run `hikkoshi lab up`; a moved gateway is miswired in vSphere itself",
             )
         )
     lab.restore()
@@ -142,6 +180,19 @@ def status(home: Home) -> list[Check]:
                 expected="a process that holds it",
                 remedy="hikkoshi lab up",
                 where=str(own),
+            )
+        )
+    if (own / process.PID_FILE).exists():
+        body = process.find(own)
+        checks.append(
+            Check(
+                code="lab-machines-run",
+                title="machines that are on in vSphere run",
+                ok=body is not None,
+                found=f"process {body.pid}" if body else "no process",
+                expected="a process that runs them",
+                remedy="hikkoshi lab up",
+                where=str(own / process.LOG),
             )
         )
     for name, recipe in GUESTS.items():

@@ -32,10 +32,12 @@ SEGMENTS: Mapping[str, str] = {  # {name: first three bytes of its /24}
     **{f"vlan50{n}": f"10.5.{n}" for n in range(1, 6)},
 }
 NICS = {f"eth{n}": segment for n, segment in enumerate(SEGMENTS)}  # the gateway's
+MACS = {nic: f"00:16:3e:05:00:{n:02x}" for n, nic in enumerate(NICS)}
 GATEWAY, ADMIN, HOST, PC1, PC2, PC3 = 254, 250, 10, 20, 20, 30  # last bytes of addresses
 SERVER = f"{SEGMENTS['vlan302']}.{PC2}"  # pc2, where netserver listens
 # 100BASE-TX: overhead is what a frame needs on the wire beside its bytes; a larger burst would let two segments pass as one
 SHAPE = "rate 100mbit burst 4500 latency 50ms overhead 24"
+SLOW = SHAPE.replace("100", "20")  # what an emulated gateway passes on easily, so that its network is measured, not emulation
 READY = "ready"
 PID_FILE, NAMESPACES = "network.json", "netns"  # in the folder of a lab that stays
 Method = Literal["gro", "tap"]
@@ -115,6 +117,20 @@ class Network:
                 gw.script(_GRO_ON.format(nic=nic))
             elif method == "tap":
                 self._plug(nic)
+
+    def serve(self, on: bool) -> None:
+        """Have the gateway serve, or be off: nothing passes its cables then, as of a guest that was shut down."""
+        self.host("sw").script("\n".join(f"ip link set {port} {'up' if on else 'down'}" for port in PORTS.values()))
+        if on:
+            told = (f"arping -q -A -c 1 -w 1 -I {nic} {SEGMENTS[segment]}.{GATEWAY} &" for nic, segment in NICS.items())
+            self.host("gw").script("\n".join([*told, "wait"]))
+
+    def slow(self) -> None:
+        """Have the cables of the PCs carry no more than an emulated gateway passes on."""
+        for cable in CABLES:
+            if cable.shaped and cable.host != "gw":
+                for host, device in ((cable.host, cable.nic), ("sw", cable.port)):
+                    self.host(host).script(f"tc qdisc change dev {device} root tbf {SLOW}")
 
     def restore(self) -> None:
         """Undo every fault: each cable in its place and plugged in, nothing merged."""

@@ -30,6 +30,8 @@ NAMES = (
     "libc6-i386",  # GRUB's installer is a 32-bit program
     "lvm2",  # and what it needs, for guests on LVM
     *("libdevmapper1.02.1", "libdevmapper-event1.02.1", "libaio1", "libblkid1", "libedit2", "libtinfo6", "libbsd0"),
+    *("dropbear-bin", "libcrypt1", "libtomcrypt1", "libtommath1", "libgmp10", "zlib1g"),  # of guests that are reached by ssh
+    *("tcpdump", "libpcap0.8", "libdbus-1-3", "libssl3"),
     *("libmd0", "libudev1", "libsystemd0", "libcap2", "libgcrypt20", "libgpg-error0", "liblzma5", "libzstd1", "liblz4-1"),
 )
 

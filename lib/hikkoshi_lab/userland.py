@@ -19,6 +19,8 @@ from typing import Protocol
 from hikkoshi import tool
 from hikkoshi.errors import Problem, StepFailed
 from hikkoshi_lab import initrd
+from hikkoshi_lab.body import access
+from hikkoshi_lab.body.access import Access
 from hikkoshi_lab.ext3 import Node, Tree, file, folder, link
 from hikkoshi_lab.packages import Package
 
@@ -140,14 +142,15 @@ def unpack(package: Package, wanted: Callable[[str], object]) -> dict[str, Node]
     return found
 
 
-def programs(packages: Mapping[str, Package], *, lvm: bool = False) -> dict[str, Node]:
+def programs(packages: Mapping[str, Package], *, lvm: bool = False, reached: bool = False) -> dict[str, Node]:
     """Programs and libraries of the guest."""
     tree: dict[str, Node] = {}
-    for package, paths in (PROGRAMS | ({"lvm2": ("sbin/lvm",)} if lvm else {})).items():
+    wanted = PROGRAMS | ({"lvm2": ("sbin/lvm",)} if lvm else {}) | (access.PROGRAMS if reached else {})
+    for package, paths in wanted.items():
         # later releases have all of it below /usr
         places = {prefix + path for path in paths for prefix in ("", "usr/")}
         tree |= {path.removeprefix("usr/"): node for path, node in unpack(packages[package], places.__contains__).items()}
-    for package, names in (LIBRARIES | (LVM_LIBRARIES if lvm else {})).items():
+    for package, names in (LIBRARIES | (LVM_LIBRARIES if lvm else {}) | (access.LIBRARIES if reached else {})).items():
         stems = tuple(name.split(".so")[0] + ".so" for name in names)
         tree |= {f"lib64/{name}": node for name, node in _libraries(packages[package], stems).items() if name in names}
     # where Debian's loader looks
@@ -275,8 +278,16 @@ password --md5 $1$q5XJz1$Lw3sTGkuZr8UyVbNcA7pE/
 """
 
 
-def root(name: str, nics: Iterable[NicFiles], forwards: bool, ordinary: KernelFiles, programs: Tree, place: Places) -> Tree:
-    """What lies in /."""
+def root(
+    name: str,
+    nics: Iterable[NicFiles],
+    forwards: bool,
+    ordinary: KernelFiles,
+    programs: Tree,
+    place: Places,
+    keys: Access | None = None,
+) -> Tree:
+    """What lies in /; with what lets somebody in by ssh, where that is said."""
     tree: dict[str, Node] = {f: folder() for f in ("boot", "dev", "home", "mnt", "proc", "sys", "srv", "run", "var/run")}
     tree |= {f: folder() for f in ("var/lock/subsys", "var/log", "var/lib/rpm", "var/empty")}
     tree |= {"root": folder(0o750), "tmp": folder(0o1777), "var/tmp": folder(0o1777)}
@@ -304,6 +315,8 @@ def root(name: str, nics: Iterable[NicFiles], forwards: bool, ordinary: KernelFi
     for level in (3, 4, 5):
         tree[f"etc/rc.d/rc{level}.d/S05kudzu"] = link("../init.d/kudzu")
     tree["etc/rc.d/rc0.d/S01halt"] = tree["etc/rc.d/rc6.d/S01reboot"] = link("../init.d/halt")
+    if keys:
+        tree |= access.reached(tree, keys)
     return tree | configuration(name, list(nics), forwards, place)
 
 

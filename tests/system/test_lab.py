@@ -18,6 +18,7 @@ from hikkoshi.errors import BadInput, Refused, ToolFailed
 from hikkoshi.params.home import Home
 from hikkoshi.vsphere import inventory, session
 from hikkoshi_lab import keys, lab, vcsim
+from hikkoshi_lab.body import process
 from processes import PATIENCE, hikkoshi, wait_for
 
 pytestmark = pytest.mark.needs("vcsim", "openssl", "mke2fs")
@@ -95,6 +96,21 @@ def test_the_vcenter_survives_the_command_that_started_it(place: Home) -> None:
     subprocess.run([sys.executable, "-c", program, str(place.root)], check=True, stdout=subprocess.DEVNULL, timeout=PATIENCE)
     assert os.getsid(running(place).pid) == running(place).pid
     assert all(lab.status(place))
+
+
+@pytest.mark.needs("root", "ip", "qemu-system-x86_64")
+def test_where_the_gateways_shell_is_the_moved_ones_the_lab_runs_what_is_on_in_vsphere(place: Home) -> None:
+    path, own = place.root / "params" / "guests" / "gateway.yml", lab.folder(place)
+    path.write_text(path.read_text().replace(f"shell: {lab.PLAYED}", "shell: ssh://gateway?config=outputs/lab/ssh_config"))
+    lab.up(place, quiet)
+    body = process.find(own)
+    assert body
+    assert ("lab-machines-run", True) in {(c.code, c.ok) for c in lab.status(place)}
+    with pytest.raises(Refused, match="for the namespace that plays the gateway"):
+        lab.fault(place, "swap")
+    lab.down(place, quiet)
+    assert not body.alive
+    assert not own.exists()
 
 
 def test_up_after_the_vcenter_died_starts_it_again(place: Home) -> None:

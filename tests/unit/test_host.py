@@ -22,7 +22,13 @@ def test_over_ssh_every_word_of_a_command_reaches_the_other_side_as_one() -> Non
     assert command[command.index("-p") + 1] == "2222"
 
 
-@pytest.mark.parametrize("address", ["gateway", "telnet://gateway", "ssh://-oProxyCommand=x", "ssh://", ""])
+def test_an_address_may_name_its_own_ssh_config(tmp_path: Path) -> None:
+    command = host.parse("ssh://gateway?config=lab/ssh_config", tmp_path).argv(["true"])
+    assert command[command.index("-F") + 1] == str(tmp_path / "lab/ssh_config")
+    assert command[-2:] == ["gateway", "true"]
+
+
+@pytest.mark.parametrize("address", ["ssh://?config=x", "gateway", "telnet://gateway", "ssh://-oProxyCommand=x", "ssh://", ""])
 def test_what_is_no_address_of_a_host_is_refused(address: str) -> None:
     with pytest.raises(BadInput, match="no address of a host"):
         host.parse(address)

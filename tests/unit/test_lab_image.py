@@ -67,6 +67,7 @@ def test_the_guests_are_those_of_the_paper() -> None:
         {"nics": (replace(IDP.nics[0], address=ipaddress.IPv4Interface("10.2.10.20/25")),)},
         {"nics": (replace(IDP.nics[0], bridge="xenbr211"),)},
         {"forwards": True},
+        {"reached": True},
         {"layout": "lvm"},
         {"fstab": "label"},
         {"root": "uuid"},
@@ -89,7 +90,7 @@ def test_any_change_of_the_description_asks_for_a_new_disk(change: dict[str, Any
 def test_no_field_of_the_description_is_left_out_of_those_changes() -> None:
     hardware = {"name", "disk_bytes", "memory_mb", "vcpus", "nics"}
     assert {f.name for f in fields(GuestImage)} == hardware | {
-        *("forwards", "layout", "fstab", "root", "kernels", "drivers", "network"),
+        *("forwards", "reached", "layout", "fstab", "root", "kernels", "drivers", "network"),
         *("tree", "file_system", "firmware", "small_initrd", "disk_names", "nic_names"),
     }
     assert {f.name for f in fields(GuestNic)} == {"mac", "address", "bridge"}

@@ -67,7 +67,8 @@ _INSIDE = 'mount -t sysfs sysfs /sys 2>/dev/null; exec "$@"'
 
 
 def parse(address: str, folder: Path = Path()) -> Host:
-    """The host that an address means: `here`, `netns:PATH` of a network namespace's file, `ssh://[user@]host[:port]`.
+    """The host that an address means: `here`, `netns:PATH` of a network namespace's file, `ssh://[user@]host[:port]`; behind
+    the last may stand `?config=PATH`, of an ssh_config(5) in the place of the user's own.
 
     A relative PATH starts at `folder`. `BadInput` for anything else, and where there is no such file.
     """
@@ -88,9 +89,7 @@ def parse(address: str, folder: Path = Path()) -> Host:
             )
         return Host(address, ("nsenter", f"--net={path}", "--", "unshare", "--mount", "sh", "-c", _INSIDE, "-"))
     try:
-        if not address.startswith("ssh://"):
-            raise ValueError(address)
-        login = Login.of(address.removeprefix("ssh://").rstrip("/"))
+        login = Login.at(address, folder)
     except ValueError:
         raise BadInput(
             Problem(

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Literal, Self
 
 from hikkoshi.check import Check, Unseen
@@ -97,8 +98,11 @@ def _plain(point: str) -> str:
     return point.replace("\\040", " ").replace("\\134", "\\")
 
 
-def checks(guest: Guest, surveyed: Survey, *, off: bool) -> list[Check]:
-    """What the guest says, beside its survey; a line with the reason where it is not asked. Never red where it is off."""
+def checks(guest: Guest, surveyed: Survey, folder: Path = Path(), *, off: bool) -> list[Check]:
+    """What the guest says, beside its survey; a line with the reason where it is not asked. Never red where it is off.
+
+    `folder` is where a relative path in its shell's address starts.
+    """
     check = partial(Check, code="guest-asked", title="the running guest says the same of itself", ok=True)
     address = guest.measurement.shell if guest.measurement else ""
     if off:
@@ -107,7 +111,7 @@ def checks(guest: Guest, surveyed: Survey, *, off: bool) -> list[Check]:
         why = f"its shell is {address}" if address else "its parameters give no shell (measurement: shell)"
         return [check(found=f"not asked: {why}; ssh://root@HOST would be asked", unseen="not seen")]
     try:
-        said = Answers.of(_asked(Login.of(address.removeprefix("ssh://").rstrip("/"))))
+        said = Answers.of(_asked(Login.at(address, folder)))
     except ValueError as e:
         return [check(found=f"not asked: {e}", unseen="not seen", where=address)]
     except ToolFailed as e:

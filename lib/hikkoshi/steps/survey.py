@@ -64,7 +64,7 @@ class SurveyGuest(Runbook):
         """What was found stands in the file; and the guest, where it runs and its shell can be asked, says the same of itself."""
         written = Survey.load(self.run.folder)
         off = dom0.source_off(self.run.home, self.run.site, self.run.guest)
-        said = interview.checks(self.run.guest, written, off=off.ok and not off.unseen)
+        said = interview.checks(self.run.guest, written, self.run.home.root, off=off.ok and not off.unseen)
         return [
             Check(
                 code="survey-written",

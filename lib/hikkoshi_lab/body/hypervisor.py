@@ -10,6 +10,7 @@ from hikkoshi.errors import HikkoshiError
 from hikkoshi.vsphere import inventory, vm
 from hikkoshi.vsphere.inventory import PortGroup
 from hikkoshi.vsphere.session import Session
+from hikkoshi_lab import network
 from hikkoshi_lab.body.configuration import BOOTED, PATHS, Configuration
 from hikkoshi_lab.body.running import Body
 from hikkoshi_lab.network import Network
@@ -26,6 +27,7 @@ class Hypervisor:
     def __init__(self, lab: Network, accelerator: str, say: Say) -> None:
         self._lab, self._accelerator, self._say = lab, accelerator, say
         self._bodies: dict[Any, Body] = {}  # {machine: its body}, from its first start to its removal
+        self._old: bool | None = None  # whether the old gateway serves; None before anything was seen
         self._tried: dict[Any, str] = {}  # {machine: when it was switched on, of the last time that this was tried here}
 
     def __enter__(self) -> Self:
@@ -59,11 +61,23 @@ class Hypervisor:
         for thing in self._bodies.keys() - there.keys():
             self._say(f"{thing._moId}: removed")
             self._remove(thing)
+        moved = any(machine.plugged & set(network.MACS.values()) for machine in there.values())
+        if moved:
+            self._serve(False)
         for machine in there.values():
             try:
                 self._one(machine, groups, folders)
             except (HikkoshiError, OSError) as e:  # of one machine: the others go on
                 self._say(f"{machine}: {e}")
+        if not moved:
+            self._serve(True)
+
+    def _serve(self, on: bool) -> None:
+        """Be who sits at the lab's Dom-0: the old gateway is off for as long as a machine in vSphere is plugged in as it was."""
+        if self._old is not on:
+            self._lab.serve(on)
+            self._say(f"the old gateway {'serves' if on else 'is off'}")
+        self._old = on
 
     def _one(self, machine: vm.VirtualMachine, groups: Sequence[PortGroup], folders: Mapping[str, Path]) -> None:
         """Have one machine be as vSphere has it."""
