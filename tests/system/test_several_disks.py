@@ -3,11 +3,11 @@
 Root, swap and data on whole disks of their own are the lab's idp, in every other test.
 """
 
-import json
 import random
 import re
 import shutil
 import subprocess
+import tarfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,6 @@ from typing import Any
 import pytest
 
 import vcenter
-from hikkoshi import tool
 from hikkoshi.approval import plan
 from hikkoshi.approval.plan import Plan
 from hikkoshi.disk import conversion, digest, stream
@@ -36,34 +35,7 @@ from hikkoshi_lab import image
 
 pytestmark = pytest.mark.needs("qemu-img", "qemu-system-x86_64", "vcsim", "mke2fs", "debugfs", "dpkg-deb")
 MIB = 1 << 20
-FILLED = """
-import guestfs, json, sys
-g = guestfs.GuestFS(python_return_dict=True)
-g.set_backend("direct")
-g.set_backend_settings(["force_tcg"])
-root, *others = json.load(sys.stdin)
-for disk in (root, *others):
-    g.add_drive(disk, format="raw")
-g.launch()
-g.mkfs("ext3", "/dev/sdc")
-for device in ("/dev/sdd", "/dev/sde"):
-    g.pvcreate(device)
-g.vgcreate("vault", ["/dev/sdd", "/dev/sde"])
-g.lvcreate_free("old", "vault", 100)
-g.mkfs("ext3", "/dev/vault/old")
-g.md_create("mirror", ["/dev/sdf", "/dev/sdg"], level="raid1")
-(mirror,) = g.list_md_devices()
-g.mkfs("ext3", mirror)
-for device, text in (("/dev/vault/old", b"kept"), (mirror, b"twice"), ("/dev/sdc", b"served")):
-    g.mount(device, "/")
-    g.write("/" + text.decode(), text)
-    g.umount_all()
-g.mount("/dev/sda", "/")
-g.write_append("/etc/fstab", b"/dev/xvdb /srv ext3 defaults 1 2\\n")
-g.umount_all()
-g.md_stop(mirror)
-g.shutdown()
-"""
+FURTHER = vcenter.PROJECT / "tests/data/disks/several.tar.xz"  # as LVM, md and mke2fs made them; beside it, how
 
 
 @dataclass(frozen=True)
@@ -81,6 +53,16 @@ class Several:
         return rehearsal.Job(self.folder, self.folder.vmdk, self.plan, Conversion.find(self.folder))
 
 
+def served(root: Path, table: Path) -> None:
+    """Have a guest's root file system mount the second disk at /srv."""
+    table.write_bytes(subprocess.run(["debugfs", "-R", "cat /etc/fstab", root], capture_output=True, check=True).stdout)
+    with table.open("a") as f:
+        f.write("/dev/xvdb /srv ext3 defaults 1 2\n")
+    table.chmod(0o644)
+    for request in ("rm /etc/fstab", f"write {table} /etc/fstab"):
+        subprocess.run(["debugfs", "-w", "-R", request, root], capture_output=True, check=True)
+
+
 @pytest.fixture(scope="module")
 def several(tmp_path_factory: pytest.TempPathFactory) -> Several:
     home = Home(tmp_path_factory.mktemp("several") / "home")
@@ -95,11 +77,9 @@ def several(tmp_path_factory: pytest.TempPathFactory) -> Several:
     for path, made in zip(paths, image.disks(recipe).values(), strict=False):
         subprocess.run(["cp", "--sparse=always", made, path], check=True)
         path.chmod(0o600)
-    for path, size in zip(paths[2:], (64, 48, 48, 32, 32), strict=True):
-        with path.open("wb") as f:
-            f.truncate(size * MIB)
-    env = tool.guestfs_environment()
-    tool.run([tool.guestfs_python(), "-c", FILLED], stdin=json.dumps(list(map(str, paths))), timeout=300, env=env)
+    with tarfile.open(FURTHER) as further:
+        further.extractall(disks, filter="data")
+    served(paths[0], tmp_path_factory.mktemp("table") / "fstab")
     names = ("xvda1", "xvda2", *(f"xvd{letter}" for letter in "bcdef"))
     entries = [f"tap:aio:/var/lib/xen/images/{p.name},{name},w" for name, p in zip(names, paths, strict=True)]
     own = image.xm_config(recipe).split("disk = ")
