@@ -9,7 +9,7 @@ from typing import Literal, get_args
 
 from hikkoshi.errors import Problem, Refused
 
-Unseen = Literal["not seen", "not measured", "not needed", "not done"]
+Unseen = Literal["not seen", "not measured", "not needed", "not done", "lowered"]
 UNSEEN: tuple[Unseen, ...] = get_args(Unseen)
 
 

@@ -20,13 +20,15 @@ import vcenter
 from hikkoshi.approval import capacity
 from hikkoshi.check import Check
 from hikkoshi.errors import BadInput, HikkoshiError, Refused, StepFailed, VSphereError
+from hikkoshi.guest.facts import Interface
 from hikkoshi.params.home import Home
 from hikkoshi.vsphere import cutover, deployment, inventory, readback, tls, vm
 from hikkoshi.vsphere.order import Order
-from hikkoshi.vsphere.preflight import readiness
+from hikkoshi.vsphere.preflight import ports, readiness
 from hikkoshi.vsphere.session import Session
 from hikkoshi_lab import certificate, proxy, vcsim
 from hikkoshi_lab.proxy import Fault
+from journey import survey
 from processes import PATIENCE, free_port
 from vcenter import BY, MIB, OFF, World, by_hand, foreign, named, options, plug
 
@@ -226,6 +228,42 @@ class TestPreflight:
         assert world.order.spec is not None
         found = readiness.site_checks(world.connect(), world.site.vsphere, world.order.spec, "gateway", BY.site)
         assert [(c.ok, c.unseen) for c in found if c.code == "privileges-granted"] == [(True, "not seen")]
+
+    def test_a_port_group_that_rejects_what_the_guest_sends_stops_until_the_site_lowers_that_rule(self, world: World) -> None:
+        v, spec = world.connect(), world.order.spec
+        assert spec is not None
+        vmware, no = vim.dvs.VmwareDistributedVirtualSwitch, vim.BoolPolicy(value=False, inherited=False)
+        strict = vmware.VmwarePortConfigPolicy(
+            vlan=vmware.VlanIdSpec(vlanId=301, inherited=False), securityPolicy=vmware.SecurityPolicy(forgedTransmits=no)
+        )
+        (group,) = (g for g in inventory.place(v, world.site.vsphere).port_groups if g.name == "dv-vlan301")
+        version = v.read(group.network, "config.configVersion").get("config.configVersion", "")
+        change = vim.dvs.DistributedVirtualPortgroup.ConfigSpec(name=group.name, configVersion=version, defaultPortConfig=strict)
+        v.wait(group.network.ReconfigureDVPortgroup_Task(change), "make it strict")
+        own = Interface(name="eth0", file="ifcfg-eth0", own_mac="02:00:00:00:00:01", own_mac_by="MACADDR")
+        guest = survey().guest.model_copy(update={"interfaces": (own,)})
+        (found,) = ports.checks(v, world.site.vsphere, spec, guest)
+        assert not found
+        assert "dv-vlan301 rejects forged transmits, which eth0 needs: MACADDR in ifcfg-eth0" in found.found
+        lowered = world.site.vsphere.model_copy(update={"lowered": {"port-group-passes-macs": "nobody else is in that VLAN"}})
+        (told,) = ports.checks(v, lowered, spec, guest)
+        assert (told.ok, told.unseen) == (True, "lowered")
+        assert told.found.endswith("nobody else is in that VLAN")
+
+    def test_the_clocks_of_the_server_and_of_the_host_are_asked_for(self, world: World) -> None:
+        assert world.order.spec is not None
+        found = readiness.site_checks(world.connect(), world.site.vsphere, world.order.spec, "gateway", BY.site)
+        (clocks,) = (c for c in found if c.code == "clocks-agree")
+        assert (clocks.ok, clocks.unseen) == (True, "")
+        assert clocks.found.startswith("server +0 s") or clocks.found.startswith("server -0 s")
+
+    def test_a_rule_that_guards_others_is_lowered_by_nobody(self, world: World) -> None:
+        v = world.connect()
+        foreign(world, v, "gateway")
+        lowered = world.site.vsphere.model_copy(update={"lowered": {"machine-name-free": "never mind"}})
+        with pytest.raises(Refused) as told:
+            deployment.start(v, lowered, world.order, world.folder)
+        assert [p.code for p in told.value.problems] == ["machine-name-free", "rule-can-be-lowered"]
 
     def test_operating_systems_that_the_server_does_not_tell_are_not_seen(self, world: World) -> None:
         # vcsim's answer lacks what pyVmomi insists on

@@ -1,4 +1,7 @@
-"""Every check and every problem has a code; docs/codes.md lists them all, each with the one meaning that it has."""
+"""Every check and every problem has a code; docs/codes.md lists them all, each with the one meaning that it has.
+
+docs/preflight.md lists those of the preflight again, as the rules that they are.
+"""
 
 import ast
 import functools
@@ -7,9 +10,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from hikkoshi.guest.note import MEANINGS
+from hikkoshi.vsphere.preflight.rule import RULES
 
 PROJECT = Path(__file__).parents[2]
-PAGE = PROJECT / "docs" / "codes.md"
+PAGE, PREFLIGHT = PROJECT / "docs" / "codes.md", PROJECT / "docs" / "preflight.md"
+ASKED_ELSEWHERE = {"disk-fits-target", "source-off-since-copied"}  # rules: where a disk is read, and in 60
 MODULES = sorted((PROJECT / "lib").rglob("*.py"))
 SAYS = {"title": "check", "what": "problem", "problem": "problem", "remark": "remark"}  # {the argument beside a code: its kind}
 ELSEWHERE = {  # {code: its meaning}, where the words are made elsewhere
@@ -107,6 +112,26 @@ def page() -> str:
     return text
 
 
+def preflight() -> str:
+    """docs/preflight.md as the source has it."""
+    titles = {code: sorted(said)[0] for code, (_, said) in listed().items() if said}
+    text = PREFLIGHT.read_text().partition("\n## ")[0].rstrip() + "\n"
+    text += "\n## Rules\n\n| rule | what has to be so | where it is not | can be lowered | why |\n|" + 5 * " --- |" + "\n"
+    for code, rule in RULES.items():
+        lowered = "yes" if rule.may_be_lowered else "no"
+        text += f"| `{code}` | {titles[code]} | {rule.severity} | {lowered} | {rule.why} |\n"
+    return text
+
+
+def test_every_rule_of_the_preflight_is_on_its_page() -> None:
+    assert PREFLIGHT.read_text() == preflight(), "make codes"
+
+
+def test_every_check_of_the_preflight_is_a_rule_and_every_rule_is_a_check() -> None:
+    asked = {code for p in MODULES if p.parent.name == "preflight" for code, kind, _ in meanings(p) if kind == "check"}
+    assert asked - {"rule-can-be-lowered"} == set(RULES) - ASKED_ELSEWHERE
+
+
 def test_the_page_lists_every_code_with_its_meaning() -> None:
     assert PAGE.read_text() == page(), "make codes"
 
@@ -131,3 +156,4 @@ def test_codes_are_short_words_with_hyphens() -> None:
 
 if __name__ == "__main__":
     PAGE.write_text(page())
+    PREFLIGHT.write_text(preflight())

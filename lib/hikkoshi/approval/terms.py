@@ -30,6 +30,7 @@ class Target(Frozen):
     datastore: str
     folder: str
     handover: bool = unsaid(False)  # it is a contractor's, and has none of these
+    lowered: dict[str, str] = unsaid({})  # {rule of the preflight that stops nothing there: the reason}
 
     def __str__(self) -> str:
         return HANDED_OVER if self.handover else self.server
@@ -79,6 +80,7 @@ class Terms(Frozen):
                 datastore=vc.datastore,
                 folder="" if vc.handover else vc.folder,
                 handover=vc.handover,
+                lowered=dict(vc.lowered),
             ),
             dom0=XenHost(
                 name=guest.dom0,

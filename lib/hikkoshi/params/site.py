@@ -4,9 +4,9 @@ import ipaddress
 import os
 import re
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, StringConstraints, model_validator
 
 from hikkoshi.artefact import Frozen
 from hikkoshi.params.forms import Fingerprint, Name, SecretRef
@@ -112,6 +112,10 @@ class VSphere(Frozen):
     cluster: str = ""
     datastore: str = ""
     folder: str = Field("vm", description="folder for virtual machines below the datacenter")
+    lowered: dict[str, Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]] = Field(
+        default_factory=dict,
+        description="rules of docs/preflight.md that are told and stop nothing here, each with the reason, which goes on record",
+    )
     hardware_version: int = Field(10, ge=4, le=22, description="virtual hardware version of new machines: 10 is ESXi 5.5")
 
     def __str__(self) -> str:

@@ -151,5 +151,6 @@ def _state(word: str, _: Gettext) -> str:
         "not measured": _("not measured"),
         "not needed": _("not needed"),
         "not done": _("not done"),
+        "lowered": _("lowered"),
     }
     return words.get(word, word)

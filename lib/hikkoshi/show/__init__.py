@@ -45,6 +45,7 @@ COLOURS = {  # state: text colour, each with a contrast of at least 4.5 on white
     "not measured": "#6a3d9a",
     "not needed": "#555555",
     "not done": "#b00020",
+    "lowered": "#6b5900",
 }
 MARKS = {
     "done": "✔",
@@ -58,9 +59,23 @@ MARKS = {
     "not measured": "?",
     "not needed": "–",
     "not done": "✘",
+    "lowered": "–",
 }
 
-URGENCY = ("red", "failed", "not done", "later", "not seen", "not measured", "would", "done", "already", "not needed", "ok")
+URGENCY = (
+    "red",
+    "failed",
+    "not done",
+    "lowered",
+    "later",
+    "not seen",
+    "not measured",
+    "would",
+    "done",
+    "already",
+    "not needed",
+    "ok",
+)
 FOLDED = 5  # good checks, above which they are one line that opens
 
 

@@ -1,5 +1,6 @@
 """60: the machine in vSphere, imported with every NIC unplugged, and read back; or handed over to a contractor."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from hikkoshi.approval import proposal
@@ -7,6 +8,7 @@ from hikkoshi.approval.plan import Plan, nic_table
 from hikkoshi.check import Check
 from hikkoshi.disk.conversion import Conversion
 from hikkoshi.guest import descent
+from hikkoshi.guest.prepared import Prepared
 from hikkoshi.progress import Progress, silent
 from hikkoshi.rehearsal import rehearsal
 from hikkoshi.report import handover as files_for_contractor
@@ -16,6 +18,8 @@ from hikkoshi.run.step import DEPLOY
 from hikkoshi.steps.runbook import Runbook
 from hikkoshi.vsphere import deployment, handover, session, vm
 from hikkoshi.vsphere.order import Order
+from hikkoshi.vsphere.preflight import naming, ports
+from hikkoshi.xen import dom0
 
 
 class Deploy(Runbook):
@@ -82,7 +86,21 @@ class _Import:
             descent.chain(self.run.folder, self._plan),
             rehearsed.waiting(),
             *deployment.checks(self._server, self._place, self._order),
+            *self._of_guest(),
         ]
+
+    def _of_guest(self) -> list[Check]:
+        """What the copy tells of the guest, held against what vSphere has; and whether the source stayed off."""
+        run, prepared, spec = self.run, Prepared.find(self.run.folder), self._order.spec
+        off = dom0.source_off(run.home, run.site, run.guest)
+        told = replace(off, code="source-off-since-copied", title="the source is off since it was copied")
+        found = [
+            told if off else replace(told, ok=True, unseen="not done", found=f"{off.found}: what it writes is not in the copy")
+        ]
+        if prepared and spec:
+            found += ports.checks(self._server, self._place, spec, prepared.facts)
+            found.append(naming.tied(spec.nics, prepared.facts))
+        return found
 
     def earlier_removed(self) -> Check:
         return deployment.no_earlier(self._server, self._order)

@@ -18,7 +18,7 @@ from hikkoshi.run.step import OFFLOADS, PLAN
 from hikkoshi.steps.runbook import Runbook
 from hikkoshi.vsphere import handover, hints, inventory, session
 from hikkoshi.vsphere.inventory import Place, PortGroup
-from hikkoshi.vsphere.preflight import readiness
+from hikkoshi.vsphere.preflight import ports, readiness
 from hikkoshi.vsphere.session import Session
 from hikkoshi.vsphere.spec import VirtualNic, VmSpec
 
@@ -124,7 +124,8 @@ class PlanMove(Runbook):
         run = self.run
         if run.site.vsphere.handover:
             return handover.unasked(self._machine)
-        return readiness.site_checks(self._server, run.site.vsphere, self._machine, run.guest.name, run.home.identity())
+        asked = self._server, run.site.vsphere, self._machine
+        return [*readiness.site_checks(*asked, run.guest.name, run.home.identity()), *ports.checks(*asked, self._survey.guest)]
 
     @cached_property
     def _server(self) -> Session:

@@ -1,6 +1,6 @@
 """What vSphere has: port groups with their VLANs, hosts, the datastore, and the place where a new machine goes."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +11,8 @@ from hikkoshi.params.site import VSphere as Site
 from hikkoshi.vsphere.session import Properties, Session
 
 TRUNK = 4095  # VLAN id with which a standard switch hands all VLANs through
+FORGED, CHANGED, PROMISCUOUS = "forged transmits", "MAC changes", "promiscuous mode"
+SECURITY = {"forgedTransmits": FORGED, "macChanges": CHANGED, "allowPromiscuous": PROMISCUOUS}  # as the API calls them
 UPLINK_TAG = "SYSTEM/DVS.UPLINKPG"
 
 
@@ -25,6 +27,9 @@ class PortGroup:
     hosts: frozenset[str] = frozenset()  # ids of the hosts that have it
     key: str = ""  # of a distributed one
     network: Any = field(default=None, compare=False)
+    refused: frozenset[str] | None = None  # what its security policy rejects; None where it does not tell
+    uplinks: tuple[str, ...] | None = None  # those that are active; None where it does not tell
+    teaming: str = ""  # how they share the load
 
     def __str__(self) -> str:
         return f"{self.name} ({self.what})"
@@ -141,13 +146,17 @@ def port_groups(v: Session, datacenter: Any) -> tuple[PortGroup, ...]:
     networks = {o: p["name"] for o, p in v.collect("Network", ["name"], datacenter).items()}
     hosts = v.collect("HostSystem", ["configManager.networkSystem"], datacenter)
     seen: dict[str, dict[str, int]] = {}  # {name: {host id: VLAN}}
+    policies: dict[str, list[Any]] = {}  # {name: that of each host}
     for host, p in hosts.items():
         if "configManager.networkSystem" in p:
             # host.config.network may be older than this
             told = v.read(p["configManager.networkSystem"], "networkInfo.portgroup")
             for group in told.get("networkInfo.portgroup", ()):
                 seen.setdefault(group.spec.name, {})[host._moId] = group.spec.vlanId
-    standard = [_standard(name, seen[name], o) for o, name in networks.items() if name in seen and type(o) is vim.Network]
+                policies.setdefault(group.spec.name, []).append(group.computedPolicy)
+    standard = [
+        _standard(name, seen[name], o, policies[name]) for o, name in networks.items() if name in seen and type(o) is vim.Network
+    ]
     members = {
         o: frozenset(h._moId for h in p.get("summary.hostMember", ()))
         for o, p in v.collect("DistributedVirtualSwitch", ["summary.hostMember"], datacenter).items()
@@ -160,8 +169,21 @@ def port_groups(v: Session, datacenter: Any) -> tuple[PortGroup, ...]:
     return tuple(sorted([*standard, *distributed], key=lambda g: (g.name, g.switch)))
 
 
-def _standard(name: str, vlans: Mapping[str, int], network: Any) -> PortGroup:
-    """One name on many hosts is one network to vSphere; whether the VLAN is the same everywhere is nobody's care but ours."""
+def rejected(policy: Any) -> frozenset[str] | None:
+    """What a security policy rejects; None where it does not tell. Of a distributed one, each has a policy of its own."""
+    values = {what: getattr(policy, name, None) for name, what in SECURITY.items()}
+    told = {what: getattr(value, "value", value) for what, value in values.items()}
+    return frozenset(what for what, allowed in told.items() if allowed is False) if set(told.values()) != {None} else None
+
+
+def _standard(name: str, vlans: Mapping[str, int], network: Any, policies: Sequence[Any] = ()) -> PortGroup:
+    """One name on many hosts is one network to vSphere; whether the VLAN is the same everywhere is nobody's care but ours.
+
+    And so with its policies: what one host rejects is rejected; without an active uplink on one host, it has none.
+    """
+    teams = [t for p in policies if (t := getattr(p, "nicTeaming", None)) and t.nicOrder]
+    ups = [tuple(t.nicOrder.activeNic or ()) for t in teams]
+    told = [r for p in policies if (r := rejected(getattr(p, "security", None))) is not None]
     different = sorted(set(vlans.values()))
     if len(different) > 1:
         vlan, kind = None, f"VLAN differs between hosts: {', '.join(map(str, different))}"
@@ -169,11 +191,23 @@ def _standard(name: str, vlans: Mapping[str, int], network: Any) -> PortGroup:
         vlan, kind = None, "trunk of all VLANs"
     else:
         vlan, kind = different[0], ""
-    return PortGroup(name, "standard", vlan, kind, frozenset(vlans), network=network)
+    return PortGroup(
+        name,
+        "standard",
+        vlan,
+        kind,
+        frozenset(vlans),
+        network=network,
+        refused=frozenset().union(*told) if told else None,
+        uplinks=min(ups, key=len) if ups else None,
+        teaming=str(teams[0].policy or "") if teams else "",
+    )
 
 
 def _distributed(thing: Any, p: Properties, hosts: frozenset[str]) -> PortGroup:
-    setting = getattr(p.get("config.defaultPortConfig"), "vlan", None)
+    default = p.get("config.defaultPortConfig")
+    setting, team = getattr(default, "vlan", None), getattr(default, "uplinkTeamingPolicy", None)
+    order = getattr(team, "uplinkPortOrder", None)
     vmware = vim.dvs.VmwareDistributedVirtualSwitch
     vlan, kind = None, "VLAN unknown"
     if p.get("config.uplink") or any(t.key == UPLINK_TAG for t in p.get("tag", ())):
@@ -184,7 +218,18 @@ def _distributed(thing: Any, p: Properties, hosts: frozenset[str]) -> PortGroup:
         kind = "trunk of VLANs " + ", ".join(f"{r.start}-{r.end}" for r in setting.vlanId)
     elif isinstance(setting, vmware.PvlanSpec):
         kind = f"private VLAN {setting.pvlanId}"
-    return PortGroup(p["name"], "distributed", vlan, kind, hosts, p["key"], thing)
+    return PortGroup(
+        p["name"],
+        "distributed",
+        vlan,
+        kind,
+        hosts,
+        p["key"],
+        thing,
+        refused=rejected(getattr(default, "securityPolicy", None)),
+        uplinks=tuple(order.activeUplinkPort or ()) if order else None,
+        teaming=str(getattr(getattr(team, "policy", None), "value", "") or ""),
+    )
 
 
 def _hosts(v: Session, cluster: Any, datastore: Any) -> tuple[EsxiHost, ...]:

@@ -13,7 +13,7 @@ from hikkoshi.errors import HikkoshiError, Refused, VSphereError, nearest
 from hikkoshi.params.site import VSphere as Site
 from hikkoshi.vsphere import inventory, vm
 from hikkoshi.vsphere.inventory import Place, PortGroup
-from hikkoshi.vsphere.preflight import guestid
+from hikkoshi.vsphere.preflight import clock, guestid, rule
 from hikkoshi.vsphere.session import Session
 from hikkoshi.vsphere.spec import VirtualNic, VmSpec
 
@@ -54,11 +54,13 @@ def site_checks(v: Session, site: Site, spec: VmSpec, own_guest: str, identity: 
         _name_free(machines, own, spec, identity),
         *(_port_group(place.port_groups, nic) for nic in spec.nics),
         _macs_free(machines, own, spec, identity),
+        _uplinks(place.port_groups, spec),
         _hardware_version(v, place, spec),
         _guest_id(v, place, spec),
         _privileges(v, place, spec),
+        clock.check(v, place.host_for(n.port_group for n in spec.nics)),
     ]
-    return [*there, *(replace(c, where=v.where) for c in asked)]
+    return rule.judged([*there, *(replace(c, where=v.where) for c in asked)], site.lowered)
 
 
 def place_checks(v: Session, site: Site, spec: VmSpec) -> tuple[list[Check], Place | None]:
@@ -139,6 +141,22 @@ def _port_group(groups: tuple[PortGroup, ...], nic: VirtualNic) -> Check:
         return check(ok=False, found=", ".join(map(str, fit)) or "no such port group", remedy=remedy)
     remedy = f"correct {nic.segment} in params/site.yml, or the port group in vSphere: one of the two is wrong"
     return check(ok=fit[0].vlan == nic.vlan, found=str(fit[0]), remedy=remedy)
+
+
+def _uplinks(groups: tuple[PortGroup, ...], spec: VmSpec) -> Check:
+    """By the teaming of each port group, as far as it is told; whether the physical switch fits it is not seen from here."""
+    ours = {g.name: g for g in groups if g.name in {n.port_group for n in spec.nics}}
+    dead = [name for name, g in ours.items() if g.uplinks == ()]
+    known = [f"{name}: {', '.join(g.uplinks)}{f', {g.teaming}' if g.teaming else ''}" for name, g in ours.items() if g.uplinks]
+    return Check(
+        code="port-group-has-uplink",
+        title="every port group has an active uplink",
+        ok=not dead,
+        found=f"none on {', '.join(dead)}" if dead else "; ".join(known) or ("not told" if ours else "no NIC"),
+        expected="at least one each",
+        remedy="have an uplink made active in the port group's teaming. If it is to stay inside its host, lower this rule",
+        unseen="" if dead or known or not ours else "not seen",
+    )
 
 
 def _macs_free(machines: Mapping[Any, vm.VirtualMachine], own: set[Any], spec: VmSpec, identity: str) -> Check:
