@@ -88,10 +88,10 @@ class RealXen:
         """What is there that was not before."""
         return [x for x in self.traces() if x not in before]
 
-    def as_before(self, before: list[str], of: str = "") -> None:
-        """Nothing of ours stays: at once, or when the Dom-0 has seen that nobody is there any more."""
+    def as_before(self, before: list[str], of: str = "", but: str = "") -> None:
+        """Nothing of ours stays `but` what a pattern names: at once, or when the Dom-0 has seen that nobody is there now."""
         end = time.monotonic() + 60
-        while found := [x for x in self.beside(before) if x.startswith(of)]:
+        while found := [x for x in self.beside(before) if x.startswith(of) and not (but and re.search(but, x))]:
             assert time.monotonic() < end, found
             time.sleep(1)
 

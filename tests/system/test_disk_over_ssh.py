@@ -543,8 +543,22 @@ def test_a_snapshot_that_a_killed_run_has_left_is_removed_and_those_of_others_ar
     (running.there.folder / "dev/vg0").mkdir(parents=True)
     (running.there.folder / f"dev/vg0/{mark}-r-xvda").touch()
     (running.there.folder / "running").write_text("web01\n")
+    host, own, another = RemoteDom0(running.there.dom0), f"{mark}-r-xvda", "hikkoshi-00000000-r-xvda"
+
+    def watched(name: str) -> bool:
+        return any(name in line for line in running.there.processes)
+
+    with (
+        Watcher(host, ["lvremove", "-f", f"vg0/{own}"], 60) as killed,
+        Watcher(host, ["lvremove", "-f", f"vg0/{another}"], 60) as theirs,
+    ):
+        assert watched(own)
     survey.start(*running.where)
-    assert running.snapshots == ["hikkoshi-00000000-r-xvda", "backup"]
+    assert running.snapshots == [another, "backup"]
+    wait_for(lambda: not watched(own), "nothing waits any more to remove what is gone")
+    assert watched(another)
+    assert not any(killed.word in line for line in running.there.processes)
+    theirs.end()
 
 
 def test_a_guest_that_runs_is_not_read_where_no_snapshot_can_be_made_of_it(running: Running) -> None:

@@ -19,7 +19,7 @@ from hikkoshi.progress import Progress, silent
 from hikkoshi.xen import dom0, root
 from hikkoshi.xen.disks import XenDisk
 from hikkoshi.xen.reach.kinds import asked
-from hikkoshi.xen.wire import pausing, reading, snapshots
+from hikkoshi.xen.wire import pausing, reading, snapshots, watcher
 from hikkoshi.xen.wire.place import url
 
 
@@ -73,7 +73,9 @@ def bring(home: Home, site: Site, guest: Guest, disks: Iterable[XenDisk], run: s
     wanted = reading.wanted(folder, dom, disks)
     pausing.release(host, folder.sources)
     behind = snapshots.backings(host, wanted)
-    snapshots.remove(host, snapshots.left(host, mark, behind))
+    left = snapshots.left(host, mark, behind)
+    snapshots.remove(host, left)
+    watcher.end(host, *(name.partition("/")[2] for name in left))  # it has nothing left to undo, and would wait ten minutes
     if off := dom0.source_off(home, site, guest):
         reading.bring(wanted, progress)
         if not (off := dom0.source_off(home, site, guest)):  # not every device tells that a guest has written to it

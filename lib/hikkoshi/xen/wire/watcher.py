@@ -28,7 +28,9 @@ true
 
 
 _END = """\
-for f in `grep -l "$1" /proc/[0-9]*/cmdline 2>/dev/null`; do f=${f#/proc/}; kill -9 "-${f%/*}" 2>/dev/null; done
+for w; do
+  for f in `grep -lF -e "$w" /proc/[0-9]*/cmdline 2>/dev/null`; do f=${f#/proc/}; kill -9 "-${f%/*}" 2>/dev/null; done
+done
 true
 """
 
@@ -91,10 +93,12 @@ class Watcher:
         self._number = said
 
 
-def end(host: Dom0Host, word: str) -> None:
-    """Have the watcher that is known by this word undo nothing more, where it is still there: of a killed run, too."""
-    if re.fullmatch(r"hikkoshi-[0-9a-f]{16}", word):  # any other one might be in the command line of another program
-        host.run(["sh", "-c", _END, "sh", word], timeout=PATIENCE)
+def end(host: Dom0Host, *words: str) -> None:
+    """Have the watchers undo nothing more that have one of these words in their command, of a killed run, too: the word by
+    which one is known, or the name of a snapshot that it would remove."""
+    # any other one might be in the command line of another program
+    if ours := [word for word in words if re.fullmatch(r"hikkoshi-[0-9a-f]{8}[0-9a-f-]\S+", word)]:
+        host.run(["sh", "-c", _END, "sh", *ours], timeout=PATIENCE)
 
 
 def _now() -> float:
