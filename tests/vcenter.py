@@ -170,5 +170,5 @@ def serve(world: World) -> Plan:
     world.order = replace(world.order, owner=owner, spec=small, plan_hash=decided.hash)
     v = world.connect()
     world.deploy(v)
-    cutover.start(v, world.site.vsphere, world.order, world.permission, source=OFF, folder=folder)
+    cutover.start(v, world.site.vsphere, world.order, world.permission, source=lambda: OFF, folder=folder)
     return decided

@@ -157,7 +157,7 @@ def test_the_gate_lets_the_approved_machine_into_service_and_none_that_was_made_
         run = open_run("70-cutover", {"guest": "gateway", "mode": "apply", "home": str(home.root)})
 
         def start(_: object) -> object:
-            return cutover.start(v, world.site.vsphere, world.order, run.permit(), source=vcenter.OFF, folder=folder)
+            return cutover.start(v, world.site.vsphere, world.order, run.permit(), source=lambda: vcenter.OFF, folder=folder)
 
         try:
             (machine,) = vm.ours(v, vcenter.BY.site, "gateway")

@@ -118,7 +118,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
         world.deploy(v)
         with metering.measuring(SEGMENTS, folder / "outage.jsonl", lab.host("admin")) as meter:
             wait_for(lambda: states(meter) == {"answers"}, "the old gateway's answers")
-            cutover.start(v, world.site.vsphere, world.order, world.permission, source=vcenter.OFF, folder=world.folder)
+            cutover.start(v, world.site.vsphere, world.order, world.permission, source=lambda: vcenter.OFF, folder=world.folder)
             wait_for(lambda: "out" in states(meter), "the old gateway's end")
             wait_for(lambda: states(meter) == {"answers"}, "the moved gateway's answers")
         yield Scene(world, lab, v, meter.so_far())

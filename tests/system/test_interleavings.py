@@ -188,7 +188,7 @@ def cut_over(run: Run, progress: Progress) -> None:
 
         def start(_: object) -> None:
             off = dom0.source_off(run.home, run.site, run.guest)
-            cutover.start(v, place, order, run.permit(), source=off, folder=run.folder, progress=progress)
+            cutover.start(v, place, order, run.permit(), source=lambda: off, folder=run.folder, progress=progress)
 
         run.ensure("into service", lambda: cutover.complete(v, order, run.folder), start)
 

@@ -122,7 +122,9 @@ def test_the_runbooks_find_a_collapse_fail_on_it_cure_it_record_how_and_take_it_
         cutover.strike(folder)
         code, told = hikkoshi(home, "undo-remedy", "gateway", "--apply")
         assert (code, "no cut-over is on record" in told, bool(treatment.remedied())) == (3, True, True), told
-        cutover.start(world.connect(), world.site.vsphere, world.order, world.permission, source=vcenter.OFF, folder=folder)
+        cutover.start(
+            world.connect(), world.site.vsphere, world.order, world.permission, source=lambda: vcenter.OFF, folder=folder
+        )
         code, told = hikkoshi(home, "undo-remedy", "gateway", "--apply")
         assert (code, "undo the remedy" in told, "sealed: " in told) == (0, True, True), told
         assert not treatment.remedied()

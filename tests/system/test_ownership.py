@@ -53,7 +53,7 @@ def state(machine: vm.VirtualMachine) -> tuple[Any, ...]:
 def serving(world: World, v: Session, by: vm.Owner = BY) -> vm.VirtualMachine:
     order = replace(world.order, owner=by)
     deployment.start(v, world.site.vsphere, order, world.folder)
-    cutover.start(v, world.site.vsphere, order, world.permission, source=OFF, folder=world.folder)
+    cutover.start(v, world.site.vsphere, order, world.permission, source=lambda: OFF, folder=world.folder)
     (machine,) = vm.ours(v, by.site, "gateway")
     return machine
 
@@ -89,7 +89,7 @@ def test_nothing_is_done_to_a_machine_that_is_not_ours(world: World, kind: str) 
         deployment.start(v, world.site.vsphere, replace(world.order, plan_hash="b" * 64), world.folder)
     if kind != "clone":
         with pytest.raises(Refused, match="the machine is deployed"):
-            cutover.start(v, world.site.vsphere, world.order, world.permission, source=OFF, folder=world.folder)
+            cutover.start(v, world.site.vsphere, world.order, world.permission, source=lambda: OFF, folder=world.folder)
     assert state(vm.again(v, stranger)) == before
 
 
@@ -161,7 +161,7 @@ def test_a_machine_carries_its_site_its_run_and_itself(world: World) -> None:
     assert marks[vm.MACHINE] == machine.uuid == done.instance_uuid
     assert done.site == BY.site
     assert vm.STARTED not in marks
-    cutover.start(v, world.site.vsphere, world.order, world.permission, source=OFF, folder=world.folder)
+    cutover.start(v, world.site.vsphere, world.order, world.permission, source=lambda: OFF, folder=world.folder)
     first = vm.again(v, machine).marks[vm.STARTED]
     cutover.roll_back(v, world.order)
     after = vm.again(v, machine).marks
@@ -293,7 +293,7 @@ class TestTakingOver:
         assert made.instance_uuid == copy.uuid
         assert "nobody knows what was done with its disk" in made.manifest, "the approver is told"
         assert all(cutover.checks(v, world.order, world.folder))
-        cutover.start(v, world.site.vsphere, world.order, world.permission, source=OFF, folder=world.folder)
+        cutover.start(v, world.site.vsphere, world.order, world.permission, source=lambda: OFF, folder=world.folder)
 
     def test_a_clone_is_taken_over_only_where_its_original_is_gone(self, world: World) -> None:
         v = world.connect()

@@ -548,7 +548,7 @@ class TestReady:
         world.deploy(v)
         assert self.red(world, v) == []
         served(world, v)
-        cutover.start(v, world.site.vsphere, world.order, world.permission, source=OFF, folder=world.folder)
+        cutover.start(v, world.site.vsphere, world.order, world.permission, source=lambda: OFF, folder=world.folder)
         assert self.red(world, v) == []
 
     @pytest.mark.parametrize(
@@ -601,7 +601,7 @@ class TestReady:
 
 
 def served(world: World, v: Session) -> None:
-    cutover.start(v, world.site.vsphere, world.order, world.permission, source=OFF, folder=world.folder)
+    cutover.start(v, world.site.vsphere, world.order, world.permission, source=lambda: OFF, folder=world.folder)
     cutover.roll_back(v, world.order)
     cutover.strike(world.folder)
 
@@ -644,7 +644,18 @@ class TestCutOver:
             where="xenhost",
         )
         with pytest.raises(Refused, match="shut it down"):
-            cutover.start(v, world.site.vsphere, world.order, world.permission, source=on, folder=world.folder)
+            cutover.start(v, world.site.vsphere, world.order, world.permission, source=lambda: on, folder=world.folder)
+        assert cutover.rolled_back(v, world.order)
+
+    def test_a_source_that_comes_back_while_the_nics_are_plugged_in_keeps_its_addresses(self, world: World) -> None:
+        v = world.connect()
+        world.deploy(v)
+        back = Check(code="a-code", title="the source is off", ok=False, found="running", remedy="shut it down")
+        looks = iter([OFF, back])
+        world.proxy.calls.clear()
+        with pytest.raises(Refused, match="shut it down"):
+            cutover.start(v, world.site.vsphere, world.order, world.permission, source=lambda: next(looks), folder=world.folder)
+        assert "PowerOnVM_Task" not in world.proxy.calls
         assert cutover.rolled_back(v, world.order)
 
     def test_nothing_happens_while_another_machine_is_on_with_one_of_the_macs(self, world: World) -> None:
@@ -652,13 +663,13 @@ class TestCutOver:
         world.deploy(v)
         stranger_on(world, v)
         with pytest.raises(Refused, match="two NICs with one MAC break the network"):
-            cutover.start(v, world.site.vsphere, world.order, world.permission, source=OFF, folder=world.folder)
+            cutover.start(v, world.site.vsphere, world.order, world.permission, source=lambda: OFF, folder=world.folder)
         assert cutover.rolled_back(v, world.order)
 
     def test_nothing_happens_without_a_complete_machine(self, world: World) -> None:
         v = world.connect()
         with pytest.raises(Refused, match="the machine is deployed"):
-            cutover.start(v, world.site.vsphere, world.order, world.permission, source=OFF, folder=world.folder)
+            cutover.start(v, world.site.vsphere, world.order, world.permission, source=lambda: OFF, folder=world.folder)
 
     @pytest.mark.parametrize(
         "of", [{"guest": "idp"}, {"plan": "f" * 64}, {"vmdk": "f" * 64}, {"machine": "another"}, {"step": "85-offloads"}]
@@ -672,7 +683,7 @@ class TestCutOver:
         (name,) = of
         wrong = replace(world.permission, **of)
         with pytest.raises(Refused, match=f"what was approved is another {name}"):
-            cutover.start(v, world.site.vsphere, world.order, wrong, source=OFF, folder=world.folder)
+            cutover.start(v, world.site.vsphere, world.order, wrong, source=lambda: OFF, folder=world.folder)
         (machine,) = vm.ours(v, BY.site, "gateway")
         for act in (vm.connect, vm.power):
             with pytest.raises(Refused, match=f"what was approved is another {name}"):
@@ -694,7 +705,7 @@ class TestCutOver:
         v = world.connect()
         world.deploy(v)
         assert not cutover.complete(v, world.order, world.folder)
-        cutover.start(v, world.site.vsphere, world.order, world.permission, source=OFF, folder=world.folder)
+        cutover.start(v, world.site.vsphere, world.order, world.permission, source=lambda: OFF, folder=world.folder)
         assert cutover.complete(v, world.order, world.folder)
         assert [c for c in cutover.wiring(v, world.site.vsphere, world.order) if not c] == []
         assert len(cutover.InService.load(world.folder).nics) == 10
@@ -710,24 +721,24 @@ class TestCutOver:
     def test_a_cut_over_killed_before_it_was_written_down_is_finished_by_the_next_run(self, world: World) -> None:
         v = world.connect()
         world.deploy(v)
-        cutover.start(v, world.site.vsphere, world.order, world.permission, source=OFF, folder=world.folder)
+        cutover.start(v, world.site.vsphere, world.order, world.permission, source=lambda: OFF, folder=world.folder)
         (world.folder / "cutover.json").unlink()
         assert "not in cutover.json" in cutover.complete(v, world.order, world.folder).found
-        cutover.start(v, world.site.vsphere, world.order, world.permission, source=OFF, folder=world.folder)
+        cutover.start(v, world.site.vsphere, world.order, world.permission, source=lambda: OFF, folder=world.folder)
         assert cutover.complete(v, world.order, world.folder)
 
     def test_the_nics_are_plugged_in_before_the_machine_is_switched_on(self, world: World) -> None:
         v = world.connect()
         world.deploy(v)
         world.proxy.calls.clear()
-        cutover.start(v, world.site.vsphere, world.order, world.permission, source=OFF, folder=world.folder)
+        cutover.start(v, world.site.vsphere, world.order, world.permission, source=lambda: OFF, folder=world.folder)
         order = [c for c in world.proxy.calls if c in ("ReconfigVM_Task", "PowerOnVM_Task")]
         assert order == ["ReconfigVM_Task", "PowerOnVM_Task"]
 
     def test_a_nic_moved_to_another_segment_is_found_by_its_mac(self, world: World) -> None:
         v = world.connect()
         world.deploy(v)
-        cutover.start(v, world.site.vsphere, world.order, world.permission, source=OFF, folder=world.folder)
+        cutover.start(v, world.site.vsphere, world.order, world.permission, source=lambda: OFF, folder=world.folder)
         (machine,) = vm.marked(v, "gateway")
         card = machine.nics["00:16:3e:05:00:04"]
         groups = inventory.place(v, world.site.vsphere).port_groups
@@ -742,7 +753,7 @@ class TestCutOver:
     def test_after_the_cut_over_deploying_again_finds_everything_done(self, world: World) -> None:
         v = world.connect()
         world.deploy(v)
-        cutover.start(v, world.site.vsphere, world.order, world.permission, source=OFF, folder=world.folder)
+        cutover.start(v, world.site.vsphere, world.order, world.permission, source=lambda: OFF, folder=world.folder)
         again = [*deployment.read_back(v, world.site.vsphere, world.order), deployment.unplugged(v, world.order)]
         assert [c for c in again if not c] == []
         assert red(world, v) == []
@@ -760,10 +771,10 @@ class TestCutOver:
     def test_a_machine_in_service_whose_record_was_lost_is_only_recorded(self, world: World) -> None:
         v = world.connect()
         world.deploy(v)
-        first = cutover.start(v, world.site.vsphere, world.order, world.permission, source=OFF, folder=world.folder)
+        first = cutover.start(v, world.site.vsphere, world.order, world.permission, source=lambda: OFF, folder=world.folder)
         (world.folder / "cutover.json").unlink()
         before = world.proxy.calls.count("ReconfigVM_Task")
-        again = cutover.start(v, world.site.vsphere, world.order, world.permission, source=OFF, folder=world.folder)
+        again = cutover.start(v, world.site.vsphere, world.order, world.permission, source=lambda: OFF, folder=world.folder)
         assert (again.since, again.nics) == (first.since, first.nics)
         assert world.proxy.calls.count("ReconfigVM_Task") == before
 

@@ -3,6 +3,7 @@
 Both have the same MACs and addresses: the one is off before the other goes on, seen in the same moment.
 """
 
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -112,14 +113,17 @@ class CutOver(Runbook):
         return self._machine.complete()
 
     def start(self, progress: Progress = silent) -> None:
-        """Plug in every NIC, then switch the machine on; the source is looked at once more in this moment.
+        """Plug in every NIC, then switch the machine on; the source is looked at once more before each of the two.
 
         Where a contractor does that, wait for the guest's first answer, half an hour at most.
         """
         permission = self.run.permit()
-        source = self._descent.free(self.source_off())
+
+        def source() -> Check:
+            return self._descent.free(self.source_off())
+
         if isinstance(self._machine, ContractorsMachine):
-            self._machine.start(self.run.permit, self.run.give_way, source, progress)
+            self._machine.start(self.run.permit, self.run.give_way, source(), progress)
         else:
             self._machine.start(permission, source, progress)
 
@@ -260,7 +264,7 @@ class _OurMachine:
     def complete(self) -> Check:
         return cutover.complete(self._v, self._order, self._folder)
 
-    def start(self, permission: Permission, source: Check, progress: Progress) -> None:
+    def start(self, permission: Permission, source: Callable[[], Check], progress: Progress) -> None:
         cutover.start(self._v, self._site, self._order, permission, source=source, folder=self._folder, progress=progress)
 
     def nics(self) -> list[dict[str, str]]:

@@ -113,19 +113,20 @@ def start(
     wanted: Order,
     permission: Permission,
     *,
-    source: Check,
+    source: Callable[[], Check],
     folder: GuestFolder,
     progress: Progress = silent,
 ) -> InService:
     """Plug in every NIC, switch the machine on, read both back, write it down; what is so already stays so.
 
-    `source` is the fresh observation that the source guest is off: the same MACs and addresses twice would break the
-    network for both, so without it nothing is done, nor while another machine is on with one of them. `permission` is of
+    `source` looks whether the source guest is off: the same MACs and addresses twice would break the network for both, so
+    without it nothing is done, nor while another machine is on with one of them. It looks again right before the machine is
+    switched on: a source that came back meanwhile keeps the addresses, and every NIC is pulled out again. `permission` is of
     this guest, plan, disk and machine, or it is refused.
     """
     permission.covers(CUTOVER.id, guest=wanted.guest, plan=wanted.plan_hash, vmdk=wanted.sha256)
     machine = _only(v, wanted)
-    blocked = [c for c in (source, only_one(v, wanted), alone(v, wanted, _macs(wanted))) if not c]
+    blocked = [c for c in (source(), only_one(v, wanted), alone(v, wanted, _macs(wanted))) if not c]
     if blocked or machine is None:
         raise Refused(*(c.problem() for c in blocked))
     permission.covers(CUTOVER.id, vmdk=machine.marks.get(vm.VMDK, ""), machine=machine.uuid)
@@ -133,6 +134,9 @@ def start(
     if not serving:  # else only the record was lost: a NIC that is plugged in again loses its link for a moment
         progress(0, 3, "plugging in the NICs")
         vm.connect(v, wanted.owner, machine, permission)
+        if not (now := source()):
+            vm.connect(v, wanted.owner, machine, False)
+            raise Refused(now.problem())
         progress(1, 3, "switching on")
         vm.power(v, wanted.owner, machine, permission)
         machine = vm.again(v, machine)
