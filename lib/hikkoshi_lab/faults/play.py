@@ -157,7 +157,7 @@ def cells(step: Step) -> Sequence[tuple[Misfortune, Juncture]]:
 def chosen(step: Step) -> Sequence[tuple[Misfortune, Juncture]]:
     """Some of them, spread over all: each fault and each moment is among them."""
     places = [(one, cell.MISFORTUNES.index(one[0]) + 3 * cell.MOMENTS.index(one[1])) for one in cells(step)]
-    return [one for one, place in places if place % 8 in (0, 2, 4) or one[0] in (cell.CUT, cell.FLIPPED)]
+    return [one for one, place in places if place % 8 in (0, 2, 4) or one[0] in (cell.CUT, cell.FLIPPED, cell.SOURCE)]
 
 
 def _begin(stage: Stage, step: Step, answer: float = USUAL) -> Operator:
