@@ -598,8 +598,8 @@ HOSTILE: dict[str, tuple[Breaking, str]] = {
     "escapes in an error": (prints("", status=1, errors="\x1b[31mred\r\x1bc\n"), r"\\x1b\[31mred\\r\\x1bc"),
     "letters turned around": (prints("", status=1, errors="\u202egnirts\n"), r"\\u202egnirts"),
     "random bytes": (runs("head -c 100000 /dev/urandom"), "not known"),
-    "bytes without end": (runs("cat /dev/zero"), "answers more than it can have to tell|took too long"),
-    "errors without end": (runs("cat /dev/zero >&2"), "answers more than it can have to tell|took too long"),
+    "bytes without end": (runs("cat /dev/zero"), "answers more than it can have to tell|took too long|no answer in"),
+    "errors without end": (runs("cat /dev/zero >&2"), "answers more than it can have to tell|took too long|no answer in"),
     "no answer": (runs("sleep 1000"), "took too long|no answer in"),
     "an answer drop by drop": (runs("while :; do echo x; sleep 0.1; done"), "took too long|no answer in"),
     "a program that kills itself": (runs("kill -9 $$"), "exit status 137"),
@@ -656,7 +656,7 @@ def test_a_hostile_or_broken_dom0_is_told_clearly_and_nothing_is_done(
     breaking, told = HOSTILE[name]
     monkeypatch.setattr(connection, "PRINTED", 1 << 20)
     if "took too long" in told:
-        monkeypatch.setattr(dom0, "LISTING", 0.4)
+        monkeypatch.setattr(dom0, "LISTING", 1)
     if name in SILENT:
         monkeypatch.setattr(remote, "PATIENCE", 0.4)
     before = {p: p.stat().st_mtime_ns for p in home.root.rglob("*")}

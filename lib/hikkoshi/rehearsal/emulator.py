@@ -193,10 +193,12 @@ def started(
         for fd in handed:
             os.set_inheritable(fd, False)
         theirs.close()
+        stream = ours.makefile("rw", encoding="utf-8", newline="\n")
         try:
-            with ours.makefile("rw", encoding="utf-8", newline="\n") as stream:
-                yield Emulator(process, stream, folder)
+            yield Emulator(process, stream, folder)
         finally:
+            with contextlib.suppress(OSError):  # what QEMU did not take before it ended
+                stream.close()
             tool.end(process)
 
 
