@@ -215,6 +215,11 @@ def test_a_short_list_is_folded_nowhere_and_every_state_has_its_place() -> None:
     assert set(show.URGENCY) == set(show.MARKS)
 
 
+def test_a_line_of_progress_harms_nobody_where_no_ipython_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    show.progress("converting")(2, 2, "done")
+    assert "converting" in capsys.readouterr().out
+
+
 def test_a_table_without_rows_is_the_sentence_above_it(monkeypatch: pytest.MonkeyPatch) -> None:
     pages: list[str] = []
     monkeypatch.setattr(show, "display", lambda data, **_: pages.append(data["text/html"]))

@@ -191,7 +191,8 @@ def progress(title: str) -> Progress:
         left = f", {_clock(passed / share - passed)} left" if 0.05 < share < 1 and passed > 1 else ""
         line = f"{title}  {share:4.0%}  {words}  ({_clock(passed)}{left})"
         bar = f"<progress value='{share:.3f}' max='1' aria-label='{html.escape(title)}'></progress>"
-        handle.update(_bundle(f"<p>{bar} {html.escape(line)}</p>", line), raw=True)
+        if handle is not None:  # as it is where no IPython runs
+            handle.update(_bundle(f"<p>{bar} {html.escape(line)}</p>", line), raw=True)
 
     return update
 
