@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hikkoshi import files, tool
 from hikkoshi.approval import signatory
@@ -23,10 +23,6 @@ from hikkoshi.sitefolder import pages
 from hikkoshi.xen.live import machines
 from hikkoshi.xen.live.version import xen_version
 from hikkoshi.xen.reach.kinds import asked
-
-if TYPE_CHECKING:
-    from hikkoshi.params.site import Segment
-    from hikkoshi.vsphere.inventory import Place
 
 SETUP = "run `make setup` in the project's folder (Debian, Ubuntu); elsewhere install {}"
 ROOM = 10 << 30  # bytes: copy, VMDK and rehearsal of the two guests of the lab need a third of it
@@ -100,25 +96,24 @@ def site(home: Home) -> dict[str, list[dict[str, str]]]:
     from hikkoshi.vsphere import inventory, session  # noqa: PLC0415
 
     params = home.site()
+    guests = Counter((nic.segment, guest) for guest in home.guest_names() for nic in home.guest(guest).nics)
     with session.connect(home, params.vsphere) as v:
         place = inventory.place(v, params.vsphere)
-        return {
-            "capacity": capacity.rows(v, home, params, place, {}),
-            "segments": [_segment(home, name, segment, place) for name, segment in params.segments.items()],
-        }
-
-
-def _segment(home: Home, name: str, segment: "Segment", place: "Place") -> dict[str, str]:
-    fit = [g for g in place.port_groups if g.name == segment.port_group]
-    nics = [guest for guest in home.guest_names() for nic in home.guest(guest).nics if nic.segment == name]
-    return {
-        "": "ok" if [g.vlan for g in fit] == [segment.vlan] else "red",
-        "segment": name,
-        "VLAN": str(segment.vlan),
-        "port group": segment.port_group,
-        "vSphere has": ", ".join(g.what for g in fit) or "no such port group",
-        "NICs of guests": ", ".join(f"{g} ({n})" if n > 1 else g for g, n in Counter(nics).items()),
-    }
+        rows = capacity.rows(v, home, params, place, {})
+    segments = []
+    for name, segment in params.segments.items():
+        found, right = inventory.seen(place.port_groups, segment.port_group, segment.vlan)
+        segments.append(
+            {
+                "": "ok" if right else "red",
+                "segment": name,
+                "VLAN": str(segment.vlan),
+                "port group": segment.port_group,
+                "vSphere has": found,
+                "NICs of guests": ", ".join(f"{g} ({n})" if n > 1 else g for (on, g), n in guests.items() if on == name),
+            }
+        )
+    return {"capacity": rows, "segments": segments}
 
 
 def _dom0s(home: Home) -> Iterator[Requirement]:

@@ -160,7 +160,7 @@ def _wire(nic: VirtualNic, bridge: str, groups: Iterable[PortGroup] | None) -> "
     """`groups` are all that vSphere has, None where it is not asked."""
     from hikkoshi.figures.wires import Wire  # noqa: PLC0415 - matplotlib is slow to load
 
-    fit = [g for g in groups or () if g.name == nic.port_group]
+    found, right = inventory.seen(groups, nic.port_group, nic.vlan) if groups is not None else ("not asked", True)
     return Wire(
         bridge=bridge,
         nic=nic.name,
@@ -168,8 +168,8 @@ def _wire(nic: VirtualNic, bridge: str, groups: Iterable[PortGroup] | None) -> "
         segment=nic.segment or "(no segment)",
         vlan=nic.vlan,
         port_group=nic.port_group or "(none)",
-        found="not asked" if groups is None else ", ".join(g.what for g in fit) or "no such port group",
-        wrong=groups is not None and [g.vlan for g in fit] != [nic.vlan],
+        found=found,
+        wrong=not right,
     )
 
 

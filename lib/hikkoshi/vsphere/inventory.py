@@ -116,6 +116,12 @@ def place(v: Session, site: Site) -> Place:
     )
 
 
+def seen(groups: Iterable[PortGroup], name: str, vlan: int) -> tuple[str, bool]:
+    """What vSphere has by the name of a port group, and whether that is exactly one, with this VLAN."""
+    fit = [g for g in groups if g.name == name]
+    return ", ".join(g.what for g in fit) or "no such port group", [g.vlan for g in fit] == [vlan]
+
+
 def capacity(v: Session, place: Place) -> Capacity:
     """Count what the place has."""
     sizes = v.collect("HostSystem", ["summary.hardware.memorySize"], place.cluster)
