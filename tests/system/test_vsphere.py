@@ -2,6 +2,7 @@
 
 import hashlib
 import http.client
+import json
 import os
 import queue
 import signal
@@ -29,7 +30,7 @@ from hikkoshi.vsphere.session import Session
 from hikkoshi_lab import certificate, proxy, vcsim
 from hikkoshi_lab.proxy import Fault
 from journey import survey
-from processes import PATIENCE, free_port
+from processes import PATIENCE, free_port, hikkoshi
 from vcenter import BY, MIB, OFF, World, by_hand, foreign, named, options, plug
 
 pytestmark = pytest.mark.needs("vcsim", "qemu-img", "openssl")
@@ -151,6 +152,21 @@ class TestPreflight:
         after = inventory.capacity(v, place)
         assert (after.machines, after.running) == (before.machines + 1, 1)
         assert (after.taken, after.spare) == (64 * MIB, before.spare - 64 * MIB)
+
+    def test_the_doctor_tells_each_segment_with_its_port_group_and_ends_with_1_where_one_has_another_vlan(
+        self, world: World
+    ) -> None:
+        path = world.home.site_file
+        text = path.read_text().replace("server: 127.0.0.1:8989", f"server: 127.0.0.1:{world.server.port}")
+        path.write_text(text)
+        good = hikkoshi(world.home, "doctor", "--site", "--json")
+        rows = {row["segment"]: row for row in json.loads(good.stdout)["segments"]}
+        assert (good.returncode, {row[""] for row in rows.values()}) == (0, {"ok"})
+        assert (rows["vlan304"]["vSphere has"], rows["vlan304"]["NICs of guests"]) == ("distributed, VLAN 304", "gateway")
+        path.write_text(text.replace("vlan: 304,", "vlan: 999,"))
+        bad = hikkoshi(world.home, "doctor", "--site", "--json")
+        red = [row["segment"] for row in json.loads(bad.stdout)["segments"] if row[""] == "red"]
+        assert (bad.returncode, red) == (1, ["vlan304"])
 
     def test_a_guest_that_is_there_already_is_no_longer_planned(self, world: World) -> None:
         v, spec = world.connect(), world.order.spec
