@@ -549,8 +549,8 @@ def test_a_snapshot_that_a_killed_run_has_left_is_removed_and_those_of_others_ar
         return any(name in line for line in running.there.processes)
 
     with (
-        Watcher(host, ["lvremove", "-f", f"vg0/{own}"], 60) as killed,
-        Watcher(host, ["lvremove", "-f", f"vg0/{another}"], 60) as theirs,
+        Watcher(host, ["lvremove", "-f", f"vg0/{own}"], 1000) as killed,
+        Watcher(host, ["lvremove", "-f", f"vg0/{another}"], 1000) as theirs,
     ):
         assert watched(own)
     survey.start(*running.where)
