@@ -1,6 +1,9 @@
-"""The runbooks as a person goes through them, and what a look at a guest leaves."""
+"""The runbooks as a person and as the runner goes through them, and what a look at a guest leaves."""
 
+import atexit
+import functools
 import os
+import socket
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -8,6 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from hikkoshi.params.home import Home
+from hikkoshi.record.engine import execution
+from hikkoshi.record.engine.execution import Outcome
+from hikkoshi.record.engine.forked import PATIENCE, ForkServer
 from hikkoshi.run.journal import Journal
 
 PROJECT = Path(__file__).parents[1]
@@ -26,6 +32,11 @@ IN_ORDER = (
     "90-report",
 )
 EARLY = ["-p", "hikkoshi.record"]  # before nbval: it keeps away what takes notebooks long to load
+SERVER = """
+import os, socket
+from hikkoshi.record.engine import execution, forked
+forked._serve(socket.socket(fileno=FD), os.getppid())
+"""
 NBVAL = ["--nbval-current-env", "--nbval-cell-timeout=900", "-q", "-p", "no:cacheprovider", "-W", "error::UserWarning", "-c"]
 
 
@@ -41,6 +52,35 @@ def nbval(home: Home, *names: str, how: str = "--nbval-lax") -> "subprocess.Comp
         timeout=2400,
         check=False,
     )
+
+
+class Kernels(ForkServer):
+    """A fork server for a process with threads, as pytest's are: a program of its own, and not forked itself."""
+
+    def __init__(self) -> None:
+        self._door, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._door.settimeout(PATIENCE)
+        argv = [sys.executable, "-c", SERVER.replace("FD", str(theirs.fileno()))]
+        self._process = subprocess.Popen(argv, pass_fds=[theirs.fileno()])
+        theirs.close()
+
+    def close(self) -> None:
+        self._door.close()
+        self._process.kill()
+        self._process.wait()
+
+
+@functools.cache
+def kernels() -> Kernels:
+    """One for all tests of a process: what each kernel loads is loaded once."""
+    server = Kernels()
+    atexit.register(server.close)
+    return server
+
+
+def execute(*args: Any, **options: Any) -> Outcome:
+    """What `hikkoshi run` does with a step, in this process: its kernel is forked, too."""
+    return execution.execute(*args, kernels=kernels(), **options)
 
 
 @dataclass(frozen=True)

@@ -2,19 +2,22 @@
 
 import contextlib
 import json
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import nbformat
 import papermill
 import pytest
+import zmq
 from papermill.exceptions import PapermillExecutionError
 
 from hikkoshi.errors import BadInput
 from hikkoshi.params.home import Home
 from hikkoshi.record import anatomy
 from hikkoshi.record.engine import messages, runbook
-from hikkoshi.record.engine.execution import execute
+from runbooks import execute, kernels
 
 DATA = Path(__file__).parents[1] / "data" / "notebooks"
 PYTHON = {"name": "python3", "display_name": "Python 3", "language": "python"}
@@ -29,8 +32,9 @@ def run(folder: Path, notebook: str | Path | list[tuple[str, str]], **options: A
         nb = nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": PYTHON})
         notebook = folder / "in.ipynb"
         nbformat.write(nb, notebook)
+    how = {"engine_name": "hikkoshi", "progress_bar": False, "kernels": kernels()}
     with contextlib.suppress(PapermillExecutionError):
-        papermill.execute_notebook(str(DATA / notebook), str(out), engine_name="hikkoshi", progress_bar=False, **options)
+        papermill.execute_notebook(str(DATA / notebook), str(out), **how, **options)
     return opened(out)
 
 
@@ -67,6 +71,23 @@ def test_every_line_of_a_flood_is_on_record_and_in_its_own_cell(tmp_path: Path) 
     lines = sorted(line for o in flood.outputs for line in o.text.splitlines())
     assert lines == ["LAST LINE 15000", *(f"line {n:05d} of the copy" for n in range(1, 15001))]
     assert [o.text for o in verify.outputs] == ["verified\n"]
+
+
+def test_who_reads_slowly_gets_everything_also_where_they_came_after_the_kernel_was_ready(tmp_path: Path) -> None:
+    with zmq.Context() as context, context.socket(zmq.XPUB) as sends, context.socket(zmq.SUB) as reads:
+        sends.bind(f"ipc://{tmp_path}/out")
+        before_a_cell: list[Callable[[], None]] = []
+        events = SimpleNamespace(register=lambda name, act: before_a_cell.append(act))
+        thread = SimpleNamespace(schedule=lambda act: act(), socket=sends)
+        messages.load_ipython_extension(SimpleNamespace(kernel=SimpleNamespace(iopub_thread=thread), events=events))
+        reads.connect(f"ipc://{tmp_path}/out")
+        reads.subscribe(b"")
+        reads.rcvtimeo = 10_000  # milliseconds: what was dropped does not come
+        assert sends.recv() == b"\x01"  # somebody has come
+        before_a_cell[0]()
+        for n in range(20_000):
+            sends.send(b"%99d" % n)
+        assert all(int(reads.recv()) == n for n in range(20_000))
 
 
 def test_a_message_that_does_not_come_turns_the_run_red_and_stops_it(tmp_path: Path) -> None:

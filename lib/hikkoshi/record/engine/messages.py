@@ -13,9 +13,13 @@ LONE = re.compile("[\ud800-\udfff]")  # half of a character, as a file's name of
 
 
 def load_ipython_extension(shell: Any) -> None:
-    """For a kernel, as an extension of IPython: output that is read more slowly than it is printed waits; none is dropped."""
+    """For a kernel, as an extension of IPython: output that is read more slowly than it is printed waits; none is dropped.
+
+    ZMQ takes that for who is connected already. Before a cell is run, whoever asked for it is; before that, a kernel that starts
+    fast may have nobody.
+    """
     thread = shell.kernel.iopub_thread
-    thread.schedule(lambda: thread.socket.setsockopt(zmq.SNDHWM, 0))
+    shell.events.register("pre_execute", lambda: thread.schedule(lambda: thread.socket.setsockopt(zmq.SNDHWM, 0)))
 
 
 def pack(message: Any) -> bytes:
