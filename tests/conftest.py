@@ -69,9 +69,12 @@ LAB = frozenset({"lab_home", "looked", "moved"})  # fixtures of which there is o
 @functools.cache
 def _asking_for_the_lab(file: Path) -> frozenset[str]:
     """The functions of a file, tests and fixtures, that ask for the lab: themselves, or by a fixture of the file."""
+    text = file.read_text()
+    if not any(name in text for name in LAB):  # most files: each process asks for all of them
+        return frozenset()
     asked = {
         node.name: {a.arg for a in (*node.args.args, *node.args.kwonlyargs)}
-        for node in ast.walk(ast.parse(file.read_text()))
+        for node in ast.walk(ast.parse(text))
         if isinstance(node, ast.FunctionDef)
     }
     found: frozenset[str] = frozenset()

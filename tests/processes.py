@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+import warm
 from hikkoshi.cli.main import main
 from hikkoshi.params.home import Home
 
@@ -37,7 +38,7 @@ def start(
 def hikkoshi(home: Home, *argv: str, seconds: float = 600, **environment: str) -> "subprocess.CompletedProcess[str]":
     """Run a command to its end, where nobody can be asked."""
     return subprocess.run(
-        [*COMMAND, *argv],
+        [*warm.command(), *argv],
         env={**os.environ, "HIKKOSHI_HOME": str(home.root), **environment},
         stdin=subprocess.DEVNULL,
         capture_output=True,

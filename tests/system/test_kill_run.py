@@ -12,16 +12,17 @@ from pathlib import Path
 import nbformat
 import pytest
 
+import warm
 from hikkoshi.errors import BadInput, Busy
 from hikkoshi.params.home import Home
 from hikkoshi.record import register
-from hikkoshi.record.engine.execution import execute
 from hikkoshi.record.engine.interruption import end_all
 from hikkoshi.record.engine.notebook import Event
 from hikkoshi.run import lock
 from hikkoshi.run.journal import Journal
 from hikkoshi.run.status import status
 from processes import PATIENCE, start, wait_for
+from runbooks import execute
 
 PARAMETERS = 'guest = "gateway"  # name\nmode = "plan"\nhome = ""'
 OPEN = 'from hikkoshi.run.run import open_run\nrun = open_run("40-convert", vars())'
@@ -89,7 +90,7 @@ def test_a_run_that_is_killed_leaves_nobody_at_work_and_the_same_command_finishe
     assert records(home) == ["40-convert.part.ipynb"]
 
     install(home, LONG_TOOL.replace("HOW_LONG", "0"))
-    second = start(home, "run", "gateway", "--only", "40", "--apply")
+    second = start(home, "run", "gateway", "--only", "40", "--apply", program=warm.command())
     out, err = second.communicate(timeout=PATIENCE)
     assert second.returncode == 0, out + err
     assert (home.folder("gateway") / "disk" / "done").exists()
@@ -201,7 +202,7 @@ def test_a_second_run_of_the_same_guest_is_refused(home: Home) -> None:
         wait_for((home.folder("gateway") / "begun").exists, "the tool begins")
         with pytest.raises(Busy):
             execute(home, "gateway", "40-convert")
-        second = start(home, "run", "gateway", "--only", "40", "--apply")
+        second = start(home, "run", "gateway", "--only", "40", "--apply", program=warm.command())
         _, err = second.communicate(timeout=PATIENCE)
         assert second.returncode == 3
         assert "another run is at work on this guest" in err

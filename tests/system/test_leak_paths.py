@@ -32,13 +32,14 @@ import papermill
 import pytest
 
 from hikkoshi.params.home import Home
-from hikkoshi.record.engine.execution import Outcome, execute
+from hikkoshi.record.engine.execution import Outcome
 from hikkoshi.report import report
 from hikkoshi.run.journal import Journal
 from hikkoshi.secret import leaks
 from hikkoshi.secret.masking import Mask
 from hikkoshi.secret.reference import Secret
 from processes import PATIENCE
+from runbooks import execute
 
 PROJECT = Path(__file__).parents[2]
 UNPROTECTED = "from hikkoshi.params.home import Home\nHome.secrets = lambda self: []\n"

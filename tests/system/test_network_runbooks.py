@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from pyVmomi import VmomiSupport, vim
 
+import processes
 import vcenter
 from hikkoshi.approval.plan import Plan
 from hikkoshi.errors import BadInput, StepFailed
@@ -60,9 +61,8 @@ def set_options(v: Session, host: EsxiHost, values: dict[str, int]) -> None:
 
 
 def hikkoshi(home: Home, *argv: str) -> tuple[int, str]:
-    with start(home, *argv, stderr=subprocess.STDOUT) as process:
-        told, _ = process.communicate(timeout=900)
-    return process.returncode, told
+    done = processes.hikkoshi(home, *argv, seconds=900)
+    return done.returncode, done.stdout + done.stderr
 
 
 def test_a_gateway_collapses_its_cause_is_named_and_its_recovery_is_proved(tmp_path: Path) -> None:

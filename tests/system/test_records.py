@@ -15,18 +15,19 @@ from pathlib import Path
 import nbformat
 import pytest
 
+import warm
 from hikkoshi import files
 from hikkoshi.approval import signature
 from hikkoshi.approval.approver import trust
 from hikkoshi.approval.signature import Trust
 from hikkoshi.params.home import Home
 from hikkoshi.record import bag, missing, register, seal, verification
-from hikkoshi.record.engine.execution import execute
 from hikkoshi.record.instructions import SIGNATURE, TOKEN
 from hikkoshi.run import lock, status
 from hikkoshi.run.journal import Journal
 from hikkoshi_lab import keys
 from processes import PATIENCE, start, wait_for
+from runbooks import execute
 from sealed import A, B, C, Service, ask_for_time, ended, sealed_home, shell, time_stamp_service, writable
 
 pytestmark = pytest.mark.needs("ssh-keygen", "openssl", "sha256sum")
@@ -485,7 +486,7 @@ def three(signing: Home) -> Home:
 
 
 def test_the_command_says_good_with_0_and_everything_wrong_with_1(three: Home) -> None:
-    with start(three, "verify") as good:
+    with start(three, "verify", program=warm.command()) as good:
         out, err = good.communicate(timeout=PATIENCE)
     assert (good.returncode, err) == (0, "")
     assert out.count("good") == 3
@@ -494,21 +495,21 @@ def test_the_command_says_good_with_0_and_everything_wrong_with_1(three: Home) -
     for run, name in ((A, "data/plan.json"), (C, "README.txt")):
         writable(seal.folder(three, "gateway") / run)
         (seal.folder(three, "gateway") / run / name).write_text("x")
-    with start(three, "verify", "--json") as bad:
+    with start(three, "verify", "--json", program=warm.command()) as bad:
         out, err = bad.communicate(timeout=PATIENCE)
     assert bad.returncode == 1, err
     document = json.loads(out)
     assert document["not_sealed"] == [f"idp/{A}"]
     assert [r["good"] for r in document["records"]] == [False, True, False]
     assert document["records"][0]["problems"][0]["what"] == "a file was changed"
-    with start(three, "verify", str(seal.folder(three, "gateway"))) as bad:
+    with start(three, "verify", str(seal.folder(three, "gateway")), program=warm.command()) as bad:
         out, err = bad.communicate(timeout=PATIENCE)
     assert (bad.returncode, err.count("a file was changed"), err.count("what to do:")) == (1, 2, err.count("where:"))
 
 
 @pytest.mark.parametrize("argument", ["nowhere", "."])
 def test_what_is_no_record_is_bad_input(three: Home, tmp_path: Path, argument: str) -> None:
-    with start(three, "verify", argument, cwd=tmp_path) as told:
+    with start(three, "verify", argument, cwd=tmp_path, program=warm.command()) as told:
         _, err = told.communicate(timeout=PATIENCE)
     assert told.returncode == 2
     assert "there is no record here" in err
@@ -520,11 +521,11 @@ def test_an_auditor_needs_one_record_the_list_of_signers_and_no_home(three: Home
     shutil.copytree(seal.folder(three, "gateway") / B, alone / B)
     own = keys.folder(three)
     arguments = [str(alone / B), "--allowed-signers", str(own / "allowed_signers"), "--revoked", str(own / "revoked")]
-    with start(None, "verify", *arguments, cwd=alone) as told:
+    with start(None, "verify", *arguments, cwd=alone, program=warm.command()) as told:
         out, err = told.communicate(timeout=PATIENCE)
     assert (told.returncode, err) == (0, "")
     assert f"chain not checked: the record before it, gateway/{A}, is not beside it" in out
-    with start(None, "verify", str(alone / B), cwd=alone) as told:
+    with start(None, "verify", str(alone / B), cwd=alone, program=warm.command()) as told:
         _, err = told.communicate(timeout=PATIENCE)
     assert told.returncode == 2
 

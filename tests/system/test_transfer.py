@@ -14,11 +14,12 @@ from typing import Any
 
 import pytest
 
+import warm
 from exports import export, tar
 from hikkoshi.disk import digest, transfer
 from hikkoshi.disk.extents import RawDisk
 from hikkoshi.errors import Busy, StepFailed
-from processes import COMMAND, PATIENCE, wait_for
+from processes import PATIENCE, wait_for
 
 pytestmark = pytest.mark.needs("qemu-img")
 MIB = 1 << 20
@@ -26,7 +27,7 @@ NOISE = random.Random(11).randbytes(4 * MIB)
 
 
 def hikkoshi(folder: Path, *argv: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run([*COMMAND, *argv], cwd=folder, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    return subprocess.run([*warm.command(), *argv], cwd=folder, capture_output=True, text=True, timeout=PATIENCE, check=False)
 
 
 def document(folder: Path, *argv: str, code: int = 0) -> Any:

@@ -18,6 +18,7 @@ from typing import Any
 import nbformat
 import pytest
 
+import warm
 from hikkoshi.params.home import Home
 from hikkoshi.record import bag, seal
 from hikkoshi.report import report, story
@@ -97,10 +98,11 @@ def install(home: Home, case: Case) -> None:
     nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=metadata), home.root / "notebooks" / "40-convert.ipynb")
 
 
-def start(home: Home, before: str = "", *prefix: str) -> "subprocess.Popen[str]":
+def start(home: Home, before: str = "", *prefix: str, signalled: bool = False) -> "subprocess.Popen[str]":
     arguments = ["run", "gateway", "--only", "40", "--apply", "--json"]
+    own = before or prefix or signalled  # a process that has to be the command's own
     return subprocess.Popen(
-        [*prefix, sys.executable, "-c", before + COMMAND, *arguments],
+        [*prefix, *([sys.executable, "-c", before + COMMAND] if own else warm.command()), *arguments],
         env={**os.environ, "HIKKOSHI_HOME": str(home.root), "JUPYTER_PATH": str(home.root / "jupyter")},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -163,7 +165,7 @@ def verdicts(home: Home) -> dict[str, str]:
 def test_all_who_tell_of_a_run_tell_the_same(home: Home, name: str) -> None:
     case = CASES[name]
     install(home, case)
-    runner = start(home, case.before)
+    runner = start(home, case.before, signalled=bool(case.signal))
     if case.signal:
         wait_for((home.folder("gateway") / "waiting").exists, "the cell waits")
         runner.send_signal(case.signal)

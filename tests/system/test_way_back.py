@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 from pyVmomi import vim
 
+import warm
 from hikkoshi.errors import BadInput, HikkoshiError, Problem, Refused, VSphereError
 from hikkoshi.params.home import Home
 from hikkoshi.record import register, seal
@@ -93,7 +94,7 @@ class World:
         start = time.monotonic()
         env = {**os.environ, "HIKKOSHI_HOME": str(self.home.root), "PATH": f"{self.bin}:{os.environ['PATH']}"}
         done = subprocess.run(
-            [*prefix, *COMMAND, *BACK],
+            [*prefix, *(COMMAND if prefix else warm.command()), *BACK],
             env=env,
             stdin=subprocess.DEVNULL,
             capture_output=True,
