@@ -206,7 +206,7 @@ def _launch(base: Path, folder: Path, more: list[str], doors: Mapping[str, int] 
 def _ssh(base: Path, folder: Path, doors: Mapping[str, int]) -> None:
     """Write what ssh needs to reach each shell by its name."""
     shared = f"  HostName 127.0.0.1\n  User root\n  IdentityFile {base / build.KEY}\n  IdentitiesOnly yes\n  BatchMode yes\n"
-    shared += f"  UserKnownHostsFile {base / build.HOSTS}\n  ConnectTimeout 30\n"
+    shared += f"  UserKnownHostsFile {base / build.HOSTS}\n  ConnectTimeout 120\n"
     entries = [
         f"Host {name}\n  Port {port}\n  HostKeyAlias xenlab-{DOM0 if name == DOM0 else 'guest'}\n{shared}"
         for name, port in doors.items()
