@@ -18,7 +18,7 @@ from processes import wait_for
 # what Dom-0 and LVM write of their own accord: logs, what systemd and LVM remember
 _ASIDE = "/var/log /var/lib/systemd /etc/lvm/archive /etc/lvm/backup /var/lib/xen /var/lib/logrotate"
 _TRACES = f"""\
-lvs --noheadings -o vg_name,lv_name,lv_size | sed 's/^/volume/'
+lvs --noheadings -o vg_name,lv_name,lv_size | sed 's/^ */volume /; s/  */ /g'
 dmsetup ls | sort | sed 's/^/mapped /'
 losetup -a | sed 's/^/loop /'
 xl list | awk 'NR > 1 {{ print "domain " $1 }}'
