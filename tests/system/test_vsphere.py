@@ -5,9 +5,11 @@ import http.client
 import json
 import os
 import queue
+import re
 import signal
 import subprocess
 import sys
+import textwrap
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -23,11 +25,11 @@ from hikkoshi.check import Check
 from hikkoshi.errors import BadInput, HikkoshiError, Refused, StepFailed, VSphereError
 from hikkoshi.guest.facts import Interface
 from hikkoshi.params.home import Home
-from hikkoshi.vsphere import cutover, deployment, inventory, readback, tls, vm
+from hikkoshi.vsphere import cutover, deployment, inventory, readback, session, tls, vm
 from hikkoshi.vsphere.order import Order
-from hikkoshi.vsphere.preflight import ports, readiness
+from hikkoshi.vsphere.preflight import elsewhere, ports, readiness
 from hikkoshi.vsphere.session import Session
-from hikkoshi_lab import certificate, proxy, vcsim
+from hikkoshi_lab import certificate, proxy, site, vcsim
 from hikkoshi_lab.proxy import Fault
 from journey import survey
 from processes import PATIENCE, free_port, hikkoshi
@@ -167,6 +169,41 @@ class TestPreflight:
         bad = hikkoshi(world.home, "doctor", "--site", "--json")
         red = [row["segment"] for row in json.loads(bad.stdout)["segments"] if row[""] == "red"]
         assert (bad.returncode, red) == (1, ["vlan304"])
+
+    def test_a_guest_goes_to_the_vsphere_that_it_names_and_both_are_told(self, world: World) -> None:
+        home, lab = world.home, world.home.outputs / "hospital"
+        server = world.stack.enter_context(vcsim.start(lab))
+        text = home.site_file.read_text().replace("server: 127.0.0.1:8989", f"server: 127.0.0.1:{world.server.port}")
+        ours = re.search(r"^vsphere:\n((?:  .*\n)+)", text, re.MULTILINE)
+        assert ours
+        theirs = ours[1].replace(f":{world.server.port}", f":{server.port}").replace("outputs/lab/", "outputs/hospital/")
+        home.site_file.write_text(f"{text}vspheres:\n  hospital:\n{textwrap.indent(theirs, '  ')}")
+        file = home.guest_file("gateway")
+        file.write_text(file.read_text().replace("name: gateway\n", "name: gateway\nvsphere: hospital\n"))
+        to = home.site("gateway")
+        v = world.stack.enter_context(session.connect(home, to.vsphere))
+        site.shape(v, to, lab / "tmp", lambda words: None)
+
+        def others() -> Check:
+            (found,) = elsewhere.checks(home, to, "gateway", [nic.mac for nic in home.guest("gateway").nics])
+            return found
+
+        assert others()
+        world.deploy()
+        red = others()
+        assert not red
+        assert re.fullmatch(r"gateway \(vm-\d+\), poweredOff, 0 of 10 NICs plugged in", red.found)
+        deployment.start(v, to.vsphere, world.order, world.folder)
+        (home.outputs / "identity").write_text(f"{BY.site}\n")
+        told = json.loads(hikkoshi(home, "machines", "--json").stdout)["machines"]
+        assert {m["server"] for m in told} == {f"127.0.0.1:{port}" for port in (world.server.port, server.port)}
+        asked = json.loads(hikkoshi(home, "doctor", "--site", "--json").stdout)
+        rows = {(row["vSphere"], row["segment"]): row["NICs of guests"] for row in asked["segments"]}
+        assert rows[f"127.0.0.1:{server.port}", "vlan304"] == "gateway"
+        assert rows[f"127.0.0.1:{world.server.port}", "vlan304"] == ""
+        world.server.end()
+        gone = others()
+        assert (gone.ok, "gone for good" in gone.remedy) == (False, True)
 
     def test_a_guest_that_is_there_already_is_no_longer_planned(self, world: World) -> None:
         v, spec = world.connect(), world.order.spec

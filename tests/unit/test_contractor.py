@@ -57,6 +57,9 @@ def vsphere(home: Home, line: str) -> None:
     home.site_file.write_text(f"{text[:begin]}{line}\n\n{text[end:]}")
 
 
+NOWHERE = 'server: "127.0.0.1:1", user: mover, password: env:HOME, ca: params/site.yml, datacenter: east, cluster: wards, datastore: fast'
+
+
 @pytest.fixture
 def theirs(home: Home) -> Home:
     vsphere(home, CALL)
@@ -274,6 +277,21 @@ def test_in_service_is_what_answered_and_not_what_may_have_been_the_source(
     found.save(move.folder)
     theirs = service.checks(move.home, move.home.site(), move.home.guest("idp"), "a run")
     assert [c.found for c in theirs] == ["params/guests/idp.yml has no measurement"], "85 changes nothing there"
+
+
+def test_another_vsphere_of_the_site_that_does_not_answer_stops_20_60_and_70(theirs: Home) -> None:
+    vsphere(theirs, CALL + "\nvspheres: { hospital: { " + NOWHERE + " } }")
+    move = Move(theirs)
+    move.results("10-survey")
+    with_plan = PlanMove(opened(PlanMove, theirs))
+    with_plan.start()
+    with_plan.run.close("completed")
+    for step in (PlanMove, Deploy, CutOver):
+        page = step(opened(step, theirs))
+        (red,) = (c for c in (page.ready() if isinstance(page, CutOver) else page.checks()) if c.code == "none-elsewhere")
+        assert (red.ok, red.later) == (False, False)
+        assert "gone for good, take 127.0.0.1:1 out of params/site.yml" in red.remedy
+        page.run.close("completed")
 
 
 def test_nothing_of_the_wiring_is_claimed_from_a_vsphere_that_nobody_asked(

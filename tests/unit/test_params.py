@@ -150,6 +150,57 @@ def test_a_segment_that_the_site_does_not_have_is_told_with_its_nic(home: Home) 
     assert problem.remedy.startswith("did you mean vlan3")
 
 
+SECOND = """
+vspheres:
+  hospital:
+    server: hospital.example.org
+    user: mover
+    password: env:HOSPITAL
+    sha256: "{}"
+    datacenter: east
+    cluster: wards
+    datastore: fast
+""".format(":".join(["ab"] * 32))
+
+
+def second(home: Home, guest: str = "gateway", name: str = "hospital") -> None:
+    """The site has a second vSphere, where vlan304 is another port group, and the guest goes there."""
+    edit(home, "site.yml", "port_group: dv-vlan304,", "port_group: dv-vlan304, port_groups: { hospital: VM 304 },")
+    home.site_file.write_text(home.site_file.read_text() + SECOND)
+    edit(home, f"guests/{guest}.yml", f"name: {guest}\n", f"name: {guest}\nvsphere: {name}\n")
+
+
+def test_a_guest_goes_to_the_vsphere_that_its_file_names_and_to_the_port_groups_there(home: Home) -> None:
+    second(home)
+    _, site = home.parameters("gateway")
+    assert (site.vsphere.server, home.site("gateway").vsphere.server) == ("hospital.example.org",) * 2
+    assert [site.segments[name].port_group for name in ("vlan303", "vlan304")] == ["dv-vlan303", "VM 304"]
+
+
+def test_a_guest_whose_file_names_no_vsphere_goes_to_the_sites_own(home: Home) -> None:
+    second(home)
+    _, site = home.parameters("idp")
+    assert (site.vsphere, home.site("idp")) == (home.site().vsphere, home.site())
+    assert site.segments["vlan304"].port_group == "dv-vlan304"
+
+
+def test_a_vsphere_that_the_site_does_not_have_is_told_with_the_nearest(home: Home) -> None:
+    second(home, name="hopsital")
+    (problem,) = problems(home)
+    assert (problem.code, problem.found, problem.remedy) == ("vsphere-unknown", "hopsital", "did you mean hospital?")
+
+
+def test_a_port_group_of_a_vsphere_that_the_site_does_not_have_is_refused(home: Home) -> None:
+    edit(home, "site.yml", "port_group: dv-vlan304,", "port_group: dv-vlan304, port_groups: { hospital: VM 304 },")
+    assert "segments.vlan304.port_groups names hospital, which vspheres does not have" in problems(home)[0].expected
+
+
+def test_every_secret_of_every_vsphere_is_known(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    second(home)
+    monkeypatch.setenv("HOSPITAL", "a long word")
+    assert "env:HOSPITAL" in {s.name for s in home.secrets()}
+
+
 def test_a_name_that_differs_from_the_files_name_is_refused(home: Home) -> None:
     edit(home, "guests/gateway.yml", "name: gateway", "name: gatekeeper")
     assert problems(home)[0].found == "gatekeeper"

@@ -99,7 +99,7 @@ def look(home: Home, guest: str, plan: Plan | None, now: datetime | None = None)
     if plan is None:
         return none("there is no plan to approve", f"run {PLAN}, then {remedy}")
     try:
-        if now is None and (others := list(changed(home, home.guest(guest), home.site(), plan))):
+        if now is None and (others := list(changed(home, *home.parameters(guest), plan))):
             return none("; ".join(others), f"{_put_back(guest)}; then {remedy}")
         subject, found = Subject.now(home, guest, plan), list(judged(home, guest, plan, now))
     except HikkoshiError as e:
@@ -118,7 +118,7 @@ def judged(home: Home, guest: str, plan: Plan, now: datetime | None = None) -> I
 
     `BadInput` where that cannot be judged at all: for the site's lists, or a plan.json that is not this plan.
     """
-    site, now = home.site(), (now or datetime.now(UTC)).astimezone(UTC)
+    site, now = home.site(guest), (now or datetime.now(UTC)).astimezone(UTC)
     lists = approver.trust(home, site)
     lists.check()
     written = home.folder(guest).plan
@@ -139,7 +139,7 @@ def judged(home: Home, guest: str, plan: Plan, now: datetime | None = None) -> I
 
 def held_against(home: Home, guest: str, subject: Subject, now: datetime) -> Iterator[Approval]:
     """The same for what was, or is, to be approved, whichever is in the guest's folder by now."""
-    site = home.site()
+    site = home.site(guest)
     lists = approver.trust(home, site)
     lists.check()
     case = _Case(site, guest, subject, lists, home.path(site.signing.key), now.astimezone(UTC))
@@ -159,7 +159,7 @@ def earlier(home: Home, guest: str, plan: Plan) -> Iterator[Statement]:
 
 def to_approve(home: Home, guest: str, plan: Plan) -> Subject:
     """What an approval would be of now; `Refused` where nothing stands in vSphere of this plan, or it is not the parameters'."""
-    others, subject = list(changed(home, home.guest(guest), home.site(), plan)), Subject.now(home, guest, plan)
+    others, subject = list(changed(home, *home.parameters(guest), plan)), Subject.now(home, guest, plan)
     if others:
         raise Refused(
             Problem(
@@ -202,7 +202,7 @@ def give(
     `of`: what stood there when the page was made; `Refused` where it is another disk or machine by now.
     `ask`: a passphrase or a touch may be asked for on the terminal.
     """
-    site, lists = home.site(), approver.trust(home, home.site())
+    site, lists = home.site(guest), approver.trust(home, home.site())
     subject = to_approve(home, guest, plan)
     if of not in (None, subject):
         found, expected = (f"disk {s.vmdk}, machine {s.machine}" for s in (subject, of) if s)

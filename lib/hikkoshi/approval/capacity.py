@@ -1,4 +1,4 @@
-"""What the site has, and what is left of it when every guest that has a plan is in it."""
+"""What the site has, and what is left of it when every guest that has a plan for it is in it."""
 
 from collections.abc import Mapping, Sequence
 
@@ -21,7 +21,7 @@ def rows(v: Session, home: Home, site: Site, place: Place, own: Mapping[str, VmS
     coming, unread = dict[str, VmSpec](), list[str]()
     for folder in home.folders():
         try:
-            if plan := Plan.find(folder):
+            if (plan := Plan.find(folder)) and plan.terms.vsphere.server == site.vsphere.server:
                 coming[folder.name] = plan.vm
         except HikkoshiError:  # another guest's, and its own runs say what is wrong with it
             unread.append(folder.name)

@@ -50,7 +50,7 @@ def page(home: Home, guest: str, plan: Plan | None, took: Mapping[str, float]) -
         before = tuple(approval.earlier(home, guest, plan))
     except HikkoshiError:  # keys or a result that cannot be read: whoever approves is told of it
         before = ()
-    return "".join(_lines(home, home.guest(guest), home.site(), plan, took, before))
+    return "".join(_lines(home, *home.parameters(guest), plan, took, before))
 
 
 def _lines(

@@ -91,29 +91,39 @@ def findings(home: Home | BadInput) -> Iterator[Requirement]:
 
 
 def site(home: Home) -> dict[str, list[dict[str, str]]]:
-    """What the site's vSphere has: its capacity before and after all planned guests, and what each segment's port group is."""
+    """What each vSphere has: its capacity before and after all planned guests, and what each segment's port group is.
+
+    Of one of `vspheres`, the segments that guests have there, or that name a port group there.
+    """
     from hikkoshi.approval import capacity  # noqa: PLC0415 - the rest of the doctor is not to wait for it
     from hikkoshi.vsphere import inventory, session  # noqa: PLC0415
 
-    params = home.site()
-    guests = Counter((nic.segment, guest) for guest in home.guest_names() for nic in home.guest(guest).nics)
-    with session.connect(home, params.vsphere) as v:
-        place = inventory.place(v, params.vsphere)
-        rows = capacity.rows(v, home, params, place, {})
-    segments = []
-    for name, segment in params.segments.items():
-        found, right = inventory.seen(place.port_groups, segment.port_group, segment.vlan)
-        segments.append(
-            {
-                "": "ok" if right else "red",
-                "segment": name,
-                "VLAN": str(segment.vlan),
-                "port group": segment.port_group,
-                "vSphere has": found,
-                "NICs of guests": ", ".join(f"{g} ({n})" if n > 1 else g for (on, g), n in guests.items() if on == name),
-            }
-        )
-    return {"capacity": rows, "segments": segments}
+    params, tables = home.site(), dict[str, list[dict[str, str]]](capacity=[], segments=[])
+    nics = [(guest, nic.segment) for guest in map(home.guest, home.guest_names()) for nic in guest.nics]
+    for name in (None, *params.vspheres):
+        to = params.towards(name)
+        if to.vsphere.handover:
+            continue
+        with session.connect(home, to.vsphere) as v:
+            place = inventory.place(v, to.vsphere)
+            tables["capacity"] += [{"vSphere": str(to.vsphere)} | row for row in capacity.rows(v, home, to, place, {})]
+        for key, segment in to.segments.items():
+            guests = Counter(guest.name for guest, on in nics if on == key and guest.vsphere == name)
+            if name and not guests and name not in segment.port_groups:
+                continue
+            found, right = inventory.seen(place.port_groups, segment.port_group, segment.vlan)
+            tables["segments"].append(
+                {
+                    "": "ok" if right else "red",
+                    "vSphere": str(to.vsphere),
+                    "segment": key,
+                    "VLAN": str(segment.vlan),
+                    "port group": segment.port_group,
+                    "vSphere has": found,
+                    "NICs of guests": ", ".join(f"{g} ({n})" if n > 1 else g for g, n in guests.items()),
+                }
+            )
+    return tables
 
 
 def _dom0s(home: Home) -> Iterator[Requirement]:
@@ -133,7 +143,7 @@ def _dom0s(home: Home) -> Iterator[Requirement]:
 def _vsphere(home: Home) -> Iterator[Requirement]:
     """That nobody asks a contractor's; another is asked by 20."""
     with contextlib.suppress(BadInput):
-        if (vsphere := home.site().vsphere).handover:
+        for vsphere in (to.vsphere for to in home.site().each() if to.vsphere.handover):
             found = f"run by {vsphere.contractor}: {PLAN} asks it nothing, {DEPLOY} writes what they import"
             yield Requirement(f"{vsphere} is not asked", True, found, required=False)
 

@@ -33,24 +33,28 @@ def machines(
         raise Refused(
             Problem(code="no-guest-named", what="no guest is named", found=take, remedy=f"hikkoshi machines GUEST --take {take}")
         )
-    with session.connect(home, home.site().vsphere) as v:
-        if take:
-            folder = home.folder(home.guest(guest).name)
-            with lock.acquire(folder.lock, "hikkoshi machines --take", wait=0):
-                by = vm.owner(home, "take", folder.lock)
-                before = next((m for m in vm.marked(v, guest) if m.id == take), None)
-                taken = vm.take(v, by, guest, take)
-                told = {"machine": taken.name, "id": take, "before": before.marks if before else {}, "marks": taken.marks}
-                Journal(folder.journal).append("take", server=v.where, **told)
-        found = sorted(vm.marked(v, guest), key=lambda m: (m.marks[vm.GUEST], m.name, m.id))
+    found: list[tuple[str, vm.VirtualMachine]] = []
+    if take:
+        folder = home.folder(home.guest(guest).name)
+        with session.connect(home, home.site(guest).vsphere) as v, lock.acquire(folder.lock, "hikkoshi machines --take", wait=0):
+            by = vm.owner(home, "take", folder.lock)
+            before = next((m for m in vm.marked(v, guest) if m.id == take), None)
+            taken = vm.take(v, by, guest, take)
+            told = {"machine": taken.name, "id": take, "before": before.marks if before else {}, "marks": taken.marks}
+            Journal(folder.journal).append("take", server=v.where, **told)
+    for server, vsphere in {to.vsphere.server: to.vsphere for to in home.site().each() if not to.vsphere.handover}.items():
+        with session.connect(home, vsphere) as v:
+            found += [(server, m) for m in vm.marked(v, guest)]
+    found.sort(key=lambda pair: (pair[1].marks[vm.GUEST], pair[1].name, pair[1].id))
     if as_json:
-        terminal.print_json({"site": identity, "machines": [_plain(m, vm.whose(m, identity)) for m in found]})
+        terminal.print_json({"site": identity, "machines": [_plain(server, m, vm.whose(m, identity)) for server, m in found]})
         return
     terminal.say(f"This site folder is {identity}.")
     terminal.table(
         [
             {
                 "guest": m.marks[vm.GUEST],
+                "vSphere": server,
                 "machine": str(m),
                 "whose": vm.told(m, identity),
                 "state": m.power + ("" if vm.COMPLETE in m.marks else ", unfinished"),
@@ -59,13 +63,14 @@ def machines(
                 "run": m.marks.get(vm.RUN, "–"),
                 "plan": m.marks.get(vm.PLAN, "–")[:16],
             }
-            for m in found
+            for server, m in found
         ]
     )
 
 
-def _plain(machine: Any, whose: str) -> dict[str, Any]:
+def _plain(server: str, machine: Any, whose: str) -> dict[str, Any]:
     return {
+        "server": server,
         "name": machine.name,
         "id": machine.id,
         "whose": whose,

@@ -207,7 +207,7 @@ def host_offloads(
     from hikkoshi.vsphere import lro, session  # noqa: PLC0415
 
     home = Home.find()
-    site = home.site().vsphere
+    site = home.site(guest).vsphere
     with session.connect(home, site) as v:
         options = lro.HostOffloads(v, site, home.folder(home.guest(guest).name), host)
         if not apply:

@@ -91,6 +91,7 @@ class Guest(Frozen):
 
     name: Annotated[Name, AfterValidator(not_taken)]
     dom0: Name
+    vsphere: Name | None = Field(None, description="the one of the site's `vspheres` that it goes to; default: its `vsphere`")
     config: Path = Field(description="the guest's xm or xl configuration on its Dom-0, or its export (XVA)")
     start_config: Path | None = Field(
         None,

@@ -107,9 +107,10 @@ class Home:
         }
         return {name: files.sha256(path) for name, path in names.items() if path.is_file()}
 
-    def site(self) -> Site:
-        """Read params/site.yml."""
-        return yamlfile.read(Site, self.site_file)
+    def site(self, guest: str = "") -> Site:
+        """Read params/site.yml; for a guest, its `vsphere` is the one that the guest goes to."""
+        site = yamlfile.read(Site, self.site_file)
+        return site.towards(self.guest(guest).vsphere) if guest and site.vspheres else site
 
     def guest_names(self) -> list[str]:
         """Names of all guests that have a parameter file, sorted. A file whose name can be no guest's is left out."""
@@ -155,7 +156,7 @@ class Home:
             problems += [p for p in e.problems if p not in problems]
         if problems:
             raise BadInput(*problems)
-        return found, site
+        return found, site.towards(found.vsphere)
 
     def secret(self, written: str) -> Secret:
         """The secret that a reference points to; `BadInput` says what is wrong with the reference or the place."""
@@ -211,6 +212,18 @@ def _cross_check(guest: Guest, site: Site, path: Path) -> None:
                 found=guest.dom0,
                 expected="one of: " + ", ".join(site.dom0s),
                 remedy="add it to params/site.yml",
+            )
+        )
+    if guest.vsphere is not None and guest.vsphere not in site.vspheres:
+        problems.append(
+            Problem(
+                code="vsphere-unknown",
+                what="unknown vSphere",
+                where=f"{path}: vsphere",
+                found=guest.vsphere,
+                expected="one of: " + (", ".join(site.vspheres) or "(the site has no vspheres)"),
+                remedy=nearest(guest.vsphere, list(site.vspheres))
+                or "add it to `vspheres` of params/site.yml, or leave it out for the site's `vsphere`",
             )
         )
     named = [(f"nics.{n} ({nic.mac})", nic.segment) for n, nic in enumerate(guest.nics)]

@@ -1,4 +1,4 @@
-"""params/site.yml: one vSphere, its segments, the Dom-0s, and who signs."""
+"""params/site.yml: the vSpheres, the segments, the Dom-0s, and who signs."""
 
 import ipaddress
 import os
@@ -20,6 +20,9 @@ class Segment(Frozen):
 
     vlan: int = Field(ge=0, le=4094, description="802.1Q VLAN id; 0 is untagged")
     port_group: str = Field(min_length=1, description="name of the port group in vSphere")
+    port_groups: dict[Name, Annotated[str, StringConstraints(min_length=1)]] = Field(
+        default_factory=dict, description="its name in those of `vspheres` where it has another"
+    )
     subnet: ipaddress.IPv4Network | None = Field(None, description="the segment's IPv4 subnet")
     answers: ipaddress.IPv4Address | None = Field(
         None,
@@ -166,11 +169,35 @@ class Signing(Frozen):
 
 
 class Site(Frozen):
-    """One vSphere and one or more Dom-0s."""
+    """A vSphere, or several, and one or more Dom-0s."""
 
     name: str
     lang: Literal["en", "ja"] = "en"
     signing: Signing = Signing()
     vsphere: VSphere
+    vspheres: dict[Name, VSphere] = Field(
+        default_factory=dict, description="further ones, by the name by which a guest's file says that the guest goes there"
+    )
     dom0s: dict[Name, Dom0] = Field(min_length=1)
     segments: dict[Name, Segment] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _known(self) -> "Site":
+        for name, segment in self.segments.items():
+            if unknown := [there for there in segment.port_groups if there not in self.vspheres]:
+                raise ValueError(f"segments.{name}.port_groups names {', '.join(unknown)}, which vspheres does not have")
+        return self
+
+    def towards(self, name: str | None) -> "Site":
+        """The site as it is for a guest that goes to this one of `vspheres`: that is its vSphere, with the port groups there."""
+        if name is None:
+            return self
+        segments = {
+            key: segment.model_copy(update={"port_group": segment.port_groups.get(name, segment.port_group)})
+            for key, segment in self.segments.items()
+        }
+        return self.model_copy(update={"vsphere": self.vspheres[name], "segments": segments})
+
+    def each(self) -> "list[Site]":
+        """The site as it is for each of its vSpheres, `vsphere` first."""
+        return [self.towards(name) for name in (None, *self.vspheres)]

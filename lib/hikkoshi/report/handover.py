@@ -172,7 +172,7 @@ def as_written(home: Home, guest: str) -> Check:
 
 
 def _written(home: Home, guest: str, form: Form, target: Path, now: datetime, progress: Progress) -> HandOver:
-    folder, site = home.folder(guest), home.site()
+    folder, site = home.folder(guest), home.site(guest)
     plan, conversion = Plan.load(folder), Conversion.load(folder)
     package = OvfPackage.of(plan.vm, conversion, folder)
     part = target.with_name(f"{target.name}.part")

@@ -78,7 +78,7 @@ def contractor(home: Home, guest: str) -> str:
     """
     who = ""
     with contextlib.suppress(HikkoshiError, OSError):
-        vsphere = home.site().vsphere
+        vsphere = home.site(guest).vsphere
         who = vsphere.contractor if vsphere.handover else ""
     folder = home.folder(guest)
     theirs = bool(_read(folder.cutover).get("handed_over"))

@@ -33,6 +33,7 @@ from hikkoshi.steps.runbook import Runbook
 from hikkoshi.vsphere import cutover, deployment, session, vm
 from hikkoshi.vsphere.cutover import InService
 from hikkoshi.vsphere.order import Order
+from hikkoshi.vsphere.preflight import elsewhere
 from hikkoshi.xen import autostart, dom0
 from hikkoshi.xen.reach.kinds import one_look
 
@@ -90,7 +91,8 @@ class CutOver(Runbook):
 
     def ready(self) -> list[Check]:
         """Everything that the source's shutdown relies on, in vSphere and on the Dom-0, asked now."""
-        return [*self._machine.ready(), dom0.others(*self._where)]
+        others = elsewhere.checks(self.run.home, self.run.site, self.run.guest.name, [n.mac for n in self.run.guest.nics])
+        return [*self._machine.ready(), *others, dom0.others(*self._where)]
 
     def source_off(self) -> Check:
         """Whether the source is off, as far as can be seen from here."""

@@ -18,7 +18,7 @@ from hikkoshi.run.step import DEPLOY
 from hikkoshi.steps.runbook import Runbook
 from hikkoshi.vsphere import deployment, handover, session, vm
 from hikkoshi.vsphere.order import Order
-from hikkoshi.vsphere.preflight import naming, ports
+from hikkoshi.vsphere.preflight import elsewhere, naming, ports
 from hikkoshi.xen import dom0
 
 
@@ -33,7 +33,8 @@ class Deploy(Runbook):
 
     def checks(self) -> list[Check]:
         """The VMDK is of the source that was surveyed, this very disk was rehearsed, and vSphere can take the machine."""
-        return self._to.checks()
+        run = self.run
+        return [*self._to.checks(), *elsewhere.checks(run.home, run.site, run.guest.name, [n.mac for n in run.guest.nics])]
 
     def earlier_removed(self) -> Check:
         """Whether no machine of an earlier plan or disk is left in vSphere."""

@@ -18,7 +18,7 @@ from hikkoshi.run.step import OFFLOADS, PLAN
 from hikkoshi.steps.runbook import Runbook
 from hikkoshi.vsphere import handover, hints, inventory, session
 from hikkoshi.vsphere.inventory import Place, PortGroup
-from hikkoshi.vsphere.preflight import ports, readiness
+from hikkoshi.vsphere.preflight import elsewhere, ports, readiness
 from hikkoshi.vsphere.session import Session
 from hikkoshi.vsphere.spec import VirtualNic, VmSpec
 
@@ -122,10 +122,15 @@ class PlanMove(Runbook):
 
     def _vsphere(self) -> Iterable[Check]:
         run = self.run
+        others = elsewhere.checks(run.home, run.site, run.guest.name, [n.mac for n in self._machine.nics])
         if run.site.vsphere.handover:
-            return handover.unasked(self._machine)
+            return [*handover.unasked(self._machine), *others]
         asked = self._server, run.site.vsphere, self._machine
-        return [*readiness.site_checks(*asked, run.guest.name, run.home.identity()), *ports.checks(*asked, self._survey.guest)]
+        return [
+            *readiness.site_checks(*asked, run.guest.name, run.home.identity()),
+            *ports.checks(*asked, self._survey.guest),
+            *others,
+        ]
 
     @cached_property
     def _server(self) -> Session:

@@ -63,6 +63,7 @@ RULES: Mapping[str, Rule] = {
     "guest-id-possible": _lowerable("The cluster tells which operating systems it takes with this hardware version."),
     "privileges-granted": _lowerable("A missing privilege shows after hours of upload, or at the cut-over."),
     "clocks-agree": _lowerable("A guest takes its host's time when it starts; records have ours."),
+    "none-elsewhere": Rule("A guest goes to one vSphere. The site's others are asked for its machine and its MACs, by 70 too."),
     # by the guest, before it is deployed
     "nics-tied-to-macs": Rule(
         "vSphere gives the NICs after the fourth places on the PCI bus that come before the others. Names have to follow the MAC."
