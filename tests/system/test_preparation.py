@@ -14,6 +14,7 @@ from types import SimpleNamespace
 import pytest
 
 from appliances import one_appliance
+from ext import debugfs
 from hikkoshi import tool
 from hikkoshi.approval.plan import Plan
 from hikkoshi.disk import digest
@@ -94,17 +95,6 @@ def case(moved: Home) -> Case:
     """The lab's idp, inspected and prepared."""
     folder = moved.folder("idp")
     return Case(Survey.load(folder).guest, Plan.load(folder).preparation, folder, Prepared.load(folder))
-
-
-def start_of_partition(disk: Path, number: int) -> int:
-    with disk.open("rb") as f:
-        f.seek(446 + 16 * (number - 1))
-        return struct.unpack("<8xII", f.read(16))[0] * 512  # type: ignore[no-any-return]
-
-
-def debugfs(disk: Path, command: str, partition: int = 2) -> str:
-    """An independent eye: e2fsprogs reads the file system, libguestfs has nothing to do with it."""
-    return tool.run(["debugfs", "-R", command, f"{disk}?offset={start_of_partition(disk, partition)}"]).stdout
 
 
 def real(text: str) -> str:
