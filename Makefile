@@ -30,6 +30,7 @@ demo: setup
 	@hikkoshi run idp gateway --apply --from 70-cutover --through 90-report
 	@hikkoshi status
 	@hikkoshi verify
+	@[ ! -e outputs/lab/ssh_config ] || { printf '\nThe moved gateway answers: '; ssh -F outputs/lab/ssh_config gateway cat /etc/motd; }
 	@printf '\nThe reports:\n'; ls -1 $(CURDIR)/outputs/reports/*
 	@printf '\nThe lab is still up: `make lab` opens the runbooks, `make lab-down` ends it.\n'
 

@@ -18,7 +18,7 @@ import pytest
 from hikkoshi.params.home import Home
 from hikkoshi.run import run as running
 from processes import free_port, hikkoshi
-from runbooks import IN_ORDER, Look, nbval
+from runbooks import IN_ORDER, Look, nbval, parameters
 
 PROJECT = Path(__file__).parents[1]
 # other examples each time: what matters is how many there are in a week; on a loaded machine none is late, and none slow to make
@@ -112,8 +112,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 @pytest.fixture
 def home(tmp_path: Path) -> Iterator[Home]:
     """A home of its own, with the shipped parameters and nothing else. What a test has opened there is released after it."""
-    shutil.copytree(PROJECT / "params", tmp_path / "home" / "params")
-    yield Home(tmp_path / "home")
+    yield parameters(tmp_path / "home")
     for run in [r for r in running._open.values() if r.home.root == tmp_path / "home"]:
         with contextlib.suppress(OSError):
             run.close("completed")
@@ -122,10 +121,9 @@ def home(tmp_path: Path) -> Iterator[Home]:
 def _lab(root: Path) -> Iterator[Home]:
     from hikkoshi_lab import lab
 
-    shutil.copytree(PROJECT / "params", root / "params")
+    here = parameters(root)
     site = root / "params" / "site.yml"
     site.write_text(site.read_text().replace("127.0.0.1:8989", f"127.0.0.1:{free_port()}"))
-    here = Home(root)
     lab.up(here)
     try:
         yield here

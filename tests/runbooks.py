@@ -3,6 +3,8 @@
 import atexit
 import functools
 import os
+import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -38,6 +40,18 @@ from hikkoshi.record.engine import execution, forked
 forked._serve(socket.socket(fileno=FD), os.getppid())
 """
 NBVAL = ["--nbval-current-env", "--nbval-cell-timeout=900", "-q", "-p", "no:cacheprovider", "-W", "error::UserWarning", "-c"]
+
+
+def parameters(root: Path) -> Home:
+    """A home with the shipped parameters, in which a network namespace plays the gateway also after its move.
+
+    One that boots in QEMU takes the tests too long.
+    """
+    shutil.copytree(PROJECT / "params", root / "params")
+    guest = root / "params" / "guests" / "gateway.yml"
+    text = re.sub(r"shell: ssh://\S+", "shell: netns:outputs/lab/netns/gw", guest.read_text())
+    guest.write_text(re.sub(r"link_mbps: \d+", "link_mbps: 100", text))
+    return Home(root)
 
 
 def nbval(home: Home, *names: str, how: str = "--nbval-lax") -> "subprocess.CompletedProcess[str]":

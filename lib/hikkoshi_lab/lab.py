@@ -21,7 +21,7 @@ from hikkoshi.run import lock, privacy
 from hikkoshi.run.step import NETPERF, OFFLOADS
 from hikkoshi.vsphere import session
 from hikkoshi_lab import image, keys, network, site, vcsim
-from hikkoshi_lab.body import access, process
+from hikkoshi_lab.body import access, miswiring, process
 from hikkoshi_lab.xen import machine
 
 Say = Callable[[str], None]
@@ -98,12 +98,14 @@ def _connect(home: Home, own: Path, say: Say) -> None:
     if not moved and process.find(own):
         process.remove(own)
         network.remove(own)  # it is as the moved gateway needs it
+        access.remove(own)
     net = network.keep(own)
     if moved and process.find(own) is None:
         net.slow()
         access.configure(own, str(image.GATEWAY.nics[0].address.ip))
+        access.serve(own, net)
         process.keep(home, own)
-        say(f"machines: what is on in vSphere runs here; the moved gateway is reached by ssh -F {own / access.CONFIG} gateway")
+        say(f"machines: what is on in vSphere runs here; the gateway is reached by ssh -F {own / access.CONFIG} gateway")
 
 
 PLAYED = "netns:outputs/lab/netns/gw"  # the gateway's shell, where the network plays it
@@ -116,7 +118,10 @@ FAULTS: Mapping[str, tuple[str, Callable[[network.Network], None]]] = {
 
 
 def fault(home: Home, name: str) -> str:
-    """Put one fault of `FAULTS` into the lab's network, in place of any other; gives what is wrong then."""
+    """Put one fault of `FAULTS` into the lab, in place of any other; gives what is wrong then.
+
+    In the network, or in vSphere where that runs the gateway.
+    """
     lab = network.find(folder(home))
     if lab is None or name not in FAULTS:
         found, remedy = ("no network", "as root: hikkoshi lab up") if lab is None else (repr(name), nearest(name, list(FAULTS)))
@@ -131,14 +136,17 @@ def fault(home: Home, name: str) -> str:
             )
         )
     if process.find(folder(home)):
+        if name in miswiring.FAULTS:
+            with session.connect(home, home.site().vsphere) as v:
+                return miswiring.put(v, name)
         raise Refused(
             Problem(
                 code="lab-fault-of-namespace",
-                what="the lab's faults are for the namespace that plays the gateway",
+                what="this fault is one of the namespace that plays the gateway",
                 where="params/guests/gateway.yml: measurement.shell",
                 found=_shell(home),
                 expected=PLAYED,
-                remedy="write it so, and run `hikkoshi lab up`; a moved gateway is miswired in vSphere itself",
+                remedy="write it so, and run `hikkoshi lab up`",
             )
         )
     lab.restore()

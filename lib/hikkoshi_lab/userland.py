@@ -359,6 +359,7 @@ def configuration(name: str, nics: list[NicFiles], forwards: bool, place: Places
     # the way out: a router that is the first host of the first segment
     router = next(first.network.hosts())
     tree["etc/sysconfig/network"] = file(f"NETWORKING=yes\nNETWORKING_IPV6=no\nHOSTNAME={host}\nGATEWAY={router}\n")
+    tree["etc/motd"] = file(f"{name}: written under Xen on 2014-11-24.\n")  # by which it is known wherever it serves
     tree["etc/hosts"] = file(f"127.0.0.1\tlocalhost.localdomain localhost\n{first.ip}\t{host} {name}\n")
     tree["etc/resolv.conf"] = file("search example.ac.jp\nnameserver 10.2.10.10\n")
     tree["etc/sysctl.conf"] = file(

@@ -3,6 +3,7 @@
 import http.server
 import json
 import os
+import shutil
 import signal
 import stat
 import subprocess
@@ -14,12 +15,17 @@ from pathlib import Path
 import pytest
 
 import processes
+import vcenter
 from hikkoshi.errors import BadInput, Refused, ToolFailed
+from hikkoshi.network import host
+from hikkoshi.network.outage import observation
 from hikkoshi.params.home import Home
-from hikkoshi.vsphere import inventory, session
-from hikkoshi_lab import keys, lab, vcsim
-from hikkoshi_lab.body import process
+from hikkoshi.progress import silent
+from hikkoshi.vsphere import inventory, readback, session, vm
+from hikkoshi_lab import keys, lab, network, vcsim
+from hikkoshi_lab.body import miswiring, process
 from processes import PATIENCE, hikkoshi, wait_for
+from vcenter import World
 
 pytestmark = pytest.mark.needs("vcsim", "openssl", "mke2fs")
 PROJECT = Path(__file__).parents[2]
@@ -98,19 +104,42 @@ def test_the_vcenter_survives_the_command_that_started_it(place: Home) -> None:
     assert all(lab.status(place))
 
 
-@pytest.mark.needs("root", "ip", "qemu-system-x86_64")
-def test_where_the_gateways_shell_is_the_moved_ones_the_lab_runs_what_is_on_in_vsphere(place: Home) -> None:
-    path, own = place.root / "params" / "guests" / "gateway.yml", lab.folder(place)
-    path.write_text(path.read_text().replace(f"shell: {lab.PLAYED}", "shell: ssh://gateway?config=outputs/lab/ssh_config"))
+@pytest.mark.needs("root", "ip", "qemu-system-x86_64", "sshd")
+def test_by_the_shipped_parameters_the_lab_runs_what_is_on_in_vsphere_and_the_gateway_is_reached_by_ssh(place: Home) -> None:
+    own = lab.folder(place)
+    shutil.copy(PROJECT / "params/guests/gateway.yml", place.root / "params/guests/gateway.yml")
     lab.up(place, quiet)
     body = process.find(own)
     assert body
     assert ("lab-machines-run", True) in {(c.code, c.ok) for c in lab.status(place)}
-    with pytest.raises(Refused, match="for the namespace that plays the gateway"):
-        lab.fault(place, "swap")
+    measured = place.guest("gateway").measurement
+    assert measured
+    assert f"rate {measured.link_mbps}mbit" in network.SLOW
+    gateway = host.parse(measured.shell, place.root)  # the old one
+    observation.answering(gateway, silent, PATIENCE)
+    assert gateway.run(["cat", "/sys/class/net/eth9/address"]).stdout == f"{network.MACS['eth9']}\n"
+    for fault, why in (("lro", "one of the namespace that plays the gateway"), ("swap", "not in vSphere yet")):
+        with pytest.raises(Refused, match=why):
+            lab.fault(place, fault)
     lab.down(place, quiet)
     assert not body.alive
     assert not own.exists()
+
+
+def test_the_moved_gateway_is_miswired_in_vsphere_and_put_right_again(world: World) -> None:
+    vcenter.serve(world)
+    v = world.connect()
+
+    def wrong() -> dict[str, tuple[int | None, bool]]:
+        (machine,) = (m for m in vm.every(v).values() if m.name == "gateway")
+        groups = inventory.port_groups(v, v.content.rootFolder)
+        found = {n.mac: (n.vlan, n.connected) for n in readback.found_nics(machine, groups)}
+        return {nic: found[mac] for nic, mac in network.MACS.items() if found[mac] != (int(network.NICS[nic][4:]), True)}
+
+    assert wrong() == {}
+    for fault, seen in (("swap", {"eth3": (503, True), "eth7": (304, True)}), ("cut", {"eth3": (304, False)}), ("none", {})):
+        assert miswiring.put(v, fault) == miswiring.FAULTS[fault]
+        assert wrong() == seen
 
 
 def test_up_after_the_vcenter_died_starts_it_again(place: Home) -> None:

@@ -35,6 +35,7 @@ from hikkoshi.run.step import APPROVED
 from hikkoshi.steps.offloads import Offloads
 from hikkoshi_lab import keys
 from processes import without_a_process as hikkoshi
+from runbooks import parameters
 
 pytestmark = pytest.mark.needs("ssh-keygen")
 PROJECT = Path(__file__).parents[2]
@@ -97,8 +98,7 @@ class World:
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    home = Home(tmp_path_factory.mktemp("made"))
-    shutil.copytree(PROJECT / "params", home.root / "params")
+    home = parameters(tmp_path_factory.mktemp("made"))
     keys.make(home)
     survey = Survey.model_validate_json((PROJECT / "tests/data/survey/gateway.json").read_bytes())
     decided = plan.make(home, home.guest("gateway"), home.site(), survey)

@@ -148,7 +148,9 @@ def test_who_is_not_asked_is_told_and_why() -> None:
     gateway = HOME.guest("gateway")
     assert checks(off=True) == "not asked: it is off"
     assert checks().startswith("not asked: its parameters give no shell")
-    assert checks(gateway).startswith("not asked: its shell is netns:outputs/lab/netns/gw")
+    assert gateway.measurement
+    inside = gateway.measurement.model_copy(update={"shell": "netns:gw"})
+    assert checks(gateway.model_copy(update={"measurement": inside})).startswith("not asked: its shell is netns:gw")
 
 
 @pytest.mark.parametrize(

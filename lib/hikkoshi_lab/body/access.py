@@ -6,6 +6,7 @@ A guest is made with its host key and with whom it lets in, so that it has both 
 import base64
 import contextlib
 import re
+import shlex
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +14,11 @@ from pathlib import Path
 from hikkoshi import files, tool
 from hikkoshi_lab import ext3
 from hikkoshi_lab.ext3 import Node, Tree, file, link
+from hikkoshi_lab.network import Network
 
 CLIENT, HOST = "client", "host"
-CONFIG, KNOWN = "ssh_config", "known_hosts"  # in the lab's folder
+CONFIG, KNOWN, SERVED = "ssh_config", "known_hosts", "sshd_config"  # in the lab's folder
+UNLOCKED = "shadow"  # there, too: sshd lets nobody in whose account is locked, as root's is on many computers
 PROGRAMS = {"dropbear-bin": ("sbin/dropbear",), "tcpdump": ("bin/tcpdump",)}
 LIBRARIES = {  # theirs
     "libcrypt1": ("libcrypt.so.1",),
@@ -44,6 +47,17 @@ _SSHD = """\
 [ "$1" = start ] && action 'Starting sshd: ' /sbin/dropbear -s -r /etc/ssh/ssh_host_ed25519_key
 exit 0
 """
+_SERVED = """\
+HostKey "{host}"
+AuthorizedKeysFile "{client}.pub"
+StrictModes no
+UsePAM no
+PasswordAuthentication no
+KbdInteractiveAuthentication no
+PidFile none
+"""
+# in mounts of its own: nothing of this computer is changed
+_SSHD_THERE = "mount -t tmpfs tmpfs /run && mkdir /run/sshd && mount --bind {} /etc/shadow && exec /usr/sbin/sshd -D -f {}"
 _CONFIG = """\
 # The lab's guests, from where the lab's administrator sits. Made by `hikkoshi lab up`.
 Host gateway
@@ -118,7 +132,15 @@ def configure(lab: Path, address: str) -> Path:
     return lab / CONFIG
 
 
+def serve(lab: Path, network: Network) -> None:
+    """Have the namespace that plays the old gateway let in whom the moved one lets in, with the same host key."""
+    own = folder()
+    files.write(lab / SERVED, _SERVED.format(host=own / HOST, client=own / CLIENT))
+    files.write(lab / UNLOCKED, "root:*:19000::::::\n")
+    network.daemon("gw", ["sh", "-c", _SSHD_THERE.format(shlex.quote(str(lab / UNLOCKED)), shlex.quote(str(lab / SERVED)))])
+
+
 def remove(lab: Path) -> None:
     """Remove what `configure` wrote."""
-    for name in (CONFIG, KNOWN):
+    for name in (CONFIG, KNOWN, SERVED, UNLOCKED):
         (lab / name).unlink(missing_ok=True)
