@@ -57,7 +57,10 @@ def vsphere(home: Home, line: str) -> None:
     home.site_file.write_text(f"{text[:begin]}{line}\n\n{text[end:]}")
 
 
-NOWHERE = 'server: "127.0.0.1:1", user: mover, password: env:HOME, ca: params/site.yml, datacenter: east, cluster: wards, datastore: fast'
+NOWHERE = (
+    'server: "127.0.0.1:1", user: mover, password: env:HOME, ca: params/site.yml, datacenter: east, cluster: wards, '
+    "datastore: fast"
+)
 
 
 @pytest.fixture
