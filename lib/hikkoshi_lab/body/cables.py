@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from hikkoshi_lab.aggregation import IFF_NO_PI, IFF_TAP, TUNSETIFF, enter
+from hikkoshi_lab.aggregation import IFF_NO_PI, IFF_TAP, IFF_VNET_HDR, TUNSETIFF, enter
 from hikkoshi_lab.network import SEGMENTS, Network
 
 BRIDGES = {int(name.removeprefix("vlan")): f"b{name}" for name in SEGMENTS}  # {VLAN: the segment's bridge}
@@ -30,7 +30,8 @@ class Tap:
 
 @contextmanager
 def tap(lab: Network) -> Iterator[Tap]:
-    """A new cable that is on no bridge yet. It hands on frames as they are on a wire: none is longer than the MTU."""
+    """A new cable that is on no bridge yet. It hands on merged frames to a NIC that asks for them, as ESXi does with LRO; to any
+    other it hands on what is on a wire: no frame is longer than the MTU."""
     opened: list[int] = []
 
     def inside() -> None:
@@ -42,7 +43,7 @@ def tap(lab: Network) -> Iterator[Tap]:
     thread.join()
     fd = opened[0]
     try:
-        made = fcntl.ioctl(fd, TUNSETIFF, struct.pack("16sH14x", b"body%d", IFF_TAP | IFF_NO_PI))
+        made = fcntl.ioctl(fd, TUNSETIFF, struct.pack("16sH14x", b"body%d", IFF_TAP | IFF_NO_PI | IFF_VNET_HDR))
         yield Tap(lab, fd, made[:16].rstrip(b"\0").decode())
     finally:
         os.close(fd)
