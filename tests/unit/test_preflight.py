@@ -13,7 +13,7 @@ from hikkoshi.params.home import Home
 from hikkoshi.params.site import VSphere
 from hikkoshi.vsphere import inventory
 from hikkoshi.vsphere.inventory import CHANGED, FORGED, PROMISCUOUS, PortGroup
-from hikkoshi.vsphere.preflight import clock, naming, ports, readiness, rule
+from hikkoshi.vsphere.preflight import clock, naming, ports, readiness, receiving, rule
 from hikkoshi.vsphere.spec import VirtualNic, VmSpec
 from journey import survey
 
@@ -54,8 +54,8 @@ class TestLowering:
     @pytest.mark.parametrize(("code", "found"), [("macs-free", "guards others"), ("clock-agrees", "there is no such rule")])
     def test_a_rule_that_guards_others_and_one_that_is_none_are_refused(self, code: str, found: str) -> None:
         red = replace(RED, code=code)
-        first, refused = rule.judged([red], {code: "never mind"})
-        assert first == red
+        assert rule.judged([red], {code: "never mind"}) == [red]
+        (refused,) = rule.unlowered({code: "never mind"})
         assert (bool(refused), refused.code) == (False, "rule-can-be-lowered")
         assert found in refused.found
         assert found != "there is no such rule" or refused.remedy == "did you mean clocks-agree?"
@@ -65,6 +65,18 @@ class TestLowering:
         known = home.site().vsphere.model_dump(exclude_unset=True)
         with pytest.raises(ValidationError, match="at least 1 character"):
             VSphere.model_validate({**known, "lowered": {"clocks-agree": reason}})
+
+
+class TestReceiving:
+    def test_one_that_forwards_on_vmxnet3_and_that_nobody_can_reach_is_red_and_may_be_lowered(self, home: Home) -> None:
+        guest = home.guest("gateway")
+        assert receiving.check(guest, "vmxnet3", forwards=True)
+        red = receiving.check(alone := guest.model_copy(update={"measurement": None}), "vmxnet3", forwards=True)
+        assert not red
+        assert rule.judged([red], {red.code: "ethtool -K by hand"})[0]
+        assert receiving.check(alone, "e1000", forwards=True)
+        assert receiving.check(alone, "vmxnet3", forwards=False).unseen == ""
+        assert receiving.check(alone, "vmxnet3", forwards=None).unseen == "not seen"
 
 
 class TestClock:

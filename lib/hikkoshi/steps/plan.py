@@ -18,7 +18,7 @@ from hikkoshi.run.step import OFFLOADS, PLAN
 from hikkoshi.steps.runbook import Runbook
 from hikkoshi.vsphere import handover, hints, inventory, session
 from hikkoshi.vsphere.inventory import Place, PortGroup
-from hikkoshi.vsphere.preflight import elsewhere, ports, readiness
+from hikkoshi.vsphere.preflight import elsewhere, ports, readiness, receiving, rule
 from hikkoshi.vsphere.session import Session
 from hikkoshi.vsphere.spec import VirtualNic, VmSpec
 
@@ -68,6 +68,9 @@ class PlanMove(Runbook):
             *plan.checks(run.guest, run.site, self._survey),
             *tools.checks(run.home, run.guest, self._survey.guest),
             *self._vsphere(),
+            *rule.judged(
+                [receiving.check(run.guest, self._specified.nic_model, self._survey.guest.forwards)], run.site.vsphere.lowered
+            ),
             hints.contradiction(self.vlans_seen()),
         ]
 

@@ -60,7 +60,7 @@ def site_checks(v: Session, site: Site, spec: VmSpec, own_guest: str, identity: 
         _privileges(v, place, spec),
         clock.check(v, place.host_for(n.port_group for n in spec.nics)),
     ]
-    return rule.judged([*there, *(replace(c, where=v.where) for c in asked)], site.lowered)
+    return [*rule.judged([*there, *(replace(c, where=v.where) for c in asked)], site.lowered), *rule.unlowered(site.lowered)]
 
 
 def place_checks(v: Session, site: Site, spec: VmSpec) -> tuple[list[Check], Place | None]:
