@@ -1,6 +1,8 @@
 """The command line: thin. Exit codes: 0 done, 1 failed, 2 usage or bad input, 3 refused; 128 + signal when stopped."""
 
+import atexit
 import contextlib
+import gc
 import os
 import signal
 import sys
@@ -343,6 +345,8 @@ def _stop(signum: int, frame: object) -> None:
 
 def main() -> None:
     """Entry point."""
+    gc.set_threshold(50_000)  # objects: a command loads much and throws little away; to look for rubbish takes a quarter of
+    atexit.register(gc.freeze)  # its start and of its end
     os.umask(0o077)  # what we make is for whoever made it
     for s in (signal.SIGINT, signal.SIGTERM):
         signal.signal(s, _stop)
