@@ -61,6 +61,7 @@ def serve(place: str, life: int) -> None:
 
     for module in LOADED:
         importlib.import_module(module)
+    importlib.import_module("hikkoshi.record.engine.forked").load()  # what the kernels of its runs load
     gc.freeze()  # these pages stay shared
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for those that wait
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as door:

@@ -144,11 +144,7 @@ def _serve(door: socket.socket, runner: int) -> NoReturn:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     _let_go(keep=door.fileno())
-    os.environ["JPY_PARENT_PID"] = str(runner)  # ipykernel reads it when it is loaded, and ends when that process does
-    sys.modules["debugpy"] = None  # type: ignore[assignment] # nobody looks on there, and a kernel takes longest to load it
-    for module in LOADED:
-        importlib.import_module(module)
-    del sys.modules["debugpy"]
+    load()
     gc.freeze()  # these pages stay shared
     while True:
         order, outputs, *_ = socket.recv_fds(door, LARGEST, 1)
@@ -162,6 +158,14 @@ def _serve(door: socket.socket, runner: int) -> NoReturn:
             os._exit(0)
         os.close(outputs[0])
         os.waitpid(between, 0)
+
+
+def load() -> None:
+    """Load what every kernel loads."""
+    sys.modules["debugpy"] = None  # type: ignore[assignment] # nobody looks on there, and a kernel takes longest to load it
+    for module in LOADED:
+        importlib.import_module(module)
+    del sys.modules["debugpy"]
 
 
 def _let_go(output: int | None = None, *, keep: int = -1) -> None:
@@ -194,7 +198,8 @@ def _become_a_kernel(
         tempfile.tempdir = None  # the environment names it
         if not sys.flags.safe_path:
             del sys.path[0]  # the folder of the runner's program
-        sys.argv = ["ipykernel_launcher", *arguments]
+        # it ends with that process; JPY_PARENT_PID, which tells it otherwise, was read when it was loaded
+        sys.argv = ["ipykernel_launcher", *arguments, f"--IPKernelApp.parent_handle={runner}"]
         importlib.import_module("ipykernel.kernelapp").launch_new_instance()
         code = 0
     except SystemExit as e:
