@@ -1,9 +1,11 @@
 """Fixtures that more than one folder of tests uses."""
 
 import ast
+import atexit
 import contextlib
 import ctypes
 import functools
+import gc
 import importlib.util
 import os
 import shutil
@@ -26,6 +28,13 @@ hypothesis.settings.register_profile(
     "short", max_examples=50, deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
 hypothesis.settings.load_profile("short")
+# ten thousand tests are no rubbish: to look among them for some takes half of the time in which they are collected
+gc.set_threshold(50_000)
+atexit.register(gc.freeze)
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()
 
 
 def _missing(name: str) -> str:
