@@ -13,6 +13,8 @@ BIN := .venv/bin
 # two processes more than cores: much of a system test is waiting
 WORKERS := -n $(shell echo $$(($$(nproc) + 2))) --dist loadscope --no-loadscope-reorder
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
+# where it is set, each of a thousand processes compiles all modules again
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: help setup demo test test-xen check lint guests proof faults lab lab-down schemas codes lock clean
 
