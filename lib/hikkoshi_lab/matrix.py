@@ -4,7 +4,6 @@
 has to be.
 """
 
-import hashlib
 import io
 import json
 import os
@@ -80,7 +79,7 @@ def row(variant: Variant, folder: Path, accelerated: str, inspect: Inspection | 
     guest = variant.image
     origin = origin_of(variant)
     machine = machine_of(variant)
-    hashes = [_sha256(part.path) for part in origin.parts]
+    hashes = [digest.content(part.path) for part in origin.parts]
     limit = TIMEOUT if variant.waits else PATIENCE
     disk, *further = [one.parts[0].path for one in origin.disks]
     before = boot(disk, "raw", machine, folder, "before", probe=False, accelerator=accelerated, further=further, timeout=limit)
@@ -158,7 +157,7 @@ def machine_of(variant: Variant) -> Hardware:
 
 
 def _changed(origin: Origin, hashes: list[str]) -> list[str]:
-    return [] if hashes == [_sha256(part.path) for part in origin.parts] else ["the source was changed"]
+    return [] if hashes == [digest.content(part.path) for part in origin.parts] else ["the source was changed"]
 
 
 def _additions(variant: Variant, facts: GuestFacts, home: Path) -> Additions:
@@ -222,11 +221,6 @@ def _file_systems(disk: Path) -> list[str]:
 def _content(file_system: str, path: str) -> str:
     """A file's text; empty where it is not there, or where this is no ext file system."""
     return tool.run(["debugfs", "-R", f"cat {path}", file_system], ok=(0, 1)).stdout
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as f:
-        return hashlib.file_digest(f, "sha256").hexdigest()
 
 
 def main(names: Sequence[str]) -> int:
