@@ -105,6 +105,13 @@ def test_what_a_contractors_vsphere_has_not_is_told_with_its_line(home: Home, li
     assert "site.yml:11: vsphere" in problem.where
 
 
+@pytest.mark.parametrize("name", ["''", "'  '"])
+def test_a_contractor_without_a_name_is_refused(home: Home, name: str) -> None:
+    vsphere(home, f"vsphere: {{ handover: true, contractor: {name} }}")
+    with pytest.raises(BadInput, match=r"vsphere.contractor"):
+        home.site()
+
+
 def test_nobody_logs_in_and_the_refusal_names_whom_to_ask(theirs: Home) -> None:
     with pytest.raises(Refused, match="ask Kita, 0166-00-0000"):
         session.connect(theirs, theirs.site().vsphere)

@@ -103,8 +103,8 @@ class VSphere(Frozen):
         description="true: a contractor runs the vSphere, and nobody logs in to it from here; then server, user, password, ca, "
         "sha256, datacenter, cluster, datastore and folder are left out",
     )
-    contractor: str = Field(
-        "the contractor", min_length=1, description="with handover: who runs the vSphere, and their telephone, as at night"
+    contractor: Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)] = Field(
+        "the contractor", description="with handover: who runs the vSphere, and their telephone, as at night"
     )
     server: str = Field("", pattern=r"^[^:/\s]+(:\d+)?$", description="host or host:port")
     user: str = ""
