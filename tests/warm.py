@@ -45,7 +45,9 @@ def command() -> list[str]:
 
 def ask(place: str, argv: list[str]) -> int:
     """Have a command forked, and wait for its exit code."""
-    words = [os.path.realpath("."), str(len(argv)), *argv, *(f"{k}={v}" for k, v in os.environ.items())]
+    mask = os.umask(0o077)
+    os.umask(mask)
+    words = [os.path.realpath("."), str(mask), str(len(argv)), *argv, *(f"{k}={v}" for k, v in os.environ.items())]
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as door:
         door.connect(f"\0{place}")
         socket.send_fds(door, [b"\0".join(map(os.fsencode, words))], STDIO)
@@ -106,8 +108,9 @@ def _become(order: list[bytes], stdio: list[int]) -> None:
         for number, handle in zip(STDIO, stdio, strict=True):
             os.dup2(handle, number)
         os.closerange(len(STDIO), os.sysconf("SC_OPEN_MAX"))
-        folder, count, *words = map(os.fsdecode, order)
+        folder, mask, count, *words = map(os.fsdecode, order)
         os.chdir(folder)
+        os.umask(int(mask))
         os.environ.clear()
         os.environ.update(word.split("=", 1) for word in words[int(count) :])
         sys.argv = ["hikkoshi", *words[: int(count)]]
