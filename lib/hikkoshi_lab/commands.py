@@ -42,7 +42,7 @@ def status(as_json: AsJson = False) -> None:
 
 @app.command("fault")
 def fault(name: Annotated[str, typer.Argument(help="lro, swap, cut, or none to undo it")]) -> None:
-    """Put a fault into the lab's network, for the runbooks to find."""
+    """Put a fault into the lab's network, or into its vSphere where that runs the gateway, for the runbooks to find."""
     from hikkoshi.params.home import Home  # noqa: PLC0415
     from hikkoshi_lab import lab  # noqa: PLC0415
 
