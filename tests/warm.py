@@ -1,7 +1,8 @@
 """The command line without its start: forked from a process that has loaded it once, for tests that start hundreds.
 
-`COMMAND` is started like `python -m hikkoshi.cli.main`, hands its environment, its folder and what it was started with to that
-process, and ends as the command ends that is forked there: a process of its own, in which nothing of another command is.
+What `command` gives is started as `python -m hikkoshi.cli.main` is. It hands its environment, folder, umask and streams to
+that process, and ends as the command ends that is forked there: a process of its own, in which nothing of another one is.
+Whoever kills a command, or begins it in a namespace, starts a real one: `processes.COMMAND`.
 """
 
 import atexit
