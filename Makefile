@@ -4,6 +4,7 @@
 # make test-xen  tests against a real Xen with a real Dom-0, in QEMU; as root, some twenty minutes the first time
 # make guests  every guest of the lab, booted before it is prepared and after, as a table
 # make proof   a gateway collapses in the lab's network, its cause is named, it is cured, as a table
+# make proof-vmxnet3  the same on the device that it is about, with a driver like those before 2015; needs a compiler, ten minutes
 # make faults  whatever can go wrong while a guest is deployed, cut over or rolled back, and what became of it, as a table
 # make lab     the runbooks in JupyterLab, on this machine only, with a token
 SHELL := /bin/bash
@@ -16,10 +17,10 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 # where it is set, each of a thousand processes compiles all modules again
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help setup demo test test-xen check lint guests proof faults lab lab-down schemas codes lock clean
+.PHONY: help setup demo test test-xen check lint guests proof proof-vmxnet3 faults lab lab-down schemas codes lock clean
 
 help:
-	@sed -n 's/^# //p' Makefile | head -8
+	@sed -n 's/^# //p' Makefile | head -9
 
 setup:
 	@.ci/setup
@@ -57,6 +58,9 @@ guests: setup
 
 proof: setup
 	@$(PY) -m hikkoshi_lab.proof
+
+proof-vmxnet3: setup
+	@$(PY) -m hikkoshi_lab.vmxnet3
 
 faults: setup
 	@$(PY) -m hikkoshi_lab.faults

@@ -6,12 +6,15 @@ and then does only what the runbooks 80 and 85 do. It prints the table, and ends
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
+from statistics import median
 
 from hikkoshi.check import Check, Permission
 from hikkoshi.errors import HikkoshiError
+from hikkoshi.network.compare.sequential import Series
 from hikkoshi.network.diagnosis import aggregation
+from hikkoshi.network.diagnosis.diagnosis import Diagnosis
 from hikkoshi.network.remedy.treatment import Treatment
 from hikkoshi.network.throughput.bench import Bench
 from hikkoshi.params.guest import Guest, MeasuredPath, Measurement
@@ -65,20 +68,12 @@ def rows(home: Home, lab: network.Network) -> Iterator[Row]:
     bench.measure()
     slow = bench.found()
     assert slow
-    look = slow.series.look
-    times = 1 / look.ratio.value if look and look.ratio.value else 0.0
-    yield f"through the gateway {slow.series.verdict}", f"{SLOWER} times slower", f"{times:.0f} times", times >= SLOWER
+    yield collapse(slow.series)
     treatment.diagnose()
     named = time.monotonic() - begin
     found = treatment.found()
     assert found
-    cause, counts = found.diagnosis.cause, found.diagnosis.counts
-    yield "cause, from counters", aggregation.LRO, cause, cause == aggregation.LRO
-    told = (counts.fragmentation_failures, counts.unreachable_told, counts.unreachable_heard)
-    agree = len(set(told)) == 1 and bool(told[0])
-    yield "dropped = ICMP sent = ICMP received", "the same number", " = ".join(map(str, told)), agree
-    again = counts.retransmitted or 0
-    yield "segments sent again", "two or more for each", str(again), again >= 2 * (told[0] or 1)
+    yield from cause(found.diagnosis)
     yield "named within", f"{CAUSE_WITHIN} s", f"{named:.0f} s", named <= CAUSE_WITHIN
     treatment.apply(
         _permission(patient),
@@ -93,19 +88,44 @@ def rows(home: Home, lab: network.Network) -> Iterator[Row]:
     yield "proved within", f"{PROOF_WITHIN} s; the paper: a month", f"{proved:.0f} s", proved <= PROOF_WITHIN
 
 
-def main() -> int:
-    """Print the table; 1 if a row does not hold."""
+def collapse(series: Series, slower: int = SLOWER) -> Row:
+    """How much slower the path through the gateway is, and whether by as many times as asked."""
+    look = series.look
+    times = 1 / look.ratio.value if look and look.ratio.value else 0.0
+    through, direct = (f"{median(runs):.3g}" if (runs := series.of(p)) else "nothing" for p in (series.through, series.direct))
+    seen = f"{times:.0f} times: {through} of {direct} Mbit/s"
+    return f"through the gateway {series.verdict}", f"{slower} times slower", seen, times >= slower
+
+
+def cause(found: Diagnosis) -> Iterator[Row]:
+    """What was named, and the counters that it was named by."""
+    counts = found.counts
+    yield "cause, from counters", aggregation.LRO, found.cause, found.cause == aggregation.LRO
+    told = (counts.fragmentation_failures, counts.unreachable_told, counts.unreachable_heard)
+    agree = len(set(told)) == 1 and bool(told[0])
+    yield "dropped = ICMP sent = ICMP received", "the same number", " = ".join(map(str, told)), agree
+    again = counts.retransmitted or 0
+    yield "segments sent again", "two or more for each", str(again), again >= 2 * (told[0] or 1)
+
+
+def shown(found: Iterable[Row]) -> bool:
+    """Print rows as they come; whether all of them hold."""
     good = True
     print(f"{'':<8}{'claim':<40}{'asked':<30}seen", flush=True)
+    for what, asked, seen, holds in found:
+        good &= holds
+        print(f"{'holds' if holds else 'FAILS':<8}{what:<40}{asked:<30}{seen}", flush=True)
+    return good
+
+
+def main() -> int:
+    """Print the table; 1 if a row does not hold."""
     try:
         with temporary.folder("proof") as folder, network.up() as lab:
-            for what, asked, seen, holds in rows(Home(folder), lab):
-                good &= holds
-                print(f"{'holds' if holds else 'FAILS':<8}{what:<40}{asked:<30}{seen}", flush=True)
+            return 0 if shown(rows(Home(folder), lab)) else 1
     except HikkoshiError as e:
         print(e, file=sys.stderr)
         return e.exit_code
-    return 0 if good else 1
 
 
 if __name__ == "__main__":
