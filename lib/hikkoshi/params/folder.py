@@ -82,7 +82,7 @@ class GuestFolder(PosixPath):
         return tuple(copy.with_suffix(".vmdk") for copy in self.copies(disks))
 
     def executed(self, run: str) -> Path | None:
-        """A run's executed notebook by whatever name it has; none where it was run in JupyterLab."""
+        """A run's executed notebook by whatever name it has; none where it was run outside of any kernel."""
         names = (f"{run}.ipynb", f"{run}.interrupted.ipynb", f"{run}.part.ipynb")
         return next((p for name in names if files.regular(p := self.runs / name)), None)
 

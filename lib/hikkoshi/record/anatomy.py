@@ -8,6 +8,8 @@ from typing import Any
 
 from hikkoshi.errors import BadInput, HikkoshiError, Problem, StepFailed, nearest
 
+GIVEN = "injected-parameters"  # the tag of a cell that holds the values that parameters were given
+
 
 def tags(cell: Any) -> list[str]:
     """A cell's tags; a text in their place, or anything else but a list, is one."""
@@ -39,6 +41,19 @@ def parameter_names(nb: Any) -> set[str]:
             for statement in ast.parse(cell.source).body:
                 targets = statement.targets if isinstance(statement, ast.Assign) else [getattr(statement, "target", None)]
                 names |= {t.id for t in targets if isinstance(t, ast.Name)}
+    return names
+
+
+def plain_values(source: str) -> set[str] | None:
+    """The names to which a text gives values, where it does nothing else: `guest = "gateway"` calls nothing."""
+    names = set()
+    try:
+        for statement in ast.parse(source).body:
+            target: Any = statement.targets[0] if isinstance(statement, ast.Assign) else getattr(statement, "target", None)
+            names.add(target.id)
+            ast.literal_eval(statement.value)  # type: ignore[attr-defined]
+    except (SyntaxError, AttributeError, ValueError, TypeError, MemoryError, RecursionError):
+        return None
     return names
 
 
@@ -101,10 +116,10 @@ def obstacles(nb: Any) -> Iterator[tuple[int, HikkoshiError]]:
         if k not in names
     ]
     if unknown:
-        at = next((i for i in code(nb) if "injected-parameters" in tags(nb.cells[i])), code(nb)[0])
+        at = next((i for i in code(nb) if GIVEN in tags(nb.cells[i])), code(nb)[0])
         yield at, BadInput(*unknown)
-    order = [t for c in nb.cells for t in tags(c) if t in ("injected-parameters", "parameters")]
-    if order[:1] == ["parameters"] and order[-1] == "parameters" and "injected-parameters" in order:
+    order = [t for c in nb.cells for t in tags(c) if t in (GIVEN, "parameters")]
+    if order[:1] == ["parameters"] and order[-1] == "parameters" and GIVEN in order:
         problem = Problem(
             code="parameters-without-effect",
             what="the parameters given would be without effect",

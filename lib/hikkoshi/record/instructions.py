@@ -72,6 +72,7 @@ The approval of this record's plan is the one whose line `plan:` is what `sha256
     )
     origin = {"The runbook": provenance.runbook, "The program": provenance.software}
     whose = "\n".join(f"{what} is {words}." for what, words in origin.items() if words != NONE)
+    hand = f"\nIt was run by hand: {provenance.by_hand}. The notebook has the cells in the order of execution."
     return f"""Record {identifier}
 sealed {sealed:%Y-%m-%d %H:%M:%S} UTC
 
@@ -90,9 +91,10 @@ size, with its hash (left-out.tsv), the programs used (environment.json, require
 register of all records as it was then (register.tsv).
 
 Whether runbook and program are the project's own, as its commit (Runbook-Commit in bag-info.txt) has them:
-{whose}
+{whose}{hand if provenance.by_hand else ""}
 Whoever has the project can ask it: git show COMMIT:notebooks/NAME.ipynb | sha256sum is Runbook-Project-SHA256. Where the runbook
-is another, the project's own is in runbook-of-the-project/. Notebooks that differ only in what they show count as the same.
+is another, the project's own is in runbook-of-the-project/. Notebooks that differ only in what they show, or in
+the values of their parameters, count as the same.
 
 Of the guest it holds the texts of the files that the move changed, its NICs, kernels and partitions, and what its console
 showed when it was rehearsed; no disk. Passwords and keys in these texts that are known by their names or forms (boot menus,

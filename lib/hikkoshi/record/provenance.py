@@ -18,7 +18,7 @@ from typing import Any
 
 from hikkoshi import files, tool
 from hikkoshi.approval import limits
-from hikkoshi.errors import Problem, ToolFailed
+from hikkoshi.errors import Problem, ToolFailed, printable
 from hikkoshi.record import anatomy, bag
 from hikkoshi.record.engine import environment
 from hikkoshi.record.engine.runbook import PROJECT
@@ -42,24 +42,25 @@ class Provenance:
     own_sha256: str = ""  # of the project's own
     own: bytes = b""  # that itself, where it is another
     software: str = NONE
+    by_hand: str = ""  # what is told of a run whose cells somebody ran one by one; empty where a program went through them
 
 
 def of(step: str, used: bytes, executed: bytes | None) -> Provenance:
     """Hold a run's runbook against the project's: `executed` is what the engine ran, where it did, `used` the file it is from."""
-    digest, told = hashlib.sha256(used).hexdigest(), software()
+    digest, told, hand = hashlib.sha256(used).hexdigest(), software(), by_hand(executed or b"")
     try:
         own = _blob(f"{_commit()}:notebooks/{step}.ipynb")
     except ToolFailed as e:
-        return Provenance(f"{UNKNOWN}: {e.problems[0].found or e.problems[0].what}", digest, "", b"", told)
+        return Provenance(f"{UNKNOWN}: {e.problems[0].found or e.problems[0].what}", digest, "", b"", told, hand)
     if own is None:
-        return Provenance(f"{CHANGED}: the project has no such runbook", digest, "", b"", told)
+        return Provenance(f"{CHANGED}: the project has no such runbook", digest, "", b"", told, hand)
     own_digest = hashlib.sha256(own).hexdigest()
-    ran = [cells(content) for content in (used, executed) if content is not None]
-    if all(c == cells(own) for c in ran):
-        return Provenance(SAME, digest, own_digest, b"", told)
+    ran = [content for content in (used, executed) if content is not None]
+    if all(_is(content, own) for content in ran):
+        return Provenance(SAME, digest, own_digest, b"", told, hand)
     if earlier := _earlier(step, ran):
-        return Provenance(f"as in an earlier commit, {earlier}", digest, own_digest, own, told)
-    return Provenance(f"{CHANGED}: other cells than the project's own", digest, own_digest, own, told)
+        return Provenance(f"as in an earlier commit, {earlier}", digest, own_digest, own, told, hand)
+    return Provenance(f"{CHANGED}: other cells than the project's own", digest, own_digest, own, told, hand)
 
 
 def software() -> str:
@@ -74,17 +75,39 @@ def software() -> str:
 
 
 def cells(notebook: bytes) -> list[tuple[str, str]] | None:
-    """(kind, text) of a notebook's cells, as written: without what they showed, and without papermill's own cells."""
+    """(kind, text) of a notebook's cells, as written: without what they showed, and without papermill's own cells.
+
+    Of parameters the names count: JupyterLab saves a runbook with the values that it was run with, and the journal has these.
+    """
     try:
         found: list[tuple[str, str]] = []
         for cell in json.loads(notebook)["cells"]:
             tags, kind = anatomy.tags(cell), cell["cell_type"]
-            if "injected-parameters" not in tags and not (kind == "markdown" and MARKER in tags):
-                source = cell["source"]
-                found.append((kind, source if isinstance(source, str) else "".join(source)))
+            source = "".join(cell["source"])
+            if kind == "code" and "parameters" in tags and (names := anatomy.plain_values(source)) is not None:
+                found.append((kind, f"values for {', '.join(sorted(names))}"))
+            elif anatomy.GIVEN not in tags and not (kind == "markdown" and MARKER in tags):
+                found.append((kind, source))
         return found
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return None
+
+
+def by_hand(executed: bytes) -> str:
+    """What an executed notebook tells of a run by hand: how many cells, and what about them; empty where it was none."""
+    try:
+        told: dict[str, int] = json.loads(executed)["metadata"]["hikkoshi"]["by_hand"]
+        return ", ".join(f"{printable(str(count))} {printable(what)}" for what, count in told.items())
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        return ""
+
+
+def _is(content: bytes, own: bytes) -> bool:
+    """Whether a notebook has the cells of `own`; of one that was run by hand, whether it has no others."""
+    found, known = cells(content), cells(own)
+    if found and known and by_hand(content):
+        return {c for c in found if c[0] == "code"} <= set(known)
+    return found == known
 
 
 def changed(info: Mapping[str, str]) -> str:
@@ -118,7 +141,7 @@ def check(record: Path, info: Mapping[str, str], listed: Mapping[str, str], note
             remedy=REMEDY,
         )
     executed = files.read(record / info["Notebook"], limits.NOTEBOOK) if info.get("Notebook", NONE) in listed else None
-    if said == SAME and "used" in held and executed is not None and cells(executed) != cells(held["used"]):
+    if said == SAME and "used" in held and executed is not None and not _is(executed, held["used"]):
         found = "other cells than its runbook's"
         yield Problem(
             code="runbook-called-own",
@@ -128,6 +151,8 @@ def check(record: Path, info: Mapping[str, str], listed: Mapping[str, str], note
             expected=SAME,
             remedy=REMEDY,
         )
+    if hand := by_hand(executed or b""):
+        notes.append(f"run by hand: {hand}")
     commit = info.get("Runbook-Commit", "unknown")
     if said == SAME and "used" in held and (own := _own(commit, info.get("Step", ""))) and cells(own) != cells(held["used"]):
         what, found = ("a runbook that was changed is called the project's own", f"other cells than those of commit {commit}")
@@ -186,12 +211,12 @@ def _files(folder: Path) -> Iterator[Path]:
             yield path
 
 
-def _earlier(step: str, ran: list[list[tuple[str, str]] | None]) -> str:
+def _earlier(step: str, ran: list[bytes]) -> str:
     """The newest commit before the present one whose runbook is the one that was used; empty where none is."""
     name = f"notebooks/{step}.ipynb"
     for commit in _git("rev-list", f"--max-count={EARLIER}", _commit(), "--", name).decode().split():
         content = _blob(f"{commit}:{name}")
-        if content is not None and all(c == cells(content) for c in ran):
+        if content is not None and all(_is(c, content) for c in ran):
             return commit
     return ""
 

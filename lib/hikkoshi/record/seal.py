@@ -73,7 +73,7 @@ def attempt(
 
 
 def pending(home: Home, guest: str, stopped: Asked = lock.never, wait: float = register.PATIENCE) -> list[Path]:
-    """Seal every run that has ended without a record (killed, or run in JupyterLab), oldest first; the records made.
+    """Seal every run that has ended without a record (killed, or left open in JupyterLab), oldest first; the records made.
 
     In all it waits at most `wait` seconds for another's sealing; what is not sealed then waits for the next time.
     """

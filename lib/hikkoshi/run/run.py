@@ -52,6 +52,10 @@ def progress(title: str) -> Progress:
     return silent
 
 
+def opened(run: "Run") -> None:
+    """A run was opened; where that is done by hand, hikkoshi.show puts here what keeps its cells."""
+
+
 @dataclass
 class Run:
     """One execution of one step for one guest; holds the guest's lock until it is closed."""
@@ -83,6 +87,15 @@ class Run:
         """That nobody can sign here, see `signatory.warning`: the key is tried once, however often the run is shown."""
         return signatory.warning(self.home, self.step)
 
+    @property
+    def ended(self) -> bool:
+        """Whether the guest was released."""
+        return self._lock.closed
+
+    def masked(self, tree: Any) -> Any:
+        """A copy of a JSON-like tree without the secrets of the home."""
+        return self._mask.tree(tree)
+
     def approved(self) -> Check:
         """Whether somebody's approval of the guest's plan, disk and machine counts now; see `Gate.approved`."""
         return self._gate.approved()
@@ -96,8 +109,8 @@ class Run:
 
         `Refused` where it is not approved, or this run may not act.
         """
-        if self.step not in APPROVED or self.mode != "apply" or self._lock.closed:
-            found = f"{self.step}, mode {self.mode}{', ended' if self._lock.closed else ''}"
+        if self.step not in APPROVED or self.mode != "apply" or self.ended:
+            found = f"{self.step}, mode {self.mode}{', ended' if self.ended else ''}"
             expected, remedy = f"an open run of {' or '.join(APPROVED)}, mode apply", "open one: its first cells do"
             raise Refused(
                 Problem(
@@ -143,7 +156,7 @@ class Run:
         In the steps of `APPROVED` every action asks for the approval first, and, until one has acted on the service, for the
         operator's signature: `Refused` where none counts.
         """
-        if self._lock.closed:
+        if self.ended:
             remedy = "run the notebook again from its first cell"
             raise Refused(
                 Problem(
@@ -210,7 +223,7 @@ class Run:
 
     def close(self, outcome: str) -> None:
         """End the run and release the guest."""
-        if not self._lock.closed:
+        if not self.ended:
             self._note("end", outcome=outcome)
             self._turn.end()
             self._lock.close()
@@ -308,6 +321,7 @@ def open_run(step: str, names: Mapping[str, Any], *, wait: float = 15) -> Run:
         display(f"{e}\n{ALL_THE_SAME}")
     run = _open[folder] = Run(step, run_id, mode, home, site, guest, journal, handle, own, mask, inputs)
     run._note("open", mode=mode, guest=guest.name, pid=os.getpid(), inputs=inputs, clock=lock.clock(handle))
+    opened(run)
     return run
 
 

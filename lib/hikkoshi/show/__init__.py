@@ -7,6 +7,7 @@ for the console and for later.
 
 import base64
 import html
+import os
 import sys
 import time
 from collections import Counter
@@ -376,6 +377,10 @@ def _activate() -> None:
         formatters["text/html"].for_type(kind, lambda o, rich=rich: printable(rich(o)))
         formatters["text/plain"].for_type(kind, lambda o, p, cycle: p.text(str(o)))
     _run.display, _run.progress = display, progress
+    if getattr(shell, "kernel", None) and "HIKKOSHI_RUN" not in os.environ:  # nobody else keeps what is run
+        from hikkoshi.record.transcript import Transcript  # noqa: PLC0415 - a kernel of a batch starts without
+
+        _run.opened = Transcript(shell).opened
     style = (
         "<style>table.hikkoshi td, table.hikkoshi th {text-align: left !important; vertical-align: top; padding: .15em .8em}"
         " table.hikkoshi th {border-bottom: 1px solid #888}</style>"

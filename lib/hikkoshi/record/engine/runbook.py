@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import nbformat
 from jupyter_client.kernelspec import KernelSpecManager
 
 from hikkoshi.errors import BadInput, HikkoshiError, Problem, nearest
@@ -39,6 +38,8 @@ def read(path: Path) -> Any:
 
     `BadInput` for what is no notebook, before anything is begun by it.
     """
+    import nbformat  # noqa: PLC0415 - a kernel needs `find` alone, and loads this for longer than all else
+
     try:
         plain = json.loads(path.read_text(encoding="utf-8-sig"))
         about = plain.setdefault("metadata", {})
