@@ -72,9 +72,12 @@ class Transcript:
         self._over: list[Run] = []  # ended, and not sealed yet
         self._due, self._trouble = 0.0, ""
         self._later: threading.Timer | None = None  # what is shown now is written then
-        history = list(shell.history_manager.input_hist_raw)  # the first is empty, the last is what is executed now
-        self._executed |= {str(n): _Execution(n, source, outputs=None) for n, source in enumerate(history[1:-1], 1)}
-        self._begin(shell.kernel.get_parent(), history[-1], len(history) - 1)
+        parent = shell.kernel.get_parent()
+        source, earlier = str(parent["content"]["code"]), list(shell.history_manager.input_hist_raw)[1:]
+        if earlier[-1:] == [source.rstrip("\n")]:  # what is executed now; a client may ask for no history
+            del earlier[-1]
+        self._executed |= {str(n): _Execution(n, before, outputs=None) for n, before in enumerate(earlier, 1)}
+        self._begin(parent, source, len(earlier) + 1)
         self._send = self._session.send
         self._session.send = self._pass_on
 
@@ -224,7 +227,7 @@ def _notebook(executed: list[_Execution], run: Run, before: int, book: list[_Nod
     by_hand = {"cells": len(executed), **counts} | ({"windows": windows} if windows > 1 else {})
     about = {"run": run.id, "guest": run.guest.name, "step": run.step, "mode": run.mode, "by_hand": by_hand}
     told = f"# {run.step}, run by hand\n\nGuest {run.guest.name}, mode {run.mode}. Every cell that the kernel executed, in order."
-    told += f"\n\nNot run: {', '.join(left)}." if left else ""
+    told += f"\n\nNot on record as run: {', '.join(left)}." if left else ""
     kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
     return {
         "cells": [{"cell_type": "markdown", "id": "by-hand", "metadata": {}, "source": told}, *cells],
