@@ -10,11 +10,14 @@ import shlex
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hikkoshi import files, tool
 from hikkoshi_lab import ext3
 from hikkoshi_lab.ext3 import Node, Tree, file, link
-from hikkoshi_lab.network import Network
+
+if TYPE_CHECKING:  # whoever builds a guest needs no package
+    from hikkoshi_lab.network import Network
 
 CLIENT, HOST = "client", "host"
 CONFIG, KNOWN, SERVED = "ssh_config", "known_hosts", "sshd_config"  # in the lab's folder
@@ -132,7 +135,7 @@ def configure(lab: Path, address: str) -> Path:
     return lab / CONFIG
 
 
-def serve(lab: Path, network: Network) -> None:
+def serve(lab: Path, network: "Network") -> None:
     """Have the namespace that plays the old gateway let in whom the moved one lets in, with the same host key."""
     own = folder()
     files.write(lab / SERVED, _SERVED.format(host=own / HOST, client=own / CLIENT))
