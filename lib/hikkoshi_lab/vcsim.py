@@ -29,7 +29,10 @@ MADE = (certificate.CA, certificate.CERTIFICATE, certificate.KEY, PASSWORD, PID_
 
 @dataclass(frozen=True)
 class Daemon:
-    """A running process. `started` is its start time in clock ticks since boot: a pid alone may be recycled."""
+    """A running process. `started` is its start time in clock ticks since boot: a pid alone may be recycled.
+
+    It is empty of one that had ended before it was looked at.
+    """
 
     pid: int
     started: str
@@ -37,7 +40,7 @@ class Daemon:
     @property
     def alive(self) -> bool:
         """Whether exactly this process still runs."""
-        return started(self.pid) == self.started
+        return self.started != "" and started(self.pid) == self.started
 
     def end(self, wait: float = 5) -> None:
         """End it, and wait until it is gone; a process that took over its pid is not touched."""

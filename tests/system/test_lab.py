@@ -243,6 +243,12 @@ def test_a_vcenter_that_does_not_start_is_quoted_and_leaves_no_process(tmp_path:
     assert vcsim.find(tmp_path) is None
 
 
+def test_a_vcenter_that_had_ended_before_it_was_looked_at_does_not_run() -> None:
+    with subprocess.Popen(["true"]) as ended:
+        ended.wait()
+    assert not vcsim.Server(ended.pid, vcsim.started(ended.pid), "127.0.0.1", 0).alive
+
+
 def test_a_vcenter_of_a_test_ends_with_its_parent(tmp_path: Path) -> None:
     program = (
         "import os, signal, sys; from pathlib import Path; from hikkoshi_lab import vcsim\n"
