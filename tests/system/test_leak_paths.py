@@ -380,14 +380,18 @@ def drawn(home: Home, *, protected: bool) -> list[bool]:
             progress_bar=False,
             mask=Mask(),
         )
-        assert not run.exists()
-    pictures = [
-        o.data["image/png"]
-        for c in nbformat.read(out, as_version=4).cells
-        for o in c.get("outputs", [])
-        if "image/png" in o.get("data", {})
-    ]
+    (kept,) = run.glob("*.ipynb")  # papermill alone is like a person: the kernel keeps what it shows, too
+    pictures, also = (
+        [
+            o.data["image/png"]
+            for c in nbformat.read(notebook, as_version=4).cells
+            for o in c.get("outputs", [])
+            if "image/png" in o.get("data", {})
+        ]
+        for notebook in (out, kept)
+    )
     assert len(pictures) == len(cells)
+    assert also == pictures
     return [secret == name for secret, name in zip(pictures[::2], pictures[1::2], strict=True)]
 
 
