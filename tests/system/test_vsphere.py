@@ -185,7 +185,7 @@ class TestPreflight:
         site.shape(v, to, lab / "tmp", lambda words: None)
 
         def others() -> Check:
-            (found,) = elsewhere.checks(home, to, "gateway", [nic.mac for nic in home.guest("gateway").nics])
+            (found,) = elsewhere.checks(home, to, home.guest("gateway"))
             return found
 
         assert others()

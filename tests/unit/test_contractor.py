@@ -304,6 +304,14 @@ def test_another_vsphere_of_the_site_that_does_not_answer_stops_20_60_and_70(the
         page.run.close("completed")
 
 
+def test_another_contractors_vsphere_is_not_seen_by_20(theirs: Home) -> None:
+    vsphere(theirs, CALL + '\nvspheres: { north: { handover: true, contractor: "Sato" } }')
+    move = Move(theirs)
+    move.results("10-survey")
+    (other,) = (c for c in PlanMove(opened(PlanMove, theirs)).checks() if c.code == "none-elsewhere")
+    assert (other.found, other.unseen) == ("Sato cannot be asked from here", "not seen")
+
+
 def test_nothing_of_the_wiring_is_claimed_from_a_vsphere_that_nobody_asked(
     move: Move, serving: Callable[[str], InService]
 ) -> None:

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hikkoshi import files, tool
 from hikkoshi.approval import signatory
@@ -23,6 +23,9 @@ from hikkoshi.sitefolder import pages
 from hikkoshi.xen.live import machines
 from hikkoshi.xen.live.version import xen_version
 from hikkoshi.xen.reach.kinds import asked
+
+if TYPE_CHECKING:
+    from hikkoshi.params.site import Segment
 
 SETUP = "run `make setup` in the project's folder (Debian, Ubuntu); elsewhere install {}"
 ROOM = 10 << 30  # bytes: copy, VMDK and rehearsal of the two guests of the lab need a third of it
@@ -109,21 +112,21 @@ def site(home: Home) -> dict[str, list[dict[str, str]]]:
             tables["capacity"] += [{"vSphere": str(to.vsphere)} | row for row in capacity.rows(v, home, to, place, {})]
         for key, segment in to.segments.items():
             guests = Counter(guest.name for guest, on in nics if on == key and guest.vsphere == name)
-            if name and not guests and name not in segment.port_groups:
-                continue
-            found, right = inventory.seen(place.port_groups, segment.port_group, segment.vlan)
-            tables["segments"].append(
-                {
-                    "": "ok" if right else "red",
-                    "vSphere": str(to.vsphere),
-                    "segment": key,
-                    "VLAN": str(segment.vlan),
-                    "port group": segment.port_group,
-                    "vSphere has": found,
-                    "NICs of guests": ", ".join(f"{g} ({n})" if n > 1 else g for g, n in guests.items()),
-                }
-            )
+            if name is None or guests or name in segment.port_groups:
+                found, right = inventory.seen(place.port_groups, segment.port_group, segment.vlan)
+                row = _segment(key, segment, found, guests)
+                tables["segments"].append({"": "ok" if right else "red", "vSphere": str(to.vsphere)} | row)
     return tables
+
+
+def _segment(name: str, segment: "Segment", found: str, guests: Counter[str]) -> dict[str, str]:
+    return {
+        "segment": name,
+        "VLAN": str(segment.vlan),
+        "port group": segment.port_group,
+        "vSphere has": found,
+        "NICs of guests": ", ".join(f"{g} ({n})" if n > 1 else g for g, n in guests.items()),
+    }
 
 
 def _dom0s(home: Home) -> Iterator[Requirement]:
@@ -143,7 +146,7 @@ def _dom0s(home: Home) -> Iterator[Requirement]:
 def _vsphere(home: Home) -> Iterator[Requirement]:
     """That nobody asks a contractor's; another is asked by 20."""
     with contextlib.suppress(BadInput):
-        for vsphere in (to.vsphere for to in home.site().each() if to.vsphere.handover):
+        for vsphere in (s for s in home.site().servers() if s.handover):
             found = f"run by {vsphere.contractor}: {PLAN} asks it nothing, {DEPLOY} writes what they import"
             yield Requirement(f"{vsphere} is not asked", True, found, required=False)
 

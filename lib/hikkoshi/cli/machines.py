@@ -42,9 +42,9 @@ def machines(
             taken = vm.take(v, by, guest, take)
             told = {"machine": taken.name, "id": take, "before": before.marks if before else {}, "marks": taken.marks}
             Journal(folder.journal).append("take", server=v.where, **told)
-    for server, vsphere in {to.vsphere.server: to.vsphere for to in home.site().each() if not to.vsphere.handover}.items():
+    for vsphere in (s for s in home.site().servers() if not s.handover):
         with session.connect(home, vsphere) as v:
-            found += [(server, m) for m in vm.marked(v, guest)]
+            found += [(vsphere.server, m) for m in vm.marked(v, guest)]
     found.sort(key=lambda pair: (pair[1].marks[vm.GUEST], pair[1].name, pair[1].id))
     if as_json:
         terminal.print_json({"site": identity, "machines": [_plain(server, m, vm.whose(m, identity)) for server, m in found]})

@@ -198,6 +198,9 @@ class Site(Frozen):
         }
         return self.model_copy(update={"vsphere": self.vspheres[name], "segments": segments})
 
-    def each(self) -> "list[Site]":
-        """The site as it is for each of its vSpheres, `vsphere` first."""
-        return [self.towards(name) for name in (None, *self.vspheres)]
+    def servers(self) -> list[VSphere]:
+        """Each server that guests go to once, `vsphere` first, whatever places in it are named; and each contractor's."""
+        found: dict[str, VSphere] = {}
+        for vsphere in (self.vsphere, *self.vspheres.values()):
+            found.setdefault(vsphere.server or vsphere.contractor, vsphere)
+        return list(found.values())

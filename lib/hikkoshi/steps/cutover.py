@@ -91,8 +91,7 @@ class CutOver(Runbook):
 
     def ready(self) -> list[Check]:
         """Everything that the source's shutdown relies on, in vSphere and on the Dom-0, asked now."""
-        others = elsewhere.checks(self.run.home, self.run.site, self.run.guest.name, [n.mac for n in self.run.guest.nics])
-        return [*self._machine.ready(), *others, dom0.others(*self._where)]
+        return [*self._machine.ready(), *elsewhere.checks(*self._where), dom0.others(*self._where)]
 
     def source_off(self) -> Check:
         """Whether the source is off, as far as can be seen from here."""

@@ -33,8 +33,7 @@ class Deploy(Runbook):
 
     def checks(self) -> list[Check]:
         """The VMDK is of the source that was surveyed, this very disk was rehearsed, and vSphere can take the machine."""
-        run = self.run
-        return [*self._to.checks(), *elsewhere.checks(run.home, run.site, run.guest.name, [n.mac for n in run.guest.nics])]
+        return [*self._to.checks(), *elsewhere.checks(self.run.home, self.run.site, self.run.guest)]
 
     def earlier_removed(self) -> Check:
         """Whether no machine of an earlier plan or disk is left in vSphere."""

@@ -125,7 +125,7 @@ class PlanMove(Runbook):
 
     def _vsphere(self) -> Iterable[Check]:
         run = self.run
-        others = elsewhere.checks(run.home, run.site, run.guest.name, [n.mac for n in self._machine.nics])
+        others = elsewhere.checks(run.home, run.site, run.guest)
         if run.site.vsphere.handover:
             return [*handover.unasked(self._machine), *others]
         asked = self._server, run.site.vsphere, self._machine
