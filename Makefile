@@ -6,6 +6,7 @@
 # make proof   a gateway collapses in the lab's network, its cause is named, it is cured, as a table
 # make proof-vmxnet3  the same on the device that it is about, with a driver like those before 2015; needs a compiler, ten minutes
 # make faults  whatever can go wrong while a guest is deployed, cut over or rolled back, and what became of it, as a table
+# make docs    the documentation as a site, in build/docs, without a network
 # make lab     the runbooks in JupyterLab, on this machine only, with a token
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
@@ -17,10 +18,10 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 # where it is set, each of a thousand processes compiles all modules again
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help setup demo test test-xen check lint guests proof proof-vmxnet3 faults lab lab-down schemas codes lock clean
+.PHONY: help setup demo test test-xen check lint guests proof proof-vmxnet3 faults docs lab lab-down schemas codes lock clean
 
 help:
-	@sed -n 's/^# //p' Makefile | head -9
+	@sed -n 's/^# //p' Makefile | head -10
 
 setup:
 	@.ci/setup
@@ -65,6 +66,10 @@ proof-vmxnet3: setup
 faults: setup
 	@$(PY) -m hikkoshi_lab.faults
 
+docs: setup
+	@sphinx-build -q -W --keep-going -b html -c docs -d build/doctrees . build/docs
+	@printf 'The site: %s\n' $(CURDIR)/build/docs/index.html
+
 lab: setup
 	@hikkoshi lab up
 	@JUPYTER_TOKEN=$${JUPYTER_TOKEN:-$$(head -c 18 /dev/urandom | base64 | tr '+/' '-_')} \
@@ -82,7 +87,7 @@ codes:
 
 lock:
 	@rm -rf build/lock && /usr/bin/python3 -m venv build/lock && build/lock/bin/pip install -q --require-hashes -r .ci/pip-tools.lock
-	@CUSTOM_COMPILE_COMMAND='make lock' build/lock/bin/pip-compile -q --extra dev --generate-hashes --strip-extras --allow-unsafe \
+	@CUSTOM_COMPILE_COMMAND='make lock' build/lock/bin/pip-compile -q --extra dev --extra docs --generate-hashes --strip-extras --allow-unsafe \
 	  --no-emit-index-url --no-emit-trusted-host --no-emit-find-links -o requirements.lock pyproject.toml
 
 # what can be made again; never journals, records, disks or reports

@@ -5,11 +5,11 @@ from pathlib import Path
 
 from hikkoshi.vsphere.preflight import readiness
 
-PAGE = Path(__file__).parents[2] / "docs" / "migration.md"
+PAGE = Path(__file__).parents[2] / "docs" / "security.md"
 
 
 def test_the_page_lists_exactly_what_is_asked_for() -> None:
-    section = PAGE.read_text().partition("### What the user in vSphere may do")[2].partition("\n###")[0]
+    section = PAGE.read_text().partition("## What the user in vSphere may do")[2].partition("\n##")[0]
     listed, group = set(), ""
     for word in re.findall(r"`([A-Za-z.]+)`", "".join(line for line in section.splitlines(True) if line.startswith("|"))):
         group = group if word.startswith(".") else word.rpartition(".")[0]

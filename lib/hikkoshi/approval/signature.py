@@ -46,7 +46,7 @@ class Trust:
                         where=str(path),
                         found="no such file",
                         expected="OpenSSH's allowed signers" if path is self.allowed else "revoked public keys, or none",
-                        remedy="write it (docs/records.md has an example), or correct `signing` in params/site.yml, or the path "
+                        remedy="write it (docs/approve.md has an example), or correct `signing` in params/site.yml, or the path "
                         "given with --allowed-signers or --revoked",
                     )
                 )

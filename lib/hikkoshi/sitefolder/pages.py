@@ -76,7 +76,7 @@ def _login(vsphere: VSphere) -> list[str]:
 
 def _theirs(vsphere: VSphere) -> list[str]:
     return [
-        "  handover: true # a contractor runs it, and nobody logs in from here: docs/migration.md",
+        "  handover: true # a contractor runs it, and nobody logs in from here: docs/contractor.md",
         f"  contractor: {scalar(vsphere.contractor)} # whom you call",
         f"  # {FILL_IN} hardware_version: ask the contractor for their version of ESXi",
     ]

@@ -231,7 +231,7 @@ def _privileges(v: Session, place: Place, spec: VmSpec) -> Check:
         Check,
         code="privileges-granted",
         title="our user may import the machine, plug it in, start and stop it, and remove a failed import",
-        expected="each privilege that docs/migration.md lists",
+        expected="each privilege that docs/security.md lists",
         remedy="have the administrator of vSphere give the user's role these privileges, on these objects and what is below",
     )
     ours = {n.port_group for n in spec.nics}
