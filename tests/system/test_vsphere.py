@@ -353,10 +353,14 @@ class TestDeployment:
         checks = deployment.read_back(v, world.site.vsphere, world.order)
         assert [c for c in checks if not c] == []
         assert deployment.unplugged(v, world.order)
-        rows = deployment.nic_table(v, world.site.vsphere, world.order)
+        rows = deployment.nic_table(v, world.site.vsphere, world.order, plugged=False)
         assert [r["in vSphere"] for r in rows] == [r["planned"] for r in rows]
-        assert {r["at power-on"] for r in rows} == {"disconnected"}
-        assert len(rows) == 10
+        assert [(r["at power-on"], r["verdict"]) for r in rows] == [("disconnected", "ok")] * 10
+        first, second, *rest = world.order.nics
+        foreign = first.model_copy(update={"mac": "00:16:3e:00:00:99"}), second.model_copy(update={"vlan": 4000})
+        elsewhere = changed(world, nics=(*foreign, *rest))
+        rows = deployment.nic_table(v, world.site.vsphere, elsewhere, plugged=True)
+        assert [r["verdict"] for r in rows] == ["not there", "✘ not as planned", *["not connected"] * 8]
 
     def test_a_guest_that_starts_by_uefi_gets_a_machine_that_does(self, world: World) -> None:
         v, other = world.connect(), world.order

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from hikkoshi.guest.note import MEANINGS
+from hikkoshi.run.group import ALIKE
 from hikkoshi.vsphere.preflight.rule import RULES
 
 PROJECT = Path(__file__).parents[2]
@@ -148,6 +149,10 @@ def test_no_code_is_overlooked() -> None:
     written = {code for p in MODULES for code in re.findall(r"\bcode(?:=|\": )\"([^\"]+)\"", p.read_text())}
     assert len(written) > 500
     assert written - set(listed()) == set()
+
+
+def test_what_is_told_in_groups_are_checks() -> None:
+    assert [code for code in ALIKE if listed().get(code, ("",))[0] != "check"] == []
 
 
 def test_codes_are_short_words_with_hyphens() -> None:

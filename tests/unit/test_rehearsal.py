@@ -121,7 +121,7 @@ def test_nics_are_counted_against_the_plan() -> None:
 def test_the_table_puts_plan_and_guest_side_by_side() -> None:
     done = Rehearsal(vmdk_sha256="a", plan_hash="b", before=None, after=changed(nics=NICS[:1]))
     first, second = nic_rows(done, MACHINE)
-    assert (first["addresses"], first["verdict"]) == ("10.3.1.254/24", "as planned")
+    assert (first["addresses"], first["verdict"]) == ("10.3.1.254/24", "ok")
     assert (second["seen as"], second["verdict"]) == ("–", f"no NIC with {MACS[1]}")
     assert {r["verdict"] for r in nic_rows(None, MACHINE)} == {"not yet"}
     assert nic_rows(None, None) == []

@@ -235,6 +235,28 @@ def test_a_changed_journal_is_a_red_check(move: Move) -> None:
     assert not report.checks(move.home, "idp")[0]
 
 
+def test_of_a_runs_checks_what_is_not_ok_stands_open_and_the_rest_is_a_line_a_group(move: Move) -> None:
+    def told(code: str, title: str, state: str = "ok") -> dict[str, str]:
+        return {"code": code, "title": title, "state": state, "found": "seen", "expected": "so"}
+
+    move.results("60-deploy")
+    run = move.ran("70-cutover")
+    wired = [told("nic-wired", f"eth{n} is wired") for n in range(3)]
+    checks = [*wired, told("source-off", "the source is off"), told("in-service", "it serves", "not seen")]
+    move.journal.append("verify", run=run, step="70-cutover", mode="apply", state="ok", checks=checks)
+    page = move.page()
+    part = page[page.index('id="step-70-cutover"') :]
+    folds = re.findall(r'<details class="agreed"><summary>(.*?)</summary>(.*?)</details>', part, re.DOTALL)
+    assert [words(summary) for summary, _ in folds[:3]] == [
+        "✔ before: 1 as expected",
+        "✔ after: 3 NICs are connected to their port groups",
+        "✔ after: 1 more as expected",
+    ]
+    assert [f"eth{n} is wired" in folds[1][1] for n in range(3)] == [True] * 3
+    opened = re.sub("<details.*?</details>", "", part, flags=re.DOTALL)
+    assert ("it serves" in opened, "is wired" in opened) == (True, False)
+
+
 def test_what_a_runbook_showed_is_in_the_page_and_escaped(move: Move) -> None:
     run = move.ran("10-survey")
     nb = nbformat.v4.new_notebook(

@@ -10,6 +10,7 @@ from babel.messages.pofile import read_po
 from hikkoshi.figures import plots
 from hikkoshi.guest.note import MEANINGS, Note
 from hikkoshi.report import language
+from hikkoshi.run.group import ALIKE, EVERY, OTHERS
 from hikkoshi.run.step import STEPS
 
 REPORT = Path(language.__file__).parent
@@ -30,6 +31,7 @@ def messages() -> dict[str, str]:
     ]
     words = [w for s in STEPS.values() for w in (s.title, s.noun, s.done)]
     said = dict.fromkeys(words, "step.py") | dict.fromkeys(MEANINGS.values(), "note.py")
+    said |= dict.fromkeys([*ALIKE.values(), EVERY, OTHERS], "group.py")
     return said | {m: file for file, _, m, _, _ in found if isinstance(m, str)}
 
 

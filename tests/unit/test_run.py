@@ -20,6 +20,7 @@ from hikkoshi.run.confirmation import Confirmation
 from hikkoshi.run.run import Run, open_run
 from hikkoshi.run.step import READ_ONLY
 from hikkoshi.run.turn import Turn
+from hikkoshi.show import lists
 from processes import PATIENCE, wait_for
 
 
@@ -177,42 +178,82 @@ def test_what_is_acted_upon_and_then_cannot_be_seen_is_not_done(home: Home) -> N
 
 def test_every_state_has_its_colour_and_mark_in_a_notebook() -> None:
     states = {state for part in get_args(run.State) for state in (get_args(part) or [part])}
-    assert set(show.COLOURS) == set(show.MARKS) == states
+    assert set(lists.COLOURS) == set(lists.MARKS) == states
     checks = (
         Check(code="a-code", title="a", ok=True),
         Check(code="a-code", title="b", ok=True, unseen="not seen"),
         Check(code="a-code", title="c", ok=True, unseen="not measured"),
     )
-    page = show._checklist_html(row.Checklist("verify", checks))
+    page = lists.checklist(row.Checklist("verify", checks))
     assert "overflow-wrap:anywhere" in page  # two digests side by side, or they would be cut off where the page ends
     assert "3 checks, 1 as expected, 1 not seen, 1 not measured<" in page
-    assert "1 check, 1 not measured<" in show._checklist_html(row.Checklist("preflight", checks[2:]))
-    assert "2 checks, 1 not as expected, 1 not seen<" in show._checklist_html(
+    assert "1 check, 1 not measured<" in lists.checklist(row.Checklist("preflight", checks[2:]))
+    assert "2 checks, 1 not as expected, 1 not seen<" in lists.checklist(
         row.Checklist("verify", (checks[1], Check(code="a-code", title="bad", ok=False)))
     )
     yet = Check(code="a-code", title="made", ok=False, later=True)
-    assert "2 checks, 1 as expected, 1 later<" in show._checklist_html(row.Checklist("preflight", (checks[0], yet)))
-    assert "? not seen" in show._row_html(row.Row("off", "not seen", 0))
+    assert "2 checks, 1 as expected, 1 later<" in lists.checklist(row.Checklist("preflight", (checks[0], yet)))
+    assert "? not seen" in lists.row(row.Row("off", "not seen", 0))
 
 
 def test_a_long_list_shows_what_is_red_then_what_is_open_and_folds_what_is_good() -> None:
     good = [Check(code="a-code", title=f"NIC {n}", ok=True) for n in range(8)]
     open_one = Check(code="a-code", title="the vlan", ok=True, unseen="not seen")
     bad = Check(code="a-code", title="the port group", ok=False, remedy="correct it")
-    page = show._checklist_html(row.Checklist("preflight", (*good, open_one, bad)))
+    page = lists.checklist(row.Checklist("preflight", (*good, open_one, bad)))
     places = [
         page.index(words)
         for words in ("the port group", "correct it", "the vlan", "<details>", "8 as expected", "NIC 0", "NIC 7")
     ]
     assert places == sorted(places)
-    whole = show._checklist_html(row.Checklist("verify", tuple(good)))
+    whole = lists.checklist(row.Checklist("verify", tuple(good)))
     assert (whole.index("8 checks, all as expected") < whole.index("<details>"), "open" in whole) == (True, False)
+
+
+def test_good_checks_of_the_same_kind_are_a_line_a_group_on_the_page_and_as_text() -> None:
+    wired = [Check(code="nic-wired", title=f"eth{n} is on s{n}", ok=True, found="VLAN 7") for n in range(10)]
+    alone = [Check(code=f"code-{n}", title=f"thing {n}", ok=True) for n in range(3)]
+    bad = Check(code="nic-wired", title="eth10 is on s10", ok=False, found="VLAN 8", expected="VLAN 7", remedy="correct it")
+    mixed = row.Checklist("verify", (*alone, *wired, bad))
+    page = lists.checklist(mixed)
+    places = [page.index(w) for w in ("eth10", "10 NICs are connected", "eth0", "eth9", "3 more as expected", "thing 0")]
+    assert (places, page.count("<details>")) == (sorted(places), 2)
+    assert str(mixed).splitlines() == [
+        "red          eth10 is on s10: VLAN 8  (expected VLAN 7)",
+        "ok           10 NICs are connected to their port groups",
+        "ok           3 more as expected",
+    ]
+
+
+def test_evidence_shows_what_failed_and_folds_the_rest_of_many_actions_and_files() -> None:
+    rows = [row.Row(f"part {n}", "failed" if n == 3 else "done", 1) for n in range(8)]
+    files = [{"file": f"outputs/{n}.json", "bytes": 512, "sha256": f"{n}" * 64} for n in range(8)]
+    page = lists.evidence(row.Evidence(tuple(rows), tuple(files)))
+    places = [page.index(w) for w in ("part 3", "<details>", "7 actions", "part 0", "8 files, 4.0 KiB", "0.json", "7" * 64)]
+    assert places == sorted(places)
+    assert str(row.Evidence(tuple(rows), ())).splitlines()[1:] == ["done         7 actions"]
+    short = row.Evidence(tuple(rows[:6]), tuple(files[:5]))
+    assert ("<details>" in lists.evidence(short), str(short).index("part 3") < str(short).index("part 0")) == (False, True)
+
+
+def test_a_table_folds_many_rows_whose_verdict_is_ok(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[dict[str, str]] = []
+    monkeypatch.setattr(show, "display", lambda data, **_: shown.append(data))
+    rows = [{"NIC": f"eth{n}", "verdict": "ok"} for n in range(6)]
+    show.table([*rows, {"NIC": "eth6", "verdict": "silent"}], caption="seen")
+    show.table(rows, caption="seen")
+    show.table(rows[:5], caption="seen")
+    places = [shown[0]["text/html"].index(w) for w in ("seen", "eth6", "<details>", "6 more as planned", "eth0")]
+    assert places == sorted(places)
+    assert shown[0]["text/plain"].splitlines()[1:] == ["NIC   verdict", "eth6  silent", "ok           6 more as planned"]
+    assert shown[1]["text/plain"] == "seen\nok           6 rows, all as planned"
+    assert ("<details>" in shown[1]["text/html"], "<details>" in shown[2]["text/html"]) == (True, False)
 
 
 def test_a_short_list_is_folded_nowhere_and_every_state_has_its_place() -> None:
     few = tuple(Check(code="a-code", title=f"NIC {n}", ok=True) for n in range(5))
-    assert "<details>" not in show._checklist_html(row.Checklist("preflight", few))
-    assert set(show.URGENCY) == set(show.MARKS)
+    assert "<details>" not in lists.checklist(row.Checklist("preflight", few))
+    assert set(row.URGENCY) == set(lists.MARKS)
 
 
 def test_a_line_of_progress_harms_nobody_where_no_ipython_runs(capsys: pytest.CaptureFixture[str]) -> None:

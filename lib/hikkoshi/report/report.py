@@ -15,6 +15,7 @@ from hikkoshi.report.openpoints import notes, open_points
 from hikkoshi.report.standing import moved, rehearsed
 from hikkoshi.report.story import Story, gather, sources
 from hikkoshi.report.story import told as runs_told
+from hikkoshi.run.group import groups
 from hikkoshi.run.journal import Journal
 from hikkoshi.run.status import runs
 from hikkoshi.run.step import PLAN, READ_ONLY, REPORT, SURVEY
@@ -62,6 +63,7 @@ def write(home: Home, guest: str) -> Path:
         versions=list(appendix.versions(story, _)),
         manifest=" ".join([*(s.sha256 for s in story.sources), *story.run_ids]),
         state=lambda word: _state(word, _),
+        groups=groups,
     )
     written = path(home, guest)
     pdf.path(written).unlink(missing_ok=True)  # of an older report

@@ -6,9 +6,25 @@ from typing import Any, Literal
 from hikkoshi import files
 from hikkoshi.check import Check, Unseen
 from hikkoshi.errors import printable
+from hikkoshi.run.group import FOLDED, groups
 
 WIDTH = 13  # of the column with the state, where rows are shown as text
 State = Literal["would", "already", "done", "failed", "ok", "later", "red"] | Unseen
+URGENCY: tuple[State, ...] = (  # in which order rows are shown: what is wrong first, then what is open
+    "red",
+    "failed",
+    "not done",
+    "lowered",
+    "later",
+    "not seen",
+    "not measured",
+    "would",
+    "done",
+    "already",
+    "not needed",
+    "ok",
+)
+AGREED: tuple[State, ...] = ("done", "already", "not needed")  # of an action with which all is well
 
 
 @dataclass(frozen=True)
@@ -34,14 +50,29 @@ class Checklist:
     title: str
     checks: tuple[Check, ...]
 
+    @property
+    def listed(self) -> tuple[Check, ...]:
+        """What a reader has to see, the worst first; of a short list all of it."""
+        worst_first = sorted(self.checks, key=lambda c: URGENCY.index(state_of(c)))
+        return tuple(c for c in worst_first if not self._folds or state_of(c) != "ok")
+
+    @property
+    def folded(self) -> dict[str, list[Check]]:
+        """{words: the good checks that they stand for}, of a long list."""
+        told = groups([c for c in self.checks if state_of(c) == "ok"]) if self._folds else {}
+        return {words.format(count=len(alike)): alike for words, alike in told.items()}
+
+    @property
+    def _folds(self) -> bool:
+        return sum(state_of(c) == "ok" for c in self.checks) > FOLDED
+
     def __str__(self) -> str:
-        return "\n".join(
-            shown(
-                f"{state_of(c):<{WIDTH}}{c.title}{': ' + c.found if c.found else ''}"
-                + (f"  (expected {c.expected})" if not c and c.expected else "")
-            )
-            for c in self.checks
+        seen = (
+            f"{state_of(c):<{WIDTH}}{c.title}{': ' + c.found if c.found else ''}"
+            + (f"  (expected {c.expected})" if not c and c.expected else "")
+            for c in self.listed
         )
+        return "\n".join(map(shown, [*seen, *(f"{'ok':<{WIDTH}}{words}" for words in self.folded)]))
 
 
 @dataclass(frozen=True)
@@ -51,10 +82,27 @@ class Evidence:
     rows: tuple[Row, ...]
     artefacts: tuple[dict[str, Any], ...]
 
+    @property
+    def listed(self) -> tuple[Row, ...]:
+        """The actions that a reader has to see, the worst first; of a short list all of them."""
+        worst_first = sorted(self.rows, key=lambda r: URGENCY.index(r.state))
+        return tuple(r for r in worst_first if not (self._folds and r.state in AGREED))
+
+    @property
+    def folded(self) -> dict[State, list[Row]]:
+        """The actions of a long list with which all is well."""
+        told = {state: [r for r in self.rows if r.state == state] for state in AGREED if self._folds}
+        return {state: alike for state, alike in told.items() if alike}
+
+    @property
+    def _folds(self) -> bool:
+        return sum(r.state in AGREED for r in self.rows) > FOLDED
+
     def __str__(self) -> str:
         return "\n".join(
             [
-                *map(str, self.rows),
+                *map(str, self.listed),
+                *(f"{state:<{WIDTH}}{len(alike)} actions" for state, alike in self.folded.items()),
                 *(shown(f"{a['sha256'][:16]}…  {files.human(a['bytes']):>10}  {a['file']}") for a in self.artefacts),
             ]
         )

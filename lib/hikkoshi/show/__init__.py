@@ -10,7 +10,6 @@ import html
 import os
 import sys
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from importlib.machinery import ModuleSpec, PathFinder
 from io import BytesIO
@@ -25,7 +24,9 @@ from hikkoshi.check import Check
 from hikkoshi.errors import printable
 from hikkoshi.progress import Progress
 from hikkoshi.run import run as _run
-from hikkoshi.run.row import Checklist, Evidence, Row, state_of
+from hikkoshi.run.group import FOLDED
+from hikkoshi.run.row import WIDTH, Checklist, Evidence, Row
+from hikkoshi.show import lists
 
 if TYPE_CHECKING:  # most notebooks draw and calculate nothing, and need not wait for what does
     import pandas as pd
@@ -34,60 +35,18 @@ if TYPE_CHECKING:  # most notebooks draw and calculate nothing, and need not wai
 
     from hikkoshi.figures.exhibits import Exhibit
 
-COLOURS = {  # state: text colour, each with a contrast of at least 4.5 on white
-    "done": "#1a6b32",
-    "already": "#1a6b32",
-    "ok": "#1a6b32",
-    "would": "#0b5394",
-    "later": "#6b5900",
-    "failed": "#b00020",
-    "red": "#b00020",
-    "not seen": "#6a3d9a",
-    "not measured": "#6a3d9a",
-    "not needed": "#555555",
-    "not done": "#b00020",
-    "lowered": "#6b5900",
-}
-MARKS = {
-    "done": "✔",
-    "already": "✔",
-    "ok": "✔",
-    "would": "→",
-    "later": "…",
-    "failed": "✘",
-    "red": "✘",
-    "not seen": "?",
-    "not measured": "?",
-    "not needed": "–",
-    "not done": "✘",
-    "lowered": "–",
-}
-
-URGENCY = (
-    "red",
-    "failed",
-    "not done",
-    "lowered",
-    "later",
-    "not seen",
-    "not measured",
-    "would",
-    "done",
-    "already",
-    "not needed",
-    "ok",
-)
-FOLDED = 5  # good checks, above which they are one line that opens
-
-
 Rows: TypeAlias = "pd.DataFrame | Sequence[Mapping[str, Any]]"
 
 
 def table(rows: Rows, caption: str = "") -> None:
-    """Show rows as one table, every row and the whole of every cell."""
+    """Show rows as one table, the whole of every cell. Of many rows whose `verdict` is ok there is one line, which opens."""
+    folded: list[list[str]] = []
     if isinstance(rows, Sequence):
         names = list(dict.fromkeys(name for row in rows for name in row))
-        cells = [[_cell(row.get(name)) for name in names] for row in rows]
+        good = [row for row in rows if row.get("verdict") == "ok"]
+        seen = rows if len(good) <= FOLDED else [row for row in rows if row not in good]
+        folded = [] if len(good) <= FOLDED else [[_cell(row.get(name)) for name in names] for row in good]
+        cells = [[_cell(row.get(name)) for name in names] for row in seen]
         body = _table_html(names, cells)
     else:
         import pandas as pd  # noqa: PLC0415 - loaded by whoever made the frame
@@ -100,9 +59,13 @@ def table(rows: Rows, caption: str = "") -> None:
     lines = [names, *([printable(cell, keep="") for cell in row] for row in cells)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     shown = ["  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip() for line in lines]
-    plain = "\n".join(shown) if cells else "(nothing)"
+    plain = "\n".join(shown if cells else [] if folded else ["(nothing)"])
     if caption:
-        body = body.replace(">", f">{_caption_html(caption)}", 1) if cells else f"<p>{html.escape(caption)}</p>"
+        body = body.replace(">", f">{lists.caption(caption)}", 1) if cells else f"<p>{html.escape(caption)}</p>"
+    if folded:
+        words = f"{len(folded)} {'more' if cells else 'rows, all'} as planned"
+        body += lists.folded("ok", words, _table_html(names, folded))
+        plain = f"{plain}\n{'ok':<{WIDTH}}{words}".lstrip()
     _both(body, f"{caption}\n{plain}" if caption else plain)
 
 
@@ -110,11 +73,6 @@ def _cell(value: object) -> str:
     if isinstance(value, tuple | list):
         return ", ".join(map(str, value))
     return "–" if value is None else str(value)
-
-
-def _caption_html(words: str) -> str:
-    """A caption that keeps its line above a narrow table, too."""
-    return f"<caption style='text-align:left;min-width:min(45em,90vw)'>{html.escape(words)}</caption>"
 
 
 def _table_html(names: Sequence[str], cells: Sequence[Sequence[str]]) -> str:
@@ -268,73 +226,11 @@ def _png(content: bytes, alt: str, plain: str) -> None:
     display(bundle, metadata={"image/png": {"alt": alt}}, raw=True)
 
 
-def _word(state: str) -> str:
-    return f"<span style='color:{COLOURS[state]};font-weight:600;white-space:nowrap'>{MARKS[state]} {state}</span>"
-
-
-def _row_html(row: Row) -> str:
-    return (
-        f"<table class='hikkoshi'><tr><td>{_word(row.state)}</td><td>{html.escape(row.title)}</td>"
-        f"<td>{row.seconds:.1f} s</td><td>{html.escape(row.found)}</td></tr></table>"
-    )
-
-
-def _checklist_html(checklist: Checklist) -> str:
-    """What is red stands first, then what is open. Many good rows are one line that opens."""
-    states = Counter[str](map(state_of, checklist.checks))
-    worst_first = sorted(checklist.checks, key=lambda c: URGENCY.index(state_of(c)))
-    good = [c for c in worst_first if state_of(c) == "ok"]
-    folded = good if len(good) > FOLDED else []
-    seen = [c for c in worst_first if not (folded and state_of(c) == "ok")]
-    count, red = len(checklist.checks), states.pop("red", 0)
-    told: dict[str, int | str] = {
-        "not as expected": red,
-        "as expected": "all" if states.pop("ok", 0) == count > 1 else 0 if red else len(good),
-        **states,
-    }
-    words = [f"{n} {word}" for word, n in told.items() if n]
-    caption = f"{checklist.title}: {count} check{'s' if count != 1 else ''}, {', '.join(words)}"
-    page = _checks_html(seen, caption) if seen else f"<p>{html.escape(caption)}</p>"
-    more = f"<details><summary>{_word('ok')} {len(folded)} as expected</summary>{_checks_html(folded)}</details>"
-    return page + more if folded else page
-
-
-def _checks_html(checks: Sequence[Check], caption: str = "") -> str:
-    bad = not all(checks)
-    names = ["", "check", "found", "expected", *(["what to do"] if bad else [])]
-    head = "".join(f"<th scope='col'>{name}</th>" for name in names)
-    body = "".join(
-        f"<tr><td>{_word(state_of(c))}</td>"
-        + "".join(f"<td>{html.escape(t)}</td>" for t in (c.title, c.found, c.expected))
-        + (f"<td>{'' if c else html.escape(c.remedy)}</td></tr>" if bad else "</tr>")
-        for c in checks
-    )
-    # a digest is broken rather than the page made wider than it is: what stands at its right would be cut off
-    title = _caption_html(caption) if caption else ""
-    return f"<table class='hikkoshi' style='overflow-wrap:anywhere'>{title}<tr>{head}</tr>{body}</table>"
-
-
-def _evidence_html(evidence: Evidence) -> str:
-    rows = "".join(_row_html(r).removeprefix("<table class='hikkoshi'>").removesuffix("</table>") for r in evidence.rows)
-    made = "".join(
-        f"<tr><td><code>{html.escape(a['file'])}</code></td><td>{a['bytes']:,}</td><td><code>{a['sha256']}</code></td></tr>"
-        for a in evidence.artefacts
-    )
-    actions = (
-        "<table class='hikkoshi'><tr><th scope='col'></th><th scope='col'>action</th><th scope='col'>time</th>"
-        f"<th scope='col'>found</th></tr>{rows}</table>"
-    )
-    return (actions if rows else "") + (
-        "<table class='hikkoshi'><tr><th scope='col'>file</th><th scope='col'>bytes</th><th scope='col'>SHA-256</th></tr>"
-        f"{made}</table>"
-    )
-
-
 def _run_html(run: _run.Run) -> str:
     facts = {"run": run.id, "guest": run.guest.name, "mode": run.mode, "site": run.site.name, "folder": str(run.folder)}
     cells = "".join(f"<tr><th scope='row'>{k}</th><td>{html.escape(v)}</td></tr>" for k, v in facts.items())
     warning = html.escape(run.warning.strip())
-    loud = f"<p style='color:{COLOURS['red']};font-weight:600'>{warning}</p>" if warning else ""
+    loud = f"<p style='color:{lists.COLOURS['red']};font-weight:600'>{warning}</p>" if warning else ""
     return f"<table class='hikkoshi'>{cells}</table>{loud}"
 
 
@@ -373,7 +269,7 @@ def _activate() -> None:
     if shell is None:
         return
     formatters = shell.display_formatter.formatters
-    for kind, rich in ((Row, _row_html), (Checklist, _checklist_html), (Evidence, _evidence_html), (_run.Run, _run_html)):
+    for kind, rich in ((Row, lists.row), (Checklist, lists.checklist), (Evidence, lists.evidence), (_run.Run, _run_html)):
         formatters["text/html"].for_type(kind, lambda o, rich=rich: printable(rich(o)))
         formatters["text/plain"].for_type(kind, lambda o, p, cycle: p.text(str(o)))
     _run.display, _run.progress = display, progress

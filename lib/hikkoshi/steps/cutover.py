@@ -269,7 +269,7 @@ class _OurMachine:
         cutover.start(self._v, self._site, self._order, permission, source=source, folder=self._folder, progress=progress)
 
     def nics(self) -> list[dict[str, str]]:
-        return deployment.nic_table(self._v, self._site, self._order)
+        return deployment.nic_table(self._v, self._site, self._order, plugged=True)
 
     def wiring(self) -> list[Check]:
         return cutover.wiring(self._v, self._site, self._order)

@@ -92,7 +92,7 @@ def nic_rows(found: Rehearsal | None, machine: Hardware | None) -> list[dict[str
                 "driver": seen.driver or "none" if seen else "–",
                 "addresses": ", ".join(seen.addresses) or "none" if seen else "–",
                 "LRO": seen.lro or "not told" if seen else "–",
-                "verdict": ("; ".join(rehearsal.faults(nic, machine, found.after)) or "as planned") if found else "not yet",
+                "verdict": ("; ".join(rehearsal.faults(nic, machine, found.after)) or "ok") if found else "not yet",
             }
         )
     return rows
@@ -107,7 +107,7 @@ def mount_rows(found: Rehearsal | None) -> list[dict[str, str]]:
             "mounted at": m.point,
             "planned from": m.device,
             "seen as": mounts.seen(m, found.after),
-            "verdict": mounts.fault(m, found.after) or "as planned",
+            "verdict": mounts.fault(m, found.after) or "ok",
         }
         for m in found.mounts
     ]

@@ -22,6 +22,7 @@ from hikkoshi.vsphere import events, importing, inventory, nfc, readback, vm
 from hikkoshi.vsphere.order import Order
 from hikkoshi.vsphere.preflight import limits, readiness
 from hikkoshi.vsphere.session import Session
+from hikkoshi.vsphere.spec import VirtualNic
 
 
 class SentDisk(Frozen):
@@ -310,8 +311,8 @@ def unplugged(v: Session, wanted: Order) -> Check:
     )
 
 
-def nic_table(v: Session, site: Site, wanted: Order) -> list[dict[str, str]]:
-    """Each planned NIC by its MAC, with what vSphere has for it."""
+def nic_table(v: Session, site: Site, wanted: Order, *, plugged: bool) -> list[dict[str, str]]:
+    """Each planned NIC by its MAC, with what vSphere has for it; `ok` where that is as planned, and it is plugged in or not."""
     ours = found(v, wanted)
     there = {n.mac: n for m in ours[:1] for n in readback.found_nics(m, inventory.place(v, site).port_groups)}
     rows = []
@@ -326,9 +327,19 @@ def nic_table(v: Session, site: Site, wanted: Order) -> list[dict[str, str]]:
                 "model": seen.model if seen else "–",
                 "at power-on": ("connected" if seen.start_connected else "disconnected") if seen else "–",
                 "now": ("connected" if seen.connected else "disconnected") if seen else "–",
+                "verdict": _verdict(nic, seen, plugged),
             }
         )
     return rows
+
+
+def _verdict(nic: VirtualNic, seen: readback.NicFound | None, plugged: bool) -> str:
+    if seen is None:
+        return "not there"
+    if (seen.port_group, seen.vlan) != (nic.port_group, nic.vlan):
+        return "✘ not as planned"
+    expected = seen.connected == seen.start_connected == plugged
+    return "ok" if expected else f"not {'connected' if plugged else 'disconnected'}"
 
 
 def _is_ordered(machine: vm.VirtualMachine, wanted: Order) -> bool:

@@ -1,0 +1,123 @@
+"""Actions, checks and evidence as HTML: what is wrong stands first, what is good is folded into a line a group."""
+
+import html
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from hikkoshi import files
+from hikkoshi.check import Check
+from hikkoshi.run.group import FOLDED
+from hikkoshi.run.row import Checklist, Evidence, Row, State, state_of
+
+COLOURS: dict[State, str] = {  # state: text colour, each with a contrast of at least 4.5 on white
+    "done": "#1a6b32",
+    "already": "#1a6b32",
+    "ok": "#1a6b32",
+    "would": "#0b5394",
+    "later": "#6b5900",
+    "failed": "#b00020",
+    "red": "#b00020",
+    "not seen": "#6a3d9a",
+    "not measured": "#6a3d9a",
+    "not needed": "#555555",
+    "not done": "#b00020",
+    "lowered": "#6b5900",
+}
+MARKS: dict[State, str] = {
+    "done": "✔",
+    "already": "✔",
+    "ok": "✔",
+    "would": "→",
+    "later": "…",
+    "failed": "✘",
+    "red": "✘",
+    "not seen": "?",
+    "not measured": "?",
+    "not needed": "–",
+    "not done": "✘",
+    "lowered": "–",
+}
+
+
+def row(one: Row) -> str:
+    """An action."""
+    return _table([_action(one)])
+
+
+def checklist(checks: Checklist) -> str:
+    """What is red stands first, then what is open. Of many good rows each group is one line that opens."""
+    states = Counter[str](map(state_of, checks.checks))
+    count, red, good = len(checks.checks), states.pop("red", 0), states.pop("ok", 0)
+    told: dict[str, int | str] = {
+        "not as expected": red,
+        "as expected": "all" if good == count > 1 else 0 if red else good,
+        **states,
+    }
+    words = [f"{n} {word}" for word, n in told.items() if n]
+    title = f"{checks.title}: {count} check{'s' if count != 1 else ''}, {', '.join(words)}"
+    page = _checks(checks.listed, title) if checks.listed else f"<p>{html.escape(title)}</p>"
+    return page + "".join(folded("ok", words, _checks(alike)) for words, alike in checks.folded.items())
+
+
+def evidence(found: Evidence) -> str:
+    """The actions of a run, and its files; many of them are one line that opens."""
+    heads = ("", "action", "time", "found")
+    actions = _table(map(_action, found.listed), heads) if found.listed else ""
+    actions += "".join(
+        folded(state, f"{len(alike)} actions", _table(map(_action, alike), heads)) for state, alike in found.folded.items()
+    )
+    made = _table(
+        (
+            f"<td><code>{html.escape(a['file'])}</code></td><td>{a['bytes']:,}</td><td><code>{a['sha256']}</code></td>"
+            for a in found.artefacts
+        ),
+        ("file", "bytes", "SHA-256"),
+    )
+    if len(found.artefacts) <= FOLDED:
+        return actions + made
+    size = files.human(sum(a["bytes"] for a in found.artefacts))
+    return actions + folded("", f"{len(found.artefacts)} files, {size} in all, each with its SHA-256", made)
+
+
+def folded(state: State | str, words: str, page: str) -> str:
+    """A line with the sign of a state, which opens by a click or a key; no script."""
+    mark = f"{word(state)} " if state in MARKS else ""
+    return f"<details><summary>{mark}{html.escape(words)}</summary>{page}</details>"
+
+
+def word(state: str) -> str:
+    """A state with its sign and colour."""
+    colour, mark = COLOURS[state], MARKS[state]  # type: ignore[index]
+    return f"<span style='color:{colour};font-weight:600;white-space:nowrap'>{mark} {state}</span>"
+
+
+def caption(words: str) -> str:
+    """A caption that keeps its line above a narrow table, too."""
+    return f"<caption style='text-align:left;min-width:min(45em,90vw)'>{html.escape(words)}</caption>"
+
+
+def _action(one: Row) -> str:
+    cells = html.escape(one.title), f"{one.seconds:.1f} s", html.escape(one.found)
+    return f"<td>{word(one.state)}</td>" + "".join(f"<td>{cell}</td>" for cell in cells)
+
+
+def _checks(checks: Sequence[Check], title: str = "") -> str:
+    bad = not all(checks)
+    # a digest is broken rather than the page made wider than it is: what stands at its right would be cut off
+    return _table(
+        (
+            f"<td>{word(state_of(c))}</td>"
+            + "".join(f"<td>{html.escape(t)}</td>" for t in (c.title, c.found, c.expected))
+            + (f"<td>{'' if c else html.escape(c.remedy)}</td>" if bad else "")
+            for c in checks
+        ),
+        ("", "check", "found", "expected", *(["what to do"] if bad else [])),
+        (caption(title) if title else ""),
+        " style='overflow-wrap:anywhere'",
+    )
+
+
+def _table(rows: Iterable[str], heads: Sequence[str] = (), above: str = "", style: str = "") -> str:
+    head = "".join(f"<th scope='col'>{name}</th>" for name in heads)
+    body = "".join(f"<tr>{one}</tr>" for one in rows)
+    return f"<table class='hikkoshi'{style}>{above}{f'<tr>{head}</tr>' if head else ''}{body}</table>"
