@@ -72,8 +72,7 @@ docs: setup
 
 lab: setup
 	@hikkoshi lab up
-	@JUPYTER_TOKEN=$${JUPYTER_TOKEN:-$$(head -c 18 /dev/urandom | base64 | tr '+/' '-_')} \
-	  jupyter lab --ip=127.0.0.1 --allow-root --ServerApp.root_dir=$(CURDIR) --LabApp.default_url=/lab/tree/notebooks/00-start-here.ipynb
+	@hikkoshi jupyter
 
 lab-down:
 	@hikkoshi lab down

@@ -43,6 +43,7 @@ ORDER = [
     {"steps"},
     {"fleet"},
     {"show"},
+    {"jupyter"},
     {"cli"},
 ]
 LEVEL = {name: n for n, names in enumerate(ORDER) for name in names}

@@ -1,0 +1,36 @@
+"""A runbook as JupyterLab saves it: what somebody wrote in it is kept, and nothing that came of running it.
+
+What was run is on record cell by cell, with what it showed; the runbook itself is the same for the next guest. Values of
+parameters are for one sitting: the file keeps its own, and so opens in plan mode.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from hikkoshi.record import anatomy
+
+
+def kept(there: Mapping[str, Any], saved: Mapping[str, Any]) -> dict[str, Any]:
+    """The notebook to write where `there` is the file's and `saved` the page's: the file's cells, but for those that were edited.
+
+    Both as nbformat 4 has them.
+    """
+    known = {cell["id"]: cell for cell in there["cells"] if "id" in cell}
+    cells = [_kept(known.get(cell.get("id")), cell) for cell in saved["cells"]]
+    return {**there, "cells": cells}
+
+
+def _kept(there: Mapping[str, Any] | None, saved: Mapping[str, Any]) -> Mapping[str, Any]:
+    if there and there["cell_type"] == saved["cell_type"] and _same(there, saved):
+        return there
+    about = there["metadata"] if there else {name: saved["metadata"][name] for name in ("tags",) if name in saved["metadata"]}
+    return {**saved, "metadata": about} | ({"outputs": [], "execution_count": None} if saved["cell_type"] == "code" else {})
+
+
+def _same(there: Mapping[str, Any], saved: Mapping[str, Any]) -> bool:
+    """Whether a cell was left as it is, or only gives other values to its parameters."""
+    old, new = "".join(there["source"]), "".join(saved["source"])
+    if old == new or "parameters" not in anatomy.tags(there):
+        return old == new
+    names = anatomy.plain_values(old)
+    return names is not None and names == anatomy.plain_values(new)

@@ -1,0 +1,70 @@
+"""The files that JupyterLab shows of a site's folder, and which of them it writes: runbooks stay clean, outputs are only read."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from jupyter_server.files.handlers import FilesHandler
+from jupyter_server.services.contents.checkpoints import AsyncCheckpoints
+from jupyter_server.services.contents.largefilemanager import AsyncLargeFileManager
+from tornado.web import HTTPError
+
+from hikkoshi.jupyter import page
+
+RUNBOOKS, EVIDENCE = "notebooks", "outputs"  # folders of what is served
+
+
+class NoCheckpoints(AsyncCheckpoints):  # type: ignore[misc]
+    """Keeps no second copy of what is saved: git, or whoever looks after the folder, does."""
+
+    async def create_checkpoint(self, contents_mgr: Any, path: str) -> dict[str, Any]:
+        """Say that there is one, as JupyterLab wants at each save."""
+        return {"id": "none", "last_modified": datetime.now(UTC)}
+
+    async def list_checkpoints(self, path: str) -> list[dict[str, Any]]:
+        """None to go back to."""
+        return []
+
+
+class ServedFolder(AsyncLargeFileManager):  # type: ignore[misc]
+    """A site's folder, as JupyterLab shows it."""
+
+    def _checkpoints_class_default(self) -> type[NoCheckpoints]:
+        return NoCheckpoints
+
+    def _files_handler_class_default(self) -> Any:
+        return FilesHandler  # goes where a link leads; the other one does not, and pictures would be missing
+
+    def is_writable(self, path: str) -> bool:
+        """Whether JupyterLab may write there: in outputs/ it may not, whoever the user is; it says so in the page's title."""
+        return _room(path) != EVIDENCE and bool(super().is_writable(path))
+
+    async def save(self, model: dict[str, Any], path: str = "") -> Any:
+        """Write what was edited; of a runbook, nothing that came of running it."""
+        _refuse(path)
+        if _room(path) == RUNBOOKS and model.get("type") == "notebook" and await self.file_exists(path):
+            there = await self._read_notebook(self._get_os_path(path), as_version=4)
+            written = page.kept(there, model["content"])
+            if written == there:
+                return await self.get(path, content=False)
+            model = {**model, "content": written}
+        return await super().save(model, path)
+
+    async def delete_file(self, path: str) -> Any:
+        """Remove a file, or a folder."""
+        _refuse(path)
+        return await super().delete_file(path)
+
+    async def rename_file(self, old_path: str, new_path: str) -> Any:
+        """Move a file, or a folder."""
+        _refuse(old_path)
+        _refuse(new_path)
+        return await super().rename_file(old_path, new_path)
+
+
+def _room(path: str) -> str:
+    return path.strip("/").partition("/")[0]
+
+
+def _refuse(path: str) -> None:
+    if _room(path) == EVIDENCE:
+        raise HTTPError(403, f"{path} is what a run has made, and is only read here")

@@ -1,0 +1,122 @@
+"""What JupyterLab writes of a site's folder: what somebody edited, and nothing that came of running it."""
+
+import asyncio
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+from tornado.web import HTTPError
+
+from hikkoshi.jupyter import server
+from hikkoshi.jupyter.served import ServedFolder
+from hikkoshi.params.home import Home
+
+PROJECT = Path(__file__).parents[2]
+PREPARE = "notebooks/30-prepare.ipynb"
+
+
+@pytest.fixture
+def contents(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ServedFolder:
+    monkeypatch.setenv("JUPYTER_DATA_DIR", str(tmp_path / "jupyter"))  # where it keeps which notebooks it trusts
+    shutil.copytree(PROJECT / "notebooks", tmp_path / "notebooks")
+    for name in ("params/site.yml", "outputs/guests/gateway/plan.json"):
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).write_text("{}")
+    return ServedFolder(root_dir=str(tmp_path))
+
+
+def run_and_saved(contents: ServedFolder, path: str, edit: Callable[[Any], None] = lambda nb: None) -> Any:
+    """A page as it is after somebody has run all of it, saved; what the file then holds."""
+    nb = asyncio.run(contents.get(path))["content"]
+    for n, cell in enumerate(nb.cells, 1):
+        cell.metadata |= {"collapsed": True}
+        if cell.cell_type == "code":
+            cell.metadata["execution"] = {"iopub.execute_input": "2026-11-30T15:00:00Z"}
+            cell |= {"execution_count": n, "outputs": [nbformat.v4.new_output("stream", text="a table")]}
+    nb.metadata |= {"language_info": {"name": "python", "version": "3.13"}, "widgets": {}}
+    edit(nb)
+    asyncio.run(contents.save({"type": "notebook", "format": "json", "content": nb}, path))
+    return nbformat.read(Path(contents.root_dir, path), as_version=4)
+
+
+def parameters(nb: Any) -> Any:
+    return next(c for c in nb.cells if "parameters" in c.metadata.get("tags", ()) and c.cell_type == "code")
+
+
+def test_every_runbook_is_byte_for_byte_the_same_after_it_was_run_and_saved(contents: ServedFolder) -> None:
+    names = sorted(p.name for p in (PROJECT / "notebooks").glob("*.ipynb"))
+    assert len(names) > 10
+    for name in names:
+        run_and_saved(contents, f"notebooks/{name}")
+        there = Path(contents.root_dir, "notebooks", name)
+        assert there.read_bytes() == (PROJECT / "notebooks" / name).read_bytes(), name
+    assert not list(Path(contents.root_dir).rglob(".ipynb_checkpoints"))
+
+
+def test_a_runbook_opens_in_plan_mode_whatever_it_was_run_with(contents: ServedFolder) -> None:
+    def apply(nb: Any) -> None:
+        parameters(nb).source = 'guest = "idp"\nmode = "apply"\nhome = ""'
+
+    saved = parameters(run_and_saved(contents, PREPARE, apply)).source
+    assert 'mode = "plan"' in saved
+    assert "idp" not in saved
+
+
+def test_what_somebody_has_edited_is_kept_without_what_it_showed(contents: ServedFolder) -> None:
+    def edit(nb: Any) -> None:
+        nb.cells[0].source = "# Mine"
+        parameters(nb).source += "\nprint(guest)"
+        own = nbformat.v4.new_code_cell("look()", metadata={"tags": ["mine"], "execution": {}}, execution_count=99)
+        own.outputs = [nbformat.v4.new_output("stream", text="seen")]
+        nb.cells[-1:] = [own]
+
+    before = nbformat.read(PROJECT / PREPARE, as_version=4)
+    after = run_and_saved(contents, PREPARE, edit)
+    assert after.cells[0].source == "# Mine"
+    assert after.cells[0].metadata == {"tags": ["title"]}
+    assert parameters(after).source.endswith("print(guest)")
+    assert (after.cells[-1].source, after.cells[-1].metadata) == ("look()", {"tags": ["mine"]})
+    assert [(c.outputs, c.execution_count) for c in (parameters(after), after.cells[-1])] == [([], None)] * 2
+    edited = (before.cells[0].id, parameters(before).id)
+    assert [c for c in after.cells[:-1] if c.id not in edited] == [c for c in before.cells[:-1] if c.id not in edited]
+
+
+def test_a_notebook_elsewhere_is_saved_as_it_is(contents: ServedFolder) -> None:
+    shutil.copy(PROJECT / PREPARE, Path(contents.root_dir, "mine.ipynb"))
+    assert parameters(run_and_saved(contents, "mine.ipynb")).outputs[0].text == "a table"
+
+
+def test_what_runs_have_made_is_only_read(contents: ServedFolder) -> None:
+    path, own = "outputs/guests/gateway/plan.json", "params/site.yml"
+    assert [asyncio.run(contents.get(p))["writable"] for p in (path, own)] == [False, True]
+    asyncio.run(contents.save({"type": "file", "format": "text", "content": "{new}"}, own))
+    assert Path(contents.root_dir, own).read_text() == "{new}"
+    for refused in (
+        contents.save({"type": "file", "format": "text", "content": "{new}"}, path),
+        contents.delete_file(path),
+        contents.rename_file(path, "plan.json"),
+        contents.rename_file(own, "outputs/site.yml"),
+    ):
+        with pytest.raises(HTTPError, match="only read here"):
+            asyncio.run(refused)
+    assert Path(contents.root_dir, path).read_text() == "{}"
+
+
+def test_a_folder_of_ones_own_is_served_with_the_projects_runbooks_beside_it(home: Home) -> None:
+    with server._served(home) as root:
+        home.outputs.mkdir()
+        assert (root / "params").resolve() == home.root / "params"
+        assert (root / "outputs").resolve() == home.outputs
+        assert (root / PREPARE).read_bytes() == (PROJECT / PREPARE).read_bytes()
+        assert (root / "docs" / "migration.md").is_file()
+    assert not root.exists()
+    assert (home.root / "params" / "site.yml").is_file()
+
+
+def test_a_folder_that_has_runbooks_is_served_itself(home: Home) -> None:
+    shutil.copytree(PROJECT / "notebooks", home.root / "notebooks")
+    with server._served(home) as root:
+        assert root == home.root
