@@ -7,6 +7,7 @@
 # make proof-vmxnet3  the same on the device that it is about, with a driver like those before 2015; needs a compiler, ten minutes
 # make faults  whatever can go wrong while a guest is deployed, cut over or rolled back, and what became of it, as a table
 # make docs    the documentation as a site, in build/docs, without a network
+# make wheel   the program with its runbooks as one file for pip, in build/wheel
 # make lab     the runbooks in JupyterLab, on this machine only, with a token
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
@@ -18,10 +19,10 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 # where it is set, each of a thousand processes compiles all modules again
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help setup demo test test-xen check lint guests proof proof-vmxnet3 faults docs lab lab-down schemas codes lock clean
+.PHONY: help setup demo test test-xen check lint guests proof proof-vmxnet3 faults docs wheel lab lab-down schemas codes lock clean
 
 help:
-	@sed -n 's/^# //p' Makefile | head -10
+	@sed -n 's/^# //p' Makefile | head -11
 
 setup:
 	@.ci/setup
@@ -76,6 +77,12 @@ lab: setup
 
 lab-down:
 	@hikkoshi lab down
+
+# nothing is fetched for it, and nothing of an earlier build is in it
+wheel: setup
+	@rm -rf build/wheel
+	@$(PY) -m pip wheel -q --disable-pip-version-check --no-input --no-index --no-deps --no-build-isolation -w build/wheel .
+	@ls build/wheel/*.whl
 
 # JSON Schemas of the parameter files, for editors
 schemas:

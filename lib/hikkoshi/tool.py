@@ -52,7 +52,7 @@ def find(program: str) -> str:
             Problem(
                 code="program-missing",
                 what=f"the program {program} is not installed",
-                remedy="run `make setup`, then `hikkoshi doctor` to see what is still missing",
+                remedy="`hikkoshi doctor` says what is missing here, and how to install it",
             )
         )
     return path
@@ -309,6 +309,6 @@ def guestfs_python() -> str:
             where=", ".join(PYTHONS),
             found="none of them can import guestfs",
             expected="libguestfs with its Python binding (Debian: python3-guestfs; Red Hat: python3-libguestfs)",
-            remedy="run `make setup`",
+            remedy="`hikkoshi doctor` says how to install it",
         )
     )

@@ -102,7 +102,7 @@ def test_without_guestfs_the_error_says_what_to_install(monkeypatch: pytest.Monk
     tool.guestfs_python.cache_clear()
     with pytest.raises(ToolFailed, match="python3-guestfs") as e:
         tool.guestfs_python()
-    assert e.value.problems[0].remedy == "run `make setup`"
+    assert e.value.problems[0].remedy == "`hikkoshi doctor` says how to install it"
 
 
 def test_every_error_that_the_worker_knows_is_explained() -> None:

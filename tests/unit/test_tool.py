@@ -37,7 +37,7 @@ def test_a_program_that_hangs_is_ended_with_all_it_started() -> None:
 
 
 def test_a_program_that_is_not_installed_is_told_with_the_remedy() -> None:
-    with pytest.raises(ToolFailed, match="make setup"):
+    with pytest.raises(ToolFailed, match="`hikkoshi doctor` says what is missing"):
         tool.run(["no-such-program"])
 
 

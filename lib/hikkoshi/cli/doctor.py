@@ -15,6 +15,7 @@ from hikkoshi import files, tool
 from hikkoshi.approval import signatory
 from hikkoshi.errors import BadInput, HikkoshiError
 from hikkoshi.params.home import Home
+from hikkoshi.record.engine.runbook import PACKAGED
 from hikkoshi.rehearsal import unprivileged
 from hikkoshi.run import privacy, status
 from hikkoshi.run.step import DEPLOY, PLAN
@@ -27,8 +28,15 @@ from hikkoshi.xen.reach.kinds import asked
 if TYPE_CHECKING:
     from hikkoshi.params.site import Segment
 
-SETUP = "run `make setup` in the project's folder (Debian, Ubuntu); elsewhere install {}"
 ROOM = 10 << 30  # bytes: copy, VMDK and rehearsal of the two guests of the lab need a third of it
+DEBIAN = {  # {what: the package that has it, as Debian and Ubuntu call that, where it is another word}
+    **{"qemu-img": "qemu-utils", "qemu-nbd": "qemu-utils", "qemu-system-x86_64": "qemu-system-x86 seabios ovmf"},
+    **{"setpriv": "util-linux", "nsenter": "util-linux", "ssh": "openssh-client", "ssh-keygen": "openssh-client"},
+    **{"mke2fs": "e2fsprogs", "arping": "iputils-arping", "ip": "iproute2", "nft": "nftables"},
+    "libguestfs with its Python binding (Red Hat: python3-libguestfs)": "python3-guestfs supermin",
+    "a kernel with its modules": "linux-image-amd64 (Ubuntu: linux-image-generic)",
+    "Noto Sans CJK": "fontconfig fonts-noto-cjk",
+}
 PROGRAMS = (  # (program, arguments that print its version, what it is for, whether the main way needs it)
     ("qemu-img", ("--version",), "disk formats", True),
     ("qemu-system-x86_64", ("--version",), "the rehearsal", True),
@@ -151,12 +159,18 @@ def _vsphere(home: Home) -> Iterator[Requirement]:
             yield Requirement(f"{vsphere} is not asked", True, found, required=False)
 
 
+def _install(what: str) -> str:
+    """What to do about something that is not there: a checkout has a set-up, a package that was installed has none."""
+    debian = f"sudo apt-get install {DEBIAN.get(what, what)}" if PACKAGED.is_dir() else "run `make setup` in the project's folder"
+    return f"{debian} (Debian, Ubuntu); elsewhere install {what}"
+
+
 def _program(program: str, version: Sequence[str], purpose: str, required: bool) -> Requirement:
     title = f"{program} ({purpose})"
     try:
         path = tool.find(program)
     except HikkoshiError:
-        return Requirement(title, False, "it is not installed", SETUP.format(program), required)
+        return Requirement(title, False, "it is not installed", _install(program), required)
     words: list[str] = []
     with contextlib.suppress(HikkoshiError):  # it is there all the same, and setpriv has a row of its own
         printed = tool.run([program, *version], timeout=30, ok=range(256)) if version else None
@@ -180,7 +194,7 @@ def _guestfs() -> Requirement:
         return Requirement(title, True, tool.guestfs_python())
     except HikkoshiError as e:
         package = "libguestfs with its Python binding (Red Hat: python3-libguestfs)"
-        return Requirement(title, False, e.problems[0].found or e.problems[0].what, SETUP.format(package))
+        return Requirement(title, False, e.problems[0].found or e.problems[0].what, _install(package))
 
 
 def _kernel() -> Requirement:
@@ -191,7 +205,7 @@ def _kernel() -> Requirement:
         return Requirement(title, True, str(usable[-1]))
     if kernels:
         return Requirement(title, False, f"{kernels[-1]} cannot be read, or has no modules", f"sudo chmod a+r {kernels[-1]}")
-    return Requirement(title, False, "no /boot/vmlinuz-*", SETUP.format("a kernel with its modules"))
+    return Requirement(title, False, "no /boot/vmlinuz-*", _install("a kernel with its modules"))
 
 
 def _browser() -> Requirement:
@@ -207,7 +221,7 @@ def _browser() -> Requirement:
 def _font() -> Requirement:
     from hikkoshi.report import drawing  # noqa: PLC0415 - the quick findings are not to wait for it
 
-    title, remedy = "a Japanese font (reports in Japanese)", SETUP.format("Noto Sans CJK")
+    title, remedy = "a Japanese font (reports in Japanese)", _install("Noto Sans CJK")
     found = "".join(drawing.font()) or "none: its characters would be boxes, and figures stay English"
     return Requirement(title, bool(drawing.font()), found, remedy, required=False)
 

@@ -2,7 +2,8 @@
 
 A site may have its own folder `notebooks/`, and whoever has the project may edit it: that is nobody's fault, and has to be
 seen. What is in the working folder is compared with the commit's own objects; git's index, which can be told to look away, is
-not asked. Whoever can edit code can edit this, too: then the record holds a lie, under the name of whoever sealed it.
+not asked. A package that was installed has no commit here: it is compared with the hashes that pip wrote then. Whoever can
+edit code can edit this, too: then the record holds a lie, under the name of whoever sealed it.
 """
 
 import base64
@@ -21,9 +22,9 @@ from hikkoshi.approval import limits
 from hikkoshi.errors import Problem, ToolFailed, printable
 from hikkoshi.record import anatomy, bag
 from hikkoshi.record.engine import environment
-from hikkoshi.record.engine.runbook import PROJECT
+from hikkoshi.record.engine.runbook import PACKAGED, PROJECT
 
-SAME, CHANGED, UNKNOWN, NONE = "as in the commit", "CHANGED", "not compared", "none"
+SAME, INSTALLED, CHANGED, UNKNOWN, NONE = "as in the commit", "as it was installed", "CHANGED", "not compared", "none"
 PARTS = ("lib", "notebooks")
 PASSING = ("__pycache__", ".egg-info", ".ipynb_checkpoints")  # what Python and Jupyter put beside the code
 EARLIER = 50  # commits that are looked through for the runbook of a run that is sealed after an update
@@ -48,17 +49,20 @@ class Provenance:
 def of(step: str, used: bytes, executed: bytes | None) -> Provenance:
     """Hold a run's runbook against the project's: `executed` is what the engine ran, where it did, `used` the file it is from."""
     digest, told, hand = hashlib.sha256(used).hexdigest(), software(), by_hand(executed or b"")
+    same, whose = SAME, "project"
     try:
         own = _blob(f"{_commit()}:notebooks/{step}.ipynb")
     except ToolFailed as e:
-        return Provenance(f"{UNKNOWN}: {e.problems[0].found or e.problems[0].what}", digest, "", b"", told, hand)
+        if not PACKAGED.is_dir():
+            return Provenance(f"{UNKNOWN}: {e.problems[0].found or e.problems[0].what}", digest, "", b"", told, hand)
+        own, same, whose = _packaged(step), INSTALLED, "package as it was installed"
     if own is None:
-        return Provenance(f"{CHANGED}: the project has no such runbook", digest, "", b"", told, hand)
+        return Provenance(f"{CHANGED}: the {whose} has no such runbook", digest, "", b"", told, hand)
     own_digest = hashlib.sha256(own).hexdigest()
     ran = [content for content in (used, executed) if content is not None]
     if all(_is(content, own) for content in ran):
-        return Provenance(SAME, digest, own_digest, b"", told, hand)
-    if earlier := _earlier(step, ran):
+        return Provenance(same, digest, own_digest, b"", told, hand)
+    if same == SAME and (earlier := _earlier(step, ran)):
         return Provenance(f"as in an earlier commit, {earlier}", digest, own_digest, own, told, hand)
     return Provenance(f"{CHANGED}: other cells than the project's own", digest, own_digest, own, told, hand)
 
@@ -141,31 +145,32 @@ def check(record: Path, info: Mapping[str, str], listed: Mapping[str, str], note
             remedy=REMEDY,
         )
     executed = files.read(record / info["Notebook"], limits.NOTEBOOK) if info.get("Notebook", NONE) in listed else None
-    if said == SAME and "used" in held and executed is not None and not _is(executed, held["used"]):
+    kept = said in (SAME, INSTALLED) and "used" in held
+    if kept and executed is not None and not _is(executed, held["used"]):
         found = "other cells than its runbook's"
         yield Problem(
             code="runbook-called-own",
             what="a runbook that was changed is called the project's own",
             where=str(record / info["Notebook"]),
             found=found,
-            expected=SAME,
+            expected=said,
             remedy=REMEDY,
         )
     if hand := by_hand(executed or b""):
         notes.append(f"run by hand: {hand}")
     commit = info.get("Runbook-Commit", "unknown")
-    if said == SAME and "used" in held and (own := _own(commit, info.get("Step", ""))) and cells(own) != cells(held["used"]):
+    if kept and (own := _own(commit, info.get("Step", ""))) and cells(own) != cells(held["used"]):
         what, found = ("a runbook that was changed is called the project's own", f"other cells than those of commit {commit}")
         yield Problem(
-            code="runbook-called-own", what=what, where=str(record / names["used"]), found=found, expected=SAME, remedy=REMEDY
+            code="runbook-called-own", what=what, where=str(record / names["used"]), found=found, expected=said, remedy=REMEDY
         )
     for what, label in (("RUNBOOK", "Runbook"), ("SOFTWARE", "Software")):
-        if info[label] not in (SAME, NONE):
+        if info[label] not in (SAME, INSTALLED, NONE):
             notes.append(f"{what} {info[label]} ({TOLD}, commit {commit})")
 
 
 def _commit() -> str:
-    commit = environment.commit()
+    commit = "unknown: the package is installed, and no checkout" if PACKAGED.is_dir() else environment.commit()
     if commit.startswith("unknown: "):
         raise ToolFailed(
             Problem(code="no-commit", what="there is no commit to compare with", found=commit.removeprefix("unknown: "))
@@ -223,10 +228,21 @@ def _earlier(step: str, ran: list[bytes]) -> str:
 
 def _installed() -> str:
     """The same by the list of hashes that pip wrote when it installed the package; empty where it is no such package."""
-    listed = {Path(str(f.locate())): f.hash for f in metadata.files("hikkoshi") or () if f.hash and f.parts[0] == "hikkoshi"}
+    listed = {Path(str(f.locate())): f.hash for f in _by_pip().values()}
     if PROJECT / "lib" / "hikkoshi" in {p.parent for p in listed} or not listed:
         return ""
-    return _told([str(p) for p, h in listed.items() if _sha256(p) != _decoded(h)], "as it was installed")
+    return _told([str(p) for p, h in listed.items() if _sha256(p) != _decoded(h)], INSTALLED)
+
+
+def _packaged(step: str) -> bytes | None:
+    """The runbook that an installed package brought; none where it brought no such one, or that is another one by now."""
+    path, listed = PACKAGED / f"{step}.ipynb", _by_pip().get(f"hikkoshi/{PACKAGED.name}/{step}.ipynb")
+    return files.read(path) if listed and _sha256(path) == _decoded(listed.hash) else None
+
+
+def _by_pip() -> dict[str, metadata.PackagePath]:
+    """What pip installed of the package, by its name there, where it wrote down a hash."""
+    return {str(f): f for f in metadata.files("hikkoshi") or () if f.hash and f.parts[0] == "hikkoshi"}
 
 
 def _sha256(path: Path) -> str:

@@ -19,7 +19,7 @@ def _qemu(wants: set[str]) -> Check:
         Check,
         code="qemu-has-hardware",
         title="QEMU has the hardware of the plan",
-        remedy="install qemu-system-x86 (make setup does), version 7.1 or later",
+        remedy="install qemu-system-x86, version 7.1 or later",
     )
     try:
         version = tool.run(["qemu-system-x86_64", "--version"], timeout=30).stdout.splitlines()[0]

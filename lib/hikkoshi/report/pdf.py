@@ -14,7 +14,7 @@ from hikkoshi.rehearsal import unprivileged
 from hikkoshi.run.step import REPORT
 
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome")  # Debian and Red Hat, older Ubuntu, Google's own
-BROWSER = "install Chromium and fonts-noto-cjk (Debian, Ubuntu: `make setup`)"
+BROWSER = "install Chromium and fonts-noto-cjk"
 REMEDY = f"{BROWSER}, then run {REPORT} again; the HTML prints too"
 TITLE, EXPECTED = "the report is there as PDF", "a PDF, whole to its end"
 LIMIT = 120  # seconds

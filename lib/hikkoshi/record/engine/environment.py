@@ -11,7 +11,7 @@ from typing import Any
 
 from hikkoshi import tool
 from hikkoshi.errors import ToolFailed
-from hikkoshi.record.engine.runbook import PROJECT
+from hikkoshi.record.engine.runbook import PACKAGED, PROJECT
 
 TOOLS = {
     "ssh": ["ssh", "-V"],
@@ -24,7 +24,15 @@ TOOLS = {
 
 @functools.cache
 def commit() -> str:
-    """The commit of the project's checkout, with `, changed since` where files differ from it; `unknown` elsewhere."""
+    """The commit of the project's checkout, with `, changed since` where files differ from it.
+
+    Of an installed package the one that it was built from; `unknown: …` where nobody can tell.
+    """
+    if PACKAGED.is_dir():
+        try:
+            return (PACKAGED.parent / "commit").read_text(encoding="utf-8").strip()
+        except OSError as e:
+            return f"unknown: the installed package has no file {e.filename}"
     if not (PROJECT / ".git").exists():
         return "unknown: not a git checkout"
     git = ["git", "-c", f"safe.directory={PROJECT}", "-C", str(PROJECT)]

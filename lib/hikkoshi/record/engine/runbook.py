@@ -12,13 +12,19 @@ from hikkoshi.params.home import Home
 from hikkoshi.record import anatomy
 from hikkoshi.run.step import STEPS
 
-PROJECT = Path(__file__).parents[4]
+PROJECT = Path(__file__).parents[4]  # of a checkout
+PACKAGED = Path(__file__).parents[2] / "notebooks"  # of a package that was built and installed; a checkout has none there
+
+
+def shipped() -> Path:
+    """The folder of the project's own notebooks."""
+    return PACKAGED if PACKAGED.is_dir() else PROJECT / "notebooks"
 
 
 def find(home: Home, step: str) -> Path:
     """A step's notebook: the home's own where it has some, else the project's."""
     own = home.root / "notebooks"
-    path = (own if own.is_dir() else PROJECT / "notebooks") / f"{step}.ipynb"
+    path = (own if own.is_dir() else shipped()) / f"{step}.ipynb"
     if not path.is_file():
         known = sorted(p.stem for p in path.parent.glob("*.ipynb"))
         raise BadInput(
