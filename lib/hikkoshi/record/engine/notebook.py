@@ -12,7 +12,6 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
-from jupyter_client.manager import AsyncKernelManager
 from nbclient.exceptions import CellExecutionComplete, CellExecutionError, CellTimeoutError, DeadKernelError
 from papermill.clientwrap import PapermillNotebookClient
 from papermill.log import logger
@@ -24,6 +23,7 @@ from hikkoshi.record.engine import interruption, messages, runbook
 from hikkoshi.record.engine.executed import Record
 from hikkoshi.record.engine.forked import ForkServer, Provisioner
 from hikkoshi.record.engine.interruption import Stop, Stopped, end_all
+from hikkoshi.record.engine.kernel import Manager
 from hikkoshi.record.engine.lastwords import LastWords
 from hikkoshi.secret import temporary
 from hikkoshi.secret.masking import Mask
@@ -327,7 +327,7 @@ def _in_a_kernel(
 ) -> None:
     # kernels that share a folder have been seen to get each other's messages
     with temporary.folder("kernel", _place(memory=record.rescue)) as private:
-        kernel = AsyncKernelManager(
+        kernel = Manager(
             kernel_name=kernel_name,
             transport="ipc",
             ip=f"{private}/socket",
