@@ -7,10 +7,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hikkoshi.approval import capacity, plan
+from hikkoshi.approval import capacity, plan, revision
 from hikkoshi.approval.plan import Plan, disk_table
 from hikkoshi.check import Check
-from hikkoshi.errors import Refused
+from hikkoshi.errors import BadInput, Refused
 from hikkoshi.guest import preparation
 from hikkoshi.guest.additions import tools
 from hikkoshi.guest.survey import Survey
@@ -89,6 +89,14 @@ class PlanMove(Runbook):
     def changes(self) -> list[tuple[str, str]]:
         """`(path, unified diff)` of every file that changes inside the guest."""
         return preparation.diffs(self._decided.preparation, self._survey.guest)
+
+    def revision(self) -> list[dict[str, str]]:
+        """What it decides otherwise than the plan that is there, which it will replace."""
+        try:
+            before = Plan.find(self.run.folder)
+        except BadInput as e:  # of an earlier version
+            return [{"what": e.problems[0].what}]
+        return revision.rows(before, self._decided, approved=before is not None and bool(self.run.approved()))
 
     def start(self) -> None:
         """Write the plan, in the place of an earlier one."""
