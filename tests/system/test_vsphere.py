@@ -353,14 +353,16 @@ class TestDeployment:
         checks = deployment.read_back(v, world.site.vsphere, world.order)
         assert [c for c in checks if not c] == []
         assert deployment.unplugged(v, world.order)
-        rows = deployment.nic_table(v, world.site.vsphere, world.order, plugged=False)
+        rows = [c.row(plugged=False) for c in deployment.nic_places(v, world.site.vsphere, world.order)]
         assert [r["in vSphere"] for r in rows] == [r["planned"] for r in rows]
-        assert [(r["at power-on"], r["verdict"]) for r in rows] == [("disconnected", "ok")] * 10
+        assert [(r["at power-on"], r["verdict"]) for r in rows] == [("unplugged", "ok")] * 10
         first, second, *rest = world.order.nics
         foreign = first.model_copy(update={"mac": "00:16:3e:00:00:99"}), second.model_copy(update={"vlan": 4000})
         elsewhere = changed(world, nics=(*foreign, *rest))
-        rows = deployment.nic_table(v, world.site.vsphere, elsewhere, plugged=True)
-        assert [r["verdict"] for r in rows] == ["not there", "✘ not as planned", *["not connected"] * 8]
+        found = deployment.nic_places(v, world.site.vsphere, elsewhere)
+        assert [c.row(plugged=True)["verdict"] for c in found] == ["not there", "✘ not as planned", *["not connected"] * 8]
+        assert [c.misplaced for c in found] == [False, True, *[False] * 8]
+        assert [c.found for c in found[:2]] == ["not there yet", f"{second.port_group}, VLAN {second.vlan}, unplugged"]
 
     def test_a_guest_that_starts_by_uefi_gets_a_machine_that_does(self, world: World) -> None:
         v, other = world.connect(), world.order

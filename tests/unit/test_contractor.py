@@ -318,7 +318,9 @@ def test_nothing_of_the_wiring_is_claimed_from_a_vsphere_that_nobody_asked(
     serving("10.2.10.5 answers")
     cut = CutOver(opened(CutOver, move.home))
     assert {c.unseen for c in cut.proofs() if c.code == "nic-wired"} == {"not seen"}
-    assert cut.nics()[0]["now"] == "not asked: the contractor's vSphere"
+    drawn, table = cut.nics()
+    assert "none of 1 otherwise than planned" in drawn.words
+    assert table.rows[0]["now"] == "not asked: the contractor's vSphere"
     cut.evidence()
 
 

@@ -2,12 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Self
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from hikkoshi.figures.plots import INK
+from hikkoshi.vsphere.spec import VirtualNic
 
 RED, GROUND = "#9C3D00", "#F3F6F9"
 HEADS = ("under Xen", "NIC", "segment", "port group in vSphere")
@@ -16,7 +18,7 @@ LEFT, WIDTH = (0.0, 1.15, 2.3, 3.45), (0.85, 0.85, 0.85, 1.2)
 
 @dataclass(frozen=True)
 class Wire:
-    """One NIC. `found` is the VLAN that vSphere has on the port group, or why there is none; `wrong` that it differs."""
+    """One NIC. `found` is what vSphere has of it, or why there is nothing; `wrong` that this is not as planned."""
 
     bridge: str
     nic: str
@@ -26,6 +28,12 @@ class Wire:
     port_group: str
     found: str
     wrong: bool
+
+    @classmethod
+    def of(cls, nic: VirtualNic, bridge: str, found: str, *, wrong: bool = False) -> Self:
+        """The wire of a planned NIC."""
+        segment, group = nic.segment or "(no segment)", nic.port_group or "(none)"
+        return cls(bridge, nic.name, nic.mac, segment, nic.vlan, group, found, wrong)
 
     def __str__(self) -> str:
         sign = "✘ " if self.wrong else ""

@@ -108,6 +108,10 @@ class ContractorsMachine:
         """Every NIC as planned; how it is, nobody sees in vSphere."""
         return [{**row, "now": handover.NOT_ASKED} for row in nic_table(self._plan.vm.nics)] if self._plan else []
 
+    def places(self) -> dict[str, tuple[str, bool]]:
+        """{MAC: that nobody sees where the NIC is, and so not whether it is wrong}."""
+        return {nic.mac: ("not asked", False) for nic in (self._plan.vm.nics if self._plan else ())}
+
     def wiring(self) -> list[Check]:
         """What vSphere would tell of each NIC."""
         found = f"{handover.NOT_ASKED}; what the guest itself sees is told below"

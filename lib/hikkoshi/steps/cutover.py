@@ -15,6 +15,7 @@ from hikkoshi.errors import BadInput
 from hikkoshi.guest import survey
 from hikkoshi.guest.additions.addition import Additions
 from hikkoshi.guest.descent import Descent
+from hikkoshi.guest.survey import Survey
 from hikkoshi.network import arrival, host
 from hikkoshi.network.host import unmeasured
 from hikkoshi.network.outage import observation
@@ -30,7 +31,7 @@ from hikkoshi.run.contractor import ContractorsMachine
 from hikkoshi.run.run import Run
 from hikkoshi.run.step import CUTOVER
 from hikkoshi.steps.runbook import Runbook
-from hikkoshi.vsphere import cutover, deployment, session, vm
+from hikkoshi.vsphere import cutover, deployment, readback, session, vm
 from hikkoshi.vsphere.cutover import InService
 from hikkoshi.vsphere.order import Order
 from hikkoshi.vsphere.preflight import elsewhere
@@ -128,9 +129,18 @@ class CutOver(Runbook):
         else:
             self._machine.start(permission, source, progress)
 
-    def nics(self) -> list[dict[str, str]]:
-        """Every NIC, as planned and as vSphere has it."""
-        return self._machine.nics()
+    def nics(self) -> "tuple[Exhibit, ...]":
+        """Every NIC from its bridge under Xen to where vSphere has it now, drawn and as a table."""
+        from hikkoshi.figures import exhibits  # noqa: PLC0415 - matplotlib is slow to load
+        from hikkoshi.figures.wires import Wire  # noqa: PLC0415 - the same
+
+        found, there = Survey.find(self.run.folder), self._machine.places()
+        bridges = {vif.mac.lower(): vif.bridge for vif in found.xen.vifs} if found else {}
+        drawn = [
+            Wire.of(nic, bridges.get(nic.mac.lower(), ""), there[nic.mac][0], wrong=there[nic.mac][1])
+            for nic in (self._plan.vm.nics if self._plan else ())
+        ]
+        return (*exhibits.wires(drawn), exhibits.Exhibit("NICs, planned and found", rows=self._machine.nics()))
 
     def outage_recorded(self) -> Check:
         """Whether the outage of this cut-over is on record."""
@@ -269,10 +279,16 @@ class _OurMachine:
         cutover.start(self._v, self._site, self._order, permission, source=source, folder=self._folder, progress=progress)
 
     def nics(self) -> list[dict[str, str]]:
-        return deployment.nic_table(self._v, self._site, self._order, plugged=True)
+        return [c.row(plugged=True) for c in self._nics_there()]
+
+    def places(self) -> dict[str, tuple[str, bool]]:
+        return {c.nic.mac: (c.found, c.misplaced) for c in self._nics_there()}
 
     def wiring(self) -> list[Check]:
         return cutover.wiring(self._v, self._site, self._order)
 
     def close(self) -> None:
         self._v.close()
+
+    def _nics_there(self) -> list[readback.NicPlace]:
+        return deployment.nic_places(self._v, self._site, self._order)

@@ -115,7 +115,7 @@ class _Import:
         deployment.start(self._server, self._place, self._order, self.run.folder, progress)
 
     def nics(self) -> list[dict[str, str]]:
-        return deployment.nic_table(self._server, self._place, self._order, plugged=False)
+        return [c.row(plugged=False) for c in deployment.nic_places(self._server, self._place, self._order)]
 
     def proofs(self) -> list[Check]:
         return [*deployment.read_back(self._server, self._place, self._order), deployment.unplugged(self._server, self._order)]

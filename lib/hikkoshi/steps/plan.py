@@ -177,16 +177,7 @@ def _wire(nic: VirtualNic, bridge: str, groups: Iterable[PortGroup] | None) -> "
     from hikkoshi.figures.wires import Wire  # noqa: PLC0415 - matplotlib is slow to load
 
     found, right = inventory.seen(groups, nic.port_group, nic.vlan) if groups is not None else ("not asked", True)
-    return Wire(
-        bridge=bridge,
-        nic=nic.name,
-        mac=nic.mac,
-        segment=nic.segment or "(no segment)",
-        vlan=nic.vlan,
-        port_group=nic.port_group or "(none)",
-        found=found,
-        wrong=not right,
-    )
+    return Wire.of(nic, bridge, found, wrong=not right)
 
 
 def rows(plan: Plan) -> list[dict[str, str]]:

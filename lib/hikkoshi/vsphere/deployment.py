@@ -21,8 +21,8 @@ from hikkoshi.run.step import CONVERT, DEPLOY, PLAN, ROLLBACK, Step
 from hikkoshi.vsphere import events, importing, inventory, nfc, readback, vm
 from hikkoshi.vsphere.order import Order
 from hikkoshi.vsphere.preflight import limits, readiness
+from hikkoshi.vsphere.readback import NicPlace
 from hikkoshi.vsphere.session import Session
-from hikkoshi.vsphere.spec import VirtualNic
 
 
 class SentDisk(Frozen):
@@ -311,35 +311,10 @@ def unplugged(v: Session, wanted: Order) -> Check:
     )
 
 
-def nic_table(v: Session, site: Site, wanted: Order, *, plugged: bool) -> list[dict[str, str]]:
-    """Each planned NIC by its MAC, with what vSphere has for it; `ok` where that is as planned, and it is plugged in or not."""
-    ours = found(v, wanted)
-    there = {n.mac: n for m in ours[:1] for n in readback.found_nics(m, inventory.place(v, site).port_groups)}
-    rows = []
-    for nic in wanted.nics:
-        seen = there.get(nic.mac.lower())
-        rows.append(
-            {
-                "NIC": nic.name,
-                "MAC": nic.mac,
-                "planned": f"{nic.port_group}, VLAN {nic.vlan}",
-                "in vSphere": f"{seen.port_group}, VLAN {seen.vlan}" if seen else "–",
-                "model": seen.model if seen else "–",
-                "at power-on": ("connected" if seen.start_connected else "disconnected") if seen else "–",
-                "now": ("connected" if seen.connected else "disconnected") if seen else "–",
-                "verdict": _verdict(nic, seen, plugged),
-            }
-        )
-    return rows
-
-
-def _verdict(nic: VirtualNic, seen: readback.NicFound | None, plugged: bool) -> str:
-    if seen is None:
-        return "not there"
-    if (seen.port_group, seen.vlan) != (nic.port_group, nic.vlan):
-        return "✘ not as planned"
-    expected = seen.connected == seen.start_connected == plugged
-    return "ok" if expected else f"not {'connected' if plugged else 'disconnected'}"
+def nic_places(v: Session, site: Site, wanted: Order) -> list[NicPlace]:
+    """Each planned NIC, by its MAC, with what the guest's machine has for it."""
+    there = {n.mac: n for m in found(v, wanted)[:1] for n in readback.found_nics(m, inventory.place(v, site).port_groups)}
+    return [NicPlace(nic, there.get(nic.mac.lower())) for nic in wanted.nics]
 
 
 def _is_ordered(machine: vm.VirtualMachine, wanted: Order) -> bool:

@@ -1,6 +1,7 @@
 """What vSphere has, compared with what was ordered: by MAC, by leaf properties, never by a device's place in a list."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from pyVmomi import vim
@@ -9,7 +10,7 @@ from hikkoshi.artefact import Frozen
 from hikkoshi.check import Check
 from hikkoshi.vsphere import vm
 from hikkoshi.vsphere.inventory import Place, PortGroup
-from hikkoshi.vsphere.spec import VmSpec
+from hikkoshi.vsphere.spec import VirtualNic, VmSpec
 from hikkoshi.vsphere.spec import place as place_of
 
 CONTROLLERS = {
@@ -30,6 +31,47 @@ class NicFound(Frozen):
     vlan: int | None
     start_connected: bool
     connected: bool
+
+
+@dataclass(frozen=True)
+class NicPlace:
+    """A planned NIC, and what vSphere has for it: None where it has no such NIC."""
+
+    nic: VirtualNic
+    seen: NicFound | None
+
+    @property
+    def misplaced(self) -> bool:
+        """Whether it is on another port group, or in another VLAN, than planned."""
+        return self.seen is not None and (self.seen.port_group, self.seen.vlan) != (self.nic.port_group, self.nic.vlan)
+
+    @property
+    def found(self) -> str:
+        """Where it is, in words."""
+        if self.seen is None:
+            return "not there yet"
+        group = f"{self.seen.port_group or 'no port group'}, " if self.misplaced else ""
+        return f"{group}VLAN {self.seen.vlan}, {'connected' if self.seen.connected else 'unplugged'}"
+
+    def row(self, *, plugged: bool) -> dict[str, str]:
+        """For a reader; its verdict is ok where it is as planned, and plugged in, or unplugged, both now and at power-on."""
+        nic, seen, now = self.nic, self.seen, {True: "connected", False: "unplugged"}
+        if seen is None:
+            verdict = "not there"
+        elif self.misplaced:
+            verdict = "✘ not as planned"
+        else:
+            verdict = "ok" if seen.connected == seen.start_connected == plugged else f"not {now[plugged]}"
+        return {
+            "NIC": nic.name,
+            "MAC": nic.mac,
+            "planned": f"{nic.port_group}, VLAN {nic.vlan}",
+            "in vSphere": f"{seen.port_group}, VLAN {seen.vlan}" if seen else "–",
+            "model": seen.model if seen else "–",
+            "at power-on": now[seen.start_connected] if seen else "–",
+            "now": now[seen.connected] if seen else "–",
+            "verdict": verdict,
+        }
 
 
 def found_nics(machine: vm.VirtualMachine, groups: Sequence[PortGroup]) -> tuple[NicFound, ...]:
