@@ -88,8 +88,10 @@ wheel: setup
 schemas:
 	@$(PY) -c 'from pathlib import Path; from hikkoshi.params import schema; schema.write(Path("params/schema"))'
 
+# pages of docs/ that are made of the source
 codes:
 	@$(PY) tests/unit/test_codes.py
+	@$(PY) tests/unit/test_reference_pages.py
 
 lock:
 	@rm -rf build/lock && /usr/bin/python3 -m venv build/lock && build/lock/bin/pip install -q --require-hashes -r .ci/pip-tools.lock

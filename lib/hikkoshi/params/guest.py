@@ -7,14 +7,14 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from hikkoshi.artefact import Frozen
-from hikkoshi.params.forms import Address, Mac, Name, not_taken
+from hikkoshi.params.forms import NAME_WORDS, Address, Mac, Name, not_taken
 
 
 class NicMap(Frozen):
     """On which segment a NIC of the guest has to be; the NIC is named by its MAC, never by its number."""
 
     mac: Mac
-    segment: Name
+    segment: Name = Field(description=f"{NAME_WORDS}: the segment that it belongs to")
 
 
 class VmWish(Frozen):
@@ -26,8 +26,8 @@ class VmWish(Frozen):
     guest_id: str | None = Field(
         None, description="vSphere's name for the operating system, such as centos64Guest; default: by the guest's own files"
     )
-    nic: Literal["vmxnet3", "e1000"] = "vmxnet3"
-    controller: Literal["pvscsi", "lsisas1068", "lsilogic"] = "pvscsi"
+    nic: Literal["vmxnet3", "e1000"] = Field("vmxnet3", description="kind of the NICs; e1000 merges nothing that it receives")
+    controller: Literal["pvscsi", "lsisas1068", "lsilogic"] = Field("pvscsi", description="kind of the disks' controller")
     disks: Literal["thin", "thick", "eager"] = Field(
         "thin",
         description="what they take of the datastore: thin, as much as is written; thick, all of it at once; eager, all of it, "
@@ -89,8 +89,8 @@ class ToolsWish(Frozen):
 class Guest(Frozen):
     """One Xen Dom-U to move."""
 
-    name: Annotated[Name, AfterValidator(not_taken)]
-    dom0: Name
+    name: Annotated[Name, AfterValidator(not_taken)] = Field(description=f"{NAME_WORDS}: the guest's name, and its file's")
+    dom0: Name = Field(description=f"{NAME_WORDS}: the Dom-0 that it is on")
     vsphere: Name | None = Field(None, description="the one of the site's `vspheres` that it goes to; default: its `vsphere`")
     config: Path = Field(description="the guest's xm or xl configuration on its Dom-0, or its export (XVA)")
     start_config: Path | None = Field(

@@ -107,13 +107,13 @@ class VSphere(Frozen):
         "the contractor", description="with handover: who runs the vSphere, and their telephone, as at night"
     )
     server: str = Field("", pattern=r"^[^:/\s]+(:\d+)?$", description="host or host:port")
-    user: str = ""
+    user: str = Field("", description="the user that logs in; docs/security.md lists the privileges")
     password: SecretRef = Field("", description="where the password is: env:NAME, file:PATH (mode 0600) or keyring:SERVICE/USER")
     ca: Path | None = Field(None, description="file with the certificate authority's certificate (PEM)")
     sha256: Fingerprint | None = Field(None, description="SHA-256 fingerprint of the server's own certificate")
-    datacenter: str = ""
-    cluster: str = ""
-    datastore: str = ""
+    datacenter: str = Field("", description="name of the datacenter")
+    cluster: str = Field("", description="name of the cluster whose hosts run the machines")
+    datastore: str = Field("", description="name of the datastore that gets the disks")
     folder: str = Field("vm", description="folder for virtual machines below the datacenter")
     lowered: dict[str, Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]] = Field(
         default_factory=dict,
@@ -171,15 +171,15 @@ class Signing(Frozen):
 class Site(Frozen):
     """A vSphere, or several, and one or more Dom-0s."""
 
-    name: str
-    lang: Literal["en", "ja"] = "en"
+    name: str = Field(description="what the site is called in reports")
+    lang: Literal["en", "ja"] = Field("en", description="language of reports and of a contractor's sheet")
     signing: Signing = Signing()
     vsphere: VSphere
     vspheres: dict[Name, VSphere] = Field(
         default_factory=dict, description="further ones, by the name by which a guest's file says that the guest goes there"
     )
-    dom0s: dict[Name, Dom0] = Field(min_length=1)
-    segments: dict[Name, Segment] = Field(min_length=1)
+    dom0s: dict[Name, Dom0] = Field(min_length=1, description="the Xen hosts, by names of your own")
+    segments: dict[Name, Segment] = Field(min_length=1, description="the VLANs, by names of your own")
 
     @model_validator(mode="after")
     def _known(self) -> "Site":

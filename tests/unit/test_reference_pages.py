@@ -1,0 +1,162 @@
+"""docs/parameters.md and docs/commands.md say what the source says: `make codes` writes them anew.
+
+A key is there with the words of its model's description, an option with those of its --help.
+"""
+
+import inspect
+import re
+import textwrap
+import typing
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+
+from hikkoshi.approval import statement
+from hikkoshi.cli.main import app
+from hikkoshi.params.guest import Guest
+from hikkoshi.params.site import Site
+from hikkoshi.record import register
+
+DOCS = Path(__file__).parents[2] / "docs"
+PARAMETERS, COMMANDS = DOCS / "parameters.md", DOCS / "commands.md"
+FILES = {"params/site.yml": Site, "params/guests/NAME.yml": Guest}
+Schema = dict[str, Any]
+Row = tuple[str, str, str, str]  # the key with all above it, what it is, what it may be, and what it is where it is left out
+
+
+def resolved(schema: Schema, defs: Schema) -> Schema:
+    """Without references, and without what may be null."""
+    schema = {**defs[schema["$ref"].rpartition("/")[2]], **schema} if "$ref" in schema else schema
+    some = [s for s in schema.get("anyOf", ()) if s.get("type") != "null"]
+    return {**resolved(some[0], defs), **schema} if len(some) == 1 else schema
+
+
+def value(schema: Schema) -> str:
+    """What a single value may be."""
+    if "enum" in schema:
+        return " or ".join(f"`{v}`" for v in schema["enum"])
+    least, most = schema.get("minimum"), schema.get("maximum")
+    limits = f", {least} to {most}" if most is not None else f", {least} or more" if least is not None else ""
+    forms = {"ipv4": "IPv4 address", "ipv4network": "IPv4 network", "path": "path"}
+    names = {"boolean": "true or false", "integer": "whole number", "string": "text", "object": "keys", "array": "list"}
+    return forms.get(schema.get("format", ""), names.get(schema.get("type", ""), "text")) + limits
+
+
+def default(schema: Schema, required: bool) -> str:
+    """What holds where a key is left out."""
+    if required:
+        return "has to be given"
+    given = schema.get("default")
+    return "" if given in (None, "", [], {}) else f"`{str(given).lower() if isinstance(given, bool) else given}`"
+
+
+def rows(model: Schema, defs: Schema, above: str = "") -> Iterator[Row]:
+    """Every key of a file, those within others after them."""
+    for key, schema in model["properties"].items():
+        found, name = resolved(schema, defs), f"{above}{key}"
+        items, named = found.get("items"), next(iter(found.get("patternProperties", {}).values()), None)
+        named = named or found.get("additionalProperties") or None  # of names in a form, or any
+        inner = resolved(items or named or found, defs)
+        keys = "properties" in inner
+        if keys and inner.get("title") == "VSphere" and named:  # its keys stand above already
+            inner, keys = {"type": "object", "description": "the same keys as `vsphere`"}, False
+        below = f"{name}{'[]' if items else '.NAME' if named else ''}"
+        words = schema.get("description") or (inner if keys else found).get("description", "")
+        kind = value(found) if not (items or named) else "list of " + value(inner) if items else "NAME: " + value(inner)
+        yield below if keys else name, words, kind, "" if keys else default(found, key in model.get("required", ()))
+        if keys:
+            yield from rows(inner, defs, f"{below}.")
+
+
+def parameters() -> str:
+    """docs/parameters.md as the models have it."""
+    text = PARAMETERS.read_text().partition("\n## ")[0].rstrip() + "\n"
+    for name, model in FILES.items():
+        schema = model.model_json_schema()
+        text += f"\n## {name}\n\n| key | what it is | what it may be | where it is left out |\n|" + 4 * " --- |" + "\n"
+        text += "".join(table_row(f"`{key}`", *rest) for key, *rest in rows(schema, schema["$defs"]))
+    return text
+
+
+def table_row(*cells: str) -> str:
+    return "| " + " | ".join(" ".join(c.split()).replace("|", "\\|") for c in cells) + " |\n"
+
+
+def walked(command: Any, name: str) -> Iterator[tuple[str, Any]]:
+    """Every command that does something, with its whole name."""
+    if hasattr(command, "commands"):
+        for word, inner in sorted(command.commands.items()):
+            yield from walked(inner, f"{name} {word}")
+    elif not command.hidden:
+        yield name, command
+
+
+def plain(text: str) -> str:
+    return " ".join(text.replace("\\[", "[").split())
+
+
+def written(parameter: Any) -> str:
+    """How an argument or an option is typed."""
+    metavar = str(parameter.metavar or parameter.name.upper()).strip("[]")
+    if parameter.param_type_name == "argument":
+        return metavar + (" …" if parameter.nargs == -1 else "")
+    flag = "/".join([*parameter.opts, *parameter.secondary_opts])
+    kinds = [a for a in typing.get_args(parameter.type_descriptor.annotation) if isinstance(a, str)]  # of a Literal
+    return flag if parameter.is_flag else f"{flag} {parameter.metavar or '|'.join(kinds) or metavar}"
+
+
+def section(name: str, command: Any) -> str:
+    shown = [p for p in command.params if p.name != "help"]
+    options = any(p.param_type_name == "option" for p in shown)
+    arguments = [(w if p.required else f"[{w}]") for p in shown if p.param_type_name == "argument" for w in [written(p)]]
+    text = f"\n## {name}\n\n```sh\n{' '.join([name, *(['[OPTIONS]'] if options else []), *arguments])}\n```\n\n"
+    paragraphs = inspect.cleandoc(command.help or "").split("\n\n")
+    text += "\n\n".join(textwrap.fill(plain(p), 120, break_on_hyphens=False) for p in paragraphs) + "\n"
+    if shown:
+        text += "\n| | |\n| --- | --- |\n" + "".join(
+            table_row(f"`{written(p)}`", plain(getattr(p, "help", None) or "") + _default(p)) for p in shown
+        )
+    return text
+
+
+def _default(parameter: Any) -> str:
+    given = parameter.default
+    return f" [default: {given}]" if type(given) in (int, float) and not parameter.is_flag else ""
+
+
+def commands() -> str:
+    """docs/commands.md as --help has it."""
+    text = COMMANDS.read_text().partition("\n## ")[0].rstrip() + "\n"
+    return text + "".join(section(name, command) for name, command in walked(typer.main.get_command(app), "hikkoshi"))
+
+
+@pytest.mark.parametrize(("page", "made"), [(PARAMETERS, parameters), (COMMANDS, commands)], ids=["parameters", "commands"])
+def test_a_page_of_reference_says_what_the_source_says(page: Path, made: Any) -> None:
+    assert page.read_text() == made(), "make codes"
+
+
+def test_every_key_of_a_file_has_words_that_say_what_it_is() -> None:
+    schemas = [model.model_json_schema() for model in FILES.values()]
+    assert [key for schema in schemas for key, words, *_ in rows(schema, schema["$defs"]) if not words] == []
+
+
+def test_every_option_of_a_command_has_words_that_say_what_it_does() -> None:
+    assert re.findall(r"^\| `[^`]+` \|  \|$", commands(), re.M) == []
+
+
+def test_the_form_of_a_record_is_told_with_every_label_column_and_event() -> None:
+    page, lib = (DOCS / "record-format.md").read_text(), DOCS.parent / "lib" / "hikkoshi"
+    labels = re.findall(r'^        \("([A-Z][\w-]+)", ', (lib / "record" / "seal.py").read_text(), re.M)
+    written = "".join(path.read_text() for path in lib.rglob("*.py"))
+    events = re.findall(r'(?:ournal\)?|\))\.append\("([a-z-]+)"|\b_?note\(\s*"(open|end|start|step|permitted)"', written)
+    named = {*labels, *register.HEADING.split("\t"), *(a or b for a, b in events), *statement.HEADS["hikkoshi approval 2"]}
+    assert {"Outcome", "previous", "sealed", "permitted", "acknowledged", "machine"} <= named
+    assert {name for name in named if f"`{name}`" not in page} == set()
+
+
+if __name__ == "__main__":
+    PARAMETERS.write_text(parameters())
+    COMMANDS.write_text(commands())
