@@ -6,11 +6,12 @@ from typing import Annotated
 import typer
 
 from hikkoshi.cli import terminal
+from hikkoshi.cli.completion import GuestName
 from hikkoshi.cli.terminal import AsJson
 
 
 def handover(
-    guest: Annotated[str, typer.Argument(help="name of the guest: params/guests/NAME.yml")],
+    guest: GuestName,
     *,
     ova: Annotated[bool, typer.Option("--ova/--ovf", help="one OVA, or OVF, manifest and VMDKs each as a file")] = True,
     to: Annotated[

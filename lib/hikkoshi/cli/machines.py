@@ -4,13 +4,15 @@ from typing import Annotated, Any
 
 import typer
 
-from hikkoshi.cli import terminal
+from hikkoshi.cli import completion, terminal
 from hikkoshi.cli.terminal import AsJson
 from hikkoshi.errors import Problem, Refused
 
 
 def machines(
-    guest: Annotated[str, typer.Argument(metavar="[GUEST]", help="only those of this guest; default: all")] = "",
+    guest: Annotated[
+        str, typer.Argument(metavar="[GUEST]", help="only those of this guest; default: all", autocompletion=completion.guests)
+    ] = "",
     *,
     take: Annotated[
         str,

@@ -16,10 +16,11 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from hikkoshi.cli import handover, init, jupyter, machines, network, records, rollback, terminal
+from hikkoshi.cli import completion, handover, init, jupyter, machines, network, records, rollback, terminal
+from hikkoshi.cli.completion import GuestName
 from hikkoshi.cli.terminal import AsJson
 from hikkoshi.errors import HikkoshiError, printable
-from hikkoshi.run.step import CUTOVER, DEPLOY, STEPS, SURVEY
+from hikkoshi.run.step import CUTOVER, DEPLOY, SURVEY
 
 app = typer.Typer(
     help="Moves Xen guests to VMware vSphere, proves the result and leaves a record.",
@@ -45,27 +46,19 @@ for _more in metadata.entry_points(group="hikkoshi.commands"):  # the lab's: not
     app.add_typer(_more.load(), name=_more.name, no_args_is_help=True)
 
 
-def _guests(incomplete: str) -> list[str]:
-    from hikkoshi.params.home import Home  # noqa: PLC0415 - all imports here are late: --help and completion answer at once
-
-    try:
-        return [g for g in Home.find().guest_names() if g.startswith(incomplete)]
-    except HikkoshiError:
-        return []
-
-
-def _steps(incomplete: str) -> list[str]:
-
-    return [s for s in STEPS if s.startswith(incomplete)]
-
-
 @app.command()
 def run(
-    guests: Annotated[list[str], typer.Argument(help="names of guests: params/guests/NAME.yml", autocompletion=_guests)],
+    guests: Annotated[
+        list[str], typer.Argument(help="names of guests: params/guests/NAME.yml", autocompletion=completion.guests)
+    ],
     *,
-    first: Annotated[str | None, typer.Option("--from", help=f"first step \\[default: {SURVEY}]", autocompletion=_steps)] = None,
-    last: Annotated[str | None, typer.Option("--through", help=f"last step \\[default: {DEPLOY}]", autocompletion=_steps)] = None,
-    only: Annotated[str | None, typer.Option("--only", help="this step alone", autocompletion=_steps)] = None,
+    first: Annotated[
+        str | None, typer.Option("--from", help=f"first step \\[default: {SURVEY}]", autocompletion=completion.steps)
+    ] = None,
+    last: Annotated[
+        str | None, typer.Option("--through", help=f"last step \\[default: {DEPLOY}]", autocompletion=completion.steps)
+    ] = None,
+    only: Annotated[str | None, typer.Option("--only", help="this step alone", autocompletion=completion.steps)] = None,
     apply: Annotated[bool, typer.Option("--apply", help="act; without it, look and change nothing")] = False,
     at: Annotated[
         str | None, typer.Option(metavar="22:30", help="with --only 70 --apply: look now, wait until then, look again, act")
@@ -122,7 +115,7 @@ def run(
 
 @app.command()
 def approve(
-    guest: Annotated[str, typer.Argument(help="name of the guest: params/guests/NAME.yml", autocompletion=_guests)],
+    guest: GuestName,
     *,
     key: Annotated[
         Path | None, typer.Option(metavar="FILE", help="the approver's key \\[default: signing.key in params/site.yml]")
@@ -183,7 +176,7 @@ def approve(
 
 @app.command()
 def status(
-    guests: Annotated[list[str] | None, typer.Argument(help="names; default: all", autocompletion=_guests)] = None,
+    guests: Annotated[list[str] | None, typer.Argument(help="names; default: all", autocompletion=completion.guests)] = None,
     as_json: AsJson = False,
 ) -> None:
     """Where every guest stands, and what to do next."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hikkoshi.cli import terminal
+from hikkoshi.cli.completion import GuestName
 from hikkoshi.cli.terminal import AsJson
 from hikkoshi.secret import temporary
 
@@ -173,7 +174,7 @@ def outage(
 
 
 def undo_remedy(
-    guest: Annotated[str, typer.Argument(help="name of the guest: params/guests/NAME.yml")],
+    guest: GuestName,
     *,
     apply: Annotated[bool, typer.Option("--apply", help="undo it; else it is only looked at")] = False,
     as_json: AsJson = False,
@@ -191,7 +192,7 @@ def undo_remedy(
 
 
 def host_offloads(
-    guest: Annotated[str, typer.Argument(help="name of the guest: params/guests/NAME.yml")],
+    guest: GuestName,
     *,
     host: Annotated[str, typer.Option(help="name of the ESXi host, typed by a person who has read what is on it")] = "",
     undo: Annotated[bool, typer.Option("--undo", help="put back what there was before, instead of switching off")] = False,

@@ -2,18 +2,14 @@
 
 import sys
 from datetime import UTC, datetime
-from typing import Annotated
-
-import typer
 
 from hikkoshi.cli import terminal
+from hikkoshi.cli.completion import GuestName
 from hikkoshi.cli.terminal import AsJson
 from hikkoshi.errors import Problem, Refused, StepFailed
 
 
-def confirm_off(
-    guest: Annotated[str, typer.Argument(help="name of the guest: params/guests/NAME.yml")], as_json: AsJson = False
-) -> None:
+def confirm_off(guest: GuestName, as_json: AsJson = False) -> None:
     """Say that you have seen that a guest's new machine is off. A rollback that cannot ask vSphere needs this word.
 
     It asks you to type the machine's name. It counts for 30 minutes, and not beyond the next cut-over. A machine that answers no

@@ -1,0 +1,29 @@
+"""What a shell completes on a command line: names of guests and steps. What cannot be read is silent, and offers nothing.
+
+Of what is offered here, the command line itself takes what begins like the word.
+"""
+
+from typing import Annotated
+
+import typer
+
+from hikkoshi.errors import HikkoshiError
+from hikkoshi.run.step import STEPS
+
+
+def guests() -> list[str]:
+    """Names of the guests that have a parameter file."""
+    from hikkoshi.params.home import Home  # noqa: PLC0415 - late, as all imports of commands: --help answers at once
+
+    try:
+        return Home.find().guest_names()
+    except (HikkoshiError, OSError):  # no parameters; a folder that is gone, or that we may not read
+        return []
+
+
+def steps() -> list[str]:
+    """Ids of the steps: so a number completes, too."""
+    return list(STEPS)
+
+
+GuestName = Annotated[str, typer.Argument(help="name of the guest: params/guests/NAME.yml", autocompletion=guests)]
