@@ -185,7 +185,7 @@ def done(past: Sequence[LastRun]) -> list[str]:
 
 def _of(home: Home, guest: str) -> GuestStatus:
     folder = home.folder(guest)
-    past = runs(Journal(folder.journal).entries())
+    past = _standing(folder, runs(Journal(folder.journal).entries()))
     last = past[-1] if past else None
     # the last is held by an open notebook, and by what outlives its runner
     for path in (folder.rollback_lock, folder.runner_lock, folder.lock):
@@ -201,6 +201,13 @@ def _of(home: Home, guest: str) -> GuestStatus:
     return GuestStatus(
         guest, last.unseen or last.state, last.step, last.mode, last.when, last.headline, record, _next(home, guest, past)
     )
+
+
+def _standing(folder: GuestFolder, past: list[LastRun]) -> list[LastRun]:
+    """The runs by which a guest's status is told: where it is in service, none that only looked at it."""
+    if not folder.cutover.exists():
+        return past
+    return [run for run in past if run.mode == "apply" or run.step == REPORT.id] or past
 
 
 def _last_run(run: str, lines: Sequence[JournalEntry], unsealed: str) -> LastRun:
