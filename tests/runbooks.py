@@ -8,9 +8,12 @@ import shutil
 import socket
 import subprocess
 import sys
+import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import nbformat
 
 from hikkoshi.params.home import Home
 from hikkoshi.record.engine import execution
@@ -40,6 +43,22 @@ from hikkoshi.record.engine import execution, forked
 forked._serve(socket.socket(fileno=FD), os.getppid())
 """
 NBVAL = ["--nbval-current-env", "--nbval-cell-timeout=900", "-q", "-p", "no:cacheprovider", "-W", "error::UserWarning", "-c"]
+PARAMETERS = 'guest = "gateway"  # name\nmode = "plan"\nhome = ""'
+OPEN = 'from hikkoshi.run.run import open_run\nrun = open_run("40-convert", vars())'
+VERIFY = (
+    'from hikkoshi.check import Check\nrun.verify([Check(code="a-code", title="done", ok=done.exists())])\nrun.evidence([done])'
+)
+
+
+def install(home: Home, *actions: str, verify: str = VERIFY, step: str = "40-convert", parameters: str = PARAMETERS) -> None:
+    """Give the home a notebook of its own for one step."""
+    sources = [(parameters, "parameters"), (OPEN.replace("40-convert", step), "open")]
+    sources += [(a, "action") for a in actions]
+    sources += [(verify, "verify")]
+    cells = [nbformat.v4.new_code_cell(textwrap.dedent(s), metadata={"tags": [t]}) for s, t in sources]
+    metadata = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+    (home.root / "notebooks").mkdir(exist_ok=True)
+    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=metadata), home.root / "notebooks" / f"{step}.ipynb")
 
 
 def parameters(root: Path) -> Home:

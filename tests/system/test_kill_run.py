@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import textwrap
 from pathlib import Path
 
 import nbformat
@@ -22,10 +21,8 @@ from hikkoshi.run import lock
 from hikkoshi.run.journal import Journal
 from hikkoshi.run.status import status
 from processes import PATIENCE, start, wait_for
-from runbooks import execute
+from runbooks import PARAMETERS, execute, install
 
-PARAMETERS = 'guest = "gateway"  # name\nmode = "plan"\nhome = ""'
-OPEN = 'from hikkoshi.run.run import open_run\nrun = open_run("40-convert", vars())'
 LONG_TOOL = """
 from hikkoshi import files, tool
 done = run.folder / "disk" / "done"
@@ -36,20 +33,6 @@ def act(progress):
         tool.run(["sleep", "HOW_LONG"])
 run.ensure("make it", holds=done.exists, act=act)
 """
-VERIFY = (
-    'from hikkoshi.check import Check\nrun.verify([Check(code="a-code", title="done", ok=done.exists())])\nrun.evidence([done])'
-)
-
-
-def install(home: Home, *actions: str, verify: str = VERIFY, step: str = "40-convert", parameters: str = PARAMETERS) -> None:
-    """Give the home a notebook of its own for one step."""
-    sources = [(parameters, "parameters"), (OPEN.replace("40-convert", step), "open")]
-    sources += [(a, "action") for a in actions]
-    sources += [(verify, "verify")]
-    cells = [nbformat.v4.new_code_cell(textwrap.dedent(s), metadata={"tags": [t]}) for s, t in sources]
-    metadata = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
-    (home.root / "notebooks").mkdir(exist_ok=True)
-    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=metadata), home.root / "notebooks" / f"{step}.ipynb")
 
 
 def at_work(home: Home) -> list[str]:

@@ -14,7 +14,7 @@ import pytest
 from hikkoshi.errors import BadInput
 from hikkoshi.fleet import sequence
 from hikkoshi.fleet.console import EVERY, SILENCE, Console
-from hikkoshi.fleet.local import worst
+from hikkoshi.fleet.fleet import worst
 from hikkoshi.params.home import Home
 from hikkoshi.record.engine.notebook import Event
 from processes import without_a_process as hikkoshi

@@ -106,7 +106,7 @@ def test_an_hour_is_for_the_cut_over_of_one_guest_alone(
 ) -> None:
     monkeypatch.setenv("HIKKOSHI_HOME", str(home.root))
     monkeypatch.setattr("hikkoshi.fleet.sequence.walk", lambda *about: pytest.fail("it began"))
-    monkeypatch.setattr("hikkoshi.fleet.local.Fleet.run", lambda *about: pytest.fail("it began"))
+    monkeypatch.setattr("hikkoshi.fleet.fleet.Fleet.run", lambda *about: pytest.fail("it began"))
     assert CliRunner().invoke(app, ["run", *argv]).exit_code == 2
 
 

@@ -13,6 +13,7 @@ from hikkoshi.disk import digest, source
 from hikkoshi.disk.conversion import Conversion
 from hikkoshi.disk.origin import Identity, Origin
 from hikkoshi.errors import Refused
+from hikkoshi.fleet import waves
 from hikkoshi.guest.prepared import Prepared
 from hikkoshi.guest.survey import Survey
 from hikkoshi.params.home import Home
@@ -47,7 +48,8 @@ class Story:
         """`red`: a check that was not so at the verification."""
         self.n += 1
         about = {"run": f"{self.n}-{step}", "step": step}
-        self.journal.append("open", **about, mode="plan" if step in READ_ONLY else mode, guest=self.guest)
+        known = {"guest": self.guest, "inputs": self.home.inputs(self.guest)}
+        self.journal.append("open", **about, mode="plan" if step in READ_ONLY else mode, **known)
         if red:
             self.journal.append("verify", **about, mode=mode, state="red", checks=[{**red, "state": "red"}])
         if outcome:
@@ -492,3 +494,88 @@ def test_a_missing_result_is_made_by_one_step_alone_and_by_apply_only_where_the_
         number = kind.made_by.number
         remedy = f"hikkoshi run gateway --only {number}"
         assert e.value.problems[0].remedy.endswith(remedy if kind.made_by.read_only else f"{remedy} --apply")
+
+
+WAY = ["10-survey", "20-plan", "30-prepare", "40-convert", "50-rehearse", "60-deploy"]
+
+
+def test_a_fleet_leaves_out_what_is_finished_and_begins_with_what_is_not(story: Story) -> None:
+    assert waves.left(story.home, story.guest, WAY, "apply") == WAY
+    story.through("40-convert")
+    story.run("50-rehearse", outcome="failed")
+    assert waves.left(story.home, story.guest, WAY, "apply") == WAY[4:]
+    story.run("50-rehearse")
+    story.run("60-deploy")
+    assert waves.left(story.home, story.guest, WAY, "apply") == []
+
+
+def test_what_was_done_with_other_parameters_is_not_finished(story: Story) -> None:
+    story.through("60-deploy")
+    written = story.home.guest_file(story.guest)
+    written.write_text(written.read_text() + "# another line\n")
+    assert waves.left(story.home, story.guest, WAY, "apply") == WAY
+
+
+def test_a_step_whose_result_is_gone_is_not_finished_though_the_journal_says_that_it_was_done(story: Story) -> None:
+    story.through("60-deploy")
+    story.folder.conversion.unlink()
+    assert waves.left(story.home, story.guest, WAY, "apply") == WAY[3:]
+
+
+def test_a_report_that_something_was_run_after_is_not_finished(story: Story) -> None:
+    story.through("60-deploy")
+    for step in ("70-cutover", "80-netperf", "85-offloads", "90-report"):
+        story.run(step)
+    on = ["70-cutover", "80-netperf", "85-offloads", "90-report"]
+    assert waves.left(story.home, story.guest, [*WAY, *on], "apply") == []
+    story.run("80-netperf")
+    assert waves.left(story.home, story.guest, on, "apply") == on[2:]
+
+
+def test_after_a_rollback_the_cut_over_is_not_finished(story: Story) -> None:
+    story.through("70-cutover")
+    story.run("75-rollback")
+    assert waves.left(story.home, story.guest, [*WAY, "70-cutover"], "apply") == ["70-cutover"]
+
+
+def test_a_look_counts_for_a_night_and_until_something_is_done_to_the_guest(
+    story: Story, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for step in WAY:
+        story.run(step, "plan")
+    assert waves.left(story.home, story.guest, WAY, "plan") == []
+    monkeypatch.setattr(waves, "NIGHT", timedelta())
+    assert waves.left(story.home, story.guest, WAY, "plan") == WAY
+    monkeypatch.undo()
+    story.run("30-prepare")
+    assert waves.left(story.home, story.guest, WAY, "plan") == WAY
+
+
+def test_a_guest_whose_last_run_has_no_end_is_named(story: Story) -> None:
+    story.run("10-survey")
+    assert waves.interrupted(story.home, story.guest) is None
+    story.run("20-plan", outcome=None)
+    assert (cut := waves.interrupted(story.home, story.guest)) is not None
+    assert (cut.id, cut.step) == ("2-20-plan", "20-plan")
+
+
+def finished(story: Story) -> None:
+    story.through("60-deploy")
+    for step in ("70-cutover", "80-netperf", "90-report"):
+        story.run(step)
+
+
+@pytest.mark.parametrize("outcome", ["succeeded", "failed"])
+@pytest.mark.parametrize("step", ["10-survey", "20-plan", "40-convert", "70-cutover"])
+def test_a_look_at_a_guest_that_is_finished_does_not_make_its_status_go_back(story: Story, step: str, outcome: str) -> None:
+    finished(story)
+    before = story.now
+    assert before.next == f"read {story.report}"
+    story.run(step, "plan", outcome=outcome)
+    assert story.now == before
+
+
+def test_what_is_carried_out_on_a_guest_that_is_finished_is_its_status(story: Story) -> None:
+    finished(story)
+    story.run("80-netperf", outcome="failed")
+    assert (story.now.step, story.now.state) == ("80-netperf", "failed")

@@ -82,7 +82,7 @@ def test_a_program_on_another_host_is_started_without_passwords_and_ssh_finds_it
 
 
 def test_whoever_starts_a_program_says_what_it_gets_of_the_environment() -> None:
-    package, ourselves = Path(hikkoshi.__file__).parent, "fleet/local.py"  # that starts this very program
+    package, ourselves = Path(hikkoshi.__file__).parent, "fleet/task.py"  # that starts this very program
     for path in package.rglob("*.py"):
         for call in (n for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Call)):
             if ast.unparse(call.func) in ("subprocess.Popen", "subprocess.run", "Popen") and path != package / ourselves:

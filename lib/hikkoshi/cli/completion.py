@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from hikkoshi.errors import HikkoshiError
-from hikkoshi.run.step import STEPS
+from hikkoshi.run.step import DEPLOY, STEPS, SURVEY
 
 
 def guests() -> list[str]:
@@ -27,3 +27,6 @@ def steps() -> list[str]:
 
 
 GuestName = Annotated[str, typer.Argument(help="name of the guest: params/guests/NAME.yml", autocompletion=guests)]
+FirstStep = Annotated[str | None, typer.Option("--from", help=f"first step \\[default: {SURVEY}]", autocompletion=steps)]
+LastStep = Annotated[str | None, typer.Option("--through", help=f"last step \\[default: {DEPLOY}]", autocompletion=steps)]
+OnlyStep = Annotated[str | None, typer.Option("--only", help="this step alone", autocompletion=steps)]

@@ -16,11 +16,11 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from hikkoshi.cli import completion, handover, init, jupyter, machines, network, records, rollback, terminal
-from hikkoshi.cli.completion import GuestName
+from hikkoshi.cli import completion, fleet, handover, init, jupyter, machines, network, records, rollback, terminal
+from hikkoshi.cli.completion import FirstStep, GuestName, LastStep, OnlyStep
 from hikkoshi.cli.terminal import AsJson
 from hikkoshi.errors import HikkoshiError, printable
-from hikkoshi.run.step import CUTOVER, DEPLOY, SURVEY
+from hikkoshi.run.step import CUTOVER
 
 app = typer.Typer(
     help="Moves Xen guests to VMware vSphere, proves the result and leaves a record.",
@@ -30,6 +30,7 @@ app = typer.Typer(
 )
 vmdk = typer.Typer(help="VMDK streams, as vSphere's import takes them.")
 app.add_typer(vmdk, name="vmdk", no_args_is_help=True)
+app.add_typer(fleet.fleet, name="fleet", no_args_is_help=True)
 app.add_typer(network.netperf, name="netperf", no_args_is_help=True)
 app.command()(network.diagnose)
 app.command()(network.outage)
@@ -52,13 +53,9 @@ def run(
         list[str], typer.Argument(help="names of guests: params/guests/NAME.yml", autocompletion=completion.guests)
     ],
     *,
-    first: Annotated[
-        str | None, typer.Option("--from", help=f"first step \\[default: {SURVEY}]", autocompletion=completion.steps)
-    ] = None,
-    last: Annotated[
-        str | None, typer.Option("--through", help=f"last step \\[default: {DEPLOY}]", autocompletion=completion.steps)
-    ] = None,
-    only: Annotated[str | None, typer.Option("--only", help="this step alone", autocompletion=completion.steps)] = None,
+    first: FirstStep = None,
+    last: LastStep = None,
+    only: OnlyStep = None,
     apply: Annotated[bool, typer.Option("--apply", help="act; without it, look and change nothing")] = False,
     at: Annotated[
         str | None, typer.Option(metavar="22:30", help="with --only 70 --apply: look now, wait until then, look again, act")
@@ -74,6 +71,8 @@ def run(
     with _loading():
         from hikkoshi.fleet import appointment, local, sequence  # noqa: PLC0415
         from hikkoshi.fleet.console import Console  # noqa: PLC0415
+        from hikkoshi.fleet.fleet import Fleet, summary, worst  # noqa: PLC0415
+        from hikkoshi.fleet.task import Document, Task, ended  # noqa: PLC0415
         from hikkoshi.params.home import Home  # noqa: PLC0415
         from hikkoshi.record.engine import forked  # noqa: PLC0415
         from hikkoshi.run import byhand  # noqa: PLC0415
@@ -104,10 +103,13 @@ def run(
         if outcomes[-1].error:
             terminal.say(f"\n{outcomes[-1].error}: {outcomes[-1].message}", sys.stderr)
     else:
-        arguments = ["--from", steps[0], "--through", steps[-1], *(["--apply"] if apply else [])]
-        documents = local.Fleet(home, arguments, jobs, lambda line: terminal.say(line, out)).run(guests)
-        terminal.table(local.summary(documents), out)
-    code = local.worst([d["exit_code"] for d in documents])
+        told: dict[str, Document] = {}
+        many = Fleet(home, local.Local(home, jobs, lambda line: terminal.say(line, out)), lambda t, d: told.update({t.guest: d}))
+        late = many.run([[Task(guest, tuple(steps), apply)] for guest in guests])
+        told |= {task.guest: ended(task, 128 + many.signum, "not started") for task in late}
+        documents = [told[guest] for guest in guests]
+        terminal.table(summary(documents), out)
+    code = worst([d["exit_code"] for d in documents])
     if as_json:
         terminal.print_json({"exit_code": code, "guests": documents})
     raise typer.Exit(code)

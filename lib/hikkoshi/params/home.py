@@ -81,6 +81,11 @@ class Home:
         """The folder of all that is handed to others."""
         return self.outputs / "handover"
 
+    @property
+    def fleet(self) -> Path:
+        """The folder in which a fleet's run and whoever stops it find each other."""
+        return self.outputs / "fleet"
+
     def records(self, guest: str = "") -> Path:
         """The folder of a guest's sealed records; of everybody's where none is named."""
         return self.outputs / "records" / guest

@@ -168,6 +168,22 @@ class Signing(Frozen):
         return self
 
 
+class FleetLimits(Frozen):
+    """How much `hikkoshi fleet run` does at once. Measurements of the network run one at a time, whatever stands here."""
+
+    jobs: int = Field(2, ge=1, description="guests at once on this machine; on a cluster, as many as its workers have threads")
+    per_dom0: int = Field(1, ge=1, description="guests at once that read their disks from one Dom-0")
+    per_vsphere: int = Field(2, ge=1, description="guests at once with one vSphere, its datastore and the link to it")
+
+
+class Notify(Frozen):
+    """Who is told when a fleet's guest fails, when it comes to a hold point, and when it ends."""
+
+    command: tuple[Annotated[str, StringConstraints(min_length=1)], ...] = Field(
+        min_length=1, description="program with its arguments; it gets one JSON document on stdin, and has half a minute"
+    )
+
+
 class Site(Frozen):
     """A vSphere, or several, and one or more Dom-0s."""
 
@@ -180,6 +196,8 @@ class Site(Frozen):
     )
     dom0s: dict[Name, Dom0] = Field(min_length=1, description="the Xen hosts, by names of your own")
     segments: dict[Name, Segment] = Field(min_length=1, description="the VLANs, by names of your own")
+    fleet: FleetLimits = FleetLimits()
+    notify: Notify | None = Field(None, description="who is told how `hikkoshi fleet run` goes")
 
     @model_validator(mode="after")
     def _known(self) -> "Site":

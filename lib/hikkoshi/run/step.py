@@ -4,6 +4,7 @@ It imports nothing, so that whatever refuses, deep below, can name the step that
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,6 +19,7 @@ class Step:
     read_only: bool = False  # it has no plan and apply: running it does it
     on_request: bool = False  # never a part of a plain `hikkoshi run`
     approved: bool = False  # in apply, it does nothing without an approval; going back needs none
+    loads: Literal["", "dom0", "vsphere", "network"] = ""  # what it shares with other guests' steps, most of its time
 
     def __str__(self) -> str:
         return self.id
@@ -33,17 +35,31 @@ class Step:
         return self.id.partition("-")[2]
 
 
-SURVEY = Step(id="10-survey", title="what the guest is", noun="survey", done="surveyed", changes="nothing", read_only=True)
-PLAN = Step(id="20-plan", title="what it will become", noun="plan", done="planned", changes="nothing", read_only=True)
+SURVEY = Step(
+    id="10-survey", title="what the guest is", noun="survey", done="surveyed", changes="nothing", read_only=True, loads="dom0"
+)
+PLAN = Step(
+    id="20-plan", title="what it will become", noun="plan", done="planned", changes="nothing", read_only=True, loads="vsphere"
+)
 PREPARE = Step(
-    id="30-prepare", title="make a copy bootable on VMware", noun="preparation", done="prepared (a copy)", changes="a copy"
+    id="30-prepare",
+    title="make a copy bootable on VMware",
+    noun="preparation",
+    done="prepared (a copy)",
+    changes="a copy",
+    loads="dom0",
 )
 CONVERT = Step(id="40-convert", title="disk to streamOptimized VMDK", noun="conversion", done="converted", changes="a new file")
 REHEARSE = Step(
     id="50-rehearse", title="boot that VMDK on VMware-like hardware", noun="rehearsal", done="rehearsed", changes="nothing"
 )
 DEPLOY = Step(
-    id="60-deploy", title="import into vSphere, NICs disconnected", noun="deployment", done="deployed", changes="a new machine"
+    id="60-deploy",
+    title="import into vSphere, NICs disconnected",
+    noun="deployment",
+    done="deployed",
+    changes="a new machine",
+    loads="vsphere",
 )
 CUTOVER = Step(
     id="70-cutover",
@@ -53,6 +69,7 @@ CUTOVER = Step(
     changes="the service",
     on_request=True,
     approved=True,
+    loads="vsphere",
 )
 ROLLBACK = Step(
     id="75-rollback", title="source back in service", noun="rollback", done="rolled back", changes="the service", on_request=True
@@ -64,6 +81,7 @@ NETPERF = Step(
     done="speed measured",
     changes="nothing; it loads the network",
     on_request=True,
+    loads="network",
 )
 OFFLOADS = Step(
     id="85-offloads",
@@ -73,6 +91,7 @@ OFFLOADS = Step(
     changes="the guest's NIC settings",
     on_request=True,
     approved=True,
+    loads="network",
 )
 REPORT = Step(
     id="90-report",

@@ -1,0 +1,42 @@
+"""Many guests by real processes: waves with hold points, a failure, a stop."""
+
+import json
+
+import fleets
+from hikkoshi.params.home import Home
+from processes import hikkoshi, start, wait_for
+
+CONVERT = ("--only", "40", "--apply")
+
+
+def test_a_fleet_ends_at_a_hold_point_goes_on_when_it_is_told_to_and_whoever_is_to_know_gets_to_know(home: Home) -> None:
+    names = fleets.site(home, 2, waves=2)
+    site = home.site_file
+    site.write_text(site.read_text() + "notify: { command: [sh, -c, 'cat >>told; echo >>told'] }\n")
+    first = hikkoshi(home, "fleet", "run", *CONVERT)
+    assert first.returncode == 0, first.stdout + first.stderr
+    on = "hikkoshi fleet run --only 40 --apply --wave 2"
+    assert first.stdout.endswith(f"1 of 1 guests are through.\nHold point. Look at the guests; then go on: {on}\n")
+    assert [fleets.succeeded(home, name) for name in names] == [["40-convert"], []]
+    (home.root / "world" / f"{names[1]} fails").touch()
+    second = hikkoshi(home, *on.split()[1:], "--json")
+    assert second.returncode == 1, second.stderr
+    assert "it was to fail" in second.stderr
+    assert "Hold point" not in second.stderr
+    (guest,) = json.loads(second.stdout)["guests"]
+    assert [s["outcome"] for s in guest["steps"]] == ["failed"]
+    told = [json.loads(line) for line in (home.root / "told").read_text().splitlines() if line]
+    assert [(t["event"], t["exit_code"]) for t in told] == [("hold", 0), ("failure", 1), ("end", 1)]
+    assert (told[0]["next"], told[1]["guest"]) == (on, names[1])
+
+
+def test_a_fleet_that_is_stopped_lets_the_step_that_runs_end_and_begins_no_other(home: Home) -> None:
+    names = fleets.site(home, 2, seconds=1)
+    first = start(home, "fleet", "run", *CONVERT, "--jobs", "1")
+    wait_for((home.root / "world" / "twice").exists, "the first step acts")
+    assert hikkoshi(home, "fleet", "stop").returncode == 0
+    out, err = first.communicate(timeout=120)
+    assert first.returncode == 3, out + err
+    assert [fleets.succeeded(home, name) for name in names] == [["40-convert"], []]
+    assert "not begun: hikkoshi fleet stop was typed" in out
+    assert "1 of 2 guests are through" in out
