@@ -2,8 +2,9 @@
 
 from dataclasses import replace
 
+from drawings import cables
 from hikkoshi.approval import capacity
-from hikkoshi.figures.wires import Wire, wires, wires_words
+from hikkoshi.figures.wires import wires, wires_words
 from hikkoshi.vsphere.inventory import Capacity
 from hikkoshi.vsphere.spec import VmSpec
 
@@ -11,7 +12,6 @@ GIB = 1 << 30
 PAPER = Capacity(  # the paper's site: 3 hosts, 120 GB, 6.34 TB, 30 machines
     hosts=3, memory=(40 * GIB,) * 3, machines=30, running=28, taken=50 * GIB, room=6340 * GIB, free=1340 * GIB
 )
-EIGHT = [f"eth{n}" for n in range(8)]
 
 
 def machine(name: str, memory_mb: int = 1024, disk: int = 100 * GIB) -> VmSpec:
@@ -61,27 +61,12 @@ def test_a_guest_whose_plan_cannot_be_read_is_named_as_not_counted() -> None:
     assert told(PAPER, unread=("old",))["machines"]["planned"] == "none; not counted, for the plan cannot be read: old"
 
 
-def cables(wrong: str = "") -> list[Wire]:
-    return [
-        Wire(
-            bridge=f"xenbr30{n}",
-            nic=nic,
-            mac=f"00:16:3e:05:00:0{n}",
-            segment=f"vlan30{n}",
-            vlan=300 + n,
-            port_group=f"dv-vlan30{n}",
-            found="distributed, VLAN 999" if nic == wrong else f"distributed, VLAN {300 + n}",
-            wrong=nic == wrong,
-        )
-        for n, nic in enumerate(EIGHT)
-    ]
-
-
 def test_a_cable_to_another_vlan_is_cut_has_a_sign_and_is_named_in_words() -> None:
     ax = wires(cables("eth3")).axes[0]
     signs = [t.get_text() for t in ax.texts if "✘" in t.get_text()]
     assert sorted(signs) == ["dv-vlan303\n✘ distributed, VLAN 999", "✘"]
     assert [line.get_linestyle() for line in ax.lines].count(":") == 1
+    assert {t.get_weight() for t in ax.texts if "dv-vlan303" in t.get_text()} == {"bold"}
     said = wires_words(cables("eth3"))
     assert "1 of 8 otherwise than planned" in said
     assert "✘ eth3 (00:16:3e:05:00:03) from xenbr303 to dv-vlan303 (distributed, VLAN 999), planned as vlan303" in said

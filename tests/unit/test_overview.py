@@ -7,19 +7,8 @@ import pytest
 from matplotlib import image
 from matplotlib.colors import to_rgb
 
+from drawings import CELLS, COUNTS
 from hikkoshi.figures import overview
-from hikkoshi.network.compare.statistics import Estimate
-
-SLOW, FINE, DOUBTFUL = (Estimate(*x, 0.99) for x in ((0.0058, 0.0047, 0.0088), (0.97, 0.93, 1.02), (0.9, 0.85, 0.97)))
-CELLS = {
-    "vlan301": {"as found": SLOW, "after the remedy": FINE},
-    "vlan302": {"as found": SLOW, "after the remedy": DOUBTFUL},
-    "vlan303": {"as found": Estimate(0, 0, 0, 0.99), "after the remedy": None},
-}
-COUNTS = {
-    "packets that the gateway dropped": {"gateway: IpFragFails": 436, "gateway: IcmpOutDestUnreachs": 436, "pc1": 430},
-    "segments sent again": {"in those packets": 888, "pc1: TcpRetransSegs": 912},
-}
 
 
 def texts(ax):

@@ -7,12 +7,11 @@ a grey printer.
 from collections.abc import Mapping
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from hikkoshi.figures.plots import FAINT, INK, STYLES, Words
+from hikkoshi.figures.style import FAINT, INK, PATHS, QUIET, RIGHT, WRONG, Words, bare, rows
 from hikkoshi.network.compare import statistics
 from hikkoshi.network.compare.statistics import Estimate
 
@@ -23,10 +22,10 @@ Counts = Mapping[str, Mapping[str, int]]
 """{what is counted, such as 'segments sent again': {where it was counted: number}}; within each all should be equal."""
 
 VERDICTS = {  # sign, ground, ink, hatch
-    "regressed": ("▼", "#9C3D00", "white", ""),
-    "recovered": ("✓", "#CFE8F7", INK, ""),
+    "regressed": ("▼", WRONG, "white", ""),
+    "recovered": ("✓", RIGHT, INK, ""),
     "inconclusive": ("?", "white", INK, "...."),
-    "not measured": ("–", "white", "#555555", ""),
+    "not measured": ("–", "white", QUIET, ""),
 }
 
 
@@ -51,7 +50,7 @@ def matrix(cells: Cells, _: Words = str) -> Figure:
             verdict = _verdict(ratio)
             sign, ground, ink, hatch = VERDICTS[verdict]
             box = (x + 0.02, y + 0.06)
-            ax.add_patch(Rectangle(box, 0.96, 0.88, facecolor=ground, edgecolor="#BBBBBB", hatch=hatch, linewidth=0.8))
+            ax.add_patch(Rectangle(box, 0.96, 0.88, facecolor=ground, edgecolor=FAINT, hatch=hatch, linewidth=0.8))
             plate = {"facecolor": ground, "edgecolor": "none", "pad": 1.5}
             ax.text(x + 0.06, y + 0.5, said[verdict].format(sign=sign), va="center", color=ink, bbox=plate)
             if ratio is not None:
@@ -90,7 +89,7 @@ def counters(counts: Counts) -> Figure:
     most = max((n for group in counts.values() for n in group.values()), default=0) or 1
     ticks: dict[float, str] = {}
     y = 0.0
-    for (what, group), (colour, _, fill, _) in zip(counts.items(), STYLES * len(counts), strict=False):
+    for (what, group), (colour, _, fill, _) in zip(counts.items(), PATHS * len(counts), strict=False):
         ax.text(0, y, what, va="center", color=colour, weight="bold")
         first = next(iter(group.values()), 0)
         for n, (where, count) in enumerate(group.items(), 1):
@@ -115,7 +114,8 @@ def counters(counts: Counts) -> Figure:
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0f}"))
     ax.set_xlabel("counted between the two looks at the counters")
-    _bare(ax)
+    bare(ax, "x")
+    rows(ax)
     return fig
 
 
@@ -135,10 +135,3 @@ def _beside(count: int, first: int, *, is_first: bool) -> str:
     if is_first or count == first:
         return f"{count}" if is_first else f"{count}, equal"
     return f"{count}, {100 * (count - first) / first:+.1f} %".replace("-", "−") if first else f"{count}"
-
-
-def _bare(ax: Axes) -> None:
-    ax.grid(axis="x", color=FAINT, linewidth=0.6)
-    ax.set_axisbelow(True)
-    ax.spines[["top", "right", "left"]].set_visible(False)
-    ax.tick_params(axis="y", length=0)

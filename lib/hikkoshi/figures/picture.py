@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 from hikkoshi import files
 from hikkoshi.disk import vmdk
 from hikkoshi.disk.extents import BLOCK, RawDisk
+from hikkoshi.figures.style import AMBER, BLUE, EMPTY, INK, RIGHT, bare
 
 COLUMNS, ROWS = 64, 16  # cells of the map
 PARTS = 40  # of the time, at most, each with its rate
-KINDS = (("data", "#005F9E"), ("zeros that were written", "#E69F00"), ("holes", "#E8E8E8"))
+KINDS = (("data", BLUE), ("zeros that were written", AMBER), ("holes", EMPTY))  # from dark to light
 MIB = 1 << 20
 
 
@@ -77,7 +78,7 @@ def _map(ax: Axes, cells: NDArray[np.float64], size: int, disks: int) -> None:
     ax.set_xticks([])
     ax.set_yticks([0, ROWS - 1], ["0", files.human(size)])
     what = "the disk from its beginning to its end" if disks == 1 else f"the {disks} disks, one after the other"
-    ax.set_title(f"{what}, {files.human(size / cells.shape[0])} in a cell", fontsize=10)
+    ax.set_title(f"{what}, {files.human(size / cells.shape[0])} in a cell", fontsize="medium")
     found = cells.mean(axis=0)
     words = [Patch(color=c, label=f"{name}: {files.human(size * p)}") for (name, c), p in zip(KINDS, found, strict=True)]
     ax.legend(handles=words, loc="upper center", bbox_to_anchor=(0.5, -0.02), ncols=3, frameon=False)
@@ -91,9 +92,9 @@ def _rate(ax: Axes, samples: Sequence[tuple[float, int]]) -> None:
     if len(samples) > 1 and seconds[-1] > 0:
         edges = np.linspace(0, seconds[-1], min(len(samples), PARTS) + 1)
         rates = np.diff(np.interp(edges, seconds, done)) / np.diff(edges) / MIB
-        ax.stairs(rates, edges, fill=True, color="#005F9E", alpha=0.85)
-        ax.axhline(done[-1] / seconds[-1] / MIB, color="#B34A00", linestyle="dashed", label="over all")
+        ax.stairs(rates, edges, fill=True, facecolor=RIGHT, edgecolor=BLUE, linewidth=1)
+        ax.axhline(done[-1] / seconds[-1] / MIB, color=INK, linestyle="dashed", label="over all")
         ax.set_xlim(0, seconds[-1])
         ax.set_ylim(0, float(rates.max()) * 1.1)
-        ax.legend(loc="lower right")
-    ax.spines[["top", "right"]].set_visible(False)
+        ax.legend(loc="lower right", framealpha=1)
+    bare(ax, "y")

@@ -1,36 +1,24 @@
-"""Pictures of measurements, each with the words that stand for it where it cannot be seen.
-
-Paths differ by marker, fill and line, so that the pictures survive a grey printer; the colours are those of Okabe and Ito,
-which colour-blind people can tell apart.
-"""
+"""Pictures of measurements, each with the words that stand for it where it cannot be seen."""
 
 import textwrap
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import cycle
-from typing import Literal
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
+from matplotlib.ticker import MaxNLocator
 
+from hikkoshi.figures.style import BLUE, INK, PATHS, QUIET, VERMILION, Words, bare, plain_numbers
 from hikkoshi.network.compare import statistics
 from hikkoshi.network.compare.sequential import Series
 from hikkoshi.network.compare.statistics import Estimate, Values
 
-STYLES = (  # colour, marker, fill of the marker, line: for the first path, the second, …
-    ("#B34A00", "o", "full", "solid"),
-    ("#005F9E", "s", "none", "dashed"),
-    ("#222222", "^", "full", "dotted"),
-    ("#7A3B69", "D", "none", "dashdot"),
-)
-INK, FAINT = "#222222", "#CCCCCC"
 COLLAPSE = 0.5  # a ratio below it needs a logarithmic axis, else the slow path lies flat on zero
 FEW = 0.90  # confidence of the medians of a series, which may have no more than five runs: they reach 93.75 %
 
 Rows = Sequence[tuple[str, Estimate | float]]
-Words = Callable[[str], str]  # from English to the language of the reader: `_`, for the extractors of gettext
 
 
 def throughput(table: pd.DataFrame, unit: str) -> Figure:
@@ -71,7 +59,7 @@ def turns(series: Series, _: Words = str) -> Figure:
         ax.annotate(_("×\nnot\nmade"), (run.number, 0.01), xycoords=("data", "axes fraction"), ha="center", fontsize="small")
     for look in series.looks:
         after = max(made.loc[made["path"] == p, "run"].iloc[look.runs - 1] for p in _names(series)) + 0.5
-        ax.axvline(after, color="#777777", linestyle="dotted", linewidth=1.2)
+        ax.axvline(after, color=QUIET, linestyle="dotted", linewidth=1.2)
         words, at = _("{count} each").format(count=look.runs), (after, 1.01)
         ax.annotate(words, at, xycoords=("data", "axes fraction"), ha="right", va="bottom", fontsize="small")
     ax.set_xlim(0.4, max((r.number for r in series.runs), default=10) + 0.6)
@@ -99,7 +87,7 @@ def remedy(before: Series, after: Series, _: Words = str) -> Figure:
     log = _collapsed(before) or _collapsed(after)
     positive = [x for runs in groups.values() for x in runs if x > 0]
     foot, head = _ends(positive, log=log)
-    for place, (runs, style) in enumerate(zip(groups.values(), (STYLES[1], STYLES[0], STYLES[2]), strict=True)):
+    for place, (runs, style) in enumerate(zip(groups.values(), (PATHS[1], PATHS[0], PATHS[2]), strict=True)):
         colour, marker, fill, _line = style
         x = place + np.linspace(-0.28, 0.06, len(runs))
         _points(above, x, np.maximum(runs, foot), colour, marker, fill)
@@ -116,10 +104,9 @@ def remedy(before: Series, after: Series, _: Words = str) -> Figure:
     above.set_ylim(foot, head)
     above.set_xlim(-0.5, 2.6)
     above.set_xticks(range(3), [f"{name}\n" + _("runs: {count}").format(count=len(runs)) for name, runs in groups.items()])
-    _plain_numbers(above, "y")
+    plain_numbers(above, "y")
     above.set_ylabel(_axis(before.unit, _, log=log))
-    above.grid(axis="y", color=FAINT, linewidth=0.6)
-    _plain(above)
+    bare(above, "y")
     looked = ((name, s.look) for name, s in ((_("before"), before), (_("after"), after)))
     _ratios(below, [(name, look.ratio) for name, look in looked if look], _, log=False)
     _title(fig, f"before, {before.words()}", f"after, {after.words()}")
@@ -160,7 +147,7 @@ def ratios_words(rows: Rows) -> str:
 def _runs(ax: Axes, table: pd.DataFrame, medians: Mapping[str, Estimate], unit: str, _: Words, *, log: bool) -> None:
     """Every run of every path, with the medians as lines and their intervals as bands; paths are named at the right."""
     foot, head = _ends(table.loc[table["throughput"] > 0, "throughput"], log=log)
-    styles = dict(zip(medians, cycle(STYLES), strict=False))
+    styles = dict(zip(medians, cycle(PATHS), strict=False))
     free = -1.0  # the lowest place, as a fraction of the axis, where the next path's name does not cover the last one's
     for path, median in sorted(medians.items(), key=lambda item: item[1].value):
         colour, marker, fill, line = styles[path]
@@ -178,12 +165,11 @@ def _runs(ax: Axes, table: pd.DataFrame, medians: Mapping[str, Estimate], unit: 
             ax.annotate("0", (run, foot), textcoords="offset points", xytext=(0, 8), ha="center", color=colour)
     ax.set_yscale("log" if log else "linear")
     ax.set_ylim(foot, head)
-    _plain_numbers(ax, "y")
+    plain_numbers(ax, "y")
     ax.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=20, steps=[1, 2, 5, 10]))
     ax.set_xlabel(_("run, in the order measured"))
     ax.set_ylabel(_axis(unit, _, log=log))
-    ax.grid(axis="y", color=FAINT, linewidth=0.6)
-    _plain(ax)
+    bare(ax, "y")
 
 
 def _points(ax: Axes, x: Values, y: Values, colour: str, marker: str, fill: str) -> None:
@@ -209,11 +195,11 @@ def _ratios(ax: Axes, rows: Rows, _: Words, *, log: bool) -> None:
         if isinstance(ratio, Estimate):
             low, value, high = (max(x, left_end) for x in (ratio.low, ratio.value, ratio.high))
             ax.plot([low, high], [height, height], color=INK, linewidth=3, solid_capstyle="butt")
-            ax.plot([value], [height], marker="o", markersize=9, color="#B34A00", clip_on=False)
+            ax.plot([value], [height], marker="o", markersize=9, color=VERMILION, clip_on=False)
             words = ratio.as_share
         else:
             low = high = max(ratio, left_end)
-            ax.plot([low], [height], marker="D", markersize=9, fillstyle="none", markeredgewidth=1.8, color="#005F9E")
+            ax.plot([low], [height], marker="D", markersize=9, fillstyle="none", markeredgewidth=1.8, color=BLUE)
             words = f"{ratio:.3f}, interval not known"
         # written to the left of what is drawn, and of the border, where there is room: the right side ends at 1
         room = np.log(low / left_end) / np.log(right_end / left_end) if log else low / right_end
@@ -225,10 +211,9 @@ def _ratios(ax: Axes, rows: Rows, _: Words, *, log: bool) -> None:
     ax.set_xlim(left_end, right_end)
     ax.set_ylim(-0.6, len(rows) - 0.4)
     ax.set_yticks(heights, [label for label, _ in rows])
-    _plain_numbers(ax, "x")
+    plain_numbers(ax, "x")
     ax.set_xlabel(_("throughput as a share of the direct path's (no unit; 1 is as fast as direct)"))
-    ax.grid(axis="x", color=FAINT, linewidth=0.6)
-    _plain(ax)
+    bare(ax, "x")
 
 
 def _title(fig: Figure, *sentences: str) -> None:
@@ -245,7 +230,7 @@ def _path(name: str, _: Words) -> str:
 
 
 def _axis(unit: str, _: Words, *, log: bool) -> str:
-    words = _("throughput, {unit} (each step is ten times)") if log else _("throughput, {unit}")
+    words = _("throughput, {unit}\n(each step is ten times)") if log else _("throughput, {unit}")
     return words.format(unit=unit)
 
 
@@ -292,15 +277,3 @@ def _ends(positive: Sequence[float] | pd.Series, *, log: bool) -> tuple[float, f
     if not len(positive):
         return (0.1, 1.0) if log else (0.0, 1.0)
     return (float(min(positive)) / 2, float(max(positive)) * 2) if log else (0.0, float(max(positive)) * 1.1)
-
-
-def _plain_numbers(ax: Axes, which: Literal["x", "y"]) -> None:
-    """No powers of ten beside an axis, and on a logarithmic one no number between its steps."""
-    axis = ax.xaxis if which == "x" else ax.yaxis
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axis.set_minor_formatter(NullFormatter())
-
-
-def _plain(ax: Axes) -> None:
-    ax.spines[["top", "right"]].set_visible(False)
-    ax.set_axisbelow(True)

@@ -14,10 +14,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from hikkoshi.figures.plots import STYLES, Words
+from hikkoshi.figures.style import INK, QUIET, Words, bare, rows
+from hikkoshi.figures.style import VERMILION as OUT
 from hikkoshi.network.outage.outage import Outage, Outages, SegmentOutage, duration
 
-OUT, LINE, INK = STYLES[0][0], "#8A8A8A", STYLES[2][0]
 HEIGHT = 0.56  # of a bar; rows are 1 apart
 STEPS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1800, 3600)  # seconds between ticks of the wall clock
 LETTER = 0.0095  # width of a letter, as a share of the axis; one of East Asia is twice as wide
@@ -30,12 +30,12 @@ def timeline(found: Outages, _: Words = str) -> Figure:
     the measurement where there was none. However short, an outage is seen; where its duration has no room, the sum stands
     at the right.
     """
-    rows = len(found.segments)
-    fig = Figure(figsize=(9, 1.7 + 0.34 * rows), layout="constrained")
+    count = len(found.segments)
+    fig = Figure(figsize=(9, 1.7 + 0.34 * count), layout="constrained")
     ax = fig.add_subplot()
     left, right = _window(found)
     for row, segment in enumerate(found.segments):
-        ax.plot([0, found.seconds], [row, row], color=LINE, linewidth=1.2, zorder=1)
+        ax.plot([0, found.seconds], [row, row], color=QUIET, linewidth=1.2, zorder=1)
         for o in segment.outages:
             _bar(ax, row, o, silent=segment.at_the_end == "never answered")
         for x, words, side, colour in _labels(segment, left, right, _):
@@ -55,16 +55,14 @@ def timeline(found: Outages, _: Words = str) -> Figure:
             words = _("{count} times,\n{seconds} s").format(count=len(segment.outages), seconds=lost)
             ax.annotate(words, (1.01, row), xycoords=("axes fraction", "data"), va="center", fontsize="small")
     for b in found.breaks:
-        ax.axvspan(b.after, b.after + b.seconds, facecolor="white", edgecolor=LINE, hatch="...", linewidth=0, zorder=4)
+        ax.axvspan(b.after, b.after + b.seconds, facecolor="white", edgecolor=QUIET, hatch="...", linewidth=0, zorder=4)
     ax.set_xlim(left, right)
-    ax.set_ylim(rows - 0.4, -0.6)
-    ax.set_yticks(range(rows), [s.name for s in found.segments])
-    ax.tick_params(axis="y", length=0)
+    ax.set_ylim(count - 0.4, -0.6)
+    ax.set_yticks(range(count), [s.name for s in found.segments])
     ax.set_xticks([x for x in ax.get_xticks() if max(left, 0) <= x <= min(right, found.seconds)])
     ax.set_xlabel(_("seconds since the measurement began"))
-    ax.grid(axis="x", color="#DDDDDD", linewidth=0.6)
-    ax.set_axisbelow(True)
-    ax.spines[["top", "right", "left"]].set_visible(False)
+    bare(ax, "x")
+    rows(ax)
     _wall_clock(ax, found, _)
     _legend(fig, found, _)
     return fig
@@ -169,8 +167,8 @@ def _legend(fig: Figure, found: Outages, _: Words) -> None:
     out = _("out of service (each end to within 1/{rate} s)")
     marks: list[Artist] = [
         Patch(facecolor=OUT, edgecolor=OUT, label=out.format(rate=found.rate)),
-        Line2D([], [], color=LINE, linewidth=1.2, label=_("answers")),
+        Line2D([], [], color=QUIET, linewidth=1.2, label=_("answers")),
     ]
     if found.breaks:
-        marks.append(Patch(facecolor="white", edgecolor=LINE, hatch="...", label=_("the meter stood still")))
+        marks.append(Patch(facecolor="white", edgecolor=QUIET, hatch="...", label=_("the meter stood still")))
     fig.legend(handles=marks, loc="outside lower center", ncol=len(marks), frameon=False)

@@ -8,10 +8,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from hikkoshi.figures.plots import INK
+from hikkoshi.figures.style import GROUND, INK, WRONG
 from hikkoshi.vsphere.spec import VirtualNic
 
-RED, GROUND = "#9C3D00", "#F3F6F9"
 HEADS = ("under Xen", "NIC", "segment", "port group in vSphere")
 LEFT, WIDTH = (0.0, 1.15, 2.3, 3.45), (0.85, 0.85, 0.85, 1.2)
 
@@ -61,7 +60,7 @@ def wires(found: Sequence[Wire]) -> Figure:
         )
         for n, words in enumerate(cells):
             wrong = wire.wrong and n == len(cells) - 1
-            _box(ax, n, y, words, RED if wrong else INK)
+            _box(ax, n, y, words, wrong=wrong)
             if n:
                 _cable(ax, n, y, cut=wrong)
     ax.set_xlim(-0.02, LEFT[-1] + WIDTH[-1] + 0.02)
@@ -82,13 +81,16 @@ def _short(words: str, most: int) -> str:
     return words if len(words) <= most else f"{words[:half]}…{words[-half:]}"
 
 
-def _box(ax: Axes, n: int, y: float, words: str, colour: str) -> None:
-    ax.add_patch(Rectangle((LEFT[n], y - 0.38), WIDTH[n], 0.76, facecolor=GROUND, edgecolor=colour, linewidth=0.9))
-    ax.text(LEFT[n] + WIDTH[n] / 2, y, words, ha="center", va="center", color=colour, fontsize=8, linespacing=1.1)
+def _box(ax: Axes, n: int, y: float, words: str, *, wrong: bool) -> None:
+    """What is wrong is bold, too: on a grey printer its red is paler than the ink of the others."""
+    colour, line, weight = (WRONG, 2.2, "bold") if wrong else (INK, 0.9, "normal")
+    ax.add_patch(Rectangle((LEFT[n], y - 0.38), WIDTH[n], 0.76, facecolor=GROUND, edgecolor=colour, linewidth=line))
+    at = LEFT[n] + WIDTH[n] / 2, y
+    ax.text(*at, words, ha="center", va="center", color=colour, fontsize=8, linespacing=1.1, weight=weight)
 
 
 def _cable(ax: Axes, n: int, y: float, *, cut: bool) -> None:
     begin, end = LEFT[n - 1] + WIDTH[n - 1], LEFT[n]
-    ax.plot([begin, end], [y, y], color=RED if cut else INK, linewidth=1.4, linestyle="dotted" if cut else "solid")
+    ax.plot([begin, end], [y, y], color=WRONG if cut else INK, linewidth=1.4, linestyle="dotted" if cut else "solid")
     if cut:
-        ax.text((begin + end) / 2, y - 0.04, "✘", ha="center", va="center", color=RED, weight="bold")
+        ax.text((begin + end) / 2, y - 0.04, "✘", ha="center", va="center", color=WRONG, weight="bold")
