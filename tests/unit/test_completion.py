@@ -36,7 +36,7 @@ def test_the_guests_of_the_folder_are_completed_in_each_shell(home: Home, shell:
 
 
 @pytest.mark.parametrize(
-    "command", ["run", "approve", "status", "undo-remedy", "host-offloads", "handover", "confirm-off", "machines"]
+    "command", ["run", "approve", "status", "undo-remedy", "host-offloads", "handover", "confirm-off", "machines", "bundle"]
 )
 def test_every_command_that_takes_a_guest_completes_its_name(home: Home, command: str) -> None:
     assert asked(home, f"hikkoshi {command} ").stdout.split() == ["gateway", "idp"]

@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from hikkoshi.cli import completion, fleet, handover, init, jupyter, machines, network, records, rollback, terminal
+from hikkoshi.cli import completion, fleet, handover, init, jupyter, machines, network, records, rollback, support, terminal
 from hikkoshi.cli.completion import FirstStep, GuestName, LastStep, OnlyStep
 from hikkoshi.cli.terminal import AsJson
 from hikkoshi.errors import HikkoshiError, printable
@@ -42,6 +42,7 @@ app.command()(machines.machines)
 app.command()(handover.handover)
 app.command()(rollback.confirm_off)
 app.command()(init.init)
+app.command()(support.bundle)
 app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(jupyter.jupyter)
 for _more in metadata.entry_points(group="hikkoshi.commands"):  # the lab's: nothing here knows it
     app.add_typer(_more.load(), name=_more.name, no_args_is_help=True)
