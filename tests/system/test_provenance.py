@@ -1,6 +1,7 @@
 """A record tells whose runbook and program a run was carried out with: the project's own, or changed ones."""
 
 import json
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -41,10 +42,8 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for module in (runbook, provenance, environment):
         monkeypatch.setattr(module, "PROJECT", place)
     environment.commit.cache_clear()
-    environment.versions.cache_clear()
     yield place
     environment.commit.cache_clear()
-    environment.versions.cache_clear()
 
 
 @pytest.fixture
@@ -155,12 +154,28 @@ def test_changed_code_is_told_by_name(home: Home, project: Path, hidden: bool) -
     assert "The program is CHANGED" in (record / "README.txt").read_text()
 
 
+def test_code_that_is_changed_between_two_seals_is_told_whatever_its_size_and_its_time_say(project: Path) -> None:
+    code = project / "lib/hikkoshi/gate.py"
+    assert provenance.software() == "as in the commit"
+    before = code.stat()
+    code.write_text(code.read_text().replace("...", "666"))
+    os.utime(code, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert code.stat().st_size == before.st_size
+    assert provenance.software() == "CHANGED: lib/hikkoshi/gate.py"
+
+
 def test_without_a_checkout_it_is_said_that_nothing_was_compared(home: Home, project: Path) -> None:
     shutil.rmtree(project / ".git")
     _, info, notes = sealed(home)
     assert info["Runbook"] == "not compared: not a git checkout"
     assert info["Software"].startswith("not compared")
     assert [n.partition(":")[0] for n in notes] == ["RUNBOOK not compared", "SOFTWARE not compared"]
+
+
+def test_in_a_checkout_without_a_commit_it_is_said_so(project: Path) -> None:
+    shutil.rmtree(project / ".git")
+    git(project, "init", "-q")
+    assert environment.commit() == "unknown: there is no commit yet"
 
 
 def test_a_runbook_that_the_project_does_not_have_is_a_changed_one(home: Home, project: Path) -> None:

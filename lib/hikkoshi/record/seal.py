@@ -11,6 +11,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
+from importlib import metadata
 from pathlib import Path
 
 from hikkoshi import files, tool
@@ -221,7 +222,7 @@ def _build(home: Home, guest: str, name: str, part: Path, found: Contents, list_
         ("Source-Organization", site.name),
         ("External-Identifier", f"{guest}/{name}"),
         ("External-Description", "Evidence of the move of a Xen guest to VMware vSphere; see README.txt"),
-        ("Bag-Software-Agent", f"hikkoshi {environment.versions()['hikkoshi']}"),
+        ("Bag-Software-Agent", f"hikkoshi {metadata.version('hikkoshi')}"),
         ("Bagging-Date", f"{now:%Y-%m-%d}"),
         ("Sealed", f"{now:{statement.TIME}}"),
         ("Guest", guest),

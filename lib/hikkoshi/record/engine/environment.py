@@ -7,6 +7,7 @@ import platform
 import re
 import socket
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 from hikkoshi import tool
@@ -20,6 +21,7 @@ TOOLS = {
     "qemu-system-x86_64": ["qemu-system-x86_64", "--version"],
     "netperf": ["netperf", "-V"],
 }
+HEAD, NONE_YET = "# branch.oid ", "(initial)"  # how git begins the line of the commit, and what it says where there is none
 
 
 @functools.cache
@@ -37,25 +39,32 @@ def commit() -> str:
         return "unknown: not a git checkout"
     git = ["git", "-c", f"safe.directory={PROJECT}", "-C", str(PROJECT)]
     try:
-        head = tool.run([*git, "rev-parse", "HEAD"], timeout=60).stdout.strip()
-        changed = tool.run([*git, "--no-optional-locks", "status", "--porcelain"], timeout=60).stdout.strip()
+        told = tool.run([*git, "--no-optional-locks", "status", "--porcelain=v2", "--branch"], timeout=60).stdout.splitlines()
     except ToolFailed as e:
         return f"unknown: {e.problems[0].found or e.problems[0].what}"
-    return head + (", changed since" if changed else "")
+    head = next(line.removeprefix(HEAD) for line in told if line.startswith(HEAD))
+    if head == NONE_YET:
+        return "unknown: there is no commit yet"
+    return head + (", changed since" if any(not line.startswith("#") for line in told) else "")
 
 
-@functools.cache
 def versions() -> dict[str, Any]:
     """Python, system, every Python package and every tool, as a tree that JSON can hold."""
-    packages = dict(filter(None, map(_package, metadata.distributions())))
     return {
         "hikkoshi": metadata.version("hikkoshi"),
         "commit": commit(),
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
-        "tools": {name: _version(argv) for name, argv in TOOLS.items()},
-        "packages": dict(sorted(packages.items(), key=lambda item: item[0].lower())),
+        "tools": {name: _version(name, *_state(argv[0])) for name, argv in TOOLS.items()},
+        "packages": _packages(),
     }
+
+
+@functools.cache
+def _packages() -> dict[str, str]:
+    """As they were when this process, or the one that it was forked from, asked first: what it has loaded stays so."""
+    found = dict(filter(None, map(_package, metadata.distributions())))
+    return dict(sorted(found.items(), key=lambda item: item[0].lower()))
 
 
 def _package(installed: metadata.Distribution) -> tuple[str, str] | None:
@@ -74,9 +83,20 @@ def operator() -> str:
     return f"{user}@{socket.gethostname()}"
 
 
-def _version(argv: list[str]) -> str:
+def _state(program: str) -> tuple[object, ...]:
+    """Where a program is, and what changes when it is replaced."""
     try:
-        told = tool.run(argv, timeout=60, ok=range(256))
+        found = Path(path := tool.find(program)).stat()
+    except (ToolFailed, OSError):
+        return ()
+    return path, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+
+
+@functools.cache
+def _version(name: str, *state: object) -> str:
+    """What a tool tells of itself, asked once as long as it is in this `state`."""
+    try:
+        told = tool.run(TOOLS[name], timeout=60, ok=range(256))
     except ToolFailed:
         return "not installed"
     first = (told.stdout or told.stderr).strip().splitlines()
