@@ -40,7 +40,8 @@ EARLY = ["-p", "hikkoshi.record"]  # before nbval: it keeps away what takes note
 SERVER = """
 import os, socket
 from hikkoshi.record.engine import execution, forked
-forked._serve(socket.socket(fileno=FD), os.getppid())
+forked.load()
+forked._serve(socket.socket(fileno=FD), os.getppid(), forked.begin_kernel)
 """
 NBVAL = ["--nbval-current-env", "--nbval-cell-timeout=900", "-q", "-p", "no:cacheprovider", "-W", "error::UserWarning", "-c"]
 PARAMETERS = 'guest = "gateway"  # name\nmode = "plan"\nhome = ""'

@@ -2,6 +2,7 @@
 
 Each step has a process of its own all the same, a child of the runner, in which nothing of another step is: only the loading
 is done once. Where none can be forked (another Python's kernel, threads in the runner), Jupyter starts one as ever.
+So are the commands of a fleet that only look (`fleet/loaded.py`).
 """
 
 import atexit
@@ -18,7 +19,7 @@ import tempfile
 import threading
 import time
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -33,12 +34,15 @@ KERNEL = [sys.executable, "-m", "ipykernel_launcher"]  # how the command of a ke
 LARGEST = 1 << 17  # bytes of an order to the server
 PATIENCE = 60.0  # seconds that a loaded machine takes for a fork
 SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER: who gets the children of a process that ends
+Begin = Callable[[list[str], int], None]  # what a process does: its arguments, and the process that it is a child of
 
 
 class ForkServer:
-    """Forks one kernel after the other for the process that made it; ends with it, or when it is closed."""
+    """Forks one process after the other for the one that made it, each to `begin`; ends with it, or when it is closed."""
 
-    def __init__(self) -> None:
+    _turn = threading.Lock()  # of who asks: who adopts is a matter of the whole process, and no answer tells whose it is
+
+    def __init__(self, begin: Begin) -> None:
         self._door, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._door.settimeout(PATIENCE)
         sys.stdout.flush()
@@ -47,26 +51,27 @@ class ForkServer:
         self._pid = os.fork()
         if self._pid == 0:
             try:
-                _serve(theirs, runner)
+                _serve(theirs, runner, begin)
             finally:
                 os._exit(1)
         theirs.close()
 
-    def fork(self, arguments: Sequence[str], environment: Mapping[str, str], folder: str, output: int) -> int | None:
-        """The process of a new kernel that writes to `output`; None where there is none to be had."""
+    def fork(self, arguments: Sequence[str], environment: Mapping[str, str], folder: str, *outputs: int) -> int | None:
+        """A new process of ours that writes to `outputs`, one or two; None where there is none to be had."""
         order = json.dumps([list(arguments), dict(environment), folder]).encode()
         if len(order) > LARGEST or not _shown(environment, _place()[1]):
             return None
-        prctl = ctypes.CDLL(None).prctl
-        prctl(SUBREAPER, 1, 0, 0, 0)  # the server's child leaves it an orphan, which is then ours
-        try:
-            socket.send_fds(self._door, [order], [output])
-            told = self._door.recv(LARGEST)
-        except OSError:
-            self._door.close()  # an answer that comes late is to no later question
-            return None
-        finally:
-            prctl(SUBREAPER, 0, 0, 0, 0)
+        with self._turn:
+            prctl = ctypes.CDLL(None).prctl
+            prctl(SUBREAPER, 1, 0, 0, 0)  # the server's child leaves it an orphan, which is then ours
+            try:
+                socket.send_fds(self._door, [order], outputs)
+                told = self._door.recv(LARGEST)
+            except OSError:
+                self._door.close()  # an answer that comes late is to no later question
+                return None
+            finally:
+                prctl(SUBREAPER, 0, 0, 0, 0)
         return int(told) if told else None
 
     def close(self) -> None:
@@ -76,13 +81,23 @@ class ForkServer:
         os.waitpid(self._pid, 0)
 
 
+def begin_kernel(arguments: list[str], runner: int) -> None:
+    """What `python -m ipykernel_launcher` does."""
+    if not sys.flags.safe_path:
+        del sys.path[0]  # the folder of the runner's program
+    # it ends with that process; JPY_PARENT_PID, which tells it otherwise, was read when it was loaded
+    sys.argv = ["ipykernel_launcher", *arguments, f"--IPKernelApp.parent_handle={runner}"]
+    importlib.import_module("ipykernel.kernelapp").launch_new_instance()
+
+
 @contextlib.contextmanager
-def server() -> Iterator[ForkServer | None]:
+def server(begin: Begin = begin_kernel) -> Iterator[ForkServer | None]:
     """One for as long as this lasts; none where a fork would be half a process: with threads, only one comes along."""
     if len(list(Path("/proc/self/task").iterdir())) > 1:
         yield None
         return
-    with contextlib.closing(ForkServer()) as found:
+    load()
+    with contextlib.closing(ForkServer(begin)) as found:
         yield found
 
 
@@ -138,25 +153,25 @@ class Forked:
         self.send_signal(signal.SIGTERM)
 
 
-def _serve(door: socket.socket, runner: int) -> NoReturn:
-    """Fork kernels until nobody can ask for one any more."""
+def _serve(door: socket.socket, runner: int, begin: Begin) -> NoReturn:
+    """Fork processes until nobody can ask for one any more."""
     os.setsid()  # a Ctrl-C at the terminal is for the runner
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     _let_go(keep=door.fileno())
-    load()
     gc.freeze()  # these pages stay shared
     while True:
-        order, outputs, *_ = socket.recv_fds(door, LARGEST, 1)
+        order, outputs, *_ = socket.recv_fds(door, LARGEST, 2)
         if not order:
             os._exit(0)
         between = os.fork()
         if between == 0:
             between = os.getpid()
             if os.fork() == 0:
-                _become_a_kernel(door, outputs[0], runner, between, *json.loads(order))
+                _become(door, outputs, runner, between, begin, *json.loads(order))
             os._exit(0)
-        os.close(outputs[0])
+        for output in outputs:
+            os.close(output)
         os.waitpid(between, 0)
 
 
@@ -168,19 +183,26 @@ def load() -> None:
     del sys.modules["debugpy"]
 
 
-def _let_go(output: int | None = None, *, keep: int = -1) -> None:
-    """Close what whoever forked us had open, but `keep`; what is printed goes to `output`, or nowhere."""
+def _let_go(outputs: Sequence[int] = (), *, keep: int = -1) -> None:
+    """Close what whoever forked us had open, but `keep`; what is printed goes to the `outputs`, or nowhere."""
     nowhere = os.open(os.devnull, os.O_RDWR)
-    for handle in range(3):
-        os.dup2(nowhere if output is None or handle == 0 else output, handle)
+    for handle, given in enumerate((nowhere, *(outputs[:1] or [nowhere]), *(outputs[-1:] or [nowhere]))):
+        os.dup2(given, handle)
     os.closerange(3, keep)
     os.closerange(max(3, keep + 1), os.sysconf("SC_OPEN_MAX"))
 
 
-def _become_a_kernel(
-    door: socket.socket, output: int, runner: int, between: int, arguments: list[str], environment: dict[str, str], folder: str
+def _become(
+    door: socket.socket,
+    outputs: Sequence[int],
+    runner: int,
+    between: int,
+    begin: Begin,
+    arguments: list[str],
+    environment: dict[str, str],
+    folder: str,
 ) -> NoReturn:
-    """What `python -m ipykernel_launcher` does, as a child of the runner."""
+    """A child of the runner, that begins as a program does."""
     code: object = 1
     try:
         while os.getppid() == between:
@@ -193,14 +215,10 @@ def _become_a_kernel(
         os.environ.update(environment)
         _show(environment)
         door.send(str(os.getpid()).encode())
-        _let_go(output)
+        _let_go(outputs)
         os.chdir(folder)
         tempfile.tempdir = None  # the environment names it
-        if not sys.flags.safe_path:
-            del sys.path[0]  # the folder of the runner's program
-        # it ends with that process; JPY_PARENT_PID, which tells it otherwise, was read when it was loaded
-        sys.argv = ["ipykernel_launcher", *arguments, f"--IPKernelApp.parent_handle={runner}"]
-        importlib.import_module("ipykernel.kernelapp").launch_new_instance()
+        begin(arguments, runner)
         code = 0
     except SystemExit as e:
         code = e.code
@@ -222,13 +240,13 @@ def _show(environment: Mapping[str, str]) -> None:
 
 
 def _shown(environment: Mapping[str, str], size: int) -> bytes:
-    """As much of it as has room, our own first; nothing where the mark that a kernel is known by has none."""
+    """As much of it as has room, our own first; nothing where the mark has none that this kernel is known by."""
     entries = [os.fsencode(f"{name}={value}") + b"\0" for name, value in environment.items()]
     shown = b""
     for entry in sorted(entries, key=lambda e: (not e.startswith(b"HIKKOSHI_KERNEL="), not e.startswith(b"HIKKOSHI_"))):
         if len(shown) + len(entry) <= size:
             shown += entry
-    return shown if shown.startswith(b"HIKKOSHI_KERNEL=") else b""
+    return shown if shown.startswith(b"HIKKOSHI_KERNEL=") or "HIKKOSHI_KERNEL" not in environment else b""
 
 
 def _place() -> tuple[int, int]:

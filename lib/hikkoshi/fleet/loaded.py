@@ -1,0 +1,61 @@
+"""Commands that begin with everything loaded: forked from a process which has done nothing but load it.
+
+Each is a process of its own, a child of ours, in which nothing of another one is. Loading costs more than a step of a plan.
+"""
+
+import contextlib
+import ctypes
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import IO
+
+from hikkoshi.record.engine import forked
+from hikkoshi.record.engine.forked import Forked, ForkServer
+
+COMMAND = [sys.executable, "-m", "hikkoshi.cli.main"]  # how what can be begun so begins
+PDEATHSIG = 1  # PR_SET_PDEATHSIG: what it gets when its parent ends
+
+
+class Begun(Forked):
+    """One of them; `said` is what it says on stderr, for whoever began it to close."""
+
+    def __init__(self, pid: int, said: IO[bytes]) -> None:
+        super().__init__(pid)
+        self.said = said
+
+
+class Loaded:
+    """Begins commands; none where `server` is none, as where this process has threads."""
+
+    def __init__(self, server: ForkServer | None) -> None:
+        self._server = server
+
+    def begin(self, argv: Sequence[str], environment: Mapping[str, str], answer: IO[bytes]) -> Begun | None:
+        """One that writes to `answer`, and ends when we do; None where it has to be started as any other program."""
+        if self._server is None or list(argv[: len(COMMAND)]) != COMMAND:
+            return None
+        hear, say = os.pipe()
+        pid = self._server.fork(argv[len(COMMAND) :], environment, str(Path.cwd()), answer.fileno(), say)
+        os.close(say)
+        stderr = os.fdopen(hear, "rb")
+        if pid is None:
+            stderr.close()
+            return None
+        return Begun(pid, stderr)
+
+
+@contextlib.contextmanager
+def commands(main: Callable[[], None]) -> Iterator[Loaded]:
+    """What begins them, as long as this lasts; `main` is what `python -m hikkoshi.cli.main` does."""
+
+    def begin(arguments: list[str], runner: int) -> None:
+        ctypes.CDLL(None).prctl(PDEATHSIG, signal.SIGKILL, 0, 0, 0)  # it is killed when the runner ends
+        if os.getppid() == runner:
+            sys.argv = ["hikkoshi", *arguments]
+            main()
+
+    with forked.server(begin) as found:
+        yield Loaded(found)

@@ -1,0 +1,73 @@
+"""Commands that are forked from a process which has loaded them: each a process of its own, that ends when its runner does."""
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+RUNNER = """
+import json, os, signal, sys, tempfile, threading, time
+from hikkoshi.fleet import loaded
+
+def main():
+    if "wait" in sys.argv:
+        time.sleep(600)
+    home, session = os.environ["HIKKOSHI_HOME"], os.getsid(0)
+    print(json.dumps({"argv": sys.argv, "pid": os.getpid(), "parent": os.getppid(), "home": home, "session": session}))
+    print("said", file=sys.stderr)
+    sys.exit(3)
+
+def one(commands, *words):
+    with tempfile.TemporaryFile() as answer:
+        begun = commands.begin([*loaded.COMMAND, *words], {**os.environ, "HIKKOSHI_HOME": "/a home"}, answer)
+        with begun.said as lines:
+            said, code = lines.read().decode(), begun.wait()
+        answer.seek(0)
+        return {**json.loads(answer.read()), "code": code, "said": said}
+
+with tempfile.TemporaryFile() as answer, loaded.commands(main) as commands:
+    found = [one(commands, "run", name) for name in ("a", "b")]
+    program = commands.begin(["/bin/true"], dict(os.environ), answer) is None
+    waiting = commands.begin([*loaded.COMMAND, "wait"], dict(os.environ), answer).pid
+threading.Thread(target=time.sleep, args=(600,), daemon=True).start()
+with loaded.commands(main) as commands:
+    alone = commands.begin([*loaded.COMMAND, "run"], dict(os.environ), sys.stdout.buffer) is None
+print(json.dumps({"pid": os.getpid(), "found": found, "program": program, "waiting": waiting, "alone": alone}), flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.fixture(scope="module")
+def told() -> dict[str, Any]:
+    """What a runner saw that was killed then, with a command of its still at work."""
+    done = subprocess.run([sys.executable, "-c", RUNNER], capture_output=True, text=True, timeout=300, check=False)
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def test_each_command_is_a_process_of_its_own_and_a_child_of_the_runner(told: dict[str, Any]) -> None:
+    first, second = told["found"]
+    assert {first["parent"], second["parent"]} == {told["pid"]}
+    assert len({first["pid"], second["pid"], told["pid"]}) == 3
+    assert (first["session"], second["session"]) == (first["pid"], second["pid"])
+
+
+def test_a_command_gets_its_words_and_environment_and_what_it_says_and_how_it_ends_is_heard(told: dict[str, Any]) -> None:
+    assert [(c["argv"], c["home"], c["code"], c["said"]) for c in told["found"]] == [
+        (["hikkoshi", "run", name], "/a home", 3, "said\n") for name in ("a", "b")
+    ]
+
+
+def test_what_is_no_command_of_ours_and_what_would_be_half_a_process_is_started_otherwise(told: dict[str, Any]) -> None:
+    assert (told["program"], told["alone"]) == (True, True)
+
+
+def test_a_command_is_killed_with_its_runner(told: dict[str, Any]) -> None:
+    stat, end = Path(f"/proc/{told['waiting']}/stat"), time.monotonic() + 60
+    while stat.exists() and stat.read_text().rpartition(")")[2].split()[0] != "Z":
+        assert time.monotonic() < end
+        time.sleep(0.02)
