@@ -10,9 +10,11 @@ import nbformat
 import pytest
 from tornado.web import HTTPError
 
+from hikkoshi import show
 from hikkoshi.jupyter import server
 from hikkoshi.jupyter.served import ServedFolder
 from hikkoshi.params.home import Home
+from hikkoshi.steps.start_here import StartHere
 
 PROJECT = Path(__file__).parents[2]
 PREPARE = "notebooks/30-prepare.ipynb"
@@ -120,3 +122,52 @@ def test_a_folder_that_has_runbooks_is_served_itself(home: Home) -> None:
     shutil.copytree(PROJECT / "notebooks", home.root / "notebooks")
     with server._served(home) as root:
         assert root == home.root
+
+
+@pytest.fixture
+def site(contents: ServedFolder, home: Home, monkeypatch: pytest.MonkeyPatch) -> Home:
+    monkeypatch.setenv("HIKKOSHI_HOME", str(home.root))
+    return home
+
+
+def opened(contents: ServedFolder, path: str = PREPARE) -> str:
+    return str(parameters(asyncio.run(contents.get(path))["content"]).source)
+
+
+def test_the_guest_that_was_picked_is_named_in_the_next_runbook_and_its_file_stays(contents: ServedFolder, site: Home) -> None:
+    assert opened(contents).startswith('guest = "gateway"')
+    StartHere(site).pick("idp")
+    page = opened(contents)
+    assert (page.startswith('guest = "idp"  #'), 'mode = "plan"' in page) == (True, True)
+    run_and_saved(contents, PREPARE)
+    assert Path(contents.root_dir, PREPARE).read_bytes() == (PROJECT / PREPARE).read_bytes()
+
+
+def test_a_guest_that_has_no_parameters_any_more_is_not_picked(contents: ServedFolder, site: Home) -> None:
+    here = StartHere(site)
+    here.pick("idp")
+    site.guest_file("idp").unlink()
+    assert (here.picked(), opened(contents)[:17]) == ("", 'guest = "gateway"')
+    (picked,) = (site.outputs / "picked").iterdir()
+    picked.write_bytes(b'"\nimport os #\xff')
+    assert opened(contents).startswith('guest = "gateway"')
+
+
+def test_where_nothing_can_be_written_a_guest_can_be_looked_at_all_the_same(site: Home) -> None:
+    site.outputs.mkdir(exist_ok=True)
+    (site.outputs / "picked").write_text("")
+    StartHere(site).pick("idp")
+    assert StartHere(site).picked() == ""
+
+
+def test_the_drop_down_begins_with_the_guest_that_was_picked_before(site: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[Any] = []
+    monkeypatch.setattr(show, "interactive", lambda: True)
+    monkeypatch.setattr(show, "display", lambda thing, **_: shown.append(thing))
+    here = StartHere(site)
+    here.pick("idp")
+    show.picker(here)
+    drop_down = shown[-1].children[0]
+    assert drop_down.value == "idp"
+    drop_down.value = "gateway"
+    assert here.picked() == "gateway"

@@ -4,10 +4,13 @@ What was run is on record cell by cell, with what it showed; the runbook itself 
 parameters are for one sitting: the file keeps its own, and so opens in plan mode.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from hikkoshi.record import anatomy
+
+GUEST = re.compile(r'^guest = "[^"]*"', re.M)
 
 
 def kept(there: Mapping[str, Any], saved: Mapping[str, Any]) -> dict[str, Any]:
@@ -18,6 +21,13 @@ def kept(there: Mapping[str, Any], saved: Mapping[str, Any]) -> dict[str, Any]:
     known = {cell["id"]: cell for cell in there["cells"] if "id" in cell}
     cells = [_kept(known.get(cell.get("id")), cell) for cell in saved["cells"]]
     return {**there, "cells": cells}
+
+
+def opened(notebook: Mapping[str, Any], guest: str) -> None:
+    """Give a runbook's page the guest that was picked, in its cell of parameters, where the reader sees it. The file stays."""
+    for cell in notebook["cells"]:
+        if cell["cell_type"] == "code" and "parameters" in anatomy.tags(cell):
+            cell["source"] = GUEST.sub(f'guest = "{guest}"', "".join(cell["source"]), count=1)
 
 
 def _kept(there: Mapping[str, Any] | None, saved: Mapping[str, Any]) -> Mapping[str, Any]:

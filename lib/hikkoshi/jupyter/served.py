@@ -8,7 +8,10 @@ from jupyter_server.services.contents.checkpoints import AsyncCheckpoints
 from jupyter_server.services.contents.largefilemanager import AsyncLargeFileManager
 from tornado.web import HTTPError
 
+from hikkoshi.errors import BadInput
 from hikkoshi.jupyter import page
+from hikkoshi.params.home import Home
+from hikkoshi.run import choice
 
 RUNBOOKS, EVIDENCE = "notebooks", "outputs"  # folders of what is served
 
@@ -38,6 +41,13 @@ class ServedFolder(AsyncLargeFileManager):  # type: ignore[misc]
         """Whether JupyterLab may write there: in outputs/ it may not, whoever the user is; it says so in the page's title."""
         return _room(path) != EVIDENCE and bool(super().is_writable(path))
 
+    async def get(self, path: str, content: bool = True, **how: Any) -> Any:
+        """A file; of a runbook its page, with the guest that was picked last."""
+        model = await super().get(path, content, **how)
+        if content and _room(path) == RUNBOOKS and model["type"] == "notebook" and (guest := _picked()):
+            page.opened(model["content"], guest)
+        return model
+
     async def save(self, model: dict[str, Any], path: str = "") -> Any:
         """Write what was edited; of a runbook, nothing that came of running it."""
         _refuse(path)
@@ -59,6 +69,13 @@ class ServedFolder(AsyncLargeFileManager):  # type: ignore[misc]
         _refuse(old_path)
         _refuse(new_path)
         return await super().rename_file(old_path, new_path)
+
+
+def _picked() -> str:
+    try:
+        return choice.of(Home.find())
+    except BadInput:  # another folder than a site's: its pages open as they are
+        return ""
 
 
 def _room(path: str) -> str:

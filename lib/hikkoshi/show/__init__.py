@@ -15,7 +15,7 @@ from importlib.machinery import ModuleSpec, PathFinder
 from io import BytesIO
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from IPython import get_ipython
 from IPython.display import HTML, display
@@ -164,15 +164,37 @@ def interactive() -> bool:
     return bool(parent.get("metadata", {}).get("cellId")) and "recordTiming" in str(parent.get("metadata", {}))
 
 
-def picker(options: Sequence[str], chosen: Callable[[str], Rows], label: str = "guest") -> None:
-    """A drop-down in JupyterLab that shows the rows of what was chosen; in batch runs, which nobody can click, a sentence."""
+class Guests(Protocol):
+    """Guests of which one is picked."""
+
+    def names(self) -> list[str]:
+        """All of them."""
+
+    def picked(self) -> str:
+        """The one that was picked before; empty where none was."""
+
+    def pick(self, name: str) -> None:
+        """Keep which one is picked now."""
+
+    def guest(self, name: str) -> list[dict[str, str]]:
+        """What is shown of it."""
+
+
+def picker(guests: Guests) -> None:
+    """A drop-down in JupyterLab that picks a guest and shows it; in batch runs, which nobody can click, a sentence."""
+    options = guests.names()
     if not interactive():
         _both("<p>(a drop-down, where somebody can click)</p>", f"(a drop-down of: {', '.join(options)})")
         return
     import ipywidgets  # noqa: PLC0415 - slow, and needed only here
 
-    drop_down = ipywidgets.Dropdown(options=list(options), description=label)
-    output = ipywidgets.interactive_output(lambda name: table(chosen(name)), {"name": drop_down})
+    def look(name: str | None) -> None:
+        if name is not None:  # as it is where there is no guest
+            guests.pick(name)
+            table(guests.guest(name))
+
+    drop_down = ipywidgets.Dropdown(options=options, value=guests.picked() or next(iter(options), None), description="guest")
+    output = ipywidgets.interactive_output(look, {"name": drop_down})
     display(ipywidgets.VBox([drop_down, output]))
 
 

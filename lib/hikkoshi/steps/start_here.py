@@ -6,7 +6,7 @@ from typing import Any, Self
 from hikkoshi.check import Check
 from hikkoshi.errors import StepFailed
 from hikkoshi.params.home import Home
-from hikkoshi.run import status
+from hikkoshi.run import choice, status
 from hikkoshi.run.row import Checklist
 
 
@@ -40,6 +40,14 @@ class StartHere:
     def guest(self, name: str) -> list[dict[str, str]]:
         """Where one guest stands, with the record of its last run."""
         return status.details(self._home, name)
+
+    def picked(self) -> str:
+        """The guest that this user picked last; empty where there is none."""
+        return choice.of(self._home)
+
+    def pick(self, name: str) -> None:
+        """Pick a guest: a runbook that is opened after that, in JupyterLab as `hikkoshi jupyter` serves it, names it."""
+        choice.remember(self._home, name)
 
     def proofs(self) -> list[Check]:
         """Every guest with a parameter file is in the table, and every file can be used."""
