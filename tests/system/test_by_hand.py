@@ -33,6 +33,7 @@ print("two")
 bar = display("half", display_id=True)
 show.nothing("a table")
 bar.update("whole")
+display({"application/vnd.jupyter.widget-view+json": {"model_id": "1"}, "text/plain": "Button()"}, raw=True)
 "beside"
 """.strip(),
     "work": 'run.ensure("make it", holds=lambda: True, act=print)',
@@ -133,7 +134,8 @@ def test_every_cell_is_on_record_in_the_order_in_which_it_was_run(record: tuple[
 def test_what_a_cell_showed_is_on_record_as_it_came(record: tuple[Home, Path]) -> None:
     _, cells = notebook(*record)
     shown = [o.get("text") or o["data"]["text/plain"] for o in cells[3].outputs]
-    assert shown == ["one\ntwo\n", "'whole'", "a table", "'beside'"]
+    assert shown == ["one\ntwo\n", "'whole'", "a table", "(to be clicked, on the page)", "'beside'"]
+    assert "widget" not in str([o.get("data") for o in cells[3].outputs])
     assert [o["data"]["text/plain"].split()[:3] for o in cells[2].outputs] == [["already", "make", "it"]]
 
 

@@ -32,6 +32,7 @@ KEPT = {  # {kind of message: what of it is an output}
     "execute_result": ("data", "metadata", "execution_count"),
     "error": ("ename", "evalue", "traceback"),
 }
+WIDGET = "application/vnd.jupyter.widget-view+json"  # what can be clicked while the kernel lives, and never again
 CHANGED, ADDED = "changed against the runbook", "not in the runbook"
 
 
@@ -124,6 +125,8 @@ class Transcript:
         )
 
     def _take(self, execution: _Execution, kind: str, content: Mapping[str, Any]) -> None:
+        if WIDGET in content.get("data", ()):
+            content = {**content, "data": {"text/plain": "(to be clicked, on the page)"}, "metadata": {}}
         outputs = execution.outputs if execution.outputs is not None else []
         shown = self._shown.setdefault((content.get("transient") or {}).get("display_id", ""), [])
         if kind == "clear_output" and content.get("wait"):
