@@ -9,7 +9,7 @@ from setuptools.command.build_py import build_py
 
 
 class BuildWithRunbooks(build_py):
-    """Adds the runbooks, and the commit that all of it is from: where there is no checkout nobody else can tell."""
+    """Adds the runbooks with the pages that they lead to, and the commit: where there is no checkout nobody else can tell."""
 
     def run(self) -> None:
         """Build into an empty folder, for what an earlier build left there would go along."""
@@ -18,7 +18,10 @@ class BuildWithRunbooks(build_py):
         super().run()
         if not self.editable_mode:
             package = Path(self.build_lib, "hikkoshi")
-            shutil.copytree("notebooks", package / "notebooks", ignore=shutil.ignore_patterns(".ipynb_checkpoints"))
+            for folder in ("notebooks", "docs"):
+                shutil.copytree(
+                    folder, package / folder, ignore=shutil.ignore_patterns(".ipynb_checkpoints", "conf.py", "templates")
+                )
             (package / "commit").write_text(_commit() + "\n")
 
 

@@ -2,6 +2,8 @@
 
 import json
 import os
+import posixpath
+import re
 import shutil
 import subprocess
 import sys
@@ -20,7 +22,7 @@ from hikkoshi.record import bag
 
 pytestmark = pytest.mark.needs("ssh-keygen", "git")
 PROJECT = Path(__file__).parents[2]
-OF_THE_PACKAGE = ("lib", "notebooks", "pyproject.toml", "setup.py", "MANIFEST.in", "README.md", "LICENSE")
+OF_THE_PACKAGE = ("lib", "notebooks", "docs", "pyproject.toml", "setup.py", "MANIFEST.in", "README.md", "LICENSE")
 BRIDGE = "DEVICE=xenbr210\nTYPE=Bridge\n"
 VLAN = "DEVICE=eth0.210\nVLAN=yes\nBRIDGE=xenbr210\n"
 LEFT_BEHIND = "build/lib/hikkoshi/of_an_earlier_build.py"
@@ -106,6 +108,17 @@ def test_the_wheel_holds_every_runbook_and_its_pictures_as_they_are_here_and_not
     assert not [n for n in names if "of_an_earlier_build" in n or ".pyc" in n]
     modules = {str(p.relative_to(PROJECT / "lib")) for p in PROJECT.glob("lib/hikkoshi/**/*.py")}
     assert modules == {n for n in names if n.startswith("hikkoshi/") and n.endswith(".py")}
+
+
+def test_every_page_and_picture_that_a_runbook_leads_to_is_in_the_wheel_too(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as packed:
+        names = set(packed.namelist())
+        runbooks = [name for name in names if name.endswith(".ipynb")]
+        cells = [cell for name in runbooks for cell in json.loads(packed.read(name))["cells"]]
+    texts = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown"]
+    links = {link for text in texts for link in re.findall(r"\]\((?!\w+:|#)([^)#\s]+)", text)}
+    assert {"../docs/measurement.md", "10-survey.ipynb"} < links
+    assert {link for link in links if posixpath.normpath(f"hikkoshi/notebooks/{link}") not in names} == set()
 
 
 def test_an_editor_finds_the_schema_of_each_parameter_file(mine: Home) -> None:

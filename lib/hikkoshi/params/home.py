@@ -44,7 +44,7 @@ class Home:
                 where=str(begin),
                 found="no params/site.yml" if begin.is_dir() else "no such folder",
                 expected="a folder with params/site.yml" + ("" if named else ", here or above"),
-                remedy="change into the project's folder, or name it by HIKKOSHI_HOME or the parameter home",
+                remedy="change into that folder; name it by HIKKOSHI_HOME or the parameter home; or make one by `hikkoshi init`",
             )
         )
 
