@@ -157,6 +157,42 @@ def test_the_form_of_a_record_is_told_with_every_label_column_and_event() -> Non
     assert {name for name in named if f"`{name}`" not in page} == set()
 
 
+def told(page: Path) -> Iterator[str]:
+    """The commands that a page tells to type: in its code, and in its sentences."""
+    for code in re.findall(r"^ *```(?:sh)?\n(.*?)^ *```", page.read_text(), re.M | re.S):
+        yield from re.findall(r"^ *(?:\w+ [^#\n]*\| )?(hikkoshi [^#\n]*)", code.replace("\\\n", ""), re.M)
+    yield from re.findall(r"`(hikkoshi [^`]*)`", re.sub(r"^ *```.*?^ *```", "", page.read_text(), flags=re.M | re.S))
+
+
+def wrong(command: str) -> list[str]:
+    """The words of a command that the command line does not know."""
+    known, group, words = dict(walked(typer.main.get_command(app), "hikkoshi")), "hikkoshi", command.split()[1:]
+    while group not in known and words and any(name.startswith(f"{group} {words[0]}") for name in known):
+        group = f"{group} {words.pop(0)}"
+    if group not in known:  # a group by itself, or with its help
+        grouped = any(name.startswith(f"{group} ") for name in known) and set(words) <= {"--help"}
+        return [] if grouped else [f"{group} {' '.join(words[:1])}"]
+    if known[group].context_settings.get("ignore_unknown_options"):  # what follows is another program's
+        return []
+    options = {o for p in known[group].params if p.param_type_name == "option" for o in [*p.opts, *p.secondary_opts]}
+    return [w for w in words if w.startswith("--") and w.partition("=")[0] not in {*options, "--help"}]
+
+
+PAGES = [p for p in [*sorted(DOCS.rglob("*.md")), *sorted(DOCS.parent.glob("README*.md"))] if p != COMMANDS]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(DOCS.parent)))
+def test_every_command_that_a_page_tells_to_type_exists_with_its_options(page: Path) -> None:
+    assert [c for c in told(page) if wrong(c)] == []
+
+
+def test_a_command_or_an_option_that_does_not_exist_is_found() -> None:
+    assert wrong("hikkoshi move gateway") == ["hikkoshi move"]
+    assert wrong("hikkoshi run gateway --now --only 70") == ["--now"]
+    assert wrong("hikkoshi netperf guess") == ["hikkoshi netperf guess"]
+    assert wrong("hikkoshi") == wrong("hikkoshi init --help") == []
+
+
 if __name__ == "__main__":
     PARAMETERS.write_text(parameters())
     COMMANDS.write_text(commands())
