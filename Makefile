@@ -19,7 +19,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 # where it is set, each of a thousand processes compiles all modules again
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help setup demo test test-xen check lint guests proof proof-vmxnet3 faults docs wheel lab lab-down schemas codes lock clean
+.PHONY: help setup demo test test-xen check lint guests proof proof-vmxnet3 faults docs pictures wheel lab lab-down schemas codes lock clean
 
 help:
 	@sed -n 's/^# //p' Makefile | head -11
@@ -67,7 +67,12 @@ proof-vmxnet3: setup
 faults: setup
 	@$(PY) -m hikkoshi_lab.faults
 
+# the tutorial's pictures, after `make demo`
+pictures:
+	@$(PY) -m hikkoshi_lab.album docs/pictures
+
 docs: setup
+	@rm -rf build/docs build/doctrees # a page that did not change would keep its old list of pages
 	@sphinx-build -q -W --keep-going -b html -c docs -d build/doctrees . build/docs
 	@printf 'The site: %s\n' $(CURDIR)/build/docs/index.html
 

@@ -12,6 +12,8 @@ myst_heading_anchors = 4  # as GitHub names them
 nb_execution_mode = "off"  # a runbook acts on machines; its page shows what it does
 nb_ipywidgets_js = {}  # else each page asks a server of others for them
 
+highlight_language = "none"  # what a page shows without a language is output
+
 html_theme = "furo"
 html_title = "Hikkoshi"
 html_additional_pages = {"index": "front.html"}

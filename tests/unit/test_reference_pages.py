@@ -169,8 +169,9 @@ def wrong(command: str) -> list[str]:
     known, group, words = dict(walked(typer.main.get_command(app), "hikkoshi")), "hikkoshi", command.split()[1:]
     while group not in known and words and any(name.startswith(f"{group} {words[0]}") for name in known):
         group = f"{group} {words.pop(0)}"
-    if group not in known:  # a group by itself, or with its help
-        grouped = any(name.startswith(f"{group} ") for name in known) and set(words) <= {"--help"}
+    if group not in known:  # a group by itself, or with an option of its own
+        own = {"--help", *(o for p in typer.main.get_command(app).params for o in p.opts)}
+        grouped = any(name.startswith(f"{group} ") for name in known) and (not words or words[0] in own)
         return [] if grouped else [f"{group} {' '.join(words[:1])}"]
     if known[group].context_settings.get("ignore_unknown_options"):  # what follows is another program's
         return []
