@@ -3,6 +3,7 @@
 import errno
 import json
 import re
+import shutil
 import stat
 from dataclasses import replace
 from pathlib import Path
@@ -503,6 +504,14 @@ def test_a_second_time_it_adds_the_new_guest_and_touches_nothing_else(grown: Hom
     assert [(n.mac, n.segment) for n in grown.guest("mail").nics] == [("00:16:3e:05:00:0a", "vlan301")]
     again = hikkoshi(grown, "init", str(grown.root))
     assert (again.returncode, "Written" in again.stdout) == (0, False)
+
+
+def test_schemas_that_were_taken_away_are_written_as_this_version_has_them(grown: Home) -> None:
+    schemas = {path: path.read_bytes() for path in (grown.root / "params/schema").iterdir()}
+    shutil.rmtree(grown.root / "params/schema")
+    told = json.loads(hikkoshi(grown, "init", str(grown.root), "--json").stdout)
+    assert told["made"] == sorted(map(str, [*schemas, grown.guest_file("mail")]))
+    assert {path: path.read_bytes() for path in schemas} == schemas
 
 
 def test_a_dom0_that_the_site_does_not_have_is_refused_and_named(grown: Home) -> None:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from hikkoshi.sitefolder.signers import PublicKey
     from hikkoshi.sitefolder.sources import SourceGuest
 
-_SITE = Path("params/site.yml")
+_SITE, _SCHEMAS = Path("params/site.yml"), Path("params/schema")
 _REMEDIES = {  # {code of an error of vSphere's: what to do about it where there is no params/site.yml yet}
     "vsphere-login-rejected": "give another --user, or correct the secret that --password-from points to",
     "vsphere-certificate-differs": "make sure that this is the right server, then correct --ca, --sha256 or --vcenter",
@@ -140,7 +140,7 @@ def _new(
         )
     with folder.draft(home.root) as drafted:
         own: PublicKey = public or signers.make(drafted)
-        schema.write(drafted / "params/schema")
+        schema.write(drafted / _SCHEMAS)
         texts = {_file(g): pages.guest(g, {c.vlan: [c.name] for c in segments}) for g in guests}
         texts |= {
             _SITE: pages.site(home.root.name, own, site, dom0s, segments),
@@ -154,6 +154,7 @@ def _new(
 def _more_guests(home: "Home", questions: "Questions", dom0: Sequence[str], wanted: Sequence[str]) -> dict[str, Any]:
     """A folder with params/site.yml gets the files of further guests; that one counts, and stays."""
     from hikkoshi.cli import answers  # noqa: PLC0415
+    from hikkoshi.params import schema  # noqa: PLC0415
     from hikkoshi.sitefolder import folder, mapping, pages, sources  # noqa: PLC0415
     from hikkoshi.vsphere import inventory, session  # noqa: PLC0415
     from hikkoshi.vsphere.inventory import PortGroup  # noqa: PLC0415
@@ -186,6 +187,8 @@ def _more_guests(home: "Home", questions: "Questions", dom0: Sequence[str], want
         lines = [f"{_SITE}, below segments: {line}" for line in more]
     texts = {_file(g): pages.guest(g, names) for g in guests}
     with folder.draft(home.root) as drafted:
+        if not (home.root / _SCHEMAS).is_dir():
+            schema.write(drafted / _SCHEMAS)
         folder.fill(drafted, texts | {_SITE: home.site_file.read_text(encoding="utf-8")}, [g.name for g in guests])
         done = folder.publish(drafted, home.root)
     kept = [*done.kept, *(_file(g) for g in wished if g not in guests)]
