@@ -9,7 +9,7 @@ from runbooks import PARAMETERS, install
 SECONDS = 0.2  # of an action
 STEPS = ("30-prepare", "40-convert")
 ACTION = """
-import fcntl, time
+import fcntl, os, time
 from hikkoshi import files
 place = run.home.root / "world"
 place.mkdir(exist_ok=True)
@@ -23,9 +23,10 @@ def act(progress):
         time.sleep(SECONDS)
         assert not (place / f"{run.guest.name} fails").exists(), "it was to fail"
         with files.part(done) as part:
-            part.write_text("done")
-run.ensure("make it", holds=done.exists, act=act)
+            part.write_text(os.environ.get("WORKER", "here"))
 """
+ENSURE = 'run.ensure("make it", holds=done.exists, act=act)'
+AT_ONCE = "act(None)"
 VERIFY = 'from hikkoshi.check import Check\nrun.verify([Check(code="a-code", title="x", ok=done.exists())])\nrun.evidence([done])'
 LOOK = "run.verify([])\nrun.evidence()"
 
@@ -43,14 +44,14 @@ def site(home: Home, guests: int, *, dom0s: int = 1, seconds: float = SECONDS, w
         own = text.replace("name: idp", f"name: {name}").replace("xenhost", f"host{n % dom0s}").replace("/idp", f"/{name}")
         (folder / f"{name}.yml").write_text(own + (f"wave: {n % waves + 1}\n" if waves > 1 else ""))
     for step in STEPS:
-        install(home, ACTION.replace("SECONDS", str(seconds)), verify=VERIFY, step=step)
+        install(home, ACTION.replace("SECONDS", str(seconds)), ENSURE, verify=VERIFY, step=step)
     return names
 
 
-def read_only(home: Home, step: str = "10-survey") -> None:
-    """And one that only looks."""
+def read_only(home: Home, step: str, seconds: float = SECONDS) -> None:
+    """And one that acts in plan mode, too."""
     parameters = "\n".join(line for line in PARAMETERS.splitlines() if not line.startswith("mode"))
-    install(home, "seen = True", verify=LOOK, step=step, parameters=parameters)
+    install(home, ACTION.replace("SECONDS", str(seconds)), AT_ONCE, verify=LOOK, step=step, parameters=parameters)
 
 
 def succeeded(home: Home, guest: str) -> list[str]:
@@ -61,6 +62,6 @@ def succeeded(home: Home, guest: str) -> list[str]:
 
 
 def world(home: Home) -> dict[str, str]:
-    """What the actions have made; `twice` has a line for each that was not alone with its guest."""
+    """What the actions have made, and which worker; `twice` has a line for each that was not alone with its guest."""
     files = (home.root / "world").iterdir()
     return {p.name: p.read_text() for p in files if " " in p.name or p.name == "twice"}

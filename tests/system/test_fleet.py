@@ -1,9 +1,12 @@
-"""Many guests by real processes: waves with hold points, a failure, a stop."""
+"""Many guests by real processes: waves with hold points, a failure, a stop; by a real Dask cluster."""
 
 import json
+from pathlib import Path
 
 import fleets
+from clusters import DaskCluster
 from hikkoshi.params.home import Home
+from hikkoshi_lab import certificate
 from processes import hikkoshi, start, wait_for
 
 CONVERT = ("--only", "40", "--apply")
@@ -40,3 +43,28 @@ def test_a_fleet_that_is_stopped_lets_the_step_that_runs_end_and_begins_no_other
     assert [fleets.succeeded(home, name) for name in names] == [["40-convert"], []]
     assert "not begun: hikkoshi fleet stop was typed" in out
     assert "1 of 2 guests are through" in out
+
+
+def test_a_cluster_reads_from_each_dom0_by_the_worker_that_is_near_it_and_trusts_nobody_elses_certificate(
+    home: Home, tmp_path: Path
+) -> None:
+    names = fleets.site(home, 3, dom0s=2)
+    cluster = DaskCluster(tmp_path / "cluster", ("dom0:host0", "dom0:host1"))
+    try:
+        done = hikkoshi(home, "fleet", "run", "--only", "30", "--apply", *cluster.options)
+        assert done.returncode == 0, done.stdout + done.stderr
+        near = {f"{name} 30-prepare": f"dom0:host{n % 2}" for n, name in enumerate(names)}
+        assert fleets.world(home) == {**near, "twice": ""}
+
+        certificate.make(tmp_path / "other")
+        address, other = cluster.address, DaskCluster.trusting(tmp_path / "other")
+        strange = hikkoshi(home, "fleet", "run", "--only", "40", "--apply", "--scheduler", address, *other)
+        assert strange.returncode == 1, strange.stdout + strange.stderr
+        assert "TLS certificate does not match" in strange.stderr, strange.stderr
+        unknown = (*DaskCluster.trusting(tmp_path / "other"), "--tls-ca", str(tmp_path / "cluster" / certificate.CA))
+        strange = hikkoshi(home, "fleet", "run", "--only", "40", "--apply", "--scheduler", address, *unknown)
+        assert strange.returncode == 1, strange.stdout + strange.stderr
+        assert "the cluster's scheduler cannot be reached" in strange.stderr
+        assert "40-convert" not in fleets.succeeded(home, names[0])
+    finally:
+        cluster.close()

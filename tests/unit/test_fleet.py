@@ -11,11 +11,13 @@ from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from hikkoshi.errors import BadInput, Busy, Refused
-from hikkoshi.fleet import notice, station, waves
+from hikkoshi.fleet import cluster, notice, station, waves
+from hikkoshi.fleet.cluster import Cluster
 from hikkoshi.fleet.fleet import Fleet
 from hikkoshi.fleet.task import Document, Task
 from hikkoshi.params.home import Home
@@ -263,3 +265,27 @@ def test_a_fleet_is_not_begun_by_a_command_that_makes_no_sense(home: Home, argv:
     done = hikkoshi(home, "fleet", "run", *argv, COLUMNS="250")
     assert (done.returncode, words in done.stderr) == (2, True), done.stderr
     assert not home.outputs.exists()
+
+
+@pytest.mark.parametrize(
+    ("settings", "codes"),
+    [
+        ({"again": 0, "threads": 4, "labels": ["dom0:a", "dom0:b"]}, []),
+        ({"again": 3, "threads": 4, "labels": ["dom0:a"]}, ["cluster-repeats", "no-worker-near"]),
+        ({"again": 0, "threads": 0, "labels": []}, ["cluster-without-workers"]),
+    ],
+)
+def test_a_cluster_is_refused_that_would_begin_a_step_twice_or_is_far_from_a_dom0(
+    settings: dict[str, Any], codes: list[str]
+) -> None:
+    try:
+        cluster._refuse("tls://ctl:8786", settings, ["a", "b"])
+        found = []
+    except Refused as e:
+        found = [p.code for p in e.problems]
+    assert found == codes
+
+
+def test_a_cluster_that_anybody_can_speak_to_is_refused(home: Home) -> None:
+    with pytest.raises(Refused, match="whatever it is sent"):
+        Cluster(home, "tcp://127.0.0.1:1", (), ca=None, certificate=None, key=None)

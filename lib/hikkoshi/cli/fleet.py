@@ -4,6 +4,7 @@ import re
 import shlex
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -44,6 +45,10 @@ def run(
     failures: Annotated[
         str | None, typer.Option(metavar="N|N%", help="guests that may fail \\[default: 0 with --apply, else all]")
     ] = None,
+    scheduler: Annotated[str, typer.Option(metavar="tls://HOST:PORT", help="of a Dask cluster that carries the steps out")] = "",
+    ca: Annotated[Path | None, typer.Option("--tls-ca", metavar="FILE", help="its certificate authority (PEM)")] = None,
+    certificate: Annotated[Path | None, typer.Option("--tls-cert", metavar="FILE", help="your certificate (PEM)")] = None,
+    key: Annotated[Path | None, typer.Option("--tls-key", metavar="FILE", help="the key of your certificate (PEM)")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Take the guests of params/guests through the steps, by the waves that their files name; docs/fleet.md.
@@ -52,6 +57,7 @@ def run(
     out. When a guest fails, nothing more is begun, and what runs goes to its end; so it does after `hikkoshi fleet stop`.
     """
     from hikkoshi.fleet import local, sequence, station, waves  # noqa: PLC0415 - late: --help and completion answer at once
+    from hikkoshi.fleet.fleet import Executor  # noqa: PLC0415
     from hikkoshi.fleet.night import Night  # noqa: PLC0415
     from hikkoshi.params.home import Home  # noqa: PLC0415
 
@@ -68,7 +74,13 @@ def run(
     more = next((n for n in found if apply and n > max(chosen, default=0)), None)
     on = f"hikkoshi {_without_wave(sys.argv[1:])} --wave {more}" if more else ""
     with station.taken(home):
-        executor = local.Local(home, jobs or site.fleet.jobs)
+        executor: Executor
+        if scheduler:
+            from hikkoshi.fleet.cluster import Cluster  # noqa: PLC0415
+
+            executor = Cluster(home, scheduler, {guest.dom0 for guest in guests}, jobs, ca=ca, certificate=certificate, key=key)
+        else:
+            executor = local.Local(home, jobs or site.fleet.jobs)
         out = sys.stderr if as_json else sys.stdout
         night = Night(home, site, lambda line: terminal.say(line, out))
         budget = number * len(guests) / 100 if per_cent else number
