@@ -14,10 +14,10 @@ class DaskCluster:
     """A scheduler, and a worker for each of `labels`, which has two threads; `folder` is for what they write."""
 
     def __init__(self, folder: Path, labels: tuple[str, ...], again: int = 0) -> None:
-        self.folder, self.labels, self.again = folder, labels, again
+        self.folder, self.labels, self.again, self.begun = folder, labels, again, 0
         certificate.make(folder)
         self.scheduler = self.begin_scheduler()
-        self.workers = [self.begin_worker(n) for n in range(len(labels))]
+        self.begin_workers()
 
     def begin_scheduler(self) -> "subprocess.Popen[bytes]":
         """One with a port of its own."""
@@ -29,8 +29,19 @@ class DaskCluster:
         self.address: str = json.loads(written.read_text())["address"]
         return begun
 
+    def begin_workers(self) -> None:
+        """All of them, at once."""
+        self.workers = [self.begin_worker(n) for n in range(len(self.labels))]
+        self.await_workers()
+
+    def await_workers(self) -> None:
+        """Wait until the scheduler knows as many as were begun."""
+        log = self.folder / "dask_scheduler.log"
+        wait_for(lambda: log.read_text().count("Starting worker compute stream") >= self.begun, "the workers are there")
+
     def begin_worker(self, n: int) -> "subprocess.Popen[bytes]":
         """The worker of a label."""
+        self.begun += 1
         more = ["--no-nanny", "--nthreads", "2", "--resources", f"{self.labels[n]}=1", "--local-directory", str(self.folder)]
         return self._begin("dask_worker", self.address, *more, WORKER=self.labels[n])
 
@@ -39,6 +50,7 @@ class DaskCluster:
         self.workers[n].kill()
         self.workers[n].wait()
         self.workers[n] = self.begin_worker(n)
+        self.await_workers()
 
     def replace_scheduler(self) -> None:
         """Kill it, and begin another; workers end without theirs, and so do these."""
@@ -47,7 +59,7 @@ class DaskCluster:
         for worker in self.workers:
             worker.wait(PATIENCE)
         self.scheduler = self.begin_scheduler()
-        self.workers = [self.begin_worker(n) for n in range(len(self.labels))]
+        self.begin_workers()
 
     @property
     def options(self) -> tuple[str, ...]:

@@ -19,6 +19,7 @@ from hikkoshi.errors import BadInput, Busy, Refused
 from hikkoshi.fleet import cluster, notice, station, waves
 from hikkoshi.fleet.cluster import Cluster
 from hikkoshi.fleet.fleet import Fleet
+from hikkoshi.fleet.night import Night
 from hikkoshi.fleet.task import Document, Task
 from hikkoshi.params.home import Home
 from hikkoshi.params.site import Notify
@@ -289,3 +290,39 @@ def test_a_cluster_is_refused_that_would_begin_a_step_twice_or_is_far_from_a_dom
 def test_a_cluster_that_anybody_can_speak_to_is_refused(home: Home) -> None:
     with pytest.raises(Refused, match="whatever it is sent"):
         Cluster(home, "tcp://127.0.0.1:1", (), ca=None, certificate=None, key=None)
+
+
+class Told(Threads):
+    """Gives these documents, one for each task."""
+
+    def __init__(self, *documents: Document) -> None:
+        super().__init__(lambda task: 0, jobs=1)
+        self._documents = list(documents)
+
+    def submit(self, task: Task) -> "Future[Document]":
+        return self._pool.submit(lambda: self._documents.pop(0))
+
+
+@pytest.mark.parametrize(
+    ("code", "error", "outcome", "ends"),
+    [(137, "killed", "interrupted", 1), (3, "another run is at work", "not begun", 3), (1, "lost", "interrupted", 1)],
+)
+def test_a_step_whose_process_could_tell_nothing_is_told_as_what_became_of_it(
+    home: Home, code: int, error: str, outcome: str, ends: int
+) -> None:
+    lines: list[str] = []
+    night = Night(home, home.site(), lines.append)
+    died = {"guest": "idp", "exit_code": code, "steps": [], "error": error}
+    assert night.through(Told(died), [home.guest("idp")], ["30-prepare"], "apply", 0) == ends
+    assert lines == [f"idp         │ 30-prepare {outcome} after 0.0 s: {error}"]
+    assert [(r["last step"], r["outcome"], r["why"]) for r in night.rows()] == [("30-prepare", outcome, error)]
+
+
+def test_of_what_a_step_has_told_a_fleet_keeps_a_line(home: Home) -> None:
+    rows = [{"title": "x" * 1000}] * 100
+    step = {"step": "30-prepare", "outcome": "failed", "seconds": 1.0, "record": "r.ipynb", "error": "StepFailed", "rows": rows}
+    night = Night(home, home.site(), lambda line: None)
+    document = {"guest": "idp", "exit_code": 1, "steps": [{**step, "message": "what\n  found: much"}]}
+    night.through(Told(document), [home.guest("idp")], ["30-prepare"], "apply", 0)
+    assert len(json.dumps(night.plain())) < 200
+    assert night.plain()[0]["steps"][0]["message"] == "what"

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from hikkoshi.errors import BadInput, Refused
 from hikkoshi.fleet import notice, station, waves
 from hikkoshi.fleet.fleet import Executor, Fleet, summary, worst
 from hikkoshi.fleet.task import Document, Task
@@ -49,7 +50,11 @@ class Night:
             stop=lambda: station.stopped(self._home),
             wait=lambda guest: self._say(f"{guest:<12}│ another run is at work on it: it comes when that has ended"),
         )
-        for task in fleet.run(chains):
+        late = fleet.run(chains)
+        for document in self._documents.values():
+            if document["exit_code"] >= 128 and not fleet.signum:  # nobody has stopped it: it was killed
+                document["exit_code"] = 1
+        for task in late:
             about = {"exit_code": 128 + fleet.signum if fleet.signum else 3, "error": f"not begun: {WHY[fleet.halt]}"}
             self._documents[task.guest] |= about
         return worst([d["exit_code"] for d in self._documents.values()])
@@ -72,20 +77,24 @@ class Night:
 
     def _heard(self, task: Task, document: Document) -> None:
         """Keep what is told of a task, and no more: a site has thousands."""
-        kept = self._documents[task.guest]
-        for step in document["steps"]:
+        kept, code = self._documents[task.guest], document["exit_code"]
+        kept["exit_code"] = code
+        for step in document["steps"] or [_without_end(task, document)]:
             words = step["message"].partition("\n")[0]
             kept["steps"].append({**{name: step[name] for name in KEPT}, "message": words})
             self._say(
                 f"{task.guest:<12}│ {step['step']} {step['outcome']} after {step['seconds']:.1f} s" + (words and f": {words}")
             )
-        kept["exit_code"] = document["exit_code"]
-        if not document["steps"]:
-            kept["error"] = str(document.get("error") or "").partition("\n")[0]
-            self._say(f"{task.guest:<12}│ {task.steps[0]} has no end: {kept['error']}")
-        if document["exit_code"] and self._mode == "apply":
+        if code and self._mode == "apply":
             self._notify("failure", **kept)
 
     def _notify(self, event: notice.Event, **facts: Any) -> None:
         if doubt := notice.send(self._home, self._site.notify, event, **facts):
             self._say(doubt)
+
+
+def _without_end(task: Task, document: Document) -> Document:
+    """The step of a process that could tell of none: it was refused before it began one, or it died."""
+    outcome = "not begun" if document["exit_code"] in (BadInput.exit_code, Refused.exit_code) else "interrupted"
+    words = str(document.get("error") or "")
+    return {"step": task.steps[0], "outcome": outcome, "seconds": 0.0, "record": "–", "error": "", "message": words}

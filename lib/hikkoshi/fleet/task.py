@@ -62,7 +62,7 @@ def carry_out(home: str, task: Task, asked: Callable[[], int], say: Callable[[st
         try:
             document = json.loads(answer.read())
         except ValueError:  # it died
-            document = {"message": last}
+            document = {"message": last or f"its process has ended with {code} before it could tell anything"}
     found: Document = document.get("guests", [ended(task, code, document.get("message"))])[0]
     return {**found, "exit_code": code if code >= 0 else 128 - code}
 
