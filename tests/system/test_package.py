@@ -19,6 +19,7 @@ from hikkoshi import files
 from hikkoshi.guest.survey import Survey
 from hikkoshi.params.home import Home
 from hikkoshi.record import bag
+from hikkoshi.record.engine import runbook
 
 pytestmark = pytest.mark.needs("ssh-keygen", "git")
 PROJECT = Path(__file__).parents[2]
@@ -110,6 +111,10 @@ def test_the_wheel_holds_every_runbook_and_its_pictures_as_they_are_here_and_not
     assert modules == {n for n in names if n.startswith("hikkoshi/") and n.endswith(".py")}
 
 
+def test_in_a_checkout_its_own_runbooks_are_run_and_no_copy_lies_beside_the_code() -> None:
+    assert runbook.shipped() == PROJECT / "notebooks"
+
+
 def test_every_page_and_picture_that_a_runbook_leads_to_is_in_the_wheel_too(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as packed:
         names = set(packed.namelist())
@@ -155,13 +160,13 @@ def test_a_plan_is_made_by_the_packages_own_runbook_and_its_record_says_so(progr
 
 
 def test_a_runbook_that_was_changed_in_the_package_is_called_changed(program: Path, mine: Home, place: Path) -> None:
-    (runbook,) = (place / "venv").glob("lib/python*/site-packages/hikkoshi/notebooks/20-plan.ipynb")
-    whole = runbook.read_bytes()
-    runbook.write_bytes(whole.replace(b"plan.checks()", b"plan.checks(  )"))
+    (path,) = (place / "venv").glob("lib/python*/site-packages/hikkoshi/notebooks/20-plan.ipynb")
+    whole = path.read_bytes()
+    path.write_bytes(whole.replace(b"plan.checks()", b"plan.checks(  )"))
     try:
         run(program, mine.root, "run", "idp", "--only", "20")
     finally:
-        runbook.write_bytes(whole)
+        path.write_bytes(whole)
     info = bag.read_info(max(mine.records("idp").iterdir()))
     assert info["Runbook"] == "CHANGED: the package as it was installed has no such runbook"
     assert info["Software"].startswith("CHANGED: ")
