@@ -9,7 +9,6 @@ import pytest
 
 from hikkoshi.params.home import Home
 from hikkoshi.run.step import STEPS
-from processes import COMMAND
 from processes import without_a_process as hikkoshi
 
 ASKED = {  # {shell: what it asks by, for the words until the cursor}
@@ -70,15 +69,12 @@ def test_in_a_folder_that_is_gone_nothing_is_completed_and_nothing_is_told(
     assert (told.stdout.split(), told.stderr, told.returncode) == ([], "", 0)
 
 
-def test_bash_completes_with_the_script_that_the_command_gives_it(home: Home, tmp_path: Path) -> None:
+def test_bash_completes_with_the_script_that_the_command_gives_it(home: Home) -> None:
     """As a person has it: the script is read, then the Tab key asks for the word that has been begun."""
-    program = tmp_path / "hikkoshi"
-    program.write_text(f'#!/bin/sh\nexec -a hikkoshi {" ".join(COMMAND)} "$@"\n')
-    script = hikkoshi(home, "--show-completion", "bash").stdout
     asks = "complete -p hikkoshi >/dev/null && COMP_WORDS=(hikkoshi run g) COMP_CWORD=2 && _hikkoshi_completion hikkoshi"
     tried = subprocess.run(
-        ["bash", "--norc", "-c", f'{script}\n{asks}; printf "%s\\n" "${{COMPREPLY[@]}}"'],
-        env={**os.environ, "HIKKOSHI_HOME": str(home.root), "PATH": f"{tmp_path}:{os.environ['PATH']}"},
+        ["bash", "--norc", "-c", f'eval "$(hikkoshi --show-completion)"; {asks}; printf "%s\\n" "${{COMPREPLY[@]}}"'],
+        env={**os.environ, "HIKKOSHI_HOME": str(home.root), "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
         capture_output=True,
         text=True,
         check=False,
