@@ -16,6 +16,8 @@ highlight_language = "none"  # what a page shows without a language is output
 
 html_theme = "furo"
 html_title = "Hikkoshi"
+html_static_path = ["static"]
+html_css_files = ["site.css"]
 html_additional_pages = {"index": "front.html"}
 html_copy_source = False
 html_show_sourcelink = False
