@@ -211,7 +211,7 @@ class TestPreflight:
         place = inventory.place(v, world.site.vsphere)
 
         def planned() -> str:
-            return capacity.rows(v, world.home, world.site, place, {"gateway": spec})[-1]["planned"]
+            return capacity.look(v, world.home, world.site, place, {"gateway": spec}).rows()[-1]["planned"]
 
         assert planned() == "1: gateway"
         machine = foreign(world, v, "gateway")

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from drawings import cables
 from hikkoshi.approval import capacity
+from hikkoshi.figures.room import Room, rooms, rooms_words
 from hikkoshi.figures.wires import wires, wires_words
 from hikkoshi.vsphere.inventory import Capacity
 from hikkoshi.vsphere.spec import VmSpec
@@ -29,7 +30,7 @@ def machine(name: str, memory_mb: int = 1024, disk: int = 100 * GIB) -> VmSpec:
 
 
 def told(has: Capacity, *coming: VmSpec, unread: tuple[str, ...] = ()) -> dict[str, dict[str, str]]:
-    return {row["what"]: row for row in capacity.table(has, coming, "storage1", unread)}
+    return {row["what"]: row for row in capacity.Outlook(has, coming, "storage1", unread).rows()}
 
 
 def test_what_is_left_is_what_there_is_without_what_is_taken_and_what_is_planned() -> None:
@@ -59,6 +60,23 @@ def test_a_fleet_is_a_number_and_some_names() -> None:
 
 def test_a_guest_whose_plan_cannot_be_read_is_named_as_not_counted() -> None:
     assert told(PAPER, unread=("old",))["machines"]["planned"] == "none; not counted, for the plan cannot be read: old"
+
+
+def test_a_bar_is_as_long_as_what_is_taken_and_planned_and_what_is_over_has_a_sign_and_its_amount() -> None:
+    found = [Room(*one) for one in capacity.Outlook(PAPER, [machine("large", 40 << 10, 1000 * GIB)], "storage1").rooms]
+    ax = rooms(found).axes[0]
+    assert [round(p.get_width()) for p in ax.patches] == [42, 33, 62, 50, 79, 16]  # % of 120, 80 and 6340 GiB
+    assert [(t.get_text(), t.get_weight()) for t in ax.texts] == [
+        ("30.0 GiB left", "normal"),
+        ("▼ 10.0 GiB more than there is", "bold"),
+        ("340.0 GiB left", "normal"),
+    ]
+    assert [t.get_text() for t in ax.get_yticklabels()] == ["memory", "memory, with one host less", "datastore storage1"]
+    assert "one host less: 80.0 GiB there, 50.0 GiB taken, 40.0 GiB planned; ▼ 10.0 GiB more" in rooms_words(found)
+
+
+def test_a_site_without_any_room_can_still_be_drawn() -> None:
+    assert [t.get_text() for t in rooms([Room("memory", 0, 0, GIB)]).axes[0].texts] == ["▼ 1.0 GiB more than there is"]
 
 
 def test_a_cable_to_another_vlan_is_cut_has_a_sign_and_is_named_in_words() -> None:

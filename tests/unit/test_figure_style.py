@@ -16,7 +16,7 @@ from matplotlib.text import Text
 from drawings import CELLS, COUNTS, FIGURES, cables
 from hikkoshi.disk import stream
 from hikkoshi.disk.extents import BLOCK, RawDisk
-from hikkoshi.figures import overview, picture, plots, style, wires
+from hikkoshi.figures import overview, picture, plots, room, style, wires
 
 FOLDER = Path(style.__file__).parent
 SMALLEST = 8  # points
@@ -35,6 +35,7 @@ DRAWN: dict[str, Callable[[Path], Figure]] = {
     "ratios": lambda _: plots.ratios([("slow", 0.2), ("fast", next(iter(CELLS.values()))["as found"])]),
     "matrix": lambda _: overview.matrix(CELLS),
     "counters": lambda _: overview.counters(COUNTS),
+    "room": lambda _: room.rooms([room.Room("memory", 10, 4, 3), room.Room("datastore a", 10, 4, 7)]),
     "wires": lambda _: wires.wires(cables("eth3")),
     "disk": disk,
 }

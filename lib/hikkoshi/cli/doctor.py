@@ -117,7 +117,7 @@ def site(home: Home) -> dict[str, list[dict[str, str]]]:
             continue
         with session.connect(home, to.vsphere) as v:
             place = inventory.place(v, to.vsphere)
-            tables["capacity"] += [{"vSphere": str(to.vsphere)} | row for row in capacity.rows(v, home, to, place, {})]
+            tables["capacity"] += [{"vSphere": str(to.vsphere)} | row for row in capacity.look(v, home, to, place, {}).rows()]
         for key, segment in to.segments.items():
             guests = Counter(guest.name for guest, on in nics if on == key and guest.vsphere == name)
             if name is None or guests or name in segment.port_groups:

@@ -8,8 +8,9 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from hikkoshi.figures import overview, plots, timeline
+from hikkoshi.figures import overview, plots, room, timeline
 from hikkoshi.figures import wires as cables
+from hikkoshi.figures.room import Room
 from hikkoshi.network.compare import sequential
 from hikkoshi.network.outage.outage import Outages
 from hikkoshi.network.remedy.cure import Cure
@@ -48,6 +49,12 @@ def witness(found: Witness | None) -> tuple[Exhibit, ...]:
 def wires(found: Sequence[cables.Wire]) -> tuple[Exhibit, ...]:
     """Each NIC from its bridge to its port group."""
     return (Exhibit(cables.wires_words(found), figure=cables.wires(found)) if found else Exhibit("the guest has no NIC"),)
+
+
+def rooms(found: Sequence[tuple[str, int, int, int]]) -> tuple[Exhibit, ...]:
+    """What is taken and planned of what a site has; each as `room.Room` takes it."""
+    drawn = [Room(*one) for one in found]
+    return (Exhibit(room.rooms_words(drawn), figure=room.rooms(drawn)),)
 
 
 def series(found: Measured | None) -> tuple[Exhibit, ...]:

@@ -54,12 +54,15 @@ class PlanMove(Runbook):
         bridges = {vif.mac.lower(): vif.bridge for vif in self._survey.xen.vifs}
         return exhibits.wires([_wire(nic, bridges.get(nic.mac, ""), groups) for nic in self._specified.nics])
 
-    def capacity(self) -> list[dict[str, str]]:
+    def capacity(self) -> "tuple[Exhibit, ...]":
         """What the site has, before and after all guests that have a plan; nothing of a contractor's."""
+        from hikkoshi.figures import exhibits  # noqa: PLC0415 - matplotlib is slow to load
+
         run = self.run
         if run.site.vsphere.handover:
-            return [{"what": "a contractor's vSphere is not asked"}]
-        return capacity.rows(self._server, run.home, run.site, self._place, {run.guest.name: self._machine})
+            return (exhibits.Exhibit("a contractor's vSphere is not asked"),)
+        found = capacity.look(self._server, run.home, run.site, self._place, {run.guest.name: self._machine})
+        return (*exhibits.rooms(found.rooms), exhibits.Exhibit("the site before and after", rows=found.rows()))
 
     def checks(self) -> list[Check]:
         """What the guest's own data allows, what vSphere has, and that no host has seen another subnet on a planned VLAN."""
