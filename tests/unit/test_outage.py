@@ -150,12 +150,14 @@ def test_a_time_in_which_the_meter_stood_still_is_told(tmp_path):
 
 
 def test_the_rows_have_every_outage_and_every_segment(tmp_path):
-    rows = outage.read(write(tmp_path / "f", {"a": "..xx..xx", "b": "........"})).rows()
+    rows = outage.read(write(tmp_path / "f", {"a": "..xx..xx", "b": "........", "c": "..x....."})).rows()
     assert [(r["segment"], r["out from (UTC)"], r["until (UTC)"], r["seconds"]) for r in rows] == [
         ("a", "23:59:59.57", "23:59:59.67", "0.10"),
         ("a", "23:59:59.77", "still out", "more than 0.05"),
         ("b", "–", "–", "0"),
+        ("c", "23:59:59.57", "23:59:59.62", "0.05"),
     ]
+    assert [r["verdict"] for r in rows] == ["out", "out", "ok", "out"]
 
 
 def test_the_result_is_kept_in_the_guests_folder(tmp_path):

@@ -242,7 +242,7 @@ def test_of_a_runs_checks_what_is_not_ok_stands_open_and_the_rest_is_a_line_a_gr
     move.results("60-deploy")
     run = move.ran("70-cutover")
     wired = [told("nic-wired", f"eth{n} is wired") for n in range(3)]
-    checks = [*wired, told("source-off", "the source is off"), told("in-service", "it serves", "not seen")]
+    checks = [*wired, *wired, told("source-off", "the source is off"), told("in-service", "it serves", "not seen")]
     move.journal.append("verify", run=run, step="70-cutover", mode="apply", state="ok", checks=checks)
     page = move.page()
     part = page[page.index('id="step-70-cutover"') :]

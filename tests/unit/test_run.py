@@ -17,6 +17,7 @@ from hikkoshi.errors import BadInput, Busy, HikkoshiError, Problem, Refused, Ste
 from hikkoshi.params.home import Home
 from hikkoshi.run import confirmation, lock, row, run
 from hikkoshi.run.confirmation import Confirmation
+from hikkoshi.run.group import groups
 from hikkoshi.run.run import Run, open_run
 from hikkoshi.run.step import READ_ONLY
 from hikkoshi.run.turn import Turn
@@ -207,7 +208,8 @@ def test_a_long_list_shows_what_is_red_then_what_is_open_and_folds_what_is_good(
     ]
     assert places == sorted(places)
     whole = lists.checklist(row.Checklist("verify", tuple(good)))
-    assert (whole.index("8 checks, all as expected") < whole.index("<details>"), "open" in whole) == (True, False)
+    assert (whole.startswith("<details><summary>"), whole.count("8 checks, all as expected")) == (True, 1)
+    assert ("open" in whole, "NIC 7" in whole) == (False, True)
 
 
 def test_good_checks_of_the_same_kind_are_a_line_a_group_on_the_page_and_as_text() -> None:
@@ -223,6 +225,12 @@ def test_good_checks_of_the_same_kind_are_a_line_a_group_on_the_page_and_as_text
         "ok           10 NICs are connected to their port groups",
         "ok           3 more as expected",
     ]
+
+
+def test_checks_of_several_kinds_may_be_one_group() -> None:
+    codes = ("machine-name", "machine-memory", "machine-disks", "machine-name")
+    found = groups([Check(code=code, title=code, ok=True) for code in codes])
+    assert {words.format(count=len(alike)) for words, alike in found.items()} == {"4 settings of the machine are as planned"}
 
 
 def test_evidence_shows_what_failed_and_folds_the_rest_of_many_actions_and_files() -> None:
@@ -243,10 +251,10 @@ def test_a_table_folds_many_rows_whose_verdict_is_ok(monkeypatch: pytest.MonkeyP
     show.table([*rows, {"NIC": "eth6", "verdict": "silent"}], caption="seen")
     show.table(rows, caption="seen")
     show.table(rows[:5], caption="seen")
-    places = [shown[0]["text/html"].index(w) for w in ("seen", "eth6", "<details>", "6 more as planned", "eth0")]
+    places = [shown[0]["text/html"].index(w) for w in ("seen", "eth6", "<details>", "6 more rows", "eth0")]
     assert places == sorted(places)
-    assert shown[0]["text/plain"].splitlines()[1:] == ["NIC   verdict", "eth6  silent", "ok           6 more as planned"]
-    assert shown[1]["text/plain"] == "seen\nok           6 rows, all as planned"
+    assert shown[0]["text/plain"].splitlines()[1:] == ["NIC   verdict", "eth6  silent", "ok           6 more rows"]
+    assert shown[1]["text/plain"] == "seen\nok           6 rows"
     assert ("<details>" in shown[1]["text/html"], "<details>" in shown[2]["text/html"]) == (True, False)
 
 

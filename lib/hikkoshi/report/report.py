@@ -63,7 +63,7 @@ def write(home: Home, guest: str) -> Path:
         versions=list(appendix.versions(story, _)),
         manifest=" ".join([*(s.sha256 for s in story.sources), *story.run_ids]),
         state=lambda word: _state(word, _),
-        groups=groups,
+        groups=lambda told: groups(list({(c.code, c.title, c.found): c for c in told}.values())),  # each as often as it differs
     )
     written = path(home, guest)
     pdf.path(written).unlink(missing_ok=True)  # of an older report

@@ -6,10 +6,21 @@ from typing import Protocol, TypeVar
 FOLDED = 5  # good rows, above which they are told in groups
 EVERY, OTHERS = "{count} as expected", "{count} more as expected"  # of checks that are not alike
 
-ALIKE = {  # {code: how several such checks are told together, where each is as expected}
+SETTINGS = "{count} settings of the machine are as planned"
+
+ALIKE = {  # {code: how several checks of that kind are told together, where each is as expected}
     "brought-file-as-planned": "{count} files that are brought along are as planned",
     "first-start-ended-well": "{count} scripts ran at the first start",
     "host-reachable": "{count} machines can be reached",
+    "machine-controllers": SETTINGS,
+    "machine-disks": SETTINGS,
+    "machine-firmware": SETTINGS,
+    "machine-guest-id": SETTINGS,
+    "machine-hardware-version": SETTINGS,
+    "machine-macs": SETTINGS,
+    "machine-memory": SETTINGS,
+    "machine-name": SETTINGS,
+    "machine-processors": SETTINGS,
     "machine-nic": "{count} NICs of the machine are as planned",
     "nic-on-its-segment": "{count} NICs are seen on their segments, from inside the guest",
     "nic-wired": "{count} NICs are connected to their port groups",
@@ -18,6 +29,7 @@ ALIKE = {  # {code: how several such checks are told together, where each is as 
     "script-usable": "{count} scripts can be brought along",
     "segment-answers": "{count} segments answer",
     "segment-not-slowed": "{count} segments are not slowed down",
+    "segment-watched-from-inside": "{count} segments can be watched",
     "vlan-seen": "{count} VLANs are seen by the hosts",
 }
 
@@ -35,7 +47,9 @@ C = TypeVar("C", bound=Coded)
 
 def groups(good: Sequence[C]) -> dict[str, list[C]]:
     """{words, for their `{count}`: the checks that they stand for}, each check once, the others last."""
-    codes = [c.code for c in good]
-    found = {words: alike for code, words in ALIKE.items() if len(alike := [c for c in good if c.code == code]) > 1}
-    others = [c for c in good if c.code not in ALIKE or codes.count(c.code) == 1]
+    kinds: dict[str, list[C]] = {}
+    for check in good:
+        kinds.setdefault(ALIKE.get(check.code, OTHERS), []).append(check)
+    found = {words: kinds[words] for words in dict.fromkeys(ALIKE.values()) if len(kinds.get(words, ())) > 1}
+    others = [c for c in good if ALIKE.get(c.code, OTHERS) not in found]
     return found | ({OTHERS if found else EVERY: others} if others else {})

@@ -63,7 +63,7 @@ def table(rows: Rows, caption: str = "") -> None:
     if caption:
         body = body.replace(">", f">{lists.caption(caption)}", 1) if cells else f"<p>{html.escape(caption)}</p>"
     if folded:
-        words = f"{len(folded)} {'more' if cells else 'rows, all'} as planned"
+        words = f"{len(folded)} {'more ' if cells else ''}rows"
         body += lists.folded("ok", words, _table_html(names, folded))
         plain = f"{plain}\n{'ok':<{WIDTH}}{words}".lstrip()
     _both(body, f"{caption}\n{plain}" if caption else plain)

@@ -94,6 +94,7 @@ class Outages(Artefact):
                 "least to most": "–" if o is None else f"{o.least:.2f} to " + (f"{o.most:.2f}" if o.most else "?"),
                 "lost probes": o.lost if o else 0,
                 "at the end": s.at_the_end,
+                "verdict": "ok" if o is None and s.at_the_end == "answers" else "out",
             }
             for s in self.segments
             for o in s.outages or (None,)
