@@ -16,7 +16,20 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from hikkoshi.cli import completion, fleet, handover, init, jupyter, machines, network, records, rollback, support, terminal
+from hikkoshi.cli import (
+    completion,
+    fleet,
+    handover,
+    init,
+    jupyter,
+    machines,
+    network,
+    records,
+    rollback,
+    standing,
+    support,
+    terminal,
+)
 from hikkoshi.cli.completion import FirstStep, GuestName, LastStep, OnlyStep
 from hikkoshi.cli.terminal import AsJson
 from hikkoshi.errors import HikkoshiError, printable
@@ -42,6 +55,7 @@ app.command()(machines.machines)
 app.command()(handover.handover)
 app.command()(rollback.confirm_off)
 app.command()(init.init)
+app.command()(standing.status)
 app.command()(support.bundle)
 app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(jupyter.jupyter)
 for _more in metadata.entry_points(group="hikkoshi.commands"):  # the lab's: nothing here knows it
@@ -175,26 +189,6 @@ def approve(
         terminal.say(f"It was signed, and does not count here: {worth.flaw}" if worth.flaw else worth)
         terminal.say(given.path)
     raise typer.Exit(Refused.exit_code if worth.flaw else 0)
-
-
-@app.command()
-def status(
-    guests: Annotated[list[str] | None, typer.Argument(help="names; default: all", autocompletion=completion.guests)] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Where every guest stands, and what to do next."""
-    import hikkoshi.run.status  # noqa: PLC0415
-    from hikkoshi.params.home import Home  # noqa: PLC0415
-
-    home = Home.find()
-    for guest in guests or []:
-        home.guest(guest)
-    found = hikkoshi.run.status.status(home, guests or ())
-    if as_json:
-        terminal.print_json([s.plain() for s in found])
-    else:
-        now = datetime.now(UTC)
-        terminal.table([s.row(now) for s in found])
 
 
 @app.command()

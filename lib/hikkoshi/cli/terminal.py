@@ -3,7 +3,7 @@
 import contextlib
 import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import IO, Annotated, Any
 
 import typer
@@ -36,8 +36,25 @@ def ask(question: str) -> str:
 
 def table(rows: Sequence[Mapping[str, str]], out: IO[str] | None = None) -> None:
     """Print rows with the same keys, whole cells."""
-    from rich import box  # noqa: PLC0415 - late, all of rich: --help and completion answer at once
+    from rich.console import Console  # noqa: PLC0415 - late, all of rich: --help and completion answer at once
+
+    out = out or sys.stdout
+    width = None if out.isatty() else 1000  # lines that no window cuts are not folded
+    Console(file=out, width=width, highlight=False, markup=False).print(_shown(rows))
+
+
+@contextlib.contextmanager
+def redrawn() -> Iterator[Callable[[Sequence[Mapping[str, str]]], None]]:
+    """A table in the place of the one before, as long as this lasts; what does not fit on the terminal is cut off below."""
     from rich.console import Console  # noqa: PLC0415
+    from rich.live import Live  # noqa: PLC0415
+
+    with Live(console=Console(highlight=False, markup=False), auto_refresh=False) as live:
+        yield lambda rows: live.update(_shown(rows), refresh=True)
+
+
+def _shown(rows: Sequence[Mapping[str, str]]) -> Any:
+    from rich import box  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
 
     shown = Table(box=box.SIMPLE_HEAD, pad_edge=False)
@@ -45,9 +62,7 @@ def table(rows: Sequence[Mapping[str, str]], out: IO[str] | None = None) -> None
         shown.add_column(printable(name), overflow="fold")
     for row in rows:
         shown.add_row(*map(printable, row.values()))
-    out = out or sys.stdout
-    width = None if out.isatty() else 1000  # lines that no window cuts are not folded
-    Console(file=out, width=width, highlight=False, markup=False).print(shown)
+    return shown
 
 
 def print_json(document: Any) -> None:
