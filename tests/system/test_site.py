@@ -1,9 +1,11 @@
 """The documentation as a site: it is built without a warning, and asks no server of others for anything."""
 
+import html
 import re
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
 
@@ -36,6 +38,32 @@ def test_the_site_is_built_and_begins_with_the_front_page(site: Path) -> None:
     assert "url=docs/index.html" in (site / "index.html").read_text()
     for page in [*(PROJECT / "docs").rglob("*.md"), *(PROJECT / "notebooks").glob("*.ipynb")]:
         assert (site / page.relative_to(PROJECT)).with_suffix(".html").exists(), page
+
+
+def broken(site: Path) -> list[tuple[str, str]]:
+    """(page, link) of every link and picture of the site that leads to no file, or to no place in it."""
+    texts = {page: page.read_text() for page in site.rglob("*.html")}
+    places = {page: set(re.findall(r'\bid="([^"]+)"', text)) for page, text in texts.items()}
+    found = []
+    for page, text in texts.items():
+        for link in re.findall(r'\b(?:href|src)="([^"]*)"', text):
+            name, _, place = unquote(html.unescape(link)).partition("#")
+            target = (page.parent / name.partition("?")[0]).resolve() if name else page
+            if re.match(r"[a-z]+:", name) or (target in places and place in places[target] | {""}):
+                continue
+            if target in places or not target.exists():
+                found.append((page.name, link))
+    return found
+
+
+def test_every_link_of_the_site_leads_to_a_place_that_is_there(site: Path) -> None:
+    assert broken(site) == []
+
+
+def test_a_link_that_leads_nowhere_is_found(tmp_path: Path) -> None:
+    (tmp_path / "a.html").write_text('<p id="x"><a href="#x"> <a href="b.html#y"> <a href="c.html"> <a href="https://d/">')
+    (tmp_path / "b.html").write_text('<p id="z"><a href="a.html#x"> <img src="e.png">')
+    assert sorted(broken(tmp_path)) == [("a.html", "b.html#y"), ("a.html", "c.html"), ("b.html", "e.png")]
 
 
 def test_no_page_of_the_site_asks_another_server(site: Path) -> None:
