@@ -1,14 +1,16 @@
-"""docs/parameters.md and docs/commands.md say what the source says: `make codes` writes them anew.
+"""Parameters, commands and findings: their pages in docs/ say what the source says, and `make codes` writes them anew.
 
 A key is there with the words of its model's description, an option with those of its --help.
 """
 
+import ast
 import inspect
 import re
 import textwrap
 import typing
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -16,12 +18,14 @@ import typer
 
 from hikkoshi.approval import statement
 from hikkoshi.cli.main import app
+from hikkoshi.network.diagnosis import aggregation, faults
+from hikkoshi.network.diagnosis.diagnosis import FIRST
 from hikkoshi.params.guest import Guest
 from hikkoshi.params.site import Site
 from hikkoshi.record import register
 
 DOCS = Path(__file__).parents[2] / "docs"
-PARAMETERS, COMMANDS = DOCS / "parameters.md", DOCS / "commands.md"
+PARAMETERS, COMMANDS, FINDINGS = (DOCS / f"{name}.md" for name in ("parameters", "commands", "findings"))
 FILES = {"params/site.yml": Site, "params/guests/NAME.yml": Guest}
 Schema = dict[str, Any]
 Row = tuple[str, str, str, str]  # the key with all above it, what it is, what it may be, and what it is where it is left out
@@ -133,9 +137,46 @@ def commands() -> str:
     return text + "".join(section(name, command) for name, command in walked(typer.main.get_command(app), "hikkoshi"))
 
 
-@pytest.mark.parametrize(("page", "made"), [(PARAMETERS, parameters), (COMMANDS, commands)], ids=["parameters", "commands"])
+def said(node: ast.expr | None, module: ModuleType) -> str:
+    """An expression of the source as a reader has it; … stands for what differs."""
+    match node:
+        case ast.Constant():
+            return str(node.value)
+        case ast.Name() if hasattr(module, node.id):
+            return str(getattr(module, node.id))
+        case ast.IfExp():
+            return " or ".join(filter(None, (said(node.body, module), said(node.orelse, module))))
+        case ast.BinOp():
+            return said(node.left, module) + said(node.right, module)
+        case ast.JoinedStr():
+            return "".join(said(part.value if isinstance(part, ast.FormattedValue) else part, module) for part in node.values)
+    return "…" if node else ""
+
+
+def findings() -> str:
+    """docs/findings.md as the rules have it."""
+    found = set()
+    for module in (aggregation, faults):
+        for node in ast.walk(ast.parse(inspect.getsource(module))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Finding":
+                given = {k.arg: k.value for k in node.keywords}
+                found.add(tuple(said(given.get(name), module) for name in ("rule", "name", "refuted_by", "remedy")))
+    text = FINDINGS.read_text().partition("\n## ")[0].rstrip() + "\n"
+    text += "\n## Rules\n\n| rule | what it names | what would refute it | what to do |\n|" + 4 * " --- |" + "\n"
+    return text + "".join(table_row(*row) for row in sorted(found, key=lambda row: (int(row[0].split()[0][1:]), row)))
+
+
+MADE = {PARAMETERS: parameters, COMMANDS: commands, FINDINGS: findings}
+
+
+@pytest.mark.parametrize(("page", "made"), MADE.items(), ids=lambda x: getattr(x, "stem", ""))
 def test_a_page_of_reference_says_what_the_source_says(page: Path, made: Any) -> None:
     assert page.read_text() == made(), "make codes"
+
+
+def test_every_rule_of_the_diagnosis_is_on_its_page() -> None:
+    listed = [row.split(" | ")[0].removeprefix("| ") for row in FINDINGS.read_text().splitlines() if row.startswith("| R")]
+    assert {rule for cell in listed for rule in cell.split(" or ")} == set(FIRST)
 
 
 def test_every_key_of_a_file_has_words_that_say_what_it_is() -> None:
@@ -195,5 +236,5 @@ def test_a_command_or_an_option_that_does_not_exist_is_found() -> None:
 
 
 if __name__ == "__main__":
-    PARAMETERS.write_text(parameters())
-    COMMANDS.write_text(commands())
+    for page, made in MADE.items():
+        page.write_text(made())
