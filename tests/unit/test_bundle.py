@@ -63,7 +63,7 @@ def home(home: Home, monkeypatch: pytest.MonkeyPatch) -> Home:
     notebook(folder / "runs" / f"{EARLIER}.ipynb")
     (home.outputs / "logs/20260102T000000Z-1.log").write_text(f"Traceback\n  {SECRET}\n  password={PRINTED}\n")
     folder.survey.write_text(json.dumps({"guest": {"files": {"/etc/x": f"psk={OF_THE_GUEST}\nkept=1\n"}, "note": SECRET}}))
-    folder.plan.write_text(json.dumps({"vm": FORMS[1], "password": TYPED}))
+    folder.plan.write_text(json.dumps({"vm": FORMS[1], "password": TYPED, "secrets": 2, SECRET: ["a list"]}))
     monkeypatch.setattr(doctor, "findings", lambda _: iter([Requirement("Python", True, f"3.11, {SECRET}")]))
     return home
 
@@ -85,7 +85,8 @@ def test_it_holds_what_a_helper_needs_and_no_secret_in_any_form_wherever_it_stoo
     for name in ("params/site.yml", "params/gateway.yml", "journal.jsonl", f"runs/{RUN}.txt", "doctor.json", "survey.json"):
         assert "‹file:outputs/lab/vcenter.password›" in texts[name], name
     assert "password: file:outputs/lab/vcenter.password" in texts["params/site.yml"]
-    assert "kept=1" in texts["survey.json"]
+    assert json.loads(texts["survey.json"])["guest"]["files"]["/etc/x"] == "psk=‹not kept›\nkept=1\n"
+    assert json.loads(texts["plan.json"])["secrets"] == 2
     assert [json.loads(line)["event"] for line in texts["journal.jsonl"].splitlines()] == ["open", "open", "outcome"]
 
 

@@ -72,8 +72,8 @@ def _texts(home: Home, folder: GuestFolder, mask: masking.Mask) -> Iterator[tupl
         return redaction.shown(mask.text(text), redaction.OUTPUT)
 
     def shown(document: Any, indent: int | None = 1) -> str:
-        """A tree as JSON: its texts one by one, for their ends of lines are none in JSON, and then all of it by its keys."""
-        return clean(json.dumps(_each(document, clean), indent=indent, ensure_ascii=False)) + "\n"
+        """A tree as JSON: its texts one by one, for their ends of lines are none in JSON."""
+        return mask.text(json.dumps(_each(document, clean), indent=indent, ensure_ascii=False)) + "\n"
 
     for path in filter(os.path.lexists, (home.site_file, home.guest_file(folder.name))):
         yield f"params/{path.name}", mask.text(_parameters(path))
@@ -126,10 +126,15 @@ def _document(path: Path) -> Any:
 
 def _each(node: Any, clean: Callable[[str], str]) -> Any:
     if isinstance(node, dict):
-        return {key: _each(value, clean) for key, value in node.items()}
+        return {key: _each(value, (lambda _: redaction.HIDDEN) if _is_secrets(key) else clean) for key, value in node.items()}
     if isinstance(node, list | tuple):
         return [_each(value, clean) for value in node]
     return clean(node) if isinstance(node, str) else node
+
+
+def _is_secrets(key: str) -> bool:
+    """Whether a text of this name is a secret."""
+    return redaction.shown(f"{key}=x", redaction.OUTPUT) != f"{key}=x"
 
 
 def _read(path: Path) -> str:
