@@ -254,7 +254,8 @@ def test_a_table_folds_many_rows_whose_verdict_is_ok(monkeypatch: pytest.MonkeyP
     places = [shown[0]["text/html"].index(w) for w in ("seen", "eth6", "<details>", "6 more rows", "eth0")]
     assert places == sorted(places)
     assert shown[0]["text/plain"].splitlines()[1:] == ["NIC   verdict", "eth6  silent", "ok           6 more rows"]
-    assert shown[1]["text/plain"] == "seen\nok           6 rows"
+    assert shown[1]["text/plain"] == "ok           seen: 6 rows"
+    assert shown[1]["text/html"].startswith("<details><summary>")
     assert ("<details>" in shown[1]["text/html"], "<details>" in shown[2]["text/html"]) == (True, False)
 
 

@@ -44,9 +44,10 @@ def table(rows: Rows, caption: str = "") -> None:
     if isinstance(rows, Sequence):
         names = list(dict.fromkeys(name for row in rows for name in row))
         good = [row for row in rows if row.get("verdict") == "ok"]
-        seen = rows if len(good) <= FOLDED else [row for row in rows if row not in good]
-        folded = [] if len(good) <= FOLDED else [[_cell(row.get(name)) for name in names] for row in good]
-        cells = [[_cell(row.get(name)) for name in names] for row in seen]
+        if len(good) > FOLDED:
+            rows = [row for row in rows if row not in good]
+            folded = [[_cell(row.get(name)) for name in names] for row in good]
+        cells = [[_cell(row.get(name)) for name in names] for row in rows]
         body = _table_html(names, cells)
     else:
         import pandas as pd  # noqa: PLC0415 - loaded by whoever made the frame
@@ -59,14 +60,14 @@ def table(rows: Rows, caption: str = "") -> None:
     lines = [names, *([printable(cell, keep="") for cell in row] for row in cells)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     shown = ["  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip() for line in lines]
-    plain = "\n".join(shown if cells else [] if folded else ["(nothing)"])
+    plain = "\n".join([caption] * bool(caption) + (shown if cells else ["(nothing)"]))
     if caption:
         body = body.replace(">", f">{lists.caption(caption)}", 1) if cells else f"<p>{html.escape(caption)}</p>"
     if folded:
-        words = f"{len(folded)} {'more ' if cells else ''}rows"
-        body += lists.folded("ok", words, _table_html(names, folded))
-        plain = f"{plain}\n{'ok':<{WIDTH}}{words}".lstrip()
-    _both(body, f"{caption}\n{plain}" if caption else plain)
+        words = f"{len(folded)} more rows" if cells else f"{caption}: {len(folded)} rows"
+        more, line = lists.folded("ok", words, _table_html(names, folded)), f"{'ok':<{WIDTH}}{words}"
+        body, plain = (body + more, f"{plain}\n{line}") if cells else (more, line)
+    _both(body, plain)
 
 
 def _cell(value: object) -> str:
