@@ -16,7 +16,10 @@ def printable(text: str, keep: str = "\n\t") -> str:
     Names and words may come from anybody: a Dom-0's files, a guest's disk, a server, ssh. Everything that is shown passes
     here, in the few places that show it. `keep`: control characters that are ours, the ends of lines.
     """
-    if text.isascii() and text.isprintable():
+    rest = text
+    for ours in keep:
+        rest = rest.replace(ours, "")
+    if rest.isprintable():
         return text
     return "".join(c if c.isprintable() or c in keep or unicodedata.category(c) == "Zs" else ascii(c)[1:-1] for c in text)
 
