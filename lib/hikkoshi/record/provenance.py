@@ -221,7 +221,7 @@ def _id(path: str, length: int) -> str:
 
 @functools.cache
 def _read(path: str, length: int, state: tuple[int, ...]) -> str:
-    return _id_of(files.read(Path(path)) if stat.S_ISREG(state[1]) else b"", length)
+    return _id_of(Path(path).read_bytes() if stat.S_ISREG(state[1]) else b"", length)
 
 
 def _id_of(content: bytes, length: int) -> str:
