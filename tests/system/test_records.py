@@ -8,8 +8,10 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import nbformat
@@ -20,8 +22,9 @@ from hikkoshi import files
 from hikkoshi.approval import signature
 from hikkoshi.approval.approver import trust
 from hikkoshi.approval.signature import Trust
+from hikkoshi.errors import Busy
 from hikkoshi.params.home import Home
-from hikkoshi.record import bag, missing, register, seal, verification
+from hikkoshi.record import bag, contents, missing, register, seal, verification
 from hikkoshi.record.instructions import SIGNATURE, TOKEN
 from hikkoshi.run import lock, status
 from hikkoshi.run.journal import Journal
@@ -334,6 +337,42 @@ def test_guests_that_are_sealed_at_once_make_one_chain(signing: Home) -> None:
         assert process.returncode == 0, err
     assert len(register.of(signing).lines()) == 10
     assert problems(signing) == []
+
+
+def test_a_seal_that_takes_long_keeps_no_other_guest_waiting_and_its_own_guest_until_it_is_done(
+    signing: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for guest, run in (("gateway", A), ("gateway", B), ("idp", A)):
+        ended(signing, guest, run)
+    gathers, goes_on, gather = threading.Event(), threading.Event(), contents.of_run
+
+    def slow(home: Home, guest: str, run: str) -> contents.Contents:
+        if (guest, run) == ("gateway", A):
+            gathers.set()
+            assert goes_on.wait(PATIENCE)
+        return gather(home, guest, run)
+
+    monkeypatch.setattr(contents, "of_run", slow)
+    with ThreadPoolExecutor() as pool:
+        sealing = pool.submit(seal.of_run, signing, "gateway", A)
+        assert gathers.wait(PATIENCE)
+        seal.of_run(signing, "idp", A, wait=0)
+        with pytest.raises(Busy, match=r"another run is sealing[^~]*seal\.lock"):
+            seal.of_run(signing, "gateway", B, wait=0)
+        goes_on.set()
+        sealing.result(PATIENCE)
+    seal.of_run(signing, "gateway", B, wait=0)
+    assert [line.identifier for line in register.of(signing).lines()] == [f"idp/{A}", f"gateway/{A}", f"gateway/{B}"]
+    assert problems(signing) == []
+
+
+def test_what_a_killed_seal_of_a_guest_left_is_removed_by_that_of_another(signing: Home) -> None:
+    ended(signing, "gateway", A)
+    ended(signing, "idp", A)
+    left = seal.folder(signing, "gateway") / f".{A}.part"
+    left.mkdir(parents=True)
+    seal.of_run(signing, "idp", A)
+    assert not left.parent.exists()
 
 
 # keys and time

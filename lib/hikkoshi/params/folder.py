@@ -29,6 +29,7 @@ class GuestFolder(PosixPath):
     runner_lock = _Named("runner.lock")  # of whoever executes a runbook
     rollback_lock = _Named("rollback.lock")  # the same of a rollback, which goes on without the runner's
     turn_lock = _Named("turn.lock")  # of whatever acts on the service
+    seal_lock = _Named("seal.lock")  # of whoever builds a record of the guest
 
     # results, in the order of the steps
     survey = _Named("survey.json")

@@ -21,7 +21,7 @@ from hikkoshi.run.entry import ArtefactTold, JournalEntry
 LEFT_OUT = "left-out.tsv"
 HEADING = "file\tbytes\tsha256\twhy\n"
 LARGEST = 256 << 20  # bytes of one file; what is larger stays out, too
-LOCKS = (GuestFolder.lock, GuestFolder.runner_lock, GuestFolder.rollback_lock, GuestFolder.turn_lock)
+LOCKS = (*(GuestFolder.lock, GuestFolder.runner_lock, GuestFolder.rollback_lock, GuestFolder.turn_lock), GuestFolder.seal_lock)
 OWN = (*LOCKS, GuestFolder.journal, GuestFolder.plan)  # no evidence, or in the record by another name
 A_DISK, LARGE, ODD = "a disk", "larger than 256 MiB", "not a regular file"
 ELSEWHERE = "not in the site's folder"

@@ -2,25 +2,32 @@
 
 import contextlib
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 from hikkoshi import files
 from hikkoshi.approval import approver
+from hikkoshi.params import folder
+from hikkoshi.params.folder import GuestFolder
 from hikkoshi.params.home import Home
 from hikkoshi.record import acknowledgement, attestation, bag, inspection
 from hikkoshi.record.register import Register
+from hikkoshi.run import lock
+from hikkoshi.run.lock import Asked
 
 
 def mend(home: Home, list_of_all: Register) -> None:
     """Remove what killed seals left, and enter the record that was named but not entered, by what it says of the register."""
     guests = [p for p in sorted(list_of_all.path.parent.iterdir()) if p.is_dir() and not p.is_symlink()]
     there = [p for guest in guests for p in sorted(guest.iterdir())]
-    for part in (p for p in there if p.name.startswith(".") and p.name.endswith(".part")):
-        remove(part)
     for guest in guests:
         for part in acknowledgement.parts(guest):
             part.unlink()
-        remove_empty(guest)
+    for guest in guests:
+        if half(guest) or not any(guest.iterdir()):
+            with alone(folder.of(home.outputs, guest.name), 0) as ours:
+                if ours:
+                    clear(guest)
     entered = {line.identifier for line in list_of_all.lines()}
     folders = [p for p in there if p.is_dir() and not p.is_symlink() and not p.name.startswith(".")]
     missing = [p for p in folders if f"{p.parent.name}/{p.name}" not in entered]
@@ -55,13 +62,30 @@ def enter(list_of_all: Register, record: Path) -> None:
     )
 
 
-def remove_empty(folder: Path) -> None:
-    """Remove a folder that holds nothing."""
+@contextlib.contextmanager
+def alone(guest: GuestFolder, wait: float, stopped: Asked = lock.never) -> Iterator[bool]:
+    """Nobody else builds a record of this guest for as long as this lasts; whether that is so after `wait` seconds."""
+    if not guest.is_dir():
+        yield True  # and nobody can
+        return
+    with files.updated(guest.seal_lock) as handle:
+        yield lock.take(handle, wait, stopped)
+
+
+def half(records: Path) -> list[Path]:
+    """The unfinished records in a guest's folder of records, or whatever has such a name."""
+    return sorted(records.glob(".*.part"))
+
+
+def clear(records: Path) -> None:
+    """Remove them; and the folder, where it holds nothing else."""
+    for part in half(records):
+        _remove(part)
     with contextlib.suppress(OSError):  # there is something in it
-        folder.rmdir()
+        records.rmdir()
 
 
-def remove(part: Path) -> None:
+def _remove(part: Path) -> None:
     """Remove an unfinished record, or whatever has its name."""
     if part.is_symlink() or not part.is_dir():
         part.unlink()

@@ -82,18 +82,7 @@ class Register:
             ) from None
         with opened as f:
             if not lock.take(f, wait, stopped):
-                found = lock.held_by(self.path)
-                remedy = "the guest's next run seals it; where that process hangs, end it: kill PID"
-                raise Busy(
-                    Problem(
-                        code="sealing-busy",
-                        what="another run is sealing",
-                        where=str(self.path),
-                        found=found,
-                        expected="nobody",
-                        remedy=remedy,
-                    )
-                )
+                raise busy(self.path)
             content = self._read()
             if not content.endswith(b"\n"):
                 f.truncate(content.rfind(b"\n") + 1)
@@ -227,6 +216,21 @@ class Register:
             f.write(line.encode() + b"\n")
             f.flush()
             os.fsync(f.fileno())
+
+
+def busy(path: Path) -> Busy:
+    """Another holds this lock, of all records or of a guest's, for too long."""
+    remedy = "the guest's next run seals it; where that process hangs, end it: kill PID"
+    return Busy(
+        Problem(
+            code="sealing-busy",
+            what="another run is sealing",
+            where=str(path),
+            found=lock.held_by(path),
+            expected="nobody",
+            remedy=remedy,
+        )
+    )
 
 
 def when(sealed: str) -> datetime | None:

@@ -1,26 +1,30 @@
 """Sealing: a run, or a guest's whole story, becomes a signed, read-only, chained folder of evidence.
 
 It is built hidden (`.NAME.part`), searched for secrets, signed, made read-only, synced, and takes its name last; then it gets
-its line in the register. Whatever is killed on the way leaves no half record under a final name, and is mended by the next
-seal. Without a key that may seal, it is sealed unsigned and says so: evidence is never lost for the want of a key.
+its line in the register. Others wait only while it is chained to the record before it, signed and named. Whatever is killed on
+the way leaves no half record under a final name, and is mended by the next seal. Without a key that may seal, it is sealed
+unsigned and says so: evidence is never lost for the want of a key.
 """
 
+import ctypes
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
+from typing import NamedTuple
 
-from hikkoshi import files, tool
+from hikkoshi import files
 from hikkoshi.approval import approver, signatory, signature, statement
 from hikkoshi.approval.signatory import Signatory
 from hikkoshi.check import Check
 from hikkoshi.errors import BadInput, HikkoshiError, Problem, Refused, ToolFailed
 from hikkoshi.params.home import Home
 from hikkoshi.record import bag, contents, contradictions, instructions, mending, provenance, register, timestamp, verification
+from hikkoshi.record.bag import Payload
 from hikkoshi.record.contents import Contents
 from hikkoshi.record.engine import environment
 from hikkoshi.record.register import Register
@@ -30,8 +34,18 @@ from hikkoshi.run.lock import Asked
 from hikkoshi.run.step import REPORT
 from hikkoshi.secret import leaks
 from hikkoshi.secret.masking import Mask
+from hikkoshi.secret.reference import Secret
 
 GUEST = "-guest"  # how the name of a record of a whole guest ends
+
+
+class _Half(NamedTuple):
+    """A record that is not chained to the others yet."""
+
+    found: Contents
+    payload: Payload
+    who: Signatory
+    secrets: list[Secret]
 
 
 def folder(home: Home, guest: str) -> Path:
@@ -178,45 +192,62 @@ def _seal(home: Home, guest: str, name: str, gather: Callable[[], Contents], wai
                 remedy=remedy,
             )
         )
-    list_of_all = register.of(home)
-    with list_of_all.locked(wait, stopped):
-        mending.mend(home, list_of_all)
+    list_of_all, end = register.of(home), time.monotonic() + wait
+    with mending.alone(home.folder(guest), wait, stopped) as ours:
+        if not ours:
+            raise register.busy(home.folder(guest).seal_lock)
         told = any((e.event, e.of) == ("sealed", name) for e in Journal(_journal(home, guest)).ours())
-        if not final.exists():
-            if told or any(line.identifier == f"{guest}/{name}" for line in list_of_all.lines()):
-                remedy = "bring it back from a copy; sealed again from what is there now it would hide what happened"
-                raise Refused(
-                    Problem(
-                        code="record-gone",
-                        what="the record of this run is gone",
-                        where=str(final),
-                        found="sealed before",
-                        remedy=remedy,
-                    )
+        if final.exists():
+            with list_of_all.locked(end - time.monotonic(), stopped):
+                mending.mend(home, list_of_all)
+                if not told:
+                    _tell(home, guest, final)
+            return final
+        if told or any(line.identifier == f"{guest}/{name}" for line in list_of_all.lines()):
+            remedy = "bring it back from a copy; sealed again from what is there now it would hide what happened"
+            raise Refused(
+                Problem(
+                    code="record-gone",
+                    what="the record of this run is gone",
+                    where=str(final),
+                    found="sealed before",
+                    remedy=remedy,
                 )
+            )
+        final.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            mending.clear(final.parent)
             part = final.with_name(f".{name}.part")
             part.mkdir(parents=True)
-            try:
-                note = _build(home, guest, name, part, gather(), list_of_all)
+            half = _half(home, part, gather())
+            with list_of_all.locked(end - time.monotonic(), stopped):
+                mending.mend(home, list_of_all)
+                note = _whole(home, guest, name, part, half, list_of_all)
                 part.rename(final)
-            except BaseException:
-                mending.remove(part)
-                mending.remove_empty(part.parent)
-                raise
-            files.sync_folder(final.parent)
-            mending.enter(list_of_all, final)
-            _tell(home, guest, final, **note)
-        elif not told:
-            _tell(home, guest, final)
+                files.sync_folder(final.parent)
+                mending.enter(list_of_all, final)
+                _tell(home, guest, final, **note)
+        finally:
+            mending.clear(final.parent)
     return final
 
 
-def _build(home: Home, guest: str, name: str, part: Path, found: Contents, list_of_all: Register) -> dict[str, str]:
-    """Everything up to the rename; what the journal has to tell beside the record itself."""
-    site, who, now = home.site(), signatory.find(home), datetime.now(UTC).replace(microsecond=0)
-    secrets = home.secrets()
+def _half(home: Home, part: Path, found: Contents) -> _Half:
+    """What takes long, and has nothing to do with other records: the payload, searched for secrets, on disk."""
+    half = _Half(found, bag.fill(part, found.payload), signatory.find(home), home.secrets())
+    with ThreadPoolExecutor() as pool:
+        pool.submit(_sync, part)  # most of it is on disk by the time that the search is through
+        _refuse(leaks.scan(part, half.secrets), part, found)
+    for path in part.rglob("*"):
+        path.chmod(0o500 if path.is_dir() else 0o400)
+    _sync(part)
+    return half
+
+
+def _whole(home: Home, guest: str, name: str, part: Path, half: _Half, list_of_all: Register) -> dict[str, str]:
+    """What chains it to the records before it, and signs it; what the journal has to tell beside the record itself."""
+    site, now, (found, payload, who, secrets) = home.site(), datetime.now(UTC).replace(microsecond=0), half
     before = next((line for line in reversed(list_of_all.lines()) if line.guest == guest), None)
-    payload = bag.fill(part, found.payload)
     info = [
         ("Record-Format", str(contradictions.FORMAT)),
         ("Source-Organization", site.name),
@@ -259,16 +290,18 @@ def _build(home: Home, guest: str, name: str, part: Path, found: Contents, list_
         provenance=found.provenance,
     )
     bag.close(part, payload, info, {"README.txt": readme})
-    with ThreadPoolExecutor() as pool:
-        pool.submit(_sync, part)  # most of it is on disk by the time that the search is through
-        leaked = leaks.scan(part, secrets)
-    if leaked:
-        raise Refused(*(_at_its_source(p, part, found) for p in leaked))
+    _refuse(leaks.scan(part, secrets, but="data"), part, found)
     note = _sign(home, part, who, now)
-    for path in [*part.rglob("*"), part]:
-        path.chmod(0o500 if path.is_dir() else 0o400)
+    for path in (p for p in part.iterdir() if not p.is_dir()):
+        path.chmod(0o400)
+    part.chmod(0o500)
     _sync(part)
     return note
+
+
+def _refuse(leaked: Sequence[Problem], part: Path, found: Contents) -> None:
+    if leaked:
+        raise Refused(*(_at_its_source(p, part, found) for p in leaked))
 
 
 def _sign(home: Home, part: Path, who: Signatory, now: datetime) -> dict[str, str]:
@@ -299,7 +332,14 @@ def _sign(home: Home, part: Path, who: Signatory, now: datetime) -> dict[str, st
 
 
 def _sync(part: Path) -> None:
-    tool.run(["sync", "-f", part])  # once for all: a sync per file takes ten times as long
+    """Bring its whole file system to disk, once for all: a sync per file takes ten times as long."""
+    handle = os.open(part, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        libc = ctypes.CDLL(None, use_errno=True)
+        if libc.syncfs(handle):
+            raise OSError(number := ctypes.get_errno(), os.strerror(number), str(part))
+    finally:
+        os.close(handle)
 
 
 def _at_its_source(problem: Problem, part: Path, found: Contents) -> Problem:

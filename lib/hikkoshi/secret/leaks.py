@@ -60,15 +60,16 @@ class _Find:
     how: str
 
 
-def scan(folder: Path, secrets: Iterable[Secret]) -> list[Problem]:
+def scan(folder: Path, secrets: Iterable[Secret], *, but: str = "") -> list[Problem]:
     """One problem for each file or folder below `folder` and each live secret that stands in its name or content.
 
-    The problems never hold a value. Symbolic links are not followed: their names and targets are searched.
+    What lies in the folder `but` there is not looked at. The problems never hold a value. Symbolic links are not followed: their
+    names and targets are searched.
     """
     secrets = list(secrets)
     forms = [form for secret in secrets for form in _forms(secret)]
     mask, problems = masking.Mask(secrets), list[Problem]()
-    for path in _everything(folder, problems):
+    for path in _everything(folder, problems, but):
         name = path.relative_to(folder)
         shown = _shown(path, folder, forms, mask)
         in_parent = {f.secret.name for f in _finds(os.fsencode(name.parent), forms)}
@@ -82,12 +83,12 @@ def scan(folder: Path, secrets: Iterable[Secret]) -> list[Problem]:
     return problems
 
 
-def _everything(folder: Path, problems: list[Problem]) -> Iterator[Path]:
+def _everything(folder: Path, problems: list[Problem], but: str) -> Iterator[Path]:
     def unread(e: OSError) -> None:
         problems.append(_unread(str(e.filename), e))
 
     for place, folders, files in os.walk(folder, onerror=unread):
-        folders.sort()
+        folders[:] = sorted(name for name in folders if not but or Path(place, name) != folder / but)
         yield from (Path(place, name) for name in sorted([*folders, *files]))
 
 
