@@ -11,9 +11,11 @@ import typer
 
 from hikkoshi.cli import terminal
 from hikkoshi.cli.completion import FirstStep, LastStep, OnlyStep
+from hikkoshi.cli.forecast import forecast
 from hikkoshi.cli.terminal import AsJson
 
 fleet = typer.Typer(help="All guests of the site, one wave after the other.")
+fleet.command()(forecast)
 
 
 def _budget(text: str) -> tuple[float, bool]:

@@ -6,9 +6,11 @@ a grey printer.
 """
 
 from collections.abc import Callable
+from io import BytesIO
 from typing import Literal
 
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
 Words = Callable[[str], str]  # from English to the language of the reader: `_`, for the extractors of gettext
@@ -44,3 +46,10 @@ def plain_numbers(ax: Axes, which: Literal["x", "y"]) -> None:
     axis = ax.xaxis if which == "x" else ax.yaxis
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axis.set_minor_formatter(NullFormatter())
+
+
+def png(fig: Figure) -> bytes:
+    """A figure as a PNG file; the same figure is always the same bytes."""
+    drawn = BytesIO()
+    fig.savefig(drawn, format="png", dpi=110, bbox_inches="tight", metadata={"Software": None})
+    return drawn.getvalue()

@@ -40,12 +40,11 @@ class Night:
             self._documents[guest.name] = {"guest": guest.name, "exit_code": 0, "steps": []}
         if idle := chains.count([]):
             self._say(f"{idle} of {len(guests)} guests have these steps behind them")
-        limits = {"dom0": self._site.fleet.per_dom0, "vsphere": self._site.fleet.per_vsphere}
         fleet = Fleet(
             self._home,
             executor,
             self._heard,
-            limits=limits,
+            limits=self._site.fleet.slots,
             failures=failures,
             stop=lambda: station.stopped(self._home),
             wait=lambda guest: self._say(f"{guest:<12}│ another run is at work on it: it comes when that has ended"),

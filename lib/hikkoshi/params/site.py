@@ -175,6 +175,11 @@ class FleetLimits(Frozen):
     per_dom0: int = Field(1, ge=1, description="guests at once that read their disks from one Dom-0")
     per_vsphere: int = Field(2, ge=1, description="guests at once with one vSphere, its datastore and the link to it")
 
+    @property
+    def slots(self) -> dict[str, int]:
+        """{kind of what steps share: how many tasks may have one of it at once}."""
+        return {"dom0": self.per_dom0, "vsphere": self.per_vsphere}
+
 
 class Notify(Frozen):
     """Who is told when a fleet's guest fails, when it comes to a hold point, and when it ends."""

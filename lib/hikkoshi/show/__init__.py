@@ -12,7 +12,6 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from importlib.machinery import ModuleSpec, PathFinder
-from io import BytesIO
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
@@ -103,9 +102,9 @@ def picture(path: Path, alt: str) -> None:
 
 def figure(fig: "Figure", alt: str) -> None:
     """Show a matplotlib figure as PNG, and on a terminal its words."""
-    png = BytesIO()
-    fig.savefig(png, format="png", dpi=110, bbox_inches="tight", metadata={"Software": None})
-    _png(png.getvalue(), alt, f"(picture, in the executed notebook: {alt})")
+    from hikkoshi.figures.style import png  # noqa: PLC0415 - loaded by whoever made the figure
+
+    _png(png(fig), alt, f"(picture, in the executed notebook: {alt})")
 
 
 def exhibits(found: Sequence["Exhibit"]) -> None:

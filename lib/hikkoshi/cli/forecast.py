@@ -1,0 +1,58 @@
+"""The command that foretells a night: thin, like the rest of the command line."""
+
+from typing import Annotated
+
+import typer
+
+from hikkoshi.cli import terminal
+from hikkoshi.cli.completion import FirstStep, LastStep, OnlyStep
+from hikkoshi.cli.terminal import AsJson
+
+
+def forecast(
+    *,
+    first: FirstStep = None,
+    last: LastStep = None,
+    only: OnlyStep = None,
+    jobs: Annotated[int | None, typer.Option(min=1, help="guests at once \\[default: fleet.jobs in params/site.yml]")] = None,
+    night: Annotated[float | None, typer.Option(min=0, metavar="HOURS", help="how long a wave may take")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Foretell how long each wave will take, and what it waits for; nothing is begun, and nobody is asked.
+
+    It takes the steps that are left, the sizes of the surveys, and how long steps took at this site so far. With --night it names
+    the guests that do not fit. The picture of each wave is in outputs/fleet. What room vSphere has: `hikkoshi doctor --site`.
+    """
+    from hikkoshi import files  # noqa: PLC0415 - late: --help and completion answer at once
+    from hikkoshi.figures.gantt import gantt  # noqa: PLC0415
+    from hikkoshi.figures.style import png  # noqa: PLC0415
+    from hikkoshi.fleet import outlook, sequence, waves  # noqa: PLC0415
+    from hikkoshi.fleet.rates import Rates  # noqa: PLC0415
+    from hikkoshi.params.home import Home  # noqa: PLC0415
+
+    home = Home.find()
+    if only and (first or last):
+        raise typer.BadParameter("it names one step: leave --from and --through out", param_hint="--only")
+    steps = sequence.selection(only or first, only or last)
+    site, found = home.site(), waves.waves(home)
+    guests = [guest for wave in found.values() for guest in wave]
+    rates = Rates.of(home, [guest.name for guest in guests])
+    longest = night * 3600 if night is not None else float("inf")
+    foretold = [
+        outlook.WaveForecast.of(home, site, wave, members, steps, rates=rates, jobs=jobs or site.fleet.jobs, night=longest)
+        for wave, members in found.items()
+    ]
+    if as_json:
+        terminal.print_json({"waves": [one.plain() for one in foretold]})
+        return
+    terminal.table([one.row() for one in foretold])
+    for words in outlook.basis(rates, guests, steps):
+        terminal.say(words)
+    for one in foretold:
+        for words in one.words():
+            terminal.say(words)
+        if one.tasks:
+            path = home.fleet / f"forecast-{one.wave}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            files.write(path, png(gantt(one.stretches())))
+            terminal.say(f"Wave {one.wave}, drawn: {path}")
