@@ -2,8 +2,8 @@
 
 A kernel's messages to whoever looks on are heard before they are sent. The notebook is the run's RUN.ipynb. It is written when
 the run is opened, when a cell begins and when it ends, and soon after something is shown: so much is there of a kernel that is
-killed, and a cell that did not end has no end there. A run that its last cell ends is sealed at once. Nothing that fails here
-stops a run; whoever runs it is told.
+killed, and a cell that did not end has no end there. A run is sealed at once when its last cell ends it, or when the cell that
+opened it fails. Nothing that fails here stops a run; whoever runs it is told.
 """
 
 import contextlib
@@ -109,6 +109,9 @@ class Transcript:
             if content.get("execution_state") == "idle":
                 execution.ended = datetime.now(UTC)
                 self._save()
+                for run, before, _ in self._runs.values():
+                    if execution.failed and execution is list(self._executed.values())[before]:
+                        run.close("failed")  # nothing can be done with it, and another page may be what is needed first
                 self._over = [run for run, *_ in self._runs.values() if run.ended]
                 self._runs = {name: kept for name, kept in self._runs.items() if not kept[0].ended}
             elif kind in KEPT or kind in ("clear_output", "update_display_data"):
@@ -213,12 +216,16 @@ def _origin(execution: _Execution, book: list[_Node]) -> tuple[int | None, str]:
 def _notebook(executed: list[_Execution], run: Run, before: int, book: list[_Node]) -> dict[str, Any]:
     """A run's notebook; `before` is how many cells were executed before the one that opened it."""
     cells: list[dict[str, Any]] = []
-    seen, counts = set[int](), Counter[str]()
+    seen, since, counts = set[int](), set[int](), Counter[str]()
     for n, execution in enumerate(executed):
         index, other = _origin(execution, book)
         marks = [other] if other else []
+        if n == before:
+            since = set()  # what was run before, as for another guest, is no other order of this one
         if index is not None:
-            marks += ["run again"] if index in seen else ["out of order"] if index < max(seen, default=0) else []
+            if n > before:
+                marks += ["run again"] if index in since else ["out of order"] if index < max(since, default=0) else []
+            since.add(index)
             seen.add(index)
         marks += ["failed"] if execution.failed else []
         counts.update(marks)
