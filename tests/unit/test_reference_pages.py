@@ -4,6 +4,7 @@ A key is there with the words of its model's description, an option with those o
 """
 
 import ast
+import functools
 import inspect
 import re
 import textwrap
@@ -205,9 +206,14 @@ def told(page: Path) -> Iterator[str]:
     yield from re.findall(r"`(hikkoshi [^`]*)`", re.sub(r"^ *```.*?^ *```", "", page.read_text(), flags=re.M | re.S))
 
 
+@functools.cache
+def known_commands() -> dict[str, Any]:
+    return dict(walked(typer.main.get_command(app), "hikkoshi"))
+
+
 def wrong(command: str) -> list[str]:
     """The words of a command that the command line does not know."""
-    known, group, words = dict(walked(typer.main.get_command(app), "hikkoshi")), "hikkoshi", command.split()[1:]
+    known, group, words = known_commands(), "hikkoshi", command.split()[1:]
     while group not in known and words and any(name.startswith(f"{group} {words[0]}") for name in known):
         group = f"{group} {words.pop(0)}"
     if group not in known:  # a group by itself, or with an option of its own
