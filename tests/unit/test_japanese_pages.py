@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 PROJECT = Path(__file__).parents[2]
-PAIRS = {"README.md": "README.ja.md", "docs/tutorial.md": "docs/ja/tutorial.md"}
+PAIRS = {"README.md": "README.ja.md"} | {f"docs/{p.name}": f"docs/ja/{p.name}" for p in (PROJECT / "docs" / "ja").glob("*.md")}
 Parts = Callable[[str], list[str]]
 
 
@@ -33,7 +33,7 @@ def codes(text: str) -> list[str]:
 def links(text: str) -> list[str]:
     """Where they lead, each once, as from the project's folder; not to the same page in the other language."""
     found = {re.sub(r"^(\.\./)*(docs/)?(ja/)?", "", t) for t in re.findall(r"\]\(([^)\s]+)\)", without_code(text))}
-    return sorted(found - {"README.md", "README.ja.md", "tutorial.md"})
+    return sorted(found - {"README.md", "README.ja.md"})
 
 
 def items(text: str) -> list[str]:
