@@ -54,6 +54,7 @@ class Story:
             self.journal.append("verify", **about, mode=mode, state="red", checks=[{**red, "state": "red"}])
         if outcome:
             self.journal.append("outcome", **about, mode=mode, outcome=outcome, error=error)
+            self.journal.append("sealed", of=about["run"])
         if outcome == "succeeded" and mode == "apply":
             with contextlib.suppress(FileNotFoundError, Refused):  # an earlier step's result is not there
                 self.result(step)
@@ -507,6 +508,14 @@ def test_a_fleet_leaves_out_what_is_finished_and_begins_with_what_is_not(story: 
     story.run("50-rehearse")
     story.run("60-deploy")
     assert waves.left(story.home, story.guest, WAY, "apply") == []
+
+
+def test_a_step_of_which_there_is_no_record_is_not_finished(story: Story) -> None:
+    story.through("60-deploy")
+    story.run("60-deploy", outcome=None)
+    story.journal.append("end", run="7-60-deploy", step="60-deploy", outcome="completed")  # and then its runner was killed
+    assert story.now.state == "done"
+    assert waves.left(story.home, story.guest, WAY, "apply") == WAY[5:]
 
 
 def test_what_was_done_with_other_parameters_is_not_finished(story: Story) -> None:

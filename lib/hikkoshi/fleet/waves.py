@@ -54,7 +54,7 @@ def left(home: Home, guest: str, steps: Sequence[str], mode: Mode) -> list[str]:
 
     In apply, a step is finished where its last run did it, with the parameters and the plan that are there now, and its result
     is still that of the results before it. In plan mode, where it was looked at with these in the last twelve hours, and nothing
-    was done to the guest since.
+    was done to the guest since. Both only where there is a sealed record of it.
     """
     finished = _looked_at(home, guest) if mode == "plan" else _carried_out(home, guest, steps)
     known = set(finished)
@@ -96,12 +96,17 @@ def _carried_out(home: Home, guest: str, steps: Sequence[str]) -> Iterator[str]:
 
 
 def _unchanged(home: Home, guest: str) -> list[tuple[LastRun, bool]]:
-    """Every run, and whether it began with the parameters and the plan that are there now."""
+    """Every run, and whether it is sealed and began with the parameters and the plan that are there now.
+
+    One whose runner was killed as it ended is sealed by the next run of its guest; so there has to be one.
+    """
     entries, now = Journal(home.folder(guest).journal).entries(), home.inputs(guest)
-    then = {e.run: e.inputs for e in entries if e.event == "open"}
+    then, sealed = {e.run: e.inputs for e in entries if e.event == "open"}, {e.of for e in entries if e.event == "sealed"}
 
     def same(run: LastRun) -> bool:
         own = {Plan.filename} if run.step in (SURVEY.id, PLAN.id) else set()  # the plan comes after these
-        return all(then.get(run.id, {}).get(name) == digest for name, digest in now.items() if name not in own)
+        return run.id in sealed and all(
+            then.get(run.id, {}).get(name) == digest for name, digest in now.items() if name not in own
+        )
 
     return [(run, same(run)) for run in runs(entries)]
