@@ -212,12 +212,20 @@ def test_what_is_wrong_with_any_guests_file_is_told_before_anything_begins(home:
 
 def test_what_a_step_shares_with_others_is_its_dom0_its_vsphere_or_the_network(home: Home) -> None:
     site, guest = home.site(), home.guest("idp")
-    assert [waves.slots(site, guest, step) for step in ("10-survey", "40-convert", "60-deploy", "80-netperf")] == [
-        ("dom0:xenhost",),
-        (),
-        (f"vsphere:{site.vsphere.server}",),
-        ("network:",),
-    ]
+    vsphere = f"vsphere:{site.vsphere.server}"
+    way = ["10-survey", "20-plan", "30-prepare", "40-convert", "60-deploy", "80-netperf"]
+    acts = [waves.slots(site, guest, step, "apply") for step in way]
+    assert acts == [("dom0:xenhost",), (vsphere,), ("dom0:xenhost",), (), (vsphere,), ("network:",)]
+    looks = [waves.slots(site, guest, step, "plan") for step in way]
+    assert looks == [("dom0:xenhost",), (vsphere,), (), (), (vsphere,), ()]
+
+
+def test_in_plan_mode_one_process_looks_at_all_steps_that_only_look(home: Home) -> None:
+    site, guest, way = home.site(), home.guest("idp"), ["10-survey", "20-plan", "30-prepare", "40-convert", "60-deploy"]
+    vsphere = f"vsphere:{site.vsphere.server}"
+    found = [(t.steps, t.slots) for t in waves.tasks(home, site, guest, way, "plan")]
+    assert found == [(("10-survey",), ("dom0:xenhost",)), (("20-plan",), (vsphere,)), (tuple(way[2:]), (vsphere,))]
+    assert [t.steps for t in waves.tasks(home, site, guest, way, "apply")] == [(step,) for step in way]
 
 
 def test_of_two_fleets_in_a_folder_the_second_is_refused_and_so_is_stopping_none(home: Home) -> None:

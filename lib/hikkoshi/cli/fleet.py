@@ -1,5 +1,6 @@
 """The commands for all guests of a site at once: thin, like the rest of the command line."""
 
+import contextlib
 import re
 import shlex
 import sys
@@ -58,7 +59,7 @@ def run(
     With --apply it ends after a wave and says how to go on. To resume, run the same command again: what is finished is left
     out. When a guest fails, nothing more is begun, and what runs goes to its end; so it does after `hikkoshi fleet stop`.
     """
-    from hikkoshi.fleet import local, sequence, station, waves  # noqa: PLC0415 - late: --help and completion answer at once
+    from hikkoshi.fleet import loaded, local, sequence, station, waves  # noqa: PLC0415 - late: --help and completion answer at once
     from hikkoshi.fleet.fleet import Executor  # noqa: PLC0415
     from hikkoshi.fleet.night import Night  # noqa: PLC0415
     from hikkoshi.params.home import Home  # noqa: PLC0415
@@ -75,14 +76,20 @@ def run(
     guests = [guest for n in chosen for guest in found[n]]
     more = next((n for n in found if apply and n > max(chosen, default=0)), None)
     on = f"hikkoshi {_without_wave(sys.argv[1:])} --wave {more}" if more else ""
-    with station.taken(home):
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(station.taken(home))
         executor: Executor
         if scheduler:
             from hikkoshi.fleet.cluster import Cluster  # noqa: PLC0415
 
             executor = Cluster(home, scheduler, {guest.dom0 for guest in guests}, jobs, ca=ca, certificate=certificate, key=key)
         else:
-            executor = local.Local(home, jobs or site.fleet.jobs)
+            from hikkoshi.cli.main import main  # noqa: PLC0415
+            from hikkoshi.fleet import appointment  # noqa: F401, PLC0415 - what `hikkoshi run` loads, once for all
+            from hikkoshi.run import byhand  # noqa: F401, PLC0415
+
+            begins = stack.enter_context(loaded.commands(main))
+            executor = local.Local(home, jobs or site.fleet.jobs, loaded=begins)
         out = sys.stderr if as_json else sys.stdout
         night = Night(home, site, lambda line: terminal.say(line, out))
         budget = number * len(guests) / 100 if per_cent else number

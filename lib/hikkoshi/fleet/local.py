@@ -4,15 +4,16 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 
+from hikkoshi.fleet.loaded import Loaded
 from hikkoshi.fleet.task import Document, Task, carry_out, silent
 from hikkoshi.params.home import Home
 
 
 class Local:
-    """At most `jobs` at once; `say` gets every line, with the guest's name."""
+    """At most `jobs` at once; `say` gets every line, with the guest's name. `loaded` forks what only looks."""
 
-    def __init__(self, home: Home, jobs: int, say: Callable[[str], None] = silent) -> None:
-        self.jobs, self._home, self._say = jobs, str(home.root), say
+    def __init__(self, home: Home, jobs: int, say: Callable[[str], None] = silent, loaded: Loaded | None = None) -> None:
+        self.jobs, self._home, self._say, self._loaded = jobs, str(home.root), say, loaded
         self._pool, self._asked, self._voice = ThreadPoolExecutor(jobs), 0, threading.Lock()
 
     def submit(self, task: Task) -> "Future[Document]":
@@ -22,7 +23,7 @@ class Local:
             with self._voice:
                 self._say(f"{task.guest:<12}│ {line}")
 
-        return self._pool.submit(carry_out, self._home, task, lambda: self._asked, say)
+        return self._pool.submit(carry_out, self._home, task, lambda: self._asked, say, self._loaded)
 
     def end(self, signum: int) -> None:
         """Send a signal to the process groups of all."""

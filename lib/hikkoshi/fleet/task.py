@@ -13,9 +13,10 @@ import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import IO, Any
 
 from hikkoshi import tool
+from hikkoshi.fleet.loaded import Loaded
 
 LOOK = 0.2  # seconds between two looks at whether it is to end
 PIECE = 1 << 16  # bytes read at once
@@ -42,21 +43,28 @@ def silent(line: str) -> None:
     """Show nothing."""
 
 
-def carry_out(home: str, task: Task, asked: Callable[[], int], say: Callable[[str], None] = silent) -> Document:
-    """Run it to its end; the guest's document. `asked` gives the signal to send it, 0 for none; `say` gets its lines."""
+def carry_out(
+    home: str, task: Task, asked: Callable[[], int], say: Callable[[str], None] = silent, loaded: Loaded | None = None
+) -> Document:
+    """Run it to its end; the guest's document. `asked` gives the signal to send it, 0 for none; `say` gets its lines.
+
+    Where it only looks, its process is forked by `loaded`, which saves most of what it takes.
+    """
     if told := asked():
         return ended(task, 128 + told, "not started")
     with tempfile.TemporaryFile() as answer:
-        process = subprocess.Popen(
+        environment = {**os.environ, "HIKKOSHI_HOME": home}
+        begun = loaded.begin(task.command, environment, answer) if loaded and not task.apply else None
+        process = begun or subprocess.Popen(
             tool.command(task.command),
             stdin=subprocess.DEVNULL,
             stdout=answer,
             stderr=subprocess.PIPE,
-            env={**os.environ, "HIKKOSHI_HOME": home},
+            env=environment,
             close_fds=False,
             start_new_session=True,
         )
-        last = _heard(process, asked, say)
+        last = _heard(process.pid, begun.said if begun else process.stderr, asked, say)
         code = process.wait()
         answer.seek(0)
         try:
@@ -72,16 +80,16 @@ def ended(task: Task, code: int, error: object) -> Document:
     return {"guest": task.guest, "exit_code": code, "steps": [], "error": error}
 
 
-def _heard(process: "subprocess.Popen[bytes]", asked: Callable[[], int], say: Callable[[str], None]) -> str:
-    """Hand its lines on until it says no more, and it the signals; its last line."""
-    assert process.stderr
+def _heard(group: int, said: IO[bytes] | None, asked: Callable[[], int], say: Callable[[str], None]) -> str:
+    """Hand its lines on until it says no more, and the signals to its process group; its last line."""
+    assert said
     last, rest, told = "", b"", 0
-    with process.stderr as lines:
+    with said as lines:
         while True:
             if (signum := asked()) != told:
                 told = signum
                 with contextlib.suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.Signals(signum))
+                    os.killpg(group, signal.Signals(signum))
             if not select.select([lines], [], [], LOOK)[0]:
                 continue
             piece = os.read(lines.fileno(), PIECE)

@@ -37,13 +37,29 @@ def waves(home: Home) -> dict[int, list[Guest]]:
 
 
 def tasks(home: Home, site: Site, guest: Guest, steps: Sequence[str], mode: Mode) -> list[Task]:
-    """A task for each step that the guest still has before it; see `left`."""
-    return [Task(guest.name, (step,), mode == "apply", slots(site, guest, step)) for step in left(home, guest.name, steps, mode)]
+    """A task for each step that the guest still has before it, see `left`; one for all that only look in plan mode."""
+    groups: list[list[str]] = []
+    for step in left(home, guest.name, steps, mode):
+        looks = mode == "plan" and step not in READ_ONLY
+        if looks and groups and groups[-1][-1] not in READ_ONLY:
+            groups[-1].append(step)
+        else:
+            groups.append([step])
+    return [
+        Task(
+            guest.name,
+            tuple(group),
+            mode == "apply",
+            tuple(sorted({s for step in group for s in slots(site, guest, step, mode)})),
+        )
+        for group in groups
+    ]
 
 
-def slots(site: Site, guest: Guest, step: str) -> tuple[str, ...]:
-    """What a step shares with those of other guests: `dom0:xenhost`, or `vsphere:` with the server."""
-    loads = STEPS[step].loads
+def slots(site: Site, guest: Guest, step: str, mode: Mode) -> tuple[str, ...]:
+    """What a step shares with those of other guests: `dom0:xenhost`, or `vsphere:` with the server. A look reads no disk."""
+    looks = mode == "plan" and step not in READ_ONLY
+    loads = STEPS[step].loads if not looks or STEPS[step].loads == "vsphere" else ""
     vsphere = site.towards(guest.vsphere).vsphere
     names = {"dom0": guest.dom0, "vsphere": vsphere.server or vsphere.contractor, "network": ""}
     return (f"{loads}:{names[loads]}",) if loads else ()
