@@ -1,9 +1,12 @@
-"""Many guests by real processes: waves with hold points, a failure, a stop; by a real Dask cluster."""
+"""Many guests by real processes: waves with hold points, a failure, a stop, kill -9; by a real Dask cluster, too."""
 
 import json
 from pathlib import Path
 
+import pytest
+
 import fleets
+import kills
 from clusters import DaskCluster
 from hikkoshi.params.home import Home
 from hikkoshi_lab import certificate
@@ -68,3 +71,11 @@ def test_a_cluster_reads_from_each_dom0_by_the_worker_that_is_near_it_and_trusts
         assert "40-convert" not in fleets.succeeded(home, names[0])
     finally:
         cluster.close()
+
+
+@pytest.mark.parametrize(("seed", "by_cluster"), [(11, False), (10, True)])
+def test_whatever_is_killed_no_step_of_a_guest_runs_twice_at_once_and_none_is_lost(
+    tmp_path: Path, seed: int, by_cluster: bool
+) -> None:
+    """Thirty such stories: python tests/bench/fleet_kills.py."""
+    kills.trial(tmp_path, seed, by_cluster=by_cluster, guests=2)
