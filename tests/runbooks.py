@@ -35,6 +35,7 @@ IN_ORDER = (
     "80-netperf",
     "85-offloads",
     "90-report",
+    "95-fleet",
 )
 EARLY = ["-p", "hikkoshi.record"]  # before nbval: it keeps away what takes notebooks long to load
 SERVER = """

@@ -10,12 +10,13 @@ import pytest
 
 import journey
 from hikkoshi import steps
-from hikkoshi.errors import StepFailed
+from hikkoshi.errors import BadInput, StepFailed
 from hikkoshi.params.home import Home
 from hikkoshi.run import run
 from hikkoshi.run.run import Run
 from hikkoshi.run.step import STEPS
 from hikkoshi.steps.convert import Convert
+from hikkoshi.steps.fleet import FleetOverview
 from hikkoshi.steps.netperf import Netperf
 from hikkoshi.steps.offloads import Offloads
 from hikkoshi.steps.rehearse import Rehearse
@@ -122,3 +123,42 @@ def test_every_step_is_one_class_whose_methods_have_the_same_names_in_the_same_o
         acts = [] if kind.step.read_only else ["complete", "start"]  # what one writes that only reads has words of its own
         wanted = ["checks", *acts, "proofs", "evidence"]
         assert [name for name in vars(kind) if name in wanted] == wanted, kind
+
+
+def night(home: Home) -> journey.Move:
+    """A guest that was surveyed and whose conversion failed; the other was not begun."""
+    move = journey.Move(home)
+    move.survey.save(move.folder)
+    move.ran("10-survey")
+    move.ran("40-convert", result="failed", error="StepFailed: no room is left")
+    return move
+
+
+def test_the_fleet_names_who_needs_somebody_draws_what_ran_and_tells_how_fast(home: Home) -> None:
+    night(home)
+    found = FleetOverview.open({"home": str(home.root), "hours": 24})
+    assert [(row["guest"], row["step"], row["why"]) for row in found.failures()] == [
+        ("idp", "40-convert", "StepFailed: no room is left")
+    ]
+    assert [row["guest"] for row in found.guests()] == ["idp", "gateway"]
+    (drawn,) = found.drawn()
+    assert drawn.figure
+    assert drawn.words.endswith("Failed: idp in 40.")
+    assert [(row["step"], row["runs"], row["not well"]) for row in found.pace()] == [
+        ("10-survey", "1", "0"),
+        ("40-convert", "1", "1"),
+    ]
+    assert found.verify().checks
+
+
+def test_the_fleet_looks_back_no_further_than_it_is_told_but_at_failures(home: Home) -> None:
+    night(home)
+    found = FleetOverview.open({"home": str(home.root), "hours": 1e-9})
+    assert [e.figure for e in found.drawn()] == [None]
+    assert (found.pace(), len(found.failures())) == ([], 1)
+
+
+@pytest.mark.parametrize("hours", [0, -1, "24", None, True, float("nan"), float("inf")])
+def test_what_is_no_time_to_look_back_is_refused(home: Home, hours: object) -> None:
+    with pytest.raises(BadInput, match="no time to look back"):
+        FleetOverview.open({"home": str(home.root), "hours": hours})

@@ -43,6 +43,7 @@ class LastRun:
     mode: str
     state: State
     when: datetime  # of its last line
+    begun: datetime  # the time of its first line
     error: str = ""  # in words, for readers
     kind: str = ""  # the class of the error
     codes: frozenset[str] = frozenset()  # of what it failed by
@@ -239,6 +240,7 @@ def _last_run(run: str, lines: Sequence[JournalEntry], unsealed: str) -> LastRun
         mode=mode,
         state=state,
         when=datetime.fromisoformat(last["time"]),
+        begun=datetime.fromisoformat(first["time"]),
         error=error,
         kind=kind,
         codes=frozenset(map(str, codes)) if failed else frozenset(),

@@ -56,7 +56,7 @@ class StartHere:
         every = Check(
             code="guests-shown",
             title="every guest is in the table",
-            ok=shown == known,
+            ok=sorted(shown) == known,
             found=f"missing: {', '.join(missing)}" if missing else ", ".join(shown) or "no guest",
             expected=", ".join(known),
             remedy="open this notebook again",

@@ -1,0 +1,99 @@
+"""95: what the guests of a site did in the last hours. It needs no guest and opens no run."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from statistics import median
+from typing import Any, Self
+
+from hikkoshi import files
+from hikkoshi.errors import BadInput, Problem
+from hikkoshi.figures.exhibits import Exhibit
+from hikkoshi.figures.gantt import Stretch, gantt, gantt_words, spoken
+from hikkoshi.fleet import waves
+from hikkoshi.fleet.rates import Rates
+from hikkoshi.params.home import Home
+from hikkoshi.run import status
+from hikkoshi.run.journal import Journal
+from hikkoshi.run.status import LastRun
+from hikkoshi.run.step import STEPS
+from hikkoshi.steps.start_here import StartHere
+
+BAD = ("failed", "interrupted")  # states of a run
+
+
+class FleetOverview(StartHere):
+    """95 · Fleet, for the home and the hours that are given to it."""
+
+    def __init__(self, home: Home, hours: float) -> None:
+        super().__init__(home)
+        self._since = datetime.now(UTC) - timedelta(hours=hours)
+        self._runs = {guest: status.runs(Journal(home.folder(guest).journal).entries()) for guest in self.names()}
+
+    @classmethod
+    def open(cls, names: Mapping[str, Any]) -> Self:
+        """Find the home by a notebook's variables, `vars()`; `BadInput` where there is none, or `hours` is no time."""
+        hours = names.get("hours")
+        if isinstance(hours, bool) or not isinstance(hours, int | float) or not 0 < hours <= 24 * 365:
+            what, expected = "this is no time to look back", "hours, more than 0 and at most a year's"
+            remedy = "correct `hours` in the parameters' cell"
+            raise BadInput(Problem(code="hours-unusable", what=what, found=repr(hours), expected=expected, remedy=remedy))
+        return cls(Home.find(str(names.get("home", ""))), hours)
+
+    def guests(self) -> list[dict[str, str]]:
+        """Where every guest stands, by waves; in each those first that need somebody."""
+        wave = {guest.name: str(number) for number, found in waves.waves(self._home).items() for guest in found}
+        rows = [{"wave": wave[row["guest"]], **row} for row in super().guests()]
+        urgent = {row["guest"]: not row["state"].startswith(BAD) for row in rows}
+        return sorted(rows, key=lambda row: (int(row["wave"]), urgent[row["guest"]]))
+
+    def failures(self) -> list[dict[str, str]]:
+        """The guests whose last run did not end well, however long ago, each with what is known of why."""
+        last = {guest: past[-1] for guest, past in self._runs.items() if past and past[-1].state in BAD}
+        return [
+            {
+                "guest": guest,
+                "step": run.step,
+                "when": f"{run.when:%Y-%m-%d %H:%M}",
+                "why": run.headline or run.state,
+                "record": str(path.relative_to(self._home.root))
+                if (path := self._home.folder(guest).runs / f"{run.id}.ipynb").is_file()
+                else "none",
+            }
+            for guest, run in last.items()
+        ]
+
+    def drawn(self) -> tuple[Exhibit, ...]:
+        """Every run that ended since then, in time."""
+        recent = self._recent()
+        if not recent:
+            return (Exhibit(f"nothing was run since {self._since:%Y-%m-%d %H:%M} UTC"),)
+        first = min(run.begun for _, run in recent)
+        found = [
+            Stretch(guest, run.step, (run.begun - first).total_seconds(), (run.when - first).total_seconds(), run.state in BAD)
+            for guest, run in recent
+        ]
+        return (Exhibit(f"The first began at {first:%Y-%m-%d %H:%M} UTC. {gantt_words(found)}", figure=gantt(found)),)
+
+    def pace(self) -> list[dict[str, str]]:
+        """Of each step: how many runs there were since then, how long they took, and how much data went through them a second."""
+        sizes = Rates.of(self._home, self.names()).sizes
+        rows = []
+        for step in STEPS:
+            runs = [(guest, run, (run.when - run.begun).total_seconds()) for guest, run in self._recent() if run.step == step]
+            good = [(sizes.get(guest, 0), seconds) for guest, run, seconds in runs if run.state == "done" and seconds > 0]
+            if runs:
+                rate = sum(size for size, _ in good) / sum(seconds for _, seconds in good) if good else 0.0
+                rows.append(
+                    {
+                        "step": step,
+                        "runs": str(len(runs)),
+                        "not well": str(sum(run.state in BAD for _, run, _ in runs)),
+                        "half of them within": spoken(median(seconds for _, _, seconds in runs)),
+                        "data": f"{files.human(rate)}/s" if rate else "–",
+                    }
+                )
+        return rows
+
+    def _recent(self) -> list[tuple[str, LastRun]]:
+        found = [(guest, run) for guest, past in self._runs.items() for run in past]
+        return [(guest, run) for guest, run in found if run.when >= self._since and run.step in STEPS]
