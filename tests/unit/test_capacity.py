@@ -88,6 +88,7 @@ def test_a_cable_to_another_vlan_is_cut_has_a_sign_and_is_named_in_words() -> No
     said = wires_words(cables("eth3"))
     assert "1 of 8 otherwise than planned" in said
     assert "✘ eth3 (00:16:3e:05:00:03) from xenbr303 to dv-vlan303 (distributed, VLAN 999), planned as vlan303" in said
+    assert said.index("✘ eth3") < said.index("eth0 to dv-vlan300, eth1 to dv-vlan301")
 
 
 def test_cables_as_planned_have_no_sign() -> None:

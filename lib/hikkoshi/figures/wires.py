@@ -70,9 +70,10 @@ def wires(found: Sequence[Wire]) -> Figure:
 
 
 def wires_words(found: Sequence[Wire]) -> str:
-    """What `wires` shows, in words."""
-    wrong = sum(w.wrong for w in found)
-    return f"Where each NIC goes, {wrong or 'none'} of {len(found)} otherwise than planned. {'; '.join(map(str, found))}."
+    """What `wires` shows, in words: what is otherwise than planned first, and whole."""
+    wrong, right = [str(w) for w in found if w.wrong], [f"{w.nic} to {w.port_group}" for w in found if not w.wrong]
+    told = "; ".join([*wrong, ", ".join(right)] if right else wrong)
+    return f"Where each NIC goes, {len(wrong) or 'none'} of {len(found)} otherwise than planned. {told}."
 
 
 def _short(words: str, most: int) -> str:
