@@ -54,6 +54,11 @@ def read_only(home: Home, step: str, seconds: float = SECONDS) -> None:
     install(home, ACTION.replace("SECONDS", str(seconds)), AT_ONCE, verify=LOOK, step=step, parameters=parameters)
 
 
+def acts(home: Home, guest: str) -> bool:
+    """Whether an action of the guest has begun."""
+    return any(e.event == "start" for e in Journal(home.folder(guest).journal).entries())
+
+
 def succeeded(home: Home, guest: str) -> list[str]:
     """The steps of a guest that were carried out to their ends, each once, in the order of their first success."""
     journal = Journal(home.folder(guest).journal)

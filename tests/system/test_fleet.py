@@ -1,6 +1,9 @@
 """Many guests by real processes: waves with hold points, a failure, a stop, kill -9; by a real Dask cluster, too."""
 
 import json
+import signal
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -9,6 +12,8 @@ import fleets
 import kills
 from clusters import DaskCluster
 from hikkoshi.params.home import Home
+from hikkoshi.run import lock
+from hikkoshi.run.journal import Journal
 from hikkoshi_lab import certificate
 from processes import hikkoshi, start, wait_for
 
@@ -48,29 +53,61 @@ def test_a_fleet_that_is_stopped_lets_the_step_that_runs_end_and_begins_no_other
     assert "1 of 2 guests are through" in out
 
 
-def test_a_cluster_reads_from_each_dom0_by_the_worker_that_is_near_it_and_trusts_nobody_elses_certificate(
-    home: Home, tmp_path: Path
-) -> None:
-    names = fleets.site(home, 3, dom0s=2)
-    cluster = DaskCluster(tmp_path / "cluster", ("dom0:host0", "dom0:host1"))
-    try:
-        done = hikkoshi(home, "fleet", "run", "--only", "30", "--apply", *cluster.options)
-        assert done.returncode == 0, done.stdout + done.stderr
-        near = {f"{name} 30-prepare": f"dom0:host{n % 2}" for n, name in enumerate(names)}
-        assert fleets.world(home) == {**near, "twice": ""}
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaskCluster]:
+    """A scheduler, and a worker near each of two Dom-0s."""
+    found = DaskCluster(tmp_path_factory.mktemp("cluster"), ("dom0:host0", "dom0:host1"))
+    yield found
+    found.close()
 
-        certificate.make(tmp_path / "other")
-        address, other = cluster.address, DaskCluster.trusting(tmp_path / "other")
-        strange = hikkoshi(home, "fleet", "run", "--only", "40", "--apply", "--scheduler", address, *other)
-        assert strange.returncode == 1, strange.stdout + strange.stderr
-        assert "TLS certificate does not match" in strange.stderr, strange.stderr
-        unknown = (*DaskCluster.trusting(tmp_path / "other"), "--tls-ca", str(tmp_path / "cluster" / certificate.CA))
-        strange = hikkoshi(home, "fleet", "run", "--only", "40", "--apply", "--scheduler", address, *unknown)
-        assert strange.returncode == 1, strange.stdout + strange.stderr
-        assert "the cluster's scheduler cannot be reached" in strange.stderr
-        assert "40-convert" not in fleets.succeeded(home, names[0])
-    finally:
-        cluster.close()
+
+def test_a_cluster_reads_from_each_dom0_by_the_worker_that_is_near_it(home: Home, cluster: DaskCluster) -> None:
+    names = fleets.site(home, 3, dom0s=2)
+    done = hikkoshi(home, "fleet", "run", "--only", "30", "--apply", *cluster.options)
+    assert done.returncode == 0, done.stdout + done.stderr
+    near = {f"{name} 30-prepare": f"dom0:host{n % 2}" for n, name in enumerate(names)}
+    assert fleets.world(home) == {**near, "twice": ""}
+
+
+@pytest.mark.parametrize("whose", ["the cluster's", "ours"])
+def test_nobody_elses_certificate_is_trusted(home: Home, cluster: DaskCluster, tmp_path: Path, whose: str) -> None:
+    fleets.site(home, 1)
+    certificate.make(tmp_path)
+    options = list(DaskCluster.trusting(tmp_path))
+    if whose == "ours":  # we know the cluster, and it does not know us
+        options += ["--tls-ca", str(cluster.folder / certificate.CA)]
+    done = hikkoshi(home, "fleet", "run", *CONVERT, "--scheduler", cluster.address, *options)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "the cluster's scheduler cannot be reached" in done.stderr
+    assert not home.folder("g0000").exists()
+
+
+def test_ctrl_c_ends_what_a_cluster_carries_out(home: Home, cluster: DaskCluster) -> None:
+    fleets.site(home, 2, dom0s=2, seconds=300)
+    fleet = start(home, "fleet", "run", *CONVERT, *cluster.options)
+    wait_for(lambda: all(fleets.acts(home, name) for name in ("g0000", "g0001")), "both act")
+    fleet.send_signal(signal.SIGINT)
+    out, err = fleet.communicate(timeout=120)
+    assert fleet.returncode == 130, out + err
+    for name in ("g0000", "g0001"):
+        assert [e.outcome for e in Journal(home.folder(name).journal).entries() if e.event == "outcome"] == ["interrupted"]
+        assert not lock.held(home.folder(name).lock)
+
+
+SHORT = "from hikkoshi.cli.main import main\nfrom hikkoshi.fleet import cluster\ncluster.LOOK = 0.5\ncluster.GRACE = 1.0\nmain()"
+
+
+def test_what_only_a_lost_worker_could_carry_out_is_not_waited_for_without_end(home: Home, cluster: DaskCluster) -> None:
+    fleets.site(home, 4, dom0s=2, seconds=300)
+    way = ("fleet", "run", "--only", "30", "--apply", "--failures", "4")
+    fleet = start(home, *way, *cluster.options, program=[sys.executable, "-c", SHORT])
+    wait_for(lambda: fleets.acts(home, "g0001"), "it acts")
+    cluster.workers[1].kill()
+    out, err = fleet.communicate(timeout=120)
+    assert fleet.returncode == 1, out + err
+    told = {line.partition(" ")[0]: line for line in out.splitlines() if "cannot be heard" in line and "│" in line}
+    assert {"g0001", "g0003"} <= set(told), out
+    assert "KilledWorker" in told["g0001"]
 
 
 @pytest.mark.parametrize(("seed", "by_cluster"), [(11, False), (10, True)])

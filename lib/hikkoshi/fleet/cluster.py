@@ -7,6 +7,7 @@ reads from a Dom-0 is one that says so: `--resources dom0:xenhost=1`.
 import contextlib
 import functools
 import gc
+import time
 import uuid
 from collections.abc import Iterable
 from pathlib import Path
@@ -17,6 +18,8 @@ from hikkoshi.fleet.task import Task, carry_out
 from hikkoshi.params.home import Home
 
 PATIENCE = 15  # seconds that its scheduler has for an answer
+LOOK = 5.0  # seconds between two looks at which workers there are
+GRACE = 60.0  # seconds that a lost one has for coming back: what only it can carry out would wait without end
 
 
 class Cluster:
@@ -47,7 +50,8 @@ class Cluster:
             self._client.close()
             raise
         self.jobs: int = min(jobs or settings["threads"], settings["threads"])
-        self._labels = settings["labels"]
+        self._labels = set(settings["labels"])
+        self._looked = self._complete = time.monotonic()  # when all of these labels were there
 
     def submit(self, task: Task) -> Any:
         """Have a worker begin it."""
@@ -61,8 +65,16 @@ class Cluster:
         self._order.write_text(str(int(signum)))
 
     def lost(self) -> bool:
-        """Whether nothing can be heard of them any more."""
-        return bool(self._client.status != "running")
+        """Whether nothing can be heard of them any more, or a label is gone for long."""
+        if self._client.status != "running":
+            return True
+        now = time.monotonic()
+        if now - self._looked > LOOK:
+            self._looked = now
+            with contextlib.suppress(OSError):  # its scheduler has gone: the next look finds that
+                if self._labels <= set(self._client.run_on_scheduler(_settings)["labels"]):
+                    self._complete = now
+        return now - self._complete > GRACE
 
     def close(self) -> None:
         """Leave the cluster as it was."""

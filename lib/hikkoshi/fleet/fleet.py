@@ -18,7 +18,7 @@ from hikkoshi.run import lock
 SEVERITY = (0, 2, 3, 1)  # exit codes from good to bad: what was refused has changed nothing, what failed may have
 PATIENCE = 30.0  # seconds that a guest's process has for ending its kernel and writing its record
 LOOK = 0.5  # seconds between two looks at what may have changed by itself
-LOST = "what carried it out cannot be heard any more: a machine of the cluster was lost, or its scheduler"
+LOST = "what carries it out cannot be heard any more: a machine of the cluster was lost, or its scheduler"
 Halt = Literal["", "signal", "stopped", "failures", "lost"]
 
 
