@@ -2,6 +2,7 @@
 # make test    sets up what is missing, then all tests
 # make check   lint, types, unit tests: under three minutes
 # make test-xen  tests against a real Xen with a real Dom-0, in QEMU; as root, some twenty minutes the first time
+# make browser  a guest's move by hand, 10 to 60, in a real JupyterLab and a real browser; some minutes
 # make guests  every guest of the lab, booted before it is prepared and after, as a table
 # make proof   a gateway collapses in the lab's network, its cause is named, it is cured, as a table
 # make proof-vmxnet3  the same on the device that it is about, with a driver like those before 2015; needs a compiler, ten minutes
@@ -19,10 +20,10 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 # where it is set, each of a thousand processes compiles all modules again
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help setup demo test test-xen check lint guests proof proof-vmxnet3 faults docs pictures wheel lab lab-down schemas codes lock clean
+.PHONY: help setup demo test test-xen browser check lint guests proof proof-vmxnet3 faults docs pictures wheel lab lab-down schemas codes lock clean
 
 help:
-	@sed -n 's/^# //p' Makefile | head -11
+	@sed -n 's/^# //p' Makefile | head -12
 
 setup:
 	@.ci/setup
@@ -44,6 +45,9 @@ test: setup
 
 test-xen: setup
 	@$(PY) -m pytest tests/xen --durations=5
+
+browser: setup
+	@$(PY) -m pytest -s tests/walk
 
 check: lint
 	@$(PY) -m pytest -q $(WORKERS) tests/unit

@@ -71,18 +71,18 @@ class Window:
         found: list[dict[str, Any]] = self.page.evaluate(CELLS)
         return found
 
-    def until(self, true: Callable[[list[dict[str, Any]]], object], what: str) -> None:
+    def until(self, true: Callable[[list[dict[str, Any]]], object], what: str, seconds: float = PATIENCE) -> None:
         """Wait until something is so of the cells; the page lives on meanwhile."""
-        end = time.monotonic() + PATIENCE
+        end = time.monotonic() + seconds
         while not true(self.cells()):
             assert time.monotonic() < end, f"waited in vain: {what}"
             self.page.wait_for_timeout(100)
 
-    def run_all(self) -> None:
+    def run_all(self, seconds: float = PATIENCE) -> None:
         """Run, Run All Cells; wait until that has come to its end."""
         self.menu("Run", "Run All Cells")
         self.until(lambda cells: any(c["count"] or c["state"] == "running" for c in cells), "the first cell begins")
-        self.until(idle, "all cells were run")
+        self.until(idle, "all cells were run", seconds)
         self.rest()
 
     def go_to(self, cell: str) -> None:

@@ -1,6 +1,7 @@
 """JupyterLab for one site's folder: on this machine only, behind a token, and without a word to anybody outside."""
 
 import os
+import sysconfig
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +21,7 @@ def serve(home: Home, more: Sequence[str] = ()) -> None:
     os.environ |= {
         "HIKKOSHI_HOME": str(home.root),
         "JUPYTER_PREFER_ENV_PATH": "1",  # a kernel called python3 is the Python that has this package
+        "PATH": os.pathsep.join([sysconfig.get_path("scripts"), os.environ.get("PATH", os.defpath)]),  # hikkoshi, in a terminal
     }
     with _served(home) as root:
         LabApp.launch_instance([*_options(root), *more])
@@ -34,6 +36,8 @@ def _options(root: Path) -> list[str]:
         f"--LabApp.default_url=/lab/tree/notebooks/{FIRST}.ipynb",
         f"--LabApp.app_settings_dir={SETTINGS}",
         "--LabApp.extension_manager=readonly",
+        # where nobody sits at ours, JupyterLab starts a login shell, whose profile forgets PATH
+        f"--ServerApp.terminado_settings=shell_command={os.environ.get('SHELL') or '/bin/sh'}",
     ]
 
 

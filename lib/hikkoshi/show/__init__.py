@@ -213,7 +213,8 @@ def approval(page: str, asked: Callable[[], Check], guest: str) -> None:
         return
     import ipywidgets  # noqa: PLC0415 - slow, and needed only here
 
-    line, again = ipywidgets.Text(command, description="to type"), ipywidgets.Button(description="Look again")
+    line = ipywidgets.Text(command, description="to type", layout=ipywidgets.Layout(width="40em"))  # all of it is seen
+    again = ipywidgets.Button(description="Look again")
     seen = ipywidgets.Output()
 
     def look(button: object) -> None:
