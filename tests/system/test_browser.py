@@ -51,6 +51,7 @@ def window(site: Home, one_window: Window) -> Iterator[Window]:
     """A window with 00 and what was opened since. It may not complain, ask anybody else, nor change a runbook."""
     yield one_window
     assert one_window.complaints == []
+    assert one_window.page.locator(".Toastify__toast").count() == 0  # nobody is asked whether he wants news
     for runbook in sorted((PROJECT / "notebooks").glob("*.ipynb")):
         assert (site.root / "notebooks" / runbook.name).read_bytes() == runbook.read_bytes(), runbook.name
 

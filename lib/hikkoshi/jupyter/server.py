@@ -11,7 +11,7 @@ from hikkoshi.record.engine import runbook
 from hikkoshi.secret import temporary
 
 FIRST = "00-start-here"
-SETTINGS = Path(__file__).with_name("settings")  # what of JupyterLab is off: all that asks the network, or leaves files behind
+SETTINGS = Path(__file__).with_name("settings")  # what of JupyterLab is off: all that asks the network; long lines are broken
 
 
 def serve(home: Home, more: Sequence[str] = ()) -> None:
