@@ -107,6 +107,44 @@ def test_what_runs_have_made_is_only_read(contents: ServedFolder) -> None:
     assert Path(contents.root_dir, path).read_text() == "{}"
 
 
+@pytest.mark.parametrize("path", ["notebooks/../outputs/guests", "./outputs/guests", "notebooks/link"])
+def test_what_runs_have_made_is_only_read_by_whatever_path_it_is_reached(contents: ServedFolder, path: str) -> None:
+    there = Path(contents.root_dir, "outputs/guests/gateway/plan.json")
+    Path(contents.root_dir, "notebooks/link").symlink_to("../outputs/guests")
+    assert not contents.is_writable(path)
+    for refused in (
+        contents.save({"type": "file", "format": "text", "content": "{new}"}, f"{path}/gateway/plan.json"),
+        contents.delete_file(f"{path}/gateway/plan.json"),
+        contents.copy("params", path),
+    ):
+        with pytest.raises(HTTPError, match="only read here"):
+            asyncio.run(refused)
+    assert ([*there.parents[1].iterdir()], there.read_text()) == ([there.parent], "{}")
+
+
+def test_a_folder_of_runs_is_not_copied_to_beside_itself_but_to_another_place(contents: ServedFolder) -> None:
+    with pytest.raises(HTTPError, match="only read here"):
+        asyncio.run(contents.copy("outputs/guests"))
+    asyncio.run(contents.copy("outputs/guests", "params"))
+    assert Path(contents.root_dir, "params/guests/gateway/plan.json").is_file()
+
+
+def test_what_would_go_with_the_folder_that_is_served_is_refused_and_what_is_in_ones_own_stays(home: Home) -> None:
+    (home.root / "mine").mkdir()
+    with server._served(home) as root:
+        contents = ServedFolder(root_dir=str(root))
+        for refused in (
+            contents.new_untitled("", type="file"),
+            contents.delete_file("mine"),
+            contents.rename_file("mine", "ours"),
+        ):
+            with pytest.raises(HTTPError, match="make it in params/"):
+                asyncio.run(refused)
+        asyncio.run(contents.save({"type": "file", "format": "text", "content": "kept"}, "mine/notes.txt"))
+        assert [contents.is_writable(p) for p in ("mine", "mine/notes.txt", "outputs")] == [True, True, False]
+    assert (home.root / "mine/notes.txt").read_text() == "kept"
+
+
 def test_a_folder_of_ones_own_is_served_with_the_projects_runbooks_beside_it(home: Home) -> None:
     with server._served(home) as root:
         home.outputs.mkdir()

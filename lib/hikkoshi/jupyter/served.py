@@ -1,6 +1,8 @@
 """The files that JupyterLab shows of a site's folder, and which of them it writes: runbooks stay clean, outputs are only read."""
 
+import stat
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from jupyter_server.files.handlers import FilesHandler
@@ -39,7 +41,7 @@ class ServedFolder(AsyncLargeFileManager):  # type: ignore[misc]
 
     def is_writable(self, path: str) -> bool:
         """Whether JupyterLab may write there: in outputs/ it may not, whoever the user is; it says so in the page's title."""
-        return _room(path) != EVIDENCE and bool(super().is_writable(path))
+        return not self._is_evidence(path) and bool(super().is_writable(path))
 
     async def get(self, path: str, content: bool = True, **how: Any) -> Any:
         """A file; of a runbook its page, with the guest that was picked last."""
@@ -50,7 +52,7 @@ class ServedFolder(AsyncLargeFileManager):  # type: ignore[misc]
 
     async def save(self, model: dict[str, Any], path: str = "") -> Any:
         """Write what was edited; of a runbook, nothing that came of running it."""
-        _refuse(path)
+        self._refuse(path)
         if _room(path) == RUNBOOKS and model.get("type") == "notebook" and await self.file_exists(path):
             there = await self._read_notebook(self._get_os_path(path), as_version=4)
             written = page.kept(there, model["content"])
@@ -61,14 +63,36 @@ class ServedFolder(AsyncLargeFileManager):  # type: ignore[misc]
 
     async def delete_file(self, path: str) -> Any:
         """Remove a file, or a folder."""
-        _refuse(path)
+        self._refuse(path)
         return await super().delete_file(path)
 
     async def rename_file(self, old_path: str, new_path: str) -> Any:
         """Move a file, or a folder."""
-        _refuse(old_path)
-        _refuse(new_path)
+        self._refuse(old_path)
+        self._refuse(new_path)
         return await super().rename_file(old_path, new_path)
+
+    async def copy(self, from_path: str, to_path: str | None = None) -> Any:
+        """Copy a file, which is saved then, or a folder, which is not; without `to_path` to beside it."""
+        self._refuse(from_path if to_path is None else to_path)
+        return await super().copy(from_path, to_path)
+
+    def _refuse(self, path: str) -> None:
+        if self._is_evidence(path):
+            raise HTTPError(403, f"{path} is what a run has made, and is only read here")
+        root, place = Path(self.root_dir).resolve(), self._place(path)
+        if place.parent == root and not root.stat().st_mode & stat.S_IWUSR:
+            raise HTTPError(403, f"{path} would be gone when JupyterLab ends: make it in params/, or in a folder of your own")
+
+    def _is_evidence(self, path: str) -> bool:
+        """Whether it is in outputs/, or leads there: as `notebooks/../outputs` does, or a link."""
+        place, evidence = self._place(path), Path(self.root_dir, EVIDENCE).resolve()
+        return any(p.is_relative_to(evidence) for p in (place, place.resolve()))
+
+    def _place(self, path: str) -> Path:
+        """Where it is; what is a link itself stays one."""
+        named = Path(self._get_os_path(path.strip("/")))
+        return named.parent.resolve() / named.name
 
 
 def _picked() -> str:
@@ -80,8 +104,3 @@ def _picked() -> str:
 
 def _room(path: str) -> str:
     return path.strip("/").partition("/")[0]
-
-
-def _refuse(path: str) -> None:
-    if _room(path) == EVIDENCE:
-        raise HTTPError(403, f"{path} is what a run has made, and is only read here")

@@ -49,7 +49,10 @@ def _served(home: Home) -> Iterator[Path]:
         yield home.root
         return
     with temporary.folder("jupyter") as view:
-        for place in (home.root / "params", home.outputs, runbooks, runbooks.parent / "docs"):
+        own = (p for p in sorted(home.root.iterdir()) if p.is_dir() and not p.name.startswith("."))
+        places = {p.name: p for p in (runbooks.parent / "docs", runbooks, home.outputs, *own)}
+        for name, place in places.items():
             if place.is_dir() or place == home.outputs:
-                (view / place.name).symlink_to(place)
+                (view / name).symlink_to(place)
+        view.chmod(0o500)  # what is made beside them would go with it
         yield view
