@@ -222,8 +222,13 @@ def test_an_auditor_without_parameters_is_pointed_to_the_list_that_he_named(home
             "IPython",
             {"pandas", "numpy", "scipy", "matplotlib", "nbformat"},
         ),
+        (
+            "from hikkoshi.steps.plan import PlanMove; from hikkoshi.figures import exhibits; exhibits.wires([])",
+            "matplotlib",
+            {"pandas", "scipy", "IPython", "nbformat"},
+        ),
     ],
-    ids=["help", "a runbook"],
+    ids=["help", "a runbook", "a runbook that draws"],
 )
 def test_nothing_is_loaded_that_takes_long_and_is_not_needed(code: str, there: str, kept_away: set[str]) -> None:
     done = subprocess.run(

@@ -3,19 +3,22 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 from matplotlib.figure import Figure
 
-from hikkoshi.figures import overview, plots, room, timeline
+from hikkoshi.figures import room, timeline
 from hikkoshi.figures import wires as cables
 from hikkoshi.figures.room import Room
-from hikkoshi.network.compare import sequential
 from hikkoshi.network.outage.outage import Outages
-from hikkoshi.network.remedy.cure import Cure
-from hikkoshi.network.throughput.measured import Measured
 from hikkoshi.network.wiring.wiring import Witness
+
+if TYPE_CHECKING:  # pandas takes long to load, and most runbooks compare nothing
+    import pandas as pd
+
+    from hikkoshi.figures import overview
+    from hikkoshi.network.remedy.cure import Cure
+    from hikkoshi.network.throughput.measured import Measured
 
 
 @dataclass(frozen=True)
@@ -24,7 +27,7 @@ class Exhibit:
 
     words: str
     figure: Figure | None = None
-    rows: pd.DataFrame | Sequence[Mapping[str, Any]] | None = None
+    rows: "pd.DataFrame | Sequence[Mapping[str, Any]] | None" = None
 
 
 def outage(found: Outages | None) -> tuple[Exhibit, ...]:
@@ -57,38 +60,48 @@ def rooms(found: Sequence[tuple[str, int, int, int]]) -> tuple[Exhibit, ...]:
     return (Exhibit(room.rooms_words(drawn), figure=room.rooms(drawn)),)
 
 
-def series(found: Measured | None) -> tuple[Exhibit, ...]:
+def series(found: "Measured | None") -> tuple[Exhibit, ...]:
     """Every run of a series in the order measured."""
     if found is None or not found.series.table().size:
         return (Exhibit("not measured"),)
+    from hikkoshi.figures import plots  # noqa: PLC0415 - as above
+
     return (Exhibit(plots.turns_words(found.series), figure=plots.turns(found.series)),)
 
 
-def looks(found: Measured | None) -> tuple[Exhibit, ...]:
+def looks(found: "Measured | None") -> tuple[Exhibit, ...]:
     """What a series proves, look by look."""
     return (Exhibit(found.series.words(), rows=found.series.rows()) if found else Exhibit("not measured"),)
 
 
 def error_rates() -> tuple[Exhibit, ...]:
     """How often the rule by which a series is judged is wrong, as tests/bench/verdict.py simulated it."""
+    import pandas as pd  # noqa: PLC0415 - as above
+
+    from hikkoshi.network.compare import sequential  # noqa: PLC0415
+
     known = pd.read_csv(Path(sequential.__file__).with_name("verdict-error-rates.csv"))
     return (Exhibit("how often the rule is wrong", rows=known),)
 
 
-def matrix(cells: overview.Cells) -> tuple[Exhibit, ...]:
+def matrix(cells: "overview.Cells") -> tuple[Exhibit, ...]:
     """The ratio to the direct path for each path through a guest."""
+    from hikkoshi.figures import overview  # noqa: PLC0415 - as above
+
     return (Exhibit(overview.matrix_words(cells), figure=overview.matrix(cells)) if cells else Exhibit("not measured"),)
 
 
-def cured(before: Measured | None, after: Measured | None) -> tuple[Exhibit, ...]:
+def cured(before: "Measured | None", after: "Measured | None") -> tuple[Exhibit, ...]:
     """A series before a remedy beside the one after it."""
     if before is None or after is None:
         return (Exhibit("no comparison: nothing was measured before the remedy"),)
+    from hikkoshi.figures import plots  # noqa: PLC0415 - as above
+
     pair = before.series, after.series
     return (Exhibit(plots.remedy_words(*pair), figure=plots.remedy(*pair)),)
 
 
-def diagnosis(found: Cure | None) -> tuple[Exhibit, ...]:
+def diagnosis(found: "Cure | None") -> tuple[Exhibit, ...]:
     """The cause and every finding behind it."""
     if found is None:
         return (Exhibit("not looked at"),)
@@ -97,8 +110,10 @@ def diagnosis(found: Cure | None) -> tuple[Exhibit, ...]:
     return (Exhibit(words, rows=named.rows()),)
 
 
-def counters(counts: overview.Counts) -> tuple[Exhibit, ...]:
+def counters(counts: "overview.Counts") -> tuple[Exhibit, ...]:
     """Counts that should be equal where merged frames are lost."""
     if not any(any(group.values()) for group in counts.values()):
         return (Exhibit("nothing was counted"),)
+    from hikkoshi.figures import overview  # noqa: PLC0415 - as above
+
     return (Exhibit(overview.counters_words(counts), figure=overview.counters(counts)),)
