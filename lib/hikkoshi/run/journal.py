@@ -212,7 +212,7 @@ def _parsed(content: bytes) -> Iterator[_Line]:
     return map(_line_of, content.splitlines())
 
 
-@functools.lru_cache(maxsize=1024)  # a line that is written stays as it is, and sealing alone reads all of them ten times
+@functools.lru_cache(maxsize=8192)  # a line that is written stays as it is, and sealing alone reads all of them ten times
 def _line_of(raw: bytes) -> _Line:
     try:
         found = json.loads(raw)
