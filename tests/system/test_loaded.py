@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from hikkoshi.fleet import loaded
+
 RUNNER = """
 import json, os, signal, sys, tempfile, threading, time
 from hikkoshi.fleet import loaded
@@ -17,7 +19,9 @@ def main():
     if "wait" in sys.argv:
         time.sleep(600)
     home, session = os.environ["HIKKOSHI_HOME"], os.getsid(0)
-    print(json.dumps({"argv": sys.argv, "pid": os.getpid(), "parent": os.getppid(), "home": home, "session": session}))
+    draws = "matplotlib.backends.backend_agg" in sys.modules and sys.modules["matplotlib"].get_backend()
+    whose = {"pid": os.getpid(), "parent": os.getppid(), "session": session}
+    print(json.dumps({**whose, "draws": draws, "argv": sys.argv, "home": home}))
     print("said", file=sys.stderr)
     sys.exit(3)
 
@@ -29,7 +33,7 @@ def one(commands, *words):
         answer.seek(0)
         return {**json.loads(answer.read()), "code": code, "said": said}
 
-with tempfile.TemporaryFile() as answer, loaded.commands(main) as commands:
+with tempfile.TemporaryFile() as answer, loaded.commands(main, loaded.MANY) as commands:
     found = [one(commands, "run", name) for name in ("a", "b")]
     program = commands.begin(["/bin/true"], dict(os.environ), answer) is None
     waiting = commands.begin([*loaded.COMMAND, "wait"], dict(os.environ), answer).pid
@@ -60,6 +64,10 @@ def test_a_command_gets_its_words_and_environment_and_what_it_says_and_how_it_en
     assert [(c["argv"], c["home"], c["code"], c["said"]) for c in told["found"]] == [
         (["hikkoshi", "run", name], "/a home", 3, "said\n") for name in ("a", "b")
     ]
+
+
+def test_where_there_are_many_commands_each_has_loaded_what_draws_in_a_notebook(told: dict[str, Any]) -> None:
+    assert {command["draws"] for command in told["found"]} == {loaded.INLINE}
 
 
 def test_what_is_no_command_of_ours_and_what_would_be_half_a_process_is_started_otherwise(told: dict[str, Any]) -> None:

@@ -88,7 +88,7 @@ def run(
             from hikkoshi.fleet import appointment  # noqa: F401, PLC0415 - what `hikkoshi run` loads, once for all
             from hikkoshi.run import byhand  # noqa: F401, PLC0415
 
-            begins = stack.enter_context(loaded.commands(main))
+            begins = None if apply else stack.enter_context(loaded.commands(main, len(guests)))
             executor = local.Local(home, jobs or site.fleet.jobs, loaded=begins)
         out = sys.stderr if as_json else sys.stdout
         night = Night(home, site, lambda line: terminal.say(line, out))

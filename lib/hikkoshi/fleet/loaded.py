@@ -5,18 +5,28 @@ Each is a process of its own, a child of ours, in which nothing of another one i
 
 import contextlib
 import ctypes
+import importlib
 import os
 import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO
+from unittest import mock
 
-from hikkoshi.record.engine import forked
+import nbformat
+
+from hikkoshi.artefact import Artefact
+from hikkoshi.fleet import sequence
+from hikkoshi.record import provenance
+from hikkoshi.record.engine import environment, forked
 from hikkoshi.record.engine.forked import Forked, ForkServer
+from hikkoshi.run.step import STEPS
 
 COMMAND = [sys.executable, "-m", "hikkoshi.cli.main"]  # how what can be begun so begins
 PDEATHSIG = 1  # PR_SET_PDEATHSIG: what it gets when its parent ends
+MANY = 5  # commands, for which it pays to load also what only some of them need
+INLINE = "module://matplotlib_inline.backend_inline"  # how matplotlib shows what a notebook draws
 
 
 class Begun(Forked):
@@ -48,8 +58,8 @@ class Loaded:
 
 
 @contextlib.contextmanager
-def commands(main: Callable[[], None]) -> Iterator[Loaded]:
-    """What begins them, as long as this lasts; `main` is what `python -m hikkoshi.cli.main` does."""
+def commands(main: Callable[[], None], how_many: int = 1) -> Iterator[Loaded]:
+    """What begins them, as long as this lasts; `main` is what `python -m hikkoshi.cli.main` does. `how_many`: about so many."""
 
     def begin(arguments: list[str], runner: int) -> None:
         ctypes.CDLL(None).prctl(PDEATHSIG, signal.SIGKILL, 0, 0, 0)  # it is killed when the runner ends
@@ -57,5 +67,22 @@ def commands(main: Callable[[], None]) -> Iterator[Loaded]:
             sys.argv = ["hikkoshi", *arguments]
             main()
 
+    if how_many >= MANY:
+        _load()
     with forked.server(begin) as found:
         yield Loaded(found)
+
+
+def _load() -> None:
+    """Load what the steps load that a guest is looked at by, and ask for what every record tells of this machine."""
+    own = {"MPLBACKEND": os.environ.get("MPLBACKEND", INLINE), "OPENBLAS_NUM_THREADS": "1"}  # as a kernel has it; no threads
+    with mock.patch.dict(os.environ, own):
+        importlib.import_module("matplotlib.backends.backend_agg")
+    for step in sequence.selection(None, None):
+        importlib.import_module(f"hikkoshi.steps.{STEPS[step].word}")
+    importlib.import_module("hikkoshi.figures.exhibits")
+    for result in Artefact.__subclasses__():
+        result.model_rebuild()
+    nbformat.validate(nbformat.v4.new_notebook())
+    environment.versions()
+    provenance.software()
