@@ -11,15 +11,14 @@ from clusters import DaskCluster
 from hikkoshi.params.home import Home
 from hikkoshi.run import lock, status
 from hikkoshi.run.journal import Journal
-from processes import PATIENCE, start, wait_for
+from processes import PATIENCE, hikkoshi, start, wait_for
 from runbooks import parameters
 
 WAY = ("fleet", "run", "--from", "10", "--through", "20")
 STEPS = ("10-survey", "20-plan")
-KILLS = 2
 
 
-def trial(folder: Path, seed: int, *, by_cluster: bool, guests: int = 4) -> str:
+def trial(folder: Path, seed: int, *, by_cluster: bool, guests: int = 4, times: int = 2) -> str:
     """One story; what was killed in it. Fails where a step ran twice at once or is lost, or the end is not what it should be."""
     chance, home = random.Random(seed), parameters(folder / "home")
     names, story = fleets.site(home, guests, dom0s=2), list[str]()
@@ -30,7 +29,7 @@ def trial(folder: Path, seed: int, *, by_cluster: bool, guests: int = 4) -> str:
         if cluster:
             stack.callback(cluster.close)
         options = cluster.options if cluster else ()
-        for _ in range(KILLS):
+        for _ in range(times):
             enough = runs(home) + chance.randrange(guests)
             fleet = start(home, *WAY, *options)
             await_moment(home, fleet, enough, chance.random() * 2)
@@ -39,20 +38,18 @@ def trial(folder: Path, seed: int, *, by_cluster: bool, guests: int = 4) -> str:
             assert fleet.returncode in (-9, 0, 1), (story, out, err)
             options = cluster.options if cluster else ()
         cut = interrupted(home, names)
-        last = start(home, *WAY, *options)
-        out, err = last.communicate(timeout=PATIENCE)
+        last = hikkoshi(home, *WAY, *options)
         story.append(f"in the end {last.returncode}")
-        assert last.returncode == 0, (story, out, err)
-        assert [name for name in cut if f"{name:<12}│ " not in out] == [], (story, out)
+        assert last.returncode == 0, (story, last.stdout, last.stderr)
+        assert [name for name in cut if f"{name:<12}│ " not in last.stdout] == [], (story, last.stdout)
         done = fleets.world(home)
         assert done.pop("twice") == "", (story, "a step ran twice at once")
         assert set(done) == {f"{name} {step}" for name in names for step in STEPS}, (story, "a step is lost")
         for name in names:
             assert fleets.succeeded(home, name) == list(STEPS), (story, name)
             assert status.status(home, [name])[0].state == "done", (story, name)
-        again = start(home, *WAY, *options)
-        out, err = again.communicate(timeout=PATIENCE)
-        assert f"{guests} of {guests} guests have these steps behind them" in out, (story, out, err)
+        again = hikkoshi(home, *WAY, *options)
+        assert f"{guests} of {guests} guests have these steps behind them" in again.stdout, (story, again)
     return ", ".join(story)
 
 

@@ -110,9 +110,9 @@ def test_what_only_a_lost_worker_could_carry_out_is_not_waited_for_without_end(h
     assert "KilledWorker" in told["g0001"]
 
 
-@pytest.mark.parametrize(("seed", "by_cluster"), [(11, False), (10, True)])
+@pytest.mark.parametrize(("seed", "by_cluster"), [(1, False), (10, True)])
 def test_whatever_is_killed_no_step_of_a_guest_runs_twice_at_once_and_none_is_lost(
     tmp_path: Path, seed: int, by_cluster: bool
 ) -> None:
     """Thirty such stories: python tests/bench/fleet_kills.py."""
-    kills.trial(tmp_path, seed, by_cluster=by_cluster, guests=2)
+    kills.trial(tmp_path, seed, by_cluster=by_cluster, guests=2, times=1)
