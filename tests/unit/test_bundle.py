@@ -99,6 +99,14 @@ def test_of_a_run_the_failed_cells_are_told_with_what_they_printed_and_no_others
     assert texts[f"runs/{EARLIER}.txt"] == "no cell ended in an error\n"
 
 
+def test_what_a_program_that_tells_of_a_fleet_is_given_is_not_kept(home: Home, tmp_path: Path) -> None:
+    with home.site_file.open("a") as f:
+        f.write('notify: { command: [curl, -fsS, --json, "@-", -u, "ops:hunter5", "https://hooks.example/services/T0/B0/x"] }\n')
+    bundle.write(home, "gateway", tmp_path / "b.tar.gz")
+    last = packed(tmp_path / "b.tar.gz")["params/site.yml"].splitlines()[-1]
+    assert last == 'notify: { command: [curl, -fsS, --json, "@-", -u, "‹not kept›", "‹not kept›"] }'
+
+
 def test_a_secret_in_pieces_that_no_mask_finds_is_told_with_its_place_and_nothing_is_packed(home: Home, tmp_path: Path) -> None:
     (home.outputs / "logs/20260103T000000Z-2.log").write_text("\n".join(SECRET))
     with pytest.raises(Refused) as e:

@@ -9,7 +9,7 @@ import json
 import os
 import re
 import tarfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,6 +27,7 @@ from hikkoshi.secret.redaction import Redactor
 
 LATEST = 5  # runs whose failed cells are told, and stories of errors that nobody foresaw
 RESULTS = (GuestFolder.survey, GuestFolder.plan)
+WORD = 8  # characters of an argument that may be a password, or an address that lets whoever has it in
 REFERENCE = re.compile(rb"(?:env|file|keyring):\S+")  # says where a secret is, not what it is
 ABOUT = """A bundle of Hikkoshi for whoever helps with the guest {guest}, made {now:%Y-%m-%d %H:%M} UTC.
 
@@ -76,7 +77,7 @@ def _texts(home: Home, folder: GuestFolder, mask: masking.Mask) -> Iterator[tupl
         return mask.text(json.dumps(_each(document, clean), indent=indent, ensure_ascii=False)) + "\n"
 
     for path in filter(os.path.lexists, (home.site_file, home.guest_file(folder.name))):
-        yield f"params/{path.name}", mask.text(_parameters(path))
+        yield f"params/{path.name}", mask.text(_parameters(path, _told(home)))
     ours = {"doctor": [found.plain() for found in doctor.findings(home)], "versions": environment.versions()}  # our own words
     yield from ((f"{name}.json", json.dumps(mask.tree(told), indent=1, ensure_ascii=False)) for name, told in ours.items())
     entries = Journal(folder.journal).entries()
@@ -90,14 +91,24 @@ def _texts(home: Home, folder: GuestFolder, mask: masking.Mask) -> Iterator[tupl
         yield f"logs/{log.name}", clean(_read(log))
 
 
-def _parameters(path: Path) -> str:
-    """A parameter file; where it should point to a secret and holds one instead, that is not kept."""
+def _told(home: Home) -> list[str]:
+    """What the program that tells of a fleet is given: short words are kept, and none that may let somebody in."""
+    notify = home.site().notify
+    words = notify.command[1:] if notify else ()
+    return sorted((word for word in words if len(word) >= WORD), key=len, reverse=True)
+
+
+def _parameters(path: Path, hidden: Iterable[str]) -> str:
+    """A parameter file; where it should point to a secret and holds one instead, that is not kept, nor is what is `hidden`."""
     redactor = Redactor()
     content = redactor.redact(str(path), _read(path).encode())
     for value, token in redactor.tokens.items():
         reference = REFERENCE.match(value)
         content = content.replace(token, reference[0] if reference else redaction.HIDDEN.encode())
-    return content.decode()
+    text = content.decode()
+    for word in hidden:
+        text = text.replace(word, redaction.HIDDEN)
+    return text
 
 
 def _failed(notebook: Any) -> str:
