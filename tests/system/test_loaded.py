@@ -12,10 +12,14 @@ import pytest
 from hikkoshi.fleet import loaded
 
 RUNNER = """
-import json, os, signal, sys, tempfile, threading, time
+import json, os, pathlib, signal, subprocess, sys, tempfile, threading, time
 from hikkoshi.fleet import loaded
+from hikkoshi.record.engine import environment
 
 def main():
+    if "commit" in sys.argv:
+        print(json.dumps({"commit": environment.commit()}))
+        sys.exit()
     if "wait" in sys.argv:
         time.sleep(600)
     home, session = os.environ["HIKKOSHI_HOME"], os.getsid(0)
@@ -33,6 +37,17 @@ def one(commands, *words):
         answer.seek(0)
         return {**json.loads(answer.read()), "code": code, "said": said}
 
+environment.PROJECT = pathlib.Path(sys.argv[1])
+
+def commit():
+    git = ["git", "-C", sys.argv[1], "-c", "user.name=a", "-c", "user.email=a@b", "commit", "-q", "--allow-empty", "-m", "a"]
+    subprocess.run(git, check=True)
+
+commit()
+with tempfile.TemporaryFile() as answer, loaded.commands(main) as commands:
+    loaded_then = environment.commit()
+    commit()
+    of = one(commands, "commit")["commit"], loaded_then
 with tempfile.TemporaryFile() as answer, loaded.commands(main, loaded.MANY) as commands:
     found = [one(commands, "run", name) for name in ("a", "b")]
     program = commands.begin(["/bin/true"], dict(os.environ), answer) is None
@@ -40,15 +55,18 @@ with tempfile.TemporaryFile() as answer, loaded.commands(main, loaded.MANY) as c
 threading.Thread(target=time.sleep, args=(600,), daemon=True).start()
 with loaded.commands(main) as commands:
     alone = commands.begin([*loaded.COMMAND, "run"], dict(os.environ), sys.stdout.buffer) is None
-print(json.dumps({"pid": os.getpid(), "found": found, "program": program, "waiting": waiting, "alone": alone}), flush=True)
+about = {"program": program, "waiting": waiting, "alone": alone, "of": of}
+print(json.dumps({"pid": os.getpid(), "found": found, **about}), flush=True)
 os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
 @pytest.fixture(scope="module")
-def told() -> dict[str, Any]:
+def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What a runner saw that was killed then, with a command of its still at work."""
-    done = subprocess.run([sys.executable, "-c", RUNNER], capture_output=True, text=True, timeout=300, check=False)
+    project = tmp_path_factory.mktemp("project")
+    subprocess.run(["git", "init", "-q", project], check=True)
+    done = subprocess.run([sys.executable, "-c", RUNNER, project], capture_output=True, text=True, timeout=300, check=False)
     found: dict[str, Any] = json.loads(done.stdout)
     return found
 
@@ -72,6 +90,11 @@ def test_where_there_are_many_commands_each_has_loaded_what_draws_in_a_notebook(
 
 def test_what_is_no_command_of_ours_and_what_would_be_half_a_process_is_started_otherwise(told: dict[str, Any]) -> None:
     assert (told["program"], told["alone"]) == (True, True)
+
+
+def test_a_command_tells_the_commit_that_it_was_loaded_from_and_none_that_was_put_there_later(told: dict[str, Any]) -> None:
+    commit, loaded = told["of"]
+    assert (commit, len(commit)) == (loaded, 40)
 
 
 def test_a_command_is_killed_with_its_runner(told: dict[str, Any]) -> None:

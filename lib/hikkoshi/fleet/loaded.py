@@ -69,12 +69,13 @@ def commands(main: Callable[[], None], how_many: int = 1) -> Iterator[Loaded]:
 
     if how_many >= MANY:
         _load()
+    environment.versions()  # what they tell of the program is what was loaded, whatever somebody puts in its place meanwhile
     with forked.server(begin) as found:
         yield Loaded(found)
 
 
 def _load() -> None:
-    """Load what the steps load that a guest is looked at by, and ask for what every record tells of this machine."""
+    """Load what the steps load that a guest is looked at by."""
     own = {"MPLBACKEND": os.environ.get("MPLBACKEND", INLINE), "OPENBLAS_NUM_THREADS": "1"}  # as a kernel has it; no threads
     with mock.patch.dict(os.environ, own):
         importlib.import_module("matplotlib.backends.backend_agg")
@@ -84,5 +85,4 @@ def _load() -> None:
     for result in Artefact.__subclasses__():
         result.model_rebuild()
     nbformat.validate(nbformat.v4.new_notebook())
-    environment.versions()
     provenance.software()
