@@ -151,6 +151,21 @@ def test_the_fleet_names_who_needs_somebody_draws_what_ran_and_tells_how_fast(ho
     assert found.verify().checks
 
 
+def test_a_guest_whose_file_cannot_be_used_is_in_the_fleets_table_first_and_in_no_wave(home: Home) -> None:
+    with home.guest_file("idp").open("a") as f:
+        f.write("wrong: 1\n")
+    rows = FleetOverview(home, 24).guests()
+    assert [(row["guest"], row["wave"]) for row in rows] == [("idp", "–"), ("gateway", "1")]
+
+
+def test_a_look_at_a_guest_in_service_that_failed_needs_nobody_in_the_fleet(home: Home) -> None:
+    move = night(home)
+    home.folder("idp").cutover.write_text("{}")
+    move.ran("70-cutover")
+    move.ran("70-cutover", mode="plan", result="failed")
+    assert FleetOverview(home, 24).failures() == []
+
+
 def test_the_fleet_looks_back_no_further_than_it_is_told_but_at_failures(home: Home) -> None:
     night(home)
     found = FleetOverview.open({"home": str(home.root), "hours": 1e-9})

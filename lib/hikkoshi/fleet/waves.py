@@ -20,6 +20,14 @@ NIGHT = timedelta(hours=12)  # for which a look in plan mode counts
 
 def waves(home: Home) -> dict[int, list[Guest]]:
     """{wave: its guests}, the first first; guests whose files name none are the last. `BadInput` tells of all files at once."""
+    found, problems = usable(home)
+    if problems:
+        raise BadInput(*problems)
+    return found
+
+
+def usable(home: Home) -> tuple[dict[int, list[Guest]], list[Problem]]:
+    """The same of the guests whose files can be used, and what is wrong with the others."""
     found: list[Guest] = []
     problems: list[Problem] = []
     for name in home.guest_names():
@@ -27,13 +35,11 @@ def waves(home: Home) -> dict[int, list[Guest]]:
             found.append(home.guest(name))
         except BadInput as e:
             problems += [p for p in e.problems if p not in problems]
-    if problems:
-        raise BadInput(*problems)
     last = max((g.wave for g in found if g.wave is not None), default=0) + 1
     by_wave: dict[int, list[Guest]] = {}
     for guest in found:
         by_wave.setdefault(guest.wave or last, []).append(guest)
-    return dict(sorted(by_wave.items()))
+    return dict(sorted(by_wave.items())), problems
 
 
 def tasks(home: Home, site: Site, guest: Guest, steps: Sequence[str], mode: Mode) -> list[Task]:

@@ -186,7 +186,7 @@ def done(past: Sequence[LastRun]) -> list[str]:
 
 def _of(home: Home, guest: str) -> GuestStatus:
     folder = home.folder(guest)
-    past = _standing(folder, runs(Journal(folder.journal).entries()))
+    past = standing(folder)
     last = past[-1] if past else None
     # the last is held by an open notebook, and by what outlives its runner
     for path in (folder.rollback_lock, folder.runner_lock, folder.lock):
@@ -204,8 +204,9 @@ def _of(home: Home, guest: str) -> GuestStatus:
     )
 
 
-def _standing(folder: GuestFolder, past: list[LastRun]) -> list[LastRun]:
+def standing(folder: GuestFolder) -> list[LastRun]:
     """The runs by which a guest's status is told: where it is in service, none that only looked at it."""
+    past = runs(Journal(folder.journal).entries())
     if not folder.cutover.exists():
         return past
     return [run for run in past if run.mode == "apply" or run.step == REPORT.id] or past

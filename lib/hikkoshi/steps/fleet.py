@@ -40,15 +40,16 @@ class FleetOverview(StartHere):
         return cls(Home.find(str(names.get("home", ""))), hours)
 
     def guests(self) -> list[dict[str, str]]:
-        """Where every guest stands, by waves; in each those first that need somebody."""
-        wave = {guest.name: str(number) for number, found in waves.waves(self._home).items() for guest in found}
-        rows = [{"wave": wave[row["guest"]], **row} for row in super().guests()]
+        """Where every guest stands, by waves, in each those first that need somebody; before all, who is in none."""
+        wave = {guest.name: str(number) for number, found in waves.usable(self._home)[0].items() for guest in found}
+        rows = [{"wave": wave.get(row["guest"], "–"), **row} for row in super().guests()]
         urgent = {row["guest"]: not row["state"].startswith(BAD) for row in rows}
-        return sorted(rows, key=lambda row: (int(row["wave"]), urgent[row["guest"]]))
+        return sorted(rows, key=lambda row: (int(wave.get(row["guest"], 0)), urgent[row["guest"]]))
 
     def failures(self) -> list[dict[str, str]]:
-        """The guests whose last run did not end well, however long ago, each with what is known of why."""
-        last = {guest: past[-1] for guest, past in self._runs.items() if past and past[-1].state in BAD}
+        """The guests whose last run did not end well, however long ago, each with what is known of why; see `standing`."""
+        stand = {guest: status.standing(self._home.folder(guest)) for guest in self.names()}
+        last = {guest: past[-1] for guest, past in stand.items() if past and past[-1].state in BAD}
         return [
             {
                 "guest": guest,
