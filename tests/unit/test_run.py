@@ -242,6 +242,7 @@ def test_evidence_shows_what_failed_and_folds_the_rest_of_many_actions_and_files
     assert str(row.Evidence(tuple(rows), ())).splitlines()[1:] == ["done         7 actions"]
     short = row.Evidence(tuple(rows[:6]), tuple(files[:5]))
     assert ("<details>" in lists.evidence(short), str(short).index("part 3") < str(short).index("part 0")) == (False, True)
+    assert "SHA-256" not in lists.evidence(row.Evidence(tuple(rows), ()))
 
 
 def test_a_table_folds_many_rows_whose_verdict_is_ok(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -76,7 +76,7 @@ def evidence(found: Evidence) -> str:
         ("file", "bytes", "SHA-256"),
     )
     if len(found.artefacts) <= FOLDED:
-        return actions + made
+        return actions + (made if found.artefacts else "")
     size = files.human(sum(a["bytes"] for a in found.artefacts))
     return actions + folded("", f"{len(found.artefacts)} files, {size} in all, each with its SHA-256", made)
 
@@ -120,6 +120,6 @@ def _checks(checks: Sequence[Check], title: str = "") -> str:
 
 
 def _table(rows: Iterable[str], heads: Sequence[str] = (), above: str = "", style: str = "") -> str:
-    head = "".join(f"<th scope='col'>{name}</th>" for name in heads)
+    head = "".join(f"<th scope='col' style='overflow-wrap:normal'>{name}</th>" for name in heads)
     body = "".join(f"<tr>{one}</tr>" for one in rows)
     return f"<table class='hikkoshi'{style}>{above}{f'<tr>{head}</tr>' if head else ''}{body}</table>"
