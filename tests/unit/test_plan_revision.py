@@ -32,6 +32,17 @@ def test_each_decision_that_is_another_has_a_row_and_so_has_the_approval_that_is
     ]
 
 
+def test_parts_that_only_stand_in_another_order_have_a_row(plan: Plan) -> None:
+    first = plan.vm.nics[0]
+    second = first.model_copy(update={"mac": "00:16:3e:00:00:02"})
+    one, other = (
+        plan.model_copy(update={"vm": plan.vm.model_copy(update={"nics": nics})}) for nics in ((first, second), (second, first))
+    )
+    assert revision.rows(one, other, approved=False) == [
+        {"what": "vm.nics, in order", "before": f"{first.mac}, {second.mac}", "now": f"{second.mac}, {first.mac}"}
+    ]
+
+
 def test_one_file_less_changes_no_row_of_the_others_and_whole_texts_stay_away(plan: Plan) -> None:
     first, *rest = plan.preparation.edits
     short = first.model_copy(update={"after": "two\nlines\n"})
