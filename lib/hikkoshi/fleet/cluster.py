@@ -1,7 +1,8 @@
 """Tasks carried out by the workers of a Dask cluster, all of which see the site's folder under the same path.
 
-The cluster is trusted with nothing: what is done stands in journals, and who is at work on a guest in its lock. A worker that
-reads from a Dom-0 is one that says so: `--resources dom0:xenhost=1`.
+Whoever has a certificate of its authority runs programs on its machines and, by its scheduler, here: it is trusted with all but
+the truth. What is done stands in journals, and who is at work on a guest in its lock. A worker that reads from a Dom-0 is one
+that says so: `--resources dom0:xenhost=1`.
 """
 
 import contextlib
