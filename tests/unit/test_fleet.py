@@ -235,6 +235,14 @@ def test_of_two_fleets_in_a_folder_the_second_is_refused_and_so_is_stopping_none
         station.stop(home)
 
 
+@pytest.mark.parametrize("place", ["fleet", "fleet/running"])
+def test_what_stands_in_the_place_of_a_fleets_lock_is_told_with_what_to_do(home: Home, place: str) -> None:
+    (home.outputs / place).parent.mkdir(parents=True)
+    (home.outputs / place).symlink_to("elsewhere")
+    with pytest.raises(Refused, match=r"a lock cannot be taken(.|\n)*see who put it there"), station.taken(home):
+        pass
+
+
 def test_what_stopped_the_last_fleet_does_not_stop_the_next(home: Home) -> None:
     with station.taken(home):
         station.stop(home)

@@ -1,10 +1,10 @@
 """One fleet at a time in a site's folder, and the word that stops it."""
 
 import contextlib
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from hikkoshi import files
 from hikkoshi.errors import Busy, Problem, Refused
 from hikkoshi.params.home import Home
 from hikkoshi.run import lock, privacy
@@ -21,9 +21,9 @@ def _stop(home: Home) -> Path:
 @contextlib.contextmanager
 def taken(home: Home) -> Iterator[None]:
     """For as long as a fleet runs; `Busy` where another does. What stopped the last one is forgotten."""
-    home.fleet.mkdir(parents=True, exist_ok=True)
-    privacy.shut(home.outputs, refuse=True)
-    with files.updated(_lock(home)) as handle:
+    own = lock.descriptor(_lock(home))
+    with os.fdopen(own, "a+b") as handle:
+        privacy.shut(home.outputs, refuse=True)
         if not lock.take(handle, 0):
             remedy = "wait until it ends, or stop it: hikkoshi fleet stop"
             raise Busy(

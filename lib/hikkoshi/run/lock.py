@@ -35,28 +35,32 @@ def take(handle: int | IO[Any], wait: float, stopped: Asked = never) -> bool:
             time.sleep(0.05)
 
 
-def acquire(path: Path, who: str, wait: float) -> IO[str]:
-    """Take the lock, waiting up to `wait` seconds for its holder to end; `Busy` names the holders.
-
-    The descriptor is inheritable, so children keep the lock when we are killed and they live on. One exception: the
-    appliance of libguestfs closes what it inherits; it works on .part files only and ends within seconds of its worker.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
+def descriptor(path: Path) -> int:
+    """A lock's file, opened; it and its folder are made where there are none. `Refused` where something else stands there."""
     try:
-        own = files.descriptor(path, os.O_RDWR | os.O_CREAT | os.O_APPEND)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return files.descriptor(path, os.O_RDWR | os.O_CREAT | os.O_APPEND)
     except OSError as e:
         remedy = "see who put it there, and remove it"
         raise Refused(
             Problem(
                 code="lock-untakable",
-                what="a guest's lock cannot be taken",
+                what="a lock cannot be taken",
                 where=str(path),
                 found=e.strerror or str(e),
                 expected="a regular file",
                 remedy=remedy,
             )
         ) from None
-    handle = os.fdopen(own, "a+", encoding="utf-8")
+
+
+def acquire(path: Path, who: str, wait: float) -> IO[str]:
+    """Take the lock, waiting up to `wait` seconds for its holder to end; `Busy` names the holders.
+
+    The descriptor is inheritable, so children keep the lock when we are killed and they live on. One exception: the
+    appliance of libguestfs closes what it inherits; it works on .part files only and ends within seconds of its worker.
+    """
+    handle = os.fdopen(descriptor(path), "a+", encoding="utf-8")
     if not take(handle, wait):
         handle.seek(0)
         holder = handle.read().strip()
