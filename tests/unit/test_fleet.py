@@ -191,7 +191,9 @@ def wave_of(home: Home, **numbers: int | None) -> None:
     for path in home.guest_file("idp").parent.glob("*.yml"):
         path.unlink()
     for name, number in numbers.items():
-        home.guest_file(name).write_text(text.replace("name: idp", f"name: {name}") + (f"wave: {number}\n" if number else ""))
+        home.guest_file(name).write_text(
+            text.replace("name: idp", f"name: {name}") + ("" if number is None else f"wave: {number}\n")
+        )
 
 
 def test_waves_come_in_their_order_and_whoever_names_none_is_moved_last(home: Home) -> None:
@@ -199,6 +201,19 @@ def test_waves_come_in_their_order_and_whoever_names_none_is_moved_last(home: Ho
     assert {n: [g.name for g in found] for n, found in waves.waves(home).items()} == {1: ["c"], 2: ["a", "d"], 3: ["b"]}
     wave_of(home, a=None, b=None)
     assert list(waves.waves(home)) == [1]
+
+
+def test_a_folder_without_guests_is_told_and_is_no_fleet_that_went_well(home: Home) -> None:
+    wave_of(home)
+    done = hikkoshi(home, "fleet", "run", "--apply")
+    assert (done.returncode, "no guest has a file in this folder" in done.stderr) == (2, True), done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("wave", [0, 10000])
+def test_a_wave_that_is_no_small_number_is_refused(home: Home, wave: int) -> None:
+    wave_of(home, a=wave)
+    with pytest.raises(BadInput, match="9999 or less" if wave else "1 or more"):
+        waves.waves(home)
 
 
 def test_what_is_wrong_with_any_guests_file_is_told_before_anything_begins(home: Home) -> None:
@@ -276,6 +291,7 @@ def test_a_program_that_is_not_there_is_told_and_stops_nothing(home: Home) -> No
         (("--failures", "some"), "a number of guests, or per cent of the wave"),
         (("--wave", "7"), "no guest is in it; there are 1"),
         (("--only", "40", "--from", "30"), "leave --from and --through out"),
+        (("--tls-ca", "ca.pem"), "name its --scheduler, too"),
     ],
 )
 def test_a_fleet_is_not_begun_by_a_command_that_makes_no_sense(home: Home, argv: tuple[str, ...], words: str) -> None:

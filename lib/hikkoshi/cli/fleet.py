@@ -67,6 +67,10 @@ def run(
     home = Home.find()
     if only and (first or last):
         raise typer.BadParameter("it names one step: leave --from and --through out", param_hint="--only")
+    if not scheduler and (ca or certificate or key):
+        raise typer.BadParameter(
+            "they are for a cluster: name its --scheduler, too", param_hint="--tls-ca, --tls-cert, --tls-key"
+        )
     steps = sequence.selection(only or first, only or last)
     number, per_cent = _budget(failures or ("0" if apply else "100%"))
     site, found = home.site(), waves.waves(home)

@@ -19,10 +19,23 @@ NIGHT = timedelta(hours=12)  # for which a look in plan mode counts
 
 
 def waves(home: Home) -> dict[int, list[Guest]]:
-    """{wave: its guests}, the first first; guests whose files name none are the last. `BadInput` tells of all files at once."""
+    """{wave: its guests}, the first first; guests whose files name none are the last.
+
+    `BadInput` tells of all files at once, or that there is none.
+    """
     found, problems = usable(home)
     if problems:
         raise BadInput(*problems)
+    if not found:
+        raise BadInput(
+            Problem(
+                code="no-guests",
+                what="no guest has a file in this folder",
+                where=str(home.root / "params" / "guests"),
+                expected="a file NAME.yml for each guest",
+                remedy="change into the folder of your site, or name it by HIKKOSHI_HOME; `hikkoshi init .` writes the files",
+            )
+        )
     return found
 
 

@@ -117,7 +117,10 @@ class Guest(Frozen):
         description="minutes of the maintenance window, from the source's shutdown on: until then 70 shows that you can go back",
     )
     wave: int | None = Field(
-        None, ge=1, description="in which wave `hikkoshi fleet run` moves it; default: in one of its own, after all others"
+        None,
+        ge=1,
+        le=9999,
+        description="in which wave `hikkoshi fleet run` moves it; default: in one of its own, after all others",
     )
     first_start: tuple[Path, ...] = Field(
         (), description="scripts of your own that run once in the moved guest, when it starts first, in this order"
