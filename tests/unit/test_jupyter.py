@@ -14,6 +14,7 @@ from hikkoshi import show
 from hikkoshi.jupyter import server
 from hikkoshi.jupyter.served import ServedFolder
 from hikkoshi.params.home import Home
+from hikkoshi.record.engine import runbook
 from hikkoshi.steps.start_here import StartHere
 
 PROJECT = Path(__file__).parents[2]
@@ -143,6 +144,29 @@ def test_what_would_go_with_the_folder_that_is_served_is_refused_and_what_is_in_
         asyncio.run(contents.save({"type": "file", "format": "text", "content": "kept"}, "mine/notes.txt"))
         assert [contents.is_writable(p) for p in ("mine", "mine/notes.txt", "outputs")] == [True, True, False]
     assert (home.root / "mine/notes.txt").read_text() == "kept"
+
+
+def test_no_runbook_of_an_installed_program_is_removed_and_none_is_put_beside_it(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    packaged = tmp_path / "hikkoshi" / "notebooks"
+    shutil.copytree(PROJECT / "notebooks", packaged)
+    monkeypatch.setattr(runbook, "PACKAGED", packaged)
+    before = sorted(packaged.iterdir())
+    with server._served(home) as root:
+        contents = ServedFolder(root_dir=str(root))
+        for refused in (
+            contents.delete_file(PREPARE),
+            contents.rename_file(PREPARE, "params/mine.ipynb"),
+            contents.new_untitled("notebooks", type="notebook"),
+            contents.copy("notebooks/pictures", "notebooks"),
+        ):
+            with pytest.raises(HTTPError, match="the installed program's"):
+                asyncio.run(refused)
+        run_and_saved(contents, PREPARE)
+        asyncio.run(contents.copy(PREPARE, "params"))
+    assert sorted(packaged.iterdir()) == before
+    assert (home.root / PREPARE.replace("notebooks", "params")).is_file()
 
 
 def test_a_folder_of_ones_own_is_served_with_the_projects_runbooks_beside_it(home: Home) -> None:

@@ -13,6 +13,7 @@ from tornado.web import HTTPError
 from hikkoshi.errors import BadInput
 from hikkoshi.jupyter import page
 from hikkoshi.params.home import Home
+from hikkoshi.record.engine import runbook
 from hikkoshi.run import choice
 
 RUNBOOKS, EVIDENCE = "notebooks", "outputs"  # folders of what is served
@@ -52,7 +53,7 @@ class ServedFolder(AsyncLargeFileManager):  # type: ignore[misc]
 
     async def save(self, model: dict[str, Any], path: str = "") -> Any:
         """Write what was edited; of a runbook, nothing that came of running it."""
-        self._refuse(path)
+        self._refuse(path, edited=await self.file_exists(path))
         if _room(path) == RUNBOOKS and model.get("type") == "notebook" and await self.file_exists(path):
             there = await self._read_notebook(self._get_os_path(path), as_version=4)
             written = page.kept(there, model["content"])
@@ -74,15 +75,21 @@ class ServedFolder(AsyncLargeFileManager):  # type: ignore[misc]
 
     async def copy(self, from_path: str, to_path: str | None = None) -> Any:
         """Copy a file, which is saved then, or a folder, which is not; without `to_path` to beside it."""
-        self._refuse(from_path if to_path is None else to_path)
+        name = from_path.strip("/").rpartition("/")[2]
+        into = to_path is not None and await self.dir_exists(to_path)
+        self._refuse(from_path if to_path is None else f"{to_path}/{name}" if into else to_path)
         return await super().copy(from_path, to_path)
 
-    def _refuse(self, path: str) -> None:
+    def _refuse(self, path: str, *, edited: bool = False) -> None:
         if self._is_evidence(path):
             raise HTTPError(403, f"{path} is what a run has made, and is only read here")
         root, place = Path(self.root_dir).resolve(), self._place(path)
         if place.parent == root and not root.stat().st_mode & stat.S_IWUSR:
             raise HTTPError(403, f"{path} would be gone when JupyterLab ends: make it in params/, or in a folder of your own")
+        if place.is_relative_to(runbook.PACKAGED.resolve()) and not edited:
+            raise HTTPError(
+                403, f"{path} is the installed program's: copy the folder notebooks into your site's, and change that"
+            )
 
     def _is_evidence(self, path: str) -> bool:
         """Whether it is in outputs/, or leads there: as `notebooks/../outputs` does, or a link."""
