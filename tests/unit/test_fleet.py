@@ -1,5 +1,6 @@
 """What a fleet begins when, and when it begins nothing more; the tasks are functions of this process."""
 
+import errno
 import fcntl
 import json
 import random
@@ -256,6 +257,16 @@ def test_what_stands_in_the_place_of_a_fleets_lock_is_told_with_what_to_do(home:
     (home.outputs / place).symlink_to("elsewhere")
     with pytest.raises(Refused, match=r"a lock cannot be taken(.|\n)*see who put it there"), station.taken(home):
         pass
+
+
+def test_where_outputs_cannot_be_written_a_fleet_says_where_and_why(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    def shut(*_: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system", str(home.fleet))
+
+    monkeypatch.setattr(station, "taken", shut)
+    done = hikkoshi(home, "fleet", "run", "--apply")
+    assert (done.returncode, "nobody foresaw" in done.stderr) == (1, False), done.stderr
+    assert all(words in done.stderr for words in (str(home.fleet), "Read-only file system", "the same command again"))
 
 
 def test_what_stopped_the_last_fleet_does_not_stop_the_next(home: Home) -> None:

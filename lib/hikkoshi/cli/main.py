@@ -2,6 +2,7 @@
 
 import atexit
 import contextlib
+import errno
 import gc
 import os
 import signal
@@ -32,8 +33,10 @@ from hikkoshi.cli import (
 )
 from hikkoshi.cli.completion import FirstStep, GuestName, LastStep, OnlyStep
 from hikkoshi.cli.terminal import AsJson
-from hikkoshi.errors import HikkoshiError, printable
+from hikkoshi.errors import HikkoshiError, Problem, StepFailed, printable
 from hikkoshi.run.step import CUTOVER
+
+SHUT = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT}  # the disk's fault, or its owner's word
 
 app = typer.Typer(
     help="Moves Xen guests to VMware vSphere, proves the result and leaves a record.",
@@ -348,6 +351,28 @@ def _stop(signum: int, frame: object) -> None:
     raise Stopped(signum)
 
 
+def _told(e: HikkoshiError) -> int:
+    """The exit code of what has been told."""
+    message = _without_secrets(str(e))
+    terminal.say(message, sys.stderr)
+    if "--json" in sys.argv:
+        terminal.print_json({"exit_code": e.exit_code, "error": type(e).__name__, "message": message})
+    return e.exit_code
+
+
+def _shut(e: OSError) -> StepFailed:
+    return StepFailed(
+        Problem(
+            code="file-shut",
+            what="the system does not let this file or folder be used",
+            where=str(e.filename),
+            found=str(e.strerror),
+            expected="a file system with room, and the right to read and write there",
+            remedy="make room, or give yourself the right; then run the same command again",
+        )
+    )
+
+
 def main() -> None:
     """Entry point."""
     gc.set_threshold(50_000)  # objects: a command loads much and throws little away; to look for rubbish takes a quarter of
@@ -358,14 +383,12 @@ def main() -> None:
     try:
         app()
     except HikkoshiError as e:
-        message = _without_secrets(str(e))
-        terminal.say(message, sys.stderr)
-        if "--json" in sys.argv:
-            terminal.print_json({"exit_code": e.exit_code, "error": type(e).__name__, "message": message})
-        sys.exit(e.exit_code)
+        sys.exit(_told(e))
     except BrokenPipeError:
         os._exit(128 + signal.SIGPIPE)  # whoever read us has gone: `hikkoshi status | head -1`
     except Exception as e:
+        if isinstance(e, OSError) and e.errno in SHUT and e.filename:
+            sys.exit(_told(_shut(e)))
         terminal.say(_unexpected(e), sys.stderr)
         sys.exit(1)
 
