@@ -44,10 +44,11 @@ def commit():
     subprocess.run(git, check=True)
 
 commit()
-with tempfile.TemporaryFile() as answer, loaded.commands(main) as commands:
+with tempfile.TemporaryDirectory() as own, loaded.commands(main) as commands:
     loaded_then = environment.commit()
     commit()
     of = one(commands, "commit")["commit"], loaded_then
+    kept = pathlib.Path(own).is_dir()
 with tempfile.TemporaryFile() as answer, loaded.commands(main, loaded.MANY) as commands:
     found = [one(commands, "run", name) for name in ("a", "b")]
     program = commands.begin(["/bin/true"], dict(os.environ), answer) is None
@@ -55,7 +56,7 @@ with tempfile.TemporaryFile() as answer, loaded.commands(main, loaded.MANY) as c
 threading.Thread(target=time.sleep, args=(600,), daemon=True).start()
 with loaded.commands(main) as commands:
     alone = commands.begin([*loaded.COMMAND, "run"], dict(os.environ), sys.stdout.buffer) is None
-about = {"program": program, "waiting": waiting, "alone": alone, "of": of}
+about = {"program": program, "waiting": waiting, "alone": alone, "of": of, "kept": kept}
 print(json.dumps({"pid": os.getpid(), "found": found, **about}), flush=True)
 os.kill(os.getpid(), signal.SIGKILL)
 """
@@ -95,6 +96,10 @@ def test_what_is_no_command_of_ours_and_what_would_be_half_a_process_is_started_
 def test_a_command_tells_the_commit_that_it_was_loaded_from_and_none_that_was_put_there_later(told: dict[str, Any]) -> None:
     commit, loaded = told["of"]
     assert (commit, len(commit)) == (loaded, 40)
+
+
+def test_a_temporary_folder_of_the_runner_is_there_after_a_command_has_ended(told: dict[str, Any]) -> None:
+    assert told["kept"]
 
 
 def test_a_command_is_killed_with_its_runner(told: dict[str, Any]) -> None:

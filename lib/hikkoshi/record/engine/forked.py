@@ -19,6 +19,7 @@ import tempfile
 import threading
 import time
 import traceback
+import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -159,6 +160,8 @@ def _serve(door: socket.socket, runner: int, begin: Begin) -> NoReturn:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     _let_go(keep=door.fileno())
+    for final in list(weakref.finalize._registry):  # type: ignore[attr-defined]
+        final.atexit = False  # a folder for the time being of whoever forked us is not to go when one of ours ends
     gc.freeze()  # these pages stay shared
     while True:
         order, outputs, *_ = socket.recv_fds(door, LARGEST, 2)
