@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 LARGEST = 256 << 20  # bytes of a file that is read as a whole
+SHUT = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT}  # the disk's fault, or its owner's word
 
 
 @contextlib.contextmanager

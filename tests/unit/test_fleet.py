@@ -269,6 +269,15 @@ def test_where_outputs_cannot_be_written_a_fleet_says_where_and_why(home: Home, 
     assert all(words in done.stderr for words in (str(home.fleet), "Read-only file system", "the same command again"))
 
 
+def test_a_lock_on_a_disk_that_is_read_only_asks_nobody_to_remove_it(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    def shut(*_: object) -> int:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr("hikkoshi.run.lock.files.descriptor", shut)
+    with pytest.raises(Refused, match=r"Read-only(.|\n)*give yourself the right"), station.taken(home):
+        pass
+
+
 def test_what_stopped_the_last_fleet_does_not_stop_the_next(home: Home) -> None:
     with station.taken(home):
         station.stop(home)

@@ -2,7 +2,6 @@
 
 import atexit
 import contextlib
-import errno
 import gc
 import os
 import signal
@@ -17,6 +16,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from hikkoshi import files
 from hikkoshi.cli import (
     completion,
     fleet,
@@ -35,8 +35,6 @@ from hikkoshi.cli.completion import FirstStep, GuestName, LastStep, OnlyStep
 from hikkoshi.cli.terminal import AsJson
 from hikkoshi.errors import HikkoshiError, Problem, StepFailed, printable
 from hikkoshi.run.step import CUTOVER
-
-SHUT = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT}  # the disk's fault, or its owner's word
 
 app = typer.Typer(
     help="Moves Xen guests to VMware vSphere, proves the result and leaves a record.",
@@ -387,7 +385,7 @@ def main() -> None:
     except BrokenPipeError:
         os._exit(128 + signal.SIGPIPE)  # whoever read us has gone: `hikkoshi status | head -1`
     except Exception as e:
-        if isinstance(e, OSError) and e.errno in SHUT and e.filename:
+        if isinstance(e, OSError) and e.errno in files.SHUT and e.filename:
             sys.exit(_told(_shut(e)))
         terminal.say(_unexpected(e), sys.stderr)
         sys.exit(1)

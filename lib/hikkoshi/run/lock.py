@@ -41,15 +41,15 @@ def descriptor(path: Path) -> int:
         path.parent.mkdir(parents=True, exist_ok=True)
         return files.descriptor(path, os.O_RDWR | os.O_CREAT | os.O_APPEND)
     except OSError as e:
-        remedy = "see who put it there, and remove it"
+        shut = e.errno in files.SHUT
         raise Refused(
             Problem(
                 code="lock-untakable",
                 what="a lock cannot be taken",
                 where=str(path),
                 found=e.strerror or str(e),
-                expected="a regular file",
-                remedy=remedy,
+                expected="a regular file" + (" that you may write" if shut else ""),
+                remedy="make room, or give yourself the right to write there" if shut else "see who put it there, and remove it",
             )
         ) from None
 
