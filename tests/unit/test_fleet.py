@@ -311,7 +311,8 @@ def test_a_program_that_is_not_there_is_told_and_stops_nothing(home: Home) -> No
         (("--failures", "some"), "a number of guests, or per cent of the wave"),
         (("--wave", "7"), "no guest is in it; there are 1"),
         (("--only", "40", "--from", "30"), "leave --from and --through out"),
-        (("--tls-ca", "ca.pem"), "name its --scheduler, too"),
+        (("--tls-ca", __file__), "name its --scheduler, too"),
+        (("--scheduler", "tls://127.0.0.1:1", "--tls-ca", "none.pem"), "'none.pem' does not exist"),
     ],
 )
 def test_a_fleet_is_not_begun_by_a_command_that_makes_no_sense(home: Home, argv: tuple[str, ...], words: str) -> None:

@@ -49,9 +49,16 @@ def run(
         str | None, typer.Option(metavar="N|N%", help="guests that may fail \\[default: 0 with --apply, else all]")
     ] = None,
     scheduler: Annotated[str, typer.Option(metavar="tls://HOST:PORT", help="of a Dask cluster that carries the steps out")] = "",
-    ca: Annotated[Path | None, typer.Option("--tls-ca", metavar="FILE", help="its certificate authority (PEM)")] = None,
-    certificate: Annotated[Path | None, typer.Option("--tls-cert", metavar="FILE", help="your certificate (PEM)")] = None,
-    key: Annotated[Path | None, typer.Option("--tls-key", metavar="FILE", help="the key of your certificate (PEM)")] = None,
+    ca: Annotated[
+        Path | None, typer.Option("--tls-ca", metavar="FILE", exists=True, dir_okay=False, help="its certificate authority (PEM)")
+    ] = None,
+    certificate: Annotated[
+        Path | None, typer.Option("--tls-cert", metavar="FILE", exists=True, dir_okay=False, help="your certificate (PEM)")
+    ] = None,
+    key: Annotated[
+        Path | None,
+        typer.Option("--tls-key", metavar="FILE", exists=True, dir_okay=False, help="the key of your certificate (PEM)"),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Take the guests of params/guests through the steps, by the waves that their files name; docs/fleet.md.
