@@ -1,6 +1,7 @@
 """The command line as a user starts it, and waiting for what it does."""
 
 import contextlib
+import gc
 import io
 import os
 import pty
@@ -89,6 +90,7 @@ def without_a_process(home: Home, *argv: str, **environment: str) -> "subprocess
         except SystemExit as e:
             code = int(e.code or 0)
         finally:
+            gc.unfreeze()  # what a command leaves to its process's end is rubbish here
             os.umask(mask)
             for signum, handler in stops.items():
                 signal.signal(signum, handler)
