@@ -175,11 +175,16 @@ def test_the_command_draws_each_wave_and_begins_nothing(home: Home) -> None:
     path.write_text(f"{path.read_text()}wave: 1\nwindow: 5\n")
     done = hikkoshi(home, "fleet", "forecast", "--through", "70", "--night", "0.01", COLUMNS="250")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "2 guests are not surveyed" in done.stdout
+    assert "Not surveyed, and taken for 8.0 GiB of data each: 2 of 2 guests." in done.stdout
     assert "By rough figures, since no guest of this site has done it: 10, 20, 30, 40, 50, 60, 70." in done.stdout
     assert "Wave 2: likely not through by then: idp. Give them a later `wave:`." in done.stdout
     assert sorted(p.name for p in home.fleet.iterdir()) == ["forecast-1.png", "forecast-2.png"]
     assert not home.folder("gateway").exists()
+
+
+def test_a_night_into_which_all_waves_fit_is_told(home: Home) -> None:
+    done = hikkoshi(home, "fleet", "forecast", "--night", "9", COLUMNS="250")
+    assert "Each wave is likely through within 9 hours." in done.stdout
 
 
 def test_a_cutover_that_likely_takes_longer_than_its_window_is_told(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -49,6 +49,12 @@ def parameters(nb: Any) -> Any:
     return next(c for c in nb.cells if "parameters" in c.metadata.get("tags", ()) and c.cell_type == "code")
 
 
+@pytest.mark.parametrize("spelled", ["./notebooks", "params/../notebooks", "notebooks/../notebooks", "notebooks/pictures/.."])
+def test_a_runbook_is_one_however_its_path_is_written(contents: ServedFolder, spelled: str) -> None:
+    run_and_saved(contents, f"{spelled}/30-prepare.ipynb")
+    assert Path(contents.root_dir, PREPARE).read_bytes() == (PROJECT / PREPARE).read_bytes()
+
+
 def test_every_runbook_is_byte_for_byte_the_same_after_it_was_run_and_saved(contents: ServedFolder) -> None:
     names = sorted(p.name for p in (PROJECT / "notebooks").glob("*.ipynb"))
     assert len(names) > 10

@@ -82,7 +82,7 @@ def run(
     number, per_cent = _budget(failures or ("0" if apply else "100%"))
     site, found = home.site(), waves.waves(home)
     if wave is not None and wave not in found:
-        raise typer.BadParameter(f"no guest is in it; there are {', '.join(map(str, found))}", param_hint="--wave")
+        raise typer.BadParameter(f"no guest is in it; the waves are {', '.join(map(str, found))}", param_hint="--wave")
     chosen = [wave] if wave else list(found)[:1] if apply else list(found)
     guests = [guest for n in chosen for guest in found[n]]
     more = next((n for n in found if apply and n > max(chosen, default=0)), None)

@@ -48,6 +48,8 @@ def forecast(
     terminal.table([one.row() for one in foretold])
     for words in outlook.basis(rates, guests, steps):
         terminal.say(words)
+    if night is not None and not any(one.late for one in foretold):
+        terminal.say(f"Each wave is likely through within {night:g} hours.")
     for one in foretold:
         for words in one.words():
             terminal.say(words)

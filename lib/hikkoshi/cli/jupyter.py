@@ -2,6 +2,8 @@
 
 import typer
 
+from hikkoshi.errors import Interrupted
+
 
 def jupyter(context: typer.Context) -> None:
     """Open JupyterLab on this folder and the runbooks, on this machine only, with a token; it asks nobody outside for anything.
@@ -12,4 +14,7 @@ def jupyter(context: typer.Context) -> None:
     from hikkoshi.jupyter import server  # noqa: PLC0415 - all imports here are late: --help answers at once
     from hikkoshi.params.home import Home  # noqa: PLC0415
 
-    server.serve(Home.find(), context.args)
+    try:
+        server.serve(Home.find(), context.args)
+    except Interrupted as e:  # this is how it ends
+        raise typer.Exit(e.exit_code) from None

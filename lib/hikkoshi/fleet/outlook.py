@@ -105,4 +105,4 @@ def basis(rates: Rates, guests: Sequence[Guest], steps: Sequence[str]) -> Iterat
     if rough:
         yield f"By rough figures, since no guest of this site has done it: {', '.join(rough)}."
     if blank := sum(g.name not in rates.sizes for g in guests):
-        yield f"{blank} guests are not surveyed: taken for as big as half of the others are at most."
+        yield f"Not surveyed, and taken for {files.human(rates.usual)} of data each: {blank} of {len(guests)} guests."

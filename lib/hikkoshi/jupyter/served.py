@@ -47,14 +47,14 @@ class ServedFolder(AsyncLargeFileManager):  # type: ignore[misc]
     async def get(self, path: str, content: bool = True, **how: Any) -> Any:
         """A file; of a runbook its page, with the guest that was picked last."""
         model = await super().get(path, content, **how)
-        if content and _room(path) == RUNBOOKS and model["type"] == "notebook" and (guest := _picked()):
+        if content and self._is_runbook(path) and model["type"] == "notebook" and (guest := _picked()):
             page.opened(model["content"], guest)
         return model
 
     async def save(self, model: dict[str, Any], path: str = "") -> Any:
         """Write what was edited; of a runbook, nothing that came of running it."""
         self._refuse(path, edited=await self.file_exists(path))
-        if _room(path) == RUNBOOKS and model.get("type") == "notebook" and await self.file_exists(path):
+        if self._is_runbook(path) and model.get("type") == "notebook" and await self.file_exists(path):
             there = await self._read_notebook(self._get_os_path(path), as_version=4)
             written = page.kept(there, model["content"])
             if written == there:
@@ -91,6 +91,10 @@ class ServedFolder(AsyncLargeFileManager):  # type: ignore[misc]
                 403, f"{path} is the installed program's: copy the folder notebooks into your site's, and change that"
             )
 
+    def _is_runbook(self, path: str) -> bool:
+        """Whether it is in notebooks/, however that is written: as `./notebooks` or `params/../notebooks`, too."""
+        return self._place(path).is_relative_to(Path(self.root_dir, RUNBOOKS).resolve())
+
     def _is_evidence(self, path: str) -> bool:
         """Whether it is in outputs/, or leads there: as `notebooks/../outputs` does, or a link."""
         place, evidence = self._place(path), Path(self.root_dir, EVIDENCE).resolve()
@@ -107,7 +111,3 @@ def _picked() -> str:
         return choice.of(Home.find())
     except BadInput:  # another folder than a site's: its pages open as they are
         return ""
-
-
-def _room(path: str) -> str:
-    return path.strip("/").partition("/")[0]

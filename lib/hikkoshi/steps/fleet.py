@@ -15,7 +15,7 @@ from hikkoshi.params.home import Home
 from hikkoshi.run import status
 from hikkoshi.run.journal import Journal
 from hikkoshi.run.status import LastRun
-from hikkoshi.run.step import STEPS
+from hikkoshi.run.step import READ_ONLY, STEPS
 from hikkoshi.steps.start_here import StartHere
 
 BAD = ("failed", "interrupted")  # states of a run
@@ -76,11 +76,14 @@ class FleetOverview(StartHere):
         return (Exhibit(f"The first began at {first:%Y-%m-%d %H:%M} UTC. {gantt_words(found)}", figure=gantt(found)),)
 
     def pace(self) -> list[dict[str, str]]:
-        """Of each step: how many runs there were since then, how long they took, and how much data went through them a second."""
+        """Of each step: how many runs since then were to do it, how long they took, and how much data that is a second."""
         sizes = Rates.of(self._home, self.names()).sizes
         rows = []
         for step in STEPS:
-            runs = [(guest, run, (run.when - run.begun).total_seconds()) for guest, run in self._recent() if run.step == step]
+            did = [
+                (guest, run) for guest, run in self._recent() if run.step == step and (run.mode == "apply" or step in READ_ONLY)
+            ]
+            runs = [(guest, run, (run.when - run.begun).total_seconds()) for guest, run in did]
             good = [(sizes.get(guest, 0), seconds) for guest, run, seconds in runs if run.state == "done" and seconds > 0]
             if runs:
                 rate = sum(size for size, _ in good) / sum(seconds for _, seconds in good) if good else 0.0
