@@ -74,7 +74,7 @@ def everything(home: Home) -> dict[str, bytes]:
         for p in home.root.rglob("*")
         if p.is_file()
         and not {"runs", "records"} & set(p.parts)
-        and p.name not in ("journal.jsonl", "lock", "runner.lock", "turn.lock", "identity")
+        and p.name not in ("journal.jsonl", "lock", "runner.lock", "turn.lock", "seal.lock", "identity")
     }
 
 

@@ -227,6 +227,14 @@ def test_good_checks_of_the_same_kind_are_a_line_a_group_on_the_page_and_as_text
     ]
 
 
+def test_who_approved_a_plan_and_until_when_is_never_folded() -> None:
+    good = [Check(code="a-code", title=f"good {n}", ok=True) for n in range(6)]
+    approved = Check(code="plan-approved", title="the plan is approved", ok=True, found="approved by approver@lab until noon")
+    told = row.Checklist("ready", (*good, approved))
+    assert "approved by approver@lab until noon" in str(told)
+    assert list(told.folded) == ["6 as expected"]
+
+
 def test_checks_of_several_kinds_may_be_one_group() -> None:
     codes = ("machine-name", "machine-memory", "machine-disks", "machine-name")
     found = groups([Check(code=code, title=code, ok=True) for code in codes])

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Protocol, TypeVar
 
 FOLDED = 5  # good rows, above which they are told in groups
+ALWAYS = ("plan-approved",)  # codes of good checks that are shown all the same: by whom, and until when
 EVERY, OTHERS = "{count} as expected", "{count} more as expected"  # of checks that are not alike
 
 SETTINGS = "{count} settings of the machine are as planned"

@@ -6,7 +6,7 @@ from typing import Any, Literal
 from hikkoshi import files
 from hikkoshi.check import Check, Unseen
 from hikkoshi.errors import printable
-from hikkoshi.run.group import FOLDED, groups
+from hikkoshi.run.group import ALWAYS, FOLDED, groups
 
 WIDTH = 13  # of the column with the state, where rows are shown as text
 State = Literal["would", "already", "done", "failed", "ok", "later", "red"] | Unseen
@@ -54,12 +54,12 @@ class Checklist:
     def listed(self) -> tuple[Check, ...]:
         """What a reader has to see, the worst first; of a short list all of it."""
         worst_first = sorted(self.checks, key=lambda c: URGENCY.index(state_of(c)))
-        return tuple(c for c in worst_first if not self._folds or state_of(c) != "ok")
+        return tuple(c for c in worst_first if not self._folds or state_of(c) != "ok" or c.code in ALWAYS)
 
     @property
     def folded(self) -> dict[str, list[Check]]:
         """{words: the good checks that they stand for}, of a long list."""
-        told = groups([c for c in self.checks if state_of(c) == "ok"]) if self._folds else {}
+        told = groups([c for c in self.checks if state_of(c) == "ok" and c.code not in ALWAYS]) if self._folds else {}
         return {words.format(count=len(alike)): alike for words, alike in told.items()}
 
     @property

@@ -13,6 +13,7 @@ from hikkoshi_lab.faults.stage import Stage
 from hikkoshi_lab.proxy import GET, Trouble
 
 SHORT, DELAY = 1.0, 2.5  # seconds that an answer may take, and that it takes, where it comes late
+AGAIN = 3  # times that a cell is played at most, where the machine itself is too late
 LONG = 6.0  # the same of an upload, whose end may take five times as long
 RIVAL = {DEPLOY: DEPLOY, CUTOVER: ROLLBACK, ROLLBACK: CUTOVER}  # what a second operator does meanwhile
 
@@ -144,8 +145,16 @@ class _Play:
 
 
 def play(stage: Stage, misfortune: Misfortune, moment: Juncture, *, thorough: bool = True) -> FaultRow:
-    """Play a cell. Where a cut-over has left both off, the way back comes first; and then, if `thorough`, the cut-over again."""
-    return _Play(stage, misfortune, moment, thorough).run()
+    """Play a cell. Where a cut-over has left both off, the way back comes first; and then, if `thorough`, the cut-over again.
+
+    Where an answer is to be late, each may take a second only, and a busy machine may be late earlier: it is played again then.
+    """
+    for _ in range(AGAIN):
+        one = _Play(stage, misfortune, moment, thorough)
+        row = one.run()
+        if one.struck or misfortune is not cell.LATE:
+            break
+    return row
 
 
 def cells(step: Step) -> Sequence[tuple[Misfortune, Juncture]]:
