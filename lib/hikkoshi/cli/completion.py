@@ -1,4 +1,4 @@
-"""What a shell completes on a command line: names of guests and steps. What cannot be read is silent, and offers nothing.
+"""Guests and steps as commands are told them, and as a shell completes them. What cannot be read is silent, and offers nothing.
 
 Of what is offered here, the command line itself takes what begins like the word.
 """
@@ -30,3 +30,12 @@ GuestName = Annotated[str, typer.Argument(help="name of the guest: params/guests
 FirstStep = Annotated[str | None, typer.Option("--from", help=f"first step \\[default: {SURVEY}]", autocompletion=steps)]
 LastStep = Annotated[str | None, typer.Option("--through", help=f"last step \\[default: {DEPLOY}]", autocompletion=steps)]
 OnlyStep = Annotated[str | None, typer.Option("--only", help="this step alone", autocompletion=steps)]
+
+
+def selected(first: str | None, last: str | None, only: str | None) -> list[str]:
+    """The steps in their order; a usage error where `only` is not alone."""
+    from hikkoshi.fleet import sequence  # noqa: PLC0415 - late, as all imports of commands: --help answers at once
+
+    if only and (first or last):
+        raise typer.BadParameter("it names one step: leave --from and --through out", param_hint="--only")
+    return sequence.selection(only or first, only or last)

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from hikkoshi.cli import terminal
-from hikkoshi.cli.completion import FirstStep, LastStep, OnlyStep
+from hikkoshi.cli.completion import FirstStep, LastStep, OnlyStep, selected
 from hikkoshi.cli.forecast import forecast
 from hikkoshi.cli.terminal import AsJson
 
@@ -66,19 +66,17 @@ def run(
     With --apply it ends after a wave and says how to go on. To resume, run the same command again: what is finished is left
     out. When a guest fails, nothing more is begun, and what runs goes to its end; so it does after `hikkoshi fleet stop`.
     """
-    from hikkoshi.fleet import loaded, local, sequence, station, waves  # noqa: PLC0415 - late: --help and completion answer at once
+    from hikkoshi.fleet import loaded, local, station, waves  # noqa: PLC0415 - late: --help and completion answer at once
     from hikkoshi.fleet.fleet import Executor  # noqa: PLC0415
     from hikkoshi.fleet.night import Night  # noqa: PLC0415
     from hikkoshi.params.home import Home  # noqa: PLC0415
 
     home = Home.find()
-    if only and (first or last):
-        raise typer.BadParameter("it names one step: leave --from and --through out", param_hint="--only")
     if not scheduler and (ca or certificate or key):
         raise typer.BadParameter(
             "they are for a cluster: name its --scheduler, too", param_hint="--tls-ca, --tls-cert, --tls-key"
         )
-    steps = sequence.selection(only or first, only or last)
+    steps = selected(first, last, only)
     number, per_cent = _budget(failures or ("0" if apply else "100%"))
     site, found = home.site(), waves.waves(home)
     if wave is not None and wave not in found:

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from hikkoshi.cli import terminal
-from hikkoshi.cli.completion import FirstStep, LastStep, OnlyStep
+from hikkoshi.cli.completion import FirstStep, LastStep, OnlyStep, selected
 from hikkoshi.cli.terminal import AsJson
 
 
@@ -26,14 +26,12 @@ def forecast(
     from hikkoshi import files  # noqa: PLC0415 - late: --help and completion answer at once
     from hikkoshi.figures.gantt import gantt  # noqa: PLC0415
     from hikkoshi.figures.style import png  # noqa: PLC0415
-    from hikkoshi.fleet import outlook, sequence, waves  # noqa: PLC0415
+    from hikkoshi.fleet import outlook, waves  # noqa: PLC0415
     from hikkoshi.fleet.rates import Rates  # noqa: PLC0415
     from hikkoshi.params.home import Home  # noqa: PLC0415
 
     home = Home.find()
-    if only and (first or last):
-        raise typer.BadParameter("it names one step: leave --from and --through out", param_hint="--only")
-    steps = sequence.selection(only or first, only or last)
+    steps = selected(first, last, only)
     site, found = home.site(), waves.waves(home)
     guests = [guest for wave in found.values() for guest in wave]
     rates = Rates.of(home, [guest.name for guest in guests])

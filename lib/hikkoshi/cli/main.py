@@ -31,7 +31,7 @@ from hikkoshi.cli import (
     support,
     terminal,
 )
-from hikkoshi.cli.completion import FirstStep, GuestName, LastStep, OnlyStep
+from hikkoshi.cli.completion import FirstStep, GuestName, LastStep, OnlyStep, selected
 from hikkoshi.cli.terminal import AsJson
 from hikkoshi.errors import HikkoshiError, Problem, StepFailed, printable
 from hikkoshi.run.step import CUTOVER
@@ -96,9 +96,7 @@ def run(
         forked.load()
 
     home = Home.find()
-    if only and (first or last):
-        raise typer.BadParameter("it names one step: leave --from and --through out", param_hint="--only")
-    steps = sequence.selection(only or first, only or last)
+    steps = selected(first, last, only)
     if at and (steps != [CUTOVER.id] or not apply or len(set(guests)) > 1):
         raise typer.BadParameter(f"it is for --only {CUTOVER.number} --apply of one guest", param_hint="--at")
     now = datetime.now().astimezone()
