@@ -76,8 +76,9 @@ def _texts(home: Home, folder: GuestFolder, mask: masking.Mask) -> Iterator[tupl
         """A tree as JSON: its texts one by one, for their ends of lines are none in JSON."""
         return mask.text(json.dumps(_each(document, clean), indent=indent, ensure_ascii=False)) + "\n"
 
+    hidden = _told(home)
     for path in filter(os.path.lexists, (home.site_file, home.guest_file(folder.name))):
-        yield f"params/{path.name}", mask.text(_parameters(path, _told(home)))
+        yield f"params/{path.name}", mask.text(_parameters(path, hidden))
     ours = {"doctor": [found.plain() for found in doctor.findings(home)], "versions": environment.versions()}  # our own words
     yield from ((f"{name}.json", json.dumps(mask.tree(told), indent=1, ensure_ascii=False)) for name, told in ours.items())
     entries = Journal(folder.journal).entries()
