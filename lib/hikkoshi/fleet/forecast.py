@@ -38,7 +38,6 @@ class Forecast:
     likely: float  # nine of ten were shorter
     shares: Mapping[str, float]
     ends: Mapping[str, float]  # as likely
-    longest: Mapping[tuple[str, str], float]  # {(guest, step): seconds, as likely}
     bars: Sequence[Bar]  # of one trial in the middle
 
     @property
@@ -57,18 +56,14 @@ def forecast(chains: Chains, limits: Mapping[str, int], jobs: int, draw: Draw) -
     for bar in middle:
         taken.update(dict.fromkeys((JOBS, *bar.task.slots), bar.end - bar.begin))
     ends: dict[str, list[float]] = {}
-    longest: dict[tuple[str, str], list[float]] = {}
-    for bar in (bar for bars in played for bar in bars):
-        longest.setdefault((bar.task.guest, bar.task.steps[-1]), []).append(bar.end - bar.begin)
     for bars in played:
         for guest, end in {bar.task.guest: bar.end for bar in bars}.items():
             ends.setdefault(guest, []).append(end)
     return Forecast(
         seconds=whole,
-        likely=_likely([_end(bars) for bars in played]),
+        likely=likely([_end(bars) for bars in played]),
         shares={slot: seconds / (whole * _limit(slot, limits, jobs)) for slot, seconds in taken.items()},
-        ends={guest: _likely(found) for guest, found in ends.items()},
-        longest={which: _likely(found) for which, found in longest.items()},
+        ends={guest: likely(found) for guest, found in ends.items()},
         bars=middle,
     )
 
@@ -125,5 +120,6 @@ def _end(bars: Sequence[Bar]) -> float:
     return bars[-1].end if bars else 0.0
 
 
-def _likely(found: Sequence[float]) -> float:
+def likely(found: Sequence[float]) -> float:
+    """That which nine of ten are within."""
     return sorted(found)[ceil(LIKELY * len(found)) - 1]

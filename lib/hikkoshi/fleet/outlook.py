@@ -51,7 +51,8 @@ class WaveForecast:
         chains = [chain for g in guests if (chain := waves.tasks(home, site, g, steps, "apply"))]
         limits = site.fleet.slots
         found = forecast(chains, limits, jobs, draw)
-        moves = ((g, found.longest.get((g.name, CUTOVER.id), 0.0)) for g in guests)
+        moving = {task.guest for chain in chains for task in chain if CUTOVER.id in task.steps}
+        moves = ((g, rates.likely(g.name, CUTOVER.id)) for g in guests if g.name in moving)
         return cls(
             wave=wave,
             guests=len(guests),

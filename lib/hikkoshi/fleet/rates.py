@@ -1,5 +1,6 @@
 """How long a step takes at this site: by the runs that its journals tell of, where there are some, else by a rough figure."""
 
+import contextlib
 import functools
 import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -9,6 +10,7 @@ from statistics import median
 from typing import Self
 
 from hikkoshi.errors import BadInput
+from hikkoshi.fleet.forecast import likely
 from hikkoshi.guest.survey import Survey
 from hikkoshi.params.home import Home
 from hikkoshi.run.entry import JournalEntry
@@ -71,19 +73,11 @@ class Rates:
     def of(cls, home: Home, guests: Iterable[str]) -> Self:
         """By the surveys and journals of these guests. Of each step the longest run of a guest counts: another found it done."""
         ratios: dict[str, list[float]] = {}
-        sizes: dict[str, int] = {}
-        for guest in guests:
-            folder = home.folder(guest)
-            try:
-                survey = Survey.find(folder)
-            except BadInput:  # told by whoever needs it
-                survey = None
-            if survey is None:
-                continue
-            sizes[guest] = survey.disk.allocated_bytes
-            for step, seconds in _longest(Journal(folder.journal).entries()).items():
-                ratios.setdefault(step, []).append(seconds / PACES[step].seconds(sizes[guest]))
-        return cls(ratios, sizes)
+        known = sizes(home, guests)
+        for guest, size in known.items():
+            for step, seconds in _longest(Journal(home.folder(guest).journal).entries()).items():
+                ratios.setdefault(step, []).append(seconds / PACES[step].seconds(size))
+        return cls(ratios, known)
 
     @functools.cached_property
     def usual(self) -> int:
@@ -97,6 +91,20 @@ class Rates:
     def drawn(self, guest: str, step: str, chance: random.Random) -> float:
         """Seconds that it may take for the guest: as far off the rough figure as one of the runs was, each as likely."""
         return AROUND + PACES[step].seconds(self.size(guest)) * chance.choice(self.ratios.get(step, ROUGH))
+
+    def likely(self, guest: str, step: str) -> float:
+        """Seconds within which it is for the guest in nine of ten such draws."""
+        return AROUND + PACES[step].seconds(self.size(guest)) * likely(self.ratios.get(step, ROUGH))
+
+
+def sizes(home: Home, guests: Iterable[str]) -> dict[str, int]:
+    """{guest: its bytes of data}, of those that are surveyed."""
+    found: dict[str, int] = {}
+    for guest in guests:
+        with contextlib.suppress(BadInput):  # told by whoever needs the survey
+            if survey := Survey.find(home.folder(guest)):
+                found[guest] = survey.disk.allocated_bytes
+    return found
 
 
 def _longest(entries: Iterable[JournalEntry]) -> dict[str, float]:

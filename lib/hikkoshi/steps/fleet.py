@@ -9,8 +9,7 @@ from hikkoshi import files
 from hikkoshi.errors import BadInput, Problem
 from hikkoshi.figures.exhibits import Exhibit
 from hikkoshi.figures.gantt import Stretch, gantt, gantt_words, spoken
-from hikkoshi.fleet import waves
-from hikkoshi.fleet.rates import Rates
+from hikkoshi.fleet import rates, waves
 from hikkoshi.params.home import Home
 from hikkoshi.run import status
 from hikkoshi.run.journal import Journal
@@ -77,14 +76,12 @@ class FleetOverview(StartHere):
 
     def pace(self) -> list[dict[str, str]]:
         """Of each step: how many runs since then were to do it, how long they took, and how much data that is a second."""
-        sizes = Rates.of(self._home, self.names()).sizes
+        known = rates.sizes(self._home, self.names())
+        acting = [(guest, run) for guest, run in self._recent() if run.mode == "apply" or run.step in READ_ONLY]
         rows = []
         for step in STEPS:
-            did = [
-                (guest, run) for guest, run in self._recent() if run.step == step and (run.mode == "apply" or step in READ_ONLY)
-            ]
-            runs = [(guest, run, (run.when - run.begun).total_seconds()) for guest, run in did]
-            good = [(sizes.get(guest, 0), seconds) for guest, run, seconds in runs if run.state == "done" and seconds > 0]
+            runs = [(guest, run, (run.when - run.begun).total_seconds()) for guest, run in acting if run.step == step]
+            good = [(known.get(guest, 0), seconds) for guest, run, seconds in runs if run.state == "done" and seconds > 0]
             if runs:
                 rate = sum(size for size, _ in good) / sum(seconds for _, seconds in good) if good else 0.0
                 rows.append(
