@@ -104,13 +104,10 @@ class ContractorsMachine:
             known_by=known_by,
         ).save(self._folder)
 
-    def nics(self) -> list[dict[str, str]]:
-        """Every NIC as planned; how it is, nobody sees in vSphere."""
-        return [{**row, "now": handover.NOT_ASKED} for row in nic_table(self._plan.vm.nics)] if self._plan else []
-
-    def places(self) -> dict[str, tuple[str, bool]]:
-        """{MAC: that nobody sees where the NIC is, and so not whether it is wrong}."""
-        return {nic.mac: ("not asked", False) for nic in (self._plan.vm.nics if self._plan else ())}
+    def nics(self) -> tuple[dict[str, tuple[str, bool]], list[dict[str, str]]]:
+        """{MAC: that nobody sees where the NIC is, and so not whether it is wrong}, and a row for each, as planned."""
+        nics = self._plan.vm.nics if self._plan else ()
+        return {nic.mac: ("not asked", False) for nic in nics}, [{**row, "now": handover.NOT_ASKED} for row in nic_table(nics)]
 
     def wiring(self) -> list[Check]:
         """What vSphere would tell of each NIC."""

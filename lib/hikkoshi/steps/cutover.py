@@ -31,7 +31,7 @@ from hikkoshi.run.contractor import ContractorsMachine
 from hikkoshi.run.run import Run
 from hikkoshi.run.step import CUTOVER
 from hikkoshi.steps.runbook import Runbook
-from hikkoshi.vsphere import cutover, deployment, readback, session, vm
+from hikkoshi.vsphere import cutover, deployment, session, vm
 from hikkoshi.vsphere.cutover import InService
 from hikkoshi.vsphere.order import Order
 from hikkoshi.vsphere.preflight import elsewhere
@@ -134,13 +134,13 @@ class CutOver(Runbook):
         from hikkoshi.figures import exhibits  # noqa: PLC0415 - matplotlib is slow to load
         from hikkoshi.figures.wires import Wire  # noqa: PLC0415 - the same
 
-        found, there = Survey.find(self.run.folder), self._machine.places()
+        found, (there, rows) = Survey.find(self.run.folder), self._machine.nics()
         bridges = {vif.mac.lower(): vif.bridge for vif in found.xen.vifs} if found else {}
         drawn = [
             Wire.of(nic, bridges.get(nic.mac.lower(), ""), there[nic.mac][0], wrong=there[nic.mac][1])
             for nic in (self._plan.vm.nics if self._plan else ())
         ]
-        return (*exhibits.wires(drawn), exhibits.Exhibit("NICs, planned and found", rows=self._machine.nics()))
+        return (*exhibits.wires(drawn), exhibits.Exhibit("NICs, planned and found", rows=rows))
 
     def outage_recorded(self) -> Check:
         """Whether the outage of this cut-over is on record."""
@@ -278,17 +278,12 @@ class _OurMachine:
     def start(self, permission: Permission, source: Callable[[], Check], progress: Progress) -> None:
         cutover.start(self._v, self._site, self._order, permission, source=source, folder=self._folder, progress=progress)
 
-    def nics(self) -> list[dict[str, str]]:
-        return [c.row(plugged=True) for c in self._nics_there()]
-
-    def places(self) -> dict[str, tuple[str, bool]]:
-        return {c.nic.mac: (c.found, c.misplaced) for c in self._nics_there()}
+    def nics(self) -> tuple[dict[str, tuple[str, bool]], list[dict[str, str]]]:
+        there = deployment.nic_places(self._v, self._site, self._order)
+        return {c.nic.mac: (c.found, c.misplaced) for c in there}, [c.row(plugged=True) for c in there]
 
     def wiring(self) -> list[Check]:
         return cutover.wiring(self._v, self._site, self._order)
 
     def close(self) -> None:
         self._v.close()
-
-    def _nics_there(self) -> list[readback.NicPlace]:
-        return deployment.nic_places(self._v, self._site, self._order)
