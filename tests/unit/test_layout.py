@@ -97,7 +97,8 @@ def test_only_their_registry_knows_the_ids_of_the_steps() -> None:
         texts = [n for n in ast.walk(tree) if isinstance(n, ast.Constant) and isinstance(n.value, str)]
         literals = [f"{path}:{n.lineno}: {n.value}" for n in texts if id(n) not in told and known.search(n.value)]
         assert not literals or noun(path) == "run.step", literals
-    for page in [*LIB.rglob("*.j2"), *LIB.rglob("*.po")]:
+    runbooks = LIB / "record" / "engine" / "locale"  # each leads to the next one
+    for page in [*LIB.rglob("*.j2"), *(p for p in LIB.rglob("*.po") if not p.is_relative_to(runbooks))]:
         assert not known.search(page.read_text()), page
 
 
