@@ -309,6 +309,7 @@ def test_a_program_that_is_not_there_is_told_and_stops_nothing(home: Home) -> No
     ("argv", "words"),
     [
         (("--failures", "some"), "a number of guests, or per cent of the wave"),
+        (("--failures", "101%"), "at most 100%"),
         (("--wave", "7"), "no guest is in it; the waves are 1"),
         (("--only", "40", "--from", "30"), "leave --from and --through out"),
         (("--tls-ca", __file__), "name its --scheduler, too"),

@@ -173,6 +173,8 @@ def test_a_duration_is_told_as_people_do(seconds: float, words: str) -> None:
 def test_the_command_draws_each_wave_and_begins_nothing(home: Home) -> None:
     path = home.guest_file("gateway")
     path.write_text(f"{path.read_text()}wave: 1\nwindow: 5\n")
+    home.fleet.mkdir(parents=True)
+    (home.fleet / "forecast-3.png").write_text("of a wave that there was")
     done = hikkoshi(home, "fleet", "forecast", "--through", "70", "--night", "0.01", COLUMNS="250")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Not surveyed, and taken for 8.0 GiB of data each: 2 of 2 guests." in done.stdout
@@ -180,6 +182,11 @@ def test_the_command_draws_each_wave_and_begins_nothing(home: Home) -> None:
     assert "Wave 2: likely not through by then: idp. Give them a later `wave:`." in done.stdout
     assert sorted(p.name for p in home.fleet.iterdir()) == ["forecast-1.png", "forecast-2.png"]
     assert not home.folder("gateway").exists()
+
+
+def test_a_night_without_end_is_refused(home: Home) -> None:
+    done = hikkoshi(home, "fleet", "forecast", "--night", "inf", COLUMNS="250")
+    assert (done.returncode, "hours, such as 8 or 7.5" in done.stderr) == (2, True), done.stderr
 
 
 def test_a_night_into_which_all_waves_fit_is_told(home: Home) -> None:

@@ -1,5 +1,6 @@
 """Parameter files: read strictly, and every mistake told with its line."""
 
+import os
 import re
 from pathlib import Path
 
@@ -99,6 +100,7 @@ def test_all_mistakes_of_a_file_are_told_at_once(home: Home) -> None:
         ("site", "  vlan301:", "  _vlan301:", "a name that begins with a letter or digit, of letters"),
         ("guests/gateway", "    vlan301: {", "    vlan 301: {", "a name that begins with a letter or digit, of letters"),
         ("guests/gateway", "seconds: 1 ", "seconds: .inf ", "a "),
+        ("guests/gateway", "dom0: xenhost", "dom0: xenhost\nwave: true", "a whole number: in which wave"),
         ("guests/gateway", "dom0: xenhost", "dom0: xenhost\n3: 4", "names as keys"),
         ("guests/gateway", "dom0: xenhost", "dom0: xenhost\nvm: small", "keys with their values"),
     ],
@@ -140,6 +142,18 @@ def test_a_key_written_twice_is_an_error_with_its_line(home: Home) -> None:
 def test_an_unknown_guest_is_told_with_the_nearest_name(home: Home) -> None:
     (problem,) = problems(home, "gatway")
     assert problem.remedy == "did you mean gateway?"
+
+
+def test_a_guests_file_that_leads_nowhere_or_is_no_file_is_told_as_what_it_is(home: Home) -> None:
+    path = home.guest_file("idp")
+    path.unlink()
+    path.symlink_to("../idp.yml")
+    with pytest.raises(BadInput, match=r"a link to \.\./idp.yml: No such file or directory"):
+        home.guest("idp")
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(BadInput, match="not a regular file"):
+        home.guest("idp")
 
 
 def test_a_segment_that_the_site_does_not_have_is_told_with_its_nic(home: Home) -> None:

@@ -22,8 +22,8 @@ fleet.command()(forecast)
 def _budget(text: str) -> tuple[float, bool]:
     """'3' or '5%': the number, and whether it is per cent."""
     found = re.fullmatch(r"(\d+)(%?)", text)
-    if not found:
-        raise typer.BadParameter("a number of guests, or per cent of the wave: 3, 5%", param_hint="--failures")
+    if not found or (found[2] and int(found[1]) > 100):
+        raise typer.BadParameter("a number of guests, or per cent of the wave, at most 100%: 3, 5%", param_hint="--failures")
     return float(found[1]), bool(found[2])
 
 

@@ -1,5 +1,6 @@
 """The command that foretells a night: thin, like the rest of the command line."""
 
+import math
 from typing import Annotated
 
 import typer
@@ -30,6 +31,8 @@ def forecast(
     from hikkoshi.fleet.rates import Rates  # noqa: PLC0415
     from hikkoshi.params.home import Home  # noqa: PLC0415
 
+    if night is not None and not math.isfinite(night):
+        raise typer.BadParameter("hours, such as 8 or 7.5; without it a wave may take as long as it needs", param_hint="--night")
     home = Home.find()
     steps = selected(first, last, only)
     site, found = home.site(), waves.waves(home)
@@ -48,11 +51,15 @@ def forecast(
         terminal.say(words)
     if night is not None and not any(one.late for one in foretold):
         terminal.say(f"Each wave is likely through within {night:g} hours.")
+    old = set(home.fleet.glob("forecast-*.png"))
     for one in foretold:
         for words in one.words():
             terminal.say(words)
         if one.tasks:
             path = home.fleet / f"forecast-{one.wave}.png"
+            old.discard(path)
             path.parent.mkdir(parents=True, exist_ok=True)
             files.write(path, png(gantt(one.stretches())))
             terminal.say(f"Wave {one.wave}, drawn: {path}")
+    for path in old:  # of waves that are over, or whose guests are in another by now
+        path.unlink(missing_ok=True)

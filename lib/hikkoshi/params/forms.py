@@ -3,7 +3,7 @@
 import re
 from typing import Annotated
 
-from pydantic import Field, StringConstraints
+from pydantic import Field, Strict, StringConstraints
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"
 NAME_WORDS = "a name that begins with a letter or digit, of letters, digits, dots, _ and -, at most 63"
@@ -23,6 +23,7 @@ def not_taken(name: str) -> str:
     return name
 
 
+Whole = Annotated[int, Strict()]  # true is none, and neither is a number in quotes
 Mac = Annotated[
     str,
     StringConstraints(pattern=r"^([0-9A-Fa-f]{2}:){5}[0-9A-Fa-f]{2}$"),

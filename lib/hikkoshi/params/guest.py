@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from hikkoshi.artefact import Frozen
-from hikkoshi.params.forms import NAME_WORDS, Address, Mac, Name, not_taken
+from hikkoshi.params.forms import NAME_WORDS, Address, Mac, Name, Whole, not_taken
 
 
 class NicMap(Frozen):
@@ -21,8 +21,8 @@ class VmWish(Frozen):
     """What the new machine should be where it is not simply what the Xen guest was."""
 
     name: str | None = Field(None, description="the virtual machine's name; default: the guest's")
-    memory_mb: int | None = Field(None, description="memory in MB; default: as in Xen")
-    vcpus: int | None = Field(None, ge=1, description="virtual CPUs; default: as in Xen")
+    memory_mb: Whole | None = Field(None, description="memory in MB; default: as in Xen")
+    vcpus: Whole | None = Field(None, ge=1, description="virtual CPUs; default: as in Xen")
     guest_id: str | None = Field(
         None, description="vSphere's name for the operating system, such as centos64Guest; default: by the guest's own files"
     )
@@ -57,8 +57,8 @@ class Measurement(Frozen):
         description="from where every segment is pinged during the cut-over: this computer, or a namespace of it, with an "
         "address of its own in every segment; without one the ping may come in by another NIC of the guest",
     )
-    seconds: int = Field(10, ge=1, le=3600, description="seconds of one netperf run")
-    link_mbps: int = Field(
+    seconds: Whole = Field(10, ge=1, le=3600, description="seconds of one netperf run")
+    link_mbps: Whole = Field(
         1000, ge=1, description="rate of the slowest link of both paths, in 10^6 bits/s: a faster run counts as not made"
     )
 
@@ -110,13 +110,13 @@ class Guest(Frozen):
         description="true: 10 may pause a guest that runs on a Dom-0 over ssh, while it reads disks that are no LVM volumes; "
         "all who use the guest wait that long",
     )
-    window: int | None = Field(
+    window: Whole | None = Field(
         None,
         ge=5,
         le=1440,
         description="minutes of the maintenance window, from the source's shutdown on: until then 70 shows that you can go back",
     )
-    wave: int | None = Field(
+    wave: Whole | None = Field(
         None,
         ge=1,
         le=9999,

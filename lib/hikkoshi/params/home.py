@@ -133,7 +133,7 @@ class Home:
         if not can_be_guest(name):
             raise BadInput(_no_name(name, self.guest_names()))
         path = self.guest_file(name)
-        if not path.is_file():
+        if not os.path.lexists(path):
             raise BadInput(
                 Problem(
                     code="guest-unknown",
@@ -144,7 +144,12 @@ class Home:
                     remedy=nearest(name, self.guest_names()) or f"write {path.name}, or correct the name",
                 )
             )
-        guest = yamlfile.read(Guest, path)
+        return self.guest_of(name, yamlfile.text(path))
+
+    def guest_of(self, name: str, text: str) -> Guest:
+        """What a text would be as a guest's parameter file; `BadInput` for all that is wrong with it."""
+        path = self.guest_file(name)
+        guest = yamlfile.checked(Guest, path, text)
         _cross_check(guest, self.site(), path)
         return guest
 

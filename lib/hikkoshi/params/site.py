@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field, StringConstraints, model_validator
 
 from hikkoshi.artefact import Frozen
-from hikkoshi.params.forms import Fingerprint, Name, SecretRef
+from hikkoshi.params.forms import Fingerprint, Name, SecretRef, Whole
 from hikkoshi.ssh import ADDRESS, Login
 
 HANDED_OVER = "the contractor's vSphere"  # what one is called that nobody here can ask
@@ -18,7 +18,7 @@ HANDED_OVER = "the contractor's vSphere"  # what one is called that nobody here 
 class Segment(Frozen):
     """One VLAN with its port group in vSphere and its subnet."""
 
-    vlan: int = Field(ge=0, le=4094, description="802.1Q VLAN id; 0 is untagged")
+    vlan: Whole = Field(ge=0, le=4094, description="802.1Q VLAN id; 0 is untagged")
     port_group: str = Field(min_length=1, description="name of the port group in vSphere")
     port_groups: dict[Name, Annotated[str, StringConstraints(min_length=1)]] = Field(
         default_factory=dict, description="its name in those of `vspheres` where it has another"
@@ -119,7 +119,7 @@ class VSphere(Frozen):
         default_factory=dict,
         description="rules of docs/preflight.md that are told and stop nothing here, each with the reason, which goes on record",
     )
-    hardware_version: int = Field(10, ge=4, le=22, description="virtual hardware version of new machines: 10 is ESXi 5.5")
+    hardware_version: Whole = Field(10, ge=4, le=22, description="virtual hardware version of new machines: 10 is ESXi 5.5")
 
     def __str__(self) -> str:
         return HANDED_OVER if self.handover else self.server
@@ -153,7 +153,7 @@ class Signing(Frozen):
     )
     revoked: Path | None = Field(None, description="keys that are good no more: public keys, or OpenSSH's KRL")
     two_persons: bool = Field(True, description="whoever carries a step out may not be the one who approved it")
-    valid_days: int = Field(7, ge=1, le=90, description="days after which an approval has to be given again")
+    valid_days: Whole = Field(7, ge=1, le=90, description="days after which an approval has to be given again")
     time_stamp: str | None = Field(
         None,
         pattern=r"^https?://[^@]+$",
@@ -171,9 +171,9 @@ class Signing(Frozen):
 class FleetLimits(Frozen):
     """How much `hikkoshi fleet run` does at once. Measurements of the network run one at a time, whatever stands here."""
 
-    jobs: int = Field(2, ge=1, description="guests at once on this machine; on a cluster, as many as its workers have threads")
-    per_dom0: int = Field(1, ge=1, description="guests at once that read their disks from one Dom-0")
-    per_vsphere: int = Field(2, ge=1, description="guests at once with one vSphere, its datastore and the link to it")
+    jobs: Whole = Field(2, ge=1, description="guests at once on this machine; on a cluster, as many as its workers have threads")
+    per_dom0: Whole = Field(1, ge=1, description="guests at once that read their disks from one Dom-0")
+    per_vsphere: Whole = Field(2, ge=1, description="guests at once with one vSphere, its datastore and the link to it")
 
     @property
     def slots(self) -> dict[str, int]:

@@ -1,6 +1,7 @@
 """YAML files that people write, read into their models; every error of a file is told at once, with its line."""
 
 import functools
+import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from hikkoshi import files
 from hikkoshi.errors import BadInput, Problem, nearest
 
 _M = TypeVar("_M", bound=BaseModel)
@@ -47,33 +49,52 @@ FORMS = {
 
 def read(model: type[_M], path: Path) -> _M:
     """Read and check one parameter file against its model; `BadInput` lists all that is wrong with it, with lines."""
+    return checked(model, path, text(path))
+
+
+def text(path: Path) -> str:
+    """What a parameter file holds, with its own ends of lines; `BadInput` for one that cannot be read."""
     try:
-        data = _parsed(path.read_text(encoding="utf-8"))
+        return files.read(path, follow=True).decode()
     except OSError as e:
+        leads = f"a link to {path.readlink()}: " if path.is_symlink() else ""
         raise BadInput(
             Problem(
                 code="parameters-unreadable",
                 what="a parameter file cannot be read",
                 where=str(path),
-                found=e.strerror or str(e),
-                remedy="write it",
+                found=leads + (e.strerror or str(e)),
+                remedy="put a file there that you can read" if os.path.lexists(path) else "write it",
             )
         ) from None
-    except (YAMLError, UnicodeDecodeError) as e:
+    except UnicodeDecodeError as e:
+        raise _not_yaml(path, str(e)) from None
+
+
+def checked(model: type[_M], path: Path, text: str) -> _M:
+    """What a text would be as that parameter file; `BadInput` lists all that is wrong with it, with lines."""
+    try:
+        data = _parsed(text)
+    except YAMLError as e:
         mark = getattr(e, "problem_mark", None)
-        raise BadInput(
-            Problem(
-                code="parameters-not-yaml",
-                what="a parameter file is not YAML",
-                where=f"{path}:{mark.line + 1}" if mark else str(path),
-                found=re.sub(r" with value .*", "", str(getattr(e, "problem", e)), flags=re.DOTALL),
-                remedy="correct that line: usually its indentation, a missing quote, or a key written twice",
-            )
-        ) from None
+        found = re.sub(r" with value .*", "", str(getattr(e, "problem", e)), flags=re.DOTALL)
+        raise _not_yaml(f"{path}:{mark.line + 1}" if mark else path, found) from None
     try:
         return model.model_validate(data)
     except ValidationError as e:
         raise BadInput(*(_problem(model, path, data, dict(error)) for error in e.errors())) from None
+
+
+def _not_yaml(where: Path | str, found: str) -> BadInput:
+    return BadInput(
+        Problem(
+            code="parameters-not-yaml",
+            what="a parameter file is not YAML",
+            where=str(where),
+            found=found,
+            remedy="correct that line: usually its indentation, a missing quote, or a key written twice",
+        )
+    )
 
 
 @functools.lru_cache(maxsize=16)  # a report asks for the same file some fifty times
