@@ -170,9 +170,29 @@ def test_no_runbook_of_an_installed_program_is_removed_and_none_is_put_beside_it
             with pytest.raises(HTTPError, match="the installed program's"):
                 asyncio.run(refused)
         run_and_saved(contents, PREPARE)
+        with pytest.raises(HTTPError, match="copy the folder notebooks into your site's"):
+            run_and_saved(contents, PREPARE, lambda nb: nb.cells[0].update(source="# Mine"))
         asyncio.run(contents.copy(PREPARE, "params"))
     assert sorted(packaged.iterdir()) == before
+    assert (packaged / "30-prepare.ipynb").read_bytes() == (PROJECT / PREPARE).read_bytes()
     assert (home.root / PREPARE.replace("notebooks", "params")).is_file()
+
+
+def test_a_runbook_of_the_project_is_copied_and_neither_removed_nor_renamed(
+    contents: ServedFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runbook, "PROJECT", Path(contents.root_dir))
+    for refused in (
+        contents.delete_file(PREPARE),
+        contents.rename_file(PREPARE, "notebooks/mine.ipynb"),
+        contents.rename_file("notebooks", "books"),
+    ):
+        with pytest.raises(HTTPError, match="copy it, and rename or remove the copy"):
+            asyncio.run(refused)
+    copy = asyncio.run(contents.copy(PREPARE))["path"]
+    asyncio.run(contents.rename_file(copy, "notebooks/mine.ipynb"))
+    asyncio.run(contents.delete_file("notebooks/mine.ipynb"))
+    assert Path(contents.root_dir, PREPARE).is_file()
 
 
 def test_a_folder_of_ones_own_is_served_with_the_projects_runbooks_beside_it(home: Home) -> None:

@@ -1,5 +1,6 @@
 """The files that JupyterLab shows of a site's folder, and which of them it writes: runbooks stay clean, outputs are only read."""
 
+import re
 import stat
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,6 +18,7 @@ from hikkoshi.record.engine import runbook
 from hikkoshi.run import choice
 
 RUNBOOKS, EVIDENCE = "notebooks", "outputs"  # folders of what is served
+NUMBERED = re.compile(r"\d\d-[a-z0-9-]+\.ipynb")  # how the project's own runbooks are called; a copy has -Copy1
 
 
 class NoCheckpoints(AsyncCheckpoints):  # type: ignore[misc]
@@ -53,23 +55,23 @@ class ServedFolder(AsyncLargeFileManager):  # type: ignore[misc]
 
     async def save(self, model: dict[str, Any], path: str = "") -> Any:
         """Write what was edited; of a runbook, nothing that came of running it."""
-        self._refuse(path, edited=await self.file_exists(path))
         if self._is_runbook(path) and model.get("type") == "notebook" and await self.file_exists(path):
             there = await self._read_notebook(self._get_os_path(path), as_version=4)
             written = page.kept(there, model["content"])
             if written == there:
                 return await self.get(path, content=False)
             model = {**model, "content": written}
+        self._refuse(path)
         return await super().save(model, path)
 
     async def delete_file(self, path: str) -> Any:
         """Remove a file, or a folder."""
-        self._refuse(path)
+        self._refuse(path, gone=True)
         return await super().delete_file(path)
 
     async def rename_file(self, old_path: str, new_path: str) -> Any:
         """Move a file, or a folder."""
-        self._refuse(old_path)
+        self._refuse(old_path, gone=True)
         self._refuse(new_path)
         return await super().rename_file(old_path, new_path)
 
@@ -80,16 +82,20 @@ class ServedFolder(AsyncLargeFileManager):  # type: ignore[misc]
         self._refuse(from_path if to_path is None else f"{to_path}/{name}" if into else to_path)
         return await super().copy(from_path, to_path)
 
-    def _refuse(self, path: str, *, edited: bool = False) -> None:
+    def _refuse(self, path: str, *, gone: bool = False) -> None:
+        """`HTTPError` with the reason where nothing may be written there, or where what is there may not be `gone`."""
         if self._is_evidence(path):
             raise HTTPError(403, f"{path} is what a run has made, and is only read here")
         root, place = Path(self.root_dir).resolve(), self._place(path)
         if place.parent == root and not root.stat().st_mode & stat.S_IWUSR:
             raise HTTPError(403, f"{path} would be gone when JupyterLab ends: make it in params/, or in a folder of your own")
-        if place.is_relative_to(runbook.PACKAGED.resolve()) and not edited:
+        if place.is_relative_to(runbook.PACKAGED.resolve()):
             raise HTTPError(
                 403, f"{path} is the installed program's: copy the folder notebooks into your site's, and change that"
             )
+        project = runbook.shipped().resolve()
+        if gone and (place == project or (place.parent == project and NUMBERED.match(place.name))):
+            raise HTTPError(403, f"{path} is the project's, and a step needs it: copy it, and rename or remove the copy")
 
     def _is_runbook(self, path: str) -> bool:
         """Whether it is in notebooks/, however that is written: as `./notebooks` or `params/../notebooks`, too."""
