@@ -246,7 +246,15 @@ def test_a_rollback_that_could_not_be_finished_takes_the_cut_over_back_too(story
     assert not {"70-cutover", "80-netperf", "85-offloads", "90-report"} & set(status.done(status.runs(story.journal.entries())))
 
 
+def test_a_rollback_of_a_guest_that_was_never_moved_asks_for_no_other(story: Story) -> None:
+    story.run("75-rollback", outcome="failed", error="ToolFailed: vSphere does not answer")
+    assert story.now.next == "hikkoshi run gateway"
+    story.run("10-survey")
+    assert story.now.next == "hikkoshi run gateway --from 20"
+
+
 def test_a_rollback_whose_end_no_run_can_see_is_not_to_be_repeated(story: Story) -> None:
+    story.run("70-cutover")
     story.run("75-rollback", outcome="failed", error="Refused: a person has to start gateway\n  where: x")
     assert story.now.next.startswith("look on the Dom-0 whether gateway runs")
     assert "do not repeat 75" in story.now.next
@@ -255,7 +263,8 @@ def test_a_rollback_whose_end_no_run_can_see_is_not_to_be_repeated(story: Story)
 
 
 def test_a_rollback_in_a_browser_whose_end_no_run_can_see_is_not_to_be_repeated_either(story: Story) -> None:
-    about = {"run": "1-75-rollback", "step": "75-rollback"}
+    story.run("70-cutover")
+    about = {"run": "2-75-rollback", "step": "75-rollback"}
     story.journal.append("open", **about, mode="apply")
     title, found = "the source is back in service", "Refused: a person has to start gateway"
     story.journal.append("step", **about, title=title, state="failed", found=found)

@@ -198,10 +198,11 @@ def _of(home: Home, guest: str) -> GuestStatus:
             return GuestStatus(guest, "running", step, mode, now, record=_record(folder, ""), next=f"wait: {words}")
     if last is None:
         return GuestStatus(guest, "never", next=f"hikkoshi run {guest}")
-    record = _record(folder, last.id)
-    return GuestStatus(
-        guest, last.unseen or last.state, last.step, last.mode, last.when, last.headline, record, _next(home, guest, past)
-    )
+    record, stands = _record(folder, last.id), any(p.exists() for p in (folder.cutover, folder.deployment, folder.handover))
+    if not stands and not any(r.step == CUTOVER.id and r.mode == "apply" for r in past):  # there is nothing to go back from
+        past = [r for r in past if r.step != ROLLBACK.id]
+    after = _next(home, guest, past) if past else f"hikkoshi run {guest}"
+    return GuestStatus(guest, last.unseen or last.state, last.step, last.mode, last.when, last.headline, record, after)
 
 
 def standing(folder: GuestFolder) -> list[LastRun]:
