@@ -569,12 +569,13 @@ def test_a_look_counts_for_a_night_and_until_something_is_done_to_the_guest(
     assert waves.left(story.home, story.guest, WAY, "plan") == WAY
 
 
-def test_a_guest_whose_last_run_has_no_end_is_named(story: Story) -> None:
+def test_a_guest_whose_last_run_was_cut_off_is_named_with_whether_that_is_on_record(story: Story) -> None:
     story.run("10-survey")
-    assert waves.interrupted(story.home, story.guest) is None
+    assert waves.interrupted(story.home, story.guest) == ""
     story.run("20-plan", outcome=None)
-    assert (cut := waves.interrupted(story.home, story.guest)) is not None
-    assert (cut.id, cut.step) == ("2-20-plan", "20-plan")
+    assert waves.interrupted(story.home, story.guest) == "20-plan has no end: run 2-20-plan"
+    story.run("20-plan", outcome="interrupted")
+    assert waves.interrupted(story.home, story.guest) == "20-plan was interrupted: run 3-20-plan"
 
 
 def finished(story: Story) -> None:

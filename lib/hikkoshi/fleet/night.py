@@ -35,7 +35,7 @@ class Night:
         for guest in guests:
             chain = waves.tasks(self._home, self._site, guest, steps, mode)
             if chain and (cut := waves.interrupted(self._home, guest.name)):
-                self._say(f"{guest.name:<12}│ {cut.step} has no end: run {cut.id} was interrupted")
+                self._say(f"{guest.name:<12}│ {cut}")
             chains.append(chain)
             self._documents[guest.name] = {"guest": guest.name, "exit_code": 0, "steps": []}
         if idle := chains.count([]):

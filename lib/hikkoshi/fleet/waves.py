@@ -99,10 +99,14 @@ def left(home: Home, guest: str, steps: Sequence[str], mode: Mode) -> list[str]:
     return []
 
 
-def interrupted(home: Home, guest: str) -> LastRun | None:
-    """The guest's last run, where it has no end: somebody or something ended it."""
-    past = runs(Journal(home.folder(guest).journal).entries())
-    return past[-1] if past and past[-1].state == "interrupted" else None
+def interrupted(home: Home, guest: str) -> str:
+    """What became of the guest's last run, where somebody or something ended it; else nothing."""
+    entries = Journal(home.folder(guest).journal).entries()
+    past = runs(entries)
+    if not past or past[-1].state != "interrupted":
+        return ""
+    sealed = any(e.event == "sealed" and e.of == past[-1].id for e in entries)
+    return f"{past[-1].step} {'was interrupted' if sealed else 'has no end'}: run {past[-1].id}"
 
 
 def _looked_at(home: Home, guest: str) -> Iterator[str]:
