@@ -94,6 +94,15 @@ def test_before_anything_was_prepared_the_checks_wait_instead_of_failing(tmp_pat
     assert not any(conversion.proofs(GuestFolder(tmp_path)))
 
 
+def test_of_several_disks_each_row_says_of_which_it_is(tmp_path: Path) -> None:
+    made, *rows = conversion.proofs(GuestFolder(tmp_path / "gateway"), 3)
+    assert "each of the 3 VMDKs" in made.title
+    names = [vmdk.name for vmdk in GuestFolder(tmp_path / "gateway").vmdks(3)]
+    assert [next(name for name in names if row.found.startswith(f"{name}: ")) for row in rows] == [
+        name for name in names for _ in range(3)
+    ]
+
+
 def test_a_copy_that_became_another_format_is_not_converted(folder: GuestFolder) -> None:
     folder.vmdk.unlink()
     (folder / "disk/a.img").write_bytes(b"QFI\xfb".ljust(1024, b"\0"))

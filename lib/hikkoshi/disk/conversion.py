@@ -10,6 +10,7 @@ import re
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
@@ -302,7 +303,8 @@ def proofs(folder: GuestFolder, disks: int = 1) -> list[Check]:
     found = [complete(folder, disks)]
     for copy, vmdk in zip(folder.copies(disks), folder.vmdks(disks), strict=True):
         size = capacity(copy.stat().st_size) if copy.is_file() else 0
-        found += [*check_stream(vmdk, size), whole(folder, vmdk), compare(copy, vmdk)]
+        told = [*check_stream(vmdk, size), whole(folder, vmdk), compare(copy, vmdk)]
+        found += told if disks == 1 else [replace(c, found=f"{vmdk.name}: {c.found}") for c in told]
     return found
 
 
