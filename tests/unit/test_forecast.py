@@ -158,6 +158,16 @@ def test_the_picture_has_a_row_for_each_guest_and_says_what_failed() -> None:
     assert gantt_words(stretches(3)).endswith("Failed: g01 in 10.")
 
 
+def test_of_failures_near_each_other_the_signs_do_not_lie_upon_each_other() -> None:
+    found = [
+        Stretch("a", step, at, at + 2, failed=True) for step, at in (("30-prepare", 0), ("30-prepare", 4), ("40-convert", 9))
+    ]
+    texts = [t.get_text() for t in gantt([*found, Stretch("b", "10-survey", 0, 300)]).findobj(Text)]
+    assert [t for t in texts if "✘" in t] == ["✘ 2 × 30, 40"]
+    apart = [Stretch("a", "30-prepare", at, at + 2, failed=True) for at in (0, 200)]
+    assert [t.get_text() for t in gantt([*apart, Stretch("b", "10-survey", 0, 300)]).findobj(Text)].count("✘ 30") == 2
+
+
 def test_of_many_guests_it_shows_how_many_are_at_work() -> None:
     assert {"guests at work", "minutes since the beginning", "reads from a Dom-0"} <= set(words(60))
     assert "g00" not in words(60)

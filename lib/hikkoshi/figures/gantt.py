@@ -1,5 +1,6 @@
 """Guests in time, step by step: who is at work when, and what each step shares with others."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -43,6 +44,8 @@ def gantt(found: Sequence[Stretch]) -> Figure:
     if singly:
         for s in found:
             _bar(ax, guests.index(s.guest), s, seconds, whole)
+        for row, guest in enumerate(guests):
+            _failures(ax, row, [s for s in found if s.failed and s.guest == guest], seconds, whole)
         ax.set_yticks(range(len(guests)), guests)
         ax.set_ylim(len(guests) - 0.4, -0.6)
         rows(ax)
@@ -58,16 +61,29 @@ def gantt(found: Sequence[Stretch]) -> Figure:
 
 
 def _bar(ax: Axes, row: int, s: Stretch, seconds: float, whole: float) -> None:
-    """A step, with its number where that has room; of one that failed, behind it."""
+    """A step, with its number where that has room."""
     _, ground, ink, hatch = KINDS[STEPS[s.step].loads]
     begin, width, number = s.begin / seconds, (s.end - s.begin) / seconds, STEPS[s.step].number
     ax.barh(row, width, left=begin, height=0.78, facecolor=ground, edgecolor=INK, hatch=hatch, linewidth=0.6)
-    if s.failed:
-        at = (begin + width, row)
-        ax.annotate(f"✘ {number}", at, (3, 0), textcoords="offset points", va="center", color=WRONG, weight="bold")
-    elif s.end - s.begin > 0.03 * whole:
+    if s.end - s.begin > 0.03 * whole and not s.failed:
         plate = {"facecolor": ground, "edgecolor": "none", "pad": 0.8}
         ax.text(begin + width / 2, row, number, ha="center", va="center", color=ink, fontsize="x-small", bbox=plate)
+
+
+def _failures(ax: Axes, row: int, failed: Sequence[Stretch], seconds: float, whole: float) -> None:
+    """The numbers of a guest's steps that failed, behind them; of those that are near each other, together behind the last."""
+    signs: list[tuple[float, list[str]]] = []  # (where, numbers)
+    for s in sorted(failed, key=lambda s: s.end):
+        at, numbers = signs[-1] if signs else (-whole, [])
+        if s.end - at < (0.04 + 0.03 * len(numbers)) * whole:
+            signs[-1] = s.end, [*numbers, STEPS[s.step].number]
+        else:
+            signs.append((s.end, [STEPS[s.step].number]))
+    plate = {"facecolor": "white", "edgecolor": "none", "pad": 0.8}
+    for at, numbers in signs:
+        words = ", ".join(number if n == 1 else f"{n} × {number}" for number, n in Counter(numbers).items())
+        place = (at / seconds, row)
+        ax.annotate(f"✘ {words}", place, (3, 0), textcoords="offset points", va="center", color=WRONG, weight="bold", bbox=plate)
 
 
 def _counts(ax: Axes, found: Sequence[Stretch], seconds: float, whole: float) -> None:
