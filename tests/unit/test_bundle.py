@@ -140,12 +140,22 @@ def test_the_command_lists_what_is_in_it_and_makes_a_file_that_nobody_else_reads
     monkeypatch.chdir(tmp_path)
     done = hikkoshi(home, "bundle", "gateway")
     assert done.returncode == 0, done.stderr
-    *names, file = done.stdout.splitlines()
+    *names, told = done.stdout.splitlines()
+    file = told.removeprefix("Written to ")
     assert names == [f"hikkoshi-gateway/{name}" for name in NAMES]
-    assert Path(file).parent == tmp_path
+    assert Path(file).parent == home.outputs / "bundles"
+    assert list(tmp_path.glob("*.tar.gz")) == []
     assert Path(file).stat().st_mode & 0o077 == 0
 
 
 def test_a_guest_that_nobody_knows_is_answered_with_the_nearest(home: Home) -> None:
     done = hikkoshi(home, "bundle", "gatway")
     assert (done.returncode, "did you mean gateway?" in done.stderr) == (2, True)
+
+
+def test_none_is_put_where_a_checkout_of_the_project_would_show_it(home: Home, tmp_path: Path) -> None:
+    (tmp_path / "lib/hikkoshi").mkdir(parents=True)
+    (tmp_path / "lib/hikkoshi/__init__.py").touch()
+    done = hikkoshi(home, "bundle", "gateway", "-o", str(tmp_path / "b.tar.gz"))
+    assert (done.returncode, "inside a checkout of the project" in done.stderr) == (3, True), done.stderr
+    assert not (tmp_path / "b.tar.gz").exists()

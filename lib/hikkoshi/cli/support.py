@@ -14,7 +14,9 @@ from hikkoshi.cli.terminal import AsJson
 def bundle(
     guest: GuestName,
     *,
-    to: Annotated[Path | None, typer.Option("-o", metavar="FILE", help="the file to make \\[default: a new one, here]")] = None,
+    to: Annotated[
+        Path | None, typer.Option("-o", metavar="FILE", help="the file to make \\[default: a new one in outputs/bundles]")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Pack what somebody needs who helps you with a guest: parameters, journal, what failed, versions. Without secrets.
@@ -24,9 +26,15 @@ def bundle(
     """
     from hikkoshi.cli import bundle  # noqa: PLC0415 - all imports here are late, as everywhere
     from hikkoshi.params.home import Home  # noqa: PLC0415
+    from hikkoshi.sitefolder import folder  # noqa: PLC0415
 
-    named = to or Path(f"hikkoshi-{guest}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.tar.gz")
-    done = bundle.write(Home.find(), guest, named.expanduser().absolute())
+    home = Home.find()
+    file = home.outputs / "bundles" / f"hikkoshi-{guest}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.tar.gz"
+    if to:
+        file = to.expanduser().absolute()
+        if not file.is_relative_to(home.outputs):
+            folder.check(file.parent)  # in a checkout of the project git would show it, and soon hold it
+    done = bundle.write(home, guest, file)
     if as_json:
         terminal.print_json({"file": str(done.file), "members": done.members, "not_searched_for": done.unread})
         return
@@ -34,4 +42,4 @@ def bundle(
         terminal.say(member)
     for name in done.unread:
         terminal.say(f"note: what {name} points to cannot be read here, so nobody searched for it")
-    terminal.say(done.file)
+    terminal.say(f"Written to {done.file}")
