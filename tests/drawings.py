@@ -11,7 +11,7 @@ from hikkoshi.network.compare.sequential import Attempt, Series
 from hikkoshi.network.compare.statistics import Estimate
 from hikkoshi.network.outage import outage
 from hikkoshi.network.outage.outage import Break, Outages
-from hikkoshi.report.language import Gettext
+from hikkoshi.translation import Gettext
 
 RECORDED = Path(__file__).parent / "data" / "outage"
 Draw = Callable[[Gettext], Figure]

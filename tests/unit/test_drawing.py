@@ -15,7 +15,8 @@ from hikkoshi import tool
 from hikkoshi.figures import overview, plots
 from hikkoshi.report import drawing
 from hikkoshi.report.drawing import vectors
-from hikkoshi.report.language import Gettext, translations
+from hikkoshi.report.language import translations
+from hikkoshi.translation import Gettext
 
 JA = translations("ja").gettext
 # what is no word of ours: units, UTC, and the names that a site gives its segments

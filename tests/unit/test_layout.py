@@ -24,7 +24,7 @@ MODULES = sorted(p for p in LIB.rglob("*.py"))
 # each may import what stands in the lines above it, and itself
 ORDER = [
     {"errors", "run.step"},  # values only: whatever refuses names the step that helps
-    {"check", "files", "progress"},
+    {"check", "files", "progress", "translation"},
     {"tool", "artefact"},
     {"secret", "ssh"},
     {"params"},

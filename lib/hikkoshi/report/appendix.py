@@ -10,10 +10,10 @@ import nbformat
 from hikkoshi.record import anatomy
 from hikkoshi.record.engine import environment
 from hikkoshi.report import pictures, standing
-from hikkoshi.report.language import Gettext
 from hikkoshi.report.openpoints import seen, speed
 from hikkoshi.report.pictures import Picture, out_for
 from hikkoshi.report.story import Story
+from hikkoshi.translation import Gettext
 from hikkoshi.vsphere.readback import NicFound
 
 LONGEST_OUTPUT = 20_000  # characters of one cell's output; the whole of it is in the record

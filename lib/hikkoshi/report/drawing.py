@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from hikkoshi import tool
 from hikkoshi.errors import HikkoshiError
-from hikkoshi.report.language import Gettext
+from hikkoshi.translation import Gettext
 
 
 def speaks(_: Gettext) -> bool:

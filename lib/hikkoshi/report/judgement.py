@@ -6,11 +6,11 @@ Level and words follow what was seen of the guest, never what its last run happe
 from typing import Literal
 
 from hikkoshi.report import standing
-from hikkoshi.report.language import Gettext
 from hikkoshi.report.openpoints import step_name
 from hikkoshi.report.standing import measured, misplaced
 from hikkoshi.report.story import Story
 from hikkoshi.run.step import CUTOVER, DEPLOY, REPORT, ROLLBACK, STEPS
+from hikkoshi.translation import Gettext
 
 Level = Literal["good", "open", "bad"]
 Rule = tuple[bool, Level, str]

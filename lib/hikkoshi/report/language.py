@@ -2,14 +2,9 @@
 
 import functools
 import gettext
-from collections.abc import Callable
-from io import BytesIO
 from pathlib import Path
 
-from babel.messages.mofile import write_mo
-from babel.messages.pofile import read_po
-
-Gettext = Callable[[str], str]
+from hikkoshi import translation
 
 LOCALE = Path(__file__).parent / "locale"
 
@@ -17,11 +12,4 @@ LOCALE = Path(__file__).parent / "locale"
 @functools.cache
 def translations(lang: str) -> gettext.NullTranslations:
     """The catalogue of a language as `lang` in params/site.yml names it; English needs none."""
-    if lang == "en":
-        return gettext.NullTranslations()
-    with (LOCALE / f"{lang}.po").open("rb") as f:
-        catalogue = read_po(f, locale=lang)
-    compiled = BytesIO()
-    write_mo(compiled, catalogue)
-    compiled.seek(0)
-    return gettext.GNUTranslations(compiled)
+    return gettext.NullTranslations() if lang == "en" else translation.of((LOCALE / f"{lang}.po").read_bytes())

@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from hikkoshi.network.compare.sequential import Series
 from hikkoshi.rehearsal.rehearsal import Rehearsal
 from hikkoshi.report import standing
-from hikkoshi.report.language import Gettext
 from hikkoshi.report.standing import measured
 from hikkoshi.report.story import Story
 from hikkoshi.run.step import CUTOVER, MEASURED, NETPERF, OFFLOADS, ROLLBACK, STEPS
+from hikkoshi.translation import Gettext
 
 
 def noun(step: str, _: Gettext = str) -> str:

@@ -14,12 +14,12 @@ from hikkoshi.network.compare.statistics import Estimate
 from hikkoshi.network.remedy.remedy import Applied
 from hikkoshi.report import standing
 from hikkoshi.report.judgement import Level, service, verdict
-from hikkoshi.report.language import Gettext
 from hikkoshi.report.openpoints import notes, noun, open_points, speed
 from hikkoshi.report.pictures import out_for
 from hikkoshi.report.standing import measured
 from hikkoshi.report.story import Span, Story
 from hikkoshi.run.step import CUTOVER, NETPERF, OFFLOADS, ROLLBACK, STEPS
+from hikkoshi.translation import Gettext
 
 MOST_SEGMENTS = 12  # on the first page; all of them stand in the appendix
 MOST_CHANGES = 7

@@ -13,10 +13,10 @@ from hikkoshi.network.compare.sequential import Series
 from hikkoshi.network.outage.outage import Outages
 from hikkoshi.rehearsal.outcome import BootOutcome
 from hikkoshi.report.drawing import speaks, vectors
-from hikkoshi.report.language import Gettext
 from hikkoshi.report.openpoints import speed
 from hikkoshi.report.standing import measured
 from hikkoshi.report.story import Story
+from hikkoshi.translation import Gettext
 
 LONGEST_SCREEN = 4000  # characters
 

@@ -10,7 +10,7 @@ from hikkoshi.errors import BadInput
 from hikkoshi.guest import preparation
 from hikkoshi.params.home import Home
 from hikkoshi.report import appendix, page, pdf, pictures, template
-from hikkoshi.report.language import Gettext, translations
+from hikkoshi.report.language import translations
 from hikkoshi.report.openpoints import notes, open_points
 from hikkoshi.report.standing import moved, rehearsed
 from hikkoshi.report.story import Story, gather, sources
@@ -20,6 +20,7 @@ from hikkoshi.run.journal import Journal
 from hikkoshi.run.status import runs
 from hikkoshi.run.step import PLAN, READ_ONLY, REPORT, SURVEY
 from hikkoshi.secret.masking import Mask
+from hikkoshi.translation import Gettext
 
 TEMPLATE = "report.html.j2"
 

@@ -8,8 +8,9 @@ from hikkoshi import files
 from hikkoshi.approval.plan import Plan
 from hikkoshi.params.site import Site
 from hikkoshi.report import template
-from hikkoshi.report.language import Gettext, translations
+from hikkoshi.report.language import translations
 from hikkoshi.secret.masking import Mask
+from hikkoshi.translation import Gettext
 from hikkoshi.vsphere.ova import PackedFile
 from hikkoshi.vsphere.spec import VmSpec, place
 
