@@ -23,8 +23,9 @@ pytestmark = pytest.mark.needs("chromium", "vcsim", "ssh-keygen")
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
-    """A site with runbooks of its own, whose vSphere is up, and whose guests were surveyed."""
+    """A site with runbooks of its own, read in Japanese, whose vSphere is up, and whose guests were surveyed."""
     for home in _lab(tmp_path_factory.mktemp("browser") / "home"):
+        home.site_file.write_text(home.site_file.read_text().replace("lang: en", "lang: ja"))
         shutil.copytree(PROJECT / "notebooks", home.root / "notebooks")
         for name in ("gateway", "idp"):
             home.folder(name).mkdir(parents=True)
@@ -84,6 +85,7 @@ def test_a_guest_is_picked_by_the_keyboard_alone(window: Window) -> None:
 def test_all_of_20_is_run_for_that_guest_in_a_moment_and_sealed_in_the_order_of_its_cells(site: Home, window: Window) -> None:
     start = time.monotonic()
     window.open("notebooks/20-plan.ipynb")
+    expect(window.page.get_by_role("heading", name="20 · 移行を計画する")).to_be_visible()
     window.run_all()
     print(f"\nall of 20-plan: {time.monotonic() - start:.1f} s, with its opening")
     window.look("20-plan")

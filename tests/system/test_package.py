@@ -82,7 +82,7 @@ def run(program: Path, folder: Path, *argv: str, **environment: str) -> "subproc
 
 @pytest.fixture(scope="module")
 def mine(place: Path, program: Path) -> Home:
-    """A folder that its `hikkoshi init` has made, filled in: a contractor runs the vSphere, and the Dom-0 is a folder."""
+    """A folder that its `hikkoshi init` has made, filled in, for a reader in Japanese: a contractor runs the vSphere."""
     dom0, key = place / "dom0", place / "key"
     for name, text in {
         "etc/xen/idp": "name = 'idp'\nmemory = 1024\ndisk = ['file:/srv/idp.img,xvda,w']\n"
@@ -97,7 +97,7 @@ def mine(place: Path, program: Path) -> Home:
     done = run(program, place, "init", "move", *where)
     assert done.returncode == 0, done.stderr
     made = Home(place / "move")
-    made.site_file.write_text(made.site_file.read_text().replace("FILL-IN", "servers-210"))
+    made.site_file.write_text(made.site_file.read_text().replace("FILL-IN", "servers-210").replace("lang: en", "lang: ja"))
     return made
 
 
@@ -156,6 +156,7 @@ def test_a_plan_is_made_by_the_packages_own_runbook_and_its_record_says_so(progr
     assert (info["Runbook-SHA256"], info["Runbook-Project-SHA256"]) == (own, own)
     head = subprocess.run(["git", "-C", place / "checkout", "rev-parse", "HEAD"], capture_output=True, text=True, check=True)
     assert info["Runbook-Commit"] == head.stdout.strip()
+    assert "# 20 · 移行を計画する" in (record / info["Notebook"]).read_text()
     verified = run(program, mine.root, "verify")
     assert verified.returncode == 0, verified.stdout + verified.stderr
     assert "RUNBOOK" not in verified.stdout

@@ -13,12 +13,15 @@ from hikkoshi import files
 from hikkoshi.approval.approver import trust
 from hikkoshi.params.home import Home
 from hikkoshi.record import bag, provenance, seal, verification
-from hikkoshi.record.engine import environment, runbook
+from hikkoshi.record.engine import environment, prose, runbook
 from hikkoshi.run.journal import Journal
-from sealed import PROJECT, A, ended, sealed_home
+from hikkoshi_lab import keys
+from sealed import PROJECT, A, ended, list_again, sealed_home, sign_again, writable
 
 pytestmark = pytest.mark.needs("ssh-keygen", "git")
 STEP, OWN = "40-convert", "notebooks/40-convert.ipynb"
+WORDS = "lib/hikkoshi/record/engine/locale/ja/40-convert.po"
+READ = f"data/runbook/{STEP}.ja.ipynb"
 
 
 def git(folder: Path, *words: str) -> str:
@@ -33,8 +36,9 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     place = tmp_path / "project"
     (place / "lib" / "hikkoshi").mkdir(parents=True)
     (place / "lib" / "hikkoshi" / "gate.py").write_text("def permit(): ...\n")
-    (place / "notebooks").mkdir()
-    shutil.copy(PROJECT / OWN, place / OWN)
+    for name in (OWN, WORDS):
+        (place / name).parent.mkdir(parents=True)
+        shutil.copy(PROJECT / name, place / name)
     (place / "requirements.lock").write_text("")
     git(place, "init", "-q")
     git(place, "add", "-A")
@@ -184,3 +188,101 @@ def test_a_runbook_that_the_project_does_not_have_is_a_changed_one(home: Home, p
     git(project, "commit", "-qm", "without it")
     _, info, _ = sealed(home)
     assert info["Runbook"].startswith("CHANGED: the project has no such runbook")
+
+
+def in_japanese(home: Home, old: str = "", new: str = "") -> None:
+    """A run that was read in Japanese, `new` in the place of `old`."""
+    ended(home, "gateway", A)
+    path = home.folder("gateway") / "runs" / f"{A}.ipynb"
+    nb = json.loads(path.read_text())
+    prose.translate(nb["cells"], prose.said("ja", STEP))
+    assert old in nb["cells"][0]["source"]
+    nb["cells"][0]["source"] = nb["cells"][0]["source"].replace(old, new)
+    path.write_text(json.dumps(nb))
+
+
+def update(project: Path, old: str, new: str) -> None:
+    """The project has other words from now on."""
+    (project / WORDS).write_text((project / WORDS).read_text().replace(old, new))
+    git(project, "commit", "-qam", "other words")
+    environment.commit.cache_clear()
+
+
+def flaws(home: Home, record: Path) -> list[tuple[str, str]]:
+    """(where in the record, what was found); the register, which tells that it was sealed anew, aside."""
+    found = verification.verify(record, trust(home, home.site()))
+    inside = [p for p in found.problems if Path(p.where).is_relative_to(record)]
+    return [(p.where.removeprefix(f"{record}/"), p.found) for p in inside]
+
+
+def test_a_run_that_was_read_in_japanese_is_by_the_projects_own_and_stays_so_when_its_words_change(
+    home: Home, project: Path
+) -> None:
+    in_japanese(home)
+    record = seal.of_run(home, "gateway", A)
+    info = bag.read_info(record)
+    assert (info["Runbook"], info["Software"]) == ("as in the commit", "as in the commit")
+    assert "ディスクを変換する" in (record / READ).read_text()
+    update(project, "ディスクを変換する", "ディスクの変換")
+    assert verification.verify(record, trust(home, home.site())).problems == ()
+
+
+def test_other_words_than_the_projects_are_a_changed_runbook(home: Home) -> None:
+    in_japanese(home, "元に戻ります", "元に戻りません")
+    record = seal.of_run(home, "gateway", A)
+    assert bag.read_info(record)["Runbook"].startswith("CHANGED: other cells")
+    assert not (record / READ).exists()
+
+
+def test_a_translation_that_was_changed_where_it_lies_is_a_changed_runbook(home: Home, project: Path) -> None:
+    (project / WORDS).write_text((project / WORDS).read_text().replace("元に戻ります", "元に戻りません"))
+    in_japanese(home, "元に戻ります", "元に戻りません")
+    info = bag.read_info(seal.of_run(home, "gateway", A))
+    assert info["Runbook"].startswith("CHANGED: other cells")
+    assert info["Software"] == f"CHANGED: {WORDS}"
+
+
+def test_a_run_that_is_sealed_after_its_words_changed_was_read_in_the_words_of_then(home: Home, project: Path) -> None:
+    update(project, "ディスクを変換する", "ディスクの変換")
+    in_japanese(home, "ディスクを変換する", "ディスクの変換")
+    before = git(project, "rev-parse", "HEAD")
+    update(project, "ディスクの変換", "変換")
+    assert bag.read_info(seal.of_run(home, "gateway", A))["Runbook"] == f"as in an earlier commit, {before}"
+
+
+def lied(home: Home, record: Path, names: list[str], old: str, new: str) -> None:
+    """Other words in these files of a record, by whoever has the key."""
+    writable(record)
+    for name in names:
+        nb = json.loads((record / name).read_text())
+        sources = ["".join(cell["source"]) for cell in nb["cells"]]
+        assert any(old in source for source in sources)
+        for cell, source in zip(nb["cells"], sources, strict=True):
+            cell["source"] = source.replace(old, new)
+        (record / name).write_text(json.dumps(nb))
+    list_again(record)
+    sign_again(record, keys.folder(home) / "operator")
+
+
+EXECUTED, TEXTS, CELLS = f"data/{A}.ipynb", "other texts than those of commit", "other cells than its runbook's"
+
+
+@pytest.mark.parametrize(
+    ("names", "old", "new", "told", "known"),
+    [
+        ([EXECUTED], "元に戻ります", "元に戻りません", (EXECUTED, CELLS), (EXECUTED, CELLS)),
+        ([EXECUTED, READ], "convert.start", "convert.hurry", (READ, CELLS), (READ, CELLS)),
+        ([EXECUTED, READ], "元に戻ります", "元に戻りません", (READ, TEXTS), None),
+    ],
+    ids=["what was read", "its code", "its words"],
+)
+def test_a_lie_about_what_was_read_is_told(
+    home: Home, project: Path, names: list[str], old: str, new: str, told: tuple[str, str], known: tuple[str, str] | None
+) -> None:
+    """One about words alone by whoever has the project, as with every runbook that is called its own."""
+    in_japanese(home)
+    record = seal.of_run(home, "gateway", A)
+    lied(home, record, names, old, new)
+    assert [(where, found[: len(told[1])]) for where, found in flaws(home, record)] == [told]
+    shutil.rmtree(project / ".git")
+    assert flaws(home, record) == ([known] if known else [])

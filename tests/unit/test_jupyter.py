@@ -1,6 +1,7 @@
 """What JupyterLab writes of a site's folder: what somebody edited, and nothing that came of running it."""
 
 import asyncio
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -259,3 +260,38 @@ def test_the_drop_down_begins_with_the_guest_that_was_picked_before(site: Home, 
     assert drop_down.value == "idp"
     drop_down.value = "gateway"
     assert here.picked() == "gateway"
+
+
+def japanese(site: Home) -> None:
+    site.site_file.write_text(site.site_file.read_text().replace("lang: en", "lang: ja"))
+
+
+def test_every_runbook_is_read_in_the_sites_language_and_stays_byte_for_byte_the_same(contents: ServedFolder, site: Home) -> None:
+    japanese(site)
+    for path in sorted((PROJECT / "notebooks").glob("*.ipynb")):
+        page = asyncio.run(contents.get(f"notebooks/{path.name}"))["content"]
+        assert re.search("[ぁ-ん]", page.cells[0].source), path.name
+        run_and_saved(contents, f"notebooks/{path.name}")
+        assert Path(contents.root_dir, "notebooks", path.name).read_bytes() == path.read_bytes(), path.name
+
+
+def test_of_a_runbook_that_is_read_in_japanese_only_what_was_edited_is_written(contents: ServedFolder, site: Home) -> None:
+    def edit(nb: Any) -> None:
+        nb.cells[0].source += "\n> 夜間は先に電話すること。"
+        nb.cells.append(nbformat.v4.new_markdown_cell(nb.cells[1].source))
+        # what the site's language is by now does not count
+        site.site_file.write_text(site.site_file.read_text().replace("lang: ja", "lang: en"))
+
+    japanese(site)
+    before = nbformat.read(PROJECT / PREPARE, as_version=4)
+    after = run_and_saved(contents, PREPARE, edit)
+    assert after.cells[0].source.startswith("# 30 · 複製を準備する\n")
+    assert after.cells[0].source.endswith("> 夜間は先に電話すること。")
+    assert after.cells[1:-1] == before.cells[1:]
+    assert after.cells[-1].source == before.cells[1].source  # a copy of what nobody has edited
+    assert opened(contents) == parameters(before).source
+
+
+def test_a_page_opens_in_english_where_the_sites_file_cannot_be_read(contents: ServedFolder, site: Home) -> None:
+    site.site_file.write_text("lang: ja\n")
+    assert asyncio.run(contents.get(PREPARE))["content"].cells[0].source.startswith("# 30 · Prepare a copy\n")

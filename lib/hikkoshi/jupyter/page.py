@@ -1,7 +1,8 @@
 """A runbook as JupyterLab saves it: what somebody wrote in it is kept, and nothing that came of running it.
 
 What was run is on record cell by cell, with what it showed; the runbook itself is the same for the next guest. Values of
-parameters are for one sitting: the file keeps its own, and so opens in plan mode.
+parameters are for one sitting: the file keeps its own, and so opens in plan mode. Its texts are in the file in English, in
+whatever language they are read.
 """
 
 import re
@@ -9,24 +10,32 @@ from collections.abc import Mapping
 from typing import Any
 
 from hikkoshi.record import anatomy
+from hikkoshi.record.engine import prose
 
 GUEST = re.compile(r'^guest = "[^"]*"', re.M)
 
 
-def kept(there: Mapping[str, Any], saved: Mapping[str, Any]) -> dict[str, Any]:
+def kept(there: Mapping[str, Any], saved: Mapping[str, Any], step: str) -> dict[str, Any]:
     """The notebook to write where `there` is the file's and `saved` the page's: the file's cells, but for those that were edited.
 
-    Both as nbformat 4 has them.
+    Both as nbformat 4 has them. A text that still is a translation goes back, whatever language the site has by now.
     """
+    texts = ["".join(cell["source"]) for cell in there["cells"] if cell["cell_type"] == "markdown"]
+    back = {prose.said(lang, step)(text): text for lang in prose.LANGUAGES for text in texts if text}
+    prose.translate(saved["cells"], lambda text: back.get(text, text))
     known = {cell["id"]: cell for cell in there["cells"] if "id" in cell}
     cells = [_kept(known.get(cell.get("id")), cell) for cell in saved["cells"]]
     return {**there, "cells": cells}
 
 
-def opened(notebook: Mapping[str, Any], guest: str) -> None:
-    """Give a runbook's page the guest that was picked, in its cell of parameters, where the reader sees it. The file stays."""
+def opened(notebook: Mapping[str, Any], step: str, lang: str, guest: str) -> None:
+    """Give a runbook's page its texts in a language, and the guest that was picked, in its cell of parameters. The file stays.
+
+    Without a `guest` it keeps its own.
+    """
+    prose.translate(notebook["cells"], prose.said(lang, step))
     for cell in notebook["cells"]:
-        if cell["cell_type"] == "code" and "parameters" in anatomy.tags(cell):
+        if guest and cell["cell_type"] == "code" and "parameters" in anatomy.tags(cell):
             cell["source"] = GUEST.sub(f'guest = "{guest}"', "".join(cell["source"]), count=1)
 
 

@@ -47,17 +47,17 @@ class ServedFolder(AsyncLargeFileManager):  # type: ignore[misc]
         return not self._is_evidence(path) and bool(super().is_writable(path))
 
     async def get(self, path: str, content: bool = True, **how: Any) -> Any:
-        """A file; of a runbook its page, with the guest that was picked last."""
+        """A file; of a runbook its page, in the site's language and with the guest that was picked last."""
         model = await super().get(path, content, **how)
-        if content and self._is_runbook(path) and model["type"] == "notebook" and (guest := _picked()):
-            page.opened(model["content"], guest)
+        if content and self._is_runbook(path) and model["type"] == "notebook":
+            page.opened(model["content"], Path(path).stem, _lang(), _picked())
         return model
 
     async def save(self, model: dict[str, Any], path: str = "") -> Any:
         """Write what was edited; of a runbook, nothing that came of running it."""
         if self._is_runbook(path) and model.get("type") == "notebook" and await self.file_exists(path):
             there = await self._read_notebook(self._get_os_path(path), as_version=4)
-            written = page.kept(there, model["content"])
+            written = page.kept(there, model["content"], Path(path).stem)
             if written == there:
                 return await self.get(path, content=False)
             model = {**model, "content": written}
@@ -117,3 +117,10 @@ def _picked() -> str:
         return choice.of(Home.find())
     except BadInput:  # another folder than a site's: its pages open as they are
         return ""
+
+
+def _lang() -> str:
+    try:
+        return Home.find().site().lang
+    except BadInput:
+        return "en"

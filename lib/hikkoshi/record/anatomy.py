@@ -58,13 +58,16 @@ def plain_values(source: str) -> set[str] | None:
 
 
 def introduction(nb: Any, index: int) -> str:
-    """The sentence that introduces a code cell: the first one of the paragraph before it; else the cell's tag."""
+    """The sentence that introduces a code cell: the first one of the paragraph before it; else the cell's tag.
+
+    In Japanese no space ends a sentence.
+    """
     before = nb.cells[index - 1] if index else None
     if before is None or before.cell_type != "markdown" or not before.source.strip():
         return " ".join(tags(nb.cells[index]))
     paragraph = re.split(r"\n\s*\n", before.source.strip())[-1]
     plain = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", " ".join(paragraph.split()))
-    return re.split(r"(?<=[.!?:])\s+", re.sub(r"[*`>#]", "", plain).strip())[0].rstrip(":.")
+    return re.split(r"(?<=[.!?:])\s+|(?<=[。！？：])", re.sub(r"[*`>#]", "", plain).strip())[0].rstrip(":.：。")
 
 
 def unproven(nb: Any) -> Iterator[tuple[int, Problem]]:

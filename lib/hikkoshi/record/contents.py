@@ -52,6 +52,7 @@ def of_run(home: Home, guest: str, run: str) -> Contents:
     origin = _provenance(step, _add_runbook(home, step, payload), executed)
     if origin.own:
         payload[f"runbook-of-the-project/{bag.plain(step)}.ipynb"] = origin.own
+    payload |= {f"runbook/{bag.plain(step)}.{lang}.ipynb": shown for lang, shown in origin.shown.items()}
     found = evidence.of_run(home, guest, run, _entries(journal))
     payload |= found.payload | _frame(home, guest, journal, found.left_out)
     changed = _changed(home, guest, step, journal, run)

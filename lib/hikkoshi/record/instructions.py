@@ -83,12 +83,12 @@ It is a BagIt folder (RFC 8493): data/ holds the evidence, manifest-sha256.txt t
 tagmanifest-sha256.txt the hash of that list and of bag-info.txt, which says what was done, how it ended and what came
 before. The signature ({SIGNATURE}) is over that last list. How it ended: grep Outcome bag-info.txt
 
-In data/: the notebook as it was executed (*.ipynb, runs/), the runbook it was made from (runbook/), the parameters
-(params/), the plan (plan.json) and who approved it (approvals/), the journal of all that was done to the guest until then
-(journal.jsonl: every line has the hash of the one before), what was seen and made (evidence/), what stays out for its
-size, with its hash (left-out.tsv), the programs used (environment.json, requirements.lock), and who was trusted to sign
-(signers/). A record whose name ends with -guest tells the whole story: it holds the report as well (reports/), and the
-register of all records as it was then (register.tsv).
+In data/: the notebook as it was executed (*.ipynb, runs/), the runbook it was made from (runbook/; NAME.ja.ipynb: in
+Japanese, as it was read), the parameters (params/), the plan (plan.json) and who approved it (approvals/), the journal of
+all that was done to the guest until then (journal.jsonl: every line has the hash of the one before), what was seen and made
+(evidence/), what stays out for its size, with its hash (left-out.tsv), the programs used (environment.json,
+requirements.lock), and who was trusted to sign (signers/). A record whose name ends with -guest tells the whole story: it
+holds the report as well (reports/), and the register of all records as it was then (register.tsv).
 
 Whether runbook and program are the project's own, as its commit (Runbook-Commit in bag-info.txt) has them:
 {whose}{hand if provenance.by_hand else ""}

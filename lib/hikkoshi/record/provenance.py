@@ -14,8 +14,8 @@ import json
 import os
 import re
 import stat
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from hikkoshi import files, tool
 from hikkoshi.approval import limits
 from hikkoshi.errors import Problem, ToolFailed, printable
 from hikkoshi.record import anatomy, bag
-from hikkoshi.record.engine import environment
+from hikkoshi.record.engine import environment, prose
 from hikkoshi.record.engine.runbook import PACKAGED, PROJECT
 
 SAME, INSTALLED, CHANGED, UNKNOWN, NONE = "as in the commit", "as it was installed", "CHANGED", "not compared", "none"
@@ -47,25 +47,27 @@ class Provenance:
     own: bytes = b""  # that itself, where it is another
     software: str = NONE
     by_hand: str = ""  # what is told of a run whose cells somebody ran one by one; empty where a program went through them
+    shown: Mapping[str, bytes] = field(default_factory=dict)  # {language: the runbook as it was read}; nothing for English
 
 
 def of(step: str, used: bytes, executed: bytes | None) -> Provenance:
     """Hold a run's runbook against the project's: `executed` is what the engine ran, where it did, `used` the file it is from."""
     digest, told, hand = hashlib.sha256(used).hexdigest(), software(), by_hand(executed or b"")
     same, whose = SAME, "project"
+    catalogue: Callable[[str], bytes | None] = _packaged
     try:
-        own = _committed(_commit(), f"notebooks/{step}.ipynb", used)
+        commit = _commit()
+        own, catalogue = _committed(commit, f"notebooks/{step}.ipynb", used), functools.partial(_translation, commit)
     except ToolFailed as e:
         if not PACKAGED.is_dir():
             return Provenance(f"{UNKNOWN}: {e.problems[0].found or e.problems[0].what}", digest, "", b"", told, hand)
-        own, same, whose = _packaged(step), INSTALLED, "package as it was installed"
+        own, same, whose = _packaged(f"{PACKAGED.name}/{step}.ipynb"), INSTALLED, "package as it was installed"
     if own is None:
         return Provenance(f"{CHANGED}: the {whose} has no such runbook", digest, "", b"", told, hand)
     own_digest = hashlib.sha256(own).hexdigest()
-    ran = [content for content in (used, executed) if content is not None]
-    if all(_is(content, own) for content in ran):
-        return Provenance(same, digest, own_digest, b"", told, hand)
-    if same == SAME and (earlier := _earlier(step, ran)):
+    if (shown := _read_in(own, used, executed, step, catalogue)) is not None:
+        return Provenance(same, digest, own_digest, b"", told, hand, shown)
+    if same == SAME and (earlier := _earlier(step, used, executed)):
         return Provenance(f"as in an earlier commit, {earlier}", digest, own_digest, own, told, hand)
     return Provenance(f"{CHANGED}: other cells than the project's own", digest, own_digest, own, told, hand)
 
@@ -109,6 +111,31 @@ def by_hand(executed: bytes) -> str:
         return ""
 
 
+def _read_in(
+    own: bytes, used: bytes, executed: bytes | None, step: str, catalogue: Callable[[str], bytes | None]
+) -> dict[str, bytes] | None:
+    """{language: the runbook in it} where a run was by `own`, and read so; empty where in English; None where by another one.
+
+    `catalogue` has the content of one by its name in the package.
+    """
+    if not _is(used, own):
+        return None
+    if executed is None or _is(executed, own):
+        return {}
+    for lang in prose.LANGUAGES:
+        if _is(executed, shown := _in_words(own, catalogue(prose.catalogue(lang, step)))):
+            return {lang: shown}
+    return None
+
+
+def _in_words(own: bytes, catalogue: bytes | None) -> bytes:
+    """A runbook as a catalogue has its texts; as it is where there is none, or either is damaged."""
+    try:
+        return prose.translated(own, catalogue) if catalogue else own
+    except (ValueError, LookupError, TypeError):
+        return own
+
+
 def _is(content: bytes, own: bytes) -> bool:
     """Whether a notebook has the cells of `own`; of one that was run by hand, whether it has no others."""
     found, known = cells(content), cells(own)
@@ -135,7 +162,9 @@ def check(record: Path, info: Mapping[str, str], listed: Mapping[str, str], note
             remedy=REMEDY,
         )
         return
-    names = {"used": f"data/runbook/{info.get('Step')}.ipynb", "own": f"data/runbook-of-the-project/{info.get('Step')}.ipynb"}
+    step, commit = info.get("Step", ""), info.get("Runbook-Commit", "unknown")
+    names = {"used": f"data/runbook/{step}.ipynb", "own": f"data/runbook-of-the-project/{step}.ipynb"}
+    names |= {lang: f"data/runbook/{step}.{lang}.ipynb" for lang in prose.LANGUAGES}
     held = {what: files.read(record / name, limits.NOTEBOOK) for what, name in names.items() if name in listed}
     if said != NONE and listed.get(names["used"], "") != info.get("Runbook-SHA256"):
         expected = info.get("Runbook-SHA256", "none")
@@ -148,28 +177,42 @@ def check(record: Path, info: Mapping[str, str], listed: Mapping[str, str], note
             remedy=REMEDY,
         )
     executed = files.read(record / info["Notebook"], limits.NOTEBOOK) if info.get("Notebook", NONE) in listed else None
-    kept = said in (SAME, INSTALLED) and "used" in held
-    if kept and executed is not None and not _is(executed, held["used"]):
-        found = "other cells than its runbook's"
-        yield Problem(
-            code="runbook-called-own",
-            what="a runbook that was changed is called the project's own",
-            where=str(record / info["Notebook"]),
-            found=found,
-            expected=said,
-            remedy=REMEDY,
-        )
+    if said in (SAME, INSTALLED) and "used" in held:
+        for name, found in _others(held, executed, step, commit):
+            yield Problem(
+                code="runbook-called-own",
+                what="a runbook that was changed is called the project's own",
+                where=str(record / names.get(name, info["Notebook"])),
+                found=found,
+                expected=said,
+                remedy=REMEDY,
+            )
     if hand := by_hand(executed or b""):
         notes.append(f"run by hand: {hand}")
-    commit = info.get("Runbook-Commit", "unknown")
-    if kept and (own := _own(commit, info.get("Step", ""))) and cells(own) != cells(held["used"]):
-        what, found = ("a runbook that was changed is called the project's own", f"other cells than those of commit {commit}")
-        yield Problem(
-            code="runbook-called-own", what=what, where=str(record / names["used"]), found=found, expected=said, remedy=REMEDY
-        )
     for what, label in (("RUNBOOK", "Runbook"), ("SOFTWARE", "Software")):
         if info[label] not in (SAME, INSTALLED, NONE):
             notes.append(f"{what} {info[label]} ({TOLD}, commit {commit})")
+
+
+def _others(held: Mapping[str, bytes], executed: bytes | None, step: str, commit: str) -> Iterator[tuple[str, str]]:
+    """(what in a record, how) is other than its runbook `used` and its translations, or than the commit has these."""
+    used, read_in = held["used"], {lang: held[lang] for lang in prose.LANGUAGES if lang in held}
+    if executed is not None and not any(_is(executed, text) for text in (used, *read_in.values())):
+        yield "executed", "other cells than its runbook's"
+    own = _own(commit, step)
+    if own and cells(own) != cells(used):
+        yield "used", f"other cells than those of commit {commit}"
+    for lang, shown in read_in.items():
+        if _without_texts(shown) != _without_texts(used):
+            yield lang, "other cells than its runbook's"
+        elif own and cells(shown) != cells(_in_words(own, _translation(commit, prose.catalogue(lang, step)))):
+            yield lang, f"other texts than those of commit {commit}"
+
+
+def _without_texts(notebook: bytes) -> list[tuple[str, str]] | None:
+    """Its cells, of texts only that they are there."""
+    found = cells(notebook)
+    return found and [(kind, "" if kind == "markdown" else source) for kind, source in found]
 
 
 def _commit() -> str:
@@ -198,6 +241,11 @@ def _own(commit: str, step: str) -> bytes | None:
     """A runbook as a commit has it, where this is a checkout that has the commit: whoever verifies need not have the project."""
     known = re.match(r"[0-9a-f]{40,64}\b", commit) and re.fullmatch(r"[0-9a-z-]+", step)
     return _blob(f"{commit.partition(',')[0]}:notebooks/{step}.ipynb") if known else None
+
+
+def _translation(commit: str, name: str) -> bytes | None:
+    """A catalogue as a commit of this checkout has it, by its name in the package."""
+    return _blob(f"{commit.partition(',')[0]}:lib/hikkoshi/{name}")
 
 
 def _committed(commit: str, name: str, like: bytes) -> bytes | None:
@@ -239,12 +287,12 @@ def _files(part: str) -> Iterator[tuple[str, str]]:
                 yield os.path.relpath(path, PROJECT), path
 
 
-def _earlier(step: str, ran: list[bytes]) -> str:
+def _earlier(step: str, used: bytes, executed: bytes | None) -> str:
     """The newest commit before the present one whose runbook is the one that was used; empty where none is."""
-    name = f"notebooks/{step}.ipynb"
-    for commit in _git("rev-list", f"--max-count={EARLIER}", _commit(), "--", name).decode().split():
+    name, words = f"notebooks/{step}.ipynb", [f"lib/hikkoshi/{prose.catalogue(lang, step)}" for lang in prose.LANGUAGES]
+    for commit in _git("rev-list", f"--max-count={EARLIER}", _commit(), "--", name, *words).decode().split():
         content = _blob(f"{commit}:{name}")
-        if content is not None and all(_is(c, content) for c in ran):
+        if content is not None and _read_in(content, used, executed, step, functools.partial(_translation, commit)) is not None:
             return commit
     return ""
 
@@ -257,9 +305,9 @@ def _installed() -> str:
     return _told([str(p) for p, h in listed.items() if _sha256(p) != _decoded(h)], INSTALLED)
 
 
-def _packaged(step: str) -> bytes | None:
-    """The runbook that an installed package brought; none where it brought no such one, or that is another one by now."""
-    path, listed = PACKAGED / f"{step}.ipynb", _by_pip().get(f"hikkoshi/{PACKAGED.name}/{step}.ipynb")
+def _packaged(name: str) -> bytes | None:
+    """A file that an installed package brought; none where it brought no such one, or that is another one by now."""
+    path, listed = PACKAGED.parent / name, _by_pip().get(f"hikkoshi/{name}")
     return files.read(path) if listed and _sha256(path) == _decoded(listed.hash) else None
 
 

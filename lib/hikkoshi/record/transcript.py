@@ -21,7 +21,7 @@ from typing import Any
 from hikkoshi import files
 from hikkoshi.errors import HikkoshiError
 from hikkoshi.record import anatomy, seal
-from hikkoshi.record.engine import messages, runbook
+from hikkoshi.record.engine import messages, prose, runbook
 from hikkoshi.run.run import Run
 
 PATIENCE = 3.0  # seconds to wait for another who seals; the kernel does nothing else meanwhile
@@ -187,13 +187,14 @@ class Transcript:
 
 
 def _cells(run: Run) -> list[_Node]:
-    """The cells of a run's runbook as it lies there; none where it cannot be read."""
+    """The cells of a run's runbook as it lies there, as the reader sees them; none where it cannot be read."""
     try:
         path = runbook.find(run.home, run.step)
         found: list[_Node] = json.loads(path.read_text(encoding="utf-8-sig"), object_hook=_Node)["cells"]
         for cell in found:
             cell["source"] = "".join(cell.source)
             cell.setdefault("id", "")
+        prose.translate(found, prose.said(run.site.lang, run.step))
         return found
     except (HikkoshiError, OSError, ValueError, LookupError, TypeError):
         return []

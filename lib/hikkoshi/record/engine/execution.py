@@ -83,12 +83,12 @@ def execute(
     nb = runbook.read(source)
     with byhand.told(home, guest, step):
         home.guest(guest)
-        home.site()
+        lang = home.site().lang
     privacy.shut(home.outputs, refuse=step != ROLLBACK.id)
     with contextlib.ExitStack() as stack:
         alone = _admitted(stack, home.folder(guest), step, mode)
         stop = stack.enter_context(Stop().listening())
-        job = _Job(home, guest, step, mode, source, nb, listener, stop, alone=alone)
+        job = _Job(home, guest, step, mode, source, nb, lang, listener, stop, alone=alone)
         return job.carried_out(timeout_per_cell, kernels)
 
 
@@ -96,9 +96,20 @@ class _Job:
     """One run from its name to its record. `alone`: no other runner is at work on this guest."""
 
     def __init__(
-        self, home: Home, guest: str, step: str, mode: Mode, source: Path, nb: Any, listener: Listener, stop: Stop, *, alone: bool
+        self,
+        home: Home,
+        guest: str,
+        step: str,
+        mode: Mode,
+        source: Path,
+        nb: Any,
+        lang: str,
+        listener: Listener,
+        stop: Stop,
+        *,
+        alone: bool,
     ) -> None:
-        self.home, self.guest, self.step, self.mode, self.source, self.nb = home, guest, step, mode, source, nb
+        self.home, self.guest, self.step, self.mode, self.source, self.nb, self.lang = home, guest, step, mode, source, nb, lang
         self.listener, self.stop, self.alone = listener, stop, alone
         self.rescue = step == ROLLBACK.id  # acts first; nothing that is only told keeps it from that
         self.folder, self.runs = home.folder(guest), home.folder(guest).runs
@@ -182,6 +193,7 @@ class _Job:
                 environment={"HIKKOSHI_HOME": str(self.home.root), "HIKKOSHI_RUN": self.run},
                 listener=_keeping(self.journal, self.listener),
                 mask=self.mask,
+                lang=self.lang,
                 rescue=self.rescue,
                 stop=self.stop,
                 kernels=kernels,

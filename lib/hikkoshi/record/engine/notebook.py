@@ -19,7 +19,7 @@ from papermill.log import logger
 from hikkoshi.errors import BadInput, Problem
 from hikkoshi.params.home import Home
 from hikkoshi.record import anatomy
-from hikkoshi.record.engine import interruption, messages, runbook
+from hikkoshi.record.engine import interruption, messages, prose, runbook
 from hikkoshi.record.engine.executed import Record
 from hikkoshi.record.engine.forked import ForkServer, Provisioner
 from hikkoshi.record.engine.interruption import Stop, Stopped, end_all
@@ -27,7 +27,6 @@ from hikkoshi.record.engine.kernel import Manager
 from hikkoshi.record.engine.lastwords import LastWords
 from hikkoshi.secret import temporary
 from hikkoshi.secret.masking import Mask
-from hikkoshi.secret.reference import Secret
 
 SILENCE = 4.0  # seconds without a message after a cell's answer: its output has ended, or its end was lost
 MEMORY = Path("/dev/shm")  # a file system in memory
@@ -271,6 +270,7 @@ def execute(
     start_timeout: int = 60,
     execution_timeout: int | None = None,
     mask: Mask | None = None,
+    lang: str | None = None,
     rescue: bool = False,
     stop: Stop | None = None,
     listener: Listener = deaf,
@@ -280,14 +280,18 @@ def execute(
 ) -> Any:
     """Run a notebook in a kernel of its own and return it; the engine's work, see `HonestEngine`.
 
-    `mask` hides secrets (default: those of the home that the notebook is run for). A `rescue` goes on where the notebook
-    cannot be written. `stop` is given by a caller that takes signals itself. `environment` is added to the kernel's, which is
-    forked by `kernels` where these are given. Other options are nbclient's. After this returns or raises, no process that the
-    kernel started is left.
+    `mask` hides secrets, `lang` is the language of its texts (default: those of the home that the notebook is run for). A
+    `rescue` goes on where the notebook cannot be written. `stop` is given by a caller that takes signals itself. `environment`
+    is added to the kernel's, which is forked by `kernels` where these are given. Other options are nbclient's. After this
+    returns or raises, no process that the kernel started is left.
     """
+    if mask is None or lang is None:
+        its_mask, its_lang = _of_its_home(nb, input_path)
+        mask, lang = mask or its_mask, lang or its_lang
+    prose.translate(nb.cells, prose.said(lang, Path(input_path).stem))
     record = Record(
         nb,
-        mask or Mask(_secrets(nb, input_path)),
+        mask,
         output_path,
         rescue=rescue,
         autosave_cell_every=autosave_cell_every,
@@ -364,9 +368,11 @@ def _place(*, memory: bool) -> Path:
     return place if len(str(place)) <= LONGEST_SOCKET_FOLDER else Path("/tmp")
 
 
-def _secrets(nb: Any, input_path: str) -> list[Secret]:
+def _of_its_home(nb: Any, input_path: str) -> tuple[Mask, str]:
+    """What hides the secrets of the home that a notebook is run for, and the language there; where there is none, English."""
     given = nb.metadata.papermill.get("parameters", {}).get("home")
     try:
-        return Home.find(given or "", Path(input_path or ".").resolve().parent).secrets()
+        home = Home.find(given or "", Path(input_path or ".").resolve().parent)
+        return Mask(home.secrets()), home.site().lang
     except BadInput:
-        return []
+        return Mask([]), "en"
