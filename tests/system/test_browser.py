@@ -99,6 +99,25 @@ def test_all_of_20_is_run_for_that_guest_in_a_moment_and_sealed_in_the_order_of_
     assert marks[1:] == [[]] * (len(cells) - 1)
 
 
+def test_a_nic_is_put_on_another_segment_by_the_keyboard_alone(site: Home, window: Window) -> None:
+    path = site.guest_file("idp")
+    before = path.read_text()
+    window.go_to("rewiring-text")
+    choice = window.page.get_by_label("xenbr210 · eth0 · 00:16:3e:01:00:00")
+    choice.focus()
+    for key in ("Space", "ArrowUp", "Enter"):
+        window.page.keyboard.press(key)
+    expect(window.page.get_by_text('+  - { mac: "00:16:3e:01:00:00", segment: vlan505 }')).to_be_visible()
+    window.look("20-rewiring")
+    assert path.read_text() == before
+    for key in ("Tab", "Space"):
+        window.page.keyboard.press(key)
+    expect(window.page.get_by_text("Now run this notebook again from its first cell")).to_be_visible()
+    window.look("20-rewired")
+    assert path.read_text() == before.replace("segment: servers", "segment: vlan505")
+    path.write_text(before)
+
+
 def test_a_refusal_is_read_where_it_happens_and_stops_what_comes_after(site: Home, window: Window) -> None:
     window.open("notebooks/30-prepare.ipynb")
     window.run("parameters", 'guest = "gateway"\nmode = "apply"\nhome = ""')

@@ -46,6 +46,16 @@ FORMS = {
     "value_error": "{error}",
 }
 
+_PLAIN = re.compile(r"[A-Za-z_/][A-Za-z0-9_./@+-]*")
+_WORDS = frozenset(["y", "n", "yes", "no", "on", "off", "true", "false", "null"])
+
+
+def scalar(value: str) -> str:
+    """A text as YAML has it: bare where nobody could take it for anything else, else in quotes."""
+    if _PLAIN.fullmatch(value) and value.lower() not in _WORDS:
+        return value
+    return '"' + "".join(c if c.isprintable() and c not in '"\\' else f"\\U{ord(c):08x}" for c in value) + '"'
+
 
 def read(model: type[_M], path: Path) -> _M:
     """Read and check one parameter file against its model; `BadInput` lists all that is wrong with it, with lines."""

@@ -20,7 +20,7 @@ from IPython import get_ipython
 from IPython.display import HTML, display
 
 from hikkoshi.check import Check
-from hikkoshi.errors import printable
+from hikkoshi.errors import HikkoshiError, printable
 from hikkoshi.progress import Progress
 from hikkoshi.run import run as _run
 from hikkoshi.run.group import FOLDED
@@ -33,6 +33,7 @@ if TYPE_CHECKING:  # most notebooks draw and calculate nothing, and need not wai
     from matplotlib.text import Text
 
     from hikkoshi.figures.exhibits import Exhibit
+    from hikkoshi.sitefolder.rewiring import Rewiring
 
 Rows: TypeAlias = "pd.DataFrame | Sequence[Mapping[str, Any]]"
 
@@ -127,8 +128,7 @@ def diff(changes: Sequence[tuple[str, str]]) -> None:
     """Show unified diffs, one folded block per file, removed lines red and added lines green, with their signs."""
     blocks = []
     for path, unified in changes:
-        lines = "".join(_diff_line(line) for line in unified.splitlines())
-        blocks.append(f"<details><summary><code>{html.escape(path)}</code></summary><pre>{lines}</pre></details>")
+        blocks.append(f"<details><summary><code>{html.escape(path)}</code></summary><pre>{_diff_html(unified)}</pre></details>")
     _both("".join(blocks) or "<p>no change</p>", "\n".join(u for _, u in changes) or "no change")
 
 
@@ -227,13 +227,77 @@ def approval(page: str, asked: Callable[[], Check], guest: str) -> None:
     look(again)
 
 
+class Rewirable(Protocol):
+    """NICs that are put on segments."""
+
+    def cards(self) -> Mapping[str, tuple[str, str]]:
+        """{MAC: (what a reader is told of the NIC, the segment that it is on, if any)}."""
+
+    def segments(self) -> Mapping[str, str]:
+        """{segment: what a reader is told of it}."""
+
+    def rewired(self, wanted: Mapping[str, str]) -> "Rewiring":
+        """What would be written for {MAC: segment}."""
+
+    def rewire(self, wanted: Mapping[str, str]) -> str:
+        """Write it; what to do next."""
+
+
+def rewiring(found: Rewirable) -> None:
+    """A choice of segment for each NIC in JupyterLab, what it changes in the guest's file, and a button to write that."""
+    if not interactive():
+        words = "(choices, where somebody can click; here, change `nics` in the guest's file, and run this again)"
+        _both(f"<p>{html.escape(words)}</p>", words)
+        return
+    import ipywidgets  # noqa: PLC0415 - slow, and needed only here
+
+    wide = {"style": {"description_width": "26em"}, "layout": ipywidgets.Layout(width="60em")}
+    choices: dict[str, Any] = {}
+    for mac, (words, on) in found.cards().items():
+        offered = [(told, name) for name, told in found.segments().items()]
+        options = offered if on else [("(none yet)", ""), *offered]
+        choices[mac] = ipywidgets.Dropdown(options=options, value=on, description=words, **wide)
+    before = {mac: choice.value for mac, choice in choices.items()}
+    narrow = ipywidgets.Layout(width="auto", align_self="flex-start")
+    button = ipywidgets.Button(description="Write this into the guest's file", layout=narrow)
+    seen = ipywidgets.Output()
+
+    def shown(told: Callable[[Mapping[str, str]], tuple[str, str]]) -> bool:
+        """Show what is told of the NICs that get another segment: the change and words; whether there is one, and no refusal."""
+        unified = ""
+        with seen:
+            seen.clear_output(wait=True)
+            try:
+                unified, words = told({mac: choice.value for mac, choice in choices.items() if choice.value != before[mac]})
+                rich, plain = _diff_html(unified or "no change"), unified or "no change"
+                _both(f"<pre>{rich}</pre><p>{html.escape(words)}</p>", f"{plain}\n{words}".strip())
+            except HikkoshiError as e:
+                _both(f"<pre style='color:{lists.COLOURS['red']}'>{html.escape(str(e))}</pre>", str(e))
+        return bool(unified)
+
+    def look(change: object) -> None:
+        button.disabled = not shown(lambda wanted: (found.rewired(wanted).diff, ""))
+
+    def write(pressed: object) -> None:
+        if shown(lambda wanted: (found.rewired(wanted).diff, found.rewire(wanted))):
+            for one in (*choices.values(), button):
+                one.disabled = True
+
+    for choice in choices.values():
+        choice.observe(look, "value")
+    button.on_click(write)
+    look(None)
+    display(ipywidgets.VBox([*choices.values(), button, seen]))
+
+
 def _clock(seconds: float) -> str:
     return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
 
 
-def _diff_line(line: str) -> str:
-    colour = {"+": "#1a6b32", "-": "#b00020", "@": "#0b5394"}.get(line[:1], "inherit")
-    return f"<span style='color:{colour}'>{html.escape(line)}</span>\n"
+def _diff_html(unified: str) -> str:
+    colours = {"+": "#1a6b32", "-": "#b00020", "@": "#0b5394"}
+    lines = ((colours.get(line[:1], "inherit"), html.escape(line)) for line in unified.splitlines())
+    return "".join(f"<span style='color:{colour}'>{line}</span>\n" for colour, line in lines)
 
 
 def _bundle(rich: str, plain: str) -> dict[str, str]:

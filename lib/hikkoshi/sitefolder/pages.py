@@ -4,27 +4,18 @@ What is not known stands as a line with FILL IN. Words that others have chosen, 
 and no text.
 """
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from hikkoshi.errors import printable
 from hikkoshi.params.site import Dom0, VSphere
+from hikkoshi.params.yamlfile import scalar
 from hikkoshi.sitefolder.mapping import SegmentChoice
 from hikkoshi.sitefolder.signers import PublicKey
 from hikkoshi.sitefolder.sources import SourceGuest, SourceNic
 from hikkoshi.vsphere.handover import FILL_IN as _HERE
 
 FILL_IN = "FILL IN"
-_PLAIN = re.compile(r"[A-Za-z_/][A-Za-z0-9_./@+-]*")
-_WORDS = frozenset(["y", "n", "yes", "no", "on", "off", "true", "false", "null"])
-
-
-def scalar(value: str) -> str:
-    """A text as YAML has it: bare where nobody could take it for anything else, else in quotes."""
-    if _PLAIN.fullmatch(value) and value.lower() not in _WORDS:
-        return value
-    return '"' + "".join(c if c.isprintable() and c not in '"\\' else f"\\U{ord(c):08x}" for c in value) + '"'
 
 
 def remark(words: str) -> str:

@@ -2,7 +2,8 @@
 
 A contractor's vSphere is not asked, and each check of it says so."""
 
-from collections.abc import Iterable
+import contextlib
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,11 +11,14 @@ from typing import TYPE_CHECKING
 from hikkoshi.approval import capacity, plan, revision
 from hikkoshi.approval.plan import Plan, disk_table
 from hikkoshi.check import Check
-from hikkoshi.errors import BadInput, Refused
+from hikkoshi.errors import BadInput, Problem, Refused
 from hikkoshi.guest import preparation
 from hikkoshi.guest.additions import tools
 from hikkoshi.guest.survey import Survey
+from hikkoshi.run import lock
 from hikkoshi.run.step import OFFLOADS, PLAN
+from hikkoshi.sitefolder import rewiring
+from hikkoshi.sitefolder.rewiring import Rewiring
 from hikkoshi.steps.runbook import Runbook
 from hikkoshi.vsphere import handover, hints, inventory, session
 from hikkoshi.vsphere.inventory import Place, PortGroup
@@ -51,8 +55,33 @@ class PlanMove(Runbook):
             groups = None if self.run.site.vsphere.handover else self._place.port_groups
         except Refused as e:  # the checks say more
             return (exhibits.Exhibit("; ".join(f"{p.what}: {p.found}" for p in e.problems)),)
-        bridges = {vif.mac.lower(): vif.bridge for vif in self._survey.xen.vifs}
-        return exhibits.wires([_wire(nic, bridges.get(nic.mac, ""), groups) for nic in self._specified.nics])
+        return exhibits.wires([_wire(nic, self._bridges.get(nic.mac, ""), groups) for nic in self._specified.nics])
+
+    def cards(self) -> dict[str, tuple[str, str]]:
+        """{MAC: (bridge under Xen, NIC and MAC, the segment that it is on, if any)}, of the NICs that can be put on another."""
+        cards = [nic for nic in self._specified.nics if nic.mac]
+        return {n.mac: (f"{self._bridges[n.mac] or 'default bridge'} · {n.name} · {n.mac}", n.segment) for n in cards}
+
+    def segments(self) -> dict[str, str]:
+        """{the site's segment: the same with VLAN and port group}."""
+        return {name: f"{name} · VLAN {s.vlan} · {s.port_group}" for name, s in self.run.site.segments.items()}
+
+    def rewired(self, wanted: Mapping[str, str]) -> Rewiring:
+        """The guest's file with these segments for these MACs, see `rewiring.of`. Nothing is written."""
+        run, name = self.run, self.run.guest.name
+        return rewiring.of(run.home, name, run.inputs[f"params/guests/{name}.yml"], wanted)
+
+    def rewire(self, wanted: Mapping[str, str]) -> str:
+        """Write that, and put it on record; what to do next. `Busy` where another run is at work on the guest by now."""
+        run, cards = self.run, self.cards()
+        nics = [{"mac": mac, "before": cards[mac][1], "after": segment} for mac, segment in wanted.items()]
+        with contextlib.ExitStack() as held:
+            if run.ended:
+                held.enter_context(lock.acquire(run.folder.lock, f"the NICs of {run.guest.name}", wait=1))
+            changed = self.rewired(wanted)
+            told = run.masked({"file": changed.name, **changed.sums, "nics": nics})
+            rewiring.write(run.home, run.guest.name, changed, lambda: run.journal.append("rewired", of=run.id, **told))
+        return f"{changed.name} is written. Now {rewiring.AGAIN}: the plan before does not count any more, nor does its approval."
 
     def capacity(self) -> "tuple[Exhibit, ...]":
         """What the site has, before and after all guests that have a plan; nothing of a contractor's."""
@@ -102,7 +131,20 @@ class PlanMove(Runbook):
         return revision.rows(before, self._decided, approved=before is not None and bool(self.run.approved()))
 
     def start(self) -> None:
-        """Write the plan, in the place of an earlier one."""
+        """Write the plan, in the place of an earlier one. `Refused` where it was made of parameters that are others by now."""
+        run, now = self.run, self.run.home.inputs(self.run.guest.name)
+        newer = [name for name, digest in run.inputs.items() if name != Plan.filename and now.get(name) != digest]
+        if newer:
+            raise Refused(
+                Problem(
+                    code="parameters-newer",
+                    what="parameters were changed since this run began",
+                    where=run.guest.name,
+                    found=", ".join(newer),
+                    expected="those that the plan was made of",
+                    remedy=rewiring.AGAIN,
+                )
+            )
         self._decided.save(self.run.folder)
 
     def hash(self) -> str:
@@ -129,6 +171,11 @@ class PlanMove(Runbook):
         if not self.run.site.vsphere.handover:
             self._server.close()
         return [self.run.folder.plan]
+
+    @cached_property
+    def _bridges(self) -> dict[str, str]:
+        """{MAC: the NIC's bridge under Xen}."""
+        return {vif.mac.lower(): vif.bridge for vif in self._survey.xen.vifs}
 
     @cached_property
     def _survey(self) -> Survey:
