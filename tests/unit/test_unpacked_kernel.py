@@ -94,7 +94,7 @@ def test_the_hypervisor_gets_it_and_a_quick_processor_where_it_has_to_emulate(tm
     assert sandbox.startswith("-sandbox on")
     copies = list((tmp_path / "kept").glob("*"))
     cpu = PROCESSORS["tcg" if given else "kvm"]
-    more = " udev.children_max=1 mitigations=off modprobe.blacklist=ata_piix" if given else ""
+    more = " udev.children_max=1 mitigations=off norandmaps modprobe.blacklist=ata_piix" if given else ""
     assert rest == f"-machine {machine} -cpu {cpu} -kernel {copies[0] if given else kernel} -append panic=1 x{more} "
 
 
