@@ -9,6 +9,7 @@ from typing import Any
 
 import nbformat
 import pytest
+from nbconvert.exporters import HTMLExporter
 from tornado.web import HTTPError
 
 from hikkoshi import show
@@ -295,3 +296,11 @@ def test_of_a_runbook_that_is_read_in_japanese_only_what_was_edited_is_written(c
 def test_a_page_opens_in_english_where_the_sites_file_cannot_be_read(contents: ServedFolder, site: Home) -> None:
     site.site_file.write_text("lang: ja\n")
     assert asyncio.run(contents.get(PREPARE))["content"].cells[0].source.startswith("# 30 · Prepare a copy\n")
+
+
+def test_a_page_made_into_html_as_95_says_has_the_words_of_its_pictures() -> None:
+    template = re.findall(r"jupyter nbconvert .*--template (\w+)", (PROJECT / "notebooks/95-fleet.ipynb").read_text())[0]
+    picture = nbformat.v4.new_output("display_data", data={"image/png": "iVBORw0KGgo="})
+    picture.metadata["image/png"] = {"alt": "two guests in time"}
+    page = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("", outputs=[picture])])
+    assert 'alt="two guests in time"' in HTMLExporter(template_name=template).from_notebook_node(page)[0]
