@@ -93,8 +93,8 @@ holds the report as well (reports/), and the register of all records as it was t
 Whether runbook and program are the project's own, as its commit (Runbook-Commit in bag-info.txt) has them:
 {whose}{hand if provenance.by_hand else ""}
 Whoever has the project can ask it: git show COMMIT:notebooks/NAME.ipynb | sha256sum is Runbook-Project-SHA256. Where the runbook
-is another, the project's own is in runbook-of-the-project/. Notebooks that differ only in what they show, or in
-the values of their parameters, count as the same.
+is another, the project's own is in runbook-of-the-project/. Notebooks that differ only in what they show, in the
+values of their parameters, or by the project's own Japanese in the place of their texts, count as the same.
 
 Of the guest it holds the texts of the files that the move changed, its NICs, kernels and partitions, and what its console
 showed when it was rehearsed; no disk. Passwords and keys in these texts that are known by their names or forms (boot menus,
