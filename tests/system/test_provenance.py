@@ -228,15 +228,15 @@ def test_a_run_that_was_read_in_japanese_is_by_the_projects_own_and_stays_so_whe
 
 
 def test_other_words_than_the_projects_are_a_changed_runbook(home: Home) -> None:
-    in_japanese(home, "元に戻ります", "元に戻りません")
+    in_japanese(home, "元に戻せます", "元に戻せません")
     record = seal.of_run(home, "gateway", A)
     assert bag.read_info(record)["Runbook"].startswith("CHANGED: other cells")
     assert not (record / READ).exists()
 
 
 def test_a_translation_that_was_changed_where_it_lies_is_a_changed_runbook(home: Home, project: Path) -> None:
-    (project / WORDS).write_text((project / WORDS).read_text().replace("元に戻ります", "元に戻りません"))
-    in_japanese(home, "元に戻ります", "元に戻りません")
+    (project / WORDS).write_text((project / WORDS).read_text().replace("元に戻せます", "元に戻せません"))
+    in_japanese(home, "元に戻せます", "元に戻せません")
     info = bag.read_info(seal.of_run(home, "gateway", A))
     assert info["Runbook"].startswith("CHANGED: other cells")
     assert info["Software"] == f"CHANGED: {WORDS}"
@@ -270,9 +270,9 @@ EXECUTED, TEXTS, CELLS = f"data/{A}.ipynb", "other texts than those of commit", 
 @pytest.mark.parametrize(
     ("names", "old", "new", "told", "known"),
     [
-        ([EXECUTED], "元に戻ります", "元に戻りません", (EXECUTED, CELLS), (EXECUTED, CELLS)),
+        ([EXECUTED], "元に戻せます", "元に戻せません", (EXECUTED, CELLS), (EXECUTED, CELLS)),
         ([EXECUTED, READ], "convert.start", "convert.hurry", (READ, CELLS), (READ, CELLS)),
-        ([EXECUTED, READ], "元に戻ります", "元に戻りません", (READ, TEXTS), None),
+        ([EXECUTED, READ], "元に戻せます", "元に戻せません", (READ, TEXTS), None),
     ],
     ids=["what was read", "its code", "its words"],
 )
