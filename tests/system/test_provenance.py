@@ -286,3 +286,14 @@ def test_a_lie_about_what_was_read_is_told(
     assert [(where, found[: len(told[1])]) for where, found in flaws(home, record)] == [told]
     shutil.rmtree(project / ".git")
     assert flaws(home, record) == ([known] if known else [])
+
+
+def test_what_is_no_notebook_in_the_place_of_a_translation_is_told(home: Home) -> None:
+    in_japanese(home)
+    record = seal.of_run(home, "gateway", A)
+    writable(record)
+    for content in (b"", b"null", b'{"cells": [{"cell_type": "markdown"}]}', b"[" * 100_000, b"\xff"):
+        (record / READ).write_bytes(content)
+        list_again(record)
+        sign_again(record, keys.folder(home) / "operator")
+        assert flaws(home, record) == [(EXECUTED, CELLS), (READ, CELLS)], content
