@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from hikkoshi.disk import digest, source, stream
+from hikkoshi.disk import digest, packing, source, stream
 from hikkoshi.disk.assembled import AssembledDisk
 from hikkoshi.disk.extents import BLOCK, RawDisk
 from hikkoshi.disk.image import Format, ImageDisk
@@ -434,9 +434,11 @@ class Killing:
 
 
 @needs_qemu
-def test_a_reader_that_is_killed_ends_the_conversion_and_nothing_is_left(raw: Path, tmp_path: Path, folders: Path) -> None:
+def test_a_reader_that_is_killed_ends_the_conversion_and_nothing_is_left(
+    raw: Path, tmp_path: Path, folders: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     image = convert(raw, "qcow2")
-
+    monkeypatch.setattr(packing, "_PIECE", packing.GRAIN)  # else all has been read before the first grains come
     ended = pytest.raises(StepFailed, match=r"the end of qemu-nbd between bytes .* status -9")
     with ended as e, ImageDisk(image, "qcow2") as disk:
         assert len(readers(image)) == 1

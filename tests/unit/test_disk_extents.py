@@ -47,6 +47,20 @@ def test_what_is_in_no_extent_is_zeros_and_extents_are_whole_blocks_apart_from_e
         assert all(before[1] < behind[0] for before, behind in itertools.pairwise(extents))
 
 
+@SHARED_FOLDER
+@given(PIECES, st.integers(1, 45 * BLOCK), st.integers(0, 44), st.integers(1, 40))
+def test_what_is_read_into_blocks_is_what_stands_there(
+    tmp_path: Path, pieces: dict[int, bytes], size: int, first: int, count: int
+) -> None:
+    path = disk(tmp_path / "d", size, pieces)
+    content = path.read_bytes()[first * BLOCK : (first + count) * BLOCK]
+    used = bytearray(b"?" * len(content))  # of a buffer that held something else
+    blocks = [memoryview(used)[n : n + BLOCK] for n in range(0, len(content), BLOCK)]
+    with RawDisk(path) as source:
+        source.read_into(first * BLOCK, blocks)
+    assert used == content
+
+
 def test_a_hole_is_not_read(tmp_path: Path) -> None:
     path = disk(tmp_path / "d", 64 << 30, {0: b"a", 5 << 30: b"b"})
     with RawDisk(path) as source:

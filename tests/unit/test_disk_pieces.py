@@ -319,6 +319,8 @@ def test_what_is_read_here_is_held_against_what_was_hashed_there(tmp_path: Path,
     os.utime(image, ns=(before.st_atime_ns, before.st_mtime_ns))  # as a disk or memory does that fails
     with ArrivedDisk(image) as disk, pytest.raises(StepFailed, match=rf"(?s)not what came.*byte {at // SMALL * SMALL:,}"):
         digest.of(disk)
+    with ArrivedDisk(image) as disk, pytest.raises(StepFailed, match="not what came"):
+        disk.read_into(0, [memoryview(bytearray(len(DISK)))])
     image.touch()
     with pytest.raises(StepFailed, match="not known"), ArrivedDisk(image) as disk:
         pass

@@ -4,6 +4,7 @@ import errno
 import hashlib
 import os
 import random
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -159,6 +160,35 @@ def test_what_does_not_compress_is_no_longer_than_any_reader_takes(tmp_path: Pat
         made = write(image, tmp_path / "d.vmdk", level)
         assert made.bytes <= 4 * MIB + 64 * 512 + 64 * 512  # a sector a grain, and the front
         assert grains.examine(tmp_path / "d.vmdk").flaws == ()
+
+
+def test_random_bytes_are_stored_as_they_are_and_what_only_begins_like_them_is_deflated(tmp_path: Path) -> None:
+    noise, text = random.Random(5).randbytes(GRAIN), b"eth0 up " * (GRAIN // 8)
+    image = tmp_path / "d.img"
+    image.write_bytes(noise + noise[:200] + text[200:] + bytes(MIB - 2 * GRAIN))
+    write(image, tmp_path / "d.vmdk")
+    made = (tmp_path / "d.vmdk").read_bytes()
+    assert noise[:65535] in made
+    assert len(made) < GRAIN + 30 * 512 + 2048
+    found = grains.examine(tmp_path / "d.vmdk", sha256=True)
+    assert (found.flaws, found.sha256) == ((), plain(image, MIB))
+
+
+def test_memory_does_not_grow_with_the_disk(tmp_path: Path) -> None:
+    image = disk(tmp_path / "d.img", 2 << 40, [(0, b"a"), (1 << 40, b"b"), ((2 << 40) - 1, b"c")])
+    tracemalloc.start()
+    try:
+        write(image, tmp_path / "d.vmdk", threads=2)
+        assert tracemalloc.get_traced_memory()[1] < 32 * MIB  # its tables alone would have 128
+    finally:
+        tracemalloc.stop()
+
+
+def test_of_many_pieces_in_work_at_once_each_keeps_its_own_bytes(tmp_path: Path) -> None:
+    image = tmp_path / "d.img"
+    image.write_bytes(random.Random(6).randbytes(24 * MIB))
+    write(image, tmp_path / "d.vmdk", threads=4)
+    assert grains.examine(tmp_path / "d.vmdk").content == digest.content(image)
 
 
 def test_small_is_smaller_than_fast(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ _LBA = b"\xfe\xff\xff"
 _LINUX, _SWAP, _LVM = 0x83, 0x82, 0x8E
 
 
-class AssembledDisk:
+class AssembledDisk(Source):
     """A disk as a `Source`: the partitions, each with its number in the table from 1 to 4, in the order of their numbers.
 
     Each begins at a multiple of 1 MiB, the first one at 1 MiB; the disk ends with the last one. The first one that is not swap

@@ -10,6 +10,7 @@ endian). The last block may be shorter. Holes cost nothing, so 64 GB with little
 """
 
 import hashlib
+import struct
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from hikkoshi import files
 from hikkoshi.disk.extents import BLOCK, RawDisk, Source
 from hikkoshi.progress import Progress, silent
 
+OFFSET = struct.Struct("<Q")  # what stands before each block
 _ZEROS = bytes(BLOCK)
 
 
@@ -28,8 +30,12 @@ class Content:
 
     def add(self, offset: int, block: bytes | memoryview) -> None:
         """The block of at most 64 KiB at `offset`, a multiple of 64 KiB."""
-        self._hash.update(offset.to_bytes(8, "little"))
+        self._hash.update(OFFSET.pack(offset))
         self._hash.update(block)
+
+    def add_all(self, blocks: memoryview) -> None:
+        """Blocks that are not zeros, one behind the other, each behind its `OFFSET`."""
+        self._hash.update(blocks)
 
     def hexdigest(self, size: int) -> str:
         """The digest of a disk of `size` bytes; asked once, at the end."""

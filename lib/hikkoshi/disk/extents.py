@@ -3,16 +3,18 @@
 Who reads a disk asks a `Source` for no more than that, so that a file, a device and a disk on another machine look alike.
 """
 
+import contextlib
 import errno
 import os
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol, Self
 
 from hikkoshi.errors import BadInput, Problem, StepFailed
 
 BLOCK = 1 << 16  # bytes: the unit of holes here, of the content digest, and of a VMDK's grains
+_ZEROS = bytes(BLOCK)
 _QUIET = "shut the guest down and leave its disk alone, or take a snapshot of the volume; then run the step again"
 
 
@@ -31,11 +33,18 @@ class Source(Protocol):
     def read(self, offset: int, length: int) -> bytes:
         """Exactly `length` bytes from `offset`; a `HikkoshiError` that names the place where they cannot be had."""
 
+    def read_into(self, offset: int, blocks: Sequence[memoryview]) -> None:
+        """What stands from `offset` on into these, one after the other; errors as of `read`."""
+        content, at = self.read(offset, sum(map(len, blocks))), 0
+        for block in blocks:
+            block[:] = content[at : at + len(block)]
+            at += len(block)
+
     def unchanged(self) -> None:
         """`StepFailed` where somebody has changed the disk since it was opened; then nothing that was read counts."""
 
 
-class RawDisk:
+class RawDisk(Source):
     """A raw image file or a block device such as an LVM volume; a context manager, open from the beginning.
 
     A device is opened for ourselves alone: while it is mounted here or attached to a running guest that is refused, and as
@@ -102,6 +111,30 @@ class RawDisk:
             pieces.append(piece)
             missing -= len(piece)
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def read_into(self, offset: int, blocks: Sequence[memoryview]) -> None:
+        """As in `Source`. A hole is not read: the kernel would keep its zeros in memory, page by page."""
+        end = offset + sum(map(len, blocks))
+        if self._seek(offset, os.SEEK_HOLE) >= end:
+            with contextlib.suppress(OSError):  # what the kernel does not give at once is left to `read`
+                if os.preadv(self._fd, blocks, offset) == end - offset:
+                    return
+            super().read_into(offset, blocks)
+            return
+        for block in blocks:
+            at, stop = offset, offset + len(block)
+            block[:] = _ZEROS[: len(block)]
+            while (data := self._seek(at, os.SEEK_DATA)) < stop:
+                at = min(stop, self._seek(data, os.SEEK_HOLE))
+                block[data - offset : at - offset] = self.read(data, at - data)
+            offset = stop
+
+    def _seek(self, at: int, what: int) -> int:
+        """Where the next data or the next hole begins; the disk's end where there is none, or where holes are not known."""
+        try:
+            return os.lseek(self._fd, at, what)
+        except OSError:
+            return self.size
 
     def unchanged(self) -> None:
         """As in `Source`. For a file by size and time stamp, for a device by size and the kernel's count of writes."""

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Literal, Self
 
 from hikkoshi import tool
-from hikkoshi.disk.extents import BLOCK, joined
+from hikkoshi.disk.extents import BLOCK, Source, joined
 from hikkoshi.errors import BadInput, Problem, StepFailed
 from hikkoshi.secret import temporary
 
@@ -40,7 +40,7 @@ _MENDED = "on a copy of it, run qemu-img check -f qcow2 -r all; look into the gu
 _FETCHED = "copy it anew from the machine it comes from, and compare checksums"
 
 
-class ImageDisk:
+class ImageDisk(Source):
     """An image of another format; a context manager, open from the beginning. The thread that opens it must outlive
     it: the reader dies with that thread, see `tool.command`.
 

@@ -33,17 +33,30 @@ class Front:
         self._directory = 1 + _DESCRIPTOR
         self._first = self._directory + -(-4 * self._tables // SECTOR)
         self.sectors = self._first + self._tables * _TABLE
-        # {grain number: first sector in the stream}, 0: zeros
-        self.places = array("I", bytes(4 * self._tables * ENTRIES))
+        self._number, self._table = 0, array("I", bytes(4 * ENTRIES))  # the table in work
         _descriptor(capacity, name, "0" * 64)
 
+    def place(self, f: BinaryIO, grain: int, sector: int) -> None:
+        """Note where a grain begins in the stream. Tables without a grain are never written: they stay a hole in the file."""
+        number, entry = divmod(grain, ENTRIES)
+        if number != self._number:
+            end = f.tell()
+            self._end_table(f)
+            f.seek(end)
+            self._number, self._table = number, array("I", bytes(4 * ENTRIES))
+        self._table[entry] = sector
+
+    def _end_table(self, f: BinaryIO) -> None:
+        f.seek((self._first + self._number * _TABLE) * SECTOR)
+        f.write(_little(self._table))
+
     def write(self, f: BinaryIO, content: str) -> None:
-        """Write descriptor and tables, and the header when they are out. `content` is the disk's content digest."""
+        """Write descriptor and directory, and the header when they are out. `content` is the disk's content digest."""
+        self._end_table(f)
         f.seek(SECTOR)
         f.write(_descriptor(self.capacity, self.name, content))
         directory = _little(array("I", range(self._first, self._first + self._tables * _TABLE, _TABLE)))
         f.write(directory.ljust((self._first - self._directory) * SECTOR, b"\0"))
-        f.write(_little(self.places))
         f.flush()
         f.seek(0)
         f.write(_header(self.capacity, self._directory, self.sectors))

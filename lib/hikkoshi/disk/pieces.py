@@ -22,7 +22,7 @@ from pydantic import ValidationError
 
 from hikkoshi import files
 from hikkoshi.artefact import Frozen
-from hikkoshi.disk.extents import BLOCK, RawDisk
+from hikkoshi.disk.extents import BLOCK, RawDisk, Source
 from hikkoshi.disk.standing import Standing
 from hikkoshi.errors import Busy, Problem, StepFailed
 from hikkoshi.progress import Progress, silent
@@ -252,6 +252,10 @@ class ArrivedDisk(RawDisk):
             self._hole(offset)
             self._take(memoryview(content)[self._seen - offset :])
         return content
+
+    def read_into(self, offset: int, blocks: Sequence[memoryview]) -> None:
+        """As in `Source`, by `read`, which sees what comes."""
+        Source.read_into(self, offset, blocks)
 
     def unchanged(self) -> None:
         """As in `Source`: all of it has been read."""

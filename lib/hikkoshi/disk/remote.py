@@ -18,7 +18,7 @@ from urllib.parse import unquote, urlsplit
 from isal import igzip, igzip_lib
 
 from hikkoshi import tool
-from hikkoshi.disk.extents import changed
+from hikkoshi.disk.extents import Source, changed
 from hikkoshi.disk.source import SECTOR
 from hikkoshi.errors import BadInput, Problem, StepFailed, ToolFailed, printable
 from hikkoshi.ssh import STRICT, Login
@@ -85,7 +85,7 @@ def lacking(host: str, found: str, expected: str) -> ToolFailed:
     )
 
 
-class RemoteDisk:
+class RemoteDisk(Source):
     """A raw image file or block device on another machine; a context manager, looked at from the beginning.
 
     The disk comes once and in order: threads wait for their turn. Holes

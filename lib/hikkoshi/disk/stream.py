@@ -24,7 +24,7 @@ from hikkoshi.disk import workers
 from hikkoshi.disk.digest import Content
 from hikkoshi.disk.extents import Source
 from hikkoshi.disk.layout import END, Front, Trail
-from hikkoshi.disk.packing import GRAIN, MIB, Level, Packed, packed
+from hikkoshi.disk.packing import GRAIN, MIB, Bytes, Level, Packed, packed
 from hikkoshi.disk.vmdk import SECTOR
 from hikkoshi.errors import BadInput, Problem, StepFailed
 from hikkoshi.progress import Progress, silent
@@ -115,13 +115,15 @@ def transfer(
     total = sum(end - start for start, end in source.extents())
     samples: list[tuple[float, int]] = [(0.0, 0)]
     every = 4 * MIB
-    with closing(packed(source, level, threads)) as pieces:
+    with closing(packed(source, level, threads)) as pieces, ThreadPoolExecutor(1, "digest") as beside:
         for piece in pieces:
-            for number, _, block in piece.grains:
-                content.add(number * GRAIN, block)
+            hashed = beside.submit(lambda blocks: [*map(content.add_all, blocks)], piece.content)
             stored += len(piece.grains) * GRAIN
-            for sink in sinks:
-                sink.add(piece)
+            try:
+                for sink in sinks:
+                    sink.add(piece)
+            finally:
+                hashed.result()
             done += piece.read
             if done >= samples[-1][1] + every:
                 passed = time.monotonic() - begun
@@ -156,16 +158,16 @@ class _File:
         self._source = source
         self._front = Front(capacity(source.size), name)
         self.sectors = self._front.sectors
-        self._file = target.open("wb")
+        self._file = target.open("wb", buffering=GRAIN)
         self._file.seek(self.sectors * SECTOR)
 
     def add(self, piece: Packed) -> None:
-        for number, sectors, _ in piece.grains:
-            self._front.places[number] = self.sectors
-            self.sectors += sectors
+        for grain in piece.grains:
+            self._front.place(self._file, grain.number, self.sectors)
+            self._file.writelines(grain.parts)
+            self.sectors += grain.sectors
             if self.sectors >= _SECTORS:
                 raise _too_long(self._source.name)
-        self._file.write(piece.stream)
 
     def end(self, content: str) -> None:
         self._file.write(END)
@@ -190,24 +192,19 @@ class Flow:
 
     def add(self, piece: Packed) -> None:
         """See `Sink`."""
-        view, begun, at = memoryview(piece.stream), 0, 0
-        for number, sectors, _ in piece.grains:
-            if before := self._trail.before(number, sectors):
-                self._give(view[begun:at])
-                self._put(before)
-                begun = at
-            at += sectors * SECTOR
+        parts: list[Bytes] = []
+        for grain in piece.grains:
+            if before := self._trail.before(grain.number, grain.sectors):
+                parts.append(before)
+            parts += grain.parts
         if self._trail.sectors >= _SECTORS:
             raise _too_long(self._source.name)
-        self._give(view[begun:at])
+        if parts:
+            self._put(b"".join(parts))
 
     def end(self, content: str) -> None:
         """See `Sink`."""
         self._put(self._trail.tail())
-
-    def _give(self, grains: memoryview) -> None:
-        if grains:
-            self._put(grains)
 
 
 def _hashes(path: Path) -> dict[str, str]:

@@ -24,7 +24,7 @@ from typing import Self
 from hikkoshi import files
 from hikkoshi.disk import export
 from hikkoshi.disk.export import DiskEntry, Export
-from hikkoshi.disk.extents import RawDisk, joined
+from hikkoshi.disk.extents import RawDisk, Source, joined
 from hikkoshi.errors import BadInput, Problem, StepFailed
 
 BLOCK_OF_XVA = 1 << 20  # bytes
@@ -167,7 +167,7 @@ def described(begin: bytes, where: str) -> tuple[str, int]:
         raise BadInput(_damaged(f"{where}, byte {_HEADER:,}", f"{_FIRST} is no text in UTF-8", "UTF-8")) from None
 
 
-class ExportedDisk:
+class ExportedDisk(Source):
     """One disk of an export as a `Source`. Every block that is read has the checksum that stands behind it."""
 
     def __init__(self, file: RawDisk, entry: DiskEntry, blocks: "_Blocks") -> None:
