@@ -168,6 +168,7 @@ def test_what_runs_while_no_browser_is_open_is_on_record(site: Home, opened: Cal
     (site.root / "go").touch()
     kept = max((site.folder("idp") / "runs").glob("*.ipynb"))
     wait_for(lambda: '"on\\n"' in kept.read_text(), "what it shows is kept", 20)
+    assert "ここで決定します" in kept.read_text()  # what introduces that cell, as it was read
     again = opened()
     again.open(str(kept.relative_to(site.root)))
     expect(again.page.get_by_text("notebook is read-only")).to_be_visible()
