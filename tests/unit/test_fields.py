@@ -44,6 +44,7 @@ OTHERS: dict[str, list[Any]] = {  # where a value of the same type alone says no
     "version": ["2.6.18-398.el5xen", "2.6.39"],
     "parts": [(Part(number=0, path=Path("/b")),)],
     "getty": ["/sbin/getty"],
+    "initrd_packer": ["xz"],
     "paused_seconds": [12.0],
 }
 
@@ -60,6 +61,12 @@ def guests(disk: Path) -> dict[str, Survey]:
     )
     facts: dict[str, dict[str, Any]] = {
         "of Enterprise Linux 5": {"interfaces": el5.guest.interfaces[:2]},
+        "with dracut": {
+            "systemd": True,
+            "initrd_maker": "/usr/bin/dracut",
+            "kernels": (kernel.model_copy(update={"initrd_packer": "gzip"}),),
+            "interfaces": el5.guest.interfaces[:2],
+        },
         "without an initrd": {"kernels": (kernel.model_copy(update={"initrd": ""}),), "initrd_maker": ""},
         "of Debian": {
             "systemd": True,

@@ -61,6 +61,7 @@ def test_reads_what_cpio_made() -> None:
 
 def test_reads_an_archive_that_is_not_compressed(tmp_path: Path) -> None:
     assert initrd.modules(write(tmp_path, newc({"lib/e1000.ko": b"1"}))) == ("e1000",)
+    assert initrd.packer(write(tmp_path, newc({"lib/e1000.ko": b"1"}))) == ""
 
 
 def _by(*argv: str) -> Callable[[bytes], bytes]:
@@ -78,13 +79,16 @@ def _by(*argv: str) -> Callable[[bytes], bytes]:
         pytest.param(_by("lz4", "-l", "-q"), id="lz4", marks=pytest.mark.needs("lz4")),
     ],
 )
-def test_reads_what_is_compressed_behind_plain_archives(tmp_path: Path, pack: Callable[[bytes], bytes]) -> None:
+def test_reads_what_is_compressed_behind_plain_archives(
+    tmp_path: Path, pack: Callable[[bytes], bytes], request: pytest.FixtureRequest
+) -> None:
     microcode = newc({"kernel/x86/microcode/GenuineIntel.bin": b"m" * 3001}) + b"\0" * 388
     main = newc({f"usr/lib/modules/6.1.0/kernel/{n}.ko": bytes([n]) * 9000 for n in range(40)})
     packed = pack(main)
     path = write(tmp_path, microcode + packed)
     assert initrd.names(path)[0] == "kernel/x86/microcode/GenuineIntel.bin"
     assert len(initrd.modules(path)) == 40
+    assert initrd.packer(path) == next((p for p in ("gzip", "xz", "zstd") if f"[{p}]" in request.node.name), "")
     path = write(tmp_path, microcode + packed[: len(packed) // 2])
     with pytest.raises(BadInput, match="initrd cannot be read"):
         initrd.names(path)

@@ -352,6 +352,23 @@ def test_rpms_environment_is_removed_for_rpm_to_make_it_again() -> None:
     assert ("/bin/rm", "-f", "/var/lib/rpm/__db.001", "/var/lib/rpm/__db.002") in found.commands
 
 
+@pytest.mark.parametrize(
+    ("packer", "systemd", "asked"),
+    [
+        ("zstd", True, ("--compress", "zstd -q -1 -T0")),
+        ("gzip", True, ("--compress", "gzip -n -1")),
+        ("xz", True, ("--compress", "xz --check=crc32 -0")),
+        ("", True, ()),
+        ("zstd", False, ()),
+    ],
+)
+def test_dracut_packs_in_the_form_that_was_there_and_quickly(packer: str, systemd: bool, asked: tuple[str, ...]) -> None:
+    kernels = (*KERNELS[:2], kernel(2, "2.6.18-398.el5", initrd_packer=packer))
+    (made,) = plan(facts(kernels=kernels, initrd_maker="/usr/bin/dracut", systemd=systemd)).commands[:1]
+    end = ("/boot/initrd-2.6.18-398.el5.img", "2.6.18-398.el5")
+    assert made == ("/usr/bin/dracut", "-f", "--add-drivers", "vmw_pvscsi mptsas mptspi", *asked, *end)
+
+
 class TestSelinux:
     def test_labels_are_asked_for_where_something_was_written_from_outside(self) -> None:
         found = plan(facts(selinux=True))

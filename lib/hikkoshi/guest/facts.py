@@ -33,6 +33,7 @@ class Kernel(Frozen):
     arguments: tuple[str, ...] = ()  # of its entry: ro, root=…
     xen_only: bool  # boots only under Xen
     initrd_modules: tuple[str, ...] = ()  # module names found in the initrd
+    initrd_packer: str = unsaid("")  # the program that packed it: gzip, xz or zstd; empty for another, or where nobody looked
     builtin: tuple[str, ...] = ()  # of the drivers that we may need, those that are built in
     scsi_disk: str = ""  # the module of SCSI disks; empty where it is built in
     # {PCI id of a device that vSphere may offer: modules that drive it}

@@ -31,6 +31,7 @@ _LIBRARIES: dict[bytes, Callable[[IO[bytes]], Any]] = {  # by the first bytes
     b"\x5d\0\0": lambda f: contextlib.closing(_Lzma(f)),
     b"BZh": bz2.open,
 }
+_PACKERS = {b"\x1f\x8b": "gzip", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
 _PROGRAMS = {b"\x28\xb5\x2f\xfd": "zstd", b"\x02\x21\x4c\x18": "lz4"}  # Debian 12 and later; Ubuntu 19.10 to 21.04
 
 
@@ -47,6 +48,13 @@ def modules(path: Path) -> tuple[str, ...]:
             if base.endswith(suffix):
                 found.add(base.removesuffix(suffix).replace("-", "_"))
     return tuple(sorted(found))
+
+
+def packer(path: Path) -> str:
+    """The program that packed a readable initrd: gzip, xz or zstd; empty where it was another, or none."""
+    with path.open("rb") as f:
+        magic = _archives(_Bounded(f, UNPACKED), [])
+    return next((name for begin, name in _PACKERS.items() if magic.startswith(begin)), "")
 
 
 def names(path: Path, *, unpacked: int = UNPACKED) -> list[str]:

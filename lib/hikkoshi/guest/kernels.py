@@ -46,7 +46,9 @@ def found(
 ) -> tuple[Kernel, ...]:
     """The entries whose kernel is on the disk; what is missing of the others, or cannot be read, is told as warnings."""
     kernels = []
-    modules_in, aliases_in = (functools.cache(initrd.modules), functools.cache(_latin1))  # entries share their kernel's files
+    # entries share their kernel's files
+    modules_in, packer_of = functools.cache(initrd.modules), functools.cache(initrd.packer)
+    aliases_in = functools.cache(_latin1)
     for entry in entries:
         places = (_in_guest(path, entry.root, partitions) for path in (entry.kernel, entry.initrd))
         image, image_initrd = (fetched.links.get(place, place) for place in places)
@@ -62,9 +64,11 @@ def found(
             or (not config and bool(re.search(r"xen[U0]?$|-xen\w*$", version)))
         )
         modules: tuple[str, ...] = ()
+        packer = ""
         if image_initrd in fetched.files:
             try:
                 modules = modules_in(fetched.files[image_initrd])
+                packer = packer_of(fetched.files[image_initrd])
             except BadInput as e:
                 warnings.append(note("initrd-not-read", file=image_initrd, why=e.problems[0].found))
         elif image_initrd:
@@ -83,6 +87,7 @@ def found(
                 initrd=image_initrd if image_initrd in fetched.files else "",
                 xen_only=xen_only,
                 initrd_modules=modules,
+                initrd_packer=packer,
                 builtin=builtin,
                 scsi_disk=hardware.scsi_disk(aliases),
                 claims=claims,

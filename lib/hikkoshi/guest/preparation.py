@@ -26,6 +26,9 @@ from hikkoshi.guest.interfaces import pinning
 from hikkoshi.guest.note import Note, note
 from hikkoshi.run.step import SURVEY
 
+# dracut asks for the smallest file, for which an emulated processor works longest
+_QUICK = {"gzip": "gzip -n -1", "xz": "xz --check=crc32 -0", "zstd": "zstd -q -1 -T0"}
+
 
 class Preparation(Frozen):
     """Everything that will be done inside the guest."""
@@ -278,7 +281,9 @@ def _initrd_command(facts: GuestFacts, kernel: Kernel, modules: Sequence[str]) -
     if maker.endswith("/update-initramfs"):  # it takes the modules from its own list
         return (maker, "-u", "-k", kernel.version)
     if maker.endswith("/dracut"):
-        return (maker, "-f", "--add-drivers", " ".join(modules), kernel.initrd, kernel.version)
+        # dracut(8): what is quoted is called with exactly these arguments; versions without systemd may not know the option
+        quick = ("--compress", _QUICK[kernel.initrd_packer]) if facts.systemd and kernel.initrd_packer in _QUICK else ()
+        return (maker, "-f", "--add-drivers", " ".join(modules), *quick, kernel.initrd, kernel.version)
     return (maker, "-f", "-v", *(f"--with={m}" for m in modules), kernel.initrd, kernel.version)
 
 

@@ -294,7 +294,7 @@ def unchanged(g, job, own):
     if differ := [edit["path"] for edit in job["edits"] if now[edit["path"]] != edit["before_sha256"]]:
         raise Wrong("changed", found=", ".join(differ))
     if initrd := job["initrd"]:
-        need = 2 * g.filesize(initrd) + (2 << 20)  # the new one beside the old one; the kept one
+        need = 9 * g.filesize(initrd) // 4 + (2 << 20)  # the new one beside the old one, which is packed better; the kept one
         for folder in (initrd.rsplit("/", 1)[0] or "/", "/"):
             room = g.statvfs(folder)
             if (free := room["bfree"] * room["bsize"]) < need:
