@@ -422,7 +422,8 @@ class TestDebian:
 
     def test_a_small_one_is_made_again_with_the_drivers_entered_for_good(self) -> None:
         found = plan(self.guest(("ext4", "xen_blkfront")))
-        assert found.commands[0] == ("/usr/sbin/update-initramfs", "-u", "-k", "6.1.0-56-amd64")
+        quick = ("/usr/bin/env", "COMPRESSLEVEL=1")  # what the guest's own file says wins
+        assert found.commands[0] == (*quick, "/usr/sbin/update-initramfs", "-u", "-k", "6.1.0-56-amd64")
         (modules,) = (e for e in found.edits if e.path == "/etc/initramfs-tools/modules")
         assert modules.after == "# list\nvmw_pvscsi\nsd_mod\nmptsas\nmptspi\n"
         assert found.must_be_in_initrd == ("vmw_pvscsi", "sd_mod")

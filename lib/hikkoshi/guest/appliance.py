@@ -22,7 +22,7 @@ from hikkoshi.secret import redaction, temporary
 
 WORKER = Path(__file__).with_name("worker.py")
 GRACE = 10  # seconds after which a worker that did not end itself is ended
-# a launch without KVM takes 15 to 30; under load it may be far more; a complete initrd of Debian's takes 500
+# a launch without KVM takes 4 to 15; under load it may be far more; a complete initrd of Debian's takes 120
 SECONDS = {"inspect": 600, "apply": 1800}
 
 

@@ -26,7 +26,7 @@ from hikkoshi.guest.interfaces import pinning
 from hikkoshi.guest.note import Note, note
 from hikkoshi.run.step import SURVEY
 
-# dracut asks for the smallest file, for which an emulated processor works longest
+# the makers of initrds ask for small files, for which an emulated processor works longest; for dracut
 _QUICK = {"gzip": "gzip -n -1", "xz": "xz --check=crc32 -0", "zstd": "zstd -q -1 -T0"}
 
 
@@ -279,7 +279,8 @@ def _initrd_command(facts: GuestFacts, kernel: Kernel, modules: Sequence[str]) -
         image, initrd = (PurePath(path).name for path in (kernel.image, kernel.initrd))
         return (maker, "-k", image, "-i", initrd)
     if maker.endswith("/update-initramfs"):  # it takes the modules from its own list
-        return (maker, "-u", "-k", kernel.version)
+        # initramfs.conf(5), whose own setting wins; versions without it look at no such variable
+        return ("/usr/bin/env", "COMPRESSLEVEL=1", maker, "-u", "-k", kernel.version)
     if maker.endswith("/dracut"):
         # dracut(8): what is quoted is called with exactly these arguments; versions without systemd may not know the option
         quick = ("--compress", _QUICK[kernel.initrd_packer]) if facts.systemd and kernel.initrd_packer in _QUICK else ()
