@@ -61,11 +61,7 @@ def main() -> None:
     asked = options.parse_args()
     versions = {"": PROJECT, **({"before": asked.before.resolve()} if asked.before else {})}
     with tempfile.TemporaryDirectory(prefix="hikkoshi-bench-", dir=asked.folder) as place:
-        shutil.copytree(PROJECT / "params", Path(place) / "params")
-        home = Home(Path(place))
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port = free.getsockname()[1]
-        home.site_file.write_text(home.site_file.read_text().replace("127.0.0.1:8989", f"127.0.0.1:{port}"))
+        home = site(Path(place))
         lab.up(home)
         try:
             print(f"{SURVEY.id:<24}{told(*command(PROJECT, home, asked.guest, '--only', SURVEY.id))}")
@@ -77,6 +73,16 @@ def main() -> None:
         walls, cpus = zip(*(found[name] for found in rounds), strict=True)
         print(f"{name:<24}{told(statistics.median(walls), statistics.median(cpus))}")
     print(f"medians of {asked.rounds} rounds; asked:{told(*MAY_TAKE)}; load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
+
+
+def site(root: Path) -> Home:
+    """A folder of its own for the lab's site, whose vSphere listens where nobody else does."""
+    shutil.copytree(PROJECT / "params", root / "params")
+    home = Home(root)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    home.site_file.write_text(home.site_file.read_text().replace("127.0.0.1:8989", f"127.0.0.1:{port}"))
+    return home
 
 
 def measured(versions: dict[str, Path], home: Home, guest: str) -> dict[str, tuple[float, float]]:
