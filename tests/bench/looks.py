@@ -3,8 +3,8 @@
     python tests/bench/looks.py [--guests 1000] [--foretold 10000] [--jobs 2]
 
 The lab's smaller guest is surveyed once. The others are it again, each under a name of its own, with a MAC and a survey of its
-own. All are foretold by `hikkoshi fleet forecast`. Then so many of them are looked at by `hikkoshi fleet run --only 20`: a process,
-a notebook and a sealed record each, and vSphere is asked. It takes the machine for some minutes, and is to be alone on it.
+own. All are foretold by `hikkoshi fleet forecast`. Then so many of them are looked at by `hikkoshi fleet run --only 20`: a
+process, a notebook and a sealed record each, and vSphere is asked. It takes the machine for some minutes, and is to be alone.
 """
 
 import argparse

@@ -106,6 +106,15 @@ def test_what_was_executed_counts_and_not_what_lies_there_when_it_is_sealed(home
     assert bag.read_info(record)["Runbook"].startswith("CHANGED")
 
 
+@pytest.mark.parametrize("told", ["", "by_hand"])
+def test_a_runbook_without_some_cells_is_a_changed_one_whatever_it_says_of_itself(project: Path, told: str) -> None:
+    nb = json.loads((project / OWN).read_text())
+    nb["cells"] = [cell for cell in nb["cells"] if "verify" not in cell["metadata"].get("tags", [])]
+    nb["metadata"]["hikkoshi"] = {told: {"cells": 1}} if told else {}
+    used = json.dumps(nb).encode()
+    assert provenance.of(STEP, used, used).runbook.startswith("CHANGED")
+
+
 @pytest.mark.parametrize(("kind", "told"), [("markdown", "as in the commit"), ("code", "CHANGED: other cells")])
 def test_the_words_by_which_papermill_marks_a_failure_are_no_change_and_hide_none(home: Home, kind: str, told: str) -> None:
     ended(home, "gateway", A)

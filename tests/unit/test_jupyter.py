@@ -16,7 +16,7 @@ from hikkoshi import show
 from hikkoshi.jupyter import server
 from hikkoshi.jupyter.served import ServedFolder
 from hikkoshi.params.home import Home
-from hikkoshi.record.engine import runbook
+from hikkoshi.record.engine import prose, runbook
 from hikkoshi.steps.start_here import StartHere
 
 PROJECT = Path(__file__).parents[2]
@@ -291,6 +291,29 @@ def test_of_a_runbook_that_is_read_in_japanese_only_what_was_edited_is_written(c
     assert after.cells[1:-1] == before.cells[1:]
     assert after.cells[-1].source == before.cells[1].source  # a copy of what nobody has edited
     assert opened(contents) == parameters(before).source
+
+
+def test_a_page_that_is_open_while_the_translation_is_updated_goes_back_into_english(
+    contents: ServedFolder, site: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def update(nb: Any) -> None:
+        name = prose.catalogue("ja", "30-prepare")
+        words = (prose.PACKAGE / name).read_text().replace("複製を準備する", "複製の準備")
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).write_text(words)
+        monkeypatch.setattr(prose, "PACKAGE", tmp_path)
+
+    japanese(site)
+    run_and_saved(contents, PREPARE, update)
+    assert Path(contents.root_dir, PREPARE).read_bytes() == (PROJECT / PREPARE).read_bytes()
+
+
+def test_a_copy_of_a_runbook_is_the_file_whatever_language_and_guest_its_page_has(contents: ServedFolder, site: Home) -> None:
+    japanese(site)
+    StartHere(site).pick("idp")
+    for to in (None, "params"):
+        made = asyncio.run(contents.copy(PREPARE, to))
+        assert Path(contents.root_dir, made["path"]).read_bytes() == (PROJECT / PREPARE).read_bytes()
 
 
 def test_a_page_opens_in_english_where_the_sites_file_cannot_be_read(contents: ServedFolder, site: Home) -> None:

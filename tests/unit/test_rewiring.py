@@ -61,6 +61,10 @@ def test_one_word_changes_and_all_else_stays_byte_for_byte(home: Home, nics: str
             "nics:\n  - { mac: M,\n      segment: servers\n    }\r\n",
             "nics:\n  - { mac: M,\n      segment: servers\n    }\r\n  A\r\n",
         ),
+        (
+            "nics:\n  - { mac: M, segment: servers }\nvm:\n  memory_mb: 512\r\n",
+            "nics:\n  - { mac: M, segment: servers }\n  A\nvm:\n  memory_mb: 512\r\n",
+        ),
     ],
 )
 def test_a_nic_that_the_file_lacks_gets_a_line_of_its_own(home: Home, nics: str, after: str) -> None:
@@ -79,6 +83,20 @@ def test_a_form_that_is_not_changed_here_is_refused_with_the_line_to_type(home: 
     with pytest.raises(BadInput, match=r"write it into the file: - \{ mac: ") as told:
         change(home, nics, own="vlan301")
     assert (told.value.problems[0].code, home.guest_file("idp").read_text()) == ("nics-form-unusual", HEAD + nics)
+
+
+@pytest.mark.parametrize("text", ['{"name": "idp", "config": "/x", "dom0": "xenhost", "nics": []}'])
+def test_a_form_that_would_become_no_yaml_is_refused_as_a_form_and_the_file_is_not_called_wrong(home: Home, text: str) -> None:
+    path = home.guest_file("idp")
+    path.write_text(text)
+    with pytest.raises(BadInput, match=r"write it into the file: - \{ mac: ") as told:
+        rewiring.of(home, "idp", files.sha256(path), {NEW: "vlan301"})
+    assert told.value.problems[0].code == "nics-form-unusual"
+
+
+def test_a_comment_between_empty_brackets_is_not_lost(home: Home) -> None:
+    with pytest.raises(BadInput, match="written in a form in which it is not changed here"):
+        change(home, "nics: [\n  # none: asked on Monday\n]\n", new="vlan301")
 
 
 def test_what_reading_the_file_refuses_is_refused_before_it_is_written(home: Home) -> None:

@@ -13,6 +13,7 @@ from hikkoshi.record import anatomy
 from hikkoshi.record.engine import prose
 
 GUEST = re.compile(r'^guest = "[^"]*"', re.M)
+_shown: dict[str, str] = {}  # {what a page was given: the file's text}; by the time it is saved, an update may say it otherwise
 
 
 def kept(there: Mapping[str, Any], saved: Mapping[str, Any], step: str) -> dict[str, Any]:
@@ -21,7 +22,8 @@ def kept(there: Mapping[str, Any], saved: Mapping[str, Any], step: str) -> dict[
     Both as nbformat 4 has them. A text that still is a translation goes back, whatever language the site has by now.
     """
     texts = ["".join(cell["source"]) for cell in there["cells"] if cell["cell_type"] == "markdown"]
-    back = {prose.said(lang, step)(text): text for lang in prose.LANGUAGES for text in texts if text}
+    back = {said: text for said, text in _shown.items() if text in texts}
+    back |= {prose.said(lang, step)(text): text for lang in prose.LANGUAGES for text in texts if text}
     prose.translate(saved["cells"], lambda text: back.get(text, text))
     known = {cell["id"]: cell for cell in there["cells"] if "id" in cell}
     cells = [_kept(known.get(cell.get("id")), cell) for cell in saved["cells"]]
@@ -33,7 +35,9 @@ def opened(notebook: Mapping[str, Any], step: str, lang: str, guest: str) -> Non
 
     Without a `guest` it keeps its own.
     """
+    english = [cell["source"] for cell in notebook["cells"]]
     prose.translate(notebook["cells"], prose.said(lang, step))
+    _shown.update((cell["source"], text) for cell, text in zip(notebook["cells"], english, strict=True) if cell["source"] != text)
     for cell in notebook["cells"]:
         if guest and cell["cell_type"] == "code" and "parameters" in anatomy.tags(cell):
             cell["source"] = GUEST.sub(f'guest = "{guest}"', "".join(cell["source"]), count=1)

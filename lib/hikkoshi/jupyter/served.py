@@ -1,6 +1,7 @@
 """The files that JupyterLab shows of a site's folder, and which of them it writes: runbooks stay clean, outputs are only read."""
 
 import re
+import shutil
 import stat
 from datetime import UTC, datetime
 from pathlib import Path
@@ -80,7 +81,10 @@ class ServedFolder(AsyncLargeFileManager):  # type: ignore[misc]
         name = from_path.strip("/").rpartition("/")[2]
         into = to_path is not None and await self.dir_exists(to_path)
         self._refuse(from_path if to_path is None else f"{to_path}/{name}" if into else to_path)
-        return await super().copy(from_path, to_path)
+        made = await super().copy(from_path, to_path)
+        if made["type"] == "notebook" and self._is_runbook(from_path):  # in English and with its own guest, as the file has it
+            shutil.copyfile(self._get_os_path(from_path.strip("/")), self._get_os_path(made["path"]))
+        return made
 
     def _refuse(self, path: str, *, gone: bool = False) -> None:
         """`HTTPError` with the reason where nothing may be written there, or where what is there may not be `gone`."""

@@ -4,6 +4,7 @@ import contextlib
 import difflib
 import hashlib
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from ruamel.yaml import YAML
 from hikkoshi import files
 from hikkoshi.errors import BadInput, Problem, Refused
 from hikkoshi.params import yamlfile
-from hikkoshi.params.guest import NicMap
+from hikkoshi.params.guest import Guest, NicMap
 from hikkoshi.params.home import Home
 from hikkoshi.params.yamlfile import scalar
 
@@ -71,7 +72,7 @@ def of(home: Home, guest: str, digest: str, wanted: Mapping[str, str]) -> Rewiri
         for begin, end, new in sorted(_edits(before, {n.mac: n.segment for n in nics}, more), reverse=True):
             after = after[:begin] + new + after[end:]
     wished = there.model_copy(update={"nics": (*nics, *more)})
-    if (after == before and wished != there) or home.guest_of(guest, after) != wished:
+    if (after == before and wished != there) or not _is(home, guest, after, wished):
         lines = "; ".join(f"- {_item(nic)}" for nic in (*nics, *more) if nic not in there.nics)
         raise BadInput(
             Problem(
@@ -92,8 +93,10 @@ def write(home: Home, guest: str, rewiring: Rewiring, told: Callable[[], object]
         with files.part(path) as unfinished:
             unfinished.write_bytes(rewiring.after.encode())
             shutil.copymode(path, unfinished)
-            with contextlib.suppress(PermissionError):  # only root gives files away
-                os.chown(unfinished, path.stat().st_uid, path.stat().st_gid)
+            there = path.stat()
+            for owner, group in ((-1, there.st_gid), (there.st_uid, -1)):
+                with contextlib.suppress(PermissionError):  # only root gives files away; to their own groups, all do
+                    os.chown(unfinished, owner, group)
             told()
     except OSError as e:
         raise BadInput(
@@ -128,13 +131,25 @@ def _edits(text: str, segments: Mapping[str, str], more: list[NicMap]) -> Iterat
         yield at, at, "".join(f", {_item(nic)}" for nic in more)
         return
     if not nics.value:  # brackets with nothing between
+        if text[nics.start_mark.index : end].strip("[] \t\r\n"):
+            raise ValueError(text)  # a comment, which would be gone
         yield nics.start_mark.index - (text[nics.start_mark.index - 1] == " "), end, ""
-    eol = "\r\n" if "\r\n" in text else "\n"
     column = nics.start_mark.column if nics.value else 2
+    behind = re.compile(r"\r?\n|\Z").search(text, end)
+    assert behind
+    eol = behind[0] or ("\r\n" if "\r\n" in text else "\n")
     lines = "".join(f"{eol}{' ' * column}- {_item(nic)}" for nic in more)
-    at = text.find(eol, end)
-    at = len(text) if at < 0 else at
-    yield at, at, lines
+    yield behind.start(), behind.start(), lines
+
+
+def _is(home: Home, guest: str, text: str, wished: Guest) -> bool:
+    """Whether a guest's file with this text is what was wished. What is wrong with the wish itself is told by its reader."""
+    try:
+        return home.guest_of(guest, text) == wished
+    except BadInput as e:
+        if e.problems[0].code == "parameters-not-yaml":  # by our edit: the file itself was read before
+            return False
+        raise
 
 
 def _keys(node: Any) -> dict[str, Any]:

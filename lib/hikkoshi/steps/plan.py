@@ -80,7 +80,15 @@ class PlanMove(Runbook):
                 held.enter_context(lock.acquire(run.folder.lock, f"the NICs of {run.guest.name}", wait=1))
             changed = self.rewired(wanted)
             told = run.masked({"file": changed.name, **changed.sums, "nics": nics})
-            rewiring.write(run.home, run.guest.name, changed, lambda: run.journal.append("rewired", of=run.id, **told))
+            lines = []
+            try:
+                rewiring.write(
+                    run.home, run.guest.name, changed, lambda: lines.append(run.journal.append("rewired", of=run.id, **told))
+                )
+            except BadInput as e:
+                if lines:  # the file was not replaced: nobody may write over it, or it is mounted
+                    run.journal.append("not-rewired", of=run.id, file=changed.name, why=e.problems[0].found)
+                raise
         return f"{changed.name} is written. Now {rewiring.AGAIN}: the plan before does not count any more, nor does its approval."
 
     def capacity(self) -> "tuple[Exhibit, ...]":

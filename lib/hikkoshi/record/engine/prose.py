@@ -24,7 +24,7 @@ def said(lang: str, step: str) -> Gettext:
     """What a step's texts are in a language. They stay in English, and where there is no catalogue that can be read."""
     try:
         return translation.of((PACKAGE / catalogue(lang, step)).read_bytes()).gettext
-    except (OSError, ValueError):  # a run goes on whatever its words are, a rollback above all
+    except (OSError, ValueError, LookupError):  # a run goes on whatever its words are, a rollback above all
         return str
 
 
