@@ -23,7 +23,9 @@ def kept(there: Mapping[str, Any], saved: Mapping[str, Any], step: str) -> dict[
     """
     texts = ["".join(cell["source"]) for cell in there["cells"] if cell["cell_type"] == "markdown"]
     back = {said: text for said, text in _shown.items() if text in texts}
-    back |= {prose.said(lang, step)(text): text for lang in prose.LANGUAGES for text in texts if text}
+    for lang in prose.LANGUAGES:
+        words = prose.said(lang, step)
+        back |= {words(text): text for text in texts if text}
     prose.translate(saved["cells"], lambda text: back.get(text, text))
     known = {cell["id"]: cell for cell in there["cells"] if "id" in cell}
     cells = [_kept(known.get(cell.get("id")), cell) for cell in saved["cells"]]

@@ -253,8 +253,8 @@ def rewiring(found: Rewirable) -> None:
 
     wide = {"style": {"description_width": "26em"}, "layout": ipywidgets.Layout(width="60em")}
     choices: dict[str, Any] = {}
+    offered = [(told, name) for name, told in found.segments().items()]
     for mac, (words, on) in found.cards().items():
-        offered = [(told, name) for name, told in found.segments().items()]
         options = offered if on else [("(none yet)", ""), *offered]
         choices[mac] = ipywidgets.Dropdown(options=options, value=on, description=words, **wide)
     before = {mac: choice.value for mac, choice in choices.items()}

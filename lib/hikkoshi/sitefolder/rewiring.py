@@ -52,16 +52,7 @@ def of(home: Home, guest: str, digest: str, wanted: Mapping[str, str]) -> Rewiri
     path, name = home.guest_file(guest), f"params/guests/{guest}.yml"
     before = yamlfile.text(path)
     if _sum(before) != digest:
-        raise Refused(
-            Problem(
-                code="parameters-newer",
-                what="parameters were changed since this run began",
-                where=str(path),
-                found=f"SHA-256 {_sum(before)}",
-                expected=digest,
-                remedy=AGAIN,
-            )
-        )
+        raise newer(str(path), f"SHA-256 {_sum(before)}", digest)
     there = home.guest_of(guest, before)
     on = {mac.lower(): segment for mac, segment in wanted.items()}
     known = {nic.mac.lower() for nic in there.nics}
@@ -84,6 +75,20 @@ def of(home: Home, guest: str, digest: str, wanted: Mapping[str, str]) -> Rewiri
             )
         )
     return Rewiring(name, before, after)
+
+
+def newer(where: str, found: str, expected: str) -> Refused:
+    """What is told of a run whose parameters are others by now."""
+    return Refused(
+        Problem(
+            code="parameters-newer",
+            what="parameters were changed since this run began",
+            where=where,
+            found=found,
+            expected=expected,
+            remedy=AGAIN,
+        )
+    )
 
 
 def write(home: Home, guest: str, rewiring: Rewiring, told: Callable[[], object]) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from hikkoshi.approval import capacity, plan, revision
 from hikkoshi.approval.plan import Plan, disk_table
 from hikkoshi.check import Check
-from hikkoshi.errors import BadInput, Problem, Refused
+from hikkoshi.errors import BadInput, Refused
 from hikkoshi.guest import preparation
 from hikkoshi.guest.additions import tools
 from hikkoshi.guest.survey import Survey
@@ -141,18 +141,9 @@ class PlanMove(Runbook):
     def start(self) -> None:
         """Write the plan, in the place of an earlier one. `Refused` where it was made of parameters that are others by now."""
         run, now = self.run, self.run.home.inputs(self.run.guest.name)
-        newer = [name for name, digest in run.inputs.items() if name != Plan.filename and now.get(name) != digest]
-        if newer:
-            raise Refused(
-                Problem(
-                    code="parameters-newer",
-                    what="parameters were changed since this run began",
-                    where=run.guest.name,
-                    found=", ".join(newer),
-                    expected="those that the plan was made of",
-                    remedy=rewiring.AGAIN,
-                )
-            )
+        changed = [name for name, digest in run.inputs.items() if name != Plan.filename and now.get(name) != digest]
+        if changed:
+            raise rewiring.newer(run.guest.name, ", ".join(changed), "those that the plan was made of")
         self._decided.save(self.run.folder)
 
     def hash(self) -> str:
