@@ -191,8 +191,10 @@ def test_every_nic_has_its_xen_mac_and_address_in_a_file_of_its_own() -> None:
 def test_of_what_a_xen_of_the_lab_was_made_of_nothing_is_removed_while_it_runs(tmp_path: Path) -> None:
     """Though there is another recipe by now: its disks are layers above."""
     (tmp_path / "made").mkdir()
-    argv = [sys.executable, "-c", "input()", "-kernel", str(tmp_path / "made/xen")]
-    with subprocess.Popen(argv, stdin=subprocess.PIPE) as process:
+    argv = [sys.executable, "-c", "print(flush=True); input()", "-kernel", str(tmp_path / "made/xen")]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout
+        process.stdout.readline()  # until then /proc may not tell yet how it was called
         assert build.in_use(tmp_path / "made")
         assert not build.in_use(tmp_path / "mad")
         process.communicate(b"\n")
