@@ -187,7 +187,7 @@ def _launch(base: Path, folder: Path, more: list[str], doors: Mapping[str, int] 
     argv = [
         *(tool.find(PROGRAM), *_hardware(folder), "-netdev", f"user,id=n0,restrict=on{forwarded}"),  # to nowhere but here
         *("-kernel", base / build.HYPERVISOR, "-append", "console=com1 com1=115200,8n1 dom0_mem=1024M,max:1024M noreboot"),
-        *("-initrd", f"{base / build.KERNEL} root=/dev/vda ro console=hvc0 net.ifnames=0,{base / build.INITRD}"),
+        *("-initrd", f"{base / build.KERNEL} root=/dev/vda {recipe.ARGUMENTS},{base / build.INITRD}"),
         *("-serial", f"file:{folder / LOG}", "-qmp", f"unix:{folder / MONITOR},server=on,wait=off", *more),
     ]
     _ssh(base, folder, doors)

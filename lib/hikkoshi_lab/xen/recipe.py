@@ -65,6 +65,9 @@ GUESTS = (
     XenLabGuest("files", "volumes", (_nic(0, 2, "10.0.2.30/24", UNTAGGED), _nic(1, 2, "10.5.1.30/24", "xenbr501"))),
 )
 
+# Programs that lie at the same addresses each time are translated by QEMU once, and not by every start of one.
+ARGUMENTS = "ro console=hvc0 net.ifnames=0 norandmaps"  # of each kernel
+
 PACKAGES = (  # of all
     *("systemd-sysv", "udev", "dbus", "kmod", "iproute2", "ifupdown", "iputils-ping", "ethtool", "openssh-server"),
     *("linux-image-amd64", "initramfs-tools", "zstd", "procps", "e2fsprogs"),
@@ -73,13 +76,14 @@ DOM0_PACKAGES = ("xen-system-amd64", "bridge-utils", "vlan", "lvm2", "fdisk", "p
 _SMALL = (  # a small and quick initrd; and what takes long under emulation, and tells nothing of a move
     'printf "MODULES=list\\nCOMPRESS=gzip\\n" >"$1/etc/initramfs-tools/conf.d/small"',
     'chroot "$1" systemctl mask apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer '
-    "e2scrub_reap.service fstrim.timer systemd-random-seed.service modprobe@drm.service modprobe@efi_pstore.service",
+    "e2scrub_reap.service fstrim.timer systemd-random-seed.service modprobe@drm.service modprobe@efi_pstore.service "
+    # the one waits for udev, for minutes here; the other cannot start on a read-only /, and who shuts down waits 50 s for it
+    "ifupdown-pre.service systemd-logind.service",
     'printf "UseDNS no\\n" >"$1/etc/ssh/sshd_config.d/lab.conf"',
     'rm -rf "$1"/var/lib/apt/lists/* "$1"/var/cache/apt/*.bin "$1"/var/cache/apt/archives/*.deb',
 )
 DOM0_HOOKS = (
     *_SMALL,
-    'chroot "$1" systemctl mask ifupdown-pre.service',  # it waits for udev, for minutes here
     'printf "virtio_pci\\nvirtio_blk\\next4\\n" >>"$1/etc/initramfs-tools/modules"',
     'chroot "$1" update-initramfs -u',
     # xendomains starts the guests, and brings no saved state back
@@ -139,7 +143,7 @@ def guest_files(guest: XenLabGuest, kernel: str) -> dict[str, str]:
         "/etc/marker": f"this is the one and only {guest.name}\n",
     }
     if guest.layout == "disk":
-        arguments = f"root={system} ro console=hvc0 net.ifnames=0"
+        arguments = f"root={system} {ARGUMENTS}"
         files["/boot/grub/grub.cfg"] = (
             f"set default=\"0\"\nset timeout=1\nmenuentry 'Debian GNU/Linux, with Linux {kernel}' {{\n\tinsmod part_msdos\n"
             f"\tinsmod ext2\n\tset root='hd0,msdos1'\n\tlinux\t/boot/vmlinuz-{kernel} {arguments}\n"
@@ -155,7 +159,7 @@ def configuration(guest: XenLabGuest) -> str:
         disks = [f"format=raw,vdev=xvda,access=rw,target=/srv/xen/{guest.name}/disk.img"]
     else:
         how = f'kernel = "/srv/xen/{guest.name}/vmlinuz"\nramdisk = "/srv/xen/{guest.name}/initrd.img"\n'
-        how += 'root = "/dev/xvda2 ro"\nextra = "console=hvc0 net.ifnames=0"'
+        how += 'root = "/dev/xvda2"\nextra = "' + f'{ARGUMENTS}"'
         disks = [f"phy:/dev/{GROUP}/{guest.name}_swap,xvda1,w", f"phy:/dev/{GROUP}/{guest.name}_root,xvda2,w"]
     nics = ", ".join(f"'mac={nic.mac},bridge={nic.bridge}'" for nic in guest.nics)
     return (
