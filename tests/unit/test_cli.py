@@ -1,5 +1,6 @@
 """The command line without a kernel: what it takes, refuses and prints."""
 
+import contextlib
 import io
 import json
 import os
@@ -16,6 +17,7 @@ from hikkoshi.fleet import sequence
 from hikkoshi.fleet.console import EVERY, SILENCE, Console
 from hikkoshi.fleet.fleet import worst
 from hikkoshi.params.home import Home
+from hikkoshi.record.engine.execution import Outcome
 from hikkoshi.record.engine.notebook import Event
 from processes import without_a_process as hikkoshi
 
@@ -158,6 +160,17 @@ class Clock:
 def console(redraw: bool) -> tuple[Console, io.StringIO, Clock]:
     out, clock = io.StringIO(), Clock()
     return Console(out, redraw=redraw, clock=clock), out, clock
+
+
+def test_a_step_that_only_reads_is_not_headed_by_a_mode_that_it_does_not_have(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sequence.forked, "server", contextlib.nullcontext)
+    monkeypatch.setattr(sequence, "execute", lambda _home, *a, **_: Outcome("r", *a, "succeeded", 0, 1.0, tmp_path))
+    show, out, _ = console(redraw=False)
+    sequence.walk(Home(tmp_path), "idp", ["10-survey", "30-prepare"], "apply", show)
+    heads = [line for line in out.getvalue().splitlines() if "· guest idp" in line]
+    assert [head.endswith("· apply") for head in heads] == [False, True]
 
 
 def test_progress_in_a_log_is_one_line_in_five_seconds_and_the_last_state() -> None:

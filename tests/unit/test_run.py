@@ -317,6 +317,12 @@ def test_evidence_names_every_file_with_its_hash_and_ends_the_run(home: Home, wo
     opened(home).close("completed")  # the guest is free again
 
 
+@pytest.mark.parametrize(("step", "told"), [("40-convert", True), *[(step, False) for step in READ_ONLY]])
+def test_a_run_tells_its_mode_where_it_has_one(home: Home, step: str, told: bool) -> None:
+    r = open_run(step, {"guest": "idp", "home": str(home.root)}, wait=0.1)
+    assert ("mode plan" in str(r)) is told
+
+
 def test_a_misspelt_parameter_is_an_error_and_nothing_is_opened(home: Home) -> None:
     with pytest.raises(BadInput, match="did you mean guest"):
         opened(home, gest="gateway")

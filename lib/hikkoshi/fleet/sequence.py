@@ -69,7 +69,8 @@ def walk(home: Home, guest: str, steps: Sequence[str], mode: Mode, console: Cons
     outcomes: list[Outcome] = []
     with forked.server() as kernels:
         for name in steps:
-            console.heading(f"{name} · {STEPS[name].title} · guest {guest} · {mode}")
+            chosen = "" if STEPS[name].read_only else f" · {mode}"
+            console.heading(f"{name} · {STEPS[name].title} · guest {guest}{chosen}")
             outcome = execute(home, guest, name, mode, listener=console, kernels=kernels)
             console.heading(f"  {outcome.outcome} after {outcome.seconds:.1f} s · {outcome.record}")
             words = f"sealed · {seal.words(home, outcome.sealed)}" if outcome.sealed else f"NOT SEALED · {outcome.unsealed}"

@@ -79,7 +79,8 @@ class Run:
         return self.home.folder(self.guest.name)
 
     def __str__(self) -> str:
-        words = f"run {self.id} · guest {self.guest.name} · mode {self.mode} · {self.folder}"
+        mode = "" if self.step in READ_ONLY else f" · mode {self.mode}"  # those have none to choose
+        words = f"run {self.id} · guest {self.guest.name}{mode} · {self.folder}"
         return shown(words + self.warning)
 
     @cached_property
