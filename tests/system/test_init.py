@@ -90,8 +90,9 @@ def test_on_a_terminal_it_asks_and_makes_a_key_with_a_passphrase_and_writes_no_s
         *(
             ("A Dom-0", "xenhost"),
             ("A Dom-0", given[1]),
-            ("One more Dom-0", ""),
-            ("Does a contractor run the vSphere", ""),
+            ("One more Dom-0", "no"),
+            ("Does a contractor run the vSphere", "yes"),
+            ("Does a contractor run the vSphere", "No"),
             ("The vCenter", given[3]),
             ("Its user", given[5]),
         ),

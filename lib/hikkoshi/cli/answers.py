@@ -27,6 +27,7 @@ _KEY = "your public key (.pub); ssh-keygen -t ed25519 makes one"
 _SERVER = "a host, or host:port; where you have no account on the vSphere, --contractor in its place"
 _WHO = "who runs the vSphere and gives you no account, by name and telephone"
 _WHOSE = "Does a contractor run the vSphere, with no account for you? Then their name and telephone"
+_NO = ("none", "no", "n")
 _PASSWORD = "env:NAME, file:PATH (mode 0600) or keyring:SERVICE/USER; never the password itself"
 
 
@@ -61,7 +62,9 @@ def dom0s(questions: Questions, written: Sequence[str]) -> dict[str, Dom0]:
             questions.one("--dom0", one, read, "", _DOM0)
         return found
     questions.one("--dom0", "", read, f"A Dom-0 ({_DOM0})", _DOM0)
-    while questions.one("--dom0", "", lambda typed: typed != "none" and read(typed), "One more Dom-0", _DOM0, default="none"):
+    while questions.one(
+        "--dom0", "", lambda typed: typed.lower() not in _NO and read(typed), "One more Dom-0", _DOM0, default="none"
+    ):
         pass
     return found
 
@@ -123,8 +126,10 @@ def vsphere(home: Home, questions: Questions, given: VSphereOptions) -> VSphere 
 
 def _contractor(given: VSphereOptions, typed: str) -> VSphere | Literal[False]:
     """The vSphere of somebody else; False for `none`."""
-    if typed == "none":
+    if typed.lower() in _NO:
         return False
+    if typed.lower() in ("yes", "y"):
+        raise ValueError("write their name and telephone")
     others = {**asdict(given), "contractor": "", "password": ""}
     more = [key for key, value in others.items() if value] + ["password-from"] * bool(given.password)
     if more:
