@@ -48,6 +48,7 @@ def open_points(story: Story, _: Gettext = str) -> Iterator[str]:
     yield from _first_start(story, _)
     yield from _not_approved(story, _)
     yield from _changed(story, _)
+    yield from _lowered(story, _)
     yield from _lro(story, _)
     if story.deployment and standing.unplugged(story) and not standing.theirs(story):
         yield _("The machine in vSphere is not in service: its NICs are unplugged until the cut-over.")
@@ -204,6 +205,14 @@ def _not_approved(story: Story, _: Gettext) -> Iterator[str]:
             yield _("The approval of {who} expired on {date}.").format(who=a.statement.approver, date=f"{a.until:%Y-%m-%d}")
     if not expired:
         yield _("Nobody has approved this plan yet.")
+
+
+def _lowered(story: Story, _: Gettext) -> Iterator[str]:
+    """What was not as the preflight has it, and was let pass, under the plan in force."""
+    rules = list(dict.fromkeys(r.code for r in story.lowered if r.plan == story.subject.plan))
+    if rules:
+        words = _("Rules that were not kept, and stopped nothing as the site has lowered them: {rules}. The appendix says why.")
+        yield words.format(rules=", ".join(rules))
 
 
 def _lro(story: Story, _: Gettext) -> Iterator[str]:

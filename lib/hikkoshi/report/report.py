@@ -9,7 +9,7 @@ from hikkoshi.check import Check
 from hikkoshi.errors import BadInput
 from hikkoshi.guest import preparation
 from hikkoshi.params.home import Home
-from hikkoshi.report import appendix, page, pdf, pictures, template
+from hikkoshi.report import appendix, decisions, page, pdf, pictures, template
 from hikkoshi.report.language import translations
 from hikkoshi.report.openpoints import notes, open_points
 from hikkoshi.report.standing import moved, rehearsed
@@ -62,8 +62,9 @@ def write(home: Home, guest: str) -> Path:
         diffs=_diffs(story, _),
         steps=[(step, list(appendix.outputs(step.record))) for step in story.steps],
         versions=list(appendix.versions(story, _)),
-        manifest=" ".join([*(s.sha256 for s in story.sources), *story.run_ids]),
+        manifest=" ".join([*(s.sha256 for s in story.sources), *story.told]),
         state=lambda word: _state(word, _),
+        severity={"stops": _("stops the step"), "tells": _("is only told")},
         groups=lambda told: groups(list({(c.code, c.title, c.found): c for c in told}.values())),  # each as often as it differs
     )
     written = path(home, guest)
@@ -75,8 +76,9 @@ def write(home: Home, guest: str) -> Path:
 def complete(home: Home, guest: str) -> Check:
     """Whether the report is there and tells of every result and run as they are now, by hash and name."""
     folder, report = home.folder(guest), path(home, guest)
-    past = runs_told(runs(Journal(folder.journal).entries())).values()
-    wanted = {s.sha256: s.name for s in sources(folder)} | {r.id: r.id for r in past}
+    entries = Journal(folder.journal).entries()
+    wanted = {s.sha256: s.name for s in sources(folder)} | {r.id: r.id for r in runs_told(runs(entries)).values()}
+    wanted |= {r.key: f"{r.mac} put on {r.after}" for r in decisions.rewired(entries)}
     found = "no report yet"
     if files.regular(report):
         manifest = re.search(r'<meta name="hikkoshi-sources" content="([^"]*)">', files.read(report).decode())

@@ -1,6 +1,6 @@
 """What is known of one guest, gathered for its report: results, runs, approvals, records."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,6 +10,7 @@ from hikkoshi import files
 from hikkoshi.approval import approval, statement
 from hikkoshi.approval.approval import Approval
 from hikkoshi.approval.plan import Plan
+from hikkoshi.approval.statement import Statement
 from hikkoshi.approval.subject import Subject
 from hikkoshi.artefact import Artefact
 from hikkoshi.check import UNSEEN
@@ -28,6 +29,8 @@ from hikkoshi.params.home import Home
 from hikkoshi.record import register
 from hikkoshi.record.register import Line
 from hikkoshi.rehearsal.rehearsal import Rehearsal
+from hikkoshi.report import decisions
+from hikkoshi.report.decisions import Lowered, Rewired
 from hikkoshi.run.entry import CheckTold, JournalEntry
 from hikkoshi.run.journal import Journal
 from hikkoshi.run.status import LastRun, done, runs
@@ -133,6 +136,9 @@ class Story:
     unseen: frozenset[str] = frozenset()  # runs in which something had to be seen that nobody could see from here
     red: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # {run: codes of what was not so at its verification}
     changed: Mapping[str, str] = field(default_factory=dict)  # {run: what of runbook and software its record calls changed}
+    lowered: tuple[Lowered, ...] = ()  # rules that were not kept, and stopped nothing
+    given: tuple[Statement, ...] = ()  # who approved the plans of these, and counted then
+    rewired: tuple[Rewired, ...] = ()  # NICs that were put on another segment on a page
     register: tuple[Line, ...] = ()  # the guest's lines of the register of records
     last: LastRun | None = None  # of any step, the report's own apart
     unreadable: tuple[str, ...] = field(default=())
@@ -148,9 +154,9 @@ class Story:
         return said is not None and bool(self.subject.replaced(said.plan, said.vmdk, said.machine))
 
     @property
-    def run_ids(self) -> list[str]:
-        """The runs that the report tells of, in the order of the steps."""
-        return [s.run.id for s in self.steps if s.run]
+    def told(self) -> list[str]:
+        """The runs that the report tells of, in the order of the steps, and what was decided beside them."""
+        return [*(s.run.id for s in self.steps if s.run), *dict.fromkeys(r.key for r in self.rewired)]
 
 
 def gather(home: Home, guest: str) -> Story:
@@ -171,6 +177,7 @@ def gather(home: Home, guest: str) -> Story:
     begun = frozenset(e.run for e in entries if e.event in ("start", "step", "verify"))
     needed = [_Need.of(r, entries, plan) for r in past if r.step in APPROVED and r.mode == "apply" and r.id in begun]
     approvals = _Approvals(home, guest, plan)
+    lowered = decisions.lowered(entries, [r for r in past if r.mode == "apply" and r.id in begun])
     steps = tuple(_step(s, told(past).get(s), past, entries, folder) for s in STEPS if s != REPORT.id)
 
     def since(found: M | None) -> M | None:
@@ -213,6 +220,9 @@ def gather(home: Home, guest: str) -> Story:
         ),
         red={e.run: tuple(c.code for c in e.checks if c.state not in ("ok", *UNSEEN)) for e in entries if e.event == "verify"},
         changed={e.of: e.changed for e in entries if e.event == "sealed" and e.changed},
+        lowered=lowered,
+        given=tuple(approvals.given({r.plan for r in lowered})),
+        rewired=decisions.rewired(entries),
         register=tuple(x for x in register.of(home).lines() if x.guest == guest),
         last=next((r for r in reversed(past) if r.step != REPORT.id), None),
         unreadable=tuple(unreadable),
@@ -317,6 +327,14 @@ class _Approvals:
             else:
                 worth = [each[n] for each in judged]
                 yield next((a for a in worth if not a.flaw), worth[-1])
+
+    def given(self, plans: Set[str]) -> Iterator[Statement]:
+        """Who approved one of these plans, where that counted when it was given, whatever became of it since."""
+        said = (a.statement for a in (self.now() if plans else ()))
+        for each in (s for s in said if s and s.plan in plans):
+            then = self._judged(Subject(each.plan, each.vmdk, each.machine), each.approved)
+            if any(a.statement == each and not a.flaw for a in then):
+                yield each
 
     def subject(self) -> Subject:
         """What is there now."""

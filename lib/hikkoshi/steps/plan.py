@@ -15,6 +15,7 @@ from hikkoshi.errors import BadInput, Refused
 from hikkoshi.guest import preparation
 from hikkoshi.guest.additions import tools
 from hikkoshi.guest.survey import Survey
+from hikkoshi.record.engine import environment
 from hikkoshi.run import lock
 from hikkoshi.run.step import OFFLOADS, PLAN
 from hikkoshi.sitefolder import rewiring
@@ -79,7 +80,7 @@ class PlanMove(Runbook):
             if run.ended:
                 held.enter_context(lock.acquire(run.folder.lock, f"the NICs of {run.guest.name}", wait=1))
             changed = self.rewired(wanted)
-            told = run.masked({"file": changed.name, **changed.sums, "nics": nics})
+            told = run.masked({"by": environment.operator(), "file": changed.name, **changed.sums, "nics": nics})
             lines = []
             try:
                 rewiring.write(

@@ -90,7 +90,8 @@ def _may(code: str) -> bool:
 
 
 def _told(check: Check, reason: str) -> Check:
-    return replace(check, ok=True, unseen="lowered", found=f"{check.found}; lowered in {SETTING}: {reason}")
+    facts = {**check.facts, "found": check.found, "reason": reason}
+    return replace(check, ok=True, unseen="lowered", found=f"{check.found}; lowered in {SETTING}: {reason}", facts=facts)
 
 
 def _unlowered(code: str) -> Check:
