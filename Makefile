@@ -1,7 +1,7 @@
 # make demo    sets up what is missing, moves the paper's two guests in the lab, prints where the reports are
 # make test    sets up what is missing, then all tests
 # make check   lint, types, unit tests: under three minutes
-# make test-xen  tests against a real Xen with a real Dom-0, in QEMU; as root, some twenty minutes the first time
+# make test-xen  tests against a real Xen with a real Dom-0, in QEMU; as root, some twelve minutes the first time
 # make browser  a guest's move by hand, 10 to 60, in a real JupyterLab and a real browser; some minutes
 # make guests  every guest of the lab, booted before it is prepared and after, as a table
 # make proof   a gateway collapses in the lab's network, its cause is named, it is cured, as a table
