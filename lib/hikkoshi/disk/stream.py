@@ -158,7 +158,7 @@ class _File:
         self._source = source
         self._front = Front(capacity(source.size), name)
         self.sectors = self._front.sectors
-        self._file = target.open("wb", buffering=GRAIN)
+        self._file = os.fdopen(_emptied(target), "wb", GRAIN)
         self._file.seek(self.sectors * SECTOR)
 
     def add(self, piece: Packed) -> None:
@@ -205,6 +205,16 @@ class Flow:
     def end(self, content: str) -> None:
         """See `Sink`."""
         self._put(self._trail.tail())
+
+
+def _emptied(path: Path) -> int:
+    """A file without content. One that has none already is left alone: what was emptied, ext4 brings onto the disk while the file
+    is closed, and not while it is hashed.
+    """
+    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    if os.fstat(file).st_size:
+        os.truncate(file, 0)
+    return file
 
 
 def _hashes(path: Path) -> dict[str, str]:
