@@ -158,6 +158,16 @@ def edited(device: Any) -> Any:
     return vim.vm.device.VirtualDeviceSpec(operation="edit", device=device)
 
 
+def reconfigure(v: Session, name: str, vlan: int, **also: Any) -> None:
+    """Have a distributed port group be on a VLAN, as whoever looks after the switches does."""
+    vmware = vim.dvs.VmwareDistributedVirtualSwitch
+    ports = vmware.VmwarePortConfigPolicy(vlan=vmware.VlanIdSpec(vlanId=vlan, inherited=False), **also)
+    (group,) = (g.network for g in inventory.port_groups(v, v.content.rootFolder) if g.name == name)
+    version = v.read(group, "config.configVersion").get("config.configVersion", "")
+    change = vim.dvs.DistributedVirtualPortgroup.ConfigSpec(name=name, configVersion=version, defaultPortConfig=ports)
+    v.wait(group.ReconfigureDVPortgroup_Task(change), f"reconfigure {name}")
+
+
 def serve(world: World) -> Plan:
     """The gateway planned, converted, deployed and cut over, with the results in its folder that tell of it."""
     home, folder, params = world.home, world.folder, world.home.root / "params" / "site.yml"

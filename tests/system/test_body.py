@@ -160,6 +160,13 @@ def test_a_nic_on_another_port_group_is_on_another_segment(scene: Scene) -> None
         assert wrong == ({} if segments[0] == "vlan301" else {"eth0": "vlan302", "eth1": "vlan301"})
 
 
+def test_a_port_group_on_another_vlan_takes_its_nics_along(scene: Scene) -> None:
+    for vlan, heard in ((304, {MACS[2]}), (303, set())):
+        vcenter.reconfigure(scene.v, "dv-vlan303", vlan)
+        wait_for(lambda heard=heard: scene.heard("vlan304") == heard, f"VLAN {vlan}")
+    assert scene.heard("vlan303") == {MACS[2]}
+
+
 def test_a_nic_that_is_unplugged_is_silent_until_it_is_plugged_in_again(scene: Scene) -> None:
     card = scene.machine.nics[MACS[1]]
     for plugged in (False, True):

@@ -285,14 +285,9 @@ class TestPreflight:
     def test_a_port_group_that_rejects_what_the_guest_sends_stops_until_the_site_lowers_that_rule(self, world: World) -> None:
         v, spec = world.connect(), world.order.spec
         assert spec is not None
-        vmware, no = vim.dvs.VmwareDistributedVirtualSwitch, vim.BoolPolicy(value=False, inherited=False)
-        strict = vmware.VmwarePortConfigPolicy(
-            vlan=vmware.VlanIdSpec(vlanId=301, inherited=False), securityPolicy=vmware.SecurityPolicy(forgedTransmits=no)
-        )
-        (group,) = (g for g in inventory.place(v, world.site.vsphere).port_groups if g.name == "dv-vlan301")
-        version = v.read(group.network, "config.configVersion").get("config.configVersion", "")
-        change = vim.dvs.DistributedVirtualPortgroup.ConfigSpec(name=group.name, configVersion=version, defaultPortConfig=strict)
-        v.wait(group.network.ReconfigureDVPortgroup_Task(change), "make it strict")
+        policy = vim.dvs.VmwareDistributedVirtualSwitch.SecurityPolicy
+        strict = policy(forgedTransmits=vim.BoolPolicy(value=False, inherited=False))
+        vcenter.reconfigure(v, "dv-vlan301", 301, securityPolicy=strict)
         own = Interface(name="eth0", file="ifcfg-eth0", own_mac="02:00:00:00:00:01", own_mac_by="MACADDR")
         guest = survey().guest.model_copy(update={"interfaces": (own,)})
         (found,) = ports.checks(v, world.site.vsphere, spec, guest)

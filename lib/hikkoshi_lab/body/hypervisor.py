@@ -17,7 +17,7 @@ from hikkoshi_lab.network import Network
 
 Say = Callable[[str], None]
 collector: Any = vmodl.query.PropertyCollector
-# what is asked anew where one of these changes; the simulator tells of no change of a port group's VLAN
+# what is asked anew where one of these changes
 WATCHED = ["name", "runtime.powerState", BOOTED, "config.hardware.device"]
 
 
@@ -40,12 +40,14 @@ class Hypervisor:
     def follow(self, v: Session, wanted: Callable[[], bool]) -> None:
         """Do what is to be seen in a vCenter, while that is wanted; `VSphereError` where it does not answer."""
         _watch(v)
-        version = ""
+        version, vlans = "", _vlans(v)
         while wanted():
             with v.asking("tell of changes"):
                 seen = v.content.propertyCollector.WaitForUpdatesEx(version, collector.WaitOptions(maxWaitSeconds=1))
+            before, vlans = vlans, _vlans(v)
             if seen:
                 version = seen.version
+            if seen or vlans != before:
                 self._do(v)
             for machine, body in self._bodies.items():
                 if body.ended():
@@ -100,6 +102,12 @@ class Hypervisor:
 
     def _remove(self, machine: Any) -> None:
         self._bodies.pop(machine).__exit__(None, None, None)
+
+
+def _vlans(v: Session) -> dict[Any, str]:
+    """That of each distributed port group: the simulator tells of no change of it."""
+    groups = v.collect("DistributedVirtualPortgroup", ["config.defaultPortConfig"])
+    return {thing: str(getattr(p.get("config.defaultPortConfig"), "vlan", None)) for thing, p in groups.items()}
 
 
 def _watch(v: Session) -> None:
