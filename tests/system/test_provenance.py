@@ -273,7 +273,25 @@ def lied(home: Home, record: Path, names: list[str], old: str, new: str) -> None
     sign_again(record, keys.folder(home) / "operator")
 
 
+USED = f"data/runbook/{STEP}.ipynb"
 EXECUTED, TEXTS, CELLS = f"data/{A}.ipynb", "other texts than those of commit", "other cells than its runbook's"
+
+
+@pytest.mark.parametrize("names", [[EXECUTED], [USED, EXECUTED]], ids=["what was run", "the runbook with it"])
+def test_a_changed_runbook_that_is_called_an_earlier_one_is_told(home: Home, project: Path, names: list[str]) -> None:
+    in_japanese(home)
+    before = git(project, "rev-parse", "HEAD")
+    update(project, "ディスクを変換する", "ディスクの変換")
+    record = seal.of_run(home, "gateway", A)
+    info = bag.read_info(record)
+    assert (info["Runbook"], flaws(home, record)) == (f"as in an earlier commit, {before}", [])
+    lied(home, record, names, "convert.start", "convert.hurry")
+    said, label = record / bag.INFO, "Runbook-SHA256: "
+    now = f"{label}{files.sha256(record / USED)}"
+    said.write_text(said.read_text().replace(f"{label}{info['Runbook-SHA256']}", now))
+    list_again(record)
+    sign_again(record, keys.folder(home) / "operator")
+    assert flaws(home, record) == [(names[0], f"other cells than those of commit {before}")]
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,7 @@ from hikkoshi.record.engine.runbook import PACKAGED, PROJECT
 SAME, INSTALLED, CHANGED, UNKNOWN, NONE = "as in the commit", "as it was installed", "CHANGED", "not compared", "none"
 PARTS = ("lib", "notebooks")
 PASSING = ("__pycache__", ".egg-info", ".ipynb_checkpoints")  # what Python and Jupyter put beside the code
+OF_THEN = "as in an earlier commit, "  # and which
 EARLIER = 50  # commits that are looked through for the runbook of a run that is sealed after an update
 MARKER = "papermill-error-cell-tag"  # of the cells of text in which papermill says where a run failed
 NAMED = 20  # files that are named; of more, only how many
@@ -68,7 +69,7 @@ def of(step: str, used: bytes, executed: bytes | None) -> Provenance:
     if (shown := _read_in(own, used, executed, step, catalogue)) is not None:
         return Provenance(same, digest, own_digest, b"", told, hand, shown)
     if same == SAME and (earlier := _earlier(step, used, executed)):
-        return Provenance(f"as in an earlier commit, {earlier}", digest, own_digest, own, told, hand)
+        return Provenance(f"{OF_THEN}{earlier}", digest, own_digest, own, told, hand)
     return Provenance(f"{CHANGED}: other cells than the project's own", digest, own_digest, own, told, hand)
 
 
@@ -177,8 +178,8 @@ def check(record: Path, info: Mapping[str, str], listed: Mapping[str, str], note
             remedy=REMEDY,
         )
     executed = files.read(record / info["Notebook"], limits.NOTEBOOK) if info.get("Notebook", NONE) in listed else None
-    if said in (SAME, INSTALLED) and "used" in held:
-        for name, found in _others(held, executed, step, commit):
+    if "used" in held:
+        for name, found in _others(said, held, executed, step, commit):
             yield Problem(
                 code="runbook-called-own",
                 what="a runbook that was changed is called the project's own",
@@ -194,8 +195,15 @@ def check(record: Path, info: Mapping[str, str], listed: Mapping[str, str], note
             notes.append(f"{what} {info[label]} ({TOLD}, commit {commit})")
 
 
-def _others(held: Mapping[str, bytes], executed: bytes | None, step: str, commit: str) -> Iterator[tuple[str, str]]:
-    """(what in a record, how) is other than its runbook `used` and its translations, or than the commit has these."""
+def _others(said: str, held: Mapping[str, bytes], executed: bytes | None, step: str, commit: str) -> Iterator[tuple[str, str]]:
+    """(what in a record, how) is other than its runbook `used` and its translations, or than the commit has these.
+
+    Nothing of a record that calls its runbook changed.
+    """
+    if said.startswith(OF_THEN):
+        yield from _not_of_then(held["used"], executed, step, said[len(OF_THEN) :])
+    if said not in (SAME, INSTALLED):
+        return
     used, read_in = held["used"], {lang: held[lang] for lang in prose.LANGUAGES if lang in held}
     if executed is not None and not any(_is(executed, text) for text in (used, *read_in.values())):
         yield "executed", "other cells than its runbook's"
@@ -207,6 +215,13 @@ def _others(held: Mapping[str, bytes], executed: bytes | None, step: str, commit
             yield lang, "other cells than its runbook's"
         elif own and cells(shown) != cells(_in_words(own, _translation(commit, prose.catalogue(lang, step)))):
             yield lang, f"other texts than those of commit {commit}"
+
+
+def _not_of_then(used: bytes, executed: bytes | None, step: str, commit: str) -> Iterator[tuple[str, str]]:
+    """(what in a record, how) is other than the runbook of the earlier commit that it names, where this checkout has that."""
+    own = _own(commit, step)
+    if own and _read_in(own, used, executed, step, functools.partial(_translation, commit)) is None:
+        yield "used" if cells(used) != cells(own) else "executed", f"other cells than those of commit {commit}"
 
 
 def _without_texts(notebook: bytes) -> list[tuple[str, str]] | None:
