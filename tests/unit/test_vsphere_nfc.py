@@ -165,6 +165,7 @@ class TestManifest:
             assert nfc.check_manifest(entries, TARGET, SENT)
 
 
+STARTING = b"service unavailable"
 VERSIONS = b"<namespaces><namespace><name>urn:vim25</name><version>6.5</version></namespace></namespaces>"
 ENVELOPE = b'<soapenv:Envelope xmlns:soapenv="http://schemas.xmlsoap.org/soap/envelope/"><soapenv:Body>'
 LAUGHS = b"<!DOCTYPE l [<!ENTITY a 'ha'>" + b"".join(
@@ -188,7 +189,7 @@ def odd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Home, VSpher
             self.answer(answers[1])
 
         def answer(self, body: bytes) -> None:
-            self.send_response(200)
+            self.send_response(503 if body == STARTING else 200)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)
@@ -242,6 +243,15 @@ class TestOddAnswers:
             session.connect(home, site, timeout=5)
         four_parts(e.value, expected=False)
 
+    def test_one_that_answers_503_is_a_vsphere_that_is_not_reached_yet(self, odd: tuple[Home, VSphere, list[bytes]]) -> None:
+        home, site, answers = odd
+        answers[:] = STARTING, b""
+        with pytest.raises(VSphereError) as e:
+            session.connect(home, site, timeout=5)
+        (problem,) = e.value.problems
+        assert problem.code == "vsphere-unreachable"
+        assert "503" in problem.found
+
     @settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
     @given(st.binary(max_size=60) | st.text(max_size=60).map(lambda t: ENVELOPE + t.encode()))
     def test_no_answer_is_an_error_that_nobody_foresaw(self, odd: tuple[Home, VSphere, list[bytes]], body: bytes) -> None:
@@ -268,3 +278,8 @@ class TestWords:
     def test_every_kind_of_error_has_an_advice(self) -> None:
         for error in (vim.fault.NoPermission(), vim.fault.NotAuthenticated(), vmodl.MethodFault(), KeyError(""), OSError()):
             assert session.advice(error)
+
+    def test_a_session_that_has_ended_lacks_no_privilege(self) -> None:
+        """To the API it is a kind of NoPermission."""
+        assert "privilege" not in session.advice(vim.fault.NotAuthenticated())
+        assert "privilege" in session.advice(vim.fault.NoPermission())

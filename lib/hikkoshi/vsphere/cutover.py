@@ -8,8 +8,6 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import ClassVar
 
-from pyVmomi import vim
-
 from hikkoshi.artefact import Artefact, unsaid
 from hikkoshi.check import Check, Permission
 from hikkoshi.errors import BadInput, HikkoshiError, Problem, Refused, VSphereError
@@ -199,7 +197,7 @@ def _problems(act: Callable[[vm.VirtualMachine], None], machine: vm.VirtualMachi
     try:
         act(machine)
     except HikkoshiError as e:
-        ended = isinstance(e.__cause__, vim.fault.NotAuthenticated)
+        ended = any(p.code == "vsphere-session-ended" for p in e.problems)
         return _problems(act, machine, again=False) if ended and again else e.problems
     return ()
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlsplit
 
-from pyVmomi import vim
+from pyVmomi import vim, vmodl
 
 from hikkoshi import files
 from hikkoshi.errors import HikkoshiError, Problem, StepFailed, VSphereError
@@ -89,15 +89,11 @@ class Lease:
     def alive(self) -> None:
         """`VSphereError` where the lease can no longer be kept alive."""
         if self._error is not None:
-            raise VSphereError(
-                Problem(
-                    code="import-lease-lost",
-                    what="the import lease was lost",
-                    where=self._v.where,
-                    found=describe(self._error),
-                    remedy=RETRY,
-                )
-            ) from self._error
+            raise self._lost(self._error) from self._error
+
+    def _lost(self, error: BaseException) -> VSphereError:
+        what, found = "the import lease was lost", describe(error)
+        return VSphereError(Problem(code="import-lease-lost", what=what, where=self._v.where, found=found, remedy=RETRY))
 
     def told(self, done: int, total: int) -> None:
         """How far the upload is; told to vSphere with the next sign of life."""
@@ -128,7 +124,12 @@ class Lease:
     def _wait_ready(self) -> None:
         deadline = time.monotonic() + max(300, self._v.timeout)
         while True:
-            p = self._v.read(self._thing, "state", "error", "info")
+            try:
+                p = self._v.read(self._thing, "state", "error", "info")
+            except VSphereError as e:
+                if isinstance(e.__cause__, vmodl.fault.ManagedObjectNotFound):  # it ended with its session
+                    raise self._lost(e.__cause__) from e.__cause__
+                raise
             state = str(p.get("state", ""))
             if state == "ready":
                 with self._v.asking("tell where the disk goes to", RETRY):
@@ -239,7 +240,7 @@ class Upload:
                     where=self._where,
                     found=f"HTTP status {answer.status} {answer.reason}; {self._lease.state()}",
                     expected="HTTP status 200 or 201",
-                    remedy=RETRY,
+                    remedy=f"make room on the datastore; {RETRY}" if answer.status == 507 else RETRY,
                 )
             )
         self._lease.alive()

@@ -90,15 +90,7 @@ class Session:
         try:
             yield
         except RAISED as e:
-            raise VSphereError(
-                Problem(
-                    code="vsphere-refused",
-                    what=f"vSphere did not {what}",
-                    where=self.where,
-                    found=describe(e),
-                    remedy=remedy or advice(e),
-                )
-            ) from e
+            raise VSphereError(_told(e, what, self.where, remedy or advice(e))) from e
 
     def wait(self, task: Any, what: str) -> Any:
         """Wait for a task and return its result; at most the session's `patience`."""
@@ -221,15 +213,27 @@ def describe(error: BaseException) -> str:
 
 def advice(error: BaseException) -> str:
     """What to do about it, as far as the kind of error tells."""
+    if isinstance(error, vim.fault.NotAuthenticated):  # to the API a kind of NoPermission
+        return "run the step again: it logs in anew, and looks first at what was done"
     if isinstance(error, vim.fault.NoPermission):
         return "give the user the privilege named above, on the object named above"
-    if isinstance(error, vim.fault.NotAuthenticated):
-        return "the session has ended; run the step again"
     if isinstance(error, vmodl.MethodFault):
         return "the fault names the cause; correct it in vSphere or in the parameters, then run the step again"
     if isinstance(error, ODD):
         return "look at the server's own log for this moment; run the step again"
-    return "see whether the server runs and can be reached from here, then run the step again"
+    return "see whether the server runs and can be reached from here, then run the step again: it looks first at what was done"
+
+
+def _told(error: BaseException, what: str, where: str, remedy: str) -> Problem:
+    """What is known of a call that failed: a fault says that it was not done; without any answer it may have been."""
+    found = describe(error)
+    if isinstance(error, vim.fault.NotAuthenticated):
+        ended = f"our session had ended when vSphere was asked to {what}"
+        return Problem(code="vsphere-session-ended", what=ended, where=where, found=found, remedy=remedy)
+    if isinstance(error, OSError | http.client.HTTPException):
+        silent = f"vSphere gave no answer when it was asked to {what}"
+        return Problem(code="vsphere-unanswered", what=silent, where=where, found=found, remedy=remedy)
+    return Problem(code="vsphere-refused", what=f"vSphere did not {what}", where=where, found=found, remedy=remedy)
 
 
 def _api_version(v: Session) -> str:
@@ -239,6 +243,8 @@ def _api_version(v: Session) -> str:
         connection.request("GET", "/sdk/vimServiceVersions.xml")
         answer = connection.getresponse()
         body = answer.read(1 << 20)  # bytes; the true one has 5,000
+        if answer.status >= 500:  # what stands in front of a vCenter that is still starting
+            raise http.client.HTTPException(f"{answer.status} {answer.reason}")
         offered = {e.text for e in ElementTree.fromstring(body).iter("version")} if answer.status == 200 else set()
     except ssl.SSLCertVerificationError as e:
         raise BadInput(
@@ -270,8 +276,9 @@ def _api_version(v: Session) -> str:
                 what="the vSphere server cannot be reached",
                 where=v.where,
                 found=describe(e),
-                expected="an HTTPS answer",
-                remedy="correct `server` in params/site.yml, or start the server (the lab's: hikkoshi lab up)",
+                expected="an answer of its API",
+                remedy="correct `server` in params/site.yml, or start the server (the lab's: hikkoshi lab up); one that answers "
+                "503 may be starting: try again in some minutes",
             )
         ) from None
     except ElementTree.ParseError:

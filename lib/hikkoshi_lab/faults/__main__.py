@@ -11,7 +11,7 @@ from hikkoshi.secret import temporary
 from hikkoshi_lab.faults import cell, play, stage
 from hikkoshi_lab.faults.play import FaultRow
 
-COLUMNS = ("step", "when", "what goes wrong", "what the run told", "again")
+COLUMNS = ("step", "when", "what goes wrong", "what the run told", "what it may tell", "again")
 STEPS = (DEPLOY, CUTOVER, ROLLBACK)
 
 
@@ -22,8 +22,13 @@ def rows(step: Step) -> list[FaultRow]:
 
 
 def _shown(row: FaultRow) -> FaultRow:
-    told = (row.moment.step.id, row.moment.name, row.misfortune.name, row.told, "WRONG" if row.wrong else "done")
-    print(f"| {' | '.join(told)} |", *(f"\n  WRONG: {words}" for words in row.wrong), sep="", flush=True)
+    where, again = (row.moment.step.id, row.moment.name), "WRONG" if row.wrong else "done"
+    print(
+        f"| {' | '.join((*where, row.misfortune.name, row.told, ' or '.join(row.may_tell), again))} |",
+        *(f"\n  WRONG: {words}" for words in row.wrong),
+        sep="",
+        flush=True,
+    )
     return row
 
 

@@ -1,7 +1,7 @@
 """What can go wrong, and when: the two sides of the matrix, and which of their cells make no sense."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from hikkoshi.run.step import CUTOVER, DEPLOY, ROLLBACK, Step
 from hikkoshi_lab.faults import guest
@@ -72,7 +72,7 @@ class Misfortune:
     """What goes wrong: an answer of vSphere, or something that `play` does to the stage. `lasting`: until the run has ended."""
 
     name: str
-    trouble: Trouble | None = None
+    trouble: Trouble | None = field(default=None, hash=False)
     lasting: bool = False
 
 

@@ -2,11 +2,11 @@
 
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from hikkoshi.run.step import CUTOVER, DEPLOY, ROLLBACK, Step
 from hikkoshi.vsphere import vm
-from hikkoshi_lab.faults import cell, guest
+from hikkoshi_lab.faults import cell, guest, told
 from hikkoshi_lab.faults.cell import Glance, Juncture, Misfortune
 from hikkoshi_lab.faults.operator import USUAL, Ended, Operator
 from hikkoshi_lab.faults.stage import Stage
@@ -32,6 +32,16 @@ class FaultRow:
         """The codes of its problems, or how it ended where it told none."""
         return ", ".join(dict.fromkeys(p.code for p in self.ended.problems)) or self.ended.how
 
+    @property
+    def may_tell(self) -> tuple[str, ...]:
+        """What `told` may be."""
+        return told.may_be(self.misfortune, self.moment)
+
+    @property
+    def as_told(self) -> bool:
+        """Whether it is one of these."""
+        return self.told in self.may_tell
+
 
 @dataclass
 class _Play:
@@ -54,7 +64,8 @@ class _Play:
         stage.proxy.faults.ask = self._ask
         stage.proxy.faults.flip = cell.HALF if self.misfortune is cell.FLIPPED else None
         stage.proxy.faults.delay = LONG if self.moment.name == "in the upload" else DELAY
-        self.operator = _begin(stage, step, SHORT if late else USUAL)
+        with self.lock:  # its first call may come before it has its name here
+            self.operator = _begin(stage, step, SHORT if late else USUAL)
         ended = self.operator.end()
         second = self.rival.end() if self.rival else None
         stage.proxy.faults.ask, stage.proxy.faults.flip = _nothing, None
@@ -68,7 +79,9 @@ class _Play:
             self._again(step)
         if stage.strangers_own() != theirs:
             self.wrong.append("the stranger's machine was touched")
-        return FaultRow(self.misfortune, self.moment, ended, tuple(self.wrong))
+        row = FaultRow(self.misfortune, self.moment, ended, tuple(self.wrong))
+        other = () if row.as_told else (f"it told {row.told}, where it may tell {' or '.join(row.may_tell)}",)
+        return replace(row, wrong=row.wrong + other)
 
     def _ask(self, method: str, sent: int) -> Trouble | None:
         """Called before every call, in a thread of the proxy's."""
@@ -147,12 +160,13 @@ class _Play:
 def play(stage: Stage, misfortune: Misfortune, moment: Juncture, *, thorough: bool = True) -> FaultRow:
     """Play a cell. Where a cut-over has left both off, the way back comes first; and then, if `thorough`, the cut-over again.
 
-    Where an answer is to be late, each may take a second only, and a busy machine may be late earlier: it is played again then.
+    Where an answer is to be late, each may take a second only, and a busy machine may be late earlier, or a second time: it
+    is played again then.
     """
     for _ in range(AGAIN):
         one = _Play(stage, misfortune, moment, thorough)
         row = one.run()
-        if one.struck or misfortune is not cell.LATE:
+        if misfortune is not cell.LATE or (one.struck and row.as_told):
             break
     return row
 
