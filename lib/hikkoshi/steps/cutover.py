@@ -3,7 +3,9 @@
 Both have the same MACs and addresses: the one is off before the other goes on, seen in the same moment.
 """
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +13,7 @@ from typing import TYPE_CHECKING
 from hikkoshi.approval.plan import Plan
 from hikkoshi.check import Check, Permission
 from hikkoshi.disk.conversion import Conversion
-from hikkoshi.errors import BadInput
+from hikkoshi.errors import BadInput, VSphereError
 from hikkoshi.guest import survey
 from hikkoshi.guest.additions.addition import Additions
 from hikkoshi.guest.descent import Descent
@@ -29,7 +31,7 @@ from hikkoshi.rehearsal import rehearsal
 from hikkoshi.run import decision
 from hikkoshi.run.contractor import ContractorsMachine
 from hikkoshi.run.run import Run
-from hikkoshi.run.step import CUTOVER
+from hikkoshi.run.step import CUTOVER, ROLLBACK
 from hikkoshi.steps.runbook import Runbook
 from hikkoshi.vsphere import cutover, deployment, session, vm
 from hikkoshi.vsphere.cutover import InService
@@ -112,7 +114,8 @@ class CutOver(Runbook):
 
     def complete(self) -> Check:
         """Whether the machine in vSphere is in service, and on record so."""
-        return self._machine.complete()
+        with self._way_back_told():
+            return self._machine.complete()
 
     def start(self, progress: Progress = silent) -> None:
         """Plug in every NIC, then switch the machine on; the source is looked at once more before each of the two.
@@ -127,7 +130,8 @@ class CutOver(Runbook):
         if isinstance(self._machine, ContractorsMachine):
             self._machine.start(self.run.permit, self.run.give_way, source(), progress)
         else:
-            self._machine.start(permission, source, progress)
+            with self._way_back_told():
+                self._machine.start(permission, source, progress)
 
     def nics(self) -> "tuple[Exhibit, ...]":
         """Every NIC from its bridge under Xen to where vSphere has it now, drawn and as a table."""
@@ -219,6 +223,17 @@ class CutOver(Runbook):
             self._machine.close()
         folder = self.run.folder
         return [folder.cutover, folder.wiring, folder.outage, folder.arrival, self._observation.file, *self.run.approvals()]
+
+    @contextlib.contextmanager
+    def _way_back_told(self) -> Iterator[None]:
+        """Where vSphere fails and the source is seen off, nobody may serve: then the way back is told, too."""
+        try:
+            yield
+        except VSphereError as e:
+            if not (off := self.source_off()) or off.unseen:
+                raise
+            back = f"The source is off: if users cannot wait, {ROLLBACK} starts it again"
+            raise VSphereError(*(replace(p, remedy=f"{p.remedy}. {back}") for p in e.problems)) from e.__cause__
 
     @cached_property
     def _plan(self) -> Plan | None:

@@ -129,6 +129,9 @@ class _Play:
         serves, step = self._serves(), self.moment.step
         if serves and self.stage.source_on and self.misfortune is not cell.SOURCE:
             say("both are on")
+        neither = step is CUTOVER and bool(ended.problems) and not (serves or self.stage.source_on)
+        if neither and not any(str(ROLLBACK) in p.remedy for p in ended.problems):
+            say("nobody serves, and the way back is not told")
         if step is not DEPLOY and not self.stage.machines():
             say("the machine is gone")
         if step is DEPLOY:
