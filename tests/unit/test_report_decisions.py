@@ -19,25 +19,27 @@ from hikkoshi.vsphere.preflight import rule
 from journey import MAC, Move, words
 
 REASON = "a test machine without NTP"
-TITLES = {"clocks-agree": "the clocks agree", "datastore-has-room": "the datastore has room", "macs-free": "no MAC is in use"}
+TITLES = {"clocks-agree": "the clocks agree", "forwarder-in-reach": "its LRO can be seen", "macs-free": "no MAC is in use"}
 
 
 @pytest.fixture
 def move(home: Home) -> Move:
     """A guest of a site that lowered a rule, with a plan that says so, approved."""
     text = home.site_file.read_text()
-    home.site_file.write_text(text.replace("\nvsphere:\n", f"\nvsphere:\n  lowered: {{ clocks-agree: {REASON} }}\n", 1))
+    home.site_file.write_text(
+        text.replace("\nvsphere:\n", f"\nvsphere:\n  lowered: {{ clocks-agree: {REASON}, forwarder-in-reach: a lab }}\n", 1)
+    )
     made = Move(home)
     made.results("60-deploy")
     return made
 
 
-def opened(move: Move, step: str, mode: str = "apply") -> Run:
-    """A run by the real spine; each of its own name, though many begin within a second."""
+def opened(move: Move, step: str, **mode: str) -> Run:
+    """A run by the real spine, a step that only reads without a mode; each of its own name, though many begin in a second."""
     move.n += 1
     with pytest.MonkeyPatch.context() as m:
         m.setenv("HIKKOSHI_RUN", f"20261123T0000{move.n:02d}Z-{step}")
-        return open_run(step, {"guest": "idp", "home": str(move.home.root), "mode": mode})
+        return open_run(step, {"guest": "idp", "home": str(move.home.root), **mode})
 
 
 def looked(run: Run, found: str, *red: str) -> None:
@@ -46,7 +48,15 @@ def looked(run: Run, found: str, *red: str) -> None:
     run.preflight(rule.judged(told, run.site.vsphere.lowered))
 
 
-def carried_out(run: Run, found: str) -> None:
+def planned(move: Move, *red: str) -> None:
+    run = opened(move, "20-plan")
+    looked(run, "+90 s", *red or ("clocks-agree",))
+    run.verify([])
+    run.evidence([run.folder / Plan.filename])
+
+
+def deployed(move: Move, found: str, **mode: str) -> None:
+    run = opened(move, "60-deploy", **mode or {"mode": "apply"})
     looked(run, found, "clocks-agree")
     run.ensure("do it", holds=lambda: True, act=lambda _: None)
     run.evidence([run.folder / Plan.filename])
@@ -66,20 +76,30 @@ def lowered(move: Move) -> list[list[str]]:
 def test_a_rule_that_was_lowered_stands_with_its_design_what_was_found_the_reason_and_who_approved_it(move: Move) -> None:
     plan = f"{move.plan.hash[:16]}…"
     told = ["the clocks agree ( clocks-agree )", "stops the step", "+90 s", REASON]
-    carried_out(opened(move, "20-plan"), "+90 s")
+    planned(move)
     assert lowered(move) == [["20-plan", *told, f"nobody {plan}"]]
     move.approve()
     (given,) = gather(move.home, "idp").present
     assert given.statement
-    carried_out(opened(move, "60-deploy"), "+70 s")
-    carried_out(opened(move, "60-deploy"), "+90 s")  # of a step that was run again, what it found last
+    deployed(move, "+70 s")
+    deployed(move, "+90 s")  # of a step that was run again, what it found last
     by = f"approver@lab, {given.statement.approved:%Y-%m-%d %H:%M} {plan}"
     assert lowered(move) == [["20-plan", *told, by], ["60-deploy", *told, by]]
     assert "stopped nothing as the site has lowered them: clocks-agree. The appendix says why." in words(move.page())
 
 
+def test_a_rule_that_20_alone_judges_stands_with_the_others(move: Move) -> None:
+    planned(move, "forwarder-in-reach", "clocks-agree")
+    deployed(move, "+90 s")
+    assert [row[:2] for row in lowered(move)] == [
+        ["20-plan", "its LRO can be seen ( forwarder-in-reach )"],
+        ["20-plan", "the clocks agree ( clocks-agree )"],
+        ["60-deploy", "the clocks agree ( clocks-agree )"],
+    ]
+
+
 def test_of_a_plan_that_is_no_more_it_stands_in_the_appendix_and_is_no_open_point(move: Move) -> None:
-    carried_out(opened(move, "20-plan"), "+90 s")
+    planned(move)
     move.approve()
     before = move.plan.hash
     move.plan.model_copy(update={"vm": move.plan.vm.model_copy(update={"memory_mb": 512})}).save(move.folder)
@@ -88,7 +108,7 @@ def test_of_a_plan_that_is_no_more_it_stands_in_the_appendix_and_is_no_open_poin
 
 
 def test_an_approval_that_nobody_signed_is_nobodys(move: Move) -> None:
-    carried_out(opened(move, "20-plan"), "+90 s")
+    planned(move)
     move.approve()
     for signature in move.folder.approvals.glob("*.sig"):
         signature.unlink()
@@ -96,8 +116,8 @@ def test_an_approval_that_nobody_signed_is_nobodys(move: Move) -> None:
 
 
 def test_a_run_that_was_only_planned_or_refused_let_nothing_pass(move: Move) -> None:
-    carried_out(opened(move, "60-deploy", "plan"), "+90 s")
-    refused = opened(move, "60-deploy")
+    deployed(move, "+90 s", mode="plan")
+    refused = opened(move, "60-deploy", mode="apply")
     with pytest.raises(Exception, match="no MAC is in use"):
         looked(refused, "+90 s", "clocks-agree", "macs-free")
     refused.close("failed")

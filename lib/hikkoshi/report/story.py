@@ -177,7 +177,7 @@ def gather(home: Home, guest: str) -> Story:
     begun = frozenset(e.run for e in entries if e.event in ("start", "step", "verify"))
     needed = [_Need.of(r, entries, plan) for r in past if r.step in APPROVED and r.mode == "apply" and r.id in begun]
     approvals = _Approvals(home, guest, plan)
-    lowered = decisions.lowered(entries, [r for r in past if r.mode == "apply" and r.id in begun])
+    lowered = decisions.lowered(entries, [r for r in past if r.real and r.id in begun])
     steps = tuple(_step(s, told(past).get(s), past, entries, folder) for s in STEPS if s != REPORT.id)
 
     def since(found: M | None) -> M | None:

@@ -52,6 +52,11 @@ class LastRun:
     regressed: bool = False  # it found that the guest slows its network down
 
     @property
+    def real(self) -> bool:
+        """Whether it did its step, or tried to, and did not only plan: whatever mode a step that only reads was given."""
+        return self.mode == "apply" or self.step in READ_ONLY
+
+    @property
     def headline(self) -> str:
         """The first line of its error, for a reader."""
         first = self.error.partition("\n")[0]
@@ -175,7 +180,7 @@ def done(past: Sequence[LastRun]) -> list[str]:
     A rollback undoes the cut-over and what follows it as soon as it was tried: what it did not come to is for it to finish.
     What was measured before the cut-over is no measurement of what it made.
     """
-    last = {r.step: r for r in past if r.mode == "apply" or r.step in READ_ONLY}
+    last = {r.step: r for r in past if r.real}
     steps = [s for s in STEPS if s in last and last[s].state == "done" and not last[s].unseen]
     forward, back = last.get(CUTOVER.id), last.get(ROLLBACK.id)
     if forward and back:

@@ -14,7 +14,7 @@ from hikkoshi.params.home import Home
 from hikkoshi.run import status
 from hikkoshi.run.journal import Journal
 from hikkoshi.run.status import LastRun
-from hikkoshi.run.step import READ_ONLY, STEPS
+from hikkoshi.run.step import STEPS
 from hikkoshi.steps.start_here import StartHere
 
 BAD = ("failed", "interrupted")  # states of a run
@@ -77,7 +77,7 @@ class FleetOverview(StartHere):
     def pace(self) -> list[dict[str, str]]:
         """Of each step: how many runs since then were to do it, how long they took, and how much data that is a second."""
         known = rates.sizes(self._home, self.names())
-        acting = [(guest, run) for guest, run in self._recent() if run.mode == "apply" or run.step in READ_ONLY]
+        acting = [(guest, run) for guest, run in self._recent() if run.real]
         rows = []
         for step in STEPS:
             runs = [(guest, run, (run.when - run.begun).total_seconds()) for guest, run in acting if run.step == step]
