@@ -277,21 +277,69 @@ USED = f"data/runbook/{STEP}.ipynb"
 EXECUTED, TEXTS, CELLS = f"data/{A}.ipynb", "other texts than those of commit", "other cells than its runbook's"
 
 
-@pytest.mark.parametrize("names", [[EXECUTED], [USED, EXECUTED]], ids=["what was run", "the runbook with it"])
-def test_a_changed_runbook_that_is_called_an_earlier_one_is_told(home: Home, project: Path, names: list[str]) -> None:
+def of_then(home: Home, project: Path) -> tuple[Path, str]:
+    """The record of a run that was sealed after an update, and the commit before that."""
     in_japanese(home)
     before = git(project, "rev-parse", "HEAD")
     update(project, "ディスクを変換する", "ディスクの変換")
     record = seal.of_run(home, "gateway", A)
-    info = bag.read_info(record)
-    assert (info["Runbook"], flaws(home, record)) == (f"as in an earlier commit, {before}", [])
-    lied(home, record, names, "convert.start", "convert.hurry")
-    said, label = record / bag.INFO, "Runbook-SHA256: "
-    now = f"{label}{files.sha256(record / USED)}"
-    said.write_text(said.read_text().replace(f"{label}{info['Runbook-SHA256']}", now))
+    assert (bag.read_info(record)["Runbook"], flaws(home, record)) == (f"as in an earlier commit, {before}", [])
+    return record, before
+
+
+def says(home: Home, record: Path, label: str, words: str) -> None:
+    """Another line in what a record tells of itself, by whoever has the key."""
+    writable(record)
+    said = record / bag.INFO
+    said.write_text(
+        "".join(f"{label}: {words}\n" if x.startswith(f"{label}: ") else x for x in said.read_text().splitlines(True))
+    )
     list_again(record)
     sign_again(record, keys.folder(home) / "operator")
-    assert flaws(home, record) == [(names[0], f"other cells than those of commit {before}")]
+
+
+def runbook_note(home: Home, record: Path) -> str:
+    (told,) = (n for n in verification.verify(record, trust(home, home.site())).records[0].notes if n.startswith("RUNBOOK"))
+    return told
+
+
+@pytest.mark.parametrize("names", [[EXECUTED], [USED, EXECUTED]], ids=["what was run", "the runbook with it"])
+def test_a_changed_runbook_that_is_called_an_earlier_one_is_told(home: Home, project: Path, names: list[str]) -> None:
+    record, before = of_then(home, project)
+    lied(home, record, names, "convert.start", "convert.hurry")
+    says(home, record, "Runbook-SHA256", files.sha256(record / USED))
+    alone = names == [EXECUTED]
+    assert flaws(home, record) == [(names[0], CELLS if alone else f"other cells than those of commit {before}")]
+    shutil.rmtree(project / ".git")
+    assert flaws(home, record) == ([(EXECUTED, CELLS)] if alone else [])
+
+
+def test_a_commit_that_is_not_here_is_told_as_not_compared_and_does_not_excuse_what_was_run(home: Home, project: Path) -> None:
+    record, before = of_then(home, project)
+    assert "(held against the project's own, commit " in runbook_note(home, record)
+    nobodys = "0" * len(before)
+    says(home, record, "Runbook", f"as in an earlier commit, {nobodys}")
+    told = f"RUNBOOK as in an earlier commit, {nobodys} (not compared: there is no such commit here)"
+    assert (flaws(home, record), runbook_note(home, record)) == ([], told)
+    lied(home, record, [EXECUTED], "convert.start", "convert.hurry")
+    assert flaws(home, record) == [(EXECUTED, CELLS)]
+
+
+@pytest.mark.parametrize("named", [", HEAD~1", ", ", "", ", {before}, or so", ", {before:.12}"])
+def test_an_earlier_commit_that_is_not_named_by_its_hash_is_told(home: Home, project: Path, named: str) -> None:
+    record, before = of_then(home, project)
+    words = f"as in an earlier commit{named.format(before=before)}"
+    says(home, record, "Runbook", words)
+    assert flaws(home, record) == [(bag.INFO, words)]
+
+
+def test_a_commit_that_has_no_such_runbook_is_told(home: Home, project: Path) -> None:
+    record, _ = of_then(home, project)
+    git(project, "rm", "-q", OWN)
+    git(project, "commit", "-qm", "without it")
+    without = git(project, "rev-parse", "HEAD")
+    says(home, record, "Runbook", f"as in an earlier commit, {without}")
+    assert flaws(home, record) == [(USED, f"commit {without} has no such runbook")]
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,7 @@ OF_THEN = "as in an earlier commit, "  # and which
 EARLIER = 50  # commits that are looked through for the runbook of a run that is sealed after an update
 MARKER = "papermill-error-cell-tag"  # of the cells of text in which papermill says where a run failed
 NAMED = 20  # files that are named; of more, only how many
-TOLD = "held against the project's own"
+WHOSE = re.compile(rf"{SAME}|{INSTALLED}|{NONE}|({CHANGED}|{UNKNOWN}).*|{OF_THEN}([0-9a-f]{{40}}|[0-9a-f]{{64}})", re.DOTALL)
 REMEDY = "whoever sealed this record sealed a contradiction: ask how it came to be"
 
 
@@ -137,9 +137,9 @@ def _in_words(own: bytes, catalogue: bytes | None) -> bytes:
         return own
 
 
-def _is(content: bytes, own: bytes) -> bool:
-    """Whether a notebook has the cells of `own`; of one that was run by hand, whether it has no others."""
-    found, known = cells(content), cells(own)
+def _is(content: bytes, own: bytes, seen: Callable[[bytes], list[tuple[str, str]] | None] = cells) -> bool:
+    """Whether a notebook has the cells of `own`, as `seen` sees them; of one that was run by hand, whether it has no others."""
+    found, known = seen(content), seen(own)
     if found and known and by_hand(content):
         return {c for c in found if c[0] == "code"} <= set(known)
     return found == known
@@ -153,13 +153,13 @@ def changed(info: Mapping[str, str]) -> str:
 def check(record: Path, info: Mapping[str, str], listed: Mapping[str, str], notes: list[str]) -> Iterator[Problem]:
     """Whether a record says of its runbook what it holds; that either was changed is told in `notes`, and is no flaw."""
     said, where = info.get("Runbook", ""), str(record / bag.INFO)
-    if not said or not info.get("Software"):
+    if not WHOSE.fullmatch(said) or not info.get("Software"):
         yield Problem(
             code="runbook-origin-missing",
             what="the record does not say whose runbook it is",
             where=where,
             found=said,
-            expected="a line Runbook and a line Software",
+            expected="a line Runbook that tells it, an earlier commit by its whole hash, and a line Software",
             remedy=REMEDY,
         )
         return
@@ -192,7 +192,9 @@ def check(record: Path, info: Mapping[str, str], listed: Mapping[str, str], note
         notes.append(f"run by hand: {hand}")
     for what, label in (("RUNBOOK", "Runbook"), ("SOFTWARE", "Software")):
         if info[label] not in (SAME, INSTALLED, NONE):
-            notes.append(f"{what} {info[label]} ({TOLD}, commit {commit})")
+            missing = label == "Runbook" and said.startswith(OF_THEN) and not _there(said[len(OF_THEN) :])
+            how = f"{UNKNOWN}: there is no such commit here" if missing else f"held against the project's own, commit {commit}"
+            notes.append(f"{what} {info[label]} ({how})")
 
 
 def _others(said: str, held: Mapping[str, bytes], executed: bytes | None, step: str, commit: str) -> Iterator[tuple[str, str]]:
@@ -218,9 +220,13 @@ def _others(said: str, held: Mapping[str, bytes], executed: bytes | None, step: 
 
 
 def _not_of_then(used: bytes, executed: bytes | None, step: str, commit: str) -> Iterator[tuple[str, str]]:
-    """(what in a record, how) is other than the runbook of the earlier commit that it names, where this checkout has that."""
+    """(what in a record, how) is other than its runbook, or that of the earlier commit that it names, where that is here."""
     own = _own(commit, step)
-    if own and _read_in(own, used, executed, step, functools.partial(_translation, commit)) is None:
+    if executed is not None and not _is(executed, used, _without_texts):
+        yield "executed", "other cells than its runbook's"
+    elif own is None and _there(commit):
+        yield "used", f"commit {commit} has no such runbook"
+    elif own and _read_in(own, used, executed, step, functools.partial(_translation, commit)) is None:
         yield "used" if cells(used) != cells(own) else "executed", f"other cells than those of commit {commit}"
 
 
@@ -250,6 +256,14 @@ def _blob(name: str) -> bytes | None:
         return _git("cat-file", "blob", name)
     except ToolFailed:
         return None
+
+
+def _there(commit: str) -> bool:
+    """Whether this is a checkout that has a commit."""
+    try:
+        return bool(_git("rev-parse", "--verify", "--quiet", f"{commit}^{{commit}}"))
+    except ToolFailed:
+        return False
 
 
 def _own(commit: str, step: str) -> bytes | None:
