@@ -19,7 +19,7 @@ from xml.parsers.expat import ExpatError
 from pyVmomi import SoapStubAdapter, vim, vmodl
 from pyVmomi.VmomiSupport import versionIdMap
 
-from hikkoshi.errors import BadInput, Problem, Refused, VSphereError
+from hikkoshi.errors import BadInput, HikkoshiError, Problem, Refused, VSphereError
 from hikkoshi.params.home import Home
 from hikkoshi.params.site import VSphere
 from hikkoshi.secret.reference import Secret
@@ -29,6 +29,7 @@ PAGE = 500  # objects per answer
 ANSWER = 60.0  # seconds that every single answer may take, where nobody says another number
 ODD = (KeyError, AttributeError, TypeError, ValueError, LookupError, ExpatError)  # what pyVmomi does with odd answers
 RAISED = (vmodl.MethodFault, http.client.HTTPException, OSError, *ODD)  # what it raises at all
+TASK = "look at the task in the vSphere client; run the step again when it has ended"
 _T = TypeVar("_T")
 Properties = dict[str, Any]  # {path: value}; a path that the object lacks is missing
 
@@ -90,18 +91,22 @@ class Session:
         try:
             yield
         except RAISED as e:
-            raise VSphereError(_told(e, what, self.where, remedy or advice(e))) from e
+            raise VSphereError(_told(self, e, what, remedy or advice(e))) from e
 
     def wait(self, task: Any, what: str) -> Any:
-        """Wait for a task and return its result; at most the session's `patience`."""
+        """Wait for a task and return its result; at most the session's `patience`.
+
+        Only the task itself says that it failed. What else goes wrong here leaves open whether it did.
+        """
         deadline, pause = time.monotonic() + self.patience, 0.05
         while True:
-            with self.asking(what):
-                state = self._read(task, ["info.state"]).get("info.state")
-                if state == "success":
-                    return self._read(task, ["info.result"]).get("info.result")
-                if state == "error":
-                    raise self._read(task, ["info.error"])["info.error"]
+            with self._watching(what):
+                state = self._again(lambda: self._read(task, ["info.state"])).get("info.state")
+            if state == "success":
+                return self.read(task, "info.result").get("info.result")
+            if state == "error":
+                with self.asking(what):
+                    raise self._again(lambda: self._read(task, ["info.error"]))["info.error"]
             if time.monotonic() > deadline:
                 raise VSphereError(
                     Problem(
@@ -109,11 +114,24 @@ class Session:
                         what=f"vSphere did not {what} in time",
                         where=self.where,
                         found=f"the task is {state} after {self.patience:g} s",
-                        remedy="look at the task in the vSphere client; run the step again when it has ended",
+                        remedy=TASK,
                     )
                 )
             time.sleep(pause)
             pause = min(pause * 1.5, 2)
+
+    @contextlib.contextmanager
+    def _watching(self, what: str) -> Iterator[None]:
+        """Turn whatever fails while a task is under way into a `VSphereError` that says so."""
+        try:
+            yield
+        except RAISED as e:
+            more = (_another(self, e),) if isinstance(e, ssl.SSLCertVerificationError) else ()
+            remedy = advice(e) if isinstance(e, OSError | http.client.HTTPException) else TASK
+            raise VSphereError(_unclear(self, what, f"the task was begun, then {describe(e)}", remedy), *more) from e
+        except HikkoshiError as e:  # of the login that was necessary
+            ended = _unclear(self, what, "the task was begun, then our session ended", TASK)
+            raise VSphereError(ended, *e.problems) from e
 
     def _login(self) -> None:
         try:
@@ -128,6 +146,8 @@ class Session:
                     remedy="correct `user` in params/site.yml, or the secret that `password` points to",
                 )
             ) from None
+        except ssl.SSLCertVerificationError as e:
+            raise VSphereError(_another(self, e)) from e
         except RAISED as e:
             raise VSphereError(
                 Problem(
@@ -206,7 +226,7 @@ def describe(error: BaseException) -> str:
         fields = [f"{p.name}={getattr(error, p.name)}" for p in error._GetPropertyList(includeBaseClassProps=False)]
         words = [str(error.msg or ""), *(str(m.message) for m in error.faultMessage or ()), ", ".join(fields)]
         return f"{type(error).__name__.removeprefix('vim.fault.')}: " + "; ".join(w for w in words if w)
-    if isinstance(error, ODD):
+    if isinstance(error, ODD) and not isinstance(error, OSError):  # a wrong certificate is a ValueError, too
         return f"an answer that pyVmomi does not understand ({type(error).__name__}: {error})"
     return f"{type(error).__name__}: {error}"
 
@@ -219,21 +239,42 @@ def advice(error: BaseException) -> str:
         return "give the user the privilege named above, on the object named above"
     if isinstance(error, vmodl.MethodFault):
         return "the fault names the cause; correct it in vSphere or in the parameters, then run the step again"
-    if isinstance(error, ODD):
+    if isinstance(error, ODD) and not isinstance(error, OSError):
         return "look at the server's own log for this moment; run the step again"
     return "see whether the server runs and can be reached from here, then run the step again: it looks first at what was done"
 
 
-def _told(error: BaseException, what: str, where: str, remedy: str) -> Problem:
-    """What is known of a call that failed: a fault says that it was not done; without any answer it may have been."""
+def _told(v: Session, error: BaseException, what: str, remedy: str) -> Problem:
+    """What is known of a call that failed: a fault says that it was not done; without a clear answer it may have been."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return _another(v, error)
     found = describe(error)
     if isinstance(error, vim.fault.NotAuthenticated):
         ended = f"our session had ended when vSphere was asked to {what}"
-        return Problem(code="vsphere-session-ended", what=ended, where=where, found=found, remedy=remedy)
-    if isinstance(error, OSError | http.client.HTTPException):
-        silent = f"vSphere gave no answer when it was asked to {what}"
-        return Problem(code="vsphere-unanswered", what=silent, where=where, found=found, remedy=remedy)
-    return Problem(code="vsphere-refused", what=f"vSphere did not {what}", where=where, found=found, remedy=remedy)
+        return Problem(code="vsphere-session-ended", what=ended, where=v.where, found=found, remedy=remedy)
+    if isinstance(error, vmodl.MethodFault):
+        return Problem(code="vsphere-refused", what=f"vSphere did not {what}", where=v.where, found=found, remedy=remedy)
+    return _unclear(v, what, found, remedy)
+
+
+def _unclear(v: Session, what: str, found: str, remedy: str) -> Problem:
+    """It may have been done, or not."""
+    unclear = f"vSphere gave no clear answer when it was asked to {what}"
+    return Problem(code="vsphere-unanswered", what=unclear, where=v.where, found=found, remedy=remedy)
+
+
+def _another(v: Session, error: ssl.SSLCertVerificationError) -> Problem:
+    """Nothing was asked of a server that is another one."""
+    return Problem(
+        code="vsphere-certificate-differs",
+        what="the vSphere server's certificate is not the expected one",
+        where=v.where,
+        found=error.verify_message if getattr(error, "verify_message", "") else str(error),
+        expected=f"the fingerprint {v.context.pin}"
+        if isinstance(v.context, tls.PinnedContext)
+        else "signed by `ca`, for this name",
+        remedy="make sure that this is the right server, then correct `ca`, `sha256` or `server` in params/site.yml",
+    )
 
 
 def _api_version(v: Session) -> str:
@@ -247,18 +288,7 @@ def _api_version(v: Session) -> str:
             raise http.client.HTTPException(f"{answer.status} {answer.reason}")
         offered = {e.text for e in ElementTree.fromstring(body).iter("version")} if answer.status == 200 else set()
     except ssl.SSLCertVerificationError as e:
-        raise BadInput(
-            Problem(
-                code="vsphere-certificate-differs",
-                what="the vSphere server's certificate is not the expected one",
-                where=v.where,
-                found=e.verify_message if getattr(e, "verify_message", "") else str(e),
-                expected=f"the fingerprint {v.context.pin}"
-                if isinstance(v.context, tls.PinnedContext)
-                else "signed by `ca`, for this name",
-                remedy="make sure that this is the right server, then correct `ca`, `sha256` or `server` in params/site.yml",
-            )
-        ) from None
+        raise BadInput(_another(v, e)) from None
     except socket.gaierror as e:
         raise BadInput(
             Problem(

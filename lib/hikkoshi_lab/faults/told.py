@@ -70,7 +70,7 @@ OTHER: dict[str, dict[Misfortune, Told]] = {  # {moment: what differs from `USUA
     "source off": {**_OFF, cell.SESSION: DONE},
     "before NICs are plugged": _OFF,
     "NICs plugged": _OFF,
-    "after power-on": _CUTOVER,
+    "after power-on": {**_CUTOVER, cell.SOAP: SILENT, cell.SESSION: DONE},  # the task was begun, and is looked at again
     "recording": {**_CUTOVER, cell.SESSION: DONE},
     "before anything": {**_ONCE, cell.LOST: BY_HAND, cell.BUSY: BY_HAND},
     "before NICs are unplugged": _ACT,
