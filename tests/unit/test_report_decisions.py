@@ -115,6 +115,22 @@ def test_an_approval_that_nobody_signed_is_nobodys(move: Move) -> None:
     assert [row[5][:6] for row in lowered(move)] == ["nobody"]
 
 
+def test_where_the_lists_of_approvers_cannot_be_read_who_approved_is_not_known(move: Move) -> None:
+    planned(move)
+    move.approve()
+    move.home.path(move.home.site().signing.allowed_signers).unlink()
+    assert [row[5][:9] for row in lowered(move)] == ["not known"]
+
+
+def test_of_a_run_that_had_no_plan_none_is_shown(move: Move) -> None:
+    move.folder.plan.unlink()
+    run = opened(move, "20-plan")
+    looked(run, "+90 s", "clocks-agree")
+    run.verify([])
+    run.close("completed")
+    assert [row[5] for row in lowered(move)] == ["–"]
+
+
 def test_a_run_that_was_only_planned_or_refused_let_nothing_pass(move: Move) -> None:
     deployed(move, "+90 s", mode="plan")
     refused = opened(move, "60-deploy", mode="apply")
@@ -136,6 +152,14 @@ def test_who_put_which_nic_on_which_segment_and_when_stands_below_the_nics(move:
     assert f"{MAC} put on vlan301" in report.complete(move.home, "idp").found
     at = datetime.fromisoformat(move.journal.entries()[-1].time).strftime("%Y-%m-%d %H:%M:%S UTC")
     assert rows(move.page(), "NICs that were put") == [[at, environment.operator(), MAC, "servers", "vlan301", "done"]]
+    assert report.complete(move.home, "idp")
+
+
+def test_a_report_without_several_nics_of_one_line_lacks_each(move: Move) -> None:
+    move.page()
+    move.journal.append("rewired", of="a run", nics=[{"mac": "one", "after": "a"}, {"mac": "two", "after": "b"}])
+    assert report.complete(move.home, "idp").found == "without one put on a, two put on b"
+    assert len(rows(move.page(), "NICs that were put")) == 2
     assert report.complete(move.home, "idp")
 
 

@@ -7,7 +7,7 @@ is good. It is withdrawn by revoking the key, and superseded by another plan, di
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -149,9 +149,16 @@ def held_against(home: Home, guest: str, subject: Subject, now: datetime) -> Ite
 
 def earlier(home: Home, guest: str, plan: Plan) -> Iterator[Statement]:
     """What was approved of this guest before, and counted when it was given, but is superseded by now; the oldest first."""
-    for one in judged(home, guest, plan):
-        said = one.statement
-        if said and one.superseded:
+    return counted(home, guest, (a for a in judged(home, guest, plan) if a.superseded))
+
+
+def counted(home: Home, guest: str, approvals: Iterable[Approval]) -> Iterator[Statement]:
+    """What those of these said that counted when they were given, whatever became of them since.
+
+    `BadInput` where that cannot be judged at all, for the site's lists.
+    """
+    for one in approvals:
+        if said := one.statement:
             then = held_against(home, guest, Subject(said.plan, said.vmdk, said.machine), said.approved)
             if any(a.path == one.path and not a.flaw for a in then):
                 yield said

@@ -29,7 +29,7 @@ class Lowered:
 class Rewired:
     """A NIC that was put on another segment in the guest's file, on the page of a run."""
 
-    key: str  # the line of the journal
+    key: str  # the line of the journal, and which NIC of it
     time: str
     by: str
     run: str
@@ -58,7 +58,7 @@ def rewired(entries: Sequence[JournalEntry]) -> tuple[Rewired, ...]:
     told = [(n, e) for n, e in enumerate(entries) if e.event == "rewired"]
     return tuple(
         Rewired(
-            key=f"line-{e.n}",
+            key=f"line-{e.n}-{place}",
             time=e.time,
             by=_text(e, "by"),
             run=e.of,
@@ -68,7 +68,7 @@ def rewired(entries: Sequence[JournalEntry]) -> tuple[Rewired, ...]:
             failed=_failed(e, entries[n + 1 :]),
         )
         for n, e in told
-        for nic in _nics(e)
+        for place, nic in enumerate(_nics(e))
     )
 
 

@@ -137,7 +137,7 @@ class Story:
     red: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # {run: codes of what was not so at its verification}
     changed: Mapping[str, str] = field(default_factory=dict)  # {run: what of runbook and software its record calls changed}
     lowered: tuple[Lowered, ...] = ()  # rules that were not kept, and stopped nothing
-    given: tuple[Statement, ...] = ()  # who approved the plans of these, and counted then
+    given: tuple[Statement, ...] | None = ()  # who approved the plans of these, and counted then; None: not known
     rewired: tuple[Rewired, ...] = ()  # NICs that were put on another segment on a page
     register: tuple[Line, ...] = ()  # the guest's lines of the register of records
     last: LastRun | None = None  # of any step, the report's own apart
@@ -156,7 +156,7 @@ class Story:
     @property
     def told(self) -> list[str]:
         """The runs that the report tells of, in the order of the steps, and what was decided beside them."""
-        return [*(s.run.id for s in self.steps if s.run), *dict.fromkeys(r.key for r in self.rewired)]
+        return [*(s.run.id for s in self.steps if s.run), *(r.key for r in self.rewired)]
 
 
 def gather(home: Home, guest: str) -> Story:
@@ -221,7 +221,7 @@ def gather(home: Home, guest: str) -> Story:
         red={e.run: tuple(c.code for c in e.checks if c.state not in ("ok", *UNSEEN)) for e in entries if e.event == "verify"},
         changed={e.of: e.changed for e in entries if e.event == "sealed" and e.changed},
         lowered=lowered,
-        given=tuple(approvals.given({r.plan for r in lowered})),
+        given=approvals.given({r.plan for r in lowered}),
         rewired=decisions.rewired(entries),
         register=tuple(x for x in register.of(home).lines() if x.guest == guest),
         last=next((r for r in reversed(past) if r.step != REPORT.id), None),
@@ -328,13 +328,13 @@ class _Approvals:
                 worth = [each[n] for each in judged]
                 yield next((a for a in worth if not a.flaw), worth[-1])
 
-    def given(self, plans: Set[str]) -> Iterator[Statement]:
-        """Who approved one of these plans, where that counted when it was given, whatever became of it since."""
-        said = (a.statement for a in (self.now() if plans else ()))
-        for each in (s for s in said if s and s.plan in plans):
-            then = self._judged(Subject(each.plan, each.vmdk, each.machine), each.approved)
-            if any(a.statement == each and not a.flaw for a in then):
-                yield each
+    def given(self, plans: Set[str]) -> tuple[Statement, ...] | None:
+        """Who approved one of these plans, and counted then; None where the lists of who may approve cannot be read."""
+        of_these = [a for a in (self.now() if plans else ()) if a.statement and a.statement.plan in plans]
+        try:
+            return tuple(approval.counted(self.home, self.guest, of_these))
+        except HikkoshiError:
+            return None
 
     def subject(self) -> Subject:
         """What is there now."""
