@@ -1,14 +1,12 @@
 """What somebody decided by hand for one guest: rules of the preflight that its site lowered, NICs that were put elsewhere."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from hikkoshi.approval.plan import Plan
 from hikkoshi.run.entry import JournalEntry
 from hikkoshi.run.status import LastRun
-from hikkoshi.vsphere.preflight.rule import RULES
 
 
 @dataclass(frozen=True)
@@ -19,7 +17,6 @@ class Lowered:
     time: str
     code: str
     title: str
-    severity: str  # as the rule is designed; empty for one that is no rule any more
     found: str
     reason: str
     plan: str  # SHA-256; empty where that run had none
@@ -47,8 +44,7 @@ def lowered(entries: Sequence[JournalEntry], applied: Iterable[LastRun]) -> tupl
         plan = _plan(lines)
         for at, c in ((e.time, c) for e in lines for c in e.checks if c.state == "lowered"):
             reason, seen = (str(c.facts.get(name, "")) for name in ("reason", "found"))
-            severity = RULES[c.code].severity if c.code in RULES else ""
-            told = Lowered(run.step, at, c.code, c.title, severity, seen or c.found, reason, plan)
+            told = Lowered(run.step, at, c.code, c.title, seen or c.found, reason, plan)
             found[run.step, c.code, reason, plan] = told
     return tuple(found.values())
 
@@ -60,15 +56,15 @@ def rewired(entries: Sequence[JournalEntry]) -> tuple[Rewired, ...]:
         Rewired(
             key=f"line-{e.n}-{place}",
             time=e.time,
-            by=_text(e, "by"),
+            by=e.by,
             run=e.of,
-            mac=_text(nic, "mac"),
-            before=_text(nic, "before"),
-            after=_text(nic, "after"),
+            mac=nic.mac,
+            before=nic.before,
+            after=nic.after,
             failed=_failed(e, entries[n + 1 :]),
         )
         for n, e in told
-        for place, nic in enumerate(_nics(e))
+        for place, nic in enumerate(e.nics)
     )
 
 
@@ -82,12 +78,3 @@ def _plan(lines: Iterable[JournalEntry]) -> str:
     found = [e.inputs.get(Plan.filename, "") for e in lines if e.event == "open"]
     found += [a.sha256 for e in lines for a in e.artefacts if Path(a.file).name == Plan.filename]
     return str(found[-1]) if found else ""
-
-
-def _nics(line: JournalEntry) -> Iterator[dict[str, Any]]:
-    nics = line.get("nics")
-    yield from (nic for nic in nics if isinstance(nic, dict)) if isinstance(nics, list) else ()
-
-
-def _text(tree: Any, name: str) -> str:
-    return found if isinstance(found := tree.get(name), str) else ""

@@ -13,8 +13,7 @@ from hikkoshi.report import appendix, decisions, page, pdf, pictures, template
 from hikkoshi.report.language import translations
 from hikkoshi.report.openpoints import notes, open_points
 from hikkoshi.report.standing import moved, rehearsed
-from hikkoshi.report.story import Story, gather, sources
-from hikkoshi.report.story import told as runs_told
+from hikkoshi.report.story import Story, gather, sources, to_tell
 from hikkoshi.run.group import groups
 from hikkoshi.run.journal import Journal
 from hikkoshi.run.status import runs
@@ -64,7 +63,6 @@ def write(home: Home, guest: str) -> Path:
         versions=list(appendix.versions(story, _)),
         manifest=" ".join([*(s.sha256 for s in story.sources), *story.told]),
         state=lambda word: _state(word, _),
-        severity={"stops": _("stops the step"), "tells": _("is only told")},
         groups=lambda told: groups(list({(c.code, c.title, c.found): c for c in told}.values())),  # each as often as it differs
     )
     written = path(home, guest)
@@ -77,7 +75,7 @@ def complete(home: Home, guest: str) -> Check:
     """Whether the report is there and tells of every result and run as they are now, by hash and name."""
     folder, report = home.folder(guest), path(home, guest)
     entries = Journal(folder.journal).entries()
-    wanted = {s.sha256: s.name for s in sources(folder)} | {r.id: r.id for r in runs_told(runs(entries)).values()}
+    wanted = {s.sha256: s.name for s in sources(folder)} | {r.id: r.id for r in to_tell(runs(entries)).values()}
     wanted |= {r.key: f"{r.mac} put on {r.after}" for r in decisions.rewired(entries)}
     found = "no report yet"
     if files.regular(report):

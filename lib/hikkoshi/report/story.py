@@ -178,7 +178,7 @@ def gather(home: Home, guest: str) -> Story:
     needed = [_Need.of(r, entries, plan) for r in past if r.step in APPROVED and r.mode == "apply" and r.id in begun]
     approvals = _Approvals(home, guest, plan)
     lowered = decisions.lowered(entries, [r for r in past if r.real and r.id in begun])
-    steps = tuple(_step(s, told(past).get(s), past, entries, folder) for s in STEPS if s != REPORT.id)
+    steps = tuple(_step(s, to_tell(past).get(s), past, entries, folder) for s in STEPS if s != REPORT.id)
 
     def since(found: M | None) -> M | None:
         """What was measured of the machine as it serves now; of an earlier cut-over it proves nothing."""
@@ -236,7 +236,7 @@ def sources(folder: GuestFolder) -> tuple[SourceFile, ...]:
     return tuple(SourceFile(name, path.stat().st_size, files.sha256(path)) for name, path in there)
 
 
-def told(past: Sequence[LastRun]) -> dict[str, LastRun]:
+def to_tell(past: Sequence[LastRun]) -> dict[str, LastRun]:
     """{step: the run that a report tells of}: the newest that acted, else the newest."""
     chosen = {r.step: r for r in past if r.step != REPORT.id}
     return chosen | {r.step: r for r in past if r.mode == "apply" and r.step in chosen}

@@ -30,6 +30,15 @@ class ArtefactTold:
     time: str  # of the line
 
 
+@dataclass(frozen=True)
+class NicTold:
+    """A NIC that was put on another segment."""
+
+    mac: str
+    before: str  # the segment; empty where it was on none
+    after: str
+
+
 @dataclass(frozen=True, eq=False)
 class JournalEntry(Mapping[str, Any]):
     """One line. What is not there, or not of its type, is empty, zero or None."""
@@ -51,6 +60,7 @@ class JournalEntry(Mapping[str, Any]):
     kind: str  # class of the error
     of: str  # the run that was sealed, or was not
     why: str
+    by: str  # who decided it
     plan: str  # SHA-256, of what was permitted
     vmdk: str
     machine: str
@@ -65,6 +75,7 @@ class JournalEntry(Mapping[str, Any]):
     inputs: Mapping[str, str]
     checks: tuple[CheckTold, ...]
     artefacts: tuple[ArtefactTold, ...]
+    nics: tuple[NicTold, ...]
 
     @classmethod
     def of_line(cls, line: Mapping[str, Any]) -> "JournalEntry":
@@ -83,6 +94,7 @@ class JournalEntry(Mapping[str, Any]):
             inputs=inputs if isinstance(inputs, dict) else {},
             checks=tuple(_check(c, texts["event"]) for c in _list(line, "checks")),
             artefacts=tuple(a for part in _list(line, "artefacts") if (a := _artefact(part, texts["time"]))),
+            nics=tuple(NicTold(*(_text(nic, name) for name in ("mac", "before", "after"))) for nic in _list(line, "nics")),
         )
 
     @property
