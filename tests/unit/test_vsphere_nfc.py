@@ -1,11 +1,14 @@
 """Where an upload goes, how the host there is known, and what its manifest proves."""
 
 import contextlib
+import http.client
 import http.server
+import socket
 import ssl
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
+from unittest.mock import Mock
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -163,6 +166,48 @@ class TestManifest:
     def test_no_manifest_is_an_error_that_nobody_foresaw(self, entries: list[vim.HttpNfcLease.ManifestEntry]) -> None:
         with contextlib.suppress(StepFailed):
             assert nfc.check_manifest(entries, TARGET, SENT)
+
+
+class Refusing:
+    """A connection to a host that answers 507, in mid-body or at the end of it."""
+
+    status, reason = 507, "Insufficient Storage"
+
+    def __init__(self, *_: object, **__: object) -> None:
+        self.full, self.sock = False, socket.socket()
+
+    def getresponse(self) -> "Refusing":
+        return self
+
+    def send(self, data: bytes) -> None:
+        if self.full and data:
+            raise BrokenPipeError(32, "Broken pipe")
+
+    def read(self, size: int) -> bytes:
+        return b"no"[:size]
+
+    def close(self) -> None:
+        self.sock.close()
+
+    def putrequest(self, *_: str) -> None:
+        pass
+
+    putheader = endheaders = putrequest
+
+
+@pytest.mark.parametrize(("early", "code"), [(True, "upload-cut-off"), (False, "upload-refused")])
+def test_a_full_datastore_asks_for_room_wherever_the_upload_stops(
+    early: bool, code: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http.client, "HTTPSConnection", Refusing)
+    server = Mock(host="vc", port=443, timeout=5)
+    lease = Mock(**{"state.return_value": "lease ready"})
+    with pytest.raises(VSphereError) as e, nfc.Upload(server, lease, TARGET) as up:
+        up._connection.full = early
+        up.put(b"some")
+    (problem,) = e.value.problems
+    assert (problem.code, "507" in problem.found) == (code, True)
+    assert problem.remedy.startswith("make room on the datastore")
 
 
 STARTING = b"service unavailable"

@@ -233,14 +233,15 @@ class Upload:
             answer = self._connection.getresponse()
             answer.read(1 << 16)
         if answer.status not in (200, 201):
+            said, remedy = _said(answer)
             raise VSphereError(
                 Problem(
                     code="upload-refused",
                     what="the upload was refused",
                     where=self._where,
-                    found=f"HTTP status {answer.status} {answer.reason}; {self._lease.state()}",
+                    found=f"{said}; {self._lease.state()}",
                     expected="HTTP status 200 or 201",
-                    remedy=f"make room on the datastore; {RETRY}" if answer.status == 507 else RETRY,
+                    remedy=remedy,
                 )
             )
         self._lease.alive()
@@ -263,15 +264,15 @@ class Upload:
                 )
             ) from e
         except (OSError, http.client.HTTPException) as e:
-            reasons = [describe(e), early_answer(self._connection), self._lease.state()]
+            said, remedy = early_answer(self._connection)
             raise VSphereError(
                 Problem(
                     code="upload-cut-off",
                     what="the upload was cut off",
                     where=self._where,
-                    found="; ".join(filter(None, reasons)),
+                    found="; ".join(filter(None, (describe(e), said, self._lease.state()))),
                     expected="all bytes taken",
-                    remedy=RETRY,
+                    remedy=remedy,
                 )
             ) from e
 
@@ -350,16 +351,18 @@ def context_for(v: Session, host: str, port: int, target: Any) -> ssl.SSLContext
         ) from None
 
 
-def early_answer(connection: http.client.HTTPSConnection) -> str:
-    """A server that refuses an upload answers before the body is through; sending then fails without saying why."""
-    try:
-        if connection.sock is None:
-            return ""
-        connection.sock.settimeout(2)
-        answer = connection.getresponse()
-        return f"HTTP status {answer.status} {answer.reason}"
-    except (OSError, http.client.HTTPException, ValueError):
-        return ""
+def early_answer(connection: http.client.HTTPSConnection) -> tuple[str, str]:
+    """What a server says that refuses an upload before the body is through, and what to do; sending fails without saying why."""
+    with contextlib.suppress(OSError, http.client.HTTPException, ValueError):
+        if connection.sock:
+            connection.sock.settimeout(2)
+            return _said(connection.getresponse())
+    return "", RETRY
+
+
+def _said(answer: http.client.HTTPResponse) -> tuple[str, str]:
+    room = "make room on the datastore; " if answer.status == 507 else ""
+    return f"HTTP status {answer.status} {answer.reason}", room + RETRY
 
 
 def check_manifest(entries: list[Any], target: Any, sent: Sent) -> str:
