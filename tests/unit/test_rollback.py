@@ -3,16 +3,19 @@
 import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from hikkoshi.errors import Refused
+from hikkoshi.check import Check
+from hikkoshi.errors import Problem, Refused, VSphereError
 from hikkoshi.params.home import Home
 from hikkoshi.run import shutdown
 from hikkoshi.run.confirmation import Confirmation
 from hikkoshi.run.journal import Journal
 from hikkoshi.run.step import CUTOVER, ROLLBACK
 from hikkoshi.steps import rollback
+from hikkoshi.steps.cutover import CutOver
 from hikkoshi.steps.rollback import Rollback
 from hikkoshi.xen import dom0
 
@@ -27,6 +30,24 @@ list) [ -f deaf ] && exit 1
       [ -f running ] && echo "idp $(cat running) 1024 1 -b---- 1.0" || true ;;
 esac
 """
+
+
+@pytest.mark.parametrize(("off", "in_service", "told"), [(True, False, True), (True, True, False), (False, False, False)])
+def test_it_is_told_where_vsphere_fails_and_nobody_may_serve(
+    home: Home, monkeypatch: pytest.MonkeyPatch, off: bool, in_service: bool, told: bool
+) -> None:
+    """Not where the source runs, and not where the machine is on record as in service: it may serve."""
+    cut = CutOver.__new__(CutOver)
+    folder = home.folder("idp")
+    monkeypatch.setattr(cut, "run", SimpleNamespace(folder=folder), raising=False)
+    source = Check(code="source-off", title="the source", ok=off, found="", expected="off", remedy="", where="")
+    monkeypatch.setattr(CutOver, "source_off", lambda self: source)
+    if in_service:
+        folder.mkdir(parents=True)
+        folder.cutover.write_text("{}")
+    with pytest.raises(VSphereError) as failed, cut._way_back_told():
+        raise VSphereError(Problem(code="vsphere-unanswered", what="no answer", remedy="run the step again"))
+    assert (str(ROLLBACK) in failed.value.problems[0].remedy) is told
 
 
 @pytest.fixture

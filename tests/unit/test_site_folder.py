@@ -437,6 +437,14 @@ def test_a_dom0_is_given_as_this_machine_a_folder_or_an_address() -> None:
     ]
 
 
+def test_a_no_is_not_kept_among_what_was_typed(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = iter(["xenhost=here", "no"])
+    monkeypatch.setattr("hikkoshi.cli.terminal.ask", lambda question: next(said))
+    questions = Questions(asks=True)
+    assert [*answers.dom0s(questions, [])] == ["xenhost"]
+    assert questions.typed == ["--dom0", "xenhost=here"]
+
+
 def test_one_of_several_is_chosen_by_name_and_the_only_one_by_itself() -> None:
     questions = Questions(asks=False)
     assert questions.among("--cluster", "", ["only"], "cluster") == "only"

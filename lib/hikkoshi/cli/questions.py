@@ -56,7 +56,7 @@ class Questions:
             try:
                 if typed:
                     answer = read(typed)
-                    self.typed += [option, typed] if typed != default else []
+                    self.typed += [option, typed] if answer and typed != default else []  # a no is no option
                     return answer
             except BadInput as e:
                 terminal.say(e)

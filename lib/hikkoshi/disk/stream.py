@@ -208,12 +208,12 @@ class Flow:
 
 
 def _emptied(path: Path) -> int:
-    """A file without content. One that has none already is left alone: what was emptied, ext4 brings onto the disk while the file
-    is closed, and not while it is hashed.
+    """A file without content. One that is empty already stays as it is: what was emptied, ext4 brings onto the disk while it is
+    closed, and not while it is hashed.
     """
     file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666)
     if os.fstat(file).st_size:
-        os.truncate(file, 0)
+        os.ftruncate(file, 0)
     return file
 
 

@@ -226,13 +226,13 @@ class CutOver(Runbook):
 
     @contextlib.contextmanager
     def _way_back_told(self) -> Iterator[None]:
-        """Where vSphere fails and the source is seen off, nobody may serve: then the way back is told, too."""
+        """Where vSphere fails, and nothing says that the machine serves or the source runs: the way back is told, too."""
         try:
             yield
         except VSphereError as e:
-            if not (off := self.source_off()) or off.unseen:
+            if self.run.folder.cutover.exists() or not self.source_off():
                 raise
-            back = f"The source is off: if users cannot wait, {ROLLBACK} starts it again"
+            back = f"Look whether the machine serves: if it does not, and users cannot wait, {ROLLBACK} starts the source again"
             raise VSphereError(*(replace(p, remedy=f"{p.remedy}. {back}") for p in e.problems)) from e.__cause__
 
     @cached_property
