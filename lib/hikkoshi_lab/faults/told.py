@@ -1,8 +1,9 @@
 """What a run may tell of each misfortune: the codes of its problems in their order, or how it ended where it tells none.
 
 Several where time decides. The keeper of an import's lease may find out before whoever sends: `import-lease-lost`. An upload
-that is refused in its middle may break before the answer is read: `upload-cut-off`. A rollback in another window may come
-before the cut-over's next action, before its proofs, or after all of it.
+that is refused in its middle may break before the answer is read: `upload-cut-off`. A rollback in another window is another
+process, and may be slow: it comes before the cut-over's next action, as soon as that has ended, before its proofs, or after
+all of it. From where the NICs are plugged there is no next action. It unplugs before it starts the source.
 """
 
 from hikkoshi_lab.faults import cell
@@ -17,15 +18,8 @@ CUT_OFF: Told = ("upload-cut-off",)
 LEASE: Told = ("import-lease-lost",)
 BY_HAND: Told = ("switch-off-by-hand",)
 UNSEEN: Told = ("out-of-service",)
-PREEMPTED = (
-    *DONE,
-    "turn-lost",
-    "in-service",
-    "nic-wired",
-    "in-service, nic-wired",
-    "source-off, in-service",
-    "source-off, in-service, nic-wired",
-)
+PREEMPTED: Told = (*DONE, "in-service", "nic-wired", "in-service, nic-wired", "source-off, in-service, nic-wired")
+STOPPED: Told = (*PREEMPTED, "turn-lost", "turn-taken")
 USUAL: dict[Misfortune, Told] = {
     cell.SOAP: REFUSED,
     cell.LATE: SILENT,
@@ -41,18 +35,15 @@ USUAL: dict[Misfortune, Told] = {
     cell.SECOND: DONE,
 }
 _CUTOVER: dict[Misfortune, Told] = {cell.SECOND: PREEMPTED}
-_OFF: dict[Misfortune, Told] = {
-    **_CUTOVER,
-    cell.MAINTENANCE: REFUSED,
-}  # it is switched on later, and a host in maintenance refuses that
+_OFF: dict[Misfortune, Told] = {cell.MAINTENANCE: REFUSED}  # it is switched on later, and a host in maintenance refuses that
 _BACK: dict[Misfortune, Told] = {
     cell.SESSION: DONE,
     cell.SOURCE: DONE,
 }  # what was refused for it was not done, and is asked once more
 _ACT: dict[Misfortune, Told] = {
     **_BACK,
-    cell.SOAP: (f"{REFUSED[0]}, {BY_HAND[0]}",),
-    **dict.fromkeys((cell.LATE, cell.LOST, cell.BUSY), (f"{SILENT[0]}, {BY_HAND[0]}",)),
+    cell.SOAP: ("vsphere-refused, switch-off-by-hand",),
+    **dict.fromkeys((cell.LATE, cell.LOST, cell.BUSY), ("vsphere-unanswered, switch-off-by-hand",)),
 }
 _ONCE: dict[Misfortune, Told] = {**_BACK, cell.SOAP: DONE, cell.LATE: DONE}  # only a table was asked for: vSphere is tried again
 _NOT_SEEN: dict[Misfortune, Told] = {**_BACK, **dict.fromkeys((cell.SOAP, cell.LATE, cell.LOST, cell.BUSY), UNSEEN)}
@@ -66,10 +57,14 @@ OTHER: dict[str, dict[Misfortune, Told]] = {  # {moment: what differs from `USUA
         cell.SESSION: ENDED + LEASE,
     },
     "at read-back": {cell.SESSION: DONE},
-    "before the source goes off": {**_CUTOVER, cell.SESSION: DONE, cell.MAINTENANCE: ("host-can-take, own-host-ready",)},
-    "source off": {**_OFF, cell.SESSION: DONE},
-    "before NICs are plugged": _OFF,
-    "NICs plugged": _OFF,
+    "before the source goes off": {
+        cell.SECOND: STOPPED,
+        cell.SESSION: DONE,
+        cell.MAINTENANCE: ("host-can-take, own-host-ready",),
+    },
+    "source off": {**_OFF, cell.SECOND: STOPPED, cell.SESSION: DONE},
+    "before NICs are plugged": _CUTOVER | _OFF,
+    "NICs plugged": _CUTOVER | _OFF,
     "after power-on": {**_CUTOVER, cell.SOAP: SILENT, cell.SESSION: DONE},  # the task was begun, and is looked at again
     "recording": {**_CUTOVER, cell.SESSION: DONE},
     "before anything": {**_ONCE, cell.LOST: BY_HAND, cell.BUSY: BY_HAND},
