@@ -36,6 +36,7 @@ if TYPE_CHECKING:  # most notebooks draw and calculate nothing, and need not wai
     from hikkoshi.sitefolder.rewiring import Rewiring
 
 Rows: TypeAlias = "pd.DataFrame | Sequence[Mapping[str, Any]]"
+NOTHING = "(nothing)"  # stands where a table has no rows
 
 
 def table(rows: Rows, caption: str = "") -> None:
@@ -60,9 +61,9 @@ def table(rows: Rows, caption: str = "") -> None:
     lines = [names, *([printable(cell, keep="") for cell in row] for row in cells)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     shown = ["  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip() for line in lines]
-    plain = "\n".join([caption] * bool(caption) + (shown if cells else ["(nothing)"]))
+    plain = "\n".join([caption] * bool(caption) + (shown if cells else [NOTHING]))
     if caption:
-        body = body.replace(">", f">{lists.caption(caption)}", 1) if cells else f"<p>{html.escape(caption)}</p>"
+        body = body.replace(">", f">{lists.caption(caption)}", 1) if cells else f"<p>{html.escape(caption)}<br>{NOTHING}</p>"
     if folded:
         words = f"{len(folded)} more rows" if cells else f"{caption}: {len(folded)} rows"
         more, line = lists.folded("ok", words, _table_html(names, folded)), f"{'ok':<{WIDTH}}{words}"
@@ -120,8 +121,8 @@ def exhibits(found: Sequence["Exhibit"]) -> None:
 
 
 def text(title: str, content: str) -> None:
-    """Show a longer text folded under its title."""
-    _both(f"<details><summary>{html.escape(title)}</summary><pre>{html.escape(content)}</pre></details>", f"{title}\n{content}")
+    """Show a line of text with its title."""
+    _both(f"<p>{html.escape(title)}: <code>{html.escape(content)}</code></p>", f"{title}\n{content}")
 
 
 def diff(changes: Sequence[tuple[str, str]]) -> None:

@@ -298,14 +298,15 @@ def unplugged(v: Session, wanted: Order) -> Check:
     cards = {mac: card for m in ours for mac, card in m.nics.items()}
     on = [mac for mac, card in cards.items() if card.connectable and card.connectable.startConnected]
     since = [m.marks[vm.SERVICE] for m in ours if vm.SERVICE in m.marks]
-    now = f"plugged in: {', '.join(on)}" if on else f"{len(cards)} of {len(wanted.nics)} NICs unplugged"
+    off = f"{len(cards)} of {len(wanted.nics)} NICs unplugged" if ours else "no machine yet"
+    now = f"plugged in: {', '.join(on)}" if on else off
     return Check(
         code="nics-unplugged",
         title="every NIC is unplugged until the cut-over",
         ok=wanted.spec is not None and len(cards) == len(wanted.nics) and (not on or bool(since)),
         found=f"in service since {since[0]}" if since else now,
         expected=f"{len(wanted.nics)} NICs unplugged",
-        remedy=f"{ROLLBACK} unplugs them",
+        remedy=f"{ROLLBACK} unplugs them" if ours else "",
         where=v.where,
         later=not ours,
     )
