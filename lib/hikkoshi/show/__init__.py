@@ -36,7 +36,6 @@ if TYPE_CHECKING:  # most notebooks draw and calculate nothing, and need not wai
     from hikkoshi.sitefolder.rewiring import Rewiring
 
 Rows: TypeAlias = "pd.DataFrame | Sequence[Mapping[str, Any]]"
-NOTHING = "(nothing)"  # stands where a table has no rows
 
 
 def table(rows: Rows, caption: str = "") -> None:
@@ -61,9 +60,9 @@ def table(rows: Rows, caption: str = "") -> None:
     lines = [names, *([printable(cell, keep="") for cell in row] for row in cells)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     shown = ["  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip() for line in lines]
-    plain = "\n".join([caption] * bool(caption) + (shown if cells else [NOTHING]))
+    plain = "\n".join([caption] * bool(caption) + (shown if cells else ["(nothing)"]))
     if caption:
-        body = body.replace(">", f">{lists.caption(caption)}", 1) if cells else f"<p>{html.escape(caption)}<br>{NOTHING}</p>"
+        body = body.replace(">", f">{lists.caption(caption)}", 1) if cells else f"<p>{html.escape(caption)}</p>"
     if folded:
         words = f"{len(folded)} more rows" if cells else f"{caption}: {len(folded)} rows"
         more, line = lists.folded("ok", words, _table_html(names, folded)), f"{'ok':<{WIDTH}}{words}"
