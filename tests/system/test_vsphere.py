@@ -342,6 +342,10 @@ class TestDeployment:
         assert done.manifest.startswith("manifest agrees")
         assert deployment.Deployment.load(world.folder) == done
 
+    def test_where_there_is_no_machine_yet_nobody_is_sent_to_unplug_its_nics(self, world: World) -> None:
+        check = deployment.unplugged(world.connect(), world.order)
+        assert (bool(check), check.found, check.remedy) == (False, "no machine yet", "")
+
     def test_everything_is_read_back_and_every_nic_unplugged(self, world: World) -> None:
         v = world.connect()
         world.deploy(v)

@@ -288,6 +288,13 @@ def test_a_table_without_rows_is_the_sentence_above_it(monkeypatch: pytest.Monke
     assert ">cause: LRO</caption>" in pages[1]
 
 
+def test_a_line_with_a_title_is_open_to_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    pages: list[str] = []
+    monkeypatch.setattr(show, "display", lambda data, **_: pages.append(data["text/html"]))
+    show.text("the report", "outputs/<idp>.html")
+    assert pages == ["<p>the report: <code>outputs/&lt;idp&gt;.html</code></p>"]
+
+
 def test_the_journal_has_the_codes_of_what_was_looked_at_and_of_what_went_wrong(home: Home, shown: list[str]) -> None:
     r = opened(home)
 
