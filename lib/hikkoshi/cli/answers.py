@@ -125,7 +125,7 @@ def vsphere(home: Home, questions: Questions, given: VSphereOptions) -> VSphere 
 
 
 def _contractor(given: VSphereOptions, typed: str) -> VSphere | Literal[False]:
-    """The vSphere of somebody else; False for `none`."""
+    """The vSphere of somebody else; False for a no."""
     if typed.lower() in _NO:
         return False
     if typed.lower() in ("yes", "y"):

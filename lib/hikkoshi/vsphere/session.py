@@ -226,9 +226,14 @@ def describe(error: BaseException) -> str:
         fields = [f"{p.name}={getattr(error, p.name)}" for p in error._GetPropertyList(includeBaseClassProps=False)]
         words = [str(error.msg or ""), *(str(m.message) for m in error.faultMessage or ()), ", ".join(fields)]
         return f"{type(error).__name__.removeprefix('vim.fault.')}: " + "; ".join(w for w in words if w)
-    if isinstance(error, ODD) and not isinstance(error, OSError):  # a wrong certificate is a ValueError, too
+    if _odd(error):
         return f"an answer that pyVmomi does not understand ({type(error).__name__}: {error})"
     return f"{type(error).__name__}: {error}"
+
+
+def _odd(error: BaseException) -> bool:
+    """Whether it tells of an odd answer; a wrong certificate is a ValueError, too."""
+    return isinstance(error, ODD) and not isinstance(error, OSError)
 
 
 def advice(error: BaseException) -> str:
@@ -239,7 +244,7 @@ def advice(error: BaseException) -> str:
         return "give the user the privilege named above, on the object named above"
     if isinstance(error, vmodl.MethodFault):
         return "the fault names the cause; correct it in vSphere or in the parameters, then run the step again"
-    if isinstance(error, ODD) and not isinstance(error, OSError):
+    if _odd(error):
         return "look at the server's own log for this moment; run the step again"
     return "see whether the server runs and can be reached from here, then run the step again: it looks first at what was done"
 

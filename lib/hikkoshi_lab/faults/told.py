@@ -36,10 +36,8 @@ USUAL: dict[Misfortune, Told] = {
 }
 _CUTOVER: dict[Misfortune, Told] = {cell.SECOND: PREEMPTED}
 _OFF: dict[Misfortune, Told] = {cell.MAINTENANCE: REFUSED}  # it is switched on later, and a host in maintenance refuses that
-_BACK: dict[Misfortune, Told] = {
-    cell.SESSION: DONE,
-    cell.SOURCE: DONE,
-}  # what was refused for it was not done, and is asked once more
+# what was refused for the session was not done, and is asked once more
+_BACK: dict[Misfortune, Told] = {cell.SESSION: DONE, cell.SOURCE: DONE}
 _ACT: dict[Misfortune, Told] = {
     **_BACK,
     cell.SOAP: ("vsphere-refused, switch-off-by-hand",),

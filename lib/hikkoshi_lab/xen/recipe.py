@@ -159,7 +159,7 @@ def configuration(guest: XenLabGuest) -> str:
         disks = [f"format=raw,vdev=xvda,access=rw,target=/srv/xen/{guest.name}/disk.img"]
     else:
         how = f'kernel = "/srv/xen/{guest.name}/vmlinuz"\nramdisk = "/srv/xen/{guest.name}/initrd.img"\n'
-        how += 'root = "/dev/xvda2"\nextra = "' + f'{ARGUMENTS}"'
+        how += f'root = "/dev/xvda2"\nextra = "{ARGUMENTS}"'
         disks = [f"phy:/dev/{GROUP}/{guest.name}_swap,xvda1,w", f"phy:/dev/{GROUP}/{guest.name}_root,xvda2,w"]
     nics = ", ".join(f"'mac={nic.mac},bridge={nic.bridge}'" for nic in guest.nics)
     return (
