@@ -12,7 +12,7 @@ import pytest
 from processes import PATIENCE
 
 FIRST = """
-import atexit, builtins, os, sys, time
+import atexit, builtins, os, signal, sys, threading, time
 builtins.left = "by the first"
 if os.fork() == 0:  # without a program of its own, and of a session of its own
     os.setsid()
@@ -22,6 +22,17 @@ if os.fork() == 0:  # without a program of its own, and of a session of its own
 while not os.path.exists("daemon") or not open("daemon").read():
     time.sleep(0.01)
 atexit.register(lambda: open("ended", "w").write("by itself"))
+signal.signal(signal.SIGTERM, lambda signum, frame: open("ended", "w").write("told to"))
+
+def slowly(act, name, seconds, here=threading.current_thread, sleep=time.sleep):  # the notebook's own names go before it ends
+    def later(*words, **more):
+        if here().name == name:
+            sleep(seconds)
+        return act(*words, **more)
+    return later
+
+outputs = sys.stdout.pub_thread  # whoever gives it something to send must not find it about to end
+outputs.schedule, outputs.io_loop.close = slowly(outputs.schedule, "Control", 0.1), slowly(outputs.io_loop.close, "IOPub", 0.3)
 """
 SECOND = """
 import builtins, json, os, signal, sys

@@ -88,7 +88,12 @@ def begin_kernel(arguments: list[str], runner: int) -> None:
         del sys.path[0]  # the folder of the runner's program
     # it ends with that process; JPY_PARENT_PID, which tells it otherwise, was read when it was loaded
     sys.argv = ["ipykernel_launcher", *arguments, f"--IPKernelApp.parent_handle={runner}"]
-    importlib.import_module("ipykernel.kernelapp").launch_new_instance()
+    app = importlib.import_module("ipykernel.kernelapp").IPKernelApp
+    app.launch_instance()
+    # ipykernel ends the thread of the outputs first of all; one that still waits for it is waited for in turn, some seconds long
+    control = app.instance().control_thread
+    control.stop()
+    control.join()
 
 
 @contextlib.contextmanager
