@@ -147,6 +147,23 @@ def test_a_file_that_was_changed_since_the_run_began_is_not_written_over(step: P
     assert (path.read_text()[-8:], entries(step)) == ("wave: 2\n", [])
 
 
+def test_a_file_that_somebody_changes_while_it_goes_on_record_is_not_written_over(
+    step: PlanMove, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, append = step.run.home.guest_file("idp"), Journal.append
+
+    def late(journal: Journal, event: str, **facts: Any) -> Any:
+        if event == "rewired":
+            path.write_text(path.read_text() + "wave: 2\n")
+        return append(journal, event, **facts)
+
+    monkeypatch.setattr(Journal, "append", late)
+    with pytest.raises(Refused, match="changed since this run began"):
+        step.rewire({MAC: "vlan301"})
+    last = [*Journal(step.run.folder.journal).entries()][-1]
+    assert (path.read_text()[-8:], last.event, last["file"]) == ("wave: 2\n", "not-rewired", "params/guests/idp.yml")
+
+
 def test_a_file_that_is_a_link_stays_one(step: PlanMove, tmp_path: Path) -> None:
     path, there = step.run.home.guest_file("idp"), tmp_path / "kept.yml"
     path.rename(there)

@@ -92,7 +92,10 @@ def newer(where: str, found: str, expected: str) -> Refused:
 
 
 def write(home: Home, guest: str, rewiring: Rewiring, told: Callable[[], object]) -> None:
-    """Put it in the file's place, as a whole, where a link leads too. `told` is called right before: what it raises stops it."""
+    """Put it in the file's place, as a whole, where a link leads too. `told` is called right before: what it raises stops it.
+
+    `BadInput` where the file cannot be written, `Refused` where somebody else has changed it since it was read.
+    """
     path = home.guest_file(guest).resolve()
     try:
         with files.part(path) as unfinished:
@@ -102,7 +105,9 @@ def write(home: Home, guest: str, rewiring: Rewiring, told: Callable[[], object]
             for owner, group in ((-1, there.st_gid), (there.st_uid, -1)):
                 with contextlib.suppress(PermissionError):  # only root gives files away; to their own groups, all do
                     os.chown(unfinished, owner, group)
-            told()
+            told()  # may wait for the journal
+            if (now := yamlfile.text(path)) != rewiring.before:
+                raise newer(str(path), f"SHA-256 {_sum(now)}", rewiring.sums["before"])
     except OSError as e:
         raise BadInput(
             Problem(

@@ -86,8 +86,8 @@ class PlanMove(Runbook):
                 rewiring.write(
                     run.home, run.guest.name, changed, lambda: lines.append(run.journal.append("rewired", of=run.id, **told))
                 )
-            except BadInput as e:
-                if lines:  # the file was not replaced: nobody may write over it, or it is mounted
+            except (BadInput, Refused) as e:
+                if lines:  # it was not replaced: it may not be written over, is mounted, or somebody has just changed it
                     run.journal.append("not-rewired", of=run.id, file=changed.name, why=e.problems[0].found)
                 raise
         return f"{changed.name} is written. Now {rewiring.AGAIN}: the plan before does not count any more, nor does its approval."
