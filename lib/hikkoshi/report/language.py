@@ -1,4 +1,7 @@
-"""The language of reports: English as it stands in the code, any other from a catalogue of gettext (locale/ja.po)."""
+"""The language of reports and tables: English as it stands in the code, any other from a catalogue of gettext (locale/ja.po).
+
+A check is named there by its code, as its own words hold what differs from guest to guest.
+"""
 
 import functools
 import gettext
@@ -13,3 +16,14 @@ LOCALE = Path(__file__).parent / "locale"
 def translations(lang: str) -> gettext.NullTranslations:
     """The catalogue of a language as `lang` in params/site.yml names it; English needs none."""
     return gettext.NullTranslations() if lang == "en" else translation.of((LOCALE / f"{lang}.po").read_bytes())
+
+
+def said(words: str, lang: str) -> str:
+    """Words in a language, where its catalogue has them, else as they are."""
+    return translations(lang).gettext(words) if words else ""
+
+
+def of_check(code: str, lang: str) -> str:
+    """What a check looks at, in a language; empty in English, which it tells itself, and for a code that is not known."""
+    words = translations(lang).pgettext("check", code)
+    return "" if words == code else words

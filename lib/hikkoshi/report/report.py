@@ -10,7 +10,7 @@ from hikkoshi.errors import BadInput
 from hikkoshi.guest import preparation
 from hikkoshi.params.home import Home
 from hikkoshi.report import appendix, decisions, page, pdf, pictures, template
-from hikkoshi.report.language import translations
+from hikkoshi.report.language import of_check, said, translations
 from hikkoshi.report.openpoints import notes, open_points
 from hikkoshi.report.standing import moved, rehearsed
 from hikkoshi.report.story import Story, gather, sources, to_tell
@@ -63,6 +63,8 @@ def write(home: Home, guest: str) -> Path:
         versions=list(appendix.versions(story, _)),
         manifest=" ".join([*(s.sha256 for s in story.sources), *story.told]),
         state=lambda word: _state(word, _),
+        said=lambda words: said(words, lang),
+        of_check=lambda code: of_check(code, lang),
         groups=lambda told: groups(list({(c.code, c.title, c.found): c for c in told}.values())),  # each as often as it differs
     )
     written = path(home, guest)

@@ -58,9 +58,8 @@ class Checklist:
 
     @property
     def folded(self) -> dict[str, list[Check]]:
-        """{words: the good checks that they stand for}, of a long list."""
-        told = groups([c for c in self.checks if state_of(c) == "ok" and c.code not in ALWAYS]) if self._folds else {}
-        return {words.format(count=len(alike)): alike for words, alike in told.items()}
+        """{words, for their `{count}`: the good checks that they stand for}, of a long list."""
+        return groups([c for c in self.checks if state_of(c) == "ok" and c.code not in ALWAYS]) if self._folds else {}
 
     @property
     def _folds(self) -> bool:
@@ -72,7 +71,8 @@ class Checklist:
             + (f"  (expected {c.expected})" if not c and c.expected else "")
             for c in self.listed
         )
-        return "\n".join(map(shown, [*seen, *(f"{'ok':<{WIDTH}}{words}" for words in self.folded)]))
+        folded = (f"{'ok':<{WIDTH}}{words.format(count=len(alike))}" for words, alike in self.folded.items())
+        return "\n".join(map(shown, [*seen, *folded]))
 
 
 @dataclass(frozen=True)

@@ -53,7 +53,7 @@ def progress(title: str) -> Progress:
 
 
 def opened(run: "Run") -> None:
-    """A run was opened; where that is done by hand, hikkoshi.show puts here what keeps its cells."""
+    """A run was opened; hikkoshi.show speaks its site's language from then on, and keeps its cells where nobody else does."""
 
 
 @dataclass

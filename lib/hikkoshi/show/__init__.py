@@ -62,7 +62,8 @@ def table(rows: Rows, caption: str = "") -> None:
     shown = ["  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip() for line in lines]
     plain = "\n".join([caption] * bool(caption) + (shown if cells else ["(nothing)"]))
     if caption:
-        body = body.replace(">", f">{lists.caption(caption)}", 1) if cells else f"<p>{html.escape(caption)}</p>"
+        shown_caption = lists.said(caption)
+        body = body.replace(">", f">{lists.caption(shown_caption)}", 1) if cells else f"<p>{html.escape(shown_caption)}</p>"
     if folded:
         words = f"{len(folded)} more rows" if cells else f"{caption}: {len(folded)} rows"
         more, line = lists.folded("ok", words, _table_html(names, folded)), f"{'ok':<{WIDTH}}{words}"
@@ -96,7 +97,7 @@ def nothing(why: str) -> None:
 def picture(path: Path, alt: str) -> None:
     """Show a PNG file, and on a terminal where it is; where it is not there (yet), say so."""
     if path.is_file():
-        _png(path.read_bytes(), alt, f"{alt}: {path}")
+        _png(path.read_bytes(), lists.said(alt), f"{alt}: {path}")
     else:
         nothing(f"{alt}: not made yet")
 
@@ -121,7 +122,7 @@ def exhibits(found: Sequence["Exhibit"]) -> None:
 
 def text(title: str, content: str) -> None:
     """Show a line of text with its title."""
-    _both(f"<p>{html.escape(title)}: <code>{html.escape(content)}</code></p>", f"{title}\n{content}")
+    _both(f"<p>{html.escape(lists.said(title))}: <code>{html.escape(content)}</code></p>", f"{title}\n{content}")
 
 
 def diff(changes: Sequence[tuple[str, str]]) -> None:
@@ -137,7 +138,8 @@ def progress(title: str) -> Progress:
 
     The time that is left is guessed from the share done, once that is more than a twentieth.
     """
-    handle = display(_bundle(f"<p>{html.escape(title)} …</p>", f"{title} …"), raw=True, display_id=True)
+    said = html.escape(lists.said(title))
+    handle = display(_bundle(f"<p>{said} …</p>", f"{title} …"), raw=True, display_id=True)
     start, last = time.monotonic(), [0.0]
 
     def update(done: float, total: float, words: str) -> None:
@@ -148,10 +150,10 @@ def progress(title: str) -> Progress:
         share = min(1.0, done / total) if total else 1.0
         passed = now - start
         left = f", {_clock(passed / share - passed)} left" if 0.05 < share < 1 and passed > 1 else ""
-        line = f"{title}  {share:4.0%}  {words}  ({_clock(passed)}{left})"
-        bar = f"<progress value='{share:.3f}' max='1' aria-label='{html.escape(title)}'></progress>"
+        line = f"  {share:4.0%}  {words}  ({_clock(passed)}{left})"
+        bar = f"<progress value='{share:.3f}' max='1' aria-label='{said}'></progress>"
         if handle is not None:  # as it is where no IPython runs
-            handle.update(_bundle(f"<p>{bar} {html.escape(line)}</p>", line), raw=True)
+            handle.update(_bundle(f"<p>{bar} {said}{html.escape(line)}</p>", f"{title}{line}"), raw=True)
 
     return update
 
@@ -347,6 +349,10 @@ def _hide_secrets(kind: "type[Text]") -> None:
     kind.get_text = lambda artist: _run.without_secrets(as_given(artist))  # type: ignore[method-assign, assignment]
 
 
+def _speak(run: _run.Run) -> None:
+    lists.lang = run.site.lang
+
+
 def _activate() -> None:
     if "matplotlib.text" in sys.modules:
         _hide_secrets(sys.modules["matplotlib.text"].Text)
@@ -359,11 +365,17 @@ def _activate() -> None:
     for kind, rich in ((Row, lists.row), (Checklist, lists.checklist), (Evidence, lists.evidence), (_run.Run, _run_html)):
         formatters["text/html"].for_type(kind, lambda o, rich=rich: printable(rich(o)))
         formatters["text/plain"].for_type(kind, lambda o, p, cycle: p.text(str(o)))
-    _run.display, _run.progress = display, progress
+    _run.display, _run.progress, _run.opened = display, progress, _speak
     if getattr(shell, "kernel", None) and "HIKKOSHI_RUN" not in os.environ:  # nobody else keeps what is run
         from hikkoshi.record.transcript import Transcript  # noqa: PLC0415 - a kernel of a batch starts without
 
-        _run.opened = Transcript(shell).opened
+        transcript = Transcript(shell)
+
+        def opened(run: _run.Run) -> None:
+            _speak(run)
+            transcript.opened(run)
+
+        _run.opened = opened
     style = (
         "<style>table.hikkoshi td, table.hikkoshi th {text-align: left !important; vertical-align: top; padding: .15em .8em}"
         " table.hikkoshi th {border-bottom: 1px solid #888}</style>"

@@ -1,4 +1,7 @@
-"""Actions, checks and evidence as HTML: what is wrong stands first, what is good is folded into a line a group."""
+"""Actions, checks and evidence as HTML: what is wrong stands first, what is good is folded into a line a group.
+
+In another language than English a check has its own words below: what a terminal, a journal and the list of codes say.
+"""
 
 import html
 from collections import Counter
@@ -6,8 +9,11 @@ from collections.abc import Iterable, Sequence
 
 from hikkoshi import files
 from hikkoshi.check import Check
-from hikkoshi.run.group import FOLDED
+from hikkoshi.report import language
+from hikkoshi.run.group import EVERY, FOLDED
 from hikkoshi.run.row import Checklist, Evidence, Row, State, state_of
+
+lang = "en"  # of the site whose run was opened last; hikkoshi.show puts it here
 
 COLOURS: dict[State, str] = {  # state: text colour, each with a contrast of at least 4.5 on white
     "done": "#1a6b32",
@@ -39,6 +45,14 @@ MARKS: dict[State, str] = {
 }
 
 
+def said(words: str) -> str:
+    """Words in the reader's language, where its catalogue has them."""
+    return language.said(words, lang)
+
+
+_ = said  # by this name the words are gathered for the catalogue
+
+
 def row(one: Row) -> str:
     """An action."""
     return _table([_action(one)])
@@ -48,37 +62,45 @@ def checklist(checks: Checklist) -> str:
     """What is red stands first, then what is open. Of many good rows each group is one line that opens."""
     states = Counter[str](map(state_of, checks.checks))
     count, red, good = len(checks.checks), states.pop("red", 0), states.pop("ok", 0)
-    told: dict[str, int | str] = {
-        "not as expected": red,
-        "as expected": "all" if good == count > 1 else 0 if red else good,
-        **states,
+    every = good == count > 1
+    told = {
+        _("{count} not as expected"): red,
+        _("all as expected") if every else _(EVERY): 0 if red else good,
+        **{f"{{count}} {word}": n for word, n in states.items()},
     }
-    words = [f"{n} {word}" for word, n in told.items() if n]
-    title = f"{checks.title}: {count} check{'s' if count != 1 else ''}, {', '.join(words)}"
+    title = _("{title}: {checks}, {states}").format(
+        title=_(checks.title),
+        checks=_("1 check") if count == 1 else _("{count} checks").format(count=count),
+        states=_(", ").join(words.format(count=n) for words, n in told.items() if n),
+    )
     if not checks.listed and len(checks.folded) == 1:  # its title says all that the line would
         return folded("ok", title, _checks(checks.checks))
     page = _checks(checks.listed, title) if checks.listed else f"<p>{html.escape(title)}</p>"
-    return page + "".join(folded("ok", words, _checks(alike)) for words, alike in checks.folded.items())
+    return page + "".join(
+        folded("ok", _(words).format(count=len(alike)), _checks(alike)) for words, alike in checks.folded.items()
+    )
 
 
 def evidence(found: Evidence) -> str:
     """The actions of a run, and its files; many of them are one line that opens."""
-    heads = ("", "action", "time", "found")
+    heads = ("", _("action"), _("time"), _("found"))
     actions = _table(map(_action, found.listed), heads) if found.listed else ""
     actions += "".join(
-        folded(state, f"{len(alike)} actions", _table(map(_action, alike), heads)) for state, alike in found.folded.items()
+        folded(state, _("{count} actions").format(count=len(alike)), _table(map(_action, alike), heads))
+        for state, alike in found.folded.items()
     )
     made = _table(
         (
             f"<td><code>{html.escape(a['file'])}</code></td><td>{a['bytes']:,}</td><td><code>{a['sha256']}</code></td>"
             for a in found.artefacts
         ),
-        ("file", "bytes", "SHA-256"),
+        (_("file"), _("bytes"), "SHA-256"),
     )
     if len(found.artefacts) <= FOLDED:
         return actions + (made if found.artefacts else "")
     size = files.human(sum(a["bytes"] for a in found.artefacts))
-    return actions + folded("", f"{len(found.artefacts)} files, {size} in all, each with its SHA-256", made)
+    words = _("{count} files, {size} in all, each with its SHA-256")
+    return actions + folded("", words.format(count=len(found.artefacts), size=size), made)
 
 
 def folded(state: State | str, words: str, page: str) -> str:
@@ -98,8 +120,13 @@ def caption(words: str) -> str:
     return f"<caption style='text-align:left;min-width:min(45em,90vw)'>{html.escape(words)}</caption>"
 
 
+def _told(words: str, own: str) -> str:
+    """Words of the reader's language with their own ones below, where these are others."""
+    return f"{html.escape(words)}<br><small>{html.escape(own)}</small>" if words not in ("", own) else html.escape(own)
+
+
 def _action(one: Row) -> str:
-    cells = html.escape(one.title), f"{one.seconds:.1f} s", html.escape(one.found)
+    cells = _told(_(one.title), one.title), f"{one.seconds:.1f} s", html.escape(one.found)
     return f"<td>{word(one.state)}</td>" + "".join(f"<td>{cell}</td>" for cell in cells)
 
 
@@ -109,11 +136,12 @@ def _checks(checks: Sequence[Check], title: str = "") -> str:
     return _table(
         (
             f"<td>{word(state_of(c))}</td>"
-            + "".join(f"<td>{html.escape(t)}</td>" for t in (c.title, c.found, c.expected))
+            + f"<td>{_told(language.of_check(c.code, lang), c.title)}</td>"
+            + "".join(f"<td>{html.escape(t)}</td>" for t in (c.found, c.expected))
             + (f"<td>{'' if c else html.escape(c.remedy)}</td>" if bad else "")
             for c in checks
         ),
-        ("", "check", "found", "expected", *(["what to do"] if bad else [])),
+        ("", _("check"), _("found"), _("expected"), *([_("what to do")] if bad else [])),
         (caption(title) if title else ""),
         " style='overflow-wrap:anywhere'",
     )
