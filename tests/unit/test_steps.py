@@ -12,7 +12,7 @@ import journey
 from hikkoshi import steps
 from hikkoshi.errors import BadInput, StepFailed
 from hikkoshi.params.home import Home
-from hikkoshi.run import run
+from hikkoshi.run import lock, run
 from hikkoshi.run.run import Run
 from hikkoshi.run.step import STEPS
 from hikkoshi.steps.convert import Convert
@@ -150,6 +150,20 @@ def test_the_fleet_names_who_needs_somebody_draws_what_ran_and_tells_how_fast(ho
         ("40-convert", "1", "1"),
     ]
     assert found.verify().checks
+
+
+def test_a_run_that_is_at_work_needs_nobody_and_lasts_until_now_in_the_fleet(home: Home) -> None:
+    move = night(home)
+    move.journal.append("open", run="20261122T000009Z-60-deploy", step="60-deploy", mode="apply")
+    with lock.acquire(move.folder.runner_lock, "60-deploy apply", wait=0):
+        found = FleetOverview(home, 24)
+        assert found.failures() == []
+        (drawn,) = found.drawn()
+        assert drawn.words.endswith("Failed: idp in 40. At work now: idp.")
+        assert [row["step"] for row in found.pace()] == ["10-survey", "40-convert"]
+    killed = FleetOverview(home, 24)
+    assert [(row["step"], row["why"]) for row in killed.failures()] == [("60-deploy", "interrupted")]
+    assert [row["not well"] for row in killed.pace()] == ["0", "1", "1"]
 
 
 def test_a_guest_whose_file_cannot_be_used_is_in_the_fleets_table_first_and_in_no_wave(home: Home) -> None:

@@ -18,7 +18,7 @@ KINDS = {  # what a step shares with those of other guests: (words, ground, ink,
     "dom0": ("reads from a Dom-0", BLUE, "white", ""),
     "": ("works here", "white", INK, ""),
     "vsphere": ("with vSphere", AMBER, INK, "////"),
-    "network": ("measures the network", VERMILION, "white", ""),
+    "network": ("measures the network", VERMILION, "white", "...."),
 }
 
 
@@ -33,8 +33,11 @@ class Stretch:
     failed: bool = False
 
 
-def gantt(found: Sequence[Stretch]) -> Figure:
-    """A row for each guest, in the order in which they begin; of more than forty, how many are at what kind of work."""
+def gantt(found: Sequence[Stretch], since: str = "the beginning") -> Figure:
+    """A row for each guest, in the order in which they begin; of more than forty, how many are at what kind of work.
+
+    `since` says when that was, where it is known.
+    """
     guests = list(dict.fromkeys(s.guest for s in sorted(found, key=lambda s: s.begin)))
     whole = max((s.end for s in found), default=1.0)
     unit, seconds = next((u, n) for u, n in UNITS if whole >= 2 * n or n == 1)
@@ -52,7 +55,7 @@ def gantt(found: Sequence[Stretch]) -> Figure:
     else:
         _counts(ax, found, seconds, whole)
     ax.set_xlim(0, 1.03 * whole / seconds)
-    ax.set_xlabel(f"{unit} since the beginning")
+    ax.set_xlabel(f"{unit} since {since}")
     bare(ax, "x" if singly else "y")
     there = {STEPS[s.step].loads for s in found}
     marks = [Patch(facecolor=g, edgecolor=INK, hatch=h, label=w) for k, (w, g, _, h) in KINDS.items() if k in there]

@@ -193,14 +193,11 @@ def _of(home: Home, guest: str) -> GuestStatus:
     folder = home.folder(guest)
     past = standing(folder)
     last = past[-1] if past else None
-    # the last is held by an open notebook, and by what outlives its runner
-    for path in (folder.rollback_lock, folder.runner_lock, folder.lock):
-        if lock.held(path):
-            words = path.read_text().strip()
-            step = next((s for s in STEPS if s in words), last.step if last else "")
-            mode = next((m for m in ("plan", "apply") if f" {m}" in words), last.mode if last else "")
-            now = datetime.now(UTC)
-            return GuestStatus(guest, "running", step, mode, now, record=_record(folder, ""), next=f"wait: {words}")
+    if (words := at_work(folder)) is not None:
+        step = next((s for s in STEPS if s in words), last.step if last else "")
+        mode = next((m for m in ("plan", "apply") if f" {m}" in words), last.mode if last else "")
+        now = datetime.now(UTC)
+        return GuestStatus(guest, "running", step, mode, now, record=_record(folder, ""), next=f"wait: {words}")
     if last is None:
         return GuestStatus(guest, "never", next=f"hikkoshi run {guest}")
     record, stands = _record(folder, last.id), any(p.exists() for p in (folder.cutover, folder.deployment, folder.handover))
@@ -208,6 +205,15 @@ def _of(home: Home, guest: str) -> GuestStatus:
         past = [r for r in past if r.step != ROLLBACK.id]
     after = _next(home, guest, past) if past else f"hikkoshi run {guest}"
     return GuestStatus(guest, last.unseen or last.state, last.step, last.mode, last.when, last.headline, record, after)
+
+
+def at_work(folder: GuestFolder) -> str | None:
+    """Who is at work on a guest, in the words of its lock; None where nobody is."""
+    # the last is held by an open notebook, and by what outlives its runner
+    for path in (folder.rollback_lock, folder.runner_lock, folder.lock):
+        if lock.held(path):
+            return path.read_text().strip()
+    return None
 
 
 def standing(folder: GuestFolder) -> list[LastRun]:

@@ -1,6 +1,7 @@
 """95: what the guests of a site did in the last hours. It needs no guest and opens no run."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from statistics import median
 from typing import Any, Self
@@ -25,8 +26,9 @@ class FleetOverview(StartHere):
 
     def __init__(self, home: Home, hours: float) -> None:
         super().__init__(home)
-        self._since = datetime.now(UTC) - timedelta(hours=hours)
-        self._runs = {guest: status.runs(Journal(home.folder(guest).journal).entries()) for guest in self.names()}
+        self._now = datetime.now(UTC)
+        self._since = self._now - timedelta(hours=hours)
+        self._runs = {guest: self._told(guest) for guest in self.names()}
 
     @classmethod
     def open(cls, names: Mapping[str, Any]) -> Self:
@@ -47,7 +49,8 @@ class FleetOverview(StartHere):
 
     def failures(self) -> list[dict[str, str]]:
         """The guests whose last run did not end well, however long ago, each with what is known of why; see `standing`."""
-        stand = {guest: status.standing(self._home.folder(guest)) for guest in self.names()}
+        at_work = [guest for guest, past in self._runs.items() if past and past[-1].state == "running"]
+        stand = {guest: status.standing(self._home.folder(guest)) for guest in self.names() if guest not in at_work}
         last = {guest: past[-1] for guest, past in stand.items() if past and past[-1].state in BAD}
         return [
             {
@@ -63,7 +66,7 @@ class FleetOverview(StartHere):
         ]
 
     def drawn(self) -> tuple[Exhibit, ...]:
-        """Every run that ended since then, in time."""
+        """Every run that ended since then, or is at work, in time."""
         recent = self._recent()
         if not recent:
             return (Exhibit(f"nothing was run since {self._since:%Y-%m-%d %H:%M} UTC"),)
@@ -72,12 +75,15 @@ class FleetOverview(StartHere):
             Stretch(guest, run.step, (run.begun - first).total_seconds(), (run.when - first).total_seconds(), run.state in BAD)
             for guest, run in recent
         ]
-        return (Exhibit(f"The first began at {first:%Y-%m-%d %H:%M} UTC. {gantt_words(found)}", figure=gantt(found)),)
+        at_work = ", ".join(guest for guest, run in recent if run.state == "running")
+        words = gantt_words(found) + (f" At work now: {at_work}." if at_work else "")
+        since = f"{first:%Y-%m-%d %H:%M} UTC"
+        return (Exhibit(f"The first began at {since}. {words}", figure=gantt(found, since)),)
 
     def pace(self) -> list[dict[str, str]]:
         """Of each step: how many runs since then were to do it, how long they took, and how much data that is a second."""
         known = rates.sizes(self._home, self.names())
-        acting = [(guest, run) for guest, run in self._recent() if run.real]
+        acting = [(guest, run) for guest, run in self._recent() if run.real and run.state != "running"]
         rows = []
         for step in STEPS:
             runs = [(guest, run, (run.when - run.begun).total_seconds()) for guest, run in acting if run.step == step]
@@ -94,6 +100,15 @@ class FleetOverview(StartHere):
                     }
                 )
         return rows
+
+    def _told(self, guest: str) -> list[LastRun]:
+        """The runs of a guest. One that is at work has told no end either, and was not interrupted: it lasts until now."""
+        folder = self._home.folder(guest)
+        busy = status.at_work(folder) is not None  # asked first: a run that ends meanwhile has told so
+        past = status.runs(Journal(folder.journal).entries())
+        if busy and past and past[-1].state == "interrupted":
+            past[-1] = replace(past[-1], state="running", when=self._now)
+        return past
 
     def _recent(self) -> list[tuple[str, LastRun]]:
         found = [(guest, run) for guest, past in self._runs.items() for run in past]
