@@ -2,6 +2,9 @@
 
 import re
 from collections.abc import Callable
+from pathlib import Path
+
+JAPANESE = {p.name for p in (Path(__file__).parents[1] / "docs" / "ja").glob("*.md")}  # each has its headings in Japanese
 
 Parts = Callable[[str], list[str]]
 
@@ -26,8 +29,12 @@ def codes(text: str) -> list[str]:
 
 
 def links(text: str) -> list[str]:
-    """Where they lead, each once, as from the project's folder; not to the same page in the other language."""
+    """Where they lead, each once, as from the project's folder; not to the same page in the other language.
+
+    Of a page in both languages only that: the name of a place in it is a heading, and translated.
+    """
     found = {re.sub(r"^(\.\./)*(docs/)?(ja/)?", "", t) for t in re.findall(r"\]\(([^)\s]+)\)", without_code(text))}
+    found = {page if (page := t.partition("#")[0]) in JAPANESE else t for t in found}
     return sorted(found - {"README.md", "README.ja.md"})
 
 
