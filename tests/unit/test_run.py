@@ -217,6 +217,10 @@ def test_tables_speak_the_language_of_the_site_whose_run_is_open_with_the_own_wo
     assert "移行元" not in str(checks)
 
 
+def test_columns_of_text_stand_below_each_other_where_letters_are_of_two_widths() -> None:
+    assert lists.aligned([("what", "found"), ("判定", "1"), ("NIC", "2")]) == ["what  found", "判定  1", "NIC   2"]
+
+
 def test_a_long_list_shows_what_is_red_then_what_is_open_and_folds_what_is_good() -> None:
     good = [Check(code="a-code", title=f"NIC {n}", ok=True) for n in range(8)]
     open_one = Check(code="a-code", title="the vlan", ok=True, unseen="not seen")

@@ -58,8 +58,7 @@ def table(rows: Rows, caption: str = "") -> None:
         names = [str(name) for name in rows.columns]
         cells = [[_cell(None if pd.isna(v) else v) for v in row] for row in zip(*(rows[name] for name in rows), strict=True)]
     lines = [names, *([printable(cell, keep="") for cell in row] for row in cells)]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    shown = ["  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip() for line in lines]
+    shown = lists.aligned(lines)
     plain = "\n".join([caption] * bool(caption) + (shown if cells else ["(nothing)"]))
     if caption:
         shown_caption = lists.said(caption)
