@@ -1,6 +1,7 @@
 """The report in a real browser: it asks for nothing, and its PDF is one that can be read aloud, searched and filed."""
 
 import contextlib
+import itertools
 import re
 import shutil
 import socket
@@ -192,6 +193,11 @@ def test_every_page_has_its_number(printed: Printed) -> None:
     assert len(printed.pages) > 5
     for number, page in enumerate(printed.pages, 1):
         assert re.search(rf"\b{number} ?/ ?{len(printed.pages)}\s*$", page), page[-200:]
+
+
+def test_no_head_of_a_table_is_left_alone_at_the_end_of_a_page(printed: Printed) -> None:
+    lines = [[line.split() for line in page.splitlines() if line.strip()][:-1] for page in printed.pages]  # without the foot
+    assert [before[-1] for before, after in itertools.pairwise(lines) if before[-1] == after[0]] == []
 
 
 def test_every_font_is_in_the_file(printed: Printed) -> None:

@@ -245,14 +245,14 @@ def test_a_measurement_that_could_not_be_made_has_failed(move: Move) -> None:
     (move.folder / "netperf.json").unlink()
     move.ran("80-netperf", result="failed", error="ToolFailed: netperf failed")
     assert judged(move) == ("bad", "80-netperf (measurement of the speed) has failed.")
-    assert "80-netperf (measurement of the speed) has failed. netperf failed" in points(move), "no name of a class"
+    assert "80-netperf (measurement of the speed) has failed. “netperf failed”" in points(move), "no name of a class"
 
 
 def test_a_later_failure_to_measure_is_none_of_the_series_that_was_measured_well(move: Move) -> None:
     move.serve()
     move.ran("80-netperf", result="failed", error="ToolFailed: netperf failed")
     assert judged(move) == ("bad", "80-netperf (measurement of the speed) has failed.")
-    assert "80-netperf (measurement of the speed) has failed. netperf failed" in points(move)
+    assert "80-netperf (measurement of the speed) has failed. “netperf failed”" in points(move)
 
 
 def test_several_slow_ways_are_one_verdict_and_no_failure_to_measure(move: Move) -> None:
@@ -277,7 +277,7 @@ def test_what_is_not_so_and_no_verdict_is_a_failure(move: Move) -> None:
     move.serve()
     move.ran("80-netperf", result="failed", red=(HEARD,))
     assert judged(move) == ("bad", "80-netperf (measurement of the speed) has failed.")
-    assert f"80-netperf (measurement of the speed) has failed. not so: {HEARD}" in points(move)
+    assert f"80-netperf (measurement of the speed) has failed. “not so: {HEARD}”" in points(move)
 
 
 def test_a_slow_way_from_another_segment_is_bad_too(move: Move) -> None:
@@ -299,7 +299,7 @@ def test_a_run_that_did_its_work_and_was_not_sealed_has_not_failed(move: Move) -
     move.ran("20-plan")
     unsealed(move)
     assert judged(move) == ("bad", "20-plan (plan) has left no sealed record.")
-    assert "20-plan (plan) has left no sealed record. a secret stands in it" in points(move)
+    assert "20-plan (plan) has left no sealed record. “a secret stands in it”" in points(move)
     assert "planned" in when(move)
 
 
@@ -318,7 +318,7 @@ def test_a_cut_over_that_was_not_sealed_is_taken_back_by_a_rollback_like_any_oth
     (move.folder / InService.filename).unlink()
     move.ran("75-rollback")
     assert "cut over: taken back" in when(move)
-    assert "70-cutover (cut-over) has left no sealed record. a secret stands in it" in points(move)
+    assert "70-cutover (cut-over) has left no sealed record. “a secret stands in it”" in points(move)
 
 
 def test_a_rollback_that_was_not_sealed_has_brought_the_guest_back(move: Move) -> None:
@@ -477,7 +477,7 @@ def test_what_a_person_had_to_do_after_a_rollback_is_no_open_point_of_the_next_c
 def test_a_cut_over_that_failed_before_the_rollback_leaves_no_open_point(move: Move) -> None:
     move.results("60-deploy")
     move.ran("70-cutover", result="failed", error="StepFailed: the machine did not start", rows=("done", "failed"))
-    assert "70-cutover (cut-over) has failed. the machine did not start" in points(move)
+    assert "70-cutover (cut-over) has failed. “the machine did not start”" in points(move)
     rolled_back(move)
     assert judged(move) == ("open", "Rolled back: in service under Xen.")
     assert "70-cutover (cut-over) has failed" not in points(move)

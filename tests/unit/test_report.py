@@ -17,6 +17,8 @@ from hikkoshi.guest.additions.firststart import Started
 from hikkoshi.guest.files import clock
 from hikkoshi.network.arrival import Arrival
 from hikkoshi.network.outage import outage
+from hikkoshi.network.remedy.cure import Cure
+from hikkoshi.network.remedy.remedy import Applied
 from hikkoshi.network.throughput.measured import Measured, Throughput
 from hikkoshi.network.wiring import wiring
 from hikkoshi.network.wiring.wiring import Wiring
@@ -172,7 +174,9 @@ def test_a_repeat_that_finds_everything_done_does_not_hide_when_it_was_done(move
 def test_what_was_only_planned_is_an_open_point(move: Move) -> None:
     move.results("20-plan")
     move.ran("30-prepare", mode="plan")
-    assert "30-prepare (preparation) was only planned" in words(move.page())
+    read = words(move.page())
+    assert "30-prepare (preparation) was only planned" in read
+    assert "make a copy bootable on VMware would be done planned only" in read
 
 
 def test_each_nic_stands_with_plan_rehearsal_and_vsphere_side_by_side(move: Move) -> None:
@@ -262,6 +266,7 @@ def test_what_a_runbook_showed_is_in_the_page_and_escaped(move: Move) -> None:
     nb = nbformat.v4.new_notebook(
         cells=[
             nbformat.v4.new_markdown_cell("This is what was **found**:"),
+            nbformat.v4.new_markdown_cell("<span>An Exception was", metadata={"tags": ["papermill-error-cell-tag"]}),
             nbformat.v4.new_code_cell(
                 "x",
                 outputs=[
@@ -279,6 +284,19 @@ def test_what_a_runbook_showed_is_in_the_page_and_escaped(move: Move) -> None:
     assert "<script>" not in page
     assert "This is what was found <b>bold</b> ToolFailed: it broke" in words(page)
     assert 'alt="Picture shown by This is what was found"' in page
+
+
+@pytest.mark.parametrize(
+    ("cell", "longest", "small"), [("show.table(x)", 150, True), ("show.table(x)", 151, False), ("x", 150, False)]
+)
+def test_only_a_table_that_fits_a_page_in_small_letters_gets_them(move: Move, cell: str, longest: int, small: bool) -> None:
+    run = move.ran("10-survey")
+    nb = nbformat.v4.new_notebook(
+        cells=[nbformat.v4.new_code_cell(cell, outputs=[nbformat.v4.new_output("stream", text=f"short\n{longest * 'x'}\n")])]
+    )
+    (move.folder / "runs").mkdir()
+    nbformat.write(nb, move.folder / "runs" / f"{run}.ipynb")
+    assert ('<pre class="wide">' in move.page()) == small
 
 
 def test_a_secret_in_the_journal_does_not_reach_the_page(move: Move, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -349,6 +367,17 @@ def test_wiring_outage_speed_and_cause_stand_in_the_report_as_they_were_measured
     assert "Not every NIC was proved to be on its segment: eth0 silent" in read
     assert "In service on vSphere, and slows its network down" in read
     assert "was not measured" not in read
+
+
+def test_what_was_measured_when_a_cause_was_looked_for_is_before_a_remedy_only_where_there_was_one(move: Move) -> None:
+    move.results("70-cutover")
+    move.remedy()
+    found = Cure.find(move.folder)
+    assert found
+    found.model_copy(update={"before": Measured(since=SINCE, series=series(0.5), folder="")}).save(move.folder)
+    assert "before the remedy slower than without the guest" in words(move.page())
+    (move.folder / Applied.filename).unlink()
+    assert "before the remedy" not in words(move.page())
 
 
 def test_what_was_measured_of_an_earlier_cut_over_proves_nothing_for_this_one(move: Move) -> None:

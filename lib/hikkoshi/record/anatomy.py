@@ -9,6 +9,7 @@ from typing import Any
 from hikkoshi.errors import BadInput, HikkoshiError, Problem, StepFailed, nearest
 
 GIVEN = "injected-parameters"  # the tag of a cell that holds the values that parameters were given
+FAILED = "papermill-error-cell-tag"  # of the cells of text in which papermill says where a run failed
 
 
 def tags(cell: Any) -> list[str]:
@@ -62,7 +63,7 @@ def introduction(nb: Any, index: int) -> str:
 
     In Japanese no space ends a sentence.
     """
-    before = nb.cells[index - 1] if index else None
+    before = next((c for c in reversed(nb.cells[:index]) if FAILED not in tags(c)), None)
     if before is None or before.cell_type != "markdown" or not before.source.strip():
         return " ".join(tags(nb.cells[index]))
     paragraph = re.split(r"\n\s*\n", before.source.strip())[-1]

@@ -32,7 +32,6 @@ PARTS = ("lib", "notebooks")
 PASSING = ("__pycache__", ".egg-info", ".ipynb_checkpoints")  # what Python and Jupyter put beside the code
 OF_THEN = "as in an earlier commit, "  # and which
 EARLIER = 50  # commits that are looked through for the runbook of a run that is sealed after an update
-MARKER = "papermill-error-cell-tag"  # of the cells of text in which papermill says where a run failed
 NAMED = 20  # files that are named; of more, only how many
 WHOSE = re.compile(rf"{SAME}|{INSTALLED}|{NONE}|({CHANGED}|{UNKNOWN}).*|{OF_THEN}([0-9a-f]{{40}}|[0-9a-f]{{64}})", re.DOTALL)
 REMEDY = "whoever sealed this record sealed a contradiction: ask how it came to be"
@@ -96,7 +95,7 @@ def cells(notebook: bytes) -> list[tuple[str, str]] | None:
             source = "".join(cell["source"])
             if kind == "code" and "parameters" in tags and (names := anatomy.plain_values(source)) is not None:
                 found.append((kind, f"values for {', '.join(sorted(names))}"))
-            elif anatomy.GIVEN not in tags and not (kind == "markdown" and MARKER in tags):
+            elif anatomy.GIVEN not in tags and not (kind == "markdown" and anatomy.FAILED in tags):
                 found.append((kind, source))
         return found
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError):

@@ -17,6 +17,7 @@ from hikkoshi.translation import Gettext
 from hikkoshi.vsphere.readback import NicFound
 
 LONGEST_OUTPUT = 20_000  # characters of one cell's output; the whole of it is in the record
+PAGE, WIDEST = 118, 150  # characters of a line that a printed page has room for: in letters of 7 pt, and of 5.6 pt
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,7 @@ class Output:
     title: str
     text: str
     images: tuple[Picture, ...]
+    wide: bool  # a table that fits on a printed page in small letters only: broken lines would tear it apart
 
 
 def facts(story: Story, _: Gettext = str) -> Iterator[Fact]:
@@ -89,7 +91,7 @@ def facts(story: Story, _: Gettext = str) -> Iterator[Fact]:
         for file in h.files:
             yield Fact(size.format(path=file.name, count=f"{file.bytes:,}"), f"SHA-256 {file.sha256}")
     if story.cutover:
-        yield Fact(_("in service since"), story.cutover.since)
+        yield Fact(_("in service since"), f"{story.cutover.since[:19].replace('T', ' ')} UTC")
 
 
 def nics(story: Story, _: Gettext = str) -> Iterator[NicRow]:
@@ -137,7 +139,7 @@ def measurements(story: Story, _: Gettext = str) -> Iterator[Fact]:
     if story.offloads:
         yield Fact(_("cause named from counters"), story.offloads.diagnosis.cause)
         for what, measured in ((_("before the remedy"), story.offloads.before), (_("after the remedy"), story.offloads.after)):
-            if measured:
+            if measured and standing.remedied(story):
                 yield Fact(what, speed(measured.series, _))
 
 
@@ -172,7 +174,9 @@ def outputs(record: Path | None) -> Iterator[Output]:
                 texts.append("" if words.startswith(("<IPython.", "<Figure ")) else words)
         shown = "\n".join(t.rstrip() for t in texts if t.strip())
         if images or shown:
-            yield Output(title, shown[:LONGEST_OUTPUT], tuple(images))
+            longest = max(map(len, shown.splitlines()), default=0)
+            tabular = "show.table(" in cell.source or "show.exhibits(" in cell.source
+            yield Output(title, shown[:LONGEST_OUTPUT], tuple(images), tabular and PAGE < longest <= WIDEST)
 
 
 def _in_vsphere(nic: NicFound, _: Gettext) -> str:

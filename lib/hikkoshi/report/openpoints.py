@@ -97,7 +97,7 @@ def _not_done(story: Story, _: Gettext) -> Iterator[str]:
         "planned only": _("{step} was only planned, not carried out."),
         "taken back": _("{step} was taken back."),
     }
-    original = _("{error}")  # in another language it says that these words are the original ones
+    original = _("“{error}”")  # in another language it says that these words are the original ones
     for step in story.steps:
         if step.run and step.run.unsealed:
             words = _("{step} has left no sealed record.").format(step=step_name(step.step, _))
