@@ -19,9 +19,11 @@ from hikkoshi.params.guest import ToolsWish
 from hikkoshi.params.home import Home
 from hikkoshi.rehearsal.outcome import BootOutcome, Ending, SeenNic
 from hikkoshi.rehearsal.rehearsal import Rehearsal
+from hikkoshi.report.language import spoken
 from hikkoshi.run import duration
 from hikkoshi.run.entry import JournalEntry
 from hikkoshi.steps.plan import rows
+from hikkoshi.translation import width
 from hikkoshi.vsphere.deployment import Deployment
 from hikkoshi_lab import keys
 
@@ -83,6 +85,18 @@ def rehearsed(home: Home, decided: Plan, *, ending: Ending = Ending.LOGIN, plan_
         disk_unchanged=True,
     )
     Rehearsal(vmdk_sha256=VMDK, plan_hash=plan_hash or decided.hash, before=None, after=after).save(home.folder("gateway"))
+
+
+def test_the_page_is_in_the_language_of_whoever_signs_it(home: Home, decided: Plan) -> None:
+    converted(home)
+    rehearsed(home, decided)
+    shown = proposal.page(home, "gateway", decided, {}, *spoken("ja"))
+    lines = shown.splitlines()
+    assert {"承認の対象", "元に戻せないこと", "停止時間の見込み"} <= set(lines)
+    assert "  - ゲストはログイン画面まで進む: gateway login:" in lines
+    points = re.split(r"\n\n|\n  - ", shown)
+    assert [p for p in points if len(p.split()) > 3 and not re.search("[ぁ-んァ-ヶ一-龠]", p)] == []
+    assert [line for line in lines if width(line) > 100 or line.lstrip().startswith(("、", "。"))] == []
 
 
 def test_every_nic_every_file_and_every_program_is_told(home: Home, decided: Plan) -> None:

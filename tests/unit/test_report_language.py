@@ -10,7 +10,9 @@ import pytest
 from babel.messages.extract import extract_from_dir
 from babel.messages.pofile import read_po
 
+from hikkoshi.approval import proposal
 from hikkoshi.figures import plots
+from hikkoshi.guest import descent
 from hikkoshi.guest.note import MEANINGS, Note
 from hikkoshi.report import language
 from hikkoshi.run.group import ALIKE, EVERY, OTHERS
@@ -52,7 +54,7 @@ def messages() -> dict[str, str]:
     """{message: the file that it is in}, as Babel's own extractors find them, the words of the steps, and what runs show."""
     found = [
         each
-        for folder in (REPORT, Path(plots.__file__).parent, Path(lists.__file__).parent)
+        for folder in (Path(str(module.__file__)).parent for module in (language, plots, lists, proposal, descent))
         for each in extract_from_dir(
             folder,
             [("**.py", "python"), ("**.j2", "jinja2.ext:babel_extract")],

@@ -22,6 +22,7 @@ from hikkoshi.run.run import Run, open_run
 from hikkoshi.run.step import READ_ONLY
 from hikkoshi.run.turn import Turn
 from hikkoshi.show import lists
+from hikkoshi.translation import aligned
 from processes import PATIENCE, wait_for
 
 
@@ -218,7 +219,7 @@ def test_tables_speak_the_language_of_the_site_whose_run_is_open_with_the_own_wo
 
 
 def test_columns_of_text_stand_below_each_other_where_letters_are_of_two_widths() -> None:
-    assert lists.aligned([("what", "found"), ("判定", "1"), ("NIC", "2")]) == ["what  found", "判定  1", "NIC   2"]
+    assert aligned([("what", "found"), ("判定", "1"), ("NIC", "2")]) == ["what  found", "判定  1", "NIC   2"]
 
 
 def test_a_long_list_shows_what_is_red_then_what_is_open_and_folds_what_is_good() -> None:

@@ -147,6 +147,7 @@ def approve(
     from hikkoshi.approval.plan import Plan  # noqa: PLC0415
     from hikkoshi.errors import Problem, Refused  # noqa: PLC0415
     from hikkoshi.params.home import Home  # noqa: PLC0415
+    from hikkoshi.report.language import spoken  # noqa: PLC0415
     from hikkoshi.run import duration  # noqa: PLC0415
     from hikkoshi.run.journal import Journal  # noqa: PLC0415
 
@@ -155,7 +156,7 @@ def approve(
     plan = Plan.load(folder)
     by = approver.of(home, guest, key.expanduser().absolute() if key else home.path(home.site().signing.key))
     subject = approval.to_approve(home, guest, plan)
-    page = proposal.page(home, guest, plan, duration.seconds(Journal(folder.journal).entries()))
+    page = proposal.page(home, guest, plan, duration.seconds(Journal(folder.journal).entries()), *spoken(home.site().lang))
     out = sys.stderr if as_json else sys.stdout
     terminal.say(page, out)
     terminal.say(f"You approve as {by.principal} ({by.fingerprint}).", out)

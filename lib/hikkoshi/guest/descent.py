@@ -18,6 +18,7 @@ from hikkoshi.guest.prepared import PreparationPlan, Prepared
 from hikkoshi.params.folder import GuestFolder
 from hikkoshi.progress import Progress, silent
 from hikkoshi.run.step import PLAN, PREPARE, ROLLBACK
+from hikkoshi.translation import Gettext
 from hikkoshi.xen.wire import proving
 
 TITLE = "the source is the one that was copied"
@@ -113,11 +114,12 @@ class Descent:
         return replace(signs, code="source-as-copied", title=TITLE, found=found, unseen="not seen")
 
 
-def duration(reading: float) -> str:
+def duration(reading: float, _: Gettext = str) -> str:
     """What is told beforehand of how long reading a device takes, by the seconds that the survey took for it."""
     if not reading:
-        return "all of it is read again while the source is off; how long that takes is not known"
-    return f"all of it is read again while the source is off: about {reading:.0f} s, as in the survey"
+        return _("all of it is read again while the source is off; how long that takes is not known")
+    words = _("all of it is read again while the source is off: about {seconds} s, as in the survey")
+    return words.format(seconds=f"{reading:.0f}")
 
 
 def chain(folder: GuestFolder, plan: PreparationPlan | None) -> Check:

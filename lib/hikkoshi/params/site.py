@@ -193,7 +193,9 @@ class Site(Frozen):
     """A vSphere, or several, and one or more Dom-0s."""
 
     name: str = Field(description="what the site is called in reports")
-    lang: Literal["en", "ja"] = Field("en", description="language of the runbooks' texts, of reports and of a contractor's sheet")
+    lang: Literal["en", "ja"] = Field(
+        "en", description="language of the runbooks' texts, of the page that is approved, of reports and of a contractor's sheet"
+    )
     signing: Signing = Signing()
     vsphere: VSphere
     vspheres: dict[Name, VSphere] = Field(

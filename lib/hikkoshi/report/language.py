@@ -8,6 +8,7 @@ import gettext
 from pathlib import Path
 
 from hikkoshi import translation
+from hikkoshi.translation import Gettext
 
 LOCALE = Path(__file__).parent / "locale"
 
@@ -27,3 +28,8 @@ def of_check(code: str, lang: str) -> str:
     """What a check looks at, in a language; empty in English, which it tells itself, and for a code that is not known."""
     words = translations(lang).pgettext("check", code)
     return "" if words == code else words
+
+
+def spoken(lang: str) -> tuple[Gettext, Gettext]:
+    """What puts words into a language, and what says in it what a check looks at."""
+    return translations(lang).gettext, functools.partial(of_check, lang=lang)

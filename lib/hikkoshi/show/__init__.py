@@ -26,6 +26,7 @@ from hikkoshi.run import run as _run
 from hikkoshi.run.group import FOLDED
 from hikkoshi.run.row import WIDTH, Checklist, Evidence, Row
 from hikkoshi.show import lists
+from hikkoshi.translation import aligned
 
 if TYPE_CHECKING:  # most notebooks draw and calculate nothing, and need not wait for what does
     import pandas as pd
@@ -58,7 +59,7 @@ def table(rows: Rows, caption: str = "") -> None:
         names = [str(name) for name in rows.columns]
         cells = [[_cell(None if pd.isna(v) else v) for v in row] for row in zip(*(rows[name] for name in rows), strict=True)]
     lines = [names, *([printable(cell, keep="") for cell in row] for row in cells)]
-    shown = lists.aligned(lines)
+    shown = aligned(lines)
     plain = "\n".join([caption] * bool(caption) + (shown if cells else ["(nothing)"]))
     if caption:
         shown_caption = lists.said(caption)

@@ -4,7 +4,6 @@ In another language than English a check has its own words below: what a termina
 """
 
 import html
-import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
@@ -102,16 +101,6 @@ def evidence(found: Evidence) -> str:
     size = files.human(sum(a["bytes"] for a in found.artefacts))
     words = _("{count} files, {size} in all, each with its SHA-256")
     return actions + folded("", words.format(count=len(found.artefacts), size=size), made)
-
-
-def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    """A table as lines of text, its columns as wide as a terminal shows them: a Japanese letter takes two places."""
-
-    def width(cell: str) -> int:
-        return len(cell) + sum(unicodedata.east_asian_width(c) in "WF" for c in cell)
-
-    widths = [max(map(width, column)) for column in zip(*rows, strict=True)]
-    return ["  ".join(c + " " * (w - width(c)) for c, w in zip(row, widths, strict=True)).rstrip() for row in rows]
 
 
 def folded(state: State | str, words: str, page: str) -> str:

@@ -12,6 +12,7 @@ from hikkoshi.guest.prepared import Prepared
 from hikkoshi.progress import Progress, silent
 from hikkoshi.rehearsal import rehearsal
 from hikkoshi.report import handover as files_for_contractor
+from hikkoshi.report.language import spoken
 from hikkoshi.run import duration
 from hikkoshi.run.run import Run
 from hikkoshi.run.step import DEPLOY
@@ -64,10 +65,11 @@ class Deploy(Runbook):
         return self._to.evidence()
 
     def page_to_approve(self) -> str:
-        """What a second person reads and signs."""
+        """What a second person reads and signs, in the site's language."""
         run = self.run
         plan = Plan.find(run.folder)
-        return proposal.page(run.home, run.guest.name, plan, duration.seconds(run.journal.entries()))
+        took = duration.seconds(run.journal.entries())
+        return proposal.page(run.home, run.guest.name, plan, took, *spoken(run.site.lang))
 
 
 class _Import:
