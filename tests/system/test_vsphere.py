@@ -346,6 +346,10 @@ class TestDeployment:
         check = deployment.unplugged(world.connect(), world.order)
         assert (bool(check), check.found, check.remedy) == (False, "no machine yet", "")
 
+    def test_where_there_is_no_disk_yet_none_is_named(self, world: World) -> None:
+        check = deployment.complete(world.connect(), replace(world.order, sha256=""))
+        assert (check.found, check.expected) == ("no disk yet", "one complete machine of this plan and its disk")
+
     def test_everything_is_read_back_and_every_nic_unplugged(self, world: World) -> None:
         v = world.connect()
         world.deploy(v)

@@ -925,7 +925,9 @@ def test_a_run_made_by_hand_comes_to_the_same_gate(apart: World) -> None:
 def test_parameters_that_a_run_was_opened_with_are_held_against_the_plan_too(apart: World) -> None:
     apart.edit("datastore: storage1", "datastore: storage2")
     run = opened(apart)
+    assert run.approved().remedy.startswith("put the parameters back, or plan anew: hikkoshi run gateway --from 20 --apply")
     apart.edit("datastore: storage2", "datastore: storage1")  # put back: but the run holds the other
+    assert run.approved().remedy.startswith("run this notebook again from its first cell")
     apart.give(now=datetime.now(UTC))
     try:
         assert approval.check(apart.home, "gateway", apart.plan)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from hikkoshi.figures import exhibits
 from hikkoshi.network.compare.sequential import Attempt, Series
 from hikkoshi.network.diagnosis import diagnosis, snapshot
 from hikkoshi.network.diagnosis.diagnosis import Diagnosis
@@ -34,10 +35,14 @@ def treated(home: Home, case: str) -> Treatment:
     return Treatment(home, home.guest("gateway"), "run")
 
 
-def series(ended: str) -> Series:
-    run = Attempt(number=1, path="direct", began="2026-11-22T00:00:00+00:00", seconds=1, throughput=94)
+def series(ended: str, through: float | None = None) -> Series:
+    """One run of the direct path, or five of each."""
+    at = {"began": "2026-11-22T00:00:00+00:00", "seconds": 1}
+    speeds = {"direct": 94.0} if through is None else {"direct": 94.0, "through": through}
+    pairs = [(path, speed + n / 10) for n in range(1 if through is None else 5) for path, speed in speeds.items()]
+    runs = [Attempt.model_validate({"number": n, "path": p, "throughput": v, **at}) for n, (p, v) in enumerate(pairs, 1)]
     return Series.model_validate(
-        {"through": "through", "direct": "direct", "unit": "x", "seed": 1, "runs": (run,), "ended": ended}
+        {"through": "through", "direct": "direct", "unit": "x", "seed": 1, "runs": tuple(runs), "ended": ended}
     )
 
 
@@ -55,6 +60,19 @@ def test_a_guest_in_order_needs_no_remedy_and_no_second_measurement(home: Home) 
     assert all(treatment.proofs())  # nothing was measured before either, and nothing has to be
     states = [c.unseen for c in treatment.proofs()]
     assert states == ["", "not needed", "not needed", "not needed", "not measured"], "and none of it is called ok"
+
+
+def test_a_guest_in_order_is_told_to_have_nothing_to_cure_and_what_was_compared(home: Home) -> None:
+    treatment = treated(home, "healthy.unknown")
+    found = Cure.load(home.folder("gateway"))
+    fast = found.model_copy(update={"before": Measured(since="", series=series("decided", 94), folder="run")})
+    told = [one.words for one in (*exhibits.diagnosis(fast), *exhibits.counters(treatment.counts()), *exhibits.cured(fast))]
+    assert told[0].startswith("nothing to cure; no cause found: none of 15 rules is likely by the counters before and after")
+    assert told[1].startswith("none of these counts rose: packets too long to pass on; ")
+    assert told[2].startswith("no comparison: nothing was changed here. Before that, recovered: through / direct is 1.00")
+    slow = found.model_copy(update={"before": Measured(since="", series=series("decided", 50), folder="run")})
+    for one in (found, slow):
+        assert exhibits.diagnosis(one)[0].words.startswith("no cause found: "), "nobody has measured that it is fast"
 
 
 def test_without_measurement_80_and_85_find_nothing_ok_and_nothing_done(home: Home) -> None:

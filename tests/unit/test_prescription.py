@@ -179,11 +179,17 @@ def test_a_guest_that_forwards_nothing_keeps_its_lro() -> None:
     assert "LRO is good for it" in plan.notes[0]
 
 
-@pytest.mark.parametrize("cause", ["unknown", "MTU mismatch", "congestion"])
+@pytest.mark.parametrize("cause", ["MTU mismatch", "congestion"])
 def test_another_cause_changes_nothing(cause: str) -> None:
     plan = remedies(guest(settings=IFCFG), cause)
     assert (plan.switches, plan.files) == ((), ())
     assert cause in plan.notes[0]
+
+
+def test_where_no_cause_was_found_nothing_is_changed() -> None:
+    assert [row["what"] for row in remedies(guest(settings=IFCFG), "unknown").rows()] == [
+        "No cause was found, so nothing is changed."
+    ]
 
 
 def test_a_nic_whose_name_would_need_quotes_is_left_alone() -> None:

@@ -147,7 +147,7 @@ def test_a_rehearsal_of_another_vmdk_or_plan_is_not_complete(tmp_path: Path, sha
 def test_nothing_is_not_complete(tmp_path: Path) -> None:
     check = rehearsal.complete(GuestFolder(tmp_path), "", "")
     assert not check
-    assert check.found == "not yet"
+    assert (check.found, check.remedy) == ("not yet", "run 50-rehearse in apply")
 
 
 def test_a_rehearsal_whose_picture_is_lost_is_not_complete(tmp_path: Path) -> None:

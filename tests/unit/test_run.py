@@ -14,6 +14,7 @@ import pytest
 from hikkoshi import show
 from hikkoshi.check import UNSEEN, Check, Unseen
 from hikkoshi.errors import BadInput, Busy, HikkoshiError, Problem, Refused, StepFailed, ToolFailed
+from hikkoshi.figures.exhibits import Exhibit
 from hikkoshi.params.home import Home
 from hikkoshi.run import confirmation, lock, row, run
 from hikkoshi.run.confirmation import Confirmation
@@ -304,13 +305,22 @@ def test_a_line_of_progress_harms_nobody_where_no_ipython_runs(capsys: pytest.Ca
     assert "converting" in capsys.readouterr().out
 
 
-def test_a_table_without_rows_is_the_sentence_above_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_table_without_rows_says_so_and_whether_there_may_be_some_yet(monkeypatch: pytest.MonkeyPatch) -> None:
     pages: list[str] = []
     monkeypatch.setattr(show, "display", lambda data, **_: pages.append(data["text/html"]))
-    show.table([], caption="cause: unknown")
+    show.table(None, caption="modules")
+    show.table([], caption="modules")
+    show.exhibits([Exhibit("cause: unknown", rows=[])])
     show.table([{"finding": "LRO"}], caption="cause: LRO")
-    assert pages[0] == "<p>cause: unknown</p>"
-    assert ">cause: LRO</caption>" in pages[1]
+    assert pages[:3] == [f"<p><em>{told}</em></p>" for told in ("modules (not known yet)", "modules (none)", "cause: unknown")]
+    assert ">cause: LRO</caption>" in pages[3]
+
+
+def test_a_name_between_backticks_is_shown_as_in_the_runbooks_texts() -> None:
+    check = Check(code="a-code", title="the window", ok=False, found="no `window` in <idp>", remedy="write `window`")
+    page = lists.checklist(row.Checklist("preflight", (check,)))
+    assert "<td>no <code>window</code> in &lt;idp&gt;</td>" in page
+    assert "<td>write <code>window</code></td>" in page
 
 
 def test_a_line_with_a_title_is_open_to_be_read(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -100,7 +100,7 @@ def look(home: Home, guest: str, plan: Plan | None, now: datetime | None = None)
         return none("there is no plan to approve", f"run {PLAN}, then {remedy}")
     try:
         if now is None and (others := list(changed(home, *home.parameters(guest), plan))):
-            return none("; ".join(others), f"{_put_back(guest)}; then {remedy}")
+            return none("; ".join(others), f"{put_back(guest)}; then {remedy}")
         subject, found = Subject.now(home, guest, plan), list(judged(home, guest, plan, now))
     except HikkoshiError as e:
         return none("; ".join(f"{p.what}: {p.where}" for p in e.problems), e.problems[0].remedy)
@@ -175,7 +175,7 @@ def to_approve(home: Home, guest: str, plan: Plan) -> Subject:
                 where=str(home.folder(guest).plan),
                 found="; ".join(others),
                 expected="what was planned",
-                remedy=f"{_put_back(guest)}; then {command(guest)}",
+                remedy=f"{put_back(guest)}; then {command(guest)}",
             )
         )
     if not subject.complete:
@@ -348,7 +348,8 @@ class _Case:
         return Problem(code="approval-by-one-person", what=alone) if alone else None
 
 
-def _put_back(guest: str) -> str:
+def put_back(guest: str) -> str:
+    """What to do where the parameters are not those of the plan any more."""
     return f"put the parameters back, or plan anew: hikkoshi run {guest} --from {PLAN.number} --apply"
 
 

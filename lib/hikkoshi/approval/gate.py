@@ -13,7 +13,7 @@ from hikkoshi.approval import approval, signatory, signature
 from hikkoshi.approval.approval import Approval
 from hikkoshi.approval.plan import Plan, changed
 from hikkoshi.check import Check, Permission
-from hikkoshi.errors import Refused
+from hikkoshi.errors import HikkoshiError, Refused
 from hikkoshi.params.guest import Guest
 from hikkoshi.params.home import Home
 from hikkoshi.params.site import Site
@@ -87,6 +87,14 @@ class Gate:
         found = self.counted or self._looked()[1]
         return [found.path, signature.path_of(found.path)] if found else []
 
+    def _as_planned(self, plan: Plan) -> str:
+        """What to do where the files, too, hold other parameters than the plan's; nothing where only this run does."""
+        try:
+            others = any(changed(self.home, *self.home.parameters(self.guest.name), plan))
+        except HikkoshiError:
+            others = True
+        return f"{approval.put_back(self.guest.name)}; then have that plan approved" if others else ""
+
     def _signs(self) -> tuple[Check, ...]:
         return () if self.acting else (signatory.find(self.home).check(),)
 
@@ -113,7 +121,7 @@ class Gate:
                 ok=False,
                 found="; ".join(others),
                 expected=expected,
-                remedy=again + "it acts by what it read there",
+                remedy=self._as_planned(plan) or again + "it acts by what it read there",
             ), None
         now = approval.look(self.home, self.guest.name, plan)
         return now if now[0] or not self.acting else approval.look(self.home, self.guest.name, plan, self.acting)

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from hikkoshi.figures import room, timeline
 from hikkoshi.figures import wires as cables
 from hikkoshi.figures.room import Room
+from hikkoshi.network.diagnosis.diagnosis import UNKNOWN
 from hikkoshi.network.outage.outage import Outages
 from hikkoshi.network.wiring.wiring import Witness
 
@@ -91,10 +92,18 @@ def matrix(cells: "overview.Cells") -> tuple[Exhibit, ...]:
     return (Exhibit(overview.matrix_words(cells), figure=overview.matrix(cells)) if cells else Exhibit("not measured"),)
 
 
-def cured(before: "Measured | None", after: "Measured | None") -> tuple[Exhibit, ...]:
+def cured(found: "Cure | None") -> tuple[Exhibit, ...]:
     """A series before a remedy beside the one after it."""
-    if before is None or after is None:
+    before, after = (found.before, found.after) if found else (None, None)
+    if found is None:
+        return (Exhibit("no comparison: not looked at"),)
+    if after is None and not found.curable:
+        told = before.series.words() if before else "nothing was measured"
+        return (Exhibit(f"no comparison: nothing was changed here. Before that, {told}"),)
+    if before is None:
         return (Exhibit("no comparison: nothing was measured before the remedy"),)
+    if after is None:
+        return (Exhibit("no comparison: not measured yet after the remedy"),)
     from hikkoshi.figures import plots  # noqa: PLC0415 - as above
 
     pair = before.series, after.series
@@ -106,14 +115,18 @@ def diagnosis(found: "Cure | None") -> tuple[Exhibit, ...]:
     if found is None:
         return (Exhibit("not looked at"),)
     named = found.diagnosis
-    words = f"cause: {named.cause}; {named.release}, kernel {named.kernel}; in {found.folder}"
+    fast = found.before is not None and found.before.series.verdict == "recovered"
+    cure = "nothing to cure; " if fast and named.cause == UNKNOWN else ""
+    words = f"{cure}{named.words()}; {named.release}, kernel {named.kernel}; in {found.folder}"
     return (Exhibit(words, rows=named.rows()),)
 
 
 def counters(counts: "overview.Counts") -> tuple[Exhibit, ...]:
     """Counts that should be equal where merged frames are lost."""
+    if not counts:
+        return (Exhibit("not looked at"),)
     if not any(any(group.values()) for group in counts.values()):
-        return (Exhibit("nothing was counted"),)
+        return (Exhibit(f"none of these counts rose: {'; '.join(counts)}"),)
     from hikkoshi.figures import overview  # noqa: PLC0415 - as above
 
     return (Exhibit(overview.counters_words(counts), figure=overview.counters(counts)),)

@@ -113,13 +113,13 @@ def checks(guest: Guest, surveyed: Survey, folder: Path = Path(), *, off: bool) 
     try:
         said = Answers.of(_asked(Login.at(address, folder)))
     except ValueError as e:
-        return [check(found=f"not asked: {e}", unseen="not seen", where=address)]
+        return [check(found=f"asked, but the answer is of no use: {e}", unseen="not seen", where=address)]
     except ToolFailed as e:
         p = e.problems[0]
-        why = f"{'it does not answer' if p.code.startswith('dom0-') else p.what}: {p.found}"
-        return [check(found=f"not asked: {why}", unseen="not seen", where=address)]
+        why = "asked, but it does not answer" if p.code.startswith("dom0-") else f"not asked: {p.what}"
+        return [check(found=f"{why}: {p.found}", unseen="not seen", where=address)]
     if said.vmware:
-        return [check(found="not asked: the machine that answers is on VMware, so it is not the source", unseen="not seen")]
+        return [check(found="asked, but the machine that answers is on VMware, so it is not the source", unseen="not seen")]
     return list(_Comparison(guest, surveyed, said, address).checks())
 
 

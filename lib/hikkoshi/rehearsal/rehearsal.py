@@ -167,7 +167,9 @@ def complete(folder: GuestFolder, vmdk_sha256: str, plan_hash: str) -> Check:
         ok=fits and decided and found is not None and _pictured(folder, found.after),
         found=told,
         expected="a boot of this VMDK, by this plan, that came to an end and told about itself",
-        remedy=f"look at {folder.after_picture}; if the machine is overloaded, run again when it is not",
+        remedy=f"look at {folder.after_picture}; if the machine is overloaded, run again when it is not"
+        if fits
+        else f"run {REHEARSE} in apply",
         where=str(folder.rehearsal),
     )
 

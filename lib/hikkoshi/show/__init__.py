@@ -39,8 +39,15 @@ if TYPE_CHECKING:  # most notebooks draw and calculate nothing, and need not wai
 Rows: TypeAlias = "pd.DataFrame | Sequence[Mapping[str, Any]]"
 
 
-def table(rows: Rows, caption: str = "") -> None:
-    """Show rows as one table, the whole of every cell. Of many rows whose `verdict` is ok there is one line, which opens."""
+def table(rows: "Rows | None", caption: str = "") -> None:
+    """Show rows as one table, the whole of every cell. Of many rows whose `verdict` is ok there is one line, which opens.
+
+    None: they are not known yet, and that is said; so is that there are none.
+    """
+    if rows is None or not len(rows):
+        known = rows is not None
+        _both(lists.empty(caption, known=known), f"{caption} ({'none' if known else 'not known yet'})")
+        return
     folded: list[list[str]] = []
     if isinstance(rows, Sequence):
         names = list(dict.fromkeys(name for row in rows for name in row))
@@ -60,10 +67,9 @@ def table(rows: Rows, caption: str = "") -> None:
         cells = [[_cell(None if pd.isna(v) else v) for v in row] for row in zip(*(rows[name] for name in rows), strict=True)]
     lines = [names, *([printable(cell, keep="") for cell in row] for row in cells)]
     shown = aligned(lines)
-    plain = "\n".join([caption] * bool(caption) + (shown if cells else ["(nothing)"]))
+    plain = "\n".join([caption] * bool(caption) + shown)
     if caption:
-        shown_caption = lists.said(caption)
-        body = body.replace(">", f">{lists.caption(shown_caption)}", 1) if cells else f"<p>{html.escape(shown_caption)}</p>"
+        body = body.replace(">", f">{lists.caption(lists.said(caption))}", 1)
     if folded:
         words = f"{len(folded)} more rows" if cells else f"{caption}: {len(folded)} rows"
         more, line = lists.folded("ok", words, _table_html(names, folded)), f"{'ok':<{WIDTH}}{words}"
@@ -79,7 +85,7 @@ def _cell(value: object) -> str:
 
 def _table_html(names: Sequence[str], cells: Sequence[Sequence[str]]) -> str:
     head = "".join(f"<th scope='col'>{html.escape(name)}</th>" for name in names)
-    rows = ("".join(f"<td>{html.escape(cell)}</td>" for cell in row) for row in cells)
+    rows = ("".join(f"<td>{lists.inline(cell)}</td>" for cell in row) for row in cells)
     body = "\n".join(f"<tr>{row}</tr>" for row in rows)
     return f"<table class='hikkoshi'><thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody></table>"
 
@@ -91,7 +97,7 @@ def checklist(title: str, checks: Sequence[Check]) -> None:
 
 def nothing(why: str) -> None:
     """Say in place of a table or picture why there is none."""
-    _both(f"<p><em>{html.escape(why)}</em></p>", why)
+    _both(f"<p><em>{lists.inline(why)}</em></p>", why)
 
 
 def picture(path: Path, alt: str) -> None:
@@ -114,7 +120,7 @@ def exhibits(found: Sequence["Exhibit"]) -> None:
     for one in found:
         if one.figure is not None:
             figure(one.figure, one.words)
-        elif one.rows is not None:
+        elif one.rows is not None and len(one.rows):
             table(one.rows, caption=one.words)
         else:
             nothing(one.words)
@@ -249,7 +255,7 @@ def rewiring(found: Rewirable) -> None:
     """A choice of segment for each NIC in JupyterLab, what it changes in the guest's file, and a button to write that."""
     if not interactive():
         words = "(choices, where somebody can click; here, change `nics` in the guest's file, and run this again)"
-        _both(f"<p>{html.escape(words)}</p>", words)
+        _both(f"<p>{lists.inline(words)}</p>", words)
         return
     import ipywidgets  # noqa: PLC0415 - slow, and needed only here
 
@@ -272,7 +278,7 @@ def rewiring(found: Rewirable) -> None:
             try:
                 unified, words = told({mac: choice.value for mac, choice in choices.items() if choice.value != before[mac]})
                 rich, plain = _diff_html(unified or "no change"), unified or "no change"
-                _both(f"<pre>{rich}</pre><p>{html.escape(words)}</p>", f"{plain}\n{words}".strip())
+                _both(f"<pre>{rich}</pre><p>{lists.inline(words)}</p>", f"{plain}\n{words}".strip())
             except HikkoshiError as e:
                 _both(f"<pre style='color:{lists.COLOURS['red']}'>{html.escape(str(e))}</pre>", str(e))
         return bool(unified)

@@ -4,6 +4,7 @@ In another language than English a check has its own words below: what a termina
 """
 
 import html
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
@@ -51,6 +52,17 @@ def said(words: str) -> str:
 
 
 _ = said  # by this name the words are gathered for the catalogue
+
+
+def inline(text: str) -> str:
+    """A text in HTML; a name between backticks stands there as it does in the runbooks' own texts."""
+    return re.sub(r"`([^`\n]+)`", r"<code>\1</code>", html.escape(text))
+
+
+def empty(title: str, *, known: bool) -> str:
+    """What stands in place of a table without rows."""
+    words = _("{title} (none)") if known else _("{title} (not known yet)")
+    return f"<p><em>{html.escape(words.format(title=_(title)))}</em></p>"
 
 
 def row(one: Row) -> str:
@@ -122,11 +134,11 @@ def caption(words: str) -> str:
 
 def _told(words: str, own: str) -> str:
     """Words of the reader's language with their own ones below, where these are others."""
-    return f"{html.escape(words)}<br><small>{html.escape(own)}</small>" if words not in ("", own) else html.escape(own)
+    return f"{inline(words)}<br><small>{inline(own)}</small>" if words not in ("", own) else inline(own)
 
 
 def _action(one: Row) -> str:
-    cells = _told(_(one.title), one.title), f"{one.seconds:.1f} s", html.escape(one.found)
+    cells = _told(_(one.title), one.title), f"{one.seconds:.1f} s", inline(one.found)
     return f"<td>{word(one.state)}</td>" + "".join(f"<td>{cell}</td>" for cell in cells)
 
 
@@ -137,8 +149,8 @@ def _checks(checks: Sequence[Check], title: str = "") -> str:
         (
             f"<td>{word(state_of(c))}</td>"
             + f"<td>{_told(language.of_check(c.code, lang), c.title)}</td>"
-            + "".join(f"<td>{html.escape(t)}</td>" for t in (c.found, c.expected))
-            + (f"<td>{'' if c else html.escape(c.remedy)}</td>" if bad else "")
+            + "".join(f"<td>{inline(t)}</td>" for t in (c.found, c.expected))
+            + (f"<td>{'' if c else inline(c.remedy)}</td>" if bad else "")
             for c in checks
         ),
         ("", _("check"), _("found"), _("expected"), *([_("what to do")] if bad else [])),

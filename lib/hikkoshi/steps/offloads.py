@@ -56,8 +56,10 @@ class Offloads(Runbook):
 
         return exhibits.counters(self._treatment.counts())
 
-    def remedy(self) -> list[dict[str, str]]:
-        """What will be changed in the guest, and how it will survive the next start."""
+    def remedy(self) -> list[dict[str, str]] | None:
+        """What will be changed in the guest, and how it will survive the next start; None where it is still to be diagnosed."""
+        if self.run.guest.measurement and self._treatment.found() is None:
+            return None
         return self._treatment.plan().rows()
 
     def complete(self) -> Check:
@@ -84,8 +86,7 @@ class Offloads(Runbook):
         """Every run before the remedy beside every one after it."""
         from hikkoshi.figures import exhibits  # noqa: PLC0415 - matplotlib is slow to load
 
-        found = self._treatment.found()
-        return exhibits.cured(found.before if found else None, found.after if found else None)
+        return exhibits.cured(self._treatment.found())
 
     def proofs(self) -> list[Check]:
         """The remedy in place, and the path through the guest proved to be as fast as 90 % of the direct one."""

@@ -66,24 +66,23 @@ class Prepare(Runbook):
             self.run.home.root,
         )
 
-    def modules(self) -> list[dict[str, str]]:
-        """Each module of the initrd: there before, there after; no rows before a copy was made."""
+    def modules(self) -> list[dict[str, str]] | None:
+        """Each module of the initrd: there before, there after; None before a copy was made."""
         known = Prepared.find(self.run.folder)
         if known is None:
-            return []
+            return None
         before, after = set(known.initrd_modules_before), set(known.initrd_modules_after)
         return [
             {"module": m, "before": "there" if m in before else "–", "after": "there" if m in after else "gone"}
             for m in sorted(before | after)
         ]
 
-    def outputs(self) -> list[dict[str, str]]:
-        """What was brought into the copy and run there, with the end of what it printed."""
+    def outputs(self) -> list[dict[str, str]] | None:
+        """What was brought into the copy and run there, with the end of what it printed; None before a copy was made."""
         known = Prepared.find(self.run.folder)
-        return [
-            {"run on the copy": r.name, "exit status": str(r.status), "it printed": tool.tail(r.output)}
-            for r in (known.ran if known else ())
-        ]
+        if known is None:
+            return None
+        return [{"run on the copy": r.name, "exit status": str(r.status), "it printed": tool.tail(r.output)} for r in known.ran]
 
     def proofs(self) -> list[Check]:
         """Every promise of the preparation, by what was read off the copy afterwards; and that it is still the same copy."""
@@ -109,6 +108,6 @@ def rows(preparation: Preparation) -> list[dict[str, str]]:
         *p.additions.rows(),
         *(("run in the guest", " ".join(c), "") for c in p.commands),
         *(("still Xen's name", line, "look at it") for line in p.leftovers),
-        *(("note", str(note), "") for note in p.notes),
+        *(("note", "", str(note)) for note in p.notes),
     ]
     return [{"what": what, "planned": planned, "why": why} for what, planned, why in found]

@@ -59,9 +59,10 @@ class Rehearse(Runbook):
         """What the guest said about its NICs, beside the plan."""
         return nic_rows(Rehearsal.find(self.run.folder), self._job.machine)
 
-    def mounts(self) -> list[dict[str, str]]:
-        """What the guest mounted at its start, and its swap, beside its fstab."""
-        return mount_rows(Rehearsal.find(self.run.folder))
+    def mounts(self) -> list[dict[str, str]] | None:
+        """What the guest mounted at its start, and its swap, beside its fstab; None before it was booted."""
+        found = Rehearsal.find(self.run.folder)
+        return mount_rows(found) if found else None
 
     def proofs(self) -> list[Check]:
         """The guest came to its login prompt, with every NIC as planned, and the VMDK is unchanged."""
@@ -98,10 +99,8 @@ def nic_rows(found: Rehearsal | None, machine: Hardware | None) -> list[dict[str
     return rows
 
 
-def mount_rows(found: Rehearsal | None) -> list[dict[str, str]]:
+def mount_rows(found: Rehearsal) -> list[dict[str, str]]:
     """What the guest's fstab asks for, and what the guest's kernel called it, a row each."""
-    if found is None:
-        return []
     return [
         {
             "mounted at": m.point,

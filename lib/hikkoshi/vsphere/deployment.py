@@ -103,16 +103,19 @@ def checks(v: Session, site: Site, wanted: Order) -> list[Check]:
 
 def complete(v: Session, wanted: Order) -> Check:
     """Whether the machine of this very plan and disk stands in vSphere, marked complete when all was read back."""
+    both = wanted.spec is not None and bool(wanted.sha256)
+    made = f"plan {wanted.plan_hash[:16]} and disk {wanted.sha256[:16]}" if both else "this plan and its disk"
     check = partial(
         Check,
         code="deployed-as-planned",
         title=f"{wanted.guest} stands in vSphere as planned",
-        expected=f"one complete machine of plan {wanted.plan_hash[:16] or '?'} and disk {wanted.sha256[:16] or '?'}",
+        expected=f"one complete machine of {made}",
         where=v.where,
         later=True,
     )
-    if wanted.spec is None or not wanted.sha256:
-        return check(ok=False, found="no plan or no disk yet", remedy="run the earlier steps first")
+    if not both:
+        yet = "no disk yet" if wanted.spec else "no plan yet"
+        return check(ok=False, found=yet, remedy="run the earlier steps first")
     ours = found(v, wanted)
     done = [m for m in ours if _is_ordered(m, wanted)]
     there = ", ".join(f"{m}" + ("" if vm.COMPLETE in m.marks else ", unfinished") for m in ours)

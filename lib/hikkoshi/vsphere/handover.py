@@ -66,12 +66,13 @@ class HandOver(Artefact):
 def recorded(folder: GuestFolder, guest: str, plan_hash: str, vmdk_sha256: str) -> Check:
     """Whether the machine of this plan and disk was handed over."""
     made = HandOver.of(folder, plan_hash, vmdk_sha256)
+    wanted = f"plan {plan_hash[:16]} and disk {vmdk_sha256[:16]}" if vmdk_sha256 else "this plan and its disk"
     return Check(
         code="handed-over",
         title=f"{guest} was handed over as planned",
         ok=made is not None,
         found=str(made) if made else "not yet",
-        expected=f"files of plan {plan_hash[:16] or '?'} and disk {vmdk_sha256[:16] or '?'}",
+        expected=f"files of {wanted}",
         remedy=f"run {DEPLOY} in apply",
         where=guest,
         later=True,

@@ -55,6 +55,14 @@ class Diagnosis(Frozen):
             for f in self.findings
         ]
 
+    def words(self) -> str:
+        """The cause; or that none was found, and what was compared."""
+        if self.cause != UNKNOWN:
+            return f"cause: {self.cause}"
+        return (
+            f"no cause found: none of {len(FIRST)} rules is likely by the counters before and after {self.seconds} s with a load"
+        )
+
     def plain(self) -> str:
         """All of it as text."""
         role = {True: "forwards", False: "does not forward", None: "forwards or not, unknown"}[self.forwards]

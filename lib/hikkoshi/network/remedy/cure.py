@@ -3,6 +3,7 @@
 from typing import ClassVar
 
 from hikkoshi.artefact import Artefact
+from hikkoshi.network.diagnosis import aggregation
 from hikkoshi.network.diagnosis.diagnosis import Diagnosis
 from hikkoshi.network.throughput.measured import Measured
 from hikkoshi.params.folder import GuestFolder
@@ -19,3 +20,8 @@ class Cure(Artefact):
     folder: str  # below netperf/: what the machines told
     before: Measured | None = None  # what 80-netperf had measured
     after: Measured | None = None
+
+    @property
+    def curable(self) -> bool:
+        """Whether the cause that was named is one that the remedy is for."""
+        return self.diagnosis.cause in (aggregation.LRO, aggregation.MERGED)

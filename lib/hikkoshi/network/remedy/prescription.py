@@ -12,6 +12,7 @@ from typing import Literal
 
 from hikkoshi.artefact import Frozen
 from hikkoshi.network.diagnosis import aggregation
+from hikkoshi.network.diagnosis.diagnosis import UNKNOWN
 from hikkoshi.network.diagnosis.snapshot import HEADER, NicState, Snapshot
 from hikkoshi.network.remedy.persistence import Feature
 
@@ -79,6 +80,8 @@ def remedies(snapshot: Snapshot, cause: str = aggregation.LRO) -> Prescription:
     LRO goes off on every NIC where the flag can be changed. Where it is fixed, and frames were merged all the same, it is GRO
     that goes off on the NICs of that driver.
     """
+    if cause == UNKNOWN:
+        return Prescription(notes=("No cause was found, so nothing is changed.",))
     if cause not in (aggregation.LRO, aggregation.MERGED):
         return Prescription(notes=(f"The cause is {cause}: what to do about it is in the diagnosis.",))
     if snapshot.forwards is False:

@@ -11,7 +11,7 @@ from pathlib import Path
 from hikkoshi import files
 from hikkoshi.check import Check, Permission
 from hikkoshi.errors import Problem, Refused, StepFailed
-from hikkoshi.network.diagnosis import aggregation, collection, diagnosis, snapshot
+from hikkoshi.network.diagnosis import collection, diagnosis, snapshot
 from hikkoshi.network.diagnosis.snapshot import Snapshot
 from hikkoshi.network.host import Host, unmeasured
 from hikkoshi.network.remedy import prescription, remedy
@@ -45,7 +45,7 @@ class Treatment:
         if unmeasured(self._guest):
             return self._bench.nothing(code="counters-seen", title=title)
         found = self.found()
-        told = f"cause: {found.diagnosis.cause}" if found else "not looked at"
+        told = found.diagnosis.words() if found else "not looked at"
         return Check(
             code="counters-seen",
             title=title,
@@ -85,7 +85,7 @@ class Treatment:
                 )
             )
         Cure(since=self._since, diagnosis=named, folder=folder.name, before=self._bench.found()).save(self._folder)
-        progress(1, 1, f"cause: {named.cause}")
+        progress(1, 1, named.words())
 
     def found(self) -> Cure | None:
         """What was found of the guest as it serves now; None where nothing was."""
@@ -255,7 +255,7 @@ class Treatment:
     def _healthy(self) -> bool:
         """Whether a diagnosis found nothing that the remedy is for."""
         found = self.found()
-        return found is not None and found.diagnosis.cause not in (aggregation.LRO, aggregation.MERGED)
+        return found is not None and not found.curable
 
     def _told(self, found: Cure) -> Snapshot:
         path = self._folder.measured / found.folder / "guest-after-load.txt"
