@@ -231,6 +231,8 @@ def test_a_rollback_takes_the_cut_over_back(story: Story) -> None:
     past = status.runs(story.journal.entries())
     assert "70-cutover" not in status.done(past)
     assert story.now.next.startswith("stay with Xen")
+    story.run("90-report")
+    assert story.now.next.startswith("stay with Xen")
     story.run("70-cutover")
     past = status.runs(story.journal.entries())
     assert "70-cutover" in status.done(past)
@@ -258,6 +260,8 @@ def test_a_rollback_whose_end_no_run_can_see_is_not_to_be_repeated(story: Story)
     story.run("75-rollback", outcome="failed", error="Refused: a person has to start gateway\n  where: x")
     assert story.now.next.startswith("look on the Dom-0 whether gateway runs")
     assert "do not repeat 75" in story.now.next
+    story.run("90-report")
+    assert "do not repeat 75" in story.now.next, "the report tells of it, and starts nothing"
     story.run("75-rollback", outcome="failed", error="ToolFailed: vSphere does not answer")
     assert story.now.next == "hikkoshi run gateway --only 75 --apply"
 

@@ -173,6 +173,13 @@ def test_a_guest_whose_file_cannot_be_used_is_in_the_fleets_table_first_and_in_n
     assert [(row["guest"], row["wave"]) for row in rows] == [("idp", "–"), ("gateway", "1")]
 
 
+def test_a_report_of_what_failed_does_not_make_it_good_in_the_fleet(home: Home) -> None:
+    night(home).ran("90-report", mode="plan")
+    assert [(row["step"], row["why"]) for row in FleetOverview(home, 24).failures()] == [
+        ("40-convert", "StepFailed: no room is left")
+    ]
+
+
 def test_a_look_at_a_guest_in_service_that_failed_needs_nobody_in_the_fleet(home: Home) -> None:
     move = night(home)
     home.folder("idp").cutover.write_text("{}")

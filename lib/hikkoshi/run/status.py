@@ -280,7 +280,8 @@ def _next(home: Home, guest: str, past: Sequence[LastRun]) -> str:
     slow = last.step == NETPERF.id and last.regressed  # it was measured well
     if slow and served:  # under Xen nothing is changed
         return _command(home, guest, OFFLOADS.id, True)
-    if last.step == ROLLBACK.id and dom0.START_BY_HAND in last.codes:  # and vSphere's part is done
+    acted = next((r for r in reversed(past) if not only_told(r)), last)
+    if acted.step == ROLLBACK.id and dom0.START_BY_HAND in acted.codes:  # and vSphere's part is done
         return f"look on the Dom-0 whether {guest} runs, else start it there; no run can see that, do not repeat 75"
     gap = None if served else reach.gap(home.folder(guest))
     earlier = gap is not None and last.mode == "apply" and list(STEPS).index(gap.step) < list(STEPS).index(last.step)
@@ -289,7 +290,7 @@ def _next(home: Home, guest: str, past: Sequence[LastRun]) -> str:
     if last.state in ("failed", "interrupted") and not slow and not (earlier and last.step in FORWARD):
         return _command(home, guest, last.step, last.mode == "apply")
     if gap:
-        return _to_fill(home, guest, gap, last)
+        return _to_fill(home, guest, gap, acted)
     ready = done(past)
     # 85 is for what 80 found to be slow, and neither is for a guest whose network is not measured
     needless = MEASURED if home.guest(guest).measurement is None else (OFFLOADS.id,) if NETPERF.id in ready else ()
@@ -298,7 +299,12 @@ def _next(home: Home, guest: str, past: Sequence[LastRun]) -> str:
     if not after and last.step == REPORT.id and report.is_file():  # nothing was run since it was written
         return f"read {report}"
     words = _command(home, guest, after[0] if after else REPORT.id, True)
-    return f"stay with Xen, or: {words}" if last.step == ROLLBACK.id else words
+    return f"stay with Xen, or: {words}" if acted.step == ROLLBACK.id else words
+
+
+def only_told(run: LastRun) -> bool:
+    """Whether a run only wrote down what others did: it makes nothing good that these left."""
+    return run.step == REPORT.id and run.state == "done"
 
 
 def _to_fill(home: Home, guest: str, gap: reach.Gap, last: LastRun) -> str:

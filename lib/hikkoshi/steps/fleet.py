@@ -48,10 +48,11 @@ class FleetOverview(StartHere):
         return sorted(rows, key=lambda row: (int(wave.get(row["guest"], 0)), urgent[row["guest"]]))
 
     def failures(self) -> list[dict[str, str]]:
-        """The guests whose last run did not end well, however long ago, each with what is known of why; see `standing`."""
+        """The guests whose last run but reports did not end well, however long ago, and what is known of why; see `standing`."""
         at_work = [guest for guest, past in self._runs.items() if past and past[-1].state == "running"]
         stand = {guest: status.standing(self._home.folder(guest)) for guest in self.names() if guest not in at_work}
-        last = {guest: past[-1] for guest, past in stand.items() if past and past[-1].state in BAD}
+        acted = {guest: [run for run in past if not status.only_told(run)] for guest, past in stand.items()}
+        last = {guest: past[-1] for guest, past in acted.items() if past and past[-1].state in BAD}
         return [
             {
                 "guest": guest,
