@@ -262,6 +262,14 @@ def test_a_writer_that_wrote_something_else_is_caught_by_the_other_reader(
     assert left_behind(folder) == ["web.img"]
 
 
+def test_the_pace_of_several_disks_counts_their_data_and_no_holes(empty: GuestFolder) -> None:
+    for copy in empty.copies(2):
+        copy.write_bytes(bytes(range(256)) * 4096)
+        os.truncate(copy, 64 * MIB)
+    seconds, read = zip(*conversion.start(empty, disks=2).samples, strict=True)
+    assert (read[-1], list(seconds), list(read)) == (2 * MIB, sorted(seconds), sorted(read))
+
+
 def test_small_is_smaller_and_holds_the_same(folder: GuestFolder) -> None:
     fast = conversion.start(folder)
     small = conversion.start(folder, level="small")

@@ -765,6 +765,7 @@ class TestCutOver:
 
     def test_into_service_and_out_of_it_again(self, world: World) -> None:
         v = world.connect()
+        assert {c.remedy for c in cutover.wiring(v, world.site.vsphere, world.order)} == {"run 60-deploy in apply"}
         world.deploy(v)
         assert not cutover.complete(v, world.order, world.folder)
         cutover.start(v, world.site.vsphere, world.order, world.permission, source=lambda: OFF, folder=world.folder)

@@ -202,13 +202,14 @@ def start(folder: GuestFolder, progress: Progress = silent, *, level: Level = "f
     if earlier and any(kept):
         about = {name: getattr(earlier, name) for name in about}
     done: list[ConvertedDisk] = []
+    samples: tuple[tuple[float, int], ...] = ()
     for pair, one, share in zip(pairs, kept, shares(progress, [_needed([p.copy]) for p in pairs]), strict=True):
-        late, read = time.monotonic() - begun if done else 0, sum(disk.copy_bytes for disk in done)
+        late, read = (time.monotonic() - begun, samples[-1][1]) if samples else (0, 0)
         with contextlib.ExitStack() as stack:
             if one is None:
                 unfinished = stack.enter_context(files.part(pair.vmdk))
                 new, written = _converted(pair, unfinished, level, share)
-                samples = (*about["samples"], *((round(s + late, 3), b + read) for s, b in written.samples))
+                samples = (*samples, *((round(s + late, 3), b + read) for s, b in written.samples))
                 seconds = round(time.monotonic() - begun, 1)
                 about |= {"threads": written.threads, "seconds": seconds, "samples": samples}
             done.append(one or new)

@@ -83,8 +83,9 @@ class Convert(Runbook):
 
     def proofs(self) -> list[Check]:
         """Everything that can be asked of a finished conversion: its hashes, its headers, its content by two readers."""
-        there = all(path.is_file() for path in self._folder.vmdks(self._disks))
-        return [c.waiting(not there) for c in conversion.proofs(self._folder, self._disks)]
+        if all(path.is_file() for path in self._folder.vmdks(self._disks)):
+            return conversion.proofs(self._folder, self._disks)
+        return [conversion.complete(self._folder, self._disks).waiting()]
 
     def evidence(self) -> list[Path]:
         """The VMDKs, and what was made of what."""

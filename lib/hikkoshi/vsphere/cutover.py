@@ -51,7 +51,7 @@ def complete(v: Session, wanted: Order, folder: GuestFolder) -> Check:
         Check,
         code="in-service",
         title=f"{wanted.guest} is in service in vSphere",
-        expected=f"on, {len(wanted.nics)} NICs plugged in, on record",
+        expected="on, every NIC plugged in, on record",
         where=v.where,
     )
     machine = _only(v, wanted)
@@ -167,7 +167,9 @@ def wiring(v: Session, site: Site, wanted: Order) -> list[Check]:
                 ok=right,
                 found=now,
                 expected=f"{nic.port_group}, VLAN {nic.vlan}, connected",
-                remedy=f"correct the NIC in the vSphere client, or roll back with {ROLLBACK}",
+                remedy=f"correct the NIC in the vSphere client, or roll back with {ROLLBACK}"
+                if machine
+                else f"run {DEPLOY} in apply",
                 where=wanted.guest,
                 later=machine is None,
             )

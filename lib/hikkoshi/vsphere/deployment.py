@@ -308,7 +308,7 @@ def unplugged(v: Session, wanted: Order) -> Check:
         title="every NIC is unplugged until the cut-over",
         ok=wanted.spec is not None and len(cards) == len(wanted.nics) and (not on or bool(since)),
         found=f"in service since {since[0]}" if since else now,
-        expected=f"{len(wanted.nics)} NICs unplugged",
+        expected="every NIC unplugged",
         remedy=f"{ROLLBACK} unplugs them" if ours else "",
         where=v.where,
         later=not ours,
