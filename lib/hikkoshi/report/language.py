@@ -33,3 +33,23 @@ def of_check(code: str, lang: str) -> str:
 def spoken(lang: str) -> tuple[Gettext, Gettext]:
     """What puts words into a language, and what says in it what a check looks at."""
     return translations(lang).gettext, functools.partial(of_check, lang=lang)
+
+
+def state(word: str, _: Gettext) -> str:
+    """The word for the state of a run, an action or a check."""
+    words = {
+        "done": _("done"),
+        "already": _("already so"),
+        "would": _("would be done"),
+        "failed": _("failed"),
+        "interrupted": _("interrupted"),
+        "ok": _("ok"),
+        "later": _("later"),
+        "red": _("not ok"),
+        "not seen": _("not seen"),
+        "not measured": _("not measured"),
+        "not needed": _("not needed"),
+        "not done": _("not done"),
+        "lowered": _("lowered"),
+    }
+    return words.get(word, word)

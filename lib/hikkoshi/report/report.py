@@ -10,7 +10,7 @@ from hikkoshi.errors import BadInput
 from hikkoshi.guest import preparation
 from hikkoshi.params.home import Home
 from hikkoshi.report import appendix, decisions, page, pdf, pictures, template
-from hikkoshi.report.language import of_check, said, translations
+from hikkoshi.report.language import of_check, said, state, translations
 from hikkoshi.report.openpoints import notes, open_points
 from hikkoshi.report.standing import moved, rehearsed
 from hikkoshi.report.story import Story, gather, sources, to_tell
@@ -62,7 +62,7 @@ def write(home: Home, guest: str) -> Path:
         steps=[(step, list(appendix.outputs(step.record))) for step in story.steps],
         versions=list(appendix.versions(story, _)),
         manifest=" ".join([*(s.sha256 for s in story.sources), *story.told]),
-        state=lambda word: _state(word, _),
+        state=lambda word: state(word, _),
         said=lambda words: said(words, lang),
         of_check=lambda code: of_check(code, lang),
         groups=lambda told: groups(list({(c.code, c.title, c.found): c for c in told}.values())),  # each as often as it differs
@@ -139,23 +139,3 @@ def _diffs(story: Story, _: Gettext) -> list[tuple[str, str, str]]:
     inside = story.plan.preparation
     why = {e.path: e.why.said(_) for e in inside.edits}
     return [(file, why[file], unified) for file, unified in preparation.diffs(inside, story.survey.guest)]
-
-
-def _state(word: str, _: Gettext) -> str:
-    """The word for the state of a run, an action or a check."""
-    words = {
-        "done": _("done"),
-        "already": _("already so"),
-        "would": _("would be done"),
-        "failed": _("failed"),
-        "interrupted": _("interrupted"),
-        "ok": _("ok"),
-        "later": _("later"),
-        "red": _("not ok"),
-        "not seen": _("not seen"),
-        "not measured": _("not measured"),
-        "not needed": _("not needed"),
-        "not done": _("not done"),
-        "lowered": _("lowered"),
-    }
-    return words.get(word, word)

@@ -137,9 +137,14 @@ def _told(words: str, own: str) -> str:
     return f"{inline(words)}<br><small>{inline(own)}</small>" if words not in ("", own) else inline(own)
 
 
+def _state(state: State) -> str:
+    own = "" if lang == "en" else f"<br><small>{html.escape(language.state(state, said))}</small>"
+    return f"<td>{word(state)}{own}</td>"
+
+
 def _action(one: Row) -> str:
     cells = _told(_(one.title), one.title), f"{one.seconds:.1f} s", inline(one.found)
-    return f"<td>{word(one.state)}</td>" + "".join(f"<td>{cell}</td>" for cell in cells)
+    return _state(one.state) + "".join(f"<td>{cell}</td>" for cell in cells)
 
 
 def _checks(checks: Sequence[Check], title: str = "") -> str:
@@ -147,7 +152,7 @@ def _checks(checks: Sequence[Check], title: str = "") -> str:
     # a digest is broken rather than the page made wider than it is: what stands at its right would be cut off
     return _table(
         (
-            f"<td>{word(state_of(c))}</td>"
+            _state(state_of(c))
             + f"<td>{_told(language.of_check(c.code, lang), c.title)}</td>"
             + "".join(f"<td>{inline(t)}</td>" for t in (c.found, c.expected))
             + (f"<td>{'' if c else inline(c.remedy)}</td>" if bad else "")
