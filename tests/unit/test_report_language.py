@@ -11,6 +11,7 @@ from babel.messages.extract import extract_from_dir
 from babel.messages.pofile import read_po
 
 from hikkoshi.approval import proposal
+from hikkoshi.cli import main
 from hikkoshi.figures import plots
 from hikkoshi.guest import descent
 from hikkoshi.guest.note import MEANINGS, Note
@@ -54,7 +55,7 @@ def messages() -> dict[str, str]:
     """{message: the file that it is in}, as Babel's own extractors find them, the words of the steps, and what runs show."""
     found = [
         each
-        for folder in (Path(str(module.__file__)).parent for module in (language, plots, lists, proposal, descent))
+        for folder in (Path(str(module.__file__)).parent for module in (language, plots, lists, proposal, descent, main))
         for each in extract_from_dir(
             folder,
             [("**.py", "python"), ("**.j2", "jinja2.ext:babel_extract")],

@@ -156,12 +156,13 @@ def approve(
     plan = Plan.load(folder)
     by = approver.of(home, guest, key.expanduser().absolute() if key else home.path(home.site().signing.key))
     subject = approval.to_approve(home, guest, plan)
-    page = proposal.page(home, guest, plan, duration.seconds(Journal(folder.journal).entries()), *spoken(home.site().lang))
+    _, of_check = spoken(home.site().lang)
+    page = proposal.page(home, guest, plan, duration.seconds(Journal(folder.journal).entries()), _, of_check)
     out = sys.stderr if as_json else sys.stdout
     terminal.say(page, out)
-    terminal.say(f"You approve as {by.principal} ({by.fingerprint}).", out)
+    terminal.say(_("You approve as {who} ({key}).").format(who=by.principal, key=by.fingerprint), out)
     if by.doubt:
-        terminal.say(f"As things are here it will count for nothing: {by.doubt}.", out)
+        terminal.say(_("As things are here it will count for nothing: {why}.").format(why=by.doubt), out)
     asked = sys.stdin.isatty()
     if not yes:
         remedy = f"run it in a terminal, or, where somebody has read the page: hikkoshi approve {guest} --yes"
@@ -169,7 +170,7 @@ def approve(
             raise Refused(
                 Problem(code="no-terminal", what="nobody can be asked: this is no terminal", where=guest, remedy=remedy)
             )
-        terminal.say("Type the guest's name to approve this page, anything else not to: ", out, end="")
+        terminal.say(_("Type the guest's name to approve this page, anything else not to: "), out, end="")
         if (typed := sys.stdin.readline().strip()) != guest:
             raise Refused(
                 Problem(
@@ -186,7 +187,7 @@ def approve(
     if as_json:
         terminal.print_json({**worth.plain(), "counts": not worth.flaw})
     else:
-        terminal.say(f"It was signed, and does not count here: {worth.flaw}" if worth.flaw else worth)
+        terminal.say(_("It was signed, and does not count here: {why}").format(why=worth.flaw) if worth.flaw else worth)
         terminal.say(given.path)
     raise typer.Exit(Refused.exit_code if worth.flaw else 0)
 
