@@ -6,11 +6,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from babel.messages.pofile import read_po
 
 PROJECT = Path(__file__).parents[2]
 INDEX = PROJECT / "docs" / "index.md"
 TEXTS = [*sorted((PROJECT / "docs").rglob("*.md")), *sorted(PROJECT.glob("*.md"))]
 RUNBOOKS = sorted((PROJECT / "notebooks").glob("*.ipynb"))
+CATALOGUES = sorted(
+    (PROJECT / "lib" / "hikkoshi" / "record" / "engine" / "locale").glob("*/*.po")
+)  # the runbooks in other languages
 
 
 def prose(page: Path) -> str:
@@ -41,6 +45,13 @@ def lost(page: Path, text: str) -> Iterator[str]:
 @pytest.mark.parametrize("page", [*TEXTS, *RUNBOOKS], ids=lambda p: str(p.relative_to(PROJECT)))
 def test_every_link_leads_to_a_page_and_a_heading_that_are_there(page: Path) -> None:
     assert list(lost(page, prose(page))) == []
+
+
+@pytest.mark.parametrize("catalogue", CATALOGUES, ids=lambda p: f"{p.parent.name}-{p.stem}")
+def test_a_runbook_in_another_language_leads_to_what_is_there_too(catalogue: Path) -> None:
+    with catalogue.open("rb") as f:
+        text = "\n\n".join(str(m.string) for m in read_po(f))
+    assert list(lost(PROJECT / "notebooks" / f"{catalogue.stem}.ipynb", text)) == []
 
 
 def test_a_link_to_a_page_or_a_heading_that_is_not_there_is_found() -> None:
