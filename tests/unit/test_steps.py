@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import journey
-from hikkoshi import steps
+from hikkoshi import show, steps
 from hikkoshi.errors import BadInput, StepFailed
 from hikkoshi.params.home import Home
 from hikkoshi.run import lock, run
@@ -95,6 +95,13 @@ def test_before_anything_was_approved_measured_or_reported_there_is_nothing_red(
     if not step.step.read_only:
         run.verify(step(run).proofs())  # type: ignore[attr-defined]
     assert not [line for text in shown for line in text.splitlines() if line.startswith("red")]
+
+
+def test_a_page_that_has_no_mode_to_choose_names_none(home: Home) -> None:
+    for step, named in ((Convert, True), (Report, False)):
+        run = step.open({k: v for k, v in names(home).items() if k != "mode" or named})
+        assert ("<th scope='row'>mode</th>" in show._run_html(run)) == named
+        run.close("completed")
 
 
 def test_a_survey_that_is_not_the_one_just_made_fails_the_step_though_it_only_reads(home: Home, dom0: Path) -> None:

@@ -37,16 +37,16 @@ def outage(found: Outages | None) -> tuple[Exhibit, ...]:
         return (Exhibit("not measured"),)
     return (
         Exhibit(timeline.timeline_words(found), figure=timeline.timeline(found)),
-        Exhibit(f"measured until {found.until} (UTC), {found.rate} probes a second", rows=found.rows()),
+        Exhibit(f"measured until {found.until[:19].replace('T', ' ')} UTC, {found.rate} probes a second", rows=found.rows()),
     )
 
 
-def witness(found: Witness | None) -> tuple[Exhibit, ...]:
-    """On which segment each NIC was seen, and which NICs have each other's."""
+def witness(found: Witness | None, held: str) -> tuple[Exhibit, ...]:
+    """On which segment each NIC was seen, and which NICs have each other's; `held` says against what that was held."""
     if found is None:
-        return (Exhibit("not looked at"),)
+        return (Exhibit(f"{held}: not looked at"),)
     swaps = "; ".join(f"{' → '.join([*s, s[0]])}: each is on the next one's segment" for s in found.swaps)
-    words = f"{found.host}, {found.way}, {found.seconds:.1f} s{': ' + swaps if swaps else ''}"
+    words = f"{held}: {found.host}, {found.way}, {found.seconds:.1f} s{': ' + swaps if swaps else ''}"
     return (Exhibit(words, rows=found.rows()),)
 
 

@@ -158,7 +158,8 @@ def complete(folder: GuestFolder, vmdk_sha256: str, plan_hash: str) -> Check:
     fits = found is not None and found.vmdk_sha256 == vmdk_sha256 and found.plan_hash == plan_hash
     told = "not yet"
     if found:
-        seen = f", {len(found.after.nics)} NICs" if found.after.nics else ""
+        count = len(found.after.nics)
+        seen = f", {count} NIC{'s' * (count > 1)}" if count else ""
         told = f"{found.after.ending}: {found.after.words}{seen}" if fits else "another VMDK, or by another plan"
     decided = found is not None and (bool(found.after.kernel) or found.after.ending not in (Ending.LOGIN, Ending.TIMEOUT))
     return Check(

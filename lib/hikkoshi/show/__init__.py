@@ -25,6 +25,7 @@ from hikkoshi.progress import Progress
 from hikkoshi.run import run as _run
 from hikkoshi.run.group import FOLDED
 from hikkoshi.run.row import WIDTH, Checklist, Evidence, Row
+from hikkoshi.run.step import READ_ONLY
 from hikkoshi.show import lists
 from hikkoshi.translation import aligned
 
@@ -322,7 +323,8 @@ def _png(content: bytes, alt: str, plain: str) -> None:
 
 
 def _run_html(run: _run.Run) -> str:
-    facts = {"run": run.id, "guest": run.guest.name, "mode": run.mode, "site": run.site.name, "folder": str(run.folder)}
+    mode = {} if run.step in READ_ONLY else {"mode": run.mode}  # those have none to choose
+    facts = {"run": run.id, "guest": run.guest.name, **mode, "site": run.site.name, "folder": str(run.folder)}
     cells = "".join(f"<tr><th scope='row'>{k}</th><td>{html.escape(v)}</td></tr>" for k, v in facts.items())
     warning = html.escape(run.warning.strip())
     loud = f"<p style='color:{lists.COLOURS['red']};font-weight:600'>{warning}</p>" if warning else ""

@@ -172,7 +172,8 @@ class CutOver(Runbook):
         """On which segment each NIC was seen: against the plan, and by who was heard under Xen."""
         from hikkoshi.figures import exhibits  # noqa: PLC0415 - matplotlib is slow to load
 
-        return exhibits.witness(self._observation.wiring()) + exhibits.witness(self._observation.fingerprint())
+        planned, before = self._observation.wiring(), self._observation.fingerprint()
+        return exhibits.witness(planned, "against the plan") + exhibits.witness(before, "against who was heard under Xen")
 
     def first_start_seen(self) -> Check:
         """Whether it is on record what became of all that runs at the guest's first start."""
