@@ -214,6 +214,8 @@ def test_tables_speak_the_language_of_the_site_whose_run_is_open_with_the_own_wo
     assert "最終確認：確認項目 7 件、1 件は期待と異なる<" in page
     assert "<td>移行元のゲストが停止している<br><small>the source guest idp is off</small></td>" in page
     assert "✘ red</span><br><small>不適合</small></td>" in page
+    unseen = row.Checklist("preflight", (Check(code="source-off", title="off", ok=True, unseen="not seen"), ours[0]))
+    assert "事前確認：確認項目 2 件、1 件は期待どおり、1 件は観測されず<" in lists.checklist(unseen)
     assert "6 件は期待どおり<" in page
     assert "<td>ours 1</td>" in page
     assert "ディスクを変換する<br><small>convert the disk</small>" in lists.row(row.Row("convert the disk", "done", 1))

@@ -78,7 +78,7 @@ def checklist(checks: Checklist) -> str:
     told = {
         _("{count} not as expected"): red,
         _("all as expected") if every else _(EVERY): 0 if red else good,
-        **{f"{{count}} {word}": n for word, n in states.items()},
+        **{_("{count} {state}").replace("{state}", _of_reader(state)): n for state, n in states.items()},
     }
     title = _("{title}: {checks}, {states}").format(
         title=_(checks.title),
@@ -138,8 +138,12 @@ def _told(words: str, own: str) -> str:
 
 
 def _state(state: State) -> str:
-    own = "" if lang == "en" else f"<br><small>{html.escape(language.state(state, said))}</small>"
-    return f"<td>{word(state)}{own}</td>"
+    gloss = "" if lang == "en" else f"<br><small>{html.escape(_of_reader(state))}</small>"
+    return f"<td>{word(state)}{gloss}</td>"
+
+
+def _of_reader(state: str) -> str:
+    return state if lang == "en" else language.state(state, said)
 
 
 def _action(one: Row) -> str:
