@@ -72,7 +72,9 @@ class HikkoshiError(Exception):
 
     def _render_traceback_(self) -> list[str]:
         # IPython asks for this: a reader of a runbook needs the four parts, not forty lines of our call stack
-        return [f"{type(self).__name__}: {self}"]
+        codes = list(dict.fromkeys(p.code for p in self.problems))
+        label = "code:" if len(codes) == 1 else "codes:"
+        return [f"{type(self).__name__}: {self}", *([f"  {label:<12}{', '.join(codes)}"] if codes else [])]
 
 
 class BadInput(HikkoshiError):

@@ -14,7 +14,7 @@ import pytest
 import warm
 from hikkoshi.errors import BadInput, Busy
 from hikkoshi.params.home import Home
-from hikkoshi.record import register
+from hikkoshi.record import anatomy, register
 from hikkoshi.record.engine.interruption import end_all
 from hikkoshi.record.engine.notebook import Event
 from hikkoshi.run import lock
@@ -233,7 +233,12 @@ def test_the_exit_code_follows_the_error_in_the_failing_cell(home: Home, cell: s
     outcome = execute(home, "gateway", "40-convert", "apply")
     assert (outcome.outcome, outcome.error, outcome.exit_code) == ("failed", error, code)
     assert outcomes(home) == ["failed"]
-    assert nbformat.read(outcome.record, as_version=4).metadata.hikkoshi.outcome == "failed"
+    nb = nbformat.read(outcome.record, as_version=4)
+    assert nb.metadata.hikkoshi.outcome == "failed"
+    assert f"\n\n    {error}: {outcome.message.splitlines()[0]}" in nb.cells[0].source, "the first that is seen"
+    assert ("code:       a-code" in nb.cells[0].source) == ("a-code" in cell)
+    told = [i for i, c in enumerate(nb.cells) if anatomy.FAILED in c.metadata.get("tags", ())]
+    assert [bool(nb.cells[i + 1].get("outputs")) for i in told] == [False, True], "and the cell is marked"
     assert not lock.held(home.folder("gateway") / "lock")
 
 

@@ -491,7 +491,8 @@ def test_a_tampered_journal_stops_the_next_run(home: Home) -> None:
 def test_an_error_has_four_parts_and_no_traceback_in_a_notebook() -> None:
     error = HikkoshiError(Problem(code="a-code", what="it broke", where="gateway", found="1", expected="2", remedy="mend it"))
     assert error._render_traceback_() == [
-        "HikkoshiError: it broke\n  where:      gateway\n  found:      1\n  expected:   2\n  what to do: mend it"
+        "HikkoshiError: it broke\n  where:      gateway\n  found:      1\n  expected:   2\n  what to do: mend it",
+        "  code:       a-code",
     ]
 
 

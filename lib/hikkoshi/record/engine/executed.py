@@ -2,14 +2,19 @@
 
 import contextlib
 import json
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import nbformat
 from papermill.engines import NotebookExecutionManager
+from papermill.execute import remove_error_markers
 
+from hikkoshi.record import anatomy
 from hikkoshi.secret.masking import Mask
+
+WHERE = "papermill-error-cell"  # the anchor at the cell that failed, as papermill calls it
 
 
 class Record(NotebookExecutionManager):  # type: ignore[misc]
@@ -74,3 +79,26 @@ class Record(NotebookExecutionManager):  # type: ignore[misc]
         clean = self.mask.tree(self.nb)
         self.nb.cells, self.nb.metadata = clean.cells, clean.metadata
         self.save()
+
+
+def headed(nb: Any) -> Any:
+    """The notebook with what ended it as the first thing that is seen, in place of papermill's words, which do not say it."""
+    nb = remove_error_markers(nbformat.v4.upgrade(nb))
+    failed = [(i, o) for i, cell in enumerate(nb.cells) for o in cell.get("outputs", ()) if o.output_type == "error"]
+    if failed:
+        index, error = failed[-1]
+        told = f"{error.ename}: {error.evalue}"
+        if error.traceback[:1] == [told]:  # an error of ours, and not forty lines of a program
+            told = "\n".join(error.traceback)
+        nb.cells.insert(index, _marker(f'<span id="{WHERE}"></span>**✘ This cell failed:**'))
+        nb.cells.insert(0, _marker(f"**✘ This run did not succeed, because of [this cell](#{WHERE}):**\n\n{_as_it_is(told)}"))
+    return nb
+
+
+def _as_it_is(text: str) -> str:
+    """A text in which Markdown finds nothing of its own."""
+    return textwrap.indent(text, "    ")
+
+
+def _marker(source: str) -> Any:
+    return nbformat.v4.new_markdown_cell(source, metadata={"tags": [anatomy.FAILED]})

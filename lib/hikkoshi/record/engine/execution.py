@@ -23,6 +23,7 @@ from hikkoshi.params.folder import GuestFolder
 from hikkoshi.params.home import Home
 from hikkoshi.record import anatomy, register, seal
 from hikkoshi.record.engine import HonestEngine, runbook
+from hikkoshi.record.engine.executed import headed
 from hikkoshi.record.engine.forked import ForkServer
 from hikkoshi.record.engine.interruption import Stop, Stopped
 from hikkoshi.record.engine.notebook import Event, Listener, deaf
@@ -365,7 +366,7 @@ def _finish(part: Path, final: Path, mask: Mask, facts: dict[str, str]) -> None:
     """Give the record its final name, with what the run was in its metadata."""
     if not part.is_file():
         return  # papermill ended before it wrote anything
-    nb = nbformat.read(part, as_version=4)
+    nb = headed(nbformat.read(part, as_version=4))
     nb.metadata["hikkoshi"] = facts
     nb.metadata.papermill["output_path"] = final.name
     nb.metadata.papermill["input_path"] = f"{facts['step']}.ipynb"
