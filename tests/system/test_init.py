@@ -136,7 +136,7 @@ def test_for_a_new_guest_on_a_vlan_that_the_site_lacks_the_line_is_told_and_the_
         ("--user", "nobody", "give another --user, or correct the secret that --password-from points to"),
         ("--vcenter", "127.0.0.1:1", "correct --vcenter, or see whether it can be reached from here"),
         ("--ca", "KEY", "correct --ca"),
-        ("--dom0", "xenhost=/nothing", "the Dom-0's folder is not there"),
+        ("--dom0", "xenhost=/nothing", "there is no folder /nothing"),
     ],
 )
 def test_where_one_of_the_two_cannot_be_looked_at_nothing_is_made(

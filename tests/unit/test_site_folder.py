@@ -426,19 +426,21 @@ def test_an_option_that_cannot_be_used_is_told_and_a_password_is_not(tmp_path: P
     assert not list(tmp_path.iterdir())
 
 
-def test_a_dom0_is_given_as_this_machine_a_folder_or_an_address() -> None:
-    written = ["here=here", "old=/mnt/old", "far=ssh:root@xen1:2222", "six=ssh:[2001:db8::5]"]
+def test_a_dom0_is_given_as_this_machine_a_folder_or_an_address(tmp_path: Path) -> None:
+    written = ["here=here", f"old={tmp_path}", "far=ssh:root@xen1:2222", "six=ssh:[2001:db8::5]"]
     found = answers.dom0s(Questions(asks=False), written)
     assert [(name, d.kind, str(d)) for name, d in found.items()] == [
         ("here", "here", "/"),
-        ("old", "folder", "/mnt/old"),
+        ("old", "folder", str(tmp_path)),
         ("far", "ssh", "ssh://root@xen1:2222"),
         ("six", "ssh", "ssh://[2001:db8::5]"),
     ]
 
 
-def test_a_no_is_not_kept_among_what_was_typed(monkeypatch: pytest.MonkeyPatch) -> None:
-    said = iter(["xenhost=here", "no"])
+def test_neither_a_no_nor_a_folder_that_is_not_there_is_kept_among_what_was_typed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = iter([f"xenhost={tmp_path}/none", "xenhost=here", "no"])
     monkeypatch.setattr("hikkoshi.cli.terminal.ask", lambda question: next(said))
     questions = Questions(asks=True)
     assert [*answers.dom0s(questions, [])] == ["xenhost"]

@@ -78,7 +78,10 @@ def _dom0(written: str) -> tuple[str, Dom0]:
     try:
         if where.startswith("ssh:"):
             return name, Dom0(ssh=where.removeprefix("ssh:").removeprefix("//"))
-        return name, Dom0(root=Path("/") if where == "here" else folder.named(where))
+        root = Path("/") if where == "here" else folder.named(where)
+        if not root.is_dir():  # now, while it can be typed again; not after all the other questions
+            raise ValueError(f"there is no folder {root}")
+        return name, Dom0(root=root)
     except ValidationError as e:
         raise ValueError(str(e.errors()[0]["msg"])) from None
 
