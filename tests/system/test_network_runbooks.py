@@ -25,6 +25,7 @@ from hikkoshi.network.throughput.bench import Bench
 from hikkoshi.network.throughput.measured import Throughput
 from hikkoshi.network.wiring.wiring import Wiring
 from hikkoshi.params.home import Home
+from hikkoshi.params.site import Segment
 from hikkoshi.run import lock
 from hikkoshi.steps.netperf import Netperf
 from hikkoshi.vsphere import cutover, inventory, lro
@@ -187,7 +188,10 @@ def test_swapped_cables_are_named_from_inside_the_guest_and_are_no_green_run(wir
     assert seen.wiring_seen()  # that it was looked at is one thing, what was seen is another
     assert not observation(home, "another run").wiring_seen()  # what an earlier run saw is no proof for this one
     lab.restore()
-    again = observation(home, "two")
+    made, site = plan(home), home.site()
+    untold = {n: Segment(vlan=s.vlan, port_group=s.port_group) for n, s in site.segments.items()}  # as `hikkoshi init` has them
+    bare = site.model_copy(update={"segments": untold})
+    again = Observation(home, bare, home.guest("gateway"), "two", segments=made.segments, addresses=made.addresses)
     again.look_at_wiring()
     assert all(again.proofs())
     assert Wiring.load(home.folder("gateway")).run == "two"

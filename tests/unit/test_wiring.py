@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from ipaddress import IPv4Address, IPv4Network, IPv6Address
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address
 from pathlib import Path
 
 import pytest
@@ -130,6 +130,13 @@ class TestPlaces:
         wide = Segment(vlan=2, port_group="all", subnet=IPv4Network("10.0.0.0/8"))
         place = wiring.places({"all": wide, **SEGMENTS})
         assert [place(arp("10.3.4.10")), place(arp("10.99.0.1"))] == ["vlan304", "all"]
+
+    def test_a_segment_whose_subnet_nobody_told_is_known_by_the_guests_own_address_there(self) -> None:
+        untold = {name: s.model_copy(update={"subnet": None}) for name, s in SEGMENTS.items()}
+        place = wiring.places(wiring.with_subnets(untold, {"vlan304": IPv4Interface("10.3.4.254/24")}))
+        assert [place(arp("10.3.4.10")), place(arp("10.3.5.10"))] == ["vlan304", ""]
+        told = wiring.with_subnets(SEGMENTS, {"vlan304": IPv4Interface("10.9.9.254/24")})
+        assert told == SEGMENTS  # what a person wrote counts
 
     def test_what_fits_two_segments_fits_none(self) -> None:
         twin = SEGMENTS["vlan304"].model_copy(update={"port_group": "twin"})

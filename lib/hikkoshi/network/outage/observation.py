@@ -19,7 +19,7 @@ from hikkoshi.network.outage import metering, outage
 from hikkoshi.network.outage.outage import Outages
 from hikkoshi.network.wiring import witness
 from hikkoshi.network.wiring.fingerprint import Fingerprint
-from hikkoshi.network.wiring.wiring import Wiring, Witness, together
+from hikkoshi.network.wiring.wiring import Wiring, Witness, together, with_subnets
 from hikkoshi.params.guest import Guest, Measurement
 from hikkoshi.params.home import Home
 from hikkoshi.params.site import Site
@@ -46,7 +46,8 @@ class Observation:
         segments: Mapping[str, str],
         addresses: Mapping[str, IPv4Interface],
     ) -> None:
-        self._home, self._site, self._guest, self._run, self._segments = home, site, guest, run, segments
+        self._home, self._guest, self._run, self._segments = home, guest, run, segments
+        self._every = with_subnets(site.segments, addresses)
         self._folder = home.folder(guest.name)
         self._why_not = unmeasured(guest)
         self._meter = None
@@ -168,10 +169,10 @@ class Observation:
             return
         shell = host.parse(wanted.shell, self._home.root)
         answering(shell, progress, limit)
-        found = witness.watch(shell, planned, self._site.segments, progress=progress)
-        asked = {n: s for n, s in planned.items() if self._site.segments[s].answers}
+        found = witness.watch(shell, planned, self._every, progress=progress)
+        asked = {n: s for n, s in planned.items() if self._every[s].answers}
         if not found.ok and asked:
-            found = together(found, witness.probe(shell, asked, self._site.segments))
+            found = together(found, witness.probe(shell, asked, self._every))
         seen = Wiring(run=self._run, since=self._since(), witness=found)
         seen.save(self._folder)
         before = Fingerprint.find(self._folder)

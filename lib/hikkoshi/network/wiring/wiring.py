@@ -8,6 +8,7 @@ planned segment, and for no other, is `ok`.
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from ipaddress import IPv4Interface
 from typing import ClassVar, Literal
 
 from hikkoshi.artefact import Artefact, Frozen
@@ -198,6 +199,12 @@ def together(first: Witness, second: Witness) -> Witness:
         nics.append(_nic(one.name, heard, one.planned, one.seen + two.seen))
     way, seconds = f"{first.way} and {second.way}", round(first.seconds + second.seconds, 2)
     return Witness(host=second.host, way=way, seconds=seconds, nics=tuple(nics))
+
+
+def with_subnets(segments: Mapping[str, Segment], addresses: Mapping[str, IPv4Interface]) -> dict[str, Segment]:
+    """The segments, where one without a subnet has that of the guest's own address there: `addresses` is {segment: address}."""
+    own = {name: {"subnet": addresses[name].network} for name, s in segments.items() if not s.subnet and name in addresses}
+    return {name: s.model_copy(update=own.get(name)) for name, s in segments.items()}
 
 
 def places(segments: Mapping[str, Segment]) -> Callable[[FrameEvidence], str]:
