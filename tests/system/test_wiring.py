@@ -278,7 +278,9 @@ class TestFingerprint:
     def test_the_old_gateways_fingerprint_finds_the_new_ones_swap(self, lab: network.Network) -> None:
         gw = lab.host("gw")
         lab.chatter(0.3)
-        old = witness.fingerprint(gw, list(PLANNED), seconds=4)
+        told: set[str] = set()
+        old = witness.fingerprint(gw, list(PLANNED), seconds=4, progress=lambda done, total, text: told.add(text))
+        assert told == {f"who speaks on {len(PLANNED)} NICs"}
         assert verdicts(old.compare(witness.fingerprint(gw, list(PLANNED), seconds=4))) == OK
         lab.swap("eth3", "eth7")
         found = old.compare(witness.fingerprint(gw, list(PLANNED), seconds=4))

@@ -37,7 +37,11 @@ def watch(
 
 def fingerprint(host: Host, names: Sequence[str], *, seconds: int = 60, progress: Progress = silent) -> Fingerprint:
     """Listen on these NICs for that long, and keep who was heard on each. Errors as of `watch`."""
-    took, heard = _listen(host, names, seconds, lambda e: "", progress)
+
+    def listening(done: float, total: float, _: str) -> None:
+        progress(done, total, f"who speaks on {len(names)} NICs")  # none becomes known by that: nothing tells a segment here
+
+    took, heard = _listen(host, names, seconds, lambda e: "", listening)
     return Fingerprint.of(host.name, took, heard)
 
 
