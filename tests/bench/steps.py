@@ -38,9 +38,9 @@ def spent():
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
 
-found, guest = {}, sys.argv[1]
-with loaded.commands(main.main, loaded.MANY) as commands:
-    for step in sys.argv[2:]:
+found, guest, *steps = {}, *sys.argv[1:]
+with loaded.commands(main.main, steps) as commands:
+    for step in steps:
         start, before = time.monotonic(), spent()
         with tempfile.TemporaryFile() as answer:
             command = commands.begin([*loaded.COMMAND, "run", guest, "--only", step, "--json"], dict(os.environ), answer)

@@ -49,7 +49,7 @@ with tempfile.TemporaryDirectory() as own, loaded.commands(main) as commands:
     commit()
     of = one(commands, "commit")["commit"], loaded_then
     kept = pathlib.Path(own).is_dir()
-with tempfile.TemporaryFile() as answer, loaded.commands(main, loaded.MANY) as commands:
+with tempfile.TemporaryFile() as answer, loaded.commands(main, ["10-survey", "20-plan"]) as commands:
     found = [one(commands, "run", name) for name in ("a", "b")]
     program = commands.begin(["/bin/true"], dict(os.environ), answer) is None
     waiting = commands.begin([*loaded.COMMAND, "wait"], dict(os.environ), answer).pid

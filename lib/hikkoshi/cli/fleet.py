@@ -97,7 +97,7 @@ def run(
             from hikkoshi.fleet import appointment  # noqa: F401, PLC0415 - what `hikkoshi run` loads, once for all
             from hikkoshi.run import byhand  # noqa: F401, PLC0415
 
-            begins = None if apply else stack.enter_context(loaded.commands(main, len(guests)))
+            begins = stack.enter_context(loaded.commands(main, steps if len(guests) >= loaded.MANY else ()))
             executor = local.Local(home, jobs or site.fleet.jobs, loaded=begins)
         out = sys.stderr if as_json else sys.stdout
         night = Night(home, site, lambda line: terminal.say(line, out))

@@ -17,7 +17,6 @@ from unittest import mock
 import nbformat
 
 from hikkoshi.artefact import Artefact
-from hikkoshi.fleet import sequence
 from hikkoshi.record import provenance
 from hikkoshi.record.engine import environment, forked
 from hikkoshi.record.engine.forked import Forked, ForkServer
@@ -25,7 +24,7 @@ from hikkoshi.run.step import STEPS
 
 COMMAND = [sys.executable, "-m", "hikkoshi.cli.main"]  # how what can be begun so begins
 PDEATHSIG = 1  # PR_SET_PDEATHSIG: what it gets when its parent ends
-MANY = 5  # commands, for which it pays to load also what only some of them need
+MANY = 5  # guests, for which it pays to load also what only some of them need
 INLINE = "module://matplotlib_inline.backend_inline"  # how matplotlib shows what a notebook draws
 
 
@@ -58,8 +57,8 @@ class Loaded:
 
 
 @contextlib.contextmanager
-def commands(main: Callable[[], None], how_many: int = 1) -> Iterator[Loaded]:
-    """What begins them, as long as this lasts; `main` is what `python -m hikkoshi.cli.main` does. `how_many`: about so many."""
+def commands(main: Callable[[], None], steps: Sequence[str] = ()) -> Iterator[Loaded]:
+    """What begins them, as long as this lasts; `main` is what `python -m hikkoshi.cli.main` does. `steps` are loaded, too."""
 
     def begin(arguments: list[str], runner: int) -> None:
         ctypes.CDLL(None).prctl(PDEATHSIG, signal.SIGKILL, 0, 0, 0)  # it is killed when the runner ends
@@ -67,19 +66,19 @@ def commands(main: Callable[[], None], how_many: int = 1) -> Iterator[Loaded]:
             sys.argv = ["hikkoshi", *arguments]
             main()
 
-    if how_many >= MANY:
-        _load()
+    if steps:
+        _load(steps)
     environment.versions()  # what they tell of the program is what was loaded, whatever somebody puts in its place meanwhile
     with forked.server(begin) as found:
         yield Loaded(found)
 
 
-def _load() -> None:
-    """Load what the steps load that a guest is looked at by."""
+def _load(steps: Sequence[str]) -> None:
+    """Load what these steps load."""
     own = {"MPLBACKEND": os.environ.get("MPLBACKEND", INLINE), "OPENBLAS_NUM_THREADS": "1"}  # as a kernel has it; no threads
     with mock.patch.dict(os.environ, own):
         importlib.import_module("matplotlib.backends.backend_agg")
-    for step in sequence.selection(None, None):
+    for step in steps:
         importlib.import_module(f"hikkoshi.steps.{STEPS[step].word}")
     importlib.import_module("hikkoshi.figures.exhibits")
     for result in Artefact.__subclasses__():

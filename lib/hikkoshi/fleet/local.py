@@ -10,7 +10,7 @@ from hikkoshi.params.home import Home
 
 
 class Local:
-    """At most `jobs` at once; `say` gets every line, with the guest's name. `loaded` forks what only looks."""
+    """At most `jobs` at once; `say` gets every line, with the guest's name. `loaded` forks them."""
 
     def __init__(self, home: Home, jobs: int, say: Callable[[str], None] = silent, loaded: Loaded | None = None) -> None:
         self.jobs, self._home, self._say, self._loaded = jobs, str(home.root), say, loaded

@@ -31,7 +31,7 @@ from hikkoshi.run.step import (
 )
 
 UNKNOWN = 8 << 30  # bytes of a guest, where no guest of the site has been surveyed
-AROUND = 2.0  # seconds of a task before its first line in the journal and after its last: start, and sealing
+AROUND = 1.0  # seconds of a task before its first line in the journal and after its last: start, and sealing
 ROUGH = (0.5, 0.7, 1.0, 1.4, 2.0)  # how far off a rough figure may be
 
 

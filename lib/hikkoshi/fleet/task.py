@@ -48,13 +48,13 @@ def carry_out(
 ) -> Document:
     """Run it to its end; the guest's document. `asked` gives the signal to send it, 0 for none; `say` gets its lines.
 
-    Where it only looks, its process is forked by `loaded`, which saves most of what it takes.
+    Its process is forked by `loaded`, which saves most of what a step takes that only looks.
     """
     if told := asked():
         return ended(task, 128 + told, "not started")
     with tempfile.TemporaryFile() as answer:
         environment = {**os.environ, "HIKKOSHI_HOME": home}
-        begun = loaded.begin(task.command, environment, answer) if loaded and not task.apply else None
+        begun = loaded.begin(task.command, environment, answer) if loaded else None
         process = begun or subprocess.Popen(
             tool.command(task.command),
             stdin=subprocess.DEVNULL,

@@ -2,7 +2,7 @@
 
 Each step has a process of its own all the same, a child of the runner, in which nothing of another step is: only the loading
 is done once. Where none can be forked (another Python's kernel, threads in the runner), Jupyter starts one as ever.
-So are the commands of a fleet that only look (`fleet/loaded.py`).
+So are the commands of a fleet (`fleet/loaded.py`).
 """
 
 import atexit
