@@ -13,6 +13,7 @@ from hikkoshi.figures.room import Room
 from hikkoshi.network.diagnosis.diagnosis import UNKNOWN
 from hikkoshi.network.outage.outage import Outages
 from hikkoshi.network.wiring.wiring import Witness
+from hikkoshi.run.step import NETPERF
 
 if TYPE_CHECKING:  # pandas takes long to load, and most runbooks compare nothing
     import pandas as pd
@@ -98,8 +99,8 @@ def cured(found: "Cure | None") -> tuple[Exhibit, ...]:
     if found is None:
         return (Exhibit("no comparison: not looked at"),)
     if after is None and not found.curable:
-        told = before.series.words() if before else "nothing was measured"
-        return (Exhibit(f"no comparison: nothing was changed here. Before that, {told}"),)
+        told = f". {NETPERF} has measured it: {before.series.words()}" if before else ""
+        return (Exhibit(f"no comparison: nothing was changed here{told}"),)
     if before is None:
         return (Exhibit("no comparison: nothing was measured before the remedy"),)
     if after is None:

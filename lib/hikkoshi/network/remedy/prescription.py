@@ -81,7 +81,7 @@ def remedies(snapshot: Snapshot, cause: str = aggregation.LRO) -> Prescription:
     that goes off on the NICs of that driver.
     """
     if cause == UNKNOWN:
-        return Prescription(notes=("No cause was found, so nothing is changed.",))
+        return Prescription(notes=("No cause was found.",))
     if cause not in (aggregation.LRO, aggregation.MERGED):
         return Prescription(notes=(f"The cause is {cause}: what to do about it is in the diagnosis.",))
     if snapshot.forwards is False:
