@@ -472,6 +472,7 @@ def test_what_a_person_had_to_do_after_a_rollback_is_no_open_point_of_the_next_c
     assert judged(move)[1].startswith("In service on vSphere")
     assert "a person has to start" not in points(move)
     assert "rollback" not in points(move)
+    assert "rolled back, later cut over again" in when(move)
 
 
 def test_a_cut_over_that_failed_before_the_rollback_leaves_no_open_point(move: Move) -> None:

@@ -38,6 +38,8 @@ def standing(story: Story, step: StepStory) -> Standing:
     if run is None:
         return "never"
     planned = run.mode == "plan" and run.step not in READ_ONLY
+    if run.step == ROLLBACK.id and not planned and run.id in story.reached and _overtaken(story, run) == "cut over again":
+        return "cut over again"  # though it ended red, as where a person starts the source: that is past, and it was taken out
     if state(run) == "failed" and not found_out(story, run):
         return "failed in plan" if planned else "refused" if refused(story, run) else "failed"
     if state(run) == "interrupted":
