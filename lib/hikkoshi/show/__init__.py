@@ -81,7 +81,8 @@ def table(rows: "Rows | None", caption: str = "") -> None:
 def _cell(value: object) -> str:
     if isinstance(value, tuple | list):
         return ", ".join(map(str, value))
-    return "–" if value is None else str(value)
+    text = "–" if value is None else str(value)
+    return f"{value:.10f}".rstrip("0").rstrip(".") if isinstance(value, float) and "e-" in text else text
 
 
 def _table_html(names: Sequence[str], cells: Sequence[Sequence[str]]) -> str:
