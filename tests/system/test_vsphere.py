@@ -767,6 +767,7 @@ class TestCutOver:
         v = world.connect()
         assert {c.remedy for c in cutover.wiring(v, world.site.vsphere, world.order)} == {"run 60-deploy in apply"}
         world.deploy(v)
+        assert {c.remedy for c in cutover.wiring(v, world.site.vsphere, world.order)} == {"run 70-cutover in apply"}
         assert not cutover.complete(v, world.order, world.folder)
         cutover.start(v, world.site.vsphere, world.order, world.permission, source=lambda: OFF, folder=world.folder)
         assert cutover.complete(v, world.order, world.folder)
@@ -811,6 +812,7 @@ class TestCutOver:
         by_hand(v, machine, deviceChange=[edit])
         (wrong,) = [c for c in cutover.wiring(v, world.site.vsphere, world.order) if not c]
         assert wrong.title.startswith("eth4 (00:16:3e:05:00:04)")
+        assert wrong.remedy.startswith("correct the NIC")
         assert "dv-vlan501" in wrong.found
 
     def test_after_the_cut_over_deploying_again_finds_everything_done(self, world: World) -> None:

@@ -157,7 +157,8 @@ def wiring(v: Session, site: Site, wanted: Order) -> list[Check]:
     checks = []
     for nic in wanted.nics:
         seen = found.get(nic.mac.lower())
-        right = seen is not None and (seen.port_group, seen.vlan, seen.connected) == (nic.port_group, nic.vlan, True)
+        placed = seen is not None and (seen.port_group, seen.vlan) == (nic.port_group, nic.vlan)
+        right = placed and seen is not None and seen.connected
         state = "connected" if seen and seen.connected else "not connected"
         now = f"{seen.port_group}, VLAN {seen.vlan}, {state}" if seen else "–"
         checks.append(
@@ -167,14 +168,21 @@ def wiring(v: Session, site: Site, wanted: Order) -> list[Check]:
                 ok=right,
                 found=now,
                 expected=f"{nic.port_group}, VLAN {nic.vlan}, connected",
-                remedy=f"correct the NIC in the vSphere client, or roll back with {ROLLBACK}"
-                if machine
-                else f"run {DEPLOY} in apply",
+                remedy=_wired(machine, placed),
                 where=wanted.guest,
                 later=machine is None,
             )
         )
     return checks
+
+
+def _wired(machine: vm.VirtualMachine | None, placed: bool) -> str:
+    """What makes a NIC be as planned; `placed`: it lacks no more than its link."""
+    if machine is None:
+        return f"run {DEPLOY} in apply"
+    if placed and machine.power != "poweredOn":
+        return f"run {CUTOVER} in apply"
+    return f"correct the NIC in the vSphere client, or roll back with {ROLLBACK}"
 
 
 def roll_back(v: Session, wanted: Order, progress: Progress = silent) -> None:
