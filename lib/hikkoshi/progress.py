@@ -3,7 +3,10 @@
 from collections.abc import Callable, Sequence
 
 Progress = Callable[[float, float, str], None]
-"""`(done, total, text)`: in any one unit, bytes or seconds; `text` says the present state, such as '12.3 MiB/s'."""
+"""`(done, total, text)`: in any one unit, bytes or seconds; `text` says the present state, such as '12.3 MiB/s'.
+
+All of it done, and no text: it is over, whatever was told last.
+"""
 
 
 def silent(done: float, total: float, text: str) -> None:

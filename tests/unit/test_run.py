@@ -7,6 +7,7 @@ import sys
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import get_args
 
 import pytest
@@ -306,6 +307,21 @@ def test_a_short_list_is_folded_nowhere_and_every_state_has_its_place() -> None:
 def test_a_line_of_progress_harms_nobody_where_no_ipython_runs(capsys: pytest.CaptureFixture[str]) -> None:
     show.progress("converting")(2, 2, "done")
     assert "converting" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("runs", "last"), [(7, "measure: ended after 0:00"), (20, "measure  100%  20 runs  (0:00)")])
+def test_a_line_of_progress_does_not_stay_half_way_where_the_action_has_ended(
+    home: Home, world: Path, monkeypatch: pytest.MonkeyPatch, runs: int, last: str
+) -> None:
+    lines: list[str] = []
+    line = SimpleNamespace(update=lambda data, **_: lines.append(data["text/plain"]))
+    monkeypatch.setattr(show, "display", lambda *_, **__: line)
+    monkeypatch.setattr(run, "progress", show.progress)
+    r = opened(home)
+    r.ensure("measure", holds=world.exists, act=lambda told: (told(runs, 20, f"{runs} runs"), world.touch()))
+    assert len(lines) == (2 if runs < 20 else 1)
+    assert lines[-1] == last
+    r.close("completed")
 
 
 def test_a_small_share_is_written_without_an_exponent_as_text_too(monkeypatch: pytest.MonkeyPatch) -> None:

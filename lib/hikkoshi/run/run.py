@@ -236,6 +236,7 @@ class Run:
             self._gate.permit(service=False)
         with self._turn.acting():
             act(told)
+        told(1, 1, "")
 
     def _row(
         self, title: str, state: State, start: float, found: str, seen: Check | bool, failure: BaseException | None = None

@@ -144,24 +144,27 @@ def diff(changes: Sequence[tuple[str, str]]) -> None:
 def progress(title: str) -> Progress:
     """A progress line that redraws itself in place at most four times a second; its last state stays in the record.
 
-    The time that is left is guessed from the share done, once that is more than a twentieth.
+    The time that is left is guessed from the share done, once that is more than a twentieth. Work that is over before its line
+    came to 100 % (nothing more had to be waited for) is told as ended.
     """
     said = html.escape(lists.said(title))
     handle = display(_bundle(f"<p>{said} …</p>", f"{title} …"), raw=True, display_id=True)
-    start, last = time.monotonic(), [0.0]
+    start, last, share = time.monotonic(), 0.0, 0.0
 
     def update(done: float, total: float, words: str) -> None:
+        nonlocal last, share
         now = time.monotonic()
-        if now - last[0] < 0.25 and done < total:
+        passed, over = now - start, not words and done >= total
+        if (over and share == 1) or (now - last < 0.25 and done < total):
             return
-        last[0] = now
-        share = min(1.0, done / total) if total else 1.0
-        passed = now - start
+        last, share = now, min(1.0, done / total) if total else 1.0
         left = f", {_clock(passed / share - passed)} left" if 0.05 < share < 1 and passed > 1 else ""
         line = f"  {share:4.0%}  {words}  ({_clock(passed)}{left})"
-        bar = f"<progress value='{share:.3f}' max='1' aria-label='{said}'></progress>"
+        bar = f"<progress value='{share:.3f}' max='1' aria-label='{said}'></progress> "
+        if over:
+            line, bar = f": ended after {_clock(passed)}", ""
         if handle is not None:  # as it is where no IPython runs
-            handle.update(_bundle(f"<p>{bar} {said}{html.escape(line)}</p>", f"{title}{line}"), raw=True)
+            handle.update(_bundle(f"<p>{bar}{said}{html.escape(line)}</p>", f"{title}{line}"), raw=True)
 
     return update
 
