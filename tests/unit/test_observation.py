@@ -118,6 +118,7 @@ def test_a_segment_in_which_the_watching_machine_has_no_address_is_not_measured(
     assert seen._meter is not None
     assert dict(seen._meter.targets) == {"vlan301": "127.0.0.5"}, "it is left out"
     assert [c.title for c in seen.checks()[-2:]] == [ours.title, other.title], "before anything goes off"
+    assert {c.found for c in seen.proofs()} == {"not yet"}
 
 
 def test_a_machine_that_can_watch_no_segment_at_all_is_red_before_anything_goes_off(here: Home) -> None:
@@ -125,6 +126,7 @@ def test_a_machine_that_can_watch_no_segment_at_all_is_red_before_anything_goes_
     assert [bool(leg) for leg in seen.legs()] == [False, False]
     assert "an address in every segment" in seen.legs()[0].remedy
     assert seen.pinging().unseen == "not measured"
+    assert {c.found for c in seen.proofs()} == {"no segment can be watched"}
 
 
 @pytest.mark.parametrize(

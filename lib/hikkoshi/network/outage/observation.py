@@ -261,8 +261,11 @@ class Observation:
         return None if self._why_not else self._guest.measurement
 
     def _nothing(self, *, code: str, title: str) -> Check:
-        unwatched = "no segment can be watched" if self._legs else "the plan knows no address of the guest"
-        return Check(code=code, title=title, ok=True, found=self._why_not or unwatched, unseen="not measured")
+        if any(leg and not leg.unseen for leg in self._legs.values()):
+            why = "not yet"
+        else:
+            why = "no segment can be watched" if self._legs else "the plan knows no address of the guest"
+        return Check(code=code, title=title, ok=True, found=self._why_not or why, unseen="not measured")
 
 
 def _legs(watching: Host, wanted: Mapping[str, IPv4Interface]) -> dict[str, Check]:
