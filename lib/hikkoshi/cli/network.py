@@ -3,6 +3,7 @@
 import contextlib
 import json
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -229,9 +230,15 @@ def _run_of_85(guest: str, *, apply: bool, as_json: bool) -> Iterator["Offloads"
     """A run of 85 that is no notebook: opened, released whatever happens, sealed, and its rows told."""
     from hikkoshi.params.home import Home  # noqa: PLC0415
     from hikkoshi.record import seal  # noqa: PLC0415
+    from hikkoshi.run.journal import Journal  # noqa: PLC0415
+    from hikkoshi.run.run import named  # noqa: PLC0415
+    from hikkoshi.run.step import OFFLOADS  # noqa: PLC0415
     from hikkoshi.steps.offloads import Offloads  # noqa: PLC0415
 
     home = Home.find()
+    journal = Journal(home.folder(home.guest(guest).name).journal)
+    while any(e.run == named(OFFLOADS.id) for e in journal.entries()):
+        time.sleep(0.1)  # an earlier run began in this same second, and a record is of one run
     with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
         run = Offloads.open({"guest": guest, "mode": "apply" if apply else "plan", "home": str(home.root)})
         outcome = "failed"

@@ -303,8 +303,7 @@ def open_run(step: str, names: Mapping[str, Any], *, wait: float = 15) -> Run:
     folder = home.folder(guest.name)
     if folder in _open:  # the cell was run again in the same kernel
         _open[folder].close("reopened")
-    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
-    run_id = os.environ.get("HIKKOSHI_RUN") or f"{stamp}-{step}"
+    run_id = os.environ.get("HIKKOSHI_RUN") or named(step)
     own = Turn(folder)
     if rollback and mode == "apply":
         own.claim()
@@ -325,6 +324,11 @@ def open_run(step: str, names: Mapping[str, Any], *, wait: float = 15) -> Run:
     run._note("open", mode=mode, guest=guest.name, pid=os.getpid(), inputs=inputs, clock=lock.clock(handle))
     opened(run)
     return run
+
+
+def named(step: str) -> str:
+    """What a run of this step is called that begins now."""
+    return f"{datetime.now(UTC).strftime('%Y%m%dT%H%M%SZ')}-{step}"
 
 
 def parameters(step: str, names: Mapping[str, Any]) -> dict[str, str]:

@@ -7,7 +7,6 @@ import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
@@ -29,7 +28,7 @@ from hikkoshi.record.engine.interruption import Stop, Stopped
 from hikkoshi.record.engine.notebook import Event, Listener, deaf
 from hikkoshi.run import byhand, lock, privacy
 from hikkoshi.run.journal import MARK, Journal
-from hikkoshi.run.run import Mode
+from hikkoshi.run.run import Mode, named
 from hikkoshi.run.step import ROLLBACK
 from hikkoshi.secret.masking import Mask
 
@@ -330,7 +329,7 @@ def _parameters(nb: Any, wanted: Mapping[str, str]) -> dict[str, str]:
 
 def _new_run(runs: Path, step: str) -> str:
     while True:
-        run = f"{datetime.now(UTC).strftime('%Y%m%dT%H%M%SZ')}-{step}"
+        run = named(step)
         if not list(runs.glob(f"{run}.*")):
             return run
         time.sleep(0.1)  # an earlier run began in this same second
