@@ -119,6 +119,7 @@ def test_the_runbooks_find_a_collapse_fail_on_it_cure_it_record_how_and_take_it_
         assert treatment.remedied()
         code, told = hikkoshi(home, "undo-remedy", "gateway")
         assert (code, "would" in told, bool(treatment.remedied())) == (0, True, True), told
+        assert "no remedy is in place" in told.partition("\nlater ")[2], told
         cutover.roll_back(world.connect(), world.order)
         cutover.strike(folder)
         code, told = hikkoshi(home, "undo-remedy", "gateway", "--apply")

@@ -165,6 +165,7 @@ class Treatment:
             expected="none on record",
             remedy=f"hikkoshi undo-remedy {self._guest.name} --apply",
             where=self._guest.name,
+            later=True,
         )
 
     def _approved(self, permission: Permission, serves: Sequence[Check]) -> Host:
