@@ -177,8 +177,9 @@ def check(record: Path, info: Mapping[str, str], listed: Mapping[str, str], note
             remedy=REMEDY,
         )
     executed = files.read(record / info["Notebook"], limits.NOTEBOOK) if info.get("Notebook", NONE) in listed else None
+    known = said.startswith(OF_THEN) and _there(said[len(OF_THEN) :])
     if "used" in held:
-        for name, found in _others(said, held, executed, step, commit):
+        for name, found in _others(said, held, executed, step, commit, known):
             yield Problem(
                 code="runbook-called-own",
                 what="a runbook that was changed is called the project's own",
@@ -191,18 +192,20 @@ def check(record: Path, info: Mapping[str, str], listed: Mapping[str, str], note
         notes.append(f"run by hand: {hand}")
     for what, label in (("RUNBOOK", "Runbook"), ("SOFTWARE", "Software")):
         if info[label] not in (SAME, INSTALLED, NONE):
-            missing = label == "Runbook" and said.startswith(OF_THEN) and not _there(said[len(OF_THEN) :])
+            missing = label == "Runbook" and said.startswith(OF_THEN) and not known
             how = f"{UNKNOWN}: there is no such commit here" if missing else f"held against the project's own, commit {commit}"
             notes.append(f"{what} {info[label]} ({how})")
 
 
-def _others(said: str, held: Mapping[str, bytes], executed: bytes | None, step: str, commit: str) -> Iterator[tuple[str, str]]:
+def _others(
+    said: str, held: Mapping[str, bytes], executed: bytes | None, step: str, commit: str, known: bool
+) -> Iterator[tuple[str, str]]:
     """(what in a record, how) is other than its runbook `used` and its translations, or than the commit has these.
 
-    Nothing of a record that calls its runbook changed.
+    Nothing of a record that calls its runbook changed. `known`: whether the earlier commit that it names is here.
     """
     if said.startswith(OF_THEN):
-        yield from _not_of_then(held["used"], executed, step, said[len(OF_THEN) :])
+        yield from _not_of_then(held["used"], executed, step, said[len(OF_THEN) :], known)
     if said not in (SAME, INSTALLED):
         return
     used, read_in = held["used"], {lang: held[lang] for lang in prose.LANGUAGES if lang in held}
@@ -218,12 +221,12 @@ def _others(said: str, held: Mapping[str, bytes], executed: bytes | None, step: 
             yield lang, f"other texts than those of commit {commit}"
 
 
-def _not_of_then(used: bytes, executed: bytes | None, step: str, commit: str) -> Iterator[tuple[str, str]]:
+def _not_of_then(used: bytes, executed: bytes | None, step: str, commit: str, known: bool) -> Iterator[tuple[str, str]]:
     """(what in a record, how) is other than its runbook, or that of the earlier commit that it names, where that is here."""
     own = _own(commit, step)
     if executed is not None and not _is(executed, used, _without_texts):
         yield "executed", "other cells than its runbook's"
-    elif own is None and _there(commit):
+    elif own is None and known:
         yield "used", f"commit {commit} has no such runbook"
     elif own and _read_in(own, used, executed, step, functools.partial(_translation, commit)) is None:
         yield "used" if cells(used) != cells(own) else "executed", f"other cells than those of commit {commit}"
