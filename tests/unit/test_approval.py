@@ -1,11 +1,12 @@
 """Approvals by real OpenSSH keys: what counts, and why everything else does not."""
 
+import contextlib
 import hashlib
 import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
@@ -668,10 +669,14 @@ def test_what_is_deployed_anew_while_the_page_is_read_is_not_approved(world: Wor
 
 
 @pytest.fixture
-def apart(world: World, monkeypatch: pytest.MonkeyPatch) -> World:
+def apart(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    """What a test has opened is released after it."""
     monkeypatch.setattr(running, "display", lambda thing: None)
     monkeypatch.delenv("HIKKOSHI_RUN", raising=False)
-    return world
+    yield world
+    for run in [r for r in running._open.values() if r.home.root == world.home.root]:
+        with contextlib.suppress(OSError):
+            run.close("completed")
 
 
 def act(world: World, step: str, mode: str = "apply", *, then: Callable[[], object] = int) -> list[int]:
