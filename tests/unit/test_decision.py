@@ -14,6 +14,7 @@ from hikkoshi.fleet.console import Console
 from hikkoshi.params.home import Home
 from hikkoshi.run import decision
 from hikkoshi.run.entry import JournalEntry
+from hikkoshi.run.journal import Journal
 from hikkoshi.run.step import CUTOVER, ROLLBACK
 
 NOW = datetime.now(UTC).replace(microsecond=0)
@@ -53,6 +54,17 @@ def test_a_window_that_is_over_says_so(home: Home) -> None:
 def test_parameters_that_cannot_be_read_are_not_in_the_way_of_what_is_told_last(home: Home) -> None:
     home.guest_file("idp").write_text("nonsense: true\n")
     assert decision.told(home, "idp").startswith("keep: nothing to do · go back: hikkoshi run idp --only 75 --apply")
+
+
+@pytest.mark.parametrize(("lines", "untouched"), [((), True), ((PERMITTED,), False), ((ASKED, BACK), True)])
+def test_a_cut_over_that_was_refused_before_it_acted_has_changed_nothing_and_says_so(
+    home: Home, lines: tuple[dict[str, Any], ...], untouched: bool
+) -> None:
+    journal = Journal(home.folder("idp").journal)
+    for line in lines:
+        journal.append(**line)
+    assert decision.told(home, "idp", ended_well=False).startswith("nothing was changed" if untouched else "keep: ")
+    assert decision.told(home, "idp").startswith("keep: ")
 
 
 def test_without_a_window_only_the_two_ways_are_told(home: Home) -> None:

@@ -77,7 +77,7 @@ def walk(home: Home, guest: str, steps: Sequence[str], mode: Mode, console: Cons
             console.heading(f"  {words.splitlines()[0]}")
             outcomes.append(outcome)
             if name == CUTOVER.id and mode == "apply":
-                console.heading(f"  {decision.told(home, guest)}")
+                console.heading(f"  {decision.told(home, guest, ended_well=not outcome.exit_code)}")
             if outcome.exit_code:
                 break
     return outcomes

@@ -13,13 +13,19 @@ from hikkoshi.run.journal import Journal
 from hikkoshi.run.shutdown import ASKED
 from hikkoshi.run.step import CUTOVER
 
+UNTOUCHED = "nothing was changed: put right what is told above, then run it again"
+
 
 @dataclass(frozen=True)
 class Decision:
-    """`until`: the end of the maintenance window; None where the guest's parameters name none, or nobody knows its beginning."""
+    """`until`: the end of the maintenance window; None where the guest's parameters name none, or nobody knows its beginning.
+
+    `begun`: whether a cut-over has been permitted to act since the last rollback.
+    """
 
     guest: str
     until: datetime | None
+    begun: bool = True
 
     @property
     def left(self) -> str:
@@ -55,16 +61,20 @@ def of(guest: Guest, entries: Iterable[JournalEntry]) -> Decision:
         elif (line.event, line.code, line.state) == ("step", "source-runs", "done"):
             began = None
     if began is None or guest.window is None:
-        return Decision(guest.name, None)
+        return Decision(guest.name, None, begun=began is not None)
     try:
         return Decision(guest.name, began.when + timedelta(minutes=guest.window))
     except (ValueError, TypeError):
         return Decision(guest.name, None)
 
 
-def told(home: Home, guest: str) -> str:
-    """The same in one line. Nothing is in its way: without parameters that can be read, it tells the two ways."""
+def told(home: Home, guest: str, *, ended_well: bool = True) -> str:
+    """The same in one line; after a cut-over that did nothing and did not end well, that nothing was changed.
+
+    Nothing is in its way: without parameters that can be read, it tells the two ways.
+    """
     try:
-        return str(of(home.guest(guest), Journal(home.folder(guest).journal).entries()))
+        found = of(home.guest(guest), Journal(home.folder(guest).journal).entries())
+        return str(found) if found.begun or ended_well else UNTOUCHED
     except (HikkoshiError, OSError):
         return str(Decision(guest, None))
