@@ -27,7 +27,8 @@ _REMEDIES = {  # {code of an error of vSphere's: what to do about it where there
     "vsphere-login-rejected": "give another --user, or correct the secret that --password-from points to",
     "vsphere-certificate-differs": "make sure that this is the right server, then correct --ca, --sha256 or --vcenter",
     "vsphere-name-unknown": "correct --vcenter",
-    "vsphere-unreachable": "correct --vcenter, or see whether it can be reached from here",
+    "vsphere-unreachable": "correct --vcenter, or see whether it can be reached from here; one that answers 503 may be starting: "
+    "try again in some minutes",
     "vsphere-version-unknown": "correct --vcenter",
     "ca-file-unusable": "correct --ca",
 }
