@@ -246,6 +246,25 @@ def test_a_disk_that_becomes_full_in_the_middle_leaves_nothing_behind(small_disk
     assert all(conversion.proofs(small_disk))
 
 
+@pytest.mark.needs("root")
+def test_a_disk_that_becomes_full_behind_the_vmdk_is_told_as_such_and_leaves_nothing(
+    small_disk: GuestFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small_disk.prepared_copy.write_bytes(random.Random(3).randbytes(MIB))
+
+    def fill(pair: conversion._Pair, unfinished: Path, *rest: object) -> object:
+        done = converted(pair, unfinished, *rest)  # type: ignore[arg-type]
+        with contextlib.suppress(OSError):
+            (small_disk / "other").write_bytes(bytes(16 * MIB))
+        return done
+
+    converted = conversion._converted
+    monkeypatch.setattr(conversion, "_converted", fill)
+    with pytest.raises(StepFailed, match="disk became full"):
+        conversion.start(small_disk)
+    assert left_behind(small_disk) == ["other", "web.img"]
+
+
 def test_a_copy_that_is_written_to_meanwhile_is_no_conversion(empty: GuestFolder) -> None:
     empty.prepared_copy.write_bytes(random.Random(6).randbytes(16 * MIB))
     with pytest.raises(StepFailed, match="changed while it was read"):

@@ -214,7 +214,10 @@ def start(folder: GuestFolder, progress: Progress = silent, *, level: Level = "f
                 about |= {"threads": written.threads, "seconds": seconds, "samples": samples}
             done.append(one or new)
             made = _all_of(done, about, folder.copies(disks))
-            made.save(folder)
+            try:
+                made.save(folder)
+            except OSError as e:
+                raise StepFailed(unwritten(e, _needed([pair.copy]), pair.vmdk)) from None
     return made
 
 
