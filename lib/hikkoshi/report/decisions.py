@@ -39,8 +39,11 @@ class Rewired:
 def lowered(entries: Sequence[JournalEntry], applied: Iterable[LastRun]) -> tuple[Lowered, ...]:
     """Of these runs, each rule once for a step, a reason and a plan."""
     found: dict[tuple[str, ...], Lowered] = {}
+    told_by: dict[str, list[JournalEntry]] = {}
+    for e in entries:
+        told_by.setdefault(e.run, []).append(e)
     for run in applied:
-        lines = [e for e in entries if e.run == run.id]
+        lines = told_by.get(run.id, [])
         plan = _plan(lines)
         for at, c in ((e.time, c) for e in lines for c in e.checks if c.state == "lowered"):
             reason, seen = (str(c.facts.get(name, "")) for name in ("reason", "found"))
