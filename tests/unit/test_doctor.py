@@ -6,8 +6,10 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from hikkoshi.cli import doctor
+from hikkoshi.cli.main import app
 from hikkoshi.params.home import Home
 from processes import COMMAND
 
@@ -49,10 +51,15 @@ def test_parameters_that_no_run_could_read_are_told_with_their_remedy_and_are_ne
     assert all(found.required and found.found and found.remedy for found in bad)
 
 
-def test_what_init_has_left_to_a_person_is_told_with_its_line_and_stops_nobody(home: Home) -> None:
+def test_what_init_has_left_to_a_person_is_told_with_its_line_and_ends_with_2(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = home.guest_file("gateway")
     path.write_text(f"# FILL IN: xen2 has it too.\n{path.read_text()}")
     told = doctor._filled_in(home)
     assert (told.ok, told.required, told.found) == (False, False, "params/guests/gateway.yml:1: FILL IN: xen2 has it too.")
+    monkeypatch.setenv("HIKKOSHI_HOME", str(home.root))
+    monkeypatch.setattr(doctor, "findings", lambda _: iter([told]))
+    assert CliRunner().invoke(app, ["doctor"]).exit_code == 2
     path.write_text(path.read_text().partition("\n")[2])
     assert doctor._filled_in(home).ok

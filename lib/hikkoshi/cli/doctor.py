@@ -61,13 +61,14 @@ PROGRAMS = (  # (program, arguments that print its version, what it is for, whet
 
 @dataclass(frozen=True)
 class Requirement:
-    """One thing looked at. `required`: without it guests cannot be moved here."""
+    """One thing looked at. `required`: without it guests cannot be moved here. `asked`: a person has to fill it in."""
 
     title: str
     ok: bool
     found: str
     remedy: str = ""
     required: bool = True
+    asked: bool = False
 
     def plain(self) -> dict[str, Any]:
         """The same as JSON can hold it."""
@@ -242,7 +243,7 @@ def _filled_in(home: Home) -> Requirement:
     texts = {path.relative_to(home.root): path.read_text(encoding="utf-8", errors="replace") for path in there}
     left = "; ".join(line for path, text in texts.items() for line in pages.open_lines(path, text))
     remedy = f"find out what is asked there, then take the line with {pages.FILL_IN} out"
-    return Requirement(f"no line of params/ says {pages.FILL_IN}", not left, left or "none does", remedy, required=False)
+    return Requirement(f"no line of params/ says {pages.FILL_IN}", not left, left or "none does", remedy, False, asked=True)
 
 
 def _signatory(home: Home) -> Requirement:

@@ -202,8 +202,9 @@ def doctor(
 ) -> None:
     """What this machine and the site's parameters lack, and what to do about it; ends with 1 where a row says MISSING.
 
-    What says `missing` in small letters is needed for some things only, which its row names. With --site, it ends with 1 where
-    a port group is not the VLAN that params/site.yml has.
+    It ends with 2 where nothing is MISSING and a line of the parameters still says FILL IN. What says `missing` in small
+    letters is needed for some things only, which its row names. With --site, it ends with 1 where a port group is not the VLAN
+    that params/site.yml has.
     """
     from hikkoshi.cli import doctor  # noqa: PLC0415
     from hikkoshi.errors import BadInput  # noqa: PLC0415
@@ -226,7 +227,9 @@ def doctor(
         terminal.print_json([f.plain() for f in found])
     else:
         terminal.table([f.row() for f in found])
-    raise typer.Exit(1 if any(f.required and not f.ok for f in found) else 0)
+    lacking = [f for f in found if not f.ok]
+    unfilled = BadInput.exit_code if any(f.asked for f in lacking) else 0
+    raise typer.Exit(1 if any(f.required for f in lacking) else unfilled)
 
 
 @app.command()
