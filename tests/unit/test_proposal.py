@@ -87,6 +87,25 @@ def rehearsed(home: Home, decided: Plan, *, ending: Ending = Ending.LOGIN, plan_
     Rehearsal(vmdk_sha256=VMDK, plan_hash=plan_hash or decided.hash, before=None, after=after).save(home.folder("gateway"))
 
 
+def deployed(home: Home, decided: Plan, *warnings: str) -> None:
+    Deployment(
+        guest="gateway",
+        server="vc",
+        moid="vm-7",
+        name="gateway",
+        instance_uuid="",
+        host="esx1",
+        plan_hash=decided.hash,
+        vmdk_bytes=1,
+        vmdk_sha1="b" * 40,
+        vmdk_sha256=VMDK,
+        manifest="checksums agree",
+        warnings=warnings,
+        seconds=4,
+        nics=(),
+    ).save(home.folder("gateway"))
+
+
 def test_the_page_is_in_the_language_of_whoever_signs_it(home: Home, decided: Plan) -> None:
     converted(home)
     rehearsed(home, decided)
@@ -97,6 +116,15 @@ def test_the_page_is_in_the_language_of_whoever_signs_it(home: Home, decided: Pl
     points = re.split(r"\n\n|\n  - ", shown)
     assert [p for p in points if len(p.split()) > 3 and not re.search("[ぁ-んァ-ヶ一-龠]", p)] == []
     assert [line for line in lines if width(line) > 100 or line.lstrip().startswith(("、", "。"))] == []
+
+
+@pytest.mark.parametrize("lang", ["en", "ja"])
+def test_words_of_others_cannot_pass_for_a_line_of_the_page(home: Home, decided: Plan, lang: str) -> None:
+    converted(home)
+    deployed(home, decided, "ＶＭＤＫ 警告。\n\nOK\n  - OK")
+    lines = proposal.page(home, "gateway", decided, {}, *spoken(lang)).splitlines()
+    assert any(line.endswith("警告。  OK   - OK") for line in lines)
+    assert [line for line in lines if line.split() in (["OK"], ["-", "OK"])] == []
 
 
 def test_every_nic_every_file_and_every_program_is_told(home: Home, decided: Plan) -> None:
@@ -196,22 +224,7 @@ def test_what_is_red_is_told_among_what_is_open(home: Home, decided: Plan) -> No
 
 def test_the_machine_that_stands_in_vsphere_is_told_with_its_warnings(home: Home, decided: Plan) -> None:
     converted(home)
-    Deployment(
-        guest="gateway",
-        server="vc",
-        moid="vm-7",
-        name="gateway",
-        instance_uuid="",
-        host="esx1",
-        plan_hash=decided.hash,
-        vmdk_bytes=1,
-        vmdk_sha1="b" * 40,
-        vmdk_sha256=VMDK,
-        manifest="checksums agree",
-        warnings=("an old ESXi",),
-        seconds=4,
-        nics=(),
-    ).save(home.folder("gateway"))
+    deployed(home, decided, "an old ESXi")
     told = page(home, decided)
     assert "gateway (vm-7) stands on esx1, vc, as planned; checksums agree" in told
     assert "vSphere's warning: an old ESXi" in told

@@ -258,7 +258,7 @@ def _outage(there: Results, took: Mapping[str, float], _: Gettext) -> Points:
 
 
 def _wrapped(text: str, first: str, later: str) -> list[str]:
-    text = printable(text)
+    text = re.sub(r"\s", " ", printable(text))  # a line that the text itself ended would pass for one of the page
     if width(text) > len(text):  # Japanese has no blanks: a line ends behind any letter, and before no sign that ends something
         pieces = re.findall(r"[\u3000-\uffff][、。，）」：]*|[^\s\u3000-\uffff]+[、。，）」：]*|\s+", text)
         lines = [first]
