@@ -38,6 +38,7 @@ def one(commands, *words):
         return {**json.loads(answer.read()), "code": code, "said": said}
 
 environment.PROJECT = pathlib.Path(sys.argv[1])
+loaded.CODE = environment.PROJECT / "lib"
 
 def commit():
     git = ["git", "-C", sys.argv[1], "-c", "user.name=a", "-c", "user.email=a@b", "commit", "-q", "--allow-empty", "-m", "a"]
@@ -53,10 +54,13 @@ with tempfile.TemporaryFile() as answer, loaded.commands(main, ["10-survey", "20
     found = [one(commands, "run", name) for name in ("a", "b")]
     program = commands.begin(["/bin/true"], dict(os.environ), answer) is None
     waiting = commands.begin([*loaded.COMMAND, "wait"], dict(os.environ), answer).pid
+    loaded.CODE.mkdir()
+    (loaded.CODE / "later.py").touch()
+    updated = commands.begin([*loaded.COMMAND, "run"], dict(os.environ), answer) is None
 threading.Thread(target=time.sleep, args=(600,), daemon=True).start()
 with loaded.commands(main) as commands:
     alone = commands.begin([*loaded.COMMAND, "run"], dict(os.environ), sys.stdout.buffer) is None
-about = {"program": program, "waiting": waiting, "alone": alone, "of": of, "kept": kept}
+about = {"program": program, "waiting": waiting, "alone": alone, "of": of, "kept": kept, "updated": updated}
 print(json.dumps({"pid": os.getpid(), "found": found, **about}), flush=True)
 os.kill(os.getpid(), signal.SIGKILL)
 """
@@ -96,6 +100,10 @@ def test_what_is_no_command_of_ours_and_what_would_be_half_a_process_is_started_
 def test_a_command_tells_the_commit_that_it_was_loaded_from_and_none_that_was_put_there_later(told: dict[str, Any]) -> None:
     commit, loaded = told["of"]
     assert (commit, len(commit)) == (loaded, 40)
+
+
+def test_once_the_program_is_another_its_commands_are_no_longer_forked_from_what_was_loaded(told: dict[str, Any]) -> None:
+    assert told["updated"]
 
 
 def test_a_temporary_folder_of_the_runner_is_there_after_a_command_has_ended(told: dict[str, Any]) -> None:

@@ -22,6 +22,7 @@ from hikkoshi.record.engine import environment, forked
 from hikkoshi.record.engine.forked import Forked, ForkServer
 from hikkoshi.run.step import STEPS
 
+CODE = Path(__file__).parents[1]  # what is loaded
 COMMAND = [sys.executable, "-m", "hikkoshi.cli.main"]  # how what can be begun so begins
 PDEATHSIG = 1  # PR_SET_PDEATHSIG: what it gets when its parent ends
 MANY = 5  # guests, for which it pays to load also what only some of them need
@@ -37,14 +38,16 @@ class Begun(Forked):
 
 
 class Loaded:
-    """Begins commands; none where `server` is none, as where this process has threads."""
+    """Begins commands; none where `server` is none, as where this process has threads, or once the `code` is another."""
 
-    def __init__(self, server: ForkServer | None) -> None:
-        self._server = server
+    def __init__(self, server: ForkServer | None, code: Mapping[str, tuple[int, ...]]) -> None:
+        self._server, self._code = server, code
 
     def begin(self, argv: Sequence[str], environment: Mapping[str, str], answer: IO[bytes]) -> Begun | None:
         """One that writes to `answer`, and ends when we do; None where it has to be started as any other program."""
         if self._server is None or list(argv[: len(COMMAND)]) != COMMAND:
+            return None
+        if _code() != self._code:  # an update: what is loaded may not go with its runbooks, nor with what is still to load
             return None
         hear, say = os.pipe()
         pid = self._server.fork(argv[len(COMMAND) :], environment, str(Path.cwd()), answer.fileno(), say)
@@ -66,11 +69,24 @@ def commands(main: Callable[[], None], steps: Sequence[str] = ()) -> Iterator[Lo
             sys.argv = ["hikkoshi", *arguments]
             main()
 
+    code = _code()
     if steps:
         _load(steps)
     environment.versions()  # what they tell of the program is what was loaded, whatever somebody puts in its place meanwhile
     with forked.server(begin) as found:
-        yield Loaded(found)
+        yield Loaded(found, code)
+
+
+def _code() -> dict[str, tuple[int, ...]]:
+    """{file: what changes when it is replaced} of all that may be loaded."""
+    found: dict[str, tuple[int, ...]] = {}
+    for place, folders, names in os.walk(CODE):
+        folders[:] = [name for name in folders if name != "__pycache__"]
+        for path in (os.path.join(place, name) for name in names):  # noqa: PTH118 - this is asked before each step
+            with contextlib.suppress(OSError):  # it is just being replaced
+                told = os.lstat(path)
+                found[path] = told.st_ino, told.st_size, told.st_mtime_ns
+    return found
 
 
 def _load(steps: Sequence[str]) -> None:
