@@ -94,6 +94,12 @@ def test_nothing_that_a_terminal_obeys_passes(place: str, text: str) -> None:
     shown.encode()  # no half of a character either
 
 
+def test_a_letter_that_the_terminals_encoding_lacks_is_told_by_its_number() -> None:
+    out = io.TextIOWrapper(io.BytesIO(), encoding="latin-1")
+    terminal.say("承認 für gateway", out)
+    assert out.buffer.getvalue().decode("latin-1") == "\\u627f\\u8a8d für gateway\n"  # type: ignore[attr-defined]
+
+
 @given(TEXT)
 def test_json_holds_the_same_text_and_nothing_that_a_terminal_obeys(text: str) -> None:
     out = io.StringIO()

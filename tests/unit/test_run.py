@@ -327,8 +327,8 @@ def test_a_line_of_progress_does_not_stay_half_way_where_the_action_has_ended(
 def test_a_small_share_is_written_without_an_exponent_as_text_too(monkeypatch: pytest.MonkeyPatch) -> None:
     texts: list[str] = []
     monkeypatch.setattr(show, "display", lambda data, **_: texts.append(data["text/plain"]))
-    show.table([{"wrong": 5e-05, "at most": 0.00024, "series": 20000}])
-    assert texts[0].split("\n")[1].split() == ["0.00005", "0.00024", "20000"]
+    show.table([{"wrong": 5e-05, "at most": 0.00024, "series": 20000, "by chance": 1e-12}])
+    assert texts[0].split("\n")[1].split() == ["0.00005", "0.00024", "20000", "1e-12"]
 
 
 def test_a_table_without_rows_says_so_and_whether_there_may_be_some_yet(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,8 +15,13 @@ AsJson = Annotated[bool, typer.Option("--json", help="print one JSON document, a
 
 
 def say(text: object, out: IO[str] | None = None, end: str = "\n") -> None:
-    """Print lines. The only `print` of the command line: nothing that a terminal would obey passes here."""
-    print(printable(str(text)), end=end, file=out or sys.stdout, flush=True)
+    """Print lines. The only `print` of the command line: nothing that a terminal would obey passes here.
+
+    A letter that the terminal's encoding lacks is told by its number.
+    """
+    out = out or sys.stdout
+    encoding = getattr(out, "encoding", None) or "utf-8"
+    print(printable(str(text)).encode(encoding, "backslashreplace").decode(encoding), end=end, file=out, flush=True)
 
 
 def ask(question: str) -> str:

@@ -37,6 +37,7 @@ if TYPE_CHECKING:  # most notebooks draw and calculate nothing, and need not wai
     from hikkoshi.figures.exhibits import Exhibit
     from hikkoshi.sitefolder.rewiring import Rewiring
 
+SMALLEST = 1e-9  # of a figure that is written without an exponent
 Rows: TypeAlias = "pd.DataFrame | Sequence[Mapping[str, Any]]"
 
 
@@ -82,7 +83,9 @@ def _cell(value: object) -> str:
     if isinstance(value, tuple | list):
         return ", ".join(map(str, value))
     text = "–" if value is None else str(value)
-    return f"{value:.10f}".rstrip("0").rstrip(".") if isinstance(value, float) and "e-" in text else text
+    if isinstance(value, float) and "e-" in text and abs(value) >= SMALLEST:
+        return f"{value:.10f}".rstrip("0").rstrip(".")
+    return text
 
 
 def _table_html(names: Sequence[str], cells: Sequence[Sequence[str]]) -> str:
