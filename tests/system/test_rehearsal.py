@@ -5,12 +5,14 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from hikkoshi.errors import ToolFailed
 from hikkoshi.rehearsal import accelerator, witness
 from hikkoshi.rehearsal.boot import TIMEOUT, boot
+from hikkoshi.rehearsal.emulator import Emulator
 from hikkoshi.rehearsal.machine import Controller, Hardware, MachineNic, NicModel
 from hikkoshi.rehearsal.outcome import BootOutcome, Ending
 from processes import PATIENCE, wait_for
@@ -76,6 +78,20 @@ def test_a_guest_that_restarts_again_and_again_is_given_up(tmp_path: Path) -> No
     found = booted(sector(tmp_path, RESET), tmp_path)
     assert found.ending == Ending.TIMEOUT
     assert found.words.startswith("the guest went down twice")
+
+
+def test_a_guest_that_restarts_at_the_moment_when_its_screen_is_read_is_no_failure_of_qemu(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    execute = Emulator.execute
+
+    def late(guest: Emulator, command: str, **arguments: Any) -> Any:
+        if command == "stop":
+            wait_for(guest.frozen, "the guest has restarted")
+        return execute(guest, command, **arguments)
+
+    monkeypatch.setattr(Emulator, "execute", late)
+    assert booted(sector(tmp_path, RESET), tmp_path).words.startswith("the guest went down twice")
 
 
 def test_a_disk_that_something_else_writes_to_meanwhile_is_reported(tmp_path: Path) -> None:

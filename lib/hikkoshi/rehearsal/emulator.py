@@ -79,8 +79,15 @@ class Emulator:
             self.execute("pmemsave", val=MEMORY, size=MEMORY_BYTES, filename="vga")
         finally:
             if running:
-                self.execute("cont")
+                self._go_on()
         return Screen(memory=unprivileged.read(self._folder / "vga"), start=start, graphics=graphics)
+
+    def _go_on(self) -> None:
+        try:
+            self.execute("cont")
+        except ToolFailed:
+            if not self.frozen():  # it has switched itself off, or wanted to restart, right before it was stopped
+                raise
 
     def picture(self) -> bytes:
         """The screen as PNG."""
