@@ -58,7 +58,7 @@ def table(rows: "Rows | None", caption: str = "") -> None:
             rows = [row for row in rows if row not in good]
             folded = [[_cell(row.get(name)) for name in names] for row in good]
         cells = [[_cell(row.get(name)) for name in names] for row in rows]
-        body = _table_html(names, cells)
+        body = lists.grid(names, cells)
     else:
         import pandas as pd  # noqa: PLC0415 - loaded by whoever made the frame
 
@@ -74,7 +74,7 @@ def table(rows: "Rows | None", caption: str = "") -> None:
         body = body.replace(">", f">{lists.caption(lists.said(caption))}", 1)
     if folded:
         words = f"{len(folded)} more rows" if cells else f"{caption}: {len(folded)} rows"
-        more, line = lists.folded("ok", words, _table_html(names, folded)), f"{'ok':<{WIDTH}}{words}"
+        more, line = lists.folded("ok", words, lists.grid(names, folded)), f"{'ok':<{WIDTH}}{words}"
         body, plain = (body + more, f"{plain}\n{line}") if cells else (more, line)
     _both(body, plain)
 
@@ -86,13 +86,6 @@ def _cell(value: object) -> str:
     if isinstance(value, float) and "e-" in text and abs(value) >= SMALLEST:
         return f"{value:.10f}".rstrip("0").rstrip(".")
     return text
-
-
-def _table_html(names: Sequence[str], cells: Sequence[Sequence[str]]) -> str:
-    head = "".join(f"<th scope='col'>{html.escape(name)}</th>" for name in names)
-    rows = ("".join(f"<td>{lists.inline(cell)}</td>" for cell in row) for row in cells)
-    body = "\n".join(f"<tr>{row}</tr>" for row in rows)
-    return f"<table class='hikkoshi'><thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody></table>"
 
 
 def checklist(title: str, checks: Sequence[Check]) -> None:

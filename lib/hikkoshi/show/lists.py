@@ -65,6 +65,14 @@ def empty(title: str, *, known: bool) -> str:
     return f"<p><em>{html.escape(words.format(title=_(title)))}</em></p>"
 
 
+def grid(names: Sequence[str], cells: Sequence[Sequence[str]]) -> str:
+    """A table of texts."""
+    head = "".join(f"<th scope='col'>{html.escape(name)}</th>" for name in names)
+    rows = ("".join(f"<td>{inline(cell)}</td>" for cell in row) for row in cells)
+    body = "\n".join(f"<tr>{row}</tr>" for row in rows)
+    return f"<table class='hikkoshi'><thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody></table>"
+
+
 def row(one: Row) -> str:
     """An action."""
     return _table([_action(one)])
