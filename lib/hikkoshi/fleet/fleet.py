@@ -64,7 +64,7 @@ class Fleet:
         self._failures, self._stop, self._wait = failures, stop, wait
         self._running: dict[Any, tuple[Task, list[Task]]] = {}  # {future: (its task, those of the guest after it)}
         self._taken: Counter[str] = Counter()  # {slot: tasks that have one}
-        self._ended: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._ended: queue.Queue[Any] = queue.Queue()  # a SimpleQueue may wait for ever where a short wait ends while it begins
         self._failed, self._told = 0, set[str]()
         self.halt: Halt = ""  # nothing more is begun
         self.signum = 0
