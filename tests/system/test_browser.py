@@ -139,8 +139,8 @@ def test_what_was_changed_run_again_and_interrupted_is_on_record_though_the_kern
     window.run("open")
     window.run("action")
     window.run("action")
-    window.run("action-2", "import time\ntime.sleep(600)", wait=False)
-    window.until(lambda cells: any(c["state"] == "running" for c in cells), "it sleeps")
+    window.run("action-2", "import time\nprint('asleep', flush=True)\ntime.sleep(600)", wait=False)
+    window.until(lambda cells: "asleep" in text(code(cells)["action-2"]), "it sleeps")  # an interrupt before that may be lost
     window.menu("Kernel", "Interrupt Kernel")
     window.until(idle, "it was interrupted")
     window.look("20-interrupted")
