@@ -121,7 +121,9 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
             cutover.start(v, world.site.vsphere, world.order, world.permission, source=lambda: vcenter.OFF, folder=world.folder)
             wait_for(lambda: "out" in states(meter), "the old gateway's end")
             wait_for(lambda: states(meter) == {"answers"}, "the moved gateway's answers")
-        yield Scene(world, lab, v, meter.so_far())
+        moved = Scene(world, lab, v, meter.so_far())
+        observation.answering(moved.shell, silent, PATIENCE)  # its sshd comes up after its addresses
+        yield moved
 
 
 def states(meter: metering.Meter) -> set[str]:
