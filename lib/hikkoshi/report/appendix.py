@@ -10,6 +10,7 @@ import nbformat
 from hikkoshi.record import anatomy
 from hikkoshi.record.engine import environment
 from hikkoshi.report import pictures, standing
+from hikkoshi.report.language import utc
 from hikkoshi.report.openpoints import seen, speed
 from hikkoshi.report.pictures import Picture, out_for
 from hikkoshi.report.story import Story
@@ -91,7 +92,7 @@ def facts(story: Story, _: Gettext = str) -> Iterator[Fact]:
         for file in h.files:
             yield Fact(size.format(path=file.name, count=f"{file.bytes:,}"), f"SHA-256 {file.sha256}")
     if story.cutover:
-        yield Fact(_("in service since"), f"{story.cutover.since[:19].replace('T', ' ')} UTC")
+        yield Fact(_("in service since"), utc(story.cutover.since))
 
 
 def nics(story: Story, _: Gettext = str) -> Iterator[NicRow]:

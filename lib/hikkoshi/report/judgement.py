@@ -6,6 +6,7 @@ Level and words follow what was seen of the guest, never what its last run happe
 from typing import Literal
 
 from hikkoshi.report import standing
+from hikkoshi.report.language import utc
 from hikkoshi.report.openpoints import step_name
 from hikkoshi.report.standing import measured, misplaced
 from hikkoshi.report.story import Story
@@ -103,7 +104,7 @@ def _served(story: Story, since: str, _: Gettext) -> list[str]:
         words = _("The contractor has switched it on: an address of it answered at {time}.")
     if standing.answered(story):
         words = _("It serves from vSphere since {time}.")
-    told, found = [words.format(time=f"{since[:19].replace('T', ' ')} UTC")], measured(story)
+    told, found = [words.format(time=utc(since))], measured(story)
     if story.wiring and story.wiring.witness.ok:
         told.append(_("Every NIC is on its segment."))
     if found and not standing.slow(found, "inconclusive", "regressed"):

@@ -5,6 +5,7 @@ A check is named there by its code, as its own words hold what differs from gues
 
 import functools
 import gettext
+from datetime import UTC, datetime
 from pathlib import Path
 
 from hikkoshi import translation
@@ -33,6 +34,12 @@ def of_check(code: str, lang: str) -> str:
 def spoken(lang: str) -> tuple[Gettext, Gettext]:
     """What puts words into a language, and what says in it what a check looks at."""
     return translations(lang).gettext, functools.partial(of_check, lang=lang)
+
+
+def utc(time: datetime | str) -> str:
+    """A time to the second, which is the same in every language; text as in ISO 8601."""
+    time = datetime.fromisoformat(time) if isinstance(time, str) else time
+    return time.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
 def state(word: str, _: Gettext) -> str:

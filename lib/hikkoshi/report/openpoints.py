@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from hikkoshi.network.compare.sequential import Series
 from hikkoshi.rehearsal.rehearsal import Rehearsal
 from hikkoshi.report import standing
+from hikkoshi.report.language import utc
 from hikkoshi.report.standing import measured
 from hikkoshi.report.story import Story
 from hikkoshi.run.step import CUTOVER, MEASURED, NETPERF, OFFLOADS, ROLLBACK, STEPS
@@ -183,7 +184,7 @@ def _outage(story: Story, _: Gettext) -> Iterator[str]:
     if left := standing.unwatched(story):
         yield _("Segments whose outage was not measured: {segments}.").format(segments=", ".join(left))
     if not found.complete:
-        yield _("The outage was measured until {time} only.").format(time=f"{found.until[:19].replace('T', ' ')} UTC")
+        yield _("The outage was measured until {time} only.").format(time=utc(found.until))
     if found.breaks:
         lost = f"{sum(b.seconds for b in found.breaks):.1f}"
         yield _("The measurement of the outage stood still for {seconds} s in all: nothing is known of these.").format(

@@ -8,7 +8,7 @@ from pathlib import Path
 import jinja2
 from markupsafe import Markup
 
-from hikkoshi.report.language import translations
+from hikkoshi.report.language import translations, utc
 
 
 @functools.cache
@@ -25,7 +25,7 @@ def of(name: str, lang: str) -> jinja2.Template:
     environment.install_gettext_translations(translations(lang), newstyle=True)  # type: ignore[attr-defined]
     environment.policies["ext.i18n.trimmed"] = True
     environment.filters["diff"] = _diff
-    environment.filters["utc"] = _utc
+    environment.filters["utc"] = utc
     environment.filters["minute"] = _minute
     return environment.get_template(name)
 
@@ -38,11 +38,6 @@ def _diff(unified: str) -> Markup:
         kind, words = kinds.get(line[:1]), html.escape(line)
         lines.append(f"<{kind}>{words}</{kind}>" if kind and not line.startswith(("+++", "---")) else words)
     return Markup("\n".join(lines))
-
-
-def _utc(time: datetime | str) -> str:
-    time = datetime.fromisoformat(time) if isinstance(time, str) else time
-    return time.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
 def _minute(time: datetime) -> str:

@@ -23,6 +23,7 @@ from hikkoshi.vsphere.order import Order
 from hikkoshi.vsphere.preflight import limits, readiness
 from hikkoshi.vsphere.readback import NicPlace
 from hikkoshi.vsphere.session import Session
+from hikkoshi.vsphere.spec import made_of
 
 
 class SentDisk(Frozen):
@@ -103,17 +104,15 @@ def checks(v: Session, site: Site, wanted: Order) -> list[Check]:
 
 def complete(v: Session, wanted: Order) -> Check:
     """Whether the machine of this very plan and disk stands in vSphere, marked complete when all was read back."""
-    both = wanted.spec is not None and bool(wanted.sha256)
-    made = f"plan {wanted.plan_hash[:16]} and disk {wanted.sha256[:16]}" if both else "this plan and its disk"
     check = partial(
         Check,
         code="deployed-as-planned",
         title=f"{wanted.guest} stands in vSphere as planned",
-        expected=f"one complete machine of {made}",
+        expected=f"one complete machine of {made_of(wanted.plan_hash, wanted.sha256)}",
         where=v.where,
         later=True,
     )
-    if not both:
+    if wanted.spec is None or not wanted.sha256:
         yet = "no disk yet" if wanted.spec else "no plan yet"
         return check(ok=False, found=yet, remedy="run the earlier steps first")
     ours = found(v, wanted)

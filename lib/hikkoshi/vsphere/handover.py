@@ -16,7 +16,7 @@ from hikkoshi.errors import BadInput
 from hikkoshi.params.folder import GuestFolder
 from hikkoshi.params.site import HANDED_OVER, Segment
 from hikkoshi.run.step import DEPLOY, Step
-from hikkoshi.vsphere.spec import VirtualNic, VmSpec
+from hikkoshi.vsphere.spec import VirtualNic, VmSpec, made_of
 
 Form = Literal["ova", "ovf"]
 NOT_ASKED = f"not asked: {HANDED_OVER}"
@@ -66,13 +66,12 @@ class HandOver(Artefact):
 def recorded(folder: GuestFolder, guest: str, plan_hash: str, vmdk_sha256: str) -> Check:
     """Whether the machine of this plan and disk was handed over."""
     made = HandOver.of(folder, plan_hash, vmdk_sha256)
-    wanted = f"plan {plan_hash[:16]} and disk {vmdk_sha256[:16]}" if vmdk_sha256 else "this plan and its disk"
     return Check(
         code="handed-over",
         title=f"{guest} was handed over as planned",
         ok=made is not None,
         found=str(made) if made else "not yet",
-        expected=f"files of {wanted}",
+        expected=f"files of {made_of(plan_hash, vmdk_sha256)}",
         remedy=f"run {DEPLOY} in apply",
         where=guest,
         later=True,

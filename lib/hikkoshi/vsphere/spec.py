@@ -40,6 +40,11 @@ class VmSpec(Frozen):
         return self.capacities or (self.disk_bytes,)
 
 
+def made_of(plan_hash: str, sha256: str) -> str:
+    """Of which plan and disk a machine is asked for, by their hashes; without these before both are there."""
+    return f"plan {plan_hash[:16]} and disk {sha256[:16]}" if plan_hash and sha256 else "this plan and its disk"
+
+
 def place(disk: int) -> tuple[int, int]:
     """(SCSI controller, unit on it) of the machine's disk of this number, from 0: unit 7 is the controller's own."""
     controller, unit = divmod(disk, DISKS)
